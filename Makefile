@@ -1,0 +1,62 @@
+# Everything here works on a machine with Go, gcc, git and make. What the tests
+# need beyond that is installed by .ci/setup where it can be; where it cannot, the
+# tests concerned say so and skip, or fail when CI=true.
+
+GO       ?= go
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test lint bench timing faults fuzz cover
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+run: ## build the server and start it as a sandbox on an embedded database
+	$(GO) build -o bin/otpbridge ./server
+	@exec ./bin/otpbridge
+
+# The three steps are one recipe, so that make -j keeps their order.
+test: ## install what the tests need, lint, then run every test under the race detector
+	@.ci/setup
+	@$(MAKE) --no-print-directory lint
+	$(GO) test -race -timeout 15m ./...
+
+lint: ## check formatting, vet, staticcheck and the module files
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then \
+		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; \
+	fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+
+bench: ## run the benchmarks, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Statements about time hold for a normal binary, not under the race detector.
+timing: ## measure what must not be told apart by time, and how codes are distributed
+	FULL=1 $(GO) test -count=1 -v -timeout 30m -run 'Timing|Distribution' ./...
+
+faults: ## run races, kills and faults with the full number of rounds
+	FULL=1 $(GO) test -race -count=1 -v -timeout 30m -run 'Race|Crash|Kill|Fault' ./...
+
+# go test fuzzes one function of one package at a time. A package that does not
+# build fails here and is not taken for one without fuzzers.
+fuzz: ## run every fuzzer for FUZZTIME each (default 20s)
+	@set -e; ran=0; \
+	packages=$$($(GO) list ./...); \
+	for package in $$packages; do \
+		listed=$$($(GO) test -list '^Fuzz' $$package); \
+		for name in $$(echo "$$listed" | grep '^Fuzz' || true); do \
+			echo "== $$package $$name for $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package; \
+			ran=$$((ran + 1)); \
+		done; \
+	done; \
+	echo "$$ran fuzzers ran, $(FUZZTIME) each"; \
+	[ $$ran -gt 0 ]
+
+cover: ## write cover.out, counting what every package's tests reach anywhere, and print the total
+	$(GO) test -timeout 15m -coverpkg=./... -coverprofile=cover.out ./...
+	@$(GO) tool cover -func=cover.out | tail -n 1
