@@ -1,0 +1,274 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"mime"
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// check says what is wrong with text as the value of the setting, if anything.
+// The answer quotes the value only where the setting is not secret.
+func (f field) check(text string) error {
+	if text == "" && f.empty != "" {
+		return nil
+	}
+	if text == "" {
+		return errors.New("is set to nothing")
+	}
+	switch f.key {
+	case "ADDR":
+		return checkAddr(text)
+	case "DATABASE_URL":
+		return checkDatabaseURL(text)
+	case "KEYRING":
+		return checkKeyring(text)
+	case "KEYRING_FILE":
+		return checkKeyringFile(text)
+	case "CONTEXT_PATH":
+		return checkContextPath(text)
+	case "SERVLET_CONTENT_TYPE":
+		return checkContentType(text)
+	case "TRUSTED_PROXIES":
+		_, err := networks(text)
+		return err
+	case "SANDBOX_FIXED_CODE":
+		return checkFixedCode(text)
+	}
+	switch {
+	case f.list != nil:
+		return f.checkListed(text)
+	case f.kind == reflect.TypeFor[time.Duration]():
+		return f.checkDuration(text)
+	}
+	panic("config: nothing checks " + f.name())
+}
+
+// canonical rewrites the accepted texts that have more than one spelling into
+// the one that go-envconfig reads and that readers of [Settings] rely on.
+func canonical(accepted map[string]string) map[string]string {
+	texts := maps.Clone(accepted)
+	if texts["CONTEXT_PATH"] == "/" {
+		texts["CONTEXT_PATH"] = ""
+	}
+	if proxies := texts["TRUSTED_PROXIES"]; proxies != "" {
+		prefixes, _ := networks(proxies)
+		var list []string
+		for _, prefix := range prefixes {
+			list = append(list, prefix.String())
+		}
+		texts["TRUSTED_PROXIES"] = strings.Join(list, ",")
+	}
+	return texts
+}
+
+func (f field) checkListed(text string) error {
+	if !slices.Contains(f.list, text) {
+		return fmt.Errorf("%s is not on the list", quoted(text))
+	}
+	return nil
+}
+
+func (f field) checkDuration(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		if _, err := strconv.Atoi(text); err == nil {
+			return fmt.Errorf("%s has no unit", quoted(text))
+		}
+		return fmt.Errorf("%s is not a duration", quoted(text))
+	}
+	if least, most := f.bounds(); d < least || d > most {
+		return fmt.Errorf("%s is out of range", quoted(text))
+	}
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$`)
+
+func checkAddr(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return fmt.Errorf("%s is not a host and a port", quoted(text))
+	}
+	if !isPort(port) {
+		return fmt.Errorf("%s has no port from 0 to 65535", quoted(text))
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && !hostName.MatchString(host) {
+		return fmt.Errorf("%s has no host that could be listened on", quoted(text))
+	}
+	return nil
+}
+
+// isPort accepts decimal digits alone: ParseUint takes no sign, blank or name.
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
+}
+
+// databaseName is what MySQL takes without quotes, and the dash that many use.
+var databaseName = regexp.MustCompile(`^/[A-Za-z0-9_$-]{1,64}$`)
+
+// checkDatabaseURL never shows any part of the value. A password with an
+// unescaped '/', '#' or '?' moves the borders between the parts, so that a piece
+// of it may stand where host or port are looked for. For the same reason user
+// and database are demanded: a URL cut in the wrong place lacks one of them.
+func checkDatabaseURL(text string) error {
+	if path, ok := strings.CutPrefix(text, "sqlite:"); ok {
+		return checkDatabasePath(path)
+	}
+	if !strings.HasPrefix(text, "mysql://") {
+		return errors.New("starts neither with sqlite: nor with mysql://")
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return errors.New("is not a URL; a / # ? @ : or % in the password must be percent-encoded")
+	case u.User.Username() == "":
+		return errors.New("names no user, or has a / # or ? in the password that is not percent-encoded")
+	case !hostName.MatchString(u.Hostname()) && !isIPv6(u.Hostname()):
+		return errors.New("names no host")
+	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && (!isPort(u.Port()) || u.Port() == "0"):
+		return errors.New("has a port that is not one from 1 to 65535")
+	case !databaseName.MatchString(u.Path):
+		return errors.New("names no database")
+	case strings.Contains(text, "#"):
+		return errors.New("has a # that is not percent-encoded")
+	}
+	return nil
+}
+
+func isIPv6(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Is6()
+}
+
+func checkDatabasePath(path string) error {
+	switch {
+	case path == "":
+		return errors.New("names no file")
+	case strings.HasPrefix(path, "//"):
+		// Some read sqlite://a/b as a/b, some as /a/b, and some look for a host a.
+		return errors.New("has slashes behind sqlite: that different programs read differently, and a path needs none")
+	case strings.HasSuffix(path, "/"):
+		return errors.New("names a folder, not a file")
+	case strings.ContainsAny(path, "?#"):
+		return errors.New("has options behind the path, and SQLite takes none here")
+	case strings.ContainsFunc(path, unicode.IsControl):
+		return errors.New("has a line break or another control character in the path")
+	}
+	return nil
+}
+
+// checkKeyring leaves the lines to the package that reads keyrings.
+func checkKeyring(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("holds nothing but blanks")
+	}
+	return nil
+}
+
+// checkKeyringFile refuses a keyring pasted where its path belongs: the attempt
+// to open it would put the key into an error, and from there into the log.
+func checkKeyringFile(text string) error {
+	first, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if words := strings.Fields(first); len(words) == 2 {
+		key, err := base64.StdEncoding.DecodeString(words[1])
+		if err == nil && len(key) >= 16 {
+			return errors.New("holds a keyring instead of its path")
+		}
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return errors.New("has a line break or another control character in the path")
+	}
+	if strings.HasSuffix(text, "/") {
+		return fmt.Errorf("%s is a folder, not a file", quoted(text))
+	}
+	return nil
+}
+
+// contextPath admits what means itself in a URL and nothing to the router, whose
+// patterns give ':' and '*' a meaning.
+var contextPath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
+
+func checkContextPath(text string) error {
+	switch {
+	case text == "/":
+		return nil
+	case !strings.HasPrefix(text, "/"):
+		return fmt.Errorf("%s does not start with a slash", quoted(text))
+	case strings.HasSuffix(text, "/"):
+		return fmt.Errorf("%s ends with a slash", quoted(text))
+	case strings.Contains(text, "..") || slices.Contains(strings.Split(text, "/"), "."):
+		return fmt.Errorf("%s has dots that clients and proxies resolve away", quoted(text))
+	case !contextPath.MatchString(text):
+		return fmt.Errorf("%s has characters other than letters, digits and . _ ~ -", quoted(text))
+	}
+	return nil
+}
+
+// checkContentType goes beyond mime.ParseMediaType, which takes a line break for
+// a blank and a lone word for a type. The value becomes a header as it stands.
+func checkContentType(text string) error {
+	visible := func(r rune) bool { return r >= ' ' && r <= '~' }
+	kind, _, err := mime.ParseMediaType(text)
+	if err != nil || !strings.Contains(kind, "/") || strings.ContainsFunc(text, func(r rune) bool { return !visible(r) }) {
+		return fmt.Errorf("%s is not a media type", quoted(text))
+	}
+	return nil
+}
+
+// networks reads a list of addresses and networks. What could trust more than
+// was meant is refused rather than guessed at: a network with host bits set
+// (10.0.0.1/8 — the address or all of 10?), and a network of everybody, with
+// which every client names its own address and no limit by address holds. IPv4
+// written as IPv6 becomes IPv4, since netip never finds one in the other.
+func networks(text string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for item := range strings.SplitSeq(text, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			return nil, fmt.Errorf("%s has an empty place in the list", quoted(text))
+		}
+		if addr, err := netip.ParseAddr(item); err == nil && addr.Zone() == "" {
+			addr = addr.Unmap()
+			prefixes = append(prefixes, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		prefix, err := netip.ParsePrefix(item)
+		if addr := prefix.Addr(); addr.Is4In6() && prefix.Bits() >= 96 {
+			prefix = netip.PrefixFrom(addr.Unmap(), prefix.Bits()-96)
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%s is neither an address nor a network", quoted(item))
+		case prefix.Masked() != prefix:
+			return nil, fmt.Errorf("%s is an address with the size of a network: the network is %v, the address alone %v",
+				quoted(item), prefix.Masked(), prefix.Addr())
+		case prefix.Bits() == 0:
+			return nil, fmt.Errorf("%s believes everybody, so every client could name its own address", quoted(item))
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return prefixes, nil
+}
+
+var fixedCode = regexp.MustCompile(`^[0-9]{4,10}$`)
+
+// checkFixedCode does not show the value: it is, or nearly is, a code.
+func checkFixedCode(text string) error {
+	if !fixedCode.MatchString(text) {
+		return errors.New("is not 4 to 10 digits")
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+// Package config reads every setting of OTPBridge from the environment into one
+// struct and judges all of them before anything else starts.
+//
+// It promises that a [Settings] handed out by [Load] is whole: every value lies
+// in the range its documentation states, and values that only make sense
+// together fit each other. Nobody downstream checks a setting again. When
+// something is wrong Load reports all of it at once, each fault with its remedy,
+// because an operator who repairs one variable per restart is an operator at
+// night. Names it does not know are faults too: a misspelt setting that is
+// silently ignored is a default nobody chose.
+//
+// Secrets arrive in types that refuse to print ([Secret], [DatabaseURL]), and no
+// fault quotes one.
+//
+// It touches nothing but the environment it is given: reading or making the
+// keyring file, opening the database and refusing a scheme the store cannot
+// serve are left to those who own these things.
+package config
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sethvargo/go-envconfig"
+)
+
+// Prefix starts the name of every variable that belongs to OTPBridge.
+const Prefix = "OTPBRIDGE_"
+
+// Settings is everything an operator decides. A field's tags are its whole
+// definition, read by Load, by [Reference] and by the text of a fault alike:
+//
+//	env         the variable's name without the prefix
+//	default     the value where the variable is not set
+//	sandbox     the same, where the modes differ
+//	production  the same, where the modes differ
+//	values      what may be written: a list "a|b" for enumerations and booleans,
+//	            "least to most" for durations, prose for everything else, with
+//	            literals in 'single quotes'
+//	empty       what a variable set to nothing means; without this tag it is a
+//	            fault, since it is mostly a secret that was not there
+//	example     what the remedy shows where there is no default to show
+//	doc         the meaning, in the words of the settings table
+type Settings struct {
+	Mode Mode `env:"MODE" default:"sandbox" values:"sandbox|production" doc:"The sandbox has demo accounts, an inbox that shows codes, and the sandbox API; production has none of it."`
+
+	Addr string `env:"ADDR" sandbox:"127.0.0.1:8080" production:":8080" values:"'host:port' or ':port', port 0 to 65535" doc:"Where the server listens. Port 0 takes a free one."`
+
+	DatabaseURL DatabaseURL `env:"DATABASE_URL" default:"sqlite:data/otpbridge.db" values:"'sqlite:path' or 'mysql://user:password@host:3306/database'" doc:"Where the database is. A SQLite path is taken as it stands; special characters in a password are percent-encoded."`
+
+	// Keyring is the text of the keyring, or empty when KeyringFile says where it is.
+	Keyring Secret `env:"KEYRING" values:"lines of 'id base64', the first is the primary key" example:"k1 $(openssl rand -base64 32)" doc:"The keys that protect everything at rest, as text. This or the file is required in production; both together are refused."`
+
+	// KeyringFile is the path of the keyring, or empty when Keyring holds it.
+	KeyringFile string `env:"KEYRING_FILE" sandbox:"data/keyring" values:"a path" example:"/run/secrets/otpbridge_keyring" doc:"The same, as a file with one key a line. The default of the sandbox is made on first start; a file named here must exist."`
+
+	// ContextPath is empty for the root, else starts with a slash and does not end with one.
+	ContextPath string `env:"CONTEXT_PATH" default:"/otpauthapi" values:"'/' or a path that starts with '/' and does not end with it" empty:"the root" doc:"What stands before the names of the servlets."`
+
+	MessageProfile Profile `env:"MESSAGE_PROFILE" default:"documented" values:"documented|live" doc:"Servlet texts of every account that names no profile, and of every 'UNAUTHERISED USER'."`
+
+	StrictHTTP bool `env:"STRICT_HTTP" default:"false" values:"true|false|1|0" doc:"Give 'UNAUTHERISED USER' the HTTP status 401 instead of 200. For all other answers the account decides."`
+
+	ServletContentType string `env:"SERVLET_CONTENT_TYPE" default:"text/plain; charset=utf-8" values:"a media type" doc:"The Content-Type of servlet answers."`
+
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" values:"addresses and networks, separated by commas" empty:"none" example:"10.0.0.0/8,192.0.2.7" doc:"Proxies whose word on the address of a client is believed."`
+
+	LogLevel LogLevel `env:"LOG_LEVEL" default:"info" values:"debug|info|warn|error" doc:"The least severe log lines that are written."`
+
+	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
+
+	DeliveryWait time.Duration `env:"DELIVERY_WAIT" default:"5s" values:"0s to 60s" doc:"How long a servlet waits for the first outcome of a delivery before it answers. Shorter than the write timeout."`
+
+	ReadTimeout time.Duration `env:"READ_TIMEOUT" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`
+
+	WriteTimeout time.Duration `env:"WRITE_TIMEOUT" default:"30s" values:"1s to 120s" doc:"How long an answer may take, from the end of the request header to the last byte."`
+
+	IdleTimeout time.Duration `env:"IDLE_TIMEOUT" default:"120s" values:"1s to 600s" doc:"How long a kept-alive connection may wait for its next request."`
+
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" default:"15s" values:"1s to 15s" doc:"How long requests in flight may take to finish once the server was told to stop."`
+
+	// SandboxFixedCode is empty unless the sandbox is to use one code for everything.
+	SandboxFixedCode Secret `env:"SANDBOX_FIXED_CODE" values:"4 to 10 digits" example:"123456" doc:"The code of every challenge, for tests that cannot read an inbox. Production refuses to start with it."`
+}
+
+// Mode tells a place to try things from a place that guards something.
+type Mode string
+
+const (
+	Sandbox    Mode = "sandbox"
+	Production Mode = "production"
+)
+
+// Profile names the set of texts the servlets answer with.
+type Profile string
+
+const (
+	Documented Profile = "documented" // as the vendor's article prints them
+	Live       Profile = "live"       // as the vendor's service sent them
+)
+
+// LogFormat is the form of a log line.
+type LogFormat string
+
+const (
+	TextFormat LogFormat = "text"
+	JSONFormat LogFormat = "json"
+)
+
+// LogLevel is a threshold; it is a [slog.Leveler], so handlers take it as it is.
+type LogLevel string
+
+const (
+	DebugLevel LogLevel = "debug"
+	InfoLevel  LogLevel = "info"
+	WarnLevel  LogLevel = "warn"
+	ErrorLevel LogLevel = "error"
+)
+
+// Level returns slog's number for the level, and that of info for no level at all.
+func (l LogLevel) Level() slog.Level {
+	switch l {
+	case DebugLevel:
+		return slog.LevelDebug
+	case WarnLevel:
+		return slog.LevelWarn
+	case ErrorLevel:
+		return slog.LevelError
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// Sandbox reports whether this server is a place to try things.
+func (s Settings) Sandbox() bool { return s.Mode == Sandbox }
+
+// MayMakeKeyringFile reports whether a missing keyring file may be made with a
+// fresh key. Only the sandbox's own default may. A path somebody wrote down
+// points at a key that exists: if it is not there a mount is missing, and a new
+// key in its place would make every sealed row unreadable for good.
+func (s Settings) MayMakeKeyringFile() bool {
+	own, _ := fieldNamed("KEYRING_FILE").defaultIn(Sandbox)
+	return s.Sandbox() && s.KeyringFile == own
+}
+
+// Load reads the settings from environ, which has the form of [os.Environ]: of
+// two entries with one name the later counts, as it does for os/exec. Variables
+// without [Prefix] are not looked at.
+//
+// The error is a [Faults] with everything that is wrong; the Settings beside an
+// error are zero.
+func Load(environ []string) (Settings, error) {
+	given := ownVariables(environ)
+	mode := modeOf(given)
+
+	// go-envconfig stops at the first value it cannot read. So every text is
+	// judged by itself beforehand, and it is handed those that passed.
+	var faults Faults
+	accepted := make(map[string]string)
+	for _, f := range fields() {
+		text, ok := f.textIn(given, mode)
+		if !ok {
+			continue
+		}
+		if err := f.check(text); err != nil {
+			faults = append(faults, f.fault(err.Error()))
+			continue
+		}
+		accepted[f.key] = text
+	}
+
+	var s Settings
+	err := envconfig.ProcessWith(context.Background(), &envconfig.Config{
+		Target:   &s,
+		Lookuper: envconfig.MapLookuper(canonical(accepted)),
+	})
+	if err != nil {
+		return Settings{}, fmt.Errorf("read settings that passed their checks: %w", err)
+	}
+	if _, text := given["KEYRING"]; text {
+		s.KeyringFile = ""
+	}
+
+	faults = append(faults, keyringFaults(given, mode)...)
+	faults = append(faults, timeFaults(s, accepted)...)
+	faults = append(faults, nameFaults(given, mode)...)
+	if len(faults) > 0 {
+		return Settings{}, faults
+	}
+	return s, nil
+}
+
+// ownVariables returns what environ holds for OTPBridge, by name without prefix.
+//
+// Kubernetes puts the addresses of every service of a namespace into the
+// environment of its pods; for a service called "otpbridge" these are
+// OTPBRIDGE_SERVICE_HOST, OTPBRIDGE_PORT_8080_TCP and the like. Nobody wrote
+// them and nobody can easily take them away, so they are left out here.
+func ownVariables(environ []string) map[string]string {
+	own := make(map[string]string)
+	for _, entry := range environ {
+		name, text, ok := strings.Cut(entry, "=")
+		key, ours := strings.CutPrefix(name, Prefix)
+		injected := key == "PORT" || strings.HasPrefix(key, "PORT_") || strings.HasPrefix(key, "SERVICE_")
+		if ok && ours && !injected {
+			own[key] = text
+		}
+	}
+	return own
+}
+
+// modeOf returns the mode that defaults and rules follow, and none for a mode
+// that does not exist: whatever depends on it is then not judged, since a rule of
+// the wrong mode would send the operator after faults that are not there.
+func modeOf(given map[string]string) Mode {
+	f := fieldNamed("MODE")
+	text, _ := f.textIn(given, "")
+	if f.check(text) != nil {
+		return ""
+	}
+	return Mode(text)
+}
+
+// keyringFaults finds what the two ways to give a keyring do to each other.
+func keyringFaults(given map[string]string, mode Mode) Faults {
+	text, file := fieldNamed("KEYRING"), fieldNamed("KEYRING_FILE")
+	_, textGiven := given[text.key]
+	_, fileGiven := given[file.key]
+	switch {
+	case textGiven && fileGiven:
+		return Faults{{
+			Name:    text.name(),
+			Problem: "is set, and so is " + file.name() + ": which keyring is meant?",
+			Remedy:  "keep one of the two and unset the other",
+		}}
+	case mode == Production && !textGiven && !fileGiven:
+		return Faults{{
+			Name:    file.name(),
+			Problem: "is not set, nor is " + text.name() + ": production has no keyring of its own making",
+			Remedy: "write the keys into a file, one 'id base64' a line, and name it, for example " +
+				file.assignment() + "; or set " + text.assignment(),
+		}}
+	}
+	return nil
+}
+
+// timeFaults finds times that contradict each other. Times that are faulty
+// themselves were reported and are left out.
+func timeFaults(s Settings, accepted map[string]string) Faults {
+	write, wait := fieldNamed("WRITE_TIMEOUT"), fieldNamed("DELIVERY_WAIT")
+	_, writeRead := accepted[write.key]
+	_, waitRead := accepted[wait.key]
+	if !writeRead || !waitRead || s.WriteTimeout > s.DeliveryWait {
+		return nil
+	}
+	return Faults{{
+		Name: write.name(),
+		Problem: fmt.Sprintf("%v is not longer than %s, which is %v: a servlet that waits that long for a delivery is cut off before it answers",
+			s.WriteTimeout, wait.name(), s.DeliveryWait),
+		Remedy: fmt.Sprintf("raise it above, or lower the wait, for example %s=%v and %s=5s",
+			write.name(), 30*time.Second, wait.name()),
+	}}
+}
+
+// nameFaults finds variables that should not be there: names nobody reads, and
+// in production everything that is meant for the sandbox. The latter goes by the
+// name, not by the list of settings, so that it holds for settings to come.
+func nameFaults(given map[string]string, mode Mode) Faults {
+	var faults Faults
+	for key := range given {
+		switch {
+		case mode == Production && strings.HasPrefix(key, sandboxKeys):
+			faults = append(faults, Fault{
+				Name:    readable(Prefix + key),
+				Problem: "belongs to the sandbox, and production refuses to start with it",
+				Remedy:  "unset it, or set " + fieldNamed("MODE").name() + "=" + string(Sandbox) + " where nothing is guarded",
+			})
+		case !known(key):
+			faults = append(faults, unknownName(key))
+		}
+	}
+	slices.SortFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Name, b.Name) })
+	return faults
+}

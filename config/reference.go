@@ -1,0 +1,211 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// sandboxKeys starts the names, without prefix, of settings that production refuses.
+const sandboxKeys = "SANDBOX_"
+
+// Setting is what a reader needs to know about one setting.
+type Setting struct {
+	Name    string // the variable, with prefix
+	Default string // its value where it is not set, in both modes if they differ
+	Values  string // what may be written
+	Meaning string
+}
+
+// Reference returns every setting in the order of the fields of [Settings].
+// Literals in prose stand in 'single quotes'.
+func Reference() []Setting {
+	var settings []Setting
+	for _, f := range fields() {
+		settings = append(settings, Setting{
+			Name:    f.name(),
+			Default: f.defaults(),
+			Values:  f.valuesText(),
+			Meaning: f.doc,
+		})
+	}
+	return settings
+}
+
+// MarkdownTable returns the reference as a table in Markdown, with a line break
+// at its end. The columns but the last are aligned, so that the source reads as
+// a table too.
+func MarkdownTable() string {
+	rows := [][]string{{"Variable", "Default", "Values", "Meaning"}}
+	for _, s := range Reference() {
+		row := []string{"'" + s.Name + "'", s.Default, s.Values, s.Meaning}
+		for i, cell := range row {
+			row[i] = strings.NewReplacer("'", "`", "|", `\|`).Replace(cell)
+		}
+		rows = append(rows, row)
+	}
+	widths := make([]int, len(rows[0])-1)
+	for _, row := range rows {
+		for i := range widths {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	rule := make([]string, len(rows[0]))
+	for i := range rule {
+		rule[i] = "---"
+		if i < len(widths) {
+			rule[i] = strings.Repeat("-", widths[i])
+		}
+	}
+	var table strings.Builder
+	for _, row := range slices.Insert(rows, 1, rule) {
+		for i, width := range widths {
+			fmt.Fprintf(&table, "| %-*s ", width, row[i])
+		}
+		fmt.Fprintf(&table, "| %s |\n", row[len(widths)])
+	}
+	return table.String()
+}
+
+// field is a field of [Settings] with its tags read.
+type field struct {
+	key     string // the variable's name without prefix
+	kind    reflect.Type
+	texts   map[Mode]string // the defaults; a mode without one is missing
+	values  string
+	list    []string // the values of an enumeration or boolean, else nil
+	empty   string
+	example string
+	doc     string
+}
+
+// fields reads the tags of [Settings] in order.
+func fields() []field {
+	var all []field
+	for tagged := range reflect.TypeFor[Settings]().Fields() {
+		f := field{
+			key:     tagged.Tag.Get("env"),
+			kind:    tagged.Type,
+			texts:   make(map[Mode]string),
+			values:  tagged.Tag.Get("values"),
+			empty:   tagged.Tag.Get("empty"),
+			example: tagged.Tag.Get("example"),
+			doc:     tagged.Tag.Get("doc"),
+		}
+		for _, mode := range []Mode{Sandbox, Production} {
+			text, ok := tagged.Tag.Lookup("default")
+			if own, differs := tagged.Tag.Lookup(string(mode)); differs {
+				text, ok = own, true
+			}
+			if ok {
+				f.texts[mode] = text
+			}
+		}
+		enumeration := f.kind.Kind() == reflect.String && f.kind != reflect.TypeFor[string]()
+		if enumeration || f.kind.Kind() == reflect.Bool {
+			f.list = strings.Split(f.values, "|")
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// fieldNamed returns the field with a key that exists; another is a caller's bug.
+func fieldNamed(key string) field {
+	for _, f := range fields() {
+		if f.key == key {
+			return f
+		}
+	}
+	panic("config: no setting is named " + key)
+}
+
+func known(key string) bool {
+	return slices.ContainsFunc(fields(), func(f field) bool { return f.key == key })
+}
+
+func (f field) name() string { return Prefix + f.key }
+
+// defaultIn returns the default in a mode, if there is one. Where the mode is
+// not known, only a default that both modes share is one.
+func (f field) defaultIn(mode Mode) (string, bool) {
+	if mode == "" && f.texts[Sandbox] != f.texts[Production] {
+		return "", false
+	}
+	if mode == "" {
+		mode = Sandbox
+	}
+	text, ok := f.texts[mode]
+	return text, ok
+}
+
+// textIn returns what is given for the setting, else its default, if there is one.
+func (f field) textIn(given map[string]string, mode Mode) (string, bool) {
+	if text, ok := given[f.key]; ok {
+		return text, true
+	}
+	return f.defaultIn(mode)
+}
+
+// bounds returns the least and most of a duration.
+func (f field) bounds() (least, most time.Duration) {
+	from, to, _ := strings.Cut(f.values, " to ")
+	least, err := time.ParseDuration(from)
+	if err != nil {
+		panic("config: " + f.name() + " states no least value")
+	}
+	most, err = time.ParseDuration(to)
+	if err != nil {
+		panic("config: " + f.name() + " states no greatest value")
+	}
+	return least, most
+}
+
+// fault is the fault of the setting's value. The remedy is the same for all of
+// them: what may be written, and an example.
+func (f field) fault(problem string) Fault {
+	remedy := "write " + f.valuesText() + ", for example " + f.assignment()
+	if f.list != nil {
+		remedy = "write one of " + f.valuesText() + ", for example " + f.assignment()
+	}
+	return Fault{Name: f.name(), Problem: problem, Remedy: remedy}
+}
+
+// assignment shows how the setting is set in a shell.
+func (f field) assignment() string {
+	text := f.example
+	if text == "" {
+		text = f.texts[Sandbox]
+	}
+	if strings.ContainsAny(text, " ;") {
+		text = `"` + text + `"`
+	}
+	return f.name() + "=" + text
+}
+
+func (f field) valuesText() string {
+	text := f.values
+	if f.list != nil {
+		text = "'" + strings.Join(f.list, "', '") + "'"
+	}
+	if f.empty != "" {
+		text += ", empty for " + f.empty
+	}
+	return text
+}
+
+func (f field) defaults() string {
+	shown := func(mode Mode) string {
+		if text, ok := f.texts[mode]; ok {
+			return "'" + text + "'"
+		}
+		return "none"
+	}
+	if shown(Sandbox) == shown(Production) {
+		return shown(Sandbox)
+	}
+	return shown(Sandbox) + " in sandbox, " + shown(Production) + " in production"
+}

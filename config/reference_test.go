@@ -1,0 +1,54 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReference_CoversEveryField(t *testing.T) {
+	settings := Reference()
+	require.Len(t, settings, reflect.TypeFor[Settings]().NumField())
+	seen := make(map[string]bool)
+	for _, s := range settings {
+		require.Regexp(t, `^OTPBRIDGE_[A-Z]+(_[A-Z]+)*$`, s.Name)
+		require.False(t, seen[s.Name], "%s twice", s.Name)
+		seen[s.Name] = true
+		require.NotEmpty(t, s.Default, s.Name)
+		require.NotEmpty(t, s.Values, s.Name)
+		require.Regexp(t, `^[A-Z].*\.$`, s.Meaning, s.Name)
+		for _, text := range []string{s.Default, s.Values, s.Meaning} {
+			require.Zero(t, strings.Count(text, "'")%2, "an odd quote in %q", text)
+		}
+	}
+}
+
+func TestReference_TellsModesApart(t *testing.T) {
+	byName := make(map[string]Setting)
+	for _, s := range Reference() {
+		byName[s.Name] = s
+	}
+	require.Equal(t, "'127.0.0.1:8080' in sandbox, ':8080' in production", byName["OTPBRIDGE_ADDR"].Default)
+	require.Equal(t, "'data/keyring' in sandbox, none in production", byName["OTPBRIDGE_KEYRING_FILE"].Default)
+	require.Equal(t, "'documented'", byName["OTPBRIDGE_MESSAGE_PROFILE"].Default)
+	require.Equal(t, "none", byName["OTPBRIDGE_KEYRING"].Default)
+	require.Equal(t, "'debug', 'info', 'warn', 'error'", byName["OTPBRIDGE_LOG_LEVEL"].Values)
+	require.Equal(t, "0s to 60s", byName["OTPBRIDGE_DELIVERY_WAIT"].Values)
+}
+
+func TestMarkdownTable_HasARowForEverySetting(t *testing.T) {
+	lines := strings.Split(MarkdownTable(), "\n")
+	require.Len(t, lines, 2+len(Reference())+1, "a head, a rule, the rows and the last line break")
+	require.Regexp(t, `^\| Variable +\| Default +\| Values +\| Meaning \|$`, lines[0])
+	require.Regexp(t, `^(\| -+ ){3}\| --- \|$`, lines[1])
+	last := strings.LastIndex(lines[0], "| Meaning")
+	for i, s := range Reference() {
+		row := lines[i+2]
+		require.True(t, strings.HasPrefix(row, "| `"+s.Name+"` "), row)
+		require.True(t, strings.HasPrefix(row[last:], "| "), "the columns of %q are not aligned", row)
+		require.NotContains(t, row, "'")
+	}
+	require.Empty(t, lines[len(lines)-1])
+}

@@ -1,0 +1,93 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+)
+
+// redacted stands wherever a secret would be printed.
+const redacted = "[redacted]"
+
+// Secret is a text that refuses to print: fmt with any verb, slog, encoding/json
+// and everything that asks for text get "[redacted]". The one way to the text is
+// [Secret.Reveal], so that a search for that word finds every use.
+//
+// The text lies behind a pointer because fmt does not call the methods of values
+// it finds in unexported fields: printed as part of somebody's struct, a plain
+// string would come out in clear, while a pointer comes out as an address.
+type Secret struct{ text *string }
+
+// Reveal returns the secret text, which is empty if the setting is not set.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// Empty reports whether there is no secret.
+func (s Secret) Empty() bool { return s.Reveal() == "" }
+
+// EnvDecode reads the text as it stands; it is how go-envconfig fills the field.
+func (s *Secret) EnvDecode(text string) error {
+	s.text = &text
+	return nil
+}
+
+func (Secret) String() string               { return redacted }
+func (Secret) GoString() string             { return redacted }
+func (Secret) Format(f fmt.State, _ rune)   { fmt.Fprint(f, redacted) }
+func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// DatabaseURL says where the database is, and may hold its password. It prints
+// like a [Secret] except that everything but the password can be read: who
+// connects where is the first question when a database does not answer.
+type DatabaseURL struct{ text Secret }
+
+// Reveal returns the URL with its password.
+func (d DatabaseURL) Reveal() string { return d.text.Reveal() }
+
+// Scheme returns "sqlite" or "mysql".
+func (d DatabaseURL) Scheme() string {
+	scheme, _, _ := strings.Cut(d.Reveal(), ":")
+	return scheme
+}
+
+// EnvDecode accepts what [Load] accepts; it is how go-envconfig fills the field.
+func (d *DatabaseURL) EnvDecode(text string) error {
+	if err := checkDatabaseURL(text); err != nil {
+		return err
+	}
+	return d.text.EnvDecode(text)
+}
+
+// String returns the URL without its password. What stands behind a question
+// mark is left out as well: options are the store's to understand, and what is
+// not understood may be secret.
+func (d DatabaseURL) String() string {
+	if d.Scheme() != "mysql" {
+		return d.Reveal()
+	}
+	u, err := url.Parse(d.Reveal())
+	if err != nil {
+		return redacted
+	}
+	user := url.User(u.User.Username()).String()
+	if _, ok := u.User.Password(); ok {
+		user += ":" + redacted
+	}
+	text := u.Scheme + "://" + user + "@" + u.Host + u.Path
+	if u.RawQuery != "" {
+		text += "?" + redacted
+	}
+	return text
+}
+
+func (d DatabaseURL) GoString() string             { return d.String() }
+func (d DatabaseURL) Format(f fmt.State, _ rune)   { fmt.Fprint(f, d.String()) }
+func (d DatabaseURL) LogValue() slog.Value         { return slog.StringValue(d.String()) }
+func (d DatabaseURL) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
