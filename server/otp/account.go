@@ -1,0 +1,186 @@
+package otp
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Profile names which texts the servlets answer with.
+type Profile string
+
+// The two profiles: the vendor's article, and the bytes its production service was seen to send.
+const (
+	Documented  Profile = "documented"
+	LiveProfile Profile = "live"
+)
+
+// DepartmentMode says what the servlets ask of the department-id header.
+type DepartmentMode string
+
+// The department modes.
+const (
+	DepartmentIgnored            DepartmentMode = "ignore"
+	DepartmentRequired           DepartmentMode = "require"
+	DepartmentRequiredToValidate DepartmentMode = "require_on_validation"
+)
+
+// Account is one row of otp_auth_config. The JSON names are the column names. A pointer is nil
+// where the column is NULL and a process-wide or door's default applies. The cipher key and IV
+// are sealed and not part of it in clear.
+type Account struct {
+	Address           string            `json:"esme_address"`
+	Name              string            `json:"name"`
+	Enabled           bool              `json:"enabled"`
+	OTPEnabled        bool              `json:"otp_enabled"`
+	Profile           *Profile          `json:"message_profile"`
+	Overrides         map[string]string `json:"message_overrides"`
+	StrictHTTP        bool              `json:"strict_http"`
+	Length            int               `json:"otp_length"`
+	TTLSeconds        int               `json:"otp_ttl_seconds"`
+	MaxAttempts       *int              `json:"max_attempts"`
+	MaxRegenerations  int               `json:"max_regenerations"`
+	KeyOnIP           bool              `json:"key_on_ip"`
+	Countries         []string          `json:"countries"`
+	SMSEnabled        bool              `json:"sms_enabled"`
+	EmailEnabled      bool              `json:"email_enabled"`
+	PlainValidation   bool              `json:"plain_validation_enabled"`
+	Cipher            string            `json:"otp_cipher"`
+	Encoding          string            `json:"otp_encoding"`
+	SealedCipherKey   []byte            `json:"-"`
+	SealedCipherIV    []byte            `json:"-"`
+	DepartmentMode    DepartmentMode    `json:"department_mode"`
+	Departments       []string          `json:"departments"`
+	SendsPerMinute    int               `json:"sends_per_minute"`
+	SendsPerHour      int               `json:"sends_per_hour"`
+	SendsPerDay       int               `json:"sends_per_day"`
+	RequestsPerMinute *int              `json:"requests_per_minute"`
+	Burst             *int              `json:"burst"`
+	SMSChannels       *string           `json:"sms_channels"`
+	EmailChannels     *string           `json:"email_channels"`
+	SMSSender         *string           `json:"sms_sender"`
+	EmailSender       *string           `json:"email_sender"`
+	SMSTemplate       *string           `json:"sms_template"`
+	EmailTemplate     *string           `json:"email_template"`
+	DLTEntityID       *string           `json:"dlt_entity_id"`
+	DLTTemplateID     *string           `json:"dlt_template_id"`
+	RetentionDays     int               `json:"retention_days"`
+	CreatedAt         Millis            `json:"created_at"`
+	UpdatedAt         Millis            `json:"updated_at"`
+}
+
+// DefaultAccount is an account with every column at its default.
+func DefaultAccount(address string) Account {
+	return Account{
+		Address: address, Enabled: true, OTPEnabled: true,
+		Length: 6, TTLSeconds: 300, MaxRegenerations: 3, KeyOnIP: true,
+		Countries: []string{"IN", "AE"}, SMSEnabled: true,
+		Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: DepartmentIgnored,
+		SendsPerMinute: 10, SendsPerHour: 20, SendsPerDay: 40, RetentionDays: 30,
+	}
+}
+
+// overrideNames are the texts an account may replace, in the order of the servlets' table.
+var overrideNames = []string{
+	"generated", "unauthorised", "feature_off", "invalid", "undelivered", "error",
+	"verified", "expired", "wrong", "exhausted", "regenerations",
+}
+
+// maxSends bounds the send limits: a recipient's row remembers one entry a send.
+const maxSends = 10_000
+
+// Validate tells what makes the row unusable. Every complaint names the column, says what it
+// holds and what it may hold, so that whoever edited the row with plain SQL can mend it.
+func (a *Account) Validate() error {
+	if !ValidAddress(a.Address) {
+		return fmt.Errorf("esme_address %q: must be 1–15 digits without leading zero", a.Address)
+	}
+	checks := []struct {
+		column   string
+		value    int
+		from, to int
+	}{
+		{"otp_length", a.Length, 4, 10},
+		{"otp_ttl_seconds", a.TTLSeconds, 30, 1800},
+		{"max_attempts", valueOr(a.MaxAttempts, 1), 1, 100},
+		{"max_regenerations", a.MaxRegenerations, 0, 100},
+		{"sends_per_minute", a.SendsPerMinute, 0, maxSends},
+		{"sends_per_hour", a.SendsPerHour, 0, maxSends},
+		{"sends_per_day", a.SendsPerDay, 0, maxSends},
+		{"requests_per_minute", valueOr(a.RequestsPerMinute, 1), 1, 1_000_000},
+		{"burst", valueOr(a.Burst, 1), 1, 1_000_000},
+		{"retention_days", a.RetentionDays, 1, 3650},
+	}
+	for _, c := range checks {
+		if c.value < c.from || c.value > c.to {
+			return fmt.Errorf("%s %d: must be %d–%d", c.column, c.value, c.from, c.to)
+		}
+	}
+	choices := []struct {
+		column  string
+		value   string
+		allowed []string
+	}{
+		{"message_profile", string(valueOr(a.Profile, Documented)), []string{string(Documented), string(LiveProfile)}},
+		{"otp_cipher", a.Cipher, []string{"aes-cbc", "aes-ecb", "none"}},
+		{"otp_encoding", a.Encoding, []string{"auto", "hex", "base64"}},
+		{"department_mode", string(a.DepartmentMode), []string{
+			string(DepartmentIgnored), string(DepartmentRequired), string(DepartmentRequiredToValidate)}},
+	}
+	for _, c := range choices {
+		if !slices.Contains(c.allowed, c.value) {
+			return fmt.Errorf("%s %q: must be one of %s", c.column, c.value, strings.Join(c.allowed, ", "))
+		}
+	}
+	for name, text := range a.Overrides {
+		if !slices.Contains(overrideNames, name) {
+			return fmt.Errorf("message_overrides: unknown text %q; known are %s", name, strings.Join(overrideNames, ", "))
+		}
+		if len(text) > 500 || strings.ContainsAny(text, "\r\n\x00") {
+			return fmt.Errorf("message_overrides: %q must be one line of at most 500 bytes", name)
+		}
+	}
+	if len(a.Countries) == 0 {
+		return fmt.Errorf("countries: must name at least one country, such as IN,AE")
+	}
+	for _, country := range a.Countries {
+		if len(country) != 2 || country[0] < 'A' || country[0] > 'Z' || country[1] < 'A' || country[1] > 'Z' {
+			return fmt.Errorf("countries: %q is no two-letter country code such as IN", country)
+		}
+	}
+	for _, department := range a.Departments {
+		if strings.TrimSpace(department) == "" {
+			return fmt.Errorf("departments: an entry is empty")
+		}
+	}
+	if !a.SMSEnabled && !a.EmailEnabled {
+		return fmt.Errorf("sms_enabled, email_enabled: at least one must be 1")
+	}
+	return nil
+}
+
+func valueOr[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// ValidAddress tells whether s can be an esme_address: 1–15 digits without leading zero, so
+// that operators may write it unquoted in SQL.
+func ValidAddress(s string) bool {
+	if len(s) < 1 || len(s) > 15 || s[0] == '0' {
+		return false
+	}
+	return Digits(s)
+}
+
+// Digits tells whether s is one or more ASCII digits and nothing else.
+func Digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}

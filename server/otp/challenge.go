@@ -1,0 +1,245 @@
+package otp
+
+// Memory is how long after its expiry a challenge still answers as expired or used. Later it
+// answers as if it had never been; that is a rule here and not the sweeper's timing.
+const Memory = Hour
+
+// Channels is a set of channels.
+type Channels uint8
+
+// The channels a message can travel on.
+const (
+	SMS Channels = 1 << iota
+	Email
+)
+
+// Has tells whether all of other is in c.
+func (c Channels) Has(other Channels) bool { return c&other == other }
+
+// Each lists the members of c one by one.
+func (c Channels) Each() []Channels {
+	var each []Channels
+	for _, one := range []Channels{SMS, Email} {
+		if c.Has(one) {
+			each = append(each, one)
+		}
+	}
+	return each
+}
+
+// String names the members of c, comma-separated.
+func (c Channels) String() string {
+	return [...]string{"", "sms", "email", "sms,email"}[c&(SMS|Email)]
+}
+
+// Policy is the numbers that apply to one operation, taken from the account and the door.
+type Policy struct {
+	Length           int    // digits, 4–10
+	TTL              Millis // 30 s – 30 min
+	MaxAttempts      int    // wrong guesses a challenge can cost, 1 or more
+	MaxRegenerations int    // resends a challenge allows, 0 or more
+	Limits           []Limit
+}
+
+// Challenge is one request to prove control of a recipient. It holds what its code is derived
+// from, never the code.
+type Challenge struct {
+	ID        ID
+	Recipient ID
+	Slot      ID
+	Seq       int64 // within the recipient, from 1
+	Version   int64 // 0 = not stored yet
+
+	KeyID  string // the keyring key the code is derived under
+	Nonce  ID
+	Length int
+
+	Channels Channels
+	Mailbox  []byte // sealed address for the email channel, nil without one
+
+	MaxAttempts   int // the limit it was made with
+	Wrong         int
+	Sends         int // 1 after generate
+	Regenerations int // resends that count; a refunded one does not
+
+	CreatedAt  Millis
+	ExpiresAt  Millis
+	UpdatedAt  Millis
+	UsedAt     Millis
+	CanceledAt Millis
+	ReplacedAt Millis
+}
+
+// Forgotten tells whether c answers as if it had never been.
+func (c *Challenge) Forgotten(now Millis) bool { return c == nil || now > c.ExpiresAt+Memory }
+
+// Moment is when an operation read at now happens for rows last written at the given moments:
+// a server whose clock lags behind another's must not make time run backwards for a row.
+func Moment(now Millis, written ...Millis) Millis {
+	for _, at := range written {
+		now = max(now, at)
+	}
+	return now
+}
+
+// Generate replaces previous, the slot's challenge (nil for none), by next. Mailbox is the row
+// of the e-mail address's own send window, nil where no e-mail is sent; either row over a limit
+// refuses, and then neither is charged. The caller fills in next's identity, key and channels.
+//
+// Refusals: Locked, OverLimit.
+func Generate(r, mailbox *Recipient, previous, next *Challenge, p Policy, now Millis) error {
+	if wait := r.LockedFor(now); wait > 0 {
+		return &Error{Kind: Locked, Message: "the recipient is locked after too many wrong codes", RetryAfter: wait}
+	}
+	if err := charge(r, mailbox, p.Limits, now); err != nil {
+		return err
+	}
+	if previous != nil {
+		previous.ReplacedAt, previous.UpdatedAt = now, now
+	}
+	r.Seq++
+	next.Recipient, next.Seq = r.ID, r.Seq
+	next.Length, next.MaxAttempts = p.Length, p.MaxAttempts
+	next.Sends = 1
+	next.CreatedAt, next.UpdatedAt, next.ExpiresAt = now, now, now+p.TTL
+	return nil
+}
+
+// Resend sends c's code again: same code, same expiry, attempts as they are. The order of the
+// tests is part of the contract: alive, not locked, regenerations, send windows; the first that
+// fails answers and nothing changes.
+//
+// Refusals: NotFound, Canceled, Used, Expired, AttemptsExhausted, Locked,
+// RegenerationsExhausted, OverLimit.
+func Resend(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
+	switch {
+	case c.Forgotten(now):
+		return Refuse(NotFound, "nothing to send again; generate first")
+	case c.CanceledAt != 0:
+		return Refuse(Canceled, "the challenge was cancelled")
+	case c.UsedAt != 0:
+		return Refuse(Used, "the code was used")
+	case now >= c.ExpiresAt:
+		return Refuse(Expired, "the code has expired")
+	case c.Wrong >= c.MaxAttempts:
+		return Refuse(AttemptsExhausted, "no attempts are left")
+	}
+	if wait := r.LockedFor(now); wait > 0 {
+		return &Error{Kind: Locked, Message: "the recipient is locked after too many wrong codes", RetryAfter: wait}
+	}
+	if c.Regenerations >= p.MaxRegenerations {
+		return Refuse(RegenerationsExhausted, "no regenerations are left")
+	}
+	if err := charge(r, mailbox, p.Limits, now); err != nil {
+		return err
+	}
+	c.Regenerations++
+	c.Sends++
+	c.UpdatedAt = now
+	return nil
+}
+
+// charge counts one send on r and, if there is one, the mailbox's row, or on neither.
+func charge(r, mailbox *Recipient, limits []Limit, now Millis) error {
+	wait := r.overLimit(limits, now)
+	if mailbox != nil {
+		wait = max(wait, mailbox.overLimit(limits, now))
+	}
+	if wait > 0 {
+		return &Error{Kind: OverLimit, Message: "the recipient has received as many messages as the account allows", RetryAfter: wait}
+	}
+	r.send(limits, now)
+	if mailbox != nil {
+		mailbox.send(limits, now)
+	}
+	return nil
+}
+
+// Refund takes back what a send cost, once it surely reached no channel: the entries made at
+// sentAt in the send windows and, for a resend, the regeneration. The code stays live.
+func Refund(r, mailbox *Recipient, c *Challenge, resend bool, sentAt, now Millis) {
+	r.Sends, r.UpdatedAt = r.Sends.Remove(sentAt), now
+	if mailbox != nil {
+		mailbox.Sends, mailbox.UpdatedAt = mailbox.Sends.Remove(sentAt), now
+	}
+	if resend && c != nil && c.Regenerations > 0 {
+		c.Regenerations--
+		c.UpdatedAt = now
+	}
+}
+
+// Closed is what a guess at a used or expired challenge does.
+type Closed bool
+
+const (
+	// ClosedIsCompared is the servlets' way: they answer OTPEXPIRED for the right code only, so
+	// the guess is compared, and a wrong one is charged, or it would be a free oracle.
+	ClosedIsCompared Closed = false
+	// ClosedIsFinal answers used or expired to every guess; nothing is compared or charged.
+	ClosedIsFinal Closed = true
+)
+
+// Verify decides one guess at c, the slot's newest challenge (nil for none). Matches tells
+// whether the guess equals the code; callers compute it, in constant time, whatever the state,
+// so that the time of an answer does not tell one refusal from another. Only a wrong guess that
+// was evaluated is charged: to the challenge and to the recipient's budget.
+//
+// It returns nil for the right code of a live challenge, once. Refusals, tested in this order:
+// NotFound, Canceled, Locked, AttemptsExhausted, Used, Expired, WrongCode.
+func Verify(r *Recipient, c *Challenge, closed Closed, matches bool, now Millis) error {
+	switch {
+	case c.Forgotten(now):
+		return Refuse(NotFound, "nothing to verify; generate first")
+	case c.CanceledAt != 0:
+		return Refuse(Canceled, "the challenge was cancelled")
+	}
+	if wait := r.LockedFor(now); wait > 0 {
+		return &Error{Kind: Locked, Message: "the recipient is locked after too many wrong codes", RetryAfter: wait}
+	}
+	if c.Wrong >= c.MaxAttempts {
+		return Refuse(AttemptsExhausted, "no attempts are left; generate again")
+	}
+	over := Kind(0)
+	switch {
+	case c.UsedAt != 0:
+		over = Used
+	case now >= c.ExpiresAt:
+		over = Expired
+	}
+	switch {
+	case over != 0 && (matches || closed == ClosedIsFinal):
+		return Refuse(over, "the code is no longer valid; generate again")
+	case matches:
+		c.UsedAt, c.UpdatedAt = now, now
+		if r.Run > 0 {
+			r.clearRun(now)
+		}
+		return nil
+	}
+	c.Wrong++
+	c.UpdatedAt = now
+	r.charge(now)
+	return &Error{
+		Kind:      WrongCode,
+		Message:   "the code is wrong",
+		Remaining: min(c.MaxAttempts-c.Wrong, r.budgetLeft(now)),
+	}
+}
+
+// Cancel calls a live challenge off.
+//
+// Refusals: NotFound, Canceled, Used, Expired.
+func Cancel(c *Challenge, now Millis) error {
+	switch {
+	case c.Forgotten(now):
+		return Refuse(NotFound, "nothing to cancel")
+	case c.CanceledAt != 0:
+		return Refuse(Canceled, "the challenge was cancelled before")
+	case c.UsedAt != 0:
+		return Refuse(Used, "the code was used")
+	case now >= c.ExpiresAt:
+		return Refuse(Expired, "the code has expired")
+	}
+	c.CanceledAt, c.UpdatedAt = now, now
+	return nil
+}

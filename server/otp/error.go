@@ -1,0 +1,121 @@
+package otp
+
+import (
+	"errors"
+	"time"
+)
+
+// Kind is the class of a refusal. Every door has one table from kind to its wire form.
+type Kind int
+
+// The kinds of refusal.
+const (
+	// MissingCredential: no credential was presented, or one that cannot be one.
+	MissingCredential Kind = iota + 1
+	// UnknownCredential: nobody has this credential, or it or its account is disabled.
+	UnknownCredential
+	// ExpiredCredential: the credential was good once.
+	ExpiredCredential
+	// ForbiddenNetwork: the credential may not be used from the peer's address.
+	ForbiddenNetwork
+	// BrokenAccount: the account's row cannot be used as it stands; the log names the column.
+	BrokenAccount
+	// FeatureOff: the account has the OTP feature, or the servlet asked for, switched off.
+	FeatureOff
+	// Invalid: a parameter is missing or malformed; the message names it.
+	Invalid
+	// MissingDepartment: the account requires a department and the request names none of its list.
+	MissingDepartment
+	// NotFound: the slot has no challenge, or one so old that it is forgotten.
+	NotFound
+	// Canceled: the challenge was called off.
+	Canceled
+	// Replaced: a newer challenge took the slot.
+	Replaced
+	// Locked: the recipient's failure budget is spent.
+	Locked
+	// AttemptsExhausted: the challenge has cost all its attempts.
+	AttemptsExhausted
+	// Used: the code was accepted before.
+	Used
+	// Expired: the code's lifetime is over.
+	Expired
+	// WrongCode: the guess was evaluated, is wrong and was charged; Remaining tells what is left.
+	WrongCode
+	// RegenerationsExhausted: the challenge was resent as often as its account allows.
+	RegenerationsExhausted
+	// OverLimit: the recipient has received as many sends as a window allows.
+	OverLimit
+	// Undelivered: the message surely reached no channel.
+	Undelivered
+	// Overloaded: the queue of writes is full; nothing was charged.
+	Overloaded
+	// AccountExists: the esme_address or a credential asked for is taken.
+	AccountExists
+	// ClockBackwards: a clock can be set forward only; a reset takes it back.
+	ClockBackwards
+
+	kindEnd
+)
+
+var kindNames = [...]string{
+	MissingCredential: "missing_credential", UnknownCredential: "unknown_credential",
+	ExpiredCredential: "expired_credential", ForbiddenNetwork: "forbidden_network",
+	BrokenAccount: "broken_account", FeatureOff: "feature_off", Invalid: "invalid",
+	MissingDepartment: "missing_department", NotFound: "not_found", Canceled: "canceled",
+	Replaced: "replaced", Locked: "locked", AttemptsExhausted: "attempts_exhausted",
+	Used: "used", Expired: "expired", WrongCode: "wrong_code",
+	RegenerationsExhausted: "regenerations_exhausted", OverLimit: "over_limit",
+	Undelivered: "undelivered", Overloaded: "overloaded", AccountExists: "account_exists",
+	ClockBackwards: "clock_backwards",
+}
+
+// String is the name of k in logs and events.
+func (k Kind) String() string {
+	if k < MissingCredential || k >= kindEnd {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
+// Kinds lists every kind, so that a door can be tested to have a row for each.
+func Kinds() []Kind {
+	kinds := make([]Kind, 0, kindEnd-1)
+	for k := MissingCredential; k < kindEnd; k++ {
+		kinds = append(kinds, k)
+	}
+	return kinds
+}
+
+// Error is a refusal: an expected answer to a request that cannot be granted. Anything else
+// that goes wrong is a fault and no Error. Message is for the caller's developer: it names the
+// field and the remedy and never holds a code, a secret or a whole recipient.
+type Error struct {
+	Kind       Kind
+	Message    string
+	Remaining  int           // WrongCode: attempts left, 0 or more
+	RetryAfter time.Duration // Locked, OverLimit, Overloaded: when asking again can help
+	Err        error         // what lies behind it, for the log
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return e.Kind.String()
+	}
+	return e.Kind.String() + ": " + e.Message
+}
+
+// Unwrap gives the cause to errors.Is and errors.As.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Refuse makes a refusal.
+func Refuse(kind Kind, message string) *Error { return &Error{Kind: kind, Message: message} }
+
+// KindOf is the kind of a refusal, and 0 for nil and for faults.
+func KindOf(err error) Kind {
+	if refusal, ok := errors.AsType[*Error](err); ok {
+		return refusal.Kind
+	}
+	return 0
+}

@@ -1,0 +1,41 @@
+package otp
+
+// EventKind says what happened.
+type EventKind string
+
+// The events of a challenge. Each is appended in the transaction that made it true.
+const (
+	EventSent     EventKind = "sent"     // a challenge was generated and handed to its channels
+	EventResent   EventKind = "resent"   // its code was sent again
+	EventUnsent   EventKind = "unsent"   // a send surely reached no channel and was refunded
+	EventVerified EventKind = "verified" // the right code, once
+	EventWrong    EventKind = "wrong"    // an evaluated wrong guess
+	EventCanceled EventKind = "canceled" // the challenge was called off
+)
+
+// Door names the surface that a request came through.
+type Door string
+
+// The doors that decide something.
+const (
+	ServletDoor Door = "servlet"
+	V1Door      Door = "v1"
+)
+
+// Event is one line of history. It outlives its challenge, so it names the recipient by hash
+// and mask only. Its id is made before the first try to write it and is the receipt of the
+// commit: whoever finds it knows that the whole operation happened.
+type Event struct {
+	ID          ID
+	At          Millis
+	Account     string
+	Environment Environment
+	Kind        EventKind
+	Door        Door
+	Recipient   ID
+	Challenge   ID
+	Send        int      // the send it speaks of, from 1; 0 for guesses
+	Channels    Channels // the channels of a send
+	Mailbox     []byte   // sealed address of an e-mail send, nil without one
+	Remaining   int      // after a wrong guess
+}

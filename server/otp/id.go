@@ -1,0 +1,39 @@
+package otp
+
+import (
+	"encoding/base32"
+	"strings"
+)
+
+// ID is a 16-byte identity: a time-ordered UUID (version 7) for challenges and events, a keyed
+// hash for recipients and slots. It is stored as bytes and shown with a typed prefix.
+type ID [16]byte
+
+// idText keeps the order of the bytes (base32hex), is safe in URLs and does not depend on case.
+var idText = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+// Text shows id with its type, for example Text("otp") = "otp_0e9k…" with 26 characters.
+func (id ID) Text(prefix string) string {
+	return prefix + "_" + strings.ToLower(idText.EncodeToString(id[:]))
+}
+
+// IsZero tells whether id names nothing.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// ParseID reads what Text wrote with the same prefix.
+func ParseID(prefix, text string) (ID, bool) {
+	body, found := strings.CutPrefix(text, prefix+"_")
+	if !found || len(body) != 26 {
+		return ID{}, false
+	}
+	var id ID
+	raw, err := idText.DecodeString(strings.ToUpper(body))
+	if err != nil || copy(id[:], raw) != len(id) {
+		return ID{}, false
+	}
+	// The last character carries two unused bits; a spelling that sets them names nothing.
+	if id.Text(prefix) != strings.ToLower(text) {
+		return ID{}, false
+	}
+	return id, true
+}

@@ -1,0 +1,114 @@
+package otp
+
+import "time"
+
+// The failure budget of one recipient, across challenges, doors, keys and subjects. Without
+// it ten sends a minute with five attempts each would be 72,000 guesses a day. The hundred in
+// a row follow NIST SP 800-63B, section 5.2.2; the throttling asked for by RFC 4226, section 7.3.
+const (
+	FailuresPerHour = 20        // wrong guesses in a rolling hour before the recipient is locked
+	FailuresInRun   = 100       // wrong guesses without a success between them before the long lock
+	RunLock         = 24 * Hour // how long the long lock holds
+	RunMemory       = 24 * Hour // after its last wrong guess a run is forgotten
+)
+
+// RecipientMemory is how long an untouched recipient is kept: no window, run or lock of the
+// rules looks back further, and every challenge is forgotten long before.
+const RecipientMemory = 24 * Hour
+
+// Environment separates live traffic from tests.
+type Environment string
+
+// The two environments.
+const (
+	Live Environment = "live"
+	Test Environment = "test"
+)
+
+// Recipient is the aggregate that every decision about its challenges is written through.
+type Recipient struct {
+	ID          ID // keyed hash of account, environment and the normalised recipient
+	Account     string
+	Environment Environment
+	Sealed      []byte // the normalised recipient, readable with the keyring only
+	Mask        string // for display: +91••••••2394
+
+	Version     int64 // 0 = not stored yet
+	Seq         int64 // the newest challenge's number
+	Sends       Window
+	Failures    Window
+	Run         int    // wrong guesses since the last success
+	RunAt       Millis // the newest of them
+	LockedUntil Millis // end of the long lock
+	UpdatedAt   Millis
+}
+
+// LockedFor tells how long the failure budget keeps r locked at now; 0 means not at all.
+func (r *Recipient) LockedFor(now Millis) time.Duration {
+	var until Millis
+	if r.Failures.Within(Hour, now) >= FailuresPerHour {
+		until = r.Failures.Oldest(FailuresPerHour) + Hour
+	}
+	return max(until-now, r.LockedUntil-now, 0).Duration()
+}
+
+// Unlock lifts both locks, as an operator does for a person who proved who they are.
+func (r *Recipient) Unlock(now Millis) {
+	r.Failures, r.Run, r.RunAt, r.LockedUntil = nil, 0, 0, 0
+	r.UpdatedAt = now
+}
+
+// charge counts one wrong guess.
+func (r *Recipient) charge(now Millis) {
+	lockEnded := r.LockedUntil != 0 && now >= r.LockedUntil
+	runLapsed := now >= r.RunAt+RunMemory
+	if lockEnded || runLapsed {
+		r.Run, r.LockedUntil = 0, 0
+	}
+	r.Run++
+	r.RunAt = now
+	r.Failures = r.Failures.Add(now, Hour, FailuresPerHour)
+	if r.Run >= FailuresInRun {
+		r.LockedUntil = now + RunLock
+	}
+	r.UpdatedAt = now
+}
+
+// budgetLeft is how many more wrong guesses r can cost before it is locked.
+func (r *Recipient) budgetLeft(now Millis) int {
+	return max(0, min(FailuresPerHour-r.Failures.Within(Hour, now), FailuresInRun-r.Run))
+}
+
+// clearRun forgets the run after a success; the hour's window stays, or alternating one's own
+// code with guesses at another's would buy an unlimited number of guesses.
+func (r *Recipient) clearRun(now Millis) {
+	r.Run, r.RunAt, r.LockedUntil = 0, 0, 0
+	r.UpdatedAt = now
+}
+
+// Limit bounds the sends to one recipient in a rolling window. Max 0 lifts it.
+type Limit struct {
+	Span Millis // at most a Day
+	Max  int
+}
+
+// overLimit tells how long r must wait for its next send under limits; 0 means not at all.
+func (r *Recipient) overLimit(limits []Limit, now Millis) time.Duration {
+	var until Millis
+	for _, limit := range limits {
+		if limit.Max > 0 && r.Sends.Within(limit.Span, now) >= limit.Max {
+			until = max(until, r.Sends.Oldest(limit.Max)+limit.Span)
+		}
+	}
+	return max(0, until-now).Duration()
+}
+
+// send counts one send. Only as many entries are kept as the largest limit can ask for.
+func (r *Recipient) send(limits []Limit, now Millis) {
+	keep := 0
+	for _, limit := range limits {
+		keep = max(keep, limit.Max)
+	}
+	r.Sends = r.Sends.Add(now, Day, keep)
+	r.UpdatedAt = now
+}
