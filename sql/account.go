@@ -1,0 +1,395 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+
+	"otpbridge/server/otp"
+)
+
+// ErrNotFound is the answer when a row that was asked for is not there.
+var ErrNotFound = errors.New("not found")
+
+// ErrTaken is the answer when a key that must be unique is in use.
+var ErrTaken = errors.New("already taken")
+
+// accountColumn reads one column of otp_auth_config into an account and back. Every column is
+// fetched as text and parsed here, so that a value of the wrong type breaks the one account that
+// has it, by the column's name, and not the statement that fetched it.
+type accountColumn struct {
+	name  string
+	read  func(*otp.Account, sql.NullString) error
+	write func(*otp.Account) any
+}
+
+var accountColumns = []accountColumn{
+	text("esme_address", func(a *otp.Account) *string { return &a.Address }),
+	text("name", func(a *otp.Account) *string { return &a.Name }),
+	flag("enabled", func(a *otp.Account) *bool { return &a.Enabled }),
+	flag("otp_enabled", func(a *otp.Account) *bool { return &a.OTPEnabled }),
+	optional("message_profile", func(a *otp.Account) **otp.Profile { return &a.Profile }),
+	document("message_overrides", func(a *otp.Account) *map[string]string { return &a.Overrides }),
+	flag("strict_http", func(a *otp.Account) *bool { return &a.StrictHTTP }),
+	number("otp_length", func(a *otp.Account) *int { return &a.Length }),
+	number("otp_ttl_seconds", func(a *otp.Account) *int { return &a.TTLSeconds }),
+	optionalNumber("max_attempts", func(a *otp.Account) **int { return &a.MaxAttempts }),
+	number("max_regenerations", func(a *otp.Account) *int { return &a.MaxRegenerations }),
+	flag("key_on_ip", func(a *otp.Account) *bool { return &a.KeyOnIP }),
+	{"countries", readCountries, func(a *otp.Account) any { return strings.Join(a.Countries, ",") }},
+	flag("sms_enabled", func(a *otp.Account) *bool { return &a.SMSEnabled }),
+	flag("email_enabled", func(a *otp.Account) *bool { return &a.EmailEnabled }),
+	flag("plain_validation_enabled", func(a *otp.Account) *bool { return &a.PlainValidation }),
+	text("otp_cipher", func(a *otp.Account) *string { return &a.Cipher }),
+	text("otp_encoding", func(a *otp.Account) *string { return &a.Encoding }),
+	sealed("cipher_key", func(a *otp.Account) *[]byte { return &a.SealedCipherKey }),
+	sealed("cipher_iv", func(a *otp.Account) *[]byte { return &a.SealedCipherIV }),
+	text("department_mode", func(a *otp.Account) *otp.DepartmentMode { return &a.DepartmentMode }),
+	document("departments", func(a *otp.Account) *[]string { return &a.Departments }),
+	number("sends_per_minute", func(a *otp.Account) *int { return &a.SendsPerMinute }),
+	number("sends_per_hour", func(a *otp.Account) *int { return &a.SendsPerHour }),
+	number("sends_per_day", func(a *otp.Account) *int { return &a.SendsPerDay }),
+	optionalNumber("requests_per_minute", func(a *otp.Account) **int { return &a.RequestsPerMinute }),
+	optionalNumber("burst", func(a *otp.Account) **int { return &a.Burst }),
+	optional("sms_channels", func(a *otp.Account) **string { return &a.SMSChannels }),
+	optional("email_channels", func(a *otp.Account) **string { return &a.EmailChannels }),
+	optional("sms_sender", func(a *otp.Account) **string { return &a.SMSSender }),
+	optional("email_sender", func(a *otp.Account) **string { return &a.EmailSender }),
+	optional("sms_template", func(a *otp.Account) **string { return &a.SMSTemplate }),
+	optional("email_template", func(a *otp.Account) **string { return &a.EmailTemplate }),
+	optional("dlt_entity_id", func(a *otp.Account) **string { return &a.DLTEntityID }),
+	optional("dlt_template_id", func(a *otp.Account) **string { return &a.DLTTemplateID }),
+	number("retention_days", func(a *otp.Account) *int { return &a.RetentionDays }),
+	number("created_at", func(a *otp.Account) *otp.Millis { return &a.CreatedAt }),
+	number("updated_at", func(a *otp.Account) *otp.Millis { return &a.UpdatedAt }),
+}
+
+func text[T ~string](name string, field func(*otp.Account) *T) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			if !v.Valid {
+				return errors.New("must not be NULL")
+			}
+			*field(a) = T(v.String)
+			return nil
+		},
+		func(a *otp.Account) any { return string(*field(a)) },
+	}
+}
+
+func optional[T ~string](name string, field func(*otp.Account) **T) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			*field(a) = nil
+			if v.Valid {
+				value := T(v.String)
+				*field(a) = &value
+			}
+			return nil
+		},
+		func(a *otp.Account) any {
+			if p := *field(a); p != nil {
+				return string(*p)
+			}
+			return nil
+		},
+	}
+}
+
+func flag(name string, field func(*otp.Account) *bool) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			if v.String != "0" && v.String != "1" {
+				return fmt.Errorf("must be 0 or 1, not %q", v.String)
+			}
+			*field(a) = v.String == "1"
+			return nil
+		},
+		func(a *otp.Account) any {
+			if *field(a) {
+				return 1
+			}
+			return 0
+		},
+	}
+}
+
+func number[T ~int | ~int64](name string, field func(*otp.Account) *T) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			value, err := strconv.ParseInt(v.String, 10, 64)
+			if err != nil {
+				return fmt.Errorf("must be a whole number, not %q", v.String)
+			}
+			*field(a) = T(value)
+			return nil
+		},
+		func(a *otp.Account) any { return int64(*field(a)) },
+	}
+}
+
+func optionalNumber(name string, field func(*otp.Account) **int) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			*field(a) = nil
+			if !v.Valid {
+				return nil
+			}
+			value, err := strconv.Atoi(v.String)
+			if err != nil {
+				return fmt.Errorf("must be a whole number or NULL, not %q", v.String)
+			}
+			*field(a) = &value
+			return nil
+		},
+		func(a *otp.Account) any {
+			if p := *field(a); p != nil {
+				return *p
+			}
+			return nil
+		},
+	}
+}
+
+func document[T []string | map[string]string](name string, field func(*otp.Account) *T) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			var value T
+			if v.Valid && strings.TrimSpace(v.String) != "" {
+				if err := json.Unmarshal([]byte(v.String), &value); err != nil {
+					return errors.New("is no JSON of the expected shape")
+				}
+			}
+			*field(a) = value
+			return nil
+		},
+		func(a *otp.Account) any {
+			if len(*field(a)) == 0 {
+				return nil
+			}
+			encoded, err := json.Marshal(*field(a))
+			if err != nil {
+				panic(err) // strings always have JSON
+			}
+			return string(encoded)
+		},
+	}
+}
+
+func sealed(name string, field func(*otp.Account) *[]byte) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			*field(a) = nil
+			if v.Valid {
+				*field(a) = []byte(v.String)
+			}
+			return nil
+		},
+		func(a *otp.Account) any { return *field(a) },
+	}
+}
+
+func readCountries(a *otp.Account, v sql.NullString) error {
+	a.Countries = nil
+	for country := range strings.SplitSeq(v.String, ",") {
+		a.Countries = append(a.Countries, strings.ToUpper(strings.TrimSpace(country)))
+	}
+	return nil
+}
+
+// BrokenRow is an account whose row cannot be used. Err names the column, what it holds and
+// what it may hold.
+type BrokenRow struct {
+	Address string
+	Err     error
+}
+
+// Error implements error.
+func (b *BrokenRow) Error() string {
+	return fmt.Sprintf("otp_auth_config row %s: %v", b.Address, b.Err)
+}
+
+// Unwrap gives the cause to errors.Is and errors.As.
+func (b *BrokenRow) Unwrap() error { return b.Err }
+
+// Account reads one row of otp_auth_config. With a *BrokenRow error the account is filled in as
+// far as its columns could be read. Columns that the table has beyond those known here are left
+// alone, and their order does not matter.
+func (s *Store) Account(ctx context.Context, address string) (otp.Account, error) {
+	row := s.reads.QueryRowxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
+	account, err := scanAccount(row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return account, ErrNotFound
+	}
+	return account, err
+}
+
+// Accounts calls each for every row, broken ones with their error.
+func (s *Store) Accounts(ctx context.Context, each func(otp.Account, error) error) error {
+	rows, err := s.reads.QueryxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
+	if err != nil {
+		return fmt.Errorf("read accounts: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		account, err := scanAccount(rows)
+		if broken := (*BrokenRow)(nil); err != nil && !errors.As(err, &broken) {
+			return err
+		}
+		if err := each(account, err); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func scanAccount(row sqlx.ColScanner) (otp.Account, error) {
+	values := make([]sql.NullString, len(accountColumns))
+	targets := make([]any, len(values))
+	for i := range values {
+		targets[i] = &values[i]
+	}
+	var account otp.Account
+	if err := row.Scan(targets...); err != nil {
+		return account, fmt.Errorf("read account: %w", err)
+	}
+	var broken error
+	for i, column := range accountColumns {
+		if err := column.read(&account, values[i]); err != nil && broken == nil {
+			broken = fmt.Errorf("%s: %w", column.name, err)
+		}
+	}
+	if broken == nil {
+		broken = account.Validate()
+	}
+	if broken != nil {
+		return account, &BrokenRow{account.Address, broken}
+	}
+	return account, nil
+}
+
+func accountColumnList() string {
+	names := make([]string, len(accountColumns))
+	for i, column := range accountColumns {
+		names[i] = column.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// Credential is one secret of an account, as it is stored: by hash.
+type Credential struct {
+	ID          otp.ID
+	Address     string
+	Kind        string // access_key, secret, …
+	Environment otp.Environment
+	Hash        [32]byte
+	LastFour    string
+	AllowedIPs  []string // networks; empty allows every address
+	DeniedIPs   []string // networks; one that matches wins over AllowedIPs
+	Enabled     bool
+	ExpiresAt   otp.Millis
+	CreatedAt   otp.Millis
+}
+
+// Credential finds a credential by the hash of its secret.
+func (s *Store) Credential(ctx context.Context, hash [32]byte) (Credential, error) {
+	var row struct {
+		ID          []byte         `db:"id"`
+		Address     string         `db:"esme_address"`
+		Kind        string         `db:"kind"`
+		Environment string         `db:"environment"`
+		LastFour    string         `db:"last_four"`
+		AllowedIPs  sql.NullString `db:"allowed_ips"`
+		DeniedIPs   sql.NullString `db:"denied_ips"`
+		Enabled     bool           `db:"enabled"`
+		ExpiresAt   sql.NullInt64  `db:"expires_at"`
+		CreatedAt   int64          `db:"created_at"`
+	}
+	err := s.reads.GetContext(ctx, &row, `
+		SELECT id, esme_address, kind, environment, last_four, allowed_ips, denied_ips, enabled, expires_at, created_at
+		FROM credentials
+		WHERE hash = ?`, hash[:])
+	if errors.Is(err, sql.ErrNoRows) {
+		return Credential{}, ErrNotFound
+	}
+	if err != nil {
+		return Credential{}, fmt.Errorf("read credential: %w", err)
+	}
+	credential := Credential{
+		Address: row.Address, Kind: row.Kind, Environment: otp.Environment(row.Environment), Hash: hash,
+		LastFour: row.LastFour, Enabled: row.Enabled,
+		ExpiresAt: otp.Millis(row.ExpiresAt.Int64), CreatedAt: otp.Millis(row.CreatedAt),
+	}
+	copy(credential.ID[:], row.ID)
+	// A list that cannot be read must not turn into "every address is allowed".
+	for column, list := range map[string]struct {
+		text sql.NullString
+		into *[]string
+	}{"allowed_ips": {row.AllowedIPs, &credential.AllowedIPs}, "denied_ips": {row.DeniedIPs, &credential.DeniedIPs}} {
+		if !list.text.Valid || strings.TrimSpace(list.text.String) == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(list.text.String), list.into); err != nil {
+			return Credential{}, fmt.Errorf("credential %s: %s is no JSON list of networks", credential.ID.Text("key"), column)
+		}
+	}
+	return credential, nil
+}
+
+// InsertAccount adds an account with its credentials, all or nothing. ErrTaken means that the
+// address or one of the secrets is in use.
+func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
+	err := s.write(ctx, func(w *writer) error {
+		args := make([]any, len(accountColumns))
+		for i, column := range accountColumns {
+			args[i] = column.write(account)
+		}
+		if err := w.insert(ctx, `INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1, args); err != nil {
+			return err
+		}
+		for _, c := range credentials {
+			if err := w.exec(ctx, `
+				INSERT INTO credentials (id, esme_address, kind, environment, hash, last_four, allowed_ips, denied_ips, enabled, expires_at, created_at)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				c.ID[:], account.Address, c.Kind, c.Environment, c.Hash[:], c.LastFour,
+				networks(c.AllowedIPs), networks(c.DeniedIPs), c.Enabled, moment(c.ExpiresAt), c.CreatedAt); err != nil {
+				return err
+			}
+		}
+		if !s.options.Sandbox {
+			return nil
+		}
+		return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`,
+			account.Address, throwaway)
+	})
+	if err != nil && s.dialect.taken(err) {
+		return ErrTaken
+	}
+	return err
+}
+
+func networks(list []string) any {
+	if len(list) == 0 {
+		return nil
+	}
+	encoded, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // strings always have JSON
+	}
+	return string(encoded)
+}
+
+// Addresses lists every account.
+func (s *Store) Addresses(ctx context.Context) ([]string, error) {
+	var addresses []string
+	if err := s.reads.SelectContext(ctx, &addresses, `SELECT esme_address FROM otp_auth_config ORDER BY esme_address`); err != nil {
+		return nil, fmt.Errorf("read account addresses: %w", err)
+	}
+	return addresses, nil
+}

@@ -1,0 +1,245 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// The numbers of the queue.
+const (
+	QueueLength = 4096            // operations that may wait; one more is refused
+	maxBatch    = 256             // operations that share a transaction
+	maxTries    = 10              // of one batch, before it is a fault
+	maxTrying   = 3 * time.Second // the same in time
+)
+
+// commitBatches is the store's one consumer. Whatever is queued when it looks, up to maxBatch,
+// shares the next transaction; it never lingers for more, because while one batch waits for its
+// fsync the next gathers by itself.
+func (s *Store) commitBatches() {
+	defer s.done.Done()
+	operations := make([]*Operation, 0, maxBatch)
+	for op := range s.queue {
+		operations = append(operations[:0], op)
+	gather:
+		for len(operations) < maxBatch {
+			select {
+			case op, open := <-s.queue:
+				if !open {
+					break gather
+				}
+				operations = append(operations, op)
+			default:
+				break gather
+			}
+		}
+		s.commit(operations)
+		for _, op := range operations {
+			close(op.done)
+		}
+	}
+}
+
+// commit decides a batch and gives every operation its err.
+func (s *Store) commit(operations []*Operation) {
+	s.writing.Lock()
+	err := s.tryCommit(operations)
+	s.writing.Unlock()
+	if err == nil {
+		return
+	}
+	// A connection that is gone concerns them all. Anything else may be one operation's doing,
+	// and the others must not fail with it.
+	if len(operations) > 1 && s.fate(err) == faulty {
+		for i := range operations {
+			s.commit(operations[i : i+1])
+		}
+		return
+	}
+	for _, op := range operations {
+		op.err = fmt.Errorf("commit operation: %w", err)
+	}
+}
+
+// tryCommit runs the batch until it commits, up to maxTries times.
+func (s *Store) tryCommit(operations []*Operation) error {
+	started := time.Now()
+	for try := 1; ; try++ {
+		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *writer) error {
+			return s.runBatch(w, operations, try > 1)
+		})
+		switch {
+		case err == nil:
+			return nil
+		case try == maxTries || time.Since(started) > maxTrying:
+			return err
+		case s.fate(err) == again:
+		case s.fate(err) == lost && errors.Is(err, errCommit):
+			// The database may or may not have it. The next try looks the events up.
+		default:
+			return err
+		}
+		time.Sleep(jitter(try))
+	}
+}
+
+// errGuard is a guarded write that did not find the version it was decided on.
+var errGuard = errors.New("row changed between load and write")
+
+func (s *Store) fate(err error) fate {
+	if errors.Is(err, errGuard) {
+		return again
+	}
+	return s.dialect.fate(err)
+}
+
+// batch is what one transaction holds in memory.
+type batch struct {
+	order      []otp.ID // of the recipients, in which every server locks and writes them
+	recipients map[otp.ID]*recipientRow
+	challenges map[otp.ID]*challengeRow // by id, those to insert included
+	newest     map[otp.ID]*challengeRow // by slot
+
+	inserts []*challengeRow
+	events  []otp.Event
+}
+
+// runBatch loads what the operations need, applies their rules in queue order and writes each
+// touched row once.
+func (s *Store) runBatch(w *writer, operations []*Operation, retry bool) error {
+	ctx := context.Background()
+	b := &batch{
+		order:      recipientIDs(operations),
+		recipients: make(map[otp.ID]*recipientRow, len(operations)),
+		challenges: make(map[otp.ID]*challengeRow, len(operations)),
+		newest:     make(map[otp.ID]*challengeRow, len(operations)),
+	}
+	if err := s.loadRecipients(ctx, w, b); err != nil {
+		return err
+	}
+	if err := s.loadChallenges(ctx, w, b, operations); err != nil {
+		return err
+	}
+	if retry {
+		// Only now, behind the locks: a COMMIT that was still running when its connection broke
+		// is invisible until it lets go of them.
+		happened, err := s.happened(ctx, w, operations)
+		if err != nil || happened {
+			return err
+		}
+	}
+	offsets, err := s.clockOffsets(ctx, w, operations)
+	if err != nil {
+		return err
+	}
+	for _, op := range operations {
+		b.apply(op, offsets.of(op.Account))
+	}
+	return s.writeBatch(ctx, w, b)
+}
+
+// apply runs one operation's rule on the batch's rows. A rule that panics, or refuses without
+// recording an event, leaves the rows as they were.
+func (b *batch) apply(op *Operation, offset otp.Millis) {
+	recipient := b.recipient(op.Recipient)
+	state := State{Recipient: &recipient.Recipient}
+	written := recipient.UpdatedAt
+	beforeRecipient := recipient.Recipient
+
+	var mailbox *recipientRow
+	var beforeMailbox otp.Recipient
+	if !op.Mailbox.IsZero() {
+		mailbox = b.recipient(op.Mailbox)
+		state.Mailbox, beforeMailbox = &mailbox.Recipient, mailbox.Recipient
+		written = max(written, mailbox.UpdatedAt)
+	}
+	challenge := b.challenge(op)
+	var beforeChallenge otp.Challenge
+	if challenge != nil {
+		state.Challenge, beforeChallenge = &challenge.Challenge, challenge.Challenge
+		written = max(written, challenge.UpdatedAt)
+	}
+	state.Now = otp.Moment(op.Now+offset, written)
+
+	op.err = decide(op, &state)
+
+	if state.event == nil {
+		recipient.Recipient = beforeRecipient
+		if mailbox != nil {
+			mailbox.Recipient = beforeMailbox
+		}
+		if challenge != nil {
+			challenge.Challenge = beforeChallenge
+		}
+		return
+	}
+	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)
+	if mailbox != nil {
+		mailbox.dirty = mailbox.dirty || mailbox.changed(&beforeMailbox)
+	}
+	if challenge != nil {
+		challenge.dirty = challenge.dirty || challenge.changed(&beforeChallenge)
+	}
+	if state.inserted != nil {
+		row := &challengeRow{Challenge: *state.inserted}
+		b.inserts = append(b.inserts, row)
+		b.challenges[row.ID], b.newest[row.Slot] = row, row
+	}
+	b.events = append(b.events, *state.event)
+}
+
+// decide contains one operation's panic, so that it is a fault of this operation alone.
+func decide(op *Operation, state *State) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			state.event, state.inserted = nil, nil
+			err = fmt.Errorf("panic while deciding: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return op.Decide(state)
+}
+
+// recipient is the row with id, an empty one if the database has none.
+func (b *batch) recipient(id otp.ID) *recipientRow {
+	row := b.recipients[id]
+	if row == nil {
+		row = &recipientRow{Recipient: otp.Recipient{ID: id}}
+		b.recipients[id] = row
+	}
+	return row
+}
+
+func (b *batch) challenge(op *Operation) *challengeRow {
+	row := b.newest[op.Slot]
+	if !op.Challenge.IsZero() {
+		row = b.challenges[op.Challenge]
+	}
+	if row == nil || row.Recipient != op.Recipient {
+		return nil
+	}
+	return row
+}
+
+// recipientIDs is the recipients that a batch touches, sorted, so that two servers that want the
+// same rows wait for each other instead of deadlocking.
+func recipientIDs(operations []*Operation) []otp.ID {
+	ids := make([]otp.ID, 0, len(operations)+1)
+	for _, op := range operations {
+		ids = append(ids, op.Recipient)
+		if !op.Mailbox.IsZero() {
+			ids = append(ids, op.Mailbox)
+		}
+	}
+	return sortIDs(ids)
+}
+
+func sortIDs(ids []otp.ID) []otp.ID {
+	slices.SortFunc(ids, func(a, b otp.ID) int { return slices.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}

@@ -1,0 +1,59 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"database/sql"
+)
+
+// KeyChecks are the check values of every key that has sealed or derived something here, by id.
+func (s *Store) KeyChecks(ctx context.Context) (map[string][]byte, error) {
+	rows, err := s.reads.QueryxContext(ctx, `SELECT id, check_value FROM keyring_keys`)
+	if err != nil {
+		return nil, fmt.Errorf("read keyring checks: %w", err)
+	}
+	defer rows.Close()
+	checks := map[string][]byte{}
+	for rows.Next() {
+		var id string
+		var check []byte
+		if err := rows.Scan(&id, &check); err != nil {
+			return nil, fmt.Errorf("read keyring checks: %w", err)
+		}
+		checks[id] = check
+	}
+	return checks, rows.Err()
+}
+
+// InsertKeyCheck adds a key's check value; one that another server added first is left alone.
+func (s *Store) InsertKeyCheck(ctx context.Context, id string, check []byte, now int64) error {
+	err := s.write(ctx, func(w *writer) error {
+		return w.exec(ctx, `INSERT INTO keyring_keys (id, check_value, created_at) VALUES (?, ?, ?)`, id, check, now)
+	})
+	if err != nil && s.dialect.taken(err) {
+		return nil
+	}
+	return err
+}
+
+// IndexKey is the sealed key of all look-up hashes. If there is none yet it is set to fresh; of
+// several servers that start at once one wins, and all get the winner's.
+func (s *Store) IndexKey(ctx context.Context, fresh []byte) ([]byte, error) {
+	var sealed []byte
+	read := func() error {
+		return s.reads.GetContext(ctx, &sealed, `SELECT sealed FROM index_key WHERE id = 1`)
+	}
+	err := read()
+	if !errors.Is(err, sql.ErrNoRows) {
+		return sealed, err
+	}
+	err = s.write(ctx, func(w *writer) error {
+		return w.exec(ctx, `INSERT INTO index_key (id, sealed) VALUES (1, ?)`, fresh)
+	})
+	if err != nil && !s.dialect.taken(err) {
+		return nil, fmt.Errorf("store the index key: %w", err)
+	}
+	return sealed, read()
+}

@@ -1,0 +1,113 @@
+package sql
+
+import (
+	"errors"
+	"slices"
+
+	"otpbridge/server/otp"
+)
+
+// Operation is one decision about one recipient: what it needs to be loaded, and the rule that
+// decides. It is used for one Do and then thrown away.
+type Operation struct {
+	// Event is made once, before the first try. The event that Decide records carries it, so
+	// that after a COMMIT with an unknown outcome the next try can see whether it happened.
+	Event otp.ID
+	// Account is whose sandbox clock moves Now.
+	Account string
+	// Recipient is the row that the decision is written through; it need not exist yet.
+	Recipient otp.ID
+	// Mailbox is a second row, for the send window of an e-mail address; zero for none.
+	Mailbox otp.ID
+	// Slot asks for the slot's newest challenge, Challenge for the one with this id; one is set.
+	Slot      otp.ID
+	Challenge otp.ID
+	// Now is read once by the caller.
+	Now otp.Millis
+	// Decide applies a pure rule to what was loaded. It may run several times, each time on
+	// fresh rows, and the outcome of the last run is the one that was committed. A non-nil error
+	// is handed to the caller of Do; what Decide changed is kept only if it recorded an event.
+	// It runs while every other operation waits: no I/O, no locks, no clock.
+	Decide func(*State) error
+
+	err  error
+	done chan struct{}
+}
+
+// State is what one operation decides on. Decide may change the rows through the pointers.
+type State struct {
+	// Now is the operation's moment: moved by its account's clock, and never before a row it
+	// touches was last written.
+	Now       otp.Millis
+	Recipient *otp.Recipient // Version 0 if there is no row yet
+	Mailbox   *otp.Recipient // nil without one
+	Challenge *otp.Challenge // nil for none
+
+	inserted *otp.Challenge
+	event    *otp.Event
+}
+
+// Insert adds the slot's new challenge.
+func (s *State) Insert(c *otp.Challenge) { s.inserted = c }
+
+// Record appends what happened and thereby makes the decision count.
+func (s *State) Record(e otp.Event) { s.event = &e }
+
+// ErrClosed is what Do answers once the store is closing.
+var ErrClosed = errors.New("the store is closed")
+
+// Do queues op and returns when its transaction has committed: with nil or with what Decide
+// returned. From the moment it is queued the operation no longer depends on its caller, so a
+// client that hangs up after a wrong guess is charged all the same.
+//
+// A full queue is refused as Overloaded, before anything is charged. Any other error is a fault;
+// then nothing of the operation was committed, as far as the database could tell.
+func (s *Store) Do(op *Operation) error {
+	op.done = make(chan struct{})
+	if err := s.enqueue(op); err != nil {
+		return err
+	}
+	<-op.done
+	return op.err
+}
+
+func (s *Store) enqueue(op *Operation) error {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	select {
+	case s.queue <- op:
+		return nil
+	default:
+		return &otp.Error{Kind: otp.Overloaded, Message: "the server is busy; try again", RetryAfter: otp.Second.Duration()}
+	}
+}
+
+// recipientRow is a recipient as a batch works on it.
+type recipientRow struct {
+	otp.Recipient
+	dirty bool
+}
+
+// challengeRow is a challenge as a batch works on it.
+type challengeRow struct {
+	otp.Challenge
+	dirty bool
+}
+
+// changed tells whether a rule wrote to the row since the snapshot. Every rule that changes a
+// row moves UpdatedAt or one of the facts below; windows are never changed in place, so a
+// window's length and newest entry tell it from its predecessor.
+func (r *recipientRow) changed(before *otp.Recipient) bool {
+	return r.Seq != before.Seq || r.Run != before.Run || r.RunAt != before.RunAt ||
+		r.LockedUntil != before.LockedUntil || r.UpdatedAt != before.UpdatedAt ||
+		!slices.Equal(r.Sends, before.Sends) || !slices.Equal(r.Failures, before.Failures)
+}
+
+func (c *challengeRow) changed(before *otp.Challenge) bool {
+	return c.Wrong != before.Wrong || c.Sends != before.Sends || c.Regenerations != before.Regenerations ||
+		c.UpdatedAt != before.UpdatedAt || c.UsedAt != before.UsedAt ||
+		c.CanceledAt != before.CanceledAt || c.ReplacedAt != before.ReplacedAt
+}

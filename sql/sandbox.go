@@ -1,0 +1,224 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// everyone is the row of sandbox_accounts that speaks of all accounts.
+const everyone = ""
+
+// clockOffsets maps accounts to their offsets, everyone included.
+type clockOffsets map[string]otp.Millis
+
+// of is the effective offset: the larger of the account's own and everyone's.
+func (c clockOffsets) of(account string) otp.Millis { return max(c[everyone], c[account]) }
+
+// clockOffsets reads the offsets inside the operations' own transaction: a cached one would let
+// a code that the moved clock has expired verify on another server.
+func (s *Store) clockOffsets(ctx context.Context, w *writer, operations []*Operation) (clockOffsets, error) {
+	if !s.options.Sandbox {
+		return nil, nil
+	}
+	offsets := clockOffsets{}
+	accounts := []string{everyone}
+	for _, op := range operations {
+		if _, seen := offsets[op.Account]; !seen {
+			offsets[op.Account] = 0
+			accounts = append(accounts, op.Account)
+		}
+	}
+	list, args := in(accounts, func(a string) any { return a })
+	err := w.query(ctx, `SELECT esme_address, clock_offset FROM sandbox_accounts WHERE esme_address IN `+list, args,
+		func(rows *sql.Rows) error {
+			var account string
+			var offset otp.Millis
+			if err := rows.Scan(&account, &offset); err != nil {
+				return err
+			}
+			offsets[account] = offset
+			return nil
+		})
+	return offsets, err
+}
+
+// ClockOffset is the offset set for account ("" = everyone's) and the effective one.
+func (s *Store) ClockOffset(ctx context.Context, account string) (set, effective time.Duration, err error) {
+	read := func(of string) (time.Duration, error) {
+		var offset otp.Millis
+		err := s.reads.GetContext(ctx, &offset, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`, of)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, nil
+		}
+		return offset.Duration(), err
+	}
+	if set, err = read(account); err != nil {
+		return 0, 0, fmt.Errorf("read clock: %w", err)
+	}
+	all, err := read(everyone)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read clock: %w", err)
+	}
+	return set, max(set, all), nil
+}
+
+// SetClockOffset moves a clock forward. It reports false, and changes nothing, for an offset
+// below the one that is set.
+func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.Duration) (bool, error) {
+	moved := false
+	err := s.write(ctx, func(w *writer) error {
+		n, err := w.affect(ctx, `UPDATE sandbox_accounts SET clock_offset = ? WHERE esme_address = ? AND clock_offset <= ?`,
+			offset.Milliseconds(), account, offset.Milliseconds())
+		if err != nil || n == 1 {
+			moved = n == 1
+			return err
+		}
+		known := false
+		err = w.query(ctx, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`, []any{account},
+			func(*sql.Rows) error { known = true; return nil })
+		if err != nil || known {
+			return err
+		}
+		moved = true
+		return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, 0, ?)`,
+			account, offset.Milliseconds())
+	})
+	return moved, err
+}
+
+// Reset forgets an account's challenges, recipients, history, clock and inbox mark. For "" it
+// forgets everyone's, and the throwaway accounts themselves.
+func (s *Store) Reset(ctx context.Context, account string) error {
+	return s.write(ctx, func(w *writer) error {
+		if account != everyone {
+			return execAll(ctx, w, []any{account},
+				`DELETE FROM challenges WHERE recipient_id IN (SELECT id FROM recipients WHERE esme_address = ?)`,
+				`DELETE FROM recipients WHERE esme_address = ?`,
+				`DELETE FROM events WHERE esme_address = ?`,
+				`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL WHERE esme_address = ?`)
+		}
+		return execAll(ctx, w, nil,
+			`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`,
+			`DELETE FROM credentials WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
+			`DELETE FROM otp_auth_config WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
+			`DELETE FROM sandbox_accounts WHERE throwaway = 1`,
+			`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL`)
+	})
+}
+
+func execAll(ctx context.Context, w *writer, args []any, texts ...string) error {
+	for _, text := range texts {
+		if err := w.exec(ctx, text, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SandboxRemains tells what a sandbox has left in this database, in words, empty for nothing.
+func (s *Store) SandboxRemains(ctx context.Context) ([]string, error) {
+	var accounts []string
+	err := s.reads.SelectContext(ctx, &accounts, `SELECT esme_address FROM sandbox_accounts ORDER BY esme_address`)
+	if err != nil {
+		return nil, fmt.Errorf("look for a sandbox's remains: %w", err)
+	}
+	return accounts, nil
+}
+
+// Send is one committed send, as the inbox shows it.
+type Send struct {
+	Event     otp.Event
+	Challenge otp.Challenge
+	Recipient otp.Recipient
+}
+
+// SendQuery selects sends. Zero fields select everything, but From and Limit are always needed.
+type SendQuery struct {
+	Account    string
+	Recipients []otp.ID // of any of these
+	WithMail   bool     // only sends that went to a mailbox
+	After      otp.ID   // only newer ones
+	Before     otp.ID   // only older ones, to read page by page
+	Since      otp.Millis
+	From       otp.ID // see OldestSend
+	Limit      int
+}
+
+// OldestSend is the oldest event id whose challenge may still be there at now, which spares a
+// query over a long history. Now is unmoved by any sandbox clock.
+func OldestSend(now otp.Millis) (id otp.ID) {
+	const longest = 30*otp.Minute + otp.Memory // the longest lifetime, then the memory of it
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, now-longest-otp.Hour))<<16)
+	return id
+}
+
+// Sends reads committed sends that were not taken back and whose challenge is still there,
+// newest first.
+func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
+	where, args := `e.kind IN ('sent', 'resent') AND e.id > ? AND e.id > ?`, []any{q.After[:], q.From[:]}
+	if q.Account != "" {
+		where, args = where+` AND e.esme_address = ?`, append(args, q.Account)
+	}
+	if len(q.Recipients) > 0 {
+		list, ids := in(q.Recipients, idArg)
+		where, args = where+` AND c.recipient_id IN `+list, append(args, ids...)
+	}
+	if q.WithMail {
+		where += ` AND e.mailbox IS NOT NULL`
+	}
+	if !q.Before.IsZero() {
+		where, args = where+` AND e.id < ?`, append(args, q.Before[:])
+	}
+	if q.Since != 0 {
+		where, args = where+` AND e.at > ?`, append(args, q.Since)
+	}
+	rows, err := s.reads.QueryxContext(ctx, `
+		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.challenge_id, e.send, e.channels, e.mailbox,
+			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, r.id, r.sealed
+		FROM events e
+		JOIN challenges c ON c.id = e.challenge_id
+		JOIN recipients r ON r.id = c.recipient_id
+		LEFT JOIN sandbox_accounts mine ON mine.esme_address = e.esme_address
+		LEFT JOIN sandbox_accounts everyone ON everyone.esme_address = ''
+		WHERE `+where+`
+			AND (mine.inbox_after IS NULL OR e.id > mine.inbox_after)
+			AND (everyone.inbox_after IS NULL OR e.id > everyone.inbox_after)
+			AND NOT EXISTS (
+				SELECT 1 FROM events u
+				WHERE u.challenge_id = e.challenge_id AND u.kind = 'unsent' AND u.send = e.send)
+		ORDER BY e.id DESC
+		LIMIT ?`, append(args, q.Limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("read sends: %w", err)
+	}
+	defer rows.Close()
+	var sends []Send
+	for rows.Next() {
+		var s Send
+		e, c, r := &s.Event, &s.Challenge, &s.Recipient
+		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, idScan{&c.ID}, &e.Send, &e.Channels, &e.Mailbox,
+			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, idScan{&r.ID}, &r.Sealed)
+		if err != nil {
+			return nil, fmt.Errorf("read sends: %w", err)
+		}
+		e.Challenge, e.Recipient, c.Recipient = c.ID, r.ID, r.ID
+		sends = append(sends, s)
+	}
+	return sends, rows.Err()
+}
+
+// ClearInbox moves everyone's inbox mark to after: sends up to it are no longer shown.
+func (s *Store) ClearInbox(ctx context.Context, after otp.ID) error {
+	if _, err := s.SetClockOffset(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
+		return err
+	}
+	return s.write(ctx, func(w *writer) error {
+		return w.exec(ctx, `UPDATE sandbox_accounts SET inbox_after = ? WHERE esme_address = ?`, after[:], everyone)
+	})
+}
