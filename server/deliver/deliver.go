@@ -1,0 +1,66 @@
+// Package deliver is how a message travels to its recipient. A [Channel] hands one message to
+// its next hop and says which of three things is known about it afterwards; the engine calls it
+// after the transaction that made the message necessary has committed, never inside it.
+//
+// It promises that an outcome is never guessed: NotSent means that the message surely went
+// nowhere, so another channel may be tried and the send refunded, and whatever is in doubt is
+// Unknown, which nobody sends again by themselves. What a message costs, who may receive it and
+// what happens to the answer is left to the engine.
+package deliver
+
+import (
+	"context"
+	"time"
+)
+
+// Outcome is what is known of a message after a channel was asked to send it.
+type Outcome int
+
+// The three outcomes.
+const (
+	// Sent: the next hop has taken the message.
+	Sent Outcome = iota + 1
+	// NotSent: the message surely went nowhere; trying elsewhere is safe.
+	NotSent
+	// Unknown: it may have gone out (no answer after hand-over); sending again might double it.
+	Unknown
+)
+
+// String is the outcome's name in logs.
+func (o Outcome) String() string {
+	switch o {
+	case Sent:
+		return "sent"
+	case NotSent:
+		return "not_sent"
+	case Unknown:
+		return "unknown"
+	}
+	return "invalid"
+}
+
+// Content is what a person reads. It holds the code, so it is rendered at the moment of sending
+// or showing and never stored.
+type Content struct {
+	Subject string // e-mail only; never holds the code
+	Text    string
+}
+
+// Message is one send of one challenge on one medium.
+type Message struct {
+	ID        string // names the send to providers and in logs
+	Account   string
+	Medium    string // sms or email
+	To        string
+	From      string
+	ExpiresAt time.Time
+	// Content renders the text. A channel that does not need it, as the inbox, does not ask.
+	Content func() (Content, error)
+}
+
+// Channel hands messages to a next hop. Send honours ctx's deadline and reports how the hand-over
+// ended; err explains NotSent and Unknown for the log and is nil for Sent.
+type Channel interface {
+	Name() string
+	Send(ctx context.Context, m Message) (Outcome, error)
+}

@@ -1,0 +1,103 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Fault is one failure that the sandbox injects so that an integration can be tested against a
+// provider's or this server's bad day.
+type Fault struct {
+	// Target is "inbox" for the simulated channel, "servlet" or "v1" for a door.
+	Target string `json:"target"`
+	// Kind is not_sent, unknown or delay for the inbox, error or panic for a door.
+	Kind string `json:"kind"`
+	// Account narrows the fault to one esme_address; empty means every account.
+	Account string `json:"account,omitempty"`
+	// Probability of striking, above 0 up to 1; 0 is read as 1.
+	Probability float64 `json:"probability"`
+	// Count is how often it strikes before it is gone; 0 means until it is deleted.
+	Count int `json:"count"`
+	// Delay is how long a delay takes.
+	Delay time.Duration `json:"-"`
+}
+
+// Faults is the table of faults set at the moment. The zero value has none and is ready to use;
+// it is kept in memory and ends with the process.
+type Faults struct {
+	mu    sync.Mutex
+	rules []Fault
+}
+
+// Set replaces the whole table.
+func (f *Faults) Set(rules []Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = append([]Fault(nil), rules...)
+}
+
+// List is the table as it stands, counts as far as they are left.
+func (f *Faults) List() []Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]Fault{}, f.rules...)
+}
+
+// Strike takes the first fault that applies to target and account, if one strikes this time.
+func (f *Faults) Strike(target, account string) (Fault, bool) {
+	if f == nil {
+		return Fault{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, rule := range f.rules {
+		applies := rule.Target == target && (rule.Account == "" || rule.Account == account)
+		if !applies || (rule.Probability > 0 && rand.Float64() >= rule.Probability) {
+			continue
+		}
+		if rule.Count > 0 {
+			f.rules[i].Count--
+			if f.rules[i].Count == 0 {
+				f.rules = append(f.rules[:i:i], f.rules[i+1:]...)
+			}
+		}
+		return rule, true
+	}
+	return Fault{}, false
+}
+
+// ErrInjected is behind every outcome that a fault made.
+var ErrInjected = errors.New("fault injected by the sandbox")
+
+// Faulty is a channel with the faults of the target "inbox" in front of it.
+type Faulty struct {
+	Channel Channel
+	Faults  *Faults
+}
+
+// Name is the name of the channel behind.
+func (f Faulty) Name() string { return f.Channel.Name() }
+
+// Send hands m to the channel unless a fault strikes. A delayed message is handed over when
+// the delay is over, whoever still waits for it.
+func (f Faulty) Send(ctx context.Context, m Message) (Outcome, error) {
+	fault, strikes := f.Faults.Strike("inbox", m.Account)
+	if !strikes {
+		return f.Channel.Send(ctx, m)
+	}
+	switch fault.Kind {
+	case "not_sent":
+		return NotSent, ErrInjected
+	case "unknown":
+		return Unknown, ErrInjected
+	}
+	select {
+	case <-time.After(fault.Delay):
+	case <-ctx.Done():
+		return Unknown, ctx.Err()
+	}
+	return f.Channel.Send(ctx, m)
+}

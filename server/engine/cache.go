@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// cache remembers what was loaded for a short, fixed time. There is no other invalidation: the
+// time is the promise, on this server and on every other. Only one caller loads a key at once.
+type cache[V any] struct {
+	ttl    time.Duration
+	load   func(ctx context.Context, key string) (V, error)
+	flight singleflight.Group
+
+	mu      sync.RWMutex
+	entries map[string]cached[V]
+}
+
+type cached[V any] struct {
+	value V
+	until time.Time
+}
+
+// maxCached bounds the entries, so that made-up credentials cannot fill the memory.
+const maxCached = 10_000
+
+func newCache[V any](ttl time.Duration, load func(context.Context, string) (V, error)) *cache[V] {
+	return &cache[V]{ttl: ttl, load: load, entries: map[string]cached[V]{}}
+}
+
+// value is the cached or freshly loaded value of key. An error is never remembered. The age of
+// an entry counts from before its load began, so the promise holds for slow loads too.
+func (c *cache[V]) value(ctx context.Context, key string) (V, error) {
+	now := time.Now()
+	c.mu.RLock()
+	entry, found := c.entries[key]
+	c.mu.RUnlock()
+	if found && now.Before(entry.until) {
+		return entry.value, nil
+	}
+	// Others may wait for this load, so it does not end with the request that began it.
+	ctx = context.WithoutCancel(ctx)
+	loaded, err, _ := c.flight.Do(key, func() (any, error) {
+		started := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		value, err := c.load(ctx, key)
+		if err == nil {
+			c.keep(key, cached[V]{value, started.Add(c.ttl)})
+		}
+		return value, err
+	})
+	if err != nil {
+		var none V
+		return none, err
+	}
+	return loaded.(V), nil
+}
+
+func (c *cache[V]) keep(key string, entry cached[V]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.entries) >= maxCached {
+		now := time.Now()
+		for key, old := range c.entries {
+			if !now.Before(old.until) {
+				delete(c.entries, key)
+			}
+		}
+		// All young: whoever floods the cache makes room in it, at random.
+		for key := range c.entries {
+			if len(c.entries) < maxCached {
+				break
+			}
+			delete(c.entries, key)
+		}
+	}
+	c.entries[key] = entry
+}

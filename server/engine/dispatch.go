@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// send is one committed send on its way to the channels.
+type send struct {
+	challenge otp.Challenge // as committed
+	target    Target
+	channels  otp.Channels
+	number    int // of the challenge's sends, from 1
+	at        otp.Millis
+	account   *otp.Account
+}
+
+func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Millis) send {
+	return send{challenge: *challenge, target: t, channels: challenge.Channels, number: challenge.Sends, at: at, account: c.Account}
+}
+
+// dispatch hands a committed send to its channels and waits for the first outcome that settles
+// the answer: sent on any, or unknown, or no outcome in time means that the code may be on its
+// way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
+func (e *Engine) dispatch(ctx context.Context, c *Caller, op *sql.Operation, s send) (Sent, error) {
+	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
+	if e.handOver(ctx, s) != deliver.NotSent {
+		return answer, nil
+	}
+	e.refund(ctx, c, op, s)
+	return answer, otp.Refuse(otp.Undelivered, "the message could not be handed over to any channel")
+}
+
+// handOver tries each medium by itself, all at once.
+func (e *Engine) handOver(ctx context.Context, s send) deliver.Outcome {
+	// The message is owed whether or not the client still listens.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.DeliveryWait)
+	media := s.channels.Each()
+	outcomes := make(chan deliver.Outcome, len(media))
+	for _, medium := range media {
+		go func() { outcomes <- e.handOverOn(ctx, medium, s) }()
+	}
+	waiting := time.NewTimer(e.options.DeliveryWait)
+	defer waiting.Stop()
+	for left := len(media); left > 0; left-- {
+		select {
+		case outcome := <-outcomes:
+			if outcome != deliver.NotSent {
+				// The others go on until their own deadline.
+				go func() {
+					for range left - 1 {
+						<-outcomes
+					}
+					cancel()
+				}()
+				return outcome
+			}
+		case <-waiting.C:
+			cancel()
+			return deliver.Unknown
+		}
+	}
+	cancel()
+	return deliver.NotSent
+}
+
+// handOverOn tries one medium's channels in order of preference, the next one only if the last
+// surely did not send.
+func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (outcome deliver.Outcome) {
+	channels, to := e.options.SMS, s.target.Number
+	if medium == otp.Email {
+		channels, to = e.options.Email, s.target.Mailbox
+	}
+	message := deliver.Message{
+		ID:        s.challenge.ID.Text("otp"),
+		Account:   s.account.Address,
+		Medium:    medium.String(),
+		To:        to,
+		ExpiresAt: s.challenge.ExpiresAt.Time(),
+		Content:   func() (deliver.Content, error) { return e.content(&s.challenge, medium) },
+	}
+	for _, channel := range channels {
+		outcome, err := e.sendOn(ctx, channel, message)
+		if outcome == deliver.Sent {
+			return outcome
+		}
+		e.log.WarnContext(ctx, "message not handed over", "channel", channel.Name(), "medium", message.Medium,
+			"account", message.Account, "challenge", message.ID, "send", s.number, "outcome", outcome.String(), "error", err)
+		if outcome != deliver.NotSent {
+			return outcome
+		}
+	}
+	return deliver.NotSent
+}
+
+// sendOn contains a channel's panic, after which nobody knows how far it came.
+func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.Message) (outcome deliver.Outcome, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			outcome, err = deliver.Unknown, errors.New("the channel panicked")
+		}
+	}()
+	return channel.Send(ctx, m)
+}
+
+// refund takes back what the send cost. If that fails the recipient is merely left with one send
+// less, so it is logged and the answer stays what it is.
+func (e *Engine) refund(ctx context.Context, c *Caller, paid *sql.Operation, s send) {
+	op := &sql.Operation{
+		Event: newID(), Account: paid.Account, Recipient: paid.Recipient, Mailbox: paid.Mailbox,
+		Challenge: s.challenge.ID, Now: otp.At(time.Now()),
+	}
+	op.Decide = func(state *sql.State) error {
+		if state.Recipient.Version == 0 {
+			return nil // swept or reset meanwhile
+		}
+		otp.Refund(state.Recipient, state.Mailbox, state.Challenge, s.number > 1, s.at, state.Now)
+		unsent := event(op, c, state, &s.challenge, otp.EventUnsent)
+		unsent.Send, unsent.Channels = s.number, s.channels
+		state.Record(unsent)
+		return nil
+	}
+	if err := e.store.Do(op); err != nil {
+		e.log.ErrorContext(ctx, "send could not be refunded", "account", paid.Account, "challenge", s.challenge.ID.Text("otp"), "error", err)
+	}
+}
+
+// content renders a challenge's message, code included, at the moment of sending or showing.
+func (e *Engine) content(c *otp.Challenge, medium otp.Channels) (deliver.Content, error) {
+	code, err := e.code(c)
+	if err != nil {
+		return deliver.Content{}, err
+	}
+	return deliver.Render(medium == otp.Email, code, (c.ExpiresAt - c.CreatedAt).Duration()), nil
+}

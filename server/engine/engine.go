@@ -1,0 +1,178 @@
+// Package engine is what happens. Whatever door a request came through, the same functions
+// authenticate it, count it, decide it and have its message delivered; doors only translate.
+//
+// It promises that a decision is the guarded write that carries it, committed before the answer
+// is given; that a charge survives everything after it, the client hanging up included; that
+// Verify returns a nil error for the right code only; and that codes, recipients and cipher keys
+// are derived, sealed or hashed before they reach the store. The rules themselves are in otp,
+// tables in sql, protection in crypto, and every wording belongs to a door.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"otpbridge/crypto"
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Options are what an engine works with.
+type Options struct {
+	Store   *sql.Store
+	Keyring *crypto.Keyring
+	// SMS and Email are the channels in order of preference; without one nothing can be sent.
+	SMS, Email []deliver.Channel
+	// DeliveryWait bounds how long generate and resend wait for a channel's outcome; 0 means
+	// the default of 5 s.
+	DeliveryWait time.Duration
+	Log          *slog.Logger
+
+	// Sandbox enables everything below and the sandbox's calls; production has none of it.
+	Sandbox bool
+	Inbox   *deliver.Inbox
+	Faults  *deliver.Faults
+	// FixedCode replaces every derived code of its length.
+	FixedCode string
+}
+
+// Engine is safe for concurrent use.
+type Engine struct {
+	options     Options
+	store       *sql.Store
+	keyring     *crypto.Keyring
+	index       *crypto.IndexKey
+	log         *slog.Logger
+	credentials *cache[sql.Credential]
+	accounts    *cache[*account]
+}
+
+// New checks the keyring against the database, takes the index key from it (or makes it, on the
+// first start) and, in a sandbox, seeds the demo accounts.
+func New(ctx context.Context, options Options) (*Engine, error) {
+	if !options.Sandbox && (options.FixedCode != "" || options.Inbox != nil || options.Faults != nil) {
+		return nil, errors.New("a fixed code, the inbox and faults exist in a sandbox only")
+	}
+	if options.DeliveryWait == 0 {
+		options.DeliveryWait = 5 * time.Second
+	}
+	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
+	if err := e.checkKeyring(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.loadIndexKey(ctx); err != nil {
+		return nil, err
+	}
+	// Half a second keeps the promise that a revoked key stops within one; three keep the five
+	// that a change of settings may take.
+	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
+	e.accounts = newCache(3*time.Second, e.loadAccount)
+	if options.Sandbox {
+		if err := e.seedDemo(ctx); err != nil {
+			return nil, fmt.Errorf("make the demo accounts: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// checkKeyring proves that every key which has protected something in this database is at hand
+// and is the same key. Starting without one would answer right codes as wrong.
+func (e *Engine) checkKeyring(ctx context.Context) error {
+	stored, err := e.store.KeyChecks(ctx)
+	if err != nil {
+		return err
+	}
+	for id, check := range stored {
+		have, err := e.keyring.Check(id)
+		if errors.Is(err, crypto.ErrUnknownKey) {
+			return fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)
+		}
+		if err != nil {
+			return fmt.Errorf("check keyring: %w", err)
+		}
+		if !slices.Equal(have, check) {
+			return fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
+				"put the former key back under this id, and give new keys new ids", id)
+		}
+	}
+	for _, id := range e.keyring.IDs() {
+		if stored[id] != nil {
+			continue
+		}
+		check, err := e.keyring.Check(id)
+		if err != nil {
+			return fmt.Errorf("check keyring: %w", err)
+		}
+		if err := e.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
+			return fmt.Errorf("store the keyring's check value: %w", err)
+		}
+	}
+	return nil
+}
+
+var indexKeyRow = []byte("index_key")
+
+// loadIndexKey opens the key of all look-up hashes. It is stored sealed, so that the keyring can
+// rotate while hashes stay as they are.
+func (e *Engine) loadIndexKey(ctx context.Context) error {
+	fresh := e.keyring.Seal(indexKeyRow, crypto.RandomIndexKey().Bytes())
+	sealed, err := e.store.IndexKey(ctx, fresh)
+	if err != nil {
+		return fmt.Errorf("read the index key: %w", err)
+	}
+	key, err := e.keyring.Open(indexKeyRow, sealed)
+	if err != nil {
+		return fmt.Errorf("open the index key: %w", err)
+	}
+	e.index = crypto.NewIndexKey(crypto.NewSecret(key))
+	return nil
+}
+
+// Check is one condition of readiness.
+type Check struct {
+	Name string
+	Err  error
+}
+
+// Ready tests what the engine needs to serve.
+func (e *Engine) Ready(ctx context.Context) []Check {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	var queue error
+	if queued := e.store.Queued(); queued > sql.QueueLength*9/10 {
+		queue = fmt.Errorf("%d of %d operations are waiting", queued, sql.QueueLength)
+	}
+	return []Check{
+		{"database", e.store.Ping(ctx)},
+		{"keyring", e.checkKeyring(ctx)},
+		{"queue", queue},
+	}
+}
+
+// RefuseSandboxRemains tells what keeps this database and keyring from serving in production.
+func (e *Engine) RefuseSandboxRemains(ctx context.Context) error {
+	var faults []error
+	if ids := e.keyring.SampleIDs(); len(ids) > 0 {
+		faults = append(faults, fmt.Errorf("keyring key %q is the published sample key; make a new one", ids[0]))
+	}
+	remains, err := e.store.SandboxRemains(ctx)
+	if err != nil {
+		return err
+	}
+	if len(remains) > 0 {
+		faults = append(faults, fmt.Errorf("a sandbox was run on this database (%d accounts or clocks of its own); "+
+			"use a database that no sandbox has used", len(remains)))
+	}
+	err = e.store.Accounts(ctx, func(row otp.Account, _ error) error {
+		if key, err := e.openCipherKey(&row); err == nil && crypto.SampleKey(key.Bytes()) {
+			faults = append(faults, fmt.Errorf("account %s uses the published sample cipher key; give it one of its own", row.Address))
+		}
+		return nil
+	})
+	return errors.Join(append(faults, err)...)
+}

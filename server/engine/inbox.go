@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Message is one message in the sandbox's inbox: a view over committed sends, rendered when read.
+type Message struct {
+	ID          string    `json:"id"`
+	Account     string    `json:"account"`
+	Channel     string    `json:"channel"`
+	To          string    `json:"to"`
+	From        string    `json:"from"`
+	Subject     string    `json:"subject"`
+	Text        string    `json:"text"`
+	Code        string    `json:"code"`
+	ChallengeID string    `json:"challenge_id"`
+	CreatedAt   time.Time `json:"created_at"`
+}
+
+// MessageQuery selects messages of the inbox. Zero fields select everything.
+type MessageQuery struct {
+	Account string
+	To      string // any spelling of a number, or a mailbox
+	After   string // a message's id: only newer ones; or an RFC 3339 time
+	Limit   int    // 1–500; 0 means 50
+}
+
+// messagePage is how many sends one reading of the inbox takes.
+const messagePage = 500
+
+// Messages reads the inbox, newest first. Refusals: Invalid (after, to).
+func (e *Engine) Messages(ctx context.Context, q MessageQuery) ([]Message, error) {
+	if q.Limit == 0 {
+		q.Limit = 50
+	}
+	sends, err := e.sendQuery(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	to := recipientSpelling(q.To)
+	messages := []Message{}
+	for {
+		page, err := e.store.Sends(ctx, sends)
+		if err != nil {
+			return nil, err
+		}
+		for _, send := range page {
+			shown, err := e.messages(&send)
+			if err != nil {
+				return nil, err
+			}
+			for _, message := range shown {
+				if q.To != "" && !strings.EqualFold(message.To, to) {
+					continue
+				}
+				if messages = append(messages, message); len(messages) == q.Limit {
+					return messages, nil
+				}
+			}
+		}
+		if len(page) < sends.Limit {
+			return messages, nil
+		}
+		sends.Before = page[len(page)-1].Event.ID
+	}
+}
+
+// sendQuery is the part of q that the store can select.
+func (e *Engine) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, error) {
+	sends := sql.SendQuery{Account: q.Account, From: sql.OldestSend(otp.At(time.Now())), Limit: min(q.Limit, messagePage)}
+	if q.After != "" {
+		event, _, _ := strings.Cut(q.After, "-")
+		if id, ok := otp.ParseID("msg", event); ok {
+			sends.After = id
+		} else if at, err := time.Parse(time.RFC3339, q.After); err == nil {
+			sends.Since = otp.At(at)
+		} else {
+			return sends, otp.Refuse(otp.Invalid, "after must be a message's id or a time such as 2026-01-31T12:00:00Z")
+		}
+	}
+	switch to := recipientSpelling(q.To); {
+	case to == "":
+	case strings.Contains(to, "@"):
+		// A mailbox is sealed with each send, and its hash names its own row, so these are told
+		// apart once they are opened.
+		sends.WithMail, sends.Limit = true, messagePage
+	default:
+		addresses := []string{q.Account}
+		if q.Account == "" {
+			var err error
+			if addresses, err = e.store.Addresses(ctx); err != nil {
+				return sends, err
+			}
+		}
+		for _, address := range addresses {
+			for _, environment := range []otp.Environment{otp.Live, otp.Test} {
+				caller := &Caller{Account: &otp.Account{Address: address}, Environment: environment}
+				sends.Recipients = append(sends.Recipients, e.recipientID(caller, to))
+			}
+		}
+	}
+	return sends, nil
+}
+
+// recipientSpelling brings what an inbox is searched for to the spelling messages have.
+func recipientSpelling(to string) string {
+	if to == "" || strings.Contains(to, "@") {
+		return to
+	}
+	digits := strings.NewReplacer(" ", "", "-", "", "+", "").Replace(to)
+	return "+" + strings.TrimPrefix(digits, "00")
+}
+
+// messages renders what one send put into the inbox, one message a channel.
+func (e *Engine) messages(send *sql.Send) ([]Message, error) {
+	challenge, event := &send.Challenge, &send.Event
+	code, err := e.code(challenge)
+	if err != nil {
+		return nil, err
+	}
+	var messages []Message
+	for _, medium := range event.Channels.Each() {
+		sealed, aad := send.Recipient.Sealed, recipientAAD(send.Recipient.ID)
+		if medium == otp.Email {
+			sealed, aad = event.Mailbox, mailboxAAD(event.ID)
+		}
+		to, err := e.keyring.Open(aad, sealed)
+		if err != nil {
+			return nil, err
+		}
+		content, err := e.content(challenge, medium)
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, Message{
+			ID:      event.ID.Text("msg") + "-" + medium.String(),
+			Account: event.Account, Channel: medium.String(),
+			To: string(to), From: "OTPBridge", Subject: content.Subject, Text: content.Text, Code: code,
+			ChallengeID: challenge.ID.Text("otp"), CreatedAt: event.At.Time(),
+		})
+	}
+	return messages, nil
+}
+
+// AwaitMessages is Messages that waits until there is at least one match, ctx ends or wait is
+// over; then it answers what there is, possibly nothing.
+func (e *Engine) AwaitMessages(ctx context.Context, q MessageQuery, wait time.Duration) ([]Message, error) {
+	if e.options.Inbox == nil {
+		return nil, errors.New("there is no inbox to wait for")
+	}
+	// Another server on the same database does not wake this one's waiters, so they look again.
+	const lookAgain = 250 * time.Millisecond
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for {
+		arrival := e.options.Inbox.Arrival()
+		messages, err := e.Messages(ctx, q)
+		if err != nil || len(messages) > 0 {
+			return messages, err
+		}
+		again := time.NewTimer(lookAgain)
+		select {
+		case <-arrival:
+		case <-again.C:
+		case <-over.C:
+			again.Stop()
+			return messages, nil
+		case <-ctx.Done():
+			again.Stop()
+			return messages, nil
+		}
+		again.Stop()
+	}
+}
+
+// ClearMessages empties the inbox by moving its mark; codes stay live.
+func (e *Engine) ClearMessages(ctx context.Context) error { return e.store.ClearInbox(ctx, newID()) }

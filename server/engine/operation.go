@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Sent is what Generate and Resend answer.
+type Sent struct {
+	Challenge     otp.ID
+	ExpiresAt     time.Time
+	Regenerations int // resends that count so far
+}
+
+// Generate makes a new code for the target's slot and has it delivered; whatever code was live
+// there is replaced. Refusals: Invalid (e-mail-only account and no mailbox), Locked, OverLimit,
+// Undelivered, Overloaded.
+func (e *Engine) Generate(ctx context.Context, c *Caller, t Target) (Sent, error) {
+	channels := c.channels(t)
+	if channels == 0 {
+		return Sent{}, otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
+	}
+	op := e.operation(c, t)
+	op.Slot = e.slot(c, t)
+	policy := c.policy()
+	draft := otp.Challenge{ID: newID(), Slot: op.Slot, KeyID: e.keyring.Primary(), Nonce: randomID(), Channels: channels}
+	var mailbox []byte
+	if channels.Has(otp.Email) {
+		op.Mailbox = e.recipientID(c, t.Mailbox)
+		draft.Mailbox = e.keyring.Seal(mailboxAAD(draft.ID), []byte(t.Mailbox))
+		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
+	}
+	var send send
+	op.Decide = func(s *sql.State) error {
+		made := draft
+		if err := otp.Generate(s.Recipient, s.Mailbox, s.Challenge, &made, policy, s.Now); err != nil {
+			return err
+		}
+		e.introduce(s, c, t)
+		s.Insert(&made)
+		sent := event(op, c, s, &made, otp.EventSent)
+		sent.Mailbox = mailbox
+		s.Record(sent)
+		send = e.sendOf(c, t, &made, s.Now)
+		return nil
+	}
+	if err := e.store.Do(op); err != nil {
+		return Sent{}, err
+	}
+	return e.dispatch(ctx, c, op, send)
+}
+
+// Resend sends the slot's code again, to the target's mailbox if it names one and else to the
+// one the code was first sent to. Refusals: those of otp.Resend, Undelivered, Overloaded.
+func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) {
+	op := e.operation(c, t)
+	op.Slot = e.slot(c, t)
+	if c.Account.EmailEnabled && t.Mailbox == "" {
+		stored, err := e.storedMailbox(ctx, c, op)
+		if err != nil {
+			return Sent{}, err
+		}
+		t.Mailbox = stored
+	}
+	channels := c.channels(t)
+	var mailbox []byte
+	if channels.Has(otp.Email) {
+		op.Mailbox = e.recipientID(c, t.Mailbox)
+		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
+	}
+	policy := c.policy()
+	var send send
+	op.Decide = func(s *sql.State) error {
+		if err := otp.Resend(s.Recipient, s.Mailbox, s.Challenge, policy, s.Now); err != nil {
+			return err
+		}
+		if channels == 0 {
+			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
+		}
+		e.introduce(s, c, t)
+		resent := event(op, c, s, s.Challenge, otp.EventResent)
+		resent.Channels, resent.Mailbox = channels, mailbox
+		s.Record(resent)
+		send = e.sendOf(c, t, s.Challenge, s.Now)
+		send.channels = channels
+		return nil
+	}
+	if err := e.store.Do(op); err != nil {
+		return Sent{}, err
+	}
+	return e.dispatch(ctx, c, op, send)
+}
+
+// storedMailbox is where the slot's live code was sent by e-mail, empty for nowhere. It is read
+// ahead of the operation, because the mailbox decides which rows the operation locks; if the
+// challenge is replaced in between, its successor was sent for the same slot by the same caller.
+func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation) (string, error) {
+	challenge, err := e.store.Newest(context.WithoutCancel(ctx), op.Recipient, op.Slot)
+	if err != nil || challenge == nil || challenge.Mailbox == nil {
+		return "", err
+	}
+	mailbox, err := e.keyring.Open(mailboxAAD(challenge.ID), challenge.Mailbox)
+	return string(mailbox), err
+}
+
+// Verify decides one guess at the slot's newest challenge. The error is nil for the right code
+// only. Guess is what the door read; an unreadable one is the empty string, which is a wrong
+// code and costs an attempt. Refusals: those of otp.Verify, Overloaded.
+func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) error {
+	op := e.operation(c, t)
+	op.Slot = e.slot(c, t)
+	closed := doors[c.Door].closed
+	op.Decide = func(s *sql.State) error {
+		// The code is derived and compared whatever the state, so that the time of the answer
+		// does not tell a locked or missing challenge from a live one.
+		challenge := s.Challenge
+		if challenge == nil {
+			challenge = &otp.Challenge{KeyID: e.keyring.Primary(), Length: 6}
+		}
+		code, err := e.code(challenge)
+		if err != nil {
+			return err
+		}
+		matches := subtle.ConstantTimeCompare([]byte(code), []byte(guess)) == 1
+		refusal := otp.Verify(s.Recipient, s.Challenge, closed, matches, s.Now)
+		switch {
+		case refusal == nil:
+			s.Record(event(op, c, s, s.Challenge, otp.EventVerified))
+		case otp.KindOf(refusal) == otp.WrongCode:
+			wrong := event(op, c, s, s.Challenge, otp.EventWrong)
+			wrong.Remaining = remaining(refusal)
+			s.Record(wrong)
+		}
+		return refusal
+	}
+	return e.store.Do(op)
+}
+
+// Cancel calls the slot's live challenge off. Refusals: those of otp.Cancel, Overloaded.
+func (e *Engine) Cancel(_ context.Context, c *Caller, t Target) error {
+	op := e.operation(c, t)
+	op.Slot = e.slot(c, t)
+	op.Decide = func(s *sql.State) error {
+		if err := otp.Cancel(s.Challenge, s.Now); err != nil {
+			return err
+		}
+		s.Record(event(op, c, s, s.Challenge, otp.EventCanceled))
+		return nil
+	}
+	return e.store.Do(op)
+}
+
+// operation starts an operation on the target's recipient. Its clock is read here, once.
+func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
+	return &sql.Operation{
+		Event:     newID(),
+		Account:   c.Account.Address,
+		Recipient: e.recipientID(c, t.Number),
+		Now:       otp.At(time.Now()),
+	}
+}
+
+func (e *Engine) recipientID(c *Caller, recipient string) otp.ID {
+	if strings.Contains(recipient, "@") {
+		recipient = strings.ToLower(recipient)
+	}
+	return e.index.Sum("recipient", c.Account.Address, string(c.Environment), recipient)
+}
+
+// slot is what may have one live challenge.
+func (e *Engine) slot(c *Caller, t Target) otp.ID {
+	const binding = "" // the servlets bind to nothing
+	return e.index.Sum("slot", c.Account.Address, string(c.Environment), t.Number, t.Subject, binding)
+}
+
+// introduce fills in the rows of recipients that are not stored yet.
+func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
+	for _, row := range []struct {
+		recipient *otp.Recipient
+		name      string
+	}{{s.Recipient, t.Number}, {s.Mailbox, t.Mailbox}} {
+		if r := row.recipient; r != nil && r.Sealed == nil {
+			r.Account, r.Environment, r.Mask = c.Account.Address, c.Environment, mask(row.name)
+			r.Sealed = e.keyring.Seal(recipientAAD(r.ID), []byte(row.name))
+		}
+	}
+}
+
+func recipientAAD(id otp.ID) []byte { return append([]byte("recipients/"), id[:]...) }
+
+// mailboxAAD ties a sealed mailbox to its row, a challenge or an event.
+func mailboxAAD(id otp.ID) []byte { return append([]byte("mailbox/"), id[:]...) }
+
+// code derives a challenge's code; nothing stores it.
+func (e *Engine) code(c *otp.Challenge) (string, error) {
+	code, err := e.keyring.Code(c.KeyID, c.ID, c.Nonce, c.Slot, c.Length)
+	if err == nil && len(e.options.FixedCode) == c.Length {
+		code = e.options.FixedCode
+	}
+	return code, err
+}
+
+func event(op *sql.Operation, c *Caller, s *sql.State, challenge *otp.Challenge, kind otp.EventKind) otp.Event {
+	e := otp.Event{
+		ID: op.Event, At: s.Now, Account: c.Account.Address, Environment: c.Environment,
+		Kind: kind, Door: c.Door, Recipient: op.Recipient, Challenge: challenge.ID,
+	}
+	if kind == otp.EventSent || kind == otp.EventResent {
+		e.Send, e.Channels = challenge.Sends, challenge.Channels
+	}
+	return e
+}
+
+// newID is a time-ordered id (UUID version 7): random ones would cost a quarter of SQLite's
+// throughput.
+func newID() otp.ID { return otp.ID(uuid.Must(uuid.NewV7())) }
+
+func randomID() (id otp.ID) {
+	rand.Read(id[:]) // never fails: crypto/rand ends the process instead
+	return id
+}

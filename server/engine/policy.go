@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"errors"
+
+	"otpbridge/server/otp"
+)
+
+// doors is what differs between doors in the rules: the servlets' numbers are the vendor's, and
+// their OTPEXPIRED makes it necessary to compare guesses at closed challenges.
+var doors = map[otp.Door]struct {
+	maxAttempts int
+	closed      otp.Closed
+}{
+	otp.ServletDoor: {maxAttempts: 3, closed: otp.ClosedIsCompared},
+	otp.V1Door:      {maxAttempts: 5, closed: otp.ClosedIsFinal},
+}
+
+// limits is every limit on the sends to one recipient.
+var limits = []struct {
+	span otp.Millis
+	max  func(*otp.Account) int
+}{
+	{otp.Minute, func(a *otp.Account) int { return a.SendsPerMinute }},
+	{otp.Hour, func(a *otp.Account) int { return a.SendsPerHour }},
+	{otp.Day, func(a *otp.Account) int { return a.SendsPerDay }},
+}
+
+// policy is the numbers that apply to the caller's operation.
+func (c *Caller) policy() otp.Policy {
+	p := otp.Policy{
+		Length:           c.Account.Length,
+		TTL:              otp.Millis(c.Account.TTLSeconds) * otp.Second,
+		MaxAttempts:      doors[c.Door].maxAttempts,
+		MaxRegenerations: c.Account.MaxRegenerations,
+		Limits:           make([]otp.Limit, len(limits)),
+	}
+	if c.Account.MaxAttempts != nil {
+		p.MaxAttempts = *c.Account.MaxAttempts
+	}
+	for i, limit := range limits {
+		p.Limits[i] = otp.Limit{Span: limit.span, Max: limit.max(c.Account)}
+	}
+	return p
+}
+
+// channels is how a send to t travels: by SMS where the account has it, and by e-mail where it
+// has that and knows an address; none if e-mail is all it has and there is no address.
+func (c *Caller) channels(t Target) otp.Channels {
+	var channels otp.Channels
+	if c.Account.SMSEnabled {
+		channels |= otp.SMS
+	}
+	if c.Account.EmailEnabled && t.Mailbox != "" {
+		channels |= otp.Email
+	}
+	return channels
+}
+
+func remaining(refusal error) int {
+	if e, ok := errors.AsType[*otp.Error](refusal); ok {
+		return e.Remaining
+	}
+	return 0
+}

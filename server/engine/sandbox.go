@@ -1,0 +1,266 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"crypto/rand"
+
+	"otpbridge/crypto"
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// sandboxEnvironment is the environment of every credential that a sandbox makes up: one, so
+// that a code generated with an access key can be verified with an API key of the same account.
+const sandboxEnvironment = otp.Test
+
+// Faults is the table of injected faults; nil in production.
+func (e *Engine) Faults() *deliver.Faults { return e.options.Faults }
+
+// InjectedFault is for the sandbox: it returns an error or panics where a fault is set for the
+// door and account, and returns nil otherwise and always in production.
+func (e *Engine) InjectedFault(door otp.Door, account string) error {
+	if e.options.Faults == nil {
+		return nil
+	}
+	fault, strikes := e.options.Faults.Strike(string(door), account)
+	switch {
+	case !strikes:
+		return nil
+	case fault.Kind == "panic":
+		panic(deliver.ErrInjected)
+	}
+	return deliver.ErrInjected
+}
+
+// NewAccessKey is one access key asked for with a throwaway account.
+type NewAccessKey struct {
+	Key        string     `json:"key"`
+	AllowedIPs []string   `json:"allowed_ips"`
+	ExpiresAt  *time.Time `json:"expires_at"`
+	Enabled    *bool      `json:"enabled"`
+}
+
+// NewAccount asks for a throwaway account: any columns, key and IV in clear as base64 or hex.
+// Start from otp.DefaultAccount("") and decode JSON over Account. An empty address, key or IV
+// is made up.
+type NewAccount struct {
+	Account    otp.Account
+	CipherKey  string // or "iv~key"
+	CipherIV   string
+	AccessKeys []NewAccessKey // empty: one is made
+}
+
+// Credentials is what the sandbox tells of one account, in clear.
+type Credentials struct {
+	Address   string       `json:"esme_address"`
+	AccessKey string       `json:"access_key"`
+	APIKey    string       `json:"api_key"`
+	CipherKey string       `json:"cipher_key"` // base64
+	CipherIV  string       `json:"cipher_iv"`
+	Profile   *otp.Profile `json:"message_profile"`
+}
+
+// The demo accounts' cipher key and IV are published with the protocol's test vectors; production
+// refuses them.
+const (
+	sampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	sampleIV  = "8PHy8/T19vf4+fr7/P3+/w=="
+)
+
+// demo is the two accounts that every sandbox starts with.
+func demo() []NewAccount {
+	documented, live := otp.Documented, otp.LiveProfile
+	first, second := otp.DefaultAccount("10000000000001"), otp.DefaultAccount("10000000000002")
+	first.Name, first.Profile = "Demo, documented profile", &documented
+	second.Name, second.Profile, second.PlainValidation = "Demo, live profile", &live, true
+	return []NewAccount{
+		{first, sampleKey, sampleIV, []NewAccessKey{{Key: "ZGVtby1hY2Nlc3Mta2V5MQ=="}}},
+		{second, sampleKey, sampleIV, []NewAccessKey{{Key: "ZGVtby1hY2Nlc3Mta2V5Mg=="}}},
+	}
+}
+
+var demoAPIKeys = []string{
+	"otpb_test_sk_3S59TEkdOgZ8jjhSxuHwbQrpyXxII3v72aEZ2o",
+	"otpb_test_sk_xyWKBcjhZ3UgaDW2yXkaid5K5AAnDKP51p7gmM",
+}
+
+// DemoCredentials are those of the two demo accounts.
+func (e *Engine) DemoCredentials() []Credentials {
+	var all []Credentials
+	for i, account := range demo() {
+		all = append(all, Credentials{
+			Address: account.Account.Address, AccessKey: account.AccessKeys[0].Key, APIKey: demoAPIKeys[i],
+			CipherKey: sampleKey, CipherIV: sampleIV, Profile: account.Account.Profile,
+		})
+	}
+	return all
+}
+
+func (e *Engine) seedDemo(ctx context.Context) error {
+	for i, account := range demo() {
+		_, _, err := e.insertAccount(ctx, account, demoAPIKeys[i], false)
+		if err != nil && otp.KindOf(err) != otp.AccountExists {
+			return err
+		}
+	}
+	return nil
+}
+
+// CreateAccount makes a throwaway account with its own clock. Refusals: Invalid naming the
+// column; AccountExists when the address or a key is taken.
+func (e *Engine) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, Credentials, error) {
+	if n.Account.Address == "" {
+		address, err := rand.Int(rand.Reader, big.NewInt(1e14))
+		if err != nil {
+			return otp.Account{}, Credentials{}, err
+		}
+		n.Account.Address = fmt.Sprintf("9%014d", address)
+	}
+	return e.insertAccount(ctx, n, crypto.NewAPIKey(string(sandboxEnvironment), "sk"), true)
+}
+
+func (e *Engine) insertAccount(ctx context.Context, n NewAccount, apiKey string, throwaway bool) (otp.Account, Credentials, error) {
+	row := n.Account
+	now := otp.At(time.Now())
+	row.CreatedAt, row.UpdatedAt = now, now
+	if err := row.Validate(); err != nil {
+		return row, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
+	}
+	key, iv, err := cipherKeys(n.CipherKey, n.CipherIV)
+	if err != nil {
+		return row, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
+	}
+	row.SealedCipherKey = e.keyring.Seal(accountAAD(row.Address, "cipher_key"), key.Bytes())
+	row.SealedCipherIV = e.keyring.Seal(accountAAD(row.Address, "cipher_iv"), iv.Bytes())
+	if _, err := e.servletCipher(&row); err != nil {
+		return row, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
+	}
+	if len(n.AccessKeys) == 0 {
+		n.AccessKeys = []NewAccessKey{{}}
+	}
+	rows := []sql.Credential{e.credential(apiKey, "secret", now)}
+	for i := range n.AccessKeys {
+		asked := &n.AccessKeys[i]
+		if asked.Key == "" {
+			asked.Key = crypto.NewAccessKey()
+		}
+		credential, err := e.accessKey(asked, now)
+		if err != nil {
+			return row, Credentials{}, otp.Refuse(otp.Invalid, fmt.Sprintf("access_keys[%d].%v", i, err))
+		}
+		rows = append(rows, credential)
+	}
+	err = e.store.InsertAccount(ctx, &row, rows, throwaway)
+	if errors.Is(err, sql.ErrTaken) {
+		return row, Credentials{}, otp.Refuse(otp.AccountExists, "esme_address or an access key is taken")
+	}
+	return row, Credentials{
+		Address: row.Address, AccessKey: n.AccessKeys[0].Key, APIKey: apiKey,
+		CipherKey: base64.StdEncoding.EncodeToString(key.Bytes()),
+		CipherIV:  base64.StdEncoding.EncodeToString(iv.Bytes()),
+		Profile:   row.Profile,
+	}, err
+}
+
+// cipherKeys reads a key and an IV, given apart or as "iv~key", and makes up what is not given.
+func cipherKeys(keyText, ivText string) (key, iv crypto.Secret, err error) {
+	if ivText == "" && keyText != "" {
+		if key, iv, err := crypto.ParseKeyPair(keyText); err == nil {
+			return key, iv, nil
+		}
+	}
+	if key, err = cipherPart("cipher_key", keyText, 32); err != nil {
+		return key, iv, err
+	}
+	iv, err = cipherPart("cipher_iv", ivText, 16)
+	return key, iv, err
+}
+
+func cipherPart(column, text string, size int) (crypto.Secret, error) {
+	if text == "" {
+		fresh := make([]byte, size)
+		rand.Read(fresh) // never fails: crypto/rand ends the process instead
+		return crypto.NewSecret(fresh), nil
+	}
+	secret, err := crypto.ParseKeyText(text)
+	if err != nil {
+		return secret, fmt.Errorf("%s: %w", column, err)
+	}
+	return secret, nil
+}
+
+func (e *Engine) credential(secret, kind string, now otp.Millis) sql.Credential {
+	return sql.Credential{
+		ID: newID(), Kind: kind, Environment: sandboxEnvironment, Hash: e.credentialHash(secret),
+		LastFour: crypto.LastFour(secret), Enabled: true, CreatedAt: now,
+	}
+}
+
+func (e *Engine) accessKey(asked *NewAccessKey, now otp.Millis) (sql.Credential, error) {
+	credential := e.credential(asked.Key, "access_key", now)
+	for _, network := range asked.AllowedIPs {
+		if _, err := ParseNetwork(network); err != nil {
+			return credential, fmt.Errorf("allowed_ips: %w", err)
+		}
+	}
+	credential.AllowedIPs = asked.AllowedIPs
+	if asked.ExpiresAt != nil {
+		credential.ExpiresAt = otp.At(*asked.ExpiresAt)
+	}
+	if asked.Enabled != nil {
+		credential.Enabled = *asked.Enabled
+	}
+	return credential, nil
+}
+
+// Clock tells the offset set for account ("" = for all), and the moment the rules use: the real
+// time moved by the larger of the account's and everyone's offset. Refusal: NotFound.
+func (e *Engine) Clock(ctx context.Context, account string) (offset time.Duration, now time.Time, err error) {
+	if err := e.known(ctx, account); err != nil {
+		return 0, time.Time{}, err
+	}
+	offset, effective, err := e.store.ClockOffset(ctx, account)
+	return offset, time.Now().Add(effective).UTC(), err
+}
+
+// SetClock sets an absolute offset. Refusals: NotFound; ClockBackwards for a lower one.
+func (e *Engine) SetClock(ctx context.Context, account string, offset time.Duration) error {
+	if err := e.known(ctx, account); err != nil {
+		return err
+	}
+	moved, err := e.store.SetClockOffset(ctx, account, offset)
+	if err == nil && !moved {
+		return otp.Refuse(otp.ClockBackwards, "offset is lower than the one that is set; reset takes a clock back")
+	}
+	return err
+}
+
+// Reset removes an account's challenges, recipients, messages and offset; without account
+// everything, throwaway accounts too. Refusal: NotFound.
+func (e *Engine) Reset(ctx context.Context, account string) error {
+	if err := e.known(ctx, account); err != nil {
+		return err
+	}
+	return e.store.Reset(ctx, account)
+}
+
+func (e *Engine) known(ctx context.Context, account string) error {
+	if account == "" {
+		return nil
+	}
+	_, err := e.store.Account(ctx, account)
+	if errors.Is(err, sql.ErrNotFound) {
+		return otp.Refuse(otp.NotFound, "account is unknown")
+	}
+	if broken := (*sql.BrokenRow)(nil); errors.As(err, &broken) {
+		return nil
+	}
+	return err
+}
