@@ -114,16 +114,8 @@ type batch struct {
 // touched row once.
 func (s *Store) runBatch(w *writer, operations []*Operation, retry bool) error {
 	ctx := context.Background()
-	b := &batch{
-		order:      recipientIDs(operations),
-		recipients: make(map[otp.ID]*recipientRow, len(operations)),
-		challenges: make(map[otp.ID]*challengeRow, len(operations)),
-		newest:     make(map[otp.ID]*challengeRow, len(operations)),
-	}
-	if err := s.loadRecipients(ctx, w, b); err != nil {
-		return err
-	}
-	if err := s.loadChallenges(ctx, w, b, operations); err != nil {
+	b, err := s.load(ctx, w, operations)
+	if err != nil {
 		return err
 	}
 	if retry {
@@ -142,6 +134,20 @@ func (s *Store) runBatch(w *writer, operations []*Operation, retry bool) error {
 		b.apply(op, offsets.of(op.Account))
 	}
 	return s.writeBatch(ctx, w, b)
+}
+
+// load reads and locks the rows that the operations decide on.
+func (s *Store) load(ctx context.Context, w *writer, operations []*Operation) (*batch, error) {
+	b := &batch{
+		order:      recipientIDs(operations),
+		recipients: make(map[otp.ID]*recipientRow, len(operations)),
+		challenges: make(map[otp.ID]*challengeRow, len(operations)),
+		newest:     make(map[otp.ID]*challengeRow, len(operations)),
+	}
+	if err := s.loadRecipients(ctx, w, b); err != nil {
+		return nil, err
+	}
+	return b, s.loadChallenges(ctx, w, b, operations)
 }
 
 // apply runs one operation's rule on the batch's rows. A rule that panics, or refuses without

@@ -82,8 +82,15 @@ var refusedTypes = []phonenumbers.PhoneNumberType{
 // parsedNumber asks the library, always on the form with a plus: a library that is given a
 // default region turns 971501234567 into +91971501234567.
 func parsedNumber(digits string, countries []string) (string, error) {
-	parsed, err := phonenumbers.Parse("+"+digits, "ZZ")
-	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
+	parsed, number, ok := possible("+" + digits)
+	// The library drops trunk prefixes and the like. What it made of the number must be a normal
+	// form, or one person would have two recipients, with a budget each.
+	if ok && number != "+"+digits {
+		var again string
+		parsed, again, ok = possible(number)
+		ok = ok && again == number
+	}
+	if !ok {
 		return "", otp.Refuse(otp.Invalid, "mobile is no possible number; write it with its country code, such as 919551492394")
 	}
 	if slices.Contains(refusedTypes, phonenumbers.GetNumberType(parsed)) {
@@ -97,10 +104,19 @@ func parsedNumber(digits string, countries []string) (string, error) {
 	}
 	for _, region := range regions {
 		if slices.Contains(countries, region) {
-			return phonenumbers.Format(parsed, phonenumbers.E164), nil
+			return number, nil
 		}
 	}
 	return "", otp.Refuse(otp.Invalid, "mobile belongs to a country that the account does not send to")
+}
+
+// possible parses a number and gives its E.164 form, and tells whether it is a possible number.
+func possible(number string) (*phonenumbers.PhoneNumber, string, bool) {
+	parsed, err := phonenumbers.Parse(number, "ZZ")
+	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
+		return nil, "", false
+	}
+	return parsed, phonenumbers.Format(parsed, phonenumbers.E164), true
 }
 
 // normalSubject reads ipaddress. It is the caller's statement, used as part of a key and never

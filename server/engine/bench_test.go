@@ -1,0 +1,44 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+)
+
+// BenchmarkCycle is generate and verify for a fresh recipient, each answered after its COMMIT,
+// by 64 callers at once.
+func BenchmarkCycle(b *testing.B) {
+	ctx := context.Background()
+	h := openWith(b, filepath.Join(b.TempDir(), "bench.db"), func(o *engine.Options) { o.FixedCode = "123456" })
+	caller, err := h.Authenticate(ctx, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
+	require.NoError(b, err)
+	var next atomic.Int64
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			target, err := h.Address(caller, fmt.Sprintf("9190%08d", next.Add(1)), "10.0.0.1", "")
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := h.Generate(ctx, caller, target); err != nil {
+				b.Error(err)
+				return
+			}
+			if err := h.Verify(ctx, caller, target, "123456"); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,555 @@
+package sql
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/otp"
+)
+
+var ctx = context.Background()
+
+// noon is a literal moment for tests that need no clock.
+const noon = otp.Millis(1_772_366_400_000)
+
+func openTest(t testing.TB, path string, options Options) *Store {
+	t.Helper()
+	s, err := Open(ctx, "sqlite:"+path, options)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func fresh(t testing.TB) *Store {
+	return openTest(t, filepath.Join(t.TempDir(), "otp.db"), Options{Sandbox: true})
+}
+
+// id makes a time-ordered id of the given moment.
+func id(at otp.Millis, n int) (made otp.ID) {
+	binary.BigEndian.PutUint64(made[:8], uint64(at)<<16)
+	binary.BigEndian.PutUint64(made[8:], uint64(n))
+	return made
+}
+
+var lastID struct {
+	sync.Mutex
+	n int
+}
+
+func nextID() otp.ID {
+	lastID.Lock()
+	defer lastID.Unlock()
+	lastID.n++
+	return id(otp.At(time.Now()), lastID.n)
+}
+
+var policy = otp.Policy{Length: 6, TTL: 5 * otp.Minute, MaxAttempts: 3, MaxRegenerations: 3, Limits: []otp.Limit{{Span: otp.Minute, Max: 10}}}
+
+// generate is an operation as the engine makes one.
+func generate(recipient, slot otp.ID, p otp.Policy, now otp.Millis) (*Operation, *otp.Challenge) {
+	made := &otp.Challenge{}
+	challenge := otp.Challenge{ID: nextID(), Slot: slot, KeyID: "k", Nonce: nextID(), Channels: otp.SMS}
+	op := &Operation{Event: nextID(), Account: "1", Recipient: recipient, Slot: slot, Now: now}
+	op.Decide = func(s *State) error {
+		*made = challenge
+		if err := otp.Generate(s.Recipient, s.Mailbox, s.Challenge, made, p, s.Now); err != nil {
+			return err
+		}
+		if s.Recipient.Sealed == nil {
+			s.Recipient.Account, s.Recipient.Environment, s.Recipient.Sealed = "1", otp.Live, []byte("sealed")
+		}
+		s.Insert(made)
+		s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventSent, Challenge: made.ID, Recipient: recipient, Send: 1})
+		return nil
+	}
+	return op, made
+}
+
+func verify(recipient, slot otp.ID, right bool, now otp.Millis) *Operation {
+	op := &Operation{Event: nextID(), Account: "1", Recipient: recipient, Slot: slot, Now: now}
+	op.Decide = func(s *State) error {
+		err := otp.Verify(s.Recipient, s.Challenge, otp.ClosedIsCompared, right, s.Now)
+		if err == nil || otp.KindOf(err) == otp.WrongCode {
+			s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventWrong, Challenge: s.Challenge.ID, Recipient: recipient})
+		}
+		return err
+	}
+	return op
+}
+
+func count(t testing.TB, s *Store, query string, args ...any) (n int) {
+	t.Helper()
+	require.NoError(t, s.reads.Get(&n, query, args...))
+	return n
+}
+
+func TestDo_WritesEachRowOnceAndAnswersAfterCommit(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	op, made := generate(recipient, slot, policy, noon)
+	require.NoError(t, s.Do(op))
+	require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM recipients WHERE seq = 1 AND version = 1`))
+	require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM challenges WHERE id = ? AND version = 1`, made.ID[:]))
+	require.NoError(t, s.Do(verify(recipient, slot, true, noon)))
+	require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM recipients WHERE version = 1`), "a right guess leaves the recipient alone")
+	require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM challenges WHERE version = 2 AND used_at IS NOT NULL`))
+	require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM events`))
+}
+
+func TestDo_ManyGeneratesOfOneSlotInABatchLeaveOneChallengeNotReplaced(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	lifted := policy
+	lifted.Limits = nil
+	var operations []*Operation
+	for range 40 {
+		op, _ := generate(recipient, slot, lifted, noon)
+		operations = append(operations, op)
+	}
+	s.commit(operations)
+	for _, op := range operations {
+		require.NoError(t, op.err)
+	}
+	require.Equal(t, 40, count(t, s, `SELECT COUNT(*) FROM challenges`))
+	require.Equal(t, 40, count(t, s, `SELECT seq FROM challenges WHERE replaced_at IS NULL`), "the last one")
+	require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM challenges WHERE replaced_at IS NULL`))
+	require.Equal(t, 1, count(t, s, `SELECT version FROM recipients`), "forty applications, one write")
+}
+
+func TestDo_APanicIsItsOwnOperationsAlone(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	before, _ := generate(recipient, slot, policy, noon)
+	panics := &Operation{Event: nextID(), Account: "1", Recipient: recipient, Slot: slot, Now: noon}
+	panics.Decide = func(s *State) error {
+		s.Recipient.Run, s.Challenge.Wrong = 99, 99
+		s.Record(otp.Event{ID: panics.Event})
+		panic("boom")
+	}
+	after := verify(recipient, slot, false, noon)
+	s.commit([]*Operation{before, panics, after})
+	require.NoError(t, before.err)
+	require.ErrorContains(t, panics.err, "boom")
+	require.Zero(t, otp.KindOf(panics.err), "a fault, not a refusal")
+	require.Equal(t, 2, after.err.(*otp.Error).Remaining, "what the panicking rule had written is gone")
+	require.Equal(t, 1, count(t, s, `SELECT run FROM recipients`))
+}
+
+func TestDo_ARefusalChangesNothingEvenIfItsRuleDid(t *testing.T) {
+	s := fresh(t)
+	recipient := nextID()
+	op := &Operation{Event: nextID(), Account: "1", Recipient: recipient, Slot: nextID(), Now: noon}
+	op.Decide = func(s *State) error {
+		s.Recipient.Seq, s.Recipient.UpdatedAt = 7, noon
+		return otp.Refuse(otp.OverLimit, "")
+	}
+	require.Equal(t, otp.OverLimit, otp.KindOf(s.Do(op)))
+	require.Zero(t, count(t, s, `SELECT COUNT(*) FROM recipients`)+count(t, s, `SELECT COUNT(*) FROM events`))
+}
+
+func TestDo_OneOperationsBadDataDoesNotFailItsBatch(t *testing.T) {
+	s := fresh(t)
+	good, _ := generate(nextID(), nextID(), policy, noon)
+	bad, _ := generate(nextID(), nextID(), policy, noon)
+	decide := bad.Decide
+	bad.Decide = func(s *State) error {
+		err := decide(s)
+		s.inserted.KeyID = string(make([]byte, 10))
+		s.Recipient.Sealed = nil // NOT NULL
+		return err
+	}
+	other, _ := generate(nextID(), nextID(), policy, noon)
+	s.commit([]*Operation{good, bad, other})
+	require.NoError(t, good.err)
+	require.NoError(t, other.err)
+	require.Error(t, bad.err)
+	require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM challenges`))
+}
+
+func TestCommit_ARowThatChangedUnderTheGuardSendsTheBatchRoundAgain(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	op, _ := generate(recipient, slot, policy, noon)
+	require.NoError(t, s.Do(op))
+	runs := 0
+	wrong := verify(recipient, slot, false, noon)
+	decide := wrong.Decide
+	wrong.Decide = func(state *State) error {
+		if runs++; runs == 1 {
+			state.Recipient.Version += 5 // as if another server had written since the load
+		}
+		return decide(state)
+	}
+	require.Equal(t, 2, s.Do(wrong).(*otp.Error).Remaining)
+	require.Equal(t, 2, runs)
+	require.Equal(t, 1, count(t, s, `SELECT wrong FROM challenges`), "charged once")
+	require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM events`))
+}
+
+func TestCommit_GivesUpAfterTenTries(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	op, _ := generate(recipient, slot, policy, noon)
+	require.NoError(t, s.Do(op))
+	runs := 0
+	wrong := verify(recipient, slot, false, noon)
+	decide := wrong.Decide
+	wrong.Decide = func(state *State) error {
+		runs++
+		state.Recipient.Version += 5
+		return decide(state)
+	}
+	require.ErrorIs(t, s.Do(wrong), errGuard)
+	require.Equal(t, maxTries, runs)
+	require.Zero(t, count(t, s, `SELECT wrong FROM challenges`))
+}
+
+// After a COMMIT whose answer was lost the batch is run again; its events tell that it happened.
+func TestRunBatch_ARetryFindsItsEventsAndRepeatsNothing(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	op, _ := generate(recipient, slot, policy, noon)
+	require.NoError(t, s.Do(op))
+	wrong := verify(recipient, slot, false, noon)
+	again := func(retry bool) {
+		require.NoError(t, s.writer.transaction(ctx, s.dialect.begin, func(w *writer) error {
+			return s.runBatch(w, []*Operation{wrong}, retry)
+		}))
+	}
+	again(false)
+	again(true)
+	again(true)
+	require.Equal(t, 2, wrong.err.(*otp.Error).Remaining, "the same attempt keeps its answer")
+	require.Equal(t, 1, count(t, s, `SELECT wrong FROM challenges`))
+	require.Equal(t, 1, count(t, s, `SELECT run FROM recipients`))
+}
+
+func TestDo_AFullQueueRefusesBeforeAnythingIsCharged(t *testing.T) {
+	s := fresh(t)
+	s.writing.Lock() // the consumer is stuck in its batch
+	var waiting sync.WaitGroup
+	var refused, done int
+	var mu sync.Mutex
+	for range QueueLength + maxBatch + 100 {
+		waiting.Go(func() {
+			op, _ := generate(nextID(), nextID(), policy, noon)
+			err := s.Do(op)
+			mu.Lock()
+			defer mu.Unlock()
+			if otp.KindOf(err) == otp.Overloaded {
+				refused++
+			} else if err == nil {
+				done++
+			}
+		})
+	}
+	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return refused >= 100 }, 10*time.Second, time.Millisecond)
+	s.writing.Unlock()
+	waiting.Wait()
+	require.Equal(t, QueueLength+maxBatch+100, refused+done)
+	require.Equal(t, done, count(t, s, `SELECT COUNT(*) FROM challenges`))
+}
+
+func TestClose_CommitsWhatIsQueuedAndRefusesWhatComesLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "otp.db")
+	s, err := Open(ctx, "sqlite:"+path, Options{})
+	require.NoError(t, err)
+	var waiting sync.WaitGroup
+	results := make(chan error, 200)
+	for range 200 {
+		waiting.Go(func() {
+			op, _ := generate(nextID(), nextID(), policy, noon)
+			results <- s.Do(op)
+		})
+	}
+	require.NoError(t, s.Close())
+	waiting.Wait()
+	close(results)
+	committed := 0
+	for err := range results {
+		if err == nil {
+			committed++
+		} else {
+			require.ErrorIs(t, err, ErrClosed)
+		}
+	}
+	require.NoError(t, s.Close(), "closing twice does no harm")
+	require.Equal(t, committed, count(t, openTest(t, path, Options{}), `SELECT COUNT(*) FROM events`))
+}
+
+func TestDo_TimeNeverRunsBackwardsForARow(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	op, _ := generate(recipient, slot, policy, noon)
+	require.NoError(t, s.Do(op))
+	var seen otp.Millis
+	lagging := verify(recipient, slot, false, noon-otp.Minute)
+	decide := lagging.Decide
+	lagging.Decide = func(state *State) error { seen = state.Now; return decide(state) }
+	require.Error(t, s.Do(lagging))
+	require.Equal(t, noon, seen)
+}
+
+func TestClock_MovesInsideTheOperationAndGoesBackOnlyByReset(t *testing.T) {
+	s := fresh(t)
+	recipient, slot := nextID(), nextID()
+	seen := func() (now otp.Millis) {
+		op := &Operation{Event: nextID(), Account: "1", Recipient: recipient, Slot: slot, Now: noon}
+		op.Decide = func(state *State) error { now = state.Now; return nil }
+		require.NoError(t, s.Do(op))
+		return now
+	}
+	set := func(account string, offset time.Duration) bool {
+		moved, err := s.SetClockOffset(ctx, account, offset)
+		require.NoError(t, err)
+		return moved
+	}
+	require.Equal(t, noon, seen())
+	require.True(t, set("1", time.Minute))
+	require.Equal(t, noon+otp.Minute, seen())
+	require.True(t, set("", time.Hour))
+	require.Equal(t, noon+otp.Hour, seen(), "the larger of the two")
+	require.True(t, set("2", 9*time.Hour))
+	require.Equal(t, noon+otp.Hour, seen(), "another account's clock is its own")
+	require.False(t, set("1", time.Second))
+	require.NoError(t, s.Reset(ctx, "1"))
+	require.Equal(t, noon+otp.Hour, seen())
+	require.NoError(t, s.Reset(ctx, ""))
+	require.Equal(t, noon, seen())
+}
+
+func TestOpen_TwoAtOnceOnOneNewFileBothFindTheSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "odd # name?.db")
+	var opening sync.WaitGroup
+	errs := make(chan error, 8)
+	for range 8 {
+		opening.Go(func() {
+			s, err := Open(ctx, "sqlite:"+path, Options{})
+			if err == nil {
+				err = s.Close()
+			}
+			errs <- err
+		})
+	}
+	opening.Wait()
+	close(errs)
+	for err := range errs {
+		require.NoError(t, err)
+	}
+	require.FileExists(t, path)
+}
+
+func TestOpen_NamesASchemeItDoesNotKnow(t *testing.T) {
+	_, err := Open(ctx, "postgres://user:secret@host/db", Options{})
+	require.ErrorContains(t, err, `"postgres"`)
+	require.NotContains(t, err.Error(), "secret")
+}
+
+func TestAccount_PlainSQLRowsHaveDefaultsAndBrokenOnesNameTheirColumn(t *testing.T) {
+	s := fresh(t)
+	exec := func(query string) {
+		t.Helper()
+		_, err := s.writer.db.Exec(query)
+		require.NoError(t, err)
+	}
+	s.writing.Lock() // the tests use the writer's pool by hand
+	s.writer.disconnect()
+	exec(`INSERT INTO otp_auth_config (esme_address) VALUES (10000000000009)`)
+	exec(`ALTER TABLE otp_auth_config ADD COLUMN vendor_notes TEXT`)
+	for address, change := range map[string]string{
+		"21": `otp_length = 0`, "22": `otp_ttl_seconds = -5`, "23": `otp_length = 'six'`, "24": `departments = '{'`,
+		"25": `enabled = 7`, "26": `countries = 'IN;AE'`, "27": `message_overrides = '["x"]'`, "28": `max_attempts = 'many'`,
+	} {
+		exec(`INSERT INTO otp_auth_config (esme_address) VALUES (` + address + `)`)
+		exec(`UPDATE otp_auth_config SET ` + change + ` WHERE esme_address IN (` + address + `)`)
+	}
+	s.writing.Unlock()
+
+	account, err := s.Account(ctx, "10000000000009")
+	require.NoError(t, err)
+	expected := otp.DefaultAccount("10000000000009")
+	require.Equal(t, expected, account)
+
+	for address, column := range map[string]string{
+		"21": "otp_length", "22": "otp_ttl_seconds", "23": "otp_length", "24": "departments",
+		"25": "enabled", "26": "countries", "27": "message_overrides", "28": "max_attempts",
+	} {
+		_, err := s.Account(ctx, address)
+		var broken *BrokenRow
+		require.ErrorAs(t, err, &broken, address)
+		require.ErrorContains(t, err, column)
+	}
+	_, err = s.Account(ctx, "29")
+	require.ErrorIs(t, err, ErrNotFound)
+	seen, brokenRows := 0, 0
+	require.NoError(t, s.Accounts(ctx, func(_ otp.Account, err error) error {
+		seen++
+		if err != nil {
+			brokenRows++
+		}
+		return nil
+	}))
+	require.Equal(t, 9, seen)
+	require.Equal(t, 8, brokenRows)
+}
+
+func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
+	s := fresh(t)
+	profile, five, text := otp.LiveProfile, 5, "x"
+	account := otp.DefaultAccount("77")
+	account.Name, account.Profile, account.StrictHTTP = "Bank", &profile, true
+	account.Overrides = map[string]string{"exhausted": "Max no of  tries"}
+	account.MaxAttempts, account.RequestsPerMinute, account.Burst = &five, &five, &five
+	account.Departments, account.DepartmentMode = []string{"a", "b"}, otp.DepartmentRequired
+	account.SealedCipherKey, account.SealedCipherIV = []byte{0, 1, 255}, []byte{9}
+	account.SMSChannels, account.EmailTemplate, account.DLTEntityID = &text, &text, &text
+	account.CreatedAt, account.UpdatedAt = noon, noon
+	expires := Credential{ID: nextID(), Address: "77", Kind: "access_key", Environment: otp.Test, Hash: [32]byte{1}, LastFour: "last",
+		AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"}, Enabled: true, ExpiresAt: noon, CreatedAt: noon}
+	require.NoError(t, s.InsertAccount(ctx, &account, []Credential{expires}, true))
+	read, err := s.Account(ctx, "77")
+	require.NoError(t, err)
+	require.Equal(t, account, read)
+	credential, err := s.Credential(ctx, [32]byte{1})
+	require.NoError(t, err)
+	require.Equal(t, expires, credential)
+	_, err = s.Credential(ctx, [32]byte{2})
+	require.ErrorIs(t, err, ErrNotFound)
+
+	other := otp.DefaultAccount("78")
+	require.ErrorIs(t, s.InsertAccount(ctx, &account, nil, true), ErrTaken)
+	require.ErrorIs(t, s.InsertAccount(ctx, &other, []Credential{expires}, true), ErrTaken, "a secret in use")
+	_, err = s.Account(ctx, "78")
+	require.ErrorIs(t, err, ErrNotFound, "all or nothing")
+}
+
+func TestCredential_AnUnreadableNetworkListAllowsNobody(t *testing.T) {
+	s := fresh(t)
+	require.NoError(t, s.write(ctx, func(w *writer) error {
+		return w.exec(ctx, `INSERT INTO credentials (id, esme_address, kind, hash, allowed_ips, created_at) VALUES (?, '1', 'access_key', ?, '10.0.0.1', 0)`,
+			make([]byte, 16), make([]byte, 32))
+	}))
+	_, err := s.Credential(ctx, [32]byte{})
+	require.ErrorContains(t, err, "allowed_ips")
+}
+
+func TestIndexKey_TheFirstServerWinsAndAllGetItsKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "otp.db")
+	stores := []*Store{openTest(t, path, Options{}), openTest(t, path, Options{})}
+	keys := make([]string, 16)
+	var racing sync.WaitGroup
+	for i := range keys {
+		racing.Go(func() {
+			key, err := stores[i%2].IndexKey(ctx, []byte(fmt.Sprint("key", i)))
+			if err == nil {
+				keys[i] = string(key)
+			}
+		})
+	}
+	racing.Wait()
+	for _, key := range keys {
+		require.Equal(t, keys[0], key)
+		require.NotEmpty(t, key)
+	}
+}
+
+func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
+	s := fresh(t)
+	account := otp.DefaultAccount("1")
+	account.RetentionDays = 2
+	require.NoError(t, s.InsertAccount(ctx, &account, nil, true))
+	add := func(made otp.Millis, n int) (recipient, challenge otp.ID) {
+		op, c := generate(id(0, n), nextID(), policy, made)
+		op.Event = id(made, 2*n)
+		decide := op.Decide
+		op.Decide = func(state *State) error {
+			err := decide(state)
+			c.ID = id(made, 2*n+1)
+			state.event.ID = op.Event
+			state.Insert(c)
+			return err
+		}
+		require.NoError(t, s.Do(op))
+		return op.Recipient, c.ID
+	}
+	now := noon + 10*otp.Day
+	ages := []otp.Millis{
+		0, 5*otp.Minute + otp.Hour, 5*otp.Minute + otp.Hour + 1, otp.Day, otp.Day + 1, 2 * otp.Day, 2*otp.Day + 1, 5 * otp.Day,
+	}
+	for n, age := range ages {
+		add(now-age, n)
+	}
+	for n := range 2 * sweepChunk { // several chunks of old ones
+		add(now-6*otp.Day, 100+n)
+	}
+	lockedFor := id(0, 7)
+	require.NoError(t, s.write(ctx, func(w *writer) error {
+		return w.exec(ctx, `UPDATE recipients SET locked_until = ? WHERE id = ?`, now+1, lockedFor[:])
+	}))
+	swept, err := s.Sweep(ctx, now)
+	require.NoError(t, err)
+	require.Equal(t, Swept{Challenges: 6 + 2*sweepChunk, Recipients: 3 + 2*sweepChunk, Events: 2 + 2*sweepChunk}, swept)
+	require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM challenges`))
+	require.Equal(t, 5, count(t, s, `SELECT COUNT(*) FROM recipients`), "the locked one stays")
+	require.Equal(t, 6, count(t, s, `SELECT COUNT(*) FROM events`))
+	swept, err = s.Sweep(ctx, now)
+	require.NoError(t, err)
+	require.Zero(t, swept)
+}
+
+func FuzzWindow_IsReadBackAsItWasWritten(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{2, 4, 6, 0x80})
+	f.Add(encodeWindow(otp.Window{noon, noon, noon + 1}))
+	f.Fuzz(func(t *testing.T, encoded []byte) {
+		w, err := decodeWindow(encoded)
+		if err != nil {
+			return
+		}
+		again, err := decodeWindow(encodeWindow(w))
+		if err != nil || len(again) != len(w) {
+			t.Fatalf("%v became %v: %v", w, again, err)
+		}
+		for i := range w {
+			if w[i] != again[i] {
+				t.Fatalf("%v became %v", w, again)
+			}
+		}
+	})
+}
+
+func TestInsertText_SplitsAnyCountIntoPowersOfTwo(t *testing.T) {
+	s := fresh(t)
+	for rows := range 3*maxInsert + 2 {
+		err := s.write(ctx, func(w *writer) error {
+			var args []any
+			for i := range rows {
+				args = append(args, fmt.Sprint(rows, "-", i), []byte("0123456789abcdef"), i)
+			}
+			return w.insert(ctx, `INSERT INTO keyring_keys (id, check_value, created_at) VALUES `, 3, rows, args)
+		})
+		require.NoError(t, err)
+		require.Equal(t, rows, count(t, s, `SELECT COUNT(*) FROM keyring_keys WHERE id LIKE ?`, fmt.Sprint(rows, "-%")))
+	}
+	require.Less(t, len(s.writer.statements), 12, "a handful of prepared statements serves every batch")
+}
+
+func TestWrite_RollsBackOnAnError(t *testing.T) {
+	s := fresh(t)
+	boom := errors.New("boom")
+	require.ErrorIs(t, s.write(ctx, func(w *writer) error {
+		if err := w.exec(ctx, `INSERT INTO index_key (id, sealed) VALUES (5, 'x')`); err != nil {
+			return err
+		}
+		return boom
+	}), boom)
+	require.Zero(t, count(t, s, `SELECT COUNT(*) FROM index_key`))
+}
