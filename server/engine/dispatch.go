@@ -29,44 +29,44 @@ func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Mi
 // way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
 func (e *Engine) dispatch(ctx context.Context, c *Caller, op *sql.Operation, s send) (Sent, error) {
 	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
-	if e.handOver(ctx, s) != deliver.NotSent {
-		return answer, nil
+	settled := make(chan deliver.Outcome, 1)
+	e.sending.Go(func() { e.handOver(ctx, c, op, s, settled) })
+	deadline := time.NewTimer(e.options.DeliveryWait)
+	defer deadline.Stop()
+	select {
+	case outcome := <-settled:
+		if outcome == deliver.NotSent {
+			return answer, otp.Refuse(otp.Undelivered, "the message could not be handed over to any channel")
+		}
+	case <-deadline.C:
 	}
-	e.refund(ctx, c, op, s)
-	return answer, otp.Refuse(otp.Undelivered, "the message could not be handed over to any channel")
+	return answer, nil
 }
 
-// handOver tries each medium by itself, all at once.
-func (e *Engine) handOver(ctx context.Context, s send) deliver.Outcome {
+// handOver tries every medium at once and tells settled as soon as one outcome decides the
+// answer. The others go on, whoever still waits, until the code has expired: nothing is
+// delivered after that.
+func (e *Engine) handOver(ctx context.Context, c *Caller, op *sql.Operation, s send, settled chan<- deliver.Outcome) {
 	// The message is owed whether or not the client still listens.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.DeliveryWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), (s.challenge.ExpiresAt - s.at).Duration())
+	defer cancel()
+	defer context.AfterFunc(e.closing, cancel)()
 	media := s.channels.Each()
 	outcomes := make(chan deliver.Outcome, len(media))
 	for _, medium := range media {
 		go func() { outcomes <- e.handOverOn(ctx, medium, s) }()
 	}
-	waiting := time.NewTimer(e.options.DeliveryWait)
-	defer waiting.Stop()
-	for left := len(media); left > 0; left-- {
-		select {
-		case outcome := <-outcomes:
-			if outcome != deliver.NotSent {
-				// The others go on until their own deadline.
-				go func() {
-					for range left - 1 {
-						<-outcomes
-					}
-					cancel()
-				}()
-				return outcome
-			}
-		case <-waiting.C:
-			cancel()
-			return deliver.Unknown
+	open := false
+	for range media {
+		if outcome := <-outcomes; outcome != deliver.NotSent && !open {
+			open = true
+			settled <- outcome
 		}
 	}
-	cancel()
-	return deliver.NotSent
+	if !open {
+		e.refund(ctx, c, op, s)
+		settled <- deliver.NotSent
+	}
 }
 
 // handOverOn tries one medium's channels in order of preference, the next one only if the last

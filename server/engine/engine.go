@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"otpbridge/crypto"
@@ -28,8 +29,8 @@ type Options struct {
 	Keyring *crypto.Keyring
 	// SMS and Email are the channels in order of preference; without one nothing can be sent.
 	SMS, Email []deliver.Channel
-	// DeliveryWait bounds how long generate and resend wait for a channel's outcome; 0 means
-	// the default of 5 s.
+	// DeliveryWait bounds how long generate and resend wait for a channel's outcome; with 0 they
+	// answer at once.
 	DeliveryWait time.Duration
 	Log          *slog.Logger
 
@@ -50,6 +51,17 @@ type Engine struct {
 	log         *slog.Logger
 	credentials *cache[sql.Credential]
 	accounts    *cache[*account]
+
+	sending sync.WaitGroup // messages on their way to a channel
+	closing context.Context
+	close   context.CancelFunc
+}
+
+// Close ends what is still being handed to channels, as unknown, and returns when it has ended.
+// It comes before the store's Close.
+func (e *Engine) Close() {
+	e.close()
+	e.sending.Wait()
 }
 
 // New checks the keyring against the database, takes the index key from it (or makes it, on the
@@ -58,10 +70,8 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	if !options.Sandbox && (options.FixedCode != "" || options.Inbox != nil || options.Faults != nil) {
 		return nil, errors.New("a fixed code, the inbox and faults exist in a sandbox only")
 	}
-	if options.DeliveryWait == 0 {
-		options.DeliveryWait = 5 * time.Second
-	}
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
+	e.closing, e.close = context.WithCancel(context.Background())
 	if err := e.checkKeyring(ctx); err != nil {
 		return nil, err
 	}

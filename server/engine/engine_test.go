@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,11 +42,12 @@ func openWith(t testing.TB, path string, adjust func(*engine.Options)) house {
 	channels := []deliver.Channel{deliver.Faulty{Channel: inbox, Faults: faults}}
 	options := engine.Options{
 		Store: store, Keyring: keyring, SMS: channels, Email: channels,
-		Sandbox: true, Inbox: inbox, Faults: faults, Log: slog.New(slog.DiscardHandler),
+		DeliveryWait: 5 * time.Second, Sandbox: true, Inbox: inbox, Faults: faults, Log: slog.New(slog.DiscardHandler),
 	}
 	adjust(&options)
 	e, err := engine.New(ctx, options)
 	require.NoError(t, err)
+	t.Cleanup(e.Close)
 	return house{e, path, faults}
 }
 
