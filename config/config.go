@@ -75,7 +75,7 @@ type Settings struct {
 
 	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
 
-	DeliveryWait time.Duration `env:"DELIVERY_WAIT" default:"5s" values:"0s to 60s" doc:"How long a servlet waits for the first outcome of a delivery before it answers. Shorter than the write timeout."`
+	DeliveryWait time.Duration `env:"DELIVERY_WAIT" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
 
 	ReadTimeout time.Duration `env:"READ_TIMEOUT" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`
 

@@ -106,7 +106,7 @@ func flag(name string, field func(*otp.Account) *bool) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
 			if v.String != "0" && v.String != "1" {
-				return fmt.Errorf("must be 0 or 1, not %q", v.String)
+				return errors.New("must be 0 or 1")
 			}
 			*field(a) = v.String == "1"
 			return nil
@@ -125,7 +125,7 @@ func number[T ~int | ~int64](name string, field func(*otp.Account) *T) accountCo
 		func(a *otp.Account, v sql.NullString) error {
 			value, err := strconv.ParseInt(v.String, 10, 64)
 			if err != nil {
-				return fmt.Errorf("must be a whole number, not %q", v.String)
+				return errors.New("must be a whole number")
 			}
 			*field(a) = T(value)
 			return nil
@@ -143,7 +143,7 @@ func optionalNumber(name string, field func(*otp.Account) **int) accountColumn {
 			}
 			value, err := strconv.Atoi(v.String)
 			if err != nil {
-				return fmt.Errorf("must be a whole number or NULL, not %q", v.String)
+				return errors.New("must be a whole number or NULL")
 			}
 			*field(a) = &value
 			return nil
@@ -203,8 +203,8 @@ func readCountries(a *otp.Account, v sql.NullString) error {
 	return nil
 }
 
-// BrokenRow is an account whose row cannot be used. Err names the column, what it holds and
-// what it may hold.
+// BrokenRow is an account whose row cannot be used. Err names the column and what it may hold,
+// and never quotes a text that it does hold: that may be a key which landed in the wrong column.
 type BrokenRow struct {
 	Address string
 	Err     error

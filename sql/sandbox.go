@@ -69,9 +69,12 @@ func (s *Store) ClockOffset(ctx context.Context, account string) (set, effective
 }
 
 // SetClockOffset moves a clock forward. It reports false, and changes nothing, for an offset
-// below the one that is set.
+// below the one that is set, which is 0 to begin with.
 func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.Duration) (bool, error) {
 	moved := false
+	if offset < 0 {
+		return false, nil
+	}
 	err := s.write(ctx, func(w *writer) error {
 		n, err := w.affect(ctx, `UPDATE sandbox_accounts SET clock_offset = ? WHERE esme_address = ? AND clock_offset <= ?`,
 			offset.Milliseconds(), account, offset.Milliseconds())

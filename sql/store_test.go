@@ -320,6 +320,7 @@ func TestClock_MovesInsideTheOperationAndGoesBackOnlyByReset(t *testing.T) {
 	require.True(t, set("2", 9*time.Hour))
 	require.Equal(t, noon+otp.Hour, seen(), "another account's clock is its own")
 	require.False(t, set("1", time.Second))
+	require.False(t, set("3", -time.Second), "not even a clock that was never set goes back")
 	require.NoError(t, s.Reset(ctx, "1"))
 	require.Equal(t, noon+otp.Hour, seen())
 	require.NoError(t, s.Reset(ctx, ""))

@@ -12,17 +12,17 @@ import (
 // provider's or this server's bad day.
 type Fault struct {
 	// Target is "inbox" for the simulated channel, "servlet" or "v1" for a door.
-	Target string `json:"target"`
+	Target string
 	// Kind is not_sent, unknown or delay for the inbox, error or panic for a door.
-	Kind string `json:"kind"`
+	Kind string
 	// Account narrows the fault to one esme_address; empty means every account.
-	Account string `json:"account,omitempty"`
+	Account string
 	// Probability of striking, above 0 up to 1; 0 is read as 1.
-	Probability float64 `json:"probability"`
+	Probability float64
 	// Count is how often it strikes before it is gone; 0 means until it is deleted.
-	Count int `json:"count"`
+	Count int
 	// Delay is how long a delay takes.
-	Delay time.Duration `json:"-"`
+	Delay time.Duration
 }
 
 // Faults is the table of faults set at the moment. The zero value has none and is ready to use;

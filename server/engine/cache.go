@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// cache remembers what was loaded for a short, fixed time. There is no other invalidation: the
-// time is the promise, on this server and on every other. Only one caller loads a key at once.
+// cache remembers what was loaded for a short, fixed time. Nothing else invalidates what
+// production relies on: the time is the promise, on this server and on every other. Only one caller loads a key at once.
 type cache[V any] struct {
 	ttl    time.Duration
 	load   func(ctx context.Context, key string) (V, error)
@@ -79,4 +79,11 @@ func (c *cache[V]) keep(key string, entry cached[V]) {
 		}
 	}
 	c.entries[key] = entry
+}
+
+// forget drops every entry. It is for the sandbox, whose resets would otherwise be seen late.
+func (c *cache[V]) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.entries)
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -16,16 +15,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// rounds is how often a race is run: full with FULL=1, as `make faults` does, else few enough for
-// every test run.
-func rounds(t *testing.T, full, few int) int {
-	n := few
-	if os.Getenv("FULL") == "1" {
-		n = full
-	}
-	t.Logf("%d rounds of %d", n, full)
-	return n
-}
+// rounds is how often each race is run.
+const rounds = 100
 
 // atOnce runs do n times at once and gives the answers.
 func atOnce(n int, do func(i int) error) []error {
@@ -121,7 +112,7 @@ func TestVerify_ExactlyTheLimitIsEvaluatedOfManyWrongAtOnceRace(t *testing.T) {
 		for left := range limit {
 			expected[fmt.Sprint("wrong, ", left, " left")] = 1
 		}
-		for round := range rounds(t, 100, 25) {
+		for round := range rounds {
 			to := target(t, houses[0], caller, fmt.Sprintf("9198%08d", limit*1000+round), "10.0.0.1")
 			_, err := houses[round%2].Generate(ctx, caller, to)
 			require.NoError(t, err)
@@ -136,7 +127,7 @@ func TestVerify_ExactlyOneOfManyRightAtOnceSucceedsRace(t *testing.T) {
 	ctx := context.Background()
 	houses := two(t)
 	caller := throwaway(t, houses[0], nil)
-	for round := range rounds(t, 100, 25) {
+	for round := range rounds {
 		number := fmt.Sprintf("9197%08d", round)
 		to := target(t, houses[0], caller, number, "10.0.0.1")
 		_, err := houses[round%2].Generate(ctx, caller, to)

@@ -20,6 +20,9 @@ import (
 // that a code generated with an access key can be verified with an API key of the same account.
 const sandboxEnvironment = otp.Test
 
+// Fault is one injected failure, under the name that doors know it by.
+type Fault = deliver.Fault
+
 // Faults is the table of injected faults; nil in production.
 func (e *Engine) Faults() *deliver.Faults { return e.options.Faults }
 
@@ -123,6 +126,7 @@ func (e *Engine) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, 
 		}
 		n.Account.Address = fmt.Sprintf("9%014d", address)
 	}
+	defer e.forget()
 	return e.insertAccount(ctx, n, crypto.NewAPIKey(string(sandboxEnvironment), "sk"), true)
 }
 
@@ -248,7 +252,14 @@ func (e *Engine) Reset(ctx context.Context, account string) error {
 	if err := e.known(ctx, account); err != nil {
 		return err
 	}
+	defer e.forget()
 	return e.store.Reset(ctx, account)
+}
+
+// forget lets this server see at once what its sandbox changed.
+func (e *Engine) forget() {
+	e.credentials.forget()
+	e.accounts.forget()
 }
 
 func (e *Engine) known(ctx context.Context, account string) error {

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"net/http"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestClientAddr(t *testing.T) {
+	proxies := []netip.Prefix{
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("fd00::/8"),
+	}
+	for _, tt := range []struct {
+		name      string
+		peer      string
+		forwarded []string
+		trusted   []netip.Prefix
+		want      string
+	}{
+		{"nobody is trusted", "10.0.0.1", []string{"203.0.113.9"}, nil, "10.0.0.1"},
+		{"the peer is no proxy", "198.51.100.1", []string{"203.0.113.9"}, proxies, "198.51.100.1"},
+		{"a proxy that says nothing", "10.0.0.1", nil, proxies, "10.0.0.1"},
+		{"one hop", "10.0.0.1", []string{"203.0.113.9"}, proxies, "203.0.113.9"},
+		{"two proxies", "10.0.0.1", []string{"203.0.113.9, 192.0.2.7"}, proxies, "203.0.113.9"},
+		{"what the client wrote is not believed", "10.0.0.1", []string{"1.1.1.1, 203.0.113.9, 10.0.0.2"}, proxies, "203.0.113.9"},
+		{"nor in a line of its own", "10.0.0.1", []string{"1.1.1.1", "203.0.113.9"}, proxies, "203.0.113.9"},
+		{"lines are one list", "10.0.0.1", []string{"1.1.1.1, 203.0.113.9", "10.0.0.3, 10.0.0.2"}, proxies, "203.0.113.9"},
+		{"a client that claims a proxy's address", "10.0.0.1", []string{"10.9.9.9, 203.0.113.9"}, proxies, "203.0.113.9"},
+		{"all are proxies", "10.0.0.1", []string{"10.0.0.3, 10.0.0.2"}, proxies, "10.0.0.3"},
+		{"no address stops at the last good hop", "10.0.0.1", []string{"203.0.113.9, unknown, 10.0.0.2"}, proxies, "10.0.0.2"},
+		{"no address at all", "10.0.0.1", []string{"unknown"}, proxies, "10.0.0.1"},
+		{"an obfuscated one", "10.0.0.1", []string{"_hidden"}, proxies, "10.0.0.1"},
+		{"empty places mean nothing", "10.0.0.1", []string{", 203.0.113.9, ,", "", " "}, proxies, "203.0.113.9"},
+		{"with a port", "10.0.0.1", []string{"203.0.113.9:4711"}, proxies, "203.0.113.9"},
+		{"IPv6", "fd00::1", []string{"2001:db8::9"}, proxies, "2001:db8::9"},
+		{"IPv6 in brackets", "fd00::1", []string{"[2001:db8::9]"}, proxies, "2001:db8::9"},
+		{"IPv6 with a port", "fd00::1", []string{"[2001:db8::9]:4711"}, proxies, "2001:db8::9"},
+		{"half a bracket", "fd00::1", []string{"[2001:db8::9"}, proxies, "fd00::1"},
+		{"IPv4 in IPv6 is IPv4", "::ffff:10.0.0.1", []string{"::ffff:203.0.113.9"}, proxies, "203.0.113.9"},
+		{"a zone means something here only", "fe80::1%eth0", nil, proxies, "fe80::1"},
+		{"leading zeros are no address", "10.0.0.1", []string{"203.000.113.009"}, proxies, "10.0.0.1"},
+		{"blanks and tabs", "10.0.0.1", []string{"\t203.0.113.9 ,\t10.0.0.2 "}, proxies, "203.0.113.9"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := clientAddr(netip.MustParseAddr(tt.peer), tt.forwarded, tt.trusted)
+			require.Equal(t, tt.want, got.String())
+		})
+	}
+}
+
+func TestResolveClient(t *testing.T) {
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, tt := range []struct{ name, remote, want string }{
+		{"a client of its own keeps its port", "198.51.100.1:4711", "198.51.100.1:4711"},
+		{"behind a proxy there is no port", "10.0.0.1:4711", "203.0.113.9:0"},
+		{"what is no address stays", "@", "@"},
+	} {
+		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{"X-Forwarded-For": {"203.0.113.9"}}}
+		resolveClient(r, proxies)
+		require.Equal(t, tt.want, r.RemoteAddr, tt.name)
+	}
+}
+
+// The law: what stands to the left of an untrusted hop changes nothing.
+func FuzzClientAddr(f *testing.F) {
+	f.Add("1.2.3.4", "203.0.113.9")
+	f.Add("x, ,[::1", "10.0.0.2")
+	f.Fuzz(func(t *testing.T, forged, more string) {
+		trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		peer := netip.MustParseAddr("10.0.0.1")
+		want := netip.MustParseAddr("203.0.113.9")
+		require.Equal(t, want, clientAddr(peer, []string{forged, more + ",203.0.113.9, 10.0.0.2"}, trusted))
+		require.Equal(t, peer, clientAddr(peer, []string{forged, more}, nil))
+	})
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"otpbridge/config"
+	"otpbridge/crypto"
+)
+
+// madeKeyID names the key of a keyring that the sandbox made for itself.
+const madeKeyID = "k1"
+
+// openKeyring reads the keyring that the settings name, and makes the sandbox's own if it is
+// not there yet. In production a keyring with a published key is refused.
+func openKeyring(settings config.Settings, log *slog.Logger) (*crypto.Keyring, error) {
+	text, source, err := keyringText(settings, log)
+	if err != nil {
+		return nil, unusable{err}
+	}
+	keyring, err := crypto.ParseKeyring(text)
+	if err != nil {
+		return nil, unusable{fmt.Errorf("read the keyring from %s: %w", source, err)}
+	}
+	if samples := keyring.SampleIDs(); len(samples) > 0 && !settings.Sandbox() {
+		return nil, unusable{fmt.Errorf("key %s of the keyring from %s is the published sample key, which all the world knows: "+
+			"make one of your own, for example with openssl rand -base64 32", strings.Join(samples, ", "), source)}
+	}
+	return keyring, nil
+}
+
+func keyringText(settings config.Settings, log *slog.Logger) (text, source string, err error) {
+	if settings.KeyringFile == "" {
+		return settings.Keyring.Reveal(), config.Prefix + "KEYRING", nil
+	}
+	path := settings.KeyringFile
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && settings.MayMakeKeyringFile() {
+		if err := makeKeyringFile(path); err != nil {
+			return "", "", fmt.Errorf("make a keyring for this sandbox in %s: %w", path, err)
+		}
+		raw, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read the keyring file that %sKEYRING_FILE names: %w", config.Prefix, err)
+	}
+	warnIfReadable(path, log)
+	return string(raw), path, nil
+}
+
+// makeKeyringFile makes path with a fresh key, unless another process makes it first.
+//
+// The file appears under its name complete or not at all: it is written under another name and
+// then linked, which fails if the name is taken. Whoever loses that race reads the winner's key
+// and never half of it; creating the file first and writing it then would leave a moment in
+// which it is empty.
+func makeKeyringFile(path string) error {
+	folder := filepath.Dir(path)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	draft, err := os.CreateTemp(folder, ".keyring-*") // readable by the owner only
+	if err != nil {
+		return err
+	}
+	defer os.Remove(draft.Name())
+	_, err = draft.WriteString(crypto.NewKeyringText(madeKeyID))
+	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
+		return err
+	}
+	err = os.Link(draft.Name(), path)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w; where a file system has no links, make the file yourself: "+
+			`umask 077 && echo "%s $(openssl rand -base64 32)" > %s`, err, madeKeyID, path)
+	}
+	return syncFolder(folder)
+}
+
+// syncFolder makes the new name survive a power cut. The database, which is written next, can
+// not be read without the key behind it.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// warnIfReadable does not refuse: secrets that an orchestrator mounts are often readable by a
+// group, and what else runs there is not ours to judge.
+func warnIfReadable(path string, log *slog.Logger) {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		log.Warn("others than the owner may read the keyring file, and with it every code and recipient; chmod 600 it",
+			"file", path, "mode", info.Mode().Perm().String())
+	}
+}

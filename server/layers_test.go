@@ -1,0 +1,160 @@
+package main
+
+import (
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// layers is the house: which of our packages each of them may import, outside tests. Imports
+// point down only. A package without a row fails the test, so that a new one is a decision; a
+// row without a package is one that is still to come.
+var layers = map[string][]string{
+	"config":         {},
+	"crypto":         {},
+	"server/otp":     {},
+	"sql":            {"server/otp"},
+	"server/deliver": {"server/otp"},
+	"server/engine":  {"server/otp", "sql", "server/deliver", "crypto"},
+	"server/servlet": {"server/otp", "server/engine"},
+	"server/v1":      {"server/otp", "server/engine"},
+	"server/admin":   {"server/otp", "server/engine"},
+	"server/console": {"server/otp", "server/engine"},
+	"server/sandbox": {"server/otp", "server/engine"},
+	"server": {
+		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine",
+		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox",
+	},
+	"testclient":         {"testclient/conform"},
+	"testclient/conform": {},
+}
+
+// bare are the packages that import nothing but the standard library.
+var bare = []string{"server/otp"}
+
+// topFolders are all that stand beside the files of the root.
+var topFolders = []string{"config", "crypto", "sql", "server", "testclient"}
+
+// poorNames say that nobody knew what belongs in a package.
+var poorNames = []string{"util", "utils", "common", "models", "helpers"}
+
+func TestLayers(t *testing.T) {
+	imports := importsOf(t, "..")
+	for folder, imported := range imports {
+		allowed, known := layers[folder]
+		if !known {
+			t.Errorf("package %s has no row in the table of layers: give it one, with what it may import", folder)
+		}
+		if slices.Contains(poorNames, path.Base(folder)) {
+			t.Errorf("package %s: the name does not say what it holds", folder)
+		}
+		if top, _, _ := strings.Cut(folder, "/"); !slices.Contains(topFolders, top) {
+			t.Errorf("package %s is in none of the folders %v", folder, topFolders)
+		}
+		for _, name := range imported {
+			ours, inside := strings.CutPrefix(name, "otpbridge/")
+			switch {
+			case inside && !slices.Contains(allowed, ours):
+				t.Errorf("package %s imports %s, which is not below it", folder, ours)
+			case !inside && slices.Contains(bare, folder) && strings.Contains(name, "."):
+				t.Errorf("package %s imports %s, and may import the standard library only", folder, name)
+			}
+		}
+	}
+	require.Contains(t, imports, "server", "the walk found nothing")
+	require.Contains(t, imports, "server/otp")
+}
+
+// The judge is judged: a tree with one fault of each kind.
+func TestLayers_FaultsAreFound(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"server/otp/a.go":      `package otp; import "otpbridge/sql"`,
+		"server/otp/a_test.go": `package otp; import "otpbridge/server"`,
+		"data/b.go":            `package data; import "os"`,
+		".hidden/c.go":         `package hidden; import "otpbridge/sql"`,
+		"sql/testdata/d.go":    `package broken; import "otpbridge/server"`,
+	} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o600))
+	}
+	require.Equal(t, map[string][]string{"server/otp": {"otpbridge/sql"}, "data": {"os"}}, importsOf(t, root))
+}
+
+// importsOf reads what each package below root imports outside its tests, whatever the build
+// constraints.
+func importsOf(t *testing.T, root string) map[string][]string {
+	t.Helper()
+	imports := make(map[string][]string)
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			hidden := strings.HasPrefix(entry.Name(), ".") && name != root
+			if hidden || entry.Name() == "testdata" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		folder, err := filepath.Rel(root, filepath.Dir(name))
+		if err != nil {
+			return err
+		}
+		folder = filepath.ToSlash(folder)
+		imports[folder] = append(imports[folder], []string{}...)
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(imports[folder], imported) {
+				imports[folder] = append(imports[folder], imported)
+			}
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return imports
+}
+
+// The SQLite driver is C translated to Go, and works with exactly the version of its C library
+// that it was translated against. Any dependency may raise the library's version; then this
+// fails, and the pair in go.mod is to be mended.
+func TestModules_SQLiteHasTheLibcItWasMadeFor(t *testing.T) {
+	driver := module(t, "modernc.org/sqlite")
+	wanted, err := os.ReadFile(driver.GoMod)
+	require.NoError(t, err)
+	require.Contains(t, strings.Fields(string(wanted)), "modernc.org/libc")
+	words := strings.Fields(string(wanted))
+	version := words[slices.Index(words, "modernc.org/libc")+1]
+	require.Equal(t, version, module(t, "modernc.org/libc").Version, "modernc.org/libc in go.mod")
+}
+
+type moduleInfo struct{ Version, GoMod string }
+
+func module(t *testing.T, name string) (info moduleInfo) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-json", name).Output()
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(out, &info))
+	return info
+}

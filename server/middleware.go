@@ -1,0 +1,119 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// requestIDKey is the gin key of the request's id, which doors put into their answers and logs.
+const requestIDKey = "request_id"
+
+// identify says who asks and which request this is.
+func (s *Server) identify(c *gin.Context) {
+	resolveClient(c.Request, s.settings.TrustedProxies)
+	id := c.GetHeader("X-Request-Id")
+	if !validRequestID(id) {
+		id = "req_" + rand.Text()
+	}
+	c.Set(requestIDKey, id)
+	c.Header("X-Request-Id", id)
+}
+
+// validRequestID tells whether a caller's id may be echoed and logged: 8 to 128 of letters,
+// digits and . _ : - which can forge neither a header nor a line.
+func validRequestID(id string) bool {
+	if len(id) < 8 || len(id) > 128 {
+		return false
+	}
+	for _, b := range []byte(id) {
+		switch {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
+		case b == '.', b == '_', b == ':', b == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+var knownMethods = []string{
+	http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
+}
+
+// logRequest writes a line for every request. It names the pattern of the route and never the
+// path or query, which hold recipients and codes; even the method is a caller's free text.
+func (s *Server) logRequest(c *gin.Context) {
+	began := time.Now()
+	if s.isStopping() {
+		// Whoever keeps the connection learns in time that the next request needs another one.
+		c.Header("Connection", "close")
+	}
+
+	c.Next()
+
+	level := slog.LevelInfo
+	route := c.FullPath()
+	switch route {
+	case "":
+		route = "unmatched"
+	case "/livez", "/readyz":
+		level = slog.LevelDebug
+	}
+	if !s.log.Enabled(c.Request.Context(), level) {
+		return
+	}
+	method := c.Request.Method
+	if !slices.Contains(knownMethods, method) {
+		method = "other"
+	}
+	peer, _, _ := net.SplitHostPort(c.Request.RemoteAddr)
+	attributes := make([]slog.Attr, 0, 9)
+	attributes = append(attributes,
+		slog.String("method", method), slog.String("route", route), slog.Int("status", c.Writer.Status()),
+		slog.Duration("duration", time.Since(began)), slog.Int("bytes", max(c.Writer.Size(), 0)),
+		slog.String("request_id", c.GetString(requestIDKey)), slog.String("peer", peer))
+	for _, key := range []string{"kind", "account"} {
+		if value := c.GetString(key); value != "" {
+			attributes = append(attributes, slog.String(key, value))
+		}
+	}
+	s.log.LogAttrs(c.Request.Context(), level, "request", attributes...)
+}
+
+// recoverPanic is for panics that no door caught.
+func (s *Server) recoverPanic(c *gin.Context) {
+	defer func() {
+		value := recover()
+		if value == nil {
+			return
+		}
+		if value == http.ErrAbortHandler {
+			panic(value) // net/http's own word for "close this connection", and no fault
+		}
+		id := c.GetString(requestIDKey)
+		s.log.Error("panic", "route", c.FullPath(), "request_id", id, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+		c.Abort()
+		if !c.Writer.Written() {
+			c.String(http.StatusInternalServerError, "Something failed here; the server's log has it under %s.\n", id)
+		}
+	}()
+	c.Next()
+}
+
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}

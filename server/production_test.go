@@ -1,0 +1,116 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"otpbridge/config"
+	"otpbridge/crypto"
+)
+
+const productionKey = "a-key-of-production"
+
+// productionFrom makes a production database out of a sandbox's, as nobody should: with an
+// account of its own keys and without what a sandbox leaves. It is how a test gets accounts
+// into production before there is a command for it.
+func productionFrom(t *testing.T, environ []string) []string {
+	t.Helper()
+	s := boot(t, environ...)
+	account := s.account(`{"access_keys":[{"key":"` + productionKey + `"}]}`)
+	require.NoError(t, s.Shutdown(t.Context()))
+	edit(t, environ,
+		`DELETE FROM credentials WHERE esme_address <> '`+account.Address+`'`,
+		`DELETE FROM otp_auth_config WHERE esme_address <> '`+account.Address+`'`,
+		`DELETE FROM sandbox_accounts`)
+	return append(environ, "OTPBRIDGE_MODE=production")
+}
+
+// edit runs SQL on the database that environ names.
+func edit(t *testing.T, environ []string, statements ...string) {
+	t.Helper()
+	settings, err := config.Load(environ)
+	require.NoError(t, err)
+	db, err := sqlx.Open("sqlite", strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:"))
+	require.NoError(t, err)
+	defer db.Close()
+	for _, statement := range statements {
+		_, err := db.Exec(statement)
+		require.NoError(t, err, statement)
+	}
+}
+
+func TestProduction_HasNothingOfTheSandbox(t *testing.T) {
+	s := boot(t, productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s"))...)
+	for _, path := range []string{"/", "/sandbox/credentials", "/sandbox/messages", "/sandbox/clock", "/sandbox/faults", "/sandbox/requests"} {
+		require.Equal(t, 404, s.do("GET", path, "").status, path)
+	}
+	require.Equal(t, 404, s.do("POST", "/sandbox/accounts", "{}").status)
+	require.Equal(t, 404, s.do("POST", "/sandbox/reset", "{}").status)
+	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", productionKey, person("919551492394")), "there is no channel yet")
+	require.Equal(t, "UNAUTHERISED USER", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+}
+
+func TestProduction_RefusesWhatBelongsToASandbox(t *testing.T) {
+	sandboxDatabase := func(t *testing.T, prepare func(s *booted)) []string {
+		environ := variables(t)
+		s := boot(t, environ...)
+		prepare(s)
+		require.NoError(t, s.Shutdown(t.Context()))
+		return append(environ, "OTPBRIDGE_MODE=production")
+	}
+	const sample = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	for _, tt := range []struct {
+		name    string
+		environ func(t *testing.T) []string
+		says    string
+	}{
+		{"no keyring", func(t *testing.T) []string {
+			return []string{"OTPBRIDGE_MODE=production"}
+		}, "OTPBRIDGE_KEYRING_FILE"},
+		{"a keyring file that is not there", func(t *testing.T) []string {
+			return []string{"OTPBRIDGE_MODE=production", "OTPBRIDGE_KEYRING_FILE=" + filepath.Join(t.TempDir(), "keyring")}
+		}, "no such file"},
+		{"the published key", func(t *testing.T) []string {
+			return variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_KEYRING=k1 "+sample)
+		}, "published sample key"},
+		{"the published key as a second one", func(t *testing.T) []string {
+			return variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_KEYRING="+crypto.NewKeyringText("k2")+"k1 "+sample)
+		}, "k1"},
+		{"a fixed code", func(t *testing.T) []string {
+			return variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_SANDBOX_FIXED_CODE=123456")
+		}, "OTPBRIDGE_SANDBOX_FIXED_CODE"},
+		{"demo accounts", func(t *testing.T) []string {
+			return sandboxDatabase(t, func(*booted) {})
+		}, "sandbox"},
+		{"a throwaway account", func(t *testing.T) []string {
+			environ := sandboxDatabase(t, func(s *booted) { s.account(`{"esme_address":"4711"}`) })
+			edit(t, environ, `DELETE FROM otp_auth_config WHERE esme_address <> '4711'`, `DELETE FROM sandbox_accounts WHERE esme_address <> '4711'`)
+			return environ
+		}, "sandbox"},
+		{"a clock set forward", func(t *testing.T) []string {
+			environ := sandboxDatabase(t, func(s *booted) { s.do("PUT", "/sandbox/clock", `{"offset":"1h"}`) })
+			edit(t, environ, `DELETE FROM otp_auth_config`, `DELETE FROM sandbox_accounts WHERE clock_offset = 0`)
+			return environ
+		}, "sandbox"},
+		{"an account with the published key", func(t *testing.T) []string {
+			environ := sandboxDatabase(t, func(s *booted) {
+				s.account(`{"esme_address":"4711","cipher_key":"` + sample + `","cipher_iv":"` + sampleIV + `"}`)
+			})
+			edit(t, environ, `DELETE FROM otp_auth_config WHERE esme_address <> '4711'`, `DELETE FROM sandbox_accounts`)
+			return environ
+		}, "account 4711 uses the published sample cipher key"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr output
+			require.Equal(t, exitUnusable, run(nil, process{environ: tt.environ(t), stdout: &stdout, stderr: &stderr}), stderr.String())
+			require.Contains(t, stderr.String(), tt.says)
+			require.Empty(t, stdout.String())
+			require.NotContains(t, stderr.String(), "123456")
+		})
+	}
+}

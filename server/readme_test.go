@@ -1,0 +1,109 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/config"
+)
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestReadme_SettingsTableIsTheConfigs(t *testing.T) {
+	const begin, end = "<!-- settings:begin -->\n", "<!-- settings:end -->"
+	_, rest, found := strings.Cut(readme(t), begin)
+	require.True(t, found)
+	table, _, found := strings.Cut(rest, end)
+	require.True(t, found)
+	require.Equal(t, strings.TrimSpace(config.MarkdownTable()), strings.TrimSpace(table),
+		"paste what config.MarkdownTable returns between the markers")
+}
+
+// demoBlocks are the code blocks that the README marks as runnable, in order.
+func demoBlocks(t *testing.T) []string {
+	t.Helper()
+	var blocks []string
+	for _, part := range strings.Split(readme(t), "<!-- demo -->\n```bash\n")[1:] {
+		block, _, found := strings.Cut(part, "```")
+		require.True(t, found)
+		blocks = append(blocks, block)
+	}
+	return blocks
+}
+
+// What the README says to paste is pasted, against a server that was started like its reader's,
+// and answers what the README says behind the #.
+func TestReadme_TheDemoWorks(t *testing.T) {
+	needs(t, "bash", "curl", "openssl", "sed")
+	folder := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "bin"), 0o700))
+	require.NoError(t, os.Symlink(program(t), filepath.Join(folder, "bin", "otpbridge")))
+	c := startChild(t, folder)
+
+	script := strings.Join(demoBlocks(t), "\n")
+	require.Contains(t, script, "http://127.0.0.1:8080")
+	var expected []string
+	for _, found := range regexp.MustCompile(`(?m)  # (.*)$`).FindAllStringSubmatch(script, -1) {
+		expected = append(expected, found[1])
+	}
+	require.Equal(t, []string{
+		"OTP Generated Successfully", "Verified successfully", "OTP Generated Successfully", "Verified successfully",
+	}, expected)
+
+	bash := exec.Command("bash", "-euo", "pipefail", "-c", strings.ReplaceAll(script, "http://127.0.0.1:8080", c.url))
+	bash.Dir = folder
+	out, err := bash.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	require.Equal(t, expected, lines[:4])
+	require.Contains(t, lines[4], `"access_key":"the access key that your integration sends"`)
+	require.Equal(t, "OTP Generated Successfully\r\n",
+		c.servlet("otpgenservlet", "the access key that your integration sends", person("919876543210")), "it serves that integration")
+}
+
+// The calls of the section on tests are true as well; they use the demo's variable.
+func TestReadme_TheCallsForTestsWork(t *testing.T) {
+	needs(t, "bash", "curl")
+	s := boot(t, variables(t)...)
+	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
+	_, rest, found := strings.Cut(readme(t), "## Test against it")
+	require.True(t, found)
+	_, rest, _ = strings.Cut(rest, "```sh\n")
+	block, _, _ := strings.Cut(rest, "```")
+	calls := 0
+	for line := range strings.Lines(block) {
+		bash := exec.Command("bash", "-c", line)
+		bash.Env = append(os.Environ(), "B="+s.url)
+		out, err := bash.CombinedOutput()
+		require.NoError(t, err, "%s: %s", line, out)
+		require.NotContains(t, string(out), `"status":4`, line)
+		calls++
+	}
+	require.Equal(t, 5, calls)
+	require.Empty(t, s.messages(""), "the last one resets")
+}
+
+func TestReadme_LinksLeadSomewhere(t *testing.T) {
+	for _, found := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(readme(t), -1) {
+		require.FileExists(t, filepath.Join("..", found[1]))
+	}
+}
+
+func TestReadme_NamesOnlyCallsThatExist(t *testing.T) {
+	s := boot(t, variables(t)...)
+	for _, path := range regexp.MustCompile("[ `\"B](/(?:sandbox/[a-z]+|livez|readyz))").FindAllStringSubmatch(readme(t), -1) {
+		require.NotEqual(t, http.StatusNotFound, s.do("GET", path[1], "").status, path[1])
+	}
+}

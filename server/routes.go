@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/sandbox"
+	"otpbridge/server/servlet"
+)
+
+// routes is the whole surface. In production what belongs to the sandbox is not switched off
+// but absent.
+func (s *Server) routes() http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	// A redirect would make a client send its key twice, or turn its POST into a GET.
+	router.RedirectTrailingSlash = false
+	router.RedirectFixedPath = false
+	router.HandleMethodNotAllowed = true
+	// gin is to believe nobody about addresses; see clientaddr.go for why we resolve them.
+	router.ForwardedByClientIP = false
+	if err := router.SetTrustedProxies(nil); err != nil {
+		panic("an empty list of proxies cannot be wrong: " + err.Error())
+	}
+	router.Use(s.identify, s.logRequest, s.recoverPanic)
+	router.NoRoute(func(c *gin.Context) { c.String(http.StatusNotFound, "Not found.\n") })
+	router.NoMethod(func(c *gin.Context) {
+		c.Header("Cache-Control", "no-store")
+		c.String(http.StatusMethodNotAllowed, "Method not allowed.\n")
+	})
+
+	router.GET("/livez", live)
+	router.HEAD("/livez", live)
+	router.GET("/readyz", s.ready)
+	router.HEAD("/readyz", s.ready)
+
+	servlets := router.Group("")
+	if s.settings.Sandbox() {
+		requests := new(sandbox.Recorder)
+		servlets.Use(requests.Record)
+		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Requests: requests, Stopping: s.draining, Log: s.log})
+		router.GET("/", s.frontPage)
+	}
+	servlet.Mount(servlets, s.settings.ContextPath, servlet.Options{
+		Engine:      s.engine,
+		Profile:     otp.Profile(s.settings.MessageProfile),
+		StrictHTTP:  s.settings.StrictHTTP,
+		ContentType: s.settings.ServletContentType,
+		Log:         s.log,
+	})
+	return router
+}

@@ -1,0 +1,207 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+)
+
+// The law of this file: what is accepted means to encoding/json exactly what it means here, and
+// nothing in it was ignored. encoding/json by itself takes field names in any case, lets the
+// last of two equal names win, reads null into anything and repairs broken text; each of these
+// turns a typing mistake into a setting that nobody chose.
+
+const (
+	maxBody   = 64 << 10
+	maxFaults = 20 // of one body; whoever has more learns of the rest later
+)
+
+// readBody decodes the JSON object in c's body over target, a pointer to a struct that holds
+// the defaults. No body at all is the empty object. The error names every fault by a JSON
+// pointer; target is then half filled and of no use.
+func readBody(c *gin.Context, target any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return &problem{
+			status: http.StatusBadRequest, code: "BODY_TOO_LARGE",
+			detail: "the body is larger than 64 KiB",
+			faults: []inputFault{{Detail: "must be at most 64 KiB"}},
+		}
+	}
+	if err != nil {
+		return invalid(inputFault{Detail: "ended before it was complete"})
+	}
+	return decode(body, target)
+}
+
+// decode is readBody without the request.
+func decode(body []byte, target any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte("{}")
+	}
+	if !utf8.Valid(body) {
+		return invalid(inputFault{Detail: "is not UTF-8"})
+	}
+	// Syntax first, to the end: the walk below only ever sees well-formed JSON.
+	var whole json.RawMessage
+	if err := json.Unmarshal(body, &whole); err != nil {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return invalid(inputFault{Detail: "is not one JSON value: byte " + strconv.FormatInt(syntax.Offset, 10)})
+		}
+		return invalid(inputFault{Detail: "is not one JSON value"})
+	}
+	var d decoder
+	d.value(whole, reflect.ValueOf(target).Elem(), "")
+	if len(d.faults) > 0 {
+		return invalid(d.faults...)
+	}
+	return nil
+}
+
+// decoder walks a value along the Go type that is to hold it.
+type decoder struct {
+	faults []inputFault
+}
+
+func (d *decoder) fault(pointer, detail string) {
+	if len(d.faults) < maxFaults {
+		d.faults = append(d.faults, inputFault{Pointer: pointer, Detail: detail})
+	}
+}
+
+func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer string) {
+	if string(raw) == "null" {
+		d.null(target, pointer)
+		return
+	}
+	if target.Type() == reflect.TypeFor[time.Time]() {
+		d.leaf(raw, target, pointer, "must be a time such as 2026-01-31T12:00:00Z")
+		return
+	}
+	switch target.Kind() {
+	case reflect.Pointer:
+		target.Set(reflect.New(target.Type().Elem()))
+		d.value(raw, target.Elem(), pointer)
+	case reflect.Struct:
+		d.object(raw, target, pointer)
+	case reflect.Map:
+		d.mapping(raw, target, pointer)
+	case reflect.Slice:
+		d.array(raw, target, pointer)
+	case reflect.String:
+		d.leaf(raw, target, pointer, "must be a string")
+	case reflect.Bool:
+		d.leaf(raw, target, pointer, "must be true or false")
+	case reflect.Int, reflect.Int64:
+		d.leaf(raw, target, pointer, "must be a whole number")
+	case reflect.Float64:
+		d.leaf(raw, target, pointer, "must be a number")
+	default:
+		panic("sandbox: nothing decodes " + target.Type().String())
+	}
+}
+
+// null is the absence of a value, so it fits where Go can hold one.
+func (d *decoder) null(target reflect.Value, pointer string) {
+	switch target.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice:
+		target.SetZero()
+	default:
+		d.fault(pointer, "must not be null; leave it out for the default")
+	}
+}
+
+func (d *decoder) leaf(raw json.RawMessage, target reflect.Value, pointer, expected string) {
+	if err := json.Unmarshal(raw, target.Addr().Interface()); err != nil {
+		d.fault(pointer, expected)
+	}
+}
+
+func (d *decoder) object(raw json.RawMessage, target reflect.Value, pointer string) {
+	d.members(raw, pointer, "must be an object", func(name string, value json.RawMessage, at string) {
+		field, known := fieldNamed(target, name)
+		if !known {
+			d.fault(at, "is not known here")
+			return
+		}
+		d.value(value, field, at)
+	})
+}
+
+func (d *decoder) mapping(raw json.RawMessage, target reflect.Value, pointer string) {
+	filled := reflect.MakeMap(target.Type())
+	d.members(raw, pointer, "must be an object", func(name string, value json.RawMessage, at string) {
+		element := reflect.New(target.Type().Elem()).Elem()
+		d.value(value, element, at)
+		filled.SetMapIndex(reflect.ValueOf(name), element)
+	})
+	target.Set(filled)
+}
+
+func (d *decoder) array(raw json.RawMessage, target reflect.Value, pointer string) {
+	var elements []json.RawMessage
+	if err := json.Unmarshal(raw, &elements); err != nil {
+		d.fault(pointer, "must be a list")
+		return
+	}
+	filled := reflect.MakeSlice(target.Type(), len(elements), len(elements))
+	for i, element := range elements {
+		d.value(element, filled.Index(i), pointer+"/"+strconv.Itoa(i))
+	}
+	target.Set(filled)
+}
+
+// members calls each for every member of an object, in order, those given twice but once.
+func (d *decoder) members(raw json.RawMessage, pointer, expected string, each func(name string, value json.RawMessage, at string)) {
+	if raw[0] != '{' {
+		d.fault(pointer, expected)
+		return
+	}
+	given := make(map[string]bool)
+	tokens := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = tokens.Token() // the brace
+	for tokens.More() {
+		token, err := tokens.Token()
+		name, ok := token.(string)
+		var value json.RawMessage
+		if err != nil || !ok || tokens.Decode(&value) != nil {
+			panic("sandbox: a value that was checked is not well-formed")
+		}
+		at := pointer + "/" + escapePointer(name)
+		if given[name] {
+			d.fault(at, "is given twice; which one is meant?")
+			continue
+		}
+		given[name] = true
+		each(name, value, at)
+	}
+}
+
+// fieldNamed finds the field of a struct, or of one it embeds, by its exact JSON name.
+func fieldNamed(target reflect.Value, name string) (reflect.Value, bool) {
+	for _, field := range reflect.VisibleFields(target.Type()) {
+		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if tag == name && tag != "" && tag != "-" {
+			return target.FieldByIndex(field.Index), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// escapePointer writes name as a token of a JSON pointer (RFC 6901, section 3), cut where a
+// hostile name would fill the answer.
+func escapePointer(name string) string {
+	if runes := []rune(name); len(runes) > 64 {
+		name = string(runes[:64]) + "…"
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

@@ -1,0 +1,102 @@
+package sandbox
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/engine"
+)
+
+const (
+	defaultMessages = 50
+	maxMessages     = 500
+	maxWait         = 30 * time.Second
+
+	// writeTime is how long a client may take to receive what is written to it at once.
+	writeTime = 10 * time.Second
+)
+
+// credentials lists the demo accounts with everything needed to call as one of them.
+func (d *door) credentials(c *gin.Context) error {
+	if err := readQuery(c).err(); err != nil {
+		return err
+	}
+	c.PureJSON(http.StatusOK, gin.H{"accounts": d.Engine.DemoCredentials()})
+	return nil
+}
+
+// messages answers what would have been sent, newest first. With wait it answers as soon as
+// there is a match, at the latest when the wait is over or the server stops.
+func (d *door) messages(c *gin.Context) error {
+	q := readQuery(c, "account", "to", "after", "limit", "wait")
+	wanted := engine.MessageQuery{
+		Account: q.text("account"), To: q.text("to"), After: q.text("after"),
+		Limit: q.number("limit", defaultMessages, 1, maxMessages),
+	}
+	wait := q.duration("wait", maxWait)
+	if err := q.err(); err != nil {
+		return err
+	}
+	if wait == 0 {
+		found, err := d.Engine.Messages(c.Request.Context(), wanted)
+		if err != nil {
+			return err
+		}
+		return answerList(c, found)
+	}
+
+	allow(c, wait+writeTime)
+	ctx, cancel := d.untilStop(c.Request.Context())
+	defer cancel()
+	found, err := d.Engine.AwaitMessages(ctx, wanted, wait)
+	if err != nil && !d.stopped() {
+		return err
+	}
+	return answerList(c, found)
+}
+
+func (d *door) clearMessages(c *gin.Context) error {
+	if err := readQuery(c).err(); err != nil {
+		return err
+	}
+	if err := d.Engine.ClearMessages(c.Request.Context()); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}
+
+// allow moves the deadlines of the exchange, since waiting is what these calls are for. The
+// server's write timeout began when the request came. Its read timeout still stands although
+// the request is complete, and net/http takes its passing for a client that hung up. Where there
+// is no connection, as in a test of the handler alone, there is no deadline to move either.
+func allow(c *gin.Context, d time.Duration) {
+	control := http.NewResponseController(c.Writer)
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Now().Add(d))
+}
+
+// untilStop is ctx that also ends when the server begins to stop.
+func (d *door) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-d.Stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+func (d *door) stopped() bool {
+	select {
+	case <-d.Stopping:
+		return true
+	default:
+		return false
+	}
+}

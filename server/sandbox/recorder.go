@@ -1,0 +1,149 @@
+package sandbox
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+const (
+	keptRequests = 200
+	maxQuery     = 4 << 10 // of what is kept of a query or a form
+	maxAnswer    = 512
+)
+
+// Recorder remembers the latest calls of the doors it stands in front of, for
+// GET /sandbox/requests. It is a ring in memory: old calls make room for new ones, all are gone
+// when the process ends, and none is in the log.
+//
+// The zero value is ready to use. It is safe for concurrent use.
+type Recorder struct {
+	mu    sync.Mutex
+	calls [keptRequests]call
+	count int // all that were ever recorded
+}
+
+// call is one request as it came. It is redacted when it is shown, not here: this runs for
+// every request, that for the few somebody looks at. It never holds an access key.
+type call struct {
+	requestID  string
+	at         time.Time
+	took       time.Duration
+	method     string
+	host       string
+	path       string
+	query      string
+	form       string
+	hasForm    bool
+	hasKey     bool
+	department string
+	account    string
+	kind       string
+	status     int
+	answer     string
+}
+
+// Record is the middleware that records the calls of the routes it is used on.
+func (r *Recorder) Record(c *gin.Context) {
+	began := time.Now()
+	request := c.Request
+	made := call{
+		requestID:  c.GetString("request_id"),
+		at:         began,
+		method:     request.Method,
+		host:       cut(request.Host, 256),
+		path:       cut(request.URL.Path, 256),
+		query:      cut(request.URL.RawQuery, maxQuery),
+		hasForm:    isForm(request),
+		hasKey:     len(request.Header.Values("access_key")) > 0,
+		department: cut(request.Header.Get("department-id"), 128),
+	}
+	body := &captured{ReadCloser: request.Body}
+	if made.hasForm {
+		request.Body = body
+	}
+	answer := &answering{ResponseWriter: c.Writer}
+	c.Writer = answer
+
+	c.Next()
+
+	c.Writer = answer.ResponseWriter
+	made.took = time.Since(began)
+	made.form = string(body.head)
+	made.account, made.kind = c.GetString("account"), c.GetString("kind")
+	made.status, made.answer = answer.Status(), string(answer.head)
+	r.add(made)
+}
+
+func (r *Recorder) add(made call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls[r.count%keptRequests] = made
+	r.count++
+}
+
+// latest is a copy of what is remembered, newest first.
+func (r *Recorder) latest() []call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := make([]call, 0, min(r.count, keptRequests))
+	for i := range cap(kept) {
+		kept = append(kept, r.calls[(r.count-1-i)%keptRequests])
+	}
+	return kept
+}
+
+// Clear forgets everything.
+func (r *Recorder) Clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls, r.count = [keptRequests]call{}, 0
+}
+
+// captured keeps the head of what the handler reads of a body.
+type captured struct {
+	io.ReadCloser
+	head []byte
+}
+
+func (b *captured) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.head = append(b.head, p[:min(n, maxQuery-len(b.head))]...)
+	return n, err
+}
+
+// answering keeps the head of what the handler writes.
+type answering struct {
+	gin.ResponseWriter
+	head []byte
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (a *answering) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answering) Write(p []byte) (int, error) {
+	a.head = append(a.head, p[:min(len(p), maxAnswer-len(a.head))]...)
+	return a.ResponseWriter.Write(p)
+}
+
+func (a *answering) WriteString(s string) (int, error) {
+	a.head = append(a.head, s[:min(len(s), maxAnswer-len(a.head))]...)
+	return a.ResponseWriter.WriteString(s)
+}
+
+func isForm(r *http.Request) bool {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") && r.Body != http.NoBody
+}
+
+// cut keeps at most n bytes, in memory of its own where that is less than all.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.Clone(s[:n]) + "…"
+}

@@ -1,0 +1,237 @@
+package sandbox
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// redacted stands for what is not shown at all.
+const redacted = "[redacted]"
+
+// parameter is one parameter of a call, in the order it was given; one that is given twice is
+// there twice, since that may be what is wrong with the call.
+type parameter struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// shownCall is a recorded call as it may be shown.
+type shownCall struct {
+	RequestID  string            `json:"request_id"`
+	At         time.Time         `json:"at"`
+	DurationMS float64           `json:"duration_ms"`
+	Method     string            `json:"method"`
+	Path       string            `json:"path"`
+	Headers    map[string]string `json:"headers"`
+	Query      []parameter       `json:"query"`
+	Form       []parameter       `json:"form"`
+	Account    string            `json:"account"`
+	Kind       string            `json:"kind"`
+	Status     int               `json:"status"`
+	Answer     string            `json:"answer"`
+	Curl       string            `json:"curl"`
+}
+
+// requests shows the latest calls, newest first, with what was answered and a curl that makes
+// the call again once the variables in it are set.
+func (d *door) requests(c *gin.Context) error {
+	q := readQuery(c, "account", "limit")
+	account, limit := q.text("account"), q.number("limit", defaultMessages, 1, keptRequests)
+	if err := q.err(); err != nil {
+		return err
+	}
+	var shown []shownCall
+	for _, made := range d.Requests.latest() {
+		if len(shown) == limit {
+			break
+		}
+		if account == "" || account == made.account {
+			shown = append(shown, made.shown())
+		}
+	}
+	return answerList(c, shown)
+}
+
+func (made call) shown() shownCall {
+	query, queryOK := parameters(made.query)
+	form, formOK := parameters(made.form)
+	s := shownCall{
+		RequestID: made.requestID, At: made.at.UTC(), DurationMS: float64(made.took.Microseconds()) / 1000,
+		Method: made.method, Path: shownPath(made.path), Headers: map[string]string{},
+		Query: masked(query), Form: masked(form),
+		Account: made.account, Kind: made.kind, Status: made.status, Answer: made.answer,
+	}
+	if made.hasKey {
+		s.Headers["access_key"] = redacted
+	}
+	if made.department != "" {
+		s.Headers["department-id"] = maskedText(made.department)
+	}
+	whole := len(made.query) <= maxQuery && len(made.form) < maxQuery
+	if queryOK && formOK && whole {
+		s.Curl = made.curl(query, form)
+	}
+	return s
+}
+
+// curl writes the call for a POSIX shell. Secrets and recipients are shell variables, so it can
+// be passed on as it stands; everything else is quoted, whoever wrote it.
+func (made call) curl(query, form []parameter) string {
+	words := []string{"curl", "-sS"}
+	usual := "GET"
+	queryFlag := "--data-urlencode"
+	switch {
+	case made.hasForm:
+		usual = "POST"
+		queryFlag = "--url-query" // curl 7.87 or newer, needed in this case only
+	case len(query) > 0:
+		words = append(words, "--get")
+	}
+	switch made.method {
+	case usual:
+	case "HEAD":
+		words = append(words, "--head") // with -X curl would wait for a body
+	default:
+		words = append(words, "-X", quoted(made.method))
+	}
+	words = append(words, quoted("http://"+made.host+(&url.URL{Path: shownPath(made.path)}).EscapedPath()))
+	if made.hasKey {
+		words = append(words, "-H", `"access_key: $ACCESS_KEY"`)
+	}
+	if made.department != "" {
+		words = append(words, "-H", quoted("department-id: "+maskedText(made.department)))
+	}
+	for _, p := range query {
+		words = append(words, queryFlag, p.word())
+	}
+	if made.hasForm && len(form) == 0 {
+		words = append(words, "--data", "''")
+	}
+	for _, p := range form {
+		words = append(words, "--data-urlencode", p.word())
+	}
+	return strings.Join(words, " ")
+}
+
+// word is p as an argument of curl.
+func (p parameter) word() string {
+	name := url.QueryEscape(shownName(p.Name)) // curl encodes what follows the = only
+	if variable, secret := variables[p.role()]; secret {
+		return quoted(name+"=") + `"$` + variable + `"`
+	}
+	return quoted(name + "=" + p.masked().Value)
+}
+
+// variables are what stands in a curl for the values of these parameters.
+var variables = map[string]string{"mobile": "MOBILE", "email": "EMAIL", "otp": "OTP"}
+
+// role is what the servlets take p for: they trim names of blanks.
+func (p parameter) role() string { return strings.ToLower(strings.TrimSpace(p.Name)) }
+
+// parameters reads the pairs of a query or form in order, and tells whether all could be read.
+func parameters(raw string) ([]parameter, bool) {
+	if raw == "" {
+		return nil, true
+	}
+	var all []parameter
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, nameErr := url.QueryUnescape(name)
+		value, valueErr := url.QueryUnescape(value)
+		if nameErr != nil || valueErr != nil || strings.Contains(pair, ";") {
+			return []parameter{{Name: "[unreadable]", Value: redacted}}, false
+		}
+		all = append(all, parameter{Name: name, Value: value})
+	}
+	return all, true
+}
+
+func masked(given []parameter) []parameter {
+	shown := make([]parameter, 0, len(given))
+	for _, p := range given {
+		shown = append(shown, p.masked())
+	}
+	return shown
+}
+
+// masked is p as it may be shown. It goes by what is known to be harmless: the value of a
+// parameter nobody knows could be anything, such as the access key in the wrong place.
+func (p parameter) masked() parameter {
+	name := shownName(p.Name)
+	switch p.role() {
+	case "ipaddress":
+		return parameter{name, maskedText(p.Value)}
+	case "mobile":
+		return parameter{name, maskedNumber(p.Value)}
+	case "email":
+		return parameter{name, maskedMail(p.Value)}
+	}
+	if p.Value == "" {
+		return parameter{name, ""}
+	}
+	return parameter{name, redacted}
+}
+
+var plainName = regexp.MustCompile(`^ ?[A-Za-z][A-Za-z_-]{0,23} ?$`)
+
+// shownName is a parameter's name, unless it looks like a value that lost its name.
+func shownName(name string) string {
+	if plainName.MatchString(name) {
+		return name
+	}
+	return redacted
+}
+
+var (
+	longDigits = regexp.MustCompile(`[0-9]{5,}`)
+	plainText  = regexp.MustCompile(`^[A-Za-z0-9 ._:%/~-]{0,64}$`)
+)
+
+// maskedText shows short harmless text, without any run of digits that could be a number or a
+// code.
+func maskedText(text string) string {
+	if !plainText.MatchString(text) {
+		return redacted
+	}
+	return longDigits.ReplaceAllStringFunc(text, maskedNumber)
+}
+
+// maskedNumber keeps the last two characters of anything long enough that they tell nothing.
+func maskedNumber(number string) string {
+	runes := []rune(number)
+	kept := 0
+	if len(runes) >= 8 {
+		kept = 2
+	}
+	return strings.Repeat("•", min(len(runes)-kept, 16)) + string(runes[len(runes)-kept:])
+}
+
+// maskedMail keeps the domain, which is where a typing mistake would be.
+func maskedMail(mail string) string {
+	at := strings.LastIndexByte(mail, '@')
+	if at < 1 || !plainText.MatchString(mail[at+1:]) {
+		return redacted
+	}
+	return "•••@" + maskedText(mail[at+1:])
+}
+
+var servletPath = regexp.MustCompile(`^[A-Za-z0-9/._~-]{1,128}$`)
+
+// shownPath is the path without path parameters: ;jsessionid is somebody's session.
+func shownPath(path string) string {
+	path, _, _ = strings.Cut(path, ";")
+	if !servletPath.MatchString(path) {
+		return "/" + redacted
+	}
+	return longDigits.ReplaceAllStringFunc(path, maskedNumber)
+}
+
+// quoted is text as one word of a POSIX shell.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

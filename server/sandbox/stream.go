@@ -1,0 +1,160 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/engine"
+)
+
+const (
+	// heartbeat keeps proxies from closing a stream that is merely quiet.
+	heartbeat = 15 * time.Second
+	// lookBack is how often a stream looks for messages that came late.
+	lookBack = time.Second
+	// settled is when no message can come late any more: an operation gets its id before it is
+	// queued, and is committed or given up within a few seconds.
+	settled = 10 * time.Second
+)
+
+// stream sends messages as they come, as server-sent events. It starts at the present unless
+// after, or the Last-Event-ID of a browser that reconnects, says otherwise, and ends with the
+// request or the server.
+func (d *door) stream(c *gin.Context) error {
+	q := readQuery(c, "account", "to", "after")
+	f := follower{engine: d.Engine, told: make(map[string]time.Time), query: engine.MessageQuery{
+		Account: q.text("account"), To: q.text("to"), After: q.text("after"), Limit: maxMessages,
+	}}
+	if err := q.err(); err != nil {
+		return err
+	}
+	if last := c.GetHeader("Last-Event-ID"); last != "" {
+		f.query.After = last
+	}
+	ctx, cancel := d.untilStop(c.Request.Context())
+	defer cancel()
+	if err := f.begin(ctx); err != nil {
+		return err
+	}
+
+	c.Header("Content-Type", "text/event-stream")
+	c.Header("X-Accel-Buffering", "no") // nginx would hold events back
+	if send(c, ": one event for every message\n\n") != nil {
+		return nil
+	}
+	for spoke := time.Now(); ; {
+		messages, err := f.next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			// The status has gone out; all that is left is to end, and the client asks again.
+			d.Log.ErrorContext(ctx, "message stream ended", "request_id", c.GetString("request_id"), "error", err)
+			return nil
+		}
+		if len(messages) == 0 && time.Since(spoke) < heartbeat {
+			continue
+		}
+		text, err := events(messages)
+		if err != nil || send(c, text) != nil {
+			return nil
+		}
+		spoke = time.Now()
+	}
+}
+
+// follower reads the inbox as it grows, each message once.
+//
+// Ids are in the order in which operations began, which is not quite the order in which they
+// were committed: of two at once, the one with the smaller id may appear second. So a follower
+// that only ever asked for what is newer than the newest would now and then miss one. This one
+// reads the latest seconds again and leaves out what it has told.
+type follower struct {
+	engine *engine.Engine
+	query  engine.MessageQuery  // After: up to here everything has been told
+	told   map[string]time.Time // the messages above that which have been told, and when
+	newest string               // of all that have been told
+}
+
+// begin makes the present the start, unless the query has another one. It also refuses what
+// cannot be asked for while the answer can still be a refusal.
+func (f *follower) begin(ctx context.Context) error {
+	present, err := f.engine.Messages(ctx, f.query)
+	if err != nil || f.query.After != "" {
+		return err
+	}
+	f.remember(present)
+	if len(present) == maxMessages {
+		f.query.After = present[len(present)-1].ID
+	}
+	return nil
+}
+
+// next waits a little for messages and returns those that have not been told, oldest first.
+func (f *follower) next(ctx context.Context) ([]engine.Message, error) {
+	newer := f.query
+	newer.After, newer.Limit = max(f.newest, f.query.After), 1
+	if _, err := f.engine.AwaitMessages(ctx, newer, lookBack); err != nil {
+		return nil, err
+	}
+	recent, err := f.engine.Messages(ctx, f.query)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(recent)
+	fresh := slices.DeleteFunc(recent, func(m engine.Message) bool { return !f.told[m.ID].IsZero() })
+	f.remember(fresh)
+	f.settle()
+	return fresh, nil
+}
+
+func (f *follower) remember(messages []engine.Message) {
+	now := time.Now()
+	for _, m := range messages {
+		f.told[m.ID] = now
+		f.newest = max(f.newest, m.ID)
+	}
+}
+
+// settle moves the start up to the newest message that none can come before any more.
+func (f *follower) settle() {
+	for _, id := range slices.Sorted(maps.Keys(f.told)) {
+		if time.Since(f.told[id]) < settled {
+			return
+		}
+		f.query.After = id
+		delete(f.told, id)
+	}
+}
+
+// events writes messages in the form of the stream; none is the heartbeat.
+func events(messages []engine.Message) (string, error) {
+	if len(messages) == 0 {
+		return ": still here\n\n", nil
+	}
+	var text string
+	for _, m := range messages {
+		data, err := json.Marshal(m)
+		if err != nil {
+			return "", fmt.Errorf("write message %s as JSON: %w", m.ID, err)
+		}
+		text += "id: " + m.ID + "\nevent: message\ndata: " + string(data) + "\n\n"
+	}
+	return text, nil
+}
+
+// send writes text out at once. The error means that the client is gone.
+func send(c *gin.Context, text string) error {
+	allow(c, writeTime)
+	if _, err := c.Writer.WriteString(text); err != nil {
+		return err
+	}
+	return http.NewResponseController(c.Writer).Flush()
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"otpbridge/config"
+)
+
+type serveCommand struct{}
+
+// Help is shown below the flags.
+func (serveCommand) Help() string {
+	var text strings.Builder
+	text.WriteString("Everything is set by environment variables, for example:\n\n" +
+		"    OTPBRIDGE_ADDR=127.0.0.1:9000 OTPBRIDGE_LOG_LEVEL=debug otpbridge serve\n\n" +
+		"These exist, with their defaults:\n\n")
+	for _, setting := range config.Reference() {
+		fmt.Fprintf(&text, "    %-32s %s\n", setting.Name, strings.ReplaceAll(setting.Default, "'", ""))
+	}
+	text.WriteString("\nA first SIGTERM or SIGINT finishes the requests in flight; a second one ends at once.")
+	return text.String()
+}
+
+// Run serves until the process is told to stop.
+func (serveCommand) Run(p process) error {
+	settings, err := config.Load(p.environ)
+	if err != nil {
+		return err
+	}
+	log := newLog(settings, p.stderr)
+	told, stopListening := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stopListening()
+
+	server := New(settings, log)
+	if err := server.Start(told); err != nil {
+		return err
+	}
+	if settings.Sandbox() {
+		fmt.Fprint(p.stdout, welcome(server.URL(), settings.ContextPath))
+	}
+	select {
+	case <-told.Done():
+	case <-server.Broken():
+	}
+	// From here on nobody catches signals, so the second one ends the process as it would any.
+	stopListening()
+	return server.Shutdown(context.Background())
+}
+
+func newLog(settings config.Settings, out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: settings.LogLevel}
+	if settings.LogFormat == config.JSONFormat {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"otpbridge/config"
+	"otpbridge/server/deliver"
+	"otpbridge/server/engine"
+	"otpbridge/sql"
+)
+
+// maxHeader bounds the head of a request. The longest legitimate one is a servlet call with all
+// its parameters in the query, well under 2 KiB.
+const maxHeader = 32 << 10
+
+// sweepEvery is the pause between removals of what no rule looks at any more.
+const sweepEvery = time.Minute
+
+// Server is one running server. Make it with New; Start it once, Shutdown it once.
+type Server struct {
+	settings config.Settings
+	log      *slog.Logger
+
+	listener net.Listener
+	store    *sql.Store
+	engine   *engine.Engine
+	http     *http.Server
+	health   health
+
+	stopping chan struct{} // closed first: not ready any more, still serving
+	draining chan struct{} // closed next: whoever waits for a message is answered
+	broken   chan struct{} // closed if serving ended without being told to
+	served   sync.WaitGroup
+}
+
+// New is a server with these settings; nothing has been opened yet.
+func New(settings config.Settings, log *slog.Logger) *Server {
+	return &Server{
+		settings: settings,
+		log:      log,
+		stopping: make(chan struct{}),
+		draining: make(chan struct{}),
+		broken:   make(chan struct{}),
+	}
+}
+
+// Start opens everything and serves. It returns once requests are accepted; ctx ends the
+// opening, not the serving. The error names its remedy, and nothing is left open behind it.
+//
+// The address comes first: if another server has it, this one goes away without having touched
+// keyring or database. Connections that come early wait until the rest is open.
+func (s *Server) Start(ctx context.Context) (err error) {
+	if s.listener, err = s.listen(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.listener.Close())
+		}
+	}()
+	keyring, err := openKeyring(s.settings, s.log)
+	if err != nil {
+		return err
+	}
+	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(), sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery})
+	if err != nil {
+		return fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.store.Close())
+		}
+	}()
+
+	options := engine.Options{
+		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
+		Sandbox: s.settings.Sandbox(),
+	}
+	if s.settings.Sandbox() {
+		options.Inbox, options.Faults = deliver.NewInbox(), new(deliver.Faults)
+		simulated := []deliver.Channel{deliver.Faulty{Channel: options.Inbox, Faults: options.Faults}}
+		options.SMS, options.Email = simulated, simulated
+		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
+	}
+	if s.engine, err = engine.New(ctx, options); err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	if err = s.refuseSandboxRemains(ctx); err != nil {
+		s.engine.Close()
+		return err
+	}
+	s.serve()
+	s.warnIfExposed()
+	return nil
+}
+
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.settings.Addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listen on %s: another program has this address; stop it, or choose another address, for example %sADDR=127.0.0.1:8081",
+			s.settings.Addr, config.Prefix)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s, which %sADDR sets: %w", s.settings.Addr, config.Prefix, err)
+	}
+	return listener, nil
+}
+
+// refuseSandboxRemains keeps production from serving accounts whose keys all the world knows.
+func (s *Server) refuseSandboxRemains(ctx context.Context) error {
+	if s.settings.Sandbox() {
+		return nil
+	}
+	if err := s.engine.RefuseSandboxRemains(ctx); err != nil {
+		return unusable{fmt.Errorf("production does not start on what a sandbox left: %w", err)}
+	}
+	return nil
+}
+
+func (s *Server) serve() {
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: s.settings.ReadTimeout,
+		ReadTimeout:       s.settings.ReadTimeout,
+		WriteTimeout:      s.settings.WriteTimeout,
+		IdleTimeout:       s.settings.IdleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	s.log.Info("listening", "addr", s.listener.Addr().String(), "mode", s.settings.Mode, "database", s.settings.DatabaseURL)
+	s.served.Go(func() {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("serving ended", "error", err)
+			close(s.broken)
+		}
+	})
+}
+
+// warnIfExposed says what a sandbox that others can reach means. It may be meant: a team's
+// shared sandbox, a container whose port is published on loopback only.
+func (s *Server) warnIfExposed() {
+	address, ok := s.listener.Addr().(*net.TCPAddr)
+	if s.settings.Sandbox() && ok && !address.IP.IsLoopback() {
+		s.log.Warn("this sandbox shows every code to whoever can reach it, and listens beyond this machine", "addr", address.String())
+	}
+}
+
+// Addr is the address listened on, with the port that was taken where the settings said 0.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL is where this machine reaches the server, without a slash at its end.
+func (s *Server) URL() string {
+	address := s.listener.Addr().(*net.TCPAddr)
+	if address.IP.IsUnspecified() {
+		return fmt.Sprintf("http://127.0.0.1:%d", address.Port)
+	}
+	return "http://" + address.String()
+}
+
+// Broken is closed if the server stops serving without having been told to.
+func (s *Server) Broken() <-chan struct{} { return s.broken }
+
+// Shutdown stops in an order in which no request fails: first the server says that it is not
+// ready; in production it goes on serving for a fifth of the shutdown timeout, so that whoever
+// distributes requests sees that and sends no more; then it accepts none, and finishes those in
+// flight. All of it takes the shutdown timeout at most; the error tells of requests that were
+// cut off then.
+func (s *Server) Shutdown(ctx context.Context) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.settings.ShutdownTimeout)
+	defer cancel()
+	s.log.Info("stopping", "timeout", s.settings.ShutdownTimeout)
+	close(s.stopping)
+	if !s.settings.Sandbox() {
+		select {
+		case <-time.After(s.settings.ShutdownTimeout / 5):
+		case <-s.broken:
+		case <-ctx.Done():
+		}
+	}
+	close(s.draining)
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("requests in flight were cut off after %v: %w", time.Since(began).Round(time.Millisecond), errors.Join(err, s.http.Close()))
+	}
+	s.served.Wait()
+	s.engine.Close()
+	err = errors.Join(err, s.store.Close())
+	select {
+	case <-s.broken:
+		err = errors.Join(err, errors.New("serving ended unexpectedly; the log has the reason"))
+	default:
+	}
+	if err == nil {
+		s.log.Info("stopped", "took", time.Since(began))
+	}
+	return err
+}

@@ -1,0 +1,83 @@
+package servlet
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
+)
+
+// answer words the outcome of an exchange: nil for success, a refusal, or a fault.
+func (d *door) answer(c *gin.Context, x *exchange, err error) {
+	found, kind, remaining := judge(err)
+	if kind == kindFault {
+		d.logFault(c, x, err)
+	}
+	c.Set(kindKey, kind)
+
+	says := found.at(x.servlet.step)
+	v := d.processWide
+	if x.account != nil {
+		c.Set(accountKey, x.account.Address)
+		// Whoever holds a key that is refused must not learn from the answer why, so this text
+		// is worded alike for everybody, whatever account the key belongs to.
+		if says != unauthorised {
+			v = voiceOf(x.account, d.processWide)
+		}
+	}
+	d.write(c, v.status(found.status), v.body(says, remaining))
+}
+
+// What the log of requests reads for an outcome that is no refusal.
+const (
+	kindOK    = "ok"
+	kindFault = "fault"
+)
+
+// judge finds the row of an outcome, and its kind for the log of requests. An error that is no
+// refusal is a fault, and so is a refusal without a row: silence would be the wrong answer.
+func judge(err error) (found row, kind string, remaining int) {
+	if err == nil {
+		return success, kindOK, 0
+	}
+	if refusal, ok := errors.AsType[*otp.Error](err); ok {
+		if found, ok = rows[refusal.Kind]; ok {
+			return found, refusal.Kind.String(), refusal.Remaining
+		}
+	}
+	return fault, kindFault, 0
+}
+
+var noStore = []string{"no-store"}
+
+// write sends every answer of this door.
+func (d *door) write(c *gin.Context, status int, body string) {
+	header := c.Writer.Header()
+	header["Content-Type"] = d.contentType
+	header["Cache-Control"] = noStore
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	c.Status(status)
+	// The client may be gone. The decision stands, and there is nobody to tell.
+	_, _ = c.Writer.WriteString(body)
+}
+
+// logFault writes down what the answer does not say.
+func (d *door) logFault(c *gin.Context, x *exchange, err error) {
+	attrs := []slog.Attr{
+		slog.String("request_id", c.GetString(requestIDKey)),
+		slog.String("servlet", x.servlet.name),
+	}
+	if x.account != nil {
+		attrs = append(attrs, slog.String("account", x.account.Address))
+	}
+	if p, ok := errors.AsType[*panicked](err); ok {
+		attrs = append(attrs, slog.String("panic", fmt.Sprint(p.value)), slog.String("stack", string(p.stack)))
+	} else {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	d.log.LogAttrs(c.Request.Context(), slog.LevelError, "servlet fault", attrs...)
+}

@@ -1,0 +1,288 @@
+// Package servlet is the legacy door: the vendor's four servlets, for integrations that were
+// written against them and cannot be changed.
+//
+// It translates a request into one call of the engine, and what the engine answers into one
+// bare line of text. It promises the vendor's bytes in either of two profiles, status 200 for
+// every business answer unless an account asks for more, and no text outside the vendor's
+// table whatever goes wrong, panics included: there are clients that take a text they do not
+// know for success.
+//
+// Who may call, what a number looks like, whether a code is right and what a guess costs is
+// left to the engine. Which behaviours are the vendor's and which this project's choice is
+// listed on the protocol page, doc/servlets.md.
+package servlet
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+)
+
+// Options is what the door needs.
+type Options struct {
+	Engine *engine.Engine
+	// Profile words the answers of accounts that name none, and of every request whose key is
+	// refused: all of those get equal bytes. Empty is otp.Documented.
+	Profile otp.Profile
+	// StrictHTTP gives a refused key the status 401; all other statuses are the account's choice.
+	StrictHTTP bool
+	// ContentType of every answer; empty is text/plain; charset=utf-8.
+	ContentType string
+	// Log gets the faults, each once; nil is slog.Default().
+	Log *slog.Logger
+}
+
+// Keys that the door reads and sets on the gin context, for the log of requests.
+const (
+	requestIDKey = "request_id" // read: the id of the request, a string
+	kindKey      = "kind"       // set: "ok", "fault" or the name of the refusal's kind
+	accountKey   = "account"    // set once the key is accepted: the esme_address
+)
+
+// Mount registers the servlets under contextPath, which starts with a slash and does not end
+// with one, or is empty for the root. It refuses an unknown profile by panicking.
+//
+// Only GET and POST are registered. To answer every other method, of whatever name, with 405,
+// the router must handle methods that are not allowed; if routes is the gin engine itself,
+// Mount switches that on, for a group its owner must.
+func Mount(routes gin.IRouter, contextPath string, o Options) {
+	if router, ok := routes.(*gin.Engine); ok {
+		router.HandleMethodNotAllowed = true
+	}
+	d := newDoor(o)
+	routes.GET(contextPath+"/:servlet", d.serve)
+	routes.POST(contextPath+"/:servlet", d.serve)
+}
+
+// door serves the servlets.
+type door struct {
+	engine      *engine.Engine
+	processWide voice
+	contentType []string
+	log         *slog.Logger
+}
+
+func newDoor(o Options) *door {
+	if o.Profile == "" {
+		o.Profile = otp.Documented
+	}
+	words, known := profiles[o.Profile]
+	if !known {
+		panic("servlet: unknown profile " + string(o.Profile))
+	}
+	if o.ContentType == "" {
+		o.ContentType = "text/plain; charset=utf-8"
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &door{
+		engine:      o.Engine,
+		processWide: voice{profile: words, strictHTTP: o.StrictHTTP},
+		contentType: []string{o.ContentType},
+		log:         o.Log,
+	}
+}
+
+// step is what a servlet does in the flow of the vendor's article.
+type step int
+
+const (
+	generate step = iota
+	validate
+	regenerate
+)
+
+// servlet is one endpoint.
+type servlet struct {
+	name  string
+	step  step
+	plain bool // its otp is the digits themselves
+}
+
+var servlets = []servlet{
+	{name: "otpgenservlet", step: generate},
+	{name: "otpvalidationservlet", step: validate},
+	{name: "otpregenservlet", step: regenerate},
+	{name: "plainotpvalidationservlet", step: validate, plain: true},
+}
+
+// servletNamed finds the servlet of a path's last segment, in any letter case. A path
+// parameter, such as the ;jsessionid= that Java clients append, is no part of the name.
+func servletNamed(segment string) (s servlet, known bool) {
+	name, _, _ := strings.Cut(segment, ";")
+	for _, s := range servlets {
+		if strings.EqualFold(name, s.name) {
+			return s, true
+		}
+	}
+	return servlet{}, false
+}
+
+// serve answers one request.
+func (d *door) serve(c *gin.Context) {
+	s, known := servletNamed(c.Param("servlet"))
+	if !known {
+		d.write(c, http.StatusNotFound, "Not Found")
+		return
+	}
+	x := exchange{door: d, servlet: s, request: c.Request}
+	d.answer(c, &x, x.run())
+}
+
+// exchange is one request on its way through a servlet.
+type exchange struct {
+	door    *door
+	servlet servlet
+	request *http.Request
+	account *otp.Account // nil until the key is accepted
+}
+
+// run decides the request. A panic becomes a fault here, where it is still known whose request
+// it was, because the client must get one of the vendor's texts even then.
+func (x *exchange) run() (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicked{value: value, stack: debug.Stack()}
+		}
+	}()
+	// Whoever sent a whole request is served and charged, even if they no longer listen: a
+	// client that hangs up after each guess would otherwise guess for free.
+	return x.decide(context.WithoutCancel(x.request.Context()))
+}
+
+// decide follows the order of checks that the protocol page promises: key, feature flag,
+// parameters, department, engine.
+func (x *exchange) decide(ctx context.Context) error {
+	caller, err := x.authenticate(ctx)
+	if err != nil {
+		return err
+	}
+	if err := x.door.engine.InjectedFault(otp.ServletDoor, x.account.Address); err != nil {
+		return err
+	}
+
+	p, err := readParameters(x.request)
+	if err != nil {
+		return err
+	}
+	target, err := x.address(caller, p)
+	if err != nil {
+		return err
+	}
+	if x.departmentMissing() {
+		return otp.Refuse(otp.MissingDepartment, "the department-id header names no department of the account")
+	}
+
+	switch x.servlet.step {
+	case generate:
+		_, err = x.door.engine.Generate(ctx, caller, target)
+	case regenerate:
+		_, err = x.door.engine.Resend(ctx, caller, target)
+	case validate:
+		err = x.door.engine.Verify(ctx, caller, target, x.guess(caller, p))
+	}
+	return err
+}
+
+// authenticate resolves the access key and checks that the account has the feature asked for.
+func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
+	key, single := one(x.request.Header["Access_key"])
+	if !single {
+		return nil, otp.Refuse(otp.UnknownCredential, "the access_key headers differ")
+	}
+	caller, err := x.door.engine.Authenticate(ctx, otp.ServletDoor, key, peer(x.request))
+	if caller != nil {
+		x.account = caller.Account
+	}
+	if err != nil {
+		return nil, err
+	}
+	if x.servlet.plain && !x.account.PlainValidation {
+		return nil, otp.Refuse(otp.FeatureOff, "plain_validation_enabled is 0 for this account")
+	}
+	return caller, nil
+}
+
+// address reads whom the request concerns, and refuses a validation that brings no code.
+func (x *exchange) address(caller *engine.Caller, p parameters) (engine.Target, error) {
+	if x.servlet.step != validate {
+		return x.door.engine.Address(caller, p.mobile, p.ipaddress, p.email)
+	}
+	if trim(p.otp) == "" {
+		return engine.Target{}, otp.Refuse(otp.Invalid, "otp is missing")
+	}
+	return x.door.engine.Address(caller, p.mobile, p.ipaddress, "")
+}
+
+// guess is the code that a validation brings. What cannot be read as one is the empty guess,
+// which is wrong and costs an attempt: an answer of its own would tell why it could not.
+func (x *exchange) guess(caller *engine.Caller, p parameters) string {
+	if !x.servlet.plain {
+		return caller.DecryptCode(p.otp)
+	}
+	digits := trim(p.otp)
+	if !otp.Digits(digits) {
+		return ""
+	}
+	return digits
+}
+
+// departmentMissing tells whether the account requires a department here and the request
+// names none of its list, an empty list taking any.
+func (x *exchange) departmentMissing() bool {
+	switch x.account.DepartmentMode {
+	case otp.DepartmentRequired:
+	case otp.DepartmentRequiredToValidate:
+		if x.servlet.step != validate {
+			return false
+		}
+	default:
+		return false
+	}
+	department, single := one(x.request.Header["Department-Id"])
+	if !single || department == "" {
+		return true
+	}
+	return len(x.account.Departments) > 0 && !slices.Contains(x.account.Departments, department)
+}
+
+// one is the value of a header that may be repeated only with the same value; without any it
+// is empty. Taking one of two would let whatever stands in front of this server judge the other.
+func one(values []string) (value string, single bool) {
+	for i, v := range values {
+		v = trim(v)
+		if i > 0 && v != value {
+			return "", false
+		}
+		value = v
+	}
+	return value, true
+}
+
+// peer is the client's address, which the server's middleware has resolved. One that cannot be
+// read is no address, and no network contains it.
+func peer(r *http.Request) netip.Addr {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Addr().Unmap()
+}
+
+// panicked is a panic on its way to the log.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return "panic while serving" }

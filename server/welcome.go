@@ -1,0 +1,64 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// welcome is what a person who started a sandbox reads: what to paste, and where to look then.
+// The number is nobody's that a message could reach: the sandbox sends none.
+func welcome(url, contextPath string) string {
+	return strings.NewReplacer("URL", url, "SERVLETS", url+contextPath).Replace(`
+OTPBridge is running as a sandbox on URL/
+
+Generate a code for the demo account, which answers "OTP Generated Successfully":
+
+  curl -sS -H 'access_key: ZGVtby1hY2Nlc3Mta2V5MQ==' 'SERVLETS/otpgenservlet?ipaddress=203.0.113.7&mobile=919876543210'
+
+Nothing leaves this machine. The message with the code is in the inbox:
+
+  curl -sS 'URL/sandbox/messages?limit=1'
+
+Stop with Ctrl-C.
+
+`)
+}
+
+// frontPage tells whoever opens the address in a browser what this is.
+func (s *Server) frontPage(c *gin.Context) {
+	page := strings.NewReplacer("URL", s.URL(), "SERVLETS", s.settings.ContextPath).Replace(`OTPBridge, a self-hosted OTP authenticator, running as a SANDBOX.
+Every code that would be sent can be read here, and no message leaves this machine.
+
+The servlets, with the header access_key:
+
+  GET or POST SERVLETS/otpgenservlet             ipaddress, mobile, optional email
+  GET or POST SERVLETS/otpvalidationservlet      ipaddress, mobile, otp (encrypted)
+  GET or POST SERVLETS/otpregenservlet           ipaddress, mobile, optional email
+  GET or POST SERVLETS/plainotpvalidationservlet ipaddress, mobile, otp (digits; off by default)
+
+The sandbox:
+
+  GET    /sandbox/credentials       keys of the demo accounts
+  GET    /sandbox/messages          the inbox: ?account= &to= &after= &limit=50 &wait=10s
+  DELETE /sandbox/messages          empty it
+  GET    /sandbox/messages/stream   the inbox as server-sent events
+  POST   /sandbox/accounts          make an account to throw away: any columns of otp_auth_config
+  GET    /sandbox/clock             how far the clock is ahead: ?account=
+  PUT    /sandbox/clock             {"offset":"10m"} for all, with "account" for one
+  GET    /sandbox/faults            what fails on purpose
+  PUT    /sandbox/faults            {"faults":[{"target":"inbox","kind":"not_sent","count":1}]}
+  DELETE /sandbox/faults            nothing fails on purpose any more
+  GET    /sandbox/requests          the latest calls, secrets redacted: ?account= &limit=50
+  POST   /sandbox/reset             {"account":"..."} forgets what it did; {} forgets everything
+
+Health: /livez and /readyz?verbose
+
+To begin with:
+
+  curl -sS -H 'access_key: ZGVtby1hY2Nlc3Mta2V5MQ==' 'URLSERVLETS/otpgenservlet?ipaddress=203.0.113.7&mobile=919876543210'
+  curl -sS 'URL/sandbox/messages?limit=1'
+`)
+	c.String(http.StatusOK, "%s", page)
+}
