@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"crypto":         {},
 	"server/otp":     {},
 	"sql":            {"server/otp"},
+	"sql/sqltest":    {}, // starts databases for tests
 	"server/deliver": {"server/otp"},
 	"server/engine":  {"server/otp", "sql", "server/deliver", "crypto"},
 	"server/servlet": {"server/otp", "server/engine"},
@@ -36,7 +37,8 @@ var layers = map[string][]string{
 		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox",
 	},
-	"testclient":         {"testclient/conform"},
+	"testclient":         {"testclient/conform", "testclient/load"},
+	"testclient/load":    {}, // makes load, for benchmarks and for the client
 	"testclient/conform": {},
 }
 

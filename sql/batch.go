@@ -70,22 +70,27 @@ func (s *Store) commit(operations []*Operation) {
 // tryCommit runs the batch until it commits, up to maxTries times.
 func (s *Store) tryCommit(operations []*Operation) error {
 	started := time.Now()
+	unknown := false // an earlier COMMIT was sent and never answered
 	for try := 1; ; try++ {
 		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *writer) error {
 			return s.runBatch(w, operations, try > 1)
 		})
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
+		}
+		fate := s.fate(err)
+		unknown = unknown || fate == lost && errors.Is(err, errCommit)
+		switch {
 		case try == maxTries || time.Since(started) > maxTrying:
 			return err
-		case s.fate(err) == again:
-		case s.fate(err) == lost && errors.Is(err, errCommit):
-			// The database may or may not have it. The next try looks the events up.
+		case fate == again:
+			time.Sleep(jitter(try))
+		case fate == lost && unknown:
+			// The database may or may not have it: the next try looks the events up.
+			time.Sleep(maxTrying / maxTries)
 		default:
 			return err
 		}
-		time.Sleep(jitter(try))
 	}
 }
 

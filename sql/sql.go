@@ -1,6 +1,6 @@
-// Package sql keeps the engine's state in a relational database: embedded SQLite now, any
-// server that speaks MySQL's protocol through the same SQL text. It is the only package that
-// knows that a table exists.
+// Package sql keeps the engine's state in a relational database: embedded SQLite, or a server
+// that speaks MySQL's protocol, through the same SQL text. It is the only package that knows
+// that a table exists, and this file the only one that knows how the databases differ.
 //
 // It promises that an operation's answer is given after its COMMIT and never before, that a
 // decision counts only if the guarded write that carries it changed exactly the rows it meant
@@ -14,57 +14,37 @@ package sql
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
-	"embed"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
+	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 	"modernc.org/sqlite"
 )
 
-//go:embed migrations
-var migrations embed.FS
-
-// Options say how a store is run. The zero value is for production.
-type Options struct {
-	// Sandbox makes every operation read its account's clock offset.
-	Sandbox bool
-	// SweepEvery is the pause between two sweeps; 0 leaves sweeping to calls of Sweep.
-	SweepEvery time.Duration
-}
-
-// Store is safe for concurrent use. Several stores, in one process or many, may share a database.
-type Store struct {
-	options Options
-	dialect dialect
-	reads   *sqlx.DB
-
-	writing sync.Mutex // held by whoever uses the writer: a batch or a single write
-	writer  *writer
-
-	queue   chan *Operation
-	closing sync.RWMutex // write-locked once, when the queue closes
-	closed  bool
-	stop    chan struct{}
-	done    sync.WaitGroup
-}
-
 // dialect is all in which the databases differ.
 type dialect struct {
-	goose goose.Dialect
-	begin string // starts a transaction that is going to write
-	lock  string // ends a SELECT whose rows the transaction is going to decide on
-	fate  func(error) fate
-	taken func(error) bool // a unique key was violated
+	name   string // in the suffix of migrations that are for this database alone
+	goose  goose.Dialect
+	locker func() (lock.Locker, error) // keeps two servers from migrating at once; nil for none
+	begin  string                      // starts a transaction that is going to write; empty if one is always open
+	lock   string                      // ends a SELECT whose rows the transaction is going to decide on
+	fate   func(error) fate
+	taken  func(error) bool // a unique key was violated
 }
 
 // fate is what an error means for the batch that met it.
@@ -76,17 +56,28 @@ const (
 	lost               // the connection's fault: whatever was under way fails at once
 )
 
+// Open opens the database that databaseURL names, sqlite:path or
+// mysql://user:password@host:port/schema, and brings its schema up to date. A missing SQLite
+// file is created.
+func Open(ctx context.Context, databaseURL string, options Options) (*Store, error) {
+	scheme, rest, _ := strings.Cut(databaseURL, ":")
+	switch scheme {
+	case "sqlite":
+		return openSQLite(ctx, rest, options)
+	case "mysql":
+		return openMySQL(ctx, databaseURL, options)
+	}
+	return nil, fmt.Errorf("database scheme %q is not supported; use sqlite:path/to/file.db or mysql://user:password@host:3306/otpauthapi", scheme)
+}
+
 var sqliteDialect = dialect{
+	name:  "sqlite",
 	goose: goose.DialectSQLite3,
 	// A deferred transaction that reads before it writes fails with SQLITE_BUSY_SNAPSHOT under
 	// load, whatever the busy timeout; IMMEDIATE takes the write lock before the first read.
 	begin: "BEGIN IMMEDIATE",
 	fate: func(err error) fate {
-		var e *sqlite.Error
-		if !errors.As(err, &e) {
-			return faulty
-		}
-		switch e.Code() {
+		switch sqliteCode(err) {
 		case 5, 517, 1555, 2067: // BUSY, BUSY_SNAPSHOT, CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE
 			return again
 		case 10, 14: // IOERR, CANTOPEN
@@ -95,20 +86,16 @@ var sqliteDialect = dialect{
 		return faulty
 	},
 	taken: func(err error) bool {
-		var e *sqlite.Error
-		return errors.As(err, &e) && (e.Code() == 1555 || e.Code() == 2067)
+		code := sqliteCode(err)
+		return code == 1555 || code == 2067
 	},
 }
 
-// Open opens the database that databaseURL names, creates it if it is SQLite and missing, and
-// brings its schema up to date.
-func Open(ctx context.Context, databaseURL string, options Options) (*Store, error) {
-	path, found := strings.CutPrefix(databaseURL, "sqlite:")
-	if !found {
-		scheme, _, _ := strings.Cut(databaseURL, ":")
-		return nil, fmt.Errorf("database scheme %q is not supported; use sqlite:path/to/file.db", scheme)
+func sqliteCode(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code()
 	}
-	return openSQLite(ctx, path, options)
+	return 0
 }
 
 func openSQLite(ctx context.Context, path string, options Options) (*Store, error) {
@@ -131,16 +118,15 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	writes.SetMaxOpenConns(1)
 	reads, err := sql.Open("sqlite", sqliteURI(path, "query_only(1)"))
 	if err != nil {
-		writes.Close()
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), writes.Close())
 	}
+	writes.SetMaxOpenConns(1)
 	reads.SetMaxOpenConns(4)
 	reads.SetMaxIdleConns(4)
 	sqlx.BindDriver("sqlite", sqlx.QUESTION)
-	return start(ctx, sqliteDialect, writes, sqlx.NewDb(reads, "sqlite"), options)
+	return start(ctx, sqliteDialect, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
 }
 
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
@@ -150,88 +136,223 @@ func sqliteURI(path string, pragmas ...string) string {
 	return uri.String()
 }
 
-func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, options Options) (*Store, error) {
-	s := &Store{
-		options: options,
-		dialect: d,
-		reads:   reads,
-		writer:  &writer{db: writes},
-		queue:   make(chan *Operation, QueueLength),
-		stop:    make(chan struct{}),
+var mysqlDialect = dialect{
+	name:  "mysql",
+	goose: goose.DialectMySQL,
+	locker: func() (lock.Locker, error) {
+		// A row with a lease rather than GET_LOCK, which neither Galera nor TiDB replicates.
+		return lock.NewMySQLTableLocker(lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second),
+			lock.WithTableLockTimeout(time.Second, 30), lock.WithTableLogger(slog.New(slog.DiscardHandler)))
+	},
+	lock: " FOR UPDATE",
+	fate: func(err error) fate {
+		switch mysqlNumber(err) {
+		case 0:
+		case 1062, // duplicate key: another server inserted the row first
+			1205, 1213, // lock wait timeout, deadlock (on Galera a conflict, at COMMIT too)
+			3101,       // rolled back by group replication
+			8022, 9007: // TiDB: commit failed and may be retried, write conflict
+			return again
+		case 1047, 1053, 1290, 1836, 1792, 1927, 2006, 2013: // not prepared, shutdown, read-only, killed, gone
+			return lost
+		default:
+			return faulty
+		}
+		network := (*net.OpError)(nil)
+		for _, gone := range []error{driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, context.DeadlineExceeded} {
+			if errors.Is(err, gone) {
+				return lost
+			}
+		}
+		if errors.As(err, &network) {
+			return lost
+		}
+		return faulty
+	},
+	taken: func(err error) bool { return mysqlNumber(err) == 1062 },
+}
+
+func mysqlNumber(err error) uint16 {
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return e.Number
 	}
-	if err := s.migrate(ctx); err != nil {
-		writes.Close()
-		reads.Close()
-		return nil, fmt.Errorf("bring the database's schema up to date: %w", err)
+	return 0
+}
+
+// Deadlines of a MySQL connection. Locks are waited for at most two seconds by the server, so a
+// statement that has not answered after five is on a connection that is gone.
+const (
+	mysqlConnectTimeout   = 5 * time.Second
+	mysqlStatementTimeout = 5 * time.Second
+	mysqlReads            = 16 // connections that read
+)
+
+func openMySQL(ctx context.Context, databaseURL string, options Options) (*Store, error) {
+	config, err := mysqlConfig(databaseURL)
+	if err != nil {
+		return nil, err
 	}
-	s.done.Add(1)
-	go s.commitBatches()
-	if options.SweepEvery > 0 {
-		s.done.Add(1)
-		go s.keepSweeping(options.SweepEvery)
+	writing := config.Clone()
+	writing.Params["autocommit"] = "0" // spares each batch the round trip of a BEGIN
+	// One round trip for all guarded updates of a batch. Only constant texts of this package are
+	// ever sent, with every value interpolated by the driver.
+	writing.MultiStatements, writing.InterpolateParams = true, true
+	open := func(config *mysql.Config, connections int) (*sql.DB, error) {
+		connector, err := mysql.NewConnector(config)
+		if err != nil {
+			return nil, fmt.Errorf("open database: %w", err)
+		}
+		db := sql.OpenDB(readCommitted{connector})
+		db.SetMaxOpenConns(connections)
+		db.SetMaxIdleConns(connections)
+		db.SetConnMaxIdleTime(5 * time.Minute)
+		return db, nil
+	}
+	writes, err := open(writing, 1)
+	if err != nil {
+		return nil, err
+	}
+	reads, err := open(config, mysqlReads)
+	if err != nil {
+		return nil, errors.Join(err, writes.Close())
+	}
+	migrating := config.Clone()
+	migrating.ParseTime = true // goose's lock reads its lease as a time
+	migrating.ReadTimeout = 0  // changing a large table takes its time
+	schema, err := open(migrating, 4)
+	if err != nil {
+		return nil, errors.Join(err, writes.Close(), reads.Close())
+	}
+	s, err := start(ctx, mysqlDialect, writes, sqlx.NewDb(reads, "mysql"), schema, options)
+	if err := schema.Close(); err != nil {
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.refuseCollation(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// migrate applies what is missing. Two servers that start at once both try; the loser meets a
-// busy database or a table that exists by now, and finds nothing left to do when it looks again.
-func (s *Store) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
+// mysqlConfig reads mysql://user:password@host:port/schema with the options tls (true, false,
+// preferred, skip-verify), tls-ca, tls-cert and tls-key (PEM files), and socket (a path, in place
+// of host and port).
+func mysqlConfig(databaseURL string) (*mysql.Config, error) {
+	parsed, err := url.Parse(databaseURL)
 	if err != nil {
-		return err
+		return nil, errors.New("the database URL cannot be read; write mysql://user:password@host:3306/otpauthapi, with special characters of the password percent-encoded")
 	}
-	provider, err := goose.NewProvider(s.dialect.goose, s.writer.db, files, goose.WithDisableGlobalRegistry(true),
-		goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		return err
+	config := mysql.NewConfig()
+	config.User = parsed.User.Username()
+	config.Passwd, _ = parsed.User.Password()
+	config.DBName = strings.Trim(parsed.Path, "/")
+	if config.DBName == "" {
+		config.DBName = "otpauthapi"
 	}
-	for try := 1; ; try++ {
-		_, err := provider.Up(ctx)
-		if err == nil || try == 5 || ctx.Err() != nil {
-			return err
+	port := parsed.Port()
+	if port == "" {
+		port = "3306"
+	}
+	config.Net, config.Addr = "tcp", net.JoinHostPort(parsed.Hostname(), port)
+	query := parsed.Query()
+	if socket := query.Get("socket"); socket != "" {
+		config.Net, config.Addr = "unix", socket
+	}
+	if err := setTLS(config, parsed.Hostname(), query); err != nil {
+		return nil, err
+	}
+	for name := range query {
+		if name != "socket" && !strings.HasPrefix(name, "tls") {
+			return nil, fmt.Errorf("database option %q is unknown; known are tls, tls-ca, tls-cert, tls-key and socket", name)
 		}
-		time.Sleep(jitter(try))
 	}
+	config.Collation = "utf8mb4_bin"
+	config.Loc = time.UTC
+	config.Timeout, config.ReadTimeout, config.WriteTimeout = mysqlConnectTimeout, mysqlStatementTimeout, mysqlStatementTimeout
+	config.ClientFoundRows = true // else an UPDATE that changes nothing looks like one that found nothing
+	config.RejectReadOnly = true  // after a failover: reconnect, to the writable server
+	config.Logger = mysql.Logger(silent{})
+	config.Params = map[string]string{
+		"sql_mode":                 `'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'`,
+		"time_zone":                `'+00:00'`,
+		"innodb_lock_wait_timeout": "2",
+	}
+	return config, nil
 }
 
-// Close commits what is queued, refuses what comes later and closes the database.
-func (s *Store) Close() error {
-	s.closing.Lock()
-	if s.closed {
-		s.closing.Unlock()
+func setTLS(config *mysql.Config, host string, query url.Values) error {
+	config.TLSConfig = query.Get("tls")
+	switch config.TLSConfig {
+	case "", "true", "false", "preferred", "skip-verify":
+	default:
+		return fmt.Errorf("database option tls=%s: must be true, false, preferred or skip-verify", config.TLSConfig)
+	}
+	ca, cert, key := query.Get("tls-ca"), query.Get("tls-cert"), query.Get("tls-key")
+	if ca == "" && cert == "" && key == "" {
 		return nil
 	}
-	s.closed = true
-	close(s.queue)
-	close(s.stop)
-	s.closing.Unlock()
-	s.done.Wait()
-
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	return errors.Join(s.writer.close(), s.reads.Close())
-}
-
-// Ping tells whether the database answers and can be written to.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := s.reads.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach the database: %w", err)
-	}
-	return s.write(ctx, func(*writer) error { return nil })
-}
-
-// Queued is how many operations wait for their batch, of QueueLength.
-func (s *Store) Queued() int { return len(s.queue) }
-
-// write runs do in a transaction of its own, between two batches.
-func (s *Store) write(ctx context.Context, do func(w *writer) error) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	for try := 1; ; try++ {
-		err := s.writer.transaction(ctx, s.dialect.begin, do)
-		if err == nil || s.fate(err) != again || s.dialect.taken(err) || try == maxTries {
-			return err
+	config.TLSConfig = ""
+	config.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return fmt.Errorf("database option tls-ca: %w", err)
 		}
-		time.Sleep(jitter(try))
+		config.TLS.RootCAs = x509.NewCertPool()
+		if !config.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("database option tls-ca: %s holds no certificate in PEM form", ca)
+		}
 	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return fmt.Errorf("database options tls-cert and tls-key: %w", err)
+		}
+		config.TLS.Certificates = []tls.Certificate{pair}
+	}
+	return nil
+}
+
+// silent drops the driver's own log lines: every error it reports there it returns as well.
+type silent struct{}
+
+func (silent) Print(...any) {}
+
+// readCommitted sets a new connection's isolation level. MariaDB 10.11 has no variable
+// transaction_isolation and MySQL 8 none named tx_isolation, so it takes the statement.
+type readCommitted struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, isolation, nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// refuseCollation refuses key columns that compare case-insensitively: two names that differ in
+// case alone would be one. The migrations set a binary one; someone may have changed it.
+func (s *Store) refuseCollation(ctx context.Context) error {
+	var columns []string
+	err := s.reads.SelectContext(ctx, &columns, `
+		SELECT CONCAT(table_name, '.', column_name, ' (', collation_name, ')') AS key_column
+		FROM information_schema.columns
+		WHERE table_schema = DATABASE() AND collation_name LIKE '%\_ci'
+			AND column_name IN ('esme_address', 'id', 'key_id', 'environment')
+			AND table_name IN ('otp_auth_config', 'credentials', 'recipients', 'challenges', 'events', 'keyring_keys', 'sandbox_accounts')`)
+	if err != nil {
+		return fmt.Errorf("read the key columns' collation: %w", err)
+	}
+	if len(columns) > 0 {
+		return fmt.Errorf("key columns must not compare case-insensitively: %s; "+
+			"run ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", strings.Join(columns, ", "))
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -27,32 +28,51 @@ func (w *writer) transaction(ctx context.Context, begin string, do func(*writer)
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
-	if err := w.exec(ctx, begin); err != nil {
-		w.disconnect()
-		return fmt.Errorf("begin: %w", err)
+	if begin != "" {
+		if err := w.control(ctx, begin); err != nil {
+			w.disconnect()
+			return fmt.Errorf("begin: %w", err)
+		}
 	}
 	committed := false
 	defer func() {
 		if committed {
 			return
 		}
-		if rollback := w.exec(context.Background(), "ROLLBACK"); rollback != nil {
+		if rollback := w.control(context.Background(), "ROLLBACK"); rollback != nil {
 			w.disconnect()
 		}
 	}()
 	if err := do(w); err != nil {
 		return err
 	}
-	if err := w.exec(ctx, "COMMIT"); err != nil {
+	if err := w.control(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("%w: %w", errCommit, err)
 	}
 	committed = true
 	return nil
 }
 
+// control runs a statement that steers the transaction; MySQL cannot prepare those.
+func (w *writer) control(ctx context.Context, text string) error {
+	_, err := w.conn.ExecContext(ctx, text)
+	return err
+}
+
+// connect makes sure of a connection. One that the server has closed since its last use, as
+// servers do after a while or when they restart, is found out before anything depends on it.
 func (w *writer) connect(ctx context.Context) error {
 	if w.conn != nil {
-		return nil
+		err := w.conn.Raw(func(conn any) error {
+			if resetter, ok := conn.(driver.SessionResetter); ok {
+				return resetter.ResetSession(ctx)
+			}
+			return nil
+		})
+		if err == nil {
+			return nil
+		}
+		w.disconnect()
 	}
 	conn, err := w.db.Conn(ctx)
 	if err != nil {

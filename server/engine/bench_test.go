@@ -11,13 +11,19 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest"
 )
 
 // BenchmarkCycle is generate and verify for a fresh recipient, each answered after its COMMIT,
 // by 64 callers at once.
 func BenchmarkCycle(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) { benchmarkCycle(b, place("sqlite:"+filepath.Join(b.TempDir(), "bench.db"))) })
+	b.Run("mariadb", func(b *testing.B) { benchmarkCycle(b, place(sqltest.Shared(b).Schema(b))) })
+}
+
+func benchmarkCycle(b *testing.B, at place) {
 	ctx := context.Background()
-	h := openWith(b, filepath.Join(b.TempDir(), "bench.db"), func(o *engine.Options) { o.FixedCode = "123456" })
+	h := openWith(b, at, func(o *engine.Options) { o.FixedCode = "123456" })
 	caller, err := h.Authenticate(ctx, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
 	require.NoError(b, err)
 	var next atomic.Int64

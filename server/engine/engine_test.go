@@ -2,9 +2,12 @@ package engine_test
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,13 +17,14 @@ import (
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
-	"otpbridge/sql"
+	store "otpbridge/sql"
+	"otpbridge/sql/sqltest"
 )
 
-// house is an engine on a database of its own, as a sandbox runs it.
+// house is an engine as a sandbox runs it.
 type house struct {
 	*engine.Engine
-	path   string
+	at     place
 	faults *deliver.Faults
 }
 
@@ -28,48 +32,77 @@ var peer = netip.MustParseAddr("127.0.0.1")
 
 var keyringText = crypto.NewKeyringText("test")
 
-func open(t testing.TB, path string) house { return openWith(t, path, func(*engine.Options) {}) }
+// place is the URL of a database that a test has to itself.
+type place string
 
-func openWith(t testing.TB, path string, adjust func(*engine.Options)) house {
+func TestMain(m *testing.M) { sqltest.Main(m) }
+
+// onBoth runs a test over each database. In a synctest bubble inside it time is fake for the
+// engine and everything below, the driver included.
+func onBoth(t *testing.T, test func(t *testing.T, at place)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, place("sqlite:"+filepath.Join(t.TempDir(), "odd # name?.db"))) })
+	t.Run("mariadb", func(t *testing.T) { test(t, place(sqltest.Shared(t).Schema(t))) })
+}
+
+// byHand opens the database behind the engine's back, as an operator does.
+func byHand(t testing.TB, at place) *sql.DB {
+	t.Helper()
+	driver, dsn := "mysql", ""
+	if path, isFile := strings.CutPrefix(string(at), "sqlite:"); isFile {
+		driver, dsn = "sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(5000)"}).String()
+	} else {
+		dsn = sqltest.Shared(t).DSN(string(at))
+	}
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func open(t testing.TB, at place) house { return openWith(t, at, func(*engine.Options) {}) }
+
+func openWith(t testing.TB, at place, adjust func(*engine.Options)) house {
 	t.Helper()
 	ctx := context.Background()
-	store, err := sql.Open(ctx, "sqlite:"+path, sql.Options{Sandbox: true})
+	opened, err := store.Open(ctx, string(at), store.Options{Sandbox: true})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	t.Cleanup(func() { require.NoError(t, opened.Close()) })
 	keyring, err := crypto.ParseKeyring(keyringText)
 	require.NoError(t, err)
 	inbox, faults := deliver.NewInbox(), &deliver.Faults{}
 	channels := []deliver.Channel{deliver.Faulty{Channel: inbox, Faults: faults}}
 	options := engine.Options{
-		Store: store, Keyring: keyring, SMS: channels, Email: channels,
+		Store: opened, Keyring: keyring, SMS: channels, Email: channels,
 		DeliveryWait: 5 * time.Second, Sandbox: true, Inbox: inbox, Faults: faults, Log: slog.New(slog.DiscardHandler),
 	}
 	adjust(&options)
 	e, err := engine.New(ctx, options)
 	require.NoError(t, err)
 	t.Cleanup(e.Close)
-	return house{e, path, faults}
+	return house{e, at, faults}
 }
 
 func TestEngine_GeneratesResendsAndVerifiesOnce(t *testing.T) {
-	ctx := context.Background()
-	h := open(t, filepath.Join(t.TempDir(), "a #?b.db"))
-	caller, err := h.Authenticate(ctx, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
-	require.NoError(t, err)
-	target, err := h.Address(caller, "919551492394", "10.20.51.122", "")
-	require.NoError(t, err)
-	_, err = h.Generate(ctx, caller, target)
-	require.NoError(t, err)
-	_, err = h.Resend(ctx, caller, target)
-	require.NoError(t, err)
-	messages, err := h.Messages(ctx, engine.MessageQuery{To: "+91 95514-92394"})
-	require.NoError(t, err)
-	require.Len(t, messages, 2)
-	require.Equal(t, messages[0].Code, messages[1].Code)
-	require.Equal(t, otp.WrongCode, otp.KindOf(h.Verify(ctx, caller, target, "")))
-	require.NoError(t, h.Verify(ctx, caller, target, messages[0].Code))
-	require.Equal(t, otp.Used, otp.KindOf(h.Verify(ctx, caller, target, messages[0].Code)))
-	for _, check := range h.Ready(ctx) {
-		require.NoError(t, check.Err, check.Name)
-	}
+	onBoth(t, func(t *testing.T, at place) {
+		ctx := context.Background()
+		h := open(t, at)
+		caller, err := h.Authenticate(ctx, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
+		require.NoError(t, err)
+		target, err := h.Address(caller, "919551492394", "10.20.51.122", "")
+		require.NoError(t, err)
+		_, err = h.Generate(ctx, caller, target)
+		require.NoError(t, err)
+		_, err = h.Resend(ctx, caller, target)
+		require.NoError(t, err)
+		messages, err := h.Messages(ctx, engine.MessageQuery{To: "+91 95514-92394"})
+		require.NoError(t, err)
+		require.Len(t, messages, 2)
+		require.Equal(t, messages[0].Code, messages[1].Code)
+		require.Equal(t, otp.WrongCode, otp.KindOf(h.Verify(ctx, caller, target, "")))
+		require.NoError(t, h.Verify(ctx, caller, target, messages[0].Code))
+		require.Equal(t, otp.Used, otp.KindOf(h.Verify(ctx, caller, target, messages[0].Code)))
+		for _, check := range h.Ready(ctx) {
+			require.NoError(t, check.Err, check.Name)
+		}
+	})
 }

@@ -1,0 +1,241 @@
+// Package sqltest starts databases for tests: a mariadbd found on PATH, on a socket and a data
+// folder of its own, that nobody else's settings reach. It is imported by tests only.
+//
+// Where there is no mariadbd a test that needs one is skipped on a developer's machine and fails
+// when CI=true, so that a green run there has seen both databases.
+package sqltest
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Server is one mariadbd.
+type Server struct {
+	folder  string
+	port    int
+	process *exec.Cmd
+	exited  chan struct{}
+	schemas atomic.Int64
+}
+
+var shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+// Main runs a package's tests and stops the shared server after them.
+func Main(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.Stop()
+		os.RemoveAll(shared.server.folder)
+	}
+	os.Exit(code)
+}
+
+// Shared is the server that a package's tests have in common, started by the first that asks.
+// The package's TestMain must call Main.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	needed(t)
+	shared.once.Do(func() {
+		folder, err := os.MkdirTemp("", "mariadb")
+		if err != nil {
+			shared.err = err
+			return
+		}
+		shared.server, shared.err = start(folder)
+	})
+	if shared.err != nil {
+		t.Fatalf("start mariadbd: %v", shared.err)
+	}
+	return shared.server
+}
+
+// Own is a server of this test's own, to be killed and restarted at will.
+func Own(t testing.TB) *Server {
+	t.Helper()
+	needed(t)
+	// A socket's path may have 107 bytes, which t.TempDir easily exceeds.
+	folder, err := os.MkdirTemp("", "mariadb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := start(folder)
+	if err != nil {
+		t.Fatalf("start mariadbd: %v", err)
+	}
+	t.Cleanup(func() {
+		s.Stop()
+		os.RemoveAll(folder)
+	})
+	return s
+}
+
+func needed(t testing.TB) {
+	t.Helper()
+	for _, program := range []string{"mariadbd", "mariadb-install-db"} {
+		if _, err := exec.LookPath(program); err == nil {
+			continue
+		}
+		const hint = "%s is not on PATH; install Debian's mariadb-server-core"
+		if os.Getenv("CI") == "true" {
+			t.Fatalf(hint, program)
+		}
+		t.Skipf(hint, program)
+	}
+}
+
+func start(folder string) (*Server, error) {
+	s := &Server{folder: folder}
+	install := exec.Command("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--datadir="+s.data(), userFlag())
+	if output, err := install.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make data folder: %w\n%s", err, output)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.port = listener.Addr().(*net.TCPAddr).Port
+	if err := listener.Close(); err != nil {
+		return nil, err
+	}
+	return s, s.Start()
+}
+
+func (s *Server) data() string   { return filepath.Join(s.folder, "data") }
+func (s *Server) socket() string { return filepath.Join(s.folder, "s") }
+
+// userFlag lets mariadbd run as the user the test runs as; it refuses to be root unasked.
+func userFlag() string {
+	if os.Getuid() == 0 {
+		return "--user=root"
+	}
+	return "--skip-name-resolve"
+}
+
+// Start starts the server, again after a Kill or Stop, and returns when it answers.
+func (s *Server) Start() error {
+	log, err := os.Create(filepath.Join(s.folder, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.process = exec.Command("mariadbd", "--no-defaults", userFlag(), "--datadir="+s.data(), "--socket="+s.socket(),
+		"--bind-address=127.0.0.1", fmt.Sprint("--port=", s.port), "--pid-file="+filepath.Join(s.folder, "pid"),
+		"--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=1", "--max-connections=400", "--skip-log-bin")
+	s.process.Stdout, s.process.Stderr = log, log
+	if err := s.process.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	s.exited = exited
+	go func(process *exec.Cmd) {
+		_ = process.Wait() // killed ones end with an error, as they should
+		close(exited)
+	}(s.process)
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := s.Exec("SELECT 1")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			output, _ := os.ReadFile(log.Name())
+			return fmt.Errorf("mariadbd ended: %s", output)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(errors.New("mariadbd does not answer"), err)
+		}
+	}
+}
+
+// Kill ends the server at once, as a power cut would.
+func (s *Server) Kill() {
+	_ = s.process.Process.Kill()
+	<-s.exited
+}
+
+// Stop ends the server in order.
+func (s *Server) Stop() {
+	_ = s.process.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	select {
+	case <-s.exited:
+	case <-time.After(20 * time.Second):
+		s.Kill()
+	}
+}
+
+// Exec runs statements as root.
+func (s *Server) Exec(statements ...string) error {
+	config := mysql.NewConfig()
+	config.User, config.Net, config.Addr = "root", "unix", s.socket()
+	config.Logger = mysql.Logger(silent{})
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type silent struct{}
+
+func (silent) Print(...any) {}
+
+// Schema makes an empty schema and gives the URL of a database in it, over the socket.
+func (s *Server) Schema(t testing.TB) string {
+	t.Helper()
+	return s.url(t, url.Values{"socket": {s.socket()}})
+}
+
+// SchemaTCP is Schema over the loopback network, for tests that put something in between.
+func (s *Server) SchemaTCP(t testing.TB) string {
+	t.Helper()
+	return s.url(t, nil)
+}
+
+func (s *Server) url(t testing.TB, options url.Values) string {
+	t.Helper()
+	name := fmt.Sprintf("otp%d", s.schemas.Add(1))
+	// The worst default a server may have; the migrations must not depend on it.
+	if err := s.Exec("CREATE DATABASE " + name + " CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"); err != nil {
+		t.Fatalf("make schema: %v", err)
+	}
+	made := url.URL{Scheme: "mysql", User: url.UserPassword("root", ""), Host: fmt.Sprintf("127.0.0.1:%d", s.port), Path: "/" + name, RawQuery: options.Encode()}
+	return made.String()
+}
+
+// DSN opens the schema of one of this server's URLs by hand.
+func (s *Server) DSN(databaseURL string) string {
+	parsed, err := url.Parse(databaseURL)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("root@unix(%s)/%s", s.socket(), strings.Trim(parsed.Path, "/"))
+}

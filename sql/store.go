@@ -1,0 +1,159 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/pressly/goose/v3"
+)
+
+// Options say how a store is run. The zero value is for production.
+type Options struct {
+	// Sandbox makes every operation read its account's clock offset.
+	Sandbox bool
+	// SweepEvery is the pause between two sweeps; 0 leaves sweeping to calls of Sweep.
+	SweepEvery time.Duration
+}
+
+// Store is safe for concurrent use. Several stores, in one process or many, may share a database.
+type Store struct {
+	options Options
+	dialect dialect
+	reads   *sqlx.DB
+
+	writing sync.Mutex // held by whoever uses the writer: a batch or a single write
+	writer  *writer
+
+	queue   chan *Operation
+	closing sync.RWMutex // write-locked once, when the queue closes
+	closed  bool
+	stop    chan struct{}
+	done    sync.WaitGroup
+}
+
+//go:embed migrations
+var migrations embed.FS
+
+// start takes over three handles: the one that writes, those that read, and the one through
+// which the schema is changed.
+func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schema *sql.DB, options Options) (*Store, error) {
+	s := &Store{
+		options: options,
+		dialect: d,
+		reads:   reads,
+		writer:  &writer{db: writes},
+		queue:   make(chan *Operation, QueueLength),
+		stop:    make(chan struct{}),
+	}
+	if err := s.migrate(ctx, schema); err != nil {
+		return nil, errors.Join(fmt.Errorf("bring the database's schema up to date: %w", err), writes.Close(), reads.Close())
+	}
+	s.done.Add(1)
+	go s.commitBatches()
+	if options.SweepEvery > 0 {
+		s.done.Add(1)
+		go s.keepSweeping(options.SweepEvery)
+	}
+	return s, nil
+}
+
+// migrate applies what is missing. Two servers that start at once both try. Where the database
+// has no lock for that, the loser meets a busy database or a table that exists by now, and finds
+// nothing left to do when it looks again.
+func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	others, err := otherDialects(files, s.dialect.name)
+	if err != nil {
+		return err
+	}
+	options := []goose.ProviderOption{
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()), goose.WithExcludeNames(others),
+	}
+	if s.dialect.locker != nil {
+		locker, err := s.dialect.locker()
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithLocker(locker))
+	}
+	provider, err := goose.NewProvider(s.dialect.goose, db, files, options...)
+	if err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		_, err := provider.Up(ctx)
+		if err == nil || try == 5 || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(jitter(try))
+	}
+}
+
+// otherDialects lists the migrations that are for another database: name.mysql.sql, name.sqlite.sql.
+func otherDialects(files fs.FS, name string) ([]string, error) {
+	all, err := fs.Glob(files, "*.*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var others []string
+	for _, file := range all {
+		if path.Ext(strings.TrimSuffix(file, ".sql")) != "."+name {
+			others = append(others, file)
+		}
+	}
+	return others, nil
+}
+
+// Close commits what is queued, refuses what comes later and closes the database.
+func (s *Store) Close() error {
+	s.closing.Lock()
+	if s.closed {
+		s.closing.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.queue)
+	close(s.stop)
+	s.closing.Unlock()
+	s.done.Wait()
+
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return errors.Join(s.writer.close(), s.reads.Close())
+}
+
+// Ping tells whether the database answers and can be written to.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.reads.PingContext(ctx); err != nil {
+		return fmt.Errorf("reach the database: %w", err)
+	}
+	return s.write(ctx, func(*writer) error { return nil })
+}
+
+// Queued is how many operations wait for their batch, of QueueLength.
+func (s *Store) Queued() int { return len(s.queue) }
+
+// write runs do in a transaction of its own, between two batches.
+func (s *Store) write(ctx context.Context, do func(w *writer) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for try := 1; ; try++ {
+		err := s.writer.transaction(ctx, s.dialect.begin, do)
+		if err == nil || s.fate(err) != again || s.dialect.taken(err) || try == maxTries {
+			return err
+		}
+		time.Sleep(jitter(try))
+	}
+}
