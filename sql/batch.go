@@ -106,8 +106,8 @@ func (s *Store) fate(err error) fate {
 
 // batch is what one transaction holds in memory.
 type batch struct {
-	order      []otp.ID // of the recipients, in which every server locks and writes them
-	recipients map[otp.ID]*recipientRow
+	order      []otp.ID                 // of the recipients' hashes, in which every server locks and writes them
+	recipients map[otp.ID]*recipientRow // by hash
 	challenges map[otp.ID]*challengeRow // by id, those to insert included
 	newest     map[otp.ID]*challengeRow // by slot
 
@@ -144,7 +144,7 @@ func (s *Store) runBatch(w *writer, operations []*Operation, retry bool) error {
 // load reads and locks the rows that the operations decide on.
 func (s *Store) load(ctx context.Context, w *writer, operations []*Operation) (*batch, error) {
 	b := &batch{
-		order:      recipientIDs(operations),
+		order:      recipientHashes(operations),
 		recipients: make(map[otp.ID]*recipientRow, len(operations)),
 		challenges: make(map[otp.ID]*challengeRow, len(operations)),
 		newest:     make(map[otp.ID]*challengeRow, len(operations)),
@@ -170,7 +170,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		state.Mailbox, beforeMailbox = &mailbox.Recipient, mailbox.Recipient
 		written = max(written, mailbox.UpdatedAt)
 	}
-	challenge := b.challenge(op)
+	challenge := b.challenge(op, recipient.ID)
 	var beforeChallenge otp.Challenge
 	if challenge != nil {
 		state.Challenge, beforeChallenge = &challenge.Challenge, challenge.Challenge
@@ -216,30 +216,30 @@ func decide(op *Operation, state *State) (err error) {
 	return op.Decide(state)
 }
 
-// recipient is the row with id, an empty one if the database has none.
-func (b *batch) recipient(id otp.ID) *recipientRow {
-	row := b.recipients[id]
+// recipient is the row with this hash, an empty one if the database has none.
+func (b *batch) recipient(hash otp.ID) *recipientRow {
+	row := b.recipients[hash]
 	if row == nil {
-		row = &recipientRow{Recipient: otp.Recipient{ID: id}}
-		b.recipients[id] = row
+		row = &recipientRow{Recipient: otp.Recipient{ID: NewID(), Hash: hash}}
+		b.recipients[hash] = row
 	}
 	return row
 }
 
-func (b *batch) challenge(op *Operation) *challengeRow {
+func (b *batch) challenge(op *Operation, recipient otp.ID) *challengeRow {
 	row := b.newest[op.Slot]
 	if !op.Challenge.IsZero() {
 		row = b.challenges[op.Challenge]
 	}
-	if row == nil || row.Recipient != op.Recipient {
+	if row == nil || row.Recipient != recipient {
 		return nil
 	}
 	return row
 }
 
-// recipientIDs is the recipients that a batch touches, sorted, so that two servers that want the
+// recipientHashes is the recipients that a batch touches, sorted, so that two servers that want the
 // same rows wait for each other instead of deadlocking.
-func recipientIDs(operations []*Operation) []otp.ID {
+func recipientHashes(operations []*Operation) []otp.ID {
 	ids := make([]otp.ID, 0, len(operations)+1)
 	for _, op := range operations {
 		ids = append(ids, op.Recipient)

@@ -8,21 +8,21 @@ import (
 	"otpbridge/server/otp"
 )
 
-const recipientColumns = `id, esme_address, environment, sealed, mask, version, seq, sends, failures, run, run_at, locked_until, updated_at`
+const recipientColumns = `id, hash, esme_address, environment, sealed, mask, version, seq, sends, failures, run, run_at, locked_until, updated_at`
 
-// loadRecipients reads and locks the recipients of a batch, in id order.
+// loadRecipients reads and locks the recipients of a batch, in the order of their hashes.
 func (s *Store) loadRecipients(ctx context.Context, w *writer, b *batch) error {
 	list, args := in(b.order, idArg)
 	return w.query(ctx, `
 		SELECT `+recipientColumns+`
 		FROM recipients
-		WHERE id IN `+list+`
-		ORDER BY id`+s.dialect.lock, args, func(rows *sql.Rows) error {
+		WHERE hash IN `+list+`
+		ORDER BY hash`+s.dialect.lock, args, func(rows *sql.Rows) error {
 		row, err := scanRecipient(rows)
 		if err != nil {
 			return err
 		}
-		b.recipients[row.ID] = row
+		b.recipients[row.Hash] = row
 		return nil
 	})
 }
@@ -31,7 +31,7 @@ func scanRecipient(rows *sql.Rows) (*recipientRow, error) {
 	var row recipientRow
 	var sends, failures sql.RawBytes
 	var runAt, lockedUntil sql.NullInt64
-	err := rows.Scan(idScan{&row.ID}, &row.Account, &row.Environment, &row.Sealed, &row.Mask, &row.Version, &row.Seq,
+	err := rows.Scan(idScan{&row.ID}, idScan{&row.Hash}, &row.Account, &row.Environment, &row.Sealed, &row.Mask, &row.Version, &row.Seq,
 		&sends, &failures, &row.Run, &runAt, &lockedUntil, &row.UpdatedAt)
 	if err != nil {
 		return nil, err
@@ -54,10 +54,11 @@ const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, c
 func (s *Store) loadChallenges(ctx context.Context, w *writer, b *batch, operations []*Operation) error {
 	var recipients, named []otp.ID
 	for _, op := range operations {
+		recipient := b.recipients[op.Recipient]
 		switch {
-		case b.recipients[op.Recipient] == nil: // new: it has no challenge
+		case recipient == nil: // new: it has no challenge
 		case op.Challenge.IsZero():
-			recipients = append(recipients, op.Recipient)
+			recipients = append(recipients, recipient.ID)
 		default:
 			named = append(named, op.Challenge)
 		}
@@ -164,14 +165,14 @@ func (s *Store) writeBatch(ctx context.Context, w *writer, b *batch) error {
 
 func (b *batch) writeRecipients(ctx context.Context, w *writer) error {
 	inserts, args := 0, []any(nil)
-	for _, id := range b.order {
-		row := b.recipients[id]
+	for _, hash := range b.order {
+		row := b.recipients[hash]
 		if row == nil || !row.dirty {
 			continue
 		}
 		if row.Version == 0 {
 			inserts++
-			args = append(args, row.ID[:], row.Account, row.Environment, row.Sealed, row.Mask, 1, row.Seq,
+			args = append(args, row.ID[:], row.Hash[:], row.Account, row.Environment, row.Sealed, row.Mask, 1, row.Seq,
 				encodeWindow(row.Sends), encodeWindow(row.Failures), row.Run, moment(row.RunAt), moment(row.LockedUntil), row.UpdatedAt)
 			continue
 		}
@@ -188,10 +189,10 @@ func (b *batch) writeRecipients(ctx context.Context, w *writer) error {
 			return errGuard
 		}
 	}
-	return w.insert(ctx, `INSERT INTO recipients (`+recipientColumns+`) VALUES `, 13, inserts, args)
+	return w.insert(ctx, `INSERT INTO recipients (`+recipientColumns+`) VALUES `, 14, inserts, args)
 }
 
-const eventColumns = `id, at, esme_address, environment, kind, door, recipient_id, challenge_id, send, channels, mailbox, remaining`
+const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining`
 
 func (b *batch) writeEvents(ctx context.Context, w *writer) error {
 	args := make([]any, 0, 12*len(b.events))

@@ -13,7 +13,7 @@ func (s *Store) Newest(ctx context.Context, recipient, slot otp.ID) (*otp.Challe
 	rows, err := s.reads.QueryContext(ctx, `
 		SELECT `+challengeColumns+`
 		FROM challenges
-		WHERE recipient_id = ? AND slot = ? AND replaced_at IS NULL`, recipient[:], slot[:])
+		WHERE recipient_id = (SELECT id FROM recipients WHERE hash = ?) AND slot = ? AND replaced_at IS NULL`, recipient[:], slot[:])
 	if err != nil {
 		return nil, fmt.Errorf("read challenge: %w", err)
 	}

@@ -15,9 +15,10 @@ type Operation struct {
 	Event otp.ID
 	// Account is whose sandbox clock moves Now.
 	Account string
-	// Recipient is the row that the decision is written through; it need not exist yet.
+	// Recipient is the hash of the one that the decision is written through; its row need not
+	// exist yet.
 	Recipient otp.ID
-	// Mailbox is a second row, for the send window of an e-mail address; zero for none.
+	// Mailbox is a second one's, for the send window of an e-mail address; zero for none.
 	Mailbox otp.ID
 	// Slot asks for the slot's newest challenge, Challenge for the one with this id; one is set.
 	Slot      otp.ID

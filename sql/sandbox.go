@@ -144,7 +144,7 @@ type Send struct {
 // SendQuery selects sends. Zero fields select everything, but From and Limit are always needed.
 type SendQuery struct {
 	Account    string
-	Recipients []otp.ID // of any of these
+	Recipients []otp.ID // to any of these, by hash
 	WithMail   bool     // only sends that went to a mailbox
 	After      otp.ID   // only newer ones
 	Before     otp.ID   // only older ones, to read page by page
@@ -170,7 +170,7 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	}
 	if len(q.Recipients) > 0 {
 		list, ids := in(q.Recipients, idArg)
-		where, args = where+` AND c.recipient_id IN `+list, append(args, ids...)
+		where, args = where+` AND r.hash IN `+list, append(args, ids...)
 	}
 	if q.WithMail {
 		where += ` AND e.mailbox IS NOT NULL`

@@ -18,15 +18,20 @@ import (
 	"crypto/x509"
 	"database/sql"
 	"database/sql/driver"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"testing/fstest"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -45,6 +50,33 @@ type dialect struct {
 	lock   string                      // ends a SELECT whose rows the transaction is going to decide on
 	fate   func(error) fate
 	taken  func(error) bool // a unique key was violated
+}
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrations are the files that are for this database: those without a suffix of their own and
+// those with its name. Comments like /*sqlite WITHOUT ROWID */ are code where the name is the
+// database's, as MySQL does it with /*! … */.
+func (d *dialect) migrations() (fs.FS, error) {
+	own := regexp.MustCompile(`/\*` + d.name + ` (.*?)\*/`)
+	files := fstest.MapFS{}
+	paths, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range paths {
+		name := path.Base(file)
+		if suffix := path.Ext(strings.TrimSuffix(name, ".sql")); suffix != "" && suffix != "."+d.name {
+			continue
+		}
+		text, err := migrationFiles.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		files[name] = &fstest.MapFile{Data: own.ReplaceAll(text, []byte("$1"))}
+	}
+	return files, nil
 }
 
 // fate is what an error means for the batch that met it.
@@ -114,7 +146,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(FULL)"))
+	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-32768)", "wal_autocheckpoint(8000)"))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}

@@ -3,12 +3,8 @@ package sql
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,9 +36,6 @@ type Store struct {
 	done    sync.WaitGroup
 }
 
-//go:embed migrations
-var migrations embed.FS
-
 // start takes over three handles: the one that writes, those that read, and the one through
 // which the schema is changed.
 func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schema *sql.DB, options Options) (*Store, error) {
@@ -70,17 +63,11 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 // has no lock for that, the loser meets a busy database or a table that exists by now, and finds
 // nothing left to do when it looks again.
 func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
+	files, err := s.dialect.migrations()
 	if err != nil {
 		return err
 	}
-	others, err := otherDialects(files, s.dialect.name)
-	if err != nil {
-		return err
-	}
-	options := []goose.ProviderOption{
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()), goose.WithExcludeNames(others),
-	}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
 	if s.dialect.locker != nil {
 		locker, err := s.dialect.locker()
 		if err != nil {
@@ -99,21 +86,6 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 		}
 		time.Sleep(jitter(try))
 	}
-}
-
-// otherDialects lists the migrations that are for another database: name.mysql.sql, name.sqlite.sql.
-func otherDialects(files fs.FS, name string) ([]string, error) {
-	all, err := fs.Glob(files, "*.*.sql")
-	if err != nil {
-		return nil, err
-	}
-	var others []string
-	for _, file := range all {
-		if path.Ext(strings.TrimSuffix(file, ".sql")) != "."+name {
-			others = append(others, file)
-		}
-	}
-	return others, nil
 }
 
 // Close commits what is queued, refuses what comes later and closes the database.

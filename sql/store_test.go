@@ -519,7 +519,7 @@ func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
 		}
 		lockedFor := id(0, 7)
 		require.NoError(t, s.write(ctx, func(w *writer) error {
-			return w.exec(ctx, `UPDATE recipients SET locked_until = ? WHERE id = ?`, now+1, lockedFor[:])
+			return w.exec(ctx, `UPDATE recipients SET locked_until = ? WHERE hash = ?`, now+1, lockedFor[:])
 		}))
 		swept, err := s.Sweep(ctx, now)
 		require.NoError(t, err)

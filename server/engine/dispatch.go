@@ -112,7 +112,7 @@ func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.
 // less, so it is logged and the answer stays what it is.
 func (e *Engine) refund(ctx context.Context, c *Caller, paid *sql.Operation, s send) {
 	op := &sql.Operation{
-		Event: newID(), Account: paid.Account, Recipient: paid.Recipient, Mailbox: paid.Mailbox,
+		Event: sql.NewID(), Account: paid.Account, Recipient: paid.Recipient, Mailbox: paid.Mailbox,
 		Challenge: s.challenge.ID, Now: otp.At(time.Now()),
 	}
 	op.Decide = func(state *sql.State) error {

@@ -102,7 +102,7 @@ func (e *Engine) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, 
 		for _, address := range addresses {
 			for _, environment := range []otp.Environment{otp.Live, otp.Test} {
 				caller := &Caller{Account: &otp.Account{Address: address}, Environment: environment}
-				sends.Recipients = append(sends.Recipients, e.recipientID(caller, to))
+				sends.Recipients = append(sends.Recipients, e.recipientHash(caller, to))
 			}
 		}
 	}
@@ -181,4 +181,6 @@ func (e *Engine) AwaitMessages(ctx context.Context, q MessageQuery, wait time.Du
 }
 
 // ClearMessages empties the inbox by moving its mark; codes stay live.
-func (e *Engine) ClearMessages(ctx context.Context) error { return e.store.ClearInbox(ctx, newID()) }
+func (e *Engine) ClearMessages(ctx context.Context) error {
+	return e.store.ClearInbox(ctx, sql.NewID())
+}

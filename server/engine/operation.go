@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -31,10 +29,10 @@ func (e *Engine) Generate(ctx context.Context, c *Caller, t Target) (Sent, error
 	op := e.operation(c, t)
 	op.Slot = e.slot(c, t)
 	policy := c.policy()
-	draft := otp.Challenge{ID: newID(), Slot: op.Slot, KeyID: e.keyring.Primary(), Nonce: randomID(), Channels: channels}
+	draft := otp.Challenge{ID: sql.NewID(), Slot: op.Slot, KeyID: e.keyring.Primary(), Nonce: randomID(), Channels: channels}
 	var mailbox []byte
 	if channels.Has(otp.Email) {
-		op.Mailbox = e.recipientID(c, t.Mailbox)
+		op.Mailbox = e.recipientHash(c, t.Mailbox)
 		draft.Mailbox = e.keyring.Seal(mailboxAAD(draft.ID), []byte(t.Mailbox))
 		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
 	}
@@ -73,7 +71,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	channels := c.channels(t)
 	var mailbox []byte
 	if channels.Has(otp.Email) {
-		op.Mailbox = e.recipientID(c, t.Mailbox)
+		op.Mailbox = e.recipientHash(c, t.Mailbox)
 		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
 	}
 	policy := c.policy()
@@ -161,14 +159,14 @@ func (e *Engine) Cancel(_ context.Context, c *Caller, t Target) error {
 // operation starts an operation on the target's recipient. Its clock is read here, once.
 func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
 	return &sql.Operation{
-		Event:     newID(),
+		Event:     sql.NewID(),
 		Account:   c.Account.Address,
-		Recipient: e.recipientID(c, t.Number),
+		Recipient: e.recipientHash(c, t.Number),
 		Now:       otp.At(time.Now()),
 	}
 }
 
-func (e *Engine) recipientID(c *Caller, recipient string) otp.ID {
+func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {
 	if strings.Contains(recipient, "@") {
 		recipient = strings.ToLower(recipient)
 	}
@@ -218,10 +216,6 @@ func event(op *sql.Operation, c *Caller, s *sql.State, challenge *otp.Challenge,
 	}
 	return e
 }
-
-// newID is a time-ordered id (UUID version 7): random ones would cost a quarter of SQLite's
-// throughput.
-func newID() otp.ID { return otp.ID(uuid.Must(uuid.NewV7())) }
 
 func randomID() (id otp.ID) {
 	rand.Read(id[:]) // never fails: crypto/rand ends the process instead

@@ -202,7 +202,7 @@ func cipherPart(column, text string, size int) (crypto.Secret, error) {
 
 func (e *Engine) credential(secret, kind string, now otp.Millis) sql.Credential {
 	return sql.Credential{
-		ID: newID(), Kind: kind, Environment: sandboxEnvironment, Hash: e.credentialHash(secret),
+		ID: sql.NewID(), Kind: kind, Environment: sandboxEnvironment, Hash: e.credentialHash(secret),
 		LastFour: crypto.LastFour(secret), Enabled: true, CreatedAt: now,
 	}
 }

@@ -32,7 +32,7 @@ type Event struct {
 	Environment Environment
 	Kind        EventKind
 	Door        Door
-	Recipient   ID
+	Recipient   ID // its hash: the row may be swept and made anew
 	Challenge   ID
 	Send        int      // the send it speaks of, from 1; 0 for guesses
 	Channels    Channels // the channels of a send

@@ -27,7 +27,8 @@ const (
 
 // Recipient is the aggregate that every decision about its challenges is written through.
 type Recipient struct {
-	ID          ID // keyed hash of account, environment and the normalised recipient
+	ID          ID // of the row, time-ordered
+	Hash        ID // keyed, of account, environment and the normalised recipient: what it is found by
 	Account     string
 	Environment Environment
 	Sealed      []byte // the normalised recipient, readable with the keyring only

@@ -1,5 +1,6 @@
 -- Types are in the intersection of SQLite, MariaDB, MySQL 8 and TiDB. Ids and hashes are bytes,
--- times are UTC milliseconds, a NULL time has not happened.
+-- times are UTC milliseconds, a NULL time has not happened. What stands in /*sqlite … */ is for
+-- SQLite alone: rows that lie in the order of their time-ordered ids need no second tree there.
 
 -- +goose Up
 CREATE TABLE otp_auth_config (
@@ -61,6 +62,7 @@ CREATE INDEX credentials_account ON credentials (esme_address);
 
 CREATE TABLE recipients (
     id BINARY(16) NOT NULL PRIMARY KEY,
+    hash BINARY(16) NOT NULL,
     esme_address VARCHAR(15) NOT NULL,
     environment VARCHAR(8) NOT NULL,
     sealed VARBINARY(1024) NOT NULL,
@@ -73,7 +75,8 @@ CREATE TABLE recipients (
     run_at BIGINT,
     locked_until BIGINT,
     updated_at BIGINT NOT NULL
-);
+) /*sqlite WITHOUT ROWID */;
+CREATE UNIQUE INDEX recipients_hash ON recipients (hash);
 
 CREATE TABLE challenges (
     id BINARY(16) NOT NULL PRIMARY KEY,
@@ -96,7 +99,7 @@ CREATE TABLE challenges (
     used_at BIGINT,
     canceled_at BIGINT,
     replaced_at BIGINT
-);
+) /*sqlite WITHOUT ROWID */;
 CREATE UNIQUE INDEX challenges_recipient ON challenges (recipient_id, seq);
 
 CREATE TABLE events (
@@ -106,13 +109,13 @@ CREATE TABLE events (
     environment VARCHAR(8) NOT NULL,
     kind VARCHAR(16) NOT NULL,
     door VARCHAR(16) NOT NULL,
-    recipient_id BINARY(16) NOT NULL,
+    recipient_hash BINARY(16) NOT NULL,
     challenge_id BINARY(16) NOT NULL,
     send INTEGER NOT NULL,
     channels INTEGER NOT NULL,
     mailbox VARBINARY(1024),
     remaining INTEGER NOT NULL
-);
+) /*sqlite WITHOUT ROWID */;
 CREATE INDEX events_challenge ON events (challenge_id);
 
 CREATE TABLE keyring_keys (
