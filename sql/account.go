@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ var ErrTaken = errors.New("already taken")
 type accountColumn struct {
 	name  string
 	read  func(*otp.Account, sql.NullString) error
-	write func(*otp.Account) any
+	write func(*otp.Account) driver.Value
 }
 
 var accountColumns = []accountColumn{
@@ -42,7 +43,7 @@ var accountColumns = []accountColumn{
 	optionalNumber("max_attempts", func(a *otp.Account) **int { return &a.MaxAttempts }),
 	number("max_regenerations", func(a *otp.Account) *int { return &a.MaxRegenerations }),
 	flag("key_on_ip", func(a *otp.Account) *bool { return &a.KeyOnIP }),
-	{"countries", readCountries, func(a *otp.Account) any { return strings.Join(a.Countries, ",") }},
+	{"countries", readCountries, func(a *otp.Account) driver.Value { return strings.Join(a.Countries, ",") }},
 	flag("sms_enabled", func(a *otp.Account) *bool { return &a.SMSEnabled }),
 	flag("email_enabled", func(a *otp.Account) *bool { return &a.EmailEnabled }),
 	flag("plain_validation_enabled", func(a *otp.Account) *bool { return &a.PlainValidation }),
@@ -79,7 +80,7 @@ func text[T ~string](name string, field func(*otp.Account) *T) accountColumn {
 			*field(a) = T(v.String)
 			return nil
 		},
-		func(a *otp.Account) any { return string(*field(a)) },
+		func(a *otp.Account) driver.Value { return string(*field(a)) },
 	}
 }
 
@@ -93,7 +94,7 @@ func optional[T ~string](name string, field func(*otp.Account) **T) accountColum
 			}
 			return nil
 		},
-		func(a *otp.Account) any {
+		func(a *otp.Account) driver.Value {
 			if p := *field(a); p != nil {
 				return string(*p)
 			}
@@ -111,11 +112,8 @@ func flag(name string, field func(*otp.Account) *bool) accountColumn {
 			*field(a) = v.String == "1"
 			return nil
 		},
-		func(a *otp.Account) any {
-			if *field(a) {
-				return 1
-			}
-			return 0
+		func(a *otp.Account) driver.Value {
+			return bit(*field(a))
 		},
 	}
 }
@@ -130,7 +128,7 @@ func number[T ~int | ~int64](name string, field func(*otp.Account) *T) accountCo
 			*field(a) = T(value)
 			return nil
 		},
-		func(a *otp.Account) any { return int64(*field(a)) },
+		func(a *otp.Account) driver.Value { return int64(*field(a)) },
 	}
 }
 
@@ -148,9 +146,9 @@ func optionalNumber(name string, field func(*otp.Account) **int) accountColumn {
 			*field(a) = &value
 			return nil
 		},
-		func(a *otp.Account) any {
+		func(a *otp.Account) driver.Value {
 			if p := *field(a); p != nil {
-				return *p
+				return int64(*p)
 			}
 			return nil
 		},
@@ -169,7 +167,7 @@ func document[T []string | map[string]string](name string, field func(*otp.Accou
 			*field(a) = value
 			return nil
 		},
-		func(a *otp.Account) any {
+		func(a *otp.Account) driver.Value {
 			if len(*field(a)) == 0 {
 				return nil
 			}
@@ -191,7 +189,7 @@ func sealed(name string, field func(*otp.Account) *[]byte) accountColumn {
 			}
 			return nil
 		},
-		func(a *otp.Account) any { return *field(a) },
+		func(a *otp.Account) driver.Value { return nullable(*field(a)) },
 	}
 }
 
@@ -345,20 +343,20 @@ func (s *Store) Credential(ctx context.Context, hash [32]byte) (Credential, erro
 // InsertAccount adds an account with its credentials, all or nothing. ErrTaken means that the
 // address or one of the secrets is in use.
 func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
-	err := s.write(ctx, func(w *writer) error {
-		args := make([]any, len(accountColumns))
+	err := s.write(ctx, func(w *session) error {
+		args := make([]driver.Value, len(accountColumns))
 		for i, column := range accountColumns {
 			args[i] = column.write(account)
 		}
-		if err := w.insert(ctx, `INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1, args); err != nil {
+		if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1), args...); err != nil {
 			return err
 		}
 		for _, c := range credentials {
 			if err := w.exec(ctx, `
 				INSERT INTO credentials (id, esme_address, kind, environment, hash, last_four, allowed_ips, denied_ips, enabled, expires_at, created_at)
 				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				c.ID[:], account.Address, c.Kind, c.Environment, c.Hash[:], c.LastFour,
-				networks(c.AllowedIPs), networks(c.DeniedIPs), c.Enabled, moment(c.ExpiresAt), c.CreatedAt); err != nil {
+				c.ID[:], account.Address, c.Kind, string(c.Environment), c.Hash[:], c.LastFour,
+				networks(c.AllowedIPs), networks(c.DeniedIPs), bit(c.Enabled), moment(c.ExpiresAt), int64(c.CreatedAt)); err != nil {
 				return err
 			}
 		}
@@ -366,7 +364,7 @@ func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credent
 			return nil
 		}
 		return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`,
-			account.Address, throwaway)
+			account.Address, bit(throwaway))
 	})
 	if err != nil && s.dialect.taken(err) {
 		return ErrTaken
@@ -374,7 +372,15 @@ func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credent
 	return err
 }
 
-func networks(list []string) any {
+// bit is a flag as it is stored.
+func bit(set bool) driver.Value {
+	if set {
+		return int64(1)
+	}
+	return int64(0)
+}
+
+func networks(list []string) driver.Value {
 	if len(list) == 0 {
 		return nil
 	}

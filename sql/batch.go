@@ -72,7 +72,7 @@ func (s *Store) tryCommit(operations []*Operation) error {
 	started := time.Now()
 	unknown := false // an earlier COMMIT was sent and never answered
 	for try := 1; ; try++ {
-		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *writer) error {
+		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
 			return s.runBatch(w, operations, try > 1)
 		})
 		if err == nil {
@@ -117,7 +117,7 @@ type batch struct {
 
 // runBatch loads what the operations need, applies their rules in queue order and writes each
 // touched row once.
-func (s *Store) runBatch(w *writer, operations []*Operation, retry bool) error {
+func (s *Store) runBatch(w *session, operations []*Operation, retry bool) error {
 	ctx := context.Background()
 	b, err := s.load(ctx, w, operations)
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *Store) runBatch(w *writer, operations []*Operation, retry bool) error {
 }
 
 // load reads and locks the rows that the operations decide on.
-func (s *Store) load(ctx context.Context, w *writer, operations []*Operation) (*batch, error) {
+func (s *Store) load(ctx context.Context, w *session, operations []*Operation) (*batch, error) {
 	b := &batch{
 		order:      recipientHashes(operations),
 		recipients: make(map[otp.ID]*recipientRow, len(operations)),

@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 
 	"otpbridge/server/otp"
@@ -11,39 +12,33 @@ import (
 const recipientColumns = `id, hash, esme_address, environment, sealed, mask, version, seq, sends, failures, run, run_at, locked_until, updated_at`
 
 // loadRecipients reads and locks the recipients of a batch, in the order of their hashes.
-func (s *Store) loadRecipients(ctx context.Context, w *writer, b *batch) error {
-	list, args := in(b.order, idArg)
+func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error {
+	list, args := in(b.order, idValue)
 	return w.query(ctx, `
 		SELECT `+recipientColumns+`
 		FROM recipients
 		WHERE hash IN `+list+`
-		ORDER BY hash`+s.dialect.lock, args, func(rows *sql.Rows) error {
-		row, err := scanRecipient(rows)
+		ORDER BY hash`+s.dialect.lock, args, func(found row) error {
+		recipient, err := readRecipient(found)
 		if err != nil {
 			return err
 		}
-		b.recipients[row.Hash] = row
+		b.recipients[recipient.Hash] = recipient
 		return nil
 	})
 }
 
-func scanRecipient(rows *sql.Rows) (*recipientRow, error) {
-	var row recipientRow
-	var sends, failures sql.RawBytes
-	var runAt, lockedUntil sql.NullInt64
-	err := rows.Scan(idScan{&row.ID}, idScan{&row.Hash}, &row.Account, &row.Environment, &row.Sealed, &row.Mask, &row.Version, &row.Seq,
-		&sends, &failures, &row.Run, &runAt, &lockedUntil, &row.UpdatedAt)
-	if err != nil {
-		return nil, err
+func readRecipient(found row) (*recipientRow, error) {
+	r := reader{row: found}
+	recipient := &recipientRow{Recipient: otp.Recipient{
+		ID: r.id(), Hash: r.id(), Account: r.text(), Environment: otp.Environment(r.text()), Sealed: r.bytes(), Mask: r.text(),
+		Version: r.number(), Seq: r.number(), Sends: r.window(), Failures: r.window(),
+		Run: int(r.number()), RunAt: r.moment(), LockedUntil: r.moment(), UpdatedAt: r.moment(),
+	}}
+	if r.err != nil {
+		return nil, fmt.Errorf("recipient: %w", r.err)
 	}
-	row.RunAt, row.LockedUntil = otp.Millis(runAt.Int64), otp.Millis(lockedUntil.Int64)
-	if row.Sends, err = decodeWindow(sends); err != nil {
-		return nil, fmt.Errorf("sends: %w", err)
-	}
-	if row.Failures, err = decodeWindow(failures); err != nil {
-		return nil, fmt.Errorf("failures: %w", err)
-	}
-	return &row, nil
+	return recipient, nil
 }
 
 const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, code_length, channels, mailbox,
@@ -51,7 +46,7 @@ const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, c
 
 // loadChallenges reads the newest challenge of each slot that a known recipient has, and those
 // that operations name by id. The recipients' locks already keep other writers away from them.
-func (s *Store) loadChallenges(ctx context.Context, w *writer, b *batch, operations []*Operation) error {
+func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operations []*Operation) error {
 	var recipients, named []otp.ID
 	for _, op := range operations {
 		recipient := b.recipients[op.Recipient]
@@ -67,12 +62,12 @@ func (s *Store) loadChallenges(ctx context.Context, w *writer, b *batch, operati
 		if len(ids) == 0 {
 			return nil
 		}
-		list, args := in(sortIDs(ids), idArg)
+		list, args := in(sortIDs(ids), idValue)
 		return w.query(ctx, `
 			SELECT `+challengeColumns+`
 			FROM challenges
-			WHERE `+where+list+s.dialect.lock, args, func(rows *sql.Rows) error {
-			c, err := scanChallenge(rows)
+			WHERE `+where+list+s.dialect.lock, args, func(found row) error {
+			c, err := readChallenge(found)
 			if err != nil {
 				return err
 			}
@@ -99,27 +94,32 @@ func (b *batch) add(c *otp.Challenge) {
 	}
 }
 
-func scanChallenge(rows *sql.Rows) (*otp.Challenge, error) {
-	var c otp.Challenge
-	var usedAt, canceledAt, replacedAt sql.NullInt64
-	err := rows.Scan(idScan{&c.ID}, idScan{&c.Recipient}, &c.Seq, idScan{&c.Slot}, &c.Version, &c.KeyID, idScan{&c.Nonce},
-		&c.Length, &c.Channels, &c.Mailbox, &c.MaxAttempts, &c.Wrong, &c.Sends, &c.Regenerations,
-		&c.CreatedAt, &c.ExpiresAt, &c.UpdatedAt, &usedAt, &canceledAt, &replacedAt)
-	c.UsedAt, c.CanceledAt, c.ReplacedAt = otp.Millis(usedAt.Int64), otp.Millis(canceledAt.Int64), otp.Millis(replacedAt.Int64)
-	return &c, err
+func readChallenge(found row) (*otp.Challenge, error) {
+	r := reader{row: found}
+	c := &otp.Challenge{
+		ID: r.id(), Recipient: r.id(), Seq: r.number(), Slot: r.id(), Version: r.number(),
+		KeyID: r.text(), Nonce: r.id(), Length: int(r.number()), Channels: otp.Channels(r.number()), Mailbox: r.bytes(),
+		MaxAttempts: int(r.number()), Wrong: int(r.number()), Sends: int(r.number()), Regenerations: int(r.number()),
+		CreatedAt: r.moment(), ExpiresAt: r.moment(), UpdatedAt: r.moment(),
+		UsedAt: r.moment(), CanceledAt: r.moment(), ReplacedAt: r.moment(),
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("challenge: %w", r.err)
+	}
+	return c, nil
 }
 
 // happened tells whether an earlier try of this very batch committed after all. Its operations
 // share one transaction, so one event speaks for all of them, and what they decided then still
 // stands in their err and in the variables of their rules.
-func (s *Store) happened(ctx context.Context, w *writer, operations []*Operation) (bool, error) {
+func (s *Store) happened(ctx context.Context, w *session, operations []*Operation) (bool, error) {
 	events := make([]otp.ID, 0, len(operations))
 	for _, op := range operations {
 		events = append(events, op.Event)
 	}
-	list, args := in(events, idArg)
+	list, args := in(events, idValue)
 	found := false
-	err := w.query(ctx, `SELECT id FROM events WHERE id IN `+list, args, func(*sql.Rows) error {
+	err := w.query(ctx, `SELECT id FROM events WHERE id IN `+list, args, func(row) error {
 		found = true
 		return nil
 	})
@@ -129,100 +129,85 @@ func (s *Store) happened(ctx context.Context, w *writer, operations []*Operation
 // writeBatch writes each touched row once: new recipients by a plain INSERT, whose loser's
 // duplicate key sends its batch round again; known rows by an UPDATE guarded by the version that
 // the decision was made on.
-func (s *Store) writeBatch(ctx context.Context, w *writer, b *batch) error {
-	if err := b.writeRecipients(ctx, w); err != nil {
-		return err
+func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
+	var writes script
+	b.writeRecipients(&writes)
+	b.writeChallenges(&writes)
+	b.writeEvents(&writes)
+	return w.play(ctx, &writes)
+}
+
+func (b *batch) writeRecipients(writes *script) {
+	var inserts []driver.Value
+	for _, hash := range b.order {
+		r := b.recipients[hash]
+		switch {
+		case r == nil || !r.dirty:
+		case r.Version == 0:
+			inserts = append(inserts, r.ID[:], r.Hash[:], r.Account, string(r.Environment), r.Sealed, r.Mask, int64(1), r.Seq,
+				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), moment(r.RunAt), moment(r.LockedUntil), int64(r.UpdatedAt))
+		default:
+			writes.guard(`
+				UPDATE recipients
+				SET version = version + 1, seq = ?, sends = ?, failures = ?, run = ?, run_at = ?, locked_until = ?, updated_at = ?
+				WHERE id = ? AND version = ?`,
+				r.Seq, nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run),
+				moment(r.RunAt), moment(r.LockedUntil), int64(r.UpdatedAt), r.ID[:], r.Version)
+		}
 	}
-	for _, row := range b.challenges {
-		if !row.dirty || row.Version == 0 {
+	writes.insert(`INSERT INTO recipients (`+recipientColumns+`) VALUES `, 14, inserts)
+}
+
+func (b *batch) writeChallenges(writes *script) {
+	for _, c := range b.challenges {
+		if !c.dirty || c.Version == 0 {
 			continue
 		}
-		n, err := w.affect(ctx, `
+		writes.guard(`
 			UPDATE challenges
 			SET version = version + 1, wrong = ?, sends = ?, regenerations = ?, updated_at = ?,
 				used_at = ?, canceled_at = ?, replaced_at = ?
 			WHERE id = ? AND version = ?`,
-			row.Wrong, row.Sends, row.Regenerations, row.UpdatedAt,
-			moment(row.UsedAt), moment(row.CanceledAt), moment(row.ReplacedAt), row.ID[:], row.Version)
-		if err != nil {
-			return err
-		}
-		if n != 1 {
-			return errGuard
-		}
+			int64(c.Wrong), int64(c.Sends), int64(c.Regenerations), int64(c.UpdatedAt),
+			moment(c.UsedAt), moment(c.CanceledAt), moment(c.ReplacedAt), c.ID[:], c.Version)
 	}
-	args := make([]any, 0, 20*len(b.inserts))
-	for _, row := range b.inserts {
-		args = append(args, row.ID[:], row.Recipient[:], row.Seq, row.Slot[:], 1, row.KeyID, row.Nonce[:], row.Length,
-			uint8(row.Channels), row.Mailbox, row.MaxAttempts, row.Wrong, row.Sends, row.Regenerations,
-			row.CreatedAt, row.ExpiresAt, row.UpdatedAt, moment(row.UsedAt), moment(row.CanceledAt), moment(row.ReplacedAt))
+	inserts := make([]driver.Value, 0, 20*len(b.inserts))
+	for _, c := range b.inserts {
+		inserts = append(inserts, c.ID[:], c.Recipient[:], c.Seq, c.Slot[:], int64(1), c.KeyID, c.Nonce[:], int64(c.Length),
+			int64(c.Channels), nullable(c.Mailbox), int64(c.MaxAttempts), int64(c.Wrong), int64(c.Sends), int64(c.Regenerations),
+			int64(c.CreatedAt), int64(c.ExpiresAt), int64(c.UpdatedAt), moment(c.UsedAt), moment(c.CanceledAt), moment(c.ReplacedAt))
 	}
-	if err := w.insert(ctx, `INSERT INTO challenges (`+challengeColumns+`) VALUES `, 20, len(b.inserts), args); err != nil {
-		return err
-	}
-	return b.writeEvents(ctx, w)
-}
-
-func (b *batch) writeRecipients(ctx context.Context, w *writer) error {
-	inserts, args := 0, []any(nil)
-	for _, hash := range b.order {
-		row := b.recipients[hash]
-		if row == nil || !row.dirty {
-			continue
-		}
-		if row.Version == 0 {
-			inserts++
-			args = append(args, row.ID[:], row.Hash[:], row.Account, row.Environment, row.Sealed, row.Mask, 1, row.Seq,
-				encodeWindow(row.Sends), encodeWindow(row.Failures), row.Run, moment(row.RunAt), moment(row.LockedUntil), row.UpdatedAt)
-			continue
-		}
-		n, err := w.affect(ctx, `
-			UPDATE recipients
-			SET version = version + 1, seq = ?, sends = ?, failures = ?, run = ?, run_at = ?, locked_until = ?, updated_at = ?
-			WHERE id = ? AND version = ?`,
-			row.Seq, encodeWindow(row.Sends), encodeWindow(row.Failures), row.Run,
-			moment(row.RunAt), moment(row.LockedUntil), row.UpdatedAt, row.ID[:], row.Version)
-		if err != nil {
-			return err
-		}
-		if n != 1 {
-			return errGuard
-		}
-	}
-	return w.insert(ctx, `INSERT INTO recipients (`+recipientColumns+`) VALUES `, 14, inserts, args)
+	writes.insert(`INSERT INTO challenges (`+challengeColumns+`) VALUES `, 20, inserts)
 }
 
 const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining`
 
-func (b *batch) writeEvents(ctx context.Context, w *writer) error {
-	args := make([]any, 0, 12*len(b.events))
+func (b *batch) writeEvents(writes *script) {
+	inserts := make([]driver.Value, 0, 12*len(b.events))
 	for i := range b.events {
 		e := &b.events[i]
-		args = append(args, e.ID[:], e.At, e.Account, e.Environment, e.Kind, e.Door,
-			e.Recipient[:], e.Challenge[:], e.Send, uint8(e.Channels), e.Mailbox, e.Remaining)
+		inserts = append(inserts, e.ID[:], int64(e.At), e.Account, string(e.Environment), string(e.Kind), string(e.Door),
+			e.Recipient[:], e.Challenge[:], int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining))
 	}
-	return w.insert(ctx, `INSERT INTO events (`+eventColumns+`) VALUES `, 12, len(b.events), args)
+	writes.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, 12, inserts)
 }
 
-func idArg(id otp.ID) any { return id[:] }
-
-// idScan reads an id column without a copy in between.
-type idScan struct{ id *otp.ID }
-
-// Scan implements sql.Scanner.
-func (s idScan) Scan(value any) error {
-	raw, ok := value.([]byte)
-	if !ok || len(raw) != len(s.id) {
-		return fmt.Errorf("an id of %d bytes was expected, the row has %T of %d", len(s.id), value, len(raw))
-	}
-	copy(s.id[:], raw)
-	return nil
-}
-
-// moment is NULL for what has not happened.
-func moment(at otp.Millis) any {
-	if at == 0 {
+// nullable is NULL for what there is not: a nil slice in an interface is no nil.
+func nullable(b []byte) driver.Value {
+	if b == nil {
 		return nil
 	}
-	return int64(at)
+	return b
+}
+
+func scanChallenge(rows *sql.Rows) (*otp.Challenge, error) {
+	values := make(row, 20)
+	targets := make([]any, len(values))
+	for i := range values {
+		targets[i] = (*any)(&values[i])
+	}
+	if err := rows.Scan(targets...); err != nil {
+		return nil, err
+	}
+	return readChallenge(values)
 }

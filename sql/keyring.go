@@ -29,7 +29,7 @@ func (s *Store) KeyChecks(ctx context.Context) (map[string][]byte, error) {
 
 // InsertKeyCheck adds a key's check value; one that another server added first is left alone.
 func (s *Store) InsertKeyCheck(ctx context.Context, id string, check []byte, now int64) error {
-	err := s.write(ctx, func(w *writer) error {
+	err := s.write(ctx, func(w *session) error {
 		return w.exec(ctx, `INSERT INTO keyring_keys (id, check_value, created_at) VALUES (?, ?, ?)`, id, check, now)
 	})
 	if err != nil && s.dialect.taken(err) {
@@ -49,7 +49,7 @@ func (s *Store) IndexKey(ctx context.Context, fresh []byte) ([]byte, error) {
 	if !errors.Is(err, sql.ErrNoRows) {
 		return sealed, err
 	}
-	err = s.write(ctx, func(w *writer) error {
+	err = s.write(ctx, func(w *session) error {
 		return w.exec(ctx, `INSERT INTO index_key (id, sealed) VALUES (1, ?)`, fresh)
 	})
 	if err != nil && !s.dialect.taken(err) {

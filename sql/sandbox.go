@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func (c clockOffsets) of(account string) otp.Millis { return max(c[everyone], c[
 
 // clockOffsets reads the offsets inside the operations' own transaction: a cached one would let
 // a code that the moved clock has expired verify on another server.
-func (s *Store) clockOffsets(ctx context.Context, w *writer, operations []*Operation) (clockOffsets, error) {
+func (s *Store) clockOffsets(ctx context.Context, w *session, operations []*Operation) (clockOffsets, error) {
 	if !s.options.Sandbox {
 		return nil, nil
 	}
@@ -34,16 +35,12 @@ func (s *Store) clockOffsets(ctx context.Context, w *writer, operations []*Opera
 			accounts = append(accounts, op.Account)
 		}
 	}
-	list, args := in(accounts, func(a string) any { return a })
+	list, args := in(accounts, func(a string) driver.Value { return a })
 	err := w.query(ctx, `SELECT esme_address, clock_offset FROM sandbox_accounts WHERE esme_address IN `+list, args,
-		func(rows *sql.Rows) error {
-			var account string
-			var offset otp.Millis
-			if err := rows.Scan(&account, &offset); err != nil {
-				return err
-			}
-			offsets[account] = offset
-			return nil
+		func(found row) error {
+			r := reader{row: found}
+			offsets[r.text()] = r.moment()
+			return r.err
 		})
 	return offsets, err
 }
@@ -75,7 +72,7 @@ func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.
 	if offset < 0 {
 		return false, nil
 	}
-	err := s.write(ctx, func(w *writer) error {
+	err := s.write(ctx, func(w *session) error {
 		n, err := w.affect(ctx, `UPDATE sandbox_accounts SET clock_offset = ? WHERE esme_address = ? AND clock_offset <= ?`,
 			offset.Milliseconds(), account, offset.Milliseconds())
 		if err != nil || n == 1 {
@@ -83,8 +80,8 @@ func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.
 			return err
 		}
 		known := false
-		err = w.query(ctx, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`, []any{account},
-			func(*sql.Rows) error { known = true; return nil })
+		err = w.query(ctx, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`, []driver.Value{account},
+			func(row) error { known = true; return nil })
 		if err != nil || known {
 			return err
 		}
@@ -98,9 +95,9 @@ func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.
 // Reset forgets an account's challenges, recipients, history, clock and inbox mark. For "" it
 // forgets everyone's, and the throwaway accounts themselves.
 func (s *Store) Reset(ctx context.Context, account string) error {
-	return s.write(ctx, func(w *writer) error {
+	return s.write(ctx, func(w *session) error {
 		if account != everyone {
-			return execAll(ctx, w, []any{account},
+			return execAll(ctx, w, []driver.Value{account},
 				`DELETE FROM challenges WHERE recipient_id IN (SELECT id FROM recipients WHERE esme_address = ?)`,
 				`DELETE FROM recipients WHERE esme_address = ?`,
 				`DELETE FROM events WHERE esme_address = ?`,
@@ -115,7 +112,7 @@ func (s *Store) Reset(ctx context.Context, account string) error {
 	})
 }
 
-func execAll(ctx context.Context, w *writer, args []any, texts ...string) error {
+func execAll(ctx context.Context, w *session, args []driver.Value, texts ...string) error {
 	for _, text := range texts {
 		if err := w.exec(ctx, text, args...); err != nil {
 			return err
@@ -221,7 +218,7 @@ func (s *Store) ClearInbox(ctx context.Context, after otp.ID) error {
 	if _, err := s.SetClockOffset(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
 		return err
 	}
-	return s.write(ctx, func(w *writer) error {
+	return s.write(ctx, func(w *session) error {
 		return w.exec(ctx, `UPDATE sandbox_accounts SET inbox_after = ? WHERE esme_address = ?`, after[:], everyone)
 	})
 }

@@ -43,13 +43,14 @@ import (
 
 // dialect is all in which the databases differ.
 type dialect struct {
-	name   string // in the suffix of migrations that are for this database alone
-	goose  goose.Dialect
-	locker func() (lock.Locker, error) // keeps two servers from migrating at once; nil for none
-	begin  string                      // starts a transaction that is going to write; empty if one is always open
-	lock   string                      // ends a SELECT whose rows the transaction is going to decide on
-	fate   func(error) fate
-	taken  func(error) bool // a unique key was violated
+	name      string // in the suffix of migrations that are for this database alone
+	goose     goose.Dialect
+	locker    func() (lock.Locker, error) // keeps two servers from migrating at once; nil for none
+	pipelines bool                        // several statements travel in one packet
+	begin     string                      // starts a transaction that is going to write; empty if one is always open
+	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
+	fate      func(error) fate
+	taken     func(error) bool // a unique key was violated
 }
 
 //go:embed migrations/*.sql
@@ -176,7 +177,8 @@ var mysqlDialect = dialect{
 		return lock.NewMySQLTableLocker(lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second),
 			lock.WithTableLockTimeout(time.Second, 30), lock.WithTableLogger(slog.New(slog.DiscardHandler)))
 	},
-	lock: " FOR UPDATE",
+	pipelines: true,
+	lock:      " FOR UPDATE",
 	fate: func(err error) fate {
 		switch mysqlNumber(err) {
 		case 0:

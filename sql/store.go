@@ -43,7 +43,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		options: options,
 		dialect: d,
 		reads:   reads,
-		writer:  &writer{db: writes},
+		writer:  &writer{db: writes, pipelines: d.pipelines},
 		queue:   make(chan *Operation, QueueLength),
 		stop:    make(chan struct{}),
 	}
@@ -111,14 +111,14 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := s.reads.PingContext(ctx); err != nil {
 		return fmt.Errorf("reach the database: %w", err)
 	}
-	return s.write(ctx, func(*writer) error { return nil })
+	return s.write(ctx, func(*session) error { return nil })
 }
 
 // Queued is how many operations wait for their batch, of QueueLength.
 func (s *Store) Queued() int { return len(s.queue) }
 
 // write runs do in a transaction of its own, between two batches.
-func (s *Store) write(ctx context.Context, do func(w *writer) error) error {
+func (s *Store) write(ctx context.Context, do func(w *session) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for try := 1; ; try++ {

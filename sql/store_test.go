@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -237,7 +238,7 @@ func TestRunBatch_ARetryFindsItsEventsAndRepeatsNothing(t *testing.T) {
 		require.NoError(t, s.Do(op))
 		wrong := verify(recipient, slot, false, noon)
 		again := func(retry bool) {
-			require.NoError(t, s.writer.transaction(ctx, s.dialect.begin, func(w *writer) error {
+			require.NoError(t, s.writer.transaction(ctx, s.dialect.begin, func(w *session) error {
 				return s.runBatch(w, []*Operation{wrong}, retry)
 			}))
 		}
@@ -379,7 +380,7 @@ func TestOpen_NamesASchemeItDoesNotKnow(t *testing.T) {
 func TestAccount_PlainSQLRowsHaveDefaultsAndBrokenOnesNameTheirColumn(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		exec := func(query string) error {
-			return s.write(ctx, func(w *writer) error { return w.control(ctx, query) })
+			return s.write(ctx, func(w *session) error { return w.control(ctx, query) })
 		}
 		require.NoError(t, exec(`INSERT INTO otp_auth_config (esme_address) VALUES (10000000000009)`))
 		require.NoError(t, exec(`ALTER TABLE otp_auth_config ADD COLUMN vendor_notes TEXT`))
@@ -458,7 +459,7 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 
 func TestCredential_AnUnreadableNetworkListAllowsNobody(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
-		require.NoError(t, s.write(ctx, func(w *writer) error {
+		require.NoError(t, s.write(ctx, func(w *session) error {
 			return w.exec(ctx, `INSERT INTO credentials (id, esme_address, kind, hash, allowed_ips, created_at) VALUES (?, '1', 'access_key', ?, '10.0.0.1', 0)`,
 				make([]byte, 16), make([]byte, 32))
 		}))
@@ -518,8 +519,8 @@ func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
 			add(now-6*otp.Day, 100+n)
 		}
 		lockedFor := id(0, 7)
-		require.NoError(t, s.write(ctx, func(w *writer) error {
-			return w.exec(ctx, `UPDATE recipients SET locked_until = ? WHERE hash = ?`, now+1, lockedFor[:])
+		require.NoError(t, s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `UPDATE recipients SET locked_until = ? WHERE hash = ?`, int64(now+1), lockedFor[:])
 		}))
 		swept, err := s.Sweep(ctx, now)
 		require.NoError(t, err)
@@ -554,27 +555,53 @@ func FuzzWindow_IsReadBackAsItWasWritten(f *testing.F) {
 	})
 }
 
-func TestInsertText_SplitsAnyCountIntoPowersOfTwo(t *testing.T) {
+func TestPlay_WritesAnyNumberOfRowsWithAHandfulOfStatements(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		for rows := range 3*maxInsert + 2 {
-			err := s.write(ctx, func(w *writer) error {
-				var args []any
+			err := s.write(ctx, func(w *session) error {
+				var args []driver.Value
 				for i := range rows {
-					args = append(args, fmt.Sprint(rows, "-", i), []byte("0123456789abcdef"), i)
+					args = append(args, fmt.Sprint(rows, "-", i), []byte("0123456789abcdef"), int64(i))
 				}
-				return w.insert(ctx, `INSERT INTO keyring_keys (id, check_value, created_at) VALUES `, 3, rows, args)
+				var writes script
+				writes.insert(`INSERT INTO keyring_keys (id, check_value, created_at) VALUES `, 3, args)
+				return w.play(ctx, &writes)
 			})
 			require.NoError(t, err)
 			require.Equal(t, rows, count(t, s, `SELECT COUNT(*) FROM keyring_keys WHERE id LIKE ?`, fmt.Sprint(rows, "-%")))
 		}
-		require.Less(t, len(s.writer.statements), 12, "a handful of prepared statements serves every batch")
+		require.Less(t, len(s.writer.statements), 12)
+	})
+}
+
+// Every byte survives the way into the database, also where values travel inside the statement.
+func TestPlay_KeepsEveryByte(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		every := make([]byte, 512)
+		for i := range every {
+			every[i] = byte(i)
+		}
+		text := `'; DROP TABLE events; -- \ " % \0 ` + "\x00\n\r\x1a é"
+		require.NoError(t, s.write(ctx, func(w *session) error {
+			var writes script
+			writes.insert(`INSERT INTO index_key (id, sealed) VALUES `, 2, []driver.Value{int64(9), every})
+			writes.insert(`INSERT INTO keyring_keys (id, check_value, created_at) VALUES `, 3, []driver.Value{text[:32], every[:16], int64(-1)})
+			writes.guard(`UPDATE index_key SET sealed = ? WHERE id = ? AND sealed = ?`, every[:300], int64(9), every)
+			return w.play(ctx, &writes)
+		}))
+		var sealed []byte
+		require.NoError(t, s.reads.Get(&sealed, `SELECT sealed FROM index_key WHERE id = 9`))
+		require.Equal(t, every[:300], sealed)
+		checks, err := s.KeyChecks(ctx)
+		require.NoError(t, err)
+		require.Equal(t, every[:16], checks[text[:32]])
 	})
 }
 
 func TestWrite_RollsBackOnAnError(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		boom := errors.New("boom")
-		require.ErrorIs(t, s.write(ctx, func(w *writer) error {
+		require.ErrorIs(t, s.write(ctx, func(w *session) error {
 			if err := w.exec(ctx, `INSERT INTO index_key (id, sealed) VALUES (5, 'x')`); err != nil {
 				return err
 			}

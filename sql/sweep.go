@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -158,17 +159,17 @@ func (s *Store) sweepRecipients(ctx context.Context, now otp.Millis, from otp.ID
 		next = otp.ID{}
 	}
 	removed, err := s.remove(ctx, "recipients", doomed,
-		` AND updated_at < ? AND (locked_until IS NULL OR locked_until < ?)`, now-otp.RecipientMemory, now)
+		` AND updated_at < ? AND (locked_until IS NULL OR locked_until < ?)`, int64(now-otp.RecipientMemory), int64(now))
 	return removed, next, err
 }
 
-func (s *Store) remove(ctx context.Context, table string, ids []otp.ID, guard string, guardArgs ...any) (int, error) {
+func (s *Store) remove(ctx context.Context, table string, ids []otp.ID, guard string, guardArgs ...driver.Value) (int, error) {
 	if len(ids) == 0 {
 		return 0, nil
 	}
-	list, args := in(ids, idArg)
+	list, args := in(ids, idValue)
 	removed := int64(0)
-	err := s.write(ctx, func(w *writer) (err error) {
+	err := s.write(ctx, func(w *session) (err error) {
 		removed, err = w.affect(ctx, `DELETE FROM `+table+` WHERE id IN `+list+guard, append(args, guardArgs...)...)
 		return err
 	})

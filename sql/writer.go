@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -13,10 +14,22 @@ import (
 
 // writer is the one connection that writes, with its prepared statements. Whoever uses it holds
 // Store.writing.
+//
+// It works on the driver's connection itself, one level below database/sql: every operation
+// passes here, and the conversions, locks and copies in between took a tenth of its time. It
+// gives in return what database/sql would do for it: values must be of the driver's own types
+// (int64, []byte, string, bool, nil), and a row is only good until the next.
 type writer struct {
 	db         *sql.DB
+	pipelines  bool // several statements travel in one packet
 	conn       *sql.Conn
-	statements map[string]*sql.Stmt
+	statements map[string]driver.Stmt
+}
+
+// session is the writer inside a transaction.
+type session struct {
+	*writer
+	conn driver.Conn
 }
 
 // errCommit marks an error of COMMIT itself, after which nobody knows what happened.
@@ -24,13 +37,19 @@ var errCommit = errors.New("commit")
 
 // transaction runs do between begin and COMMIT, and rolls back if it returns an error or
 // panics. After an error that leaves the connection in doubt the next transaction opens a new one.
-func (w *writer) transaction(ctx context.Context, begin string, do func(*writer) error) (err error) {
+func (w *writer) transaction(ctx context.Context, begin string, do func(*session) error) error {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
+	return w.conn.Raw(func(conn any) error {
+		return w.run(ctx, &session{writer: w, conn: conn.(driver.Conn)}, begin, do)
+	})
+}
+
+func (w *writer) run(ctx context.Context, s *session, begin string, do func(*session) error) error {
 	if begin != "" {
-		if err := w.control(ctx, begin); err != nil {
-			w.disconnect()
+		if err := s.control(ctx, begin); err != nil {
+			w.forget()
 			return fmt.Errorf("begin: %w", err)
 		}
 	}
@@ -39,30 +58,24 @@ func (w *writer) transaction(ctx context.Context, begin string, do func(*writer)
 		if committed {
 			return
 		}
-		if rollback := w.control(context.Background(), "ROLLBACK"); rollback != nil {
-			w.disconnect()
+		if rollback := s.control(context.Background(), "ROLLBACK"); rollback != nil {
+			w.forget()
 		}
 	}()
-	if err := do(w); err != nil {
+	if err := do(s); err != nil {
 		return err
 	}
-	if err := w.control(ctx, "COMMIT"); err != nil {
+	if err := s.control(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("%w: %w", errCommit, err)
 	}
 	committed = true
 	return nil
 }
 
-// control runs a statement that steers the transaction; MySQL cannot prepare those.
-func (w *writer) control(ctx context.Context, text string) error {
-	_, err := w.conn.ExecContext(ctx, text)
-	return err
-}
-
 // connect makes sure of a connection. One that the server has closed since its last use, as
 // servers do after a while or when they restart, is found out before anything depends on it.
 func (w *writer) connect(ctx context.Context) error {
-	if w.conn != nil {
+	if w.conn != nil && w.statements != nil {
 		err := w.conn.Raw(func(conn any) error {
 			if resetter, ok := conn.(driver.SessionResetter); ok {
 				return resetter.ResetSession(ctx)
@@ -72,23 +85,26 @@ func (w *writer) connect(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		w.disconnect()
 	}
+	w.disconnect()
 	conn, err := w.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
-	w.conn, w.statements = conn, map[string]*sql.Stmt{}
+	w.conn, w.statements = conn, map[string]driver.Stmt{}
 	return nil
 }
 
+// forget gives the connection up: the next transaction opens another.
+func (w *writer) forget() { w.statements = nil }
+
+// disconnect closes the connection for good rather than give it back: it may be in the middle of
+// a transaction.
 func (w *writer) disconnect() {
 	if w.conn == nil {
 		return
 	}
-	for _, statement := range w.statements {
-		statement.Close()
-	}
+	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 	w.conn.Close()
 	w.conn, w.statements = nil, nil
 }
@@ -98,31 +114,39 @@ func (w *writer) close() error {
 	return w.db.Close()
 }
 
-func (w *writer) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
-	if statement, found := w.statements[text]; found {
+// control runs a statement that steers the transaction; MySQL cannot prepare those.
+func (s *session) control(ctx context.Context, text string) error {
+	_, err := s.conn.(driver.ExecerContext).ExecContext(ctx, text, nil)
+	return err
+}
+
+func (s *session) prepared(ctx context.Context, text string) (driver.Stmt, error) {
+	if statement, found := s.statements[text]; found {
 		return statement, nil
 	}
-	statement, err := w.conn.PrepareContext(ctx, text)
+	statement, err := s.conn.(driver.ConnPrepareContext).PrepareContext(ctx, text)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", verb(text), err)
 	}
-	w.statements[text] = statement
+	if s.statements != nil {
+		s.statements[text] = statement
+	}
 	return statement, nil
 }
 
 // exec runs a prepared statement whose row count does not matter.
-func (w *writer) exec(ctx context.Context, text string, args ...any) error {
-	_, err := w.affect(ctx, text, args...)
+func (s *session) exec(ctx context.Context, text string, args ...driver.Value) error {
+	_, err := s.affect(ctx, text, args...)
 	return err
 }
 
 // affect runs a prepared statement and tells how many rows it matched.
-func (w *writer) affect(ctx context.Context, text string, args ...any) (int64, error) {
-	statement, err := w.prepared(ctx, text)
+func (s *session) affect(ctx context.Context, text string, args ...driver.Value) (int64, error) {
+	statement, err := s.prepared(ctx, text)
 	if err != nil {
 		return 0, err
 	}
-	result, err := statement.ExecContext(ctx, args...)
+	result, err := statement.(driver.StmtExecContext).ExecContext(ctx, named(args))
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", verb(text), err)
 	}
@@ -130,42 +154,139 @@ func (w *writer) affect(ctx context.Context, text string, args ...any) (int64, e
 }
 
 // query runs a prepared SELECT and hands each row to scan.
-func (w *writer) query(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
-	statement, err := w.prepared(ctx, text)
+func (s *session) query(ctx context.Context, text string, args []driver.Value, scan func(row) error) error {
+	statement, err := s.prepared(ctx, text)
 	if err != nil {
 		return err
 	}
-	rows, err := statement.QueryContext(ctx, args...)
+	rows, err := statement.(driver.StmtQueryContext).QueryContext(ctx, named(args))
 	if err != nil {
 		return fmt.Errorf("%s: %w", verb(text), err)
 	}
 	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
+	values := make(row, len(rows.Columns()))
+	for {
+		err := rows.Next(values)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = scan(values)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", verb(text), err)
 		}
 	}
-	return rows.Err()
 }
 
-// insert writes rows of width columns each with as few statements as the fixed sizes allow: a
-// statement is prepared once for each size, and a batch of any size is a sum of powers of two.
-func (w *writer) insert(ctx context.Context, into string, width, rows int, args []any) error {
-	for first := 0; first < rows; {
-		n := maxInsert
-		for n > rows-first {
-			n /= 2
-		}
-		if err := w.exec(ctx, insertText(into, width, n), args[first*width:(first+n)*width]...); err != nil {
+func named(args []driver.Value) []driver.NamedValue {
+	values := make([]driver.NamedValue, len(args))
+	for i, arg := range args {
+		values[i] = driver.NamedValue{Ordinal: i + 1, Value: arg}
+	}
+	return values
+}
+
+// script is the writes of one transaction, to be made all at once.
+type script struct {
+	writes []write
+}
+
+// write is one statement of a script.
+type write struct {
+	text    string // up to and including VALUES for an INSERT
+	args    []driver.Value
+	width   int  // of an INSERT's row
+	guarded bool // must match exactly one row
+}
+
+// guard adds an UPDATE that must find the version it was decided on.
+func (c *script) guard(text string, args ...driver.Value) {
+	c.writes = append(c.writes, write{text: text, args: args, guarded: true})
+}
+
+// insert adds an INSERT of any number of rows of width columns each.
+func (c *script) insert(into string, width int, args []driver.Value) {
+	if len(args) > 0 {
+		c.writes = append(c.writes, write{text: into, args: args, width: width})
+	}
+}
+
+// play makes a script's writes. Where the database takes several statements in a packet they
+// all go in one, because a round trip for each row would cost more than its write; else they go
+// one by one, prepared.
+func (s *session) play(ctx context.Context, c *script) error {
+	if len(c.writes) == 0 {
+		return nil
+	}
+	if s.pipelines {
+		return s.playAtOnce(ctx, c)
+	}
+	for i := range c.writes {
+		if err := s.playOne(ctx, &c.writes[i]); err != nil {
 			return err
 		}
-		first += n
 	}
 	return nil
 }
 
-// maxInsert is the most rows one INSERT carries: a power of two that keeps the widest row's
-// parameters well below every database's limit.
+func (s *session) playOne(ctx context.Context, w *write) error {
+	if w.guarded {
+		n, err := s.affect(ctx, w.text, w.args...)
+		if err == nil && n != 1 {
+			err = errGuard
+		}
+		return err
+	}
+	// A statement is prepared once for each size, and any number of rows is a sum of powers of two.
+	for args := w.args; len(args) > 0; {
+		rows := maxInsert
+		for rows*w.width > len(args) {
+			rows /= 2
+		}
+		if err := s.exec(ctx, insertText(w.text, w.width, rows), args[:rows*w.width]...); err != nil {
+			return err
+		}
+		args = args[rows*w.width:]
+	}
+	return nil
+}
+
+// allAffected is the part of the MySQL driver's results that tells of each statement by itself.
+type allAffected interface{ AllRowsAffected() []int64 }
+
+func (s *session) playAtOnce(ctx context.Context, c *script) error {
+	var text strings.Builder
+	var args []driver.Value
+	for i, w := range c.writes {
+		if i > 0 {
+			text.WriteByte(';')
+		}
+		if w.guarded {
+			text.WriteString(w.text)
+		} else {
+			text.WriteString(insertText(w.text, w.width, len(w.args)/w.width))
+		}
+		args = append(args, w.args...)
+	}
+	result, err := s.conn.(driver.ExecerContext).ExecContext(ctx, text.String(), named(args))
+	if err != nil {
+		return fmt.Errorf("write batch: %w", err)
+	}
+	affected := result.(allAffected).AllRowsAffected()
+	if len(affected) != len(c.writes) {
+		return fmt.Errorf("write batch: %d results for %d statements", len(affected), len(c.writes))
+	}
+	for i, w := range c.writes {
+		if w.guarded && affected[i] != 1 {
+			return errGuard
+		}
+	}
+	return nil
+}
+
+// maxInsert is the most rows one prepared INSERT carries: a power of two that keeps the widest
+// row's parameters well below every database's limit.
 const maxInsert = 64
 
 func insertText(into string, width, rows int) string {
@@ -175,12 +296,12 @@ func insertText(into string, width, rows int) string {
 
 // in is the tail of an IN list and its arguments. Lists are padded to a power of two with their
 // last member, so that a handful of prepared statements serves every batch.
-func in[T any](members []T, arg func(T) any) (list string, args []any) {
+func in[A, T any](members []T, arg func(T) A) (list string, args []A) {
 	size := 1
 	for size < len(members) {
 		size *= 2
 	}
-	args = make([]any, size)
+	args = make([]A, size)
 	for i := range args {
 		args[i] = arg(members[min(i, len(members)-1)])
 	}

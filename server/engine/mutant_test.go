@@ -19,19 +19,27 @@ func TestHarness_CatchesABuildThatLoadsBeforeBeginAndDropsTheGuard(t *testing.T)
 		t.Skip("this is the mutant")
 	}
 	loadsEarly := func(source string) string {
-		source = replace(t, source, `		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *writer) error {
+		source = replace(t, source, `		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
 			return s.runBatch(w, operations, try > 1)
 		})`, `		if err := s.writer.connect(context.Background()); err != nil {
 			return err
 		}
-		loaded, err := s.load(context.Background(), s.writer, operations)
+		var loaded *batch
+		err := s.writer.conn.Raw(func(conn any) (err error) {
+			loaded, err = s.load(context.Background(), &session{writer: s.writer, conn: conn.(driver.Conn)}, operations)
+			return err
+		})
 		if err != nil {
 			return err
 		}
 		time.Sleep(time.Millisecond)
-		err = s.writer.transaction(context.Background(), s.dialect.begin, func(w *writer) error {
+		err = s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
 			return s.runBatch(w, operations, try > 1, loaded)
 		})`)
+		source = replace(t, source, `	"context"
+`, `	"context"
+	"database/sql/driver"
+`)
 		source = replace(t, source, `operations []*Operation, retry bool) error {`, `operations []*Operation, retry bool, b *batch) error {`)
 		return replace(t, source, `	b, err := s.load(ctx, w, operations)
 	if err != nil {
@@ -40,13 +48,19 @@ func TestHarness_CatchesABuildThatLoadsBeforeBeginAndDropsTheGuard(t *testing.T)
 	if retry`, `	if retry`)
 	}
 	dropsGuard := func(source string) string {
-		source = strings.ReplaceAll(source, `WHERE id = ? AND version = ?`, `WHERE id = ? AND ? > 0`)
-		return strings.ReplaceAll(source, `		if n != 1 {
-			return errGuard
+		source = replace(t, source, `		if err == nil && n != 1 {
+			err = errGuard
 		}
-`, "\t\t_ = n\n")
+		return err`, `		_ = n
+		return err`)
+		return replace(t, source, `		if w.guarded && affected[i] != 1 {`, `		if w.guarded && affected[i] > 1 {`)
 	}
-	output, err := runMutant(t, map[string]func(string) string{"batch.go": loadsEarly, "batch_rows.go": dropsGuard})
+	dropsVersion := func(source string) string {
+		return strings.ReplaceAll(source, `WHERE id = ? AND version = ?`, `WHERE id = ? AND ? > 0`)
+	}
+	output, err := runMutant(t, map[string]func(string) string{
+		"batch.go": loadsEarly, "writer.go": dropsGuard, "batch_rows.go": dropsVersion,
+	})
 	require.Error(t, err, "without the guard the race must fail:\n%s", output)
 	require.Contains(t, output, "--- FAIL: TestVerify_ExactlyTheLimitIsEvaluatedOfManyWrongAtOnceRace")
 

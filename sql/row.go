@@ -1,0 +1,115 @@
+package sql
+
+import (
+	"database/sql/driver"
+	"fmt"
+
+	"otpbridge/server/otp"
+)
+
+// row is one row as the driver hands it out. Bytes in it are the driver's own and are copied by
+// whoever keeps them.
+type row []driver.Value
+
+// reader takes a row's columns one after the other and remembers the first that is not what was
+// expected.
+type reader struct {
+	row  row
+	next int
+	err  error
+}
+
+func (r *reader) value() driver.Value {
+	value := r.row[r.next]
+	r.next++
+	return value
+}
+
+func (r *reader) fail(expected string, value driver.Value) {
+	if r.err == nil {
+		r.err = fmt.Errorf("column %d holds a %T where %s was expected", r.next, value, expected)
+	}
+}
+
+// number reads an integer, 0 for NULL.
+func (r *reader) number() int64 {
+	switch value := r.value().(type) {
+	case int64:
+		return value
+	case uint64:
+		return int64(value)
+	case nil:
+		return 0
+	default:
+		r.fail("a number", value)
+		return 0
+	}
+}
+
+func (r *reader) moment() otp.Millis { return otp.Millis(r.number()) }
+
+// borrowed reads bytes that are good until the next row, nil for NULL.
+func (r *reader) borrowed() []byte {
+	switch value := r.value().(type) {
+	case []byte:
+		return value
+	case string:
+		return []byte(value)
+	case nil:
+		return nil
+	default:
+		r.fail("bytes", value)
+		return nil
+	}
+}
+
+func (r *reader) bytes() []byte {
+	borrowed := r.borrowed()
+	if borrowed == nil {
+		return nil
+	}
+	return append([]byte{}, borrowed...)
+}
+
+func (r *reader) text() string { return string(r.borrowed()) }
+
+func (r *reader) id() (id otp.ID) {
+	if raw := r.borrowed(); copy(id[:], raw) != len(id) || len(raw) != len(id) {
+		r.fail("an id", raw)
+	}
+	return id
+}
+
+// window reads the moments that encodeWindow wrote.
+func (r *reader) window() otp.Window {
+	w, err := decodeWindow(r.borrowed())
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("column %d: %w", r.next, err)
+	}
+	return w
+}
+
+// idScan reads an id column through database/sql without a copy in between.
+type idScan struct{ id *otp.ID }
+
+// Scan implements sql.Scanner.
+func (s idScan) Scan(value any) error {
+	raw, ok := value.([]byte)
+	if !ok || len(raw) != len(s.id) {
+		return fmt.Errorf("an id of %d bytes was expected, the row has %T of %d", len(s.id), value, len(raw))
+	}
+	copy(s.id[:], raw)
+	return nil
+}
+
+func idArg(id otp.ID) any { return id[:] }
+
+func idValue(id otp.ID) driver.Value { return id[:] }
+
+// moment is NULL for what has not happened.
+func moment(at otp.Millis) driver.Value {
+	if at == 0 {
+		return nil
+	}
+	return int64(at)
+}
