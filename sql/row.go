@@ -71,7 +71,13 @@ func (r *reader) bytes() []byte {
 	return append([]byte{}, borrowed...)
 }
 
-func (r *reader) text() string { return string(r.borrowed()) }
+func (r *reader) text() string {
+	if text, isText := r.row[r.next].(string); isText {
+		r.next++
+		return text
+	}
+	return string(r.borrowed())
+}
 
 func (r *reader) id() (id otp.ID) {
 	if raw := r.borrowed(); copy(id[:], raw) != len(id) || len(raw) != len(id) {

@@ -27,10 +27,10 @@ func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Mi
 // dispatch hands a committed send to its channels and waits for the first outcome that settles
 // the answer: sent on any, or unknown, or no outcome in time means that the code may be on its
 // way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
-func (e *Engine) dispatch(ctx context.Context, c *Caller, op *sql.Operation, s send) (Sent, error) {
+func (e *Engine) dispatch(c *Caller, op *sql.Operation, s send) (Sent, error) {
 	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
 	settled := make(chan deliver.Outcome, 1)
-	e.sending.Go(func() { e.handOver(ctx, c, op, s, settled) })
+	e.sending.Go(func() { e.handOver(c, op, s, settled) })
 	deadline := time.NewTimer(e.options.DeliveryWait)
 	defer deadline.Stop()
 	select {
@@ -45,16 +45,20 @@ func (e *Engine) dispatch(ctx context.Context, c *Caller, op *sql.Operation, s s
 
 // handOver tries every medium at once and tells settled as soon as one outcome decides the
 // answer. The others go on, whoever still waits, until the code has expired: nothing is
-// delivered after that.
-func (e *Engine) handOver(ctx context.Context, c *Caller, op *sql.Operation, s send, settled chan<- deliver.Outcome) {
-	// The message is owed whether or not the client still listens.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), (s.challenge.ExpiresAt - s.at).Duration())
+// delivered after that. It does not depend on the request: the message is owed whether or not
+// the client still listens.
+func (e *Engine) handOver(c *Caller, op *sql.Operation, s send, settled chan<- deliver.Outcome) {
+	ctx, cancel := context.WithTimeout(e.closing, (s.challenge.ExpiresAt - s.at).Duration())
 	defer cancel()
-	defer context.AfterFunc(e.closing, cancel)()
 	media := s.channels.Each()
 	outcomes := make(chan deliver.Outcome, len(media))
 	for _, medium := range media {
-		go func() { outcomes <- e.handOverOn(ctx, medium, s) }()
+		try := func() { outcomes <- e.handOverOn(ctx, medium, s) }
+		if len(media) == 1 {
+			try()
+		} else {
+			go try()
+		}
 	}
 	open := false
 	for range media {

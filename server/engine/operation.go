@@ -21,7 +21,7 @@ type Sent struct {
 // Generate makes a new code for the target's slot and has it delivered; whatever code was live
 // there is replaced. Refusals: Invalid (e-mail-only account and no mailbox), Locked, OverLimit,
 // Undelivered, Overloaded.
-func (e *Engine) Generate(ctx context.Context, c *Caller, t Target) (Sent, error) {
+func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) {
 	channels := c.channels(t)
 	if channels == 0 {
 		return Sent{}, otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
@@ -53,7 +53,7 @@ func (e *Engine) Generate(ctx context.Context, c *Caller, t Target) (Sent, error
 	if err := e.store.Do(op); err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(ctx, c, op, send)
+	return e.dispatch(c, op, send)
 }
 
 // Resend sends the slot's code again, to the target's mailbox if it names one and else to the
@@ -94,7 +94,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	if err := e.store.Do(op); err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(ctx, c, op, send)
+	return e.dispatch(c, op, send)
 }
 
 // storedMailbox is where the slot's live code was sent by e-mail, empty for nowhere. It is read
