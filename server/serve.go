@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -34,6 +35,7 @@ func (serveCommand) Run(p process) error {
 		return err
 	}
 	log := newLog(settings, p.stderr)
+	collectLess(p.environ)
 	told, stopListening := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stopListening()
 
@@ -59,4 +61,16 @@ func newLog(settings config.Settings, out io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(out, options))
 	}
 	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// collectLess trades memory, of which the server needs little, for time: its live heap is a few
+// megabytes, and collecting whenever that has doubled takes a tenth of the processor under load.
+// Whoever sets GOGC has decided otherwise.
+func collectLess(environ []string) {
+	for _, variable := range environ {
+		if strings.HasPrefix(variable, "GOGC=") {
+			return
+		}
+	}
+	debug.SetGCPercent(400)
 }

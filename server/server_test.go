@@ -163,7 +163,7 @@ func TestServer_Health(t *testing.T) {
 	s := boot(t, variables(t)...)
 	require.Equal(t, answer{200, nil, "ok\n"}, bodyOf(s.do("GET", "/livez", "")))
 	require.Equal(t, answer{200, nil, "ready\n"}, bodyOf(s.do("GET", "/readyz", "")))
-	require.Equal(t, answer{200, nil, "database ok\nkeyring ok\nqueue ok\nshutdown ok\nready\n"}, bodyOf(s.do("GET", "/readyz?verbose", "")))
+	require.Equal(t, answer{200, nil, "database ok\nclock ok\nkeyring ok\nqueue ok\nshutdown ok\nready\n"}, bodyOf(s.do("GET", "/readyz?verbose", "")))
 	require.Equal(t, 200, s.do("HEAD", "/readyz", "").status)
 
 	require.NoError(t, s.store.Close())

@@ -49,6 +49,7 @@ type dialect struct {
 	pipelines bool                        // several statements travel in one packet
 	begin     string                      // starts a transaction that is going to write; empty if one is always open
 	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
+	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
 }
@@ -179,6 +180,7 @@ var mysqlDialect = dialect{
 	},
 	pipelines: true,
 	lock:      " FOR UPDATE",
+	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
 	fate: func(err error) fate {
 		switch mysqlNumber(err) {
 		case 0:
@@ -356,6 +358,10 @@ func (silent) Print(...any) {}
 
 // readCommitted sets a new connection's isolation level. MariaDB 10.11 has no variable
 // transaction_isolation and MySQL 8 none named tx_isolation, so it takes the statement.
+//
+// On a Galera cluster it also makes every statement wait for what other nodes have committed: a
+// refusal decided on rows that lag behind, such as "nothing to verify" right after the code was
+// generated on another node, would be wrong. Servers that do not know the variable need none.
 type readCommitted struct{ driver.Connector }
 
 // Connect implements driver.Connector.
@@ -364,8 +370,16 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	const isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, isolation, nil); err != nil {
+	execer := conn.(driver.ExecerContext)
+	_, err = execer.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
+	if err == nil {
+		_, err = execer.ExecContext(ctx, "SET SESSION wsrep_sync_wait = 3", nil)
+		const unknownVariable = 1193
+		if mysqlNumber(err) == unknownVariable {
+			err = nil
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil

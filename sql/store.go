@@ -114,6 +114,22 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.write(ctx, func(*session) error { return nil })
 }
 
+// ClockSkew is how far the database's clock is ahead of this machine's, 0 where they are one. It
+// is the only time that SQL is asked for the time.
+func (s *Store) ClockSkew(ctx context.Context) (time.Duration, error) {
+	if s.dialect.now == "" {
+		return 0, nil
+	}
+	before := time.Now()
+	var millis int64
+	if err := s.reads.GetContext(ctx, &millis, s.dialect.now); err != nil {
+		return 0, fmt.Errorf("read the database's clock: %w", err)
+	}
+	// The answer was made somewhere between the question and its arrival.
+	between := before.Add(time.Since(before) / 2)
+	return time.UnixMilli(millis).Sub(between), nil
+}
+
 // Queued is how many operations wait for their batch, of QueueLength.
 func (s *Store) Queued() int { return len(s.queue) }
 

@@ -598,6 +598,18 @@ func TestPlay_KeepsEveryByte(t *testing.T) {
 	})
 }
 
+func TestClockSkew_IsSmallOnOneMachine(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		skew, err := s.ClockSkew(ctx)
+		require.NoError(t, err)
+		require.Less(t, skew.Abs(), time.Second)
+		s.dialect.now = "SELECT 1000"
+		skew, err = s.ClockSkew(ctx)
+		require.NoError(t, err)
+		require.Less(t, skew, -time.Hour, "a clock of 1970")
+	})
+}
+
 func TestWrite_RollsBackOnAnError(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		boom := errors.New("boom")

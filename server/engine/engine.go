@@ -159,9 +159,20 @@ func (e *Engine) Ready(ctx context.Context) []Check {
 	}
 	return []Check{
 		{"database", e.store.Ping(ctx)},
+		{"clock", e.checkClock(ctx)},
 		{"keyring", e.checkKeyring(ctx)},
 		{"queue", queue},
 	}
+}
+
+// checkClock compares this machine's clock with the database's, both unmoved by any sandbox.
+// Servers that share a database decide about each other's rows, so their clocks must agree.
+func (e *Engine) checkClock(ctx context.Context) error {
+	skew, err := e.store.ClockSkew(ctx)
+	if err == nil && skew.Abs() > time.Second {
+		return fmt.Errorf("this machine's clock is %v off the database's; synchronise both with NTP", skew.Round(time.Millisecond))
+	}
+	return err
 }
 
 // RefuseSandboxRemains tells what keeps this database and keyring from serving in production.
