@@ -171,7 +171,7 @@ func TestServer_Health(t *testing.T) {
 	a := s.do("GET", "/readyz", "")
 	require.Equal(t, 503, a.status)
 	require.Equal(t, "not ready: database, keyring\n", a.body)
-	require.Contains(t, s.do("GET", "/readyz?verbose", "").body, "database failed\nkeyring failed\nqueue ok\n")
+	require.Contains(t, s.do("GET", "/readyz?verbose", "").body, "database failed\nclock ok\nkeyring failed\nqueue ok\n")
 	require.Equal(t, 1, strings.Count(s.log.String(), `msg="not ready" check=database`), "logged once, not for every question")
 }
 
