@@ -22,6 +22,9 @@ type writer struct {
 // errCommit marks an error of COMMIT itself, after which nobody knows what happened.
 var errCommit = errors.New("commit")
 
+// errConnect marks an error of opening a connection, whatever the database said.
+var errConnect = errors.New("connect to the database")
+
 // transaction runs do between begin and COMMIT, and rolls back if it returns an error or
 // panics. After an error that leaves the connection in doubt the next transaction opens a new one.
 func (w *writer) transaction(ctx context.Context, begin string, do func(*writer) error) (err error) {
@@ -76,7 +79,7 @@ func (w *writer) connect(ctx context.Context) error {
 	}
 	conn, err := w.db.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", err)
+		return fmt.Errorf("%w: %w", errConnect, err)
 	}
 	w.conn, w.statements = conn, map[string]*sql.Stmt{}
 	return nil

@@ -51,6 +51,9 @@ type Cut struct {
 	// has been told; with DuringCommit when the client has lost its connection and the server
 	// has not got the COMMIT yet. It may be nil.
 	Meanwhile func()
+	// Silent keeps the client's connection open, and the server's before a COMMIT, as a network
+	// does that drops packets, until the client has given up waiting. It is not for DuringCommit.
+	Silent bool
 	// Refused is how many connections are refused next, as a server does that has too many.
 	Refused int
 
@@ -231,12 +234,16 @@ func (c *proxied) strike(cut *Cut, commit []byte) error {
 	c.mu.Unlock()
 	switch cut.Moment {
 	case BeforeCommit:
-		c.server.Close()
+		if !cut.Silent {
+			c.server.Close()
+		}
 		meanwhile()
+		c.wait(cut.Silent)
 		return nil
 	case AfterCommit:
 		err := c.committed(commit)
 		meanwhile()
+		c.wait(cut.Silent)
 		return err
 	case DuringCommit:
 		c.client.Close()
@@ -244,6 +251,13 @@ func (c *proxied) strike(cut *Cut, commit []byte) error {
 		return c.committed(commit)
 	}
 	return fmt.Errorf("no such moment: %d", cut.Moment)
+}
+
+// wait returns when the client has closed its connection, if it is to be waited for.
+func (c *proxied) wait(silent bool) {
+	if silent {
+		_, _ = io.Copy(io.Discard, c.client) // it ends with the connection
+	}
 }
 
 // committed has the server run commit and reads its answer.
