@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/url"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,6 +87,7 @@ func byHand(t *testing.T, driver, dsn string) *sqlx.DB {
 	db, err := sqlx.Open(driver, dsn)
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })
+	db.SetMaxIdleConns(0) // an idle one would outlive a killed database, and the driver would say so
 	return db
 }
 
@@ -124,31 +124,6 @@ func TestServlets_ExactCountsThroughTwoServersOnOneMariaDBRace(t *testing.T) {
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
 	raceServlets(t, l, servers, 100, asking(t, db, newestWrong))
-	l.report(t)
-}
-
-// A harness that has never caught a bug is not trusted: built without the lock and without the
-// guard the same two servers must fail the same race. With the guard alone they must pass, which
-// is why there are both.
-func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {
-	l := new(ledger)
-	race := func(rounds int, mutations ...sqltest.Mutation) *ledger {
-		mutant := filepath.Join(t.TempDir(), "otpbridge")
-		require.NoError(t, build(mutant, "-overlay", sqltest.Overlay(t, mutations...)))
-		servers, db := twoOnMariaDB(t, mutant)
-		raced := new(ledger)
-		raceServlets(t, raced, servers, rounds, asking(t, db, newestWrong))
-		l.inject(1)
-		l.acknowledge(raced.acknowledged)
-		return raced
-	}
-	caught := race(100, sqltest.WithoutLock, sqltest.WithoutGuard)
-	l.equal(true, caught.broken(), "the race notices that lock and guard are missing")
-	l.note("without lock and guard the race failed in round %d: %s", caught.injections, strings.Join(caught.violations, ", "))
-
-	guarded := race(times(100, 20), sqltest.WithoutLock)
-	l.equal(false, guarded.broken(), "the guard alone passes: %v", guarded)
-	l.note("with the guard alone: %v", guarded)
 	l.report(t)
 }
 
