@@ -24,13 +24,14 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/crypto"
+	"otpbridge/sql/sqltest"
 )
 
 // These tests run whole servers: in this process where they look inside, and as children made
 // from a normal build where they kill, race or read what a person would.
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := sqltest.Run(m)
 	if built.folder != "" {
 		os.RemoveAll(built.folder)
 	}
@@ -62,6 +63,15 @@ func needs(t *testing.T, programs ...string) {
 			t.Skipf("%s is not on PATH", program)
 		}
 	}
+}
+
+// times is how often something is repeated: a few times with every test run, and in full where
+// FULL=1 asks for it.
+func times(full, few int) int {
+	if os.Getenv("FULL") == "1" {
+		return full
+	}
+	return few
 }
 
 // output is a log or a stream that may be read while it is written.
@@ -125,7 +135,7 @@ type client struct {
 }
 
 func newClient(t *testing.T, url string) client {
-	transport := &http.Transport{}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
 	return client{t: t, url: url, agent: &http.Client{Transport: transport}}
 }
@@ -262,16 +272,20 @@ var built struct {
 func program(t *testing.T) string {
 	t.Helper()
 	built.once.Do(func() {
-		if built.folder, built.err = os.MkdirTemp("", "otpbridge-test-*"); built.err != nil {
-			return
-		}
-		command := exec.Command("go", "build", "-o", filepath.Join(built.folder, "otpbridge"), ".")
-		if out, err := command.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("%w\n%s", err, out)
+		if built.folder, built.err = os.MkdirTemp("", "otpbridge-test-*"); built.err == nil {
+			built.err = build(filepath.Join(built.folder, "otpbridge"))
 		}
 	})
 	require.NoError(t, built.err, "build the program")
 	return filepath.Join(built.folder, "otpbridge")
+}
+
+func build(program string, flags ...string) error {
+	command := exec.Command("go", append(append([]string{"build", "-o", program}, flags...), ".")...)
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
 }
 
 // child is the program running as a process of its own in a folder of its own.
@@ -286,7 +300,13 @@ type child struct {
 // stdout. It is killed when the test ends, if it still runs.
 func startChild(t *testing.T, folder string, environ ...string) *child {
 	t.Helper()
-	c := &child{command: exec.Command(program(t)), log: new(output)}
+	return startProgram(t, program(t), folder, environ...)
+}
+
+// startProgram is startChild with a program that was built in another way.
+func startProgram(t *testing.T, program, folder string, environ ...string) *child {
+	t.Helper()
+	c := &child{command: exec.Command(program), log: new(output)}
 	c.command.Dir = folder
 	c.command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "OTPBRIDGE_ADDR=127.0.0.1:0"}, environ...)
 	c.command.Stderr = c.log
@@ -310,6 +330,13 @@ func startChild(t *testing.T, folder string, environ ...string) *child {
 	address, _, _ := strings.Cut(rest, "/\n")
 	c.client = newClient(t, address)
 	return c
+}
+
+// kill ends the child at once, as kill -9 does, and returns when it is gone.
+func (c *child) kill() {
+	c.t.Helper()
+	require.NoError(c.t, c.command.Process.Kill())
+	require.Error(c.t, c.command.Wait())
 }
 
 // exitCode waits for a child that ends by itself.

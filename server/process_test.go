@@ -102,8 +102,7 @@ func TestKill_TheInboxIsTheSameAfterwards(t *testing.T) {
 	before := c.messages("limit=500")
 	require.Len(t, before, 40+10+1, "the first account sends two each")
 
-	require.NoError(t, c.command.Process.Kill())
-	require.Error(t, c.command.Wait())
+	c.kill()
 	again := startChild(t, folder)
 	require.Equal(t, before, again.messages("limit=500"))
 

@@ -56,7 +56,7 @@ func (s *Store) commit(operations []*Operation) {
 	}
 	// A connection that is gone concerns them all. Anything else may be one operation's doing,
 	// and the others must not fail with it.
-	if len(operations) > 1 && s.fate(err) == faulty {
+	if len(operations) > 1 && s.fate(err) == faulty && !errors.Is(err, errUnknown) {
 		for i := range operations {
 			s.commit(operations[i : i+1])
 		}
@@ -67,10 +67,14 @@ func (s *Store) commit(operations []*Operation) {
 	}
 }
 
+// errUnknown is the end of a batch of which a COMMIT was sent and never answered. It may have
+// happened, so nothing of it may be decided again by itself, where nobody looks its events up.
+var errUnknown = errors.New("an earlier commit was not answered")
+
 // tryCommit runs the batch until it commits, up to maxTries times.
 func (s *Store) tryCommit(operations []*Operation) error {
 	started := time.Now()
-	unknown := false // an earlier COMMIT was sent and never answered
+	unknown := false // a COMMIT was sent and not answered
 	for try := 1; ; try++ {
 		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
 			return s.runBatch(w, operations, try > 1)
@@ -79,14 +83,21 @@ func (s *Store) tryCommit(operations []*Operation) error {
 			return nil
 		}
 		fate := s.fate(err)
-		unknown = unknown || fate == lost && errors.Is(err, errCommit)
-		switch {
-		case try == maxTries || time.Since(started) > maxTrying:
+		if fate == lost && errors.Is(err, errCommit) && !unknown {
+			// Waiting for the answer may have taken all the time there was, and yet somebody has
+			// to look: the callers of what did happen must not hear that it failed.
+			unknown, started = true, time.Now()
+		}
+		switch over := try >= maxTries || time.Since(started) > maxTrying; {
+		case over && unknown:
+			return fmt.Errorf("%w: %w", errUnknown, err)
+		case over:
 			return err
 		case fate == again:
 			time.Sleep(jitter(try))
-		case fate == lost && unknown:
-			// The database may or may not have it: the next try looks the events up.
+		case unknown:
+			// The database may or may not have it: the next try looks the events up. Until one
+			// has, no other error tells what happened.
 			time.Sleep(maxTrying / maxTries)
 		default:
 			return err
@@ -98,8 +109,11 @@ func (s *Store) tryCommit(operations []*Operation) error {
 var errGuard = errors.New("row changed between load and write")
 
 func (s *Store) fate(err error) fate {
-	if errors.Is(err, errGuard) {
+	switch {
+	case errors.Is(err, errGuard):
 		return again
+	case errors.Is(err, errConnect): // refused, full or gone, but no operation's doing
+		return lost
 	}
 	return s.dialect.fate(err)
 }

@@ -35,6 +35,9 @@ type session struct {
 // errCommit marks an error of COMMIT itself, after which nobody knows what happened.
 var errCommit = errors.New("commit")
 
+// errConnect marks an error of opening a connection, whatever the database said.
+var errConnect = errors.New("connect to the database")
+
 // transaction runs do between begin and COMMIT, and rolls back if it returns an error or
 // panics. After an error that leaves the connection in doubt the next transaction opens a new one.
 func (w *writer) transaction(ctx context.Context, begin string, do func(*session) error) error {
@@ -89,7 +92,7 @@ func (w *writer) connect(ctx context.Context) error {
 	w.disconnect()
 	conn, err := w.db.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", err)
+		return fmt.Errorf("%w: %w", errConnect, err)
 	}
 	w.conn, w.statements = conn, map[string]driver.Stmt{}
 	return nil

@@ -39,18 +39,21 @@ var shared struct {
 	err    error
 }
 
-// Main runs a package's tests and stops the shared server after them.
-func Main(m *testing.M) {
+// Main is the whole TestMain of a package that has nothing else to do in it.
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run runs a package's tests, stops the shared server after them and gives the exit code.
+func Run(m *testing.M) int {
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.Stop()
 		os.RemoveAll(shared.server.folder)
 	}
-	os.Exit(code)
+	return code
 }
 
 // Shared is the server that a package's tests have in common, started by the first that asks.
-// The package's TestMain must call Main.
+// The package's TestMain must call Main or Run.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	needed(t)
@@ -105,7 +108,7 @@ func needed(t testing.TB) {
 func start(folder string) (*Server, error) {
 	s := &Server{folder: folder}
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--datadir="+s.data(), userFlag())
+		"--skip-test-db", "--datadir="+s.Data(), userFlag())
 	if output, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make data folder: %w\n%s", err, output)
 	}
@@ -120,7 +123,9 @@ func start(folder string) (*Server, error) {
 	return s, s.Start()
 }
 
-func (s *Server) data() string   { return filepath.Join(s.folder, "data") }
+// Data is the folder in which the server keeps everything.
+func (s *Server) Data() string { return filepath.Join(s.folder, "data") }
+
 func (s *Server) socket() string { return filepath.Join(s.folder, "s") }
 
 // userFlag lets mariadbd run as the user the test runs as; it refuses to be root unasked.
@@ -138,7 +143,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	defer log.Close()
-	s.process = exec.Command("mariadbd", "--no-defaults", userFlag(), "--datadir="+s.data(), "--socket="+s.socket(),
+	s.process = exec.Command("mariadbd", "--no-defaults", userFlag(), "--datadir="+s.Data(), "--socket="+s.socket(),
 		"--bind-address=127.0.0.1", fmt.Sprint("--port=", s.port), "--pid-file="+filepath.Join(s.folder, "pid"),
 		"--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=1", "--max-connections=400", "--skip-log-bin")
 	s.process.Stdout, s.process.Stderr = log, log
@@ -211,24 +216,38 @@ func (silent) Print(...any) {}
 // Schema makes an empty schema and gives the URL of a database in it, over the socket.
 func (s *Server) Schema(t testing.TB) string {
 	t.Helper()
-	return s.url(t, url.Values{"socket": {s.socket()}})
+	return s.url(t, s.nextName(), url.Values{"socket": {s.socket()}})
+}
+
+// SchemaNamed is Schema with a name that matters to the test; it must be free.
+func (s *Server) SchemaNamed(t testing.TB, name string) string {
+	t.Helper()
+	return s.url(t, name, url.Values{"socket": {s.socket()}})
 }
 
 // SchemaTCP is Schema over the loopback network, for tests that put something in between.
 func (s *Server) SchemaTCP(t testing.TB) string {
 	t.Helper()
-	return s.url(t, nil)
+	return s.url(t, s.nextName(), nil)
 }
 
-func (s *Server) url(t testing.TB, options url.Values) string {
+func (s *Server) nextName() string { return fmt.Sprintf("otp%d", s.schemas.Add(1)) }
+
+func (s *Server) url(t testing.TB, name string, options url.Values) string {
 	t.Helper()
-	name := fmt.Sprintf("otp%d", s.schemas.Add(1))
 	// The worst default a server may have; the migrations must not depend on it.
 	if err := s.Exec("CREATE DATABASE " + name + " CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"); err != nil {
 		t.Fatalf("make schema: %v", err)
 	}
 	made := url.URL{Scheme: "mysql", User: url.UserPassword("root", ""), Host: fmt.Sprintf("127.0.0.1:%d", s.port), Path: "/" + name, RawQuery: options.Encode()}
 	return made.String()
+}
+
+// Client is the command line client, as an operator uses it, told to run the statements. It is
+// found on PATH like the server.
+func (s *Server) Client(statements string, options ...string) *exec.Cmd {
+	options = append([]string{"--no-defaults", "--user=root", "--socket=" + s.socket(), "--default-character-set=utf8mb4"}, options...)
+	return exec.Command("mariadb", append(options, "--execute="+statements)...)
 }
 
 // DSN opens the schema of one of this server's URLs by hand.

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest"
+)
+
+// A COMMIT whose connection breaks may have happened or not. Here it is cut on purpose, on each
+// side of the moment in which the database runs it, under each kind of operation: the caller must
+// get the answer they would have got, and nothing may be there twice.
+
+// victim is one account whose next operation is going to be cut.
+type victim struct {
+	t      *testing.T
+	engine *engine.Engine
+	caller *engine.Caller
+	target engine.Target
+	db     *sqlx.DB
+	code   string // of the last generate
+}
+
+// traces is all that the operations on one recipient have left in the database.
+type traces struct {
+	Recipients, RecipientVersion, Seq, Run           int
+	Challenges, Replaced                             int
+	Version, Wrong, Used, Sends, Regenerations, Live int // of the live challenge
+	Sent, Resent, WrongEvents, Verified              int // events
+}
+
+func (v *victim) traces() (found traces) {
+	v.t.Helper()
+	const challenges = `FROM challenges c JOIN recipients r ON r.id = c.recipient_id WHERE r.esme_address = a.esme_address`
+	const live = challenges + ` AND c.replaced_at IS NULL`
+	event := func(kind string) string {
+		return `(SELECT COUNT(*) FROM events e WHERE e.esme_address = a.esme_address AND e.kind = '` + kind + `')`
+	}
+	require.NoError(v.t, v.db.Get(&found, `
+		SELECT
+			(SELECT COUNT(*) FROM recipients r WHERE r.esme_address = a.esme_address) AS recipients,
+			(SELECT COALESCE(SUM(version), 0) FROM recipients r WHERE r.esme_address = a.esme_address) AS recipientversion,
+			(SELECT COALESCE(SUM(seq), 0) FROM recipients r WHERE r.esme_address = a.esme_address) AS seq,
+			(SELECT COALESCE(SUM(run), 0) FROM recipients r WHERE r.esme_address = a.esme_address) AS run,
+			(SELECT COUNT(*) `+challenges+`) AS challenges,
+			(SELECT COUNT(*) `+challenges+` AND c.replaced_at IS NOT NULL) AS replaced,
+			(SELECT COUNT(*) `+live+`) AS live,
+			(SELECT COALESCE(SUM(c.version), 0) `+live+`) AS version,
+			(SELECT COALESCE(SUM(c.wrong), 0) `+live+`) AS wrong,
+			(SELECT COUNT(c.used_at) `+live+`) AS used,
+			(SELECT COALESCE(SUM(c.sends), 0) `+live+`) AS sends,
+			(SELECT COALESCE(SUM(c.regenerations), 0) `+live+`) AS regenerations,
+			`+event("sent")+` AS sent, `+event("resent")+` AS resent,
+			`+event("wrong")+` AS wrongevents, `+event("verified")+` AS verified
+		FROM otp_auth_config a
+		WHERE a.esme_address = ?`, v.caller.Account.Address))
+	return found
+}
+
+func (f traces) events() int { return f.Sent + f.Resent + f.WrongEvents + f.Verified }
+
+// said is an answer of the engine in words.
+func said(err error) string {
+	refusal, refused := errors.AsType[*otp.Error](err)
+	switch {
+	case err == nil:
+		return "ok"
+	case !refused:
+		return "fault: " + err.Error()
+	case refusal.Kind == otp.WrongCode:
+		return fmt.Sprint("wrong, ", refusal.Remaining, " left")
+	}
+	return refusal.Kind.String()
+}
+
+func (v *victim) generate() string {
+	sent, err := v.engine.Generate(v.t.Context(), v.caller, v.target)
+	if err != nil {
+		return said(err)
+	}
+	messages, err := v.engine.Messages(v.t.Context(), engine.MessageQuery{Account: v.caller.Account.Address})
+	if err != nil {
+		return said(err)
+	}
+	for _, m := range messages {
+		if m.ChallengeID == sent.Challenge.Text("otp") {
+			v.code = m.Code
+		}
+	}
+	return "ok"
+}
+
+func (v *victim) resend() string {
+	_, err := v.engine.Resend(v.t.Context(), v.caller, v.target)
+	return said(err)
+}
+
+func (v *victim) verify(guess string) string {
+	return said(v.engine.Verify(v.t.Context(), v.caller, v.target, guess))
+}
+
+// attempt is one kind of operation: what happens before the cut, the operation that is cut, what it
+// must answer and leave behind, and what the next operation must answer then.
+type attempt struct {
+	name   string
+	before func(*victim)
+	do     func(*victim) string
+	answer string
+	leaves traces
+	then   func(*victim) string
+	next   string
+}
+
+func generated(v *victim) { require.Equal(v.t, "ok", v.generate()) }
+
+func rightGuess(v *victim) string { return v.verify(v.code) }
+
+func wrongGuess(v *victim) string { return v.verify("") }
+
+// sent is what one generate leaves.
+var sent = traces{Recipients: 1, RecipientVersion: 1, Seq: 1, Challenges: 1, Version: 1, Sends: 1, Live: 1, Sent: 1}
+
+func sentAnd(change func(*traces)) traces {
+	changed := sent
+	change(&changed)
+	return changed
+}
+
+var attempts = []attempt{
+	{
+		name: "a wrong guess", before: generated, do: wrongGuess, answer: "wrong, 2 left",
+		leaves: sentAnd(func(f *traces) { f.RecipientVersion, f.Version, f.Run, f.Wrong, f.WrongEvents = 2, 2, 1, 1, 1 }),
+		then:   wrongGuess, next: "wrong, 1 left",
+	}, {
+		name: "the right code", before: generated, do: rightGuess, answer: "ok",
+		leaves: sentAnd(func(f *traces) { f.Version, f.Used, f.Verified = 2, 1, 1 }),
+		then:   rightGuess, next: "used",
+	}, {
+		name: "a first generate", before: func(*victim) {}, do: (*victim).generate, answer: "ok",
+		leaves: sent,
+		then:   rightGuess, next: "ok",
+	}, {
+		name: "a second generate", before: generated, do: (*victim).generate, answer: "ok",
+		leaves: sentAnd(func(f *traces) { f.RecipientVersion, f.Seq, f.Challenges, f.Replaced, f.Sent = 2, 2, 2, 1, 2 }),
+		then:   rightGuess, next: "ok",
+	}, {
+		name: "a regenerate", before: generated, do: (*victim).resend, answer: "ok",
+		leaves: sentAnd(func(f *traces) { f.RecipientVersion, f.Version, f.Sends, f.Regenerations, f.Resent = 2, 2, 2, 1, 1 }),
+		then:   rightGuess, next: "ok",
+	}, {
+		// In as many batches as it takes, of which one is cut; so the versions are not compared.
+		name: "five wrong guesses at once", before: generated, do: fiveGuesses,
+		answer: "1 of wrong, 0 left, 1 of wrong, 1 left, 1 of wrong, 2 left, 2 of attempts_exhausted",
+		leaves: sentAnd(func(f *traces) { f.RecipientVersion, f.Version, f.Run, f.Wrong, f.WrongEvents = 0, 0, 3, 3, 3 }),
+		then:   rightGuess, next: "attempts_exhausted",
+	},
+}
+
+func fiveGuesses(v *victim) string {
+	var counts []string
+	for text, n := range atOnce(5, func(int) string { return v.verify("") }) {
+		counts = append(counts, fmt.Sprint(n, " of ", text))
+	}
+	slices.Sort(counts)
+	return strings.Join(counts, ", ")
+}
+
+// cuts is one way to lose the connection.
+type cuts struct {
+	name      string
+	cut       sqltest.Cut
+	full, few int
+}
+
+var ways = []cuts{
+	// The silent ones take as long as the store waits for an answer.
+	{"in silence before the COMMIT", sqltest.Cut{Moment: sqltest.BeforeCommit, Silent: true}, 18, 2},
+	{"in silence after it ran", sqltest.Cut{Moment: sqltest.AfterCommit, Silent: true}, 18, 2},
+	{"before the COMMIT", sqltest.Cut{Moment: sqltest.BeforeCommit}, 100, 10},
+	{"after it ran", sqltest.Cut{Moment: sqltest.AfterCommit}, 100, 10},
+	{"while it is on its way", sqltest.Cut{Moment: sqltest.DuringCommit}, 60, 6},
+	{"after it ran, and the next connections are refused", sqltest.Cut{Moment: sqltest.AfterCommit, Refused: 2}, 60, 6},
+}
+
+func TestFault_ConnectionCutAroundCommit(t *testing.T) {
+	l := new(ledger)
+	type one struct {
+		way     cuts
+		attempt attempt
+	}
+	planned := make(chan one, 1000)
+	for _, way := range ways {
+		l.note("%d cut %s", times(way.full, way.few), way.name)
+		for n := range times(way.full, way.few) {
+			planned <- one{way, attempts[n%len(attempts)]}
+		}
+	}
+	close(planned)
+	// Each server has a connection of its own to lose, and most of the time is spent waiting.
+	var cutting sync.WaitGroup
+	for range 8 {
+		s := cuttable(t)
+		cutting.Go(func() {
+			for next := range planned {
+				s.cut(l, next.way, next.attempt)
+			}
+		})
+	}
+	cutting.Wait()
+	l.report(t)
+}
+
+// behindProxy is a server in this process whose connections to MariaDB can be cut.
+type behindProxy struct {
+	*booted
+	proxy  *sqltest.Proxy
+	schema string
+	db     *sqlx.DB
+}
+
+func cuttable(t *testing.T) *behindProxy {
+	t.Helper()
+	direct := sqltest.Shared(t).SchemaTCP(t)
+	proxy, proxied := sqltest.Proxied(t, direct)
+	s := boot(t, variables(t, "OTPBRIDGE_DATABASE_URL="+proxied)...)
+	dsn := sqltest.Shared(t).DSN(direct)
+	return &behindProxy{s, proxy, dsn[strings.LastIndex(dsn, "/")+1:], byHand(t, "mysql", dsn)}
+}
+
+func (s *behindProxy) victim() *victim {
+	s.t.Helper()
+	ctx := context.Background()
+	_, credentials, err := s.engine.CreateAccount(ctx, engine.NewAccount{Account: otp.DefaultAccount("")})
+	require.NoError(s.t, err)
+	caller, err := s.engine.Authenticate(ctx, otp.ServletDoor, credentials.AccessKey, netip.MustParseAddr("127.0.0.1"))
+	require.NoError(s.t, err)
+	target, err := s.engine.Address(caller, "919551492394", "203.0.113.7", "")
+	require.NoError(s.t, err)
+	return &victim{t: s.t, engine: s.engine, caller: caller, target: target, db: s.db}
+}
+
+// cut runs one attempt with its connection cut, and checks that the cut was what it says, what was
+// answered, what is stored, and what the next operation makes of it.
+func (s *behindProxy) cut(l *ledger, way cuts, a attempt) {
+	s.t.Helper()
+	v := s.victim()
+	a.before(v)
+	before := v.traces()
+	cut := way.cut
+	cut.Meanwhile = func() {
+		found := v.traces()
+		switch cut.Moment {
+		case sqltest.BeforeCommit:
+			l.equal(before, found, "%s cut %s: in the database so far", a.name, way.name)
+		case sqltest.AfterCommit:
+			l.equal(true, found.events() > before.events(), "%s cut %s: in the database already", a.name, way.name)
+		case sqltest.DuringCommit:
+			l.equal(before, found, "%s cut %s: in the database so far", a.name, way.name)
+			l.equal(true, s.someoneWaits(), "%s cut %s: the next try waits for the rows", a.name, way.name)
+		}
+	}
+	s.proxy.Cut(&cut)
+	answer := a.do(v)
+	require.NoError(s.t, cut.Struck())
+	l.inject(1)
+	l.acknowledge(1)
+	l.equal(a.answer, answer, "%s cut %s: answer", a.name, way.name)
+	found := v.traces()
+	if a.leaves.Version == 0 {
+		found.Version, found.RecipientVersion = 0, 0
+	}
+	l.equal(a.leaves, found, "%s cut %s: stored", a.name, way.name)
+	l.equal(a.next, a.then(v), "%s cut %s: next answer", a.name, way.name)
+}
+
+// someoneWaits tells whether a statement comes to stand still in this server's schema: that of the
+// next try, which asks for the rows that the one before has locked.
+func (s *behindProxy) someoneWaits() bool {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		waiting := 0
+		err := s.db.Get(&waiting, `
+			SELECT COUNT(*)
+			FROM information_schema.processlist
+			WHERE db = ? AND id <> CONNECTION_ID() AND command IN ('Query', 'Execute') AND time_ms > 50`, s.schema)
+		if err == nil && waiting > 0 {
+			return true
+		}
+	}
+	return false
+}

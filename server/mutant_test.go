@@ -1,0 +1,120 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/sql/sqltest"
+)
+
+// A harness that has never caught a bug is not trusted. Here the store is built with the bugs that
+// the races, kills and cuts are there for, and they must notice each of them.
+
+// mutant builds the program with a mutated store.
+func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "otpbridge")
+	require.NoError(t, build(program, "-overlay", sqltest.Overlay(t, mutations...)))
+	return program
+}
+
+// Built without the lock and without the guard the same two servers must fail the same race. With
+// the guard alone they must pass, which is why there are both.
+func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {
+	l := new(ledger)
+	race := func(rounds int, mutations ...sqltest.Mutation) *ledger {
+		servers, db := twoOnMariaDB(t, mutant(t, mutations...))
+		raced := new(ledger)
+		raceServlets(t, raced, servers, rounds, asking(t, db, newestWrong))
+		l.inject(1)
+		l.acknowledge(raced.acknowledged)
+		return raced
+	}
+	caught := race(100, sqltest.WithoutLock, sqltest.WithoutGuard)
+	l.equal(true, caught.broken(), "the race notices that lock and guard are missing")
+	guarded := race(times(100, 20), sqltest.WithoutLock)
+	l.equal(false, guarded.broken(), "the guard alone passes: %v", guarded)
+	l.report(t)
+	t.Logf("without lock and guard, in race %d: %s", caught.injections, caught.violations[0])
+	t.Logf("with the guard alone: %v", guarded)
+}
+
+// answersEarly tells the callers what was decided before its COMMIT.
+var answersEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
+	t.Helper()
+	source = sqltest.Replace(t, source, `		for _, op := range operations {
+			close(op.done)
+		}
+`, "", 1)
+	return sqltest.Replace(t, source, "	return s.writeBatch(ctx, w, b)\n", `	for _, op := range operations {
+		close(op.done)
+	}
+	return s.writeBatch(ctx, w, b)
+`, 1)
+}}
+
+func TestHarness_CatchesAStoreThatAnswersBeforeItsCommitKill(t *testing.T) {
+	if os.Getenv("FULL") != "1" {
+		t.Skip("this runs with FULL=1")
+	}
+	l := new(ledger)
+	environ := variables(t)
+	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	s := &strikes{ledger: new(ledger)}
+	s.killServer(t, mutant(t, answersEarly), 50, db, environ)
+	l.inject(1)
+	l.acknowledge(s.acknowledged)
+	l.equal(true, s.broken(), "the kills notice that answers are early")
+	l.report(t)
+	t.Logf("noticed after kill %d, for example: %s", s.injections, s.violations[0])
+}
+
+// neverLooks decides a batch again without asking whether its unanswered COMMIT happened.
+var neverLooks = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
+	t.Helper()
+	return sqltest.Replace(t, source, "\tif retry {\n", "\tif retry && len(operations) == 0 {\n", 1)
+}}
+
+// looksTooEarly asks before it has waited for the rows, when a COMMIT that is still on its way
+// cannot be seen yet.
+var looksTooEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
+	t.Helper()
+	source = neverLooks.Change(t, source)
+	return sqltest.Replace(t, source, "\tb, err := s.load(ctx, w, operations)\n", `	if retry {
+		happened, err := s.happened(ctx, w, operations)
+		if err != nil || happened {
+			return err
+		}
+	}
+	b, err := s.load(ctx, w, operations)
+`, 1)
+}}
+
+// The cuts around COMMIT must tell a store that looks up what happened from one that does not, and
+// from one that looks a moment too early.
+func TestHarness_CatchesAStoreThatDoesNotLookUpItsCommitFault(t *testing.T) {
+	if os.Getenv("FULL") != "1" || os.Getenv("OTP_MUTANT") != "" {
+		t.Skip("this runs with FULL=1, and not inside itself")
+	}
+	l := new(ledger)
+	for name, bug := range map[string]struct {
+		mutation sqltest.Mutation
+		noticed  string
+	}{
+		"never looks":     {neverLooks, "cut after it ran: "},
+		"looks too early": {looksTooEarly, "cut while it is on its way: "},
+	} {
+		command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, bug.mutation), "-count=1", "-timeout", "5m", "-run", "TestFault_ConnectionCutAroundCommit", ".")
+		command.Env = append(os.Environ(), "OTP_MUTANT=1", "FULL=")
+		output, err := command.CombinedOutput()
+		l.inject(1)
+		l.acknowledge(1)
+		l.equal(true, err != nil && strings.Contains(string(output), bug.noticed), "a store that %s is noticed: %s", name, output)
+	}
+	l.report(t)
+}

@@ -1,0 +1,319 @@
+package sqltest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+)
+
+// Proxy stands between a store and its server. It knows just enough of MySQL's protocol, the
+// framing of packets and the OK that ends a result, to see a COMMIT go by and its answer come
+// back, and to cut the connection there: the one moment after which a client cannot know what
+// happened.
+type Proxy struct {
+	listener net.Listener
+	server   string
+	serving  sync.WaitGroup
+
+	mu      sync.Mutex
+	armed   *Cut
+	refused int // connections still to be refused
+	open    map[net.Conn]struct{}
+	closed  bool
+}
+
+// Moment is where around a COMMIT a connection is cut.
+type Moment int
+
+// The moments.
+const (
+	// BeforeCommit: the server never gets the COMMIT, and rolls back.
+	BeforeCommit Moment = iota
+	// AfterCommit: the server has run it, and its OK is not passed on.
+	AfterCommit
+	// DuringCommit: the client loses its connection while the COMMIT is still on its way. Whoever
+	// looks too early finds nothing, though the transaction is going to commit.
+	DuringCommit
+)
+
+// Cut is one connection lost at a COMMIT.
+type Cut struct {
+	Moment Moment
+	// Meanwhile runs between the two halves of the cut: with BeforeCommit when the server has lost
+	// its connection and the client has not; with AfterCommit when the COMMIT has run and nobody
+	// has been told; with DuringCommit when the client has lost its connection and the server
+	// has not got the COMMIT yet. It may be nil.
+	Meanwhile func()
+	// Silent keeps the client's connection open, and the server's before a COMMIT, as a network
+	// does that drops packets, until the client has given up waiting. It is not for DuringCommit.
+	Silent bool
+	// Refused is how many connections are refused next, as a server does that has too many.
+	Refused int
+
+	struck chan error
+}
+
+// Struck waits until the cut has been made. An error tells that it did not happen as it should.
+func (c *Cut) Struck() error { return <-c.struck }
+
+// Proxied is databaseURL, which must be of SchemaTCP, by way of a proxy.
+func Proxied(t testing.TB, databaseURL string) (*Proxy, string) {
+	t.Helper()
+	parsed, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{listener: listener, server: parsed.Host, open: map[net.Conn]struct{}{}}
+	p.serving.Go(p.serve)
+	t.Cleanup(p.close)
+	parsed.Host = listener.Addr().String()
+	return p, parsed.String()
+}
+
+// Cut arms the proxy: the next COMMIT of any client is cut.
+func (p *Proxy) Cut(c *Cut) {
+	c.struck = make(chan error, 1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = c
+}
+
+func (p *Proxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.serving.Go(func() { p.connect(client) })
+	}
+}
+
+func (p *Proxy) close() {
+	p.listener.Close()
+	p.mu.Lock()
+	p.closed = true
+	for conn := range p.open {
+		conn.Close()
+	}
+	p.mu.Unlock()
+	p.serving.Wait()
+}
+
+// keep remembers conn until it is closed, so that close ends it.
+func (p *Proxy) keep(conn net.Conn) (release func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		conn.Close()
+	}
+	p.open[conn] = struct{}{}
+	return func() {
+		conn.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.open, conn)
+	}
+}
+
+func (p *Proxy) connect(client net.Conn) {
+	defer p.keep(client)()
+	if p.refuses() {
+		// An error in place of the greeting: 1040, too many connections.
+		_, _ = client.Write([]byte("\x17\x00\x00\x00\xff\x10\x04Too many connections"))
+		return
+	}
+	server, err := net.Dial("tcp", p.server)
+	if err != nil {
+		return
+	}
+	defer p.keep(server)()
+	c := &proxied{proxy: p, client: client, server: server, answers: make(chan []byte)}
+	c.both.Go(c.downstream)
+	c.upstream()
+	client.Close()
+	server.Close()
+	for range c.answers { // whatever nobody waited for
+	}
+	c.both.Wait()
+}
+
+func (p *Proxy) refuses() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refused == 0 {
+		return false
+	}
+	p.refused--
+	return true
+}
+
+// take gives the armed cut, once.
+func (p *Proxy) take() *Cut {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.armed
+	p.armed = nil
+	if c != nil {
+		p.refused = c.Refused
+	}
+	return c
+}
+
+// proxied is one connection through the proxy.
+type proxied struct {
+	proxy          *Proxy
+	client, server net.Conn
+	both           sync.WaitGroup
+
+	mu      sync.Mutex
+	muted   bool        // the client gets nothing more
+	answers chan []byte // the server's packets from then on; closed with its connection
+}
+
+// upstream passes on what the client sends, up to the COMMIT that is to be cut.
+func (c *proxied) upstream() {
+	packets := bufio.NewReader(c.client)
+	for {
+		packet, err := readPacket(packets)
+		if err != nil {
+			return
+		}
+		if isCommit(packet) {
+			if cut := c.proxy.take(); cut != nil {
+				cut.struck <- c.strike(cut, packet)
+				return
+			}
+		}
+		if _, err := c.server.Write(packet); err != nil {
+			return
+		}
+	}
+}
+
+func (c *proxied) downstream() {
+	defer close(c.answers)
+	packets := bufio.NewReader(c.server)
+	for {
+		packet, err := readPacket(packets)
+		if err != nil {
+			c.client.Close()
+			return
+		}
+		c.mu.Lock()
+		muted := c.muted
+		c.mu.Unlock()
+		if muted {
+			c.answers <- packet
+		} else if _, err := c.client.Write(packet); err != nil {
+			c.server.Close()
+		}
+	}
+}
+
+// strike makes the cut. Nothing is under way from the server at this moment, because a client
+// sends its COMMIT when it has read all that came before.
+func (c *proxied) strike(cut *Cut, commit []byte) error {
+	meanwhile := func() {
+		if cut.Meanwhile != nil {
+			cut.Meanwhile()
+		}
+	}
+	c.mu.Lock()
+	c.muted = true
+	c.mu.Unlock()
+	switch cut.Moment {
+	case BeforeCommit:
+		if !cut.Silent {
+			c.server.Close()
+		}
+		meanwhile()
+		c.wait(cut.Silent)
+		return nil
+	case AfterCommit:
+		err := c.committed(commit)
+		meanwhile()
+		c.wait(cut.Silent)
+		return err
+	case DuringCommit:
+		c.client.Close()
+		meanwhile()
+		return c.committed(commit)
+	}
+	return fmt.Errorf("no such moment: %d", cut.Moment)
+}
+
+// wait returns when the client has closed its connection, if it is to be waited for.
+func (c *proxied) wait(silent bool) {
+	if silent {
+		_, _ = io.Copy(io.Discard, c.client) // it ends with the connection
+	}
+}
+
+// committed has the server run commit and reads its answer.
+func (c *proxied) committed(commit []byte) error {
+	if _, err := c.server.Write(commit); err != nil {
+		return fmt.Errorf("pass the COMMIT on: %w", err)
+	}
+	for packet := range c.answers {
+		last, err := readOK(packet)
+		if last || err != nil {
+			return err
+		}
+	}
+	return errors.New("the server closed the connection without answering the COMMIT")
+}
+
+// A packet is three bytes of length, one of sequence, and as many as the length says.
+func readPacket(from *bufio.Reader) ([]byte, error) {
+	head, err := from.Peek(4)
+	if err != nil {
+		return nil, err
+	}
+	packet := make([]byte, 4+int(head[0])+int(head[1])<<8+int(head[2])<<16)
+	_, err = io.ReadFull(from, packet)
+	return packet, err
+}
+
+// isCommit tells whether the packet is a query that ends with COMMIT, whatever stands before it.
+func isCommit(packet []byte) bool {
+	const query = 3
+	return len(packet) > 4 && packet[3] == 0 && packet[4] == query &&
+		bytes.HasSuffix(bytes.ToUpper(bytes.TrimRight(packet[5:], "; \n")), []byte("COMMIT"))
+}
+
+// readOK tells of the answer to a query without rows whether it is the last one, which it is not
+// for the first of several statements in one query.
+func readOK(packet []byte) (last bool, err error) {
+	const moreResults = 8
+	if len(packet) < 9 || packet[4] != 0 {
+		return false, fmt.Errorf("the server refused the COMMIT: %q", packet)
+	}
+	rest := packet[5:]
+	for range 2 { // the numbers of affected rows and of the last id
+		size := 1
+		switch rest[0] {
+		case 0xfc:
+			size = 3
+		case 0xfd:
+			size = 4
+		case 0xfe:
+			size = 9
+		}
+		if len(rest) < size+2 {
+			return false, fmt.Errorf("no OK: %q", packet)
+		}
+		rest = rest[size:]
+	}
+	return binary.LittleEndian.Uint16(rest)&moreResults == 0, nil
+}
