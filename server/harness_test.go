@@ -282,6 +282,7 @@ func program(t *testing.T) string {
 
 func build(program string, flags ...string) error {
 	command := exec.Command("go", append(append([]string{"build", "-o", program}, flags...), ".")...)
+	command.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Dockerfile builds it
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}

@@ -1,0 +1,34 @@
+# The server as one static binary on an empty base: no shell, no library, nothing in the image
+# that has to be kept up to date but the binary itself.
+#
+#   docker build -t otpbridge .
+#   docker run --rm -p 127.0.0.1:8080:8080 -v otpbridge:/data otpbridge
+#
+# is a sandbox with its database and keyring in a volume; docker-compose.yml is two servers on
+# one MySQL.
+
+FROM golang:1.26.8-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/otpbridge ./server
+RUN mkdir -m 0700 /out/data
+
+FROM scratch
+LABEL org.opencontainers.image.title="OTPBridge" \
+      org.opencontainers.image.description="Self-hosted OTP authenticator that speaks the OTP servlet protocol" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The public authorities, for a database behind TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/otpbridge /otpbridge
+# Where a sandbox without any settings keeps its database and its keyring.
+COPY --from=build --chown=65532:65532 /out/data /data
+# By number: the base has no list of users, and an orchestrator that refuses root cannot judge a name.
+USER 65532:65532
+# A sandbox listens on loopback by default, which in a container reaches nobody.
+ENV OTPBRIDGE_ADDR=:8080
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/otpbridge", "health"]
+ENTRYPOINT ["/otpbridge"]
+CMD ["serve"]
