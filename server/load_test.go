@@ -202,7 +202,7 @@ func (w *load) lookUp(t *testing.T, db *sqlx.DB) (happened int) {
 	t.Helper()
 	var rows []stored
 	event := func(kind string) string {
-		return `(SELECT COUNT(*) FROM events e WHERE e.recipient_id = r.id AND e.esme_address = r.esme_address AND e.challenge_id = c.id AND e.kind = '` + kind + `')`
+		return `(SELECT COUNT(*) FROM events e WHERE e.recipient_hash = r.hash AND e.esme_address = r.esme_address AND e.challenge_id = c.id AND e.kind = '` + kind + `')`
 	}
 	require.NoError(t, db.Select(&rows, `
 		SELECT r.mask, COUNT(*) AS challenges, SUM(c.wrong) AS wrong, COUNT(c.used_at) AS used,

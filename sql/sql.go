@@ -176,19 +176,19 @@ var mysqlDialect = dialect{
 	locker: func() (lock.Locker, error) {
 		// A row with a lease rather than GET_LOCK, which neither Galera nor TiDB replicates.
 		return lock.NewMySQLTableLocker(lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second),
-			lock.WithTableLockTimeout(time.Second, 30), lock.WithTableLogger(slog.New(slog.DiscardHandler)))
+			lock.WithTableLockTimeout(time.Second, 30), lock.WithTableLogger(slog.New(slog.DiscardHandler)),
+			// Waiting helps against another server's lock, not against a missing privilege.
+			lock.WithTableRetryPolicy(func(err error) bool { return mysqlNumber(err) == 0 || mysqlConflict(err) }))
 	},
 	pipelines: true,
 	lock:      " FOR UPDATE",
 	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
 	fate: func(err error) fate {
+		if mysqlConflict(err) {
+			return again
+		}
 		switch mysqlNumber(err) {
 		case 0:
-		case 1062, // duplicate key: another server inserted the row first
-			1205, 1213, // lock wait timeout, deadlock (on Galera a conflict, at COMMIT too)
-			3101,       // rolled back by group replication
-			8022, 9007: // TiDB: commit failed and may be retried, write conflict
-			return again
 		case 1047, 1053, 1290, 1836, 1792, 1927, 2006, 2013: // not prepared, shutdown, read-only, killed, gone
 			return lost
 		default:
@@ -206,6 +206,18 @@ var mysqlDialect = dialect{
 		return faulty
 	},
 	taken: func(err error) bool { return mysqlNumber(err) == 1062 },
+}
+
+// mysqlConflict tells whether another transaction was in the way.
+func mysqlConflict(err error) bool {
+	switch mysqlNumber(err) {
+	case 1062, // duplicate key: another server inserted the row first
+		1205, 1213, // lock wait timeout, deadlock (on Galera a conflict, at COMMIT too)
+		3101,       // rolled back by group replication
+		8022, 9007: // TiDB: commit failed and may be retried, write conflict
+		return true
+	}
+	return false
 }
 
 func mysqlNumber(err error) uint16 {
@@ -300,7 +312,9 @@ func mysqlConfig(databaseURL string) (*mysql.Config, error) {
 		return nil, err
 	}
 	for name := range query {
-		if name != "socket" && !strings.HasPrefix(name, "tls") {
+		switch name {
+		case "tls", "tls-ca", "tls-cert", "tls-key", "socket":
+		default:
 			return nil, fmt.Errorf("database option %q is unknown; known are tls, tls-ca, tls-cert, tls-key and socket", name)
 		}
 	}

@@ -29,6 +29,9 @@ type Store struct {
 	writing sync.Mutex // held by whoever uses the writer: a batch or a single write
 	writer  *writer
 
+	sweeping sync.Mutex
+	walks    []*walk
+
 	queue   chan *Operation
 	closing sync.RWMutex // write-locked once, when the queue closes
 	closed  bool
@@ -44,6 +47,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		dialect: d,
 		reads:   reads,
 		writer:  &writer{db: writes, pipelines: d.pipelines},
+		walks:   walks(),
 		queue:   make(chan *Operation, QueueLength),
 		stop:    make(chan struct{}),
 	}
@@ -81,7 +85,7 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 	}
 	for try := 1; ; try++ {
 		_, err := provider.Up(ctx)
-		if err == nil || try == 5 || ctx.Err() != nil {
+		if err == nil || try == 5 || s.dialect.locker != nil || ctx.Err() != nil {
 			return err
 		}
 		time.Sleep(jitter(try))
@@ -111,7 +115,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := s.reads.PingContext(ctx); err != nil {
 		return fmt.Errorf("reach the database: %w", err)
 	}
-	return s.write(ctx, func(*session) error { return nil })
+	// A statement that matches nothing is refused all the same by a database that is read-only.
+	return s.write(ctx, func(w *session) error { return w.exec(ctx, `DELETE FROM index_key WHERE id = 0`) })
 }
 
 // ClockSkew is how far the database's clock is ahead of this machine's, 0 where they are one. It

@@ -38,6 +38,10 @@ func onBoth(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	t.Run("mariadb", func(t *testing.T) { test(t, sqltest.Shared(t).Schema(t)) })
 }
 
+func fresh(t testing.TB) *Store {
+	return openTest(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), Options{Sandbox: true})
+}
+
 // onFresh is onBoth with a sandbox's store opened.
 func onFresh(t *testing.T, test func(t *testing.T, s *Store)) {
 	onBoth(t, func(t *testing.T, databaseURL string) { test(t, openTest(t, databaseURL, Options{Sandbox: true})) })
@@ -532,6 +536,42 @@ func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, swept)
 	})
+}
+
+// A long history of events that are kept must not be read through by every sweep.
+func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
+	s := fresh(t)
+	now := noon + 40*otp.Day
+	const kept, gone = sweepIdle*sweepChunk + 2*sweepChunk, 7
+	require.NoError(t, s.write(ctx, func(w *session) error {
+		var events script
+		var args []driver.Value
+		insert := func(at otp.Millis, n int) {
+			made := id(at, n)
+			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil, int64(0))
+		}
+		for n := range kept {
+			insert(now-29*otp.Day, n)
+		}
+		for n := range gone { // after them in the order of ids, dead by their account's shorter retention
+			insert(now-28*otp.Day, kept+n)
+		}
+		events.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, 12, args)
+		return w.play(ctx, &events)
+	}))
+	account := otp.DefaultAccount("2")
+	account.RetentionDays = 1
+	require.NoError(t, s.InsertAccount(ctx, &account, nil, true))
+	require.NoError(t, s.write(ctx, func(w *session) error {
+		return w.exec(ctx, `UPDATE events SET esme_address = '2' WHERE at = ?`, int64(now-28*otp.Day))
+	}))
+	swept, err := s.Sweep(ctx, now)
+	require.NoError(t, err)
+	require.Zero(t, swept.Events, "they are not reached yet")
+	swept, err = s.Sweep(ctx, now)
+	require.NoError(t, err)
+	require.Equal(t, gone, swept.Events)
+	require.True(t, s.walks[2].next.IsZero(), "the next sweep begins anew")
 }
 
 func FuzzWindow_IsReadBackAsItWasWritten(f *testing.F) {

@@ -2,18 +2,23 @@ package sql
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
 	"otpbridge/server/otp"
 )
 
-// sweepChunk is how many rows one sweeping transaction looks at: small enough that a batch never
-// waits for it noticeably.
-const sweepChunk = 500
+// The size of a sweep. A chunk is what one sweeping transaction removes: small enough that a
+// batch never waits for it noticeably. Idle chunks are those in which nothing was to be removed:
+// so many of a table and no more are looked at in one sweep, and the next one goes on from
+// there, so that the cost of a sweep does not grow with the history that is kept.
+const (
+	sweepChunk = 500
+	sweepIdle  = 20
+)
 
 // Swept counts what a sweep removed.
 type Swept struct{ Challenges, Recipients, Events int }
@@ -33,31 +38,101 @@ func (s *Store) keepSweeping(every time.Duration) {
 	}
 }
 
+// walk is how a table is swept, in the order of its time-ordered ids, which needs no index of its
+// own. It is used by one sweep at a time.
+type walk struct {
+	table string
+	query string // id and two numbers of the rows after an id
+	judge func(now otp.Millis, id otp.ID, first, second otp.Millis) verdict
+	// guard repeats the condition in the DELETE where an operation may touch a row in between.
+	guard func(now otp.Millis) (condition string, args []driver.Value)
+	next  otp.ID // where the next sweep goes on
+}
+
+type verdict int
+
+const (
+	stays verdict = iota
+	dead
+	young // and so is everything after it
+)
+
+// walks are the tables in which rows lose their meaning. Challenges and events are judged by the
+// time in their ids: that is when they were really made, whatever their account's clock said.
+func walks() []*walk {
+	const defaultRetention = 30
+	return []*walk{
+		{
+			table: "challenges",
+			query: `SELECT id, expires_at - created_at, 0 FROM challenges WHERE id > ? ORDER BY id LIMIT ?`,
+			judge: func(now otp.Millis, id otp.ID, ttl, _ otp.Millis) verdict {
+				switch age := now - idTime(id); {
+				case age > ttl+otp.Memory:
+					return dead
+				case age <= 30*otp.Second+otp.Memory: // the shortest lifetime
+					return young
+				}
+				return stays
+			},
+		},
+		{
+			table: "recipients",
+			query: `SELECT id, updated_at, COALESCE(locked_until, 0) FROM recipients WHERE id > ? ORDER BY id LIMIT ?`,
+			judge: func(now otp.Millis, _ otp.ID, updatedAt, lockedUntil otp.Millis) verdict {
+				if updatedAt < now-otp.RecipientMemory && lockedUntil < now {
+					return dead
+				}
+				return stays
+			},
+			guard: func(now otp.Millis) (string, []driver.Value) {
+				return ` AND updated_at < ? AND (locked_until IS NULL OR locked_until < ?)`,
+					[]driver.Value{int64(now - otp.RecipientMemory), int64(now)}
+			},
+		},
+		{
+			table: "events",
+			query: fmt.Sprintf(`
+				SELECT e.id, COALESCE(a.retention_days, %d), 0
+				FROM events e
+				LEFT JOIN otp_auth_config a ON a.esme_address = e.esme_address
+				WHERE e.id > ?
+				ORDER BY e.id
+				LIMIT ?`, defaultRetention),
+			judge: func(now otp.Millis, id otp.ID, days, _ otp.Millis) verdict {
+				switch age := now - idTime(id); {
+				case age > max(1, days)*otp.Day:
+					return dead
+				case age <= otp.Day: // the shortest retention
+					return young
+				}
+				return stays
+			},
+		},
+	}
+}
+
 // Sweep removes what no rule looks at any more, in chunks, oldest first: challenges more than an
-// hour past expiry, recipients untouched for a day, events beyond their account's retention. Ids
-// are ordered by time, so it needs no index of its own. Now is unmoved by any sandbox clock; a
-// moved one only makes rows stay a little longer.
+// hour past expiry, recipients untouched for a day, events beyond their account's retention. A
+// table that is long is not looked through at once. Now is unmoved by any sandbox clock; a moved
+// one only makes rows stay a little longer.
 func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	var swept Swept
-	for _, pass := range []struct {
-		count *int
-		chunk func(ctx context.Context, now otp.Millis, from otp.ID) (removed int, next otp.ID, err error)
-	}{
-		{&swept.Challenges, s.sweepChallenges},
-		{&swept.Recipients, s.sweepRecipients},
-		{&swept.Events, s.sweepEvents},
-	} {
-		from := otp.ID{}
-		for {
-			removed, next, err := pass.chunk(ctx, now, from)
-			*pass.count += removed
+	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events}
+	for _, w := range s.walks {
+		for idle := 0; idle < sweepIdle; {
+			removed, err := s.sweepChunk(ctx, w, now)
+			*counts[w.table] += removed
 			if err != nil {
-				return swept, err
+				return swept, fmt.Errorf("sweep %s: %w", w.table, err)
 			}
-			if next.IsZero() {
+			if w.next.IsZero() {
 				break
 			}
-			from = next
+			if removed == 0 {
+				idle++
+			}
 			select {
 			case <-s.stop:
 				return swept, nil
@@ -68,115 +143,61 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	return swept, nil
 }
 
-// sweepChallenges ends at the first chunk that is too young to hold a dead challenge.
-func (s *Store) sweepChallenges(ctx context.Context, now otp.Millis, from otp.ID) (int, otp.ID, error) {
-	// The id tells when a challenge was really made, whatever its account's clock said.
-	return s.sweepWalk(ctx, "challenges", `SELECT id, expires_at - created_at FROM challenges WHERE id > ? ORDER BY id LIMIT ?`, from,
-		func(id otp.ID, ttl otp.Millis) (dead, young bool) {
-			age := now - idTime(id)
-			return age > ttl+otp.Memory, age <= 30*otp.Second+otp.Memory
-		})
-}
-
-func (s *Store) sweepEvents(ctx context.Context, now otp.Millis, from otp.ID) (int, otp.ID, error) {
-	const defaultRetention = 30
-	return s.sweepWalk(ctx, "events", fmt.Sprintf(`
-		SELECT e.id, COALESCE(a.retention_days, %d)
-		FROM events e
-		LEFT JOIN otp_auth_config a ON a.esme_address = e.esme_address
-		WHERE e.id > ?
-		ORDER BY e.id
-		LIMIT ?`, defaultRetention), from,
-		func(id otp.ID, days otp.Millis) (dead, young bool) {
-			age := now - idTime(id)
-			return age > max(1, days)*otp.Day, age <= otp.Day
-		})
-}
-
-// sweepWalk looks at one chunk of a table in id order and deletes the dead rows. Next is zero
-// when the rest of the table is too young.
-func (s *Store) sweepWalk(ctx context.Context, table, query string, from otp.ID, judge func(id otp.ID, number otp.Millis) (dead, young bool)) (removed int, next otp.ID, err error) {
-	rows, err := s.reads.QueryContext(ctx, query, from[:], sweepChunk)
+// sweepChunk looks at one chunk of a table and deletes its dead rows. The walk begins anew when
+// it has reached the end, or what is too young.
+func (s *Store) sweepChunk(ctx context.Context, w *walk, now otp.Millis) (removed int, err error) {
+	from := w.next
+	rows, err := s.reads.QueryContext(ctx, w.query, from[:], sweepChunk)
 	if err != nil {
-		return 0, otp.ID{}, fmt.Errorf("sweep %s: %w", table, err)
+		return 0, err
 	}
 	defer rows.Close()
 	var doomed []otp.ID
-	looked := 0
-	ended := false
+	var last otp.ID
+	looked, ended := 0, false
 	for rows.Next() && !ended {
-		var id otp.ID
-		var number otp.Millis
-		if err := rows.Scan(idScan{&id}, &number); err != nil {
-			return 0, otp.ID{}, fmt.Errorf("sweep %s: %w", table, err)
+		var first, second otp.Millis
+		if err := rows.Scan(idScan{&last}, &first, &second); err != nil {
+			return 0, err
 		}
 		looked++
-		dead, young := judge(id, number)
-		if dead {
-			doomed = append(doomed, id)
+		switch w.judge(now, last, first, second) {
+		case dead:
+			doomed = append(doomed, last)
+		case young:
+			ended = true
 		}
-		ended, next = young, id
 	}
-	if err := rows.Err(); err != nil {
-		return 0, otp.ID{}, fmt.Errorf("sweep %s: %w", table, err)
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return 0, err
 	}
-	rows.Close()
-	if ended || looked < sweepChunk {
-		next = otp.ID{}
-	}
-	removed, err = s.remove(ctx, table, doomed, "")
-	return removed, next, err
-}
-
-// sweepRecipients walks all recipients. The DELETE repeats the condition, because an operation
-// may have touched the row since it was read.
-func (s *Store) sweepRecipients(ctx context.Context, now otp.Millis, from otp.ID) (int, otp.ID, error) {
-	rows, err := s.reads.QueryContext(ctx, `
-		SELECT id, updated_at, locked_until FROM recipients WHERE id > ? ORDER BY id LIMIT ?`, from[:], sweepChunk)
+	removed, err = s.remove(ctx, w, now, doomed)
 	if err != nil {
-		return 0, otp.ID{}, fmt.Errorf("sweep recipients: %w", err)
+		return removed, err
 	}
-	defer rows.Close()
-	var doomed []otp.ID
-	var next otp.ID
-	looked := 0
-	for rows.Next() {
-		var updatedAt otp.Millis
-		var lockedUntil sql.NullInt64
-		if err := rows.Scan(idScan{&next}, &updatedAt, &lockedUntil); err != nil {
-			return 0, otp.ID{}, fmt.Errorf("sweep recipients: %w", err)
-		}
-		looked++
-		if updatedAt < now-otp.RecipientMemory && otp.Millis(lockedUntil.Int64) < now {
-			doomed = append(doomed, next)
-		}
+	w.next = last
+	if ended || looked < sweepChunk {
+		w.next = otp.ID{}
 	}
-	if err := rows.Err(); err != nil {
-		return 0, otp.ID{}, fmt.Errorf("sweep recipients: %w", err)
-	}
-	rows.Close()
-	if looked < sweepChunk {
-		next = otp.ID{}
-	}
-	removed, err := s.remove(ctx, "recipients", doomed,
-		` AND updated_at < ? AND (locked_until IS NULL OR locked_until < ?)`, int64(now-otp.RecipientMemory), int64(now))
-	return removed, next, err
+	return removed, nil
 }
 
-func (s *Store) remove(ctx context.Context, table string, ids []otp.ID, guard string, guardArgs ...driver.Value) (int, error) {
+func (s *Store) remove(ctx context.Context, w *walk, now otp.Millis, ids []otp.ID) (int, error) {
 	if len(ids) == 0 {
 		return 0, nil
 	}
 	list, args := in(ids, idValue)
+	condition := ""
+	if w.guard != nil {
+		guard, guardArgs := w.guard(now)
+		condition, args = guard, append(args, guardArgs...)
+	}
 	removed := int64(0)
-	err := s.write(ctx, func(w *session) (err error) {
-		removed, err = w.affect(ctx, `DELETE FROM `+table+` WHERE id IN `+list+guard, append(args, guardArgs...)...)
+	err := s.write(ctx, func(t *session) (err error) {
+		removed, err = t.affect(ctx, `DELETE FROM `+w.table+` WHERE id IN `+list+condition, args...)
 		return err
 	})
-	if err != nil {
-		return 0, fmt.Errorf("sweep %s: %w", table, err)
-	}
-	return int(removed), nil
+	return int(removed), err
 }
 
 // idTime is the moment in a time-ordered id (RFC 9562, section 5.7): its first 48 bits.
