@@ -62,7 +62,8 @@ var ErrClosed = errors.New("the store is closed")
 // client that hangs up after a wrong guess is charged all the same.
 //
 // A full queue is refused as Overloaded, before anything is charged. Any other error is a fault;
-// then nothing of the operation was committed, as far as the database could tell.
+// then nothing of the operation was committed, as far as the database could tell: where it went
+// away in the middle of a COMMIT and did not come back in time, it could not.
 func (s *Store) Do(op *Operation) error {
 	op.done = make(chan struct{})
 	if err := s.enqueue(op); err != nil {
