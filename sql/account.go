@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -180,16 +181,28 @@ func document[T []string | map[string]string](name string, field func(*otp.Accou
 	}
 }
 
+// sealed is kept as base64, because people read this table in a terminal, which would obey some of
+// the bytes. What is no base64 is taken as it stands; whoever opens it will say what is wrong.
 func sealed(name string, field func(*otp.Account) *[]byte) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
 			*field(a) = nil
-			if v.Valid {
-				*field(a) = []byte(v.String)
+			if !v.Valid {
+				return nil
+			}
+			value, err := base64.StdEncoding.DecodeString(v.String)
+			if err != nil {
+				value = []byte(v.String)
+			}
+			*field(a) = value
+			return nil
+		},
+		func(a *otp.Account) driver.Value {
+			if value := *field(a); value != nil {
+				return base64.StdEncoding.EncodeToString(value)
 			}
 			return nil
 		},
-		func(a *otp.Account) driver.Value { return nullable(*field(a)) },
 	}
 }
 

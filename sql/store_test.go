@@ -574,6 +574,28 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 	require.True(t, s.walks[2].next.IsZero(), "the next sweep begins anew")
 }
 
+// People read the table of accounts in a terminal.
+func TestAccount_SealedColumnsAreKeptAsText(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		account := otp.DefaultAccount("10000000000009")
+		account.SealedCipherKey, account.SealedCipherIV = []byte{1, 0x1b, '[', '2', 'J', 0xff, 0}, []byte{}
+		require.NoError(t, s.InsertAccount(ctx, &account, nil, false))
+		read, err := s.Account(ctx, account.Address)
+		require.NoError(t, err)
+		require.Equal(t, account, read)
+		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM otp_auth_config WHERE cipher_key = 'ARtbMkr/AA=='`))
+
+		raw := []byte{1, 2, 'k', '1', 0xfe}
+		require.NoError(t, s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `UPDATE otp_auth_config SET cipher_key = ?, cipher_iv = NULL`, raw)
+		}))
+		read, err = s.Account(ctx, account.Address)
+		require.NoError(t, err)
+		require.Equal(t, raw, read.SealedCipherKey, "what is no base64 is taken as it stands")
+		require.Nil(t, read.SealedCipherIV)
+	})
+}
+
 func FuzzWindow_IsReadBackAsItWasWritten(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{2, 4, 6, 0x80})
