@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -67,38 +66,54 @@ func numberSentinel(number string) []sentinel {
 	return []sentinel{textSentinel("number "+number[:4]+"…", number), digitsSentinel("national number", number[2:])}
 }
 
-// leaks tells which sentinels are in text.
+// value is the sentinel itself.
+func (s sentinel) value() string {
+	if s.digitRun != "" {
+		return s.digitRun
+	}
+	return s.spelled[0]
+}
+
+// leaks tells which sentinels are in text. A spelling is looked for by its first bytes, because there
+// are thousands of spellings and a database has megabytes.
 func leaks(text []byte, sentinels []sentinel) []string {
+	const first = 8
+	type spelling struct {
+		of    int
+		text  string
+		whole bool // as a whole run of digits only
+	}
+	starts := map[string][]spelling{}
+	for i, s := range sentinels {
+		for _, spelled := range s.spelled {
+			if len(spelled) >= first {
+				starts[spelled[:first]] = append(starts[spelled[:first]], spelling{i, spelled, false})
+			}
+		}
+		if run := s.digitRun; run != "" {
+			starts[run[:first]] = append(starts[run[:first]], spelling{i, run, true})
+		}
+	}
+	in := make([]bool, len(sentinels))
+	for at := range max(0, len(text)-first+1) {
+		for _, s := range starts[string(text[at:at+first])] {
+			end := at + len(s.text)
+			if end > len(text) || string(text[at:end]) != s.text {
+				continue
+			}
+			if s.whole && (at > 0 && isDigit(text[at-1]) || end < len(text) && isDigit(text[end])) {
+				continue
+			}
+			in[s.of] = true
+		}
+	}
 	var found []string
-	for _, s := range sentinels {
-		if s.in(text) {
+	for i, s := range sentinels {
+		if in[i] {
 			found = append(found, s.what)
 		}
 	}
 	return found
-}
-
-func (s sentinel) in(text []byte) bool {
-	for _, spelling := range s.spelled {
-		if len(spelling) >= 8 && bytes.Contains(text, []byte(spelling)) {
-			return true
-		}
-	}
-	if s.digitRun == "" {
-		return false
-	}
-	for from := 0; ; {
-		at := bytes.Index(text[from:], []byte(s.digitRun))
-		if at < 0 {
-			return false
-		}
-		at += from
-		end := at + len(s.digitRun)
-		if (at == 0 || !isDigit(text[at-1])) && (end == len(text) || !isDigit(text[end])) {
-			return true
-		}
-		from = at + 1
-	}
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
@@ -360,10 +375,7 @@ func (w *witness) findsWhatIsPlanted(t *testing.T, folder string, log *output) {
 	}
 	var planted strings.Builder
 	for _, s := range w.sentinels {
-		value := s.digitRun
-		if value == "" {
-			value = s.spelled[0]
-		}
+		value := s.value()
 		require.Equal(t, []string{s.what}, leaks([]byte(log.String()+"time=1 value="+value+" x=1\n"), []sentinel{s}), "in the log")
 		require.Equal(t, []string{s.what}, leaks([]byte("hex:"+hex.EncodeToString([]byte(value))), []sentinel{s}), "in hex")
 		require.Equal(t, []string{s.what}, leaks([]byte(base64.StdEncoding.EncodeToString([]byte("x"+value+"y"))), []sentinel{s}), "in base64")
