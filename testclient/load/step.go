@@ -56,9 +56,11 @@ type Servlets struct {
 func (s Servlets) Cycle() []Step {
 	header := []string{"access_key: " + s.AccessKey}
 	who := "?ipaddress=" + url.QueryEscape(s.IPAddress) + "&mobile=" + Number
+	generate := s.Path + "/otpgenservlet" + who
+	validate := s.Path + "/otpvalidationservlet" + who + "&otp=" + url.QueryEscape(s.OTP)
 	return []Step{
-		{Name: "generate", Target: s.Path + "/otpgenservlet" + who, Header: header, Text: "OTP Generated Successfully"},
-		{Name: "validate", Target: s.Path + "/otpvalidationservlet" + who + "&otp=" + url.QueryEscape(s.OTP), Header: header, Text: "Verified successfully"},
+		{Name: "generate", Target: generate, Header: header, Text: "OTP Generated Successfully"},
+		{Name: "validate", Target: validate, Header: header, Text: "Verified successfully"},
 	}
 }
 
