@@ -6,10 +6,10 @@ GO       ?= go
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint bench timing faults fuzz cover
+.PHONY: help run setup test lint bench bench-large timing faults fuzz cover
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 run: ## build the server and start it as a sandbox on an embedded database
 	$(GO) build -o bin/otpbridge ./server
@@ -31,8 +31,15 @@ lint: ## check formatting, vet, staticcheck and the module files
 	$(GO) mod verify
 	$(GO) mod tidy -diff
 
-bench: ## run the benchmarks, with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+# Whatever the first run finds, the second is made too.
+bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot paths' benchmarks
+	@failed=0; \
+	BENCH=1 $(GO) test -count=1 -v -timeout 10m -run '^TestBench$$' ./server || failed=1; \
+	$(GO) test -run '^$$' -bench . -benchmem ./crypto ./server/servlet ./server/engine ./sql ./server || failed=1; \
+	exit $$failed
+
+bench-large: ## measure what a million events and a hundred thousand live challenges cost
+	BENCH=1 $(GO) test -count=1 -v -timeout 20m -run '^TestBenchLarge$$' ./server
 
 # Statements about time hold for a normal binary, not under the race detector.
 timing: ## measure what must not be told apart by time, and how codes are distributed

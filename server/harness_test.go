@@ -31,6 +31,10 @@ import (
 // from a normal build where they kill, race or read what a person would.
 
 func TestMain(m *testing.M) {
+	if os.Getenv(bareVariable) != "" {
+		fmt.Fprintln(os.Stderr, serveBare())
+		os.Exit(1)
+	}
 	code := sqltest.Run(m)
 	if built.folder != "" {
 		os.RemoveAll(built.folder)
@@ -239,7 +243,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 // encrypted makes an otp parameter.
-func encrypted(t *testing.T, key, iv, code string) string {
+func encrypted(t testing.TB, key, iv, code string) string {
 	t.Helper()
 	secretKey, err := crypto.ParseKeyText(key)
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 // strikes is what a series of kills found.
 type strikes struct {
 	*ledger
-	loads    []*load
+	loads    []*workload
 	struck   int             // kills that met operations in flight
 	inFlight int             // calls under way at a kill, of which nobody learnt the outcome
 	happened int             // of those, what had been committed
@@ -26,7 +26,7 @@ type strikes struct {
 
 // check is done after each kill: every acknowledged fact is looked up in the database, and then
 // the server is asked about it.
-func (s *strikes) check(t *testing.T, w *load, db *sqlx.DB, c client, back time.Duration) {
+func (s *strikes) check(t *testing.T, w *workload, db *sqlx.DB, c client, back time.Duration) {
 	t.Helper()
 	s.loads, s.back = append(s.loads, w), append(s.back, back)
 	if w.inFlight.Load() > 0 {

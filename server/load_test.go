@@ -35,8 +35,8 @@ type fact struct {
 	unanswered       bool // the story broke off in a call whose outcome nobody knows
 }
 
-// load is one strike's worth of it, on an account of its own.
-type load struct {
+// workload is one strike's worth of it, on an account of its own.
+type workload struct {
 	l       *ledger
 	agent   *http.Client
 	url     string
@@ -54,14 +54,14 @@ type load struct {
 }
 
 // loadOn prepares a load on a running server.
-func loadOn(l *ledger, c client) *load {
+func loadOn(l *ledger, c client) *workload {
 	account := c.account(fmt.Sprintf(`{"plain_validation_enabled":true,"otp_ttl_seconds":1800,"max_attempts":%d}`, loadAttempts))
-	return &load{l: l, agent: c.agent, url: c.url, account: account.Address, key: account.AccessKey}
+	return &workload{l: l, agent: c.agent, url: c.url, account: account.Address, key: account.AccessKey}
 }
 
 // call makes one servlet call; decided is false if nobody knows what became of it. It is a POST,
 // because the client would send a GET again by itself.
-func (w *load) call(servlet string, f *fact, guess string) (text string, decided bool) {
+func (w *workload) call(servlet string, f *fact, guess string) (text string, decided bool) {
 	parameters := url.Values{"ipaddress": {"203.0.113.7"}, "mobile": {f.number}}
 	if guess != "" {
 		parameters.Set("otp", guess)
@@ -92,7 +92,7 @@ func (w *load) call(servlet string, f *fact, guess string) (text string, decided
 
 // newFact starts the story of a number nobody had. Its last four digits are its own within the
 // account, because they are what the database shows of it.
-func (w *load) newFact() *fact {
+func (w *workload) newFact() *fact {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f := &fact{number: fmt.Sprintf("91980000%04d", w.next)}
@@ -102,7 +102,7 @@ func (w *load) newFact() *fact {
 }
 
 // tell goes through one story, and returns false if a call got no decision.
-func (w *load) tell(f *fact) bool {
+func (w *workload) tell(f *fact) bool {
 	text, decided := w.call("otpgenservlet", f, "")
 	if !decided {
 		f.unanswered = true
@@ -142,7 +142,7 @@ const (
 
 // run keeps the callers at it until stop is closed. Where a call got no decision its caller waits
 // for back before it goes on with another number.
-func (w *load) run(back, stop <-chan struct{}) {
+func (w *workload) run(back, stop <-chan struct{}) {
 	var calling sync.WaitGroup
 	for range loadCallers {
 		calling.Go(func() {
@@ -169,7 +169,7 @@ func (w *load) run(back, stop <-chan struct{}) {
 // strike runs the load, kills when some number of calls has begun, and ends the load when revive
 // has brought back what was killed. The number is random, so that the kill meets anything. Revive
 // may call goOn as soon as there is somebody to call again.
-func (w *load) strike(t *testing.T, kill func(), revive func(goOn func())) {
+func (w *workload) strike(t *testing.T, kill func(), revive func(goOn func())) {
 	t.Helper()
 	back, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -198,7 +198,7 @@ type stored struct {
 
 // lookUp compares every story with what the database itself says. It returns how many of the calls
 // that nobody got an answer to turned out to have been committed.
-func (w *load) lookUp(t *testing.T, db *sqlx.DB) (happened int) {
+func (w *workload) lookUp(t *testing.T, db *sqlx.DB) (happened int) {
 	t.Helper()
 	var rows []stored
 	event := func(kind string) string {
@@ -246,7 +246,7 @@ func (w *load) lookUp(t *testing.T, db *sqlx.DB) (happened int) {
 
 // ask puts every story to the server again, as its next caller would, and adds to it what it
 // learns. It returns the number of acknowledged facts that it asked about.
-func (w *load) ask(c client) int {
+func (w *workload) ask(c client) int {
 	w.agent, w.url = c.agent, c.url
 	asked := atomic.Int64{}
 	queue := make(chan *fact, len(w.facts))
@@ -269,7 +269,7 @@ func (w *load) ask(c client) int {
 	return int(asked.Load())
 }
 
-func (w *load) askAbout(f *fact) {
+func (w *workload) askAbout(f *fact) {
 	say := func(guess string) string {
 		text, decided := w.call("plainotpvalidationservlet", f, guess)
 		if !decided {

@@ -101,7 +101,7 @@ type house struct {
 	path   string
 }
 
-func newHouse(t *testing.T, fixedCode string) *house {
+func newHouse(t testing.TB, fixedCode string) *house {
 	ctx := context.Background()
 	h := &house{path: filepath.Join(t.TempDir(), "otpbridge.db")}
 	store, err := sql.Open(ctx, "sqlite:"+h.path, sql.Options{Sandbox: true})

@@ -174,6 +174,9 @@ func (s *Server) Start() error {
 	}
 }
 
+// PID is the process that runs now, for those who look at what it uses.
+func (s *Server) PID() int { return s.process.Process.Pid }
+
 // Kill ends the server at once, as a power cut would.
 func (s *Server) Kill() {
 	_ = s.process.Process.Kill()

@@ -1,0 +1,71 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/config"
+	"otpbridge/sql/sqltest"
+	"otpbridge/testclient/load"
+)
+
+// BenchmarkServlets is a cycle through the whole server in this process, sockets included, by 64
+// connections. The load generator allocates nothing, so the allocations are the server's, and
+// with -cpuprofile it shows where the server's time goes.
+func BenchmarkServlets(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) {
+		benchmarkServlets(b, startStack(b, "sqlite:"+filepath.Join(b.TempDir(), "otp.db")))
+	})
+	b.Run("mariadb", func(b *testing.B) {
+		benchmarkServlets(b, startStack(b, sqltest.Own(b).SchemaTCP(b)))
+	})
+}
+
+func benchmarkServlets(b *testing.B, s *stack) {
+	s.drive(b, 100, s.servlets.Cycle()) // connections, caches and prepared statements
+	b.ReportAllocs()
+	b.ResetTimer()
+	s.drive(b, b.N, s.servlets.Cycle())
+}
+
+// stack is a whole server in this process that is asked by a load generator.
+type stack struct {
+	*Server
+	servlets load.Servlets
+	asked    int
+}
+
+// startStack starts a server as benchmarks run it; its log is written and thrown away.
+func startStack(t testing.TB, databaseURL string) *stack {
+	t.Helper()
+	settings, err := config.Load([]string{
+		"OTPBRIDGE_ADDR=127.0.0.1:0",
+		"OTPBRIDGE_DATABASE_URL=" + databaseURL,
+		"OTPBRIDGE_KEYRING=" + benchKeyring,
+		"OTPBRIDGE_SANDBOX_FIXED_CODE=" + benchCode,
+	})
+	require.NoError(t, err)
+	s := New(settings, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	require.NoError(t, s.Start(context.Background()))
+	t.Cleanup(func() { require.NoError(t, s.Shutdown(context.Background())) })
+	return &stack{Server: s, servlets: benchServlets(t)}
+}
+
+// drive runs so many cycles by 64 connections; every answer must be right.
+func (s *stack) drive(t testing.TB, cycles int, cycle []load.Step) {
+	t.Helper()
+	result, err := load.Run(context.Background(), load.Options{
+		URL: s.URL(), Cycle: cycle, Concurrency: benchConcurrency, Cycles: cycles, First: s.asked,
+	})
+	require.NoError(t, err)
+	require.Empty(t, result.Failures)
+	require.Equal(t, cycles, result.Cycles)
+	s.asked += cycles
+}
