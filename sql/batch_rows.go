@@ -9,13 +9,18 @@ import (
 	"otpbridge/server/otp"
 )
 
-const recipientColumns = `id, hash, esme_address, environment, sealed, mask, version, seq, sends, failures, run, run_at, locked_until, updated_at`
+// recipientColumns are what a recipient is made of; decidedColumns are those that rules decide on.
+// The others are written once and read by whoever shows them.
+const (
+	decidedColumns   = `id, hash, version, seq, sends, failures, run, run_at, locked_until, updated_at`
+	recipientColumns = decidedColumns + `, esme_address, environment, sealed, mask`
+)
 
 // loadRecipients reads and locks the recipients of a batch, in the order of their hashes.
 func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error {
 	list, args := in(b.order, idValue)
 	return w.query(ctx, `
-		SELECT `+recipientColumns+`
+		SELECT `+decidedColumns+`
 		FROM recipients
 		WHERE hash IN `+list+`
 		ORDER BY hash`+s.dialect.lock, args, func(found row) error {
@@ -31,8 +36,7 @@ func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error 
 func readRecipient(found row) (*recipientRow, error) {
 	r := reader{row: found}
 	recipient := &recipientRow{Recipient: otp.Recipient{
-		ID: r.id(), Hash: r.id(), Account: r.text(), Environment: otp.Environment(r.text()), Sealed: r.bytes(), Mask: r.text(),
-		Version: r.number(), Seq: r.number(), Sends: r.window(), Failures: r.window(),
+		ID: r.id(), Hash: r.id(), Version: r.number(), Seq: r.number(), Sends: r.window(), Failures: r.window(),
 		Run: int(r.number()), RunAt: r.moment(), LockedUntil: r.moment(), UpdatedAt: r.moment(),
 	}}
 	if r.err != nil {
@@ -144,8 +148,9 @@ func (b *batch) writeRecipients(writes *script) {
 		switch {
 		case r == nil || !r.dirty:
 		case r.Version == 0:
-			inserts = append(inserts, r.ID[:], r.Hash[:], r.Account, string(r.Environment), r.Sealed, r.Mask, int64(1), r.Seq,
-				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), moment(r.RunAt), moment(r.LockedUntil), int64(r.UpdatedAt))
+			inserts = append(inserts, r.ID[:], r.Hash[:], int64(1), r.Seq,
+				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), moment(r.RunAt), moment(r.LockedUntil), int64(r.UpdatedAt),
+				r.Account, string(r.Environment), r.Sealed, r.Mask)
 		default:
 			writes.guard(`
 				UPDATE recipients

@@ -40,7 +40,7 @@ type State struct {
 	// Now is the operation's moment: moved by its account's clock, and never before a row it
 	// touches was last written.
 	Now       otp.Millis
-	Recipient *otp.Recipient // Version 0 if there is no row yet
+	Recipient *otp.Recipient // Version 0 if there is no row yet, else without what never changes
 	Mailbox   *otp.Recipient // nil without one
 	Challenge *otp.Challenge // nil for none
 

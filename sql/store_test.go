@@ -78,7 +78,7 @@ func generate(recipient, slot otp.ID, p otp.Policy, now otp.Millis) (*Operation,
 		if err := otp.Generate(s.Recipient, s.Mailbox, s.Challenge, made, p, s.Now); err != nil {
 			return err
 		}
-		if s.Recipient.Sealed == nil {
+		if s.Recipient.Version == 0 && s.Recipient.Sealed == nil {
 			s.Recipient.Account, s.Recipient.Environment, s.Recipient.Sealed = "1", otp.Live, []byte("sealed")
 		}
 		s.Insert(made)

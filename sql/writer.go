@@ -297,12 +297,12 @@ func insertText(into string, width, rows int) string {
 	return into + strings.Repeat(row+",", rows-1) + row
 }
 
-// in is the tail of an IN list and its arguments. Lists are padded to a power of two with their
-// last member, so that a handful of prepared statements serves every batch.
+// in is the tail of an IN list and its arguments. Lists are padded with their last member to a
+// handful of sizes, so that few prepared statements serve every batch.
 func in[A, T any](members []T, arg func(T) A) (list string, args []A) {
 	size := 1
 	for size < len(members) {
-		size *= 2
+		size += min(size, 8)
 	}
 	args = make([]A, size)
 	for i := range args {

@@ -185,7 +185,7 @@ func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
 		recipient *otp.Recipient
 		name      string
 	}{{s.Recipient, t.Number}, {s.Mailbox, t.Mailbox}} {
-		if r := row.recipient; r != nil && r.Sealed == nil {
+		if r := row.recipient; r != nil && r.Version == 0 && r.Sealed == nil {
 			r.Account, r.Environment, r.Mask = c.Account.Address, c.Environment, mask(row.name)
 			r.Sealed = e.keyring.Seal(recipientAAD(r.ID), []byte(row.name))
 		}
