@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os/signal"
 	"runtime/debug"
@@ -34,7 +33,9 @@ func (serveCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(settings, p.stderr)
+	writer := newLogWriter(p.stderr)
+	defer writer.Close()
+	log := newLog(settings, writer)
 	collectLess(p.environ)
 	told, stopListening := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stopListening()
@@ -55,12 +56,12 @@ func (serveCommand) Run(p process) error {
 	return server.Shutdown(context.Background())
 }
 
-func newLog(settings config.Settings, out io.Writer) *slog.Logger {
+func newLog(settings config.Settings, out *logWriter) *slog.Logger {
 	options := &slog.HandlerOptions{Level: settings.LogLevel}
 	if settings.LogFormat == config.JSONFormat {
-		return slog.New(slog.NewJSONHandler(out, options))
+		return slog.New(urgent{slog.NewJSONHandler(out, options), out})
 	}
-	return slog.New(slog.NewTextHandler(out, options))
+	return slog.New(urgent{slog.NewTextHandler(out, options), out})
 }
 
 // collectLess trades memory, of which the server needs little, for time: its live heap is a few

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -127,6 +128,7 @@ type batch struct {
 
 	inserts []*challengeRow
 	events  []otp.Event
+	texts   map[string]driver.Value
 }
 
 // runBatch loads what the operations need, applies their rules in queue order and writes each
@@ -162,6 +164,7 @@ func (s *Store) load(ctx context.Context, w *session, operations []*Operation) (
 		recipients: make(map[otp.ID]*recipientRow, len(operations)),
 		challenges: make(map[otp.ID]*challengeRow, len(operations)),
 		newest:     make(map[otp.ID]*challengeRow, len(operations)),
+		texts:      make(map[string]driver.Value, 8),
 	}
 	if err := s.loadRecipients(ctx, w, b); err != nil {
 		return nil, err

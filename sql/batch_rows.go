@@ -150,7 +150,7 @@ func (b *batch) writeRecipients(writes *script) {
 		case r.Version == 0:
 			inserts = append(inserts, r.ID[:], r.Hash[:], int64(1), r.Seq,
 				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), moment(r.RunAt), moment(r.LockedUntil), int64(r.UpdatedAt),
-				r.Account, string(r.Environment), r.Sealed, r.Mask)
+				b.text(r.Account), b.text(string(r.Environment)), r.Sealed, r.Mask)
 		default:
 			writes.guard(`
 				UPDATE recipients
@@ -178,9 +178,14 @@ func (b *batch) writeChallenges(writes *script) {
 	}
 	inserts := make([]driver.Value, 0, 20*len(b.inserts))
 	for _, c := range b.inserts {
-		inserts = append(inserts, c.ID[:], c.Recipient[:], c.Seq, c.Slot[:], int64(1), c.KeyID, c.Nonce[:], int64(c.Length),
+		created := moment(c.CreatedAt)
+		updated := created
+		if c.UpdatedAt != c.CreatedAt {
+			updated = moment(c.UpdatedAt)
+		}
+		inserts = append(inserts, c.ID[:], c.Recipient[:], c.Seq, c.Slot[:], int64(1), b.text(c.KeyID), c.Nonce[:], int64(c.Length),
 			int64(c.Channels), nullable(c.Mailbox), int64(c.MaxAttempts), int64(c.Wrong), int64(c.Sends), int64(c.Regenerations),
-			int64(c.CreatedAt), int64(c.ExpiresAt), int64(c.UpdatedAt), moment(c.UsedAt), moment(c.CanceledAt), moment(c.ReplacedAt))
+			created, int64(c.ExpiresAt), updated, moment(c.UsedAt), moment(c.CanceledAt), moment(c.ReplacedAt))
 	}
 	writes.insert(`INSERT INTO challenges (`+challengeColumns+`) VALUES `, 20, inserts)
 }
@@ -191,10 +196,21 @@ func (b *batch) writeEvents(writes *script) {
 	inserts := make([]driver.Value, 0, 12*len(b.events))
 	for i := range b.events {
 		e := &b.events[i]
-		inserts = append(inserts, e.ID[:], int64(e.At), e.Account, string(e.Environment), string(e.Kind), string(e.Door),
+		inserts = append(inserts, e.ID[:], int64(e.At), b.text(e.Account), b.text(string(e.Environment)), b.text(string(e.Kind)), b.text(string(e.Door)),
 			e.Recipient[:], e.Challenge[:], int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining))
 	}
 	writes.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, 12, inserts)
+}
+
+// text is a string that many rows of a batch have in common, as a value: putting each into an
+// interface of its own would be most of what a batch allocates.
+func (b *batch) text(s string) driver.Value {
+	value, known := b.texts[s]
+	if !known {
+		value = s
+		b.texts[s] = value
+	}
+	return value
 }
 
 // nullable is NULL for what there is not: a nil slice in an interface is no nil.

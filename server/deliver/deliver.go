@@ -59,8 +59,10 @@ type Message struct {
 }
 
 // Channel hands messages to a next hop. Send honours ctx's deadline and reports how the hand-over
-// ended; err explains NotSent and Unknown for the log and is nil for Sent.
+// ended; err explains NotSent and Unknown for the log and is nil for Sent. Waits tells whether
+// Send may wait for something outside this process; a channel that never does is called in place.
 type Channel interface {
 	Name() string
+	Waits() bool
 	Send(ctx context.Context, m Message) (Outcome, error)
 }

@@ -46,6 +46,13 @@ func (f *Faults) List() []Fault {
 	return append([]Fault{}, f.rules...)
 }
 
+// any tells whether there are faults.
+func (f *Faults) any() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.rules) > 0
+}
+
 // Strike takes the first fault that applies to target and account, if one strikes this time.
 func (f *Faults) Strike(target, account string) (Fault, bool) {
 	if f == nil {
@@ -80,6 +87,9 @@ type Faulty struct {
 
 // Name is the name of the channel behind.
 func (f Faulty) Name() string { return f.Channel.Name() }
+
+// Waits tells whether a fault may delay a message, or the channel behind waits.
+func (f Faulty) Waits() bool { return f.Faults.any() || f.Channel.Waits() }
 
 // Send hands m to the channel unless a fault strikes. A delayed message is handed over when
 // the delay is over, whoever still waits for it.

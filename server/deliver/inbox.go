@@ -19,6 +19,9 @@ func NewInbox() *Inbox { return &Inbox{arrived: make(chan struct{})} }
 // Name is the channel's name in settings and logs.
 func (i *Inbox) Name() string { return "inbox" }
 
+// Waits is false: a committed message is in the inbox.
+func (i *Inbox) Waits() bool { return false }
+
 // Send wakes the waiters. It cannot fail.
 func (i *Inbox) Send(context.Context, Message) (Outcome, error) {
 	i.mu.Lock()

@@ -29,6 +29,12 @@ func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Mi
 // way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
 func (e *Engine) dispatch(c *Caller, op *sql.Operation, s send) (Sent, error) {
 	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
+	if !e.waits(s.channels) {
+		if e.handOverNow(c, op, s) == deliver.NotSent {
+			return answer, errUndelivered()
+		}
+		return answer, nil
+	}
 	settled := make(chan deliver.Outcome, 1)
 	e.sending.Go(func() { e.handOver(c, op, s, settled) })
 	deadline := time.NewTimer(e.options.DeliveryWait)
@@ -36,11 +42,49 @@ func (e *Engine) dispatch(c *Caller, op *sql.Operation, s send) (Sent, error) {
 	select {
 	case outcome := <-settled:
 		if outcome == deliver.NotSent {
-			return answer, otp.Refuse(otp.Undelivered, "the message could not be handed over to any channel")
+			return answer, errUndelivered()
 		}
 	case <-deadline.C:
 	}
 	return answer, nil
+}
+
+func errUndelivered() error {
+	return otp.Refuse(otp.Undelivered, "the message could not be handed over to any channel")
+}
+
+// waits tells whether a hand-over may take time.
+func (e *Engine) waits(media otp.Channels) bool {
+	for _, medium := range media.Each() {
+		for _, channel := range e.channels(medium) {
+			if channel.Waits() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// channels are those of one medium, in order of preference.
+func (e *Engine) channels(medium otp.Channels) []deliver.Channel {
+	if medium == otp.Email {
+		return e.options.Email
+	}
+	return e.options.SMS
+}
+
+// handOverNow is handOver where nothing has to be waited for.
+func (e *Engine) handOverNow(c *Caller, op *sql.Operation, s send) deliver.Outcome {
+	settled := deliver.NotSent
+	for _, medium := range s.channels.Each() {
+		if outcome := e.handOverOn(e.closing, medium, s); outcome != deliver.NotSent {
+			settled = outcome
+		}
+	}
+	if settled == deliver.NotSent {
+		e.refund(e.closing, c, op, s)
+	}
+	return settled
 }
 
 // handOver tries every medium at once and tells settled as soon as one outcome decides the
@@ -76,9 +120,9 @@ func (e *Engine) handOver(c *Caller, op *sql.Operation, s send, settled chan<- d
 // handOverOn tries one medium's channels in order of preference, the next one only if the last
 // surely did not send.
 func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (outcome deliver.Outcome) {
-	channels, to := e.options.SMS, s.target.Number
+	to := s.target.Number
 	if medium == otp.Email {
-		channels, to = e.options.Email, s.target.Mailbox
+		to = s.target.Mailbox
 	}
 	message := deliver.Message{
 		ID:        s.challenge.ID.Text("otp"),
@@ -88,7 +132,7 @@ func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (o
 		ExpiresAt: s.challenge.ExpiresAt.Time(),
 		Content:   func() (deliver.Content, error) { return e.content(&s.challenge, medium) },
 	}
-	for _, channel := range channels {
+	for _, channel := range e.channels(medium) {
 		outcome, err := e.sendOn(ctx, channel, message)
 		if outcome == deliver.Sent {
 			return outcome

@@ -30,10 +30,6 @@ var loadsEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, s
 		err = s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
 			return s.runBatch(w, operations, try > 1, loaded)
 		})`, 1)
-	source = sqltest.Replace(t, source, `	"context"
-`, `	"context"
-	"database/sql/driver"
-`, 1)
 	source = sqltest.Replace(t, source, `operations []*Operation, retry bool) error {`, `operations []*Operation, retry bool, b *batch) error {`, 1)
 	return sqltest.Replace(t, source, `	b, err := s.load(ctx, w, operations)
 	if err != nil {

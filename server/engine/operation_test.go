@@ -120,6 +120,8 @@ type scripted struct {
 
 func (s *scripted) Name() string { return "scripted" }
 
+func (s *scripted) Waits() bool { return true }
+
 func (s *scripted) Send(context.Context, deliver.Message) (deliver.Outcome, error) {
 	outcome := s.outcomes[s.calls.Add(1)-1]
 	if outcome == 0 {

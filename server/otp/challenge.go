@@ -18,13 +18,15 @@ func (c Channels) Has(other Channels) bool { return c&other == other }
 
 // Each lists the members of c one by one.
 func (c Channels) Each() []Channels {
-	var each []Channels
-	for _, one := range []Channels{SMS, Email} {
-		if c.Has(one) {
-			each = append(each, one)
-		}
+	switch c & (SMS | Email) {
+	case SMS:
+		return []Channels{SMS}
+	case Email:
+		return []Channels{Email}
+	case SMS | Email:
+		return []Channels{SMS, Email}
 	}
-	return each
+	return nil
 }
 
 // String names the members of c, comma-separated.

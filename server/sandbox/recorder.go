@@ -59,21 +59,25 @@ func (r *Recorder) Record(c *gin.Context) {
 		path:       cut(request.URL.Path, 256),
 		query:      cut(request.URL.RawQuery, maxQuery),
 		hasForm:    isForm(request),
-		hasKey:     len(request.Header.Values("access_key")) > 0,
-		department: cut(request.Header.Get("department-id"), 128),
+		hasKey:     len(request.Header["Access_key"]) > 0,
+		department: cut(request.Header.Get("Department-Id"), 128),
 	}
-	body := &captured{ReadCloser: request.Body}
+	var body *captured
 	if made.hasForm {
+		body = &captured{ReadCloser: request.Body}
 		request.Body = body
 	}
 	answer := &answering{ResponseWriter: c.Writer}
+	answer.head = answer.first[:0]
 	c.Writer = answer
 
 	c.Next()
 
 	c.Writer = answer.ResponseWriter
 	made.took = time.Since(began)
-	made.form = string(body.head)
+	if body != nil {
+		made.form = string(body.head)
+	}
 	made.account, made.kind = c.GetString("account"), c.GetString("kind")
 	made.status, made.answer = answer.Status(), string(answer.head)
 	r.add(made)
@@ -119,7 +123,8 @@ func (b *captured) Read(p []byte) (int, error) {
 // answering keeps the head of what the handler writes.
 type answering struct {
 	gin.ResponseWriter
-	head []byte
+	head  []byte
+	first [96]byte // where head begins: longer than every text of the servlets' own
 }
 
 // Unwrap lets http.ResponseController find the connection.

@@ -1,0 +1,60 @@
+//go:build unix && !race
+
+// The race detector allocates too, so this is counted without it.
+
+package main
+
+import (
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/testclient/load"
+)
+
+// Garbage is collected on the cores that serve. These are all allocations of the process at 64
+// connections: net/http, routing, the log, the engine and what the store does for a whole batch,
+// shared by those in it. The load generator allocates nothing.
+func TestServlets_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
+	s := startStack(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	cycle := s.servlets.Cycle()
+	generate := s.allocations(t, cycle[:1])
+	both := s.allocations(t, cycle)
+
+	bare := httptest.NewServer(bareHandler())
+	defer bare.Close()
+	nothing := allocations(t, func() {
+		_, err := load.Run(t.Context(), load.Options{
+			URL: bare.URL, Cycle: s.servlets.Bare(bareText), Concurrency: benchConcurrency, Cycles: allocationCycles,
+		})
+		require.NoError(t, err)
+	})
+	t.Logf("allocations: generate %.1f, validate %.1f, a request %.1f; of bare Gin %.1f", generate, both-generate, both/2, nothing/2)
+	require.LessOrEqual(t, both/2, float64(allocationCeiling))
+}
+
+// allocationCeiling is what a request may allocate, a tenth above what it does: it keeps the number
+// from creeping up. Sixty is what it should be.
+const (
+	allocationCeiling = 110
+	allocationCycles  = 10_000
+)
+
+// allocations counts those of one cycle, when the server is warm.
+func (s *stack) allocations(t *testing.T, cycle []load.Step) float64 {
+	s.drive(t, 1000, cycle)
+	return allocations(t, func() { s.drive(t, allocationCycles, cycle) })
+}
+
+// allocations is how many a cycle makes of those that do makes.
+func allocations(t *testing.T, do func()) float64 {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / allocationCycles
+}
