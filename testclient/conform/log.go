@@ -8,27 +8,37 @@ type log struct {
 	steps []step
 }
 
+// step is one thing that happened. Its kind is told by which field is set.
 type step struct {
 	story   *Story
-	request Request
+	made    Settings // an account was made with them
+	request *Request
 	answer  Answer
 	err     error
-	code    string
+	code    string // was read
+	wanted  Wanted
 	clock   time.Duration
 	fault   *faultRule
-	cleared bool
-	made    Settings
+	cleared bool // faults were
 }
-
-func (l *log) exchange(s *Story, r Request, a Answer, err error) {
-	l.steps = append(l.steps, step{story: s, request: r, answer: a, err: err})
-}
-func (l *log) code(s *Story, code string)   { l.steps = append(l.steps, step{story: s, code: code}) }
-func (l *log) advance(offset time.Duration) { l.steps = append(l.steps, step{clock: offset}) }
-func (l *log) fault(kind string, count int) {
-	rule := ruleOf("", kind, count)
-	l.steps = append(l.steps, step{fault: &rule})
-}
-func (l *log) clearFaults() { l.steps = append(l.steps, step{cleared: true}) }
 
 func (l *log) made(s *Story, asked Settings) { l.steps = append(l.steps, step{story: s, made: asked}) }
+
+func (l *log) exchange(s *Story, r Request, a Answer, err error) {
+	l.steps = append(l.steps, step{story: s, request: &r, answer: a, err: err})
+}
+
+func (l *log) code(s *Story, w Wanted, code string) {
+	l.steps = append(l.steps, step{story: s, code: code, wanted: w})
+}
+
+func (l *log) advance(s *Story, offset time.Duration) {
+	l.steps = append(l.steps, step{story: s, clock: offset})
+}
+
+func (l *log) fault(s *Story, kind string, count int) {
+	rule := ruleOf("", kind, count)
+	l.steps = append(l.steps, step{story: s, fault: &rule})
+}
+
+func (l *log) clearFaults(s *Story) { l.steps = append(l.steps, step{story: s, cleared: true}) }

@@ -1,10 +1,430 @@
 package conform
 
-// redactor shows what happened in a story without its secrets.
-type redactor struct{ story *Story }
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
 
-func (s *Story) redactor() redactor { return redactor{s} }
+// redactor shows what happened in a story without its secrets, and as a script that makes it
+// happen again. A secret is written as a shell variable, and the script says how to fill it: the
+// reader of a report gets something to run, and nothing to steal.
+//
+// Inside, a secret that was replaced stands as its variable's name between two zero bytes, so
+// that text that merely looks like a variable is never taken for one.
+type redactor struct {
+	story *Story
+	codes []string // in the order in which they were read
+}
 
-func (r redactor) text(text string) string { return text }
+// mostSteps is how much of a long story a report shows.
+const mostSteps = 60
 
-func (r redactor) exchanges() []Exchange { return nil }
+func (s *Story) redactor() redactor {
+	r := redactor{story: s}
+	if s.log == nil {
+		return r
+	}
+	for _, step := range s.log.steps {
+		if step.code != "" && !slices.Contains(r.codes, step.code) {
+			r.codes = append(r.codes, step.code)
+		}
+	}
+	return r
+}
+
+func mark(name string) string { return "\x00" + name + "\x00" }
+
+// shown is marked text for a reader.
+func shown(marked string) string {
+	parts := strings.Split(marked, "\x00")
+	for i := 1; i < len(parts); i += 2 {
+		parts[i] = "$" + parts[i]
+	}
+	return strings.Join(parts, "")
+}
+
+var shellSpecial = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", "$", `\$`)
+
+// shell is marked text as one word of a shell, in double quotes.
+func shell(marked string) string {
+	parts := strings.Split(marked, "\x00")
+	for i := range parts {
+		if i%2 == 1 {
+			parts[i] = "${" + parts[i] + "}"
+		} else {
+			parts[i] = shellSpecial.Replace(parts[i])
+		}
+	}
+	return `"` + strings.Join(parts, "") + `"`
+}
+
+// numbered is NAME, NAME_2, NAME_3.
+func numbered(name string, i int) string {
+	if i == 0 {
+		return name
+	}
+	return name + "_" + strconv.Itoa(i+1)
+}
+
+// accounts are all that take part.
+func (r redactor) accounts() []*account {
+	if r.story.account == nil {
+		return nil
+	}
+	list := []*account{r.story.account}
+	for _, other := range r.story.others {
+		if other.account != nil {
+			list = append(list, other.account)
+		}
+	}
+	return list
+}
+
+// text is any text without secrets, for a reader.
+func (r redactor) text(text string) string { return shown(r.marked(text)) }
+
+// marked replaces every secret of the story wherever it stands: keys in any letter case, codes
+// where they are not part of a longer number, parameters made of codes.
+func (r redactor) marked(text string) string {
+	for i, a := range r.accounts() {
+		for _, secret := range []struct{ name, value string }{
+			{"ACCESS_KEY", a.AccessKey}, {"CIPHER_KEY", a.CipherKey}, {"CIPHER_IV", a.CipherIV},
+		} {
+			if len(secret.value) < 4 {
+				continue
+			}
+			for _, value := range []string{secret.value, url.QueryEscape(secret.value)} {
+				pattern := regexp.MustCompile("(?i)" + regexp.QuoteMeta(value))
+				text = pattern.ReplaceAllLiteralString(text, mark(numbered(secret.name, i)))
+			}
+		}
+		for _, code := range r.codes {
+			for as := Base64; a.cipher != nil && a.cipher.mode != "none" && as <= HexUpper; as++ {
+				parameter := a.cipher.write(code, as)
+				text = strings.ReplaceAll(text, url.QueryEscape(parameter), mark("OTP"))
+				text = strings.ReplaceAll(text, parameter, mark("OTP"))
+			}
+		}
+	}
+	for i, code := range r.codes {
+		pattern := regexp.MustCompile(`(^|[^0-9])` + code + `($|[^0-9])`)
+		text = pattern.ReplaceAllString(text, "${1}"+mark(numbered("CODE", i))+"${2}")
+	}
+	if len(r.story.given) > 0 {
+		for _, number := range r.story.given {
+			text = strings.ReplaceAll(text, number, mark("MOBILE"))
+		}
+	}
+	return text
+}
+
+// exchanges is the story as a report shows it. The scripts, one after the other, repeat it.
+func (r redactor) exchanges() []Exchange {
+	if r.story.log == nil {
+		return nil
+	}
+	steps := r.story.log.steps
+	var list []Exchange
+	if len(steps) > mostSteps {
+		if steps[0].made != nil {
+			list = append(list, r.exchange(steps[0]))
+		}
+		steps = steps[len(steps)-mostSteps:]
+	}
+	read := 0
+	for _, step := range steps {
+		if step.code != "" {
+			// Reading a code again changes nothing.
+			if slices.Index(r.codes, step.code) < read {
+				continue
+			}
+			read++
+		}
+		list = append(list, r.exchange(step))
+	}
+	if len(list) > 0 {
+		list[0].Curl = "B=" + r.story.target.Root + "\n" + list[0].Curl
+	}
+	return list
+}
+
+func (r redactor) exchange(s step) Exchange {
+	suffix := r.suffix(s.story)
+	switch {
+	case s.made != nil:
+		return r.madeExchange(s.made, suffix)
+	case s.code != "":
+		return r.codeExchange(s, suffix)
+	case s.clock > 0:
+		return Exchange{
+			Request: "PUT /sandbox/clock: " + s.clock.String() + " ahead", Answer: "200",
+			Curl: fmt.Sprintf(`curl -sS -o /dev/null -X PUT "$B/sandbox/clock" -d "{\"account\":\"$ACCOUNT%s\",\"offset\":\"%s\"}"`, suffix, s.clock),
+		}
+	case s.fault != nil:
+		return Exchange{
+			Request: fmt.Sprintf("PUT /sandbox/faults: %s of the %s, count %d", s.fault.Kind, s.fault.Target, s.fault.Count), Answer: "200",
+			Curl: fmt.Sprintf(`curl -sS -o /dev/null -X PUT "$B/sandbox/faults" -d "{\"faults\":[{\"target\":\"%s\",\"kind\":\"%s\",\"account\":\"$ACCOUNT%s\",\"count\":%d%s}]}"`,
+				s.fault.Target, s.fault.Kind, suffix, s.fault.Count, delayField(s.fault.Delay)),
+		}
+	case s.cleared:
+		return Exchange{Request: "DELETE /sandbox/faults", Answer: "204", Curl: `curl -sS -X DELETE "$B/sandbox/faults"`}
+	}
+	return r.servletExchange(s)
+}
+
+func delayField(delay string) string {
+	if delay == "" {
+		return ""
+	}
+	return `,\"delay\":\"` + delay + `\"`
+}
+
+// suffix tells the accounts of a story apart.
+func (r redactor) suffix(s *Story) string {
+	for i, a := range r.accounts() {
+		if i > 0 && s.account == a {
+			return "_" + strconv.Itoa(i+1)
+		}
+	}
+	return ""
+}
+
+func (r redactor) madeExchange(settings Settings, suffix string) Exchange {
+	body, err := json.Marshal(settings)
+	if err != nil {
+		body = []byte("{}")
+	}
+	cipher := "enc() { printf %s \"$1\" | openssl enc " + r.opensslCipher() + "; }"
+	lines := []string{
+		`A=$(curl -sS "$B/sandbox/accounts" -d '` + strings.ReplaceAll(string(body), "'", `'\''`) + `')`,
+		`field() { printf %s "$A" | tr -d '\n' | sed 's/.*"'"$1"'": *"\([^"]*\)".*/\1/'; }`,
+		fmt.Sprintf(`ACCOUNT%[1]s=$(field esme_address) ACCESS_KEY%[1]s=$(field access_key) CIPHER_KEY%[1]s=$(field cipher_key) CIPHER_IV%[1]s=$(field cipher_iv)`, suffix),
+	}
+	if suffix == "" && r.story.settings.text("otp_cipher") != "none" {
+		lines = append(lines,
+			`hex() { od -An -v -tx1 | tr -d ' \n'; }`,
+			cipher,
+			`escaped() { sed 's/+/%2B/g;s,/,%2F,g;s/=/%3D/g'; }`)
+	}
+	return Exchange{
+		Request: "POST /sandbox/accounts\n\n" + r.text(string(body)),
+		Answer:  "201 (the account, with its keys)",
+		Curl:    strings.Join(lines, "\n"),
+	}
+}
+
+// opensslCipher is the account's cipher as arguments of openssl enc; $2 is the key, $3 the IV.
+func (r redactor) opensslCipher() string {
+	bits := 256
+	if key, err := keyText(r.story.account.CipherKey, 16, 24, 32); err == nil {
+		bits = 8 * len(key)
+	}
+	if r.story.settings.text("otp_cipher") == "aes-ecb" {
+		return fmt.Sprintf(`-aes-%d-ecb -K "$(printf %%s "$2" | base64 -d | hex)"`, bits)
+	}
+	return fmt.Sprintf(`-aes-%d-cbc -K "$(printf %%s "$2" | base64 -d | hex)" -iv "$(printf %%s "$3" | base64 -d | hex)"`, bits)
+}
+
+func (r redactor) codeExchange(s step, suffix string) Exchange {
+	name := numbered("CODE", slices.Index(r.codes, s.code))
+	e := Exchange{Request: "read the code sent to " + r.text(s.wanted.Mobile), Answer: "$" + name}
+	if !r.story.target.sandbox {
+		e.Curl = `printf 'The code that came: '; read -r ` + name
+		return e
+	}
+	to := "account=$ACCOUNT" + suffix
+	if len(r.story.given) > 0 || s.wanted.Mobile != r.story.mobile {
+		to = "to=" + url.QueryEscape(s.wanted.Mobile)
+	}
+	e.Curl = name + `=$(curl -sS "$B/sandbox/messages?` + to + `&limit=1" | tr -d '\n' | sed 's/.*"code": *"\([0-9]*\)".*/\1/')`
+	return e
+}
+
+func (r redactor) servletExchange(s step) Exchange {
+	target := r.story.target
+	query, prepare := r.parameters(s.request.Query, s.story)
+	body, more := s.request.Body, []string(nil)
+	if s.request.Type == formType {
+		body, more = r.parameters(body, s.story)
+	} else {
+		body = r.marked(body)
+	}
+	prepare = append(prepare, more...)
+	path := r.marked(target.path(*s.request))
+	if query != "" {
+		path += "?" + query
+	}
+
+	request := []string{s.request.method() + " " + path}
+	words := []string{"curl -sS -g --path-as-is"}
+	switch method := s.request.method(); method {
+	case http.MethodGet:
+		words = append(words, "-i")
+		if body != "" {
+			words = append(words, "-X GET")
+		}
+	case http.MethodHead:
+		words = append(words, "-I")
+	default:
+		words = append(words, "-i", "-X "+shell(method))
+	}
+	for _, header := range r.headers(s.request.Header) {
+		request = append(request, header.name+": "+header.value)
+		if header.value == "" {
+			words = append(words, "-H "+shell(header.name+";"))
+		} else {
+			words = append(words, "-H "+shell(header.name+": "+header.value))
+		}
+	}
+	if body != "" {
+		request = append(request, "Content-Type: "+s.request.Type, "", body)
+		words = append(words, "-H "+shell("Content-Type: "+s.request.Type), "--data-binary "+shell(body))
+	}
+	words = append(words, `"$B"`+shell(path))
+	return Exchange{
+		Request: shown(strings.Join(request, "\n")),
+		Answer:  r.answer(s),
+		Curl:    strings.Join(append(prepare, strings.Join(words, " ")), "\n"),
+	}
+}
+
+type headerLine struct{ name, value string }
+
+// headers in an order that does not change from run to run. A key that shares a piece with a
+// real one is as good as that one.
+func (r redactor) headers(header http.Header) []headerLine {
+	var lines []headerLine
+	for name, values := range header {
+		for _, value := range values {
+			marked := r.marked(value)
+			if strings.EqualFold(name, "access_key") && !strings.Contains(marked, "\x00") && r.resemblesKey(value) {
+				marked = mark("ALTERED_ACCESS_KEY")
+			}
+			lines = append(lines, headerLine{name, marked})
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b headerLine) int { return strings.Compare(a.name, b.name) })
+	return lines
+}
+
+func (r redactor) resemblesKey(value string) bool {
+	const piece = 8
+	value = strings.ToLower(value)
+	for _, a := range r.accounts() {
+		key := strings.ToLower(a.AccessKey)
+		for i := 0; i+piece <= len(key); i++ {
+			if strings.Contains(value, key[i:i+piece]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r redactor) answer(s step) string {
+	if s.err != nil {
+		return r.text(s.err.Error())
+	}
+	lines := []string{statusText(s.answer.Status)}
+	for _, header := range r.headers(s.answer.Header) {
+		if header.name != "Date" {
+			lines = append(lines, header.name+": "+header.value)
+		}
+	}
+	return shown(strings.Join(lines, "\n")) + "\n\n" + r.text(visible(s.answer.Body))
+}
+
+var otpParameter = regexp.MustCompile(`(?i)(otp=)([^&]*)`)
+
+// parameters marks a query or form, and says in shell how to fill what it marked.
+func (r redactor) parameters(text string, s *Story) (string, []string) {
+	var prepare []string
+	n := 0
+	text = otpParameter.ReplaceAllStringFunc(text, func(found string) string {
+		name, value := found[:4], found[4:]
+		marked, line := r.guess(value, s, numbered("OTP", n))
+		if line != "" {
+			prepare = append(prepare, line)
+			n++
+		}
+		return name + marked
+	})
+	// What is marked already holds no secret; the rest may.
+	parts := strings.Split(text, "\x00")
+	for i := 0; i < len(parts); i += 2 {
+		parts[i] = r.marked(parts[i])
+	}
+	for i := 1; i < len(parts); i += 2 {
+		parts[i] = mark(parts[i])
+	}
+	return strings.Join(parts, ""), prepare
+}
+
+// writings is how each Writing is made of the bytes that enc gives, and escaped.
+var writings = map[Writing]string{
+	Base64:            "base64 | tr -d '\\n' | escaped",
+	Base64Unpadded:    "base64 | tr -d '\\n=' | escaped",
+	Base64URL:         "base64 | tr -d '\\n' | tr '+/' '-_' | escaped",
+	Base64URLUnpadded: "base64 | tr -d '\\n=' | tr '+/' '-_'",
+	Hex:               "hex",
+	HexUpper:          "hex | tr a-f A-F",
+}
+
+// guess marks one otp value as it stood in the request. What does not hold digits is no secret
+// and stays; what does becomes a variable, with a line that makes it.
+func (r redactor) guess(raw string, s *Story, name string) (marked, line string) {
+	value, err := url.QueryUnescape(raw)
+	if err != nil {
+		value = raw
+	}
+	for i, code := range r.codes {
+		variable := numbered("CODE", i)
+		for _, digits := range []struct{ value, shell string }{
+			{code, `"$` + variable + `"`},
+			{rotated(code), `"$(printf %s "$` + variable + `" | tr 0123456789 1234567890)"`},
+		} {
+			if value == digits.value {
+				return mark(name), name + "=" + digits.shell
+			}
+			if line := r.encrypts(raw, digits.value, digits.shell, s, name); line != "" {
+				return mark(name), line
+			}
+		}
+	}
+	for _, a := range r.accounts() {
+		if a.cipher == nil || a.cipher.mode == "none" {
+			continue
+		}
+		digits, holds := a.cipher.read(value)
+		if !holds {
+			continue
+		}
+		if line := r.encrypts(raw, digits, digits, s, name); line != "" && !slices.Contains(r.codes, digits) {
+			return mark(name), line
+		}
+		return mark(name), "# " + name + ": " + strconv.Itoa(len(value)) + " characters that hold a code in a way of the case's own"
+	}
+	return r.marked(raw), ""
+}
+
+// encrypts gives the line that makes raw out of digits, or nothing if it is not made so.
+func (r redactor) encrypts(raw, digits, shell string, s *Story, name string) string {
+	for i, a := range r.accounts() {
+		if a.cipher == nil || a.cipher.mode == "none" {
+			continue
+		}
+		for as := Base64; as <= HexUpper; as++ {
+			if raw == url.QueryEscape(a.cipher.write(digits, as)) {
+				return fmt.Sprintf(`%s=$(enc %s "$%s" "$%s" | %s)`,
+					name, shell, numbered("CIPHER_KEY", i), numbered("CIPHER_IV", i), writings[as])
+			}
+		}
+	}
+	return ""
+}

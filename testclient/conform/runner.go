@@ -372,6 +372,7 @@ func (r *runner) story(ctx context.Context, j job) *Story {
 		log: &log{}, offset: new(time.Duration), mu: new(sync.Mutex),
 	}
 	if !r.throwaway() {
+		s.given = r.Mobiles
 		s.account = &account{AccessKey: r.AccessKey, CipherKey: r.CipherKey, CipherIV: r.CipherIV, Profile: j.profile}
 		if err := s.account.prepare(""); err != nil {
 			panic(broken{&Trouble{Tried: "read the keys given", Err: err, Remedy: "Look at --cipher-key and --cipher-iv."}})

@@ -23,6 +23,7 @@ type Story struct {
 	id     string
 	mobile string
 	ip     string
+	given  []string // numbers of real people, kept out of reports
 	log    *log
 	offset *time.Duration // of the clock, shared with Second's account only by Advance
 	others []*Story
@@ -165,7 +166,7 @@ func (s *Story) Code(opts ...Option) string {
 		s.stop(err)
 	}
 	s.mu.Lock()
-	s.log.code(s, code)
+	s.log.code(s, wanted, code)
 	s.mu.Unlock()
 	return code
 }
@@ -209,7 +210,7 @@ func (s *Story) Advance(d time.Duration) {
 			s.stop(err)
 		}
 		s.mu.Lock()
-		s.log.advance(*s.offset)
+		s.log.advance(s, *s.offset)
 		s.mu.Unlock()
 		for _, other := range s.others {
 			other.Advance(d)
@@ -233,7 +234,7 @@ func (s *Story) Fault(kind string, count int) {
 		s.stop(err)
 	}
 	s.mu.Lock()
-	s.log.fault(kind, count)
+	s.log.fault(s, kind, count)
 	s.mu.Unlock()
 }
 
@@ -243,7 +244,7 @@ func (s *Story) ResetFaults() {
 		s.stop(err)
 	}
 	s.mu.Lock()
-	s.log.clearFaults()
+	s.log.clearFaults(s)
 	s.mu.Unlock()
 }
 
