@@ -176,6 +176,9 @@ func (t *Target) trouble(tried string, err error) error {
 	return trouble
 }
 
+// refusedCall is an answer of the sandbox API that is not what was asked for. The target is there.
+type refusedCall struct{ Trouble }
+
 // ask makes one call of the sandbox API. What it answers goes into out, if that is not nil.
 func (t *Target) ask(ctx context.Context, method, path string, body, out any) error {
 	var payload io.Reader
@@ -206,15 +209,15 @@ func (t *Target) ask(ctx context.Context, method, path string, body, out any) er
 	if response.StatusCode >= 300 {
 		var problem struct{ Detail string }
 		_ = json.Unmarshal(text, &problem)
-		return &Trouble{Tried: tried + " was answered " + statusText(response.StatusCode) + ": " + problem.Detail,
-			Remedy: "The sandbox of the target refused what the test needs. Is it of a version that this client knows?"}
+		return &refusedCall{Trouble{Tried: tried + " was answered " + statusText(response.StatusCode) + " " + problem.Detail,
+			Remedy: "The sandbox of the target refused what the test needs. Is it of a version that this client knows?"}}
 	}
 	if out == nil {
 		return nil
 	}
 	if err := json.Unmarshal(text, out); err != nil {
-		return &Trouble{Tried: tried + " was answered with something that is no JSON of a sandbox", Err: err,
-			Remedy: "Look at what stands behind that address."}
+		return &refusedCall{Trouble{Tried: tried + " was answered with something that is no JSON of a sandbox", Err: err,
+			Remedy: "Look at what stands behind that address."}}
 	}
 	return nil
 }
