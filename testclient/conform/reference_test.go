@@ -1,0 +1,500 @@
+package conform
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// reference is a second server, written from the protocol alone: it shares nothing with the
+// product, nor with the judgement of the cases. Every case passes against it. With a flaw it is
+// a mutant, wrong in exactly one behaviour; each place that a flaw changes asks has for it.
+//
+// It knows the servlets and as much of the sandbox as the cases need. One mutex is its database.
+type reference struct {
+	mu       sync.Mutex
+	flaw     string
+	accounts map[string]*refAccount
+	keys     map[string]refKey
+	faults   []refFault
+}
+
+type refKey struct {
+	account *refAccount
+	usable  bool
+}
+
+// refAccount is the account's row, under the names of its columns, and what happened to it.
+type refAccount struct {
+	Address          string            `json:"esme_address"`
+	Enabled          bool              `json:"enabled"`
+	OTPEnabled       bool              `json:"otp_enabled"`
+	Profile          Profile           `json:"message_profile"`
+	Overrides        map[string]string `json:"message_overrides"`
+	Strict           bool              `json:"strict_http"`
+	Length           int               `json:"otp_length"`
+	TTL              int               `json:"otp_ttl_seconds"`
+	MaxAttempts      int               `json:"max_attempts"`
+	MaxRegenerations int               `json:"max_regenerations"`
+	KeyOnIP          bool              `json:"key_on_ip"`
+	Countries        []string          `json:"countries"`
+	SMS              bool              `json:"sms_enabled"`
+	Email            bool              `json:"email_enabled"`
+	Plain            bool              `json:"plain_validation_enabled"`
+	Cipher           string            `json:"otp_cipher"`
+	Encoding         string            `json:"otp_encoding"`
+	CipherKey        string            `json:"cipher_key"`
+	CipherIV         string            `json:"cipher_iv"`
+	DepartmentMode   string            `json:"department_mode"`
+	Departments      []string          `json:"departments"`
+	PerMinute        int               `json:"sends_per_minute"`
+	PerHour          int               `json:"sends_per_hour"`
+	PerDay           int               `json:"sends_per_day"`
+	AccessKeys       []struct {
+		Key       string     `json:"key"`
+		Enabled   *bool      `json:"enabled"`
+		ExpiresAt *time.Time `json:"expires_at"`
+		Networks  []string   `json:"allowed_ips"`
+	} `json:"access_keys"`
+
+	offset     time.Duration
+	recipients map[string]*refRecipient
+	messages   []refMessage
+}
+
+// refAnswers is what each outcome reads and, for an account with strict_http, its status.
+var refAnswers = map[string]struct {
+	text   string
+	status int
+}{
+	"generated": {"generated", 200}, "verified": {"verified", 200}, "feature off": {"feature_off", 403},
+	"invalid": {"invalid", 400}, "no department": {"", 400}, "wrong": {"wrong", 400},
+	"nothing": {"error", 404}, "expired": {"expired", 410}, "used": {"expired", 410},
+	"exhausted": {"exhausted", 429}, "locked": {"exhausted", 429}, "regenerations": {"regenerations", 429},
+	"over limit": {"error", 429}, "undelivered": {"undelivered", 502}, "fault": {"error", 500},
+}
+
+func refTexts(p Profile) map[string]string {
+	texts := map[string]string{
+		"generated":     "OTP Generated Successfully",
+		"unauthorised":  "UNAUTHERISED USER",
+		"feature_off":   "The feature is not enabled",
+		"invalid":       "Invalid Parameters",
+		"undelivered":   "SMSEMAILFAIL",
+		"error":         "ERROR",
+		"verified":      "Verified successfully",
+		"expired":       "OTPEXPIRED",
+		"wrong":         "Wrong PIN. No of Retries remaining #{n}",
+		"exhausted":     "Max no of tries for this pin been reached. Please generate other",
+		"regenerations": "Max no of tries to regeneration of pin has been reached. Please generate other",
+	}
+	if p == Live {
+		texts["wrong"] = "Wrong PIN . No of Retries remaining # {n}"
+		texts["regenerations"] = "MAXREGEN"
+	}
+	return texts
+}
+
+func newReference(flaw string) *reference {
+	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}}
+}
+
+// has tells whether the server is to do this wrong. The mutants are all that is asked here.
+func (f *reference) has(flaw string) bool { return f.flaw == flaw }
+
+func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if strings.HasPrefix(r.URL.Path, "/sandbox/") {
+		f.sandbox(w, r, body)
+		return
+	}
+	name, _, parameter := strings.Cut(r.URL.Path, ";")
+	if parameter && f.has("a path parameter is not found") {
+		name = r.URL.Path
+	}
+	if !f.has("the servlet's name counts in lower case only") {
+		name = strings.ToLower(name)
+	}
+	servlet, ok := strings.CutPrefix(name, "/otpauthapi/")
+	servlets := []string{"otpgenservlet", "otpvalidationservlet", "otpregenservlet", "plainotpvalidationservlet"}
+	if !ok || !slices.Contains(servlets, servlet) && !f.has("an unknown servlet answers") {
+		http.NotFound(w, r)
+		return
+	}
+	allowed := r.Method == "GET" || r.Method == "POST" ||
+		r.Method == "HEAD" && f.has("HEAD executes") || r.Method == "PUT" && f.has("PUT is accepted")
+	if r.Method == "POST" && f.has("POST is refused") {
+		allowed = false
+	}
+	if !allowed {
+		w.Header().Set("Allow", "GET, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	account, known := f.authenticate(r)
+	if !known {
+		f.unauthorised(w, r, account)
+		return
+	}
+	outcome, left := f.serve(servlet, account, r, string(body))
+	f.answer(w, servlet, account, outcome, left)
+}
+
+// authenticate reads the key from the header alone. The account of an unusable key is answered
+// for the mutants that treat it specially.
+func (f *reference) authenticate(r *http.Request) (*refAccount, bool) {
+	var keys []string
+	for name, values := range r.Header {
+		if strings.EqualFold(name, "access_key") || name == "Access-Key" && f.has("access-key is taken for access_key") {
+			keys = append(keys, values...)
+		}
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if key := r.URL.Query().Get("access_key"); key != "" && f.has("the key is taken from the query") {
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 || len(keys) > 1 && !f.has("of two keys one is taken") {
+		return nil, false
+	}
+	for _, key := range keys {
+		if found, ok := f.keys[key]; ok {
+			enabled := found.account.Enabled || f.has("a disabled account is served")
+			return found.account, enabled && (found.usable || f.has("a disabled or expired key is served"))
+		}
+	}
+	return nil, f.has("an unknown key reads ERROR")
+}
+
+func (f *reference) unauthorised(w http.ResponseWriter, r *http.Request, account *refAccount) {
+	text := refTexts(Documented)["unauthorised"] // the process's profile, not the account's
+	status := http.StatusOK
+	switch {
+	case f.has("the key's text is spelt right"):
+		text = "UNAUTHORISED USER"
+	case f.has("the key's status is 401"):
+		status = http.StatusUnauthorized
+	case r.Header["Access_key"] == nil && r.Header["access_key"] == nil && f.has("a missing key has a text of its own"):
+		text = "Invalid Parameters"
+	case account != nil && account.Profile == Live && f.has("a disabled key answers in its account's profile"):
+		text += "\r\n"
+	case account != nil && account.Overrides["unauthorised"] != "" && f.has("the key's text is overridden"):
+		text = account.Overrides["unauthorised"]
+	case strings.Contains(r.URL.Path, "validation") && f.has("validation refuses a key as a wrong code"):
+		text = "ERROR"
+	case strings.Contains(r.URL.Path, "regen") && f.has("regenerate says ERROR to a bad key"):
+		text = "ERROR"
+	}
+	f.write(w, status, text)
+}
+
+func (f *reference) answer(w http.ResponseWriter, servlet string, a *refAccount, outcome string, left int) {
+	kind := refAnswers[outcome]
+	status, text := http.StatusOK, kind.text
+	if a != nil && a.Strict || f.has("every refusal has a status") {
+		status = kind.status
+	}
+	if a == nil {
+		f.write(w, http.StatusOK, "ERROR")
+		return
+	}
+	status = f.flawedStatus(outcome, status, a.Strict)
+	sends := servlet == "otpgenservlet" || servlet == "otpregenservlet"
+	if sends && outcome == "locked" && !f.has("generate says the max text to a locked recipient") {
+		text = "error"
+	}
+	if outcome == "no department" && sends && !f.has("generate says nothing to a missing department") {
+		text = "invalid"
+	}
+	if servlet == "otpregenservlet" && text != "generated" && text != "regenerations" && !f.fifthText(outcome) {
+		text = "error"
+	}
+	if text == "" {
+		line := ""
+		if a.Profile == Live && f.has("the empty answer has a line end") {
+			line = "\r\n"
+		}
+		if f.has("a missing department on validation is Invalid Parameters") {
+			line = refTexts(a.Profile)["invalid"]
+		}
+		f.write(w, status, line)
+		return
+	}
+	texts := refTexts(a.Profile)
+	f.flawedTexts(texts, a.Profile)
+	if !f.has("overrides are ignored") {
+		maps.Copy(texts, a.Overrides)
+	}
+	line := strings.ReplaceAll(texts[text], "{n}", strconv.Itoa(left))
+	end := ""
+	if a.Profile == Live {
+		end = "\r\n"
+	}
+	switch {
+	case f.has("no line end in live"), a.Overrides[text] != "" && f.has("an override has no line end"):
+		end = ""
+	case a.Profile == Live && f.has("a line feed alone in live"):
+		end = "\n"
+	case a.Profile == Documented && f.has("a line end in documented"):
+		end = "\r\n"
+	}
+	f.write(w, status, line+end)
+}
+
+func (f *reference) write(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if f.has("answers are JSON") {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	if !f.has("answers may be cached") {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	if !f.has("no Content-Length") {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.WriteHeader(status)
+	if flusher, ok := w.(http.Flusher); ok && f.has("no Content-Length") {
+		flusher.Flush()
+	}
+	_, _ = io.WriteString(w, body)
+}
+
+// serve is the order of checks: the feature, the parameters, the department, then the engine.
+func (f *reference) serve(servlet string, a *refAccount, r *http.Request, body string) (outcome string, left int) {
+	if a == nil {
+		return "fault", 0
+	}
+	if struck := f.strike("servlet", a); struck != "" {
+		if f.has("a fault shows itself") {
+			return "generated", 0
+		}
+		return "fault", 0
+	}
+	p, wellFormed := f.parameters(r, body)
+	if f.has("parameters are checked before the feature") && (!wellFormed || p.ip == "") {
+		return "invalid", 0
+	}
+	plain := servlet == "plainotpvalidationservlet"
+	if !a.OTPEnabled && !f.has("the feature flag is ignored") {
+		if servlet != "otpgenservlet" && f.has("only generate knows the feature flag") {
+			return "nothing", 0
+		}
+		return "feature off", 0
+	}
+	if plain && !a.Plain && !f.has("the plain servlet is always on") {
+		return "feature off", 0
+	}
+	p.validation = plain || servlet == "otpvalidationservlet"
+	missing := f.departmentMissing(a, r, p.validation)
+	if missing && p.validation && f.has("the department is checked before the parameters") {
+		return "no department", 0
+	}
+	number, valid := f.number(a, p.mobile)
+	subject, opaque := f.subject(p.ip)
+	if !wellFormed || !valid || !opaque || !f.emailOK(a, servlet, p) || p.validation && strings.Trim(p.otp, " ") == "" && !f.has("an empty otp is a wrong code") {
+		return "invalid", 0
+	}
+	if missing {
+		return "no department", 0
+	}
+	if !a.KeyOnIP && !f.has("key_on_ip cannot be switched off") || f.has("one code for all ips") {
+		subject = ""
+	}
+	c := refCall{account: a, number: number, recipient: number, slot: subject, email: strings.ToLower(p.email), now: time.Now().Add(a.offset)}
+	if f.has("the code belongs to the ip alone") {
+		c.recipient = "everybody"
+	}
+	switch {
+	case servlet == "otpgenservlet":
+		return f.generate(c, p.email), 0
+	case servlet == "otpregenservlet":
+		return f.regenerate(c, p.email), 0
+	case plain:
+		return f.validate(c, f.digits(p.otp))
+	case servlet == "otpvalidationservlet":
+		return f.validate(c, f.decrypt(a, p.otp))
+	}
+	return "nothing", 0
+}
+
+type refParameters struct {
+	ip, mobile, email, otp string
+	validation             bool
+}
+
+// parameters reads the query, then a form. It is false for what no server may guess about.
+func (f *reference) parameters(r *http.Request, body string) (p refParameters, ok bool) {
+	sources := []string{r.URL.RawQuery}
+	if r.Header.Get("Content-Type") == formType && !f.has("a form is ignored") || f.has("any body is a form") {
+		sources = append(sources, body)
+	}
+	if r.Method == "POST" && f.has("POST reads no query") {
+		sources = sources[1:]
+	}
+	if r.Method == "POST" && r.URL.RawQuery != "" && f.has("beside a query the form is ignored") {
+		sources = sources[:1]
+	}
+	values := map[string]*string{"ipaddress": &p.ip, "mobile": &p.mobile, "email": &p.email, "otp": &p.otp}
+	seen := map[string]bool{}
+	for from, source := range sources {
+		if strings.Contains(source, ";") && !f.has("a semicolon is a letter") {
+			return p, false
+		}
+		if f.has("a semicolon separates") {
+			source = strings.ReplaceAll(source, ";", "&")
+		}
+		for i, pair := range strings.Split(source, "&") {
+			name, value, _ := strings.Cut(pair, "=")
+			name, badName := url.QueryUnescape(name)
+			value, badValue := url.QueryUnescape(value)
+			if badName != nil || badValue != nil {
+				if f.has("a bad escape is passed over") {
+					continue
+				}
+				return p, false
+			}
+			if !f.has("names of parameters are not trimmed") {
+				name = strings.Trim(name, " ")
+			}
+			if f.has("names of parameters count in any case") {
+				name = strings.ToLower(name)
+			}
+			target, known := values[name]
+			if !known {
+				if i >= 2 && name != "" && f.has("an unknown parameter is refused") {
+					return p, false
+				}
+				continue
+			}
+			if i == 0 && name == "mobile" && f.has("the order of parameters matters") {
+				return p, false
+			}
+			repeated := seen[name] && !f.has("the last of two parameters counts")
+			if from == 1 && f.has("the body overrides the query") {
+				repeated = false
+			}
+			if repeated && f.has("the first of two parameters counts") {
+				continue
+			}
+			if repeated {
+				return p, false
+			}
+			seen[name] = true
+			if name != "otp" && !f.has("values of parameters are not trimmed") {
+				value = strings.Trim(value, " ")
+			}
+			*target = value
+		}
+	}
+	return p, true
+}
+
+func (f *reference) departmentMissing(a *refAccount, r *http.Request, validation bool) bool {
+	switch {
+	case a.DepartmentMode == "ignore" && !f.has("every account requires a department"), f.has("departments are ignored"):
+		return false
+	case a.DepartmentMode == "require_on_validation" && !validation && !f.has("generate requires a department too"):
+		return false
+	case a.DepartmentMode == "require" && !validation && f.has("only validation requires a department"):
+		return false
+	}
+	given := r.Header.Values("Department-Id")
+	if len(given) == 1 && f.has("an empty department is one") {
+		return false
+	}
+	if len(given) != 1 || given[0] == "" {
+		return true
+	}
+	if len(a.Departments) == 0 {
+		return f.has("an empty list of departments takes none")
+	}
+	if f.has("any department is on the list") {
+		return false
+	}
+	return !slices.ContainsFunc(a.Departments, func(d string) bool {
+		return d == given[0] || strings.EqualFold(d, given[0]) && f.has("departments count in any case")
+	})
+}
+
+// number gives the one spelling of a mobile, and whether it may be sent to.
+func (f *reference) number(a *refAccount, mobile string) (string, bool) {
+	digits := mobile
+	if !f.has("a plus in front is refused") {
+		digits = strings.TrimPrefix(digits, "+")
+	}
+	if !f.has("blanks and dashes within are refused") {
+		digits = strings.NewReplacer(" ", "", "-", "").Replace(digits)
+	}
+	if !f.has("00 in front is refused") {
+		digits = strings.TrimPrefix(digits, "00")
+	}
+	if len(digits) == 10 && f.has("a number without country is Indian") {
+		digits = "91" + digits
+	}
+	if f.has("letters in a number are skipped") {
+		digits = strings.Trim(digits, "abcdefghijklmnopqrstuvwxyz")
+	}
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return "", false
+	}
+	country := ""
+	switch {
+	case strings.HasPrefix(digits, "91") && (len(digits) == 12 || f.has("a number may have any length")):
+		country = "IN"
+	case strings.HasPrefix(digits, "971") && len(digits) == 12:
+		country = "AE"
+		if f.has("Emirati numbers are read as Indian") {
+			return "+91" + digits, true
+		}
+	case digits[0] == '1' && len(digits) == 11:
+		country = "US"
+	}
+	return "+" + digits, slices.Contains(a.Countries, country) || country != "" && f.has("every country is served")
+}
+
+// subject gives the one spelling of an ipaddress that is an address.
+func (f *reference) subject(ip string) (string, bool) {
+	if ip == "" && f.has("ipaddress is optional") {
+		return "none", true
+	}
+	if ip == "" || len(ip) > 64 && !f.has("an ipaddress may have any length") {
+		return "", false
+	}
+	for _, c := range []byte(ip) {
+		if (c < ' ' || c > '~') && !f.has("an ipaddress may hold any byte") {
+			return "", false
+		}
+	}
+	address, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip, !f.has("an ipaddress must be an address")
+	}
+	if f.has("an address counts as it is spelt") {
+		return ip, true
+	}
+	return address.Unmap().String(), true
+}
+
+func (f *reference) emailOK(a *refAccount, servlet string, p refParameters) bool {
+	if p.validation && !f.has("validation checks an email") {
+		return true
+	}
+	if p.email == "" {
+		return a.SMS || servlet == "otpregenservlet" || f.has("e-mail only, without email, is generated")
+	}
+	if !a.Email && f.has("a malformed email passes where none is sent") {
+		return true
+	}
+	address, err := mail.ParseAddress(p.email)
+	return err == nil && address.Address == p.email
+}
