@@ -10,7 +10,7 @@ import (
 // digits is what the plain servlet reads.
 func (f *reference) digits(otp string) string {
 	otp = strings.Trim(otp, " ")
-	if f.has("the plain servlet skips what is no digit") {
+	if f.has("accounts: the plain servlet skips what is no digit") {
 		return strings.Trim(otp, "abcdefghijklmnopqrstuvwxyz")
 	}
 	return otp
@@ -19,60 +19,63 @@ func (f *reference) digits(otp string) string {
 // decrypt gives the digits in a parameter, or a text that no code equals.
 func (f *reference) decrypt(a *refAccount, otp string) string {
 	const unreadable = "unreadable"
-	if a.Cipher == "none" {
+	if a.Cipher == "none" && !f.has("cipher: the cipher none is not known") {
 		return strings.Trim(otp, " ")
 	}
-	if f.has("the encrypted servlet takes clear digits") && len(otp) == a.Length {
+	if f.has("cipher: the encrypted servlet takes clear digits") && len(otp) == a.Length {
 		return otp
 	}
-	if (len(otp) == 22 || len(otp) == 24) && !f.has("an eaten plus is refused") {
-		if f.has("blanks are trimmed before the plus is restored") {
+	if (len(otp) == 22 || len(otp) == 24) && !f.has("cipher: an eaten plus is refused") {
+		if f.has("cipher: blanks are trimmed before the plus is restored") {
 			otp = strings.Trim(otp, " ")
 		}
 		otp = strings.ReplaceAll(otp, " ", "+")
 	}
-	if !f.has("blanks around an otp are refused") {
+	if !f.has("cipher: blanks around an otp are refused") {
 		otp = strings.Trim(otp, " ")
 	}
 	raw, err := f.unhex(otp)
-	isHex := err == nil && (len(raw) == 16 || len(raw) == 32 && f.has("two blocks are accepted"))
+	isHex := err == nil && (len(raw) == 16 || len(raw) == 32 && f.has("cipher: two blocks are accepted"))
 	if !isHex {
 		raw, err = f.unbase64(otp)
 	}
 	wrongEncoding := a.Encoding == "hex" && !isHex || a.Encoding == "base64" && isHex
-	if err != nil || wrongEncoding && !f.has("otp_encoding is ignored") {
+	if err != nil || wrongEncoding && !f.has("cipher: otp_encoding is ignored") {
 		return f.malformed(unreadable)
 	}
-	if len(raw) != aes.BlockSize && (len(raw) != 2*aes.BlockSize || !f.has("two blocks are accepted")) {
+	if len(raw) != aes.BlockSize && (len(raw) != 2*aes.BlockSize || !f.has("cipher: two blocks are accepted")) {
 		return f.malformed(unreadable)
+	}
+	if len(a.CipherKey) < 44 && f.has("cipher: only keys of 32 bytes work") {
+		return unreadable
 	}
 	return f.unpad(f.unblock(a, raw), unreadable)
 }
 
 func (f *reference) malformed(unreadable string) string {
-	if f.has("an encoding that cannot be read costs nothing") {
+	if f.has("cipher: an encoding that cannot be read costs nothing") {
 		return "free"
 	}
 	return unreadable
 }
 
 func (f *reference) unhex(otp string) ([]byte, error) {
-	if f.has("hex is refused") || otp != strings.ToLower(otp) && f.has("hex in capitals is refused") {
+	if f.has("cipher: hex is refused") || otp != strings.ToLower(otp) && f.has("cipher: hex in capitals is refused") {
 		return nil, hex.ErrLength
 	}
 	return hex.DecodeString(otp)
 }
 
 func (f *reference) unbase64(otp string) ([]byte, error) {
-	if strings.ContainsAny(otp, "\r\n") && !f.has("line feeds in base64 are skipped") {
+	if strings.ContainsAny(otp, "\r\n") && !f.has("cipher: line feeds in base64 are skipped") {
 		return nil, hex.ErrLength
 	}
-	if !f.has("base64 for URLs is refused") {
+	if !f.has("cipher: base64 for URLs is refused") {
 		otp = strings.NewReplacer("-", "+", "_", "/").Replace(otp)
 	}
-	if unpadded := strings.TrimSuffix(otp, "=="); len(unpadded) == len(otp) && f.has("unpadded base64 is refused") {
+	if unpadded := strings.TrimSuffix(otp, "=="); len(unpadded) == len(otp) && f.has("cipher: unpadded base64 is refused") {
 		return nil, hex.ErrLength
-	} else if len(unpadded) < len(otp) && f.has("padded base64 is refused") {
+	} else if len(unpadded) < len(otp) && f.has("cipher: padded base64 is refused") {
 		return nil, hex.ErrLength
 	}
 	return base64.RawStdEncoding.DecodeString(strings.TrimRight(otp, "="))
@@ -89,7 +92,7 @@ func (f *reference) unblock(a *refAccount, raw []byte) []byte {
 	for i := 0; i < len(raw); i += aes.BlockSize {
 		block.Decrypt(plain[i:], raw[i:i+aes.BlockSize])
 		for j := range iv {
-			if a.Cipher != "aes-ecb" || f.has("aes-ecb is read as aes-cbc") {
+			if a.Cipher != "aes-ecb" || f.has("cipher: aes-ecb is read as aes-cbc") {
 				plain[i+j] ^= iv[j]
 			}
 		}
@@ -106,28 +109,28 @@ func (f *reference) unpad(plain []byte, unreadable string) string {
 	n := int(plain[len(plain)-1])
 	wellPadded := n >= 1 && n <= aes.BlockSize
 	for i := len(plain) - n; wellPadded && i < len(plain); i++ {
-		wellPadded = int(plain[i]) == n || f.has("only the last byte of the padding is looked at")
+		wellPadded = int(plain[i]) == n || f.has("cipher: only the last byte of the padding is looked at")
 	}
 	if !wellPadded {
 		switch {
-		case f.has("bad padding costs nothing"):
+		case f.has("cipher: bad padding costs nothing"):
 			return "free"
-		case f.has("bad padding answers ERROR"):
+		case f.has("cipher: bad padding answers ERROR"):
 			return "oracle"
-		case f.has("zero bytes are padding too"):
+		case f.has("cipher: zero bytes are padding too"):
 			return strings.TrimRight(string(plain), "\x00")
 		}
 		return unreadable
 	}
 	code := string(plain[:len(plain)-n])
-	if f.has("a blank after the digits is skipped") {
+	if f.has("cipher: a blank after the digits is skipped") {
 		code = strings.Trim(code, " ")
 	}
-	if f.has("a sign before the digits is skipped") {
+	if f.has("cipher: a sign before the digits is skipped") {
 		code = strings.TrimPrefix(code, "+")
 	}
 	if len(code) < 4 || len(code) > 10 || strings.Trim(code, "0123456789") != "" {
-		if f.has("what decrypts to no digits costs nothing") {
+		if f.has("cipher: what decrypts to no digits costs nothing") {
 			return "free"
 		}
 		return unreadable

@@ -60,7 +60,7 @@ type refCall struct {
 
 func (f *reference) recipient(a *refAccount, to string) *refRecipient {
 	all := a.recipients
-	if f.has("accounts share their codes and attempts") {
+	if f.has("accounts: accounts share their codes and attempts") {
 		all = f.accounts["shared"].recipients
 	}
 	if all[to] == nil {
@@ -82,29 +82,29 @@ func within(times []time.Time, span time.Duration, now time.Time) int {
 func (f *reference) overLimit(a *refAccount, r *refRecipient, now time.Time) bool {
 	minute := a.PerMinute
 	switch {
-	case f.has("9 sends a minute"):
+	case f.has("limits: 9 sends a minute"):
 		minute--
-	case f.has("11 sends a minute"):
+	case f.has("limits: 11 sends a minute"):
 		minute++
-	case f.has("a lifted limit is none to send") && minute == 0:
+	case f.has("limits: a lifted limit is none to send") && minute == 0:
 		return true
 	}
 	sends := r.sends
-	if f.has("a minute's sends are counted from its first") && len(sends) > 0 {
+	if f.has("limits: a minute's sends are counted from its first") && len(sends) > 0 {
 		first := sends[0]
 		sends = slices.DeleteFunc(slices.Clone(sends), func(t time.Time) bool {
 			return now.Sub(first)/time.Minute != t.Sub(first)/time.Minute
 		})
 	}
-	if f.has("sends leak out of a bucket") && minute > 0 && len(sends) > 0 {
+	if f.has("limits: sends leak out of a bucket") && minute > 0 && len(sends) > 0 {
 		leaked := int(now.Sub(sends[0]) * time.Duration(minute) / time.Minute)
 		return len(sends)-leaked >= minute
 	}
 	hour, day := a.PerHour, a.PerDay
-	if f.has("no limit an hour") {
+	if f.has("limits: no limit an hour") {
 		hour = 0
 	}
-	if f.has("no limit a day") {
+	if f.has("limits: no limit a day") {
 		day = 0
 	}
 	return minute > 0 && within(sends, time.Minute, now) >= minute ||
@@ -115,18 +115,18 @@ func (f *reference) overLimit(a *refAccount, r *refRecipient, now time.Time) boo
 func (f *reference) locked(r *refRecipient, now time.Time) bool {
 	budget := 20
 	switch {
-	case f.has("a budget of 19"):
+	case f.has("limits: a budget of 19"):
 		budget--
-	case f.has("a budget of 21"):
+	case f.has("limits: a budget of 21"):
 		budget++
-	case f.has("no budget"):
+	case f.has("limits: no budget"):
 		return false
 	}
 	hour := time.Hour
-	if f.has("the lock lasts until the newest guess leaves the hour") && len(r.failures) > 0 && len(r.failures) >= budget {
+	if f.has("limits: the lock lasts until the newest guess leaves the hour") && len(r.failures) > 0 && len(r.failures) >= budget {
 		return now.Sub(r.failures[len(r.failures)-1]) < hour
 	}
-	if f.has("the lock lasts ten minutes") {
+	if f.has("limits: the lock lasts ten minutes") {
 		hour = 10 * time.Minute
 	}
 	return within(r.failures, hour, now) >= budget || now.Before(r.lockedUntil)
@@ -136,10 +136,10 @@ func (f *reference) locked(r *refRecipient, now time.Time) bool {
 func (f *reference) slot(r *refRecipient, c refCall) *refChallenge {
 	found := r.slots[c.slot]
 	memory := time.Hour
-	if f.has("a code is forgotten when it expires") {
+	if f.has("validate: a code is forgotten when it expires") {
 		memory = 0
 	}
-	if found == nil || c.now.Sub(found.expires) > memory && !f.has("a code is never forgotten") {
+	if found == nil || c.now.Sub(found.expires) > memory && !f.has("validate: a code is never forgotten") {
 		return nil
 	}
 	return found
@@ -148,75 +148,85 @@ func (f *reference) slot(r *refRecipient, c refCall) *refChallenge {
 func (f *reference) generate(c refCall, email string) string {
 	a, r := c.account, f.recipient(c.account, c.recipient)
 	limited := r
-	if f.has("sends are limited by ip") {
+	if f.has("limits: sends are limited by ip") {
 		limited = f.recipient(a, c.recipient+c.slot)
 	}
-	if f.locked(r, c.now) && !f.has("generate is allowed while locked") {
+	if f.has("limits: sends are limited by account") {
+		limited = f.recipient(a, "everybody")
+	}
+	if f.locked(r, c.now) && !f.has("limits: generate is allowed while locked") {
 		return "locked"
 	}
+	if old := r.slots[c.slot]; old != nil && old.used && f.has("generate: no code follows one that was used") {
+		return "over limit"
+	}
 	held := []*refRecipient{limited}
-	if a.Email && email != "" && !f.has("a mailbox has no limit") {
+	if a.Email && email != "" && !f.has("limits: a mailbox has no limit") {
 		mailbox := c.email
-		if f.has("mailboxes count in every spelling") {
+		if f.has("limits: mailboxes count in every spelling") {
 			mailbox = email
 		}
 		held = append(held, f.recipient(a, mailbox))
 	}
-	if f.has("a refused generate ends the old code") && f.overLimit(a, limited, c.now) {
+	if f.has("generate: a refused generate ends the old code") && f.overLimit(a, limited, c.now) {
 		delete(r.slots, c.slot)
 	}
 	for i, one := range held {
 		if f.overLimit(a, one, c.now) {
-			if f.has("a refused send is counted") {
+			if f.has("limits: a refused send is counted") {
 				one.sends = append(one.sends, c.now)
 			}
 			return "over limit"
 		}
-		if f.has("a send that the mailbox refuses is charged to the number") && i == 0 && len(held) > 1 {
+		if f.has("limits: a send that the mailbox refuses is charged to the number") && i == 0 && len(held) > 1 {
 			one.sends = append(one.sends, c.now)
 		}
 	}
-	f.yield("sends are counted outside the lock")
+	f.yield("concurrency: sends are counted outside the lock")
 	for _, one := range held {
 		one.sends = append(one.sends, c.now)
 	}
 	fresh := &refChallenge{code: f.newCode(a), expires: c.now.Add(time.Duration(a.TTL) * time.Second), email: email}
-	if f.has("every code lives 300 seconds") {
+	if f.has("generate: every code lives 300 seconds") {
 		fresh.expires = c.now.Add(300 * time.Second)
 	}
 	if old := r.slots[c.slot]; old != nil {
 		switch {
-		case f.has("an old code is still accepted"):
+		case f.has("generate: an old code is still accepted"):
 			fresh.replaced = old.code
-		case f.has("generate sends the old code again"):
+		case f.has("generate: generate sends the old code again"):
 			fresh.code = old.code
-		case f.has("a new code starts with the old attempts"):
+		case f.has("generate: a new code starts with the old attempts"):
 			fresh.wrong = old.wrong
-		case f.has("a new code starts with the old regenerations"):
+		case f.has("generate: a new code starts with the old regenerations"):
 			fresh.regenerations = old.regenerations
 		}
 	}
-	if f.has("generate ends the codes of every ip") {
+	if f.has("accounts: generate ends the codes of every ip") {
 		clear(r.slots)
 	}
 	before := r.slots[c.slot]
+	f.yield("concurrency: codes made at once are all live")
+	if other := r.slots[c.slot]; other != before && f.has("concurrency: codes made at once are all live") {
+		fresh.replaced = other.code
+	}
 	r.slots[c.slot] = fresh
 	switch f.deliver(c, fresh, email) {
 	case "undelivered":
-		if f.has("a code that was not delivered is taken back") {
+		if f.has("generate: a code that was not delivered is taken back") {
 			r.slots[c.slot] = before
 		}
 		for _, one := range held {
-			if !f.has("a send that failed is counted") {
+			if !f.has("generate: a send that failed is counted") {
 				one.sends = one.sends[:len(one.sends)-1]
 			}
 		}
-		if f.has("a failed delivery is a success") {
+		if f.has("generate: a failed delivery is a success") {
 			return "generated"
 		}
 		return "undelivered"
 	case "unknown":
-		if f.has("an unknown delivery is a failure") {
+		if f.has("generate: an unknown delivery is a failure") {
 			return "undelivered"
 		}
 	}
@@ -225,7 +235,7 @@ func (f *reference) generate(c refCall, email string) string {
 
 func (f *reference) newCode(a *refAccount) string {
 	length := a.Length
-	if f.has("every code has six digits") {
+	if f.has("generate: every code has six digits") {
 		length = 6
 	}
 	most := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(length)), nil)
@@ -253,10 +263,10 @@ func (f *reference) deliver(c refCall, ch *refChallenge, email string) string {
 	if mail {
 		send("email", email)
 	}
-	if a.SMS && (!mail || !f.has("of both channels only e-mail is used")) || f.has("SMS is sent on every account") {
+	if a.SMS && (!mail || !f.has("accounts: of both channels only e-mail is used")) || f.has("accounts: SMS is sent on every account") {
 		send("sms", c.number)
 	}
-	if a.SMS && !a.Email && email != "" && f.has("e-mail is sent where it is off") {
+	if a.SMS && !a.Email && email != "" && f.has("generate: e-mail is sent where it is off") {
 		send("email", email)
 	}
 	return "sent"
@@ -266,72 +276,72 @@ func (f *reference) regenerate(c refCall, email string) string {
 	a, r := c.account, f.recipient(c.account, c.recipient)
 	ch := f.slot(r, c)
 	if ch == nil {
-		if f.has("regenerate generates where nothing is live") {
+		if f.has("accounts: regenerate generates where nothing is live") {
 			return f.generate(c, email)
 		}
 		return "nothing"
 	}
 	tooMany := ch.regenerations >= a.MaxRegenerations
 	switch {
-	case f.has("one regeneration fewer"):
+	case f.has("regenerate: one regeneration fewer"):
 		tooMany = ch.regenerations+1 >= a.MaxRegenerations
-	case f.has("one regeneration more"):
+	case f.has("regenerate: one regeneration more"):
 		tooMany = ch.regenerations > a.MaxRegenerations
-	case f.has("regenerations are not limited"):
+	case f.has("regenerate: regenerations are not limited"):
 		tooMany = false
 	}
 	switch {
-	case tooMany && f.has("the regeneration limit is told before the lock") && f.locked(r, c.now),
-		tooMany && f.has("the regeneration limit is told before the code's end"):
+	case tooMany && f.has("limits: the regeneration limit is told before the lock") && f.locked(r, c.now),
+		tooMany && f.has("regenerate: the regeneration limit is told before the code's end"):
 		return "regenerations"
-	case tooMany && f.has("the send limit is told before the regeneration limit") && f.overLimit(a, r, c.now):
+	case tooMany && f.has("regenerate: the send limit is told before the regeneration limit") && f.overLimit(a, r, c.now):
 		return "over limit"
-	case ch.used && !f.has("a used code is sent again"):
+	case ch.used && !f.has("regenerate: a used code is sent again"):
 		return "used"
-	case !c.now.Before(ch.expires) && !f.has("an expired code is sent again"):
+	case !c.now.Before(ch.expires) && !f.has("regenerate: an expired code is sent again"):
 		return "expired"
-	case ch.wrong >= a.MaxAttempts && !f.has("an exhausted code is sent again"):
+	case ch.wrong >= a.MaxAttempts && !f.has("regenerate: an exhausted code is sent again"):
 		return "exhausted"
-	case f.locked(r, c.now) && !f.has("regenerate is allowed while locked"):
+	case f.locked(r, c.now) && !f.has("limits: regenerate is allowed while locked"):
 		return "locked"
 	}
 	if tooMany {
-		if f.has("a refused regeneration ends the code") {
+		if f.has("regenerate: a refused regeneration ends the code") {
 			delete(r.slots, c.slot)
 		}
 		return "regenerations"
 	}
-	if f.overLimit(a, r, c.now) && !f.has("regenerate is not limited in sends") {
+	if f.overLimit(a, r, c.now) && !f.has("regenerate: regenerate is not limited in sends") {
 		return "over limit"
 	}
-	f.yield("regenerations are counted outside the lock")
+	f.yield("concurrency: regenerations are counted outside the lock")
 	ch.regenerations++
-	if !f.has("a regeneration is no send") {
+	if !f.has("regenerate: a regeneration is no send") {
 		r.sends = append(r.sends, c.now)
 	}
 	switch {
-	case f.has("regenerate makes a new code"):
+	case f.has("regenerate: regenerate makes a new code"):
 		ch.code = f.newCode(a)
-	case f.has("regenerate gives all attempts back"):
+	case f.has("regenerate: regenerate gives all attempts back"):
 		ch.wrong = 0
-	case f.has("regenerate prolongs the code's life"):
+	case f.has("regenerate: regenerate prolongs the code's life"):
 		ch.expires = c.now.Add(time.Duration(a.TTL) * time.Second)
-	case f.has("regenerate sends nothing"):
+	case f.has("regenerate: regenerate sends nothing"):
 		return "generated"
 	}
-	if email == "" || f.has("regenerate ignores its own email") {
+	if email == "" || f.has("accounts: regenerate ignores its own email") {
 		email = ch.email
-		if f.has("regenerate forgets the first email") {
+		if f.has("accounts: regenerate forgets the first email") {
 			email = ""
 		}
-	} else if f.has("regenerate remembers the last email") {
+	} else if f.has("accounts: regenerate remembers the last email") {
 		ch.email = email
 	}
 	if f.deliver(c, ch, email) == "undelivered" {
-		if !f.has("a failed regeneration is counted") {
+		if !f.has("regenerate: a failed regeneration is counted") {
 			ch.regenerations--
 		}
-		if !f.has("a failed regeneration is counted as a send") {
+		if !f.has("regenerate: a failed regeneration is counted as a send") {
 			r.sends = r.sends[:len(r.sends)-1]
 		}
 		return "undelivered"
@@ -343,73 +353,76 @@ func (f *reference) validate(c refCall, guess string) (outcome string, left int)
 	a, r := c.account, f.recipient(c.account, c.recipient)
 	ch := f.slot(r, c)
 	if ch == nil {
-		if f.has("without a code every guess is wrong") {
+		if f.has("validate: without a code every guess is wrong") {
 			return "wrong", a.MaxAttempts - 1
 		}
-		if f.has("a guess at nothing is charged") {
+		if f.has("validate: a guess at nothing is charged") {
 			r.failures = append(r.failures, c.now)
 		}
 		return "nothing", 0
 	}
 	right := guess == ch.code || guess == ch.replaced && guess != "" ||
-		f.has("the first digits are enough") && strings.HasPrefix(guess, ch.code) ||
-		f.has("every guess is right") && guess != "unreadable"
+		f.has("validate: the first digits are enough") && strings.HasPrefix(guess, ch.code) ||
+		f.has("validate: every guess is right") && guess != "unreadable"
 	limit := a.MaxAttempts
-	if f.has("every code has three attempts") {
+	if f.has("generate: every code has three attempts") {
 		limit = 3
 	}
 	exhausted := ch.wrong >= limit
-	if f.has("one attempt more") {
+	if f.has("validate: one attempt more") {
 		exhausted = ch.wrong > limit
 	}
+	if f.has("validate: the last attempt is never right") && right {
+		exhausted = ch.wrong >= limit-1
+	}
 	switch {
-	case f.locked(r, c.now) && f.has("a locked recipient reads ERROR"):
+	case f.locked(r, c.now) && f.has("limits: a locked recipient reads ERROR"):
 		return "nothing", 0
-	case f.locked(r, c.now) && !(right && f.has("a right code opens a locked recipient")):
+	case f.locked(r, c.now) && !(right && f.has("limits: a right code opens a locked recipient")):
 		return "locked", 0
-	case exhausted && !(right && f.has("a right code opens an exhausted one")):
-		if f.has("attempts used up read 0 remaining") {
+	case exhausted && !(right && f.has("validate: a right code opens an exhausted one")):
+		if f.has("validate: attempts used up read 0 remaining") {
 			return "wrong", 0
 		}
 		return "exhausted", 0
 	}
-	f.yield("attempts are counted outside the lock")
+	f.yield("concurrency: attempts are counted outside the lock")
 	if !right {
 		return f.charge(a, r, ch, c, guess)
 	}
-	if f.has("right guesses are counted") {
+	if f.has("validate: right guesses are counted") {
 		ch.wrong++
 	}
 	expires := ch.expires
 	switch {
-	case f.has("a code lives a second longer"):
+	case f.has("validate: a code lives a second longer"):
 		expires = expires.Add(time.Second)
-	case f.has("a code lives three seconds less"):
+	case f.has("validate: a code lives three seconds less"):
 		expires = expires.Add(-3 * time.Second)
-	case f.has("a code never expires"):
+	case f.has("validate: a code never expires"):
 		expires = expires.Add(24 * time.Hour)
 	}
 	switch {
-	case ch.used && !f.has("a code is not consumed"):
-		if f.has("a used code is a wrong code") {
+	case ch.used && guess != ch.replaced && !f.has("accounts: a code is not consumed"):
+		if f.has("accounts: a used code is a wrong code") {
 			return f.charge(a, r, ch, c, guess)
 		}
-		if f.has("a used code is forgotten") {
+		if f.has("accounts: a used code is forgotten") {
 			return "nothing", 0
 		}
 		return "used", 0
 	case !c.now.Before(expires):
-		if f.has("an expired code is a wrong code") {
+		if f.has("validate: an expired code is a wrong code") {
 			return f.charge(a, r, ch, c, guess)
 		}
 		return "expired", 0
 	}
-	f.yield("a code is consumed outside the lock")
+	f.yield("concurrency: a code is consumed outside the lock")
 	ch.used = true
-	if !f.has("a success does not end the run") {
+	if !f.has("limits: a success does not end the run") {
 		r.run = 0
 	}
-	if f.has("a success clears the hour's budget") {
+	if f.has("limits: a success clears the hour's budget") {
 		r.failures = nil
 	}
 	return "verified", 0
@@ -421,14 +434,14 @@ func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c r
 	switch {
 	case guess == "oracle":
 		return "fault", 0
-	case dead && f.has("a wrong guess at a dead code reads OTPEXPIRED"):
+	case dead && f.has("validate: a wrong guess at a dead code reads OTPEXPIRED"):
 		return "expired", 0
-	case guess == "free", dead && f.has("a wrong guess at a dead code costs nothing"), f.has("wrong guesses cost nothing"):
+	case guess == "free", dead && f.has("validate: a wrong guess at a dead code costs nothing"), f.has("validate: wrong guesses cost nothing"):
 		return "wrong", a.MaxAttempts - ch.wrong - 1
 	}
 	ch.wrong++
 	budget := r
-	if f.has("the budget belongs to the ip") {
+	if f.has("limits: the budget belongs to the ip") {
 		budget = f.recipient(a, c.recipient+c.slot)
 	}
 	budget.failures = append(budget.failures, c.now)
@@ -436,19 +449,19 @@ func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c r
 		r.lockedUntil = c.now.Add(time.Hour)
 	}
 	r.run++
-	if r.run >= 100 && !f.has("a hundred in a row lock no longer") {
+	if r.run >= 100 && !f.has("limits: a hundred in a row lock no longer") {
 		r.lockedUntil = c.now.Add(24 * time.Hour)
 	}
 	left := a.MaxAttempts - ch.wrong
 	switch {
-	case f.has("every code has three attempts"):
+	case f.has("generate: every code has three attempts"):
 		left = 3 - ch.wrong
-	case f.has("one attempt more"), f.has("what remains includes this guess"):
+	case f.has("validate: one attempt more"), f.has("validate: what remains includes this guess"):
 		left++
-	case f.has("what remains is one too few"):
+	case f.has("validate: what remains is one too few"):
 		left--
 	}
-	if f.has("what remains ignores the budget") {
+	if f.has("limits: what remains ignores the budget") {
 		return "wrong", left
 	}
 	return "wrong", min(left, max(0, 20-within(budget.failures, time.Hour, c.now)), max(0, 100-r.run))
@@ -541,7 +554,7 @@ func (f *reference) newAccount(body []byte) map[string]any {
 	f.keys[first] = refKey{a, true}
 	for _, key := range a.AccessKeys {
 		usable := (key.Enabled == nil || *key.Enabled) && (key.ExpiresAt == nil || key.ExpiresAt.After(time.Now())) &&
-			(len(key.Networks) == 0 || f.has("a key is good from every network"))
+			(len(key.Networks) == 0 || f.has("accounts: a key is good from every network"))
 		f.keys[key.Key] = refKey{a, usable}
 	}
 	return map[string]any{

@@ -7,19 +7,19 @@ var refWrongTexts = []struct {
 	flaw, text, reads string
 	profile           Profile
 }{
-	{"generated is spelt otherwise", "generated", "OTP generated successfully", Any},
-	{"verified is spelt otherwise", "verified", "Verified Successfully", Any},
-	{"expired is spelt otherwise", "expired", "OTP EXPIRED", Any},
-	{"exhausted has two blanks", "exhausted", "Max no of  tries for this pin been reached. Please generate other", Any},
-	{"documented says MAXREGEN", "regenerations", "MAXREGEN", Documented},
-	{"live spells the regeneration limit out", "regenerations",
+	{"generate: generated is spelt otherwise", "generated", "OTP generated successfully", Any},
+	{"validate: verified is spelt otherwise", "verified", "Verified Successfully", Any},
+	{"validate: expired is spelt otherwise", "expired", "OTP EXPIRED", Any},
+	{"validate: exhausted has two blanks", "exhausted", "Max no of  tries for this pin been reached. Please generate other", Any},
+	{"regenerate: documented says MAXREGEN", "regenerations", "MAXREGEN", Documented},
+	{"regenerate: live spells the regeneration limit out", "regenerations",
 		"Max no of tries to regeneration of pin has been reached. Please generate other", Live},
-	{"documented has live's blanks in the wrong PIN", "wrong", "Wrong PIN . No of Retries remaining # {n}", Documented},
-	{"live has no blanks in the wrong PIN", "wrong", "Wrong PIN. No of Retries remaining #{n}", Live},
-	{"undelivered is spelt otherwise", "undelivered", "SMS EMAIL FAIL", Any},
-	{"error is spelt otherwise", "error", "Error", Any},
-	{"invalid is spelt otherwise", "invalid", "Invalid Parameter", Any},
-	{"feature off is spelt otherwise", "feature_off", "Feature not enabled", Any},
+	{"validate: documented has live's blanks in the wrong PIN", "wrong", "Wrong PIN . No of Retries remaining # {n}", Documented},
+	{"validate: live has no blanks in the wrong PIN", "wrong", "Wrong PIN. No of Retries remaining #{n}", Live},
+	{"generate: undelivered is spelt otherwise", "undelivered", "SMS EMAIL FAIL", Any},
+	{"regenerate: error is spelt otherwise", "error", "Error", Any},
+	{"generate: invalid is spelt otherwise", "invalid", "Invalid Parameter", Any},
+	{"accounts: feature off is spelt otherwise", "feature_off", "Feature not enabled", Any},
 }
 
 // refWrongStatuses are those of an account with strict_http.
@@ -27,31 +27,31 @@ var refWrongStatuses = []struct {
 	flaw, outcome string
 	status        int
 }{
-	{"strict: a bad parameter is 422", "invalid", 422},
-	{"strict: the feature's absence is 404", "feature off", 404},
-	{"strict: a missing department is 403", "no department", 403},
-	{"strict: a wrong code is 401", "wrong", 401},
-	{"strict: no code is 400", "nothing", 400},
-	{"strict: an expired code is 400", "expired", 400},
-	{"strict: a used code is 409", "used", 409},
-	{"strict: no attempts is 403", "exhausted", 403},
-	{"strict: a locked recipient is 423", "locked", 423},
-	{"strict: no regenerations is 400", "regenerations", 400},
-	{"strict: a send limit is 503", "over limit", 503},
-	{"strict: no delivery is 503", "undelivered", 503},
-	{"strict: a fault is 503", "fault", 503},
-	{"strict: verified is 202", "verified", 202},
+	{"accounts: a bad parameter is 422", "invalid", 422},
+	{"accounts: the feature's absence is 404", "feature off", 404},
+	{"accounts: a missing department is 403", "no department", 403},
+	{"accounts: a wrong code is 401", "wrong", 401},
+	{"accounts: no code is 400", "nothing", 400},
+	{"accounts: an expired code is 400", "expired", 400},
+	{"accounts: a used code is 409", "used", 409},
+	{"accounts: no attempts is 403", "exhausted", 403},
+	{"accounts: a locked recipient is 423", "locked", 423},
+	{"accounts: no regenerations is 400", "regenerations", 400},
+	{"accounts: a send limit is 503", "over limit", 503},
+	{"accounts: no delivery is 503", "undelivered", 503},
+	{"accounts: a fault is 503", "fault", 503},
+	{"accounts: verified is 202", "verified", 202},
 }
 
 // refFifthTexts are what regenerate says instead of ERROR.
 var refFifthTexts = []struct{ flaw, outcome string }{
-	{"regenerate says Invalid Parameters", "invalid"},
-	{"regenerate says Invalid Parameters to a missing department", "no department"},
-	{"regenerate says that the feature is off", "feature off"},
-	{"regenerate says SMSEMAILFAIL", "undelivered"},
-	{"regenerate says OTPEXPIRED to an expired code", "expired"},
-	{"regenerate says OTPEXPIRED to a used code", "used"},
-	{"regenerate says the max text", "exhausted"},
+	{"regenerate: regenerate says Invalid Parameters", "invalid"},
+	{"regenerate: regenerate says Invalid Parameters to a missing department", "no department"},
+	{"regenerate: regenerate says that the feature is off", "feature off"},
+	{"regenerate: regenerate says SMSEMAILFAIL", "undelivered"},
+	{"regenerate: regenerate says OTPEXPIRED to an expired code", "expired"},
+	{"regenerate: regenerate says OTPEXPIRED to a used code", "used"},
+	{"regenerate: regenerate says the max text", "exhausted"},
 }
 
 func (f *reference) flawedTexts(texts map[string]string, p Profile) {

@@ -119,21 +119,21 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name, _, parameter := strings.Cut(r.URL.Path, ";")
-	if parameter && f.has("a path parameter is not found") {
+	if parameter && f.has("request: a path parameter is not found") {
 		name = r.URL.Path
 	}
-	if !f.has("the servlet's name counts in lower case only") {
+	if !f.has("request: the servlet's name counts in lower case only") {
 		name = strings.ToLower(name)
 	}
 	servlet, ok := strings.CutPrefix(name, "/otpauthapi/")
 	servlets := []string{"otpgenservlet", "otpvalidationservlet", "otpregenservlet", "plainotpvalidationservlet"}
-	if !ok || !slices.Contains(servlets, servlet) && !f.has("an unknown servlet answers") {
+	if !ok || !slices.Contains(servlets, servlet) && !f.has("request: an unknown servlet answers") {
 		http.NotFound(w, r)
 		return
 	}
 	allowed := r.Method == "GET" || r.Method == "POST" ||
-		r.Method == "HEAD" && f.has("HEAD executes") || r.Method == "PUT" && f.has("PUT is accepted")
-	if r.Method == "POST" && f.has("POST is refused") {
+		r.Method == "HEAD" && f.has("request: HEAD executes") || r.Method == "PUT" && f.has("request: PUT is accepted")
+	if r.Method == "POST" && f.has("request: POST is refused") {
 		allowed = false
 	}
 	if !allowed {
@@ -150,49 +150,60 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.answer(w, servlet, account, outcome, left)
 }
 
+// header gives the values of a header, whose name counts in any letter case.
+func (f *reference) header(r *http.Request, name string) []string {
+	var given []string
+	for spelt, values := range r.Header {
+		lower := spelt == name || !f.has("accounts: the names of headers count in lower case only")
+		if strings.EqualFold(spelt, name) && lower {
+			given = append(given, values...)
+		}
+	}
+	return given
+}
+
 // authenticate reads the key from the header alone. The account of an unusable key is answered
 // for the mutants that treat it specially.
 func (f *reference) authenticate(r *http.Request) (*refAccount, bool) {
 	var keys []string
-	for name, values := range r.Header {
-		if strings.EqualFold(name, "access_key") || name == "Access-Key" && f.has("access-key is taken for access_key") {
-			keys = append(keys, values...)
-		}
+	if f.has("accounts: access-key is taken for access_key") {
+		keys = f.header(r, "access-key")
 	}
+	keys = append(keys, f.header(r, "access_key")...)
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	if key := r.URL.Query().Get("access_key"); key != "" && f.has("the key is taken from the query") {
+	if key := r.URL.Query().Get("access_key"); key != "" && f.has("accounts: the key is taken from the query") {
 		keys = append(keys, key)
 	}
-	if len(keys) == 0 || len(keys) > 1 && !f.has("of two keys one is taken") {
+	if len(keys) == 0 || len(keys) > 1 && !f.has("accounts: of two keys one is taken") {
 		return nil, false
 	}
 	for _, key := range keys {
 		if found, ok := f.keys[key]; ok {
-			enabled := found.account.Enabled || f.has("a disabled account is served")
-			return found.account, enabled && (found.usable || f.has("a disabled or expired key is served"))
+			enabled := found.account.Enabled || f.has("accounts: a disabled account is served")
+			return found.account, enabled && (found.usable || f.has("accounts: a disabled or expired key is served"))
 		}
 	}
-	return nil, f.has("an unknown key reads ERROR")
+	return nil, f.has("generate: an unknown key reads ERROR")
 }
 
 func (f *reference) unauthorised(w http.ResponseWriter, r *http.Request, account *refAccount) {
 	text := refTexts(Documented)["unauthorised"] // the process's profile, not the account's
 	status := http.StatusOK
 	switch {
-	case f.has("the key's text is spelt right"):
+	case f.has("accounts: the key's text is spelt right"):
 		text = "UNAUTHORISED USER"
-	case f.has("the key's status is 401"):
+	case f.has("request: the key's status is 401"):
 		status = http.StatusUnauthorized
-	case r.Header["Access_key"] == nil && r.Header["access_key"] == nil && f.has("a missing key has a text of its own"):
+	case len(f.header(r, "access_key")) == 0 && f.has("accounts: a missing key has a text of its own"):
 		text = "Invalid Parameters"
-	case account != nil && account.Profile == Live && f.has("a disabled key answers in its account's profile"):
+	case account != nil && account.Profile == Live && f.has("accounts: a disabled key answers in its account's profile"):
 		text += "\r\n"
-	case account != nil && account.Overrides["unauthorised"] != "" && f.has("the key's text is overridden"):
+	case account != nil && account.Overrides["unauthorised"] != "" && f.has("accounts: the key's text is overridden"):
 		text = account.Overrides["unauthorised"]
-	case strings.Contains(r.URL.Path, "validation") && f.has("validation refuses a key as a wrong code"):
+	case strings.Contains(r.URL.Path, "validation") && f.has("accounts: validation refuses a key as a wrong code"):
 		text = "ERROR"
-	case strings.Contains(r.URL.Path, "regen") && f.has("regenerate says ERROR to a bad key"):
+	case strings.Contains(r.URL.Path, "regen") && f.has("regenerate: regenerate says ERROR to a bad key"):
 		text = "ERROR"
 	}
 	f.write(w, status, text)
@@ -201,7 +212,7 @@ func (f *reference) unauthorised(w http.ResponseWriter, r *http.Request, account
 func (f *reference) answer(w http.ResponseWriter, servlet string, a *refAccount, outcome string, left int) {
 	kind := refAnswers[outcome]
 	status, text := http.StatusOK, kind.text
-	if a != nil && a.Strict || f.has("every refusal has a status") {
+	if a != nil && a.Strict || f.has("request: every refusal has a status") {
 		status = kind.status
 	}
 	if a == nil {
@@ -210,10 +221,10 @@ func (f *reference) answer(w http.ResponseWriter, servlet string, a *refAccount,
 	}
 	status = f.flawedStatus(outcome, status, a.Strict)
 	sends := servlet == "otpgenservlet" || servlet == "otpregenservlet"
-	if sends && outcome == "locked" && !f.has("generate says the max text to a locked recipient") {
+	if sends && outcome == "locked" && !f.has("limits: generate says the max text to a locked recipient") {
 		text = "error"
 	}
-	if outcome == "no department" && sends && !f.has("generate says nothing to a missing department") {
+	if outcome == "no department" && sends && !f.has("accounts: generate says nothing to a missing department") {
 		text = "invalid"
 	}
 	if servlet == "otpregenservlet" && text != "generated" && text != "regenerations" && !f.fifthText(outcome) {
@@ -221,10 +232,10 @@ func (f *reference) answer(w http.ResponseWriter, servlet string, a *refAccount,
 	}
 	if text == "" {
 		line := ""
-		if a.Profile == Live && f.has("the empty answer has a line end") {
+		if a.Profile == Live && f.has("accounts: the empty answer has a line end") {
 			line = "\r\n"
 		}
-		if f.has("a missing department on validation is Invalid Parameters") {
+		if f.has("accounts: a missing department on validation is Invalid Parameters") {
 			line = refTexts(a.Profile)["invalid"]
 		}
 		f.write(w, status, line)
@@ -232,7 +243,7 @@ func (f *reference) answer(w http.ResponseWriter, servlet string, a *refAccount,
 	}
 	texts := refTexts(a.Profile)
 	f.flawedTexts(texts, a.Profile)
-	if !f.has("overrides are ignored") {
+	if !f.has("accounts: overrides are ignored") {
 		maps.Copy(texts, a.Overrides)
 	}
 	line := strings.ReplaceAll(texts[text], "{n}", strconv.Itoa(left))
@@ -241,11 +252,11 @@ func (f *reference) answer(w http.ResponseWriter, servlet string, a *refAccount,
 		end = "\r\n"
 	}
 	switch {
-	case f.has("no line end in live"), a.Overrides[text] != "" && f.has("an override has no line end"):
+	case f.has("generate: no line end in live"), a.Overrides[text] != "" && f.has("accounts: an override has no line end"):
 		end = ""
-	case a.Profile == Live && f.has("a line feed alone in live"):
+	case a.Profile == Live && f.has("generate: a line feed alone in live"):
 		end = "\n"
-	case a.Profile == Documented && f.has("a line end in documented"):
+	case a.Profile == Documented && f.has("generate: a line end in documented"):
 		end = "\r\n"
 	}
 	f.write(w, status, line+end)
@@ -253,17 +264,17 @@ func (f *reference) answer(w http.ResponseWriter, servlet string, a *refAccount,
 
 func (f *reference) write(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if f.has("answers are JSON") {
+	if f.has("request: answers are JSON") {
 		w.Header().Set("Content-Type", "application/json")
 	}
-	if !f.has("answers may be cached") {
+	if !f.has("request: answers may be cached") {
 		w.Header().Set("Cache-Control", "no-store")
 	}
-	if !f.has("no Content-Length") {
+	if !f.has("request: no Content-Length") {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	w.WriteHeader(status)
-	if flusher, ok := w.(http.Flusher); ok && f.has("no Content-Length") {
+	if flusher, ok := w.(http.Flusher); ok && f.has("request: no Content-Length") {
 		flusher.Flush()
 	}
 	_, _ = io.WriteString(w, body)
@@ -275,43 +286,59 @@ func (f *reference) serve(servlet string, a *refAccount, r *http.Request, body s
 		return "fault", 0
 	}
 	if struck := f.strike("servlet", a); struck != "" {
-		if f.has("a fault shows itself") {
+		switch {
+		case servlet == "otpgenservlet" && f.has("generate: a fault shows itself"),
+			servlet == "otpregenservlet" && f.has("regenerate: a fault is a success"):
 			return "generated", 0
+		case servlet == "otpvalidationservlet" && f.has("validate: a fault is a wrong code"):
+			return "wrong", 2
 		}
 		return "fault", 0
 	}
 	p, wellFormed := f.parameters(r, body)
-	if f.has("parameters are checked before the feature") && (!wellFormed || p.ip == "") {
+	if f.has("accounts: parameters are checked before the feature") && (!wellFormed || p.ip == "") {
 		return "invalid", 0
 	}
 	plain := servlet == "plainotpvalidationservlet"
-	if !a.OTPEnabled && !f.has("the feature flag is ignored") {
-		if servlet != "otpgenservlet" && f.has("only generate knows the feature flag") {
+	if !a.OTPEnabled && !f.has("accounts: the feature flag is ignored") {
+		if servlet != "otpgenservlet" && f.has("accounts: only generate knows the feature flag") {
 			return "nothing", 0
 		}
 		return "feature off", 0
 	}
-	if plain && !a.Plain && !f.has("the plain servlet is always on") {
+	if plain && !a.Plain && !f.has("accounts: the plain servlet is always on") {
 		return "feature off", 0
 	}
 	p.validation = plain || servlet == "otpvalidationservlet"
 	missing := f.departmentMissing(a, r, p.validation)
-	if missing && p.validation && f.has("the department is checked before the parameters") {
+	if missing && p.validation && f.has("accounts: the department is checked before the parameters") {
 		return "no department", 0
 	}
 	number, valid := f.number(a, p.mobile)
 	subject, opaque := f.subject(p.ip)
-	if !wellFormed || !valid || !opaque || !f.emailOK(a, servlet, p) || p.validation && strings.Trim(p.otp, " ") == "" && !f.has("an empty otp is a wrong code") {
+	if p.ip == "" && !a.KeyOnIP && f.has("accounts: without key_on_ip an ipaddress is optional") {
+		opaque = true
+	}
+	if p.mobile == "" && f.has("request: a missing mobile reads ERROR") {
+		return "fault", 0
+	}
+	if p.validation && !valid && p.mobile != "" && f.has("validate: validation takes any number") {
+		return "nothing", 0
+	}
+	if !wellFormed || !valid || !opaque || !f.emailOK(a, servlet, p) || p.validation && strings.Trim(p.otp, " ") == "" && !f.has("accounts: an empty otp is a wrong code") {
 		return "invalid", 0
 	}
 	if missing {
 		return "no department", 0
 	}
-	if !a.KeyOnIP && !f.has("key_on_ip cannot be switched off") || f.has("one code for all ips") {
+	if a.Email && p.email == "" && f.has("accounts: both channels need an email") {
+		return "invalid", 0
+	}
+	if !a.KeyOnIP && !f.has("accounts: key_on_ip cannot be switched off") || f.has("accounts: one code for all ips") {
 		subject = ""
 	}
 	c := refCall{account: a, number: number, recipient: number, slot: subject, email: strings.ToLower(p.email), now: time.Now().Add(a.offset)}
-	if f.has("the code belongs to the ip alone") {
+	if f.has("validate: the code belongs to the ip alone") {
 		c.recipient = "everybody"
 	}
 	switch {
@@ -320,6 +347,9 @@ func (f *reference) serve(servlet string, a *refAccount, r *http.Request, body s
 	case servlet == "otpregenservlet":
 		return f.regenerate(c, p.email), 0
 	case plain:
+		if f.has("accounts: the plain servlet decrypts") && len(p.otp) == 32 {
+			return f.validate(c, f.decrypt(a, p.otp))
+		}
 		return f.validate(c, f.digits(p.otp))
 	case servlet == "otpvalidationservlet":
 		return f.validate(c, f.decrypt(a, p.otp))
@@ -335,62 +365,62 @@ type refParameters struct {
 // parameters reads the query, then a form. It is false for what no server may guess about.
 func (f *reference) parameters(r *http.Request, body string) (p refParameters, ok bool) {
 	sources := []string{r.URL.RawQuery}
-	if r.Header.Get("Content-Type") == formType && !f.has("a form is ignored") || f.has("any body is a form") {
+	if r.Header.Get("Content-Type") == formType && !f.has("request: a form is ignored") || f.has("request: any body is a form") {
 		sources = append(sources, body)
 	}
-	if r.Method == "POST" && f.has("POST reads no query") {
+	if r.Method == "POST" && f.has("request: POST reads no query") {
 		sources = sources[1:]
 	}
-	if r.Method == "POST" && r.URL.RawQuery != "" && f.has("beside a query the form is ignored") {
+	if r.Method == "POST" && r.URL.RawQuery != "" && f.has("request: beside a query the form is ignored") {
 		sources = sources[:1]
 	}
 	values := map[string]*string{"ipaddress": &p.ip, "mobile": &p.mobile, "email": &p.email, "otp": &p.otp}
 	seen := map[string]bool{}
 	for from, source := range sources {
-		if strings.Contains(source, ";") && !f.has("a semicolon is a letter") {
-			return p, false
-		}
-		if f.has("a semicolon separates") {
+		if f.has("request: a semicolon separates") {
 			source = strings.ReplaceAll(source, ";", "&")
+		}
+		if strings.Contains(source, ";") && !f.has("request: a semicolon is a letter") {
+			return p, false
 		}
 		for i, pair := range strings.Split(source, "&") {
 			name, value, _ := strings.Cut(pair, "=")
 			name, badName := url.QueryUnescape(name)
 			value, badValue := url.QueryUnescape(value)
 			if badName != nil || badValue != nil {
-				if f.has("a bad escape is passed over") {
+				if f.has("request: a bad escape is passed over") {
 					continue
 				}
 				return p, false
 			}
-			if !f.has("names of parameters are not trimmed") {
+			if !f.has("request: names of parameters are not trimmed") {
 				name = strings.Trim(name, " ")
 			}
-			if f.has("names of parameters count in any case") {
+			if f.has("request: names of parameters count in any case") {
 				name = strings.ToLower(name)
 			}
 			target, known := values[name]
 			if !known {
-				if i >= 2 && name != "" && f.has("an unknown parameter is refused") {
+				if i >= 2 && name != "" && f.has("request: an unknown parameter is refused") {
 					return p, false
 				}
 				continue
 			}
-			if i == 0 && name == "mobile" && f.has("the order of parameters matters") {
+			if i == 0 && name == "mobile" && f.has("request: the order of parameters matters") {
 				return p, false
 			}
-			repeated := seen[name] && !f.has("the last of two parameters counts")
-			if from == 1 && f.has("the body overrides the query") {
+			repeated := seen[name] && !f.has("request: the last of two parameters counts")
+			if from == 1 && f.has("request: the body overrides the query") {
 				repeated = false
 			}
-			if repeated && f.has("the first of two parameters counts") {
+			if repeated && f.has("request: the first of two parameters counts") {
 				continue
 			}
 			if repeated {
 				return p, false
 			}
 			seen[name] = true
-			if name != "otp" && !f.has("values of parameters are not trimmed") {
+			if name != "otp" && !f.has("request: values of parameters are not trimmed") {
 				value = strings.Trim(value, " ")
 			}
 			*target = value
@@ -401,47 +431,47 @@ func (f *reference) parameters(r *http.Request, body string) (p refParameters, o
 
 func (f *reference) departmentMissing(a *refAccount, r *http.Request, validation bool) bool {
 	switch {
-	case a.DepartmentMode == "ignore" && !f.has("every account requires a department"), f.has("departments are ignored"):
+	case a.DepartmentMode == "ignore" && !f.has("accounts: every account requires a department"), f.has("accounts: departments are ignored"):
 		return false
-	case a.DepartmentMode == "require_on_validation" && !validation && !f.has("generate requires a department too"):
+	case a.DepartmentMode == "require_on_validation" && !validation && !f.has("accounts: generate requires a department too"):
 		return false
-	case a.DepartmentMode == "require" && !validation && f.has("only validation requires a department"):
+	case a.DepartmentMode == "require" && !validation && f.has("accounts: only validation requires a department"):
 		return false
 	}
-	given := r.Header.Values("Department-Id")
-	if len(given) == 1 && f.has("an empty department is one") {
+	given := f.header(r, "department-id")
+	if len(given) == 1 && f.has("accounts: an empty department is one") {
 		return false
 	}
 	if len(given) != 1 || given[0] == "" {
 		return true
 	}
 	if len(a.Departments) == 0 {
-		return f.has("an empty list of departments takes none")
+		return f.has("accounts: an empty list of departments takes none")
 	}
-	if f.has("any department is on the list") {
+	if f.has("accounts: any department is on the list") {
 		return false
 	}
 	return !slices.ContainsFunc(a.Departments, func(d string) bool {
-		return d == given[0] || strings.EqualFold(d, given[0]) && f.has("departments count in any case")
+		return d == given[0] || strings.EqualFold(d, given[0]) && f.has("accounts: departments count in any case")
 	})
 }
 
 // number gives the one spelling of a mobile, and whether it may be sent to.
 func (f *reference) number(a *refAccount, mobile string) (string, bool) {
 	digits := mobile
-	if !f.has("a plus in front is refused") {
+	if !f.has("request: a plus in front is refused") {
 		digits = strings.TrimPrefix(digits, "+")
 	}
-	if !f.has("blanks and dashes within are refused") {
+	if !f.has("request: blanks and dashes within are refused") {
 		digits = strings.NewReplacer(" ", "", "-", "").Replace(digits)
 	}
-	if !f.has("00 in front is refused") {
+	if !f.has("request: 00 in front is refused") {
 		digits = strings.TrimPrefix(digits, "00")
 	}
-	if len(digits) == 10 && f.has("a number without country is Indian") {
+	if len(digits) == 10 && f.has("request: a number without country is Indian") {
 		digits = "91" + digits
 	}
-	if f.has("letters in a number are skipped") {
+	if f.has("request: letters in a number are skipped") {
 		digits = strings.Trim(digits, "abcdefghijklmnopqrstuvwxyz")
 	}
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
@@ -449,50 +479,50 @@ func (f *reference) number(a *refAccount, mobile string) (string, bool) {
 	}
 	country := ""
 	switch {
-	case strings.HasPrefix(digits, "91") && (len(digits) == 12 || f.has("a number may have any length")):
+	case strings.HasPrefix(digits, "91") && (len(digits) == 12 || f.has("request: a number may have any length")):
 		country = "IN"
 	case strings.HasPrefix(digits, "971") && len(digits) == 12:
 		country = "AE"
-		if f.has("Emirati numbers are read as Indian") {
+		if f.has("request: Emirati numbers are read as Indian") {
 			return "+91" + digits, true
 		}
 	case digits[0] == '1' && len(digits) == 11:
 		country = "US"
 	}
-	return "+" + digits, slices.Contains(a.Countries, country) || country != "" && f.has("every country is served")
+	return "+" + digits, slices.Contains(a.Countries, country) || country != "" && f.has("request: every country is served")
 }
 
 // subject gives the one spelling of an ipaddress that is an address.
 func (f *reference) subject(ip string) (string, bool) {
-	if ip == "" && f.has("ipaddress is optional") {
+	if ip == "" && f.has("request: ipaddress is optional") {
 		return "none", true
 	}
-	if ip == "" || len(ip) > 64 && !f.has("an ipaddress may have any length") {
+	if ip == "" || len(ip) > 64 && !f.has("request: an ipaddress may have any length") {
 		return "", false
 	}
 	for _, c := range []byte(ip) {
-		if (c < ' ' || c > '~') && !f.has("an ipaddress may hold any byte") {
+		if (c < ' ' || c > '~') && !f.has("request: an ipaddress may hold any byte") {
 			return "", false
 		}
 	}
 	address, err := netip.ParseAddr(ip)
 	if err != nil {
-		return ip, !f.has("an ipaddress must be an address")
+		return ip, !f.has("request: an ipaddress must be an address")
 	}
-	if f.has("an address counts as it is spelt") {
+	if f.has("request: an address counts as it is spelt") {
 		return ip, true
 	}
 	return address.Unmap().String(), true
 }
 
 func (f *reference) emailOK(a *refAccount, servlet string, p refParameters) bool {
-	if p.validation && !f.has("validation checks an email") {
+	if p.validation && !f.has("request: validation checks an email") {
 		return true
 	}
 	if p.email == "" {
-		return a.SMS || servlet == "otpregenservlet" || f.has("e-mail only, without email, is generated")
+		return a.SMS || servlet == "otpregenservlet" || f.has("accounts: e-mail only, without email, is generated")
 	}
-	if !a.Email && f.has("a malformed email passes where none is sent") {
+	if !a.Email && f.has("request: a malformed email passes where none is sent") {
 		return true
 	}
 	address, err := mail.ParseAddress(p.email)

@@ -1,7 +1,6 @@
 package conform
 
 import (
-	"strconv"
 	"strings"
 	"time"
 )
@@ -173,18 +172,6 @@ func servletGenerate() []Case {
 				code := s.generated()
 				s.Advance(60 * time.Second)
 				s.Expect(s.Validate(code), Expired)
-			},
-		},
-		{
-			Requirement: "Codes are spread: of eight, no two are equal.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 10},
-			Run: func(s *Story) {
-				seen := make(map[string]bool)
-				for i := range 8 {
-					code := s.generated(IP("192.0.2." + strconv.Itoa(i+1)))
-					s.Require(!seen[code], "a code that was not sent before", "one that was")
-					seen[code] = true
-				}
 			},
 		},
 	}
