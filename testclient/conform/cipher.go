@@ -108,7 +108,11 @@ func (c *paramCipher) write(code string, as Writing) string {
 	if c.mode == "none" {
 		return code
 	}
-	sealed := c.blocks(padded(code))
+	return encoded(c.blocks(padded(code)), as)
+}
+
+// encoded writes bytes down.
+func encoded(sealed []byte, as Writing) string {
 	switch as {
 	case Base64Unpadded:
 		return base64.RawStdEncoding.EncodeToString(sealed)
@@ -123,25 +127,6 @@ func (c *paramCipher) write(code string, as Writing) string {
 	default:
 		return base64.StdEncoding.EncodeToString(sealed)
 	}
-}
-
-// read gives the digits in a parameter, in whichever form, or false if there are none. It is
-// lenient where a server must not be: it decides what is to be kept out of a report.
-func (c *paramCipher) read(parameter string) (string, bool) {
-	if c.mode == "none" {
-		return digitsIn([]byte(parameter))
-	}
-	standard := strings.NewReplacer("-", "+", "_", "/", " ", "+", "\n", "", "=", "").Replace(parameter)
-	for _, decode := range []func() ([]byte, error){
-		func() ([]byte, error) { return hex.DecodeString(strings.TrimSpace(parameter)) },
-		func() ([]byte, error) { return base64.RawStdEncoding.DecodeString(standard) },
-	} {
-		sealed, _ := decode()
-		if digits, ok := digitsIn(c.opened(sealed)); ok {
-			return digits, true
-		}
-	}
-	return "", false
 }
 
 // opened decrypts whole blocks, whatever the padding, and leaves the rest.

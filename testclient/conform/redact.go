@@ -31,8 +31,10 @@ func (s *Story) redactor() redactor {
 		return r
 	}
 	for _, step := range s.log.steps {
-		if step.code != "" && !slices.Contains(r.codes, step.code) {
-			r.codes = append(r.codes, step.code)
+		for _, code := range append([]string{step.code}, step.listed...) {
+			if code != "" && !slices.Contains(r.codes, code) {
+				r.codes = append(r.codes, code)
+			}
 		}
 	}
 	return r
@@ -161,6 +163,8 @@ func (r redactor) exchange(s step) Exchange {
 		return r.madeExchange(s.made, suffix)
 	case s.code != "":
 		return r.codeExchange(s, suffix)
+	case s.listed != nil:
+		return r.listExchange(s, suffix)
 	case s.clock > 0:
 		return Exchange{
 			Request: "PUT /sandbox/clock: " + s.clock.String() + " ahead", Answer: "200",
@@ -200,7 +204,7 @@ func (r redactor) madeExchange(settings Settings, suffix string) Exchange {
 	if err != nil {
 		body = []byte("{}")
 	}
-	cipher := "enc() { printf %s \"$1\" | openssl enc " + r.opensslCipher() + "; }"
+	cipher := "enc() { printf \"$1\" | openssl enc ${4-} " + r.opensslCipher() + "; }"
 	lines := []string{
 		`A=$(curl -sS "$B/sandbox/accounts" -d '` + strings.ReplaceAll(string(body), "'", `'\''`) + `')`,
 		`field() { printf %s "$A" | tr -d '\n' | sed 's/.*"'"$1"'": *"\([^"]*\)".*/\1/'; }`,
@@ -210,7 +214,7 @@ func (r redactor) madeExchange(settings Settings, suffix string) Exchange {
 		lines = append(lines,
 			`hex() { od -An -v -tx1 | tr -d ' \n'; }`,
 			cipher,
-			`escaped() { sed 's/+/%2B/g;s,/,%2F,g;s/=/%3D/g'; }`)
+			`escaped() { sed 's/ /%20/g;s/+/%2B/g;s,/,%2F,g;s/=/%3D/g'; }`)
 	}
 	return Exchange{
 		Request: "POST /sandbox/accounts\n\n" + r.text(string(body)),
@@ -239,19 +243,37 @@ func (r redactor) codeExchange(s step, suffix string) Exchange {
 		return e
 	}
 	to := "account=$ACCOUNT" + suffix
-	if len(r.story.given) > 0 || s.wanted.Mobile != r.story.mobile {
-		to = "to=" + url.QueryEscape(s.wanted.Mobile)
+	if len(r.story.given) > 0 {
+		to = "to=$MOBILE"
+	} else if s.wanted.Mobile != r.story.mobile {
+		to += "&to=" + url.QueryEscape(s.wanted.Mobile)
 	}
 	e.Curl = name + `=$(curl -sS "$B/sandbox/messages?` + to + `&limit=1" | tr -d '\n' | sed 's/.*"code": *"\([0-9]*\)".*/\1/')`
 	return e
 }
 
+// listExchange reads all messages, and names each code that was new then.
+func (r redactor) listExchange(s step, suffix string) Exchange {
+	lines := []string{`M=$(curl -sS "$B/sandbox/messages?account=$ACCOUNT` + suffix + `&limit=500" | grep -o '"code": *"[0-9]*"' | tr -dc '0-9\n')`}
+	named := map[string]bool{}
+	for i, code := range s.listed {
+		if code != "" && !named[code] {
+			named[code] = true
+			lines = append(lines, fmt.Sprintf(`%s=$(printf '%%s\n' "$M" | sed -n %dp)`, numbered("CODE", slices.Index(r.codes, code)), i+1))
+		}
+	}
+	return Exchange{
+		Request: "GET /sandbox/messages of the account", Answer: fmt.Sprintf("200 (%d messages)", len(s.listed)),
+		Curl: strings.Join(lines, "\n"),
+	}
+}
+
 func (r redactor) servletExchange(s step) Exchange {
 	target := r.story.target
-	query, prepare := r.parameters(s.request.Query, s.story)
+	query, prepare := r.parameters(s.request.Query)
 	body, more := s.request.Body, []string(nil)
 	if s.request.Type == formType {
-		body, more = r.parameters(body, s.story)
+		body, more = r.parameters(body)
 	} else {
 		body = r.marked(body)
 	}
@@ -337,18 +359,37 @@ func (r redactor) answer(s step) string {
 			lines = append(lines, header.name+": "+header.value)
 		}
 	}
-	return shown(strings.Join(lines, "\n")) + "\n\n" + r.text(visible(s.answer.Body))
+	return shown(strings.Join(lines, "\n")) + "\n\n" + r.foreign(visible(s.answer.Body))
 }
+
+// foreign is text that a server made, without what could be a code that it gave away and that the
+// story never read: any number of that length which nobody sent.
+func (r redactor) foreign(text string) string {
+	return shown(loneDigits.ReplaceAllStringFunc(r.marked(text), func(found string) string {
+		digits := onlyDigits(found)
+		if !isCode(digits) {
+			return found
+		}
+		for _, step := range r.story.log.steps {
+			if step.request != nil && strings.Contains(step.request.Query+step.request.Body, digits) {
+				return found
+			}
+		}
+		return strings.Replace(found, digits, "{digits}", 1)
+	}))
+}
+
+var loneDigits = regexp.MustCompile(`(^|[^0-9])[0-9]+`)
 
 var otpParameter = regexp.MustCompile(`(?i)(otp=)([^&]*)`)
 
 // parameters marks a query or form, and says in shell how to fill what it marked.
-func (r redactor) parameters(text string, s *Story) (string, []string) {
+func (r redactor) parameters(text string) (string, []string) {
 	var prepare []string
 	n := 0
 	text = otpParameter.ReplaceAllStringFunc(text, func(found string) string {
 		name, value := found[:4], found[4:]
-		marked, line := r.guess(value, s, numbered("OTP", n))
+		marked, line := r.guess(value, numbered("OTP", n))
 		if line != "" {
 			prepare = append(prepare, line)
 			n++
@@ -364,67 +405,4 @@ func (r redactor) parameters(text string, s *Story) (string, []string) {
 		parts[i] = mark(parts[i])
 	}
 	return strings.Join(parts, ""), prepare
-}
-
-// writings is how each Writing is made of the bytes that enc gives, and escaped.
-var writings = map[Writing]string{
-	Base64:            "base64 | tr -d '\\n' | escaped",
-	Base64Unpadded:    "base64 | tr -d '\\n=' | escaped",
-	Base64URL:         "base64 | tr -d '\\n' | tr '+/' '-_' | escaped",
-	Base64URLUnpadded: "base64 | tr -d '\\n=' | tr '+/' '-_'",
-	Hex:               "hex",
-	HexUpper:          "hex | tr a-f A-F",
-}
-
-// guess marks one otp value as it stood in the request. What does not hold digits is no secret
-// and stays; what does becomes a variable, with a line that makes it.
-func (r redactor) guess(raw string, s *Story, name string) (marked, line string) {
-	value, err := url.QueryUnescape(raw)
-	if err != nil {
-		value = raw
-	}
-	for i, code := range r.codes {
-		variable := numbered("CODE", i)
-		for _, digits := range []struct{ value, shell string }{
-			{code, `"$` + variable + `"`},
-			{rotated(code), `"$(printf %s "$` + variable + `" | tr 0123456789 1234567890)"`},
-		} {
-			if value == digits.value {
-				return mark(name), name + "=" + digits.shell
-			}
-			if line := r.encrypts(raw, digits.value, digits.shell, s, name); line != "" {
-				return mark(name), line
-			}
-		}
-	}
-	for _, a := range r.accounts() {
-		if a.cipher == nil || a.cipher.mode == "none" {
-			continue
-		}
-		digits, holds := a.cipher.read(value)
-		if !holds {
-			continue
-		}
-		if line := r.encrypts(raw, digits, digits, s, name); line != "" && !slices.Contains(r.codes, digits) {
-			return mark(name), line
-		}
-		return mark(name), "# " + name + ": " + strconv.Itoa(len(value)) + " characters that hold a code in a way of the case's own"
-	}
-	return r.marked(raw), ""
-}
-
-// encrypts gives the line that makes raw out of digits, or nothing if it is not made so.
-func (r redactor) encrypts(raw, digits, shell string, s *Story, name string) string {
-	for i, a := range r.accounts() {
-		if a.cipher == nil || a.cipher.mode == "none" {
-			continue
-		}
-		for as := Base64; as <= HexUpper; as++ {
-			if raw == url.QueryEscape(a.cipher.write(digits, as)) {
-				return fmt.Sprintf(`%s=$(enc %s "$%s" "$%s" | %s)`,
-					name, shell, numbered("CIPHER_KEY", i), numbered("CIPHER_IV", i), writings[as])
-			}
-		}
-	}
-	return ""
 }

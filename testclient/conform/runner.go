@@ -312,7 +312,7 @@ func (r *runner) judge(result *Result, story *Story, early any) {
 	case failed:
 		r.troubles.Store(0)
 		result.Status = Fail
-		result.Expected, result.Actual = redact.text(early.expected), redact.text(early.actual)
+		result.Expected, result.Actual = redact.text(early.expected), redact.foreign(early.actual)
 		result.Exchange = redact.exchanges()
 	case skipped:
 		result.Status, result.Reason = Skip, early.reason
@@ -369,7 +369,7 @@ func (r *runner) story(ctx context.Context, j job) *Story {
 		id: "c" + randomHex(8), mobile: r.mobile(n),
 		// 198.18.0.0/15 is set aside for tests by RFC 2544.
 		ip:  fmt.Sprintf("198.%d.%d.%d", 18+n>>16&1, n>>8&255, n&255),
-		log: &log{}, offset: new(time.Duration), mu: new(sync.Mutex),
+		log: &journal{}, offset: new(time.Duration), mu: new(sync.Mutex),
 	}
 	if !r.throwaway() {
 		s.given = r.Mobiles

@@ -49,7 +49,7 @@ func (s Side) story(ctx context.Context) (*Story, error) {
 	story := &Story{
 		ctx: ctx, target: t, settings: s.Settings, codes: s.Codes, slow: s.Slow,
 		id: "c" + randomHex(8), mobile: fmt.Sprintf("917%09d", n), ip: fmt.Sprintf("198.18.%d.%d", n>>8&255, n&255),
-		log: &log{}, mu: new(sync.Mutex), given: s.Mobiles,
+		log: &journal{}, mu: new(sync.Mutex), given: s.Mobiles,
 	}
 	if len(s.Mobiles) > 0 {
 		story.mobile = s.Mobiles[0]

@@ -24,7 +24,7 @@ type Story struct {
 	mobile string
 	ip     string
 	given  []string // numbers of real people, kept out of reports
-	log    *log
+	log    *journal
 	offset *time.Duration // of the clock, shared with Second's account only by Advance
 	others []*Story
 	sentAt time.Time
@@ -197,6 +197,9 @@ func (s *Story) Messages() []Message {
 	if err != nil {
 		s.stop(err)
 	}
+	s.mu.Lock()
+	s.log.list(s, messages)
+	s.mu.Unlock()
 	return messages
 }
 
