@@ -93,7 +93,7 @@ func decodings(raw string) [][]byte {
 	if err != nil {
 		unescaped = raw
 	}
-	if sealed, err := hex.DecodeString(unescaped); err == nil {
+	if sealed, err := hex.DecodeString(strings.TrimSpace(unescaped)); err == nil {
 		list = append(list, sealed)
 	}
 	for _, blank := range []string{"+", ""} {
