@@ -22,6 +22,7 @@ func Cases() []Case {
 		{"servlet/accounts", servletAccounts()},
 		{"servlet/limits", servletLimits()},
 		{"servlet/concurrency", servletConcurrency()},
+		{"servlet/answers", servletAnswers()},
 	} {
 		for i := range section.cases {
 			section.cases[i].ID = section.name + "/" + strconv.Itoa(i+1)
@@ -50,6 +51,23 @@ const otherIP = "192.0.2.77"
 func (s *Story) generated(opts ...Option) string {
 	s.Expect(s.Generate(opts...), Generated)
 	return s.Code(opts...)
+}
+
+// expectWrongPIN takes the text of a wrong code, however many attempts are left, and tells how many
+// those are. What the article and the captured bytes say holds for any number of attempts.
+func (s *Story) expectWrongPIN(a Answer) (left int) {
+	for left = range 100 {
+		if a.Body == wrongPIN(s.Profile(), left)+s.LineEnd() {
+			break
+		}
+	}
+	s.ExpectWrong(a, left)
+	return left
+}
+
+// expectNotVerified takes any text but that of a right code: which one it is, other cases ask.
+func (s *Story) expectNotVerified(a Answer) {
+	s.Require(a.Text() != Verified.In(s.Profile()), "that the code does not verify", "the answer "+visible(a.Body))
 }
 
 // spend guesses wrong as often as code has attempts by default.

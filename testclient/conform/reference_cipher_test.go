@@ -9,7 +9,9 @@ import (
 
 // digits is what the plain servlet reads.
 func (f *reference) digits(otp string) string {
-	otp = strings.Trim(otp, " ")
+	if !f.has("accounts: the plain servlet does not skip blanks") {
+		otp = strings.Trim(otp, " ")
+	}
 	if f.has("accounts: the plain servlet skips what is no digit") {
 		return strings.Trim(otp, "abcdefghijklmnopqrstuvwxyz")
 	}

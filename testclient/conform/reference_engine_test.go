@@ -2,11 +2,7 @@ package conform
 
 import (
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/json"
 	"math/big"
-	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,24 +26,6 @@ type refChallenge struct {
 	replaced             string
 }
 
-type refMessage struct {
-	ID        string    `json:"id"`
-	Account   string    `json:"account"`
-	Channel   string    `json:"channel"`
-	To        string    `json:"to"`
-	Text      string    `json:"text"`
-	Code      string    `json:"code"`
-	CreatedAt time.Time `json:"created_at"`
-}
-
-type refFault struct {
-	Target  string `json:"target"`
-	Kind    string `json:"kind"`
-	Account string `json:"account"`
-	Count   int    `json:"count"`
-	Delay   string `json:"delay"`
-}
-
 // refCall is one request to the engine.
 type refCall struct {
 	account   *refAccount
@@ -67,69 +45,6 @@ func (f *reference) recipient(a *refAccount, to string) *refRecipient {
 		all[to] = &refRecipient{slots: map[string]*refChallenge{}}
 	}
 	return all[to]
-}
-
-func within(times []time.Time, span time.Duration, now time.Time) int {
-	n := 0
-	for _, t := range times {
-		if now.Sub(t) < span {
-			n++
-		}
-	}
-	return n
-}
-
-func (f *reference) overLimit(a *refAccount, r *refRecipient, now time.Time) bool {
-	minute := a.PerMinute
-	switch {
-	case f.has("limits: 9 sends a minute"):
-		minute--
-	case f.has("limits: 11 sends a minute"):
-		minute++
-	case f.has("limits: a lifted limit is none to send") && minute == 0:
-		return true
-	}
-	sends := r.sends
-	if f.has("limits: a minute's sends are counted from its first") && len(sends) > 0 {
-		first := sends[0]
-		sends = slices.DeleteFunc(slices.Clone(sends), func(t time.Time) bool {
-			return now.Sub(first)/time.Minute != t.Sub(first)/time.Minute
-		})
-	}
-	if f.has("limits: sends leak out of a bucket") && minute > 0 && len(sends) > 0 {
-		leaked := int(now.Sub(sends[0]) * time.Duration(minute) / time.Minute)
-		return len(sends)-leaked >= minute
-	}
-	hour, day := a.PerHour, a.PerDay
-	if f.has("limits: no limit an hour") {
-		hour = 0
-	}
-	if f.has("limits: no limit a day") {
-		day = 0
-	}
-	return minute > 0 && within(sends, time.Minute, now) >= minute ||
-		hour > 0 && within(r.sends, time.Hour, now) >= hour ||
-		day > 0 && within(r.sends, 24*time.Hour, now) >= day
-}
-
-func (f *reference) locked(r *refRecipient, now time.Time) bool {
-	budget := 20
-	switch {
-	case f.has("limits: a budget of 19"):
-		budget--
-	case f.has("limits: a budget of 21"):
-		budget++
-	case f.has("limits: no budget"):
-		return false
-	}
-	hour := time.Hour
-	if f.has("limits: the lock lasts until the newest guess leaves the hour") && len(r.failures) > 0 && len(r.failures) >= budget {
-		return now.Sub(r.failures[len(r.failures)-1]) < hour
-	}
-	if f.has("limits: the lock lasts ten minutes") {
-		hour = 10 * time.Minute
-	}
-	return within(r.failures, hour, now) >= budget || now.Before(r.lockedUntil)
 }
 
 // slot is where the recipient's code for this caller is.
@@ -403,11 +318,11 @@ func (f *reference) validate(c refCall, guess string) (outcome string, left int)
 		expires = expires.Add(24 * time.Hour)
 	}
 	switch {
-	case ch.used && guess != ch.replaced && !f.has("accounts: a code is not consumed"):
-		if f.has("accounts: a used code is a wrong code") {
+	case ch.used && guess != ch.replaced && !f.has("validate: a code is not consumed"):
+		if f.has("validate: a used code is a wrong code") {
 			return f.charge(a, r, ch, c, guess)
 		}
-		if f.has("accounts: a used code is forgotten") {
+		if f.has("validate: a used code is forgotten") {
 			return "nothing", 0
 		}
 		return "used", 0
@@ -471,117 +386,7 @@ func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c r
 func (f *reference) yield(flaw string) {
 	if f.has(flaw) {
 		f.mu.Unlock()
-		time.Sleep(time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		f.mu.Lock()
 	}
-}
-
-// strike tells which fault, if any, is set for a part of the server.
-func (f *reference) strike(target string, a *refAccount) string {
-	for i, fault := range f.faults {
-		if fault.Target != target || fault.Account != "" && fault.Account != a.Address {
-			continue
-		}
-		if fault.Count == 1 {
-			f.faults = slices.Delete(f.faults, i, i+1)
-		} else if fault.Count > 1 {
-			f.faults[i].Count--
-		}
-		return fault.Kind
-	}
-	return ""
-}
-
-// sandbox is as much of the sandbox's API as a tester needs.
-func (f *reference) sandbox(w http.ResponseWriter, r *http.Request, body []byte) {
-	switch r.Method + " " + r.URL.Path {
-	case "GET /sandbox/credentials":
-		demo := []any{f.newAccount([]byte(`{"message_profile": "documented"}`)), f.newAccount([]byte(`{"message_profile": "live"}`))}
-		writeJSON(w, http.StatusOK, map[string]any{"accounts": demo})
-	case "POST /sandbox/accounts":
-		writeJSON(w, http.StatusCreated, f.newAccount(body))
-	case "GET /sandbox/messages":
-		f.listMessages(w, r)
-	case "PUT /sandbox/clock":
-		var asked struct{ Offset, Account string }
-		_ = json.Unmarshal(body, &asked)
-		offset, err := time.ParseDuration(asked.Offset)
-		if account := f.accounts[asked.Account]; account != nil && err == nil {
-			account.offset = offset
-			writeJSON(w, http.StatusOK, map[string]any{"account": asked.Account, "offset": asked.Offset})
-			return
-		}
-		http.Error(w, "no such account", http.StatusNotFound)
-	case "GET /sandbox/faults":
-		writeJSON(w, http.StatusOK, map[string]any{"faults": slices.Clone(f.faults)})
-	case "PUT /sandbox/faults":
-		var asked struct{ Faults []refFault }
-		_ = json.Unmarshal(body, &asked)
-		f.faults = asked.Faults
-		writeJSON(w, http.StatusOK, map[string]any{"faults": f.faults})
-	case "DELETE /sandbox/faults":
-		f.faults = nil
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		http.NotFound(w, r)
-	}
-}
-
-// newAccount makes an account of the columns in body and tells its credentials.
-func (f *reference) newAccount(body []byte) map[string]any {
-	random := func(n int) string {
-		fresh := make([]byte, n)
-		rand.Read(fresh)
-		return base64.StdEncoding.EncodeToString(fresh)
-	}
-	a := &refAccount{
-		Address: "9" + strconv.Itoa(10_000_000_000_000+len(f.accounts)), Profile: Documented, Enabled: true, OTPEnabled: true,
-		Length: 6, TTL: 300, MaxAttempts: 3, MaxRegenerations: 3, KeyOnIP: true, Countries: []string{"IN", "AE"},
-		SMS: true, Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: "ignore", PerMinute: 10, PerHour: 20, PerDay: 40,
-		CipherKey: random(32), CipherIV: random(16), recipients: map[string]*refRecipient{},
-	}
-	if err := json.Unmarshal(body, a); err != nil {
-		panic(err)
-	}
-	f.accounts[a.Address] = a
-	if f.accounts["shared"] == nil {
-		f.accounts["shared"] = &refAccount{recipients: map[string]*refRecipient{}}
-	}
-	first := random(16)
-	if len(a.AccessKeys) > 0 {
-		first = a.AccessKeys[0].Key
-	}
-	f.keys[first] = refKey{a, true}
-	for _, key := range a.AccessKeys {
-		usable := (key.Enabled == nil || *key.Enabled) && (key.ExpiresAt == nil || key.ExpiresAt.After(time.Now())) &&
-			(len(key.Networks) == 0 || f.has("accounts: a key is good from every network"))
-		f.keys[key.Key] = refKey{a, usable}
-	}
-	return map[string]any{
-		"esme_address": a.Address, "access_key": first, "cipher_key": a.CipherKey, "cipher_iv": a.CipherIV,
-		"message_profile": a.Profile,
-	}
-}
-
-func (f *reference) listMessages(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	limit, err := strconv.Atoi(query.Get("limit"))
-	if err != nil {
-		limit = 50
-	}
-	found := []refMessage{}
-	if a := f.accounts[query.Get("account")]; a != nil {
-		for _, m := range slices.Backward(a.messages) {
-			if to := query.Get("to"); len(found) < limit && (to == "" || strings.EqualFold(strings.TrimPrefix(to, "+"), strings.TrimPrefix(m.To, "+"))) {
-				found = append(found, m)
-			}
-		}
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"data": found})
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
 }

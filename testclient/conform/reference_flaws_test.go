@@ -27,20 +27,20 @@ var refWrongStatuses = []struct {
 	flaw, outcome string
 	status        int
 }{
-	{"accounts: a bad parameter is 422", "invalid", 422},
-	{"accounts: the feature's absence is 404", "feature off", 404},
-	{"accounts: a missing department is 403", "no department", 403},
-	{"accounts: a wrong code is 401", "wrong", 401},
-	{"accounts: no code is 400", "nothing", 400},
-	{"accounts: an expired code is 400", "expired", 400},
-	{"accounts: a used code is 409", "used", 409},
-	{"accounts: no attempts is 403", "exhausted", 403},
-	{"accounts: a locked recipient is 423", "locked", 423},
-	{"accounts: no regenerations is 400", "regenerations", 400},
-	{"accounts: a send limit is 503", "over limit", 503},
-	{"accounts: no delivery is 503", "undelivered", 503},
-	{"accounts: a fault is 503", "fault", 503},
-	{"accounts: verified is 202", "verified", 202},
+	{"answers: a bad parameter is 422", "invalid", 422},
+	{"answers: the feature's absence is 404", "feature off", 404},
+	{"answers: a missing department is 403", "no department", 403},
+	{"answers: a wrong code is 401", "wrong", 401},
+	{"answers: no code is 400", "nothing", 400},
+	{"answers: an expired code is 400", "expired", 400},
+	{"answers: a used code is 409", "used", 409},
+	{"answers: no attempts is 403", "exhausted", 403},
+	{"answers: a locked recipient is 423", "locked", 423},
+	{"answers: no regenerations is 400", "regenerations", 400},
+	{"answers: a send limit is 503", "over limit", 503},
+	{"answers: no delivery is 503", "undelivered", 503},
+	{"answers: a fault is 503", "fault", 503},
+	{"answers: verified is 202", "verified", 202},
 }
 
 // refFifthTexts are what regenerate says instead of ERROR.

@@ -16,15 +16,15 @@ func validateTexts() []Case {
 			},
 		},
 		{
-			Requirement: "A wrong code reads Wrong PIN. No of Retries remaining #2.",
-			Source:      Article, Level: Must, Profile: Documented,
+			Requirement: "A wrong code reads Wrong PIN. No of Retries remaining # and the number of attempts left.",
+			Source:      Article, Level: Must, Profile: Documented, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Validate(rotated(s.generated())), "Wrong PIN. No of Retries remaining #2")
 			},
 		},
 		{
-			Requirement: "A wrong code reads Wrong PIN . No of Retries remaining # 2, blanks before the full stop and after the hash.",
-			Source:      Captured, Level: Should, Profile: Live,
+			Requirement: "A wrong code reads Wrong PIN . No of Retries remaining # and the number, blanks before the full stop and after the hash.",
+			Source:      Captured, Level: Should, Profile: Live, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Validate(rotated(s.generated())), "Wrong PIN . No of Retries remaining # 2\r\n")
 			},
@@ -39,13 +39,16 @@ func validateTexts() []Case {
 			Source:      Article, Level: Must,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.spend(code)
+				left := s.expectWrongPIN(s.Validate(rotated(code)))
+				for ; left > 0; left-- {
+					s.ExpectWrong(s.Validate(rotated(code)), left-1)
+				}
 				s.ExpectBytes(s.Validate(rotated(code)), "Max no of tries for this pin been reached. Please generate other"+s.LineEnd())
 			},
 		},
 		{
 			Requirement: "A right code past its expiry reads OTPEXPIRED.",
-			Source:      Article, Level: Must, Needs: NeedsClock,
+			Source:      Article, Level: Must, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Advance(300 * time.Second)
@@ -119,7 +122,7 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "The right code verifies with the last attempt.",
-			Source:      Article, Level: Must,
+			Source:      Article, Level: Must, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.Validate(rotated(code)), 2)
@@ -129,7 +132,7 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "A code verifies until its expiry: not less than two seconds before it.",
-			Source:      Article, Level: Must, Needs: NeedsClock,
+			Source:      Article, Level: Must, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Advance(298 * time.Second)
@@ -190,7 +193,7 @@ func validateGuesses() []Case {
 	return []Case{
 		{
 			Requirement: "An otp that is missing, empty or blank is Invalid Parameters and costs nothing.",
-			Source:      Client, Level: Should,
+			Source:      Client, Level: Should, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code, RawQuery(s.query())), Invalid)
@@ -202,7 +205,7 @@ func validateGuesses() []Case {
 		},
 		{
 			Requirement: "A validation without ipaddress or mobile is Invalid Parameters and costs nothing.",
-			Source:      Client, Level: Should,
+			Source:      Client, Level: Should, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				otp := "&otp=" + s.Encrypt(rotated(code), Hex)
@@ -227,8 +230,8 @@ func validateGuesses() []Case {
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				theirs := s.generated(Mobile(emirati))
-				s.ExpectWrong(s.Validate(theirs), 2)
-				s.ExpectWrong(s.Validate(rotated(theirs), Mobile(emirati)), 2)
+				left := s.expectWrongPIN(s.Validate(theirs))
+				s.ExpectWrong(s.Validate(rotated(theirs), Mobile(emirati)), left)
 				s.Expect(s.Validate(theirs, Mobile(emirati)), Verified)
 			},
 		},
