@@ -133,6 +133,7 @@ func (f *reference) number(a *refAccount, mobile string) (string, bool) {
 	}
 	country := ""
 	switch {
+	case strings.HasPrefix(digits, "911800") && !f.has("request: a toll-free number is served"):
 	case strings.HasPrefix(digits, "91") && (len(digits) == 12 || f.has("request: a number may have any length")):
 		country = "IN"
 	case strings.HasPrefix(digits, "971") && len(digits) == 12:
@@ -180,5 +181,5 @@ func (f *reference) emailOK(a *refAccount, servlet string, p refParameters) bool
 		return true
 	}
 	address, err := mail.ParseAddress(p.email)
-	return err == nil && address.Address == p.email
+	return err == nil && (address.Address == p.email || f.has("request: an email may have a name beside it"))
 }

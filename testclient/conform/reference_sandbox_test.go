@@ -98,6 +98,12 @@ func (f *reference) newAccount(body []byte) map[string]any {
 	if err := json.Unmarshal(body, a); err != nil {
 		panic(err)
 	}
+	if iv, key, pair := strings.Cut(a.CipherKey, "~"); pair {
+		a.CipherIV, a.CipherKey = iv, key
+		if f.has("cipher: the IV of iv~key is not the one before the tilde") {
+			defer func() { a.CipherIV = random(16) }() // once it is told
+		}
+	}
 	f.accounts[a.Address] = a
 	if f.accounts["shared"] == nil {
 		f.accounts["shared"] = &refAccount{recipients: map[string]*refRecipient{}}

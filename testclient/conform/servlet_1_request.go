@@ -72,7 +72,7 @@ func requestTransport() []Case {
 			Requirement: "Every other method is answered 405 with Allow, and executes nothing.",
 			Source:      Choice, Level: May, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodOptions} {
+				for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodOptions, "PURGE"} {
 					a := s.Generate(Method(method))
 					s.ExpectStatus(a, http.StatusMethodNotAllowed)
 					allow := a.Header.Get("Allow")
@@ -291,9 +291,17 @@ func requestValues() []Case {
 			},
 		},
 		{
-			Requirement: "A number with a letter in it is refused.",
+			Requirement: "A number with a letter in it, or with digits that are not ASCII, is refused.",
 			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.Expect(s.Generate(Mobile(s.Mobile()+"a")), Invalid) },
+			Run: func(s *Story) {
+				s.Expect(s.Generate(Mobile(s.Mobile()+"a")), Invalid)
+				s.Expect(s.Generate(Mobile("９１"+s.Mobile()[2:])), Invalid)
+			},
+		},
+		{
+			Requirement: "A toll-free number is refused.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) { s.Expect(s.Generate(Mobile("911800123456")), Invalid) },
 		},
 		{
 			Requirement: "An ipaddress has at most 64 characters.",
@@ -335,7 +343,11 @@ func requestValues() []Case {
 			Requirement: "A malformed email is refused, even where none would be sent; an empty one is none.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.Expect(s.Generate(Email("user")), Invalid)
+				for _, malformed := range []string{
+					"user", "User <user@example.com>", "user@example.com,other@example.com", "user@example.com\r\nBcc: other@example.com",
+				} {
+					s.Expect(s.Generate(Email(malformed)), Invalid)
+				}
 				s.Expect(s.Generate(Email("")), Generated)
 			},
 		},

@@ -141,6 +141,12 @@ func cipherAccounts() []Case {
 			Run:      func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
 		},
 		{
+			Requirement: "Key and IV may be given as one text, iv~key.",
+			Source:      Choice, Level: May,
+			Settings: Settings{"cipher_key": "8PHy8/T19vf4+fr7/P3+/w==~AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="},
+			Run:      func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
+		},
+		{
 			Requirement: "A code encrypted with another account's key is a wrong code.",
 			Source:      Article, Level: Must, Needs: NeedsSecond,
 			Run: func(s *Story) {
