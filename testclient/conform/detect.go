@@ -163,6 +163,14 @@ func (t *Target) findHouse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if answer.Status == http.StatusNotFound && t.guessed {
+		// Nobody said that there is a path, and there may be none.
+		t.Context, t.guessed = "", false
+		if t.findHouse(ctx) == nil {
+			return nil
+		}
+		t.Context = DefaultContext
+	}
 	tried := "GET " + t.Root + t.Context + "/" + genServlet + " was answered "
 	page := strings.HasPrefix(strings.TrimSpace(answer.Body), "<") || strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html")
 	switch {

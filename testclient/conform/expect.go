@@ -7,8 +7,11 @@ import (
 	"strings"
 )
 
-// failed ends a case: the server is wrong.
-type failed struct{ expected, actual string }
+// failed ends a case: the server is wrong. It showed after that many steps of the story.
+type failed struct {
+	expected, actual string
+	steps            int
+}
 
 // skipped ends a case: the target cannot be asked.
 type skipped struct{ reason string }
@@ -31,7 +34,7 @@ func (s *Story) ExpectWrong(a Answer, remaining int) {
 
 // ExpectBytes takes exactly that body, in an answer framed as promised.
 func (s *Story) ExpectBytes(a Answer, body string) {
-	s.Require(a.Body == body, "the answer "+visible(body), "the answer "+visible(a.Body)+statusNote(a))
+	a.require(a.Body == body, "the answer "+visible(body), "the answer "+visible(a.Body)+statusNote(a))
 	s.expectFrame(a)
 }
 
@@ -45,18 +48,25 @@ func (s *Story) ExpectOneOf(a Answer, texts ...Text) {
 		}
 		expected = append(expected, visible(s.Text(text)))
 	}
-	s.Require(false, "one of the answers "+strings.Join(expected, ", "), "the answer "+visible(a.Body)+statusNote(a))
+	a.require(false, "one of the answers "+strings.Join(expected, ", "), "the answer "+visible(a.Body)+statusNote(a))
 }
 
 // ExpectStatus takes that status and looks at nothing else.
 func (s *Story) ExpectStatus(a Answer, status int) {
-	s.Require(a.Status == status, "status "+statusText(status), "status "+statusText(a.Status))
+	a.require(a.Status == status, "status "+statusText(status), "status "+statusText(a.Status))
 }
 
 // Require ends the case unless ok.
 func (s *Story) Require(ok bool, expected, actual string) {
 	if !ok {
-		panic(failed{expected, actual})
+		panic(failed{expected: expected, actual: actual})
+	}
+}
+
+// require is Require for what shows in an answer: a report leaves out what came after it.
+func (a Answer) require(ok bool, expected, actual string) {
+	if !ok {
+		panic(failed{expected, actual, a.steps})
 	}
 }
 
@@ -70,7 +80,7 @@ func (s *Story) expectFrame(a Answer) {
 		s.ExpectStatus(a, http.StatusOK)
 	}
 	said := a.Header.Get("Content-Length")
-	s.Require(said == strconv.Itoa(len(a.Body)),
+	a.require(said == strconv.Itoa(len(a.Body)),
 		fmt.Sprintf("a Content-Length of %d", len(a.Body)), "Content-Length "+orNone(said))
 }
 

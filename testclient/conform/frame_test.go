@@ -321,7 +321,7 @@ func TestRun_ATargetThatDiesIsNoFailure(t *testing.T) {
 }
 
 func TestRun_ABrokenCaseIsAnErrorAndNoFailure(t *testing.T) {
-	broken := []Case{{ID: "x/1", Run: func(*Story) { var none map[string]int; none["x"] = 1 }}}
+	broken := []Case{{ID: "x/1", Run: func(s *Story) { s.Concurrently(2, func(i int) Answer { return []Answer{}[i] }) }}}
 	report, err := Run(t.Context(), Options{Target: newTestTarget(t, serve(t, newReference(""))), Cases: broken})
 	require.NoError(t, err)
 	require.Equal(t, ExitCouldNot, report.ExitCode())

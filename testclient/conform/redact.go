@@ -126,12 +126,16 @@ func (r redactor) marked(text string) string {
 	return text
 }
 
-// exchanges is the story as a report shows it. The scripts, one after the other, repeat it.
-func (r redactor) exchanges() []Exchange {
+// exchanges is the story as a report shows it, its first upTo steps, or all if that is 0. The
+// scripts, one after the other, repeat it.
+func (r redactor) exchanges(upTo int) []Exchange {
 	if r.story.log == nil {
 		return nil
 	}
 	steps := r.story.log.steps
+	if upTo > 0 {
+		steps = steps[:upTo]
+	}
 	var list []Exchange
 	if len(steps) > mostSteps {
 		if steps[0].made != nil {

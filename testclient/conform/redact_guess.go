@@ -68,7 +68,7 @@ func (r redactor) guess(raw string, name string) (marked, line string) {
 		}
 	}
 	marked = r.marked(raw)
-	if strings.Contains(marked, "\x00") {
+	if strings.Contains(strings.ReplaceAll(marked, "\x00CODE", ""), "\x00OTP\x00") {
 		return mark(name), name + "='' # holds a secret in a way of the case's own"
 	}
 	return marked, ""

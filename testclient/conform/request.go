@@ -36,9 +36,7 @@ type Answer struct {
 	Header http.Header
 	Body   string
 
-	request Request
-	// length is what the answer said of its own length, -1 if it said nothing.
-	length int64
+	steps int // of the story when it came
 }
 
 // Text is the body without the line end.

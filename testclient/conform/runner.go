@@ -313,7 +313,7 @@ func (r *runner) judge(result *Result, story *Story, early any) {
 		r.troubles.Store(0)
 		result.Status = Fail
 		result.Expected, result.Actual = redact.text(early.expected), redact.foreign(early.actual)
-		result.Exchange = redact.exchanges()
+		result.Exchange = redact.exchanges(early.steps)
 	case skipped:
 		result.Status, result.Reason = Skip, early.reason
 	case broken:
@@ -324,10 +324,10 @@ func (r *runner) judge(result *Result, story *Story, early any) {
 		if errors.Is(early.err, context.DeadlineExceeded) {
 			result.Reason = fmt.Sprintf("The case took longer than %s.", r.CaseTimeout)
 		}
-		result.Exchange = redact.exchanges()
+		result.Exchange = redact.exchanges(0)
 	default:
 		result.Status, result.Reason = Error, "The case itself broke, which is a fault of this client: "+redact.text(fmt.Sprint(early))
-		result.Exchange = redact.exchanges()
+		result.Exchange = redact.exchanges(0)
 	}
 }
 

@@ -135,6 +135,7 @@ func (s *Story) send(r Request) Answer {
 	answer, err := s.target.Do(s.ctx, r)
 	s.mu.Lock()
 	s.log.exchange(s, r, answer, err)
+	answer.steps = len(s.log.steps)
 	if err == nil && answer.Text() == Generated.In(s.Profile()) {
 		s.sentAt = began
 	}

@@ -42,6 +42,7 @@ type Target struct {
 	Context string // what stands before the names of the servlets
 
 	client  *http.Client
+	guessed bool // nobody has said what Context is
 	sandbox bool
 	demo    []*account
 	house   Profile // of UNAUTHERISED USER, which is the same for all accounts
@@ -73,7 +74,7 @@ func NewTarget(address string, timeout time.Duration, roots *x509.CertPool) (*Ta
 	}
 	t := &Target{Root: u.Scheme + "://" + u.Host, Context: strings.TrimRight(u.EscapedPath(), "/"), house: Documented}
 	if u.Path == "" || u.Path == "/" {
-		t.Context = DefaultContext
+		t.Context, t.guessed = DefaultContext, true
 	}
 	t.client = &http.Client{
 		Timeout: timeout,
@@ -134,7 +135,7 @@ func (t *Target) Do(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, t.trouble("read the answer to "+r.method()+" "+t.Root+t.path(r), err)
 	}
-	return Answer{Status: response.StatusCode, Header: response.Header, Body: string(body), request: r}, nil
+	return Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}, nil
 }
 
 // trouble says what a failed exchange means and what to do. The error of net/http would repeat
