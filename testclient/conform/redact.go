@@ -18,15 +18,21 @@ import (
 // Inside, a secret that was replaced stands as its variable's name between two zero bytes, so
 // that text that merely looks like a variable is never taken for one.
 type redactor struct {
-	story *Story
-	codes []string // in the order in which they were read
+	story  *Story
+	codes  []string // in the order in which they were read
+	pieces []piece  // what a parameter may be made of
+
+	// Prepared once, since a long story has a hundred codes in a hundred exchanges.
+	keys   *regexp.Regexp    // of all accounts, in any letter case; nil if there are none
+	nameOf map[string]string // of each key, in lower case
+	exact  *strings.Replacer // parameters made of codes, and numbers of real people
 }
 
 // mostSteps is how much of a long story a report shows.
 const mostSteps = 60
 
 func (s *Story) redactor() redactor {
-	r := redactor{story: s}
+	r := redactor{story: s, nameOf: map[string]string{}, exact: strings.NewReplacer()}
 	if s.log == nil {
 		return r
 	}
@@ -37,6 +43,33 @@ func (s *Story) redactor() redactor {
 			}
 		}
 	}
+	r.pieces = piecesOf(r.codes)
+	var keys, exact []string
+	for i, a := range r.accounts() {
+		for _, secret := range []struct{ name, value string }{
+			{"ACCESS_KEY", a.AccessKey}, {"CIPHER_KEY", a.CipherKey}, {"CIPHER_IV", a.CipherIV},
+		} {
+			for _, value := range []string{secret.value, url.QueryEscape(secret.value)} {
+				if len(value) >= 4 {
+					keys = append(keys, regexp.QuoteMeta(value))
+					r.nameOf[strings.ToLower(value)] = numbered(secret.name, i)
+				}
+			}
+		}
+		for _, code := range r.codes {
+			for as := Base64; a.cipher != nil && a.cipher.mode != "none" && as <= HexUpper; as++ {
+				parameter := a.cipher.write(code, as)
+				exact = append(exact, url.QueryEscape(parameter), mark("OTP"), parameter, mark("OTP"))
+			}
+		}
+	}
+	for _, number := range s.given {
+		exact = append(exact, number, mark("MOBILE"))
+	}
+	if len(keys) > 0 {
+		r.keys = regexp.MustCompile("(?i)" + strings.Join(keys, "|"))
+	}
+	r.exact = strings.NewReplacer(exact...)
 	return r
 }
 
@@ -94,36 +127,17 @@ func (r redactor) text(text string) string { return shown(r.marked(text)) }
 // marked replaces every secret of the story wherever it stands: keys in any letter case, codes
 // where they are not part of a longer number, parameters made of codes.
 func (r redactor) marked(text string) string {
-	for i, a := range r.accounts() {
-		for _, secret := range []struct{ name, value string }{
-			{"ACCESS_KEY", a.AccessKey}, {"CIPHER_KEY", a.CipherKey}, {"CIPHER_IV", a.CipherIV},
-		} {
-			if len(secret.value) < 4 {
-				continue
-			}
-			for _, value := range []string{secret.value, url.QueryEscape(secret.value)} {
-				pattern := regexp.MustCompile("(?i)" + regexp.QuoteMeta(value))
-				text = pattern.ReplaceAllLiteralString(text, mark(numbered(secret.name, i)))
-			}
-		}
-		for _, code := range r.codes {
-			for as := Base64; a.cipher != nil && a.cipher.mode != "none" && as <= HexUpper; as++ {
-				parameter := a.cipher.write(code, as)
-				text = strings.ReplaceAll(text, url.QueryEscape(parameter), mark("OTP"))
-				text = strings.ReplaceAll(text, parameter, mark("OTP"))
-			}
-		}
+	if r.keys != nil {
+		text = r.keys.ReplaceAllStringFunc(text, func(key string) string { return mark(r.nameOf[strings.ToLower(key)]) })
 	}
-	for i, code := range r.codes {
-		pattern := regexp.MustCompile(`(^|[^0-9])` + code + `($|[^0-9])`)
-		text = pattern.ReplaceAllString(text, "${1}"+mark(numbered("CODE", i))+"${2}")
-	}
-	if len(r.story.given) > 0 {
-		for _, number := range r.story.given {
-			text = strings.ReplaceAll(text, number, mark("MOBILE"))
+	text = r.exact.Replace(text)
+	return loneDigits.ReplaceAllStringFunc(text, func(found string) string {
+		digits := onlyDigits(found)
+		if i := slices.Index(r.codes, digits); i >= 0 {
+			return strings.Replace(found, digits, mark(numbered("CODE", i)), 1)
 		}
-	}
-	return text
+		return found
+	})
 }
 
 // exchanges is the story as a report shows it, its first upTo steps, or all if that is 0. The
@@ -155,9 +169,28 @@ func (r redactor) exchanges(upTo int) []Exchange {
 		list = append(list, r.exchange(step))
 	}
 	if len(list) > 0 {
-		list[0].Curl = "B=" + r.story.target.Root + "\n" + list[0].Curl
+		list[0].Curl = r.prelude(list) + list[0].Curl
 	}
 	return list
+}
+
+// prelude is what the scripts of a story share. An account that was given has to be given again.
+func (r redactor) prelude(list []Exchange) string {
+	text := "B=" + r.story.target.Root + "\n"
+	if r.story.again == nil {
+		text += "# Set first: ACCESS_KEY, CIPHER_KEY and CIPHER_IV (as base64), and MOBILE.\n"
+	}
+	uses := func(function string) bool {
+		return slices.ContainsFunc(list, func(e Exchange) bool { return strings.Contains(e.Curl, function) })
+	}
+	if uses("$(enc ") {
+		text += `hex() { od -An -v -tx1 | tr -d ' \n'; }` + "\n" +
+			`enc() { printf "$1" | openssl enc ${4-} ` + r.opensslCipher() + "; }\n"
+	}
+	if uses("| escaped") {
+		text += `escaped() { sed 's/ /%20/g;s/+/%2B/g;s,/,%2F,g;s/=/%3D/g'; }` + "\n"
+	}
+	return text
 }
 
 func (r redactor) exchange(s step) Exchange {
@@ -208,17 +241,10 @@ func (r redactor) madeExchange(settings Settings, suffix string) Exchange {
 	if err != nil {
 		body = []byte("{}")
 	}
-	cipher := "enc() { printf \"$1\" | openssl enc ${4-} " + r.opensslCipher() + "; }"
 	lines := []string{
 		`A=$(curl -sS "$B/sandbox/accounts" -d '` + strings.ReplaceAll(string(body), "'", `'\''`) + `')`,
 		`field() { printf %s "$A" | tr -d '\n' | sed 's/.*"'"$1"'": *"\([^"]*\)".*/\1/'; }`,
 		fmt.Sprintf(`ACCOUNT%[1]s=$(field esme_address) ACCESS_KEY%[1]s=$(field access_key) CIPHER_KEY%[1]s=$(field cipher_key) CIPHER_IV%[1]s=$(field cipher_iv)`, suffix),
-	}
-	if suffix == "" && r.story.settings.text("otp_cipher") != "none" {
-		lines = append(lines,
-			`hex() { od -An -v -tx1 | tr -d ' \n'; }`,
-			cipher,
-			`escaped() { sed 's/ /%20/g;s/+/%2B/g;s,/,%2F,g;s/=/%3D/g'; }`)
 	}
 	return Exchange{
 		Request: "POST /sandbox/accounts\n\n" + r.text(string(body)),

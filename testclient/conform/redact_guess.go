@@ -67,6 +67,9 @@ func (r redactor) guess(raw string, name string) (marked, line string) {
 			return mark(name), fmt.Sprintf("%s='' # %d characters that hold a code in a way of the case's own", name, len(value))
 		}
 	}
+	if derived, from := r.derived(value); from {
+		return mark(name), fmt.Sprintf(`%s=$(printf "%s" | escaped)`, name, derived)
+	}
 	marked = r.marked(raw)
 	if strings.Contains(strings.ReplaceAll(marked, "\x00CODE", ""), "\x00OTP\x00") {
 		return mark(name), name + "='' # holds a secret in a way of the case's own"
@@ -134,37 +137,47 @@ func inserted(text, changed string) (at int, put string, ok bool) {
 	return at, put, strings.Trim(put, "%0123456789ABCDEFabcdef+") == ""
 }
 
-// derived writes text for printf, each code in it, each wrong code made of one, and each beginning
-// of one, as what it is made of. It says whether there was any.
-func (r redactor) derived(text string) (string, bool) {
-	type piece struct{ value, shell string }
+// piece is something that is made of a code, and how a shell makes it.
+type piece struct{ value, shell string }
+
+// piecesOf are the codes, the wrong codes made of them, and the beginnings of both, longer ones
+// first: a code is not to be taken for the beginning of another.
+func piecesOf(codes []string) []piece {
 	var pieces []piece
-	for i, code := range r.codes {
-		name := "$" + numbered("CODE", i)
+	for i, code := range codes {
+		name := numbered("CODE", i)
 		turned := rotated(code)
-		wrong := "printf %s " + name + " | tr 0123456789 1234567890"
-		pieces = append(pieces, piece{code, "${" + name[1:] + "}"}, piece{turned, "$(" + wrong + ")"})
+		wrong := "printf %s $" + name + " | tr 0123456789 1234567890"
+		pieces = append(pieces, piece{code, "${" + name + "}"}, piece{turned, "$(" + wrong + ")"})
 		for n := len(code) - 1; n >= 4; n-- {
 			pieces = append(pieces,
-				piece{code[:n], fmt.Sprintf("$(printf %%s %s | cut -c1-%d)", name, n)},
+				piece{code[:n], fmt.Sprintf("$(printf %%s $%s | cut -c1-%d)", name, n)},
 				piece{turned[:n], fmt.Sprintf("$(%s | cut -c1-%d)", wrong, n)})
 		}
 	}
-	// Longer ones first: a code is not to be taken for the beginning of another.
 	slices.SortStableFunc(pieces, func(a, b piece) int { return len(b.value) - len(a.value) })
+	return pieces
+}
+
+// derived writes text for printf, each piece of a code in it as what it is made of. It says whether
+// there was any.
+func (r redactor) derived(text string) (string, bool) {
 	var b strings.Builder
 	found := false
 next:
 	for i := 0; i < len(text); {
-		for _, p := range pieces {
-			if strings.HasPrefix(text[i:], p.value) {
-				b.WriteString(p.shell)
-				i += len(p.value)
-				found = true
-				continue next
+		c := text[i]
+		if c >= '0' && c <= '9' {
+			for _, p := range r.pieces {
+				if strings.HasPrefix(text[i:], p.value) {
+					b.WriteString(p.shell)
+					i += len(p.value)
+					found = true
+					continue next
+				}
 			}
 		}
-		if c := text[i]; c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
 			b.WriteByte(c)
 		} else {
 			fmt.Fprintf(&b, `\%03o`, c)
