@@ -130,6 +130,13 @@ func TestConformance_ByTheBinary(t *testing.T) {
 	require.Zero(t, read.Counts["fail"]+read.Counts["skip"]+read.Counts["error"])
 	require.Greater(t, read.Counts["pass"], 300)
 
+	t.Run("a named account", func(t *testing.T) {
+		code, out := runClient(t, program, "--target", server.url,
+			"--access-key", documentedKey, "--cipher-key", sampleKey, "--cipher-iv", sampleIV)
+		require.Equal(t, conform.ExitPass, code, out)
+		require.Contains(t, out, "answers like the profile documented")
+		require.NotContains(t, out, documentedKey)
+	})
 	t.Run("diff between the demo accounts", func(t *testing.T) {
 		code, out := runClient(t, program, "diff", server.url+"#10000000000001", server.url+"#10000000000002")
 		require.Equal(t, conform.ExitFail, code)

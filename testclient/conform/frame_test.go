@@ -3,6 +3,7 @@ package conform
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -284,6 +285,21 @@ func raw(t *testing.T, do func(net.Conn)) string {
 		}
 	}()
 	return "http://" + listener.Addr().String()
+}
+
+func TestRun_OverTLSWithTheAuthorityNamed(t *testing.T) {
+	server := httptest.NewUnstartedServer(newReference(""))
+	server.Config.ErrorLog = quiet()
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	target, err := NewTarget(server.URL, 10*time.Second, roots)
+	require.NoError(t, err)
+	defer target.Close()
+	report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: []string{"servlet/validate/1"}})
+	require.NoError(t, err)
+	require.Equal(t, ExitPass, report.ExitCode())
 }
 
 func TestNewTarget_WhatIsNoAddressIsRefused(t *testing.T) {

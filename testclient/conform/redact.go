@@ -157,6 +157,7 @@ func (r redactor) exchanges(upTo int) []Exchange {
 		}
 		steps = steps[len(steps)-mostSteps:]
 	}
+	listings := map[int]step{} // written last, when it is known which codes the others use
 	read := 0
 	for _, step := range steps {
 		if step.code != "" {
@@ -166,7 +167,17 @@ func (r redactor) exchanges(upTo int) []Exchange {
 			}
 			read++
 		}
+		if step.listed != nil {
+			listings[len(list)] = step
+		}
 		list = append(list, r.exchange(step))
+	}
+	var used strings.Builder
+	for _, e := range list {
+		used.WriteString(e.Curl)
+	}
+	for i, step := range listings {
+		list[i] = r.listExchange(step, r.suffix(step.story), used.String())
 	}
 	if len(list) > 0 {
 		list[0].Curl = r.prelude(list) + list[0].Curl
@@ -201,7 +212,7 @@ func (r redactor) exchange(s step) Exchange {
 	case s.code != "":
 		return r.codeExchange(s, suffix)
 	case s.listed != nil:
-		return r.listExchange(s, suffix)
+		return Exchange{}
 	case s.clock > 0:
 		return Exchange{
 			Request: "PUT /sandbox/clock: " + s.clock.String() + " ahead", Answer: "200",
@@ -282,15 +293,22 @@ func (r redactor) codeExchange(s step, suffix string) Exchange {
 	return e
 }
 
-// listExchange reads all messages, and names each code that was new then.
-func (r redactor) listExchange(s step, suffix string) Exchange {
-	lines := []string{`M=$(curl -sS "$B/sandbox/messages?account=$ACCOUNT` + suffix + `&limit=500" | grep -o '"code": *"[0-9]*"' | tr -dc '0-9\n')`}
+// listExchange reads all messages. In a script it names only the codes that the rest of the script
+// uses, which is told by used.
+func (r redactor) listExchange(s step, suffix string, used string) Exchange {
+	list := `curl -sS "$B/sandbox/messages?account=$ACCOUNT` + suffix + `&limit=500"`
+	lines := []string{`M=$(` + list + ` | grep -o '"code": *"[0-9]*"' | tr -dc '0-9\n')`}
 	named := map[string]bool{}
 	for i, code := range s.listed {
-		if code != "" && !named[code] {
+		name := numbered("CODE", slices.Index(r.codes, code))
+		uses := strings.Contains(used, "${"+name+"}") || strings.Contains(used, "$"+name+" ")
+		if code != "" && !named[code] && uses {
 			named[code] = true
-			lines = append(lines, fmt.Sprintf(`%s=$(printf '%%s\n' "$M" | sed -n %dp)`, numbered("CODE", slices.Index(r.codes, code)), i+1))
+			lines = append(lines, fmt.Sprintf(`%s=$(printf '%%s\n' "$M" | sed -n %dp)`, name, i+1))
 		}
+	}
+	if len(named) == 0 {
+		lines = []string{list}
 	}
 	return Exchange{
 		Request: "GET /sandbox/messages of the account", Answer: fmt.Sprintf("200 (%d messages)", len(s.listed)),
@@ -338,7 +356,7 @@ func (r redactor) servletExchange(s step) Exchange {
 		request = append(request, "Content-Type: "+s.request.Type, "", body)
 		words = append(words, "-H "+shell("Content-Type: "+s.request.Type), "--data-binary "+shell(body))
 	}
-	words = append(words, `"$B"`+shell(path))
+	words = append(words, `"$B`+shell(path)[1:])
 	return Exchange{
 		Request: shown(strings.Join(request, "\n")),
 		Answer:  r.answer(s),
