@@ -112,7 +112,7 @@ func (t Terminal) skips(b *strings.Builder, r *Report) {
 		}
 	}
 	for _, reason := range order {
-		fmt.Fprintf(b, "\n%s %d cases: %s\n", t.coloured(Skip, "skip"), counts[reason], reason)
+		fmt.Fprintf(b, "\n%s (%d): %s\n", t.coloured(Skip, "skip"), counts[reason], reason)
 	}
 }
 
