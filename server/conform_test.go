@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/testclient/conform"
+)
+
+// The conformance client is written from the protocol and shares no code with the server. Every
+// case of every level passes with both profiles. In this process, so that the race detector and
+// goleak see the server through all of it.
+func TestConformance_EveryCasePasses(t *testing.T) {
+	requireAllPass(t, boot(t, variables(t)...).URL())
+}
+
+// Whatever the process-wide settings are; each server is a normal build.
+func TestConformance_EveryCasePassesWithOtherSettings(t *testing.T) {
+	for name, environ := range map[string][]string{
+		"live house":      {"OTPBRIDGE_MESSAGE_PROFILE=live"},
+		"strict house":    {"OTPBRIDGE_STRICT_HTTP=true"},
+		"other path":      {"OTPBRIDGE_CONTEXT_PATH=/legacy/otp"},
+		"nothing in path": {"OTPBRIDGE_CONTEXT_PATH=/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address := startChild(t, t.TempDir(), environ...).url + contextPathOf(environ)
+			if name == "strict house" {
+				requireOnlyStatusFails(t, conformance(t, address))
+				return
+			}
+			requireAllPass(t, address)
+		})
+	}
+}
+
+func requireAllPass(t *testing.T, address string) {
+	t.Helper()
+	report := conformance(t, address)
+	if report.ExitCode() != conform.ExitPass || report.Count(conform.Skip) > 0 {
+		var text strings.Builder
+		require.NoError(t, conform.PlainText(&text, report))
+		t.Fatal(text.String())
+	}
+	t.Logf("%d cases in %s", len(report.Results), report.Took)
+}
+
+func conformance(t *testing.T, address string) *conform.Report {
+	t.Helper()
+	target, err := conform.NewTarget(address, 30*time.Second, nil)
+	require.NoError(t, err)
+	defer target.Close()
+	report, err := conform.Run(t.Context(), conform.Options{Target: target, Cases: conform.Cases()})
+	require.NoError(t, err)
+	require.Equal(t, []conform.Profile{conform.Documented, conform.Live}, report.Detection.Profiles)
+	return report
+}
+
+// requireOnlyStatusFails takes what is to be found where refused keys get 401: two clients take
+// that for an outage, and the client says so.
+func requireOnlyStatusFails(t *testing.T, report *conform.Report) {
+	t.Helper()
+	require.NotZero(t, report.Count(conform.Fail))
+	for _, r := range report.Results {
+		if r.Status != conform.Pass {
+			require.Equal(t, "status 401 Unauthorized", r.Actual, r.Case.ID)
+			require.Equal(t, conform.Client, r.Case.Source, r.Case.ID)
+		}
+	}
+}
+
+func contextPathOf(environ []string) string {
+	for _, variable := range environ {
+		if path, ok := strings.CutPrefix(variable, "OTPBRIDGE_CONTEXT_PATH="); ok {
+			return path
+		}
+	}
+	return ""
+}
+
+// testclient is the program, built once for a test.
+func testclient(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "testclient")
+	out, err := exec.Command("go", "build", "-o", path, "../testclient").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return path
+}
+
+// runClient runs the program and gives its exit code and what it printed.
+func runClient(t *testing.T, program string, arguments ...string) (int, string) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), program, arguments...)
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "NO_PROXY=*"}
+	out, err := command.CombinedOutput()
+	if command.ProcessState == nil {
+		require.NoError(t, err)
+	}
+	return command.ProcessState.ExitCode(), string(out)
+}
+
+// As its README says: one program against another, over sockets.
+func TestConformance_ByTheBinary(t *testing.T) {
+	program := testclient(t)
+	server := startChild(t, t.TempDir())
+	report := filepath.Join(t.TempDir(), "report.json")
+	began := time.Now()
+	code, out := runClient(t, program, "--target", server.url, "--report", "json="+report)
+	require.Equal(t, conform.ExitPass, code, out)
+	t.Logf("the binary took %s", time.Since(began))
+	text, err := os.ReadFile(report)
+	require.NoError(t, err)
+	var read struct{ Counts map[string]int }
+	require.NoError(t, json.Unmarshal(text, &read))
+	require.Zero(t, read.Counts["fail"]+read.Counts["skip"]+read.Counts["error"])
+	require.Greater(t, read.Counts["pass"], 300)
+
+	t.Run("a named account", func(t *testing.T) {
+		code, out := runClient(t, program, "--target", server.url,
+			"--access-key", documentedKey, "--cipher-key", sampleKey, "--cipher-iv", sampleIV)
+		require.Equal(t, conform.ExitPass, code, out)
+		require.Contains(t, out, "answers like the profile documented")
+		require.NotContains(t, out, documentedKey)
+	})
+	t.Run("diff between the demo accounts", func(t *testing.T) {
+		code, out := runClient(t, program, "diff", server.url+"#10000000000001", server.url+"#10000000000002")
+		require.Equal(t, conform.ExitFail, code)
+		requireOnlyProfilesDiffer(t, out)
+		code, out = runClient(t, program, "diff", server.url+"#10000000000001", server.url+"#10000000000001")
+		require.Equal(t, conform.ExitPass, code, out)
+	})
+	t.Run("record an integration and replay it", func(t *testing.T) {
+		needs(t, "node")
+		recordAndReplay(t, program, server.url)
+	})
+	t.Run("a new user and a wrong text", func(t *testing.T) {
+		needs(t, "bash", "curl", "openssl")
+		reportsWrongText(t, program, server.url)
+	})
+}
+
+// requireOnlyProfilesDiffer takes what the contract says that the demo accounts differ in: the
+// line end, the text of a wrong code, the text of the regeneration limit, and the plain servlet.
+func requireOnlyProfilesDiffer(t *testing.T, out string) {
+	t.Helper()
+	answers := regexpAnswer.FindAllStringSubmatch(out, -1)
+	require.NotEmpty(t, answers)
+	require.Zero(t, len(answers)%2)
+	plain := 0
+	for i := 0; i < len(answers); i += 2 {
+		a, b := answers[i][1], answers[i+1][1]
+		b = strings.TrimSuffix(b, `\r\n`)
+		b = strings.Replace(b, "Wrong PIN . No of Retries remaining # ", "Wrong PIN. No of Retries remaining #", 1)
+		b = strings.Replace(b, "MAXREGEN", "Max no of tries to regeneration of pin has been reached. Please generate other", 1)
+		if a == "The feature is not enabled" && b == "Verified successfully" {
+			plain++
+			continue
+		}
+		require.Equal(t, a, b)
+	}
+	require.Equal(t, 1, plain, "the plain servlet")
+}
+
+var regexpAnswer = regexp.MustCompile(`(?m)^      200 text/plain; charset=utf-8 "(.*)"$`)
+
+func recordAndReplay(t *testing.T, program, server string) {
+	transcript := filepath.Join(t.TempDir(), "node.txt")
+	listen := freeAddress(t)
+	recorder := exec.Command(program, "record", "--target", server, "--listen", listen, transcript)
+	log := new(output)
+	recorder.Stderr = log
+	require.NoError(t, recorder.Start())
+	t.Cleanup(func() {
+		if recorder.ProcessState == nil {
+			_ = recorder.Process.Kill()
+			_ = recorder.Wait()
+		}
+	})
+	eventually(t, "the recorder listens", func() bool { return strings.Contains(log.String(), "Recording") })
+	for _, encoding := range []string{"base64", "hex"} {
+		runInteropClient(t, "node", "node/servlet_client.js",
+			"TARGET=http://"+listen, "CONTEXT_PATH=/otpauthapi", "ACCESS_KEY="+liveKey,
+			"CIPHER_KEY="+interopCipherKey, "CIPHER_IV="+interopCipherIV,
+			"MOBILE="+newInteropMobiles().next(), "PROFILE=live", "PARAM_ENCODING="+encoding, "NO_PROXY=*", "no_proxy=*")
+	}
+	require.NoError(t, recorder.Process.Signal(syscall.SIGINT))
+	require.NoError(t, recorder.Wait(), log)
+	text, err := os.ReadFile(transcript)
+	require.NoError(t, err)
+	for _, secret := range []string{liveKey, interopCipherKey, "91" + "7", "203.0.113"} {
+		require.NotContains(t, string(text), secret)
+	}
+
+	fresh := startChild(t, t.TempDir())
+	code, out := runClient(t, program, "replay", "--target", fresh.url, transcript)
+	require.Equal(t, conform.ExitPass, code, "%s\n%s", out, text)
+	require.Contains(t, out, "No difference")
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// reportsWrongText is a server that somebody wrote anew and got one text wrong. What the report
+// prints to be pasted is pasted.
+func reportsWrongText(t *testing.T, program, server string) {
+	behind, err := url.Parse(server)
+	require.NoError(t, err)
+	wrong := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(behind) },
+		ModifyResponse: func(r *http.Response) error {
+			body, err := io.ReadAll(r.Body)
+			body = bytes.ReplaceAll(body, []byte("Verified successfully"), []byte("Verified succesfully"))
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			r.Header.Del("Content-Length")
+			return err
+		},
+	})
+	defer wrong.Close()
+	code, out := runClient(t, program, "--target", wrong.URL, "--profile", "documented", "--level", "must", "servlet/validate")
+	require.Equal(t, conform.ExitFail, code, out)
+	require.Contains(t, out, `expected     the answer "Verified successfully"`)
+	require.Contains(t, out, `came         the answer "Verified succesfully"`)
+	_, script, found := strings.Cut(out, "to see it again (bash)\n")
+	require.True(t, found)
+	script, _, _ = strings.Cut(script, "\n\n")
+	paste := exec.CommandContext(t.Context(), "bash", "-c", script)
+	paste.Env = []string{"PATH=" + os.Getenv("PATH"), "NO_PROXY=*"}
+	seen, err := paste.CombinedOutput()
+	require.NoError(t, err, string(seen))
+	require.True(t, strings.HasSuffix(string(seen), "Verified succesfully"), "%s\n%s", script, seen)
+}

@@ -1,0 +1,101 @@
+package conform
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Cases are all that is required, in the order of their sections. A case's number is its place
+// in its section's file: new ones go to the end, so that an id means one requirement for good.
+func Cases() []Case {
+	var all []Case
+	for _, section := range []struct {
+		name  string
+		cases []Case
+	}{
+		{"servlet/request", servletRequest()},
+		{"servlet/generate", servletGenerate()},
+		{"servlet/validate", servletValidate()},
+		{"servlet/regenerate", servletRegenerate()},
+		{"servlet/cipher", servletCipher()},
+		{"servlet/accounts", servletAccounts()},
+		{"servlet/limits", servletLimits()},
+		{"servlet/concurrency", servletConcurrency()},
+		{"servlet/answers", servletAnswers()},
+	} {
+		for i := range section.cases {
+			section.cases[i].ID = section.name + "/" + strconv.Itoa(i+1)
+		}
+		all = append(all, section.cases...)
+	}
+	return all
+}
+
+// unlimited is for cases that send often and are about something else.
+func unlimited(more Settings) Settings {
+	settings := Settings{"sends_per_minute": 0, "sends_per_hour": 0, "sends_per_day": 0}
+	for name, value := range more {
+		settings[name] = value
+	}
+	return settings
+}
+
+// emirati is a number of another country that accounts serve by default.
+const emirati = "971501234567"
+
+// otherIP is an ipaddress that is not the story's.
+const otherIP = "192.0.2.77"
+
+// generated makes a code and gives it.
+func (s *Story) generated(opts ...Option) string {
+	s.Expect(s.Generate(opts...), Generated)
+	return s.Code(opts...)
+}
+
+// expectWrongPIN takes the text of a wrong code, however many attempts are left, and tells how many
+// those are. What the article and the captured bytes say holds for any number of attempts.
+func (s *Story) expectWrongPIN(a Answer) (left int) {
+	for left = range 100 {
+		if a.Body == wrongPIN(s.Profile(), left)+s.LineEnd() {
+			break
+		}
+	}
+	s.ExpectWrong(a, left)
+	return left
+}
+
+// expectNotVerified takes any text but that of a right code: which one it is, other cases ask.
+func (s *Story) expectNotVerified(a Answer) {
+	s.Require(a.Text() != Verified.In(s.Profile()), "that the code does not verify", "the answer "+visible(a.Body))
+}
+
+// spend guesses wrong as often as code has attempts by default.
+func (s *Story) spend(code string) {
+	for left := 2; left >= 0; left-- {
+		s.ExpectWrong(s.Validate(rotated(code)), left)
+	}
+}
+
+// expectSent takes exactly n messages so far to the story's account.
+func (s *Story) expectSent(n int) {
+	sent := len(s.Messages())
+	s.Require(sent == n, plural(n, "message")+" in the inbox", plural(sent, "message"))
+}
+
+// expectRecipients takes one message to each of to so far, newest first.
+func (s *Story) expectRecipients(to ...string) {
+	var sent []string
+	for _, m := range s.Messages() {
+		sent = append(sent, m.To)
+	}
+	s.Require(fmt.Sprint(sent) == fmt.Sprint(to),
+		"messages to "+strings.Join(to, ", ")+" (newest first)", "messages to "+strings.Join(sent, ", "))
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}

@@ -1,0 +1,116 @@
+package conform
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// failed ends a case: the server is wrong. It showed after that many steps of the story.
+type failed struct {
+	expected, actual string
+	steps            int
+}
+
+// skipped ends a case: the target cannot be asked.
+type skipped struct{ reason string }
+
+// broken ends a case: the test could not go on.
+type broken struct{ err error }
+
+func (s *Story) stop(err error) { panic(broken{err}) }
+
+// Expect takes exactly the text of that meaning in the story's profile, line end included, in an
+// answer that is framed as promised. The status must be 200 unless the settings ask for others.
+func (s *Story) Expect(a Answer, text Text) {
+	s.ExpectBytes(a, s.Text(text))
+}
+
+// ExpectWrong takes the text of a wrong code with that many attempts left.
+func (s *Story) ExpectWrong(a Answer, remaining int) {
+	s.ExpectBytes(a, wrongPIN(s.Profile(), remaining)+s.LineEnd())
+}
+
+// ExpectBytes takes exactly that body, in an answer framed as promised.
+func (s *Story) ExpectBytes(a Answer, body string) {
+	a.require(a.Body == body, "the answer "+visible(body), "the answer "+visible(a.Body)+statusNote(a))
+	s.expectFrame(a)
+}
+
+// ExpectOneOf takes any of several texts.
+func (s *Story) ExpectOneOf(a Answer, texts ...Text) {
+	var expected []string
+	for _, text := range texts {
+		if a.Body == s.Text(text) {
+			s.expectFrame(a)
+			return
+		}
+		expected = append(expected, visible(s.Text(text)))
+	}
+	a.require(false, "one of the answers "+strings.Join(expected, ", "), "the answer "+visible(a.Body)+statusNote(a))
+}
+
+// ExpectStatus takes that status and looks at nothing else.
+func (s *Story) ExpectStatus(a Answer, status int) {
+	a.require(a.Status == status, "status "+statusText(status), "status "+statusText(a.Status))
+}
+
+// Require ends the case unless ok.
+func (s *Story) Require(ok bool, expected, actual string) {
+	if !ok {
+		panic(failed{expected: expected, actual: actual})
+	}
+}
+
+// require is Require for what shows in an answer: a report leaves out what came after it.
+func (a Answer) require(ok bool, expected, actual string) {
+	if !ok {
+		panic(failed{expected, actual, a.steps})
+	}
+}
+
+// expectFrame is what holds for every answer: its status, and a length that is said and true.
+func (s *Story) expectFrame(a Answer) {
+	refused := s.target.strict && a.Body == s.Text(Unauthorised)
+	switch {
+	case refused:
+		s.ExpectStatus(a, http.StatusUnauthorized)
+	case !s.settings.on("strict_http"):
+		s.ExpectStatus(a, http.StatusOK)
+	}
+	said := a.Header.Get("Content-Length")
+	a.require(said == strconv.Itoa(len(a.Body)),
+		fmt.Sprintf("a Content-Length of %d", len(a.Body)), "Content-Length "+orNone(said))
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "not given"
+	}
+	return text
+}
+
+func statusNote(a Answer) string {
+	if a.Status == http.StatusOK {
+		return ""
+	}
+	return " with status " + statusText(a.Status)
+}
+
+func statusText(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
+}
+
+// visible shows a body so that line ends, blanks and foreign bytes can be told apart, shortened
+// where someone answers with a whole page.
+func visible(body string) string {
+	if body == "" {
+		return "of zero bytes"
+	}
+	const most = 300
+	if len(body) > most {
+		return strconv.Quote(body[:most]) + fmt.Sprintf(" … (%d bytes)", len(body))
+	}
+	return strconv.Quote(body)
+}

@@ -1,0 +1,55 @@
+package conform
+
+import "time"
+
+// journal is what happened in a story, kept as it was and redacted only when a report needs it: a
+// code that a server gave away early is known as one only later.
+type journal struct {
+	steps []step
+}
+
+// step is one thing that happened. Its kind is told by which field is set.
+type step struct {
+	story   *Story
+	made    Settings // an account was made with them
+	request *Request
+	answer  Answer
+	err     error
+	code    string   // was read
+	listed  []string // codes of all messages, newest first
+	wanted  Wanted
+	clock   time.Duration
+	fault   *faultRule
+	cleared bool // faults were
+}
+
+func (l *journal) made(s *Story, asked Settings) {
+	l.steps = append(l.steps, step{story: s, made: asked})
+}
+
+func (l *journal) exchange(s *Story, r Request, a Answer, err error) {
+	l.steps = append(l.steps, step{story: s, request: &r, answer: a, err: err})
+}
+
+func (l *journal) code(s *Story, w Wanted, code string) {
+	l.steps = append(l.steps, step{story: s, code: code, wanted: w})
+}
+
+func (l *journal) list(s *Story, messages []Message) {
+	codes := make([]string, len(messages))
+	for i, m := range messages {
+		codes[i] = m.Code
+	}
+	l.steps = append(l.steps, step{story: s, listed: codes})
+}
+
+func (l *journal) advance(s *Story, offset time.Duration) {
+	l.steps = append(l.steps, step{story: s, clock: offset})
+}
+
+func (l *journal) fault(s *Story, kind string, count int) {
+	rule := ruleOf("", kind, count)
+	l.steps = append(l.steps, step{story: s, fault: &rule})
+}
+
+func (l *journal) clearFaults(s *Story) { l.steps = append(l.steps, step{story: s, cleared: true}) }

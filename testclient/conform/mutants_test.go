@@ -1,0 +1,214 @@
+package conform
+
+import (
+	"context"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The tester is tested: every case passes against the reference server, every mutant of it fails
+// at least one case, and every case fails at least one mutant.
+
+// flaws are the mutants: all that the reference server asks has for.
+func flaws(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	add := func(flaw string) {
+		if !slices.Contains(all, flaw) {
+			all = append(all, flaw)
+		}
+	}
+	files, err := filepath.Glob("reference*_test.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("the reference server's source is not here:", err)
+	}
+	for _, file := range files {
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(tree, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 1 {
+				return true
+			}
+			method, ok := call.Fun.(*ast.SelectorExpr)
+			literal, text := call.Args[0].(*ast.BasicLit)
+			if ok && text && (method.Sel.Name == "has" || method.Sel.Name == "yield") {
+				flaw, err := strconv.Unquote(literal.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				add(flaw)
+			}
+			return true
+		})
+	}
+	for _, wrong := range refWrongTexts {
+		add(wrong.flaw)
+	}
+	for _, wrong := range refWrongStatuses {
+		add(wrong.flaw)
+	}
+	for _, wrong := range refFifthTexts {
+		add(wrong.flaw)
+	}
+	return all
+}
+
+// play runs cases, with the accounts of one profile or of both. Without a transport it goes over
+// the network.
+func play(t *testing.T, address string, transport http.RoundTripper, profile Profile, cases []Case) []Result {
+	t.Helper()
+	target, err := NewTarget(address, time.Minute, nil)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer target.Close()
+	if transport != nil {
+		target.client.Transport = transport
+	}
+	report, err := Run(context.Background(), Options{Target: target, Cases: cases, Profile: profile, Parallel: 2})
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	return report.Results
+}
+
+// inProcess calls a server without a network, which is most of what an exchange costs.
+type inProcess struct{ server http.Handler }
+
+func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	path, _, _ := strings.Cut(r.URL.Opaque, "?")
+	served := r.Clone(r.Context())
+	if path != "" {
+		served.URL.Path, served.URL.Opaque = path, ""
+	}
+	w := httptest.NewRecorder()
+	p.server.ServeHTTP(w, served)
+	return w.Result(), nil
+}
+
+func TestCases_ReferenceServerPassesEach(t *testing.T) {
+	server := httptest.NewServer(newReference(""))
+	defer server.Close()
+	for _, r := range play(t, server.URL, nil, Any, Cases()) {
+		if r.Status != Pass {
+			t.Errorf("%s (%s): %s: %s\n  %s\n  expected %s\n  got      %s", r.Case.ID, r.Profile, r.Status, r.Reason, r.Case.Requirement, r.Expected, r.Actual)
+		}
+	}
+}
+
+func TestCases_EachIsOneSentenceWithItsEvidence(t *testing.T) {
+	seen := make(map[string]string)
+	for _, c := range Cases() {
+		if !strings.HasSuffix(c.Requirement, ".") || strings.Contains(c.Requirement, "  ") {
+			t.Errorf("%s: the requirement is no sentence: %q", c.ID, c.Requirement)
+		}
+		if other := seen[c.Requirement]; other != "" {
+			t.Errorf("%s requires the same as %s", c.ID, other)
+		}
+		seen[c.Requirement] = c.ID
+		level := map[Source]Level{Article: Must, Captured: Should, Client: Should, Choice: May}[c.Source]
+		if c.Level != level || level == 0 {
+			t.Errorf("%s: level %v does not follow from its source %q", c.ID, c.Level, c.Source)
+		}
+	}
+}
+
+// A mutant is named for the section that must find it. Its kills elsewhere prove nothing: most
+// cases begin with a generate, and a server that cannot even generate fails them all.
+func TestCases_EachMutantIsKilledAndEachCaseKillsOneInItsSection(t *testing.T) {
+	everywhere := os.Getenv("FULL") != ""
+	mutants := flaws(t)
+	kills := make([][]string, len(mutants)) // ids of cases, by mutant
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 4)
+	for i, flaw := range mutants {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			kills[i] = killers(t, flaw, everywhere)
+		})
+	}
+	all.Wait()
+
+	var table strings.Builder
+	killed := make(map[string]int)
+	for i, flaw := range mutants {
+		found := false
+		for _, id := range kills[i] {
+			if home(id) == "servlet/"+section(flaw) {
+				killed[id]++
+				found = true
+			}
+		}
+		if !found {
+			t.Errorf("no case of its section kills the mutant %q; kills elsewhere: %q", flaw, kills[i])
+		}
+		fmt.Fprintf(&table, "%-80s %s\n", flaw, strings.Join(kills[i], " "))
+	}
+	for _, c := range Cases() {
+		if killed[c.ID] == 0 {
+			t.Errorf("%s kills no mutant of its section: %s", c.ID, c.Requirement)
+		}
+	}
+	t.Logf("%d cases kill %d mutants:\n%s", len(Cases()), len(mutants), table.String())
+}
+
+// killers are the cases that fail against a mutant: those of its section, or all. The profiles
+// differ in texts alone, so accounts of the second are asked for what only they have, and where
+// the first shows nothing.
+func killers(t *testing.T, flaw string, everywhere bool) []string {
+	var of []Case
+	for _, c := range Cases() {
+		if everywhere || home(c.ID) == "servlet/"+section(flaw) {
+			of = append(of, c)
+		}
+	}
+	failed := failures(t, flaw, Documented, of)
+	if len(failed) > 0 {
+		of = slices.DeleteFunc(of, func(c Case) bool { return c.Profile != Live })
+	}
+	if len(of) > 0 {
+		failed = append(failed, failures(t, flaw, Live, of)...)
+	}
+	slices.Sort(failed)
+	return slices.Compact(failed)
+}
+
+// failures are the cases that say that the mutant is wrong. One that could not run has not seen
+// anything, and does not count.
+func failures(t *testing.T, flaw string, profile Profile, cases []Case) []string {
+	var failed []string
+	for _, r := range play(t, "reference.invalid", inProcess{newReference(flaw)}, profile, cases) {
+		if r.Status == Fail {
+			failed = append(failed, r.Case.ID)
+		}
+	}
+	return failed
+}
+
+func home(id string) string { return id[:strings.LastIndex(id, "/")] }
+
+func section(flaw string) string {
+	name, _, _ := strings.Cut(flaw, ": ")
+	return name
+}

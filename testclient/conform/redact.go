@@ -1,0 +1,275 @@
+package conform
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// redactor shows what happened in a story without its secrets, and as a script that makes it
+// happen again. A secret is written as a shell variable, and the script says how to fill it: the
+// reader of a report gets something to run, and nothing to steal.
+//
+// Inside, a secret that was replaced stands as its variable's name between two zero bytes, so
+// that text that merely looks like a variable is never taken for one.
+type redactor struct {
+	story  *Story
+	codes  []string // in the order in which they were read
+	pieces []piece  // what a parameter may be made of
+
+	// Prepared once, since a long story has a hundred codes in a hundred exchanges.
+	keys   *regexp.Regexp    // of all accounts, in any letter case; nil if there are none
+	nameOf map[string]string // of each key, in lower case
+	exact  *strings.Replacer // parameters made of codes, and numbers of real people
+}
+
+// mostSteps is how much of a long story a report shows.
+const mostSteps = 60
+
+func (s *Story) redactor() redactor {
+	r := redactor{story: s, nameOf: map[string]string{}, exact: strings.NewReplacer()}
+	if s.log == nil {
+		return r
+	}
+	for _, step := range s.log.steps {
+		for _, code := range append([]string{step.code}, step.listed...) {
+			if code != "" && !slices.Contains(r.codes, code) {
+				r.codes = append(r.codes, code)
+			}
+		}
+	}
+	r.pieces = piecesOf(r.codes)
+	var keys, exact []string
+	for i, a := range r.accounts() {
+		for _, secret := range []struct{ name, value string }{
+			{"ACCESS_KEY", a.AccessKey}, {"CIPHER_KEY", a.CipherKey}, {"CIPHER_IV", a.CipherIV},
+		} {
+			for _, value := range []string{secret.value, url.QueryEscape(secret.value)} {
+				if len(value) >= 4 {
+					keys = append(keys, regexp.QuoteMeta(value))
+					r.nameOf[strings.ToLower(value)] = numbered(secret.name, i)
+				}
+			}
+		}
+		for _, code := range r.codes {
+			for as := Base64; a.cipher != nil && a.cipher.mode != "none" && as <= HexUpper; as++ {
+				parameter := a.cipher.write(code, as)
+				exact = append(exact, url.QueryEscape(parameter), mark("OTP"), parameter, mark("OTP"))
+			}
+		}
+	}
+	for _, number := range s.given {
+		exact = append(exact, number, mark("MOBILE"))
+	}
+	if len(keys) > 0 {
+		r.keys = regexp.MustCompile("(?i)" + strings.Join(keys, "|"))
+	}
+	r.exact = strings.NewReplacer(exact...)
+	return r
+}
+
+func mark(name string) string { return "\x00" + name + "\x00" }
+
+// shown is marked text for a reader.
+func shown(marked string) string {
+	parts := strings.Split(marked, "\x00")
+	for i := 1; i < len(parts); i += 2 {
+		parts[i] = "$" + parts[i]
+	}
+	return strings.Join(parts, "")
+}
+
+var shellSpecial = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", "$", `\$`)
+
+// shell is marked text as one word of a shell, in double quotes.
+func shell(marked string) string {
+	parts := strings.Split(marked, "\x00")
+	for i := range parts {
+		if i%2 == 1 {
+			parts[i] = "${" + parts[i] + "}"
+		} else {
+			parts[i] = shellSpecial.Replace(parts[i])
+		}
+	}
+	return `"` + strings.Join(parts, "") + `"`
+}
+
+// numbered is NAME, NAME_2, NAME_3.
+func numbered(name string, i int) string {
+	if i == 0 {
+		return name
+	}
+	return name + "_" + strconv.Itoa(i+1)
+}
+
+// accounts are all that take part.
+func (r redactor) accounts() []*account {
+	if r.story.account == nil {
+		return nil
+	}
+	list := []*account{r.story.account}
+	for _, other := range r.story.others {
+		if other.account != nil {
+			list = append(list, other.account)
+		}
+	}
+	return list
+}
+
+// text is any text without secrets, for a reader.
+func (r redactor) text(text string) string { return shown(r.marked(text)) }
+
+// marked replaces every secret of the story wherever it stands: keys in any letter case, codes
+// where they are not part of a longer number, parameters made of codes.
+func (r redactor) marked(text string) string {
+	if r.keys != nil {
+		text = r.keys.ReplaceAllStringFunc(text, func(key string) string { return mark(r.nameOf[strings.ToLower(key)]) })
+	}
+	text = r.exact.Replace(text)
+	return loneDigits.ReplaceAllStringFunc(text, func(found string) string {
+		digits := onlyDigits(found)
+		if i := slices.Index(r.codes, digits); i >= 0 {
+			return strings.Replace(found, digits, mark(numbered("CODE", i)), 1)
+		}
+		return found
+	})
+}
+
+// exchanges is the story as a report shows it, its first upTo steps, or all if that is 0. The
+// scripts, one after the other, repeat it.
+func (r redactor) exchanges(upTo int) []Exchange {
+	if r.story.log == nil {
+		return nil
+	}
+	steps := r.story.log.steps
+	if upTo > 0 {
+		steps = steps[:upTo]
+	}
+	var list []Exchange
+	if len(steps) > mostSteps {
+		if steps[0].made != nil {
+			list = append(list, r.exchange(steps[0]))
+		}
+		steps = steps[len(steps)-mostSteps:]
+	}
+	listings := map[int]step{} // written last, when it is known which codes the others use
+	read := 0
+	for _, step := range steps {
+		if step.code != "" {
+			// Reading a code again changes nothing.
+			if slices.Index(r.codes, step.code) < read {
+				continue
+			}
+			read++
+		}
+		if step.listed != nil {
+			listings[len(list)] = step
+		}
+		list = append(list, r.exchange(step))
+	}
+	var used strings.Builder
+	for _, e := range list {
+		used.WriteString(e.Curl)
+	}
+	for i, step := range listings {
+		list[i] = r.listExchange(step, r.suffix(step.story), used.String())
+	}
+	if len(list) > 0 {
+		list[0].Curl = r.prelude(list) + list[0].Curl
+	}
+	return list
+}
+
+type headerLine struct{ name, value string }
+
+// headers in an order that does not change from run to run. A key that shares a piece with a
+// real one is as good as that one.
+func (r redactor) headers(header http.Header) []headerLine {
+	var lines []headerLine
+	for name, values := range header {
+		for _, value := range values {
+			marked := r.marked(value)
+			if strings.EqualFold(name, "access_key") && !strings.Contains(marked, "\x00") && r.resemblesKey(value) {
+				marked = mark("ALTERED_ACCESS_KEY")
+			}
+			lines = append(lines, headerLine{name, marked})
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b headerLine) int { return strings.Compare(a.name, b.name) })
+	return lines
+}
+
+func (r redactor) resemblesKey(value string) bool {
+	const piece = 8
+	value = strings.ToLower(value)
+	for _, a := range r.accounts() {
+		key := strings.ToLower(a.AccessKey)
+		for i := 0; i+piece <= len(key); i++ {
+			if strings.Contains(value, key[i:i+piece]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r redactor) answer(s step) string {
+	if s.err != nil {
+		return r.text(s.err.Error())
+	}
+	lines := []string{statusText(s.answer.Status)}
+	for _, header := range r.headers(s.answer.Header) {
+		if header.name != "Date" {
+			lines = append(lines, header.name+": "+header.value)
+		}
+	}
+	return shown(strings.Join(lines, "\n")) + "\n\n" + r.foreign(visible(s.answer.Body))
+}
+
+// foreign is text that a server made, without what could be a code that it gave away and that the
+// story never read: any number of that length which nobody sent.
+func (r redactor) foreign(text string) string {
+	return shown(loneDigits.ReplaceAllStringFunc(r.marked(text), func(found string) string {
+		digits := onlyDigits(found)
+		if !isCode(digits) {
+			return found
+		}
+		for _, step := range r.story.log.steps {
+			if step.request != nil && strings.Contains(step.request.Query+step.request.Body, digits) {
+				return found
+			}
+		}
+		return strings.Replace(found, digits, "{digits}", 1)
+	}))
+}
+
+var loneDigits = regexp.MustCompile(`(^|[^0-9])[0-9]+`)
+
+var otpParameter = regexp.MustCompile(`(?i)(otp=)([^&]*)`)
+
+// parameters marks a query or form, and says in shell how to fill what it marked.
+func (r redactor) parameters(text string) (string, []string) {
+	var prepare []string
+	n := 0
+	text = otpParameter.ReplaceAllStringFunc(text, func(found string) string {
+		name, value := found[:4], found[4:]
+		marked, line := r.guess(value, numbered("OTP", n))
+		if line != "" {
+			prepare = append(prepare, line)
+			n++
+		}
+		return name + marked
+	})
+	// What is marked already holds no secret; the rest may.
+	parts := strings.Split(text, "\x00")
+	for i := 0; i < len(parts); i += 2 {
+		parts[i] = r.marked(parts[i])
+	}
+	for i := 1; i < len(parts); i += 2 {
+		parts[i] = mark(parts[i])
+	}
+	return strings.Join(parts, ""), prepare
+}

@@ -1,0 +1,44 @@
+package conform
+
+import (
+	"context"
+	"strings"
+)
+
+// Replay plays a recorded conversation against a side and gives what the side answers otherwise
+// than the recorded server did.
+func Replay(ctx context.Context, side Side, t *Transcript) ([]Difference, error) {
+	if side.AccessKey == "" && side.Address == "" {
+		side.Settings = t.settings(side.Settings)
+	}
+	story, err := side.story(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []Difference
+	err = guarded(func() {
+		player := newPlayer(story)
+		for i, line := range t.Lines {
+			found = note(found, i, line.answer(), player.say(line).answer())
+		}
+	})
+	return found, err
+}
+
+// settings are those an account needs to be like the recorded one, as far as the answers show
+// them. What is set already stays.
+func (t *Transcript) settings(set Settings) Settings {
+	out := Settings{"message_profile": string(Documented)}
+	for _, line := range t.Lines {
+		if strings.HasSuffix(line.Answer, "\r\n") {
+			out["message_profile"] = string(Live)
+		}
+		if strings.EqualFold(line.Servlet, plainServlet) && strings.TrimSpace(line.Answer) != FeatureOff.In(Live) {
+			out["plain_validation_enabled"] = true
+		}
+	}
+	for name, value := range set {
+		out[name] = value
+	}
+	return out
+}

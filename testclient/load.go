@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"otpbridge/testclient/conform"
+	"otpbridge/testclient/load"
+)
+
+type loadCommand struct {
+	Target      string        `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The server: http://host:port, on this machine or one of yours."`
+	Path        string        `default:"/otpauthapi" help:"What stands before the names of the servlets."`
+	Concurrency int           `short:"c" default:"64" help:"Requests in flight, each on a connection of its own."`
+	Duration    time.Duration `short:"d" default:"10s" help:"How long; at most 10m."`
+	Code        string        `default:"123456" help:"The code that the server uses for everybody: start it with OTPBRIDGE_SANDBOX_FIXED_CODE."`
+	AccessKey   string        `default:"ZGVtby1hY2Nlc3Mta2V5MQ==" placeholder:"KEY" env:"TESTCLIENT_ACCESS_KEY" help:"Access key of the account. A sandbox's first demo account is the default."`
+	CipherKey   string        `default:"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" placeholder:"KEY" env:"TESTCLIENT_CIPHER_KEY" help:"Its cipher key: base64 or hex."`
+	CipherIV    string        `name:"cipher-iv" default:"8PHy8/T19vf4+fr7/P3+/w==" placeholder:"IV" env:"TESTCLIENT_CIPHER_IV" help:"Its cipher IV: base64 or hex."`
+	JSON        bool          `name:"json" help:"Print the result as JSON."`
+}
+
+// Help is shown below the flags.
+func (loadCommand) Help() string {
+	return "A cycle is generate and validate for a recipient that nobody asked about before. Every answer is checked.\n\n" +
+		"    OTPBRIDGE_SANDBOX_FIXED_CODE=123456 otpbridge &\n    testclient load -c 64 -d 10s"
+}
+
+const longestLoad = 10 * time.Minute
+
+// Run makes load. It ends by itself, and at an interrupt when the cycles under way have ended.
+func (c *loadCommand) Run(p process) error {
+	if c.Concurrency < 1 || c.Concurrency > 4096 || c.Duration <= 0 || c.Duration > longestLoad {
+		return &conform.Trouble{Tried: "-c must be 1 to 4096, and -d above 0 and at most 10m", Remedy: "For example: testclient load -c 64 -d 10s."}
+	}
+	parameter, err := conform.Parameter(c.CipherKey, c.CipherIV, c.Code)
+	if err != nil {
+		return &conform.Trouble{Tried: "encrypt the code", Err: err, Remedy: "Give --cipher-key and --cipher-iv as base64 or hex."}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	result, err := load.Run(ctx, load.Options{
+		URL: c.Target, Concurrency: c.Concurrency, Duration: c.Duration,
+		// Every run begins elsewhere, so that no recipient's limit is met by the run before.
+		First: int(time.Now().Unix()%2000) * 500_000,
+		Cycle: load.Servlets{Path: c.Path, AccessKey: c.AccessKey, OTP: parameter, IPAddress: "203.0.113.7"}.Cycle(),
+		Progress: func(so load.Progress) {
+			fmt.Fprintf(p.stderr, "%4.0fs  %8.0f cycles/s  p50 %-8v p99 %-8v failed %d\n",
+				so.Elapsed.Seconds(), so.Rate, round(so.P50), round(so.P99), so.Failed)
+		},
+	})
+	if err != nil {
+		return &conform.Trouble{Tried: "make load on " + c.Target, Err: err, Remedy: "Start the server, or name it with --target http://host:port."}
+	}
+	if c.JSON {
+		err = writeLoadJSON(p.stdout, result)
+	} else {
+		writeLoad(p.stdout, result)
+	}
+	if err == nil && result.Failed() > 0 {
+		return verdict(conform.ExitFail)
+	}
+	return err
+}
+
+var loadQuantiles = []struct {
+	name string
+	at   float64
+}{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}}
+
+func writeLoad(out io.Writer, r *load.Result) {
+	fmt.Fprintf(out, "\n%.0f cycles/s: %d cycles of generate and validate in %v, %d failed; %v of CPU a request for the load itself\n\n",
+		r.CyclesPerSecond(), r.Cycles, r.Elapsed.Round(time.Millisecond), r.Failed(), r.CPUPerRequest().Round(100*time.Nanosecond))
+	for _, q := range loadQuantiles {
+		fmt.Fprintf(out, "  %-6s %v\n", q.name, round(r.Latency.Quantile(q.at)))
+	}
+	fmt.Fprintf(out, "  %-6s %v\n\n", "max", round(r.Latency.Max()))
+	for _, band := range r.Latency.Bands() {
+		share := float64(band.Count) / float64(max(1, r.Latency.Count()))
+		fmt.Fprintf(out, "  %8v – %-8v %8d  %s\n", round(band.From), round(band.To), band.Count, strings.Repeat("#", int(share*50+0.5)))
+	}
+	for _, failure := range r.Failures {
+		fmt.Fprintf(out, "\n  failed: %s", failure)
+	}
+	if len(r.Failures) > 0 {
+		fmt.Fprint(out, "\n\nA wrong text on validate often means that the server has no fixed code: start it with OTPBRIDGE_SANDBOX_FIXED_CODE.\n")
+	}
+}
+
+func writeLoadJSON(out io.Writer, r *load.Result) error {
+	latency := map[string]float64{"max": r.Latency.Max().Seconds()}
+	for _, q := range loadQuantiles {
+		latency[q.name] = r.Latency.Quantile(q.at).Seconds()
+	}
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(map[string]any{
+		"cycles": r.Cycles, "failed": r.Failed(), "requests": r.Requests, "seconds": r.Elapsed.Seconds(),
+		"cycles_per_second": r.CyclesPerSecond(), "latency_seconds": latency, "histogram": r.Latency.Bands(),
+		"failures": r.Failures, "cpu_seconds_per_request": r.CPUPerRequest().Seconds(),
+	})
+}
+
+// round cuts a duration to what a person reads.
+func round(d time.Duration) time.Duration {
+	switch {
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
+}
