@@ -18,7 +18,7 @@ const (
 
 // loadRecipients reads and locks the recipients of a batch, in the order of their hashes.
 func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error {
-	list, args := in(b.order, idValue)
+	list, args := in(b.order, b.values.id)
 	return w.query(ctx, `
 		SELECT `+decidedColumns+`
 		FROM recipients
@@ -66,16 +66,16 @@ func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operat
 		if len(ids) == 0 {
 			return nil
 		}
-		list, args := in(sortIDs(ids), idValue)
+		list, args := in(sortIDs(ids), b.values.id)
 		return w.query(ctx, `
 			SELECT `+challengeColumns+`
 			FROM challenges
 			WHERE `+where+list+s.dialect.lock, args, func(found row) error {
-			c, err := readChallenge(found)
-			if err != nil {
+			row := &challengeRow{}
+			if err := readChallenge(found, &row.Challenge); err != nil {
 				return err
 			}
-			b.add(c)
+			b.add(row)
 			return nil
 		})
 	}
@@ -87,10 +87,10 @@ func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operat
 }
 
 // add takes a loaded challenge in; one that two SELECTs found is one row.
-func (b *batch) add(c *otp.Challenge) {
+func (b *batch) add(c *challengeRow) {
 	row := b.challenges[c.ID]
 	if row == nil {
-		row = &challengeRow{Challenge: *c}
+		row = c
 		b.challenges[c.ID] = row
 	}
 	if newest := b.newest[c.Slot]; newest == nil || newest.Seq < c.Seq {
@@ -98,9 +98,9 @@ func (b *batch) add(c *otp.Challenge) {
 	}
 }
 
-func readChallenge(found row) (*otp.Challenge, error) {
+func readChallenge(found row, c *otp.Challenge) error {
 	r := reader{row: found}
-	c := &otp.Challenge{
+	*c = otp.Challenge{
 		ID: r.id(), Recipient: r.id(), Seq: r.number(), Slot: r.id(), Version: r.number(),
 		KeyID: r.text(), Nonce: r.id(), Length: int(r.number()), Channels: otp.Channels(r.number()), Mailbox: r.bytes(),
 		MaxAttempts: int(r.number()), Wrong: int(r.number()), Sends: int(r.number()), Regenerations: int(r.number()),
@@ -108,9 +108,9 @@ func readChallenge(found row) (*otp.Challenge, error) {
 		UsedAt: r.moment(), CanceledAt: r.moment(), ReplacedAt: r.moment(),
 	}
 	if r.err != nil {
-		return nil, fmt.Errorf("challenge: %w", r.err)
+		return fmt.Errorf("challenge: %w", r.err)
 	}
-	return c, nil
+	return nil
 }
 
 // happened tells whether an earlier try of this very batch committed after all. Its operations
@@ -142,28 +142,30 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 }
 
 func (b *batch) writeRecipients(writes *script) {
-	var inserts []driver.Value
+	v := &b.values
+	inserts := make([]driver.Value, 0, 14*len(b.order))
 	for _, hash := range b.order {
 		r := b.recipients[hash]
 		switch {
 		case r == nil || !r.dirty:
 		case r.Version == 0:
-			inserts = append(inserts, r.ID[:], r.Hash[:], int64(1), r.Seq,
-				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), moment(r.RunAt), moment(r.LockedUntil), int64(r.UpdatedAt),
-				b.text(r.Account), b.text(string(r.Environment)), r.Sealed, r.Mask)
+			inserts = append(inserts, v.id(r.ID), v.id(r.Hash), int64(1), r.Seq,
+				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt),
+				v.text(r.Account), v.text(string(r.Environment)), r.Sealed, r.Mask)
 		default:
 			writes.guard(`
 				UPDATE recipients
 				SET version = version + 1, seq = ?, sends = ?, failures = ?, run = ?, run_at = ?, locked_until = ?, updated_at = ?
 				WHERE id = ? AND version = ?`,
 				r.Seq, nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run),
-				moment(r.RunAt), moment(r.LockedUntil), int64(r.UpdatedAt), r.ID[:], r.Version)
+				v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt), v.id(r.ID), r.Version)
 		}
 	}
 	writes.insert(`INSERT INTO recipients (`+recipientColumns+`) VALUES `, 14, inserts)
 }
 
 func (b *batch) writeChallenges(writes *script) {
+	v := &b.values
 	for _, c := range b.challenges {
 		if !c.dirty || c.Version == 0 {
 			continue
@@ -173,19 +175,14 @@ func (b *batch) writeChallenges(writes *script) {
 			SET version = version + 1, wrong = ?, sends = ?, regenerations = ?, updated_at = ?,
 				used_at = ?, canceled_at = ?, replaced_at = ?
 			WHERE id = ? AND version = ?`,
-			int64(c.Wrong), int64(c.Sends), int64(c.Regenerations), int64(c.UpdatedAt),
-			moment(c.UsedAt), moment(c.CanceledAt), moment(c.ReplacedAt), c.ID[:], c.Version)
+			int64(c.Wrong), int64(c.Sends), int64(c.Regenerations), v.moment(c.UpdatedAt),
+			v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), v.id(c.ID), c.Version)
 	}
 	inserts := make([]driver.Value, 0, 20*len(b.inserts))
 	for _, c := range b.inserts {
-		created := moment(c.CreatedAt)
-		updated := created
-		if c.UpdatedAt != c.CreatedAt {
-			updated = moment(c.UpdatedAt)
-		}
-		inserts = append(inserts, c.ID[:], c.Recipient[:], c.Seq, c.Slot[:], int64(1), b.text(c.KeyID), c.Nonce[:], int64(c.Length),
+		inserts = append(inserts, v.id(c.ID), v.id(c.Recipient), c.Seq, v.id(c.Slot), int64(1), v.text(c.KeyID), v.id(c.Nonce), int64(c.Length),
 			int64(c.Channels), nullable(c.Mailbox), int64(c.MaxAttempts), int64(c.Wrong), int64(c.Sends), int64(c.Regenerations),
-			created, int64(c.ExpiresAt), updated, moment(c.UsedAt), moment(c.CanceledAt), moment(c.ReplacedAt))
+			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt))
 	}
 	writes.insert(`INSERT INTO challenges (`+challengeColumns+`) VALUES `, 20, inserts)
 }
@@ -193,24 +190,14 @@ func (b *batch) writeChallenges(writes *script) {
 const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining`
 
 func (b *batch) writeEvents(writes *script) {
+	v := &b.values
 	inserts := make([]driver.Value, 0, 12*len(b.events))
 	for i := range b.events {
 		e := &b.events[i]
-		inserts = append(inserts, e.ID[:], int64(e.At), b.text(e.Account), b.text(string(e.Environment)), b.text(string(e.Kind)), b.text(string(e.Door)),
-			e.Recipient[:], e.Challenge[:], int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining))
+		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)), v.text(string(e.Kind)), v.text(string(e.Door)),
+			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining))
 	}
 	writes.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, 12, inserts)
-}
-
-// text is a string that many rows of a batch have in common, as a value: putting each into an
-// interface of its own would be most of what a batch allocates.
-func (b *batch) text(s string) driver.Value {
-	value, known := b.texts[s]
-	if !known {
-		value = s
-		b.texts[s] = value
-	}
-	return value
 }
 
 // nullable is NULL for what there is not: a nil slice in an interface is no nil.
@@ -230,5 +217,6 @@ func scanChallenge(rows *sql.Rows) (*otp.Challenge, error) {
 	if err := rows.Scan(targets...); err != nil {
 		return nil, err
 	}
-	return readChallenge(values)
+	c := &otp.Challenge{}
+	return c, readChallenge(values, c)
 }

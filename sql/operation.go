@@ -65,7 +65,8 @@ var ErrClosed = errors.New("the store is closed")
 // then nothing of the operation was committed, as far as the database could tell: where it went
 // away in the middle of a COMMIT and did not come back in time, it could not.
 func (s *Store) Do(op *Operation) error {
-	op.done = make(chan struct{})
+	op.done = s.waiters.Get().(chan struct{})
+	defer s.waiters.Put(op.done)
 	if err := s.enqueue(op); err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ type Store struct {
 	walks    []*walk
 
 	queue   chan *Operation
+	waiters sync.Pool    // of the channels on which callers wait
+	batch   *batch       // the writer's
 	closing sync.RWMutex // write-locked once, when the queue closes
 	closed  bool
 	stop    chan struct{}
@@ -49,6 +51,8 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		writer:  &writer{db: writes, pipelines: d.pipelines},
 		walks:   walks(),
 		queue:   make(chan *Operation, QueueLength),
+		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
+		batch:   newBatch(),
 		stop:    make(chan struct{}),
 	}
 	if err := s.migrate(ctx, schema); err != nil {

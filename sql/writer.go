@@ -24,6 +24,7 @@ type writer struct {
 	pipelines  bool // several statements travel in one packet
 	conn       *sql.Conn
 	statements map[string]driver.Stmt
+	args       []driver.NamedValue // of the statement that runs
 }
 
 // session is the writer inside a transaction.
@@ -117,8 +118,12 @@ func (w *writer) close() error {
 	return w.db.Close()
 }
 
-// control runs a statement that steers the transaction; MySQL cannot prepare those.
+// control runs a statement that steers the transaction, prepared where the database can do
+// that: MySQL cannot.
 func (s *session) control(ctx context.Context, text string) error {
+	if !s.pipelines {
+		return s.exec(ctx, text)
+	}
 	_, err := s.conn.(driver.ExecerContext).ExecContext(ctx, text, nil)
 	return err
 }
@@ -149,7 +154,7 @@ func (s *session) affect(ctx context.Context, text string, args ...driver.Value)
 	if err != nil {
 		return 0, err
 	}
-	result, err := statement.(driver.StmtExecContext).ExecContext(ctx, named(args))
+	result, err := statement.(driver.StmtExecContext).ExecContext(ctx, s.named(args))
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", verb(text), err)
 	}
@@ -162,7 +167,7 @@ func (s *session) query(ctx context.Context, text string, args []driver.Value, s
 	if err != nil {
 		return err
 	}
-	rows, err := statement.(driver.StmtQueryContext).QueryContext(ctx, named(args))
+	rows, err := statement.(driver.StmtQueryContext).QueryContext(ctx, s.named(args))
 	if err != nil {
 		return fmt.Errorf("%s: %w", verb(text), err)
 	}
@@ -182,17 +187,19 @@ func (s *session) query(ctx context.Context, text string, args []driver.Value, s
 	}
 }
 
-func named(args []driver.Value) []driver.NamedValue {
-	values := make([]driver.NamedValue, len(args))
+// named numbers a statement's arguments, in memory that the next statement uses again.
+func (w *writer) named(args []driver.Value) []driver.NamedValue {
+	w.args = w.args[:0]
 	for i, arg := range args {
-		values[i] = driver.NamedValue{Ordinal: i + 1, Value: arg}
+		w.args = append(w.args, driver.NamedValue{Ordinal: i + 1, Value: arg})
 	}
-	return values
+	return w.args
 }
 
 // script is the writes of one transaction, to be made all at once.
 type script struct {
 	writes []write
+	args   []driver.Value // of the guarded writes, one after the other
 }
 
 // write is one statement of a script.
@@ -205,7 +212,9 @@ type write struct {
 
 // guard adds an UPDATE that must find the version it was decided on.
 func (c *script) guard(text string, args ...driver.Value) {
-	c.writes = append(c.writes, write{text: text, args: args, guarded: true})
+	from := len(c.args)
+	c.args = append(c.args, args...)
+	c.writes = append(c.writes, write{text: text, args: c.args[from:], guarded: true})
 }
 
 // insert adds an INSERT of any number of rows of width columns each.
@@ -272,7 +281,7 @@ func (s *session) playAtOnce(ctx context.Context, c *script) error {
 		}
 		args = append(args, w.args...)
 	}
-	result, err := s.conn.(driver.ExecerContext).ExecContext(ctx, text.String(), named(args))
+	result, err := s.conn.(driver.ExecerContext).ExecContext(ctx, text.String(), s.named(args))
 	if err != nil {
 		return fmt.Errorf("write batch: %w", err)
 	}
