@@ -39,7 +39,7 @@ func TestServlets_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
 // allocationCeiling is what a request may allocate, a tenth above what it does: it keeps the number
 // from creeping up. Sixty is what it should be.
 const (
-	allocationCeiling = 110
+	allocationCeiling = 86
 	allocationCycles  = 10_000
 )
 
