@@ -104,7 +104,7 @@ func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
 	t.Helper()
 	const account, environment, retention = "10000000000001", "test", 29 * 24 * time.Hour
 	events := bulkInsert{t: t, db: db, into: `events (id, at, esme_address, environment, kind, door,
-		recipient_id, challenge_id, send, channels, mailbox, remaining)`}
+		recipient_hash, challenge_id, send, channels, mailbox, remaining)`}
 	event := func(at time.Time, kind string, recipient, challenge []byte, send int) {
 		events.add(timeOrderedID(at), at.UnixMilli(), account, environment, kind, "servlet",
 			recipient, challenge, send, send, nil, 0)
@@ -112,20 +112,20 @@ func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
 	const pairs = (largeEvents - largeLive) / 2
 	for i := range pairs {
 		at := now.Add(-retention + time.Duration(i)*(retention-time.Hour)/pairs)
-		recipient, challenge := random(16), timeOrderedID(at)
-		event(at, "sent", recipient, challenge, 1)
-		event(at, "verified", recipient, challenge, 0)
+		hash, challenge := random(16), timeOrderedID(at)
+		event(at, "sent", hash, challenge, 1)
+		event(at, "verified", hash, challenge, 0)
 	}
-	recipients := bulkInsert{t: t, db: db, into: `recipients (id, esme_address, environment, sealed, mask,
+	recipients := bulkInsert{t: t, db: db, into: `recipients (id, hash, esme_address, environment, sealed, mask,
 		version, seq, sends, failures, run, run_at, locked_until, updated_at)`}
 	challenges := bulkInsert{t: t, db: db, into: `challenges (id, recipient_id, seq, slot, version, key_id, nonce,
 		code_length, channels, mailbox, max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at)`}
 	for i := range largeLive {
 		at := now.Add(-5*time.Minute + time.Duration(i)*5*time.Minute/largeLive)
-		recipient, challenge, millis := random(16), timeOrderedID(at), at.UnixMilli()
-		event(at, "sent", recipient, challenge, 1)
+		recipient, hash, challenge, millis := timeOrderedID(at), random(16), timeOrderedID(at), at.UnixMilli()
+		event(at, "sent", hash, challenge, 1)
 		// A window is its moments as varints; see the store.
-		recipients.add(recipient, account, environment, random(45), "+91••••••1234",
+		recipients.add(recipient, hash, account, environment, random(45), "+91••••••1234",
 			1, 1, binary.AppendVarint(nil, millis), nil, 0, nil, nil, millis)
 		challenges.add(challenge, recipient, 1, random(16), 1, "k1", random(16),
 			6, 1, nil, 3, 0, 1, 0, millis, millis+(30*time.Minute).Milliseconds(), millis, nil, nil, nil)

@@ -48,7 +48,7 @@ func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {
 var answersEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	source = sqltest.Replace(t, source, `		for _, op := range operations {
-			close(op.done)
+			op.done <- struct{}{}
 		}
 `, "", 1)
 	return sqltest.Replace(t, source, "	return s.writeBatch(ctx, w, b)\n", `	for _, op := range operations {
@@ -85,13 +85,13 @@ var neverLooks = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, s
 var looksTooEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	source = neverLooks.Change(t, source)
-	return sqltest.Replace(t, source, "\tb, err := s.load(ctx, w, operations)\n", `	if retry {
+	return sqltest.Replace(t, source, "\tb.reset()\n", `	if retry {
 		happened, err := s.happened(ctx, w, operations)
 		if err != nil || happened {
 			return err
 		}
 	}
-	b, err := s.load(ctx, w, operations)
+	b.reset()
 `, 1)
 }}
 

@@ -68,6 +68,10 @@ var accountColumns = []accountColumn{
 	optional("dlt_entity_id", func(a *otp.Account) **string { return &a.DLTEntityID }),
 	optional("dlt_template_id", func(a *otp.Account) **string { return &a.DLTTemplateID }),
 	number("retention_days", func(a *otp.Account) *int { return &a.RetentionDays }),
+	document("templates", func(a *otp.Account) *map[string]string { return &a.Templates }),
+	document("cors_allowed_origins", func(a *otp.Account) *[]string { return &a.CORSOrigins }),
+	document("cors_allowed_methods", func(a *otp.Account) *[]string { return &a.CORSMethods }),
+	document("cors_allowed_headers", func(a *otp.Account) *[]string { return &a.CORSHeaders }),
 	number("created_at", func(a *otp.Account) *otp.Millis { return &a.CreatedAt }),
 	number("updated_at", func(a *otp.Account) *otp.Millis { return &a.UpdatedAt }),
 }

@@ -18,21 +18,23 @@ var loadsEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, s
 		})`, `		if err := s.writer.connect(context.Background()); err != nil {
 			return err
 		}
-		var loaded *batch
-		err := s.writer.conn.Raw(func(conn any) (err error) {
-			loaded, err = s.load(context.Background(), &session{writer: s.writer, conn: conn.(driver.Conn)}, operations)
-			return err
+		s.batch.reset()
+		err := s.writer.conn.Raw(func(conn any) error {
+			return s.load(context.Background(), &session{writer: s.writer, conn: conn.(driver.Conn)}, s.batch, operations)
 		})
 		if err != nil {
 			return err
 		}
 		time.Sleep(time.Millisecond)
 		err = s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
-			return s.runBatch(w, operations, try > 1, loaded)
+			return s.runBatch(w, operations, try > 1)
 		})`, 1)
-	source = sqltest.Replace(t, source, `operations []*Operation, retry bool) error {`, `operations []*Operation, retry bool, b *batch) error {`, 1)
-	return sqltest.Replace(t, source, `	b, err := s.load(ctx, w, operations)
-	if err != nil {
+	source = sqltest.Replace(t, source, `	"context"
+`, `	"context"
+	"database/sql/driver"
+`, 1)
+	return sqltest.Replace(t, source, `	b.reset()
+	if err := s.load(ctx, w, b, operations); err != nil {
 		return err
 	}
 	if retry`, `	if retry`, 1)

@@ -65,6 +65,10 @@ type Account struct {
 	DLTEntityID       *string           `json:"dlt_entity_id"`
 	DLTTemplateID     *string           `json:"dlt_template_id"`
 	RetentionDays     int               `json:"retention_days"`
+	Templates         map[string]string `json:"templates"` // by name, texts for v1
+	CORSOrigins       []string          `json:"cors_allowed_origins"`
+	CORSMethods       []string          `json:"cors_allowed_methods"`
+	CORSHeaders       []string          `json:"cors_allowed_headers"`
 	CreatedAt         Millis            `json:"created_at"`
 	UpdatedAt         Millis            `json:"updated_at"`
 }

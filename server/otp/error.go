@@ -54,6 +54,19 @@ const (
 	AccountExists
 	// ClockBackwards: a clock can be set forward only; a reset takes it back.
 	ClockBackwards
+	// Forbidden: the credential is good and may not do this.
+	Forbidden
+	// ForbiddenOrigin: the credential may be used only from the web pages of its list.
+	ForbiddenOrigin
+	// BadSignature: the request's signature is missing where one is required, wrong, too old, or
+	// was used before.
+	BadSignature
+	// RateLimited: the credential, or the peer with credentials that fail, asked too often.
+	RateLimited
+	// IdempotencyMismatch: the idempotency key was used for another request.
+	IdempotencyMismatch
+	// IdempotencyBusy: the first request with this idempotency key is still being served.
+	IdempotencyBusy
 
 	kindEnd
 )
@@ -68,6 +81,8 @@ var kindNames = [...]string{
 	RegenerationsExhausted: "regenerations_exhausted", OverLimit: "over_limit",
 	Undelivered: "undelivered", Overloaded: "overloaded", AccountExists: "account_exists",
 	ClockBackwards: "clock_backwards",
+	Forbidden:      "forbidden", ForbiddenOrigin: "forbidden_origin", BadSignature: "bad_signature",
+	RateLimited: "rate_limited", IdempotencyMismatch: "idempotency_mismatch", IdempotencyBusy: "idempotency_busy",
 }
 
 // String is the name of k in logs and events.
@@ -94,7 +109,7 @@ type Error struct {
 	Kind       Kind
 	Message    string
 	Remaining  int           // WrongCode: attempts left, 0 or more
-	RetryAfter time.Duration // Locked, OverLimit, Overloaded: when asking again can help
+	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded: when asking again can help
 	Err        error         // what lies behind it, for the log
 }
 

@@ -80,6 +80,12 @@ var wireOf = map[otp.Kind]wire{
 	otp.Overloaded:             {http.StatusServiceUnavailable, "OVERLOADED"},
 	otp.AccountExists:          {http.StatusConflict, "ACCOUNT_EXISTS"},
 	otp.ClockBackwards:         {http.StatusConflict, "CLOCK_BACKWARDS"},
+	otp.Forbidden:              {http.StatusForbidden, "FORBIDDEN"},
+	otp.ForbiddenOrigin:        {http.StatusForbidden, "ORIGIN_FORBIDDEN"},
+	otp.BadSignature:           {http.StatusUnauthorized, "SIGNATURE_INVALID"},
+	otp.RateLimited:            {http.StatusTooManyRequests, "TOO_MANY_REQUESTS"},
+	otp.IdempotencyMismatch:    {http.StatusUnprocessableEntity, "IDEMPOTENCY_MISMATCH"},
+	otp.IdempotencyBusy:        {http.StatusConflict, "IDEMPOTENCY_BUSY"},
 }
 
 // details is application/problem+json (RFC 9457). Its type is about:blank, for which the title

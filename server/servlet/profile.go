@@ -105,6 +105,9 @@ var rows = map[otp.Kind]row{
 	otp.UnknownCredential: {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
 	otp.ExpiredCredential: {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
 	otp.ForbiddenNetwork:  {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
+	otp.Forbidden:         {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
+	otp.ForbiddenOrigin:   {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
+	otp.BadSignature:      {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
 
 	otp.BrokenAccount:     {failed, failed, failed, http.StatusInternalServerError},
 	otp.FeatureOff:        {featureOff, featureOff, failed, http.StatusForbidden},
@@ -123,9 +126,13 @@ var rows = map[otp.Kind]row{
 	otp.OverLimit:              {failed, failed, failed, http.StatusTooManyRequests},
 	otp.Undelivered:            {undelivered, failed, failed, http.StatusBadGateway},
 	otp.Overloaded:             {failed, failed, failed, http.StatusServiceUnavailable},
+	otp.RateLimited:            {failed, failed, failed, http.StatusTooManyRequests},
 
 	otp.AccountExists:  {failed, failed, failed, http.StatusInternalServerError},
 	otp.ClockBackwards: {failed, failed, failed, http.StatusInternalServerError},
+
+	otp.IdempotencyMismatch: {failed, failed, failed, http.StatusInternalServerError},
+	otp.IdempotencyBusy:     {failed, failed, failed, http.StatusInternalServerError},
 }
 
 // success and fault are what is no refusal.

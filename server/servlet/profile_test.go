@@ -117,6 +117,12 @@ func TestRows_EveryKindIsAnsweredAsTheProtocolSays(t *testing.T) {
 		otp.Overloaded:             {"ERROR", "ERROR", "ERROR", 503},
 		otp.AccountExists:          {"ERROR", "ERROR", "ERROR", 500},
 		otp.ClockBackwards:         {"ERROR", "ERROR", "ERROR", 500},
+		otp.Forbidden:              {"UNAUTHERISED USER", "UNAUTHERISED USER", "UNAUTHERISED USER", 401},
+		otp.ForbiddenOrigin:        {"UNAUTHERISED USER", "UNAUTHERISED USER", "UNAUTHERISED USER", 401},
+		otp.BadSignature:           {"UNAUTHERISED USER", "UNAUTHERISED USER", "UNAUTHERISED USER", 401},
+		otp.RateLimited:            {"ERROR", "ERROR", "ERROR", 429},
+		otp.IdempotencyMismatch:    {"ERROR", "ERROR", "ERROR", 500},
+		otp.IdempotencyBusy:        {"ERROR", "ERROR", "ERROR", 500},
 	}
 	v := voice{profile: profiles[otp.Documented]}
 	for _, kind := range otp.Kinds() {
