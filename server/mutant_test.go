@@ -52,7 +52,7 @@ var answersEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB,
 		}
 `, "", 1)
 	return sqltest.Replace(t, source, "	return s.writeBatch(ctx, w, b)\n", `	for _, op := range operations {
-		close(op.done)
+		op.done <- struct{}{}
 	}
 	return s.writeBatch(ctx, w, b)
 `, 1)
