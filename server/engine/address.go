@@ -13,9 +13,10 @@ import (
 
 // Target is whom an operation concerns, normalised: every spelling of one number is one Target.
 type Target struct {
-	Number  string // E.164 with the plus
-	Subject string // the end user's address as the caller states it; empty where the account does not key on it
-	Mailbox string // where e-mail goes; empty for none
+	Recipient string // E.164 with the plus, or a mailbox
+	Subject   string // the end user's address as the caller states it; empty where the account does not key on it
+	Mailbox   string // where e-mail goes; empty for none
+	Binding   string // what the challenge is bound to, as canonical JSON (RFC 8785); empty for nothing
 }
 
 // Address normalises what a caller states: number in any of the contract's spellings, subject
@@ -39,7 +40,7 @@ func (e *Engine) Address(c *Caller, number, subject, mailbox string) (Target, er
 			return Target{}, err
 		}
 	}
-	return Target{Number: normal, Subject: subject, Mailbox: mailbox}, nil
+	return Target{Recipient: normal, Subject: subject, Mailbox: mailbox}, nil
 }
 
 // NormalNumber reads a number with its country code in digits, with or without "+" or "00" in

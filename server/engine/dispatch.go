@@ -120,7 +120,7 @@ func (e *Engine) handOver(c *Caller, op *sql.Operation, s send, settled chan<- d
 // handOverOn tries one medium's channels in order of preference, the next one only if the last
 // surely did not send.
 func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (outcome deliver.Outcome) {
-	to := s.target.Number
+	to := s.target.Recipient
 	if medium == otp.Email {
 		to = s.target.Mailbox
 	}

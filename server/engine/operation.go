@@ -161,7 +161,7 @@ func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
 	return &sql.Operation{
 		Event:     sql.NewID(),
 		Account:   c.Account.Address,
-		Recipient: e.recipientHash(c, t.Number),
+		Recipient: e.recipientHash(c, t.Recipient),
 		Now:       otp.At(time.Now()),
 	}
 }
@@ -176,7 +176,7 @@ func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {
 // slot is what may have one live challenge.
 func (e *Engine) slot(c *Caller, t Target) otp.ID {
 	const binding = "" // the servlets bind to nothing
-	return e.index.Sum("slot", c.Account.Address, string(c.Environment), t.Number, t.Subject, binding)
+	return e.index.Sum("slot", c.Account.Address, string(c.Environment), t.Recipient, t.Subject, binding)
 }
 
 // introduce fills in the rows of recipients that are not stored yet.
@@ -184,7 +184,7 @@ func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
 	for _, row := range []struct {
 		recipient *otp.Recipient
 		name      string
-	}{{s.Recipient, t.Number}, {s.Mailbox, t.Mailbox}} {
+	}{{s.Recipient, t.Recipient}, {s.Mailbox, t.Mailbox}} {
 		if r := row.recipient; r != nil && r.Version == 0 && r.Sealed == nil {
 			r.Account, r.Environment, r.Mask = c.Account.Address, c.Environment, mask(row.name)
 			r.Sealed = e.keyring.Seal(recipientAAD(r.ID), []byte(row.name))
