@@ -56,6 +56,7 @@ func ReadBody(c *gin.Context) ([]byte, error) {
 // defaults. No body at all is the empty object. The error names every fault by a JSON pointer;
 // target is then half filled and of no use.
 //
+// A pointer, list or map takes null for nothing, unless its field has the tag null:"refused".
 // A json.RawMessage takes any value, null too, in which all the same no name is given twice.
 func Decode(body []byte, target any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -131,13 +132,15 @@ func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer strin
 	}
 }
 
+const notNull = "must not be null; leave it out for the default"
+
 // null is the absence of a value, so it fits where Go can hold one.
 func (d *decoder) null(target reflect.Value, pointer string) {
 	switch target.Kind() {
 	case reflect.Pointer, reflect.Map, reflect.Slice:
 		target.SetZero()
 	default:
-		d.fault(pointer, "must not be null; leave it out for the default")
+		d.fault(pointer, notNull)
 	}
 }
 
@@ -149,12 +152,15 @@ func (d *decoder) leaf(raw json.RawMessage, target reflect.Value, pointer, expec
 
 func (d *decoder) object(raw json.RawMessage, target reflect.Value, pointer string) {
 	d.members(raw, pointer, "must be an object", func(name string, value json.RawMessage, at string) {
-		field, known := fieldNamed(target, name)
-		if !known {
+		field, tag, known := fieldNamed(target, name)
+		switch {
+		case !known:
 			d.fault(at, "is not known here")
-			return
+		case string(value) == "null" && tag.Get("null") == "refused":
+			d.fault(at, notNull)
+		default:
+			d.value(value, field, at)
 		}
-		d.value(value, field, at)
 	})
 }
 
@@ -284,14 +290,14 @@ func loneSurrogate(body []byte) int {
 }
 
 // fieldNamed finds the field of a struct, or of one it embeds, by its exact JSON name.
-func fieldNamed(target reflect.Value, name string) (reflect.Value, bool) {
+func fieldNamed(target reflect.Value, name string) (reflect.Value, reflect.StructTag, bool) {
 	for _, field := range reflect.VisibleFields(target.Type()) {
 		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if tag == name && tag != "" && tag != "-" {
-			return target.FieldByIndex(field.Index), true
+			return target.FieldByIndex(field.Index), field.Tag, true
 		}
 	}
-	return reflect.Value{}, false
+	return reflect.Value{}, "", false
 }
 
 // escapePointer writes name as a token of a JSON pointer (RFC 6901, section 3), cut where a

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -121,7 +122,11 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 	if refusal, ok := errors.AsType[*otp.Error](err); ok {
 		if row, ok := w.Rows[refusal.Kind]; ok {
 			c.Set("kind", refusal.Kind.String())
-			return &Problem{Status: row.Status, Code: row.Code, Detail: refusal.Message}
+			p := &Problem{Status: row.Status, Code: row.Code, Detail: refusal.Message}
+			if refusal.Field != "" {
+				p.Faults = []Fault{{Pointer: "/" + escapePointer(refusal.Field), Detail: strings.TrimPrefix(refusal.Message, refusal.Field+" ")}}
+			}
+			return p
 		}
 	}
 	if c.Request.Context().Err() == nil || !errors.Is(err, context.Canceled) {
