@@ -162,7 +162,7 @@ func (x *exchange) showQuota(q engine.Quota) {
 
 // showDebug answers X-Debug-Auth: 1 with who the server takes the caller for, if the key may know.
 func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
-	if x.gin.GetHeader("X-Debug-Auth") != "1" || x.caller.May(mayDebug) != nil {
+	if x.gin.GetHeader("X-Debug-Auth") != "1" || x.caller.May(engine.PermitDebug) != nil {
 		return
 	}
 	x.gin.Header("X-Auth-Method", authMethod(x.caller))
@@ -174,8 +174,8 @@ func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
 
 // authMethod names what kind of credential the caller has.
 func authMethod(c *engine.Caller) string {
-	if c.Key.Kind == "access_key" {
-		return c.Key.Kind
+	if c.Key.Kind == engine.AccessKey {
+		return string(engine.AccessKey)
 	}
 	return "api_key"
 }

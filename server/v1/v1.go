@@ -45,22 +45,13 @@ type route struct {
 	call         func(*exchange) (engine.Answer, error)
 }
 
-// The permissions of this door.
-const (
-	maySend   = "send:otp"
-	mayVerify = "verify:otp"
-	mayRead   = "read:otp"
-	mayCancel = "cancel:otp"
-	mayDebug  = "debug"
-)
-
 // routes are the calls that ask for a credential.
 var routes = []route{
-	{http.MethodPost, "/v1/send", maySend, (*exchange).send},
-	{http.MethodPost, "/v1/verify", mayVerify, (*exchange).verify},
-	{http.MethodPost, "/v1/resend", maySend, (*exchange).resend},
-	{http.MethodPost, "/v1/cancel", mayCancel, (*exchange).cancel},
-	{http.MethodGet, "/v1/status/{id}", mayRead, (*exchange).status},
+	{http.MethodPost, "/v1/send", engine.PermitSend, (*exchange).send},
+	{http.MethodPost, "/v1/verify", engine.PermitVerify, (*exchange).verify},
+	{http.MethodPost, "/v1/resend", engine.PermitResend, (*exchange).resend},
+	{http.MethodPost, "/v1/cancel", engine.PermitCancel, (*exchange).cancel},
+	{http.MethodGet, "/v1/status/{id}", engine.PermitRead, (*exchange).status},
 }
 
 // The paths that anybody may read.
