@@ -51,6 +51,9 @@ type Engine struct {
 	log         *slog.Logger
 	credentials *cache[sql.Credential]
 	accounts    *cache[*account]
+	origins     *cache[[]string]
+	signingKeys *cache[[]receiptKey]
+	simulated   []deliver.Channel // of the test environment in production
 
 	sending sync.WaitGroup // messages on their way to a channel
 	closing context.Context
@@ -82,6 +85,12 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	// that a change of settings may take.
 	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
 	e.accounts = newCache(3*time.Second, e.loadAccount)
+	e.origins = newCache(3*time.Second, e.loadOrigins)
+	e.signingKeys = newCache(3*time.Second, e.loadSigningKeys)
+	e.simulated = []deliver.Channel{deliver.NewInbox()}
+	if err := e.makeSigningKey(ctx); err != nil {
+		return nil, err
+	}
 	if options.Sandbox {
 		if err := e.seedDemo(ctx); err != nil {
 			return nil, fmt.Errorf("make the demo accounts: %w", err)
