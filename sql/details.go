@@ -10,12 +10,12 @@ import (
 
 // storedDetails is the JSON in challenges.details. Its names are part of the schema.
 type storedDetails struct {
-	Type     string         `json:"type,omitempty"`
-	Template string         `json:"template,omitempty"`
-	Locale   string         `json:"locale,omitempty"`
-	Binding  []byte         `json:"binding,omitempty"`
-	Fallback []int          `json:"fallback,omitempty"`
-	Metadata []byte         `json:"metadata,omitempty"`
+	Type     string `json:"type,omitempty"`
+	Template string `json:"template,omitempty"`
+	Locale   string `json:"locale,omitempty"`
+	Binding  []byte `json:"binding,omitempty"`
+	Fallback []int  `json:"fallback,omitempty"`
+	Metadata []byte `json:"metadata,omitempty"`
 }
 
 // storedSummary is the JSON in events.summary.
