@@ -59,6 +59,9 @@ type Engine struct {
 	credentials *cache[*credential]
 	accounts    *cache[*account]
 	limiter     *limiter
+	origins     *cache[[]string]
+	signingKeys *cache[[]receiptKey]
+	simulated   []deliver.Channel // of the test environment in production
 
 	sending sync.WaitGroup // messages on their way to a channel
 	closing context.Context
@@ -96,6 +99,12 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 		return nil, err
 	}
 	e.limiter = limiter
+	e.origins = newCache(3*time.Second, e.loadOrigins)
+	e.signingKeys = newCache(3*time.Second, e.loadSigningKeys)
+	e.simulated = []deliver.Channel{deliver.NewInbox()}
+	if err := e.makeSigningKey(ctx); err != nil {
+		return nil, err
+	}
 	if options.Sandbox {
 		if err := e.seedDemo(ctx); err != nil {
 			return nil, fmt.Errorf("make the demo accounts: %w", err)
