@@ -243,6 +243,9 @@ func (x *exchange) refuse(err error) {
 
 // dressed adds to a refusal the headers that its status asks for.
 func (x *exchange) dressed(refusal *otp.Error) error {
+	if refusal.Limit > 0 {
+		x.showQuota(engine.Quota{Limit: refusal.Limit, Reset: time.Now().Add(refusal.RetryAfter), Window: refusal.Window})
+	}
 	switch row := refusals[refusal.Kind]; row.Status {
 	case http.StatusUnauthorized:
 		challenge := `Bearer realm="otpbridge"`
@@ -250,7 +253,10 @@ func (x *exchange) dressed(refusal *otp.Error) error {
 			challenge += `, error="invalid_token"` // RFC 6750, section 3
 		}
 		x.gin.Header("WWW-Authenticate", challenge)
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusConflict:
+		if refusal.Kind != otp.IdempotencyBusy && row.Status == http.StatusConflict {
+			break // it will not be otherwise later
+		}
 		if refusal.RetryAfter <= 0 {
 			again := *refusal
 			again.RetryAfter = time.Second

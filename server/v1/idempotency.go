@@ -13,7 +13,7 @@ const maxIdempotencyKey = 255
 
 // once makes do count once for the request's Idempotency-Key, whatever dies in between: the same
 // key with the same request gets the answer that the first was given. Without a key it just does.
-// Do makes the challenge that it is given the id of; a zero id leaves it to the engine.
+// Do gives the engine the id that it is given; a zero id leaves it to the engine.
 //
 // The request is read and checked before, so that one which cannot mean anything takes no key.
 func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engine.Answer, error) {
@@ -26,7 +26,7 @@ func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engin
 	case !printable(keys[0]) || len(keys[0]) > maxIdempotencyKey:
 		return engine.Answer{}, web.Invalid(web.Fault{Header: "Idempotency-Key", Detail: "must be 1 to 255 printable ASCII characters"})
 	}
-	answer, replayed, err := x.door.engine.Once(x.ctx, x.caller, keys[0], x.fingerprint(), do, x.made)
+	answer, replayed, err := x.door.engine.Once(x.ctx, x.caller, keys[0], x.fingerprint(), do, anew)
 	if err != nil {
 		return engine.Answer{}, err
 	}
@@ -36,18 +36,9 @@ func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engin
 	return answer, nil
 }
 
-// made answers for a challenge whose maker died before it could, and tells whether there is one.
-func (x *exchange) made(challenge otp.ID) (engine.Answer, bool, error) {
-	found, err := x.door.engine.Status(x.ctx, x.caller, challenge)
-	if otp.KindOf(err) == otp.NotFound {
-		return engine.Answer{}, false, nil
-	}
-	if err != nil {
-		return engine.Answer{}, false, err
-	}
-	answer, err := created(found)
-	return answer, err == nil, err
-}
+// anew has an answer made again for work whose server died before it could keep one: the id that
+// the engine gave says whether anything is left to do.
+func anew(otp.ID) (engine.Answer, bool, error) { return engine.Answer{}, false, nil }
 
 // fingerprint tells two requests apart: the call and every byte of its body.
 func (x *exchange) fingerprint() (sum [32]byte) {

@@ -35,7 +35,7 @@ var (
 	types   = []string{"verification", "two_factor", "password_reset", "transaction"}
 
 	templateName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	languageTag  = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$`)
+	languageTag  = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$`)
 )
 
 const (
