@@ -41,7 +41,7 @@ func FuzzWindow_HoldsItsLimitInEveryInterval(f *testing.F) {
 					inSpan++
 				}
 			}
-			wait := r.overLimit(limits, now)
+			wait, _ := r.overLimit(limits, now)
 			if (wait > 0) != (inSpan >= max) {
 				t.Fatalf("%d of %d in the minute, and the wait is %v", inSpan, max, wait)
 			}
