@@ -180,7 +180,7 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	}
 	rows, err := s.reads.QueryxContext(ctx, `
 		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.challenge_id, e.send, e.channels, e.mailbox,
-			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, r.id, r.sealed
+			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, c.details, r.id, r.sealed
 		FROM events e
 		JOIN challenges c ON c.id = e.challenge_id
 		JOIN recipients r ON r.id = c.recipient_id
@@ -203,7 +203,7 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 		var s Send
 		e, c, r := &s.Event, &s.Challenge, &s.Recipient
 		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, idScan{&c.ID}, &e.Send, &e.Channels, &e.Mailbox,
-			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, idScan{&r.ID}, &r.Sealed)
+			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, detailsScan{&c.Details}, idScan{&r.ID}, &r.Sealed)
 		if err != nil {
 			return nil, fmt.Errorf("read sends: %w", err)
 		}

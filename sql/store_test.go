@@ -442,7 +442,9 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 		account.SMSChannels, account.EmailTemplate, account.DLTEntityID = &text, &text, &text
 		account.CreatedAt, account.UpdatedAt = noon, noon
 		expires := Credential{ID: nextID(), Address: "77", Kind: "access_key", Environment: otp.Test, Hash: [32]byte{1}, LastFour: "last",
-			AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"}, Enabled: true, ExpiresAt: noon, CreatedAt: noon}
+			Name: "till 4", Permissions: []string{"send:otp"}, AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"},
+			AllowedOrigins: []string{"https://a.example"}, RequestsPerMinute: &five, Burst: &five, Signing: "required", SigningSecret: []byte{0, 255},
+			Enabled: true, ExpiresAt: noon, RevokedAt: noon, Successor: id(noon, 7), CreatedAt: noon}
 		require.NoError(t, s.InsertAccount(ctx, &account, []Credential{expires}, true))
 		read, err := s.Account(ctx, "77")
 		require.NoError(t, err)

@@ -53,6 +53,22 @@ func (r *Recipient) LockedFor(now Millis) time.Duration {
 	return max(until-now, r.LockedUntil-now, 0).Duration()
 }
 
+// locked refuses while the failure budget keeps r locked.
+func (r *Recipient) locked(now Millis) error {
+	wait := r.LockedFor(now)
+	if wait == 0 {
+		return nil
+	}
+	refusal := &Error{
+		Kind: Locked, Message: "the recipient is locked after too many wrong codes",
+		RetryAfter: wait, Limit: FailuresPerHour, Window: Hour.Duration(),
+	}
+	if r.LockedUntil == now+Span(wait) {
+		refusal.Limit, refusal.Window = FailuresInRun, RunLock.Duration()
+	}
+	return refusal
+}
+
 // Unlock lifts both locks, as an operator does for a person who proved who they are.
 func (r *Recipient) Unlock(now Millis) {
 	r.Failures, r.Run, r.RunAt, r.LockedUntil = nil, 0, 0, 0
@@ -80,6 +96,18 @@ func (r *Recipient) budgetLeft(now Millis) int {
 	return max(0, min(FailuresPerHour-r.Failures.Within(Hour, now), FailuresInRun-r.Run))
 }
 
+// AttemptsLeft is how many more wrong guesses c can cost before it or its recipient r is closed.
+func (r *Recipient) AttemptsLeft(c *Challenge, now Millis) int {
+	if r.LockedFor(now) > 0 {
+		return 0
+	}
+	return r.attemptsLeft(c, now)
+}
+
+func (r *Recipient) attemptsLeft(c *Challenge, now Millis) int {
+	return max(0, min(c.MaxAttempts-c.Wrong, r.budgetLeft(now)))
+}
+
 // clearRun forgets the run after a success; the hour's window stays, or alternating one's own
 // code with guesses at another's would buy an unlimited number of guesses.
 func (r *Recipient) clearRun(now Millis) {
@@ -93,15 +121,18 @@ type Limit struct {
 	Max  int
 }
 
-// overLimit tells how long r must wait for its next send under limits; 0 means not at all.
-func (r *Recipient) overLimit(limits []Limit, now Millis) time.Duration {
+// overLimit tells how long r must wait for its next send under limits, and which of them makes it
+// wait the longest; 0 means not at all.
+func (r *Recipient) overLimit(limits []Limit, now Millis) (wait time.Duration, refusing Limit) {
 	var until Millis
 	for _, limit := range limits {
 		if limit.Max > 0 && r.Sends.Within(limit.Span, now) >= limit.Max {
-			until = max(until, r.Sends.Oldest(limit.Max)+limit.Span)
+			if free := r.Sends.Oldest(limit.Max) + limit.Span; free > until {
+				until, refusing = free, limit
+			}
 		}
 	}
-	return max(0, until-now).Duration()
+	return max(0, until-now).Duration(), refusing
 }
 
 // send counts one send. Only as many entries are kept as the largest limit can ask for.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/web"
 )
 
 // redacted stands for what is not shown at all.
@@ -39,9 +41,9 @@ type shownCall struct {
 // requests shows the latest calls, newest first, with what was answered and a curl that makes
 // the call again once the variables in it are set.
 func (d *door) requests(c *gin.Context) error {
-	q := readQuery(c, "account", "limit")
-	account, limit := q.text("account"), q.number("limit", defaultMessages, 1, keptRequests)
-	if err := q.err(); err != nil {
+	q := web.ReadQuery(c, "account", "limit")
+	account, limit := q.Text("account"), q.Number("limit", defaultMessages, 1, keptRequests)
+	if err := q.Err(); err != nil {
 		return err
 	}
 	var shown []shownCall
