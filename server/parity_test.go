@@ -125,11 +125,10 @@ var parity = []struct {
 func TestParity_EveryDoorVerifiesWhatAnyGeneratedAndForNobodyElse(t *testing.T) {
 	environ := variables(t)
 	s := boot(t, environ...)
-	const someone, somebodyElse = "+919551492394", "+919551492395"
 	houses := 0
 	house := func(keyOnIP bool) (address, key, live string, cipher [2]string) {
 		houses++
-		key, live = fmt.Sprintf("a key of house %d", houses), fmt.Sprintf("another key of house %d, live", houses)
+		key, live = fmt.Sprintf("key-of-house-%d", houses), fmt.Sprintf("key-of-house-%d-live", houses)
 		account := s.account(fmt.Sprintf(`{"plain_validation_enabled":true,"max_attempts":100,"key_on_ip":%v,"sends_per_minute":0,"sends_per_hour":0,
 			"sends_per_day":0,"access_keys":[{"key":%q},{"key":%q}]}`, keyOnIP, key, live))
 		return account.Address, key, live, [2]string{account.CipherKey, account.CipherIV}
@@ -139,7 +138,8 @@ func TestParity_EveryDoorVerifiesWhatAnyGeneratedAndForNobodyElse(t *testing.T) 
 	_, strangerKey, _, strangerCipher := house(true)
 	edit(t, environ, `UPDATE credentials SET environment = 'live' WHERE esme_address = '`+address+`' AND last_four = 'live'`)
 
-	for _, cell := range parity {
+	for i, cell := range parity {
+		someone, somebodyElse := fmt.Sprintf("+91955149%04d", 2*i), fmt.Sprintf("+91955149%04d", 2*i+1)
 		t.Run(cell.generated+"-"+cell.verified+"-"+cell.differs, func(t *testing.T) {
 			account, ciphers := address, cipher
 			w := circumstance{key: key, to: someone, ip: "203.0.113.7"}
