@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/crypto"
 )
 
 // reply is an answer of the JSON API.
@@ -266,4 +270,110 @@ func TestV1_TwentyThousandGuessesOverAllDoorsEvaluateTheBudgetRace(t *testing.T)
 		l.equal(true, kind == "429 ERROR" || kind == "RECIPIENT_LOCKED", "while locked nothing is sent, %s", kind)
 	}
 	l.report(t)
+}
+
+// madeKey is what "otpbridge key create --json" prints.
+type madeKey struct {
+	ID            string `json:"id"`
+	Secret        string `json:"secret"`
+	SigningSecret string `json:"signing_secret"`
+}
+
+// makeKey makes a key from the command line, beside running servers.
+func makeKey(t *testing.T, environ []string, arguments ...string) (made madeKey) {
+	t.Helper()
+	out, problems := new(output), new(output)
+	code := run(append([]string{"key", "create", "--json"}, arguments...), process{environ: environ, stdout: out, stderr: problems})
+	require.Equal(t, exitOK, code, problems.String())
+	require.NoError(t, json.Unmarshal([]byte(out.String()), &made))
+	return made
+}
+
+// signature is the headers of a signed request.
+func signature(key madeKey, method, path, body, nonce string, at time.Time) []string {
+	signed := crypto.SignedRequest{Method: method, Path: path, Timestamp: strconv.FormatInt(at.Unix(), 10), Nonce: nonce, Body: []byte(body)}
+	return []string{
+		"X-Timestamp", signed.Timestamp, "X-Nonce", nonce,
+		"X-Signature", signed.Sign(crypto.NewSecret([]byte(key.SigningSecret))),
+	}
+}
+
+// A signed request that somebody has seen on its way is worth nothing the second time, at
+// whichever server.
+func TestV1_ANonceIsGoodOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
+	l := new(ledger)
+	environ, db := onMariaDB(t)
+	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
+	account := servers[0].account(unlimited)
+	key := makeKey(t, environ, account.Address, "--signing", "required")
+	body := `{"to":"+919551492394","method":"sms","type":"verification"}`
+	for round := range times(100, 10) {
+		headers := signature(key, "POST", "/v1/send", body, crypto.NewNonce(), time.Now())
+		counts := atOnce(64, func(i int) string {
+			r, err := servers[i%2].tryV1("POST", "/v1/send", key.Secret, body, headers...)
+			if err != nil {
+				return err.Error()
+			}
+			return fmt.Sprint(r.status, r.Code)
+		})
+		l.inject(1)
+		l.acknowledge(64)
+		l.equal(map[string]int{"201": 1, "401SIGNATURE_INVALID": 63}, counts, "64 with one nonce, round %d", round)
+	}
+	l.equal(times(100, 10), aggregateOf(t, db, account.Address).Sent, "messages")
+	for _, tt := range []struct {
+		off    time.Duration
+		status int
+	}{{-299 * time.Second, 201}, {299 * time.Second, 201}, {-302 * time.Second, 401}, {302 * time.Second, 401}} {
+		headers := signature(key, "POST", "/v1/send", body, crypto.NewNonce(), time.Now().Add(tt.off))
+		l.equal(tt.status, servers[0].v1("POST", "/v1/send", key.Secret, body, headers...).status, "signed %v from now", tt.off)
+	}
+	unsigned := servers[1].v1("POST", "/v1/send", key.Secret, body)
+	l.equal("401SIGNATURE_INVALID", fmt.Sprint(unsigned.status, unsigned.Code), "without a signature")
+	l.report(t)
+}
+
+// A key that is revoked stops within a second on every server, wherever it was revoked; its
+// answer is the one on which clients take their other key.
+func TestV1_ARevokedKeyStopsWithinASecondOnEveryServer(t *testing.T) {
+	environ, _ := onMariaDB(t)
+	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
+	account := servers[0].account(unlimited)
+	key := makeKey(t, environ, account.Address)
+	for _, s := range servers {
+		require.Equal(t, 201, s.v1("POST", "/v1/send", key.Secret, sending("+919551492394")).status)
+	}
+	problems := new(output)
+	require.Equal(t, exitOK, run([]string{"key", "revoke", key.ID}, process{environ: environ, stdout: new(output), stderr: problems}), problems.String())
+	time.Sleep(time.Second) // which is the promise
+	for _, s := range servers {
+		r := s.v1("POST", "/v1/send", key.Secret, sending("+919551492394"))
+		require.Equal(t, 401, r.status)
+		require.Equal(t, "AUTH_004", r.Code)
+	}
+}
+
+// Whoever is no trusted proxy cannot choose the address that it is judged by: not for a key's
+// networks, and not for the count of refused credentials.
+func TestV1_HeadersDoNotBuyAnAddress(t *testing.T) {
+	environ := variables(t, "OTPBRIDGE_AUTH_FAILURES_PER_MINUTE=10")
+	s := boot(t, environ...)
+	account := s.account(`{}`)
+	here := makeKey(t, environ, account.Address, "--allowed-ips", "127.0.0.1")
+	there := makeKey(t, environ, account.Address, "--allowed-ips", "203.0.113.9")
+	claims := func(address string) []string {
+		return []string{"X-Forwarded-For", address, "X-Real-IP", address, "True-Client-IP", address, "Forwarded", "for=" + address, "CF-Connecting-IP", address}
+	}
+	require.Equal(t, 201, s.v1("POST", "/v1/send", here.Secret, sending("+919551492394"), claims("203.0.113.9")...).status)
+	r := s.v1("POST", "/v1/send", there.Secret, sending("+919551492394"), claims("203.0.113.9")...)
+	require.Equal(t, 403, r.status)
+	require.Equal(t, "AUTH_005", r.Code)
+
+	var last reply
+	for i := range 11 {
+		last = s.v1("POST", "/v1/send", fmt.Sprintf("nobody-has-key-%d", i), sending("+919551492394"), claims(fmt.Sprintf("203.0.113.%d", i))...)
+	}
+	require.Equal(t, 429, last.status, "eleven refused credentials from one address, whatever they claim")
+	require.NotEmpty(t, last.header.Get("Retry-After"))
+	require.Equal(t, "10", last.header.Get("X-RateLimit-Limit"))
 }
