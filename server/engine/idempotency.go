@@ -40,7 +40,7 @@ type Answer struct {
 // first one runs for longer than anyone wants to wait; those of do.
 func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]byte,
 	do func(challenge otp.ID) (Answer, error), redo func(challenge otp.ID) (Answer, bool, error)) (answer Answer, replayed bool, err error) {
-	credential := e.credentialOf(c)
+	credential := c.Key.ID
 	hash := e.index.Sum("idempotency", string(credential[:]), key)
 	for waited := time.Now(); ; {
 		claim := &sql.Claim{Credential: credential, Key: hash, Request: request, Challenge: sql.NewID()}
@@ -92,11 +92,6 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 			return Answer{}, false, ctx.Err()
 		}
 	}
-}
-
-// credentialOf is the id of the credential that asks: keys are kept apart by it.
-func (e *Engine) credentialOf(c *Caller) otp.ID {
-	return e.index.Sum("credential_id", c.Account.Address, string(c.Environment))
 }
 
 // takeOver does what is left to do of a claim whose server died.
