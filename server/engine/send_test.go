@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,9 +14,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	store "otpbridge/sql"
 )
 
 // application is an account's caller at the JSON API.
@@ -333,5 +336,39 @@ func TestResendByID_CountsLikeARegenerationAndKeepsCodeAndExpiry(t *testing.T) {
 			_, err = h.ResendByID(background, c, challenge.ID, "", otp.ID{})
 			require.Equal(t, otp.Expired, otp.KindOf(err), "the challenge's state is asked for first")
 		})
+	})
+}
+
+// A test key may be in anybody's hands and in every pipeline: it costs nothing and wakes nobody,
+// in production too.
+func TestSend_OfTheTestEnvironmentReachesSimulatedChannelsOnly(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		test := application(t, open(t, at), nil)
+		live := *test
+		live.Environment = otp.Live
+		opened, err := store.Open(background, string(at), store.Options{})
+		require.NoError(t, err)
+		defer opened.Close()
+		keyring, err := crypto.ParseKeyring(keyringText)
+		require.NoError(t, err)
+		channel := &scripted{outcomes: []deliver.Outcome{deliver.Sent}}
+		production, err := engine.New(background, engine.Options{
+			Store: opened, Keyring: keyring, SMS: []deliver.Channel{channel}, Log: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		for _, c := range []*engine.Caller{test, &live} {
+			target, err := production.Recipient(c, someNumber, "", "", nil)
+			require.NoError(t, err)
+			challenge, err := production.Send(background, c, engine.Send{Target: target, Method: "sms"})
+			require.NoError(t, err)
+			if c == test {
+				status, err := production.Status(background, c, challenge.ID)
+				require.NoError(t, err)
+				require.Equal(t, "sent", status.Status)
+				require.Zero(t, channel.calls.Load())
+			}
+		}
+		production.Close()
+		require.EqualValues(t, 1, channel.calls.Load())
 	})
 }
