@@ -20,7 +20,7 @@ import (
 //
 // The parts have no separators, so a part could take up its neighbour's bytes. What keeps two
 // requests from having one message is the form of what stands in the middle: whoever checks a
-// signature has refused every timestamp that is not ten digits of about now and every nonce
+// signature has refused every timestamp that is not about now in plain digits and every nonce
 // that is not 32 hexadecimal ones, a method has no slash and a path starts with one, and no
 // path that is served has a timestamp and a nonce in it.
 //

@@ -66,7 +66,7 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 			continue
 		case first.Request != request:
 			return Answer{}, false, otp.Refuse(otp.IdempotencyMismatch, "the Idempotency-Key was used for another request; use a new one")
-		case first.Status != 0:
+		case first.Answer != nil:
 			answer, err := e.openAnswer(first)
 			return answer, true, err
 		case now >= first.ClaimedUntil:
@@ -185,7 +185,7 @@ func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer
 	claim.Status, claim.Answer = answer.Status, e.keyring.Seal(claimAAD(claim), text)
 	kept, err := e.store.AnswerClaim(ctx, claim)
 	if err == nil && !kept {
-		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Status != 0 && first.Challenge == claim.Challenge {
+		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil && first.Challenge == claim.Challenge {
 			return e.openAnswer(first)
 		}
 	}

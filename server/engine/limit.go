@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/throttled/throttled/v2"
 	goredisstore "github.com/throttled/throttled/v2/store/goredisstore.v9"
 	"github.com/throttled/throttled/v2/store/memstore"
@@ -153,6 +154,8 @@ func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limi
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisPatience, redisPatience, redisPatience
 	options.PoolTimeout, options.MaxRetries, options.ContextTimeoutEnabled = redisPatience, -1, true
+	options.DisableIdentity = true
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	l.client = redis.NewClient(options)
 	shared, err := goredisstore.NewCtx(l.client, "otpbridge:")
 	if err != nil {
