@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"database/sql"
 
@@ -21,8 +22,8 @@ type Claim struct {
 	Request      [32]byte
 	Challenge    otp.ID     // the id that the work makes its challenge or event with
 	ClaimedUntil otp.Millis // end of the lease of whoever works on it, by the unmoved clock
-	Status       int        // of the answer; 0 = none yet
-	Answer       []byte     // sealed
+	Status       int        // of the answer
+	Answer       []byte     // sealed; nil = none yet
 	CreatedAt    otp.Millis
 }
 
@@ -110,4 +111,34 @@ func (s *Store) changeClaim(ctx context.Context, text string, args ...driver.Val
 		return false, fmt.Errorf("change idempotency key: %w", err)
 	}
 	return changed == 1, nil
+}
+
+// sweepClaims removes claims that are older than IdempotencyMemory, oldest first and a chunk at a
+// time.
+func (s *Store) sweepClaims(ctx context.Context, now otp.Millis) error {
+	for {
+		var oldest []int64
+		err := s.reads.SelectContext(ctx, &oldest, `
+			SELECT created_at FROM idempotency_keys
+			WHERE created_at <= ?
+			ORDER BY created_at
+			LIMIT ?`, int64(now-IdempotencyMemory), sweepChunk)
+		if err != nil || len(oldest) == 0 {
+			return err
+		}
+		err = s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `DELETE FROM idempotency_keys WHERE created_at <= ?`, oldest[len(oldest)-1])
+		})
+		if err != nil {
+			return err
+		}
+		if len(oldest) < sweepChunk {
+			return nil
+		}
+		select {
+		case <-s.stop:
+			return nil
+		case <-time.After(time.Millisecond): // let a batch through
+		}
+	}
 }

@@ -550,7 +550,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		var args []driver.Value
 		insert := func(at otp.Millis, n int) {
 			made := id(at, n)
-			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil, int64(0))
+			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil, int64(0), nil)
 		}
 		for n := range kept {
 			insert(now-29*otp.Day, n)
@@ -558,7 +558,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		for n := range gone { // after them in the order of ids, dead by their account's shorter retention
 			insert(now-28*otp.Day, kept+n)
 		}
-		events.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, 12, args)
+		events.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, eventWidth, args)
 		return w.play(ctx, &events)
 	}))
 	account := otp.DefaultAccount("2")

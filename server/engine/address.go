@@ -107,7 +107,7 @@ func CanonicalBinding(binding json.RawMessage) (string, error) {
 	if len(binding) == 0 {
 		return "", nil
 	}
-	canonical, err := crypto.CanonicalJSON(binding)
+	canonical, err := crypto.JCS(binding)
 	switch {
 	case err != nil:
 		return "", otp.RefuseField("binding", "must be JSON that has a canonical form (RFC 8785): "+err.Error())

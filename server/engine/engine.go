@@ -58,10 +58,10 @@ type Engine struct {
 	log         *slog.Logger
 	credentials *cache[*credential]
 	accounts    *cache[*account]
-	limiter     *limiter
 	origins     *cache[[]string]
 	signingKeys *cache[[]receiptKey]
 	simulated   []deliver.Channel // of the test environment in production
+	limiter     *limiter
 
 	sending sync.WaitGroup // messages on their way to a channel
 	closing context.Context
@@ -94,17 +94,17 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	// that a change of settings may take.
 	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
 	e.accounts = newCache(3*time.Second, e.loadAccount)
-	limiter, err := newLimiter(options.RedisURL, options.AuthFailuresPerMinute, options.Log)
-	if err != nil {
-		return nil, err
-	}
-	e.limiter = limiter
 	e.origins = newCache(3*time.Second, e.loadOrigins)
 	e.signingKeys = newCache(3*time.Second, e.loadSigningKeys)
 	e.simulated = []deliver.Channel{deliver.NewInbox()}
 	if err := e.makeSigningKey(ctx); err != nil {
 		return nil, err
 	}
+	limiter, err := newLimiter(options.RedisURL, options.AuthFailuresPerMinute, options.Log)
+	if err != nil {
+		return nil, err
+	}
+	e.limiter = limiter
 	if options.Sandbox {
 		if err := e.seedDemo(ctx); err != nil {
 			e.limiter.close()

@@ -40,7 +40,7 @@ type Answer struct {
 // first one runs for longer than anyone wants to wait; those of do.
 func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]byte,
 	do func(challenge otp.ID) (Answer, error), redo func(challenge otp.ID) (Answer, bool, error)) (answer Answer, replayed bool, err error) {
-	credential := e.credentialOf(c)
+	credential := c.Key.ID
 	hash := e.index.Sum("idempotency", string(credential[:]), key)
 	for waited := time.Now(); ; {
 		claim := &sql.Claim{Credential: credential, Key: hash, Request: request, Challenge: sql.NewID()}
@@ -66,7 +66,7 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 			continue
 		case first.Request != request:
 			return Answer{}, false, otp.Refuse(otp.IdempotencyMismatch, "the Idempotency-Key was used for another request; use a new one")
-		case first.Status != 0:
+		case first.Answer != nil:
 			answer, err := e.openAnswer(first)
 			return answer, true, err
 		case now >= first.ClaimedUntil:
@@ -92,11 +92,6 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 			return Answer{}, false, ctx.Err()
 		}
 	}
-}
-
-// credentialOf is the id of the credential that asks: keys are kept apart by it.
-func (e *Engine) credentialOf(c *Caller) otp.ID {
-	return e.index.Sum("credential_id", c.Account.Address, string(c.Environment))
 }
 
 // takeOver does what is left to do of a claim whose server died.
@@ -190,7 +185,7 @@ func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer
 	claim.Status, claim.Answer = answer.Status, e.keyring.Seal(claimAAD(claim), text)
 	kept, err := e.store.AnswerClaim(ctx, claim)
 	if err == nil && !kept {
-		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Status != 0 && first.Challenge == claim.Challenge {
+		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil && first.Challenge == claim.Challenge {
 			return e.openAnswer(first)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -248,7 +249,25 @@ func TestTake_ServersWithOneRedisCountTogether(t *testing.T) {
 		_ = take(0)
 		_ = take(1)
 		return strings.Count(log.String(), "Redis answers again") == 2
-	}, 5*time.Second, 50*time.Millisecond)
+	}, 20*time.Second, 50*time.Millisecond)
+}
+
+// Requests do not wait for a Redis that is gone: one finds out for all, now and then.
+func TestTake_ARedisThatIsGoneHoldsNobodyUp(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	require.NoError(t, err)
+	defer listener.Close()
+	h := openWith(t, sqlite(t), func(o *engine.Options) { o.RedisURL = "redis://" + listener.Addr().String() })
+	_, secret := newKey(t, h, engine.NewKey{RequestsPerMinute: one(300)})
+	caller := v1Caller(t, h, secret)
+	passed := 0
+	for range 320 {
+		if _, err := h.Take(background, caller); err == nil {
+			passed++
+		}
+	}
+	require.GreaterOrEqual(t, passed, 300)
+	require.Less(t, passed, 320, "the limit holds, on this server")
 }
 
 func TestNew_RefusesARedisURLWithoutQuotingIt(t *testing.T) {

@@ -55,7 +55,7 @@ func docsPage(c *gin.Context) {
 
 // docsFiles are what the page loads; there is more in Swagger UI that it does not.
 var docsFiles = map[string]bool{
-	"swagger-ui.css": true, "swagger-ui-bundle.js": true, "favicon-16x16.png": true, "favicon-32x32.png": true,
+	"swagger-ui.css": true, "swagger-ui-bundle.js": true, "favicon-32x32.png": true,
 }
 
 var swaggerUI = statigz.FileServer(static.FS)

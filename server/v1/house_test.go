@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type house struct {
 	path    string
 	log     *bytes.Buffer
 	handler http.Handler
+
+	mu      sync.Mutex
 	context map[string]string // what the last request left for the log of requests
 }
 
@@ -64,6 +67,8 @@ func newHouse(t testing.TB) *house {
 		c.Set(requestIDKey, "req-12345678")
 		c.Header("X-Request-Id", "req-12345678")
 		c.Next()
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.context = map[string]string{kindKey: c.GetString(kindKey), accountKey: c.GetString(accountKey)}
 	})
 	Mount(router, router, Options{Engine: h.engine, Log: slog.New(slog.NewTextHandler(h.log, nil))})

@@ -10,13 +10,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// CanonicalJSON is the canonical form of one JSON value (RFC 8785, JCS): equal data have equal
+// JCS is the canonical form of one JSON value (RFC 8785, JCS): equal data have equal
 // bytes, whoever wrote them. It refuses what has no such form: anything but exactly one value,
 // duplicate member names, text that is not Unicode, and numbers beyond an IEEE 754 double. As
 // the RFC has it, numbers are doubles: what does not fit into one is another's equal.
 //
 // The error says what is wrong and where, and quotes no value.
-func CanonicalJSON(value []byte) ([]byte, error) {
+func JCS(value []byte) ([]byte, error) {
 	if err := checkNumbers(value); err != nil {
 		return nil, err
 	}
