@@ -213,7 +213,7 @@ func (l *limiter) count(ctx context.Context, q quota, key string) (bool, throttl
 }
 
 // errResting is the answer while Redis is left alone.
-var errResting = errors.New("Redis did not answer a moment ago")
+var errResting = errors.New("the shared counts are not asked for a moment")
 
 // countTogether asks Redis. Of this server's requests with one key one asks at a time: the count
 // is compared and swapped, and all but one of those who tried at once would have to try again.
