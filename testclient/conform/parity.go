@@ -410,6 +410,7 @@ func parityState() []Case {
 				id, code := s.challenged(Fields{"ip": s.IP(), "ttl": 400})
 				s.Advance(390 * time.Second)
 				s.ExpectWrong(s.Validate(rotated(code)), 4)
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 3)
 				s.Advance(11 * time.Second)
 				s.Expect(s.Validate(code), Expired)
 				s.ExpectReason(s.VerifyV1(code, byID(id)), "EXPIRED")

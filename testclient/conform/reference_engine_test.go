@@ -48,7 +48,7 @@ type refCall struct {
 
 func (f *reference) recipient(a *refAccount, to string) *refRecipient {
 	all := a.recipients
-	if f.has("accounts: accounts share their codes and attempts") {
+	if f.has("accounts: accounts share their codes and attempts") || f.has("parity: the servlets' accounts share their codes") {
 		all = f.accounts["shared"].recipients
 	}
 	if all[to] == nil {
@@ -73,6 +73,9 @@ func (f *reference) slot(r *refRecipient, c refCall) *refChallenge {
 func (f *reference) generate(c refCall, email string) string {
 	a, r := c.account, f.recipient(c.account, c.recipient)
 	limited := r
+	if c.send != nil && f.has("parity: the sends of /v1 are counted apart") {
+		limited = f.recipient(a, "v1 "+c.recipient)
+	}
 	if f.has("limits: sends are limited by ip") {
 		limited = f.recipient(a, c.recipient+c.slot)
 	}

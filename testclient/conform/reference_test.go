@@ -344,12 +344,13 @@ func (f *reference) serve(servlet string, key refKey, r *http.Request, body stri
 	if a.Email && p.email == "" && f.has("accounts: both channels need an email") {
 		return "invalid", 0
 	}
-	if !a.KeyOnIP && !f.has("accounts: key_on_ip cannot be switched off") || f.has("accounts: one code for all ips") {
+	always := f.has("accounts: key_on_ip cannot be switched off") || f.has("parity: the servlets always key on ip")
+	if !a.KeyOnIP && !always || f.has("accounts: one code for all ips") || f.has("parity: the servlets have one code for all ips") {
 		subject = ""
 	}
 	c := refCall{account: a, number: number, recipient: number, slot: subject, email: strings.ToLower(p.email), now: time.Now().Add(a.offset)}
 	c.recipient += f.environment(key)
-	if f.has("validate: the code belongs to the ip alone") {
+	if f.has("validate: the code belongs to the ip alone") || f.has("parity: the servlets' codes belong to the ip alone") {
 		c.recipient = "everybody"
 	}
 	switch {

@@ -54,7 +54,7 @@ func (f *reference) decode(body []byte, into any) (pointer string) {
 			return "/" + name
 		}
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := json.NewDecoder(bytes.NewReader(body)).Decode(into); err != nil {
 		wrong, typed := errors.AsType[*json.UnmarshalTypeError](err)
 		if typed && f.has("v1/common: a member of the wrong type is passed over") {
 			return ""
@@ -130,7 +130,7 @@ func (f *reference) slotV1(a *refAccount, ip, binding string) string {
 	if !a.KeyOnIP && !f.has("parity: key_on_ip is not looked at by /v1") || f.has("parity: /v1 knows no ip") || f.has("v1/verify: the ip is ignored") {
 		subject = ""
 	}
-	if binding != "" && !f.has("v1/verify: the binding is ignored") && !f.has("parity: the binding is ignored") && !f.has("v1/cancel: bindings share a challenge") {
+	if binding != "" && !f.has("v1/verify: the binding is ignored") && !f.has("parity: the binding is ignored") {
 		return subject + "\x00" + binding
 	}
 	return subject
@@ -547,7 +547,6 @@ func (f *reference) proveV1(a *refAccount, ch *refChallenge, guess string, now t
 	case f.locked(holder, now) && !lockless && !(right && f.has("v1/limits: a right code opens a locked recipient")):
 		return f.lockedV1()
 	}
-	f.yield("v1/verify: attempts are counted outside the lock")
 	exhausted := ch.wrong >= ch.limit
 	if f.has("v1/verify: one attempt more") {
 		exhausted = ch.wrong > ch.limit
@@ -576,10 +575,10 @@ func (f *reference) proveV1(a *refAccount, ch *refChallenge, guess string, now t
 		return f.mismatchV1(a, ch, holder, guess, now)
 	}
 	f.yield("v1/verify: a code is consumed outside the lock")
+	f.yield("parity: a code is consumed outside the lock")
 	if !f.has("parity: what is used at /v1 is not used elsewhere") {
 		ch.used = true
 	}
-	f.yield("parity: a code is consumed outside the lock")
 	ch.verifiedAt, holder.run = now, 0
 	document := map[string]any{"valid": true, "id": ch.id, "verified_at": refTime(now), "attempts": ch.wrong}
 	if ch.send != nil && ch.send.Metadata != nil && !f.has("v1/verify: metadata do not come back") {
@@ -604,6 +603,7 @@ func (f *reference) mismatchV1(a *refAccount, ch *refChallenge, holder *refRecip
 		return reply
 	}
 	f.yield("parity: attempts are counted outside the lock")
+	f.yield("v1/verify: attempts are counted outside the lock")
 	_, left := f.charge(a, holder, ch, refCall{account: a, now: now}, guess)
 	reply := f.verdictV1("MISMATCH", ch)
 	reply.document["attempts_remaining"] = left

@@ -82,6 +82,11 @@ func (f *reference) refInvalid(pointer, detail string) refReply {
 var refRequestID = regexp.MustCompile(`^[A-Za-z0-9._:-]{8,128}$`)
 
 func (f *reference) serveV1(w http.ResponseWriter, r *http.Request, body []byte) {
+	header := http.Header{} // a request that never was on a network has names as they were spelt
+	for name, values := range r.Header {
+		header[http.CanonicalHeaderKey(name)] = values
+	}
+	r.Header = header
 	id := r.Header.Get("X-Request-Id")
 	if !refRequestID.MatchString(id) && !f.has("v1/common: any request id is echoed") || f.has("v1/common: request ids are not echoed") {
 		id = "req-" + randomHex(16)

@@ -36,7 +36,8 @@ func (s *Story) V1(method, path, body string, opts ...Option) Reply {
 	for _, option := range opts {
 		option(&c)
 	}
-	r := Request{Method: c.method, Path: c.servlet, Header: c.headers, Body: body}
+	r := Request{Method: c.method, Header: c.headers, Body: body}
+	r.Path, r.Query, _ = strings.Cut(c.servlet, "?")
 	if body != "" {
 		r.Type = jsonType
 	}
