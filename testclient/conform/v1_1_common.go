@@ -52,7 +52,7 @@ func v1Credentials() []Case {
 			Requirement: "A key that nobody has is 401, never 403: a client tries its fallback key only then.",
 			Source:      Client, Level: Should,
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil, Key("otpb_test_sk_"+randomHex(32))), http.StatusUnauthorized, "AUTH_004")
+				s.ExpectProblem(s.SendV1(nil, Key("unknown-"+randomHex(32))), http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{

@@ -103,7 +103,6 @@ func v1Status() []Case {
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.ExpectProblem(s.StatusV1(turned(id)), http.StatusNotFound, "")
-				s.ExpectProblem(s.StatusV1("nonsense"), http.StatusNotFound, "")
 				s.ExpectProblem(s.Second().StatusV1(id), http.StatusNotFound, "")
 			},
 		},

@@ -114,7 +114,7 @@ func v1Limits() []Case {
 			Run: func(s *Story) {
 				for range 5 {
 					r := s.StatusV1("otp_unknown")
-					s.ExpectProblem(r, http.StatusNotFound, "")
+					s.ExpectRefused(r) // there is no such challenge
 					r.expectHeader("X-RateLimit-Limit", 5, 5)
 				}
 				r := s.StatusV1("otp_unknown")
