@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -120,11 +121,11 @@ func (t twist) across(sender string, at door) Case {
 	c := Case{
 		Requirement: fmt.Sprintf("A code that %s sent, for the same %s, %s at %s; for another it %s.",
 			sender, t.said, says[t.same], at.name, says[t.other]),
-		Source: Choice, Level: May, Needs: t.needs,
-		Settings: Settings{"plain_validation_enabled": true},
+		Source: Choice, Level: May, Needs: t.needs, Settings: Settings{},
 	}
-	for name, value := range t.settings {
-		c.Settings[name] = value
+	maps.Copy(c.Settings, t.settings)
+	if at.name == "the plain servlet" {
+		c.Settings["plain_validation_enabled"] = true
 	}
 	c.Run = func(s *Story) {
 		other, elsewhere := s, place{mobile: s.mobile, ip: s.ip}
