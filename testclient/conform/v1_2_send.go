@@ -246,7 +246,7 @@ func v1Send() []Case {
 				s.ResetFaults()
 				// The answer waits for no channel, so that it was refunded may show a little later.
 				again := s.SendV1(nil)
-				for deadline := time.Now().Add(5 * time.Second); again.Status == http.StatusTooManyRequests && time.Now().Before(deadline); {
+				for deadline := time.Now().Add(2 * time.Second); again.Status == http.StatusTooManyRequests && time.Now().Before(deadline); {
 					time.Sleep(50 * time.Millisecond)
 					again = s.SendV1(nil)
 				}
