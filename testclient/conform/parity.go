@@ -435,5 +435,23 @@ func parityState() []Case {
 				s.Expect(s.Validate(code), Verified)
 			},
 		},
+		{
+			Requirement: "An API key is good at the servlets, as access_key.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.Expect(s.Generate(Key(s.account.APIKey)), Generated)
+				s.Expect(s.Validate(s.Code(), Key(s.account.APIKey)), Verified)
+			},
+		},
+		{
+			Requirement: "What surely reached nobody at one door is not counted at the other.",
+			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
+			Run: func(s *Story) {
+				s.Fault("not_sent", 1)
+				s.Expect(s.Generate(), Undelivered)
+				s.ExpectCreated(s.SendV1(nil))
+				s.Expect(s.Generate(), ErrorText)
+			},
+		},
 	}
 }

@@ -147,7 +147,7 @@ func (f *reference) generate(c refCall, email string) string {
 			r.slots[c.slot] = before
 		}
 		for _, one := range held {
-			if !f.has("generate: a send that failed is counted") {
+			if !f.has("generate: a send that failed is counted") && !f.has("parity: a send that failed at a servlet is counted") {
 				one.sends = one.sends[:len(one.sends)-1]
 			}
 		}

@@ -122,6 +122,9 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.sandbox(w, r, body)
 		return
 	}
+	if f.describe(w, r) {
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, "/v1/") || strings.HasPrefix(r.URL.Path, "/.well-known/") {
 		f.serveV1(w, r, body)
 		return
@@ -188,6 +191,9 @@ func (f *reference) authenticate(r *http.Request) (refKey, bool) {
 		return refKey{}, false
 	}
 	for _, key := range keys {
+		if strings.HasPrefix(key, "otpb_") && f.has("parity: API keys are refused at the servlets") {
+			break
+		}
 		if found, ok := f.keys[key]; ok {
 			enabled := found.account.Enabled || f.has("accounts: a disabled account is served")
 			return found, enabled && (found.usable || f.has("accounts: a disabled or expired key is served"))

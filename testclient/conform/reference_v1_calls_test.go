@@ -103,6 +103,9 @@ func (f *reference) recipientV1(a *refAccount, to string) (recipient, pointer st
 		if _, err := mail.ParseAddress(to); err != nil && !f.has("v1/send: any recipient is taken") {
 			return "", "/to"
 		}
+		if f.has("v1/send: the letter case of a mailbox counts") {
+			return to, ""
+		}
 		return strings.ToLower(to), ""
 	}
 	if f.has("v1/send: every country is served") {
@@ -261,6 +264,9 @@ func (f *reference) checkSend(a *refAccount, ask *refSend) (pointer string) {
 	if len(ask.Fallback) > 0 && f.has("v1/send: a fallback is refused") {
 		return "/fallback"
 	}
+	if _, valid := f.subject(ask.IP); ask.IP != "" && !valid && !f.has("v1/send: an ip has any length") || len(ask.IP) == 64 && f.has("v1/send: an ip has less than 64 characters") {
+		return "/ip"
+	}
 	metadata, _ := json.Marshal(ask.Metadata)
 	if len(metadata) > 1024 && !f.has("v1/send: metadata have any size") {
 		return "/metadata"
@@ -377,6 +383,9 @@ func (f *reference) refusedV1(a *refAccount, holder *refRecipient, now time.Time
 				reset = time.Now().Add(span - now.Sub(at))
 				break
 			}
+		}
+		if f.has("v1/limits: Retry-After is always a minute") {
+			reset = time.Now().Add(span)
 		}
 		return f.overLimitV1(limit, reset, time.Now())
 	case "regenerations":

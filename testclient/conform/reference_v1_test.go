@@ -118,6 +118,35 @@ func (f *reference) serveV1(w http.ResponseWriter, r *http.Request, body []byte)
 	_ = json.NewEncoder(w).Encode(reply.document)
 }
 
+// describe answers for the documents of the API.
+func (f *reference) describe(w http.ResponseWriter, r *http.Request) bool {
+	switch r.URL.Path {
+	case "/openapi.json":
+		paths := map[string]any{}
+		for _, call := range []string{"send", "verify", "resend", "cancel", "status/{id}"} {
+			paths["/v1/"+call] = map[string]any{}
+		}
+		version := "3.1.0"
+		if f.has("v1/common: the API describes itself in OpenAPI 3.0") {
+			version = "3.0.3"
+		}
+		if f.has("v1/common: the API does not describe cancel") {
+			delete(paths, "/v1/cancel")
+		}
+		writeJSON(w, http.StatusOK, map[string]any{"openapi": version, "paths": paths})
+	case "/docs":
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		page := `<script src="/docs/page.js"></script><a href="https://spec.openapis.org/">OpenAPI</a>`
+		if f.has("v1/common: the page fetches from elsewhere") {
+			page += `<script async src='//cdn.invalid/page.js'></script>`
+		}
+		_, _ = w.Write([]byte(page))
+	default:
+		return false
+	}
+	return true
+}
+
 func (f *reference) spoilProblem(document map[string]any, kind *string) {
 	switch {
 	case f.has("v1/common: errors are application/json"):

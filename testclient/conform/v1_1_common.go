@@ -262,6 +262,7 @@ func v1Input() []Case {
 				s.ExpectInvalid(s.SendV1(Fields{"to": 919551492394}), "/to")
 				s.ExpectInvalid(s.SendV1(Fields{"ttl": "300"}), "/ttl")
 				s.ExpectInvalid(s.SendV1(Fields{"fallback": "email"}), "/fallback")
+				s.ExpectInvalid(s.SendV1(Fields{"metadata": "text"}), "/metadata")
 				s.ExpectInvalid(s.post("/v1/verify", Fields{"to": s.To(), "code": 123456}, nil, nil), "/code")
 			},
 		},
@@ -295,5 +296,30 @@ func v1Input() []Case {
 				}
 			},
 		},
+		{
+			Requirement: "The API describes itself without a credential: OpenAPI 3.1 at /openapi.json, with every call.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				r := s.V1(http.MethodGet, "/openapi.json", "", NoKey)
+				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.text("openapi"), "3.1."), "OpenAPI 3.1", r.came())
+				paths, _ := r.document["paths"].(map[string]any)
+				for _, path := range []string{"/v1/send", "/v1/verify", "/v1/resend", "/v1/cancel", "/v1/status/{id}"} {
+					r.require(paths[path] != nil, "the path "+path, "none")
+				}
+			},
+		},
+		{
+			Requirement: "The page /docs fetches nothing from other servers.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				r := s.V1(http.MethodGet, "/docs", "", NoKey)
+				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"), "a page", r.came())
+				elsewhere := fetches.FindString(r.Body)
+				r.require(elsewhere == "", "nothing from elsewhere", elsewhere)
+			},
+		},
 	}
 }
+
+// fetches is what makes a browser ask another server: links that a person follows do not.
+var fetches = regexp.MustCompile(`(?i)<(script|img|iframe|link|source)\b[^>]*\b(src|href)\s*=\s*["']?(https?:)?//[^>]*>|@import|url\(\s*["']?(https?:)?//`)

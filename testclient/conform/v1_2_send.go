@@ -253,6 +253,23 @@ func v1Send() []Case {
 				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "")
 			},
 		},
+		{
+			Requirement: "A mailbox is one in every letter case.",
+			Source:      Choice, Level: May, Settings: both,
+			Run: func(s *Story) {
+				s.ExpectCreated(s.SendV1(Fields{"method": "email", "to": "Box-" + s.Email()}))
+				code := s.Code(Mobile(""), Email("box-"+s.Email()))
+				s.ExpectValid(s.VerifyV1(code, Fields{"to": "box-" + strings.ToUpper(s.Email())}))
+			},
+		},
+		{
+			Requirement: "An ip of more than 64 characters is 400 and named.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.ExpectInvalid(s.SendV1(Fields{"ip": strings.Repeat("1", 65)}), "/ip")
+				s.ExpectCreated(s.SendV1(Fields{"ip": strings.Repeat("1", 64)}))
+			},
+		},
 	}
 }
 

@@ -161,5 +161,22 @@ func v1Limits() []Case {
 				s.ExpectValid(s.VerifyV1(code, byID(id)))
 			},
 		},
+		{
+			Requirement: "Retry-After is true: not much earlier, and then at once.",
+			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2}, Needs: NeedsClock,
+			Run: func(s *Story) {
+				s.sendTimesV1(1)
+				s.Advance(30 * time.Second)
+				s.sendTimesV1(1)
+				r := s.SendV1(nil)
+				s.expectOverLimit(r)
+				r.expectHeader("Retry-After", 25, 31)
+				wait := time.Duration(r.number64("Retry-After")) * time.Second
+				s.Advance(wait - 5*time.Second)
+				s.expectOverLimit(s.SendV1(nil))
+				s.Advance(5*time.Second + time.Second)
+				s.sendTimesV1(1)
+			},
+		},
 	}
 }
