@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,13 +72,6 @@ func (c client) tryV1(method, path, key string, body any, headers ...string) (r 
 
 // fields is a JSON object.
 type fields map[string]any
-
-// with is f and more, without changing f.
-func (f fields) with(more fields) fields {
-	all := maps.Clone(f)
-	maps.Copy(all, more)
-	return all
-}
 
 func sending(to string) fields { return fields{"to": to, "method": "sms", "type": "verification"} }
 
