@@ -52,7 +52,7 @@ func (s *Story) V1(method, path, body string, opts ...Option) Reply {
 	return reply
 }
 
-// Post sends the members of fields, laid over own.
+// post sends the members of fields, laid over own.
 func (s *Story) post(path string, own, fields Fields, opts []Option) Reply {
 	body := Fields{}
 	for _, from := range []Fields{own, fields} {

@@ -29,7 +29,7 @@ func (s *Story) sign() signed {
 	}
 }
 
-// SendSigned sends it with its signature.
+// sendSigned sends it with its signature.
 func (s *Story) sendSigned(g signed, opts ...Option) Reply {
 	over := g.over
 	if over == "" {
