@@ -18,6 +18,14 @@ import (
 	store "otpbridge/sql"
 )
 
+// times is how often a slower race is run, and ten times as often with FULL=1.
+func times(often int) int {
+	if os.Getenv("FULL") == "1" {
+		return 10 * often
+	}
+	return often
+}
+
 // request is a send as a door makes it count once.
 type request struct {
 	caller *engine.Caller
@@ -59,10 +67,7 @@ func messagesTo(t testing.TB, h house, c *engine.Caller, number string) int {
 }
 
 func TestOnce_ManyAtOnceMakeOneMessageAndGetOneAnswerRace(t *testing.T) {
-	rounds := 3
-	if os.Getenv("FULL") == "1" {
-		rounds = 50
-	}
+	rounds := times(3)
 	onBoth(t, func(t *testing.T, at place) {
 		houses := two(t, at)
 		c := application(t, houses[0], nil)
@@ -96,7 +101,7 @@ func TestSend_WithOneIDSendsOnceRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		houses := two(t, at)
 		c := application(t, houses[0], nil)
-		for round := range 10 {
+		for round := range times(4) {
 			number := fmt.Sprintf("+9198%08d", round)
 			target := to(t, houses[0], c, number, "", "", "")
 			id := store.NewID()
