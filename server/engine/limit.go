@@ -34,9 +34,9 @@ import (
 type Quota struct {
 	Limit      int           // how many are allowed at once; 0: there is no limit
 	Remaining  int           // how many are left of those now
-	Reset      time.Time     // when Remaining is Limit again
+	Reset      time.Time     // when Remaining is Limit again; in whole seconds, round it up
 	Window     time.Duration // in which Limit come back
-	RetryAfter time.Duration // of a refused request: when the next one is allowed
+	RetryAfter time.Duration // of a refused request: when the next one is allowed; likewise
 }
 
 // quota is a limit as it is configured.
@@ -70,7 +70,7 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	if q.perMinute <= 0 {
 		return quota{}
 	}
-	return q
+	return quota{min(q.perMinute, maxRate), min(q.burst, maxRate)} // whatever somebody wrote into the row
 }
 
 // Take counts one request of the caller against its key's limit. Without a limit it costs
@@ -189,13 +189,18 @@ func (l *limiter) take(ctx context.Context, q quota, key, refusal string) (Quota
 	}
 	stand := Quota{
 		Limit: q.burst, Remaining: state.Remaining, Reset: time.Now().Add(state.ResetAfter).UTC(),
-		Window: q.interval() * time.Duration(q.burst),
+		Window: q.window(),
 	}
 	if !limited {
 		return stand, nil
 	}
 	stand.RetryAfter = state.RetryAfter
 	return stand, &otp.Error{Kind: otp.RateLimited, Message: refusal, RetryAfter: stand.RetryAfter}
+}
+
+// window is the time in which as many requests are allowed as may come at once.
+func (q quota) window() time.Duration {
+	return time.Minute * time.Duration(q.burst) / time.Duration(q.perMinute)
 }
 
 // interval is the time after which one more request is allowed.
@@ -213,7 +218,7 @@ func (l *limiter) count(ctx context.Context, q quota, key string) (bool, throttl
 }
 
 // errResting is the answer while Redis is left alone.
-var errResting = errors.New("Redis did not answer a moment ago")
+var errResting = errors.New("the shared counts are not asked for a moment")
 
 // countTogether asks Redis. Of this server's requests with one key one asks at a time: the count
 // is compared and swapped, and all but one of those who tried at once would have to try again.
@@ -300,7 +305,7 @@ func (l *limiter) tooManyFailures(now, until time.Time) (Quota, error) {
 	q := l.failures
 	stand := Quota{
 		Limit: q.burst, Reset: until.Add(q.interval() * time.Duration(q.burst-1)).UTC(),
-		Window: q.interval() * time.Duration(q.burst), RetryAfter: until.Sub(now),
+		Window: q.window(), RetryAfter: until.Sub(now),
 	}
 	return stand, &otp.Error{Kind: otp.RateLimited, Message: tooManyFailures, RetryAfter: stand.RetryAfter}
 }

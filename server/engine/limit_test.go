@@ -72,7 +72,9 @@ func TestTake_WhoseLimitItIs(t *testing.T) {
 	_, bigClient := newKey(t, h, engine.NewKey{Kind: engine.ClientKey, AllowedOrigins: origins, RequestsPerMinute: one(120)})
 	const access = "ZGVtby1hY2Nlc3Mta2V5MQ=="
 
+	_, seven := newKey(t, h, engine.NewKey{RequestsPerMinute: one(7)})
 	require.Equal(t, "1000 in 1m0s", limit(secret))
+	require.Equal(t, "7 in 1m0s", limit(seven))
 	require.Equal(t, "20 in 2s", limit(own))
 	require.Equal(t, "100 in 6s", limit(burst))
 	require.Equal(t, "60 in 1m0s", limit(client))
@@ -87,6 +89,8 @@ func TestTake_WhoseLimitItIs(t *testing.T) {
 	require.Equal(t, "30 in 6s", limit(access))
 	bySQL(t, h, `UPDATE otp_auth_config SET requests_per_minute = 6, burst = NULL`)
 	require.Equal(t, "6 in 1m0s", limit(client), "and can lower it")
+	bySQL(t, h, `UPDATE credentials SET requests_per_minute = 2000000000, burst = -1`)
+	require.Equal(t, "1000000 in 1m0s", limit(secret), "more than a key can be given")
 }
 
 func TestTake_WithoutALimitCostsNothing(t *testing.T) {
