@@ -28,7 +28,7 @@ func productionFrom(t *testing.T, environ []string) []string {
 		`DELETE FROM otp_auth_config WHERE esme_address <> '`+account.Address+`'`,
 		`DELETE FROM sandbox_accounts`,
 		`UPDATE credentials SET environment = 'live'`) // those of a sandbox reach simulated channels only
-	return append(environ, "OTPBRIDGE_MODE=production")
+	return append(environ, "OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
 }
 
 // edit runs SQL on the database that environ names.
@@ -62,7 +62,7 @@ func TestProduction_RefusesWhatBelongsToASandbox(t *testing.T) {
 		s := boot(t, environ...)
 		prepare(s)
 		require.NoError(t, s.Shutdown(t.Context()))
-		return append(environ, "OTPBRIDGE_MODE=production")
+		return append(environ, "OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
 	}
 	const sample = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 	for _, tt := range []struct {
