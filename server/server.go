@@ -37,7 +37,7 @@ type Server struct {
 
 	certificate *certificate // nil without TLS
 	metrics     *metrics
-	observers   *observers // nil without metrics
+	observers   *observers // nil without an address for metrics
 
 	stopping chan struct{} // closed first: not ready any more, still serving
 	draining chan struct{} // closed next: whoever waits for a message is answered
@@ -50,6 +50,7 @@ func New(settings config.Settings, log *slog.Logger) *Server {
 	return &Server{
 		settings: settings,
 		log:      log,
+		metrics:  newMetrics(),
 		stopping: make(chan struct{}),
 		draining: make(chan struct{}),
 		broken:   make(chan struct{}),
@@ -107,7 +108,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.engine.Close()
 		return err
 	}
-	s.metrics = newMetrics(s.store.Collectors()...)
+	s.metrics.registry.MustRegister(s.store.Collectors()...)
 	if err = s.observe(ctx); err != nil {
 		s.engine.Close()
 		return err
