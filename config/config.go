@@ -78,6 +78,7 @@ type Settings struct {
 
 	// MetricsAddr is empty for no metrics.
 	MetricsAddr string `env:"METRICS_ADDR" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`
+
 	// RedisURL is empty where each server counts requests for itself.
 	RedisURL RedisURL `env:"REDIS_URL" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
 

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"otpbridge/server/engine"
-	"otpbridge/server/otp"
-	"otpbridge/server/web"
 )
 
 // idPrefix is the type that a challenge's id shows.
@@ -46,29 +44,4 @@ func metadataOf(given json.RawMessage) json.RawMessage {
 // byID is the body of the calls that name a challenge and nothing else.
 type byID struct {
 	ID string `json:"id"`
-}
-
-// idAt reads a challenge's id, which stands at pointer.
-func (k *checks) idAt(pointer, text string) otp.ID {
-	id, ok := otp.ParseID(idPrefix, text)
-	k.that(ok && text == id.Text(idPrefix), pointer, "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc")
-	return id
-}
-
-// checks gathers what is wrong with a request, so that its sender is told of all of it at once.
-type checks struct {
-	faults []web.Fault
-}
-
-func (k *checks) that(holds bool, pointer, detail string) {
-	if !holds {
-		k.faults = append(k.faults, web.Fault{Pointer: pointer, Detail: detail})
-	}
-}
-
-func (k *checks) err() error {
-	if len(k.faults) == 0 {
-		return nil
-	}
-	return web.Invalid(k.faults...)
 }

@@ -3,7 +3,6 @@ package v1
 import (
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 )
@@ -21,25 +20,17 @@ const (
 )
 
 // preflight answers a browser's question ahead of a call.
-func (d *door) preflight(c *gin.Context) {
-	c.Header("Cache-Control", "no-store")
-	d.allowAnyListedOrigin(c)
-	if c.Writer.Header().Get("Access-Control-Allow-Origin") != "" {
-		c.Header("Access-Control-Allow-Methods", methodOf(c.FullPath()))
-		c.Header("Access-Control-Allow-Headers", allowedHeaders)
-		c.Header("Access-Control-Max-Age", preflightAge)
-	}
-	c.Status(http.StatusNoContent)
-}
-
-// methodOf is the one method of a path, written as gin writes it.
-func methodOf(path string) string {
-	for _, r := range routes {
-		if strings.NewReplacer("{", ":", "}", "").Replace(r.path) == path {
-			return r.method
+func (d *door) preflight(r route) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Header("Cache-Control", "no-store")
+		d.allowAnyListedOrigin(c)
+		if c.Writer.Header().Get("Access-Control-Allow-Origin") != "" {
+			c.Header("Access-Control-Allow-Methods", r.method)
+			c.Header("Access-Control-Allow-Headers", allowedHeaders)
+			c.Header("Access-Control-Max-Age", preflightAge)
 		}
+		c.Status(http.StatusNoContent)
 	}
-	return ""
 }
 
 // allowAnyListedOrigin lets a page read the answer whose origin some account lists.

@@ -3,7 +3,6 @@ package v1
 import (
 	_ "embed"
 	"net/http"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/swaggest/swgui/v5/static"
@@ -69,7 +68,7 @@ func docsAsset(c *gin.Context) {
 	case docsFiles[name]:
 		docsHeaders(c)
 		c.Status(http.StatusOK)
-		http.StripPrefix(strings.TrimSuffix(docsPath, "/"), swaggerUI).ServeHTTP(c.Writer, c.Request)
+		http.StripPrefix(docsPath, swaggerUI).ServeHTTP(c.Writer, c.Request)
 	default:
 		c.String(http.StatusNotFound, "Not found.\n")
 	}

@@ -242,7 +242,7 @@ func (h *house) dump(t testing.TB) map[string][]string {
 
 // checksNothing takes every request that decodes, and decodesAnything every one that is JSON.
 var (
-	checksNothing = sqltest.Mutation{Package: "otpbridge/server/v1", File: "challenge.go", Change: func(t testing.TB, source string) string {
+	checksNothing = sqltest.Mutation{Package: "otpbridge/server/v1", File: "checks.go", Change: func(t testing.TB, source string) string {
 		return sqltest.Replace(t, source, "	if len(k.faults) == 0 {\n", "	if true {\n", 1)
 	}}
 	decodesAnything = sqltest.Mutation{Package: "otpbridge/server/web", File: "decode.go", Change: func(t testing.TB, source string) string {

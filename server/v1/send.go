@@ -1,14 +1,12 @@
 package v1
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
@@ -81,42 +79,6 @@ func (r *sendRequest) check() error {
 	return k.err()
 }
 
-// text checks a member that is required, printable and not longer than so many characters.
-func (k *checks) text(pointer, value string, most int, detail string) {
-	k.that(value != "" && utf8.RuneCountInString(value) <= most && !bytes.ContainsFunc([]byte(value), control), pointer, detail)
-}
-
-// control tells the characters that forge lines, in a message or a log.
-func control(r rune) bool { return r < 0x20 || r == 0x7f || r == '\u2028' || r == '\u2029' }
-
-func (k *checks) choice(pointer, value string, allowed []string) {
-	k.that(slices.Contains(allowed, value), pointer, "must be one of "+joined(allowed))
-}
-
-func joined(words []string) string {
-	var b bytes.Buffer
-	for i, word := range words {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(word)
-	}
-	return b.String()
-}
-
-func (k *checks) subject(pointer string, ip *string) {
-	if ip != nil {
-		k.that(printable(*ip) && len(*ip) <= maxSubject, pointer, "must be 1 to 64 printable ASCII characters")
-	}
-}
-
-func (k *checks) metadata(given json.RawMessage) {
-	if given != nil {
-		k.that(given[0] == '{', "/metadata", "must be an object")
-		k.that(len(given) <= maxMetadata, "/metadata", "must be at most 1 KiB")
-	}
-}
-
 // send makes a new challenge and has its code sent; it does not wait for the outcome.
 func (x *exchange) send() (engine.Answer, error) {
 	var asked sendRequest
@@ -155,12 +117,4 @@ func created(made engine.Challenge) (engine.Answer, error) {
 	answer, err := answerOf(http.StatusCreated, shown(made))
 	answer.Header = map[string]string{"Location": "/v1/status/" + made.ID.Text(idPrefix)}
 	return answer, err
-}
-
-// text is what a member holds, empty for one that was left out.
-func text(member *string) string {
-	if member == nil {
-		return ""
-	}
-	return *member
 }

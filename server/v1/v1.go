@@ -45,6 +45,9 @@ type route struct {
 	call         func(*exchange) (engine.Answer, error)
 }
 
+// pattern is the path as gin writes it.
+func (r route) pattern() string { return strings.NewReplacer("{", ":", "}", "").Replace(r.path) }
+
 // routes are the calls that ask for a credential.
 var routes = []route{
 	{http.MethodPost, "/v1/send", engine.PermitSend, (*exchange).send},
@@ -82,9 +85,8 @@ func newDoor(o Options) *door {
 func Mount(documents, calls gin.IRouter, o Options) {
 	d := newDoor(o)
 	for _, r := range routes {
-		path := strings.NewReplacer("{", ":", "}", "").Replace(r.path)
-		calls.Handle(r.method, path, d.serve(r))
-		documents.OPTIONS(path, d.preflight)
+		calls.Handle(r.method, r.pattern(), d.serve(r))
+		documents.OPTIONS(r.pattern(), d.preflight(r))
 	}
 	documents.GET(keysPath, d.keys)
 	documents.GET(jsonPath, document("application/json", openapiJSON))
