@@ -70,6 +70,20 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	if !options.Sandbox && (options.FixedCode != "" || options.Inbox != nil || options.Faults != nil) {
 		return nil, errors.New("a fixed code, the inbox and faults exist in a sandbox only")
 	}
+	e, err := attach(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if options.Sandbox {
+		if err := e.seedDemo(ctx); err != nil {
+			return nil, fmt.Errorf("make the demo accounts: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// attach is New without what only a server does.
+func attach(ctx context.Context, options Options) (*Engine, error) {
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
 	e.closing, e.close = context.WithCancel(context.Background())
 	if err := e.checkKeyring(ctx); err != nil {
@@ -82,11 +96,6 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	// that a change of settings may take.
 	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
 	e.accounts = newCache(3*time.Second, e.loadAccount)
-	if options.Sandbox {
-		if err := e.seedDemo(ctx); err != nil {
-			return nil, fmt.Errorf("make the demo accounts: %w", err)
-		}
-	}
 	return e, nil
 }
 
@@ -110,17 +119,18 @@ func (e *Engine) checkKeyring(ctx context.Context) error {
 				"put the former key back under this id, and give new keys new ids", id)
 		}
 	}
-	for _, id := range e.keyring.IDs() {
-		if stored[id] != nil {
-			continue
-		}
-		check, err := e.keyring.Check(id)
-		if err != nil {
-			return fmt.Errorf("check keyring: %w", err)
-		}
-		if err := e.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
-			return fmt.Errorf("store the keyring's check value: %w", err)
-		}
+	// Only the primary protects anything new. To record the others as well would bring a key back
+	// that a rotation has just retired, as long as one server still has its line.
+	id := e.keyring.Primary()
+	if stored[id] != nil {
+		return nil
+	}
+	check, err := e.keyring.Check(id)
+	if err != nil {
+		return fmt.Errorf("check keyring: %w", err)
+	}
+	if err := e.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
+		return fmt.Errorf("store the keyring's check value: %w", err)
 	}
 	return nil
 }
