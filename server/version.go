@@ -2,18 +2,24 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 )
 
-type versionCommand struct{}
+type versionCommand struct{ asJSON }
 
 // Run prints what the Go toolchain recorded when it built the program; nothing is stamped in.
-func (versionCommand) Run(p process) error {
-	version := "unknown"
+func (v versionCommand) Run(p process) error {
+	about := struct {
+		Version  string `json:"version"`
+		Go       string `json:"go"`
+		Platform string `json:"platform"`
+	}{"unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 	if build, ok := debug.ReadBuildInfo(); ok {
-		version = build.Main.Version
+		about.Version = build.Main.Version
 	}
-	_, err := fmt.Fprintf(p.stdout, "otpbridge %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+	return v.print(p.stdout, about, func(w io.Writer) {
+		fmt.Fprintf(w, "otpbridge %s %s %s\n", about.Version, about.Go, about.Platform)
+	})
 }

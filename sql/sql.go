@@ -413,15 +413,9 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 // refuseCollation refuses key columns that compare case-insensitively: two names that differ in
 // case alone would be one. The migrations set a binary one; someone may have changed it.
 func (s *Store) refuseCollation(ctx context.Context) error {
-	var columns []string
-	err := s.reads.SelectContext(ctx, &columns, `
-		SELECT CONCAT(table_name, '.', column_name, ' (', collation_name, ')') AS key_column
-		FROM information_schema.columns
-		WHERE table_schema = DATABASE() AND collation_name LIKE '%\_ci'
-			AND column_name IN ('esme_address', 'id', 'key_id', 'environment')
-			AND table_name IN ('otp_auth_config', 'credentials', 'recipients', 'challenges', 'events', 'keyring_keys', 'sandbox_accounts')`)
+	columns, err := s.caseBlindColumns(ctx)
 	if err != nil {
-		return fmt.Errorf("read the key columns' collation: %w", err)
+		return err
 	}
 	if len(columns) > 0 {
 		return fmt.Errorf("key columns must not compare case-insensitively: %s; "+

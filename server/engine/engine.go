@@ -102,22 +102,9 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 // checkKeyring proves that every key which has protected something in this database is at hand
 // and is the same key. Starting without one would answer right codes as wrong.
 func (e *Engine) checkKeyring(ctx context.Context) error {
-	stored, err := e.store.KeyChecks(ctx)
+	stored, err := e.compareKeyring(ctx)
 	if err != nil {
 		return err
-	}
-	for id, check := range stored {
-		have, err := e.keyring.Check(id)
-		if errors.Is(err, crypto.ErrUnknownKey) {
-			return fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)
-		}
-		if err != nil {
-			return fmt.Errorf("check keyring: %w", err)
-		}
-		if !slices.Equal(have, check) {
-			return fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
-				"put the former key back under this id, and give new keys new ids", id)
-		}
 	}
 	// Only the primary protects anything new. To record the others as well would bring a key back
 	// that a rotation has just retired, as long as one server still has its line.
@@ -133,6 +120,28 @@ func (e *Engine) checkKeyring(ctx context.Context) error {
 		return fmt.Errorf("store the keyring's check value: %w", err)
 	}
 	return nil
+}
+
+// compareKeyring compares the keyring with the check values in the database, and answers those.
+func (e *Engine) compareKeyring(ctx context.Context) (map[string][]byte, error) {
+	stored, err := e.store.KeyChecks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id, check := range stored {
+		have, err := e.keyring.Check(id)
+		if errors.Is(err, crypto.ErrUnknownKey) {
+			return nil, fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("check keyring: %w", err)
+		}
+		if !slices.Equal(have, check) {
+			return nil, fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
+				"put the former key back under this id, and give new keys new ids", id)
+		}
+	}
+	return stored, nil
 }
 
 var indexKeyRow = []byte("index_key")

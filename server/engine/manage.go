@@ -454,10 +454,10 @@ func state(c *otp.Challenge, now otp.Millis) string {
 
 // Unlock lifts both locks of a recipient, and records that it did. Refusals: NotFound; Invalid,
 // also for a recipient that is not locked, whose budget is not to be filled up by the way.
-func (e *Engine) Unlock(ctx context.Context, address string, environment otp.Environment, to string) error {
+func (e *Engine) Unlock(ctx context.Context, address string, environment otp.Environment, to string) (event otp.ID, err error) {
 	_, hash, err := e.recipientOf(ctx, address, environment, to)
 	if err != nil {
-		return err
+		return otp.ID{}, err
 	}
 	op := &sql.Operation{
 		Event: sql.NewID(), Account: address, Recipient: hash, Now: otp.At(time.Now()),
@@ -477,7 +477,7 @@ func (e *Engine) Unlock(ctx context.Context, address string, environment otp.Env
 		})
 		return nil
 	}
-	return e.store.Do(op)
+	return op.Event, e.store.Do(op)
 }
 
 // recipientOf finds what a recipient is stored under, broken accounts included.
