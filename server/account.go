@@ -455,7 +455,7 @@ func setColumn(into *engine.Imported, column, text string) error {
 	if kind == reflect.Bool && (text == "0" || text == "1") { // as SQL writes it
 		value = []byte(map[string]string{"0": "false", "1": "true"}[text])
 	}
-	if kind == reflect.String && text != "null" {
+	if kind == reflect.String && text != "null" || !json.Valid(value) && kind != reflect.Slice {
 		value, _ = json.Marshal(text) // a text always has JSON
 	}
 	if kind == reflect.Slice && !strings.HasPrefix(text, "[") && text != "null" {

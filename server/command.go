@@ -103,7 +103,7 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 	defer func() { err = errors.Join(err, store.Close()) }()
 	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Sandbox: settings.Sandbox(), Log: log})
 	if err != nil {
-		return unusable{err}
+		return err
 	}
 	defer e.Close()
 	return remedied(do(ctx, &workplace{settings, store, e}))

@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"otpbridge/config"
+	"otpbridge/server/engine"
 )
 
 // Exit codes. A supervisor may restart after 1 and should not after 2: nothing will have changed.
@@ -107,7 +108,8 @@ func run(arguments []string, p process) (code int) {
 	fmt.Fprintf(p.stderr, "otpbridge: %v\n", err)
 	_, misused := errors.AsType[unusable](err)
 	_, misset := errors.AsType[config.Faults](err)
-	if misused || misset {
+	_, misskeyed := errors.AsType[engine.KeyringError](err)
+	if misused || misset || misskeyed {
 		return exitUnusable
 	}
 	return exitFailed

@@ -122,6 +122,10 @@ func (e *Engine) checkKeyring(ctx context.Context) error {
 	return nil
 }
 
+// KeyringError says which key a keyring lacks or has wrong. It stays until somebody changes the
+// keyring.
+type KeyringError struct{ error }
+
 // compareKeyring compares the keyring with the check values in the database, and answers those.
 func (e *Engine) compareKeyring(ctx context.Context) (map[string][]byte, error) {
 	stored, err := e.store.KeyChecks(ctx)
@@ -131,14 +135,14 @@ func (e *Engine) compareKeyring(ctx context.Context) (map[string][]byte, error) 
 	for id, check := range stored {
 		have, err := e.keyring.Check(id)
 		if errors.Is(err, crypto.ErrUnknownKey) {
-			return nil, fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)
+			return nil, KeyringError{fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("check keyring: %w", err)
 		}
 		if !slices.Equal(have, check) {
-			return nil, fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
-				"put the former key back under this id, and give new keys new ids", id)
+			return nil, KeyringError{fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
+				"put the former key back under this id, and give new keys new ids", id)}
 		}
 	}
 	return stored, nil
