@@ -27,8 +27,8 @@ var exitCodes = []struct {
 	meaning string
 }{
 	{exitOK, "done"},
-	{exitFailed, "failed: what was asked for was not done, or doctor found a fault; trying again can help"},
-	{exitUnusable, "the command line, a setting or what it points to has to be changed first; nothing was changed"},
+	{exitFailed, "failed, or doctor found a fault: trying again can help"},
+	{exitUnusable, "refused: the command line, a setting or what it points to has to change first"},
 }
 
 // asJSON is the flag of every command whose output is data.

@@ -60,9 +60,9 @@ type commandLine struct {
 func description() string {
 	var text strings.Builder
 	text.WriteString("OTPBridge sends one-time codes and verifies them, for integrations written against the OTP servlets.\n\n" +
-		"Exit codes:")
+		"Exit codes:\n")
 	for _, e := range exitCodes {
-		fmt.Fprintf(&text, "\n\n  %d  %s", e.code, e.meaning)
+		fmt.Fprintf(&text, "\n    %d  %s", e.code, e.meaning)
 	}
 	return text.String()
 }
