@@ -22,7 +22,7 @@ var examples = []struct {
 	{"php", []string{"php", "php/otp_client.php"}, nil},
 	{"python", []string{"python3", "python/otp_client.py"}, []string{"python3", "-c", "import cryptography"}},
 	{"csharp", []string{"dotnet", "run", "--project", "csharp", "--"}, []string{"dotnet", "--version"}},
-	{"go", []string{"go"}, nil}
+	{"go", []string{"go"}, nil},
 }
 
 // required are the runtimes that the setup of the tests installs, or without which there is no

@@ -100,7 +100,7 @@ func (s *Store) caseBlindColumns(ctx context.Context) ([]string, error) {
 	return columns, nil
 }
 
-var grantLine = regexp.MustCompile("^GRANT (.+) ON (\\S+) TO ")
+var grantLine = regexp.MustCompile(`^GRANT (.+) ON (\S+) TO `)
 
 // judgeGrants compares what SHOW GRANTS says with what a server needs. A user whose rights come
 // through a role is judged by what stands beside it, and lacks nothing as far as can be seen.
