@@ -45,8 +45,12 @@ func (f field) check(text string) error {
 		return err
 	case "SANDBOX_FIXED_CODE":
 		return checkFixedCode(text)
+	case "REDIS_URL":
+		return checkRedisURL(text)
 	}
 	switch {
+	case f.kind == reflect.TypeFor[int]():
+		return f.checkNumber(text)
 	case f.list != nil:
 		return f.checkListed(text)
 	case f.kind == reflect.TypeFor[time.Duration]():
@@ -89,6 +93,23 @@ func (f field) checkDuration(text string) error {
 		return fmt.Errorf("%s is not a duration", quoted(text))
 	}
 	if least, most := f.bounds(); d < least || d > most {
+		return fmt.Errorf("%s is out of range", quoted(text))
+	}
+	return nil
+}
+
+// number is digits alone: strconv would take a sign.
+var number = regexp.MustCompile(`^[0-9]{1,9}$`)
+
+func (f field) checkNumber(text string) error {
+	if !number.MatchString(text) {
+		return fmt.Errorf("%s is not a whole number", quoted(text))
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%s is not a whole number", quoted(text))
+	}
+	if least, most := f.extremes(); n < least || n > most {
 		return fmt.Errorf("%s is out of range", quoted(text))
 	}
 	return nil
@@ -144,6 +165,30 @@ func checkDatabaseURL(text string) error {
 		return errors.New("names no database")
 	case strings.Contains(text, "#"):
 		return errors.New("has a # that is not percent-encoded")
+	}
+	return nil
+}
+
+// redisDatabase is the number of a database, or nothing.
+var redisDatabase = regexp.MustCompile(`^(/[0-9]{0,5})?$`)
+
+// checkRedisURL never shows any part of the value, as checkDatabaseURL does not.
+func checkRedisURL(text string) error {
+	if !strings.HasPrefix(text, "redis://") && !strings.HasPrefix(text, "rediss://") {
+		return errors.New("starts neither with redis:// nor with rediss://")
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return errors.New("is not a URL; a / # ? @ : or % in the password must be percent-encoded")
+	case !hostName.MatchString(u.Hostname()) && !isIPv6(u.Hostname()):
+		return errors.New("names no host, or has a / # or ? in the password that is not percent-encoded")
+	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && (!isPort(u.Port()) || u.Port() == "0"):
+		return errors.New("has a port that is not one from 1 to 65535")
+	case !redisDatabase.MatchString(u.Path):
+		return errors.New("names a database that is not a number")
+	case strings.ContainsAny(text, "#?"):
+		return errors.New("has something behind the database, or a # or ? that is not percent-encoded")
 	}
 	return nil
 }

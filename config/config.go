@@ -71,6 +71,11 @@ type Settings struct {
 
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" values:"addresses and networks, separated by commas" empty:"none" example:"10.0.0.0/8,192.0.2.7" doc:"Proxies whose word on the address of a client is believed."`
 
+	// RedisURL is empty where each server counts requests for itself.
+	RedisURL RedisURL `env:"REDIS_URL" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
+
+	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before the JSON API lets it try no more for a while; 0 sets no limit."`
+
 	LogLevel LogLevel `env:"LOG_LEVEL" default:"info" values:"debug|info|warn|error" doc:"The least severe log lines that are written."`
 
 	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -167,6 +168,20 @@ func (f field) bounds() (least, most time.Duration) {
 		panic("config: " + f.name() + " states no least value")
 	}
 	most, err = time.ParseDuration(to)
+	if err != nil {
+		panic("config: " + f.name() + " states no greatest value")
+	}
+	return least, most
+}
+
+// extremes returns the least and most of a number.
+func (f field) extremes() (least, most int) {
+	from, to, _ := strings.Cut(f.values, " to ")
+	least, err := strconv.Atoi(from)
+	if err != nil {
+		panic("config: " + f.name() + " states no least value")
+	}
+	most, err = strconv.Atoi(to)
 	if err != nil {
 		panic("config: " + f.name() + " states no greatest value")
 	}

@@ -72,22 +72,57 @@ func (d DatabaseURL) String() string {
 	if d.Scheme() != "mysql" {
 		return d.Reveal()
 	}
-	u, err := url.Parse(d.Reveal())
+	return withoutPassword(d.Reveal())
+}
+
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
 	if err != nil {
 		return redacted
 	}
-	user := url.User(u.User.Username()).String()
-	if _, ok := u.User.Password(); ok {
-		user += ":" + redacted
+	user := ""
+	if u.User != nil {
+		user = url.User(u.User.Username()).String()
+		if _, ok := u.User.Password(); ok {
+			user += ":" + redacted
+		}
+		user += "@"
 	}
-	text := u.Scheme + "://" + user + "@" + u.Host + u.Path
+	shown := u.Scheme + "://" + user + u.Host + u.Path
 	if u.RawQuery != "" {
-		text += "?" + redacted
+		shown += "?" + redacted
 	}
-	return text
+	return shown
 }
 
 func (d DatabaseURL) GoString() string             { return d.String() }
 func (d DatabaseURL) Format(f fmt.State, _ rune)   { fmt.Fprint(f, d.String()) }
 func (d DatabaseURL) LogValue() slog.Value         { return slog.StringValue(d.String()) }
 func (d DatabaseURL) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// RedisURL says where Redis is, and may hold its password. It prints like a [DatabaseURL].
+type RedisURL struct{ text Secret }
+
+// Reveal returns the URL with its password, which is empty if the setting is not set.
+func (r RedisURL) Reveal() string { return r.text.Reveal() }
+
+// EnvDecode accepts what [Load] accepts; it is how go-envconfig fills the field.
+func (r *RedisURL) EnvDecode(text string) error {
+	if err := checkRedisURL(text); err != nil {
+		return err
+	}
+	return r.text.EnvDecode(text)
+}
+
+// String returns the URL without its password, and nothing where there is none.
+func (r RedisURL) String() string {
+	if r.text.Empty() {
+		return ""
+	}
+	return withoutPassword(r.Reveal())
+}
+
+func (r RedisURL) GoString() string             { return r.String() }
+func (r RedisURL) Format(f fmt.State, _ rune)   { fmt.Fprint(f, r.String()) }
+func (r RedisURL) LogValue() slog.Value         { return slog.StringValue(r.String()) }
+func (r RedisURL) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

@@ -53,8 +53,10 @@ func TestSecrets_AreNotPrinted(t *testing.T) {
 		"KEYRING="+someKeyring,
 		"DATABASE_URL=mysql://keeper:"+password+"@db:3306/otpauthapi?secret="+password,
 		"SANDBOX_FIXED_CODE="+code,
+		"REDIS_URL=redis://keeper:"+password+"@redis:6379/0",
 	)
 	require.NoError(t, err)
+	require.Contains(t, s.RedisURL.Reveal(), password)
 	require.Equal(t, someKeyring, s.Keyring.Reveal())
 	require.Equal(t, code, s.SandboxFixedCode.Reveal())
 	require.Contains(t, s.DatabaseURL.Reveal(), password)
@@ -73,6 +75,8 @@ func TestSecrets_AreNotPrinted(t *testing.T) {
 		"code":      s.SandboxFixedCode,
 		"url":       s.DatabaseURL,
 		"url's":     &s.DatabaseURL,
+		"redis":     s.RedisURL,
+		"redis's":   &s.RedisURL,
 		"list":      []Secret{s.Keyring},
 		"map":       map[string]Secret{"keyring": s.Keyring},
 		"map's":     map[string]DatabaseURL{"url": s.DatabaseURL},
@@ -91,6 +95,9 @@ func TestSecrets_AreNotPrinted(t *testing.T) {
 	}
 	for way, shown := range prints(t, s.DatabaseURL) {
 		require.Contains(t, shown, "mysql://keeper:[redacted]@db:3306/otpauthapi?[redacted]", way)
+	}
+	for way, shown := range prints(t, s.RedisURL) {
+		require.Contains(t, shown, "redis://keeper:[redacted]@redis:6379/0", way)
 	}
 }
 
@@ -113,6 +120,10 @@ func TestSecrets_AreNotInErrors(t *testing.T) {
 		"DATABASE_URL=mysql://user:" + secret + "\x7f@host/otp",
 		"DATABASE_URL=mysql://" + secret + "@host:x/otp",
 		"SANDBOX_FIXED_CODE=" + secret,
+		"REDIS_URL=" + secret,
+		"REDIS_URL=redis://user:" + secret + "/x@host/0",
+		"REDIS_URL=redis://user:" + secret + "#x@host/0",
+		"REDIS_URL=redis://user:" + secret + "%@host/0",
 		"KEYRING_FILE=k1 " + strings.Repeat(secret, 4),
 		"KEYRIN=k1 " + secret,
 		"DATABASE_URI=mysql://user:" + secret + "@host/otp",
@@ -128,6 +139,11 @@ func TestSecret_ZeroIsEmpty(t *testing.T) {
 	require.True(t, s.Empty())
 	require.Empty(t, s.Reveal())
 	require.Equal(t, "[redacted]", s.String())
+
+	var r RedisURL
+	require.Empty(t, r.String())
+	require.Error(t, r.EnvDecode("http://host"))
+	require.Empty(t, r.Reveal())
 
 	var d DatabaseURL
 	require.Empty(t, d.String())

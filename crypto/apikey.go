@@ -17,8 +17,10 @@ import (
 // the database. It is no protection: anyone can compute it. The 32 characters hold 190
 // random bits, and those are what is not guessed.
 
+// APIKeyPrefix starts every API key, and nothing else that is presented as a credential.
+const APIKeyPrefix = "otpb_"
+
 const (
-	apiKeyPrefix   = "otpb_"
 	apiKeyRandom   = 32
 	apiKeyChecksum = 6 // 62^6 > 2^32
 	base62         = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -35,7 +37,7 @@ func NewAPIKey(environment, kind string) string {
 	if !slices.Contains(apiKeyEnvironments, environment) || !slices.Contains(apiKeyKinds, kind) {
 		panic("crypto: NewAPIKey called with an unknown environment or kind")
 	}
-	key := apiKeyPrefix + environment + "_" + kind + "_" + randomBase62(apiKeyRandom)
+	key := APIKeyPrefix + environment + "_" + kind + "_" + randomBase62(apiKeyRandom)
 	return key + checksum(key)
 }
 
@@ -43,7 +45,7 @@ func NewAPIKey(environment, kind string) string {
 // environment and kind it claims. It says nothing about whether the key exists. A
 // single wrong character is always noticed, other slips all but one in 4·10^9.
 func CheckAPIKey(s string) (environment, kind string, ok bool) {
-	rest, found := strings.CutPrefix(s, apiKeyPrefix)
+	rest, found := strings.CutPrefix(s, APIKeyPrefix)
 	if !found {
 		return "", "", false
 	}

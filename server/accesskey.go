@@ -56,7 +56,7 @@ func (accessKeyRevokeCommand) Help() string {
 func (a accessKeyAddCommand) Run(p process) error {
 	asked := engine.NewAccessKey{AllowedIPs: a.Allow}
 	if a.Expires != "" {
-		expires, err := moment(a.Expires, time.Now())
+		expires, err := deadline(a.Expires, time.Now())
 		if err != nil {
 			return unusable{fmt.Errorf("--expires %w", err)}
 		}
@@ -78,9 +78,9 @@ func (a accessKeyAddCommand) Run(p process) error {
 			return err
 		}
 		made := struct {
-			engine.AccessKey
+			engine.ServletKey
 			Key string `json:"key,omitempty"`
-		}{AccessKey: key}
+		}{ServletKey: key}
 		if a.KeyFile == "" {
 			made.Key = secret
 		}
@@ -93,7 +93,7 @@ func (a accessKeyAddCommand) Run(p process) error {
 	})
 }
 
-func conditions(key engine.AccessKey) string {
+func conditions(key engine.ServletKey) string {
 	from := "from everywhere"
 	if len(key.AllowedIPs) > 0 {
 		from = "from " + strings.Join(key.AllowedIPs, ", ")
@@ -101,8 +101,8 @@ func conditions(key engine.AccessKey) string {
 	return fmt.Sprintf("for %s, good %s and %s", key.Environment, from, map[bool]string{true: "without end", false: "until " + shownOr(key.ExpiresAt, "")}[key.ExpiresAt == nil])
 }
 
-// moment reads a time, or a span from now with the units that people think of in days.
-func moment(text string, now time.Time) (time.Time, error) {
+// deadline reads a time, or a span from now with the units that people think of in days.
+func deadline(text string, now time.Time) (time.Time, error) {
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return at, nil
 	}

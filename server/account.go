@@ -188,16 +188,16 @@ func (a accountImportCommand) profile(p process) (*otp.Profile, error) {
 // importedAccount is what was made. Secrets are told only if they were made up just now.
 type importedAccount struct {
 	otp.Account
-	CipherKey  string             `json:"cipher_key,omitempty"`
-	CipherIV   string             `json:"cipher_iv,omitempty"`
-	AccessKey  string             `json:"access_key,omitempty"`
-	AccessKeys []engine.AccessKey `json:"access_keys"`
+	CipherKey  string              `json:"cipher_key,omitempty"`
+	CipherIV   string              `json:"cipher_iv,omitempty"`
+	AccessKey  string              `json:"access_key,omitempty"`
+	AccessKeys []engine.ServletKey `json:"access_keys"`
 
 	was engine.Imported
 }
 
-func (m *importedAccount) fill(row otp.Account, keys []engine.AccessKey, given *engine.Imported) {
-	m.Account, m.AccessKeys = row, append([]engine.AccessKey{}, keys...)
+func (m *importedAccount) fill(row otp.Account, keys []engine.ServletKey, given *engine.Imported) {
+	m.Account, m.AccessKeys = row, append([]engine.ServletKey{}, keys...)
 	if m.was.CipherKey == "" {
 		m.CipherKey = given.CipherKey
 	}
@@ -220,7 +220,7 @@ func (m *importedAccount) write(w io.Writer, check bool) {
 		return
 	}
 	for _, key := range m.AccessKeys {
-		fmt.Fprintf(w, "  access key %s %s\n", keyID(key, check), endsIn(key))
+		fmt.Fprintf(w, "  access key %s %s\n", idOf(key, check), endsIn(key))
 	}
 	for _, secret := range [][2]string{{"access_key", m.AccessKey}, {"cipher_key", m.CipherKey}, {"cipher_iv", m.CipherIV}} {
 		if secret[1] != "" {
@@ -232,14 +232,14 @@ func (m *importedAccount) write(w io.Writer, check bool) {
 	}
 }
 
-func keyID(key engine.AccessKey, check bool) string {
+func idOf(key engine.ServletKey, check bool) string {
 	if check {
 		return ""
 	}
 	return key.ID
 }
 
-func endsIn(key engine.AccessKey) string {
+func endsIn(key engine.ServletKey) string {
 	if key.LastFour == "" {
 		return "(too short to show its end)"
 	}
@@ -335,9 +335,9 @@ func accountState(m *engine.ManagedAccount) string {
 func (a accountShowCommand) Run(p process) error {
 	type shownAccount struct {
 		otp.Account
-		State      string             `json:"state"`
-		Fault      string             `json:"fault,omitempty"`
-		AccessKeys []engine.AccessKey `json:"access_keys"`
+		State      string              `json:"state"`
+		Fault      string              `json:"fault,omitempty"`
+		AccessKeys []engine.ServletKey `json:"access_keys"`
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
 		managed, err := at.ManagedAccount(ctx, a.Account)

@@ -48,6 +48,7 @@ type commandLine struct {
 	Migrate    migrateCommand    `cmd:"" help:"Look after the database's schema."`
 	Account    accountCommand    `cmd:"" help:"Look after accounts: the customers' systems that send codes."`
 	AccessKey  accessKeyCommand  `cmd:"" name:"access-key" help:"Look after the keys that the servlets are called with."`
+	Key        keyCommand        `cmd:"" help:"Make, list, rotate and revoke keys."`
 	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
 	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
 	Param      paramCommand      `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`

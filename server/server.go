@@ -82,6 +82,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
+		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
 		Sandbox: s.settings.Sandbox(),
 	}
 	if s.settings.Sandbox() {

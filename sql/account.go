@@ -297,66 +297,6 @@ func accountColumnList() string {
 	return strings.Join(names, ", ")
 }
 
-// Credential is one secret of an account, as it is stored: by hash.
-type Credential struct {
-	ID          otp.ID
-	Address     string
-	Kind        string // access_key, secret, …
-	Environment otp.Environment
-	Hash        [32]byte
-	LastFour    string
-	AllowedIPs  []string // networks; empty allows every address
-	DeniedIPs   []string // networks; one that matches wins over AllowedIPs
-	Enabled     bool
-	ExpiresAt   otp.Millis
-	CreatedAt   otp.Millis
-}
-
-// Credential finds a credential by the hash of its secret.
-func (s *Store) Credential(ctx context.Context, hash [32]byte) (Credential, error) {
-	var row struct {
-		ID          []byte         `db:"id"`
-		Address     string         `db:"esme_address"`
-		Kind        string         `db:"kind"`
-		Environment string         `db:"environment"`
-		LastFour    string         `db:"last_four"`
-		AllowedIPs  sql.NullString `db:"allowed_ips"`
-		DeniedIPs   sql.NullString `db:"denied_ips"`
-		Enabled     bool           `db:"enabled"`
-		ExpiresAt   sql.NullInt64  `db:"expires_at"`
-		CreatedAt   int64          `db:"created_at"`
-	}
-	err := s.reads.GetContext(ctx, &row, `
-		SELECT id, esme_address, kind, environment, last_four, allowed_ips, denied_ips, enabled, expires_at, created_at
-		FROM credentials
-		WHERE hash = ?`, hash[:])
-	if errors.Is(err, sql.ErrNoRows) {
-		return Credential{}, ErrNotFound
-	}
-	if err != nil {
-		return Credential{}, fmt.Errorf("read credential: %w", err)
-	}
-	credential := Credential{
-		Address: row.Address, Kind: row.Kind, Environment: otp.Environment(row.Environment), Hash: hash,
-		LastFour: row.LastFour, Enabled: row.Enabled,
-		ExpiresAt: otp.Millis(row.ExpiresAt.Int64), CreatedAt: otp.Millis(row.CreatedAt),
-	}
-	copy(credential.ID[:], row.ID)
-	// A list that cannot be read must not turn into "every address is allowed".
-	for column, list := range map[string]struct {
-		text sql.NullString
-		into *[]string
-	}{"allowed_ips": {row.AllowedIPs, &credential.AllowedIPs}, "denied_ips": {row.DeniedIPs, &credential.DeniedIPs}} {
-		if !list.text.Valid || strings.TrimSpace(list.text.String) == "" {
-			continue
-		}
-		if err := json.Unmarshal([]byte(list.text.String), list.into); err != nil {
-			return Credential{}, fmt.Errorf("credential %s: %s is no JSON list of networks", credential.ID.Text("key"), column)
-		}
-	}
-	return credential, nil
-}
-
 // InsertAccount adds an account with its credentials, all or nothing. ErrTaken means that the
 // address or one of the secrets is in use.
 func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
@@ -369,11 +309,7 @@ func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credent
 			return err
 		}
 		for _, c := range credentials {
-			if err := w.exec(ctx, `
-				INSERT INTO credentials (id, esme_address, kind, environment, hash, last_four, allowed_ips, denied_ips, enabled, expires_at, created_at)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				c.ID[:], account.Address, c.Kind, string(c.Environment), c.Hash[:], c.LastFour,
-				networks(c.AllowedIPs), networks(c.DeniedIPs), bit(c.Enabled), moment(c.ExpiresAt), int64(c.CreatedAt)); err != nil {
+			if err := insertCredential(ctx, w, account.Address, &c); err != nil {
 				return err
 			}
 		}
@@ -395,17 +331,6 @@ func bit(set bool) driver.Value {
 		return int64(1)
 	}
 	return int64(0)
-}
-
-func networks(list []string) driver.Value {
-	if len(list) == 0 {
-		return nil
-	}
-	encoded, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // strings always have JSON
-	}
-	return string(encoded)
 }
 
 // Addresses lists every account.

@@ -198,7 +198,10 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 	if err := s.loadRecipients(ctx, w, b); err != nil {
 		return err
 	}
-	return s.loadChallenges(ctx, w, b, operations)
+	if err := s.loadChallenges(ctx, w, b, operations); err != nil {
+		return err
+	}
+	return s.loadRepeated(ctx, w, operations)
 }
 
 // apply runs one operation's rule on the batch's rows. A rule that panics, or refuses without
@@ -223,6 +226,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		written = max(written, challenge.UpdatedAt)
 	}
 	state.Now = otp.Moment(op.Now+offset, written)
+	state.Happened = op.happened || op.Repeats && b.recorded(op)
 
 	op.err = decide(op, &state)
 
@@ -249,13 +253,16 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		b.challenges[row.ID], b.newest[row.Slot] = row, row
 	}
 	b.events = append(b.events, *state.event)
+	if state.also != nil {
+		b.events = append(b.events, *state.also)
+	}
 }
 
 // decide contains one operation's panic, so that it is a fault of this operation alone.
 func decide(op *Operation, state *State) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			state.event, state.inserted = nil, nil
+			state.event, state.also, state.inserted = nil, nil, nil
 			err = fmt.Errorf("panic while deciding: %v\n%s", cause, debug.Stack())
 		}
 	}()

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 
 	"otpbridge/server/otp"
 )
@@ -46,7 +47,10 @@ func readRecipient(found row) (*recipientRow, error) {
 }
 
 const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, code_length, channels, mailbox,
-	max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at`
+	max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at, details`
+
+// challengeWidth is how many columns these are.
+const challengeWidth = 21
 
 // loadChallenges reads the newest challenge of each slot that a known recipient has, and those
 // that operations name by id. The recipients' locks already keep other writers away from them.
@@ -93,7 +97,7 @@ func (b *batch) add(c *challengeRow) {
 		row = c
 		b.challenges[c.ID] = row
 	}
-	if newest := b.newest[c.Slot]; newest == nil || newest.Seq < c.Seq {
+	if newest := b.newest[c.Slot]; c.ReplacedAt == 0 && (newest == nil || newest.Seq < c.Seq) {
 		b.newest[c.Slot] = row
 	}
 }
@@ -105,7 +109,7 @@ func readChallenge(found row, c *otp.Challenge) error {
 		KeyID: r.text(), Nonce: r.id(), Length: int(r.number()), Channels: otp.Channels(r.number()), Mailbox: r.bytes(),
 		MaxAttempts: int(r.number()), Wrong: int(r.number()), Sends: int(r.number()), Regenerations: int(r.number()),
 		CreatedAt: r.moment(), ExpiresAt: r.moment(), UpdatedAt: r.moment(),
-		UsedAt: r.moment(), CanceledAt: r.moment(), ReplacedAt: r.moment(),
+		UsedAt: r.moment(), CanceledAt: r.moment(), ReplacedAt: r.moment(), Details: r.details(),
 	}
 	if r.err != nil {
 		return fmt.Errorf("challenge: %w", r.err)
@@ -119,7 +123,12 @@ func readChallenge(found row, c *otp.Challenge) error {
 func (s *Store) happened(ctx context.Context, w *session, operations []*Operation) (bool, error) {
 	events := make([]otp.ID, 0, len(operations))
 	for _, op := range operations {
-		events = append(events, op.Event)
+		if !op.Repeats { // the event of one that does may be of another batch
+			events = append(events, op.Event)
+		}
+	}
+	if len(events) == 0 {
+		return false, nil
 	}
 	list, args := in(events, idValue)
 	found := false
@@ -128,6 +137,35 @@ func (s *Store) happened(ctx context.Context, w *session, operations []*Operatio
 		return nil
 	})
 	return found, err
+}
+
+// loadRepeated looks for what operations that may repeat one have already done. It comes behind
+// the locks of their recipients, which whoever did it had too.
+func (s *Store) loadRepeated(ctx context.Context, w *session, operations []*Operation) error {
+	var events []otp.ID
+	for _, op := range operations {
+		op.happened = false
+		if op.Repeats {
+			events = append(events, op.Event)
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	list, args := in(events, idValue)
+	return w.query(ctx, `SELECT id FROM events WHERE id IN `+list, args, func(found row) error {
+		r := reader{row: found}
+		id := r.id()
+		for _, op := range operations {
+			op.happened = op.happened || op.Repeats && op.Event == id
+		}
+		return r.err
+	})
+}
+
+// recorded tells whether an operation before op in the same batch recorded op's event.
+func (b *batch) recorded(op *Operation) bool {
+	return slices.ContainsFunc(b.events, func(e otp.Event) bool { return e.ID == op.Event })
 }
 
 // writeBatch writes each touched row once: new recipients by a plain INSERT, whose loser's
@@ -178,26 +216,29 @@ func (b *batch) writeChallenges(writes *script) {
 			int64(c.Wrong), int64(c.Sends), int64(c.Regenerations), v.moment(c.UpdatedAt),
 			v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), v.id(c.ID), c.Version)
 	}
-	inserts := make([]driver.Value, 0, 20*len(b.inserts))
+	inserts := make([]driver.Value, 0, challengeWidth*len(b.inserts))
 	for _, c := range b.inserts {
 		inserts = append(inserts, v.id(c.ID), v.id(c.Recipient), c.Seq, v.id(c.Slot), int64(1), v.text(c.KeyID), v.id(c.Nonce), int64(c.Length),
 			int64(c.Channels), nullable(c.Mailbox), int64(c.MaxAttempts), int64(c.Wrong), int64(c.Sends), int64(c.Regenerations),
-			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt))
+			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), encodeDetails(c.Details))
 	}
-	writes.insert(`INSERT INTO challenges (`+challengeColumns+`) VALUES `, 20, inserts)
+	writes.insert(`INSERT INTO challenges (`+challengeColumns+`) VALUES `, challengeWidth, inserts)
 }
 
-const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining`
+const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary`
+
+// eventWidth is how many columns these are.
+const eventWidth = 13
 
 func (b *batch) writeEvents(writes *script) {
 	v := &b.values
-	inserts := make([]driver.Value, 0, 12*len(b.events))
+	inserts := make([]driver.Value, 0, eventWidth*len(b.events))
 	for i := range b.events {
 		e := &b.events[i]
 		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)), v.text(string(e.Kind)), v.text(string(e.Door)),
-			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining))
+			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining), encodeSummary(e.Summary))
 	}
-	writes.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, 12, inserts)
+	writes.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, eventWidth, inserts)
 }
 
 // nullable is NULL for what there is not: a nil slice in an interface is no nil.
@@ -209,7 +250,7 @@ func nullable(b []byte) driver.Value {
 }
 
 func scanChallenge(rows *sql.Rows) (*otp.Challenge, error) {
-	values := make(row, 20)
+	values := make(row, challengeWidth)
 	targets := make([]any, len(values))
 	for i := range values {
 		targets[i] = (*any)(&values[i])

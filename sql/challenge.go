@@ -2,6 +2,8 @@ package sql
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"otpbridge/server/otp"
@@ -26,4 +28,76 @@ func (s *Store) Newest(ctx context.Context, recipient, slot otp.ID) (*otp.Challe
 		return nil, fmt.Errorf("read challenge: %w", err)
 	}
 	return challenge, nil
+}
+
+// Challenge reads the challenge with this id and its recipient outside any operation. Nothing may
+// be decided on it but which recipient an operation has to lock, and who owns it: these never
+// change. The error is ErrNotFound if there is none.
+func (s *Store) Challenge(ctx context.Context, id otp.ID) (*otp.Challenge, *otp.Recipient, error) {
+	challenge, err := s.challenge(ctx, id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read challenge: %w", err)
+	}
+	var r otp.Recipient
+	var sends, failures []byte
+	err = s.reads.QueryRowContext(ctx, `
+		SELECT id, hash, esme_address, environment, sealed, mask, sends, failures,
+			run, COALESCE(run_at, 0), COALESCE(locked_until, 0), updated_at
+		FROM recipients
+		WHERE id = ?`, challenge.Recipient[:]).
+		Scan(idScan{&r.ID}, idScan{&r.Hash}, &r.Account, &r.Environment, &r.Sealed, &r.Mask, &sends, &failures,
+			&r.Run, &r.RunAt, &r.LockedUntil, &r.UpdatedAt)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil, ErrNotFound
+	}
+	if err == nil {
+		r.Sends, err = decodeWindow(sends)
+	}
+	if err == nil {
+		r.Failures, err = decodeWindow(failures)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read recipient: %w", err)
+	}
+	return challenge, &r, nil
+}
+
+func (s *Store) challenge(ctx context.Context, id otp.ID) (*otp.Challenge, error) {
+	rows, err := s.reads.QueryContext(ctx, `SELECT `+challengeColumns+` FROM challenges WHERE id = ?`, id[:])
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, errors.Join(rows.Err(), ErrNotFound)
+	}
+	return scanChallenge(rows)
+}
+
+// History reads a challenge's events, oldest first. It outlives the challenge.
+func (s *Store) History(ctx context.Context, challenge otp.ID) ([]otp.Event, error) {
+	rows, err := s.reads.QueryContext(ctx, `
+		SELECT id, at, esme_address, environment, kind, door, recipient_hash, send, channels, remaining, summary
+		FROM events
+		WHERE challenge_id = ?
+		ORDER BY id`, challenge[:])
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	defer rows.Close()
+	var events []otp.Event
+	for rows.Next() {
+		e := otp.Event{Challenge: challenge}
+		var summary []byte
+		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient},
+			&e.Send, &e.Channels, &e.Remaining, &summary)
+		if err == nil {
+			e.Summary, err = decodeSummary(summary)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read history: %w", err)
+		}
+		events = append(events, e)
+	}
+	return events, rows.Err()
 }

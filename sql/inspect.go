@@ -161,7 +161,8 @@ func (s *Store) Keyless(ctx context.Context, now int64) ([]string, error) {
 		FROM otp_auth_config a
 		WHERE NOT EXISTS (
 			SELECT 1 FROM credentials c
-			WHERE c.esme_address = a.esme_address AND c.enabled = 1 AND (c.expires_at IS NULL OR c.expires_at > ?))
+			WHERE c.esme_address = a.esme_address AND c.enabled = 1 AND c.revoked_at IS NULL
+				AND (c.expires_at IS NULL OR c.expires_at > ?))
 		ORDER BY a.esme_address`, now)
 	if err != nil {
 		return nil, fmt.Errorf("look for accounts without a key: %w", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,7 +24,7 @@ func (s *Store) AddAccount(ctx context.Context, account *otp.Account, keys []Cre
 			return err
 		}
 		for i := range keys {
-			if err := addAccessKey(ctx, w, &keys[i]); err != nil {
+			if err := insertCredential(ctx, w, account.Address, &keys[i]); err != nil {
 				return err
 			}
 		}
@@ -54,85 +53,6 @@ func (s *Store) UpdateAccount(ctx context.Context, account *otp.Account, columns
 	return s.write(ctx, func(w *session) error {
 		n, err := w.affect(ctx, `UPDATE otp_auth_config SET `+strings.Join(set, ", ")+` WHERE esme_address = ?`,
 			append(args, account.Address)...)
-		if err == nil && n == 0 {
-			return ErrNotFound
-		}
-		return err
-	})
-}
-
-// AddAccessKey adds one. ErrTaken means that the key is in use.
-func (s *Store) AddAccessKey(ctx context.Context, key Credential) error {
-	err := s.write(ctx, func(w *session) error { return addAccessKey(ctx, w, &key) })
-	if err != nil && s.dialect.taken(err) {
-		return ErrTaken
-	}
-	return err
-}
-
-func addAccessKey(ctx context.Context, w *session, c *Credential) error {
-	return w.exec(ctx, `
-		INSERT INTO credentials (id, esme_address, kind, environment, hash, last_four, allowed_ips, denied_ips, enabled, expires_at, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		c.ID[:], c.Address, c.Kind, string(c.Environment), c.Hash[:], c.LastFour,
-		jsonList(c.AllowedIPs), jsonList(c.DeniedIPs), bit(c.Enabled), moment(c.ExpiresAt), int64(c.CreatedAt))
-}
-
-// jsonList is NULL for an empty list.
-func jsonList(list []string) driver.Value {
-	if len(list) == 0 {
-		return nil
-	}
-	encoded, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // strings always have JSON
-	}
-	return string(encoded)
-}
-
-// AccessKeys are an account's credentials of a kind, oldest first.
-func (s *Store) AccessKeys(ctx context.Context, address, kind string) ([]Credential, error) {
-	rows, err := s.reads.QueryContext(ctx, `
-		SELECT id, esme_address, kind, environment, last_four, allowed_ips, denied_ips, enabled, expires_at, created_at
-		FROM credentials
-		WHERE esme_address = ? AND kind = ?
-		ORDER BY id`, address, kind)
-	if err != nil {
-		return nil, fmt.Errorf("read access keys: %w", err)
-	}
-	defer rows.Close()
-	var keys []Credential
-	for rows.Next() {
-		var key Credential
-		var allowed, denied sql.NullString
-		var expires sql.NullInt64
-		if err := rows.Scan(idScan{&key.ID}, &key.Address, &key.Kind, &key.Environment, &key.LastFour,
-			&allowed, &denied, &key.Enabled, &expires, &key.CreatedAt); err != nil {
-			return nil, fmt.Errorf("read access keys: %w", err)
-		}
-		key.ExpiresAt = otp.Millis(expires.Int64)
-		key.AllowedIPs, key.DeniedIPs = shownList(allowed), shownList(denied)
-		keys = append(keys, key)
-	}
-	return keys, rows.Err()
-}
-
-// shownList reads a list to be shown. One that cannot be read is shown as such; it allows nothing.
-func shownList(text sql.NullString) (list []string) {
-	if !text.Valid || strings.TrimSpace(text.String) == "" {
-		return nil
-	}
-	if err := json.Unmarshal([]byte(text.String), &list); err != nil {
-		return []string{"unreadable"}
-	}
-	return list
-}
-
-// RevokeAccessKey switches a key of this kind off for good. ErrNotFound without one.
-func (s *Store) RevokeAccessKey(ctx context.Context, id otp.ID, kind string, now otp.Millis) error {
-	return s.write(ctx, func(w *session) error {
-		n, err := w.affect(ctx, `UPDATE credentials SET enabled = 0, revoked_at = COALESCE(revoked_at, ?) WHERE id = ? AND kind = ?`,
-			int64(now), id[:], kind)
 		if err == nil && n == 0 {
 			return ErrNotFound
 		}

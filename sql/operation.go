@@ -25,14 +25,18 @@ type Operation struct {
 	Challenge otp.ID
 	// Now is read once by the caller.
 	Now otp.Millis
+	// Repeats says that an operation with this very Event may have been committed before, by a
+	// server that died or by one that is slow. Decide then finds State.Happened.
+	Repeats bool
 	// Decide applies a pure rule to what was loaded. It may run several times, each time on
 	// fresh rows, and the outcome of the last run is the one that was committed. A non-nil error
 	// is handed to the caller of Do; what Decide changed is kept only if it recorded an event.
 	// It runs while every other operation waits: no I/O, no locks, no clock.
 	Decide func(*State) error
 
-	err  error
-	done chan struct{}
+	err      error
+	happened bool
+	done     chan struct{}
 }
 
 // State is what one operation decides on. Decide may change the rows through the pointers.
@@ -43,9 +47,13 @@ type State struct {
 	Recipient *otp.Recipient // Version 0 if there is no row yet, else without what never changes
 	Mailbox   *otp.Recipient // nil without one
 	Challenge *otp.Challenge // nil for none
+	// Happened tells that what Decide is about to decide was decided and committed before. Only
+	// an operation that Repeats another can find it set, and must then leave everything alone.
+	Happened bool
 
 	inserted *otp.Challenge
 	event    *otp.Event
+	also     *otp.Event
 }
 
 // Insert adds the slot's new challenge.
@@ -53,6 +61,9 @@ func (s *State) Insert(c *otp.Challenge) { s.inserted = c }
 
 // Record appends what happened and thereby makes the decision count.
 func (s *State) Record(e otp.Event) { s.event = &e }
+
+// Also appends a second thing that happened, with an id of its own. It counts only beside Record.
+func (s *State) Also(e otp.Event) { s.also = &e }
 
 // ErrClosed is what Do answers once the store is closing.
 var ErrClosed = errors.New("the store is closed")

@@ -1,21 +1,36 @@
 package sql
 
 import (
-	"bytes"
 	"context"
 	"database/sql/driver"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"otpbridge/server/otp"
 )
 
 // Sealed is a column that holds sealed bytes. Table and Column name it; the rest is how its rows
-// are found.
+// are found and its bytes are written.
 type Sealed struct {
 	Table, Column string
-	key           string // the primary key
-	text          bool   // stored in base64, for people who read the table in a terminal
+	key           []string // the primary key
+	with          []string // what else the sealed bytes are bound to
+	form          form
 }
+
+// form is how sealed bytes stand in a column.
+type form int
+
+const (
+	bare   form = iota
+	coded       // in base64, for people who read the table in a terminal
+	member      // in base64, as the member "metadata" of a JSON object
+)
 
 // Name is the table and the column, as errors and reports show it.
 func (c Sealed) Name() string { return c.Table + "." + c.Column }
@@ -23,20 +38,30 @@ func (c Sealed) Name() string { return c.Table + "." + c.Column }
 // SealedColumns are all columns that hold sealed bytes. What a rotation of the keyring does not
 // find here keeps the old key needed for ever, so a test searches a filled database for more.
 func SealedColumns() []Sealed {
+	id := []string{"id"}
 	return []Sealed{
-		{Table: "index_key", Column: "sealed", key: "id"},
-		{Table: "otp_auth_config", Column: "cipher_key", key: "esme_address", text: true},
-		{Table: "otp_auth_config", Column: "cipher_iv", key: "esme_address", text: true},
-		{Table: "recipients", Column: "sealed", key: "id"},
-		{Table: "challenges", Column: "mailbox", key: "id"},
-		{Table: "events", Column: "mailbox", key: "id"},
+		{Table: "index_key", Column: "sealed", key: id},
+		{Table: "signing_keys", Column: "sealed", key: []string{"number"}, with: id},
+		{Table: "otp_auth_config", Column: "cipher_key", key: []string{"esme_address"}, form: coded},
+		{Table: "otp_auth_config", Column: "cipher_iv", key: []string{"esme_address"}, form: coded},
+		{Table: "credentials", Column: "signing_secret", key: id, form: coded},
+		{Table: "recipients", Column: "sealed", key: id},
+		{Table: "challenges", Column: "mailbox", key: id},
+		{Table: "challenges", Column: "details", key: id, form: member},
+		{Table: "events", Column: "mailbox", key: id},
+		{Table: "events", Column: "summary", key: id, with: []string{"challenge_id"}, form: member},
+		{Table: "idempotency_keys", Column: "answer", key: []string{"credential_id", "key_hash"}, with: []string{"challenge_id"}},
 	}
 }
 
-// SealedRow is one value of a sealed column. Key is the row's primary key as it is stored.
+// SealedRow is one value of a sealed column. Names are the row's primary key and what else the
+// value is bound to, as they are stored.
 type SealedRow struct {
-	Key   []byte
-	Value []byte
+	Names [][]byte
+	Value []byte // nil where the column holds a text without anything sealed
+
+	keys   []driver.Value
+	stored []byte
 }
 
 // The size of a walk through a sealed column: a chunk is one read, and the rows of it that change
@@ -51,26 +76,30 @@ const resealChunk = 200
 // The walk may be interrupted and repeated at any time, and any number may run at once.
 func (s *Store) WalkSealed(ctx context.Context, column Sealed, visit func(SealedRow) ([]byte, error), done func(looked int)) error {
 	looked := 0
-	for from, first := any(nil), true; ; first = false {
-		chunk, err := s.sealedChunk(ctx, column, from, first)
+	var after []driver.Value
+	for {
+		chunk, err := s.sealedChunk(ctx, column, after)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", column.Name(), err)
 		}
 		if len(chunk) == 0 {
 			return nil
 		}
-		var fresh []SealedRow // beside the old ones in stale
-		var stale []SealedRow
+		var changes [][]driver.Value // the arguments of replaceText
 		for _, row := range chunk {
+			if row.Value == nil {
+				continue
+			}
 			value, err := visit(row)
 			if err != nil {
-				return fmt.Errorf("%s of row %s: %w", column.Name(), row.shown(column), err)
+				return fmt.Errorf("%s of row %s: %w", column.Name(), row.shown(), err)
 			}
 			if value != nil {
-				stale, fresh = append(stale, row), append(fresh, SealedRow{row.Key, value})
+				change := append([]driver.Value{column.form.replace(row.stored, row.Value, value)}, row.keys...)
+				changes = append(changes, append(change, column.form.stored(row.stored)))
 			}
 		}
-		if err := s.replaceSealed(ctx, column, stale, fresh); err != nil {
+		if err := s.replaceSealed(ctx, column, changes); err != nil {
 			return fmt.Errorf("write %s: %w", column.Name(), err)
 		}
 		looked += len(chunk)
@@ -78,7 +107,7 @@ func (s *Store) WalkSealed(ctx context.Context, column Sealed, visit func(Sealed
 		if len(chunk) < resealChunk {
 			return nil
 		}
-		from = column.keyValue(chunk[len(chunk)-1].Key)
+		after = chunk[len(chunk)-1].keys
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -89,51 +118,58 @@ func (s *Store) WalkSealed(ctx context.Context, column Sealed, visit func(Sealed
 	}
 }
 
-// shown names a row in an error.
-func (r SealedRow) shown(column Sealed) string {
-	if column.text {
-		return string(r.Key)
+// shown names a row in an error: by its text, or its bytes in hex.
+func (r SealedRow) shown() string {
+	if text, isText := r.keys[0].(string); isText {
+		return text
 	}
-	return fmt.Sprintf("%x", r.Key)
+	return fmt.Sprintf("%x", r.Names[0])
 }
 
-func (s *Store) sealedChunk(ctx context.Context, column Sealed, from any, first bool) ([]SealedRow, error) {
+func (s *Store) sealedChunk(ctx context.Context, column Sealed, after []driver.Value) ([]SealedRow, error) {
+	keys := strings.Join(column.key, ", ")
 	where, args := column.Column+` IS NOT NULL`, []any{}
-	if !first {
-		where, args = where+` AND `+column.key+` > ?`, append(args, from)
+	if after != nil {
+		where += ` AND (` + keys + `) > (` + strings.Repeat("?, ", len(after)-1) + `?)`
+		for _, value := range after {
+			args = append(args, value)
+		}
 	}
-	rows, err := s.reads.QueryContext(ctx, `SELECT `+column.key+`, `+column.Column+` FROM `+column.Table+
-		` WHERE `+where+` ORDER BY `+column.key+` LIMIT ?`, append(args, resealChunk)...)
+	names := slices.Concat(column.key, column.with)
+	rows, err := s.reads.QueryContext(ctx, `SELECT `+column.Column+`, `+strings.Join(names, ", ")+` FROM `+column.Table+
+		` WHERE `+where+` ORDER BY `+keys+` LIMIT ?`, append(args, resealChunk)...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var chunk []SealedRow
 	for rows.Next() {
-		var row SealedRow
-		if err := rows.Scan(&row.Key, &row.Value); err != nil {
+		row := SealedRow{Names: make([][]byte, len(names))}
+		targets := []any{&row.stored}
+		for i := range names {
+			targets = append(targets, &row.Names[i])
+		}
+		if err := rows.Scan(targets...); err != nil {
 			return nil, err
 		}
-		if column.text {
-			// What is no base64 was put there by hand and is nothing that was ever sealed; it is
-			// left to whoever opens it.
-			if value, err := base64.StdEncoding.DecodeString(string(row.Value)); err == nil {
-				row.Value = value
-			}
+		row.Value = column.form.read(row.stored)
+		for i, name := range column.key {
+			row.keys = append(row.keys, keyValue(name, row.Names[i]))
 		}
 		chunk = append(chunk, row)
 	}
 	return chunk, rows.Err()
 }
 
-func (s *Store) replaceSealed(ctx context.Context, column Sealed, stale, fresh []SealedRow) error {
-	if len(stale) == 0 {
+func (s *Store) replaceSealed(ctx context.Context, column Sealed, changes [][]driver.Value) error {
+	if len(changes) == 0 {
 		return nil
 	}
-	text := `UPDATE ` + column.Table + ` SET ` + column.Column + ` = ? WHERE ` + column.key + ` = ? AND ` + column.Column + ` = ?`
+	text := `UPDATE ` + column.Table + ` SET ` + column.Column + ` = ? WHERE ` +
+		strings.Join(column.key, ` = ? AND `) + ` = ? AND ` + column.Column + ` = ?`
 	return s.write(ctx, func(w *session) error {
-		for i := range stale {
-			if err := w.exec(ctx, text, column.stored(fresh[i].Value), column.keyValue(stale[i].Key), column.stored(stale[i].Value)); err != nil {
+		for _, change := range changes {
+			if err := w.exec(ctx, text, change...); err != nil {
 				return err
 			}
 		}
@@ -141,20 +177,59 @@ func (s *Store) replaceSealed(ctx context.Context, column Sealed, stale, fresh [
 	})
 }
 
-func (c Sealed) stored(value []byte) driver.Value {
-	if c.text {
-		return base64.StdEncoding.EncodeToString(value)
+// read takes the sealed bytes out of what is stored. What is no base64 was put there by hand and
+// is nothing that was ever sealed; it is left to whoever opens it.
+func (f form) read(stored []byte) []byte {
+	switch f {
+	case coded:
+		value, err := base64.StdEncoding.DecodeString(string(stored))
+		if err != nil {
+			return nil
+		}
+		return value
+	case member:
+		var object struct {
+			Metadata []byte `json:"metadata"`
+		}
+		if json.Unmarshal(stored, &object) != nil {
+			return nil
+		}
+		return object.Metadata
 	}
-	return bytes.Clone(value)
+	return stored
 }
 
-// keyValue is a primary key as the database compares it: SQLite does not take the bytes of a text
-// or of a number for the same.
-func (c Sealed) keyValue(key []byte) driver.Value {
-	if c.text || c.Table == "index_key" {
-		return string(key)
+// replace puts fresh in the place of value in what is stored.
+func (f form) replace(stored, value, fresh []byte) driver.Value {
+	switch f {
+	case coded:
+		return base64.StdEncoding.EncodeToString(fresh)
+	case member:
+		return strings.Replace(string(stored), base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString(fresh), 1)
 	}
-	return bytes.Clone(key)
+	return fresh
+}
+
+// stored is what a column holds, as the database compares it: SQLite does not take the bytes of a
+// text for the text.
+func (f form) stored(value []byte) driver.Value {
+	if f == bare {
+		return value
+	}
+	return string(value)
+}
+
+// keyValue is the same for a part of a primary key: those are ids and hashes in bytes, but for two.
+func keyValue(name string, value []byte) driver.Value {
+	switch {
+	case name == "esme_address":
+		return string(value)
+	case len(value) < len(otp.ID{}): // a small number
+		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+			return n
+		}
+	}
+	return value
 }
 
 // CountDerived counts the challenges whose codes are derived under each key. Those can not be

@@ -92,7 +92,8 @@ func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.
 	return moved, err
 }
 
-// Reset forgets an account's challenges, recipients, history, clock and inbox mark. For "" it
+// Reset forgets an account's challenges, recipients, history, clock, inbox mark and the
+// answers kept under idempotency keys. For "" it
 // forgets everyone's, and the throwaway accounts themselves.
 func (s *Store) Reset(ctx context.Context, account string) error {
 	return s.write(ctx, func(w *session) error {
@@ -101,10 +102,11 @@ func (s *Store) Reset(ctx context.Context, account string) error {
 				`DELETE FROM challenges WHERE recipient_id IN (SELECT id FROM recipients WHERE esme_address = ?)`,
 				`DELETE FROM recipients WHERE esme_address = ?`,
 				`DELETE FROM events WHERE esme_address = ?`,
+				`DELETE FROM idempotency_keys WHERE credential_id IN (SELECT id FROM credentials WHERE esme_address = ?)`,
 				`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL WHERE esme_address = ?`)
 		}
 		return execAll(ctx, w, nil,
-			`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`,
+			`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`, `DELETE FROM idempotency_keys`,
 			`DELETE FROM credentials WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
 			`DELETE FROM otp_auth_config WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
 			`DELETE FROM sandbox_accounts WHERE throwaway = 1`,
@@ -180,7 +182,7 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	}
 	rows, err := s.reads.QueryxContext(ctx, `
 		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.challenge_id, e.send, e.channels, e.mailbox,
-			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, r.id, r.sealed
+			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, c.details, r.id, r.sealed
 		FROM events e
 		JOIN challenges c ON c.id = e.challenge_id
 		JOIN recipients r ON r.id = c.recipient_id
@@ -203,7 +205,7 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 		var s Send
 		e, c, r := &s.Event, &s.Challenge, &s.Recipient
 		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, idScan{&c.ID}, &e.Send, &e.Channels, &e.Mailbox,
-			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, idScan{&r.ID}, &r.Sealed)
+			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, detailsScan{&c.Details}, idScan{&r.ID}, &r.Sealed)
 		if err != nil {
 			return nil, fmt.Errorf("read sends: %w", err)
 		}

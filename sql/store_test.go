@@ -442,7 +442,9 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 		account.SMSChannels, account.EmailTemplate, account.DLTEntityID = &text, &text, &text
 		account.CreatedAt, account.UpdatedAt = noon, noon
 		expires := Credential{ID: nextID(), Address: "77", Kind: "access_key", Environment: otp.Test, Hash: [32]byte{1}, LastFour: "last",
-			AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"}, Enabled: true, ExpiresAt: noon, CreatedAt: noon}
+			Name: "till 4", Permissions: []string{"send:otp"}, AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"},
+			AllowedOrigins: []string{"https://a.example"}, RequestsPerMinute: &five, Burst: &five, Signing: "required", SigningSecret: []byte{0, 255},
+			Enabled: true, ExpiresAt: noon, RevokedAt: noon, Successor: id(noon, 7), CreatedAt: noon}
 		require.NoError(t, s.InsertAccount(ctx, &account, []Credential{expires}, true))
 		read, err := s.Account(ctx, "77")
 		require.NoError(t, err)
@@ -548,7 +550,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		var args []driver.Value
 		insert := func(at otp.Millis, n int) {
 			made := id(at, n)
-			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil, int64(0))
+			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil, int64(0), nil)
 		}
 		for n := range kept {
 			insert(now-29*otp.Day, n)
@@ -556,7 +558,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		for n := range gone { // after them in the order of ids, dead by their account's shorter retention
 			insert(now-28*otp.Day, kept+n)
 		}
-		events.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, 12, args)
+		events.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, eventWidth, args)
 		return w.play(ctx, &events)
 	}))
 	account := otp.DefaultAccount("2")

@@ -140,6 +140,12 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 			}
 		}
 	}
+	if err := s.sweepClaims(ctx, now); err != nil {
+		return swept, fmt.Errorf("sweep idempotency_keys: %w", err)
+	}
+	if err := s.sweepNonces(ctx, now); err != nil {
+		return swept, fmt.Errorf("sweep nonces: %w", err)
+	}
 	return swept, nil
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"encoding/json"
+	"errors"
 	"net/mail"
 	"net/netip"
 	"slices"
@@ -8,14 +10,16 @@ import (
 
 	"github.com/nyaruka/phonenumbers"
 
+	"otpbridge/crypto"
 	"otpbridge/server/otp"
 )
 
 // Target is whom an operation concerns, normalised: every spelling of one number is one Target.
 type Target struct {
-	Number  string // E.164 with the plus
-	Subject string // the end user's address as the caller states it; empty where the account does not key on it
-	Mailbox string // where e-mail goes; empty for none
+	Recipient string // E.164 with the plus, or a mailbox
+	Subject   string // the end user's address as the caller states it; empty where the account does not key on it
+	Mailbox   string // where e-mail goes; empty for none
+	Binding   string // what the challenge is bound to, as canonical JSON (RFC 8785); empty for nothing
 }
 
 // Address normalises what a caller states: number in any of the contract's spellings, subject
@@ -39,7 +43,78 @@ func (e *Engine) Address(c *Caller, number, subject, mailbox string) (Target, er
 			return Target{}, err
 		}
 	}
-	return Target{Number: normal, Subject: subject, Mailbox: mailbox}, nil
+	return Target{Recipient: normal, Subject: subject, Mailbox: mailbox}, nil
+}
+
+// Recipient reads whom a request of the JSON API concerns: to is a number in E.164 form or a
+// mailbox, which is a recipient of its own; ip (empty for none) pairs with the servlets'
+// ipaddress and is ignored where the account does not key on it; email (empty for none) is where
+// e-mail goes when to is a number; binding is any JSON, null and none being the same.
+//
+// Refusals: Invalid, with its Field.
+func (e *Engine) Recipient(c *Caller, to, ip, email string, binding json.RawMessage) (t Target, err error) {
+	if strings.Contains(to, "@") {
+		if email != "" {
+			return t, otp.RefuseField("email", "must not be given where to is a mailbox itself")
+		}
+		t.Recipient, err = inField("to")(normalMailbox(to))
+		t.Mailbox = t.Recipient
+	} else {
+		t.Recipient, err = e164(to, c.Account.Countries)
+	}
+	if err == nil && ip != "" {
+		t.Subject, err = inField("ip")(normalSubject(ip))
+	}
+	if err == nil && email != "" {
+		t.Mailbox, err = inField("email")(normalMailbox(email))
+	}
+	if err == nil {
+		t.Binding, err = CanonicalBinding(binding)
+	}
+	if err != nil {
+		return Target{}, err
+	}
+	if !c.Account.KeyOnIP {
+		t.Subject = ""
+	}
+	return t, nil
+}
+
+// e164 reads a number that is written as E.164 has it and no other way: the API is new, and every
+// spelling more is one more that two systems read differently.
+func e164(to string, countries []string) (string, error) {
+	digits, plus := strings.CutPrefix(to, "+")
+	if !plus || !otp.Digits(digits) {
+		return "", otp.RefuseField("to", "must be a number in E.164 form such as +919551492394, or a mailbox such as user@example.com")
+	}
+	return inField("to")(NormalNumber(to, countries))
+}
+
+// inField makes a refusal speak of the API's field, whatever the servlets call it.
+func inField(field string) func(string, error) (string, error) {
+	return func(value string, err error) (string, error) {
+		if refusal, ok := errors.AsType[*otp.Error](err); ok {
+			_, complaint, _ := strings.Cut(refusal.Message, " ")
+			return "", otp.RefuseField(field, complaint)
+		}
+		return value, err
+	}
+}
+
+// CanonicalBinding brings a binding to the one form (RFC 8785) in which bindings are compared,
+// empty for null and for none. Refusal: Invalid, field binding.
+func CanonicalBinding(binding json.RawMessage) (string, error) {
+	if len(binding) == 0 {
+		return "", nil
+	}
+	canonical, err := crypto.JCS(binding)
+	switch {
+	case err != nil:
+		return "", otp.RefuseField("binding", "must be JSON that has a canonical form (RFC 8785): "+err.Error())
+	case string(canonical) == "null":
+		return "", nil
+	}
+	return string(canonical), nil
 }
 
 // NormalNumber reads a number with its country code in digits, with or without "+" or "00" in

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +19,25 @@ type Caller struct {
 	Account     *otp.Account
 	Environment otp.Environment
 	Door        otp.Door
+	Key         *KeyInfo
 
 	cipher *crypto.ServletCipher
+	quota  quota // what Take takes from; zero for no limit
+}
+
+// KeyInfo is what may be known of a credential: all but its secrets. Callers share it for as
+// long as it is cached, so nobody changes it.
+type KeyInfo struct {
+	ID             otp.ID
+	Kind           KeyKind
+	Name           string
+	LastFour       string
+	Permissions    []string // empty: those of the kind
+	AllowedOrigins []string
+	Signing        Signing
+	ExpiresAt      otp.Millis // 0: never
+
+	signingSecret crypto.Secret
 }
 
 // account is an account as it is cached: its row, and what was made from it once.
@@ -30,38 +48,54 @@ type account struct {
 	broken error // names the column; the account answers nothing but an error
 }
 
+// credential is a credential as it is cached: its row, and what was made from it once.
+type credential struct {
+	row             sql.Credential
+	info            KeyInfo
+	allowed, denied networks
+	found           bool
+}
+
 // Authenticate resolves the secret that a request presents at a door from peer's address
-// (the resolved client address, never a parameter).
+// (the resolved client address, never a parameter). All kinds of keys are good at all doors, except
+// that the servlets refuse read-only and client keys, and keys whose requests must be signed.
 //
-// Refusals: MissingCredential, UnknownCredential, ExpiredCredential, ForbiddenNetwork with a nil
-// Caller; BrokenAccount and FeatureOff with a Caller, so that the door can word its answer for
+// Refusals: MissingCredential, also for what cannot be a credential; UnknownCredential;
+// ExpiredCredential; ForbiddenNetwork, Forbidden and BadSignature, only for a secret that is
+// right; all with a nil Caller. BrokenAccount and FeatureOff with a Caller, so that the door can word its answer for
 // the account.
 func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string, peer netip.Addr) (*Caller, error) {
-	if secret == "" {
-		return nil, otp.Refuse(otp.MissingCredential, "no credential was presented")
+	if !plausible(secret) {
+		return nil, otp.Refuse(otp.MissingCredential, "no credential was presented, or none that could be one: a mistyped key, perhaps")
 	}
 	hash := e.credentialHash(secret)
-	credential, err := e.credentials.value(ctx, string(hash[:]))
+	cred, err := e.credentials.value(ctx, string(hash[:]))
 	if err != nil {
 		return nil, err
 	}
-	if credential.ID.IsZero() || !credential.Enabled {
-		return nil, otp.Refuse(otp.UnknownCredential, "the credential is unknown or disabled")
+	if !cred.found || !cred.row.Enabled || cred.row.RevokedAt != 0 {
+		return nil, otp.Refuse(otp.UnknownCredential, "the credential is unknown, revoked or disabled")
 	}
-	if credential.ExpiresAt != 0 && otp.At(time.Now()) >= credential.ExpiresAt {
-		return nil, otp.Refuse(otp.ExpiredCredential, "the credential has expired")
-	}
-	if !allowed(&credential, peer) {
-		return nil, otp.Refuse(otp.ForbiddenNetwork, "the credential may not be used from this address")
-	}
-	acc, err := e.accounts.value(ctx, credential.Address)
+	acc, err := e.accounts.value(ctx, cred.row.Address)
 	if err != nil {
 		return nil, err
 	}
-	if !acc.found || !acc.row.Enabled && acc.broken == nil {
+	switch {
+	case !acc.found || !acc.row.Enabled && acc.broken == nil:
 		return nil, otp.Refuse(otp.UnknownCredential, "the account is unknown or disabled")
+	case cred.row.ExpiresAt != 0 && otp.At(time.Now()) >= cred.row.ExpiresAt:
+		return nil, otp.Refuse(otp.ExpiredCredential, "the credential has expired")
+	case !cred.allows(peer):
+		return nil, otp.Refuse(otp.ForbiddenNetwork, "the credential may not be used from this address")
+	case door == otp.ServletDoor && (cred.info.Kind == ReadOnlyKey || cred.info.Kind == ClientKey):
+		return nil, otp.Refuse(otp.Forbidden, "a "+string(cred.info.Kind)+" key can not call a servlet")
+	case door == otp.ServletDoor && cred.info.Signing == SigningRequired:
+		return nil, otp.Refuse(otp.BadSignature, "the key's requests must be signed, which a servlet has no headers for")
 	}
-	caller := &Caller{Account: &acc.row, Environment: credential.Environment, Door: door, cipher: acc.cipher}
+	caller := &Caller{
+		Account: &acc.row, Environment: cred.row.Environment, Door: door, Key: &cred.info,
+		cipher: acc.cipher, quota: quotaOf(&cred.row, &acc.row),
+	}
 	switch {
 	case acc.broken != nil:
 		return caller, &otp.Error{Kind: otp.BrokenAccount, Message: "the account's settings cannot be used; see the server's log", Err: acc.broken}
@@ -71,33 +105,81 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	return caller, nil
 }
 
+// maxCredential is the length of the longest secret that is looked up, far beyond any in use.
+const maxCredential = 512
+
+// plausible tells whether text can be a credential at all. One that looks like an API key and
+// whose check does not fit is a slip of the keyboard or a key that was cut short; saying so
+// helps its owner, and tells others nothing that they could not compute.
+func plausible(text string) bool {
+	if text == "" || len(text) > maxCredential {
+		return false
+	}
+	if !strings.HasPrefix(text, crypto.APIKeyPrefix) {
+		return true
+	}
+	_, _, ok := crypto.CheckAPIKey(text)
+	return ok
+}
+
 // credentialHash is what a credential is looked up by. The index key makes a stolen database
 // useless for trying out guesses at short, vendor-issued keys.
 func (e *Engine) credentialHash(secret string) [32]byte { return e.index.Sum32("credential", secret) }
 
-// loadCredential gives a zero credential for an unknown hash, so that this too is remembered.
-func (e *Engine) loadCredential(ctx context.Context, hash string) (sql.Credential, error) {
-	credential, err := e.store.Credential(ctx, [32]byte([]byte(hash)))
+// loadCredential gives a credential that is not found for an unknown hash, so that this too is
+// remembered.
+func (e *Engine) loadCredential(ctx context.Context, hash string) (*credential, error) {
+	row, err := e.store.Credential(ctx, [32]byte([]byte(hash)))
 	if errors.Is(err, sql.ErrNotFound) {
-		return sql.Credential{}, nil
+		return &credential{}, nil
 	}
-	return credential, err
+	if err != nil {
+		return nil, err
+	}
+	cred := &credential{row: row, found: true, info: infoOf(&row)}
+	cred.allowed, cred.denied = readNetworks(row.AllowedIPs), readNetworks(row.DeniedIPs)
+	if cred.info.Signing != SigningOff {
+		secret, err := e.keyring.Open(signingAAD(row.ID), row.SigningSecret)
+		if err != nil {
+			return nil, fmt.Errorf("credential %s: signing_secret: %w", row.ID.Text("key"), err)
+		}
+		cred.info.signingSecret = crypto.NewSecret(secret)
+	}
+	return cred, nil
 }
 
-// allowed tells whether the credential may be used from peer. A network that cannot be read
+// networks is a list of networks as it is cached.
+type networks struct {
+	prefixes []netip.Prefix
+	listed   bool // something is, be it readable or not
+	broken   bool // one cannot be read
+}
+
+func readNetworks(texts []string) networks {
+	n := networks{listed: len(texts) > 0}
+	for _, text := range texts {
+		prefix, err := ParseNetwork(text)
+		if err != nil {
+			n.broken = true
+			continue
+		}
+		n.prefixes = append(n.prefixes, prefix)
+	}
+	return n
+}
+
+func (n *networks) contain(peer netip.Addr) bool {
+	return slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return p.Contains(peer) })
+}
+
+// allows tells whether the credential may be used from peer. A network that cannot be read
 // allows nothing and denies everything.
-func allowed(credential *sql.Credential, peer netip.Addr) bool {
-	for _, network := range credential.DeniedIPs {
-		if prefix, err := ParseNetwork(network); err != nil || prefix.Contains(peer) {
-			return false
-		}
+func (c *credential) allows(peer netip.Addr) bool {
+	peer = peer.Unmap().WithZone("") // no network contains an address with a zone
+	if c.denied.broken || c.denied.contain(peer) {
+		return false
 	}
-	for _, network := range credential.AllowedIPs {
-		if prefix, err := ParseNetwork(network); err == nil && prefix.Contains(peer) {
-			return true
-		}
-	}
-	return len(credential.AllowedIPs) == 0
+	return !c.allowed.listed || c.allowed.contain(peer)
 }
 
 // ParseNetwork reads a network in CIDR form or a single address.
@@ -110,6 +192,9 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 		return address.Unmap().Prefix(address.Unmap().BitLen())
 	}
 	prefix, err := netip.ParsePrefix(text)
+	if address := prefix.Addr(); address.Is4In6() && prefix.Bits() >= 96 {
+		prefix = netip.PrefixFrom(address.Unmap(), prefix.Bits()-96) // as peers are written
+	}
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%q is no network; write one like 203.0.113.0/24", text)
 	}

@@ -18,10 +18,19 @@ type send struct {
 	number    int // of the challenge's sends, from 1
 	at        otp.Millis
 	account   *otp.Account
+	simulated bool // reaches simulated channels only
+	fallback  []otp.Channels
 }
 
 func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Millis) send {
-	return send{challenge: *challenge, target: t, channels: challenge.Channels, number: challenge.Sends, at: at, account: c.Account}
+	s := send{
+		challenge: *challenge, target: t, channels: challenge.Channels, number: challenge.Sends, at: at,
+		account: c.Account, simulated: c.Environment == otp.Test,
+	}
+	if challenge.Details != nil {
+		s.fallback = challenge.Details.Fallback
+	}
+	return s
 }
 
 // dispatch hands a committed send to its channels and waits for the first outcome that settles
@@ -29,7 +38,7 @@ func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Mi
 // way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
 func (e *Engine) dispatch(c *Caller, op *sql.Operation, s send) (Sent, error) {
 	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
-	if !e.waits(s.channels) {
+	if !e.waits(&s) {
 		if e.handOverNow(c, op, s) == deliver.NotSent {
 			return answer, errUndelivered()
 		}
@@ -53,10 +62,84 @@ func errUndelivered() error {
 	return otp.Refuse(otp.Undelivered, "the message could not be handed over to any channel")
 }
 
+// sendOff hands a committed send to its channels for a caller who does not wait for the outcome:
+// it is told by the history. A send that surely went nowhere is refunded, and the next method that
+// the application named is tried.
+func (e *Engine) sendOff(c *Caller, op *sql.Operation, s send) {
+	if !e.waits(&s) {
+		if e.handOverNow(c, op, s) == deliver.NotSent {
+			e.fallBack(c, s)
+		}
+		return
+	}
+	e.sending.Go(func() {
+		settled := make(chan deliver.Outcome, 1)
+		e.handOver(c, op, s, settled)
+		switch outcome := <-settled; outcome {
+		case deliver.Sent:
+			e.recordOutcome(c, op, s, otp.EventTaken)
+		case deliver.NotSent:
+			e.fallBack(c, s)
+		default:
+			e.recordOutcome(c, op, s, otp.EventUnknown)
+		}
+	})
+}
+
+// recordOutcome puts into the history how a send ended. Nothing depends on it but what is shown.
+func (e *Engine) recordOutcome(c *Caller, paid *sql.Operation, s send, outcome otp.EventKind) {
+	op := &sql.Operation{
+		Event: sql.NewID(), Account: paid.Account, Recipient: paid.Recipient, Challenge: s.challenge.ID, Now: otp.At(time.Now()),
+	}
+	op.Decide = func(state *sql.State) error {
+		if state.Recipient.Version == 0 {
+			return nil // swept or reset meanwhile
+		}
+		ended := event(op, c, state, &s.challenge, outcome)
+		ended.Send, ended.Channels = s.number, s.channels
+		state.Record(ended)
+		return nil
+	}
+	if err := e.store.Do(op); err != nil {
+		e.log.ErrorContext(e.closing, "outcome could not be recorded", "account", paid.Account,
+			"challenge", s.challenge.ID.Text("otp"), "send", s.number, "outcome", string(outcome), "error", err)
+	}
+}
+
+// fallBack sends by the next method that the application named, if the challenge can still be
+// verified and its recipient may receive another send.
+func (e *Engine) fallBack(c *Caller, failed send) {
+	if len(failed.fallback) == 0 || e.closing.Err() != nil {
+		return
+	}
+	channels := failed.fallback[0]
+	op := e.operation(c, failed.target)
+	op.Challenge = failed.challenge.ID
+	next := failed
+	op.Decide = func(s *sql.State) error {
+		if err := otp.Reroute(s.Recipient, s.Mailbox, s.Challenge, c.policy(), s.Now); err != nil {
+			return err
+		}
+		e.introduce(s, c, failed.target)
+		next = e.recordResend(op, c, s, failed.target, channels)
+		return nil
+	}
+	if channels.Has(otp.Email) {
+		e.lockMailbox(c, op, failed.target)
+	}
+	if err := e.store.Do(op); err != nil {
+		e.log.WarnContext(e.closing, "fallback not sent", "account", op.Account,
+			"challenge", failed.challenge.ID.Text("otp"), "method", channels.String(), "error", err)
+		return
+	}
+	next.fallback = failed.fallback[1:]
+	e.sendOff(c, op, next)
+}
+
 // waits tells whether a hand-over may take time.
-func (e *Engine) waits(media otp.Channels) bool {
-	for _, medium := range media.Each() {
-		for _, channel := range e.channels(medium) {
+func (e *Engine) waits(s *send) bool {
+	for _, medium := range s.channels.Each() {
+		for _, channel := range e.channels(medium, s.simulated) {
 			if channel.Waits() {
 				return true
 			}
@@ -65,9 +148,14 @@ func (e *Engine) waits(media otp.Channels) bool {
 	return false
 }
 
-// channels are those of one medium, in order of preference.
-func (e *Engine) channels(medium otp.Channels) []deliver.Channel {
-	if medium == otp.Email {
+// channels are those of one medium, in order of preference. What a credential of the test
+// environment sends reaches simulated ones only, whatever is configured: a test costs nothing and
+// wakes nobody. In a sandbox nothing else is configured.
+func (e *Engine) channels(medium otp.Channels, simulated bool) []deliver.Channel {
+	switch {
+	case simulated && !e.options.Sandbox:
+		return e.simulated
+	case medium == otp.Email:
 		return e.options.Email
 	}
 	return e.options.SMS
@@ -120,7 +208,7 @@ func (e *Engine) handOver(c *Caller, op *sql.Operation, s send, settled chan<- d
 // handOverOn tries one medium's channels in order of preference, the next one only if the last
 // surely did not send.
 func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (outcome deliver.Outcome) {
-	to := s.target.Number
+	to := s.target.Recipient
 	if medium == otp.Email {
 		to = s.target.Mailbox
 	}
@@ -132,7 +220,7 @@ func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (o
 		ExpiresAt: s.challenge.ExpiresAt.Time(),
 		Content:   func() (deliver.Content, error) { return e.content(&s.challenge, medium) },
 	}
-	for _, channel := range e.channels(medium) {
+	for _, channel := range e.channels(medium, s.simulated) {
 		outcome, err := e.sendOn(ctx, channel, message)
 		if outcome == deliver.Sent {
 			return outcome

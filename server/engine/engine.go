@@ -34,6 +34,13 @@ type Options struct {
 	DeliveryWait time.Duration
 	Log          *slog.Logger
 
+	// RedisURL names the Redis in which servers that share a database count requests together;
+	// empty counts in this process alone.
+	RedisURL string
+	// AuthFailuresPerMinute bounds how often an address may present a credential that is
+	// refused; 0 is no limit.
+	AuthFailuresPerMinute int
+
 	// Sandbox enables everything below and the sandbox's calls; production has none of it.
 	Sandbox bool
 	Inbox   *deliver.Inbox
@@ -49,8 +56,12 @@ type Engine struct {
 	keyring     *crypto.Keyring
 	index       *crypto.IndexKey
 	log         *slog.Logger
-	credentials *cache[sql.Credential]
+	credentials *cache[*credential]
 	accounts    *cache[*account]
+	origins     *cache[[]string]
+	signingKeys *cache[[]receiptKey]
+	simulated   []deliver.Channel // of the test environment in production
+	limiter     *limiter
 
 	sending sync.WaitGroup // messages on their way to a channel
 	closing context.Context
@@ -62,6 +73,7 @@ type Engine struct {
 func (e *Engine) Close() {
 	e.close()
 	e.sending.Wait()
+	e.limiter.close()
 }
 
 // New checks the keyring against the database, takes the index key from it (or makes it, on the
@@ -76,6 +88,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	}
 	if options.Sandbox {
 		if err := e.seedDemo(ctx); err != nil {
+			e.Close()
 			return nil, fmt.Errorf("make the demo accounts: %w", err)
 		}
 	}
@@ -96,6 +109,17 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 	// that a change of settings may take.
 	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
 	e.accounts = newCache(3*time.Second, e.loadAccount)
+	e.origins = newCache(3*time.Second, e.loadOrigins)
+	e.signingKeys = newCache(3*time.Second, e.loadSigningKeys)
+	e.simulated = []deliver.Channel{deliver.NewInbox()}
+	if err := e.makeSigningKey(ctx); err != nil {
+		return nil, err
+	}
+	limiter, err := newLimiter(options.RedisURL, options.AuthFailuresPerMinute, options.Log)
+	if err != nil {
+		return nil, err
+	}
+	e.limiter = limiter
 	return e, nil
 }
 

@@ -21,7 +21,7 @@ import (
 func Attach(ctx context.Context, options Options) (*Engine, error) { return attach(ctx, options) }
 
 // accessKeyKind is the kind of a credential of the servlets.
-const accessKeyKind = "access_key"
+const accessKeyKind = string(AccessKey)
 
 // Imported is an account as a vendor hands it out: any columns, the cipher's key and IV in clear
 // as base64 or hex, or together as "iv~key", and the access keys that integrations already have.
@@ -69,7 +69,7 @@ func randomBase64(size int) string {
 
 // Import adds an account for good. Refusals: Invalid naming the column; AccountExists when the
 // address or a key is taken. With check nothing is written.
-func (e *Engine) Import(ctx context.Context, n Imported, check bool) (otp.Account, []AccessKey, error) {
+func (e *Engine) Import(ctx context.Context, n Imported, check bool) (otp.Account, []ServletKey, error) {
 	row := n.Account
 	now := otp.At(time.Now())
 	row.CreatedAt, row.UpdatedAt = now, now
@@ -87,7 +87,7 @@ func (e *Engine) Import(ctx context.Context, n Imported, check bool) (otp.Accoun
 		asked = append([]NewAccessKey{{Key: n.AccessKey}}, asked...)
 	}
 	var keys []sql.Credential
-	var shown []AccessKey
+	var shown []ServletKey
 	for i := range asked {
 		if asked[i].Key == "" {
 			return row, nil, otp.Refuse(otp.Invalid, fmt.Sprintf("access_keys[%d].key: is empty; give the key that the integration sends", i))
@@ -274,20 +274,20 @@ func (e *Engine) Change(ctx context.Context, n Imported, columns []string) error
 	return err
 }
 
-// AccessKey is a key of the servlets, without its secret.
-type AccessKey struct {
+// ServletKey is an access key: a key of the servlets, without its secret.
+type ServletKey struct {
 	ID          string          `json:"id"`
 	Account     string          `json:"esme_address"`
 	Environment otp.Environment `json:"environment"`
 	LastFour    string          `json:"last_four"`
 	AllowedIPs  []string        `json:"allowed_ips"`
-	Status      string          `json:"status"` // active, disabled or expired
+	Status      string          `json:"status"` // active, revoked, disabled or expired
 	ExpiresAt   *time.Time      `json:"expires_at"`
 	CreatedAt   time.Time       `json:"created_at"`
 }
 
-func shownAccessKey(c *sql.Credential) AccessKey {
-	key := AccessKey{
+func shownAccessKey(c *sql.Credential) ServletKey {
+	key := ServletKey{
 		ID: c.ID.Text("key"), Account: c.Address, Environment: c.Environment, LastFour: c.LastFour,
 		AllowedIPs: append([]string{}, c.AllowedIPs...), Status: "active", CreatedAt: c.CreatedAt.Time(),
 	}
@@ -296,6 +296,8 @@ func shownAccessKey(c *sql.Credential) AccessKey {
 		key.ExpiresAt = &expires
 	}
 	switch {
+	case c.RevokedAt != 0:
+		key.Status = "revoked"
 	case !c.Enabled:
 		key.Status = "disabled"
 	case c.ExpiresAt != 0 && otp.At(time.Now()) >= c.ExpiresAt:
@@ -307,20 +309,20 @@ func shownAccessKey(c *sql.Credential) AccessKey {
 // AddAccessKey adds a key to an account and answers its secret: a fresh one, unless asked.Key is
 // one that an integration already has. Refusals: NotFound; Invalid naming the member;
 // AccountExists when the key is in use.
-func (e *Engine) AddAccessKey(ctx context.Context, address string, environment otp.Environment, asked NewAccessKey) (AccessKey, string, error) {
+func (e *Engine) AddAccessKey(ctx context.Context, address string, environment otp.Environment, asked NewAccessKey) (ServletKey, string, error) {
 	if _, err := e.ManagedAccount(ctx, address); err != nil {
-		return AccessKey{}, "", err
+		return ServletKey{}, "", err
 	}
 	if asked.Key == "" {
 		asked.Key = crypto.NewAccessKey()
 	}
 	key, err := e.newAccessKey(address, &asked, environment, otp.At(time.Now()))
 	if err != nil {
-		return AccessKey{}, "", otp.Refuse(otp.Invalid, err.Error())
+		return ServletKey{}, "", otp.Refuse(otp.Invalid, err.Error())
 	}
-	err = e.store.AddAccessKey(ctx, key)
+	err = e.store.InsertCredential(ctx, &key)
 	if errors.Is(err, sql.ErrTaken) {
-		return AccessKey{}, "", otp.Refuse(otp.AccountExists, "this access key is in use; every key belongs to one account")
+		return ServletKey{}, "", otp.Refuse(otp.AccountExists, "this access key is in use; every key belongs to one account")
 	}
 	return shownAccessKey(&key), asked.Key, err
 }
@@ -344,14 +346,16 @@ func (e *Engine) newAccessKey(address string, asked *NewAccessKey, environment o
 }
 
 // AccessKeys lists an account's keys, oldest first. Refusal: NotFound.
-func (e *Engine) AccessKeys(ctx context.Context, address string) ([]AccessKey, error) {
+func (e *Engine) AccessKeys(ctx context.Context, address string) ([]ServletKey, error) {
 	if _, err := e.ManagedAccount(ctx, address); err != nil {
 		return nil, err
 	}
-	rows, err := e.store.AccessKeys(ctx, address, accessKeyKind)
-	keys := make([]AccessKey, len(rows))
+	rows, err := e.store.Credentials(ctx, address)
+	keys := []ServletKey{}
 	for i := range rows {
-		keys[i] = shownAccessKey(&rows[i])
+		if rows[i].Kind == accessKeyKind {
+			keys = append(keys, shownAccessKey(&rows[i]))
+		}
 	}
 	return keys, err
 }
@@ -362,9 +366,12 @@ func (e *Engine) RevokeAccessKey(ctx context.Context, id string) error {
 	if !ok {
 		return otp.Refuse(otp.Invalid, "the id of a key starts with key_; otpbridge access-key list shows those of an account")
 	}
-	err := e.store.RevokeAccessKey(ctx, parsed, accessKeyKind, otp.At(time.Now()))
-	if errors.Is(err, sql.ErrNotFound) {
+	row, err := e.store.CredentialByID(ctx, parsed)
+	if errors.Is(err, sql.ErrNotFound) || err == nil && row.Kind != accessKeyKind {
 		return otp.Refuse(otp.NotFound, "there is no access key with this id; otpbridge access-key list shows those of an account")
+	}
+	if err == nil {
+		_, err = e.store.RevokeCredential(ctx, parsed, otp.At(time.Now())) // again is no error
 	}
 	return err
 }

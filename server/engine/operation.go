@@ -27,33 +27,69 @@ func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) 
 		return Sent{}, otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
 	}
 	op := e.operation(c, t)
+	draft := otp.Challenge{ID: sql.NewID(), Channels: channels}
+	made, err := e.generate(c, t, op, &draft, c.policy())
+	if err != nil {
+		return Sent{}, err
+	}
+	return e.dispatch(c, op, made.send)
+}
+
+// generated is a challenge as committed.
+type generated struct {
+	send      send
+	remaining int // attempts
+	happened  bool
+}
+
+// generate makes the drafted challenge, which has its id, channels and details, the newest of
+// the target's slot. Refusals: Locked, OverLimit, Overloaded.
+func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Challenge, policy otp.Policy) (made generated, err error) {
 	op.Slot = e.slot(c, t)
-	policy := c.policy()
-	draft := otp.Challenge{ID: sql.NewID(), Slot: op.Slot, KeyID: e.keyring.Primary(), Nonce: randomID(), Channels: channels}
+	draft.Slot, draft.KeyID, draft.Nonce = op.Slot, e.keyring.Primary(), randomID()
 	var mailbox []byte
-	if channels.Has(otp.Email) {
-		op.Mailbox = e.recipientHash(c, t.Mailbox)
+	if draft.Channels.Has(otp.Email) || draft.Details != nil && t.Mailbox != "" { // a fallback may need it, or a resend
 		draft.Mailbox = e.keyring.Seal(mailboxAAD(draft.ID), []byte(t.Mailbox))
+	}
+	if draft.Channels.Has(otp.Email) {
+		e.lockMailbox(c, op, t)
 		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
 	}
-	var send send
 	op.Decide = func(s *sql.State) error {
-		made := draft
-		if err := otp.Generate(s.Recipient, s.Mailbox, s.Challenge, &made, policy, s.Now); err != nil {
+		if made.happened = s.Happened; made.happened {
+			return nil
+		}
+		challenge, previous := *draft, s.Challenge
+		if err := otp.Generate(s.Recipient, s.Mailbox, previous, &challenge, policy, s.Now); err != nil {
 			return err
 		}
 		e.introduce(s, c, t)
-		s.Insert(&made)
-		sent := event(op, c, s, &made, otp.EventSent)
+		s.Insert(&challenge)
+		made.send = e.sendOf(c, t, &challenge, s.Now)
+		sent := event(op, c, s, &challenge, otp.EventSent)
 		sent.Mailbox = mailbox
+		if challenge.Details != nil {
+			sent.Summary = summaryOf(&challenge, t)
+			sent.Summary.Taken = !e.waits(&made.send)
+			made.remaining = s.Recipient.AttemptsLeft(&challenge, s.Now)
+		}
 		s.Record(sent)
-		send = e.sendOf(c, t, &made, s.Now)
+		if previous != nil && previous.Details != nil && previous.UsedAt == 0 && previous.CanceledAt == 0 {
+			replaced := event(op, c, s, previous, otp.EventReplaced)
+			replaced.ID = sql.NewID()
+			s.Also(replaced)
+		}
 		return nil
 	}
-	if err := e.store.Do(op); err != nil {
-		return Sent{}, err
+	return made, e.store.Do(op)
+}
+
+// lockMailbox lets op lock and count the send window of the mailbox that e-mail goes to. Where the
+// mailbox is the recipient itself its row is locked and counted anyway.
+func (e *Engine) lockMailbox(c *Caller, op *sql.Operation, t Target) {
+	if mailbox := e.recipientHash(c, t.Mailbox); mailbox != op.Recipient {
+		op.Mailbox = mailbox
 	}
-	return e.dispatch(c, op, send)
 }
 
 // Resend sends the slot's code again, to the target's mailbox if it names one and else to the
@@ -69,10 +105,8 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 		t.Mailbox = stored
 	}
 	channels := c.channels(t)
-	var mailbox []byte
 	if channels.Has(otp.Email) {
-		op.Mailbox = e.recipientHash(c, t.Mailbox)
-		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
+		e.lockMailbox(c, op, t)
 	}
 	policy := c.policy()
 	var send send
@@ -84,17 +118,29 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
 		}
 		e.introduce(s, c, t)
-		resent := event(op, c, s, s.Challenge, otp.EventResent)
-		resent.Channels, resent.Mailbox = channels, mailbox
-		s.Record(resent)
-		send = e.sendOf(c, t, s.Challenge, s.Now)
-		send.channels = channels
+		send = e.recordResend(op, c, s, t, channels)
 		return nil
 	}
 	if err := e.store.Do(op); err != nil {
 		return Sent{}, err
 	}
 	return e.dispatch(c, op, send)
+}
+
+// recordResend puts the challenge's next send into the history, inside its operation, and gives it.
+func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, t Target, channels otp.Channels) send {
+	sent := e.sendOf(c, t, s.Challenge, s.Now)
+	sent.channels = channels
+	resent := event(op, c, s, s.Challenge, otp.EventResent)
+	resent.Channels = channels
+	if channels.Has(otp.Email) {
+		resent.Mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
+	}
+	if c.Door == otp.V1Door {
+		resent.Summary = &otp.Summary{Taken: !e.waits(&sent)}
+	}
+	s.Record(resent)
+	return sent
 }
 
 // storedMailbox is where the slot's live code was sent by e-mail, empty for nowhere. It is read
@@ -115,31 +161,34 @@ func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation
 func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) error {
 	op := e.operation(c, t)
 	op.Slot = e.slot(c, t)
-	closed := doors[c.Door].closed
-	op.Decide = func(s *sql.State) error {
-		// The code is derived and compared whatever the state, so that the time of the answer
-		// does not tell a locked or missing challenge from a live one.
-		challenge := s.Challenge
-		if challenge == nil {
-			challenge = &otp.Challenge{KeyID: e.keyring.Primary(), Length: 6}
-		}
-		code, err := e.code(challenge)
-		if err != nil {
-			return err
-		}
-		matches := subtle.ConstantTimeCompare([]byte(code), []byte(guess)) == 1
-		refusal := otp.Verify(s.Recipient, s.Challenge, closed, matches, s.Now)
-		switch {
-		case refusal == nil:
-			s.Record(event(op, c, s, s.Challenge, otp.EventVerified))
-		case otp.KindOf(refusal) == otp.WrongCode:
-			wrong := event(op, c, s, s.Challenge, otp.EventWrong)
-			wrong.Remaining = remaining(refusal)
-			s.Record(wrong)
-		}
-		return refusal
-	}
+	op.Decide = func(s *sql.State) error { return e.judge(op, c, s, s.Challenge, guess) }
 	return e.store.Do(op)
+}
+
+// judge decides one guess at a challenge, nil for none, inside its operation. Every door's guesses
+// come here.
+func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, guessed *otp.Challenge, guess string) error {
+	// The code is derived and compared whatever the state, so that the time of the answer
+	// does not tell a locked or missing challenge from a live one.
+	challenge := guessed
+	if challenge == nil {
+		challenge = &otp.Challenge{KeyID: e.keyring.Primary(), Length: 6}
+	}
+	code, err := e.code(challenge)
+	if err != nil {
+		return err
+	}
+	matches := subtle.ConstantTimeCompare([]byte(code), []byte(guess)) == 1
+	refusal := otp.Verify(s.Recipient, guessed, doors[c.Door].closed, matches, s.Now)
+	switch {
+	case refusal == nil:
+		s.Record(event(op, c, s, guessed, otp.EventVerified))
+	case otp.KindOf(refusal) == otp.WrongCode:
+		wrong := event(op, c, s, guessed, otp.EventWrong)
+		wrong.Remaining = remaining(refusal)
+		s.Record(wrong)
+	}
+	return refusal
 }
 
 // Cancel calls the slot's live challenge off. Refusals: those of otp.Cancel, Overloaded.
@@ -161,22 +210,28 @@ func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
 	return &sql.Operation{
 		Event:     sql.NewID(),
 		Account:   c.Account.Address,
-		Recipient: e.recipientHash(c, t.Number),
+		Recipient: e.recipientHash(c, t.Recipient),
 		Now:       otp.At(time.Now()),
 	}
 }
 
 func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {
+	return e.index.Sum("recipient", c.Account.Address, string(c.Environment), identity(recipient))
+}
+
+// identity is what two spellings of one recipient have in common. Mailboxes that differ in case
+// alone belong to one person everywhere that matters, and to count them apart would give that
+// person's guesser a budget for each.
+func identity(recipient string) string {
 	if strings.Contains(recipient, "@") {
-		recipient = strings.ToLower(recipient)
+		return strings.ToLower(recipient)
 	}
-	return e.index.Sum("recipient", c.Account.Address, string(c.Environment), recipient)
+	return recipient
 }
 
 // slot is what may have one live challenge.
 func (e *Engine) slot(c *Caller, t Target) otp.ID {
-	const binding = "" // the servlets bind to nothing
-	return e.index.Sum("slot", c.Account.Address, string(c.Environment), t.Number, t.Subject, binding)
+	return e.index.Sum("slot", c.Account.Address, string(c.Environment), identity(t.Recipient), t.Subject, t.Binding)
 }
 
 // introduce fills in the rows of recipients that are not stored yet.
@@ -184,7 +239,7 @@ func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
 	for _, row := range []struct {
 		recipient *otp.Recipient
 		name      string
-	}{{s.Recipient, t.Number}, {s.Mailbox, t.Mailbox}} {
+	}{{s.Recipient, t.Recipient}, {s.Mailbox, t.Mailbox}} {
 		if r := row.recipient; r != nil && r.Version == 0 && r.Sealed == nil {
 			r.Account, r.Environment, r.Mask = c.Account.Address, c.Environment, mask(row.name)
 			r.Sealed = e.keyring.Seal(recipientAAD(r.ID), []byte(row.name))

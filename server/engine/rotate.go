@@ -41,14 +41,21 @@ func (k KeyUse) Uses() int {
 // Removable tells whether the key's line may be taken out of every keyring.
 func (k KeyUse) Removable() bool { return !k.Primary && !k.Recorded && k.Uses() == 0 }
 
-// identities give the additional data with which each column was sealed.
-var identities = map[string]func(key []byte) []byte{
-	"index_key.sealed":           func([]byte) []byte { return indexKeyRow },
-	"otp_auth_config.cipher_key": func(key []byte) []byte { return accountAAD(string(key), "cipher_key") },
-	"otp_auth_config.cipher_iv":  func(key []byte) []byte { return accountAAD(string(key), "cipher_iv") },
-	"recipients.sealed":          func(key []byte) []byte { return recipientAAD(otp.ID(key)) },
-	"challenges.mailbox":         func(key []byte) []byte { return mailboxAAD(otp.ID(key)) },
-	"events.mailbox":             func(key []byte) []byte { return mailboxAAD(otp.ID(key)) },
+// identities give the additional data with which each column was sealed, from the names of its row.
+var identities = map[string]func(names [][]byte) []byte{
+	"index_key.sealed":           func([][]byte) []byte { return indexKeyRow },
+	"signing_keys.sealed":        func(names [][]byte) []byte { return signingKeyAAD(string(names[1])) },
+	"otp_auth_config.cipher_key": func(names [][]byte) []byte { return accountAAD(string(names[0]), "cipher_key") },
+	"otp_auth_config.cipher_iv":  func(names [][]byte) []byte { return accountAAD(string(names[0]), "cipher_iv") },
+	"credentials.signing_secret": func(names [][]byte) []byte { return signingAAD(otp.ID(names[0])) },
+	"recipients.sealed":          func(names [][]byte) []byte { return recipientAAD(otp.ID(names[0])) },
+	"challenges.mailbox":         func(names [][]byte) []byte { return mailboxAAD(otp.ID(names[0])) },
+	"challenges.details":         func(names [][]byte) []byte { return metadataAAD(otp.ID(names[0])) },
+	"events.mailbox":             func(names [][]byte) []byte { return mailboxAAD(otp.ID(names[0])) },
+	"events.summary":             func(names [][]byte) []byte { return metadataAAD(otp.ID(names[1])) },
+	"idempotency_keys.answer": func(names [][]byte) []byte {
+		return claimAAD(&sql.Claim{Credential: otp.ID(names[0]), Key: otp.ID(names[1]), Challenge: otp.ID(names[2])})
+	},
 }
 
 // KeyUses tells of every key, the keyring's in its order first, what needs it. It reads every
@@ -125,7 +132,7 @@ func (e *Engine) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 			if err != nil || id == primary {
 				return nil, nil
 			}
-			aad := identity(row.Key)
+			aad := identity(row.Names)
 			plain, err := e.keyring.Open(aad, row.Value)
 			if err != nil {
 				return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"crypto/rand"
@@ -94,6 +95,17 @@ var demoAPIKeys = []string{
 	"otpb_test_sk_xyWKBcjhZ3UgaDW2yXkaid5K5AAnDKP51p7gmM",
 }
 
+// demoKeys are the secrets of the demo accounts, known to everybody.
+func demoKeys() []string {
+	keys := slices.Clone(demoAPIKeys)
+	for _, account := range demo() {
+		for _, key := range account.AccessKeys {
+			keys = append(keys, key.Key)
+		}
+	}
+	return keys
+}
+
 // DemoCredentials are those of the two demo accounts.
 func (e *Engine) DemoCredentials() []Credentials {
 	var all []Credentials
@@ -149,7 +161,7 @@ func (e *Engine) insertAccount(ctx context.Context, n NewAccount, apiKey string,
 	if len(n.AccessKeys) == 0 {
 		n.AccessKeys = []NewAccessKey{{}}
 	}
-	rows := []sql.Credential{e.credential(apiKey, "secret", now)}
+	rows := []sql.Credential{e.credential(apiKey, SecretKey, now)}
 	for i := range n.AccessKeys {
 		asked := &n.AccessKeys[i]
 		if asked.Key == "" {
@@ -200,15 +212,15 @@ func cipherPart(column, text string, size int) (crypto.Secret, error) {
 	return secret, nil
 }
 
-func (e *Engine) credential(secret, kind string, now otp.Millis) sql.Credential {
+func (e *Engine) credential(secret string, kind KeyKind, now otp.Millis) sql.Credential {
 	return sql.Credential{
-		ID: sql.NewID(), Kind: kind, Environment: sandboxEnvironment, Hash: e.credentialHash(secret),
-		LastFour: crypto.LastFour(secret), Enabled: true, CreatedAt: now,
+		ID: sql.NewID(), Kind: string(kind), Environment: sandboxEnvironment, Hash: e.credentialHash(secret),
+		LastFour: crypto.LastFour(secret), Signing: string(SigningOff), Enabled: true, CreatedAt: now,
 	}
 }
 
 func (e *Engine) accessKey(asked *NewAccessKey, now otp.Millis) (sql.Credential, error) {
-	credential := e.credential(asked.Key, "access_key", now)
+	credential := e.credential(asked.Key, AccessKey, now)
 	for _, network := range asked.AllowedIPs {
 		if _, err := ParseNetwork(network); err != nil {
 			return credential, fmt.Errorf("allowed_ips: %w", err)

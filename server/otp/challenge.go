@@ -1,5 +1,7 @@
 package otp
 
+import "math"
+
 // Memory is how long after its expiry a challenge still answers as expired or used. Later it
 // answers as if it had never been; that is a rule here and not the sweeper's timing.
 const Memory = Hour
@@ -57,7 +59,8 @@ type Challenge struct {
 	Length int
 
 	Channels Channels
-	Mailbox  []byte // sealed address for the email channel, nil without one
+	Mailbox  []byte   // sealed address for the email channel, nil without one
+	Details  *Details // nil for one that the servlets made; never changed
 
 	MaxAttempts   int // the limit it was made with
 	Wrong         int
@@ -70,6 +73,57 @@ type Challenge struct {
 	UsedAt     Millis
 	CanceledAt Millis
 	ReplacedAt Millis
+}
+
+// Details is what an application asks of a challenge beyond what the servlets can say.
+type Details struct {
+	Type     string     // what the code is for; empty means DefaultType
+	Template string     // of the account's, by name; empty for none
+	Locale   string     // a language tag (BCP 47); empty for none
+	Binding  ID         // keyed hash of what the challenge is bound to; zero for nothing
+	Fallback []Channels // to try in turn once the one before surely did not send
+	Metadata []byte     // sealed; nil for none
+}
+
+// DefaultType is the type of a challenge that was made without one, as the servlets' all are.
+const DefaultType = "verification"
+
+// Type is what c's code is for.
+func (c *Challenge) Type() string {
+	if c.Details == nil || c.Details.Type == "" {
+		return DefaultType
+	}
+	return c.Details.Type
+}
+
+// Binding is the hash of what c is bound to, zero for nothing.
+func (c *Challenge) Binding() ID {
+	if c.Details == nil {
+		return ID{}
+	}
+	return c.Details.Binding
+}
+
+// Meant is c if whoever asks for it means it: names what it is bound to (zero for nothing), and
+// its type or none (empty). Else it is nil, a challenge that is not there, so that an answer does
+// not tell that one exists and nothing of it can be tried out.
+func (c *Challenge) Meant(binding ID, kind string) *Challenge {
+	if c == nil || c.Binding() != binding || kind != "" && kind != c.Type() {
+		return nil
+	}
+	return c
+}
+
+// superseded is the refusal of a challenge whose slot a newer one took, nil for one that is its
+// slot's newest. Only its id can still name it. What ended it before counts for more.
+func (c *Challenge) superseded() error {
+	switch {
+	case c.ReplacedAt == 0:
+		return nil
+	case c.UsedAt != 0:
+		return Refuse(Used, "the code was used")
+	}
+	return Refuse(Replaced, "a newer challenge has taken its place")
 }
 
 // Forgotten tells whether c answers as if it had never been.
@@ -111,7 +165,7 @@ func Generate(r, mailbox *Recipient, previous, next *Challenge, p Policy, now Mi
 // tests is part of the contract: alive, not locked, regenerations, send windows; the first that
 // fails answers and nothing changes.
 //
-// Refusals: NotFound, Canceled, Used, Expired, AttemptsExhausted, Locked,
+// Refusals: NotFound, Canceled, Replaced, Used, Expired, AttemptsExhausted, Locked,
 // RegenerationsExhausted, OverLimit.
 func Resend(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 	switch {
@@ -119,6 +173,8 @@ func Resend(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 		return Refuse(NotFound, "nothing to send again; generate first")
 	case c.CanceledAt != 0:
 		return Refuse(Canceled, "the challenge was cancelled")
+	case c.ReplacedAt != 0:
+		return c.superseded()
 	case c.UsedAt != 0:
 		return Refuse(Used, "the code was used")
 	case now >= c.ExpiresAt:
@@ -138,6 +194,20 @@ func Resend(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 	c.Regenerations++
 	c.Sends++
 	c.UpdatedAt = now
+	return nil
+}
+
+// Reroute sends c's code once more on another channel, after a send that surely reached none was
+// refunded. It is the rest of what was asked for and so no regeneration, but the recipient's
+// limits count it.
+//
+// Refusals: those of Resend but RegenerationsExhausted.
+func Reroute(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
+	p.MaxRegenerations = math.MaxInt
+	if err := Resend(r, mailbox, c, p, now); err != nil {
+		return err
+	}
+	c.Regenerations--
 	return nil
 }
 
@@ -181,19 +251,22 @@ const (
 	ClosedIsFinal Closed = true
 )
 
-// Verify decides one guess at c, the slot's newest challenge (nil for none). Matches tells
+// Verify decides one guess at c, the slot's newest challenge or the one that its id names (nil for
+// none). Matches tells
 // whether the guess equals the code; callers compute it, in constant time, whatever the state,
 // so that the time of an answer does not tell one refusal from another. Only a wrong guess that
 // was evaluated is charged: to the challenge and to the recipient's budget.
 //
 // It returns nil for the right code of a live challenge, once. Refusals, tested in this order:
-// NotFound, Canceled, Locked, AttemptsExhausted, Used, Expired, WrongCode.
+// NotFound, Canceled, Replaced (or Used, for one that was used before it was replaced), Locked, AttemptsExhausted, Used, Expired, WrongCode.
 func Verify(r *Recipient, c *Challenge, closed Closed, matches bool, now Millis) error {
 	switch {
 	case c.Forgotten(now):
 		return Refuse(NotFound, "nothing to verify; generate first")
 	case c.CanceledAt != 0:
 		return Refuse(Canceled, "the challenge was cancelled")
+	case c.ReplacedAt != 0:
+		return c.superseded()
 	}
 	if wait := r.LockedFor(now); wait > 0 {
 		return &Error{Kind: Locked, Message: "the recipient is locked after too many wrong codes", RetryAfter: wait}
@@ -224,19 +297,21 @@ func Verify(r *Recipient, c *Challenge, closed Closed, matches bool, now Millis)
 	return &Error{
 		Kind:      WrongCode,
 		Message:   "the code is wrong",
-		Remaining: min(c.MaxAttempts-c.Wrong, r.budgetLeft(now)),
+		Remaining: r.attemptsLeft(c, now),
 	}
 }
 
 // Cancel calls a live challenge off.
 //
-// Refusals: NotFound, Canceled, Used, Expired.
+// Refusals: NotFound, Canceled, Replaced, Used, Expired.
 func Cancel(c *Challenge, now Millis) error {
 	switch {
 	case c.Forgotten(now):
 		return Refuse(NotFound, "nothing to cancel")
 	case c.CanceledAt != 0:
 		return Refuse(Canceled, "the challenge was cancelled before")
+	case c.ReplacedAt != 0:
+		return c.superseded()
 	case c.UsedAt != 0:
 		return Refuse(Used, "the code was used")
 	case now >= c.ExpiresAt:
@@ -244,4 +319,34 @@ func Cancel(c *Challenge, now Millis) error {
 	}
 	c.CanceledAt, c.UpdatedAt = now, now
 	return nil
+}
+
+// Stage is how far a challenge has come.
+type Stage string
+
+// The stages. Live is the only one in which a code can be right.
+const (
+	StageLive      Stage = "live"
+	StageVerified  Stage = "verified"
+	StageCanceled  Stage = "canceled"
+	StageReplaced  Stage = "replaced"
+	StageExhausted Stage = "max_attempts"
+	StageExpired   Stage = "expired"
+)
+
+// Stage tells how far c has come at now. It burns nothing.
+func (c *Challenge) Stage(now Millis) Stage {
+	switch {
+	case c.UsedAt != 0:
+		return StageVerified
+	case c.CanceledAt != 0:
+		return StageCanceled
+	case c.ReplacedAt != 0:
+		return StageReplaced
+	case c.Wrong >= c.MaxAttempts:
+		return StageExhausted
+	case now >= c.ExpiresAt:
+		return StageExpired
+	}
+	return StageLive
 }

@@ -108,6 +108,7 @@ func Kinds() []Kind {
 type Error struct {
 	Kind       Kind
 	Message    string
+	Field      string        // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
 	Remaining  int           // WrongCode: attempts left, 0 or more
 	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded: when asking again can help
 	Err        error         // what lies behind it, for the log
@@ -126,6 +127,11 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Refuse makes a refusal.
 func Refuse(kind Kind, message string) *Error { return &Error{Kind: kind, Message: message} }
+
+// RefuseField makes a refusal of one parameter, Invalid, whose message begins with its name.
+func RefuseField(field, message string) *Error {
+	return &Error{Kind: Invalid, Field: field, Message: field + " " + message}
+}
 
 // KindOf is the kind of a refusal, and 0 for nil and for faults.
 func KindOf(err error) Kind {

@@ -11,6 +11,9 @@ const (
 	EventVerified EventKind = "verified" // the right code, once
 	EventWrong    EventKind = "wrong"    // an evaluated wrong guess
 	EventCanceled EventKind = "canceled" // the challenge was called off
+	EventReplaced EventKind = "replaced" // a newer challenge took the slot of one that has Details
+	EventTaken    EventKind = "taken"    // a send that was asked for through the JSON API was taken by its next hop
+	EventUnknown  EventKind = "unknown"  // such a send may have been taken; nobody will ever know
 )
 
 // Door names the surface that a request came through.
@@ -38,4 +41,16 @@ type Event struct {
 	Channels    Channels // the channels of a send
 	Mailbox     []byte   // sealed address of an e-mail send, nil without one
 	Remaining   int      // after a wrong guess
+	Summary     *Summary // of a send that was asked for through the JSON API, else nil
+}
+
+// Summary is what the history keeps of a challenge for those who ask after its row is gone. With
+// a resend it says Taken alone.
+type Summary struct {
+	Mask        string // of the recipient
+	Type        string
+	MaxAttempts int
+	ExpiresAt   Millis
+	Metadata    []byte // sealed
+	Taken       bool   // the COMMIT was the hand-over; no event of its own tells the outcome
 }

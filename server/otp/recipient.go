@@ -80,6 +80,18 @@ func (r *Recipient) budgetLeft(now Millis) int {
 	return max(0, min(FailuresPerHour-r.Failures.Within(Hour, now), FailuresInRun-r.Run))
 }
 
+// AttemptsLeft is how many more wrong guesses c can cost before it or its recipient r is closed.
+func (r *Recipient) AttemptsLeft(c *Challenge, now Millis) int {
+	if r.LockedFor(now) > 0 {
+		return 0
+	}
+	return r.attemptsLeft(c, now)
+}
+
+func (r *Recipient) attemptsLeft(c *Challenge, now Millis) int {
+	return max(0, min(c.MaxAttempts-c.Wrong, r.budgetLeft(now)))
+}
+
 // clearRun forgets the run after a success; the hour's window stays, or alternating one's own
 // code with guesses at another's would buy an unlimited number of guesses.
 func (r *Recipient) clearRun(now Millis) {

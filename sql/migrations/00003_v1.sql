@@ -21,6 +21,10 @@ ALTER TABLE credentials ADD COLUMN successor BINARY(16);
 -- sealed metadata that the application gave.
 ALTER TABLE challenges ADD COLUMN details TEXT;
 
+-- JSON, NULL but for sends that the application asked for: what is told of a challenge once its
+-- row is swept.
+ALTER TABLE events ADD COLUMN summary TEXT;
+
 CREATE TABLE nonces (
     credential_id BINARY(16) NOT NULL,
     nonce BINARY(16) NOT NULL,
@@ -38,16 +42,19 @@ CREATE TABLE idempotency_keys (
     challenge_id BINARY(16) NOT NULL,
     claimed_until BIGINT NOT NULL,
     status INTEGER,
-    answer TEXT,
+    answer MEDIUMBLOB,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (credential_id, key_hash)
 ) /*sqlite WITHOUT ROWID */;
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 
+-- Receipts are signed with the key of the highest number; of two servers that make one at once
+-- only one gets the number.
 CREATE TABLE signing_keys (
-    id VARCHAR(64) NOT NULL PRIMARY KEY,
-    public_key VARCHAR(128) NOT NULL,
-    sealed VARCHAR(512) NOT NULL,
+    number INTEGER NOT NULL PRIMARY KEY,
+    id VARCHAR(64) NOT NULL,
+    public_key VARBINARY(64) NOT NULL,
+    sealed VARBINARY(512) NOT NULL,
     created_at BIGINT NOT NULL
 );
 
@@ -55,6 +62,7 @@ CREATE TABLE signing_keys (
 DROP TABLE signing_keys;
 DROP TABLE idempotency_keys;
 DROP TABLE nonces;
+ALTER TABLE events DROP COLUMN summary;
 ALTER TABLE challenges DROP COLUMN details;
 ALTER TABLE credentials DROP COLUMN successor;
 ALTER TABLE credentials DROP COLUMN revoked_at;

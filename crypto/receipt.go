@@ -1,0 +1,117 @@
+package crypto
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// ReceiptKey signs receipts: statements that a challenge was verified, which a backend can check
+// by itself instead of believing the browser that brings them.
+type ReceiptKey struct {
+	redacted
+	id      string
+	private ed25519.PrivateKey
+}
+
+// RandomReceiptKey is a fresh seed for NewReceiptKey, to be sealed and stored.
+func RandomReceiptKey() Secret {
+	var seed [ed25519.SeedSize]byte
+	rand.Read(seed[:]) // never fails: the runtime stops the process instead
+	return NewSecret(seed[:])
+}
+
+// NewReceiptKey makes a key from its seed of 32 bytes.
+func NewReceiptKey(seed Secret) (*ReceiptKey, error) {
+	if seed.Len() != ed25519.SeedSize {
+		return nil, fmt.Errorf("a receipt key's seed has %d bytes, got %d", ed25519.SeedSize, seed.Len())
+	}
+	private := ed25519.NewKeyFromSeed(seed.Bytes())
+	return &ReceiptKey{id: receiptKeyID(private.Public().(ed25519.PublicKey)), private: private}, nil
+}
+
+// ID names the key in a receipt's kid and in the key set: its thumbprint (RFC 7638, RFC 8037).
+func (k *ReceiptKey) ID() string { return k.id }
+
+// Public is the public key's 32 bytes.
+func (k *ReceiptKey) Public() []byte { return k.private.Public().(ed25519.PublicKey) }
+
+func receiptKeyID(public ed25519.PublicKey) string {
+	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Receipt is what a receipt says. The times are seconds since the Unix epoch.
+type Receipt struct {
+	Issuer      string `json:"iss"`
+	ID          string `json:"jti"` // the event of the verification: no two receipts share it
+	Challenge   string `json:"sub"`
+	Account     string `json:"account"`
+	Environment string `json:"environment"`
+	Type        string `json:"type"`
+	// RecipientHash and BindingHash are ReceiptHash of the recipient and of the binding's
+	// canonical form; the latter is left out where there was no binding.
+	RecipientHash string `json:"recipient_hash"`
+	BindingHash   string `json:"binding_hash,omitempty"`
+	VerifiedAt    int64  `json:"verified_at"` // by the account's clock
+	IssuedAt      int64  `json:"iat"`
+}
+
+// receiptType keeps a receipt from passing for another kind of token (RFC 8725, section 3.11).
+const receiptType = "otp-receipt+jwt"
+
+// ReceiptHash is how a receipt names a value that its reader knows: base64url, without padding,
+// of SHA-256 of the challenge's id, a line feed, and the value. A backend computes the same from
+// its own copy of the value and compares.
+//
+// It is no hiding place: whoever holds a receipt can try all the numbers of a country. It keeps
+// the value itself out of logs, and receipts of one person from being told by their look; a keyed
+// hash would hide more and could not be compared by anyone but us.
+func ReceiptHash(challenge, value string) string {
+	sum := sha256.Sum256([]byte(challenge + "\n" + value))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Sign makes a receipt a compact JWS (EdDSA over Ed25519, RFC 8037).
+func (k *ReceiptKey) Sign(r Receipt) (string, error) {
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, receiptClaims{Receipt: r})
+	token.Header["typ"], token.Header["kid"] = receiptType, k.id
+	signed, err := token.SignedString(k.private)
+	if err != nil {
+		return "", fmt.Errorf("sign receipt: %w", err)
+	}
+	return signed, nil
+}
+
+// receiptClaims lets the library carry a Receipt; it asks for none of the times it checks.
+type receiptClaims struct {
+	Receipt
+	jwt.RegisteredClaims `json:"-"`
+}
+
+// ErrReceipt says that a text is no receipt that one of the keys has signed.
+var ErrReceipt = errors.New("not a receipt of ours")
+
+// OpenReceipt checks a receipt against public keys by their ids. It takes EdDSA and nothing else,
+// whatever the receipt's own header asks for (RFC 8725, section 3.1). The error is ErrReceipt.
+func OpenReceipt(text string, keys map[string][]byte) (Receipt, error) {
+	var claims receiptClaims
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	_, err := parser.ParseWithClaims(text, &claims, func(token *jwt.Token) (any, error) {
+		id, _ := token.Header["kid"].(string)
+		key := keys[id]
+		if token.Header["typ"] != receiptType || len(key) != ed25519.PublicKeySize {
+			return nil, ErrReceipt
+		}
+		return ed25519.PublicKey(key), nil
+	})
+	if err != nil {
+		return Receipt{}, ErrReceipt
+	}
+	return claims.Receipt, nil
+}

@@ -1,0 +1,375 @@
+package crypto
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// A signed request carries the hex HMAC-SHA-256, keyed by the text of a signing secret, of
+//
+//	method + path + timestamp + nonce + body
+//
+// with nothing in between. The path is the request target as it was sent, query and percent
+// signs included: "/v1/audit-logs?limit=2&cursor=a%2Bb".
+//
+// The parts have no separators, so a part could take up its neighbour's bytes. What keeps two
+// requests from having one message is the form of what stands in the middle: whoever checks a
+// signature has refused every timestamp that is not about now in plain digits and every nonce
+// that is not 32 hexadecimal ones, a method has no slash and a path starts with one, and no
+// path that is served has a timestamp and a nonce in it.
+//
+// Clients are known that sign Python's json.dumps(body, sort_keys=True) and then let their
+// HTTP library write the same object in another order and spacing. So a signature is good over
+// the body as sent or over that canonical form; both say the same request.
+
+// SignedRequest is what a signature covers.
+type SignedRequest struct {
+	Method, Path, Timestamp, Nonce string
+	Body                           []byte // as sent
+}
+
+// NewSigningSecret is a fresh secret to sign requests with: 40 base62 characters hold 238 bits.
+// Its prefix lets scanners find one that was published by accident.
+func NewSigningSecret() string { return "otpbsig_" + randomBase62(40) }
+
+// NewNonce is 32 hexadecimal characters that were never used before.
+func NewNonce() string {
+	var raw [16]byte
+	rand.Read(raw[:]) // never fails: the runtime stops the process instead
+	return hex.EncodeToString(raw[:])
+}
+
+// Sign is the signature over the body as it stands.
+func (r SignedRequest) Sign(secret Secret) string {
+	sum := r.sum(secret, r.Body)
+	return hex.EncodeToString(sum[:])
+}
+
+// SignedBy reports whether signature, in hexadecimal of either case, is secret's over the body
+// as sent or over its canonical form. A secret that is not set has signed nothing.
+//
+// Each comparison takes the same time for every wrong signature. Which of the two forms matched
+// may show; whoever knows a right signature knows that anyway.
+func (r SignedRequest) SignedBy(secret Secret, signature string) bool {
+	given, err := hex.DecodeString(signature)
+	if err != nil || len(given) != sha256.Size || secret.IsZero() {
+		return false
+	}
+	if sum := r.sum(secret, r.Body); hmac.Equal(given, sum[:]) {
+		return true
+	}
+	canonical, ok := CanonicalJSON(r.Body)
+	if !ok {
+		return false
+	}
+	if string(canonical) == "{}" { // the reference client leaves an empty object out
+		canonical = nil
+	}
+	sum := r.sum(secret, canonical)
+	return hmac.Equal(given, sum[:])
+}
+
+func (r SignedRequest) sum(secret Secret, body []byte) (sum [sha256.Size]byte) {
+	mac := hmac.New(sha256.New, secret.Bytes())
+	for _, part := range []string{r.Method, r.Path, r.Timestamp, r.Nonce} {
+		mac.Write([]byte(part))
+	}
+	mac.Write(body)
+	mac.Sum(sum[:0])
+	return sum
+}
+
+// CanonicalJSON writes a JSON text as Python's json.dumps(…, sort_keys=True) does: members
+// sorted by the code points of their names, ", " and ": " between them, everything outside
+// printable ASCII as \uXXXX. Number literals stay as they are: 1.50 is not rewritten to 1.5,
+// because what a client's parser makes of a number is the client's.
+//
+// It refuses what is not one JSON value (RFC 8259) in UTF-8, more than 64 levels deep, and
+// objects with a name twice: parsers differ in which of the two counts, so a signature over
+// one would be good for the other.
+func CanonicalJSON(text []byte) (canonical []byte, ok bool) {
+	if !utf8.Valid(text) {
+		return nil, false
+	}
+	c := canonicaliser{rest: text}
+	c.blank()
+	canonical, ok = c.value(make([]byte, 0, len(text)+len(text)/4), 0)
+	c.blank()
+	return canonical, ok && len(c.rest) == 0
+}
+
+// canonicalDepth bounds the recursion. No body that a door accepts comes near it.
+const canonicalDepth = 64
+
+// canonicaliser reads a JSON text from the left. Its methods append to out what they have
+// read, in canonical form.
+type canonicaliser struct {
+	rest    []byte
+	decoded []byte // of the string that was read last
+}
+
+func (c *canonicaliser) blank() { c.rest = bytes.TrimLeft(c.rest, " \t\r\n") }
+
+// next takes b if it comes next.
+func (c *canonicaliser) next(b byte) bool {
+	if len(c.rest) == 0 || c.rest[0] != b {
+		return false
+	}
+	c.rest = c.rest[1:]
+	return true
+}
+
+func (c *canonicaliser) value(out []byte, depth int) ([]byte, bool) {
+	if len(c.rest) == 0 || depth > canonicalDepth {
+		return nil, false
+	}
+	switch c.rest[0] {
+	case '{':
+		return c.object(out, depth)
+	case '[':
+		return c.array(out, depth)
+	case '"':
+		if !c.text() {
+			return nil, false
+		}
+		return appendPythonString(out, c.decoded), true
+	case 't':
+		return c.literal(out, "true")
+	case 'f':
+		return c.literal(out, "false")
+	case 'n':
+		return c.literal(out, "null")
+	}
+	return c.number(out)
+}
+
+func (c *canonicaliser) literal(out []byte, word string) ([]byte, bool) {
+	rest, found := bytes.CutPrefix(c.rest, []byte(word))
+	c.rest = rest
+	return append(out, word...), found
+}
+
+// member is one of an object: its name as code points, and where its canonical form stands.
+type member struct {
+	name     string
+	from, to int
+}
+
+// object writes the members in the order they came, and then once more in theirs.
+func (c *canonicaliser) object(out []byte, depth int) ([]byte, bool) {
+	c.next('{')
+	start := len(out)
+	var members []member
+	for c.blank(); !c.next('}'); c.blank() {
+		if len(members) > 0 {
+			if !c.next(',') {
+				return nil, false
+			}
+			c.blank()
+		}
+		if !c.text() {
+			return nil, false
+		}
+		m := member{name: string(c.decoded), from: len(out)}
+		out = append(appendPythonString(out, c.decoded), ": "...)
+		c.blank()
+		if !c.next(':') {
+			return nil, false
+		}
+		c.blank()
+		var ok bool
+		if out, ok = c.value(out, depth+1); !ok {
+			return nil, false
+		}
+		m.to = len(out)
+		members = append(members, m)
+	}
+	// The names are compared as UTF-8, whose bytes sort as the code points do.
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	for i := range members[min(1, len(members)):] {
+		if members[i].name == members[i+1].name {
+			return nil, false
+		}
+	}
+	came := bytes.Clone(out[start:])
+	out = append(out[:start], '{')
+	for i, m := range members {
+		if i > 0 {
+			out = append(out, ", "...)
+		}
+		out = append(out, came[m.from-start:m.to-start]...)
+	}
+	return append(out, '}'), true
+}
+
+func (c *canonicaliser) array(out []byte, depth int) ([]byte, bool) {
+	c.next('[')
+	out = append(out, '[')
+	first := true
+	for c.blank(); !c.next(']'); c.blank() {
+		if !first {
+			if !c.next(',') {
+				return nil, false
+			}
+			c.blank()
+			out = append(out, ", "...)
+		}
+		first = false
+		var ok bool
+		if out, ok = c.value(out, depth+1); !ok {
+			return nil, false
+		}
+	}
+	return append(out, ']'), true
+}
+
+// number takes a number literal (RFC 8259, section 6) as it stands.
+func (c *canonicaliser) number(out []byte) ([]byte, bool) {
+	all := c.rest
+	digits := func() bool {
+		after := bytes.TrimLeft(c.rest, "0123456789")
+		some := len(after) < len(c.rest)
+		c.rest = after
+		return some
+	}
+	c.next('-')
+	if !c.next('0') && !digits() {
+		return nil, false
+	}
+	if c.next('.') && !digits() {
+		return nil, false
+	}
+	if c.next('e') || c.next('E') {
+		if !c.next('+') {
+			c.next('-')
+		}
+		if !digits() {
+			return nil, false
+		}
+	}
+	return append(out, all[:len(all)-len(c.rest)]...), true
+}
+
+// text reads a string into decoded. Half a surrogate pair that an escape wrote, which is no
+// character, is kept as the three bytes that UTF-8 would have for it: Python keeps it too.
+func (c *canonicaliser) text() bool {
+	c.decoded = c.decoded[:0]
+	if !c.next('"') {
+		return false
+	}
+	for {
+		plain := bytes.IndexFunc(c.rest, func(r rune) bool { return r == '"' || r == '\\' || r < ' ' })
+		if plain < 0 {
+			return false
+		}
+		c.decoded = append(c.decoded, c.rest[:plain]...)
+		c.rest = c.rest[plain:]
+		switch {
+		case c.next('"'):
+			return true
+		case c.next('\\'):
+			if !c.escape() {
+				return false
+			}
+		default:
+			return false // a control character
+		}
+	}
+}
+
+func (c *canonicaliser) escape() bool {
+	if len(c.rest) == 0 {
+		return false
+	}
+	letter := c.rest[0]
+	c.rest = c.rest[1:]
+	if letter == 'u' {
+		return c.unicodeEscape()
+	}
+	meaning := strings.IndexByte(`"\/bfnrt`, letter)
+	if meaning < 0 {
+		return false
+	}
+	c.decoded = append(c.decoded, "\"\\/\b\f\n\r\t"[meaning])
+	return true
+}
+
+const (
+	highSurrogates = 0xd800
+	lowSurrogates  = 0xdc00
+	surrogatesEnd  = 0xe000
+)
+
+func (c *canonicaliser) unicodeEscape() bool {
+	unit, ok := c.codeUnit()
+	if !ok {
+		return false
+	}
+	if unit >= highSurrogates && unit < lowSurrogates && bytes.HasPrefix(c.rest, []byte(`\u`)) {
+		before := c.rest
+		c.rest = c.rest[2:]
+		low, ok := c.codeUnit()
+		if !ok {
+			return false
+		}
+		if low >= lowSurrogates && low < surrogatesEnd {
+			c.decoded = utf8.AppendRune(c.decoded, 0x10000+(unit-highSurrogates)<<10+(low-lowSurrogates))
+			return true
+		}
+		c.rest = before // an escape of its own
+	}
+	if unit >= highSurrogates && unit < surrogatesEnd {
+		c.decoded = append(c.decoded, 0xe0|byte(unit>>12), 0x80|byte(unit>>6&0x3f), 0x80|byte(unit&0x3f))
+		return true
+	}
+	c.decoded = utf8.AppendRune(c.decoded, unit)
+	return true
+}
+
+func (c *canonicaliser) codeUnit() (rune, bool) {
+	if len(c.rest) < 4 {
+		return 0, false
+	}
+	var raw [2]byte
+	if _, err := hex.Decode(raw[:], c.rest[:4]); err != nil {
+		return 0, false
+	}
+	c.rest = c.rest[4:]
+	return rune(raw[0])<<8 | rune(raw[1]), true
+}
+
+// appendPythonString writes a string as text has decoded it.
+func appendPythonString(out, decoded []byte) []byte {
+	out = append(out, '"')
+	for len(decoded) > 0 {
+		r, size := utf8.DecodeRune(decoded)
+		if r == utf8.RuneError && size == 1 { // half a surrogate pair
+			r, size = rune(decoded[0]&0x0f)<<12|rune(decoded[1]&0x3f)<<6|rune(decoded[2]&0x3f), 3
+		}
+		decoded = decoded[size:]
+		switch short := strings.IndexRune("\"\\\b\f\n\r\t", r); {
+		case short >= 0:
+			out = append(out, '\\', `"\bfnrt`[short])
+		case r >= ' ' && r <= '~':
+			out = append(out, byte(r))
+		case r < 0x10000:
+			out = appendCodeUnit(out, r)
+		default:
+			r -= 0x10000
+			out = appendCodeUnit(out, highSurrogates+r>>10)
+			out = appendCodeUnit(out, lowSurrogates+r&0x3ff)
+		}
+	}
+	return append(out, '"')
+}
+
+func appendCodeUnit(out []byte, unit rune) []byte {
+	const digits = "0123456789abcdef"
+	return append(out, '\\', 'u', digits[unit>>12&0xf], digits[unit>>8&0xf], digits[unit>>4&0xf], digits[unit&0xf])
+}

@@ -1,0 +1,379 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// NewKey asks for a credential. In the doors' JSON, ip_whitelist and ip_allowlist are other
+// names of allowed_ips, which the doors resolve.
+type NewKey struct {
+	Account     string
+	Name        string          // for people, up to 200 characters
+	Kind        KeyKind         // empty: SecretKey
+	Environment otp.Environment // empty: live, in a sandbox test
+
+	Permissions       []string   // of Permissions; empty: those of the kind
+	AllowedIPs        []string   // addresses and networks; empty allows every address
+	DeniedIPs         []string   // win over AllowedIPs
+	AllowedOrigins    []string   // required of a client key, like https://www.example.com
+	RequestsPerMinute *int       // 1–1,000,000; nil: the account's, else the kind's
+	Burst             *int       // 1–1,000,000 at once; nil: as many as a minute's
+	ExpiresAt         *time.Time // nil: never
+	Signing           Signing    // empty: off
+
+	// Import is a key that exists, to be taken as it is, so that an integration keeps the one it
+	// has: 16 to 512 printable ASCII characters. Empty makes a fresh one.
+	Import string
+}
+
+// Key is a credential as its owner sees it: all but its secrets.
+type Key struct {
+	KeyInfo
+
+	Account           string
+	Environment       otp.Environment
+	AllowedIPs        []string
+	DeniedIPs         []string
+	RequestsPerMinute *int // its own
+	Burst             *int
+	CreatedAt         otp.Millis
+	RevokedAt         otp.Millis // 0: not revoked
+	Successor         otp.ID     // zero: not rotated
+	Status            KeyStatus
+}
+
+// KeyStatus says whether a key is good, and why not.
+type KeyStatus string
+
+// The statuses.
+const (
+	KeyActive   KeyStatus = "active"
+	KeyRotated  KeyStatus = "rotated" // good until it expires, and has a successor
+	KeyExpired  KeyStatus = "expired"
+	KeyRevoked  KeyStatus = "revoked"
+	KeyDisabled KeyStatus = "disabled"
+)
+
+// RotationGrace is how long a rotated key stays good where nobody says otherwise: a day, in
+// which the successor can be rolled out.
+const RotationGrace = 24 * time.Hour
+
+const (
+	// minImport keeps keys out that can be guessed: whoever guesses gets no second secret asked.
+	// With 16 characters even hexadecimal ones hold 64 bits. There is no exception; a shorter key
+	// is exchanged for a fresh one.
+	minImport = 16
+	// maxGrace keeps a rotated key from living on for ever by a slip.
+	maxGrace = 90 * 24 * time.Hour
+	maxName  = 200
+	maxList  = 100 // entries of each list
+	maxRate  = 1_000_000
+)
+
+// CreateKey makes a credential, and answers its secret and, where requests are signed, its
+// signing secret: both are shown this once and not kept in clear. Refusals: Invalid naming the
+// field; NotFound for the account; AccountExists when the imported key is in use.
+func (e *Engine) CreateKey(ctx context.Context, n NewKey) (Key, crypto.Secret, crypto.Secret, error) {
+	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
+		return Key{}, crypto.Secret{}, crypto.Secret{}, err
+	}
+	now := time.Now()
+	if n.Kind == "" {
+		n.Kind = SecretKey
+	}
+	if n.Environment == "" {
+		n.Environment = otp.Live
+		if e.options.Sandbox {
+			n.Environment = sandboxEnvironment
+		}
+	}
+	if n.Signing == "" {
+		n.Signing = SigningOff
+	}
+	if err := e.checkKey(&n, now); err != nil {
+		return refuse(otp.Refuse(otp.Invalid, err.Error()))
+	}
+	if err := e.known(ctx, n.Account); err != nil || n.Account == "" {
+		if err == nil || otp.KindOf(err) == otp.NotFound {
+			err = otp.Refuse(otp.NotFound, fmt.Sprintf("account: there is no %q in otp_auth_config", n.Account))
+		}
+		return refuse(err)
+	}
+	row := sql.Credential{
+		ID: sql.NewID(), Address: n.Account, Kind: string(n.Kind), Name: n.Name, Environment: n.Environment,
+		Permissions: n.Permissions, AllowedIPs: n.AllowedIPs, DeniedIPs: n.DeniedIPs, AllowedOrigins: n.AllowedOrigins,
+		RequestsPerMinute: n.RequestsPerMinute, Burst: n.Burst, Signing: string(n.Signing), Enabled: true, CreatedAt: otp.At(now),
+	}
+	if n.ExpiresAt != nil {
+		row.ExpiresAt = otp.At(*n.ExpiresAt)
+	}
+	secret, signing := e.giveSecrets(&row, n.Import)
+	defer e.credentials.forget()
+	err := e.store.InsertCredential(ctx, &row)
+	if errors.Is(err, sql.ErrTaken) {
+		return refuse(otp.Refuse(otp.AccountExists, "the imported key is in use; every credential has a secret of its own"))
+	}
+	if err != nil {
+		return refuse(fmt.Errorf("store the key: %w", err))
+	}
+	return keyOf(&row, otp.At(now)), secret, signing, nil
+}
+
+// giveSecrets makes a row's secret, unless one is imported, and its signing secret if it needs
+// one, and puts what is kept of them into the row.
+func (e *Engine) giveSecrets(row *sql.Credential, imported string) (secret, signing crypto.Secret) {
+	text := imported
+	switch kind := KeyKind(row.Kind); {
+	case imported != "":
+	case kind == AccessKey:
+		text = crypto.NewAccessKey()
+	default:
+		text = crypto.NewAPIKey(string(row.Environment), kinds[kind].code)
+	}
+	row.Hash, row.LastFour = e.credentialHash(text), crypto.LastFour(text)
+	row.SigningSecret = nil
+	if Signing(row.Signing) != SigningOff {
+		signing = crypto.NewSecret([]byte(crypto.NewSigningSecret()))
+		row.SigningSecret = e.keyring.Seal(signingAAD(row.ID), signing.Bytes())
+	}
+	return crypto.NewSecret([]byte(text)), signing
+}
+
+// checkKey names the first field that is wrong, and writes origins as browsers do.
+func (e *Engine) checkKey(n *NewKey, now time.Time) error {
+	if _, known := kinds[n.Kind]; !known {
+		return fmt.Errorf("kind: %q does not exist; there are %s", n.Kind, joined(KeyKinds()))
+	}
+	if n.Environment != otp.Live && n.Environment != otp.Test {
+		return fmt.Errorf("environment: %q does not exist; there are live and test", n.Environment)
+	}
+	if !slices.Contains([]Signing{SigningOff, SigningOptional, SigningRequired}, n.Signing) {
+		return fmt.Errorf("signing: %q does not exist; there are off, optional and required", n.Signing)
+	}
+	if utf8.RuneCountInString(n.Name) > maxName || !utf8.ValidString(n.Name) || strings.ContainsFunc(n.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("name: must be at most %d characters in one line", maxName)
+	}
+	for _, list := range []struct {
+		field   string
+		entries []string
+	}{{"permissions", n.Permissions}, {"allowed_ips", n.AllowedIPs}, {"denied_ips", n.DeniedIPs}, {"allowed_origins", n.AllowedOrigins}} {
+		if len(list.entries) > maxList {
+			return fmt.Errorf("%s: has %d entries; at most %d", list.field, len(list.entries), maxList)
+		}
+	}
+	if err := n.Kind.checkPermissions(n.Permissions); err != nil {
+		return err
+	}
+	if err := checkNetworks("allowed_ips", n.AllowedIPs); err != nil {
+		return err
+	}
+	if err := checkNetworks("denied_ips", n.DeniedIPs); err != nil {
+		return err
+	}
+	if n.Kind == ClientKey && len(n.AllowedOrigins) == 0 {
+		return errors.New("allowed_origins: a client key needs the origins of the pages that it is for, such as https://www.example.com")
+	}
+	n.AllowedOrigins = slices.Clone(n.AllowedOrigins)
+	for i, text := range n.AllowedOrigins {
+		origin, err := parseOrigin(text)
+		if err != nil {
+			return fmt.Errorf("allowed_origins[%d]: %w", i, err)
+		}
+		n.AllowedOrigins[i] = origin
+	}
+	for _, rate := range []struct {
+		field string
+		value *int
+	}{{"requests_per_minute", n.RequestsPerMinute}, {"burst", n.Burst}} {
+		if rate.value != nil && (*rate.value < 1 || *rate.value > maxRate) {
+			return fmt.Errorf("%s: %d is not from 1 to %d", rate.field, *rate.value, maxRate)
+		}
+	}
+	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) {
+		return fmt.Errorf("expires_at: %s has passed", n.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	return e.checkImport(n)
+}
+
+func joined[T ~string](names []T) string {
+	var texts []string
+	for _, name := range names {
+		texts = append(texts, string(name))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func checkNetworks(field string, list []string) error {
+	for i, text := range list {
+		if _, err := ParseNetwork(text); err != nil {
+			return fmt.Errorf("%s[%d]: %w", field, i, err)
+		}
+	}
+	return nil
+}
+
+// parseOrigin reads an origin and writes it as browsers do (RFC 6454, section 6.1): scheme and
+// host in lower case, no slash behind, no port that is the scheme's own.
+func parseOrigin(text string) (string, error) {
+	wrong := fmt.Errorf("%q is no origin; write one like https://www.example.com, without a path", text)
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`*"<>\,;`, r) }) {
+		return "", wrong
+	}
+	u, err := url.Parse(strings.ToLower(text))
+	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" ||
+		u.Scheme != "https" && u.Scheme != "http" || strings.HasSuffix(u.Host, ":") {
+		return "", wrong
+	}
+	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" {
+		u.Host = strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+// checkImport never quotes the key.
+func (e *Engine) checkImport(n *NewKey) error {
+	key := n.Import
+	if key == "" {
+		return nil
+	}
+	if len(key) < minImport || len(key) > maxCredential {
+		return fmt.Errorf("import: the key is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one instead", len(key), minImport, maxCredential)
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("import: the key has a blank or a character that is not printable ASCII, and no header could carry it unchanged")
+	}
+	if !e.options.Sandbox && slices.Contains(demoKeys(), key) {
+		return errors.New("import: this is the published key of a demo account, which all the world knows; make a fresh one instead")
+	}
+	if !strings.HasPrefix(key, crypto.APIKeyPrefix) {
+		return nil
+	}
+	environment, code, ok := crypto.CheckAPIKey(key)
+	switch {
+	case !ok:
+		return fmt.Errorf("import: the key starts with %s and is mistyped or cut short: its checksum does not fit", crypto.APIKeyPrefix)
+	case code != kinds[n.Kind].code:
+		return fmt.Errorf("import: the key says of itself that it is of the kind %q, and %s is asked for", code, n.Kind)
+	case environment != string(n.Environment):
+		return fmt.Errorf("import: the key says of itself that its environment is %s, and %s is asked for", environment, n.Environment)
+	}
+	return nil
+}
+
+// Keys are an account's credentials, oldest first. Refusal: NotFound.
+func (e *Engine) Keys(ctx context.Context, account string) ([]Key, error) {
+	if err := e.known(ctx, account); err != nil {
+		return nil, err
+	}
+	rows, err := e.store.Credentials(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	now := otp.At(time.Now())
+	keys := make([]Key, 0, len(rows))
+	for i := range rows {
+		keys = append(keys, keyOf(&rows[i], now))
+	}
+	return keys, nil
+}
+
+// RotateKey gives a key a successor with the same settings, secrets of its own and, if it
+// expires, as long a life. The key itself stays good for grace, 0 to 90 days, or until its own
+// end if that is sooner. It answers what CreateKey answers. Refusals: NotFound; Invalid when
+// grace is out of range, or the key is no longer good, or was rotated before.
+func (e *Engine) RotateKey(ctx context.Context, id otp.ID, grace time.Duration) (Key, crypto.Secret, crypto.Secret, error) {
+	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
+		return Key{}, crypto.Secret{}, crypto.Secret{}, err
+	}
+	now := otp.At(time.Now())
+	if grace < 0 || grace > maxGrace {
+		return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("grace: %v is not from 0s to %v", grace, maxGrace)))
+	}
+	old, err := e.key(ctx, id)
+	if err != nil {
+		return refuse(err)
+	}
+	successor := old
+	successor.ID, successor.CreatedAt, successor.Successor = sql.NewID(), now, otp.ID{}
+	if old.ExpiresAt != 0 {
+		successor.ExpiresAt = now + old.ExpiresAt - old.CreatedAt
+	}
+	secret, signing := e.giveSecrets(&successor, "")
+	defer e.credentials.forget()
+	rotated, err := e.store.RotateCredential(ctx, id, &successor, now+otp.Millis(grace.Milliseconds()), now)
+	if err != nil {
+		return refuse(fmt.Errorf("store the key's successor: %w", err))
+	}
+	if !rotated {
+		if old, err = e.key(ctx, id); err != nil {
+			return refuse(err)
+		}
+		if !old.Successor.IsZero() {
+			return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key was rotated before; rotate its successor %s", old.Successor.Text("key"))))
+		}
+		return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key is %s and has nothing to hand on; make a new one", statusOf(&old, now))))
+	}
+	return keyOf(&successor, now), secret, signing, nil
+}
+
+// RevokeKey ends a key for good, on every server within a second; one that was revoked before
+// stays so. A successor stays good. Refusal: NotFound.
+func (e *Engine) RevokeKey(ctx context.Context, id otp.ID) error {
+	defer e.credentials.forget()
+	revoked, err := e.store.RevokeCredential(ctx, id, otp.At(time.Now()))
+	if err != nil {
+		return fmt.Errorf("revoke the key: %w", err)
+	}
+	if !revoked {
+		_, err = e.key(ctx, id)
+	}
+	return err
+}
+
+func (e *Engine) key(ctx context.Context, id otp.ID) (sql.Credential, error) {
+	row, err := e.store.CredentialByID(ctx, id)
+	if errors.Is(err, sql.ErrNotFound) {
+		return row, otp.Refuse(otp.NotFound, "there is no key "+id.Text("key"))
+	}
+	return row, err
+}
+
+func keyOf(row *sql.Credential, now otp.Millis) Key {
+	return Key{
+		KeyInfo: infoOf(row), Account: row.Address, Environment: row.Environment,
+		AllowedIPs: row.AllowedIPs, DeniedIPs: row.DeniedIPs, RequestsPerMinute: row.RequestsPerMinute, Burst: row.Burst,
+		CreatedAt: row.CreatedAt, RevokedAt: row.RevokedAt, Successor: row.Successor, Status: statusOf(row, now),
+	}
+}
+
+func infoOf(row *sql.Credential) KeyInfo {
+	return KeyInfo{
+		ID: row.ID, Kind: KeyKind(row.Kind), Name: row.Name, LastFour: row.LastFour,
+		Permissions: row.Permissions, AllowedOrigins: row.AllowedOrigins, Signing: Signing(row.Signing), ExpiresAt: row.ExpiresAt,
+	}
+}
+
+func statusOf(row *sql.Credential, now otp.Millis) KeyStatus {
+	switch {
+	case row.RevokedAt != 0:
+		return KeyRevoked
+	case !row.Enabled:
+		return KeyDisabled
+	case row.ExpiresAt != 0 && now >= row.ExpiresAt:
+		return KeyExpired
+	case !row.Successor.IsZero():
+		return KeyRotated
+	}
+	return KeyActive
+}

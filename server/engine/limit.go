@@ -1,0 +1,288 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/throttled/throttled/v2"
+	goredisstore "github.com/throttled/throttled/v2/store/goredisstore.v9"
+	"github.com/throttled/throttled/v2/store/memstore"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// The limits of requests protect capacity, and nothing that is guessed: what guards codes and
+// money are rows, decided with the guess or the send. So these may be counted in memory, and may
+// be forgotten. They are spread evenly (the generic cell rate algorithm): a key with 1000 a minute
+// may make 1000 requests at once, and then one every 60 ms.
+//
+// Servers that are given one Redis count together. When it cannot be reached each counts for
+// itself until it can, which is logged once: then N servers let N times as many requests pass.
+// To refuse everything instead would turn the loss of a counter into the loss of the service.
+
+// Quota is how a limit stands after a request.
+type Quota struct {
+	Limit      int           // how many are allowed at once; 0: there is no limit
+	Remaining  int           // how many are left of those now
+	Reset      time.Time     // when Remaining is Limit again
+	Window     time.Duration // in which Limit come back
+	RetryAfter time.Duration // of a refused request: when the next one is allowed
+}
+
+// quota is a limit as it is configured.
+type quota struct {
+	perMinute int
+	burst     int // how many at once
+}
+
+// quotaOf is the limit of a key's requests: its own, else its account's, else its kind's. An
+// account's cannot raise that of a client key, which anybody may have taken from a page.
+func quotaOf(key *sql.Credential, account *otp.Account) quota {
+	standard := kinds[KeyKind(key.Kind)].perMinute
+	var q quota
+	switch {
+	case key.RequestsPerMinute != nil:
+		q.perMinute = *key.RequestsPerMinute
+	case account.RequestsPerMinute != nil && (KeyKind(key.Kind) != ClientKey || *account.RequestsPerMinute < standard):
+		q.perMinute = *account.RequestsPerMinute
+		if account.Burst != nil {
+			q.burst = *account.Burst
+		}
+	default:
+		q.perMinute = standard
+	}
+	if key.Burst != nil {
+		q.burst = *key.Burst
+	}
+	if q.burst <= 0 {
+		q.burst = q.perMinute
+	}
+	if q.perMinute <= 0 {
+		return quota{}
+	}
+	return q
+}
+
+// Take counts one request of the caller against its key's limit. Without a limit it costs
+// nothing and the Quota is zero. Refusal: RateLimited, with the Quota filled in.
+func (e *Engine) Take(ctx context.Context, c *Caller) (Quota, error) {
+	if c.quota == (quota{}) {
+		return Quota{}, nil
+	}
+	return e.limiter.take(ctx, c.quota, "key:"+c.Key.ID.Text("key"), "the key has made as many requests as it may in this time")
+}
+
+// MayTry refuses an address whose credentials were refused too often of late. It comes before
+// Authenticate. Refusal: RateLimited, with the Quota filled in.
+func (e *Engine) MayTry(_ context.Context, peer netip.Addr) (Quota, error) {
+	return e.limiter.mayTry(network(peer))
+}
+
+// AuthenticationFailed counts a refused credential of an address. Refusal: RateLimited, when the
+// address was over the limit already; answer that in place of the failure, so that of any
+// number at once no more than the limit learn how they failed.
+func (e *Engine) AuthenticationFailed(ctx context.Context, peer netip.Addr) (Quota, error) {
+	return e.limiter.failed(ctx, network(peer))
+}
+
+// network is whom an address is counted as: itself, or for IPv6 its /64, which is the least that
+// anybody is given (RFC 6177): one of its 2^64 addresses for every try would be no limit.
+func network(peer netip.Addr) netip.Prefix {
+	peer = peer.Unmap().WithZone("")
+	if peer.Is6() {
+		return netip.PrefixFrom(peer, 64).Masked()
+	}
+	return netip.PrefixFrom(peer, peer.BitLen())
+}
+
+// limiter counts requests.
+type limiter struct {
+	log      *slog.Logger
+	failures quota
+	memory   *counters
+	shared   *counters // nil: there is no Redis
+	client   *redis.Client
+
+	down atomic.Int64 // Unix nanoseconds until which Redis is not asked; 0 while it answers
+
+	mu      sync.RWMutex
+	blocked map[netip.Prefix]time.Time // until when an address has no try left
+}
+
+// counters are the counts in one store, with an algorithm for each quota that keys have.
+type counters struct {
+	store      throttled.GCRAStoreCtx
+	algorithms sync.Map // quota → *throttled.GCRARateLimiterCtx
+}
+
+const (
+	// maxCounted bounds what is counted in memory; the longest unused makes room. What is lost
+	// then is a count, and whoever makes up that many keys or addresses lost nobody's but theirs.
+	maxCounted = 100_000
+	// redisPatience bounds each exchange with Redis, and redisPause how long it is left alone
+	// after it did not answer: requests must not all wait for what is gone.
+	redisPatience = 250 * time.Millisecond
+	redisPause    = time.Second
+	// casAttempts is how often a count is tried against others who count the same at once.
+	casAttempts = 200
+)
+
+func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limiter, error) {
+	l := &limiter{log: log, blocked: map[netip.Prefix]time.Time{}}
+	l.failures = quota{failuresPerMinute, failuresPerMinute}
+	store, err := memstore.NewCtx(maxCounted)
+	if err != nil {
+		return nil, fmt.Errorf("make the counts of requests: %w", err)
+	}
+	l.memory = &counters{store: store}
+	if redisURL == "" {
+		return l, nil
+	}
+	options, err := redis.ParseURL(redisURL)
+	if err != nil {
+		// The error may quote the URL, which may hold a password.
+		return nil, errors.New("the Redis URL cannot be read; write redis://user:password@host:6379/0, with special characters of the password percent-encoded")
+	}
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisPatience, redisPatience, redisPatience
+	options.PoolTimeout, options.MaxRetries, options.ContextTimeoutEnabled = redisPatience, -1, true
+	options.DisableIdentity = true
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	l.client = redis.NewClient(options)
+	shared, err := goredisstore.NewCtx(l.client, "otpbridge:")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make the shared counts of requests: %w", err), l.client.Close())
+	}
+	l.shared = &counters{store: shared}
+	return l, nil
+}
+
+func (l *limiter) close() {
+	if l.client != nil {
+		_ = l.client.Close() // nothing is lost: what it counted is in Redis
+	}
+}
+
+// take counts one request for key and refuses it if that is one too many.
+func (l *limiter) take(ctx context.Context, q quota, key, refusal string) (Quota, error) {
+	limited, state, err := l.count(ctx, q, key)
+	if err != nil {
+		return Quota{}, err
+	}
+	stand := Quota{
+		Limit: q.burst, Remaining: state.Remaining, Reset: time.Now().Add(state.ResetAfter).UTC(),
+		Window: q.interval() * time.Duration(q.burst),
+	}
+	if !limited {
+		return stand, nil
+	}
+	stand.RetryAfter = state.RetryAfter
+	return stand, &otp.Error{Kind: otp.RateLimited, Message: refusal, RetryAfter: stand.RetryAfter}
+}
+
+// interval is the time after which one more request is allowed.
+func (q quota) interval() time.Duration { return time.Minute / time.Duration(q.perMinute) }
+
+// count asks Redis where there is one and it answers, and else this process's memory.
+func (l *limiter) count(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
+	if l.shared != nil && time.Now().UnixNano() >= l.down.Load() {
+		limited, state, err := l.shared.count(ctx, q, key)
+		if err == nil {
+			if l.down.Swap(0) != 0 {
+				l.log.Info("Redis answers again; requests are counted together with other servers")
+			}
+			return limited, state, nil
+		}
+		if ctx.Err() != nil {
+			return false, state, ctx.Err() // the client's doing, not Redis's
+		}
+		if l.down.Swap(time.Now().Add(redisPause).UnixNano()) == 0 {
+			l.log.Error("Redis does not answer; until it does, each server counts requests for itself", "error", err)
+		}
+	}
+	return l.memory.count(ctx, q, key)
+}
+
+func (c *counters) count(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
+	algorithm, found := c.algorithms.Load(q)
+	if !found {
+		made, err := throttled.NewGCRARateLimiterCtx(c.store, throttled.RateQuota{MaxRate: throttled.PerMin(q.perMinute), MaxBurst: q.burst - 1})
+		if err != nil {
+			return false, throttled.RateLimitResult{}, fmt.Errorf("limit requests: %w", err)
+		}
+		made.SetMaxCASAttemptsLimit(casAttempts)
+		algorithm, _ = c.algorithms.LoadOrStore(q, made)
+	}
+	return algorithm.(*throttled.GCRARateLimiterCtx).RateLimitCtx(ctx, key, 1)
+}
+
+// mayTry goes by what this server has seen: an address that used up its tries elsewhere learns
+// so here with its first failure. Asking Redis before every request would cost them all a round
+// trip to slow down a few.
+func (l *limiter) mayTry(from netip.Prefix) (Quota, error) {
+	if l.failures.perMinute <= 0 {
+		return Quota{}, nil
+	}
+	l.mu.RLock()
+	until, found := l.blocked[from]
+	l.mu.RUnlock()
+	now := time.Now()
+	if !found || !now.Before(until) {
+		return Quota{}, nil
+	}
+	return l.tooManyFailures(now, until)
+}
+
+func (l *limiter) failed(ctx context.Context, from netip.Prefix) (Quota, error) {
+	if l.failures.perMinute <= 0 {
+		return Quota{}, nil
+	}
+	stand, err := l.take(ctx, l.failures, "failed:"+from.String(), tooManyFailures)
+	if err != nil && otp.KindOf(err) != otp.RateLimited {
+		return stand, err
+	}
+	if stand.Remaining == 0 {
+		// One more is allowed when all but one have still to come back.
+		l.block(from, stand.Reset.Add(-l.failures.interval()*time.Duration(l.failures.burst-1)))
+	}
+	return stand, err
+}
+
+const tooManyFailures = "too many credentials from this address were refused; correct the credential, and try again later"
+
+func (l *limiter) tooManyFailures(now, until time.Time) (Quota, error) {
+	q := l.failures
+	stand := Quota{
+		Limit: q.burst, Reset: until.Add(q.interval() * time.Duration(q.burst-1)).UTC(),
+		Window: q.interval() * time.Duration(q.burst), RetryAfter: until.Sub(now),
+	}
+	return stand, &otp.Error{Kind: otp.RateLimited, Message: tooManyFailures, RetryAfter: stand.RetryAfter}
+}
+
+func (l *limiter) block(from netip.Prefix, until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.blocked) >= maxCounted {
+		now := time.Now()
+		for old, ended := range l.blocked {
+			if !now.Before(ended) {
+				delete(l.blocked, old)
+			}
+		}
+		for old := range l.blocked {
+			if len(l.blocked) < maxCounted {
+				break
+			}
+			delete(l.blocked, old)
+		}
+	}
+	l.blocked[from] = until
+}

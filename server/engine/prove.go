@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Proof is one guess, at the challenge with an id or at the newest one of a target.
+type Proof struct {
+	ID      otp.ID // if zero, Target says which
+	Target  Target
+	Code    string
+	Type    string // if given, the challenge's must be the same
+	Binding string // with ID: what the challenge is bound to, as CanonicalBinding gives it; empty for nothing
+}
+
+// Verified is a right guess.
+type Verified struct {
+	ID         otp.ID
+	VerifiedAt time.Time
+	Attempts   int // wrong guesses that the challenge had cost before
+	Metadata   json.RawMessage
+	Receipt    string // a JWS; see Receipt
+}
+
+// Prove decides one guess. The error is nil for the right code only. Where the challenge is not
+// the caller's, is bound to something else or is of another type, the answer is NotFound and
+// nothing is compared.
+//
+// Refusals: those of otp.Verify (WrongCode with Remaining, Locked with RetryAfter), Overloaded.
+func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error) {
+	target, binding := p.Target, p.Target.Binding
+	if !p.ID.IsZero() {
+		found, err := e.find(ctx, c, p.ID)
+		if err != nil {
+			return Verified{}, err
+		}
+		target, binding = found.target, p.Binding
+	}
+	op := e.operation(c, target)
+	if p.ID.IsZero() {
+		op.Slot = e.slot(c, target)
+	} else {
+		op.Challenge = p.ID
+	}
+	hash := e.bindingHash(c, binding)
+	var verified otp.Challenge
+	op.Decide = func(s *sql.State) error {
+		challenge := s.Challenge.Meant(hash, p.Type)
+		err := e.judge(op, c, s, challenge, p.Code)
+		if err == nil {
+			verified = *challenge
+		}
+		return err
+	}
+	if err := e.store.Do(op); err != nil {
+		return Verified{}, err
+	}
+	return e.verified(ctx, c, op.Event, &verified, target.Recipient, binding), nil
+}
+
+// verified tells of a right guess. The code is used by now, and whoever gave it must hear so:
+// what cannot be added is logged and left out.
+func (e *Engine) verified(ctx context.Context, c *Caller, event otp.ID, challenge *otp.Challenge, recipient, binding string) Verified {
+	v := Verified{ID: challenge.ID, VerifiedAt: challenge.UsedAt.Time(), Attempts: challenge.Wrong}
+	var lacking, err error
+	if challenge.Details != nil {
+		v.Metadata, lacking = e.openMetadata(challenge.ID, challenge.Details.Metadata)
+	}
+	v.Receipt, err = e.receipt(ctx, c, event, challenge, recipient, binding)
+	if lacking = errors.Join(lacking, err); lacking != nil {
+		e.log.ErrorContext(ctx, "answer of a verification is incomplete", "account", c.Account.Address,
+			"challenge", challenge.ID.Text("otp"), "error", lacking)
+	}
+	return v
+}
+
+// foundChallenge is a challenge that a caller named by its id, as it was read ahead of the
+// operation: only what never changes may be relied on.
+type foundChallenge struct {
+	challenge *otp.Challenge
+	recipient *otp.Recipient
+	target    Target // without subject and binding
+}
+
+// find reads the caller's challenge with this id and whom it concerns. Refusal: NotFound, for
+// those of other accounts and of the other environment too.
+func (e *Engine) find(ctx context.Context, c *Caller, id otp.ID) (foundChallenge, error) {
+	challenge, recipient, err := e.store.Challenge(context.WithoutCancel(ctx), id)
+	if errors.Is(err, sql.ErrNotFound) || err == nil && (recipient.Account != c.Account.Address || recipient.Environment != c.Environment) {
+		return foundChallenge{}, otp.Refuse(otp.NotFound, "there is no challenge with this id")
+	}
+	if err != nil {
+		return foundChallenge{}, err
+	}
+	k := foundChallenge{challenge: challenge, recipient: recipient}
+	to, err := e.keyring.Open(recipientAAD(recipient.ID), recipient.Sealed)
+	if err != nil {
+		return k, err
+	}
+	k.target.Recipient = string(to)
+	if challenge.Mailbox != nil {
+		mailbox, err := e.keyring.Open(mailboxAAD(challenge.ID), challenge.Mailbox)
+		if err != nil {
+			return k, err
+		}
+		k.target.Mailbox = string(mailbox)
+	}
+	return k, nil
+}

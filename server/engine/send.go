@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// The numbers of the JSON API.
+const (
+	minTTL      = 30 * time.Second
+	maxTTL      = 10 * time.Minute // NIST SP 800-63B, section 5.1.3.2: an out-of-band secret is good for 10 minutes at most
+	maxLength   = 10
+	maxMetadata = 1024 // bytes, without insignificant space
+	maxLocale   = 35   // RFC 5646, section 4.4.1: what every implementation must take
+)
+
+// types are what a code can be for.
+var types = []string{otp.DefaultType, "two_factor", "password_reset", "transaction"}
+
+// Send asks for a new challenge. Zero fields take the account's or the API's default.
+type Send struct {
+	Target   Target
+	Method   string          // sms or email
+	Fallback []string        // methods to try in turn once the one before surely did not send
+	Type     string          // verification (the default), two_factor, password_reset, transaction
+	Template string          // of the account's, by name
+	Locale   string          // a language tag (BCP 47)
+	TTL      time.Duration   // 30 s or more; more than 10 minutes is cut to that; 0 is the account's
+	Length   int             // digits, from the account's up to 10; 0 is the account's
+	Metadata json.RawMessage // an object of at most 1 KiB
+	// Challenge is the id that Once gave. A challenge that has it already is answered and nothing
+	// is sent. Zero makes one.
+	Challenge otp.ID
+}
+
+// Send makes a new challenge for the target's slot, whatever was live there being replaced, and
+// answers at once with the status queued: how its delivery ends is told by Status.
+//
+// A lifetime shorter than the account's is granted, because it only makes a code harder to guess;
+// a shorter code is refused, because it makes it easier.
+//
+// Refusals: Invalid with its Field, Locked, OverLimit, Overloaded.
+func (e *Engine) Send(ctx context.Context, c *Caller, s Send) (Challenge, error) {
+	policy, err := c.policyFor(&s)
+	if err != nil {
+		return Challenge{}, err
+	}
+	channels, fallback, err := c.methods(&s)
+	if err != nil {
+		return Challenge{}, err
+	}
+	op := e.operation(c, s.Target)
+	draft := otp.Challenge{ID: s.Challenge, Channels: channels}
+	if draft.ID.IsZero() {
+		draft.ID = sql.NewID()
+	} else {
+		op.Event, op.Repeats = draft.ID, true
+	}
+	if draft.Details, err = e.details(c, draft.ID, &s); err != nil {
+		return Challenge{}, err
+	}
+	draft.Details.Fallback = fallback
+	made, err := e.generate(c, s.Target, op, &draft, policy)
+	if err != nil {
+		return Challenge{}, err
+	}
+	if made.happened {
+		return e.Made(ctx, c, draft.ID)
+	}
+	e.sendOff(c, op, made.send)
+	challenge := &made.send.challenge
+	return Challenge{
+		ID: challenge.ID, To: mask(s.Target.Recipient), Method: channels.String(), Type: challenge.Type(), Status: statusQueued,
+		CreatedAt: challenge.CreatedAt.Time(), ExpiresAt: challenge.ExpiresAt.Time(),
+		AttemptsRemaining: &made.remaining, ResendsRemaining: &policy.MaxRegenerations, Metadata: s.Metadata,
+		Sends: []Delivery{{Number: 1, Method: channels.String(), Status: statusQueued, At: made.send.at.Time()}},
+	}, nil
+}
+
+// policyFor is the account's policy with what s asks for.
+func (c *Caller) policyFor(s *Send) (otp.Policy, error) {
+	p := c.policy()
+	switch {
+	case s.Length == 0:
+	case s.Length < p.Length || s.Length > maxLength:
+		return p, otp.RefuseField("length", fmt.Sprintf("must be %d (the account's) to %d", p.Length, maxLength))
+	default:
+		p.Length = s.Length
+	}
+	switch {
+	case s.TTL == 0:
+	case s.TTL < minTTL:
+		return p, otp.RefuseField("ttl", "must be 30 or more seconds; more than 600 are cut to 600")
+	default:
+		p.TTL = otp.Span(s.TTL)
+	}
+	p.TTL = min(p.TTL, otp.Span(maxTTL))
+	return p, nil
+}
+
+// methods reads how s is to travel.
+func (c *Caller) methods(s *Send) (first otp.Channels, fallback []otp.Channels, err error) {
+	if first, err = c.method("method", s.Method, s.Target); err != nil {
+		return 0, nil, err
+	}
+	seen := first
+	for i, name := range s.Fallback {
+		next, err := c.method("fallback", name, s.Target)
+		if err != nil {
+			return 0, nil, err
+		}
+		if seen.Has(next) {
+			return 0, nil, otp.RefuseField("fallback", fmt.Sprintf("names %s, which is tried before it (entry %d)", name, i+1))
+		}
+		seen |= next
+		fallback = append(fallback, next)
+	}
+	return first, fallback, nil
+}
+
+// method reads one method by its name and tells whether it can reach t.
+func (c *Caller) method(field, name string, t Target) (otp.Channels, error) {
+	isMailbox := strings.Contains(t.Recipient, "@")
+	switch {
+	case name != "sms" && name != "email":
+		return 0, otp.RefuseField(field, "must be sms or email")
+	case name == "sms" && !c.Account.SMSEnabled, name == "email" && !c.Account.EmailEnabled:
+		return 0, otp.RefuseField(field, name+" is switched off for the account")
+	case name == "sms" && isMailbox:
+		return 0, otp.RefuseField(field, "sms cannot reach a mailbox; use email, or a number as to")
+	case name == "email" && t.Mailbox == "":
+		return 0, otp.RefuseField(field, "email needs an address: give email, or a mailbox as to")
+	case name == "sms":
+		return otp.SMS, nil
+	}
+	return otp.Email, nil
+}
+
+// details reads what s asks of its challenge.
+func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, error) {
+	details := &otp.Details{Type: s.Type, Template: s.Template, Locale: s.Locale, Binding: e.bindingHash(c, s.Target.Binding)}
+	if s.Type == "" {
+		details.Type = otp.DefaultType
+	}
+	if !slices.Contains(types, details.Type) {
+		return nil, otp.RefuseField("type", "must be one of "+strings.Join(types, ", "))
+	}
+	if _, known := c.Account.Templates[s.Template]; s.Template != "" && !known {
+		return nil, otp.RefuseField("template", "names none of the account's templates")
+	}
+	if !validLocale(s.Locale) {
+		return nil, otp.RefuseField("locale", "must be a language tag such as en or pt-BR")
+	}
+	metadata, err := compactMetadata(s.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if s.Metadata = metadata; metadata != nil {
+		details.Metadata = e.keyring.Seal(metadataAAD(challenge), metadata)
+	}
+	return details, nil
+}
+
+// validLocale tells whether s is empty or has a language tag's shape (RFC 5646, section 2.1):
+// subtags of 1–8 letters and digits. Whether a template exists in it is not its question.
+func validLocale(s string) bool {
+	if s == "" {
+		return true
+	}
+	for i, subtag := range strings.Split(s, "-") {
+		for _, r := range subtag {
+			if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
+				return false
+			}
+		}
+		if subtag == "" || len(subtag) > 8 {
+			return false
+		}
+	}
+	return len(s) <= maxLocale
+}
+
+// compactMetadata reads a JSON object without the space that means nothing, nil for null and none.
+func compactMetadata(metadata json.RawMessage) (json.RawMessage, error) {
+	if trimmed := bytes.TrimSpace(metadata); len(trimmed) == 0 || string(trimmed) == "null" {
+		return nil, nil
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, metadata); err != nil || compact.Bytes()[0] != '{' {
+		return nil, otp.RefuseField("metadata", "must be a JSON object")
+	}
+	if compact.Len() > maxMetadata {
+		return nil, otp.RefuseField("metadata", fmt.Sprintf("must be at most %d bytes of JSON", maxMetadata))
+	}
+	return compact.Bytes(), nil
+}
+
+// metadataAAD ties sealed metadata to its challenge, in its row and in its history.
+func metadataAAD(challenge otp.ID) []byte { return append([]byte("metadata/"), challenge[:]...) }
+
+func (e *Engine) openMetadata(challenge otp.ID, sealed []byte) (json.RawMessage, error) {
+	if sealed == nil {
+		return nil, nil
+	}
+	metadata, err := e.keyring.Open(metadataAAD(challenge), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open metadata: %w", err)
+	}
+	return metadata, nil
+}
+
+// bindingHash is what a challenge remembers of its binding, zero for none.
+func (e *Engine) bindingHash(c *Caller, binding string) otp.ID {
+	if binding == "" {
+		return otp.ID{}
+	}
+	return e.index.Sum("binding", c.Account.Address, string(c.Environment), binding)
+}
+
+// summaryOf is what the history keeps of a challenge.
+func summaryOf(c *otp.Challenge, t Target) *otp.Summary {
+	return &otp.Summary{
+		Mask: mask(t.Recipient), Type: c.Type(), MaxAttempts: c.MaxAttempts, ExpiresAt: c.ExpiresAt, Metadata: c.Details.Metadata,
+	}
+}
+
+// ResendByID sends a challenge's code again, same code and expiry: by method, or if that is empty
+// by the one it was made with. It counts like a regeneration of the servlets. Once is the id that
+// Once gave: what was sent again with it before is answered and not sent once more; zero for none.
+//
+// Refusals: Invalid (method), those of otp.Resend, Overloaded.
+func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method string, once otp.ID) (Challenge, error) {
+	found, err := e.find(ctx, c, id)
+	if err != nil {
+		return Challenge{}, err
+	}
+	channels := found.challenge.Channels
+	if method != "" {
+		if channels, err = c.method("method", method, found.target); err != nil {
+			return Challenge{}, err
+		}
+	}
+	op := e.operation(c, found.target)
+	op.Challenge = id
+	if !once.IsZero() {
+		op.Event, op.Repeats = once, true
+	}
+	if channels.Has(otp.Email) {
+		e.lockMailbox(c, op, found.target)
+	}
+	policy := c.policy()
+	var resent send
+	happened := false
+	op.Decide = func(s *sql.State) error {
+		if happened = s.Happened; happened {
+			return nil
+		}
+		if err := otp.Resend(s.Recipient, s.Mailbox, s.Challenge, policy, s.Now); err != nil {
+			return err
+		}
+		e.introduce(s, c, found.target)
+		resent = e.recordResend(op, c, s, found.target, channels)
+		return nil
+	}
+	if err := e.store.Do(op); err != nil {
+		return Challenge{}, err
+	}
+	if !happened {
+		if method != "" {
+			resent.fallback = slices.DeleteFunc(slices.Clone(resent.fallback), channels.Has)
+		}
+		e.sendOff(c, op, resent)
+	}
+	return e.Made(ctx, c, id)
+}
+
+// CancelByID calls a live challenge off. Refusals: those of otp.Cancel, Overloaded.
+func (e *Engine) CancelByID(ctx context.Context, c *Caller, id otp.ID) (Challenge, error) {
+	found, err := e.find(ctx, c, id)
+	if err != nil {
+		return Challenge{}, err
+	}
+	op := e.operation(c, found.target)
+	op.Challenge = id
+	op.Decide = func(s *sql.State) error {
+		if err := otp.Cancel(s.Challenge, s.Now); err != nil {
+			return err
+		}
+		s.Record(event(op, c, s, s.Challenge, otp.EventCanceled))
+		return nil
+	}
+	if err := e.store.Do(op); err != nil {
+		return Challenge{}, err
+	}
+	return e.Status(ctx, c, id)
+}

@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// Challenge is what the API tells of a challenge.
+type Challenge struct {
+	ID                otp.ID
+	To                string // masked
+	Method            string // sms, email; "sms,email" for one that the servlets sent on both
+	Type              string
+	Status            string // queued, sent, failed, verified, expired, canceled, replaced, max_attempts
+	CreatedAt         time.Time
+	ExpiresAt         time.Time
+	VerifiedAt        *time.Time
+	Attempts          int  // wrong guesses
+	AttemptsRemaining *int // nil unless live
+	ResendsRemaining  *int // nil unless live
+	Metadata          json.RawMessage
+	Sends             []Delivery
+}
+
+// Delivery is one send of a challenge.
+type Delivery struct {
+	Number int // from 1
+	Method string
+	Status string // queued, sent, failed; unknown if it may have been sent and nobody will ever know
+	At     time.Time
+}
+
+// How a send stands. A challenge that is live stands as its last send, and one whose outcome is
+// unknown counts as sent: the code may be on its way.
+const (
+	statusQueued  = "queued"
+	statusSent    = "sent"
+	statusFailed  = "failed"
+	statusUnknown = "unknown"
+)
+
+// Status tells how the caller's challenge stands, from its row while there is one, and from its
+// history until the account's retention. It burns nothing and is no ground for a decision.
+// Refusal: NotFound.
+func (e *Engine) Status(ctx context.Context, c *Caller, id otp.ID) (Challenge, error) {
+	history, err := e.store.History(ctx, id)
+	if err != nil {
+		return Challenge{}, err
+	}
+	history = slices.DeleteFunc(history, func(event otp.Event) bool {
+		return event.Account != c.Account.Address || event.Environment != c.Environment
+	})
+	found, err := e.find(ctx, c, id)
+	switch {
+	case err == nil:
+		return e.fromRow(ctx, c, found, history)
+	case otp.KindOf(err) != otp.NotFound || len(history) == 0:
+		return Challenge{}, err
+	}
+	return e.fromHistory(c, id, history)
+}
+
+// Made is what Send or ResendByID answered for a challenge that is live, and else its Status: what
+// a request that is repeated after its server died is answered. Refusal: NotFound.
+func (e *Engine) Made(ctx context.Context, c *Caller, id otp.ID) (Challenge, error) {
+	challenge, err := e.Status(ctx, c, id)
+	if err == nil && challenge.AttemptsRemaining != nil {
+		challenge.Status = statusQueued
+	}
+	return challenge, err
+}
+
+func (e *Engine) fromRow(ctx context.Context, c *Caller, found foundChallenge, history []otp.Event) (Challenge, error) {
+	row, recipient := found.challenge, found.recipient
+	now, err := e.moment(ctx, c.Account.Address, row.UpdatedAt, recipient.UpdatedAt)
+	if err != nil {
+		return Challenge{}, err
+	}
+	shown := Challenge{
+		ID: row.ID, To: recipient.Mask, Method: row.Channels.String(), Type: row.Type(),
+		CreatedAt: row.CreatedAt.Time(), ExpiresAt: row.ExpiresAt.Time(),
+		Attempts: row.Wrong, Sends: deliveries(history),
+	}
+	if row.Details != nil {
+		if shown.Metadata, err = e.openMetadata(row.ID, row.Details.Metadata); err != nil {
+			return Challenge{}, err
+		}
+	}
+	stage := row.Stage(now)
+	shown.Status = string(stage)
+	switch stage {
+	case otp.StageVerified:
+		at := row.UsedAt.Time()
+		shown.VerifiedAt = &at
+	case otp.StageLive:
+		shown.Status = standing(shown.Sends)
+		attempts, resends := recipient.AttemptsLeft(row, now), max(0, c.Account.MaxRegenerations-row.Regenerations)
+		shown.AttemptsRemaining, shown.ResendsRemaining = &attempts, &resends
+	}
+	return shown, nil
+}
+
+// moment is the rules' time of an account, of rows written at the given moments.
+func (e *Engine) moment(ctx context.Context, account string, written ...otp.Millis) (otp.Millis, error) {
+	now := otp.At(time.Now())
+	if e.options.Sandbox {
+		_, offset, err := e.store.ClockOffset(ctx, account)
+		if err != nil {
+			return 0, err
+		}
+		now += otp.Span(offset)
+	}
+	return otp.Moment(now, written...), nil
+}
+
+// fromHistory puts a challenge together whose row is swept. It ended long ago, so what is left to
+// tell is how; of one that the servlets made, the history does not know the recipient's mask.
+func (e *Engine) fromHistory(c *Caller, id otp.ID, history []otp.Event) (Challenge, error) {
+	first := slices.IndexFunc(history, func(event otp.Event) bool { return event.Kind == otp.EventSent })
+	if first < 0 {
+		return Challenge{}, otp.Refuse(otp.NotFound, "there is no challenge with this id")
+	}
+	sent, policy := &history[first], c.policy()
+	kept := otp.Summary{Type: otp.DefaultType, MaxAttempts: policy.MaxAttempts, ExpiresAt: sent.At + policy.TTL}
+	if sent.Summary != nil {
+		kept = *sent.Summary
+	}
+	shown := Challenge{
+		ID: id, To: kept.Mask, Method: sent.Channels.String(), Type: kept.Type,
+		CreatedAt: sent.At.Time(), ExpiresAt: kept.ExpiresAt.Time(), Sends: deliveries(history),
+	}
+	var err error
+	if shown.Metadata, err = e.openMetadata(id, kept.Metadata); err != nil {
+		return Challenge{}, err
+	}
+	ended := otp.Challenge{MaxAttempts: kept.MaxAttempts, ExpiresAt: kept.ExpiresAt}
+	for _, event := range history {
+		switch event.Kind {
+		case otp.EventWrong:
+			ended.Wrong++
+		case otp.EventVerified:
+			at := event.At.Time()
+			ended.UsedAt, shown.VerifiedAt = event.At, &at
+		case otp.EventCanceled:
+			ended.CanceledAt = event.At
+		case otp.EventReplaced:
+			ended.ReplacedAt = event.At
+		}
+	}
+	shown.Attempts, shown.Status = ended.Wrong, string(ended.Stage(kept.ExpiresAt))
+	return shown, nil
+}
+
+// deliveries reads a challenge's sends from its history, oldest first.
+func deliveries(history []otp.Event) []Delivery {
+	sends := []Delivery{}
+	for _, event := range history {
+		switch event.Kind {
+		case otp.EventSent, otp.EventResent:
+			status := statusQueued
+			// The servlets wait for the outcome, and tell of one that surely failed.
+			if event.Summary == nil || event.Summary.Taken {
+				status = statusSent
+			}
+			sends = append(sends, Delivery{Number: event.Send, Method: event.Channels.String(), Status: status, At: event.At.Time()})
+		case otp.EventUnsent:
+			settle(sends, event.Send, statusFailed)
+		case otp.EventTaken:
+			settle(sends, event.Send, statusSent)
+		case otp.EventUnknown:
+			settle(sends, event.Send, statusUnknown)
+		}
+	}
+	return sends
+}
+
+func settle(sends []Delivery, number int, status string) {
+	for i := range sends {
+		if sends[i].Number == number {
+			sends[i].Status = status
+		}
+	}
+}
+
+// standing is how a live challenge stands by its sends.
+func standing(sends []Delivery) string {
+	if len(sends) == 0 {
+		return statusSent // its history was removed by hand
+	}
+	if last := sends[len(sends)-1].Status; last != statusUnknown {
+		return last
+	}
+	return statusSent
+}
+
+// AllowedOrigins is every origin that an enabled account lists for its web pages, in order: what
+// a browser's preflight can be answered with, which carries no credential.
+func (e *Engine) AllowedOrigins(ctx context.Context) ([]string, error) {
+	return e.origins.value(ctx, "")
+}
+
+func (e *Engine) loadOrigins(ctx context.Context, _ string) ([]string, error) {
+	origins := []string{}
+	err := e.store.Accounts(ctx, func(account otp.Account, broken error) error {
+		if broken == nil && account.Enabled {
+			origins = append(origins, account.CORSOrigins...)
+		}
+		return nil
+	})
+	slices.Sort(origins)
+	return slices.Compact(origins), err
+}

@@ -1,0 +1,258 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+
+	"otpbridge/server/otp"
+)
+
+// Credential is one secret of an account, as it is stored: by hash.
+type Credential struct {
+	ID          otp.ID
+	Address     string
+	Kind        string // access_key, secret, …
+	Name        string
+	Environment otp.Environment
+	Hash        [32]byte
+	LastFour    string
+
+	Permissions       []string // empty: those of the kind
+	AllowedIPs        []string // networks; empty allows every address
+	DeniedIPs         []string // networks; one that matches wins over AllowedIPs
+	AllowedOrigins    []string
+	RequestsPerMinute *int
+	Burst             *int
+	Signing           string // off, optional, required
+	SigningSecret     []byte // sealed
+
+	Enabled   bool
+	ExpiresAt otp.Millis // 0: never
+	RevokedAt otp.Millis // 0: not revoked
+	Successor otp.ID     // zero: not rotated
+	CreatedAt otp.Millis
+}
+
+const credentialColumns = `id, esme_address, kind, name, environment, hash, last_four, permissions, allowed_ips, denied_ips,
+	allowed_origins, requests_per_minute, burst, signing, signing_secret, enabled, expires_at, revoked_at, successor, created_at`
+
+const credentialWidth = 20
+
+// Credential finds a credential by the hash of its secret.
+func (s *Store) Credential(ctx context.Context, hash [32]byte) (Credential, error) {
+	return s.credential(ctx, `hash = ?`, hash[:])
+}
+
+// CredentialByID finds a credential by its id.
+func (s *Store) CredentialByID(ctx context.Context, id otp.ID) (Credential, error) {
+	return s.credential(ctx, `id = ?`, id[:])
+}
+
+func (s *Store) credential(ctx context.Context, where string, arg []byte) (Credential, error) {
+	row := s.reads.QueryRowxContext(ctx, `SELECT `+credentialColumns+` FROM credentials WHERE `+where, arg)
+	credential, err := scanCredential(row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Credential{}, ErrNotFound
+	}
+	return credential, err
+}
+
+// Credentials are those of an account, oldest first; of every account for "".
+func (s *Store) Credentials(ctx context.Context, address string) ([]Credential, error) {
+	rows, err := s.reads.QueryxContext(ctx, `
+		SELECT `+credentialColumns+`
+		FROM credentials
+		WHERE esme_address = ? OR ? = ''
+		ORDER BY esme_address, id`, address, address)
+	if err != nil {
+		return nil, fmt.Errorf("read credentials: %w", err)
+	}
+	defer rows.Close()
+	var all []Credential
+	for rows.Next() {
+		credential, err := scanCredential(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, credential)
+	}
+	return all, rows.Err()
+}
+
+func scanCredential(row sqlx.ColScanner) (Credential, error) {
+	var c Credential
+	var hash, successor []byte
+	var permissions, allowed, denied, origins, signing sql.NullString
+	var expires, revoked, perMinute, burst sql.NullInt64
+	err := row.Scan(idScan{&c.ID}, &c.Address, &c.Kind, &c.Name, &c.Environment, &hash, &c.LastFour,
+		&permissions, &allowed, &denied, &origins, &perMinute, &burst, &c.Signing, &signing,
+		&c.Enabled, &expires, &revoked, &successor, &c.CreatedAt)
+	if err != nil {
+		return Credential{}, fmt.Errorf("read credential: %w", err)
+	}
+	copy(c.Hash[:], hash)
+	copy(c.Successor[:], successor)
+	c.ExpiresAt, c.RevokedAt = otp.Millis(expires.Int64), otp.Millis(revoked.Int64)
+	c.RequestsPerMinute, c.Burst = whole(perMinute), whole(burst)
+	// A list that cannot be read must not turn into the empty one, which allows everything.
+	for _, list := range []struct {
+		column string
+		text   sql.NullString
+		into   *[]string
+	}{
+		{"permissions", permissions, &c.Permissions}, {"allowed_ips", allowed, &c.AllowedIPs},
+		{"denied_ips", denied, &c.DeniedIPs}, {"allowed_origins", origins, &c.AllowedOrigins},
+	} {
+		if !list.text.Valid || strings.TrimSpace(list.text.String) == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(list.text.String), list.into); err != nil {
+			return Credential{}, fmt.Errorf("credential %s: %s is no JSON list of texts", c.ID.Text("key"), list.column)
+		}
+	}
+	if signing.Valid {
+		if c.SigningSecret, err = base64.StdEncoding.DecodeString(signing.String); err != nil {
+			c.SigningSecret = []byte(signing.String) // whoever opens it will say what is wrong
+		}
+	}
+	return c, nil
+}
+
+func whole(n sql.NullInt64) *int {
+	if !n.Valid {
+		return nil
+	}
+	value := int(n.Int64)
+	return &value
+}
+
+// InsertCredential adds a credential to its account. ErrTaken means that its secret is in use.
+func (s *Store) InsertCredential(ctx context.Context, c *Credential) error {
+	err := s.write(ctx, func(w *session) error { return insertCredential(ctx, w, c.Address, c) })
+	if err != nil && s.dialect.taken(err) {
+		return ErrTaken
+	}
+	return err
+}
+
+func insertCredential(ctx context.Context, w *session, address string, c *Credential) error {
+	var secret, successor driver.Value
+	if c.SigningSecret != nil {
+		secret = base64.StdEncoding.EncodeToString(c.SigningSecret)
+	}
+	if !c.Successor.IsZero() {
+		successor = c.Successor[:]
+	}
+	signing := c.Signing
+	if signing == "" {
+		signing = "off"
+	}
+	return w.exec(ctx, insertText(`INSERT INTO credentials (`+credentialColumns+`) VALUES `, credentialWidth, 1),
+		c.ID[:], address, c.Kind, c.Name, string(c.Environment), c.Hash[:], c.LastFour,
+		jsonList(c.Permissions), jsonList(c.AllowedIPs), jsonList(c.DeniedIPs), jsonList(c.AllowedOrigins),
+		optionalInt(c.RequestsPerMinute), optionalInt(c.Burst), signing, secret,
+		bit(c.Enabled), moment(c.ExpiresAt), moment(c.RevokedAt), successor, int64(c.CreatedAt))
+}
+
+// RotateCredential adds a successor to the credential id and lets that end at until, or at its
+// own end if that is sooner, both or neither. It reports false, and changes nothing, for one
+// that is unknown, off, revoked or expired at now, or has a successor.
+func (s *Store) RotateCredential(ctx context.Context, id otp.ID, successor *Credential, until, now otp.Millis) (bool, error) {
+	rotated := false
+	err := s.write(ctx, func(w *session) error {
+		n, err := w.affect(ctx, `
+			UPDATE credentials
+			SET successor = ?, expires_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END
+			WHERE id = ? AND successor IS NULL AND enabled = 1 AND revoked_at IS NULL
+				AND (expires_at IS NULL OR expires_at > ?)`,
+			successor.ID[:], int64(until), int64(until), id[:], int64(now))
+		rotated = n == 1
+		if err != nil || !rotated {
+			return err
+		}
+		return insertCredential(ctx, w, successor.Address, successor)
+	})
+	return rotated && err == nil, err
+}
+
+// RevokeCredential ends a credential for good. It reports false, and changes nothing, for one
+// that is unknown or was revoked before.
+func (s *Store) RevokeCredential(ctx context.Context, id otp.ID, now otp.Millis) (bool, error) {
+	revoked := false
+	err := s.write(ctx, func(w *session) error {
+		n, err := w.affect(ctx, `UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL`, int64(now), id[:])
+		revoked = n == 1
+		return err
+	})
+	return revoked && err == nil, err
+}
+
+// TakeNonce uses up a credential's nonce until expires: of any number who try, on any number of
+// servers, one succeeds. ErrTaken means that it was used.
+func (s *Store) TakeNonce(ctx context.Context, credential otp.ID, nonce [16]byte, expires otp.Millis) error {
+	err := s.write(ctx, func(w *session) error {
+		return w.exec(ctx, `INSERT INTO nonces (credential_id, nonce, expires_at) VALUES (?, ?, ?)`,
+			credential[:], nonce[:], int64(expires))
+	})
+	if err != nil && s.dialect.taken(err) {
+		return ErrTaken
+	}
+	return err
+}
+
+// nonceGrace is how long after its end a nonce is kept. A server whose clock is behind this
+// one's, by a second at most or it would not be ready, still takes requests of that age.
+const nonceGrace = otp.Minute
+
+// sweepNonces removes nonces that no request can use again, oldest first and at most a chunk and
+// a second's worth at once.
+func (s *Store) sweepNonces(ctx context.Context, now otp.Millis) error {
+	for {
+		var oldest []int64
+		err := s.reads.SelectContext(ctx, &oldest, `
+			SELECT expires_at FROM nonces
+			WHERE expires_at < ?
+			ORDER BY expires_at
+			LIMIT ?`, int64(now-nonceGrace), sweepChunk)
+		if err != nil || len(oldest) == 0 {
+			return err
+		}
+		err = s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `DELETE FROM nonces WHERE expires_at <= ?`, oldest[len(oldest)-1])
+		})
+		if err != nil || len(oldest) < sweepChunk {
+			return err
+		}
+		select {
+		case <-s.stop:
+			return nil
+		default:
+		}
+	}
+}
+
+func jsonList(texts []string) driver.Value {
+	if len(texts) == 0 {
+		return nil
+	}
+	encoded, err := json.Marshal(texts)
+	if err != nil {
+		panic(err) // strings always have JSON
+	}
+	return string(encoded)
+}
+
+func optionalInt(p *int) driver.Value {
+	if p == nil {
+		return nil
+	}
+	return int64(*p)
+}

@@ -1,0 +1,110 @@
+package sql
+
+import (
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+
+	"otpbridge/server/otp"
+)
+
+// storedDetails is the JSON in challenges.details. Its names are part of the schema.
+type storedDetails struct {
+	Type     string `json:"type,omitempty"`
+	Template string `json:"template,omitempty"`
+	Locale   string `json:"locale,omitempty"`
+	Binding  []byte `json:"binding,omitempty"`
+	Fallback []int  `json:"fallback,omitempty"`
+	Metadata []byte `json:"metadata,omitempty"`
+}
+
+// storedSummary is the JSON in events.summary.
+type storedSummary struct {
+	Mask        string     `json:"mask,omitempty"`
+	Type        string     `json:"type,omitempty"`
+	MaxAttempts int        `json:"max_attempts,omitempty"`
+	ExpiresAt   otp.Millis `json:"expires_at,omitempty"`
+	Metadata    []byte     `json:"metadata,omitempty"`
+	Taken       bool       `json:"taken,omitempty"`
+}
+
+// encodeDetails is NULL for none.
+func encodeDetails(d *otp.Details) driver.Value {
+	if d == nil {
+		return nil
+	}
+	stored := storedDetails{Type: d.Type, Template: d.Template, Locale: d.Locale, Metadata: d.Metadata}
+	if !d.Binding.IsZero() {
+		stored.Binding = d.Binding[:]
+	}
+	for _, channels := range d.Fallback {
+		stored.Fallback = append(stored.Fallback, int(channels))
+	}
+	return encoded(stored)
+}
+
+// encodeSummary is NULL for none.
+func encodeSummary(s *otp.Summary) driver.Value {
+	if s == nil {
+		return nil
+	}
+	return encoded(storedSummary(*s))
+}
+
+func encoded(value any) driver.Value {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("sql: encode %T: %v", value, err)) // it holds nothing that JSON cannot
+	}
+	return string(text)
+}
+
+func decodeDetails(text []byte) (*otp.Details, error) {
+	if text == nil {
+		return nil, nil
+	}
+	var stored storedDetails
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return nil, fmt.Errorf("details: %w", err)
+	}
+	d := &otp.Details{Type: stored.Type, Template: stored.Template, Locale: stored.Locale, Metadata: stored.Metadata}
+	for _, channels := range stored.Fallback {
+		d.Fallback = append(d.Fallback, otp.Channels(channels))
+	}
+	// A binding that cannot be read must not pass for none.
+	if stored.Binding != nil && len(stored.Binding) != len(d.Binding) {
+		return nil, fmt.Errorf("details: binding has %d bytes", len(stored.Binding))
+	}
+	copy(d.Binding[:], stored.Binding)
+	return d, nil
+}
+
+func decodeSummary(text []byte) (*otp.Summary, error) {
+	if text == nil {
+		return nil, nil
+	}
+	var stored storedSummary
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return nil, fmt.Errorf("summary: %w", err)
+	}
+	summary := otp.Summary(stored)
+	return &summary, nil
+}
+
+func (r *reader) details() *otp.Details {
+	details, err := decodeDetails(r.borrowed())
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("column %d: %w", r.next, err)
+	}
+	return details
+}
+
+// detailsScan reads a details column through database/sql.
+type detailsScan struct{ details **otp.Details }
+
+// Scan implements sql.Scanner.
+func (s detailsScan) Scan(value any) (err error) {
+	r := reader{row: row{value}}
+	*s.details = r.details()
+	return r.err
+}

@@ -1,0 +1,144 @@
+package sql
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"database/sql"
+
+	"otpbridge/server/otp"
+)
+
+// IdempotencyMemory is how long a credential's idempotency key is remembered.
+const IdempotencyMemory = 24 * otp.Hour
+
+// Claim is one request that counts once: who works on it until when, and its answer.
+type Claim struct {
+	Credential   otp.ID
+	Key          otp.ID // keyed hash of the key that the client chose
+	Request      [32]byte
+	Challenge    otp.ID     // the id that the work makes its challenge or event with
+	ClaimedUntil otp.Millis // end of the lease of whoever works on it, by the unmoved clock
+	Status       int        // of the answer
+	Answer       []byte     // sealed; nil = none yet
+	CreatedAt    otp.Millis
+}
+
+// InsertClaim stores a new claim. The error is ErrTaken if its key has one.
+func (s *Store) InsertClaim(ctx context.Context, c *Claim) error {
+	err := s.write(ctx, func(w *session) error {
+		return w.exec(ctx, `
+			INSERT INTO idempotency_keys (credential_id, key_hash, request_hash, challenge_id, claimed_until, created_at)
+			VALUES (?, ?, ?, ?, ?, ?)`,
+			c.Credential[:], c.Key[:], c.Request[:], c.Challenge[:], int64(c.ClaimedUntil), int64(c.CreatedAt))
+	})
+	switch {
+	case err == nil:
+		return nil
+	case s.dialect.taken(err):
+		return ErrTaken
+	}
+	return fmt.Errorf("store idempotency key: %w", err)
+}
+
+// Claim reads the claim of a key. The error is ErrNotFound if it has none.
+func (s *Store) Claim(ctx context.Context, credential, key otp.ID) (*Claim, error) {
+	c := &Claim{Credential: credential, Key: key}
+	var request []byte
+	err := s.reads.QueryRowContext(ctx, `
+		SELECT request_hash, challenge_id, claimed_until, COALESCE(status, 0), answer, created_at
+		FROM idempotency_keys
+		WHERE credential_id = ? AND key_hash = ?`, credential[:], key[:]).
+		Scan(&request, idScan{&c.Challenge}, &c.ClaimedUntil, &c.Status, &c.Answer, &c.CreatedAt)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, fmt.Errorf("read idempotency key: %w", err)
+	}
+	if copy(c.Request[:], request) != len(c.Request) {
+		return nil, fmt.Errorf("read idempotency key: request_hash has %d bytes", len(request))
+	}
+	return c, nil
+}
+
+// HoldClaim moves the end of a claim's lease to until, if it is still what c says and there is no
+// answer yet, and tells whether it did. It is how a claim is renewed, given up and taken over.
+func (s *Store) HoldClaim(ctx context.Context, c *Claim, until otp.Millis) (bool, error) {
+	return s.changeClaim(ctx, `
+		UPDATE idempotency_keys
+		SET claimed_until = ?
+		WHERE credential_id = ? AND key_hash = ? AND challenge_id = ? AND claimed_until = ? AND status IS NULL`,
+		int64(until), c.Credential[:], c.Key[:], c.Challenge[:], int64(c.ClaimedUntil))
+}
+
+// AnswerClaim stores the answer, if there is none yet, and tells whether it did.
+func (s *Store) AnswerClaim(ctx context.Context, c *Claim) (bool, error) {
+	return s.changeClaim(ctx, `
+		UPDATE idempotency_keys
+		SET status = ?, answer = ?
+		WHERE credential_id = ? AND key_hash = ? AND challenge_id = ? AND status IS NULL`,
+		int64(c.Status), c.Answer, c.Credential[:], c.Key[:], c.Challenge[:])
+}
+
+// DropClaim forgets a claim without an answer: nothing was done for it. It leaves one that another
+// has taken over.
+func (s *Store) DropClaim(ctx context.Context, c *Claim) error {
+	_, err := s.changeClaim(ctx, `
+		DELETE FROM idempotency_keys
+		WHERE credential_id = ? AND key_hash = ? AND challenge_id = ? AND claimed_until = ? AND status IS NULL`,
+		c.Credential[:], c.Key[:], c.Challenge[:], int64(c.ClaimedUntil))
+	return err
+}
+
+// ExpireClaim forgets a claim that is older than IdempotencyMemory and was not swept yet.
+func (s *Store) ExpireClaim(ctx context.Context, c *Claim) error {
+	_, err := s.changeClaim(ctx, `DELETE FROM idempotency_keys WHERE credential_id = ? AND key_hash = ? AND challenge_id = ?`,
+		c.Credential[:], c.Key[:], c.Challenge[:])
+	return err
+}
+
+func (s *Store) changeClaim(ctx context.Context, text string, args ...driver.Value) (bool, error) {
+	changed := int64(0)
+	err := s.write(ctx, func(w *session) (err error) {
+		changed, err = w.affect(ctx, text, args...)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("change idempotency key: %w", err)
+	}
+	return changed == 1, nil
+}
+
+// sweepClaims removes claims that are older than IdempotencyMemory, oldest first and a chunk at a
+// time.
+func (s *Store) sweepClaims(ctx context.Context, now otp.Millis) error {
+	for {
+		var oldest []int64
+		err := s.reads.SelectContext(ctx, &oldest, `
+			SELECT created_at FROM idempotency_keys
+			WHERE created_at <= ?
+			ORDER BY created_at
+			LIMIT ?`, int64(now-IdempotencyMemory), sweepChunk)
+		if err != nil || len(oldest) == 0 {
+			return err
+		}
+		err = s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `DELETE FROM idempotency_keys WHERE created_at <= ?`, oldest[len(oldest)-1])
+		})
+		if err != nil {
+			return err
+		}
+		if len(oldest) < sweepChunk {
+			return nil
+		}
+		select {
+		case <-s.stop:
+			return nil
+		case <-time.After(time.Millisecond): // let a batch through
+		}
+	}
+}
