@@ -117,7 +117,7 @@ func openStore(ctx context.Context, settings config.Settings, schema sql.SchemaP
 		return nil, unusable{fmt.Errorf(`%w: set %sDATABASE_URL to what the server has, or make one with "otpbridge migrate up"`, err, config.Prefix)}
 	case err != nil:
 		err = fmt.Errorf("open database %v: %w", settings.DatabaseURL, err)
-		if _, outdated := errors.AsType[sql.SchemaError](err); outdated {
+		if _, outdated := errors.AsType[sql.SchemaError](err); outdated || errors.Is(err, sql.ErrMayNotMigrate) {
 			return nil, unusable{err}
 		}
 		return nil, err

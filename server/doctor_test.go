@@ -295,6 +295,24 @@ func TestDoctor_FindsALowLimitOnOpenFiles(t *testing.T) {
 	require.True(t, all.found("open files"))
 }
 
+// Who may not change the schema is told so, and by which privileges.
+func TestMigrate_AUserWhoMayNotIsToldWhoMay(t *testing.T) {
+	server := sqltest.Shared(t)
+	made, err := url.Parse(server.SchemaTCP(t))
+	require.NoError(t, err)
+	schema := strings.Trim(made.Path, "/")
+	require.NoError(t, server.Exec("CREATE USER 'serving_"+schema+"'@'%' IDENTIFIED BY 'secret'",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON "+schema+".* TO 'serving_"+schema+"'@'%'"))
+	made.User = url.UserPassword("serving_"+schema, "secret")
+	for _, name := range []string{"migrate up", "serve"} {
+		var out, problems output
+		environ := variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_DATABASE_URL="+made.String())
+		code := run(strings.Fields(name), process{environ: environ, stdout: &out, stderr: &problems})
+		require.Equal(t, exitUnusable, code, problems.String())
+		require.Contains(t, problems.String(), `run "otpbridge migrate up" as one with CREATE, ALTER and INDEX`)
+	}
+}
+
 // Looking changes nothing: not on an empty database, and not with a keyring that is new to it.
 func TestDoctor_ChangesNothing(t *testing.T) {
 	p := healthy(t, nil)

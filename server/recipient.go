@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"otpbridge/server/otp"
@@ -65,7 +66,7 @@ func (r recipientShowCommand) Run(p process) error {
 			for _, c := range person.Challenges {
 				rows = append(rows, strings.Join([]string{
 					c.ID, c.State, shown(c.CreatedAt), shown(c.ExpiresAt),
-					fmt.Sprintf("%d of %d", c.Wrong, c.MaxAttempts), fmt.Sprintf("%d times", c.Sends)}, "\t"))
+					fmt.Sprintf("%d of %d", c.Wrong, c.MaxAttempts), strconv.Itoa(c.Sends)}, "\t"))
 			}
 			table(w, rows...)
 		})

@@ -30,6 +30,10 @@ const (
 // ErrNoDatabase says that there is nothing at the path of a SQLite database.
 var ErrNoDatabase = errors.New("there is no database file")
 
+// ErrMayNotMigrate says that the schema has to change and the database's user may not change it.
+var ErrMayNotMigrate = errors.New(`the schema has to change, and this user of the database may not change it; ` +
+	`run "otpbridge migrate up" as one with CREATE, ALTER and INDEX on it`)
+
 // SchemaError says that a schema is not this program's.
 type SchemaError struct{ Schema }
 
@@ -65,7 +69,11 @@ func (s *Store) settleSchema(ctx context.Context, schema *sql.DB) error {
 		}
 		return nil
 	}
-	if err := s.migrate(ctx, schema); err != nil {
+	err := s.migrate(ctx, schema)
+	if number := mysqlNumber(err); number == 1142 || number == 1044 { // denied on a table, on the schema
+		return fmt.Errorf("%w: %w", ErrMayNotMigrate, err)
+	}
+	if err != nil {
 		return fmt.Errorf("bring the database's schema up to date: %w", err)
 	}
 	return nil
