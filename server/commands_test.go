@@ -30,6 +30,7 @@ func TestCommands_Transcripts(t *testing.T) {
 			Setup: func(env *testscript.Env) error {
 				env.Setenv("PATH", path)
 				env.Setenv("OTPBRIDGE_MODE", "production")
+				env.Setenv("OTPBRIDGE_METRICS_ADDR", "127.0.0.1:0")
 				env.Setenv("OTPBRIDGE_ADDR", "127.0.0.1:0")
 				env.Setenv("OTPBRIDGE_SHUTDOWN_TIMEOUT", "1s")
 				env.Setenv("OTPBRIDGE_KEYRING_FILE", filepath.Join(env.WorkDir, "keyring"))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -159,11 +160,17 @@ func (f *findings) exposure(settings config.Settings) {
 	switch {
 	case settings.Sandbox() || loopback:
 		f.pass("transport", "nothing crosses a network without a proxy in front")
+	case settings.TLSCertFile != "":
+		f.certificate(settings)
 	case len(settings.TrustedProxies) == 0:
-		f.warn("transport", "end TLS in a proxy in front, have it send Strict-Transport-Security, set OTPBRIDGE_TRUSTED_PROXIES to its address, and OTPBRIDGE_ADDR to one that only it reaches",
+		f.warn("transport", "set OTPBRIDGE_TLS_CERT_FILE and OTPBRIDGE_TLS_KEY_FILE; or end TLS in a proxy in front, have it send Strict-Transport-Security, set OTPBRIDGE_TRUSTED_PROXIES to its address, and OTPBRIDGE_ADDR to one that only it reaches",
 			"keys and codes may cross the network in clear: the server listens on %s and no proxy is trusted", settings.Addr)
 	default:
 		f.pass("transport", "behind %d trusted proxies, which end TLS", len(settings.TrustedProxies))
+	}
+	if settings.MetricsAddr != "" && !listensOnLoopback(settings.MetricsAddr) {
+		f.warn("metrics", "set OTPBRIDGE_METRICS_ADDR=127.0.0.1:9464, or keep all but the scraper out with a firewall",
+			"metrics and profiles are served on %s to whoever reaches it, without a credential", settings.MetricsAddr)
 	}
 	var wide []string
 	for _, network := range settings.TrustedProxies {
@@ -180,6 +187,22 @@ func (f *findings) exposure(settings config.Settings) {
 			"%s is so wide that clients in it can name any address as theirs, which access keys and limits go by", strings.Join(wide, ", "))
 	} else {
 		f.pass("trusted proxies", "%d networks", len(settings.TrustedProxies))
+	}
+}
+
+// certificate looks at what the server would show.
+func (f *findings) certificate(settings config.Settings) {
+	pair, err := tls.LoadX509KeyPair(settings.TLSCertFile, settings.TLSKeyFile)
+	switch {
+	case err != nil:
+		f.fail("transport", "put a certificate and the key that belongs to it where OTPBRIDGE_TLS_CERT_FILE and OTPBRIDGE_TLS_KEY_FILE say",
+			"the TLS certificate cannot be used: %v", err)
+	case time.Now().After(pair.Leaf.NotAfter):
+		f.fail("transport", "renew it", "the TLS certificate ended on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
+	case time.Until(pair.Leaf.NotAfter) < certificateEndsSoon:
+		f.warn("transport", "renew it; servers take the new one within ten seconds", "the TLS certificate ends on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
+	default:
+		f.pass("transport", "TLS, with a certificate until %s", pair.Leaf.NotAfter.Format(time.DateOnly))
 	}
 }
 

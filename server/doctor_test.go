@@ -51,7 +51,7 @@ func healthy(t *testing.T, server *sqltest.Server) *patient {
 		made.User = url.UserPassword(user, "secret")
 		p.database = made.String()
 	}
-	p.set("OTPBRIDGE_MODE=production", "OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s",
+	p.set("OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0", "OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s",
 		"OTPBRIDGE_KEYRING_FILE="+p.keyring, "OTPBRIDGE_DATABASE_URL="+p.database)
 	p.command("", "migrate", "up")
 	p.command(`{"esme_address":"4711","access_key":"shops-access-key","message_profile":"live","cipher_iv":"aXYgb2YgaXQsIDE2IGJ5dA==",
@@ -144,6 +144,10 @@ var misconfigurations = []struct {
 	{"a setting that does not exist", "settings", faulty, "OTPBRIDGE_TRUSTED_PROXY", false, func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXY=10.0.0.1") }},
 	{"a sandbox that others reach", "exposure", warned, "shows every code", false, func(p *patient) { p.set("OTPBRIDGE_MODE=sandbox", "OTPBRIDGE_ADDR=:8080") }},
 	{"no TLS", "transport", warned, "in clear", false, func(p *patient) { p.set("OTPBRIDGE_ADDR=0.0.0.0:8080") }},
+	{"a certificate that is not there", "transport", faulty, "cannot be used", false, func(p *patient) {
+		p.set("OTPBRIDGE_ADDR=0.0.0.0:8443", "OTPBRIDGE_TLS_CERT_FILE="+p.folder+"/tls.crt", "OTPBRIDGE_TLS_KEY_FILE="+p.folder+"/tls.key")
+	}},
+	{"metrics for everybody", "metrics", warned, "without a credential", false, func(p *patient) { p.set("OTPBRIDGE_METRICS_ADDR=0.0.0.0:9464") }},
 	{"half the world is a trusted proxy", "trusted proxies", warned, "0.0.0.0/1", false, func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXIES=0.0.0.0/1") }},
 	{"a keyring that is not there", "keyring", faulty, "no such file", false, func(p *patient) { require.NoError(p.t, os.Remove(p.keyring)) }},
 	{"a keyring that cannot be read", "keyring", faulty, "line 1", false, func(p *patient) { p.write("k1 c2hvcnQ=\n") }},
