@@ -146,17 +146,22 @@ type batch struct {
 	inserts []*challengeRow
 	events  []otp.Event
 	values  values
+	layouts struct{ recipients, challenges, events *layout }
 }
 
 // newBatch makes the one batch that a store uses for all its transactions, one after the other:
 // its maps and lists would else be a tenth of what a server allocates.
 func newBatch() *batch {
-	return &batch{
+	b := &batch{
 		recipients: make(map[otp.ID]*recipientRow, maxBatch),
 		challenges: make(map[otp.ID]*challengeRow, maxBatch),
 		newest:     make(map[otp.ID]*challengeRow, maxBatch),
 		values:     newValues(),
 	}
+	b.layouts.recipients = newLayout("recipients", recipientColumns)
+	b.layouts.challenges = newLayout("challenges", challengeColumns)
+	b.layouts.events = newLayout("events", eventColumns)
+	return b
 }
 
 // reset empties the batch for the next transaction.

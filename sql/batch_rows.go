@@ -79,6 +79,7 @@ func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operat
 			if err := readChallenge(found, &row.Challenge); err != nil {
 				return err
 			}
+			row.loaded = row.Challenge
 			b.add(row)
 			return nil
 		})
@@ -181,7 +182,7 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 
 func (b *batch) writeRecipients(writes *script) {
 	v := &b.values
-	inserts := make([]driver.Value, 0, 14*len(b.order))
+	inserts := make([]driver.Value, 0, len(b.layouts.recipients.columns)*len(b.order))
 	for _, hash := range b.order {
 		r := b.recipients[hash]
 		switch {
@@ -199,13 +200,19 @@ func (b *batch) writeRecipients(writes *script) {
 				v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt), v.id(r.ID), r.Version)
 		}
 	}
-	writes.insert(`INSERT INTO recipients (`+recipientColumns+`) VALUES `, 14, inserts)
+	writes.insert(b.layouts.recipients, inserts)
 }
 
 func (b *batch) writeChallenges(writes *script) {
 	v := &b.values
 	for _, c := range b.challenges {
 		if !c.dirty || c.Version == 0 {
+			continue
+		}
+		if c.used() {
+			// Every right code ends here, so the columns that stay as they are are left out.
+			writes.guard(`UPDATE challenges SET version = version + 1, used_at = ?, updated_at = ? WHERE id = ? AND version = ?`,
+				v.moment(c.UsedAt), v.moment(c.UpdatedAt), v.id(c.ID), c.Version)
 			continue
 		}
 		writes.guard(`
@@ -216,29 +223,26 @@ func (b *batch) writeChallenges(writes *script) {
 			int64(c.Wrong), int64(c.Sends), int64(c.Regenerations), v.moment(c.UpdatedAt),
 			v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), v.id(c.ID), c.Version)
 	}
-	inserts := make([]driver.Value, 0, challengeWidth*len(b.inserts))
+	inserts := make([]driver.Value, 0, len(b.layouts.challenges.columns)*len(b.inserts))
 	for _, c := range b.inserts {
 		inserts = append(inserts, v.id(c.ID), v.id(c.Recipient), c.Seq, v.id(c.Slot), int64(1), v.text(c.KeyID), v.id(c.Nonce), int64(c.Length),
 			int64(c.Channels), nullable(c.Mailbox), int64(c.MaxAttempts), int64(c.Wrong), int64(c.Sends), int64(c.Regenerations),
 			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), encodeDetails(c.Details))
 	}
-	writes.insert(`INSERT INTO challenges (`+challengeColumns+`) VALUES `, challengeWidth, inserts)
+	writes.insert(b.layouts.challenges, inserts)
 }
 
 const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary`
 
-// eventWidth is how many columns these are.
-const eventWidth = 13
-
 func (b *batch) writeEvents(writes *script) {
 	v := &b.values
-	inserts := make([]driver.Value, 0, eventWidth*len(b.events))
+	inserts := make([]driver.Value, 0, len(b.layouts.events.columns)*len(b.events))
 	for i := range b.events {
 		e := &b.events[i]
 		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)), v.text(string(e.Kind)), v.text(string(e.Door)),
 			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining), encodeSummary(e.Summary))
 	}
-	writes.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, eventWidth, inserts)
+	writes.insert(b.layouts.events, inserts)
 }
 
 // nullable is NULL for what there is not: a nil slice in an interface is no nil.

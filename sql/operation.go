@@ -108,7 +108,15 @@ type recipientRow struct {
 // challengeRow is a challenge as a batch works on it.
 type challengeRow struct {
 	otp.Challenge
-	dirty bool
+	dirty  bool
+	loaded otp.Challenge // as it was; zero for a new one
+}
+
+// used tells whether all that happened to the row is that its code was used.
+func (c *challengeRow) used() bool {
+	was := &c.loaded
+	return c.UsedAt != was.UsedAt && c.Wrong == was.Wrong && c.Sends == was.Sends && c.Regenerations == was.Regenerations &&
+		c.CanceledAt == was.CanceledAt && c.ReplacedAt == was.ReplacedAt
 }
 
 // changed tells whether a rule wrote to the row since the snapshot. Every rule that changes a

@@ -558,7 +558,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		for n := range gone { // after them in the order of ids, dead by their account's shorter retention
 			insert(now-28*otp.Day, kept+n)
 		}
-		events.insert(`INSERT INTO events (`+eventColumns+`) VALUES `, eventWidth, args)
+		events.insert(newLayout("events", eventColumns), args)
 		return w.play(ctx, &events)
 	}))
 	account := otp.DefaultAccount("2")
@@ -628,7 +628,7 @@ func TestPlay_WritesAnyNumberOfRowsWithAHandfulOfStatements(t *testing.T) {
 					args = append(args, fmt.Sprint(rows, "-", i), []byte("0123456789abcdef"), int64(i))
 				}
 				var writes script
-				writes.insert(`INSERT INTO keyring_keys (id, check_value, created_at) VALUES `, 3, args)
+				writes.insert(newLayout("keyring_keys", "id, check_value, created_at"), args)
 				return w.play(ctx, &writes)
 			})
 			require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -25,6 +26,13 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]driver.Stmt
 	args       []driver.NamedValue // of the statement that runs
+	inserts    map[insertShape]string
+}
+
+// insertShape is what the text of an INSERT depends on.
+type insertShape struct {
+	into string
+	rows int
 }
 
 // session is the writer inside a transaction.
@@ -217,11 +225,56 @@ func (c *script) guard(text string, args ...driver.Value) {
 	c.writes = append(c.writes, write{text: text, args: c.args[from:], guarded: true})
 }
 
-// insert adds an INSERT of any number of rows of width columns each.
-func (c *script) insert(into string, width int, args []driver.Value) {
-	if len(args) > 0 {
-		c.writes = append(c.writes, write{text: into, args: args, width: width})
+// layout is the columns of a table into which a batch inserts.
+type layout struct {
+	table   string
+	columns []string
+	texts   map[uint64]string // of INSERTs up to and including VALUES, by the columns that are left out
+}
+
+func newLayout(table, columns string) *layout {
+	l := &layout{table: table, texts: map[uint64]string{}}
+	for column := range strings.SplitSeq(columns, ",") {
+		l.columns = append(l.columns, strings.TrimSpace(column))
 	}
+	return l
+}
+
+func (l *layout) without(nulls uint64) string {
+	text, known := l.texts[nulls]
+	if !known {
+		var kept []string
+		for i, column := range l.columns {
+			if nulls&(1<<i) == 0 {
+				kept = append(kept, column)
+			}
+		}
+		text = "INSERT INTO " + l.table + " (" + strings.Join(kept, ", ") + ") VALUES "
+		l.texts[nulls] = text
+	}
+	return text
+}
+
+// insert adds an INSERT of any number of rows. Columns that are NULL in all of them are left out,
+// since every value that is passed costs time and most rows say nothing in a quarter of theirs.
+func (c *script) insert(into *layout, args []driver.Value) {
+	if len(args) == 0 {
+		return
+	}
+	width := len(into.columns)
+	nulls := uint64(1)<<width - 1
+	for i, arg := range args {
+		if arg != nil {
+			nulls &^= 1 << (i % width)
+		}
+	}
+	kept := args[:0]
+	for i, arg := range args {
+		if nulls&(1<<(i%width)) == 0 {
+			kept = append(kept, arg)
+		}
+	}
+	c.writes = append(c.writes, write{text: into.without(nulls), args: kept, width: width - bits.OnesCount64(nulls)})
 }
 
 // play makes a script's writes. Where the database takes several statements in a packet they
@@ -256,7 +309,7 @@ func (s *session) playOne(ctx context.Context, w *write) error {
 		for rows*w.width > len(args) {
 			rows /= 2
 		}
-		if err := s.exec(ctx, insertText(w.text, w.width, rows), args[:rows*w.width]...); err != nil {
+		if err := s.exec(ctx, s.insertText(w.text, w.width, rows), args[:rows*w.width]...); err != nil {
 			return err
 		}
 		args = args[rows*w.width:]
@@ -300,6 +353,20 @@ func (s *session) playAtOnce(ctx context.Context, c *script) error {
 // maxInsert is the most rows one prepared INSERT carries: a power of two that keeps the widest
 // row's parameters well below every database's limit.
 const maxInsert = 64
+
+// insertText remembers the texts of prepared INSERTs, of which there are few.
+func (w *writer) insertText(into string, width, rows int) string {
+	shape := insertShape{into, rows}
+	text, known := w.inserts[shape]
+	if !known {
+		if w.inserts == nil {
+			w.inserts = map[insertShape]string{}
+		}
+		text = insertText(into, width, rows)
+		w.inserts[shape] = text
+	}
+	return text
+}
 
 func insertText(into string, width, rows int) string {
 	row := "(" + strings.Repeat("?,", width-1) + "?)"
