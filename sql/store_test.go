@@ -648,8 +648,8 @@ func TestPlay_KeepsEveryByte(t *testing.T) {
 		text := `'; DROP TABLE events; -- \ " % \0 ` + "\x00\n\r\x1a é"
 		require.NoError(t, s.write(ctx, func(w *session) error {
 			var writes script
-			writes.insert(`INSERT INTO index_key (id, sealed) VALUES `, 2, []driver.Value{int64(9), every})
-			writes.insert(`INSERT INTO keyring_keys (id, check_value, created_at) VALUES `, 3, []driver.Value{text[:32], every[:16], int64(-1)})
+			writes.insert(newLayout("index_key", "id, sealed"), []driver.Value{int64(9), every})
+			writes.insert(newLayout("keyring_keys", "id, check_value, created_at"), []driver.Value{text[:32], every[:16], int64(-1)})
 			writes.guard(`UPDATE index_key SET sealed = ? WHERE id = ? AND sealed = ?`, every[:300], int64(9), every)
 			return w.play(ctx, &writes)
 		}))
