@@ -28,8 +28,10 @@ func (f field) check(text string) error {
 		return errors.New("is set to nothing")
 	}
 	switch f.key {
-	case "ADDR":
+	case "ADDR", "METRICS_ADDR":
 		return checkAddr(text)
+	case "TLS_CERT_FILE", "TLS_KEY_FILE":
+		return checkPath(text)
 	case "DATABASE_URL":
 		return checkDatabaseURL(text)
 	case "KEYRING":
@@ -232,6 +234,13 @@ func checkKeyringFile(text string) error {
 		if err == nil && len(key) >= 16 {
 			return errors.New("holds a keyring instead of its path")
 		}
+	}
+	return checkPath(text)
+}
+
+func checkPath(text string) error {
+	if strings.HasPrefix(text, "-----BEGIN") {
+		return errors.New("holds a certificate or key instead of its path")
 	}
 	if strings.ContainsFunc(text, unicode.IsControl) {
 		return errors.New("has a line break or another control character in the path")

@@ -75,6 +75,13 @@ type Settings struct {
 	RedisURL RedisURL `env:"REDIS_URL" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
 
 	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before the JSON API lets it try no more for a while; 0 sets no limit."`
+	// TLSCertFile and TLSKeyFile are both empty or both paths.
+	TLSCertFile string `env:"TLS_CERT_FILE" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.crt" doc:"The certificate chain to serve TLS with, in PEM. It is read again when it changes. Without it a proxy in front does TLS."`
+
+	TLSKeyFile string `env:"TLS_KEY_FILE" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.key" doc:"The private key of the certificate, in PEM."`
+
+	// MetricsAddr is empty for no metrics.
+	MetricsAddr string `env:"METRICS_ADDR" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`
 
 	LogLevel LogLevel `env:"LOG_LEVEL" default:"info" values:"debug|info|warn|error" doc:"The least severe log lines that are written."`
 
@@ -194,6 +201,7 @@ func Load(environ []string) (Settings, error) {
 
 	faults = append(faults, keyringFaults(given, mode)...)
 	faults = append(faults, timeFaults(s, accepted)...)
+	faults = append(faults, tlsFaults(accepted)...)
 	faults = append(faults, nameFaults(given, mode)...)
 	if len(faults) > 0 {
 		return Settings{}, faults
@@ -253,6 +261,23 @@ func keyringFaults(given map[string]string, mode Mode) Faults {
 		}}
 	}
 	return nil
+}
+
+// tlsFaults finds half a certificate. A path with a fault of its own was reported and counts as none.
+func tlsFaults(accepted map[string]string) Faults {
+	cert, key := fieldNamed("TLS_CERT_FILE"), fieldNamed("TLS_KEY_FILE")
+	missing, there := cert, key
+	switch {
+	case (accepted[cert.key] == "") == (accepted[key.key] == ""):
+		return nil
+	case accepted[cert.key] != "":
+		missing, there = key, cert
+	}
+	return Faults{{
+		Name:    missing.name(),
+		Problem: "is not set, and " + there.name() + " is: a certificate and its key belong together",
+		Remedy:  "set both, for example " + missing.assignment() + ", or neither where a proxy in front does TLS",
+	}}
 }
 
 // timeFaults finds times that contradict each other. Times that are faulty

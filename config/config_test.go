@@ -117,6 +117,10 @@ var acceptedValues = []struct {
 	{"STRICT_HTTP", "0", func(s Settings) any { return s.StrictHTTP }, false},
 	{"SERVLET_CONTENT_TYPE", "text/html;charset=ISO-8859-1", func(s Settings) any { return s.ServletContentType }, "text/html;charset=ISO-8859-1"},
 	{"TRUSTED_PROXIES", "", func(s Settings) any { return s.TrustedProxies }, []netip.Prefix(nil)},
+	{"METRICS_ADDR", "", func(s Settings) any { return s.MetricsAddr }, ""},
+	{"METRICS_ADDR", "127.0.0.1:9464", func(s Settings) any { return s.MetricsAddr }, "127.0.0.1:9464"},
+	{"TLS_CERT_FILE", "", func(s Settings) any { return s.TLSCertFile }, ""},
+	{"TLS_KEY_FILE", "", func(s Settings) any { return s.TLSKeyFile }, ""},
 	{"LOG_LEVEL", "debug", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelDebug},
 	{"LOG_LEVEL", "info", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelInfo},
 	{"LOG_LEVEL", "warn", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelWarn},
@@ -221,6 +225,9 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"TRUSTED_PROXIES", "0.0.0.0/0", "believes everybody"},
 	{"TRUSTED_PROXIES", "::/0", "believes everybody"},
 	{"TRUSTED_PROXIES", "::ffff:0.0.0.0/96", "believes everybody"},
+	{"METRICS_ADDR", "9464", "not a host and a port"},
+	{"TLS_CERT_FILE", "/etc/tls/", "is a folder"},
+	{"TLS_KEY_FILE", "-----BEGIN PRIVATE KEY-----", "instead of its path"},
 	{"LOG_LEVEL", "INFO", "not on the list"},
 	{"LOG_FORMAT", "logfmt", "not on the list"},
 	{"DELIVERY_WAIT", "5", "has no unit"},
@@ -248,6 +255,16 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"SANDBOX_FIXED_CODE", "12345678901", "is not 4 to 10 digits"},
 	{"SANDBOX_FIXED_CODE", "12a4", "is not 4 to 10 digits"},
 	{"SANDBOX_FIXED_CODE", "١٢٣٤", "is not 4 to 10 digits"},
+}
+
+func TestLoad_RefusesHalfACertificate(t *testing.T) {
+	_, err := load("TLS_CERT_FILE=/etc/tls.crt")
+	require.ErrorContains(t, err, "OTPBRIDGE_TLS_KEY_FILE: is not set, and OTPBRIDGE_TLS_CERT_FILE is")
+	_, err = load("TLS_KEY_FILE=/etc/tls.key", "TLS_CERT_FILE=")
+	require.ErrorContains(t, err, "OTPBRIDGE_TLS_CERT_FILE: is not set, and OTPBRIDGE_TLS_KEY_FILE is")
+	s, err := load("TLS_KEY_FILE=/etc/tls.key", "TLS_CERT_FILE=/etc/tls.crt")
+	require.NoError(t, err)
+	require.Equal(t, "/etc/tls.crt", s.TLSCertFile)
 }
 
 func TestLoad_Refuses(t *testing.T) {

@@ -27,7 +27,7 @@ func productionFrom(t *testing.T, environ []string) []string {
 		`DELETE FROM credentials WHERE esme_address <> '`+account.Address+`'`,
 		`DELETE FROM otp_auth_config WHERE esme_address <> '`+account.Address+`'`,
 		`DELETE FROM sandbox_accounts`)
-	return append(environ, "OTPBRIDGE_MODE=production")
+	return append(environ, "OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
 }
 
 // edit runs SQL on the database that environ names.
@@ -61,7 +61,7 @@ func TestProduction_RefusesWhatBelongsToASandbox(t *testing.T) {
 		s := boot(t, environ...)
 		prepare(s)
 		require.NoError(t, s.Shutdown(t.Context()))
-		return append(environ, "OTPBRIDGE_MODE=production")
+		return append(environ, "OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
 	}
 	const sample = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 	for _, tt := range []struct {

@@ -24,7 +24,10 @@ func (s *Server) routes() http.Handler {
 	if err := router.SetTrustedProxies(nil); err != nil {
 		panic("an empty list of proxies cannot be wrong: " + err.Error())
 	}
-	router.Use(s.identify, s.logRequest, s.recoverPanic)
+	router.Use(s.identify, s.metrics.count, s.logRequest, s.recoverPanic)
+	if s.certificate != nil {
+		router.Use(strictTransport)
+	}
 	router.NoRoute(func(c *gin.Context) { c.String(http.StatusNotFound, "Not found.\n") })
 	router.NoMethod(func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")

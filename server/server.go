@@ -35,6 +35,10 @@ type Server struct {
 	http     *http.Server
 	health   health
 
+	certificate *certificate // nil without TLS
+	metrics     *metrics
+	observers   *observers // nil without metrics
+
 	stopping chan struct{} // closed first: not ready any more, still serving
 	draining chan struct{} // closed next: whoever waits for a message is answered
 	broken   chan struct{} // closed if serving ended without being told to
@@ -58,7 +62,7 @@ func New(settings config.Settings, log *slog.Logger) *Server {
 // The address comes first: if another server has it, this one goes away without having touched
 // keyring or database. Connections that come early wait until the rest is open.
 func (s *Server) Start(ctx context.Context) (err error) {
-	if s.listener, err = s.listen(ctx); err != nil {
+	if s.listener, err = listen(ctx, s.settings.Addr, config.Prefix+"ADDR"); err != nil {
 		return err
 	}
 	defer func() {
@@ -66,6 +70,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 			err = errors.Join(err, s.listener.Close())
 		}
 	}()
+	if s.settings.TLSCertFile != "" {
+		if s.certificate, err = openCertificate(s.settings.TLSCertFile, s.settings.TLSKeyFile, s.log); err != nil {
+			return err
+		}
+	}
 	keyring, err := openKeyring(s.settings, s.log)
 	if err != nil {
 		return err
@@ -98,19 +107,25 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.engine.Close()
 		return err
 	}
+	s.metrics = newMetrics(s.store.Collectors()...)
+	if err = s.observe(ctx); err != nil {
+		s.engine.Close()
+		return err
+	}
 	s.serve()
 	s.warnIfExposed()
 	return nil
 }
 
-func (s *Server) listen(ctx context.Context) (net.Listener, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.settings.Addr)
+// listen takes an address, which setting names.
+func listen(ctx context.Context, address, setting string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("listen on %s: another program has this address; stop it, or choose another address, for example %sADDR=127.0.0.1:8081",
-			s.settings.Addr, config.Prefix)
+		return nil, fmt.Errorf("listen on %s: another program has this address; stop it, or choose another address, for example %s=127.0.0.1:8081",
+			address, setting)
 	case err != nil:
-		return nil, fmt.Errorf("listen on %s, which %sADDR sets: %w", s.settings.Addr, config.Prefix, err)
+		return nil, fmt.Errorf("listen on %s, which %s sets: %w", address, setting, err)
 	}
 	return listener, nil
 }
@@ -136,9 +151,14 @@ func (s *Server) serve() {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	s.log.Info("listening", "addr", s.listener.Addr().String(), "mode", s.settings.Mode, "database", s.settings.DatabaseURL)
+	serve := s.http.Serve
+	if s.certificate != nil {
+		s.http.TLSConfig = s.certificate.config()
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
+	s.log.Info("listening", "addr", s.listener.Addr().String(), "tls", s.certificate != nil, "mode", s.settings.Mode, "database", s.settings.DatabaseURL)
 	s.served.Go(func() {
-		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("serving ended", "error", err)
 			close(s.broken)
 		}
@@ -159,11 +179,15 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // URL is where this machine reaches the server, without a slash at its end.
 func (s *Server) URL() string {
+	scheme := "http://"
+	if s.certificate != nil {
+		scheme = "https://"
+	}
 	address := s.listener.Addr().(*net.TCPAddr)
 	if address.IP.IsUnspecified() {
-		return fmt.Sprintf("http://127.0.0.1:%d", address.Port)
+		return fmt.Sprintf("%s127.0.0.1:%d", scheme, address.Port)
 	}
-	return "http://" + address.String()
+	return scheme + address.String()
 }
 
 // Broken is closed if the server stops serving without having been told to.
@@ -194,7 +218,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.served.Wait()
 	s.engine.Close()
-	err = errors.Join(err, s.store.Close())
+	err = errors.Join(err, s.store.Close(), s.observers.close())
 	select {
 	case <-s.broken:
 		err = errors.Join(err, errors.New("serving ended unexpectedly; the log has the reason"))

@@ -8,12 +8,16 @@ import (
 
 type versionCommand struct{}
 
-// Run prints what the Go toolchain recorded when it built the program; nothing is stamped in.
+// Run prints it.
 func (versionCommand) Run(p process) error {
-	version := "unknown"
-	if build, ok := debug.ReadBuildInfo(); ok {
-		version = build.Main.Version
-	}
-	_, err := fmt.Fprintf(p.stdout, "otpbridge %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(p.stdout, "otpbridge %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
+}
+
+// version is what the Go toolchain recorded when it built the program; nothing is stamped in.
+func version() string {
+	if build, ok := debug.ReadBuildInfo(); ok {
+		return build.Main.Version
+	}
+	return "unknown"
 }

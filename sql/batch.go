@@ -41,7 +41,9 @@ func (s *Store) commitBatches() {
 				break gather
 			}
 		}
+		began := time.Now()
 		s.commit(operations)
+		s.metrics.decided(operations, time.Since(began))
 		for _, op := range operations {
 			op.done <- struct{}{}
 		}
@@ -65,6 +67,7 @@ func (s *Store) commit(operations []*Operation) {
 	err := s.tryCommit(operations)
 	s.writing.Unlock()
 	if err == nil {
+		s.metrics.happened(s.batch.events)
 		return
 	}
 	// A connection that is gone concerns them all. Anything else may be one operation's doing,
@@ -75,6 +78,7 @@ func (s *Store) commit(operations []*Operation) {
 		}
 		return
 	}
+	s.metrics.faults.Inc()
 	for _, op := range operations {
 		op.err = fmt.Errorf("commit operation: %w", err)
 	}
@@ -89,6 +93,7 @@ func (s *Store) tryCommit(operations []*Operation) error {
 	started := time.Now()
 	unknown := false // a COMMIT was sent and not answered
 	for try := 1; ; try++ {
+		s.metrics.tries.Inc()
 		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
 			return s.runBatch(w, operations, try > 1)
 		})

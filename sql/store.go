@@ -33,8 +33,9 @@ type Store struct {
 	walks    []*walk
 
 	queue   chan *Operation
-	waiters sync.Pool    // of the channels on which callers wait
-	batch   *batch       // the writer's
+	waiters sync.Pool // of the channels on which callers wait
+	batch   *batch    // the writer's
+	metrics *metrics
 	closing sync.RWMutex // write-locked once, when the queue closes
 	closed  bool
 	stop    chan struct{}
@@ -55,6 +56,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		batch:   newBatch(),
 		stop:    make(chan struct{}),
 	}
+	s.metrics = newMetrics(s.Queued)
 	if err := s.migrate(ctx, schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("bring the database's schema up to date: %w", err), writes.Close(), reads.Close())
 	}

@@ -32,8 +32,8 @@ func (s *Store) keepSweeping(every time.Duration) {
 		case <-s.stop:
 			return
 		case <-ticker.C:
-			// A sweep that fails leaves rows that the rules ignore anyway; the next one tries again.
-			_, _ = s.Sweep(context.Background(), otp.At(time.Now()))
+			// A sweep that fails leaves rows that the rules ignore anyway; the next one tries again, and the metrics tell.
+			s.metrics.sweep(s.Sweep(context.Background(), otp.At(time.Now())))
 		}
 	}
 }

@@ -46,6 +46,7 @@ const (
 	requestIDKey = "request_id" // read: the id of the request, a string
 	kindKey      = "kind"       // set: "ok", "fault" or the name of the refusal's kind
 	accountKey   = "account"    // set once the key is accepted: the esme_address
+	callKey      = "call"       // set: the servlet's name, in one spelling
 )
 
 // Mount registers the servlets under contextPath, which starts with a slash and does not end
@@ -135,6 +136,7 @@ func (d *door) serve(c *gin.Context) {
 		d.write(c, http.StatusNotFound, "Not Found")
 		return
 	}
+	c.Set(callKey, s.name)
 	x := exchange{door: d, servlet: s, request: c.Request}
 	d.answer(c, &x, x.run())
 }

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"otpbridge/config"
+)
+
+// metrics are those of the whole process. Labels hold what this program chose and never what a
+// caller did: no recipient, no key, no account, no path. So their number is bounded, and whoever
+// may read them learns nothing about anybody.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+}
+
+func newMetrics(more ...prometheus.Collector) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "otpbridge", Name: "requests_total",
+			Help: "Requests answered: by route, or the servlet's name; by status; and by kind, which is ok, fault or the kind of the refusal.",
+		}, []string{"door", "route", "method", "status", "kind"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "otpbridge", Name: "request_seconds", Help: "Time from the end of a request's header to its answer.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"door", "route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "otpbridge", Name: "requests_in_flight", Help: "Requests being served.",
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "otpbridge", Name: "build_info", Help: "Always 1; the version is a label.",
+		ConstLabels: prometheus.Labels{"version": version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.requests, m.duration, m.inFlight, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(more...)
+	return m
+}
+
+// callKey is the gin key of the name that a door gives a call whose route has a parameter for it.
+const callKey = "call"
+
+// count is the middleware that counts requests.
+func (m *metrics) count(c *gin.Context) {
+	began := time.Now()
+	m.inFlight.Inc()
+	defer m.inFlight.Dec()
+
+	c.Next()
+
+	route := routeOf(c)
+	door := doorOf(route, c)
+	method := c.Request.Method
+	if !slices.Contains(knownMethods, method) {
+		method = "other"
+	}
+	m.requests.WithLabelValues(door, route, method, statusText(c.Writer.Status()), c.GetString("kind")).Inc()
+	m.duration.WithLabelValues(door, route).Observe(time.Since(began).Seconds())
+}
+
+// routeOf is a pattern from the table of routes, or the name of a servlet.
+func routeOf(c *gin.Context) string {
+	if call := c.GetString(callKey); call != "" {
+		return call
+	}
+	if route := c.FullPath(); route != "" {
+		return route
+	}
+	return "unmatched"
+}
+
+// doorOf is the surface that a route belongs to.
+func doorOf(route string, c *gin.Context) string {
+	switch {
+	case c.GetString(callKey) != "":
+		return "servlet"
+	case strings.HasPrefix(route, "/v1/"):
+		return "v1"
+	case strings.HasPrefix(route, "/sandbox/"):
+		return "sandbox"
+	}
+	return "server"
+}
+
+// statusText is a status without an allocation for those that are common.
+func statusText(status int) string {
+	if status == http.StatusOK {
+		return "200"
+	}
+	return strconv.Itoa(status)
+}
+
+// observers serve what is meant for whoever runs this server, and for nobody else: metrics and
+// profiles, on an address of their own that is this machine's alone unless it is set otherwise.
+type observers struct {
+	listener net.Listener
+	http     *http.Server
+	done     chan struct{}
+}
+
+// observe starts the listener of metrics and profiles, if there is to be one.
+func (s *Server) observe(ctx context.Context) (err error) {
+	if s.settings.MetricsAddr == "" {
+		return nil
+	}
+	listener, err := listen(ctx, s.settings.MetricsAddr, config.Prefix+"METRICS_ADDR")
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	o := &observers{
+		listener: listener,
+		http:     &http.Server{Handler: mux, ReadHeaderTimeout: s.settings.ReadTimeout, MaxHeaderBytes: maxHeader},
+		done:     make(chan struct{}),
+	}
+	s.observers = o
+	s.log.Info("metrics", "addr", listener.Addr().String())
+	go func() {
+		defer close(o.done)
+		if err := o.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("serving metrics ended", "error", err)
+		}
+	}()
+	return nil
+}
+
+// MetricsAddr is where metrics are served, empty for nowhere.
+func (s *Server) MetricsAddr() string {
+	if s.observers == nil {
+		return ""
+	}
+	return s.observers.listener.Addr().String()
+}
+
+// close ends the listener. It comes last, so that a scrape still sees a server that is stopping.
+func (o *observers) close() error {
+	if o == nil {
+		return nil
+	}
+	err := o.http.Close()
+	<-o.done
+	if err != nil {
+		return fmt.Errorf("close the metrics: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// certificateChecked is how often the certificate's files are looked at: at most so long after a
+// renewal new connections still get the old one.
+const certificateChecked = 10 * time.Second
+
+// certificate is what the server shows. Its files are read again when they change, so that a
+// renewed certificate needs no restart. Files that cannot be read, or do not fit each other
+// because only one of them has been written so far, leave the certificate as it is.
+type certificate struct {
+	certFile, keyFile string
+	log               *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	written [2]time.Time // of the files that current was read from
+	failed  [2]time.Time // of those that could not be used, so that it is said once
+	checked time.Time
+}
+
+// openCertificate reads the files for the first time; then they have to be right.
+func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
+	written, err := c.modified()
+	if err == nil {
+		err = c.read(written)
+	}
+	if err != nil {
+		return nil, unusable{fmt.Errorf("read the TLS certificate from %s and %s: %w", certFile, keyFile, err)}
+	}
+	c.checked = time.Now()
+	return c, nil
+}
+
+// config is for a listener of the web's clients. Go's defaults are the ciphers to use.
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.checked) >= certificateChecked {
+		c.checked = now
+		c.refresh()
+	}
+	return c.current, nil
+}
+
+func (c *certificate) refresh() {
+	written, err := c.modified()
+	if err == nil && (written == c.written || written == c.failed) {
+		return
+	}
+	if err == nil {
+		err = c.read(written)
+	}
+	if err != nil {
+		c.failed = written
+		c.log.Error("the TLS certificate changed and cannot be used; the former one stays", "file", c.certFile, "error", err)
+	}
+}
+
+func (c *certificate) modified() (written [2]time.Time, err error) {
+	for i, path := range []string{c.certFile, c.keyFile} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return written, err
+		}
+		written[i] = info.ModTime()
+	}
+	return written, nil
+}
+
+func (c *certificate) read(written [2]time.Time) error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return err
+	}
+	c.current, c.written = &pair, written
+	c.log.Info("TLS certificate", "file", c.certFile, "subject", pair.Leaf.Subject.String(), "not_after", pair.Leaf.NotAfter)
+	if left := time.Until(pair.Leaf.NotAfter); left < 14*24*time.Hour {
+		c.log.Warn("the TLS certificate ends soon", "file", c.certFile, "not_after", pair.Leaf.NotAfter)
+	}
+	return nil
+}
+
+// strictTransport tells browsers to stay with TLS for a year (RFC 6797).
+func strictTransport(c *gin.Context) {
+	c.Header("Strict-Transport-Security", "max-age=31536000")
+}

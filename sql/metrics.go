@@ -1,0 +1,108 @@
+package sql
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"otpbridge/server/otp"
+)
+
+// metrics count what the store does. No label holds anything that a caller chose.
+type metrics struct {
+	operations prometheus.Histogram // of a batch
+	seconds    prometheus.Histogram // of a batch, from begin to the end of its last try
+	tries      prometheus.Counter
+	faults     prometheus.Counter
+	events     *prometheus.CounterVec
+	refusals   *prometheus.CounterVec
+	sweeps     *prometheus.CounterVec
+	swept      *prometheus.CounterVec
+	queued     prometheus.GaugeFunc
+	capacity   prometheus.Gauge
+	sweptAt    prometheus.Gauge
+
+	counters map[[2]string]prometheus.Counter // of events, the batch loop's own
+}
+
+func newMetrics(queued func() int) *metrics {
+	const namespace = "otpbridge"
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+	}
+	vector := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		operations: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "batch_operations", Help: "Operations that shared a transaction.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 9), // to 256, the most there are
+		}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "batch_seconds", Help: "Time from the begin of a batch to its commit, further tries included.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13), // to 2 s
+		}),
+		tries:    counter("batch_tries_total", "Transactions begun for batches; more than batches are tries after a conflict."),
+		faults:   counter("batch_faults_total", "Batches that failed for good, whose callers got an error."),
+		events:   vector("events_total", "Decisions committed, by what happened and the door they came through.", "event", "door"),
+		refusals: vector("refusals_total", "Operations refused by a rule, by kind.", "kind"),
+		sweeps:   vector("sweeps_total", "Sweeps, by result.", "result"),
+		swept:    vector("swept_rows_total", "Rows removed because no rule looks at them any more.", "table"),
+		queued: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "queue_operations", Help: "Operations that wait for their batch.",
+		}, func() float64 { return float64(queued()) }),
+		capacity: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "queue_capacity", Help: "Operations that may wait; one more is refused as overloaded.",
+		}),
+		sweptAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "last_sweep_timestamp_seconds", Help: "When the last sweep succeeded.",
+		}),
+		counters: map[[2]string]prometheus.Counter{},
+	}
+	m.capacity.Set(QueueLength)
+	return m
+}
+
+// Collectors are the store's metrics, for a registry.
+func (s *Store) Collectors() []prometheus.Collector {
+	m := s.metrics
+	return []prometheus.Collector{
+		m.operations, m.seconds, m.tries, m.faults, m.events, m.refusals, m.sweeps, m.swept, m.queued, m.capacity, m.sweptAt,
+	}
+}
+
+// decided counts a batch after its last try.
+func (m *metrics) decided(operations []*Operation, took time.Duration) {
+	m.operations.Observe(float64(len(operations)))
+	m.seconds.Observe(took.Seconds())
+	for _, op := range operations {
+		if kind := otp.KindOf(op.err); kind != 0 {
+			m.refusals.WithLabelValues(kind.String()).Inc()
+		}
+	}
+}
+
+// happened counts what a transaction committed.
+func (m *metrics) happened(events []otp.Event) {
+	for i := range events {
+		label := [2]string{string(events[i].Kind), string(events[i].Door)}
+		counter := m.counters[label]
+		if counter == nil {
+			counter = m.events.WithLabelValues(label[0], label[1])
+			m.counters[label] = counter
+		}
+		counter.Inc()
+	}
+}
+
+func (m *metrics) sweep(s Swept, err error) {
+	m.swept.WithLabelValues("challenges").Add(float64(s.Challenges))
+	m.swept.WithLabelValues("recipients").Add(float64(s.Recipients))
+	m.swept.WithLabelValues("events").Add(float64(s.Events))
+	if err != nil {
+		m.sweeps.WithLabelValues("failed").Inc()
+		return
+	}
+	m.sweeps.WithLabelValues("done").Inc()
+	m.sweptAt.SetToCurrentTime()
+}
