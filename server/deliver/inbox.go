@@ -23,12 +23,12 @@ func (i *Inbox) Name() string { return "inbox" }
 func (i *Inbox) Waits() bool { return false }
 
 // Send wakes the waiters. It cannot fail.
-func (i *Inbox) Send(context.Context, Message) (Outcome, error) {
+func (i *Inbox) Send(context.Context, Message) Result {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	close(i.arrived)
 	i.arrived = make(chan struct{})
-	return Sent, nil
+	return Result{Outcome: Sent}
 }
 
 // Arrival is closed by the next message. Take it before reading the inbox, or the message that

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"otpbridge/server/deliver"
@@ -207,38 +206,40 @@ func (e *Engine) handOver(c *Caller, op *sql.Operation, s send, settled chan<- d
 
 // handOverOn tries one medium's channels in order of preference, the next one only if the last
 // surely did not send.
-func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (outcome deliver.Outcome) {
-	to := s.target.Recipient
+func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) deliver.Outcome {
+	to, from := s.target.Recipient, s.account.SMSSender
 	if medium == otp.Email {
-		to = s.target.Mailbox
+		to, from = s.target.Mailbox, s.account.EmailSender
 	}
 	message := deliver.Message{
 		ID:        s.challenge.ID.Text("otp"),
+		Number:    s.number,
 		Account:   s.account.Address,
 		Medium:    medium.String(),
 		To:        to,
+		From:      textOf(from),
 		ExpiresAt: s.challenge.ExpiresAt.Time(),
 		Content:   func() (deliver.Content, error) { return e.content(&s.challenge, medium) },
 	}
 	for _, channel := range e.channels(medium, s.simulated) {
-		outcome, err := e.sendOn(ctx, channel, message)
-		if outcome == deliver.Sent {
-			return outcome
+		result := e.sendOn(ctx, channel, message)
+		if result.Outcome == deliver.Sent {
+			return result.Outcome
 		}
 		e.log.WarnContext(ctx, "message not handed over", "channel", channel.Name(), "medium", message.Medium,
-			"account", message.Account, "challenge", message.ID, "send", s.number, "outcome", outcome.String(), "error", err)
-		if outcome != deliver.NotSent {
-			return outcome
+			"account", message.Account, "challenge", message.ID, "send", s.number, "outcome", result.Outcome.String(), "reason", result.Reason)
+		if result.Outcome != deliver.NotSent {
+			return result.Outcome
 		}
 	}
 	return deliver.NotSent
 }
 
 // sendOn contains a channel's panic, after which nobody knows how far it came.
-func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.Message) (outcome deliver.Outcome, err error) {
+func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.Message) (result deliver.Result) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			outcome, err = deliver.Unknown, errors.New("the channel panicked")
+			result = deliver.Result{Outcome: deliver.Unknown, Reason: "the channel panicked"}
 		}
 	}()
 	return channel.Send(ctx, m)
@@ -273,4 +274,12 @@ func (e *Engine) content(c *otp.Challenge, medium otp.Channels) (deliver.Content
 		return deliver.Content{}, err
 	}
 	return deliver.Render(medium == otp.Email, code, (c.ExpiresAt - c.CreatedAt).Duration()), nil
+}
+
+// textOf is the text of a column, empty where it is NULL.
+func textOf(column *string) string {
+	if column == nil {
+		return ""
+	}
+	return *column
 }
