@@ -67,6 +67,10 @@ const (
 	gatewayConnect = 1500 * time.Millisecond
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 64 << 10
+	// gatewayIdle is less than the five seconds after which Apache and Node close a connection
+	// that nobody uses. A request that crosses such a closing may or may not have been seen, and
+	// its message would be given up as unknown.
+	gatewayIdle = 4 * time.Second
 )
 
 // Name is the gateway's name in logs and receipts.
@@ -283,7 +287,7 @@ func client(o Options, connect time.Duration) *http.Client {
 			TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    connect,
 			MaxIdleConnsPerHost:    32,
-			IdleConnTimeout:        30 * time.Second,
+			IdleConnTimeout:        gatewayIdle,
 			MaxResponseHeaderBytes: maxAnswer,
 		},
 		// A redirect may lead anywhere, and a repeated request may be a second message.
