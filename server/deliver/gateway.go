@@ -371,7 +371,7 @@ func (g *Gateway) request(ctx context.Context, m Message, content Content) (*htt
 }
 
 // token is a name in braces. JSON has no text of this form outside its strings.
-var token = regexp.MustCompile(`\{([a-z_]+)\}`)
+var token = regexp.MustCompile(`\{([A-Za-z0-9_]+)\}`)
 
 // fillIn replaces the tokens in text, once: a value that looks like a token stays what it is.
 func fillIn(text string, values map[string]string) string {

@@ -316,11 +316,11 @@ func TestGateway_WhatWasNotReachedIsSurelyNotSent(t *testing.T) {
 	stranger := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(stranger.Close)
 	for name, tt := range map[string]struct{ url, reason string }{
-		"nobody listens":        {"http://" + closed, "the connection was refused"},
-		"no such host":          {"http://nowhere.invalid", "its host is not found by DNS"},
-		"the handshake hangs":   {"https://" + silent, "the time is over"},
-		"there is no TLS":       {"https://" + noTLS, "no TLS could be agreed on"},
-		"a wrong certificate":   {stranger.URL, "its certificate is not for this host, has expired, or is from no known authority"},
+		"nobody listens":      {"http://" + closed, "the connection was refused"},
+		"no such host":        {"http://nowhere.invalid", "its host is not found by DNS"},
+		"the handshake hangs": {"https://" + silent, "the time is over"},
+		"there is no TLS":     {"https://" + noTLS, "no TLS could be agreed on"},
+		"a wrong certificate": {stranger.URL, "its certificate is not for this host, has expired, or is from no known authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := one(t, tt.url+"?to={to}&text={text}#connect_timeout=300ms", Options{Sandbox: true}).Send(t.Context(), message())
