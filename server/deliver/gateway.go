@@ -67,6 +67,10 @@ const (
 	gatewayConnect = 1500 * time.Millisecond
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 64 << 10
+	// gatewayIdle is less than the five seconds after which Apache and Node close a connection
+	// that nobody uses. A request that crosses such a closing may or may not have been seen, and
+	// its message would be given up as unknown.
+	gatewayIdle = 4 * time.Second
 )
 
 // Name is the gateway's name in logs and receipts.
@@ -283,7 +287,7 @@ func client(o Options, connect time.Duration) *http.Client {
 			TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    connect,
 			MaxIdleConnsPerHost:    32,
-			IdleConnTimeout:        30 * time.Second,
+			IdleConnTimeout:        gatewayIdle,
 			MaxResponseHeaderBytes: maxAnswer,
 		},
 		// A redirect may lead anywhere, and a repeated request may be a second message.
@@ -367,7 +371,7 @@ func (g *Gateway) request(ctx context.Context, m Message, content Content) (*htt
 }
 
 // token is a name in braces. JSON has no text of this form outside its strings.
-var token = regexp.MustCompile(`\{([a-z_]+)\}`)
+var token = regexp.MustCompile(`\{([A-Za-z0-9_]+)\}`)
 
 // fillIn replaces the tokens in text, once: a value that looks like a token stays what it is.
 func fillIn(text string, values map[string]string) string {

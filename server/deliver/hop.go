@@ -3,7 +3,6 @@ package deliver
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -97,13 +96,11 @@ func phrase(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "its certificate is not for this host, has expired, or is from no known authority"
 	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "its certificate is not for this host"
-	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return "the time is over"
 	}
-	_, alert := errors.AsType[tls.AlertError](err)
+	operation, ok := errors.AsType[*net.OpError](err)
+	alert := ok && (operation.Op == "remote error" || operation.Op == "local error") // as crypto/tls calls alerts
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

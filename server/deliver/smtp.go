@@ -200,7 +200,7 @@ func (s *Mailer) Send(ctx context.Context, m Message) Result {
 	if err != nil {
 		return refused("the mail client could not be set up")
 	}
-	// The library's deadlines are its own and do not know ctx.
+	// The library's deadlines do not know ctx, and are set so that it is the one that counts.
 	stop := context.AfterFunc(ctx, wire.close)
 	defer stop()
 	session, err := client.DialToSMTPClientWithContext(ctx)
@@ -237,7 +237,7 @@ func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) 
 	message.FromMailAddress(&from)
 	message.ToMailAddress(&netmail.Address{Address: m.To})
 	message.Subject(content.Subject)
-	id := fmt.Sprintf("%s.%d@%s", messageIDWord(m.ID), m.Number, domainOf(from.Address))
+	id := fmt.Sprintf("%s.%d@%s", messageIDWord(m.ID), m.Number, idDomain(from.Address))
 	message.SetMessageIDWithValue(id)
 	message.SetDateWithValue(time.Now().UTC())
 	// RFC 3834: nobody's absence note is to answer this.
@@ -247,6 +247,15 @@ func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) 
 	}
 	message.SetBodyString(mail.TypeTextPlain, content.Text)
 	return message, id, nil
+}
+
+// idDomain is the domain of a Message-ID, which is ASCII also where an address is not.
+func idDomain(address string) string {
+	domain := domainOf(address)
+	if strings.ContainsFunc(domain, func(r rune) bool { return r > '~' }) {
+		return "otpbridge.invalid"
+	}
+	return domain
 }
 
 // messageIDWord keeps of a text what RFC 5322 lets stand in a Message-ID without quotes.
@@ -279,7 +288,7 @@ func (s *Mailer) client(w *wire) (*mail.Client, error) {
 		return secured, secured.HandshakeContext(ctx)
 	}
 	options := []mail.Option{
-		mail.WithPort(s.port), mail.WithTimeout(s.timeout), mail.WithHELO(s.hello), mail.WithTLSConfig(s.tls),
+		mail.WithPort(s.port), mail.WithTimeout(2 * s.timeout), mail.WithHELO(s.hello), mail.WithTLSConfig(s.tls),
 		mail.WithTLSPolicy(policies[s.policy]), mail.WithDialContextFunc(dial),
 		mail.WithoutNoop(), mail.WithoutRset(),
 	}
@@ -287,7 +296,8 @@ func (s *Mailer) client(w *wire) (*mail.Client, error) {
 		options = append(options, mail.WithSSL())
 	}
 	if s.user != "" {
-		options = append(options, mail.WithUsername(s.user), mail.WithPassword(s.password), mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover))
+		options = append(options, mail.WithUsername(s.user), mail.WithPassword(s.password), mail.WithOpportunisticSMTPAuth(
+			mail.SMTPAuthSCRAMSHA256, mail.SMTPAuthSCRAMSHA1, mail.SMTPAuthPlain, mail.SMTPAuthLogin))
 	}
 	if s.dkim != nil {
 		options = append(options, mail.WithAlwaysDKIMSign(s.dkim))
