@@ -24,6 +24,9 @@ const maxHeader = 32 << 10
 // sweepEvery is the pause between removals of what no rule looks at any more.
 const sweepEvery = time.Minute
 
+// tendOutbox is the pause between two looks for deliveries whose server is gone.
+const tendOutbox = time.Second
+
 // Server is one running server. Make it with New; Start it once, Shutdown it once.
 type Server struct {
 	settings config.Settings
@@ -92,13 +95,15 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
-		Sandbox: s.settings.Sandbox(),
+		Sandbox: s.settings.Sandbox(), TendOutbox: tendOutbox,
+		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards, PrefixUnverified: s.settings.PrefixUnverified},
 	}
 	if s.settings.Sandbox() {
 		options.Inbox, options.Faults = deliver.NewInbox(), new(deliver.Faults)
-		simulated := []deliver.Channel{deliver.Faulty{Channel: options.Inbox, Faults: options.Faults}}
-		options.SMS, options.Email = simulated, simulated
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
+	}
+	if options.SMS, options.Email, err = channels(s.settings, options.Inbox, options.Faults); err != nil {
+		return err
 	}
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", err)
@@ -107,7 +112,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.engine.Close()
 		return err
 	}
-	s.metrics = newMetrics(s.store.Collectors()...)
+	s.metrics = newMetrics(append(s.store.Collectors(), s.engine.Collectors()...)...)
 	if err = s.observe(ctx); err != nil {
 		s.engine.Close()
 		return err

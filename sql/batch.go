@@ -143,7 +143,11 @@ type batch struct {
 	challenges map[otp.ID]*challengeRow // by id, those to insert included
 	newest     map[otp.ID]*challengeRow // by slot
 
+	deliveries map[otp.ID]*deliveryRow // by id, those that operations name
+	counters   map[otp.ID]*counterRow  // the same, those that are not stored yet included
+
 	inserts []*challengeRow
+	outbox  []otp.Delivery // to insert
 	events  []otp.Event
 	values  values
 }
@@ -155,6 +159,8 @@ func newBatch() *batch {
 		recipients: make(map[otp.ID]*recipientRow, maxBatch),
 		challenges: make(map[otp.ID]*challengeRow, maxBatch),
 		newest:     make(map[otp.ID]*challengeRow, maxBatch),
+		deliveries: make(map[otp.ID]*deliveryRow, maxBatch),
+		counters:   make(map[otp.ID]*counterRow, maxBatch),
 		values:     newValues(),
 	}
 }
@@ -164,9 +170,12 @@ func (b *batch) reset() {
 	clear(b.recipients)
 	clear(b.challenges)
 	clear(b.newest)
+	clear(b.deliveries)
+	clear(b.counters)
 	clear(b.inserts)
+	clear(b.outbox)
 	clear(b.events)
-	b.order, b.inserts, b.events = b.order[:0], b.inserts[:0], b.events[:0]
+	b.order, b.inserts, b.outbox, b.events = b.order[:0], b.inserts[:0], b.outbox[:0], b.events[:0]
 	b.values.reset()
 }
 
@@ -206,11 +215,17 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 	if err := s.loadChallenges(ctx, w, b, operations); err != nil {
 		return err
 	}
+	if err := s.loadDeliveries(ctx, w, b, operations); err != nil {
+		return err
+	}
+	if err := s.loadCounters(ctx, w, b, operations); err != nil {
+		return err
+	}
 	return s.loadRepeated(ctx, w, operations)
 }
 
-// apply runs one operation's rule on the batch's rows. A rule that panics, or refuses without
-// recording an event, leaves the rows as they were.
+// apply runs one operation's rule on the batch's rows. A rule that panics, or neither
+// records an event nor marks a delivery, leaves the rows as they were.
 func (b *batch) apply(op *Operation, offset otp.Millis) {
 	recipient := b.recipient(op.Recipient)
 	state := State{Recipient: &recipient.Recipient}
@@ -231,11 +246,13 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		written = max(written, challenge.UpdatedAt)
 	}
 	state.Now = otp.Moment(op.Now+offset, written)
+	touched := b.touch(op, &state)
 	state.Happened = op.happened || op.Repeats && b.recorded(op)
 
 	op.err = decide(op, &state)
 
-	if state.event == nil {
+	if state.event == nil && !state.marked {
+		touched.restore()
 		recipient.Recipient = beforeRecipient
 		if mailbox != nil {
 			mailbox.Recipient = beforeMailbox
@@ -245,6 +262,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		}
 		return
 	}
+	touched.keep()
 	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)
 	if mailbox != nil {
 		mailbox.dirty = mailbox.dirty || mailbox.changed(&beforeMailbox)
@@ -257,9 +275,10 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		b.inserts = append(b.inserts, row)
 		b.challenges[row.ID], b.newest[row.Slot] = row, row
 	}
-	b.events = append(b.events, *state.event)
-	if state.also != nil {
-		b.events = append(b.events, *state.also)
+	b.outbox = append(b.outbox, state.outbox...)
+	if state.event != nil {
+		b.events = append(b.events, *state.event)
+		b.events = append(b.events, state.also...)
 	}
 }
 
@@ -267,7 +286,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 func decide(op *Operation, state *State) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			state.event, state.also, state.inserted = nil, nil, nil
+			state.event, state.also, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, false
 			err = fmt.Errorf("panic while deciding: %v\n%s", cause, debug.Stack())
 		}
 	}()

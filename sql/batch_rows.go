@@ -176,6 +176,8 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	b.writeRecipients(&writes)
 	b.writeChallenges(&writes)
 	b.writeEvents(&writes)
+	b.writeDeliveries(&writes)
+	b.writeCounters(&writes)
 	return w.play(ctx, &writes)
 }
 

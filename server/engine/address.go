@@ -20,6 +20,9 @@ type Target struct {
 	Subject   string // the end user's address as the caller states it; empty where the account does not key on it
 	Mailbox   string // where e-mail goes; empty for none
 	Binding   string // what the challenge is bound to, as canonical JSON (RFC 8785); empty for nothing
+	// Department is who asks within the account, by the name that templates have; it words the
+	// message and identifies nothing. Empty for none.
+	Department string
 }
 
 // Address normalises what a caller states: number in any of the contract's spellings, subject
@@ -167,6 +170,9 @@ func parsedNumber(digits string, countries []string) (string, error) {
 	}
 	if !ok {
 		return "", otp.Refuse(otp.Invalid, "mobile is no possible number; write it with its country code, such as 919551492394")
+	}
+	if err := refusedRange(int(parsed.GetCountryCode())); err != nil {
+		return "", err
 	}
 	if slices.Contains(refusedTypes, phonenumbers.GetNumberType(parsed)) {
 		return "", otp.Refuse(otp.Invalid, "mobile is of a kind that is not sent to")

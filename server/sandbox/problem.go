@@ -77,6 +77,7 @@ var wireOf = map[otp.Kind]wire{
 	otp.RegenerationsExhausted: {http.StatusTooManyRequests, "MAX_REGENERATIONS"},
 	otp.OverLimit:              {http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED"},
 	otp.Undelivered:            {http.StatusBadGateway, "UNDELIVERED"},
+	otp.CostLimited:            {http.StatusTooManyRequests, "SPEND_LIMIT_EXCEEDED"},
 	otp.Overloaded:             {http.StatusServiceUnavailable, "OVERLOADED"},
 	otp.AccountExists:          {http.StatusConflict, "ACCOUNT_EXISTS"},
 	otp.ClockBackwards:         {http.StatusConflict, "CLOCK_BACKWARDS"},
