@@ -141,8 +141,10 @@ func (g *guard) charge(op *sql.Operation, c *Caller, state *sql.State, challenge
 	case !within && !g.record:
 		return &otp.Error{Kind: otp.CostLimited, RetryAfter: (otp.Day - op.Now%otp.Day).Duration(),
 			Message: "the account has spent what it may in a day; see spend_cap_per_day"}
-	case spend.Total+g.price > g.cap && spend.Total <= g.cap, !within && spend.Total-g.price <= g.cap:
-		note(otp.EventSpendCap) // the last one below it, and the first beyond
+	case within && !g.record && spend.Total+g.price > g.cap: // the last one that it allows
+		note(otp.EventSpendCap)
+	case !within && spend.Total-g.price <= g.cap: // the first one beyond
+		note(otp.EventSpendCap)
 	}
 	return nil
 }
