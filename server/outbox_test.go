@@ -1,0 +1,184 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest"
+)
+
+// receiver is an SMS gateway that takes everything and counts messages by their ids.
+type receiver struct {
+	*httptest.Server
+	mu    sync.Mutex
+	taken map[string]int
+}
+
+func startReceiver(t *testing.T) *receiver {
+	r := &receiver{taken: map[string]int{}}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.taken[request.URL.Query().Get("id")]++
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// channel is the setting that sends there, without the guard that numbers in a row would meet.
+func (r *receiver) channel() []string {
+	return []string{"OTPBRIDGE_SMS_CHANNELS=" + r.URL + "/?to={to_digits}&text={text}&id={id}", "OTPBRIDGE_PREFIX_UNVERIFIED=0"}
+}
+
+func (r *receiver) counts() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := map[string]int{}
+	for id, n := range r.taken {
+		counts[id] = n
+	}
+	return counts
+}
+
+// diesBeforeTheMark is a server that is killed between a hand-over and the mark that tells of it.
+func diesBeforeTheMark(t testing.TB, source string) string {
+	t.Helper()
+	source = sqltest.Replace(t, source, "	\"fmt\"\n\n", "	\"fmt\"\n	\"syscall\"\n\n", 1)
+	return sqltest.Replace(t, source, `		if !d.dirty {
+			continue
+		}
+`, `		if !d.dirty {
+			continue
+		}
+		if d.Outcome == otp.OutcomeSent {
+			_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+`, 1)
+}
+
+// killedAtTheMark generates codes until the server has died so many times at its failpoint, lets a
+// sound one settle what is left, and checks every delivery against what the receiver counted.
+func killedAtTheMark(t *testing.T, l *ledger, kills int, mutation sqltest.Mutation) {
+	t.Helper()
+	receiver, folder := startReceiver(t), t.TempDir()
+	environ := variables(t, receiver.channel()...)
+	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	dying, number := mutant(t, mutation), 0
+	for range kills {
+		running := startProgram(t, dying, folder, environ...)
+		var calls sync.WaitGroup
+		for range 8 {
+			number++
+			mobile := fmt.Sprintf("9195%08d", number)
+			calls.Go(func() {
+				a, err := running.try("GET", "/otpauthapi/otpgenservlet?"+person(mobile).Encode(), "", "access_key", documentedKey)
+				if err == nil && a.body == "OTP Generated Successfully" {
+					l.acknowledge(1)
+				}
+			})
+		}
+		require.NotZero(t, running.exitCode())
+		calls.Wait()
+		l.inject(1)
+		// As if the lease had run out by now.
+		_, err := db.Exec(`UPDATE deliveries SET leased_until = 1, version = version + 1 WHERE leased_until IS NOT NULL`)
+		require.NoError(t, err)
+	}
+	startProgram(t, program(t), folder, environ...)
+	eventually(t, "every delivery has ended", func() bool {
+		var open int
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
+		return open == 0
+	})
+	checkDeliveries(t, l, db, receiver.counts())
+}
+
+// checkDeliveries compares how deliveries ended with what a receiver has.
+func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int) {
+	t.Helper()
+	var rows []struct {
+		Challenge []byte `db:"challenge_id"`
+		Outcome   string
+	}
+	require.NoError(t, db.Select(&rows, `SELECT challenge_id, outcome FROM deliveries`))
+	ended := map[string]int{}
+	for _, row := range rows {
+		id := otp.ID(row.Challenge).Text("otp")
+		n := counts[id]
+		delete(counts, id)
+		ended[row.Outcome]++
+		l.recheck(1)
+		switch row.Outcome {
+		case "sent":
+			l.equal(1, n, "%s is marked as sent, and arrived", id)
+		case "unknown":
+			l.equal(true, n <= 1, "%s of unknown outcome arrived %d times", id, n)
+		default:
+			l.equal(0, n, "%s ended as %q, and arrived", id, row.Outcome)
+		}
+	}
+	l.equal(0, len(counts), "messages that no delivery tells of: %v", counts)
+	l.note("deliveries ended as %v", ended)
+}
+
+func TestKill_BetweenHandOverAndMarkNothingIsSentTwiceOrLost(t *testing.T) {
+	l := new(ledger)
+	killedAtTheMark(t, l, times(200, 4), sqltest.Mutation{File: "delivery.go", Change: diesBeforeTheMark})
+	l.report(t)
+}
+
+// Without the mark that comes before the hand-over the same kills must find messages sent twice.
+func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
+	found := new(ledger)
+	killedAtTheMark(t, found, 3, sqltest.Mutation{File: "delivery.go", Change: func(t testing.TB, source string) string {
+		t.Helper()
+		return sqltest.Replace(t, diesBeforeTheMark(t, source), "v.moment(d.LeasedUntil), v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.FinishedAt), v.id(d.ID)",
+			"v.moment(d.LeasedUntil), nil, v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.FinishedAt), v.id(d.ID)", 1)
+	}})
+	require.True(t, found.broken(), "the kills notice that the mark is missing: %v", found)
+	t.Logf("for example: %s", found.violations[0])
+}
+
+// A provider that is gone is found out before the next one's turn would be too late.
+func TestDelivery_ADeadGatewayCostsLessThanThreeSeconds(t *testing.T) {
+	second := startReceiver(t)
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	channels := strings.TrimPrefix(second.channel()[0], "OTPBRIDGE_SMS_CHANNELS=")
+	s := boot(t, variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+channels)...)
+	began := time.Now()
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+	require.Less(t, time.Since(began), 3*time.Second)
+	require.Len(t, second.counts(), 1)
+}
+
+func TestDelivery_WithEveryGatewayDownTheServletsSaySo(t *testing.T) {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	s := boot(t, variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}", "OTPBRIDGE_DELIVERY_WAIT=1s")...)
+	for range 6 {
+		require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+		require.Equal(t, "ERROR", s.servlet("otpregenservlet", documentedKey, person("919551492394")))
+	}
+}
+
+func TestStart_NamesTheSettingOfAChannelThatIsNone(t *testing.T) {
+	var log output
+	code := run([]string{"serve"}, process{
+		environ: variables(t, "OTPBRIDGE_SMS_CHANNELS=https://user:swordfish@sms.example/send"), stdout: io.Discard, stderr: &log,
+	})
+	require.Equal(t, exitUnusable, code)
+	require.Contains(t, log.String(), "OTPBRIDGE_SMS_CHANNELS")
+	require.NotContains(t, log.String(), "swordfish")
+}
