@@ -47,8 +47,6 @@ func (f field) check(text string) error {
 		return err
 	case "SANDBOX_FIXED_CODE":
 		return checkFixedCode(text)
-	case "SMS_CHANNELS", "EMAIL_CHANNELS":
-		return checkChannels(text)
 	case "REDIS_URL":
 		return checkRedisURL(text)
 	}
@@ -175,18 +173,6 @@ func checkDatabaseURL(text string) error {
 
 // redisDatabase is the number of a database, or nothing.
 var redisDatabase = regexp.MustCompile(`^(/[0-9]{0,5})?$`)
-
-// checkChannels looks at the form alone: which channels there are is for whoever opens them to
-// judge. It never shows any part of the value, since a password may be anywhere in it.
-func checkChannels(text string) error {
-	for i, entry := range strings.Split(text, ",") {
-		scheme, _, found := strings.Cut(strings.TrimSpace(entry), ":")
-		if !found || scheme == "" || strings.Trim(strings.ToLower(scheme), "abcdefghijklmnopqrstuvwxyz") != "" {
-			return fmt.Errorf("has an entry, number %d, that is not a URL; a comma that belongs to one is written %%2C", i+1)
-		}
-	}
-	return nil
-}
 
 // checkRedisURL never shows any part of the value, as checkDatabaseURL does not.
 func checkRedisURL(text string) error {

@@ -87,11 +87,6 @@ type Settings struct {
 
 	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
 
-	// SMSChannels and EmailChannels may hold the passwords of providers, so they print like secrets.
-	SMSChannels Secret `env:"SMS_CHANNELS" sandbox:"inbox:" values:"URLs of channels, separated by commas, in order of preference" empty:"none" example:"https://user:password@sms.example/send?to={to_digits}&text={text}" doc:"How SMS leave, unless an account says so itself. The next one is tried only if the one before surely did not send. See server/doc/delivery.md."`
-
-	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs of channels, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example:587?from=codes@shop.example" doc:"The same for e-mail."`
-
 	CostGuards CostGuards `env:"COST_GUARDS" default:"enforce" values:"enforce|record" doc:"Whether spend caps and stopped prefixes refuse sends, or are only noted in the history; an account may say otherwise."`
 
 	PrefixUnverified int `env:"PREFIX_UNVERIFIED" default:"50" values:"0 to 1000000" doc:"After how many SMS to one prefix that nobody verified the prefix is stopped for an hour, if less than 5 % were verified; 0 stops none. A prefix is the country code and four digits."`

@@ -54,8 +54,6 @@ func TestLoad_NothingSetIsASandbox(t *testing.T) {
 	require.Equal(t, 120*time.Second, s.IdleTimeout)
 	require.Equal(t, 15*time.Second, s.ShutdownTimeout)
 	require.True(t, s.SandboxFixedCode.Empty())
-	require.Equal(t, "inbox:", s.SMSChannels.Reveal())
-	require.Equal(t, "inbox:", s.EmailChannels.Reveal())
 	require.Equal(t, 50, s.PrefixUnverified)
 }
 
@@ -139,8 +137,6 @@ var acceptedValues = []struct {
 	{"REDIS_URL", "rediss://:p%2F%40@[::1]:6380/2", func(s Settings) any { return s.RedisURL.Reveal() }, "rediss://:p%2F%40@[::1]:6380/2"},
 	{"AUTH_FAILURES_PER_MINUTE", "0", func(s Settings) any { return s.AuthFailuresPerMinute }, 0},
 	{"AUTH_FAILURES_PER_MINUTE", "100000", func(s Settings) any { return s.AuthFailuresPerMinute }, 100000},
-	{"SMS_CHANNELS", "https://a.example/?to={to},inbox:", func(s Settings) any { return s.SMSChannels.Reveal() }, "https://a.example/?to={to},inbox:"},
-	{"EMAIL_CHANNELS", "", func(s Settings) any { return s.EmailChannels.Reveal() }, ""},
 	{"COST_GUARDS", "record", func(s Settings) any { return s.CostGuards }, RecordGuards},
 	{"PREFIX_UNVERIFIED", "0", func(s Settings) any { return s.PrefixUnverified }, 0},
 	{"SANDBOX_FIXED_CODE", "0123", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123"},
@@ -245,8 +241,6 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"WRITE_TIMEOUT", "121s", "out of range"},
 	{"IDLE_TIMEOUT", "11m", "out of range"},
 	{"SHUTDOWN_TIMEOUT", "16s", "out of range"},
-	{"SMS_CHANNELS", "https://a.example/?to={to},,inbox:", "has an entry, number 2, that is not a URL"},
-	{"EMAIL_CHANNELS", "smtp", "has an entry, number 1, that is not a URL"},
 	{"PREFIX_UNVERIFIED", "1000001", "is out of range"},
 	{"COST_GUARDS", "off", `"off" is not on the list`},
 	{"REDIS_URL", "redis:6379", "starts neither with redis:// nor with rediss://"},

@@ -100,10 +100,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	if s.settings.Sandbox() {
 		options.Inbox, options.Faults = deliver.NewInbox(), new(deliver.Faults)
+		simulated := []deliver.Channel{deliver.Faulty{Channel: options.Inbox, Faults: options.Faults}}
+		options.SMS, options.Email = simulated, simulated
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
-	}
-	if options.SMS, options.Email, err = channels(s.settings, options.Inbox, options.Faults); err != nil {
-		return err
 	}
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", err)
