@@ -75,6 +75,11 @@ type Settings struct {
 
 	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
 
+	// SMSChannels and EmailChannels are URLs separated by commas; deliver reads them.
+	SMSChannels Secret `env:"SMS_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"https://gateway.example/send?to={to_digits}&text={text}" doc:"What hands SMS on: 'inbox:', 'https:' gateways; see the page on delivery. A comma within a URL is written '%2C'."`
+
+	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example?from=codes@shop.example" doc:"The same for e-mail: 'inbox:', 'smtp:' and 'smtps:' servers, 'https:' gateways."`
+
 	DeliveryWait time.Duration `env:"DELIVERY_WAIT" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
 
 	ReadTimeout time.Duration `env:"READ_TIMEOUT" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`
