@@ -113,6 +113,7 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 		{"email", "smtp://mail.example:0?from=a@b.example", "has a port that is not one"},
 		{"email", "smtp://mail.example?from=a@b.example&dkim_selector=k1", "needs dkim_selector and dkim_key"},
 		{"email", "smtp://mail.example?from=a@b.example&dkim_selector=k1&dkim_key=/does/not/exist", "open the DKIM key"},
+		{"email", "smtp://mail.example?from=a@b.example&connect_timeout=2m", "has a connect_timeout that is no duration"},
 		{"email", "smtp://mail.example?from=a@b.example&hello=a%0D%0Ab", "has a hello that is no host name"},
 	} {
 		t.Run(tt.says, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -32,6 +33,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
+	"github.com/wneessen/go-mail"
 )
 
 // mailMessage is a mail to one mailbox.
@@ -407,6 +409,20 @@ func TestMailer_AMailGivenUpHalfwayIsNotEnded(t *testing.T) {
 	require.Equal(t, unreachable("the mail was not sent to its end: the time is over"), result)
 	close(release)
 	require.NotContains(t, <-got, "\r\n.\r\n")
+}
+
+// The same where the library fails by itself: an empty mail must not be delivered either.
+func TestMailer_AMailThatCannotBeSignedIsNotEnded(t *testing.T) {
+	address, bodies := scriptedPost(t, "", false)
+	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off", Options{Medium: "email"}).(*Mailer)
+	mailer.dkim = mail.NewDKIMSigner("shop.example", "k1", &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(33), E: 3}, D: big.NewInt(7)})
+	result := mailer.Send(t.Context(), mailMessage())
+	require.Equal(t, NotSent, result.Outcome)
+	require.Equal(t, "the mail was not sent to its end: the connection was closed", result.Reason)
+	bodies.Range(func(_, body any) bool {
+		require.Fail(t, "a mail was ended", "%q", body)
+		return true
+	})
 }
 
 func TestMailer_NobodyThere(t *testing.T) {
