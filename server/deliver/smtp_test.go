@@ -361,13 +361,13 @@ func TestMailer_OutcomeFollowsFromThePhase(t *testing.T) {
 		for _, hang := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s hangs=%v", tt.phase, hang), func(t *testing.T) {
 				t.Parallel()
-				address, _ := scriptedPost(t, tt.phase, hang)
-				mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&timeout=300ms", Options{Medium: "email"})
-				result := mailer.Send(t.Context(), mailMessage())
-				reason := tt.close
+				reason, timeout := tt.close, "20s"
 				if hang {
-					reason = tt.hang
+					reason, timeout = tt.hang, "1s"
 				}
+				address, _ := scriptedPost(t, tt.phase, hang)
+				mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&timeout="+timeout, Options{Medium: "email"})
+				result := mailer.Send(t.Context(), mailMessage())
 				require.Equal(t, reason, result.Reason)
 				require.Equal(t, tt.outcome, result.Outcome)
 				require.Equal(t, tt.outcome == NotSent, result.Retryable)
@@ -404,7 +404,7 @@ func TestMailer_AMailGivenUpHalfwayIsNotEnded(t *testing.T) {
 	})
 	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&timeout=500ms", Options{Medium: "email"})
 	m := mailMessage()
-	m.Content = func() (Content, error) { return Content{Text: strings.Repeat("493817 and more\n", 400_000)}, nil }
+	m.Content = func() (Content, error) { return Content{Text: strings.Repeat("493817 and more\n", 1_000_000)}, nil }
 	result := mailer.Send(t.Context(), m)
 	require.Equal(t, unreachable("the mail was not sent to its end: the time is over"), result)
 	close(release)
