@@ -250,7 +250,7 @@ func TestMailer_ARefusalMeansNotSent(t *testing.T) {
 }
 
 func TestMailer_DemandsAGoodCertificate(t *testing.T) {
-	good, roots := certificate(t, "127.0.0.1")
+	_, roots := certificate(t, "127.0.0.1")
 	other, otherRoots := certificate(t, "mail.example")
 	stranger, _ := certificate(t, "127.0.0.1")
 	for name, tt := range map[string]struct {
@@ -276,7 +276,6 @@ func TestMailer_DemandsAGoodCertificate(t *testing.T) {
 			require.Empty(t, office.all())
 		})
 	}
-	_ = good
 }
 
 // scriptedPost is a mail server that stops, by hanging or closing, when it has got so far.
