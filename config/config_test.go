@@ -48,6 +48,8 @@ func TestLoad_NothingSetIsASandbox(t *testing.T) {
 	require.Empty(t, s.TrustedProxies)
 	require.Equal(t, InfoLevel, s.LogLevel)
 	require.Equal(t, TextFormat, s.LogFormat)
+	require.Equal(t, "inbox:", s.SMSChannels.Reveal())
+	require.Equal(t, "inbox:", s.EmailChannels.Reveal())
 	require.Equal(t, 5*time.Second, s.DeliveryWait)
 	require.Equal(t, 10*time.Second, s.ReadTimeout)
 	require.Equal(t, 30*time.Second, s.WriteTimeout)
@@ -127,6 +129,9 @@ var acceptedValues = []struct {
 	{"LOG_LEVEL", "warn", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelWarn},
 	{"LOG_LEVEL", "error", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelError},
 	{"LOG_FORMAT", "json", func(s Settings) any { return s.LogFormat }, JSONFormat},
+	{"SMS_CHANNELS", "https://gateway.example/?to={to}&text={text},inbox:", func(s Settings) any { return s.SMSChannels.Reveal() }, "https://gateway.example/?to={to}&text={text},inbox:"},
+	{"SMS_CHANNELS", "", func(s Settings) any { return s.SMSChannels.Empty() }, true},
+	{"EMAIL_CHANNELS", "smtp://user:pass@mail.example?from=a@b.example", func(s Settings) any { return s.EmailChannels.Reveal() }, "smtp://user:pass@mail.example?from=a@b.example"},
 	{"DELIVERY_WAIT", "0", func(s Settings) any { return s.DeliveryWait }, time.Duration(0)},
 	{"DELIVERY_WAIT", "1500ms", func(s Settings) any { return s.DeliveryWait }, 1500 * time.Millisecond},
 	{"READ_TIMEOUT", "1m", func(s Settings) any { return s.ReadTimeout }, time.Minute},
@@ -233,6 +238,8 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"TLS_KEY_FILE", "-----BEGIN PRIVATE KEY-----", "instead of its path"},
 	{"LOG_LEVEL", "INFO", "not on the list"},
 	{"LOG_FORMAT", "logfmt", "not on the list"},
+	{"SMS_CHANNELS", " ", "nothing but blanks"},
+	{"EMAIL_CHANNELS", "inbox:,\nsmtp://mail.example", "a line break or another control character"},
 	{"DELIVERY_WAIT", "5", "has no unit"},
 	{"DELIVERY_WAIT", "-1s", "out of range"},
 	{"DELIVERY_WAIT", "61s", "out of range"},

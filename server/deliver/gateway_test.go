@@ -252,8 +252,8 @@ func readRequest(conn net.Conn, reader *bufio.Reader) bool {
 }
 
 func TestGateway_OutcomeFollowsFromWhatLeftTheProcess(t *testing.T) {
-	const post = `{"timeout": "400ms", "connect_timeout": "200ms", "form": {"to": "{to}", "text": "{text}"}}`
-	const get = `{"timeout": "400ms", "connect_timeout": "200ms", "query": {"to": "{to}", "text": "{text}"}}`
+	const post = `{"timeout": "1s", "form": {"to": "{to}", "text": "{text}"}}`
+	const get = `{"timeout": "1s", "query": {"to": "{to}", "text": "{text}"}}`
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
 	answering := func(answer string) func(int32, net.Conn) {
@@ -296,6 +296,7 @@ func TestGateway_OutcomeFollowsFromWhatLeftTheProcess(t *testing.T) {
 	} {
 		for method, profile := range map[string]string{"POST": post, "GET": get} {
 			t.Run(tt.name+" to a "+method, func(t *testing.T) {
+				t.Parallel()
 				address, connections := raw(t, tt.handle)
 				require.Equal(t, tt.result, one(t, withProfile(t, "http://"+address, profile), Options{}).Send(t.Context(), message()))
 				require.Equal(t, int32(1), connections.Load())
@@ -323,7 +324,7 @@ func TestGateway_WhatWasNotReachedIsSurelyNotSent(t *testing.T) {
 		"a wrong certificate": {stranger.URL, "its certificate is not for this host, has expired, or is from no known authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result := one(t, tt.url+"?to={to}&text={text}#connect_timeout=300ms", Options{Sandbox: true}).Send(t.Context(), message())
+			result := one(t, tt.url+"?to={to}&text={text}#connect_timeout=1s", Options{Sandbox: true}).Send(t.Context(), message())
 			require.Equal(t, unreachable(tt.reason), result)
 		})
 	}

@@ -8,7 +8,11 @@ import (
 	"net"
 	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
 )
 
 // countedConn is a connection that knows how much was written to it and can be sealed, after
@@ -85,6 +89,40 @@ func (h *hop) untouched() bool {
 		return true // it never got as far as a connection of its own
 	}
 	return h.conn.seal() == h.before
+}
+
+// wire holds the one connection of a session, so that it can be closed from outside and is closed
+// whatever the library forgets.
+//
+// It is also closed without a farewell unless the mail was taken: in the middle of a mail QUIT
+// would end the mail first, and the half of it that was written would be delivered.
+type wire struct {
+	conn   atomic.Pointer[net.Conn]
+	closed atomic.Bool
+}
+
+// take keeps conn, or closes it at once if it comes too late.
+func (w *wire) take(conn net.Conn) bool {
+	w.conn.Store(&conn)
+	if w.closed.Load() {
+		w.close()
+		return false
+	}
+	return true
+}
+
+func (w *wire) close() {
+	w.closed.Store(true)
+	if conn := w.conn.Load(); conn != nil {
+		_ = (*conn).Close()
+	}
+}
+
+// goodbye ends a session politely, within a second: the mail is gone, and so should be we.
+func (w *wire) goodbye(session *smtp.Client) {
+	timer := time.AfterFunc(time.Second, w.close)
+	defer timer.Stop()
+	_ = session.Quit()
 }
 
 // phrase says what happened to a connection in words that are ours. What net, tls and net/http

@@ -52,8 +52,15 @@ func Parse(urls string, o Options) ([]Channel, error) {
 	var channels []Channel
 	var faults []error
 	names := make(map[string]bool)
-	for i, text := range strings.Split(urls, ",") {
+	entries := strings.Split(urls, ",")
+	// A comma in a password makes two entries, of which the second begins with none of ours. Then
+	// it is not sure that any host is one.
+	showsHosts := !slices.ContainsFunc(entries, func(text string) bool { return kindOf(text, o.Medium) < 0 })
+	for i, text := range entries {
 		channel, label, err := open(strings.TrimSpace(text), o)
+		if !showsHosts {
+			label = ""
+		}
 		if err == nil && names[channel.Name()] {
 			err = fmt.Errorf("has the name %s as another entry has; tell them apart in the log, for example with #name=backup", channel.Name())
 		}
@@ -70,33 +77,52 @@ func Parse(urls string, o Options) ([]Channel, error) {
 	return channels, nil
 }
 
+// kindOf is the row of an entry's scheme, below 0 if there is none for the medium.
+func kindOf(text, medium string) int {
+	name, _, _ := strings.Cut(strings.TrimSpace(text), ":")
+	return slices.IndexFunc(schemes(), func(s scheme) bool {
+		return strings.EqualFold(s.name, name) && slices.Contains(s.media, medium)
+	})
+}
+
 // open opens one entry; label is how an error may call it.
 func open(text string, o Options) (channel Channel, label string, err error) {
-	name, _, found := strings.Cut(text, ":")
-	name = strings.ToLower(name)
-	rows := schemes()
-	row := slices.IndexFunc(rows, func(s scheme) bool { return s.name == name && slices.Contains(s.media, o.Medium) })
+	kind := kindOf(text, o.Medium)
 	switch {
 	case text == "":
 		return nil, "", errors.New("is empty; a comma that belongs to a URL is written %2C")
-	case !found || row < 0:
+	case kind < 0 || !strings.Contains(text, ":"):
 		return nil, "", fmt.Errorf("starts with none of the channels for %s; write one of %s", o.Medium, forms(o.Medium))
 	}
+	row := schemes()[kind]
 	u, err := url.Parse(text)
-	if err != nil {
-		return nil, "", fmt.Errorf("is not a URL; a / # ? @ : , or %% in a user or password is percent-encoded, as in %s", rows[row].form)
+	if err != nil || strayAt(text) {
+		return nil, "", fmt.Errorf("is not a URL, or has an @ behind its host; a / # ? @ : , or %% in a user or password is percent-encoded, and an @ elsewhere %%40, as in %s", row.form)
 	}
 	if u.Host != "" {
-		label = fmt.Sprintf(" (%s://%s)", name, u.Host)
+		label = fmt.Sprintf(" (%s://%s)", row.name, u.Hostname())
 	}
-	channel, err = rows[row].open(u, o)
+	channel, err = row.open(u, o)
 	if err != nil {
-		return nil, label, fmt.Errorf("%w; the form is %s", err, rows[row].form)
+		return nil, label, fmt.Errorf("%w; the form is %s", err, row.form)
 	}
 	if channel.Waits() {
 		channel = NewBreaker(channel, o.Breaker)
 	}
 	return channel, label, nil
+}
+
+// strayAt tells whether an @ stands behind the host, from= excepted. It does where a password has
+// a / ? or # that is not encoded, and then what looks like the host is a piece of the password.
+func strayAt(text string) bool {
+	_, rest, _ := strings.Cut(text, "//")
+	i := strings.IndexAny(rest, "/?#")
+	if i < 0 {
+		return false
+	}
+	return slices.ContainsFunc(strings.FieldsFunc(rest[i:], func(r rune) bool { return r == '?' || r == '&' }), func(part string) bool {
+		return strings.Contains(part, "@") && !strings.HasPrefix(part, "from=")
+	})
 }
 
 func forms(medium string) string {

@@ -14,11 +14,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/wneessen/go-mail"
-	"github.com/wneessen/go-mail/smtp"
 )
 
 // Mailer hands messages to a mail server. It makes a connection for each message, says who it is,
@@ -37,6 +35,7 @@ type Mailer struct {
 	from     netmail.Address
 	hello    string
 	timeout  time.Duration
+	connect  time.Duration
 	tls      *tls.Config
 	dkim     *mail.DKIMSigner
 }
@@ -55,6 +54,10 @@ const (
 // spam take seconds there.
 const mailTimeout = 20 * time.Second
 
+// mailConnect bounds connecting, and the TLS handshake where that comes first: a server that is
+// not there is left within three seconds. One that is may take its time to greet.
+const mailConnect = 3 * time.Second
+
 // Name is the mail server's name in logs and receipts.
 func (s *Mailer) Name() string { return s.name }
 
@@ -71,7 +74,7 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
 		return nil, errors.New("has a path or a # behind its host, where only options after a ? can be")
 	}
-	said, err := words(u.RawQuery, "options", "from", "tls", "name", "hello", "timeout", "dkim_selector", "dkim_key", "dkim_domain")
+	said, err := words(u.RawQuery, "options", "from", "tls", "name", "hello", "timeout", "connect_timeout", "dkim_selector", "dkim_key", "dkim_domain")
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +84,9 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 		return nil, err
 	}
 	if s.timeout, err = span("timeout", said["timeout"], mailTimeout); err != nil {
+		return nil, err
+	}
+	if s.connect, err = span("connect_timeout", said["connect_timeout"], mailConnect); err != nil {
 		return nil, err
 	}
 	if err := s.secure(u, tlsPolicy(said["tls"])); err != nil {
@@ -164,8 +170,8 @@ func signer(said map[string]string, domain string) (*mail.DKIMSigner, error) {
 	signer := mail.NewDKIMSigner(cmp.Or(said["dkim_domain"], domain), selector, key)
 	// Signed once more than they occur, these cannot be added to a signed mail.
 	signer.OversignHeaders("From", "To", "Subject")
-	if err := signer.ValidateConfig(); err != nil {
-		return nil, errors.New("has DKIM options that cannot sign")
+	if _, err := signer.Sign([]byte("From: <try@"+domain+">\r\n"), []byte("try\r\n")); err != nil {
+		return nil, errors.New("has DKIM options that cannot sign; an RSA key needs 1024 bits at least")
 	}
 	return signer, nil
 }
@@ -274,6 +280,8 @@ func (s *Mailer) client(w *wire) (*mail.Client, error) {
 		tlsImplicit: mail.NoTLS, tlsMandatory: mail.TLSMandatory, tlsOpportunistic: mail.TLSOpportunistic, tlsOff: mail.NoTLS,
 	}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.connect)
+		defer cancel()
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
@@ -363,38 +371,4 @@ func replyOf(err error) int {
 		return reply.Code
 	}
 	return 0
-}
-
-// wire holds the one connection of a session, so that it can be closed from outside and is closed
-// whatever the library forgets.
-//
-// It is also closed without a farewell unless the mail was taken: in the middle of a mail QUIT
-// would end the mail first, and the half of it that was written would be delivered.
-type wire struct {
-	conn   atomic.Pointer[net.Conn]
-	closed atomic.Bool
-}
-
-// take keeps conn, or closes it at once if it comes too late.
-func (w *wire) take(conn net.Conn) bool {
-	w.conn.Store(&conn)
-	if w.closed.Load() {
-		w.close()
-		return false
-	}
-	return true
-}
-
-func (w *wire) close() {
-	w.closed.Store(true)
-	if conn := w.conn.Load(); conn != nil {
-		_ = (*conn).Close()
-	}
-}
-
-// goodbye ends a session politely, within a second: the mail is gone, and so should be we.
-func (w *wire) goodbye(session *smtp.Client) {
-	timer := time.AfterFunc(time.Second, w.close)
-	defer timer.Stop()
-	_ = session.Quit()
 }

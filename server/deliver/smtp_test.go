@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -32,6 +33,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
+	"github.com/wneessen/go-mail"
 )
 
 // mailMessage is a mail to one mailbox.
@@ -248,7 +250,7 @@ func TestMailer_ARefusalMeansNotSent(t *testing.T) {
 }
 
 func TestMailer_DemandsAGoodCertificate(t *testing.T) {
-	good, roots := certificate(t, "127.0.0.1")
+	_, roots := certificate(t, "127.0.0.1")
 	other, otherRoots := certificate(t, "mail.example")
 	stranger, _ := certificate(t, "127.0.0.1")
 	for name, tt := range map[string]struct {
@@ -274,7 +276,6 @@ func TestMailer_DemandsAGoodCertificate(t *testing.T) {
 			require.Empty(t, office.all())
 		})
 	}
-	_ = good
 }
 
 // scriptedPost is a mail server that stops, by hanging or closing, when it has got so far.
@@ -359,13 +360,13 @@ func TestMailer_OutcomeFollowsFromThePhase(t *testing.T) {
 		for _, hang := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s hangs=%v", tt.phase, hang), func(t *testing.T) {
 				t.Parallel()
-				address, _ := scriptedPost(t, tt.phase, hang)
-				mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&timeout=300ms", Options{Medium: "email"})
-				result := mailer.Send(t.Context(), mailMessage())
-				reason := tt.close
+				reason, timeout := tt.close, "20s"
 				if hang {
-					reason = tt.hang
+					reason, timeout = tt.hang, "1s"
 				}
+				address, _ := scriptedPost(t, tt.phase, hang)
+				mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&timeout="+timeout, Options{Medium: "email"})
+				result := mailer.Send(t.Context(), mailMessage())
 				require.Equal(t, reason, result.Reason)
 				require.Equal(t, tt.outcome, result.Outcome)
 				require.Equal(t, tt.outcome == NotSent, result.Retryable)
@@ -402,11 +403,25 @@ func TestMailer_AMailGivenUpHalfwayIsNotEnded(t *testing.T) {
 	})
 	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&timeout=500ms", Options{Medium: "email"})
 	m := mailMessage()
-	m.Content = func() (Content, error) { return Content{Text: strings.Repeat("493817 and more\n", 400_000)}, nil }
+	m.Content = func() (Content, error) { return Content{Text: strings.Repeat("493817 and more\n", 1_000_000)}, nil }
 	result := mailer.Send(t.Context(), m)
 	require.Equal(t, unreachable("the mail was not sent to its end: the time is over"), result)
 	close(release)
 	require.NotContains(t, <-got, "\r\n.\r\n")
+}
+
+// The same where the library fails by itself: an empty mail must not be delivered either.
+func TestMailer_AMailThatCannotBeSignedIsNotEnded(t *testing.T) {
+	address, bodies := scriptedPost(t, "", false)
+	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off", Options{Medium: "email"}).(*Mailer)
+	mailer.dkim = mail.NewDKIMSigner("shop.example", "k1", &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(33), E: 3}, D: big.NewInt(7)})
+	result := mailer.Send(t.Context(), mailMessage())
+	require.Equal(t, NotSent, result.Outcome)
+	require.Equal(t, "the mail was not sent to its end: the connection was closed", result.Reason)
+	bodies.Range(func(_, body any) bool {
+		require.Fail(t, "a mail was ended", "%q", body)
+		return true
+	})
 }
 
 func TestMailer_NobodyThere(t *testing.T) {
