@@ -21,21 +21,22 @@ import (
 // point down only. A package without a row fails the test, so that a new one is a decision; a
 // row without a package is one that is still to come.
 var layers = map[string][]string{
-	"config":         {},
-	"crypto":         {},
-	"server/otp":     {},
-	"sql":            {"server/otp"},
-	"sql/sqltest":    {}, // starts databases for tests
-	"server/deliver": {"server/otp"},
-	"server/engine":  {"server/otp", "sql", "server/deliver", "crypto"},
-	"server/servlet": {"server/otp", "server/engine"},
-	"server/v1":      {"server/otp", "server/engine"},
-	"server/admin":   {"server/otp", "server/engine"},
-	"server/console": {"server/otp", "server/engine"},
-	"server/sandbox": {"server/otp", "server/engine"},
+	"config":          {},
+	"crypto":          {},
+	"server/otp":      {},
+	"sql":             {"server/otp"},
+	"sql/sqltest":     {}, // starts databases for tests
+	"server/deliver":  {"server/otp"},
+	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto"},
+	"server/servlet":  {"server/otp", "server/engine"},
+	"server/v1":       {"server/otp", "server/engine"},
+	"server/admin":    {"server/otp", "server/engine"},
+	"server/console":  {"server/otp", "server/engine"},
+	"server/sandbox":  {"server/otp", "server/engine"},
+	"server/callback": {"server/otp", "server/engine"},
 	"server": {
 		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine",
-		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox",
+		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"testclient":         {"testclient/conform", "testclient/load"},
 	"testclient/load":    {}, // makes load, for benchmarks and for the client

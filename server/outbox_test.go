@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -181,4 +183,43 @@ func TestStart_NamesTheSettingOfAChannelThatIsNone(t *testing.T) {
 	require.Equal(t, exitUnusable, code)
 	require.Contains(t, log.String(), "OTPBRIDGE_SMS_CHANNELS")
 	require.NotContains(t, log.String(), "swordfish")
+}
+
+// A provider's reports are believed with the channel's secret alone, and never take back what is
+// known.
+func TestCallbacks_AreAuthenticatedAndMonotonic(t *testing.T) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"sid":"m-1"}`) }))
+	defer gateway.Close()
+	profile := filepath.Join(t.TempDir(), "profile.json")
+	require.NoError(t, os.WriteFile(profile, []byte(`{"name":"g","id":"sid","receipt":{"id":"msg","status":"state"}}`), 0o600))
+	environ := variables(t, "OTPBRIDGE_SMS_CHANNELS="+gateway.URL+"/?to={to}&text={text}#callback=0123456789abcdef&profile="+profile)
+	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	s := boot(t, environ...)
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+	outcome := func() (text string) {
+		require.NoError(t, db.Get(&text, `SELECT outcome FROM deliveries`))
+		return text
+	}
+	eventually(t, "the mark", func() bool { return outcome() == "sent" })
+	for _, row := range []struct {
+		path    string
+		status  int
+		outcome string
+	}{
+		{"/callbacks/g?msg=m-1&state=DELIVRD", 401, "sent"},
+		{"/callbacks/g?msg=m-1&state=DELIVRD&secret=0123456789abcdeX", 401, "sent"},
+		{"/callbacks/other?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 401, "sent"},
+		{"/callbacks/g/10000000000001?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 401, "sent"},
+		{"/callbacks/g?msg=m-1&state=what&secret=0123456789abcdef", 400, "sent"},
+		{"/callbacks/g?msg=m-2&state=DELIVRD&secret=0123456789abcdef", 404, "sent"},
+		{"/callbacks/g?msg=m-1&state=ENROUTE&secret=0123456789abcdef", 204, "sent"},
+		{"/callbacks/g?msg=m-1&state=UNDELIV&secret=0123456789abcdef", 204, "undelivered"},
+		{"/callbacks/g?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 204, "delivered"},
+		{"/callbacks/g?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 204, "delivered"},
+		{"/callbacks/g?msg=m-1&state=UNDELIV&secret=0123456789abcdef", 204, "delivered"},
+	} {
+		require.Equal(t, row.status, s.do("POST", row.path, "").status, row.path)
+		require.Equal(t, row.outcome, outcome(), row.path)
+	}
+	require.NotContains(t, s.log.String(), "0123456789abcdef")
 }

@@ -51,6 +51,7 @@ type Gateway struct {
 	idPath   string
 	idMatch  *regexp.Regexp
 	statuses map[string]Status
+	callback callback
 
 	client *http.Client
 }
@@ -87,7 +88,7 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 	if u.Scheme == "http" && !o.Sandbox && !loopback(u) {
 		return nil, errors.New("would send codes in clear over a network; write https://, or in production http:// to loopback only")
 	}
-	said, err := words(u.EscapedFragment(), "part behind the #", "profile", "preset", "name", "sender", "timeout", "connect_timeout")
+	said, err := words(u.EscapedFragment(), "part behind the #", "profile", "preset", "name", "sender", "timeout", "connect_timeout", "callback", "callback_id", "callback_status")
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +117,9 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 		return nil, err
 	}
 	if err := g.learn(p); err != nil {
+		return nil, err
+	}
+	if g.callback, err = callbackOf(said, p.Receipt); err != nil {
 		return nil, err
 	}
 	g.client = client(o, connect)
@@ -175,6 +179,9 @@ func (g *Gateway) learn(p profile) (err error) {
 		if g.idMatch, err = regexp.Compile(p.IDMatch); err != nil || g.idMatch.NumSubexp() < 1 || p.ID != "" {
 			return errors.New("the profile's id_match is no regular expression (RE2) with a group, or there is an id as well")
 		}
+	}
+	if p.Statuses == nil {
+		p.Statuses = plainStatuses()
 	}
 	g.statuses = make(map[string]Status)
 	for status, list := range p.Statuses {

@@ -13,7 +13,8 @@ var presets = map[string]string{
 	// Twilio, "Messages resource", https://www.twilio.com/docs/messaging/api/message-resource:
 	// POST /2010-04-01/Accounts/{AccountSid}/Messages.json with To, From and Body as a form, HTTP
 	// Basic authentication, ValidityPeriod as seconds in their queue, the message's sid in the
-	// answer, and the statuses of a message.
+	// answer, and the statuses of a message. Its receipts: "Track the Message Status of Outbound
+	// Messages", https://www.twilio.com/docs/messaging/guides/track-outbound-message-status.
 	"twilio": `{
 		"name": "twilio",
 		"form": {"To": "{to}", "From": "{sender}", "Body": "{text}", "ValidityPeriod": "{expires_in}"},
@@ -22,7 +23,8 @@ var presets = map[string]string{
 			"pending": ["accepted", "scheduled", "queued", "sending", "sent"],
 			"delivered": ["delivered", "read"],
 			"failed": ["failed", "undelivered", "canceled"]
-		}
+		},
+		"receipt": {"id": "MessageSid", "status": "MessageStatus"}
 	}`,
 }
 

@@ -34,6 +34,7 @@ type profile struct {
 	ID       string              `json:"id"`
 	IDMatch  string              `json:"id_match"`
 	Statuses map[Status][]string `json:"statuses"`
+	Receipt  receiptNames        `json:"receipt"`
 }
 
 // rule holds of an answer if all it says does.
