@@ -26,6 +26,7 @@ func productionFrom(t *testing.T, environ []string) []string {
 	edit(t, environ,
 		`DELETE FROM credentials WHERE esme_address <> '`+account.Address+`'`,
 		`DELETE FROM otp_auth_config WHERE esme_address <> '`+account.Address+`'`,
+		`UPDATE credentials SET environment = 'live'`,
 		`DELETE FROM sandbox_accounts`)
 	return append(environ, "OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
 }

@@ -148,6 +148,7 @@ type batch struct {
 
 	inserts []*challengeRow
 	outbox  []otp.Delivery // to insert
+	marks   []*Mark
 	events  []otp.Event
 	values  values
 }
@@ -174,8 +175,9 @@ func (b *batch) reset() {
 	clear(b.counters)
 	clear(b.inserts)
 	clear(b.outbox)
+	clear(b.marks)
 	clear(b.events)
-	b.order, b.inserts, b.outbox, b.events = b.order[:0], b.inserts[:0], b.outbox[:0], b.events[:0]
+	b.order, b.inserts, b.outbox, b.marks, b.events = b.order[:0], b.inserts[:0], b.outbox[:0], b.marks[:0], b.events[:0]
 	b.values.reset()
 }
 
@@ -227,6 +229,10 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 // apply runs one operation's rule on the batch's rows. A rule that panics, or neither
 // records an event nor marks a delivery, leaves the rows as they were.
 func (b *batch) apply(op *Operation, offset otp.Millis) {
+	if op.mark != nil {
+		b.marks = append(b.marks, op.mark)
+		return
+	}
 	recipient := b.recipient(op.Recipient)
 	state := State{Recipient: &recipient.Recipient}
 	written := recipient.UpdatedAt
@@ -318,6 +324,9 @@ func (b *batch) challenge(op *Operation, recipient otp.ID) *challengeRow {
 // the same rows wait for each other instead of deadlocking.
 func appendHashes(ids []otp.ID, operations []*Operation) []otp.ID {
 	for _, op := range operations {
+		if op.mark != nil {
+			continue
+		}
 		ids = append(ids, op.Recipient)
 		if !op.Mailbox.IsZero() {
 			ids = append(ids, op.Mailbox)

@@ -10,9 +10,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The outbox. Its rows are inserted by the operation that makes the send necessary, and every
-// later step is an operation too: it is decided on the locked row, written guarded by its version,
-// and shares the transaction of its batch. So a mark costs no fsync of its own.
+// The outbox. Its rows are inserted by the operation that makes the send necessary. A later step
+// with consequences, such as a refund, is an operation too, decided on the locked row and written
+// guarded by its version; one without is a mark. All of them share the transaction of a batch, so
+// none costs an fsync of its own.
 
 const deliveryColumns = `id, version, challenge_id, recipient_hash, esme_address, environment, door, medium, channels, send,
 	mailbox, department, price, sent_at, expires_at, owner, leased_until, started_at, channel, outcome, receipt, created_at, finished_at`
@@ -157,6 +158,55 @@ func (b *batch) writeCounters(writes *script) {
 		}
 	}
 	writes.insert(`INSERT INTO counters (id, version, total, converted, since, stopped_until, updated_at) VALUES `, 7, inserts)
+}
+
+// Mark is a step of a delivery that nothing else is decided with: it is written if the delivery is
+// still its owner's, and else nothing happens.
+type Mark struct {
+	ID, Owner otp.ID
+	Step      Step
+	At        otp.Millis  // of the hand-over, of the end, or that the lease is to end at
+	Channel   string      // Started
+	Outcome   otp.Outcome // Ended
+	Receipt   otp.ID      // Ended; zero for none
+
+	matched int64
+}
+
+// Step is what a mark says.
+type Step int
+
+// The steps.
+const (
+	Started Step = iota // a hand-over is about to begin
+	Rested              // none is under way, and the lease ends at At
+	Ended
+)
+
+// Mark queues m, returns when it is committed, and tells whether the delivery was its owner's.
+// After a COMMIT that was not answered Started and Rested are written again to the same effect,
+// and Ended may be told that somebody else has ended it. Errors are those of Do.
+func (s *Store) Mark(m *Mark) (held bool, err error) {
+	err = s.Do(&Operation{mark: m})
+	return err == nil && m.matched == 1, err
+}
+
+func (b *batch) writeMarks(writes *script) {
+	const still = ` WHERE id = ? AND owner = ? AND leased_until IS NOT NULL`
+	v := &b.values
+	for _, m := range b.marks {
+		switch m.Step {
+		case Started:
+			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, started_at = ?, channel = ?`+still,
+				v.moment(m.At), v.text(m.Channel), v.id(m.ID), v.id(m.Owner))
+		case Rested:
+			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, started_at = NULL, leased_until = ?`+still,
+				v.moment(m.At), v.id(m.ID), v.id(m.Owner))
+		case Ended:
+			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, leased_until = NULL, outcome = ?, receipt = ?, finished_at = ?`+still,
+				v.text(string(m.Outcome)), v.idOrNull(m.Receipt), v.moment(m.At), v.id(m.ID), v.id(m.Owner))
+		}
+	}
 }
 
 // touched is what an operation has of deliveries and counters, with how they were before.

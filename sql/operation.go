@@ -39,6 +39,7 @@ type Operation struct {
 	// It runs while every other operation waits: no I/O, no locks, no clock.
 	Decide func(*State) error
 
+	mark     *Mark // instead of Decide
 	err      error
 	happened bool
 	done     chan struct{}

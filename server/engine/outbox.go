@@ -106,11 +106,11 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 		again := false
 		for _, channel := range e.channels(s.caller, row.Medium) {
 			if e.closing.Err() != nil {
-				e.letGo(&s, &row)
+				e.letGo(&row)
 				tell(deliver.Unknown)
 				return
 			}
-			switch e.start(&s, &row, channel.Name()) {
+			switch e.start(ctx, &s, &row, channel.Name()) {
 			case lost:
 				tell(deliver.Unknown)
 				return
@@ -133,7 +133,7 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 		if !again || !e.worthWhile(&s, &row, pause) {
 			break
 		}
-		if !e.pause(&s, &row, pause) {
+		if !e.pause(&row, pause) {
 			tell(deliver.Unknown)
 			return
 		}
@@ -190,35 +190,27 @@ const (
 
 // start marks that the delivery is about to be handed to a channel, and tells whether it may be.
 // Nothing may be handed over that is not marked: whoever takes over would send it again.
-func (e *Engine) start(s *send, row *otp.Delivery, channel string) (answer started) {
-	op := s.operation()
-	op.Delivery = row.ID
-	op.Decide = func(state *sql.State) error {
-		switch answer = lost; {
-		case state.Delivery.Open(e.process) && state.Now >= state.Delivery.ExpiresAt:
-			answer = tooLate
-		case state.Delivery.Open(e.process):
-			state.Delivery.Start(e.process, channel, op.Now)
-			state.Mark()
-			answer = mayGo
-		}
-		return nil
+func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel string) started {
+	if ctx.Err() != nil && e.cut.Err() == nil {
+		return tooLate
 	}
-	if err := e.store.Do(op); err != nil {
+	held, err := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
+	if err != nil {
 		// Its lease runs out, and whoever takes it over will know that it was not sent.
-		e.log.ErrorContext(e.closing, "delivery could not be begun", "account", op.Account,
+		e.log.ErrorContext(e.closing, "delivery could not be begun", "account", row.Account,
 			"challenge", s.challenge.ID.Text("otp"), "send", s.number, "error", err)
+	}
+	if !held {
 		return lost
 	}
-	e.leases.hold(row.ID, op.Now+otp.Lease)
-	return answer
+	return mayGo
 }
 
 // pause waits before another round, with the delivery marked as surely not under way, and tells
 // whether it is still this server's.
-func (e *Engine) pause(s *send, row *otp.Delivery, pause time.Duration) bool {
+func (e *Engine) pause(row *otp.Delivery, pause time.Duration) bool {
 	until := otp.At(time.Now()) + otp.Lease
-	if !e.rest(s, row, until) {
+	if !e.rest(row, until) {
 		return false
 	}
 	e.leases.hold(row.ID, until)
@@ -232,45 +224,25 @@ func (e *Engine) pause(s *send, row *otp.Delivery, pause time.Duration) bool {
 }
 
 // letGo gives the delivery up before its lease ends, so that another server takes it over at once.
-func (e *Engine) letGo(s *send, row *otp.Delivery) {
+func (e *Engine) letGo(row *otp.Delivery) {
 	e.leases.drop(row.ID) // or it might be renewed in between
-	e.rest(s, row, otp.At(time.Now()))
+	e.rest(row, otp.At(time.Now()))
 }
 
-func (e *Engine) rest(s *send, row *otp.Delivery, until otp.Millis) (kept bool) {
-	op := s.operation()
-	op.Delivery = row.ID
-	op.Decide = func(state *sql.State) error {
-		if kept = state.Delivery.Pause(e.process, until); kept {
-			state.Mark()
-		}
-		return nil
-	}
-	return e.store.Do(op) == nil && kept
+func (e *Engine) rest(row *otp.Delivery, until otp.Millis) bool {
+	held, _ := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until}) // its lease runs out anyway
+	return held
 }
 
 // finish records how a delivery ended, what history tells of that, and the refund if the send
 // surely reached nobody on any medium: all in one transaction.
 func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) {
 	for try := range 3 {
-		op := s.operation()
-		op.Delivery, op.Sibling = row.ID, row.Sibling()
-		guard := e.guardOf(s, row)
-		if outcome == otp.OutcomeUnsent {
-			op.Counters = guard.counters()
-		}
-		op.Decide = func(state *sql.State) error {
-			if state.Delivery.Finish(e.process, outcome, receipt, op.Now) {
-				state.Mark()
-				e.tell(op, s, state, outcome, guard)
-			}
-			return nil
-		}
-		err := e.store.Do(op)
+		err := e.tryFinish(s, row, outcome, receipt)
 		if err == nil {
 			return
 		}
-		e.log.ErrorContext(e.closing, "outcome could not be recorded", "account", op.Account,
+		e.log.ErrorContext(e.closing, "outcome could not be recorded", "account", row.Account,
 			"challenge", s.challenge.ID.Text("otp"), "send", s.number, "outcome", string(outcome), "error", err)
 		if errors.Is(err, sql.ErrClosed) || try == 2 {
 			return
@@ -280,6 +252,31 @@ func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt
 		case <-e.closing.Done():
 		}
 	}
+}
+
+func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {
+	if outcome == otp.OutcomeSent && s.caller.Door != otp.V1Door {
+		// Nobody asks history for more than that it was sent.
+		_, err := e.store.Mark(&sql.Mark{
+			ID: row.ID, Owner: e.process, Step: sql.Ended, At: otp.At(time.Now()), Outcome: outcome, Receipt: receipt,
+		})
+		return err
+	}
+	op := s.operation()
+	op.Delivery, op.Sibling = row.ID, row.Sibling()
+	var guard *guard
+	if outcome == otp.OutcomeUnsent {
+		guard = e.guardOf(s, row)
+		op.Counters = guard.counters()
+	}
+	op.Decide = func(state *sql.State) error {
+		if state.Delivery.Finish(e.process, outcome, receipt, op.Now) {
+			state.Mark()
+			e.tell(op, s, state, outcome, guard)
+		}
+		return nil
+	}
+	return e.store.Do(op)
 }
 
 // tell records what an outcome means for history and refunds. What the servlets sent needs no
@@ -351,7 +348,7 @@ func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error 
 		s.rows[0] = *row
 		e.metrics.takenOver("continued")
 		e.sending.Go(func() {
-			e.carry(s, *row, max(life, 1).Duration(), func(outcome deliver.Outcome) {
+			e.carry(s, *row, life.Duration(), func(outcome deliver.Outcome) {
 				if outcome == deliver.NotSent && s.caller.Door == otp.V1Door {
 					e.fallBack(s)
 				}

@@ -71,26 +71,6 @@ func (d *Delivery) Open(owner ID) bool {
 	return d != nil && d.LeasedUntil != 0 && d.Owner == owner
 }
 
-// Start marks that owner is about to hand d to a channel, and tells whether it may. At is the
-// moment of this attempt: who asks again with the same one, after a COMMIT that was not answered,
-// gets the same answer.
-func (d *Delivery) Start(owner ID, channel string, at Millis) bool {
-	if !d.Open(owner) {
-		return false
-	}
-	d.StartedAt, d.Channel, d.LeasedUntil = at, channel, at+Lease
-	return true
-}
-
-// Pause marks that no hand-over is under way, so that a server which takes d over may go on.
-func (d *Delivery) Pause(owner ID, until Millis) bool {
-	if !d.Open(owner) {
-		return false
-	}
-	d.StartedAt, d.LeasedUntil = 0, until
-	return true
-}
-
 // Finish ends owner's work on d, and tells whether it was still owner's.
 func (d *Delivery) Finish(owner ID, outcome Outcome, receipt ID, at Millis) bool {
 	if !d.Open(owner) {
