@@ -71,10 +71,6 @@ type Settings struct {
 
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" values:"addresses and networks, separated by commas" empty:"none" example:"10.0.0.0/8,192.0.2.7" doc:"Proxies whose word on the address of a client is believed."`
 
-	// RedisURL is empty where each server counts requests for itself.
-	RedisURL RedisURL `env:"REDIS_URL" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
-
-	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before the JSON API lets it try no more for a while; 0 sets no limit."`
 	// TLSCertFile and TLSKeyFile are both empty or both paths.
 	TLSCertFile string `env:"TLS_CERT_FILE" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.crt" doc:"The certificate chain to serve TLS with, in PEM. It is read again when it changes. Without it a proxy in front does TLS."`
 
@@ -82,6 +78,11 @@ type Settings struct {
 
 	// MetricsAddr is empty for no metrics.
 	MetricsAddr string `env:"METRICS_ADDR" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`
+
+	// RedisURL is empty where each server counts requests for itself.
+	RedisURL RedisURL `env:"REDIS_URL" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
+
+	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before the JSON API lets it try no more for a while; 0 sets no limit."`
 
 	LogLevel LogLevel `env:"LOG_LEVEL" default:"info" values:"debug|info|warn|error" doc:"The least severe log lines that are written."`
 

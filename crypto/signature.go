@@ -20,7 +20,7 @@ import (
 //
 // The parts have no separators, so a part could take up its neighbour's bytes. What keeps two
 // requests from having one message is the form of what stands in the middle: whoever checks a
-// signature has refused every timestamp that is not ten digits of about now and every nonce
+// signature has refused every timestamp that is not about now in plain digits and every nonce
 // that is not 32 hexadecimal ones, a method has no slash and a path starts with one, and no
 // path that is served has a timestamp and a nonce in it.
 //
@@ -64,7 +64,7 @@ func (r SignedRequest) SignedBy(secret Secret, signature string) bool {
 	if sum := r.sum(secret, r.Body); hmac.Equal(given, sum[:]) {
 		return true
 	}
-	canonical, ok := CanonicalJSON(r.Body)
+	canonical, ok := PythonJSON(r.Body)
 	if !ok {
 		return false
 	}
@@ -85,7 +85,7 @@ func (r SignedRequest) sum(secret Secret, body []byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// CanonicalJSON writes a JSON text as Python's json.dumps(…, sort_keys=True) does: members
+// PythonJSON writes a JSON text as Python's json.dumps(…, sort_keys=True) does: members
 // sorted by the code points of their names, ", " and ": " between them, everything outside
 // printable ASCII as \uXXXX. Number literals stay as they are: 1.50 is not rewritten to 1.5,
 // because what a client's parser makes of a number is the client's.
@@ -93,7 +93,7 @@ func (r SignedRequest) sum(secret Secret, body []byte) (sum [sha256.Size]byte) {
 // It refuses what is not one JSON value (RFC 8259) in UTF-8, more than 64 levels deep, and
 // objects with a name twice: parsers differ in which of the two counts, so a signature over
 // one would be good for the other.
-func CanonicalJSON(text []byte) (canonical []byte, ok bool) {
+func PythonJSON(text []byte) (canonical []byte, ok bool) {
 	if !utf8.Valid(text) {
 		return nil, false
 	}

@@ -41,7 +41,7 @@ func TestSignedBy_AcceptsEveryVectorAndNothingNearIt(t *testing.T) {
 		require.True(t, r.SignedBy(secret, v.Signature), v.Note)
 		require.True(t, r.SignedBy(secret, strings.ToUpper(v.Signature)), v.Note)
 		if v.Canonical != "" {
-			canonical, ok := CanonicalJSON(r.Body)
+			canonical, ok := PythonJSON(r.Body)
 			require.True(t, ok)
 			require.Equal(t, v.Canonical, string(canonical))
 		}
@@ -88,7 +88,7 @@ func TestSignedBy_ANameTwiceHasNoCanonicalForm(t *testing.T) {
 	require.True(t, twice.SignedBy(secret, twice.Sign(secret)))
 }
 
-func TestCanonicalJSON_IsPythons(t *testing.T) {
+func TestPythonJSON_IsPythons(t *testing.T) {
 	raw, err := os.ReadFile("testdata/canonical_json.json")
 	require.NoError(t, err)
 	var file struct {
@@ -97,13 +97,13 @@ func TestCanonicalJSON_IsPythons(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &file))
 	require.NotEmpty(t, file.Vectors)
 	for _, v := range file.Vectors {
-		canonical, ok := CanonicalJSON([]byte(v.Text))
+		canonical, ok := PythonJSON([]byte(v.Text))
 		require.True(t, ok, v.Text)
 		require.Equal(t, v.Canonical, string(canonical))
 	}
 }
 
-func TestCanonicalJSON_RefusesWhatIsNotOneJSONValue(t *testing.T) {
+func TestPythonJSON_RefusesWhatIsNotOneJSONValue(t *testing.T) {
 	for _, text := range []string{
 		"", " ", "{", "}", "{}{}", "[1,]", "[,1]", "[1 2]", `{"a"}`, `{"a":}`, `{"a":1,}`, `{,"a":1}`, `{a:1}`, `{'a':1}`, `{1:1}`,
 		"01", "+1", ".5", "1.", "1e", "1e+", "-", "--1", "0x1", "1_0", "NaN", "Infinity", "-Infinity",
@@ -112,17 +112,17 @@ func TestCanonicalJSON_RefusesWhatIsNotOneJSONValue(t *testing.T) {
 		`{"a":1,"a":1}`, `{"a":1,"\u0061":2}`, `[{"b":{"c":1,"c":1}}]`,
 		strings.Repeat("[", 70) + strings.Repeat("]", 70), strings.Repeat("[", 100_000),
 	} {
-		_, ok := CanonicalJSON([]byte(text))
+		_, ok := PythonJSON([]byte(text))
 		require.False(t, ok, "%.40q", text)
 	}
 	deep := strings.Repeat("[", 60) + strings.Repeat("]", 60)
-	_, ok := CanonicalJSON([]byte(deep))
+	_, ok := PythonJSON([]byte(deep))
 	require.True(t, ok)
 }
 
 // The law: what has a canonical form is JSON, its form is printable ASCII, says the same and is
 // its own canonical form; and what is JSON without a name twice has one.
-func FuzzCanonicalJSON(f *testing.F) {
+func FuzzPythonJSON(f *testing.F) {
 	for _, v := range readSignatureVectors(f).Requests {
 		if v.Body != nil {
 			f.Add([]byte(*v.Body))
@@ -132,7 +132,7 @@ func FuzzCanonicalJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		canonical, ok := CanonicalJSON(text)
+		canonical, ok := PythonJSON(text)
 		if !ok {
 			if json.Valid(text) && utf8.Valid(text) && bytes.Count(text, []byte(":")) < 2 && bytes.Count(text, []byte("[")) < 60 {
 				t.Fatalf("%q is JSON and has no canonical form", text)
@@ -144,7 +144,7 @@ func FuzzCanonicalJSON(f *testing.F) {
 		for _, b := range canonical {
 			require.True(t, b >= ' ' && b <= '~', "%q", canonical)
 		}
-		again, ok := CanonicalJSON(canonical)
+		again, ok := PythonJSON(canonical)
 		require.True(t, ok, "%q", canonical)
 		require.Equal(t, string(canonical), string(again))
 		if bytes.Contains(bytes.ToLower(canonical), []byte(`\ud`)) {

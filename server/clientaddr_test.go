@@ -75,3 +75,37 @@ func FuzzClientAddr(f *testing.F) {
 		require.Equal(t, peer, clientAddr(peer, []string{forged, more}, nil))
 	})
 }
+
+// forgeries are headers in which somebody's proxy somewhere states a client's address. A client
+// can write them all.
+func forgeries(address string) []string {
+	return []string{
+		"X-Forwarded-For", address, "X-Real-IP", address, "True-Client-IP", address, "CF-Connecting-IP", address,
+		"X-Client-IP", address, "X-Cluster-Client-IP", address, "Forwarded", `for="` + address + `"`, "X-Forwarded", address, "Via", address,
+	}
+}
+
+// What a client writes about itself neither opens a key's network list nor buys it a new count.
+func TestServer_AForgedAddressIsNoAddress(t *testing.T) {
+	s := boot(t, variables(t)...)
+	bound := s.account(`{"access_keys":[{"allowed_ips":["203.0.113.0/24"]}]}`)
+	limited := s.account(`{"requests_per_minute":3}`)
+	call := func(key, address string) string {
+		return s.do("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "",
+			append([]string{"access_key", key}, forgeries(address)...)...).body
+	}
+	require.Equal(t, "UNAUTHERISED USER", call(bound.AccessKey, "203.0.113.9"))
+	answered := map[string]int{}
+	for _, address := range []string{"203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4", "2001:db8::5"} {
+		answered[call(limited.AccessKey, address)]++
+	}
+	require.Equal(t, map[string]int{"OTP Generated Successfully": 3, "ERROR": 2}, answered)
+
+	behind := boot(t, variables(t, "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1")...)
+	bound = behind.account(`{"access_keys":[{"allowed_ips":["203.0.113.0/24"]}]}`)
+	headers := append([]string{"access_key", bound.AccessKey}, forgeries("203.0.113.9")[2:]...)
+	path := "/otpauthapi/otpgenservlet?" + person("919551492394").Encode()
+	require.Equal(t, "UNAUTHERISED USER", behind.do("GET", path, "", headers...).body, "only X-Forwarded-For is read, and only the proxy's")
+	require.Equal(t, "UNAUTHERISED USER", behind.do("GET", path, "", append(headers, "X-Forwarded-For", "203.0.113.9, 198.51.100.1")...).body)
+	require.Equal(t, "OTP Generated Successfully", behind.do("GET", path, "", append(headers, "X-Forwarded-For", "203.0.113.9")...).body)
+}

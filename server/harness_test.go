@@ -213,6 +213,7 @@ func (c client) messages(query string) []message {
 func (c client) account(columns string) (created struct {
 	Address   string `json:"esme_address"`
 	AccessKey string `json:"access_key"`
+	APIKey    string `json:"api_key"`
 	CipherKey string `json:"cipher_key"`
 	CipherIV  string `json:"cipher_iv"`
 }) {

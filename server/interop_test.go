@@ -80,6 +80,11 @@ func TestServlets_ExistingIntegrationsWork(t *testing.T) {
 
 func runInteropClient(t *testing.T, runtime, program string, settings ...string) {
 	t.Helper()
+	runInteropProgram(t, runtime, program, interopSuccess, settings...)
+}
+
+func runInteropProgram(t *testing.T, runtime, program, success string, settings ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), interopTimeout)
 	defer cancel()
 
@@ -99,8 +104,8 @@ func runInteropClient(t *testing.T, runtime, program string, settings ...string)
 		t.Fatalf("%s %s: %v\nstdout:\n%s\nstderr:\n%s", runtime, program, err, &stdout, &stderr)
 	}
 	// An exit status of zero alone would also come from a program that did nothing.
-	if stdout.String() != interopSuccess {
-		t.Fatalf("%s %s printed\n%s\nwant\n%s", runtime, program, &stdout, interopSuccess)
+	if stdout.String() != success {
+		t.Fatalf("%s %s printed\n%s\nwant\n%s", runtime, program, &stdout, success)
 	}
 }
 

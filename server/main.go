@@ -41,6 +41,7 @@ type commandLine struct {
 	Serve   serveCommand   `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT. This is what happens without a command."`
 	Health  healthCommand  `cmd:"" help:"Ask a running server whether it is ready; exit code 0 says that it is."`
 	Param   paramCommand   `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
+	Key     keyCommand     `cmd:"" help:"Make, list, rotate and revoke keys."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

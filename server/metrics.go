@@ -30,7 +30,7 @@ type metrics struct {
 	inFlight prometheus.Gauge
 }
 
-func newMetrics(more ...prometheus.Collector) *metrics {
+func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -52,7 +52,6 @@ func newMetrics(more ...prometheus.Collector) *metrics {
 	build.Set(1)
 	m.registry.MustRegister(m.requests, m.duration, m.inFlight, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.registry.MustRegister(more...)
 	return m
 }
 

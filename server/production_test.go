@@ -26,8 +26,8 @@ func productionFrom(t *testing.T, environ []string) []string {
 	edit(t, environ,
 		`DELETE FROM credentials WHERE esme_address <> '`+account.Address+`'`,
 		`DELETE FROM otp_auth_config WHERE esme_address <> '`+account.Address+`'`,
-		`UPDATE credentials SET environment = 'live'`,
-		`DELETE FROM sandbox_accounts`)
+		`DELETE FROM sandbox_accounts`,
+		`UPDATE credentials SET environment = 'live'`) // those of a sandbox reach simulated channels only
 	return append(environ, "OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
 }
 

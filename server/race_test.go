@@ -113,12 +113,19 @@ func TestServlets_ExactCountsThroughTwoServersOnOneSQLiteFileRace(t *testing.T) 
 // twoOnMariaDB starts a program twice on one new schema.
 func twoOnMariaDB(t *testing.T, program string) ([]client, *sqlx.DB) {
 	t.Helper()
-	database := sqltest.Shared(t).Schema(t)
-	environ := []string{"OTPBRIDGE_DATABASE_URL=" + database, "OTPBRIDGE_KEYRING=" + crypto.NewKeyringText("k1")}
+	environ, db := onMariaDB(t)
 	return []client{
 		startProgram(t, program, t.TempDir(), environ...).client,
 		startProgram(t, program, t.TempDir(), environ...).client,
-	}, byHand(t, "mysql", sqltest.Shared(t).DSN(database))
+	}, db
+}
+
+// onMariaDB makes a schema for servers and commands to share.
+func onMariaDB(t *testing.T) (environ []string, db *sqlx.DB) {
+	t.Helper()
+	database := sqltest.Shared(t).Schema(t)
+	return []string{"OTPBRIDGE_DATABASE_URL=" + database, "OTPBRIDGE_KEYRING=" + crypto.NewKeyringText("k1")},
+		byHand(t, "mysql", sqltest.Shared(t).DSN(database))
 }
 
 func TestServlets_ExactCountsThroughTwoServersOnOneMariaDBRace(t *testing.T) {

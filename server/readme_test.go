@@ -31,11 +31,11 @@ func TestReadme_SettingsTableIsTheConfigs(t *testing.T) {
 		"paste what config.MarkdownTable returns between the markers")
 }
 
-// demoBlocks are the code blocks that the README marks as runnable, in order.
-func demoBlocks(t *testing.T) []string {
+// demoBlocks are the code blocks that a text marks as runnable, in order.
+func demoBlocks(t *testing.T, text string) []string {
 	t.Helper()
 	var blocks []string
-	for _, part := range strings.Split(readme(t), "<!-- demo -->\n```bash\n")[1:] {
+	for _, part := range strings.Split(text, "<!-- demo -->\n```bash\n")[1:] {
 		block, _, found := strings.Cut(part, "```")
 		require.True(t, found)
 		blocks = append(blocks, block)
@@ -52,7 +52,7 @@ func TestReadme_TheDemoWorks(t *testing.T) {
 	require.NoError(t, os.Symlink(program(t), filepath.Join(folder, "bin", "otpbridge")))
 	c := startChild(t, folder)
 
-	script := strings.Join(demoBlocks(t), "\n")
+	script := strings.Join(demoBlocks(t, readme(t)), "\n")
 	require.Contains(t, script, "http://127.0.0.1:8080")
 	var expected []string
 	for _, found := range regexp.MustCompile(`(?m)  # (.*)$`).FindAllStringSubmatch(script, -1) {
@@ -71,6 +71,33 @@ func TestReadme_TheDemoWorks(t *testing.T) {
 	require.Contains(t, lines[4], `"access_key":"the access key that your integration sends"`)
 	require.Equal(t, "OTP Generated Successfully\r\n",
 		c.servlet("otpgenservlet", "the access key that your integration sends", person("919876543210")), "it serves that integration")
+}
+
+// So are the calls of the page on the JSON API, with what they answer behind the #.
+func TestDoc_TheCallsOfTheAPIWork(t *testing.T) {
+	needs(t, "bash", "curl", "openssl", "sed")
+	page, err := os.ReadFile("doc/v1.md")
+	require.NoError(t, err)
+	folder := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "bin"), 0o700))
+	require.NoError(t, os.Symlink(program(t), filepath.Join(folder, "bin", "otpbridge")))
+	c := startChild(t, folder)
+
+	script := strings.Join(demoBlocks(t, string(page)), "\n")
+	var expected []string
+	for _, found := range regexp.MustCompile(`(?m)   # (.*)$`).FindAllStringSubmatch(script, -1) {
+		expected = append(expected, found[1])
+	}
+	bash := exec.Command("bash", "-euo", "pipefail", "-c", strings.ReplaceAll(script, "http://127.0.0.1:8080", c.url))
+	bash.Dir = folder
+	out, err := bash.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, expected, strings.Split(strings.TrimSpace(string(out)), "\n"))
+	require.Len(t, expected, 12)
+
+	for _, found := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(page), -1) {
+		require.FileExists(t, filepath.Join("doc", found[1]))
+	}
 }
 
 // The calls of the section on tests are true as well; they use the demo's variable.

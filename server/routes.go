@@ -9,6 +9,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/sandbox"
 	"otpbridge/server/servlet"
+	"otpbridge/server/v1"
 )
 
 // routes is the whole surface. In production what belongs to the sandbox is not switched off
@@ -29,8 +30,18 @@ func (s *Server) routes() http.Handler {
 	if s.certificate != nil {
 		router.Use(strictTransport)
 	}
-	router.NoRoute(func(c *gin.Context) { c.String(http.StatusNotFound, "Not found.\n") })
+	router.NoRoute(func(c *gin.Context) {
+		if v1.Owns(c.Request.URL.Path) {
+			v1.NotFound(c)
+			return
+		}
+		c.String(http.StatusNotFound, "Not found.\n")
+	})
 	router.NoMethod(func(c *gin.Context) {
+		if v1.Owns(c.Request.URL.Path) {
+			v1.MethodNotAllowed(c)
+			return
+		}
 		c.Header("Cache-Control", "no-store")
 		c.String(http.StatusMethodNotAllowed, "Method not allowed.\n")
 	})
@@ -41,19 +52,20 @@ func (s *Server) routes() http.Handler {
 	router.HEAD("/readyz", s.ready)
 
 	callback.Mount(router, callback.Options{Engine: s.engine, Log: s.log})
-	servlets := router.Group("")
+	calls := router.Group("")
 	if s.settings.Sandbox() {
 		requests := new(sandbox.Recorder)
-		servlets.Use(requests.Record)
+		calls.Use(requests.Record)
 		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Requests: requests, Stopping: s.draining, Log: s.log})
 		router.GET("/", s.frontPage)
 	}
-	servlet.Mount(servlets, s.settings.ContextPath, servlet.Options{
+	servlet.Mount(calls, s.settings.ContextPath, servlet.Options{
 		Engine:      s.engine,
 		Profile:     otp.Profile(s.settings.MessageProfile),
 		StrictHTTP:  s.settings.StrictHTTP,
 		ContentType: s.settings.ServletContentType,
 		Log:         s.log,
 	})
+	v1.Mount(router, calls, v1.Options{Engine: s.engine, Log: s.log})
 	return router
 }

@@ -198,6 +198,7 @@ func TestSentinel_NothingSecretIsInLogOrDatabase(t *testing.T) {
 		"OTPBRIDGE_DATABASE_URL=sqlite:data/otp.db", "OTPBRIDGE_DELIVERY_WAIT=300ms")
 
 	w.everyServlet(c)
+	w.everyAPICall(c)
 	w.everySandboxCall(c)
 	w.everyMalformedRequest(c)
 	for _, m := range c.messages("limit=500") {
@@ -265,6 +266,67 @@ func (w *witness) everyServlet(c *child) {
 		call("otpgenservlet", w.number(), w.text("value of an unknown parameter"), w.text("name of an unknown parameter"), "")
 		call("otpvalidationservlet", "otp", "")
 		call(w.text("name of a servlet"))
+	}
+}
+
+// everyAPICall calls the JSON API well and badly.
+func (w *witness) everyAPICall(c *child) {
+	t := c.t
+	made := c.do("POST", "/sandbox/accounts", `{"otp_length":10,"email_enabled":true,"cors_allowed_origins":["https://shop.example"]}`)
+	require.Equal(t, 201, made.status, made.body)
+	key := decoded(t, made)["api_key"].(string)
+	w.add(textSentinel("API key", key))
+	post := func(path, body string, headers ...string) map[string]any {
+		return decoded(t, c.do("POST", path, body, append([]string{
+			"Authorization", "Bearer " + key, "Content-Type", "application/json", "Origin", "https://shop.example",
+		}, headers...)...))
+	}
+	for range 2 {
+		number, mail := w.number(), w.mail()
+		once := []string{"Idempotency-Key", w.text("idempotency key")}
+		send := fmt.Sprintf(`{"to":"+%s","method":"email","email":%q,"fallback":["sms"],"type":"transaction","ip":%q,"metadata":{"user_id":%q},"binding":{"iban":%q}}`,
+			number, mail, w.text("subject"), w.text("metadata"), w.text("binding"))
+		id := post("/v1/send", send, once...)["id"].(string)
+		require.Equal(t, id, post("/v1/send", send, once...)["id"], "replayed")
+		post("/v1/send", send+" ", once...)
+		post("/v1/verify", `{"id":"`+id+`","code":"`+w.code()+`"}`)
+		post("/v1/verify", `{"to":"+`+number+`","ip":"`+w.text("subject")+`","code":"`+w.code()+`","binding":`+fmt.Sprintf("%q", w.text("binding"))+`}`)
+		post("/v1/resend", `{"id":"`+id+`"}`, once...)
+		post("/v1/resend", `{"id":"`+id+`","method":"sms"}`)
+		c.do("GET", "/v1/status/"+id, "", "X-API-Key", key)
+		c.do("GET", "/v1/status/"+number+"?"+w.text("query"), "", "X-API-Key", key)
+		post("/v1/cancel", `{"id":"`+id+`"}`)
+
+		sent := post("/v1/send", fmt.Sprintf(`{"to":%q,"method":"email","type":"verification","metadata":{"user_id":%q}}`, w.mail(), w.text("metadata")))
+		right := c.messages("limit=1")[0].Code
+		w.add(digitsSentinel("code", right))
+		receipt, _ := post("/v1/verify", `{"id":"`+sent["id"].(string)+`","code":"`+right+`"}`)["receipt"].(string)
+		require.NotEmpty(t, receipt)
+		w.add(textSentinel("receipt", receipt))
+	}
+	for _, body := range []string{
+		`{"to":%q,"method":"sms","type":"verification"}`, `{"to":"x","method":%q}`, `{%q:1}`, `{"metadata":{%[1]q:1,%[1]q:2}}`, `{"template":%q}`, `%q`, `{"to":%q`,
+		`{"locale":%q}`, `{"email":%q,"to":"+919876543210","method":"sms","type":"verification"}`,
+	} {
+		post("/v1/send", fmt.Sprintf(body, w.number()))
+		post("/v1/send", fmt.Sprintf(body, w.text("value in the wrong place")))
+		post("/v1/verify", fmt.Sprintf(body, w.code()))
+	}
+	for _, headers := range [][]string{
+		{"Authorization", "Basic " + w.text("password")}, {"Authorization", "Bearer " + w.text("wrong key")}, {"X-API-Key", w.text("another key")},
+		{"Idempotency-Key", strings.Repeat(w.text("long key"), 20)}, {"Origin", "https://" + w.text("origin")}, {"X-Debug-Auth", w.text("debug")},
+		{"X-Signature", w.text("signature"), "X-Nonce", w.text("nonce"), "X-Timestamp", w.code()},
+	} {
+		post("/v1/send", `{"to":"+`+w.number()+`","method":"sms","type":"verification"}`, headers...)
+	}
+	for _, kind := range []string{"error", "panic"} {
+		require.Equal(t, 200, c.do("PUT", "/sandbox/faults", `{"faults":[{"target":"v1","kind":"`+kind+`","count":1}]}`).status)
+		post("/v1/send", `{"to":"+`+w.number()+`","method":"sms","type":"verification"}`)
+	}
+	for _, number := range []string{w.number(), w.mail()} {
+		c.do("OPTIONS", "/v1/send", "", "Origin", "https://"+number)
+		c.do("GET", "/docs/"+number, "")
+		c.do("DELETE", "/v1/"+number, "")
 	}
 }
 

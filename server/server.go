@@ -40,7 +40,7 @@ type Server struct {
 
 	certificate *certificate // nil without TLS
 	metrics     *metrics
-	observers   *observers // nil without metrics
+	observers   *observers // nil without an address for metrics
 
 	stopping chan struct{} // closed first: not ready any more, still serving
 	draining chan struct{} // closed next: whoever waits for a message is answered
@@ -53,6 +53,7 @@ func New(settings config.Settings, log *slog.Logger) *Server {
 	return &Server{
 		settings: settings,
 		log:      log,
+		metrics:  newMetrics(),
 		stopping: make(chan struct{}),
 		draining: make(chan struct{}),
 		broken:   make(chan struct{}),
@@ -114,7 +115,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.engine.Close()
 		return err
 	}
-	s.metrics = newMetrics(append(s.store.Collectors(), s.engine.Collectors()...)...)
+	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
 	if err = s.observe(ctx); err != nil {
 		s.engine.Close()
 		return err

@@ -38,6 +38,14 @@ The servlets, with the header access_key:
   GET or POST SERVLETS/otpregenservlet           ipaddress, mobile, optional email
   GET or POST SERVLETS/plainotpvalidationservlet ipaddress, mobile, otp (digits; off by default)
 
+The JSON API, with the header Authorization: Bearer, X-API-Key or access_key; /docs shows it:
+
+  POST   /v1/send           {"to":"+919876543210","method":"sms","type":"verification"}
+  POST   /v1/verify         {"id":"otp_...","code":"123456"}, or "to" for "id"
+  POST   /v1/resend         {"id":"otp_..."}
+  POST   /v1/cancel         {"id":"otp_..."}
+  GET    /v1/status/otp_...
+
 The sandbox:
 
   GET    /sandbox/credentials       keys of the demo accounts

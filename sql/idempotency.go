@@ -22,8 +22,8 @@ type Claim struct {
 	Request      [32]byte
 	Challenge    otp.ID     // the id that the work makes its challenge or event with
 	ClaimedUntil otp.Millis // end of the lease of whoever works on it, by the unmoved clock
-	Status       int        // of the answer; 0 = none yet
-	Answer       []byte     // sealed
+	Status       int        // of the answer
+	Answer       []byte     // sealed; nil = none yet
 	CreatedAt    otp.Millis
 }
 

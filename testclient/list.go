@@ -21,8 +21,11 @@ func (c *listCommand) Run(p process) error {
 	fmt.Fprintln(table, "case\tlevel\tfrom\tprofile\trequirement")
 	for _, one := range cases {
 		profile := string(one.Profile)
-		if one.Profile == conform.Any {
+		switch one.Profile {
+		case conform.Any:
 			profile = "both"
+		case conform.None:
+			profile = "-"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.ID, one.Level, one.Source, profile, one.Requirement)
 	}

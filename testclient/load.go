@@ -17,11 +17,13 @@ import (
 
 type loadCommand struct {
 	Target      string        `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The server: http://host:port, on this machine or one of yours."`
+	Door        string        `default:"servlet" enum:"servlet,v1" help:"What to ask: servlet, for generate and validate, or v1, for send and verify."`
 	Path        string        `default:"/otpauthapi" help:"What stands before the names of the servlets."`
 	Concurrency int           `short:"c" default:"64" help:"Requests in flight, each on a connection of its own."`
 	Duration    time.Duration `short:"d" default:"10s" help:"How long; at most 10m."`
 	Code        string        `default:"123456" help:"The code that the server uses for everybody: start it with OTPBRIDGE_SANDBOX_FIXED_CODE."`
 	AccessKey   string        `default:"ZGVtby1hY2Nlc3Mta2V5MQ==" placeholder:"KEY" env:"TESTCLIENT_ACCESS_KEY" help:"Access key of the account. A sandbox's first demo account is the default."`
+	APIKey      string        `name:"api-key" placeholder:"KEY" env:"TESTCLIENT_API_KEY" help:"Key for --door v1, instead of the access key, which is good there too and has no limit of requests a minute."`
 	CipherKey   string        `default:"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" placeholder:"KEY" env:"TESTCLIENT_CIPHER_KEY" help:"Its cipher key: base64 or hex."`
 	CipherIV    string        `name:"cipher-iv" default:"8PHy8/T19vf4+fr7/P3+/w==" placeholder:"IV" env:"TESTCLIENT_CIPHER_IV" help:"Its cipher IV: base64 or hex."`
 	JSON        bool          `name:"json" help:"Print the result as JSON."`
@@ -29,7 +31,7 @@ type loadCommand struct {
 
 // Help is shown below the flags.
 func (loadCommand) Help() string {
-	return "A cycle is generate and validate for a recipient that nobody asked about before. Every answer is checked.\n\n" +
+	return "A cycle is generate and validate, or send and verify at /v1, for a recipient that nobody asked about before. Every answer is checked.\n\n" +
 		"    OTPBRIDGE_SANDBOX_FIXED_CODE=123456 otpbridge &\n    testclient load -c 64 -d 10s"
 }
 
@@ -40,9 +42,9 @@ func (c *loadCommand) Run(p process) error {
 	if c.Concurrency < 1 || c.Concurrency > 4096 || c.Duration <= 0 || c.Duration > longestLoad {
 		return &conform.Trouble{Tried: "-c must be 1 to 4096, and -d above 0 and at most 10m", Remedy: "For example: testclient load -c 64 -d 10s."}
 	}
-	parameter, err := conform.Parameter(c.CipherKey, c.CipherIV, c.Code)
+	cycle, err := c.cycle()
 	if err != nil {
-		return &conform.Trouble{Tried: "encrypt the code", Err: err, Remedy: "Give --cipher-key and --cipher-iv as base64 or hex."}
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -50,7 +52,7 @@ func (c *loadCommand) Run(p process) error {
 		URL: c.Target, Concurrency: c.Concurrency, Duration: c.Duration,
 		// Every run begins elsewhere, so that no recipient's limit is met by the run before.
 		First: int(time.Now().Unix()%2000) * 500_000,
-		Cycle: load.Servlets{Path: c.Path, AccessKey: c.AccessKey, OTP: parameter, IPAddress: "203.0.113.7"}.Cycle(),
+		Cycle: cycle,
 		Progress: func(so load.Progress) {
 			fmt.Fprintf(p.stderr, "%4.0fs  %8.0f cycles/s  p50 %-8v p99 %-8v failed %d\n",
 				so.Elapsed.Seconds(), so.Rate, round(so.P50), round(so.P99), so.Failed)
@@ -63,11 +65,39 @@ func (c *loadCommand) Run(p process) error {
 		err = writeLoadJSON(p.stdout, result)
 	} else {
 		writeLoad(p.stdout, result)
+		if result.Failed() > 0 {
+			fmt.Fprintln(p.stdout, "\n\n"+c.hint())
+		}
 	}
 	if err == nil && result.Failed() > 0 {
 		return verdict(conform.ExitFail)
 	}
 	return err
+}
+
+// cycle is what is asked at the door.
+func (c *loadCommand) cycle() ([]load.Step, error) {
+	if c.Door == "v1" {
+		key := c.APIKey
+		if key == "" {
+			key = c.AccessKey
+		}
+		return load.V1{Key: key, Code: c.Code}.Cycle(), nil
+	}
+	parameter, err := conform.Parameter(c.CipherKey, c.CipherIV, c.Code)
+	if err != nil {
+		return nil, &conform.Trouble{Tried: "encrypt the code", Err: err, Remedy: "Give --cipher-key and --cipher-iv as base64 or hex."}
+	}
+	return load.Servlets{Path: c.Path, AccessKey: c.AccessKey, OTP: parameter, IPAddress: "203.0.113.7"}.Cycle(), nil
+}
+
+// hint is the usual cause of failures.
+func (c *loadCommand) hint() string {
+	text := "A wrong answer to a guess often means that the server has no fixed code: start it with OTPBRIDGE_SANDBOX_FIXED_CODE."
+	if c.Door == "v1" {
+		text += "\nStatus 429 means that the key has a limit of requests a minute: an access key without one can go as fast as the server."
+	}
+	return text
 }
 
 var loadQuantiles = []struct {
@@ -76,8 +106,8 @@ var loadQuantiles = []struct {
 }{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}}
 
 func writeLoad(out io.Writer, r *load.Result) {
-	fmt.Fprintf(out, "\n%.0f cycles/s: %d cycles of generate and validate in %v, %d failed; %v of CPU a request for the load itself\n\n",
-		r.CyclesPerSecond(), r.Cycles, r.Elapsed.Round(time.Millisecond), r.Failed(), r.CPUPerRequest().Round(100*time.Nanosecond))
+	fmt.Fprintf(out, "\n%.0f cycles/s: %d cycles of %s in %v, %d failed; %v of CPU a request for the load itself\n\n",
+		r.CyclesPerSecond(), r.Cycles, r.Steps[0].Name+" and "+r.Steps[1].Name, r.Elapsed.Round(time.Millisecond), r.Failed(), r.CPUPerRequest().Round(100*time.Nanosecond))
 	for _, q := range loadQuantiles {
 		fmt.Fprintf(out, "  %-6s %v\n", q.name, round(r.Latency.Quantile(q.at)))
 	}
@@ -88,9 +118,6 @@ func writeLoad(out io.Writer, r *load.Result) {
 	}
 	for _, failure := range r.Failures {
 		fmt.Fprintf(out, "\n  failed: %s", failure)
-	}
-	if len(r.Failures) > 0 {
-		fmt.Fprint(out, "\n\nA wrong text on validate often means that the server has no fixed code: start it with OTPBRIDGE_SANDBOX_FIXED_CODE.\n")
 	}
 }
 

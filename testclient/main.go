@@ -1,5 +1,5 @@
 // Command testclient answers one question for someone who owns an integration or a server: does
-// this server speak the OTP servlet protocol? This package is its command line; what is asked and
+// this server speak the OTP servlet protocol, and, where it has one, the JSON API beside it? This package is its command line; what is asked and
 // how it is judged is testclient/conform's.
 //
 // It promises three exit codes (0 all pass, 1 the server is wrong, 2 the test could not run), that
@@ -41,7 +41,7 @@ type commandLine struct {
 	Help   helpCommand   `cmd:"" help:"Show this."`
 }
 
-const description = `Does this server speak the OTP servlet protocol?
+const description = `Does this server speak the OTP servlet protocol, and the JSON API /v1 where it has one?
 
 Exit codes: 0 all pass, 1 the server is wrong or differs, 2 the test could not run.`
 

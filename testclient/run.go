@@ -44,6 +44,13 @@ type given struct {
 	Codes     string `placeholder:"SOURCE" help:"Where codes come from: sandbox, inbox=ADDR (serves an inbox for the target's SMS gateway), command=CMD (gets the number, prints the code), ask (a person types)."`
 }
 
+// keys are what /v1 is called with where the target makes no account.
+type keys struct {
+	APIKey        string `name:"api-key" placeholder:"KEY" env:"TESTCLIENT_API_KEY" help:"API key of the same account, for /v1. Without one the cases of /v1 are skipped."`
+	SigningSecret string `placeholder:"SECRET" env:"TESTCLIENT_SIGNING_SECRET" help:"What requests with the API key may be signed with, if it may sign."`
+	OtherAPIKey   string `name:"other-api-key" placeholder:"KEY" env:"TESTCLIENT_OTHER_API_KEY" help:"API key of the same account in the other environment, live or test."`
+}
+
 // codes opens the source that --codes names; nil leaves it to what the target is.
 func (g given) codes(p process) (source conform.CodeSource, closing func(), err error) {
 	kind, argument, _ := strings.Cut(g.Codes, "=")
@@ -122,6 +129,7 @@ type runCommand struct {
 	Parallel int      `default:"8" help:"How many cases at once, against a sandbox."`
 	Verbose  bool     `short:"v" help:"Name every case."`
 	given
+	keys
 	reach
 	picks
 }
@@ -155,6 +163,7 @@ func (c *runCommand) Run(ctx context.Context, p process) error {
 	report, err := conform.Run(ctx, conform.Options{
 		Target: target, Cases: conform.Cases(), Profile: c.profile(), Level: c.level(), Patterns: c.Cases,
 		AccessKey: c.AccessKey, CipherKey: c.CipherKey, CipherIV: c.CipherIV, Mobiles: mobiles, Codes: codes,
+		APIKey: c.APIKey, SigningSecret: c.SigningSecret, OtherAPIKey: c.OtherAPIKey,
 		Slow: c.Slow, Parallel: c.Parallel, Progress: screen.Progress,
 	})
 	if err != nil {

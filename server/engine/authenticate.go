@@ -62,12 +62,12 @@ type credential struct {
 }
 
 // Authenticate resolves the secret that a request presents at a door from peer's address
-// (the resolved client address, never a parameter). All kinds of keys are good at all doors,
-// except that read-only and client keys are refused at the servlets.
+// (the resolved client address, never a parameter). All kinds of keys are good at all doors, except
+// that the servlets refuse read-only and client keys, and keys whose requests must be signed.
 //
 // Refusals: MissingCredential, also for what cannot be a credential; UnknownCredential;
-// ExpiredCredential; ForbiddenNetwork, Forbidden, both only for a secret that is right, with a nil
-// Caller; BrokenAccount and FeatureOff with a Caller, so that the door can word its answer for
+// ExpiredCredential; ForbiddenNetwork, Forbidden and BadSignature, only for a secret that is
+// right; all with a nil Caller. BrokenAccount and FeatureOff with a Caller, so that the door can word its answer for
 // the account.
 func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string, peer netip.Addr) (*Caller, error) {
 	if !plausible(secret) {
@@ -94,6 +94,8 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 		return nil, otp.Refuse(otp.ForbiddenNetwork, "the credential may not be used from this address")
 	case door == otp.ServletDoor && (cred.info.Kind == ReadOnlyKey || cred.info.Kind == ClientKey):
 		return nil, otp.Refuse(otp.Forbidden, "a "+string(cred.info.Kind)+" key can not call a servlet")
+	case door == otp.ServletDoor && cred.info.Signing == SigningRequired:
+		return nil, otp.Refuse(otp.BadSignature, "the key's requests must be signed, which a servlet has no headers for")
 	}
 	caller := &Caller{
 		Account: &acc.row, Environment: cred.row.Environment, Door: door, Key: &cred.info,

@@ -106,7 +106,7 @@ func (e *Engine) CreateKey(ctx context.Context, n NewKey) (Key, crypto.Secret, c
 	}
 	if err := e.known(ctx, n.Account); err != nil || n.Account == "" {
 		if err == nil || otp.KindOf(err) == otp.NotFound {
-			err = otp.Refuse(otp.NotFound, fmt.Sprintf("there is no account %q", n.Account))
+			err = otp.Refuse(otp.NotFound, fmt.Sprintf("account: there is no %q in otp_auth_config", n.Account))
 		}
 		return refuse(err)
 	}

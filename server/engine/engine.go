@@ -124,6 +124,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	e.limiter = limiter
 	if options.Sandbox {
 		if err := e.seedDemo(ctx); err != nil {
+			e.limiter.close()
 			return nil, fmt.Errorf("make the demo accounts: %w", err)
 		}
 	}

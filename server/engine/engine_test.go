@@ -26,6 +26,14 @@ type house struct {
 	*engine.Engine
 	at     place
 	faults *deliver.Faults
+	store  *store.Store
+}
+
+// sweep removes what no rule looks at any more.
+func (h house) sweep(t testing.TB) {
+	t.Helper()
+	_, err := h.store.Sweep(context.Background(), otp.At(time.Now()))
+	require.NoError(t, err)
 }
 
 var peer = netip.MustParseAddr("127.0.0.1")
@@ -79,7 +87,7 @@ func openWith(t testing.TB, at place, adjust func(*engine.Options)) house {
 	e, err := engine.New(ctx, options)
 	require.NoError(t, err)
 	t.Cleanup(e.Close)
-	return house{e, at, faults}
+	return house{e, at, faults, opened}
 }
 
 func TestEngine_GeneratesResendsAndVerifiesOnce(t *testing.T) {

@@ -43,20 +43,21 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 	credential := c.Key.ID
 	hash := e.index.Sum("idempotency", string(credential[:]), key)
 	for waited := time.Now(); ; {
-		claim := &sql.Claim{Credential: credential, Key: hash, Request: request, Challenge: sql.NewID()}
-		claim.CreatedAt = otp.At(time.Now())
-		claim.ClaimedUntil = claim.CreatedAt + otp.Span(claimLease)
-		switch err := e.store.InsertClaim(ctx, claim); {
-		case err == nil:
-			answer, err := e.work(ctx, claim, func() (Answer, error) { return do(claim.Challenge) })
-			return answer, false, err
-		case !errors.Is(err, sql.ErrTaken):
-			return Answer{}, false, err
-		}
 		first, err := e.store.Claim(ctx, credential, hash)
 		switch now := otp.At(time.Now()); {
-		case errors.Is(err, sql.ErrNotFound): // it was given up meanwhile
-			continue
+		case errors.Is(err, sql.ErrNotFound):
+			claim := &sql.Claim{
+				Credential: credential, Key: hash, Request: request, Challenge: sql.NewID(),
+				ClaimedUntil: now + otp.Span(claimLease), CreatedAt: now,
+			}
+			switch err := e.store.InsertClaim(ctx, claim); {
+			case errors.Is(err, sql.ErrTaken): // another was faster
+				continue
+			case err != nil:
+				return Answer{}, false, err
+			}
+			answer, err := e.work(ctx, claim, func() (Answer, error) { return do(claim.Challenge) })
+			return answer, false, err
 		case err != nil:
 			return Answer{}, false, err
 		case now >= first.CreatedAt+sql.IdempotencyMemory:
@@ -66,7 +67,7 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 			continue
 		case first.Request != request:
 			return Answer{}, false, otp.Refuse(otp.IdempotencyMismatch, "the Idempotency-Key was used for another request; use a new one")
-		case first.Status != 0:
+		case first.Answer != nil:
 			answer, err := e.openAnswer(first)
 			return answer, true, err
 		case now >= first.ClaimedUntil:
@@ -185,7 +186,7 @@ func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer
 	claim.Status, claim.Answer = answer.Status, e.keyring.Seal(claimAAD(claim), text)
 	kept, err := e.store.AnswerClaim(ctx, claim)
 	if err == nil && !kept {
-		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Status != 0 && first.Challenge == claim.Challenge {
+		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil && first.Challenge == claim.Challenge {
 			return e.openAnswer(first)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/throttled/throttled/v2"
 	goredisstore "github.com/throttled/throttled/v2/store/goredisstore.v9"
 	"github.com/throttled/throttled/v2/store/memstore"
@@ -32,9 +34,9 @@ import (
 type Quota struct {
 	Limit      int           // how many are allowed at once; 0: there is no limit
 	Remaining  int           // how many are left of those now
-	Reset      time.Time     // when Remaining is Limit again
+	Reset      time.Time     // when Remaining is Limit again; in whole seconds, round it up
 	Window     time.Duration // in which Limit come back
-	RetryAfter time.Duration // of a refused request: when the next one is allowed
+	RetryAfter time.Duration // of a refused request: when the next one is allowed; likewise
 }
 
 // quota is a limit as it is configured.
@@ -68,7 +70,7 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	if q.perMinute <= 0 {
 		return quota{}
 	}
-	return q
+	return quota{min(q.perMinute, maxRate), min(q.burst, maxRate)} // whatever somebody wrote into the row
 }
 
 // Take counts one request of the caller against its key's limit. Without a limit it costs
@@ -111,7 +113,9 @@ type limiter struct {
 	shared   *counters // nil: there is no Redis
 	client   *redis.Client
 
-	down atomic.Int64 // Unix nanoseconds until which Redis is not asked; 0 while it answers
+	seed      maphash.Seed
+	turns     [256]sync.Mutex // by the hash of a key
+	restUntil atomic.Int64    // Unix nanoseconds until which Redis is not asked; 0 while it answers
 
 	mu      sync.RWMutex
 	blocked map[netip.Prefix]time.Time // until when an address has no try left
@@ -127,16 +131,16 @@ const (
 	// maxCounted bounds what is counted in memory; the longest unused makes room. What is lost
 	// then is a count, and whoever makes up that many keys or addresses lost nobody's but theirs.
 	maxCounted = 100_000
-	// redisPatience bounds each exchange with Redis, and redisPause how long it is left alone
-	// after it did not answer: requests must not all wait for what is gone.
-	redisPatience = 250 * time.Millisecond
-	redisPause    = time.Second
+	// redisPatience bounds what a request waits for Redis, and redisPause is how long it is left
+	// alone after it did not answer, but for one request: they must not all wait for what is gone.
+	redisPatience = 500 * time.Millisecond
+	redisPause    = 2 * time.Second
 	// casAttempts is how often a count is tried against others who count the same at once.
 	casAttempts = 200
 )
 
 func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limiter, error) {
-	l := &limiter{log: log, blocked: map[netip.Prefix]time.Time{}}
+	l := &limiter{log: log, seed: maphash.MakeSeed(), blocked: map[netip.Prefix]time.Time{}}
 	l.failures = quota{failuresPerMinute, failuresPerMinute}
 	store, err := memstore.NewCtx(maxCounted)
 	if err != nil {
@@ -153,6 +157,9 @@ func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limi
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisPatience, redisPatience, redisPatience
 	options.PoolTimeout, options.MaxRetries, options.ContextTimeoutEnabled = redisPatience, -1, true
+	options.DialerRetries, options.DisableIdentity = 1, true
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	redis.SetLogger(silent{})
 	l.client = redis.NewClient(options)
 	shared, err := goredisstore.NewCtx(l.client, "otpbridge:")
 	if err != nil {
@@ -161,6 +168,12 @@ func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limi
 	l.shared = &counters{store: shared}
 	return l, nil
 }
+
+// silent drops the Redis client's own log lines: every error it writes there it returns as well.
+type silent struct{}
+
+// Printf implements the client's logger.
+func (silent) Printf(context.Context, string, ...any) {}
 
 func (l *limiter) close() {
 	if l.client != nil {
@@ -176,7 +189,7 @@ func (l *limiter) take(ctx context.Context, q quota, key, refusal string) (Quota
 	}
 	stand := Quota{
 		Limit: q.burst, Remaining: state.Remaining, Reset: time.Now().Add(state.ResetAfter).UTC(),
-		Window: q.interval() * time.Duration(q.burst),
+		Window: q.window(),
 	}
 	if !limited {
 		return stand, nil
@@ -185,27 +198,60 @@ func (l *limiter) take(ctx context.Context, q quota, key, refusal string) (Quota
 	return stand, &otp.Error{Kind: otp.RateLimited, Message: refusal, RetryAfter: stand.RetryAfter}
 }
 
+// window is the time in which as many requests are allowed as may come at once.
+func (q quota) window() time.Duration {
+	return time.Minute * time.Duration(q.burst) / time.Duration(q.perMinute)
+}
+
 // interval is the time after which one more request is allowed.
 func (q quota) interval() time.Duration { return time.Minute / time.Duration(q.perMinute) }
 
 // count asks Redis where there is one and it answers, and else this process's memory.
 func (l *limiter) count(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
-	if l.shared != nil && time.Now().UnixNano() >= l.down.Load() {
-		limited, state, err := l.shared.count(ctx, q, key)
-		if err == nil {
-			if l.down.Swap(0) != 0 {
-				l.log.Info("Redis answers again; requests are counted together with other servers")
-			}
-			return limited, state, nil
-		}
-		if ctx.Err() != nil {
-			return false, state, ctx.Err() // the client's doing, not Redis's
-		}
-		if l.down.Swap(time.Now().Add(redisPause).UnixNano()) == 0 {
-			l.log.Error("Redis does not answer; until it does, each server counts requests for itself", "error", err)
+	if l.shared != nil && !l.resting() {
+		limited, state, err := l.countTogether(ctx, q, key)
+		if err == nil || ctx.Err() != nil { // the client's doing, not Redis's
+			return limited, state, err
 		}
 	}
 	return l.memory.count(ctx, q, key)
+}
+
+// errResting is the answer while Redis is left alone.
+var errResting = errors.New("the shared counts are not asked for a moment")
+
+// countTogether asks Redis. Of this server's requests with one key one asks at a time: the count
+// is compared and swapped, and all but one of those who tried at once would have to try again.
+func (l *limiter) countTogether(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
+	turn := &l.turns[maphash.String(l.seed, key)%uint64(len(l.turns))]
+	turn.Lock()
+	defer turn.Unlock()
+	if !l.mayAsk() {
+		return false, throttled.RateLimitResult{}, errResting
+	}
+	patience, cancel := context.WithTimeout(ctx, redisPatience)
+	defer cancel()
+	limited, state, err := l.shared.count(patience, q, key)
+	switch {
+	case err == nil:
+		if l.restUntil.Swap(0) != 0 {
+			l.log.Info("Redis answers again; requests are counted together with other servers")
+		}
+	case ctx.Err() == nil:
+		if l.restUntil.Swap(time.Now().Add(redisPause).UnixNano()) == 0 {
+			l.log.Error("Redis does not answer; until it does, each server counts requests for itself", "error", err)
+		}
+	}
+	return limited, state, err
+}
+
+// resting tells whether Redis is left alone for now.
+func (l *limiter) resting() bool { return time.Now().UnixNano() < l.restUntil.Load() }
+
+// mayAsk is true while Redis answers, and for one request after each pause while it does not.
+func (l *limiter) mayAsk() bool {
+	until, now := l.restUntil.Load(), time.Now()
+	return until == 0 || now.UnixNano() >= until && l.restUntil.CompareAndSwap(until, now.Add(redisPause).UnixNano())
 }
 
 func (c *counters) count(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
@@ -259,7 +305,7 @@ func (l *limiter) tooManyFailures(now, until time.Time) (Quota, error) {
 	q := l.failures
 	stand := Quota{
 		Limit: q.burst, Reset: until.Add(q.interval() * time.Duration(q.burst-1)).UTC(),
-		Window: q.interval() * time.Duration(q.burst), RetryAfter: until.Sub(now),
+		Window: q.window(), RetryAfter: until.Sub(now),
 	}
 	return stand, &otp.Error{Kind: otp.RateLimited, Message: tooManyFailures, RetryAfter: stand.RetryAfter}
 }

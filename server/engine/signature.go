@@ -53,11 +53,11 @@ func (e *Engine) CheckSignature(ctx context.Context, c *Caller, s Signed) error 
 	if s.Timestamp == "" || s.Nonce == "" || s.Signature == "" {
 		return otp.Refuse(otp.BadSignature, "a signed request has the headers X-Timestamp, X-Nonce and X-Signature, all three")
 	}
-	stamp, err := strconv.ParseUint(s.Timestamp, 10, 63)
-	if err != nil || len(s.Timestamp) != 10 { // from 2001 to 2286; see crypto/signature.go for why the form is fixed
+	stamp, err := strconv.ParseInt(s.Timestamp, 10, 64)
+	if err != nil || strconv.FormatInt(stamp, 10) != s.Timestamp { // one spelling only: what is signed is the text
 		return otp.Refuse(otp.BadSignature, "X-Timestamp is not the time in Unix seconds, such as 1700000000")
 	}
-	if age := time.Now().Unix() - int64(stamp); age > signatureAge || age < -signatureAge {
+	if age := time.Now().Unix() - stamp; age > signatureAge || age < -signatureAge {
 		return otp.Refuse(otp.BadSignature, fmt.Sprintf("X-Timestamp is more than %d s from this server's clock; sign anew, and synchronise the client's clock with NTP", signatureAge))
 	}
 	var nonce [16]byte

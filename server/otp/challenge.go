@@ -144,8 +144,8 @@ func Moment(now Millis, written ...Millis) Millis {
 //
 // Refusals: Locked, OverLimit.
 func Generate(r, mailbox *Recipient, previous, next *Challenge, p Policy, now Millis) error {
-	if wait := r.LockedFor(now); wait > 0 {
-		return &Error{Kind: Locked, Message: "the recipient is locked after too many wrong codes", RetryAfter: wait}
+	if err := r.locked(now); err != nil {
+		return err
 	}
 	if err := charge(r, mailbox, p.Limits, now); err != nil {
 		return err
@@ -182,8 +182,8 @@ func Resend(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 	case c.Wrong >= c.MaxAttempts:
 		return Refuse(AttemptsExhausted, "no attempts are left")
 	}
-	if wait := r.LockedFor(now); wait > 0 {
-		return &Error{Kind: Locked, Message: "the recipient is locked after too many wrong codes", RetryAfter: wait}
+	if err := r.locked(now); err != nil {
+		return err
 	}
 	if c.Regenerations >= p.MaxRegenerations {
 		return Refuse(RegenerationsExhausted, "no regenerations are left")
@@ -213,12 +213,17 @@ func Reroute(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 
 // charge counts one send on r and, if there is one, the mailbox's row, or on neither.
 func charge(r, mailbox *Recipient, limits []Limit, now Millis) error {
-	wait := r.overLimit(limits, now)
+	wait, limit := r.overLimit(limits, now)
 	if mailbox != nil {
-		wait = max(wait, mailbox.overLimit(limits, now))
+		if longer, its := mailbox.overLimit(limits, now); longer > wait {
+			wait, limit = longer, its
+		}
 	}
 	if wait > 0 {
-		return &Error{Kind: OverLimit, Message: "the recipient has received as many messages as the account allows", RetryAfter: wait}
+		return &Error{
+			Kind: OverLimit, Message: "the recipient has received as many messages as the account allows",
+			RetryAfter: wait, Limit: limit.Max, Window: limit.Span.Duration(),
+		}
 	}
 	r.send(limits, now)
 	if mailbox != nil {
@@ -268,8 +273,8 @@ func Verify(r *Recipient, c *Challenge, closed Closed, matches bool, now Millis)
 	case c.ReplacedAt != 0:
 		return c.superseded()
 	}
-	if wait := r.LockedFor(now); wait > 0 {
-		return &Error{Kind: Locked, Message: "the recipient is locked after too many wrong codes", RetryAfter: wait}
+	if err := r.locked(now); err != nil {
+		return err
 	}
 	if c.Wrong >= c.MaxAttempts {
 		return Refuse(AttemptsExhausted, "no attempts are left; generate again")

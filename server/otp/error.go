@@ -115,6 +115,8 @@ type Error struct {
 	Field      string        // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
 	Remaining  int           // WrongCode: attempts left, 0 or more
 	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
+	Limit      int           // Locked, OverLimit: how many the limit that refused allows
+	Window     time.Duration // of that limit
 	Err        error         // what lies behind it, for the log
 }
 

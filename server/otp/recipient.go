@@ -53,6 +53,22 @@ func (r *Recipient) LockedFor(now Millis) time.Duration {
 	return max(until-now, r.LockedUntil-now, 0).Duration()
 }
 
+// locked refuses while the failure budget keeps r locked.
+func (r *Recipient) locked(now Millis) error {
+	wait := r.LockedFor(now)
+	if wait == 0 {
+		return nil
+	}
+	refusal := &Error{
+		Kind: Locked, Message: "the recipient is locked after too many wrong codes",
+		RetryAfter: wait, Limit: FailuresPerHour, Window: Hour.Duration(),
+	}
+	if r.LockedUntil == now+Span(wait) {
+		refusal.Limit, refusal.Window = FailuresInRun, RunLock.Duration()
+	}
+	return refusal
+}
+
 // Unlock lifts both locks, as an operator does for a person who proved who they are.
 func (r *Recipient) Unlock(now Millis) {
 	r.Failures, r.Run, r.RunAt, r.LockedUntil = nil, 0, 0, 0
@@ -105,15 +121,18 @@ type Limit struct {
 	Max  int
 }
 
-// overLimit tells how long r must wait for its next send under limits; 0 means not at all.
-func (r *Recipient) overLimit(limits []Limit, now Millis) time.Duration {
+// overLimit tells how long r must wait for its next send under limits, and which of them makes it
+// wait the longest; 0 means not at all.
+func (r *Recipient) overLimit(limits []Limit, now Millis) (wait time.Duration, refusing Limit) {
 	var until Millis
 	for _, limit := range limits {
 		if limit.Max > 0 && r.Sends.Within(limit.Span, now) >= limit.Max {
-			until = max(until, r.Sends.Oldest(limit.Max)+limit.Span)
+			if free := r.Sends.Oldest(limit.Max) + limit.Span; free > until {
+				until, refusing = free, limit
+			}
 		}
 	}
-	return max(0, until-now).Duration()
+	return max(0, until-now).Duration(), refusing
 }
 
 // send counts one send. Only as many entries are kept as the largest limit can ask for.

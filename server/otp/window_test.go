@@ -1,7 +1,9 @@
 package otp
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -41,12 +43,16 @@ func FuzzWindow_HoldsItsLimitInEveryInterval(f *testing.F) {
 					inSpan++
 				}
 			}
-			wait := r.overLimit(limits, now)
+			waits := func(at Millis) time.Duration {
+				wait, _ := r.overLimit(limits, at)
+				return wait
+			}
+			wait := waits(now)
 			if (wait > 0) != (inSpan >= max) {
 				t.Fatalf("%d of %d in the minute, and the wait is %v", inSpan, max, wait)
 			}
 			if wait > 0 {
-				if r.overLimit(limits, now+Span(wait)) != 0 || r.overLimit(limits, now+Span(wait)-1) == 0 {
+				if waits(now+Span(wait)) != 0 || waits(now+Span(wait)-1) == 0 {
 					t.Fatalf("the wait of %v is not exact", wait)
 				}
 				continue
@@ -88,4 +94,34 @@ func equalFold(a, b string) bool {
 		}
 	}
 	return true
+}
+
+// A refusal names the limit that holds the caller up the longest.
+func TestRefusals_NameTheLimitThatRefused(t *testing.T) {
+	refusal := func(err error) *Error {
+		refused, ok := errors.AsType[*Error](err)
+		require.True(t, ok, "%v", err)
+		return refused
+	}
+	limits := []Limit{{Minute, 2}, {Hour, 3}}
+	r := &Recipient{Sends: Window{0, 0}}
+	refused := refusal(charge(r, nil, limits, 10*Second))
+	require.Equal(t, []any{2, time.Minute, 50 * time.Second}, []any{refused.Limit, refused.Window, refused.RetryAfter})
+	r.Sends = Window{0, 50 * Second, 50 * Second}
+	refused = refusal(charge(r, nil, limits, 55*Second))
+	require.Equal(t, []any{3, time.Hour}, []any{refused.Limit, refused.Window})
+	mailbox := &Recipient{Sends: Window{0, 0, 0}}
+	refused = refusal(charge(&Recipient{Sends: Window{0, 0}}, mailbox, limits, 10*Second))
+	require.Equal(t, []any{3, time.Hour}, []any{refused.Limit, refused.Window}, "the mailbox's")
+
+	locked := &Recipient{}
+	require.NoError(t, locked.locked(0))
+	for range FailuresPerHour {
+		locked.charge(0)
+	}
+	refused = refusal(locked.locked(0))
+	require.Equal(t, []any{FailuresPerHour, time.Hour, time.Hour}, []any{refused.Limit, refused.Window, refused.RetryAfter})
+	locked.LockedUntil = RunLock
+	refused = refusal(locked.locked(0))
+	require.Equal(t, []any{FailuresInRun, 24 * time.Hour, 24 * time.Hour}, []any{refused.Limit, refused.Window, refused.RetryAfter})
 }

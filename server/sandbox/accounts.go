@@ -7,6 +7,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // newAccount is what may be asked of a throwaway account: every column, the cipher's key and IV
@@ -29,11 +30,11 @@ type createdAccount struct {
 }
 
 func (d *door) createAccount(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	asked := newAccount{Account: otp.DefaultAccount("")}
-	if err := readBody(c, &asked); err != nil {
+	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
 	account, credentials, err := d.Engine.CreateAccount(c.Request.Context(), engine.NewAccount{

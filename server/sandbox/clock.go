@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/web"
 )
 
 // clockReading is how far a clock is ahead and what it shows. Account is empty for the clock of
@@ -16,28 +18,28 @@ type clockReading struct {
 }
 
 func (d *door) clock(c *gin.Context) error {
-	q := readQuery(c, "account")
-	if err := q.err(); err != nil {
+	q := web.ReadQuery(c, "account")
+	if err := q.Err(); err != nil {
 		return err
 	}
-	return d.answerClock(c, q.text("account"))
+	return d.answerClock(c, q.Text("account"))
 }
 
 // setClock sets an absolute offset, so that a test that is run twice sets the same clock.
 func (d *door) setClock(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	var asked struct {
 		Offset  string `json:"offset"`
 		Account string `json:"account"`
 	}
-	if err := readBody(c, &asked); err != nil {
+	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
 	offset, err := time.ParseDuration(asked.Offset)
 	if err != nil {
-		return invalid(inputFault{Pointer: "/offset", Detail: "must be a duration such as 10m or 1h30m"})
+		return web.Invalid(web.Fault{Pointer: "/offset", Detail: "must be a duration such as 10m or 1h30m"})
 	}
 	if err := d.Engine.SetClock(c.Request.Context(), asked.Account, offset); err != nil {
 		return err
@@ -57,13 +59,13 @@ func (d *door) answerClock(c *gin.Context, account string) error {
 // reset forgets what an account did, or, without one, everything: throwaway accounts, the faults
 // set and the requests recorded too.
 func (d *door) reset(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	var asked struct {
 		Account string `json:"account"`
 	}
-	if err := readBody(c, &asked); err != nil {
+	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
 	if err := d.Engine.Reset(c.Request.Context(), asked.Account); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // fault is one injected failure as the wire has it. What GET answers, PUT takes.
@@ -42,7 +43,7 @@ const (
 )
 
 func (d *door) faults(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	return d.answerFaults(c)
@@ -51,25 +52,25 @@ func (d *door) faults(c *gin.Context) error {
 // setFaults replaces the whole table, so that a test starts from what it says and not from what
 // the test before it left.
 func (d *door) setFaults(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	asked := faultTable{}
-	if err := readBody(c, &asked); err != nil {
+	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
 	if asked.Faults == nil {
-		return invalid(inputFault{Pointer: "/faults", Detail: `must be a list such as [{"target":"inbox","kind":"not_sent"}]`})
+		return web.Invalid(web.Fault{Pointer: "/faults", Detail: `must be a list such as [{"target":"inbox","kind":"not_sent"}]`})
 	}
 	if len(asked.Faults) > maxRules {
-		return invalid(inputFault{Pointer: "/faults", Detail: "must be at most " + strconv.Itoa(maxRules)})
+		return web.Invalid(web.Fault{Pointer: "/faults", Detail: "must be at most " + strconv.Itoa(maxRules)})
 	}
-	var wrong []inputFault
+	var wrong []web.Fault
 	for i, f := range asked.Faults {
 		wrong = append(wrong, f.check("/faults/"+strconv.Itoa(i))...)
 	}
 	if len(wrong) > 0 {
-		return invalid(wrong...)
+		return web.Invalid(wrong...)
 	}
 
 	rules := make([]engine.Fault, 0, len(asked.Faults))
@@ -84,7 +85,7 @@ func (d *door) setFaults(c *gin.Context) error {
 }
 
 func (d *door) clearFaults(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	d.Engine.Faults().Set(nil)
@@ -110,11 +111,11 @@ func (d *door) answerFaults(c *gin.Context) error {
 }
 
 // check tells what is wrong with f, which stands at pointer.
-func (f fault) check(pointer string) []inputFault {
-	var wrong []inputFault
+func (f fault) check(pointer string) []web.Fault {
+	var wrong []web.Fault
 	expect := func(holds bool, field, detail string) {
 		if !holds {
-			wrong = append(wrong, inputFault{Pointer: pointer + "/" + field, Detail: detail})
+			wrong = append(wrong, web.Fault{Pointer: pointer + "/" + field, Detail: detail})
 		}
 	}
 	kinds, known := kindsOf[f.Target]

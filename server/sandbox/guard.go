@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/web"
 )
 
 // guard keeps web pages out. The developer's browser is inside the loopback fence, and every
@@ -19,22 +21,22 @@ import (
 // client that is no browser sends neither header and passes.
 func (d *door) guard(c *gin.Context) {
 	if err := d.refusePage(c.Request); err != nil {
-		d.refuse(c, err)
+		d.errors.Refuse(c, err)
 		c.Abort()
 	}
 }
 
 func (d *door) refusePage(r *http.Request) error {
 	if arrivedOnLoopback(r) && !hostIsOurs(r.Host) {
-		return &problem{
-			status: http.StatusForbidden, code: "FORBIDDEN_HOST",
-			detail: "the sandbox answers on loopback only to localhost or an IP address as host; call it by one of them",
+		return &web.Problem{
+			Status: http.StatusForbidden, Code: "FORBIDDEN_HOST",
+			Detail: "the sandbox answers on loopback only to localhost or an IP address as host; call it by one of them",
 		}
 	}
 	if err := d.crossOrigin.Check(r); err != nil {
-		return &problem{
-			status: http.StatusForbidden, code: "FORBIDDEN_ORIGIN",
-			detail: "a page of another origin may not change the sandbox; call it from a test or a command line",
+		return &web.Problem{
+			Status: http.StatusForbidden, Code: "FORBIDDEN_ORIGIN",
+			Detail: "a page of another origin may not change the sandbox; call it from a test or a command line",
 		}
 	}
 	return nil

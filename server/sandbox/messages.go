@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/web"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 
 // credentials lists the demo accounts with everything needed to call as one of them.
 func (d *door) credentials(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	c.PureJSON(http.StatusOK, gin.H{"accounts": d.Engine.DemoCredentials()})
@@ -31,13 +32,13 @@ func (d *door) credentials(c *gin.Context) error {
 // messages answers what would have been sent, newest first. With wait it answers as soon as
 // there is a match, at the latest when the wait is over or the server stops.
 func (d *door) messages(c *gin.Context) error {
-	q := readQuery(c, "account", "to", "after", "limit", "wait")
+	q := web.ReadQuery(c, "account", "to", "after", "limit", "wait")
 	wanted := engine.MessageQuery{
-		Account: q.text("account"), To: q.text("to"), After: q.text("after"),
-		Limit: q.number("limit", defaultMessages, 1, maxMessages),
+		Account: q.Text("account"), To: q.Text("to"), After: q.Text("after"),
+		Limit: q.Number("limit", defaultMessages, 1, maxMessages),
 	}
-	wait := q.duration("wait", maxWait)
-	if err := q.err(); err != nil {
+	wait := q.Duration("wait", maxWait)
+	if err := q.Err(); err != nil {
 		return err
 	}
 	if wait == 0 {
@@ -59,7 +60,7 @@ func (d *door) messages(c *gin.Context) error {
 }
 
 func (d *door) clearMessages(c *gin.Context) error {
-	if err := readQuery(c).err(); err != nil {
+	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	if err := d.Engine.ClearMessages(c.Request.Context()); err != nil {

@@ -20,11 +20,10 @@ import (
 // bare is a door with no engine behind it: enough for everything that is refused before one is
 // called.
 func bare(log *strings.Builder) *door {
+	logger := slog.New(slog.NewTextHandler(log, nil))
 	return &door{
-		Options: Options{
-			Requests: new(Recorder), Stopping: make(chan struct{}),
-			Log: slog.New(slog.NewTextHandler(log, nil)),
-		},
+		Options:     Options{Requests: new(Recorder), Stopping: make(chan struct{}), Log: logger},
+		errors:      writer(logger),
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
 }
@@ -50,22 +49,22 @@ func TestRefuse_EveryKindHasARow(t *testing.T) {
 	for _, kind := range otp.Kinds() {
 		row, ok := wireOf[kind]
 		require.True(t, ok, "no row for %v", kind)
-		require.GreaterOrEqual(t, row.status, 400, "%v", kind)
-		require.NotEmpty(t, http.StatusText(row.status), "%v", kind)
-		require.Regexp(t, `^[A-Z][A-Z0-9_]+$`, row.code, "%v", kind)
-		require.NotContains(t, codes, row.code, "%v and %v share a code", kind, codes[row.code])
-		codes[row.code] = kind
+		require.GreaterOrEqual(t, row.Status, 400, "%v", kind)
+		require.NotEmpty(t, http.StatusText(row.Status), "%v", kind)
+		require.Regexp(t, `^[A-Z][A-Z0-9_]+$`, row.Code, "%v", kind)
+		require.NotContains(t, codes, row.Code, "%v and %v share a code", kind, codes[row.Code])
+		codes[row.Code] = kind
 
 		answer, body := serve(t, httptest.NewRequest("GET", "/", nil), bare(new(strings.Builder)).handler(func(*gin.Context) error {
 			return fmt.Errorf("wrapped: %w", &otp.Error{Kind: kind, Message: "why", RetryAfter: 1500 * time.Millisecond})
 		}))
-		require.Equal(t, row.status, answer.Code)
+		require.Equal(t, row.Status, answer.Code)
 		require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
 		require.Equal(t, "2", answer.Header().Get("Retry-After"), "rounded up")
 		require.Equal(t, "no-store", answer.Header().Get("Cache-Control"))
 		require.Equal(t, map[string]any{
-			"type": "about:blank", "title": http.StatusText(row.status), "status": float64(row.status),
-			"detail": "why", "message": "why", "code": row.code, "request_id": "req-12345678",
+			"type": "about:blank", "title": http.StatusText(row.Status), "status": float64(row.Status),
+			"detail": "why", "message": "why", "code": row.Code, "request_id": "req-12345678",
 		}, body)
 	}
 }
@@ -95,7 +94,7 @@ func TestRefuse_InputFaultsAreListed(t *testing.T) {
 
 func TestReadBody_LargeBodiesAreRefused(t *testing.T) {
 	d := bare(new(strings.Builder))
-	large := `{"offset":"` + strings.Repeat("x", maxBody) + `"}`
+	large := `{"offset":"` + strings.Repeat("x", 64<<10) + `"}`
 	answer, body := serve(t, httptest.NewRequest("PUT", "/", strings.NewReader(large)), d.handler(d.setClock))
 	require.Equal(t, 400, answer.Code)
 	require.Equal(t, "BODY_TOO_LARGE", body["code"])

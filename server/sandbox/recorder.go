@@ -13,7 +13,7 @@ import (
 const (
 	keptRequests = 200
 	maxQuery     = 4 << 10 // of what is kept of a query or a form
-	maxAnswer    = 512
+	maxAnswer    = 4 << 10
 )
 
 // Recorder remembers the latest calls of the doors it stands in front of, for
@@ -39,7 +39,9 @@ type call struct {
 	query      string
 	form       string
 	hasForm    bool
-	hasKey     bool
+	json       string
+	hasJSON    bool
+	keyHeaders []string // the names of those that carried a key
 	department string
 	account    string
 	kind       string
@@ -58,12 +60,13 @@ func (r *Recorder) Record(c *gin.Context) {
 		host:       cut(request.Host, 256),
 		path:       cut(request.URL.Path, 256),
 		query:      cut(request.URL.RawQuery, maxQuery),
-		hasForm:    isForm(request),
-		hasKey:     len(request.Header["Access_key"]) > 0,
+		hasForm:    isKind(request, "application/x-www-form-urlencoded"),
+		hasJSON:    isKind(request, "application/json"),
+		keyHeaders: keyHeaders(request.Header),
 		department: cut(request.Header.Get("Department-Id"), 128),
 	}
 	var body *captured
-	if made.hasForm {
+	if made.hasForm || made.hasJSON {
 		body = &captured{ReadCloser: request.Body}
 		request.Body = body
 	}
@@ -75,8 +78,11 @@ func (r *Recorder) Record(c *gin.Context) {
 
 	c.Writer = answer.ResponseWriter
 	made.took = time.Since(began)
-	if body != nil {
+	switch {
+	case made.hasForm:
 		made.form = string(body.head)
+	case made.hasJSON:
+		made.json = string(body.head)
 	}
 	made.account, made.kind = c.GetString("account"), c.GetString("kind")
 	made.status, made.answer = answer.Status(), string(answer.head)
@@ -140,9 +146,24 @@ func (a *answering) WriteString(s string) (int, error) {
 	return a.ResponseWriter.WriteString(s)
 }
 
-func isForm(r *http.Request) bool {
+// isKind tells whether r has a body of this media type.
+func isKind(r *http.Request, mediaType string) bool {
 	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") && r.Body != http.NoBody
+	return strings.EqualFold(strings.TrimSpace(kind), mediaType) && r.Body != http.NoBody
+}
+
+// carriers are the headers that can carry a key, as net/http and as people write them.
+var carriers = []struct{ canonical, shown string }{
+	{"Access_key", "access_key"}, {"X-Api-Key", "X-API-Key"}, {"Authorization", "Authorization"},
+}
+
+func keyHeaders(header http.Header) (names []string) {
+	for _, carrier := range carriers {
+		if len(header[carrier.canonical]) > 0 {
+			names = append(names, carrier.shown)
+		}
+	}
+	return names
 }
 
 // cut keeps at most n bytes, in memory of its own where that is less than all.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/web"
 )
 
 // redacted stands for what is not shown at all.
@@ -29,6 +31,7 @@ type shownCall struct {
 	Headers    map[string]string `json:"headers"`
 	Query      []parameter       `json:"query"`
 	Form       []parameter       `json:"form"`
+	Body       string            `json:"body,omitempty"` // JSON, redacted
 	Account    string            `json:"account"`
 	Kind       string            `json:"kind"`
 	Status     int               `json:"status"`
@@ -39,9 +42,9 @@ type shownCall struct {
 // requests shows the latest calls, newest first, with what was answered and a curl that makes
 // the call again once the variables in it are set.
 func (d *door) requests(c *gin.Context) error {
-	q := readQuery(c, "account", "limit")
-	account, limit := q.text("account"), q.number("limit", defaultMessages, 1, keptRequests)
-	if err := q.err(); err != nil {
+	q := web.ReadQuery(c, "account", "limit")
+	account, limit := q.Text("account"), q.Number("limit", defaultMessages, 1, keptRequests)
+	if err := q.Err(); err != nil {
 		return err
 	}
 	var shown []shownCall
@@ -63,15 +66,18 @@ func (made call) shown() shownCall {
 		RequestID: made.requestID, At: made.at.UTC(), DurationMS: float64(made.took.Microseconds()) / 1000,
 		Method: made.method, Path: shownPath(made.path), Headers: map[string]string{},
 		Query: masked(query), Form: masked(form),
-		Account: made.account, Kind: made.kind, Status: made.status, Answer: made.answer,
+		Account: made.account, Kind: made.kind, Status: made.status, Answer: shownAnswer(made.answer),
 	}
-	if made.hasKey {
-		s.Headers["access_key"] = redacted
+	for _, name := range made.keyHeaders {
+		s.Headers[name] = redacted
+	}
+	if made.hasJSON {
+		s.Body, _ = redactedJSON(made.json)
 	}
 	if made.department != "" {
 		s.Headers["department-id"] = maskedText(made.department)
 	}
-	whole := len(made.query) <= maxQuery && len(made.form) < maxQuery
+	whole := len(made.query) <= maxQuery && len(made.form) < maxQuery && len(made.json) < maxQuery
 	if queryOK && formOK && whole {
 		s.Curl = made.curl(query, form)
 	}
@@ -85,7 +91,7 @@ func (made call) curl(query, form []parameter) string {
 	usual := "GET"
 	queryFlag := "--data-urlencode"
 	switch {
-	case made.hasForm:
+	case made.hasForm, made.hasJSON:
 		usual = "POST"
 		queryFlag = "--url-query" // curl 7.87 or newer, needed in this case only
 	case len(query) > 0:
@@ -98,9 +104,12 @@ func (made call) curl(query, form []parameter) string {
 	default:
 		words = append(words, "-X", quoted(made.method))
 	}
-	words = append(words, quoted("http://"+made.host+(&url.URL{Path: shownPath(made.path)}).EscapedPath()))
-	if made.hasKey {
-		words = append(words, "-H", `"access_key: $ACCESS_KEY"`)
+	words = append(words, made.shownURL())
+	for _, name := range made.keyHeaders {
+		words = append(words, "-H", keyWords[name])
+	}
+	if made.hasJSON {
+		words = append(words, "-H", "'Content-Type: application/json'")
 	}
 	if made.department != "" {
 		words = append(words, "-H", quoted("department-id: "+maskedText(made.department)))
@@ -113,6 +122,9 @@ func (made call) curl(query, form []parameter) string {
 	}
 	for _, p := range form {
 		words = append(words, "--data-urlencode", p.word())
+	}
+	if made.hasJSON {
+		words = append(words, "--data-binary", jsonWord(made.json))
 	}
 	return strings.Join(words, " ")
 }
@@ -222,11 +234,33 @@ func maskedMail(mail string) string {
 	return "•••@" + maskedText(mail[at+1:])
 }
 
+// keyWords are the headers that carry a key, as arguments of curl.
+var keyWords = map[string]string{
+	"access_key":    `"access_key: $ACCESS_KEY"`,
+	"X-API-Key":     `"X-API-Key: $API_KEY"`,
+	"Authorization": `"Authorization: Bearer $API_KEY"`,
+}
+
+// shownURL is where the call went, as a word of curl. The id of a challenge is whoever's it is.
+func (made call) shownURL() string {
+	address := func(path string) string { return quoted("http://" + made.host + (&url.URL{Path: path}).EscapedPath()) }
+	if folder, isStatus := strings.CutSuffix(shownPath(made.path), statusPath+redacted); isStatus {
+		return address(folder+statusPath) + `"$ID"`
+	}
+	return address(shownPath(made.path))
+}
+
+// statusPath is what stands before an id in a path.
+const statusPath = "/v1/status/"
+
 var servletPath = regexp.MustCompile(`^[A-Za-z0-9/._~-]{1,128}$`)
 
 // shownPath is the path without path parameters: ;jsessionid is somebody's session.
 func shownPath(path string) string {
 	path, _, _ = strings.Cut(path, ";")
+	if strings.HasPrefix(path, statusPath) {
+		return statusPath + redacted
+	}
 	if !servletPath.MatchString(path) {
 		return "/" + redacted
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/web"
 )
 
 // Options is what the door needs. All of it is required.
@@ -33,6 +34,7 @@ type Options struct {
 
 type door struct {
 	Options
+	errors      *web.Writer
 	crossOrigin *http.CrossOriginProtection
 }
 
@@ -41,7 +43,7 @@ func Mount(routes gin.IRouter, o Options) {
 	if o.Engine == nil || o.Requests == nil || o.Stopping == nil || o.Log == nil {
 		panic("sandbox: Mount called without all of its options")
 	}
-	d := &door{Options: o, crossOrigin: http.NewCrossOriginProtection()}
+	d := &door{Options: o, errors: writer(o.Log), crossOrigin: http.NewCrossOriginProtection()}
 	calls := routes.Group("/sandbox", d.guard)
 
 	calls.GET("/credentials", d.handler(d.credentials))
@@ -58,6 +60,10 @@ func Mount(routes gin.IRouter, o Options) {
 	calls.POST("/reset", d.handler(d.reset))
 }
 
+func writer(log *slog.Logger) *web.Writer {
+	return &web.Writer{Door: "sandbox", Rows: wireOf, Log: log}
+}
+
 // handler runs one call. What it returns is rendered here and nowhere else.
 func (d *door) handler(call func(c *gin.Context) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -65,7 +71,7 @@ func (d *door) handler(call func(c *gin.Context) error) gin.HandlerFunc {
 		c.Header("Cache-Control", "no-store")
 		c.Header("X-Content-Type-Options", "nosniff")
 		if err := call(c); err != nil {
-			d.refuse(c, err)
+			d.errors.Refuse(c, err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/web"
 )
 
 const (
@@ -28,11 +29,11 @@ const (
 // after, or the Last-Event-ID of a browser that reconnects, says otherwise, and ends with the
 // request or the server.
 func (d *door) stream(c *gin.Context) error {
-	q := readQuery(c, "account", "to", "after")
+	q := web.ReadQuery(c, "account", "to", "after")
 	f := follower{engine: d.Engine, told: make(map[string]time.Time), query: engine.MessageQuery{
-		Account: q.text("account"), To: q.text("to"), After: q.text("after"), Limit: maxMessages,
+		Account: q.Text("account"), To: q.Text("to"), After: q.Text("after"), Limit: maxMessages,
 	}}
-	if err := q.err(); err != nil {
+	if err := q.Err(); err != nil {
 		return err
 	}
 	if last := c.GetHeader("Last-Event-ID"); last != "" {

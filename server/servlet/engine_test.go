@@ -152,3 +152,37 @@ func TestValidate_RightAtOnceRace(t *testing.T) {
 	require.Equal(t, map[string]int{"Verified successfully": 1, "OTPEXPIRED": 63},
 		c.tally(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+right))
 }
+
+// An API key is an access_key too, and may do at the servlets what its permissions say.
+func TestServe_AKeyMayDoWhatItsPermissionsSay(t *testing.T) {
+	c := newClient(t, slog.New(slog.DiscardHandler))
+	const generated, refused = "OTP Generated Successfully", "UNAUTHERISED USER"
+	for _, tt := range []struct {
+		key                            engine.NewKey
+		generate, validate, regenerate string
+	}{
+		{engine.NewKey{}, generated, "Wrong PIN. No of Retries remaining #2", generated},
+		{engine.NewKey{Permissions: []string{"send:otp"}}, generated, refused, refused},
+		{engine.NewKey{Permissions: []string{"verify:otp"}}, refused, "Wrong PIN. No of Retries remaining #1", refused},
+		{engine.NewKey{Permissions: []string{"resend:otp"}}, refused, refused, generated},
+		{engine.NewKey{Kind: engine.ReadOnlyKey}, refused, refused, refused},
+		{engine.NewKey{Kind: engine.ClientKey, AllowedOrigins: []string{"https://a.example"}}, refused, refused, refused},
+		{engine.NewKey{Signing: engine.SigningRequired}, refused, refused, refused},
+	} {
+		tt.key.Account = c.Address
+		_, secret, _, err := c.house.engine.CreateKey(t.Context(), tt.key)
+		require.NoError(t, err)
+		c.AccessKey = string(secret.Bytes())
+		require.Equal(t, tt.generate, c.call(t.Context(), "/otpgenservlet"+target), "%+v", tt.key)
+		if tt.validate != refused {
+			_, wrong := c.codes(t)
+			if tt.generate == refused { // the code before, which has cost a guess by now
+				c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+wrong)
+			}
+			require.Equal(t, tt.validate, c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+wrong), "%+v", tt.key)
+		} else {
+			require.Equal(t, tt.validate, c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp=123456"), "%+v", tt.key)
+		}
+		require.Equal(t, tt.regenerate, c.call(t.Context(), "/otpregenservlet"+target), "%+v", tt.key)
+	}
+}

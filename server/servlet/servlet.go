@@ -103,6 +103,9 @@ const (
 	regenerate
 )
 
+// permissions are what a key needs for each step. Access keys have them all.
+var permissions = [...]string{generate: engine.PermitSend, validate: engine.PermitVerify, regenerate: engine.PermitResend}
+
 // servlet is one endpoint.
 type servlet struct {
 	name  string
@@ -163,10 +166,13 @@ func (x *exchange) run() (err error) {
 }
 
 // decide follows the order of checks that the protocol page promises: key, feature flag,
-// parameters, department, engine.
+// the key's limit of requests, parameters, department, engine.
 func (x *exchange) decide(ctx context.Context) error {
 	caller, err := x.authenticate(ctx)
 	if err != nil {
+		return err
+	}
+	if _, err := x.door.engine.Take(ctx, caller); err != nil {
 		return err
 	}
 	if err := x.door.engine.InjectedFault(otp.ServletDoor, x.account.Address); err != nil {
@@ -196,7 +202,8 @@ func (x *exchange) decide(ctx context.Context) error {
 	return err
 }
 
-// authenticate resolves the access key and checks that the account has the feature asked for.
+// authenticate resolves the access key and checks that it may do what is asked for, and that the
+// account has the feature.
 func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	key, single := one(x.request.Header["Access_key"])
 	if !single {
@@ -207,6 +214,9 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 		x.account = caller.Account
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := caller.May(permissions[x.servlet.step]); err != nil {
 		return nil, err
 	}
 	if x.servlet.plain && !x.account.PlainValidation {

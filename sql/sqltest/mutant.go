@@ -9,20 +9,21 @@ import (
 	"testing"
 )
 
-// Mutation is a bug for a file of the store, seeded to see whether a test notices.
+// Mutation is a bug, seeded to see whether a test notices.
 type Mutation struct {
-	File   string // of package sql
-	Change func(t testing.TB, source string) string
+	File    string
+	Change  func(t testing.TB, source string) string
+	Package string // the file's; empty is the store
 }
 
 // WithoutGuard lets a write count although the row has changed since it was read.
-var WithoutGuard = Mutation{"batch_rows.go", func(t testing.TB, source string) string {
+var WithoutGuard = Mutation{File: "batch_rows.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	return Replace(t, source, `WHERE id = ? AND version = ?`, `WHERE id = ? AND ? > 0`, 2)
 }}
 
 // WithoutLock reads the rows to decide on without locking them, where the database would.
-var WithoutLock = Mutation{"sql.go", func(t testing.TB, source string) string {
+var WithoutLock = Mutation{File: "sql.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	return Replace(t, source, `" FOR UPDATE"`, `""`, 1)
 }}
@@ -38,17 +39,13 @@ func Replace(t testing.TB, source, old, replacement string, times int) string {
 }
 
 // Overlay is a file for the -overlay flag of go build and go test, with which they see the mutated
-// store. The sources stay as they are.
+// sources, which stay as they are. No two mutations are of files with one name.
 func Overlay(t testing.TB, mutations ...Mutation) string {
 	t.Helper()
-	listed, err := exec.Command("go", "list", "-f", "{{.Dir}}", "otpbridge/sql").Output()
-	if err != nil {
-		t.Fatalf("find the store's sources: %v", err)
-	}
-	sources, folder := strings.TrimSpace(string(listed)), t.TempDir()
+	folder := t.TempDir()
 	replaced := map[string]string{}
 	for _, mutation := range mutations {
-		original, mutated := filepath.Join(sources, mutation.File), filepath.Join(folder, mutation.File)
+		original, mutated := filepath.Join(sources(t, mutation.Package), mutation.File), filepath.Join(folder, mutation.File)
 		source, err := os.ReadFile(original)
 		if err != nil {
 			t.Fatal(err)
@@ -67,4 +64,17 @@ func Overlay(t testing.TB, mutations ...Mutation) string {
 		t.Fatal(err)
 	}
 	return overlay
+}
+
+// sources is the folder of a package.
+func sources(t testing.TB, name string) string {
+	t.Helper()
+	if name == "" {
+		name = "otpbridge/sql"
+	}
+	listed, err := exec.Command("go", "list", "-f", "{{.Dir}}", name).Output()
+	if err != nil {
+		t.Fatalf("find the sources of %s: %v", name, err)
+	}
+	return strings.TrimSpace(string(listed))
 }

@@ -13,7 +13,13 @@ type account struct {
 	CipherKey string // base64 or hex
 	CipherIV  string
 	Profile   Profile
-	cipher    *paramCipher
+
+	// For /v1. The last two are empty where the target gives none out.
+	APIKey        string
+	SigningSecret string // what requests with APIKey may be signed with
+	OtherAPIKey   string // of the same account in the other environment
+
+	cipher *paramCipher
 }
 
 func (a *account) prepare(mode string) error {

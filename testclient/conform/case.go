@@ -36,11 +36,14 @@ const (
 // Profile names which texts a server answers with.
 type Profile string
 
-// The profiles. Any is for requirements in which they do not differ but for their texts.
+// The profiles. Any is for requirements in which they do not differ but for their texts; such a
+// case is played with each. None is for requirements that are not about texts of the servlets, as
+// those of /v1; such a case is played once.
 const (
 	Any        Profile = ""
 	Documented Profile = "documented"
 	Live       Profile = "live"
+	None       Profile = "none"
 )
 
 // Settings are columns of the account that a case needs, by column name, as JSON has them. A
@@ -56,6 +59,7 @@ const (
 	NeedsSecond                   // a second account
 	NeedsInbox                    // to see each message, not only the newest code
 	NeedsFaults                   // faults on demand
+	NeedsV1                       // the JSON API, and an API key for it
 )
 
 // Case is one requirement. Its file's name is its section: servlet_2_generate.go holds

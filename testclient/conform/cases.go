@@ -23,9 +23,23 @@ func Cases() []Case {
 		{"servlet/limits", servletLimits()},
 		{"servlet/concurrency", servletConcurrency()},
 		{"servlet/answers", servletAnswers()},
+		{"v1/common", v1Common()},
+		{"v1/send", v1Send()},
+		{"v1/verify", v1Verify()},
+		{"v1/resend", v1Resend()},
+		{"v1/cancel", v1Cancel()},
+		{"v1/status", v1Status()},
+		{"v1/idempotency", v1Idempotency()},
+		{"v1/limits", v1Limits()},
+		{"v1/signing", v1Signing()},
+		{"parity", parity()},
 	} {
 		for i := range section.cases {
-			section.cases[i].ID = section.name + "/" + strconv.Itoa(i+1)
+			c := &section.cases[i]
+			c.ID = section.name + "/" + strconv.Itoa(i+1)
+			if !strings.HasPrefix(section.name, "servlet/") {
+				c.Profile, c.Needs = None, c.Needs|NeedsV1
+			}
 		}
 		all = append(all, section.cases...)
 	}

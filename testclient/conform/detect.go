@@ -17,6 +17,8 @@ type Detection struct {
 	Profiles []Profile
 	// Found says in sentences what was seen, and where it is like neither profile.
 	Found []string
+	// NoV1 says in a sentence that the target has no /v1; empty if it has.
+	NoV1 string
 }
 
 // Detect looks at the target before the first case. A sandbox says which profiles its accounts
@@ -29,6 +31,31 @@ func Detect(ctx context.Context, o Options) (Detection, error) {
 	if err := t.findHouse(ctx); err != nil {
 		return Detection{}, err
 	}
+	noV1, err := t.findV1(ctx)
+	if err != nil {
+		return Detection{}, err
+	}
+	found, err := t.detectProfiles(ctx, o)
+	found.NoV1 = noV1
+	return found, err
+}
+
+// findV1 sends what any JSON API behind a key refuses. The vendor's service has none, and then no
+// key of the caller's goes there.
+func (t *Target) findV1(ctx context.Context) (none string, err error) {
+	answer, err := t.Do(ctx, Request{Method: http.MethodPost, Path: "/v1/send", Body: "{}", Type: jsonType})
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case answer.Status == http.StatusNotFound, answer.Status == http.StatusMethodNotAllowed,
+		answer.Status >= 300 && answer.Status < 400, strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html"):
+		return "The target has no /v1: POST /v1/send was answered " + statusText(answer.Status) + ".", nil
+	}
+	return "", nil
+}
+
+func (t *Target) detectProfiles(ctx context.Context, o Options) (Detection, error) {
 	if o.Profile != Any {
 		return Detection{Profiles: []Profile{o.Profile}}, nil
 	}

@@ -89,6 +89,11 @@ func TestRun_AChangedTextIsReportedWithAScriptThatShowsIt(t *testing.T) {
 		{"Invalid Parameters", "Invalid parameters", "servlet/request servlet/generate"},
 		{"SMSEMAILFAIL", "FAIL", "servlet/generate"},
 		{"Max no of tries for", "Max number of tries for", "servlet/validate servlet/limits"},
+		{"MISMATCH", "NO_MATCH", "v1/verify/4 v1/verify/5 v1/verify/17 v1/limits/10 parity/35 parity/43"},
+		{"REPLACED", "OLD", "v1 parity"},
+		{"AUTH_004", "AUTH_404", "v1/common"},
+		{"RATE_LIMIT_EXCEEDED", "TOO_MUCH", "v1/limits v1/resend"},
+		{"NOT_FOUND", "NOBODY", "v1/verify parity"},
 	} {
 		t.Run(wrong.to, func(t *testing.T) {
 			t.Parallel()
@@ -131,6 +136,13 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	values, _ := url.ParseQuery(r.URL.RawQuery)
 	w.Header().Set("X-Told", r.Header.Get("access_key"))
+	w.Header().Add("X-Told", r.Header.Get("Authorization"))
+	if r.URL.Path == "/v1/send" && strings.Contains(string(body), "verification") {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, `{"id":"otp_0123456789","to":%q,"told":%q,"expires_at":"2030-01-01T00:00:00Z","code":%q}`, sentinelMobile, r.Header, sentinelCode)
+		return
+	}
 	if strings.HasSuffix(r.URL.Path, genServlet) && len(values["mobile"]) == 1 && r.Header.Get("access_key") == sentinelKey {
 		fmt.Fprint(w, "OTP Generated Successfully")
 		return
@@ -144,6 +156,8 @@ const (
 	sentinelIV     = "c2VudGluZWwtaXYtMTYtYg=="
 	sentinelCode   = "493817"
 	sentinelMobile = "919812345678"
+	sentinelAPIKey = "otpb_live_sk_SentinelAPIKey0123456789abcdefgh"
+	sentinelSigner = "sentinel signing secret"
 )
 
 func sentinels(t *testing.T) []string {
@@ -152,7 +166,8 @@ func sentinels(t *testing.T) []string {
 	require.NoError(t, err)
 	list := []string{
 		sentinelKey, url.QueryEscape(sentinelKey), strings.ToUpper(sentinelKey), sentinelKey[:20],
-		sentinelCipher, sentinelIV, sentinelCode, sentinelMobile,
+		sentinelCipher, sentinelIV, sentinelCode, sentinelMobile, rotated(sentinelCode),
+		sentinelAPIKey, sentinelAPIKey[13:], sentinelSigner,
 		fmt.Sprintf("%x", "sentinel cipher key of 32 bytes!"), fmt.Sprintf("%x", "sentinel-iv-16-b"),
 	}
 	for as := Base64; as <= HexUpper; as++ {
@@ -165,7 +180,7 @@ func TestReports_HoldNoSecret(t *testing.T) {
 	target := newTestTarget(t, serve(t, http.HandlerFunc(mirror)))
 	report, err := Run(t.Context(), Options{
 		Target: target, Cases: Cases(), Profile: Documented,
-		AccessKey: sentinelKey, CipherKey: sentinelCipher, CipherIV: sentinelIV,
+		AccessKey: sentinelKey, CipherKey: sentinelCipher, CipherIV: sentinelIV, APIKey: sentinelAPIKey, SigningSecret: sentinelSigner,
 		Mobiles: []string{sentinelMobile}, Codes: AskedCodes(strings.NewReader(strings.Repeat(sentinelCode+"\n", 1000)), io.Discard),
 	})
 	require.NoError(t, err)
@@ -445,7 +460,10 @@ func TestRun_AgainstATargetThatIsNoSandbox(t *testing.T) {
 		}
 		reference.ServeHTTP(w, r)
 	})))
-	o := Options{Target: outside, Cases: Cases(), AccessKey: made.AccessKey, CipherKey: made.CipherKey, CipherIV: made.CipherIV}
+	o := Options{
+		Target: outside, Cases: Cases(), AccessKey: made.AccessKey, CipherKey: made.CipherKey, CipherIV: made.CipherIV,
+		APIKey: made.APIKey, SigningSecret: made.SigningSecret, OtherAPIKey: made.OtherAPIKey,
+	}
 
 	_, err = Run(t.Context(), Options{Target: outside, Cases: Cases()})
 	require.ErrorContains(t, err, "--access-key")
@@ -469,6 +487,53 @@ func TestRun_AgainstATargetThatIsNoSandbox(t *testing.T) {
 	}
 	require.Greater(t, report.Count(Pass), 50)
 	require.Positive(t, report.Count(Skip))
+}
+
+// The vendor's service has no /v1, and nothing of it is asked there.
+func TestRun_ATargetWithoutV1IsNotAskedForIt(t *testing.T) {
+	reference := newReference("")
+	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			require.Empty(t, r.Header.Get("Authorization"), "no key goes to who did not ask for one")
+			http.NotFound(w, r)
+			return
+		}
+		reference.ServeHTTP(w, r)
+	}))
+	report, err := Run(t.Context(), Options{Target: newTestTarget(t, address), Cases: Cases(), Patterns: []string{"v1", "parity", "servlet/validate/1"}})
+	require.NoError(t, err)
+	require.Equal(t, ExitPass, report.ExitCode())
+	require.Equal(t, 2, report.Count(Pass))
+	for _, r := range report.Results {
+		if r.Case.Needs&NeedsV1 != 0 {
+			require.Equal(t, Skip, r.Status)
+			require.Equal(t, "The target has no /v1: POST /v1/send was answered 404 Not Found.", r.Reason)
+		}
+	}
+}
+
+// A server may refuse who fails to authenticate 60 times a minute, and one run is not to meet that.
+func TestRun_FailsToAuthenticateAtV1LessThan40Times(t *testing.T) {
+	reference := newReference("")
+	report, err := Run(t.Context(), Options{Target: newTestTarget(t, serve(t, reference)), Cases: Cases()})
+	require.NoError(t, err)
+	require.Zero(t, report.Count(Fail))
+	require.Less(t, reference.v1.failures, 40)
+	require.Greater(t, reference.v1.failures, 10)
+}
+
+// What profiles do not matter to is asked once, whatever the profile.
+func TestRun_CasesOfV1ArePlayedOnce(t *testing.T) {
+	for _, profile := range []Profile{Any, Documented, Live} {
+		target := newTestTarget(t, serve(t, newReference("")))
+		report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: []string{"v1/send/1", "parity/1"}, Profile: profile})
+		require.NoError(t, err)
+		require.Len(t, report.Results, 2)
+		for _, r := range report.Results {
+			require.Equal(t, Pass, r.Status)
+			require.Equal(t, None, r.Profile)
+		}
+	}
 }
 
 // sandboxOf reads the codes of an account through a door of its own.

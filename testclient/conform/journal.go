@@ -1,6 +1,10 @@
 package conform
 
-import "time"
+import (
+	"regexp"
+	"strings"
+	"time"
+)
 
 // journal is what happened in a story, kept as it was and redacted only when a report needs it: a
 // code that a server gave away early is known as one only later.
@@ -17,6 +21,7 @@ type step struct {
 	err     error
 	code    string   // was read
 	listed  []string // codes of all messages, newest first
+	newest  string   // id of the challenge that the newest message is of
 	wanted  Wanted
 	clock   time.Duration
 	fault   *faultRule
@@ -40,7 +45,27 @@ func (l *journal) list(s *Story, messages []Message) {
 	for i, m := range messages {
 		codes[i] = m.Code
 	}
-	l.steps = append(l.steps, step{story: s, listed: codes})
+	listing := step{story: s, listed: codes}
+	if len(messages) > 0 {
+		listing.newest = messages[0].Challenge
+	}
+	l.steps = append(l.steps, listing)
+}
+
+var idMember = regexp.MustCompile(`"id": *"(otp_[0-9A-Za-z]+)"`)
+
+// tells are the ids of challenges that a step makes known.
+func (s step) tells() []string {
+	if s.newest != "" {
+		return []string{s.newest}
+	}
+	if s.request == nil || !strings.HasPrefix(s.request.Path, "/v1/") {
+		return nil
+	}
+	if found := idMember.FindStringSubmatch(s.answer.Body); found != nil {
+		return []string{found[1]}
+	}
+	return nil
 }
 
 func (l *journal) advance(s *Story, offset time.Duration) {

@@ -140,7 +140,7 @@ func TestCases_EachMutantIsKilledAndEachCaseKillsOneInItsSection(t *testing.T) {
 	mutants := flaws(t)
 	kills := make([][]string, len(mutants)) // ids of cases, by mutant
 	var all sync.WaitGroup
-	slots := make(chan struct{}, 4)
+	slots := make(chan struct{}, 8) // some mutants wait for a message that never comes
 	for i, flaw := range mutants {
 		all.Go(func() {
 			slots <- struct{}{}
@@ -155,7 +155,7 @@ func TestCases_EachMutantIsKilledAndEachCaseKillsOneInItsSection(t *testing.T) {
 	for i, flaw := range mutants {
 		found := false
 		for _, id := range kills[i] {
-			if home(id) == "servlet/"+section(flaw) {
+			if home(id) == section(flaw) {
 				killed[id]++
 				found = true
 			}
@@ -179,14 +179,12 @@ func TestCases_EachMutantIsKilledAndEachCaseKillsOneInItsSection(t *testing.T) {
 func killers(t *testing.T, flaw string, everywhere bool) []string {
 	var of []Case
 	for _, c := range Cases() {
-		if everywhere || home(c.ID) == "servlet/"+section(flaw) {
+		if everywhere || home(c.ID) == section(flaw) {
 			of = append(of, c)
 		}
 	}
 	failed := failures(t, flaw, Documented, of)
-	if len(failed) > 0 {
-		of = slices.DeleteFunc(of, func(c Case) bool { return c.Profile != Live })
-	}
+	of = slices.DeleteFunc(of, func(c Case) bool { return c.Profile != Live && (len(failed) > 0 || c.Profile == None) })
 	if len(of) > 0 {
 		failed = append(failed, failures(t, flaw, Live, of)...)
 	}
@@ -208,7 +206,11 @@ func failures(t *testing.T, flaw string, profile Profile, cases []Case) []string
 
 func home(id string) string { return id[:strings.LastIndex(id, "/")] }
 
+// section is where a flaw's cases are. Those of the servlets leave the door out.
 func section(flaw string) string {
 	name, _, _ := strings.Cut(flaw, ": ")
-	return name
+	if name == "parity" || strings.HasPrefix(name, "v1/") {
+		return name
+	}
+	return "servlet/" + name
 }

@@ -92,7 +92,9 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 func (r *Recorder) servlet(path string) (string, bool) {
 	name, ok := strings.CutPrefix(path, r.target.Context+"/")
 	name, _, _ = strings.Cut(name, ";")
-	return name, ok && name != ""
+	// Where the servlets are at the root, the JSON APIs are beside them.
+	json := strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/sandbox/")
+	return name, ok && name != "" && !json
 }
 
 // take writes down one exchange on its way back.

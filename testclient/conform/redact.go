@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -18,6 +19,7 @@ import (
 type redactor struct {
 	story  *Story
 	codes  []string // in the order in which they were read
+	ids    []string // of challenges, in the order in which they were told
 	pieces []piece  // what a parameter may be made of
 
 	// Prepared once, since a long story has a hundred codes in a hundred exchanges.
@@ -35,6 +37,11 @@ func (s *Story) redactor() redactor {
 		return r
 	}
 	for _, step := range s.log.steps {
+		for _, id := range step.tells() {
+			if !slices.Contains(r.ids, id) {
+				r.ids = append(r.ids, id)
+			}
+		}
 		for _, code := range append([]string{step.code}, step.listed...) {
 			if code != "" && !slices.Contains(r.codes, code) {
 				r.codes = append(r.codes, code)
@@ -46,6 +53,7 @@ func (s *Story) redactor() redactor {
 	for i, a := range r.accounts() {
 		for _, secret := range []struct{ name, value string }{
 			{"ACCESS_KEY", a.AccessKey}, {"CIPHER_KEY", a.CipherKey}, {"CIPHER_IV", a.CipherIV},
+			{"API_KEY", a.APIKey}, {"SIGNING_SECRET", a.SigningSecret}, {"OTHER_API_KEY", a.OtherAPIKey},
 		} {
 			for _, value := range []string{secret.value, url.QueryEscape(secret.value)} {
 				if len(value) >= 4 {
@@ -60,6 +68,9 @@ func (s *Story) redactor() redactor {
 				exact = append(exact, url.QueryEscape(parameter), mark("OTP"), parameter, mark("OTP"))
 			}
 		}
+	}
+	for i, id := range r.ids {
+		exact = append(exact, id, mark(numbered("ID", i)))
 	}
 	for _, number := range s.given {
 		exact = append(exact, number, mark("MOBILE"))
@@ -192,8 +203,12 @@ func (r redactor) headers(header http.Header) []headerLine {
 	for name, values := range header {
 		for _, value := range values {
 			marked := r.marked(value)
-			if strings.EqualFold(name, "access_key") && !strings.Contains(marked, "\x00") && r.resemblesKey(value) {
+			carrier := strings.EqualFold(name, "access_key") || strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "X-API-Key")
+			if carrier && !strings.Contains(marked, "\x00") && r.resemblesKey(value) && !r.stated(value) {
 				marked = mark("ALTERED_ACCESS_KEY")
+			}
+			if strings.EqualFold(name, "X-Signature") {
+				marked = mark("SIGNATURE")
 			}
 			lines = append(lines, headerLine{name, marked})
 		}
@@ -202,14 +217,26 @@ func (r redactor) headers(header http.Header) []headerLine {
 	return lines
 }
 
+// stated tells whether a key is one that the case itself asked for, with the account to throw away.
+func (r redactor) stated(value string) bool {
+	key := strings.TrimPrefix(value, "Bearer ")
+	return slices.ContainsFunc(r.story.log.steps, func(s step) bool {
+		asked, err := json.Marshal(s.made["access_keys"])
+		return err == nil && strings.Contains(string(asked), `"`+key+`"`)
+	})
+}
+
 func (r redactor) resemblesKey(value string) bool {
 	const piece = 8
 	value = strings.ToLower(value)
 	for _, a := range r.accounts() {
-		key := strings.ToLower(a.AccessKey)
-		for i := 0; i+piece <= len(key); i++ {
-			if strings.Contains(value, key[i:i+piece]) {
-				return true
+		for _, secret := range []string{a.AccessKey, a.APIKey, a.OtherAPIKey} {
+			key := strings.ToLower(secret)
+			key = key[strings.LastIndexByte(key, '_')+1:] // what is before is the same in every key
+			for i := 0; i+piece <= len(key); i++ {
+				if strings.Contains(value, key[i:i+piece]) {
+					return true
+				}
 			}
 		}
 	}
@@ -232,6 +259,19 @@ func (r redactor) answer(s step) string {
 // foreign is text that a server made, without what could be a code that it gave away and that the
 // story never read: any number of that length which nobody sent.
 func (r redactor) foreign(text string) string {
+	var b strings.Builder
+	from := 0
+	for _, at := range append(clockTime.FindAllStringIndex(text, -1), []int{len(text), len(text)}) {
+		b.WriteString(r.withoutDigits(text[from:at[0]]) + text[at[0]:at[1]])
+		from = at[1]
+	}
+	return b.String()
+}
+
+// clockTime is a time as JSON has it, which holds digits but no code.
+var clockTime = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z`)
+
+func (r redactor) withoutDigits(text string) string {
 	return shown(loneDigits.ReplaceAllStringFunc(r.marked(text), func(found string) string {
 		digits := onlyDigits(found)
 		if !isCode(digits) {
@@ -239,7 +279,9 @@ func (r redactor) foreign(text string) string {
 		}
 		for _, step := range r.story.log.steps {
 			if step.request != nil && strings.Contains(step.request.Query+step.request.Body, digits) {
-				return found
+				if _, from := r.derived(digits); !from {
+					return found // as it was sent, and no code can be told from it
+				}
 			}
 		}
 		return strings.Replace(found, digits, "{digits}", 1)
@@ -247,6 +289,31 @@ func (r redactor) foreign(text string) string {
 }
 
 var loneDigits = regexp.MustCompile(`(^|[^0-9])[0-9]+`)
+
+var codeMember = regexp.MustCompile(`("code": *")([^"\\]*)"`)
+
+// members marks a JSON body, and says in shell how to make the guess in it.
+func (r redactor) members(body string) (string, []string) {
+	var prepare []string
+	body = codeMember.ReplaceAllStringFunc(body, func(found string) string {
+		parts := codeMember.FindStringSubmatch(found)
+		derived, from := r.derived(parts[2])
+		if !from {
+			return found
+		}
+		prepare = append(prepare, `GUESS="$(printf "`+derived+`")"`)
+		return parts[1] + mark("GUESS") + `"`
+	})
+	parts := strings.Split(body, "\x00")
+	for i := range parts {
+		if i%2 == 0 {
+			parts[i] = r.marked(parts[i])
+		} else {
+			parts[i] = mark(parts[i])
+		}
+	}
+	return strings.Join(parts, ""), prepare
+}
 
 var otpParameter = regexp.MustCompile(`(?i)(otp=)([^&]*)`)
 

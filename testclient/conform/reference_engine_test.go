@@ -24,6 +24,15 @@ type refChallenge struct {
 	used                 bool
 	email                string
 	replaced             string
+
+	limit      int // of wrong guesses
+	id, slot   string
+	holder     *refRecipient
+	canceled   bool
+	created    time.Time
+	verifiedAt time.Time
+	send       *refSend // nil if a servlet sent it
+	number     string
 }
 
 // refCall is one request to the engine.
@@ -34,11 +43,12 @@ type refCall struct {
 	slot      string
 	email     string
 	now       time.Time
+	send      *refSend // what /v1 asks for; nil at the servlets
 }
 
 func (f *reference) recipient(a *refAccount, to string) *refRecipient {
 	all := a.recipients
-	if f.has("accounts: accounts share their codes and attempts") {
+	if f.has("accounts: accounts share their codes and attempts") || f.has("parity: the servlets' accounts share their codes") {
 		all = f.accounts["shared"].recipients
 	}
 	if all[to] == nil {
@@ -63,6 +73,9 @@ func (f *reference) slot(r *refRecipient, c refCall) *refChallenge {
 func (f *reference) generate(c refCall, email string) string {
 	a, r := c.account, f.recipient(c.account, c.recipient)
 	limited := r
+	if c.send != nil && f.has("parity: the sends of /v1 are counted apart") {
+		limited = f.recipient(a, "v1 "+c.recipient)
+	}
 	if f.has("limits: sends are limited by ip") {
 		limited = f.recipient(a, c.recipient+c.slot)
 	}
@@ -102,6 +115,7 @@ func (f *reference) generate(c refCall, email string) string {
 		one.sends = append(one.sends, c.now)
 	}
 	fresh := &refChallenge{code: f.newCode(a), expires: c.now.Add(time.Duration(a.TTL) * time.Second), email: email}
+	f.identify(c, fresh, r)
 	if f.has("generate: every code lives 300 seconds") {
 		fresh.expires = c.now.Add(300 * time.Second)
 	}
@@ -120,6 +134,7 @@ func (f *reference) generate(c refCall, email string) string {
 	if f.has("accounts: generate ends the codes of every ip") {
 		clear(r.slots)
 	}
+	a.challenges[fresh.id] = fresh
 	before := r.slots[c.slot]
 	f.yield("concurrency: codes made at once are all live")
 	if other := r.slots[c.slot]; other != before && f.has("concurrency: codes made at once are all live") {
@@ -132,7 +147,7 @@ func (f *reference) generate(c refCall, email string) string {
 			r.slots[c.slot] = before
 		}
 		for _, one := range held {
-			if !f.has("generate: a send that failed is counted") {
+			if !f.has("generate: a send that failed is counted") && !f.has("parity: a send that failed at a servlet is counted") {
 				one.sends = one.sends[:len(one.sends)-1]
 			}
 		}
@@ -171,8 +186,16 @@ func (f *reference) deliver(c refCall, ch *refChallenge, email string) string {
 	send := func(channel, to string) {
 		a.messages = append(a.messages, refMessage{
 			ID: strconv.Itoa(len(a.messages) + 1), Account: a.Address, Channel: channel, To: to,
-			Text: "Your code is " + ch.code, Code: ch.code, CreatedAt: time.Now(),
+			Text: "Your code is " + ch.code, Code: ch.code, CreatedAt: time.Now(), Challenge: ch.id,
 		})
+	}
+	if c.send != nil {
+		if c.send.Method == "email" && !f.has("v1/send: the method is ignored") && !f.has("v1/resend: the method is ignored") {
+			send("email", email)
+		} else {
+			send("sms", c.number)
+		}
+		return "sent"
 	}
 	mail := a.Email && email != ""
 	if mail {
@@ -188,15 +211,27 @@ func (f *reference) deliver(c refCall, ch *refChallenge, email string) string {
 }
 
 func (f *reference) regenerate(c refCall, email string) string {
-	a, r := c.account, f.recipient(c.account, c.recipient)
+	r := f.recipient(c.account, c.recipient)
 	ch := f.slot(r, c)
+	if ch != nil && ch.canceled && !f.has("parity: a code called off is regenerated") {
+		ch = nil
+	}
 	if ch == nil {
 		if f.has("accounts: regenerate generates where nothing is live") {
 			return f.generate(c, email)
 		}
 		return "nothing"
 	}
+	return f.again(c, ch, r, email)
+}
+
+// again sends a code again, for whichever door.
+func (f *reference) again(c refCall, ch *refChallenge, r *refRecipient, email string) string {
+	a := c.account
 	tooMany := ch.regenerations >= a.MaxRegenerations
+	if f.has("parity: regenerations and resends are counted apart") {
+		tooMany = false
+	}
 	switch {
 	case f.has("regenerate: one regeneration fewer"):
 		tooMany = ch.regenerations+1 >= a.MaxRegenerations
@@ -215,7 +250,7 @@ func (f *reference) regenerate(c refCall, email string) string {
 		return "used"
 	case !c.now.Before(ch.expires) && !f.has("regenerate: an expired code is sent again"):
 		return "expired"
-	case ch.wrong >= a.MaxAttempts && !f.has("regenerate: an exhausted code is sent again"):
+	case ch.wrong >= ch.limit && !f.has("regenerate: an exhausted code is sent again"):
 		return "exhausted"
 	case f.locked(r, c.now) && !f.has("limits: regenerate is allowed while locked"):
 		return "locked"
@@ -269,7 +304,7 @@ func (f *reference) validate(c refCall, guess string) (outcome string, left int)
 	ch := f.slot(r, c)
 	if ch == nil {
 		if f.has("validate: without a code every guess is wrong") {
-			return "wrong", a.MaxAttempts - 1
+			return "wrong", 2
 		}
 		if f.has("validate: a guess at nothing is charged") {
 			r.failures = append(r.failures, c.now)
@@ -279,7 +314,10 @@ func (f *reference) validate(c refCall, guess string) (outcome string, left int)
 	right := guess == ch.code || guess == ch.replaced && guess != "" ||
 		f.has("validate: the first digits are enough") && strings.HasPrefix(guess, ch.code) ||
 		f.has("validate: every guess is right") && guess != "unreadable"
-	limit := a.MaxAttempts
+	if ch.canceled && !f.has("parity: a code called off verifies at the servlets") {
+		return "nothing", 0
+	}
+	limit := ch.limit
 	if f.has("generate: every code has three attempts") {
 		limit = 3
 	}
@@ -333,7 +371,8 @@ func (f *reference) validate(c refCall, guess string) (outcome string, left int)
 		return "expired", 0
 	}
 	f.yield("concurrency: a code is consumed outside the lock")
-	ch.used = true
+	f.yield("parity: a code is consumed outside the lock")
+	ch.used, ch.verifiedAt = true, c.now
 	if !f.has("limits: a success does not end the run") {
 		r.run = 0
 	}
@@ -352,7 +391,7 @@ func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c r
 	case dead && f.has("validate: a wrong guess at a dead code reads OTPEXPIRED"):
 		return "expired", 0
 	case guess == "free", dead && f.has("validate: a wrong guess at a dead code costs nothing"), f.has("validate: wrong guesses cost nothing"):
-		return "wrong", a.MaxAttempts - ch.wrong - 1
+		return "wrong", ch.limit - ch.wrong - 1
 	}
 	ch.wrong++
 	budget := r
@@ -367,7 +406,7 @@ func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c r
 	if r.run >= 100 && !f.has("limits: a hundred in a row lock no longer") {
 		r.lockedUntil = c.now.Add(24 * time.Hour)
 	}
-	left := a.MaxAttempts - ch.wrong
+	left := ch.limit - ch.wrong
 	switch {
 	case f.has("generate: every code has three attempts"):
 		left = 3 - ch.wrong

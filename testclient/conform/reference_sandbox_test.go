@@ -20,6 +20,7 @@ type refMessage struct {
 	To        string    `json:"to"`
 	Text      string    `json:"text"`
 	Code      string    `json:"code"`
+	Challenge string    `json:"challenge_id"`
 	CreatedAt time.Time `json:"created_at"`
 }
 
@@ -91,9 +92,10 @@ func (f *reference) newAccount(body []byte) map[string]any {
 	}
 	a := &refAccount{
 		Address: "9" + strconv.Itoa(10_000_000_000_000+len(f.accounts)), Profile: Documented, Enabled: true, OTPEnabled: true,
-		Length: 6, TTL: 300, MaxAttempts: 3, MaxRegenerations: 3, KeyOnIP: true, Countries: []string{"IN", "AE"},
+		Length: 6, TTL: 300, MaxRegenerations: 3, KeyOnIP: true, Countries: []string{"IN", "AE"},
 		SMS: true, Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: "ignore", PerMinute: 10, PerHour: 20, PerDay: 40,
 		CipherKey: random(32), CipherIV: random(16), recipients: map[string]*refRecipient{},
+		challenges: map[string]*refChallenge{}, signing: random(24),
 	}
 	if err := json.Unmarshal(body, a); err != nil {
 		panic(err)
@@ -112,13 +114,24 @@ func (f *reference) newAccount(body []byte) map[string]any {
 	if len(a.AccessKeys) > 0 {
 		first = a.AccessKeys[0].Key
 	}
-	f.keys[first] = refKey{a, true}
+	f.keys[first] = refKey{account: a, usable: true}
 	for _, key := range a.AccessKeys {
-		usable := (key.Enabled == nil || *key.Enabled) && (key.ExpiresAt == nil || key.ExpiresAt.After(time.Now())) &&
-			(len(key.Networks) == 0 || f.has("accounts: a key is good from every network"))
-		f.keys[key.Key] = refKey{a, usable}
+		made := refKey{account: a, usable: true}
+		switch {
+		case key.Enabled != nil && !*key.Enabled:
+			made.usable, made.why = false, "disabled"
+		case key.ExpiresAt != nil && !key.ExpiresAt.After(time.Now()):
+			made.usable, made.why = false, "expired"
+		case len(key.Networks) > 0:
+			made.usable, made.why = f.has("accounts: a key is good from every network"), "elsewhere"
+		}
+		f.keys[key.Key] = made
 	}
+	api, other := "otpb_test_sk_"+randomHex(32), "otpb_live_sk_"+randomHex(32)
+	f.keys[api] = refKey{account: a, usable: true}
+	f.keys[other] = refKey{account: a, usable: true, environment: " live"}
 	return map[string]any{
+		"api_key": api, "other_api_key": other, "signing_secret": a.signing,
 		"esme_address": a.Address, "access_key": first, "cipher_key": a.CipherKey, "cipher_iv": a.CipherIV,
 		"message_profile": a.Profile,
 	}

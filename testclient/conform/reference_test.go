@@ -22,11 +22,14 @@ type reference struct {
 	accounts map[string]*refAccount
 	keys     map[string]refKey
 	faults   []refFault
+	v1       refV1
 }
 
 type refKey struct {
-	account *refAccount
-	usable  bool
+	account     *refAccount
+	usable      bool
+	why         string // it is not usable: disabled, expired or elsewhere
+	environment string // empty for the usual one
 }
 
 // refAccount is the account's row, under the names of its columns, and what happened to it.
@@ -55,6 +58,8 @@ type refAccount struct {
 	PerMinute        int               `json:"sends_per_minute"`
 	PerHour          int               `json:"sends_per_hour"`
 	PerDay           int               `json:"sends_per_day"`
+	PerKey           int               `json:"requests_per_minute"`
+	Burst            int               `json:"burst"`
 	AccessKeys       []struct {
 		Key       string     `json:"key"`
 		Enabled   *bool      `json:"enabled"`
@@ -65,6 +70,8 @@ type refAccount struct {
 	offset     time.Duration
 	recipients map[string]*refRecipient
 	messages   []refMessage
+	challenges map[string]*refChallenge // by id
+	signing    string
 }
 
 // refAnswers is what each outcome reads and, for an account with strict_http, its status.
@@ -101,7 +108,7 @@ func refTexts(p Profile) map[string]string {
 }
 
 func newReference(flaw string) *reference {
-	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}}
+	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1()}
 }
 
 // has tells whether the server is to do this wrong. The mutants are all that is asked here.
@@ -113,6 +120,13 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	if strings.HasPrefix(r.URL.Path, "/sandbox/") {
 		f.sandbox(w, r, body)
+		return
+	}
+	if f.describe(w, r) {
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/v1/") || strings.HasPrefix(r.URL.Path, "/.well-known/") {
+		f.serveV1(w, r, body)
 		return
 	}
 	name, _, parameter := strings.Cut(r.URL.Path, ";")
@@ -138,12 +152,13 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	account, known := f.authenticate(r)
+	key, known := f.authenticate(r)
+	account := key.account
 	if !known {
 		f.unauthorised(w, r, account)
 		return
 	}
-	outcome, left := f.serve(servlet, account, r, string(body))
+	outcome, left := f.serve(servlet, key, r, string(body))
 	f.answer(w, servlet, account, outcome, left)
 }
 
@@ -161,7 +176,7 @@ func (f *reference) header(r *http.Request, name string) []string {
 
 // authenticate reads the key from the header alone. The account of an unusable key is answered
 // for the mutants that treat it specially.
-func (f *reference) authenticate(r *http.Request) (*refAccount, bool) {
+func (f *reference) authenticate(r *http.Request) (refKey, bool) {
 	var keys []string
 	if f.has("accounts: access-key is taken for access_key") {
 		keys = f.header(r, "access-key")
@@ -173,15 +188,18 @@ func (f *reference) authenticate(r *http.Request) (*refAccount, bool) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 || len(keys) > 1 && !f.has("accounts: of two keys one is taken") {
-		return nil, false
+		return refKey{}, false
 	}
 	for _, key := range keys {
+		if strings.HasPrefix(key, "otpb_") && f.has("parity: API keys are refused at the servlets") {
+			break
+		}
 		if found, ok := f.keys[key]; ok {
 			enabled := found.account.Enabled || f.has("accounts: a disabled account is served")
-			return found.account, enabled && (found.usable || f.has("accounts: a disabled or expired key is served"))
+			return found, enabled && (found.usable || f.has("accounts: a disabled or expired key is served"))
 		}
 	}
-	return nil, f.has("generate: an unknown key reads ERROR")
+	return refKey{}, f.has("generate: an unknown key reads ERROR")
 }
 
 func (f *reference) unauthorised(w http.ResponseWriter, r *http.Request, account *refAccount) {
@@ -278,7 +296,8 @@ func (f *reference) write(w http.ResponseWriter, status int, body string) {
 }
 
 // serve is the order of checks: the feature, the parameters, the department, then the engine.
-func (f *reference) serve(servlet string, a *refAccount, r *http.Request, body string) (outcome string, left int) {
+func (f *reference) serve(servlet string, key refKey, r *http.Request, body string) (outcome string, left int) {
+	a := key.account
 	if a == nil {
 		return "fault", 0
 	}
@@ -331,11 +350,13 @@ func (f *reference) serve(servlet string, a *refAccount, r *http.Request, body s
 	if a.Email && p.email == "" && f.has("accounts: both channels need an email") {
 		return "invalid", 0
 	}
-	if !a.KeyOnIP && !f.has("accounts: key_on_ip cannot be switched off") || f.has("accounts: one code for all ips") {
+	always := f.has("accounts: key_on_ip cannot be switched off") || f.has("parity: the servlets always key on ip")
+	if !a.KeyOnIP && !always || f.has("accounts: one code for all ips") || f.has("parity: the servlets have one code for all ips") {
 		subject = ""
 	}
 	c := refCall{account: a, number: number, recipient: number, slot: subject, email: strings.ToLower(p.email), now: time.Now().Add(a.offset)}
-	if f.has("validate: the code belongs to the ip alone") {
+	c.recipient += f.environment(key)
+	if f.has("validate: the code belongs to the ip alone") || f.has("parity: the servlets' codes belong to the ip alone") {
 		c.recipient = "everybody"
 	}
 	switch {

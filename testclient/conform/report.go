@@ -114,8 +114,11 @@ func (r *Result) last() *Exchange {
 	return &r.Exchange[len(r.Exchange)-1]
 }
 
-// basis is the firmness and origin of a requirement, and the profile it was tested with.
+// basis is the firmness and origin of a requirement, and the profile it was tested with, if any.
 func (r *Result) basis() string {
+	if r.Profile == None {
+		return fmt.Sprintf("%s, from %s", r.Case.Level, r.Case.Source.words())
+	}
 	return fmt.Sprintf("%s, from %s; profile %s", r.Case.Level, r.Case.Source.words(), r.Profile)
 }
 

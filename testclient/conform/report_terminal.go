@@ -39,7 +39,11 @@ func (t Terminal) clear() string {
 // Progress shows one result as it comes.
 func (t Terminal) Progress(r Result, done, total int) {
 	if t.Verbose || r.Status == Fail || r.Status == Error {
-		fmt.Fprintf(t.Out, "%s%s %s (%s, %s)\n", t.clear(), t.coloured(r.Status, fmt.Sprintf("%-5s", r.Status)), r.Case.ID, r.Profile, inSeconds(r.Took))
+		with := string(r.Profile) + ", "
+		if r.Profile == None {
+			with = ""
+		}
+		fmt.Fprintf(t.Out, "%s%s %s (%s%s)\n", t.clear(), t.coloured(r.Status, fmt.Sprintf("%-5s", r.Status)), r.Case.ID, with, inSeconds(r.Took))
 	}
 	if t.Fancy {
 		const width = 30

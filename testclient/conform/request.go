@@ -15,7 +15,10 @@ const (
 	plainServlet    = "plainotpvalidationservlet"
 )
 
-const formType = "application/x-www-form-urlencoded"
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
 
 // Request is one request as it goes out. Nothing is added to it but what HTTP demands and the
 // story's access key, and that only where Header names none in any letter case.

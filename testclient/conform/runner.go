@@ -25,12 +25,15 @@ type Options struct {
 	Patterns []string
 
 	// The account to use where the target makes none to throw away.
-	AccessKey string
-	CipherKey string
-	CipherIV  string
-	Mobiles   []string // numbers that may be sent to
-	Codes     CodeSource
-	Slow      bool // wait for real where there is no clock to turn
+	AccessKey     string
+	CipherKey     string
+	CipherIV      string
+	APIKey        string   // for /v1
+	SigningSecret string   // of APIKey, if requests may be signed with it
+	OtherAPIKey   string   // of the same account in the other environment
+	Mobiles       []string // numbers that may be sent to
+	Codes         CodeSource
+	Slow          bool // wait for real where there is no clock to turn
 
 	Parallel int // zero is 8; without a sandbox it is always 1
 	// CaseTimeout is how long one case may take, zero is a minute. Real waiting comes on top.
@@ -78,11 +81,19 @@ func (r *Report) ExitCode() int {
 	return ExitPass
 }
 
-// job is one case to be played with one profile.
+// job is one case to be played with an account of one profile.
 type job struct {
 	test    *Case
 	profile Profile
 	index   int
+}
+
+// shown is the profile that a report names.
+func (j job) shown() Profile {
+	if j.test.Profile == None {
+		return None
+	}
+	return j.profile
 }
 
 // runner plays jobs.
@@ -113,6 +124,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	r := &runner{Options: o, detection: detection}
 	r.numbers.Store(mathrand.Int64N(900_000_000))
+	if r.APIKey == "" {
+		r.APIKey = o.Target.demoAPIKey(r.AccessKey)
+	}
 	if o.Target.sandbox && r.AccessKey == "" {
 		r.Codes = sandboxCodes{o.Target}
 	} else {
@@ -123,9 +137,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 
 	var jobs []job
-	for _, profile := range detection.Profiles {
+	for i, profile := range detection.Profiles {
 		for _, test := range picked {
-			if test.Profile == Any || test.Profile == profile {
+			if test.Profile == Any || test.Profile == profile || test.Profile == None && i == 0 {
 				jobs = append(jobs, job{test, profile, len(jobs)})
 			}
 		}
@@ -219,7 +233,7 @@ const enough = 10
 // play plays one case and says what became of it.
 func (r *runner) play(ctx context.Context, j job) (result Result) {
 	began := time.Now()
-	result = Result{Case: j.test, Profile: j.profile, Status: Pass}
+	result = Result{Case: j.test, Profile: j.shown(), Status: Pass}
 	defer func() { result.Took = time.Since(began) }()
 	if reason := r.cannot(j.test); reason != "" {
 		result.Status, result.Reason = Skip, reason
@@ -289,10 +303,16 @@ func (r *runner) judge(result *Result, story *Story, early any) {
 
 // cannot says why a case cannot be asked of this target, or nothing.
 func (r *runner) cannot(test *Case) string {
+	if test.Needs&NeedsV1 != 0 && r.detection.NoV1 != "" {
+		return r.detection.NoV1
+	}
 	if r.throwaway() {
 		return ""
 	}
 	var lacks []string
+	if test.Needs&NeedsV1 != 0 && r.APIKey == "" {
+		lacks = append(lacks, "an API key of the account (--api-key)")
+	}
 	if len(test.Settings) > 0 {
 		lacks = append(lacks, "an account with settings of its own")
 	}
@@ -329,7 +349,10 @@ func (r *runner) story(ctx context.Context, j job) *Story {
 	}
 	if !r.throwaway() {
 		s.given = r.Mobiles
-		s.account = &account{AccessKey: r.AccessKey, CipherKey: r.CipherKey, CipherIV: r.CipherIV, Profile: j.profile}
+		s.account = &account{
+			AccessKey: r.AccessKey, CipherKey: r.CipherKey, CipherIV: r.CipherIV, Profile: j.profile,
+			APIKey: r.APIKey, SigningSecret: r.SigningSecret, OtherAPIKey: r.OtherAPIKey,
+		}
 		if err := s.account.prepare(""); err != nil {
 			panic(broken{&Trouble{Tried: "read the keys given", Err: err, Remedy: "Look at --cipher-key and --cipher-iv."}})
 		}

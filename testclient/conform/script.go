@@ -15,11 +15,14 @@ import (
 // prelude is what the scripts of a story share. An account that was given has to be given again.
 func (r redactor) prelude(list []Exchange) string {
 	text := "B=" + r.story.target.Root + "\n"
-	if r.story.again == nil {
-		text += "# Set first: ACCESS_KEY, CIPHER_KEY and CIPHER_IV (as base64), and MOBILE.\n"
-	}
 	uses := func(function string) bool {
 		return slices.ContainsFunc(list, func(e Exchange) bool { return strings.Contains(e.Curl, function) })
+	}
+	if r.story.again == nil {
+		text += "# Set first: ACCESS_KEY, CIPHER_KEY and CIPHER_IV (as base64), and MOBILE.\n"
+		if uses("API_KEY") {
+			text += "# And API_KEY.\n"
+		}
 	}
 	if uses("$(enc ") {
 		text += `hex() { od -An -v -tx1 | tr -d ' \n'; }` + "\n" +
@@ -84,11 +87,27 @@ func (r redactor) madeExchange(settings Settings, suffix string) Exchange {
 		`field() { printf %s "$A" | tr -d '\n' | sed 's/.*"'"$1"'": *"\([^"]*\)".*/\1/'; }`,
 		fmt.Sprintf(`ACCOUNT%[1]s=$(field esme_address) ACCESS_KEY%[1]s=$(field access_key) CIPHER_KEY%[1]s=$(field cipher_key) CIPHER_IV%[1]s=$(field cipher_iv)`, suffix),
 	}
+	for _, name := range []string{"API_KEY", "SIGNING_SECRET", "OTHER_API_KEY"} {
+		if r.uses(name) {
+			lines = append(lines, fmt.Sprintf("%s%s=$(field %s)", name, suffix, strings.ToLower(name)))
+		}
+	}
 	return Exchange{
 		Request: "POST /sandbox/accounts\n\n" + r.text(string(body)),
 		Answer:  "201 (the account, with its keys)",
 		Curl:    strings.Join(lines, "\n"),
 	}
+}
+
+// uses tells whether the story needs a secret that only /v1 knows.
+func (r redactor) uses(name string) bool {
+	return slices.ContainsFunc(r.story.log.steps, func(s step) bool {
+		if s.request == nil || !strings.HasPrefix(s.request.Path, "/v1/") {
+			return false
+		}
+		return name == "API_KEY" || name == "SIGNING_SECRET" && s.request.Header["X-Signature"] != nil ||
+			slices.ContainsFunc(r.headers(s.request.Header), func(h headerLine) bool { return strings.Contains(h.value, mark(name)) })
+	})
 }
 
 // opensslCipher is the account's cipher as arguments of openssl enc; $2 is the key, $3 the IV.
@@ -137,6 +156,9 @@ func (r redactor) listExchange(s step, suffix string, used string) Exchange {
 	if len(named) == 0 {
 		lines = []string{list}
 	}
+	if name := numbered("ID", slices.Index(r.ids, s.newest)); s.newest != "" && strings.Contains(used, "${"+name+"}") {
+		lines = append(lines, name+`=$(`+list+` | grep -o '"challenge_id": *"[^"]*"' | sed -n 's/.*: *"\(.*\)"/\1/;1p')`)
+	}
 	return Exchange{
 		Request: "GET /sandbox/messages of the account", Answer: fmt.Sprintf("200 (%d messages)", len(s.listed)),
 		Curl: strings.Join(lines, "\n"),
@@ -150,9 +172,10 @@ func (r redactor) servletExchange(s step) Exchange {
 	if s.request.Type == formType {
 		body, more = r.parameters(body)
 	} else {
-		body = r.marked(body)
+		body, more = r.members(body)
 	}
 	prepare = append(prepare, more...)
+	prepare = append(prepare, r.signature(s, body)...)
 	path := r.marked(target.path(*s.request))
 	if query != "" {
 		path += "?" + query
@@ -187,6 +210,28 @@ func (r redactor) servletExchange(s step) Exchange {
 	return Exchange{
 		Request: shown(strings.Join(request, "\n")),
 		Answer:  r.answer(s),
-		Curl:    strings.Join(append(prepare, strings.Join(words, " ")), "\n"),
+		Curl:    strings.Join(append(prepare, r.keepingID(s, strings.Join(words, " "))), "\n"),
+	}
+}
+
+// keepingID lets a script remember the id that an answer tells: the next run's is another.
+func (r redactor) keepingID(s step, call string) string {
+	for _, id := range s.tells() {
+		name := numbered("ID", slices.Index(r.ids, id))
+		return `R=$(` + call + `); printf '%s\n' "$R"` + "\n" +
+			name + `=$(printf '%s' "$R" | tr ',' '\n' | sed -n 's/.*"id": *"\(otp_[^"]*\)".*/\1/p')`
+	}
+	return call
+}
+
+// signature says in shell how to sign a request. It is as far from now as the case's was.
+func (r redactor) signature(s step, body string) []string {
+	if s.request.Header["X-Signature"] == nil {
+		return nil
+	}
+	return []string{
+		"# Sign it anew: T=$(date +%s), N=$(openssl rand -hex 16), and",
+		"# SIGNATURE=$(printf %s " + shell(s.request.method()+r.marked(s.request.Path)) + `"$T$N"` + shell(body) +
+			` | openssl dgst -sha256 -hmac "$SIGNING_SECRET" -r | cut -d' ' -f1)`,
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // Selected are the cases that patterns, level and profile pick, in their order. An empty profile
-// picks the cases of both.
+// picks the cases of both; those that profiles do not matter to are picked with any.
 func Selected(cases []Case, patterns []string, level Level, profile Profile) ([]*Case, error) {
 	used := make([]bool, len(patterns))
 	var picked []*Case
@@ -18,7 +18,7 @@ func Selected(cases []Case, patterns []string, level Level, profile Profile) ([]
 				wanted, used[j] = true, true
 			}
 		}
-		if wanted && (level == 0 || c.Level <= level) && (profile == Any || c.Profile == Any || c.Profile == profile) {
+		if wanted && (level == 0 || c.Level <= level) && (profile == Any || c.Profile == Any || c.Profile == None || c.Profile == profile) {
 			picked = append(picked, c)
 		}
 	}

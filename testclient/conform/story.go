@@ -136,7 +136,7 @@ func (s *Story) send(r Request) Answer {
 	s.mu.Lock()
 	s.log.exchange(s, r, answer, err)
 	answer.steps = len(s.log.steps)
-	if err == nil && answer.Text() == Generated.In(s.Profile()) {
+	if err == nil && (answer.Text() == Generated.In(s.Profile()) || sentByV1(r, answer)) {
 		s.sentAt = began
 	}
 	s.mu.Unlock()
@@ -190,6 +190,8 @@ type Message struct {
 	To      string `json:"to"`
 	Text    string `json:"text"`
 	Code    string `json:"code"`
+
+	Challenge string `json:"challenge_id"`
 }
 
 // Messages are all messages of the story's account, newest first.
@@ -232,7 +234,8 @@ func (s *Story) Advance(d time.Duration) {
 }
 
 // Fault makes parts of the target fail for this account: not_sent, unknown and delay on the
-// channel, error and panic in the servlets; count times, or until ResetFaults if 0.
+// channel, error and panic in the servlets, "v1 error" and "v1 panic" in /v1; count times, or
+// until ResetFaults if 0.
 func (s *Story) Fault(kind string, count int) {
 	if err := s.target.setFault(s.ctx, s.account.Address, kind, count); err != nil {
 		s.stop(err)

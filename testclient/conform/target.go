@@ -230,10 +230,28 @@ type credentials struct {
 	CipherKey string  `json:"cipher_key"`
 	CipherIV  string  `json:"cipher_iv"`
 	Profile   Profile `json:"message_profile"`
+	APIKey    string  `json:"api_key"`
+
+	// What a sandbox may give beside: without them the cases about them are skipped.
+	SigningSecret string `json:"signing_secret"`
+	OtherAPIKey   string `json:"other_api_key"`
 }
 
 func (c credentials) account() *account {
-	return &account{Address: c.Address, AccessKey: c.AccessKey, CipherKey: c.CipherKey, CipherIV: c.CipherIV, Profile: c.Profile}
+	return &account{
+		Address: c.Address, AccessKey: c.AccessKey, CipherKey: c.CipherKey, CipherIV: c.CipherIV, Profile: c.Profile,
+		APIKey: c.APIKey, SigningSecret: c.SigningSecret, OtherAPIKey: c.OtherAPIKey,
+	}
+}
+
+// demoAPIKey is the API key that a sandbox shows beside an access key, or nothing.
+func (t *Target) demoAPIKey(accessKey string) string {
+	for _, a := range t.demo {
+		if a.AccessKey == accessKey {
+			return a.APIKey
+		}
+	}
+	return ""
 }
 
 // makeAccount makes one to throw away.
@@ -270,6 +288,8 @@ func ruleOf(account, kind string, count int) faultRule {
 	switch kind {
 	case "error", "panic":
 		rule.Target = "servlet"
+	case "v1 error", "v1 panic":
+		rule.Target, rule.Kind, _ = strings.Cut(kind, " ")
 	case "delay":
 		rule.Delay = "1s"
 	}

@@ -112,7 +112,7 @@ func (c *client) cycle(place int) bool {
 			c.close()
 			c.run.failures.add(step.name, Connection, cause(err))
 			return false
-		case a.status != 200:
+		case a.status != step.status:
 			c.run.failures.addText(step.name, Status, a.status, a.body)
 			c.closeIfTold(a)
 			return false

@@ -13,7 +13,7 @@ type Kind string
 
 // The kinds of failures.
 const (
-	Text       Kind = "text"       // status 200 with another text than the right one
+	Text       Kind = "text"       // the right status with another text than the right one
 	Status     Kind = "status"     // another status
 	Connection Kind = "connection" // no answer, or one that is not understood
 )

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -271,4 +272,57 @@ func TestStep_IsARequestThatServersRead(t *testing.T) {
 	mine.address(7)
 	require.Contains(t, string(mine.request), "to=919000000007 ")
 	require.NotContains(t, string(p.request), "987654321", "each client writes into its own copy")
+}
+
+// The JSON API: POSTs with a body, another status, and an answer that is different every time.
+func TestRun_SendsAndVerifiesAtV1(t *testing.T) {
+	var asked atomic.Int64
+	var mu sync.Mutex
+	seen := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ To, Method, Type, Code string }
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		if r.Method != "POST" || r.Header.Get("Authorization") != "Bearer a key" || decoder.Decode(&body) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		mu.Lock()
+		seen[r.URL.Path+" "+body.To]++
+		mu.Unlock()
+		n := asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.URL.Path == "/v1/send" && body.Method == "sms" && body.Type == "verification":
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprintf(w, "{\n  \"id\": \"otp_%d\"\n}\n", n)
+		case r.URL.Path == "/v1/verify" && body.Code == "123456" && n != 10:
+			fmt.Fprintf(w, `{"valid":true,"id":"otp_%d"}`, n)
+		default:
+			fmt.Fprint(w, `{"valid":false,"reason":"MISMATCH","attempts_remaining":4}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	o := Options{URL: server.URL, Cycle: V1{Key: "a key", Code: "123456"}.Cycle(), Concurrency: 1, Cycles: 20}
+	result := drive(t, o)
+	require.Equal(t, []Failure{{"verify", Text, `"{\"valid\":false,\"reason\":\"MISMATCH\",\"attempts_remaining\":4}"`, 1}}, result.Failures)
+	require.Equal(t, 19, result.Cycles)
+	require.Equal(t, 40, result.Requests)
+	require.Len(t, seen, 40)
+	for i := range 20 {
+		require.Equal(t, 1, seen[fmt.Sprintf("/v1/send +919%09d", i)])
+		require.Equal(t, 1, seen[fmt.Sprintf("/v1/verify +919%09d", i)])
+	}
+}
+
+func TestHolds(t *testing.T) {
+	for _, c := range []struct {
+		body string
+		want bool
+	}{
+		{`{"valid":true}`, true}, {`{"valid": true}`, true}, {"{\n \"valid\" :\n true }", true}, {`"valid":true`, true},
+		{`{"valid":false}`, false}, {``, false}, {`"valid":tru`, false}, {`"valid":"true"`, false}, {`"va"valid":true`, true},
+	} {
+		require.Equal(t, c.want, holds([]byte(c.body), []byte(`"valid":true`)), c.body)
+	}
 }

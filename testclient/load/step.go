@@ -3,23 +3,32 @@ package load
 import (
 	"bytes"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
-// Step is one request of a cycle, a GET, and the answer that it must get.
+// Step is one request of a cycle, and the answer that it must get. It is a GET, or, with a body, a
+// POST.
 type Step struct {
 	// Name is what reports call it.
 	Name string
 	// Target is the path and query. Number stands in it for the digits of the cycle's recipient.
 	Target string
-	// Header is lines such as "access_key: secret", beside Host.
+	// Header is lines such as "access_key: secret", beside Host and Content-Length.
 	Header []string
-	// Text is the whole answer, with status 200. A line end behind it is not looked at: that is
-	// a matter of the server's profile.
+	// Body is sent as it stands, but for Number.
+	Body string
+	// Status is what the answer has to have; 0 is 200.
+	Status int
+	// Text is the whole answer. A line end behind it is not looked at: that is a matter of the
+	// server's profile.
 	Text string
+	// Holds, if not empty, is looked for in the answer instead of Text. Blanks in the answer are
+	// passed over, since JSON may have some or none.
+	Holds string
 }
 
-// Number is the place of the recipient's digits in a Step's Target.
+// Number is the place of the recipient's digits in a Step's Target and Body.
 const Number = "{number}"
 
 // numbers is how many recipients there are: 919, as Indian mobile numbers begin, and any nine
@@ -64,6 +73,31 @@ func (s Servlets) Cycle() []Step {
 	}
 }
 
+// V1 is a server that speaks the JSON API, and a key of one of its accounts. The server must use one
+// code for every challenge.
+type V1 struct {
+	// Key is an API key, or an access key: those have no limit of requests, unless their account
+	// sets one, and load soon meets that of an API key.
+	Key string
+	// Code is the code of every challenge.
+	Code string
+}
+
+// Cycle is send and verify by the recipient.
+func (v V1) Cycle() []Step {
+	header := []string{"Authorization: Bearer " + v.Key, "Content-Type: application/json"}
+	return []Step{
+		{
+			Name: "send", Target: "/v1/send", Header: header, Status: 201, Holds: `"id":"otp_`,
+			Body: `{"to":"+` + Number + `","method":"sms","type":"verification"}`,
+		},
+		{
+			Name: "verify", Target: "/v1/verify", Header: header, Holds: `"valid":true`,
+			Body: `{"to":"+` + Number + `","code":` + strconv.Quote(v.Code) + `}`,
+		},
+	}
+}
+
 // Bare is the same requests to a server that answers all of them with text, which shows what
 // the transport alone costs.
 func (s Servlets) Bare(text string) []Step {
@@ -79,28 +113,49 @@ type preparedStep struct {
 	name    string
 	request []byte
 	numbers []int // where in request a number goes
+	status  int
 	text    []byte
+	holds   []byte
 }
 
 func (s Step) prepare(host string) preparedStep {
-	const someNumber = "919000000000"
+	p := preparedStep{name: s.Name, status: s.Status, text: []byte(s.Text), holds: []byte(s.Holds)}
+	if p.status == 0 {
+		p.status = 200
+	}
+	method := "GET "
+	if s.Body != "" {
+		method = "POST "
+	}
 	var request strings.Builder
-	request.WriteString("GET ")
-	p := preparedStep{name: s.Name, text: []byte(s.Text)}
-	for i, part := range strings.Split(s.Target, Number) {
+	request.WriteString(method)
+	p.lay(&request, s.Target)
+	request.WriteString(" HTTP/1.1\r\nHost: " + host + "\r\n")
+	for _, line := range s.Header {
+		request.WriteString(line + "\r\n")
+	}
+	if s.Body != "" {
+		length := len(strings.ReplaceAll(s.Body, Number, someNumber))
+		request.WriteString("Content-Length: " + strconv.Itoa(length) + "\r\n")
+	}
+	request.WriteString("\r\n")
+	p.lay(&request, s.Body)
+	p.request = []byte(request.String())
+	return p
+}
+
+// someNumber is as long as each.
+const someNumber = "919000000000"
+
+// lay writes text and remembers where its numbers are.
+func (p *preparedStep) lay(request *strings.Builder, text string) {
+	for i, part := range strings.Split(text, Number) {
 		if i > 0 {
 			p.numbers = append(p.numbers, request.Len())
 			request.WriteString(someNumber)
 		}
 		request.WriteString(part)
 	}
-	request.WriteString(" HTTP/1.1\r\nHost: " + host + "\r\n")
-	for _, line := range s.Header {
-		request.WriteString(line + "\r\n")
-	}
-	request.WriteString("\r\n")
-	p.request = []byte(request.String())
-	return p
 }
 
 // own is a copy whose request one client may write numbers into.
@@ -116,7 +171,32 @@ func (p *preparedStep) address(place int) {
 	}
 }
 
-// answeredBy tells whether body is the text that the step wants.
+// answeredBy tells whether body is what the step wants.
 func (p *preparedStep) answeredBy(body []byte) bool {
+	if len(p.holds) > 0 {
+		return holds(body, p.holds)
+	}
 	return bytes.Equal(bytes.TrimRight(body, "\r\n"), p.text)
+}
+
+// holds tells whether what is in body, blanks in body apart. It allocates nothing.
+func holds(body, what []byte) bool {
+	for start := range body {
+		at := 0
+		for _, c := range body[start:] {
+			if at == len(what) {
+				break
+			}
+			if c == what[at] {
+				at++
+			} else if at == 0 || c != ' ' && c != '\n' {
+				at = -1
+				break
+			}
+		}
+		if at == len(what) {
+			return true
+		}
+	}
+	return false
 }

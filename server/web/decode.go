@@ -1,4 +1,4 @@
-package sandbox
+package web
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -23,62 +24,83 @@ import (
 const (
 	maxBody   = 64 << 10
 	maxFaults = 20 // of one body; whoever has more learns of the rest later
+	maxDepth  = 32 // of free JSON; no binding or metadata that a person wrote comes near
 )
 
-// readBody decodes the JSON object in c's body over target, a pointer to a struct that holds
-// the defaults. No body at all is the empty object. The error names every fault by a JSON
-// pointer; target is then half filled and of no use.
-func readBody(c *gin.Context, target any) error {
+// ReadJSON decodes the JSON object in c's body as Decode does.
+func ReadJSON(c *gin.Context, target any) error {
+	body, err := ReadBody(c)
+	if err != nil {
+		return err
+	}
+	return Decode(body, target)
+}
+
+// ReadBody reads all of c's body, which is at most 64 KiB.
+func ReadBody(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return &problem{
-			status: http.StatusBadRequest, code: "BODY_TOO_LARGE",
-			detail: "the body is larger than 64 KiB",
-			faults: []inputFault{{Detail: "must be at most 64 KiB"}},
+		return nil, &Problem{
+			Status: http.StatusBadRequest, Code: "BODY_TOO_LARGE",
+			Detail: "the body is larger than 64 KiB",
+			Faults: []Fault{{Detail: "must be at most 64 KiB"}},
 		}
 	}
 	if err != nil {
-		return invalid(inputFault{Detail: "ended before it was complete"})
+		return nil, Invalid(Fault{Detail: "ended before it was complete"})
 	}
-	return decode(body, target)
+	return body, nil
 }
 
-// decode is readBody without the request.
-func decode(body []byte, target any) error {
+// Decode decodes the JSON object in body over target, a pointer to a struct that holds the
+// defaults. No body at all is the empty object. The error names every fault by a JSON pointer;
+// target is then half filled and of no use.
+//
+// A pointer, list or map takes null for nothing, unless its field has the tag null:"refused".
+// A json.RawMessage takes any value, null too, in which all the same no name is given twice.
+func Decode(body []byte, target any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")
 	}
 	if !utf8.Valid(body) {
-		return invalid(inputFault{Detail: "is not UTF-8"})
+		return Invalid(Fault{Detail: "is not UTF-8"})
+	}
+	if at := loneSurrogate(body); at >= 0 {
+		return Invalid(Fault{Detail: "has half a character: byte " + strconv.Itoa(at+1)})
 	}
 	// Syntax first, to the end: the walk below only ever sees well-formed JSON.
 	var whole json.RawMessage
 	if err := json.Unmarshal(body, &whole); err != nil {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return invalid(inputFault{Detail: "is not one JSON value: byte " + strconv.FormatInt(syntax.Offset, 10)})
+			return Invalid(Fault{Detail: "is not one JSON value: byte " + strconv.FormatInt(syntax.Offset, 10)})
 		}
-		return invalid(inputFault{Detail: "is not one JSON value"})
+		return Invalid(Fault{Detail: "is not one JSON value"})
 	}
 	var d decoder
 	d.value(whole, reflect.ValueOf(target).Elem(), "")
 	if len(d.faults) > 0 {
-		return invalid(d.faults...)
+		return Invalid(d.faults...)
 	}
 	return nil
 }
 
 // decoder walks a value along the Go type that is to hold it.
 type decoder struct {
-	faults []inputFault
+	faults []Fault
 }
 
 func (d *decoder) fault(pointer, detail string) {
 	if len(d.faults) < maxFaults {
-		d.faults = append(d.faults, inputFault{Pointer: pointer, Detail: detail})
+		d.faults = append(d.faults, Fault{Pointer: pointer, Detail: detail})
 	}
 }
 
 func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer string) {
+	if target.Type() == reflect.TypeFor[json.RawMessage]() {
+		d.free(raw, pointer)
+		target.SetBytes(bytes.Clone(raw))
+		return
+	}
 	if string(raw) == "null" {
 		d.null(target, pointer)
 		return
@@ -106,9 +128,11 @@ func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer strin
 	case reflect.Float64:
 		d.leaf(raw, target, pointer, "must be a number")
 	default:
-		panic("sandbox: nothing decodes " + target.Type().String())
+		panic("web: nothing decodes " + target.Type().String())
 	}
 }
+
+const notNull = "must not be null; leave it out for the default"
 
 // null is the absence of a value, so it fits where Go can hold one.
 func (d *decoder) null(target reflect.Value, pointer string) {
@@ -116,7 +140,7 @@ func (d *decoder) null(target reflect.Value, pointer string) {
 	case reflect.Pointer, reflect.Map, reflect.Slice:
 		target.SetZero()
 	default:
-		d.fault(pointer, "must not be null; leave it out for the default")
+		d.fault(pointer, notNull)
 	}
 }
 
@@ -128,12 +152,15 @@ func (d *decoder) leaf(raw json.RawMessage, target reflect.Value, pointer, expec
 
 func (d *decoder) object(raw json.RawMessage, target reflect.Value, pointer string) {
 	d.members(raw, pointer, "must be an object", func(name string, value json.RawMessage, at string) {
-		field, known := fieldNamed(target, name)
-		if !known {
+		field, tag, known := fieldNamed(target, name)
+		switch {
+		case !known:
 			d.fault(at, "is not known here")
-			return
+		case string(value) == "null" && tag.Get("null") == "refused":
+			d.fault(at, notNull)
+		default:
+			d.value(value, field, at)
 		}
-		d.value(value, field, at)
 	})
 }
 
@@ -174,7 +201,7 @@ func (d *decoder) members(raw json.RawMessage, pointer, expected string, each fu
 		name, ok := token.(string)
 		var value json.RawMessage
 		if err != nil || !ok || tokens.Decode(&value) != nil {
-			panic("sandbox: a value that was checked is not well-formed")
+			panic("web: a value that was checked is not well-formed")
 		}
 		at := pointer + "/" + escapePointer(name)
 		if given[name] {
@@ -186,15 +213,91 @@ func (d *decoder) members(raw json.RawMessage, pointer, expected string, each fu
 	}
 }
 
+// free walks a value that may be anything, in one pass: its depth is the sender's to choose.
+func (d *decoder) free(raw json.RawMessage, pointer string) {
+	type level struct {
+		names  map[string]bool // nil in a list
+		name   string          // that was read and whose value comes next
+		atName bool
+	}
+	var levels []level
+	tokens := json.NewDecoder(bytes.NewReader(raw))
+	tokens.UseNumber() // nothing here converts them
+	for {
+		token, err := tokens.Token()
+		if err != nil {
+			return // io.EOF: the value was checked for syntax before
+		}
+		inside := len(levels) - 1
+		if name, isText := token.(string); isText && inside >= 0 && levels[inside].atName {
+			if levels[inside].names[name] {
+				at := pointer
+				for _, above := range levels[:inside] {
+					if above.names != nil {
+						at += "/" + escapePointer(above.name)
+					}
+				}
+				d.fault(at+"/"+escapePointer(name), "is given twice; which one is meant?")
+				return
+			}
+			levels[inside].names[name], levels[inside].name, levels[inside].atName = true, name, false
+			continue
+		}
+		if inside >= 0 && levels[inside].names != nil {
+			levels[inside].atName = true // after this value, or the one that begins here
+		}
+		switch token {
+		case json.Delim('{'):
+			levels = append(levels, level{names: map[string]bool{}, atName: true})
+		case json.Delim('['):
+			levels = append(levels, level{})
+		case json.Delim('}'), json.Delim(']'):
+			levels = levels[:inside]
+		}
+		if len(levels) > maxDepth {
+			d.fault(pointer, "is nested deeper than "+strconv.Itoa(maxDepth)+" levels")
+			return
+		}
+	}
+}
+
+// loneSurrogate finds an escape such as \ud800 that is half of a character, for which
+// encoding/json would put another character in silence; -1 if there is none. It reads broken
+// JSON too, about which it need not be right.
+func loneSurrogate(body []byte) int {
+	half := func(i int) (unit rune, ok bool) {
+		if i+6 > len(body) || body[i] != '\\' || body[i+1] != 'u' {
+			return 0, false
+		}
+		n, err := strconv.ParseUint(string(body[i+2:i+6]), 16, 16)
+		return rune(n), err == nil && utf16.IsSurrogate(rune(n))
+	}
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		if first, ok := half(i); ok {
+			second, ok := half(i + 6)
+			if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+				return i
+			}
+			i += 11
+			continue
+		}
+		i++ // what is escaped is no beginning of an escape
+	}
+	return -1
+}
+
 // fieldNamed finds the field of a struct, or of one it embeds, by its exact JSON name.
-func fieldNamed(target reflect.Value, name string) (reflect.Value, bool) {
+func fieldNamed(target reflect.Value, name string) (reflect.Value, reflect.StructTag, bool) {
 	for _, field := range reflect.VisibleFields(target.Type()) {
 		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if tag == name && tag != "" && tag != "-" {
-			return target.FieldByIndex(field.Index), true
+			return target.FieldByIndex(field.Index), field.Tag, true
 		}
 	}
-	return reflect.Value{}, false
+	return reflect.Value{}, "", false
 }
 
 // escapePointer writes name as a token of a JSON pointer (RFC 6901, section 3), cut where a

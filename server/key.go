@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"otpbridge/config"
+	"otpbridge/crypto"
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+type keyCommand struct {
+	Create createKeyCommand `cmd:"" help:"Make a key for an account and show its secret, this once."`
+	List   listKeysCommand  `cmd:"" help:"Show the keys of an account, or of all, without their secrets."`
+	Rotate rotateKeyCommand `cmd:"" help:"Give a key a successor, and let it end after a while."`
+	Revoke revokeKeyCommand `cmd:"" help:"End a key for good."`
+}
+
+type createKeyCommand struct {
+	Account           string   `arg:"" help:"The account's esme_address."`
+	Name              string   `placeholder:"TEXT" help:"What the key is for, to tell it from others."`
+	Kind              string   `enum:"secret,service,read_only,client,access_key" default:"secret" help:"What the key may be used for: ${enum}."`
+	Environment       string   `enum:"live,test," default:"" help:"live or test. Without it live, and test in a sandbox."`
+	Permissions       []string `placeholder:"NAME" help:"What the key may do, of send:otp, verify:otp, resend:otp, cancel:otp, read:otp, debug and *. Without it all but debug that its kind may."`
+	AllowedIPs        []string `name:"allowed-ips" placeholder:"NETWORK" help:"Addresses and networks that the key may be used from. Without it every one."`
+	DeniedIPs         []string `name:"denied-ips" placeholder:"NETWORK" help:"Those that it may not be used from; they win."`
+	AllowedOrigins    []string `placeholder:"ORIGIN" help:"Web pages that the key may be used from, like https://www.example.com. A client key needs at least one."`
+	RequestsPerMinute *int     `placeholder:"N" help:"Limit of requests. Without it the account's, else 1000, 60 for a client key and none for an access key."`
+	Burst             *int     `placeholder:"N" help:"How many of these may come at once. Without it as many as a minute's."`
+	ExpiresAt         string   `placeholder:"TIME" help:"When the key ends, like 2027-01-31T00:00:00Z, or in how long, like 720h."`
+	Signing           string   `enum:"off,optional,required" default:"off" help:"Whether requests carry an HMAC signature: ${enum}."`
+	ImportFile        string   `placeholder:"PATH" help:"Take the key that this file holds as it is, instead of a fresh one, so that an integration keeps the key it has."`
+	JSON              bool     `name:"json" help:"Print JSON."`
+}
+
+type listKeysCommand struct {
+	Account string `arg:"" optional:"" help:"The account's esme_address; without it all accounts."`
+	JSON    bool   `name:"json" help:"Print JSON."`
+}
+
+type rotateKeyCommand struct {
+	ID    string        `arg:"" name:"key-id" help:"The key's id, which starts with key_."`
+	Grace time.Duration `default:"24h" help:"How long the old key stays good; 0s ends it at once."`
+	JSON  bool          `name:"json" help:"Print JSON."`
+}
+
+type revokeKeyCommand struct {
+	ID string `arg:"" name:"key-id" help:"The key's id, which starts with key_."`
+}
+
+const keySettings = `
+The command works on the database and with the keyring that the OTPBRIDGE_ variables name, a
+running server's or not; give it the same variables. Servers see the change within a second.`
+
+// Help is shown below the flags.
+func (createKeyCommand) Help() string {
+	return `For example a key for a backend, one that a dashboard reads with, one for a web page, and the
+key of another system that its clients go on using:
+
+    otpbridge key create 10000000000001 --name "shop, backend" --allowed-ips 203.0.113.0/24
+    otpbridge key create 10000000000001 --kind read_only --expires-at 720h
+    otpbridge key create 10000000000001 --kind client --allowed-origins https://www.example.com
+    otpbridge key create 10000000000001 --kind access_key --import-file /run/secrets/old-key
+` + keySettings
+}
+
+// Help is shown below the flags.
+func (listKeysCommand) Help() string {
+	return `For example:
+
+    otpbridge key list
+    otpbridge key list 10000000000001 --json
+` + keySettings
+}
+
+// Help is shown below the flags.
+func (rotateKeyCommand) Help() string {
+	return `The successor has the same settings, and secrets of its own. For example:
+
+    otpbridge key rotate ` + exampleKeyID + ` --grace 72h
+` + keySettings
+}
+
+// Help is shown below the flags.
+func (revokeKeyCommand) Help() string {
+	return `A successor that the key has stays good. For example:
+
+    otpbridge key revoke ` + exampleKeyID + `
+` + keySettings
+}
+
+const exampleKeyID = "key_06d13s0c5n7hp8v3k2a9e4q1tc"
+
+// Run makes a key and prints it.
+func (c createKeyCommand) Run(p process) error {
+	n := engine.NewKey{
+		Account: c.Account, Name: c.Name, Kind: engine.KeyKind(c.Kind), Environment: otp.Environment(c.Environment),
+		Permissions: c.Permissions, AllowedIPs: c.AllowedIPs, DeniedIPs: c.DeniedIPs, AllowedOrigins: c.AllowedOrigins,
+		RequestsPerMinute: c.RequestsPerMinute, Burst: c.Burst, Signing: engine.Signing(c.Signing),
+	}
+	if c.ExpiresAt != "" {
+		ends, err := expiry(c.ExpiresAt, time.Now())
+		if err != nil {
+			return unusable{err}
+		}
+		n.ExpiresAt = &ends
+	}
+	if c.ImportFile != "" {
+		raw, err := os.ReadFile(c.ImportFile)
+		if err != nil {
+			return unusable{fmt.Errorf("--import-file: %w", err)}
+		}
+		n.Import = strings.TrimRight(string(raw), "\r\n")
+		if n.Import == "" {
+			return unusable{fmt.Errorf("--import-file: %s is empty; it should hold the key and nothing else", c.ImportFile)}
+		}
+	}
+	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
+		key, secret, signing, err := e.CreateKey(ctx, n)
+		if err != nil {
+			return err
+		}
+		return printSecrets(p.stdout, c.JSON, "was made", key, secret, signing, c.ImportFile != "")
+	})
+}
+
+// expiry reads a moment, or a time from now.
+func expiry(text string, now time.Time) (time.Time, error) {
+	if moment, err := time.Parse(time.RFC3339, text); err == nil {
+		return moment, nil
+	}
+	in, err := time.ParseDuration(text)
+	if err != nil || in <= 0 {
+		return time.Time{}, fmt.Errorf("--expires-at %q is no time to come; write one like 2027-01-31T00:00:00Z, or a duration like 720h", text)
+	}
+	return now.Add(in), nil
+}
+
+// Run prints the keys.
+func (c listKeysCommand) Run(p process) error {
+	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
+		keys, err := e.Keys(ctx, c.Account)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			shown := make([]keyJSON, 0, len(keys))
+			for _, key := range keys {
+				shown = append(shown, jsonOf(key))
+			}
+			return printJSON(p.stdout, map[string]any{"data": shown})
+		}
+		table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "ID\tACCOUNT\tKIND\tENVIRONMENT\tENDS WITH\tSTATUS\tEXPIRES\tNAME")
+		for _, key := range keys {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", key.ID.Text("key"), key.Account, key.Kind, key.Environment,
+				or(key.LastFour, "-"), key.Status, or(moment(key.ExpiresAt), "never"), key.Name)
+		}
+		return table.Flush()
+	})
+}
+
+// Run makes a successor and prints it.
+func (c rotateKeyCommand) Run(p process) error {
+	id, err := keyID(c.ID)
+	if err != nil {
+		return err
+	}
+	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
+		key, secret, signing, err := e.RotateKey(ctx, id, c.Grace)
+		if err != nil {
+			return err
+		}
+		return printSecrets(p.stdout, c.JSON, fmt.Sprintf("succeeds %s, which stays good for %v at most", c.ID, c.Grace), key, secret, signing, false)
+	})
+}
+
+// Run ends a key.
+func (c revokeKeyCommand) Run(p process) error {
+	id, err := keyID(c.ID)
+	if err != nil {
+		return err
+	}
+	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
+		if err := e.RevokeKey(ctx, id); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(p.stdout, "Key %s is revoked.\n", c.ID)
+		return err
+	})
+}
+
+// keyID never quotes what it cannot read: it may be the key itself.
+func keyID(text string) (otp.ID, error) {
+	id, ok := otp.ParseID("key", text)
+	if !ok {
+		return id, unusable{fmt.Errorf("KEY-ID is no id of a key, which reads like %s; \"otpbridge key list\" shows them", exampleKeyID)}
+	}
+	return id, nil
+}
+
+// withEngine runs do with an engine on the database that the environment names, as a server's
+// is opened.
+func withEngine(p process, do func(ctx context.Context, e *engine.Engine) error) (err error) {
+	settings, err := config.Load(p.environ)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	keyring, err := openKeyring(settings, log)
+	if err != nil {
+		return err
+	}
+	store, err := sql.Open(ctx, settings.DatabaseURL.Reveal(), sql.Options{Sandbox: settings.Sandbox()})
+	if err != nil {
+		return fmt.Errorf("open database %v: %w", settings.DatabaseURL, err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	e, err := engine.New(ctx, engine.Options{Store: store, Keyring: keyring, Log: log, Sandbox: settings.Sandbox()})
+	if err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	defer e.Close()
+	err = do(ctx, e)
+	if refusal, ok := errors.AsType[*otp.Error](err); ok {
+		return unusable{errors.New(refusal.Message)}
+	}
+	return err
+}
+
+// printSecrets shows what is shown once.
+func printSecrets(out io.Writer, asJSON bool, what string, key engine.Key, secret, signing crypto.Secret, imported bool) error {
+	if asJSON {
+		shown := jsonOf(key)
+		shown.Secret, shown.SigningSecret = string(secret.Bytes()), string(signing.Bytes())
+		if imported {
+			shown.Secret = ""
+		}
+		return printJSON(out, shown)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "Key %s (%s, %s) of account %s %s.\n", key.ID.Text("key"), key.Kind, key.Environment, key.Account, what)
+	if imported {
+		text.WriteString("It is the imported key.\n")
+	} else {
+		fmt.Fprintf(&text, "\n    %s\n\nThis is the key. Store it now: only its hash is kept, and it is not shown again.\n", secret.Bytes())
+	}
+	if !signing.IsZero() {
+		fmt.Fprintf(&text, "\n    %s\n\nThis signs its requests. Store it apart from the key; it is not shown again either.\n", signing.Bytes())
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+// keyJSON is a key as --json prints it.
+type keyJSON struct {
+	ID                string   `json:"id"`
+	Account           string   `json:"account"`
+	Name              string   `json:"name"`
+	Kind              string   `json:"kind"`
+	Environment       string   `json:"environment"`
+	Secret            string   `json:"secret,omitempty"`
+	SigningSecret     string   `json:"signing_secret,omitempty"`
+	LastFour          string   `json:"last_four"`
+	Status            string   `json:"status"`
+	Permissions       []string `json:"permissions,omitempty"`
+	AllowedIPs        []string `json:"allowed_ips,omitempty"`
+	DeniedIPs         []string `json:"denied_ips,omitempty"`
+	AllowedOrigins    []string `json:"allowed_origins,omitempty"`
+	RequestsPerMinute *int     `json:"requests_per_minute"`
+	Burst             *int     `json:"burst"`
+	Signing           string   `json:"signing"`
+	CreatedAt         string   `json:"created_at"`
+	ExpiresAt         string   `json:"expires_at,omitempty"`
+	RevokedAt         string   `json:"revoked_at,omitempty"`
+	Successor         string   `json:"successor,omitempty"`
+}
+
+func jsonOf(k engine.Key) keyJSON {
+	shown := keyJSON{
+		ID: k.ID.Text("key"), Account: k.Account, Name: k.Name, Kind: string(k.Kind), Environment: string(k.Environment),
+		LastFour: k.LastFour, Status: string(k.Status), Permissions: k.Permissions,
+		AllowedIPs: k.AllowedIPs, DeniedIPs: k.DeniedIPs, AllowedOrigins: k.AllowedOrigins,
+		RequestsPerMinute: k.RequestsPerMinute, Burst: k.Burst, Signing: string(k.Signing),
+		CreatedAt: moment(k.CreatedAt), ExpiresAt: moment(k.ExpiresAt), RevokedAt: moment(k.RevokedAt),
+	}
+	if !k.Successor.IsZero() {
+		shown.Successor = k.Successor.Text("key")
+	}
+	return shown
+}
+
+func printJSON(out io.Writer, v any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+// moment is a time as people and programs read it, and nothing for none.
+func moment(at otp.Millis) string {
+	if at == 0 {
+		return ""
+	}
+	return at.Time().Format(time.RFC3339)
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}

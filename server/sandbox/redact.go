@@ -1,0 +1,142 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The JSON of the API is shown by what is known to be harmless, like everything here: the names
+// of its members, and the values of those that are words of the protocol.
+
+// shownMembers are the members whose values can be no secret and nobody's, if they look like what
+// they are to be.
+var shownMembers = []string{
+	"method", "type", "template", "locale", "ttl", "length", "fallback", "valid", "reason", "attempts_remaining",
+	"resends_remaining", "attempts", "status", "created_at", "expires_at", "verified_at", "code", "title", "number", "at", "sends", "errors", "pointer",
+}
+
+// maskedMembers are masked as the servlets' parameters are.
+var maskedMembers = map[string]func(string) string{
+	"to":    maskedTo,
+	"email": maskedMail,
+	"ip":    maskedText,
+}
+
+func maskedTo(to string) string {
+	if strings.Contains(to, "@") {
+		return maskedMail(to)
+	}
+	return maskedNumber(to)
+}
+
+// A word of the protocol, or a pointer to a member that has one for a name; and a time.
+var (
+	harmlessWord = regexp.MustCompile(`^/?[A-Za-z][A-Za-z_/ -]{0,23}$`)
+	plainTime    = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}Z$`)
+)
+
+// redactedJSON is a JSON object as it may be shown, and whether it could be read to its end. What
+// cannot be read is not shown at all: a body that is no JSON may be anything.
+func redactedJSON(text string) (shown string, whole bool) {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var value map[string]any
+	if decoder.Decode(&value) != nil {
+		return redacted, false
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return redacted, false
+	}
+	return compact(redactedMembers(value)), true
+}
+
+func compact(value any) string {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(value) // it was decoded from JSON
+	return strings.TrimSpace(b.String())
+}
+
+func redactedMembers(members map[string]any) map[string]any {
+	shown := make(map[string]any, len(members))
+	for name, value := range members {
+		mask, isMasked := maskedMembers[name]
+		text, isText := value.(string)
+		switch {
+		case isMasked && isText:
+			shown[name] = mask(text)
+		case slices.Contains(shownMembers, name):
+			shown[shownName(name)] = redactedValue(value)
+		default:
+			shown[shownName(name)] = redacted
+		}
+	}
+	return shown
+}
+
+// redactedValue is the value of a member that is shown, as far as it is what it is to be: somebody
+// may have put a code where the method belongs. A number of three digits is no code.
+func redactedValue(value any) any {
+	switch value := value.(type) {
+	case string:
+		if harmlessWord.MatchString(value) || plainTime.MatchString(value) {
+			return value
+		}
+		return redacted
+	case json.Number:
+		if len(value) <= 3 {
+			return value
+		}
+		return redacted
+	case bool:
+		return value
+	case []any:
+		list := make([]any, 0, len(value))
+		for _, element := range value {
+			list = append(list, redactedValue(element))
+		}
+		return list
+	case map[string]any:
+		return redactedMembers(value)
+	}
+	return redacted
+}
+
+// shownAnswer is what was answered. The servlets' texts are nobody's; of JSON only what is known
+// to be harmless is shown, and of what is cut off nothing.
+func shownAnswer(answer string) string {
+	if !strings.HasPrefix(answer, "{") {
+		return answer
+	}
+	shown, _ := redactedJSON(answer)
+	return shown
+}
+
+// jsonWord is a body as an argument of curl, with variables of the shell for what is secret.
+func jsonWord(text string) string {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var value map[string]any
+	if decoder.Decode(&value) != nil {
+		return quoted(redacted)
+	}
+	shown := redactedMembers(value)
+	for name := range bodyVariables {
+		if _, given := value[name]; given {
+			shown[name] = "\x00" + name + "\x00"
+		}
+	}
+	word := quoted(compact(shown))
+	for name, variable := range bodyVariables {
+		word = strings.ReplaceAll(word, `\u0000`+name+`\u0000`, `'"$`+variable+`"'`)
+	}
+	return word
+}
+
+// bodyVariables are what stands in a curl for the values of these members.
+var bodyVariables = map[string]string{"to": "TO", "email": "EMAIL", "code": "OTP", "id": "ID"}

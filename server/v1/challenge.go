@@ -1,0 +1,47 @@
+package v1
+
+import (
+	"encoding/json"
+	"time"
+
+	"otpbridge/server/engine"
+)
+
+// idPrefix is the type that a challenge's id shows.
+const idPrefix = "otp"
+
+// challenge is a challenge as send and resend answer it.
+type challenge struct {
+	ID                string          `json:"id"`
+	To                string          `json:"to"`
+	Method            string          `json:"method"`
+	Type              string          `json:"type"`
+	Status            string          `json:"status"`
+	CreatedAt         time.Time       `json:"created_at"`
+	ExpiresAt         time.Time       `json:"expires_at"`
+	AttemptsRemaining *int            `json:"attempts_remaining,omitempty"`
+	ResendsRemaining  *int            `json:"resends_remaining,omitempty"`
+	Metadata          json.RawMessage `json:"metadata"`
+}
+
+func shown(c engine.Challenge) challenge {
+	return challenge{
+		ID: c.ID.Text(idPrefix), To: c.To, Method: c.Method, Type: c.Type, Status: c.Status,
+		CreatedAt: c.CreatedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC(),
+		AttemptsRemaining: c.AttemptsRemaining, ResendsRemaining: c.ResendsRemaining,
+		Metadata: metadataOf(c.Metadata),
+	}
+}
+
+// metadataOf is what the application gave with the challenge, an empty object for nothing.
+func metadataOf(given json.RawMessage) json.RawMessage {
+	if len(given) == 0 {
+		return json.RawMessage("{}")
+	}
+	return given
+}
+
+// byID is the body of the calls that name a challenge and nothing else.
+type byID struct {
+	ID string `json:"id"`
+}

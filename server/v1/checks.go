@@ -1,0 +1,69 @@
+package v1
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/web"
+)
+
+// checks gathers what is wrong with a request, so that its sender is told of all of it at once.
+type checks struct {
+	faults []web.Fault
+}
+
+func (k *checks) that(holds bool, pointer, detail string) {
+	if !holds {
+		k.faults = append(k.faults, web.Fault{Pointer: pointer, Detail: detail})
+	}
+}
+
+func (k *checks) err() error {
+	if len(k.faults) == 0 {
+		return nil
+	}
+	return web.Invalid(k.faults...)
+}
+
+// idAt reads a challenge's id, which stands at pointer.
+func (k *checks) idAt(pointer, text string) otp.ID {
+	id, ok := otp.ParseID(idPrefix, text)
+	k.that(ok && text == id.Text(idPrefix), pointer, "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc")
+	return id
+}
+
+// text checks a member that is required, printable and not longer than so many characters.
+func (k *checks) text(pointer, value string, most int, detail string) {
+	k.that(value != "" && utf8.RuneCountInString(value) <= most && !strings.ContainsFunc(value, control), pointer, detail)
+}
+
+// control tells the characters that forge lines, in a message or a log.
+func control(r rune) bool { return r < 0x20 || r == 0x7f || r == '\u2028' || r == '\u2029' }
+
+func (k *checks) choice(pointer, value string, allowed []string) {
+	k.that(slices.Contains(allowed, value), pointer, "must be one of "+strings.Join(allowed, ", "))
+}
+
+func (k *checks) subject(pointer string, ip *string) {
+	if ip != nil {
+		k.that(printable(*ip) && len(*ip) <= maxSubject, pointer, "must be 1 to 64 printable ASCII characters")
+	}
+}
+
+func (k *checks) metadata(given json.RawMessage) {
+	if given != nil {
+		k.that(given[0] == '{', "/metadata", "must be an object")
+		k.that(len(given) <= maxMetadata, "/metadata", "must be at most 1 KiB")
+	}
+}
+
+// text is what a member holds, empty for one that was left out.
+func text(member *string) string {
+	if member == nil {
+		return ""
+	}
+	return *member
+}

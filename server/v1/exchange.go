@@ -1,0 +1,267 @@
+package v1
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"mime"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	"otpbridge/server/web"
+)
+
+// exchange is one request on its way through a call.
+type exchange struct {
+	door   *door
+	gin    *gin.Context
+	ctx    context.Context // goes on when the client hangs up
+	caller *engine.Caller  // nil until the key is accepted
+	body   []byte
+}
+
+// serve answers one request. What goes wrong on its way is rendered here and nowhere else.
+func (d *door) serve(r route) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		// Answers hold what belongs to one caller.
+		c.Header("Cache-Control", "no-store")
+		c.Header("X-Content-Type-Options", "nosniff")
+		// Whoever sent a whole request is served and charged, even if they no longer listen: a
+		// client that hangs up after each guess would otherwise guess for free.
+		x := &exchange{door: d, gin: c, ctx: context.WithoutCancel(c.Request.Context())}
+		var answer engine.Answer
+		err := web.Guarded(func() (err error) {
+			answer, err = x.decide(r)
+			return err
+		})
+		if err != nil {
+			x.refuse(err)
+			return
+		}
+		x.write(answer)
+	}
+}
+
+// decide follows the order of checks that the page on the API promises: key, its limit, the whole
+// request, its signature, the key's permission, the call.
+func (x *exchange) decide(r route) (engine.Answer, error) {
+	if err := x.admit(); err != nil {
+		return engine.Answer{}, err
+	}
+	var err error
+	if x.body, err = web.ReadBody(x.gin); err != nil {
+		return engine.Answer{}, err
+	}
+	if err := x.checkSignature(); err != nil {
+		return engine.Answer{}, err
+	}
+	if err := x.caller.May(r.permission); err != nil {
+		return engine.Answer{}, err
+	}
+	if err := x.door.engine.InjectedFault(otp.V1Door, x.caller.Account.Address); err != nil {
+		return engine.Answer{}, err
+	}
+	if err := web.ReadQuery(x.gin).Err(); err != nil {
+		return engine.Answer{}, err
+	}
+	return r.call(x)
+}
+
+// admit finds out whose the request is and counts it.
+func (x *exchange) admit() error {
+	x.door.allowAnyListedOrigin(x.gin)
+	peer := peer(x.gin.Request)
+	if quota, err := x.door.engine.MayTry(x.ctx, peer); err != nil {
+		x.showQuota(quota)
+		return err
+	}
+	secret, err := credential(x.gin.Request.Header)
+	if err != nil {
+		return err
+	}
+	x.caller, err = x.door.engine.Authenticate(x.ctx, otp.V1Door, secret, peer)
+	if x.caller != nil {
+		x.gin.Set(accountKey, x.caller.Account.Address)
+	}
+	if err != nil {
+		return x.countFailure(peer, err)
+	}
+	if err := x.caller.FromOrigin(x.gin.GetHeader("Origin")); err != nil {
+		return err
+	}
+	x.allowOrigin()
+	quota, err := x.door.engine.Take(x.ctx, x.caller)
+	x.showQuota(quota)
+	if err == nil {
+		x.showDebug(peer, quota)
+	}
+	return err
+}
+
+// countFailure counts a credential that nobody has against the peer that tried it.
+func (x *exchange) countFailure(peer netip.Addr, refusal error) error {
+	switch otp.KindOf(refusal) {
+	case otp.UnknownCredential, otp.ExpiredCredential:
+		if quota, err := x.door.engine.AuthenticationFailed(x.ctx, peer); err != nil {
+			x.showQuota(quota)
+			return err
+		}
+	}
+	return refusal
+}
+
+// peer is the client's address, which the server's middleware has resolved. One that cannot be
+// read is no address, and no network contains it.
+func peer(r *http.Request) netip.Addr {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Addr().Unmap()
+}
+
+// checkSignature passes the signing headers on as they came: whether the key asks for them is
+// not the door's to know.
+func (x *exchange) checkSignature() error {
+	signed := engine.Signed{Method: x.gin.Request.Method, Path: x.gin.Request.RequestURI, Body: x.body}
+	for _, part := range []struct {
+		header string
+		value  *string
+	}{{"X-Timestamp", &signed.Timestamp}, {"X-Nonce", &signed.Nonce}, {"X-Signature", &signed.Signature}} {
+		values := x.gin.Request.Header.Values(part.header)
+		if len(values) > 1 {
+			return web.Invalid(web.Fault{Header: part.header, Detail: "is given twice; which one is meant?"})
+		}
+		if len(values) == 1 {
+			*part.value = values[0]
+		}
+	}
+	return x.door.engine.CheckSignature(x.ctx, x.caller, signed)
+}
+
+// showQuota tells a client where it stands with the limit that counted, or refused, its request.
+func (x *exchange) showQuota(q engine.Quota) {
+	if q.Limit <= 0 {
+		return
+	}
+	x.gin.Header("X-RateLimit-Limit", strconv.Itoa(q.Limit))
+	x.gin.Header("X-RateLimit-Remaining", strconv.Itoa(q.Remaining))
+	// Rounded up, so that whoever comes back at that second is not refused again.
+	x.gin.Header("X-RateLimit-Reset", strconv.FormatInt(int64(math.Ceil(float64(q.Reset.UnixMilli())/1000)), 10))
+	x.gin.Header("X-RateLimit-Window", web.Seconds(q.Window))
+}
+
+// showDebug answers X-Debug-Auth: 1 with who the server takes the caller for, if the key may know.
+func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
+	if x.gin.GetHeader("X-Debug-Auth") != "1" || x.caller.May(engine.PermitDebug) != nil {
+		return
+	}
+	x.gin.Header("X-Auth-Method", authMethod(x.caller))
+	x.gin.Header("X-Auth-User-ID", x.caller.Account.Address)
+	x.gin.Header("X-Auth-Key-ID", x.caller.Key.ID.Text("key"))
+	x.gin.Header("X-Auth-IP", peer.String())
+	x.gin.Header("X-Auth-Remaining-Quota", strconv.Itoa(q.Remaining))
+}
+
+// authMethod names what kind of credential the caller has.
+func authMethod(c *engine.Caller) string {
+	if c.Key.Kind == engine.AccessKey {
+		return string(engine.AccessKey)
+	}
+	return "api_key"
+}
+
+// read decodes the body, which must say that it is JSON.
+func (x *exchange) read(target any) error {
+	if faults := contentFaults(x.gin.Request.Header.Values("Content-Type")); faults != nil {
+		return web.Invalid(faults...)
+	}
+	if len(bytes.TrimSpace(x.body)) == 0 {
+		return web.Invalid(web.Fault{Detail: "is missing; send a JSON object"})
+	}
+	return web.Decode(x.body, target)
+}
+
+// contentFaults judges the content type. Anything else than JSON in UTF-8 was meant for another
+// reader, and a form that happens to read as JSON would have come past a browser's preflight.
+func contentFaults(values []string) []web.Fault {
+	wrong := []web.Fault{{Header: "Content-Type", Detail: "must be application/json"}}
+	if len(values) != 1 {
+		return wrong
+	}
+	kind, parameters, err := mime.ParseMediaType(values[0])
+	if err != nil || kind != "application/json" {
+		return wrong
+	}
+	for name, value := range parameters {
+		if name != "charset" || !strings.EqualFold(value, "utf-8") {
+			return wrong
+		}
+	}
+	return nil
+}
+
+// answerOf is a body as JSON. It is made in memory, since it may be kept for an idempotency key.
+func answerOf(status int, body any) (engine.Answer, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // nothing here is read as HTML, and nosniff says so
+	if err := encoder.Encode(body); err != nil {
+		return engine.Answer{}, err
+	}
+	return engine.Answer{Status: status, Body: bytes.TrimRight(text.Bytes(), "\n")}, nil
+}
+
+// write sends what the call answered.
+func (x *exchange) write(answer engine.Answer) {
+	if _, decided := x.gin.Get(kindKey); !decided {
+		x.gin.Set(kindKey, "ok")
+	}
+	for name, value := range answer.Header {
+		x.gin.Header(name, value)
+	}
+	// The client may be gone. The decision stands, and there is nobody to tell.
+	x.gin.Data(answer.Status, "application/json; charset=utf-8", answer.Body)
+}
+
+// refuse answers an error.
+func (x *exchange) refuse(err error) {
+	if refusal, ok := errors.AsType[*otp.Error](err); ok {
+		err = x.dressed(refusal)
+	}
+	x.door.errors.Refuse(x.gin, err)
+}
+
+// dressed adds to a refusal the headers that its status asks for.
+func (x *exchange) dressed(refusal *otp.Error) error {
+	if refusal.Limit > 0 {
+		x.showQuota(engine.Quota{Limit: refusal.Limit, Reset: time.Now().Add(refusal.RetryAfter), Window: refusal.Window})
+	}
+	switch row := refusals[refusal.Kind]; row.Status {
+	case http.StatusUnauthorized:
+		challenge := `Bearer realm="otpbridge"`
+		if refusal.Kind != otp.MissingCredential {
+			challenge += `, error="invalid_token"` // RFC 6750, section 3
+		}
+		x.gin.Header("WWW-Authenticate", challenge)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusConflict:
+		if refusal.Kind != otp.IdempotencyBusy && row.Status == http.StatusConflict {
+			break // it will not be otherwise later
+		}
+		if refusal.RetryAfter <= 0 {
+			again := *refusal
+			again.RetryAfter = time.Second
+			return &again
+		}
+	}
+	return refusal
+}

@@ -1,0 +1,37 @@
+package v1
+
+import (
+	"net/http"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+)
+
+// resendRequest is the body of POST /v1/resend.
+type resendRequest struct {
+	ID     string  `json:"id"`
+	Method *string `json:"method" null:"refused"`
+}
+
+// resend sends a challenge's code again: same code, same expiry.
+func (x *exchange) resend() (engine.Answer, error) {
+	var asked resendRequest
+	if err := x.read(&asked); err != nil {
+		return engine.Answer{}, err
+	}
+	var k checks
+	id := k.idAt("/id", asked.ID)
+	if asked.Method != nil {
+		k.choice("/method", *asked.Method, methods)
+	}
+	if err := k.err(); err != nil {
+		return engine.Answer{}, err
+	}
+	return x.once(func(once otp.ID) (engine.Answer, error) {
+		resent, err := x.door.engine.ResendByID(x.ctx, x.caller, id, text(asked.Method), once)
+		if err != nil {
+			return engine.Answer{}, err
+		}
+		return answerOf(http.StatusOK, shown(resent))
+	})
+}

@@ -1,0 +1,120 @@
+package v1
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+)
+
+// sendRequest is the body of POST /v1/send. A pointer is nil where the member is left out.
+type sendRequest struct {
+	To       string          `json:"to"`
+	Method   string          `json:"method"`
+	Type     string          `json:"type"`
+	Template *string         `json:"template" null:"refused"`
+	Locale   *string         `json:"locale" null:"refused"`
+	TTL      *int            `json:"ttl" null:"refused"`
+	Length   *int            `json:"length" null:"refused"`
+	Email    *string         `json:"email" null:"refused"`
+	Metadata json.RawMessage `json:"metadata"`
+	Binding  json.RawMessage `json:"binding"`
+	IP       *string         `json:"ip" null:"refused"`
+	Fallback []string        `json:"fallback" null:"refused"`
+}
+
+var (
+	methods = []string{"sms", "email"}
+	types   = []string{"verification", "two_factor", "password_reset", "transaction"}
+
+	templateName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+	languageTag  = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$`)
+)
+
+const (
+	minTTL      = 30 // seconds
+	maxTTL      = int(^uint32(0) >> 1)
+	minLength   = 4
+	maxLength   = 10
+	maxTo       = 254 // the longest mailbox that e-mail can reach
+	maxSubject  = 64
+	maxMetadata = 1 << 10
+)
+
+// check tells what the request cannot mean. What depends on the account, the engine tells.
+func (r *sendRequest) check() error {
+	var k checks
+	k.text("/to", r.To, maxTo, "must be a number such as +919551492394 or a mailbox such as user@example.com")
+	k.choice("/method", r.Method, methods)
+	k.choice("/type", r.Type, types)
+	if r.Template != nil {
+		k.that(templateName.MatchString(*r.Template), "/template", "must be the name of a template: 1 to 64 letters, digits, _ . and -")
+	}
+	if r.Locale != nil {
+		k.that(languageTag.MatchString(*r.Locale), "/locale", "must be a language tag such as en or pt-BR")
+	}
+	if r.TTL != nil {
+		k.that(*r.TTL >= minTTL && *r.TTL <= maxTTL, "/ttl", "must be "+strconv.Itoa(minTTL)+" seconds or more")
+	}
+	if r.Length != nil {
+		k.that(*r.Length >= minLength && *r.Length <= maxLength, "/length", "must be 4 to 10 digits")
+	}
+	if r.Email != nil {
+		k.text("/email", *r.Email, maxTo, "must be a mailbox such as user@example.com")
+	}
+	k.subject("/ip", r.IP)
+	k.metadata(r.Metadata)
+	k.that(len(r.Fallback) <= len(methods), "/fallback", "must be at most 2")
+	for i, method := range r.Fallback {
+		at := "/fallback/" + strconv.Itoa(i)
+		k.choice(at, method, methods)
+		k.that(!slices.Contains(r.Fallback[:i], method), at, "is listed twice")
+		k.that(method != r.Method, at, "is the method itself")
+	}
+	return k.err()
+}
+
+// send makes a new challenge and has its code sent; it does not wait for the outcome.
+func (x *exchange) send() (engine.Answer, error) {
+	var asked sendRequest
+	if err := x.read(&asked); err != nil {
+		return engine.Answer{}, err
+	}
+	if err := asked.check(); err != nil {
+		return engine.Answer{}, err
+	}
+	target, err := x.door.engine.Recipient(x.caller, asked.To, text(asked.IP), text(asked.Email), asked.Binding)
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	order := engine.Send{
+		Target: target, Method: asked.Method, Fallback: asked.Fallback, Type: asked.Type,
+		Template: text(asked.Template), Locale: text(asked.Locale), Metadata: asked.Metadata,
+	}
+	if asked.TTL != nil {
+		order.TTL = time.Duration(*asked.TTL) * time.Second
+	}
+	if asked.Length != nil {
+		order.Length = *asked.Length
+	}
+	return x.once(func(challenge otp.ID) (engine.Answer, error) {
+		order.Challenge = challenge
+		made, err := x.door.engine.Send(x.ctx, x.caller, order)
+		if err != nil {
+			return engine.Answer{}, err
+		}
+		return created(made)
+	})
+}
+
+// created answers a challenge that was made.
+func created(made engine.Challenge) (engine.Answer, error) {
+	answer, err := answerOf(http.StatusCreated, shown(made))
+	answer.Header = map[string]string{"Location": "/v1/status/" + made.ID.Text(idPrefix)}
+	return answer, err
+}

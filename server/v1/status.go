@@ -1,0 +1,52 @@
+package v1
+
+import (
+	"bytes"
+	"net/http"
+	"time"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	"otpbridge/server/web"
+)
+
+// standing is a challenge and everything that was sent for it.
+type standing struct {
+	challenge
+	VerifiedAt *time.Time `json:"verified_at,omitempty"`
+	Attempts   int        `json:"attempts"`
+	Sends      []delivery `json:"sends"`
+}
+
+// delivery is one send of a challenge.
+type delivery struct {
+	Number int       `json:"number"`
+	Method string    `json:"method"`
+	Status string    `json:"status"`
+	At     time.Time `json:"at"`
+}
+
+// status tells how a challenge stands. It changes nothing and burns no attempt.
+func (x *exchange) status() (engine.Answer, error) {
+	text := x.gin.Param("id")
+	id, ok := otp.ParseID(idPrefix, text)
+	if !ok || text != id.Text(idPrefix) {
+		return engine.Answer{}, web.Invalid(web.Fault{Parameter: "id", Detail: "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc"})
+	}
+	if len(bytes.TrimSpace(x.body)) > 0 {
+		return engine.Answer{}, web.Invalid(web.Fault{Detail: "must be empty"})
+	}
+	found, err := x.door.engine.Status(x.ctx, x.caller, id)
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	answer := standing{challenge: shown(found), Attempts: found.Attempts, Sends: []delivery{}}
+	if found.VerifiedAt != nil {
+		at := found.VerifiedAt.UTC()
+		answer.VerifiedAt = &at
+	}
+	for _, send := range found.Sends {
+		answer.Sends = append(answer.Sends, delivery{Number: send.Number, Method: send.Method, Status: send.Status, At: send.At.UTC()})
+	}
+	return answerOf(http.StatusOK, answer)
+}

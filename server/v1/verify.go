@@ -1,0 +1,114 @@
+package v1
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+)
+
+// verifyRequest is the body of POST /v1/verify: id, or to and possibly ip.
+type verifyRequest struct {
+	ID      *string         `json:"id" null:"refused"`
+	To      *string         `json:"to" null:"refused"`
+	IP      *string         `json:"ip" null:"refused"`
+	Code    string          `json:"code"`
+	Type    *string         `json:"type" null:"refused"`
+	Binding json.RawMessage `json:"binding"`
+}
+
+func (r *verifyRequest) check() (id otp.ID, err error) {
+	var k checks
+	switch {
+	case r.ID == nil && r.To == nil:
+		k.that(false, "/id", "is missing; name the challenge by id, or its recipient by to")
+	case r.ID != nil && r.To != nil:
+		k.that(false, "/to", "must not stand beside id; which one is meant?")
+	case r.ID != nil:
+		id = k.idAt("/id", *r.ID)
+		k.that(r.IP == nil, "/ip", "must not stand beside id, which names one challenge")
+	default:
+		k.text("/to", *r.To, maxTo, "must be a number such as +919551492394 or a mailbox such as user@example.com")
+		k.subject("/ip", r.IP)
+	}
+	k.that(len(r.Code) >= minLength && len(r.Code) <= maxLength && otp.Digits(r.Code), "/code", "must be 4 to 10 digits")
+	if r.Type != nil {
+		k.choice("/type", *r.Type, types)
+	}
+	return id, k.err()
+}
+
+// verified answers the right code.
+type verified struct {
+	Valid      bool            `json:"valid"`
+	ID         string          `json:"id"`
+	VerifiedAt time.Time       `json:"verified_at"`
+	Attempts   int             `json:"attempts"`
+	Metadata   json.RawMessage `json:"metadata"`
+	Receipt    string          `json:"receipt"`
+}
+
+// unverified answers every other. Where nothing was compared, what is left of the attempts is not
+// told: a change in it, or none, would tell right from wrong.
+type unverified struct {
+	Valid             bool   `json:"valid"`
+	Reason            string `json:"reason"`
+	AttemptsRemaining *int   `json:"attempts_remaining,omitempty"`
+}
+
+// reasons are the refusals of a code that are answers, not errors: the request was all right.
+var reasons = map[otp.Kind]string{
+	otp.WrongCode:         "MISMATCH",
+	otp.Expired:           "EXPIRED",
+	otp.AttemptsExhausted: "MAX_ATTEMPTS",
+	otp.Used:              "ALREADY_VERIFIED",
+	otp.Replaced:          "REPLACED",
+	otp.Canceled:          "CANCELED",
+	otp.NotFound:          "NOT_FOUND",
+}
+
+// verify decides one guess.
+func (x *exchange) verify() (engine.Answer, error) {
+	var asked verifyRequest
+	if err := x.read(&asked); err != nil {
+		return engine.Answer{}, err
+	}
+	id, err := asked.check()
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	proof := engine.Proof{ID: id, Code: asked.Code, Type: text(asked.Type)}
+	if asked.ID != nil {
+		proof.Binding, err = engine.CanonicalBinding(asked.Binding)
+	} else {
+		proof.Target, err = x.door.engine.Recipient(x.caller, text(asked.To), text(asked.IP), "", asked.Binding)
+	}
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	right, err := x.door.engine.Prove(x.ctx, x.caller, proof)
+	if err != nil {
+		return x.unverified(err)
+	}
+	return answerOf(http.StatusOK, verified{
+		Valid: true, ID: right.ID.Text(idPrefix), VerifiedAt: right.VerifiedAt.UTC(),
+		Attempts: right.Attempts, Metadata: metadataOf(right.Metadata), Receipt: right.Receipt,
+	})
+}
+
+// unverified answers a refusal that has a reason, and passes on every other.
+func (x *exchange) unverified(err error) (engine.Answer, error) {
+	refusal, ok := errors.AsType[*otp.Error](err)
+	if !ok || reasons[refusal.Kind] == "" {
+		return engine.Answer{}, err
+	}
+	x.gin.Set(kindKey, refusal.Kind.String())
+	answer := unverified{Reason: reasons[refusal.Kind]}
+	if refusal.Kind == otp.WrongCode {
+		answer.AttemptsRemaining = &refusal.Remaining
+	}
+	return answerOf(http.StatusOK, answer)
+}

@@ -1,0 +1,92 @@
+package web
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Query is the query of a request, as strict as a body: each parameter known and given once.
+// Faults gather, so that a caller is told of all of them at once.
+type Query struct {
+	values url.Values
+	faults []Fault
+}
+
+// ReadQuery reads the query of c, in which the known parameters may stand.
+func ReadQuery(c *gin.Context, known ...string) *Query {
+	values, err := url.ParseQuery(c.Request.URL.RawQuery)
+	q := &Query{values: values}
+	if err != nil {
+		q.faults = append(q.faults, Fault{Parameter: "?", Detail: "the query cannot be read: percent-encode special characters"})
+		return q
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case !slices.Contains(known, name):
+			q.Fault(name, "is not known; known are "+joined(known))
+		case len(values[name]) > 1:
+			q.Fault(name, "is given twice; which one is meant?")
+		}
+	}
+	return q
+}
+
+func joined(known []string) string {
+	if len(known) == 0 {
+		return "none"
+	}
+	return strings.Join(known, ", ")
+}
+
+// Fault notes that a parameter is wrong.
+func (q *Query) Fault(name, detail string) {
+	if len(name) > 64 {
+		name = name[:64]
+	}
+	q.faults = append(q.faults, Fault{Parameter: strings.ToValidUTF8(name, "\uFFFD"), Detail: detail})
+}
+
+// Text is a parameter as it was given, empty for none.
+func (q *Query) Text(name string) string { return q.values.Get(name) }
+
+// Number is a parameter that is a number from one to another.
+func (q *Query) Number(name string, otherwise, from, to int) int {
+	text := q.Text(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < from || n > to {
+		q.Fault(name, "must be a number from "+strconv.Itoa(from)+" to "+strconv.Itoa(to))
+		return otherwise
+	}
+	return n
+}
+
+// Duration is a parameter that is a duration up to the most; 0 for none.
+func (q *Query) Duration(name string, most time.Duration) time.Duration {
+	text := q.Text(name)
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > most {
+		q.Fault(name, "must be a duration up to "+most.String()+", such as 10s")
+		return 0
+	}
+	return d
+}
+
+// Err refuses the request if anything was wrong with its query.
+func (q *Query) Err() error {
+	if len(q.faults) == 0 {
+		return nil
+	}
+	return Invalid(q.faults...)
+}

@@ -1,0 +1,8 @@
+// Package web is what the doors that speak JSON have in common: how they read a body or a query,
+// and how they say no.
+//
+// It promises strict input (an unknown field, a field given twice or a value of the wrong type
+// is refused and named, since a client that sends "tll" and is answered 201 has a lifetime that
+// nobody chose) and errors in the one form of RFC 9457, which never hold a stack, SQL or a
+// secret. Which refusals a door has, and under which status and code, is the door's table.
+package web

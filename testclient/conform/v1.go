@@ -1,0 +1,257 @@
+package conform
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The words in which a case talks to /v1. The options of the servlets' calls hold here too, where
+// they make sense: Key is then an API key, sent as a bearer's unless NoKey takes it away.
+
+// Fields are the members of a JSON body, beside or instead of those that the story sends itself.
+type Fields map[string]any
+
+// Without takes a member away that the story would send itself.
+var Without any = without{}
+
+type without struct{}
+
+// Reply is an answer of /v1.
+type Reply struct {
+	Answer
+	document map[string]any // nil if the body is no JSON object
+}
+
+// V1 sends a body, as it stands, to a path of /v1.
+func (s *Story) V1(method, path, body string, opts ...Option) Reply {
+	if s.account.APIKey == "" {
+		panic(skipped{"The target shows no API key."})
+	}
+	c := call{servlet: path, method: method, key: s.account.APIKey}
+	for _, option := range opts {
+		option(&c)
+	}
+	r := Request{Method: c.method, Header: c.headers, Body: body}
+	r.Path, r.Query, _ = strings.Cut(c.servlet, "?")
+	if body != "" {
+		r.Type = jsonType
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	if !c.noKey {
+		r.Header["Authorization"] = append(r.Header["Authorization"], "Bearer "+c.key)
+	}
+	reply := Reply{Answer: s.send(r)}
+	_ = json.Unmarshal([]byte(reply.Body), &reply.document) // nil says that it is none
+	return reply
+}
+
+// post sends the members of fields, laid over own.
+func (s *Story) post(path string, own, fields Fields, opts []Option) Reply {
+	body := Fields{}
+	for _, from := range []Fields{own, fields} {
+		for name, value := range from {
+			body[name] = value
+			if value == Without {
+				delete(body, name)
+			}
+		}
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		s.stop(err)
+	}
+	return s.V1(http.MethodPost, path, string(text), opts...)
+}
+
+// To is the story's number as /v1 writes it.
+func (s *Story) To() string { return "+" + s.mobile }
+
+// SendV1 asks for a code by SMS to the story's number.
+func (s *Story) SendV1(fields Fields, opts ...Option) Reply {
+	return s.post("/v1/send", Fields{"to": s.To(), "method": "sms", "type": "verification"}, fields, opts)
+}
+
+// VerifyV1 guesses code. Fields say at what: an id, or a number with to.
+func (s *Story) VerifyV1(code string, fields Fields, opts ...Option) Reply {
+	return s.post("/v1/verify", Fields{"code": code}, fields, opts)
+}
+
+// ResendV1 asks for the code of a challenge to be sent again.
+func (s *Story) ResendV1(id string, fields Fields, opts ...Option) Reply {
+	return s.post("/v1/resend", Fields{"id": id}, fields, opts)
+}
+
+// CancelV1 calls a challenge off.
+func (s *Story) CancelV1(id string, opts ...Option) Reply {
+	return s.post("/v1/cancel", Fields{"id": id}, nil, opts)
+}
+
+// StatusV1 asks what became of a challenge.
+func (s *Story) StatusV1(id string, opts ...Option) Reply {
+	return s.V1(http.MethodGet, "/v1/status/"+id, "", opts...)
+}
+
+// byID and byTo say which challenge a guess is at.
+func byID(id string) Fields { return Fields{"id": id} }
+
+func (s *Story) byTo() Fields { return Fields{"to": s.To()} }
+
+// challenged sends a code and gives the challenge's id and the code.
+func (s *Story) challenged(fields Fields, opts ...Option) (id, code string) {
+	r := s.SendV1(fields, opts...)
+	s.ExpectCreated(r)
+	to, _ := fields["to"].(string)
+	if to == "" {
+		return r.text("id"), s.Code()
+	}
+	return r.text("id"), s.Code(Mobile(to))
+}
+
+// sentByV1 tells whether an exchange made the target send.
+func sentByV1(r Request, a Answer) bool {
+	return (r.Path == "/v1/send" || r.Path == "/v1/resend") && a.Status < 300
+}
+
+func (r Reply) has(name string) bool { return r.document[name] != nil }
+
+// text is a member that is a text, or "".
+func (r Reply) text(name string) string {
+	text, _ := r.document[name].(string)
+	return text
+}
+
+// number is a member that is a whole number, or -1.
+func (r Reply) number(name string) int {
+	number, ok := r.document[name].(float64)
+	if !ok || number != float64(int(number)) {
+		return -1
+	}
+	return int(number)
+}
+
+// time is a member that is a time as RFC 3339 has it, in UTC and with Z; zero if it is none.
+func (r Reply) time(name string) time.Time {
+	text := r.text(name)
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil || !strings.HasSuffix(text, "Z") {
+		return time.Time{}
+	}
+	return at
+}
+
+// came is how a report shows an answer.
+func (r Reply) came() string {
+	return statusText(r.Status) + ", " + visible(r.Body)
+}
+
+// ExpectJSON takes a JSON object with that status.
+func (s *Story) ExpectJSON(r Reply, status int) {
+	r.require(r.Status == status, "status "+statusText(status), r.came())
+	r.expectType(jsonType)
+}
+
+func (r Reply) expectType(want string) {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	r.require(strings.EqualFold(strings.TrimSpace(kind), want), "Content-Type "+want, "Content-Type "+orNone(kind))
+	r.require(r.document != nil, "a JSON object", r.came())
+}
+
+// ExpectCreated takes a challenge that was made.
+func (s *Story) ExpectCreated(r Reply) {
+	s.ExpectJSON(r, http.StatusCreated)
+	r.require(r.text("id") != "", "an id", r.came())
+}
+
+// ExpectValid takes the answer to the right code.
+func (s *Story) ExpectValid(r Reply) {
+	s.ExpectJSON(r, http.StatusOK)
+	r.require(r.document["valid"] == true, "valid true", r.came())
+}
+
+// ExpectReason takes the answer to a code that does not verify.
+func (s *Story) ExpectReason(r Reply, reason string) {
+	s.ExpectJSON(r, http.StatusOK)
+	r.require(r.document["valid"] == false && r.text("reason") == reason, "valid false, reason "+reason, r.came())
+}
+
+// ExpectMismatch takes the answer to a wrong code with that many attempts left.
+func (s *Story) ExpectMismatch(r Reply, left int) {
+	s.ExpectReason(r, "MISMATCH")
+	r.require(r.number("attempts_remaining") == left, "attempts_remaining "+strconv.Itoa(left), r.came())
+}
+
+// ExpectProblem takes an error of that status. An empty code takes any.
+func (s *Story) ExpectProblem(r Reply, status int, code string) {
+	r.require(r.Status == status, "status "+statusText(status), r.came())
+	r.expectType("application/problem+json")
+	if code != "" {
+		r.require(r.text("code") == code, "code "+code, r.came())
+	}
+}
+
+// ExpectInvalid takes a 400 that points at a member of the body.
+func (s *Story) ExpectInvalid(r Reply, pointer string) {
+	s.ExpectProblem(r, http.StatusBadRequest, "")
+	r.require(slices.ContainsFunc(r.pointers(), func(p string) bool {
+		return p == pointer || strings.HasPrefix(p, pointer+"/")
+	}), "errors with the pointer "+pointer, r.came())
+}
+
+// pointers are the places in the request that a problem names.
+func (r Reply) pointers() []string {
+	var list []string
+	errors, _ := r.document["errors"].([]any)
+	for _, one := range errors {
+		member, _ := one.(map[string]any)
+		pointer, _ := member["pointer"].(string)
+		list = append(list, strings.TrimPrefix(pointer, "#"))
+	}
+	return list
+}
+
+// ExpectRefused takes any error that is the caller's: which one it is, other cases ask.
+func (s *Story) ExpectRefused(r Reply) {
+	r.require(r.Status >= 400 && r.Status < 500, "a status from 400 to 499", r.came())
+	r.expectType("application/problem+json")
+}
+
+// expectRetryAfter takes a refusal that says when to come back, in seconds.
+func (r Reply) expectRetryAfter() {
+	after := r.Header.Get("Retry-After")
+	seconds, err := strconv.Atoi(after)
+	r.require(err == nil && seconds >= 1, "Retry-After of at least 1 second", "Retry-After "+orNone(after))
+}
+
+// expectHeader takes a header whose value is a whole number within bounds.
+func (r Reply) expectHeader(name string, least, most int64) {
+	given := r.Header.Get(name)
+	value, err := strconv.ParseInt(given, 10, 64)
+	want := fmt.Sprintf("%s from %d to %d", name, least, most)
+	if least == most {
+		want = fmt.Sprintf("%s %d", name, least)
+	}
+	r.require(err == nil && value >= least && value <= most, want, name+" "+orNone(given))
+}
+
+// number64 is a header that is a whole number, or -1.
+func (r Reply) number64(name string) int64 {
+	value, err := strconv.ParseInt(r.Header.Get(name), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return value
+}
+
+// guessWrongV1 takes the attempts left of wrong guesses, from one number down.
+func (s *Story) guessWrongV1(code string, at Fields, from, n int) {
+	for left := from; left > from-n; left-- {
+		s.ExpectMismatch(s.VerifyV1(rotated(code), at), left)
+	}
+}

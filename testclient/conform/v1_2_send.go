@@ -1,0 +1,281 @@
+package conform
+
+import (
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+)
+
+func v1Send() []Case {
+	both := Settings{"email_enabled": true}
+	return []Case{
+		{
+			Requirement: "Recipient, method and type are enough, and the code arrives there.",
+			Source:      Client, Level: Should,
+			Run: func(s *Story) {
+				s.ExpectCreated(s.SendV1(nil))
+				s.Require(isCode(s.Code()), "a code in the message", "none")
+			},
+		},
+		{
+			Requirement: "The answer is 201 with id, to, method, type, status, created_at, expires_at, attempts_remaining and resends_remaining.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				r := s.SendV1(Fields{"type": "two_factor"})
+				s.ExpectCreated(r)
+				for _, name := range []string{"id", "to", "method", "type", "status", "created_at", "expires_at", "attempts_remaining", "resends_remaining"} {
+					r.require(r.has(name), "the member "+name, r.came())
+				}
+				r.require(r.text("method") == "sms" && r.text("type") == "two_factor", "the method and type that were asked for", r.came())
+			},
+		},
+		{
+			Requirement: "Location leads to the status of the challenge.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				r := s.SendV1(nil)
+				s.ExpectCreated(r)
+				location := strings.TrimPrefix(r.Header.Get("Location"), s.target.Root)
+				r.require(location == "/v1/status/"+r.text("id"), "Location /v1/status/ and the id", "Location "+orNone(location))
+			},
+		},
+		{
+			Requirement: "The recipient is masked in the answer.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				r := s.SendV1(nil)
+				s.ExpectCreated(r)
+				r.require(r.text("to") != "" && !strings.Contains(onlyDigits(r.text("to")), s.mobile[4:]) && !strings.Contains(r.text("to"), s.mobile),
+					"to without most of its digits", "the number "+r.text("to"))
+			},
+		},
+		{
+			Requirement: "The answer does not hold the code.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Run: func(s *Story) {
+				r := s.SendV1(nil)
+				s.ExpectCreated(r)
+				code := s.Code()
+				r.require(!strings.Contains(r.Body, code), "no code", "the code")
+			},
+		},
+		{
+			Requirement: "A code has five attempts.",
+			Source:      Client, Level: Should,
+			Run: func(s *Story) {
+				r := s.SendV1(nil)
+				s.ExpectCreated(r)
+				r.require(r.number("attempts_remaining") == 5, "attempts_remaining 5", r.came())
+			},
+		},
+		{
+			Requirement: "A code can be resent three times.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				r := s.SendV1(nil)
+				s.ExpectCreated(r)
+				r.require(r.number("resends_remaining") == 3, "resends_remaining 3", r.came())
+			},
+		},
+		{
+			Requirement: "A code lives 300 seconds, or what the account says.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 240},
+			Run: func(s *Story) { s.expectLife(s.SendV1(nil), 240*time.Second) },
+		},
+		{
+			Requirement: "The ttl that is asked for is the code's life.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60},
+			Run: func(s *Story) { s.expectLife(s.SendV1(Fields{"ttl": 450}), 450*time.Second) },
+		},
+		{
+			Requirement: "A ttl over 600 is cut to 600, and expires_at says so.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) { s.expectLife(s.SendV1(Fields{"ttl": 3600}), 600*time.Second) },
+		},
+		{
+			Requirement: "A ttl under 30 is 400.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				for _, ttl := range []int{29, 0, -1} {
+					s.ExpectInvalid(s.SendV1(Fields{"ttl": ttl}), "/ttl")
+				}
+			},
+		},
+		{
+			Requirement: "The code is as long as is asked for.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				_, code := s.challenged(Fields{"length": 8})
+				s.Require(len(code) == 8, "a code of 8 digits", plural(len(code), "digit"))
+			},
+		},
+		{
+			Requirement: "Without a length the code is as long as the account's.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 7},
+			Run: func(s *Story) {
+				_, code := s.challenged(nil)
+				s.Require(len(code) == 7, "a code of 7 digits", plural(len(code), "digit"))
+			},
+		},
+		{
+			Requirement: "A length over 10, or under the account's, is 400.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 6},
+			Run: func(s *Story) {
+				for _, length := range []int{11, 5, 3} {
+					s.ExpectInvalid(s.SendV1(Fields{"length": length}), "/length")
+				}
+			},
+		},
+		{
+			Requirement: "The method email sends to the mailbox in email, where to is a number.",
+			Source:      Choice, Level: May, Settings: both, Needs: NeedsInbox,
+			Run: func(s *Story) {
+				s.ExpectCreated(s.SendV1(Fields{"method": "email", "email": s.Email()}))
+				s.expectRecipients(s.Email())
+			},
+		},
+		{
+			Requirement: "A mailbox is a recipient of its own.",
+			Source:      Choice, Level: May, Settings: both, Needs: NeedsInbox,
+			Run: func(s *Story) {
+				s.ExpectCreated(s.SendV1(Fields{"method": "email", "to": s.Email()}))
+				s.expectRecipients(s.Email())
+				code := s.Code(Mobile(""), Email(s.Email()))
+				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
+				s.ExpectValid(s.VerifyV1(code, Fields{"to": s.Email()}))
+			},
+		},
+		{
+			Requirement: "A missing to, method or type is 400 and named.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				for _, name := range []string{"to", "method", "type"} {
+					s.ExpectInvalid(s.SendV1(Fields{name: Without}), "/"+name)
+				}
+			},
+		},
+		{
+			Requirement: "A recipient that is neither a number with its country nor a mailbox is 400 and named.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				for _, to := range []string{"+12", "nobody", "nobody@", "+9198x65432101", ""} {
+					s.ExpectInvalid(s.SendV1(Fields{"to": to}), "/to")
+				}
+			},
+		},
+		{
+			Requirement: "A number of a country that the account does not serve is 400 and named.",
+			Source:      Choice, Level: May, Settings: Settings{"countries": []string{"AE"}},
+			Run: func(s *Story) {
+				s.ExpectInvalid(s.SendV1(nil), "/to")
+				s.ExpectCreated(s.SendV1(Fields{"to": "+" + emirati}))
+			},
+		},
+		{
+			Requirement: "A method or type that the call does not know is 400 and named.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.ExpectInvalid(s.SendV1(Fields{"method": "pigeon"}), "/method")
+				s.ExpectInvalid(s.SendV1(Fields{"type": "small talk"}), "/type")
+			},
+		},
+		{
+			Requirement: "The types are verification, two_factor, password_reset and transaction.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				for _, kind := range []string{"verification", "two_factor", "password_reset", "transaction"} {
+					r := s.SendV1(Fields{"type": kind})
+					s.ExpectCreated(r)
+					r.require(r.text("type") == kind, "the type "+kind, r.came())
+				}
+			},
+		},
+		{
+			Requirement: "Metadata come back as they were given.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				metadata := map[string]any{"user_id": "user_" + s.ID(), "nested": map[string]any{"list": []any{1.5, true, nil, "é"}}}
+				r := s.SendV1(Fields{"metadata": metadata})
+				s.ExpectCreated(r)
+				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
+			},
+		},
+		{
+			Requirement: "Metadata over 1 KiB are 400 and named.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.ExpectCreated(s.SendV1(Fields{"metadata": Fields{"note": strings.Repeat("x", 1000)}}))
+				s.ExpectInvalid(s.SendV1(Fields{"metadata": Fields{"note": strings.Repeat("x", 1025)}}), "/metadata")
+			},
+		},
+		{
+			Requirement: "A list of methods to fall back to is taken, and a method in it that the call does not know is 400.",
+			Source:      Choice, Level: May, Settings: both,
+			Run: func(s *Story) {
+				s.ExpectCreated(s.SendV1(Fields{"fallback": []string{"email"}, "email": s.Email()}))
+				s.ExpectInvalid(s.SendV1(Fields{"fallback": []string{"pigeon"}, "email": s.Email()}), "/fallback")
+			},
+		},
+		{
+			Requirement: "A new code for a recipient replaces the one before.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				old, before := s.challenged(nil)
+				id, code := s.challenged(nil)
+				s.ExpectReason(s.VerifyV1(before, byID(old)), "REPLACED")
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "A send that is refused leaves the code before as it is.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.ExpectRefused(s.SendV1(Fields{"ttl": 1}))
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "What surely reached nobody is not counted as a send.",
+			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
+			Run: func(s *Story) {
+				s.Fault("not_sent", 1)
+				r := s.SendV1(nil)
+				r.require(r.Status != http.StatusTooManyRequests, "a send", r.came())
+				// The answer waits for no channel: that nobody was reached, and the refund, may come later.
+				again := s.SendV1(nil)
+				for deadline := time.Now().Add(2 * time.Second); again.Status == http.StatusTooManyRequests && time.Now().Before(deadline); {
+					time.Sleep(50 * time.Millisecond)
+					again = s.SendV1(nil)
+				}
+				s.ExpectCreated(again)
+				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "")
+			},
+		},
+		{
+			Requirement: "A mailbox is one in every letter case.",
+			Source:      Choice, Level: May, Settings: both,
+			Run: func(s *Story) {
+				s.ExpectCreated(s.SendV1(Fields{"method": "email", "to": "Box-" + s.Email()}))
+				code := s.Code(Mobile(""), Email("box-"+s.Email()))
+				s.ExpectValid(s.VerifyV1(code, Fields{"to": "box-" + strings.ToUpper(s.Email())}))
+			},
+		},
+		{
+			Requirement: "An ip of more than 64 characters is 400 and named.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.ExpectInvalid(s.SendV1(Fields{"ip": strings.Repeat("1", 65)}), "/ip")
+				s.ExpectCreated(s.SendV1(Fields{"ip": strings.Repeat("1", 64)}))
+			},
+		},
+	}
+}
+
+// expectLife takes a challenge that lives that long.
+func (s *Story) expectLife(r Reply, life time.Duration) {
+	s.ExpectCreated(r)
+	lives := r.time("expires_at").Sub(r.time("created_at")).Round(time.Second)
+	r.require(lives == life, "expires_at "+life.String()+" after created_at", "a life of "+lives.String())
+}

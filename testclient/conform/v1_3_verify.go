@@ -1,0 +1,412 @@
+package conform
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func v1Verify() []Case {
+	return append(append(verifyVerdicts(), verifyStates()...), verifySlots()...)
+}
+
+func verifyVerdicts() []Case {
+	return []Case{
+		{
+			Requirement: "The right code, by the challenge's id, is valid, with id, verified_at and attempts.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				r := s.VerifyV1(code, byID(id))
+				s.ExpectValid(r)
+				r.require(r.text("id") == id && !r.time("verified_at").IsZero() && r.number("attempts") >= 0,
+					"id, verified_at and attempts", r.came())
+			},
+		},
+		{
+			Requirement: "The right code, by the recipient, is valid and names the challenge.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				r := s.VerifyV1(code, s.byTo())
+				s.ExpectValid(r)
+				r.require(r.text("id") == id, "the id of the challenge", r.came())
+			},
+		},
+		{
+			Requirement: "The metadata of the challenge come back with the right code.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				metadata := map[string]any{"order": "o-" + s.ID()}
+				id, code := s.challenged(Fields{"metadata": metadata})
+				r := s.VerifyV1(code, byID(id))
+				s.ExpectValid(r)
+				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
+			},
+		},
+		{
+			Requirement: "A wrong code is MISMATCH: with five attempts 4, 3, 2, 1 and 0 remain.",
+			Source:      Client, Level: Should,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.guessWrongV1(code, byID(id), 4, 5)
+			},
+		},
+		{
+			Requirement: "After the last attempt every guess is MAX_ATTEMPTS, the right one too.",
+			Source:      Client, Level: Should,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.guessWrongV1(code, byID(id), 4, 5)
+				s.ExpectReason(s.VerifyV1(rotated(code), byID(id)), "MAX_ATTEMPTS")
+				s.ExpectReason(s.VerifyV1(code, byID(id)), "MAX_ATTEMPTS")
+			},
+		},
+		{
+			Requirement: "The right code verifies with the fifth attempt.",
+			Source:      Client, Level: Should,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.guessWrongV1(code, byID(id), 4, 4)
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "The account's max_attempts holds here too.",
+			Source:      Choice, Level: May, Settings: Settings{"max_attempts": 2},
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.guessWrongV1(code, byID(id), 1, 2)
+				s.ExpectReason(s.VerifyV1(code, byID(id)), "MAX_ATTEMPTS")
+			},
+		},
+		{
+			Requirement: "attempts_remaining comes with MISMATCH alone: elsewhere its change would tell right from wrong.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				r := s.VerifyV1(code, byID(id))
+				s.ExpectValid(r)
+				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
+				for _, guess := range []string{code, rotated(code)} {
+					r := s.VerifyV1(guess, byID(id))
+					r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
+				}
+				id, code = s.challenged(nil)
+				s.guessWrongV1(code, byID(id), 4, 5)
+				r = s.VerifyV1(code, byID(id))
+				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
+			},
+		},
+		{
+			Requirement: "The receipt is a JWS that a key of /.well-known/jwks.json has signed with EdDSA, and names the challenge.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				r := s.VerifyV1(code, byID(id))
+				s.ExpectValid(r)
+				keys := s.V1(http.MethodGet, "/.well-known/jwks.json", "", NoKey)
+				keys.require(keys.Status == http.StatusOK && keys.document != nil, "a set of keys", keys.came())
+				payload, why := receiptPayload(r.text("receipt"), keys.document)
+				r.require(why == "", "a receipt signed with a key of the set", why+": "+r.came())
+				r.require(strings.Contains(payload, `"`+id+`"`), "the id in the receipt", "the receipt "+visible(payload))
+			},
+		},
+		{
+			Requirement: "A guess needs a code, and an id or a recipient; both are 400.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.ExpectProblem(s.VerifyV1(code, Fields{"id": id, "to": s.To()}), http.StatusBadRequest, "")
+				s.ExpectProblem(s.VerifyV1(code, nil), http.StatusBadRequest, "")
+				s.ExpectInvalid(s.VerifyV1(code, Fields{"id": id, "code": Without}), "/code")
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "Of many right guesses at once one is valid, and the others are ALREADY_VERIFIED.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				replies := s.atOnce(8, func() Reply { return s.VerifyV1(code, byID(id)) })
+				s.expectVerdicts(replies, map[string]int{"valid": 1, "ALREADY_VERIFIED": 7})
+			},
+		},
+		{
+			Requirement: "Of many wrong guesses at once five are compared, and what remains reads 4, 3, 2, 1 and 0 once each.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				replies := s.atOnce(8, func() Reply { return s.VerifyV1(rotated(code), byID(id)) })
+				s.expectVerdicts(replies, map[string]int{
+					"MISMATCH 4": 1, "MISMATCH 3": 1, "MISMATCH 2": 1, "MISMATCH 1": 1, "MISMATCH 0": 1, "MAX_ATTEMPTS": 3,
+				})
+			},
+		},
+	}
+}
+
+func verifyStates() []Case {
+	return []Case{
+		{
+			Requirement: "A used code is ALREADY_VERIFIED, whatever is guessed.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				for range 6 {
+					s.ExpectReason(s.VerifyV1(rotated(code), byID(id)), "ALREADY_VERIFIED")
+				}
+				s.ExpectReason(s.VerifyV1(code, byID(id)), "ALREADY_VERIFIED")
+				s.ExpectReason(s.VerifyV1(code, s.byTo()), "ALREADY_VERIFIED")
+			},
+		},
+		{
+			Requirement: "An expired code is EXPIRED, whatever is guessed.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.Advance(300 * time.Second)
+				for range 6 {
+					s.ExpectReason(s.VerifyV1(rotated(code), byID(id)), "EXPIRED")
+				}
+				s.ExpectReason(s.VerifyV1(code, s.byTo()), "EXPIRED")
+			},
+		},
+		{
+			Requirement: "A code verifies until it expires, by the ttl that was asked for.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ttl": 400})
+				s.Advance(398 * time.Second)
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "More than an hour after it expired a challenge is NOT_FOUND.",
+			Source:      Choice, Level: May, Needs: NeedsClock, Settings: Settings{"otp_ttl_seconds": 300},
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.Advance((300 + 3590) * time.Second)
+				s.ExpectReason(s.VerifyV1(code, byID(id)), "EXPIRED")
+				s.Advance(11 * time.Second)
+				s.ExpectReason(s.VerifyV1(code, byID(id)), "NOT_FOUND")
+				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
+			},
+		},
+		{
+			Requirement: "An older challenge is REPLACED by its id, and a guess at it costs the new one nothing.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				old, before := s.challenged(nil)
+				id, code := s.challenged(nil)
+				for range 6 {
+					s.ExpectReason(s.VerifyV1(rotated(before), byID(old)), "REPLACED")
+				}
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
+			},
+		},
+		{
+			Requirement: "An older challenge that was used or cancelled keeps saying so.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				used, code := s.challenged(nil)
+				s.ExpectValid(s.VerifyV1(code, byID(used)))
+				cancelled, _ := s.challenged(nil)
+				s.ExpectJSON(s.CancelV1(cancelled), http.StatusOK)
+				s.ExpectCreated(s.SendV1(nil))
+				s.ExpectReason(s.VerifyV1(code, byID(used)), "ALREADY_VERIFIED")
+				s.ExpectReason(s.VerifyV1(code, byID(cancelled)), "CANCELED")
+			},
+		},
+		{
+			Requirement: "By the recipient, the code that was replaced is a wrong one and charged to the new challenge.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Run: func(s *Story) {
+				_, before := s.challenged(nil)
+				s.ExpectCreated(s.SendV1(nil))
+				s.ExpectMismatch(s.VerifyV1(before, s.byTo()), 4)
+			},
+		},
+		{
+			Requirement: "A recipient without a challenge, and an id that nobody has, are NOT_FOUND.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.ExpectReason(s.VerifyV1("123456", s.byTo()), "NOT_FOUND")
+				id, _ := s.challenged(nil)
+				s.ExpectReason(s.VerifyV1("123456", byID(turned(id))), "NOT_FOUND")
+			},
+		},
+	}
+}
+
+func verifySlots() []Case {
+	return []Case{
+		{
+			Requirement: "The challenge of another account is NOT_FOUND, by its id too, and costs nothing.",
+			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				other := s.Second()
+				s.ExpectReason(other.VerifyV1(code, byID(id)), "NOT_FOUND")
+				s.ExpectReason(other.VerifyV1(rotated(code), s.byTo()), "NOT_FOUND")
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
+			},
+		},
+		{
+			Requirement: "A guess without the binding of its challenge, or with another, is NOT_FOUND and costs nothing.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"binding": Fields{"order": 1}})
+				for _, at := range []Fields{byID(id), s.byTo()} {
+					s.ExpectReason(s.VerifyV1(code, at), "NOT_FOUND")
+					for range 2 {
+						at["binding"] = Fields{"order": 2}
+						s.ExpectReason(s.VerifyV1(rotated(code), at), "NOT_FOUND")
+					}
+				}
+				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "binding": Fields{"order": 1}}), 4)
+				s.ExpectValid(s.VerifyV1(code, Fields{"to": s.To(), "binding": Fields{"order": 1}}))
+			},
+		},
+		{
+			Requirement: "Bindings are compared as RFC 8785 writes them: neither order nor spelling of numbers matters.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				send := `{"to":"` + s.To() + `","method":"sms","type":"verification","binding":{"b":[1.0,1e2],"a":"\u00e9"}}`
+				r := s.V1(http.MethodPost, "/v1/send", send)
+				s.ExpectCreated(r)
+				guess := `{"id":"` + r.text("id") + `","code":"` + s.Code() + `","binding": {"a":"é", "b":[1,100]} }`
+				s.ExpectValid(s.V1(http.MethodPost, "/v1/verify", guess))
+			},
+		},
+		{
+			Requirement: "A binding of null is none.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"binding": nil})
+				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "binding": nil}), 4)
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "Challenges with different bindings live beside each other.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Run: func(s *Story) {
+				first, one := s.challenged(Fields{"binding": "one"})
+				_, two := s.challenged(Fields{"binding": "two"})
+				s.ExpectMismatch(s.VerifyV1(one, Fields{"to": s.To(), "binding": "two"}), 4)
+				s.ExpectValid(s.VerifyV1(one, Fields{"id": first, "binding": "one"}))
+				s.ExpectValid(s.VerifyV1(two, Fields{"to": s.To(), "binding": "two"}))
+			},
+		},
+		{
+			Requirement: "A guess with another type than the challenge's is NOT_FOUND and costs nothing.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"type": "transaction"})
+				s.ExpectReason(s.VerifyV1(code, Fields{"id": id, "type": "verification"}), "NOT_FOUND")
+				s.ExpectReason(s.VerifyV1(rotated(code), Fields{"to": s.To(), "type": "verification"}), "NOT_FOUND")
+				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "type": "transaction"}), 4)
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "A code that was sent with an ip verifies by the recipient with that ip only; by the id it needs none.",
+			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
+				s.ExpectReason(s.VerifyV1(code, Fields{"to": s.To(), "ip": otherIP}), "NOT_FOUND")
+				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "ip": s.IP()}), 4)
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+	}
+}
+
+// turned is an id of the same form that is another: one character in it is. Not the last, which in
+// some ways of writing has less to say than the others.
+func turned(id string) string {
+	at := max(0, len(id)-5)
+	put := "2"
+	if id[at] == '2' {
+		put = "3"
+	}
+	return id[:at] + put + id[at+1:]
+}
+
+// atOnce sends n requests that start together.
+func (s *Story) atOnce(n int, send func() Reply) []Reply {
+	replies := make([]Reply, n)
+	s.Concurrently(n, func(i int) Answer {
+		replies[i] = send()
+		return replies[i].Answer
+	})
+	return replies
+}
+
+// expectVerdicts takes that many of each verdict.
+func (s *Story) expectVerdicts(replies []Reply, want map[string]int) {
+	got := map[string]int{}
+	for _, r := range replies {
+		verdict := r.text("reason")
+		switch {
+		case r.Status != http.StatusOK:
+			verdict = statusText(r.Status)
+		case r.document["valid"] == true:
+			verdict = "valid"
+		case r.has("attempts_remaining"):
+			verdict += " " + strconv.Itoa(r.number("attempts_remaining"))
+		}
+		got[verdict]++
+	}
+	s.Require(reflect.DeepEqual(got, want), tallied(want), tallied(got))
+}
+
+func tallied(counts map[string]int) string {
+	var list []string
+	for verdict, n := range counts {
+		list = append(list, strconv.Itoa(n)+" times "+verdict)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+// receiptPayload is what a receipt says, if a key of the set has signed it, else why it is none.
+func receiptPayload(receipt string, set map[string]any) (payload, why string) {
+	parts := strings.Split(receipt, ".")
+	if len(parts) != 3 {
+		return "", "the receipt is no compact JWS"
+	}
+	var raw [3][]byte
+	for i, part := range parts {
+		var err error
+		if raw[i], err = base64.RawURLEncoding.DecodeString(part); err != nil {
+			return "", "a part of the receipt is no base64url"
+		}
+	}
+	var head struct{ Alg, Kid string }
+	if json.Unmarshal(raw[0], &head) != nil || head.Alg != "EdDSA" && head.Alg != "Ed25519" {
+		return "", "the algorithm of the receipt is not EdDSA"
+	}
+	keys, _ := set["keys"].([]any)
+	for _, one := range keys {
+		key, _ := one.(map[string]any)
+		text, _ := key["x"].(string)
+		public, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil || len(public) != ed25519.PublicKeySize || key["kty"] != "OKP" || head.Kid != "" && key["kid"] != head.Kid {
+			continue
+		}
+		if ed25519.Verify(public, []byte(parts[0]+"."+parts[1]), raw[2]) {
+			return string(raw[1]), ""
+		}
+	}
+	return "", "no key of the set has signed the receipt"
+}

@@ -1,0 +1,121 @@
+package conform
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+func v1Resend() []Case {
+	return []Case{
+		{
+			Requirement: "The same code is sent again.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10}, Needs: NeedsInbox,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
+				s.expectSent(2)
+				s.Require(s.Code() == code, "the same code", "another")
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "A code that was sent again expires when it would have.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
+			Run: func(s *Story) {
+				first := s.SendV1(nil)
+				s.ExpectCreated(first)
+				s.Advance(200 * time.Second)
+				again := s.ResendV1(first.text("id"), nil)
+				s.ExpectJSON(again, http.StatusOK)
+				again.require(again.time("expires_at").Equal(first.time("expires_at")), "expires_at "+first.text("expires_at"), again.came())
+				s.Advance(100 * time.Second)
+				s.ExpectReason(s.VerifyV1("123456", s.byTo()), "EXPIRED")
+			},
+		},
+		{
+			Requirement: "A resend gives no attempt back.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.guessWrongV1(code, byID(id), 4, 2)
+				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 2)
+			},
+		},
+		{
+			Requirement: "Three resends succeed, each leaves one fewer, and the fourth is refused with 409 or 429.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				for left := 2; left >= 0; left-- {
+					r := s.ResendV1(id, nil)
+					s.ExpectJSON(r, http.StatusOK)
+					r.require(r.number("resends_remaining") == left, "resends_remaining "+strconv.Itoa(left), r.came())
+				}
+				s.expectNoResend(s.ResendV1(id, nil))
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "A resend is a send: it counts in the recipient's minute, and waits where that is full.",
+			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2},
+			Run: func(s *Story) {
+				id, _ := s.challenged(nil)
+				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
+				s.ExpectProblem(s.ResendV1(id, nil), http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
+				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
+			},
+		},
+		{
+			Requirement: "A resend may go by another method.",
+			Source:      Choice, Level: May, Settings: Settings{"email_enabled": true, "otp_length": 10}, Needs: NeedsInbox,
+			Run: func(s *Story) {
+				r := s.SendV1(Fields{"email": s.Email()})
+				s.ExpectCreated(r)
+				s.ExpectJSON(s.ResendV1(r.text("id"), Fields{"method": "email"}), http.StatusOK)
+				messages := s.Messages()
+				s.Require(len(messages) == 2, "2 messages in the inbox", plural(len(messages), "message"))
+				s.Require(messages[0].To == s.Email() && messages[1].To != s.Email() && messages[0].Code == messages[1].Code,
+					"the code to the mailbox after the one to the number", "messages to "+messages[1].To+" and then to "+messages[0].To)
+			},
+		},
+		{
+			Requirement: "A code that is used, expired, cancelled, replaced or out of attempts is not sent again.",
+			Source:      Choice, Level: May, Settings: unlimited(nil), Needs: NeedsClock | NeedsInbox,
+			Run: func(s *Story) {
+				used, code := s.challenged(nil)
+				s.ExpectValid(s.VerifyV1(code, byID(used)))
+				s.ExpectRefused(s.ResendV1(used, nil))
+				cancelled, _ := s.challenged(nil)
+				s.ExpectJSON(s.CancelV1(cancelled), http.StatusOK)
+				s.ExpectRefused(s.ResendV1(cancelled, nil))
+				replaced, _ := s.challenged(nil)
+				spent, code := s.challenged(nil)
+				s.ExpectRefused(s.ResendV1(replaced, nil))
+				s.guessWrongV1(code, byID(spent), 4, 5)
+				s.ExpectRefused(s.ResendV1(spent, nil))
+				expired, _ := s.challenged(nil)
+				s.Advance(301 * time.Second)
+				s.ExpectRefused(s.ResendV1(expired, nil))
+				s.expectSent(5)
+			},
+		},
+		{
+			Requirement: "There is no resend of an id that nobody has, or another account has: 404.",
+			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Run: func(s *Story) {
+				id, _ := s.challenged(nil)
+				s.ExpectProblem(s.ResendV1(turned(id), nil), http.StatusNotFound, "")
+				s.ExpectProblem(s.Second().ResendV1(id, nil), http.StatusNotFound, "")
+			},
+		},
+	}
+}
+
+// expectNoResend takes the refusal of a resend too many. Waiting does not help, so it need not be
+// that of a limit.
+func (s *Story) expectNoResend(r Reply) {
+	r.require(r.Status == http.StatusConflict || r.Status == http.StatusTooManyRequests, "status 409 or 429", r.came())
+	s.ExpectRefused(r)
+}

@@ -1,0 +1,118 @@
+package conform
+
+import (
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+)
+
+func v1Status() []Case {
+	return []Case{
+		{
+			Requirement: "The status of a challenge is the challenge, its recipient masked.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				metadata := map[string]any{"user_id": "user_" + s.ID()}
+				sent := s.SendV1(Fields{"metadata": metadata})
+				s.ExpectCreated(sent)
+				r := s.StatusV1(sent.text("id"))
+				s.ExpectJSON(r, http.StatusOK)
+				for _, name := range []string{"id", "to", "method", "type", "created_at", "expires_at"} {
+					r.require(r.has(name) && reflect.DeepEqual(r.document[name], sent.document[name]), "the member "+name+" as the send answered it", r.came())
+				}
+				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
+			},
+		},
+		{
+			Requirement: "A status does not hold the code.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				r := s.StatusV1(id)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(!strings.Contains(r.Body, code), "no code", "the code")
+			},
+		},
+		{
+			Requirement: "Asking for the status burns no attempt.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				for range 6 {
+					s.ExpectJSON(s.StatusV1(id), http.StatusOK)
+				}
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
+			},
+		},
+		{
+			Requirement: "While a challenge is live its status tells the attempts left.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
+				r := s.StatusV1(id)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.number("attempts_remaining") == 4, "attempts_remaining 4", r.came())
+			},
+		},
+		{
+			Requirement: "Of a challenge that is not live any more no attempts are told.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				r := s.StatusV1(id)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
+			},
+		},
+		{
+			Requirement: "The status tells verified, and when.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(nil)
+				before := s.StatusV1(id)
+				s.ExpectJSON(before, http.StatusOK)
+				before.require(before.text("status") != "" && before.text("status") != "verified", "another status than verified", before.came())
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				r := s.StatusV1(id)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.text("status") == "verified" && !r.time("verified_at").IsZero(), "the status verified, and verified_at", r.came())
+			},
+		},
+		{
+			Requirement: "The status tells expired, canceled and replaced.",
+			Source:      Choice, Level: May, Needs: NeedsClock,
+			Run: func(s *Story) {
+				replaced, _ := s.challenged(nil)
+				canceled, _ := s.challenged(nil)
+				s.ExpectJSON(s.CancelV1(canceled), http.StatusOK)
+				expired, _ := s.challenged(nil)
+				s.Advance(301 * time.Second)
+				for _, one := range []struct{ id, status string }{{replaced, "replaced"}, {canceled, "canceled"}, {expired, "expired"}} {
+					r := s.StatusV1(one.id)
+					s.ExpectJSON(r, http.StatusOK)
+					r.require(r.text("status") == one.status, "the status "+one.status, r.came())
+				}
+			},
+		},
+		{
+			Requirement: "There is no status of an id that nobody has, or another account has: 404.",
+			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Run: func(s *Story) {
+				id, _ := s.challenged(nil)
+				s.ExpectProblem(s.StatusV1(turned(id)), http.StatusNotFound, "")
+				s.ExpectProblem(s.Second().StatusV1(id), http.StatusNotFound, "")
+			},
+		},
+		{
+			Requirement: "Without a credential there is no status.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, _ := s.challenged(nil)
+				s.ExpectProblem(s.StatusV1(id, NoKey), http.StatusUnauthorized, "AUTH_003")
+			},
+		},
+	}
+}

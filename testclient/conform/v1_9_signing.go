@@ -1,0 +1,115 @@
+package conform
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// signed is a request of which any part can be wrong.
+type signed struct {
+	method, path, body string
+	over               string // what is signed as body, if it is not body
+	at                 time.Time
+	nonce              string
+	secret             string
+}
+
+// sign makes a send that is good.
+func (s *Story) sign() signed {
+	if s.account.SigningSecret == "" {
+		panic(skipped{"It needs an API key that signs requests (--api-key and --signing-secret), and this target shows none."})
+	}
+	return signed{
+		method: http.MethodPost, path: "/v1/send", at: time.Now(), nonce: randomHex(32), secret: s.account.SigningSecret,
+		body: `{"type":"verification","to":"` + s.To() + `","method":"sms"}`,
+	}
+}
+
+// sendSigned sends it with its signature.
+func (s *Story) sendSigned(g signed, opts ...Option) Reply {
+	over := g.over
+	if over == "" {
+		over = g.body
+	}
+	at := strconv.FormatInt(g.at.Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(g.secret))
+	mac.Write([]byte(g.method + g.path + at + g.nonce + over))
+	opts = append([]Option{
+		NoKey, Header("X-API-Key", s.account.APIKey), Header("X-Timestamp", at), Header("X-Nonce", g.nonce),
+		Header("X-Signature", hex.EncodeToString(mac.Sum(nil))),
+	}, opts...)
+	return s.V1(g.method, g.path, g.body, opts...)
+}
+
+func v1Signing() []Case {
+	return []Case{
+		{
+			Requirement: "A signature over method, path, timestamp, nonce and the body as it is sent is good.",
+			Source:      Client, Level: Should,
+			Run: func(s *Story) { s.ExpectCreated(s.sendSigned(s.sign())) },
+		},
+		{
+			Requirement: "A signature over the canonical form is good, whatever the order in which the members are sent.",
+			Source:      Client, Level: Should,
+			Run: func(s *Story) {
+				g := s.sign()
+				g.body = `{"type":"verification","to":"` + s.To() + `","method":"sms","metadata":{"n":1.50,"a":"é"}}`
+				g.over = `{"metadata": {"a": "\u00e9", "n": 1.50}, "method": "sms", "to": "` + s.To() + `", "type": "verification"}`
+				s.ExpectCreated(s.sendSigned(g))
+			},
+		},
+		{
+			Requirement: "A signature by another secret, or over another body, method or path, is refused with 401.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				for _, spoil := range []func(*signed){
+					func(g *signed) { g.secret += "x" },
+					func(g *signed) { g.over = g.body + " " },
+				} {
+					g := s.sign()
+					spoil(&g)
+					s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+				}
+				g := s.sign()
+				g.path = "/v1/status/otp_unknown"
+				s.ExpectProblem(s.sendSigned(g, Path("/v1/send")), http.StatusUnauthorized, "")
+			},
+		},
+		{
+			Requirement: "A timestamp more than 300 seconds away is refused with 401.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				for _, away := range []time.Duration{-310 * time.Second, 310 * time.Second} {
+					g := s.sign()
+					g.at = g.at.Add(away)
+					s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+				}
+				g := s.sign()
+				g.at = g.at.Add(-280 * time.Second)
+				s.ExpectCreated(s.sendSigned(g))
+			},
+		},
+		{
+			Requirement: "A nonce is good once.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				g := s.sign()
+				s.ExpectCreated(s.sendSigned(g))
+				s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+			},
+		},
+		{
+			Requirement: "A nonce that is not 32 hex digits is refused with 401.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				g := s.sign()
+				g.nonce = "short"
+				s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+			},
+		},
+	}
+}
