@@ -38,11 +38,12 @@ type process struct {
 }
 
 type commandLine struct {
-	Serve   serveCommand   `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT. This is what happens without a command."`
-	Health  healthCommand  `cmd:"" help:"Ask a running server whether it is ready; exit code 0 says that it is."`
-	Param   paramCommand   `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
-	Key     keyCommand     `cmd:"" help:"Make, list, rotate and revoke keys."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT. This is what happens without a command."`
+	Health   healthCommand   `cmd:"" help:"Ask a running server whether it is ready; exit code 0 says that it is."`
+	SendTest sendTestCommand `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
+	Param    paramCommand    `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
+	Key      keyCommand      `cmd:"" help:"Make, list, rotate and revoke keys."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 const description = `OTPBridge sends one-time codes and verifies them, for integrations written against the OTP servlets.

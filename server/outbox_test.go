@@ -15,6 +15,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/config"
 	"otpbridge/server/otp"
 	"otpbridge/sql/sqltest"
 )
@@ -214,4 +215,40 @@ func TestCallbacks_AreAuthenticatedAndMonotonic(t *testing.T) {
 		require.Equal(t, row.outcome, outcome(), row.path)
 	}
 	require.NotContains(t, s.log.String(), "0123456789abcdef")
+}
+
+func TestSendTest_SaysHowEachChannelEnded(t *testing.T) {
+	receiver := startReceiver(t)
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	send := func(arguments ...string) (int, string) {
+		var out output
+		code := run(append([]string{"send-test"}, arguments...), process{
+			environ: variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+receiver.URL+"/?to={to}&text={text}&id={id}#name=good"),
+			stdout:  &out, stderr: &out,
+		})
+		return code, out.String()
+	}
+	code, text := send("+919551492394")
+	require.Equal(t, exitOK, code, text)
+	require.Contains(t, text, "dead: not_sent")
+	require.Contains(t, text, "good: sent")
+	require.Len(t, receiver.counts(), 1)
+	code, text = send("+919551492394", "--channel", "dead")
+	require.Equal(t, exitFailed, code, text)
+	for _, arguments := range [][]string{{"919551492394x"}, {"+919551492394", "--channel", "none"}} {
+		code, text = send(arguments...)
+		require.Equal(t, exitUnusable, code, text)
+	}
+}
+
+func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
+	receiver := startReceiver(t)
+	rows := "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=not_sent,+919551492395=sent"
+	s := boot(t, variables(t, append(receiver.channel(), rows)...)...)
+	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492395")))
+	require.Empty(t, receiver.counts())
+	_, err := config.Load(variables(t, rows, "OTPBRIDGE_MODE=production"))
+	require.ErrorContains(t, err, "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS")
 }

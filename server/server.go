@@ -141,9 +141,14 @@ func (s *Server) channels(inbox deliver.Channel) (sms, email []deliver.Channel, 
 	}
 	sms = open("sms", "SMS_CHANNELS", s.settings.SMSChannels)
 	email = open("email", "EMAIL_CHANNELS", s.settings.EmailChannels)
+	recipients, err := deliver.ParseTestRecipients(s.settings.SandboxTestRecipients)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("%sSANDBOX_TEST_RECIPIENTS: %w", config.Prefix, err))
+	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, nil, unusable{err}
 	}
+	sms, email = recipients.Before(sms), recipients.Before(email)
 	if len(sms)+len(email) == 0 {
 		s.log.Warn("no channel is set, so that no code can be sent", "set", config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
 	}

@@ -34,15 +34,21 @@ func (i *Inbox) Send(context.Context, Message) Result {
 // Simulated tells whether a channel leads nowhere but into the sandbox's inbox: a message is there
 // once its transaction has committed, whatever is in front of the inbox.
 func Simulated(c Channel) bool {
-	switch c := c.(type) {
-	case *Inbox:
-		return true
+	_, simulated := Innermost(c).(*Inbox)
+	return simulated
+}
+
+// Innermost is the channel behind everything that stands in front of it.
+func Innermost(c Channel) Channel {
+	switch front := c.(type) {
 	case Faulty:
-		return Simulated(c.Channel)
+		return Innermost(front.Channel)
+	case rehearsed:
+		return Innermost(front.Channel)
 	case *Breaker:
-		return Simulated(c.channel)
+		return Innermost(front.channel)
 	}
-	return false
+	return c
 }
 
 // Arrival is closed by the next message. Take it before reading the inbox, or the message that

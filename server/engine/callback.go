@@ -78,10 +78,7 @@ func (e *Engine) gateway(ctx context.Context, b Callback) (*deliver.Gateway, err
 	}
 	for _, list := range lists {
 		for _, channel := range list {
-			if breaker, ok := channel.(*deliver.Breaker); ok {
-				channel = breaker.Behind()
-			}
-			if gateway, ok := channel.(*deliver.Gateway); ok && gateway.Name() == b.Channel {
+			if gateway, ok := deliver.Innermost(channel).(*deliver.Gateway); ok && gateway.Name() == b.Channel {
 				return gateway, nil
 			}
 		}

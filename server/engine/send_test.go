@@ -263,10 +263,10 @@ func (s *slowly) Name() string { return "slow" }
 
 func (s *slowly) Waits() bool { return true }
 
-func (s *slowly) Send(_ context.Context, m deliver.Message) (deliver.Outcome, error) {
+func (s *slowly) Send(_ context.Context, m deliver.Message) deliver.Result {
 	s.calls.Add(1)
 	time.Sleep(20 * time.Second)
-	return s.outcome, nil
+	return deliver.Result{Outcome: s.outcome}
 }
 
 func TestSend_FallsBackToTheNextMethodOnlyAfterSurelyNotSent(t *testing.T) {
