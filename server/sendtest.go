@@ -50,7 +50,7 @@ func (s sendTestCommand) Run(p process) error {
 		return deliver.Render(message.Medium == "email", "000000", 5*time.Minute), nil
 	}
 	server := New(settings, slog.New(slog.DiscardHandler))
-	sms, email, err := server.channels(deliver.NewInbox())
+	sms, email, _, err := server.channels(deliver.NewInbox())
 	if err != nil {
 		return err
 	}

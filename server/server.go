@@ -84,7 +84,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	inbox, faults := deliver.NewInbox(), new(deliver.Faults)
-	sms, email, err := s.channels(deliver.Faulty{Channel: inbox, Faults: faults})
+	sms, email, recipients, err := s.channels(deliver.Faulty{Channel: inbox, Faults: faults})
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
-		Sandbox: s.settings.Sandbox(), SMS: sms, Email: email, TendOutbox: tendOutbox,
+		Sandbox: s.settings.Sandbox(), SMS: sms, Email: email, TestRecipients: recipients, TendOutbox: tendOutbox,
 		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards, PrefixUnverified: s.settings.PrefixUnverified},
 	}
 	if s.settings.Sandbox() {
@@ -127,7 +127,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // channels opens what the settings name for SMS and for e-mail; inbox is the sandbox's. It reports
 // what is wrong with both at once, and reads nothing but the files that the settings name.
-func (s *Server) channels(inbox deliver.Channel) (sms, email []deliver.Channel, err error) {
+func (s *Server) channels(inbox deliver.Channel) (sms, email []deliver.Channel, recipients deliver.TestRecipients, err error) {
 	var faults []error
 	open := func(medium, setting string, urls config.Secret) (channels []deliver.Channel) {
 		if urls.Empty() {
@@ -141,18 +141,17 @@ func (s *Server) channels(inbox deliver.Channel) (sms, email []deliver.Channel, 
 	}
 	sms = open("sms", "SMS_CHANNELS", s.settings.SMSChannels)
 	email = open("email", "EMAIL_CHANNELS", s.settings.EmailChannels)
-	recipients, err := deliver.ParseTestRecipients(s.settings.SandboxTestRecipients)
+	recipients, err = deliver.ParseTestRecipients(s.settings.SandboxTestRecipients)
 	if err != nil {
 		faults = append(faults, fmt.Errorf("%sSANDBOX_TEST_RECIPIENTS: %w", config.Prefix, err))
 	}
 	if err := errors.Join(faults...); err != nil {
-		return nil, nil, unusable{err}
+		return nil, nil, nil, unusable{err}
 	}
-	sms, email = recipients.Before(sms), recipients.Before(email)
 	if len(sms)+len(email) == 0 {
 		s.log.Warn("no channel is set, so that no code can be sent", "set", config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
 	}
-	return sms, email, nil
+	return recipients.Before(sms), recipients.Before(email), recipients, nil
 }
 
 // listen takes an address, which setting names.

@@ -168,6 +168,17 @@ func host(u *url.URL) error {
 	return nil
 }
 
+// Local tells whether every channel that urls names is the inbox or leads to this machine.
+func Local(urls string) bool {
+	for text := range strings.SplitSeq(urls, ",") {
+		u, err := url.Parse(strings.TrimSpace(text))
+		if err != nil || u.Scheme != "inbox" && !loopback(u) {
+			return false
+		}
+	}
+	return true
+}
+
 // loopback tells whether the host can be nothing but this machine.
 func loopback(u *url.URL) bool {
 	addr, err := netip.ParseAddr(u.Hostname())

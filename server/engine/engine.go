@@ -50,6 +50,8 @@ type Options struct {
 	Sandbox bool
 	Inbox   *deliver.Inbox
 	Faults  *deliver.Faults
+	// TestRecipients stand in front of accounts' own channels too.
+	TestRecipients deliver.TestRecipients
 	// FixedCode replaces every derived code of its length.
 	FixedCode string
 }
@@ -94,8 +96,8 @@ func (e *Engine) Close() {
 // New checks the keyring against the database, takes the index key from it (or makes it, on the
 // first start) and, in a sandbox, seeds the demo accounts.
 func New(ctx context.Context, options Options) (*Engine, error) {
-	if !options.Sandbox && (options.FixedCode != "" || options.Inbox != nil || options.Faults != nil) {
-		return nil, errors.New("a fixed code, the inbox and faults exist in a sandbox only")
+	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
+		return nil, errors.New("a fixed code, test recipients, the inbox and faults exist in a sandbox only")
 	}
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
 	e.closing, e.close = context.WithCancel(context.Background())

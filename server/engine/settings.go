@@ -60,6 +60,7 @@ func (l *channelLists) open(e *Engine, column, medium string, urls *string) ([]d
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", column, err)
 	}
+	channels = e.options.TestRecipients.Before(channels)
 	if len(l.lists) >= maxLists {
 		clear(l.lists)
 	}
@@ -76,8 +77,15 @@ func (e *Engine) parsing(medium string) deliver.Options {
 	return o
 }
 
-// refuseSettings tells what would keep an account that is asked for from sending.
+// refuseSettings tells what would keep an account that is asked for from sending. Whoever reaches a
+// sandbox can ask for accounts, so their channels lead to this machine alone: else anybody could
+// have the server make requests to wherever only the server gets.
 func (e *Engine) refuseSettings(row *otp.Account) error {
+	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
+		if urls != nil && !deliver.Local(*urls) {
+			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox:; set others with SQL or for the whole server")
+		}
+	}
 	if err := e.furnish(&account{row: *row}); err != nil {
 		return otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
