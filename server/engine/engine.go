@@ -81,9 +81,9 @@ type Engine struct {
 	cutOff  context.CancelFunc
 }
 
-// Close lets what is being handed to providers come to its end for a moment, cuts it off then, as
-// unknown, and leaves what has not begun to other servers or to the next start. It returns when all
-// has ended, and comes before the store's Close.
+// Close lets what is being handed to providers come to its end for a moment and cuts it off then,
+// as unknown. What waits to be tried again is left to other servers or to the next start. It returns
+// when all has ended, and comes before the store's Close.
 func (e *Engine) Close() {
 	e.close()
 	grace := time.AfterFunc(handOverGrace, e.cutOff)

@@ -105,7 +105,7 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 	for round := 0; ; round++ {
 		again := false
 		for _, channel := range e.channels(s.caller, row.Medium) {
-			if e.closing.Err() != nil {
+			if round > 0 && e.closing.Err() != nil || e.cut.Err() != nil {
 				e.letGo(&row)
 				tell(deliver.Unknown)
 				return

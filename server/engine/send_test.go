@@ -85,7 +85,7 @@ func TestSend_RefusesWhatItCannotGrantByFieldAndChangesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		c := application(t, h, func(a *otp.Account) {
-			a.Length, a.Templates = 6, map[string]string{"welcome": "{{code}}"}
+			a.Length, a.Templates = 6, map[string]string{"welcome": "{code}"}
 		})
 		number, mailbox := to(t, h, c, someNumber, "", "", ""), to(t, h, c, "a@b.example", "", "", "")
 		mail := application(t, h, func(a *otp.Account) { a.EmailEnabled = true })
