@@ -45,6 +45,8 @@ func (f field) check(text string) error {
 	case "TRUSTED_PROXIES":
 		_, err := networks(text)
 		return err
+	case "SMS_CHANNELS", "EMAIL_CHANNELS", "SANDBOX_TEST_RECIPIENTS":
+		return checkChannels(text)
 	case "SANDBOX_FIXED_CODE":
 		return checkFixedCode(text)
 	case "REDIS_URL":
@@ -315,6 +317,17 @@ func networks(text string) ([]netip.Prefix, error) {
 		prefixes = append(prefixes, prefix)
 	}
 	return prefixes, nil
+}
+
+// checkChannels leaves the URLs to the package that opens them.
+func checkChannels(text string) error {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return errors.New("holds nothing but blanks")
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return errors.New("has a line break or another control character in it")
+	}
+	return nil
 }
 
 var fixedCode = regexp.MustCompile(`^[0-9]{4,10}$`)

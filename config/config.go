@@ -88,6 +88,15 @@ type Settings struct {
 
 	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
 
+	// SMSChannels and EmailChannels are URLs separated by commas; deliver reads them.
+	SMSChannels Secret `env:"SMS_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"https://gateway.example/send?to={to_digits}&text={text}" doc:"What hands SMS on: 'inbox:', 'https:' gateways; see the page on delivery. A comma within a URL is written '%2C'."`
+
+	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example?from=codes@shop.example" doc:"The same for e-mail: 'inbox:', 'smtp:' and 'smtps:' servers, 'https:' gateways."`
+
+	CostGuards CostGuards `env:"COST_GUARDS" default:"enforce" values:"enforce|record" doc:"Whether spend caps and stopped prefixes refuse sends, or are only noted in the history; an account may say otherwise."`
+
+	PrefixUnverified int `env:"PREFIX_UNVERIFIED" default:"50" values:"0 to 1000000" doc:"After how many SMS to one prefix that nobody verified the prefix is stopped for an hour, if less than 5 % were verified; 0 stops none. A prefix is the country code and four digits."`
+
 	DeliveryWait time.Duration `env:"DELIVERY_WAIT" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
 
 	ReadTimeout time.Duration `env:"READ_TIMEOUT" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`
@@ -97,6 +106,9 @@ type Settings struct {
 	IdleTimeout time.Duration `env:"IDLE_TIMEOUT" default:"120s" values:"1s to 600s" doc:"How long a kept-alive connection may wait for its next request."`
 
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" default:"15s" values:"1s to 15s" doc:"How long requests in flight may take to finish once the server was told to stop."`
+
+	// SandboxTestRecipients is empty for none; deliver reads it.
+	SandboxTestRecipients string `env:"SANDBOX_TEST_RECIPIENTS" values:"'recipient=outcome', separated by commas; outcomes are 'sent', 'not_sent' and 'unknown'" empty:"none" example:"+919000000001=not_sent,+919000000002=unknown" doc:"Recipients that nothing is sent to and whose messages end in a fixed way, whatever channel is set. Production refuses to start with it."`
 
 	// SandboxFixedCode is empty unless the sandbox is to use one code for everything.
 	SandboxFixedCode Secret `env:"SANDBOX_FIXED_CODE" values:"4 to 10 digits" example:"123456" doc:"The code of every challenge, for tests that cannot read an inbox. Production refuses to start with it."`
@@ -116,6 +128,14 @@ type Profile string
 const (
 	Documented Profile = "documented" // as the vendor's article prints them
 	Live       Profile = "live"       // as the vendor's service sent them
+)
+
+// CostGuards says what the guards against unwanted costs do.
+type CostGuards string
+
+const (
+	EnforceGuards CostGuards = "enforce"
+	RecordGuards  CostGuards = "record"
 )
 
 // LogFormat is the form of a log line.

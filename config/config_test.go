@@ -48,12 +48,15 @@ func TestLoad_NothingSetIsASandbox(t *testing.T) {
 	require.Empty(t, s.TrustedProxies)
 	require.Equal(t, InfoLevel, s.LogLevel)
 	require.Equal(t, TextFormat, s.LogFormat)
+	require.Equal(t, "inbox:", s.SMSChannels.Reveal())
+	require.Equal(t, "inbox:", s.EmailChannels.Reveal())
 	require.Equal(t, 5*time.Second, s.DeliveryWait)
 	require.Equal(t, 10*time.Second, s.ReadTimeout)
 	require.Equal(t, 30*time.Second, s.WriteTimeout)
 	require.Equal(t, 120*time.Second, s.IdleTimeout)
 	require.Equal(t, 15*time.Second, s.ShutdownTimeout)
 	require.True(t, s.SandboxFixedCode.Empty())
+	require.Equal(t, 50, s.PrefixUnverified)
 }
 
 func TestLoad_ProductionHasItsOwnDefaults(t *testing.T) {
@@ -126,6 +129,9 @@ var acceptedValues = []struct {
 	{"LOG_LEVEL", "warn", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelWarn},
 	{"LOG_LEVEL", "error", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelError},
 	{"LOG_FORMAT", "json", func(s Settings) any { return s.LogFormat }, JSONFormat},
+	{"SMS_CHANNELS", "https://gateway.example/?to={to}&text={text},inbox:", func(s Settings) any { return s.SMSChannels.Reveal() }, "https://gateway.example/?to={to}&text={text},inbox:"},
+	{"SMS_CHANNELS", "", func(s Settings) any { return s.SMSChannels.Empty() }, true},
+	{"EMAIL_CHANNELS", "smtp://user:pass@mail.example?from=a@b.example", func(s Settings) any { return s.EmailChannels.Reveal() }, "smtp://user:pass@mail.example?from=a@b.example"},
 	{"DELIVERY_WAIT", "0", func(s Settings) any { return s.DeliveryWait }, time.Duration(0)},
 	{"DELIVERY_WAIT", "1500ms", func(s Settings) any { return s.DeliveryWait }, 1500 * time.Millisecond},
 	{"READ_TIMEOUT", "1m", func(s Settings) any { return s.ReadTimeout }, time.Minute},
@@ -136,6 +142,9 @@ var acceptedValues = []struct {
 	{"REDIS_URL", "rediss://:p%2F%40@[::1]:6380/2", func(s Settings) any { return s.RedisURL.Reveal() }, "rediss://:p%2F%40@[::1]:6380/2"},
 	{"AUTH_FAILURES_PER_MINUTE", "0", func(s Settings) any { return s.AuthFailuresPerMinute }, 0},
 	{"AUTH_FAILURES_PER_MINUTE", "100000", func(s Settings) any { return s.AuthFailuresPerMinute }, 100000},
+	{"COST_GUARDS", "record", func(s Settings) any { return s.CostGuards }, RecordGuards},
+	{"PREFIX_UNVERIFIED", "0", func(s Settings) any { return s.PrefixUnverified }, 0},
+	{"SANDBOX_TEST_RECIPIENTS", "+919000000001=sent", func(s Settings) any { return s.SandboxTestRecipients }, "+919000000001=sent"},
 	{"SANDBOX_FIXED_CODE", "0123", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123"},
 	{"SANDBOX_FIXED_CODE", "0123456789", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123456789"},
 }
@@ -230,6 +239,9 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"TLS_KEY_FILE", "-----BEGIN PRIVATE KEY-----", "instead of its path"},
 	{"LOG_LEVEL", "INFO", "not on the list"},
 	{"LOG_FORMAT", "logfmt", "not on the list"},
+	{"SANDBOX_TEST_RECIPIENTS", " ", "nothing but blanks"},
+	{"SMS_CHANNELS", " ", "nothing but blanks"},
+	{"EMAIL_CHANNELS", "inbox:,\nsmtp://mail.example", "a line break or another control character"},
 	{"DELIVERY_WAIT", "5", "has no unit"},
 	{"DELIVERY_WAIT", "-1s", "out of range"},
 	{"DELIVERY_WAIT", "61s", "out of range"},
@@ -238,6 +250,8 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"WRITE_TIMEOUT", "121s", "out of range"},
 	{"IDLE_TIMEOUT", "11m", "out of range"},
 	{"SHUTDOWN_TIMEOUT", "16s", "out of range"},
+	{"PREFIX_UNVERIFIED", "1000001", "is out of range"},
+	{"COST_GUARDS", "off", `"off" is not on the list`},
 	{"REDIS_URL", "redis:6379", "starts neither with redis:// nor with rediss://"},
 	{"REDIS_URL", "redis://", "names no host"},
 	{"REDIS_URL", "redis://host:0", "has a port that is not one from 1 to 65535"},

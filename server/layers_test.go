@@ -21,22 +21,23 @@ import (
 // point down only. A package without a row fails the test, so that a new one is a decision; a
 // row without a package is one that is still to come.
 var layers = map[string][]string{
-	"config":         {},
-	"crypto":         {},
-	"server/otp":     {},
-	"sql":            {"server/otp"},
-	"sql/sqltest":    {}, // starts databases for tests
-	"server/deliver": {"server/otp"},
-	"server/engine":  {"server/otp", "sql", "server/deliver", "crypto"},
-	"server/web":     {"server/otp"}, // what the doors that speak JSON have in common
-	"server/servlet": {"server/otp", "server/engine"},
-	"server/v1":      {"server/otp", "server/engine", "server/web"},
-	"server/admin":   {"server/otp", "server/engine", "server/web"},
-	"server/console": {"server/otp", "server/engine"},
-	"server/sandbox": {"server/otp", "server/engine", "server/web"},
+	"config":          {},
+	"crypto":          {},
+	"server/otp":      {},
+	"sql":             {"server/otp"},
+	"sql/sqltest":     {}, // starts databases for tests
+	"server/deliver":  {"server/otp"},
+	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto"},
+	"server/web":      {"server/otp"}, // what the doors that speak JSON have in common
+	"server/servlet":  {"server/otp", "server/engine"},
+	"server/v1":       {"server/otp", "server/engine", "server/web"},
+	"server/admin":    {"server/otp", "server/engine", "server/web"},
+	"server/console":  {"server/otp", "server/engine"},
+	"server/sandbox":  {"server/otp", "server/engine", "server/web"},
+	"server/callback": {"server/otp", "server/engine"},
 	"server": {
 		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine",
-		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox",
+		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/doc/examples/go": {}, // a client to copy
 	"testclient":             {"testclient/conform", "testclient/load"},

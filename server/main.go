@@ -51,6 +51,7 @@ type commandLine struct {
 	Key        keyCommand        `cmd:"" help:"Make, list, rotate and revoke keys."`
 	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
 	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
+	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
 	Param      paramCommand      `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
 	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Help       helpCommand       `cmd:"" help:"Show the help of a command, and the exit codes."`

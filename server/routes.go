@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/callback"
 	"otpbridge/server/otp"
 	"otpbridge/server/sandbox"
 	"otpbridge/server/servlet"
@@ -50,6 +51,7 @@ func (s *Server) routes() http.Handler {
 	router.GET("/readyz", s.ready)
 	router.HEAD("/readyz", s.ready)
 
+	callback.Mount(router, callback.Options{Engine: s.engine, Log: s.log})
 	calls := router.Group("")
 	if s.settings.Sandbox() {
 		requests := new(sandbox.Recorder)

@@ -24,6 +24,9 @@ const maxHeader = 32 << 10
 // sweepEvery is the pause between removals of what no rule looks at any more.
 const sweepEvery = time.Minute
 
+// tendOutbox is the pause between two looks for deliveries whose server is gone.
+const tendOutbox = time.Second
+
 // Server is one running server. Make it with New; Start it once, Shutdown it once.
 type Server struct {
 	settings config.Settings
@@ -80,6 +83,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	inbox, faults := deliver.NewInbox(), new(deliver.Faults)
+	sms, email, recipients, err := s.channels(deliver.Faulty{Channel: inbox, Faults: faults})
+	if err != nil {
+		return err
+	}
 	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(), sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery})
 	if err != nil {
 		err = fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err)
@@ -97,12 +105,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
-		Sandbox: s.settings.Sandbox(),
+		Sandbox: s.settings.Sandbox(), SMS: sms, Email: email, TestRecipients: recipients, TendOutbox: tendOutbox,
+		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards, PrefixUnverified: s.settings.PrefixUnverified},
 	}
 	if s.settings.Sandbox() {
-		options.Inbox, options.Faults = deliver.NewInbox(), new(deliver.Faults)
-		simulated := []deliver.Channel{deliver.Faulty{Channel: options.Inbox, Faults: options.Faults}}
-		options.SMS, options.Email = simulated, simulated
+		options.Inbox, options.Faults = inbox, faults
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
 	}
 	if s.engine, err = engine.New(ctx, options); err != nil {
@@ -112,7 +119,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.engine.Close()
 		return err
 	}
-	s.metrics.registry.MustRegister(s.store.Collectors()...)
+	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
 	if err = s.observe(ctx); err != nil {
 		s.engine.Close()
 		return err
@@ -120,6 +127,35 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.serve()
 	s.warnIfExposed()
 	return nil
+}
+
+// channels opens what the settings name for SMS and for e-mail; inbox is the sandbox's. It reports
+// what is wrong with both at once, and reads nothing but the files that the settings name.
+func (s *Server) channels(inbox deliver.Channel) (sms, email []deliver.Channel, recipients deliver.TestRecipients, err error) {
+	var faults []error
+	open := func(medium, setting string, urls config.Secret) (channels []deliver.Channel) {
+		if urls.Empty() {
+			return nil
+		}
+		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: s.settings.Sandbox(), Inbox: inbox})
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s%s: %w", config.Prefix, setting, err))
+		}
+		return channels
+	}
+	sms = open("sms", "SMS_CHANNELS", s.settings.SMSChannels)
+	email = open("email", "EMAIL_CHANNELS", s.settings.EmailChannels)
+	recipients, err = deliver.ParseTestRecipients(s.settings.SandboxTestRecipients)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("%sSANDBOX_TEST_RECIPIENTS: %w", config.Prefix, err))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, nil, nil, unusable{err}
+	}
+	if len(sms)+len(email) == 0 {
+		s.log.Warn("no channel is set, so that no code can be sent", "set", config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
+	}
+	return recipients.Before(sms), recipients.Before(email), recipients, nil
 }
 
 // listen takes an address, which setting names.

@@ -72,6 +72,9 @@ var accountColumns = []accountColumn{
 	document("cors_allowed_origins", func(a *otp.Account) *[]string { return &a.CORSOrigins }),
 	document("cors_allowed_methods", func(a *otp.Account) *[]string { return &a.CORSMethods }),
 	document("cors_allowed_headers", func(a *otp.Account) *[]string { return &a.CORSHeaders }),
+	optional("cost_guards", func(a *otp.Account) **otp.Guards { return &a.CostGuards }),
+	optionalNumber("spend_cap_per_day", func(a *otp.Account) **int { return &a.SpendCapPerDay }),
+	document("prices", func(a *otp.Account) *map[string]int64 { return &a.Prices }),
 	number("created_at", func(a *otp.Account) *otp.Millis { return &a.CreatedAt }),
 	number("updated_at", func(a *otp.Account) *otp.Millis { return &a.UpdatedAt }),
 }
@@ -160,7 +163,7 @@ func optionalNumber(name string, field func(*otp.Account) **int) accountColumn {
 	}
 }
 
-func document[T []string | map[string]string](name string, field func(*otp.Account) *T) accountColumn {
+func document[T []string | map[string]string | map[string]int64](name string, field func(*otp.Account) *T) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
 			var value T

@@ -143,10 +143,15 @@ type batch struct {
 	challenges map[otp.ID]*challengeRow // by id, those to insert included
 	newest     map[otp.ID]*challengeRow // by slot
 
+	deliveries map[otp.ID]*deliveryRow // by id, those that operations name
+	counters   map[otp.ID]*counterRow  // the same, those that are not stored yet included
+
 	inserts []*challengeRow
+	outbox  []otp.Delivery // to insert
+	marks   []*Mark
 	events  []otp.Event
 	values  values
-	layouts struct{ recipients, challenges, events *layout }
+	layouts struct{ recipients, challenges, events, deliveries, counters *layout }
 }
 
 // newBatch makes the one batch that a store uses for all its transactions, one after the other:
@@ -156,11 +161,15 @@ func newBatch() *batch {
 		recipients: make(map[otp.ID]*recipientRow, maxBatch),
 		challenges: make(map[otp.ID]*challengeRow, maxBatch),
 		newest:     make(map[otp.ID]*challengeRow, maxBatch),
+		deliveries: make(map[otp.ID]*deliveryRow, maxBatch),
+		counters:   make(map[otp.ID]*counterRow, maxBatch),
 		values:     newValues(),
 	}
 	b.layouts.recipients = newLayout("recipients", recipientColumns)
 	b.layouts.challenges = newLayout("challenges", challengeColumns)
 	b.layouts.events = newLayout("events", eventColumns)
+	b.layouts.deliveries = newLayout("deliveries", deliveryColumns)
+	b.layouts.counters = newLayout("counters", counterColumns)
 	return b
 }
 
@@ -169,9 +178,13 @@ func (b *batch) reset() {
 	clear(b.recipients)
 	clear(b.challenges)
 	clear(b.newest)
+	clear(b.deliveries)
+	clear(b.counters)
 	clear(b.inserts)
+	clear(b.outbox)
+	clear(b.marks)
 	clear(b.events)
-	b.order, b.inserts, b.events = b.order[:0], b.inserts[:0], b.events[:0]
+	b.order, b.inserts, b.outbox, b.marks, b.events = b.order[:0], b.inserts[:0], b.outbox[:0], b.marks[:0], b.events[:0]
 	b.values.reset()
 }
 
@@ -211,12 +224,22 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 	if err := s.loadChallenges(ctx, w, b, operations); err != nil {
 		return err
 	}
+	if err := s.loadDeliveries(ctx, w, b, operations); err != nil {
+		return err
+	}
+	if err := s.loadCounters(ctx, w, b, operations); err != nil {
+		return err
+	}
 	return s.loadRepeated(ctx, w, operations)
 }
 
-// apply runs one operation's rule on the batch's rows. A rule that panics, or refuses without
-// recording an event, leaves the rows as they were.
+// apply runs one operation's rule on the batch's rows. A rule that panics, or neither
+// records an event nor marks a delivery, leaves the rows as they were.
 func (b *batch) apply(op *Operation, offset otp.Millis) {
+	if op.mark != nil {
+		b.marks = append(b.marks, op.mark)
+		return
+	}
 	recipient := b.recipient(op.Recipient)
 	state := State{Recipient: &recipient.Recipient}
 	written := recipient.UpdatedAt
@@ -236,11 +259,13 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		written = max(written, challenge.UpdatedAt)
 	}
 	state.Now = otp.Moment(op.Now+offset, written)
+	touched := b.touch(op, &state)
 	state.Happened = op.happened || op.Repeats && b.recorded(op)
 
 	op.err = decide(op, &state)
 
-	if state.event == nil {
+	if state.event == nil && !state.marked {
+		touched.restore()
 		recipient.Recipient = beforeRecipient
 		if mailbox != nil {
 			mailbox.Recipient = beforeMailbox
@@ -250,6 +275,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		}
 		return
 	}
+	touched.keep()
 	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)
 	if mailbox != nil {
 		mailbox.dirty = mailbox.dirty || mailbox.changed(&beforeMailbox)
@@ -262,9 +288,10 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		b.inserts = append(b.inserts, row)
 		b.challenges[row.ID], b.newest[row.Slot] = row, row
 	}
-	b.events = append(b.events, *state.event)
-	if state.also != nil {
-		b.events = append(b.events, *state.also)
+	b.outbox = append(b.outbox, state.outbox...)
+	if state.event != nil {
+		b.events = append(b.events, *state.event)
+		b.events = append(b.events, state.also...)
 	}
 }
 
@@ -272,7 +299,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 func decide(op *Operation, state *State) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			state.event, state.also, state.inserted = nil, nil, nil
+			state.event, state.also, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, false
 			err = fmt.Errorf("panic while deciding: %v\n%s", cause, debug.Stack())
 		}
 	}()
@@ -304,6 +331,9 @@ func (b *batch) challenge(op *Operation, recipient otp.ID) *challengeRow {
 // the same rows wait for each other instead of deadlocking.
 func appendHashes(ids []otp.ID, operations []*Operation) []otp.ID {
 	for _, op := range operations {
+		if op.mark != nil {
+			continue
+		}
 		ids = append(ids, op.Recipient)
 		if !op.Mailbox.IsZero() {
 			ids = append(ids, op.Mailbox)

@@ -19,6 +19,9 @@ const (
 
 // loadRecipients reads and locks the recipients of a batch, in the order of their hashes.
 func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error {
+	if len(b.order) == 0 {
+		return nil // marks alone
+	}
 	list, args := in(b.order, b.values.id)
 	return w.query(ctx, `
 		SELECT `+decidedColumns+`
@@ -124,7 +127,7 @@ func readChallenge(found row, c *otp.Challenge) error {
 func (s *Store) happened(ctx context.Context, w *session, operations []*Operation) (bool, error) {
 	events := make([]otp.ID, 0, len(operations))
 	for _, op := range operations {
-		if !op.Repeats { // the event of one that does may be of another batch
+		if !op.Repeats && op.mark == nil { // the event of one that does may be of another batch
 			events = append(events, op.Event)
 		}
 	}
@@ -177,6 +180,9 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	b.writeRecipients(&writes)
 	b.writeChallenges(&writes)
 	b.writeEvents(&writes)
+	b.writeDeliveries(&writes)
+	b.writeMarks(&writes)
+	b.writeCounters(&writes)
 	return w.play(ctx, &writes)
 }
 

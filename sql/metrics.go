@@ -99,6 +99,8 @@ func (m *metrics) sweep(s Swept, err error) {
 	m.swept.WithLabelValues("challenges").Add(float64(s.Challenges))
 	m.swept.WithLabelValues("recipients").Add(float64(s.Recipients))
 	m.swept.WithLabelValues("events").Add(float64(s.Events))
+	m.swept.WithLabelValues("deliveries").Add(float64(s.Deliveries))
+	m.swept.WithLabelValues("counters").Add(float64(s.Counters))
 	if err != nil {
 		m.sweeps.WithLabelValues("failed").Inc()
 		return

@@ -23,6 +23,11 @@ type Operation struct {
 	// Slot asks for the slot's newest challenge, Challenge for the one with this id; one is set.
 	Slot      otp.ID
 	Challenge otp.ID
+	// Delivery and Sibling are two deliveries of one send to load, Counters what is counted beside
+	// the recipient; zero and nil for none.
+	Delivery otp.ID
+	Sibling  otp.ID
+	Counters []otp.ID
 	// Now is read once by the caller.
 	Now otp.Millis
 	// Repeats says that an operation with this very Event may have been committed before, by a
@@ -34,6 +39,7 @@ type Operation struct {
 	// It runs while every other operation waits: no I/O, no locks, no clock.
 	Decide func(*State) error
 
+	mark     *Mark // instead of Decide
 	err      error
 	happened bool
 	done     chan struct{}
@@ -47,13 +53,18 @@ type State struct {
 	Recipient *otp.Recipient // Version 0 if there is no row yet, else without what never changes
 	Mailbox   *otp.Recipient // nil without one
 	Challenge *otp.Challenge // nil for none
+	Delivery  *otp.Delivery  // nil without one
+	Sibling   *otp.Delivery  // the same
+	Counters  []*otp.Counter // as the operation names them; Version 0 if not stored yet
 	// Happened tells that what Decide is about to decide was decided and committed before. Only
 	// an operation that Repeats another can find it set, and must then leave everything alone.
 	Happened bool
 
 	inserted *otp.Challenge
 	event    *otp.Event
-	also     *otp.Event
+	also     []otp.Event
+	outbox   []otp.Delivery
+	marked   bool
 }
 
 // Insert adds the slot's new challenge.
@@ -63,7 +74,15 @@ func (s *State) Insert(c *otp.Challenge) { s.inserted = c }
 func (s *State) Record(e otp.Event) { s.event = &e }
 
 // Also appends a second thing that happened, with an id of its own. It counts only beside Record.
-func (s *State) Also(e otp.Event) { s.also = &e }
+func (s *State) Also(e otp.Event) { s.also = append(s.also, e) }
+
+// Deliver adds a delivery, leased to its owner. It counts only beside Record.
+func (s *State) Deliver(d otp.Delivery) { s.outbox = append(s.outbox, d) }
+
+// Mark makes the decision count although nothing happened that history tells. The rule must come
+// to the same answer on rows that it has already changed: after a COMMIT that was not answered
+// nothing tells whether it happened.
+func (s *State) Mark() { s.marked = true }
 
 // ErrClosed is what Do answers once the store is closing.
 var ErrClosed = errors.New("the store is closed")

@@ -86,6 +86,15 @@ func (r *reader) id() (id otp.ID) {
 	return id
 }
 
+// optionalID reads an id, zero for NULL.
+func (r *reader) optionalID() (id otp.ID) {
+	if r.row[r.next] == nil {
+		r.next++
+		return id
+	}
+	return r.id()
+}
+
 // window reads the moments that encodeWindow wrote.
 func (r *reader) window() otp.Window {
 	w, err := decodeWindow(r.borrowed())
@@ -155,6 +164,14 @@ func (v *values) id(id otp.ID) driver.Value {
 	v.used++
 	*box.id = id
 	return box.value
+}
+
+// idOrNull is NULL for the zero id.
+func (v *values) idOrNull(id otp.ID) driver.Value {
+	if id.IsZero() {
+		return nil
+	}
+	return v.id(id)
 }
 
 // moment is NULL for what has not happened. The operations of a batch share few moments.

@@ -21,7 +21,7 @@ const (
 )
 
 // Swept counts what a sweep removed.
-type Swept struct{ Challenges, Recipients, Events int }
+type Swept struct{ Challenges, Recipients, Events, Deliveries, Counters int }
 
 func (s *Store) keepSweeping(every time.Duration) {
 	defer s.done.Done()
@@ -108,18 +108,45 @@ func walks() []*walk {
 				return stays
 			},
 		},
+		{
+			table: "deliveries",
+			query: `SELECT id, COALESCE(finished_at, 0), 0 FROM deliveries WHERE id > ? ORDER BY id LIMIT ?`,
+			judge: func(now otp.Millis, id otp.ID, finishedAt, _ otp.Millis) verdict {
+				switch {
+				case finishedAt != 0 && finishedAt < now-otp.DeliveryMemory:
+					return dead
+				case now-idTime(id) <= otp.DeliveryMemory:
+					return young
+				}
+				return stays
+			},
+		},
+		{
+			table: "counters",
+			query: `SELECT id, updated_at, 0 FROM counters WHERE id > ? ORDER BY id LIMIT ?`,
+			judge: func(now otp.Millis, _ otp.ID, updatedAt, _ otp.Millis) verdict {
+				if updatedAt < now-otp.CounterMemory {
+					return dead
+				}
+				return stays
+			},
+			guard: func(now otp.Millis) (string, []driver.Value) {
+				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.CounterMemory)}
+			},
+		},
 	}
 }
 
 // Sweep removes what no rule looks at any more, in chunks, oldest first: challenges more than an
-// hour past expiry, recipients untouched for a day, events beyond their account's retention. A
+// hour past expiry, recipients untouched for a day, events beyond their account's retention,
+// deliveries that ended a day ago and counters untouched for two. A
 // table that is long is not looked through at once. Now is unmoved by any sandbox clock; a moved
 // one only makes rows stay a little longer.
 func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	var swept Swept
-	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events}
+	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events, "deliveries": &swept.Deliveries, "counters": &swept.Counters}
 	for _, w := range s.walks {
 		for idle := 0; idle < sweepIdle; {
 			removed, err := s.sweepChunk(ctx, w, now)

@@ -214,8 +214,9 @@ type script struct {
 type write struct {
 	text    string // up to and including VALUES for an INSERT
 	args    []driver.Value
-	width   int  // of an INSERT's row
-	guarded bool // must match exactly one row
+	width   int    // of an INSERT's row
+	guarded bool   // must match exactly one row
+	matched *int64 // gets how many rows it matched; nil where that is nobody's question
 }
 
 // guard adds an UPDATE that must find the version it was decided on.
@@ -223,6 +224,13 @@ func (c *script) guard(text string, args ...driver.Value) {
 	from := len(c.args)
 	c.args = append(c.args, args...)
 	c.writes = append(c.writes, write{text: text, args: c.args[from:], guarded: true})
+}
+
+// count adds an UPDATE that may find its row or not, and tells.
+func (c *script) count(matched *int64, text string, args ...driver.Value) {
+	c.guard(text, args...)
+	last := &c.writes[len(c.writes)-1]
+	last.guarded, last.matched = false, matched
 }
 
 // layout is the columns of a table into which a batch inserts.
@@ -296,10 +304,10 @@ func (s *session) play(ctx context.Context, c *script) error {
 }
 
 func (s *session) playOne(ctx context.Context, w *write) error {
-	if w.guarded {
+	if w.guarded || w.matched != nil {
 		n, err := s.affect(ctx, w.text, w.args...)
-		if err == nil && n != 1 {
-			err = errGuard
+		if err == nil {
+			err = w.judge(n)
 		}
 		return err
 	}
@@ -317,6 +325,17 @@ func (s *session) playOne(ctx context.Context, w *write) error {
 	return nil
 }
 
+// judge takes note of how many rows the statement matched.
+func (w *write) judge(n int64) error {
+	if w.guarded && n != 1 {
+		return errGuard
+	}
+	if w.matched != nil {
+		*w.matched = n
+	}
+	return nil
+}
+
 // allAffected is the part of the MySQL driver's results that tells of each statement by itself.
 type allAffected interface{ AllRowsAffected() []int64 }
 
@@ -327,7 +346,7 @@ func (s *session) playAtOnce(ctx context.Context, c *script) error {
 		if i > 0 {
 			text.WriteByte(';')
 		}
-		if w.guarded {
+		if w.guarded || w.matched != nil {
 			text.WriteString(w.text)
 		} else {
 			text.WriteString(insertText(w.text, w.width, len(w.args)/w.width))
@@ -343,8 +362,8 @@ func (s *session) playAtOnce(ctx context.Context, c *script) error {
 		return fmt.Errorf("write batch: %d results for %d statements", len(affected), len(c.writes))
 	}
 	for i, w := range c.writes {
-		if w.guarded && affected[i] != 1 {
-			return errGuard
+		if err := w.judge(affected[i]); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -93,21 +93,21 @@ func (f Faulty) Waits() bool { return f.Faults.any() || f.Channel.Waits() }
 
 // Send hands m to the channel unless a fault strikes. A delayed message is handed over when
 // the delay is over, whoever still waits for it.
-func (f Faulty) Send(ctx context.Context, m Message) (Outcome, error) {
+func (f Faulty) Send(ctx context.Context, m Message) Result {
 	fault, strikes := f.Faults.Strike("inbox", m.Account)
 	if !strikes {
 		return f.Channel.Send(ctx, m)
 	}
 	switch fault.Kind {
 	case "not_sent":
-		return NotSent, ErrInjected
+		return Result{Outcome: NotSent, Retryable: true, Reason: ErrInjected.Error()}
 	case "unknown":
-		return Unknown, ErrInjected
+		return Result{Outcome: Unknown, Reason: ErrInjected.Error()}
 	}
 	select {
 	case <-time.After(fault.Delay):
 	case <-ctx.Done():
-		return Unknown, ctx.Err()
+		return Result{Outcome: Unknown, Reason: "the wait for a delayed message was ended"}
 	}
 	return f.Channel.Send(ctx, m)
 }

@@ -23,12 +23,32 @@ func (i *Inbox) Name() string { return "inbox" }
 func (i *Inbox) Waits() bool { return false }
 
 // Send wakes the waiters. It cannot fail.
-func (i *Inbox) Send(context.Context, Message) (Outcome, error) {
+func (i *Inbox) Send(context.Context, Message) Result {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	close(i.arrived)
 	i.arrived = make(chan struct{})
-	return Sent, nil
+	return Result{Outcome: Sent}
+}
+
+// Simulated tells whether a channel leads nowhere but into the sandbox's inbox: a message is there
+// once its transaction has committed, whatever is in front of the inbox.
+func Simulated(c Channel) bool {
+	_, simulated := Innermost(c).(*Inbox)
+	return simulated
+}
+
+// Innermost is the channel behind everything that stands in front of it.
+func Innermost(c Channel) Channel {
+	switch front := c.(type) {
+	case Faulty:
+		return Innermost(front.Channel)
+	case rehearsed:
+		return Innermost(front.Channel)
+	case *Breaker:
+		return Innermost(front.channel)
+	}
+	return c
 }
 
 // Arrival is closed by the next message. Take it before reading the inbox, or the message that

@@ -20,6 +20,9 @@ type Target struct {
 	Subject   string // the end user's address as the caller states it; empty where the account does not key on it
 	Mailbox   string // where e-mail goes; empty for none
 	Binding   string // what the challenge is bound to, as canonical JSON (RFC 8785); empty for nothing
+	// Department is who asks within the account, by the name that templates have; it words the
+	// message and identifies nothing. Empty for none.
+	Department string
 }
 
 // Address normalises what a caller states: number in any of the contract's spellings, subject
@@ -168,6 +171,9 @@ func parsedNumber(digits string, countries []string) (string, error) {
 	if !ok {
 		return "", otp.Refuse(otp.Invalid, "mobile is no possible number; write it with its country code, such as 919551492394")
 	}
+	if err := refusedRange(int(parsed.GetCountryCode())); err != nil {
+		return "", err
+	}
 	if slices.Contains(refusedTypes, phonenumbers.GetNumberType(parsed)) {
 		return "", otp.Refuse(otp.Invalid, "mobile is of a kind that is not sent to")
 	}
@@ -183,6 +189,12 @@ func parsedNumber(digits string, countries []string) (string, error) {
 		}
 	}
 	return "", otp.Refuse(otp.Invalid, "mobile belongs to a country that the account does not send to")
+}
+
+// PossibleNumber tells whether number is written in E.164 form, with its plus, and possible.
+func PossibleNumber(number string) bool {
+	_, normal, ok := possible(number)
+	return ok && normal == number
 }
 
 // possible parses a number and gives its E.164 form, and tells whether it is a possible number.

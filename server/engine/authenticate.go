@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"otpbridge/crypto"
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -21,8 +22,9 @@ type Caller struct {
 	Door        otp.Door
 	Key         *KeyInfo
 
-	cipher *crypto.ServletCipher
-	quota  quota // what Take takes from; zero for no limit
+	cipher   *crypto.ServletCipher
+	settings *account // as it is cached; nil for a caller that nobody authenticated
+	quota    quota    // what Take takes from; zero for no limit
 }
 
 // KeyInfo is what may be known of a credential: all but its secrets. Callers share it for as
@@ -42,10 +44,13 @@ type KeyInfo struct {
 
 // account is an account as it is cached: its row, and what was made from it once.
 type account struct {
-	row    otp.Account
-	cipher *crypto.ServletCipher
-	found  bool
-	broken error // names the column; the account answers nothing but an error
+	row     otp.Account
+	cipher  *crypto.ServletCipher
+	sms     []deliver.Channel // nil: the server's
+	email   []deliver.Channel // the same
+	catalog *deliver.Catalog
+	found   bool
+	broken  error // names the column; the account answers nothing but an error
 }
 
 // credential is a credential as it is cached: its row, and what was made from it once.
@@ -94,7 +99,7 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	}
 	caller := &Caller{
 		Account: &acc.row, Environment: cred.row.Environment, Door: door, Key: &cred.info,
-		cipher: acc.cipher, quota: quotaOf(&cred.row, &acc.row),
+		cipher: acc.cipher, settings: acc, quota: quotaOf(&cred.row, &acc.row),
 	}
 	switch {
 	case acc.broken != nil:
@@ -215,6 +220,9 @@ func (e *Engine) loadAccount(ctx context.Context, address string) (*account, err
 	acc := &account{row: row, found: true, broken: err}
 	if acc.broken == nil {
 		acc.cipher, acc.broken = e.servletCipher(&row)
+	}
+	if acc.broken == nil {
+		acc.broken = e.furnish(acc)
 	}
 	if acc.broken != nil {
 		e.log.ErrorContext(ctx, "account is out of service", "account", address, "error", acc.broken)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/sql/sqltest"
@@ -21,9 +22,32 @@ func BenchmarkCycle(b *testing.B) {
 	b.Run("mariadb", func(b *testing.B) { benchmarkCycle(b, place(sqltest.Shared(b).Schema(b))) })
 }
 
-func benchmarkCycle(b *testing.B, at place) {
+// BenchmarkOutboxCycle is the same through the outbox and a channel that takes everything at once.
+func BenchmarkOutboxCycle(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) {
+		benchmarkCycle(b, place("sqlite:"+filepath.Join(b.TempDir(), "bench.db")), taking{})
+	})
+	b.Run("mariadb", func(b *testing.B) { benchmarkCycle(b, place(sqltest.Shared(b).Schema(b)), taking{}) })
+}
+
+// taking is a channel that takes everything and leads nowhere.
+type taking struct{}
+
+func (taking) Name() string { return "taking" }
+
+func (taking) Waits() bool { return true }
+
+func (taking) Send(context.Context, deliver.Message) deliver.Result {
+	return deliver.Result{Outcome: deliver.Sent}
+}
+
+func benchmarkCycle(b *testing.B, at place, channels ...deliver.Channel) {
 	ctx := context.Background()
-	h := openWith(b, at, func(o *engine.Options) { o.FixedCode = "123456" })
+	h := openWith(b, at, func(o *engine.Options) {
+		if o.FixedCode = "123456"; len(channels) > 0 {
+			o.SMS = channels
+		}
+	})
 	caller, err := h.Authenticate(ctx, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
 	require.NoError(b, err)
 	var next atomic.Int64

@@ -2,7 +2,8 @@ package engine
 
 import (
 	"context"
-	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"otpbridge/server/deliver"
@@ -12,20 +13,25 @@ import (
 
 // send is one committed send on its way to the channels.
 type send struct {
+	caller    *Caller
 	challenge otp.Challenge // as committed
 	target    Target
 	channels  otp.Channels
 	number    int // of the challenge's sends, from 1
 	at        otp.Millis
-	account   *otp.Account
-	simulated bool // reaches simulated channels only
 	fallback  []otp.Channels
+	// What operations about it lock.
+	recipient, mailbox otp.ID
+	// rows are its deliveries in the outbox, none where every channel is simulated: a committed
+	// send is in the inbox, and nothing can be lost on the way.
+	rows []otp.Delivery
 }
 
-func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Millis) send {
+// sendOf is the send that op is about to commit.
+func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.Challenge, channels otp.Channels, at otp.Millis) send {
 	s := send{
-		challenge: *challenge, target: t, channels: challenge.Channels, number: challenge.Sends, at: at,
-		account: c.Account, simulated: c.Environment == otp.Test,
+		caller: c, challenge: *challenge, target: t, channels: channels, number: challenge.Sends, at: at,
+		recipient: op.Recipient, mailbox: op.Mailbox,
 	}
 	if challenge.Details != nil {
 		s.fallback = challenge.Details.Fallback
@@ -33,19 +39,34 @@ func (e *Engine) sendOf(c *Caller, t Target, challenge *otp.Challenge, at otp.Mi
 	return s
 }
 
+// operation starts an operation about a send that was made before.
+func (s *send) operation() *sql.Operation {
+	return &sql.Operation{
+		Event: sql.NewID(), Account: s.caller.Account.Address, Recipient: s.recipient, Mailbox: s.mailbox,
+		Challenge: s.challenge.ID, Now: otp.At(time.Now()),
+	}
+}
+
+// event starts one that is about s.
+func (s *send) event(op *sql.Operation, state *sql.State, kind otp.EventKind) otp.Event {
+	e := event(op, s.caller, state, &s.challenge, kind)
+	e.Send, e.Channels = s.number, s.channels
+	return e
+}
+
 // dispatch hands a committed send to its channels and waits for the first outcome that settles
 // the answer: sent on any, or unknown, or no outcome in time means that the code may be on its
 // way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
-func (e *Engine) dispatch(c *Caller, op *sql.Operation, s send) (Sent, error) {
+func (e *Engine) dispatch(s send) (Sent, error) {
 	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
 	if !e.waits(&s) {
-		if e.handOverNow(c, op, s) == deliver.NotSent {
+		if e.handOverNow(s) == deliver.NotSent {
 			return answer, errUndelivered()
 		}
 		return answer, nil
 	}
 	settled := make(chan deliver.Outcome, 1)
-	e.sending.Go(func() { e.handOver(c, op, s, settled) })
+	e.sending.Go(func() { e.handOver(s, settled) })
 	deadline := time.NewTimer(e.options.DeliveryWait)
 	defer deadline.Stop()
 	select {
@@ -65,64 +86,63 @@ func errUndelivered() error {
 // sendOff hands a committed send to its channels for a caller who does not wait for the outcome:
 // it is told by the history. A send that surely went nowhere is refunded, and the next method that
 // the application named is tried.
-func (e *Engine) sendOff(c *Caller, op *sql.Operation, s send) {
+func (e *Engine) sendOff(s send) {
 	if !e.waits(&s) {
-		if e.handOverNow(c, op, s) == deliver.NotSent {
-			e.fallBack(c, s)
+		if e.handOverNow(s) == deliver.NotSent {
+			e.fallBack(s)
 		}
 		return
 	}
 	e.sending.Go(func() {
 		settled := make(chan deliver.Outcome, 1)
-		e.handOver(c, op, s, settled)
-		switch outcome := <-settled; outcome {
-		case deliver.Sent:
-			e.recordOutcome(c, op, s, otp.EventTaken)
-		case deliver.NotSent:
-			e.fallBack(c, s)
+		e.handOver(s, settled)
+		switch outcome := <-settled; {
+		case outcome == deliver.NotSent:
+			e.fallBack(s)
+		case s.rows != nil: // the outbox has recorded it
+		case outcome == deliver.Sent:
+			e.recordOutcome(s, otp.EventTaken)
 		default:
-			e.recordOutcome(c, op, s, otp.EventUnknown)
+			e.recordOutcome(s, otp.EventUnknown)
 		}
 	})
 }
 
 // recordOutcome puts into the history how a send ended. Nothing depends on it but what is shown.
-func (e *Engine) recordOutcome(c *Caller, paid *sql.Operation, s send, outcome otp.EventKind) {
-	op := &sql.Operation{
-		Event: sql.NewID(), Account: paid.Account, Recipient: paid.Recipient, Challenge: s.challenge.ID, Now: otp.At(time.Now()),
-	}
+func (e *Engine) recordOutcome(s send, outcome otp.EventKind) {
+	op := s.operation()
 	op.Decide = func(state *sql.State) error {
 		if state.Recipient.Version == 0 {
 			return nil // swept or reset meanwhile
 		}
-		ended := event(op, c, state, &s.challenge, outcome)
-		ended.Send, ended.Channels = s.number, s.channels
-		state.Record(ended)
+		state.Record(s.event(op, state, outcome))
 		return nil
 	}
 	if err := e.store.Do(op); err != nil {
-		e.log.ErrorContext(e.closing, "outcome could not be recorded", "account", paid.Account,
+		e.log.ErrorContext(e.closing, "outcome could not be recorded", "account", op.Account,
 			"challenge", s.challenge.ID.Text("otp"), "send", s.number, "outcome", string(outcome), "error", err)
 	}
 }
 
 // fallBack sends by the next method that the application named, if the challenge can still be
 // verified and its recipient may receive another send.
-func (e *Engine) fallBack(c *Caller, failed send) {
+func (e *Engine) fallBack(failed send) {
 	if len(failed.fallback) == 0 || e.closing.Err() != nil {
 		return
 	}
-	channels := failed.fallback[0]
+	c, channels := failed.caller, failed.fallback[0]
 	op := e.operation(c, failed.target)
 	op.Challenge = failed.challenge.ID
+	guard := e.guard(c, op, failed.target, channels)
 	next := failed
 	op.Decide = func(s *sql.State) error {
 		if err := otp.Reroute(s.Recipient, s.Mailbox, s.Challenge, c.policy(), s.Now); err != nil {
 			return err
 		}
 		e.introduce(s, c, failed.target)
-		next = e.recordResend(op, c, s, failed.target, channels)
-		return nil
+		var err error
+		next, err = e.recordResend(op, c, s, failed.target, channels, guard)
+		return err
 	}
 	if channels.Has(otp.Email) {
 		e.lockMailbox(c, op, failed.target)
@@ -133,13 +153,13 @@ func (e *Engine) fallBack(c *Caller, failed send) {
 		return
 	}
 	next.fallback = failed.fallback[1:]
-	e.sendOff(c, op, next)
+	e.sendOff(next)
 }
 
 // waits tells whether a hand-over may take time.
 func (e *Engine) waits(s *send) bool {
 	for _, medium := range s.channels.Each() {
-		for _, channel := range e.channels(medium, s.simulated) {
+		for _, channel := range e.channels(s.caller, medium) {
 			if channel.Waits() {
 				return true
 			}
@@ -148,21 +168,38 @@ func (e *Engine) waits(s *send) bool {
 	return false
 }
 
-// channels are those of one medium, in order of preference. What a credential of the test
-// environment sends reaches simulated ones only, whatever is configured: a test costs nothing and
-// wakes nobody. In a sandbox nothing else is configured.
-func (e *Engine) channels(medium otp.Channels, simulated bool) []deliver.Channel {
-	switch {
-	case simulated && !e.options.Sandbox:
-		return e.simulated
-	case medium == otp.Email:
-		return e.options.Email
+// outbound tells whether a send by these media leaves this process, whatever comes of it.
+func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
+	for _, medium := range channels.Each() {
+		for _, channel := range e.channels(c, medium) {
+			if !deliver.Simulated(channel) {
+				return true
+			}
+		}
 	}
-	return e.options.SMS
+	return false
+}
+
+// channels are those of one medium, in order of preference: the account's, else the server's. What
+// a credential of the test environment sends reaches simulated ones only, whatever is configured: a
+// test costs nothing and wakes nobody. A sandbox, whose credentials are all of that environment,
+// sends where it is told to.
+func (e *Engine) channels(c *Caller, medium otp.Channels) []deliver.Channel {
+	own, others := c.settings.channelsOf(medium), e.options.SMS
+	if medium == otp.Email {
+		others = e.options.Email
+	}
+	switch {
+	case c.Environment == otp.Test && !e.options.Sandbox:
+		return e.simulated
+	case own != nil:
+		return own
+	}
+	return others
 }
 
 // handOverNow is handOver where nothing has to be waited for.
-func (e *Engine) handOverNow(c *Caller, op *sql.Operation, s send) deliver.Outcome {
+func (e *Engine) handOverNow(s send) deliver.Outcome {
 	settled := deliver.NotSent
 	for _, medium := range s.channels.Each() {
 		if outcome := e.handOverOn(e.closing, medium, s); outcome != deliver.NotSent {
@@ -170,7 +207,7 @@ func (e *Engine) handOverNow(c *Caller, op *sql.Operation, s send) deliver.Outco
 		}
 	}
 	if settled == deliver.NotSent {
-		e.refund(e.closing, c, op, s)
+		e.refund(e.closing, s)
 	}
 	return settled
 }
@@ -179,98 +216,146 @@ func (e *Engine) handOverNow(c *Caller, op *sql.Operation, s send) deliver.Outco
 // answer. The others go on, whoever still waits, until the code has expired: nothing is
 // delivered after that. It does not depend on the request: the message is owed whether or not
 // the client still listens.
-func (e *Engine) handOver(c *Caller, op *sql.Operation, s send, settled chan<- deliver.Outcome) {
-	ctx, cancel := context.WithTimeout(e.closing, (s.challenge.ExpiresAt - s.at).Duration())
-	defer cancel()
-	media := s.channels.Each()
-	outcomes := make(chan deliver.Outcome, len(media))
-	for _, medium := range media {
-		try := func() { outcomes <- e.handOverOn(ctx, medium, s) }
-		if len(media) == 1 {
-			try()
-		} else {
-			go try()
-		}
+func (e *Engine) handOver(s send, settled chan<- deliver.Outcome) {
+	life := (s.challenge.ExpiresAt - s.at).Duration()
+	if s.rows != nil {
+		e.carryAll(s, life, settled)
+		return
 	}
-	open := false
-	for range media {
-		if outcome := <-outcomes; outcome != deliver.NotSent && !open {
-			open = true
+	ctx, cancel := context.WithTimeout(e.closing, life)
+	defer cancel()
+	open := together(s.channels.Each(), settled, func(medium otp.Channels, tell func(deliver.Outcome)) {
+		tell(e.handOverOn(ctx, medium, s))
+	})
+	if !open {
+		e.refund(ctx, s)
+		settled <- deliver.NotSent
+	}
+}
+
+// together does something for each of several at once, and settles with the first outcome other
+// than NotSent that any of them tells. It returns when all are done, and whether there was one.
+func together[T any](all []T, settled chan<- deliver.Outcome, do func(T, func(deliver.Outcome))) bool {
+	var open atomic.Bool
+	tell := func(outcome deliver.Outcome) {
+		if outcome != deliver.NotSent && open.CompareAndSwap(false, true) {
 			settled <- outcome
 		}
 	}
-	if !open {
-		e.refund(ctx, c, op, s)
-		settled <- deliver.NotSent
+	if len(all) == 1 {
+		do(all[0], tell)
+		return open.Load()
+	}
+	var each sync.WaitGroup
+	for _, one := range all {
+		each.Go(func() { do(one, tell) })
+	}
+	each.Wait()
+	return open.Load()
+}
+
+// message is what a channel is given on one medium.
+func (e *Engine) message(s *send, medium otp.Channels) deliver.Message {
+	to, from := s.target.Recipient, s.caller.Account.SMSSender
+	if medium == otp.Email {
+		to, from = s.target.Mailbox, s.caller.Account.EmailSender
+	}
+	return deliver.Message{
+		ID:        s.challenge.ID.Text("otp"),
+		Number:    s.number,
+		Account:   s.caller.Account.Address,
+		Medium:    medium.String(),
+		To:        to,
+		From:      textOf(from),
+		ExpiresAt: s.challenge.ExpiresAt.Time(),
+		Content: func() (deliver.Content, error) {
+			return e.content(s.caller.settings, &s.challenge, medium, s.target.Department)
+		},
 	}
 }
 
 // handOverOn tries one medium's channels in order of preference, the next one only if the last
 // surely did not send.
-func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) (outcome deliver.Outcome) {
-	to := s.target.Recipient
-	if medium == otp.Email {
-		to = s.target.Mailbox
-	}
-	message := deliver.Message{
-		ID:        s.challenge.ID.Text("otp"),
-		Account:   s.account.Address,
-		Medium:    medium.String(),
-		To:        to,
-		ExpiresAt: s.challenge.ExpiresAt.Time(),
-		Content:   func() (deliver.Content, error) { return e.content(&s.challenge, medium) },
-	}
-	for _, channel := range e.channels(medium, s.simulated) {
-		outcome, err := e.sendOn(ctx, channel, message)
-		if outcome == deliver.Sent {
-			return outcome
+func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) deliver.Outcome {
+	message := e.message(&s, medium)
+	for _, channel := range e.channels(s.caller, medium) {
+		result := e.sendOn(ctx, channel, message)
+		if result.Outcome == deliver.Sent {
+			return result.Outcome
 		}
-		e.log.WarnContext(ctx, "message not handed over", "channel", channel.Name(), "medium", message.Medium,
-			"account", message.Account, "challenge", message.ID, "send", s.number, "outcome", outcome.String(), "error", err)
-		if outcome != deliver.NotSent {
-			return outcome
+		e.notHandedOver(ctx, channel, message, result)
+		if result.Outcome != deliver.NotSent {
+			return result.Outcome
 		}
 	}
 	return deliver.NotSent
 }
 
+func (e *Engine) notHandedOver(ctx context.Context, channel deliver.Channel, m deliver.Message, result deliver.Result) {
+	e.log.WarnContext(ctx, "message not handed over", "channel", channel.Name(), "medium", m.Medium,
+		"account", m.Account, "challenge", m.ID, "send", m.Number, "outcome", result.Outcome.String(), "reason", result.Reason)
+}
+
 // sendOn contains a channel's panic, after which nobody knows how far it came.
-func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.Message) (outcome deliver.Outcome, err error) {
+func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.Message) (result deliver.Result) {
+	began := time.Now()
 	defer func() {
 		if cause := recover(); cause != nil {
-			outcome, err = deliver.Unknown, errors.New("the channel panicked")
+			result = deliver.Result{Outcome: deliver.Unknown, Reason: "the channel panicked"}
+		}
+		if !deliver.Simulated(channel) {
+			e.metrics.handedOver(channel.Name(), m.Medium, result.Outcome, time.Since(began))
 		}
 	}()
 	return channel.Send(ctx, m)
 }
 
-// refund takes back what the send cost. If that fails the recipient is merely left with one send
-// less, so it is logged and the answer stays what it is.
-func (e *Engine) refund(ctx context.Context, c *Caller, paid *sql.Operation, s send) {
-	op := &sql.Operation{
-		Event: sql.NewID(), Account: paid.Account, Recipient: paid.Recipient, Mailbox: paid.Mailbox,
-		Challenge: s.challenge.ID, Now: otp.At(time.Now()),
-	}
+// refund takes back what a send cost that has no row in the outbox. If that fails the recipient is
+// merely left with one send less, so it is logged and the answer stays what it is.
+func (e *Engine) refund(ctx context.Context, s send) {
+	op := s.operation()
 	op.Decide = func(state *sql.State) error {
-		if state.Recipient.Version == 0 {
-			return nil // swept or reset meanwhile
-		}
-		otp.Refund(state.Recipient, state.Mailbox, state.Challenge, s.number > 1, s.at, state.Now)
-		unsent := event(op, c, state, &s.challenge, otp.EventUnsent)
-		unsent.Send, unsent.Channels = s.number, s.channels
-		state.Record(unsent)
+		s.refund(op, state)
 		return nil
 	}
 	if err := e.store.Do(op); err != nil {
-		e.log.ErrorContext(ctx, "send could not be refunded", "account", paid.Account, "challenge", s.challenge.ID.Text("otp"), "error", err)
+		e.log.ErrorContext(ctx, "send could not be refunded", "account", op.Account, "challenge", s.challenge.ID.Text("otp"), "error", err)
 	}
 }
 
+// refund is the rule: the send surely reached nobody on any medium.
+func (s *send) refund(op *sql.Operation, state *sql.State) {
+	if state.Recipient.Version == 0 {
+		return // swept or reset meanwhile
+	}
+	otp.Refund(state.Recipient, state.Mailbox, state.Challenge, s.number > 1, s.at, state.Now)
+	state.Record(s.event(op, state, otp.EventUnsent))
+}
+
 // content renders a challenge's message, code included, at the moment of sending or showing.
-func (e *Engine) content(c *otp.Challenge, medium otp.Channels) (deliver.Content, error) {
+func (e *Engine) content(settings *account, c *otp.Challenge, medium otp.Channels, department string) (deliver.Content, error) {
 	code, err := e.code(c)
 	if err != nil {
 		return deliver.Content{}, err
 	}
-	return deliver.Render(medium == otp.Email, code, (c.ExpiresAt - c.CreatedAt).Duration()), nil
+	want := deliver.Choice{Medium: medium.String(), Type: c.Type(), Department: department}
+	if c.Details != nil {
+		want.Name, want.Locale = c.Details.Template, c.Details.Locale
+	}
+	values := deliver.Values{Code: code, Lifetime: (c.ExpiresAt - c.CreatedAt).Duration(), Department: department, Type: c.Type()}
+	var catalog *deliver.Catalog
+	if settings != nil {
+		catalog = settings.catalog
+		values.Account = settings.row.Name
+		values.DLTEntityID, values.DLTTemplateID = textOf(settings.row.DLTEntityID), textOf(settings.row.DLTTemplateID)
+	}
+	return catalog.Choose(want).Render(want.Medium, values), nil
+}
+
+// textOf is the text of a column, empty where it is NULL.
+func textOf(column *string) string {
+	if column == nil {
+		return ""
+	}
+	return *column
 }

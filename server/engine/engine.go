@@ -34,6 +34,11 @@ type Options struct {
 	DeliveryWait time.Duration
 	Log          *slog.Logger
 
+	// TendOutbox is the pause between two looks for deliveries whose server is gone, and at the
+	// leases of this one's; 0 leaves both to calls of TakeOver.
+	TendOutbox time.Duration
+	Cost       Cost
+
 	// RedisURL names the Redis in which servers that share a database count requests together;
 	// empty counts in this process alone.
 	RedisURL string
@@ -45,6 +50,8 @@ type Options struct {
 	Sandbox bool
 	Inbox   *deliver.Inbox
 	Faults  *deliver.Faults
+	// TestRecipients stand in front of accounts' own channels too.
+	TestRecipients deliver.TestRecipients
 	// FixedCode replaces every derived code of its length.
 	FixedCode string
 }
@@ -61,26 +68,36 @@ type Engine struct {
 	origins     *cache[[]string]
 	signingKeys *cache[[]receiptKey]
 	simulated   []deliver.Channel // of the test environment in production
+	lists       channelLists
 	limiter     *limiter
+	metrics     *metrics
 
-	sending sync.WaitGroup // messages on their way to a channel
-	closing context.Context
+	process otp.ID // names this process in the outbox
+	leases  leases
+	sending sync.WaitGroup  // messages on their way to a channel, and who tends the outbox
+	closing context.Context // begin nothing more
 	close   context.CancelFunc
+	cut     context.Context // end what is under way
+	cutOff  context.CancelFunc
 }
 
-// Close ends what is still being handed to channels, as unknown, and returns when it has ended.
-// It comes before the store's Close.
+// Close lets what is being handed to providers come to its end for a moment and cuts it off then,
+// as unknown. What waits to be tried again is left to other servers or to the next start. It returns
+// when all has ended, and comes before the store's Close.
 func (e *Engine) Close() {
 	e.close()
+	grace := time.AfterFunc(handOverGrace, e.cutOff)
 	e.sending.Wait()
+	grace.Stop()
+	e.cutOff()
 	e.limiter.close()
 }
 
 // New checks the keyring against the database, takes the index key from it (or makes it, on the
 // first start) and, in a sandbox, seeds the demo accounts.
 func New(ctx context.Context, options Options) (*Engine, error) {
-	if !options.Sandbox && (options.FixedCode != "" || options.Inbox != nil || options.Faults != nil) {
-		return nil, errors.New("a fixed code, the inbox and faults exist in a sandbox only")
+	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
+		return nil, errors.New("a fixed code, test recipients, the inbox and faults exist in a sandbox only")
 	}
 	e, err := attach(ctx, options)
 	if err != nil {
@@ -92,6 +109,9 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 			return nil, fmt.Errorf("make the demo accounts: %w", err)
 		}
 	}
+	if options.TendOutbox > 0 {
+		e.sending.Go(func() { e.tend(options.TendOutbox) })
+	}
 	return e, nil
 }
 
@@ -99,6 +119,8 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 func attach(ctx context.Context, options Options) (*Engine, error) {
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
 	e.closing, e.close = context.WithCancel(context.Background())
+	e.cut, e.cutOff = context.WithCancel(context.Background())
+	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{}, map[[2]string][]deliver.Channel{}, newMetrics()
 	if err := e.checkKeyring(ctx); err != nil {
 		return nil, err
 	}

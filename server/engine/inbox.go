@@ -52,7 +52,7 @@ func (e *Engine) Messages(ctx context.Context, q MessageQuery) ([]Message, error
 			return nil, err
 		}
 		for _, send := range page {
-			shown, err := e.messages(&send)
+			shown, err := e.messages(ctx, &send)
 			if err != nil {
 				return nil, err
 			}
@@ -119,9 +119,13 @@ func recipientSpelling(to string) string {
 }
 
 // messages renders what one send put into the inbox, one message a channel.
-func (e *Engine) messages(send *sql.Send) ([]Message, error) {
+func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error) {
 	challenge, event := &send.Challenge, &send.Event
 	code, err := e.code(challenge)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := e.accounts.value(ctx, event.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +139,7 @@ func (e *Engine) messages(send *sql.Send) ([]Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		content, err := e.content(challenge, medium)
+		content, err := e.content(settings, challenge, medium, "")
 		if err != nil {
 			return nil, err
 		}

@@ -20,7 +20,7 @@ type Sent struct {
 
 // Generate makes a new code for the target's slot and has it delivered; whatever code was live
 // there is replaced. Refusals: Invalid (e-mail-only account and no mailbox), Locked, OverLimit,
-// Undelivered, Overloaded.
+// CostLimited, Undelivered, Overloaded.
 func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) {
 	channels := c.channels(t)
 	if channels == 0 {
@@ -32,7 +32,7 @@ func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) 
 	if err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(c, op, made.send)
+	return e.dispatch(made.send)
 }
 
 // generated is a challenge as committed.
@@ -43,7 +43,7 @@ type generated struct {
 }
 
 // generate makes the drafted challenge, which has its id, channels and details, the newest of
-// the target's slot. Refusals: Locked, OverLimit, Overloaded.
+// the target's slot. Refusals: Locked, OverLimit, CostLimited, Overloaded.
 func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Challenge, policy otp.Policy) (made generated, err error) {
 	op.Slot = e.slot(c, t)
 	draft.Slot, draft.KeyID, draft.Nonce = op.Slot, e.keyring.Primary(), randomID()
@@ -55,6 +55,7 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		e.lockMailbox(c, op, t)
 		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
 	}
+	guard := e.guard(c, op, t, draft.Channels)
 	op.Decide = func(s *sql.State) error {
 		if made.happened = s.Happened; made.happened {
 			return nil
@@ -65,7 +66,11 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		}
 		e.introduce(s, c, t)
 		s.Insert(&challenge)
-		made.send = e.sendOf(c, t, &challenge, s.Now)
+		if err := guard.charge(op, c, s, &challenge); err != nil {
+			return err
+		}
+		made.send = e.sendOf(c, op, t, &challenge, challenge.Channels, s.Now)
+		e.entrust(op, s, &made.send, guard)
 		sent := event(op, c, s, &challenge, otp.EventSent)
 		sent.Mailbox = mailbox
 		if challenge.Details != nil {
@@ -81,7 +86,11 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		}
 		return nil
 	}
-	return made, e.store.Do(op)
+	err = e.store.Do(op)
+	if err == nil && guard != nil && !made.happened {
+		e.metrics.sends.WithLabelValues(country(t.Recipient)).Inc()
+	}
+	return made, err
 }
 
 // lockMailbox lets op lock and count the send window of the mailbox that e-mail goes to. Where the
@@ -93,7 +102,8 @@ func (e *Engine) lockMailbox(c *Caller, op *sql.Operation, t Target) {
 }
 
 // Resend sends the slot's code again, to the target's mailbox if it names one and else to the
-// one the code was first sent to. Refusals: those of otp.Resend, Undelivered, Overloaded.
+// one the code was first sent to. Refusals: those of otp.Resend, CostLimited, Undelivered,
+// Overloaded.
 func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) {
 	op := e.operation(c, t)
 	op.Slot = e.slot(c, t)
@@ -109,6 +119,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 		e.lockMailbox(c, op, t)
 	}
 	policy := c.policy()
+	guard := e.guard(c, op, t, channels)
 	var send send
 	op.Decide = func(s *sql.State) error {
 		if err := otp.Resend(s.Recipient, s.Mailbox, s.Challenge, policy, s.Now); err != nil {
@@ -118,19 +129,24 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
 		}
 		e.introduce(s, c, t)
-		send = e.recordResend(op, c, s, t, channels)
-		return nil
+		var err error
+		send, err = e.recordResend(op, c, s, t, channels, guard)
+		return err
 	}
 	if err := e.store.Do(op); err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(c, op, send)
+	return e.dispatch(send)
 }
 
-// recordResend puts the challenge's next send into the history, inside its operation, and gives it.
-func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, t Target, channels otp.Channels) send {
-	sent := e.sendOf(c, t, s.Challenge, s.Now)
-	sent.channels = channels
+// recordResend puts the challenge's next send into the history and the outbox, inside its operation,
+// and gives it. Refusal: CostLimited.
+func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, t Target, channels otp.Channels, guard *guard) (send, error) {
+	if err := guard.charge(op, c, s, s.Challenge); err != nil {
+		return send{}, err
+	}
+	sent := e.sendOf(c, op, t, s.Challenge, channels, s.Now)
+	e.entrust(op, s, &sent, guard)
 	resent := event(op, c, s, s.Challenge, otp.EventResent)
 	resent.Channels = channels
 	if channels.Has(otp.Email) {
@@ -140,7 +156,7 @@ func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, t Targ
 		resent.Summary = &otp.Summary{Taken: !e.waits(&sent)}
 	}
 	s.Record(resent)
-	return sent
+	return sent, nil
 }
 
 // storedMailbox is where the slot's live code was sent by e-mail, empty for nowhere. It is read
@@ -161,8 +177,11 @@ func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation
 func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) error {
 	op := e.operation(c, t)
 	op.Slot = e.slot(c, t)
+	e.countConversion(c, op, t)
 	op.Decide = func(s *sql.State) error { return e.judge(op, c, s, s.Challenge, guess) }
-	return e.store.Do(op)
+	err := e.store.Do(op)
+	e.countVerified(op, t, err)
+	return err
 }
 
 // judge decides one guess at a challenge, nil for none, inside its operation. Every door's guesses
@@ -182,6 +201,7 @@ func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, guessed *otp.
 	refusal := otp.Verify(s.Recipient, guessed, doors[c.Door].closed, matches, s.Now)
 	switch {
 	case refusal == nil:
+		converted(s, guessed)
 		s.Record(event(op, c, s, guessed, otp.EventVerified))
 	case otp.KindOf(refusal) == otp.WrongCode:
 		wrong := event(op, c, s, guessed, otp.EventWrong)

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,12 +121,12 @@ func (s *scripted) Name() string { return "scripted" }
 
 func (s *scripted) Waits() bool { return true }
 
-func (s *scripted) Send(context.Context, deliver.Message) (deliver.Outcome, error) {
+func (s *scripted) Send(context.Context, deliver.Message) deliver.Result {
 	outcome := s.outcomes[s.calls.Add(1)-1]
 	if outcome == 0 {
 		panic("the channel is broken")
 	}
-	return outcome, errors.New("as scripted")
+	return deliver.Result{Outcome: outcome, Reason: "as scripted"}
 }
 
 func TestDispatch_TriesTheNextChannelOnlyAfterSurelyNotSent(t *testing.T) {

@@ -48,6 +48,7 @@ func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error
 	} else {
 		op.Challenge = p.ID
 	}
+	e.countConversion(c, op, target)
 	hash := e.bindingHash(c, binding)
 	var verified otp.Challenge
 	op.Decide = func(s *sql.State) error {
@@ -58,7 +59,9 @@ func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error
 		}
 		return err
 	}
-	if err := e.store.Do(op); err != nil {
+	err := e.store.Do(op)
+	e.countVerified(op, target, err)
+	if err != nil {
 		return Verified{}, err
 	}
 	return e.verified(ctx, c, op.Event, &verified, target.Recipient, binding), nil

@@ -158,6 +158,9 @@ func (e *Engine) insertAccount(ctx context.Context, n NewAccount, apiKey string,
 	if _, err := e.servletCipher(&row); err != nil {
 		return row, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
 	}
+	if err := e.refuseSettings(&row); err != nil {
+		return row, Credentials{}, err
+	}
 	if len(n.AccessKeys) == 0 {
 		n.AccessKeys = []NewAccessKey{{}}
 	}

@@ -47,7 +47,7 @@ type Send struct {
 // A lifetime shorter than the account's is granted, because it only makes a code harder to guess;
 // a shorter code is refused, because it makes it easier.
 //
-// Refusals: Invalid with its Field, Locked, OverLimit, Overloaded.
+// Refusals: Invalid with its Field, Locked, OverLimit, CostLimited, Overloaded.
 func (e *Engine) Send(ctx context.Context, c *Caller, s Send) (Challenge, error) {
 	policy, err := c.policyFor(&s)
 	if err != nil {
@@ -75,7 +75,7 @@ func (e *Engine) Send(ctx context.Context, c *Caller, s Send) (Challenge, error)
 	if made.happened {
 		return e.Made(ctx, c, draft.ID)
 	}
-	e.sendOff(c, op, made.send)
+	e.sendOff(made.send)
 	challenge := &made.send.challenge
 	return Challenge{
 		ID: challenge.ID, To: mask(s.Target.Recipient), Method: channels.String(), Type: challenge.Type(), Status: statusQueued,
@@ -153,7 +153,7 @@ func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, er
 	if !slices.Contains(types, details.Type) {
 		return nil, otp.RefuseField("type", "must be one of "+strings.Join(types, ", "))
 	}
-	if _, known := c.Account.Templates[s.Template]; s.Template != "" && !known {
+	if s.Template != "" && !c.settings.has(s.Template) {
 		return nil, otp.RefuseField("template", "names none of the account's templates")
 	}
 	if !validLocale(s.Locale) {
@@ -236,7 +236,7 @@ func summaryOf(c *otp.Challenge, t Target) *otp.Summary {
 // by the one it was made with. It counts like a regeneration of the servlets. Once is the id that
 // Once gave: what was sent again with it before is answered and not sent once more; zero for none.
 //
-// Refusals: Invalid (method), those of otp.Resend, Overloaded.
+// Refusals: Invalid (method), those of otp.Resend, CostLimited, Overloaded.
 func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method string, once otp.ID) (Challenge, error) {
 	found, err := e.find(ctx, c, id)
 	if err != nil {
@@ -257,6 +257,7 @@ func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method st
 		e.lockMailbox(c, op, found.target)
 	}
 	policy := c.policy()
+	guard := e.guard(c, op, found.target, channels)
 	var resent send
 	happened := false
 	op.Decide = func(s *sql.State) error {
@@ -267,8 +268,9 @@ func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method st
 			return err
 		}
 		e.introduce(s, c, found.target)
-		resent = e.recordResend(op, c, s, found.target, channels)
-		return nil
+		var err error
+		resent, err = e.recordResend(op, c, s, found.target, channels, guard)
+		return err
 	}
 	if err := e.store.Do(op); err != nil {
 		return Challenge{}, err
@@ -277,7 +279,7 @@ func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method st
 		if method != "" {
 			resent.fallback = slices.DeleteFunc(slices.Clone(resent.fallback), channels.Has)
 		}
-		e.sendOff(c, op, resent)
+		e.sendOff(resent)
 	}
 	return e.Made(ctx, c, id)
 }

@@ -85,7 +85,7 @@ func TestSend_RefusesWhatItCannotGrantByFieldAndChangesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		c := application(t, h, func(a *otp.Account) {
-			a.Length, a.Templates = 6, map[string]string{"welcome": "{{code}}"}
+			a.Length, a.Templates = 6, map[string]string{"welcome": "{code}"}
 		})
 		number, mailbox := to(t, h, c, someNumber, "", "", ""), to(t, h, c, "a@b.example", "", "", "")
 		mail := application(t, h, func(a *otp.Account) { a.EmailEnabled = true })
@@ -263,10 +263,10 @@ func (s *slowly) Name() string { return "slow" }
 
 func (s *slowly) Waits() bool { return true }
 
-func (s *slowly) Send(_ context.Context, m deliver.Message) (deliver.Outcome, error) {
+func (s *slowly) Send(_ context.Context, m deliver.Message) deliver.Result {
 	s.calls.Add(1)
 	time.Sleep(20 * time.Second)
-	return s.outcome, nil
+	return deliver.Result{Outcome: s.outcome}
 }
 
 func TestSend_FallsBackToTheNextMethodOnlyAfterSurelyNotSent(t *testing.T) {

@@ -15,7 +15,7 @@ type Challenge struct {
 	To                string // masked
 	Method            string // sms, email; "sms,email" for one that the servlets sent on both
 	Type              string
-	Status            string // queued, sent, failed, verified, expired, canceled, replaced, max_attempts
+	Status            string // queued, sent, delivered, failed, verified, expired, canceled, replaced, max_attempts
 	CreatedAt         time.Time
 	ExpiresAt         time.Time
 	VerifiedAt        *time.Time
@@ -30,7 +30,7 @@ type Challenge struct {
 type Delivery struct {
 	Number int // from 1
 	Method string
-	Status string // queued, sent, failed; unknown if it may have been sent and nobody will ever know
+	Status string // queued, sent, delivered, failed; unknown if it may have been sent and nobody will ever know
 	At     time.Time
 }
 
@@ -41,6 +41,8 @@ const (
 	statusSent    = "sent"
 	statusFailed  = "failed"
 	statusUnknown = "unknown"
+	// The provider reported that it arrived.
+	statusDelivered = "delivered"
 )
 
 // Status tells how the caller's challenge stands, from its row while there is one, and from its
@@ -173,6 +175,10 @@ func deliveries(history []otp.Event) []Delivery {
 			settle(sends, event.Send, statusSent)
 		case otp.EventUnknown:
 			settle(sends, event.Send, statusUnknown)
+		case otp.EventDelivered:
+			settle(sends, event.Send, statusDelivered)
+		case otp.EventUndelivered:
+			settle(sends, event.Send, statusFailed)
 		}
 	}
 	return sends

@@ -25,6 +25,15 @@ const (
 	DepartmentRequiredToValidate DepartmentMode = "require_on_validation"
 )
 
+// Guards says what the guards against unwanted costs do.
+type Guards string
+
+// The two ways.
+const (
+	GuardsEnforce Guards = "enforce"
+	GuardsRecord  Guards = "record" // refuse nothing, and note what would have been
+)
+
 // Account is one row of otp_auth_config. The JSON names are the column names. A pointer is nil
 // where the column is NULL and a process-wide or door's default applies. The cipher key and IV
 // are sealed and not part of it in clear.
@@ -69,6 +78,9 @@ type Account struct {
 	CORSOrigins       []string          `json:"cors_allowed_origins"`
 	CORSMethods       []string          `json:"cors_allowed_methods"`
 	CORSHeaders       []string          `json:"cors_allowed_headers"`
+	CostGuards        *Guards           `json:"cost_guards"`
+	SpendCapPerDay    *int              `json:"spend_cap_per_day"` // millionths of the currency of prices
+	Prices            map[string]int64  `json:"prices"`            // of an SMS, by country; * for all others
 	CreatedAt         Millis            `json:"created_at"`
 	UpdatedAt         Millis            `json:"updated_at"`
 }
@@ -131,11 +143,15 @@ func (a *Account) Validate() error {
 		{"otp_encoding", a.Encoding, []string{"auto", "hex", "base64"}},
 		{"department_mode", string(a.DepartmentMode), []string{
 			string(DepartmentIgnored), string(DepartmentRequired), string(DepartmentRequiredToValidate)}},
+		{"cost_guards", string(valueOr(a.CostGuards, GuardsEnforce)), []string{string(GuardsEnforce), string(GuardsRecord)}},
 	}
 	for _, c := range choices {
 		if !slices.Contains(c.allowed, c.value) {
 			return fmt.Errorf("%s: must be one of %s", c.column, strings.Join(c.allowed, ", "))
 		}
+	}
+	if err := a.validatePrices(); err != nil {
+		return err
 	}
 	for name, text := range a.Overrides {
 		if !slices.Contains(overrideNames, name) {
@@ -149,7 +165,7 @@ func (a *Account) Validate() error {
 		return fmt.Errorf("countries: must name at least one country, such as IN,AE")
 	}
 	for _, country := range a.Countries {
-		if len(country) != 2 || country[0] < 'A' || country[0] > 'Z' || country[1] < 'A' || country[1] > 'Z' {
+		if !validCountry(country) {
 			return fmt.Errorf("countries: must be two-letter country codes such as IN,AE")
 		}
 	}
@@ -162,6 +178,46 @@ func (a *Account) Validate() error {
 		return fmt.Errorf("sms_enabled, email_enabled: at least one must be 1")
 	}
 	return nil
+}
+
+// otherCountries is the key of prices for countries that have none of their own.
+const otherCountries = "*"
+
+// maxMoney bounds prices and caps, in millionths: a million a day.
+const maxMoney = 1_000_000_000_000
+
+func (a *Account) validatePrices() error {
+	if spend := valueOr(a.SpendCapPerDay, 0); spend < 0 || spend > maxMoney {
+		return fmt.Errorf("spend_cap_per_day: must be 0–%d millionths", maxMoney)
+	}
+	for country, price := range a.Prices {
+		if country != otherCountries && !validCountry(country) {
+			return fmt.Errorf(`prices: must have two-letter country codes, or * for all others, such as {"IN":2000,"*":50000}`)
+		}
+		if price < 0 || price > maxMoney {
+			return fmt.Errorf("prices: must be 0–%d millionths", maxMoney)
+		}
+	}
+	if _, all := a.Prices[otherCountries]; a.SpendCapPerDay != nil && !all {
+		for _, country := range a.Countries {
+			if _, priced := a.Prices[country]; !priced {
+				return fmt.Errorf("prices: a cap needs a price for every country of the account, or for *; %q has none", country)
+			}
+		}
+	}
+	return nil
+}
+
+// Price is what an SMS to a country costs, in millionths.
+func (a *Account) Price(country string) int64 {
+	if price, ok := a.Prices[country]; ok {
+		return price
+	}
+	return a.Prices[otherCountries]
+}
+
+func validCountry(country string) bool {
+	return len(country) == 2 && country[0] >= 'A' && country[0] <= 'Z' && country[1] >= 'A' && country[1] <= 'Z'
 }
 
 func valueOr[T any](p *T, otherwise T) T {

@@ -67,6 +67,9 @@ const (
 	IdempotencyMismatch
 	// IdempotencyBusy: the first request with this idempotency key is still being served.
 	IdempotencyBusy
+	// CostLimited: the send would cost more than the account may spend in a day, or goes to numbers
+	// that are stopped because nobody there uses the codes.
+	CostLimited
 
 	kindEnd
 )
@@ -83,6 +86,7 @@ var kindNames = [...]string{
 	ClockBackwards: "clock_backwards",
 	Forbidden:      "forbidden", ForbiddenOrigin: "forbidden_origin", BadSignature: "bad_signature",
 	RateLimited: "rate_limited", IdempotencyMismatch: "idempotency_mismatch", IdempotencyBusy: "idempotency_busy",
+	CostLimited: "cost_limited",
 }
 
 // String is the name of k in logs and events.
@@ -110,7 +114,7 @@ type Error struct {
 	Message    string
 	Field      string        // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
 	Remaining  int           // WrongCode: attempts left, 0 or more
-	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded: when asking again can help
+	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
 	Limit      int           // Locked, OverLimit: how many the limit that refused allows
 	Window     time.Duration // of that limit
 	Err        error         // what lies behind it, for the log

@@ -13,7 +13,12 @@ const (
 	EventCanceled EventKind = "canceled" // the challenge was called off
 	EventReplaced EventKind = "replaced" // a newer challenge took the slot of one that has Details
 	EventTaken    EventKind = "taken"    // a send that was asked for through the JSON API was taken by its next hop
-	EventUnknown  EventKind = "unknown"  // such a send may have been taken; nobody will ever know
+	EventUnknown  EventKind = "unknown"  // a send may have been taken; nobody will ever know
+
+	EventDelivered   EventKind = "delivered"   // the provider reported that a send arrived
+	EventUndelivered EventKind = "undelivered" // the provider reported that it did not
+	EventPrefixStop  EventKind = "prefix_stop" // the send after which its range of numbers is stopped
+	EventSpendCap    EventKind = "spend_cap"   // the send that spent what may be spent in a day
 )
 
 // Door names the surface that a request came through.

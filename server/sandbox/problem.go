@@ -29,6 +29,7 @@ var wireOf = web.Refusals{
 	otp.RegenerationsExhausted: {Status: http.StatusTooManyRequests, Code: "MAX_REGENERATIONS"},
 	otp.OverLimit:              {Status: http.StatusTooManyRequests, Code: "RATE_LIMIT_EXCEEDED"},
 	otp.Undelivered:            {Status: http.StatusBadGateway, Code: "UNDELIVERED"},
+	otp.CostLimited:            {Status: http.StatusTooManyRequests, Code: "SPEND_LIMIT_EXCEEDED"},
 	otp.Overloaded:             {Status: http.StatusServiceUnavailable, Code: "OVERLOADED"},
 	otp.AccountExists:          {Status: http.StatusConflict, Code: "ACCOUNT_EXISTS"},
 	otp.ClockBackwards:         {Status: http.StatusConflict, Code: "CLOCK_BACKWARDS"},

@@ -125,6 +125,7 @@ var rows = map[otp.Kind]row{
 	otp.RegenerationsExhausted: {failed, failed, regenerations, http.StatusTooManyRequests},
 	otp.OverLimit:              {failed, failed, failed, http.StatusTooManyRequests},
 	otp.Undelivered:            {undelivered, failed, failed, http.StatusBadGateway},
+	otp.CostLimited:            {failed, failed, failed, http.StatusTooManyRequests},
 	otp.Overloaded:             {failed, failed, failed, http.StatusServiceUnavailable},
 	otp.RateLimited:            {failed, failed, failed, http.StatusTooManyRequests},
 

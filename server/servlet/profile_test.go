@@ -114,6 +114,7 @@ func TestRows_EveryKindIsAnsweredAsTheProtocolSays(t *testing.T) {
 		otp.RegenerationsExhausted: {"ERROR", "ERROR", "Max no of tries to regeneration of pin has been reached. Please generate other", 429},
 		otp.OverLimit:              {"ERROR", "ERROR", "ERROR", 429},
 		otp.Undelivered:            {"SMSEMAILFAIL", "ERROR", "ERROR", 502},
+		otp.CostLimited:            {"ERROR", "ERROR", "ERROR", 429},
 		otp.Overloaded:             {"ERROR", "ERROR", "ERROR", 503},
 		otp.AccountExists:          {"ERROR", "ERROR", "ERROR", 500},
 		otp.ClockBackwards:         {"ERROR", "ERROR", "ERROR", 500},

@@ -190,6 +190,7 @@ func (x *exchange) decide(ctx context.Context) error {
 	if x.departmentMissing() {
 		return otp.Refuse(otp.MissingDepartment, "the department-id header names no department of the account")
 	}
+	target.Department = x.department()
 
 	switch x.servlet.step {
 	case generate:
@@ -248,6 +249,19 @@ func (x *exchange) guess(caller *engine.Caller, p parameters) string {
 	}
 	return digits
 }
+
+// department is the one that asks, for the wording of the message: of the account's list, so that
+// a header decides nothing else. Empty for none.
+func (x *exchange) department() string {
+	department, single := one(x.request.Header["Department-Id"])
+	if !single || !slices.Contains(x.account.Departments, department) || len(department) > maxDepartment {
+		return ""
+	}
+	return department
+}
+
+// maxDepartment is the longest name of a department that templates are chosen by, in bytes.
+const maxDepartment = 200
 
 // departmentMissing tells whether the account requires a department here and the request
 // names none of its list, an empty list taking any.

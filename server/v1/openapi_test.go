@@ -109,7 +109,7 @@ func TestOpenAPI_EveryRefusalIsDescribedWhereItHappens(t *testing.T) {
 	}
 	ended := []otp.Kind{otp.NotFound, otp.Canceled, otp.Replaced, otp.Expired, otp.Used, otp.AttemptsExhausted}
 	repeated := []otp.Kind{otp.IdempotencyMismatch, otp.IdempotencyBusy}
-	sent := []otp.Kind{otp.Locked, otp.OverLimit, otp.Undelivered}
+	sent := []otp.Kind{otp.Locked, otp.OverLimit, otp.Undelivered, otp.CostLimited}
 	for path, kinds := range map[string][]otp.Kind{
 		"/v1/send":        slices.Concat(every, repeated, sent),
 		"/v1/verify":      slices.Concat(every, []otp.Kind{otp.Locked}),

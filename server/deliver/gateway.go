@@ -1,0 +1,251 @@
+package deliver
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Gateway is a provider that takes messages by HTTP. Which request it wants is configuration: the
+// query of its URL, or a profile. Tokens in braces are replaced by values, each escaped for the
+// place where it stands, so that no value can become anything else than a value:
+//
+//	{to} {to_digits}   the recipient; a number with and without its plus
+//	{text} {code}      the message; the code alone, for gateways that keep the text
+//	{subject}          of an e-mail
+//	{sender}           of the account, else of the channel
+//	{id}               the challenge, the same for every send of it
+//	{expires_in}       seconds that the code is still good for, at least 1
+//	{dlt_entity_id} {dlt_template_id}
+//	{user} {password}  of the URL, in a profile
+//
+// What is known afterwards follows from two things: whether a byte of the request left this
+// process, and what the answer says. Redirects are not followed, and no request is ever repeated.
+type Gateway struct {
+	name     string
+	method   string
+	target   url.URL // without user, query and fragment
+	user     string
+	password string
+	basic    bool // user and password go into an Authorization header
+	query    []pair
+	form     []pair
+	json     any // with tokens in its strings
+	headers  []pair
+	sender   string
+	timeout  time.Duration
+
+	refusals []rule
+	sent     rule
+	idPath   string
+	idMatch  *regexp.Regexp
+	statuses map[string]Status
+	callback callback
+
+	client *http.Client
+}
+
+// pair is a name and a text with tokens.
+type pair struct{ name, text string }
+
+const (
+	gatewayTimeout = 10 * time.Second
+	// gatewayConnect bounds reaching a gateway, and once more the TLS handshake: within three
+	// seconds of the hand-over the next channel is tried if this one cannot be reached.
+	gatewayConnect = 1500 * time.Millisecond
+	// maxAnswer bounds what is read of an answer.
+	maxAnswer = 64 << 10
+	// gatewayIdle is less than the five seconds after which Apache and Node close a connection
+	// that nobody uses. A request that crosses such a closing may or may not have been seen, and
+	// its message would be given up as unknown.
+	gatewayIdle = 4 * time.Second
+)
+
+// Name is the gateway's name in logs and receipts.
+func (g *Gateway) Name() string { return g.name }
+
+// Waits is true: somebody else answers.
+func (g *Gateway) Waits() bool { return true }
+
+// Format prints the name alone, with any verb: the rest holds secrets.
+func (g *Gateway) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "gateway "+g.name) }
+
+func openGateway(u *url.URL, o Options) (Channel, error) {
+	if err := host(u); err != nil {
+		return nil, err
+	}
+	if u.Scheme == "http" && !o.Sandbox && !loopback(u) {
+		return nil, errors.New("would send codes in clear over a network; write https://, or in production http:// to loopback only")
+	}
+	said, err := words(u.EscapedFragment(), "part behind the #", "profile", "preset", "name", "sender", "timeout", "connect_timeout", "callback", "callback_id", "callback_status")
+	if err != nil {
+		return nil, err
+	}
+	p, err := profileOf(said)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{target: url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}}
+	g.user = u.User.Username()
+	g.password, _ = u.User.Password()
+	if g.name, err = logName(cmp.Or(said["name"], p.Name), u.Hostname()); err != nil {
+		return nil, err
+	}
+	g.sender = cmp.Or(said["sender"], p.Sender)
+	if !visible(g.sender) {
+		return nil, errors.New("has a sender with a control character")
+	}
+	if g.timeout, err = span("timeout", cmp.Or(said["timeout"], p.Timeout), gatewayTimeout); err != nil {
+		return nil, err
+	}
+	connect, err := span("connect_timeout", cmp.Or(said["connect_timeout"], p.Connect), gatewayConnect)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.shape(u, p); err != nil {
+		return nil, err
+	}
+	if err := g.learn(p); err != nil {
+		return nil, err
+	}
+	if g.callback, err = callbackOf(said, p.Receipt); err != nil {
+		return nil, err
+	}
+	g.client = client(o, connect)
+	return g, nil
+}
+
+// profileOf is the profile that the fragment names; none is one that says nothing.
+func profileOf(said map[string]string) (profile, error) {
+	switch preset, path := said["preset"], said["profile"]; {
+	case preset != "" && path != "":
+		return profile{}, errors.New("names a preset and a profile: which is meant?")
+	case preset != "":
+		return presetNamed(preset)
+	case path != "":
+		return readProfile(path)
+	}
+	return profile{}, nil
+}
+
+// shape takes from URL and profile what the request looks like.
+func (g *Gateway) shape(u *url.URL, p profile) (err error) {
+	if g.query, err = pairsOf(u.RawQuery); err != nil {
+		return err
+	}
+	g.query = append(g.query, sorted(p.Query)...)
+	g.form, g.headers, g.json = sorted(p.Form), sorted(p.Headers), p.JSON
+	g.method = http.MethodGet
+	if p.Form != nil || p.JSON != nil {
+		g.method = http.MethodPost
+	}
+	g.method = cmp.Or(p.Method, g.method)
+	switch {
+	case !slices.Contains(methods, g.method):
+		return fmt.Errorf("the profile has a method that is none of %s", strings.Join(methods, ", "))
+	case p.Form != nil && p.JSON != nil:
+		return errors.New("the profile has a form and json, and a request has one body")
+	case g.method == http.MethodGet && (p.Form != nil || p.JSON != nil):
+		return errors.New("the profile has a body, which a GET has not: leave out the method")
+	}
+	return g.checkTokens(u)
+}
+
+// learn takes from the profile what answers mean.
+func (g *Gateway) learn(p profile) (err error) {
+	g.refusals, g.sent, g.idPath = p.Refused, p.Sent, p.ID
+	if g.refusals == nil {
+		g.refusals = plainRefusals()
+	}
+	if err := checkRefusals(g.refusals); err != nil {
+		return fmt.Errorf("the profile's %w", err)
+	}
+	g.sent.Status = cmp.Or(g.sent.Status, "200-299")
+	if err := g.sent.compile("sent"); err != nil {
+		return fmt.Errorf("the profile's %w", err)
+	}
+	if p.IDMatch != "" {
+		if g.idMatch, err = regexp.Compile(p.IDMatch); err != nil || g.idMatch.NumSubexp() < 1 || p.ID != "" {
+			return errors.New("the profile's id_match is no regular expression (RE2) with a group, or there is an id as well")
+		}
+	}
+	if p.Statuses == nil {
+		p.Statuses = plainStatuses()
+	}
+	g.statuses = make(map[string]Status)
+	for status, list := range p.Statuses {
+		if !slices.Contains(statuses, status) {
+			return fmt.Errorf("the profile maps words to a status that is none of %v", statuses)
+		}
+		for _, word := range list {
+			if _, twice := g.statuses[strings.ToLower(word)]; twice {
+				return fmt.Errorf("the profile maps %q to two statuses", word)
+			}
+			g.statuses[strings.ToLower(word)] = status
+		}
+	}
+	return nil
+}
+
+// client makes connections that count what they write. Connections are kept: a gateway is called
+// for every message, and a handshake is most of what a call costs.
+func client(o Options, connect time.Duration) *http.Client {
+	dialer := &net.Dialer{Timeout: connect}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return &countedConn{Conn: conn}, nil
+			},
+			TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    connect,
+			MaxIdleConnsPerHost:    32,
+			IdleConnTimeout:        gatewayIdle,
+			MaxResponseHeaderBytes: maxAnswer,
+		},
+		// A redirect may lead anywhere, and a repeated request may be a second message.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Send makes one request and judges the answer.
+func (g *Gateway) Send(ctx context.Context, m Message) Result {
+	content, err := m.Content()
+	if err != nil {
+		return refused("the message could not be rendered")
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.timeout)
+	defer cancel()
+	var hop hop
+	request, err := g.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: hop.got}), m, content)
+	if err != nil {
+		return refused(err.Error())
+	}
+	response, err := g.client.Do(request)
+	if err != nil {
+		if hop.untouched() {
+			return unreachable(phrase(err))
+		}
+		return doubtful("no answer: " + phrase(err))
+	}
+	defer response.Body.Close()
+	a := &answer{status: response.StatusCode}
+	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	a.whole = err == nil && len(a.body) <= maxAnswer
+	return g.judge(a)
+}

@@ -1,0 +1,158 @@
+package deliver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
+)
+
+// countedConn is a connection that knows how much was written to it and can be sealed, after
+// which nothing is any more. The count is what tells surely not sent from unknown: not whether a
+// library believes that it wrote a request, but whether a byte of it was handed to the kernel.
+type countedConn struct {
+	net.Conn
+	mu     sync.Mutex
+	wrote  int64
+	sealed bool
+}
+
+// Write counts what the kernel took, all of it or part.
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sealed {
+		return 0, net.ErrClosed
+	}
+	n, err := c.Conn.Write(p)
+	c.wrote += int64(n)
+	return n, err
+}
+
+// count is how much was written so far.
+func (c *countedConn) count() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wrote
+}
+
+// seal closes the connection, which ends a Write under way, and says how much was written in all.
+func (c *countedConn) seal() int64 {
+	_ = c.Conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sealed = true
+	return c.wrote
+}
+
+// hop watches one request on its way to a connection.
+type hop struct {
+	mu     sync.Mutex
+	conn   *countedConn
+	before int64 // written before this request
+	lost   bool  // there is a connection, and it cannot be looked into
+}
+
+// got notes the connection that the request will be written to.
+func (h *hop) got(info httptrace.GotConnInfo) {
+	conn := info.Conn
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	counted, ok := conn.(*countedConn)
+	if !ok || h.conn != nil {
+		h.lost = true
+		return
+	}
+	h.conn, h.before = counted, counted.count()
+}
+
+// untouched tells, of a request that failed, whether surely no byte of it left this process. The
+// connection is of no use to anybody afterwards.
+func (h *hop) untouched() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.lost:
+		return false
+	case h.conn == nil:
+		return true // it never got as far as a connection of its own
+	}
+	return h.conn.seal() == h.before
+}
+
+// wire holds the one connection of a session, so that it can be closed from outside and is closed
+// whatever the library forgets.
+//
+// It is also closed without a farewell unless the mail was taken: in the middle of a mail QUIT
+// would end the mail first, and the half of it that was written would be delivered.
+type wire struct {
+	conn   atomic.Pointer[net.Conn]
+	closed atomic.Bool
+}
+
+// take keeps conn, or closes it at once if it comes too late.
+func (w *wire) take(conn net.Conn) bool {
+	w.conn.Store(&conn)
+	if w.closed.Load() {
+		w.close()
+		return false
+	}
+	return true
+}
+
+func (w *wire) close() {
+	w.closed.Store(true)
+	if conn := w.conn.Load(); conn != nil {
+		_ = (*conn).Close()
+	}
+}
+
+// goodbye ends a session politely, within a second: the mail is gone, and so should be we.
+func (w *wire) goodbye(session *smtp.Client) {
+	timer := time.AfterFunc(time.Second, w.close)
+	defer timer.Stop()
+	_ = session.Quit()
+}
+
+// phrase says what happened to a connection in words that are ours. What net, tls and net/http
+// say may quote an address with its query, or whatever the other side wrote.
+func phrase(err error) string {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "its host is not found by DNS"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "its certificate is not for this host, has expired, or is from no known authority"
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return "the time is over"
+	}
+	operation, ok := errors.AsType[*net.OpError](err)
+	alert := ok && (operation.Op == "remote error" || operation.Op == "local error") // as crypto/tls calls alerts
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the time is over"
+	case errors.Is(err, context.Canceled):
+		return "given up"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the connection was refused"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "there is no way to its network"
+	case alert, noTLS:
+		return "no TLS could be agreed on"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+		return "the connection was closed"
+	}
+	return "the connection failed or the answer is not understood"
+}

@@ -1,0 +1,374 @@
+package deliver
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	netmail "net/mail"
+	"net/textproto"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail"
+)
+
+// Mailer hands messages to a mail server. It makes a connection for each message, says who it is,
+// and demands TLS with a certificate that is good unless it is told otherwise.
+//
+// A mail is sent once the server has answered its end with 250. Any refusal by the server, at
+// whatever point, means that it went nowhere; so does a connection that is lost before the line
+// with the single dot that ends a mail. Only from there to the answer is the outcome unknown.
+type Mailer struct {
+	name     string
+	host     string
+	port     int
+	user     string
+	password string
+	policy   tlsPolicy
+	from     netmail.Address
+	hello    string
+	timeout  time.Duration
+	connect  time.Duration
+	tls      *tls.Config
+	dkim     *mail.DKIMSigner
+}
+
+// tlsPolicy is when TLS is spoken.
+type tlsPolicy string
+
+const (
+	tlsImplicit      tlsPolicy = "implicit" // from the first byte, smtps
+	tlsMandatory     tlsPolicy = "mandatory"
+	tlsOpportunistic tlsPolicy = "opportunistic"
+	tlsOff           tlsPolicy = "off"
+)
+
+// mailTimeout bounds one message from connecting to the answer at its end. Servers that look for
+// spam take seconds there.
+const mailTimeout = 20 * time.Second
+
+// mailConnect bounds connecting, and the TLS handshake where that comes first: a server that is
+// not there is left within three seconds. One that is may take its time to greet.
+const mailConnect = 3 * time.Second
+
+// Name is the mail server's name in logs and receipts.
+func (s *Mailer) Name() string { return s.name }
+
+// Waits is true: somebody else answers.
+func (s *Mailer) Waits() bool { return true }
+
+// Format prints the name alone, with any verb: the rest holds secrets.
+func (s *Mailer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "mail server "+s.name) }
+
+func openMailer(u *url.URL, o Options) (Channel, error) {
+	if err := host(u); err != nil {
+		return nil, err
+	}
+	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
+		return nil, errors.New("has a path or a # behind its host, where only options after a ? can be")
+	}
+	said, err := words(u.RawQuery, "options", "from", "tls", "name", "hello", "timeout", "connect_timeout", "dkim_selector", "dkim_key", "dkim_domain")
+	if err != nil {
+		return nil, err
+	}
+	s := &Mailer{host: u.Hostname(), user: u.User.Username(), hello: said["hello"]}
+	s.password, _ = u.User.Password()
+	if s.name, err = logName(said["name"], s.host); err != nil {
+		return nil, err
+	}
+	if s.timeout, err = span("timeout", said["timeout"], mailTimeout); err != nil {
+		return nil, err
+	}
+	if s.connect, err = span("connect_timeout", said["connect_timeout"], mailConnect); err != nil {
+		return nil, err
+	}
+	if err := s.secure(u, tlsPolicy(said["tls"])); err != nil {
+		return nil, err
+	}
+	s.tls = &tls.Config{ServerName: s.host, RootCAs: o.Roots, MinVersion: tls.VersionTLS12}
+	from, err := netmail.ParseAddress(said["from"])
+	if err != nil || !visible(from.Name) || !mailbox(from.Address) {
+		return nil, errors.New("has no from that is an address, which mails must come from; for example from=codes@shop.example")
+	}
+	s.from = *from
+	if s.hello, err = helloName(s.hello); err != nil {
+		return nil, err
+	}
+	if s.dkim, err = signer(said, domainOf(from.Address)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// secure decides how the connection is protected. A password is only ever sent where it is sure
+// that TLS protects it: with opportunistic TLS whoever sits in between takes the offer away.
+func (s *Mailer) secure(u *url.URL, policy tlsPolicy) (err error) {
+	s.policy = cmp.Or(policy, tlsMandatory)
+	port := "587"
+	switch {
+	case u.Scheme == "smtps" && policy != "":
+		return errors.New("has tls= although smtps is TLS from the first byte")
+	case u.Scheme == "smtps":
+		s.policy, port = tlsImplicit, "465"
+	case s.policy == tlsOff || s.policy == tlsOpportunistic:
+		port = "25"
+	case s.policy != tlsMandatory:
+		return errors.New("has tls= and none of mandatory, opportunistic, off")
+	}
+	if (s.user == "") != (s.password == "") {
+		return errors.New("has one of user and password without the other")
+	}
+	if s.user != "" && (s.policy == tlsOff || s.policy == tlsOpportunistic) {
+		return fmt.Errorf("would risk its password in clear with tls=%s: leave that out, or the user and password", s.policy)
+	}
+	s.port, err = strconv.Atoi(cmp.Or(u.Port(), port))
+	if err != nil || s.port < 1 || s.port > 65535 {
+		return errors.New("has a port that is not one from 1 to 65535")
+	}
+	return nil
+}
+
+// helloName is what the server is greeted with.
+func helloName(text string) (string, error) {
+	if text == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return "localhost", nil
+		}
+		text = name
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", errors.New("has a hello that is no host name")
+	}
+	return text, nil
+}
+
+// signer reads the DKIM options; nil where there are none.
+func signer(said map[string]string, domain string) (*mail.DKIMSigner, error) {
+	selector, path := said["dkim_selector"], said["dkim_key"]
+	if selector == "" && path == "" && said["dkim_domain"] == "" {
+		return nil, nil
+	}
+	if selector == "" || path == "" {
+		return nil, errors.New("needs dkim_selector and dkim_key, a file with a private key in PEM, to sign mails")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the DKIM key: %w", err)
+	}
+	key, err := mail.PrivKeyFromPEM(text)
+	if err != nil {
+		return nil, errors.New("has a dkim_key that is no RSA or Ed25519 private key in PEM")
+	}
+	signer := mail.NewDKIMSigner(cmp.Or(said["dkim_domain"], domain), selector, key)
+	// Signed once more than they occur, these cannot be added to a signed mail.
+	signer.OversignHeaders("From", "To", "Subject")
+	if _, err := signer.Sign([]byte("From: <try@"+domain+">\r\n"), []byte("try\r\n")); err != nil {
+		return nil, errors.New("has DKIM options that cannot sign; an RSA key needs 1024 bits at least")
+	}
+	return signer, nil
+}
+
+// mailbox tells whether text is one bare address: no name, no list, no comment, nothing that a
+// header or a command could mistake for something else.
+func mailbox(text string) bool {
+	if len(text) > 254 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`<>()[]:;,"\`, r) }) || !visible(text) {
+		return false
+	}
+	parsed, err := netmail.ParseAddress(text)
+	return err == nil && parsed.Name == "" && parsed.Address == text
+}
+
+func domainOf(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
+
+// Send makes one connection and hands over one mail.
+func (s *Mailer) Send(ctx context.Context, m Message) Result {
+	content, err := m.Content()
+	if err != nil {
+		return refused("the message could not be rendered")
+	}
+	message, id, err := s.compose(m, content)
+	if err != nil {
+		return refused(err.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	wire := &wire{}
+	defer wire.close()
+	client, err := s.client(wire)
+	if err != nil {
+		return refused("the mail client could not be set up")
+	}
+	// The library's deadlines do not know ctx, and are set so that it is the one that counts.
+	stop := context.AfterFunc(ctx, wire.close)
+	defer stop()
+	session, err := client.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return s.notReached(ctx, err)
+	}
+	err = client.SendWithSMTPClient(session, message)
+	result := settle(ctx, err)
+	if result.Outcome == Sent {
+		result.MessageID = id
+		stop()
+		wire.goodbye(session)
+	}
+	return result
+}
+
+// compose builds the mail and its Message-ID. Errors name no value.
+func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) {
+	if !mailbox(m.To) {
+		return nil, "", errors.New("the recipient is not one mailbox")
+	}
+	from := s.from
+	if m.From != "" {
+		own, err := netmail.ParseAddress(m.From)
+		if err != nil || !visible(own.Name) || !mailbox(own.Address) {
+			return nil, "", errors.New("the account's email_sender is not one address")
+		}
+		from = *own
+	}
+	if !visible(content.Subject) {
+		return nil, "", errors.New("the subject has a control character")
+	}
+	message := mail.NewMsg(mail.WithNoDefaultUserAgent())
+	message.FromMailAddress(&from)
+	message.ToMailAddress(&netmail.Address{Address: m.To})
+	message.Subject(content.Subject)
+	id := fmt.Sprintf("%s.%d@%s", messageIDWord(m.ID), m.Number, idDomain(from.Address))
+	message.SetMessageIDWithValue(id)
+	message.SetDateWithValue(time.Now().UTC())
+	// RFC 3834: nobody's absence note is to answer this.
+	message.SetGenHeader("Auto-Submitted", "auto-generated")
+	if !m.ExpiresAt.IsZero() {
+		message.SetGenHeader("Expires", m.ExpiresAt.UTC().Format(time.RFC1123Z))
+	}
+	message.SetBodyString(mail.TypeTextPlain, content.Text)
+	return message, id, nil
+}
+
+// idDomain is the domain of a Message-ID, which is ASCII also where an address is not.
+func idDomain(address string) string {
+	domain := domainOf(address)
+	if strings.ContainsFunc(domain, func(r rune) bool { return r > '~' }) {
+		return "otpbridge.invalid"
+	}
+	return domain
+}
+
+// messageIDWord keeps of a text what RFC 5322 lets stand in a Message-ID without quotes.
+func messageIDWord(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return -1
+	}, text)
+}
+
+// client is a client for one connection, which wire makes and watches.
+func (s *Mailer) client(w *wire) (*mail.Client, error) {
+	policies := map[tlsPolicy]mail.TLSPolicy{
+		tlsImplicit: mail.NoTLS, tlsMandatory: mail.TLSMandatory, tlsOpportunistic: mail.TLSOpportunistic, tlsOff: mail.NoTLS,
+	}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.connect)
+		defer cancel()
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if !w.take(conn) {
+			return nil, context.Canceled
+		}
+		if s.policy != tlsImplicit {
+			return conn, nil
+		}
+		secured := tls.Client(conn, s.tls)
+		return secured, secured.HandshakeContext(ctx)
+	}
+	options := []mail.Option{
+		mail.WithPort(s.port), mail.WithTimeout(2 * s.timeout), mail.WithHELO(s.hello), mail.WithTLSConfig(s.tls),
+		mail.WithTLSPolicy(policies[s.policy]), mail.WithDialContextFunc(dial),
+		mail.WithoutNoop(), mail.WithoutRset(),
+	}
+	if s.policy == tlsImplicit {
+		options = append(options, mail.WithSSL())
+	}
+	if s.user != "" {
+		options = append(options, mail.WithUsername(s.user), mail.WithPassword(s.password), mail.WithOpportunisticSMTPAuth(
+			mail.SMTPAuthSCRAMSHA256, mail.SMTPAuthSCRAMSHA1, mail.SMTPAuthPlain, mail.SMTPAuthLogin))
+	}
+	if s.dkim != nil {
+		options = append(options, mail.WithAlwaysDKIMSign(s.dkim))
+	}
+	return mail.NewClient(s.host, options...)
+}
+
+// notReached judges a session that never got as far as a mail.
+func (s *Mailer) notReached(ctx context.Context, err error) Result {
+	if code := replyOf(err); code != 0 {
+		return Result{Outcome: NotSent, Retryable: code < 500, Down: true, Reason: fmt.Sprintf("refused the session with reply %d", code)}
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	result := unreachable("no session: " + phrase(err))
+	if strings.Contains(err.Error(), "does not support STARTTLS") {
+		result = unreachable("no session: it offers no TLS, which is demanded")
+	}
+	return result
+}
+
+// settle judges how handing over a mail ended.
+func settle(ctx context.Context, err error) Result {
+	if err == nil {
+		return Result{Outcome: Sent}
+	}
+	failure, ok := errors.AsType[*mail.SendError](err)
+	if !ok {
+		return doubtful("the mail library did not say how far it came")
+	}
+	phase := map[mail.SendErrReason]string{
+		mail.ErrSMTPMailFrom: "MAIL", mail.ErrSMTPRcptTo: "RCPT", mail.ErrSMTPData: "DATA", mail.ErrSMTPDataClose: "the end of the mail",
+	}[failure.Reason]
+	code := failure.ErrorCode()
+	lost := "the connection was closed"
+	if ctx.Err() != nil {
+		lost = "the time is over"
+	}
+	switch {
+	case failure.Reason == mail.ErrSMTPReset: // after the mail was taken
+		return Result{Outcome: Sent}
+	case phase != "" && code >= 400 && code < 600:
+		reason := fmt.Sprintf("refused %s with reply %d", phase, code)
+		if enhanced := failure.EnhancedStatusCode(); enhanced != "" {
+			reason += " " + enhanced
+		}
+		// 421 is the server going away, whatever the mail was.
+		return Result{Outcome: NotSent, Retryable: code < 500, Down: code == 421, Reason: reason}
+	case failure.Reason == mail.ErrSMTPDataClose:
+		return doubtful("no answer to the end of the mail: " + lost)
+	case failure.Reason == mail.ErrWriteContent:
+		return unreachable("the mail was not sent to its end: " + lost)
+	case phase != "":
+		return unreachable("no answer to " + phase + ": " + lost)
+	}
+	return unreachable("no mail was begun: " + lost)
+}
+
+// replyOf is the reply code behind an error, 0 if there is none.
+func replyOf(err error) int {
+	if reply, ok := errors.AsType[*textproto.Error](err); ok && reply.Code >= 400 && reply.Code < 600 {
+		return reply.Code
+	}
+	return 0
+}

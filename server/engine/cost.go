@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nyaruka/phonenumbers"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// The guards against bills that nobody wanted. They look at SMS that leave the process, decide on
+// counters in the database inside the operation that makes the send, and are therefore exact
+// whatever the number of servers: of 64 sends at once at the edge of a cap not one is too many.
+
+// Cost is how the guards are set for the server.
+type Cost struct {
+	// RecordOnly lets through what would be refused, and says so in the history.
+	RecordOnly bool
+	// PrefixUnverified is how many sends to one prefix may stay unverified before the prefix is
+	// stopped, if less than 5 % of its sends were verified; 0 stops none.
+	PrefixUnverified int
+}
+
+// conversion is when a prefix stops. Somebody who is paid for each message that reaches a range of
+// numbers never verifies one; of people who asked for a code far more than one in twenty do.
+func (c Cost) conversion() otp.Conversion {
+	return otp.Conversion{Unverified: int64(c.PrefixUnverified), Percent: 5, Window: otp.Day, Pause: otp.Hour}
+}
+
+// guard is what one send counts against.
+type guard struct {
+	record bool
+	spend  otp.ID // zero without a cap
+	price  int64
+	cap    int64
+	prefix otp.ID // zero without a breaker
+	rule   otp.Conversion
+}
+
+// guard gives the operation the counters that a send to t by these channels is judged by, nil if
+// it costs nothing: an e-mail, or what no channel takes out of the process.
+func (e *Engine) guard(c *Caller, op *sql.Operation, t Target, channels otp.Channels) *guard {
+	g := e.guardAt(c, t, channels, op.Now)
+	op.Counters = g.counters()
+	return g
+}
+
+// guardOf is the guard that the send of a delivery was judged by.
+func (e *Engine) guardOf(s *send, row *otp.Delivery) *guard {
+	g := e.guardAt(s.caller, s.target, s.channels, row.CreatedAt)
+	if g != nil {
+		g.price = row.Price
+	}
+	return g
+}
+
+func (e *Engine) guardAt(c *Caller, t Target, channels otp.Channels, at otp.Millis) *guard {
+	if !e.costs(c, t, channels) {
+		return nil
+	}
+	account := c.Account
+	g := &guard{record: e.options.Cost.RecordOnly, rule: e.options.Cost.conversion()}
+	if account.CostGuards != nil {
+		g.record = *account.CostGuards == otp.GuardsRecord
+	}
+	if account.SpendCapPerDay != nil {
+		day := at.Time().Format(time.DateOnly)
+		g.spend = e.index.Sum("spend", account.Address, string(c.Environment), day)
+		g.cap, g.price = int64(*account.SpendCapPerDay), account.Price(country(t.Recipient))
+	}
+	if g.rule.Unverified > 0 {
+		g.prefix = e.prefixCounter(c, t)
+	}
+	return g
+}
+
+// costs tells whether a send to t is an SMS that leaves the process.
+func (e *Engine) costs(c *Caller, t Target, channels otp.Channels) bool {
+	return channels.Has(otp.SMS) && strings.HasPrefix(t.Recipient, "+") && e.outbound(c, otp.SMS)
+}
+
+func (e *Engine) prefixCounter(c *Caller, t Target) otp.ID {
+	return e.index.Sum("prefix", c.Account.Address, string(c.Environment), prefix(t.Recipient))
+}
+
+// counters are what g decides on, in the order in which charge and release expect them.
+func (g *guard) counters() (ids []otp.ID) {
+	if g == nil {
+		return nil
+	}
+	for _, id := range [...]otp.ID{g.spend, g.prefix} {
+		if !id.IsZero() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// of gives the loaded counters, nil for one that is not looked at.
+func (g *guard) of(state *sql.State) (spend, prefix *otp.Counter) {
+	counters := state.Counters
+	if len(counters) > 0 && !g.spend.IsZero() {
+		spend, counters = counters[0], counters[1:]
+	}
+	if len(counters) > 0 && !g.prefix.IsZero() {
+		prefix = counters[0]
+	}
+	return spend, prefix
+}
+
+// charge counts one send, or refuses it as CostLimited, inside its operation. A refusal changes
+// nothing; what is counted is taken back with the send.
+func (g *guard) charge(op *sql.Operation, c *Caller, state *sql.State, challenge *otp.Challenge) error {
+	if g == nil {
+		return nil
+	}
+	note := func(kind otp.EventKind) {
+		noted := event(op, c, state, challenge, kind)
+		noted.ID, noted.Send, noted.Channels = sql.NewID(), challenge.Sends, otp.SMS
+		state.Also(noted)
+	}
+	spend, prefix := g.of(state)
+	if prefix != nil {
+		if left := prefix.Stopped(state.Now); left > 0 && !g.record {
+			return &otp.Error{Kind: otp.CostLimited, RetryAfter: left.Duration(),
+				Message: "too many codes to numbers like this one were never used, so none are sent there for a while"}
+		}
+		if prefix.Send(g.rule, state.Now) {
+			note(otp.EventPrefixStop)
+		}
+	}
+	if spend == nil {
+		return nil
+	}
+	switch within := spend.Spend(g.price, g.cap, g.record, state.Now); {
+	case !within && !g.record:
+		return &otp.Error{Kind: otp.CostLimited, RetryAfter: (otp.Day - op.Now%otp.Day).Duration(),
+			Message: "the account has spent what it may in a day; see spend_cap_per_day"}
+	case within && !g.record && spend.Total+g.price > g.cap: // the last one that it allows
+		note(otp.EventSpendCap)
+	case !within && spend.Total-g.price <= g.cap: // the first one beyond
+		note(otp.EventSpendCap)
+	}
+	return nil
+}
+
+// release takes back what a send counted that surely reached nobody.
+func (g *guard) release(state *sql.State) {
+	if g == nil {
+		return
+	}
+	spend, prefix := g.of(state)
+	spend.Release(g.price, state.Now)
+	prefix.Release(1, state.Now)
+}
+
+// countConversion lets an operation count a right guess at a code that was sent to t.
+func (e *Engine) countConversion(c *Caller, op *sql.Operation, t Target) {
+	if e.options.Cost.PrefixUnverified > 0 && e.costs(c, t, otp.SMS) {
+		op.Counters = []otp.ID{e.prefixCounter(c, t)}
+	}
+}
+
+// countVerified puts it into the metrics.
+func (e *Engine) countVerified(op *sql.Operation, t Target, err error) {
+	if err == nil && len(op.Counters) > 0 {
+		e.metrics.verified.WithLabelValues(country(t.Recipient)).Inc()
+	}
+}
+
+// converted counts it.
+func converted(state *sql.State, challenge *otp.Challenge) {
+	if len(state.Counters) == 1 && challenge.Channels.Has(otp.SMS) {
+		state.Counters[0].Verified(state.Now)
+	}
+}
+
+// prefixDigits is how many digits behind the country code make a prefix. It is about what a
+// carrier is given at once, up to a million numbers, and what a fraud buys.
+const prefixDigits = 4
+
+// prefix is the range of numbers that a number in E.164 form belongs to.
+func prefix(number string) string {
+	digits := strings.TrimPrefix(number, "+")
+	return digits[:min(len(digits), countryCode(digits)+prefixDigits)]
+}
+
+// countryCode is the length of the country code that digits begin with. No code begins another
+// (ITU-T E.164, section 6.2.1).
+func countryCode(digits string) int {
+	for n := 1; n <= min(3, len(digits)); n++ {
+		code, err := strconv.Atoi(digits[:n])
+		if err == nil && len(phonenumbers.GetRegionCodesForCountryCode(code)) > 0 {
+			return n
+		}
+	}
+	return min(3, len(digits))
+}
+
+// country is the two-letter code of a number's country, ZZ if nobody knows.
+func country(number string) string {
+	if indianMobile(strings.TrimPrefix(number, "+")) {
+		return "IN"
+	}
+	parsed, err := phonenumbers.Parse(number, "ZZ")
+	if err != nil {
+		return "ZZ"
+	}
+	if region := phonenumbers.GetRegionCodeForNumber(parsed); region != "" {
+		return region
+	}
+	regions := phonenumbers.GetRegionCodesForCountryCode(int(parsed.GetCountryCode()))
+	if len(regions) > 0 {
+		return regions[0]
+	}
+	return "ZZ"
+}
+
+// refusedCodes are calling codes that belong to no country: satellites, international networks,
+// premium and shared-cost services. They are what messages cost most to, and no list of countries
+// can allow them (ITU-T E.164, list of assigned country codes).
+var refusedCodes = []int{800, 808, 870, 878, 881, 882, 883, 888, 979}
+
+// refusedRange tells whether a calling code is always refused.
+func refusedRange(code int) error {
+	if slices.Contains(refusedCodes, code) {
+		return otp.Refuse(otp.Invalid, fmt.Sprintf("mobile begins with %d, which no message is sent to: it belongs to satellites or to services that charge for it", code))
+	}
+	return nil
+}

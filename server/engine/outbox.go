@@ -1,0 +1,455 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// The outbox: every send that leaves this process has a row for each medium, committed with the
+// send and leased to this server. Before each hand-over the row says so, and afterwards how it
+// ended. Whoever finds a row whose lease ran out therefore knows whether the message surely went
+// nowhere, and may be sent, or may have gone out, and must not be.
+
+// The times of the outbox.
+const (
+	// retryFor bounds how long a send that somebody polls for is tried again: longer than that
+	// nobody looks at a phone.
+	retryFor = 60 * otp.Second
+	// firstPause and longestPause bound the pause between two rounds through the channels.
+	firstPause, longestPause = 500 * time.Millisecond, 8 * time.Second
+	// handOverGrace is how long hand-overs under way may take once the server stops.
+	handOverGrace = 3 * time.Second
+	// takeOverChunk is how many deliveries are taken over at once.
+	takeOverChunk = 64
+)
+
+// leases are the deliveries that this server is working on, with the end of each lease.
+type leases struct {
+	mu   sync.Mutex
+	held map[otp.ID]otp.Millis
+}
+
+func (l *leases) hold(id otp.ID, until otp.Millis) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held[id] = until
+}
+
+func (l *leases) drop(id otp.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.held, id)
+}
+
+// ending lists the leases that end before a moment.
+func (l *leases) ending(before otp.Millis) (ids []otp.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, until := range l.held {
+		if until < before {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// entrust puts the send's deliveries into the outbox, inside the operation that makes it.
+func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard) {
+	if !e.outbound(s.caller, s.channels) {
+		return
+	}
+	var mailbox []byte
+	if s.channels.Has(otp.Email) {
+		mailbox = e.keyring.Seal(mailboxAAD(otp.DeliveryID(op.Event, 0)), []byte(s.target.Mailbox))
+	}
+	price := int64(0)
+	if g != nil {
+		price = g.price
+	}
+	s.rows = nil // of an earlier try
+	for _, medium := range s.channels.Each() {
+		row := otp.Delivery{
+			ID: otp.DeliveryID(op.Event, medium), Challenge: s.challenge.ID, Recipient: s.recipient,
+			Account: s.caller.Account.Address, Environment: s.caller.Environment, Door: s.caller.Door,
+			Medium: medium, Channels: s.channels, Send: s.number, Mailbox: mailbox, Department: s.target.Department, Price: price,
+			SentAt: s.at, ExpiresAt: s.challenge.ExpiresAt, Owner: e.process, LeasedUntil: op.Now + otp.Lease, CreatedAt: op.Now,
+		}
+		state.Deliver(row)
+		s.rows = append(s.rows, row)
+	}
+}
+
+// carryAll takes a send's deliveries through their channels.
+func (e *Engine) carryAll(s send, life time.Duration, settled chan<- deliver.Outcome) {
+	open := together(s.rows, settled, func(row otp.Delivery, tell func(deliver.Outcome)) { e.carry(s, row, life, tell) })
+	if !open {
+		settled <- deliver.NotSent
+	}
+}
+
+// carry takes one delivery through its channels, again and again while that can help, and tells
+// its outcome once: as soon as it is known, or NotSent when it is also recorded.
+func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
+	e.leases.hold(row.ID, row.LeasedUntil)
+	defer e.leases.drop(row.ID)
+	ctx, cancel := context.WithTimeout(e.cut, life)
+	defer cancel()
+	message := e.message(&s, row.Medium)
+	for round := 0; ; round++ {
+		again := false
+		for _, channel := range e.channels(s.caller, row.Medium) {
+			if round > 0 && e.closing.Err() != nil || e.cut.Err() != nil {
+				e.letGo(&row)
+				tell(deliver.Unknown)
+				return
+			}
+			switch e.start(ctx, &s, &row, channel.Name()) {
+			case lost:
+				tell(deliver.Unknown)
+				return
+			case tooLate:
+				e.finish(&s, &row, otp.OutcomeUnsent, otp.ID{})
+				tell(deliver.NotSent)
+				return
+			}
+			result := e.sendOn(ctx, channel, message)
+			if result.Outcome == deliver.NotSent {
+				e.notHandedOver(ctx, channel, message, result)
+				again = again || result.Retryable
+				continue
+			}
+			tell(result.Outcome)
+			e.settle(ctx, &s, &row, channel, message, result)
+			return
+		}
+		pause := backOff(round)
+		if !again || !e.worthWhile(&s, &row, pause) {
+			break
+		}
+		if !e.pause(&row, pause) {
+			tell(deliver.Unknown)
+			return
+		}
+	}
+	e.finish(&s, &row, otp.OutcomeUnsent, otp.ID{})
+	tell(deliver.NotSent)
+}
+
+// settle records the outcome of a hand-over after which nothing more is tried.
+func (e *Engine) settle(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel, m deliver.Message, result deliver.Result) {
+	if result.Outcome != deliver.Sent {
+		e.notHandedOver(ctx, channel, m, result)
+		e.finish(s, row, otp.OutcomeUnknown, otp.ID{})
+		return
+	}
+	var receipt otp.ID
+	if result.MessageID != "" {
+		receipt = e.receiptHash(channel.Name(), result.MessageID)
+	}
+	e.finish(s, row, otp.OutcomeSent, receipt)
+}
+
+// receiptHash is what a delivery remembers of the provider's name for it.
+func (e *Engine) receiptHash(channel, messageID string) otp.ID {
+	return e.index.Sum("receipt", channel, messageID)
+}
+
+// backOff is the pause after a round in which nothing was sent: doubled each time, and shortened by
+// chance by up to half, so that servers do not come back to a provider together.
+func backOff(round int) time.Duration {
+	pause := min(firstPause<<min(round, 8), longestPause)
+	return pause - time.Duration(rand.Int64N(int64(pause/2)))
+}
+
+// worthWhile tells whether somebody will still use the code if the channels are tried again after
+// pause. A servlet's client waits for the answer, and must hear in time that there is none; an
+// application that named another method is better served by that.
+func (e *Engine) worthWhile(s *send, row *otp.Delivery, pause time.Duration) bool {
+	passed := otp.At(time.Now()) - row.CreatedAt + otp.Span(pause)
+	if s.caller.Door == otp.ServletDoor {
+		return passed < otp.Span(e.options.DeliveryWait)/2
+	}
+	return len(s.fallback) == 0 && passed < min(retryFor, row.ExpiresAt-row.SentAt)
+}
+
+// started is the answer to whether a hand-over may begin.
+type started int
+
+const (
+	lost    started = iota // it may not: the delivery is somebody else's by now, or nobody can tell
+	tooLate                // it may not: the code has expired
+	mayGo
+)
+
+// start marks that the delivery is about to be handed to a channel, and tells whether it may be.
+// Nothing may be handed over that is not marked: whoever takes over would send it again.
+func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel string) started {
+	if ctx.Err() != nil && e.cut.Err() == nil {
+		return tooLate
+	}
+	held, err := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
+	if err != nil {
+		// Its lease runs out, and whoever takes it over will know that it was not sent.
+		e.log.ErrorContext(e.closing, "delivery could not be begun", "account", row.Account,
+			"challenge", s.challenge.ID.Text("otp"), "send", s.number, "error", err)
+	}
+	if !held {
+		return lost
+	}
+	return mayGo
+}
+
+// pause waits before another round, with the delivery marked as surely not under way, and tells
+// whether it is still this server's.
+func (e *Engine) pause(row *otp.Delivery, pause time.Duration) bool {
+	until := otp.At(time.Now()) + otp.Lease
+	if !e.rest(row, until) {
+		return false
+	}
+	e.leases.hold(row.ID, until)
+	over := time.NewTimer(pause)
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-e.closing.Done(): // the next step lets it go
+	}
+	return true
+}
+
+// letGo gives the delivery up before its lease ends, so that another server takes it over at once.
+func (e *Engine) letGo(row *otp.Delivery) {
+	e.leases.drop(row.ID) // or it might be renewed in between
+	e.rest(row, otp.At(time.Now()))
+}
+
+func (e *Engine) rest(row *otp.Delivery, until otp.Millis) bool {
+	held, _ := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until}) // its lease runs out anyway
+	return held
+}
+
+// finish records how a delivery ended, what history tells of that, and the refund if the send
+// surely reached nobody on any medium: all in one transaction.
+func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) {
+	for try := range 3 {
+		err := e.tryFinish(s, row, outcome, receipt)
+		if err == nil {
+			return
+		}
+		e.log.ErrorContext(e.closing, "outcome could not be recorded", "account", row.Account,
+			"challenge", s.challenge.ID.Text("otp"), "send", s.number, "outcome", string(outcome), "error", err)
+		if errors.Is(err, sql.ErrClosed) || try == 2 {
+			return
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-e.closing.Done():
+		}
+	}
+}
+
+func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {
+	if outcome == otp.OutcomeSent && s.caller.Door != otp.V1Door {
+		// Nobody asks history for more than that it was sent.
+		_, err := e.store.Mark(&sql.Mark{
+			ID: row.ID, Owner: e.process, Step: sql.Ended, At: otp.At(time.Now()), Outcome: outcome, Receipt: receipt,
+		})
+		return err
+	}
+	op := s.operation()
+	op.Delivery, op.Sibling = row.ID, row.Sibling()
+	var guard *guard
+	if outcome == otp.OutcomeUnsent {
+		guard = e.guardOf(s, row)
+		op.Counters = guard.counters()
+	}
+	op.Decide = func(state *sql.State) error {
+		if state.Delivery.Finish(e.process, outcome, receipt, op.Now) {
+			state.Mark()
+			e.tell(op, s, state, outcome, guard)
+		}
+		return nil
+	}
+	return e.store.Do(op)
+}
+
+// tell records what an outcome means for history and refunds. What the servlets sent needs no
+// event: that a send was made says so.
+func (e *Engine) tell(op *sql.Operation, s *send, state *sql.State, outcome otp.Outcome, guard *guard) {
+	switch {
+	case state.Recipient.Version == 0: // swept or reset meanwhile
+	case outcome == otp.OutcomeUnsent:
+		if other := state.Sibling; other != nil && other.Outcome != otp.OutcomeUnsent {
+			return // it may have reached them there
+		}
+		s.refund(op, state)
+		guard.release(state)
+	case outcome == otp.OutcomeUnknown:
+		state.Record(s.event(op, state, otp.EventUnknown))
+	case outcome == otp.OutcomeSent && s.caller.Door == otp.V1Door:
+		state.Record(s.event(op, state, otp.EventTaken))
+	}
+}
+
+// TakeOver takes over deliveries whose server died or lost its database: those of which a
+// hand-over had begun are finished as unknown, and the others are delivered. It tells how many
+// there were.
+func (e *Engine) TakeOver(ctx context.Context) (int, error) {
+	expired, err := e.store.Expired(ctx, otp.At(time.Now()), takeOverChunk)
+	for i := range expired {
+		if e.closing.Err() != nil {
+			break
+		}
+		err = errors.Join(err, e.takeOverDelivery(ctx, &expired[i]))
+	}
+	return len(expired), err
+}
+
+func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error {
+	s, err := e.sendAgain(ctx, row)
+	if err != nil && !errors.Is(err, sql.ErrNotFound) {
+		return err
+	}
+	gone := err != nil // with its challenge: nothing is left to send
+	op := s.operation()
+	op.Delivery, op.Challenge = row.ID, row.Challenge
+	var taken, doubtful bool
+	var life otp.Millis
+	op.Decide = func(state *sql.State) error {
+		if taken, doubtful = state.Delivery.TakeOver(e.process, op.Now); !taken && !doubtful {
+			return nil
+		}
+		state.Mark()
+		switch {
+		case gone && taken:
+			taken = false
+			state.Delivery.Finish(e.process, otp.OutcomeUnsent, otp.ID{}, op.Now)
+		case doubtful && !gone:
+			e.tell(op, &s, state, otp.OutcomeUnknown, nil)
+		}
+		*row, life = *state.Delivery, state.Delivery.ExpiresAt-state.Now
+		return nil
+	}
+	if err := e.store.Do(op); err != nil {
+		return err
+	}
+	switch {
+	case doubtful:
+		e.metrics.takenOver("unknown")
+		e.log.WarnContext(ctx, "delivery whose server is gone may have been sent", "account", row.Account,
+			"challenge", row.Challenge.Text("otp"), "send", row.Send, "channel", row.Channel)
+	case taken:
+		s.rows[0] = *row
+		e.metrics.takenOver("continued")
+		e.sending.Go(func() {
+			e.carry(s, *row, life.Duration(), func(outcome deliver.Outcome) {
+				if outcome == deliver.NotSent && s.caller.Door == otp.V1Door {
+					e.fallBack(s)
+				}
+			})
+		})
+	}
+	return nil
+}
+
+// sendAgain puts together, from what is stored, the send that a delivery belongs to. The error is
+// sql.ErrNotFound, with as much of it as the row tells, if its challenge or account is gone.
+func (e *Engine) sendAgain(ctx context.Context, row *otp.Delivery) (send, error) {
+	c := &Caller{Account: &otp.Account{Address: row.Account}, Environment: row.Environment, Door: row.Door}
+	s := send{
+		caller: c, challenge: otp.Challenge{ID: row.Challenge}, channels: row.Channels, number: row.Send, at: row.SentAt,
+		recipient: row.Recipient, rows: []otp.Delivery{*row},
+	}
+	settings, err := e.accounts.value(ctx, row.Account)
+	switch {
+	case err != nil:
+		return s, err
+	case !settings.found || settings.broken != nil:
+		return s, sql.ErrNotFound
+	}
+	c.Account, c.settings = &settings.row, settings
+	found, err := e.find(ctx, c, row.Challenge)
+	if otp.KindOf(err) == otp.NotFound {
+		return s, sql.ErrNotFound
+	}
+	if err != nil {
+		return s, err
+	}
+	s.challenge, s.target = *found.challenge, found.target
+	s.target.Department = row.Department
+	if row.Mailbox != nil {
+		mailbox, err := e.keyring.Open(mailboxAAD(otp.DeliveryID(row.ID, 0)), row.Mailbox)
+		if err != nil {
+			return s, err
+		}
+		s.target.Mailbox = string(mailbox)
+	}
+	if row.Channels.Has(otp.Email) {
+		op := &sql.Operation{Recipient: row.Recipient}
+		e.lockMailbox(c, op, s.target)
+		s.mailbox = op.Mailbox
+	}
+	if s.challenge.Details != nil {
+		s.fallback = after(s.challenge.Details.Fallback, row.Channels)
+	}
+	return s, nil
+}
+
+// after is what is left of a list behind one of its members; all of it if that is none.
+func after(list []otp.Channels, member otp.Channels) []otp.Channels {
+	for i, channels := range list {
+		if channels == member {
+			return list[i+1:]
+		}
+	}
+	return list
+}
+
+// tend renews leases and takes deliveries over until the engine closes. The pause is jittered, so
+// that servers which share a database do not look at the same moment.
+func (e *Engine) tend(every time.Duration) {
+	for {
+		pause := time.NewTimer(every - time.Duration(rand.Int64N(int64(every/4)+1)))
+		select {
+		case <-e.closing.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+		e.renew()
+		if _, err := e.TakeOver(e.closing); err != nil && e.closing.Err() == nil {
+			e.log.WarnContext(e.closing, "deliveries could not be taken over", "error", err)
+		}
+	}
+}
+
+// renew keeps what this server is working on.
+func (e *Engine) renew() {
+	now := otp.At(time.Now())
+	ending := e.leases.ending(now + otp.Lease*2/3)
+	if len(ending) == 0 {
+		return
+	}
+	if err := e.store.RenewLeases(e.closing, e.process, ending, now+otp.Lease); err != nil {
+		e.log.WarnContext(e.closing, "leases of deliveries could not be renewed", "error", err)
+		return
+	}
+	for _, id := range ending {
+		e.leases.renewed(id, now+otp.Lease)
+	}
+}
+
+// renewed notes a lease's new end, if the delivery is still worked on.
+func (l *leases) renewed(id otp.ID, until otp.Millis) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, held := l.held[id]; held {
+		l.held[id] = until
+	}
+}

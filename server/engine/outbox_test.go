@@ -1,0 +1,301 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/deliver"
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+)
+
+// provider is a channel that leads out of the process, with a next hop that counts what arrived.
+type provider struct {
+	name string
+	send func(ctx context.Context, m deliver.Message) deliver.Result // nil: takes everything
+
+	mu    sync.Mutex
+	calls int
+	codes []string
+	taken map[string]int // by message and send
+}
+
+func (p *provider) Name() string { return p.name }
+
+func (p *provider) Waits() bool { return true }
+
+func (p *provider) Send(ctx context.Context, m deliver.Message) deliver.Result {
+	content, err := m.Content()
+	if err != nil {
+		return deliver.Result{Outcome: deliver.NotSent, Reason: err.Error()}
+	}
+	p.mu.Lock()
+	p.calls++
+	p.codes = append(p.codes, content.Code)
+	p.mu.Unlock()
+	if p.send != nil {
+		return p.send(ctx, m)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken == nil {
+		p.taken = map[string]int{}
+	}
+	p.taken[fmt.Sprint(m.ID, m.Number)]++
+	return deliver.Result{Outcome: deliver.Sent, MessageID: fmt.Sprint(m.ID, "-", m.Number)}
+}
+
+func (p *provider) called() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls
+}
+
+// down is a provider that is not reached.
+func down(name string) *provider {
+	return &provider{name: name, send: func(context.Context, deliver.Message) deliver.Result {
+		return deliver.Result{Outcome: deliver.NotSent, Retryable: true, Down: true, Reason: "the connection was refused"}
+	}}
+}
+
+// silent is one that takes the request and never answers.
+func silent(name string) *provider {
+	return &provider{name: name, send: func(ctx context.Context, _ deliver.Message) deliver.Result {
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+		return deliver.Result{Outcome: deliver.Unknown, Down: true, Reason: "no answer"}
+	}}
+}
+
+func through(t testing.TB, at place, adjust func(*engine.Options), channels ...deliver.Channel) house {
+	return openWith(t, at, func(o *engine.Options) {
+		o.SMS = channels
+		if adjust != nil {
+			adjust(o)
+		}
+	})
+}
+
+// open rows are those that somebody still has to end.
+const openRows = `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`
+
+func settled(t testing.TB, h house) {
+	t.Helper()
+	require.Eventually(t, func() bool { return ask(t, h, openRows) == 0 }, 20*time.Second, 10*time.Millisecond)
+}
+
+func outcomes(t testing.TB, h house, outcome otp.Outcome) int {
+	t.Helper()
+	return ask(t, h, fmt.Sprintf(`SELECT COUNT(*) FROM deliveries WHERE outcome = '%s' AND leased_until IS NULL`, outcome))
+}
+
+func TestOutbox_FallsBackWithTheSameCodeIfTheFirstSurelyDidNotSend(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		first, second := down("first"), &provider{name: "second"}
+		h := through(t, at, nil, first, second)
+		caller := throwaway(t, h, nil)
+		to := target(t, h, caller, "919551492394", "x")
+		began := time.Now()
+		_, err := h.Generate(background, caller, to)
+		require.NoError(t, err)
+		require.Less(t, time.Since(began), 3*time.Second)
+		require.Equal(t, 1, first.called())
+		require.Equal(t, first.codes, second.codes)
+		require.NoError(t, h.Verify(background, caller, to, second.codes[0]))
+		settled(t, h)
+		require.Equal(t, 1, outcomes(t, h, otp.OutcomeSent))
+		require.Equal(t, 1, ask(t, h, `SELECT COUNT(*) FROM deliveries WHERE channel = 'second' AND receipt IS NOT NULL`))
+	})
+}
+
+func TestOutbox_NothingIsSentAgainAfterAnUnknownOutcome(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		first, second := silent("first"), &provider{name: "second"}
+		h := through(t, at, nil, first, second)
+		caller := throwaway(t, h, nil)
+		_, err := h.Generate(background, caller, target(t, h, caller, "919551492394", "x"))
+		require.NoError(t, err, "it may be on its way")
+		settled(t, h)
+		taken, err := h.TakeOver(background)
+		require.NoError(t, err)
+		require.Zero(t, taken)
+		require.Equal(t, 1, first.called())
+		require.Zero(t, second.called())
+		require.Equal(t, 1, outcomes(t, h, otp.OutcomeUnknown))
+		require.Equal(t, 1, ask(t, h, `SELECT COUNT(*) FROM events WHERE kind = 'unknown'`))
+	})
+}
+
+func TestOutbox_WithEveryProviderDownTheSendIsRefundedAndSaidToHaveFailed(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		h := through(t, at, func(o *engine.Options) { o.DeliveryWait = 200 * time.Millisecond }, down("first"), down("second"))
+		caller := throwaway(t, h, nil)
+		to := target(t, h, caller, "919551492394", "x")
+		for range 12 { // the limit is ten a minute
+			_, err := h.Generate(background, caller, to)
+			require.Equal(t, otp.Undelivered, otp.KindOf(err))
+			_, err = h.Resend(background, caller, to)
+			require.Equal(t, otp.Undelivered, otp.KindOf(err), "the new code is live and can be sent again")
+		}
+		require.Equal(t, 24, outcomes(t, h, otp.OutcomeUnsent))
+		require.Equal(t, 24, ask(t, h, `SELECT COUNT(*) FROM events WHERE kind = 'unsent'`))
+		require.Equal(t, 0, ask(t, h, `SELECT COUNT(*) FROM challenges WHERE regenerations > 0`))
+	})
+}
+
+func TestOutbox_StatusTellsHowAnApplicationsSendEnded(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		synctest.Test(t, func(t *testing.T) {
+			refused := &provider{name: "picky", send: func(context.Context, deliver.Message) deliver.Result {
+				return deliver.Result{Outcome: deliver.NotSent, Reason: "refused"}
+			}}
+			for _, row := range []struct {
+				provider *provider
+				status   string
+				calls    int
+			}{{&provider{name: "good"}, "sent", 1}, {refused, "failed", 1}, {silent("silent"), "sent", 1}} {
+				h := through(t, at, nil, row.provider)
+				caller := throwaway(t, h, nil)
+				caller.Door = otp.V1Door
+				made, err := h.Send(background, caller, engine.Send{Target: target(t, h, caller, "919551492394", "x"), Method: "sms"})
+				require.NoError(t, err)
+				require.Equal(t, "queued", made.Status)
+				time.Sleep(3 * time.Second)
+				synctest.Wait()
+				now, err := h.Status(background, caller, made.ID)
+				require.NoError(t, err)
+				require.Equal(t, row.status, now.Status)
+				require.Equal(t, row.calls, row.provider.called())
+			}
+		})
+	})
+}
+
+// A provider that comes back is found by what was sent in between, but never after the code expired.
+func TestOutbox_AnApplicationsSendIsTriedAgainForAMinute(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			back := &provider{name: "back"}
+			flaky := &provider{name: "flaky", send: func(ctx context.Context, m deliver.Message) deliver.Result {
+				if time.Since(began) < 20*time.Second {
+					return deliver.Result{Outcome: deliver.NotSent, Retryable: true, Down: true}
+				}
+				return back.Send(ctx, m)
+			}}
+			h := through(t, at, nil, flaky)
+			caller := throwaway(t, h, nil)
+			caller.Door = otp.V1Door
+			send := func(number string, ttl time.Duration) string {
+				made, err := h.Send(background, caller, engine.Send{Target: target(t, h, caller, number, "x"), Method: "sms", TTL: ttl})
+				require.NoError(t, err)
+				time.Sleep(100 * time.Second)
+				synctest.Wait()
+				now, err := h.Status(background, caller, made.ID)
+				require.NoError(t, err)
+				return now.Sends[0].Status
+			}
+			require.Equal(t, "sent", send("919551492394", 10*time.Minute))
+			require.Equal(t, 1, back.called())
+			began = time.Now().Add(time.Hour)
+			calls := flaky.called()
+			require.Equal(t, "failed", send("919551492395", 30*time.Second))
+			require.Greater(t, flaky.called(), calls+2)
+			require.Equal(t, 0, ask(t, h, openRows))
+		})
+	})
+}
+
+// What a server that died had not begun is delivered by another; what it had begun never is.
+func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		gate := make(chan struct{})
+		stuck := &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
+			<-gate
+			return deliver.Result{Outcome: deliver.Sent}
+		}}
+		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = 0 }, stuck)
+		t.Cleanup(func() { close(gate) }) // before the server closes
+		caller := throwaway(t, dead, nil)
+		for i := range 4 {
+			_, err := dead.Generate(background, caller, target(t, dead, caller, fmt.Sprint("91955149230", i), "x"))
+			require.NoError(t, err)
+		}
+		require.Eventually(t, func() bool { return stuck.called() == 4 }, 10*time.Second, time.Millisecond)
+		// As a server leaves them that is killed before the mark, and after.
+		bySQL(t, dead, `UPDATE deliveries SET leased_until = 1, version = version + 1`)
+		bySQL(t, dead, `UPDATE deliveries SET started_at = NULL WHERE recipient_hash IN (SELECT hash FROM recipients WHERE mask LIKE '%2300' OR mask LIKE '%2301')`)
+
+		next := &provider{name: "next"}
+		heirs := [2]house{through(t, at, nil, next), through(t, at, nil, next)}
+		atOnce(2, func(i int) error { _, err := heirs[i].TakeOver(background); return err })
+		settled(t, dead)
+		require.Len(t, next.taken, 2)
+		require.Equal(t, 2, next.called(), "by one of the two each")
+		require.Equal(t, 2, outcomes(t, dead, otp.OutcomeSent))
+		require.Equal(t, 2, outcomes(t, dead, otp.OutcomeUnknown))
+	})
+}
+
+func TestTakeOver_NothingIsDeliveredAfterItsCodeExpired(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		gate := make(chan struct{})
+		stuck := &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
+			<-gate
+			return deliver.Result{Outcome: deliver.Sent}
+		}}
+		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = 0 }, stuck)
+		t.Cleanup(func() { close(gate) })
+		caller := throwaway(t, dead, nil)
+		_, err := dead.Generate(background, caller, target(t, dead, caller, "919551492394", "x"))
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return stuck.called() == 1 }, 10*time.Second, time.Millisecond)
+		bySQL(t, dead, `UPDATE deliveries SET leased_until = 1, started_at = NULL, expires_at = 1, version = version + 1`)
+		next := &provider{name: "next"}
+		heir := through(t, at, nil, next)
+		_, err = heir.TakeOver(background)
+		require.NoError(t, err)
+		settled(t, heir)
+		require.Zero(t, next.called())
+		require.Equal(t, 1, outcomes(t, heir, otp.OutcomeUnsent))
+	})
+}
+
+// full is how often something is repeated.
+func full(all, few int) int {
+	if os.Getenv("FULL") == "1" {
+		return all
+	}
+	return few
+}
+
+func TestOutbox_TwoServersSendEachMessageExactlyOnceRace(t *testing.T) {
+	at := place(onMariaDB(t))
+	next := &provider{name: "next"}
+	tending := func(o *engine.Options) {
+		o.TendOutbox, o.DeliveryWait, o.Cost.PrefixUnverified = 20*time.Millisecond, time.Minute, 0
+	}
+	servers := [2]house{through(t, at, tending, next), through(t, at, tending, next)}
+	caller := throwaway(t, servers[0], nil)
+	messages, next64 := full(10_000, 600), 64
+	for from := 0; from < messages; from += next64 {
+		atOnce(min(next64, messages-from), func(i int) error {
+			h := servers[i%2]
+			_, err := h.Generate(background, caller, target(t, h, caller, fmt.Sprintf("9195%08d", from+i), "x"))
+			return err
+		})
+	}
+	settled(t, servers[0])
+	require.Len(t, next.taken, messages)
+	require.Equal(t, messages, next.called(), "each once")
+	require.Equal(t, messages, outcomes(t, servers[0], otp.OutcomeSent))
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/config"
+	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest"
+)
+
+// receiver is an SMS gateway that takes everything and counts messages by their ids.
+type receiver struct {
+	*httptest.Server
+	mu    sync.Mutex
+	taken map[string]int
+}
+
+func startReceiver(t *testing.T) *receiver {
+	r := &receiver{taken: map[string]int{}}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.taken[request.URL.Query().Get("id")]++
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// channel is the setting that sends there, without the guard that numbers in a row would meet.
+func (r *receiver) channel() []string {
+	return []string{"OTPBRIDGE_SMS_CHANNELS=" + r.URL + "/?to={to_digits}&text={text}&id={id}", "OTPBRIDGE_PREFIX_UNVERIFIED=0"}
+}
+
+func (r *receiver) counts() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := map[string]int{}
+	for id, n := range r.taken {
+		counts[id] = n
+	}
+	return counts
+}
+
+// diesBeforeTheMark is a server that is killed between a hand-over and the mark that tells of it.
+func diesBeforeTheMark(t testing.TB, source string) string {
+	t.Helper()
+	source = sqltest.Replace(t, source, "	\"fmt\"\n\n", "	\"fmt\"\n	\"syscall\"\n\n", 1)
+	return sqltest.Replace(t, source, "		case Ended:\n", `		case Ended:
+			_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
+			select {}
+`, 1)
+}
+
+// killedAtTheMark generates codes until the server has died so many times at its failpoint, lets a
+// sound one settle what is left, and checks every delivery against what the receiver counted.
+func killedAtTheMark(t *testing.T, l *ledger, kills int, mutation sqltest.Mutation) {
+	t.Helper()
+	receiver, folder := startReceiver(t), t.TempDir()
+	environ := variables(t, receiver.channel()...)
+	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	dying, number := mutant(t, mutation), 0
+	for range kills {
+		running := startProgram(t, dying, folder, environ...)
+		var calls sync.WaitGroup
+		for range 8 {
+			number++
+			mobile := fmt.Sprintf("9195%08d", number)
+			calls.Go(func() {
+				a, err := running.try("GET", "/otpauthapi/otpgenservlet?"+person(mobile).Encode(), "", "access_key", documentedKey)
+				if err == nil && a.body == "OTP Generated Successfully" {
+					l.acknowledge(1)
+				}
+			})
+		}
+		require.NotZero(t, running.exitCode())
+		calls.Wait()
+		l.inject(1)
+		// As if the lease had run out by now.
+		_, err := db.Exec(`UPDATE deliveries SET leased_until = 1, version = version + 1 WHERE leased_until IS NOT NULL`)
+		require.NoError(t, err)
+	}
+	startProgram(t, program(t), folder, environ...)
+	eventually(t, "every delivery has ended", func() bool {
+		var open int
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
+		return open == 0
+	})
+	checkDeliveries(t, l, db, receiver.counts())
+}
+
+// checkDeliveries compares how deliveries ended with what a receiver has.
+func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int) {
+	t.Helper()
+	var rows []struct {
+		Challenge []byte `db:"challenge_id"`
+		Outcome   string
+	}
+	require.NoError(t, db.Select(&rows, `SELECT challenge_id, outcome FROM deliveries`))
+	ended := map[string]int{}
+	for _, row := range rows {
+		id := otp.ID(row.Challenge).Text("otp")
+		n := counts[id]
+		delete(counts, id)
+		ended[row.Outcome]++
+		l.recheck(1)
+		switch row.Outcome {
+		case "sent":
+			l.equal(1, n, "%s is marked as sent, and arrived", id)
+		case "unknown":
+			l.equal(true, n <= 1, "%s of unknown outcome arrived %d times", id, n)
+		default:
+			l.equal(0, n, "%s ended as %q, and arrived", id, row.Outcome)
+		}
+	}
+	l.equal(0, len(counts), "messages that no delivery tells of: %v", counts)
+	l.note("deliveries ended as %v", ended)
+}
+
+func TestKill_BetweenHandOverAndMarkNothingIsSentTwiceOrLost(t *testing.T) {
+	l := new(ledger)
+	killedAtTheMark(t, l, times(200, 4), sqltest.Mutation{File: "delivery.go", Change: diesBeforeTheMark})
+	l.report(t)
+}
+
+// Without the mark that comes before the hand-over the same kills must find messages sent twice.
+func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
+	found := new(ledger)
+	killedAtTheMark(t, found, 3, sqltest.Mutation{File: "delivery.go", Change: func(t testing.TB, source string) string {
+		t.Helper()
+		return sqltest.Replace(t, diesBeforeTheMark(t, source), "v.moment(m.At), v.text(m.Channel),", "nil, v.text(m.Channel),", 1)
+	}})
+	require.True(t, found.broken(), "the kills notice that the mark is missing: %v", found)
+	t.Logf("for example: %s", found.violations[0])
+}
+
+// A provider that is gone is found out before the next one's turn would be too late.
+func TestDelivery_ADeadGatewayCostsLessThanThreeSeconds(t *testing.T) {
+	second := startReceiver(t)
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	channels := strings.TrimPrefix(second.channel()[0], "OTPBRIDGE_SMS_CHANNELS=")
+	s := boot(t, variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+channels)...)
+	began := time.Now()
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+	require.Less(t, time.Since(began), 3*time.Second)
+	require.Len(t, second.counts(), 1)
+}
+
+func TestDelivery_WithEveryGatewayDownTheServletsSaySo(t *testing.T) {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	s := boot(t, variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}", "OTPBRIDGE_DELIVERY_WAIT=1s")...)
+	for range 6 {
+		require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+		require.Equal(t, "ERROR", s.servlet("otpregenservlet", documentedKey, person("919551492394")))
+	}
+}
+
+func TestStart_NamesTheSettingOfAChannelThatIsNone(t *testing.T) {
+	var log output
+	code := run([]string{"serve"}, process{
+		environ: variables(t, "OTPBRIDGE_SMS_CHANNELS=https://user:swordfish@sms.example/send"), stdout: io.Discard, stderr: &log,
+	})
+	require.Equal(t, exitUnusable, code)
+	require.Contains(t, log.String(), "OTPBRIDGE_SMS_CHANNELS")
+	require.NotContains(t, log.String(), "swordfish")
+}
+
+// A provider's reports are believed with the channel's secret alone, and never take back what is
+// known.
+func TestCallbacks_AreAuthenticatedAndMonotonic(t *testing.T) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"sid":"m-1"}`) }))
+	defer gateway.Close()
+	profile := filepath.Join(t.TempDir(), "profile.json")
+	require.NoError(t, os.WriteFile(profile, []byte(`{"name":"g","id":"sid","receipt":{"id":"msg","status":"state"}}`), 0o600))
+	environ := variables(t, "OTPBRIDGE_SMS_CHANNELS="+gateway.URL+"/?to={to}&text={text}#callback=0123456789abcdef&profile="+profile)
+	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	s := boot(t, environ...)
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+	outcome := func() (text string) {
+		require.NoError(t, db.Get(&text, `SELECT outcome FROM deliveries`))
+		return text
+	}
+	eventually(t, "the mark", func() bool { return outcome() == "sent" })
+	for _, row := range []struct {
+		path    string
+		status  int
+		outcome string
+	}{
+		{"/callbacks/g?msg=m-1&state=DELIVRD", 401, "sent"},
+		{"/callbacks/g?msg=m-1&state=DELIVRD&secret=0123456789abcdeX", 401, "sent"},
+		{"/callbacks/other?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 401, "sent"},
+		{"/callbacks/g/10000000000001?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 401, "sent"},
+		{"/callbacks/g?msg=m-1&state=what&secret=0123456789abcdef", 400, "sent"},
+		{"/callbacks/g?msg=m-2&state=DELIVRD&secret=0123456789abcdef", 404, "sent"},
+		{"/callbacks/g?msg=m-1&state=ENROUTE&secret=0123456789abcdef", 204, "sent"},
+		{"/callbacks/g?msg=m-1&state=UNDELIV&secret=0123456789abcdef", 204, "undelivered"},
+		{"/callbacks/g?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 204, "delivered"},
+		{"/callbacks/g?msg=m-1&state=DELIVRD&secret=0123456789abcdef", 204, "delivered"},
+		{"/callbacks/g?msg=m-1&state=UNDELIV&secret=0123456789abcdef", 204, "delivered"},
+	} {
+		require.Equal(t, row.status, s.do("POST", row.path, "").status, row.path)
+		require.Equal(t, row.outcome, outcome(), row.path)
+	}
+	require.NotContains(t, s.log.String(), "0123456789abcdef")
+}
+
+func TestSendTest_SaysHowEachChannelEnded(t *testing.T) {
+	receiver := startReceiver(t)
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	send := func(arguments ...string) (int, string) {
+		var out output
+		code := run(append([]string{"send-test"}, arguments...), process{
+			environ: variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+receiver.URL+"/?to={to}&text={text}&id={id}#name=good"),
+			stdout:  &out, stderr: &out,
+		})
+		return code, out.String()
+	}
+	code, text := send("+919551492394")
+	require.Equal(t, exitOK, code, text)
+	require.Contains(t, text, "dead: not_sent")
+	require.Contains(t, text, "good: sent")
+	require.Len(t, receiver.counts(), 1)
+	code, text = send("+919551492394", "--channel", "dead")
+	require.Equal(t, exitFailed, code, text)
+	for _, arguments := range [][]string{{"919551492394x"}, {"+919551492394", "--channel", "none"}} {
+		code, text = send(arguments...)
+		require.Equal(t, exitUnusable, code, text)
+	}
+}
+
+func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
+	receiver := startReceiver(t)
+	rows := "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=not_sent,+919551492395=sent"
+	s := boot(t, variables(t, append(receiver.channel(), rows)...)...)
+	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492395")))
+	require.Empty(t, receiver.counts())
+	_, err := config.Load(variables(t, rows, "OTPBRIDGE_MODE=production"))
+	require.ErrorContains(t, err, "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS")
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/mail"
+	"time"
+
+	"otpbridge/config"
+	"otpbridge/server/deliver"
+	"otpbridge/server/engine"
+)
+
+type sendTestCommand struct {
+	To      string `arg:"" help:"A number with its plus and country code, or a mailbox."`
+	Channel string `placeholder:"NAME" help:"Only the channel with this name; without it each is tried, in order, until one has sent."`
+}
+
+// Help is shown below the flags.
+func (sendTestCommand) Help() string {
+	return `Sends one message with the code 000000, which nothing accepts, through the channels that
+OTPBRIDGE_SMS_CHANNELS or OTPBRIDGE_EMAIL_CHANNELS name, and says of each how it ended:
+
+    otpbridge send-test +919551492394
+
+The database is not touched and the server need not run. A real message is sent, and costs what
+one costs.`
+}
+
+// sendTestWait bounds one channel. The slowest has 20 seconds by default.
+const sendTestWait = time.Minute
+
+// Run sends, and fails unless a channel has sent.
+func (s sendTestCommand) Run(p process) error {
+	settings, err := config.Load(p.environ)
+	if err != nil {
+		return err
+	}
+	message := deliver.Message{
+		ID: "otp_send_test", Number: 1, Account: "test", Medium: "sms", To: s.To, ExpiresAt: time.Now().Add(5 * time.Minute),
+	}
+	if address, err := mail.ParseAddress(s.To); err == nil && address.Address == s.To {
+		message.Medium = "email"
+	} else if !engine.PossibleNumber(s.To) {
+		return unusable{errors.New("the recipient is neither a number like +919551492394 nor a mailbox like user@example.com")}
+	}
+	message.Content = func() (deliver.Content, error) {
+		return deliver.Render(message.Medium == "email", "000000", 5*time.Minute), nil
+	}
+	server := New(settings, slog.New(slog.DiscardHandler))
+	sms, email, _, err := server.channels(deliver.NewInbox())
+	if err != nil {
+		return err
+	}
+	channels := sms
+	if message.Medium == "email" {
+		channels = email
+	}
+	tried := 0
+	for _, channel := range channels {
+		if s.Channel != "" && channel.Name() != s.Channel {
+			continue
+		}
+		tried++
+		ctx, cancel := context.WithTimeout(context.Background(), sendTestWait)
+		began := time.Now()
+		result := channel.Send(ctx, message)
+		cancel()
+		fmt.Fprintf(p.stdout, "%s: %s after %v%s%s\n", channel.Name(), result.Outcome, time.Since(began).Round(time.Millisecond),
+			detail(", its id is ", result.MessageID), detail(": ", result.Reason))
+		switch result.Outcome {
+		case deliver.Sent:
+			return nil
+		case deliver.Unknown:
+			return errors.New("the message may have been sent, so no other channel is tried")
+		}
+	}
+	if tried == 0 {
+		return unusable{fmt.Errorf("there is no such channel for %s; set %s%s_CHANNELS", message.Medium, config.Prefix, map[string]string{"sms": "SMS", "email": "EMAIL"}[message.Medium])}
+	}
+	return errors.New("no channel has sent it")
+}
+
+// detail is text with words before it, nothing for none.
+func detail(words, text string) string {
+	if text == "" {
+		return ""
+	}
+	return words + text
+}

@@ -1,0 +1,337 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"otpbridge/server/otp"
+)
+
+// The outbox. Its rows are inserted by the operation that makes the send necessary. A later step
+// with consequences, such as a refund, is an operation too, decided on the locked row and written
+// guarded by its version; one without is a mark. All of them share the transaction of a batch, so
+// none costs an fsync of its own.
+
+const deliveryColumns = `id, version, challenge_id, recipient_hash, esme_address, environment, door, medium, channels, send,
+	mailbox, department, price, sent_at, expires_at, owner, leased_until, started_at, channel, outcome, receipt, created_at, finished_at`
+
+// deliveryWidth is how many columns these are.
+const deliveryWidth = 23
+
+// deliveryRow is a delivery as a batch works on it.
+type deliveryRow struct {
+	otp.Delivery
+	dirty bool
+}
+
+// changed tells whether a rule wrote to the row since the snapshot.
+func (d *deliveryRow) changed(before *otp.Delivery) bool {
+	return d.Owner != before.Owner || d.LeasedUntil != before.LeasedUntil || d.StartedAt != before.StartedAt ||
+		d.Channel != before.Channel || d.Outcome != before.Outcome || d.Receipt != before.Receipt || d.FinishedAt != before.FinishedAt
+}
+
+// counterRow is a counter as a batch works on it.
+type counterRow struct {
+	otp.Counter
+	dirty bool
+}
+
+// loadDeliveries reads and locks the deliveries that operations name. Whoever else would write
+// one holds its recipient first, except for the renewal of leases.
+func (s *Store) loadDeliveries(ctx context.Context, w *session, b *batch, operations []*Operation) error {
+	var ids []otp.ID
+	for _, op := range operations {
+		for _, id := range [...]otp.ID{op.Delivery, op.Sibling} {
+			if !id.IsZero() {
+				ids = append(ids, id)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	list, args := in(sortIDs(ids), b.values.id)
+	return w.query(ctx, `
+		SELECT `+deliveryColumns+`
+		FROM deliveries
+		WHERE id IN `+list+`
+		ORDER BY id`+s.dialect.lock, args, func(found row) error {
+		d := &deliveryRow{}
+		if err := readDelivery(found, &d.Delivery); err != nil {
+			return err
+		}
+		b.deliveries[d.ID] = d
+		return nil
+	})
+}
+
+func readDelivery(found row, d *otp.Delivery) error {
+	r := reader{row: found}
+	*d = otp.Delivery{
+		ID: r.id(), Version: r.number(), Challenge: r.id(), Recipient: r.id(),
+		Account: r.text(), Environment: otp.Environment(r.text()), Door: otp.Door(r.text()),
+		Medium: otp.Channels(r.number()), Channels: otp.Channels(r.number()), Send: int(r.number()),
+		Mailbox: r.bytes(), Department: r.text(), Price: r.number(), SentAt: r.moment(), ExpiresAt: r.moment(),
+		Owner: r.id(), LeasedUntil: r.moment(), StartedAt: r.moment(), Channel: r.text(), Outcome: otp.Outcome(r.text()),
+		Receipt: r.optionalID(), CreatedAt: r.moment(), FinishedAt: r.moment(),
+	}
+	if r.err != nil {
+		return fmt.Errorf("delivery: %w", r.err)
+	}
+	return nil
+}
+
+// loadCounters reads and locks the counters that operations name, in the order of their ids and
+// behind everything else.
+func (s *Store) loadCounters(ctx context.Context, w *session, b *batch, operations []*Operation) error {
+	var ids []otp.ID
+	for _, op := range operations {
+		ids = append(ids, op.Counters...)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	ids = sortIDs(ids)
+	for _, id := range ids {
+		b.counters[id] = &counterRow{Counter: otp.Counter{ID: id}}
+	}
+	list, args := in(ids, b.values.id)
+	return w.query(ctx, `
+		SELECT `+counterColumns+`
+		FROM counters
+		WHERE id IN `+list+`
+		ORDER BY id`+s.dialect.lock, args, func(found row) error {
+		r := reader{row: found}
+		c := otp.Counter{
+			ID: r.id(), Version: r.number(), Total: r.number(), Converted: r.number(),
+			Since: r.moment(), StoppedUntil: r.moment(), UpdatedAt: r.moment(),
+		}
+		if r.err != nil {
+			return fmt.Errorf("counter: %w", r.err)
+		}
+		b.counters[c.ID].Counter = c
+		return nil
+	})
+}
+
+const counterColumns = `id, version, total, converted, since, stopped_until, updated_at`
+
+func (b *batch) writeDeliveries(writes *script) {
+	v := &b.values
+	for _, d := range b.deliveries {
+		if !d.dirty {
+			continue
+		}
+		writes.guard(`
+			UPDATE deliveries
+			SET version = version + 1, owner = ?, leased_until = ?, started_at = ?, channel = ?, outcome = ?, receipt = ?, finished_at = ?
+			WHERE id = ? AND version = ?`,
+			v.id(d.Owner), v.moment(d.LeasedUntil), v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),
+			v.idOrNull(d.Receipt), v.moment(d.FinishedAt), v.id(d.ID), d.Version)
+	}
+	inserts := make([]driver.Value, 0, len(b.layouts.deliveries.columns)*len(b.outbox))
+	for i := range b.outbox {
+		d := &b.outbox[i]
+		inserts = append(inserts, v.id(d.ID), int64(1), v.id(d.Challenge), v.id(d.Recipient), v.text(d.Account), v.text(string(d.Environment)), v.text(string(d.Door)),
+			int64(d.Medium), int64(d.Channels), int64(d.Send), nullable(d.Mailbox), v.text(d.Department), d.Price, v.moment(d.SentAt), v.moment(d.ExpiresAt),
+			v.id(d.Owner), v.moment(d.LeasedUntil), v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),
+			v.idOrNull(d.Receipt), v.moment(d.CreatedAt), v.moment(d.FinishedAt))
+	}
+	writes.insert(b.layouts.deliveries, inserts)
+}
+
+func (b *batch) writeCounters(writes *script) {
+	v := &b.values
+	var inserts []driver.Value
+	for _, c := range b.counters {
+		switch {
+		case !c.dirty:
+		case c.Version == 0:
+			inserts = append(inserts, v.id(c.ID), int64(1), c.Total, c.Converted, int64(c.Since), v.moment(c.StoppedUntil), int64(c.UpdatedAt))
+		default:
+			writes.guard(`
+				UPDATE counters
+				SET version = version + 1, total = ?, converted = ?, since = ?, stopped_until = ?, updated_at = ?
+				WHERE id = ? AND version = ?`,
+				c.Total, c.Converted, int64(c.Since), v.moment(c.StoppedUntil), int64(c.UpdatedAt), v.id(c.ID), c.Version)
+		}
+	}
+	writes.insert(b.layouts.counters, inserts)
+}
+
+// Mark is a step of a delivery that nothing else is decided with: it is written if the delivery is
+// still its owner's, and else nothing happens.
+type Mark struct {
+	ID, Owner otp.ID
+	Step      Step
+	At        otp.Millis  // of the hand-over, of the end, or that the lease is to end at
+	Channel   string      // Started
+	Outcome   otp.Outcome // Ended
+	Receipt   otp.ID      // Ended; zero for none
+
+	matched int64
+}
+
+// Step is what a mark says.
+type Step int
+
+// The steps.
+const (
+	Started Step = iota // a hand-over is about to begin
+	Rested              // none is under way, and the lease ends at At
+	Ended
+)
+
+// Mark queues m, returns when it is committed, and tells whether the delivery was its owner's.
+// After a COMMIT that was not answered Started and Rested are written again to the same effect,
+// and Ended may be told that somebody else has ended it. Errors are those of Do.
+func (s *Store) Mark(m *Mark) (held bool, err error) {
+	err = s.Do(&Operation{mark: m})
+	return err == nil && m.matched == 1, err
+}
+
+func (b *batch) writeMarks(writes *script) {
+	const still = ` WHERE id = ? AND owner = ? AND leased_until IS NOT NULL`
+	v := &b.values
+	for _, m := range b.marks {
+		switch m.Step {
+		case Started:
+			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, started_at = ?, channel = ?`+still,
+				v.moment(m.At), v.text(m.Channel), v.id(m.ID), v.id(m.Owner))
+		case Rested:
+			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, started_at = NULL, leased_until = ?`+still,
+				v.moment(m.At), v.id(m.ID), v.id(m.Owner))
+		case Ended:
+			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, leased_until = NULL, outcome = ?, receipt = ?, finished_at = ?`+still,
+				v.text(string(m.Outcome)), v.idOrNull(m.Receipt), v.moment(m.At), v.id(m.ID), v.id(m.Owner))
+		}
+	}
+}
+
+// touched is what an operation has of deliveries and counters, with how they were before.
+type touched struct {
+	deliveries [2]*deliveryRow
+	before     [2]otp.Delivery
+	counters   []*counterRow
+	counted    []otp.Counter
+}
+
+// touch gives the state what op names, and remembers how it was. Of an operation that names
+// nothing it costs nothing.
+func (b *batch) touch(op *Operation, state *State) (t touched) {
+	for i, id := range [...]otp.ID{op.Delivery, op.Sibling} {
+		if d := b.deliveries[id]; d != nil && !id.IsZero() {
+			t.deliveries[i], t.before[i] = d, d.Delivery
+		}
+	}
+	if d := t.deliveries[0]; d != nil {
+		state.Delivery = &d.Delivery
+	}
+	if d := t.deliveries[1]; d != nil {
+		state.Sibling = &d.Delivery
+	}
+	for _, id := range op.Counters {
+		c := b.counters[id]
+		t.counters, t.counted = append(t.counters, c), append(t.counted, c.Counter)
+		state.Counters = append(state.Counters, &c.Counter)
+	}
+	return t
+}
+
+// keep notes what the operation changed.
+func (t *touched) keep() {
+	for i, d := range t.deliveries {
+		if d != nil && d.changed(&t.before[i]) {
+			d.dirty = true
+		}
+	}
+	for i, c := range t.counters {
+		if c.Counter != t.counted[i] {
+			c.dirty = true
+		}
+	}
+}
+
+// restore takes back what an operation changed that does not count.
+func (t *touched) restore() {
+	for i, d := range t.deliveries {
+		if d != nil {
+			d.Delivery = t.before[i]
+		}
+	}
+	for i, c := range t.counters {
+		c.Counter = t.counted[i]
+	}
+}
+
+// Expired reads deliveries whose lease has run out by now, the longest ago first. Nothing may be
+// decided on them but which to lock.
+func (s *Store) Expired(ctx context.Context, now otp.Millis, limit int) ([]otp.Delivery, error) {
+	return s.readDeliveries(ctx, `
+		SELECT `+deliveryColumns+`
+		FROM deliveries
+		WHERE leased_until <= ?
+		ORDER BY leased_until
+		LIMIT ?`, int64(now), limit)
+}
+
+// DeliveriesOf reads the deliveries that a provider's receipt can mean.
+func (s *Store) DeliveriesOf(ctx context.Context, receipt otp.ID) ([]otp.Delivery, error) {
+	return s.readDeliveries(ctx, `
+		SELECT `+deliveryColumns+`
+		FROM deliveries
+		WHERE receipt = ?`, receipt[:])
+}
+
+func (s *Store) readDeliveries(ctx context.Context, query string, args ...any) ([]otp.Delivery, error) {
+	rows, err := s.reads.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", err)
+	}
+	defer rows.Close()
+	var found []otp.Delivery
+	for rows.Next() {
+		var d otp.Delivery
+		if err := scanDelivery(rows, &d); err != nil {
+			return nil, fmt.Errorf("read deliveries: %w", err)
+		}
+		found = append(found, d)
+	}
+	return found, errors.Join(rows.Err(), rows.Close())
+}
+
+func scanDelivery(rows *sql.Rows, d *otp.Delivery) error {
+	values := make(row, deliveryWidth)
+	targets := make([]any, len(values))
+	for i := range values {
+		targets[i] = (*any)(&values[i])
+	}
+	if err := rows.Scan(targets...); err != nil {
+		return err
+	}
+	return readDelivery(values, d)
+}
+
+// RenewLeases moves the end of owner's leases on these deliveries to until. One that is finished
+// or somebody else's by now stays as it is.
+func (s *Store) RenewLeases(ctx context.Context, owner otp.ID, ids []otp.ID, until otp.Millis) error {
+	for len(ids) > 0 {
+		some := ids[:min(len(ids), maxInsert)]
+		ids = ids[len(some):]
+		list, args := in(some, idValue)
+		err := s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `
+				UPDATE deliveries
+				SET version = version + 1, leased_until = ?
+				WHERE owner = ? AND leased_until IS NOT NULL AND id IN `+list,
+				append([]driver.Value{int64(until), owner[:]}, args...)...)
+		})
+		if err != nil {
+			return fmt.Errorf("renew leases: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package sql
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/otp"
+)
+
+// delivered stores a delivery of a new challenge, leased to owner.
+func delivered(t testing.TB, s *Store, n int, owner otp.ID, until otp.Millis) otp.Delivery {
+	t.Helper()
+	d := otp.Delivery{
+		ID: id(noon, n), Challenge: id(noon, n), Recipient: id(1, n), Account: "1", Environment: otp.Live, Door: otp.ServletDoor,
+		Medium: otp.SMS, Channels: otp.SMS, Send: 1, SentAt: noon, ExpiresAt: noon + otp.Minute, Owner: owner, LeasedUntil: until, CreatedAt: noon,
+	}
+	op := &Operation{Event: nextID(), Account: "1", Recipient: d.Recipient, Slot: id(2, n), Now: noon}
+	op.Decide = func(state *State) error {
+		state.Deliver(d)
+		state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent, Door: otp.ServletDoor})
+		return nil
+	}
+	require.NoError(t, s.Do(op))
+	return d
+}
+
+func TestMark_CountsForTheOwnerOfAnOpenDeliveryAlone(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		owner, other := id(3, 1), id(3, 2)
+		d := delivered(t, s, 1, owner, noon+otp.Lease)
+		mark := func(m Mark) bool {
+			m.ID = d.ID
+			held, err := s.Mark(&m)
+			require.NoError(t, err)
+			return held
+		}
+		require.False(t, mark(Mark{Owner: other, Step: Started, At: noon, Channel: "a"}))
+		require.True(t, mark(Mark{Owner: owner, Step: Started, At: noon, Channel: "a"}))
+		require.True(t, mark(Mark{Owner: owner, Step: Started, At: noon, Channel: "a"}), "the same again")
+		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM deliveries WHERE started_at IS NOT NULL AND channel = 'a'`))
+		require.True(t, mark(Mark{Owner: owner, Step: Rested, At: noon}))
+		require.Equal(t, 0, count(t, s, `SELECT COUNT(*) FROM deliveries WHERE started_at IS NOT NULL`))
+		require.True(t, mark(Mark{Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent, Receipt: id(4, 1)}))
+		for _, step := range []Step{Started, Rested, Ended} {
+			require.False(t, mark(Mark{Owner: owner, Step: step, At: noon}), "it has ended")
+		}
+		found, err := s.DeliveriesOf(ctx, id(4, 1))
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		require.Equal(t, otp.OutcomeSent, found[0].Outcome)
+		require.Equal(t, d.Challenge, found[0].Challenge)
+	})
+}
+
+func TestRenewLeases_KeepsWhatIsOwnedAndOpenFromBeingFoundExpired(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		owner, other := id(3, 1), id(3, 2)
+		mine, gone, done := delivered(t, s, 1, owner, noon), delivered(t, s, 2, other, noon+1), delivered(t, s, 3, owner, noon)
+		_, err := s.Mark(&Mark{ID: done.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent})
+		require.NoError(t, err)
+		expired := func(at otp.Millis) (ids []otp.ID) {
+			found, err := s.Expired(ctx, at, 10)
+			require.NoError(t, err)
+			for _, d := range found {
+				ids = append(ids, d.ID)
+			}
+			return ids
+		}
+		require.Empty(t, expired(noon-1))
+		require.Equal(t, []otp.ID{mine.ID, gone.ID}, expired(noon+1), "the longest ago first")
+		require.NoError(t, s.RenewLeases(ctx, owner, []otp.ID{mine.ID, gone.ID, done.ID}, noon+otp.Lease))
+		require.Equal(t, []otp.ID{gone.ID}, expired(noon+1))
+	})
+}
+
+func TestDo_CountersAreDecidedInTheirBatchAndARefusalLeavesThem(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		counter := id(5, 1)
+		spend := func(n int) error {
+			op := &Operation{Event: nextID(), Account: "1", Recipient: id(1, n), Slot: id(2, n), Counters: []otp.ID{counter}, Now: noon}
+			op.Decide = func(state *State) error {
+				if !state.Counters[0].Spend(10, 35, false, state.Now) {
+					state.Counters[0].Total = 1000 // what a refusal did does not count
+					return otp.Refuse(otp.CostLimited, "")
+				}
+				state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent, Door: otp.ServletDoor})
+				return nil
+			}
+			return s.Do(op)
+		}
+		granted := 0
+		for n := range 10 {
+			if err := spend(n); err == nil {
+				granted++
+			} else {
+				require.Equal(t, otp.CostLimited, otp.KindOf(err))
+			}
+		}
+		require.Equal(t, 3, granted)
+		require.Equal(t, 30, count(t, s, `SELECT total FROM counters`))
+	})
+}
+
+func TestSweep_RemovesDeliveriesADayAfterTheyEnded(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		owner := id(3, 1)
+		ended := delivered(t, s, 1, owner, noon+otp.Lease)
+		delivered(t, s, 2, owner, noon+otp.Lease) // never ended
+		_, err := s.Mark(&Mark{ID: ended.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent})
+		require.NoError(t, err)
+		_, err = s.Sweep(ctx, noon+otp.Day)
+		require.NoError(t, err)
+		require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM deliveries`))
+		swept, err := s.Sweep(ctx, noon+otp.Day+2)
+		require.NoError(t, err)
+		require.Equal(t, 1, swept.Deliveries)
+	})
+}
