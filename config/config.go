@@ -12,9 +12,9 @@
 // Secrets arrive in types that refuse to print ([Secret], [DatabaseURL]), and no
 // fault quotes one.
 //
-// It touches nothing but the environment it is given: reading or making the
-// keyring file, opening the database and refusing a scheme the store cannot
-// serve are left to those who own these things.
+// It touches nothing but the environment it is given and the files of secrets
+// that this names: reading or making the keyring file, opening the database and
+// refusing a scheme the store cannot serve are left to those who own these things.
 package config
 
 import (
@@ -190,11 +190,11 @@ func (s Settings) MayMakeKeyringFile() bool {
 // error are zero.
 func Load(environ []string) (Settings, error) {
 	given := ownVariables(environ)
+	_, faults := readFiles(given)
 	mode := modeOf(given)
 
 	// go-envconfig stops at the first value it cannot read. So every text is
 	// judged by itself beforehand, and it is handed those that passed.
-	var faults Faults
 	accepted := make(map[string]string)
 	for _, f := range fields() {
 		text, ok := f.textIn(given, mode)

@@ -21,7 +21,8 @@ type Setting struct {
 	Meaning string
 }
 
-// Reference returns every setting in the order of the fields of [Settings].
+// Reference returns every setting in the order of the fields of [Settings], and
+// behind a secret the variable that names its file.
 // Literals in prose stand in 'single quotes'.
 func Reference() []Setting {
 	var settings []Setting
@@ -32,6 +33,14 @@ func Reference() []Setting {
 			Values:  f.valuesText(),
 			Meaning: f.doc,
 		})
+		if f.takesFile() {
+			settings = append(settings, Setting{
+				Name:    f.name() + fileSuffix,
+				Default: "none",
+				Values:  "a path",
+				Meaning: "The same, as the content of a file; both together are refused.",
+			})
+		}
 	}
 	return settings
 }

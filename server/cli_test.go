@@ -92,7 +92,7 @@ func TestCommandLine_Help(t *testing.T) {
 		arguments string
 		says      []string
 	}{
-		{"--help", []string{"Exit codes: 0 done, 1 failed, 2", "serve", "health", "param", "version"}},
+		{"--help", []string{"0  done", "1  failed", "2  refused", "serve", "health", "param", "version"}},
 		{"serve --help", []string{"OTPBRIDGE_ADDR=127.0.0.1:9000", "OTPBRIDGE_SHUTDOWN_TIMEOUT", "15s"}},
 		{"health --help", []string{"--url", "/readyz", `HEALTHCHECK CMD ["/otpbridge", "health"]`}},
 		{"param encrypt --help", []string{"otpbridge param encrypt --key", "iv~key"}},

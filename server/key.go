@@ -3,20 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"otpbridge/config"
 	"otpbridge/crypto"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
-	"otpbridge/sql"
 )
 
 type keyCommand struct {
@@ -209,34 +205,9 @@ func keyID(text string) (otp.ID, error) {
 	return id, nil
 }
 
-// withEngine runs do with an engine on the database that the environment names, as a server's
-// is opened.
-func withEngine(p process, do func(ctx context.Context, e *engine.Engine) error) (err error) {
-	settings, err := config.Load(p.environ)
-	if err != nil {
-		return err
-	}
-	ctx := context.Background()
-	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	keyring, err := openKeyring(settings, log)
-	if err != nil {
-		return err
-	}
-	store, err := sql.Open(ctx, settings.DatabaseURL.Reveal(), sql.Options{Sandbox: settings.Sandbox()})
-	if err != nil {
-		return fmt.Errorf("open database %v: %w", settings.DatabaseURL, err)
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	e, err := engine.New(ctx, engine.Options{Store: store, Keyring: keyring, Log: log, Sandbox: settings.Sandbox()})
-	if err != nil {
-		return fmt.Errorf("start the engine: %w", err)
-	}
-	defer e.Close()
-	err = do(ctx, e)
-	if refusal, ok := errors.AsType[*otp.Error](err); ok {
-		return unusable{errors.New(refusal.Message)}
-	}
-	return err
+// withEngine runs do with an engine on the database that the environment names.
+func withEngine(p process, do func(ctx context.Context, e *engine.Engine) error) error {
+	return work(p, func(ctx context.Context, at *workplace) error { return do(ctx, at.Engine) })
 }
 
 // printSecrets shows what is shown once.

@@ -36,6 +36,14 @@ func (c terminal) ok(arguments ...string) (printed string, key keyJSON) {
 	return out, key
 }
 
+// afterAStart is the environment of a sandbox that ran once: commands make no database.
+func afterAStart(t *testing.T) []string {
+	t.Helper()
+	environ := variables(t)
+	require.NoError(t, boot(t, environ...).Shutdown(t.Context()))
+	return environ
+}
+
 const demoAddress = "10000000000001"
 
 func TestKey_ALifeBesideARunningServer(t *testing.T) {
@@ -77,7 +85,7 @@ func TestKey_ALifeBesideARunningServer(t *testing.T) {
 }
 
 func TestKey_SaysAllOfAKeyAsJSON(t *testing.T) {
-	c := terminal{t, variables(t)}
+	c := terminal{t, afterAStart(t)}
 	_, key := c.ok("create", demoAddress, "--kind", "client", "--environment", "live", "--permissions", "verify:otp",
 		"--allowed-ips", "203.0.113.0/24,2001:db8::/32", "--denied-ips", "203.0.113.7", "--allowed-origins", "https://www.example.com",
 		"--requests-per-minute", "30", "--burst", "5", "--expires-at", "2099-01-31T00:00:00Z", "--signing", "optional", "--json")
@@ -98,7 +106,7 @@ func TestKey_SaysAllOfAKeyAsJSON(t *testing.T) {
 }
 
 func TestKey_ErrorsNameTheRemedyAndChangeNothing(t *testing.T) {
-	c := terminal{t, variables(t)}
+	c := terminal{t, afterAStart(t)}
 	before, _ := c.ok("list")
 	published := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(published, []byte("short"), 0o600))

@@ -41,7 +41,7 @@ func keyringText(settings config.Settings, log *slog.Logger) (text, source strin
 	path := settings.KeyringFile
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && settings.MayMakeKeyringFile() {
-		if err := makeKeyringFile(path); err != nil {
+		if err := makeKeyringFile(path, madeKeyID); err != nil {
 			return "", "", fmt.Errorf("make a keyring for this sandbox in %s: %w", path, err)
 		}
 		raw, err = os.ReadFile(path)
@@ -53,13 +53,13 @@ func keyringText(settings config.Settings, log *slog.Logger) (text, source strin
 	return string(raw), path, nil
 }
 
-// makeKeyringFile makes path with a fresh key, unless another process makes it first.
+// makeKeyringFile makes path with a fresh key of that id, unless another process makes it first.
 //
 // The file appears under its name complete or not at all: it is written under another name and
 // then linked, which fails if the name is taken. Whoever loses that race reads the winner's key
 // and never half of it; creating the file first and writing it then would leave a moment in
 // which it is empty.
-func makeKeyringFile(path string) error {
+func makeKeyringFile(path, id string) error {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
@@ -69,7 +69,7 @@ func makeKeyringFile(path string) error {
 		return err
 	}
 	defer os.Remove(draft.Name())
-	_, err = draft.WriteString(crypto.NewKeyringText(madeKeyID))
+	_, err = draft.WriteString(crypto.NewKeyringText(id))
 	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func makeKeyringFile(path string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%w; where a file system has no links, make the file yourself: "+
-			`umask 077 && echo "%s $(openssl rand -base64 32)" > %s`, err, madeKeyID, path)
+			`umask 077 && echo "%s $(openssl rand -base64 32)" > %s`, err, id, path)
 	}
 	return syncFolder(folder)
 }

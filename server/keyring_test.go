@@ -64,7 +64,7 @@ func TestKeyring_AFileSomebodyNamedIsNeverMade(t *testing.T) {
 func TestKeyring_AFileOthersMayReadIsWarnedOf(t *testing.T) {
 	for mode, warned := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true} {
 		t.Chdir(t.TempDir())
-		require.NoError(t, makeKeyringFile("data/keyring"))
+		require.NoError(t, makeKeyringFile("data/keyring", madeKeyID))
 		require.NoError(t, os.Chmod("data/keyring", mode))
 		log := new(output)
 		_, err := openKeyring(sandboxSettings(t), slog.New(slog.NewTextHandler(log, nil)))

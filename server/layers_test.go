@@ -39,9 +39,10 @@ var layers = map[string][]string{
 		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
-	"testclient":         {"testclient/conform", "testclient/load"},
-	"testclient/load":    {}, // makes load, for benchmarks and for the client
-	"testclient/conform": {},
+	"server/doc/examples/go": {}, // a client to copy
+	"testclient":             {"testclient/conform", "testclient/load"},
+	"testclient/load":        {}, // makes load, for benchmarks and for the client
+	"testclient/conform":     {},
 }
 
 // bare are the packages that import nothing but the standard library.

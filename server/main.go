@@ -13,10 +13,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"otpbridge/config"
+	"otpbridge/server/engine"
 )
 
 // Exit codes. A supervisor may restart after 1 and should not after 2: nothing will have changed.
@@ -27,28 +29,45 @@ const (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], process{environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}))
+	os.Exit(run(os.Args[1:], process{environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
 }
 
 // process is what a command has of the process it runs in.
 type process struct {
 	environ []string
+	stdin   io.Reader // nil: nothing to read
 	stdout  io.Writer
 	stderr  io.Writer
 }
 
 type commandLine struct {
-	Serve    serveCommand    `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT. This is what happens without a command."`
-	Health   healthCommand   `cmd:"" help:"Ask a running server whether it is ready; exit code 0 says that it is."`
-	SendTest sendTestCommand `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
-	Param    paramCommand    `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
-	Key      keyCommand      `cmd:"" help:"Make, list, rotate and revoke keys."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Serve      serveCommand      `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT. This is what happens without a command."`
+	Health     healthCommand     `cmd:"" help:"Ask a running server whether it is ready; exit code 0 says that it is."`
+	Doctor     doctorCommand     `cmd:"" help:"Look for what is or will go wrong here, with the remedy."`
+	Config     configCommand     `cmd:"" help:"Show every setting, its value and where that comes from."`
+	Migrate    migrateCommand    `cmd:"" help:"Look after the database's schema."`
+	Account    accountCommand    `cmd:"" help:"Look after accounts: the customers' systems that send codes."`
+	AccessKey  accessKeyCommand  `cmd:"" name:"access-key" help:"Look after the keys that the servlets are called with."`
+	Key        keyCommand        `cmd:"" help:"Make, list, rotate and revoke keys."`
+	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
+	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
+	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
+	Param      paramCommand      `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
+	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+	Help       helpCommand       `cmd:"" help:"Show the help of a command, and the exit codes."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
-const description = `OTPBridge sends one-time codes and verifies them, for integrations written against the OTP servlets.
-
-Exit codes: 0 done, 1 failed, 2 the command line, a setting or what it points to has to be changed first.`
+// description is what the help begins with.
+func description() string {
+	var text strings.Builder
+	text.WriteString("OTPBridge sends one-time codes and verifies them, for integrations written against the OTP servlets.\n\n" +
+		"Exit codes:\n")
+	for _, e := range exitCodes {
+		fmt.Fprintf(&text, "\n    %d  %s", e.code, e.meaning)
+	}
+	return text.String()
+}
 
 // unusable is an error that stays until a person changes something.
 type unusable struct{ error }
@@ -57,6 +76,16 @@ func (u unusable) Unwrap() error { return u.error }
 
 // exited carries an exit code out of kong, which exits when it has shown help.
 type exited int
+
+func newParser(p process) *kong.Kong {
+	return kong.Must(new(commandLine),
+		kong.Name("otpbridge"),
+		kong.Description(description()),
+		kong.Writers(p.stdout, p.stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, NoExpandSubcommands: true}),
+	)
+}
 
 // run is the program; it returns its exit code.
 func run(arguments []string, p process) (code int) {
@@ -69,14 +98,7 @@ func run(arguments []string, p process) (code int) {
 			code = int(early)
 		}
 	}()
-	parser := kong.Must(new(commandLine),
-		kong.Name("otpbridge"),
-		kong.Description(description),
-		kong.Writers(p.stdout, p.stderr),
-		kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, NoExpandSubcommands: true}),
-	)
-	command, err := parser.Parse(arguments)
+	command, err := newParser(p).Parse(arguments)
 	if err != nil {
 		fmt.Fprintf(p.stderr, "otpbridge: %v\nRun \"otpbridge --help\" for what there is.\n", err)
 		return exitUnusable
@@ -88,7 +110,8 @@ func run(arguments []string, p process) (code int) {
 	fmt.Fprintf(p.stderr, "otpbridge: %v\n", err)
 	_, misused := errors.AsType[unusable](err)
 	_, misset := errors.AsType[config.Faults](err)
-	if misused || misset {
+	_, misskeyed := errors.AsType[engine.KeyringError](err)
+	if misused || misset || misskeyed {
 		return exitUnusable
 	}
 	return exitFailed

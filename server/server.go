@@ -90,7 +90,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(), sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery})
 	if err != nil {
-		return fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err)
+		err = fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err)
+		if errors.Is(err, sql.ErrMayNotMigrate) {
+			return unusable{err}
+		}
+		return err
 	}
 	defer func() {
 		if err != nil {

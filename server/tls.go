@@ -15,6 +15,9 @@ import (
 // renewal new connections still get the old one.
 const certificateChecked = 10 * time.Second
 
+// certificateEndsSoon is when the log and doctor begin to say that a certificate has to be renewed.
+const certificateEndsSoon = 14 * 24 * time.Hour
+
 // certificate is what the server shows. Its files are read again when they change, so that a
 // renewed certificate needs no restart. Files that cannot be read, or do not fit each other
 // because only one of them has been written so far, leave the certificate as it is.
@@ -90,7 +93,7 @@ func (c *certificate) read(written [2]time.Time) error {
 	}
 	c.current, c.written = &pair, written
 	c.log.Info("TLS certificate", "file", c.certFile, "subject", pair.Leaf.Subject.String(), "not_after", pair.Leaf.NotAfter)
-	if left := time.Until(pair.Leaf.NotAfter); left < 14*24*time.Hour {
+	if left := time.Until(pair.Leaf.NotAfter); left < certificateEndsSoon {
 		c.log.Warn("the TLS certificate ends soon", "file", c.certFile, "not_after", pair.Leaf.NotAfter)
 	}
 	return nil

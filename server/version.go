@@ -2,16 +2,23 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 )
 
-type versionCommand struct{}
+type versionCommand struct{ asJSON }
 
 // Run prints it.
-func (versionCommand) Run(p process) error {
-	_, err := fmt.Fprintf(p.stdout, "otpbridge %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+func (v versionCommand) Run(p process) error {
+	about := struct {
+		Version  string `json:"version"`
+		Go       string `json:"go"`
+		Platform string `json:"platform"`
+	}{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return v.print(p.stdout, about, func(w io.Writer) {
+		fmt.Fprintf(w, "otpbridge %s %s %s\n", about.Version, about.Go, about.Platform)
+	})
 }
 
 // version is what the Go toolchain recorded when it built the program; nothing is stamped in.

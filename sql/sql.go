@@ -49,6 +49,7 @@ type dialect struct {
 	pipelines bool                        // several statements travel in one packet
 	begin     string                      // starts a transaction that is going to write; empty if one is always open
 	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
+	tables    string                      // counts the tables whose name is what follows
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
@@ -109,7 +110,8 @@ var sqliteDialect = dialect{
 	goose: goose.DialectSQLite3,
 	// A deferred transaction that reads before it writes fails with SQLITE_BUSY_SNAPSHOT under
 	// load, whatever the busy timeout; IMMEDIATE takes the write lock before the first read.
-	begin: "BEGIN IMMEDIATE",
+	begin:  "BEGIN IMMEDIATE",
+	tables: `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,
 	fate: func(err error) fate {
 		switch sqliteCode(err) {
 		case 5, 517, 1555, 2067: // BUSY, BUSY_SNAPSHOT, CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE
@@ -136,6 +138,9 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("resolve database path: %w", err)
+	}
+	if err := options.Schema.mayMake(path); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the database's folder: %w", err)
@@ -184,6 +189,7 @@ var mysqlDialect = dialect{
 	},
 	pipelines: true,
 	lock:      " FOR UPDATE",
+	tables:    `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name`,
 	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
 	fate: func(err error) fate {
 		if mysqlConflict(err) {
@@ -279,6 +285,9 @@ func openMySQL(ctx context.Context, databaseURL string, options Options) (*Store
 	}
 	if err != nil {
 		return nil, err
+	}
+	if options.Schema == AnySchema {
+		return s, nil
 	}
 	if err := s.refuseCollation(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -404,15 +413,9 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 // refuseCollation refuses key columns that compare case-insensitively: two names that differ in
 // case alone would be one. The migrations set a binary one; someone may have changed it.
 func (s *Store) refuseCollation(ctx context.Context) error {
-	var columns []string
-	err := s.reads.SelectContext(ctx, &columns, `
-		SELECT CONCAT(table_name, '.', column_name, ' (', collation_name, ')') AS key_column
-		FROM information_schema.columns
-		WHERE table_schema = DATABASE() AND collation_name LIKE '%\_ci'
-			AND column_name IN ('esme_address', 'id', 'key_id', 'environment')
-			AND table_name IN ('otp_auth_config', 'credentials', 'recipients', 'challenges', 'events', 'keyring_keys', 'sandbox_accounts')`)
+	columns, err := s.caseBlindColumns(ctx)
 	if err != nil {
-		return fmt.Errorf("read the key columns' collation: %w", err)
+		return err
 	}
 	if len(columns) > 0 {
 		return fmt.Errorf("key columns must not compare case-insensitively: %s; "+

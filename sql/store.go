@@ -18,6 +18,9 @@ type Options struct {
 	Sandbox bool
 	// SweepEvery is the pause between two sweeps; 0 leaves sweeping to calls of Sweep.
 	SweepEvery time.Duration
+	// Schema says what happens to a schema that is not this program's; by default it is brought
+	// up to date.
+	Schema SchemaPolicy
 }
 
 // Store is safe for concurrent use. Several stores, in one process or many, may share a database.
@@ -57,8 +60,8 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		stop:    make(chan struct{}),
 	}
 	s.metrics = newMetrics(s.Queued)
-	if err := s.migrate(ctx, schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("bring the database's schema up to date: %w", err), writes.Close(), reads.Close())
+	if err := s.settleSchema(ctx, schema); err != nil {
+		return nil, errors.Join(err, writes.Close(), reads.Close())
 	}
 	s.done.Add(1)
 	go s.commitBatches()

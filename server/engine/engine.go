@@ -99,6 +99,24 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
 		return nil, errors.New("a fixed code, test recipients, the inbox and faults exist in a sandbox only")
 	}
+	e, err := attach(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if options.Sandbox {
+		if err := e.seedDemo(ctx); err != nil {
+			e.Close()
+			return nil, fmt.Errorf("make the demo accounts: %w", err)
+		}
+	}
+	if options.TendOutbox > 0 {
+		e.sending.Go(func() { e.tend(options.TendOutbox) })
+	}
+	return e, nil
+}
+
+// attach is New without what only a server does.
+func attach(ctx context.Context, options Options) (*Engine, error) {
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.cut, e.cutOff = context.WithCancel(context.Background())
@@ -124,51 +142,56 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 		return nil, err
 	}
 	e.limiter = limiter
-	if options.Sandbox {
-		if err := e.seedDemo(ctx); err != nil {
-			e.limiter.close()
-			return nil, fmt.Errorf("make the demo accounts: %w", err)
-		}
-	}
-	if options.TendOutbox > 0 {
-		e.sending.Go(func() { e.tend(options.TendOutbox) })
-	}
 	return e, nil
 }
 
 // checkKeyring proves that every key which has protected something in this database is at hand
 // and is the same key. Starting without one would answer right codes as wrong.
 func (e *Engine) checkKeyring(ctx context.Context) error {
-	stored, err := e.store.KeyChecks(ctx)
+	stored, err := e.compareKeyring(ctx)
 	if err != nil {
 		return err
+	}
+	// Only the primary protects anything new. To record the others as well would bring a key back
+	// that a rotation has just retired, as long as one server still has its line.
+	id := e.keyring.Primary()
+	if stored[id] != nil {
+		return nil
+	}
+	check, err := e.keyring.Check(id)
+	if err != nil {
+		return fmt.Errorf("check keyring: %w", err)
+	}
+	if err := e.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
+		return fmt.Errorf("store the keyring's check value: %w", err)
+	}
+	return nil
+}
+
+// KeyringError says which key a keyring lacks or has wrong. It stays until somebody changes the
+// keyring.
+type KeyringError struct{ error }
+
+// compareKeyring compares the keyring with the check values in the database, and answers those.
+func (e *Engine) compareKeyring(ctx context.Context) (map[string][]byte, error) {
+	stored, err := e.store.KeyChecks(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for id, check := range stored {
 		have, err := e.keyring.Check(id)
 		if errors.Is(err, crypto.ErrUnknownKey) {
-			return fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)
+			return nil, KeyringError{fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)}
 		}
 		if err != nil {
-			return fmt.Errorf("check keyring: %w", err)
+			return nil, fmt.Errorf("check keyring: %w", err)
 		}
 		if !slices.Equal(have, check) {
-			return fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
-				"put the former key back under this id, and give new keys new ids", id)
+			return nil, KeyringError{fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
+				"put the former key back under this id, and give new keys new ids", id)}
 		}
 	}
-	for _, id := range e.keyring.IDs() {
-		if stored[id] != nil {
-			continue
-		}
-		check, err := e.keyring.Check(id)
-		if err != nil {
-			return fmt.Errorf("check keyring: %w", err)
-		}
-		if err := e.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
-			return fmt.Errorf("store the keyring's check value: %w", err)
-		}
-	}
-	return nil
+	return stored, nil
 }
 
 var indexKeyRow = []byte("index_key")

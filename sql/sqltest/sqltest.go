@@ -261,3 +261,13 @@ func (s *Server) DSN(databaseURL string) string {
 	}
 	return fmt.Sprintf("root@unix(%s)/%s", s.socket(), strings.Trim(parsed.Path, "/"))
 }
+
+// Administrator is the schema of one of this server's URLs for its root.
+func (s *Server) Administrator(databaseURL string) string {
+	parsed, err := url.Parse(databaseURL)
+	if err != nil {
+		return ""
+	}
+	parsed.User = url.UserPassword("root", "")
+	return parsed.String()
+}

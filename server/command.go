@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"otpbridge/config"
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// exitCodes is the one table of them, for the help and for the operator's page.
+var exitCodes = []struct {
+	code    int
+	meaning string
+}{
+	{exitOK, "done"},
+	{exitFailed, "failed, or doctor found a fault: trying again can help"},
+	{exitUnusable, "refused: the command line, a setting or what it points to has to change first"},
+}
+
+// asJSON is the flag of every command whose output is data.
+type asJSON struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// print writes data as JSON, or has text write it for a person.
+func (a asJSON) print(w io.Writer, data any, text func(w io.Writer)) error {
+	if !a.JSON {
+		var out strings.Builder
+		text(&out)
+		_, err := io.WriteString(w, out.String())
+		return err
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(data)
+}
+
+// table writes rows in columns; cells are separated by tabs.
+func table(w io.Writer, rows ...string) {
+	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(columns, row)
+	}
+	_ = columns.Flush() // into memory
+}
+
+// shown is a moment as people read it.
+func shown(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05Z") }
+
+func shownOr(at *time.Time, otherwise string) string {
+	if at == nil {
+		return otherwise
+	}
+	return shown(*at)
+}
+
+// workplace is what a command beside the servers works with: their database, their keyring.
+type workplace struct {
+	settings config.Settings
+	store    *sql.Store
+	*engine.Engine
+}
+
+// work opens the workplace that the settings name, does something there and closes it. Interrupts
+// end do's context. Nothing is made that is not there: neither database, schema nor keyring, and
+// no demo account.
+func work(p process, do func(ctx context.Context, at *workplace) error) (err error) {
+	settings, err := config.Load(p.environ)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if settings.MayMakeKeyringFile() {
+		if _, err := os.Stat(settings.KeyringFile); errors.Is(err, fs.ErrNotExist) {
+			return unusable{fmt.Errorf("there is no keyring at %s: set %sKEYRING_FILE and %sDATABASE_URL to what the server has", settings.KeyringFile, config.Prefix, config.Prefix)}
+		}
+	}
+	keyring, err := openKeyring(settings, log)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, settings, sql.RequireSchema)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Sandbox: settings.Sandbox(), Log: log})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	return remedied(do(ctx, &workplace{settings, store, e}))
+}
+
+// openStore opens the database as it is.
+func openStore(ctx context.Context, settings config.Settings, schema sql.SchemaPolicy) (*sql.Store, error) {
+	store, err := sql.Open(ctx, settings.DatabaseURL.Reveal(), sql.Options{Sandbox: settings.Sandbox(), Schema: schema})
+	switch {
+	case errors.Is(err, sql.ErrNoDatabase):
+		return nil, unusable{fmt.Errorf(`%w: set %sDATABASE_URL to what the server has, or make one with "otpbridge migrate up"`, err, config.Prefix)}
+	case err != nil:
+		err = fmt.Errorf("open database %v: %w", settings.DatabaseURL, err)
+		if _, outdated := errors.AsType[sql.SchemaError](err); outdated || errors.Is(err, sql.ErrMayNotMigrate) {
+			return nil, unusable{err}
+		}
+		return nil, err
+	}
+	return store, nil
+}
+
+// remedied says a refusal in the words it has for people. A refusal is about what was asked for,
+// so the same command would be refused again.
+func remedied(err error) error {
+	if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Message != "" {
+		return unusable{errors.New(refusal.Message)}
+	}
+	return err
+}
+
+// isTerminal tells whether a person can be asked.
+func isTerminal(r io.Reader) bool {
+	file, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	nowhere, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, nowhere)
+}
+
+// maxInput bounds what a command reads of a file that is named to it.
+const maxInput = 16 << 20
+
+// readInput reads a file, or the standard input for "-".
+func (p process) readInput(path string) ([]byte, error) {
+	from := p.stdin
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, unusable{err}
+		}
+		defer file.Close()
+		from = file
+	}
+	if from == nil {
+		return nil, unusable{errors.New("there is no standard input to read")}
+	}
+	content, err := io.ReadAll(io.LimitReader(from, maxInput+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(content) > maxInput {
+		return nil, unusable{fmt.Errorf("%s is larger than %d MiB", path, maxInput>>20)}
+	}
+	return content, nil
+}
+
+// readSecret reads a secret that stands alone in a file, so that it needs not be on a command
+// line, which other users of the machine can see.
+func (p process) readSecret(path string) (string, error) {
+	content, err := p.readInput(path)
+	return strings.TrimRight(string(content), "\r\n"), err
+}

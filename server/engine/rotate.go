@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// A key is rotated beside running servers. Every sealed value says under which key it is sealed,
+// so a walk over all of them finds those of former keys, opens each and seals it anew. Each is
+// replaced only where it is still what was read, and nothing else in its row is touched, so a walk
+// may run beside servers and other walks, be interrupted anywhere, and be repeated. Codes are not
+// sealed but derived from a key, and were sent: their challenges keep the former key needed until
+// they are forgotten, at most an hour and a half after the last server took up the new one.
+
+// KeyUse is what a key of the keyring or of the database is still needed for.
+type KeyUse struct {
+	ID       string         `json:"id"`
+	Primary  bool           `json:"primary"`
+	Held     bool           `json:"held"`     // in the keyring at hand
+	Recorded bool           `json:"recorded"` // servers refuse to start without it
+	Sealed   map[string]int `json:"sealed"`   // values sealed under it, by column
+	Codes    int            `json:"codes"`    // challenges whose code is derived from it
+}
+
+// Uses is how many rows need the key.
+func (k KeyUse) Uses() int {
+	uses := k.Codes
+	for _, n := range k.Sealed {
+		uses += n
+	}
+	return uses
+}
+
+// Removable tells whether the key's line may be taken out of every keyring.
+func (k KeyUse) Removable() bool { return !k.Primary && !k.Recorded && k.Uses() == 0 }
+
+// identities give the additional data with which each column was sealed, from the names of its row.
+var identities = map[string]func(names [][]byte) []byte{
+	"index_key.sealed":           func([][]byte) []byte { return indexKeyRow },
+	"signing_keys.sealed":        func(names [][]byte) []byte { return signingKeyAAD(string(names[1])) },
+	"otp_auth_config.cipher_key": func(names [][]byte) []byte { return accountAAD(string(names[0]), "cipher_key") },
+	"otp_auth_config.cipher_iv":  func(names [][]byte) []byte { return accountAAD(string(names[0]), "cipher_iv") },
+	"credentials.signing_secret": func(names [][]byte) []byte { return signingAAD(otp.ID(names[0])) },
+	"recipients.sealed":          func(names [][]byte) []byte { return recipientAAD(otp.ID(names[0])) },
+	"challenges.mailbox":         func(names [][]byte) []byte { return mailboxAAD(otp.ID(names[0])) },
+	"challenges.details":         func(names [][]byte) []byte { return metadataAAD(otp.ID(names[0])) },
+	"events.mailbox":             func(names [][]byte) []byte { return mailboxAAD(otp.ID(names[0])) },
+	"events.summary":             func(names [][]byte) []byte { return metadataAAD(otp.ID(names[1])) },
+	"idempotency_keys.answer": func(names [][]byte) []byte {
+		return claimAAD(&sql.Claim{Credential: otp.ID(names[0]), Key: otp.ID(names[1]), Challenge: otp.ID(names[2])})
+	},
+}
+
+// KeyUses tells of every key, the keyring's in its order first, what needs it. It reads every
+// sealed value there is.
+func (e *Engine) KeyUses(ctx context.Context) ([]KeyUse, error) {
+	recorded, err := e.store.KeyChecks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	uses := map[string]*KeyUse{}
+	of := func(id string) *KeyUse {
+		if uses[id] == nil {
+			uses[id] = &KeyUse{ID: id, Sealed: map[string]int{}}
+		}
+		return uses[id]
+	}
+	for i, id := range e.keyring.IDs() {
+		of(id).Held, of(id).Primary = true, i == 0
+	}
+	for id := range recorded {
+		of(id).Recorded = true
+	}
+	derived, err := e.store.CountDerived(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id, n := range derived {
+		of(id).Codes = n
+	}
+	for _, column := range sql.SealedColumns() {
+		err := e.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
+			// What nobody sealed no key can be needed for; the account it breaks says so itself.
+			if id, err := crypto.SealedUnder(row.Value); err == nil {
+				of(id).Sealed[column.Name()]++
+			}
+			return nil, nil
+		}, func(int) {})
+		if err != nil {
+			return nil, err
+		}
+	}
+	var all []KeyUse
+	for _, id := range e.keyring.IDs() {
+		all = append(all, *uses[id])
+		delete(uses, id)
+	}
+	for _, use := range uses {
+		all = append(all, *use)
+	}
+	slices.SortFunc(all[len(e.keyring.IDs()):], func(a, b KeyUse) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// Resealing is how far a rotation has come.
+type Resealing struct {
+	Column   string
+	Looked   int // values looked at, in this column
+	Resealed int // of those, sealed anew
+}
+
+// Reseal seals everything under the primary key that is sealed under another, and forgets the
+// former keys that nothing needs any more. It answers those keys. Progress is told after every
+// chunk.
+//
+// A value that cannot be opened stops it with an error that names the row: whatever is wrong with
+// the row, the key that it names must not be removed.
+func (e *Engine) Reseal(ctx context.Context, progress func(Resealing)) (retired []string, err error) {
+	primary := e.keyring.Primary()
+	for _, column := range sql.SealedColumns() {
+		identity := identities[column.Name()]
+		at := Resealing{Column: column.Name()}
+		err := e.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
+			id, err := crypto.SealedUnder(row.Value)
+			if err != nil || id == primary {
+				return nil, nil
+			}
+			aad := identity(row.Names)
+			plain, err := e.keyring.Open(aad, row.Value)
+			if err != nil {
+				return nil, err
+			}
+			at.Resealed++
+			return e.keyring.Seal(aad, plain), nil
+		}, func(looked int) {
+			at.Looked = looked
+			progress(at)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("seal anew: %w", err)
+		}
+	}
+	if _, err := e.store.Sweep(ctx, otp.At(time.Now())); err != nil {
+		return nil, err
+	}
+	// Counted last and on fresh reads: what a server that still has another primary sealed
+	// meanwhile keeps that key.
+	uses, err := e.KeyUses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range uses {
+		if use := &uses[i]; !use.Primary && use.Recorded && use.Uses() == 0 {
+			if err := e.store.RemoveKeyCheck(ctx, use.ID); err != nil {
+				return retired, fmt.Errorf("forget key %q: %w", use.ID, err)
+			}
+			retired = append(retired, use.ID)
+		}
+	}
+	return retired, nil
+}

@@ -1,0 +1,389 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/crypto"
+	"otpbridge/server/deliver"
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	store "otpbridge/sql"
+)
+
+// replica is one server of several on a database, which can be restarted with another keyring
+// while the others work on.
+type replica struct {
+	at    place
+	using sync.RWMutex // write-locked while it is down
+	store *store.Store
+	*engine.Engine
+}
+
+func (r *replica) restart(t *testing.T, keyring string) {
+	t.Helper()
+	r.using.Lock()
+	defer r.using.Unlock()
+	r.stop(t)
+	ring, err := crypto.ParseKeyring(keyring)
+	require.NoError(t, err)
+	r.store, err = store.Open(context.Background(), string(r.at), store.Options{Sandbox: true})
+	require.NoError(t, err)
+	inbox, faults := deliver.NewInbox(), &deliver.Faults{}
+	r.Engine, err = engine.New(context.Background(), engine.Options{
+		Store: r.store, Keyring: ring, SMS: []deliver.Channel{inbox}, Email: []deliver.Channel{inbox},
+		DeliveryWait: 5 * time.Second, Sandbox: true, Inbox: inbox, Faults: faults, Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+}
+
+func (r *replica) stop(t *testing.T) {
+	if r.store != nil {
+		r.Engine.Close()
+		require.NoError(t, r.store.Close())
+		r.store = nil
+	}
+}
+
+// round generates a code on one server, regenerates it and verifies it on the other.
+func round(ctx context.Context, first, second *replica, key, number string) error {
+	first.using.RLock()
+	caller, err := first.Authenticate(ctx, otp.ServletDoor, key, peer)
+	target := engine.Target{}
+	if err == nil {
+		target, err = first.Address(caller, number, "10.0.0.1", "someone@mail.example")
+	}
+	sent := engine.Sent{}
+	if err == nil {
+		sent, err = first.Generate(ctx, caller, target)
+	}
+	first.using.RUnlock()
+	if err != nil {
+		return fmt.Errorf("generate: %w", err)
+	}
+	second.using.RLock()
+	defer second.using.RUnlock()
+	if caller, err = second.Authenticate(ctx, otp.ServletDoor, key, peer); err != nil {
+		return fmt.Errorf("authenticate: %w", err)
+	}
+	// Without a mailbox the stored one is opened.
+	target.Mailbox = ""
+	if _, err := second.Resend(ctx, caller, target); err != nil {
+		return fmt.Errorf("resend: %w", err)
+	}
+	messages, err := second.Messages(ctx, engine.MessageQuery{To: number, Limit: 2})
+	if err != nil {
+		return fmt.Errorf("read the inbox: %w", err)
+	}
+	for _, m := range messages {
+		if m.ChallengeID != sent.Challenge.Text("otp") {
+			return fmt.Errorf("the newest message is of %s", m.ChallengeID)
+		}
+	}
+	if err := second.Verify(ctx, caller, target, messages[0].Code); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return nil
+}
+
+// once asks for a code as an application does: signed, with metadata, and at most once. It tells
+// whether it was asked before.
+func once(ctx context.Context, r *replica, secret string) (challenge string, replayed bool, err error) {
+	caller, err := r.Authenticate(ctx, otp.V1Door, secret, peer)
+	if err != nil {
+		return "", false, err
+	}
+	send := func(id otp.ID) (engine.Answer, error) {
+		target, err := r.Recipient(caller, "+919551400099", "", "someone@mail.example", nil)
+		if err != nil {
+			return engine.Answer{}, err
+		}
+		made, err := r.Send(ctx, caller, engine.Send{Target: target, Method: "email", Metadata: []byte(`{"order":"4711"}`), Challenge: id})
+		return engine.Answer{Status: 200, Body: []byte(made.ID.Text("otp"))}, err
+	}
+	answer, replayed, err := r.Once(ctx, caller, "the same each time", [32]byte{1}, send, func(otp.ID) (engine.Answer, bool, error) {
+		return engine.Answer{}, false, nil
+	})
+	if err != nil {
+		return "", false, err
+	}
+	id, _ := otp.ParseID("otp", string(answer.Body))
+	status, err := r.Status(ctx, caller, id)
+	if err == nil && string(status.Metadata) != `{"order":"4711"}` {
+		err = fmt.Errorf("the metadata is %s", status.Metadata)
+	}
+	return string(answer.Body), replayed, err
+}
+
+// One story: a keyring is rotated on two servers that never stop working together, every value
+// stays readable all the while, and afterwards nothing needs the former key.
+func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		ctx := context.Background()
+		former, next := crypto.NewKeyringText("former"), crypto.NewKeyringText("next")
+		servers := [2]*replica{{at: at}, {at: at}}
+		for _, s := range servers {
+			s.restart(t, former)
+			t.Cleanup(func() { s.stop(t) })
+		}
+		asked := engine.NewAccount{Account: otp.DefaultAccount("4711")}
+		asked.Account.EmailEnabled = true
+		asked.Account.SendsPerMinute, asked.Account.SendsPerHour, asked.Account.SendsPerDay = 0, 0, 0
+		_, credentials, err := servers[0].CreateAccount(ctx, asked)
+		require.NoError(t, err)
+		// History that is in nobody's cache: enough for several chunks.
+		for i := range 300 {
+			require.NoError(t, round(ctx, servers[0], servers[0], credentials.AccessKey, fmt.Sprintf("9195514%05d", i)))
+		}
+
+		_, secret, _, err := servers[0].CreateKey(ctx, engine.NewKey{Account: "4711", Signing: engine.SigningRequired})
+		require.NoError(t, err)
+		application := string(secret.Bytes())
+		asOne, replayed, err := once(ctx, servers[1], application)
+		require.NoError(t, err)
+		require.False(t, replayed)
+
+		var rounds atomic.Int64
+		enough := make(chan struct{})
+		var working sync.WaitGroup
+		for worker := range 4 {
+			working.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-enough:
+						return
+					default:
+					}
+					number := fmt.Sprintf("9198%d%07d", worker, i%50)
+					if err := round(ctx, servers[i%2], servers[(i/2)%2], credentials.AccessKey, number); err != nil {
+						t.Errorf("round %d of worker %d: %v", i, worker, err)
+						return
+					}
+					rounds.Add(1)
+				}
+			})
+		}
+		worked := func() {
+			t.Helper()
+			for until, deadline := rounds.Load()+20, time.Now().Add(20*time.Second); rounds.Load() < until && !t.Failed(); time.Sleep(time.Millisecond) {
+				require.True(t, time.Now().Before(deadline), "nobody works any more")
+			}
+		}
+		everywhere := func(keyring string) {
+			t.Helper()
+			for _, s := range servers {
+				s.restart(t, keyring)
+				worked()
+			}
+		}
+		worked()
+		everywhere(former + next) // first all can open what the new key seals
+		everywhere(next + former) // then they seal with it
+
+		// Interrupted after its first chunk, and repeated, by two at once.
+		interrupted, interrupt := context.WithCancel(ctx)
+		_, err = servers[0].Reseal(interrupted, func(engine.Resealing) { interrupt() })
+		require.ErrorIs(t, err, context.Canceled)
+		resealed := atomic.Int64{}
+		var resealing sync.WaitGroup
+		for _, s := range servers {
+			resealing.Go(func() {
+				last := map[string]int{}
+				retired, err := s.Reseal(ctx, func(at engine.Resealing) { last[at.Column] = at.Resealed })
+				if err != nil || len(retired) > 0 {
+					t.Errorf("reseal: %v, and %v retired, which codes still need", err, retired)
+				}
+				for _, n := range last {
+					resealed.Add(int64(n))
+				}
+			})
+		}
+		resealing.Wait()
+		worked()
+		close(enough)
+		working.Wait()
+		t.Logf("%d rounds on the way, %d values sealed anew after the interruption", rounds.Load(), resealed.Load())
+		require.Greater(t, resealed.Load(), int64(300))
+		use := keyUse(t, servers[0], "former")
+		require.Empty(t, use.Sealed)
+		require.Positive(t, use.Codes)
+		require.False(t, use.Removable())
+
+		// Two hours later the last code is forgotten, and the key with it.
+		_, err = servers[0].store.Sweep(ctx, otp.At(time.Now().Add(2*time.Hour)))
+		require.NoError(t, err)
+		retired, err := servers[1].Reseal(ctx, func(engine.Resealing) {})
+		require.NoError(t, err)
+		require.Equal(t, []string{"former"}, retired)
+		use = keyUse(t, servers[0], "former")
+		require.True(t, use.Removable())
+		for _, check := range servers[0].Ready(ctx) {
+			require.NoError(t, check.Err, check.Name)
+		}
+		require.True(t, keyUse(t, servers[1], "former").Removable(), "a server that still has the line does not bring it back")
+		require.Empty(t, sealedUnder(t, at, "former"))
+
+		everywhereIdle := func(keyring string) {
+			for _, s := range servers {
+				s.restart(t, keyring)
+			}
+		}
+		everywhereIdle(next)
+		require.NoError(t, round(ctx, servers[0], servers[1], credentials.AccessKey, "919551400001"))
+		again, replayed, err := once(ctx, servers[0], application)
+		require.NoError(t, err)
+		require.True(t, replayed)
+		require.Equal(t, asOne, again)
+		_, err = servers[1].JWKS(ctx)
+		require.NoError(t, err)
+		_, err = servers[0].Messages(ctx, engine.MessageQuery{Limit: 500})
+		require.NoError(t, err)
+		managed, err := servers[0].ManagedAccount(ctx, "4711")
+		require.NoError(t, err)
+		require.NoError(t, managed.Broken)
+	})
+}
+
+func keyUse(t *testing.T, r *replica, id string) engine.KeyUse {
+	t.Helper()
+	uses, err := r.KeyUses(context.Background())
+	require.NoError(t, err)
+	for _, use := range uses {
+		if use.ID == id {
+			return use
+		}
+	}
+	require.Fail(t, "no key "+id)
+	return engine.KeyUse{}
+}
+
+// sealedUnder searches every column of every table for bytes that say they were sealed under a
+// key, in whatever coding: so a sealed column that the rotation does not know fails its test once
+// something is in it.
+func sealedUnder(t *testing.T, at place, id string) map[string]int {
+	t.Helper()
+	found := map[string]int{}
+	header := append([]byte{1, byte(len(id))}, id...)
+	coded := base64.StdEncoding.EncodeToString(header)
+	coded = strings.TrimRight(coded, "=")
+	coded = coded[:len(header)*8/6] // what later bytes cannot change
+	db := byHand(t, at)
+	tables := `SELECT name FROM sqlite_master WHERE type = 'table'`
+	if strings.HasPrefix(string(at), "mysql") {
+		tables = `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`
+	}
+	names, err := db.Query(tables)
+	require.NoError(t, err)
+	defer names.Close()
+	var all []string
+	for names.Next() {
+		var name string
+		require.NoError(t, names.Scan(&name))
+		all = append(all, name)
+	}
+	require.Contains(t, all, "recipients")
+	for _, name := range all {
+		rows, err := db.Query("SELECT * FROM " + name)
+		require.NoError(t, err)
+		columns, err := rows.Columns()
+		require.NoError(t, err)
+		values, targets := make([]*[]byte, len(columns)), make([]any, len(columns))
+		for i := range values {
+			targets[i] = &values[i]
+		}
+		for rows.Next() {
+			require.NoError(t, rows.Scan(targets...))
+			for i, value := range values {
+				if value != nil && (bytes.Contains(*value, header) || bytes.Contains(*value, []byte(coded))) {
+					found[name+"."+columns[i]]++
+				}
+			}
+		}
+		require.NoError(t, rows.Err())
+		rows.Close()
+	}
+	return found
+}
+
+// What the walks count and what a search finds in the whole database is the same.
+func TestKeyUses_CountEverySealedColumn(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		r := &replica{at: at}
+		r.restart(t, crypto.NewKeyringText("former"))
+		defer r.stop(t)
+		asked := engine.NewAccount{Account: otp.DefaultAccount("4711")}
+		asked.Account.EmailEnabled = true
+		_, credentials, err := r.CreateAccount(t.Context(), asked)
+		require.NoError(t, err)
+		require.NoError(t, round(t.Context(), r, r, credentials.AccessKey, "919551400001"))
+		_, secret, _, err := r.CreateKey(t.Context(), engine.NewKey{Account: "4711", Signing: engine.SigningRequired})
+		require.NoError(t, err)
+		_, _, err = once(t.Context(), r, string(secret.Bytes()))
+		require.NoError(t, err)
+		use := keyUse(t, r, "former")
+		require.True(t, use.Primary && use.Held && use.Recorded)
+		require.Len(t, use.Sealed, len(store.SealedColumns()), "something is in each of them: %v", use.Sealed)
+		require.Equal(t, 2, use.Codes)
+		require.Equal(t, use.Sealed, sealedUnder(t, at, "former"))
+	})
+}
+
+// A value that someone changes between the reading and the writing of a walk stays theirs.
+func TestReseal_WhoeverChangesAValueMeanwhileWins(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		r := &replica{at: at}
+		former, next := crypto.NewKeyringText("former"), crypto.NewKeyringText("next")
+		r.restart(t, former)
+		defer r.stop(t)
+		db := byHand(t, at)
+		for _, column := range store.SealedColumns() {
+			if column.Column != "cipher_key" {
+				continue
+			}
+			require.NoError(t, r.store.WalkSealed(t.Context(), column, func(row store.SealedRow) ([]byte, error) {
+				_, err := db.Exec(`UPDATE otp_auth_config SET cipher_key = 'theirs' WHERE esme_address = ?`, string(row.Names[0]))
+				return []byte("ours"), err
+			}, func(int) {}))
+		}
+		var theirs int
+		require.NoError(t, db.QueryRow(`SELECT COUNT(*) FROM otp_auth_config WHERE cipher_key = 'theirs'`).Scan(&theirs))
+		require.Equal(t, 2, theirs)
+
+		// What is no sealed value stops no rotation.
+		r.restart(t, next+former)
+		retired, err := r.Reseal(t.Context(), func(engine.Resealing) {})
+		require.NoError(t, err)
+		require.Equal(t, []string{"former"}, retired)
+	})
+}
+
+// A value that cannot be opened names its row, and keeps its key.
+func TestReseal_ADamagedValueIsNamedAndKeepsItsKey(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		r := &replica{at: at}
+		former, next := crypto.NewKeyringText("former"), crypto.NewKeyringText("next")
+		r.restart(t, former)
+		defer r.stop(t)
+		db := byHand(t, at)
+		// One account's key moved to another's row.
+		var moved []byte
+		require.NoError(t, db.QueryRow(`SELECT cipher_key FROM otp_auth_config WHERE esme_address = '10000000000002'`).Scan(&moved))
+		_, err := db.Exec(`UPDATE otp_auth_config SET cipher_key = ? WHERE esme_address = '10000000000001'`, string(moved))
+		require.NoError(t, err)
+		r.restart(t, next+former)
+		_, err = r.Reseal(t.Context(), func(engine.Resealing) {})
+		require.ErrorIs(t, err, crypto.ErrSealed)
+		require.ErrorContains(t, err, "otp_auth_config.cipher_key of row 10000000000001")
+		require.False(t, keyUse(t, r, "former").Removable())
+	})
+}

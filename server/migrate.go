@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"otpbridge/config"
+	"otpbridge/sql"
+)
+
+type migrateCommand struct {
+	Up     migrateUpCommand     `cmd:"" help:"Bring the database's schema up to date; makes a SQLite file that is missing."`
+	Status migrateStatusCommand `cmd:"" help:"Show which versions of the schema were applied."`
+}
+
+type migrateUpCommand struct{ asJSON }
+
+type migrateStatusCommand struct{ asJSON }
+
+// Help is shown below the flags.
+func (migrateUpCommand) Help() string {
+	return `A server does the same when it starts. The command is for those who give the privilege to change the schema to nobody else:
+
+    OTPBRIDGE_DATABASE_URL=mysql://admin:...@db/otpauthapi otpbridge migrate up
+
+It may be repeated, and run beside servers of the former version.`
+}
+
+// Help is shown below the flags.
+func (migrateStatusCommand) Help() string {
+	return `Nothing is changed. Exit code 1 says that something is to be applied:
+
+    otpbridge migrate status || otpbridge migrate up`
+}
+
+// Run applies what is missing.
+func (m migrateUpCommand) Run(p process) error {
+	ctx := context.Background()
+	settings, err := config.Load(p.environ)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, settings, sql.UpdateSchema)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	schema, err := store.Schema(ctx)
+	if err != nil {
+		return err
+	}
+	return m.print(p.stdout, schema, func(w io.Writer) {
+		fmt.Fprintf(w, "The schema of %v is version %d, which is what this program needs.\n", settings.DatabaseURL, schema.Version)
+	})
+}
+
+// Run shows what there is.
+func (m migrateStatusCommand) Run(p process) error {
+	ctx := context.Background()
+	settings, err := config.Load(p.environ)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, settings, sql.AnySchema)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	schema, err := store.Schema(ctx)
+	if err != nil {
+		return err
+	}
+	err = m.print(p.stdout, schema, func(w io.Writer) {
+		rows := []string{"MIGRATION\tAPPLIED"}
+		for _, migration := range schema.Migrations {
+			rows = append(rows, migration.Name+"\t"+shownOr(migration.AppliedAt, "no"))
+		}
+		table(w, rows...)
+	})
+	if err != nil {
+		return err
+	}
+	if schema.Version != schema.Latest {
+		return sql.SchemaError{Schema: schema}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"otpbridge/server/otp"
+)
+
+type recipientCommand struct {
+	Show   recipientShowCommand   `cmd:"" help:"Show whether a person is locked out, and how their codes fare."`
+	Unlock recipientUnlockCommand `cmd:"" help:"Lift the locks that wrong guesses brought."`
+}
+
+// whose names one recipient of one account.
+type whose struct {
+	Account     string `arg:"" help:"The account's esme_address."`
+	Number      string `arg:"" help:"The number with its country code in any spelling, or the mailbox."`
+	Environment string `enum:"live,test" default:"live" help:"The environment of the credential that the code was asked for with: ${enum}. A sandbox's are all test."`
+}
+
+type recipientShowCommand struct {
+	asJSON
+	whose
+}
+
+type recipientUnlockCommand struct{ whose }
+
+// Help is shown below the flags.
+func (recipientShowCommand) Help() string {
+	return `    otpbridge recipient show 4711 +919551492394
+
+Neither the code nor the whole number is shown: whoever can read this screen may help, and not log in.`
+}
+
+// Help is shown below the flags.
+func (recipientUnlockCommand) Help() string {
+	return `Twenty wrong guesses within an hour lock a recipient until the oldest leaves the hour, a hundred in a row for a day, on every door and server. Lift that only for a person who has proved who they are: each unlocking gives whoever guesses another twenty guesses.
+
+    otpbridge recipient unlock 4711 +919551492394
+
+It is written into the history. Codes that were used up stay so; have a new one sent.`
+}
+
+// Run shows the recipient.
+func (r recipientShowCommand) Run(p process) error {
+	return work(p, func(ctx context.Context, at *workplace) error {
+		person, err := at.Find(ctx, r.Account, otp.Environment(r.Environment), r.Number)
+		if err != nil {
+			return err
+		}
+		return r.print(p.stdout, person, func(w io.Writer) {
+			table(w,
+				"recipient\t"+person.Mask,
+				"locked until\t"+shownOr(person.LockedUntil, "not locked"),
+				fmt.Sprintf("wrong guesses\t%d of %d in the last hour, %d of %d in a row", person.Failures, otp.FailuresPerHour, person.Run, otp.FailuresInRun),
+				fmt.Sprintf("messages\t%d in the last minute, %d hour, %d day", person.Minute, person.Hour, person.Day))
+			if len(person.Challenges) == 0 {
+				fmt.Fprintln(w, "There is no code that anybody could still use.")
+				return
+			}
+			rows := []string{"CODE\tSTATE\tMADE\tEXPIRES\tWRONG\tSENT"}
+			for _, c := range person.Challenges {
+				rows = append(rows, strings.Join([]string{
+					c.ID, c.State, shown(c.CreatedAt), shown(c.ExpiresAt),
+					fmt.Sprintf("%d of %d", c.Wrong, c.MaxAttempts), strconv.Itoa(c.Sends)}, "\t"))
+			}
+			table(w, rows...)
+		})
+	})
+}
+
+// Run lifts the locks.
+func (r recipientUnlockCommand) Run(p process) error {
+	return work(p, func(ctx context.Context, at *workplace) error {
+		event, err := at.Unlock(ctx, r.Account, otp.Environment(r.Environment), r.Number)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "Unlocked; recorded as %s.\n", event.Text("evt"))
+		return err
+	})
+}

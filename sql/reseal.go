@@ -1,0 +1,261 @@
+package sql
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// Sealed is a column that holds sealed bytes. Table and Column name it; the rest is how its rows
+// are found and its bytes are written.
+type Sealed struct {
+	Table, Column string
+	key           []string // the primary key
+	with          []string // what else the sealed bytes are bound to
+	form          form
+}
+
+// form is how sealed bytes stand in a column.
+type form int
+
+const (
+	bare   form = iota
+	coded       // in base64, for people who read the table in a terminal
+	member      // in base64, as the member "metadata" of a JSON object
+)
+
+// Name is the table and the column, as errors and reports show it.
+func (c Sealed) Name() string { return c.Table + "." + c.Column }
+
+// SealedColumns are all columns that hold sealed bytes. What a rotation of the keyring does not
+// find here keeps the old key needed for ever, so a test searches a filled database for more.
+func SealedColumns() []Sealed {
+	id := []string{"id"}
+	return []Sealed{
+		{Table: "index_key", Column: "sealed", key: id},
+		{Table: "signing_keys", Column: "sealed", key: []string{"number"}, with: id},
+		{Table: "otp_auth_config", Column: "cipher_key", key: []string{"esme_address"}, form: coded},
+		{Table: "otp_auth_config", Column: "cipher_iv", key: []string{"esme_address"}, form: coded},
+		{Table: "credentials", Column: "signing_secret", key: id, form: coded},
+		{Table: "recipients", Column: "sealed", key: id},
+		{Table: "challenges", Column: "mailbox", key: id},
+		{Table: "challenges", Column: "details", key: id, form: member},
+		{Table: "events", Column: "mailbox", key: id},
+		{Table: "events", Column: "summary", key: id, with: []string{"challenge_id"}, form: member},
+		{Table: "idempotency_keys", Column: "answer", key: []string{"credential_id", "key_hash"}, with: []string{"challenge_id"}},
+	}
+}
+
+// SealedRow is one value of a sealed column. Names are the row's primary key and what else the
+// value is bound to, as they are stored.
+type SealedRow struct {
+	Names [][]byte
+	Value []byte // nil where the column holds a text without anything sealed
+
+	keys   []driver.Value
+	stored []byte
+}
+
+// The size of a walk through a sealed column: a chunk is one read, and the rows of it that change
+// are one transaction, short enough that no batch waits for it noticeably.
+const resealChunk = 200
+
+// WalkSealed goes through a sealed column in chunks, in the order of the primary key. Visit gets
+// each value and gives what is to stand there instead, nil for the same. A value is replaced only
+// if it is still the one that was visited; otherwise whoever changed it meanwhile has won, which
+// is no error. Done is told how many rows were looked at so far, after each chunk.
+//
+// The walk may be interrupted and repeated at any time, and any number may run at once.
+func (s *Store) WalkSealed(ctx context.Context, column Sealed, visit func(SealedRow) ([]byte, error), done func(looked int)) error {
+	looked := 0
+	var after []driver.Value
+	for {
+		chunk, err := s.sealedChunk(ctx, column, after)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", column.Name(), err)
+		}
+		if len(chunk) == 0 {
+			return nil
+		}
+		var changes [][]driver.Value // the arguments of replaceText
+		for _, row := range chunk {
+			if row.Value == nil {
+				continue
+			}
+			value, err := visit(row)
+			if err != nil {
+				return fmt.Errorf("%s of row %s: %w", column.Name(), row.shown(), err)
+			}
+			if value != nil {
+				change := append([]driver.Value{column.form.replace(row.stored, row.Value, value)}, row.keys...)
+				changes = append(changes, append(change, column.form.stored(row.stored)))
+			}
+		}
+		if err := s.replaceSealed(ctx, column, changes); err != nil {
+			return fmt.Errorf("write %s: %w", column.Name(), err)
+		}
+		looked += len(chunk)
+		done(looked)
+		if len(chunk) < resealChunk {
+			return nil
+		}
+		after = chunk[len(chunk)-1].keys
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.stop:
+			return ErrClosed
+		case <-time.After(time.Millisecond): // let a batch through
+		}
+	}
+}
+
+// shown names a row in an error: by its text, or its bytes in hex.
+func (r SealedRow) shown() string {
+	if text, isText := r.keys[0].(string); isText {
+		return text
+	}
+	return fmt.Sprintf("%x", r.Names[0])
+}
+
+func (s *Store) sealedChunk(ctx context.Context, column Sealed, after []driver.Value) ([]SealedRow, error) {
+	keys := strings.Join(column.key, ", ")
+	where, args := column.Column+` IS NOT NULL`, []any{}
+	if after != nil {
+		where += ` AND (` + keys + `) > (` + strings.Repeat("?, ", len(after)-1) + `?)`
+		for _, value := range after {
+			args = append(args, value)
+		}
+	}
+	names := slices.Concat(column.key, column.with)
+	rows, err := s.reads.QueryContext(ctx, `SELECT `+column.Column+`, `+strings.Join(names, ", ")+` FROM `+column.Table+
+		` WHERE `+where+` ORDER BY `+keys+` LIMIT ?`, append(args, resealChunk)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var chunk []SealedRow
+	for rows.Next() {
+		row := SealedRow{Names: make([][]byte, len(names))}
+		targets := []any{&row.stored}
+		for i := range names {
+			targets = append(targets, &row.Names[i])
+		}
+		if err := rows.Scan(targets...); err != nil {
+			return nil, err
+		}
+		row.Value = column.form.read(row.stored)
+		for i, name := range column.key {
+			row.keys = append(row.keys, keyValue(name, row.Names[i]))
+		}
+		chunk = append(chunk, row)
+	}
+	return chunk, rows.Err()
+}
+
+func (s *Store) replaceSealed(ctx context.Context, column Sealed, changes [][]driver.Value) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	text := `UPDATE ` + column.Table + ` SET ` + column.Column + ` = ? WHERE ` +
+		strings.Join(column.key, ` = ? AND `) + ` = ? AND ` + column.Column + ` = ?`
+	return s.write(ctx, func(w *session) error {
+		for _, change := range changes {
+			if err := w.exec(ctx, text, change...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// read takes the sealed bytes out of what is stored. What is no base64 was put there by hand and
+// is nothing that was ever sealed; it is left to whoever opens it.
+func (f form) read(stored []byte) []byte {
+	switch f {
+	case coded:
+		value, err := base64.StdEncoding.DecodeString(string(stored))
+		if err != nil {
+			return nil
+		}
+		return value
+	case member:
+		var object struct {
+			Metadata []byte `json:"metadata"`
+		}
+		if json.Unmarshal(stored, &object) != nil {
+			return nil
+		}
+		return object.Metadata
+	}
+	return stored
+}
+
+// replace puts fresh in the place of value in what is stored.
+func (f form) replace(stored, value, fresh []byte) driver.Value {
+	switch f {
+	case coded:
+		return base64.StdEncoding.EncodeToString(fresh)
+	case member:
+		return strings.Replace(string(stored), base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString(fresh), 1)
+	}
+	return fresh
+}
+
+// stored is what a column holds, as the database compares it: SQLite does not take the bytes of a
+// text for the text.
+func (f form) stored(value []byte) driver.Value {
+	if f == bare {
+		return value
+	}
+	return string(value)
+}
+
+// keyValue is the same for a part of a primary key: those are ids and hashes in bytes, but for two.
+func keyValue(name string, value []byte) driver.Value {
+	switch {
+	case name == "esme_address":
+		return string(value)
+	case len(value) < len(otp.ID{}): // a small number
+		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+			return n
+		}
+	}
+	return value
+}
+
+// CountDerived counts the challenges whose codes are derived under each key. Those can not be
+// derived anew under another key, since the code was sent; they go by themselves, an hour after
+// they expire.
+func (s *Store) CountDerived(ctx context.Context) (map[string]int, error) {
+	rows, err := s.reads.QueryContext(ctx, `SELECT key_id, COUNT(*) FROM challenges GROUP BY key_id`)
+	if err != nil {
+		return nil, fmt.Errorf("count the challenges of each key: %w", err)
+	}
+	defer rows.Close()
+	counts := map[string]int{}
+	for rows.Next() {
+		var id string
+		var n int
+		if err := rows.Scan(&id, &n); err != nil {
+			return nil, fmt.Errorf("count the challenges of each key: %w", err)
+		}
+		counts[id] = n
+	}
+	return counts, rows.Err()
+}
+
+// RemoveKeyCheck forgets a key, so that servers start without it.
+func (s *Store) RemoveKeyCheck(ctx context.Context, id string) error {
+	return s.write(ctx, func(w *session) error {
+		return w.exec(ctx, `DELETE FROM keyring_keys WHERE id = ?`, id)
+	})
+}

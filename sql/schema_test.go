@@ -1,0 +1,83 @@
+package sql
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestOpen_RequiringASchemaMakesNothing(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "folder", "otp.db")
+	for _, policy := range []SchemaPolicy{RequireSchema, AnySchema} {
+		_, err := Open(ctx, "sqlite:"+missing, Options{Schema: policy})
+		require.ErrorIs(t, err, ErrNoDatabase)
+		require.NoDirExists(t, filepath.Dir(missing))
+	}
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		if path, isFile := strings.CutPrefix(databaseURL, "sqlite:"); isFile {
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+		}
+		_, err := Open(ctx, databaseURL, Options{Schema: RequireSchema})
+		require.ErrorAs(t, err, new(SchemaError))
+		require.ErrorContains(t, err, "otpbridge migrate up")
+		looking := openTest(t, databaseURL, Options{Schema: AnySchema})
+		schema, err := looking.Schema(ctx)
+		require.NoError(t, err)
+		require.Zero(t, schema.Version)
+		for _, migration := range schema.Migrations {
+			require.Nil(t, migration.AppliedAt, migration.Name)
+		}
+		require.Zero(t, count(t, looking, looking.dialect.tables+` <> ''`), "looking made a table")
+
+		openTest(t, databaseURL, Options{})
+		schema, err = looking.Schema(ctx)
+		require.NoError(t, err)
+		require.Equal(t, schema.Latest, schema.Version)
+		for _, migration := range schema.Migrations {
+			require.False(t, migration.AppliedAt.IsZero(), migration.Name)
+		}
+		openTest(t, databaseURL, Options{Schema: RequireSchema})
+	})
+}
+
+func TestOpen_RefusesASchemaThatIsNewer(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		require.NoError(t, s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`)
+		}))
+		schema, err := s.Schema(ctx)
+		require.NoError(t, err)
+		require.ErrorContains(t, SchemaError{schema}, "version 99, made by a newer program")
+	})
+}
+
+func TestJudgeGrants_TellsTooLittleFromTooMuch(t *testing.T) {
+	const usage = "GRANT USAGE ON *.* TO `otp`@`%` IDENTIFIED BY PASSWORD '*X'"
+	serving := []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
+	for _, tt := range []struct {
+		name                        string
+		grants                      []string
+		missing, excess, unchanging []string
+	}{
+		{"what the page grants", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, ALTER ON `otpauthapi`.* TO `otp`@`%`"}, nil, nil, nil},
+		{"serving alone", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE ON `otpauthapi`.* TO `otp`@`%`"}, nil, nil, []string{"CREATE", "ALTER", "INDEX"}},
+		{"nothing", []string{usage}, serving, nil, []string{"CREATE", "ALTER", "INDEX"}},
+		{"another schema", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE ON `other`.* TO `otp`@`%`"}, serving,
+			[]string{"SELECT on other.*", "INSERT on other.*", "UPDATE on other.*", "DELETE on other.*"}, []string{"CREATE", "ALTER", "INDEX"}},
+		{"all of the schema", []string{usage, "GRANT ALL PRIVILEGES ON `otpauthapi`.* TO `otp`@`%`"}, nil, []string{"ALL PRIVILEGES on otpauthapi.*"}, nil},
+		{"root", []string{"GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"}, nil, []string{"ALL PRIVILEGES on *.*", "GRANT OPTION on *.*"}, nil},
+		{"an escaped name", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, ALTER ON `otpauth\\api`.* TO `otp`@`%`"}, nil, nil, nil},
+		{"a role", []string{usage, "GRANT `servers` TO `otp`@`%`"}, nil, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var c Condition
+			c.judgeGrants(tt.grants, "otpauthapi")
+			require.Equal(t, tt.missing, c.Missing)
+			require.Equal(t, tt.excess, c.Excess)
+			require.Equal(t, tt.unchanging, c.Unchanging)
+		})
+	}
+}
