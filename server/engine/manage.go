@@ -76,6 +76,9 @@ func (e *Engine) Import(ctx context.Context, n Imported, check bool) (otp.Accoun
 	if err := row.Validate(); err != nil {
 		return row, nil, otp.Refuse(otp.Invalid, err.Error())
 	}
+	if err := e.refuseSettings(&row); err != nil {
+		return row, nil, err
+	}
 	if missing := n.Missing(); len(missing) > 0 {
 		return row, nil, otp.Refuse(otp.Invalid, missing[0]+": is missing; give it in base64 or hex, or cipher_key as 'iv~key'")
 	}
@@ -253,6 +256,9 @@ func (e *Engine) Change(ctx context.Context, n Imported, columns []string) error
 	row := n.Account
 	if err := row.Validate(); err != nil {
 		return otp.Refuse(otp.Invalid, err.Error())
+	}
+	if err := e.refuseSettings(&row); err != nil {
+		return err
 	}
 	if slices.Contains(columns, "cipher_key") || slices.Contains(columns, "cipher_iv") {
 		if err := e.sealCipher(&row, n.CipherKey, n.CipherIV); err != nil {

@@ -302,13 +302,16 @@ func (e *Engine) tell(op *sql.Operation, s *send, state *sql.State, outcome otp.
 // there were.
 func (e *Engine) TakeOver(ctx context.Context) (int, error) {
 	expired, err := e.store.Expired(ctx, otp.At(time.Now()), takeOverChunk)
-	for i := range expired {
-		if e.closing.Err() != nil {
-			break
-		}
-		err = errors.Join(err, e.takeOverDelivery(ctx, &expired[i]))
+	if err != nil {
+		return 0, err
 	}
-	return len(expired), err
+	faults := make([]error, len(expired))
+	var all sync.WaitGroup // at once, so that they share a transaction
+	for i := range expired {
+		all.Go(func() { faults[i] = e.takeOverDelivery(ctx, &expired[i]) })
+	}
+	all.Wait()
+	return len(expired), errors.Join(faults...)
 }
 
 func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error {
@@ -423,8 +426,14 @@ func (e *Engine) tend(every time.Duration) {
 		case <-pause.C:
 		}
 		e.renew()
-		if _, err := e.TakeOver(e.closing); err != nil && e.closing.Err() == nil {
-			e.log.WarnContext(e.closing, "deliveries could not be taken over", "error", err)
+		for e.closing.Err() == nil {
+			found, err := e.TakeOver(e.closing)
+			if err != nil && e.closing.Err() == nil {
+				e.log.WarnContext(e.closing, "deliveries could not be taken over", "error", err)
+			}
+			if err != nil || found < takeOverChunk {
+				break
+			}
 		}
 	}
 }

@@ -138,6 +138,9 @@ func (e *Engine) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, 
 		}
 		n.Account.Address = fmt.Sprintf("9%014d", address)
 	}
+	if err := refuseStrangers(&n.Account); err != nil {
+		return n.Account, Credentials{}, err
+	}
 	defer e.forget()
 	return e.insertAccount(ctx, n, crypto.NewAPIKey(string(sandboxEnvironment), "sk"), true)
 }

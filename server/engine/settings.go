@@ -71,23 +71,30 @@ func (l *channelLists) open(e *Engine, column, medium string, urls *string) ([]d
 // parsing says how URLs of channels are read here.
 func (e *Engine) parsing(medium string) deliver.Options {
 	o := deliver.Options{Medium: medium, Sandbox: e.options.Sandbox}
-	if e.options.Inbox != nil {
+	switch {
+	case e.options.Inbox != nil:
 		o.Inbox = deliver.Faulty{Channel: e.options.Inbox, Faults: e.options.Faults}
+	case o.Sandbox: // a command line, which only looks whether the list can be read
+		o.Inbox = deliver.NewInbox()
 	}
 	return o
 }
 
-// refuseSettings tells what would keep an account that is asked for from sending. Whoever reaches a
-// sandbox can ask for accounts, so their channels lead to this machine alone: else anybody could
-// have the server make requests to wherever only the server gets.
+// refuseSettings tells what would keep an account that is asked for from sending.
 func (e *Engine) refuseSettings(row *otp.Account) error {
-	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
-		if urls != nil && !deliver.Local(*urls) {
-			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox:; set others with SQL or for the whole server")
-		}
-	}
 	if err := e.furnish(&account{row: *row}); err != nil {
 		return otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
+}
+
+// refuseStrangers keeps the channels of accounts that anybody who reaches a sandbox can ask for to
+// this machine: else anybody could have the server make requests to wherever only the server gets.
+func refuseStrangers(row *otp.Account) error {
+	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
+		if urls != nil && !deliver.Local(*urls) {
+			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox:; set others on the command line or for the whole server")
+		}
 	}
 	return nil
 }
