@@ -172,6 +172,14 @@ func (f *findings) exposure(settings config.Settings) {
 		f.warn("metrics", "set OTPBRIDGE_METRICS_ADDR=127.0.0.1:9464, or keep all but the scraper out with a firewall",
 			"metrics and profiles are served on %s to whoever reaches it, without a credential", settings.MetricsAddr)
 	}
+	switch {
+	case settings.Sandbox():
+	case settings.SMSChannels.Reveal() == "" && settings.EmailChannels.Reveal() == "":
+		f.warn("delivery", "set OTPBRIDGE_SMS_CHANNELS or OTPBRIDGE_EMAIL_CHANNELS, and try it with otpbridge send-test; or give every account channels of its own",
+			"no channel is set, so generate answers SMSEMAILFAIL for every account without channels of its own")
+	default:
+		f.pass("delivery", "channels are set; otpbridge send-test tries them")
+	}
 	var wide []string
 	for _, network := range settings.TrustedProxies {
 		least := widestIPv4

@@ -52,6 +52,7 @@ func healthy(t *testing.T, server *sqltest.Server) *patient {
 		p.database = made.String()
 	}
 	p.set("OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0", "OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s",
+		"OTPBRIDGE_SMS_CHANNELS=https://gateway.example/send?to={to}&text={text}",
 		"OTPBRIDGE_KEYRING_FILE="+p.keyring, "OTPBRIDGE_DATABASE_URL="+p.database)
 	p.command("", "migrate", "up")
 	p.command(`{"esme_address":"4711","access_key":"shops-access-key","message_profile":"live","cipher_iv":"aXYgb2YgaXQsIDE2IGJ5dA==",
@@ -147,6 +148,7 @@ var misconfigurations = []struct {
 	{"a certificate that is not there", "transport", faulty, "cannot be used", false, func(p *patient) {
 		p.set("OTPBRIDGE_ADDR=0.0.0.0:8443", "OTPBRIDGE_TLS_CERT_FILE="+p.folder+"/tls.crt", "OTPBRIDGE_TLS_KEY_FILE="+p.folder+"/tls.key")
 	}},
+	{"no way to send", "delivery", warned, "SMSEMAILFAIL", false, func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNELS=") }},
 	{"metrics for everybody", "metrics", warned, "without a credential", false, func(p *patient) { p.set("OTPBRIDGE_METRICS_ADDR=0.0.0.0:9464") }},
 	{"half the world is a trusted proxy", "trusted proxies", warned, "0.0.0.0/1", false, func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXIES=0.0.0.0/1") }},
 	{"a keyring that is not there", "keyring", faulty, "no such file", false, func(p *patient) { require.NoError(p.t, os.Remove(p.keyring)) }},
