@@ -73,5 +73,5 @@ func collectLess(environ []string) {
 			return
 		}
 	}
-	debug.SetGCPercent(300)
+	debug.SetGCPercent(400)
 }
