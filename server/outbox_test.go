@@ -252,3 +252,51 @@ func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
 	_, err := config.Load(variables(t, rows, "OTPBRIDGE_MODE=production"))
 	require.ErrorContains(t, err, "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS")
 }
+
+// Two servers that share a database share its outbox: what one has sent the other leaves alone, and
+// between them nothing is left out.
+func TestOutbox_TwoServersOnOneMariaDBSendEachMessageExactlyOnce(t *testing.T) {
+	l, receiver := new(ledger), startReceiver(t)
+	environ, db := onMariaDB(t)
+	environ = append(environ, receiver.channel()...)
+	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
+	account := servers[0].account(`{"requests_per_minute":1000000,"burst":1000000}`)
+
+	messages, numbers := times(10_000, 1000), make(chan int)
+	var calls sync.WaitGroup
+	for i := range 64 {
+		calls.Go(func() {
+			for number := range numbers {
+				l.inject(1)
+				mobile := person(fmt.Sprintf("9195%08d", number))
+				a, err := servers[i%2].try("GET", "/otpauthapi/otpgenservlet?"+mobile.Encode(), "", "access_key", account.AccessKey)
+				if l.equal([]any{nil, "OTP Generated Successfully"}, []any{err, a.body}, "message %d", number) {
+					l.acknowledge(1)
+				}
+			}
+		})
+	}
+	for number := range messages {
+		numbers <- number
+	}
+	close(numbers)
+	calls.Wait()
+	eventually(t, "every delivery has ended", func() bool {
+		var open int
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
+		return open == 0
+	})
+
+	counts := receiver.counts()
+	l.equal(messages, len(counts), "different messages that arrived")
+	for id, n := range counts {
+		l.equal(1, n, "how often %s arrived", id)
+	}
+	var owners, sent int
+	require.NoError(t, db.Get(&owners, `SELECT COUNT(DISTINCT owner) FROM deliveries`))
+	require.NoError(t, db.Get(&sent, `SELECT COUNT(*) FROM deliveries WHERE outcome = 'sent'`))
+	l.equal(messages, sent, "deliveries marked as sent")
+	checkDeliveries(t, l, db, counts)
+	l.equal(2, owners, "servers that sent")
+	l.report(t)
+}
