@@ -242,6 +242,31 @@ func TestSendTest_SaysHowEachChannelEnded(t *testing.T) {
 	}
 }
 
+func TestTestRecipients_HaveTheirCodesThroughEveryDoor(t *testing.T) {
+	receiver := startReceiver(t)
+	s := boot(t, variables(t, append(receiver.channel(), "OTPBRIDGE_SANDBOX_FIXED_CODE=111111",
+		"OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=sent:123456,+919551492395=unknown:654321,+919551492396=sent:1234,person@customer.example=sent:222222")...)...)
+	account := s.account(`{"email_enabled":true,"plain_validation_enabled":true}`)
+	for number, code := range map[string]string{
+		"919551492394": "123456", "919551492395": "654321", "919551492396": "111111", "919551492397": "111111",
+	} {
+		require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey, person(number)), number)
+		require.Equal(t, code, s.messages("limit=1&to=" + number)[0].Code, number)
+		wrong := s.servlet("otpvalidationservlet", account.AccessKey, person(number, "otp", encrypted(t, account.CipherKey, account.CipherIV, "999999")))
+		require.Contains(t, wrong, "Wrong PIN", number)
+		right := person(number, "otp", encrypted(t, account.CipherKey, account.CipherIV, code))
+		require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", account.AccessKey, right), number)
+		require.Equal(t, "OTPEXPIRED", s.servlet("otpvalidationservlet", account.AccessKey, right), "once")
+	}
+	require.Len(t, receiver.counts(), 1, "what is sent to a test recipient goes nowhere; what has no outcome goes out: 4 less 3")
+
+	as := []string{"Authorization", "Bearer " + account.APIKey, "Content-Type", "application/json"}
+	sent := s.do("POST", "/v1/send", `{"to":"Person@customer.example","method":"email","type":"verification"}`, as...)
+	require.Equal(t, 201, sent.status, sent.body)
+	id := decoded(t, sent)["id"].(string)
+	require.Equal(t, 200, s.do("POST", "/v1/verify", `{"id":"`+id+`","code":"222222"}`, as...).status)
+}
+
 func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
 	receiver := startReceiver(t)
 	rows := "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=not_sent,+919551492395=sent"
