@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -22,6 +23,8 @@ type Message struct {
 	Code        string    `json:"code"`
 	ChallengeID string    `json:"challenge_id"`
 	CreatedAt   time.Time `json:"created_at"`
+
+	content deliver.Content // all of it
 }
 
 // MessageQuery selects messages of the inbox. Zero fields select everything.
@@ -152,7 +155,7 @@ func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error
 			ID:      event.ID.Text("msg") + "-" + medium.String(),
 			Account: event.Account, Channel: medium.String(),
 			To: to, From: "OTPBridge", Subject: content.Subject, Text: content.Text, Code: code,
-			ChallengeID: challenge.ID.Text("otp"), CreatedAt: event.At.Time(),
+			ChallengeID: challenge.ID.Text("otp"), CreatedAt: event.At.Time(), content: content,
 		})
 	}
 	return messages, nil
