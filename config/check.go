@@ -45,7 +45,7 @@ func (f field) check(text string) error {
 	case "TRUSTED_PROXIES":
 		_, err := networks(text)
 		return err
-	case "SMS_CHANNELS", "EMAIL_CHANNELS", "SANDBOX_TEST_RECIPIENTS":
+	case "SMS_CHANNELS", "EMAIL_CHANNELS", "SANDBOX_TEST_RECIPIENTS", "SANDBOX_RELAY_RECIPIENTS":
 		return checkChannels(text)
 	case "SANDBOX_FIXED_CODE":
 		return checkFixedCode(text)

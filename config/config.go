@@ -108,7 +108,10 @@ type Settings struct {
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" default:"15s" values:"1s to 15s" doc:"How long requests in flight may take to finish once the server was told to stop."`
 
 	// SandboxTestRecipients is empty for none; deliver reads it.
-	SandboxTestRecipients string `env:"SANDBOX_TEST_RECIPIENTS" values:"'recipient=outcome', separated by commas; outcomes are 'sent', 'not_sent' and 'unknown'" empty:"none" example:"+919000000001=not_sent,+919000000002=unknown" doc:"Recipients that nothing is sent to and whose messages end in a fixed way, whatever channel is set. Production refuses to start with it."`
+	SandboxTestRecipients string `env:"SANDBOX_TEST_RECIPIENTS" values:"'recipient=outcome' or 'recipient=outcome:code', separated by commas; outcomes are 'sent', 'not_sent' and 'unknown', a code is 4 to 10 digits" empty:"none" example:"+919000000001=not_sent,+919000000002=sent:123456" doc:"Recipients that nothing is sent to and whose messages end in a fixed way, whatever channel is set; and the code of their challenges, where codes have that length. Production refuses to start with it."`
+
+	// SandboxRelayRecipients is empty for none; deliver reads it.
+	SandboxRelayRecipients string `env:"SANDBOX_RELAY_RECIPIENTS" values:"numbers and mailboxes, separated by commas" empty:"none" example:"+919551492394,me@shop.example" doc:"To whom 'POST /sandbox/messages/{id}/relay' may send a message of the inbox, for a look at it on a real phone. Production refuses to start with it."`
 
 	// SandboxFixedCode is empty unless the sandbox is to use one code for everything.
 	SandboxFixedCode Secret `env:"SANDBOX_FIXED_CODE" values:"4 to 10 digits" example:"123456" doc:"The code of every challenge, for tests that cannot read an inbox. Production refuses to start with it."`

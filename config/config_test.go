@@ -145,6 +145,7 @@ var acceptedValues = []struct {
 	{"COST_GUARDS", "record", func(s Settings) any { return s.CostGuards }, RecordGuards},
 	{"PREFIX_UNVERIFIED", "0", func(s Settings) any { return s.PrefixUnverified }, 0},
 	{"SANDBOX_TEST_RECIPIENTS", "+919000000001=sent", func(s Settings) any { return s.SandboxTestRecipients }, "+919000000001=sent"},
+	{"SANDBOX_RELAY_RECIPIENTS", "+919000000001", func(s Settings) any { return s.SandboxRelayRecipients }, "+919000000001"},
 	{"SANDBOX_FIXED_CODE", "0123", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123"},
 	{"SANDBOX_FIXED_CODE", "0123456789", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123456789"},
 }
@@ -240,6 +241,7 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"LOG_LEVEL", "INFO", "not on the list"},
 	{"LOG_FORMAT", "logfmt", "not on the list"},
 	{"SANDBOX_TEST_RECIPIENTS", " ", "nothing but blanks"},
+	{"SANDBOX_RELAY_RECIPIENTS", " ", "nothing but blanks"},
 	{"SMS_CHANNELS", " ", "nothing but blanks"},
 	{"EMAIL_CHANNELS", "inbox:,\nsmtp://mail.example", "a line break or another control character"},
 	{"DELIVERY_WAIT", "5", "has no unit"},

@@ -242,6 +242,31 @@ func TestSendTest_SaysHowEachChannelEnded(t *testing.T) {
 	}
 }
 
+func TestTestRecipients_HaveTheirCodesThroughEveryDoor(t *testing.T) {
+	receiver := startReceiver(t)
+	s := boot(t, variables(t, append(receiver.channel(), "OTPBRIDGE_SANDBOX_FIXED_CODE=111111",
+		"OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=sent:123456,+919551492395=unknown:654321,+919551492396=sent:1234,person@customer.example=sent:222222")...)...)
+	account := s.account(`{"email_enabled":true,"plain_validation_enabled":true}`)
+	for number, code := range map[string]string{
+		"919551492394": "123456", "919551492395": "654321", "919551492396": "111111", "919551492397": "111111",
+	} {
+		require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey, person(number)), number)
+		require.Equal(t, code, s.messages("limit=1&to=" + number)[0].Code, number)
+		wrong := s.servlet("otpvalidationservlet", account.AccessKey, person(number, "otp", encrypted(t, account.CipherKey, account.CipherIV, "999999")))
+		require.Contains(t, wrong, "Wrong PIN", number)
+		right := person(number, "otp", encrypted(t, account.CipherKey, account.CipherIV, code))
+		require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", account.AccessKey, right), number)
+		require.Equal(t, "OTPEXPIRED", s.servlet("otpvalidationservlet", account.AccessKey, right), "once")
+	}
+	require.Len(t, receiver.counts(), 1, "what is sent to a test recipient goes nowhere; what has no outcome goes out: 4 less 3")
+
+	as := []string{"Authorization", "Bearer " + account.APIKey, "Content-Type", "application/json"}
+	sent := s.do("POST", "/v1/send", `{"to":"Person@customer.example","method":"email","type":"verification"}`, as...)
+	require.Equal(t, 201, sent.status, sent.body)
+	id := decoded(t, sent)["id"].(string)
+	require.Equal(t, 200, s.do("POST", "/v1/verify", `{"id":"`+id+`","code":"222222"}`, as...).status)
+}
+
 func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
 	receiver := startReceiver(t)
 	rows := "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=not_sent,+919551492395=sent"
@@ -251,4 +276,52 @@ func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
 	require.Empty(t, receiver.counts())
 	_, err := config.Load(variables(t, rows, "OTPBRIDGE_MODE=production"))
 	require.ErrorContains(t, err, "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS")
+}
+
+// Two servers that share a database share its outbox: what one has sent the other leaves alone, and
+// between them nothing is left out.
+func TestOutbox_TwoServersOnOneMariaDBSendEachMessageExactlyOnce(t *testing.T) {
+	l, receiver := new(ledger), startReceiver(t)
+	environ, db := onMariaDB(t)
+	environ = append(environ, receiver.channel()...)
+	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
+	account := servers[0].account(`{"requests_per_minute":1000000,"burst":1000000}`)
+
+	messages, numbers := times(10_000, 1000), make(chan int)
+	var calls sync.WaitGroup
+	for i := range 64 {
+		calls.Go(func() {
+			for number := range numbers {
+				l.inject(1)
+				mobile := person(fmt.Sprintf("9195%08d", number))
+				a, err := servers[i%2].try("GET", "/otpauthapi/otpgenservlet?"+mobile.Encode(), "", "access_key", account.AccessKey)
+				if l.equal([]any{nil, "OTP Generated Successfully"}, []any{err, a.body}, "message %d", number) {
+					l.acknowledge(1)
+				}
+			}
+		})
+	}
+	for number := range messages {
+		numbers <- number
+	}
+	close(numbers)
+	calls.Wait()
+	eventually(t, "every delivery has ended", func() bool {
+		var open int
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
+		return open == 0
+	})
+
+	counts := receiver.counts()
+	l.equal(messages, len(counts), "different messages that arrived")
+	for id, n := range counts {
+		l.equal(1, n, "how often %s arrived", id)
+	}
+	var owners, sent int
+	require.NoError(t, db.Get(&owners, `SELECT COUNT(DISTINCT owner) FROM deliveries`))
+	require.NoError(t, db.Get(&sent, `SELECT COUNT(*) FROM deliveries WHERE outcome = 'sent'`))
+	l.equal(messages, sent, "deliveries marked as sent")
+	checkDeliveries(t, l, db, counts)
+	l.equal(2, owners, "servers that sent")
+	l.report(t)
 }

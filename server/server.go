@@ -110,6 +110,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	if s.settings.Sandbox() {
 		options.Inbox, options.Faults = inbox, faults
+		if options.RelayRecipients, err = deliver.ParseRelayRecipients(s.settings.SandboxRelayRecipients); err != nil {
+			return unusable{fmt.Errorf("%sSANDBOX_RELAY_RECIPIENTS: %w", config.Prefix, err)}
+		}
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
 	}
 	if s.engine, err = engine.New(ctx, options); err != nil {

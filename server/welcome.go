@@ -52,6 +52,7 @@ The sandbox:
   GET    /sandbox/messages          the inbox: ?account= &to= &after= &limit=50 &wait=10s
   DELETE /sandbox/messages          empty it
   GET    /sandbox/messages/stream   the inbox as server-sent events
+  POST   /sandbox/messages/ID/relay {"to":"+919876543210"}, to a recipient that the settings allow
   POST   /sandbox/accounts          make an account to throw away: any columns of otp_auth_config
   GET    /sandbox/clock             how far the clock is ahead: ?account=
   PUT    /sandbox/clock             {"offset":"10m"} for all, with "account" for one

@@ -146,6 +146,7 @@ type Send struct {
 type SendQuery struct {
 	Account    string
 	Recipients []otp.ID // to any of these, by hash
+	Only       otp.ID   // this one
 	WithMail   bool     // only sends that went to a mailbox
 	After      otp.ID   // only newer ones
 	Before     otp.ID   // only older ones, to read page by page
@@ -172,6 +173,9 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	if len(q.Recipients) > 0 {
 		list, ids := in(q.Recipients, idArg)
 		where, args = where+` AND r.hash IN `+list, append(args, ids...)
+	}
+	if !q.Only.IsZero() {
+		where, args = where+` AND e.id = ?`, append(args, q.Only[:])
 	}
 	if q.WithMail {
 		where += ` AND e.mailbox IS NOT NULL`

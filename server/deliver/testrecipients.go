@@ -12,12 +12,31 @@ import (
 // TestRecipients are recipients with a fixed outcome, for a sandbox whose channels are real:
 // whatever is sent to one of them goes nowhere and ends as its row says. Keys are numbers with
 // their plus, or mailboxes in lower case.
-type TestRecipients map[string]Outcome
+type TestRecipients map[string]TestRecipient
+
+// TestRecipient is how messages to a test recipient end.
+type TestRecipient struct {
+	Outcome Outcome
+	// Code is that of every challenge of the recipient whose codes have its length, 4 to 10 digits;
+	// empty leaves codes as they are.
+	Code string
+}
+
+// Code is the fixed code of a recipient's challenges that have codes of a length, empty for none.
+func (r TestRecipients) Code(to string, length int) string {
+	if code := r[strings.ToLower(to)].Code; len(code) == length {
+		return code
+	}
+	return ""
+}
+
+var fixedCode = regexp.MustCompile(`^[0-9]{4,10}$`)
 
 var testNumber = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
-// ParseTestRecipients reads recipient=outcome, separated by commas; outcomes are sent, not_sent
-// and unknown. Empty text is nobody.
+// ParseTestRecipients reads recipient=outcome or recipient=outcome:code, separated by commas;
+// outcomes are sent, not_sent and unknown, a code is 4 to 10 digits. Empty text is nobody. Errors
+// name no value.
 func ParseTestRecipients(text string) (TestRecipients, error) {
 	recipients := TestRecipients{}
 	if strings.TrimSpace(text) == "" {
@@ -26,21 +45,29 @@ func ParseTestRecipients(text string) (TestRecipients, error) {
 	outcomes := map[string]Outcome{Sent.String(): Sent, NotSent.String(): NotSent, Unknown.String(): Unknown}
 	for i, entry := range strings.Split(text, ",") {
 		to, word, _ := strings.Cut(strings.TrimSpace(entry), "=")
+		word, code, coded := strings.Cut(word, ":")
 		outcome, known := outcomes[word]
-		address, err := mail.ParseAddress(to)
 		switch {
 		case !known:
-			return nil, fmt.Errorf("entry %d: does not end with =sent, =not_sent or =unknown", i+1)
-		case !testNumber.MatchString(to) && (err != nil || address.Address != to):
+			return nil, fmt.Errorf("entry %d: does not end with =sent, =not_sent or =unknown, or one of these and a code, as in =sent:123456", i+1)
+		case coded && !fixedCode.MatchString(code):
+			return nil, fmt.Errorf("entry %d: has a code that is not 4 to 10 digits", i+1)
+		case !reachable(to):
 			return nil, fmt.Errorf("entry %d: is for neither a number like +919000000001 nor a mailbox", i+1)
 		}
 		to = strings.ToLower(to)
 		if _, twice := recipients[to]; twice {
 			return nil, fmt.Errorf("entry %d: is for a recipient that has one already", i+1)
 		}
-		recipients[to] = outcome
+		recipients[to] = TestRecipient{Outcome: outcome, Code: code}
 	}
 	return recipients, nil
+}
+
+// reachable tells whether to is a number with its plus, or a mailbox and nothing around it.
+func reachable(to string) bool {
+	address, err := mail.ParseAddress(to)
+	return testNumber.MatchString(to) || err == nil && address.Address == to
 }
 
 // Before puts the recipients in front of channels.
@@ -65,12 +92,12 @@ var errRehearsed = errors.New("a test recipient's outcome")
 
 // Send ends as the recipient's row says, and hands everybody else's messages on.
 func (r rehearsed) Send(ctx context.Context, m Message) Result {
-	outcome, fixed := r.recipients[strings.ToLower(m.To)]
+	row, fixed := r.recipients[strings.ToLower(m.To)]
 	switch {
 	case !fixed:
 		return r.Channel.Send(ctx, m)
-	case outcome == Sent:
+	case row.Outcome == Sent:
 		return Result{Outcome: Sent, MessageID: "test-" + m.ID}
 	}
-	return Result{Outcome: outcome, Reason: errRehearsed.Error()}
+	return Result{Outcome: row.Outcome, Reason: errRehearsed.Error()}
 }

@@ -18,24 +18,37 @@ func TestTestRecipients_EndAsTheirRowsSayAndReachNobody(t *testing.T) {
 	} {
 		require.Equal(t, outcome, list[0].Send(context.Background(), Message{To: to}).Outcome, to)
 	}
-	for _, text := range []string{"+919000000001", "+919000000001=delayed", "919000000001=sent", "nobody=sent", "+919000000001=sent,+919000000001=unknown", ","} {
+	for _, text := range []string{"+919000000001", "+919000000001=delayed", "919000000001=sent", "nobody=sent", "+919000000001=sent,+919000000001=unknown", ",",
+		"+919000000001=sent:", "+919000000001=sent:123", "+919000000001=sent:12345678901", "+919000000001=sent:12a4", "+919000000001=:123456", "+919000000001=123456"} {
 		_, err := ParseTestRecipients(text)
 		require.Error(t, err, text)
 	}
+}
+
+func TestTestRecipients_HaveCodesOfTheRightLengthAlone(t *testing.T) {
+	recipients, err := ParseTestRecipients("+919000000001=not_sent:123456,User@example.com=sent:0000,+919000000003=sent")
+	require.NoError(t, err)
+	require.Equal(t, "123456", recipients.Code("+919000000001", 6))
+	require.Empty(t, recipients.Code("+919000000001", 4))
+	require.Equal(t, "0000", recipients.Code("user@Example.com", 4))
+	require.Empty(t, recipients.Code("+919000000003", 6))
+	require.Empty(t, recipients.Code("+919000000004", 6))
 }
 
 // Whatever is read has recipients that can be sent to, each with an outcome.
 func FuzzParseTestRecipients(f *testing.F) {
 	f.Add("+919000000001=sent,a@b.example=unknown")
 	f.Add("=,=sent")
+	f.Add("+919000000001=sent:123456,=unknown:")
 	f.Fuzz(func(t *testing.T, text string) {
 		recipients, err := ParseTestRecipients(text)
 		if err != nil {
 			return
 		}
-		for to, outcome := range recipients {
+		for to, row := range recipients {
 			require.NotEmpty(t, to)
-			require.NotEqual(t, "invalid", outcome.String())
+			require.NotEqual(t, "invalid", row.Outcome.String())
+			require.Regexp(t, `^([0-9]{4,10})?$`, row.Code)
 		}
 	})
 }

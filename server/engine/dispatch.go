@@ -269,7 +269,7 @@ func (e *Engine) message(s *send, medium otp.Channels) deliver.Message {
 		From:      textOf(from),
 		ExpiresAt: s.challenge.ExpiresAt.Time(),
 		Content: func() (deliver.Content, error) {
-			return e.content(s.caller.settings, &s.challenge, medium, s.target.Department)
+			return e.content(s.caller.settings, &s.challenge, s.target.Recipient, medium, s.target.Department)
 		},
 	}
 }
@@ -333,8 +333,8 @@ func (s *send) refund(op *sql.Operation, state *sql.State) {
 }
 
 // content renders a challenge's message, code included, at the moment of sending or showing.
-func (e *Engine) content(settings *account, c *otp.Challenge, medium otp.Channels, department string) (deliver.Content, error) {
-	code, err := e.code(c)
+func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, medium otp.Channels, department string) (deliver.Content, error) {
+	code, err := e.code(c, recipient)
 	if err != nil {
 		return deliver.Content{}, err
 	}

@@ -52,6 +52,8 @@ type Options struct {
 	Faults  *deliver.Faults
 	// TestRecipients stand in front of accounts' own channels too.
 	TestRecipients deliver.TestRecipients
+	// RelayRecipients are whom messages of the inbox may be relayed to.
+	RelayRecipients deliver.RelayRecipients
 	// FixedCode replaces every derived code of its length.
 	FixedCode string
 }
@@ -96,8 +98,8 @@ func (e *Engine) Close() {
 // New checks the keyring against the database, takes the index key from it (or makes it, on the
 // first start) and, in a sandbox, seeds the demo accounts.
 func New(ctx context.Context, options Options) (*Engine, error) {
-	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
-		return nil, errors.New("a fixed code, test recipients, the inbox and faults exist in a sandbox only")
+	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 || len(options.RelayRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
+		return nil, errors.New("a fixed code, recipients of tests and relays, the inbox and faults exist in a sandbox only")
 	}
 	e, err := attach(ctx, options)
 	if err != nil {

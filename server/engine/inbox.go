@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -22,6 +23,8 @@ type Message struct {
 	Code        string    `json:"code"`
 	ChallengeID string    `json:"challenge_id"`
 	CreatedAt   time.Time `json:"created_at"`
+
+	content deliver.Content // all of it
 }
 
 // MessageQuery selects messages of the inbox. Zero fields select everything.
@@ -121,7 +124,12 @@ func recipientSpelling(to string) string {
 // messages renders what one send put into the inbox, one message a channel.
 func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error) {
 	challenge, event := &send.Challenge, &send.Event
-	code, err := e.code(challenge)
+	opened, err := e.keyring.Open(recipientAAD(send.Recipient.ID), send.Recipient.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	recipient := string(opened)
+	code, err := e.code(challenge, recipient)
 	if err != nil {
 		return nil, err
 	}
@@ -131,23 +139,23 @@ func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error
 	}
 	var messages []Message
 	for _, medium := range event.Channels.Each() {
-		sealed, aad := send.Recipient.Sealed, recipientAAD(send.Recipient.ID)
+		to := recipient
 		if medium == otp.Email {
-			sealed, aad = event.Mailbox, mailboxAAD(event.ID)
+			mailbox, err := e.keyring.Open(mailboxAAD(event.ID), event.Mailbox)
+			if err != nil {
+				return nil, err
+			}
+			to = string(mailbox)
 		}
-		to, err := e.keyring.Open(aad, sealed)
-		if err != nil {
-			return nil, err
-		}
-		content, err := e.content(settings, challenge, medium, "")
+		content, err := e.content(settings, challenge, recipient, medium, "")
 		if err != nil {
 			return nil, err
 		}
 		messages = append(messages, Message{
 			ID:      event.ID.Text("msg") + "-" + medium.String(),
 			Account: event.Account, Channel: medium.String(),
-			To: string(to), From: "OTPBridge", Subject: content.Subject, Text: content.Text, Code: code,
-			ChallengeID: challenge.ID.Text("otp"), CreatedAt: event.At.Time(),
+			To: to, From: "OTPBridge", Subject: content.Subject, Text: content.Text, Code: code,
+			ChallengeID: challenge.ID.Text("otp"), CreatedAt: event.At.Time(), content: content,
 		})
 	}
 	return messages, nil

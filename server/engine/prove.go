@@ -53,7 +53,7 @@ func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error
 	var verified otp.Challenge
 	op.Decide = func(s *sql.State) error {
 		challenge := s.Challenge.Meant(hash, p.Type)
-		err := e.judge(op, c, s, challenge, p.Code)
+		err := e.judge(op, c, s, target.Recipient, challenge, p.Code)
 		if err == nil {
 			verified = *challenge
 		}

@@ -70,6 +70,28 @@ func (d *door) clearMessages(c *gin.Context) error {
 	return nil
 }
 
+// relay really sends one message, to somebody whom the settings allow.
+func (d *door) relay(c *gin.Context) error {
+	if err := web.ReadQuery(c).Err(); err != nil {
+		return err
+	}
+	var asked struct {
+		To string `json:"to"`
+	}
+	if err := web.ReadJSON(c, &asked); err != nil {
+		return err
+	}
+	allow(c, maxWait+writeTime)
+	ctx, cancel := d.untilStop(c.Request.Context())
+	defer cancel()
+	relayed, err := d.Engine.Relay(ctx, c.Param("id"), asked.To)
+	if err != nil {
+		return err
+	}
+	c.PureJSON(http.StatusOK, relayed)
+	return nil
+}
+
 // allow moves the deadlines of the exchange, since waiting is what these calls are for. The
 // server's write timeout began when the request came. Its read timeout still stands although
 // the request is complete, and net/http takes its passing for a client that hung up. Where there

@@ -50,6 +50,7 @@ func Mount(routes gin.IRouter, o Options) {
 	calls.GET("/messages", d.handler(d.messages))
 	calls.DELETE("/messages", d.handler(d.clearMessages))
 	calls.GET("/messages/stream", d.handler(d.stream))
+	calls.POST("/messages/:id/relay", d.handler(d.relay))
 	calls.POST("/accounts", d.handler(d.createAccount))
 	calls.GET("/clock", d.handler(d.clock))
 	calls.PUT("/clock", d.handler(d.setClock))

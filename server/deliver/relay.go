@@ -1,0 +1,31 @@
+package deliver
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// RelayRecipients are those to whom a sandbox may really send a message that it has captured:
+// numbers with their plus, and mailboxes in lower case.
+type RelayRecipients []string
+
+// ParseRelayRecipients reads recipients, separated by commas. Empty text is nobody. Errors name no
+// value.
+func ParseRelayRecipients(text string) (RelayRecipients, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	var recipients RelayRecipients
+	for i, entry := range strings.Split(text, ",") {
+		to := strings.TrimSpace(entry)
+		if !reachable(to) {
+			return nil, fmt.Errorf("entry %d: is neither a number like +919551492394 nor a mailbox", i+1)
+		}
+		recipients = append(recipients, strings.ToLower(to))
+	}
+	return recipients, nil
+}
+
+// Allow tells whether to is one of them. A number has one spelling, with its plus.
+func (r RelayRecipients) Allow(to string) bool { return slices.Contains(r, strings.ToLower(to)) }
