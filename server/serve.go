@@ -73,5 +73,5 @@ func collectLess(environ []string) {
 			return
 		}
 	}
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(300)
 }
