@@ -53,7 +53,7 @@ func TestFrontPage_TheCurlsWorkAndEveryCallExists(t *testing.T) {
 			require.NotContains(t, []int{404, 405, 500}, a.status, line)
 		}
 	}
-	require.Equal(t, 11, calls)
+	require.Equal(t, 12, calls)
 }
 
 func TestServe_StopsOnSignals(t *testing.T) {
