@@ -75,7 +75,7 @@ type fields map[string]any
 
 func sending(to string) fields { return fields{"to": to, "method": "sms", "type": "verification"} }
 
-const unlimited = `{"strict_http":true,"plain_validation_enabled":true,"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`
+const unlimited = `{"requests_per_minute":1000000,"strict_http":true,"plain_validation_enabled":true,"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`
 
 // One recipient may be sent ten messages a minute, whoever asks at once and through which server.
 func TestV1_ExactlyTenOfManySendsAtOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
