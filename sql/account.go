@@ -303,6 +303,21 @@ func accountColumnList() string {
 // InsertAccount adds an account with its credentials, all or nothing. ErrTaken means that the
 // address or one of the secrets is in use.
 func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
+	return s.insertAccount(ctx, account, credentials, func(w *session) error {
+		if !s.options.Sandbox {
+			return nil
+		}
+		return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`,
+			account.Address, bit(throwaway))
+	})
+}
+
+// AddAccount is InsertAccount without a mark of a sandbox.
+func (s *Store) AddAccount(ctx context.Context, account *otp.Account, credentials []Credential) error {
+	return s.insertAccount(ctx, account, credentials, func(*session) error { return nil })
+}
+
+func (s *Store) insertAccount(ctx context.Context, account *otp.Account, credentials []Credential, also func(*session) error) error {
 	err := s.write(ctx, func(w *session) error {
 		args := make([]driver.Value, len(accountColumns))
 		for i, column := range accountColumns {
@@ -311,16 +326,12 @@ func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credent
 		if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1), args...); err != nil {
 			return err
 		}
-		for _, c := range credentials {
-			if err := insertCredential(ctx, w, account.Address, &c); err != nil {
+		for i := range credentials {
+			if err := insertCredential(ctx, w, account.Address, &credentials[i]); err != nil {
 				return err
 			}
 		}
-		if !s.options.Sandbox {
-			return nil
-		}
-		return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`,
-			account.Address, bit(throwaway))
+		return also(w)
 	})
 	if err != nil && s.dialect.taken(err) {
 		return ErrTaken

@@ -52,9 +52,6 @@ func readRecipient(found row) (*recipientRow, error) {
 const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, code_length, channels, mailbox,
 	max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at, details`
 
-// challengeWidth is how many columns these are.
-const challengeWidth = 21
-
 // loadChallenges reads the newest challenge of each slot that a known recipient has, and those
 // that operations name by id. The recipients' locks already keep other writers away from them.
 func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operations []*Operation) error {
@@ -260,12 +257,8 @@ func nullable(b []byte) driver.Value {
 }
 
 func scanChallenge(rows *sql.Rows) (*otp.Challenge, error) {
-	values := make(row, challengeWidth)
-	targets := make([]any, len(values))
-	for i := range values {
-		targets[i] = (*any)(&values[i])
-	}
-	if err := rows.Scan(targets...); err != nil {
+	values, err := scanRow(rows)
+	if err != nil {
 		return nil, err
 	}
 	c := &otp.Challenge{}

@@ -18,9 +18,6 @@ import (
 const deliveryColumns = `id, version, challenge_id, recipient_hash, esme_address, environment, door, medium, channels, send,
 	mailbox, department, price, sent_at, expires_at, owner, leased_until, started_at, channel, outcome, receipt, created_at, finished_at`
 
-// deliveryWidth is how many columns these are.
-const deliveryWidth = 23
-
 // deliveryRow is a delivery as a batch works on it.
 type deliveryRow struct {
 	otp.Delivery
@@ -304,12 +301,8 @@ func (s *Store) readDeliveries(ctx context.Context, query string, args ...any) (
 }
 
 func scanDelivery(rows *sql.Rows, d *otp.Delivery) error {
-	values := make(row, deliveryWidth)
-	targets := make([]any, len(values))
-	for i := range values {
-		targets[i] = (*any)(&values[i])
-	}
-	if err := rows.Scan(targets...); err != nil {
+	values, err := scanRow(rows)
+	if err != nil {
 		return err
 	}
 	return readDelivery(values, d)

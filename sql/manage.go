@@ -12,30 +12,6 @@ import (
 	"otpbridge/server/otp"
 )
 
-// AddAccount adds an account with its access keys, all or nothing. ErrTaken means that the address
-// or one of the keys is in use. Unlike InsertAccount it leaves no mark of a sandbox behind.
-func (s *Store) AddAccount(ctx context.Context, account *otp.Account, keys []Credential) error {
-	err := s.write(ctx, func(w *session) error {
-		args := make([]driver.Value, len(accountColumns))
-		for i, column := range accountColumns {
-			args[i] = column.write(account)
-		}
-		if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1), args...); err != nil {
-			return err
-		}
-		for i := range keys {
-			if err := insertCredential(ctx, w, account.Address, &keys[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil && s.dialect.taken(err) {
-		return ErrTaken
-	}
-	return err
-}
-
 // UpdateAccount writes the named columns of account, and no others: what somebody changes with
 // plain SQL at the same time stays changed. ErrNotFound without such a row. A column that does
 // not exist is a caller's bug.

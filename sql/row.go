@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"database/sql"
 	"database/sql/driver"
 	"fmt"
 
@@ -10,6 +11,20 @@ import (
 // row is one row as the driver hands it out. Bytes in it are the driver's own and are copied by
 // whoever keeps them.
 type row []driver.Value
+
+// scanRow reads through database/sql what the writer's connection hands out by itself.
+func scanRow(rows *sql.Rows) (row, error) {
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values := make(row, len(columns))
+	targets := make([]any, len(values))
+	for i := range values {
+		targets[i] = (*any)(&values[i])
+	}
+	return values, rows.Scan(targets...)
+}
 
 // reader takes a row's columns one after the other and remembers the first that is not what was
 // expected.
