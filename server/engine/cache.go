@@ -63,22 +63,28 @@ func (c *cache[V]) value(ctx context.Context, key string) (V, error) {
 func (c *cache[V]) keep(key string, entry cached[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.entries) >= maxCached {
-		now := time.Now()
-		for key, old := range c.entries {
-			if !now.Before(old.until) {
-				delete(c.entries, key)
-			}
-		}
-		// All young: whoever floods the cache makes room in it, at random.
-		for key := range c.entries {
-			if len(c.entries) < maxCached {
-				break
-			}
-			delete(c.entries, key)
+	makeRoom(c.entries, maxCached, func(old cached[V]) time.Time { return old.until })
+	c.entries[key] = entry
+}
+
+// makeRoom keeps a map below most entries: those that are over go first, and where none is, whoever
+// floods the map makes room in it, at random.
+func makeRoom[K comparable, V any](entries map[K]V, most int, until func(V) time.Time) {
+	if len(entries) < most {
+		return
+	}
+	now := time.Now()
+	for key, old := range entries {
+		if !now.Before(until(old)) {
+			delete(entries, key)
 		}
 	}
-	c.entries[key] = entry
+	for key := range entries {
+		if len(entries) < most {
+			return
+		}
+		delete(entries, key)
+	}
 }
 
 // forget drops every entry. It is for the sandbox, whose resets would otherwise be seen late.

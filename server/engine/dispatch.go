@@ -139,7 +139,6 @@ func (e *Engine) fallBack(failed send) {
 		if err := otp.Reroute(s.Recipient, s.Mailbox, s.Challenge, c.policy(), s.Now); err != nil {
 			return err
 		}
-		e.introduce(s, c, failed.target)
 		var err error
 		next, err = e.recordResend(op, c, s, failed.target, channels, guard)
 		return err

@@ -313,19 +313,6 @@ func (l *limiter) tooManyFailures(now, until time.Time) (Quota, error) {
 func (l *limiter) block(from netip.Prefix, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.blocked) >= maxCounted {
-		now := time.Now()
-		for old, ended := range l.blocked {
-			if !now.Before(ended) {
-				delete(l.blocked, old)
-			}
-		}
-		for old := range l.blocked {
-			if len(l.blocked) < maxCounted {
-				break
-			}
-			delete(l.blocked, old)
-		}
-	}
+	makeRoom(l.blocked, maxCounted, func(ended time.Time) time.Time { return ended })
 	l.blocked[from] = until
 }

@@ -128,7 +128,6 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 		if channels == 0 {
 			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
 		}
-		e.introduce(s, c, t)
 		var err error
 		send, err = e.recordResend(op, c, s, t, channels, guard)
 		return err
@@ -142,6 +141,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 // recordResend puts the challenge's next send into the history and the outbox, inside its operation,
 // and gives it. Refusal: CostLimited.
 func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, t Target, channels otp.Channels, guard *guard) (send, error) {
+	e.introduce(s, c, t)
 	if err := guard.charge(op, c, s, s.Challenge); err != nil {
 		return send{}, err
 	}
@@ -184,8 +184,8 @@ func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) er
 	return err
 }
 
-// judge decides one guess at a challenge of a recipient, nil for none, inside its operation. Every door's guesses
-// come here.
+// judge decides one guess at a challenge of a recipient, nil for none, inside its operation. Every
+// door's guesses come here.
 func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, recipient string, guessed *otp.Challenge, guess string) error {
 	// The code is derived and compared whatever the state, so that the time of the answer
 	// does not tell a locked or missing challenge from a live one.
@@ -215,6 +215,11 @@ func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, recipient str
 func (e *Engine) Cancel(_ context.Context, c *Caller, t Target) error {
 	op := e.operation(c, t)
 	op.Slot = e.slot(c, t)
+	return e.cancel(op, c)
+}
+
+// cancel calls off the challenge that op names, by slot or id.
+func (e *Engine) cancel(op *sql.Operation, c *Caller) error {
 	op.Decide = func(s *sql.State) error {
 		if err := otp.Cancel(s.Challenge, s.Now); err != nil {
 			return err

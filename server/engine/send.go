@@ -267,7 +267,6 @@ func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method st
 		if err := otp.Resend(s.Recipient, s.Mailbox, s.Challenge, policy, s.Now); err != nil {
 			return err
 		}
-		e.introduce(s, c, found.target)
 		var err error
 		resent, err = e.recordResend(op, c, s, found.target, channels, guard)
 		return err
@@ -292,14 +291,7 @@ func (e *Engine) CancelByID(ctx context.Context, c *Caller, id otp.ID) (Challeng
 	}
 	op := e.operation(c, found.target)
 	op.Challenge = id
-	op.Decide = func(s *sql.State) error {
-		if err := otp.Cancel(s.Challenge, s.Now); err != nil {
-			return err
-		}
-		s.Record(event(op, c, s, s.Challenge, otp.EventCanceled))
-		return nil
-	}
-	if err := e.store.Do(op); err != nil {
+	if err := e.cancel(op, c); err != nil {
 		return Challenge{}, err
 	}
 	return e.Status(ctx, c, id)
