@@ -66,8 +66,7 @@ func (m *metrics) count(c *gin.Context) {
 
 	c.Next()
 
-	route := routeOf(c)
-	door := doorOf(route, c)
+	door, route := callOf(c)
 	method := c.Request.Method
 	if !slices.Contains(knownMethods, method) {
 		method = "other"
@@ -76,28 +75,22 @@ func (m *metrics) count(c *gin.Context) {
 	m.duration.WithLabelValues(door, route).Observe(time.Since(began).Seconds())
 }
 
-// routeOf is a pattern from the table of routes, or the name of a servlet.
-func routeOf(c *gin.Context) string {
+// callOf is the surface that a request came through, and the pattern of its route from the table of
+// routes, or the servlet's name.
+func callOf(c *gin.Context) (door, route string) {
 	if call := c.GetString(callKey); call != "" {
-		return call
+		return "servlet", call
 	}
-	if route := c.FullPath(); route != "" {
-		return route
-	}
-	return "unmatched"
-}
-
-// doorOf is the surface that a route belongs to.
-func doorOf(route string, c *gin.Context) string {
+	route = c.FullPath()
 	switch {
-	case c.GetString(callKey) != "":
-		return "servlet"
+	case route == "":
+		return "server", "unmatched"
 	case strings.HasPrefix(route, "/v1/"):
-		return "v1"
+		return "v1", route
 	case strings.HasPrefix(route, "/sandbox/"):
-		return "sandbox"
+		return "sandbox", route
 	}
-	return "server"
+	return "server", route
 }
 
 // statusText is a status without an allocation for those that are common.

@@ -34,19 +34,24 @@ func (migrateStatusCommand) Help() string {
     otpbridge migrate status || otpbridge migrate up`
 }
 
-// Run applies what is missing.
-func (m migrateUpCommand) Run(p process) error {
+// schemaOf opens the database that the settings name and looks at its schema.
+func schemaOf(p process, policy sql.SchemaPolicy) (schema sql.Schema, settings config.Settings, err error) {
 	ctx := context.Background()
-	settings, err := config.Load(p.environ)
-	if err != nil {
-		return err
+	if settings, err = config.Load(p.environ); err != nil {
+		return schema, settings, err
 	}
-	store, err := openStore(ctx, settings, sql.UpdateSchema)
+	store, err := openStore(ctx, settings, policy)
 	if err != nil {
-		return err
+		return schema, settings, err
 	}
 	defer store.Close()
-	schema, err := store.Schema(ctx)
+	schema, err = store.Schema(ctx)
+	return schema, settings, err
+}
+
+// Run applies what is missing.
+func (m migrateUpCommand) Run(p process) error {
+	schema, settings, err := schemaOf(p, sql.UpdateSchema)
 	if err != nil {
 		return err
 	}
@@ -57,17 +62,7 @@ func (m migrateUpCommand) Run(p process) error {
 
 // Run shows what there is.
 func (m migrateStatusCommand) Run(p process) error {
-	ctx := context.Background()
-	settings, err := config.Load(p.environ)
-	if err != nil {
-		return err
-	}
-	store, err := openStore(ctx, settings, sql.AnySchema)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	schema, err := store.Schema(ctx)
+	schema, _, err := schemaOf(p, sql.AnySchema)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func New(settings config.Settings, log *slog.Logger) *Server {
 // Start opens everything and serves. It returns once requests are accepted; ctx ends the
 // opening, not the serving. The error names its remedy, and nothing is left open behind it.
 //
-// The address comes first: if another server has it, this one goes away without having touched
+// The addresses come first: if another server has one, this one goes away without having touched
 // keyring or database. Connections that come early wait until the rest is open.
 func (s *Server) Start(ctx context.Context) (err error) {
 	if s.listener, err = listen(ctx, s.settings.Addr, config.Prefix+"ADDR"); err != nil {
@@ -72,6 +72,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.listener.Close())
+		}
+	}()
+	if err = s.observe(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.observers.close())
 		}
 	}()
 	if s.settings.TLSCertFile != "" {
@@ -123,10 +131,6 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
-	if err = s.observe(ctx); err != nil {
-		s.engine.Close()
-		return err
-	}
 	s.serve()
 	s.warnIfExposed()
 	return nil
