@@ -20,34 +20,50 @@ const (
 	maxTrying   = 3 * time.Second // the same in time
 )
 
-// commitBatches is the store's one consumer. Whatever is queued when it looks, up to maxBatch,
-// shares the next transaction; it never lingers for more, because while one batch waits for its
-// fsync the next gathers by itself.
+// commitBatches is the store's one decider. Whatever is queued when it looks, up to maxBatch,
+// shares the next transaction; it never lingers for more, because while one batch is decided or
+// waits for its fsync the next gathers by itself.
 func (s *Store) commitBatches() {
 	defer s.done.Done()
+	confirmer := newConfirmer(s.writer.log)
+	defer confirmer.close()
 	operations := make([]*Operation, 0, maxBatch)
 	for op := range s.queue {
-		operations = append(operations[:0], op)
-		s.letGather()
-	gather:
-		for len(operations) < maxBatch {
-			select {
-			case op, open := <-s.queue:
-				if !open {
-					break gather
-				}
-				operations = append(operations, op)
-			default:
-				break gather
-			}
-		}
+		operations = s.gather(append(operations, op), confirmer)
 		began := time.Now()
 		s.commit(operations)
 		s.metrics.decided(operations, time.Since(began))
-		for _, op := range operations {
-			op.done <- struct{}{}
+		operations = confirmer.take(operations)
+	}
+}
+
+// gather adds to the first operation of a batch what else is queued. While the disk confirms
+// earlier batches it waits until as many have come as are being confirmed, or the disk is done:
+// a smaller batch would be decided sooner and cost as much, and nobody in it be answered sooner.
+func (s *Store) gather(operations []*Operation, confirmer *confirmer) []*Operation {
+	for len(operations) < min(int(confirmer.open.Load()), maxBatch) {
+		select {
+		case op, open := <-s.queue:
+			if !open {
+				return operations
+			}
+			operations = append(operations, op)
+		case <-confirmer.progress:
 		}
 	}
+	s.letGather()
+	for len(operations) < maxBatch {
+		select {
+		case op, open := <-s.queue:
+			if !open {
+				return operations
+			}
+			operations = append(operations, op)
+		default:
+			return operations
+		}
+	}
+	return operations
 }
 
 // letGather yields the processor for as long as that brings more operations into the queue. After a
@@ -156,7 +172,7 @@ type batch struct {
 
 // newBatch makes the one batch that a store uses for all its transactions, one after the other:
 // its maps and lists would else be a tenth of what a server allocates.
-func newBatch() *batch {
+func newBatch(insert string) *batch {
 	b := &batch{
 		recipients: make(map[otp.ID]*recipientRow, maxBatch),
 		challenges: make(map[otp.ID]*challengeRow, maxBatch),
@@ -165,11 +181,11 @@ func newBatch() *batch {
 		counters:   make(map[otp.ID]*counterRow, maxBatch),
 		values:     newValues(),
 	}
-	b.layouts.recipients = newLayout("recipients", recipientColumns)
-	b.layouts.challenges = newLayout("challenges", challengeColumns)
-	b.layouts.events = newLayout("events", eventColumns)
-	b.layouts.deliveries = newLayout("deliveries", deliveryColumns)
-	b.layouts.counters = newLayout("counters", counterColumns)
+	b.layouts.recipients = newLayout(insert, "recipients", recipientColumns)
+	b.layouts.challenges = newLayout(insert, "challenges", challengeColumns)
+	b.layouts.events = newLayout(insert, "events", eventColumns)
+	b.layouts.deliveries = newLayout(insert, "deliveries", deliveryColumns)
+	b.layouts.counters = newLayout(insert, "counters", counterColumns)
 	return b
 }
 

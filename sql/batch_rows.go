@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -208,14 +210,13 @@ func (b *batch) writeRecipients(writes *script) {
 
 func (b *batch) writeChallenges(writes *script) {
 	v := &b.values
+	var used []*challengeRow
 	for _, c := range b.challenges {
 		if !c.dirty || c.Version == 0 {
 			continue
 		}
 		if c.used() {
-			// Every right code ends here, so the columns that stay as they are are left out.
-			writes.guard(`UPDATE challenges SET version = version + 1, used_at = ?, updated_at = ? WHERE id = ? AND version = ?`,
-				v.moment(c.UsedAt), v.moment(c.UpdatedAt), v.id(c.ID), c.Version)
+			used = append(used, c)
 			continue
 		}
 		writes.guard(`
@@ -226,6 +227,7 @@ func (b *batch) writeChallenges(writes *script) {
 			int64(c.Wrong), int64(c.Sends), int64(c.Regenerations), v.moment(c.UpdatedAt),
 			v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), v.id(c.ID), c.Version)
 	}
+	b.writeUsed(writes, used)
 	inserts := make([]driver.Value, 0, len(b.layouts.challenges.columns)*len(b.inserts))
 	for _, c := range b.inserts {
 		inserts = append(inserts, v.id(c.ID), v.id(c.Recipient), c.Seq, v.id(c.Slot), int64(1), v.text(c.KeyID), v.id(c.Nonce), int64(c.Length),
@@ -233,6 +235,26 @@ func (b *batch) writeChallenges(writes *script) {
 			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), encodeDetails(c.Details))
 	}
 	writes.insert(b.layouts.challenges, inserts)
+}
+
+// writeUsed writes the challenges to which nothing happened but that their codes were used, where
+// every right code ends: those of the same moment and version together, and only what changed.
+func (b *batch) writeUsed(writes *script, used []*challengeRow) {
+	v := &b.values
+	slices.SortFunc(used, func(x, y *challengeRow) int {
+		return cmp.Or(cmp.Compare(x.UsedAt, y.UsedAt), cmp.Compare(x.UpdatedAt, y.UpdatedAt), cmp.Compare(x.Version, y.Version),
+			bytes.Compare(x.ID[:], y.ID[:]))
+	})
+	for len(used) > 0 {
+		first, n := used[0], 1
+		for n < min(len(used), maxInsert) && used[n].UsedAt == first.UsedAt && used[n].UpdatedAt == first.UpdatedAt && used[n].Version == first.Version {
+			n++
+		}
+		list, ids := in(used[:n], func(c *challengeRow) driver.Value { return v.id(c.ID) })
+		args := append([]driver.Value{v.moment(first.UsedAt), v.moment(first.UpdatedAt), first.Version}, ids...)
+		writes.guardAll(n, `UPDATE challenges SET version = version + 1, used_at = ?, updated_at = ? WHERE version = ? AND id IN `+list, args...)
+		used = used[n:]
+	}
 }
 
 const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary`

@@ -8,7 +8,7 @@ import (
 )
 
 func TestInsert_LeavesOutColumnsThatAreNullInEveryRow(t *testing.T) {
-	l := newLayout("t", "a, b, c,\n\td")
+	l := newLayout("INSERT INTO", "t", "a, b, c,\n\td")
 	var writes script
 	writes.insert(l, []driver.Value{
 		int64(1), nil, nil, "x",

@@ -48,8 +48,10 @@ type dialect struct {
 	locker    func() (lock.Locker, error) // keeps two servers from migrating at once; nil for none
 	pipelines bool                        // several statements travel in one packet
 	begin     string                      // starts a transaction that is going to write; empty if one is always open
+	insert    string                      // begins an INSERT of many rows
 	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
 	tables    string                      // counts the tables whose name is what follows
+	log       string                      // path of the write-ahead log that the store has the disk confirm; empty if COMMIT is durable
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
@@ -110,7 +112,10 @@ var sqliteDialect = dialect{
 	goose: goose.DialectSQLite3,
 	// A deferred transaction that reads before it writes fails with SQLITE_BUSY_SNAPSHOT under
 	// load, whatever the busy timeout; IMMEDIATE takes the write lock before the first read.
-	begin:  "BEGIN IMMEDIATE",
+	begin: "BEGIN IMMEDIATE",
+	// A batch is rolled back whole when one of its rows is refused. OR FAIL says that a statement
+	// need not be taken back by itself, and spares a copy of every page that it writes to.
+	insert: "INSERT OR FAIL INTO",
 	tables: `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,
 	fate: func(err error) fate {
 		switch sqliteCode(err) {
@@ -155,7 +160,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	}
 	// A larger cache keeps the random pages of the one random index at hand, and a longer log
 	// writes a page that changes often into the database once where it would be ten times.
-	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(8000)"))
+	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(8000)"))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -167,7 +172,9 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	reads.SetMaxOpenConns(4)
 	reads.SetMaxIdleConns(4)
 	sqlx.BindDriver("sqlite", sqlx.QUESTION)
-	return start(ctx, sqliteDialect, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
+	d := sqliteDialect
+	d.log = path + "-wal"
+	return start(ctx, d, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
 }
 
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
@@ -188,6 +195,7 @@ var mysqlDialect = dialect{
 			lock.WithTableRetryPolicy(func(err error) bool { return mysqlNumber(err) == 0 || mysqlConflict(err) }))
 	},
 	pipelines: true,
+	insert:    "INSERT INTO",
 	lock:      " FOR UPDATE",
 	tables:    `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name`,
 	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",

@@ -52,11 +52,11 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		options: options,
 		dialect: d,
 		reads:   reads,
-		writer:  &writer{db: writes, pipelines: d.pipelines},
+		writer:  newWriter(d, writes),
 		walks:   walks(),
 		queue:   make(chan *Operation, QueueLength),
 		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
-		batch:   newBatch(),
+		batch:   newBatch(d.insert),
 		stop:    make(chan struct{}),
 	}
 	s.metrics = newMetrics(s.Queued)
@@ -147,8 +147,15 @@ func (s *Store) ClockSkew(ctx context.Context) (time.Duration, error) {
 // Queued is how many operations wait for their batch, of QueueLength.
 func (s *Store) Queued() int { return len(s.queue) }
 
-// write runs do in a transaction of its own, between two batches.
+// write runs do in a transaction of its own, between two batches, and returns when it is durable.
 func (s *Store) write(ctx context.Context, do func(w *session) error) error {
+	if err := s.writeBetween(ctx, do); err != nil {
+		return err
+	}
+	return s.writer.log.confirm()
+}
+
+func (s *Store) writeBetween(ctx context.Context, do func(w *session) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for try := 1; ; try++ {

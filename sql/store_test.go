@@ -558,7 +558,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		for n := range gone { // after them in the order of ids, dead by their account's shorter retention
 			insert(now-28*otp.Day, kept+n)
 		}
-		events.insert(newLayout("events", eventColumns), args)
+		events.insert(newLayout(s.dialect.insert, "events", eventColumns), args)
 		return w.play(ctx, &events)
 	}))
 	account := otp.DefaultAccount("2")
@@ -628,7 +628,7 @@ func TestPlay_WritesAnyNumberOfRowsWithAHandfulOfStatements(t *testing.T) {
 					args = append(args, fmt.Sprint(rows, "-", i), []byte("0123456789abcdef"), int64(i))
 				}
 				var writes script
-				writes.insert(newLayout("keyring_keys", "id, check_value, created_at"), args)
+				writes.insert(newLayout(s.dialect.insert, "keyring_keys", "id, check_value, created_at"), args)
 				return w.play(ctx, &writes)
 			})
 			require.NoError(t, err)
@@ -648,8 +648,8 @@ func TestPlay_KeepsEveryByte(t *testing.T) {
 		text := `'; DROP TABLE events; -- \ " % \0 ` + "\x00\n\r\x1a é"
 		require.NoError(t, s.write(ctx, func(w *session) error {
 			var writes script
-			writes.insert(newLayout("index_key", "id, sealed"), []driver.Value{int64(9), every})
-			writes.insert(newLayout("keyring_keys", "id, check_value, created_at"), []driver.Value{text[:32], every[:16], int64(-1)})
+			writes.insert(newLayout(s.dialect.insert, "index_key", "id, sealed"), []driver.Value{int64(9), every})
+			writes.insert(newLayout(s.dialect.insert, "keyring_keys", "id, check_value, created_at"), []driver.Value{text[:32], every[:16], int64(-1)})
 			writes.guard(`UPDATE index_key SET sealed = ? WHERE id = ? AND sealed = ?`, every[:300], int64(9), every)
 			return w.play(ctx, &writes)
 		}))

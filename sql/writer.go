@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/bits"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"time"
 )
@@ -27,6 +28,16 @@ type writer struct {
 	statements map[string]driver.Stmt
 	args       []driver.NamedValue // of the statement that runs
 	inserts    map[insertShape]string
+	log        *writeAheadLog // nil where COMMIT itself is durable
+	wrote      bool           // the transaction under way has
+}
+
+func newWriter(d dialect, db *sql.DB) *writer {
+	w := &writer{db: db, pipelines: d.pipelines}
+	if d.log != "" {
+		w.log = &writeAheadLog{path: d.log, sync: (*os.File).Sync}
+	}
+	return w
 }
 
 // insertShape is what the text of an INSERT depends on.
@@ -50,6 +61,9 @@ var errConnect = errors.New("connect to the database")
 // transaction runs do between begin and COMMIT, and rolls back if it returns an error or
 // panics. After an error that leaves the connection in doubt the next transaction opens a new one.
 func (w *writer) transaction(ctx context.Context, begin string, do func(*session) error) error {
+	if err := w.log.fault(); err != nil {
+		return err
+	}
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
@@ -65,6 +79,7 @@ func (w *writer) run(ctx context.Context, s *session, begin string, do func(*ses
 			return fmt.Errorf("begin: %w", err)
 		}
 	}
+	w.wrote = false
 	committed := false
 	defer func() {
 		if committed {
@@ -77,10 +92,14 @@ func (w *writer) run(ctx context.Context, s *session, begin string, do func(*ses
 	if err := do(s); err != nil {
 		return err
 	}
+	wrote := w.wrote
 	if err := s.control(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("%w: %w", errCommit, err)
 	}
 	committed = true
+	if wrote {
+		w.log.wrote()
+	}
 	return nil
 }
 
@@ -104,6 +123,10 @@ func (w *writer) connect(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
 	w.conn, w.statements = conn, map[string]driver.Stmt{}
+	if err := w.log.follow(); err != nil {
+		w.forget()
+		return fmt.Errorf("%w: %w", errConnect, err)
+	}
 	return nil
 }
 
@@ -123,7 +146,7 @@ func (w *writer) disconnect() {
 
 func (w *writer) close() error {
 	w.disconnect()
-	return w.db.Close()
+	return errors.Join(w.log.close(), w.db.Close())
 }
 
 // control runs a statement that steers the transaction, prepared where the database can do
@@ -162,6 +185,7 @@ func (s *session) affect(ctx context.Context, text string, args ...driver.Value)
 	if err != nil {
 		return 0, err
 	}
+	s.wrote = true
 	result, err := statement.(driver.StmtExecContext).ExecContext(ctx, s.named(args))
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", verb(text), err)
@@ -214,34 +238,37 @@ type script struct {
 type write struct {
 	text    string // up to and including VALUES for an INSERT
 	args    []driver.Value
-	width   int    // of an INSERT's row
-	guarded bool   // must match exactly one row
+	width   int    // of an INSERT's row; 0 of an UPDATE
+	guards  int    // rows that it must match, neither more nor fewer; 0 where any number will do
 	matched *int64 // gets how many rows it matched; nil where that is nobody's question
 }
 
-// guard adds an UPDATE that must find the version it was decided on.
-func (c *script) guard(text string, args ...driver.Value) {
+// guard adds an UPDATE that must find one row with the version it was decided on.
+func (c *script) guard(text string, args ...driver.Value) { c.guardAll(1, text, args...) }
+
+// guardAll adds an UPDATE that must find so many rows with the version they were decided on.
+func (c *script) guardAll(rows int, text string, args ...driver.Value) {
 	from := len(c.args)
 	c.args = append(c.args, args...)
-	c.writes = append(c.writes, write{text: text, args: c.args[from:], guarded: true})
+	c.writes = append(c.writes, write{text: text, args: c.args[from:], guards: rows})
 }
 
 // count adds an UPDATE that may find its row or not, and tells.
 func (c *script) count(matched *int64, text string, args ...driver.Value) {
 	c.guard(text, args...)
 	last := &c.writes[len(c.writes)-1]
-	last.guarded, last.matched = false, matched
+	last.guards, last.matched = 0, matched
 }
 
 // layout is the columns of a table into which a batch inserts.
 type layout struct {
-	table   string
+	into    string // INSERT INTO and the table
 	columns []string
 	texts   map[uint64]string // of INSERTs up to and including VALUES, by the columns that are left out
 }
 
-func newLayout(table, columns string) *layout {
-	l := &layout{table: table, texts: map[uint64]string{}}
+func newLayout(insert, table, columns string) *layout {
+	l := &layout{into: insert + " " + table, texts: map[uint64]string{}}
 	for column := range strings.SplitSeq(columns, ",") {
 		l.columns = append(l.columns, strings.TrimSpace(column))
 	}
@@ -257,7 +284,7 @@ func (l *layout) without(nulls uint64) string {
 				kept = append(kept, column)
 			}
 		}
-		text = "INSERT INTO " + l.table + " (" + strings.Join(kept, ", ") + ") VALUES "
+		text = l.into + " (" + strings.Join(kept, ", ") + ") VALUES "
 		l.texts[nulls] = text
 	}
 	return text
@@ -304,7 +331,7 @@ func (s *session) play(ctx context.Context, c *script) error {
 }
 
 func (s *session) playOne(ctx context.Context, w *write) error {
-	if w.guarded || w.matched != nil {
+	if w.width == 0 {
 		n, err := s.affect(ctx, w.text, w.args...)
 		if err == nil {
 			err = w.judge(n)
@@ -327,7 +354,7 @@ func (s *session) playOne(ctx context.Context, w *write) error {
 
 // judge takes note of how many rows the statement matched.
 func (w *write) judge(n int64) error {
-	if w.guarded && n != 1 {
+	if w.guards != 0 && n != int64(w.guards) {
 		return errGuard
 	}
 	if w.matched != nil {
@@ -346,7 +373,7 @@ func (s *session) playAtOnce(ctx context.Context, c *script) error {
 		if i > 0 {
 			text.WriteByte(';')
 		}
-		if w.guarded || w.matched != nil {
+		if w.width == 0 {
 			text.WriteString(w.text)
 		} else {
 			text.WriteString(insertText(w.text, w.width, len(w.args)/w.width))

@@ -19,7 +19,8 @@ type Mutation struct {
 // WithoutGuard lets a write count although the row has changed since it was read.
 var WithoutGuard = Mutation{File: "batch_rows.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
-	return Replace(t, source, `WHERE id = ? AND version = ?`, `WHERE id = ? AND ? > 0`, 3)
+	source = Replace(t, source, `WHERE id = ? AND version = ?`, `WHERE id = ? AND ? > 0`, 2)
+	return Replace(t, source, `WHERE version = ? AND id IN `, `WHERE ? > 0 AND id IN `, 1)
 }}
 
 // WithoutLock reads the rows to decide on without locking them, where the database would.
