@@ -52,7 +52,6 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		options: options,
 		dialect: d,
 		reads:   reads,
-		writer:  newWriter(d, writes),
 		walks:   walks(),
 		queue:   make(chan *Operation, QueueLength),
 		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
@@ -60,6 +59,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		stop:    make(chan struct{}),
 	}
 	s.metrics = newMetrics(s.Queued)
+	s.writer = newWriter(d, writes, s.metrics)
 	if err := s.settleSchema(ctx, schema); err != nil {
 		return nil, errors.Join(err, writes.Close(), reads.Close())
 	}

@@ -6,6 +6,9 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // writeAheadLog is the file in which SQLite's commits are before they are in the database file.
@@ -24,6 +27,7 @@ import (
 type writeAheadLog struct {
 	path string
 	sync func(*os.File) error // asks the disk: (*os.File).Sync
+	took prometheus.Observer  // seconds
 
 	written atomic.Int64 // commits that are in the file
 	broken  atomic.Pointer[error]
@@ -86,7 +90,10 @@ func (l *writeAheadLog) confirm() error {
 	if err := l.fault(); err != nil || l.confirmed == written {
 		return err
 	}
-	if err := l.sync(l.file); err != nil {
+	began := time.Now()
+	err := l.sync(l.file)
+	l.took.Observe(time.Since(began).Seconds())
+	if err != nil {
 		err = fmt.Errorf("%w: %w", errUnconfirmed, err)
 		l.broken.Store(&err)
 		return err

@@ -32,10 +32,10 @@ type writer struct {
 	wrote      bool           // the transaction under way has
 }
 
-func newWriter(d dialect, db *sql.DB) *writer {
+func newWriter(d dialect, db *sql.DB, m *metrics) *writer {
 	w := &writer{db: db, pipelines: d.pipelines}
 	if d.log != "" {
-		w.log = &writeAheadLog{path: d.log, sync: (*os.File).Sync}
+		w.log = &writeAheadLog{path: d.log, sync: (*os.File).Sync, took: m.confirms}
 	}
 	return w
 }
