@@ -11,10 +11,9 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-)
 
-// requestIDKey is the gin key of the request's id, which doors put into their answers and logs.
-const requestIDKey = "request_id"
+	"otpbridge/server/web"
+)
 
 // identify says who asks and which request this is.
 func (s *Server) identify(c *gin.Context) {
@@ -23,8 +22,7 @@ func (s *Server) identify(c *gin.Context) {
 	if !validRequestID(id) {
 		id = "req_" + rand.Text()
 	}
-	c.Set(requestIDKey, id)
-	c.Header("X-Request-Id", id)
+	web.Identify(c, id)
 }
 
 // validRequestID tells whether a caller's id may be echoed and logged: 8 to 128 of letters,
@@ -76,15 +74,17 @@ func (s *Server) logRequest(c *gin.Context) {
 		method = "other"
 	}
 	peer, _, _ := net.SplitHostPort(c.Request.RemoteAddr)
+	request := web.RequestOf(c)
 	attributes := make([]slog.Attr, 0, 9)
 	attributes = append(attributes,
 		slog.String("method", method), slog.String("route", route), slog.Int("status", c.Writer.Status()),
 		slog.Duration("duration", time.Since(began)), slog.Int("bytes", max(c.Writer.Size(), 0)),
-		slog.String("request_id", c.GetString(requestIDKey)), slog.String("peer", peer))
-	for _, key := range []string{"kind", "account"} {
-		if value := c.GetString(key); value != "" {
-			attributes = append(attributes, slog.String(key, value))
-		}
+		slog.String("request_id", request.ID), slog.String("peer", peer))
+	if request.Kind != "" {
+		attributes = append(attributes, slog.String("kind", request.Kind))
+	}
+	if request.Account != "" {
+		attributes = append(attributes, slog.String("account", request.Account))
 	}
 	s.log.LogAttrs(c.Request.Context(), level, "request", attributes...)
 }
@@ -99,7 +99,7 @@ func (s *Server) recoverPanic(c *gin.Context) {
 		if value == http.ErrAbortHandler {
 			panic(value) // net/http's own word for "close this connection", and no fault
 		}
-		id := c.GetString(requestIDKey)
+		id := web.RequestOf(c).ID
 		s.log.Error("panic", "route", c.FullPath(), "request_id", id, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 		c.Abort()
 		if !c.Writer.Written() {

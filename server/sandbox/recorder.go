@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/web"
 )
 
 const (
@@ -54,7 +56,7 @@ func (r *Recorder) Record(c *gin.Context) {
 	began := time.Now()
 	request := c.Request
 	made := call{
-		requestID:  c.GetString("request_id"),
+		requestID:  web.RequestOf(c).ID,
 		at:         began,
 		method:     request.Method,
 		host:       cut(request.Host, 256),
@@ -84,7 +86,8 @@ func (r *Recorder) Record(c *gin.Context) {
 	case made.hasJSON:
 		made.json = string(body.head)
 	}
-	made.account, made.kind = c.GetString("account"), c.GetString("kind")
+	told := web.RequestOf(c)
+	made.account, made.kind = told.Account, told.Kind
 	made.status, made.answer = answer.Status(), string(answer.head)
 	r.add(made)
 }

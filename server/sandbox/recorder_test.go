@@ -14,6 +14,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/web"
 )
 
 // recorded sends r through the recorder to a servlet that answers text, and shows the call.
@@ -23,8 +25,8 @@ func recorded(t *testing.T, r *http.Request, text string) shownCall {
 	recorder := new(Recorder)
 	router := gin.New()
 	router.Any("/*any", recorder.Record, func(c *gin.Context) {
-		c.Set("account", "10000000000001")
-		c.Set("kind", "ok")
+		told := web.RequestOf(c)
+		told.Account, told.Kind = "10000000000001", "ok"
 		_ = c.Request.ParseForm()
 		_, _ = io.Copy(io.Discard, c.Request.Body)
 		c.String(200, "%s", text)

@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // answer words the outcome of an exchange: nil for success, a refusal, or a fault.
@@ -17,12 +18,13 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 	if kind == kindFault {
 		d.logFault(c, x, err)
 	}
-	c.Set(kindKey, kind)
+	request := web.RequestOf(c)
+	request.Kind = kind
 
 	says := found.at(x.servlet.step)
 	v := d.processWide
 	if x.account != nil {
-		c.Set(accountKey, x.account.Address)
+		request.Account = x.account.Address
 		// Whoever holds a key that is refused must not learn from the answer why, so this text
 		// is worded alike for everybody, whatever account the key belongs to.
 		if says != unauthorised {
@@ -68,7 +70,7 @@ func (d *door) write(c *gin.Context, status int, body string) {
 // logFault writes down what the answer does not say.
 func (d *door) logFault(c *gin.Context, x *exchange, err error) {
 	attrs := []slog.Attr{
-		slog.String("request_id", c.GetString(requestIDKey)),
+		slog.String("request_id", web.RequestOf(c).ID),
 		slog.String("servlet", x.servlet.name),
 	}
 	if x.account != nil {
