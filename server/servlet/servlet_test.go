@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -304,5 +305,11 @@ func TestPeer_IsTheResolvedAddress(t *testing.T) {
 		"":                        {},
 	} {
 		require.Equal(t, want, peer(&http.Request{RemoteAddr: given}), "%q", given)
+	}
+}
+
+func TestContentLength_IsThatOfTheAnswer(t *testing.T) {
+	for _, n := range []int{0, 5, len(lengths) - 1, len(lengths), 300} {
+		require.Equal(t, []string{strconv.Itoa(n)}, contentLength(n))
 	}
 }
