@@ -217,8 +217,14 @@ func normalSubject(subject string) (string, error) {
 			return "", otp.Refuse(otp.Invalid, "ipaddress must be printable ASCII")
 		}
 	}
-	if address, err := netip.ParseAddr(subject); err == nil {
-		return address.Unmap().String(), nil
+	address, err := netip.ParseAddr(subject)
+	if err != nil {
+		return subject, nil
+	}
+	// Nearly all come in the one spelling, and need no other string.
+	var spelling [64]byte
+	if normal := address.Unmap().AppendTo(spelling[:0]); string(normal) != subject {
+		return string(normal), nil
 	}
 	return subject, nil
 }
