@@ -150,6 +150,7 @@ type batch struct {
 	outbox  []otp.Delivery // to insert
 	marks   []*Mark
 	events  []otp.Event
+	state   State // of the operation that is decided
 	values  values
 	layouts struct{ recipients, challenges, events, deliveries, counters *layout }
 }
@@ -241,7 +242,8 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		return
 	}
 	recipient := b.recipient(op.Recipient)
-	state := State{Recipient: &recipient.Recipient}
+	state := &b.state
+	*state = State{Recipient: &recipient.Recipient}
 	written := recipient.UpdatedAt
 	beforeRecipient := recipient.Recipient
 
@@ -259,10 +261,10 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		written = max(written, challenge.UpdatedAt)
 	}
 	state.Now = otp.Moment(op.Now+offset, written)
-	touched := b.touch(op, &state)
+	touched := b.touch(op, state)
 	state.Happened = op.happened || op.Repeats && b.recorded(op)
 
-	op.err = decide(op, &state)
+	op.err = decide(op, state)
 
 	if state.event == nil && !state.marked {
 		touched.restore()
