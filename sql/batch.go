@@ -151,6 +151,10 @@ type batch struct {
 	marks   []*Mark
 	events  []otp.Event
 	state   State // of the operation that is decided
+	rows    struct {
+		recipients chunk[recipientRow]
+		challenges chunk[challengeRow]
+	}
 	values  values
 	layouts struct{ recipients, challenges, events, deliveries, counters *layout }
 }
@@ -286,7 +290,8 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		challenge.dirty = challenge.dirty || challenge.changed(&beforeChallenge)
 	}
 	if state.inserted != nil {
-		row := &challengeRow{Challenge: *state.inserted}
+		row := b.rows.challenges.next()
+		row.Challenge = *state.inserted
 		b.inserts = append(b.inserts, row)
 		b.challenges[row.ID], b.newest[row.Slot] = row, row
 	}
@@ -312,7 +317,8 @@ func decide(op *Operation, state *State) (err error) {
 func (b *batch) recipient(hash otp.ID) *recipientRow {
 	row := b.recipients[hash]
 	if row == nil {
-		row = &recipientRow{Recipient: otp.Recipient{ID: NewID(), Hash: hash}}
+		row = b.rows.recipients.next()
+		row.ID, row.Hash = NewID(), hash
 		b.recipients[hash] = row
 	}
 	return row
