@@ -32,7 +32,7 @@ func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) 
 	if err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(made.send)
+	return e.dispatch(&made.send)
 }
 
 // generated is a challenge as committed.
@@ -135,7 +135,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	if err := e.store.Do(op); err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(send)
+	return e.dispatch(&send)
 }
 
 // recordResend puts the challenge's next send into the history and the outbox, inside its operation,
