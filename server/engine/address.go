@@ -244,5 +244,14 @@ func mask(recipient string) string {
 		return local[:1] + "•••@" + domain
 	}
 	shown := max(0, len(recipient)-4)
-	return recipient[:min(3, shown)] + strings.Repeat("•", max(0, shown-3)) + recipient[shown:]
+	return recipient[:min(3, shown)] + dots(max(0, shown-3)) + recipient[shown:]
+}
+
+// dots are n bullets, without making a string of them where it is a number's.
+func dots(n int) string {
+	const many = "••••••••••••••••"
+	if n*len("•") <= len(many) {
+		return many[:n*len("•")]
+	}
+	return strings.Repeat("•", n)
 }
