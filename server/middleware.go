@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"encoding/base32"
 	"fmt"
 	"log/slog"
 	"net"
@@ -20,10 +21,20 @@ func (s *Server) identify(c *gin.Context) {
 	resolveClient(c.Request, s.settings.TrustedProxies)
 	id := c.GetHeader("X-Request-Id")
 	if !validRequestID(id) {
-		id = "req_" + rand.Text()
+		id = newRequestID()
 	}
 	web.Identify(c, id)
 }
+
+// newRequestID is an id that nobody else has: req_ and 128 random bits, in one piece.
+func newRequestID() string {
+	var random [16]byte
+	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
+	var room [32]byte
+	return string(requestIDText.AppendEncode(append(room[:0], "req_"...), random[:]))
+}
+
+var requestIDText = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // validRequestID tells whether a caller's id may be echoed and logged: 8 to 128 of letters,
 // digits and . _ : - which can forge neither a header nor a line.
