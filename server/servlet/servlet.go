@@ -154,8 +154,9 @@ func (x *exchange) run() (err error) {
 		}
 	}()
 	// Whoever sent a whole request is served and charged, even if they no longer listen: a
-	// client that hangs up after each guess would otherwise guess for free.
-	return x.decide(context.WithoutCancel(x.request.Context()))
+	// client that hangs up after each guess would otherwise guess for free. The engine sees to
+	// that in every call below, none of which ends with its context.
+	return x.decide(x.request.Context())
 }
 
 // decide follows the order of checks that the protocol page promises: key, feature flag,
