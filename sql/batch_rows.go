@@ -192,7 +192,7 @@ func (b *batch) writeRecipients(writes *script) {
 		case r == nil || !r.dirty:
 		case r.Version == 0:
 			inserts = append(inserts, v.id(r.ID), v.id(r.Hash), int64(1), r.Seq,
-				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt),
+				v.window(r.Sends), v.window(r.Failures), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt),
 				v.text(r.Account), v.text(string(r.Environment)), r.Sealed, r.Mask)
 		default:
 			writes.guard(`
