@@ -28,15 +28,15 @@ var layers = map[string][]string{
 	"sql/sqltest":     {}, // starts databases for tests
 	"server/deliver":  {"server/otp"},
 	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto"},
-	"server/web":      {"server/otp"}, // what the doors that speak JSON have in common
-	"server/servlet":  {"server/otp", "server/engine"},
+	"server/web":      {"server/otp"}, // what the doors have in common
+	"server/servlet":  {"server/otp", "server/engine", "server/web"},
 	"server/v1":       {"server/otp", "server/engine", "server/web"},
 	"server/admin":    {"server/otp", "server/engine", "server/web"},
 	"server/console":  {"server/otp", "server/engine"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/web"},
-	"server/callback": {"server/otp", "server/engine"},
+	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {
-		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine",
+		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine", "server/web",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/doc/examples/go": {}, // a client to copy

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"otpbridge/config"
+	"otpbridge/server/web"
 )
 
 // metrics are those of the whole process. Labels hold what this program chose and never what a
@@ -55,9 +56,6 @@ func newMetrics() *metrics {
 	return m
 }
 
-// callKey is the gin key of the name that a door gives a call whose route has a parameter for it.
-const callKey = "call"
-
 // count is the middleware that counts requests.
 func (m *metrics) count(c *gin.Context) {
 	began := time.Now()
@@ -66,19 +64,20 @@ func (m *metrics) count(c *gin.Context) {
 
 	c.Next()
 
+	kind := web.RequestOf(c).Kind
 	door, route := callOf(c)
 	method := c.Request.Method
 	if !slices.Contains(knownMethods, method) {
 		method = "other"
 	}
-	m.requests.WithLabelValues(door, route, method, statusText(c.Writer.Status()), c.GetString("kind")).Inc()
+	m.requests.WithLabelValues(door, route, method, statusText(c.Writer.Status()), kind).Inc()
 	m.duration.WithLabelValues(door, route).Observe(time.Since(began).Seconds())
 }
 
 // callOf is the surface that a request came through, and the pattern of its route from the table of
 // routes, or the servlet's name.
 func callOf(c *gin.Context) (door, route string) {
-	if call := c.GetString(callKey); call != "" {
+	if call := web.RequestOf(c).Call; call != "" {
 		return "servlet", call
 	}
 	route = c.FullPath()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"encoding/base32"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,21 +12,29 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-)
 
-// requestIDKey is the gin key of the request's id, which doors put into their answers and logs.
-const requestIDKey = "request_id"
+	"otpbridge/server/web"
+)
 
 // identify says who asks and which request this is.
 func (s *Server) identify(c *gin.Context) {
 	resolveClient(c.Request, s.settings.TrustedProxies)
 	id := c.GetHeader("X-Request-Id")
 	if !validRequestID(id) {
-		id = "req_" + rand.Text()
+		id = newRequestID()
 	}
-	c.Set(requestIDKey, id)
-	c.Header("X-Request-Id", id)
+	web.Identify(c, id)
 }
+
+// newRequestID is an id that nobody else has: req_ and 128 random bits, in one piece.
+func newRequestID() string {
+	var random [16]byte
+	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
+	var room [32]byte
+	return string(requestIDText.AppendEncode(append(room[:0], "req_"...), random[:]))
+}
+
+var requestIDText = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // validRequestID tells whether a caller's id may be echoed and logged: 8 to 128 of letters,
 // digits and . _ : - which can forge neither a header nor a line.
@@ -76,15 +85,17 @@ func (s *Server) logRequest(c *gin.Context) {
 		method = "other"
 	}
 	peer, _, _ := net.SplitHostPort(c.Request.RemoteAddr)
+	request := web.RequestOf(c)
 	attributes := make([]slog.Attr, 0, 9)
 	attributes = append(attributes,
 		slog.String("method", method), slog.String("route", route), slog.Int("status", c.Writer.Status()),
 		slog.Duration("duration", time.Since(began)), slog.Int("bytes", max(c.Writer.Size(), 0)),
-		slog.String("request_id", c.GetString(requestIDKey)), slog.String("peer", peer))
-	for _, key := range []string{"kind", "account"} {
-		if value := c.GetString(key); value != "" {
-			attributes = append(attributes, slog.String(key, value))
-		}
+		slog.String("request_id", request.ID), slog.String("peer", peer))
+	if request.Kind != "" {
+		attributes = append(attributes, slog.String("kind", request.Kind))
+	}
+	if request.Account != "" {
+		attributes = append(attributes, slog.String("account", request.Account))
 	}
 	s.log.LogAttrs(c.Request.Context(), level, "request", attributes...)
 }
@@ -99,7 +110,7 @@ func (s *Server) recoverPanic(c *gin.Context) {
 		if value == http.ErrAbortHandler {
 			panic(value) // net/http's own word for "close this connection", and no fault
 		}
-		id := c.GetString(requestIDKey)
+		id := web.RequestOf(c).ID
 		s.log.Error("panic", "route", c.FullPath(), "request_id", id, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 		c.Abort()
 		if !c.Writer.Written() {

@@ -166,6 +166,11 @@ type batch struct {
 	outbox  []otp.Delivery // to insert
 	marks   []*Mark
 	events  []otp.Event
+	state   State // of the operation that is decided
+	rows    struct {
+		recipients chunk[recipientRow]
+		challenges chunk[challengeRow]
+	}
 	values  values
 	layouts struct{ recipients, challenges, events, deliveries, counters *layout }
 }
@@ -257,7 +262,8 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		return
 	}
 	recipient := b.recipient(op.Recipient)
-	state := State{Recipient: &recipient.Recipient}
+	state := &b.state
+	*state = State{Recipient: &recipient.Recipient}
 	written := recipient.UpdatedAt
 	beforeRecipient := recipient.Recipient
 
@@ -275,10 +281,10 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		written = max(written, challenge.UpdatedAt)
 	}
 	state.Now = otp.Moment(op.Now+offset, written)
-	touched := b.touch(op, &state)
+	touched := b.touch(op, state)
 	state.Happened = op.happened || op.Repeats && b.recorded(op)
 
-	op.err = decide(op, &state)
+	op.err = decide(op, state)
 
 	if state.event == nil && !state.marked {
 		touched.restore()
@@ -300,7 +306,8 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		challenge.dirty = challenge.dirty || challenge.changed(&beforeChallenge)
 	}
 	if state.inserted != nil {
-		row := &challengeRow{Challenge: *state.inserted}
+		row := b.rows.challenges.next()
+		row.Challenge = *state.inserted
 		b.inserts = append(b.inserts, row)
 		b.challenges[row.ID], b.newest[row.Slot] = row, row
 	}
@@ -326,7 +333,8 @@ func decide(op *Operation, state *State) (err error) {
 func (b *batch) recipient(hash otp.ID) *recipientRow {
 	row := b.recipients[hash]
 	if row == nil {
-		row = &recipientRow{Recipient: otp.Recipient{ID: NewID(), Hash: hash}}
+		row = b.rows.recipients.next()
+		row.ID, row.Hash = NewID(), hash
 		b.recipients[hash] = row
 	}
 	return row

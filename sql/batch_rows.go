@@ -30,8 +30,8 @@ func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error 
 		FROM recipients
 		WHERE hash IN `+list+`
 		ORDER BY hash`+s.dialect.lock, args, func(found row) error {
-		recipient, err := readRecipient(found)
-		if err != nil {
+		recipient := b.rows.recipients.next()
+		if err := readRecipient(found, &recipient.Recipient); err != nil {
 			return err
 		}
 		b.recipients[recipient.Hash] = recipient
@@ -39,16 +39,16 @@ func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error 
 	})
 }
 
-func readRecipient(found row) (*recipientRow, error) {
+func readRecipient(found row, recipient *otp.Recipient) error {
 	r := reader{row: found}
-	recipient := &recipientRow{Recipient: otp.Recipient{
+	*recipient = otp.Recipient{
 		ID: r.id(), Hash: r.id(), Version: r.number(), Seq: r.number(), Sends: r.window(), Failures: r.window(),
 		Run: int(r.number()), RunAt: r.moment(), LockedUntil: r.moment(), UpdatedAt: r.moment(),
-	}}
-	if r.err != nil {
-		return nil, fmt.Errorf("recipient: %w", r.err)
 	}
-	return recipient, nil
+	if r.err != nil {
+		return fmt.Errorf("recipient: %w", r.err)
+	}
+	return nil
 }
 
 const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, code_length, channels, mailbox,
@@ -77,7 +77,7 @@ func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operat
 			SELECT `+challengeColumns+`
 			FROM challenges
 			WHERE `+where+list+s.dialect.lock, args, func(found row) error {
-			row := &challengeRow{}
+			row := b.rows.challenges.next()
 			if err := readChallenge(found, &row.Challenge); err != nil {
 				return err
 			}
@@ -194,7 +194,7 @@ func (b *batch) writeRecipients(writes *script) {
 		case r == nil || !r.dirty:
 		case r.Version == 0:
 			inserts = append(inserts, v.id(r.ID), v.id(r.Hash), int64(1), r.Seq,
-				nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt),
+				v.window(r.Sends), v.window(r.Failures), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt),
 				v.text(r.Account), v.text(string(r.Environment)), r.Sealed, r.Mask)
 		default:
 			writes.guard(`

@@ -45,7 +45,8 @@ type Operation struct {
 	done     chan struct{}
 }
 
-// State is what one operation decides on. Decide may change the rows through the pointers.
+// State is what one operation decides on. Decide may change the rows through the pointers. It is
+// good until Decide returns: the next operation decides on the same one.
 type State struct {
 	// Now is the operation's moment: moved by its account's clock, and never before a row it
 	// touches was last written.
@@ -61,7 +62,8 @@ type State struct {
 	Happened bool
 
 	inserted *otp.Challenge
-	event    *otp.Event
+	event    *otp.Event // nil, or what is in recorded
+	recorded otp.Event
 	also     []otp.Event
 	outbox   []otp.Delivery
 	marked   bool
@@ -71,7 +73,10 @@ type State struct {
 func (s *State) Insert(c *otp.Challenge) { s.inserted = c }
 
 // Record appends what happened and thereby makes the decision count.
-func (s *State) Record(e otp.Event) { s.event = &e }
+func (s *State) Record(e otp.Event) {
+	s.recorded = e
+	s.event = &s.recorded
+}
 
 // Also appends a second thing that happened, with an id of its own. It counts only beside Record.
 func (s *State) Also(e otp.Event) { s.also = append(s.also, e) }

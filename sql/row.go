@@ -151,6 +151,7 @@ type values struct {
 	ids     []boxedID
 	used    int // of ids, in this batch
 	moments map[otp.Millis]driver.Value
+	windows map[otp.Millis]driver.Value // those of one moment
 	texts   map[string]driver.Value
 }
 
@@ -160,13 +161,14 @@ type boxedID struct {
 }
 
 func newValues() values {
-	return values{moments: make(map[otp.Millis]driver.Value, 16), texts: make(map[string]driver.Value, 16)}
+	return values{moments: make(map[otp.Millis]driver.Value, 16), windows: make(map[otp.Millis]driver.Value, 16), texts: make(map[string]driver.Value, 16)}
 }
 
 // reset gives back what was made for the last batch.
 func (v *values) reset() {
 	v.used = 0
 	clear(v.moments)
+	clear(v.windows)
 	clear(v.texts)
 }
 
@@ -198,6 +200,20 @@ func (v *values) moment(at otp.Millis) driver.Value {
 	if !known {
 		value = int64(at)
 		v.moments[at] = value
+	}
+	return value
+}
+
+// window is NULL for an empty one. A new recipient's holds the moment of its first send alone, which
+// others of the batch have in common.
+func (v *values) window(w otp.Window) driver.Value {
+	if len(w) != 1 {
+		return nullable(encodeWindow(w))
+	}
+	value, known := v.windows[w[0]]
+	if !known {
+		value = encodeWindow(w)
+		v.windows[w[0]] = value
 	}
 	return value
 }

@@ -19,6 +19,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // Options are what the door works with.
@@ -66,7 +67,7 @@ func (o Options) receive(c *gin.Context) {
 		c.String(http.StatusInternalServerError, "The report could not be recorded; send it again.\n")
 		return
 	}
-	c.Set("kind", refusal.Kind.String())
+	web.RequestOf(c).Kind = refusal.Kind.String()
 	c.String(status(refusal.Kind), "%s\n", refusal.Message)
 }
 

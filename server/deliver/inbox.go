@@ -10,11 +10,11 @@ import (
 // nothing that a crash could lose. Send only wakes whoever waits for a message.
 type Inbox struct {
 	mu      sync.Mutex
-	arrived chan struct{}
+	arrived chan struct{} // nil while nobody waits
 }
 
 // NewInbox is an inbox that nobody waits for yet.
-func NewInbox() *Inbox { return &Inbox{arrived: make(chan struct{})} }
+func NewInbox() *Inbox { return new(Inbox) }
 
 // Name is the channel's name in settings and logs.
 func (i *Inbox) Name() string { return "inbox" }
@@ -26,8 +26,10 @@ func (i *Inbox) Waits() bool { return false }
 func (i *Inbox) Send(context.Context, Message) Result {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	close(i.arrived)
-	i.arrived = make(chan struct{})
+	if i.arrived != nil {
+		close(i.arrived)
+		i.arrived = nil
+	}
 	return Result{Outcome: Sent}
 }
 
@@ -56,5 +58,8 @@ func Innermost(c Channel) Channel {
 func (i *Inbox) Arrival() <-chan struct{} {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.arrived == nil {
+		i.arrived = make(chan struct{})
+	}
 	return i.arrived
 }

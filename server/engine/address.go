@@ -217,8 +217,14 @@ func normalSubject(subject string) (string, error) {
 			return "", otp.Refuse(otp.Invalid, "ipaddress must be printable ASCII")
 		}
 	}
-	if address, err := netip.ParseAddr(subject); err == nil {
-		return address.Unmap().String(), nil
+	address, err := netip.ParseAddr(subject)
+	if err != nil {
+		return subject, nil
+	}
+	// Nearly all come in the one spelling, and need no other string.
+	var spelling [64]byte
+	if normal := address.Unmap().AppendTo(spelling[:0]); string(normal) != subject {
+		return string(normal), nil
 	}
 	return subject, nil
 }
@@ -238,5 +244,14 @@ func mask(recipient string) string {
 		return local[:1] + "•••@" + domain
 	}
 	shown := max(0, len(recipient)-4)
-	return recipient[:min(3, shown)] + strings.Repeat("•", max(0, shown-3)) + recipient[shown:]
+	return recipient[:min(3, shown)] + dots(max(0, shown-3)) + recipient[shown:]
+}
+
+// dots are n bullets, without making a string of them where it is a number's.
+func dots(n int) string {
+	const many = "••••••••••••••••"
+	if n*len("•") <= len(many) {
+		return many[:n*len("•")]
+	}
+	return strings.Repeat("•", n)
 }

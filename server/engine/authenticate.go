@@ -73,8 +73,7 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	if !plausible(secret) {
 		return nil, otp.Refuse(otp.MissingCredential, "no credential was presented, or none that could be one: a mistyped key, perhaps")
 	}
-	hash := e.credentialHash(secret)
-	cred, err := e.credentials.value(ctx, string(hash[:]))
+	cred, err := e.credentials.value(ctx, e.credentialHash(secret))
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +132,8 @@ func (e *Engine) credentialHash(secret string) [32]byte { return e.index.Sum32("
 
 // loadCredential gives a credential that is not found for an unknown hash, so that this too is
 // remembered.
-func (e *Engine) loadCredential(ctx context.Context, hash string) (*credential, error) {
-	row, err := e.store.Credential(ctx, [32]byte([]byte(hash)))
+func (e *Engine) loadCredential(ctx context.Context, hash [32]byte) (*credential, error) {
+	row, err := e.store.Credential(ctx, hash)
 	if errors.Is(err, sql.ErrNotFound) {
 		return &credential{}, nil
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,13 +11,13 @@ import (
 
 // cache remembers what was loaded for a short, fixed time. Nothing else invalidates what
 // production relies on: the time is the promise, on this server and on every other. Only one caller loads a key at once.
-type cache[V any] struct {
+type cache[K comparable, V any] struct {
 	ttl    time.Duration
-	load   func(ctx context.Context, key string) (V, error)
+	load   func(ctx context.Context, key K) (V, error)
 	flight singleflight.Group
 
 	mu      sync.RWMutex
-	entries map[string]cached[V]
+	entries map[K]cached[V]
 }
 
 type cached[V any] struct {
@@ -27,13 +28,13 @@ type cached[V any] struct {
 // maxCached bounds the entries, so that made-up credentials cannot fill the memory.
 const maxCached = 10_000
 
-func newCache[V any](ttl time.Duration, load func(context.Context, string) (V, error)) *cache[V] {
-	return &cache[V]{ttl: ttl, load: load, entries: map[string]cached[V]{}}
+func newCache[K comparable, V any](ttl time.Duration, load func(context.Context, K) (V, error)) *cache[K, V] {
+	return &cache[K, V]{ttl: ttl, load: load, entries: map[K]cached[V]{}}
 }
 
 // value is the cached or freshly loaded value of key. An error is never remembered. The age of
 // an entry counts from before its load began, so the promise holds for slow loads too.
-func (c *cache[V]) value(ctx context.Context, key string) (V, error) {
+func (c *cache[K, V]) value(ctx context.Context, key K) (V, error) {
 	now := time.Now()
 	c.mu.RLock()
 	entry, found := c.entries[key]
@@ -43,7 +44,7 @@ func (c *cache[V]) value(ctx context.Context, key string) (V, error) {
 	}
 	// Others may wait for this load, so it does not end with the request that began it.
 	ctx = context.WithoutCancel(ctx)
-	loaded, err, _ := c.flight.Do(key, func() (any, error) {
+	loaded, err, _ := c.flight.Do(fmt.Sprint(key), func() (any, error) {
 		started := time.Now()
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -60,7 +61,7 @@ func (c *cache[V]) value(ctx context.Context, key string) (V, error) {
 	return loaded.(V), nil
 }
 
-func (c *cache[V]) keep(key string, entry cached[V]) {
+func (c *cache[K, V]) keep(key K, entry cached[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	makeRoom(c.entries, maxCached, func(old cached[V]) time.Time { return old.until })
@@ -88,7 +89,7 @@ func makeRoom[K comparable, V any](entries map[K]V, most int, until func(V) time
 }
 
 // forget drops every entry. It is for the sandbox, whose resets would otherwise be seen late.
-func (c *cache[V]) forget() {
+func (c *cache[K, V]) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.entries)

@@ -57,16 +57,16 @@ func (s *send) event(op *sql.Operation, state *sql.State, kind otp.EventKind) ot
 // dispatch hands a committed send to its channels and waits for the first outcome that settles
 // the answer: sent on any, or unknown, or no outcome in time means that the code may be on its
 // way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
-func (e *Engine) dispatch(s send) (Sent, error) {
+func (e *Engine) dispatch(s *send) (Sent, error) {
 	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
-	if !e.waits(&s) {
+	if !e.waits(s) {
 		if e.handOverNow(s) == deliver.NotSent {
 			return answer, errUndelivered()
 		}
 		return answer, nil
 	}
 	settled := make(chan deliver.Outcome, 1)
-	e.sending.Go(func() { e.handOver(s, settled) })
+	e.sending.Go(func() { e.handOver(*s, settled) })
 	deadline := time.NewTimer(e.options.DeliveryWait)
 	defer deadline.Stop()
 	select {
@@ -88,7 +88,7 @@ func errUndelivered() error {
 // the application named is tried.
 func (e *Engine) sendOff(s send) {
 	if !e.waits(&s) {
-		if e.handOverNow(s) == deliver.NotSent {
+		if e.handOverNow(&s) == deliver.NotSent {
 			e.fallBack(s)
 		}
 		return
@@ -198,7 +198,7 @@ func (e *Engine) channels(c *Caller, medium otp.Channels) []deliver.Channel {
 }
 
 // handOverNow is handOver where nothing has to be waited for.
-func (e *Engine) handOverNow(s send) deliver.Outcome {
+func (e *Engine) handOverNow(s *send) deliver.Outcome {
 	settled := deliver.NotSent
 	for _, medium := range s.channels.Each() {
 		if outcome := e.handOverOn(e.closing, medium, s); outcome != deliver.NotSent {
@@ -206,7 +206,7 @@ func (e *Engine) handOverNow(s send) deliver.Outcome {
 		}
 	}
 	if settled == deliver.NotSent {
-		e.refund(e.closing, s)
+		e.refund(e.closing, *s)
 	}
 	return settled
 }
@@ -224,7 +224,7 @@ func (e *Engine) handOver(s send, settled chan<- deliver.Outcome) {
 	ctx, cancel := context.WithTimeout(e.closing, life)
 	defer cancel()
 	open := together(s.channels.Each(), settled, func(medium otp.Channels, tell func(deliver.Outcome)) {
-		tell(e.handOverOn(ctx, medium, s))
+		tell(e.handOverOn(ctx, medium, &s))
 	})
 	if !open {
 		e.refund(ctx, s)
@@ -275,8 +275,8 @@ func (e *Engine) message(s *send, medium otp.Channels) deliver.Message {
 
 // handOverOn tries one medium's channels in order of preference, the next one only if the last
 // surely did not send.
-func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s send) deliver.Outcome {
-	message := e.message(&s, medium)
+func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s *send) deliver.Outcome {
+	message := e.message(s, medium)
 	for _, channel := range e.channels(s.caller, medium) {
 		result := e.sendOn(ctx, channel, message)
 		if result.Outcome == deliver.Sent {

@@ -65,10 +65,10 @@ type Engine struct {
 	keyring     *crypto.Keyring
 	index       *crypto.IndexKey
 	log         *slog.Logger
-	credentials *cache[*credential]
-	accounts    *cache[*account]
-	origins     *cache[[]string]
-	signingKeys *cache[[]receiptKey]
+	credentials *cache[[32]byte, *credential]
+	accounts    *cache[string, *account]
+	origins     *cache[string, []string]
+	signingKeys *cache[string, []receiptKey]
 	simulated   []deliver.Channel // of the test environment in production
 	lists       channelLists
 	limiter     *limiter

@@ -73,13 +73,14 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	return quota{min(q.perMinute, maxRate), min(q.burst, maxRate)} // whatever somebody wrote into the row
 }
 
-// Take counts one request of the caller against its key's limit. Without a limit it costs
-// nothing and the Quota is zero. Refusal: RateLimited, with the Quota filled in.
+// Take counts one request of the caller against its key's limit, also if ctx ends meanwhile: whoever
+// hangs up has made a request all the same. Without a limit it costs nothing and the Quota is zero.
+// Refusal: RateLimited, with the Quota filled in.
 func (e *Engine) Take(ctx context.Context, c *Caller) (Quota, error) {
 	if c.quota == (quota{}) {
 		return Quota{}, nil
 	}
-	return e.limiter.take(ctx, c.quota, "key:"+c.Key.ID.Text("key"), "the key has made as many requests as it may in this time")
+	return e.limiter.take(context.WithoutCancel(ctx), c.quota, "key:"+c.Key.ID.Text("key"), "the key has made as many requests as it may in this time")
 }
 
 // MayTry refuses an address whose credentials were refused too often of late. It comes before

@@ -32,7 +32,7 @@ func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) 
 	if err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(made.send)
+	return e.dispatch(&made.send)
 }
 
 // generated is a challenge as committed.
@@ -60,23 +60,25 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		if made.happened = s.Happened; made.happened {
 			return nil
 		}
-		challenge, previous := *draft, s.Challenge
-		if err := otp.Generate(s.Recipient, s.Mailbox, previous, &challenge, policy, s.Now); err != nil {
+		// Each try starts from the draft, in the place from which it is sent.
+		challenge, previous := &made.send.challenge, s.Challenge
+		*challenge = *draft
+		if err := otp.Generate(s.Recipient, s.Mailbox, previous, challenge, policy, s.Now); err != nil {
 			return err
 		}
 		e.introduce(s, c, t)
-		s.Insert(&challenge)
-		if err := guard.charge(op, c, s, &challenge); err != nil {
+		s.Insert(challenge)
+		if err := guard.charge(op, c, s, challenge); err != nil {
 			return err
 		}
-		made.send = e.sendOf(c, op, t, &challenge, challenge.Channels, s.Now)
+		made.send = e.sendOf(c, op, t, challenge, challenge.Channels, s.Now)
 		e.entrust(op, s, &made.send, guard)
-		sent := event(op, c, s, &challenge, otp.EventSent)
+		sent := event(op, c, s, challenge, otp.EventSent)
 		sent.Mailbox = mailbox
 		if challenge.Details != nil {
-			sent.Summary = summaryOf(&challenge, t)
+			sent.Summary = summaryOf(challenge, t)
 			sent.Summary.Taken = !e.waits(&made.send)
-			made.remaining = s.Recipient.AttemptsLeft(&challenge, s.Now)
+			made.remaining = s.Recipient.AttemptsLeft(challenge, s.Now)
 		}
 		s.Record(sent)
 		if previous != nil && previous.Details != nil && previous.UsedAt == 0 && previous.CanceledAt == 0 {
@@ -135,7 +137,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	if err := e.store.Do(op); err != nil {
 		return Sent{}, err
 	}
-	return e.dispatch(send)
+	return e.dispatch(&send)
 }
 
 // recordResend puts the challenge's next send into the history and the outbox, inside its operation,

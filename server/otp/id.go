@@ -9,12 +9,14 @@ import (
 // hash for recipients and slots. It is stored as bytes and shown with a typed prefix.
 type ID [16]byte
 
-// idText keeps the order of the bytes (base32hex), is safe in URLs and does not depend on case.
-var idText = base32.HexEncoding.WithPadding(base32.NoPadding)
+// idText keeps the order of the bytes (base32hex, in lower case) and is safe in URLs.
+var idText = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
 // Text shows id with its type, for example Text("otp") = "otp_0e9k…" with 26 characters.
 func (id ID) Text(prefix string) string {
-	return prefix + "_" + strings.ToLower(idText.EncodeToString(id[:]))
+	var room [40]byte // enough for every prefix in use
+	text := append(append(room[:0], prefix...), '_')
+	return string(idText.AppendEncode(text, id[:]))
 }
 
 // IsZero tells whether id names nothing.
@@ -27,7 +29,7 @@ func ParseID(prefix, text string) (ID, bool) {
 		return ID{}, false
 	}
 	var id ID
-	raw, err := idText.DecodeString(strings.ToUpper(body))
+	raw, err := idText.DecodeString(strings.ToLower(body))
 	if err != nil || copy(id[:], raw) != len(id) {
 		return ID{}, false
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // bare is a door with no engine behind it: enough for everything that is refused before one is
@@ -33,7 +34,7 @@ func serve(t *testing.T, r *http.Request, handlers ...gin.HandlerFunc) (*httptes
 	t.Helper()
 	gin.SetMode(gin.TestMode)
 	router := gin.New()
-	router.Use(func(c *gin.Context) { c.Set("request_id", "req-12345678") })
+	router.Use(func(c *gin.Context) { web.Identify(c, "req-12345678") })
 	router.Any("/*any", handlers...)
 	answer := httptest.NewRecorder()
 	router.ServeHTTP(answer, r)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/web"
 )
 
 const (
@@ -22,9 +24,10 @@ const (
 //
 // The zero value is ready to use. It is safe for concurrent use.
 type Recorder struct {
-	mu    sync.Mutex
-	calls [keptRequests]call
-	count int // all that were ever recorded
+	mu      sync.Mutex
+	calls   [keptRequests]call
+	answers [keptRequests][]byte // of the calls, in memory that the calls after them use again
+	count   int                  // all that were ever recorded
 }
 
 // call is one request as it came. It is redacted when it is shown, not here: this runs for
@@ -41,12 +44,12 @@ type call struct {
 	hasForm    bool
 	json       string
 	hasJSON    bool
-	keyHeaders []string // the names of those that carried a key
+	carriers   carrierSet // those that carried a key
 	department string
 	account    string
 	kind       string
 	status     int
-	answer     string
+	answer     string // filled in when it is looked at
 }
 
 // Record is the middleware that records the calls of the routes it is used on.
@@ -54,7 +57,7 @@ func (r *Recorder) Record(c *gin.Context) {
 	began := time.Now()
 	request := c.Request
 	made := call{
-		requestID:  c.GetString("request_id"),
+		requestID:  web.RequestOf(c).ID,
 		at:         began,
 		method:     request.Method,
 		host:       cut(request.Host, 256),
@@ -62,7 +65,7 @@ func (r *Recorder) Record(c *gin.Context) {
 		query:      cut(request.URL.RawQuery, maxQuery),
 		hasForm:    isKind(request, "application/x-www-form-urlencoded"),
 		hasJSON:    isKind(request, "application/json"),
-		keyHeaders: keyHeaders(request.Header),
+		carriers:   carriersIn(request.Header),
 		department: cut(request.Header.Get("Department-Id"), 128),
 	}
 	var body *captured
@@ -84,15 +87,18 @@ func (r *Recorder) Record(c *gin.Context) {
 	case made.hasJSON:
 		made.json = string(body.head)
 	}
-	made.account, made.kind = c.GetString("account"), c.GetString("kind")
-	made.status, made.answer = answer.Status(), string(answer.head)
-	r.add(made)
+	told := web.RequestOf(c)
+	made.account, made.kind = told.Account, told.Kind
+	made.status = answer.Status()
+	r.add(made, answer.head)
 }
 
-func (r *Recorder) add(made call) {
+// add copies the head of the answer, since the rest of what holds it ends with the request.
+func (r *Recorder) add(made call, answer []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls[r.count%keptRequests] = made
+	place := r.count % keptRequests
+	r.calls[place], r.answers[place] = made, append(r.answers[place][:0], answer...)
 	r.count++
 }
 
@@ -102,7 +108,10 @@ func (r *Recorder) latest() []call {
 	defer r.mu.Unlock()
 	kept := make([]call, 0, min(r.count, keptRequests))
 	for i := range cap(kept) {
-		kept = append(kept, r.calls[(r.count-1-i)%keptRequests])
+		place := (r.count - 1 - i) % keptRequests
+		made := r.calls[place]
+		made.answer = string(r.answers[place])
+		kept = append(kept, made)
 	}
 	return kept
 }
@@ -111,7 +120,7 @@ func (r *Recorder) latest() []call {
 func (r *Recorder) Clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls, r.count = [keptRequests]call{}, 0
+	r.calls, r.answers, r.count = [keptRequests]call{}, [keptRequests][]byte{}, 0
 }
 
 // captured keeps the head of what the handler reads of a body.
@@ -157,9 +166,22 @@ var carriers = []struct{ canonical, shown string }{
 	{"Access_key", "access_key"}, {"X-Api-Key", "X-API-Key"}, {"Authorization", "Authorization"},
 }
 
-func keyHeaders(header http.Header) (names []string) {
-	for _, carrier := range carriers {
+// carrierSet is a set of carriers: bit i stands for carriers[i].
+type carrierSet uint8
+
+func carriersIn(header http.Header) (set carrierSet) {
+	for i, carrier := range carriers {
 		if len(header[carrier.canonical]) > 0 {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// names are the headers of the set, as people write them.
+func (s carrierSet) names() (names []string) {
+	for i, carrier := range carriers {
+		if s&(1<<i) != 0 {
 			names = append(names, carrier.shown)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/web"
 )
 
 // recorded sends r through the recorder to a servlet that answers text, and shows the call.
@@ -23,8 +25,8 @@ func recorded(t *testing.T, r *http.Request, text string) shownCall {
 	recorder := new(Recorder)
 	router := gin.New()
 	router.Any("/*any", recorder.Record, func(c *gin.Context) {
-		c.Set("account", "10000000000001")
-		c.Set("kind", "ok")
+		told := web.RequestOf(c)
+		told.Account, told.Kind = "10000000000001", "ok"
 		_ = c.Request.ParseForm()
 		_, _ = io.Copy(io.Discard, c.Request.Body)
 		c.String(200, "%s", text)
@@ -146,12 +148,17 @@ func TestRecorder_CurlMakesTheCallAgain(t *testing.T) {
 func TestRecorder_KeepsTheLatest(t *testing.T) {
 	recorder := new(Recorder)
 	for i := range keptRequests + 7 {
-		recorder.add(call{status: i})
+		recorder.add(call{status: i}, fmt.Append(nil, "answer ", i))
 	}
 	calls := recorder.latest()
 	require.Len(t, calls, keptRequests)
 	require.Equal(t, keptRequests+6, calls[0].status)
+	require.Equal(t, "answer 206", calls[0].answer)
 	require.Equal(t, 7, calls[keptRequests-1].status)
+	require.Equal(t, "answer 7", calls[keptRequests-1].answer)
+	recorder.add(call{}, []byte("another"))
+	require.Equal(t, "answer 206", calls[0].answer, "what was looked at stays as it was")
+	require.Equal(t, "answer 8", recorder.latest()[keptRequests-1].answer)
 	recorder.Clear()
 	require.Empty(t, recorder.latest())
 }
@@ -186,7 +193,7 @@ func TestRecorder_Race(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			for range 100 {
-				recorder.add(call{requestID: fmt.Sprint(i)})
+				recorder.add(call{requestID: fmt.Sprint(i)}, nil)
 				_ = recorder.latest()
 			}
 		})

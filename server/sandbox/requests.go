@@ -68,7 +68,7 @@ func (made call) shown() shownCall {
 		Query: masked(query), Form: masked(form),
 		Account: made.account, Kind: made.kind, Status: made.status, Answer: shownAnswer(made.answer),
 	}
-	for _, name := range made.keyHeaders {
+	for _, name := range made.carriers.names() {
 		s.Headers[name] = redacted
 	}
 	if made.hasJSON {
@@ -105,7 +105,7 @@ func (made call) curl(query, form []parameter) string {
 		words = append(words, "-X", quoted(made.method))
 	}
 	words = append(words, made.shownURL())
-	for _, name := range made.keyHeaders {
+	for _, name := range made.carriers.names() {
 		words = append(words, "-H", keyWords[name])
 	}
 	if made.hasJSON {

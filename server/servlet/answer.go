@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // answer words the outcome of an exchange: nil for success, a refusal, or a fault.
@@ -17,12 +18,13 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 	if kind == kindFault {
 		d.logFault(c, x, err)
 	}
-	c.Set(kindKey, kind)
+	request := web.RequestOf(c)
+	request.Kind = kind
 
 	says := found.at(x.servlet.step)
 	v := d.processWide
 	if x.account != nil {
-		c.Set(accountKey, x.account.Address)
+		request.Account = x.account.Address
 		// Whoever holds a key that is refused must not learn from the answer why, so this text
 		// is worded alike for everybody, whatever account the key belongs to.
 		if says != unauthorised {
@@ -54,12 +56,29 @@ func judge(err error) (found row, kind string, remaining int) {
 
 var noStore = []string{"no-store"}
 
+// lengths are the Content-Length headers of short answers, longer than every text of the servlets' own.
+// All answers share them: nobody writes into the values of a header.
+var lengths = func() (headers [96][]string) {
+	for n := range headers {
+		headers[n] = []string{strconv.Itoa(n)}
+	}
+	return headers
+}()
+
+// contentLength is the header of an answer of n bytes.
+func contentLength(n int) []string {
+	if n < len(lengths) {
+		return lengths[n]
+	}
+	return []string{strconv.Itoa(n)}
+}
+
 // write sends every answer of this door.
 func (d *door) write(c *gin.Context, status int, body string) {
 	header := c.Writer.Header()
 	header["Content-Type"] = d.contentType
 	header["Cache-Control"] = noStore
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	header["Content-Length"] = contentLength(len(body))
 	c.Status(status)
 	// The client may be gone. The decision stands, and there is nobody to tell.
 	_, _ = c.Writer.WriteString(body)
@@ -68,7 +87,7 @@ func (d *door) write(c *gin.Context, status int, body string) {
 // logFault writes down what the answer does not say.
 func (d *door) logFault(c *gin.Context, x *exchange, err error) {
 	attrs := []slog.Attr{
-		slog.String("request_id", c.GetString(requestIDKey)),
+		slog.String("request_id", web.RequestOf(c).ID),
 		slog.String("servlet", x.servlet.name),
 	}
 	if x.account != nil {

@@ -17,6 +17,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
+	"otpbridge/server/web"
 )
 
 const target = "?ipaddress=10.20.51.122&mobile=919551492394"
@@ -76,9 +77,9 @@ func TestServe_TellsTheLogOfRequestsWhatHappened(t *testing.T) {
 	var kind, account string
 	var log bytes.Buffer
 	c := newClient(t, slog.New(slog.NewTextHandler(&log, nil)), func(g *gin.Context) {
-		g.Set("request_id", "req-7777aaaa")
+		web.Identify(g, "req-7777aaaa")
 		g.Next()
-		kind, account = g.GetString("kind"), g.GetString("account")
+		kind, account = web.RequestOf(g).Kind, web.RequestOf(g).Account
 	})
 	tests := []struct {
 		path, fault  string

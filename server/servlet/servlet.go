@@ -25,6 +25,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // Options is what the door needs.
@@ -40,14 +41,6 @@ type Options struct {
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
 }
-
-// Keys that the door reads and sets on the gin context, for the log of requests.
-const (
-	requestIDKey = "request_id" // read: the id of the request, a string
-	kindKey      = "kind"       // set: "ok", "fault" or the name of the refusal's kind
-	accountKey   = "account"    // set once the key is accepted: the esme_address
-	callKey      = "call"       // set: the servlet's name, in one spelling
-)
 
 // Mount registers the servlets under contextPath, which starts with a slash and does not end
 // with one, or is empty for the root. It refuses an unknown profile by panicking.
@@ -139,7 +132,7 @@ func (d *door) serve(c *gin.Context) {
 		d.write(c, http.StatusNotFound, "Not Found")
 		return
 	}
-	c.Set(callKey, s.name)
+	web.RequestOf(c).Call = s.name
 	x := exchange{door: d, servlet: s, request: c.Request}
 	d.answer(c, &x, x.run())
 }
@@ -161,8 +154,9 @@ func (x *exchange) run() (err error) {
 		}
 	}()
 	// Whoever sent a whole request is served and charged, even if they no longer listen: a
-	// client that hangs up after each guess would otherwise guess for free.
-	return x.decide(context.WithoutCancel(x.request.Context()))
+	// client that hangs up after each guess would otherwise guess for free. The engine sees to
+	// that in every call below, none of which ends with its context.
+	return x.decide(x.request.Context())
 }
 
 // decide follows the order of checks that the protocol page promises: key, feature flag,

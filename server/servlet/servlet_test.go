@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 func TestMain(m *testing.M) {
@@ -134,12 +136,11 @@ func TestServe_APanicIsAnsweredAndLoggedOnce(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			var log bytes.Buffer
 			router := gin.New()
-			var kind, account any
+			var told web.Request
 			router.Use(func(c *gin.Context) {
-				c.Set("request_id", "req-12345678")
+				web.Identify(c, "req-12345678")
 				c.Next()
-				kind, _ = c.Get("kind")
-				account, _ = c.Get("account")
+				told = *web.RequestOf(c)
 			})
 			Mount(router, "/otpauthapi", Options{Log: slog.New(slog.NewTextHandler(&log, nil)), StrictHTTP: true})
 
@@ -150,8 +151,8 @@ func TestServe_APanicIsAnsweredAndLoggedOnce(t *testing.T) {
 			require.Contains(t, log.String(), "request_id=req-12345678")
 			require.Contains(t, log.String(), "servlet="+s.name)
 			require.Contains(t, log.String(), "goroutine", "the stack is there")
-			require.Equal(t, "fault", kind)
-			require.Nil(t, account)
+			require.Equal(t, "fault", told.Kind)
+			require.Empty(t, told.Account)
 		})
 	}
 }
@@ -200,9 +201,9 @@ func TestAnswer_WordsTheOutcomeForTheAccount(t *testing.T) {
 			d.answer(c, &exchange{door: d, servlet: test.servlet, account: test.account}, test.err)
 			require.Equal(t, test.status, w.Code)
 			require.Equal(t, test.body, w.Body.String())
-			require.Equal(t, test.kind, c.GetString("kind"))
+			require.Equal(t, test.kind, web.RequestOf(c).Kind)
 			if test.account != nil {
-				require.Equal(t, "10000000000007", c.GetString("account"))
+				require.Equal(t, "10000000000007", web.RequestOf(c).Account)
 			}
 		})
 	}
@@ -214,7 +215,7 @@ func TestLogFault_TellsWhatTheAnswerDoesNot(t *testing.T) {
 	c := gin.CreateTestContextOnly(httptest.NewRecorder(), gin.New())
 	c.Request = httptest.NewRequest("GET", "/?mobile=919551492394&otp=924681", nil)
 	c.Request.Header.Set("access_key", "c2VudGluZWw=")
-	c.Set("request_id", "req-12345678")
+	web.Identify(c, "req-12345678")
 	x := &exchange{door: d, servlet: servlets[0], account: &otp.Account{Address: "10000000000007"}, request: c.Request}
 	d.answer(c, x, errors.New("disk full"))
 
@@ -304,5 +305,11 @@ func TestPeer_IsTheResolvedAddress(t *testing.T) {
 		"":                        {},
 	} {
 		require.Equal(t, want, peer(&http.Request{RemoteAddr: given}), "%q", given)
+	}
+}
+
+func TestContentLength_IsThatOfTheAnswer(t *testing.T) {
+	for _, n := range []int{0, 5, len(lengths) - 1, len(lengths), 300} {
+		require.Equal(t, []string{strconv.Itoa(n)}, contentLength(n))
 	}
 }

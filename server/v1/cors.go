@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/web"
 )
 
 // A web page may call the API if its origin is on the account's list, compared byte by byte.
@@ -42,7 +44,7 @@ func (d *door) allowAnyListedOrigin(c *gin.Context) {
 	}
 	listed, err := d.engine.AllowedOrigins(c.Request.Context())
 	if err != nil {
-		d.errors.Log.ErrorContext(c.Request.Context(), "v1 could not read the allowed origins", "request_id", c.GetString(requestIDKey), "error", err)
+		d.errors.Log.ErrorContext(c.Request.Context(), "v1 could not read the allowed origins", "request_id", web.RequestOf(c).ID, "error", err)
 		return
 	}
 	if slices.Contains(listed, origin) {

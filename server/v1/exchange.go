@@ -90,7 +90,7 @@ func (x *exchange) admit() error {
 	}
 	x.caller, err = x.door.engine.Authenticate(x.ctx, otp.V1Door, secret, peer)
 	if x.caller != nil {
-		x.gin.Set(accountKey, x.caller.Account.Address)
+		web.RequestOf(x.gin).Account = x.caller.Account.Address
 	}
 	if err != nil {
 		return x.countFailure(peer, err)
@@ -223,8 +223,8 @@ func answerOf(status int, body any) (engine.Answer, error) {
 
 // write sends what the call answered.
 func (x *exchange) write(answer engine.Answer) {
-	if _, decided := x.gin.Get(kindKey); !decided {
-		x.gin.Set(kindKey, "ok")
+	if request := web.RequestOf(x.gin); request.Kind == "" {
+		request.Kind = "ok"
 	}
 	for name, value := range answer.Header {
 		x.gin.Header(name, value)

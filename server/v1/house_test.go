@@ -26,6 +26,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
+	"otpbridge/server/web"
 	"otpbridge/sql"
 )
 
@@ -36,8 +37,8 @@ type house struct {
 	log     *bytes.Buffer
 	handler http.Handler
 
-	mu      sync.Mutex
-	context map[string]string // what the last request left for the log of requests
+	mu   sync.Mutex
+	told web.Request // of the last request, for the log of requests
 }
 
 func newHouse(t testing.TB) *house {
@@ -64,12 +65,11 @@ func newHouse(t testing.TB) *house {
 	router.NoRoute(NotFound)
 	router.NoMethod(MethodNotAllowed)
 	router.Use(func(c *gin.Context) {
-		c.Set(requestIDKey, "req-12345678")
-		c.Header("X-Request-Id", "req-12345678")
+		web.Identify(c, "req-12345678")
 		c.Next()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.context = map[string]string{kindKey: c.GetString(kindKey), accountKey: c.GetString(accountKey)}
+		h.told = *web.RequestOf(c)
 	})
 	Mount(router, router, Options{Engine: h.engine, Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	servlet.Mount(router, "/otpauthapi", servlet.Options{Engine: h.engine, Log: slog.New(slog.DiscardHandler)})

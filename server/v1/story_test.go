@@ -35,7 +35,7 @@ func TestSend_IsAnsweredAtOnceAndTheCodeArrives(t *testing.T) {
 	require.Equal(t, "1000", a.header.Get("X-RateLimit-Limit"))
 	require.Equal(t, "999", a.header.Get("X-RateLimit-Remaining"))
 	require.Equal(t, "60", a.header.Get("X-RateLimit-Window"))
-	require.Equal(t, map[string]string{"kind": "ok", "account": c.Address}, c.context)
+	require.Equal(t, []string{"ok", c.Address}, []string{c.told.Kind, c.told.Account})
 }
 
 func TestSend_TakesWhatIsAskedOfIt(t *testing.T) {
@@ -56,7 +56,7 @@ func TestVerify_TheRightCodeOnce(t *testing.T) {
 	a := c.post("/v1/verify", `{"id":"`+id+`","code":"`+wrong+`"}`)
 	require.Equal(t, 200, a.status)
 	require.Equal(t, map[string]any{"valid": false, "reason": "MISMATCH", "attempts_remaining": 4.0}, a.json)
-	require.Equal(t, "wrong_code", c.context["kind"])
+	require.Equal(t, "wrong_code", c.told.Kind)
 	a = c.post("/v1/verify", `{"to":"`+number+`","code":"`+right+`"}`)
 	require.Equal(t, 200, a.status, a.text)
 	require.Equal(t, true, a.json["valid"])
@@ -259,7 +259,7 @@ func TestServe_AFaultIsLoggedOnceAndAnsweredNeutrally(t *testing.T) {
 		require.Equal(t, 1, strings.Count(c.log.String(), "level=ERROR"), c.log)
 		require.Contains(t, c.log.String(), logged)
 		require.Contains(t, c.log.String(), "request_id=req-12345678")
-		require.Equal(t, map[string]string{"kind": "fault", "account": c.Address}, c.context)
+		require.Equal(t, []string{"fault", c.Address}, []string{c.told.Kind, c.told.Account})
 		require.Equal(t, 201, c.post("/v1/send", sendBody).status)
 	}
 }

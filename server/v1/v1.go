@@ -31,13 +31,6 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Keys that the door reads and sets on the gin context, for the log of requests.
-const (
-	requestIDKey = "request_id" // read: the id of the request, a string
-	kindKey      = "kind"       // set: "ok", "fault" or the name of the refusal's kind
-	accountKey   = "account"    // set once the key is accepted: the esme_address
-)
-
 // route is one call of the API, its path written as the OpenAPI document writes it.
 type route struct {
 	method, path string

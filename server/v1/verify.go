@@ -8,6 +8,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // verifyRequest is the body of POST /v1/verify: id, or to and possibly ip.
@@ -105,7 +106,7 @@ func (x *exchange) unverified(err error) (engine.Answer, error) {
 	if !ok || reasons[refusal.Kind] == "" {
 		return engine.Answer{}, err
 	}
-	x.gin.Set(kindKey, refusal.Kind.String())
+	web.RequestOf(x.gin).Kind = refusal.Kind.String()
 	answer := unverified{Reason: reasons[refusal.Kind]}
 	if refusal.Kind == otp.WrongCode {
 		answer.AttemptsRemaining = &refusal.Remaining

@@ -110,7 +110,7 @@ func (w *Writer) Refuse(c *gin.Context, err error) {
 	c.PureJSON(p.Status, details{
 		Type: "about:blank", Title: http.StatusText(p.Status), Status: p.Status,
 		Detail: p.Detail, Code: p.Code, Message: p.Detail,
-		RequestID: c.GetString("request_id"), Errors: p.Faults,
+		RequestID: RequestOf(c).ID, Errors: p.Faults,
 	})
 }
 
@@ -121,7 +121,7 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 	}
 	if refusal, ok := errors.AsType[*otp.Error](err); ok {
 		if row, ok := w.Rows[refusal.Kind]; ok {
-			c.Set("kind", refusal.Kind.String())
+			RequestOf(c).Kind = refusal.Kind.String()
 			p := &Problem{Status: row.Status, Code: row.Code, Detail: refusal.Message}
 			if refusal.Field != "" {
 				p.Faults = []Fault{{Pointer: "/" + escapePointer(refusal.Field), Detail: strings.TrimPrefix(refusal.Message, refusal.Field+" ")}}
@@ -139,10 +139,11 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 }
 
 func (w *Writer) logFault(c *gin.Context, err error) {
-	c.Set("kind", "fault")
-	attributes := []slog.Attr{slog.String("route", c.FullPath()), slog.String("request_id", c.GetString("request_id"))}
-	if account := c.GetString("account"); account != "" {
-		attributes = append(attributes, slog.String("account", account))
+	request := RequestOf(c)
+	request.Kind = "fault"
+	attributes := []slog.Attr{slog.String("route", c.FullPath()), slog.String("request_id", request.ID)}
+	if request.Account != "" {
+		attributes = append(attributes, slog.String("account", request.Account))
 	}
 	if p, ok := errors.AsType[*panicked](err); ok {
 		attributes = append(attributes, slog.String("panic", fmt.Sprint(p.value)), slog.String("stack", string(p.stack)))
