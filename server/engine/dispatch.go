@@ -218,7 +218,9 @@ func (e *Engine) handOverNow(s send) deliver.Outcome {
 func (e *Engine) handOver(s send, settled chan<- deliver.Outcome) {
 	life := (s.challenge.ExpiresAt - s.at).Duration()
 	if s.rows != nil {
-		e.carryAll(s, life, settled)
+		// The code's time runs from the decision, however long the COMMIT took, or this process
+		// stood still behind it.
+		e.carryAll(s, life-time.Since(s.rows[0].CreatedAt.Time()), settled)
 		return
 	}
 	ctx, cancel := context.WithTimeout(e.closing, life)

@@ -16,6 +16,13 @@ import (
 // send and leased to this server. Before each hand-over the row says so, and afterwards how it
 // ended. Whoever finds a row whose lease ran out therefore knows whether the message surely went
 // nowhere, and may be sent, or may have gone out, and must not be.
+//
+// Where somebody waits for the hand-over the row says from the beginning that one is under way: it
+// follows the COMMIT at once, and a step of its own in between would cost every send a transaction.
+// If the process dies between the two, whoever waits hears an error and asks again; a message that
+// another server sent a quarter of a minute later would be a code that nobody waits for, or a second
+// one. So it ends as unknown, which is what is known of it. An application was promised that its
+// send is queued, and does not wait, so there the steps are two.
 
 // The times of the outbox.
 const (
@@ -75,15 +82,26 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 	}
 	s.rows = nil // of an earlier try
 	for _, medium := range s.channels.Each() {
+		var begun otp.Millis
+		var first string
+		if channels := e.channels(s.caller, medium); e.awaited(s.caller) && len(channels) > 0 {
+			begun, first = op.Now, channels[0].Name()
+		}
 		row := otp.Delivery{
 			ID: otp.DeliveryID(op.Event, medium), Challenge: s.challenge.ID, Recipient: s.recipient,
 			Account: s.caller.Account.Address, Environment: s.caller.Environment, Door: s.caller.Door,
 			Medium: medium, Channels: s.channels, Send: s.number, Mailbox: mailbox, Department: s.target.Department, Price: price,
-			SentAt: s.at, ExpiresAt: s.challenge.ExpiresAt, Owner: e.process, LeasedUntil: op.Now + otp.Lease, CreatedAt: op.Now,
+			SentAt: s.at, ExpiresAt: s.challenge.ExpiresAt, Owner: e.process, LeasedUntil: op.Now + otp.Lease,
+			StartedAt: begun, Channel: first, CreatedAt: op.Now,
 		}
 		state.Deliver(row)
 		s.rows = append(s.rows, row)
 	}
+}
+
+// awaited tells whether somebody waits for the hand-over of what c sends.
+func (e *Engine) awaited(c *Caller) bool {
+	return c.Door == otp.ServletDoor && e.options.DeliveryWait > 0
 }
 
 // carryAll takes a send's deliveries through their channels.
@@ -102,6 +120,7 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 	ctx, cancel := context.WithTimeout(e.cut, life)
 	defer cancel()
 	message := e.message(&s, row.Medium)
+	begun := row.StartedAt != 0 // with the first channel, by the transaction that made the send
 	for round := 0; ; round++ {
 		again := false
 		for _, channel := range e.channels(s.caller, row.Medium) {
@@ -110,7 +129,7 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 				tell(deliver.Unknown)
 				return
 			}
-			switch e.start(ctx, &s, &row, channel.Name()) {
+			switch e.start(ctx, &s, &row, channel.Name(), begun) {
 			case lost:
 				tell(deliver.Unknown)
 				return
@@ -119,6 +138,7 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 				tell(deliver.NotSent)
 				return
 			}
+			begun = false
 			result := e.sendOn(ctx, channel, message)
 			if result.Outcome == deliver.NotSent {
 				e.notHandedOver(ctx, channel, message, result)
@@ -188,11 +208,17 @@ const (
 	mayGo
 )
 
-// start marks that the delivery is about to be handed to a channel, and tells whether it may be.
-// Nothing may be handed over that is not marked: whoever takes over would send it again.
-func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel string) started {
+// start marks that the delivery is about to be handed to a channel, unless its row has said so from
+// the beginning, and tells whether it may be. Nothing may be handed over that is not marked: whoever
+// takes over would send it again.
+func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel string, begun bool) started {
 	if ctx.Err() != nil && e.cut.Err() == nil {
 		return tooLate
+	}
+	if begun {
+		// Somebody may have taken it over meanwhile, if this process stood still for so long, but
+		// nobody has sent it: what has begun is not sent again.
+		return mayGo
 	}
 	held, err := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
 	if err != nil {
