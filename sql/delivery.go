@@ -267,20 +267,26 @@ func (t *touched) restore() {
 // Expired reads deliveries whose lease has run out by now, the longest ago first. Nothing may be
 // decided on them but which to lock.
 func (s *Store) Expired(ctx context.Context, now otp.Millis, limit int) ([]otp.Delivery, error) {
-	return s.readDeliveries(ctx, `
-		SELECT `+deliveryColumns+`
+	return s.readDeliveries(ctx, expiredDeliveries, int64(now), limit)
+}
+
+// Each of these has an index, on SQLite of the few rows alone that it can find.
+const (
+	expiredDeliveries = `
+		SELECT ` + deliveryColumns + `
 		FROM deliveries
 		WHERE leased_until <= ?
 		ORDER BY leased_until
-		LIMIT ?`, int64(now), limit)
-}
+		LIMIT ?`
+	deliveriesOf = `
+		SELECT ` + deliveryColumns + `
+		FROM deliveries
+		WHERE receipt = ?`
+)
 
 // DeliveriesOf reads the deliveries that a provider's receipt can mean.
 func (s *Store) DeliveriesOf(ctx context.Context, receipt otp.ID) ([]otp.Delivery, error) {
-	return s.readDeliveries(ctx, `
-		SELECT `+deliveryColumns+`
-		FROM deliveries
-		WHERE receipt = ?`, receipt[:])
+	return s.readDeliveries(ctx, deliveriesOf, receipt[:])
 }
 
 func (s *Store) readDeliveries(ctx context.Context, query string, args ...any) ([]otp.Delivery, error) {

@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -116,4 +118,29 @@ func TestSweep_RemovesDeliveriesADayAfterTheyEnded(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, swept.Deliveries)
 	})
+}
+
+// The indexes of deliveries hold few of them, and the queries that they are for must still find them
+// there. The sweeper walks the table itself.
+func TestDeliveries_AreFoundByTheirIndexesOnSQLite(t *testing.T) {
+	s := openTest(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), Options{})
+	walk := s.walks[slices.IndexFunc(s.walks, func(w *walk) bool { return w.table == "deliveries" })]
+	receipt := id(4, 1)
+	for _, tt := range []struct {
+		query, plan string
+		args        []any
+	}{
+		{expiredDeliveries, "USING INDEX deliveries_lease (leased_until<?)", []any{int64(noon), 10}},
+		{deliveriesOf, "USING INDEX deliveries_receipt (receipt=?)", []any{receipt[:]}},
+		{walk.query, "SEARCH deliveries USING PRIMARY KEY (id>?)", []any{receipt[:], 10}},
+	} {
+		var steps []struct {
+			ID, Parent, NotUsed int
+			Detail              string
+		}
+		require.NoError(t, s.reads.Select(&steps, `EXPLAIN QUERY PLAN `+tt.query, tt.args...))
+		require.Len(t, steps, 1, "nothing is sorted: %v", steps)
+		require.Contains(t, steps[0].Detail, tt.plan)
+	}
+	require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM sqlite_master WHERE tbl_name = 'deliveries' AND sql LIKE 'CREATE INDEX % IS NOT NULL'`))
 }
