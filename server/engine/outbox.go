@@ -105,7 +105,7 @@ func (e *Engine) awaited(c *Caller) bool {
 }
 
 // carryAll takes a send's deliveries through their channels.
-func (e *Engine) carryAll(s send, life time.Duration, settled chan<- deliver.Outcome) {
+func (e *Engine) carryAll(s *send, life time.Duration, settled chan<- deliver.Outcome) {
 	open := together(s.rows, settled, func(row otp.Delivery, tell func(deliver.Outcome)) { e.carry(s, row, life, tell) })
 	if !open {
 		settled <- deliver.NotSent
@@ -114,12 +114,12 @@ func (e *Engine) carryAll(s send, life time.Duration, settled chan<- deliver.Out
 
 // carry takes one delivery through its channels, again and again while that can help, and tells
 // its outcome once: as soon as it is known, or NotSent when it is also recorded.
-func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
+func (e *Engine) carry(s *send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
 	e.leases.hold(row.ID, row.LeasedUntil)
 	defer e.leases.drop(row.ID)
 	ctx, cancel := context.WithTimeout(e.cut, life)
 	defer cancel()
-	message := e.message(&s, row.Medium)
+	message := e.message(s, row.Medium)
 	begun := row.StartedAt != 0 // with the first channel, by the transaction that made the send
 	for round := 0; ; round++ {
 		again := false
@@ -129,12 +129,12 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 				tell(deliver.Unknown)
 				return
 			}
-			switch e.start(ctx, &s, &row, channel.Name(), begun) {
+			switch e.start(ctx, s, &row, channel.Name(), begun) {
 			case lost:
 				tell(deliver.Unknown)
 				return
 			case tooLate:
-				e.finish(&s, &row, otp.OutcomeUnsent, otp.ID{})
+				e.finish(s, &row, otp.OutcomeUnsent, otp.ID{})
 				tell(deliver.NotSent)
 				return
 			}
@@ -146,11 +146,11 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 				continue
 			}
 			tell(result.Outcome)
-			e.settle(ctx, &s, &row, channel, message, result)
+			e.settle(ctx, s, &row, channel, message, result)
 			return
 		}
 		pause := backOff(round)
-		if !again || !e.worthWhile(&s, &row, pause) {
+		if !again || !e.worthWhile(s, &row, pause) {
 			break
 		}
 		if !e.pause(&row, pause) {
@@ -158,7 +158,7 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 			return
 		}
 	}
-	e.finish(&s, &row, otp.OutcomeUnsent, otp.ID{})
+	e.finish(s, &row, otp.OutcomeUnsent, otp.ID{})
 	tell(deliver.NotSent)
 }
 
@@ -377,7 +377,7 @@ func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error 
 		s.rows[0] = *row
 		e.metrics.takenOver("continued")
 		e.sending.Go(func() {
-			e.carry(s, *row, life.Duration(), func(outcome deliver.Outcome) {
+			e.carry(&s, *row, life.Duration(), func(outcome deliver.Outcome) {
 				if outcome == deliver.NotSent && s.caller.Door == otp.V1Door {
 					e.fallBack(s)
 				}
