@@ -89,9 +89,9 @@ type Settings struct {
 	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
 
 	// SMSChannels and EmailChannels are URLs separated by commas; deliver reads them.
-	SMSChannels Secret `env:"SMS_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"https://gateway.example/send?to={to_digits}&text={text}" doc:"What hands SMS on: 'inbox:', 'https:' gateways; see the page on delivery. A comma within a URL is written '%2C'."`
+	SMSChannels Secret `env:"SMS_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"https://gateway.example/send?to={to_digits}&text={text}" doc:"What hands SMS on: 'inbox:', 'https:' gateways, 'discard:' for measuring; see the page on delivery. A comma within a URL is written '%2C'."`
 
-	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example?from=codes@shop.example" doc:"The same for e-mail: 'inbox:', 'smtp:' and 'smtps:' servers, 'https:' gateways."`
+	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example?from=codes@shop.example" doc:"The same for e-mail: 'inbox:', 'smtp:' and 'smtps:' servers, 'https:' gateways, 'discard:' for measuring."`
 
 	CostGuards CostGuards `env:"COST_GUARDS" default:"enforce" values:"enforce|record" doc:"Whether spend caps and stopped prefixes refuse sends, or are only noted in the history; an account may say otherwise."`
 

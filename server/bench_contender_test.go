@@ -21,14 +21,16 @@ import (
 // contender is one of the servers that are compared, and what it was asked so far.
 type contender struct {
 	*measured
-	t     *testing.T
-	name  string
-	cycle []load.Step
-	url   string  // of the database, for a restart
-	home  string  // folder of the server
-	db    *sql.DB // nil where there is none
-	pids  []int   // whose CPU a cycle costs beside the server's own
-	renew func()  // before each turn, where each is to begin with an empty database; or nil
+	t      *testing.T
+	name   string
+	cycle  []load.Step
+	url    string          // of the database, for a restart
+	home   string          // folder of the server
+	more   []string        // settings beside the defaults
+	db     *sql.DB         // nil where there is none
+	pids   []int           // whose CPU a cycle costs beside the server's own
+	server *sqltest.Server // of the database; nil where it is embedded
+	renew  func()          // before each turn, where each is to begin with an empty database; or nil
 
 	stored rows // what the database must hold
 	asked  int  // recipients that were used
@@ -71,7 +73,7 @@ func (c *contender) onSQLite() {
 // another machine.
 func (c *contender) onMariaDB(server *sqltest.Server) {
 	c.t.Helper()
-	c.pids = []int{server.PID()}
+	c.server, c.pids = server, []int{server.PID()}
 	databaseURL := server.SchemaTCP(c.t)
 	c.on(databaseURL, "mysql", server.DSN(databaseURL))
 }
@@ -85,7 +87,14 @@ func (c *contender) on(databaseURL, driver, dsn string) {
 	c.start()
 }
 
-func (c *contender) start() { c.measured = startMeasured(c.t, c.home, c.url) }
+func (c *contender) start() { c.measured = startMeasured(c.t, c.home, c.url, c.more...) }
+
+// throughTheOutbox lets what c sends leave the process, for a channel that drops it. All at once
+// begin with a number of one range, which without a right code would soon be stopped; the guard is
+// on all the same, since it is part of what such a send costs.
+func (c *contender) throughTheOutbox() {
+	c.more = []string{"OTPBRIDGE_SMS_CHANNELS=discard:", "OTPBRIDGE_PREFIX_UNVERIFIED=1000"}
+}
 
 // turn runs the load and keeps the figures.
 func (c *contender) turn(concurrency int, duration time.Duration) {
@@ -150,6 +159,15 @@ func (c *contender) hold(result *load.Result) {
 	c.stored.Sent += generated
 	c.stored.Used += verified
 	c.stored.Verified += verified
+	if c.more != nil {
+		c.stored.Delivered += generated
+		// A send is answered when its channel has taken it, a moment before the outbox says so.
+		eventually(c.t, "every delivery has ended", func() bool {
+			var open int
+			require.NoError(c.t, c.db.QueryRow(`SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`).Scan(&open))
+			return open == 0
+		})
+	}
 	require.Equal(c.t, c.stored, rowsOf(c.t, c.db), "%s: the rows are not what was answered", c.name)
 }
 
@@ -162,6 +180,9 @@ type rows struct {
 	Sent       int // events
 	Verified   int
 	Other      int // events of any other kind
+	Delivered  int // deliveries that ended as sent
+	Open       int // deliveries that did not end yet
+	Failed     int // deliveries that ended in any other way
 }
 
 func rowsOf(t *testing.T, db *sql.DB) (r rows) {
@@ -176,6 +197,11 @@ func rowsOf(t *testing.T, db *sql.DB) (r rows) {
 		SELECT COUNT(*), COUNT(CASE WHEN kind = 'sent' THEN 1 END), COUNT(CASE WHEN kind = 'verified' THEN 1 END)
 		FROM events`, &events, &r.Sent, &r.Verified)
 	r.Other = events - r.Sent - r.Verified
+	deliveries := 0
+	read(`
+		SELECT COUNT(*), COUNT(leased_until), COUNT(CASE WHEN outcome = 'sent' AND leased_until IS NULL THEN 1 END)
+		FROM deliveries`, &deliveries, &r.Open, &r.Delivered)
+	r.Failed = deliveries - r.Open - r.Delivered
 	return r
 }
 

@@ -34,21 +34,21 @@ const benchCode = "123456"
 var benchKeyring = crypto.NewKeyringText("k1")
 
 // startMeasured runs the program as it is meant to be run, built normally, with limits, events
-// and log at their defaults; the log goes to a file in folder.
-func startMeasured(t *testing.T, folder, databaseURL string) *measured {
+// and log at their defaults but for what more says; the log goes to a file in folder.
+func startMeasured(t *testing.T, folder, databaseURL string, more ...string) *measured {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(folder, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	require.NoError(t, err)
 	defer log.Close()
 	command := exec.Command(program(t), "serve")
 	command.Dir = folder
-	command.Env = []string{
+	command.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"OTPBRIDGE_ADDR=127.0.0.1:0",
 		"OTPBRIDGE_DATABASE_URL=" + databaseURL,
 		"OTPBRIDGE_KEYRING=" + benchKeyring,
 		"OTPBRIDGE_SANDBOX_FIXED_CODE=" + benchCode,
-	}
+	}, more...)
 	command.Stderr = log
 	return startProcess(t, command, "sandbox on ", "/readyz")
 }

@@ -26,7 +26,7 @@ var (
 const benchConcurrency = 64
 
 // TestBench is make bench. It fails for wrong answers, for rows that are not what was answered,
-// and for a ratio below what must be; never for a time.
+// and for a ratio below what must be, to bare Gin or of the outbox to the inbox; never for a time.
 func TestBench(t *testing.T) {
 	folder := bench(t)
 	began := time.Now()
@@ -43,7 +43,11 @@ func TestBench(t *testing.T) {
 		c.drive(benchConcurrency, time.Second)
 	}
 	inTurn(all, *benchTurns, benchConcurrency, *benchDuration)
+	pairs := outboxPairs(t, products)
 	var promises []promise
+	for _, p := range pairs {
+		promises = append(promises, p.promise())
+	}
 	for _, c := range products {
 		promises = append(promises, c.promises(bare, syncMedian)...)
 	}
@@ -60,6 +64,12 @@ func TestBench(t *testing.T) {
 	fmt.Println("servers    a process each, limits and events as by default, codes derived, log of level info to a file")
 	fmt.Printf("           %s\n\n", remark)
 	printContenders(all)
+	fmt.Printf("\nThe outbox beside the inbox, on new databases, in turns of %v each:\n", pairDuration())
+	for _, p := range pairs {
+		fmt.Println()
+		printContenders([]*contender{p.inbox, p.outbox})
+		products = append(products, p.inbox, p.outbox)
+	}
 	fmt.Println()
 	missed := printPromises(promises)
 	fmt.Println()
@@ -84,6 +94,44 @@ func contenders(t *testing.T) (bare *contender, products []*contender, remark st
 	onMariaDB := newContender(t, "MariaDB")
 	onMariaDB.onMariaDB(sqltest.Own(t))
 	return bare, append(products, onMariaDB), "mariadbd over TCP, innodb_flush_log_at_trx_commit=1"
+}
+
+// outboxPair is a server with the inbox and one through the outbox, each on a new database of the
+// same kind, which grow alike.
+type outboxPair struct{ inbox, outbox *contender }
+
+// outboxPairs measures what the outbox costs, a pair for each product, in turns between which no
+// other server has one. What they have in common, HTTP and limits and events, is in both.
+func outboxPairs(t *testing.T, products []*contender) (pairs []outboxPair) {
+	for _, c := range products {
+		p := outboxPair{inbox: newContender(t, c.name+", inbox"), outbox: newContender(t, c.name+", outbox")}
+		p.outbox.throughTheOutbox()
+		both := []*contender{p.inbox, p.outbox}
+		for _, one := range both {
+			if c.server == nil {
+				one.onSQLite()
+			} else {
+				one.onMariaDB(c.server)
+			}
+			one.drive(benchConcurrency, time.Second)
+			one.pause(t)
+		}
+		inTurn(both, *benchTurns, benchConcurrency, pairDuration())
+		pairs = append(pairs, p)
+	}
+	return pairs
+}
+
+// pairDuration is how long a turn of a pair takes: shorter, since there are more of them.
+func pairDuration() time.Duration { return *benchDuration * 3 / 5 }
+
+// promise holds the outbox to what it may cost. The pair's databases begin empty and so do those of
+// the products, but turns are shorter than theirs: rates are to be compared within a pair alone.
+func (p outboxPair) promise() promise {
+	return promise{
+		what: p.outbox.name + ", of the inbox's cycles/s", value: median(p.outbox.ratios(p.inbox)), must: 0.85, atLeast: true,
+		show: func(ratio float64) string { return fmt.Sprintf("%.2f", ratio) }, fails: true,
+	}
 }
 
 const withoutMariaDB = "without MariaDB: mariadbd is not on PATH (Debian: apt-get install mariadb-server-core)"

@@ -53,33 +53,58 @@ func (r *receiver) counts() map[string]int {
 	return counts
 }
 
-// diesBeforeTheMark is a server that is killed between a hand-over and the mark that tells of it.
-func diesBeforeTheMark(t testing.TB, source string) string {
-	t.Helper()
-	source = sqltest.Replace(t, source, "	\"fmt\"\n\n", "	\"fmt\"\n	\"syscall\"\n\n", 1)
-	return sqltest.Replace(t, source, "		case Ended:\n", `		case Ended:
-			_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
-			select {}
+// dies is a server that is killed at a line of the outbox, a moment after the first one that comes
+// there, so that others are further on, or not as far.
+func dies(line string) sqltest.Mutation {
+	return sqltest.Mutation{File: "outbox.go", Package: "otpbridge/server/engine", Change: func(t testing.TB, source string) string {
+		t.Helper()
+		source = sqltest.Replace(t, source, "	\"sync\"\n", "	\"sync\"\n	\"syscall\"\n", 1)
+		return sqltest.Replace(t, source, line, line+`
+	time.Sleep(5 * time.Millisecond)
+	if syscall.Kill(syscall.Getpid(), syscall.SIGKILL) == nil {
+		select {}
+	}
 `, 1)
+	}}
 }
 
-// killedAtTheMark generates codes until the server has died so many times at its failpoint, lets a
-// sound one settle what is left, and checks every delivery against what the receiver counted.
-func killedAtTheMark(t *testing.T, l *ledger, kills int, mutation sqltest.Mutation) {
+var (
+	// diesBeforeTheMark is killed between a hand-over and the mark that tells of it.
+	diesBeforeTheMark = dies("func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {\n")
+	// diesBeforeTheHandOver is killed between the COMMIT of a send and its hand-over.
+	diesBeforeTheHandOver = dies("func (e *Engine) carry(s *send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {\n")
+)
+
+// door asks for a code, and tells whether the answer said that it is on its way.
+type door func(c client, number int) bool
+
+func throughServlet(c client, number int) bool {
+	a, err := c.try("GET", "/otpauthapi/otpgenservlet?"+person(fmt.Sprintf("9195%08d", number)).Encode(), "", "access_key", documentedKey)
+	return err == nil && a.body == "OTP Generated Successfully"
+}
+
+func throughV1(c client, number int) bool {
+	a, err := c.try("POST", "/v1/send", fmt.Sprintf(`{"to":"+9195%08d","method":"sms","type":"verification"}`, number), asAPI...)
+	return err == nil && a.status == http.StatusCreated
+}
+
+// killed generates codes until the server has died so many times at its failpoint, lets a sound one
+// settle what is left, checks every delivery against what the receiver counted, and tells how many
+// ended in which way.
+func killed(t *testing.T, l *ledger, kills int, dying string, through door) (ended map[string]int) {
 	t.Helper()
 	receiver, folder := startReceiver(t), t.TempDir()
 	environ := variables(t, receiver.channel()...)
 	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
-	dying, number := mutant(t, mutation), 0
+	number := 0
 	for range kills {
 		running := startProgram(t, dying, folder, environ...)
 		var calls sync.WaitGroup
 		for range 8 {
 			number++
-			mobile := fmt.Sprintf("9195%08d", number)
+			mine := number
 			calls.Go(func() {
-				a, err := running.try("GET", "/otpauthapi/otpgenservlet?"+person(mobile).Encode(), "", "access_key", documentedKey)
-				if err == nil && a.body == "OTP Generated Successfully" {
+				if through(running.client, mine) {
 					l.acknowledge(1)
 				}
 			})
@@ -97,18 +122,18 @@ func killedAtTheMark(t *testing.T, l *ledger, kills int, mutation sqltest.Mutati
 		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
 		return open == 0
 	})
-	checkDeliveries(t, l, db, receiver.counts())
+	return checkDeliveries(t, l, db, receiver.counts())
 }
 
-// checkDeliveries compares how deliveries ended with what a receiver has.
-func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int) {
+// checkDeliveries compares how deliveries ended with what a receiver has, and counts them.
+func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int) (ended map[string]int) {
 	t.Helper()
 	var rows []struct {
 		Challenge []byte `db:"challenge_id"`
 		Outcome   string
 	}
 	require.NoError(t, db.Select(&rows, `SELECT challenge_id, outcome FROM deliveries`))
-	ended := map[string]int{}
+	ended = map[string]int{}
 	for _, row := range rows {
 		id := otp.ID(row.Challenge).Text("otp")
 		n := counts[id]
@@ -126,23 +151,63 @@ func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int
 	}
 	l.equal(0, len(counts), "messages that no delivery tells of: %v", counts)
 	l.note("deliveries ended as %v", ended)
+	return ended
 }
 
 func TestKill_BetweenHandOverAndMarkNothingIsSentTwiceOrLost(t *testing.T) {
-	l := new(ledger)
-	killedAtTheMark(t, l, times(200, 4), sqltest.Mutation{File: "delivery.go", Change: diesBeforeTheMark})
+	dying := mutant(t, diesBeforeTheMark)
+	for name, through := range map[string]door{"servlet": throughServlet, "v1": throughV1} {
+		t.Run(name, func(t *testing.T) {
+			l := new(ledger)
+			ended := killed(t, l, times(200, 3), dying, through)
+			l.equal(true, ended["unknown"] > 0, "what was handed over ended as unknown: %v", ended)
+			l.report(t)
+		})
+	}
+}
+
+// Before the hand-over the doors differ. A servlet's caller waited and heard an error, so what it
+// asked for is not sent behind its back, and ends as unknown. An application did not wait: what it
+// was told is queued, another server delivers.
+func TestKill_BetweenCommitAndHandOverAServletsSendIsUnknownAndAnApplicationsIsDelivered(t *testing.T) {
+	l, dying := new(ledger), mutant(t, diesBeforeTheHandOver)
+	for name, row := range map[string]struct {
+		through door
+		outcome string
+	}{"servlet": {throughServlet, "unknown"}, "v1": {throughV1, "sent"}} {
+		t.Run(name, func(t *testing.T) {
+			before := l.acknowledged
+			ended := killed(t, l, times(200, 3), dying, row.through)
+			l.equal(true, len(ended) == 1 && ended[row.outcome] > 0, "all ended as %s: %v", row.outcome, ended)
+			l.equal(row.outcome == "sent", l.acknowledged > before, "who was told that a code is on its way")
+		})
+	}
 	l.report(t)
 }
 
-// Without the mark that comes before the hand-over the same kills must find messages sent twice.
+// Without the mark that comes before the hand-over the same kills must find messages sent twice:
+// without that of the transaction which made the send at the servlets, and without the one that
+// follows it at the others.
 func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
-	found := new(ledger)
-	killedAtTheMark(t, found, 3, sqltest.Mutation{File: "delivery.go", Change: func(t testing.TB, source string) string {
-		t.Helper()
-		return sqltest.Replace(t, diesBeforeTheMark(t, source), "v.moment(m.At), v.text(m.Channel),", "nil, v.text(m.Channel),", 1)
-	}})
-	require.True(t, found.broken(), "the kills notice that the mark is missing: %v", found)
-	t.Logf("for example: %s", found.violations[0])
+	for name, row := range map[string]struct {
+		through       door
+		marks, unmade string
+	}{
+		"servlet": {throughServlet, "v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)",
+			"nil, v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)"},
+		"v1": {throughV1, "v.moment(m.At), v.text(m.Channel),", "nil, v.text(m.Channel),"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := new(ledger)
+			dying := mutant(t, diesBeforeTheMark, sqltest.Mutation{File: "delivery.go", Change: func(t testing.TB, source string) string {
+				t.Helper()
+				return sqltest.Replace(t, source, row.marks, row.unmade, 1)
+			}})
+			killed(t, found, 3, dying, row.through)
+			require.True(t, found.broken(), "the kills notice that the mark is missing: %v", found)
+			t.Logf("for example: %s", found.violations[0])
+		})
+	}
 }
 
 // A provider that is gone is found out before the next one's turn would be too late.

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 
 	"otpbridge/server/otp"
 )
@@ -182,7 +183,8 @@ const (
 	Ended
 )
 
-// Mark queues m, returns when it is committed, and tells whether the delivery was its owner's.
+// Mark queues m, returns when it is committed, and tells whether the delivery was its owner's; of
+// Ended without a receipt it does not, because many of these share an UPDATE.
 // After a COMMIT that was not answered Started and Rested are written again to the same effect,
 // and Ended may be told that somebody else has ended it. Errors are those of Do.
 func (s *Store) Mark(m *Mark) (held bool, err error) {
@@ -193,18 +195,48 @@ func (s *Store) Mark(m *Mark) (held bool, err error) {
 func (b *batch) writeMarks(writes *script) {
 	const still = ` WHERE id = ? AND owner = ? AND leased_until IS NOT NULL`
 	v := &b.values
+	var alike []*Mark
 	for _, m := range b.marks {
-		switch m.Step {
-		case Started:
+		switch {
+		case m.Step == Started:
 			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, started_at = ?, channel = ?`+still,
 				v.moment(m.At), v.text(m.Channel), v.id(m.ID), v.id(m.Owner))
-		case Rested:
+		case m.Step == Rested:
 			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, started_at = NULL, leased_until = ?`+still,
 				v.moment(m.At), v.id(m.ID), v.id(m.Owner))
-		case Ended:
+		case m.Receipt.IsZero():
+			alike = append(alike, m) // nobody asks whether it was held
+		default:
 			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, leased_until = NULL, outcome = ?, receipt = ?, finished_at = ?`+still,
-				v.text(string(m.Outcome)), v.idOrNull(m.Receipt), v.moment(m.At), v.id(m.ID), v.id(m.Owner))
+				v.text(string(m.Outcome)), v.id(m.Receipt), v.moment(m.At), v.id(m.ID), v.id(m.Owner))
 		}
+	}
+	b.writeAlike(writes, alike)
+}
+
+// writeAlike writes the marks of deliveries that ended in the same way, without a receipt, in one
+// UPDATE for all of them: they are most of what an outbox writes, and all that is their own is an
+// id. They are finished when the last of them was, which is less than a batch later. That they are
+// open is asked of the column that no index is over: one over all open rows, other servers' included,
+// must not be taken for the short way to a few ids, since it would lock what it passes.
+func (b *batch) writeAlike(writes *script, marks []*Mark) {
+	v := &b.values
+	for len(marks) > 0 {
+		first, last := marks[0], otp.Millis(0)
+		var ids []otp.ID
+		marks = slices.DeleteFunc(marks, func(m *Mark) bool {
+			alike := m.Owner == first.Owner && m.Outcome == first.Outcome && len(ids) < maxInsert
+			if alike {
+				ids, last = append(ids, m.ID), max(last, m.At)
+			}
+			return alike
+		})
+		list, args := in(sortIDs(ids), v.id)
+		writes.count(new(int64), `
+			UPDATE deliveries
+			SET version = version + 1, leased_until = NULL, outcome = ?, finished_at = ?
+			WHERE owner = ? AND finished_at IS NULL AND id IN `+list,
+			append([]driver.Value{v.text(string(first.Outcome)), v.moment(last), v.id(first.Owner)}, args...)...)
 	}
 }
 
@@ -267,20 +299,26 @@ func (t *touched) restore() {
 // Expired reads deliveries whose lease has run out by now, the longest ago first. Nothing may be
 // decided on them but which to lock.
 func (s *Store) Expired(ctx context.Context, now otp.Millis, limit int) ([]otp.Delivery, error) {
-	return s.readDeliveries(ctx, `
-		SELECT `+deliveryColumns+`
+	return s.readDeliveries(ctx, expiredDeliveries, int64(now), limit)
+}
+
+// Each of these has an index, on SQLite of the few rows alone that it can find.
+const (
+	expiredDeliveries = `
+		SELECT ` + deliveryColumns + `
 		FROM deliveries
 		WHERE leased_until <= ?
 		ORDER BY leased_until
-		LIMIT ?`, int64(now), limit)
-}
+		LIMIT ?`
+	deliveriesOf = `
+		SELECT ` + deliveryColumns + `
+		FROM deliveries
+		WHERE receipt = ?`
+)
 
 // DeliveriesOf reads the deliveries that a provider's receipt can mean.
 func (s *Store) DeliveriesOf(ctx context.Context, receipt otp.ID) ([]otp.Delivery, error) {
-	return s.readDeliveries(ctx, `
-		SELECT `+deliveryColumns+`
-		FROM deliveries
-		WHERE receipt = ?`, receipt[:])
+	return s.readDeliveries(ctx, deliveriesOf, receipt[:])
 }
 
 func (s *Store) readDeliveries(ctx context.Context, query string, args ...any) ([]otp.Delivery, error) {

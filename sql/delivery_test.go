@@ -1,6 +1,9 @@
 package sql
 
 import (
+	"fmt"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,6 +53,40 @@ func TestMark_CountsForTheOwnerOfAnOpenDeliveryAlone(t *testing.T) {
 		require.Len(t, found, 1)
 		require.Equal(t, otp.OutcomeSent, found[0].Outcome)
 		require.Equal(t, d.Challenge, found[0].Challenge)
+	})
+}
+
+// What ended alike shares an UPDATE, and that must look at each as closely as one of its own would.
+func TestMark_ManyThatEndAlikeCountForTheOwnerOfOpenDeliveriesAlone(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		const many = 150 // more than one statement takes
+		owner, other := id(3, 1), id(3, 2)
+		b := newBatch(s.dialect.insert)
+		for n := 1; n <= many; n++ {
+			d := delivered(t, s, n, owner, noon+otp.Lease)
+			m := &Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon + otp.Millis(n), Outcome: otp.OutcomeSent}
+			switch n {
+			case 10: // ended before, and differently
+				_, err := s.Mark(&Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeUnsent, Receipt: id(4, n)})
+				require.NoError(t, err)
+			case 20:
+				m.Owner = other
+			case 30:
+				m.Outcome = otp.OutcomeUnknown
+			case 40:
+				continue
+			}
+			b.marks = append(b.marks, m)
+		}
+		var writes script
+		b.writeMarks(&writes)
+		require.Len(t, writes.writes, 3+1+1, "for the many, for the other owner, for the other outcome")
+		require.NoError(t, s.write(ctx, func(w *session) error { return w.play(ctx, &writes) }))
+		for outcome, n := range map[string]int{"sent": many - 4, "unsent": 1, "unknown": 1, "": 2} {
+			require.Equal(t, n, count(t, s, `SELECT COUNT(*) FROM deliveries WHERE outcome = '`+outcome+`'`), outcome)
+		}
+		require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL AND finished_at IS NULL`))
+		require.Equal(t, 0, count(t, s, fmt.Sprintf(`SELECT COUNT(*) FROM deliveries WHERE finished_at < created_at OR finished_at > %d`, noon+many)))
 	})
 }
 
@@ -116,4 +153,37 @@ func TestSweep_RemovesDeliveriesADayAfterTheyEnded(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, swept.Deliveries)
 	})
+}
+
+// The indexes of deliveries hold few of them, and the queries that they are for must still find them
+// there. The sweeper walks the table itself.
+func TestDeliveries_AreFoundByTheirIndexesOnSQLite(t *testing.T) {
+	s := openTest(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), Options{})
+	walk := s.walks[slices.IndexFunc(s.walks, func(w *walk) bool { return w.table == "deliveries" })]
+	receipt := id(4, 1)
+	b, writes := newBatch(s.dialect.insert), script{}
+	b.marks = []*Mark{{Step: Ended}, {Step: Ended}}
+	b.writeMarks(&writes)
+	var ending []any
+	for _, arg := range writes.writes[0].args {
+		ending = append(ending, arg)
+	}
+	for _, tt := range []struct {
+		query, plan string
+		args        []any
+	}{
+		{expiredDeliveries, "USING INDEX deliveries_lease (leased_until<?)", []any{int64(noon), 10}},
+		{deliveriesOf, "USING INDEX deliveries_receipt (receipt=?)", []any{receipt[:]}},
+		{walk.query, "SEARCH deliveries USING PRIMARY KEY (id>?)", []any{receipt[:], 10}},
+		{writes.writes[0].text, "SEARCH deliveries USING PRIMARY KEY (id=?)", ending},
+	} {
+		var steps []struct {
+			ID, Parent, NotUsed int
+			Detail              string
+		}
+		require.NoError(t, s.reads.Select(&steps, `EXPLAIN QUERY PLAN `+tt.query, tt.args...))
+		require.Len(t, steps, 1, "nothing is sorted: %v", steps)
+		require.Contains(t, steps[0].Detail, tt.plan)
+	}
+	require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM sqlite_master WHERE tbl_name = 'deliveries' AND sql LIKE 'CREATE INDEX % IS NOT NULL'`))
 }

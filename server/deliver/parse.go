@@ -14,7 +14,7 @@ import (
 // Options is what [Parse] needs beside the settings.
 type Options struct {
 	Medium  string  // sms or email
-	Sandbox bool    // allows the inbox, and http:// to other machines
+	Sandbox bool    // allows the inbox, what drops messages, and http:// to other machines
 	Inbox   Channel // what inbox: stands for
 	// Roots are the authorities that certificates are judged by; nil means the system's.
 	Roots *x509.CertPool
@@ -38,6 +38,7 @@ func schemes() []scheme {
 		{"http", []string{"sms", "email"}, "http://127.0.0.1:8080/path?to={to_digits}&text={text}", openGateway},
 		{"smtp", []string{"email"}, "smtp://user:password@host:587?from=name@domain", openMailer},
 		{"smtps", []string{"email"}, "smtps://user:password@host:465?from=name@domain", openMailer},
+		{"discard", []string{"sms", "email"}, "discard:", openDiscard},
 	}
 }
 
@@ -168,11 +169,11 @@ func host(u *url.URL) error {
 	return nil
 }
 
-// Local tells whether every channel that urls names is the inbox or leads to this machine.
+// Local tells whether every channel that urls names leads nowhere or to this machine.
 func Local(urls string) bool {
 	for text := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(text))
-		if err != nil || u.Scheme != "inbox" && !loopback(u) {
+		if err != nil || u.Scheme != "inbox" && u.Scheme != "discard" && !loopback(u) {
 			return false
 		}
 	}

@@ -69,6 +69,7 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 		{"sms", "https://?to={to}&text={text}", "names no host"},
 		{"sms", "https://gw.example:/?to={to}&text={text}", "colon and no port"},
 		{"sms", "inbox:", "the inbox shows every code and belongs to the sandbox"},
+		{"sms", "discard:", "discard drops every message and belongs to the sandbox"},
 		{"sms", "http://gw.example/?to={to}&text={text}", "entry 1 (http://gw.example): would send codes in clear over a network"},
 		{"sms", "https://gw.example/s3cret?key=s3cret&text={text}", "says nowhere whom to send to"},
 		{"sms", "https://gw.example/s3cret?key=s3cret&to={to}", "says nowhere what to send"},
@@ -130,6 +131,24 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 			require.NotContains(t, err.Error(), "77319")
 		})
 	}
+}
+
+// What takes everything and leads nowhere goes the way of a channel that leads out: behind a
+// breaker, waited for, and not taken for the inbox.
+func TestParse_DiscardStandsInForAChannelThatLeadsOut(t *testing.T) {
+	for _, medium := range []string{"sms", "email"} {
+		channels, err := Parse("discard:", Options{Medium: medium, Sandbox: true})
+		require.NoError(t, err)
+		require.IsType(t, &Breaker{}, channels[0])
+		require.True(t, channels[0].Waits())
+		require.False(t, Simulated(channels[0]))
+		require.Equal(t, Result{Outcome: Sent}, channels[0].Send(t.Context(), Message{}))
+		for _, text := range []string{"discard:x", "discard://host", "discard:#name=a", "discard:?a=b"} {
+			_, err := Parse(text, Options{Medium: medium, Sandbox: true})
+			require.ErrorContains(t, err, "discard has nothing to be told", text)
+		}
+	}
+	require.True(t, Local("discard:,inbox:"))
 }
 
 func TestParse_ReportsEveryEntry(t *testing.T) {

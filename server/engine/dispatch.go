@@ -66,7 +66,7 @@ func (e *Engine) dispatch(s *send) (Sent, error) {
 		return answer, nil
 	}
 	settled := make(chan deliver.Outcome, 1)
-	e.sending.Go(func() { e.handOver(*s, settled) })
+	e.sending.Go(func() { e.handOver(s, settled) })
 	deadline := time.NewTimer(e.options.DeliveryWait)
 	defer deadline.Stop()
 	select {
@@ -95,7 +95,7 @@ func (e *Engine) sendOff(s send) {
 	}
 	e.sending.Go(func() {
 		settled := make(chan deliver.Outcome, 1)
-		e.handOver(s, settled)
+		e.handOver(&s, settled)
 		switch outcome := <-settled; {
 		case outcome == deliver.NotSent:
 			e.fallBack(s)
@@ -215,19 +215,21 @@ func (e *Engine) handOverNow(s *send) deliver.Outcome {
 // answer. The others go on, whoever still waits, until the code has expired: nothing is
 // delivered after that. It does not depend on the request: the message is owed whether or not
 // the client still listens.
-func (e *Engine) handOver(s send, settled chan<- deliver.Outcome) {
+func (e *Engine) handOver(s *send, settled chan<- deliver.Outcome) {
 	life := (s.challenge.ExpiresAt - s.at).Duration()
 	if s.rows != nil {
-		e.carryAll(s, life, settled)
+		// The code's time runs from the decision, however long the COMMIT took, or this process
+		// stood still behind it.
+		e.carryAll(s, life-time.Since(s.rows[0].CreatedAt.Time()), settled)
 		return
 	}
 	ctx, cancel := context.WithTimeout(e.closing, life)
 	defer cancel()
 	open := together(s.channels.Each(), settled, func(medium otp.Channels, tell func(deliver.Outcome)) {
-		tell(e.handOverOn(ctx, medium, &s))
+		tell(e.handOverOn(ctx, medium, s))
 	})
 	if !open {
-		e.refund(ctx, s)
+		e.refund(ctx, *s)
 		settled <- deliver.NotSent
 	}
 }

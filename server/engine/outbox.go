@@ -16,6 +16,13 @@ import (
 // send and leased to this server. Before each hand-over the row says so, and afterwards how it
 // ended. Whoever finds a row whose lease ran out therefore knows whether the message surely went
 // nowhere, and may be sent, or may have gone out, and must not be.
+//
+// Where somebody waits for the hand-over the row says from the beginning that one is under way: it
+// follows the COMMIT at once, and a step of its own in between would cost every send a transaction.
+// If the process dies between the two, whoever waits hears an error and asks again; a message that
+// another server sent a quarter of a minute later would be a code that nobody waits for, or a second
+// one. So it ends as unknown, which is what is known of it. An application was promised that its
+// send is queued, and does not wait, so there the steps are two.
 
 // The times of the outbox.
 const (
@@ -75,19 +82,30 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 	}
 	s.rows = nil // of an earlier try
 	for _, medium := range s.channels.Each() {
+		var begun otp.Millis
+		var first string
+		if channels := e.channels(s.caller, medium); e.awaited(s.caller) && len(channels) > 0 {
+			begun, first = op.Now, channels[0].Name()
+		}
 		row := otp.Delivery{
 			ID: otp.DeliveryID(op.Event, medium), Challenge: s.challenge.ID, Recipient: s.recipient,
 			Account: s.caller.Account.Address, Environment: s.caller.Environment, Door: s.caller.Door,
 			Medium: medium, Channels: s.channels, Send: s.number, Mailbox: mailbox, Department: s.target.Department, Price: price,
-			SentAt: s.at, ExpiresAt: s.challenge.ExpiresAt, Owner: e.process, LeasedUntil: op.Now + otp.Lease, CreatedAt: op.Now,
+			SentAt: s.at, ExpiresAt: s.challenge.ExpiresAt, Owner: e.process, LeasedUntil: op.Now + otp.Lease,
+			StartedAt: begun, Channel: first, CreatedAt: op.Now,
 		}
 		state.Deliver(row)
 		s.rows = append(s.rows, row)
 	}
 }
 
+// awaited tells whether somebody waits for the hand-over of what c sends.
+func (e *Engine) awaited(c *Caller) bool {
+	return c.Door == otp.ServletDoor && e.options.DeliveryWait > 0
+}
+
 // carryAll takes a send's deliveries through their channels.
-func (e *Engine) carryAll(s send, life time.Duration, settled chan<- deliver.Outcome) {
+func (e *Engine) carryAll(s *send, life time.Duration, settled chan<- deliver.Outcome) {
 	open := together(s.rows, settled, func(row otp.Delivery, tell func(deliver.Outcome)) { e.carry(s, row, life, tell) })
 	if !open {
 		settled <- deliver.NotSent
@@ -96,12 +114,13 @@ func (e *Engine) carryAll(s send, life time.Duration, settled chan<- deliver.Out
 
 // carry takes one delivery through its channels, again and again while that can help, and tells
 // its outcome once: as soon as it is known, or NotSent when it is also recorded.
-func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
+func (e *Engine) carry(s *send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
 	e.leases.hold(row.ID, row.LeasedUntil)
 	defer e.leases.drop(row.ID)
 	ctx, cancel := context.WithTimeout(e.cut, life)
 	defer cancel()
-	message := e.message(&s, row.Medium)
+	message := e.message(s, row.Medium)
+	begun := row.StartedAt != 0 // with the first channel, by the transaction that made the send
 	for round := 0; ; round++ {
 		again := false
 		for _, channel := range e.channels(s.caller, row.Medium) {
@@ -110,15 +129,16 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 				tell(deliver.Unknown)
 				return
 			}
-			switch e.start(ctx, &s, &row, channel.Name()) {
+			switch e.start(ctx, s, &row, channel.Name(), begun) {
 			case lost:
 				tell(deliver.Unknown)
 				return
 			case tooLate:
-				e.finish(&s, &row, otp.OutcomeUnsent, otp.ID{})
+				e.finish(s, &row, otp.OutcomeUnsent, otp.ID{})
 				tell(deliver.NotSent)
 				return
 			}
+			begun = false
 			result := e.sendOn(ctx, channel, message)
 			if result.Outcome == deliver.NotSent {
 				e.notHandedOver(ctx, channel, message, result)
@@ -126,11 +146,11 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 				continue
 			}
 			tell(result.Outcome)
-			e.settle(ctx, &s, &row, channel, message, result)
+			e.settle(ctx, s, &row, channel, message, result)
 			return
 		}
 		pause := backOff(round)
-		if !again || !e.worthWhile(&s, &row, pause) {
+		if !again || !e.worthWhile(s, &row, pause) {
 			break
 		}
 		if !e.pause(&row, pause) {
@@ -138,7 +158,7 @@ func (e *Engine) carry(s send, row otp.Delivery, life time.Duration, tell func(d
 			return
 		}
 	}
-	e.finish(&s, &row, otp.OutcomeUnsent, otp.ID{})
+	e.finish(s, &row, otp.OutcomeUnsent, otp.ID{})
 	tell(deliver.NotSent)
 }
 
@@ -188,11 +208,17 @@ const (
 	mayGo
 )
 
-// start marks that the delivery is about to be handed to a channel, and tells whether it may be.
-// Nothing may be handed over that is not marked: whoever takes over would send it again.
-func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel string) started {
+// start marks that the delivery is about to be handed to a channel, unless its row has said so from
+// the beginning, and tells whether it may be. Nothing may be handed over that is not marked: whoever
+// takes over would send it again.
+func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel string, begun bool) started {
 	if ctx.Err() != nil && e.cut.Err() == nil {
 		return tooLate
+	}
+	if begun {
+		// Somebody may have taken it over meanwhile, if this process stood still for so long, but
+		// nobody has sent it: what has begun is not sent again.
+		return mayGo
 	}
 	held, err := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
 	if err != nil {
@@ -351,7 +377,7 @@ func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error 
 		s.rows[0] = *row
 		e.metrics.takenOver("continued")
 		e.sending.Go(func() {
-			e.carry(s, *row, life.Duration(), func(outcome deliver.Outcome) {
+			e.carry(&s, *row, life.Duration(), func(outcome deliver.Outcome) {
 				if outcome == deliver.NotSent && s.caller.Door == otp.V1Door {
 					e.fallBack(s)
 				}

@@ -215,6 +215,62 @@ func TestOutbox_AnApplicationsSendIsTriedAgainForAMinute(t *testing.T) {
 	})
 }
 
+// What a servlet's caller waits for has begun with its COMMIT, in one write. What its server did not
+// live to hand over ends as unknown, and is not delivered to somebody who heard an error.
+func TestTakeOver_WhatAServletsCallerWaitedForIsUnknownAndNeverDelivered(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		gate := make(chan struct{})
+		stuck := &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
+			<-gate
+			return deliver.Result{Outcome: deliver.Sent}
+		}}
+		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = time.Millisecond }, stuck, &provider{name: "second"})
+		t.Cleanup(func() { close(gate) })
+		caller := throwaway(t, dead, nil)
+		to := target(t, dead, caller, "919551492394", "x")
+		_, err := dead.Generate(background, caller, to)
+		require.NoError(t, err)
+		_, err = dead.Resend(background, caller, to)
+		require.NoError(t, err)
+		require.Equal(t, 2, ask(t, dead, `SELECT COUNT(*) FROM deliveries WHERE started_at IS NOT NULL AND channel = 'stuck' AND version = 1`))
+		bySQL(t, dead, `UPDATE deliveries SET leased_until = 1, version = version + 1`)
+
+		next := &provider{name: "next"}
+		heir := through(t, at, nil, next)
+		taken, err := heir.TakeOver(background)
+		require.NoError(t, err)
+		require.Equal(t, 2, taken)
+		settled(t, heir)
+		require.Zero(t, next.called())
+		require.Equal(t, 2, outcomes(t, heir, otp.OutcomeUnknown))
+		require.Equal(t, 2, ask(t, heir, `SELECT COUNT(*) FROM events WHERE kind = 'unknown'`))
+	})
+}
+
+// A server that stops before it has begun what it said it had begins lets it go, and another one
+// delivers it.
+func TestOutbox_AClosingServerLetsGoOfWhatItHasNotHandedOver(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		first := &provider{name: "first"}
+		closed := through(t, at, func(o *engine.Options) { o.DeliveryWait = time.Minute }, first)
+		caller := throwaway(t, closed, nil)
+		to := target(t, closed, caller, "919551492394", "x")
+		closed.Engine.Close()
+		_, err := closed.Generate(background, caller, to)
+		require.NoError(t, err, "it may be on its way")
+		require.Zero(t, first.called())
+		require.Equal(t, 1, ask(t, closed, openRows+` AND started_at IS NULL`))
+
+		next := &provider{name: "next"}
+		heir := through(t, at, nil, next)
+		_, err = heir.TakeOver(background)
+		require.NoError(t, err)
+		settled(t, heir)
+		require.Equal(t, 1, next.called())
+		require.Equal(t, 1, outcomes(t, heir, otp.OutcomeSent))
+	})
+}
+
 // What a server that died had not begun is delivered by another; what it had begun never is.
 func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
@@ -226,8 +282,16 @@ func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = 0 }, stuck)
 		t.Cleanup(func() { close(gate) }) // before the server closes
 		caller := throwaway(t, dead, nil)
-		for i := range 4 {
-			_, err := dead.Generate(background, caller, target(t, dead, caller, fmt.Sprint("91955149230", i), "x"))
+		for i := range 4 { // nobody waits: at the servlets, since the wait is none, and at v1
+			to := target(t, dead, caller, fmt.Sprint("91955149230", i), "x")
+			var err error
+			if i%2 == 0 {
+				_, err = dead.Generate(background, caller, to)
+			} else {
+				application := *caller
+				application.Door = otp.V1Door
+				_, err = dead.Send(background, &application, engine.Send{Target: to, Method: "sms"})
+			}
 			require.NoError(t, err)
 		}
 		require.Eventually(t, func() bool { return stuck.called() == 4 }, 10*time.Second, time.Millisecond)

@@ -93,7 +93,7 @@ func (e *Engine) refuseSettings(row *otp.Account) error {
 func refuseStrangers(row *otp.Account) error {
 	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
 		if urls != nil && !deliver.Local(*urls) {
-			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox:; set others on the command line or for the whole server")
+			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox: or discard:; set others on the command line or for the whole server")
 		}
 	}
 	return nil
