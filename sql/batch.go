@@ -20,50 +20,34 @@ const (
 	maxTrying   = 3 * time.Second // the same in time
 )
 
-// commitBatches is the store's one decider. Whatever is queued when it looks, up to maxBatch,
-// shares the next transaction; it never lingers for more, because while one batch is decided or
-// waits for its fsync the next gathers by itself.
+// commitBatches is the store's one consumer. Whatever is queued when it looks, up to maxBatch,
+// shares the next transaction; it never lingers for more, because while one batch waits for its
+// fsync the next gathers by itself.
 func (s *Store) commitBatches() {
 	defer s.done.Done()
-	confirmer := newConfirmer(s.writer.log)
-	defer confirmer.close()
 	operations := make([]*Operation, 0, maxBatch)
 	for op := range s.queue {
-		operations = s.gather(append(operations, op), confirmer)
+		operations = append(operations[:0], op)
+		s.letGather()
+	gather:
+		for len(operations) < maxBatch {
+			select {
+			case op, open := <-s.queue:
+				if !open {
+					break gather
+				}
+				operations = append(operations, op)
+			default:
+				break gather
+			}
+		}
 		began := time.Now()
 		s.commit(operations)
 		s.metrics.decided(operations, time.Since(began))
-		operations = confirmer.take(operations)
-	}
-}
-
-// gather adds to the first operation of a batch what else is queued. While the disk confirms
-// earlier batches it waits until as many have come as are being confirmed, or the disk is done:
-// a smaller batch would be decided sooner and cost as much, and nobody in it be answered sooner.
-func (s *Store) gather(operations []*Operation, confirmer *confirmer) []*Operation {
-	for len(operations) < min(int(confirmer.open.Load()), maxBatch) {
-		select {
-		case op, open := <-s.queue:
-			if !open {
-				return operations
-			}
-			operations = append(operations, op)
-		case <-confirmer.progress:
+		for _, op := range operations {
+			op.done <- struct{}{}
 		}
 	}
-	s.letGather()
-	for len(operations) < maxBatch {
-		select {
-		case op, open := <-s.queue:
-			if !open {
-				return operations
-			}
-			operations = append(operations, op)
-		default:
-			return operations
-		}
-	}
-	return operations
 }
 
 // letGather yields the processor for as long as that brings more operations into the queue. After a

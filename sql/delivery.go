@@ -232,7 +232,7 @@ func (b *batch) writeAlike(writes *script, marks []*Mark) {
 			return alike
 		})
 		list, args := in(sortIDs(ids), v.id)
-		writes.count(new(int64), `
+		writes.count(nil, `
 			UPDATE deliveries
 			SET version = version + 1, leased_until = NULL, outcome = ?, finished_at = ?
 			WHERE owner = ? AND finished_at IS NULL AND id IN `+list,

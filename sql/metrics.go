@@ -12,7 +12,6 @@ import (
 type metrics struct {
 	operations prometheus.Histogram // of a batch
 	seconds    prometheus.Histogram // of a batch, from begin to the end of its last try
-	confirms   prometheus.Histogram // of a write-ahead log, in seconds
 	tries      prometheus.Counter
 	faults     prometheus.Counter
 	events     *prometheus.CounterVec
@@ -43,10 +42,6 @@ func newMetrics(queued func() int) *metrics {
 			Namespace: namespace, Name: "batch_seconds", Help: "Time from the begin of a batch to its commit, further tries included.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13), // to 2 s
 		}),
-		confirms: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "log_sync_seconds", Help: "Time that the disk took to confirm SQLite's write-ahead log; nobody is answered before.",
-			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 14), // to 0.8 s
-		}),
 		tries:    counter("batch_tries_total", "Transactions begun for batches; more than batches are tries after a conflict."),
 		faults:   counter("batch_faults_total", "Batches that failed for good, whose callers got an error."),
 		events:   vector("events_total", "Decisions committed, by what happened and the door they came through.", "event", "door"),
@@ -72,7 +67,7 @@ func newMetrics(queued func() int) *metrics {
 func (s *Store) Collectors() []prometheus.Collector {
 	m := s.metrics
 	return []prometheus.Collector{
-		m.operations, m.seconds, m.confirms, m.tries, m.faults, m.events, m.refusals, m.sweeps, m.swept, m.queued, m.capacity, m.sweptAt,
+		m.operations, m.seconds, m.tries, m.faults, m.events, m.refusals, m.sweeps, m.swept, m.queued, m.capacity, m.sweptAt,
 	}
 }
 

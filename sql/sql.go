@@ -51,7 +51,6 @@ type dialect struct {
 	insert    string                      // begins an INSERT of many rows
 	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
 	tables    string                      // counts the tables whose name is what follows
-	log       string                      // path of the write-ahead log that the store has the disk confirm; empty if COMMIT is durable
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
@@ -160,7 +159,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	}
 	// A larger cache keeps the random pages of the one random index at hand, and a longer log
 	// writes a page that changes often into the database once where it would be ten times.
-	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(8000)"))
+	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(8000)"))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -172,9 +171,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	reads.SetMaxOpenConns(4)
 	reads.SetMaxIdleConns(4)
 	sqlx.BindDriver("sqlite", sqlx.QUESTION)
-	d := sqliteDialect
-	d.log = path + "-wal"
-	return start(ctx, d, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
+	return start(ctx, sqliteDialect, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
 }
 
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.

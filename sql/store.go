@@ -52,6 +52,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		options: options,
 		dialect: d,
 		reads:   reads,
+		writer:  &writer{db: writes, pipelines: d.pipelines},
 		walks:   walks(),
 		queue:   make(chan *Operation, QueueLength),
 		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
@@ -59,7 +60,6 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		stop:    make(chan struct{}),
 	}
 	s.metrics = newMetrics(s.Queued)
-	s.writer = newWriter(d, writes, s.metrics)
 	if err := s.settleSchema(ctx, schema); err != nil {
 		return nil, errors.Join(err, writes.Close(), reads.Close())
 	}
@@ -147,15 +147,8 @@ func (s *Store) ClockSkew(ctx context.Context) (time.Duration, error) {
 // Queued is how many operations wait for their batch, of QueueLength.
 func (s *Store) Queued() int { return len(s.queue) }
 
-// write runs do in a transaction of its own, between two batches, and returns when it is durable.
+// write runs do in a transaction of its own, between two batches.
 func (s *Store) write(ctx context.Context, do func(w *session) error) error {
-	if err := s.writeBetween(ctx, do); err != nil {
-		return err
-	}
-	return s.writer.log.confirm()
-}
-
-func (s *Store) writeBetween(ctx context.Context, do func(w *session) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for try := 1; ; try++ {

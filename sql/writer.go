@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/bits"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"time"
 )
@@ -28,16 +27,6 @@ type writer struct {
 	statements map[string]driver.Stmt
 	args       []driver.NamedValue // of the statement that runs
 	inserts    map[insertShape]string
-	log        *writeAheadLog // nil where COMMIT itself is durable
-	wrote      bool           // the transaction under way has
-}
-
-func newWriter(d dialect, db *sql.DB, m *metrics) *writer {
-	w := &writer{db: db, pipelines: d.pipelines}
-	if d.log != "" {
-		w.log = &writeAheadLog{path: d.log, sync: (*os.File).Sync, took: m.confirms}
-	}
-	return w
 }
 
 // insertShape is what the text of an INSERT depends on.
@@ -61,9 +50,6 @@ var errConnect = errors.New("connect to the database")
 // transaction runs do between begin and COMMIT, and rolls back if it returns an error or
 // panics. After an error that leaves the connection in doubt the next transaction opens a new one.
 func (w *writer) transaction(ctx context.Context, begin string, do func(*session) error) error {
-	if err := w.log.fault(); err != nil {
-		return err
-	}
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
@@ -79,7 +65,6 @@ func (w *writer) run(ctx context.Context, s *session, begin string, do func(*ses
 			return fmt.Errorf("begin: %w", err)
 		}
 	}
-	w.wrote = false
 	committed := false
 	defer func() {
 		if committed {
@@ -92,14 +77,10 @@ func (w *writer) run(ctx context.Context, s *session, begin string, do func(*ses
 	if err := do(s); err != nil {
 		return err
 	}
-	wrote := w.wrote
 	if err := s.control(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("%w: %w", errCommit, err)
 	}
 	committed = true
-	if wrote {
-		w.log.wrote()
-	}
 	return nil
 }
 
@@ -123,10 +104,6 @@ func (w *writer) connect(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
 	w.conn, w.statements = conn, map[string]driver.Stmt{}
-	if err := w.log.follow(); err != nil {
-		w.forget()
-		return fmt.Errorf("%w: %w", errConnect, err)
-	}
 	return nil
 }
 
@@ -146,7 +123,7 @@ func (w *writer) disconnect() {
 
 func (w *writer) close() error {
 	w.disconnect()
-	return errors.Join(w.log.close(), w.db.Close())
+	return w.db.Close()
 }
 
 // control runs a statement that steers the transaction, prepared where the database can do
@@ -185,7 +162,6 @@ func (s *session) affect(ctx context.Context, text string, args ...driver.Value)
 	if err != nil {
 		return 0, err
 	}
-	s.wrote = true
 	result, err := statement.(driver.StmtExecContext).ExecContext(ctx, s.named(args))
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", verb(text), err)
@@ -253,7 +229,7 @@ func (c *script) guardAll(rows int, text string, args ...driver.Value) {
 	c.writes = append(c.writes, write{text: text, args: c.args[from:], guards: rows})
 }
 
-// count adds an UPDATE that may find its row or not, and tells.
+// count adds an UPDATE that may find its row or not, and tells whoever wants to know.
 func (c *script) count(matched *int64, text string, args ...driver.Value) {
 	c.guard(text, args...)
 	last := &c.writes[len(c.writes)-1]
