@@ -72,7 +72,7 @@ var (
 	// diesBeforeTheMark is killed between a hand-over and the mark that tells of it.
 	diesBeforeTheMark = dies("func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {\n")
 	// diesBeforeTheHandOver is killed between the COMMIT of a send and its hand-over.
-	diesBeforeTheHandOver = dies("func (e *Engine) carry(s *send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {\n")
+	diesBeforeTheHandOver = dies("func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {\n")
 )
 
 // door asks for a code, and tells whether the answer said that it is on its way.

@@ -226,13 +226,11 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 	if err := s.loadRecipients(ctx, w, b); err != nil {
 		return err
 	}
-	if err := s.loadChallenges(ctx, w, b, operations); err != nil {
-		return err
-	}
-	if err := s.loadDeliveries(ctx, w, b, operations); err != nil {
-		return err
-	}
-	if err := s.loadCounters(ctx, w, b, operations); err != nil {
+	// Each of these only needs to know the recipients, so they travel together.
+	lookups := s.challengesOf(b, operations)
+	lookups = append(lookups, s.namedDeliveries(b, operations)...)
+	lookups = append(lookups, s.countersOf(b, operations)...)
+	if err := w.queryAll(ctx, lookups); err != nil {
 		return err
 	}
 	return s.loadRepeated(ctx, w, operations)

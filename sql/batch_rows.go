@@ -54,9 +54,9 @@ func readRecipient(found row, recipient *otp.Recipient) error {
 const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, code_length, channels, mailbox,
 	max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at, details`
 
-// loadChallenges reads the newest challenge of each slot that a known recipient has, and those
+// challengesOf reads the newest challenge of each slot that a known recipient has, and those
 // that operations name by id. The recipients' locks already keep other writers away from them.
-func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operations []*Operation) error {
+func (s *Store) challengesOf(b *batch, operations []*Operation) (lookups []lookup) {
 	var recipients, named []otp.ID
 	for _, op := range operations {
 		recipient := b.recipients[op.Recipient]
@@ -68,15 +68,15 @@ func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operat
 			named = append(named, op.Challenge)
 		}
 	}
-	load := func(ids []otp.ID, where string) error {
+	load := func(ids []otp.ID, where string) {
 		if len(ids) == 0 {
-			return nil
+			return
 		}
 		list, args := in(sortIDs(ids), b.values.id)
-		return w.query(ctx, `
-			SELECT `+challengeColumns+`
+		lookups = append(lookups, lookup{`
+			SELECT ` + challengeColumns + `
 			FROM challenges
-			WHERE `+where+list+s.dialect.lock, args, func(found row) error {
+			WHERE ` + where + list + s.dialect.lock, args, func(found row) error {
 			row := b.rows.challenges.next()
 			if err := readChallenge(found, &row.Challenge); err != nil {
 				return err
@@ -84,13 +84,12 @@ func (s *Store) loadChallenges(ctx context.Context, w *session, b *batch, operat
 			row.loaded = row.Challenge
 			b.add(row)
 			return nil
-		})
+		}})
 	}
 	// A slot's newest challenge is the one that no other has replaced.
-	if err := load(recipients, `replaced_at IS NULL AND recipient_id IN `); err != nil {
-		return err
-	}
-	return load(named, `id IN `)
+	load(recipients, `replaced_at IS NULL AND recipient_id IN `)
+	load(named, `id IN `)
+	return lookups
 }
 
 // add takes a loaded challenge in; one that two SELECTs found is one row.

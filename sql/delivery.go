@@ -37,9 +37,9 @@ type counterRow struct {
 	dirty bool
 }
 
-// loadDeliveries reads and locks the deliveries that operations name. Whoever else would write
+// namedDeliveries reads and locks the deliveries that operations name. Whoever else would write
 // one holds its recipient first, except for the renewal of leases.
-func (s *Store) loadDeliveries(ctx context.Context, w *session, b *batch, operations []*Operation) error {
+func (s *Store) namedDeliveries(b *batch, operations []*Operation) []lookup {
 	var ids []otp.ID
 	for _, op := range operations {
 		for _, id := range [...]otp.ID{op.Delivery, op.Sibling} {
@@ -52,18 +52,18 @@ func (s *Store) loadDeliveries(ctx context.Context, w *session, b *batch, operat
 		return nil
 	}
 	list, args := in(sortIDs(ids), b.values.id)
-	return w.query(ctx, `
-		SELECT `+deliveryColumns+`
+	return []lookup{{`
+		SELECT ` + deliveryColumns + `
 		FROM deliveries
-		WHERE id IN `+list+`
-		ORDER BY id`+s.dialect.lock, args, func(found row) error {
+		WHERE id IN ` + list + `
+		ORDER BY id` + s.dialect.lock, args, func(found row) error {
 		d := &deliveryRow{}
 		if err := readDelivery(found, &d.Delivery); err != nil {
 			return err
 		}
 		b.deliveries[d.ID] = d
 		return nil
-	})
+	}}}
 }
 
 func readDelivery(found row, d *otp.Delivery) error {
@@ -82,9 +82,9 @@ func readDelivery(found row, d *otp.Delivery) error {
 	return nil
 }
 
-// loadCounters reads and locks the counters that operations name, in the order of their ids and
+// countersOf reads and locks the counters that operations name, in the order of their ids and
 // behind everything else.
-func (s *Store) loadCounters(ctx context.Context, w *session, b *batch, operations []*Operation) error {
+func (s *Store) countersOf(b *batch, operations []*Operation) []lookup {
 	var ids []otp.ID
 	for _, op := range operations {
 		ids = append(ids, op.Counters...)
@@ -97,11 +97,11 @@ func (s *Store) loadCounters(ctx context.Context, w *session, b *batch, operatio
 		b.counters[id] = &counterRow{Counter: otp.Counter{ID: id}}
 	}
 	list, args := in(ids, b.values.id)
-	return w.query(ctx, `
-		SELECT `+counterColumns+`
+	return []lookup{{`
+		SELECT ` + counterColumns + `
 		FROM counters
-		WHERE id IN `+list+`
-		ORDER BY id`+s.dialect.lock, args, func(found row) error {
+		WHERE id IN ` + list + `
+		ORDER BY id` + s.dialect.lock, args, func(found row) error {
 		r := reader{row: found}
 		c := otp.Counter{
 			ID: r.id(), Version: r.number(), Total: r.number(), Converted: r.number(),
@@ -112,7 +112,7 @@ func (s *Store) loadCounters(ctx context.Context, w *session, b *batch, operatio
 		}
 		b.counters[c.ID].Counter = c
 		return nil
-	})
+	}}}
 }
 
 const counterColumns = `id, version, total, converted, since, stopped_until, updated_at`
@@ -170,7 +170,8 @@ type Mark struct {
 	Outcome   otp.Outcome // Ended
 	Receipt   otp.ID      // Ended; zero for none
 
-	matched int64
+	matched   int64
+	operation Operation // that brings it to its batch
 }
 
 // Step is what a mark says.
@@ -188,7 +189,8 @@ const (
 // After a COMMIT that was not answered Started and Rested are written again to the same effect,
 // and Ended may be told that somebody else has ended it. Errors are those of Do.
 func (s *Store) Mark(m *Mark) (held bool, err error) {
-	err = s.Do(&Operation{mark: m})
+	m.operation = Operation{mark: m}
+	err = s.Do(&m.operation)
 	return err == nil && m.matched == 1, err
 }
 

@@ -20,7 +20,7 @@ func delivered(t testing.TB, s *Store, n int, owner otp.ID, until otp.Millis) ot
 	}
 	op := &Operation{Event: nextID(), Account: "1", Recipient: d.Recipient, Slot: id(2, n), Now: noon}
 	op.Decide = func(state *State) error {
-		state.Deliver(d)
+		state.Deliver([]otp.Delivery{d})
 		state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent, Door: otp.ServletDoor})
 		return nil
 	}

@@ -81,8 +81,9 @@ func (s *State) Record(e otp.Event) {
 // Also appends a second thing that happened, with an id of its own. It counts only beside Record.
 func (s *State) Also(e otp.Event) { s.also = append(s.also, e) }
 
-// Deliver adds a delivery, leased to its owner. It counts only beside Record.
-func (s *State) Deliver(d otp.Delivery) { s.outbox = append(s.outbox, d) }
+// Deliver sets the send's deliveries, leased to their owner. They count only beside Record, and stay
+// the caller's, to be left alone until Decide has returned.
+func (s *State) Deliver(outbox []otp.Delivery) { s.outbox = outbox }
 
 // Mark makes the decision count although nothing happened that history tells. The rule must come
 // to the same answer on rows that it has already changed: after a COMMIT that was not answered

@@ -26,6 +26,7 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]driver.Stmt
 	args       []driver.NamedValue // of the statement that runs
+	length     int                 // of the last packet of statements
 	inserts    map[insertShape]string
 }
 
@@ -180,6 +181,10 @@ func (s *session) query(ctx context.Context, text string, args []driver.Value, s
 		return fmt.Errorf("%s: %w", verb(text), err)
 	}
 	defer rows.Close()
+	return scanAll(rows, text, scan)
+}
+
+func scanAll(rows driver.Rows, text string, scan func(row) error) error {
 	values := make(row, len(rows.Columns()))
 	for {
 		err := rows.Next(values)
@@ -195,13 +200,63 @@ func (s *session) query(ctx context.Context, text string, args []driver.Value, s
 	}
 }
 
+// lookup is a SELECT with what is done with its rows.
+type lookup struct {
+	text string
+	args []driver.Value
+	scan func(row) error
+}
+
+// queryAll runs SELECTs in their order. Several of them travel in one packet where the database
+// takes that, which then reads each as text: a round trip costs more.
+func (s *session) queryAll(ctx context.Context, lookups []lookup) error {
+	if !s.pipelines || len(lookups) < 2 {
+		for _, l := range lookups {
+			if err := s.query(ctx, l.text, l.args, l.scan); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var text strings.Builder
+	s.args = s.args[:0]
+	for i, l := range lookups {
+		if i > 0 {
+			text.WriteByte(';')
+		}
+		text.WriteString(l.text)
+		s.more(l.args)
+	}
+	rows, err := s.conn.(driver.QueryerContext).QueryContext(ctx, text.String(), s.args)
+	if err != nil {
+		return fmt.Errorf("%s: %w", verb(lookups[0].text), err)
+	}
+	defer rows.Close()
+	for i, l := range lookups {
+		if i > 0 {
+			if err := rows.(driver.RowsNextResultSet).NextResultSet(); err != nil {
+				return fmt.Errorf("%s: %w", verb(l.text), err)
+			}
+		}
+		if err := scanAll(rows, l.text, l.scan); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // named numbers a statement's arguments, in memory that the next statement uses again.
 func (w *writer) named(args []driver.Value) []driver.NamedValue {
 	w.args = w.args[:0]
-	for i, arg := range args {
-		w.args = append(w.args, driver.NamedValue{Ordinal: i + 1, Value: arg})
-	}
+	w.more(args)
 	return w.args
+}
+
+// more numbers further arguments, of another statement that travels along.
+func (w *writer) more(args []driver.Value) {
+	for _, arg := range args {
+		w.args = append(w.args, driver.NamedValue{Ordinal: len(w.args) + 1, Value: arg})
+	}
 }
 
 // script is the writes of one transaction, to be made all at once.
@@ -344,7 +399,8 @@ type allAffected interface{ AllRowsAffected() []int64 }
 
 func (s *session) playAtOnce(ctx context.Context, c *script) error {
 	var text strings.Builder
-	var args []driver.Value
+	text.Grow(s.length)
+	s.args = s.args[:0]
 	for i, w := range c.writes {
 		if i > 0 {
 			text.WriteByte(';')
@@ -354,9 +410,10 @@ func (s *session) playAtOnce(ctx context.Context, c *script) error {
 		} else {
 			text.WriteString(insertText(w.text, w.width, len(w.args)/w.width))
 		}
-		args = append(args, w.args...)
+		s.more(w.args)
 	}
-	result, err := s.conn.(driver.ExecerContext).ExecContext(ctx, text.String(), s.named(args))
+	s.length = text.Len()
+	result, err := s.conn.(driver.ExecerContext).ExecContext(ctx, text.String(), s.args)
 	if err != nil {
 		return fmt.Errorf("write batch: %w", err)
 	}

@@ -80,23 +80,23 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 	if g != nil {
 		price = g.price
 	}
-	s.rows = nil // of an earlier try
-	for _, medium := range s.channels.Each() {
+	media := s.channels.Each()
+	s.rows = make([]otp.Delivery, 0, len(media)) // without those of an earlier try
+	for _, medium := range media {
 		var begun otp.Millis
 		var first string
 		if channels := e.channels(s.caller, medium); e.awaited(s.caller) && len(channels) > 0 {
 			begun, first = op.Now, channels[0].Name()
 		}
-		row := otp.Delivery{
+		s.rows = append(s.rows, otp.Delivery{
 			ID: otp.DeliveryID(op.Event, medium), Challenge: s.challenge.ID, Recipient: s.recipient,
 			Account: s.caller.Account.Address, Environment: s.caller.Environment, Door: s.caller.Door,
 			Medium: medium, Channels: s.channels, Send: s.number, Mailbox: mailbox, Department: s.target.Department, Price: price,
 			SentAt: s.at, ExpiresAt: s.challenge.ExpiresAt, Owner: e.process, LeasedUntil: op.Now + otp.Lease,
 			StartedAt: begun, Channel: first, CreatedAt: op.Now,
-		}
-		state.Deliver(row)
-		s.rows = append(s.rows, row)
+		})
 	}
+	state.Deliver(s.rows)
 }
 
 // awaited tells whether somebody waits for the hand-over of what c sends.
@@ -106,7 +106,11 @@ func (e *Engine) awaited(c *Caller) bool {
 
 // carryAll takes a send's deliveries through their channels.
 func (e *Engine) carryAll(s *send, life time.Duration, settled chan<- deliver.Outcome) {
-	open := together(s.rows, settled, func(row otp.Delivery, tell func(deliver.Outcome)) { e.carry(s, row, life, tell) })
+	rows := make([]*otp.Delivery, len(s.rows))
+	for i := range rows {
+		rows[i] = &s.rows[i]
+	}
+	open := together(rows, settled, func(row *otp.Delivery, tell func(deliver.Outcome)) { e.carry(s, row, life, tell) })
 	if !open {
 		settled <- deliver.NotSent
 	}
@@ -114,7 +118,7 @@ func (e *Engine) carryAll(s *send, life time.Duration, settled chan<- deliver.Ou
 
 // carry takes one delivery through its channels, again and again while that can help, and tells
 // its outcome once: as soon as it is known, or NotSent when it is also recorded.
-func (e *Engine) carry(s *send, row otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
+func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
 	e.leases.hold(row.ID, row.LeasedUntil)
 	defer e.leases.drop(row.ID)
 	ctx, cancel := context.WithTimeout(e.cut, life)
@@ -125,16 +129,16 @@ func (e *Engine) carry(s *send, row otp.Delivery, life time.Duration, tell func(
 		again := false
 		for _, channel := range e.channels(s.caller, row.Medium) {
 			if round > 0 && e.closing.Err() != nil || e.cut.Err() != nil {
-				e.letGo(&row)
+				e.letGo(row)
 				tell(deliver.Unknown)
 				return
 			}
-			switch e.start(ctx, s, &row, channel.Name(), begun) {
+			switch e.start(ctx, s, row, channel.Name(), begun) {
 			case lost:
 				tell(deliver.Unknown)
 				return
 			case tooLate:
-				e.finish(s, &row, otp.OutcomeUnsent, otp.ID{})
+				e.finish(s, row, otp.OutcomeUnsent, otp.ID{})
 				tell(deliver.NotSent)
 				return
 			}
@@ -146,19 +150,19 @@ func (e *Engine) carry(s *send, row otp.Delivery, life time.Duration, tell func(
 				continue
 			}
 			tell(result.Outcome)
-			e.settle(ctx, s, &row, channel, message, result)
+			e.settle(ctx, s, row, channel, message, result)
 			return
 		}
 		pause := backOff(round)
-		if !again || !e.worthWhile(s, &row, pause) {
+		if !again || !e.worthWhile(s, row, pause) {
 			break
 		}
-		if !e.pause(&row, pause) {
+		if !e.pause(row, pause) {
 			tell(deliver.Unknown)
 			return
 		}
 	}
-	e.finish(s, &row, otp.OutcomeUnsent, otp.ID{})
+	e.finish(s, row, otp.OutcomeUnsent, otp.ID{})
 	tell(deliver.NotSent)
 }
 
@@ -377,7 +381,7 @@ func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error 
 		s.rows[0] = *row
 		e.metrics.takenOver("continued")
 		e.sending.Go(func() {
-			e.carry(&s, *row, life.Duration(), func(outcome deliver.Outcome) {
+			e.carry(&s, row, life.Duration(), func(outcome deliver.Outcome) {
 				if outcome == deliver.NotSent && s.caller.Door == otp.V1Door {
 					e.fallBack(s)
 				}
