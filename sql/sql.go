@@ -159,7 +159,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	}
 	// A larger cache keeps the random pages of the one random index at hand, and a longer log
 	// writes a page that changes often into the database once where it would be ten times.
-	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(8000)"))
+	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(16000)"))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
