@@ -20,6 +20,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/sql/sqltest"
 )
 
 // rawGateway is an SMS gateway that keeps the bytes of each request: a parser would tidy them.
@@ -306,7 +308,7 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	}
 	eventually(t, "every delivery has ended", func() bool {
 		var open int
-		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM `+sqltest.Deliveries+` WHERE ended = ''`))
 		return open == 0
 	})
 

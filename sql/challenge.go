@@ -76,20 +76,23 @@ func (s *Store) challenge(ctx context.Context, id otp.ID) (*otp.Challenge, error
 
 // History reads a challenge's events, oldest first. It outlives the challenge.
 func (s *Store) History(ctx context.Context, challenge otp.ID) ([]otp.Event, error) {
+	return s.readEvents(ctx, `WHERE challenge_id = ? ORDER BY id`, challenge[:])
+}
+
+// readEvents reads what history tells, without what is sealed.
+func (s *Store) readEvents(ctx context.Context, which string, args ...any) ([]otp.Event, error) {
 	rows, err := s.reads.QueryContext(ctx, `
-		SELECT id, at, esme_address, environment, kind, door, recipient_hash, send, channels, remaining, summary
-		FROM events
-		WHERE challenge_id = ?
-		ORDER BY id`, challenge[:])
+		SELECT id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, remaining, summary
+		FROM events `+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
 	defer rows.Close()
 	var events []otp.Event
 	for rows.Next() {
-		e := otp.Event{Challenge: challenge}
+		var e otp.Event
 		var summary []byte
-		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient},
+		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient}, idScan{&e.Challenge},
 			&e.Send, &e.Channels, &e.Remaining, &summary)
 		if err == nil {
 			e.Summary, err = decodeSummary(summary)

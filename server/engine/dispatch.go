@@ -18,19 +18,20 @@ type send struct {
 	target    Target
 	channels  otp.Channels
 	number    int // of the challenge's sends, from 1
+	event     otp.ID
 	at        otp.Millis
 	fallback  []otp.Channels
 	// What operations about it lock.
 	recipient, mailbox otp.ID
-	// rows are its deliveries in the outbox, none where every channel is simulated: a committed
-	// send is in the inbox, and nothing can be lost on the way.
+	// rows are its deliveries in the outbox, stored or watched, none where every channel is simulated: a
+	// committed send is in the inbox, and nothing can be lost on the way.
 	rows []otp.Delivery
 }
 
 // sendOf is the send that op is about to commit.
 func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.Challenge, channels otp.Channels, at otp.Millis) send {
 	s := send{
-		caller: c, challenge: *challenge, target: t, channels: channels, number: challenge.Sends, at: at,
+		caller: c, challenge: *challenge, target: t, channels: channels, number: challenge.Sends, event: op.Event, at: at,
 		recipient: op.Recipient, mailbox: op.Mailbox,
 	}
 	if challenge.Details != nil {
@@ -47,10 +48,13 @@ func (s *send) operation() *sql.Operation {
 	}
 }
 
-// event starts one that is about s.
-func (s *send) event(op *sql.Operation, state *sql.State, kind otp.EventKind) otp.Event {
+// tells starts an event that is about s.
+func (s *send) tells(op *sql.Operation, state *sql.State, kind otp.EventKind) otp.Event {
 	e := event(op, s.caller, state, &s.challenge, kind)
 	e.Send, e.Channels = s.number, s.channels
+	if op.Repeats { // then the operation's own is that of the send
+		e.ID = sql.NewID()
+	}
 	return e
 }
 
@@ -115,7 +119,7 @@ func (e *Engine) recordOutcome(s send, outcome otp.EventKind) {
 		if state.Recipient.Version == 0 {
 			return nil // swept or reset meanwhile
 		}
-		state.Record(s.event(op, state, outcome))
+		state.Record(s.tells(op, state, outcome))
 		return nil
 	}
 	if err := e.store.Do(op); err != nil {
@@ -330,7 +334,7 @@ func (s *send) refund(op *sql.Operation, state *sql.State) {
 		return // swept or reset meanwhile
 	}
 	otp.Refund(state.Recipient, state.Mailbox, state.Challenge, s.number > 1, s.at, state.Now)
-	state.Record(s.event(op, state, otp.EventUnsent))
+	state.Record(s.tells(op, state, otp.EventUnsent))
 }
 
 // content renders a challenge's message, code included, at the moment of sending or showing.

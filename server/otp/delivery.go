@@ -42,7 +42,7 @@ type Delivery struct {
 	ExpiresAt   Millis   // of the code, as the rules count it
 
 	Owner       ID     // the server process
-	LeasedUntil Millis // 0 = finished
+	LeasedUntil Millis // 0 = finished, or watched
 	StartedAt   Millis // of the hand-over under way; 0 = surely none is
 	Channel     string // tried last
 	Outcome     Outcome
@@ -66,6 +66,10 @@ func (d *Delivery) Sibling() ID {
 	return ID{}
 }
 
+// Watched tells whether d is not stored: its first hand-over began with the transaction that made
+// its send, and unless something else is to be said of it its owner's watermark says that it ended.
+func (d *Delivery) Watched() bool { return d.LeasedUntil == 0 && d.FinishedAt == 0 }
+
 // Open tells whether d is still owner's to work on.
 func (d *Delivery) Open(owner ID) bool {
 	return d != nil && d.LeasedUntil != 0 && d.Owner == owner
@@ -76,8 +80,13 @@ func (d *Delivery) Finish(owner ID, outcome Outcome, receipt ID, at Millis) bool
 	if !d.Open(owner) {
 		return false
 	}
-	d.Outcome, d.Receipt, d.LeasedUntil, d.FinishedAt = outcome, receipt, 0, at
+	d.End(outcome, receipt, at)
 	return true
+}
+
+// End says how d ended, whosever it is.
+func (d *Delivery) End(outcome Outcome, receipt ID, at Millis) {
+	d.Outcome, d.Receipt, d.LeasedUntil, d.FinishedAt = outcome, receipt, 0, at
 }
 
 // TakeOver gives d, whose lease has run out, to another server. If a hand-over had begun nobody
@@ -89,7 +98,7 @@ func (d *Delivery) TakeOver(owner ID, at Millis) (taken, lost bool) {
 	case d == nil || d.LeasedUntil == 0 || d.LeasedUntil > at:
 		return false, false
 	case d.StartedAt != 0:
-		d.Outcome, d.LeasedUntil, d.FinishedAt = OutcomeUnknown, 0, at
+		d.End(OutcomeUnknown, d.Receipt, at)
 		return false, true
 	}
 	d.Owner, d.LeasedUntil = owner, at+Lease
