@@ -3,6 +3,7 @@ package sql
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -21,6 +22,9 @@ import (
 
 func writerOf(t *testing.T, path string, pragmas ...string) *sql.DB {
 	t.Helper()
+	openFiles.RLock()
+	openBefore = maps.Clone(openFiles.at)
+	openFiles.RUnlock()
 	db, err := sqliteWriter(path, pragmas...)
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })
@@ -179,14 +183,17 @@ func TestVFS_AnyHistoryReadsTheSame(t *testing.T) {
 	}
 }
 
-// logOf finds the log of the one database that is open through the VFS.
+// openBefore are the files of other tests' stores, from before the last writerOf.
+var openBefore map[uintptr]*openFile
+
+// logOf finds the log of the database that was opened last.
 func logOf(t *testing.T) *openFile {
 	t.Helper()
 	openFiles.RLock()
 	defer openFiles.RUnlock()
 	var logs []*openFile
-	for _, f := range openFiles.at {
-		if at[lib.Tsqlite3_io_methods](f.methods).FxWrite != f.own.FxWrite {
+	for address, f := range openFiles.at {
+		if openBefore[address] != f && at[lib.Tsqlite3_io_methods](f.methods).FxWrite != f.own.FxWrite {
 			logs = append(logs, f)
 		}
 	}
