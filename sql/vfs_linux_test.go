@@ -343,3 +343,19 @@ func TestVFS_AFileThatCannotGrowFailsTheCommit(t *testing.T) {
 	require.Equal(t, now, sum(t, stranger))
 	require.Equal(t, now, sum(t, crashed(t, path)))
 }
+
+// A statement that is left would keep SQLite's connection, with its files and its locks.
+func TestStore_CloseLeavesNoFileOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "otp.db")
+	openFiles.RLock()
+	before := len(openFiles.at)
+	openFiles.RUnlock()
+	s, err := Open(ctx, "sqlite:"+path, Options{})
+	require.NoError(t, err)
+	require.NoError(t, s.Ping(ctx))
+	require.NoError(t, s.Close())
+	openFiles.RLock()
+	defer openFiles.RUnlock()
+	require.Len(t, openFiles.at, before)
+	require.NoFileExists(t, path+"-wal", "what the log held is in the database")
+}
