@@ -289,6 +289,7 @@ func bench(t *testing.T) (folder string) {
 	if os.Getenv("BENCH") == "" {
 		t.Skip("takes minutes; make bench and make bench-large run it")
 	}
+	buildMeasured(t)
 	return filepath.Clean(t.TempDir())
 }
 

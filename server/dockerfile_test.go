@@ -1,8 +1,10 @@
 package main
 
 import (
+	"compress/gzip"
 	"debug/elf"
 	"encoding/json"
+	"io"
 	"os"
 	"regexp"
 	"runtime"
@@ -69,10 +71,9 @@ func (d dockerfile) instruction(t *testing.T, name string) []string {
 	return found[0]
 }
 
-func TestDockerfile_BuildsAStaticProgramOnAnEmptyBase(t *testing.T) {
-	d := readDockerfile(t)
-	require.Len(t, d.bases, 2)
-	require.Equal(t, "scratch", d.bases[1])
+// goBuild is the one command that builds the program.
+func (d dockerfile) goBuild(t *testing.T) string {
+	t.Helper()
 	var builds []string
 	for _, run := range d.build {
 		if line := strings.Join(run, " "); strings.Contains(line, "go build") {
@@ -80,7 +81,51 @@ func TestDockerfile_BuildsAStaticProgramOnAnEmptyBase(t *testing.T) {
 		}
 	}
 	require.Len(t, builds, 1)
-	require.Regexp(t, `^CGO_ENABLED=0 go build .*-trimpath .*-o /out/otpbridge \./server$`, builds[0])
+	return builds[0]
+}
+
+// What make bench measures is built by the Dockerfile's command too.
+func TestDockerfile_BuildsWithAProfileAsMakeDoes(t *testing.T) {
+	command := readDockerfile(t).goBuild(t)
+	require.Contains(t, command, " -pgo=server/"+profileFile+" ")
+	makefile, err := os.ReadFile("../Makefile")
+	require.NoError(t, err)
+	made := strings.NewReplacer(" go build ", " $(GO) build ", " /out/", " bin/").Replace(command)
+	require.Contains(t, string(makefile), "\n\t"+made+"\n")
+	ignored, err := os.ReadFile("../.dockerignore")
+	require.NoError(t, err)
+	require.Contains(t, string(ignored), "\n!server\n", "the profile is in what the build reads")
+}
+
+// profileFile is not named default.pgo, with which every build and test would take minutes.
+const profileFile = "production.pgo"
+
+func TestProfile_TellsNothingOfWhereItWasMade(t *testing.T) {
+	profile := readProfile(t, profileFile)
+	require.Contains(t, string(profile), "otpbridge/sql")
+	for _, path := range []string{"/home/", "/root/", "/tmp/", "/usr/", "/work/", "/var/", "/Users/"} {
+		require.NotContains(t, string(profile), path)
+	}
+}
+
+// readProfile is the protocol buffer within a profile.
+func readProfile(t *testing.T, path string) []byte {
+	t.Helper()
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	unpacked, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	profile, err := io.ReadAll(unpacked)
+	require.NoError(t, err)
+	return profile
+}
+
+func TestDockerfile_BuildsAStaticProgramOnAnEmptyBase(t *testing.T) {
+	d := readDockerfile(t)
+	require.Len(t, d.bases, 2)
+	require.Equal(t, "scratch", d.bases[1])
+	require.Regexp(t, `^CGO_ENABLED=0 go build .*-trimpath .*-o /out/otpbridge \./server$`, d.goBuild(t))
 	for _, words := range d.last {
 		require.NotContains(t, []string{"RUN", "ADD", "SHELL"}, words[0], "an empty base runs nothing")
 	}

@@ -157,26 +157,44 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	// A larger cache keeps the random pages of the one random index at hand, and a longer log
-	// writes a page that changes often into the database once where it would be ten times.
-	writes, err := sql.Open("sqlite", sqliteURI(path, "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(16000)"))
+	writes, err := sqliteWriter(path)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	reads, err := sql.Open("sqlite", sqliteURI(path, "query_only(1)"))
+	reads, err := sql.Open("sqlite", sqliteURI(path, "", "query_only(1)"))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), writes.Close())
 	}
-	writes.SetMaxOpenConns(1)
 	reads.SetMaxOpenConns(4)
 	reads.SetMaxIdleConns(4)
 	sqlx.BindDriver("sqlite", sqlx.QUESTION)
 	return start(ctx, sqliteDialect, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
 }
 
+// sqliteWriter is the one connection that writes, with pragmas that come after its own.
+func sqliteWriter(path string, more ...string) (*sql.DB, error) {
+	vfs, err := registerVFS()
+	if err != nil {
+		return nil, err
+	}
+	// A larger cache keeps the random pages of the one random index at hand, and a longer log
+	// writes a page that changes often into the database once where it would be ten times.
+	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(16000)"}
+	db, err := sql.Open("sqlite", sqliteURI(path, vfs, append(pragmas, more...)...))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
-func sqliteURI(path string, pragmas ...string) string {
+// An empty vfs is SQLite's own.
+func sqliteURI(path, vfs string, pragmas ...string) string {
 	query := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	if vfs != "" {
+		query.Set("vfs", vfs)
+	}
 	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query.Encode()}
 	return uri.String()
 }

@@ -25,6 +25,7 @@ type writer struct {
 	pipelines  bool // several statements travel in one packet
 	conn       *sql.Conn
 	statements map[string]driver.Stmt
+	forgotten  bool                // the connection is in doubt
 	args       []driver.NamedValue // of the statement that runs
 	length     int                 // of the last packet of statements
 	inserts    map[insertShape]string
@@ -88,7 +89,7 @@ func (w *writer) run(ctx context.Context, s *session, begin string, do func(*ses
 // connect makes sure of a connection. One that the server has closed since its last use, as
 // servers do after a while or when they restart, is found out before anything depends on it.
 func (w *writer) connect(ctx context.Context) error {
-	if w.conn != nil && w.statements != nil {
+	if w.conn != nil && !w.forgotten {
 		err := w.conn.Raw(func(conn any) error {
 			if resetter, ok := conn.(driver.SessionResetter); ok {
 				return resetter.ResetSession(ctx)
@@ -104,20 +105,26 @@ func (w *writer) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
-	w.conn, w.statements = conn, map[string]driver.Stmt{}
+	w.conn, w.statements, w.forgotten = conn, map[string]driver.Stmt{}, false
 	return nil
 }
 
 // forget gives the connection up: the next transaction opens another.
-func (w *writer) forget() { w.statements = nil }
+func (w *writer) forget() { w.forgotten = true }
 
 // disconnect closes the connection for good rather than give it back: it may be in the middle of
-// a transaction.
+// a transaction. Its statements go first, because SQLite keeps a connection, its transaction
+// and its lock for as long as a statement of it is left.
 func (w *writer) disconnect() {
 	if w.conn == nil {
 		return
 	}
-	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = w.conn.Raw(func(any) error {
+		for _, statement := range w.statements {
+			_ = statement.Close()
+		}
+		return driver.ErrBadConn
+	})
 	w.conn.Close()
 	w.conn, w.statements = nil, nil
 }
@@ -145,9 +152,7 @@ func (s *session) prepared(ctx context.Context, text string) (driver.Stmt, error
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", verb(text), err)
 	}
-	if s.statements != nil {
-		s.statements[text] = statement
-	}
+	s.statements[text] = statement
 	return statement, nil
 }
 
