@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -37,6 +39,7 @@ func (serveCommand) Run(p process) error {
 	defer writer.Close()
 	log := newLog(settings, writer)
 	collectLess(p.environ)
+	runOneMore(p.environ, settings)
 	told, stopListening := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stopListening()
 
@@ -68,10 +71,24 @@ func newLog(settings config.Settings, out *logWriter) *slog.Logger {
 // megabytes, and collecting whenever that has doubled takes a tenth of the processor under load.
 // Whoever sets GOGC has decided otherwise.
 func collectLess(environ []string) {
-	for _, variable := range environ {
-		if strings.HasPrefix(variable, "GOGC=") {
-			return
-		}
+	if !set(environ, "GOGC") {
+		debug.SetGCPercent(300)
 	}
-	debug.SetGCPercent(300)
+}
+
+// runOneMore lets one goroutine more than there are processors run at a time, on SQLite: the one that
+// commits waits for the disk within a system call, and the place that it gave up meanwhile would be
+// taken when it comes back, with everyone waiting for it. Whoever sets GOMAXPROCS has decided otherwise.
+// From then on the number no longer follows changes of the container's limit, as it would by itself.
+func runOneMore(environ []string, settings config.Settings) {
+	if strings.HasPrefix(settings.DatabaseURL.Reveal(), "sqlite:") && !set(environ, "GOMAXPROCS") {
+		runtime.GOMAXPROCS(processors + 1)
+	}
+}
+
+// processors is how many Go would use by itself.
+var processors = runtime.GOMAXPROCS(0)
+
+func set(environ []string, name string) bool {
+	return slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
 }
