@@ -150,10 +150,14 @@ func (b *batch) writeWatermarks(writes *script) {
 	}
 }
 
-// Watch stores a new watermark. It fails while there is one of the same owner.
+// Watch stores a new watermark, in place of an open one that its owner has left behind. It fails while
+// one of the same owner is closed, and being taken over.
 func (s *Store) Watch(ctx context.Context, w Watermark) error {
 	err := s.write(ctx, func(t *session) error {
 		s.batch.ended[w.Owner] = w.EndedBefore
+		if err := t.exec(ctx, `DELETE FROM outbox_watermarks WHERE owner = ? AND leased_until > 0`, w.Owner[:]); err != nil {
+			return err
+		}
 		return t.exec(ctx, `INSERT INTO outbox_watermarks (owner, ended_before, leased_until) VALUES (?, ?, ?)`,
 			w.Owner[:], w.EndedBefore[:], int64(w.LeasedUntil))
 	})

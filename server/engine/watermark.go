@@ -21,6 +21,8 @@ const (
 	watchFor = 2 * otp.Second
 	// watermarkIdle is after how long without a send the watermark is given up, until the next one.
 	watermarkIdle = 10 * otp.Second
+	// watermarkChunk is for how many a keeper speaks at once.
+	watermarkChunk = 256
 )
 
 // watermark is where this server's hand-overs stand of those that began with the transaction which
@@ -174,6 +176,7 @@ func (w *watermark) reach(id otp.ID, to stage) {
 func (w *watermark) move() {
 	for len(w.under) > 0 && w.under[0].stage == ended {
 		w.bound = next(otp.DeliveryID(w.under[0].id, otp.SMS|otp.Email))
+		w.under[0] = handOver{} // its send may be forgotten
 		w.under = w.under[1:]
 	}
 	if len(w.under) > 0 {
@@ -381,8 +384,6 @@ type told struct {
 
 // tellWatermark makes one round of what keepWatermark does.
 func (e *Engine) tellWatermark(told *told, now otp.Millis) error {
-	ctx, cancel := context.WithTimeout(context.Background(), handOverGrace)
-	defer cancel()
 	if err := e.endAbandoned(); err != nil {
 		return err
 	}
@@ -395,7 +396,7 @@ func (e *Engine) tellWatermark(told *told, now otp.Millis) error {
 		return nil
 	case !joined:
 		// It fails while another server, which found this one standing still, is not through with it.
-		return e.joinWatermark(ctx, now)
+		return e.joinWatermark(e.closing, now)
 	case bound == told.bound && now-told.at < otp.Lease/3:
 		return nil
 	}
@@ -411,7 +412,7 @@ func (e *Engine) tellWatermark(told *told, now otp.Millis) error {
 
 // endAbandoned ends as unknown what nobody is at any more.
 func (e *Engine) endAbandoned() error {
-	return eachAtOnce(e.watermark.abandoned(takeOverChunk), func(h *handOver) error {
+	return eachAtOnce(e.watermark.abandoned(watermarkChunk), func(h *handOver) error {
 		err := e.tryFinish(h.send, h.row, otp.OutcomeUnknown, otp.ID{})
 		if err == nil {
 			e.watermark.reach(h.id, ended)
@@ -422,12 +423,20 @@ func (e *Engine) endAbandoned() error {
 
 // leaseSlow gives rows with leases to what holds the watermark up.
 func (e *Engine) leaseSlow(now otp.Millis) error {
-	return eachAtOnce(e.watermark.slow(now, takeOverChunk), func(row *otp.Delivery) error {
+	var lost atomic.Bool
+	err := eachAtOnce(e.watermark.slow(now, watermarkChunk), func(row *otp.Delivery) error {
 		row.LeasedUntil = now + otp.Lease
 		held, err := e.store.Mark(&sql.Mark{Owner: row.Owner, Step: sql.Stored, Delivery: row, At: now + otp.Lease})
 		e.watermark.heard(row, held, &e.leases)
+		if err == nil && !held {
+			lost.Store(true)
+		}
 		return err
 	})
+	if lost.Load() {
+		e.watermark.lose()
+	}
+	return err
 }
 
 func (e *Engine) forgetWatermark(now otp.Millis) {
