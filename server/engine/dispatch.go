@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,14 +174,12 @@ func (e *Engine) waits(s *send) bool {
 
 // outbound tells whether a send by these media leaves this process, whatever comes of it.
 func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
-	for _, medium := range channels.Each() {
-		for _, channel := range e.channels(c, medium) {
-			if !deliver.Simulated(channel) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(channels.Each(), func(medium otp.Channels) bool { return leadOut(e.channels(c, medium)) })
+}
+
+// leadOut tells whether any of these channels leads out of this process.
+func leadOut(channels []deliver.Channel) bool {
+	return slices.ContainsFunc(channels, func(c deliver.Channel) bool { return !deliver.Simulated(c) })
 }
 
 // channels are those of one medium, in order of preference: the account's, else the server's. What

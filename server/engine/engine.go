@@ -112,7 +112,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 			return nil, fmt.Errorf("make the demo accounts: %w", err)
 		}
 	}
-	if options.DeliveryWait > 0 && slices.ContainsFunc(slices.Concat(options.SMS, options.Email), func(c deliver.Channel) bool { return !deliver.Simulated(c) }) {
+	if options.DeliveryWait > 0 && (leadOut(options.SMS) || leadOut(options.Email)) {
 		now := otp.At(time.Now())
 		if err := e.joinWatermark(ctx, now); err != nil {
 			e.Close()
