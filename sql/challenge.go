@@ -82,7 +82,7 @@ func (s *Store) History(ctx context.Context, challenge otp.ID) ([]otp.Event, err
 // readEvents reads what history tells, without what is sealed.
 func (s *Store) readEvents(ctx context.Context, which string, args ...any) ([]otp.Event, error) {
 	rows, err := s.reads.QueryContext(ctx, `
-		SELECT id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, remaining, summary
+		SELECT id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, remaining, summary, watched_by
 		FROM events `+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
@@ -91,9 +91,10 @@ func (s *Store) readEvents(ctx context.Context, which string, args ...any) ([]ot
 	var events []otp.Event
 	for rows.Next() {
 		var e otp.Event
-		var summary []byte
+		var summary, watcher []byte
 		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient}, idScan{&e.Challenge},
-			&e.Send, &e.Channels, &e.Remaining, &summary)
+			&e.Send, &e.Channels, &e.Remaining, &summary, &watcher)
+		copy(e.Watcher[:], watcher)
 		if err == nil {
 			e.Summary, err = decodeSummary(summary)
 		}

@@ -221,9 +221,5 @@ const watchedEvents = `WHERE id >= ? AND watched_by = ? ORDER BY id LIMIT ?`
 // Watched reads the events of owner from an id on, in their order: of the sends whose deliveries it
 // watches, or did.
 func (s *Store) Watched(ctx context.Context, owner, from otp.ID, limit int) ([]otp.Event, error) {
-	events, err := s.readEvents(ctx, watchedEvents, from[:], owner[:], limit)
-	for i := range events {
-		events[i].Watcher = owner
-	}
-	return events, err
+	return s.readEvents(ctx, watchedEvents, from[:], owner[:], limit)
 }

@@ -377,7 +377,8 @@ func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, rece
 	op := s.operation()
 	op.Delivery, op.Sibling = row.ID, row.Sibling()
 	if watched {
-		op.Event, op.Repeats, op.Watch = s.event, true, e.watermark.now(e.process, op.Now)
+		bound, _ := e.watermark.standing()
+		op.Event, op.Repeats, op.Watch = s.event, true, e.watermarkAt(bound, op.Now)
 	}
 	var guard *guard
 	if outcome == otp.OutcomeUnsent {

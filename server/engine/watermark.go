@@ -238,12 +238,6 @@ func (w *watermark) standing() (bound otp.ID, joined bool) {
 	return w.bound, w.joined
 }
 
-// now is the watermark for an operation of its owner's.
-func (w *watermark) now(owner otp.ID, now otp.Millis) sql.Watermark {
-	bound, _ := w.standing()
-	return sql.Watermark{Owner: owner, EndedBefore: bound, LeasedUntil: now + otp.Lease}
-}
-
 // join notes that the database has the watermark from now on, from bound.
 func (w *watermark) join(bound otp.ID) {
 	w.mu.Lock()
@@ -301,7 +295,7 @@ func (e *Engine) watch(op *sql.Operation, c *Caller, channels otp.Channels) {
 	bound, watched := e.watermark.begin(ids, op.Now)
 	switch {
 	case watched:
-		op.Watch = sql.Watermark{Owner: e.process, EndedBefore: bound, LeasedUntil: op.Now + otp.Lease}
+		op.Watch = e.watermarkAt(bound, op.Now)
 	case e.watermark.keep(op.Now):
 		e.sending.Go(e.keepWatermark)
 	}
@@ -329,10 +323,15 @@ func (e *Engine) commit(op *sql.Operation, s *send) error {
 	return err
 }
 
+// watermarkAt is this server's watermark at a bound, as the database has it from now on.
+func (e *Engine) watermarkAt(bound otp.ID, now otp.Millis) sql.Watermark {
+	return sql.Watermark{Owner: e.process, EndedBefore: bound, LeasedUntil: now + otp.Lease}
+}
+
 // joinWatermark puts the watermark into the database.
 func (e *Engine) joinWatermark(ctx context.Context, now otp.Millis) error {
 	bound := sql.NewID()
-	err := e.store.Watch(ctx, sql.Watermark{Owner: e.process, EndedBefore: bound, LeasedUntil: now + otp.Lease})
+	err := e.store.Watch(ctx, e.watermarkAt(bound, now))
 	if err == nil {
 		e.watermark.join(bound)
 	}
