@@ -13,21 +13,22 @@ import (
 	"otpbridge/sql"
 )
 
-// The guards against bills that nobody wanted. They look at SMS that leave the process, decide on
-// counters in the database inside the operation that makes the send, and are therefore exact
-// whatever the number of servers: of 64 sends at once at the edge of a cap not one is too many.
+// The guards against unwanted bills. They look at SMS that leave the process and decide on counters in
+// the database, inside the operation that makes the send. So they are exact with any number of servers:
+// of 64 sends at once at the edge of a cap, none is too many.
 
 // Cost is how the guards are set for the server.
 type Cost struct {
-	// RecordOnly lets through what would be refused, and says so in the history.
+	// RecordOnly lets through what would be refused and notes it in the history.
 	RecordOnly bool
-	// PrefixUnverified is how many sends to one prefix may stay unverified before the prefix is
-	// stopped, if less than 5 % of its sends were verified; 0 stops none.
+	// PrefixUnverified is how many sends to one prefix may stay unverified in a day before the prefix is
+	// stopped, if less than 5 % were verified; 0 stops none. otp.Conversion has the most it can cost.
 	PrefixUnverified int
 }
 
-// conversion is when a prefix stops. Somebody who is paid for each message that reaches a range of
-// numbers never verifies one; of people who asked for a code far more than one in twenty do.
+// conversion is when a prefix stops. Of people who asked for a code, far more than one in twenty verify
+// it. Someone who is paid for each message to a range of numbers verifies none, or those to a few numbers
+// of their own; each of these buys 19 more, once a day.
 func (c Cost) conversion() otp.Conversion {
 	return otp.Conversion{Unverified: int64(c.PrefixUnverified), Percent: 5, Window: otp.Day, Pause: otp.Hour}
 }
@@ -40,6 +41,7 @@ type guard struct {
 	cap    int64
 	prefix otp.ID // zero without a breaker
 	rule   otp.Conversion
+	at     otp.Millis // of the send
 }
 
 // guard gives the operation the counters that a send to t by these channels is judged by, nil if
@@ -64,7 +66,7 @@ func (e *Engine) guardAt(c *Caller, t Target, channels otp.Channels, at otp.Mill
 		return nil
 	}
 	account := c.Account
-	g := &guard{record: e.options.Cost.RecordOnly, rule: e.options.Cost.conversion()}
+	g := &guard{record: e.options.Cost.RecordOnly, rule: e.options.Cost.conversion(), at: at}
 	if account.CostGuards != nil {
 		g.record = *account.CostGuards == otp.GuardsRecord
 	}
@@ -79,7 +81,7 @@ func (e *Engine) guardAt(c *Caller, t Target, channels otp.Channels, at otp.Mill
 	return g
 }
 
-// costs tells whether a send to t is an SMS that leaves the process.
+// costs reports whether a send to t is an SMS that leaves the process.
 func (e *Engine) costs(c *Caller, t Target, channels otp.Channels) bool {
 	return channels.Has(otp.SMS) && strings.HasPrefix(t.Recipient, "+") && e.outbound(c, otp.SMS)
 }
@@ -156,27 +158,31 @@ func (g *guard) release(state *sql.State) {
 	}
 	spend, prefix := g.of(state)
 	spend.Release(g.price, state.Now)
-	prefix.Release(1, state.Now)
+	if prefix != nil && g.at >= prefix.Since { // else it was counted in a window that is over
+		prefix.Release(1, state.Now)
+	}
 }
 
 // countConversion lets an operation count a right guess at a code that was sent to t.
 func (e *Engine) countConversion(c *Caller, op *sql.Operation, t Target) {
 	if e.options.Cost.PrefixUnverified > 0 && e.costs(c, t, otp.SMS) {
-		op.Counters = []otp.ID{e.prefixCounter(c, t)}
+		recipient := e.index.Sum("converted", c.Account.Address, string(c.Environment), t.Recipient)
+		op.Counters = []otp.ID{e.prefixCounter(c, t), recipient}
 	}
 }
 
-// countVerified puts it into the metrics.
+// countVerified puts a conversion into the metrics.
 func (e *Engine) countVerified(op *sql.Operation, t Target, err error) {
 	if err == nil && len(op.Counters) > 0 {
 		e.metrics.verified.WithLabelValues(country(t.Recipient)).Inc()
 	}
 }
 
-// converted counts it.
+// converted counts the recipient of a verified challenge for its prefix.
 func converted(state *sql.State, challenge *otp.Challenge) {
-	if len(state.Counters) == 1 && challenge.Channels.Has(otp.SMS) {
-		state.Counters[0].Verified(state.Now)
+	if len(state.Counters) == 2 && challenge.Channels.Has(otp.SMS) {
+		prefix, recipient := state.Counters[0], state.Counters[1]
+		prefix.Verified(recipient, state.Now)
 	}
 }
 

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,77 @@ func TestCost_APrefixThatIsVerifiedGoesOnAndAStoppedOneAfterAnHour(t *testing.T)
 			require.NoError(t, send(i))
 		})
 	})
+}
+
+// An attacker who is paid for each message to a prefix plays the rule with numbers of their own. Each row
+// is a way of playing it; the loss never passes what otp.Conversion states.
+func TestCost_OwnNumbersKeepNoPrefixOpen(t *testing.T) {
+	for _, way := range []struct {
+		name   string
+		own    int // numbers of the attacker's, each verified in turn
+		every  int // sends between two of them
+		sends  int
+		pause  time.Duration // before each send
+		byID   bool          // verified at the JSON door
+		resend bool          // others are sent to again and again
+	}{
+		{name: "one number every 15 sends", own: 1, every: 15, sends: 160},
+		{name: "one number every second send", own: 1, every: 2, sends: 160},
+		{name: "two in turn", own: 2, every: 7, sends: 160},
+		{name: "three in turn", own: 3, every: 4, sends: 200},
+		{name: "four in turn", own: 4, every: 10, sends: 250},
+		{name: "five, as fast as it goes", own: 5, every: 2, sends: 400},
+		{name: "spread over a day", own: 1, every: 12, sends: 150, pause: 9 * time.Minute},
+		{name: "one after each pause", own: 1, every: 2, sends: 120, pause: 20 * time.Minute},
+		{name: "by id at the JSON door", own: 1, every: 15, sends: 160, byID: true},
+		{name: "two by id", own: 2, every: 5, sends: 160, byID: true},
+		{name: "resends", own: 1, every: 15, sends: 160, resend: true},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				next := &provider{name: "next"}
+				h := guarded(t, place("sqlite:"+filepath.Join(t.TempDir(), "otp.db")), next)
+				caller := throwaway(t, h, func(a *otp.Account) {
+					a.SendsPerMinute, a.SendsPerHour, a.SendsPerDay = 0, 0, 0
+				})
+				begun, verified, attempted, days := time.Now(), map[int]bool{}, 0, 1
+				for i := range way.sends {
+					time.Sleep(way.pause)
+					own := i%way.every == 0
+					number := fmt.Sprintf("919551%06d", 1000+i)
+					one := i / way.every % way.own
+					if own {
+						number = fmt.Sprintf("919551%06d", one)
+					}
+					to := target(t, h, caller, number, "x")
+					attempted++
+					sent, err := h.Generate(background, caller, to)
+					if err != nil {
+						require.Equal(t, otp.CostLimited, otp.KindOf(err), "%v", err)
+						continue
+					}
+					switch {
+					case own && way.byID:
+						_, err = h.Prove(background, caller, engine.Proof{ID: sent.Challenge, Code: next.codes[len(next.codes)-1]})
+					case own:
+						err = h.Verify(background, caller, to, next.codes[len(next.codes)-1])
+					case way.resend:
+						_, err = h.Resend(background, caller, to)
+						if otp.KindOf(err) == otp.CostLimited {
+							err = nil
+						}
+					}
+					require.NoError(t, err)
+					verified[one] = verified[one] || own
+				}
+				spent := time.Since(begun)
+				days += int(spent / (24 * time.Hour))
+				bound := days*(max(50, 1+19*way.own)) + int(spent/time.Hour)
+				require.LessOrEqual(t, next.called()-len(verified)*days, bound)
+				require.Less(t, next.called(), attempted, "some were refused")
+			})
+		})
+	}
 }
 
 // priced is an account that may spend so many messages a day.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func TestDelivery_ATakeOverDependsOnWhetherAHandOverHadBegun(t *testing.T) {
@@ -94,12 +95,22 @@ func TestCounter_StopsWhatNobodyVerifies(t *testing.T) {
 	require.Equal(t, Hour, c.Stopped(2))
 	require.Zero(t, send(&c, 100, 3), "recorded only, it is stopped once")
 	require.Zero(t, c.Stopped(2+Hour))
-	require.Equal(t, 1, send(&c, 50, 2+Hour), "it begins anew")
+	require.Equal(t, 1, send(&c, 1, 2+Hour), "one is let through to try, and not fifty more")
+	require.Equal(t, Hour, c.Stopped(2+Hour))
+	for range 3 {
+		c.Verified(&Counter{}, 2+Hour)
+	}
+	require.Zero(t, send(&c, 0, 2+2*Hour))
+	require.Equal(t, 1, send(&c, 1, 2+2*Hour), "3 of 152 is not enough")
+	for range 5 {
+		c.Verified(&Counter{}, 3+2*Hour)
+	}
+	require.Zero(t, send(&c, 7, 2+3*Hour), "8 of 159 is enough")
 
 	used := Counter{Version: 1}
 	require.Zero(t, send(&used, 49, 1))
 	for range 5 {
-		used.Verified(1)
+		used.Verified(&Counter{}, 1)
 	}
 	require.Zero(t, send(&used, 51, 2), "5 of 100 is enough")
 	require.Equal(t, 1, send(&used, 1, 2), "5 of 101 is not")
@@ -109,4 +120,63 @@ func TestCounter_StopsWhatNobodyVerifies(t *testing.T) {
 	require.Zero(t, send(&old, 49, 1+Day), "counted anew after a day")
 	rule.Unverified = 0
 	require.Zero(t, send(&Counter{}, 1000, 1), "switched off")
+}
+
+func TestCounter_ARecipientCountsOnceInAWindow(t *testing.T) {
+	rule := Conversion{Unverified: 50, Percent: 5, Window: Day, Pause: Hour}
+	prefix, recipient := Counter{Version: 1}, Counter{}
+	for _, step := range []struct {
+		name      string
+		at        Millis
+		converted int64
+	}{
+		{"the first", 10, 1}, {"at once again", 10, 1}, {"an hour later", 10 + Hour, 1},
+		{"at the end of the window", 10 + Day - 1, 1}, {"in the next window", 10 + Day, 1}, {"twice there", 20 + Day, 1},
+	} {
+		prefix.Send(rule, step.at)
+		prefix.Send(rule, step.at)
+		prefix.Verified(&recipient, step.at)
+		require.Equal(t, step.converted, prefix.Converted, step.name)
+	}
+	require.Equal(t, 10+Day, recipient.Since)
+	prefix.Verified(&Counter{}, 30+Day)
+	require.EqualValues(t, 2, prefix.Converted, "another recipient")
+
+	unsent := Counter{}
+	unsent.Verified(&Counter{}, 1)
+	require.Zero(t, unsent.Converted, "verified before any send was counted")
+}
+
+// Whatever is sent and verified in whatever order, the loss of one window stays what Conversion states.
+func TestCounter_TheLossOfAWindowIsBounded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rule := Conversion{
+			Unverified: rapid.Int64Range(1, 60).Draw(t, "unverified"),
+			Percent:    rapid.Int64Range(1, 100).Draw(t, "percent"),
+			Window:     Day, Pause: Hour,
+		}
+		prefix := Counter{Version: 1}
+		recipients := make([]Counter, rapid.IntRange(1, 12).Draw(t, "own numbers"))
+		now, sent, verified, pauses := Millis(1), int64(0), map[int]bool{}, int64(0)
+		for range rapid.IntRange(1, 400).Draw(t, "steps") {
+			now += Millis(rapid.SampledFrom([]int64{0, 0, 0, 1, int64(Minute), int64(Hour)}).Draw(t, "pause"))
+			if now >= Day {
+				break
+			}
+			if prefix.Stopped(now) == 0 {
+				sent++
+				if prefix.Send(rule, now) {
+					pauses++
+				}
+			}
+			if rapid.IntRange(0, 3).Draw(t, "verify") == 0 {
+				one := rapid.IntRange(0, len(recipients)-1).Draw(t, "which")
+				prefix.Verified(&recipients[one], now)
+				verified[one] = true
+			}
+		}
+		own := int64(len(verified))
+		bound := max(rule.Unverified, 1+own*(100-rule.Percent)/rule.Percent) + max(0, pauses-1)
+		require.LessOrEqual(t, sent-own, bound, "sent %d, verified by %d, pauses %d", sent, own, pauses)
+	})
 }
