@@ -48,7 +48,7 @@ profile: ## profile the server under load for what "make build" optimises: serve
 	PROFILE=1 $(GO) test -count=1 -v -timeout 10m -run '^TestProfile$$' ./server
 
 # Statements about time hold for a normal binary, not under the race detector.
-timing: ## measure what must not be told apart by time, and how codes are distributed
+timing: ## check that answers which must not differ by time do not, and how codes are distributed
 	FULL=1 $(GO) test -count=1 -v -timeout 30m -run 'Timing|Distribution' ./...
 
 faults: ## run races, kills and faults with the full number of rounds

@@ -154,7 +154,7 @@ func chiSquared(counts []int) (statistic float64) {
 }
 
 // FULL=1 draws 10^7 codes of each length in place of 10^5.
-func TestCode_EveryDigitIsEquallyLikelyInEveryPlace(t *testing.T) {
+func TestCode_DistributionIsEvenInEveryPlace(t *testing.T) {
 	draws := 100_000
 	if os.Getenv("FULL") == "1" {
 		draws = 10_000_000
@@ -197,7 +197,7 @@ func TestCode_EveryDigitIsEquallyLikelyInEveryPlace(t *testing.T) {
 
 // A test of evenness that has not refused an uneven source proves nothing. This one makes
 // four digits of 16 bits by plain remainder, which favours the numbers below 5536.
-func TestChiSquared_RefusesModuloBias(t *testing.T) {
+func TestDistribution_ModuloBiasIsFound(t *testing.T) {
 	ring := parseKeyring(t, "k1 "+keyText(100))
 	state := ring.keys["k1"].code.take()
 	cells, places := make([]int, 10_000), make([]int, 10)
