@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -39,7 +38,6 @@ func (serveCommand) Run(p process) error {
 	defer writer.Close()
 	log := newLog(settings, writer)
 	collectLess(p.environ)
-	runOneMore(p.environ, settings)
 	told, stopListening := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stopListening()
 
@@ -75,19 +73,6 @@ func collectLess(environ []string) {
 		debug.SetGCPercent(300)
 	}
 }
-
-// runOneMore lets one goroutine more than there are processors run at a time, on SQLite: the one that
-// commits waits for the disk within a system call, and the place that it gave up meanwhile would be
-// taken when it comes back, with everyone waiting for it. Whoever sets GOMAXPROCS has decided otherwise.
-// From then on the number no longer follows changes of the container's limit, as it would by itself.
-func runOneMore(environ []string, settings config.Settings) {
-	if strings.HasPrefix(settings.DatabaseURL.Reveal(), "sqlite:") && !set(environ, "GOMAXPROCS") {
-		runtime.GOMAXPROCS(processors + 1)
-	}
-}
-
-// processors is how many Go would use by itself.
-var processors = runtime.GOMAXPROCS(0)
 
 func set(environ []string, name string) bool {
 	return slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })

@@ -161,7 +161,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	reads, err := sql.Open("sqlite", sqliteURI(path, "", "query_only(1)"))
+	reads, err := sql.Open("sqlite", sqliteURI(path, "query_only(1)"))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), writes.Close())
 	}
@@ -173,14 +173,10 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 
 // sqliteWriter is the one connection that writes, with pragmas that come after its own.
 func sqliteWriter(path string, more ...string) (*sql.DB, error) {
-	vfs, err := registerVFS()
-	if err != nil {
-		return nil, err
-	}
 	// A larger cache keeps the random pages of the one random index at hand, and a longer log
 	// writes a page that changes often into the database once where it would be ten times.
 	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(16000)"}
-	db, err := sql.Open("sqlite", sqliteURI(path, vfs, append(pragmas, more...)...))
+	db, err := sql.Open("sqlite", sqliteURI(path, append(pragmas, more...)...))
 	if err != nil {
 		return nil, err
 	}
@@ -189,12 +185,8 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 }
 
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
-// An empty vfs is SQLite's own.
-func sqliteURI(path, vfs string, pragmas ...string) string {
+func sqliteURI(path string, pragmas ...string) string {
 	query := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
-	if vfs != "" {
-		query.Set("vfs", vfs)
-	}
 	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query.Encode()}
 	return uri.String()
 }
