@@ -11,6 +11,7 @@ import (
 	"otpbridge/config"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/sql"
 )
 
 type sendTestCommand struct {
@@ -38,8 +39,10 @@ func (s sendTestCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
+	// Made anew for each call: mailboxes and gateways drop what they take for a repetition.
+	id := sql.NewID().Text("test")
 	message := deliver.Message{
-		ID: "otp_send_test", Number: 1, Account: "test", Medium: "sms", To: s.To, ExpiresAt: time.Now().Add(5 * time.Minute),
+		ID: id, SendID: id, Number: 1, Account: "test", Medium: "sms", To: s.To, ExpiresAt: time.Now().Add(5 * time.Minute),
 	}
 	if address, err := mail.ParseAddress(s.To); err == nil && address.Address == s.To {
 		message.Medium = "email"

@@ -67,6 +67,7 @@ type Content struct {
 // Message is one send of one challenge on one medium.
 type Message struct {
 	ID        string // names the challenge to providers and in logs
+	SendID    string // names this send on this medium, the same however often it is tried
 	Number    int    // of the challenge's sends, from 1
 	Account   string
 	Medium    string // sms or email

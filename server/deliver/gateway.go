@@ -26,6 +26,7 @@ import (
 //	{subject}          of an e-mail
 //	{sender}           of the account, else of the channel
 //	{id}               the challenge, the same for every send of it
+//	{send_id}          the send, another one for each, the same however often it is tried
 //	{expires_in}       seconds that the code is still good for, at least 1
 //	{dlt_entity_id} {dlt_template_id}
 //	{user} {password}  of the URL, in a profile
@@ -45,6 +46,7 @@ type Gateway struct {
 	headers  []pair
 	sender   string
 	timeout  time.Duration
+	begin    time.Duration // what everything before the request may take
 
 	refusals []rule
 	sent     rule
@@ -61,8 +63,9 @@ type pair struct{ name, text string }
 
 const (
 	gatewayTimeout = 10 * time.Second
-	// gatewayConnect bounds reaching a gateway, and once more the TLS handshake: within three
-	// seconds of the hand-over the next channel is tried if this one cannot be reached.
+	// gatewayConnect bounds reaching a gateway, and once more the TLS handshake. Twice as long is what
+	// everything before the request may take, a proxy's part included: so within three seconds of the
+	// hand-over the next channel is tried if this one cannot be reached.
 	gatewayConnect = 1500 * time.Millisecond
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 64 << 10
@@ -122,6 +125,7 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 	if g.callback, err = callbackOf(said, p.Receipt); err != nil {
 		return nil, err
 	}
+	g.begin = 2 * connect
 	g.client = client(o, connect)
 	return g, nil
 }
@@ -231,7 +235,10 @@ func (g *Gateway) Send(ctx context.Context, m Message) Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
-	var hop hop
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	hop := hop{opening: time.AfterFunc(g.begin, func() { giveUp(context.DeadlineExceeded) })}
+	defer hop.opening.Stop()
 	request, err := g.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: hop.got}), m, content)
 	if err != nil {
 		return refused(err.Error())
@@ -239,6 +246,9 @@ func (g *Gateway) Send(ctx context.Context, m Message) Result {
 	response, err := g.client.Do(request)
 	if err != nil {
 		if hop.untouched() {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
 			return unreachable(phrase(err))
 		}
 		return doubtful("no answer: " + phrase(err))

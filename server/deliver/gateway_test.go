@@ -252,8 +252,8 @@ func readRequest(conn net.Conn, reader *bufio.Reader) bool {
 }
 
 func TestGateway_OutcomeFollowsFromWhatLeftTheProcess(t *testing.T) {
-	const post = `{"timeout": "1s", "form": {"to": "{to}", "text": "{text}"}}`
-	const get = `{"timeout": "1s", "query": {"to": "{to}", "text": "{text}"}}`
+	const post = `{"timeout": "500ms", "form": {"to": "{to}", "text": "{text}"}}`
+	const get = `{"timeout": "500ms", "query": {"to": "{to}", "text": "{text}"}}`
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
 	answering := func(answer string) func(int32, net.Conn) {

@@ -55,6 +55,8 @@ func (c *countedConn) seal() int64 {
 
 // hop watches one request on its way to a connection.
 type hop struct {
+	opening *time.Timer // gives the request up; stopped once there is a connection to write it to
+
 	mu     sync.Mutex
 	conn   *countedConn
 	before int64 // written before this request
@@ -63,6 +65,7 @@ type hop struct {
 
 // got notes the connection that the request will be written to.
 func (h *hop) got(info httptrace.GotConnInfo) {
+	h.opening.Stop()
 	conn := info.Conn
 	if secured, ok := conn.(*tls.Conn); ok {
 		conn = secured.NetConn()

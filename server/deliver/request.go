@@ -18,7 +18,7 @@ import (
 
 // contentTokens and headerTokens are what may stand where.
 var (
-	headerTokens  = []string{"to", "to_digits", "sender", "id", "expires_in", "dlt_entity_id", "dlt_template_id", "user", "password"}
+	headerTokens  = []string{"to", "to_digits", "sender", "id", "send_id", "expires_in", "dlt_entity_id", "dlt_template_id", "user", "password"}
 	contentTokens = append([]string{"text", "code", "subject"}, headerTokens...)
 )
 
@@ -97,7 +97,7 @@ func headerValue(text string) bool {
 func (g *Gateway) request(ctx context.Context, m Message, content Content) (*http.Request, error) {
 	values := map[string]string{
 		"to": m.To, "to_digits": strings.TrimPrefix(m.To, "+"), "text": content.Text, "code": content.Code, "subject": content.Subject,
-		"sender": cmp.Or(m.From, g.sender), "id": m.ID,
+		"sender": cmp.Or(m.From, g.sender), "id": m.ID, "send_id": m.SendID,
 		"expires_in":    strconv.Itoa(max(1, int(time.Until(m.ExpiresAt)/time.Second))),
 		"dlt_entity_id": content.DLTEntityID, "dlt_template_id": content.DLTTemplateID,
 		"user": g.user, "password": g.password,

@@ -1,15 +1,14 @@
 package deliver
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	netmail "net/mail"
-	"net/textproto"
 	"net/url"
 	"os"
 	"strconv"
@@ -35,6 +34,7 @@ type Mailer struct {
 	from     netmail.Address
 	hello    string
 	timeout  time.Duration
+	begin    time.Duration
 	connect  time.Duration
 	tls      *tls.Config
 	dkim     *mail.DKIMSigner
@@ -54,9 +54,9 @@ const (
 // spam take seconds there.
 const mailTimeout = 20 * time.Second
 
-// mailConnect bounds connecting, and the TLS handshake where that comes first: a server that is
-// not there is left within three seconds. One that is may take its time to greet.
-const mailConnect = 3 * time.Second
+// mailBegin bounds everything before the end of a mail: connecting, TLS, greeting, login and the mail
+// itself. Within it the next channel is tried, since until then the mail surely went nowhere.
+const mailBegin = 3 * time.Second
 
 // Name is the mail server's name in logs and receipts.
 func (s *Mailer) Name() string { return s.name }
@@ -74,7 +74,7 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
 		return nil, errors.New("has a path or a # behind its host, where only options after a ? can be")
 	}
-	said, err := words(u.RawQuery, "options", "from", "tls", "name", "hello", "timeout", "connect_timeout", "dkim_selector", "dkim_key", "dkim_domain")
+	said, err := words(u.RawQuery, "options", "from", "tls", "name", "hello", "timeout", "begin_timeout", "connect_timeout", "dkim_selector", "dkim_key", "dkim_domain")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,10 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	if s.timeout, err = span("timeout", said["timeout"], mailTimeout); err != nil {
 		return nil, err
 	}
-	if s.connect, err = span("connect_timeout", said["connect_timeout"], mailConnect); err != nil {
+	if s.connect, err = span("connect_timeout", said["connect_timeout"], mailBegin); err != nil {
+		return nil, err
+	}
+	if s.begin, err = span("begin_timeout", said["begin_timeout"], max(mailBegin, s.connect)); err != nil {
 		return nil, err
 	}
 	if err := s.secure(u, tlsPolicy(said["tls"])); err != nil {
@@ -198,27 +201,21 @@ func (s *Mailer) Send(ctx context.Context, m Message) Result {
 	if err != nil {
 		return refused(err.Error())
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	wire := &wire{}
-	defer wire.close()
-	client, err := s.client(wire)
-	if err != nil {
-		return refused("the mail client could not be set up")
+	var text bytes.Buffer
+	if _, err := message.WriteTo(&text); err != nil {
+		return refused("the mail could not be written or signed")
 	}
-	// The library's deadlines do not know ctx, and are set so that it is the one that counts.
-	stop := context.AfterFunc(ctx, wire.close)
-	defer stop()
-	session, err := client.DialToSMTPClientWithContext(ctx)
+	from, err := message.GetSender(false)
 	if err != nil {
-		return s.notReached(ctx, err)
+		return refused("the mail has no sender")
 	}
-	err = client.SendWithSMTPClient(session, message)
-	result := settle(ctx, err)
+	to, err := message.GetRecipients()
+	if err != nil || len(to) != 1 {
+		return refused("the mail has not one recipient")
+	}
+	result := s.deliver(ctx, envelope{from: from, to: to[0], text: text.Bytes()})
 	if result.Outcome == Sent {
 		result.MessageID = id
-		stop()
-		wire.goodbye(session)
 	}
 	return result
 }
@@ -252,6 +249,9 @@ func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) 
 		message.SetGenHeader("Expires", m.ExpiresAt.UTC().Format(time.RFC1123Z))
 	}
 	message.SetBodyString(mail.TypeTextPlain, content.Text)
+	if s.dkim != nil {
+		message.SetDKIM(s.dkim)
+	}
 	return message, id, nil
 }
 
@@ -272,103 +272,4 @@ func messageIDWord(text string) string {
 		}
 		return -1
 	}, text)
-}
-
-// client is a client for one connection, which wire makes and watches.
-func (s *Mailer) client(w *wire) (*mail.Client, error) {
-	policies := map[tlsPolicy]mail.TLSPolicy{
-		tlsImplicit: mail.NoTLS, tlsMandatory: mail.TLSMandatory, tlsOpportunistic: mail.TLSOpportunistic, tlsOff: mail.NoTLS,
-	}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, s.connect)
-		defer cancel()
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		if !w.take(conn) {
-			return nil, context.Canceled
-		}
-		if s.policy != tlsImplicit {
-			return conn, nil
-		}
-		secured := tls.Client(conn, s.tls)
-		return secured, secured.HandshakeContext(ctx)
-	}
-	options := []mail.Option{
-		mail.WithPort(s.port), mail.WithTimeout(2 * s.timeout), mail.WithHELO(s.hello), mail.WithTLSConfig(s.tls),
-		mail.WithTLSPolicy(policies[s.policy]), mail.WithDialContextFunc(dial),
-		mail.WithoutNoop(), mail.WithoutRset(),
-	}
-	if s.policy == tlsImplicit {
-		options = append(options, mail.WithSSL())
-	}
-	if s.user != "" {
-		options = append(options, mail.WithUsername(s.user), mail.WithPassword(s.password), mail.WithOpportunisticSMTPAuth(
-			mail.SMTPAuthSCRAMSHA256, mail.SMTPAuthSCRAMSHA1, mail.SMTPAuthPlain, mail.SMTPAuthLogin))
-	}
-	if s.dkim != nil {
-		options = append(options, mail.WithAlwaysDKIMSign(s.dkim))
-	}
-	return mail.NewClient(s.host, options...)
-}
-
-// notReached judges a session that never got as far as a mail.
-func (s *Mailer) notReached(ctx context.Context, err error) Result {
-	if code := replyOf(err); code != 0 {
-		return Result{Outcome: NotSent, Retryable: code < 500, Down: true, Reason: fmt.Sprintf("refused the session with reply %d", code)}
-	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	result := unreachable("no session: " + phrase(err))
-	if strings.Contains(err.Error(), "does not support STARTTLS") {
-		result = unreachable("no session: it offers no TLS, which is demanded")
-	}
-	return result
-}
-
-// settle judges how handing over a mail ended.
-func settle(ctx context.Context, err error) Result {
-	if err == nil {
-		return Result{Outcome: Sent}
-	}
-	failure, ok := errors.AsType[*mail.SendError](err)
-	if !ok {
-		return doubtful("the mail library did not say how far it came")
-	}
-	phase := map[mail.SendErrReason]string{
-		mail.ErrSMTPMailFrom: "MAIL", mail.ErrSMTPRcptTo: "RCPT", mail.ErrSMTPData: "DATA", mail.ErrSMTPDataClose: "the end of the mail",
-	}[failure.Reason]
-	code := failure.ErrorCode()
-	lost := "the connection was closed"
-	if ctx.Err() != nil {
-		lost = "the time is over"
-	}
-	switch {
-	case failure.Reason == mail.ErrSMTPReset: // after the mail was taken
-		return Result{Outcome: Sent}
-	case phase != "" && code >= 400 && code < 600:
-		reason := fmt.Sprintf("refused %s with reply %d", phase, code)
-		if enhanced := failure.EnhancedStatusCode(); enhanced != "" {
-			reason += " " + enhanced
-		}
-		// 421 is the server going away, whatever the mail was.
-		return Result{Outcome: NotSent, Retryable: code < 500, Down: code == 421, Reason: reason}
-	case failure.Reason == mail.ErrSMTPDataClose:
-		return doubtful("no answer to the end of the mail: " + lost)
-	case failure.Reason == mail.ErrWriteContent:
-		return unreachable("the mail was not sent to its end: " + lost)
-	case phase != "":
-		return unreachable("no answer to " + phase + ": " + lost)
-	}
-	return unreachable("no mail was begun: " + lost)
-}
-
-// replyOf is the reply code behind an error, 0 if there is none.
-func replyOf(err error) int {
-	if reply, ok := errors.AsType[*textproto.Error](err); ok && reply.Code >= 400 && reply.Code < 600 {
-		return reply.Code
-	}
-	return 0
 }

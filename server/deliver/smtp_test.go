@@ -262,7 +262,7 @@ func TestMailer_DemandsAGoodCertificate(t *testing.T) {
 		"of an unknown authority":           {&stranger, roots, "smtp", "no session: its certificate is not for this host, has expired, or is from no known authority"},
 		"for another host":                  {&other, otherRoots, "smtp", "no session: its certificate is not for this host, has expired, or is from no known authority"},
 		"for another host, TLS at once":     {&other, otherRoots, "smtps", "no session: its certificate is not for this host, has expired, or is from no known authority"},
-		"none, and TLS is what was offered": {nil, roots, "smtp", "no session: it offers no TLS, which is demanded"},
+		"none, and TLS is what was offered": {nil, roots, "smtp", "no session: it offers no STARTTLS, which tls=mandatory demands: name its port for submission, or write smtps:// where TLS is spoken from the first byte"},
 		"none, and TLS at once":             {nil, roots, "smtps", "no session: no TLS could be agreed on"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -362,7 +362,7 @@ func TestMailer_OutcomeFollowsFromThePhase(t *testing.T) {
 				t.Parallel()
 				reason, timeout := tt.close, "20s"
 				if hang {
-					reason, timeout = tt.hang, "1s"
+					reason, timeout = tt.hang, "500ms"
 				}
 				address, _ := scriptedPost(t, tt.phase, hang)
 				mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&timeout="+timeout, Options{Medium: "email"})
@@ -410,14 +410,14 @@ func TestMailer_AMailGivenUpHalfwayIsNotEnded(t *testing.T) {
 	require.NotContains(t, <-got, "\r\n.\r\n")
 }
 
-// The same where the library fails by itself: an empty mail must not be delivered either.
+// A mail that cannot be signed is found out before anybody is asked to take it.
 func TestMailer_AMailThatCannotBeSignedIsNotEnded(t *testing.T) {
 	address, bodies := scriptedPost(t, "", false)
 	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off", Options{Medium: "email"}).(*Mailer)
 	mailer.dkim = mail.NewDKIMSigner("shop.example", "k1", &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(33), E: 3}, D: big.NewInt(7)})
 	result := mailer.Send(t.Context(), mailMessage())
 	require.Equal(t, NotSent, result.Outcome)
-	require.Equal(t, "the mail was not sent to its end: the connection was closed", result.Reason)
+	require.Equal(t, "the mail could not be written or signed", result.Reason)
 	bodies.Range(func(_, body any) bool {
 		require.Fail(t, "a mail was ended", "%q", body)
 		return true

@@ -266,6 +266,7 @@ func (e *Engine) message(s *send, medium otp.Channels) deliver.Message {
 	}
 	return deliver.Message{
 		ID:        s.challenge.ID.Text("otp"),
+		SendID:    otp.DeliveryID(s.event, medium).Text("send"),
 		Number:    s.number,
 		Account:   s.caller.Account.Address,
 		Medium:    medium.String(),

@@ -501,7 +501,7 @@ func (e *Engine) sendAgain(ctx context.Context, row *otp.Delivery) (send, error)
 	c := &Caller{Account: &otp.Account{Address: row.Account}, Environment: row.Environment, Door: row.Door}
 	s := send{
 		caller: c, challenge: otp.Challenge{ID: row.Challenge}, channels: row.Channels, number: row.Send, at: row.SentAt,
-		recipient: row.Recipient, rows: []otp.Delivery{*row},
+		event: row.ID, recipient: row.Recipient, rows: []otp.Delivery{*row},
 	}
 	settings, err := e.accounts.value(ctx, row.Account)
 	switch {

@@ -25,6 +25,7 @@ type provider struct {
 	mu    sync.Mutex
 	calls int
 	codes []string
+	sends []string       // their SendIDs
 	taken map[string]int // by message and send
 }
 
@@ -39,7 +40,7 @@ func (p *provider) Send(ctx context.Context, m deliver.Message) deliver.Result {
 	}
 	p.mu.Lock()
 	p.calls++
-	p.codes = append(p.codes, content.Code)
+	p.codes, p.sends = append(p.codes, content.Code), append(p.sends, m.SendID)
 	p.mu.Unlock()
 	if p.send != nil {
 		return p.send(ctx, m)
@@ -133,6 +134,7 @@ func TestOutbox_FallsBackWithTheSameCodeIfTheFirstSurelyDidNotSend(t *testing.T)
 		require.Less(t, time.Since(began), 3*time.Second)
 		require.Equal(t, 1, first.called())
 		require.Equal(t, first.codes, second.codes)
+		require.Equal(t, first.sends, second.sends, "the same send, tried elsewhere")
 		require.NoError(t, h.Verify(background, caller, to, second.codes[0]))
 		settled(t, h)
 		require.Equal(t, 1, outcomes(t, h, otp.OutcomeSent))
@@ -445,6 +447,27 @@ func TestOutbox_AClosingServerLetsGoOfWhatItHasNotHandedOver(t *testing.T) {
 	})
 }
 
+// Each send has a name of its own, which a gateway's receipts can be matched by.
+func TestOutbox_EverySendIsNamedAnew(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		all := &provider{name: "all"}
+		h := through(t, at, nil, all)
+		caller := throwaway(t, h, nil)
+		to := target(t, h, caller, "919551492394", "x")
+		_, err := h.Generate(background, caller, to)
+		require.NoError(t, err)
+		_, err = h.Resend(background, caller, to)
+		require.NoError(t, err)
+		settled(t, h)
+		require.Len(t, all.sends, 2)
+		require.NotEqual(t, all.sends[0], all.sends[1])
+		for _, name := range all.sends {
+			_, ok := otp.ParseID("send", name)
+			require.True(t, ok, name)
+		}
+	})
+}
+
 // What a server that died had not begun is delivered by another; what it had begun never is.
 func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
@@ -479,6 +502,7 @@ func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 		settled(t, dead)
 		require.Len(t, next.taken, 2)
 		require.Equal(t, 2, next.called(), "by one of the two each")
+		require.Subset(t, stuck.sends, next.sends, "they are the same sends")
 		require.Equal(t, 2, outcomes(t, dead, otp.OutcomeSent))
 		require.Equal(t, 2, outcomes(t, dead, otp.OutcomeUnknown))
 	})

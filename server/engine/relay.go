@@ -49,9 +49,10 @@ func (e *Engine) Relay(ctx context.Context, id, to string) (Relayed, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayTime)
 	defer cancel()
+	own := sql.NewID().Text("relay")
 	message := deliver.Message{
 		// Not the challenge's: receipts are not about it, and a provider may drop what it knows.
-		ID: sql.NewID().Text("relay"), Number: 1, Account: found.Account, Medium: found.Channel, To: to,
+		ID: own, SendID: own, Number: 1, Account: found.Account, Medium: found.Channel, To: to,
 		ExpiresAt: time.Now().Add(time.Minute),
 		Content:   func() (deliver.Content, error) { return found.content, nil },
 	}

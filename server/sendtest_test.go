@@ -1,0 +1,93 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	netmail "net/mail"
+	"sync"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// mailbox is a mail server that keeps the Message-ID of whatever it gets.
+type mailbox struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+// startMailbox gives the address of a mail server without TLS.
+func startMailbox(t *testing.T) (address string, box *mailbox) {
+	t.Helper()
+	box = &mailbox{}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return mailSession{box}, nil }))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-served
+	})
+	return listener.Addr().String(), box
+}
+
+type mailSession struct{ box *mailbox }
+
+func (mailSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (mailSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
+func (mailSession) Reset()                               {}
+func (mailSession) Logout() error                        { return nil }
+
+func (s mailSession) Data(r io.Reader) error {
+	mail, err := netmail.ReadMessage(r)
+	if err != nil {
+		return err
+	}
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	s.box.ids = append(s.box.ids, mail.Header.Get("Message-Id"))
+	return nil
+}
+
+// Mailboxes and gateways drop what they know already, so a second try by the same name would say that
+// it was sent and arrive nowhere.
+func TestSendTest_EachCallIsAMessageOfItsOwn(t *testing.T) {
+	var mu sync.Mutex
+	var ids []string
+	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		query := r.URL.Query()
+		assert.Equal(t, query.Get("id"), query.Get("send"))
+		ids = append(ids, query.Get("id"))
+	}))
+	t.Cleanup(gateway.Close)
+	address, box := startMailbox(t)
+	const calls = 3
+	for range calls {
+		for _, to := range []string{"+919551492394", "person@customer.example"} {
+			var out output
+			require.Equal(t, exitOK, run([]string{"send-test", to}, process{
+				environ: variables(t, "OTPBRIDGE_SMS_CHANNELS="+gateway.URL+"/?to={to}&text={text}&id={id}&send={send_id}",
+					"OTPBRIDGE_EMAIL_CHANNELS=smtp://"+address+"?from=codes@shop.example&tls=off"),
+				stdout: &out, stderr: &out,
+			}), out.String())
+		}
+	}
+	require.Len(t, box.ids, calls)
+	require.Len(t, ids, calls)
+	seen := map[string]bool{}
+	for _, id := range append(box.ids, ids...) {
+		require.NotEmpty(t, id)
+		require.False(t, seen[id], "%s comes twice", id)
+		seen[id] = true
+	}
+}
