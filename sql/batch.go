@@ -94,7 +94,7 @@ func (s *Store) tryCommit(operations []*Operation) error {
 	unknown := false // a COMMIT was sent and not answered
 	for try := 1; ; try++ {
 		s.metrics.tries.Inc()
-		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
+		err := s.transact(context.Background(), func(w *session) error {
 			return s.runBatch(w, operations, try > 1)
 		})
 		if err == nil {
@@ -121,19 +121,6 @@ func (s *Store) tryCommit(operations []*Operation) error {
 			return err
 		}
 	}
-}
-
-// errGuard is a guarded write that did not find the version it was decided on.
-var errGuard = errors.New("row changed between load and write")
-
-func (s *Store) fate(err error) fate {
-	switch {
-	case errors.Is(err, errGuard):
-		return again
-	case errors.Is(err, errConnect): // refused, full or gone, but no operation's doing
-		return lost
-	}
-	return s.dialect.fate(err)
 }
 
 // batch is what one transaction holds in memory.

@@ -21,7 +21,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -38,7 +37,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-	"modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the driver
 )
 
 // dialect is all in which the databases differ.
@@ -83,15 +82,6 @@ func (d *dialect) migrations() (fs.FS, error) {
 	return files, nil
 }
 
-// fate is what an error means for the batch that met it.
-type fate int
-
-const (
-	faulty fate = iota // the data's fault: the batch is run again one by one
-	again              // another writer's doing: the whole batch again
-	lost               // the connection's fault: whatever was under way fails at once
-)
-
 // Open opens the database that databaseURL names, sqlite:path or
 // mysql://user:password@host:port/schema, and brings its schema up to date. A missing SQLite
 // file is created.
@@ -116,26 +106,8 @@ var sqliteDialect = dialect{
 	// need not be taken back by itself, and spares a copy of every page that it writes to.
 	insert: "INSERT OR FAIL INTO",
 	tables: `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,
-	fate: func(err error) fate {
-		switch sqliteCode(err) {
-		case 5, 517, 1555, 2067: // BUSY, BUSY_SNAPSHOT, CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE
-			return again
-		case 10, 14: // IOERR, CANTOPEN
-			return lost
-		}
-		return faulty
-	},
-	taken: func(err error) bool {
-		code := sqliteCode(err)
-		return code == 1555 || code == 2067
-	},
-}
-
-func sqliteCode(err error) int {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return e.Code()
-	}
-	return 0
+	fate:   func(err error) fate { return sqliteFate(sqliteCode(err)) },
+	taken:  func(err error) bool { return sqliteTaken(sqliteCode(err)) },
 }
 
 func openSQLite(ctx context.Context, path string, options Options) (*Store, error) {
@@ -199,55 +171,15 @@ var mysqlDialect = dialect{
 		return lock.NewMySQLTableLocker(lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second),
 			lock.WithTableLockTimeout(time.Second, 30), lock.WithTableLogger(slog.New(slog.DiscardHandler)),
 			// Waiting helps against another server's lock, not against a missing privilege.
-			lock.WithTableRetryPolicy(func(err error) bool { return mysqlNumber(err) == 0 || mysqlConflict(err) }))
+			lock.WithTableRetryPolicy(func(err error) bool { return mysqlNumber(err) == 0 || mysqlFate(err) == again }))
 	},
 	pipelines: true,
 	insert:    "INSERT INTO",
 	lock:      " FOR UPDATE",
 	tables:    `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name`,
 	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
-	fate: func(err error) fate {
-		if mysqlConflict(err) {
-			return again
-		}
-		switch mysqlNumber(err) {
-		case 0:
-		case 1047, 1053, 1290, 1836, 1792, 1927, 2006, 2013: // not prepared, shutdown, read-only, killed, gone
-			return lost
-		default:
-			return faulty
-		}
-		network := (*net.OpError)(nil)
-		for _, gone := range []error{driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, context.DeadlineExceeded} {
-			if errors.Is(err, gone) {
-				return lost
-			}
-		}
-		if errors.As(err, &network) {
-			return lost
-		}
-		return faulty
-	},
-	taken: func(err error) bool { return mysqlNumber(err) == 1062 },
-}
-
-// mysqlConflict tells whether another transaction was in the way.
-func mysqlConflict(err error) bool {
-	switch mysqlNumber(err) {
-	case 1062, // duplicate key: another server inserted the row first
-		1205, 1213, // lock wait timeout, deadlock (on Galera a conflict, at COMMIT too)
-		3101,       // rolled back by group replication
-		8022, 9007: // TiDB: commit failed and may be retried, write conflict
-		return true
-	}
-	return false
-}
-
-func mysqlNumber(err error) uint16 {
-	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		return e.Number
-	}
-	return 0
+	fate:      mysqlFate,
+	taken:     func(err error) bool { return mysqlTaken(mysqlNumber(err)) },
 }
 
 // Deadlines of a MySQL connection. Locks are waited for at most two seconds by the server, so a

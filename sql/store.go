@@ -152,7 +152,7 @@ func (s *Store) write(ctx context.Context, do func(w *session) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for try := 1; ; try++ {
-		err := s.writer.transaction(ctx, s.dialect.begin, do)
+		err := s.transact(ctx, do)
 		if err == nil || s.fate(err) != again || s.dialect.taken(err) || try == maxTries {
 			return err
 		}
