@@ -164,7 +164,7 @@ func (c *contender) hold(result *load.Result) {
 		// A send is answered when its channel has taken it, a moment before the outbox says so.
 		eventually(c.t, "every delivery has ended", func() bool {
 			var open int
-			require.NoError(c.t, c.db.QueryRow(`SELECT COUNT(*) FROM `+sqltest.Deliveries+` WHERE ended = ''`).Scan(&open))
+			require.NoError(c.t, c.db.QueryRow(`SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`).Scan(&open))
 			return open == 0
 		})
 	}
@@ -199,8 +199,8 @@ func rowsOf(t *testing.T, db *sql.DB) (r rows) {
 	r.Other = events - r.Sent - r.Verified
 	deliveries := 0
 	read(`
-		SELECT COUNT(*), COUNT(CASE WHEN ended = '' THEN 1 END), COUNT(CASE WHEN ended = 'sent' THEN 1 END)
-		FROM `+sqltest.Deliveries, &deliveries, &r.Open, &r.Delivered)
+		SELECT COUNT(*), COUNT(leased_until), COUNT(CASE WHEN outcome = 'sent' AND leased_until IS NULL THEN 1 END)
+		FROM deliveries`, &deliveries, &r.Open, &r.Delivered)
 	r.Failed = deliveries - r.Open - r.Delivered
 	return r
 }

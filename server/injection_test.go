@@ -20,8 +20,6 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
-
-	"otpbridge/sql/sqltest"
 )
 
 // rawGateway is an SMS gateway that keeps the bytes of each request: a parser would tidy them.
@@ -308,7 +306,7 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	}
 	eventually(t, "every delivery has ended", func() bool {
 		var open int
-		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM `+sqltest.Deliveries+` WHERE ended = ''`))
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
 		return open == 0
 	})
 

@@ -70,7 +70,7 @@ func dies(line string) sqltest.Mutation {
 
 var (
 	// diesBeforeTheMark is killed between a hand-over and the mark that tells of it.
-	diesBeforeTheMark = dies("func (e *Engine) settle(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel, m deliver.Message, result deliver.Result) {\n")
+	diesBeforeTheMark = dies("func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {\n")
 	// diesBeforeTheHandOver is killed between the COMMIT of a send and its hand-over.
 	diesBeforeTheHandOver = dies("func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {\n")
 )
@@ -113,15 +113,13 @@ func killed(t *testing.T, l *ledger, kills int, dying string, through door) (end
 		calls.Wait()
 		l.inject(1)
 		// As if the lease had run out by now.
-		for _, expire := range sqltest.Expire {
-			_, err := db.Exec(expire)
-			require.NoError(t, err)
-		}
+		_, err := db.Exec(`UPDATE deliveries SET leased_until = 1, version = version + 1 WHERE leased_until IS NOT NULL`)
+		require.NoError(t, err)
 	}
 	startProgram(t, program(t), folder, environ...)
 	eventually(t, "every delivery has ended", func() bool {
 		var open int
-		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM `+sqltest.Deliveries+` WHERE ended = ''`))
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
 		return open == 0
 	})
 	return checkDeliveries(t, l, db, receiver.counts())
@@ -134,7 +132,7 @@ func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int
 		Challenge []byte `db:"challenge_id"`
 		Outcome   string
 	}
-	require.NoError(t, db.Select(&rows, `SELECT challenge_id, ended AS outcome FROM `+sqltest.Deliveries))
+	require.NoError(t, db.Select(&rows, `SELECT challenge_id, outcome FROM deliveries`))
 	ended = map[string]int{}
 	for _, row := range rows {
 		id := otp.ID(row.Challenge).Text("otp")
@@ -156,26 +154,12 @@ func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int
 	return ended
 }
 
-// unwatched gives every delivery of the servlets a row from the beginning, as it is while a server has no
-// watermark.
-var unwatched = sqltest.Mutation{File: "watermark.go", Change: func(t testing.TB, source string) string {
-	t.Helper()
-	return sqltest.Replace(t, source, `return b.holds(op.Watch.Owner, op.Event)`, `return false`, 1)
-}}
-
 func TestKill_BetweenHandOverAndMarkNothingIsSentTwiceOrLost(t *testing.T) {
 	dying := mutant(t, diesBeforeTheMark)
-	for name, row := range map[string]struct {
-		through door
-		dying   string
-	}{
-		"servlet":                    {throughServlet, dying},
-		"servlet without watermarks": {throughServlet, mutant(t, diesBeforeTheMark, unwatched)},
-		"v1":                         {throughV1, dying},
-	} {
+	for name, through := range map[string]door{"servlet": throughServlet, "v1": throughV1} {
 		t.Run(name, func(t *testing.T) {
 			l := new(ledger)
-			ended := killed(t, l, times(200, 3), row.dying, row.through)
+			ended := killed(t, l, times(200, 3), dying, through)
 			l.equal(true, ended["unknown"] > 0, "what was handed over ended as unknown: %v", ended)
 			l.report(t)
 		})
@@ -201,33 +185,26 @@ func TestKill_BetweenCommitAndHandOverAServletsSendIsUnknownAndAnApplicationsIsD
 	l.report(t)
 }
 
-// Outboxes that do not say what they are about to do must be found out by the same kills: one that
-// does not mark the beginning of a hand-over, in the transaction that makes the send or behind it, by
-// messages sent twice; and one whose watermark passes what is under way by messages that are said to
-// have been sent and never arrived.
+// Without the mark that comes before the hand-over the same kills must find messages sent twice:
+// without that of the transaction which made the send at the servlets, and without the one that
+// follows it at the others.
 func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
-	without := func(file, of, marks, unmade string) sqltest.Mutation {
-		return sqltest.Mutation{File: file, Package: of, Change: func(t testing.TB, source string) string {
-			t.Helper()
-			return sqltest.Replace(t, source, marks, unmade, 1)
-		}}
-	}
 	for name, row := range map[string]struct {
-		through door
-		bugs    []sqltest.Mutation
+		through       door
+		marks, unmade string
 	}{
-		"servlet without watermarks": {throughServlet, []sqltest.Mutation{diesBeforeTheMark, unwatched, without("delivery.go", "",
-			"v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)",
-			"nil, v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)")}},
-		"servlet": {throughServlet, []sqltest.Mutation{diesBeforeTheHandOver, without("watermark.go", "otpbridge/server/engine",
-			"w.bound = otp.DeliveryID(w.under[0].id, 0)", "w.bound = next(otp.DeliveryID(w.under[len(w.under)-1].id, otp.SMS|otp.Email))")}},
-		"v1": {throughV1, []sqltest.Mutation{diesBeforeTheMark, without("delivery.go", "",
-			"v.moment(m.At), v.text(m.Channel),", "nil, v.text(m.Channel),")}},
+		"servlet": {throughServlet, "v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)",
+			"nil, v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)"},
+		"v1": {throughV1, "v.moment(m.At), v.text(m.Channel),", "nil, v.text(m.Channel),"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := new(ledger)
-			killed(t, found, 3, mutant(t, row.bugs...), row.through)
-			require.True(t, found.broken(), "the kills notice: %v", found)
+			dying := mutant(t, diesBeforeTheMark, sqltest.Mutation{File: "delivery.go", Change: func(t testing.TB, source string) string {
+				t.Helper()
+				return sqltest.Replace(t, source, row.marks, row.unmade, 1)
+			}})
+			killed(t, found, 3, dying, row.through)
+			require.True(t, found.broken(), "the kills notice that the mark is missing: %v", found)
 			t.Logf("for example: %s", found.violations[0])
 		})
 	}
@@ -396,7 +373,7 @@ func TestOutbox_TwoServersOnOneMariaDBSendEachMessageExactlyOnce(t *testing.T) {
 	calls.Wait()
 	eventually(t, "every delivery has ended", func() bool {
 		var open int
-		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM `+sqltest.Deliveries+` WHERE ended = ''`))
+		require.NoError(t, db.Get(&open, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`))
 		return open == 0
 	})
 
@@ -406,8 +383,8 @@ func TestOutbox_TwoServersOnOneMariaDBSendEachMessageExactlyOnce(t *testing.T) {
 		l.equal(1, n, "how often %s arrived", id)
 	}
 	var owners, sent int
-	require.NoError(t, db.Get(&owners, `SELECT COUNT(DISTINCT owner) FROM `+sqltest.Deliveries))
-	require.NoError(t, db.Get(&sent, `SELECT COUNT(*) FROM `+sqltest.Deliveries+` WHERE ended = 'sent'`))
+	require.NoError(t, db.Get(&owners, `SELECT COUNT(DISTINCT owner) FROM deliveries`))
+	require.NoError(t, db.Get(&sent, `SELECT COUNT(*) FROM deliveries WHERE outcome = 'sent'`))
 	l.equal(messages, sent, "deliveries marked as sent")
 	checkDeliveries(t, l, db, counts)
 	l.equal(2, owners, "servers that sent")

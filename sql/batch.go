@@ -130,11 +130,8 @@ type batch struct {
 	challenges map[otp.ID]*challengeRow // by id, those to insert included
 	newest     map[otp.ID]*challengeRow // by slot
 
-	deliveries map[otp.ID]*deliveryRow  // by id, those that operations name
-	counters   map[otp.ID]*counterRow   // the same, those that are not stored yet included
-	watermarks map[otp.ID]*watermarkRow // by owner
-	stored     map[otp.ID]bool          // deliveries that have a row, of those to be stored
-	ended      map[otp.ID]otp.ID        // the same, up to where the last transactions moved them
+	deliveries map[otp.ID]*deliveryRow // by id, those that operations name
+	counters   map[otp.ID]*counterRow  // the same, those that are not stored yet included
 
 	inserts []*challengeRow
 	outbox  []otp.Delivery // to insert
@@ -158,9 +155,6 @@ func newBatch(insert string) *batch {
 		newest:     make(map[otp.ID]*challengeRow, maxBatch),
 		deliveries: make(map[otp.ID]*deliveryRow, maxBatch),
 		counters:   make(map[otp.ID]*counterRow, maxBatch),
-		watermarks: map[otp.ID]*watermarkRow{},
-		stored:     map[otp.ID]bool{},
-		ended:      map[otp.ID]otp.ID{},
 		values:     newValues(),
 	}
 	b.layouts.recipients = newLayout(insert, "recipients", recipientColumns)
@@ -178,8 +172,6 @@ func (b *batch) reset() {
 	clear(b.newest)
 	clear(b.deliveries)
 	clear(b.counters)
-	clear(b.watermarks)
-	clear(b.stored)
 	clear(b.inserts)
 	clear(b.outbox)
 	clear(b.marks)
@@ -194,7 +186,7 @@ func (s *Store) runBatch(w *session, operations []*Operation, retry bool) error 
 	ctx := context.Background()
 	b := s.batch
 	b.reset()
-	if err := s.load(ctx, w, b, operations, retry); err != nil {
+	if err := s.load(ctx, w, b, operations); err != nil {
 		return err
 	}
 	if retry {
@@ -216,7 +208,7 @@ func (s *Store) runBatch(w *session, operations []*Operation, retry bool) error 
 }
 
 // load reads and locks the rows that the operations decide on.
-func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Operation, retry bool) error {
+func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Operation) error {
 	b.order = appendHashes(b.order, operations)
 	if err := s.loadRecipients(ctx, w, b); err != nil {
 		return err
@@ -225,10 +217,6 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 	lookups := s.challengesOf(b, operations)
 	lookups = append(lookups, s.namedDeliveries(b, operations)...)
 	lookups = append(lookups, s.countersOf(b, operations)...)
-	lookups = append(lookups, s.storedBefore(b, operations)...)
-	if retry {
-		lookups = append(lookups, s.watermarksOf(b, operations)...)
-	}
 	if err := w.queryAll(ctx, lookups); err != nil {
 		return err
 	}
@@ -239,7 +227,7 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 // records an event nor marks a delivery, leaves the rows as they were.
 func (b *batch) apply(op *Operation, offset otp.Millis) {
 	if op.mark != nil {
-		b.mark(op.mark)
+		b.marks = append(b.marks, op.mark)
 		return
 	}
 	recipient := b.recipient(op.Recipient)
@@ -264,7 +252,6 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 	state.Now = otp.Moment(op.Now+offset, written)
 	touched := b.touch(op, state)
 	state.Happened = op.happened || op.Repeats && b.recorded(op)
-	state.Watched = b.watches(op)
 
 	op.err = decide(op, state)
 
@@ -293,25 +280,11 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		b.inserts = append(b.inserts, row)
 		b.challenges[row.ID], b.newest[row.Slot] = row, row
 	}
-	b.deliver(state.outbox)
-	if state.Watched {
-		b.watermark(op.Watch.Owner).advance(op.Watch)
-	}
+	b.outbox = append(b.outbox, state.outbox...)
 	if state.event != nil {
 		b.events = append(b.events, *state.event)
 		b.events = append(b.events, state.also...)
 	}
-}
-
-// deliver takes deliveries in that are to be inserted. Of one that has ended already a later operation
-// of the batch may ask how, since it is the last of its send.
-func (b *batch) deliver(rows []otp.Delivery) {
-	for i := range rows {
-		if rows[i].FinishedAt != 0 {
-			b.deliveries[rows[i].ID] = &deliveryRow{Delivery: rows[i]}
-		}
-	}
-	b.outbox = append(b.outbox, rows...)
 }
 
 // decide contains one operation's panic, so that it is a fault of this operation alone.

@@ -175,7 +175,6 @@ func (b *batch) recorded(op *Operation) bool {
 // the decision was made on.
 func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	var writes script
-	b.writeWatermarks(&writes)
 	b.writeRecipients(&writes)
 	b.writeChallenges(&writes)
 	b.writeEvents(&writes)
@@ -257,7 +256,7 @@ func (b *batch) writeUsed(writes *script, used []*challengeRow) {
 	}
 }
 
-const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary, watched_by`
+const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary`
 
 func (b *batch) writeEvents(writes *script) {
 	v := &b.values
@@ -265,7 +264,7 @@ func (b *batch) writeEvents(writes *script) {
 	for i := range b.events {
 		e := &b.events[i]
 		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)), v.text(string(e.Kind)), v.text(string(e.Door)),
-			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining), encodeSummary(e.Summary), v.idOrNull(e.Watcher))
+			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining), encodeSummary(e.Summary))
 	}
 	writes.insert(b.layouts.events, inserts)
 }

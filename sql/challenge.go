@@ -76,25 +76,21 @@ func (s *Store) challenge(ctx context.Context, id otp.ID) (*otp.Challenge, error
 
 // History reads a challenge's events, oldest first. It outlives the challenge.
 func (s *Store) History(ctx context.Context, challenge otp.ID) ([]otp.Event, error) {
-	return s.readEvents(ctx, `WHERE challenge_id = ? ORDER BY id`, challenge[:])
-}
-
-// readEvents reads what history tells, without what is sealed.
-func (s *Store) readEvents(ctx context.Context, which string, args ...any) ([]otp.Event, error) {
 	rows, err := s.reads.QueryContext(ctx, `
-		SELECT id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, remaining, summary, watched_by
-		FROM events `+which, args...)
+		SELECT id, at, esme_address, environment, kind, door, recipient_hash, send, channels, remaining, summary
+		FROM events
+		WHERE challenge_id = ?
+		ORDER BY id`, challenge[:])
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
 	defer rows.Close()
 	var events []otp.Event
 	for rows.Next() {
-		var e otp.Event
-		var summary, watcher []byte
-		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient}, idScan{&e.Challenge},
-			&e.Send, &e.Channels, &e.Remaining, &summary, &watcher)
-		copy(e.Watcher[:], watcher)
+		e := otp.Event{Challenge: challenge}
+		var summary []byte
+		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient},
+			&e.Send, &e.Channels, &e.Remaining, &summary)
 		if err == nil {
 			e.Summary, err = decodeSummary(summary)
 		}

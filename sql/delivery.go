@@ -11,8 +11,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The outbox. Its rows are inserted by the operation that makes the send necessary, or by the first
-// that something has to be said with (see Watermark). A later step
+// The outbox. Its rows are inserted by the operation that makes the send necessary. A later step
 // with consequences, such as a refund, is an operation too, decided on the locked row and written
 // guarded by its version; one without is a mark. All of them share the transaction of a batch, so
 // none costs an fsync of its own.
@@ -164,13 +163,12 @@ func (b *batch) writeCounters(writes *script) {
 // Mark is a step of a delivery that nothing else is decided with: it is written if the delivery is
 // still its owner's, and else nothing happens.
 type Mark struct {
-	ID, Owner otp.ID // of Advanced the ID is where the owner's watermark moves
+	ID, Owner otp.ID
 	Step      Step
-	At        otp.Millis    // of the hand-over, of the end, or that the lease is to end at
-	Delivery  *otp.Delivery // Stored; to be left alone until Mark has returned
-	Channel   string        // Started
-	Outcome   otp.Outcome   // Ended
-	Receipt   otp.ID        // Ended; zero for none
+	At        otp.Millis  // of the hand-over, of the end, or that the lease is to end at
+	Channel   string      // Started
+	Outcome   otp.Outcome // Ended
+	Receipt   otp.ID      // Ended; zero for none
 
 	matched   int64
 	operation Operation // that brings it to its batch
@@ -184,12 +182,10 @@ const (
 	Started Step = iota // a hand-over is about to begin
 	Rested              // none is under way, and the lease ends at At
 	Ended
-	Stored   // a watched delivery has a row of its own from now on; the watermark's lease ends at At
-	Advanced // all that is watched has ended before ID; the watermark's lease ends at At
 )
 
-// Mark queues m, returns when it is committed, and tells whether the delivery, or the watermark, was
-// its owner's; of Ended without a receipt it does not, because many of these share an UPDATE.
+// Mark queues m, returns when it is committed, and tells whether the delivery was its owner's; of
+// Ended without a receipt it does not, because many of these share an UPDATE.
 // After a COMMIT that was not answered Started and Rested are written again to the same effect,
 // and Ended may be told that somebody else has ended it. Errors are those of Do.
 func (s *Store) Mark(m *Mark) (held bool, err error) {

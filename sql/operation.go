@@ -28,9 +28,6 @@ type Operation struct {
 	Delivery otp.ID
 	Sibling  otp.ID
 	Counters []otp.ID
-	// Watch moves its owner's watermark on if the operation counts and State.Watched holds; then the
-	// event may name the owner as its Watcher. Without an owner there is none.
-	Watch Watermark
 	// Now is read once by the caller.
 	Now otp.Millis
 	// Repeats says that an operation with this very Event may have been committed before, by a
@@ -60,11 +57,9 @@ type State struct {
 	Delivery  *otp.Delivery  // nil without one
 	Sibling   *otp.Delivery  // the same
 	Counters  []*otp.Counter // as the operation names them; Version 0 if not stored yet
-	// Happened tells that what has the operation's event was decided and committed before. Only an
-	// operation that Repeats another can find it set, and must not decide that once more.
+	// Happened tells that what Decide is about to decide was decided and committed before. Only
+	// an operation that Repeats another can find it set, and must then leave everything alone.
 	Happened bool
-	// Watched tells whether the operation's watermark is its owner's still.
-	Watched bool
 
 	inserted *otp.Challenge
 	event    *otp.Event // nil, or what is in recorded
@@ -86,8 +81,8 @@ func (s *State) Record(e otp.Event) {
 // Also appends a second thing that happened, with an id of its own. It counts only beside Record.
 func (s *State) Also(e otp.Event) { s.also = append(s.also, e) }
 
-// Deliver sets the send's deliveries, leased to their owner or ended. They count only beside Record or
-// Mark, and stay the caller's, to be left alone until Decide has returned.
+// Deliver sets the send's deliveries, leased to their owner. They count only beside Record, and stay
+// the caller's, to be left alone until Decide has returned.
 func (s *State) Deliver(outbox []otp.Delivery) { s.outbox = outbox }
 
 // Mark makes the decision count although nothing happened that history tells. The rule must come

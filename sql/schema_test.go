@@ -81,3 +81,39 @@ func TestJudgeGrants_TellsTooLittleFromTooMuch(t *testing.T) {
 		})
 	}
 }
+
+// A database of before, with a server's deliveries under way, comes up to date and keeps its history.
+func TestMigrate_ADatabaseWithWatermarksKeepsItsHistory(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		s, err := Open(ctx, databaseURL, Options{})
+		require.NoError(t, err)
+		recipient, slot := nextID(), nextID()
+		op, made := generate(recipient, slot, policy, noon)
+		require.NoError(t, s.Do(op))
+		require.NoError(t, s.write(ctx, func(w *session) error {
+			for _, statement := range []string{
+				`ALTER TABLE events ADD COLUMN watched_by BINARY(16)`,
+				`CREATE TABLE outbox_watermarks (owner BINARY(16) NOT NULL PRIMARY KEY, ended_before BINARY(16) NOT NULL, leased_until BIGINT NOT NULL)`,
+				`UPDATE events SET watched_by = recipient_hash`,
+				`INSERT INTO outbox_watermarks SELECT recipient_hash, id, 1 FROM events`,
+				`DELETE FROM goose_db_version WHERE version_id = 14`,
+			} {
+				if err := w.exec(ctx, statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		require.NoError(t, s.Close())
+
+		s = openTest(t, databaseURL, Options{})
+		schema, err := s.Schema(ctx)
+		require.NoError(t, err)
+		require.Equal(t, schema.Latest, schema.Version)
+		require.Zero(t, count(t, s, s.dialect.tables+` = 'outbox_watermarks'`))
+		history, err := s.History(ctx, made.ID)
+		require.NoError(t, err)
+		require.Len(t, history, 1)
+		require.NoError(t, s.Do(verify(recipient, slot, true, noon)), "the code is good still")
+	})
+}

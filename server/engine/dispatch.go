@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +23,8 @@ type send struct {
 	fallback  []otp.Channels
 	// What operations about it lock.
 	recipient, mailbox otp.ID
-	// rows are its deliveries in the outbox, stored or watched, none where every channel is simulated: a
-	// committed send is in the inbox, and nothing can be lost on the way.
+	// rows are its deliveries in the outbox, none where every channel is simulated: a committed
+	// send is in the inbox, and nothing can be lost on the way.
 	rows []otp.Delivery
 }
 
@@ -49,13 +48,10 @@ func (s *send) operation() *sql.Operation {
 	}
 }
 
-// tells starts an event that is about s.
-func (s *send) tells(op *sql.Operation, state *sql.State, kind otp.EventKind) otp.Event {
+// newEvent starts an event that is about s.
+func (s *send) newEvent(op *sql.Operation, state *sql.State, kind otp.EventKind) otp.Event {
 	e := event(op, s.caller, state, &s.challenge, kind)
 	e.Send, e.Channels = s.number, s.channels
-	if op.Repeats { // then the operation's own is that of the send
-		e.ID = sql.NewID()
-	}
 	return e
 }
 
@@ -120,7 +116,7 @@ func (e *Engine) recordOutcome(s send, outcome otp.EventKind) {
 		if state.Recipient.Version == 0 {
 			return nil // swept or reset meanwhile
 		}
-		state.Record(s.tells(op, state, outcome))
+		state.Record(s.newEvent(op, state, outcome))
 		return nil
 	}
 	if err := e.store.Do(op); err != nil {
@@ -174,12 +170,14 @@ func (e *Engine) waits(s *send) bool {
 
 // outbound tells whether a send by these media leaves this process, whatever comes of it.
 func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
-	return slices.ContainsFunc(channels.Each(), func(medium otp.Channels) bool { return leadOut(e.channels(c, medium)) })
-}
-
-// leadOut tells whether any of these channels leads out of this process.
-func leadOut(channels []deliver.Channel) bool {
-	return slices.ContainsFunc(channels, func(c deliver.Channel) bool { return !deliver.Simulated(c) })
+	for _, medium := range channels.Each() {
+		for _, channel := range e.channels(c, medium) {
+			if !deliver.Simulated(channel) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // channels are those of one medium, in order of preference: the account's, else the server's. What
@@ -334,7 +332,7 @@ func (s *send) refund(op *sql.Operation, state *sql.State) {
 		return // swept or reset meanwhile
 	}
 	otp.Refund(state.Recipient, state.Mailbox, state.Challenge, s.number > 1, s.at, state.Now)
-	state.Record(s.tells(op, state, otp.EventUnsent))
+	state.Record(s.newEvent(op, state, otp.EventUnsent))
 }
 
 // content renders a challenge's message, code included, at the moment of sending or showing.

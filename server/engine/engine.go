@@ -74,14 +74,13 @@ type Engine struct {
 	limiter     *limiter
 	metrics     *metrics
 
-	process   otp.ID // names this process in the outbox
-	leases    leases
-	watermark watermark
-	sending   sync.WaitGroup  // messages on their way to a channel, and who tends the outbox
-	closing   context.Context // begin nothing more
-	close     context.CancelFunc
-	cut       context.Context // end what is under way
-	cutOff    context.CancelFunc
+	process otp.ID // names this process in the outbox
+	leases  leases
+	sending sync.WaitGroup  // messages on their way to a channel, and who tends the outbox
+	closing context.Context // begin nothing more
+	close   context.CancelFunc
+	cut     context.Context // end what is under way
+	cutOff  context.CancelFunc
 }
 
 // Close lets what is being handed to providers come to its end for a moment and cuts it off then,
@@ -112,16 +111,6 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 			return nil, fmt.Errorf("make the demo accounts: %w", err)
 		}
 	}
-	if options.DeliveryWait > 0 && (leadOut(options.SMS) || leadOut(options.Email)) {
-		now := otp.At(time.Now())
-		if err := e.joinWatermark(ctx, now); err != nil {
-			e.Close()
-			return nil, err
-		}
-		if e.watermark.keep(now) {
-			e.sending.Go(e.keepWatermark)
-		}
-	}
 	if options.TendOutbox > 0 {
 		e.sending.Go(func() { e.tend(options.TendOutbox) })
 	}
@@ -133,7 +122,6 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.cut, e.cutOff = context.WithCancel(context.Background())
-	e.watermark.spoke.L = &e.watermark.mu
 	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{}, map[[2]string][]deliver.Channel{}, newMetrics()
 	if err := e.checkKeyring(ctx); err != nil {
 		return nil, err

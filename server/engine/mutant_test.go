@@ -20,7 +20,7 @@ var loadsEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, s
 		}
 		s.batch.reset()
 		err := s.writer.conn.Raw(func(conn any) error {
-			return s.load(context.Background(), &session{writer: s.writer, conn: conn.(driver.Conn)}, s.batch, operations, try > 1)
+			return s.load(context.Background(), &session{writer: s.writer, conn: conn.(driver.Conn)}, s.batch, operations)
 		})
 		if err != nil {
 			return err
@@ -34,7 +34,7 @@ var loadsEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, s
 	"database/sql/driver"
 `, 1)
 	return sqltest.Replace(t, source, `	b.reset()
-	if err := s.load(ctx, w, b, operations, retry); err != nil {
+	if err := s.load(ctx, w, b, operations); err != nil {
 		return err
 	}
 	if retry`, `	if retry`, 1)

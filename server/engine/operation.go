@@ -56,7 +56,6 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
 	}
 	guard := e.guard(c, op, t, draft.Channels)
-	e.watch(op, c, draft.Channels)
 	op.Decide = func(s *sql.State) error {
 		if made.happened = s.Happened; made.happened {
 			return nil
@@ -73,9 +72,9 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 			return err
 		}
 		made.send = e.sendOf(c, op, t, challenge, challenge.Channels, s.Now)
-		watcher := e.entrust(op, s, &made.send, guard)
+		e.entrust(op, s, &made.send, guard)
 		sent := event(op, c, s, challenge, otp.EventSent)
-		sent.Mailbox, sent.Watcher = mailbox, watcher
+		sent.Mailbox = mailbox
 		if challenge.Details != nil {
 			sent.Summary = summaryOf(challenge, t)
 			sent.Summary.Taken = !e.waits(&made.send)
@@ -89,7 +88,7 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		}
 		return nil
 	}
-	err = e.commit(op, &made.send)
+	err = e.store.Do(op)
 	if err == nil && guard != nil && !made.happened {
 		e.metrics.sends.WithLabelValues(country(t.Recipient)).Inc()
 	}
@@ -123,7 +122,6 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	}
 	policy := c.policy()
 	guard := e.guard(c, op, t, channels)
-	e.watch(op, c, channels)
 	var send send
 	op.Decide = func(s *sql.State) error {
 		if err := otp.Resend(s.Recipient, s.Mailbox, s.Challenge, policy, s.Now); err != nil {
@@ -136,7 +134,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 		send, err = e.recordResend(op, c, s, t, channels, guard)
 		return err
 	}
-	if err := e.commit(op, &send); err != nil {
+	if err := e.store.Do(op); err != nil {
 		return Sent{}, err
 	}
 	return e.dispatch(&send)
@@ -150,9 +148,9 @@ func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, t Targ
 		return send{}, err
 	}
 	sent := e.sendOf(c, op, t, s.Challenge, channels, s.Now)
-	watcher := e.entrust(op, s, &sent, guard)
+	e.entrust(op, s, &sent, guard)
 	resent := event(op, c, s, s.Challenge, otp.EventResent)
-	resent.Channels, resent.Watcher = channels, watcher
+	resent.Channels = channels
 	if channels.Has(otp.Email) {
 		resent.Mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
 	}

@@ -23,10 +23,6 @@ import (
 // another server sent a quarter of a minute later would be a code that nobody waits for, or a second
 // one. So it ends as unknown, which is what is known of it. An application was promised that its
 // send is queued, and does not wait, so there the steps are two.
-//
-// And since nearly all of these end as sent, a moment later and in their order, they are not written
-// down one by one but watched: see watermark. A row of its own has only the one of which there is
-// something else to say.
 
 // The times of the outbox.
 const (
@@ -71,11 +67,10 @@ func (l *leases) ending(before otp.Millis) (ids []otp.ID) {
 	return ids
 }
 
-// entrust puts the send's deliveries into the outbox, inside the operation that makes it, and gives
-// whose watermark they are under, zero where each has a row.
-func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard) (watcher otp.ID) {
+// entrust puts the send's deliveries into the outbox, inside the operation that makes it.
+func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard) {
 	if !e.outbound(s.caller, s.channels) {
-		return otp.ID{}
+		return
 	}
 	var mailbox []byte
 	if s.channels.Has(otp.Email) {
@@ -87,14 +82,12 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 	}
 	media := s.channels.Each()
 	s.rows = make([]otp.Delivery, 0, len(media)) // without those of an earlier try
-	watched := state.Watched
 	for _, medium := range media {
 		var begun otp.Millis
 		var first string
 		if channels := e.channels(s.caller, medium); e.awaited(s.caller) && len(channels) > 0 {
 			begun, first = op.Now, channels[0].Name()
 		}
-		watched = watched && begun != 0
 		s.rows = append(s.rows, otp.Delivery{
 			ID: otp.DeliveryID(op.Event, medium), Challenge: s.challenge.ID, Recipient: s.recipient,
 			Account: s.caller.Account.Address, Environment: s.caller.Environment, Door: s.caller.Door,
@@ -103,14 +96,7 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 			StartedAt: begun, Channel: first, CreatedAt: op.Now,
 		})
 	}
-	if !watched {
-		state.Deliver(s.rows)
-		return otp.ID{}
-	}
-	for i := range s.rows {
-		s.rows[i].LeasedUntil = 0
-	}
-	return e.process
+	state.Deliver(s.rows)
 }
 
 // awaited tells whether somebody waits for the hand-over of what c sends.
@@ -133,8 +119,8 @@ func (e *Engine) carryAll(s *send, life time.Duration, settled chan<- deliver.Ou
 // carry takes one delivery through its channels, again and again while that can help, and tells
 // its outcome once: as soon as it is known, or NotSent when it is also recorded.
 func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
-	e.take(s, row)
-	defer e.leave(row)
+	e.leases.hold(row.ID, row.LeasedUntil)
+	defer e.leases.drop(row.ID)
 	ctx, cancel := context.WithTimeout(e.cut, life)
 	defer cancel()
 	message := e.message(s, row.Medium)
@@ -180,46 +166,6 @@ func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func
 	tell(deliver.NotSent)
 }
 
-// take notes that this server works on the delivery, until leave.
-func (e *Engine) take(s *send, row *otp.Delivery) {
-	if row.Watched() {
-		e.watermark.carry(s, row)
-		return
-	}
-	e.leases.hold(row.ID, row.LeasedUntil)
-	e.watermark.reach(row.ID, ended) // if it was to be watched, and is not
-}
-
-func (e *Engine) leave(row *otp.Delivery) {
-	if row.Watched() {
-		e.watermark.reach(row.ID, left) // unless it has ended
-	}
-	e.leases.drop(row.ID)
-}
-
-// watched tells whether the delivery is still without a row, and this call's to give one.
-func (e *Engine) watched(row *otp.Delivery) bool {
-	if !row.Watched() {
-		return false
-	}
-	if e.watermark.claim(row.ID) {
-		return true
-	}
-	row.LeasedUntil = otp.At(time.Now()) + otp.Lease // it was slow, and has got one
-	return false
-}
-
-// speak gives a watched delivery a row, which it stands in from then on as changed, and tells whether
-// it is this server's still.
-func (e *Engine) speak(row *otp.Delivery, changed otp.Delivery, now otp.Millis) (held bool, err error) {
-	held, err = e.store.Mark(&sql.Mark{Owner: row.Owner, Step: sql.Stored, Delivery: &changed, At: now + otp.Lease})
-	if held {
-		*row = changed
-		e.watermark.reach(row.ID, ended)
-	}
-	return held, err
-}
-
 // settle records the outcome of a hand-over after which nothing more is tried.
 func (e *Engine) settle(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel, m deliver.Message, result deliver.Result) {
 	if result.Outcome != deliver.Sent {
@@ -230,8 +176,6 @@ func (e *Engine) settle(ctx context.Context, s *send, row *otp.Delivery, channel
 	var receipt otp.ID
 	if result.MessageID != "" {
 		receipt = e.receiptHash(channel.Name(), result.MessageID)
-	} else if row.Watched() && e.watermark.sent(row.ID) {
-		return // which says all there is to say
 	}
 	e.finish(s, row, otp.OutcomeSent, receipt)
 }
@@ -280,7 +224,7 @@ func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel 
 		// nobody has sent it: what has begun is not sent again.
 		return mayGo
 	}
-	held, err := e.markStarted(row, channel)
+	held, err := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
 	if err != nil {
 		// Its lease runs out, and whoever takes it over will know that it was not sent.
 		e.log.ErrorContext(e.closing, "delivery could not be begun", "account", row.Account,
@@ -290,19 +234,6 @@ func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel 
 		return lost
 	}
 	return mayGo
-}
-
-func (e *Engine) markStarted(row *otp.Delivery, channel string) (held bool, err error) {
-	now := otp.At(time.Now())
-	if !e.watched(row) {
-		return e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: now, Channel: channel})
-	}
-	started := *row
-	started.StartedAt, started.Channel, started.LeasedUntil = now, channel, now+otp.Lease
-	if held, err = e.speak(row, started, now); held {
-		e.leases.hold(row.ID, row.LeasedUntil)
-	}
-	return held, err
 }
 
 // pause waits before another round, with the delivery marked as surely not under way, and tells
@@ -329,12 +260,6 @@ func (e *Engine) letGo(row *otp.Delivery) {
 }
 
 func (e *Engine) rest(row *otp.Delivery, until otp.Millis) bool {
-	if e.watched(row) {
-		rested := *row
-		rested.StartedAt, rested.LeasedUntil = 0, until
-		held, _ := e.speak(row, rested, otp.At(time.Now())) // else it ends as unknown
-		return held
-	}
 	held, _ := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until}) // its lease runs out anyway
 	return held
 }
@@ -345,7 +270,6 @@ func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt
 	for try := range 3 {
 		err := e.tryFinish(s, row, outcome, receipt)
 		if err == nil {
-			e.watermark.reach(row.ID, ended)
 			return
 		}
 		e.log.ErrorContext(e.closing, "outcome could not be recorded", "account", row.Account,
@@ -361,44 +285,25 @@ func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt
 }
 
 func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {
-	watched := e.watched(row)
-	finished := *row
 	if outcome == otp.OutcomeSent && s.caller.Door != otp.V1Door {
 		// Nobody asks history for more than that it was sent.
-		now := otp.At(time.Now())
-		if watched {
-			finished.End(outcome, receipt, now)
-			_, err := e.speak(row, finished, now)
-			return err
-		}
-		_, err := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Ended, At: now, Outcome: outcome, Receipt: receipt})
+		_, err := e.store.Mark(&sql.Mark{
+			ID: row.ID, Owner: e.process, Step: sql.Ended, At: otp.At(time.Now()), Outcome: outcome, Receipt: receipt,
+		})
 		return err
 	}
 	op := s.operation()
 	op.Delivery, op.Sibling = row.ID, row.Sibling()
-	if watched {
-		bound, _ := e.watermark.standing()
-		op.Event, op.Repeats, op.Watch = s.event, true, e.watermarkAt(bound, op.Now)
-	}
 	var guard *guard
 	if outcome == otp.OutcomeUnsent {
 		guard = e.guardOf(s, row)
 		op.Counters = guard.counters()
 	}
 	op.Decide = func(state *sql.State) error {
-		switch {
-		case state.Delivery != nil:
-			if !state.Delivery.Finish(e.process, outcome, receipt, op.Now) {
-				return nil
-			}
-		case state.Watched && state.Happened:
-			finished.End(outcome, receipt, op.Now)
-			state.Deliver([]otp.Delivery{finished})
-		default:
-			return nil
+		if state.Delivery.Finish(e.process, outcome, receipt, op.Now) {
+			state.Mark()
+			e.tell(op, s, state, outcome, guard)
 		}
-		state.Mark()
-		e.tell(op, s, state, outcome, guard)
 		return nil
 	}
 	return e.store.Do(op)
@@ -410,15 +315,15 @@ func (e *Engine) tell(op *sql.Operation, s *send, state *sql.State, outcome otp.
 	switch {
 	case state.Recipient.Version == 0: // swept or reset meanwhile
 	case outcome == otp.OutcomeUnsent:
-		if other := state.Sibling; !op.Sibling.IsZero() && (other == nil || other.Outcome != otp.OutcomeUnsent) {
+		if other := state.Sibling; other != nil && other.Outcome != otp.OutcomeUnsent {
 			return // it may have reached them there
 		}
 		s.refund(op, state)
 		guard.release(state)
 	case outcome == otp.OutcomeUnknown:
-		state.Record(s.tells(op, state, otp.EventUnknown))
+		state.Record(s.newEvent(op, state, otp.EventUnknown))
 	case outcome == otp.OutcomeSent && s.caller.Door == otp.V1Door:
-		state.Record(s.tells(op, state, otp.EventTaken))
+		state.Record(s.newEvent(op, state, otp.EventTaken))
 	}
 }
 
@@ -426,26 +331,17 @@ func (e *Engine) tell(op *sql.Operation, s *send, state *sql.State, outcome otp.
 // hand-over had begun are finished as unknown, and the others are delivered. It tells how many
 // there were.
 func (e *Engine) TakeOver(ctx context.Context) (int, error) {
-	watched, err := e.takeOverWatermarks(ctx)
-	if err != nil {
-		return watched, err
-	}
 	expired, err := e.store.Expired(ctx, otp.At(time.Now()), takeOverChunk)
 	if err != nil {
-		return watched, err
+		return 0, err
 	}
-	return watched + len(expired), eachAtOnce(expired, func(row *otp.Delivery) error { return e.takeOverDelivery(ctx, row) })
-}
-
-// eachAtOnce does something with each of several at once, so that they share a transaction.
-func eachAtOnce[T any](all []T, do func(*T) error) error {
-	faults := make([]error, len(all))
-	var each sync.WaitGroup
-	for i := range all {
-		each.Go(func() { faults[i] = do(&all[i]) })
+	faults := make([]error, len(expired))
+	var all sync.WaitGroup // at once, so that they share a transaction
+	for i := range expired {
+		all.Go(func() { faults[i] = e.takeOverDelivery(ctx, &expired[i]) })
 	}
-	each.Wait()
-	return errors.Join(faults...)
+	all.Wait()
+	return len(expired), errors.Join(faults...)
 }
 
 func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error {

@@ -14,7 +14,6 @@ import (
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
-	"otpbridge/sql/sqltest"
 )
 
 // provider is a channel that leads out of the process, with a next hop that counts what arrived.
@@ -88,38 +87,16 @@ func through(t testing.TB, at place, adjust func(*engine.Options), channels ...d
 }
 
 // open rows are those that somebody still has to end.
-const openRows = `SELECT COUNT(*) FROM ` + sqltest.Deliveries + ` WHERE ended = ''`
+const openRows = `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`
 
 func settled(t testing.TB, h house) {
 	t.Helper()
 	require.Eventually(t, func() bool { return ask(t, h, openRows) == 0 }, 20*time.Second, 10*time.Millisecond)
 }
 
-// expire makes it as if h had died a while ago.
-func expire(t testing.TB, h house) {
-	t.Helper()
-	for _, statement := range sqltest.Expire {
-		bySQL(t, h, statement)
-	}
-}
-
-// takenOver makes it as if h stood still until heir has taken over what it was at, and tells how many
-// deliveries that were. In truth h goes on, and renews what expired if it is quicker.
-func takenOver(t testing.TB, h, heir house) (taken int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		expire(t, h)
-		n, err := heir.TakeOver(background)
-		require.NoError(t, err)
-		taken += n
-		return n > 0
-	}, 10*time.Second, time.Millisecond)
-	return taken
-}
-
 func outcomes(t testing.TB, h house, outcome otp.Outcome) int {
 	t.Helper()
-	return ask(t, h, fmt.Sprintf(`SELECT COUNT(*) FROM %s WHERE ended = '%s'`, sqltest.Deliveries, outcome))
+	return ask(t, h, fmt.Sprintf(`SELECT COUNT(*) FROM deliveries WHERE outcome = '%s' AND leased_until IS NULL`, outcome))
 }
 
 func TestOutbox_FallsBackWithTheSameCodeIfTheFirstSurelyDidNotSend(t *testing.T) {
@@ -257,169 +234,18 @@ func TestTakeOver_WhatAServletsCallerWaitedForIsUnknownAndNeverDelivered(t *test
 		require.NoError(t, err)
 		_, err = dead.Resend(background, caller, to)
 		require.NoError(t, err)
-		require.Equal(t, 2, ask(t, dead, openRows))
-		require.Zero(t, ask(t, dead, `SELECT COUNT(*) FROM deliveries`), "that they began is in their events")
+		require.Equal(t, 2, ask(t, dead, `SELECT COUNT(*) FROM deliveries WHERE started_at IS NOT NULL AND channel = 'stuck' AND version = 1`))
+		bySQL(t, dead, `UPDATE deliveries SET leased_until = 1, version = version + 1`)
+
 		next := &provider{name: "next"}
 		heir := through(t, at, nil, next)
-		require.Equal(t, 2, takenOver(t, dead, heir))
+		taken, err := heir.TakeOver(background)
+		require.NoError(t, err)
+		require.Equal(t, 2, taken)
 		settled(t, heir)
 		require.Zero(t, next.called())
 		require.Equal(t, 2, outcomes(t, heir, otp.OutcomeUnknown))
 		require.Equal(t, 2, ask(t, heir, `SELECT COUNT(*) FROM events WHERE kind = 'unknown'`))
-	})
-}
-
-// quiet is a provider that takes everything and gives no receipt.
-func quiet(name string) *provider {
-	return &provider{name: name, send: func(context.Context, deliver.Message) deliver.Result { return deliver.Result{Outcome: deliver.Sent} }}
-}
-
-// Most messages are handed over at once and that is all there is to say of them, so nothing is written
-// for them but how far they have come.
-func TestOutbox_WhatIsSentAtOnceHasNoRow(t *testing.T) {
-	onBoth(t, func(t *testing.T, at place) {
-		h := through(t, at, nil, quiet("quiet"))
-		caller := throwaway(t, h, nil)
-		const many = 20
-		for i := range many { // of several at once one may come after a younger one has ended
-			_, err := h.Generate(background, caller, target(t, h, caller, fmt.Sprint("919551492", 300+i), "x"))
-			require.NoError(t, err)
-		}
-		_, err := h.Resend(background, caller, target(t, h, caller, "919551492300", "x"))
-		require.NoError(t, err)
-		require.Equal(t, many+1, ask(t, h, `SELECT COUNT(*) FROM events WHERE watched_by IS NOT NULL`))
-		settled(t, h)
-		require.Equal(t, many+1, outcomes(t, h, otp.OutcomeSent))
-		h.Engine.Close()
-		require.Zero(t, ask(t, h, `SELECT COUNT(*) FROM outbox_watermarks`), "nothing is left to be taken over")
-		require.Equal(t, many+1, outcomes(t, h, otp.OutcomeSent))
-		require.Zero(t, ask(t, h, `SELECT COUNT(*) FROM deliveries`))
-	})
-}
-
-func TestOutbox_ASlowHandOverGetsARowAndHoldsNoOtherUp(t *testing.T) {
-	onBoth(t, func(t *testing.T, at place) {
-		gate := make(chan struct{})
-		slow := &provider{name: "slow", send: func(_ context.Context, m deliver.Message) deliver.Result {
-			if m.To == "+919551492300" {
-				<-gate
-			}
-			return deliver.Result{Outcome: deliver.Sent}
-		}}
-		h := through(t, at, func(o *engine.Options) { o.DeliveryWait = time.Millisecond }, slow)
-		caller := throwaway(t, h, nil)
-		for i := range 5 {
-			_, err := h.Generate(background, caller, target(t, h, caller, fmt.Sprint("919551492", 300+i), "x"))
-			require.NoError(t, err)
-		}
-		require.Eventually(t, func() bool { return slow.called() == 5 }, 10*time.Second, time.Millisecond)
-		require.Equal(t, 5, ask(t, h, openRows), "nobody behind it is known to have ended")
-		require.Eventually(t, func() bool { return outcomes(t, h, otp.OutcomeSent) == 4 }, 10*time.Second, 10*time.Millisecond)
-		require.Equal(t, 1, ask(t, h, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL AND started_at IS NOT NULL AND channel = 'slow'`))
-		close(gate)
-		settled(t, h)
-		require.Equal(t, 5, outcomes(t, h, otp.OutcomeSent))
-		require.Equal(t, 1, ask(t, h, `SELECT COUNT(*) FROM deliveries`))
-	})
-}
-
-// A process can stand still for longer than its lease, in a debugger or with its machine. What is under
-// way then is not known to have been sent, whatever it does later, and it begins anew.
-func TestTakeOver_AServerThatStoodStillLosesWhatItWatchedAndWatchesAgain(t *testing.T) {
-	onBoth(t, func(t *testing.T, at place) {
-		gate := make(chan struct{})
-		stuck := &provider{name: "stuck", send: func(_ context.Context, m deliver.Message) deliver.Result {
-			if m.To == "+919551492300" {
-				<-gate
-				return deliver.Result{Outcome: deliver.NotSent, Reason: "refused"}
-			}
-			return deliver.Result{Outcome: deliver.Sent}
-		}}
-		next := &provider{name: "next"}
-		h := through(t, at, func(o *engine.Options) { o.DeliveryWait = 50 * time.Millisecond }, stuck, next)
-		caller := throwaway(t, h, nil)
-		generate := func(number string) {
-			t.Helper()
-			_, err := h.Generate(background, caller, target(t, h, caller, number, "x"))
-			require.NoError(t, err)
-		}
-		generate("919551492300")
-		require.Equal(t, 1, ask(t, h, openRows))
-		heir := through(t, at, func(o *engine.Options) { o.DeliveryWait = 0 }, quiet("heir"))
-		require.Equal(t, 1, takenOver(t, h, heir))
-		require.Equal(t, 1, outcomes(t, h, otp.OutcomeUnknown))
-		require.Equal(t, 1, ask(t, h, `SELECT COUNT(*) FROM events WHERE kind = 'unknown'`))
-
-		close(gate) // too late: it does not try the next channel, nor refund what may have been sent
-		later := 301
-		require.Eventually(t, func() bool {
-			generate(fmt.Sprint("919551492", later))
-			later++
-			return ask(t, h, `SELECT COUNT(*) FROM events WHERE watched_by IS NOT NULL`) == 2
-		}, 10*time.Second, 60*time.Millisecond, "it watches again")
-		settled(t, h)
-		require.Zero(t, next.called())
-		require.Equal(t, later-301, outcomes(t, h, otp.OutcomeSent))
-		require.Equal(t, 1, outcomes(t, h, otp.OutcomeUnknown))
-		require.Zero(t, outcomes(t, h, otp.OutcomeUnsent))
-		require.Zero(t, ask(t, h, `SELECT COUNT(*) FROM events WHERE kind = 'unsent'`))
-	})
-}
-
-// What has a row speaks for itself: it has a lease of its own.
-func TestTakeOver_OfAWatermarkLeavesWhatHasARow(t *testing.T) {
-	onBoth(t, func(t *testing.T, at place) {
-		gate := make(chan struct{})
-		stuck := &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
-			<-gate
-			return deliver.Result{Outcome: deliver.Sent}
-		}}
-		h := through(t, at, func(o *engine.Options) { o.DeliveryWait = 2 * time.Second }, down("first"), stuck)
-		t.Cleanup(func() { close(gate) }) // before the server closes
-		caller := throwaway(t, h, nil)
-		_, err := h.Generate(background, caller, target(t, h, caller, "919551492394", "x"))
-		require.NoError(t, err)
-		require.Equal(t, 1, stuck.called())
-		heir := through(t, at, nil, quiet("heir"))
-		take := func(statement string) int {
-			bySQL(t, h, statement)
-			taken, err := heir.TakeOver(background)
-			require.NoError(t, err)
-			return taken
-		}
-		for range 5 { // once at least it is not renewed in between
-			require.Zero(t, take(sqltest.Expire[1]))
-		}
-		require.Equal(t, 1, ask(t, h, openRows))
-		require.Equal(t, 1, take(sqltest.Expire[0]))
-		require.Equal(t, 1, outcomes(t, h, otp.OutcomeUnknown))
-	})
-}
-
-// A send on two media is two deliveries, and of one that failed the other may have arrived.
-func TestOutbox_OfTwoMediaTheSendIsRefundedOnceBothFailed(t *testing.T) {
-	onBoth(t, func(t *testing.T, at place) {
-		for _, row := range []struct {
-			mail                  *provider
-			refunds, sent, unsent int
-		}{{quiet("mail"), 0, 1, 1}, {down("mail"), 1, 0, 2}} {
-			sms := down("sms")
-			h := through(t, at, func(o *engine.Options) {
-				o.Email, o.DeliveryWait = []deliver.Channel{row.mail}, 200*time.Millisecond
-			}, sms)
-			caller := throwaway(t, h, func(a *otp.Account) { a.EmailEnabled = true })
-			to := target(t, h, caller, "919551492394", "x")
-			to.Mailbox = "user@example.com"
-			_, err := h.Generate(background, caller, to)
-			require.Equal(t, row.refunds > 0, otp.KindOf(err) == otp.Undelivered, "%v", err)
-			require.Eventually(t, func() bool {
-				return ask(t, h, `SELECT COUNT(*) FROM deliveries WHERE outcome = 'unsent'`) == row.unsent
-			}, 10*time.Second, 10*time.Millisecond)
-			require.Equal(t, row.refunds, ask(t, h, `SELECT COUNT(*) FROM events WHERE kind = 'unsent'`))
-			require.Equal(t, row.unsent, ask(t, h, `SELECT COUNT(*) FROM deliveries`))
-			bySQL(t, h, `DELETE FROM events`)
-			bySQL(t, h, `DELETE FROM deliveries`)
-		}
 	})
 }
 
@@ -435,7 +261,7 @@ func TestOutbox_AClosingServerLetsGoOfWhatItHasNotHandedOver(t *testing.T) {
 		_, err := closed.Generate(background, caller, to)
 		require.NoError(t, err, "it may be on its way")
 		require.Zero(t, first.called())
-		require.Equal(t, 1, ask(t, closed, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL AND started_at IS NULL`))
+		require.Equal(t, 1, ask(t, closed, openRows+` AND started_at IS NULL`))
 
 		next := &provider{name: "next"}
 		heir := through(t, at, nil, next)

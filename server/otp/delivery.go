@@ -42,7 +42,7 @@ type Delivery struct {
 	ExpiresAt   Millis   // of the code, as the rules count it
 
 	Owner       ID     // the server process
-	LeasedUntil Millis // 0 = finished, or watched
+	LeasedUntil Millis // 0 = finished
 	StartedAt   Millis // of the hand-over under way; 0 = surely none is
 	Channel     string // tried last
 	Outcome     Outcome
@@ -66,10 +66,6 @@ func (d *Delivery) Sibling() ID {
 	return ID{}
 }
 
-// Watched tells whether d is not stored: its first hand-over began with the transaction that made
-// its send, and unless something else is to be said of it its owner's watermark says that it ended.
-func (d *Delivery) Watched() bool { return d.LeasedUntil == 0 && d.FinishedAt == 0 }
-
 // Open tells whether d is still owner's to work on.
 func (d *Delivery) Open(owner ID) bool {
 	return d != nil && d.LeasedUntil != 0 && d.Owner == owner
@@ -80,13 +76,8 @@ func (d *Delivery) Finish(owner ID, outcome Outcome, receipt ID, at Millis) bool
 	if !d.Open(owner) {
 		return false
 	}
-	d.End(outcome, receipt, at)
-	return true
-}
-
-// End says how d ended, whosever it is.
-func (d *Delivery) End(outcome Outcome, receipt ID, at Millis) {
 	d.Outcome, d.Receipt, d.LeasedUntil, d.FinishedAt = outcome, receipt, 0, at
+	return true
 }
 
 // TakeOver gives d, whose lease has run out, to another server. If a hand-over had begun nobody
@@ -98,7 +89,7 @@ func (d *Delivery) TakeOver(owner ID, at Millis) (taken, lost bool) {
 	case d == nil || d.LeasedUntil == 0 || d.LeasedUntil > at:
 		return false, false
 	case d.StartedAt != 0:
-		d.End(OutcomeUnknown, d.Receipt, at)
+		d.Outcome, d.LeasedUntil, d.FinishedAt = OutcomeUnknown, 0, at
 		return false, true
 	}
 	d.Owner, d.LeasedUntil = owner, at+Lease

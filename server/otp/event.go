@@ -47,7 +47,6 @@ type Event struct {
 	Mailbox     []byte   // sealed address of an e-mail send, nil without one
 	Remaining   int      // after a wrong guess
 	Summary     *Summary // of a send that was asked for through the JSON API, else nil
-	Watcher     ID       // whose watermark tells how the send's deliveries ended, zero for nobody's
 }
 
 // Summary is what the history keeps of a challenge for those who ask after its row is gone. With
