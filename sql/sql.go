@@ -126,9 +126,13 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := file.Close(); err != nil {
+	watched, err := watchFile(path, file)
+	// Closed before SQLite opens it: closing any handle of a file gives up all locks that a process
+	// has on it.
+	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	options.file = watched
 	writes, err := sqliteWriter(path)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -157,8 +161,9 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 }
 
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
+// Its mode keeps SQLite from making a file where somebody has deleted one.
 func sqliteURI(path string, pragmas ...string) string {
-	query := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
 	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query.Encode()}
 	return uri.String()
 }

@@ -16,6 +16,9 @@ import (
 
 func writerOf(t *testing.T, path string, pragmas ...string) *sql.DB {
 	t.Helper()
+	file, err := os.OpenFile(path, os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
 	db, err := sqliteWriter(path, pragmas...)
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })

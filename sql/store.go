@@ -21,6 +21,8 @@ type Options struct {
 	// Schema says what happens to a schema that is not this program's; by default it is brought
 	// up to date.
 	Schema SchemaPolicy
+
+	file *databaseFile // what openSQLite opened; nil otherwise
 }
 
 // Store is safe for concurrent use. Several stores, in one process or many, may share a database.
@@ -52,7 +54,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		options: options,
 		dialect: d,
 		reads:   reads,
-		writer:  &writer{db: writes, pipelines: d.pipelines},
+		writer:  &writer{db: writes, pipelines: d.pipelines, file: options.file},
 		walks:   walks(),
 		queue:   make(chan *Operation, QueueLength),
 		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
