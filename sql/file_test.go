@@ -101,13 +101,13 @@ func TestDo_AcknowledgesNothingOnceTheFileIsNotInItsPlace(t *testing.T) {
 			s := openTest(t, "sqlite:"+filepath.Join(folder, "link"), Options{})
 			op, _ := generate(nextID(), nextID(), policy, noon)
 			require.NoError(t, s.Do(op))
-			require.NoError(t, s.Ping(ctx))
+			require.NoError(t, s.Ready(ctx))
 
 			c.harm(t, folder, path)
 			for range 2 { // it does not get used to it
 				op, _ = generate(nextID(), nextID(), policy, noon)
 				require.ErrorIs(t, s.Do(op), ErrMoved)
-				require.ErrorIs(t, s.Ping(ctx), ErrMoved, "not ready")
+				require.ErrorIs(t, s.Ready(ctx), ErrMoved, "not ready")
 			}
 			s.writer.forget() // nor when it connects anew
 			op, _ = generate(nextID(), nextID(), policy, noon)
@@ -118,7 +118,7 @@ func TestDo_AcknowledgesNothingOnceTheFileIsNotInItsPlace(t *testing.T) {
 			c.mend(t, folder, path)
 			op, _ = generate(nextID(), nextID(), policy, noon)
 			require.NoError(t, s.Do(op))
-			require.NoError(t, s.Ping(ctx))
+			require.NoError(t, s.Ready(ctx))
 		})
 	}
 }
