@@ -68,6 +68,9 @@ func (r *readiness) proven(now time.Time) bool {
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
+	if err := s.reads.PingContext(ctx); err != nil {
+		return fmt.Errorf("reach the database: %w", err)
+	}
 	p, err := s.probe()
 	if p == nil || err != nil {
 		return err
