@@ -58,7 +58,7 @@ func TestFrontPage_TheCurlsWorkAndEveryCallExists(t *testing.T) {
 
 func TestServe_StopsOnSignals(t *testing.T) {
 	for _, told := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		c := startChild(t, t.TempDir())
+		c := startChild(t, t.TempDir(), "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s")
 		require.NoError(t, c.command.Process.Signal(told))
 		require.Equal(t, exitOK, c.exitCode(), c.log)
 		require.Contains(t, c.log.String(), "msg=stopping")

@@ -24,7 +24,8 @@ func (serveCommand) Help() string {
 	for _, setting := range config.Reference() {
 		fmt.Fprintf(&text, "    %-32s %s\n", setting.Name, strings.ReplaceAll(setting.Default, "'", ""))
 	}
-	text.WriteString("\nA first SIGTERM or SIGINT finishes the requests in flight; a second one ends at once.")
+	text.WriteString("\nA first SIGTERM or SIGINT finishes the requests in flight; a second one ends at once. After SIGTERM the server first " +
+		"says that it is not ready, and goes on serving for a fifth of OTPBRIDGE_SHUTDOWN_TIMEOUT; so it does after SIGINT in production.")
 	return text.String()
 }
 
@@ -38,8 +39,10 @@ func (serveCommand) Run(p process) error {
 	defer writer.Close()
 	log := newLog(settings, writer)
 	collectLess(p.environ)
-	told, stopListening := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stopListening()
+	terminated, stopSupervisor := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stopSupervisor()
+	told, stopTerminal := signal.NotifyContext(terminated, syscall.SIGINT)
+	defer stopTerminal()
 
 	server := New(settings, log)
 	if err := server.Start(told); err != nil {
@@ -52,8 +55,13 @@ func (serveCommand) Run(p process) error {
 	case <-told.Done():
 	case <-server.Broken():
 	}
+	supervised := terminated.Err() != nil
 	// From here on nobody catches signals, so the second one ends the process as it would any.
-	stopListening()
+	stopTerminal()
+	stopSupervisor()
+	if supervised {
+		return server.Terminate(context.Background())
+	}
 	return server.Shutdown(context.Background())
 }
 

@@ -241,23 +241,33 @@ func (s *Server) URL() string {
 // Broken is closed if the server stops serving without having been told to.
 func (s *Server) Broken() <-chan struct{} { return s.broken }
 
-// Shutdown stops in an order in which no request fails: first the server says that it is not
-// ready; in production it goes on serving for a fifth of the shutdown timeout, so that whoever
-// distributes requests sees that and sends no more; then it accepts none, and finishes those in
-// flight. All of it takes the shutdown timeout at most; the error tells of requests that were
-// cut off then.
+// Terminate stops in an order in which no request fails. First the server says that it is not ready,
+// and goes on serving for a fifth of the shutdown timeout, so that a balancer sees that and sends no
+// more requests. Then it accepts none, and finishes those in flight. All of it takes the shutdown
+// timeout at most; the error tells of requests that were cut off then.
+func (s *Server) Terminate(ctx context.Context) error {
+	return s.stop(ctx, s.settings.ShutdownTimeout/5)
+}
+
+// Shutdown is Terminate in production. A sandbox, whose user waits at a terminal for it to end, stops
+// accepting requests at once.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if s.settings.Sandbox() {
+		return s.stop(ctx, 0)
+	}
+	return s.Terminate(ctx)
+}
+
+func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.settings.ShutdownTimeout)
 	defer cancel()
 	s.log.Info("stopping", "timeout", s.settings.ShutdownTimeout)
 	close(s.stopping)
-	if !s.settings.Sandbox() {
-		select {
-		case <-time.After(s.settings.ShutdownTimeout / 5):
-		case <-s.broken:
-		case <-ctx.Done():
-		}
+	select {
+	case <-time.After(grace):
+	case <-s.broken:
+	case <-ctx.Done():
 	}
 	close(s.draining)
 	err := s.http.Shutdown(ctx)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +30,33 @@ func TestShutdown_NotReadyFirstThenRequestsFinish(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(began), time.Second, "a fifth of the timeout, for balancers to notice")
 	_, err := s.try("GET", "/livez", "")
 	require.Error(t, err)
+}
+
+// The same of the program as make run starts it, told by a supervisor: it is a sandbox, and a load
+// balancer or a client's test goes by what it shows.
+func TestShutdown_ASandboxThatIsTerminatedIsNotReadyFirst(t *testing.T) {
+	c := startChild(t, t.TempDir(), "OTPBRIDGE_SHUTDOWN_TIMEOUT=10s", "OTPBRIDGE_DELIVERY_WAIT=5s")
+	require.Equal(t, "ready\n", c.do("GET", "/readyz", "").body)
+	waited := make(chan answer, 1)
+	go func() {
+		a, _ := c.try("GET", "/sandbox/messages?wait=30s&to=%2B919551499999", "")
+		waited <- a
+	}()
+	c.do("PUT", "/sandbox/faults", `{"faults":[{"target":"inbox","kind":"delay","delay":"3s","count":1}]}`)
+	generated := make(chan string, 1)
+	go func() { generated <- c.servlet("otpgenservlet", documentedKey, person("919551492394")) }()
+	c.untilFaultsStruck()
+
+	require.NoError(t, c.command.Process.Signal(syscall.SIGTERM))
+	eventually(t, "not ready", func() bool { return c.do("GET", "/readyz", "").body == "not ready: shutdown\n" })
+	for i := range 20 {
+		text := c.servlet("otpgenservlet", documentedKey, person(fmt.Sprint(919551492400+i)))
+		require.Equal(t, "OTP Generated Successfully", text, "served while balancers take notice")
+	}
+	require.Equal(t, "OTP Generated Successfully", <-generated, "a request in flight finishes")
+	require.Equal(t, 200, (<-waited).status, "a wait is answered")
+	require.Equal(t, exitOK, c.exitCode(), c.log)
+	require.Contains(t, c.log.String(), "msg=stopped")
 }
 
 func TestShutdown_ARequestInFlightFinishes(t *testing.T) {
