@@ -26,6 +26,8 @@ type storedSummary struct {
 	ExpiresAt   otp.Millis `json:"expires_at,omitempty"`
 	Metadata    []byte     `json:"metadata,omitempty"`
 	Taken       bool       `json:"taken,omitempty"`
+
+	ProviderError string `json:"provider_error,omitempty"`
 }
 
 // encodeDetails is NULL for none.

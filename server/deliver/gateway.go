@@ -25,28 +25,35 @@ import (
 //	{text} {code}      the message; the code alone, for gateways that keep the text
 //	{subject}          of an e-mail
 //	{sender}           of the account, else of the channel
+//	{service}          of the channel: a messaging service, route or campaign of the gateway's
+//	{encoding}         of the text as SMS: gsm or unicode, or the profile's words for them
+//	{segments}         of the text as SMS
 //	{id}               the challenge, the same for every send of it
 //	{send_id}          the send, another one for each, the same however often it is tried
 //	{expires_in}       seconds that the code is still good for, at least 1
 //	{dlt_entity_id} {dlt_template_id}
+//	{callback_url}     where receipts go, secret included
 //	{user} {password}  of the URL, in a profile
 //
 // What is known afterwards follows from two things: whether a byte of the request left this
 // process, and what the answer says. Redirects are not followed, and no request is ever repeated.
 type Gateway struct {
-	name     string
-	method   string
-	target   url.URL // without user, query and fragment
-	user     string
-	password string
-	basic    bool // user and password go into an Authorization header
-	query    []pair
-	form     []pair
-	json     any // with tokens in its strings
-	headers  []pair
-	sender   string
-	timeout  time.Duration
-	begin    time.Duration // what everything before the request may take
+	name      string
+	method    string
+	target    url.URL // without user, query and fragment
+	user      string
+	password  string
+	basic     bool     // user and password go into an Authorization header
+	path      []string // its segments, where they have tokens
+	query     []pair
+	form      []pair
+	json      any // with tokens in its strings
+	headers   []pair
+	sender    string
+	service   string
+	encodings map[string]string // by what CountSegments calls them
+	timeout   time.Duration
+	begin     time.Duration // what everything before the request may take
 
 	refusals []rule
 	sent     rule
@@ -91,7 +98,8 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 	if u.Scheme == "http" && !o.Sandbox && !loopback(u) {
 		return nil, errors.New("would send codes in clear over a network; write https://, or in production http:// to loopback only")
 	}
-	said, err := words(u.EscapedFragment(), "part behind the #", "profile", "preset", "name", "sender", "timeout", "connect_timeout", "callback", "callback_id", "callback_status")
+	said, err := words(u.EscapedFragment(), "part behind the #", "profile", "preset", "name", "sender", "service", "timeout", "connect_timeout",
+		"callback", "callback_url", "callback_list", "callback_id", "callback_reference", "callback_status", "callback_error")
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +113,9 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 	if g.name, err = logName(cmp.Or(said["name"], p.Name), u.Hostname()); err != nil {
 		return nil, err
 	}
-	g.sender = cmp.Or(said["sender"], p.Sender)
-	if !visible(g.sender) {
-		return nil, errors.New("has a sender with a control character")
+	g.sender, g.service = cmp.Or(said["sender"], p.Sender), cmp.Or(said["service"], p.Service)
+	if !visible(g.sender) || !visible(g.service) {
+		return nil, errors.New("has a sender or service with a control character")
 	}
 	if g.timeout, err = span("timeout", cmp.Or(said["timeout"], p.Timeout), gatewayTimeout); err != nil {
 		return nil, err
@@ -116,13 +124,13 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if g.callback, err = callbackOf(said, p.Receipt, g.name, o.Sandbox); err != nil {
+		return nil, err
+	}
 	if err := g.shape(u, p); err != nil {
 		return nil, err
 	}
 	if err := g.learn(p); err != nil {
-		return nil, err
-	}
-	if g.callback, err = callbackOf(said, p.Receipt); err != nil {
 		return nil, err
 	}
 	g.begin = 2 * connect
@@ -148,6 +156,7 @@ func (g *Gateway) shape(u *url.URL, p profile) (err error) {
 	if g.query, err = pairsOf(u.RawQuery); err != nil {
 		return err
 	}
+	g.path = segmentsOf(u)
 	g.query = append(g.query, sorted(p.Query)...)
 	g.form, g.headers, g.json = sorted(p.Form), sorted(p.Headers), p.JSON
 	g.method = http.MethodGet
@@ -155,6 +164,9 @@ func (g *Gateway) shape(u *url.URL, p profile) (err error) {
 		g.method = http.MethodPost
 	}
 	g.method = cmp.Or(p.Method, g.method)
+	if g.encodings, err = encodingsOf(p.Encodings); err != nil {
+		return err
+	}
 	switch {
 	case !slices.Contains(methods, g.method):
 		return fmt.Errorf("the profile has a method that is none of %s", strings.Join(methods, ", "))
@@ -229,6 +241,14 @@ func client(o Options, connect time.Duration) *http.Client {
 
 // Send makes one request and judges the answer.
 func (g *Gateway) Send(ctx context.Context, m Message) Result {
+	result := g.ask(ctx, m)
+	if result.Outcome != NotSent && g.callback.secret != "" && g.callback.names.Reference != "" {
+		result.MessageID = m.SendID // which is what receipts will name, whatever the answer called it
+	}
+	return result
+}
+
+func (g *Gateway) ask(ctx context.Context, m Message) Result {
 	content, err := m.Content()
 	if err != nil {
 		return refused("the message could not be rendered")

@@ -24,8 +24,12 @@ type profile struct {
 	Form    map[string]string `json:"form"`
 	JSON    any               `json:"json"`
 	Sender  string            `json:"sender"`
+	Service string            `json:"service"`
 	Timeout string            `json:"timeout"`
 	Connect string            `json:"connect_timeout"`
+
+	// Encodings are the gateway's words for {encoding}: of gsm and unicode.
+	Encodings map[string]string `json:"encodings"`
 
 	Sent    rule   `json:"sent"`
 	Refused []rule `json:"refused"`
@@ -97,6 +101,23 @@ func profileSyntax(err error) error {
 		return fmt.Errorf("the profile has a field %s, which means nothing", name)
 	}
 	return errors.New("the profile is no JSON object")
+}
+
+// encodingsOf are a profile's words for encodings, by what CountSegments calls them. One that is empty
+// leaves its field out.
+func encodingsOf(words map[string]string) (map[string]string, error) {
+	named := map[string]string{"gsm": "GSM-7", "unicode": "UCS-2"}
+	found := map[string]string{"GSM-7": "gsm", "UCS-2": "unicode"}
+	for name, word := range words {
+		if named[name] == "" {
+			return nil, errors.New("the profile's encodings has a name that is none of gsm, unicode")
+		}
+		if !visible(word) {
+			return nil, fmt.Errorf("the profile's encodings.%s has a control character", name)
+		}
+		found[named[name]] = word
+	}
+	return found, nil
 }
 
 // compile reads the statuses and the expression of a rule.
@@ -190,36 +211,9 @@ type answer struct {
 func (a *answer) field(path string) (string, bool) {
 	if !a.parsed {
 		a.parsed = true
-		decoder := json.NewDecoder(bytes.NewReader(a.body))
-		decoder.UseNumber()
-		if err := decoder.Decode(&a.value); err != nil {
-			a.value = nil
-		}
+		a.value, _ = parseJSON(a.body)
 	}
-	value := a.value
-	for step := range strings.SplitSeq(path, ".") {
-		switch in := value.(type) {
-		case map[string]any:
-			value = in[step]
-		case []any:
-			i, err := strconv.Atoi(step)
-			if err != nil || i < 0 || i >= len(in) {
-				return "", false
-			}
-			value = in[i]
-		default:
-			return "", false
-		}
-	}
-	switch scalar := value.(type) {
-	case string:
-		return scalar, true
-	case json.Number:
-		return scalar.String(), true
-	case bool:
-		return strconv.FormatBool(scalar), true
-	}
-	return "", false
+	return scalarAt(a.value, path)
 }
 
 // judge turns an answer into a result: a refusal that the profile knows, else sent as the profile

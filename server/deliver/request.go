@@ -18,7 +18,10 @@ import (
 
 // contentTokens and headerTokens are what may stand where.
 var (
-	headerTokens  = []string{"to", "to_digits", "sender", "id", "send_id", "expires_in", "dlt_entity_id", "dlt_template_id", "user", "password"}
+	headerTokens = []string{
+		"to", "to_digits", "sender", "service", "id", "send_id", "expires_in", "encoding", "segments",
+		"dlt_entity_id", "dlt_template_id", "callback_url", "user", "password",
+	}
 	contentTokens = append([]string{"text", "code", "subject"}, headerTokens...)
 )
 
@@ -51,11 +54,14 @@ func (g *Gateway) checkTokens(u *url.URL) error {
 		err = errors.Join(err, check("json", text, contentTokens))
 		return text
 	})
+	for _, segment := range g.path {
+		err = errors.Join(err, check("the path", segment, contentTokens))
+	}
 	if err != nil {
 		return err
 	}
-	if token.MatchString(u.Path) || token.MatchString(u.Host) {
-		return errors.New("has a token in its path; tokens stand in the query, or in a profile")
+	if token.MatchString(u.Host) {
+		return errors.New("has a token in its host; tokens stand in the path, the query, or in a profile")
 	}
 	g.basic = (g.user != "" || g.password != "") && !used["user"] && !used["password"]
 	if g.basic && slices.ContainsFunc(g.headers, func(h pair) bool { return strings.EqualFold(h.name, "authorization") }) {
@@ -63,9 +69,13 @@ func (g *Gateway) checkTokens(u *url.URL) error {
 	}
 	switch {
 	case !used["to"] && !used["to_digits"]:
-		return errors.New("says nowhere whom to send to: {to} or {to_digits} must stand in the query, or in a profile's query, form or json")
+		return errors.New("says nowhere whom to send to: {to} or {to_digits} must stand in the path or query, or in a profile's query, form or json")
+	case g.callback.url != "" && !used["callback_url"]:
+		return errors.New("has a callback_url= and says it nowhere to the gateway: {callback_url} must stand in the query, or in a profile")
+	case g.callback.names.Reference != "" && !used["send_id"]:
+		return errors.New("matches receipts by a reference that it says nowhere to the gateway: {send_id} must stand in the query, or in a profile")
 	case !used["text"] && !used["code"]:
-		return errors.New("says nowhere what to send: {text} or {code} must stand in the query, or in a profile's query, form or json")
+		return errors.New("says nowhere what to send: {text} or {code} must stand in the path or query, or in a profile's query, form or json")
 	}
 	return nil
 }
@@ -95,9 +105,11 @@ func headerValue(text string) bool {
 
 // request builds the request for one message. Errors name no value.
 func (g *Gateway) request(ctx context.Context, m Message, content Content) (*http.Request, error) {
+	size := CountSegments(content.Text)
 	values := map[string]string{
 		"to": m.To, "to_digits": strings.TrimPrefix(m.To, "+"), "text": content.Text, "code": content.Code, "subject": content.Subject,
 		"sender": cmp.Or(m.From, g.sender), "id": m.ID, "send_id": m.SendID,
+		"service": g.service, "callback_url": g.callback.url, "encoding": g.encodings[size.Encoding], "segments": strconv.Itoa(size.Count),
 		"expires_in":    strconv.Itoa(max(1, int(time.Until(m.ExpiresAt)/time.Second))),
 		"dlt_entity_id": content.DLTEntityID, "dlt_template_id": content.DLTTemplateID,
 		"user": g.user, "password": g.password,
@@ -105,10 +117,13 @@ func (g *Gateway) request(ctx context.Context, m Message, content Content) (*htt
 	fill := func(text string) string { return fillIn(text, values) }
 	target := g.target
 	target.RawQuery = encode(g.query, fill)
+	if err := g.fillPath(&target, fill); err != nil {
+		return nil, err
+	}
 	body, kind := "", ""
 	switch {
 	case g.json != nil:
-		text, err := json.Marshal(each(g.json, fill))
+		text, err := json.Marshal(filledJSON(g.json, fill))
 		if err != nil {
 			return nil, errors.New("the request could not be written as JSON")
 		}
@@ -133,6 +148,9 @@ func (g *Gateway) request(ctx context.Context, m Message, content Content) (*htt
 	}
 	for _, h := range g.headers {
 		value := fill(h.text)
+		if leftOut(h.text, value) {
+			continue
+		}
 		if !headerValue(value) {
 			return nil, fmt.Errorf("the header %s would get a control character or one beyond ASCII", h.name)
 		}
@@ -149,16 +167,62 @@ func fillIn(text string, values map[string]string) string {
 	return token.ReplaceAllStringFunc(text, func(found string) string { return values[found[1:len(found)-1]] })
 }
 
+// onlyTokens is a text that holds nothing of its own.
+var onlyTokens = regexp.MustCompile(`^(\{[A-Za-z0-9_]+\})+$`)
+
+// leftOut reports whether a field is left out: all that it would hold came out empty, as a DLT template
+// id does where there is none. Gateways refuse an empty field that they would do without.
+func leftOut(text, value string) bool { return value == "" && onlyTokens.MatchString(text) }
+
 // encode writes pairs as a query or a form, in their order.
 func encode(pairs []pair, fill func(string) string) string {
 	var text strings.Builder
-	for i, p := range pairs {
-		if i > 0 {
+	for _, p := range pairs {
+		value := fill(p.text)
+		if leftOut(p.text, value) {
+			continue
+		}
+		if text.Len() > 0 {
 			text.WriteByte('&')
 		}
-		text.WriteString(url.QueryEscape(p.name) + "=" + url.QueryEscape(fill(p.text)))
+		text.WriteString(url.QueryEscape(p.name) + "=" + url.QueryEscape(value))
 	}
 	return text.String()
+}
+
+// segmentsOf are the segments of a path, unescaped, nil where none of them has a token.
+func segmentsOf(u *url.URL) []string {
+	if !token.MatchString(u.Path) {
+		return nil
+	}
+	segments := strings.Split(u.EscapedPath(), "/")
+	for i := range segments {
+		segments[i], _ = url.PathUnescape(segments[i]) // which url.Parse has done before
+	}
+	return segments
+}
+
+// fillPath writes the path of a request. A value stays within its segment: it is escaped, and one that
+// is nothing, or that some server on the way may take for a step to another folder, is refused.
+func (g *Gateway) fillPath(target *url.URL, fill func(string) string) (err error) {
+	if g.path == nil {
+		return nil
+	}
+	escaped := make([]string, len(g.path))
+	for i, segment := range g.path {
+		value := segment
+		if token.MatchString(segment) {
+			value = fill(segment)
+			steps := strings.FieldsFunc(value, func(r rune) bool { return r == '/' || r == '\\' })
+			if value == "" || slices.Contains(steps, ".") || slices.Contains(steps, "..") {
+				return errors.New("a value in the path would be empty or lead elsewhere")
+			}
+		}
+		escaped[i] = url.PathEscape(value)
+	}
+	target.RawPath = strings.Join(escaped, "/")
+	target.Path, err = url.PathUnescape(target.RawPath)
+	return err
 }
 
 // pairsOf reads a query in its order.
@@ -206,4 +270,38 @@ func each(value any, f func(string) string) any {
 		return object
 	}
 	return value
+}
+
+// filledJSON copies a JSON value with the tokens in its strings replaced. A member of an object is left
+// out if all that it would hold came out empty; a list keeps its places, unless every one is empty.
+func filledJSON(value any, fill func(string) string) any {
+	filled, _ := fillJSON(value, fill)
+	return filled
+}
+
+// fillJSON is filledJSON, and reports whether there is something to keep.
+func fillJSON(value any, fill func(string) string) (filled any, kept bool) {
+	switch v := value.(type) {
+	case string:
+		text := fill(v)
+		return text, !leftOut(v, text)
+	case []any:
+		list := make([]any, len(v))
+		kept = len(v) == 0
+		for i := range v {
+			var some bool
+			list[i], some = fillJSON(v[i], fill)
+			kept = kept || some
+		}
+		return list, kept
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for name := range v {
+			if member, some := fillJSON(v[name], fill); some {
+				object[name] = member
+			}
+		}
+		return object, len(v) == 0 || len(object) > 0
+	}
+	return value, true
 }

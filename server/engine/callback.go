@@ -3,6 +3,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"otpbridge/server/deliver"
@@ -10,60 +14,135 @@ import (
 	"otpbridge/sql"
 )
 
-// Callback is what a provider reports about a message, before anything of it is believed.
+// Callback is what a provider reports about its messages, before anything of it is believed.
 type Callback struct {
 	Channel string // its name
 	Account string // whose channel it is; empty for the server's own
 	Secret  string
-	Fields  map[string]string
+	Query   url.Values // without the secret
+	// ContentType and Body are as they came, at most MaxReport bytes.
+	ContentType string
+	Body        []byte
 }
 
+// MaxReport bounds the body of a report, in bytes.
+const MaxReport = deliver.MaxReport
+
+// reportChunk is how many receipts of one report are recorded at once.
+const reportChunk = 64
+
 // Reported takes a provider's report. What is known of a delivery only ever grows: of reports that
-// come twice, late or in any order, those that tell nothing new change nothing.
+// come twice, late or in any order, those that tell nothing new change nothing. Of a report about
+// several messages what can be read and found counts; so a provider that sends it again does no harm.
 //
-// Refusals: UnknownCredential, also for a channel that there is not; Invalid; NotFound for a
-// message that nobody sent, or whose outcome is not recorded yet.
+// Refusals: UnknownCredential, also for a channel that there is not; Invalid if nothing in it can be
+// read; NotFound if nobody sent any of its messages, or their outcomes are not recorded yet.
 func (e *Engine) Reported(ctx context.Context, b Callback) error {
 	gateway, err := e.gateway(ctx, b)
 	if err != nil {
 		return err
 	}
-	receipt := deliver.Receipt{}
+	receipts := deliver.Receipts{}
 	err = deliver.ErrCallbackSecret
 	if gateway != nil {
-		receipt, err = gateway.ReadReceipt(b.Secret, b.Fields, time.Now())
+		receipts, err = gateway.ReadReceipts(b.Secret, deliver.Report{Query: b.Query, ContentType: b.ContentType, Body: b.Body}, time.Now())
 	}
-	switch {
-	case errors.Is(err, deliver.ErrCallbackSecret):
+	if errors.Is(err, deliver.ErrCallbackSecret) {
 		return otp.Refuse(otp.UnknownCredential, "no channel takes callbacks with this secret")
-	case err != nil:
+	}
+	e.strangeWords(ctx, b.Channel, receipts.Strange)
+	if err != nil {
 		e.metrics.receipts.WithLabelValues(b.Channel, "unreadable").Inc()
 		return otp.Refuse(otp.Invalid, err.Error())
-	case receipt.Status == deliver.Pending:
-		return nil
+	}
+	var taken atomic.Bool
+	for some := range slices.Chunk(receipts.Known, reportChunk) {
+		err := eachAtOnce(some, func(r *deliver.Receipt) error {
+			found, err := e.reportOne(ctx, b.Account, r)
+			if found {
+				taken.Store(true)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !taken.Load() {
+		return otp.Refuse(otp.NotFound, "no message has this id")
+	}
+	return nil
+}
+
+// eachAtOnce does something with each of several at once, so that they share a transaction.
+func eachAtOnce[T any](all []T, do func(*T) error) error {
+	faults := make([]error, len(all))
+	var each sync.WaitGroup
+	for i := range all {
+		each.Go(func() { faults[i] = do(&all[i]) })
+	}
+	each.Wait()
+	return errors.Join(faults...)
+}
+
+// reportOne records one receipt, and reports whether it is about a message of ours, or tells nothing.
+func (e *Engine) reportOne(ctx context.Context, account string, receipt *deliver.Receipt) (found bool, err error) {
+	if !receipt.Final() {
+		return true, nil
 	}
 	rows, err := e.store.DeliveriesOf(ctx, e.receiptHash(receipt.Provider, receipt.MessageID))
 	if err != nil {
-		return err
+		return false, err
 	}
 	result := "unknown"
 	for i := range rows {
-		if b.Account != "" && rows[i].Account != b.Account {
+		if account != "" && rows[i].Account != account {
 			continue
 		}
-		news, err := e.report(&rows[i], receipt.Status == deliver.Delivered)
+		news, err := e.report(&rows[i], receipt)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if result = "repeated"; news {
 			result = string(receipt.Status)
 		}
 	}
 	e.metrics.receipts.WithLabelValues(receipt.Provider, result).Inc()
-	if result == "unknown" {
-		return otp.Refuse(otp.NotFound, "no message has this id")
+	return result != "unknown", nil
+}
+
+// maxStrange bounds how many words that profiles do not know are logged until the server restarts.
+const maxStrange = 100
+
+// strange remembers the words for a status that were logged.
+type strange struct {
+	mu    sync.Mutex
+	words map[string]bool
+}
+
+// first reports whether a word of a channel is to be logged: once, and not without end.
+func (s *strange) first(channel, word string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := channel + " " + word
+	if s.words[key] || len(s.words) >= maxStrange {
+		return false
 	}
-	return nil
+	if s.words == nil {
+		s.words = map[string]bool{}
+	}
+	s.words[key] = true
+	return true
+}
+
+// strangeWords tells the operator which words a channel's profile lacks.
+func (e *Engine) strangeWords(ctx context.Context, channel string, words []string) {
+	for _, word := range words {
+		e.metrics.receipts.WithLabelValues(channel, "unreadable").Inc()
+		if e.strange.first(channel, word) {
+			e.log.WarnContext(ctx, "receipt changed nothing: name its status in statuses of the channel's profile", "channel", channel, "status", word)
+		}
+	}
 }
 
 // gateway is the channel that a callback is for, nil for none.
@@ -87,7 +166,8 @@ func (e *Engine) gateway(ctx context.Context, b Callback) (*deliver.Gateway, err
 }
 
 // report records what became of a delivery, and tells whether that is news.
-func (e *Engine) report(row *otp.Delivery, arrived bool) (news bool, err error) {
+func (e *Engine) report(row *otp.Delivery, receipt *deliver.Receipt) (news bool, err error) {
+	arrived := receipt.Status == deliver.Delivered
 	op := &sql.Operation{
 		Event: sql.NewID(), Account: row.Account, Recipient: row.Recipient, Challenge: row.Challenge, Delivery: row.ID,
 		Now: otp.At(time.Now()),
@@ -100,8 +180,12 @@ func (e *Engine) report(row *otp.Delivery, arrived bool) (news bool, err error) 
 		if arrived {
 			kind = otp.EventDelivered
 		}
+		var summary *otp.Summary
+		if receipt.Error != "" {
+			summary = &otp.Summary{ProviderError: receipt.Error}
+		}
 		state.Record(otp.Event{
-			ID: op.Event, At: state.Now, Account: row.Account, Environment: row.Environment, Kind: kind, Door: row.Door,
+			Summary: summary, ID: op.Event, At: state.Now, Account: row.Account, Environment: row.Environment, Kind: kind, Door: row.Door,
 			Recipient: row.Recipient, Challenge: row.Challenge, Send: row.Send, Channels: row.Medium,
 		})
 		return nil

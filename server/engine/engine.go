@@ -73,6 +73,7 @@ type Engine struct {
 	lists       channelLists
 	limiter     *limiter
 	metrics     *metrics
+	strange     strange
 
 	process otp.ID // names this process in the outbox
 	leases  leases
@@ -218,28 +219,22 @@ func (e *Engine) loadIndexKey(ctx context.Context) error {
 type Check struct {
 	Name string
 	Err  error
-	Note string // what to read in place of "ok"; it is no reason not to be ready
 }
 
-// Ready tests what the engine needs to serve. Overload is not part of it: all servers of a database
-// have it at once, and a balancer would take them all out.
+// Ready tests what the engine needs to serve.
 func (e *Engine) Ready(ctx context.Context) []Check {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	var queue error
+	if queued := e.store.Queued(); queued > sql.QueueLength*9/10 {
+		queue = fmt.Errorf("%d of %d operations are waiting", queued, sql.QueueLength)
+	}
 	return []Check{
-		{Name: "database", Err: e.store.Ready(ctx)},
-		{Name: "clock", Err: e.checkClock(ctx)},
-		{Name: "keyring", Err: e.checkKeyring(ctx)},
-		{Name: "queue", Note: e.queueNote()},
+		{"database", e.store.Ping(ctx)},
+		{"clock", e.checkClock(ctx)},
+		{"keyring", e.checkKeyring(ctx)},
+		{"queue", queue},
 	}
-}
-
-// queueNote returns what is worth reading about the queue, empty while little waits.
-func (e *Engine) queueNote() string {
-	if queued := e.store.Queued(); queued > sql.QueueLength/10 {
-		return fmt.Sprintf("has %d of %d operations waiting", queued, sql.QueueLength)
-	}
-	return ""
 }
 
 // checkClock compares this machine's clock with the database's, both unmoved by any sandbox.

@@ -168,16 +168,16 @@ func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func
 
 // settle records the outcome of a hand-over after which nothing more is tried.
 func (e *Engine) settle(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel, m deliver.Message, result deliver.Result) {
-	if result.Outcome != deliver.Sent {
-		e.notHandedOver(ctx, channel, m, result)
-		e.finish(s, row, otp.OutcomeUnknown, otp.ID{})
-		return
-	}
 	var receipt otp.ID
 	if result.MessageID != "" {
 		receipt = e.receiptHash(channel.Name(), result.MessageID)
 	}
-	e.finish(s, row, otp.OutcomeSent, receipt)
+	outcome := otp.OutcomeSent
+	if result.Outcome != deliver.Sent {
+		e.notHandedOver(ctx, channel, m, result)
+		outcome = otp.OutcomeUnknown // which a receipt may still clear up
+	}
+	e.finish(s, row, outcome, receipt)
 }
 
 // receiptHash is what a delivery remembers of the provider's name for it.

@@ -32,6 +32,7 @@ type Delivery struct {
 	Method string
 	Status string // queued, sent, delivered, failed; unknown if it may have been sent and nobody will ever know
 	At     time.Time
+	Error  string // the provider's code for why it failed; empty if it gave none
 }
 
 // How a send stands. A challenge that is live stands as its last send, and one whose outcome is
@@ -177,8 +178,12 @@ func deliveries(history []otp.Event) []Delivery {
 			settle(sends, event.Send, statusUnknown)
 		case otp.EventDelivered:
 			settle(sends, event.Send, statusDelivered)
+			setError(sends, event.Send, "")
 		case otp.EventUndelivered:
 			settle(sends, event.Send, statusFailed)
+			if event.Summary != nil {
+				setError(sends, event.Send, event.Summary.ProviderError)
+			}
 		}
 	}
 	return sends
@@ -188,6 +193,14 @@ func settle(sends []Delivery, number int, status string) {
 	for i := range sends {
 		if sends[i].Number == number {
 			sends[i].Status = status
+		}
+	}
+}
+
+func setError(sends []Delivery, number int, code string) {
+	for i := range sends {
+		if sends[i].Number == number {
+			sends[i].Error = code
 		}
 	}
 }

@@ -50,7 +50,7 @@ type Event struct {
 }
 
 // Summary is what the history keeps of a challenge for those who ask after its row is gone. With
-// a resend it says Taken alone.
+// a resend it says Taken alone, and with a provider's receipt ProviderError alone.
 type Summary struct {
 	Mask        string // of the recipient
 	Type        string
@@ -58,4 +58,6 @@ type Summary struct {
 	ExpiresAt   Millis
 	Metadata    []byte // sealed
 	Taken       bool   // the COMMIT was the hand-over; no event of its own tells the outcome
+
+	ProviderError string // the provider's code for why a send arrived or did not
 }

@@ -1,7 +1,6 @@
 package otp
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,7 +47,7 @@ func TestVerify_AnOlderChallengeByIDIsNeverCompared(t *testing.T) {
 	}
 }
 
-func TestMeant_TheBindingMustBeTheSameAndTheTypeOneOfThoseThatAreMeant(t *testing.T) {
+func TestMeant_TheBindingMustBeTheSameAndTheTypeIfItIsGiven(t *testing.T) {
 	one, other := ID{1}, ID{2}
 	servlets := challenge(nil)
 	plain := challenge(func(c *Challenge) { c.Details = &Details{Type: "two_factor"} })
@@ -56,28 +55,25 @@ func TestMeant_TheBindingMustBeTheSameAndTheTypeOneOfThoseThatAreMeant(t *testin
 	for _, row := range []struct {
 		challenge *Challenge
 		binding   ID
-		types     string
+		kind      string
 		meant     bool
 	}{
-		{nil, ID{}, "verification", false},
+		{nil, ID{}, "", false},
+		{servlets, ID{}, "", true},
 		{servlets, ID{}, "verification", true},
-		{servlets, ID{}, "two_factor,verification", true},
 		{servlets, ID{}, "two_factor", false},
-		{servlets, ID{}, "", false},
-		{servlets, one, "verification", false},
+		{servlets, one, "", false},
+		{plain, ID{}, "", true},
 		{plain, ID{}, "two_factor", true},
-		{plain, ID{}, "verification,transaction,two_factor", true},
 		{plain, ID{}, "verification", false},
-		{plain, ID{}, "Two_factor", false},
-		{plain, ID{}, "", false},
-		{plain, one, "two_factor", false},
-		{bound, ID{}, "two_factor", false},
+		{plain, one, "", false},
+		{bound, ID{}, "", false},
+		{bound, one, "", true},
 		{bound, one, "two_factor", true},
 		{bound, one, "password_reset", false},
-		{bound, one, "", false},
-		{bound, other, "two_factor", false},
+		{bound, other, "", false},
 	} {
-		meant := row.challenge.Meant(row.binding, strings.Split(row.types, ","))
+		meant := row.challenge.Meant(row.binding, row.kind)
 		require.Equal(t, row.meant, meant != nil, "%+v", row)
 		if meant != nil {
 			require.Same(t, row.challenge, meant)

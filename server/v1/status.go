@@ -24,6 +24,7 @@ type delivery struct {
 	Method string    `json:"method"`
 	Status string    `json:"status"`
 	At     time.Time `json:"at"`
+	Error  string    `json:"provider_error,omitempty"` // the provider's code, of one that failed
 }
 
 // status tells how a challenge stands. It changes nothing and burns no attempt.
@@ -46,7 +47,7 @@ func (x *exchange) status() (engine.Answer, error) {
 		answer.VerifiedAt = &at
 	}
 	for _, send := range found.Sends {
-		answer.Sends = append(answer.Sends, delivery{Number: send.Number, Method: send.Method, Status: send.Status, At: send.At.UTC()})
+		answer.Sends = append(answer.Sends, delivery{Number: send.Number, Method: send.Method, Status: send.Status, At: send.At.UTC(), Error: send.Error})
 	}
 	return answerOf(http.StatusOK, answer)
 }
