@@ -43,6 +43,7 @@ type ServletCipher struct {
 	encoding ParamEncoding
 	block    cipher.Block // nil for CipherNone
 	iv       Secret       // zeros for AESECB
+	key      Secret       // for Reason alone
 	scratch  sync.Pool    // of *[aes.BlockSize]byte, which escapes through the cipher.Block interface
 }
 
@@ -78,7 +79,7 @@ func NewServletCipher(mode CipherMode, enc ParamEncoding, key, iv Secret) (*Serv
 		return nil, fmt.Errorf("cipher_key %s: set one of 32 bytes, in base64 or hex, or set otp_cipher to none",
 			lengthFault(key, "16, 24 or 32"))
 	}
-	c.block = block
+	c.block, c.key = block, key
 	return c, nil
 }
 
