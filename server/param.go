@@ -72,8 +72,7 @@ func (d decryptCommand) Run(p process) error {
 	}
 	code, ok := cipher.Decrypt(d.Value)
 	if !ok {
-		return errors.New("VALUE is no code of 4 to 10 digits under this key, IV, cipher and encoding; " +
-			"compare all four with the account's, and undo percent-encoding first")
+		return fmt.Errorf("VALUE is no code of 4 to 10 digits under this key, IV, cipher and encoding: %s", cipher.Reason(d.Value))
 	}
 	_, err = fmt.Fprintln(p.stdout, code)
 	return err

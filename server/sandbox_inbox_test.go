@@ -68,7 +68,8 @@ func TestSandbox_AWaitEndsWithTheFirstMatch(t *testing.T) {
 	old := s.messages("")[0]
 
 	began := time.Now()
-	require.Equal(t, []message{old}, s.messages("wait=30s"), "what is there already is a match")
+	require.Equal(t, []message{old}, s.messages("wait=30s&after="+began.Add(-time.Minute).UTC().Format(time.RFC3339)),
+		"what is there already is a match, if it is newer than after")
 	type result struct {
 		body string
 		err  error

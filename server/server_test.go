@@ -69,7 +69,7 @@ func TestServer_TwoServersShareOneDatabase(t *testing.T) {
 
 	waiting := make(chan []message, 1)
 	go func() {
-		response, err := b.agent.Get(b.url + "/sandbox/messages?wait=30s&to=%2B919551492394")
+		response, err := b.agent.Get(b.url + "/sandbox/messages?wait=30s&after=2026-01-01T00:00:00Z&to=%2B919551492394")
 		if err != nil {
 			waiting <- nil
 			return
@@ -255,7 +255,7 @@ func TestServer_AWrongKeyringRefusesToStart(t *testing.T) {
 func TestServer_WaitsOutlastTheTimeouts(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_READ_TIMEOUT=1s", "OTPBRIDGE_WRITE_TIMEOUT=1s", "OTPBRIDGE_DELIVERY_WAIT=500ms")...)
 	began := time.Now()
-	require.Equal(t, answer{200, nil, "{\"data\":[]}\n"}, bodyOf(s.do("GET", "/sandbox/messages?wait=1500ms", "")))
+	require.Equal(t, answer{200, nil, "{\"data\":[]}\n"}, bodyOf(s.do("GET", "/sandbox/messages?wait=1500ms&after=2026-01-01T00:00:00Z", "")))
 	require.GreaterOrEqual(t, time.Since(began), 1500*time.Millisecond)
 }
 

@@ -49,18 +49,22 @@ The JSON API, with the header Authorization: Bearer, X-API-Key or access_key; /d
 The sandbox:
 
   GET    /sandbox/credentials       keys of the demo accounts
-  GET    /sandbox/messages          the inbox: ?account= &to= &after= &limit=50 &wait=10s
+  GET    /sandbox/messages          the inbox: ?account= &to= &after= &limit=50
+                                    &wait=10s is for messages newer than the request, or than after
   DELETE /sandbox/messages          empty it
   GET    /sandbox/messages/stream   the inbox as server-sent events
   POST   /sandbox/messages/ID/relay {"to":"+919876543210"}, to a recipient that the settings allow
+  GET    /sandbox/accounts          every account, without its secrets
   POST   /sandbox/accounts          make an account to throw away: any columns of otp_auth_config
   GET    /sandbox/clock             how far the clock is ahead: ?account=
-  PUT    /sandbox/clock             {"offset":"10m"} for all, with "account" for one
+  PUT    /sandbox/clock             {"advance":"6m"} on from what it shows, or {"offset":"6m"};
+                                    for all accounts, with "account" for one
   GET    /sandbox/faults            what fails on purpose
   PUT    /sandbox/faults            {"faults":[{"target":"inbox","kind":"not_sent","count":1}]}
   DELETE /sandbox/faults            nothing fails on purpose any more
   GET    /sandbox/requests          the latest calls, secrets redacted: ?account= &limit=50
-  POST   /sandbox/reset             {"account":"..."} forgets what it did; {} forgets everything
+  POST   /sandbox/reset             {"account":"..."} forgets what it did; {} forgets everything;
+                                    {"accounts":[{...}]} and makes these accounts anew
 
 Health: /livez and /readyz?verbose
 

@@ -307,8 +307,7 @@ func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credent
 		if !s.options.Sandbox {
 			return nil
 		}
-		return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`,
-			account.Address, bit(throwaway))
+		return markSandboxAccount(ctx, w, account.Address, throwaway)
 	})
 }
 
@@ -319,17 +318,8 @@ func (s *Store) AddAccount(ctx context.Context, account *otp.Account, credential
 
 func (s *Store) insertAccount(ctx context.Context, account *otp.Account, credentials []Credential, also func(*session) error) error {
 	err := s.write(ctx, func(w *session) error {
-		args := make([]driver.Value, len(accountColumns))
-		for i, column := range accountColumns {
-			args[i] = column.write(account)
-		}
-		if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1), args...); err != nil {
+		if err := addAccount(ctx, w, account, credentials); err != nil {
 			return err
-		}
-		for i := range credentials {
-			if err := insertCredential(ctx, w, account.Address, &credentials[i]); err != nil {
-				return err
-			}
 		}
 		return also(w)
 	})
@@ -337,6 +327,23 @@ func (s *Store) insertAccount(ctx context.Context, account *otp.Account, credent
 		return ErrTaken
 	}
 	return err
+}
+
+// addAccount adds an account's row and those of its credentials.
+func addAccount(ctx context.Context, w *session, account *otp.Account, credentials []Credential) error {
+	args := make([]driver.Value, len(accountColumns))
+	for i, column := range accountColumns {
+		args[i] = column.write(account)
+	}
+	if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1), args...); err != nil {
+		return err
+	}
+	for i := range credentials {
+		if err := insertCredential(ctx, w, account.Address, &credentials[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bit is a flag as it is stored.

@@ -92,6 +92,56 @@ func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.
 	return moved, err
 }
 
+// AdvanceClock moves a clock forward by a span from what it shows, everyone's clock with all those
+// that are ahead of it. It reports false, and changes nothing, where the clock would then be more
+// than limit ahead.
+func (s *Store) AdvanceClock(ctx context.Context, account string, by, limit time.Duration) (bool, error) {
+	if _, err := s.SetClockOffset(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
+		return false, err
+	}
+	moved := false
+	err := s.write(ctx, func(w *session) error {
+		// A write of nothing locks the row, so that of two advances at once the second sees the first.
+		if err := w.exec(ctx, `UPDATE sandbox_accounts SET clock_offset = clock_offset WHERE esme_address = ?`, everyone); err != nil {
+			return err
+		}
+		offsets := clockOffsets{}
+		err := w.query(ctx, `SELECT esme_address, clock_offset FROM sandbox_accounts`, nil, func(found row) error {
+			r := reader{row: found}
+			offsets[r.text()] = r.moment()
+			return r.err
+		})
+		if err != nil {
+			return err
+		}
+		advanced := offsets.of(account) + otp.Span(by)
+		if moved = advanced <= otp.Span(limit); !moved {
+			return nil
+		}
+		// Guarded, since a clock that somebody sets at the same time must not go back.
+		advance := func(of string, to otp.Millis) error {
+			return w.exec(ctx, `UPDATE sandbox_accounts SET clock_offset = ? WHERE esme_address = ? AND clock_offset <= ?`,
+				int64(to), of, int64(to))
+		}
+		if _, known := offsets[account]; !known {
+			return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, 0, ?)`,
+				account, int64(advanced))
+		}
+		if account != everyone {
+			return advance(account, advanced)
+		}
+		for of, offset := range offsets {
+			if offset = min(offset+otp.Span(by), otp.Span(limit)); of == everyone || offset > advanced {
+				if err := advance(of, offset); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return moved, err
+}
+
 // Reset forgets an account's challenges, recipients, history, clock, inbox mark and the
 // answers kept under idempotency keys. For "" it
 // forgets everyone's, and the throwaway accounts themselves.
@@ -106,14 +156,61 @@ func (s *Store) Reset(ctx context.Context, account string) error {
 				`DELETE FROM idempotency_keys WHERE credential_id IN (SELECT id FROM credentials WHERE esme_address = ?)`,
 				`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL WHERE esme_address = ?`)
 		}
-		return execAll(ctx, w, nil,
-			`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`, `DELETE FROM idempotency_keys`,
-			`DELETE FROM deliveries`, `DELETE FROM counters`,
-			`DELETE FROM credentials WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
-			`DELETE FROM otp_auth_config WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
-			`DELETE FROM sandbox_accounts WHERE throwaway = 1`,
-			`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL`)
+		return resetEveryone(ctx, w)
 	})
+}
+
+// Seeded is an account to add, with its credentials.
+type Seeded struct {
+	Account     otp.Account
+	Credentials []Credential
+}
+
+// ResetTo is Reset for everyone that adds throwaway accounts, in one transaction. ErrTaken means that
+// two of them, or one and an account that stays, have one address or secret; nothing is changed then.
+func (s *Store) ResetTo(ctx context.Context, accounts []Seeded) error {
+	err := s.write(ctx, func(w *session) error {
+		if err := resetEveryone(ctx, w); err != nil {
+			return err
+		}
+		for i := range accounts {
+			if err := addAccount(ctx, w, &accounts[i].Account, accounts[i].Credentials); err != nil {
+				return err
+			}
+			if err := markSandboxAccount(ctx, w, accounts[i].Account.Address, true); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && s.dialect.taken(err) {
+		return ErrTaken
+	}
+	return err
+}
+
+func markSandboxAccount(ctx context.Context, w *session, address string, throwaway bool) error {
+	return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`, address, bit(throwaway))
+}
+
+// Throwaway lists the accounts that the next reset removes.
+func (s *Store) Throwaway(ctx context.Context) ([]string, error) {
+	var addresses []string
+	err := s.reads.SelectContext(ctx, &addresses, `SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1`)
+	if err != nil {
+		return nil, fmt.Errorf("read throwaway accounts: %w", err)
+	}
+	return addresses, nil
+}
+
+func resetEveryone(ctx context.Context, w *session) error {
+	return execAll(ctx, w, nil,
+		`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`, `DELETE FROM idempotency_keys`,
+		`DELETE FROM deliveries`, `DELETE FROM counters`,
+		`DELETE FROM credentials WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
+		`DELETE FROM otp_auth_config WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
+		`DELETE FROM sandbox_accounts WHERE throwaway = 1`,
+		`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL`)
 }
 
 func execAll(ctx context.Context, w *session, args []driver.Value, texts ...string) error {

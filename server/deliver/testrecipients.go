@@ -30,6 +30,12 @@ func (r TestRecipients) Code(to string, length int) string {
 	return ""
 }
 
+// Has reports whether to is a test recipient.
+func (r TestRecipients) Has(to string) bool {
+	_, has := r[strings.ToLower(to)]
+	return has
+}
+
 var fixedCode = regexp.MustCompile(`^[0-9]{4,10}$`)
 
 var testNumber = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)

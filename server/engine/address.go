@@ -32,18 +32,20 @@ type Target struct {
 func (e *Engine) Address(c *Caller, number, subject, mailbox string) (Target, error) {
 	normal, err := NormalNumber(number, c.Account.Countries)
 	if err != nil {
-		return Target{}, err
+		return Target{}, because(err, "mobile", numberReason(number, c.Account.Countries))
 	}
+	given := subject
 	subject, err = normalSubject(subject)
 	if err != nil {
-		return Target{}, err
+		return Target{}, because(err, "ipaddress", subjectReason(given))
 	}
 	if !c.Account.KeyOnIP {
 		subject = ""
 	}
 	if mailbox != "" {
+		given := mailbox
 		if mailbox, err = normalMailbox(mailbox); err != nil {
-			return Target{}, err
+			return Target{}, because(err, "email", mailboxReason(given))
 		}
 	}
 	return Target{Recipient: normal, Subject: subject, Mailbox: mailbox}, nil

@@ -270,6 +270,15 @@ func accountAAD(address, column string) []byte {
 	return []byte("otp_auth_config/" + address + "/" + column)
 }
 
+// UnreadableReason says why DecryptCode cannot read value, for a sandbox's inspector. In production it is
+// empty: whoever reads the log could decrypt captured parameters by sending altered ones.
+func (e *Engine) UnreadableReason(c *Caller, value string) string {
+	if !e.options.Sandbox {
+		return ""
+	}
+	return c.cipher.Reason(value)
+}
+
 // DecryptCode reads the servlets' encrypted otp parameter with the account's cipher, and gives
 // the empty string for anything that is not exactly 4 to 10 digits, without saying why: a
 // reason would be a padding oracle. Value must not be trimmed (a blank can be an eaten plus).

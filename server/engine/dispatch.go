@@ -135,9 +135,10 @@ func (e *Engine) fallBack(failed send) {
 	op := e.operation(c, failed.target)
 	op.Challenge = failed.challenge.ID
 	guard := e.guard(c, op, failed.target, channels)
+	policy := e.unthrottled(c.policy(), failed.target, channels)
 	next := failed
 	op.Decide = func(s *sql.State) error {
-		if err := otp.Reroute(s.Recipient, s.Mailbox, s.Challenge, c.policy(), s.Now); err != nil {
+		if err := otp.Reroute(s.Recipient, s.Mailbox, s.Challenge, policy, s.Now); err != nil {
 			return err
 		}
 		var err error

@@ -24,7 +24,7 @@ type Sent struct {
 func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) {
 	channels := c.channels(t)
 	if channels == 0 {
-		return Sent{}, otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
+		return Sent{}, otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only").Because("email: missing; the account sends by e-mail only")
 	}
 	op := e.operation(c, t)
 	draft := otp.Challenge{ID: sql.NewID(), Channels: channels}
@@ -45,6 +45,7 @@ type generated struct {
 // generate makes the drafted challenge, which has its id, channels and details, the newest of
 // the target's slot. Refusals: Locked, OverLimit, CostLimited, Overloaded.
 func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Challenge, policy otp.Policy) (made generated, err error) {
+	policy = e.unthrottled(policy, t, draft.Channels)
 	op.Slot = e.slot(c, t)
 	draft.Slot, draft.KeyID, draft.Nonce = op.Slot, e.keyring.Primary(), randomID()
 	var mailbox []byte
@@ -120,7 +121,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	if channels.Has(otp.Email) {
 		e.lockMailbox(c, op, t)
 	}
-	policy := c.policy()
+	policy := e.unthrottled(c.policy(), t, channels)
 	guard := e.guard(c, op, t, channels)
 	var send send
 	op.Decide = func(s *sql.State) error {
@@ -128,7 +129,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 			return err
 		}
 		if channels == 0 {
-			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only")
+			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only").Because("email: missing; the account sends by e-mail only")
 		}
 		var err error
 		send, err = e.recordResend(op, c, s, t, channels, guard)

@@ -82,8 +82,8 @@ const (
 func demo() []NewAccount {
 	documented, live := otp.Documented, otp.LiveProfile
 	first, second := otp.DefaultAccount("10000000000001"), otp.DefaultAccount("10000000000002")
-	first.Name, first.Profile = "Demo, documented profile", &documented
-	second.Name, second.Profile, second.PlainValidation = "Demo, live profile", &live, true
+	first.Name, first.Profile, first.EmailEnabled = "Demo, documented profile", &documented, true
+	second.Name, second.Profile, second.PlainValidation, second.EmailEnabled = "Demo, live profile", &live, true, true
 	return []NewAccount{
 		{first, sampleKey, sampleIV, []NewAccessKey{{Key: "ZGVtby1hY2Nlc3Mta2V5MQ=="}}},
 		{second, sampleKey, sampleIV, []NewAccessKey{{Key: "ZGVtby1hY2Nlc3Mta2V5Mg=="}}},
@@ -120,8 +120,12 @@ func (e *Engine) DemoCredentials() []Credentials {
 
 func (e *Engine) seedDemo(ctx context.Context) error {
 	for i, account := range demo() {
-		_, _, err := e.insertAccount(ctx, account, demoAPIKeys[i], false)
-		if err != nil && otp.KindOf(err) != otp.AccountExists {
+		made, _, err := e.prepare(account, demoAPIKeys[i])
+		if err != nil {
+			return err
+		}
+		err = e.store.InsertAccount(ctx, &made.Account, made.Credentials, false)
+		if err != nil && !errors.Is(err, sql.ErrTaken) {
 			return err
 		}
 	}
@@ -131,38 +135,88 @@ func (e *Engine) seedDemo(ctx context.Context) error {
 // CreateAccount makes a throwaway account with its own clock. Refusals: Invalid naming the
 // column; AccountExists when the address or a key is taken.
 func (e *Engine) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, Credentials, error) {
+	made, credentials, err := e.throwaway(n)
+	if err != nil {
+		return n.Account, Credentials{}, err
+	}
+	defer e.forget()
+	err = taken(e.store.InsertAccount(ctx, &made.Account, made.Credentials, true))
+	return made.Account, credentials, err
+}
+
+// SeedError is what is wrong with one of the accounts of a seed.
+type SeedError struct {
+	Index int // from 0
+	Err   error
+}
+
+// Error implements error.
+func (s *SeedError) Error() string { return fmt.Sprintf("accounts[%d]: %v", s.Index, s.Err) }
+
+// Unwrap gives the cause to errors.Is and errors.As.
+func (s *SeedError) Unwrap() error { return s.Err }
+
+// ResetTo is Reset without an account that makes throwaway accounts in the same transaction: after a
+// refusal nothing has changed. Refusals: those of CreateAccount, Invalid as a *SeedError.
+func (e *Engine) ResetTo(ctx context.Context, seed []NewAccount) ([]otp.Account, []Credentials, error) {
+	rows, accounts := make([]sql.Seeded, len(seed)), make([]otp.Account, len(seed))
+	credentials := make([]Credentials, len(seed))
+	for i, n := range seed {
+		var err error
+		if rows[i], credentials[i], err = e.throwaway(n); err != nil {
+			return nil, nil, &SeedError{i, err}
+		}
+		accounts[i] = rows[i].Account
+	}
+	defer e.forget()
+	if err := taken(e.store.ResetTo(ctx, rows)); err != nil {
+		return nil, nil, err
+	}
+	return accounts, credentials, nil
+}
+
+// throwaway prepares an account that anybody who reaches the sandbox asks for.
+func (e *Engine) throwaway(n NewAccount) (sql.Seeded, Credentials, error) {
 	if n.Account.Address == "" {
 		address, err := rand.Int(rand.Reader, big.NewInt(1e14))
 		if err != nil {
-			return otp.Account{}, Credentials{}, err
+			return sql.Seeded{}, Credentials{}, err
 		}
 		n.Account.Address = fmt.Sprintf("9%014d", address)
 	}
 	if err := refuseStrangers(&n.Account); err != nil {
-		return n.Account, Credentials{}, err
+		return sql.Seeded{}, Credentials{}, err
 	}
-	defer e.forget()
-	return e.insertAccount(ctx, n, crypto.NewAPIKey(string(sandboxEnvironment), "sk"), true)
+	return e.prepare(n, crypto.NewAPIKey(string(sandboxEnvironment), "sk"))
 }
 
-func (e *Engine) insertAccount(ctx context.Context, n NewAccount, apiKey string, throwaway bool) (otp.Account, Credentials, error) {
+// taken makes the store's word for an address or key in use a refusal.
+func taken(err error) error {
+	if errors.Is(err, sql.ErrTaken) {
+		return otp.Refuse(otp.AccountExists, "esme_address or an access key is taken")
+	}
+	return err
+}
+
+// prepare makes the rows of an account and its credentials, and what its owner is told of them.
+func (e *Engine) prepare(n NewAccount, apiKey string) (sql.Seeded, Credentials, error) {
 	row := n.Account
 	now := otp.At(time.Now())
 	row.CreatedAt, row.UpdatedAt = now, now
 	if err := row.Validate(); err != nil {
-		return row, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
+		return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
 	}
 	key, iv, err := cipherKeys(n.CipherKey, n.CipherIV)
 	if err != nil {
-		return row, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
+		return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
 	}
 	row.SealedCipherKey = e.keyring.Seal(accountAAD(row.Address, "cipher_key"), key.Bytes())
 	row.SealedCipherIV = e.keyring.Seal(accountAAD(row.Address, "cipher_iv"), iv.Bytes())
 	if _, err := e.servletCipher(&row); err != nil {
-		return row, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
+		return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
 	}
 	if err := e.refuseSettings(&row); err != nil {
-		return row, Credentials{}, err
+		return sql.Seeded{}, Credentials{}, err
 	}
 	if len(n.AccessKeys) == 0 {
 		n.AccessKeys = []NewAccessKey{{}}
@@ -175,20 +229,16 @@ func (e *Engine) insertAccount(ctx context.Context, n NewAccount, apiKey string,
 		}
 		credential, err := e.accessKey(asked, now)
 		if err != nil {
-			return row, Credentials{}, otp.Refuse(otp.Invalid, fmt.Sprintf("access_keys[%d].%v", i, err))
+			return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, fmt.Sprintf("access_keys[%d].%v", i, err))
 		}
 		rows = append(rows, credential)
 	}
-	err = e.store.InsertAccount(ctx, &row, rows, throwaway)
-	if errors.Is(err, sql.ErrTaken) {
-		return row, Credentials{}, otp.Refuse(otp.AccountExists, "esme_address or an access key is taken")
-	}
-	return row, Credentials{
+	return sql.Seeded{Account: row, Credentials: rows}, Credentials{
 		Address: row.Address, AccessKey: n.AccessKeys[0].Key, APIKey: apiKey,
 		CipherKey: base64.StdEncoding.EncodeToString(key.Bytes()),
 		CipherIV:  base64.StdEncoding.EncodeToString(iv.Bytes()),
 		Profile:   row.Profile,
-	}, err
+	}, nil
 }
 
 // cipherKeys reads a key and an IV, given apart or as "iv~key", and makes up what is not given.
@@ -252,6 +302,22 @@ func (e *Engine) Clock(ctx context.Context, account string) (offset time.Duratio
 	return offset, time.Now().Add(effective).UTC(), err
 }
 
+// MaxClock is how far a clock can be ahead: a hundred years.
+const MaxClock = 100 * 365 * 24 * time.Hour
+
+// AdvanceClock moves a clock forward from what it shows; everyone's takes those that are ahead along.
+// Refusals: NotFound; Invalid beyond MaxClock.
+func (e *Engine) AdvanceClock(ctx context.Context, account string, by time.Duration) error {
+	if err := e.known(ctx, account); err != nil {
+		return err
+	}
+	moved, err := e.store.AdvanceClock(ctx, account, by, MaxClock)
+	if err == nil && !moved {
+		return otp.RefuseField("advance", "would put the clock more than a hundred years ahead; reset takes it back")
+	}
+	return err
+}
+
 // SetClock sets an absolute offset. Refusals: NotFound; ClockBackwards for a lower one.
 func (e *Engine) SetClock(ctx context.Context, account string, offset time.Duration) error {
 	if err := e.known(ctx, account); err != nil {
@@ -272,6 +338,31 @@ func (e *Engine) Reset(ctx context.Context, account string) error {
 	}
 	defer e.forget()
 	return e.store.Reset(ctx, account)
+}
+
+// Listed is one account as the sandbox lists it.
+type Listed struct {
+	otp.Account
+	Throwaway bool   `json:"throwaway"`       // the next reset removes it
+	Fault     string `json:"fault,omitempty"` // why the row cannot be used
+}
+
+// ListAccounts lists every account, its secrets left out: keys are kept as hashes and cipher keys sealed.
+func (e *Engine) ListAccounts(ctx context.Context) ([]Listed, error) {
+	throwaway, err := e.store.Throwaway(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var listed []Listed
+	err = e.store.Accounts(ctx, func(account otp.Account, broken error) error {
+		row := Listed{Account: account, Throwaway: slices.Contains(throwaway, account.Address)}
+		if broken != nil {
+			row.Fault = errors.Unwrap(broken).Error()
+		}
+		listed = append(listed, row)
+		return nil
+	})
+	return listed, err
 }
 
 // forget lets this server see at once what its sandbox changed.

@@ -256,7 +256,7 @@ func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method st
 	if channels.Has(otp.Email) {
 		e.lockMailbox(c, op, found.target)
 	}
-	policy := c.policy()
+	policy := e.unthrottled(c.policy(), found.target, channels)
 	guard := e.guard(c, op, found.target, channels)
 	var resent send
 	happened := false

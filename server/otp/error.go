@@ -112,6 +112,7 @@ func Kinds() []Kind {
 type Error struct {
 	Kind       Kind
 	Message    string
+	Reason     string        // what exactly is wrong, "mobile: no country code", for whoever runs the server; never on the wire
 	Field      string        // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
 	Remaining  int           // WrongCode: attempts left, 0 or more
 	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
@@ -133,6 +134,13 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Refuse makes a refusal.
 func Refuse(kind Kind, message string) *Error { return &Error{Kind: kind, Message: message} }
+
+// Because is a refusal with a Reason.
+func (e *Error) Because(reason string) *Error {
+	reasoned := *e
+	reasoned.Reason = reason
+	return &reasoned
+}
 
 // RefuseField makes a refusal of one parameter, Invalid, whose message begins with its name.
 func RefuseField(field, message string) *Error {

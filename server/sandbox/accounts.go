@@ -1,7 +1,11 @@
 package sandbox
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 
 	"github.com/gin-gonic/gin"
 
@@ -37,21 +41,100 @@ func (d *door) createAccount(c *gin.Context) error {
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
-	account, credentials, err := d.Engine.CreateAccount(c.Request.Context(), engine.NewAccount{
-		Account: asked.Account, CipherKey: asked.CipherKey, CipherIV: asked.CipherIV, AccessKeys: asked.AccessKeys,
-	})
+	account, credentials, err := d.Engine.CreateAccount(c.Request.Context(), asked.order())
 	if err != nil {
 		return err
 	}
-	if account.Departments == nil {
-		account.Departments = []string{}
-	}
-	c.PureJSON(http.StatusCreated, createdAccount{
-		Account:   account,
+	c.PureJSON(http.StatusCreated, created(account, credentials))
+	return nil
+}
+
+// order is what is asked for, in the engine's words.
+func (n newAccount) order() engine.NewAccount {
+	return engine.NewAccount{Account: n.Account, CipherKey: n.CipherKey, CipherIV: n.CipherIV, AccessKeys: n.AccessKeys}
+}
+
+func created(account otp.Account, credentials engine.Credentials) createdAccount {
+	return createdAccount{
+		Account:   withLists(account),
 		AccessKey: credentials.AccessKey,
 		APIKey:    credentials.APIKey,
 		CipherKey: credentials.CipherKey,
 		CipherIV:  credentials.CipherIV,
-	})
+	}
+}
+
+// withLists shows departments as [] and not null when there are none.
+func withLists(account otp.Account) otp.Account {
+	if account.Departments == nil {
+		account.Departments = []string{}
+	}
+	return account
+}
+
+// accounts lists every account without its secrets.
+func (d *door) accounts(c *gin.Context) error {
+	if err := web.ReadQuery(c).Err(); err != nil {
+		return err
+	}
+	listed, err := d.Engine.ListAccounts(c.Request.Context())
+	if err != nil {
+		return err
+	}
+	for i := range listed {
+		listed[i].Account = withLists(listed[i].Account)
+	}
+	return answerList(c, listed)
+}
+
+// maxSeed bounds the accounts of one seed.
+const maxSeed = 100
+
+// seed resets everything and makes accounts in one step.
+func (d *door) seed(c *gin.Context, account string, texts []json.RawMessage) error {
+	switch {
+	case account != "":
+		return web.Invalid(web.Fault{Pointer: "/accounts", Detail: "must not be given with account: a seed resets everything"})
+	case len(texts) > maxSeed:
+		return web.Invalid(web.Fault{Pointer: "/accounts", Detail: "must be at most " + strconv.Itoa(maxSeed)})
+	}
+	orders := make([]engine.NewAccount, 0, len(texts))
+	for i, text := range texts {
+		asked := newAccount{Account: otp.DefaultAccount("")}
+		if err := web.Decode(text, &asked); err != nil {
+			return below(seedPointer(i), err)
+		}
+		orders = append(orders, asked.order())
+	}
+	accounts, credentials, err := d.Engine.ResetTo(c.Request.Context(), orders)
+	if wrong, ok := errors.AsType[*engine.SeedError](err); ok {
+		if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Kind == otp.Invalid {
+			return web.Invalid(web.Fault{Pointer: seedPointer(wrong.Index), Detail: refusal.Message})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	d.forget()
+	made := make([]createdAccount, len(accounts))
+	for i := range accounts {
+		made[i] = created(accounts[i], credentials[i])
+	}
+	c.PureJSON(http.StatusCreated, list[createdAccount]{Data: made})
 	return nil
+}
+
+func seedPointer(index int) string { return "/accounts/" + strconv.Itoa(index) }
+
+// below says of a part's faults where in the whole they are.
+func below(pointer string, err error) error {
+	problem, ok := errors.AsType[*web.Problem](err)
+	if !ok {
+		return err
+	}
+	faults := slices.Clone(problem.Faults)
+	for i := range faults {
+		faults[i].Pointer = pointer + faults[i].Pointer
+	}
+	return web.Invalid(faults...)
 }

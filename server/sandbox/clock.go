@@ -1,11 +1,13 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/engine"
 	"otpbridge/server/web"
 )
 
@@ -25,26 +27,49 @@ func (d *door) clock(c *gin.Context) error {
 	return d.answerClock(c, q.Text("account"))
 }
 
-// setClock sets an absolute offset, so that a test that is run twice sets the same clock.
+// setClock moves a clock forward: to an absolute offset, or on from what it shows. A script that is run
+// twice without a reset needs the second, since the first finds the clock there already.
 func (d *door) setClock(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	var asked struct {
-		Offset  string `json:"offset"`
-		Account string `json:"account"`
+		Offset  *string `json:"offset" null:"refused"`
+		Advance *string `json:"advance" null:"refused"`
+		Account string  `json:"account"`
 	}
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
-	offset, err := time.ParseDuration(asked.Offset)
-	if err != nil {
-		return web.Invalid(web.Fault{Pointer: "/offset", Detail: "must be a duration such as 10m or 1h30m"})
-	}
-	if err := d.Engine.SetClock(c.Request.Context(), asked.Account, offset); err != nil {
-		return err
+	switch {
+	case asked.Offset != nil && asked.Advance != nil:
+		return web.Invalid(web.Fault{Pointer: "/advance", Detail: "must not be given with offset; which one is meant?"})
+	case asked.Advance != nil:
+		by, err := time.ParseDuration(*asked.Advance)
+		if err != nil || by < time.Millisecond || by > engine.MaxClock {
+			return web.Invalid(web.Fault{Pointer: "/advance", Detail: "must be a duration of 1ms or more, such as 6m or 1h30m, and at most a hundred years"})
+		}
+		if err := d.Engine.AdvanceClock(c.Request.Context(), asked.Account, by); err != nil {
+			return err
+		}
+	default:
+		if err := d.setOffset(c, asked.Account, asked.Offset); err != nil {
+			return err
+		}
 	}
 	return d.answerClock(c, asked.Account)
+}
+
+func (d *door) setOffset(c *gin.Context, account string, text *string) error {
+	wrong := web.Invalid(web.Fault{Pointer: "/offset", Detail: "must be a duration such as 10m or 1h30m, and at most a hundred years; or give advance"})
+	if text == nil {
+		return wrong
+	}
+	offset, err := time.ParseDuration(*text)
+	if err != nil || offset > engine.MaxClock {
+		return wrong
+	}
+	return d.Engine.SetClock(c.Request.Context(), account, offset)
 }
 
 func (d *door) answerClock(c *gin.Context, account string) error {
@@ -57,24 +82,34 @@ func (d *door) answerClock(c *gin.Context, account string) error {
 }
 
 // reset forgets what an account did, or, without one, everything: throwaway accounts, the faults
-// set and the requests recorded too.
+// set and the requests recorded too. With a list of accounts it makes these instead, in one step, and
+// answers them; a list with a mistake in it changes nothing.
 func (d *door) reset(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
 	var asked struct {
-		Account string `json:"account"`
+		Account  string            `json:"account"`
+		Accounts []json.RawMessage `json:"accounts" null:"refused"`
 	}
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
+	}
+	if asked.Accounts != nil {
+		return d.seed(c, asked.Account, asked.Accounts)
 	}
 	if err := d.Engine.Reset(c.Request.Context(), asked.Account); err != nil {
 		return err
 	}
 	if asked.Account == "" {
-		d.Engine.Faults().Set(nil)
-		d.Requests.Clear()
+		d.forget()
 	}
 	c.Status(http.StatusNoContent)
 	return nil
+}
+
+// forget empties what this server alone remembers.
+func (d *door) forget() {
+	d.Engine.Faults().Set(nil)
+	d.Requests.Clear()
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -29,8 +30,9 @@ func (d *door) credentials(c *gin.Context) error {
 	return nil
 }
 
-// messages answers what would have been sent, newest first. With wait it answers as soon as
-// there is a match, at the latest when the wait is over or the server stops.
+// messages answers what would have been sent, newest first. With wait it answers as soon as there is a
+// match, at the latest when the wait is over or the server stops. A wait without after matches only what
+// comes while it waits: an older message is the code of another run, which a test would take for its own.
 func (d *door) messages(c *gin.Context) error {
 	q := web.ReadQuery(c, "account", "to", "after", "limit", "wait")
 	wanted := engine.MessageQuery{
@@ -52,11 +54,39 @@ func (d *door) messages(c *gin.Context) error {
 	allow(c, wait+writeTime)
 	ctx, cancel := d.untilStop(c.Request.Context())
 	defer cancel()
+	if wanted.After == "" {
+		return d.awaitNew(ctx, c, wanted, wait)
+	}
 	found, err := d.Engine.AwaitMessages(ctx, wanted, wait)
 	if err != nil && !d.stopped() {
 		return err
 	}
 	return answerList(c, found)
+}
+
+// onlyNewer is the note of a wait that ended without a message.
+const onlyNewer = "no message came; without after, wait answers only messages that are newer than the request. " +
+	"Leave wait out for those that are there, or give after"
+
+// awaitNew waits for messages that are not there yet.
+func (d *door) awaitNew(ctx context.Context, c *gin.Context, wanted engine.MessageQuery, wait time.Duration) error {
+	limit := wanted.Limit
+	wanted.Limit = maxMessages
+	f := follower{engine: d.Engine, told: make(map[string]time.Time), query: wanted}
+	err := f.begin(ctx)
+	var found []engine.Message
+	for ends := time.Now().Add(wait); err == nil && len(found) == 0 && ctx.Err() == nil && time.Now().Before(ends); {
+		found, err = f.next(ctx, min(lookBack, time.Until(ends)))
+	}
+	if err != nil && !d.stopped() {
+		return err
+	}
+	if len(found) == 0 {
+		c.PureJSON(http.StatusOK, list[engine.Message]{Data: []engine.Message{}, Note: onlyNewer})
+		return nil
+	}
+	slices.Reverse(found)
+	return answerList(c, found[:min(limit, len(found))])
 }
 
 func (d *door) clearMessages(c *gin.Context) error {

@@ -48,6 +48,7 @@ type call struct {
 	department string
 	account    string
 	kind       string
+	reason     string
 	status     int
 	answer     string // filled in when it is looked at
 }
@@ -88,7 +89,7 @@ func (r *Recorder) Record(c *gin.Context) {
 		made.json = string(body.head)
 	}
 	told := web.RequestOf(c)
-	made.account, made.kind = told.Account, told.Kind
+	made.account, made.kind, made.reason = told.Account, told.Kind, told.Reason
 	made.status = answer.Status()
 	r.add(made, answer.head)
 }

@@ -34,6 +34,7 @@ type shownCall struct {
 	Body       string            `json:"body,omitempty"` // JSON, redacted
 	Account    string            `json:"account"`
 	Kind       string            `json:"kind"`
+	Reason     string            `json:"reason,omitempty"` // what exactly was wrong, where the answer does not say it
 	Status     int               `json:"status"`
 	Answer     string            `json:"answer"`
 	Curl       string            `json:"curl"`
@@ -66,7 +67,7 @@ func (made call) shown() shownCall {
 		RequestID: made.requestID, At: made.at.UTC(), DurationMS: float64(made.took.Microseconds()) / 1000,
 		Method: made.method, Path: shownPath(made.path), Headers: map[string]string{},
 		Query: masked(query), Form: masked(form),
-		Account: made.account, Kind: made.kind, Status: made.status, Answer: shownAnswer(made.answer),
+		Account: made.account, Kind: made.kind, Reason: made.reason, Status: made.status, Answer: shownAnswer(made.answer),
 	}
 	for _, name := range made.carriers.names() {
 		s.Headers[name] = redacted

@@ -51,6 +51,7 @@ func Mount(routes gin.IRouter, o Options) {
 	calls.DELETE("/messages", d.handler(d.clearMessages))
 	calls.GET("/messages/stream", d.handler(d.stream))
 	calls.POST("/messages/:id/relay", d.handler(d.relay))
+	calls.GET("/accounts", d.handler(d.accounts))
 	calls.POST("/accounts", d.handler(d.createAccount))
 	calls.GET("/clock", d.handler(d.clock))
 	calls.PUT("/clock", d.handler(d.setClock))
@@ -79,7 +80,8 @@ func (d *door) handler(call func(c *gin.Context) error) gin.HandlerFunc {
 
 // list is the answer of every call that lists something.
 type list[T any] struct {
-	Data []T `json:"data"`
+	Data []T    `json:"data"`
+	Note string `json:"note,omitempty"` // why it may be empty although something was expected
 }
 
 // answerList writes items as a list that is [] and not null when there are none.

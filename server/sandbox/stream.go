@@ -51,7 +51,7 @@ func (d *door) stream(c *gin.Context) error {
 		return nil
 	}
 	for spoke := time.Now(); ; {
-		messages, err := f.next(ctx)
+		messages, err := f.next(ctx, lookBack)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -98,11 +98,11 @@ func (f *follower) begin(ctx context.Context) error {
 	return nil
 }
 
-// next waits a little for messages and returns those that have not been told, oldest first.
-func (f *follower) next(ctx context.Context) ([]engine.Message, error) {
+// next waits for messages, at most for patience, and returns those that have not been told, oldest first.
+func (f *follower) next(ctx context.Context, patience time.Duration) ([]engine.Message, error) {
 	newer := f.query
 	newer.After, newer.Limit = max(f.newest, f.query.After), 1
-	if _, err := f.engine.AwaitMessages(ctx, newer, lookBack); err != nil {
+	if _, err := f.engine.AwaitMessages(ctx, newer, patience); err != nil {
 		return nil, err
 	}
 	recent, err := f.engine.Messages(ctx, f.query)

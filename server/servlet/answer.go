@@ -19,12 +19,15 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 		d.logFault(c, x, err)
 	}
 	request := web.RequestOf(c)
-	request.Kind = kind
+	request.Kind, request.Reason = kind, x.reason
+	if refusal, ok := errors.AsType[*otp.Error](err); ok && x.reason == "" {
+		request.Reason = refusal.Reason
+	}
 
 	says := found.at(x.servlet.step)
 	v := d.processWide
 	if x.account != nil {
-		request.Account = x.account.Address
+		request.Account, request.Key = x.account.Address, x.key
 		// Whoever holds a key that is refused must not learn from the answer why, so this text
 		// is worded alike for everybody, whatever account the key belongs to.
 		if says != unauthorised {

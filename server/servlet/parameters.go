@@ -22,7 +22,9 @@ type parameters struct {
 	email     string
 	otp       string
 
-	given names // also of those that were given empty
+	given   names // also of those that were given empty
+	similar names // that were given in another case
+	noForm  bool  // there is a body, and it is not read
 }
 
 // names is a set of parameters.
@@ -35,6 +37,45 @@ const (
 	nameOTP
 )
 
+// String is the name of one parameter.
+func (n names) String() string {
+	switch n {
+	case nameIPAddress:
+		return "ipaddress"
+	case nameMobile:
+		return "mobile"
+	case nameEmail:
+		return "email"
+	}
+	return "otp"
+}
+
+// absent says what may have become of a parameter that has no value.
+func (p *parameters) absent(name names) string {
+	switch {
+	case p.given&name != 0:
+		return "empty"
+	case p.similar&name != 0:
+		return "missing; it is given in another case, and names are in lower case"
+	case p.noForm:
+		return "missing; the body is not read, since its Content-Type is not application/x-www-form-urlencoded"
+	}
+	return "missing"
+}
+
+// malformed refuses a request for its form, and gives the reason.
+func malformed(message, reason string) *otp.Error {
+	return otp.Refuse(otp.Invalid, message).Because(reason)
+}
+
+// inName says of which parameter a reason is, empty for none.
+func inName(name, reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return name + ": " + reason
+}
+
 // readParameters reads the query first and a form body second.
 //
 // Refusals: Invalid for anything malformed, for a body that does not arrive whole, and for a
@@ -44,7 +85,9 @@ func readParameters(r *http.Request) (parameters, error) {
 	if err != nil {
 		return parameters{}, err
 	}
-	return parse(r.URL.RawQuery, body)
+	p, err := parse(r.URL.RawQuery, body)
+	p.noForm = r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !isForm(r.Header.Get("Content-Type"))
+	return p, err
 }
 
 // parse reads a query and a form body, each in the form encoding, and either may be empty.
@@ -66,7 +109,7 @@ func parse(query, body string) (parameters, error) {
 // two readers two different requests.
 func (p *parameters) read(form string) error {
 	if strings.IndexByte(form, ';') >= 0 {
-		return otp.Refuse(otp.Invalid, "a semicolon in the query or form: write %3B")
+		return malformed("a semicolon in the query or form: write %3B", "a semicolon in the query or form")
 	}
 	for form != "" {
 		var pair string
@@ -75,7 +118,7 @@ func (p *parameters) read(form string) error {
 		name, nameReadable := unescape(rawName)
 		value, valueReadable := unescape(rawValue)
 		if !nameReadable || !valueReadable {
-			return otp.Refuse(otp.Invalid, "a % in the query or form without two hex digits after it")
+			return malformed("a % in the query or form without two hex digits after it", "a percent sign without two hex digits after it")
 		}
 		if err := p.take(trim(name), value); err != nil {
 			return err
@@ -99,10 +142,15 @@ func (p *parameters) take(name, value string) error {
 	case "otp":
 		place, known = &p.otp, nameOTP
 	default:
+		for n := nameIPAddress; n <= nameOTP; n <<= 1 {
+			if strings.EqualFold(name, n.String()) {
+				p.similar |= n
+			}
+		}
 		return nil
 	}
 	if p.given&known != 0 {
-		return otp.Refuse(otp.Invalid, name+" is given twice")
+		return malformed(name+" is given twice", name+": given twice")
 	}
 	p.given |= known
 
@@ -111,7 +159,7 @@ func (p *parameters) take(name, value string) error {
 		return nil
 	}
 	if !printable(value) {
-		return otp.Refuse(otp.Invalid, name+" holds a control character or is no UTF-8")
+		return malformed(name+" holds a control character or is no UTF-8", name+": holds a control character or is not UTF-8")
 	}
 	*place = trim(value)
 	return nil
@@ -184,14 +232,14 @@ func readForm(r *http.Request) (string, error) {
 	if r.Body == nil || r.Body == http.NoBody || !isForm(r.Header.Get("Content-Type")) {
 		return "", nil
 	}
-	tooLong := otp.Refuse(otp.Invalid, "the form body is over 64 KiB")
+	tooLong := malformed("the form body is over 64 KiB", "the form body is over 64 KiB")
 	if r.ContentLength > maxBody {
 		return "", tooLong
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return "", &otp.Error{Kind: otp.Invalid, Message: "the form body did not arrive whole", Err: err}
+		return "", &otp.Error{Kind: otp.Invalid, Message: "the form body did not arrive whole", Reason: "the form body did not arrive whole", Err: err}
 	case len(body) > maxBody:
 		return "", tooLong
 	}

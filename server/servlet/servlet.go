@@ -143,6 +143,8 @@ type exchange struct {
 	servlet servlet
 	request *http.Request
 	account *otp.Account // nil until the key is accepted
+	key     otp.ID       // of the credential, with the account
+	reason  string       // why the code cannot be read; in a sandbox only, and never in the answer
 }
 
 // run decides the request. A panic becomes a fault here, where it is still known whose request
@@ -182,7 +184,8 @@ func (x *exchange) decide(ctx context.Context) error {
 		return err
 	}
 	if x.departmentMissing() {
-		return otp.Refuse(otp.MissingDepartment, "the department-id header names no department of the account")
+		return otp.Refuse(otp.MissingDepartment, "the department-id header names no department of the account").
+			Because(x.departmentReason())
 	}
 	target.Department = x.department()
 
@@ -207,6 +210,9 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	caller, err := x.door.engine.Authenticate(ctx, otp.ServletDoor, key, peer(x.request))
 	if caller != nil {
 		x.account = caller.Account
+		if caller.Key != nil {
+			x.key = caller.Key.ID
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -222,23 +228,37 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 
 // address reads whom the request concerns, and refuses a validation that brings no code.
 func (x *exchange) address(caller *engine.Caller, p parameters) (engine.Target, error) {
-	if x.servlet.step != validate {
-		return x.door.engine.Address(caller, p.mobile, p.ipaddress, p.email)
+	if x.servlet.step == validate {
+		if trim(p.otp) == "" {
+			return engine.Target{}, otp.Refuse(otp.Invalid, "otp is missing").Because("otp: " + p.absent(nameOTP))
+		}
+		p.email = ""
 	}
-	if trim(p.otp) == "" {
-		return engine.Target{}, otp.Refuse(otp.Invalid, "otp is missing")
+	for _, required := range []struct {
+		name  names
+		value string
+	}{{nameMobile, p.mobile}, {nameIPAddress, p.ipaddress}} {
+		if required.value == "" {
+			name := required.name.String()
+			return engine.Target{}, otp.Refuse(otp.Invalid, name+" is missing").Because(name + ": " + p.absent(required.name))
+		}
 	}
-	return x.door.engine.Address(caller, p.mobile, p.ipaddress, "")
+	return x.door.engine.Address(caller, p.mobile, p.ipaddress, p.email)
 }
 
 // guess is the code that a validation brings. What cannot be read as one is the empty guess,
 // which is wrong and costs an attempt: an answer of its own would tell why it could not.
 func (x *exchange) guess(caller *engine.Caller, p parameters) string {
 	if !x.servlet.plain {
-		return caller.DecryptCode(p.otp)
+		code := caller.DecryptCode(p.otp)
+		if code == "" {
+			x.reason = inName("otp", x.door.engine.UnreadableReason(caller, p.otp))
+		}
+		return code
 	}
 	digits := trim(p.otp)
 	if !otp.Digits(digits) {
+		x.reason = "otp: not digits, which is what this servlet takes"
 		return ""
 	}
 	return digits
@@ -306,3 +326,15 @@ type panicked struct {
 }
 
 func (p *panicked) Error() string { return "panic while serving" }
+
+// departmentReason says what is wrong with the department that is given.
+func (x *exchange) departmentReason() string {
+	department, single := one(x.request.Header["Department-Id"])
+	switch {
+	case !single:
+		return "department-id: given twice, differently"
+	case department == "":
+		return "department-id: missing"
+	}
+	return "department-id: not on the account's list"
+}

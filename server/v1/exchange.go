@@ -90,7 +90,8 @@ func (x *exchange) admit() error {
 	}
 	x.caller, err = x.door.engine.Authenticate(x.ctx, otp.V1Door, secret, peer)
 	if x.caller != nil {
-		web.RequestOf(x.gin).Account = x.caller.Account.Address
+		request := web.RequestOf(x.gin)
+		request.Account, request.Key = x.caller.Account.Address, x.caller.Key.ID
 	}
 	if err != nil {
 		return x.countFailure(peer, err)

@@ -1,6 +1,10 @@
 package web
 
-import "github.com/gin-gonic/gin"
+import (
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
+)
 
 // Request is what is known of a request beside what it says, for the log of requests, the metrics
 // and the sandbox's recorder. The door that answers fills it in. It is one value and not a key of
@@ -10,6 +14,8 @@ type Request struct {
 	Call    string // the name that a door gives a call whose route has a parameter for it
 	Account string // the esme_address, once the key is accepted
 	Kind    string // ok, fault or the name of the refusal's kind
+	Reason  string // what exactly was wrong, where the answer does not say it; holds nothing of the request's values
+	Key     otp.ID // of the credential, once it is accepted
 
 	idHeader [1]string // what the answer's header holds, in the memory that is here anyway
 }

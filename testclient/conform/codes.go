@@ -34,9 +34,10 @@ const codeWait = 30 * time.Second
 // sandboxCodes reads the inbox of a sandbox.
 type sandboxCodes struct{ target *Target }
 
-// Code looks first and waits only then: a sandbox shows a message before it answers.
+// Code looks first and waits only then: a sandbox shows a message before it answers. A wait is for what
+// comes during it, so a message that came just before it is found by the last look.
 func (c sandboxCodes) Code(ctx context.Context, w Wanted) (string, error) {
-	for _, more := range []string{"", "&wait=3s"} {
+	for _, more := range []string{"", "&wait=3s", ""} {
 		messages, err := c.target.messages(ctx, w.Account, more)
 		if err != nil {
 			return "", err

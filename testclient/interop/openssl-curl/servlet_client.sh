@@ -55,8 +55,7 @@ encrypt() {
   printf '%s' "$1" | openssl enc "-aes-$((${#key} * 4))-cbc" -K "$key" -iv "$iv" | to_text
 }
 
-# request ARGUMENT... leaves the body in $work/came and the status in $status. The longest wait is
-# the inbox's ten seconds.
+# request ARGUMENT... leaves the body in $work/came and the status in $status.
 request() {
   : >"$work/came"
   status=$(curl --silent --show-error --max-time 20 --output "$work/came" --write-out '%{http_code}' "$@") || {
@@ -109,11 +108,11 @@ codes() {
 }
 
 # read_inbox sets $code to the code of the two newest messages, which must be the same: regenerate
-# sends it again. The inbox's "wait" ends at the first message, so the second may need another look.
+# sends it again.
 read_inbox() {
   local give_up=$((SECONDS + 10)) found before
   while :; do
-    request "$target/sandbox/messages?to=$MOBILE&wait=10s"
+    request "$target/sandbox/messages?to=$MOBILE"
     found=$(codes)
     code=$(printf '%s\n' "$found" | sed -n 1p)
     before=$(printf '%s\n' "$found" | sed -n 2p)
