@@ -90,7 +90,7 @@ func TestMakefile_EveryPatternMatchesATest(t *testing.T) {
 	require.Contains(t, names["server"], "TestMakefile_EveryPatternMatchesATest")
 	missing, words := unmatched(string(text), names)
 	require.Empty(t, missing)
-	require.GreaterOrEqual(t, words, 10, "the patterns were read")
+	require.GreaterOrEqual(t, words, 8, "the patterns were read")
 }
 
 func TestMakefile_APatternThatMatchesNothingIsFound(t *testing.T) {
