@@ -12,8 +12,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-# With a profile of the program under load, which takes minutes and makes it a little faster.
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -pgo=server/production.pgo -ldflags="-s -w" -o /out/otpbridge ./server
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/otpbridge ./server
 RUN mkdir -m 0700 /out/data
 
 FROM scratch

@@ -11,7 +11,7 @@ RESULTS  ?= bin/test.json
 RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup test lint bench bench-large profile timing faults fuzz cover
+.PHONY: help run build setup test lint bench bench-large timing faults fuzz cover
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -20,8 +20,8 @@ run: ## build the server and start it as a sandbox on an embedded database
 	$(GO) build -o bin/otpbridge ./server
 	@exec ./bin/otpbridge
 
-build: ## build bin/otpbridge for production, as the Dockerfile does; takes minutes the first time
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -pgo=server/production.pgo -ldflags="-s -w" -o bin/otpbridge ./server
+build: ## build bin/otpbridge for production, as the Dockerfile does
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/otpbridge ./server
 
 # The steps are one recipe, so that make -j keeps their order.
 test: ## install what the tests need, lint, then run every test under the race detector
@@ -51,9 +51,6 @@ bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot p
 
 bench-large: ## measure what a million events and a hundred thousand live challenges cost
 	BENCH=1 $(GO) test -count=1 -v -timeout 20m -run '^TestBenchLarge$$' ./server
-
-profile: ## profile the server under load for what "make build" optimises: server/production.pgo
-	PROFILE=1 $(GO) test -count=1 -v -timeout 10m -run '^TestProfile$$' ./server
 
 # Statements about time hold for a normal binary, not under the race detector.
 timing: ## check that answers which must not differ by time do not, and how codes are distributed

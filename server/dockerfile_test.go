@@ -1,12 +1,9 @@
 package main
 
 import (
-	"compress/gzip"
 	"debug/elf"
 	"encoding/json"
-	"io"
 	"os"
-	"os/exec"
 	"regexp"
 	"runtime"
 	"strings"
@@ -86,44 +83,12 @@ func (d dockerfile) goBuild(t *testing.T) string {
 }
 
 // What make bench measures is built by the Dockerfile's command too.
-func TestDockerfile_BuildsWithAProfileAsMakeDoes(t *testing.T) {
+func TestDockerfile_BuildsAsMakeDoes(t *testing.T) {
 	command := readDockerfile(t).goBuild(t)
-	require.Contains(t, command, " -pgo=server/"+profileFile+" ")
 	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)
 	made := strings.NewReplacer(" go build ", " $(GO) build ", " /out/", " bin/").Replace(command)
 	require.Contains(t, string(makefile), "\n\t"+made+"\n")
-	ignored, err := os.ReadFile("../.dockerignore")
-	require.NoError(t, err)
-	require.Contains(t, string(ignored), "\n!server\n", "the profile is in what the build reads")
-}
-
-// profileFile is not named default.pgo, with which every build and test would take minutes.
-const profileFile = "production.pgo"
-
-func TestProfile_TellsNothingOfWhereItWasMade(t *testing.T) {
-	profile := readProfile(t, profileFile)
-	require.Contains(t, string(profile), "otpbridge/sql")
-	for _, path := range []string{"/home/", "/root/", "/tmp/", "/usr/", "/var/", "/Users/"} {
-		require.NotContains(t, string(profile), path)
-	}
-	text, err := exec.Command("go", "tool", "pprof", "-raw", profileFile).Output()
-	require.NoError(t, err)
-	require.Contains(t, string(text), " otpbridge/sql/")
-	require.NotRegexp(t, `(?m)(^|\s)/\w`, string(text), "a path that begins at the root")
-}
-
-// readProfile is the protocol buffer within a profile.
-func readProfile(t *testing.T, path string) []byte {
-	t.Helper()
-	file, err := os.Open(path)
-	require.NoError(t, err)
-	defer file.Close()
-	unpacked, err := gzip.NewReader(file)
-	require.NoError(t, err)
-	profile, err := io.ReadAll(unpacked)
-	require.NoError(t, err)
-	return profile
 }
 
 func TestDockerfile_BuildsAStaticProgramOnAnEmptyBase(t *testing.T) {

@@ -386,8 +386,9 @@ func (f *findings) schema(ctx context.Context, store *sql.Store) bool {
 }
 
 func (f *findings) writable(ctx context.Context, store *sql.Store) {
-	if err := store.Ping(ctx); err != nil {
-		f.fail("writing", "make it writable: a replica, or a database that is read-only, serves nobody", "the database cannot be written: %v", err)
+	if err := store.Ready(ctx); err != nil {
+		f.fail("writing", "make it writable: free space on its disk, leave no lock on it, use no replica, grant INSERT, UPDATE and DELETE on every table",
+			"the database cannot be written: %v", err)
 		return
 	}
 	f.pass("writing", "the database takes writes")

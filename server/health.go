@@ -37,9 +37,12 @@ func (s *Server) ready(c *gin.Context) {
 	var failed []string
 	for _, check := range checks {
 		state := "ok"
-		if check.Err != nil {
+		switch {
+		case check.Err != nil:
 			state = "failed"
 			failed = append(failed, check.Name)
+		case check.Note != "":
+			state = check.Note
 		}
 		fmt.Fprintf(&report, "%s %s\n", check.Name, state)
 	}

@@ -57,7 +57,7 @@ func TestSandbox_ThrowawayAccounts(t *testing.T) {
 		"countries": []any{"IN", "AE"}, "sms_enabled": true, "email_enabled": false, "plain_validation_enabled": false,
 		"otp_cipher": "aes-cbc", "otp_encoding": "auto", "department_mode": "ignore", "departments": []any{},
 		"sends_per_minute": 10.0, "sends_per_hour": 20.0, "sends_per_day": 40.0, "requests_per_minute": nil, "burst": nil,
-		"retention_days": 30.0,
+		"retention_days": 30.0, "servlet_types": []any{"verification"},
 	} {
 		require.Equal(t, want, made[column], column)
 	}

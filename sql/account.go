@@ -44,10 +44,11 @@ var accountColumns = []accountColumn{
 	optionalNumber("max_attempts", func(a *otp.Account) **int { return &a.MaxAttempts }),
 	number("max_regenerations", func(a *otp.Account) *int { return &a.MaxRegenerations }),
 	flag("key_on_ip", func(a *otp.Account) *bool { return &a.KeyOnIP }),
-	{"countries", readCountries, func(a *otp.Account) driver.Value { return strings.Join(a.Countries, ",") }},
+	list("countries", strings.ToUpper, func(a *otp.Account) *[]string { return &a.Countries }),
 	flag("sms_enabled", func(a *otp.Account) *bool { return &a.SMSEnabled }),
 	flag("email_enabled", func(a *otp.Account) *bool { return &a.EmailEnabled }),
 	flag("plain_validation_enabled", func(a *otp.Account) *bool { return &a.PlainValidation }),
+	list("servlet_types", strings.ToLower, func(a *otp.Account) *[]string { return &a.ServletTypes }),
 	text("otp_cipher", func(a *otp.Account) *string { return &a.Cipher }),
 	text("otp_encoding", func(a *otp.Account) *string { return &a.Encoding }),
 	sealed("cipher_key", func(a *otp.Account) *[]byte { return &a.SealedCipherKey }),
@@ -213,12 +214,19 @@ func sealed(name string, field func(*otp.Account) *[]byte) accountColumn {
 	}
 }
 
-func readCountries(a *otp.Account, v sql.NullString) error {
-	a.Countries = nil
-	for country := range strings.SplitSeq(v.String, ",") {
-		a.Countries = append(a.Countries, strings.ToUpper(strings.TrimSpace(country)))
+// list is written with commas, which operators type more easily than JSON. Neither blanks nor letter
+// case matter: each entry is read in the one that normal gives it.
+func list(name string, normal func(string) string, field func(*otp.Account) *[]string) accountColumn {
+	return accountColumn{name,
+		func(a *otp.Account, v sql.NullString) error {
+			*field(a) = nil
+			for entry := range strings.SplitSeq(v.String, ",") {
+				*field(a) = append(*field(a), normal(strings.TrimSpace(entry)))
+			}
+			return nil
+		},
+		func(a *otp.Account) driver.Value { return strings.Join(*field(a), ",") },
 	}
-	return nil
 }
 
 // BrokenRow is an account whose row cannot be used. Err names the column and what it may hold,

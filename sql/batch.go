@@ -68,8 +68,12 @@ func (s *Store) commit(operations []*Operation) {
 	s.writing.Unlock()
 	if err == nil {
 		s.metrics.happened(s.batch.events)
+		if len(s.batch.events) > 0 {
+			s.readiness.committed()
+		}
 		return
 	}
+	s.readiness.gaveUp()
 	// A connection that is gone concerns them all. Anything else may be one operation's doing,
 	// and the others must not fail with it.
 	if len(operations) > 1 && s.fate(err) == faulty && !errors.Is(err, errUnknown) {

@@ -33,15 +33,18 @@ const (
 // errGuard is a guarded write that did not find the version it was decided on.
 var errGuard = errors.New("row changed between load and write")
 
-// transact runs do in a transaction of the writer. A connection or a database that failed is opened
-// anew for the next one: a disk that was read-only when SQLite opened a file on it stays so for that
-// connection.
+// transact runs do in a transaction of the writer, and fails if what it committed is not where the
+// database is looked for.
+//
+// A connection or a database that failed is opened anew for the next transaction: a disk that was
+// read-only when SQLite opened a file on it stays so for that connection. A file that was moved is
+// not, because a new connection would take what is in its place for the database.
 func (s *Store) transact(ctx context.Context, do func(*session) error) error {
 	err := s.writer.transaction(ctx, s.dialect.begin, do)
 	if err == nil {
-		return nil
+		return s.writer.file.inPlace()
 	}
-	if f := s.fate(err); f == lost || f == refused {
+	if f := s.fate(err); (f == lost || f == refused) && !errors.Is(err, ErrMoved) {
 		s.writer.forget()
 	}
 	return err
@@ -53,6 +56,8 @@ func (s *Store) fate(err error) fate {
 		return again
 	case errors.Is(err, errConnect): // refused, full or gone, but no operation's doing
 		return lost
+	case errors.Is(err, ErrMoved):
+		return refused
 	}
 	return s.dialect.fate(err)
 }

@@ -49,6 +49,7 @@ type dialect struct {
 	begin     string                      // starts a transaction that is going to write; empty if one is always open
 	insert    string                      // begins an INSERT of many rows
 	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
+	allocate  int                         // bytes of a row that needs pages of its own; 0 where no write can tell
 	tables    string                      // counts the tables whose name is what follows
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
@@ -105,9 +106,11 @@ var sqliteDialect = dialect{
 	// A batch is rolled back whole when one of its rows is refused. OR FAIL says that a statement
 	// need not be taken back by itself, and spares a copy of every page that it writes to.
 	insert: "INSERT OR FAIL INTO",
-	tables: `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,
-	fate:   func(err error) fate { return sqliteFate(sqliteCode(err)) },
-	taken:  func(err error) bool { return sqliteTaken(sqliteCode(err)) },
+	// Four pages. A smaller row finds room in a page that is there already, also when there is no more.
+	allocate: 16 << 10,
+	tables:   `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,
+	fate:     func(err error) fate { return sqliteFate(sqliteCode(err)) },
+	taken:    func(err error) bool { return sqliteTaken(sqliteCode(err)) },
 }
 
 func openSQLite(ctx context.Context, path string, options Options) (*Store, error) {
@@ -126,9 +129,13 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := file.Close(); err != nil {
+	watched, err := watchFile(path, file)
+	// Closed before SQLite opens it: closing any handle of a file gives up all locks that a process
+	// has on it.
+	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	options.file = watched
 	writes, err := sqliteWriter(path)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -157,8 +164,9 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 }
 
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
+// Its mode keeps SQLite from making a file where somebody has deleted one.
 func sqliteURI(path string, pragmas ...string) string {
-	query := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
 	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query.Encode()}
 	return uri.String()
 }

@@ -16,6 +16,9 @@ import (
 
 func writerOf(t *testing.T, path string, pragmas ...string) *sql.DB {
 	t.Helper()
+	file, err := os.OpenFile(path, os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
 	db, err := sqliteWriter(path, pragmas...)
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })
@@ -114,7 +117,7 @@ func TestStore_CloseLeavesNoFileOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "otp.db")
 	s, err := Open(ctx, "sqlite:"+path, Options{})
 	require.NoError(t, err)
-	require.NoError(t, s.Ping(ctx))
+	require.NoError(t, s.Ready(ctx))
 	require.NotEmpty(t, openBelow(t, filepath.Dir(path)), "open files are found")
 	require.NoError(t, s.Close())
 	require.Empty(t, openBelow(t, filepath.Dir(path)))

@@ -21,6 +21,8 @@ type Options struct {
 	// Schema says what happens to a schema that is not this program's; by default it is brought
 	// up to date.
 	Schema SchemaPolicy
+
+	file *databaseFile // what openSQLite opened; nil otherwise
 }
 
 // Store is safe for concurrent use. Several stores, in one process or many, may share a database.
@@ -31,6 +33,8 @@ type Store struct {
 
 	writing sync.Mutex // held by whoever uses the writer: a batch or a single write
 	writer  *writer
+
+	readiness readiness
 
 	sweeping sync.Mutex
 	walks    []*walk
@@ -52,7 +56,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		options: options,
 		dialect: d,
 		reads:   reads,
-		writer:  &writer{db: writes, pipelines: d.pipelines},
+		writer:  &writer{db: writes, pipelines: d.pipelines, file: options.file},
 		walks:   walks(),
 		queue:   make(chan *Operation, QueueLength),
 		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
@@ -119,15 +123,6 @@ func (s *Store) Close() error {
 	return errors.Join(s.writer.close(), s.reads.Close())
 }
 
-// Ping tells whether the database answers and can be written to.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := s.reads.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach the database: %w", err)
-	}
-	// A statement that matches nothing is refused all the same by a database that is read-only.
-	return s.write(ctx, func(w *session) error { return w.exec(ctx, `DELETE FROM index_key WHERE id = 0`) })
-}
-
 // ClockSkew is how far the database's clock is ahead of this machine's, 0 where they are one. It
 // is the only time that SQL is asked for the time.
 func (s *Store) ClockSkew(ctx context.Context) (time.Duration, error) {
@@ -153,7 +148,11 @@ func (s *Store) write(ctx context.Context, do func(w *session) error) error {
 	defer s.writing.Unlock()
 	for try := 1; ; try++ {
 		err := s.transact(ctx, do)
-		if err == nil || s.fate(err) != again || s.dialect.taken(err) || try == maxTries {
+		switch {
+		case err == nil || s.dialect.taken(err):
+			return err
+		case s.fate(err) != again || try == maxTries:
+			s.readiness.gaveUp()
 			return err
 		}
 		time.Sleep(jitter(try))

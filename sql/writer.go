@@ -23,6 +23,7 @@ import (
 type writer struct {
 	db         *sql.DB
 	pipelines  bool // several statements travel in one packet
+	file       *databaseFile
 	conn       *sql.Conn
 	statements map[string]driver.Stmt
 	forgotten  bool                // the connection is in doubt
@@ -101,11 +102,18 @@ func (w *writer) connect(ctx context.Context) error {
 		}
 	}
 	w.disconnect()
+	if err := w.file.connecting(); err != nil {
+		return err
+	}
 	conn, err := w.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
 	w.conn, w.statements, w.forgotten = conn, map[string]driver.Stmt{}, false
+	if err := w.file.connected(); err != nil {
+		w.forget()
+		return err
+	}
 	return nil
 }
 

@@ -142,7 +142,7 @@ func (e *Engine) fallBack(failed send) {
 			return err
 		}
 		var err error
-		next, err = e.recordResend(op, c, s, failed.target, channels, guard)
+		next, err = e.recordResend(op, c, s, s.Challenge, failed.target, channels, guard)
 		return err
 	}
 	if channels.Has(otp.Email) {

@@ -121,18 +121,19 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	if channels.Has(otp.Email) {
 		e.lockMailbox(c, op, t)
 	}
-	policy := e.unthrottled(c.policy(), t, channels)
+	policy, types := e.unthrottled(c.policy(), t, channels), c.types("")
 	guard := e.guard(c, op, t, channels)
 	var send send
 	op.Decide = func(s *sql.State) error {
-		if err := otp.Resend(s.Recipient, s.Mailbox, s.Challenge, policy, s.Now); err != nil {
+		challenge := s.Challenge.Meant(otp.ID{}, types)
+		if err := otp.Resend(s.Recipient, s.Mailbox, challenge, policy, s.Now); err != nil {
 			return err
 		}
 		if channels == 0 {
 			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only").Because("email: missing; the account sends by e-mail only")
 		}
 		var err error
-		send, err = e.recordResend(op, c, s, t, channels, guard)
+		send, err = e.recordResend(op, c, s, challenge, t, channels, guard)
 		return err
 	}
 	if err := e.store.Do(op); err != nil {
@@ -143,14 +144,15 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 
 // recordResend puts the challenge's next send into the history and the outbox, inside its operation,
 // and gives it. Refusal: CostLimited.
-func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, t Target, channels otp.Channels, guard *guard) (send, error) {
+func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, challenge *otp.Challenge, t Target,
+	channels otp.Channels, guard *guard) (send, error) {
 	e.introduce(s, c, t)
-	if err := guard.charge(op, c, s, s.Challenge); err != nil {
+	if err := guard.charge(op, c, s, challenge); err != nil {
 		return send{}, err
 	}
-	sent := e.sendOf(c, op, t, s.Challenge, channels, s.Now)
+	sent := e.sendOf(c, op, t, challenge, channels, s.Now)
 	e.entrust(op, s, &sent, guard)
-	resent := event(op, c, s, s.Challenge, otp.EventResent)
+	resent := event(op, c, s, challenge, otp.EventResent)
 	resent.Channels = channels
 	if channels.Has(otp.Email) {
 		resent.Mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
@@ -181,7 +183,10 @@ func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) er
 	op := e.operation(c, t)
 	op.Slot = e.slot(c, t)
 	e.countConversion(c, op, t)
-	op.Decide = func(s *sql.State) error { return e.judge(op, c, s, t.Recipient, s.Challenge, guess) }
+	types := c.types("")
+	op.Decide = func(s *sql.State) error {
+		return e.judge(op, c, s, t.Recipient, s.Challenge.Meant(otp.ID{}, types), guess)
+	}
 	err := e.store.Do(op)
 	e.countVerified(op, t, err)
 	return err

@@ -16,6 +16,18 @@ var doors = map[otp.Door]struct {
 	otp.V1Door:      {maxAttempts: 5, closed: otp.ClosedIsFinal},
 }
 
+// types are the types of the challenges that the caller means: the one that it names, else what its
+// door shows. No servlet can name a type, so the account says which ones they see.
+func (c *Caller) types(named string) []string {
+	switch {
+	case named != "":
+		return []string{named}
+	case c.Door == otp.ServletDoor:
+		return c.Account.ServletTypes
+	}
+	return []string{otp.DefaultType}
+}
+
 // limits is every limit on the sends to one recipient.
 var limits = []struct {
 	span otp.Millis

@@ -15,7 +15,7 @@ type Proof struct {
 	ID      otp.ID // if zero, Target says which
 	Target  Target
 	Code    string
-	Type    string // if given, the challenge's must be the same
+	Type    string // the challenge's; empty is otp.DefaultType
 	Binding string // with ID: what the challenge is bound to, as CanonicalBinding gives it; empty for nothing
 }
 
@@ -49,10 +49,10 @@ func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error
 		op.Challenge = p.ID
 	}
 	e.countConversion(c, op, target)
-	hash := e.bindingHash(c, binding)
+	hash, types := e.bindingHash(c, binding), c.types(p.Type)
 	var verified otp.Challenge
 	op.Decide = func(s *sql.State) error {
-		challenge := s.Challenge.Meant(hash, p.Type)
+		challenge := s.Challenge.Meant(hash, types)
 		err := e.judge(op, c, s, target.Recipient, challenge, p.Code)
 		if err == nil {
 			verified = *challenge

@@ -38,7 +38,7 @@ func TestProve_ACodeOfEitherDoorVerifiesAtTheOther(t *testing.T) {
 		require.Equal(t, 2, verified.Attempts)
 		require.Equal(t, otp.Used, otp.KindOf(h.Verify(background, servlets, fromServlets, right)))
 
-		sent(t, h, api, engine.Send{Target: fromAPI, Type: "password_reset"})
+		sent(t, h, api, engine.Send{Target: fromAPI})
 		right = code(t, h, servlets, someNumber)
 		require.Equal(t, 4, left(t, h.Verify(background, servlets, fromServlets, "")), "the API's limit of five")
 		_, err = h.Prove(background, api, engine.Proof{Target: fromAPI, Code: ""})
@@ -250,7 +250,7 @@ func TestReceipt_SaysWhatWasVerifiedAndOpensWithThePublishedKeyOnEveryServer(t *
 		target := to(t, houses[0], c, someNumber, "", "", `{"amount":1}`)
 		challenge := sent(t, houses[0], c, engine.Send{Target: target, Type: "transaction", Metadata: json.RawMessage(`{"order":7}`)})
 		right := code(t, houses[0], c, someNumber)
-		verified, err := houses[0].Prove(background, c, engine.Proof{ID: challenge.ID, Code: right, Binding: target.Binding})
+		verified, err := houses[0].Prove(background, c, engine.Proof{ID: challenge.ID, Code: right, Type: "transaction", Binding: target.Binding})
 		require.NoError(t, err)
 		require.JSONEq(t, `{"order":7}`, string(verified.Metadata))
 

@@ -22,9 +22,6 @@ const (
 	maxLocale   = 35   // RFC 5646, section 4.4.1: what every implementation must take
 )
 
-// types are what a code can be for.
-var types = []string{otp.DefaultType, "two_factor", "password_reset", "transaction"}
-
 // Send asks for a new challenge. Zero fields take the account's or the API's default.
 type Send struct {
 	Target   Target
@@ -150,7 +147,7 @@ func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, er
 	if s.Type == "" {
 		details.Type = otp.DefaultType
 	}
-	if !slices.Contains(types, details.Type) {
+	if types := otp.Types(); !slices.Contains(types, details.Type) {
 		return nil, otp.RefuseField("type", "must be one of "+strings.Join(types, ", "))
 	}
 	if s.Template != "" && !c.settings.has(s.Template) {
@@ -268,7 +265,7 @@ func (e *Engine) ResendByID(ctx context.Context, c *Caller, id otp.ID, method st
 			return err
 		}
 		var err error
-		resent, err = e.recordResend(op, c, s, found.target, channels, guard)
+		resent, err = e.recordResend(op, c, s, s.Challenge, found.target, channels, guard)
 		return err
 	}
 	if err := e.store.Do(op); err != nil {

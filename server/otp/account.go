@@ -54,6 +54,7 @@ type Account struct {
 	SMSEnabled        bool              `json:"sms_enabled"`
 	EmailEnabled      bool              `json:"email_enabled"`
 	PlainValidation   bool              `json:"plain_validation_enabled"`
+	ServletTypes      []string          `json:"servlet_types"` // types of the codes that the servlets see
 	Cipher            string            `json:"otp_cipher"`
 	Encoding          string            `json:"otp_encoding"`
 	SealedCipherKey   []byte            `json:"-"`
@@ -90,7 +91,7 @@ func DefaultAccount(address string) Account {
 	return Account{
 		Address: address, Enabled: true, OTPEnabled: true,
 		Length: 6, TTLSeconds: 300, MaxRegenerations: 3, KeyOnIP: true,
-		Countries: []string{"IN", "AE"}, SMSEnabled: true,
+		Countries: []string{"IN", "AE"}, SMSEnabled: true, ServletTypes: []string{DefaultType},
 		Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: DepartmentIgnored,
 		SendsPerMinute: 10, SendsPerHour: 20, SendsPerDay: 40, RetentionDays: 30,
 	}
@@ -167,6 +168,14 @@ func (a *Account) Validate() error {
 	for _, country := range a.Countries {
 		if !validCountry(country) {
 			return fmt.Errorf("countries: must be two-letter country codes such as IN,AE")
+		}
+	}
+	if !slices.Contains(a.ServletTypes, DefaultType) {
+		return fmt.Errorf("servlet_types: must contain %s, which the servlets' own codes are", DefaultType)
+	}
+	for _, kind := range a.ServletTypes {
+		if types := Types(); !slices.Contains(types, kind) {
+			return fmt.Errorf("servlet_types: must hold none but %s", strings.Join(types, ","))
 		}
 	}
 	for _, department := range a.Departments {

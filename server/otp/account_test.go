@@ -32,6 +32,8 @@ func TestAccount_AComplaintNamesTheColumn(t *testing.T) {
 		"department_mode":     func(a *Account) { a.DepartmentMode = "maybe" },
 		"departments":         func(a *Account) { a.Departments = []string{" "} },
 		"countries":           func(a *Account) { a.Countries = []string{"india"} },
+		"servlet_types":       func(a *Account) { a.ServletTypes = []string{"verification", "login"} },
+		"must contain":        func(a *Account) { a.ServletTypes = []string{"transaction"} },
 		"sms_enabled":         func(a *Account) { a.SMSEnabled = false },
 	} {
 		a := DefaultAccount("10000000000001")

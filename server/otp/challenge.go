@@ -1,6 +1,9 @@
 package otp
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Memory is how long after its expiry a challenge still answers as expired or used. Later it
 // answers as if it had never been; that is a rule here and not the sweeper's timing.
@@ -85,8 +88,12 @@ type Details struct {
 	Metadata []byte     // sealed; nil for none
 }
 
-// DefaultType is the type of a challenge that was made without one, as the servlets' all are.
+// DefaultType is the type of a challenge that was made without one, as the servlets' all are, and
+// what a request means that names no type.
 const DefaultType = "verification"
+
+// Types are what a code can be for.
+func Types() []string { return []string{DefaultType, "two_factor", "password_reset", "transaction"} }
 
 // Type is what c's code is for.
 func (c *Challenge) Type() string {
@@ -104,11 +111,12 @@ func (c *Challenge) Binding() ID {
 	return c.Details.Binding
 }
 
-// Meant is c if whoever asks for it means it: names what it is bound to (zero for nothing), and
-// its type or none (empty). Else it is nil, a challenge that is not there, so that an answer does
-// not tell that one exists and nothing of it can be tried out.
-func (c *Challenge) Meant(binding ID, kind string) *Challenge {
-	if c == nil || c.Binding() != binding || kind != "" && kind != c.Type() {
+// Meant returns c if it is bound to binding (zero for nothing) and its type is one of types, else
+// nil. A code for one purpose must not serve another: one that was sent to reset a password would
+// otherwise log its finder in. A challenge that is not meant is treated as one that is not there, so
+// that no answer tells that it exists, and none of its attempts can be spent or tried out.
+func (c *Challenge) Meant(binding ID, types []string) *Challenge {
+	if c == nil || c.Binding() != binding || !slices.Contains(types, c.Type()) {
 		return nil
 	}
 	return c

@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,7 +48,7 @@ func TestVerify_AnOlderChallengeByIDIsNeverCompared(t *testing.T) {
 	}
 }
 
-func TestMeant_TheBindingMustBeTheSameAndTheTypeIfItIsGiven(t *testing.T) {
+func TestMeant_TheBindingMustBeTheSameAndTheTypeOneOfThoseThatAreMeant(t *testing.T) {
 	one, other := ID{1}, ID{2}
 	servlets := challenge(nil)
 	plain := challenge(func(c *Challenge) { c.Details = &Details{Type: "two_factor"} })
@@ -55,25 +56,28 @@ func TestMeant_TheBindingMustBeTheSameAndTheTypeIfItIsGiven(t *testing.T) {
 	for _, row := range []struct {
 		challenge *Challenge
 		binding   ID
-		kind      string
+		types     string
 		meant     bool
 	}{
-		{nil, ID{}, "", false},
-		{servlets, ID{}, "", true},
+		{nil, ID{}, "verification", false},
 		{servlets, ID{}, "verification", true},
+		{servlets, ID{}, "two_factor,verification", true},
 		{servlets, ID{}, "two_factor", false},
-		{servlets, one, "", false},
-		{plain, ID{}, "", true},
+		{servlets, ID{}, "", false},
+		{servlets, one, "verification", false},
 		{plain, ID{}, "two_factor", true},
+		{plain, ID{}, "verification,transaction,two_factor", true},
 		{plain, ID{}, "verification", false},
-		{plain, one, "", false},
-		{bound, ID{}, "", false},
-		{bound, one, "", true},
+		{plain, ID{}, "Two_factor", false},
+		{plain, ID{}, "", false},
+		{plain, one, "two_factor", false},
+		{bound, ID{}, "two_factor", false},
 		{bound, one, "two_factor", true},
 		{bound, one, "password_reset", false},
-		{bound, other, "", false},
+		{bound, one, "", false},
+		{bound, other, "two_factor", false},
 	} {
-		meant := row.challenge.Meant(row.binding, row.kind)
+		meant := row.challenge.Meant(row.binding, strings.Split(row.types, ","))
 		require.Equal(t, row.meant, meant != nil, "%+v", row)
 		if meant != nil {
 			require.Same(t, row.challenge, meant)

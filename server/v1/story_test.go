@@ -117,6 +117,13 @@ func TestVerify_BindingTypeAndAddressAreHeldTo(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	id, right, _ := c.sent(`{"to":"` + number + `","method":"sms","type":"transaction","ip":"203.0.113.7","binding":{"b":1,"a":[2.0]}}`)
 	for _, body := range []string{
+		`{"id":"` + id + `","type":"transaction","code":"` + right + `"}`,
+		`{"id":"` + id + `","type":"transaction","code":"` + right + `","binding":{"b":1,"a":[3]}}`,
+		`{"id":"` + id + `","type":"transaction","code":"` + right + `","binding":null}`,
+		`{"id":"` + id + `","code":"` + right + `","binding":{"b":1,"a":[2]}}`,
+		`{"to":"` + number + `","ip":"203.0.113.7","code":"` + right + `","binding":{"b":1,"a":[2]}}`,
+		`{"to":"` + number + `","type":"transaction","code":"` + right + `","binding":{"b":1,"a":[2]}}`,
+		`{"to":"` + number + `","ip":"203.0.113.8","type":"transaction","code":"` + right + `","binding":{"b":1,"a":[2]}}`,
 		`{"id":"` + id + `","code":"` + right + `"}`,
 		`{"id":"` + id + `","code":"` + right + `","binding":{"b":1,"a":[3]}}`,
 		`{"id":"` + id + `","code":"` + right + `","binding":null}`,

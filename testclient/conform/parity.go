@@ -453,5 +453,44 @@ func parityState() []Case {
 				s.Expect(s.Generate(), ErrorText)
 			},
 		},
+		{
+			Requirement: "The servlets see verifications only: a code for another purpose is none there, is not regenerated, and costs nothing.",
+			Source:      Choice, Level: May, Settings: unlimited(plain),
+			Run: func(s *Story) {
+				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
+					id, code := s.challenged(Fields{"ip": s.IP(), "type": kind})
+					for _, guess := range []string{code, rotated(code)} {
+						s.Expect(s.Validate(guess), ErrorText)
+						s.Expect(s.PlainValidate(guess), ErrorText)
+					}
+					s.Expect(s.Regenerate(), ErrorText)
+					s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "type": kind}), 4)
+				}
+			},
+		},
+		{
+			Requirement: "The servlets of an account whose servlet_types names other types see codes of those too, and of no other.",
+			Source:      Choice, Level: May, Settings: unlimited(Settings{"servlet_types": []string{"verification", "transaction"}}),
+			Run: func(s *Story) {
+				_, code := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
+				s.Expect(s.Validate(code), ErrorText)
+				for _, kind := range []string{"verification", "transaction"} {
+					_, code := s.challenged(Fields{"ip": s.IP(), "type": kind})
+					s.Expect(s.Regenerate(), Generated)
+					s.ExpectWrong(s.Validate(rotated(code)), 4)
+					s.Expect(s.Validate(code), Verified)
+				}
+			},
+		},
+		{
+			Requirement: "A generate of a servlet replaces the code of /v1, whatever that is for.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, before := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
+				code := s.generated()
+				s.ExpectReason(s.VerifyV1(before, Fields{"id": id, "type": "password_reset"}), "REPLACED")
+				s.Expect(s.Validate(code), Verified)
+			},
+		},
 	}
 }

@@ -3,6 +3,7 @@ package conform
 import (
 	"crypto/rand"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +66,13 @@ func (f *reference) slot(r *refRecipient, c refCall) *refChallenge {
 		memory = 0
 	}
 	if found == nil || c.now.Sub(found.expires) > memory && !f.has("validate: a code is never forgotten") {
+		return nil
+	}
+	seen := c.account.ServletTypes
+	if f.has("parity: servlet_types is not looked at") {
+		seen = []string{"verification"}
+	}
+	if !slices.Contains(seen, found.kind()) && !f.has("parity: the servlets see codes for any purpose") {
 		return nil
 	}
 	return found
@@ -139,6 +147,10 @@ func (f *reference) generate(c refCall, email string) string {
 	f.yield("concurrency: codes made at once are all live")
 	if other := r.slots[c.slot]; other != before && f.has("concurrency: codes made at once are all live") {
 		fresh.replaced = other.code
+	}
+	if before != nil && c.send == nil && before.kind() != fresh.kind() && f.has("parity: a generate leaves a code for another purpose") {
+		before.slot += " " + before.kind()
+		r.slots[before.slot] = before
 	}
 	r.slots[c.slot] = fresh
 	switch f.deliver(c, fresh, email) {

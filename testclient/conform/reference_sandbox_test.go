@@ -93,7 +93,7 @@ func (f *reference) newAccount(body []byte) map[string]any {
 	a := &refAccount{
 		Address: "9" + strconv.Itoa(10_000_000_000_000+len(f.accounts)), Profile: Documented, Enabled: true, OTPEnabled: true,
 		Length: 6, TTL: 300, MaxRegenerations: 3, KeyOnIP: true, Countries: []string{"IN", "AE"},
-		SMS: true, Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: "ignore", PerMinute: 10, PerHour: 20, PerDay: 40,
+		SMS: true, ServletTypes: []string{"verification"}, Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: "ignore", PerMinute: 10, PerHour: 20, PerDay: 40,
 		CipherKey: random(32), CipherIV: random(16), recipients: map[string]*refRecipient{},
 		challenges: map[string]*refChallenge{}, signing: random(24),
 	}

@@ -49,6 +49,7 @@ type refAccount struct {
 	SMS              bool              `json:"sms_enabled"`
 	Email            bool              `json:"email_enabled"`
 	Plain            bool              `json:"plain_validation_enabled"`
+	ServletTypes     []string          `json:"servlet_types"`
 	Cipher           string            `json:"otp_cipher"`
 	Encoding         string            `json:"otp_encoding"`
 	CipherKey        string            `json:"cipher_key"`

@@ -73,10 +73,7 @@ func (f *reference) verifyV1(key refKey, body []byte) refReply {
 			ch = f.recipient(of, to+f.environment(key)).slots[f.slotV1(of, ask.IP, binding)]
 		}
 	}
-	if f.has("v1/verify: the type is ignored") {
-		ask.Type = ""
-	}
-	if ch != nil && ask.Type != "" && (ch.send == nil || ch.send.Type != ask.Type) {
+	if ch != nil && !f.purpose(ch, ask.Type) {
 		if f.has("v1/verify: a guess of another type is charged") {
 			ch.wrong++
 		}
@@ -86,6 +83,25 @@ func (f *reference) verifyV1(key refKey, body []byte) refReply {
 		return f.notFoundV1(false)
 	}
 	return f.proveV1(a, ch, ask.Code, now)
+}
+
+// purpose tells whether a challenge is for what a request names.
+func (f *reference) purpose(ch *refChallenge, named string) bool {
+	if f.has("v1/verify: the type is ignored") || named == "" && f.has("v1/verify: without a type any code is meant") {
+		return true
+	}
+	if named == "" {
+		named = "verification"
+	}
+	return ch.kind() == named
+}
+
+// kind is what a challenge's code is for.
+func (ch *refChallenge) kind() string {
+	if ch.send == nil {
+		return "verification"
+	}
+	return ch.send.Type
 }
 
 // verdictV1 is the answer to a guess that is not right.

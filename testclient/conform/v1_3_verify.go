@@ -314,7 +314,7 @@ func verifySlots() []Case {
 				s.ExpectReason(s.VerifyV1(code, Fields{"id": id, "type": "verification"}), "NOT_FOUND")
 				s.ExpectReason(s.VerifyV1(rotated(code), Fields{"to": s.To(), "type": "verification"}), "NOT_FOUND")
 				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "type": "transaction"}), 4)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.ExpectValid(s.VerifyV1(code, Fields{"to": s.To(), "type": "transaction"}))
 			},
 		},
 		{
@@ -326,6 +326,21 @@ func verifySlots() []Case {
 				s.ExpectReason(s.VerifyV1(code, Fields{"to": s.To(), "ip": otherIP}), "NOT_FOUND")
 				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "ip": s.IP()}), 4)
 				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "A guess that names no type is at a verification: codes for anything else are NOT_FOUND to it, and it costs nothing.",
+			Source:      Choice, Level: May, Settings: unlimited(nil),
+			Run: func(s *Story) {
+				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
+					id, code := s.challenged(Fields{"type": kind})
+					for _, at := range []Fields{byID(id), s.byTo()} {
+						s.ExpectReason(s.VerifyV1(code, at), "NOT_FOUND")
+						s.ExpectReason(s.VerifyV1(rotated(code), at), "NOT_FOUND")
+					}
+					s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "type": kind}), 4)
+					s.ExpectValid(s.VerifyV1(code, Fields{"id": id, "type": kind}))
+				}
 			},
 		},
 	}
