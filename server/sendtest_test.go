@@ -91,3 +91,38 @@ func TestSendTest_EachCallIsAMessageOfItsOwn(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+// A mail server that takes the mail's addresses and hangs is left for the next one in time, which is
+// told, and nothing arrives twice.
+func TestSendTest_AMailServerThatHangsIsLeftForTheNext(t *testing.T) {
+	hanging, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	over := make(chan struct{})
+	go func() {
+		for {
+			conn, err := hanging.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "220 mail.example\r\n250 hello\r\n250 from\r\n250 to\r\n") // and not 354
+				<-over
+			}()
+		}
+	}()
+	t.Cleanup(func() {
+		close(over)
+		_ = hanging.Close()
+	})
+	address, box := startMailbox(t)
+	var out output
+	const options = "?from=codes@shop.example&tls=off&name="
+	require.Equal(t, exitOK, run([]string{"send-test", "person@customer.example"}, process{
+		environ: variables(t, "OTPBRIDGE_EMAIL_CHANNELS=smtp://"+hanging.Addr().String()+options+"hanging&begin_timeout=300ms,smtp://"+address+options+"good"),
+		stdout:  &out, stderr: &out,
+	}), out.String())
+	require.Regexp(t, `hanging: not_sent after [0-9.]+m?s: no answer to DATA: the time is over`, out.String())
+	require.Contains(t, out.String(), "good: sent after ")
+	require.Len(t, box.ids, 1)
+}

@@ -80,7 +80,7 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 		{"sms", "https://gw.example/?to={to}&text={text}#name=a&name=b", "says name in its part behind the # twice"},
 		{"sms", "https://gw.example/?to={to}&text={text}#timeout=2h", "has a timeout that is no duration from 100ms to 60s"},
 		{"sms", "https://gw.example/?to={to}&text={text}#name=a%20b", "has a name with other characters"},
-		{"sms", "https://gw.example/?to={to}&text={text}#preset=carrier-pigeon", "names a preset that does not exist; there are twilio"},
+		{"sms", "https://gw.example/?to={to}&text={text}#preset=carrier-pigeon", "names a preset that does not exist; there are 2factor, infobip, msg91, textlocal, twilio, vonage"},
 		{"sms", "https://gw.example/#preset=twilio&profile=/x", "names a preset and a profile"},
 		{"sms", "https://gw.example/#profile=/does/not/exist", "open the profile: open /does/not/exist: no such file"},
 		{"sms", "https://a.example/?to={to}&text={text},https://a.example/?to={to}&text={text}", "entry 2 (https://a.example): has the name a.example as another entry has"},
