@@ -181,6 +181,9 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	b.writeDeliveries(&writes)
 	b.writeMarks(&writes)
 	b.writeCounters(&writes)
+	if len(writes.writes) > 0 {
+		s.witness.advance(&writes)
+	}
 	return w.play(ctx, &writes)
 }
 

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -40,10 +41,16 @@ var errGuard = errors.New("row changed between load and write")
 // read-only when SQLite opened a file on it stays so for that connection. A file that was moved is
 // not, because a new connection would take what is in its place for the database.
 func (s *Store) transact(ctx context.Context, do func(*session) error) error {
-	err := s.writer.transaction(ctx, s.dialect.begin, do)
+	err := s.writer.transaction(ctx, s.dialect.begin, func(w *session) error {
+		if err := s.witness.settle(ctx, w); err != nil {
+			return err
+		}
+		return do(w)
+	})
 	if err == nil {
-		return s.writer.file.inPlace()
+		return cmp.Or(s.witness.committed(), s.writer.file.inPlace())
 	}
+	s.witness.failed()
 	if f := s.fate(err); (f == lost || f == refused) && !errors.Is(err, ErrMoved) {
 		s.writer.forget()
 	}
@@ -56,7 +63,7 @@ func (s *Store) fate(err error) fate {
 		return again
 	case errors.Is(err, errConnect): // refused, full or gone, but no operation's doing
 		return lost
-	case errors.Is(err, ErrMoved):
+	case errors.Is(err, ErrMoved), errors.Is(err, ErrRestored):
 		return refused
 	}
 	return s.dialect.fate(err)

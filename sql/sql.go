@@ -88,6 +88,7 @@ func (d *dialect) migrations() (fs.FS, error) {
 // file is created.
 func Open(ctx context.Context, databaseURL string, options Options) (*Store, error) {
 	scheme, rest, _ := strings.Cut(databaseURL, ":")
+	options.url = databaseURL
 	switch scheme {
 	case "sqlite":
 		return openSQLite(ctx, rest, options)

@@ -22,6 +22,11 @@ type Options struct {
 	// up to date.
 	Schema SchemaPolicy
 
+	// State is the folder, outside everything that a backup of the database takes, in which the store
+	// remembers how far its commits came, to find out that a backup was restored. Empty: it cannot.
+	State string
+
+	url  string
 	file *databaseFile // what openSQLite opened; nil otherwise
 }
 
@@ -33,6 +38,9 @@ type Store struct {
 
 	writing sync.Mutex // held by whoever uses the writer: a batch or a single write
 	writer  *writer
+	witness *witness // nil if the options name no folder for it
+
+	restored *Restore // what the start found
 
 	readiness readiness
 
@@ -66,6 +74,9 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.metrics = newMetrics(s.Queued)
 	if err := s.settleSchema(ctx, schema); err != nil {
 		return nil, errors.Join(err, writes.Close(), reads.Close())
+	}
+	if err := s.callWitness(ctx); err != nil {
+		return nil, errors.Join(err, s.witness.close(), writes.Close(), reads.Close())
 	}
 	s.done.Add(1)
 	go s.commitBatches()
@@ -120,7 +131,7 @@ func (s *Store) Close() error {
 
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	return errors.Join(s.writer.close(), s.reads.Close())
+	return errors.Join(s.writer.close(), s.reads.Close(), s.witness.close())
 }
 
 // ClockSkew is how far the database's clock is ahead of this machine's, 0 where they are one. It
@@ -147,7 +158,14 @@ func (s *Store) write(ctx context.Context, do func(w *session) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for try := 1; ; try++ {
-		err := s.transact(ctx, do)
+		err := s.transact(ctx, func(w *session) error {
+			if err := do(w); err != nil {
+				return err
+			}
+			var mark script
+			s.witness.advance(&mark)
+			return w.play(ctx, &mark)
+		})
 		switch {
 		case err == nil || s.dialect.taken(err):
 			return err

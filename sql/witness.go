@@ -1,0 +1,240 @@
+package sql
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// A backup that is restored brings back what was answered since: codes that were used and guesses
+// that were charged. Nothing in the database can tell, because whatever is in it is restored with it.
+// So each server counts its commits in a row of its own, and writes the count into a file outside the
+// database after each COMMIT and before its answer: the witness. A row that is behind the file, or is
+// not there, is one of an older database.
+//
+// The file is written without waiting for the disk, since a process that is killed loses nothing of
+// it, and made durable once a second. So only a power cut and a backup of that same second could go
+// together unnoticed.
+
+// ErrRestored says that the database has become older under a running server.
+var ErrRestored = errors.New("the database is older than what this server committed: a backup was restored, or another database " +
+	"is in its place; restart the server, which then ends the codes that are in it")
+
+// witness is the file of this server. A nil one remembers nothing. Whoever uses it holds
+// Store.writing.
+type witness struct {
+	file   *os.File
+	server otp.ID
+	mark   int64 // of the last COMMIT that is known
+	told   int64 // what the file says
+	moved  int64 // by how much the transaction under way moves it
+	doubt  bool  // a transaction failed that moved it: the database may have either mark
+	synced time.Time
+}
+
+// testimony is what a witness's file says.
+type testimony struct {
+	server otp.ID
+	mark   int64
+	at     otp.Millis // when it was written
+}
+
+// witnessFormat has one length, so that it is overwritten in place.
+const witnessFormat = "otpbridge 1 %s %020d %020d "
+
+var witnessLength = len(fmt.Sprintf(witnessFormat, strings.Repeat("0", 32), 0, 0)) + len("00000000\n")
+
+func (t testimony) text() []byte {
+	text := fmt.Sprintf(witnessFormat, hex.EncodeToString(t.server[:]), t.mark, int64(t.at))
+	return fmt.Appendf(nil, "%s%08x\n", text, crc32.ChecksumIEEE([]byte(text)))
+}
+
+var errDamagedWitness = errors.New("it is damaged")
+
+func parseTestimony(text []byte) (t testimony, err error) {
+	if len(text) != witnessLength {
+		return t, errDamagedWitness
+	}
+	var server string
+	if _, err := fmt.Sscanf(string(text), witnessFormat, &server, &t.mark, &t.at); err != nil {
+		return t, errDamagedWitness
+	}
+	id, err := hex.DecodeString(server)
+	if err != nil || len(id) != len(t.server) {
+		return t, errDamagedWitness
+	}
+	t.server = otp.ID(id)
+	if string(t.text()) != string(text) {
+		return t, errDamagedWitness
+	}
+	return t, nil
+}
+
+// witnessName begins the names of a database's witnesses. Databases in other places have others; a
+// user and a password do not matter.
+func witnessName(databaseURL string) string {
+	place := databaseURL
+	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
+		if absolute, err := filepath.Abs(path); err == nil {
+			place = "sqlite:" + absolute
+		}
+	} else if parsed, err := url.Parse(databaseURL); err == nil {
+		place = parsed.Host + parsed.Path + parsed.Query().Get("socket")
+	}
+	sum := sha256.Sum256([]byte(place))
+	return "otpbridge-" + hex.EncodeToString(sum[:8])
+}
+
+// maxWitnesses is how many servers of one database may share a folder.
+const maxWitnesses = 64
+
+// openWitness takes the first file that no other server holds, and makes one if there is none. The
+// testimonies are those of all files that no server holds: one server may have been two before.
+func openWitness(folder, databaseURL string) (own *os.File, left []*os.File, err error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, nil, err
+	}
+	name := filepath.Join(folder, witnessName(databaseURL))
+	var free []*os.File
+	for n := 1; n <= maxWitnesses; n++ {
+		path := fmt.Sprintf("%s.%d", name, n)
+		flags := os.O_RDWR | syscall.O_NOFOLLOW
+		if len(free) == 0 {
+			flags |= os.O_CREATE
+		}
+		file, err := os.OpenFile(path, flags, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+				err = errors.Join(err, file.Close())
+			}
+		}
+		switch {
+		case errors.Is(err, syscall.EWOULDBLOCK): // another server's
+		case err != nil:
+			closeAll(free)
+			return nil, nil, err
+		default:
+			free = append(free, file)
+		}
+	}
+	if len(free) == 0 {
+		return nil, nil, fmt.Errorf("%d servers have their state in %s", maxWitnesses, folder)
+	}
+	return free[0], free[1:], nil
+}
+
+func closeAll(files []*os.File) {
+	for _, file := range files {
+		file.Close()
+	}
+}
+
+// readTestimony reads a file that is locked; a new one says nothing.
+func readTestimony(file io.ReaderAt) (t testimony, empty bool, err error) {
+	text := make([]byte, witnessLength+1)
+	n, err := file.ReadAt(text, 0)
+	if err != nil && err != io.EOF {
+		return t, false, err
+	}
+	if n == 0 {
+		return t, true, nil
+	}
+	t, err = parseTestimony(text[:n])
+	return t, false, err
+}
+
+// settle asks the database for the mark after a transaction whose outcome is not known.
+func (m *witness) settle(ctx context.Context, w *session) error {
+	if m == nil {
+		return nil
+	}
+	if !m.doubt {
+		m.moved = 0
+		return nil
+	}
+	found, mark := false, int64(0)
+	err := w.query(ctx, `SELECT mark FROM server_marks WHERE server = ?`, []driver.Value{m.server[:]}, func(values row) error {
+		r := reader{row: values}
+		found, mark = true, r.number()
+		return r.err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !found || mark != m.mark && mark != m.mark+m.moved:
+		return ErrRestored
+	}
+	m.mark, m.moved, m.doubt = mark, 0, false
+	return nil
+}
+
+// advance moves the mark in a transaction that writes something. Its guard fails if the row is not
+// as this server left it.
+func (m *witness) advance(c *script) {
+	if m == nil {
+		return
+	}
+	c.guard(`UPDATE server_marks SET mark = ?, updated_at = ? WHERE server = ? AND mark = ?`,
+		m.mark+m.moved+1, time.Now().UnixMilli(), m.server[:], m.mark+m.moved)
+	m.moved++
+}
+
+// failed takes note of a transaction that did not commit, as far as is known.
+func (m *witness) failed() {
+	if m != nil && m.moved > 0 {
+		m.doubt = true
+	}
+}
+
+// committed writes the mark down. An error is a reason not to answer: what is answered has to be in
+// the file.
+func (m *witness) committed() error {
+	if m == nil {
+		return nil
+	}
+	m.mark, m.moved = m.mark+m.moved, 0
+	if m.mark == m.told {
+		return nil
+	}
+	if err := m.write(); err != nil {
+		return fmt.Errorf("write down what was committed: %w", err)
+	}
+	return nil
+}
+
+func (m *witness) write() error {
+	now := time.Now()
+	_, err := m.file.WriteAt(testimony{m.server, m.mark, otp.At(now)}.text(), 0)
+	if err == nil {
+		m.told = m.mark
+	}
+	if err == nil && now.Sub(m.synced).Abs() >= time.Second {
+		m.synced = now
+		err = m.file.Sync()
+	}
+	return err
+}
+
+func (m *witness) close() error {
+	if m == nil {
+		return nil
+	}
+	return errors.Join(m.file.Sync(), m.file.Close())
+}
