@@ -32,6 +32,8 @@ func (f field) check(text string) error {
 		return checkAddr(text)
 	case "TLS_CERT_FILE", "TLS_KEY_FILE":
 		return checkPath(text)
+	case "STATE_DIR":
+		return checkFolder(text)
 	case "DATABASE_URL":
 		return checkDatabaseURL(text)
 	case "KEYRING":
@@ -238,6 +240,13 @@ func checkKeyringFile(text string) error {
 		}
 	}
 	return checkPath(text)
+}
+
+func checkFolder(text string) error {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return errors.New("has a line break or another control character in the path")
+	}
+	return nil
 }
 
 func checkPath(text string) error {

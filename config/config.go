@@ -60,6 +60,9 @@ type Settings struct {
 	// KeyringFile is the path of the keyring, or empty when Keyring holds it.
 	KeyringFile string `env:"KEYRING_FILE" sandbox:"data/keyring" values:"a path" example:"/run/secrets/otpbridge_keyring" doc:"The same, as a file with one key a line. The default of the sandbox is made on first start; a file named here must exist."`
 
+	// StateDir is empty where nothing is to be remembered outside the database.
+	StateDir string `env:"STATE_DIR" default:"state" values:"a path" empty:"none: a backup that is restored is not noticed" doc:"A folder of this server's own, outside everything that a backup of the database takes, such as '/var/lib/otpbridge/state'. It remembers how far the server's commits came, so that the codes of a backup that is restored can be ended."`
+
 	// ContextPath is empty for the root, else starts with a slash and does not end with one.
 	ContextPath string `env:"CONTEXT_PATH" default:"/otpauthapi" values:"'/' or a path that starts with '/' and does not end with it" empty:"the root" doc:"What stands before the names of the servlets."`
 
@@ -183,6 +186,12 @@ func (s Settings) Sandbox() bool { return s.Mode == Sandbox }
 func (s Settings) MayMakeKeyringFile() bool {
 	own, _ := fieldNamed("KEYRING_FILE").defaultIn(Sandbox)
 	return s.Sandbox() && s.KeyringFile == own
+}
+
+// NamesStateDir reports whether the state folder is one that somebody chose.
+func (s Settings) NamesStateDir() bool {
+	own, _ := fieldNamed("STATE_DIR").defaultIn(s.Mode)
+	return s.StateDir != "" && s.StateDir != own
 }
 
 // Load reads the settings from environ, which has the form of [os.Environ]: of

@@ -50,6 +50,7 @@ func startStack(t testing.TB, databaseURL string) *stack {
 		"OTPBRIDGE_DATABASE_URL=" + databaseURL,
 		"OTPBRIDGE_KEYRING=" + benchKeyring,
 		"OTPBRIDGE_SANDBOX_FIXED_CODE=" + benchCode,
+		"OTPBRIDGE_STATE_DIR=" + t.TempDir(),
 	})
 	require.NoError(t, err)
 	s := New(settings, slog.New(slog.NewTextHandler(io.Discard, nil)))

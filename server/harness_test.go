@@ -104,6 +104,7 @@ func variables(t *testing.T, more ...string) []string {
 		"OTPBRIDGE_ADDR=127.0.0.1:0",
 		"OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "otp.db"),
 		"OTPBRIDGE_KEYRING=" + crypto.NewKeyringText("k1"),
+		"OTPBRIDGE_STATE_DIR=" + t.TempDir(),
 	}, more...)
 }
 

@@ -54,6 +54,7 @@ func (serveCommand) Run(p process) error {
 	select {
 	case <-told.Done():
 	case <-server.Broken():
+	case <-server.Outdated():
 	}
 	supervised := terminated.Err() != nil
 	// From here on nobody catches signals, so the second one ends the process as it would any.

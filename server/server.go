@@ -96,7 +96,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(), sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery})
+	state, err := stateFolder(s.settings, s.log)
+	if err != nil {
+		return err
+	}
+	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(), sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state})
 	if err != nil {
 		err = fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err)
 		if errors.Is(err, sql.ErrMayNotMigrate) {
@@ -110,6 +114,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		}
 	}()
 
+	s.tellRestored()
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
@@ -241,6 +246,9 @@ func (s *Server) URL() string {
 // Broken is closed if the server stops serving without having been told to.
 func (s *Server) Broken() <-chan struct{} { return s.broken }
 
+// Outdated is closed if the database became older while the server ran. Only another start helps.
+func (s *Server) Outdated() <-chan struct{} { return s.store.Outdated() }
+
 // Terminate stops in an order in which no request fails. First the server says that it is not ready,
 // and goes on serving for a fifth of the shutdown timeout, so that a balancer sees that and sends no
 // more requests. Then it accepts none, and finishes those in flight. All of it takes the shutdown
@@ -280,6 +288,11 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 	select {
 	case <-s.broken:
 		err = errors.Join(err, errors.New("serving ended unexpectedly; the log has the reason"))
+	default:
+	}
+	select {
+	case <-s.store.Outdated():
+		err = errors.Join(err, sql.ErrRestored)
 	default:
 	}
 	if err == nil {

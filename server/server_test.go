@@ -229,7 +229,7 @@ func TestServer_PanicsAreAnswered(t *testing.T) {
 func TestServer_PortInUse(t *testing.T) {
 	s := boot(t, variables(t)...)
 	folder := t.TempDir()
-	settings, err := config.Load([]string{"OTPBRIDGE_ADDR=" + s.Addr(), "OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(folder, "data", "otp.db")})
+	settings, err := config.Load([]string{"OTPBRIDGE_ADDR=" + s.Addr(), "OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(folder, "data", "otp.db"), "OTPBRIDGE_STATE_DIR=" + folder})
 	require.NoError(t, err)
 	err = New(settings, slog.New(slog.DiscardHandler)).Start(t.Context())
 	require.ErrorContains(t, err, "another program has this address")

@@ -57,7 +57,7 @@ func prepared(t *testing.T, server *sqltest.Server) (environ []string) {
 	require.NoError(t, server.Exec(databaseScript(t)...))
 	here, err := url.Parse(server.SchemaTCP(t))
 	require.NoError(t, err)
-	environ = containerEnviron(t, composeServers(t, compose(t))[0])
+	environ = append(containerEnviron(t, composeServers(t, compose(t))[0]), "OTPBRIDGE_STATE_DIR="+t.TempDir())
 	for i, variable := range environ {
 		name, text, _ := strings.Cut(variable, "=")
 		switch name {

@@ -51,6 +51,9 @@ func (s *Store) transact(ctx context.Context, do func(*session) error) error {
 		return cmp.Or(s.witness.committed(), s.writer.file.inPlace())
 	}
 	s.witness.failed()
+	if errors.Is(err, ErrRestored) {
+		s.outdate.Do(func() { close(s.outdated) })
+	}
 	if f := s.fate(err); (f == lost || f == refused) && !errors.Is(err, ErrMoved) {
 		s.writer.forget()
 	}

@@ -24,6 +24,10 @@ type Restore struct {
 // Restored returns what Open found, nil for a database that has lost nothing.
 func (s *Store) Restored() *Restore { return s.restored }
 
+// Outdated is closed when the database was found to be older than what this store committed. Nothing
+// is committed from then on; only a store that is opened anew ends the codes that are in it.
+func (s *Store) Outdated() <-chan struct{} { return s.outdated }
+
 // Restores returns what servers of this database found since a moment, newest first.
 func (s *Store) Restores(ctx context.Context, since otp.Millis) (found []Restore, err error) {
 	rows, err := s.reads.QueryContext(ctx, `

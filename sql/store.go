@@ -41,6 +41,8 @@ type Store struct {
 	witness *witness // nil if the options name no folder for it
 
 	restored *Restore // what the start found
+	outdated chan struct{}
+	outdate  sync.Once
 
 	readiness readiness
 
@@ -70,6 +72,8 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 		batch:   newBatch(d.insert),
 		stop:    make(chan struct{}),
+
+		outdated: make(chan struct{}),
 	}
 	s.metrics = newMetrics(s.Queued)
 	if err := s.settleSchema(ctx, schema); err != nil {

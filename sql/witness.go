@@ -32,7 +32,7 @@ import (
 
 // ErrRestored says that the database has become older under a running server.
 var ErrRestored = errors.New("the database is older than what this server committed: a backup was restored, or another database " +
-	"is in its place; restart the server, which then ends the codes that are in it")
+	"is in its place; the next start ends the codes that are in it")
 
 // witness is the file of this server. A nil one remembers nothing. Whoever uses it holds
 // Store.writing.

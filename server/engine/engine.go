@@ -75,6 +75,8 @@ type Engine struct {
 	metrics     *metrics
 	strange     strange
 
+	noncesFrom otp.Millis // requests signed before it are refused
+
 	process otp.ID // names this process in the outbox
 	leases  leases
 	sending sync.WaitGroup  // messages on their way to a channel, and who tends the outbox
@@ -128,6 +130,9 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 		return nil, err
 	}
 	if err := e.loadIndexKey(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.loadNoncesFrom(ctx); err != nil {
 		return nil, err
 	}
 	// Half a second keeps the promise that a revoked key stops within one; three keep the five

@@ -37,6 +37,16 @@ type Signed struct {
 // signatureAge is how far a timestamp may be from this server's clock, either way, in seconds.
 const signatureAge = 300
 
+// loadNoncesFrom reads since when used nonces are all known. A restored backup has lost those that
+// were used after it, so that requests signed before it was found could be repeated.
+func (e *Engine) loadNoncesFrom(ctx context.Context) error {
+	restores, err := e.store.Restores(ctx, otp.At(time.Now())-2*signatureAge*otp.Second)
+	if err == nil && len(restores) > 0 {
+		e.noncesFrom = restores[0].FoundAt
+	}
+	return err
+}
+
 // CheckSignature judges a request's signature by the mode of the caller's key. A nonce is good
 // once for each key; it is used up only by a request that is right in everything else, so that
 // nobody without the secret can use up anybody's. Refusal: BadSignature.
@@ -59,6 +69,9 @@ func (e *Engine) CheckSignature(ctx context.Context, c *Caller, s Signed) error 
 	}
 	if age := time.Now().Unix() - stamp; age > signatureAge || age < -signatureAge {
 		return otp.Refuse(otp.BadSignature, fmt.Sprintf("X-Timestamp is more than %d s from this server's clock; sign anew, and synchronise the client's clock with NTP", signatureAge))
+	}
+	if otp.Millis(stamp)*otp.Second <= e.noncesFrom {
+		return otp.Refuse(otp.BadSignature, "X-Timestamp is of before the database's backup was restored, with which used nonces were lost; sign anew")
 	}
 	var nonce [16]byte
 	if n, err := hex.Decode(nonce[:], []byte(nonceText(s.Nonce))); err != nil || n != len(nonce) {

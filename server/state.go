@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"otpbridge/config"
+	"otpbridge/server/otp"
+)
+
+// stateFolder returns the folder in which the store remembers how far its commits came, made if it
+// is not there. One that somebody chose has to be usable. The default may be missing where a server
+// has no place to write: then it goes on without, and says so.
+func stateFolder(settings config.Settings, log *slog.Logger) (string, error) {
+	if settings.StateDir == "" {
+		return "", nil
+	}
+	err := tryFolder(settings.StateDir)
+	if err == nil {
+		return settings.StateDir, nil
+	}
+	err = fmt.Errorf("write in the folder that %sSTATE_DIR names: %w", config.Prefix, err)
+	if settings.NamesStateDir() {
+		return "", unusable{err}
+	}
+	log.Warn("a backup of the database that is restored will not be noticed", "error", err,
+		"set", config.Prefix+"STATE_DIR to a folder of this server's own, or to nothing")
+	return "", nil
+}
+
+func tryFolder(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(path, ".try-*")
+	if err != nil {
+		return err
+	}
+	file.Close()
+	return os.Remove(file.Name())
+}
+
+// tellRestored says what a restored backup means, once, where whoever restored it is looking.
+func (s *Server) tellRestored() {
+	restored := s.store.Restored()
+	if restored == nil {
+		return
+	}
+	s.log.Warn("this database is not the one that this server last committed to: a backup was restored, or it is another one. "+
+		"Every code that was live in it has been ended. What was changed in between is lost: "+restoredRemedy,
+		"codes_ended", restored.Ended, "lost_from", shownMillis(restored.From), "lost_until", shownMillis(restored.Until))
+}
+
+const restoredRemedy = "revoke again the keys that were revoked since (otpbridge key list), and look at accounts that were " +
+	"changed or switched off (otpbridge account list); locks, spend and guesses that were counted are those of the backup"
+
+// restoresTold is for how long doctor reminds of a restored backup.
+const restoresTold = 7 * 24 * time.Hour
+
+func shownMillis(at otp.Millis) string {
+	if at == 0 {
+		return "unknown"
+	}
+	return shown(time.UnixMilli(int64(at)))
+}
