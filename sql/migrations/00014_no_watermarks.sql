@@ -1,14 +1,9 @@
--- Every delivery has a row of its own again. What a server of the version before had under way when it
--- died is told by its send's event alone; how it ended is not known.
+-- Every delivery has a row of its own again, and nothing reads outbox_watermarks and events.watched_by any
+-- more. Both stay: a server of the version before writes them while it runs beside new ones, and the schema's
+-- user has no DROP.
 
 -- +goose Up
-ALTER TABLE events DROP COLUMN watched_by;
-DROP TABLE outbox_watermarks;
+UPDATE outbox_watermarks SET leased_until = 0 WHERE leased_until < 0;
 
 -- +goose Down
-ALTER TABLE events ADD COLUMN watched_by BINARY(16);
-CREATE TABLE outbox_watermarks (
-    owner BINARY(16) NOT NULL PRIMARY KEY,
-    ended_before BINARY(16) NOT NULL,
-    leased_until BIGINT NOT NULL
-) /*sqlite WITHOUT ROWID */;
+UPDATE outbox_watermarks SET leased_until = 0 WHERE leased_until < 0;
