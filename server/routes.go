@@ -48,6 +48,9 @@ func (s *Server) routes() http.Handler {
 
 	router.GET("/livez", live)
 	router.HEAD("/livez", live)
+	// Every browser asks for it, and a 404 each time would be noise where 404s are watched.
+	router.GET("/favicon.ico", noIcon)
+	router.HEAD("/favicon.ico", noIcon)
 	router.GET("/readyz", s.ready)
 	router.HEAD("/readyz", s.ready)
 
@@ -58,6 +61,7 @@ func (s *Server) routes() http.Handler {
 		calls.Use(requests.Record)
 		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Requests: requests, Stopping: s.draining, Log: s.log})
 		router.GET("/", s.frontPage)
+		router.HEAD("/", s.frontPage)
 	}
 	servlet.Mount(calls, s.settings.ContextPath, servlet.Options{
 		Engine:      s.engine,
@@ -66,6 +70,16 @@ func (s *Server) routes() http.Handler {
 		ContentType: s.settings.ServletContentType,
 		Log:         s.log,
 	})
-	v1.Mount(router, calls, v1.Options{Engine: s.engine, Log: s.log})
+	api := v1.Options{Engine: s.engine, Log: s.log}
+	if s.settings.Sandbox() {
+		api.DemoKey = s.engine.DemoCredentials()[0].APIKey
+	}
+	v1.Mount(router, calls, api)
 	return router
+}
+
+// noIcon says that there is no icon, and that nobody need ask again today.
+func noIcon(c *gin.Context) {
+	c.Header("Cache-Control", "max-age=86400")
+	c.Status(http.StatusNoContent)
 }

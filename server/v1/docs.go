@@ -1,8 +1,11 @@
 package v1
 
 import (
+	"bytes"
 	_ "embed"
+	"html/template"
 	"net/http"
+	"regexp"
 
 	"github.com/gin-gonic/gin"
 	"github.com/swaggest/swgui/v5/static"
@@ -18,7 +21,9 @@ var openapiYAML []byte
 var openapiJSON []byte
 
 //go:embed docs.html
-var docsHTML []byte
+var docsHTML string
+
+var docsTemplate = template.Must(template.New("docs").Parse(docsHTML))
 
 //go:embed docs.js
 var docsScript []byte
@@ -46,10 +51,33 @@ func docsHeaders(c *gin.Context) {
 	c.Header("Cache-Control", "no-cache")
 }
 
-// docsPage is the API as a page, which needs nothing from beyond this server.
-func docsPage(c *gin.Context) {
-	docsHeaders(c)
-	c.Data(http.StatusOK, "text/html; charset=utf-8", docsHTML)
+// docsPage is the API as a page, which needs nothing from beyond this server. It begins with calls that can
+// be pasted: with key, which is a sandbox's that everybody knows, as they stand; empty for the reader's own.
+func docsPage(key string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		var page bytes.Buffer
+		shown := struct{ Key, Base string }{key, docsBase(c.Request)}
+		if err := docsTemplate.Execute(&page, shown); err != nil {
+			panic("v1: the template of the page does not fit its values: " + err.Error())
+		}
+		docsHeaders(c)
+		c.Data(http.StatusOK, "text/html; charset=utf-8", page.Bytes())
+	}
+}
+
+var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$`)
+
+// docsBase is where the reader's shell reaches this server: what the page itself was asked for by, if that
+// can be nothing but a host. Without a scheme curl takes http.
+func docsBase(r *http.Request) string {
+	host := r.Host
+	if !plainHost.MatchString(host) {
+		host = "127.0.0.1:8080"
+	}
+	if r.TLS != nil {
+		return "https://" + host
+	}
+	return host
 }
 
 // docsFiles are what the page loads; there is more in Swagger UI that it does not.

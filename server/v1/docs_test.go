@@ -89,3 +89,19 @@ func TestJudge_NoticesWhatTheDocumentDoesNotHave(t *testing.T) {
 		})
 	}
 }
+
+// Whoever sends a host cannot put anything else into the reader's shell or browser.
+func TestDocs_TheExampleTakesNothingButAHost(t *testing.T) {
+	for host, base := range map[string]string{
+		"127.0.0.1:8080": "127.0.0.1:8080", "localhost": "localhost", "otp.shop.example:443": "otp.shop.example:443",
+		"<script>": "", "a b": "", "evil.example/x": "", `x"onload="y`: "", "$(id)": "", "x;id": "", "127.0.0.1:80:80": "",
+		"'": "", "`id`": "", "x&y": "", "": "", "x:": "", "x\n-o/tmp/x": "", strings.Repeat("x", 300): "",
+	} {
+		if base == "" {
+			base = "127.0.0.1:8080"
+		}
+		r := httptest.NewRequest("GET", docsPath, nil)
+		r.Host = host
+		require.Equal(t, base, docsBase(r), host)
+	}
+}

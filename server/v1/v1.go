@@ -29,6 +29,8 @@ type Options struct {
 	Engine *engine.Engine
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
+	// DemoKey is a key that the page of the API may show, as a sandbox's is; empty for none.
+	DemoKey string
 }
 
 // route is one call of the API, its path written as the OpenAPI document writes it.
@@ -84,7 +86,7 @@ func Mount(documents, calls gin.IRouter, o Options) {
 	documents.GET(keysPath, d.keys)
 	documents.GET(jsonPath, document("application/json", openapiJSON))
 	documents.GET(yamlPath, document("application/yaml", openapiYAML))
-	documents.GET(docsPath, docsPage)
+	documents.GET(docsPath, docsPage(o.DemoKey))
 	documents.GET(docsFile, docsAsset)
 }
 
