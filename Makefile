@@ -5,13 +5,16 @@
 GO       ?= go
 FUZZTIME ?= 20s
 RESULTS  ?= bin/test.json
+# What the program says of itself: the latest tag, and the commit if it is not that tag's.
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+BINARY   ?= bin/otpbridge
 
 # The race detector watches our code. SQLite, translated from C, has no goroutines of its own, and a
 # connection is used by one at a time; watching it as well takes twelve times as long and finds nothing.
 RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup test lint bench bench-large timing faults fuzz cover
+.PHONY: help run build install setup test lint bench bench-large timing faults fuzz cover
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -21,7 +24,15 @@ run: ## build the server and start it as a sandbox on an embedded database
 	@exec ./bin/otpbridge
 
 build: ## build bin/otpbridge for production, as the Dockerfile does
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags="-s -w" -o bin/otpbridge ./server
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$(VERSION)" -o bin/otpbridge ./server
+
+# Where the unit looks for them. DESTDIR puts all of it below another root, as packagers want.
+install: ## install the program that make build made, its pages and the systemd unit (as root)
+	install -D -m 0755 $(BINARY) $(DESTDIR)/usr/local/bin/otpbridge
+	install -d -m 0755 $(DESTDIR)/usr/local/share/doc/otpbridge
+	install -m 0644 README.md SECURITY.md server/doc/*.md server/doc/alerts.yml server/doc/nginx.conf $(DESTDIR)/usr/local/share/doc/otpbridge
+	install -D -m 0644 server/doc/otpbridge.service $(DESTDIR)/etc/systemd/system/otpbridge.service
+	install -D -m 0644 server/doc/otpbridge.sysusers $(DESTDIR)/usr/lib/sysusers.d/otpbridge.conf
 
 # The steps are one recipe, so that make -j keeps their order.
 test: ## install what the tests need, lint, then run every test under the race detector

@@ -9,9 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -84,7 +82,7 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := untilTold()
 	defer stop()
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if settings.MayMakeKeyringFile() {
@@ -103,7 +101,7 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 	defer func() { err = errors.Join(err, store.Close()) }()
 	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Sandbox: settings.Sandbox(), Log: log})
 	if err != nil {
-		return err
+		return keyringRemedy(err, settings)
 	}
 	defer e.Close()
 	return remedied(do(ctx, &workplace{settings, store, e}))
@@ -116,7 +114,7 @@ func openStore(ctx context.Context, settings config.Settings, schema sql.SchemaP
 	case errors.Is(err, sql.ErrNoDatabase):
 		return nil, unusable{fmt.Errorf(`%w: set %sDATABASE_URL to what the server has, or make one with "otpbridge migrate up"`, err, config.Prefix)}
 	case err != nil:
-		err = fmt.Errorf("open database %v: %w", settings.DatabaseURL, err)
+		err = databaseRemedy(fmt.Errorf("open database %v: %w", settings.DatabaseURL, err), settings)
 		if _, outdated := errors.AsType[sql.SchemaError](err); outdated || errors.Is(err, sql.ErrMayNotMigrate) {
 			return nil, unusable{err}
 		}

@@ -87,7 +87,7 @@ func TestDockerfile_BuildsAsMakeDoes(t *testing.T) {
 	command := readDockerfile(t).goBuild(t)
 	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)
-	made := strings.NewReplacer(" go build ", " $(GO) build ", " /out/", " bin/").Replace(command)
+	made := strings.NewReplacer(" go build ", " $(GO) build ", " /out/", " bin/", "$VERSION", "$(VERSION)").Replace(command)
 	require.Contains(t, string(makefile), "\n\t"+made+"\n")
 }
 

@@ -42,7 +42,7 @@ func keyringText(settings config.Settings, log *slog.Logger) (text, source strin
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && settings.MayMakeKeyringFile() {
 		if err := makeKeyringFile(path, madeKeyID); err != nil {
-			return "", "", fmt.Errorf("make a keyring for this sandbox in %s: %w", path, err)
+			return "", "", folderRemedy(fmt.Errorf("make a keyring for this sandbox in %s: %w", path, err), path, "KEYRING_FILE")
 		}
 		raw, err = os.ReadFile(path)
 	}

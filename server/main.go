@@ -56,6 +56,8 @@ type commandLine struct {
 	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Help       helpCommand       `cmd:"" help:"Show the help of a command, and the exit codes."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // description is what the help begins with.
@@ -82,6 +84,7 @@ func newParser(p process) *kong.Kong {
 		kong.Name("otpbridge"),
 		kong.Description(description()),
 		kong.Writers(p.stdout, p.stderr),
+		kong.Vars{"version": versionLine()},
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, NoExpandSubcommands: true}),
 	)
@@ -107,7 +110,9 @@ func run(arguments []string, p process) (code int) {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(p.stderr, "otpbridge: %v\n", err)
+	if _, shown := errors.AsType[told](err); !shown {
+		fmt.Fprintf(p.stderr, "otpbridge: %v\n", err)
+	}
 	_, misused := errors.AsType[unusable](err)
 	_, misset := errors.AsType[config.Faults](err)
 	_, misskeyed := errors.AsType[engine.KeyringError](err)

@@ -86,16 +86,25 @@ func (s *Server) logRequest(c *gin.Context) {
 	}
 	peer, _, _ := net.SplitHostPort(c.Request.RemoteAddr)
 	request := web.RequestOf(c)
-	attributes := make([]slog.Attr, 0, 9)
+	attributes := make([]slog.Attr, 0, 12)
 	attributes = append(attributes,
 		slog.String("method", method), slog.String("route", route), slog.Int("status", c.Writer.Status()),
-		slog.Duration("duration", time.Since(began)), slog.Int("bytes", max(c.Writer.Size(), 0)),
+		milliseconds("duration", time.Since(began)), slog.Int("bytes", max(c.Writer.Size(), 0)),
 		slog.String("request_id", request.ID), slog.String("peer", peer))
+	if request.Call != "" {
+		attributes = append(attributes, slog.String("servlet", request.Call))
+	}
 	if request.Kind != "" {
 		attributes = append(attributes, slog.String("kind", request.Kind))
 	}
 	if request.Account != "" {
 		attributes = append(attributes, slog.String("account", request.Account))
+	}
+	if !request.Key.IsZero() {
+		attributes = append(attributes, slog.String("key", request.Key.Text("key")))
+	}
+	if request.Reason != "" {
+		attributes = append(attributes, slog.String("reason", request.Reason))
 	}
 	s.log.LogAttrs(c.Request.Context(), level, "request", attributes...)
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 
 	"otpbridge/config"
 )
@@ -29,38 +27,47 @@ func (serveCommand) Help() string {
 	return text.String()
 }
 
-// Run serves until the process is told to stop.
+// Run serves until the process is told to stop. What keeps it from starting, or goes wrong at its end, is
+// a line of the log where the log is JSON, since a collector reads nothing else; a person reads it as text.
 func (serveCommand) Run(p process) error {
+	writer := newLogWriter(p.stderr)
+	defer writer.Close()
+	err := serve(p, writer)
+	if err != nil && writesJSON(p.environ) {
+		newLog(config.Settings{LogFormat: config.JSONFormat}, writer).Error("the server ended", "error", err.Error())
+		return told{err}
+	}
+	return err
+}
+
+// told is an error that has been shown.
+type told struct{ error }
+
+func (t told) Unwrap() error { return t.error }
+
+func serve(p process, writer *logWriter) error {
 	settings, err := config.Load(p.environ)
 	if err != nil {
 		return err
 	}
-	writer := newLogWriter(p.stderr)
-	defer writer.Close()
 	log := newLog(settings, writer)
 	collectLess(p.environ)
-	terminated, stopSupervisor := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stopSupervisor()
-	told, stopTerminal := signal.NotifyContext(terminated, syscall.SIGINT)
-	defer stopTerminal()
+	stopAsked, stopListening := untilTold()
+	defer stopListening()
 
 	server := New(settings, log)
-	if err := server.Start(told); err != nil {
+	if err := server.Start(stopAsked); err != nil {
 		return err
 	}
 	if settings.Sandbox() {
 		fmt.Fprint(p.stdout, welcome(server.URL(), settings.ContextPath))
 	}
 	select {
-	case <-told.Done():
+	case <-stopAsked.Done():
 	case <-server.Broken():
 	case <-server.Outdated():
 	}
-	supervised := terminated.Err() != nil
-	// From here on nobody catches signals, so the second one ends the process as it would any.
-	stopTerminal()
-	stopSupervisor()
-	if supervised {
+	if wasTerminated(stopAsked) {
 		return server.Terminate(context.Background())
 	}
 	return server.Shutdown(context.Background())
@@ -69,9 +76,9 @@ func (serveCommand) Run(p process) error {
 func newLog(settings config.Settings, out *logWriter) *slog.Logger {
 	options := &slog.HandlerOptions{Level: settings.LogLevel}
 	if settings.LogFormat == config.JSONFormat {
-		return slog.New(urgent{slog.NewJSONHandler(out, options), out})
+		return slog.New(withUnits{urgent{slog.NewJSONHandler(out, options), out}})
 	}
-	return slog.New(urgent{slog.NewTextHandler(out, options), out})
+	return slog.New(withUnits{urgent{slog.NewTextHandler(out, options), out}})
 }
 
 // collectLess trades memory, of which the server needs little, for time: its live heap is a few

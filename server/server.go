@@ -102,7 +102,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(), sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state})
 	if err != nil {
-		err = fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err)
+		err = databaseRemedy(fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err), s.settings)
 		if errors.Is(err, sql.ErrMayNotMigrate) {
 			return unusable{err}
 		}
@@ -129,7 +129,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
 	}
 	if s.engine, err = engine.New(ctx, options); err != nil {
-		return fmt.Errorf("start the engine: %w", err)
+		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
 	if err = s.refuseSandboxRemains(ctx); err != nil {
 		s.engine.Close()
