@@ -74,7 +74,7 @@ func docsBase(r *http.Request) string {
 	if !plainHost.MatchString(host) {
 		host = "127.0.0.1:8080"
 	}
-	if r.TLS != nil {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" { // a client that says so changes its own page
 		return "https://" + host
 	}
 	return host
