@@ -295,6 +295,11 @@ func (w *witness) everyAPICall(c *child) {
 		post("/v1/resend", `{"id":"`+id+`","method":"sms"}`)
 		c.do("GET", "/v1/status/"+id, "", "X-API-Key", key)
 		c.do("GET", "/v1/status/"+number+"?"+w.text("query"), "", "X-API-Key", key)
+		recipient := `{"to":"+` + number + `","ip":"` + w.text("subject") + `","type":"transaction","binding":` + fmt.Sprintf("%q", w.text("binding")) + `}`
+		post("/v1/resend", recipient)
+		post("/v1/cancel", recipient)
+		c.do("GET", "/v1/status?to=%2B"+number+"&type=transaction&ip="+w.text("subject"), "", "X-API-Key", key)
+		c.do("GET", "/v1/status?to="+mail+"&code="+w.code(), "", "X-API-Key", key)
 		post("/v1/cancel", `{"id":"`+id+`"}`)
 
 		sent := post("/v1/send", fmt.Sprintf(`{"to":%q,"method":"email","type":"verification","metadata":{"user_id":%q}}`, w.mail(), w.text("metadata")))

@@ -101,3 +101,16 @@ func (s *Store) History(ctx context.Context, challenge otp.ID) ([]otp.Event, err
 	}
 	return events, rows.Err()
 }
+
+// ChallengeOf reads which challenge an event of the history is about. The error is ErrNotFound if
+// there is no such event.
+func (s *Store) ChallengeOf(ctx context.Context, event otp.ID) (challenge otp.ID, err error) {
+	err = s.reads.QueryRowContext(ctx, `SELECT challenge_id FROM events WHERE id = ?`, event[:]).Scan(idScan{&challenge})
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return challenge, ErrNotFound
+	case err != nil:
+		return challenge, fmt.Errorf("read history: %w", err)
+	}
+	return challenge, nil
+}

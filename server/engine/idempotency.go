@@ -31,7 +31,7 @@ type Answer struct {
 // request says.
 //
 // Before do runs a claim is stored that names the id which do must make its challenge with (Send)
-// or its event (ResendByID). Whoever takes a dead server's claim over uses the same id: if redo
+// or its event (ResendNamed). Whoever takes a dead server's claim over uses the same id: if redo
 // finds what was done it gives the answer, else do runs again, and the id's primary key decides
 // whether anything is left to do. A refusal of do is handed out and forgotten, because it changed
 // nothing; after a fault, of which nobody knows what it changed, the claim is up for takeover.

@@ -118,7 +118,7 @@ func TestSend_WithOneIDSendsOnceRace(t *testing.T) {
 
 			again := store.NewID()
 			for _, err := range atOnce(64, func(i int) error {
-				_, err := houses[i%2].ResendByID(background, c, id, "", again)
+				_, err := houses[i%2].ResendNamed(background, c, engine.Named{ID: id}, "", again)
 				return err
 			}) {
 				require.NoError(t, err)

@@ -219,25 +219,6 @@ func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, recipient str
 	return refusal
 }
 
-// Cancel calls the slot's live challenge off. Refusals: those of otp.Cancel, Overloaded.
-func (e *Engine) Cancel(_ context.Context, c *Caller, t Target) error {
-	op := e.operation(c, t)
-	op.Slot = e.slot(c, t)
-	return e.cancel(op, c)
-}
-
-// cancel calls off the challenge that op names, by slot or id.
-func (e *Engine) cancel(op *sql.Operation, c *Caller) error {
-	op.Decide = func(s *sql.State) error {
-		if err := otp.Cancel(s.Challenge, s.Now); err != nil {
-			return err
-		}
-		s.Record(event(op, c, s, s.Challenge, otp.EventCanceled))
-		return nil
-	}
-	return e.store.Do(op)
-}
-
 // operation starts an operation on the target's recipient. Its clock is read here, once.
 func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
 	return &sql.Operation{

@@ -115,9 +115,12 @@ func TestProve_NothingCrossesBindingTypeEnvironmentOrAccount(t *testing.T) {
 		}
 		for _, call := range []func(*engine.Caller, otp.ID) error{
 			func(c *engine.Caller, id otp.ID) error { _, err := h.Status(background, c, id); return err },
-			func(c *engine.Caller, id otp.ID) error { _, err := h.CancelByID(background, c, id); return err },
 			func(c *engine.Caller, id otp.ID) error {
-				_, err := h.ResendByID(background, c, id, "", otp.ID{})
+				_, err := h.CancelNamed(background, c, engine.Named{ID: id})
+				return err
+			},
+			func(c *engine.Caller, id otp.ID) error {
+				_, err := h.ResendNamed(background, c, engine.Named{ID: id}, "", otp.ID{})
 				return err
 			},
 		} {
@@ -148,7 +151,7 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 					require.NoError(t, err)
 				}, otp.Used, otp.Used, "verified", "verified"},
 				{"cancelled", func(c *engine.Caller, id otp.ID, _ string) {
-					challenge, err := h.CancelByID(background, c, id)
+					challenge, err := h.CancelNamed(background, c, engine.Named{ID: id})
 					require.NoError(t, err)
 					require.Equal(t, "canceled", challenge.Status)
 				}, otp.Canceled, otp.Canceled, "canceled", "canceled"},
@@ -188,9 +191,9 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 					_, err := h.Prove(background, c, engine.Proof{ID: first.ID, Code: guess})
 					require.Equal(t, row.older, otp.KindOf(err), row.state)
 				}
-				_, err := h.ResendByID(background, c, first.ID, "", otp.ID{})
+				_, err := h.ResendNamed(background, c, engine.Named{ID: first.ID}, "", otp.ID{})
 				require.Equal(t, row.older, otp.KindOf(err), row.state)
-				_, err = h.CancelByID(background, c, first.ID)
+				_, err = h.CancelNamed(background, c, engine.Named{ID: first.ID})
 				require.Equal(t, row.older, otp.KindOf(err), row.state)
 				after := status()
 				require.Equal(t, row.after, after.Status, row.state)

@@ -305,7 +305,7 @@ func TestSend_FallsBackToTheNextMethodOnlyAfterSurelyNotSent(t *testing.T) {
 	})
 }
 
-func TestResendByID_CountsLikeARegenerationAndKeepsCodeAndExpiry(t *testing.T) {
+func TestResendNamed_CountsLikeARegenerationAndKeepsCodeAndExpiry(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, at)
@@ -315,7 +315,7 @@ func TestResendByID_CountsLikeARegenerationAndKeepsCodeAndExpiry(t *testing.T) {
 			right := code(t, h, c, someNumber)
 			time.Sleep(time.Minute)
 			for left, method := range []string{"", "sms", "email"} {
-				again, err := h.ResendByID(background, c, challenge.ID, method, otp.ID{})
+				again, err := h.ResendNamed(background, c, engine.Named{ID: challenge.ID}, method, otp.ID{})
 				require.NoError(t, err)
 				require.Equal(t, "queued", again.Status)
 				require.Equal(t, 2-left, *again.ResendsRemaining)
@@ -328,12 +328,12 @@ func TestResendByID_CountsLikeARegenerationAndKeepsCodeAndExpiry(t *testing.T) {
 			for _, message := range messages {
 				require.Equal(t, right, message.Code)
 			}
-			_, err = h.ResendByID(background, c, challenge.ID, "", otp.ID{})
+			_, err = h.ResendNamed(background, c, engine.Named{ID: challenge.ID}, "", otp.ID{})
 			require.Equal(t, otp.RegenerationsExhausted, otp.KindOf(err))
-			_, err = h.ResendByID(background, c, challenge.ID, "pigeon", otp.ID{})
+			_, err = h.ResendNamed(background, c, engine.Named{ID: challenge.ID}, "pigeon", otp.ID{})
 			require.Equal(t, otp.Invalid, otp.KindOf(err))
 			time.Sleep(4 * time.Minute)
-			_, err = h.ResendByID(background, c, challenge.ID, "", otp.ID{})
+			_, err = h.ResendNamed(background, c, engine.Named{ID: challenge.ID}, "", otp.ID{})
 			require.Equal(t, otp.Expired, otp.KindOf(err), "the challenge's state is asked for first")
 		})
 	})

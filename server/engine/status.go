@@ -67,7 +67,7 @@ func (e *Engine) Status(ctx context.Context, c *Caller, id otp.ID) (Challenge, e
 	return e.fromHistory(c, id, history)
 }
 
-// Made is what Send or ResendByID answered for a challenge that is live, and else its Status: what
+// Made is what Send or ResendNamed answered for a challenge that is live, and else its Status: what
 // a request that is repeated after its server died is answered. Refusal: NotFound.
 func (e *Engine) Made(ctx context.Context, c *Caller, id otp.ID) (Challenge, error) {
 	challenge, err := e.Status(ctx, c, id)

@@ -50,6 +50,9 @@ func TestRecorder_ShowsNoSecret(t *testing.T) {
 		"unreadable":          httptest.NewRequest("GET", "/x?mobile="+number+"&otp=%zz"+code, nil),
 		"semicolons":          httptest.NewRequest("GET", "/x?mobile="+number+";otp="+code, nil),
 		"in the path":         httptest.NewRequest("GET", "/x/"+number+";jsessionid=SESSION77?ipaddress="+number, nil),
+		"status by recipient": httptest.NewRequest("GET", "/v1/status?to=%2B"+number+"&ip="+number+"&type="+code, nil),
+		"status of a mailbox": httptest.NewRequest("GET", "/v1/status?To="+mail+"&type="+number, nil),
+		"status in the path":  httptest.NewRequest("GET", "/v1/status/"+number+"?to="+mail, nil),
 		"encrypted":           httptest.NewRequest("GET", "/x?otp=Xrgn4bpX/4iYytICyC1wNg==", nil),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,6 +86,15 @@ func TestRecorder_ShowsWhatHelps(t *testing.T) {
 	require.Equal(t, `curl -sS --get 'http://127.0.0.1:8080/otpauthapi/otpgenservlet' -H "access_key: $ACCESS_KEY"`+
 		` --data-urlencode '+ipaddress=192.0.2.1' --data-urlencode 'mobile='"$MOBILE" --data-urlencode 'email='"$EMAIL"`+
 		` --data-urlencode 'colour=[redacted]'`, shown.Curl)
+}
+
+func TestRecorder_ShowsWhatHelpsOfAStatusByRecipient(t *testing.T) {
+	r := httptest.NewRequest("GET", "http://127.0.0.1:8080/v1/status?to=%2B919551492394&ip=192.0.2.1&type=two_factor", nil)
+	r.Header.Set("Authorization", "Bearer x")
+	shown := recorded(t, r, "{}")
+	require.Equal(t, []parameter{{"to", "•••••••••••94"}, {"ip", "192.0.2.1"}, {"type", "two_factor"}}, shown.Query)
+	require.Equal(t, `curl -sS --get 'http://127.0.0.1:8080/v1/status' -H "Authorization: Bearer $API_KEY"`+
+		` --data-urlencode 'to='"$TO" --data-urlencode 'ip=192.0.2.1' --data-urlencode 'type=two_factor'`, shown.Curl)
 }
 
 // The curl makes the same request again: it is run, and what arrives is compared.

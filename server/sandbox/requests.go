@@ -140,7 +140,7 @@ func (p parameter) word() string {
 }
 
 // variables are what stands in a curl for the values of these parameters.
-var variables = map[string]string{"mobile": "MOBILE", "email": "EMAIL", "otp": "OTP"}
+var variables = map[string]string{"mobile": "MOBILE", "email": "EMAIL", "otp": "OTP", "to": "TO"}
 
 // role is what the servlets take p for: they trim names of blanks.
 func (p parameter) role() string { return strings.ToLower(strings.TrimSpace(p.Name)) }
@@ -179,12 +179,18 @@ func masked(given []parameter) []parameter {
 func (p parameter) masked() parameter {
 	name := shownName(p.Name)
 	switch p.role() {
-	case "ipaddress":
+	case "ipaddress", "ip":
 		return parameter{name, maskedText(p.Value)}
 	case "mobile":
 		return parameter{name, maskedNumber(p.Value)}
+	case "to":
+		return parameter{name, maskedTo(p.Value)}
 	case "email":
 		return parameter{name, maskedMail(p.Value)}
+	case "type":
+		if harmlessWord.MatchString(p.Value) {
+			return parameter{name, p.Value}
+		}
 	}
 	if p.Value == "" {
 		return parameter{name, ""}

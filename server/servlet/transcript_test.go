@@ -220,7 +220,8 @@ func (s *story) play(t *testing.T, file *txtar.File) {
 		require.NoError(t, err)
 		target, err := s.house.engine.Address(caller, mobile, ipaddress, "")
 		require.NoError(t, err)
-		require.NoError(t, s.house.engine.Cancel(ctx, caller, target))
+		_, err = s.house.engine.CancelNamed(ctx, caller, engine.Named{Target: target})
+		require.NoError(t, err)
 	case verb == "sql":
 		s.runSQL(t, s.fill(t, string(file.Data)))
 	case verb == "inbox":

@@ -8,16 +8,20 @@ import (
 
 // cancel calls a challenge off: its code is good for nothing from then on.
 func (x *exchange) cancel() (engine.Answer, error) {
-	var asked byID
+	var asked named
 	if err := x.read(&asked); err != nil {
 		return engine.Answer{}, err
 	}
 	var k checks
-	id := k.idAt("/id", asked.ID)
+	id := asked.check(&k)
 	if err := k.err(); err != nil {
 		return engine.Answer{}, err
 	}
-	canceled, err := x.door.engine.CancelByID(x.ctx, x.caller, id)
+	meant, err := x.meant(&asked, id)
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	canceled, err := x.door.engine.CancelNamed(x.ctx, x.caller, meant)
 	if err != nil {
 		return engine.Answer{}, err
 	}

@@ -40,8 +40,3 @@ func metadataOf(given json.RawMessage) json.RawMessage {
 	}
 	return given
 }
-
-// byID is the body of the calls that name a challenge and nothing else.
-type byID struct {
-	ID string `json:"id"`
-}

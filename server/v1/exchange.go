@@ -27,6 +27,7 @@ type exchange struct {
 	ctx    context.Context // goes on when the client hangs up
 	caller *engine.Caller  // nil until the key is accepted
 	body   []byte
+	query  *web.Query
 }
 
 // serve answers one request. What goes wrong on its way is rendered here and nowhere else.
@@ -70,7 +71,8 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 	if err := x.door.engine.InjectedFault(otp.V1Door, x.caller.Account.Address); err != nil {
 		return engine.Answer{}, err
 	}
-	if err := web.ReadQuery(x.gin).Err(); err != nil {
+	x.query = web.ReadQuery(x.gin, r.query...)
+	if err := x.query.Err(); err != nil {
 		return engine.Answer{}, err
 	}
 	return r.call(x)

@@ -115,6 +115,7 @@ func TestOpenAPI_EveryRefusalIsDescribedWhereItHappens(t *testing.T) {
 		"/v1/verify":      slices.Concat(every, []otp.Kind{otp.Locked}),
 		"/v1/resend":      slices.Concat(every, repeated, sent, ended, []otp.Kind{otp.RegenerationsExhausted}),
 		"/v1/cancel":      slices.Concat(every, ended),
+		"/v1/status":      slices.Concat(every, []otp.Kind{otp.NotFound}),
 		"/v1/status/{id}": slices.Concat(every, []otp.Kind{otp.NotFound}),
 	} {
 		item := openapi(t).Paths.Value(path)

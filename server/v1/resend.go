@@ -9,7 +9,7 @@ import (
 
 // resendRequest is the body of POST /v1/resend.
 type resendRequest struct {
-	ID     string  `json:"id"`
+	named
 	Method *string `json:"method" null:"refused"`
 }
 
@@ -20,15 +20,19 @@ func (x *exchange) resend() (engine.Answer, error) {
 		return engine.Answer{}, err
 	}
 	var k checks
-	id := k.idAt("/id", asked.ID)
+	id := asked.check(&k)
 	if asked.Method != nil {
 		k.choice("/method", *asked.Method, methods)
 	}
 	if err := k.err(); err != nil {
 		return engine.Answer{}, err
 	}
+	meant, err := x.meant(&asked.named, id)
+	if err != nil {
+		return engine.Answer{}, err
+	}
 	return x.once(func(once otp.ID) (engine.Answer, error) {
-		resent, err := x.door.engine.ResendByID(x.ctx, x.caller, id, text(asked.Method), once)
+		resent, err := x.door.engine.ResendNamed(x.ctx, x.caller, meant, text(asked.Method), once)
 		if err != nil {
 			return engine.Answer{}, err
 		}

@@ -49,7 +49,7 @@ const (
 // check tells what the request cannot mean. What depends on the account, the engine tells.
 func (r *sendRequest) check() error {
 	var k checks
-	k.text("/to", r.To, maxTo, "must be a number such as +919551492394 or a mailbox such as user@example.com")
+	k.text("/to", r.To, maxTo, recipientForm)
 	k.choice("/method", r.Method, methods)
 	k.choice("/type", r.Type, types)
 	if r.Template != nil {

@@ -34,10 +34,24 @@ func (x *exchange) status() (engine.Answer, error) {
 	if !ok || text != id.Text(idPrefix) {
 		return engine.Answer{}, web.Invalid(web.Fault{Parameter: "id", Detail: "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc"})
 	}
+	return x.standing(engine.Named{ID: id})
+}
+
+// statusByRecipient tells how the newest challenge of a recipient stands: for whoever has no id,
+// such as an integration whose code was sent by a servlet.
+func (x *exchange) statusByRecipient() (engine.Answer, error) {
+	meant, err := x.meantByQuery()
+	if err != nil {
+		return engine.Answer{}, err
+	}
+	return x.standing(meant)
+}
+
+func (x *exchange) standing(meant engine.Named) (engine.Answer, error) {
 	if len(bytes.TrimSpace(x.body)) > 0 {
 		return engine.Answer{}, web.Invalid(web.Fault{Detail: "must be empty"})
 	}
-	found, err := x.door.engine.Status(x.ctx, x.caller, id)
+	found, err := x.door.engine.StatusNamed(x.ctx, x.caller, meant)
 	if err != nil {
 		return engine.Answer{}, err
 	}

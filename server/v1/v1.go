@@ -38,6 +38,7 @@ type route struct {
 	method, path string
 	permission   string
 	call         func(*exchange) (engine.Answer, error)
+	query        []string // the parameters that it knows
 }
 
 // pattern is the path as gin writes it.
@@ -45,11 +46,12 @@ func (r route) pattern() string { return strings.NewReplacer("{", ":", "}", "").
 
 // routes are the calls that ask for a credential.
 var routes = []route{
-	{http.MethodPost, "/v1/send", engine.PermitSend, (*exchange).send},
-	{http.MethodPost, "/v1/verify", engine.PermitVerify, (*exchange).verify},
-	{http.MethodPost, "/v1/resend", engine.PermitResend, (*exchange).resend},
-	{http.MethodPost, "/v1/cancel", engine.PermitCancel, (*exchange).cancel},
-	{http.MethodGet, "/v1/status/{id}", engine.PermitRead, (*exchange).status},
+	{http.MethodPost, "/v1/send", engine.PermitSend, (*exchange).send, nil},
+	{http.MethodPost, "/v1/verify", engine.PermitVerify, (*exchange).verify, nil},
+	{http.MethodPost, "/v1/resend", engine.PermitResend, (*exchange).resend, nil},
+	{http.MethodPost, "/v1/cancel", engine.PermitCancel, (*exchange).cancel, nil},
+	{http.MethodGet, "/v1/status", engine.PermitRead, (*exchange).statusByRecipient, byRecipient},
+	{http.MethodGet, "/v1/status/{id}", engine.PermitRead, (*exchange).status, nil},
 }
 
 // The paths that anybody may read.

@@ -11,34 +11,16 @@ import (
 	"otpbridge/server/web"
 )
 
-// verifyRequest is the body of POST /v1/verify: id, or to and possibly ip.
+// verifyRequest is the body of POST /v1/verify.
 type verifyRequest struct {
-	ID      *string         `json:"id" null:"refused"`
-	To      *string         `json:"to" null:"refused"`
-	IP      *string         `json:"ip" null:"refused"`
-	Code    string          `json:"code"`
-	Type    *string         `json:"type" null:"refused"`
-	Binding json.RawMessage `json:"binding"`
+	named
+	Code string `json:"code"`
 }
 
 func (r *verifyRequest) check() (id otp.ID, err error) {
 	var k checks
-	switch {
-	case r.ID == nil && r.To == nil:
-		k.that(false, "/id", "is missing; name the challenge by id, or its recipient by to")
-	case r.ID != nil && r.To != nil:
-		k.that(false, "/to", "must not stand beside id; which one is meant?")
-	case r.ID != nil:
-		id = k.idAt("/id", *r.ID)
-		k.that(r.IP == nil, "/ip", "must not stand beside id, which names one challenge")
-	default:
-		k.text("/to", *r.To, maxTo, "must be a number such as +919551492394 or a mailbox such as user@example.com")
-		k.subject("/ip", r.IP)
-	}
+	id = r.named.check(&k)
 	k.that(len(r.Code) >= minLength && len(r.Code) <= maxLength && otp.Digits(r.Code), "/code", "must be 4 to 10 digits")
-	if r.Type != nil {
-		k.choice("/type", *r.Type, types)
-	}
 	return id, k.err()
 }
 
@@ -81,16 +63,13 @@ func (x *exchange) verify() (engine.Answer, error) {
 	if err != nil {
 		return engine.Answer{}, err
 	}
-	proof := engine.Proof{ID: id, Code: asked.Code, Type: text(asked.Type)}
-	if asked.ID != nil {
-		proof.Binding, err = engine.CanonicalBinding(asked.Binding)
-	} else {
-		proof.Target, err = x.door.engine.Recipient(x.caller, text(asked.To), text(asked.IP), "", asked.Binding)
-	}
+	meant, err := x.meant(&asked.named, id)
 	if err != nil {
 		return engine.Answer{}, err
 	}
-	right, err := x.door.engine.Prove(x.ctx, x.caller, proof)
+	right, err := x.door.engine.Prove(x.ctx, x.caller, engine.Proof{
+		ID: meant.ID, Target: meant.Target, Code: asked.Code, Type: meant.Type, Binding: meant.Binding,
+	})
 	if err != nil {
 		return x.unverified(err)
 	}

@@ -52,6 +52,11 @@ func (q *Query) Fault(name, detail string) {
 	q.faults = append(q.faults, Fault{Parameter: strings.ToValidUTF8(name, "\uFFFD"), Detail: detail})
 }
 
+// Given returns a parameter as it was given, and whether it was.
+func (q *Query) Given(name string) (value string, given bool) {
+	return q.Text(name), q.values.Has(name)
+}
+
 // Text is a parameter as it was given, empty for none.
 func (q *Query) Text(name string) string { return q.values.Get(name) }
 

@@ -65,6 +65,9 @@ func flaws(t *testing.T) []string {
 	for _, wrong := range refFifthTexts {
 		add(wrong.flaw)
 	}
+	for _, flaw := range refNamedFlaws {
+		add(flaw)
+	}
 	return all
 }
 

@@ -203,6 +203,29 @@ func (s *Story) otherEnvironment() string {
 // paired is the story's number and ipaddress as /v1 writes them.
 func (s *Story) paired() Fields { return Fields{"to": s.To(), "ip": s.ip} }
 
+// mixed is one flow from a code to its verification, of which some calls have moved to /v1.
+func (s *Story) mixed(generate, regenerate, validate bool) {
+	var code string
+	if generate {
+		_, code = s.challenged(Fields{"ip": s.IP()})
+	} else {
+		code = s.generated()
+	}
+	before := len(s.Messages())
+	if regenerate {
+		s.ExpectJSON(s.ResendByV1(s.paired()), http.StatusOK)
+	} else {
+		s.Expect(s.Regenerate(), Generated)
+	}
+	s.Require(len(s.Messages()) == before+1, "one message more", plural(len(s.Messages())-before, "message"))
+	s.Require(s.Code() == code, "the same code", "another")
+	if validate {
+		s.ExpectValid(s.VerifyV1(code, s.paired()))
+	} else {
+		s.Expect(s.Validate(code), Verified)
+	}
+}
+
 // known is the id of the challenge that the newest message is of.
 func (s *Story) known() string {
 	messages := s.Messages()
@@ -480,6 +503,26 @@ func parityState() []Case {
 					s.ExpectWrong(s.Validate(rotated(code)), 4)
 					s.Expect(s.Validate(code), Verified)
 				}
+			},
+		},
+		{
+			Requirement: "Each call of the servlets can move to /v1 by itself: generate, regenerate and validate in every mixture.",
+			Source:      Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10, "key_on_ip": true}), Needs: NeedsInbox,
+			Run: func(s *Story) {
+				for mixture := range 8 {
+					s.mixed(mixture&1 != 0, mixture&2 != 0, mixture&4 != 0)
+				}
+			},
+		},
+		{
+			Requirement: "What a servlet sent has its status at /v1 by its recipient, and can be called off there.",
+			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Run: func(s *Story) {
+				code := s.generated()
+				r := s.StatusByV1(s.paired())
+				s.ExpectJSON(r, http.StatusOK)
+				s.ExpectJSON(s.CancelByV1(s.paired()), http.StatusOK)
+				s.Expect(s.Validate(code), ErrorText)
 			},
 		},
 		{

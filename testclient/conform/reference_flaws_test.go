@@ -54,6 +54,15 @@ var refFifthTexts = []struct{ flaw, outcome string }{
 	{"regenerate: regenerate says the max text", "exhausted"},
 }
 
+// refNamedFlaws are those of the calls that find a challenge by its recipient.
+var refNamedFlaws = []string{
+	"v1/resend: any code of the recipient is found", "v1/resend: by the recipient the type is ignored",
+	"v1/resend: the oldest code of the recipient is found",
+	"v1/cancel: any code of the recipient is found", "v1/cancel: by the recipient the type is ignored",
+	"v1/status: any code of the recipient is found", "v1/status: by the recipient the type is ignored",
+	"v1/status: the oldest code of the recipient is found",
+}
+
 func (f *reference) flawedTexts(texts map[string]string, p Profile) {
 	for _, wrong := range refWrongTexts {
 		if f.has(wrong.flaw) && (wrong.profile == Any || wrong.profile == p) {

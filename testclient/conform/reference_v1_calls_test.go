@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/mail"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -424,6 +425,41 @@ func (f *reference) challengeByID(key refKey, id string, anybodys bool) *refChal
 	return nil
 }
 
+// refNamed is what a request says of the challenge that it means.
+type refNamed struct{ id, to, ip, kind, binding string }
+
+func (n refNamed) one() bool { return (n.id == "") != (n.to == "") }
+
+// named finds the challenge that a request means, for what does not verify. Section is where the
+// flaws of it are.
+func (f *reference) named(key refKey, n refNamed, section string, anybodys bool) *refChallenge {
+	if n.id != "" {
+		return f.challengeByID(key, n.id, anybodys)
+	}
+	a := key.account
+	to, _ := f.recipientV1(a, n.to)
+	holder := f.recipient(a, to+f.environment(key))
+	ch := holder.slots[f.slotV1(a, n.ip, n.binding)]
+	if f.has(section + ": any code of the recipient is found") {
+		for _, other := range holder.slots {
+			if ch == nil || other.created.After(ch.created) {
+				ch = other
+			}
+		}
+	}
+	if ch != nil && !f.purpose(ch, n.kind) && !f.has(section+": by the recipient the type is ignored") {
+		return nil
+	}
+	if ch != nil && f.has(section+": the oldest code of the recipient is found") {
+		for _, other := range a.challenges {
+			if other.holder == holder && other.slot == ch.slot && other.created.Before(ch.created) {
+				ch = other
+			}
+		}
+	}
+	return ch
+}
+
 func (f *reference) notFoundV1(tells bool) refReply {
 	if tells {
 		return refProblem(403, "FORBIDDEN", "Not yours.")
@@ -434,14 +470,22 @@ func (f *reference) notFoundV1(tells bool) refReply {
 func (f *reference) resendV1(key refKey, body []byte) refReply {
 	a := key.account
 	var ask struct {
-		ID     string `json:"id"`
-		Method string `json:"method"`
+		ID      string `json:"id"`
+		To      string `json:"to"`
+		IP      string `json:"ip"`
+		Type    string `json:"type"`
+		Binding any    `json:"binding"`
+		Method  string `json:"method"`
 	}
-	if pointer := f.decode(body, &ask); pointer != "" || ask.ID == "" {
-		return f.refInvalid("/id", "An id is required.")
+	if pointer := f.decode(body, &ask); pointer != "" {
+		return f.refInvalid(pointer, "The body cannot be read.")
 	}
-	ch := f.challengeByID(key, ask.ID, f.has("v1/resend: another account's code is sent again"))
-	if ch == nil {
+	named := refNamed{ask.ID, ask.To, ask.IP, ask.Type, f.bindingText(ask.Binding)}
+	if !named.one() && !f.has("v1/resend: an id and a recipient are taken together") {
+		return f.refInvalid("/id", "Give id or to.")
+	}
+	ch := f.named(key, named, "v1/resend", f.has("v1/resend: another account's code is sent again"))
+	if ch == nil || f.has("parity: the servlets' codes cannot be sent again by their recipient") && ask.ID == "" && ch.send == nil {
 		return f.notFoundV1(f.has("v1/resend: an unknown id is 403"))
 	}
 	now, holder := time.Now().Add(a.offset), ch.holder
@@ -491,18 +535,23 @@ func (f *reference) resendV1(key refKey, body []byte) refReply {
 
 func (f *reference) cancelV1(key refKey, body []byte) refReply {
 	var ask struct {
-		ID string `json:"id"`
+		ID      string `json:"id"`
+		To      string `json:"to"`
+		IP      string `json:"ip"`
+		Type    string `json:"type"`
+		Binding any    `json:"binding"`
 	}
 	pointer := f.decode(body, &ask)
-	if f.has("v1/cancel: an id is optional") && ask.ID == "" {
+	named := refNamed{ask.ID, ask.To, ask.IP, ask.Type, f.bindingText(ask.Binding)}
+	if f.has("v1/cancel: an id is optional") && ask.ID == "" && ask.To == "" {
 		return refReply{status: 200, document: map[string]any{}, header: map[string]string{}}
 	}
-	if pointer != "" || ask.ID == "" {
-		return f.refInvalid("/id", "An id is required.")
+	if pointer != "" || !named.one() {
+		return f.refInvalid("/id", "Give id or to.")
 	}
 	a := key.account
-	ch := f.challengeByID(key, ask.ID, f.has("v1/cancel: another account's code is called off"))
-	if ch == nil {
+	ch := f.named(key, named, "v1/cancel", f.has("v1/cancel: another account's code is called off"))
+	if ch == nil || f.has("parity: the servlets' codes cannot be called off by their recipient") && ask.ID == "" && ch.send == nil {
 		return f.notFoundV1(f.has("v1/cancel: an unknown id is 403"))
 	}
 	if !f.has("v1/cancel: nothing is called off") {
@@ -522,9 +571,21 @@ func (f *reference) cancelV1(key refKey, body []byte) refReply {
 	return f.challengeV1(a, ch, time.Now().Add(a.offset))
 }
 
-func (f *reference) statusV1(key refKey, id string) refReply {
-	ch := f.challengeByID(key, id, f.has("v1/status: another account's status is told"))
-	if ch == nil {
+func (f *reference) statusV1(key refKey, id string, query url.Values) refReply {
+	named := refNamed{id, query.Get("to"), query.Get("ip"), query.Get("type"), ""}
+	for name := range query {
+		if !slices.Contains([]string{"to", "ip", "type"}, name) && !f.has("v1/status: any query is taken") {
+			return f.refInvalid("/"+name, "This is not known.")
+		}
+	}
+	if !named.one() {
+		if f.has("v1/status: a recipient is optional") {
+			return refReply{status: 200, document: map[string]any{}, header: map[string]string{}}
+		}
+		return f.refInvalid("/to", "Give a recipient.")
+	}
+	ch := f.named(key, named, "v1/status", f.has("v1/status: another account's status is told"))
+	if ch == nil || f.has("parity: the servlets' codes have no status by their recipient") && id == "" && ch.send == nil {
 		return f.notFoundV1(f.has("v1/status: an unknown id is 403"))
 	}
 	a := key.account

@@ -393,8 +393,8 @@ func (f *reference) callV1(r *http.Request, secret string, key refKey, body []by
 		}
 		return refProblem(500, "INTERNAL_ERROR", "Something is broken.")
 	}
-	if id, ok := strings.CutPrefix(r.URL.Path, "/v1/status/"); ok && r.Method == "GET" {
-		return f.statusV1(key, id)
+	if id, ok := strings.CutPrefix(r.URL.Path, "/v1/status"); ok && r.Method == "GET" {
+		return f.statusV1(key, strings.TrimPrefix(id, "/"), r.URL.Query())
 	}
 	calls := map[string]func(refKey, []byte) refReply{
 		"POST /v1/send": f.sendV1, "POST /v1/verify": f.verifyV1, "POST /v1/resend": f.resendV1, "POST /v1/cancel": f.cancelV1,

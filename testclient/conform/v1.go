@@ -3,7 +3,9 @@ package conform
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +95,24 @@ func (s *Story) CancelV1(id string, opts ...Option) Reply {
 	return s.post("/v1/cancel", Fields{"id": id}, nil, opts)
 }
 
+// ResendByV1 and CancelByV1 name the challenge by what the fields say, as a guess does.
+func (s *Story) ResendByV1(fields Fields, opts ...Option) Reply {
+	return s.post("/v1/resend", nil, fields, opts)
+}
+
+func (s *Story) CancelByV1(fields Fields, opts ...Option) Reply {
+	return s.post("/v1/cancel", nil, fields, opts)
+}
+
+// StatusByV1 asks by a query how the challenge stands that the fields name.
+func (s *Story) StatusByV1(fields Fields, opts ...Option) Reply {
+	query := url.Values{}
+	for name, value := range fields {
+		query.Set(name, fmt.Sprint(value))
+	}
+	return s.V1(http.MethodGet, "/v1/status?"+query.Encode(), "", opts...)
+}
+
 // StatusV1 asks what became of a challenge.
 func (s *Story) StatusV1(id string, opts ...Option) Reply {
 	return s.V1(http.MethodGet, "/v1/status/"+id, "", opts...)
@@ -102,6 +122,15 @@ func (s *Story) StatusV1(id string, opts ...Option) Reply {
 func byID(id string) Fields { return Fields{"id": id} }
 
 func (s *Story) byTo() Fields { return Fields{"to": s.To()} }
+
+// with is fields with one of them changed.
+func with(fields Fields, name string, value any) Fields {
+	changed := maps.Clone(fields)
+	if changed[name] = value; value == Without {
+		delete(changed, name)
+	}
+	return changed
+}
 
 // challenged sends a code and gives the challenge's id and the code.
 func (s *Story) challenged(fields Fields, opts ...Option) (id, code string) {

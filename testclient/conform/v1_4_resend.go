@@ -110,6 +110,41 @@ func v1Resend() []Case {
 				s.ExpectProblem(s.Second().ResendV1(id, nil), http.StatusNotFound, "")
 			},
 		},
+		{
+			Requirement: "By its recipient the newest code is sent again, if ip, binding and type are the same as a guess would have to name.",
+			Source:      Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10, "key_on_ip": true}), Needs: NeedsInbox,
+			Run: func(s *Story) {
+				s.challenged(nil)
+				id, code := s.challenged(nil)
+				r := s.ResendByV1(s.byTo())
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
+				s.Require(s.Code() == code, "the same code", "another")
+				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
+				id, _ = s.challenged(full)
+				for name, other := range map[string]any{"ip": otherIP, "binding": Fields{"order": 2}, "type": "verification", "to": "+" + emirati} {
+					for _, value := range []any{other, Without} {
+						if name == "to" && value == Without {
+							continue
+						}
+						s.ExpectProblem(s.ResendByV1(with(full, name, value)), http.StatusNotFound, "")
+					}
+				}
+				r = s.ResendByV1(full)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
+				s.expectSent(5)
+			},
+		},
+		{
+			Requirement: "A resend needs an id or a recipient, and not both.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, _ := s.challenged(nil)
+				s.ExpectProblem(s.ResendByV1(Fields{"id": id, "to": s.To()}), http.StatusBadRequest, "")
+				s.ExpectProblem(s.ResendByV1(nil), http.StatusBadRequest, "")
+			},
+		},
 	}
 }
 

@@ -66,11 +66,28 @@ func v1Cancel() []Case {
 			},
 		},
 		{
-			Requirement: "An id is required.",
+			Requirement: "A cancellation needs an id or a recipient, and not both.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectInvalid(s.post("/v1/cancel", nil, nil, nil), "/id")
-				s.ExpectInvalid(s.post("/v1/resend", nil, nil, nil), "/id")
+				id, code := s.challenged(nil)
+				s.ExpectInvalid(s.CancelByV1(nil), "/id")
+				s.ExpectProblem(s.CancelByV1(Fields{"id": id, "to": s.To()}), http.StatusBadRequest, "")
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "By its recipient the newest challenge is called off, if ip, binding and type are the same as a guess would have to name.",
+			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Run: func(s *Story) {
+				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
+				id, _ := s.challenged(full)
+				for name, other := range map[string]any{"ip": otherIP, "binding": Fields{"order": 2}, "type": "verification"} {
+					s.ExpectProblem(s.CancelByV1(with(full, name, other)), http.StatusNotFound, "")
+					s.ExpectProblem(s.CancelByV1(with(full, name, Without)), http.StatusNotFound, "")
+				}
+				r := s.CancelByV1(full)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.text("id") == id && r.text("status") == "canceled", "the id and the status canceled", r.came())
 			},
 		},
 	}

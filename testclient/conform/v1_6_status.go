@@ -114,5 +114,35 @@ func v1Status() []Case {
 				s.ExpectProblem(s.StatusV1(id, NoKey), http.StatusUnauthorized, "AUTH_003")
 			},
 		},
+		{
+			Requirement: "By its recipient the newest challenge has its status, if ip and type are the same as a guess would have to name.",
+			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Run: func(s *Story) {
+				s.challenged(nil)
+				id, _ := s.challenged(nil)
+				r := s.StatusByV1(s.byTo())
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
+				full := Fields{"to": s.To(), "ip": s.IP(), "type": "transaction"}
+				id, _ = s.challenged(full)
+				for name, other := range map[string]any{"ip": otherIP, "type": "two_factor"} {
+					s.ExpectProblem(s.StatusByV1(with(full, name, other)), http.StatusNotFound, "")
+				}
+				s.ExpectProblem(s.StatusByV1(Fields{"to": s.To(), "ip": s.IP()}), http.StatusNotFound, "")
+				s.ExpectProblem(s.StatusByV1(Fields{"to": "+" + emirati}), http.StatusNotFound, "")
+				r = s.StatusByV1(full)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
+			},
+		},
+		{
+			Requirement: "A status needs an id in the path, or a recipient in the query.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.challenged(nil)
+				s.ExpectProblem(s.StatusByV1(nil), http.StatusBadRequest, "")
+				s.ExpectProblem(s.StatusByV1(Fields{"to": s.To(), "unknown": "1"}), http.StatusBadRequest, "")
+			},
+		},
 	}
 }

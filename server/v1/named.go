@@ -1,0 +1,99 @@
+package v1
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	"otpbridge/server/web"
+)
+
+// named is how a request names a challenge: by id, or by the recipient and whatever tells the
+// challenge from the recipient's others.
+type named struct {
+	ID      *string         `json:"id" null:"refused"`
+	To      *string         `json:"to" null:"refused"`
+	IP      *string         `json:"ip" null:"refused"`
+	Type    *string         `json:"type" null:"refused"`
+	Binding json.RawMessage `json:"binding"`
+}
+
+const recipientForm = "must be a number such as +919551492394 or a mailbox such as user@example.com"
+
+// check returns the id, zero if the recipient is named.
+func (n *named) check(k *checks) (id otp.ID) {
+	switch {
+	case n.ID == nil && n.To == nil:
+		k.that(false, "/id", "is missing; name the challenge by id, or its recipient by to")
+	case n.ID != nil && n.To != nil:
+		k.that(false, "/to", "must not stand beside id; which one is meant?")
+	case n.ID != nil:
+		id = k.idAt("/id", *n.ID)
+		k.that(n.IP == nil, "/ip", "must not stand beside id, which names one challenge")
+	default:
+		k.text("/to", *n.To, maxTo, recipientForm)
+		k.subject("/ip", n.IP)
+	}
+	if n.Type != nil {
+		k.choice("/type", *n.Type, types)
+	}
+	return id
+}
+
+// meant is the challenge that a checked request names.
+func (x *exchange) meant(n *named, id otp.ID) (m engine.Named, err error) {
+	m = engine.Named{ID: id, Type: text(n.Type)}
+	if n.ID != nil {
+		m.Binding, err = engine.CanonicalBinding(n.Binding)
+	} else {
+		m.Target, err = x.door.engine.Recipient(x.caller, text(n.To), text(n.IP), "", n.Binding)
+	}
+	return m, err
+}
+
+// byRecipient are the parameters of a query that names a challenge by its recipient.
+var byRecipient = []string{"to", "ip", "type"}
+
+// meantByQuery is the challenge that the request's query names.
+func (x *exchange) meantByQuery() (engine.Named, error) {
+	var k checks
+	given := func(name string) *string {
+		if value, ok := x.query.Given(name); ok {
+			return &value
+		}
+		return nil
+	}
+	n := named{To: given("to"), IP: given("ip"), Type: given("type")}
+	switch {
+	case n.To == nil:
+		k.that(false, "/to", "is missing; "+recipientForm)
+	case strings.HasPrefix(*n.To, " "):
+		k.that(false, "/to", "begins with a blank; in a query the + of a number is written %2B")
+	default:
+		n.check(&k)
+	}
+	if err := k.err(); err != nil {
+		return engine.Named{}, ofQuery(err)
+	}
+	m, err := x.meant(&n, otp.ID{})
+	return m, ofQuery(err)
+}
+
+// ofQuery makes a refusal that points into a body speak of the query's parameter.
+func ofQuery(err error) error {
+	if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Field != "" {
+		return web.Invalid(web.Fault{Parameter: refusal.Field, Detail: strings.TrimPrefix(refusal.Message, refusal.Field+" ")})
+	}
+	problem, ok := errors.AsType[*web.Problem](err)
+	if !ok {
+		return err
+	}
+	faults := slices.Clone(problem.Faults)
+	for i := range faults {
+		faults[i].Parameter, faults[i].Pointer = strings.TrimPrefix(faults[i].Pointer, "/"), ""
+	}
+	return web.Invalid(faults...)
+}
