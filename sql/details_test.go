@@ -17,7 +17,7 @@ func TestDetails_AreReadBackAsTheyWereWritten(t *testing.T) {
 		} {
 			recipient := nextID()
 			op, made := generate(recipient, nextID(), policy, noon)
-			summary := &otp.Summary{Mask: "+91••••••2394", Type: "two_factor", MaxAttempts: 5, ExpiresAt: noon + otp.Minute, Metadata: []byte{0, 1}, Taken: true}
+			summary := &otp.Summary{Mask: "+91••••••2394", Type: "two_factor", MaxAttempts: 5, ExpiresAt: noon + otp.Minute, Metadata: []byte{0, 1}, Taken: true, ProviderError: "30003"}
 			decide := op.Decide
 			op.Decide = func(state *State) error {
 				err := decide(state)
@@ -43,7 +43,7 @@ func TestHistory_IsThatOfOneChallengeOldestFirst(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		recipient := nextID()
 		op, made := generate(recipient, nextID(), policy, noon)
-		summary := otp.Summary{Mask: "+91••••••2394", ExpiresAt: noon + otp.Minute, Metadata: []byte{0, 1}, Taken: true}
+		summary := otp.Summary{Mask: "+91••••••2394", ExpiresAt: noon + otp.Minute, Metadata: []byte{0, 1}, Taken: true, ProviderError: "EC 27"}
 		decide := op.Decide
 		op.Decide = func(state *State) error {
 			err := decide(state)

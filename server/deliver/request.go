@@ -97,7 +97,7 @@ func checkHeader(h pair) error {
 	return nil
 }
 
-// headerValue tells whether text can be a header's value: visible ASCII and blanks. CR, LF and
+// headerValue reports whether text can be a header's value: visible ASCII and blanks. CR, LF and
 // NUL are what header injection is made of.
 func headerValue(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })

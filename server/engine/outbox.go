@@ -335,13 +335,7 @@ func (e *Engine) TakeOver(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	faults := make([]error, len(expired))
-	var all sync.WaitGroup // at once, so that they share a transaction
-	for i := range expired {
-		all.Go(func() { faults[i] = e.takeOverDelivery(ctx, &expired[i]) })
-	}
-	all.Wait()
-	return len(expired), errors.Join(faults...)
+	return len(expired), eachAtOnce(expired, func(row *otp.Delivery) error { return e.takeOverDelivery(ctx, row) })
 }
 
 func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error {
