@@ -13,7 +13,7 @@ import (
 // loadsEarly is the classic bug: rows are loaded before the transaction begins.
 var loadsEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
-	source = sqltest.Replace(t, source, `		err := s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
+	source = sqltest.Replace(t, source, `		err := s.transact(context.Background(), func(w *session) error {
 			return s.runBatch(w, operations, try > 1)
 		})`, `		if err := s.writer.connect(context.Background()); err != nil {
 			return err
@@ -26,7 +26,7 @@ var loadsEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, s
 			return err
 		}
 		time.Sleep(time.Millisecond)
-		err = s.writer.transaction(context.Background(), s.dialect.begin, func(w *session) error {
+		err = s.transact(context.Background(), func(w *session) error {
 			return s.runBatch(w, operations, try > 1)
 		})`, 1)
 	source = sqltest.Replace(t, source, `	"context"
