@@ -258,7 +258,7 @@ func (f *findings) keyring(settings config.Settings) *crypto.Keyring {
 		return nil
 	}
 	if samples := keyring.SampleIDs(); len(samples) > 0 {
-		remedy := "make a new one with otpbridge keyring new, and rotate to it"
+		remedy := "make a new one with otpbridge keyring add, and rotate to it"
 		if settings.Sandbox() {
 			f.warn("sample secrets", remedy, "key %s of the keyring is the published sample key", strings.Join(samples, ", "))
 		} else {

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"otpbridge/crypto"
+)
+
+// maxKeyring bounds a keyring file: some thousand keys.
+const maxKeyring = 64 << 10
+
+// editKeyring changes the lines of a keyring file. The file is locked against other commands, has to
+// be a keyring before and after, and is replaced as a whole: whoever reads it at any moment, or after
+// a power cut, finds the old keyring or the new one. It keeps its owner, and nobody else may read it.
+func editKeyring(path string, edit func(lines []string) ([]string, error)) error {
+	file, err := lockKeyring(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() // and with it the lock
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyring+1))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(text) > maxKeyring {
+		return unusable{fmt.Errorf("%s is larger than %d KiB, so it is no keyring", path, maxKeyring>>10)}
+	}
+	if _, err := crypto.ParseKeyring(string(text)); err != nil {
+		return unusable{fmt.Errorf("%s is not changed, because it is no keyring as it is: %w", path, err)}
+	}
+	lines := strings.Split(strings.TrimRight(string(text), "\r\n"), "\n")
+	if lines, err = edit(lines); err != nil {
+		return unusable{err}
+	}
+	changed := strings.Join(lines, "\n") + "\n"
+	if _, err := crypto.ParseKeyring(changed); err != nil {
+		return unusable{fmt.Errorf("%s is not changed, because it would be no keyring afterwards: %w", path, err)}
+	}
+	if err := replaceKeyring(file, path, changed); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// lockKeyring opens a keyring file and waits until no other command changes it. It refuses a link,
+// which would be replaced by a file while what it leads to stays as it is; what is no file; and a file
+// that others can read or write, because a key that is put there is known to them.
+func lockKeyring(path string) (*os.File, error) {
+	for {
+		named, err := os.Lstat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, unusable{fmt.Errorf("there is no keyring at %s; the first is made by otpbridge keyring new --file %s", path, path)}
+		case err != nil:
+			return nil, unusable{err}
+		case named.Mode()&fs.ModeSymlink != 0:
+			return nil, unusable{fmt.Errorf("%s is a link; name the file that it leads to", path)}
+		case !named.Mode().IsRegular():
+			return nil, unusable{fmt.Errorf("%s is not a regular file", path)}
+		case named.Mode().Perm()&0o077 != 0:
+			return nil, unusable{fmt.Errorf("others than the owner may read or write %s (%v); chmod 600 it first, and think about who has read it",
+				path, named.Mode().Perm())}
+		}
+		file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, unusable{err}
+		}
+		if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+		}
+		// Who waited may hold the lock of a file that was replaced meanwhile.
+		locked, err := file.Stat()
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		now, err := os.Lstat(path)
+		if err == nil && os.SameFile(locked, now) {
+			return file, nil
+		}
+		file.Close()
+	}
+}
+
+func replaceKeyring(old *os.File, path, text string) (err error) {
+	folder := filepath.Dir(path)
+	draft, err := os.CreateTemp(folder, ".keyring-*") // readable by the owner only
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(draft.Name())
+		}
+	}()
+	_, err = draft.WriteString(text)
+	if err = errors.Join(err, keepOwner(old, draft), draft.Sync(), draft.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(draft.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(folder)
+}
+
+// keepOwner gives the draft to whom the file belongs: root edits a keyring that a service reads.
+func keepOwner(file, draft *os.File) error {
+	was, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	is, err := draft.Stat()
+	if err != nil {
+		return err
+	}
+	from, to := was.Sys().(*syscall.Stat_t), is.Sys().(*syscall.Stat_t)
+	if from.Uid == to.Uid && from.Gid == to.Gid {
+		return nil
+	}
+	if err := draft.Chown(int(from.Uid), int(from.Gid)); err != nil {
+		return fmt.Errorf("keep its owner: %w; run this as root or as the owner", err)
+	}
+	return nil
+}
+
+// keyLine is the index of a key's line, -1 if there is none.
+func keyLine(lines []string, id string) int {
+	return slices.IndexFunc(lines, func(line string) bool {
+		fields := strings.Fields(line)
+		return len(fields) == 2 && fields[0] == id
+	})
+}
+
+// firstKey is the index of the primary key's line in a keyring.
+func firstKey(lines []string) int {
+	return slices.IndexFunc(lines, func(line string) bool {
+		fields := strings.Fields(line)
+		return len(fields) > 0 && !strings.HasPrefix(fields[0], "#")
+	})
+}
+
+func noSuchKey(path, id string) error { return fmt.Errorf("%s has no key %q", path, id) }
