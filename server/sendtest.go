@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/mail"
+	"strings"
 	"time"
 
 	"otpbridge/config"
@@ -44,8 +44,12 @@ func (s sendTestCommand) Run(p process) error {
 	message := deliver.Message{
 		ID: id, SendID: id, Number: 1, Account: "test", Medium: "sms", To: s.To, ExpiresAt: time.Now().Add(5 * time.Minute),
 	}
-	if address, err := mail.ParseAddress(s.To); err == nil && address.Address == s.To {
-		message.Medium = "email"
+	if strings.Contains(s.To, "@") {
+		mailbox, err := deliver.Mailbox(s.To)
+		if err != nil {
+			return unusable{fmt.Errorf("the recipient %w", err)}
+		}
+		message.Medium, message.To = "email", mailbox
 	} else if !engine.PossibleNumber(s.To) {
 		return unusable{errors.New("the recipient is neither a number like +919551492394 nor a mailbox like user@example.com")}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // RelayRecipients are those to whom a sandbox may really send a message that it has captured:
-// numbers with their plus, and mailboxes in lower case.
+// numbers with their plus, and mailboxes; see Identity.
 type RelayRecipients []string
 
 // ParseRelayRecipients reads recipients, separated by commas. Empty text is nobody. Errors name no
@@ -22,10 +22,10 @@ func ParseRelayRecipients(text string) (RelayRecipients, error) {
 		if !reachable(to) {
 			return nil, fmt.Errorf("entry %d: is neither a number like +919551492394 nor a mailbox", i+1)
 		}
-		recipients = append(recipients, strings.ToLower(to))
+		recipients = append(recipients, Identity(to))
 	}
 	return recipients, nil
 }
 
-// Allow tells whether to is one of them. A number has one spelling, with its plus.
-func (r RelayRecipients) Allow(to string) bool { return slices.Contains(r, strings.ToLower(to)) }
+// Allow reports whether to is one of them. A number has one spelling, with its plus.
+func (r RelayRecipients) Allow(to string) bool { return slices.Contains(r, Identity(to)) }

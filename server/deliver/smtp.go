@@ -100,6 +100,7 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	if err != nil || !visible(from.Name) || !mailbox(from.Address) {
 		return nil, errors.New("has no from that is an address, which mails must come from; for example from=codes@shop.example")
 	}
+	from.Address = asciiDomain(from.Address)
 	s.from = *from
 	if s.hello, err = helloName(s.hello); err != nil {
 		return nil, err
@@ -189,6 +190,15 @@ func mailbox(text string) bool {
 	return err == nil && parsed.Name == "" && parsed.Address == text
 }
 
+// asciiDomain returns a sender's address with its domain as A-labels, which every mail server takes.
+func asciiDomain(address string) string {
+	domain := domainOf(address)
+	if ascii, err := Domain(domain); err == nil {
+		return strings.TrimSuffix(address, domain) + ascii
+	}
+	return address
+}
+
 func domainOf(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
 
 // Send makes one connection and hands over one mail.
@@ -222,8 +232,9 @@ func (s *Mailer) Send(ctx context.Context, m Message) Result {
 
 // compose builds the mail and its Message-ID. Errors name no value.
 func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) {
-	if !mailbox(m.To) {
-		return nil, "", errors.New("the recipient is not one mailbox")
+	to, err := Mailbox(m.To)
+	if err != nil {
+		return nil, "", fmt.Errorf("the recipient %w", err)
 	}
 	from := s.from
 	if m.From != "" {
@@ -231,6 +242,7 @@ func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) 
 		if err != nil || !visible(own.Name) || !mailbox(own.Address) {
 			return nil, "", errors.New("the account's email_sender is not one address")
 		}
+		own.Address = asciiDomain(own.Address)
 		from = *own
 	}
 	if !visible(content.Subject) {
@@ -238,7 +250,7 @@ func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) 
 	}
 	message := mail.NewMsg(mail.WithNoDefaultUserAgent())
 	message.FromMailAddress(&from)
-	message.ToMailAddress(&netmail.Address{Address: m.To})
+	message.ToMailAddress(&netmail.Address{Address: to})
 	message.Subject(content.Subject)
 	id := fmt.Sprintf("%s.%d@%s", messageIDWord(m.ID), m.Number, idDomain(from.Address))
 	message.SetMessageIDWithValue(id)

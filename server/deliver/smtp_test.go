@@ -497,6 +497,8 @@ func FuzzMailer_NothingReachesAHeaderOrASecondRecipient(f *testing.F) {
 		}
 		recipients, err := built.GetRecipients()
 		require.NoError(t, err)
+		to, err = Mailbox(to)
+		require.NoError(t, err)
 		require.Equal(t, []string{"<" + to + ">"}, recipients)
 		sender, err := built.GetSender(false)
 		require.NoError(t, err)

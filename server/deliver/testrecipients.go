@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/mail"
 	"regexp"
 	"strings"
 )
 
 // TestRecipients are recipients with a fixed outcome, for a sandbox whose channels are real:
 // whatever is sent to one of them goes nowhere and ends as its row says. Keys are numbers with
-// their plus, or mailboxes in lower case.
+// their plus, or mailboxes; see Identity.
 type TestRecipients map[string]TestRecipient
 
 // TestRecipient is how messages to a test recipient end.
@@ -24,7 +23,7 @@ type TestRecipient struct {
 
 // Code is the fixed code of a recipient's challenges that have codes of a length, empty for none.
 func (r TestRecipients) Code(to string, length int) string {
-	if code := r[strings.ToLower(to)].Code; len(code) == length {
+	if code := r[Identity(to)].Code; len(code) == length {
 		return code
 	}
 	return ""
@@ -61,7 +60,7 @@ func ParseTestRecipients(text string) (TestRecipients, error) {
 		case !reachable(to):
 			return nil, fmt.Errorf("entry %d: is for neither a number like +919000000001 nor a mailbox", i+1)
 		}
-		to = strings.ToLower(to)
+		to = Identity(to)
 		if _, twice := recipients[to]; twice {
 			return nil, fmt.Errorf("entry %d: is for a recipient that has one already", i+1)
 		}
@@ -70,10 +69,10 @@ func ParseTestRecipients(text string) (TestRecipients, error) {
 	return recipients, nil
 }
 
-// reachable tells whether to is a number with its plus, or a mailbox and nothing around it.
+// reachable reports whether to is a number with its plus, or a mailbox and nothing around it.
 func reachable(to string) bool {
-	address, err := mail.ParseAddress(to)
-	return testNumber.MatchString(to) || err == nil && address.Address == to
+	_, err := Mailbox(to)
+	return testNumber.MatchString(to) || err == nil
 }
 
 // Before puts the recipients in front of channels.
@@ -98,7 +97,7 @@ var errRehearsed = errors.New("a test recipient's outcome")
 
 // Send ends as the recipient's row says, and hands everybody else's messages on.
 func (r rehearsed) Send(ctx context.Context, m Message) Result {
-	row, fixed := r.recipients[strings.ToLower(m.To)]
+	row, fixed := r.recipients[Identity(m.To)]
 	switch {
 	case !fixed:
 		return r.Channel.Send(ctx, m)

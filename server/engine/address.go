@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/json"
 	"errors"
-	"net/mail"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,14 +10,15 @@ import (
 	"github.com/nyaruka/phonenumbers"
 
 	"otpbridge/crypto"
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 )
 
 // Target is whom an operation concerns, normalised: every spelling of one number is one Target.
 type Target struct {
-	Recipient string // E.164 with the plus, or a mailbox
+	Recipient string // E.164 with the plus, or a mailbox as deliver.Mailbox has it
 	Subject   string // the end user's address as the caller states it; empty where the account does not key on it
-	Mailbox   string // where e-mail goes; empty for none
+	Mailbox   string // where e-mail goes, as deliver.Mailbox has it; empty for none
 	Binding   string // what the challenge is bound to, as canonical JSON (RFC 8785); empty for nothing
 	// Department is who asks within the account, by the name that templates have; it words the
 	// message and identifies nothing. Empty for none.
@@ -231,19 +231,19 @@ func normalSubject(subject string) (string, error) {
 	return subject, nil
 }
 
-// normalMailbox reads one bare address (RFC 5322 addr-spec), without a display name.
+// normalMailbox returns the identity of a mailbox; see deliver.Mailbox. Refusal: Invalid.
 func normalMailbox(mailbox string) (string, error) {
-	parsed, err := mail.ParseAddress(mailbox)
-	if err != nil || len(mailbox) > 254 || parsed.Name != "" || parsed.Address != mailbox {
-		return "", otp.Refuse(otp.Invalid, "email must be one address such as user@example.com")
+	identity, err := deliver.Mailbox(mailbox)
+	if err != nil {
+		return "", otp.Refuse(otp.Invalid, "email "+err.Error())
 	}
-	return mailbox, nil
+	return identity, nil
 }
 
 // mask shows enough of a recipient to recognise it and too little to use it.
 func mask(recipient string) string {
 	if local, domain, isMail := strings.Cut(recipient, "@"); isMail {
-		return local[:1] + "•••@" + domain
+		return otp.Cut(local, 1) + "•••@" + domain
 	}
 	shown := max(0, len(recipient)-4)
 	return recipient[:min(3, shown)] + dots(max(0, shown-3)) + recipient[shown:]

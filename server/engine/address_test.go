@@ -132,7 +132,7 @@ func TestNormalMailbox_IsOneBareAddress(t *testing.T) {
 	for _, stated := range []string{"user@example.com", "User+tag@Example.co.in", "o'neil@example.com"} {
 		mailbox, err := normalMailbox(stated)
 		require.NoError(t, err)
-		require.Equal(t, stated, mailbox, "it is delivered as it was given")
+		require.Equal(t, strings.ToLower(stated), mailbox, "it is delivered to what it is known by")
 	}
 	for _, stated := range []string{
 		"user", "user@", "@example.com", "a@b, c@d", "User <user@example.com>", "<user@example.com>", "a@b\r\nBcc: c@d", "a b@example.com",
@@ -147,4 +147,6 @@ func TestMask_ShowsTooLittleToUse(t *testing.T) {
 	require.Equal(t, "+91••••••2394", mask("+919551492394"))
 	require.Equal(t, "u•••@example.com", mask("user@example.com"))
 	require.Equal(t, "1234", mask("1234"))
+	require.Equal(t, "é•••@example.com", mask("é@example.com"), "as older rows have them")
+	require.Equal(t, "•••@example.com", mask("@example.com"))
 }

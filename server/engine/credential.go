@@ -230,7 +230,7 @@ func parseOrigin(text string) (string, error) {
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`*"<>\,;`, r) }) {
 		return "", wrong
 	}
-	u, err := url.Parse(strings.ToLower(text))
+	u, err := url.Parse(otp.Lower(text))
 	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" ||
 		u.Scheme != "https" && u.Scheme != "http" || strings.HasSuffix(u.Host, ":") {
 		return "", wrong

@@ -47,7 +47,10 @@ func (e *Engine) Messages(ctx context.Context, q MessageQuery) ([]Message, error
 	if err != nil {
 		return nil, err
 	}
-	to := recipientSpelling(q.To)
+	to, err := recipientSpelling(q.To)
+	if err != nil {
+		return nil, err
+	}
 	messages := []Message{}
 	for {
 		page, err := e.store.Sends(ctx, sends)
@@ -60,7 +63,7 @@ func (e *Engine) Messages(ctx context.Context, q MessageQuery) ([]Message, error
 				return nil, err
 			}
 			for _, message := range shown {
-				if q.To != "" && !strings.EqualFold(message.To, to) {
+				if q.To != "" && deliver.Identity(message.To) != to {
 					continue
 				}
 				if messages = append(messages, message); len(messages) == q.Limit {
@@ -88,7 +91,10 @@ func (e *Engine) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, 
 			return sends, otp.Refuse(otp.Invalid, "after must be a message's id or a time such as 2026-01-31T12:00:00Z")
 		}
 	}
-	switch to := recipientSpelling(q.To); {
+	to, err := recipientSpelling(q.To)
+	switch {
+	case err != nil:
+		return sends, err
 	case to == "":
 	case strings.Contains(to, "@"):
 		// A mailbox is sealed with each send, and its hash names its own row, so these are told
@@ -112,13 +118,17 @@ func (e *Engine) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, 
 	return sends, nil
 }
 
-// recipientSpelling brings what an inbox is searched for to the spelling messages have.
-func recipientSpelling(to string) string {
-	if to == "" || strings.Contains(to, "@") {
-		return to
+// recipientSpelling brings what an inbox is searched for to the spelling messages have. Refusal:
+// Invalid for a mailbox that cannot be one.
+func recipientSpelling(to string) (string, error) {
+	if to == "" {
+		return "", nil
+	}
+	if strings.Contains(to, "@") {
+		return inField("to")(normalMailbox(to))
 	}
 	digits := strings.NewReplacer(" ", "", "-", "", "+", "").Replace(to)
-	return "+" + strings.TrimPrefix(digits, "00")
+	return "+" + strings.TrimPrefix(digits, "00"), nil
 }
 
 // messages renders what one send put into the inbox, one message a channel.

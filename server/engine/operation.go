@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"strings"
 	"time"
 
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -230,22 +230,12 @@ func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
 }
 
 func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {
-	return e.index.Sum("recipient", c.Account.Address, string(c.Environment), identity(recipient))
-}
-
-// identity is what two spellings of one recipient have in common. Mailboxes that differ in case
-// alone belong to one person everywhere that matters, and to count them apart would give that
-// person's guesser a budget for each.
-func identity(recipient string) string {
-	if strings.Contains(recipient, "@") {
-		return strings.ToLower(recipient)
-	}
-	return recipient
+	return e.index.Sum("recipient", c.Account.Address, string(c.Environment), deliver.Identity(recipient))
 }
 
 // slot is what may have one live challenge.
 func (e *Engine) slot(c *Caller, t Target) otp.ID {
-	return e.index.Sum("slot", c.Account.Address, string(c.Environment), identity(t.Recipient), t.Subject, t.Binding)
+	return e.index.Sum("slot", c.Account.Address, string(c.Environment), deliver.Identity(t.Recipient), t.Subject, t.Binding)
 }
 
 // introduce fills in the rows of recipients that are not stored yet.

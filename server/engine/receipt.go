@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"otpbridge/crypto"
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -77,7 +78,7 @@ func (e *Engine) receipt(ctx context.Context, c *Caller, event otp.ID, challenge
 	r := crypto.Receipt{
 		Issuer: receiptIssuer, ID: event.Text("evt"), Challenge: id,
 		Account: c.Account.Address, Environment: string(c.Environment), Type: challenge.Type(),
-		RecipientHash: crypto.ReceiptHash(id, identity(recipient)),
+		RecipientHash: crypto.ReceiptHash(id, deliver.Identity(recipient)),
 		VerifiedAt:    challenge.UsedAt.Time().Unix(), IssuedAt: time.Now().Unix(),
 	}
 	if binding != "" {

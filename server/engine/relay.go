@@ -30,8 +30,9 @@ const relayTime = 20 * time.Second
 // medium; FeatureOff without a channel that leads anywhere; Undelivered.
 func (e *Engine) Relay(ctx context.Context, id, to string) (Relayed, error) {
 	if !e.options.RelayRecipients.Allow(to) {
-		return Relayed{}, otp.RefuseField("to", "must be one of OTPBRIDGE_SANDBOX_RELAY_RECIPIENTS, spelled as there; nothing was sent")
+		return Relayed{}, otp.RefuseField("to", "must be one of OTPBRIDGE_SANDBOX_RELAY_RECIPIENTS; nothing was sent")
 	}
+	to = deliver.Identity(to)
 	found, err := e.captured(ctx, id)
 	if err != nil {
 		return Relayed{}, err

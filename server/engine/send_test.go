@@ -73,8 +73,8 @@ func TestRecipient_NamesTheFieldThatIsWrong(t *testing.T) {
 		}
 		full, err := h.Recipient(c, someNumber, "::ffff:10.0.0.1", "User@example.com", json.RawMessage(` {"b": 1.0, "a": null} `))
 		require.NoError(t, err)
-		require.Equal(t, engine.Target{Recipient: someNumber, Subject: "10.0.0.1", Mailbox: "User@example.com", Binding: `{"a":null,"b":1}`}, full)
-		require.Equal(t, engine.Target{Recipient: "User@example.com", Mailbox: "User@example.com"}, to(t, h, c, "User@example.com", "", "", "null"))
+		require.Equal(t, engine.Target{Recipient: someNumber, Subject: "10.0.0.1", Mailbox: "user@example.com", Binding: `{"a":null,"b":1}`}, full)
+		require.Equal(t, engine.Target{Recipient: "user@example.com", Mailbox: "user@example.com"}, to(t, h, c, "User@example.com", "", "", "null"))
 
 		loose := application(t, h, func(a *otp.Account) { a.KeyOnIP = false })
 		require.Empty(t, to(t, h, loose, someNumber, "10.0.0.1", "", "").Subject)

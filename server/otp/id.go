@@ -29,12 +29,12 @@ func ParseID(prefix, text string) (ID, bool) {
 		return ID{}, false
 	}
 	var id ID
-	raw, err := idText.DecodeString(strings.ToLower(body))
+	raw, err := idText.DecodeString(Lower(body))
 	if err != nil || copy(id[:], raw) != len(id) {
 		return ID{}, false
 	}
 	// The last character carries two unused bits; a spelling that sets them names nothing.
-	if id.Text(prefix) != strings.ToLower(text) {
+	if id.Text(prefix) != Lower(text) {
 		return ID{}, false
 	}
 	return id, true

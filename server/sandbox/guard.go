@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
 
@@ -63,6 +64,6 @@ func hostIsOurs(host string) bool {
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return true
 	}
-	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	name := strings.TrimSuffix(otp.Lower(host), ".")
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }

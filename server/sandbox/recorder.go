@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
 
@@ -189,10 +190,10 @@ func (s carrierSet) names() (names []string) {
 	return names
 }
 
-// cut keeps at most n bytes, in memory of its own where that is less than all.
+// cut keeps at most n bytes of whole characters, in memory of its own where that is less than all.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	return strings.Clone(s[:n]) + "…"
+	return strings.Clone(otp.CutBytes(s, n)) + "…"
 }

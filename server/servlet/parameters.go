@@ -251,5 +251,5 @@ func readForm(r *http.Request) (string, error) {
 func isForm(contentType string) bool {
 	const form = "application/x-www-form-urlencoded"
 	mediaType, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(trim(mediaType), form)
+	return otp.SameName(trim(mediaType), form)
 }

@@ -118,7 +118,7 @@ var servlets = []servlet{
 func servletNamed(segment string) (s servlet, known bool) {
 	name, _, _ := strings.Cut(segment, ";")
 	for _, s := range servlets {
-		if strings.EqualFold(name, s.name) {
+		if otp.SameName(name, s.name) {
 			return s, true
 		}
 	}

@@ -27,7 +27,7 @@ func credential(header http.Header) (string, error) {
 			if name == "Authorization" {
 				scheme, token, _ := strings.Cut(secret, " ")
 				secret = strings.TrimLeft(token, " ")
-				malformed = malformed || !strings.EqualFold(scheme, "Bearer") || strings.ContainsAny(secret, " \t")
+				malformed = malformed || !otp.SameName(scheme, "Bearer") || strings.ContainsAny(secret, " \t")
 			}
 			malformed = malformed || !printable(secret) || len(secret) > maxCredential
 			if carrier != "" && secret != found {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -206,7 +205,7 @@ func contentFaults(values []string) []web.Fault {
 		return wrong
 	}
 	for name, value := range parameters {
-		if name != "charset" || !strings.EqualFold(value, "utf-8") {
+		if name != "charset" || !otp.SameName(value, "utf-8") {
 			return wrong
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
 )
 
 // The law of this file: what is accepted means to encoding/json exactly what it means here, and
@@ -90,10 +92,14 @@ type decoder struct {
 }
 
 func (d *decoder) fault(pointer, detail string) {
-	if len(d.faults) < maxFaults {
+	if !d.full() {
 		d.faults = append(d.faults, Fault{Pointer: pointer, Detail: detail})
 	}
 }
+
+// full reports whether there are as many faults as are told. The walk ends there: a body of unknown
+// members is refused for its first ones, and costs no more than these.
+func (d *decoder) full() bool { return len(d.faults) == maxFaults }
 
 func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer string) {
 	if target.Type() == reflect.TypeFor[json.RawMessage]() {
@@ -182,6 +188,9 @@ func (d *decoder) array(raw json.RawMessage, target reflect.Value, pointer strin
 	}
 	filled := reflect.MakeSlice(target.Type(), len(elements), len(elements))
 	for i, element := range elements {
+		if d.full() {
+			return
+		}
 		d.value(element, filled.Index(i), pointer+"/"+strconv.Itoa(i))
 	}
 	target.Set(filled)
@@ -196,7 +205,7 @@ func (d *decoder) members(raw json.RawMessage, pointer, expected string, each fu
 	given := make(map[string]bool)
 	tokens := json.NewDecoder(bytes.NewReader(raw))
 	_, _ = tokens.Token() // the brace
-	for tokens.More() {
+	for !d.full() && tokens.More() {
 		token, err := tokens.Token()
 		name, ok := token.(string)
 		var value json.RawMessage
@@ -303,8 +312,8 @@ func fieldNamed(target reflect.Value, name string) (reflect.Value, reflect.Struc
 // escapePointer writes name as a token of a JSON pointer (RFC 6901, section 3), cut where a
 // hostile name would fill the answer.
 func escapePointer(name string) string {
-	if runes := []rune(name); len(runes) > 64 {
-		name = string(runes[:64]) + "…"
+	if kept := otp.Cut(name, 64); kept != name {
+		name = kept + "…"
 	}
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

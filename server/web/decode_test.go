@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,4 +145,72 @@ func inOneZone(a newAccount) newAccount {
 		}
 	}
 	return a
+}
+
+// hostileBodies are as large as a body may be, and wrong from end to end.
+func hostileBodies() map[string][]byte {
+	fill := func(head, tail string, part func(i int) string) []byte {
+		body := []byte(head)
+		for i := 0; ; i++ {
+			next := part(i)
+			if len(body)+len(next)+len(tail) > maxBody {
+				return append(body[:len(body)-1], tail...)
+			}
+			body = append(body, next...)
+		}
+	}
+	number := func(format string) func(int) string {
+		return func(i int) string { return fmt.Sprintf(format, i) }
+	}
+	return map[string][]byte{
+		"unknown members":     fill(`{`, `}`, number(`"%x":0,`)),
+		"one name":            fill(`{`, `}`, number(`"a":%d,`)),
+		"long names":          fill(`{`, `}`, func(i int) string { return `"` + strings.Repeat("x", 5000) + strconv.Itoa(i) + `":0,` }),
+		"escapes":             fill(`{`, `}`, number(`"\u0061%d":"\ud83d\ude00",`)),
+		"wrong list":          fill(`{"list":[`, `]}`, number(`%d,`)),
+		"wrong values":        fill(`{"map":{`, `}}`, number(`"%d":{},`)),
+		"nested lists":        fill(`{"free":[`, `]}`, number(`[[%d]],`)),
+		"free members":        fill(`{"free":{`, `}}`, number(`"%d":0,`)),
+		"free names twice":    fill(`{"free":{`, `}}`, number(`"a":%d,`)),
+		"unknown deep values": fill(`{`, `}`, number(`"%x":[[[[]]]],`)),
+	}
+}
+
+type hostileTarget struct {
+	List []string          `json:"list"`
+	Map  map[string]string `json:"map"`
+	Free json.RawMessage   `json:"free"`
+}
+
+// Whatever is wrong with a body, no more than the first faults are told and looked for.
+func TestDecode_StopsAtTheFaultsThatItTells(t *testing.T) {
+	for name, body := range hostileBodies() {
+		err := Decode(body, &hostileTarget{})
+		problem, refused := errors.AsType[*Problem](err)
+		if name == "nested lists" || name == "free members" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.True(t, refused, name)
+		require.LessOrEqual(t, len(problem.Faults), maxFaults, name)
+		if name != "free names twice" && name != "long names" {
+			require.Len(t, problem.Faults, maxFaults, name)
+		}
+		if strings.HasPrefix(name, "free") || strings.HasPrefix(name, "wrong") {
+			continue // their values are read as one
+		}
+		given := testing.AllocsPerRun(1, func() { _ = Decode(body, &hostileTarget{}) })
+		require.Less(t, given, 1000.0, "%s: allocations do not grow with the body", name)
+	}
+}
+
+func BenchmarkDecode_Hostile(b *testing.B) {
+	for name, body := range hostileBodies() {
+		b.Run(strings.ReplaceAll(name, " ", "_"), func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				_ = Decode(body, &hostileTarget{})
+			}
+		})
+	}
 }

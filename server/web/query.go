@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
 )
 
 // Query is the query of a request, as strict as a body: each parameter known and given once.
@@ -46,10 +48,10 @@ func joined(known []string) string {
 
 // Fault notes that a parameter is wrong.
 func (q *Query) Fault(name, detail string) {
-	if len(name) > 64 {
-		name = name[:64]
+	if len(q.faults) == maxFaults {
+		return
 	}
-	q.faults = append(q.faults, Fault{Parameter: strings.ToValidUTF8(name, "\uFFFD"), Detail: detail})
+	q.faults = append(q.faults, Fault{Parameter: otp.Cut(strings.ToValidUTF8(name, "\uFFFD"), 64), Detail: detail})
 }
 
 // Given returns a parameter as it was given, and whether it was.

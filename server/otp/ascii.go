@@ -1,0 +1,25 @@
+package otp
+
+// Lower returns s with A to Z in lower case and every other byte as it is. Names that mean
+// something (hosts, ids, schemes, header names) are compared in this form. Unicode's case folding
+// takes other characters for ASCII letters, such as the Kelvin sign (U+212A) for a k and, in
+// EqualFold, the long s (U+017F) for an s, so that two different names would pass for one.
+func Lower(s string) string {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			lowered := []byte(s)
+			for ; i < len(lowered); i++ {
+				if 'A' <= lowered[i] && lowered[i] <= 'Z' {
+					lowered[i] += 'a' - 'A'
+				}
+			}
+			return string(lowered)
+		}
+	}
+	return s
+}
+
+// SameName reports whether a and b differ at most in the case of ASCII letters.
+func SameName(a, b string) bool {
+	return len(a) == len(b) && (a == b || Lower(a) == Lower(b))
+}
