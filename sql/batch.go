@@ -12,12 +12,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The numbers of the queue.
+// The bounds of one batch's tries, before it is a fault.
 const (
-	QueueLength = 4096            // operations that may wait; one more is refused
-	maxBatch    = 256             // operations that share a transaction
-	maxTries    = 10              // of one batch, before it is a fault
-	maxTrying   = 3 * time.Second // the same in time
+	maxTries  = 10
+	maxTrying = 3 * time.Second
 )
 
 // commitBatches is the store's one consumer. Whatever is queued when it looks, up to maxBatch,
@@ -26,24 +24,17 @@ const (
 func (s *Store) commitBatches() {
 	defer s.done.Done()
 	operations := make([]*Operation, 0, maxBatch)
-	for op := range s.queue {
-		operations = append(operations[:0], op)
+	for s.queue.wait() {
 		s.letGather()
-	gather:
-		for len(operations) < maxBatch {
-			select {
-			case op, open := <-s.queue:
-				if !open {
-					break gather
-				}
-				operations = append(operations, op)
-			default:
-				break gather
-			}
+		operations = s.queue.cut(operations[:0])
+		if len(operations) == 0 {
+			continue // none could be answered in time
 		}
 		began := time.Now()
 		s.commit(operations)
-		s.metrics.decided(operations, time.Since(began))
+		took := time.Since(began)
+		s.queue.measure(took)
+		s.metrics.decided(operations, took)
 		for _, op := range operations {
 			op.done <- struct{}{}
 		}
@@ -55,8 +46,12 @@ func (s *Store) commitBatches() {
 // by microseconds and cost an fsync of their own. It waits for nobody: with nothing else to run it
 // returns at once.
 func (s *Store) letGather() {
-	for before := -1; len(s.queue) > before && before < maxBatch; {
-		before = len(s.queue)
+	for before := -1; before < maxBatch; {
+		now := s.queue.len()
+		if now <= before {
+			return
+		}
+		before = now
 		runtime.Gosched()
 	}
 }

@@ -196,8 +196,12 @@ func (s *Store) RevokeCredential(ctx context.Context, id otp.ID, now otp.Millis)
 }
 
 // TakeNonce uses up a credential's nonce until expires: of any number who try, on any number of
-// servers, one succeeds. ErrTaken means that it was used.
+// servers, one succeeds. ErrTaken means that it was used. It is refused as Overloaded if too many writes
+// wait.
 func (s *Store) TakeNonce(ctx context.Context, credential otp.ID, nonce [16]byte, expires otp.Millis) error {
+	if err := s.admitsWrite(); err != nil {
+		return err
+	}
 	err := s.write(ctx, func(w *session) error {
 		return w.exec(ctx, `INSERT INTO nonces (credential_id, nonce, expires_at) VALUES (?, ?, ?)`,
 			credential[:], nonce[:], int64(expires))

@@ -189,7 +189,7 @@ const (
 // After a COMMIT that was not answered Started and Rested are written again to the same effect,
 // and Ended may be told that somebody else has ended it. Errors are those of Do.
 func (s *Store) Mark(m *Mark) (held bool, err error) {
-	m.operation = Operation{mark: m}
+	m.operation = Operation{mark: m, Rank: Settling}
 	err = s.Do(&m.operation)
 	return err == nil && m.matched == 1, err
 }

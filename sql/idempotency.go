@@ -28,7 +28,12 @@ type Claim struct {
 }
 
 // InsertClaim stores a new claim. The error is ErrTaken if its key has one.
+//
+// It is refused as Overloaded if too many writes wait: nothing has been done for it yet.
 func (s *Store) InsertClaim(ctx context.Context, c *Claim) error {
+	if err := s.admitsWrite(); err != nil {
+		return err
+	}
 	err := s.write(ctx, func(w *session) error {
 		return w.exec(ctx, `
 			INSERT INTO idempotency_keys (credential_id, key_hash, request_hash, challenge_id, claimed_until, created_at)

@@ -19,13 +19,13 @@ type metrics struct {
 	sweeps     *prometheus.CounterVec
 	swept      *prometheus.CounterVec
 	queued     prometheus.GaugeFunc
-	capacity   prometheus.Gauge
+	capacity   prometheus.GaugeFunc
 	sweptAt    prometheus.Gauge
 
 	counters map[[2]string]prometheus.Counter // of events, the batch loop's own
 }
 
-func newMetrics(queued func() int) *metrics {
+func newMetrics(s *Store) *metrics {
 	const namespace = "otpbridge"
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
@@ -50,16 +50,16 @@ func newMetrics(queued func() int) *metrics {
 		swept:    vector("swept_rows_total", "Rows removed because no rule looks at them any more.", "table"),
 		queued: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "queue_operations", Help: "Operations that wait for their batch.",
-		}, func() float64 { return float64(queued()) }),
-		capacity: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "queue_capacity", Help: "Operations that may wait; one more is refused as overloaded.",
-		}),
+		}, func() float64 { waiting, _ := s.Queued(); return float64(waiting) }),
+		capacity: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "queue_capacity",
+			Help: "Guesses that may wait, by the time that a batch takes now; sends may be fewer. One more is refused as overloaded.",
+		}, func() float64 { _, length := s.Queued(); return float64(length) }),
 		sweptAt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "last_sweep_timestamp_seconds", Help: "When the last sweep succeeded.",
 		}),
 		counters: map[[2]string]prometheus.Counter{},
 	}
-	m.capacity.Set(QueueLength)
 	return m
 }
 
@@ -80,6 +80,11 @@ func (m *metrics) decided(operations []*Operation, took time.Duration) {
 			m.refusals.WithLabelValues(kind.String()).Inc()
 		}
 	}
+}
+
+// refused counts what was refused before it was decided.
+func (m *metrics) refused(refusal *otp.Error) {
+	m.refusals.WithLabelValues(refusal.Kind.String()).Inc()
 }
 
 // happened counts what a transaction committed.

@@ -3,6 +3,7 @@ package sql
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"otpbridge/server/otp"
 )
@@ -28,6 +29,8 @@ type Operation struct {
 	Delivery otp.ID
 	Sibling  otp.ID
 	Counters []otp.ID
+	// Rank says what it waits behind.
+	Rank Rank
 	// Now is read once by the caller.
 	Now otp.Millis
 	// Repeats says that an operation with this very Event may have been committed before, by a
@@ -39,7 +42,8 @@ type Operation struct {
 	// It runs while every other operation waits: no I/O, no locks, no clock.
 	Decide func(*State) error
 
-	mark     *Mark // instead of Decide
+	mark     *Mark     // instead of Decide
+	deadline time.Time // by when its batch must have ended; zero for none
 	err      error
 	happened bool
 	done     chan struct{}
@@ -97,31 +101,18 @@ var ErrClosed = errors.New("the store is closed")
 // returned. From the moment it is queued the operation no longer depends on its caller, so a
 // client that hangs up after a wrong guess is charged all the same.
 //
-// A full queue is refused as Overloaded, before anything is charged. Any other error is a fault;
+// An operation that cannot be answered in time is refused as Overloaded, before anything is charged:
+// at once if too many wait, and else when its time has passed. Any other error is a fault;
 // then nothing of the operation was committed, as far as the database could tell: where it went
 // away in the middle of a COMMIT and did not come back in time, it could not.
 func (s *Store) Do(op *Operation) error {
 	op.done = s.waiters.Get().(chan struct{})
 	defer s.waiters.Put(op.done)
-	if err := s.enqueue(op); err != nil {
+	if err := s.queue.put(op); err != nil {
 		return err
 	}
 	<-op.done
 	return op.err
-}
-
-func (s *Store) enqueue(op *Operation) error {
-	s.closing.RLock()
-	defer s.closing.RUnlock()
-	if s.closed {
-		return ErrClosed
-	}
-	select {
-	case s.queue <- op:
-		return nil
-	default:
-		return &otp.Error{Kind: otp.Overloaded, Message: "the server is busy; try again", RetryAfter: otp.Second.Duration()}
-	}
 }
 
 // recipientRow is a recipient as a batch works on it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -36,7 +37,9 @@ type Store struct {
 	dialect dialect
 	reads   *sqlx.DB
 
-	writing sync.Mutex // held by whoever uses the writer: a batch or a single write
+	writing sync.Mutex   // held by whoever uses the writer: a batch or a single write
+	single  sync.Mutex   // held by the one single write whose turn it is
+	alone   atomic.Int64 // single writes, waiting or under way
 	writer  *writer
 	witness *witness // nil if the options name no folder for it
 
@@ -49,7 +52,7 @@ type Store struct {
 	sweeping sync.Mutex
 	walks    []*walk
 
-	queue   chan *Operation
+	queue   *queue
 	waiters sync.Pool // of the channels on which callers wait
 	batch   *batch    // the writer's
 	metrics *metrics
@@ -68,14 +71,14 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 		reads:   reads,
 		writer:  &writer{db: writes, pipelines: d.pipelines, file: options.file},
 		walks:   walks(),
-		queue:   make(chan *Operation, QueueLength),
 		waiters: sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 		batch:   newBatch(d.insert),
 		stop:    make(chan struct{}),
 
 		outdated: make(chan struct{}),
 	}
-	s.metrics = newMetrics(s.Queued)
+	s.metrics = newMetrics(s)
+	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {
 		return nil, errors.Join(err, writes.Close(), reads.Close())
 	}
@@ -128,7 +131,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	close(s.queue)
+	s.queue.close()
 	close(s.stop)
 	s.closing.Unlock()
 	s.done.Wait()
@@ -154,11 +157,21 @@ func (s *Store) ClockSkew(ctx context.Context) (time.Duration, error) {
 	return time.UnixMilli(millis).Sub(between), nil
 }
 
-// Queued is how many operations wait for their batch, of QueueLength.
-func (s *Store) Queued() int { return len(s.queue) }
+// Queued returns how many operations wait for their batch, and how many guesses may wait as fast as the
+// database is now.
+func (s *Store) Queued() (waiting, length int) {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return s.queue.waiting(), s.queue.length(Verifying)
+}
 
-// write runs do in a transaction of its own, between two batches.
+// write runs do in a transaction of its own, between two batches. Writes queue among themselves, so
+// that a batch never waits for more than one.
 func (s *Store) write(ctx context.Context, do func(w *session) error) error {
+	s.alone.Add(1)
+	defer s.alone.Add(-1)
+	s.single.Lock()
+	defer s.single.Unlock()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for try := 1; ; try++ {

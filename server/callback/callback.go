@@ -35,6 +35,11 @@ func Mount(router gin.IRoutes, o Options) {
 
 func (o Options) receive(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
+	if err := o.Engine.Enter(); err != nil {
+		o.refuse(c, engine.Callback{}, err)
+		return
+	}
+	defer o.Engine.Leave()
 	query := c.Request.URL.Query()
 	b := engine.Callback{Channel: c.Param("channel"), Account: c.Param("account"), Secret: query.Get("secret")}
 	query.Del("secret")
@@ -49,6 +54,11 @@ func (o Options) receive(c *gin.Context) {
 		c.Status(http.StatusNoContent)
 		return
 	}
+	o.refuse(c, b, err)
+}
+
+// refuse answers what was not recorded.
+func (o Options) refuse(c *gin.Context, b engine.Callback, err error) {
 	refusal, isRefusal := errors.AsType[*otp.Error](err)
 	if !isRefusal {
 		o.Log.ErrorContext(c.Request.Context(), "callback failed", "channel", b.Channel, "error", err)
@@ -56,6 +66,9 @@ func (o Options) receive(c *gin.Context) {
 		return
 	}
 	web.RequestOf(c).Kind = refusal.Kind.String()
+	if refusal.Kind == otp.Overloaded {
+		c.Header("Retry-After", web.Seconds(refusal.RetryAfter))
+	}
 	c.String(status(refusal.Kind), "%s\n", refusal.Message)
 }
 

@@ -44,7 +44,7 @@ func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.C
 func (s *send) operation() *sql.Operation {
 	return &sql.Operation{
 		Event: sql.NewID(), Account: s.caller.Account.Address, Recipient: s.recipient, Mailbox: s.mailbox,
-		Challenge: s.challenge.ID, Now: otp.At(time.Now()),
+		Challenge: s.challenge.ID, Rank: sql.Settling, Now: otp.At(time.Now()),
 	}
 }
 
@@ -133,7 +133,7 @@ func (e *Engine) fallBack(failed send) {
 	}
 	c, channels := failed.caller, failed.fallback[0]
 	op := e.operation(c, failed.target)
-	op.Challenge = failed.challenge.ID
+	op.Challenge, op.Rank = failed.challenge.ID, sql.Settling // it was promised when the send was taken
 	guard := e.guard(c, op, failed.target, channels)
 	policy := e.unthrottled(c.policy(), failed.target, channels)
 	next := failed

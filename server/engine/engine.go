@@ -72,6 +72,7 @@ type Engine struct {
 	simulated   []deliver.Channel // of the test environment in production
 	lists       channelLists
 	limiter     *limiter
+	inFlight    inFlight
 	metrics     *metrics
 	strange     strange
 
@@ -242,8 +243,8 @@ func (e *Engine) Ready(ctx context.Context) []Check {
 
 // queueNote returns what is worth reading about the queue, empty while little waits.
 func (e *Engine) queueNote() string {
-	if queued := e.store.Queued(); queued > sql.QueueLength/10 {
-		return fmt.Sprintf("has %d of %d operations waiting", queued, sql.QueueLength)
+	if waiting, length := e.store.Queued(); waiting > length/2 {
+		return fmt.Sprintf("busy, %d of %d operations waiting", waiting, length)
 	}
 	return ""
 }

@@ -475,6 +475,7 @@ func (e *Engine) Unlock(ctx context.Context, address string, environment otp.Env
 	op := &sql.Operation{
 		Event: sql.NewID(), Account: address, Recipient: hash, Now: otp.At(time.Now()),
 		Slot: randomID(), // of no challenge
+		Rank: sql.Verifying,
 	}
 	op.Decide = func(s *sql.State) error {
 		if s.Recipient.Version == 0 {

@@ -184,6 +184,7 @@ func (e *Engine) CancelNamed(ctx context.Context, c *Caller, n Named) (Challenge
 		}
 	}
 	op, meant := e.on(c, n, found), e.meant(c, n)
+	op.Rank = sql.Verifying // it ends guessing
 	var canceled otp.ID
 	op.Decide = func(s *sql.State) error {
 		challenge := meant(s.Challenge)

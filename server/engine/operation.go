@@ -181,7 +181,7 @@ func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation
 // code and costs an attempt. Refusals: those of otp.Verify, Overloaded.
 func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) error {
 	op := e.operation(c, t)
-	op.Slot = e.slot(c, t)
+	op.Slot, op.Rank = e.slot(c, t), sql.Verifying
 	e.countConversion(c, op, t)
 	types := c.types("")
 	op.Decide = func(s *sql.State) error {

@@ -43,6 +43,7 @@ func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error
 		target, binding = found.target, p.Binding
 	}
 	op := e.operation(c, target)
+	op.Rank = sql.Verifying
 	if p.ID.IsZero() {
 		op.Slot = e.slot(c, target)
 	} else {

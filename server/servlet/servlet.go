@@ -155,17 +155,24 @@ func (x *exchange) run() (err error) {
 			err = &panicked{value: value, stack: debug.Stack()}
 		}
 	}()
+	if err := x.door.engine.Enter(); err != nil {
+		return err
+	}
+	defer x.door.engine.Leave()
 	// Whoever sent a whole request is served and charged, even if they no longer listen: a
 	// client that hangs up after each guess would otherwise guess for free. The engine sees to
 	// that in every call below, none of which ends with its context.
 	return x.decide(x.request.Context())
 }
 
-// decide follows the order of checks that the protocol page promises: key, feature flag,
-// the key's limit of requests, parameters, department, engine.
+// decide follows the order of checks that the protocol page promises: key, feature flag, whether
+// there is time for it, the key's limit of requests, parameters, department, engine.
 func (x *exchange) decide(ctx context.Context) error {
 	caller, err := x.authenticate(ctx)
 	if err != nil {
+		return err
+	}
+	if err := x.door.engine.Admits(permissions[x.servlet.step]); err != nil {
 		return err
 	}
 	if _, err := x.door.engine.Take(ctx, caller); err != nil {

@@ -54,7 +54,11 @@ func (d *door) serve(r route) gin.HandlerFunc {
 // decide follows the order of checks that the page on the API promises: key, its limit, the whole
 // request, its signature, the key's permission, the call.
 func (x *exchange) decide(r route) (engine.Answer, error) {
-	if err := x.admit(); err != nil {
+	if err := x.door.engine.Enter(); err != nil {
+		return engine.Answer{}, err
+	}
+	defer x.door.engine.Leave()
+	if err := x.admit(r.permission); err != nil {
 		return engine.Answer{}, err
 	}
 	var err error
@@ -77,8 +81,8 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 	return r.call(x)
 }
 
-// admit finds out whose the request is and counts it.
-func (x *exchange) admit() error {
+// admit finds out whose the request is, and counts it if there is time for it.
+func (x *exchange) admit(permission string) error {
 	x.door.allowAnyListedOrigin(x.gin)
 	peer := peer(x.gin.Request)
 	if quota, err := x.door.engine.MayTry(x.ctx, peer); err != nil {
@@ -101,6 +105,9 @@ func (x *exchange) admit() error {
 		return err
 	}
 	x.allowOrigin()
+	if err := x.door.engine.Admits(permission); err != nil {
+		return err
+	}
 	quota, err := x.door.engine.Take(x.ctx, x.caller)
 	x.showQuota(quota)
 	if err == nil {

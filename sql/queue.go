@@ -1,0 +1,235 @@
+package sql
+
+import (
+	"sync"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// Rank is what goes first while more operations wait than one batch holds.
+type Rank uint8
+
+// The ranks, the last first.
+const (
+	// Sending begins something new. It is what an overloaded server refuses most of.
+	Sending Rank = iota
+	// Verifying has a person behind it who holds a code already.
+	Verifying
+	// Settling records what became of what was committed: outcomes of deliveries, refunds. The server
+	// owes these, so none is refused; there are a few for each send at most.
+	Settling
+	ranks
+)
+
+// The numbers of the queue.
+const (
+	QueueLength = 4096 // operations of a rank that may wait, however fast the database is
+	maxBatch    = 256  // operations that share a transaction
+
+	// patience is how long after it was queued an operation may be answered. Clients of the servlets
+	// give up after a few seconds; what is decided after that uses a code up or sends a second one.
+	patience = 2 * time.Second
+	// aim is the wait that a queue is cut to, so that under steady overload answers come well within a
+	// second, with time left for a batch that takes longer than those before.
+	aim = patience / 4
+	// guaranteed is the part of a batch that sends have, however many guesses wait.
+	guaranteed = max(1, maxBatch/4)
+	// leastWrites is how many writes by themselves may wait, however slow the database is.
+	leastWrites = 64
+)
+
+// queue holds the operations that wait for their batch. Nothing in it is decided or charged.
+//
+// It promises that an operation is refused rather than decided once it cannot be answered in time: at
+// the door, if as many wait as the database commits in the time that there is, by the measured time of
+// a batch; and when a batch is cut, if its time has passed meanwhile. So the queue of a database that
+// became slow gets short, and what is committed is for callers who still listen.
+type queue struct {
+	mu     sync.Mutex
+	lanes  [ranks]lane
+	pace   time.Duration // of a batch, averaged over the last few
+	closed bool
+	filled chan struct{} // told when something was put into an empty queue, and when it is closed
+	refuse func(*otp.Error)
+}
+
+// lane holds the operations of one rank in their order.
+type lane struct {
+	operations []*Operation
+	next       int
+}
+
+func (l *lane) len() int { return len(l.operations) - l.next }
+
+func (l *lane) put(op *Operation) { l.operations = append(l.operations, op) }
+
+func (l *lane) take() *Operation {
+	op := l.operations[l.next]
+	l.operations[l.next] = nil
+	if l.next++; l.next == len(l.operations) {
+		l.operations, l.next = l.operations[:0], 0
+	} else if l.next >= QueueLength {
+		l.operations = l.operations[:copy(l.operations, l.operations[l.next:])]
+		l.next = 0
+	}
+	return op
+}
+
+func newQueue(refuse func(*otp.Error)) *queue {
+	return &queue{filled: make(chan struct{}, 1), refuse: refuse}
+}
+
+// len is how many operations wait.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting()
+}
+
+func (q *queue) waiting() int {
+	n := 0
+	for rank := range q.lanes {
+		n += q.lanes[rank].len()
+	}
+	return n
+}
+
+// length returns how many operations of a rank may wait: what its part of the next batches holds, as
+// many as take the time that there is, and of one batch at least.
+func (q *queue) length(rank Rank) int {
+	part := maxBatch - min(guaranteed, q.lanes[Sending].len())
+	if rank == Sending {
+		part = max(guaranteed, maxBatch-q.lanes[Verifying].len())
+	}
+	if q.pace <= 0 {
+		return QueueLength
+	}
+	return min(max(1, int(aim/q.pace))*part, QueueLength)
+}
+
+// Admits returns the refusal that an operation of this rank would get now, nil for none. A door asks
+// before it does anything that costs.
+func (s *Store) Admits(rank Rank) error {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	refusal := s.queue.admits(rank)
+	if refusal == nil {
+		return nil
+	}
+	s.queue.refuse(refusal)
+	return refusal
+}
+
+// admitsWrite returns the refusal of one more write by itself, nil while there is time for it. Each
+// takes about as long as a batch, and lets a batch through before it.
+func (s *Store) admitsWrite() error {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	if ahead := time.Duration(s.alone.Load()); ahead < leastWrites || 2*ahead*s.queue.pace < patience {
+		return nil
+	}
+	refusal := overloaded()
+	s.queue.refuse(refusal)
+	return refusal
+}
+
+// admits returns the refusal of one more operation, nil while there is time for it.
+func (q *queue) admits(rank Rank) *otp.Error {
+	if rank == Settling || q.lanes[rank].len() < q.length(rank) {
+		return nil
+	}
+	return overloaded()
+}
+
+func overloaded() *otp.Error {
+	return &otp.Error{Kind: otp.Overloaded, Message: "the server is busy; try again", RetryAfter: otp.Second.Duration()}
+}
+
+// put queues op, or refuses it at once.
+func (q *queue) put(op *Operation) error {
+	now := time.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return ErrClosed
+	}
+	if refusal := q.admits(op.Rank); refusal != nil {
+		q.refuse(refusal)
+		return refusal
+	}
+	if op.Rank != Settling {
+		op.deadline = now.Add(patience)
+	}
+	q.lanes[op.Rank].put(op)
+	q.tell()
+	return nil
+}
+
+func (q *queue) tell() {
+	select {
+	case q.filled <- struct{}{}:
+	default:
+	}
+}
+
+// wait returns when something is queued; false when the queue is closed and empty.
+func (q *queue) wait() bool {
+	for {
+		q.mu.Lock()
+		waiting, closed := q.waiting(), q.closed
+		q.mu.Unlock()
+		if waiting > 0 || closed {
+			return waiting > 0
+		}
+		<-q.filled
+	}
+}
+
+// close lets no more in. What waits stays.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.tell()
+}
+
+// cut takes a batch out of the queue. Operations that cannot be answered in time any more are
+// refused here: their callers are told, and they are in no batch.
+func (q *queue) cut(batch []*Operation) []*Operation {
+	now := time.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	// Half of the time is left for waiting even if a batch takes longer than there is. Otherwise nothing
+	// would be tried any more, and nobody would find out that the database is fast again.
+	latest := now.Add(min(q.pace, patience/2))
+	fill := func(rank Rank, upTo int) {
+		for len(batch) < upTo && q.lanes[rank].len() > 0 {
+			op := q.lanes[rank].take()
+			if rank != Settling && latest.After(op.deadline) {
+				refusal := overloaded()
+				q.refuse(refusal)
+				op.err = refusal
+				op.done <- struct{}{}
+				continue
+			}
+			batch = append(batch, op)
+		}
+	}
+	fill(Settling, maxBatch)
+	fill(Verifying, maxBatch-min(guaranteed, q.lanes[Sending].len(), maxBatch-len(batch)))
+	fill(Sending, maxBatch)
+	fill(Verifying, maxBatch)
+	return batch
+}
+
+// measure takes note of how long a batch took.
+func (q *queue) measure(took time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.pace == 0 {
+		q.pace = took
+		return
+	}
+	q.pace += (took - q.pace) / 4
+}
