@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -147,6 +149,55 @@ func TestOperating_TheInstallationWorks(t *testing.T) {
 	require.Contains(t, []string{"SMSEMAILFAIL\r\n", "OTP Generated Successfully\r\n"}, answer, "with and without a channel")
 	require.Equal(t, "Wrong PIN . No of Retries remaining # 2\r\n",
 		s.servlet("otpvalidationservlet", "the-key-that-the-integration-sends", person("919551492394", "otp", "AAAA")))
+	require.NoError(t, s.Shutdown(t.Context()))
+	theFirstVerification(t, text, environ)
+}
+
+// theFirstVerification follows the rest of the page on the installation that environ is for: a gateway is named and
+// tried, the proxy stands in front, and a code goes out and comes back encrypted.
+func theFirstVerification(t *testing.T, text string, environ []string) {
+	t.Helper()
+	messages := make(chan url.Values, 10)
+	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { messages <- r.URL.Query() }))
+	defer gateway.Close()
+	_, block, found := strings.Cut(text, "```sh\nexport OTPBRIDGE_SMS_CHANNELS=")
+	require.True(t, found)
+	block, _, _ = strings.Cut("export OTPBRIDGE_SMS_CHANNELS="+block, "```")
+	script := strings.ReplaceAll(block, "https://gateway.example", gateway.URL) + "\nprintenv OTPBRIDGE_SMS_CHANNELS > channels\n"
+	bash := exec.Command("bash", "-euo", "pipefail", "-c", script)
+	bash.Dir = t.TempDir()
+	bash.Env = append([]string{"PATH=" + filepath.Dir(program(t)) + ":" + os.Getenv("PATH")}, environ...)
+	out, err := bash.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, "919551492394", (<-messages).Get("to"), "send-test sends")
+
+	channels := strings.TrimSpace(page(t, filepath.Join(bash.Dir, "channels")))
+	s := boot(t, append(environ, "OTPBRIDGE_SMS_CHANNELS="+channels, "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1")...)
+	front := startFront(t, nil, s.Addr())
+	const key, number = "the-key-that-the-integration-sends", "919551492395"
+	require.Equal(t, "OTP Generated Successfully\r\n", front.servlet("otpgenservlet", key, person(number)))
+	message := <-messages
+	require.Equal(t, number, message.Get("to"))
+	code := regexp.MustCompile(`[0-9]{6}`).FindString(message.Get("text"))
+	cipher := regexp.MustCompile(`"cipher_key": +"([^"]+)"`).FindStringSubmatch(text)[1]
+	exit, otp, stderr := command("param", "encrypt", code, "--key", cipher)
+	require.Equal(t, exitOK, exit, stderr)
+	require.Equal(t, "Verified successfully\r\n", front.servlet("otpvalidationservlet", key, person(number, "otp", strings.TrimSpace(otp))))
+	require.Equal(t, "OTPEXPIRED\r\n", front.servlet("otpvalidationservlet", key, person(number, "otp", strings.TrimSpace(otp))))
+}
+
+// What the alerts do over time is told by Prometheus' own tool, where there is one to ask.
+func TestAlerts_FireAsTheySay(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not on PATH, and too large to install for this alone")
+	}
+	rules, err := filepath.Abs("doc/alerts.yml")
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "alerts.yml")
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(page(t, "testdata/alerts.yml"), "[ALERTS]", "["+rules+"]")), 0o600))
+	out, err := exec.Command(promtool, "test", "rules", path).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 // The unit names only settings and a command that exist, and systemd understands it where there is
