@@ -21,6 +21,11 @@ type loadCommand struct {
 	Path        string        `default:"/otpauthapi" help:"What stands before the names of the servlets."`
 	Concurrency int           `short:"c" default:"64" help:"Requests in flight, each on a connection of its own."`
 	Duration    time.Duration `short:"d" default:"10s" help:"How long; at most 10m."`
+	Rate        int           `placeholder:"N" help:"Begin N cycles a second by a schedule that no answer changes, instead of -c; at most 20000, and on loopback unless --anywhere."`
+	Calm        int           `placeholder:"N" help:"With --rate: begin N a second afterwards, for --calm-for, to see when the server recovers."`
+	CalmFor     time.Duration `default:"5s" help:"How long --calm goes on; at most 1m."`
+	Patience    time.Duration `default:"3s" help:"With --rate: how long a client waits before it hangs up; at most 1m."`
+	Anywhere    bool          `help:"Let --rate ask a server that is not on this machine. It must be yours."`
 	Code        string        `default:"123456" help:"The code that the server uses for everybody: start it with OTPBRIDGE_SANDBOX_FIXED_CODE."`
 	AccessKey   string        `default:"ZGVtby1hY2Nlc3Mta2V5MQ==" placeholder:"KEY" env:"TESTCLIENT_ACCESS_KEY" help:"Access key of the account. A sandbox's first demo account is the default."`
 	APIKey      string        `name:"api-key" placeholder:"KEY" env:"TESTCLIENT_API_KEY" help:"Key for --door v1, instead of the access key, which is good there too and has no limit of requests a minute."`
@@ -32,7 +37,11 @@ type loadCommand struct {
 // Help is shown below the flags.
 func (loadCommand) Help() string {
 	return "A cycle is generate and validate, or send and verify at /v1, for a recipient that nobody asked about before. Every answer is checked.\n\n" +
-		"    OTPBRIDGE_SANDBOX_FIXED_CODE=123456 otpbridge &\n    testclient load -c 64 -d 10s"
+		"    OTPBRIDGE_SANDBOX_FIXED_CODE=123456 otpbridge &\n    testclient load -c 64 -d 10s\n\n" +
+		"With -c each client asks again once it was answered, so a server that stalls is asked less and its latencies look better " +
+		"than those of independent callers (coordinated omission). With --rate cycles begin by a schedule, latency counts from the " +
+		"scheduled moment, and clients hang up when their patience ends:\n\n" +
+		"    testclient load --rate 1000 -d 10s --calm 50 --json"
 }
 
 const longestLoad = 10 * time.Minute
@@ -48,6 +57,9 @@ func (c *loadCommand) Run(p process) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if c.Rate > 0 {
+		return c.open(ctx, p, cycle)
+	}
 	result, err := load.Run(ctx, load.Options{
 		URL: c.Target, Concurrency: c.Concurrency, Duration: c.Duration,
 		// Every run begins elsewhere, so that no recipient's limit is met by the run before.

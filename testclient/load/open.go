@@ -1,0 +1,238 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// OpenOptions say what is asked when requests come by a schedule, whatever the server does.
+type OpenOptions struct {
+	// URL, Cycle and First are those of Options.
+	URL   string
+	Cycle []Step
+	First int
+	// Rate is how many cycles begin in a second, and Duration how long.
+	Rate     int
+	Duration time.Duration
+	// Calm is how many begin in a second afterwards, for CalmFor: it shows when the server recovers.
+	Calm    int
+	CalmFor time.Duration
+	// Patience is how long a client waits for an answer before it gives up and hangs up. 0 is 3 s.
+	Patience time.Duration
+	// Clients is how many may wait at once; a cycle that finds none free is counted as Skipped. 0 is 4096.
+	Clients int
+}
+
+// OpenResult is how an open run went. Requests are counted, not cycles.
+type OpenResult struct {
+	Elapsed  time.Duration
+	Offered  int // scheduled cycles, and the steps behind a good answer
+	Good     int // right answers within the patience
+	Refused  int // answers that say that the server is busy: 503, or ERROR
+	TimedOut int
+	Wrong    int // every other answer, and connections that broke
+	Skipped  int // scheduled, and no client was free
+	// Latency is of the good answers, from the scheduled moment of the request and not from the moment
+	// at which it could be sent, so that a server which stalls cannot hide it.
+	Latency *Histogram
+	// Seconds are the good answers of each second of the run.
+	Seconds []int
+	// Recovery is from the end of the load to the last request scheduled after it that was not answered
+	// well, 0 if all were; -1 without a calm phase.
+	Recovery time.Duration
+}
+
+// openRun is what the clients of an open run share.
+type openRun struct {
+	*run
+	options                                          OpenOptions
+	offered, good, refused, timedOut, wrong, skipped atomic.Int64
+	seconds                                          []atomic.Int64
+	// lastBad is the scheduled moment of the last request that was not answered well, in nanoseconds.
+	lastBad atomic.Int64
+	free    chan *client
+	clients []*client
+}
+
+// RunOpen begins cycles by a schedule that the server's answers do not change, and returns when all have
+// ended. A server that is asked for more than it can do therefore meets what it would meet in earnest:
+// a closed loop asks less of a server that is slow, and calls the pause a good answer.
+func RunOpen(ctx context.Context, o OpenOptions) (*OpenResult, error) {
+	if o.Rate < 1 || o.Duration <= 0 {
+		return nil, errors.New("an open run needs a rate of at least 1 and a duration")
+	}
+	if o.Patience <= 0 {
+		o.Patience = 3 * time.Second
+	}
+	if o.Clients <= 0 {
+		o.Clients = 4096
+	}
+	shared, err := newRun(Options{
+		URL: o.URL, Cycle: o.Cycle, First: o.First, Concurrency: 1, Duration: o.Duration, Timeout: o.Patience,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &openRun{run: shared, options: o, free: make(chan *client, o.Clients)}
+	r.seconds = make([]atomic.Int64, int((o.Duration+o.CalmFor+2*o.Patience)/time.Second)+2)
+	first := r.newClient()
+	if err := first.connect(ctx); err != nil {
+		return nil, err
+	}
+	r.free <- first
+	r.clients = append(r.clients, first)
+	r.begin(ctx, 0) // the schedule ends it, however late it is served
+	defer r.end()
+	var working sync.WaitGroup
+	for at := time.Duration(0); at < o.Duration+o.CalmFor; {
+		if r.wait(at) {
+			break
+		}
+		r.offered.Add(1)
+		if c := r.client(); c != nil {
+			scheduled := at
+			working.Go(func() {
+				r.cycle(c, scheduled)
+				r.free <- c
+			})
+		} else {
+			r.skipped.Add(1)
+			r.bad(at)
+		}
+		rate := o.Rate
+		if at >= o.Duration {
+			rate = o.Calm
+		}
+		if rate < 1 {
+			break
+		}
+		at += time.Second / time.Duration(rate)
+	}
+	working.Wait()
+	for _, c := range r.clients {
+		c.close()
+	}
+	return r.outcome(), nil
+}
+
+// wait sleeps until a moment of the run; true if the run was ended meanwhile.
+func (r *openRun) wait(until time.Duration) (ended bool) {
+	if pause := until - r.now(); pause > 0 {
+		select {
+		case <-time.After(pause):
+		case <-r.ctx.Done():
+		}
+	}
+	return r.ctx.Err() != nil
+}
+
+// client is one that waits for nothing, nil if there is none.
+func (r *openRun) client() *client {
+	select {
+	case c := <-r.free:
+		return c
+	default:
+	}
+	if len(r.clients) == r.options.Clients {
+		return nil
+	}
+	c := r.newClient()
+	r.clients = append(r.clients, c)
+	return c
+}
+
+// cycle asks the steps one after the other until one is not answered well.
+func (r *openRun) cycle(c *client, scheduled time.Duration) {
+	place := (r.first + int(r.begun.Add(1)) - 1) % numbers
+	for i := range c.steps {
+		if i > 0 {
+			r.offered.Add(1)
+			scheduled = r.now()
+		}
+		if !r.ask(c, &c.steps[i], place, scheduled) {
+			r.bad(scheduled)
+			return
+		}
+	}
+}
+
+// ask sends one request and counts what came of it; true for a good answer.
+func (r *openRun) ask(c *client, step *preparedStep, place int, scheduled time.Duration) bool {
+	step.address(place)
+	a, err := r.exchange(c, step, scheduled)
+	answered := r.now()
+	if err != nil || a.closes {
+		defer c.close()
+	}
+	network := net.Error(nil)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		r.timedOut.Add(1)
+	case err != nil:
+		r.wrong.Add(1)
+	case a.status == 503, string(trimmed(a.body)) == "ERROR":
+		r.refused.Add(1)
+	case a.status != step.status, !step.answeredBy(a.body):
+		r.wrong.Add(1)
+	default:
+		r.good.Add(1)
+		r.latency.Record(answered - scheduled)
+		r.seconds[min(int(answered/time.Second), len(r.seconds)-1)].Add(1)
+		return true
+	}
+	return false
+}
+
+// exchange is a client's, with the deadline that patience sets from the scheduled moment on.
+func (r *openRun) exchange(c *client, step *preparedStep, scheduled time.Duration) (answer, error) {
+	deadline := r.started.Add(scheduled + r.options.Patience)
+	if c.conn == nil {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		defer cancel()
+		if err := c.connect(ctx); err != nil {
+			return answer{}, err
+		}
+	}
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return answer{}, err
+	}
+	c.deadline = 1 << 62 // it is set
+	return c.exchange(step.request, 0)
+}
+
+func (r *openRun) bad(scheduled time.Duration) {
+	for last := r.lastBad.Load(); last < int64(scheduled); last = r.lastBad.Load() {
+		if r.lastBad.CompareAndSwap(last, int64(scheduled)) {
+			return
+		}
+	}
+}
+
+func trimmed(body []byte) []byte {
+	for len(body) > 0 && (body[len(body)-1] == '\n' || body[len(body)-1] == '\r') {
+		body = body[:len(body)-1]
+	}
+	return body
+}
+
+func (r *openRun) outcome() *OpenResult {
+	result := &OpenResult{
+		Elapsed: r.now(), Offered: int(r.offered.Load()), Good: int(r.good.Load()), Refused: int(r.refused.Load()),
+		TimedOut: int(r.timedOut.Load()), Wrong: int(r.wrong.Load()), Skipped: int(r.skipped.Load()),
+		Latency: &r.latency, Recovery: -1,
+	}
+	for i := range r.seconds {
+		if time.Duration(i)*time.Second < result.Elapsed {
+			result.Seconds = append(result.Seconds, int(r.seconds[i].Load()))
+		}
+	}
+	if r.options.CalmFor > 0 {
+		result.Recovery = max(0, time.Duration(r.lastBad.Load())-r.options.Duration)
+	}
+	return result
+}
