@@ -202,6 +202,7 @@ func (s *Server) serve() {
 		WriteTimeout:      s.settings.WriteTimeout,
 		IdleTimeout:       s.settings.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         newConnections(maxConnections).watch,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	serve := s.http.Serve
