@@ -37,6 +37,9 @@ const Prefix = "OTPBRIDGE_"
 // definition, read by Load, by [Reference] and by the text of a fault alike:
 //
 //	env         the variable's name without the prefix
+//	show        yes if the value is safe to show to whoever may run "otpbridge config"; parts if its
+//	            type prints what is safe of it. Without this tag nothing of it is shown: a setting
+//	            that nobody thought about is taken for a secret
 //	default     the value where the variable is not set
 //	sandbox     the same, where the modes differ
 //	production  the same, where the modes differ
@@ -48,73 +51,73 @@ const Prefix = "OTPBRIDGE_"
 //	example     what the remedy shows where there is no default to show
 //	doc         the meaning, in the words of the settings table
 type Settings struct {
-	Mode Mode `env:"MODE" default:"sandbox" values:"sandbox|production" doc:"The sandbox has demo accounts, an inbox that shows codes, and the sandbox API; production has none of it."`
+	Mode Mode `env:"MODE" show:"yes" default:"sandbox" values:"sandbox|production" doc:"The sandbox has demo accounts, an inbox that shows codes, and the sandbox API; production has none of it."`
 
-	Addr string `env:"ADDR" sandbox:"127.0.0.1:8080" production:":8080" values:"'host:port' or ':port', port 0 to 65535" doc:"Where the server listens. Port 0 takes a free one."`
+	Addr string `env:"ADDR" show:"yes" sandbox:"127.0.0.1:8080" production:":8080" values:"'host:port' or ':port', port 0 to 65535" doc:"Where the server listens. Port 0 takes a free one."`
 
-	DatabaseURL DatabaseURL `env:"DATABASE_URL" default:"sqlite:data/otpbridge.db" values:"'sqlite:path' or 'mysql://user:password@host:3306/database'" doc:"Where the database is. A SQLite path is taken as it stands; special characters in a password are percent-encoded."`
+	DatabaseURL DatabaseURL `env:"DATABASE_URL" show:"parts" default:"sqlite:data/otpbridge.db" values:"'sqlite:path' or 'mysql://user:password@host:3306/database'" doc:"Where the database is. A SQLite path is taken as it stands; special characters in a password are percent-encoded."`
 
 	// Keyring is the text of the keyring, or empty when KeyringFile says where it is.
 	Keyring Secret `env:"KEYRING" values:"lines of 'id base64', the first is the primary key" example:"k1 $(openssl rand -base64 32)" doc:"The keys that protect everything at rest, as text. This or the file is required in production; both together are refused."`
 
 	// KeyringFile is the path of the keyring, or empty when Keyring holds it.
-	KeyringFile string `env:"KEYRING_FILE" sandbox:"data/keyring" values:"a path" example:"/run/secrets/otpbridge_keyring" doc:"The same, as a file with one key a line. The default of the sandbox is made on first start; a file named here must exist."`
+	KeyringFile string `env:"KEYRING_FILE" show:"yes" sandbox:"data/keyring" values:"a path" example:"/run/secrets/otpbridge_keyring" doc:"The same, as a file with one key a line. The default of the sandbox is made on first start; a file named here must exist."`
 
 	// StateDir is empty where nothing is to be remembered outside the database.
-	StateDir string `env:"STATE_DIR" default:"state" values:"a path" empty:"none: a backup that is restored is not noticed" doc:"A folder of this server's own, outside everything that a backup of the database takes, such as '/var/lib/otpbridge/state'. It remembers how far the server's commits came, so that the codes of a backup that is restored can be ended."`
+	StateDir string `env:"STATE_DIR" show:"yes" default:"state" values:"a path" empty:"none: a backup that is restored is not noticed" doc:"A folder of this server's own, outside everything that a backup of the database takes, such as '/var/lib/otpbridge/state'. It remembers how far the server's commits came, so that the codes of a backup that is restored can be ended."`
 
 	// ContextPath is empty for the root, else starts with a slash and does not end with one.
-	ContextPath string `env:"CONTEXT_PATH" default:"/otpauthapi" values:"'/' or a path that starts with '/' and does not end with it" empty:"the root" doc:"What stands before the names of the servlets."`
+	ContextPath string `env:"CONTEXT_PATH" show:"yes" default:"/otpauthapi" values:"'/' or a path that starts with '/' and does not end with it" empty:"the root" doc:"What stands before the names of the servlets."`
 
-	MessageProfile Profile `env:"MESSAGE_PROFILE" default:"documented" values:"documented|live" doc:"Servlet texts of every account that names no profile, and of every 'UNAUTHERISED USER'."`
+	MessageProfile Profile `env:"MESSAGE_PROFILE" show:"yes" default:"documented" values:"documented|live" doc:"Servlet texts of every account that names no profile, and of every 'UNAUTHERISED USER'."`
 
-	StrictHTTP bool `env:"STRICT_HTTP" default:"false" values:"true|false|1|0" doc:"Give 'UNAUTHERISED USER' the HTTP status 401 instead of 200. For all other answers the account decides."`
+	StrictHTTP bool `env:"STRICT_HTTP" show:"yes" default:"false" values:"true|false|1|0" doc:"Give 'UNAUTHERISED USER' the HTTP status 401 instead of 200. For all other answers the account decides."`
 
-	ServletContentType string `env:"SERVLET_CONTENT_TYPE" default:"text/plain; charset=utf-8" values:"a media type" doc:"The Content-Type of servlet answers."`
+	ServletContentType string `env:"SERVLET_CONTENT_TYPE" show:"yes" default:"text/plain; charset=utf-8" values:"a media type" doc:"The Content-Type of servlet answers."`
 
-	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" values:"addresses and networks, separated by commas" empty:"none" example:"10.0.0.0/8,192.0.2.7" doc:"Proxies whose word on the address of a client is believed."`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" show:"yes" values:"addresses and networks, separated by commas" empty:"none" example:"10.0.0.0/8,192.0.2.7" doc:"Proxies whose word on the address of a client is believed."`
 
 	// TLSCertFile and TLSKeyFile are both empty or both paths.
-	TLSCertFile string `env:"TLS_CERT_FILE" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.crt" doc:"The certificate chain to serve TLS with, in PEM. It is read again when it changes. Without it a proxy in front does TLS."`
+	TLSCertFile string `env:"TLS_CERT_FILE" show:"yes" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.crt" doc:"The certificate chain to serve TLS with, in PEM. It is read again when it changes. Without it a proxy in front does TLS."`
 
-	TLSKeyFile string `env:"TLS_KEY_FILE" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.key" doc:"The private key of the certificate, in PEM."`
+	TLSKeyFile string `env:"TLS_KEY_FILE" show:"yes" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.key" doc:"The private key of the certificate, in PEM."`
 
 	// MetricsAddr is empty for no metrics.
-	MetricsAddr string `env:"METRICS_ADDR" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`
+	MetricsAddr string `env:"METRICS_ADDR" show:"yes" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`
 
 	// RedisURL is empty where each server counts requests for itself.
-	RedisURL RedisURL `env:"REDIS_URL" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
+	RedisURL RedisURL `env:"REDIS_URL" show:"parts" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
 
-	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before the JSON API lets it try no more for a while; 0 sets no limit."`
+	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" show:"yes" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before the JSON API lets it try no more for a while; 0 sets no limit."`
 
-	LogLevel LogLevel `env:"LOG_LEVEL" default:"info" values:"debug|info|warn|error" doc:"The least severe log lines that are written."`
+	LogLevel LogLevel `env:"LOG_LEVEL" show:"yes" default:"info" values:"debug|info|warn|error" doc:"The least severe log lines that are written."`
 
-	LogFormat LogFormat `env:"LOG_FORMAT" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
+	LogFormat LogFormat `env:"LOG_FORMAT" show:"yes" sandbox:"text" production:"json" values:"text|json" doc:"The form of a log line."`
 
 	// SMSChannels and EmailChannels are URLs separated by commas; deliver reads them.
 	SMSChannels Secret `env:"SMS_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"https://gateway.example/send?to={to_digits}&text={text}" doc:"What hands SMS on: 'inbox:', 'https:' gateways, 'discard:' for measuring; see the page on delivery. A comma within a URL is written '%2C'."`
 
 	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example?from=codes@shop.example" doc:"The same for e-mail: 'inbox:', 'smtp:' and 'smtps:' servers, 'https:' gateways, 'discard:' for measuring."`
 
-	CostGuards CostGuards `env:"COST_GUARDS" default:"enforce" values:"enforce|record" doc:"Whether spend caps and stopped prefixes refuse sends, or are only noted in the history; an account may say otherwise."`
+	CostGuards CostGuards `env:"COST_GUARDS" show:"yes" default:"enforce" values:"enforce|record" doc:"Whether spend caps and stopped prefixes refuse sends, or are only noted in the history; an account may say otherwise."`
 
-	PrefixUnverified int `env:"PREFIX_UNVERIFIED" default:"50" values:"0 to 1000000" doc:"After how many SMS to one prefix that nobody verified the prefix is stopped for an hour, if less than 5 % were verified; 0 stops none. A prefix is the country code and four digits."`
+	PrefixUnverified int `env:"PREFIX_UNVERIFIED" show:"yes" default:"50" values:"0 to 1000000" doc:"After how many SMS to one prefix that nobody verified the prefix is stopped for an hour, if less than 5 % were verified; 0 stops none. A prefix is the country code and four digits."`
 
-	DeliveryWait time.Duration `env:"DELIVERY_WAIT" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
+	DeliveryWait time.Duration `env:"DELIVERY_WAIT" show:"yes" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
 
-	ReadTimeout time.Duration `env:"READ_TIMEOUT" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`
+	ReadTimeout time.Duration `env:"READ_TIMEOUT" show:"yes" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`
 
-	WriteTimeout time.Duration `env:"WRITE_TIMEOUT" default:"30s" values:"1s to 120s" doc:"How long an answer may take, from the end of the request header to the last byte."`
+	WriteTimeout time.Duration `env:"WRITE_TIMEOUT" show:"yes" default:"30s" values:"1s to 120s" doc:"How long an answer may take, from the end of the request header to the last byte."`
 
-	IdleTimeout time.Duration `env:"IDLE_TIMEOUT" default:"120s" values:"1s to 600s" doc:"How long a kept-alive connection may wait for its next request."`
+	IdleTimeout time.Duration `env:"IDLE_TIMEOUT" show:"yes" default:"120s" values:"1s to 600s" doc:"How long a kept-alive connection may wait for its next request."`
 
-	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" default:"15s" values:"1s to 15s" doc:"How long requests in flight may take to finish once the server was told to stop."`
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" show:"yes" default:"15s" values:"1s to 15s" doc:"How long requests in flight may take to finish once the server was told to stop."`
 
 	// SandboxTestRecipients is empty for none; deliver reads it.
-	SandboxTestRecipients string `env:"SANDBOX_TEST_RECIPIENTS" values:"'recipient=outcome' or 'recipient=outcome:code', separated by commas; outcomes are 'sent', 'not_sent' and 'unknown', a code is 4 to 10 digits" empty:"none" example:"+919000000001=not_sent,+919000000002=sent:123456" doc:"Recipients that nothing is sent to and whose messages end in a fixed way, whatever channel is set; and the code of their challenges, where codes have that length. Production refuses to start with it."`
+	SandboxTestRecipients Secret `env:"SANDBOX_TEST_RECIPIENTS" values:"'recipient=outcome' or 'recipient=outcome:code', separated by commas; outcomes are 'sent', 'not_sent' and 'unknown', a code is 4 to 10 digits" empty:"none" example:"+919000000001=not_sent,+919000000002=sent:123456" doc:"Recipients that nothing is sent to and whose messages end in a fixed way, whatever channel is set; and the code of their challenges, where codes have that length. Production refuses to start with it."`
 
 	// SandboxRelayRecipients is empty for none; deliver reads it.
-	SandboxRelayRecipients string `env:"SANDBOX_RELAY_RECIPIENTS" values:"numbers and mailboxes, separated by commas" empty:"none" example:"+919551492394,me@shop.example" doc:"To whom 'POST /sandbox/messages/{id}/relay' may send a message of the inbox, for a look at it on a real phone. Production refuses to start with it."`
+	SandboxRelayRecipients Secret `env:"SANDBOX_RELAY_RECIPIENTS" values:"numbers and mailboxes, separated by commas" empty:"none" example:"+919551492394,me@shop.example" doc:"To whom 'POST /sandbox/messages/{id}/relay' may send a message of the inbox, for a look at it on a real phone. Production refuses to start with it."`
 
 	// SandboxFixedCode is empty unless the sandbox is to use one code for everything.
 	SandboxFixedCode Secret `env:"SANDBOX_FIXED_CODE" values:"4 to 10 digits" example:"123456" doc:"The code of every challenge, for tests that cannot read an inbox. Production refuses to start with it."`

@@ -146,8 +146,8 @@ var acceptedValues = []struct {
 	{"AUTH_FAILURES_PER_MINUTE", "100000", func(s Settings) any { return s.AuthFailuresPerMinute }, 100000},
 	{"COST_GUARDS", "record", func(s Settings) any { return s.CostGuards }, RecordGuards},
 	{"PREFIX_UNVERIFIED", "0", func(s Settings) any { return s.PrefixUnverified }, 0},
-	{"SANDBOX_TEST_RECIPIENTS", "+919000000001=sent", func(s Settings) any { return s.SandboxTestRecipients }, "+919000000001=sent"},
-	{"SANDBOX_RELAY_RECIPIENTS", "+919000000001", func(s Settings) any { return s.SandboxRelayRecipients }, "+919000000001"},
+	{"SANDBOX_TEST_RECIPIENTS", "+919000000001=sent", func(s Settings) any { return s.SandboxTestRecipients.Reveal() }, "+919000000001=sent"},
+	{"SANDBOX_RELAY_RECIPIENTS", "+919000000001", func(s Settings) any { return s.SandboxRelayRecipients.Reveal() }, "+919000000001"},
 	{"SANDBOX_FIXED_CODE", "0123", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123"},
 	{"SANDBOX_FIXED_CODE", "0123456789", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123456789"},
 }

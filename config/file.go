@@ -19,10 +19,8 @@ const fileSuffix = "_FILE"
 // maxSecretFile is more than any secret needs and less than a device that never ends.
 const maxSecretFile = 64 << 10
 
-// isSecret reports whether the setting refuses to print, wholly or in part.
-func (f field) isSecret() bool {
-	return f.kind == reflect.TypeFor[Secret]() || f.kind == reflect.TypeFor[DatabaseURL]()
-}
+// isSecret reports whether the value, or a part of it, is not to be shown.
+func (f field) isSecret() bool { return f.show != "yes" }
 
 // takesFile reports whether the setting may be given as a file by this rule. The keyring has a
 // setting of its own for that, because the sandbox may make the file.
@@ -126,21 +124,32 @@ func Explain(environ []string) []Explained {
 	return all
 }
 
-// shown is a value as it may be seen.
+// shown is a value as it may be seen: whole or in parts only where the field says that this is safe.
 func (f field) shown(text string) string {
 	switch {
 	case f.check(text) != nil:
 		return "[unusable]"
-	case f.kind == reflect.TypeFor[DatabaseURL]():
-		var url DatabaseURL
-		if url.EnvDecode(text) != nil {
-			return redacted
-		}
-		return url.String()
-	case f.isSecret():
+	case text == "":
+		return ""
+	case f.show == "yes":
+		return text
+	case f.show == "parts":
+		return f.parts(text)
+	}
+	return redacted
+}
+
+// parts is what a value's own type prints of it.
+func (f field) parts(text string) string {
+	value := reflect.New(f.kind)
+	decoder, decodes := value.Interface().(interface{ EnvDecode(string) error })
+	if !decodes || decoder.EnvDecode(text) != nil {
 		return redacted
 	}
-	return text
+	if shown, prints := value.Elem().Interface().(fmt.Stringer); prints {
+		return shown.String()
+	}
+	return redacted
 }
 
 // defaultShown is the default in the mode at hand, or in both where that is not known.

@@ -107,3 +107,75 @@ func TestExplain_TellsValueSourceAndDefaultAndNoSecret(t *testing.T) {
 	require.Equal(t, "[unusable]", all["OTPBRIDGE_READ_TIMEOUT"].Value)
 	require.Equal(t, "127.0.0.1:8080 in sandbox, :8080 in production", all["OTPBRIDGE_ADDR"].Default)
 }
+
+// A value of each setting that holds a sentinel, or none where the setting cannot hold one.
+func sentinelIn(f field, sentinel string) string {
+	switch f.key {
+	case "KEYRING":
+		return sentinel + " " + strings.Fields(someKeyring)[1]
+	case "DATABASE_URL":
+		return "mysql://keeper:" + sentinel + "@db:3306/otpauthapi?token=" + sentinel
+	case "REDIS_URL":
+		return "redis://" + sentinel + "@redis:6379/0"
+	case "SANDBOX_FIXED_CODE":
+		return "9081726354"
+	case "SANDBOX_TEST_RECIPIENTS":
+		return sentinel + "@shop.example=sent:9081726354"
+	case "SANDBOX_RELAY_RECIPIENTS":
+		return sentinel + "@shop.example"
+	}
+	return "https://keeper:" + sentinel + "@gateway.example/" + sentinel + "?key=" + sentinel
+}
+
+// Whoever adds a setting without a mark adds one that is not shown, in no way that settings get into a log.
+func TestSettings_NothingIsShownThatIsNotMarkedAsSafe(t *testing.T) {
+	const sentinel = "hunter2hunter2"
+	secrets := 0
+	for _, f := range fields() {
+		if f.show == "yes" {
+			require.NotRegexp(t, "(?i)password|secret|token", f.doc, f.key)
+			continue
+		}
+		secrets++
+		require.True(t, f.takesFile() || known(f.key+fileSuffix), "%s has no form as a file", f.key)
+		text := sentinelIn(f, sentinel)
+		environ := []string{Prefix + f.key + "=" + text}
+		for _, e := range Explain(environ) {
+			require.NotContains(t, e.Value, sentinel, f.key)
+			require.NotContains(t, e.Value, "9081726354", f.key)
+			if e.Name == f.name() {
+				require.NotEmpty(t, e.Value, "that it is set may be seen")
+			}
+		}
+		s, err := load(f.key + "=" + text)
+		require.NoError(t, err, f.key)
+		for way, shown := range prints(t, s) {
+			require.NotContains(t, shown, sentinel, "%s by %s", f.key, way)
+			require.NotContains(t, shown, "9081726354", "%s by %s", f.key, way)
+		}
+		for _, bad := range []string{sentinel, "redis://:" + sentinel, sentinel + "\x00", "mysql://" + sentinel, "=" + sentinel, sentinel + "=sent", strings.Repeat(sentinel, 9)} {
+			if _, err := load(f.key + "=" + bad); err != nil {
+				require.NotContains(t, err.Error(), sentinel, f.key)
+			}
+			for _, e := range Explain([]string{Prefix + f.key + "=" + bad}) {
+				require.NotContains(t, e.Value, sentinel, f.key)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, secrets, 8)
+}
+
+func TestExplain_ShowsNoUserOfRedisThatMayBeAPassword(t *testing.T) {
+	for text, shown := range map[string]string{
+		"redis://hunter2@redis:6379/0":     "redis://[redacted]@redis:6379/0",
+		"redis://:hunter2@redis/1":         "redis://:[redacted]@redis/1",
+		"rediss://keeper:hunter2@[::1]:7/": "rediss://keeper:[redacted]@[::1]:7/",
+		"redis://redis":                    "redis://redis",
+	} {
+		for _, e := range Explain([]string{"OTPBRIDGE_REDIS_URL=" + text}) {
+			if e.Name == "OTPBRIDGE_REDIS_URL" {
+				require.Equal(t, shown, e.Value)
+			}
+		}
+	}
+}

@@ -83,6 +83,7 @@ func MarkdownTable() string {
 // field is a field of [Settings] with its tags read.
 type field struct {
 	key     string // the variable's name without prefix
+	show    string // yes, parts, or empty for nothing
 	kind    reflect.Type
 	texts   map[Mode]string // the defaults; a mode without one is missing
 	values  string
@@ -98,6 +99,7 @@ func fields() []field {
 	for tagged := range reflect.TypeFor[Settings]().Fields() {
 		f := field{
 			key:     tagged.Tag.Get("env"),
+			show:    tagged.Tag.Get("show"),
 			kind:    tagged.Type,
 			texts:   make(map[Mode]string),
 			values:  tagged.Tag.Get("values"),

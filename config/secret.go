@@ -114,10 +114,18 @@ func (r *RedisURL) EnvDecode(text string) error {
 	return r.text.EnvDecode(text)
 }
 
-// String returns the URL without its password, and nothing where there is none.
+// String returns the URL without its password, and nothing where there is none. A user without a password is
+// not shown either: Redis had passwords alone for long, and one may stand in the user's place.
 func (r RedisURL) String() string {
 	if r.text.Empty() {
 		return ""
+	}
+	u, err := url.Parse(r.Reveal())
+	if err != nil {
+		return redacted
+	}
+	if _, both := u.User.Password(); u.User != nil && !both {
+		return u.Scheme + "://" + redacted + "@" + u.Host + u.Path
 	}
 	return withoutPassword(r.Reveal())
 }

@@ -123,7 +123,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	if s.settings.Sandbox() {
 		options.Inbox, options.Faults = inbox, faults
-		if options.RelayRecipients, err = deliver.ParseRelayRecipients(s.settings.SandboxRelayRecipients); err != nil {
+		if options.RelayRecipients, err = deliver.ParseRelayRecipients(s.settings.SandboxRelayRecipients.Reveal()); err != nil {
 			return unusable{fmt.Errorf("%sSANDBOX_RELAY_RECIPIENTS: %w", config.Prefix, err)}
 		}
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
@@ -157,7 +157,7 @@ func (s *Server) channels(inbox deliver.Channel) (sms, email []deliver.Channel, 
 	}
 	sms = open("sms", "SMS_CHANNELS", s.settings.SMSChannels)
 	email = open("email", "EMAIL_CHANNELS", s.settings.EmailChannels)
-	recipients, err = deliver.ParseTestRecipients(s.settings.SandboxTestRecipients)
+	recipients, err = deliver.ParseTestRecipients(s.settings.SandboxTestRecipients.Reveal())
 	if err != nil {
 		faults = append(faults, fmt.Errorf("%sSANDBOX_TEST_RECIPIENTS: %w", config.Prefix, err))
 	}
