@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/big"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -13,7 +16,7 @@ import (
 // JCS is the canonical form of one JSON value (RFC 8785, JCS): equal data have equal
 // bytes, whoever wrote them. It refuses what has no such form: anything but exactly one value,
 // duplicate member names, text that is not Unicode, and numbers beyond an IEEE 754 double. As
-// the RFC has it, numbers are doubles: what does not fit into one is another's equal.
+// the RFC has it, numbers are doubles: one that does not fit is rounded; see ExactNumbers.
 //
 // The error says what is wrong and where, and quotes no value.
 func JCS(value []byte) ([]byte, error) {
@@ -44,6 +47,78 @@ func checkNumbers(value []byte) error {
 			}
 		}
 	}
+}
+
+// InexactError is a number that an IEEE 754 double does not hold, at a place in the value (RFC 6901).
+type InexactError struct{ Pointer string }
+
+// Error implements error, and quotes no value.
+func (e InexactError) Error() string {
+	return "has a number that a double does not hold exactly; write it as text, in quotes"
+}
+
+// ExactNumbers refuses a JSON value with a number that its canonical form would change: RFC 8785 makes
+// doubles of numbers, so that 12345678901234567890 and 12345678901234567891 come out as one. A whole number
+// must be exactly a double. A fraction must be the shortest decimal of its double, as 0.1 is, with or without
+// zeros behind it. So no two numbers of different value pass that have one canonical form.
+func ExactNumbers(value []byte) error {
+	decoder := jsontext.NewDecoder(bytes.NewReader(value))
+	for {
+		token, err := decoder.ReadToken()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return plainJSONError(err)
+		case token.Kind() == '0' && !exact(token.String()):
+			return InexactError{Pointer: string(decoder.StackPointer())}
+		}
+	}
+}
+
+// exact reports whether a JSON number passes ExactNumbers.
+func exact(number string) bool {
+	double, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return false
+	}
+	given, ok := decimalOf(number)
+	if !ok {
+		return false
+	}
+	if given.exponent < 0 { // a fraction
+		shortest, _ := decimalOf(strconv.FormatFloat(double, 'e', -1, 64))
+		return given == shortest
+	}
+	// A double is at most 309 digits long, so this is short.
+	whole, ok := new(big.Int).SetString(given.digits+strings.Repeat("0", given.exponent), 10)
+	held, _ := new(big.Float).SetFloat64(math.Abs(double)).Int(nil)
+	return ok && whole.Cmp(held) == 0
+}
+
+// decimal is a number's magnitude: digits without zeros at either end, "0" for zero, times a power of ten.
+type decimal struct {
+	digits   string
+	exponent int
+}
+
+// decimalOf reads a JSON number. It is false for an exponent that no double has.
+func decimalOf(number string) (decimal, bool) {
+	mantissa, power, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(number, "-")), "e")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimLeft(whole+fraction, "0")
+	if digits == "" {
+		return decimal{digits: "0"}, true
+	}
+	exponent := 0
+	if power != "" {
+		var err error
+		if exponent, err = strconv.Atoi(power); err != nil || exponent < -1<<20 || exponent > 1<<20 {
+			return decimal{}, false
+		}
+	}
+	significant := strings.TrimRight(digits, "0")
+	return decimal{significant, exponent - len(fraction) + len(digits) - len(significant)}, true
 }
 
 // plainJSONError says what is wrong without the value that is: it may be somebody's secret.

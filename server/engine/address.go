@@ -107,13 +107,21 @@ func inField(field string) func(string, error) (string, error) {
 }
 
 // CanonicalBinding brings a binding to the one form (RFC 8785) in which bindings are compared,
-// empty for null and for none. Refusal: Invalid, field binding.
+// empty for null and for none. Refusal: Invalid, field binding, with the path to a number that the
+// form would change.
 func CanonicalBinding(binding json.RawMessage) (string, error) {
 	if len(binding) == 0 {
 		return "", nil
 	}
 	canonical, err := crypto.JCS(binding)
+	if err == nil {
+		err = crypto.ExactNumbers(binding)
+	}
+	inexact, isInexact := errors.AsType[crypto.InexactError](err)
 	switch {
+	case isInexact:
+		return "", &otp.Error{Kind: otp.Invalid, Field: "binding", Path: inexact.Pointer,
+			Message: "binding" + inexact.Pointer + " " + inexact.Error()}
 	case err != nil:
 		return "", otp.RefuseField("binding", "must be JSON that has a canonical form (RFC 8785): "+err.Error())
 	case string(canonical) == "null":

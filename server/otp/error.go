@@ -114,6 +114,7 @@ type Error struct {
 	Message    string
 	Reason     string        // what exactly is wrong, "mobile: no country code", for whoever runs the server; never on the wire
 	Field      string        // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
+	Path       string        // within Field, as a JSON pointer (RFC 6901); empty for all of it
 	Remaining  int           // WrongCode: attempts left, 0 or more
 	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
 	Limit      int           // Locked, OverLimit: how many the limit that refused allows

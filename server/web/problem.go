@@ -124,7 +124,8 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 			RequestOf(c).Kind = refusal.Kind.String()
 			p := &Problem{Status: row.Status, Code: row.Code, Detail: refusal.Message}
 			if refusal.Field != "" {
-				p.Faults = []Fault{{Pointer: "/" + escapePointer(refusal.Field), Detail: strings.TrimPrefix(refusal.Message, refusal.Field+" ")}}
+				p.Faults = []Fault{{Pointer: "/" + escapePointer(refusal.Field) + refusal.Path,
+					Detail: strings.TrimPrefix(refusal.Message, refusal.Field+refusal.Path+" ")}}
 			}
 			return p
 		}
