@@ -26,7 +26,7 @@ func versionLine() string {
 	return fmt.Sprintf("otpbridge %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// stamped is the version that make build and the Dockerfile link in, because they build without asking
+// stamped is the version that make build links in, because it builds without asking
 // the repository: a checkout of another user's, or a container without .git, would fail the build.
 var stamped string
 
