@@ -111,7 +111,7 @@ func TestDelivery_TheExamplesOfThePageAreTaken(t *testing.T) {
 			assignment := strings.ReplaceAll(strings.ReplaceAll(found[0], "'", ""), "/etc/otpbridge/sms.json", path)
 			settings, err := config.Load(variables(t, "OTPBRIDGE_MODE=production", assignment))
 			require.NoError(t, err, assignment)
-			_, _, _, err = New(settings, slog.New(slog.DiscardHandler)).channels(nil)
+			_, err = openOutlets(settings, nil)
 			require.NoError(t, err, assignment)
 		}
 	}

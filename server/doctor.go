@@ -24,7 +24,10 @@ import (
 	"otpbridge/sql"
 )
 
-type doctorCommand struct{ asJSON }
+type doctorCommand struct {
+	asJSON
+	EnvFile string `name:"env-file" placeholder:"FILE" help:"Read settings of this file too, as systemd reads the EnvironmentFile of the service."`
+}
 
 // Help is shown below the flags.
 func (doctorCommand) Help() string {
@@ -33,7 +36,8 @@ func (doctorCommand) Help() string {
 Each finding is a pass, a warning or a fault, and says what to do. Exit code 1 says that there is a fault, 0 that there is none; warnings alone do not change it:
 
     otpbridge doctor && systemctl start otpbridge
-    otpbridge doctor --json | jq '.[] | select(.status != "pass")'`
+    otpbridge doctor --json | jq '.[] | select(.status != "pass")'
+    otpbridge doctor --env-file /etc/otpbridge/environment`
 }
 
 // A finding's status.
@@ -73,8 +77,15 @@ func (f findings) found(check string) bool {
 
 // Run examines and reports.
 func (d doctorCommand) Run(p process) error {
-	all := examine(p.environ)
-	err := d.print(p.stdout, all, func(w io.Writer) {
+	environ, err := withEnvironmentFile(p.environ, d.EnvFile)
+	if err != nil {
+		return err
+	}
+	all := examine(environ)
+	if d.EnvFile == "" {
+		all.elsewhere(environ, serviceEnvironment)
+	}
+	err = d.print(p.stdout, all, func(w io.Writer) {
 		for _, f := range all {
 			fmt.Fprintf(w, "%-4s  %-18s %s\n", f.Status, f.Check, f.Detail)
 			if f.Remedy != "" {
@@ -116,15 +127,28 @@ func examine(environ []string) (all findings) {
 	all.pass("settings", "%s mode, every setting is usable", settings.Mode)
 	all.exposure(settings)
 	all.openFiles()
+	all.addresses(ctx, settings)
+	all.outlets(settings)
+	all.redis(ctx, settings)
 	keyring := all.keyring(settings)
 	store := all.database(ctx, settings)
 	if store == nil {
+		all.state(ctx, settings, nil)
 		return all
 	}
 	defer store.Close()
 	all.condition(ctx, settings, store)
 	all.clock(ctx, store)
-	if !all.schema(ctx, store) || keyring == nil {
+	if !all.schema(ctx, store) {
+		all.state(ctx, settings, nil)
+		return all
+	}
+	if !all.tables(ctx, store) {
+		return all
+	}
+	all.writable(ctx, store)
+	all.state(ctx, settings, store)
+	if keyring == nil {
 		return all
 	}
 	patient := engine.Examine(engine.Options{
@@ -132,6 +156,10 @@ func examine(environ []string) (all findings) {
 	})
 	if err := patient.Keyring(ctx); err != nil {
 		all.fail("keyring", "servers refuse to start until it is so", "%v", err)
+		return all
+	}
+	if err := patient.IndexKey(ctx); err != nil {
+		all.fail("keyring", "restore the row from a backup; without it no key and no recipient is found", "%v", err)
 		return all
 	}
 	all.pass("keyring", "opens what this database holds")
@@ -158,10 +186,10 @@ func (f *findings) exposure(settings config.Settings) {
 		f.pass("exposure", "production, on %s", settings.Addr)
 	}
 	switch {
-	case settings.Sandbox() || loopback:
-		f.pass("transport", "nothing crosses a network without a proxy in front")
 	case settings.TLSCertFile != "":
 		f.certificate(settings)
+	case settings.Sandbox() || loopback:
+		f.pass("transport", "nothing crosses a network without a proxy in front")
 	case len(settings.TrustedProxies) == 0:
 		f.warn("transport", "set OTPBRIDGE_TLS_CERT_FILE and OTPBRIDGE_TLS_KEY_FILE; or end TLS in a proxy in front, have it send Strict-Transport-Security, set OTPBRIDGE_TRUSTED_PROXIES to its address, and OTPBRIDGE_ADDR to one that only it reaches",
 			"keys and codes may cross the network in clear: the server listens on %s and no proxy is trusted", settings.Addr)
@@ -379,7 +407,6 @@ func (f *findings) schema(ctx context.Context, store *sql.Store) bool {
 		f.warn("schema", "otpbridge migrate up, or start a server, which does it too", "version %d of %d", schema.Version, schema.Latest)
 	default:
 		f.pass("schema", "version %d", schema.Version)
-		f.writable(ctx, store)
 		return true
 	}
 	return false

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -56,14 +55,13 @@ func (s sendTestCommand) Run(p process) error {
 	message.Content = func() (deliver.Content, error) {
 		return deliver.Render(message.Medium == "email", "000000", 5*time.Minute), nil
 	}
-	server := New(settings, slog.New(slog.DiscardHandler))
-	sms, email, _, err := server.channels(deliver.NewInbox())
+	out, err := openOutlets(settings, deliver.NewInbox())
 	if err != nil {
 		return err
 	}
-	channels := sms
+	channels := out.sms
 	if message.Medium == "email" {
-		channels = email
+		channels = out.email
 	}
 	tried := 0
 	for _, channel := range channels {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -92,9 +93,12 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	inbox, faults := deliver.NewInbox(), new(deliver.Faults)
-	sms, email, recipients, err := s.channels(deliver.Faulty{Channel: inbox, Faults: faults})
+	out, err := openOutlets(s.settings, deliver.Faulty{Channel: inbox, Faults: faults})
 	if err != nil {
 		return err
+	}
+	if s.settings.SMSChannels.Empty() && s.settings.EmailChannels.Empty() {
+		s.log.Warn("no channel is set, so that no code can be sent", "set", config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
 	}
 	state, err := stateFolder(s.settings, s.log)
 	if err != nil {
@@ -114,18 +118,18 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		}
 	}()
 
+	if err = refuseMissing(ctx, s.store); err != nil {
+		return err
+	}
 	s.tellRestored()
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
-		Sandbox: s.settings.Sandbox(), SMS: sms, Email: email, TestRecipients: recipients, TendOutbox: tendOutbox,
+		Sandbox: s.settings.Sandbox(), SMS: out.sms, Email: out.email, TestRecipients: out.recipients, TendOutbox: tendOutbox,
 		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards, PrefixUnverified: s.settings.PrefixUnverified},
 	}
 	if s.settings.Sandbox() {
-		options.Inbox, options.Faults = inbox, faults
-		if options.RelayRecipients, err = deliver.ParseRelayRecipients(s.settings.SandboxRelayRecipients.Reveal()); err != nil {
-			return unusable{fmt.Errorf("%sSANDBOX_RELAY_RECIPIENTS: %w", config.Prefix, err)}
-		}
+		options.Inbox, options.Faults, options.RelayRecipients = inbox, faults, out.relay
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
 	}
 	if s.engine, err = engine.New(ctx, options); err != nil {
@@ -141,33 +145,50 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// channels opens what the settings name for SMS and for e-mail; inbox is the sandbox's. It reports
-// what is wrong with both at once, and reads nothing but the files that the settings name.
-func (s *Server) channels(inbox deliver.Channel) (sms, email []deliver.Channel, recipients deliver.TestRecipients, err error) {
+// refuseMissing refuses a database whose tables are not those that its version says it has.
+func refuseMissing(ctx context.Context, store *sql.Store) error {
+	missing, err := store.MissingColumns(ctx)
+	if err == nil && len(missing) > 0 {
+		err = unusable{fmt.Errorf("the database lacks %s; restore it from a backup", strings.Join(missing, ", "))}
+	}
+	return err
+}
+
+// outlets is what the settings name for SMS and e-mail, opened.
+type outlets struct {
+	sms, email []deliver.Channel
+	recipients deliver.TestRecipients
+	relay      deliver.RelayRecipients
+}
+
+// openOutlets opens the channels; inbox is the sandbox's. It reports everything that is wrong at once,
+// and reads nothing but the files that the settings name.
+func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, err error) {
 	var faults []error
 	open := func(medium, setting string, urls config.Secret) (channels []deliver.Channel) {
 		if urls.Empty() {
 			return nil
 		}
-		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: s.settings.Sandbox(), Inbox: inbox})
+		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: settings.Sandbox(), Inbox: inbox})
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s%s: %w", config.Prefix, setting, err))
 		}
 		return channels
 	}
-	sms = open("sms", "SMS_CHANNELS", s.settings.SMSChannels)
-	email = open("email", "EMAIL_CHANNELS", s.settings.EmailChannels)
-	recipients, err = deliver.ParseTestRecipients(s.settings.SandboxTestRecipients.Reveal())
+	sms := open("sms", "SMS_CHANNELS", settings.SMSChannels)
+	email := open("email", "EMAIL_CHANNELS", settings.EmailChannels)
+	out.recipients, err = deliver.ParseTestRecipients(settings.SandboxTestRecipients.Reveal())
 	if err != nil {
 		faults = append(faults, fmt.Errorf("%sSANDBOX_TEST_RECIPIENTS: %w", config.Prefix, err))
 	}
+	if out.relay, err = deliver.ParseRelayRecipients(settings.SandboxRelayRecipients.Reveal()); err != nil {
+		faults = append(faults, fmt.Errorf("%sSANDBOX_RELAY_RECIPIENTS: %w", config.Prefix, err))
+	}
 	if err := errors.Join(faults...); err != nil {
-		return nil, nil, nil, unusable{err}
+		return outlets{}, unusable{err}
 	}
-	if len(sms)+len(email) == 0 {
-		s.log.Warn("no channel is set, so that no code can be sent", "set", config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
-	}
-	return recipients.Before(sms), recipients.Before(email), recipients, nil
+	out.sms, out.email = out.recipients.Before(sms), out.recipients.Before(email)
+	return out, nil
 }
 
 // listen takes an address, which setting names.

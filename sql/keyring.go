@@ -57,3 +57,15 @@ func (s *Store) IndexKey(ctx context.Context, fresh []byte) ([]byte, error) {
 	}
 	return sealed, read()
 }
+
+// StoredIndexKey is the sealed key of all look-up hashes, nil if there is none yet.
+func (s *Store) StoredIndexKey(ctx context.Context) (sealed []byte, err error) {
+	err = s.reads.GetContext(ctx, &sealed, `SELECT sealed FROM index_key WHERE id = 1`)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the index key: %w", err)
+	}
+	return sealed, nil
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"otpbridge/server/otp"
@@ -97,6 +98,25 @@ func (s *Store) hear(ctx context.Context, m *witness, left []*os.File) error {
 		}
 	}
 	return nil
+}
+
+// Compare returns what the database lacks of what servers with their state in this folder have
+// committed, nil if it lacks nothing. It changes neither, and may be asked beside running servers.
+func (s *Store) Compare(ctx context.Context, folder string) (*Restore, error) {
+	names, err := filepath.Glob(filepath.Join(folder, witnessName(s.options.url)+".*"))
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	defer func() { closeAll(files) }()
+	for _, name := range names {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return s.compare(ctx, files)
 }
 
 // compare returns what is missing, nil if nothing is.

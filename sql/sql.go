@@ -51,6 +51,7 @@ type dialect struct {
 	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
 	allocate  int                         // bytes of a row that needs pages of its own; 0 where no write can tell
 	tables    string                      // counts the tables whose name is what follows
+	columns   string                      // lists every column as table.column
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
@@ -109,6 +110,7 @@ var sqliteDialect = dialect{
 	insert: "INSERT OR FAIL INTO",
 	// Four pages. A smaller row finds room in a page that is there already, also when there is no more.
 	allocate: 16 << 10,
+	columns:  `SELECT m.name || '.' || p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'`,
 	tables:   `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,
 	fate:     func(err error) fate { return sqliteFate(sqliteCode(err)) },
 	taken:    func(err error) bool { return sqliteTaken(sqliteCode(err)) },
@@ -185,6 +187,7 @@ var mysqlDialect = dialect{
 	pipelines: true,
 	insert:    "INSERT INTO",
 	lock:      " FOR UPDATE",
+	columns:   `SELECT CONCAT(table_name, '.', column_name) FROM information_schema.columns WHERE table_schema = DATABASE()`,
 	tables:    `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name`,
 	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
 	fate:      mysqlFate,

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"otpbridge/server/otp"
 )
@@ -19,6 +20,19 @@ func Examine(options Options) Examiner {
 func (x Examiner) Keyring(ctx context.Context) error {
 	_, err := x.engine.compareKeyring(ctx)
 	return err
+}
+
+// IndexKey tells why a server could not open the key of all look-up hashes; a database that has none
+// yet gets one at the first start.
+func (x Examiner) IndexKey(ctx context.Context) error {
+	sealed, err := x.engine.store.StoredIndexKey(ctx)
+	if err != nil || sealed == nil {
+		return err
+	}
+	if _, err := x.engine.keyring.Open(indexKeyRow, sealed); err != nil {
+		return fmt.Errorf("open the index key: %w", err)
+	}
+	return nil
 }
 
 // Remains tells what of a sandbox keeps a production server from starting.

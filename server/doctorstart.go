@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/config"
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// What follows makes the steps of a start by the functions that the server makes them with, and
+// undoes them.
+
+// addresses takes the server's addresses and gives them back. A server that answers there already is
+// the one that doctor is run beside.
+func (f *findings) addresses(ctx context.Context, settings config.Settings) {
+	for setting, address := range map[string]string{"ADDR": settings.Addr, "METRICS_ADDR": settings.MetricsAddr} {
+		if address == "" {
+			continue
+		}
+		listener, err := listen(ctx, address, config.Prefix+setting)
+		switch {
+		case err == nil:
+			listener.Close()
+			f.pass("addresses", "%s%s is free", config.Prefix, setting)
+		case answersAsServer(settings):
+			f.pass("addresses", "%s%s is taken, by a server that runs", config.Prefix, setting)
+		default:
+			f.fail("addresses", "stop the other program, or choose an address of this machine that is free", "%v", err)
+		}
+	}
+}
+
+// answersAsServer reports whether a server of these settings runs, ready or not.
+func answersAsServer(settings config.Settings) bool {
+	out := new(strings.Builder)
+	environ := []string{config.Prefix + "ADDR=" + settings.Addr}
+	if settings.TLSCertFile != "" {
+		environ = append(environ, config.Prefix+"TLS_CERT_FILE="+settings.TLSCertFile, config.Prefix+"TLS_KEY_FILE="+settings.TLSKeyFile)
+	}
+	err := healthCommand{}.Run(process{environ: environ, stdout: out})
+	return err == nil && strings.Contains(out.String(), "keyring ") || err != nil && strings.Contains(err.Error(), "not ready: ")
+}
+
+// outlets opens the channels as a start does.
+func (f *findings) outlets(settings config.Settings) {
+	if _, err := openOutlets(settings, deliver.NewInbox()); err != nil {
+		f.fail("delivery", "correct it; delivery.md has every form", "%v", err)
+	}
+}
+
+// state looks at the folder outside the database, and compares the two.
+func (f *findings) state(ctx context.Context, settings config.Settings, store *sql.Store) {
+	const remedy = "set OTPBRIDGE_STATE_DIR to a folder of this server's own that it may write, outside the database's backup"
+	if _, err := os.Stat(settings.StateDir); settings.StateDir != "" && errors.Is(err, os.ErrNotExist) {
+		// Made by whoever runs this, it might not be the server's.
+		f.pass("state folder", "there is none yet at %s; the first start makes it", settings.StateDir)
+		return
+	}
+	folder, err := stateFolder(settings, slog.New(slog.DiscardHandler))
+	switch {
+	case err != nil:
+		f.fail("state folder", remedy, "%v", err)
+		return
+	case folder == "":
+		f.warn("state folder", remedy, "without one a backup of the database that is restored is not noticed, and used codes verify again")
+		return
+	}
+	f.pass("state folder", "%s can be written", folder)
+	if store == nil {
+		return
+	}
+	restored, err := store.Compare(ctx, folder)
+	if err != nil {
+		f.fail("restored backup", "see the message", "%v", err)
+		return
+	}
+	if restored != nil {
+		f.warn("restored backup", restoredRemedy, "the database lacks what was committed between %s and %s; the next start ends every code in it",
+			shownMillis(restored.From), shownMillis(restored.Until))
+	}
+	before, err := store.Restores(ctx, otp.At(time.Now().Add(-restoresTold)))
+	if err != nil {
+		f.fail("restored backup", "see the message", "%v", err)
+		return
+	}
+	for _, r := range before {
+		f.warn("restored backup", restoredRemedy, "a server found at %s that a backup was restored, and ended %d codes; lost is what was committed between %s and %s",
+			shownMillis(r.FoundAt), r.Ended, shownMillis(r.From), shownMillis(r.Until))
+	}
+	if !f.found("restored backup") {
+		f.pass("restored backup", "none was found in the last seven days")
+	}
+}
+
+// tables compares every table and column with those that the migrations make.
+func (f *findings) tables(ctx context.Context, store *sql.Store) bool {
+	missing, err := store.MissingColumns(ctx)
+	switch {
+	case err != nil:
+		f.fail("tables", "see the message", "%v", err)
+	case len(missing) > 0:
+		f.fail("tables", "restore them from a backup; the schema's version says that they are there, so migrate up does not make them", "the database lacks %s", strings.Join(missing, ", "))
+	default:
+		f.pass("tables", "every table and column is there")
+		return true
+	}
+	return false
+}
+
+// redis asks whether servers can count requests together. A server starts without.
+func (f *findings) redis(ctx context.Context, settings config.Settings) {
+	parsed, err := url.Parse(settings.RedisURL.Reveal())
+	if settings.RedisURL.Reveal() == "" || err != nil {
+		return
+	}
+	port := parsed.Port()
+	if port == "" {
+		port = "6379"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	connection, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(parsed.Hostname(), port))
+	if err != nil {
+		f.warn("redis", "see that it runs and that this machine may reach it", "it does not answer, and each server counts requests for itself: %v", err)
+		return
+	}
+	connection.Close()
+	f.pass("redis", "it can be reached")
+}
+
+// serviceEnvironment is where the unit that comes with the program has its settings.
+const serviceEnvironment = "/etc/otpbridge/environment"
+
+// elsewhere warns of settings that the service has and this shell has not: what doctor says then is
+// said of another installation.
+func (f *findings) elsewhere(environ []string, path string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	theirs, err := parseEnvironmentFile(string(text))
+	if err != nil {
+		return
+	}
+	var differ []string
+	for _, name := range slices.Sorted(maps.Keys(theirs)) {
+		if strings.HasPrefix(name, config.Prefix) && !slices.Contains(environ, name+"="+theirs[name]) {
+			differ = append(differ, name)
+		}
+	}
+	if len(differ) > 0 {
+		f.warn("service settings", "otpbridge doctor --env-file "+path, "the service has other values than this shell for %s", strings.Join(differ, ", "))
+	}
+}
+
+// withEnvironmentFile is the environment that systemd makes with a unit's EnvironmentFile: what is in
+// the file wins.
+func withEnvironmentFile(environ []string, path string) ([]string, error) {
+	if path == "" {
+		return environ, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, unusable{fmt.Errorf("--env-file: %w", err)}
+	}
+	theirs, err := parseEnvironmentFile(string(text))
+	if err != nil {
+		return nil, unusable{fmt.Errorf("--env-file %s: %w", path, err)}
+	}
+	environ = slices.Clone(environ)
+	for _, name := range slices.Sorted(maps.Keys(theirs)) {
+		environ = append(environ, name+"="+theirs[name])
+	}
+	return environ, nil
+}
+
+// parseEnvironmentFile reads NAME=VALUE lines as systemd.exec(5) describes them: blank lines and those
+// that start with # or ; are skipped, a backslash at the end of a line goes on with the next, quotes
+// of either kind around a value or a part of it are taken off, within single quotes everything is
+// meant as it stands, and blanks around an unquoted value do not count.
+func parseEnvironmentFile(text string) (map[string]string, error) {
+	values := map[string]string{}
+	for len(text) > 0 {
+		text = strings.TrimLeft(text, " \t\r\n")
+		if text == "" {
+			break
+		}
+		if text[0] == '#' || text[0] == ';' {
+			_, text, _ = strings.Cut(text, "\n")
+			continue
+		}
+		name, rest, found := strings.Cut(text, "=")
+		if !found || strings.ContainsAny(name, "\n\"'") {
+			return nil, errors.New("a line has no NAME=VALUE")
+		}
+		value, left, err := environmentValue(strings.TrimLeft(rest, " \t"))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", strings.TrimSpace(name), err)
+		}
+		values[strings.TrimSpace(name)], text = value, left
+	}
+	return values, nil
+}
+
+// environmentValue reads up to the end of the line that the value ends on.
+func environmentValue(text string) (value, rest string, err error) {
+	var out strings.Builder
+	quote, solid := byte(0), 0 // solid is how much of out was quoted or is not blank
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case quote == 0 && (c == '\n' || c == '\r'):
+			return out.String()[:solid], text[i:], nil
+		case c == '\\' && quote != '\'' && i+1 < len(text):
+			i++
+			if text[i] != '\n' {
+				out.WriteByte(text[i])
+				solid = out.Len()
+			}
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote:
+			quote, solid = 0, out.Len()
+		default:
+			out.WriteByte(c)
+			if quote != 0 || c != ' ' && c != '\t' {
+				solid = out.Len()
+			}
+		}
+	}
+	if quote != 0 {
+		return "", "", errors.New("a quote is not closed")
+	}
+	return out.String()[:solid], "", nil
+}

@@ -1,0 +1,64 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// MissingColumns lists the tables and columns that the migrations make and the database lacks, as
+// table or table.column. What the database has besides does no harm.
+func (s *Store) MissingColumns(ctx context.Context) (missing []string, err error) {
+	wanted, err := wantedColumns()
+	if err != nil {
+		return nil, fmt.Errorf("make a schema to compare with: %w", err)
+	}
+	there, err := s.columns(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the tables' columns: %w", err)
+	}
+	lacking := ""
+	for _, column := range wanted {
+		table, _, _ := strings.Cut(column, ".")
+		switch {
+		case slices.Contains(there, column) || table == lacking:
+		case !slices.ContainsFunc(there, func(have string) bool { return strings.HasPrefix(have, table+".") }):
+			lacking = table
+			missing = append(missing, table)
+		default:
+			missing = append(missing, column)
+		}
+	}
+	return missing, nil
+}
+
+// wantedColumns are those of a new database, made in memory once. They have the same names in every
+// dialect.
+var wantedColumns = sync.OnceValues(func() (columns []string, err error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // each connection would have a memory of its own
+	fresh := &Store{dialect: sqliteDialect, reads: sqlx.NewDb(db, "sqlite")}
+	if err := fresh.migrate(context.Background(), db); err != nil {
+		return nil, err
+	}
+	return fresh.columns(context.Background())
+})
+
+// columns lists every table.column in lower case, by name.
+func (s *Store) columns(ctx context.Context) (columns []string, err error) {
+	err = s.reads.SelectContext(ctx, &columns, s.dialect.columns)
+	for i := range columns {
+		columns[i] = strings.ToLower(columns[i])
+	}
+	slices.Sort(columns)
+	return columns, err
+}
