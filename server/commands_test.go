@@ -35,6 +35,7 @@ func TestCommands_Transcripts(t *testing.T) {
 				env.Setenv("OTPBRIDGE_SHUTDOWN_TIMEOUT", "1s")
 				env.Setenv("OTPBRIDGE_KEYRING_FILE", filepath.Join(env.WorkDir, "keyring"))
 				env.Setenv("OTPBRIDGE_DATABASE_URL", database(env.WorkDir))
+				env.Setenv("OTPBRIDGE_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 				return nil
 			},
 			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
