@@ -99,6 +99,9 @@ type Settings struct {
 
 	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example?from=codes@shop.example" doc:"The same for e-mail: 'inbox:', 'smtp:' and 'smtps:' servers, 'https:' gateways, 'discard:' for measuring."`
 
+	// FilesDir is empty where channels name no files.
+	FilesDir string `env:"FILES_DIR" show:"yes" values:"a path" empty:"none" example:"/etc/otpbridge/files" doc:"The folder of the files that channels may name: profiles of gateways and DKIM keys, at most 64 KiB each. They are read at the start. Accounts name them by name, 'SMS_CHANNELS' and 'EMAIL_CHANNELS' by name or path."`
+
 	CostGuards CostGuards `env:"COST_GUARDS" show:"yes" default:"enforce" values:"enforce|record" doc:"Whether spend caps and stopped prefixes refuse sends, or are only noted in the history; an account may say otherwise."`
 
 	PrefixUnverified int `env:"PREFIX_UNVERIFIED" show:"yes" default:"50" values:"0 to 1000000" doc:"After how many SMS to one prefix that nobody verified the prefix is stopped for an hour, if less than 5 % were verified; 0 stops none. A prefix is the country code and four digits."`

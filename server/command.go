@@ -94,12 +94,16 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 	if err != nil {
 		return err
 	}
+	files, err := openFiles(settings)
+	if err != nil {
+		return err
+	}
 	store, err := openStore(ctx, settings, sql.RequireSchema)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Sandbox: settings.Sandbox(), Log: log})
+	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Files: files, Sandbox: settings.Sandbox(), Log: log})
 	if err != nil {
 		return keyringRemedy(err, settings)
 	}

@@ -108,8 +108,8 @@ func TestDelivery_TheExamplesOfThePageAreTaken(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "sms.json")
 		require.NoError(t, os.WriteFile(path, []byte(profile[1]), 0o600))
 		for _, found := range settings {
-			assignment := strings.ReplaceAll(strings.ReplaceAll(found[0], "'", ""), "/etc/otpbridge/sms.json", path)
-			settings, err := config.Load(variables(t, "OTPBRIDGE_MODE=production", assignment))
+			assignment := strings.ReplaceAll(found[0], "'", "")
+			settings, err := config.Load(variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_FILES_DIR="+filepath.Dir(path), assignment))
 			require.NoError(t, err, assignment)
 			_, err = openOutlets(settings, nil)
 			require.NoError(t, err, assignment)

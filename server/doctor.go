@@ -151,8 +151,12 @@ func examine(environ []string) (all findings) {
 	if keyring == nil {
 		return all
 	}
+	files, err := openFiles(settings)
+	if err != nil {
+		return all // the outlets' finding says so
+	}
 	patient := engine.Examine(engine.Options{
-		Store: store, Keyring: keyring, Sandbox: settings.Sandbox(), Log: slog.New(slog.DiscardHandler),
+		Store: store, Keyring: keyring, Files: files, Sandbox: settings.Sandbox(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err := patient.Keyring(ctx); err != nil {
 		all.fail("keyring", "servers refuse to start until it is so", "%v", err)

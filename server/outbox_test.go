@@ -250,7 +250,8 @@ func TestCallbacks_AreAuthenticatedAndMonotonic(t *testing.T) {
 	defer gateway.Close()
 	profile := filepath.Join(t.TempDir(), "profile.json")
 	require.NoError(t, os.WriteFile(profile, []byte(`{"name":"g","id":"sid","receipt":{"id":"msg","status":"state"}}`), 0o600))
-	environ := variables(t, "OTPBRIDGE_SMS_CHANNELS="+gateway.URL+"/?to={to}&text={text}#callback=0123456789abcdef&profile="+profile)
+	environ := variables(t, "OTPBRIDGE_FILES_DIR="+filepath.Dir(profile),
+		"OTPBRIDGE_SMS_CHANNELS="+gateway.URL+"/?to={to}&text={text}#callback=0123456789abcdef&profile="+profile)
 	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
 	s := boot(t, environ...)
 	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")))

@@ -123,7 +123,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.tellRestored()
 	options := engine.Options{
-		Store: s.store, Keyring: keyring, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
+		Store: s.store, Keyring: keyring, Files: out.files, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
 		Sandbox: s.settings.Sandbox(), SMS: out.sms, Email: out.email, TestRecipients: out.recipients, TendOutbox: tendOutbox,
 		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards, PrefixUnverified: s.settings.PrefixUnverified},
@@ -159,17 +159,30 @@ type outlets struct {
 	sms, email []deliver.Channel
 	recipients deliver.TestRecipients
 	relay      deliver.RelayRecipients
+	files      deliver.Files
 }
 
-// openOutlets opens the channels; inbox is the sandbox's. It reports everything that is wrong at once,
-// and reads nothing but the files that the settings name.
+// openFiles reads the folder of the files that channels may name.
+func openFiles(settings config.Settings) (deliver.Files, error) {
+	files, err := deliver.OpenFiles(settings.FilesDir)
+	if err != nil {
+		return files, unusable{fmt.Errorf("%sFILES_DIR: %w", config.Prefix, err)}
+	}
+	return files, nil
+}
+
+// openOutlets opens the channels and the files that they name; inbox is the sandbox's. It reports
+// everything that is wrong at once.
 func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, err error) {
 	var faults []error
+	if out.files, err = openFiles(settings); err != nil {
+		return outlets{}, err
+	}
 	open := func(medium, setting string, urls config.Secret) (channels []deliver.Channel) {
 		if urls.Empty() {
 			return nil
 		}
-		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: settings.Sandbox(), Inbox: inbox})
+		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: settings.Sandbox(), Inbox: inbox, Files: out.files})
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s%s: %w", config.Prefix, setting, err))
 		}

@@ -103,7 +103,7 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := profileOf(said)
+	p, err := profileOf(said, o)
 	if err != nil {
 		return nil, err
 	}
@@ -139,14 +139,18 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 }
 
 // profileOf is the profile that the fragment names; none is one that says nothing.
-func profileOf(said map[string]string) (profile, error) {
+func profileOf(said map[string]string, o Options) (profile, error) {
 	switch preset, path := said["preset"], said["profile"]; {
 	case preset != "" && path != "":
 		return profile{}, errors.New("names a preset and a profile: which is meant?")
 	case preset != "":
 		return presetNamed(preset)
 	case path != "":
-		return readProfile(path)
+		text, err := o.file(path)
+		if err != nil {
+			return profile{}, fmt.Errorf("profile= %w", err)
+		}
+		return parseProfile(text)
 	}
 	return profile{}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,6 +47,7 @@ func one(t *testing.T, text string, o Options) Channel {
 	if o.Medium == "" {
 		o.Medium = "sms"
 	}
+	o.Files = filesOf(t, text)
 	channels, err := Parse(text, o)
 	require.NoError(t, err)
 	require.Len(t, channels, 1)
@@ -55,12 +57,29 @@ func one(t *testing.T, text string, o Options) Channel {
 	return channels[0]
 }
 
-// withProfile is the URL of a server with a profile behind the #.
+// withProfile is the URL of a server with a profile behind the #, which one reads from its folder.
 func withProfile(t *testing.T, server, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "profile.json")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	return server + "#profile=" + url.QueryEscape(path)
+}
+
+// filesOf reads the folder of the file that a URL names with an absolute path; none without one.
+func filesOf(t *testing.T, urls string) Files {
+	t.Helper()
+	found := regexp.MustCompile(`(?:profile|dkim_key)=([^&,]*)`).FindStringSubmatch(urls)
+	if found == nil {
+		return Files{}
+	}
+	path, err := url.QueryUnescape(found[1])
+	require.NoError(t, err)
+	if !filepath.IsAbs(path) || !strings.HasPrefix(path, os.TempDir()) {
+		return Files{}
+	}
+	files, err := OpenFiles(filepath.Dir(path))
+	require.NoError(t, err)
+	return files
 }
 
 // recorded is what a provider saw.

@@ -16,6 +16,9 @@ type Options struct {
 	Medium  string  // sms or email
 	Sandbox bool    // allows the inbox, what drops messages, and http:// to other machines
 	Inbox   Channel // what inbox: stands for
+	// Files are what a URL may name a file of; Account says that an account's URL does, by a name alone.
+	Files   Files
+	Account bool
 	// Roots are the authorities that certificates are judged by; nil means the system's.
 	Roots *x509.CertPool
 	// Breaker is used for each channel that leads out of this process; zero means the default.

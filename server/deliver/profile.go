@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -55,27 +54,8 @@ type rule struct {
 
 type statusRange struct{ from, to int }
 
-// maxProfile bounds a profile's file.
-const maxProfile = 64 << 10
-
-// readProfile reads a profile strictly: a misspelt name that is ignored would be a refusal that
+// parseProfile reads a profile strictly: a misspelt name that is ignored would be a refusal that
 // counts as sent.
-func readProfile(path string) (profile, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return profile{}, fmt.Errorf("open the profile: %w", err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxProfile+1))
-	if err != nil {
-		return profile{}, fmt.Errorf("read the profile: %w", err)
-	}
-	if len(text) > maxProfile {
-		return profile{}, fmt.Errorf("the profile has more than %d bytes", maxProfile)
-	}
-	return parseProfile(text)
-}
-
 func parseProfile(text []byte) (p profile, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()

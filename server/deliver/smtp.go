@@ -105,7 +105,7 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	if s.hello, err = helloName(s.hello); err != nil {
 		return nil, err
 	}
-	if s.dkim, err = signer(said, domainOf(from.Address)); err != nil {
+	if s.dkim, err = signer(said, domainOf(from.Address), o); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -155,7 +155,7 @@ func helloName(text string) (string, error) {
 }
 
 // signer reads the DKIM options; nil where there are none.
-func signer(said map[string]string, domain string) (*mail.DKIMSigner, error) {
+func signer(said map[string]string, domain string, o Options) (*mail.DKIMSigner, error) {
 	selector, path := said["dkim_selector"], said["dkim_key"]
 	if selector == "" && path == "" && said["dkim_domain"] == "" {
 		return nil, nil
@@ -163,9 +163,9 @@ func signer(said map[string]string, domain string) (*mail.DKIMSigner, error) {
 	if selector == "" || path == "" {
 		return nil, errors.New("needs dkim_selector and dkim_key, a file with a private key in PEM, to sign mails")
 	}
-	text, err := os.ReadFile(path)
+	text, err := o.file(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the DKIM key: %w", err)
+		return nil, fmt.Errorf("dkim_key= %w", err)
 	}
 	key, err := mail.PrivKeyFromPEM(text)
 	if err != nil {

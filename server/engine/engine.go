@@ -29,6 +29,8 @@ type Options struct {
 	Keyring *crypto.Keyring
 	// SMS and Email are the channels in order of preference; without one nothing can be sent.
 	SMS, Email []deliver.Channel
+	// Files are what the channels of accounts may name a file of.
+	Files deliver.Files
 	// DeliveryWait bounds how long generate and resend wait for a channel's outcome; with 0 they
 	// answer at once.
 	DeliveryWait time.Duration

@@ -70,7 +70,7 @@ func (l *channelLists) open(e *Engine, column, medium string, urls *string) ([]d
 
 // parsing says how URLs of channels are read here.
 func (e *Engine) parsing(medium string) deliver.Options {
-	o := deliver.Options{Medium: medium, Sandbox: e.options.Sandbox}
+	o := deliver.Options{Medium: medium, Sandbox: e.options.Sandbox, Files: e.options.Files, Account: true}
 	switch {
 	case e.options.Inbox != nil:
 		o.Inbox = deliver.Faulty{Channel: e.options.Inbox, Faults: e.options.Faults}
