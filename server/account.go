@@ -121,19 +121,13 @@ func (a accountImportCommand) Run(p process) error {
 			if a.MakeSecrets {
 				accounts[i].MakeSecrets()
 			}
-			if _, _, err := at.Import(ctx, accounts[i], true); err != nil {
-				return fmt.Errorf("account %s: %w", clipped(accounts[i].Address), remedied(err))
-			}
 		}
-		if twice := repeated(accounts); twice != "" {
-			return unusable{fmt.Errorf("account %s is in the file twice", twice)}
+		imported, err := at.Import(ctx, accounts, a.Check)
+		if err != nil {
+			return err
 		}
-		for i := range accounts {
-			row, keys, err := at.Import(ctx, accounts[i], a.Check)
-			if err != nil {
-				return fmt.Errorf("account %s, after %d others were made: %w", accounts[i].Address, i, remedied(err))
-			}
-			made[i].fill(row, keys, &accounts[i])
+		for i := range imported {
+			made[i].fill(imported[i], &accounts[i])
 		}
 		return a.print(p.stdout, made, func(w io.Writer) {
 			for i := range made {
@@ -141,18 +135,6 @@ func (a accountImportCommand) Run(p process) error {
 			}
 		})
 	})
-}
-
-// repeated is an address that two accounts have, empty if none is.
-func repeated(accounts []engine.Imported) string {
-	seen := make(map[string]bool)
-	for i := range accounts {
-		if seen[accounts[i].Address] {
-			return accounts[i].Address
-		}
-		seen[accounts[i].Address] = true
-	}
-	return ""
 }
 
 // profile is the one for accounts that name none: as the flag says, or as the person does.
@@ -188,16 +170,16 @@ func (a accountImportCommand) profile(p process) (*otp.Profile, error) {
 // importedAccount is what was made. Secrets are told only if they were made up just now.
 type importedAccount struct {
 	otp.Account
-	CipherKey  string              `json:"cipher_key,omitempty"`
-	CipherIV   string              `json:"cipher_iv,omitempty"`
-	AccessKey  string              `json:"access_key,omitempty"`
-	AccessKeys []engine.ServletKey `json:"access_keys"`
+	CipherKey  string    `json:"cipher_key,omitempty"`
+	CipherIV   string    `json:"cipher_iv,omitempty"`
+	AccessKey  string    `json:"access_key,omitempty"`
+	AccessKeys []keyJSON `json:"access_keys"`
 
 	was engine.Imported
 }
 
-func (m *importedAccount) fill(row otp.Account, keys []engine.ServletKey, given *engine.Imported) {
-	m.Account, m.AccessKeys = row, append([]engine.ServletKey{}, keys...)
+func (m *importedAccount) fill(made engine.ImportedAccount, given *engine.Imported) {
+	m.Account, m.AccessKeys = made.Account, jsonOfAll(made.Keys)
 	if m.was.CipherKey == "" {
 		m.CipherKey = given.CipherKey
 	}
@@ -228,18 +210,18 @@ func (m *importedAccount) write(w io.Writer, check bool) {
 		}
 	}
 	if len(m.AccessKeys) == 0 {
-		fmt.Fprintf(w, "  It has no access key yet: otpbridge access-key add %s\n", m.Address)
+		fmt.Fprintf(w, "  It has no access key yet: otpbridge key create %s --kind access_key\n", m.Address)
 	}
 }
 
-func idOf(key engine.ServletKey, check bool) string {
+func idOf(key keyJSON, check bool) string {
 	if check {
 		return ""
 	}
 	return key.ID
 }
 
-func endsIn(key engine.ServletKey) string {
+func endsIn(key keyJSON) string {
 	if key.LastFour == "" {
 		return "(too short to show its end)"
 	}
@@ -335,20 +317,20 @@ func accountState(m *engine.ManagedAccount) string {
 func (a accountShowCommand) Run(p process) error {
 	type shownAccount struct {
 		otp.Account
-		State      string              `json:"state"`
-		Fault      string              `json:"fault,omitempty"`
-		AccessKeys []engine.ServletKey `json:"access_keys"`
+		State string    `json:"state"`
+		Fault string    `json:"fault,omitempty"`
+		Keys  []keyJSON `json:"keys"`
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
 		managed, err := at.ManagedAccount(ctx, a.Account)
 		if err != nil {
 			return err
 		}
-		keys, err := at.AccessKeys(ctx, a.Account)
+		keys, err := at.Keys(ctx, a.Account)
 		if err != nil {
 			return err
 		}
-		about := shownAccount{Account: managed.Account, State: accountState(&managed), AccessKeys: keys}
+		about := shownAccount{Account: managed.Account, State: accountState(&managed), Keys: jsonOfAll(keys)}
 		if managed.Broken != nil {
 			about.Fault = managed.Broken.Error()
 		}
@@ -366,7 +348,7 @@ func (a accountShowCommand) Run(p process) error {
 			}
 			rows = append(rows,
 				"cipher_key\t"+sealedOr(managed.SealedCipherKey), "cipher_iv\t"+sealedOr(managed.SealedCipherIV),
-				fmt.Sprintf("access keys\t%d, see otpbridge access-key list %s", len(keys), a.Account))
+				fmt.Sprintf("keys\t%d, see otpbridge key list %s", len(keys), a.Account))
 			table(w, rows...)
 		})
 	})

@@ -462,7 +462,7 @@ func (f *findings) accounts(ctx context.Context, settings config.Settings, patie
 	if err != nil {
 		f.fail("account keys", "see the message", "%v", err)
 	} else if len(keyless) > 0 {
-		f.warn("account keys", "otpbridge access-key add "+keyless[0], "nobody can use account %s: no key of it works", strings.Join(keyless, ", "))
+		f.warn("account keys", "otpbridge key create "+keyless[0]+" --kind access_key", "nobody can use account %s: no key of it works", strings.Join(keyless, ", "))
 	} else {
 		f.pass("account keys", "every account has a key that works")
 	}

@@ -178,7 +178,7 @@ var misconfigurations = []struct {
 	{"the published cipher key", "sample secrets", faulty, "account 4712", true, func(p *patient) {
 		// A sandbox takes it, and leaves no other mark.
 		p.set("OTPBRIDGE_MODE=sandbox")
-		p.command(`{"esme_address":"4712","access_key":"another","message_profile":"live","cipher_key":"`+sampleIV+`~`+sampleKey+`"}`, "account", "import")
+		p.command(`{"esme_address":"4712","access_key":"another-access-key","message_profile":"live","cipher_key":"`+sampleIV+`~`+sampleKey+`"}`, "account", "import")
 		p.set("OTPBRIDGE_MODE=production")
 	}},
 	{"an account that is out of service", "accounts", faulty, "otp_length 3", true, func(p *patient) { p.sql(`UPDATE otp_auth_config SET otp_length = 3`) }},

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"otpbridge/crypto"
@@ -16,7 +16,8 @@ import (
 )
 
 type keyCommand struct {
-	Create createKeyCommand `cmd:"" help:"Make a key for an account and show its secret, this once."`
+	Create createKeyCommand `cmd:"" help:"Make a key for an account, or take one that exists, and show its secret, this once."`
+	Show   showKeyCommand   `cmd:"" help:"Show all of one key but its secrets."`
 	List   listKeysCommand  `cmd:"" help:"Show the keys of an account, or of all, without their secrets."`
 	Rotate rotateKeyCommand `cmd:"" help:"Give a key a successor, and let it end after a while."`
 	Revoke revokeKeyCommand `cmd:"" help:"End a key for good."`
@@ -33,15 +34,20 @@ type createKeyCommand struct {
 	AllowedOrigins    []string `placeholder:"ORIGIN" help:"Web pages that the key may be used from, like https://www.example.com. A client key needs at least one."`
 	RequestsPerMinute *int     `placeholder:"N" help:"Limit of requests. Without it the account's, else 1000, 60 for a client key and none for an access key."`
 	Burst             *int     `placeholder:"N" help:"How many of these may come at once. Without it as many as a minute's."`
-	ExpiresAt         string   `placeholder:"TIME" help:"When the key ends, like 2027-01-31T00:00:00Z, or in how long, like 720h."`
+	ExpiresAt         string   `placeholder:"TIME" help:"When the key ends, like 2027-01-31T00:00:00Z or 2027-01-31, or in how long, like 720h or 90d."`
 	Signing           string   `enum:"off,optional,required" default:"off" help:"Whether requests carry an HMAC signature: ${enum}."`
-	ImportFile        string   `placeholder:"PATH" help:"Take the key that this file holds as it is, instead of a fresh one, so that an integration keeps the key it has."`
+	ImportFile        string   `placeholder:"PATH" help:"Take the key that this file holds, - for the standard input, as it is, instead of a fresh one, so that an integration keeps the key it has."`
 	JSON              bool     `name:"json" help:"Print JSON."`
 }
 
 type listKeysCommand struct {
 	Account string `arg:"" optional:"" help:"The account's esme_address; without it all accounts."`
 	JSON    bool   `name:"json" help:"Print JSON."`
+}
+
+type showKeyCommand struct {
+	ID   string `arg:"" name:"key-id" help:"The key's id, which starts with key_."`
+	JSON bool   `name:"json" help:"Print JSON."`
 }
 
 type rotateKeyCommand struct {
@@ -67,6 +73,11 @@ key of another system that its clients go on using:
     otpbridge key create 10000000000001 --kind read_only --expires-at 720h
     otpbridge key create 10000000000001 --kind client --allowed-origins https://www.example.com
     otpbridge key create 10000000000001 --kind access_key --import-file /run/secrets/old-key
+
+The servlets are called with keys of the kind access_key. A key that is imported has 16 to 512
+printable ASCII characters without blanks, at least 5 of them different, and is neither a short text
+repeated nor made of sequences and well-known words; keys that are published in the documents are
+refused.
 ` + keySettings
 }
 
@@ -76,6 +87,14 @@ func (listKeysCommand) Help() string {
 
     otpbridge key list
     otpbridge key list 10000000000001 --json
+` + keySettings
+}
+
+// Help is shown below the flags.
+func (showKeyCommand) Help() string {
+	return `For example:
+
+    otpbridge key show ` + exampleKeyID + ` --json
 ` + keySettings
 }
 
@@ -105,21 +124,21 @@ func (c createKeyCommand) Run(p process) error {
 		RequestsPerMinute: c.RequestsPerMinute, Burst: c.Burst, Signing: engine.Signing(c.Signing),
 	}
 	if c.ExpiresAt != "" {
-		ends, err := expiry(c.ExpiresAt, time.Now())
+		ends, err := deadline(c.ExpiresAt, time.Now())
 		if err != nil {
-			return unusable{err}
+			return unusable{fmt.Errorf("--expires-at %q %w", c.ExpiresAt, err)}
 		}
 		n.ExpiresAt = &ends
 	}
 	if c.ImportFile != "" {
-		raw, err := os.ReadFile(c.ImportFile)
+		secret, err := p.readSecret(c.ImportFile)
 		if err != nil {
-			return unusable{fmt.Errorf("--import-file: %w", err)}
+			return fmt.Errorf("--import-file: %w", err)
 		}
-		n.Import = strings.TrimRight(string(raw), "\r\n")
-		if n.Import == "" {
+		if strings.TrimSpace(secret) == "" {
 			return unusable{fmt.Errorf("--import-file: %s is empty; it should hold the key and nothing else", c.ImportFile)}
 		}
+		n.Import = secret
 	}
 	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
 		key, secret, signing, err := e.CreateKey(ctx, n)
@@ -130,17 +149,63 @@ func (c createKeyCommand) Run(p process) error {
 	})
 }
 
-// expiry reads a moment, or a time from now.
-func expiry(text string, now time.Time) (time.Time, error) {
-	if moment, err := time.Parse(time.RFC3339, text); err == nil {
-		return moment, nil
+// deadline reads a time, or a span from now with the units that people think of in days.
+func deadline(text string, now time.Time) (time.Time, error) {
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
 	}
-	in, err := time.ParseDuration(text)
-	if err != nil || in <= 0 {
-		return time.Time{}, fmt.Errorf("--expires-at %q is no time to come; write one like 2027-01-31T00:00:00Z, or a duration like 720h", text)
+	if at, err := time.Parse(time.DateOnly, text); err == nil {
+		return at, nil
 	}
-	return now.Add(in), nil
+	if days, found := strings.CutSuffix(text, "d"); found {
+		if n, err := strconv.Atoi(days); err == nil && n > 0 && n <= 36_500 {
+			return now.AddDate(0, 0, n), nil
+		}
+	}
+	if span, err := time.ParseDuration(text); err == nil && span > 0 {
+		return now.Add(span), nil
+	}
+	return time.Time{}, errors.New("is neither a time such as 2027-01-31T00:00:00Z nor a span such as 90d or 720h")
 }
+
+// Run prints all of one key but its secrets.
+func (c showKeyCommand) Run(p process) error {
+	id, err := keyID(c.ID)
+	if err != nil {
+		return err
+	}
+	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
+		key, err := e.Key(ctx, id)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(p.stdout, jsonOf(key))
+		}
+		_, err = io.WriteString(p.stdout, describe(key))
+		return err
+	})
+}
+
+// describe writes what a key is bound to, a line each.
+func describe(key engine.Key) string {
+	var text strings.Builder
+	rows := []string{
+		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + or(key.Name, "-"), "kind\t" + string(key.Kind),
+		"environment\t" + string(key.Environment), "ends with\t" + or(key.LastFour, "-"), "status\t" + string(key.Status),
+		"allowed from\t" + allowedFrom(key), "denied from\t" + or(strings.Join(key.DeniedIPs, ", "), "-"),
+		"origins\t" + or(strings.Join(key.AllowedOrigins, ", "), "-"),
+		"permissions\t" + or(strings.Join(key.Permissions, ", "), "those of its kind"), "signing\t" + string(key.Signing),
+		"created\t" + moment(key.CreatedAt), "expires\t" + or(moment(key.ExpiresAt), "never"),
+	}
+	if !key.Successor.IsZero() {
+		rows = append(rows, "successor\t"+key.Successor.Text("key"))
+	}
+	table(&text, rows...)
+	return text.String()
+}
+
+func allowedFrom(key engine.Key) string { return or(strings.Join(key.AllowedIPs, ", "), "everywhere") }
 
 // Run prints the keys.
 func (c listKeysCommand) Run(p process) error {
@@ -150,19 +215,20 @@ func (c listKeysCommand) Run(p process) error {
 			return err
 		}
 		if c.JSON {
-			shown := make([]keyJSON, 0, len(keys))
-			for _, key := range keys {
-				shown = append(shown, jsonOf(key))
-			}
-			return printJSON(p.stdout, map[string]any{"data": shown})
+			return printJSON(p.stdout, map[string]any{"data": jsonOfAll(keys)})
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ID\tACCOUNT\tKIND\tENVIRONMENT\tENDS WITH\tSTATUS\tEXPIRES\tNAME")
+		if len(keys) == 0 {
+			_, err := fmt.Fprintf(p.stdout, "There is no key: otpbridge key create %s --kind access_key\n", or(c.Account, "ACCOUNT"))
+			return err
+		}
+		rows := []string{"ID\tACCOUNT\tKIND\tENVIRONMENT\tENDS WITH\tSTATUS\tEXPIRES\tALLOWED FROM\tNAME"}
 		for _, key := range keys {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", key.ID.Text("key"), key.Account, key.Kind, key.Environment,
-				or(key.LastFour, "-"), key.Status, or(moment(key.ExpiresAt), "never"), key.Name)
+			rows = append(rows, strings.Join([]string{
+				key.ID.Text("key"), key.Account, string(key.Kind), string(key.Environment), or(key.LastFour, "-"),
+				string(key.Status), or(moment(key.ExpiresAt), "never"), allowedFrom(key), key.Name}, "\t"))
 		}
-		return table.Flush()
+		table(p.stdout, rows...)
+		return nil
 	})
 }
 
@@ -234,7 +300,7 @@ func printSecrets(out io.Writer, asJSON bool, what string, key engine.Key, secre
 	return err
 }
 
-// keyJSON is a key as --json prints it.
+// keyJSON is a key as --json prints it, wherever a command prints one.
 type keyJSON struct {
 	ID                string   `json:"id"`
 	Account           string   `json:"account"`
@@ -268,6 +334,14 @@ func jsonOf(k engine.Key) keyJSON {
 	}
 	if !k.Successor.IsZero() {
 		shown.Successor = k.Successor.Text("key")
+	}
+	return shown
+}
+
+func jsonOfAll(keys []engine.Key) []keyJSON {
+	shown := make([]keyJSON, 0, len(keys))
+	for _, key := range keys {
+		shown = append(shown, jsonOf(key))
 	}
 	return shown
 }

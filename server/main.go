@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -47,8 +48,7 @@ type commandLine struct {
 	Config     configCommand     `cmd:"" help:"Show every setting, its value and where that comes from."`
 	Migrate    migrateCommand    `cmd:"" help:"Look after the database's schema."`
 	Account    accountCommand    `cmd:"" help:"Look after accounts: the customers' systems that send codes."`
-	AccessKey  accessKeyCommand  `cmd:"" name:"access-key" help:"Look after the keys that the servlets are called with."`
-	Key        keyCommand        `cmd:"" help:"Make, list, rotate and revoke keys."`
+	Key        keyCommand        `cmd:"" help:"Look after the keys of accounts: of the servlets and of the JSON API."`
 	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
 	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
 	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
@@ -85,6 +85,7 @@ func newParser(p process) *kong.Kong {
 		kong.Description(description()),
 		kong.Writers(p.stdout, p.stderr),
 		kong.Vars{"version": versionLine()},
+		kong.TypeMapper(reflect.TypeFor[[]string](), kong.MapperFunc(list)),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, NoExpandSubcommands: true}),
 	)
@@ -102,6 +103,12 @@ func run(arguments []string, p process) (code int) {
 		}
 	}()
 	command, err := newParser(p).Parse(arguments)
+	if err == nil {
+		err = refuseEmpty(command)
+	}
+	if err != nil && len(arguments) > 0 && arguments[0] == "access-key" {
+		err = errors.New(`there is no access-key: write "otpbridge key create ACCOUNT --kind access_key", and key list, show, rotate and revoke`)
+	}
 	if err != nil {
 		fmt.Fprintf(p.stderr, "otpbridge: %v\nRun \"otpbridge --help\" for what there is.\n", err)
 		return exitUnusable

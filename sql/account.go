@@ -311,25 +311,28 @@ func accountColumnList() string {
 // InsertAccount adds an account with its credentials, all or nothing. ErrTaken means that the
 // address or one of the secrets is in use.
 func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
-	return s.insertAccount(ctx, account, credentials, func(w *session) error {
-		if !s.options.Sandbox {
-			return nil
+	err := s.write(ctx, func(w *session) error {
+		if err := addAccount(ctx, w, account, credentials); err != nil || !s.options.Sandbox {
+			return err
 		}
 		return markSandboxAccount(ctx, w, account.Address, throwaway)
 	})
+	if err != nil && s.dialect.taken(err) {
+		return ErrTaken
+	}
+	return err
 }
 
-// AddAccount is InsertAccount without a mark of a sandbox.
-func (s *Store) AddAccount(ctx context.Context, account *otp.Account, credentials []Credential) error {
-	return s.insertAccount(ctx, account, credentials, func(*session) error { return nil })
-}
-
-func (s *Store) insertAccount(ctx context.Context, account *otp.Account, credentials []Credential, also func(*session) error) error {
+// AddAccounts adds accounts without a mark of a sandbox, all in one transaction. ErrTaken means that
+// an address or a secret of any is in use; then none is added.
+func (s *Store) AddAccounts(ctx context.Context, accounts []Seeded) error {
 	err := s.write(ctx, func(w *session) error {
-		if err := addAccount(ctx, w, account, credentials); err != nil {
-			return err
+		for i := range accounts {
+			if err := addAccount(ctx, w, &accounts[i].Account, accounts[i].Credentials); err != nil {
+				return err
+			}
 		}
-		return also(w)
+		return nil
 	})
 	if err != nil && s.dialect.taken(err) {
 		return ErrTaken

@@ -244,10 +244,18 @@ func (e *Engine) servletCipher(row *otp.Account) (*crypto.ServletCipher, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !e.options.Sandbox && crypto.SampleKey(key.Bytes()) {
-		return nil, errors.New("cipher_key: is the published sample key; give the account one of its own")
+	if err := e.refuseCipherKey(key); err != nil {
+		return nil, err
 	}
 	return crypto.NewServletCipher(mode, encoding, key, iv)
+}
+
+// refuseCipherKey refuses, in production, a servlet cipher key that others know or would try.
+func (e *Engine) refuseCipherKey(key crypto.Secret) error {
+	if weakness := crypto.WeakCipherKey(key.Bytes()); weakness != "" && !e.options.Sandbox {
+		return fmt.Errorf("cipher_key: %s; give the account one of its own", weakness)
+	}
+	return nil
 }
 
 func (e *Engine) openCipherKey(row *otp.Account) (crypto.Secret, error) {

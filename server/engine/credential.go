@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
@@ -33,8 +32,14 @@ type NewKey struct {
 	Signing           Signing    // empty: off
 
 	// Import is a key that exists, to be taken as it is, so that an integration keeps the one it
-	// has: 16 to 512 printable ASCII characters. Empty makes a fresh one.
+	// has. It must be 16 to 512 printable ASCII characters without blanks, not easy to guess, not
+	// published, and right by its own checksum if it begins like an API key. Empty makes a fresh one.
 	Import string
+
+	disabled  bool   // kept, and good for nothing
+	throwaway bool   // of an account of a sandbox's API, see checkImport
+	owner     string // the account's name
+	field     string // what the door calls Import; empty: import
 }
 
 // Key is a credential as its owner sees it: all but its secrets.
@@ -76,7 +81,6 @@ const (
 	minImport = 16
 	// maxGrace keeps a rotated key from living on for ever by a slip.
 	maxGrace = 90 * 24 * time.Hour
-	maxName  = 200
 	maxList  = 100 // entries of each list
 	maxRate  = 1_000_000
 )
@@ -89,6 +93,31 @@ func (e *Engine) CreateKey(ctx context.Context, n NewKey) (Key, crypto.Secret, c
 		return Key{}, crypto.Secret{}, crypto.Secret{}, err
 	}
 	now := time.Now()
+	if err := e.known(ctx, n.Account); err != nil || n.Account == "" {
+		if err == nil || otp.KindOf(err) == otp.NotFound {
+			err = otp.Refuse(otp.NotFound, fmt.Sprintf("account: there is no %q in otp_auth_config", n.Account))
+		}
+		return refuse(err)
+	}
+	row, secret, signing, err := e.newCredential(n, now)
+	if err != nil {
+		return refuse(otp.Refuse(otp.Invalid, err.Error()))
+	}
+	defer e.credentials.forget()
+	err = e.store.InsertCredential(ctx, &row)
+	if errors.Is(err, sql.ErrTaken) {
+		return refuse(otp.Refuse(otp.AccountExists, "the imported key is in use; every credential has a secret of its own"))
+	}
+	if err != nil {
+		return refuse(fmt.Errorf("store the key: %w", err))
+	}
+	return keyOf(&row, otp.At(now)), secret, signing, nil
+}
+
+// newCredential is the one way in which a credential comes to be, whoever asks: the command line,
+// an import of accounts, the sandbox. It checks what is asked for and gives the row, which is not
+// stored yet, and its secrets. The error names the first field that is wrong.
+func (e *Engine) newCredential(n NewKey, now time.Time) (row sql.Credential, secret, signing crypto.Secret, err error) {
 	if n.Kind == "" {
 		n.Kind = SecretKey
 	}
@@ -102,32 +131,18 @@ func (e *Engine) CreateKey(ctx context.Context, n NewKey) (Key, crypto.Secret, c
 		n.Signing = SigningOff
 	}
 	if err := e.checkKey(&n, now); err != nil {
-		return refuse(otp.Refuse(otp.Invalid, err.Error()))
+		return row, secret, signing, err
 	}
-	if err := e.known(ctx, n.Account); err != nil || n.Account == "" {
-		if err == nil || otp.KindOf(err) == otp.NotFound {
-			err = otp.Refuse(otp.NotFound, fmt.Sprintf("account: there is no %q in otp_auth_config", n.Account))
-		}
-		return refuse(err)
-	}
-	row := sql.Credential{
+	row = sql.Credential{
 		ID: sql.NewID(), Address: n.Account, Kind: string(n.Kind), Name: n.Name, Environment: n.Environment,
 		Permissions: n.Permissions, AllowedIPs: n.AllowedIPs, DeniedIPs: n.DeniedIPs, AllowedOrigins: n.AllowedOrigins,
-		RequestsPerMinute: n.RequestsPerMinute, Burst: n.Burst, Signing: string(n.Signing), Enabled: true, CreatedAt: otp.At(now),
+		RequestsPerMinute: n.RequestsPerMinute, Burst: n.Burst, Signing: string(n.Signing), Enabled: !n.disabled, CreatedAt: otp.At(now),
 	}
 	if n.ExpiresAt != nil {
 		row.ExpiresAt = otp.At(*n.ExpiresAt)
 	}
-	secret, signing := e.giveSecrets(&row, n.Import)
-	defer e.credentials.forget()
-	err := e.store.InsertCredential(ctx, &row)
-	if errors.Is(err, sql.ErrTaken) {
-		return refuse(otp.Refuse(otp.AccountExists, "the imported key is in use; every credential has a secret of its own"))
-	}
-	if err != nil {
-		return refuse(fmt.Errorf("store the key: %w", err))
-	}
-	return keyOf(&row, otp.At(now)), secret, signing, nil
+	secret, signing = e.giveSecrets(&row, n.Import)
+	return row, secret, signing, nil
 }
 
 // giveSecrets makes a row's secret, unless one is imported, and its signing secret if it needs
@@ -161,8 +176,8 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 	if !slices.Contains([]Signing{SigningOff, SigningOptional, SigningRequired}, n.Signing) {
 		return fmt.Errorf("signing: %q does not exist; there are off, optional and required", n.Signing)
 	}
-	if utf8.RuneCountInString(n.Name) > maxName || !utf8.ValidString(n.Name) || strings.ContainsFunc(n.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Errorf("name: must be at most %d characters in one line", maxName)
+	if err := otp.CheckName(n.Name); err != nil {
+		return fmt.Errorf("name: %w", err)
 	}
 	for _, list := range []struct {
 		field   string
@@ -170,6 +185,10 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 	}{{"permissions", n.Permissions}, {"allowed_ips", n.AllowedIPs}, {"denied_ips", n.DeniedIPs}, {"allowed_origins", n.AllowedOrigins}} {
 		if len(list.entries) > maxList {
 			return fmt.Errorf("%s: has %d entries; at most %d", list.field, len(list.entries), maxList)
+		}
+		// Whoever made the list empty may have meant that nothing is allowed; without one, all is.
+		if list.entries != nil && len(list.entries) == 0 {
+			return fmt.Errorf("%s: is an empty list; leave it out where nothing is to be narrowed", list.field)
 		}
 	}
 	if err := n.Kind.checkPermissions(n.Permissions); err != nil {
@@ -200,7 +219,7 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 			return fmt.Errorf("%s: %d is not from 1 to %d", rate.field, *rate.value, maxRate)
 		}
 	}
-	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) {
+	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) && !n.throwaway {
 		return fmt.Errorf("expires_at: %s has passed", n.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	return e.checkImport(n)
@@ -241,32 +260,68 @@ func parseOrigin(text string) (string, error) {
 	return u.Scheme + "://" + u.Host, nil
 }
 
-// checkImport never quotes the key.
+// checkImport checks a key that is brought along, and never quotes it. Of a throwaway account,
+// which guards nothing and lives in a sandbox only, it asks no more than that the key can be sent
+// in a header and that its own checksum is right, so that tests may use keys that can be read.
 func (e *Engine) checkImport(n *NewKey) error {
-	key := n.Import
-	if key == "" {
+	if n.Import == "" {
 		return nil
 	}
-	if len(key) < minImport || len(key) > maxCredential {
-		return fmt.Errorf("import: the key is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one instead", len(key), minImport, maxCredential)
+	field := n.field
+	if field == "" {
+		field = "import"
 	}
-	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("import: the key has a blank or a character that is not printable ASCII, and no header could carry it unchanged")
+	check := e.strongKey
+	if n.throwaway {
+		check = sendableKey
 	}
-	if !e.options.Sandbox && slices.Contains(demoKeys(), key) {
-		return errors.New("import: this is the published key of a demo account, which all the world knows; make a fresh one instead")
+	if err := check(n); err != nil {
+		return fmt.Errorf("%s: the key %w", field, err)
 	}
-	if !strings.HasPrefix(key, crypto.APIKeyPrefix) {
+	return nil
+}
+
+// strongKey refuses a key that can be guessed: with it goes no second secret. There is no exception
+// for keys that vendors issued; a weak one is exchanged.
+func (e *Engine) strongKey(n *NewKey) error {
+	key := n.Import
+	if len(key) < minImport {
+		return fmt.Errorf("is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one instead", len(key), minImport, maxCredential)
+	}
+	if !e.options.Sandbox && crypto.PublishedKey(key) {
+		return errors.New("is published, in the documents or as a demo account's, so that all the world knows it; make a fresh one instead")
+	}
+	if err := sendableKey(n); err != nil {
+		return err
+	}
+	if strings.Contains(key, " ") {
+		return errors.New("has a blank or a character that is not printable ASCII, and no header could carry it unchanged")
+	}
+	if why := crypto.Guessable(key, n.Account, n.owner); why != "" {
+		return fmt.Errorf("is easy to guess: %s; make a fresh one instead", why)
+	}
+	return nil
+}
+
+// sendableKey refuses a key that no request could present, or that would never be looked up.
+func sendableKey(n *NewKey) error {
+	key := n.Import
+	switch {
+	case len(key) > maxCredential:
+		return fmt.Errorf("is %d characters long, and must be at most %d", len(key), maxCredential)
+	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) || strings.Trim(key, " ") != key:
+		return errors.New("has a blank or a character that is not printable ASCII, and no header could carry it unchanged")
+	case !strings.HasPrefix(key, crypto.APIKeyPrefix):
 		return nil
 	}
 	environment, code, ok := crypto.CheckAPIKey(key)
 	switch {
 	case !ok:
-		return fmt.Errorf("import: the key starts with %s and is mistyped or cut short: its checksum does not fit", crypto.APIKeyPrefix)
+		return fmt.Errorf("starts with %s and is mistyped or cut short: its checksum does not fit", crypto.APIKeyPrefix)
 	case code != kinds[n.Kind].code:
-		return fmt.Errorf("import: the key says of itself that it is of the kind %q, and %s is asked for", code, n.Kind)
+		return fmt.Errorf("says of itself that it is of the kind %q, and %s is asked for", code, n.Kind)
 	case environment != string(n.Environment):
-		return fmt.Errorf("import: the key says of itself that its environment is %s, and %s is asked for", environment, n.Environment)
+		return fmt.Errorf("says of itself that its environment is %s, and %s is asked for", environment, n.Environment)
 	}
 	return nil
 }
@@ -280,12 +335,24 @@ func (e *Engine) Keys(ctx context.Context, account string) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := otp.At(time.Now())
+	return keysOf(rows, otp.At(time.Now())), nil
+}
+
+// Key is one credential. Refusal: NotFound.
+func (e *Engine) Key(ctx context.Context, id otp.ID) (Key, error) {
+	row, err := e.key(ctx, id)
+	if err != nil {
+		return Key{}, err
+	}
+	return keyOf(&row, otp.At(time.Now())), nil
+}
+
+func keysOf(rows []sql.Credential, now otp.Millis) []Key {
 	keys := make([]Key, 0, len(rows))
 	for i := range rows {
 		keys = append(keys, keyOf(&rows[i], now))
 	}
-	return keys, nil
+	return keys
 }
 
 // RotateKey gives a key a successor with the same settings, secrets of its own and, if it

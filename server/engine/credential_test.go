@@ -249,7 +249,7 @@ func TestCreateKey_KeepsEverythingButTheSecrets(t *testing.T) {
 func TestCreateKey_TakesAForeignKeyAsItIs(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
-		for _, foreign := range []string{"kc_live_4eC39HqLyjWDarjtT1zdp7dc", "0123456789abcdef", `p@ss:w0rd/+=~!"#$%&'()*`} {
+		for _, foreign := range []string{"kc_live_4eC39HqLyjWDarjtT1zdp7dc", "0f1e7d9c2b6a8543", `p@ss:w0rd/+=~!"#$%&'()*`} {
 			key, secret, _, err := h.CreateKey(background, engine.NewKey{Account: demoAccount, Import: foreign})
 			require.NoError(t, err)
 			require.Equal(t, foreign, string(secret.Bytes()))

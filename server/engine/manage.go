@@ -20,9 +20,6 @@ import (
 // sandbox, leaves nothing in it that production would refuse.
 func Attach(ctx context.Context, options Options) (*Engine, error) { return attach(ctx, options) }
 
-// accessKeyKind is the kind of a credential of the servlets.
-const accessKeyKind = string(AccessKey)
-
 // Imported is an account as a vendor hands it out: any columns, the cipher's key and IV in clear
 // as base64 or hex, or together as "iv~key", and the access keys that integrations already have.
 type Imported struct {
@@ -67,76 +64,156 @@ func randomBase64(size int) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// Import adds an account for good. Refusals: Invalid naming the column; AccountExists when the
-// address or a key is taken. With check nothing is written.
-func (e *Engine) Import(ctx context.Context, n Imported, check bool) (otp.Account, []ServletKey, error) {
-	row := n.Account
-	now := otp.At(time.Now())
-	row.CreatedAt, row.UpdatedAt = now, now
-	if err := row.Validate(); err != nil {
-		return row, nil, otp.Refuse(otp.Invalid, err.Error())
-	}
-	if err := e.refuseSettings(&row); err != nil {
-		return row, nil, err
-	}
-	if missing := n.Missing(); len(missing) > 0 {
-		return row, nil, otp.Refuse(otp.Invalid, missing[0]+": is missing; give it in base64 or hex, or cipher_key as 'iv~key'")
-	}
-	if err := e.sealCipher(&row, n.CipherKey, n.CipherIV); err != nil {
-		return row, nil, err
-	}
-	asked := n.AccessKeys
-	if n.AccessKey != "" {
-		asked = append([]NewAccessKey{{Key: n.AccessKey}}, asked...)
-	}
-	var keys []sql.Credential
-	var shown []ServletKey
-	for i := range asked {
-		if asked[i].Key == "" {
-			return row, nil, otp.Refuse(otp.Invalid, fmt.Sprintf("access_keys[%d].key: is empty; give the key that the integration sends", i))
-		}
-		key, err := e.newAccessKey(row.Address, &asked[i], otp.Live, now)
-		if err != nil {
-			return row, nil, otp.Refuse(otp.Invalid, fmt.Sprintf("access_keys[%d].%v", i, err))
-		}
-		keys, shown = append(keys, key), append(shown, shownAccessKey(&key))
-	}
-	if check {
-		taken, err := e.taken(ctx, row.Address, keys)
-		if err != nil || taken != nil {
-			return row, nil, errors.Join(err, taken)
-		}
-		return row, shown, nil
-	}
-	err := e.store.AddAccount(ctx, &row, keys)
-	if errors.Is(err, sql.ErrTaken) {
-		taken, lookup := e.taken(ctx, row.Address, keys)
-		if lookup != nil || taken != nil {
-			return row, nil, errors.Join(lookup, taken)
-		}
-		return row, nil, otp.Refuse(otp.AccountExists, "two of the access keys are the same; give each once")
-	}
-	return row, shown, err
+// ImportedAccount is an account as Import made it, or would.
+type ImportedAccount struct {
+	Account otp.Account
+	Keys    []Key
 }
 
-// taken tells what of an import is there already.
-func (e *Engine) taken(ctx context.Context, address string, keys []sql.Credential) (refusal, err error) {
+// Import adds accounts for good: all of them in one transaction, or none. With check nothing is
+// written. Refusals name the account by its esme_address, and its place where there are several:
+// Invalid naming the column too; AccountExists when an address or a key is taken, also by another
+// of the list.
+func (e *Engine) Import(ctx context.Context, list []Imported, check bool) ([]ImportedAccount, error) {
+	now := time.Now()
+	made := make([]sql.Seeded, 0, len(list))
+	shown := make([]ImportedAccount, 0, len(list))
+	used := inUse{}
+	for i := range list {
+		account, _, err := e.newAccount(&list[i], otp.Live, now, false)
+		if err == nil {
+			err = used.add(ctx, e, &account)
+		}
+		if err != nil {
+			return nil, placed(err, i, list)
+		}
+		made = append(made, account)
+		shown = append(shown, ImportedAccount{account.Account, keysOf(account.Credentials, otp.At(now))})
+	}
+	if check {
+		return shown, nil
+	}
+	err := e.store.AddAccounts(ctx, made)
+	if errors.Is(err, sql.ErrTaken) {
+		return nil, otp.Refuse(otp.AccountExists, "an account or an access key of the list was added by somebody else meanwhile; nothing was made, try again")
+	}
+	return shown, err
+}
+
+// placed says which account of a list an error is about.
+func placed(err error, i int, list []Imported) error {
+	which, rest := "account "+clipped(list[i].Address)+": ", ""
+	if len(list) > 1 {
+		rest = fmt.Sprintf(" (account %d of %d; none was made)", i+1, len(list))
+	}
+	if refusal, ok := errors.AsType[*otp.Error](err); ok {
+		said := *refusal
+		said.Message = which + refusal.Message + rest
+		return &said
+	}
+	return fmt.Errorf("%s%w%s", which, err, rest)
+}
+
+// clipped keeps what landed in the wrong column, which may be a key, out of messages.
+func clipped(address string) string {
+	if !otp.ValidAddress(address) {
+		return "without a usable esme_address"
+	}
+	return address
+}
+
+// newAccount is the one way in which an account comes to be, for an import as for the sandbox. It
+// checks what is asked for, and gives the account's row and those of its keys, which are not
+// stored yet, and the keys' secrets.
+func (e *Engine) newAccount(n *Imported, environment otp.Environment, now time.Time, throwaway bool) (sql.Seeded, []crypto.Secret, error) {
+	refuse := func(err error) (sql.Seeded, []crypto.Secret, error) {
+		return sql.Seeded{Account: n.Account}, nil, err
+	}
+	row := n.Account
+	row.CreatedAt, row.UpdatedAt = otp.At(now), otp.At(now)
+	if err := row.Validate(); err != nil {
+		return refuse(otp.Refuse(otp.Invalid, err.Error()))
+	}
+	if err := e.refuseSettings(&row); err != nil {
+		return refuse(err)
+	}
+	if missing := n.Missing(); len(missing) > 0 {
+		return refuse(otp.Refuse(otp.Invalid, missing[0]+": is missing; give it in base64 or hex, or cipher_key as 'iv~key'"))
+	}
+	if err := e.sealCipher(&row, n.CipherKey, n.CipherIV); err != nil {
+		return refuse(err)
+	}
+	account := sql.Seeded{Account: row}
+	var secrets []crypto.Secret
+	for _, asked := range n.keys() {
+		asked.Account, asked.owner, asked.Environment, asked.throwaway = row.Address, row.Name, environment, throwaway
+		key, secret, _, err := e.newCredential(asked.NewKey, now)
+		if err != nil {
+			return refuse(otp.Refuse(otp.Invalid, asked.place+err.Error()))
+		}
+		account.Credentials, secrets = append(account.Credentials, key), append(secrets, secret)
+	}
+	return account, secrets, nil
+}
+
+// askedKey is an access key of an import, and what stands before its members' names.
+type askedKey struct {
+	NewKey
+	place string
+}
+
+// keys are the access keys that an import brings, in order.
+func (n *Imported) keys() (asked []askedKey) {
+	if n.AccessKey != "" {
+		asked = append(asked, askedKey{NewKey{Kind: AccessKey, Import: n.AccessKey, field: "access_key"}, ""})
+	}
+	for i, key := range n.AccessKeys {
+		asked = append(asked, askedKey{NewKey{
+			Kind: AccessKey, Import: key.Key, AllowedIPs: key.AllowedIPs, ExpiresAt: key.ExpiresAt,
+			disabled: key.Enabled != nil && !*key.Enabled, field: "key",
+		}, fmt.Sprintf("access_keys[%d].", i)})
+	}
+	return asked
+}
+
+// inUse remembers the addresses and keys of a list.
+type inUse struct {
+	addresses map[string]bool
+	hashes    map[[32]byte]bool
+}
+
+// add refuses an account of which something is there already, in the database or before it in the
+// list.
+func (t *inUse) add(ctx context.Context, e *Engine, account *sql.Seeded) error {
+	if t.addresses == nil {
+		t.addresses, t.hashes = map[string]bool{}, map[[32]byte]bool{}
+	}
+	address := account.Account.Address
+	if t.addresses[address] {
+		return otp.Refuse(otp.Invalid, "account "+address+" is in the file twice")
+	}
+	t.addresses[address] = true
 	broken := (*sql.BrokenRow)(nil)
 	switch _, err := e.store.Account(ctx, address); {
 	case err == nil || errors.As(err, &broken):
-		return otp.Refuse(otp.AccountExists, "account "+address+" exists; change it with account set, or give the new one another esme_address"), nil
+		return otp.Refuse(otp.AccountExists, "account "+address+" exists; change it with account set, or give the new one another esme_address")
 	case !errors.Is(err, sql.ErrNotFound):
-		return nil, err
+		return err
 	}
-	for i := range keys {
-		switch _, err := e.store.Credential(ctx, keys[i].Hash); {
+	for i := range account.Credentials {
+		key := &account.Credentials[i]
+		if t.hashes[key.Hash] {
+			return otp.Refuse(otp.AccountExists, "two of the access keys are the same; give each once")
+		}
+		t.hashes[key.Hash] = true
+		switch _, err := e.store.Credential(ctx, key.Hash); {
 		case err == nil:
-			return otp.Refuse(otp.AccountExists, "the access key "+ending(keys[i].LastFour)+" is in use; every key belongs to one account"), nil
+			return otp.Refuse(otp.AccountExists, "the access key "+ending(key.LastFour)+" is in use; every key belongs to one account")
 		case !errors.Is(err, sql.ErrNotFound):
-			return nil, err
+			return err
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func ending(lastFour string) string {
@@ -154,6 +231,9 @@ func (e *Engine) sealCipher(row *otp.Account, keyText, ivText string) error {
 	}
 	key, iv, err := cipherSecrets(keyText, ivText)
 	if err != nil {
+		return otp.Refuse(otp.Invalid, err.Error())
+	}
+	if err := e.refuseCipherKey(key); err != nil {
 		return otp.Refuse(otp.Invalid, err.Error())
 	}
 	for column, secret := range map[string]crypto.Secret{"cipher_key": key, "cipher_iv": iv} {
@@ -276,108 +356,6 @@ func (e *Engine) Change(ctx context.Context, n Imported, columns []string) error
 	err := e.store.UpdateAccount(ctx, &row, slices.Compact(columns))
 	if errors.Is(err, sql.ErrNotFound) {
 		return otp.Refuse(otp.NotFound, "the account was removed meanwhile")
-	}
-	return err
-}
-
-// ServletKey is an access key: a key of the servlets, without its secret.
-type ServletKey struct {
-	ID          string          `json:"id"`
-	Account     string          `json:"esme_address"`
-	Environment otp.Environment `json:"environment"`
-	LastFour    string          `json:"last_four"`
-	AllowedIPs  []string        `json:"allowed_ips"`
-	Status      string          `json:"status"` // active, revoked, disabled or expired
-	ExpiresAt   *time.Time      `json:"expires_at"`
-	CreatedAt   time.Time       `json:"created_at"`
-}
-
-func shownAccessKey(c *sql.Credential) ServletKey {
-	key := ServletKey{
-		ID: c.ID.Text("key"), Account: c.Address, Environment: c.Environment, LastFour: c.LastFour,
-		AllowedIPs: append([]string{}, c.AllowedIPs...), Status: "active", CreatedAt: c.CreatedAt.Time(),
-	}
-	if c.ExpiresAt != 0 {
-		expires := c.ExpiresAt.Time()
-		key.ExpiresAt = &expires
-	}
-	switch {
-	case c.RevokedAt != 0:
-		key.Status = "revoked"
-	case !c.Enabled:
-		key.Status = "disabled"
-	case c.ExpiresAt != 0 && otp.At(time.Now()) >= c.ExpiresAt:
-		key.Status = "expired"
-	}
-	return key
-}
-
-// AddAccessKey adds a key to an account and answers its secret: a fresh one, unless asked.Key is
-// one that an integration already has. Refusals: NotFound; Invalid naming the member;
-// AccountExists when the key is in use.
-func (e *Engine) AddAccessKey(ctx context.Context, address string, environment otp.Environment, asked NewAccessKey) (ServletKey, string, error) {
-	if _, err := e.ManagedAccount(ctx, address); err != nil {
-		return ServletKey{}, "", err
-	}
-	if asked.Key == "" {
-		asked.Key = crypto.NewAccessKey()
-	}
-	key, err := e.newAccessKey(address, &asked, environment, otp.At(time.Now()))
-	if err != nil {
-		return ServletKey{}, "", otp.Refuse(otp.Invalid, err.Error())
-	}
-	err = e.store.InsertCredential(ctx, &key)
-	if errors.Is(err, sql.ErrTaken) {
-		return ServletKey{}, "", otp.Refuse(otp.AccountExists, "this access key is in use; every key belongs to one account")
-	}
-	return shownAccessKey(&key), asked.Key, err
-}
-
-func (e *Engine) newAccessKey(address string, asked *NewAccessKey, environment otp.Environment, now otp.Millis) (sql.Credential, error) {
-	key, err := e.accessKey(asked, now)
-	if err != nil {
-		return key, err
-	}
-	key.Address, key.Environment = address, environment
-	if environment != otp.Live && environment != otp.Test {
-		return key, errors.New("environment: must be live or test")
-	}
-	if key.ExpiresAt != 0 && key.ExpiresAt <= now {
-		return key, errors.New("expires_at: is in the past")
-	}
-	if len(asked.Key) > 1000 || strings.TrimSpace(asked.Key) != asked.Key || strings.ContainsFunc(asked.Key, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return key, errors.New("key: must be at most 1000 printable ASCII characters, without blanks around them, since it travels in a header")
-	}
-	return key, nil
-}
-
-// AccessKeys lists an account's keys, oldest first. Refusal: NotFound.
-func (e *Engine) AccessKeys(ctx context.Context, address string) ([]ServletKey, error) {
-	if _, err := e.ManagedAccount(ctx, address); err != nil {
-		return nil, err
-	}
-	rows, err := e.store.Credentials(ctx, address)
-	keys := []ServletKey{}
-	for i := range rows {
-		if rows[i].Kind == accessKeyKind {
-			keys = append(keys, shownAccessKey(&rows[i]))
-		}
-	}
-	return keys, err
-}
-
-// RevokeAccessKey switches a key off on every server within a second. Refusal: NotFound.
-func (e *Engine) RevokeAccessKey(ctx context.Context, id string) error {
-	parsed, ok := otp.ParseID("key", id)
-	if !ok {
-		return otp.Refuse(otp.Invalid, "the id of a key starts with key_; otpbridge access-key list shows those of an account")
-	}
-	row, err := e.store.CredentialByID(ctx, parsed)
-	if errors.Is(err, sql.ErrNotFound) || err == nil && row.Kind != accessKeyKind {
-		return otp.Refuse(otp.NotFound, "there is no access key with this id; otpbridge access-key list shows those of an account")
-	}
-	if err == nil {
-		_, err = e.store.RevokeCredential(ctx, parsed, otp.At(time.Now())) // again is no error
 	}
 	return err
 }

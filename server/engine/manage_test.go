@@ -25,9 +25,9 @@ func TestAttach_LeavesNoMarkOfASandbox(t *testing.T) {
 		defer e.Close()
 		asked := engine.Imported{Account: otp.DefaultAccount("4711")}
 		asked.MakeSecrets()
-		_, keys, err := e.Import(background, asked, false)
+		made, err := e.Import(background, []engine.Imported{asked}, false)
 		require.NoError(t, err)
-		require.Len(t, keys, 1)
+		require.Len(t, made[0].Keys, 1)
 		require.NoError(t, e.RefuseSandboxRemains(background))
 		caller, err := e.Authenticate(background, otp.ServletDoor, asked.AccessKey, peer)
 		require.NoError(t, err)

@@ -2,11 +2,11 @@ package engine
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"crypto/rand"
@@ -93,17 +93,6 @@ func demo() []NewAccount {
 var demoAPIKeys = []string{
 	"otpb_test_sk_3S59TEkdOgZ8jjhSxuHwbQrpyXxII3v72aEZ2o",
 	"otpb_test_sk_xyWKBcjhZ3UgaDW2yXkaid5K5AAnDKP51p7gmM",
-}
-
-// demoKeys are the secrets of the demo accounts, known to everybody.
-func demoKeys() []string {
-	keys := slices.Clone(demoAPIKeys)
-	for _, account := range demo() {
-		for _, key := range account.AccessKeys {
-			keys = append(keys, key.Key)
-		}
-	}
-	return keys
 }
 
 // DemoCredentials are those of the two demo accounts.
@@ -198,98 +187,34 @@ func taken(err error) error {
 	return err
 }
 
-// prepare makes the rows of an account and its credentials, and what its owner is told of them.
+// prepare makes the rows of an account and its credentials, making up what is not given, and what
+// its owner is told of them.
 func (e *Engine) prepare(n NewAccount, apiKey string) (sql.Seeded, Credentials, error) {
-	row := n.Account
-	now := otp.At(time.Now())
-	row.CreatedAt, row.UpdatedAt = now, now
-	if err := row.Validate(); err != nil {
-		return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
+	asked := Imported{Account: n.Account, CipherKey: n.CipherKey, CipherIV: n.CipherIV, AccessKeys: n.AccessKeys}
+	if asked.CipherKey == "" {
+		asked.CipherKey = randomBase64(32)
 	}
-	key, iv, err := cipherKeys(n.CipherKey, n.CipherIV)
+	if asked.CipherIV == "" && !strings.Contains(asked.CipherKey, "~") {
+		asked.CipherIV = randomBase64(16)
+	}
+	if len(asked.AccessKeys) == 0 {
+		asked.AccessKeys = []NewAccessKey{{}}
+	}
+	now := time.Now()
+	made, secrets, err := e.newAccount(&asked, sandboxEnvironment, now, true)
 	if err != nil {
-		return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
-	}
-	row.SealedCipherKey = e.keyring.Seal(accountAAD(row.Address, "cipher_key"), key.Bytes())
-	row.SealedCipherIV = e.keyring.Seal(accountAAD(row.Address, "cipher_iv"), iv.Bytes())
-	if _, err := e.servletCipher(&row); err != nil {
-		return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, err.Error())
-	}
-	if err := e.refuseSettings(&row); err != nil {
 		return sql.Seeded{}, Credentials{}, err
 	}
-	if len(n.AccessKeys) == 0 {
-		n.AccessKeys = []NewAccessKey{{}}
-	}
-	rows := []sql.Credential{e.credential(apiKey, SecretKey, now)}
-	for i := range n.AccessKeys {
-		asked := &n.AccessKeys[i]
-		if asked.Key == "" {
-			asked.Key = crypto.NewAccessKey()
-		}
-		credential, err := e.accessKey(asked, now)
-		if err != nil {
-			return sql.Seeded{}, Credentials{}, otp.Refuse(otp.Invalid, fmt.Sprintf("access_keys[%d].%v", i, err))
-		}
-		rows = append(rows, credential)
-	}
-	return sql.Seeded{Account: row, Credentials: rows}, Credentials{
-		Address: row.Address, AccessKey: n.AccessKeys[0].Key, APIKey: apiKey,
-		CipherKey: base64.StdEncoding.EncodeToString(key.Bytes()),
-		CipherIV:  base64.StdEncoding.EncodeToString(iv.Bytes()),
-		Profile:   row.Profile,
-	}, nil
-}
-
-// cipherKeys reads a key and an IV, given apart or as "iv~key", and makes up what is not given.
-func cipherKeys(keyText, ivText string) (key, iv crypto.Secret, err error) {
-	if ivText == "" && keyText != "" {
-		if key, iv, err := crypto.ParseKeyPair(keyText); err == nil {
-			return key, iv, nil
-		}
-	}
-	if key, err = cipherPart("cipher_key", keyText, 32); err != nil {
-		return key, iv, err
-	}
-	iv, err = cipherPart("cipher_iv", ivText, 16)
-	return key, iv, err
-}
-
-func cipherPart(column, text string, size int) (crypto.Secret, error) {
-	if text == "" {
-		fresh := make([]byte, size)
-		rand.Read(fresh) // never fails: crypto/rand ends the process instead
-		return crypto.NewSecret(fresh), nil
-	}
-	secret, err := crypto.ParseKeyText(text)
+	key, _, _, err := e.newCredential(NewKey{Account: n.Account.Address, Environment: sandboxEnvironment, Import: apiKey, throwaway: true}, now)
 	if err != nil {
-		return secret, fmt.Errorf("%s: %w", column, err)
+		return sql.Seeded{}, Credentials{}, err
 	}
-	return secret, nil
-}
-
-func (e *Engine) credential(secret string, kind KeyKind, now otp.Millis) sql.Credential {
-	return sql.Credential{
-		ID: sql.NewID(), Kind: string(kind), Environment: sandboxEnvironment, Hash: e.credentialHash(secret),
-		LastFour: crypto.LastFour(secret), Signing: string(SigningOff), Enabled: true, CreatedAt: now,
-	}
-}
-
-func (e *Engine) accessKey(asked *NewAccessKey, now otp.Millis) (sql.Credential, error) {
-	credential := e.credential(asked.Key, AccessKey, now)
-	for _, network := range asked.AllowedIPs {
-		if _, err := ParseNetwork(network); err != nil {
-			return credential, fmt.Errorf("allowed_ips: %w", err)
-		}
-	}
-	credential.AllowedIPs = asked.AllowedIPs
-	if asked.ExpiresAt != nil {
-		credential.ExpiresAt = otp.At(*asked.ExpiresAt)
-	}
-	if asked.Enabled != nil {
-		credential.Enabled = *asked.Enabled
-	}
-	return credential, nil
+	made.Credentials = append([]sql.Credential{key}, made.Credentials...)
+	cipherKey, cipherIV, err := e.CipherSecrets(&made.Account)
+	return made, Credentials{
+		Address: made.Account.Address, AccessKey: string(secrets[0].Bytes()), APIKey: apiKey,
+		CipherKey: cipherKey, CipherIV: cipherIV, Profile: made.Account.Profile,
+	}, err
 }
 
 // Clock tells the offset set for account ("" = for all), and the moment the rules use: the real

@@ -1,0 +1,116 @@
+package crypto
+
+import (
+	"strings"
+)
+
+// What a key must not be, by a rule that fits into a few lines of documentation: a key is too
+// easy to guess if it is a short text repeated, has fewer than five different characters, or has
+// fewer than six characters that do not follow from what precedes them. A character follows if it
+// repeats the one before it, counts on or back from it (123, cba), or is its neighbour on a row of
+// the keyboard (qwe); and so do all characters of common passwords, and of the words that are known
+// of its owner, such as the account's number and name.
+//
+// This keeps out what people type, and no more. Of random keys of 16 hexadecimal digits it
+// refuses fewer than one in 10^5; those of 32 characters it never refuses in practice.
+const (
+	leastDifferent  = 5
+	leastUnforeseen = 6
+	// leastPeriod is the length at which a text that is repeated is a key of its own.
+	leastPeriod = 16
+)
+
+var commonWords = []string{
+	"password", "passwort", "passwd", "changeme", "letmein", "welcome", "secret", "administrator", "admin",
+	"default", "example", "sample", "placeholder", "otpbridge", "accesskey", "access_key", "access-key", "apikey", "api_key", "api-key",
+}
+
+var keyboardRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "!@#$%^&*()", "1234567890"}
+
+// Guessable returns why a key is too easy to guess, empty for one that is not. Known are words
+// that others know of its owner; those of fewer than 3 characters are ignored.
+func Guessable(key string, known ...string) string {
+	text := strings.ToLower(key)
+	if period := shortestPeriod(text); period < leastPeriod && period <= len(text)/2 {
+		return "it is a short text repeated"
+	}
+	different := map[byte]bool{}
+	for i := range len(text) {
+		different[text[i]] = true
+	}
+	if len(different) < leastDifferent {
+		return "it has fewer than 5 different characters"
+	}
+	for _, word := range append(known, commonWords...) {
+		if word = strings.ToLower(word); len(word) >= 3 {
+			text = strings.ReplaceAll(text, word, "\x00")
+		}
+	}
+	unforeseen := 0
+	for i := range len(text) {
+		if text[i] != 0 && (i == 0 || !follows(text[i-1], text[i])) {
+			unforeseen++
+		}
+	}
+	if unforeseen < leastUnforeseen {
+		return "it is made of sequences, repetitions and well-known words"
+	}
+	return ""
+}
+
+// follows reports whether b is what somebody would try after a.
+func follows(a, b byte) bool {
+	if step := int(b) - int(a); step >= -1 && step <= 1 {
+		return true
+	}
+	if a == '9' && b == '0' || a == '0' && b == '9' || a == 'z' && b == 'a' {
+		return true
+	}
+	for _, row := range keyboardRows {
+		if i, j := strings.IndexByte(row, a), strings.IndexByte(row, b); i >= 0 && j >= 0 && (i-j == 1 || j-i == 1) {
+			return true
+		}
+	}
+	return false
+}
+
+// shortestPeriod returns the length of the shortest text whose repetition text begins.
+func shortestPeriod(text string) int {
+	for period := 1; period < len(text); period++ {
+		if strings.HasPrefix(text, text[period:]) {
+			return period
+		}
+	}
+	return len(text)
+}
+
+// WeakCipherKey returns what makes a servlet cipher key no secret, empty for one that may be:
+// bytes that are all one, count, or repeat within half the key, a text that Guessable refuses,
+// and keys that this project or the vendor published.
+func WeakCipherKey(key []byte) string {
+	if SampleKey(key) {
+		return "is the published sample key"
+	}
+	if publishedCipherKeys[string(key)] {
+		return "is printed in published documents"
+	}
+	if len(key) < 2 {
+		return ""
+	}
+	counts, text := true, true
+	for i, c := range key {
+		counts = counts && (i == 0 || c-key[i-1] == key[1]-key[0])
+		text = text && c >= ' ' && c <= '~'
+	}
+	switch {
+	case counts && key[0] == key[1]:
+		return "is one byte repeated"
+	case counts:
+		return "is bytes that count"
+	case shortestPeriod(string(key)) <= len(key)/2:
+		return "is a few bytes repeated"
+	case text && Guessable(string(key)) != "":
+		return "is a text that can be guessed"
+	}
+	return ""
+}
