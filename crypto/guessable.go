@@ -22,7 +22,7 @@ const (
 
 var commonWords = []string{
 	"password", "passwort", "passwd", "changeme", "letmein", "welcome", "secret", "administrator", "admin",
-	"default", "example", "sample", "placeholder", "otpbridge", "accesskey", "access_key", "access-key", "apikey", "api_key", "api-key",
+	"default", "example", "sample", "placeholder", "otpbridge",
 }
 
 var keyboardRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "!@#$%^&*()", "1234567890"}

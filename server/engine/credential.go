@@ -99,6 +99,9 @@ func (e *Engine) CreateKey(ctx context.Context, n NewKey) (Key, crypto.Secret, c
 		}
 		return refuse(err)
 	}
+	if owner, err := e.store.Account(ctx, n.Account); err == nil {
+		n.owner = owner.Name // of a broken account, which is known, the name stays unknown
+	}
 	row, secret, signing, err := e.newCredential(n, now)
 	if err != nil {
 		return refuse(otp.Refuse(otp.Invalid, err.Error()))
