@@ -11,8 +11,8 @@ import (
 // the keyboard (qwe); and so do all characters of common passwords, and of the words that are known
 // of its owner, such as the account's number and name.
 //
-// This keeps out what people type, and no more. Of random keys of 16 hexadecimal digits it
-// refuses fewer than one in 10^5; those of 32 characters it never refuses in practice.
+// This keeps out what people type. A random key can be refused by chance, the likelier the shorter
+// it is and the fewer characters it is drawn from.
 const (
 	leastDifferent  = 5
 	leastUnforeseen = 6

@@ -1,7 +1,7 @@
 package crypto
 
 // PublishedKey reports whether a key for access stands in the project's documents, examples or
-// sandbox, so that all the world knows it. A test holds the list to the documents.
+// sandbox, so that all the world knows it. The list is kept by hand.
 func PublishedKey(key string) bool { return publishedKeys[key] }
 
 // PublishedKeys returns those keys, in no order, to look for them where only hashes are kept.
