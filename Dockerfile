@@ -1,7 +1,7 @@
 # The server as one static binary on an empty base: no shell, no library, nothing in the image
 # that has to be kept up to date but the binary itself.
 #
-#   docker build -t otpbridge .
+#   make image
 #   docker run --rm -p 127.0.0.1:8080:8080 -v otpbridge:/data otpbridge
 #
 # is a sandbox with its database and keyring in a volume; docker-compose.yml is two servers on
@@ -12,8 +12,12 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-# The repository is not part of the build, so an image's program calls itself devel.
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$VERSION" -o /out/otpbridge ./server
+# What the program says of itself, which make image passes: the repository is not part of the build.
+# Without it the program calls itself devel. There is no other argument: its value would stay in the
+# image's history for all to read.
+ARG VERSION
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$VERSION" \
+    -o /out/otpbridge ./server
 RUN mkdir -m 0700 /out/data
 
 FROM scratch

@@ -14,7 +14,7 @@ BINARY   ?= bin/otpbridge
 RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help run build install setup test lint bench bench-large timing faults fuzz cover
+.PHONY: help run build image install setup test lint bench bench-large timing faults fuzz cover
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -25,6 +25,9 @@ run: ## build the server and start it as a sandbox on an embedded database
 
 build: ## build bin/otpbridge for production, as the Dockerfile does
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$(VERSION)" -o bin/otpbridge ./server
+
+image: ## build the container image otpbridge from the Dockerfile
+	docker build --build-arg VERSION=$(VERSION) --tag otpbridge .
 
 # Where the unit looks for them. DESTDIR puts all of it below another root, as packagers want.
 install: ## install the program that make build made, its pages and the systemd unit (as root)
