@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, serveBare())
 		os.Exit(1)
 	}
+	defaults := []string{"state", "data"} // a server's, in the folder it runs in
+	defaults = slices.DeleteFunc(defaults, isThere)
 	code := sqltest.Run(m)
+	for _, name := range slices.DeleteFunc(defaults, func(name string) bool { return !isThere(name) }) {
+		fmt.Fprintf(os.Stderr, "a test left %s beside the sources: give its server OTPBRIDGE_STATE_DIR and OTPBRIDGE_DATABASE_URL\n", name)
+		code = 1
+	}
 	if built.folder != "" {
 		os.RemoveAll(built.folder)
 	}
@@ -46,6 +53,11 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // The demo accounts, as the contract states them; not taken from the code that makes them.

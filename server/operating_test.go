@@ -136,7 +136,8 @@ func TestOperating_TheInstallationWorks(t *testing.T) {
 	require.NotContains(t, string(out), "fail ")
 
 	// The server starts on what was made, with the privileges that serving takes.
-	environ := []string{"OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0", "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s"}
+	environ := []string{"OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0", "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s",
+		"OTPBRIDGE_STATE_DIR=" + filepath.Join(folder, "state")}
 	for line := range strings.Lines(page(t, filepath.Join(folder, "environment"))) {
 		if strings.HasPrefix(line, config.Prefix) {
 			environ = append(environ, strings.TrimSpace(line))
