@@ -51,6 +51,7 @@ type Receipt struct {
 	Issuer      string `json:"iss"`
 	ID          string `json:"jti"` // the event of the verification: no two receipts share it
 	Challenge   string `json:"sub"`
+	Audience    string `json:"aud"` // the account, whose receipts its backends accept
 	Account     string `json:"account"`
 	Environment string `json:"environment"`
 	Type        string `json:"type"`
@@ -60,6 +61,7 @@ type Receipt struct {
 	BindingHash   string `json:"binding_hash,omitempty"`
 	VerifiedAt    int64  `json:"verified_at"` // by the account's clock
 	IssuedAt      int64  `json:"iat"`
+	ExpiresAt     int64  `json:"exp"`
 }
 
 // receiptType keeps a receipt from passing for another kind of token (RFC 8725, section 3.11).
@@ -97,8 +99,9 @@ type receiptClaims struct {
 // ErrReceipt says that a text is no receipt that one of the keys has signed.
 var ErrReceipt = errors.New("not a receipt of ours")
 
-// OpenReceipt checks a receipt against public keys by their ids. It takes EdDSA and nothing else,
-// whatever the receipt's own header asks for (RFC 8725, section 3.1). The error is ErrReceipt.
+// OpenReceipt checks who signed a receipt, against public keys by their ids. It takes EdDSA and
+// nothing else, whatever the receipt's own header asks for (RFC 8725, section 3.1). Whose it is, and
+// whether it has expired, its reader checks. The error is ErrReceipt.
 func OpenReceipt(text string, keys map[string][]byte) (Receipt, error) {
 	var claims receiptClaims
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())

@@ -21,9 +21,9 @@ func receiptKey(t testing.TB) *ReceiptKey {
 }
 
 var someReceipt = Receipt{
-	Issuer: "otpbridge", ID: "evt_1", Challenge: "otp_1", Account: "1", Environment: "test", Type: "verification",
+	Issuer: "otpbridge", ID: "evt_1", Challenge: "otp_1", Audience: "1", Account: "1", Environment: "test", Type: "verification",
 	RecipientHash: ReceiptHash("otp_1", "+919551492394"), BindingHash: ReceiptHash("otp_1", `{"amount":1}`),
-	VerifiedAt: 1_772_000_000, IssuedAt: 1_772_000_001,
+	VerifiedAt: 1_772_000_000, IssuedAt: 1_772_000_001, ExpiresAt: 1_772_000_601,
 }
 
 func TestReceiptKey_IsTheOneOfTheRFC(t *testing.T) {

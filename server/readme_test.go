@@ -93,7 +93,7 @@ func TestDoc_TheCallsOfTheAPIWork(t *testing.T) {
 	out, err := bash.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Equal(t, expected, strings.Split(strings.TrimSpace(string(out)), "\n"))
-	require.Len(t, expected, 13)
+	require.Len(t, expected, 15)
 
 	for _, found := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(page), -1) {
 		require.FileExists(t, filepath.Join("doc", found[1]))

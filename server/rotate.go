@@ -24,6 +24,13 @@ type keyringCommand struct {
 	Remove  keyringRemoveCommand  `cmd:"" help:"Take a key that nothing needs out of a keyring file."`
 	Rotate  keyringRotateCommand  `cmd:"" help:"Seal everything at rest under the primary key, beside running servers."`
 	Status  keyringStatusCommand  `cmd:"" help:"Show what still needs which key."`
+
+	ReceiptKey receiptKeyCommand `cmd:"" name:"receipt-key" help:"Replace the key that signs receipts, beside running servers."`
+}
+
+type receiptKeyCommand struct {
+	Compromised bool `help:"The key is in wrong hands: remove it from the key set at once, and every receipt that it signed with it."`
+	asJSON
 }
 
 type keyringNewCommand struct {
@@ -72,7 +79,35 @@ func (keyringRotateCommand) Help() string {
   4. otpbridge keyring status                  an hour and a half later nothing needs the former key; rotate once more
   5. otpbridge keyring remove ID --file FILE   and restart every server
 
-With one server, keyring add --first is both 1 and 2. The settings are those of the servers.`
+With one server, keyring add --first is both 1 and 2. The settings are those of the servers.
+
+It replaces no key that is sealed itself: not the one that signs receipts (otpbridge keyring receipt-key), not the index
+key, not the accounts' cipher keys and the signing secrets of API keys.`
+}
+
+// Help is shown below the flags.
+func (receiptKeyCommand) Help() string {
+	return `Servers publish the new key at /.well-known/jwks.json within 3 seconds and sign with it 10 seconds from now; none needs a
+restart. The former key stays in the set until its last receipt has expired, a quarter of an hour, and then leaves.
+
+With --compromised the former key leaves the set within 3 seconds and the new one signs at once. Verifiers may keep a key set
+for a minute: tell those who check receipts to fetch it anew.`
+}
+
+// Run replaces the key.
+func (k receiptKeyCommand) Run(p process) error {
+	return work(p, func(ctx context.Context, at *workplace) error {
+		made, err := at.ReplaceReceiptKey(ctx, k.Compromised)
+		if err != nil {
+			return err
+		}
+		return k.print(p.stdout, made, func(w io.Writer) {
+			fmt.Fprintf(w, "Receipts are signed with key %s from %s on.\n", made.ID, made.SignsFrom.Format(time.RFC3339))
+			if len(made.Removed) > 0 {
+				fmt.Fprintf(w, "Removed: %s.\n", strings.Join(made.Removed, ", "))
+			}
+		})
+	})
 }
 
 // Help is shown below the flags.

@@ -68,8 +68,8 @@ func TestSweep_RemovesClaimsOlderThanADay(t *testing.T) {
 func TestSigningKey_TheFirstServerWins(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		first := SigningKey{Number: 1, ID: "first", Public: []byte{0, 0xff}, Sealed: []byte{1}, CreatedAt: noon}
-		require.NoError(t, s.InsertSigningKey(ctx, first))
-		require.NoError(t, s.InsertSigningKey(ctx, SigningKey{Number: 1, ID: "late", Public: []byte{2}, Sealed: []byte{2}, CreatedAt: noon}))
+		require.NoError(t, s.AddSigningKey(ctx, first))
+		require.ErrorIs(t, s.AddSigningKey(ctx, SigningKey{Number: 1, ID: "late", Public: []byte{2}, Sealed: []byte{2}, CreatedAt: noon}), ErrTaken)
 		keys, err := s.SigningKeys(ctx)
 		require.NoError(t, err)
 		require.Equal(t, []SigningKey{first}, keys)

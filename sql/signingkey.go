@@ -9,17 +9,18 @@ import (
 
 // SigningKey is one key that receipts are signed with.
 type SigningKey struct {
-	Number    int // from 1; the highest signs
+	Number    int // from 1; of those that sign already, the highest does
 	ID        string
 	Public    []byte
 	Sealed    []byte
 	CreatedAt otp.Millis
+	SignsFrom otp.Millis // published earlier
 }
 
-// SigningKeys are all keys that a receipt may have been signed with, newest first.
+// SigningKeys are all keys that are stored, newest first.
 func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	rows, err := s.reads.QueryContext(ctx, `
-		SELECT number, id, public_key, sealed, created_at
+		SELECT number, id, public_key, sealed, created_at, signs_from
 		FROM signing_keys
 		ORDER BY number DESC`)
 	if err != nil {
@@ -29,7 +30,7 @@ func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	var keys []SigningKey
 	for rows.Next() {
 		var k SigningKey
-		if err := rows.Scan(&k.Number, &k.ID, &k.Public, &k.Sealed, &k.CreatedAt); err != nil {
+		if err := rows.Scan(&k.Number, &k.ID, &k.Public, &k.Sealed, &k.CreatedAt, &k.SignsFrom); err != nil {
 			return nil, fmt.Errorf("read signing keys: %w", err)
 		}
 		keys = append(keys, k)
@@ -37,13 +38,23 @@ func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return keys, rows.Err()
 }
 
-// InsertSigningKey adds a key; one that another server added under the same number first stays.
-func (s *Store) InsertSigningKey(ctx context.Context, k SigningKey) error {
+// AddSigningKey adds a key and deletes those with the given numbers, all or nothing. ErrTaken means
+// that another key was added under its number first.
+func (s *Store) AddSigningKey(ctx context.Context, k SigningKey, expired ...int) error {
 	err := s.write(ctx, func(w *session) error {
-		return w.exec(ctx, `INSERT INTO signing_keys (number, id, public_key, sealed, created_at) VALUES (?, ?, ?, ?, ?)`,
-			int64(k.Number), k.ID, k.Public, k.Sealed, int64(k.CreatedAt))
+		err := w.exec(ctx, `INSERT INTO signing_keys (number, id, public_key, sealed, created_at, signs_from) VALUES (?, ?, ?, ?, ?, ?)`,
+			int64(k.Number), k.ID, k.Public, k.Sealed, int64(k.CreatedAt), int64(k.SignsFrom))
+		for _, number := range expired {
+			if err == nil {
+				err = w.exec(ctx, `DELETE FROM signing_keys WHERE number = ?`, int64(number))
+			}
+		}
+		return err
 	})
-	if err != nil && !s.dialect.taken(err) {
+	switch {
+	case err != nil && s.dialect.taken(err):
+		return ErrTaken
+	case err != nil:
 		return fmt.Errorf("store signing key: %w", err)
 	}
 	return nil

@@ -143,7 +143,7 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
 	e.accounts = newCache(3*time.Second, e.loadAccount)
 	e.origins = newCache(3*time.Second, e.loadOrigins)
-	e.signingKeys = newCache(3*time.Second, e.loadSigningKeys)
+	e.signingKeys = newCache(signingKeysAge, e.loadSigningKeys)
 	e.simulated = []deliver.Channel{deliver.NewInbox()}
 	if err := e.makeSigningKey(ctx); err != nil {
 		return nil, err

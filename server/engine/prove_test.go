@@ -273,9 +273,10 @@ func TestReceipt_SaysWhatWasVerifiedAndOpensWithThePublishedKeyOnEveryServer(t *
 		id := challenge.ID.Text("otp")
 		require.NotEmpty(t, receipt.ID)
 		require.NotZero(t, receipt.IssuedAt)
-		receipt.ID, receipt.IssuedAt = "", 0
+		require.Equal(t, receipt.IssuedAt+600, receipt.ExpiresAt)
+		receipt.ID, receipt.IssuedAt, receipt.ExpiresAt = "", 0, 0
 		require.Equal(t, crypto.Receipt{
-			Issuer: "otpbridge", Challenge: id, Account: c.Account.Address, Environment: "test", Type: "transaction",
+			Issuer: "otpbridge", Challenge: id, Audience: c.Account.Address, Account: c.Account.Address, Environment: "test", Type: "transaction",
 			RecipientHash: crypto.ReceiptHash(id, someNumber), BindingHash: crypto.ReceiptHash(id, `{"amount":1}`),
 			VerifiedAt: verified.VerifiedAt.Unix(),
 		}, receipt)

@@ -14,7 +14,7 @@ func (d *door) keys(c *gin.Context) {
 		d.errors.Refuse(c, err)
 		return
 	}
-	c.Header("Cache-Control", "public, max-age=300")
+	c.Header("Cache-Control", "public, max-age=60")
 	c.Header("Access-Control-Allow-Origin", "*")
 	c.Data(http.StatusOK, "application/json; charset=utf-8", keys)
 }
