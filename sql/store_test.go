@@ -392,6 +392,9 @@ func TestAccount_PlainSQLRowsHaveDefaultsAndBrokenOnesNameTheirColumn(t *testing
 			"21": {"otp_length", `otp_length = 0`}, "22": {"otp_ttl_seconds", `otp_ttl_seconds = -5`},
 			"23": {"otp_length", `otp_length = 'six'`}, "24": {"departments", `departments = '{'`},
 			"25": {"enabled", `enabled = 7`}, "26": {"countries", `countries = 'IN;AE'`},
+			"31": {"countries", "countries = '\u0131N'"}, "32": {"countries", "countries = 'A\u017f'"},
+			"33": {"servlet_types", "servlet_types = 'verification,pa\u017fsword_reset'"},
+			"34": {"servlet_types", "servlet_types = 'verification,transact\u0130on'"},
 			"27": {"message_overrides", `message_overrides = '["x"]'`}, "28": {"max_attempts", `max_attempts = 'many'`},
 		}
 		for address, row := range broken {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"otpbridge/server/otp"
 )
 
 // Catalog holds the templates of one account under their keys, which say what each is for:
@@ -92,7 +94,7 @@ func readKey(text string) (key templateKey, err error) {
 		key.method, parts = parts[0], parts[1:]
 	}
 	if len(parts) > 0 && parts[0] != "sms" && localeName.MatchString(parts[0]) {
-		key.locale, parts = strings.ToLower(parts[0]), parts[1:]
+		key.locale, parts = otp.Lower(parts[0]), parts[1:]
 	}
 	if len(parts) > 0 || !templateName.MatchString(key.name) {
 		return key, errors.New("is no key: write name, name/method, name/locale or name/method/locale, with department: before it if need be; for example login/sms/hi-IN")
@@ -123,7 +125,7 @@ func (c *Catalog) Choose(want Choice) Template {
 	}
 	for _, name := range orNone(want.Name, want.Type, "default") {
 		for _, department := range append(orNone(want.Department), "") {
-			for _, locale := range append(locales(strings.ToLower(want.Locale)), "") {
+			for _, locale := range append(locales(otp.Lower(want.Locale)), "") {
 				for _, method := range []string{want.Medium, ""} {
 					if t, ok := c.templates[templateKey{department, name, method, locale}]; ok {
 						return t

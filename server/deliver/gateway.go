@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"otpbridge/server/otp"
 )
 
 // Gateway is a provider that takes messages by HTTP. Which request it wants is configuration: the
@@ -209,10 +211,10 @@ func (g *Gateway) learn(p profile) (err error) {
 			return fmt.Errorf("the profile maps words to a status that is none of %v", statuses)
 		}
 		for _, word := range list {
-			if _, twice := g.statuses[strings.ToLower(word)]; twice {
+			if _, twice := g.statuses[otp.Lower(word)]; twice {
 				return fmt.Errorf("the profile maps %q to two statuses", word)
 			}
-			g.statuses[strings.ToLower(word)] = status
+			g.statuses[otp.Lower(word)] = status
 		}
 	}
 	return nil

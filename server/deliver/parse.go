@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"otpbridge/server/otp"
 )
 
 // Options is what [Parse] needs beside the settings.
@@ -85,7 +87,7 @@ func Parse(urls string, o Options) ([]Channel, error) {
 func kindOf(text, medium string) int {
 	name, _, _ := strings.Cut(strings.TrimSpace(text), ":")
 	return slices.IndexFunc(schemes(), func(s scheme) bool {
-		return strings.EqualFold(s.name, name) && slices.Contains(s.media, medium)
+		return otp.SameName(s.name, name) && slices.Contains(s.media, medium)
 	})
 }
 

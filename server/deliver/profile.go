@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"otpbridge/server/otp"
 )
 
 // profile is how a gateway wants to be spoken to and what its answers mean, as a JSON file has
@@ -250,7 +252,7 @@ func (g *Gateway) messageID(a *answer) string {
 // Receipt reads what the provider reports about a message; false if the profile does not know
 // the word.
 func (g *Gateway) Receipt(r Receipt, word string) (Receipt, bool) {
-	status, known := g.statuses[strings.ToLower(word)]
+	status, known := g.statuses[otp.Lower(word)]
 	r.Provider, r.Status = g.name, status
 	return r, known
 }

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"otpbridge/server/otp"
 )
 
 // contentTokens and headerTokens are what may stand where.
@@ -64,7 +66,7 @@ func (g *Gateway) checkTokens(u *url.URL) error {
 		return errors.New("has a token in its host; tokens stand in the path, the query, or in a profile")
 	}
 	g.basic = (g.user != "" || g.password != "") && !used["user"] && !used["password"]
-	if g.basic && slices.ContainsFunc(g.headers, func(h pair) bool { return strings.EqualFold(h.name, "authorization") }) {
+	if g.basic && slices.ContainsFunc(g.headers, func(h pair) bool { return otp.SameName(h.name, "authorization") }) {
 		return errors.New("has a user before its host and an Authorization header that does not use {user} or {password}")
 	}
 	switch {
@@ -89,7 +91,7 @@ func checkHeader(h pair) error {
 	switch {
 	case !headerName.MatchString(h.name):
 		return errors.New("the profile has a header whose name is none")
-	case slices.Contains(ownHeaders, strings.ToLower(h.name)):
+	case slices.Contains(ownHeaders, otp.Lower(h.name)):
 		return fmt.Errorf("the profile sets the header %s, which is made here", h.name)
 	case !headerValue(h.text):
 		return fmt.Errorf("the profile's header %s has a control character or one beyond ASCII", h.name)

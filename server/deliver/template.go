@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"otpbridge/server/otp"
 )
 
 // Values are what the tokens of a template stand for.
@@ -108,7 +110,7 @@ func ParseTemplate(medium, text string) (Template, error) {
 // split takes the head off a template. There is one if the first line has a name of a head.
 func split(text string) (head []string, rest string) {
 	name, _, found := strings.Cut(text, ":")
-	if !found || !slices.Contains(headNames, strings.ToLower(name)) {
+	if !found || !slices.Contains(headNames, otp.Lower(name)) {
 		return nil, text
 	}
 	above, rest, _ := strings.Cut(text, "\n\n")
@@ -119,7 +121,7 @@ func split(text string) (head []string, rest string) {
 func (t *Template) line(medium, line string) error {
 	name, value, found := strings.Cut(line, ":")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-	lower := strings.ToLower(name)
+	lower := otp.Lower(name)
 	if !found || !slices.Contains(headNames, lower) {
 		return errors.New("a line above the empty line is none of Subject, DLT-Template-ID, WebOTP, App-Hash and Footer; an empty line ends them")
 	}
@@ -142,7 +144,7 @@ func (t *Template) line(medium, line string) error {
 		_, err := tokensOf("the Subject", value, subjectTokens)
 		return err
 	case "footer":
-		if strings.EqualFold(value, "on") {
+		if otp.SameName(value, "on") {
 			*field = plainFooter
 		}
 		_, err := tokensOf("the Footer", value, nil)

@@ -31,7 +31,7 @@ func (r TestRecipients) Code(to string, length int) string {
 
 // Has reports whether to is a test recipient.
 func (r TestRecipients) Has(to string) bool {
-	_, has := r[strings.ToLower(to)]
+	_, has := r[Identity(to)]
 	return has
 }
 

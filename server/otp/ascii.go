@@ -23,3 +23,14 @@ func Lower(s string) string {
 func SameName(a, b string) bool {
 	return len(a) == len(b) && (a == b || Lower(a) == Lower(b))
 }
+
+// Upper returns s with the ASCII letters in upper case, and everything else as it is.
+func Upper(s string) string {
+	upper := []byte(s)
+	for i, b := range upper {
+		if 'a' <= b && b <= 'z' {
+			upper[i] = b - ('a' - 'A')
+		}
+	}
+	return string(upper)
+}

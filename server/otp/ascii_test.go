@@ -38,3 +38,11 @@ func TestParseID_HasOneSpellingButForTheCaseOfASCII(t *testing.T) {
 		}
 	}
 }
+
+func TestUpper_ChangesLettersOfASCIIAlone(t *testing.T) {
+	for given, expected := range map[string]string{
+		"": "", "in": "IN", "Ae": "AE", "a@z[`{": "A@Z[`{", "\u0131n": "\u0131N", "\u017fa": "\u017fA", "é": "é", "ß": "ß", "\xe9\xff": "\xe9\xff",
+	} {
+		require.Equal(t, expected, Upper(given), "%q", given)
+	}
+}

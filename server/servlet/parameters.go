@@ -143,7 +143,7 @@ func (p *parameters) take(name, value string) error {
 		place, known = &p.otp, nameOTP
 	default:
 		for n := nameIPAddress; n <= nameOTP; n <<= 1 {
-			if strings.EqualFold(name, n.String()) {
+			if otp.SameName(name, n.String()) {
 				p.similar |= n
 			}
 		}
