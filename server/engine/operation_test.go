@@ -182,8 +182,8 @@ func TestGenerate_TravelsOnTheAccountsChannels(t *testing.T) {
 			{true, false, "", "sms +919551492394"},
 			{true, false, "User@example.com", "sms +919551492394"},
 			{true, true, "", "sms +919551492394"},
-			{true, true, "User@example.com", "sms +919551492394, email User@example.com"},
-			{false, true, "User@example.com", "email User@example.com"},
+			{true, true, "User@example.com", "sms +919551492394, email user@example.com"},
+			{false, true, "User@example.com", "email user@example.com"},
 		} {
 			caller := throwaway(t, h, func(a *otp.Account) { a.SMSEnabled, a.EmailEnabled = row.sms, row.email })
 			to := withMail(t, h, caller, row.mailbox)
