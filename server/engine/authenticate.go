@@ -73,7 +73,7 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	if !plausible(secret) {
 		return nil, otp.Refuse(otp.MissingCredential, "no credential was presented, or none that could be one: a mistyped key, perhaps")
 	}
-	cred, err := e.credentials.value(ctx, e.credentialHash(secret))
+	cred, err := e.lookUp(ctx, e.credentialHash(secret), peer)
 	if err != nil {
 		return nil, err
 	}

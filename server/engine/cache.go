@@ -35,12 +35,8 @@ func newCache[K comparable, V any](ttl time.Duration, load func(context.Context,
 // value is the cached or freshly loaded value of key. An error is never remembered. The age of
 // an entry counts from before its load began, so the promise holds for slow loads too.
 func (c *cache[K, V]) value(ctx context.Context, key K) (V, error) {
-	now := time.Now()
-	c.mu.RLock()
-	entry, found := c.entries[key]
-	c.mu.RUnlock()
-	if found && now.Before(entry.until) {
-		return entry.value, nil
+	if value, found := c.cached(key); found {
+		return value, nil
 	}
 	// Others may wait for this load, so it does not end with the request that began it.
 	ctx = context.WithoutCancel(ctx)
@@ -59,6 +55,15 @@ func (c *cache[K, V]) value(ctx context.Context, key K) (V, error) {
 		return none, err
 	}
 	return loaded.(V), nil
+}
+
+// cached returns the value of key if it is remembered.
+func (c *cache[K, V]) cached(key K) (V, bool) {
+	now := time.Now()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	entry, found := c.entries[key]
+	return entry.value, found && now.Before(entry.until)
 }
 
 func (c *cache[K, V]) keep(key K, entry cached[V]) {

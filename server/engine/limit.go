@@ -83,17 +83,41 @@ func (e *Engine) Take(ctx context.Context, c *Caller) (Quota, error) {
 	return e.limiter.take(context.WithoutCancel(ctx), c.quota, "key:"+c.Key.ID.Text("key"), "the key has made as many requests as it may in this time")
 }
 
-// MayTry refuses an address whose credentials were refused too often of late. It comes before
-// Authenticate. Refusal: RateLimited, with the Quota filled in.
-func (e *Engine) MayTry(_ context.Context, peer netip.Addr) (Quota, error) {
-	return e.limiter.mayTry(network(peer))
+// AuthenticationFailed counts a refused credential of an address, after Authenticate. Refusal:
+// RateLimited, with the Quota filled in, when the address is over the limit; answer that in place
+// of the failure.
+//
+// The limit is never asked before a credential is decided: behind one proxy or carrier live many,
+// and a stranger's wrong keys must not stop a key that is right. Guessing needs no such stop. A key
+// has 16 characters or more and is no pattern (crypto.Guessable), so that even at a million tries a
+// second nobody finds one. What the limit bounds is work: see lookUp.
+func (e *Engine) AuthenticationFailed(ctx context.Context, peer netip.Addr) (Quota, error) {
+	from := network(peer)
+	if quota, err := e.limiter.over(from); err != nil {
+		return quota, err
+	}
+	return e.limiter.failed(ctx, from)
 }
 
-// AuthenticationFailed counts a refused credential of an address. Refusal: RateLimited, when the
-// address was over the limit already; answer that in place of the failure, so that of any
-// number at once no more than the limit learn how they failed.
-func (e *Engine) AuthenticationFailed(ctx context.Context, peer netip.Addr) (Quota, error) {
-	return e.limiter.failed(ctx, network(peer))
+// lookUp finds a credential by its hash. Those of an address over the limit of failures that are
+// not cached are looked up a few at once, in the order in which they came, so that a flood of
+// unknown keys leaves the database to others, and a right key waits for its turn and no longer.
+func (e *Engine) lookUp(ctx context.Context, hash [32]byte, peer netip.Addr) (*credential, error) {
+	if cred, found := e.credentials.cached(hash); found {
+		return cred, nil
+	}
+	from := network(peer)
+	if _, err := e.limiter.over(from); err == nil {
+		return e.credentials.value(ctx, hash)
+	}
+	turn := e.limiter.lookUps[maphash.Comparable(e.limiter.seed, from)%uint64(len(e.limiter.lookUps))]
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-turn }()
+	return e.credentials.value(ctx, hash)
 }
 
 // network is whom an address is counted as: itself, or for IPv6 its /64, which is the least that
@@ -118,8 +142,10 @@ type limiter struct {
 	turns     [256]sync.Mutex // by the hash of a key
 	restUntil atomic.Int64    // Unix nanoseconds until which Redis is not asked; 0 while it answers
 
+	lookUps [64]chan struct{} // by the hash of a network that is over the limit of failures
+
 	mu      sync.RWMutex
-	blocked map[netip.Prefix]time.Time // until when an address has no try left
+	blocked map[netip.Prefix]time.Time // until when one more failure is one too many
 }
 
 // counters are the counts in one store, with an algorithm for each quota that keys have.
@@ -136,6 +162,8 @@ const (
 	// alone after it did not answer, but for one request: they must not all wait for what is gone.
 	redisPatience = 500 * time.Millisecond
 	redisPause    = 2 * time.Second
+	// lookUpsAtOnce is how many unknown credentials of a flooded address are looked up at once.
+	lookUpsAtOnce = 2
 	// casAttempts is how often a count is tried against others who count the same at once.
 	casAttempts = 200
 )
@@ -143,6 +171,9 @@ const (
 func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limiter, error) {
 	l := &limiter{log: log, seed: maphash.MakeSeed(), blocked: map[netip.Prefix]time.Time{}}
 	l.failures = quota{failuresPerMinute, failuresPerMinute}
+	for i := range l.lookUps {
+		l.lookUps[i] = make(chan struct{}, lookUpsAtOnce)
+	}
 	store, err := memstore.NewCtx(maxCounted)
 	if err != nil {
 		return nil, fmt.Errorf("make the counts of requests: %w", err)
@@ -268,10 +299,10 @@ func (c *counters) count(ctx context.Context, q quota, key string) (bool, thrott
 	return algorithm.(*throttled.GCRARateLimiterCtx).RateLimitCtx(ctx, key, 1)
 }
 
-// mayTry goes by what this server has seen: an address that used up its tries elsewhere learns
-// so here with its first failure. Asking Redis before every request would cost them all a round
-// trip to slow down a few.
-func (l *limiter) mayTry(from netip.Prefix) (Quota, error) {
+// over refuses an address that is over the limit of failures. It goes by what this server has
+// seen, so that a flood costs no trip to Redis for each request: an address that used up its
+// failures elsewhere is over it here after one more.
+func (l *limiter) over(from netip.Prefix) (Quota, error) {
 	if l.failures.perMinute <= 0 {
 		return Quota{}, nil
 	}
@@ -314,6 +345,10 @@ func (l *limiter) tooManyFailures(now, until time.Time) (Quota, error) {
 func (l *limiter) block(from netip.Prefix, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if now := time.Now(); l.blocked[from].Add(time.Minute).Before(now) {
+		l.log.Warn("an address is over the limit of refused credentials; keys that are right are let in all the same",
+			"network", from.String(), "per_minute", l.failures.perMinute)
+	}
 	makeRoom(l.blocked, maxCounted, func(ended time.Time) time.Time { return ended })
 	l.blocked[from] = until
 }

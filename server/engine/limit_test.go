@@ -140,26 +140,22 @@ func TestAuthenticationFailed_SixtyAMinuteForAnAddress(t *testing.T) {
 			return netip.MustParseAddr(fmt.Sprintf("2001:db8:0:7::%x", n+1))
 		}
 		for n := range 60 {
-			_, err := h.MayTry(background, from(n))
-			require.NoError(t, err)
 			quota, err := h.AuthenticationFailed(background, from(n))
 			require.NoError(t, err)
 			require.Equal(t, 59-n, quota.Remaining)
 			require.Equal(t, 60, quota.Limit)
 		}
-		quota, err := h.MayTry(background, from(60))
+		quota, err := h.AuthenticationFailed(background, from(60))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err))
 		require.Equal(t, engine.Quota{Limit: 60, Reset: time.Now().Add(time.Minute).UTC(), Window: time.Minute, RetryAfter: time.Second}, quota)
 		_, err = h.AuthenticationFailed(background, from(61))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), "one that had begun before")
-		_, err = h.MayTry(background, netip.MustParseAddr("2001:db8:0:8::1"))
+		_, err = h.AuthenticationFailed(background, netip.MustParseAddr("2001:db8:0:8::1"))
 		require.NoError(t, err, "another network")
 		time.Sleep(time.Second)
-		_, err = h.MayTry(background, from(62))
-		require.NoError(t, err)
 		_, err = h.AuthenticationFailed(background, from(62))
 		require.NoError(t, err)
-		_, err = h.MayTry(background, from(63))
+		_, err = h.AuthenticationFailed(background, from(63))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err))
 
 		mapped, plain := netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("192.0.2.1")
@@ -169,9 +165,9 @@ func TestAuthenticationFailed_SixtyAMinuteForAnAddress(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
-		_, err = h.MayTry(background, plain)
+		_, err = h.AuthenticationFailed(background, plain)
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), "two spellings of one address")
-		_, err = h.MayTry(background, netip.MustParseAddr("192.0.2.2"))
+		_, err = h.AuthenticationFailed(background, netip.MustParseAddr("192.0.2.2"))
 		require.NoError(t, err)
 	})
 }
@@ -182,7 +178,7 @@ func TestAuthenticationFailed_ZeroIsNoLimit(t *testing.T) {
 		_, err := h.AuthenticationFailed(background, peer)
 		require.NoError(t, err)
 	}
-	_, err := h.MayTry(background, peer)
+	_, err := h.AuthenticationFailed(background, peer)
 	require.NoError(t, err)
 }
 
@@ -237,7 +233,7 @@ func TestTake_ServersWithOneRedisCountTogether(t *testing.T) {
 	}
 	_, err := servers[1].AuthenticationFailed(background, peer)
 	require.Equal(t, otp.RateLimited, otp.KindOf(err), "failures are counted together too")
-	_, err = servers[1].MayTry(background, peer)
+	_, err = servers[1].AuthenticationFailed(background, peer)
 	require.Equal(t, otp.RateLimited, otp.KindOf(err))
 	redis.SetTime(time.Now().Add(5 * time.Minute))
 	redis.FastForward(5 * time.Minute)
@@ -281,4 +277,37 @@ func TestNew_RefusesARedisURLWithoutQuotingIt(t *testing.T) {
 	_, err = engine.New(background, engine.Options{Store: h.store, Keyring: keyring, Sandbox: true, RedisURL: "redis://u:hunter2hunter2@host:x/0"})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "hunter2")
+}
+
+// A key that is right is let in from an address that strangers flooded, at both doors, also the
+// first time that this server sees it and while the flood goes on; and a wrong one never is.
+func TestAuthenticate_ARightKeyIsLetInFromAFloodedAddress(t *testing.T) {
+	h := openWith(t, sqlite(t), func(o *engine.Options) { o.AuthFailuresPerMinute = 3 })
+	for _, from := range []string{"192.0.2.1", "::ffff:192.0.2.2", "2001:db8:0:7::1", "::1", "fe80::1%eth0"} {
+		peer := netip.MustParseAddr(from)
+		for range 4 {
+			_, _ = h.AuthenticationFailed(background, peer)
+		}
+		_, err := h.AuthenticationFailed(background, peer)
+		require.Equal(t, otp.RateLimited, otp.KindOf(err), from)
+		for _, door := range []otp.Door{otp.ServletDoor, otp.V1Door} {
+			_, fresh := newKey(t, h, engine.NewKey{})
+			let := 0
+			for n, err := range atOnce(64, func(n int) error {
+				secret := fmt.Sprintf("wrong-key-of-nobody-%s-%s-%d", from, door, n)
+				if n%8 == 0 {
+					secret = fresh
+				}
+				_, err := h.Authenticate(background, door, secret, peer)
+				return err
+			}) {
+				if err == nil {
+					let++
+					continue
+				}
+				require.Equal(t, otp.UnknownCredential, otp.KindOf(err), "%d: %v", n, err)
+			}
+			require.Equal(t, 8, let, "%s at %s", from, door)
+		}
+	}
 }

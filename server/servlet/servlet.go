@@ -214,7 +214,13 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	if !single {
 		return nil, otp.Refuse(otp.UnknownCredential, "the access_key headers differ")
 	}
-	caller, err := x.door.engine.Authenticate(ctx, otp.ServletDoor, key, peer(x.request))
+	peer := peer(x.request)
+	caller, err := x.door.engine.Authenticate(ctx, otp.ServletDoor, key, peer)
+	switch otp.KindOf(err) {
+	case otp.UnknownCredential, otp.ExpiredCredential:
+		// Counted, and answered as any other key that is not right: there is no word for the limit here.
+		_, _ = x.door.engine.AuthenticationFailed(ctx, peer)
+	}
 	if caller != nil {
 		x.account = caller.Account
 		if caller.Key != nil {

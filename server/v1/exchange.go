@@ -85,10 +85,6 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 func (x *exchange) admit(permission string) error {
 	x.door.allowAnyListedOrigin(x.gin)
 	peer := peer(x.gin.Request)
-	if quota, err := x.door.engine.MayTry(x.ctx, peer); err != nil {
-		x.showQuota(quota)
-		return err
-	}
 	secret, err := credential(x.gin.Request.Header)
 	if err != nil {
 		return err
