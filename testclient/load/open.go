@@ -37,6 +37,8 @@ type OpenResult struct {
 	TimedOut int
 	Wrong    int // every other answer, and connections that broke
 	Skipped  int // scheduled, and no client was free
+	// Steps are in the order of the cycle, with their good answers.
+	Steps []StepResult
 	// Latency is of the good answers, from the scheduled moment of the request and not from the moment
 	// at which it could be sent, so that a server which stalls cannot hide it.
 	Latency *Histogram
@@ -154,15 +156,16 @@ func (r *openRun) cycle(c *client, scheduled time.Duration) {
 			r.offered.Add(1)
 			scheduled = r.now()
 		}
-		if !r.ask(c, &c.steps[i], place, scheduled) {
+		if !r.ask(c, i, place, scheduled) {
 			r.bad(scheduled)
 			return
 		}
 	}
 }
 
-// ask sends one request and counts what came of it; true for a good answer.
-func (r *openRun) ask(c *client, step *preparedStep, place int, scheduled time.Duration) bool {
+// ask sends one step's request and counts what came of it; true for a good answer.
+func (r *openRun) ask(c *client, i, place int, scheduled time.Duration) bool {
+	step := &c.steps[i]
 	step.address(place)
 	a, err := r.exchange(c, step, scheduled)
 	answered := r.now()
@@ -182,6 +185,7 @@ func (r *openRun) ask(c *client, step *preparedStep, place int, scheduled time.D
 	default:
 		r.good.Add(1)
 		r.latency.Record(answered - scheduled)
+		r.stepLatency[i].Record(answered - scheduled)
 		r.seconds[min(int(answered/time.Second), len(r.seconds)-1)].Add(1)
 		return true
 	}
@@ -225,6 +229,10 @@ func (r *openRun) outcome() *OpenResult {
 		Elapsed: r.now(), Offered: int(r.offered.Load()), Good: int(r.good.Load()), Refused: int(r.refused.Load()),
 		TimedOut: int(r.timedOut.Load()), Wrong: int(r.wrong.Load()), Skipped: int(r.skipped.Load()),
 		Latency: &r.latency, Recovery: -1,
+	}
+	for i := range r.steps {
+		latency := &r.stepLatency[i]
+		result.Steps = append(result.Steps, StepResult{Name: r.steps[i].name, Right: latency.Count(), Latency: latency})
 	}
 	for i := range r.seconds {
 		if time.Duration(i)*time.Second < result.Elapsed {
