@@ -125,7 +125,7 @@ func (s *Server) observe(ctx context.Context) (err error) {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	o := &observers{
 		listener: listener,
-		http:     &http.Server{Handler: mux, ReadHeaderTimeout: s.settings.ReadTimeout, MaxHeaderBytes: maxHeader},
+		http:     &http.Server{Handler: localOnly(mux), ReadHeaderTimeout: s.settings.ReadTimeout, MaxHeaderBytes: maxHeader},
 		done:     make(chan struct{}),
 	}
 	s.observers = o
@@ -137,6 +137,19 @@ func (s *Server) observe(ctx context.Context) (err error) {
 		}
 	}()
 	return nil
+}
+
+// localOnly serves a request only if its Host is a loopback name or address, or the address that it
+// arrived at. A page in a browser on this network whose name was made to resolve here (DNS rebinding)
+// names its own host, and could read the answer otherwise.
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !web.HostIsLocal(r, r.Host) {
+			http.Error(w, "metrics are served to localhost or this listener's IP address as Host; call it by one of them", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // MetricsAddr is where metrics are served, empty for nowhere.

@@ -19,8 +19,8 @@ import (
 // identify says who asks and which request this is.
 func (s *Server) identify(c *gin.Context) {
 	resolveClient(c.Request, s.settings.TrustedProxies)
-	id := c.GetHeader("X-Request-Id")
-	if !validRequestID(id) {
+	id, err := web.Single(c.Request.Header, "X-Request-Id")
+	if err != nil || !validRequestID(id) {
 		id = newRequestID()
 	}
 	web.Identify(c, id)

@@ -41,6 +41,15 @@ func (o Options) receive(c *gin.Context) {
 	}
 	defer o.Engine.Leave()
 	query := c.Request.URL.Query()
+	if len(query["secret"]) > 1 {
+		c.String(http.StatusBadRequest, "The parameter secret is given twice; send it once.\n")
+		return
+	}
+	contentType, err := web.Single(c.Request.Header, "Content-Type")
+	if err != nil {
+		c.String(http.StatusBadRequest, "The header Content-Type is given twice; send it once.\n")
+		return
+	}
 	b := engine.Callback{Channel: c.Param("channel"), Account: c.Param("account"), Secret: query.Get("secret")}
 	query.Del("secret")
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, engine.MaxReport))
@@ -48,7 +57,7 @@ func (o Options) receive(c *gin.Context) {
 		c.String(http.StatusBadRequest, "The report cannot be read, or has more than %d KiB.\n", engine.MaxReport>>10)
 		return
 	}
-	b.Query, b.ContentType, b.Body = query, c.GetHeader("Content-Type"), body
+	b.Query, b.ContentType, b.Body = query, contentType, body
 	err = o.Engine.Reported(c.Request.Context(), b)
 	if err == nil {
 		c.Status(http.StatusNoContent)

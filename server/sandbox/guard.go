@@ -1,14 +1,10 @@
 package sandbox
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
-	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
 
@@ -28,7 +24,7 @@ func (d *door) guard(c *gin.Context) {
 }
 
 func (d *door) refusePage(r *http.Request) error {
-	if arrivedOnLoopback(r) && !hostIsOurs(r.Host) {
+	if web.ArrivedOnLoopback(r) && !web.HostIsAddress(r.Host) {
 		return &web.Problem{
 			Status: http.StatusForbidden, Code: "FORBIDDEN_HOST",
 			Detail: "the sandbox answers on loopback only to localhost or an IP address as host; call it by one of them",
@@ -41,29 +37,4 @@ func (d *door) refusePage(r *http.Request) error {
 		}
 	}
 	return nil
-}
-
-// arrivedOnLoopback looks at the connection, not at the address listened on: of a server that
-// listens everywhere, the loopback side is open to rebinding all the same. What cannot be told
-// counts as loopback.
-func arrivedOnLoopback(r *http.Request) bool {
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	return !ok || local.IP.IsLoopback()
-}
-
-// hostIsOurs tells whether host, a Host header, is one that DNS has no say in: an address, or
-// a name that RFC 6761, section 6.3, reserves for loopback. HTTP/1.0 sends none; no browser
-// speaks it.
-func hostIsOurs(host string) bool {
-	if host == "" {
-		return true
-	}
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		return true
-	}
-	name := strings.TrimSuffix(otp.Lower(host), ".")
-	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }

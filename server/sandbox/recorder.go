@@ -159,7 +159,11 @@ func (a *answering) WriteString(s string) (int, error) {
 
 // isKind tells whether r has a body of this media type.
 func isKind(r *http.Request, mediaType string) bool {
-	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	value, err := web.Single(r.Header, "Content-Type")
+	if err != nil {
+		return false // the door refuses it
+	}
+	kind, _, _ := strings.Cut(value, ";")
 	return strings.EqualFold(strings.TrimSpace(kind), mediaType) && r.Body != http.NoBody
 }
 

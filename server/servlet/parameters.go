@@ -81,6 +81,9 @@ func inName(name, reason string) string {
 // Refusals: Invalid for anything malformed, for a body that does not arrive whole, and for a
 // parameter given twice.
 func readParameters(r *http.Request) (parameters, error) {
+	if len(r.Header.Values("Content-Type")) > 1 {
+		return parameters{}, malformed("the header Content-Type is given twice", "the header Content-Type is given twice")
+	}
 	body, err := readForm(r)
 	if err != nil {
 		return parameters{}, err

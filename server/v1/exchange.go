@@ -81,9 +81,21 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 	return r.call(x)
 }
 
+// singleHeaders are refused if they are given twice. A request's own id is not among them: the server
+// makes one instead. X-Forwarded-For may be given twice (RFC 9110, section 5.3).
+var singleHeaders = []string{
+	"Origin", "Authorization", "X-API-Key", "access_key", "Content-Type", "X-Debug-Auth", "Idempotency-Key",
+	"X-Timestamp", "X-Nonce", "X-Signature",
+}
+
 // admit finds out whose the request is, and counts it if there is time for it.
 func (x *exchange) admit(permission string) error {
 	x.door.allowAnyListedOrigin(x.gin)
+	for _, name := range singleHeaders {
+		if _, err := web.Single(x.gin.Request.Header, name); err != nil {
+			return err
+		}
+	}
 	peer := peer(x.gin.Request)
 	secret, err := credential(x.gin.Request.Header)
 	if err != nil {
@@ -142,13 +154,11 @@ func (x *exchange) checkSignature() error {
 		header string
 		value  *string
 	}{{"X-Timestamp", &signed.Timestamp}, {"X-Nonce", &signed.Nonce}, {"X-Signature", &signed.Signature}} {
-		values := x.gin.Request.Header.Values(part.header)
-		if len(values) > 1 {
-			return web.Invalid(web.Fault{Header: part.header, Detail: "is given twice; which one is meant?"})
+		value, err := web.Single(x.gin.Request.Header, part.header)
+		if err != nil {
+			return err
 		}
-		if len(values) == 1 {
-			*part.value = values[0]
-		}
+		*part.value = value
 	}
 	return x.door.engine.CheckSignature(x.ctx, x.caller, signed)
 }
