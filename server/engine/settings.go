@@ -82,6 +82,9 @@ func (e *Engine) parsing(medium string) deliver.Options {
 
 // refuseSettings tells what would keep an account that is asked for from sending.
 func (e *Engine) refuseSettings(row *otp.Account) error {
+	if err := row.Fits(); err != nil {
+		return otp.Refuse(otp.Invalid, err.Error())
+	}
 	if err := e.furnish(&account{row: *row}); err != nil {
 		return otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
