@@ -64,7 +64,7 @@ func TestMailbox_RefusesByNameWhatHasNoIdentity(t *testing.T) {
 		"a@127.0.0.1": "IP address", "a@１２７.0.0.1": "IP address", "a@1": "IP address", "a@example.123": "IP address", "a@0x7f000001": "IP address", "a@a.0x": "IP address",
 		"a@-b.example": "domain", "a@b-.example": "domain", "a@b_c.example": "domain", "a@b c.example": "domain", "a@b\x00.example": "domain", "a@b\xff.example": "domain",
 		"a@xn--.example": "domain", "a@xn--example-.example": "domain", "a@xn--a.example": "domain", "a@xn--bcher-kvA1.example": "domain", "a@xn--99999999.example": "domain",
-		"a@xn--strasse-.example": "domain", "a@a‍b.example": "domain", "a@אa.example": "domain", "a@ab--cd.example": "domain", "a@b\r\n.example": "domain",
+		"a@xn--strasse-.example": "domain", "a@a\u200db.example": "domain", "a@אa.example": "domain", "a@ab--cd.example": "domain", "a@b\r\n.example": "domain",
 		"x@" + strings.Repeat("a", 64) + ".example": "63", "x@" + strings.Repeat("ü", 63) + ".example": "63",
 		"x@" + strings.Repeat(strings.Repeat("a", 50)+".", 5) + "example": "253", strings.Repeat("x", 64) + "@" + strings.Repeat("a.", 100) + "aa": "254",
 		"x@" + strings.Repeat("a.", 5000) + "a": "253",
