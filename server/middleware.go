@@ -90,7 +90,7 @@ func (s *Server) logRequest(c *gin.Context) {
 	attributes = append(attributes,
 		slog.String("method", method), slog.String("route", route), slog.Int("status", c.Writer.Status()),
 		milliseconds("duration", time.Since(began)), slog.Int("bytes", max(c.Writer.Size(), 0)),
-		slog.String("request_id", request.ID), slog.String("peer", peer))
+		slog.String("request_id", request.LogID), slog.String("peer", peer))
 	if request.Call != "" {
 		attributes = append(attributes, slog.String("servlet", request.Call))
 	}
@@ -119,11 +119,11 @@ func (s *Server) recoverPanic(c *gin.Context) {
 		if value == http.ErrAbortHandler {
 			panic(value) // net/http's own word for "close this connection", and no fault
 		}
-		id := web.RequestOf(c).ID
-		s.log.Error("panic", "route", c.FullPath(), "request_id", id, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+		request := web.RequestOf(c)
+		s.log.Error("panic", "route", c.FullPath(), "request_id", request.LogID, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 		c.Abort()
 		if !c.Writer.Written() {
-			c.String(http.StatusInternalServerError, "Something failed here; the server's log has it under %s.\n", id)
+			c.String(http.StatusInternalServerError, "Something failed here; the server's log has it under %s.\n", request.LogID)
 		}
 	}()
 	c.Next()

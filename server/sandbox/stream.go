@@ -57,7 +57,7 @@ func (d *door) stream(c *gin.Context) error {
 		}
 		if err != nil {
 			// The status has gone out; all that is left is to end, and the client asks again.
-			d.Log.ErrorContext(ctx, "message stream ended", "request_id", web.RequestOf(c).ID, "error", err)
+			d.Log.ErrorContext(ctx, "message stream ended", "request_id", web.RequestOf(c).LogID, "error", err)
 			return nil
 		}
 		if len(messages) == 0 && time.Since(spoke) < heartbeat {

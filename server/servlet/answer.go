@@ -90,7 +90,7 @@ func (d *door) write(c *gin.Context, status int, body string) {
 // logFault writes down what the answer does not say.
 func (d *door) logFault(c *gin.Context, x *exchange, err error) {
 	attrs := []slog.Attr{
-		slog.String("request_id", web.RequestOf(c).ID),
+		slog.String("request_id", web.RequestOf(c).LogID),
 		slog.String("servlet", x.servlet.name),
 	}
 	if x.account != nil {

@@ -44,7 +44,7 @@ func (d *door) allowAnyListedOrigin(c *gin.Context) {
 	}
 	listed, err := d.engine.AllowedOrigins(c.Request.Context())
 	if err != nil {
-		d.errors.Log.ErrorContext(c.Request.Context(), "v1 could not read the allowed origins", "request_id", web.RequestOf(c).ID, "error", err)
+		d.errors.Log.ErrorContext(c.Request.Context(), "v1 could not read the allowed origins", "request_id", web.RequestOf(c).LogID, "error", err)
 		return
 	}
 	if slices.Contains(listed, origin) {

@@ -142,7 +142,7 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 func (w *Writer) logFault(c *gin.Context, err error) {
 	request := RequestOf(c)
 	request.Kind = "fault"
-	attributes := []slog.Attr{slog.String("route", c.FullPath()), slog.String("request_id", request.ID)}
+	attributes := []slog.Attr{slog.String("route", c.FullPath()), slog.String("request_id", request.LogID)}
 	if request.Account != "" {
 		attributes = append(attributes, slog.String("account", request.Account))
 	}

@@ -1,6 +1,10 @@
 package web
 
 import (
+	"regexp"
+	"strconv"
+	"strings"
+
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/otp"
@@ -10,7 +14,8 @@ import (
 // and the sandbox's recorder. The door that answers fills it in. It is one value and not a key of
 // gin's for each fact, because every request has one.
 type Request struct {
-	ID      string // names the request in answers and logs
+	ID      string // names the request in answers
+	LogID   string // names it in logs: ID, without what may be somebody's number or key
 	Call    string // the name that a door gives a call whose route has a parameter for it
 	Account string // the esme_address, once the key is accepted
 	Kind    string // ok, fault or the name of the refusal's kind
@@ -23,10 +28,10 @@ type Request struct {
 // requestKey is the gin key of the Request.
 type requestKey struct{}
 
-// Identify gives c's request its id, which the answer shows.
+// Identify gives c's request its id, which the answer shows and the log in the form of LogID.
 func Identify(c *gin.Context, id string) {
 	r := RequestOf(c)
-	r.ID, r.idHeader[0] = id, id
+	r.ID, r.LogID, r.idHeader[0] = id, loggedID(id), id
 	c.Writer.Header()["X-Request-Id"] = r.idHeader[:]
 }
 
@@ -38,4 +43,25 @@ func RequestOf(c *gin.Context) *Request {
 	r := new(Request)
 	c.Set(requestKey{}, r)
 	return r
+}
+
+var (
+	// longNumber is as long as the shortest phone numbers with a country code.
+	longNumber = regexp.MustCompile(`[0-9](?:[-.:_]?[0-9]){6,}`)
+	// machineID is a UUID or a trace id (W3C Trace Context): random, and often with long runs of digits.
+	machineID = regexp.MustCompile(`^(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[0-9a-f]{32}|[0-9a-f]{16})$`)
+	letter    = regexp.MustCompile(`[a-fA-F]`)
+)
+
+// loggedID is a caller's id as a log may hold it. A caller can name a request after a person, by a phone
+// number, or by mistake after a key; the log is read by people who must see neither. Ids of machines stay as
+// they are, so that one can be found by the id that its caller knows.
+func loggedID(id string) string {
+	switch {
+	case machineID.MatchString(id) && letter.MatchString(id):
+		return id
+	case strings.Contains(id, "otpb_"):
+		return "[redacted]"
+	}
+	return longNumber.ReplaceAllStringFunc(id, func(number string) string { return "[" + strconv.Itoa(len(number)) + " digits]" })
 }
