@@ -50,7 +50,7 @@ func (o Options) receive(c *gin.Context) {
 		c.String(http.StatusBadRequest, "The header Content-Type is given twice; send it once.\n")
 		return
 	}
-	b := engine.Callback{Channel: c.Param("channel"), Account: c.Param("account"), Secret: query.Get("secret")}
+	b := engine.Callback{Channel: c.Param("channel"), Account: c.Param("account"), Secret: query.Get("secret"), Peer: web.Peer(c.Request)}
 	query.Del("secret")
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, engine.MaxReport))
 	if err != nil {
@@ -75,7 +75,7 @@ func (o Options) refuse(c *gin.Context, b engine.Callback, err error) {
 		return
 	}
 	web.RequestOf(c).Kind = refusal.Kind.String()
-	if refusal.Kind == otp.Overloaded {
+	if refusal.RetryAfter > 0 {
 		c.Header("Retry-After", web.Seconds(refusal.RetryAfter))
 	}
 	c.String(status(refusal.Kind), "%s\n", refusal.Message)
@@ -91,6 +91,8 @@ func status(kind otp.Kind) int {
 		return http.StatusBadRequest
 	case otp.NotFound:
 		return http.StatusNotFound
+	case otp.RateLimited:
+		return http.StatusTooManyRequests
 	case otp.Overloaded:
 		return http.StatusServiceUnavailable
 	}

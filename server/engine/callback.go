@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -23,6 +24,7 @@ type Callback struct {
 	// ContentType and Body are as they came, at most MaxReport bytes.
 	ContentType string
 	Body        []byte
+	Peer        netip.Addr // who reports; wrong secrets are counted by it, like failed keys
 }
 
 // MaxReport bounds the body of a report, in bytes.
@@ -48,6 +50,9 @@ func (e *Engine) Reported(ctx context.Context, b Callback) error {
 		receipts, err = gateway.ReadReceipts(b.Secret, deliver.Report{Query: b.Query, ContentType: b.ContentType, Body: b.Body}, time.Now())
 	}
 	if errors.Is(err, deliver.ErrCallbackSecret) {
+		if _, over := e.AuthenticationFailed(ctx, b.Peer); over != nil {
+			return over // only for a wrong secret: a right one is always taken
+		}
 		return otp.Refuse(otp.UnknownCredential, "no channel takes callbacks with this secret")
 	}
 	e.strangeWords(ctx, b.Channel, receipts.Strange)

@@ -276,10 +276,29 @@ func (e *Engine) RefuseSandboxRemains(ctx context.Context) error {
 			"use a database that no sandbox has used", len(remains)))
 	}
 	err = e.store.Accounts(ctx, func(row otp.Account, _ error) error {
-		if key, err := e.openCipherKey(&row); err == nil && crypto.SampleKey(key.Bytes()) {
-			faults = append(faults, fmt.Errorf("account %s uses the published sample cipher key; give it one of its own", row.Address))
+		if key, err := e.openCipherKey(&row); err == nil {
+			switch weak := crypto.WeakCipherKey(key.Bytes()); {
+			case crypto.SampleKey(key.Bytes()):
+				faults = append(faults, fmt.Errorf("account %s uses the published sample cipher key; give it one of its own", row.Address))
+			case weak != "":
+				faults = append(faults, fmt.Errorf("account %s has a cipher key that %s; give it another one", row.Address, weak))
+			}
 		}
 		return nil
 	})
-	return errors.Join(append(faults, err)...)
+	if err != nil {
+		return errors.Join(append(faults, err)...)
+	}
+	for _, key := range crypto.PublishedKeys() {
+		row, err := e.store.Credential(ctx, e.credentialHash(key))
+		switch {
+		case errors.Is(err, sql.ErrNotFound):
+		case err != nil:
+			return errors.Join(append(faults, err)...)
+		case row.Enabled && row.RevokedAt == 0:
+			faults = append(faults, fmt.Errorf("key %s of account %s is published in documents of this project; revoke it",
+				row.ID.Text("key"), row.Address))
+		}
+	}
+	return errors.Join(faults...)
 }

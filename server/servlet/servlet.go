@@ -16,7 +16,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -214,7 +213,7 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	if !single {
 		return nil, otp.Refuse(otp.UnknownCredential, "the access_key headers differ")
 	}
-	peer := peer(x.request)
+	peer := web.Peer(x.request)
 	caller, err := x.door.engine.Authenticate(ctx, otp.ServletDoor, key, peer)
 	switch otp.KindOf(err) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
@@ -320,16 +319,6 @@ func one(values []string) (value string, single bool) {
 		value = v
 	}
 	return value, true
-}
-
-// peer is the client's address, which the server's middleware has resolved. One that cannot be
-// read is no address, and no network contains it.
-func peer(r *http.Request) netip.Addr {
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return address.Addr().Unmap()
 }
 
 // panicked is a panic on its way to the log.

@@ -304,7 +304,7 @@ func TestPeer_IsTheResolvedAddress(t *testing.T) {
 		"@":                       {},
 		"":                        {},
 	} {
-		require.Equal(t, want, peer(&http.Request{RemoteAddr: given}), "%q", given)
+		require.Equal(t, want, web.Peer(&http.Request{RemoteAddr: given}), "%q", given)
 	}
 }
 

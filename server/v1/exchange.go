@@ -96,7 +96,7 @@ func (x *exchange) admit(permission string) error {
 			return err
 		}
 	}
-	peer := peer(x.gin.Request)
+	peer := web.Peer(x.gin.Request)
 	secret, err := credential(x.gin.Request.Header)
 	if err != nil {
 		return err
@@ -134,16 +134,6 @@ func (x *exchange) countFailure(peer netip.Addr, refusal error) error {
 		}
 	}
 	return refusal
-}
-
-// peer is the client's address, which the server's middleware has resolved. One that cannot be
-// read is no address, and no network contains it.
-func peer(r *http.Request) netip.Addr {
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return address.Addr().Unmap()
 }
 
 // checkSignature passes the signing headers on as they came: whether the key asks for them is

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"net/http"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -64,4 +66,14 @@ func loggedID(id string) string {
 		return "[redacted]"
 	}
 	return longNumber.ReplaceAllStringFunc(id, func(number string) string { return "[" + strconv.Itoa(len(number)) + " digits]" })
+}
+
+// Peer is the client's address, which the server's middleware has resolved behind trusted proxies. One that
+// cannot be read is no address, and no network contains it.
+func Peer(r *http.Request) netip.Addr {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Addr().Unmap()
 }
