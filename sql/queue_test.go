@@ -261,7 +261,7 @@ func TestQueue_RecoversByItself(t *testing.T) {
 		takes = time.Millisecond
 		time.Sleep(time.Minute)
 		recovered := time.Now()
-		for s.length(Sending) < QueueLength {
+		for s.mayWait(Sending) < QueueLength {
 			flood()
 			time.Sleep(10 * time.Millisecond)
 			require.Less(t, time.Since(recovered), 3*time.Second)
@@ -301,4 +301,11 @@ func TestDo_RefusesUndecidedWhatCannotBeAnsweredInTime(t *testing.T) {
 		asking.Wait()
 		require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM challenges`))
 	})
+}
+
+// mayWait is length, for those who do not hold the lock.
+func (q *queue) mayWait(rank Rank) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.length(rank)
 }
