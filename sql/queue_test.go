@@ -2,6 +2,7 @@ package sql
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -247,8 +248,9 @@ func TestQueue_RefusesNothingThatIsOwed(t *testing.T) {
 // A database that stood still and is fast again is found out although everybody's time had passed.
 func TestQueue_RecoversByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		takes := time.Minute
-		s := newSlowly(t, func([]*Operation) time.Duration { return takes })
+		var takes atomic.Int64
+		takes.Store(int64(time.Minute))
+		s := newSlowly(t, func([]*Operation) time.Duration { return time.Duration(takes.Load()) })
 		go s.commits()
 		var asking sync.WaitGroup
 		flood := func() {
@@ -258,7 +260,7 @@ func TestQueue_RecoversByItself(t *testing.T) {
 		}
 		flood()
 		time.Sleep(time.Second)
-		takes = time.Millisecond
+		takes.Store(int64(time.Millisecond))
 		time.Sleep(time.Minute)
 		recovered := time.Now()
 		for s.mayWait(Sending) < QueueLength {

@@ -48,8 +48,8 @@ func RequestOf(c *gin.Context) *Request {
 }
 
 var (
-	// longNumber is as long as the shortest phone numbers with a country code.
-	longNumber = regexp.MustCompile(`[0-9](?:[-.:_]?[0-9]){6,}`)
+	// longNumber is as long as nearly all phone numbers with a country code.
+	longNumber = regexp.MustCompile(`[0-9](?:[-.:_]?[0-9]){8,}`)
 	// machineID is a UUID or a trace id (W3C Trace Context): random, and often with long runs of digits.
 	machineID = regexp.MustCompile(`^(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[0-9a-f]{32}|[0-9a-f]{16})$`)
 	letter    = regexp.MustCompile(`[a-fA-F]`)
