@@ -1,0 +1,54 @@
+package main
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/stretchr/testify/require"
+)
+
+// An empty value never means "no restriction": each flag of each command refuses one, those that are added
+// later too, and says which flag it was.
+func TestFlags_AnEmptyValueIsRefusedByEveryFlag(t *testing.T) {
+	var out output
+	parser := newParser(process{stdout: &out, stderr: &out})
+	tried := 0
+	for _, leaf := range parser.Model.Leaves(true) {
+		words := commandWords(leaf)
+		for _, argument := range leaf.Positional {
+			if argument.Required {
+				words = append(words, "x")
+			}
+		}
+		for _, flags := range leaf.AllFlags(true) {
+			for _, flag := range flags {
+				if flag.IsBool() || flag.Target.Kind() == reflect.Func {
+					continue
+				}
+				values := []string{"", " ", "\t"}
+				if flag.Target.Kind() == reflect.Slice {
+					values = append(values, ",", "a,", ",a", "a,,b", "a, ,b")
+				}
+				for _, value := range values {
+					code, printed, problems := command(append(slices.Clip(words), "--"+flag.Name+"="+value)...)
+					require.Equal(t, exitUnusable, code, "%v --%s=%q: %s%s", words, flag.Name, value, printed, problems)
+					require.Contains(t, problems, "--"+flag.Name, "%v %q", words, value)
+					require.Empty(t, printed)
+					tried++
+				}
+			}
+		}
+	}
+	t.Logf("%d empty values were refused", tried)
+	require.Greater(t, tried, 60)
+}
+
+// commandWords are the names on the way to a command.
+func commandWords(node *kong.Node) (words []string) {
+	for ; node != nil && node.Type == kong.CommandNode; node = node.Parent {
+		words = append([]string{node.Name}, words...)
+	}
+	return words
+}
