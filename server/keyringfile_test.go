@@ -62,7 +62,7 @@ func TestKeyringAdd_RefusesWhatIsNoPrivateKeyring(t *testing.T) {
 		problem string
 	}{
 		{"no file", func(t *testing.T) string { return filepath.Join(t.TempDir(), "keyring") }, "", "there is no keyring at"},
-		{"no name", func(*testing.T) string { return "" }, "", "there is no keyring at"},
+		{"no name", func(*testing.T) string { return "" }, "", "--file is given without a value"},
 		{"readable by the group", as(k1, 0o640), "", "others than the owner"},
 		{"readable by everybody", as(k1, 0o644), "", "others than the owner"},
 		{"writable by everybody", as(k1, 0o602), "", "others than the owner"},
