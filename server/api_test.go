@@ -34,6 +34,11 @@ func TestAPI_IsServedBesideTheServlets(t *testing.T) {
 	wrong := s.do("PUT", "/v1/send", "")
 	require.Equal(t, http.StatusMethodNotAllowed, wrong.status)
 	require.Contains(t, wrong.header.Get("Allow"), "POST")
+
+	wrong = s.do("POST", "/.well-known/jwks.json", "")
+	require.Equal(t, http.StatusMethodNotAllowed, wrong.status)
+	require.Equal(t, "GET", wrong.header.Get("Allow"))
+	require.Contains(t, wrong.header.Get("Content-Type"), "text/plain")
 }
 
 func TestAPI_TheSandboxShowsItsCallsRedacted(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -46,6 +48,79 @@ func TestOpenAPI_TheTwoFormsAreOneDocument(t *testing.T) {
 		return
 	}
 	require.Equal(t, made.String(), string(openapiJSON), "run go test ./server/v1 -run TheTwoForms -update")
+}
+
+// Generators of clients stop at a list of types, and linters at the rest.
+func TestOpenAPI_GeneratorsAndLintersCanReadIt(t *testing.T) {
+	var document map[string]any
+	require.NoError(t, json.Unmarshal(openapiJSON, &document))
+	require.Empty(t, unreadable("", document))
+	require.NotNil(t, openapi(t).Info.Contact)
+	for path, item := range openapi(t).Paths.Map() {
+		for method, operation := range item.Operations() {
+			refused := func(status string) bool { return strings.HasPrefix(status, "4") }
+			require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(operation.Responses.Map())), refused),
+				"%s %s documents no refusal", method, path)
+		}
+	}
+}
+
+func TestUnreadable_FindsWhatGeneratorsAndLintersRefuse(t *testing.T) {
+	for schema, want := range map[string]string{
+		`{"type":["string","null"]}`:                                         "/type is a list",
+		`{"type":["array"],"items":{}}`:                                      "/type is a list",
+		`{"properties":{"a":{"type":["object","string"]}}}`:                  "/properties/a/type is a list",
+		`{"type":"array"}`:                                                   "/items is missing",
+		`{"oneOf":[{"type":"array"}]}`:                                       "/oneOf/0/items is missing",
+		`{"required":["to"]}`:                                                "/properties/to is missing",
+		`{"if":{"required":["id"]}}`:                                         "/if/properties/id is missing",
+		`{"not":{"anyOf":[{"required":["ip"]}]}}`:                            "/not/anyOf/0/properties/ip is missing",
+		`{"required":["a"],"properties":{"b":{}}}`:                           "/properties/a is missing",
+		`{"properties":{"to":false}}`:                                        "/properties/to is a boolean",
+		`{"type":"array","items":{"type":"string"}}`:                         "",
+		`{"required":["a"],"properties":{"a":{}}}`:                           "",
+		`{"required":true,"type":"string"}`:                                  "",
+		`{"required":["a"],"allOf":[{"$ref":"#/components/schemas/Other"}]}`: "",
+		`{"description":"Any value."}`:                                       "",
+	} {
+		var decoded any
+		require.NoError(t, json.Unmarshal([]byte(schema), &decoded))
+		require.Equal(t, want, strings.Join(unreadable("", decoded), "; "), schema)
+	}
+}
+
+// unreadable names what generators and linters refuse in a part of the document, by JSON pointer.
+func unreadable(at string, part any) []string {
+	var found []string
+	switch part := part.(type) {
+	case []any:
+		for i, each := range part {
+			found = append(found, unreadable(fmt.Sprintf("%s/%d", at, i), each)...)
+		}
+	case map[string]any:
+		if _, isList := part["type"].([]any); isList {
+			found = append(found, at+"/type is a list")
+		}
+		if part["type"] == "array" && part["items"] == nil {
+			found = append(found, at+"/items is missing")
+		}
+		properties, _ := part["properties"].(map[string]any)
+		required, _ := part["required"].([]any)
+		for _, name := range required {
+			if properties[name.(string)] == nil && part["allOf"] == nil {
+				found = append(found, fmt.Sprintf("%s/properties/%s is missing", at, name))
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(properties)) {
+			if _, isBool := properties[name].(bool); isBool {
+				found = append(found, at+"/properties/"+name+" is a boolean")
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(part)) {
+			found = append(found, unreadable(at+"/"+name, part[name])...)
+		}
+	}
+	return found
 }
 
 // The document has every route and no other, and each asks for a credential in both or neither.
