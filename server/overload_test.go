@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,8 +42,15 @@ func queueOf(pairs ...string) sqltest.Mutation {
 	}}
 }
 
-// smallBatch holds the capacity down: commits of 20 ms and four operations in each.
-var smallBatch = []string{"maxBatch    = 256 ", "maxBatch    = 4 "}
+var (
+	// smallBatch holds the capacity down: commits of 20 ms and four operations in each.
+	smallBatch = []string{"maxBatch    = 256 ", "maxBatch    = 4 "}
+	// workedOff is a queue of 4,096 that is worked off in order, for callers who have left too.
+	workedOff = append([]string{
+		"	if q.pace <= 0 {\n", "	if q.pace >= 0 {\n",
+		"latest.After(op.deadline)", "latest.Before(time.Time{})",
+	}, smallBatch...)
+)
 
 // overload is what became of a server that was asked for too much.
 type overload struct {
@@ -173,4 +183,78 @@ func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
 		o.aims(l)
 	}
 	l.report(t)
+}
+
+// The same on a server that works its queue off for callers who have left must be found bad.
+func TestHarness_CatchesAQueueWithoutDeadlinesFault(t *testing.T) {
+	if os.Getenv("FULL") != "1" {
+		t.Skip("this runs with FULL=1")
+	}
+	l, found := new(ledger), new(ledger)
+	slow := mutant(t, slowCommit(20*time.Millisecond), queueOf(workedOff...))
+	o := overloaded(t, found, slow, 5*time.Second, 10*time.Second, 25*time.Second)
+	o.aims(found)
+	l.inject(1)
+	l.acknowledge(o.open.Good)
+	l.equal(true, o.share() < 0.8, "goodput falls: %v", found)
+	l.note("%v", o)
+	l.report(t)
+	t.Logf("for example: %s", found.violations[0])
+}
+
+// What a server holds is bounded by the connections and calls that it lets in.
+func TestServer_MemoryUnderOverloadFault(t *testing.T) {
+	if os.Getenv("FULL") != "1" {
+		t.Skip("this runs with FULL=1")
+	}
+	// Every call waits for its commit, which takes two seconds; the queue does not learn that.
+	slow := mutant(t, slowCommit(2*time.Second), queueOf("	if q.pace <= 0 {\n", "	if q.pace >= 0 {\n"))
+	c := startProgram(t, slow, t.TempDir(), variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0")...)
+	atRest := resident(c)
+	if atRest == 0 {
+		t.Skip("this system does not tell what a process holds")
+	}
+	idle := hold(t, c, maxConnections)
+	l := new(ledger)
+	cycle := load.Servlets{Path: "/otpauthapi", AccessKey: documentedKey, OTP: "x", IPAddress: "203.0.113.7"}.Cycle()[:1]
+	most, ended, answered := 0, make(chan struct{}), atomic.Int64{}
+	go func() {
+		defer close(ended)
+		result, err := load.Run(t.Context(), load.Options{
+			URL: c.url, Cycle: cycle, Concurrency: 2048, Cycles: 4096, Timeout: 10 * time.Second,
+		})
+		if err == nil {
+			answered.Store(int64(result.Steps[0].Right))
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-ended:
+			running = false
+		case <-time.After(20 * time.Millisecond):
+			most = max(most, resident(c))
+		}
+	}
+	l.inject(maxConnections)
+	l.acknowledge(int(answered.Load()))
+	l.note("resident %d MB at rest, %d MB with %d idle connections, %d MB at most with 2,048 calls asked at once",
+		atRest>>20, idle>>20, maxConnections, most>>20)
+	l.equal(true, most < 300<<20, "%d MB are below 300", most>>20)
+	l.report(t)
+}
+
+// hold opens connections that have each asked once, keeps them until the test ends and returns what
+// the server holds then.
+func hold(t *testing.T, c *child, n int) int {
+	t.Helper()
+	for range n {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		_, err = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+		require.NoError(t, err)
+		_, err = conn.Read(make([]byte, 1024))
+		require.NoError(t, err)
+	}
+	return resident(c)
 }
