@@ -9,7 +9,8 @@ import (
 )
 
 // maxInFlight is how many calls may be under way at once, those that wait for a provider included. Each
-// holds its request, its goroutine and its connection: about 45 KiB, so 90 MiB in all.
+// holds its request, its goroutine and its connection: about 45 KiB by an earlier
+// measurement of 20,000 at once, so 90 MiB in all.
 const maxInFlight = 2048
 
 // inFlight counts the calls under way.
