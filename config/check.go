@@ -47,6 +47,8 @@ func (f field) check(text string) error {
 	case "TRUSTED_PROXIES":
 		_, err := networks(text)
 		return err
+	case "OUTBOUND_NETWORKS":
+		return checkOutbound(text)
 	case "SMS_CHANNELS", "EMAIL_CHANNELS", "SANDBOX_TEST_RECIPIENTS", "SANDBOX_RELAY_RECIPIENTS":
 		return checkChannels(text)
 	case "SANDBOX_FIXED_CODE":
@@ -72,13 +74,16 @@ func canonical(accepted map[string]string) map[string]string {
 	if texts["CONTEXT_PATH"] == "/" {
 		texts["CONTEXT_PATH"] = ""
 	}
-	if proxies := texts["TRUSTED_PROXIES"]; proxies != "" {
-		prefixes, _ := networks(proxies)
+	for _, name := range []string{"TRUSTED_PROXIES", "OUTBOUND_NETWORKS"} {
+		if texts[name] == "" {
+			continue
+		}
+		prefixes, _ := networks(texts[name])
 		var list []string
 		for _, prefix := range prefixes {
 			list = append(list, prefix.String())
 		}
-		texts["TRUSTED_PROXIES"] = strings.Join(list, ",")
+		texts[name] = strings.Join(list, ",")
 	}
 	return texts
 }
@@ -295,9 +300,9 @@ func checkContentType(text string) error {
 
 // networks reads a list of addresses and networks. What could trust more than
 // was meant is refused rather than guessed at: a network with host bits set
-// (10.0.0.1/8 — the address or all of 10?), and a network of everybody, with
-// which every client names its own address and no limit by address holds. IPv4
-// written as IPv6 becomes IPv4, since netip never finds one in the other.
+// (10.0.0.1/8 — the address or all of 10?), and a network of all addresses: with
+// such a proxy every client names its own address, and no limit by address holds.
+// IPv4 written as IPv6 becomes IPv4, since netip never finds one in the other.
 func networks(text string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for item := range strings.SplitSeq(text, ",") {
@@ -321,11 +326,25 @@ func networks(text string) ([]netip.Prefix, error) {
 			return nil, fmt.Errorf("%s is an address with the size of a network: the network is %v, the address alone %v",
 				quoted(item), prefix.Masked(), prefix.Addr())
 		case prefix.Bits() == 0:
-			return nil, fmt.Errorf("%s believes everybody, so every client could name its own address", quoted(item))
+			return nil, fmt.Errorf("%s is every address; name the networks that are meant", quoted(item))
 		}
 		prefixes = append(prefixes, prefix)
 	}
 	return prefixes, nil
+}
+
+// checkOutbound refuses networks that would open nothing, or more than whoever wrote them can have meant.
+func checkOutbound(text string) error {
+	prefixes, err := networks(text)
+	for _, prefix := range prefixes {
+		switch address := prefix.Addr(); {
+		case address.IsLinkLocalUnicast(), address.IsMulticast(), address.IsUnspecified() && prefix.IsSingleIP():
+			return fmt.Errorf("%s is never opened", quoted(prefix.String()))
+		case address.IsLoopback() && !prefix.IsSingleIP():
+			return fmt.Errorf("%s is this machine, whose addresses are opened one by one", quoted(prefix.String()))
+		}
+	}
+	return err
 }
 
 // checkChannels leaves the URLs to the package that opens them.

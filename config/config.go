@@ -77,6 +77,9 @@ type Settings struct {
 
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" show:"yes" values:"addresses and networks, separated by commas" empty:"none" example:"10.0.0.0/8,192.0.2.7" doc:"Proxies whose word on the address of a client is believed."`
 
+	// OutboundNetworks opens private networks to requests that customers cause.
+	OutboundNetworks []netip.Prefix `env:"OUTBOUND_NETWORKS" show:"yes" values:"addresses and networks, separated by commas" empty:"none" example:"10.20.0.0/16,192.168.7.9" doc:"Private networks to which webhooks and key sets of customers may lead. Without it they lead to public addresses only. Link-local addresses and the metadata services of clouds stay closed, and loopback but for single addresses."`
+
 	// TLSCertFile and TLSKeyFile are both empty or both paths.
 	TLSCertFile string `env:"TLS_CERT_FILE" show:"yes" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.crt" doc:"The certificate chain to serve TLS with, in PEM. It is read again when it changes. Without it a proxy in front does TLS."`
 
