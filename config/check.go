@@ -49,6 +49,10 @@ func (f field) check(text string) error {
 		return err
 	case "OUTBOUND_NETWORKS":
 		return checkOutbound(text)
+	case "DOORS":
+		return checkDoors(text)
+	case "PUBLIC_URL":
+		return checkPublicURL(text)
 	case "SMS_CHANNELS", "EMAIL_CHANNELS", "SANDBOX_TEST_RECIPIENTS", "SANDBOX_RELAY_RECIPIENTS":
 		return checkChannels(text)
 	case "SANDBOX_FIXED_CODE":
@@ -74,6 +78,10 @@ func canonical(accepted map[string]string) map[string]string {
 	if texts["CONTEXT_PATH"] == "/" {
 		texts["CONTEXT_PATH"] = ""
 	}
+	if doors, given := texts["DOORS"]; given {
+		texts["DOORS"] = strings.Join(listed(doors), ",")
+	}
+	texts["PUBLIC_URL"] = strings.TrimSuffix(texts["PUBLIC_URL"], "/")
 	for _, name := range []string{"TRUSTED_PROXIES", "OUTBOUND_NETWORKS"} {
 		if texts[name] == "" {
 			continue
@@ -345,6 +353,56 @@ func checkOutbound(text string) error {
 		}
 	}
 	return err
+}
+
+// listed are the elements of a list, without blanks around them.
+func listed(text string) []string {
+	elements := strings.Split(text, ",")
+	for i, element := range elements {
+		elements[i] = strings.TrimSpace(element)
+	}
+	return elements
+}
+
+func checkDoors(text string) error {
+	doors := listed(text)
+	for i, door := range doors {
+		switch {
+		case door == "":
+			return fmt.Errorf("%s has an empty place in the list", quoted(text))
+		case !slices.Contains([]Door{ServletDoor, V1Door, APIDoor, ConsoleDoor}, Door(door)):
+			return fmt.Errorf("%s is no door", quoted(door))
+		case slices.Contains(doors[:i], door):
+			return fmt.Errorf("%s stands twice in the list", quoted(door))
+		}
+	}
+	if slices.Contains(doors, string(ConsoleDoor)) && !slices.Contains(doors, string(APIDoor)) {
+		return errors.New("has the console without the api that it works through")
+	}
+	return nil
+}
+
+// checkPublicURL takes an origin: scheme and host, no user, path, query or fragment. Browsers compare
+// origins byte by byte, so the host is in lower case and the scheme's own port is not written.
+func checkPublicURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case strings.Contains(text, "@"):
+		return errors.New("has an @: it may hold no user and no password, since everybody sees it")
+	case err != nil || u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("%s begins neither with https:// nor with http://", quoted(text))
+	case !hostName.MatchString(u.Hostname()) && !isIPv6(u.Hostname()):
+		return fmt.Errorf("%s names no host", quoted(text))
+	case u.Host != strings.ToLower(u.Host):
+		return fmt.Errorf("%s has a host in capitals; write it in lower case, as browsers do", quoted(text))
+	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && (!isPort(u.Port()) || u.Port() == "0"):
+		return fmt.Errorf("%s has a port that is not one from 1 to 65535", quoted(text))
+	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
+		return fmt.Errorf("%s has the port that %s means anyway; leave it out, as browsers do", quoted(text), u.Scheme)
+	case u.Path != "" && u.Path != "/" || strings.ContainsAny(text, "?#"):
+		return fmt.Errorf("%s has more than scheme, host and port", quoted(text))
+	}
+	return nil
 }
 
 // checkChannels leaves the URLs to the package that opens them.

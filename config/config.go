@@ -85,6 +85,14 @@ type Settings struct {
 
 	TLSKeyFile string `env:"TLS_KEY_FILE" show:"yes" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.key" doc:"The private key of the certificate, in PEM."`
 
+	// Doors are those that are open, in any order, each once.
+	Doors []Door `env:"DOORS" show:"yes" default:"servlet,v1,api,console" values:"'servlet', 'v1', 'api' and 'console', separated by commas" doc:"Which surfaces this server has: the servlets, the JSON API for applications, the API for management, and the console. A surface that is not named answers 404."`
+
+	HTTPS HTTPS `env:"HTTPS" show:"yes" sandbox:"off" production:"require" values:"require|warn|off" doc:"What happens to a credential that comes over plain HTTP from another machine: 'require' refuses it at the JSON APIs, and logs it at the servlets, whose accounts may refuse it with 'require_https'; 'warn' logs it. HTTPS that ends in a proxy counts where the proxy is one of the trusted and sends 'X-Forwarded-Proto: https'."`
+
+	// PublicURL has no slash at its end, and is empty where nobody said.
+	PublicURL string `env:"PUBLIC_URL" show:"yes" values:"an 'https://' URL without a path; in a sandbox also 'http://'" empty:"the address that is listened on" example:"https://otp.shop.example" doc:"Where people and applications reach this server. Links that people are sent begin with it, and passkeys are bound to it."`
+
 	// MetricsAddr is empty for no metrics.
 	MetricsAddr string `env:"METRICS_ADDR" show:"yes" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`
 
@@ -145,6 +153,25 @@ const (
 	Live       Profile = "live"       // as the vendor's service sent them
 )
 
+// Door is a surface that can be turned off.
+type Door string
+
+const (
+	ServletDoor Door = "servlet"
+	V1Door      Door = "v1"
+	APIDoor     Door = "api"
+	ConsoleDoor Door = "console"
+)
+
+// HTTPS says what happens to credentials that come over plain HTTP.
+type HTTPS string
+
+const (
+	RequireHTTPS HTTPS = "require"
+	WarnHTTPS    HTTPS = "warn"
+	IgnoreHTTPS  HTTPS = "off"
+)
+
 // CostGuards says what the guards against unwanted costs do.
 type CostGuards string
 
@@ -197,6 +224,9 @@ func (s Settings) MayMakeKeyringFile() bool {
 	return s.Sandbox() && s.KeyringFile == own
 }
 
+// Open reports whether a door is open.
+func (s Settings) Open(door Door) bool { return slices.Contains(s.Doors, door) }
+
 // NamesStateDir reports whether the state folder is one that somebody chose.
 func (s Settings) NamesStateDir() bool {
 	own, _ := fieldNamed("STATE_DIR").defaultIn(s.Mode)
@@ -244,6 +274,7 @@ func Load(environ []string) (Settings, error) {
 	faults = append(faults, keyringFaults(given, mode)...)
 	faults = append(faults, timeFaults(s, accepted)...)
 	faults = append(faults, tlsFaults(accepted)...)
+	faults = append(faults, publicURLFaults(accepted, mode)...)
 	faults = append(faults, nameFaults(given, mode)...)
 	if len(faults) > 0 {
 		return Settings{}, faults
@@ -320,6 +351,15 @@ func tlsFaults(accepted map[string]string) Faults {
 		Problem: "is not set, and " + there.name() + " is: a certificate and its key belong together",
 		Remedy:  "set both, for example " + missing.assignment() + ", or neither where a proxy in front does TLS",
 	}}
+}
+
+// publicURLFaults finds a production server that people are to reach without TLS.
+func publicURLFaults(accepted map[string]string, mode Mode) Faults {
+	url := fieldNamed("PUBLIC_URL")
+	if mode != Production || !strings.HasPrefix(accepted[url.key], "http:") {
+		return nil
+	}
+	return Faults{url.fault("begins with http://, and passwords would travel in clear")}
 }
 
 // timeFaults finds times that contradict each other. Times that are faulty

@@ -64,6 +64,8 @@ func TestLoad_ProductionHasItsOwnDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, s.Sandbox())
 	require.Equal(t, ":8080", s.Addr)
+	require.Equal(t, RequireHTTPS, s.HTTPS)
+	require.True(t, s.Open(ConsoleDoor))
 	require.Equal(t, JSONFormat, s.LogFormat)
 	require.Equal(t, someKeyring, s.Keyring.Reveal())
 	require.Empty(t, s.KeyringFile)
@@ -122,6 +124,13 @@ var acceptedValues = []struct {
 	{"TRUSTED_PROXIES", "", func(s Settings) any { return s.TrustedProxies }, []netip.Prefix(nil)},
 	{"OUTBOUND_NETWORKS", "10.0.0.0/8,127.0.0.1", func(s Settings) any { return s.OutboundNetworks },
 		[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}},
+	{"DOORS", "v1", func(s Settings) any { return s.Doors }, []Door{V1Door}},
+	{"DOORS", "console, api", func(s Settings) any { return s.Doors }, []Door{ConsoleDoor, APIDoor}},
+	{"HTTPS", "warn", func(s Settings) any { return s.HTTPS }, WarnHTTPS},
+	{"PUBLIC_URL", "", func(s Settings) any { return s.PublicURL }, ""},
+	{"PUBLIC_URL", "https://otp.shop.example/", func(s Settings) any { return s.PublicURL }, "https://otp.shop.example"},
+	{"PUBLIC_URL", "http://127.0.0.1:8080", func(s Settings) any { return s.PublicURL }, "http://127.0.0.1:8080"},
+	{"PUBLIC_URL", "https://[2001:db8::1]:8443", func(s Settings) any { return s.PublicURL }, "https://[2001:db8::1]:8443"},
 	{"METRICS_ADDR", "", func(s Settings) any { return s.MetricsAddr }, ""},
 	{"METRICS_ADDR", "127.0.0.1:9464", func(s Settings) any { return s.MetricsAddr }, "127.0.0.1:9464"},
 	{"STATE_DIR", "", func(s Settings) any { return s.StateDir }, ""},
@@ -186,6 +195,25 @@ var refusedValues = []struct{ key, text, problem string }{
 	{"ADDR", ":", "no port"},
 	{"ADDR", "a b:80", "no host"},
 	{"ADDR", "http://localhost:80", "not a host and a port"},
+	{"DOORS", "", "is set to nothing"},
+	{"DOORS", "v1,,api", "an empty place"},
+	{"DOORS", "servlets", `"servlets" is no door`},
+	{"DOORS", "V1", `"V1" is no door`},
+	{"DOORS", "v1,v1", `"v1" stands twice`},
+	{"DOORS", "v1,console", "without the api"},
+	{"HTTPS", "true", `"true" is not on the list`},
+	{"HTTPS", "", "is set to nothing"},
+	{"PUBLIC_URL", "otp.shop.example", "begins neither with https://"},
+	{"PUBLIC_URL", "ftp://otp.shop.example", "begins neither with https://"},
+	{"PUBLIC_URL", "https://", "names no host"},
+	{"PUBLIC_URL", "https://user:hunter2@otp.shop.example", "has an @"},
+	{"PUBLIC_URL", "https://otp.shop.example/bridge", "more than scheme, host and port"},
+	{"PUBLIC_URL", "https://otp.shop.example?a=b", "more than scheme, host and port"},
+	{"PUBLIC_URL", "https://otp.shop.example#x", "more than scheme, host and port"},
+	{"PUBLIC_URL", "https://OTP.shop.example", "in capitals"},
+	{"PUBLIC_URL", "https://otp.shop.example:443", "the port that https means"},
+	{"PUBLIC_URL", "https://otp.shop.example:99999", "a port that is not one"},
+	{"PUBLIC_URL", "https://shop example", "begins neither"},
 	{"DATABASE_URL", "", "is set to nothing"},
 	{"DATABASE_URL", "postgres://user:password@host/otp", "starts neither"},
 	{"DATABASE_URL", "user:password@tcp(host:3306)/otp", "starts neither"},

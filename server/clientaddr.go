@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"otpbridge/server/otp"
 )
 
 // Who a request comes from decides whether a key may be used, and goes into the log. gin can
@@ -15,15 +17,32 @@ import (
 
 // resolveClient puts the client's address in place of r's RemoteAddr, so that everything after
 // it can go by that field alone. The port is 0 where only a proxy knew it.
-func resolveClient(r *http.Request, trusted []netip.Prefix) {
+//
+// It reports whether the request was readable on its way: it came from another machine, not over TLS, and no
+// trusted proxy says that the client spoke TLS to it.
+func resolveClient(r *http.Request, trusted []netip.Prefix) (plain bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return
+		return r.TLS == nil
 	}
 	client := clientAddr(peer.Addr(), r.Header["X-Forwarded-For"], trusted)
 	if client != peer.Addr() {
 		r.RemoteAddr = netip.AddrPortFrom(client, 0).String()
 	}
+	here := peer.Addr().Unmap().IsLoopback() && client.IsLoopback()
+	return r.TLS == nil && !here && !saysHTTPS(r, peer.Addr(), trusted)
+}
+
+// saysHTTPS reports whether a trusted proxy says that the client spoke TLS. A list of several values, or two
+// lines, may begin with what the client wrote, and count as nothing.
+func saysHTTPS(r *http.Request, peer netip.Addr, trusted []netip.Prefix) bool {
+	protocol := r.Header["X-Forwarded-Proto"]
+	return among(trusted, peer.Unmap().WithZone("")) && len(protocol) == 1 && otp.SameName(protocol[0], "https")
+}
+
+// among reports whether one of the networks has the address.
+func among(networks []netip.Prefix, address netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
 // clientAddr is the address of the client: the peer of the connection, unless that is a trusted
@@ -33,9 +52,7 @@ func resolveClient(r *http.Request, trusted []netip.Prefix) {
 // ends the walk at the proxy that passed it on: nothing to the left of it can be believed.
 func clientAddr(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
 	client := peer.Unmap().WithZone("")
-	believed := func() bool {
-		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(client) })
-	}
+	believed := func() bool { return among(trusted, client) }
 	for _, line := range slices.Backward(forwarded) {
 		for line != "" && believed() {
 			comma := strings.LastIndexByte(line, ',')

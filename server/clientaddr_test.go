@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"testing"
@@ -60,6 +61,44 @@ func TestResolveClient(t *testing.T) {
 		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{"X-Forwarded-For": {"203.0.113.9"}}}
 		resolveClient(r, proxies)
 		require.Equal(t, tt.want, r.RemoteAddr, tt.name)
+	}
+}
+
+func TestResolveClient_PlainHTTPIsWhatOthersCanRead(t *testing.T) {
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}
+	https, both := []string{"https"}, []string{"https", "http"}
+	for _, tt := range []struct {
+		name, remote, client string
+		tls                  bool
+		protocol             []string
+		plain                bool
+	}{
+		{"another machine", "198.51.100.1:1", "", false, nil, true},
+		{"another machine over TLS", "198.51.100.1:1", "", true, nil, false},
+		{"a client's own word", "198.51.100.1:1", "", false, https, true},
+		{"this machine", "127.0.0.1:1", "", false, nil, false},
+		{"this machine by IPv6", "[::1]:1", "", false, nil, false},
+		{"this machine as IPv4 in IPv6", "[::ffff:127.0.0.1]:1", "", false, nil, false},
+		{"a proxy that ended TLS", "10.0.0.1:1", "203.0.113.9", false, https, false},
+		{"a proxy in other letters", "10.0.0.1:1", "203.0.113.9", false, []string{"HTTPS"}, false},
+		{"a proxy that did not", "10.0.0.1:1", "203.0.113.9", false, []string{"http"}, true},
+		{"a proxy that says nothing", "10.0.0.1:1", "203.0.113.9", false, nil, true},
+		{"a list", "10.0.0.1:1", "203.0.113.9", false, []string{"https, http"}, true},
+		{"two lines", "10.0.0.1:1", "203.0.113.9", false, both, true},
+		{"a proxy on this machine", "127.0.0.1:1", "203.0.113.9", false, nil, true},
+		{"a proxy on this machine that ended TLS", "127.0.0.1:1", "203.0.113.9", false, https, false},
+		{"a client that claims to be here", "198.51.100.1:1", "127.0.0.1", false, nil, true},
+		{"a proxy's word that the client is here", "10.0.0.1:1", "127.0.0.1", false, nil, true},
+		{"what is no address", "@", "", false, nil, true},
+	} {
+		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{"X-Forwarded-Proto": tt.protocol}}
+		if tt.client != "" {
+			r.Header.Set("X-Forwarded-For", tt.client)
+		}
+		if tt.tls {
+			r.TLS = new(tls.ConnectionState)
+		}
+		require.Equal(t, tt.plain, resolveClient(r, proxies), tt.name)
 	}
 }
 

@@ -69,7 +69,7 @@ func TestMetrics_DocumentsAndAlertsNameWhatExists(t *testing.T) {
 	}
 	// A vector without a child is not gathered, but says what it is.
 	descriptions := make(chan *prometheus.Desc, 200)
-	for _, collector := range append(s.store.Collectors(), s.engine.Collectors()...) {
+	for _, collector := range append(append(s.store.Collectors(), s.engine.Collectors()...), s.plain.Collector()) {
 		collector.Describe(descriptions)
 	}
 	close(descriptions)

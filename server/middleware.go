@@ -18,12 +18,13 @@ import (
 
 // identify says who asks and which request this is.
 func (s *Server) identify(c *gin.Context) {
-	resolveClient(c.Request, s.settings.TrustedProxies)
+	plain := resolveClient(c.Request, s.settings.TrustedProxies)
 	id, err := web.Single(c.Request.Header, "X-Request-Id")
 	if err != nil || !validRequestID(id) {
 		id = newRequestID()
 	}
 	web.Identify(c, id)
+	web.RequestOf(c).Plain = plain
 }
 
 // newRequestID is an id that nobody else has: req_ and 128 random bits, in one piece.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/config"
 	"otpbridge/server/callback"
 	"otpbridge/server/otp"
 	"otpbridge/server/sandbox"
@@ -63,18 +64,23 @@ func (s *Server) routes() http.Handler {
 		router.GET("/", s.frontPage)
 		router.HEAD("/", s.frontPage)
 	}
-	servlet.Mount(calls, s.settings.ContextPath, servlet.Options{
-		Engine:      s.engine,
-		Profile:     otp.Profile(s.settings.MessageProfile),
-		StrictHTTP:  s.settings.StrictHTTP,
-		ContentType: s.settings.ServletContentType,
-		Log:         s.log,
-	})
-	api := v1.Options{Engine: s.engine, Log: s.log}
-	if s.settings.Sandbox() {
-		api.DemoKey = s.engine.DemoCredentials()[0].APIKey
+	if s.settings.Open(config.ServletDoor) {
+		servlet.Mount(calls, s.settings.ContextPath, servlet.Options{
+			Engine:      s.engine,
+			Profile:     otp.Profile(s.settings.MessageProfile),
+			StrictHTTP:  s.settings.StrictHTTP,
+			ContentType: s.settings.ServletContentType,
+			Plain:       s.plain,
+			Log:         s.log,
+		})
 	}
-	v1.Mount(router, calls, api)
+	if s.settings.Open(config.V1Door) {
+		api := v1.Options{Engine: s.engine, Plain: s.plain, Log: s.log}
+		if s.settings.Sandbox() {
+			api.DemoKey = s.engine.DemoCredentials()[0].APIKey
+		}
+		v1.Mount(router, calls, api)
+	}
 	return router
 }
 

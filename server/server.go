@@ -15,6 +15,7 @@ import (
 	"otpbridge/config"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/web"
 	"otpbridge/sql"
 )
 
@@ -40,6 +41,7 @@ type Server struct {
 	health   health
 
 	certificate *certificate // nil without TLS
+	plain       *web.Plain
 	metrics     *metrics
 	observers   *observers // nil without an address for metrics
 
@@ -139,6 +141,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.engine.Close()
 		return err
 	}
+	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
+	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
 	s.serve()
 	s.warnIfExposed()

@@ -37,6 +37,8 @@ type Options struct {
 	StrictHTTP bool
 	// ContentType of every answer; empty is text/plain; charset=utf-8.
 	ContentType string
+	// Plain counts keys that came over plain HTTP; nil counts none. They are served.
+	Plain *web.Plain
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
 }
@@ -61,6 +63,7 @@ type door struct {
 	engine      *engine.Engine
 	processWide voice
 	contentType []string
+	plain       *web.Plain
 	log         *slog.Logger
 }
 
@@ -80,6 +83,7 @@ func newDoor(o Options) *door {
 	}
 	return &door{
 		engine:      o.Engine,
+		plain:       o.Plain,
 		processWide: voice{profile: words, strictHTTP: o.StrictHTTP},
 		contentType: []string{o.ContentType},
 		log:         o.Log,
@@ -132,6 +136,9 @@ func (d *door) serve(c *gin.Context) {
 		return
 	}
 	web.RequestOf(c).Call = s.name
+	if len(c.Request.Header["Access_key"]) > 0 {
+		d.plain.Note(c, "servlet")
+	}
 	x := exchange{door: d, servlet: s, request: c.Request}
 	d.answer(c, &x, x.run())
 }

@@ -101,6 +101,9 @@ func (x *exchange) admit(permission string) error {
 	if err != nil {
 		return err
 	}
+	if err := x.door.plain.Admit(x.gin, "v1"); err != nil {
+		return err
+	}
 	x.caller, err = x.door.engine.Authenticate(x.ctx, otp.V1Door, secret, peer)
 	if x.caller != nil {
 		request := web.RequestOf(x.gin)

@@ -29,6 +29,8 @@ type Options struct {
 	Engine *engine.Engine
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
+	// Plain decides about keys that came over plain HTTP; nil lets them pass.
+	Plain *web.Plain
 	// DemoKey is a key that the page of the API may show, as a sandbox's is; empty for none.
 	DemoKey string
 }
@@ -68,13 +70,14 @@ const (
 type door struct {
 	engine *engine.Engine
 	errors *web.Writer
+	plain  *web.Plain
 }
 
 func newDoor(o Options) *door {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &door{engine: o.Engine, errors: &web.Writer{Door: "v1", Rows: refusals, Log: o.Log}}
+	return &door{engine: o.Engine, plain: o.Plain, errors: &web.Writer{Door: "v1", Rows: refusals, Log: o.Log}}
 }
 
 // Mount registers the API and its documents. Calls is where the calls themselves are

@@ -23,6 +23,7 @@ type Request struct {
 	Kind    string // ok, fault or the name of the refusal's kind
 	Reason  string // what exactly was wrong, where the answer does not say it; holds nothing of the request's values
 	Key     otp.ID // of the credential, once it is accepted
+	Plain   bool   // it came over plain HTTP from another machine, see Plain
 
 	idHeader [1]string // what the answer's header holds, in the memory that is here anyway
 }
