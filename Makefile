@@ -14,7 +14,7 @@ BINARY   ?= bin/otpbridge
 RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image install setup test lint bench bench-large timing faults fuzz cover
+.PHONY: help run build image install setup test lint house bench bench-large timing faults fuzz cover
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -55,6 +55,14 @@ lint: ## check formatting, vet, staticcheck and the module files
 	$(GO) tool staticcheck ./...
 	$(GO) mod verify
 	$(GO) mod tidy -diff
+
+# REF is a commit to measure beside this tree: make house REF=v0.1.0
+house: ## print how much there is to read, and where it is hardest
+	@if [ -n "$(REF)" ]; then \
+		tree=$$(mktemp -d) && trap 'rm -rf "$$tree"' EXIT && git archive $(REF) | tar -x -C "$$tree" && \
+		echo "at $(REF):" && HOUSE=$$tree $(GO) test -count=1 -v -run '^TestHouse_Table$$' ./server; \
+	fi
+	@echo "here:"; $(GO) test -count=1 -v -run '^TestHouse_Table$$' ./server
 
 # Whatever the first run finds, the second is made too.
 bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot paths' benchmarks

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The figures of the house: how much there is to read, and where it is hardest. `make house` prints them for
+// this tree, and `make house REF=v0.1.0` for the tree of a commit beside it.
+
+// house is what a tree of Go sources measures. Tests and generated files do not count, except for packages.
+type house struct {
+	lines       int // with code or comments; blank lines do not count
+	comments    int // with nothing but a comment
+	packages    int
+	methods     int    // exported, of the type that has most
+	methodsOf   string // that type
+	longFuncs   int    // functions over 60 lines
+	longestFile int
+	longestName string
+	wideLines   int // over 120 columns, in Go, SQL and Markdown, tests included
+	duplicated  int // lines in runs of eight or more that stand in two places
+}
+
+const (
+	mostFuncLine = 60  // lines of a function
+	mostColumns  = 120 // of a line
+	sameRun      = 8   // lines that make a duplicate
+)
+
+// measure walks the tree below root.
+func measure(root string) (house, error) {
+	var h house
+	methods := map[string]int{}
+	packages := map[string]bool{}
+	runs := map[string]int{}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() {
+			if path != root && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "bin" || name == "testdata") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		kind := filepath.Ext(name)
+		if kind != ".go" && kind != ".md" && kind != ".sql" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+		for _, line := range lines {
+			if utf8.RuneCountInString(line) > mostColumns {
+				h.wideLines++
+			}
+		}
+		if kind != ".go" || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		packages[filepath.Dir(path)] = true
+		if len(lines) > h.longestFile {
+			h.longestFile, h.longestName = len(lines), filepath.ToSlash(mustRel(root, path))
+		}
+		h.countLines(lines, runs)
+		return h.countDeclarations(path, text, methods)
+	})
+	for _, count := range runs {
+		if count > 1 {
+			h.duplicated += count - 1
+		}
+	}
+	for name, count := range methods {
+		if count > h.methods || count == h.methods && name < h.methodsOf {
+			h.methods, h.methodsOf = count, name
+		}
+	}
+	h.packages = len(packages)
+	return h, err
+}
+
+func mustRel(root, path string) string {
+	rel, err := filepath.Rel(root, path)
+	if err != nil {
+		return path
+	}
+	return rel
+}
+
+// countLines counts a file's lines, and the runs of sameRun lines of code, without blanks and comments.
+func (h *house) countLines(lines []string, runs map[string]int) {
+	var code []string
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "":
+			continue
+		case strings.HasPrefix(line, "//"):
+			h.comments++
+		default:
+			code = append(code, line)
+		}
+		h.lines++
+	}
+	for i := 0; i+sameRun <= len(code); i++ {
+		run := strings.Join(code[i:i+sameRun], "\n")
+		if len(run) > 20*sameRun { // not a run of closing braces
+			runs[run]++
+		}
+	}
+}
+
+// countDeclarations counts exported methods by type, and long functions.
+func (h *house) countDeclarations(path string, text []byte, methods map[string]int) error {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, text, parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	for _, declaration := range file.Decls {
+		function, ok := declaration.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		if function.Body != nil {
+			from, to := files.Position(function.Pos()).Line, files.Position(function.End()).Line
+			if to-from+1 > mostFuncLine {
+				h.longFuncs++
+			}
+		}
+		if function.Recv != nil && function.Name.IsExported() {
+			methods[file.Name.Name+"."+methodOwner(function)]++
+		}
+	}
+	return nil
+}
+
+// methodOwner returns the name of a method's type.
+func methodOwner(method *ast.FuncDecl) string {
+	kind := method.Recv.List[0].Type
+	for {
+		switch of := kind.(type) {
+		case *ast.StarExpr:
+			kind = of.X
+		case *ast.IndexExpr:
+			kind = of.X
+		case *ast.IndexListExpr:
+			kind = of.X
+		case *ast.Ident:
+			return of.Name
+		default:
+			return fmt.Sprintf("%T", kind)
+		}
+	}
+}
+
+// String is the table that `make house` prints.
+func (h house) String() string {
+	var b bytes.Buffer
+	row := func(name string, value any) { fmt.Fprintf(&b, "%-44s %v\n", name, value) }
+	row("product lines (Go, no tests, no blanks)", h.lines)
+	row("share of comments", fmt.Sprintf("%.0f %%", 100*float64(h.comments)/float64(max(h.lines, 1))))
+	row("packages", h.packages)
+	row("exported methods of the largest type", fmt.Sprintf("%d (%s)", h.methods, h.methodsOf))
+	row("functions over 60 lines", h.longFuncs)
+	row("longest file", fmt.Sprintf("%d (%s)", h.longestFile, h.longestName))
+	row("lines over 120 columns (Go, SQL, Markdown)", h.wideLines)
+	row("duplicated lines, in runs of 8 or more", h.duplicated)
+	return b.String()
+}
+
+func TestHouse_Table(t *testing.T) {
+	root := os.Getenv("HOUSE")
+	if root == "" {
+		root = ".."
+	}
+	h, err := measure(root)
+	require.NoError(t, err)
+	t.Logf("\n%s", h)
+	require.NotZero(t, h.lines)
+}
+
+// The measure is measured: a tree with one of each fault.
+func TestHouse_FaultsAreFound(t *testing.T) {
+	root := t.TempDir()
+	long := "func long() {\n" + strings.Repeat("\t_ = 1\n", 60) + "}\n"
+	run := "/*\n" + strings.Repeat("this line is long enough to count as one of a run\n", sameRun) + "*/\n"
+	for name, text := range map[string]string{
+		"a.go":      "package a\n\n// T is one.\ntype T struct{}\n\nfunc (T) A() {}\n\nfunc (*T) B() {}\n\nfunc (T) c() {}\n\n" + long + run,
+		"b.go":      "package a\n\n" + run,
+		"b_test.go": "package a\n\nfunc (T) D() {}\n",
+		"c.md":      strings.Repeat("é", 121) + "\n" + strings.Repeat("é", 120) + "\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o600))
+	}
+	h, err := measure(root)
+	require.NoError(t, err)
+	require.Equal(t, 2, h.methods)
+	require.Equal(t, "a.T", h.methodsOf)
+	require.Equal(t, 1, h.longFuncs)
+	require.Equal(t, 1, h.wideLines)
+	require.Equal(t, 1, h.packages)
+	require.Equal(t, "a.go", h.longestName)
+	require.Positive(t, h.duplicated)
+	require.Equal(t, 1, h.comments)
+}
