@@ -1,7 +1,7 @@
 // Package crypto holds what keeps OTPBridge's secrets: the keyring that seals
 // what the database stores, the derivation of codes, the keyed hashes by which
-// rows are found, the legacy cipher of the servlets' otp parameter, and the keys
-// handed to callers.
+// rows are found, the legacy cipher of the servlets' otp parameter, the keys
+// handed to callers, and people's passwords and access tokens.
 //
 // Three ideas carry it.
 //
@@ -10,11 +10,12 @@
 // Whoever copies the database gets challenges, and nothing to compute a code with;
 // a resend needs no memory, because the same inputs give the same code.
 //
-// One key, three purposes, never mixed. Every 32-byte key of the keyring is fed
-// through HKDF (RFC 5869) into a sealing key, a code key and a check value. The
-// outputs are independent as far as anyone knows how to tell, so that the check
-// value may lie in the database in clear, and a weakness in the use of one key says
-// nothing about the other. The key itself is forgotten after that.
+// One key, four purposes, never mixed. Every 32-byte key of the keyring is fed
+// through HKDF (RFC 5869) into a sealing key, a code key, a key that signs access
+// tokens and a check value. The outputs are independent as far as anyone knows how to
+// tell, so that the check value may lie in the database in clear, and a weakness in
+// the use of one key says nothing about the others. The key itself is forgotten after
+// that.
 //
 // Sealed bytes belong to their row. [Keyring.Seal] binds a ciphertext to what the
 // caller passes as additional data, which is the identity of the row and column it
@@ -30,9 +31,9 @@
 // of their length, leading zeros included. [ServletCipher.Decrypt] answers anything
 // but an encrypted code of 4 to 10 digits with the same bare false, so that there is
 // no padding oracle. Types that hold a secret refuse to print it through fmt,
-// encoding/json, encoding/xml or log/slog. Everything here is safe for concurrent use once made,
-// and does nothing slow: no call blocks on anything but the operating system's random
-// numbers. It panics only for a caller's bug.
+// encoding/json, encoding/xml or log/slog. Everything here is safe for concurrent use once made.
+// Only [Passwords] is slow, because guessing is to be slow, and only it waits, for others who
+// hash or check a password. It panics only for a caller's bug.
 //
 // # What it leaves to others
 //

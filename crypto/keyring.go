@@ -37,6 +37,7 @@ type Keyring struct {
 type ringKey struct {
 	sealing cipher.AEAD
 	code    *macPool
+	token   []byte // signs access tokens
 	check   []byte
 	sample  bool
 }
@@ -51,6 +52,7 @@ const (
 
 	labelSeal  = "otpbridge seal v1"
 	labelCode  = "otpbridge code v1"
+	labelToken = "otpbridge access token v1"
 	labelCheck = "otpbridge check v1"
 )
 
@@ -155,6 +157,10 @@ func newRingKey(raw []byte) (*ringKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the code key: %w", err)
 	}
+	token, err := hkdf.Key(sha256.New, raw, nil, labelToken, ringKeySize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the access token key: %w", err)
+	}
 	check, err := hkdf.Key(sha256.New, raw, nil, labelCheck, checkSize)
 	if err != nil {
 		return nil, fmt.Errorf("derive the check value: %w", err)
@@ -168,7 +174,7 @@ func newRingKey(raw []byte) (*ringKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the sealing key: %w", err)
 	}
-	return &ringKey{sealing: aead, code: newMACPool(code), check: check, sample: SampleKey(raw)}, nil
+	return &ringKey{sealing: aead, code: newMACPool(code), token: token, check: check, sample: SampleKey(raw)}, nil
 }
 
 // NewKeyringText is a fresh keyring of one random key: a line with its end, so that an

@@ -1,0 +1,85 @@
+package crypto
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/alexedwards/argon2id"
+)
+
+// PasswordCost is what hashing one password takes. Each hash says its own, so the cost may be raised at
+// any time: Check reports hashes that were made for less.
+type PasswordCost struct {
+	MemoryKiB uint32
+	Passes    uint32
+}
+
+// DefaultPasswordCost is the second of the settings that the OWASP password storage cheat sheet takes for
+// equally strong, the one with less memory: 19 MiB and two passes.
+var DefaultPasswordCost = PasswordCost{MemoryKiB: 19 << 10, Passes: 2}
+
+// maxPasswordMemory bounds what a stored hash may ask for. A hash that somebody planted in the database
+// must not take the server's memory.
+const maxPasswordMemory = 256 << 10 // KiB
+
+// Passwords hashes and checks passwords with Argon2id (RFC 9106). It works on a few at a time, so that
+// any number of callers takes a bounded amount of memory; the others wait.
+type Passwords struct {
+	params argon2id.Params
+	slots  chan struct{}
+	nobody string // the hash of a password that nobody knows
+}
+
+// NewPasswords returns Passwords that work on atOnce passwords at a time. It hashes once itself.
+func NewPasswords(cost PasswordCost, atOnce int) (*Passwords, error) {
+	p := &Passwords{
+		params: argon2id.Params{Memory: cost.MemoryKiB, Iterations: cost.Passes, Parallelism: 1, SaltLength: 16, KeyLength: 32},
+		slots:  make(chan struct{}, max(1, atOnce)),
+	}
+	var err error
+	p.nobody, err = argon2id.CreateHash(randomBase62(32), &p.params)
+	return p, err
+}
+
+// Hash returns what to store of a password. The error is ctx's, if it ends while others are served.
+func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
+	if err := p.enter(ctx); err != nil {
+		return "", err
+	}
+	defer p.leave()
+	return argon2id.CreateHash(password, &p.params)
+}
+
+// Check reports whether password is the one that was hashed, and whether the hash is weaker than one made
+// now. An empty hash stands for a person who does not exist: the answer is false, after the same work.
+func (p *Passwords) Check(ctx context.Context, password, hash string) (right, outdated bool, err error) {
+	if err := p.enter(ctx); err != nil {
+		return false, false, err
+	}
+	defer p.leave()
+	exists := hash != ""
+	if !exists {
+		hash = p.nobody
+	}
+	stored, _, _, err := argon2id.DecodeHash(hash)
+	if err != nil {
+		return false, false, fmt.Errorf("read a password's hash: %w", err)
+	}
+	if stored.Memory > maxPasswordMemory {
+		return false, false, fmt.Errorf("read a password's hash: it asks for %d KiB of memory, more than %d", stored.Memory, maxPasswordMemory)
+	}
+	right, _, err = argon2id.CheckHash(password, hash)
+	outdated = stored.Memory < p.params.Memory || stored.Iterations < p.params.Iterations
+	return right && exists, outdated, err
+}
+
+func (p *Passwords) enter(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for other passwords to be checked: %w", ctx.Err())
+	}
+}
+
+func (p *Passwords) leave() { <-p.slots }
