@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -193,6 +192,9 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 		if list.entries != nil && len(list.entries) == 0 {
 			return fmt.Errorf("%s: is an empty list; leave it out where nothing is to be narrowed", list.field)
 		}
+		if err := otp.FitsDocument(list.entries); err != nil {
+			return fmt.Errorf("%s: %w", list.field, err)
+		}
 	}
 	if err := n.Kind.checkPermissions(n.Permissions); err != nil {
 		return err
@@ -208,7 +210,7 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 	}
 	n.AllowedOrigins = slices.Clone(n.AllowedOrigins)
 	for i, text := range n.AllowedOrigins {
-		origin, err := parseOrigin(text)
+		origin, err := otp.ParseOrigin(text)
 		if err != nil {
 			return fmt.Errorf("allowed_origins[%d]: %w", i, err)
 		}
@@ -243,24 +245,6 @@ func checkNetworks(field string, list []string) error {
 		}
 	}
 	return nil
-}
-
-// parseOrigin reads an origin and writes it as browsers do (RFC 6454, section 6.1): scheme and
-// host in lower case, no slash behind, no port that is the scheme's own.
-func parseOrigin(text string) (string, error) {
-	wrong := fmt.Errorf("%q is no origin; write one like https://www.example.com, without a path", text)
-	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`*"<>\,;`, r) }) {
-		return "", wrong
-	}
-	u, err := url.Parse(otp.Lower(text))
-	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" ||
-		u.Scheme != "https" && u.Scheme != "http" || strings.HasSuffix(u.Host, ":") {
-		return "", wrong
-	}
-	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" {
-		u.Host = strings.TrimSuffix(u.Host, ":"+port)
-	}
-	return u.Scheme + "://" + u.Host, nil
 }
 
 // checkImport checks a key that is brought along, and never quotes it. Of a throwaway account,

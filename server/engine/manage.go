@@ -337,7 +337,7 @@ func (e *Engine) Change(ctx context.Context, n Imported, columns []string) error
 	if err := row.Validate(); err != nil {
 		return otp.Refuse(otp.Invalid, err.Error())
 	}
-	if err := e.refuseSettings(&row); err != nil {
+	if err := e.refuseSettings(&row, columns...); err != nil {
 		return err
 	}
 	if slices.Contains(columns, "cipher_key") || slices.Contains(columns, "cipher_iv") {

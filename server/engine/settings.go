@@ -80,9 +80,10 @@ func (e *Engine) parsing(medium string) deliver.Options {
 	return o
 }
 
-// refuseSettings tells what would keep an account that is asked for from sending.
-func (e *Engine) refuseSettings(row *otp.Account) error {
-	if err := row.Fits(); err != nil {
+// refuseSettings returns what is wrong with the columns that are written of an account, all without
+// any, and what would keep it from sending.
+func (e *Engine) refuseSettings(row *otp.Account, columns ...string) error {
+	if err := row.Fits(columns...); err != nil {
 		return otp.Refuse(otp.Invalid, err.Error())
 	}
 	if err := e.furnish(&account{row: *row}); err != nil {

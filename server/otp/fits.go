@@ -2,7 +2,10 @@ package otp
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,45 +13,126 @@ import (
 // maxDocument is what a column of type TEXT holds, in bytes.
 const maxDocument = 1<<16 - 1
 
-// Fits reports the first of the account's texts that its column cannot hold: SQLite would store it and
-// MariaDB would fail. It is asked before a row is written. The error names the column and no text.
-func (a *Account) Fits() error {
+// Fits reports the first of the account's columns whose content no account should get: texts that
+// the column cannot hold (SQLite would store them and MariaDB would fail), and names and words with
+// characters that mislead their readers. Without columns it looks at all. It is asked before a row
+// is written; a row that is stored already stays usable. The error names the column and no text.
+func (a *Account) Fits(columns ...string) error {
 	for _, c := range []struct {
 		column string
-		text   *string
-		most   int // characters; 0 for a column that is bounded in bytes
+		check  func() error
 	}{
-		{"name", &a.Name, MaxName}, {"sms_sender", a.SMSSender, 200}, {"email_sender", a.EmailSender, 320},
-		{"dlt_entity_id", a.DLTEntityID, 64}, {"dlt_template_id", a.DLTTemplateID, 64},
-		{"sms_channels", a.SMSChannels, 0}, {"email_channels", a.EmailChannels, 0},
-		{"sms_template", a.SMSTemplate, 0}, {"email_template", a.EmailTemplate, 0},
+		{"name", name(&a.Name, MaxName)},
+		{"sms_sender", name(a.SMSSender, MaxName)},
+		{"email_sender", name(a.EmailSender, 320)},
+		{"dlt_entity_id", name(a.DLTEntityID, 64)},
+		{"dlt_template_id", name(a.DLTTemplateID, 64)},
+		{"sms_channels", words(a.SMSChannels)},
+		{"email_channels", words(a.EmailChannels)},
+		{"sms_template", words(a.SMSTemplate)},
+		{"email_template", words(a.EmailTemplate)},
+		{"countries", joined(a.Countries, 1000)},
+		{"servlet_types", joined(a.ServletTypes, 255)},
+		{"message_overrides", texts(a.Overrides, CheckLine)},
+		{"templates", texts(a.Templates, CheckText)},
+		{"departments", list(a.Departments, CheckName)},
+		{"cors_allowed_origins", list(a.CORSOrigins, checkOrigin)},
+		{"cors_allowed_methods", list(a.CORSMethods, checkMethod)},
+		{"cors_allowed_headers", list(a.CORSHeaders, checkToken)},
+		{"prices", func() error { return FitsDocument(a.Prices) }},
 	} {
-		text := valueOr(c.text, "")
-		switch {
-		case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
-			return fmt.Errorf("%s: must be UTF-8 without NUL", c.column)
-		case c.most > 0 && utf8.RuneCountInString(text) > c.most:
-			return fmt.Errorf("%s: must be at most %d characters", c.column, c.most)
-		case len(text) > maxDocument:
-			return fmt.Errorf("%s: must be at most %d bytes", c.column, maxDocument)
+		if len(columns) > 0 && !slices.Contains(columns, c.column) {
+			continue
+		}
+		if err := c.check(); err != nil {
+			return fmt.Errorf("%s: %w", c.column, err)
 		}
 	}
-	if len(strings.Join(a.Countries, ",")) > 1000 {
-		return fmt.Errorf("countries: must be at most 1000 characters")
-	}
-	if len(strings.Join(a.ServletTypes, ",")) > 255 {
-		return fmt.Errorf("servlet_types: must be at most 255 characters")
-	}
-	for _, c := range []struct {
-		column string
-		value  any
-	}{
-		{"message_overrides", a.Overrides}, {"departments", a.Departments}, {"templates", a.Templates}, {"prices", a.Prices},
-		{"cors_allowed_origins", a.CORSOrigins}, {"cors_allowed_methods", a.CORSMethods}, {"cors_allowed_headers", a.CORSHeaders},
-	} {
-		if text, err := json.Marshal(c.value); err != nil || len(text) > maxDocument {
-			return fmt.Errorf("%s: must be at most %d bytes as JSON", c.column, maxDocument)
+	return nil
+}
+
+// name checks a column that holds a name of so many characters.
+func name(text *string, most int) func() error {
+	return func() error { return checkName(valueOr(text, ""), most) }
+}
+
+// words checks a column that holds what people read.
+func words(text *string) func() error {
+	return func() error {
+		if text := valueOr(text, ""); len(text) > maxDocument {
+			return fmt.Errorf("must be at most %d bytes", maxDocument)
 		}
+		return CheckText(valueOr(text, ""))
+	}
+}
+
+// joined checks a column that holds a list with commas.
+func joined(entries []string, most int) func() error {
+	return func() error {
+		if utf8.RuneCountInString(strings.Join(entries, ",")) > most {
+			return fmt.Errorf("must be at most %d characters", most)
+		}
+		return nil
+	}
+}
+
+// texts checks a column that holds texts by name.
+func texts(byName map[string]string, check func(string) error) func() error {
+	return func() error {
+		for _, key := range slices.Sorted(maps.Keys(byName)) {
+			if err := CheckName(key); err != nil {
+				return fmt.Errorf("a name %w", err)
+			}
+			if err := check(byName[key]); err != nil {
+				return fmt.Errorf("%q %w", key, err)
+			}
+		}
+		return FitsDocument(byName)
+	}
+}
+
+// list checks a column that holds a list as JSON.
+func list(entries []string, check func(string) error) func() error {
+	return func() error {
+		for i, entry := range entries {
+			if err := check(entry); err != nil {
+				return fmt.Errorf("entry %d %w", i+1, err)
+			}
+		}
+		return FitsDocument(entries)
+	}
+}
+
+// FitsDocument reports whether a column of type TEXT can hold a value as JSON.
+func FitsDocument(value any) error {
+	if text, err := json.Marshal(value); err != nil || len(text) > maxDocument {
+		return fmt.Errorf("must be at most %d bytes as JSON", maxDocument)
+	}
+	return nil
+}
+
+func checkOrigin(text string) error {
+	if own, err := ParseOrigin(text); err != nil {
+		return err
+	} else if own != text {
+		return fmt.Errorf("must be written as browsers send it: %s", own)
+	}
+	return nil
+}
+
+func checkMethod(text string) error {
+	if strings.ToUpper(text) != text {
+		return errors.New("must be a method in capital letters, such as POST")
+	}
+	return checkToken(text)
+}
+
+// checkToken checks a name of a method or header (RFC 9110, section 5.6.2).
+func checkToken(text string) error {
+	if text == "" || len(text) > 100 || strings.ContainsFunc(text, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+	}) {
+		return errors.New("must be a name of letters, digits and hyphens")
 	}
 	return nil
 }

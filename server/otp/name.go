@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -17,27 +18,65 @@ const MaxName = 200
 // characters (Unicode's Cf: those that change the direction of text, have no width, or mark
 // nothing) and none that Unicode has not assigned. Blanks around it would make two names look
 // alike. The error names neither the field nor the text. An empty name is one.
-func CheckName(text string) error {
+func CheckName(text string) error { return checkName(text, MaxName) }
+
+// checkName is CheckName with another number of characters.
+func checkName(text string, most int) error {
 	switch {
 	case !utf8.ValidString(text):
-		return fmt.Errorf("must be UTF-8")
-	case utf8.RuneCountInString(text) > MaxName:
-		return fmt.Errorf("must be at most %d characters in one line", MaxName)
+		return errors.New("must be UTF-8")
+	case utf8.RuneCountInString(text) > most:
+		return fmt.Errorf("must be at most %d characters in one line", most)
 	case strings.TrimSpace(text) != text:
-		return fmt.Errorf("must not begin or end with a blank")
+		return errors.New("must not begin or end with a blank")
 	}
 	for i, r := range text {
-		if !visible(r) {
+		if !Visible(r) {
 			return fmt.Errorf("must be one line of visible characters; at byte %d there is %U", i+1, r)
 		}
 	}
 	return nil
 }
 
-// visible reports whether people can see a character. unicode.IsGraphic leaves out controls (Cc),
+// CheckText reports what keeps text from being the words of a message: control characters other
+// than line breaks, and formatting characters, which can show a reader other words than those that
+// are there. It takes the joiners that Hindi, Persian and emoji are written with. The error names
+// neither the field nor the text.
+func CheckText(text string) error {
+	if !utf8.ValidString(text) {
+		return errors.New("must be UTF-8")
+	}
+	for i, r := range text {
+		if r != '\n' && !readable(r) && !(r == '\r' && strings.HasPrefix(text[i+1:], "\n")) {
+			return fmt.Errorf("must be text without control or formatting characters; at byte %d there is %U", i+1, r)
+		}
+	}
+	return nil
+}
+
+// CheckLine is CheckText for a text without line breaks.
+func CheckLine(text string) error {
+	if strings.ContainsAny(text, "\r\n") {
+		return errors.New("must be one line")
+	}
+	return CheckText(text)
+}
+
+// readable reports whether a character may stand in a line of text.
+func readable(r rune) bool {
+	switch {
+	case r == '\u200c', r == '\u200d', r >= 0xe0020 && r <= 0xe007f: // joiners, and the tags of flags
+		return true
+	case unicode.Is(unicode.Prepended_Concatenation_Mark, r): // such as the Arabic number sign
+		return true
+	}
+	return !unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Noncharacter_Code_Point)
+}
+
+// Visible reports whether people can see a character. unicode.IsGraphic leaves out controls (Cc),
 // formatting (Cf), surrogates, private use, what is not assigned, and the separators of lines and
 // paragraphs; of the blanks it keeps, only the plain one is told from its neighbours.
-func visible(r rune) bool {
+func Visible(r rune) bool {
 	switch {
 	case r == ' ':
 		return true
