@@ -232,7 +232,7 @@ func named(name string) string {
 	if name == "" {
 		return ""
 	}
-	return fmt.Sprintf(" (%q)", name)
+	return fmt.Sprintf(` ("%s")`, escaped(name, ""))
 }
 
 func profileName(p *otp.Profile) string {
@@ -288,7 +288,7 @@ func (a accountListCommand) Run(p process) error {
 				if row.Profile != nil {
 					profile = string(*row.Profile)
 				}
-				rows = append(rows, strings.Join([]string{row.Address, row.State, profile, row.Cipher, row.Name}, "\t"))
+				rows = append(rows, strings.Join([]string{row.Address, row.State, profile, row.Cipher, escaped(row.Name, "")}, "\t"))
 				if row.Fault != "" {
 					faults = append(faults, row.Address+": "+row.Fault)
 				}

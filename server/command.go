@@ -12,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf16"
 
 	"otpbridge/config"
 	"otpbridge/server/engine"
@@ -42,17 +43,48 @@ func (a asJSON) print(w io.Writer, data any, text func(w io.Writer)) error {
 		_, err := io.WriteString(w, out.String())
 		return err
 	}
-	encoder := json.NewEncoder(w)
+	return printJSON(w, data)
+}
+
+// printJSON writes data as JSON, in which nothing is hidden from whoever reads it on a screen.
+func printJSON(w io.Writer, data any) error {
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(data)
+	if err := encoder.Encode(data); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, escaped(out.String(), "\n"))
+	return err
+}
+
+// escaped writes what people cannot see in a text, or what moves its neighbours, as JSON does:
+// \u202e. Names are checked when they come in, but plain SQL writes what it likes. The characters
+// of keep stay.
+func escaped(text, keep string) string {
+	hidden := func(r rune) bool { return !otp.Visible(r) && !strings.ContainsRune(keep, r) }
+	if !strings.ContainsFunc(text, hidden) {
+		return text
+	}
+	var out strings.Builder
+	for _, r := range text {
+		if !hidden(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
+	}
+	return out.String()
 }
 
 // table writes rows in columns; cells are separated by tabs.
 func table(w io.Writer, rows ...string) {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(columns, row)
+		fmt.Fprintln(columns, escaped(row, "\t"))
 	}
 	_ = columns.Flush() // into memory
 }

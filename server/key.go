@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -191,7 +190,7 @@ func (c showKeyCommand) Run(p process) error {
 func describe(key engine.Key) string {
 	var text strings.Builder
 	rows := []string{
-		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + or(key.Name, "-"), "kind\t" + string(key.Kind),
+		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + or(escaped(key.Name, ""), "-"), "kind\t" + string(key.Kind),
 		"environment\t" + string(key.Environment), "ends with\t" + or(key.LastFour, "-"), "status\t" + string(key.Status),
 		"allowed from\t" + allowedFrom(key), "denied from\t" + or(strings.Join(key.DeniedIPs, ", "), "-"),
 		"origins\t" + or(strings.Join(key.AllowedOrigins, ", "), "-"),
@@ -225,7 +224,7 @@ func (c listKeysCommand) Run(p process) error {
 		for _, key := range keys {
 			rows = append(rows, strings.Join([]string{
 				key.ID.Text("key"), key.Account, string(key.Kind), string(key.Environment), or(key.LastFour, "-"),
-				string(key.Status), or(moment(key.ExpiresAt), "never"), allowedFrom(key), key.Name}, "\t"))
+				string(key.Status), or(moment(key.ExpiresAt), "never"), allowedFrom(key), escaped(key.Name, "")}, "\t"))
 		}
 		table(p.stdout, rows...)
 		return nil
@@ -344,13 +343,6 @@ func jsonOfAll(keys []engine.Key) []keyJSON {
 		shown = append(shown, jsonOf(key))
 	}
 	return shown
-}
-
-func printJSON(out io.Writer, v any) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
 }
 
 // moment is a time as people and programs read it, and nothing for none.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // A line for every request is a system call for every request, a twentieth of what a request
@@ -46,11 +48,19 @@ func (w *logWriter) keepFlushing() {
 	}
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. JSON leaves characters as they are that move their neighbours on a
+// screen; here they are escaped.
 func (w *logWriter) Write(line []byte) (int, error) {
+	plain := line
+	if bytes.ContainsFunc(line, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		plain = []byte(escaped(string(line), "\n\t"))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.out.Write(line)
+	if _, err := w.out.Write(plain); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // Flush writes what has gathered.
