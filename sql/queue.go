@@ -48,7 +48,8 @@ const (
 type queue struct {
 	mu     sync.Mutex
 	lanes  [ranks]lane
-	pace   time.Duration // of a batch, averaged over the last few
+	pace   time.Duration  // of a batch, averaged over the last few
+	first  [ranks]float64 // operations of a batch by rank that come before sends, averaged over some more
 	closed bool
 	filled chan struct{} // told when something was put into an empty queue, and when it is closed
 	refuse func(*otp.Error)
@@ -95,17 +96,29 @@ func (q *queue) waiting() int {
 	return n
 }
 
-// length returns how many operations of a rank may wait: what its part of the next batches holds, as
-// many as take the time that there is, and of one batch at least.
+// length returns how many operations of a rank may wait: as many as the next batches have room for in
+// the time that there is, and of one batch at least.
 func (q *queue) length(rank Rank) int {
-	part := maxBatch - min(guaranteed, q.lanes[Sending].len())
-	if rank == Sending {
-		part = max(guaranteed, maxBatch-q.lanes[Verifying].len())
-	}
 	if q.pace <= 0 {
 		return QueueLength
 	}
-	return min(max(1, int(aim/q.pace))*part, QueueLength)
+	batches := max(1, float64(aim)/float64(q.pace))
+	return int(min(batches*q.room(rank), QueueLength))
+}
+
+// room returns how many operations of a rank to expect in each of the next batches. It goes by what came
+// before them in the last few: what waits at this moment says more about the batch that is under way.
+func (q *queue) room(rank Rank) float64 {
+	room := maxBatch - q.first[Settling]
+	switch {
+	case rank == Verifying:
+		room -= float64(min(guaranteed, q.lanes[Sending].len()))
+	case q.lanes[Verifying].len() > maxBatch:
+		room = guaranteed // guesses fill whole batches, however it was before
+	default:
+		room -= q.first[Verifying]
+	}
+	return max(guaranteed, room)
 }
 
 // Admits returns the refusal that an operation of this rank would get now, nil for none. A door asks
@@ -217,7 +230,10 @@ func (q *queue) cut(batch []*Operation) []*Operation {
 		}
 	}
 	fill(Settling, maxBatch)
+	owed := len(batch)
 	fill(Verifying, maxBatch-min(guaranteed, q.lanes[Sending].len(), maxBatch-len(batch)))
+	average(&q.first[Settling], float64(owed), 16)
+	average(&q.first[Verifying], float64(len(batch)-owed), 16)
 	fill(Sending, maxBatch)
 	fill(Verifying, maxBatch)
 	return batch
@@ -231,5 +247,10 @@ func (q *queue) measure(took time.Duration) {
 		q.pace = took
 		return
 	}
-	q.pace += (took - q.pace) / 4
+	average(&q.pace, took, 4)
+}
+
+// average moves a number towards its latest value, so that about as many values count as count says.
+func average[N time.Duration | float64](number *N, latest, count N) {
+	*number += (latest - *number) / count
 }
