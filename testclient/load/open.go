@@ -20,6 +20,7 @@ type OpenOptions struct {
 	Rate     int
 	Duration time.Duration
 	// Calm is how many begin in a second afterwards, for CalmFor: it shows when the server recovers.
+	// There is no such phase if either is 0.
 	Calm    int
 	CalmFor time.Duration
 	// Patience is how long a client waits for an answer before it gives up and hangs up. 0 is 3 s.
@@ -27,6 +28,23 @@ type OpenOptions struct {
 	// Clients is how many may wait at once; a cycle that finds none free is counted as Skipped. 0 is 4096.
 	Clients int
 }
+
+// moment is when the i-th cycle is scheduled, from 0; false behind the last one.
+func (o *OpenOptions) moment(i int) (at time.Duration, ok bool) {
+	if at = every(i, o.Rate); at < o.Duration {
+		return at, true
+	}
+	if o.Calm < 1 {
+		return 0, false
+	}
+	loaded := int((o.Duration*time.Duration(o.Rate) + time.Second - 1) / time.Second)
+	at = every(i-loaded, o.Calm)
+	return o.Duration + at, at < o.CalmFor
+}
+
+// every is when the i-th of so many in a second is due. It is reckoned anew for each: a rounded pause
+// between two would add up.
+func every(i, rate int) time.Duration { return time.Duration(i) * time.Second / time.Duration(rate) }
 
 // OpenResult is how an open run went. Requests are counted, not cycles.
 type OpenResult struct {
@@ -39,13 +57,14 @@ type OpenResult struct {
 	Skipped  int // scheduled, and no client was free
 	// Steps are in the order of the cycle, with their good answers.
 	Steps []StepResult
-	// Latency is of the good answers, from the scheduled moment of the request and not from the moment
-	// at which it could be sent, so that a server which stalls cannot hide it.
-	Latency *Histogram
+	// Latency is of the good answers to what was scheduled under the load, from the scheduled moment of the
+	// request and not from the moment at which it could be sent, so that a server which stalls cannot hide
+	// it. Calm is the same of what was scheduled afterwards.
+	Latency, Calm *Histogram
 	// Seconds are the good answers of each second of the run.
 	Seconds []int
 	// Recovery is from the end of the load to the last request scheduled after it that was not answered
-	// well, 0 if all were; -1 without a calm phase.
+	// well, 0 if all were; negative without a calm phase.
 	Recovery time.Duration
 }
 
@@ -54,6 +73,7 @@ type openRun struct {
 	*run
 	options                                          OpenOptions
 	offered, good, refused, timedOut, wrong, skipped atomic.Int64
+	calm                                             Histogram
 	seconds                                          []atomic.Int64
 	// lastBad is the scheduled moment of the last request that was not answered well, in nanoseconds.
 	lastBad atomic.Int64
@@ -91,29 +111,21 @@ func RunOpen(ctx context.Context, o OpenOptions) (*OpenResult, error) {
 	r.begin(ctx, 0) // the schedule ends it, however late it is served
 	defer r.end()
 	var working sync.WaitGroup
-	for at := time.Duration(0); at < o.Duration+o.CalmFor; {
-		if r.wait(at) {
+	for i := 0; ; i++ {
+		scheduled, more := o.moment(i)
+		if !more || r.wait(scheduled) {
 			break
 		}
 		r.offered.Add(1)
 		if c := r.client(); c != nil {
-			scheduled := at
 			working.Go(func() {
 				r.cycle(c, scheduled)
 				r.free <- c
 			})
 		} else {
 			r.skipped.Add(1)
-			r.bad(at)
+			r.bad(scheduled)
 		}
-		rate := o.Rate
-		if at >= o.Duration {
-			rate = o.Calm
-		}
-		if rate < 1 {
-			break
-		}
-		at += time.Second / time.Duration(rate)
 	}
 	working.Wait()
 	for _, c := range r.clients {
@@ -184,7 +196,11 @@ func (r *openRun) ask(c *client, i, place int, scheduled time.Duration) bool {
 		r.wrong.Add(1)
 	default:
 		r.good.Add(1)
-		r.latency.Record(answered - scheduled)
+		latency := &r.latency
+		if scheduled >= r.options.Duration {
+			latency = &r.calm
+		}
+		latency.Record(answered - scheduled)
 		r.stepLatency[i].Record(answered - scheduled)
 		r.seconds[min(int(answered/time.Second), len(r.seconds)-1)].Add(1)
 		return true
@@ -228,7 +244,7 @@ func (r *openRun) outcome() *OpenResult {
 	result := &OpenResult{
 		Elapsed: r.now(), Offered: int(r.offered.Load()), Good: int(r.good.Load()), Refused: int(r.refused.Load()),
 		TimedOut: int(r.timedOut.Load()), Wrong: int(r.wrong.Load()), Skipped: int(r.skipped.Load()),
-		Latency: &r.latency, Recovery: -1,
+		Latency: &r.latency, Calm: &r.calm, Recovery: -1,
 	}
 	for i := range r.steps {
 		latency := &r.stepLatency[i]
@@ -239,7 +255,7 @@ func (r *openRun) outcome() *OpenResult {
 			result.Seconds = append(result.Seconds, int(r.seconds[i].Load()))
 		}
 	}
-	if r.options.CalmFor > 0 {
+	if r.options.Calm > 0 && r.options.CalmFor > 0 {
 		result.Recovery = max(0, time.Duration(r.lastBad.Load())-r.options.Duration)
 	}
 	return result

@@ -17,7 +17,7 @@ func driveOpen(t *testing.T, s *target, o OpenOptions) *OpenResult {
 	require.NoError(t, err)
 	counted := result.Good + result.Refused + result.TimedOut + result.Wrong + result.Skipped
 	require.Equal(t, result.Offered, counted, "each is counted once")
-	require.Equal(t, result.Good, result.Latency.Count())
+	require.Equal(t, result.Good, result.Latency.Count()+result.Calm.Count())
 	require.Equal(t, result.Good, result.Steps[0].Right+result.Steps[1].Right)
 	return result
 }
