@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/sql/sqltest"
@@ -54,77 +57,157 @@ var (
 
 // overload is what became of a server that was asked for too much.
 type overload struct {
-	capacity float64 // good answers a second to clients who wait for each other
-	goodput  float64 // good answers a second under the schedule
-	open     *load.OpenResult
-	resident int // bytes, at most
-	unready  int // answers of /readyz that were not 200
-	asked    int // answers of /readyz
+	capacity float64 // the most good answers a second at rates that rose until there were no more
+	load     *load.OpenResult
+	during   time.Duration   // how long the load lasted, without the calm
+	sum      load.OpenResult // of all runs on the server
+	rightOf  map[string]int  // good answers of all runs, by step
+	probed   probed
 }
 
-func (o *overload) share() float64     { return o.goodput / o.capacity }
-func (o *overload) p99() time.Duration { return o.open.Latency.Quantile(0.99) }
+// probed is what somebody saw who asked ten times a second under the load.
+type probed struct {
+	resident       int           // bytes, at most
+	ready, unready int           // answers of /readyz
+	sent           int           // sends that /v1 took
+	busy, silent   int           // those that it refused with 503 and Retry-After, and without
+	slowest        time.Duration // of these refusals
+}
+
+func (o *overload) goodput() float64   { return perSecond(o.load, o.during) }
+func (o *overload) share() float64     { return o.goodput() / o.capacity }
+func (o *overload) p99() time.Duration { return o.load.Latency.Quantile(0.99) }
+
+// times is how many times the capacity was offered, in requests.
+func (o *overload) times() float64 {
+	return float64(o.load.Offered-o.load.Calm.Count()) / o.during.Seconds() / o.capacity
+}
 
 func (o *overload) String() string {
-	r := o.open
-	return fmt.Sprintf("capacity %.0f/s; offered %d, good %d, refused %d, timed out %d, wrong %d, without a client %d; "+
-		"goodput %.0f/s, %.0f %% of capacity; p99 %v; recovery %v; resident %d MB; ready in %d of %d answers; each second %v",
-		o.capacity, r.Offered, r.Good, r.Refused, r.TimedOut, r.Wrong, r.Skipped, o.goodput, 100*o.share(),
-		o.p99().Round(time.Millisecond), r.Recovery.Round(time.Millisecond), o.resident>>20,
-		o.asked-o.unready, o.asked, r.Seconds)
+	r, milli := o.load, time.Millisecond
+	text := fmt.Sprintf("offered %d, good %d, refused %d, timed out %d, wrong %d, without a client %d; "+
+		"p50 %v, p99 %v (%s %v, %s %v); resident %d MB; ready in %d of %d answers; "+
+		"/v1 took %d and refused %d with Retry-After, within %v; each second %v",
+		r.Offered, r.Good, r.Refused, r.TimedOut, r.Wrong, r.Skipped,
+		r.Latency.Quantile(0.5).Round(milli), o.p99().Round(milli),
+		r.Steps[0].Name, r.Steps[0].Latency.Quantile(0.99).Round(milli),
+		r.Steps[1].Name, r.Steps[1].Latency.Quantile(0.99).Round(milli),
+		o.probed.resident>>20, o.probed.ready, o.probed.ready+o.probed.unready,
+		o.probed.sent, o.probed.busy, o.probed.slowest.Round(milli), r.Seconds)
+	if o.capacity == 0 {
+		return text
+	}
+	return fmt.Sprintf("capacity %.0f/s, offered %.1f times that, goodput %.0f/s, %.0f %%; recovery %v; ",
+		o.capacity, o.times(), o.goodput(), 100*o.share(), r.Recovery.Round(milli)) + text
 }
 
-// overloaded runs the experiment on a program: capacity, overload, calm.
-// Sixteen clients fill every batch and are not yet refused.
-func overloaded(t *testing.T, l *ledger, program string, closed, phase, calm time.Duration) *overload {
+// perSecond is how many good answers came in each second of a phase.
+func perSecond(r *load.OpenResult, phase time.Duration) float64 {
+	good := 0
+	for _, n := range r.Seconds[:min(len(r.Seconds), int(phase/time.Second))] {
+		good += n
+	}
+	return float64(good) / phase.Seconds()
+}
+
+// run asks by a schedule, for recipients that nobody asked about before.
+func (o *overload) run(t *testing.T, options load.OpenOptions) *load.OpenResult {
 	t.Helper()
-	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
-	c := startProgram(t, program, t.TempDir(), environ...)
-	cycle := load.Servlets{
+	options.Cycle = load.Servlets{
 		Path: "/otpauthapi", AccessKey: documentedKey, IPAddress: "203.0.113.7",
 		OTP: encrypted(t, sampleKey, sampleIV, benchCode),
 	}.Cycle()
-	full, err := load.Run(t.Context(), load.Options{URL: c.url, Cycle: cycle, Concurrency: 16, Duration: closed})
+	options.First = o.sum.Offered
+	r, err := load.RunOpen(t.Context(), options)
 	require.NoError(t, err)
-	require.Empty(t, full.Failures)
-	right := full.Steps[0].Right + full.Steps[1].Right
-	o := &overload{capacity: float64(right) / full.Elapsed.Seconds()}
-
-	stop, watching := make(chan struct{}), sync.WaitGroup{}
-	watching.Go(func() { o.watch(c, stop) })
-	o.open, err = load.RunOpen(t.Context(), load.OpenOptions{
-		URL: c.url, Cycle: cycle, First: full.Recipients, Rate: 1000, Duration: phase, Calm: 10, CalmFor: calm,
-	})
-	close(stop)
-	watching.Wait()
-	require.NoError(t, err)
-	seconds := o.open.Seconds[1:int(phase/time.Second)] // the first one fills the queue
-	for _, good := range seconds {
-		o.goodput += float64(good) / float64(len(seconds))
+	o.sum.Offered += r.Offered
+	o.sum.Good += r.Good
+	o.sum.TimedOut += r.TimedOut
+	o.sum.Wrong += r.Wrong
+	for _, step := range r.Steps {
+		o.rightOf[step.Name] += step.Right
 	}
-	l.inject(1)
-	l.acknowledge(o.open.Good)
-	o.checkCharges(t, l, strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"), full)
+	return r
+}
+
+// measureCapacity raises the rate until that brings no more good answers.
+func (o *overload) measureCapacity(t *testing.T, url string) {
+	t.Helper()
+	const phase = 2 * time.Second
+	for rate := 40; ; rate += rate / 4 {
+		good := perSecond(o.run(t, load.OpenOptions{URL: url, Rate: rate, Duration: phase}), phase)
+		if good < 1.03*o.capacity {
+			return
+		}
+		o.capacity = good
+	}
+}
+
+// overloaded runs the experiment on a program in a server of its own: capacity, ten times as much for
+// a while, calm.
+func overloaded(t *testing.T, l *ledger, program string, calm time.Duration) *overload {
+	t.Helper()
+	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
+	c := startProgram(t, program, t.TempDir(), environ...)
+	o := &overload{rightOf: map[string]int{}}
+	o.measureCapacity(t, c.url)
+	o.overload(t, l, c, load.OpenOptions{
+		Rate: int(10*o.capacity) + 1, Duration: 10 * time.Second, Calm: 10, CalmFor: calm,
+	})
+	o.checkCharges(t, l, strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	l.note("%v", o)
+	require.NoError(t, c.command.Process.Kill()) // so that the next one has the machine to itself
 	return o
 }
 
-// watch asks ten times a second whether the server is ready, and what it holds.
-func (o *overload) watch(c *child, stop chan struct{}) {
+// overload asks for too much, and watches.
+func (o *overload) overload(t *testing.T, l *ledger, c *child, options load.OpenOptions) {
+	t.Helper()
+	options.URL = c.url
+	stop, watching := make(chan struct{}), sync.WaitGroup{}
+	watching.Go(func() { o.probed.watch(c, stop) })
+	o.load, o.during = o.run(t, options), options.Duration
+	close(stop)
+	watching.Wait()
+	l.inject(1)
+	l.acknowledge(o.sum.Good)
+	l.equal(true, o.load.Good > 0 && o.load.Refused > 0, "some are answered, and some refused")
+	l.equal(true, o.probed.ready > 0 && o.probed.unready == 0, "/readyz: %+v", o.probed)
+	l.equal(true, o.probed.busy > 0 && o.probed.silent == 0, "refusals at /v1: %+v", o.probed)
+}
+
+// watch asks ten times a second whether the server is ready, sends by /v1, and looks what it holds.
+func (p *probed) watch(c *child, stop chan struct{}) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-stop:
 			return
 		case <-ticker.C:
 		}
-		if a, err := c.try("GET", "/readyz", ""); err == nil {
-			o.asked++
-			if a.status != http.StatusOK {
-				o.unready++
-			}
+		if a, err := c.try("GET", "/readyz", ""); err == nil && a.status == http.StatusOK {
+			p.ready++
+		} else {
+			p.unready++
 		}
-		o.resident = max(o.resident, resident(c))
+		p.send(c, n)
+		p.resident = max(p.resident, resident(c))
+	}
+}
+
+func (p *probed) send(c *child, n int) {
+	asked := time.Now()
+	a, err := c.try("POST", "/v1/send", fmt.Sprintf(`{"to":"+9180%08d","method":"sms","type":"verification"}`, n),
+		"Authorization", "Bearer "+documentedKey, "Content-Type", "application/json")
+	switch {
+	case err == nil && a.status == http.StatusCreated:
+		p.sent++
+	case err == nil && a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") == "1":
+		p.busy++
+		p.slowest = max(p.slowest, time.Since(asked))
+	default:
+		p.silent++
 	}
 }
 
@@ -140,7 +223,7 @@ func resident(c *child) int {
 // checkCharges compares what the database holds with what was acknowledged: every good answer has its
 // event, and only calls whose answer did not come may have one besides. A refused call has none, no
 // recipient, no challenge and no count.
-func (o *overload) checkCharges(t *testing.T, l *ledger, file string, full *load.Result) {
+func (o *overload) checkCharges(t *testing.T, l *ledger, file string) {
 	t.Helper()
 	var stored struct{ Recipients, Sends, Challenges, Wrong, Used, Sent, Verified, Others int }
 	require.NoError(t, byHand(t, "sqlite", file).Get(&stored, `
@@ -150,9 +233,8 @@ func (o *overload) checkCharges(t *testing.T, l *ledger, file string, full *load
 			(SELECT COUNT(*) FROM events WHERE kind = 'verified') AS verified,
 			(SELECT COUNT(*) FROM events WHERE kind NOT IN ('sent', 'verified')) AS others
 		FROM challenges`))
-	sent := full.Steps[0].Right + o.open.Steps[0].Right
-	verified := full.Steps[1].Right + o.open.Steps[1].Right
-	unanswered := o.open.TimedOut + o.open.Wrong
+	sent, verified := o.rightOf["generate"]+o.probed.sent, o.rightOf["validate"]
+	unanswered := o.sum.TimedOut + o.sum.Wrong
 	for _, n := range []int{stored.Recipients, stored.Sends, stored.Challenges, stored.Sent} {
 		l.equal(true, sent <= n && n <= sent+unanswered,
 			"%d sends acknowledged, %d calls not answered, stored %+v", sent, unanswered, stored)
@@ -164,25 +246,98 @@ func (o *overload) checkCharges(t *testing.T, l *ledger, file string, full *load
 	l.equal([]int{0, 0}, []int{stored.Wrong, stored.Others}, "wrong guesses and other events, of which there was none")
 }
 
-// aims are what a server that is asked for ten times its capacity has to reach. They depend on time.
-func (o *overload) aims(l *ledger) {
-	l.equal(true, o.share() >= 0.8, "goodput is %.0f %% of capacity, at least 80", 100*o.share())
-	l.equal(true, o.p99() < time.Second, "p99 of good answers is %v, below 1 s", o.p99())
-	l.equal(true, o.open.Recovery < 3*time.Second, "recovery took %v, less than 3 s", o.open.Recovery)
+// aims are what a server that is asked for ten times its capacity has to reach, in the middle one of
+// these runs. They depend on time, and somebody else may use the machine in one of them.
+func aims(l *ledger, runs ...*overload) {
+	middle := func(of func(o *overload) float64) float64 {
+		all := make([]float64, len(runs))
+		for i, o := range runs {
+			all[i] = of(o)
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	for _, aim := range []struct {
+		name        string
+		least, most float64
+		of          func(o *overload) float64
+	}{
+		{"requests offered, in capacities", 10, 100, (*overload).times},
+		{"goodput, in capacities", 0.8, 10, (*overload).share},
+		{"p99 of good answers, in seconds", 0, 1, func(o *overload) float64 { return o.p99().Seconds() }},
+		{"recovery, in seconds", 0, 3, func(o *overload) float64 { return o.load.Recovery.Seconds() }},
+		// Who was sent a code can use it: guesses go before sends.
+		{"verified of the codes that were sent", 0.95, 1, func(o *overload) float64 {
+			return float64(o.load.Steps[1].Right) / float64(max(1, o.load.Steps[0].Right))
+		}},
+		{"the slowest refusal, in seconds", 0, 1, func(o *overload) float64 { return o.probed.slowest.Seconds() }},
+		{"resident memory, in MB", 0, 300, func(o *overload) float64 { return float64(o.probed.resident >> 20) }},
+	} {
+		got := middle(aim.of)
+		l.equal(true, aim.least <= got && got <= aim.most, "%s: %.2f, at least %v and at most %v", aim.name, got, aim.least, aim.most)
+	}
 }
 
-func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
-	phase := time.Duration(times(10, 3)) * time.Second
-	closed, calm := time.Duration(times(5, 1))*time.Second, time.Duration(times(10, 1))*time.Second
-	l := new(ledger)
-	o := overloaded(t, l, mutant(t, slowCommit(20*time.Millisecond), queueOf(smallBatch...)), closed, phase, calm)
-	l.note("%v", o)
-	l.equal(true, o.open.Good > 0 && o.open.Refused > 0, "some are answered, and some refused")
-	l.equal(true, o.asked > 0 && o.unready == 0, "/readyz said not ready %d times of %d", o.unready, o.asked)
-	if os.Getenv("FULL") == "1" {
-		o.aims(l)
+// Three servers, one after the other, each asked for ten times what it was measured to do.
+func TestServer_AtTenTimesItsCapacityFault(t *testing.T) {
+	if os.Getenv("FULL") != "1" {
+		t.Skip("this runs with FULL=1; the next one is its short form")
 	}
+	slow, l := mutant(t, slowCommit(20*time.Millisecond), queueOf(smallBatch...)), new(ledger)
+	var runs []*overload
+	for range 3 {
+		runs = append(runs, overloaded(t, l, slow, 5*time.Second))
+	}
+	aims(l, runs...)
 	l.report(t)
+}
+
+// The server as it is, whose commits wait for somebody who holds the file's lock: what it refuses is not
+// charged, /v1 says when to come back, and it stays ready.
+func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
+	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
+	file := strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")
+	c := startChild(t, t.TempDir(), environ...)
+	release := hinder(t, file, 700*time.Millisecond)
+	o, l := &overload{rightOf: map[string]int{}}, new(ledger)
+	o.overload(t, l, c, load.OpenOptions{Rate: 1000, Duration: 2 * time.Second, Patience: 20 * time.Second})
+	release()
+	o.checkCharges(t, l, file)
+	l.note("%v", o)
+	l.report(t)
+}
+
+// hinder holds the write lock of an SQLite file before each commit of somebody else, until release.
+func hinder(t *testing.T, file string, hold time.Duration) (release func()) {
+	t.Helper()
+	conn, err := byHand(t, "sqlite", file).Connx(t.Context())
+	require.NoError(t, err)
+	stop, holding, seen := make(chan struct{}), sync.WaitGroup{}, 0
+	pause := func(d time.Duration) (goOn bool) {
+		select {
+		case <-stop:
+			return false
+		case <-time.After(d):
+			return true
+		}
+	}
+	holding.Go(func() {
+		defer conn.Close()
+		for pause(time.Millisecond) {
+			version := 0 // of the file, as others wrote it
+			if conn.GetContext(context.Background(), &version, "PRAGMA data_version") != nil || version == seen {
+				continue
+			}
+			if _, err := conn.ExecContext(context.Background(), "BEGIN IMMEDIATE"); err != nil {
+				continue // somebody writes again
+			}
+			pause(hold)
+			_, err := conn.ExecContext(context.Background(), "ROLLBACK")
+			assert.NoError(t, err)
+			seen = version
+		}
+	})
+	return sync.OnceFunc(func() { close(stop); holding.Wait() })
 }
 
 // The same on a server that works its queue off for callers who have left must be found bad.
@@ -191,11 +346,10 @@ func TestHarness_CatchesAQueueWithoutDeadlinesFault(t *testing.T) {
 		t.Skip("this runs with FULL=1")
 	}
 	l, found := new(ledger), new(ledger)
-	slow := mutant(t, slowCommit(20*time.Millisecond), queueOf(workedOff...))
-	o := overloaded(t, found, slow, 5*time.Second, 10*time.Second, 25*time.Second)
-	o.aims(found)
+	o := overloaded(t, found, mutant(t, slowCommit(20*time.Millisecond), queueOf(workedOff...)), 25*time.Second)
+	aims(found, o)
 	l.inject(1)
-	l.acknowledge(o.open.Good)
+	l.acknowledge(o.load.Good)
 	l.equal(true, o.share() < 0.8, "goodput falls: %v", found)
 	l.note("%v", o)
 	l.report(t)
