@@ -57,7 +57,7 @@ func (c *loadCommand) Run(p process) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if c.Rate > 0 {
+	if c.Rate != 0 || c.Calm != 0 {
 		return c.open(ctx, p, cycle)
 	}
 	result, err := load.Run(ctx, load.Options{

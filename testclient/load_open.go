@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"otpbridge/testclient/conform"
@@ -23,8 +23,10 @@ const (
 // clients that gave up are no failure of the run.
 func (c *loadCommand) open(ctx context.Context, p process, cycle []load.Step) error {
 	switch {
-	case c.Rate > highestRate || c.Calm < 0 || c.Calm > highestRate:
-		return &conform.Trouble{Tried: "--rate and --calm are at most 20000", Remedy: "For example: --rate 1000 --calm 50."}
+	case c.Rate < 1 || c.Rate > highestRate || c.Calm < 0 || c.Calm > highestRate:
+		return &conform.Trouble{
+			Tried: "--rate is 1 to 20000 and --calm at most 20000", Remedy: "For example: --rate 1000 --calm 50.",
+		}
 	case c.Duration > longestPhase, c.CalmFor <= 0, c.CalmFor > longestPhase, c.Patience <= 0, c.Patience > longestPhase:
 		return &conform.Trouble{
 			Tried: "with --rate, -d, --calm-for and --patience are above 0 and at most 1m", Remedy: "For example: -d 10s.",
@@ -53,7 +55,7 @@ func (c *loadCommand) open(ctx context.Context, p process, cycle []load.Step) er
 		fmt.Fprintf(p.stdout, "%d requests offered in %v: "+
 			"%d answered well, %d refused, %d timed out, %d wrong, %d without a free client\n",
 			r.Offered, r.Elapsed.Round(time.Millisecond), r.Good, r.Refused, r.TimedOut, r.Wrong, r.Skipped)
-		fmt.Fprintf(p.stdout, "good answers: p50 %v, p99 %v from the scheduled moment; each second %v\n",
+		fmt.Fprintf(p.stdout, "good answers under the load: p50 %v, p99 %v from the scheduled moment; each second %v\n",
 			round(p50), round(p99), r.Seconds)
 		if r.Recovery >= 0 {
 			fmt.Fprintf(p.stdout, "recovered %v after the load\n", round(r.Recovery))
@@ -62,12 +64,15 @@ func (c *loadCommand) open(ctx context.Context, p process, cycle []load.Step) er
 	}
 	encoder := json.NewEncoder(p.stdout)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(map[string]any{
+	report := map[string]any{
 		"offered": r.Offered, "answered_well": r.Good, "refused": r.Refused, "timed_out": r.TimedOut, "wrong": r.Wrong,
 		"skipped": r.Skipped, "seconds": r.Elapsed.Seconds(), "good_each_second": r.Seconds,
-		"latency_seconds":  map[string]float64{"p50": p50.Seconds(), "p99": p99.Seconds(), "max": r.Latency.Max().Seconds()},
-		"recovery_seconds": r.Recovery.Seconds(),
-	})
+		"latency_seconds": map[string]float64{"p50": p50.Seconds(), "p99": p99.Seconds(), "max": r.Latency.Max().Seconds()},
+	}
+	if r.Recovery >= 0 {
+		report["recovery_seconds"] = r.Recovery.Seconds()
+	}
+	return encoder.Encode(report)
 }
 
 // onLoopback reports whether a target's host is this machine by its name or address.
@@ -77,9 +82,6 @@ func onLoopback(target string) bool {
 		return false
 	}
 	host := parsed.Hostname()
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }
