@@ -36,11 +36,22 @@ func TestServlets_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
 	require.LessOrEqual(t, both/2, float64(allocationCeiling))
 }
 
-// allocationCeiling is what a request may allocate, hardly more than it does: it keeps the number
+// The same at the JSON API, send and verify by id. Its verify signs a receipt.
+func TestV1_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
+	s := startStack(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	cycle := benchV1.Cycle()
+	send := s.allocations(t, cycle[:1])
+	both := s.allocations(t, cycle)
+	t.Logf("allocations: send %.1f, verify %.1f, a request %.1f", send, both-send, both/2)
+	require.LessOrEqual(t, both/2, float64(v1AllocationCeiling))
+}
+
+// The ceilings are what a request may allocate, hardly more than it does: they keep the numbers
 // from creeping up.
 const (
-	allocationCeiling = 60
-	allocationCycles  = 10_000
+	allocationCeiling   = 60
+	v1AllocationCeiling = 110
+	allocationCycles    = 10_000
 )
 
 // allocations counts those of one cycle, when the server is warm.

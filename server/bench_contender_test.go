@@ -54,6 +54,9 @@ func benchServlets(t testing.TB) load.Servlets {
 	}
 }
 
+// benchV1 is the JSON API, by an access key, which has no limit of requests.
+var benchV1 = load.V1{Key: documentedKey, Code: benchCode, ByID: true}
+
 func newBareContender(t *testing.T) *contender {
 	return &contender{t: t, name: "bare Gin", cycle: benchServlets(t).Bare(bareText), measured: startBare(t)}
 }

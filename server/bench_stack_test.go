@@ -21,18 +21,28 @@ import (
 // with -cpuprofile it shows where the server's time goes.
 func BenchmarkServlets(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
-		benchmarkServlets(b, startStack(b, "sqlite:"+filepath.Join(b.TempDir(), "otp.db")))
+		benchmarkCycle(b, startStack(b, "sqlite:"+filepath.Join(b.TempDir(), "otp.db")), benchServlets(b).Cycle())
 	})
 	b.Run("mariadb", func(b *testing.B) {
-		benchmarkServlets(b, startStack(b, sqltest.Own(b).SchemaTCP(b)))
+		benchmarkCycle(b, startStack(b, sqltest.Own(b).SchemaTCP(b)), benchServlets(b).Cycle())
 	})
 }
 
-func benchmarkServlets(b *testing.B, s *stack) {
-	s.drive(b, 100, s.servlets.Cycle()) // connections, caches and prepared statements
+// BenchmarkV1 is send and verify by id in the same way.
+func BenchmarkV1(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) {
+		benchmarkCycle(b, startStack(b, "sqlite:"+filepath.Join(b.TempDir(), "otp.db")), benchV1.Cycle())
+	})
+	b.Run("mariadb", func(b *testing.B) {
+		benchmarkCycle(b, startStack(b, sqltest.Own(b).SchemaTCP(b)), benchV1.Cycle())
+	})
+}
+
+func benchmarkCycle(b *testing.B, s *stack, cycle []load.Step) {
+	s.drive(b, 100, cycle) // connections, caches and prepared statements
 	b.ReportAllocs()
 	b.ResetTimer()
-	s.drive(b, b.N, s.servlets.Cycle())
+	s.drive(b, b.N, cycle)
 }
 
 // stack is a whole server in this process that is asked by a load generator.

@@ -208,6 +208,9 @@ func (s *Store) runBatch(w *session, operations []*Operation, retry bool) error 
 
 // load reads and locks the rows that the operations decide on.
 func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Operation) error {
+	if err := s.find(ctx, w, b, operations); err != nil {
+		return err
+	}
 	b.order = appendHashes(b.order, operations)
 	if err := s.loadRecipients(ctx, w, b); err != nil {
 		return err
@@ -227,6 +230,10 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 func (b *batch) apply(op *Operation, offset otp.Millis) {
 	if op.mark != nil {
 		b.marks = append(b.marks, op.mark)
+		return
+	}
+	if op.failed != nil {
+		op.err = op.failed
 		return
 	}
 	recipient := b.recipient(op.Recipient)
@@ -286,15 +293,23 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 	}
 }
 
-// decide contains one operation's panic, so that it is a fault of this operation alone.
-func decide(op *Operation, state *State) (err error) {
+// decide runs op's rule.
+func decide(op *Operation, state *State) error {
+	err, panicked := contain(func() error { return op.Decide(state) })
+	if panicked {
+		state.event, state.also, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, false
+	}
+	return err
+}
+
+// contain makes a panic of one operation's function a fault of that operation alone.
+func contain(do func() error) (err error, panicked bool) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			state.event, state.also, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, false
-			err = fmt.Errorf("panic while deciding: %v\n%s", cause, debug.Stack())
+			err, panicked = fmt.Errorf("panic while deciding: %v\n%s", cause, debug.Stack()), true
 		}
 	}()
-	return op.Decide(state)
+	return do(), false
 }
 
 // recipient is the row with this hash, an empty one if the database has none.
@@ -323,7 +338,7 @@ func (b *batch) challenge(op *Operation, recipient otp.ID) *challengeRow {
 // the same rows wait for each other instead of deadlocking.
 func appendHashes(ids []otp.ID, operations []*Operation) []otp.ID {
 	for _, op := range operations {
-		if op.mark != nil {
+		if op.Recipient.IsZero() { // a mark, or a challenge that was not found
 			continue
 		}
 		ids = append(ids, op.Recipient)

@@ -19,6 +19,43 @@ const (
 	recipientColumns = decidedColumns + `, esme_address, environment, sealed, mask`
 )
 
+// find completes the operations that name a challenge alone. It locks nothing, because recipients are
+// locked first and in their order. So it reads only what never changes, and what it has found
+// once holds for every further try.
+func (s *Store) find(ctx context.Context, w *session, b *batch, operations []*Operation) error {
+	var asking []*Operation
+	for _, op := range operations {
+		if op.Found != nil && op.Recipient.IsZero() && op.failed == nil {
+			asking = append(asking, op)
+		}
+	}
+	if len(asking) == 0 {
+		return nil
+	}
+	slices.SortFunc(asking, func(x, y *Operation) int { return bytes.Compare(x.Challenge[:], y.Challenge[:]) })
+	list, args := in(asking, func(op *Operation) driver.Value { return b.values.id(op.Challenge) })
+	return w.query(ctx, `
+		SELECT c.id, c.channels, c.mailbox, r.id, r.hash, r.esme_address, r.environment, r.sealed
+		FROM challenges c
+		JOIN recipients r ON r.id = c.recipient_id
+		WHERE c.id IN `+list, args, func(found row) error {
+		in := reader{row: found}
+		c := otp.Challenge{ID: in.id(), Channels: otp.Channels(in.number()), Mailbox: in.bytes()}
+		r := otp.Recipient{
+			ID: in.id(), Hash: in.id(), Account: in.text(), Environment: otp.Environment(in.text()), Sealed: in.bytes(),
+		}
+		if in.err != nil {
+			return fmt.Errorf("challenge: %w", in.err)
+		}
+		at, _ := slices.BinarySearchFunc(asking, c.ID, func(op *Operation, id otp.ID) int { return bytes.Compare(op.Challenge[:], id[:]) })
+		for ; at < len(asking) && asking[at].Challenge == c.ID; at++ {
+			op := asking[at]
+			op.failed, _ = contain(func() error { return op.Found(&c, &r) })
+		}
+		return nil
+	})
+}
+
 // loadRecipients reads and locks the recipients of a batch, in the order of their hashes.
 func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error {
 	if len(b.order) == 0 {

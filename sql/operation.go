@@ -17,13 +17,20 @@ type Operation struct {
 	// Account is whose sandbox clock moves Now.
 	Account string
 	// Recipient is the hash of the one that the decision is written through; its row need not
-	// exist yet.
+	// exist yet. Zero where only Challenge tells, through Found.
 	Recipient otp.ID
 	// Mailbox is a second one's, for the send window of an e-mail address; zero for none.
 	Mailbox otp.ID
 	// Slot asks for the slot's newest challenge, Challenge for the one with this id; one is set.
 	Slot      otp.ID
 	Challenge otp.ID
+	// Found completes an operation that has a Challenge and no Recipient. It is called with the challenge
+	// and its recipient before anything is locked, and may use of them what never changes. Of these it
+	// gets the ids, the channels, the sealed mailbox and whom the recipient belongs to. If they are the
+	// caller's it sets Recipient, and Mailbox and Counters where these are needed; if not, it leaves
+	// the operation as it is, and Decide finds no challenge. An error is the operation's answer, and
+	// Decide does not run. Like Decide it must be quick, and may be called again.
+	Found func(*otp.Challenge, *otp.Recipient) error
 	// Delivery and Sibling are two deliveries of one send to load, Counters what is counted beside
 	// the recipient; zero and nil for none.
 	Delivery otp.ID
@@ -43,6 +50,7 @@ type Operation struct {
 	Decide func(*State) error
 
 	mark     *Mark     // instead of Decide
+	failed   error     // of Found
 	deadline time.Time // by when its batch must have ended; zero for none
 	err      error
 	happened bool

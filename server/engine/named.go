@@ -42,39 +42,46 @@ func (e *Engine) meant(c *Caller, n Named) func(*otp.Challenge) *otp.Challenge {
 	}
 }
 
-// ahead reads the challenge that n means outside any operation, so only what never changes may be
-// relied on. Refusal: NotFound.
-func (e *Engine) ahead(ctx context.Context, c *Caller, n Named) (foundChallenge, error) {
-	id := n.ID
+// on starts an operation on the challenge with this id, or if that is zero on the newest of t's slot.
+// Learn names what else the operation needs, once t is known: of an id the batch finds it, with the
+// challenge as far as it never changes. If the id is not the caller's, t stays empty, learn is not called
+// and the operation finds no challenge.
+func (e *Engine) on(c *Caller, id otp.ID, t *Target, learn func(*sql.Operation, *otp.Challenge)) *sql.Operation {
+	op := operation(c)
 	if id.IsZero() {
-		newest, err := e.store.Newest(context.WithoutCancel(ctx), e.recipientHash(c, n.Target.Recipient), e.slot(c, n.Target))
-		if err != nil {
-			return foundChallenge{}, err
-		}
-		if newest == nil {
-			return foundChallenge{}, otp.Refuse(otp.NotFound, "there is no challenge of this recipient")
-		}
-		id = newest.ID
+		op.Recipient, op.Slot = e.recipientHash(c, t.Recipient), e.slot(c, *t)
+		learn(op, nil)
+		return op
 	}
-	found, err := e.find(ctx, c, id)
-	if err == nil && e.meant(c, n)(found.challenge) == nil {
-		return found, otp.Refuse(otp.NotFound, "there is no such challenge")
-	}
-	return found, err
-}
-
-// on starts an operation on the challenge that n means, which was found ahead.
-func (e *Engine) on(c *Caller, n Named, found foundChallenge) *sql.Operation {
-	op := e.operation(c, found.target)
-	if n.ID.IsZero() {
-		op.Slot = e.slot(c, n.Target)
-	} else {
-		op.Challenge = n.ID
+	op.Challenge = id
+	op.Found = func(challenge *otp.Challenge, recipient *otp.Recipient) (err error) {
+		if !c.owned(recipient) {
+			return nil
+		}
+		if *t, err = e.addressee(challenge, recipient); err != nil {
+			return err
+		}
+		op.Recipient = recipient.Hash
+		learn(op, challenge)
+		return nil
 	}
 	return op
 }
 
-// errMoved says that a newer challenge took the place of the one that was found ahead.
+// newest returns the id of the target's newest challenge if n means it. It is read outside any
+// operation. Refusal: NotFound.
+func (e *Engine) newest(ctx context.Context, c *Caller, n Named) (otp.ID, error) {
+	newest, err := e.store.Newest(context.WithoutCancel(ctx), e.recipientHash(c, n.Target.Recipient), e.slot(c, n.Target))
+	if err != nil {
+		return otp.ID{}, err
+	}
+	if newest = e.meant(c, n)(newest); newest == nil {
+		return otp.ID{}, otp.Refuse(otp.NotFound, "there is no such challenge")
+	}
+	return newest.ID, nil
+}
+
+// errMoved says that a newer challenge took the place of the target's newest.
 var errMoved = errors.New("another challenge is the newest now")
 
 // maxMoves is how often an operation looks again after errMoved. Each time somebody sent anew in the
@@ -91,11 +98,14 @@ func (e *Engine) ResendNamed(ctx context.Context, c *Caller, n Named, method str
 		return e.madeOr(ctx, c, done, err)
 	}
 	for move := 0; ; move++ {
-		found, err := e.ahead(ctx, c, n)
-		if err != nil {
-			return Challenge{}, err
+		id := n.ID
+		if id.IsZero() {
+			var err error
+			if id, err = e.newest(ctx, c, n); err != nil {
+				return Challenge{}, err
+			}
 		}
-		done, err := e.resend(c, n, found, method, once)
+		done, err := e.resend(c, n, id, method, once)
 		if errors.Is(err, errMoved) && move < maxMoves {
 			continue
 		}
@@ -126,41 +136,53 @@ func (e *Engine) resentBefore(ctx context.Context, once otp.ID) (otp.ID, error) 
 	return challenge, err
 }
 
-// resend sends the found challenge's code again and returns its id, zero if that has happened before
-// under once. The error is errMoved if the target has a newer challenge.
-func (e *Engine) resend(c *Caller, n Named, found foundChallenge, method string, once otp.ID) (otp.ID, error) {
-	channels := found.challenge.Channels
-	if method != "" {
-		var err error
-		if channels, err = c.method("method", method, found.target); err != nil {
-			return otp.ID{}, err
+// resend sends the code of the challenge with this id again and returns the id, zero if that has
+// happened before under once. The error is errMoved if n is a target that has a newer challenge.
+func (e *Engine) resend(c *Caller, n Named, id otp.ID, method string, once otp.ID) (otp.ID, error) {
+	var (
+		target   Target
+		channels otp.Channels
+		refusal  error // of the method
+		policy   otp.Policy
+		guard    *guard
+		resent   send
+		done     otp.ID
+	)
+	op := e.on(c, id, &target, func(op *sql.Operation, challenge *otp.Challenge) {
+		channels = challenge.Channels
+		if method != "" {
+			if channels, refusal = c.method("method", method, target); refusal != nil {
+				return
+			}
 		}
-	}
-	op := e.on(c, n, found)
+		if channels.Has(otp.Email) {
+			e.lockMailbox(c, op, target)
+		}
+		policy, guard = e.unthrottled(c.policy(), target, channels), e.guard(c, op, target, channels)
+	})
 	if !once.IsZero() {
 		op.Event, op.Repeats = once, true
 	}
-	if channels.Has(otp.Email) {
-		e.lockMailbox(c, op, found.target)
-	}
-	policy, meant := e.unthrottled(c.policy(), found.target, channels), e.meant(c, n)
-	guard := e.guard(c, op, found.target, channels)
-	var resent send
-	var done otp.ID
+	meant := e.meant(c, n)
 	op.Decide = func(s *sql.State) error {
 		if done = (otp.ID{}); s.Happened {
 			return nil
 		}
 		challenge := meant(s.Challenge)
-		if challenge != nil && challenge.ID != found.challenge.ID {
+		switch {
+		case challenge == nil:
+			return otp.Refuse(otp.NotFound, "there is no such challenge")
+		case n.ID.IsZero() && challenge.ReplacedAt != 0:
 			return errMoved
+		case refusal != nil:
+			return refusal
 		}
 		if err := otp.Resend(s.Recipient, s.Mailbox, challenge, policy, s.Now); err != nil {
 			return err
 		}
 		var err error
-		if resent, err = e.recordResend(op, c, s, challenge, found.target, channels, guard); err == nil {
-			done = challenge.ID
+		if resent, err = e.recordResend(op, c, s, challenge, target, channels, guard); err == nil {
+			done = id
 		}
 		return err
 	}
@@ -176,14 +198,8 @@ func (e *Engine) resend(c *Caller, n Named, found foundChallenge, method string,
 
 // CancelNamed calls a live challenge off. Refusals: those of otp.Cancel, Overloaded.
 func (e *Engine) CancelNamed(ctx context.Context, c *Caller, n Named) (Challenge, error) {
-	found := foundChallenge{target: n.Target}
-	if !n.ID.IsZero() {
-		var err error
-		if found, err = e.find(ctx, c, n.ID); err != nil {
-			return Challenge{}, err
-		}
-	}
-	op, meant := e.on(c, n, found), e.meant(c, n)
+	target := n.Target
+	op, meant := e.on(c, n.ID, &target, func(*sql.Operation, *otp.Challenge) {}), e.meant(c, n)
 	op.Rank = sql.Verifying // it ends guessing
 	var canceled otp.ID
 	op.Decide = func(s *sql.State) error {
@@ -207,16 +223,9 @@ func (e *Engine) StatusNamed(ctx context.Context, c *Caller, n Named) (Challenge
 	if !n.ID.IsZero() {
 		return e.Status(ctx, c, n.ID)
 	}
-	found, err := e.ahead(ctx, c, n)
+	id, err := e.newest(ctx, c, n)
 	if err != nil {
 		return Challenge{}, err
 	}
-	now, err := e.moment(ctx, c.Account.Address, found.challenge.UpdatedAt, found.recipient.UpdatedAt)
-	if err != nil {
-		return Challenge{}, err
-	}
-	if found.challenge.Forgotten(now) {
-		return Challenge{}, otp.Refuse(otp.NotFound, "there is no challenge of this recipient")
-	}
-	return e.Status(ctx, c, found.challenge.ID)
+	return e.status(ctx, c, id, true)
 }

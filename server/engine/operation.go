@@ -219,14 +219,16 @@ func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, recipient str
 	return refusal
 }
 
-// operation starts an operation on the target's recipient. Its clock is read here, once.
+// operation starts an operation on the target's recipient.
 func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
-	return &sql.Operation{
-		Event:     sql.NewID(),
-		Account:   c.Account.Address,
-		Recipient: e.recipientHash(c, t.Recipient),
-		Now:       otp.At(time.Now()),
-	}
+	op := operation(c)
+	op.Recipient = e.recipientHash(c, t.Recipient)
+	return op
+}
+
+// operation starts an operation of the caller. Its clock is read here, once.
+func operation(c *Caller) *sql.Operation {
+	return &sql.Operation{Event: sql.NewID(), Account: c.Account.Address, Now: otp.At(time.Now())}
 }
 
 func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {

@@ -36,20 +36,12 @@ type Verified struct {
 func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error) {
 	target, binding := p.Target, p.Target.Binding
 	if !p.ID.IsZero() {
-		found, err := e.find(ctx, c, p.ID)
-		if err != nil {
-			return Verified{}, err
-		}
-		target, binding = found.target, p.Binding
+		binding = p.Binding
 	}
-	op := e.operation(c, target)
+	op := e.on(c, p.ID, &target, func(op *sql.Operation, _ *otp.Challenge) {
+		e.countConversion(c, op, target)
+	})
 	op.Rank = sql.Verifying
-	if p.ID.IsZero() {
-		op.Slot = e.slot(c, target)
-	} else {
-		op.Challenge = p.ID
-	}
-	e.countConversion(c, op, target)
 	hash, types := e.bindingHash(c, binding), c.types(p.Type)
 	var verified otp.Challenge
 	op.Decide = func(s *sql.State) error {
@@ -84,8 +76,8 @@ func (e *Engine) verified(ctx context.Context, c *Caller, event otp.ID, challeng
 	return v
 }
 
-// foundChallenge is a challenge that a caller named by its id, as it was read ahead of the
-// operation: only what never changes may be relied on.
+// foundChallenge is a challenge as it was read outside any operation: only what never changes may be
+// relied on.
 type foundChallenge struct {
 	challenge *otp.Challenge
 	recipient *otp.Recipient
@@ -96,24 +88,35 @@ type foundChallenge struct {
 // those of other accounts and of the other environment too.
 func (e *Engine) find(ctx context.Context, c *Caller, id otp.ID) (foundChallenge, error) {
 	challenge, recipient, err := e.store.Challenge(context.WithoutCancel(ctx), id)
-	if errors.Is(err, sql.ErrNotFound) || err == nil && (recipient.Account != c.Account.Address || recipient.Environment != c.Environment) {
+	if errors.Is(err, sql.ErrNotFound) || err == nil && !c.owned(recipient) {
 		return foundChallenge{}, otp.Refuse(otp.NotFound, "there is no challenge with this id")
 	}
 	if err != nil {
 		return foundChallenge{}, err
 	}
 	k := foundChallenge{challenge: challenge, recipient: recipient}
+	k.target, err = e.addressee(challenge, recipient)
+	return k, err
+}
+
+// owned reports whether a recipient is the caller's.
+func (c *Caller) owned(r *otp.Recipient) bool {
+	return r.Account == c.Account.Address && r.Environment == c.Environment
+}
+
+// addressee opens whom a challenge was sent to.
+func (e *Engine) addressee(challenge *otp.Challenge, recipient *otp.Recipient) (t Target, err error) {
 	to, err := e.keyring.Open(recipientAAD(recipient.ID), recipient.Sealed)
 	if err != nil {
-		return k, err
+		return t, err
 	}
-	k.target.Recipient = string(to)
+	t.Recipient = string(to)
 	if challenge.Mailbox != nil {
 		mailbox, err := e.keyring.Open(mailboxAAD(challenge.ID), challenge.Mailbox)
 		if err != nil {
-			return k, err
+			return t, err
 		}
-		k.target.Mailbox = string(mailbox)
+		t.Mailbox = string(mailbox)
 	}
-	return k, nil
+	return t, nil
 }

@@ -50,6 +50,12 @@ const (
 // history until the account's retention. It burns nothing and is no ground for a decision.
 // Refusal: NotFound.
 func (e *Engine) Status(ctx context.Context, c *Caller, id otp.ID) (Challenge, error) {
+	return e.status(ctx, c, id, false)
+}
+
+// status is Status; a caller that named the challenge by its target does not find one that a guess
+// would not find.
+func (e *Engine) status(ctx context.Context, c *Caller, id otp.ID, byTarget bool) (Challenge, error) {
 	history, err := e.store.History(ctx, id)
 	if err != nil {
 		return Challenge{}, err
@@ -60,8 +66,8 @@ func (e *Engine) Status(ctx context.Context, c *Caller, id otp.ID) (Challenge, e
 	found, err := e.find(ctx, c, id)
 	switch {
 	case err == nil:
-		return e.fromRow(ctx, c, found, history)
-	case otp.KindOf(err) != otp.NotFound || len(history) == 0:
+		return e.fromRow(ctx, c, found, history, byTarget)
+	case otp.KindOf(err) != otp.NotFound || len(history) == 0 || byTarget:
 		return Challenge{}, err
 	}
 	return e.fromHistory(c, id, history)
@@ -77,11 +83,15 @@ func (e *Engine) Made(ctx context.Context, c *Caller, id otp.ID) (Challenge, err
 	return challenge, err
 }
 
-func (e *Engine) fromRow(ctx context.Context, c *Caller, found foundChallenge, history []otp.Event) (Challenge, error) {
+func (e *Engine) fromRow(ctx context.Context, c *Caller, found foundChallenge, history []otp.Event,
+	byTarget bool) (Challenge, error) {
 	row, recipient := found.challenge, found.recipient
 	now, err := e.moment(ctx, c.Account.Address, row.UpdatedAt, recipient.UpdatedAt)
 	if err != nil {
 		return Challenge{}, err
+	}
+	if byTarget && row.Forgotten(now) {
+		return Challenge{}, otp.Refuse(otp.NotFound, "there is no such challenge")
 	}
 	shown := Challenge{
 		ID: row.ID, To: recipient.Mask, Method: row.Channels.String(), Type: row.Type(),

@@ -116,7 +116,7 @@ func (c *client) cycle(place int) bool {
 			c.run.failures.addText(step.name, Status, a.status, a.body)
 			c.closeIfTold(a)
 			return false
-		case !step.answeredBy(a.body):
+		case !step.answeredBy(a.body), i+1 < len(c.steps) && !c.steps[i+1].identify(a.body):
 			c.run.failures.addText(step.name, Text, a.status, a.body)
 			c.closeIfTold(a)
 			return false

@@ -315,6 +315,48 @@ func TestRun_SendsAndVerifiesAtV1(t *testing.T) {
 	}
 }
 
+// By its id each challenge is verified once, whatever blanks the answer has that names it; an answer
+// without an id is a wrong one.
+func TestRun_VerifiesAtV1ByTheIDThatWasAnswered(t *testing.T) {
+	var asked atomic.Int64
+	var mu sync.Mutex
+	verified := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/send" {
+			w.WriteHeader(http.StatusCreated)
+			n := asked.Add(1)
+			form := [...]string{"{\"id\":\"%s\"}", "{\n  \"id\" : \"%s\", \"to\":\"\"}", "{ \"to\":\"+9\", \"id\": \"%s\" }"}[n%3]
+			id := fmt.Sprintf("otp_%026d", n)
+			if n == 10 {
+				id = "otp_10"
+			}
+			fmt.Fprintf(w, form, id)
+			return
+		}
+		var body struct{ ID, Code string }
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&body); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		mu.Lock()
+		verified[body.ID]++
+		mu.Unlock()
+		fmt.Fprint(w, `{"valid":true}`)
+	}))
+	t.Cleanup(server.Close)
+	cycle := V1{Key: "a key", Code: "123456", ByID: true}.Cycle()
+	result := drive(t, Options{URL: server.URL, Cycle: cycle, Concurrency: 2, Cycles: 30})
+	require.Len(t, result.Failures, 1)
+	require.Equal(t, "send", result.Failures[0].Step)
+	require.Equal(t, 29, result.Cycles)
+	require.Len(t, verified, 29)
+	for id, times := range verified {
+		require.Equal(t, 1, times, id)
+	}
+}
+
 func TestHolds(t *testing.T) {
 	for _, c := range []struct {
 		body string

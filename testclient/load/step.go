@@ -12,11 +12,12 @@ import (
 type Step struct {
 	// Name is what reports call it.
 	Name string
-	// Target is the path and query. Number stands in it for the digits of the cycle's recipient.
+	// Target is the path and query. Number stands in it for the digits of the cycle's recipient, and
+	// ID for the id in the answer of the step before.
 	Target string
 	// Header is lines such as "access_key: secret", beside Host and Content-Length.
 	Header []string
-	// Body is sent as it stands, but for Number.
+	// Body is sent as it stands, but for Number and ID.
 	Body string
 	// Status is what the answer has to have; 0 is 200.
 	Status int
@@ -30,6 +31,9 @@ type Step struct {
 
 // Number is the place of the recipient's digits in a Step's Target and Body.
 const Number = "{number}"
+
+// ID is the place of a challenge's id in a Step's Target and Body.
+const ID = "{id}"
 
 // numbers is how many recipients there are: 919, as Indian mobile numbers begin, and any nine
 // digits.
@@ -81,10 +85,16 @@ type V1 struct {
 	Key string
 	// Code is the code of every challenge.
 	Code string
+	// ByID verifies by the id that send answered, not by the recipient.
+	ByID bool
 }
 
-// Cycle is send and verify by the recipient.
+// Cycle is send and verify.
 func (v V1) Cycle() []Step {
+	named := `{"to":"+` + Number + `"`
+	if v.ByID {
+		named = `{"id":"` + ID + `"`
+	}
 	header := []string{"Authorization: Bearer " + v.Key, "Content-Type: application/json"}
 	return []Step{
 		{
@@ -93,7 +103,7 @@ func (v V1) Cycle() []Step {
 		},
 		{
 			Name: "verify", Target: "/v1/verify", Header: header, Holds: `"valid":true`,
-			Body: `{"to":"+` + Number + `","code":` + strconv.Quote(v.Code) + `}`,
+			Body: named + `,"code":` + strconv.Quote(v.Code) + `}`,
 		},
 	}
 }
@@ -108,11 +118,12 @@ func (s Servlets) Bare(text string) []Step {
 	return steps
 }
 
-// preparedStep is a step whose request is laid out but for the number.
+// preparedStep is a step whose request is laid out but for the number and the id.
 type preparedStep struct {
 	name    string
 	request []byte
 	numbers []int // where in request a number goes
+	ids     []int // where in request an id goes
 	status  int
 	text    []byte
 	holds   []byte
@@ -135,7 +146,7 @@ func (s Step) prepare(host string) preparedStep {
 		request.WriteString(line + "\r\n")
 	}
 	if s.Body != "" {
-		length := len(strings.ReplaceAll(s.Body, Number, someNumber))
+		length := len(places.Replace(s.Body))
 		request.WriteString("Content-Length: " + strconv.Itoa(length) + "\r\n")
 	}
 	request.WriteString("\r\n")
@@ -144,17 +155,34 @@ func (s Step) prepare(host string) preparedStep {
 	return p
 }
 
-// someNumber is as long as each.
-const someNumber = "919000000000"
+// someNumber and someID are as long as each.
+const (
+	someNumber = "919000000000"
+	someID     = "otp_00000000000000000000000000"
+)
 
-// lay writes text and remembers where its numbers are.
+// places fills in numbers and ids, to be written over.
+var places = strings.NewReplacer(Number, someNumber, ID, someID)
+
+// lay writes text and remembers where its numbers and ids are.
 func (p *preparedStep) lay(request *strings.Builder, text string) {
-	for i, part := range strings.Split(text, Number) {
-		if i > 0 {
+	for {
+		number, id := strings.Index(text, Number), strings.Index(text, ID)
+		switch {
+		case number >= 0 && (id < 0 || number < id):
+			request.WriteString(text[:number])
 			p.numbers = append(p.numbers, request.Len())
 			request.WriteString(someNumber)
+			text = text[number+len(Number):]
+		case id >= 0:
+			request.WriteString(text[:id])
+			p.ids = append(p.ids, request.Len())
+			request.WriteString(someID)
+			text = text[id+len(ID):]
+		default:
+			request.WriteString(text)
+			return
 		}
-		request.WriteString(part)
 	}
 }
 
@@ -171,7 +199,24 @@ func (p *preparedStep) address(place int) {
 	}
 }
 
-// answeredBy tells whether body is what the step wants.
+// identify writes the id in the answer of the step before into the request. It reports whether it
+// did: whether the request needs none, or the answer holds one.
+func (p *preparedStep) identify(answer []byte) bool {
+	if len(p.ids) == 0 {
+		return true
+	}
+	_, after, found := bytes.Cut(answer, []byte(`"id"`))
+	after = bytes.TrimLeft(after, " :\n")
+	if !found || len(after) < len(someID)+2 || after[0] != '"' || after[len(someID)+1] != '"' {
+		return false
+	}
+	for _, at := range p.ids {
+		copy(p.request[at:], after[1:1+len(someID)])
+	}
+	return true
+}
+
+// answeredBy reports whether body is what the step wants.
 func (p *preparedStep) answeredBy(body []byte) bool {
 	if len(p.holds) > 0 {
 		return holds(body, p.holds)
