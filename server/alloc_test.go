@@ -50,7 +50,7 @@ func TestV1_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
 // from creeping up.
 const (
 	allocationCeiling   = 60
-	v1AllocationCeiling = 110
+	v1AllocationCeiling = 210
 	allocationCycles    = 10_000
 )
 
