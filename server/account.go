@@ -593,6 +593,14 @@ func decodeColumn(value json.RawMessage, field reflect.Value) error {
 	return nil
 }
 
+// memberNames are the JSON names of a struct's fields.
+func memberNames(kind reflect.Type) (names []string) {
+	for _, field := range reflect.VisibleFields(kind) {
+		names = append(names, columnName(field))
+	}
+	return names
+}
+
 func expected(kind reflect.Type) string {
 	switch kind.Kind() {
 	case reflect.Pointer:
@@ -607,7 +615,7 @@ func expected(kind reflect.Type) string {
 		return "an object of texts"
 	case reflect.Slice:
 		if kind.Elem().Kind() == reflect.Struct {
-			return `a list of {"key", "allowed_ips", "expires_at", "enabled"}`
+			return "a list of objects with the members " + strings.Join(memberNames(kind.Elem()), ", ")
 		}
 		return "a list of texts"
 	}

@@ -135,7 +135,7 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Files: files, Sandbox: settings.Sandbox(), Log: log})
+	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Files: files, Guard: openGuard(settings), Sandbox: settings.Sandbox(), Log: log})
 	if err != nil {
 		return keyringRemedy(err, settings)
 	}

@@ -126,6 +126,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.tellRestored()
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, Files: out.files, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
+		Guard:    openGuard(s.settings),
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
 		Sandbox: s.settings.Sandbox(), SMS: out.sms, Email: out.email, TestRecipients: out.recipients, TendOutbox: tendOutbox,
 		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards, PrefixUnverified: s.settings.PrefixUnverified},
@@ -164,6 +165,11 @@ type outlets struct {
 	recipients deliver.TestRecipients
 	relay      deliver.RelayRecipients
 	files      deliver.Files
+}
+
+// openGuard returns what makes requests to addresses that customers set.
+func openGuard(settings config.Settings) *deliver.Guard {
+	return &deliver.Guard{Networks: settings.OutboundNetworks, Sandbox: settings.Sandbox()}
 }
 
 // openFiles reads the folder of the files that channels may name.

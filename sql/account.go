@@ -76,6 +76,7 @@ var accountColumns = []accountColumn{
 	optional("cost_guards", func(a *otp.Account) **otp.Guards { return &a.CostGuards }),
 	optionalNumber("spend_cap_per_day", func(a *otp.Account) **int { return &a.SpendCapPerDay }),
 	document("prices", func(a *otp.Account) *map[string]int64 { return &a.Prices }),
+	document("jwt_issuers", func(a *otp.Account) *[]otp.JWTIssuer { return &a.JWTIssuers }),
 	number("created_at", func(a *otp.Account) *otp.Millis { return &a.CreatedAt }),
 	number("updated_at", func(a *otp.Account) *otp.Millis { return &a.UpdatedAt }),
 }
@@ -164,7 +165,7 @@ func optionalNumber(name string, field func(*otp.Account) **int) accountColumn {
 	}
 }
 
-func document[T []string | map[string]string | map[string]int64](name string, field func(*otp.Account) *T) accountColumn {
+func document[T []string | []otp.JWTIssuer | map[string]string | map[string]int64](name string, field func(*otp.Account) *T) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
 			var value T
@@ -182,7 +183,7 @@ func document[T []string | map[string]string | map[string]int64](name string, fi
 			}
 			encoded, err := json.Marshal(*field(a))
 			if err != nil {
-				panic(err) // strings always have JSON
+				panic(err) // texts always have JSON
 			}
 			return string(encoded)
 		},

@@ -34,6 +34,7 @@ type KeyInfo struct {
 	Kind           KeyKind
 	Name           string
 	LastFour       string
+	Subject        string   // of a token: whom its issuer made it for
 	Permissions    []string // empty: those of the kind
 	AllowedOrigins []string
 	Signing        Signing
@@ -48,6 +49,7 @@ type account struct {
 	cipher  *crypto.ServletCipher
 	sms     []deliver.Channel // nil: the server's
 	email   []deliver.Channel // the same
+	issuers []issuer
 	catalog *deliver.Catalog
 	found   bool
 	broken  error // names the column; the account answers nothing but an error
@@ -63,19 +65,28 @@ type credential struct {
 
 // Authenticate resolves the secret that a request presents at a door from peer's address
 // (the resolved client address, never a parameter). All kinds of keys are good at all doors, except
-// that the servlets refuse read-only and client keys, and keys whose requests must be signed.
+// that the servlets refuse read-only and client keys, and keys whose requests must be signed. The JSON API takes
+// tokens of the account's issuers too.
 //
 // Refusals: MissingCredential, also for what cannot be a credential; UnknownCredential;
 // ExpiredCredential; ForbiddenNetwork, Forbidden and BadSignature, only for a secret that is
 // right; all with a nil Caller. BrokenAccount and FeatureOff with a Caller, so that the door can word its answer for
 // the account.
 func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string, peer netip.Addr) (*Caller, error) {
+	if door == otp.V1Door {
+		if caller, err := e.authenticateToken(ctx, secret); caller != nil || err != nil {
+			return caller, err
+		}
+	}
 	if !plausible(secret) {
 		return nil, otp.Refuse(otp.MissingCredential, "no credential was presented, or none that could be one: a mistyped key, perhaps")
 	}
 	cred, err := e.lookUp(ctx, e.credentialHash(secret), peer)
 	if err != nil {
 		return nil, err
+	}
+	if !cred.found && looksLikeToken(secret) {
+		return nil, unknownToken(secret)
 	}
 	if !cred.found || !cred.row.Enabled || cred.row.RevokedAt != 0 {
 		return nil, otp.Refuse(otp.UnknownCredential, "the credential is unknown, revoked or disabled")
@@ -100,13 +111,18 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 		Account: &acc.row, Environment: cred.row.Environment, Door: door, Key: &cred.info,
 		cipher: acc.cipher, settings: acc, quota: quotaOf(&cred.row, &acc.row),
 	}
+	return caller.opened()
+}
+
+// opened returns the caller, with a refusal if the account cannot be worked with.
+func (c *Caller) opened() (*Caller, error) {
 	switch {
-	case acc.broken != nil:
-		return caller, &otp.Error{Kind: otp.BrokenAccount, Message: "the account's settings cannot be used; see the server's log", Err: acc.broken}
-	case !acc.row.OTPEnabled:
-		return caller, otp.Refuse(otp.FeatureOff, "the account has the OTP feature switched off")
+	case c.settings.broken != nil:
+		return c, &otp.Error{Kind: otp.BrokenAccount, Message: "the account's settings cannot be used; see the server's log", Err: c.settings.broken}
+	case !c.Account.OTPEnabled:
+		return c, otp.Refuse(otp.FeatureOff, "the account has the OTP feature switched off")
 	}
-	return caller, nil
+	return c, nil
 }
 
 // maxCredential is the length of the longest secret that is looked up, far beyond any in use.
@@ -116,7 +132,7 @@ const maxCredential = 512
 // whose check does not fit is a slip of the keyboard or a key that was cut short; saying so
 // helps its owner, and tells others nothing that they could not compute.
 func plausible(text string) bool {
-	if text == "" || len(text) > maxCredential {
+	if text == "" || len(text) > maxCredential && !looksLikeToken(text) {
 		return false
 	}
 	if !strings.HasPrefix(text, crypto.APIKeyPrefix) {

@@ -48,6 +48,9 @@ type Options struct {
 	// refused; 0 is no limit.
 	AuthFailuresPerMinute int
 
+	// Guard makes the requests to addresses that customers set; nil opens nothing but public addresses.
+	Guard *deliver.Guard
+
 	// Sandbox enables everything below and the sandbox's calls; production has none of it.
 	Sandbox bool
 	Inbox   *deliver.Inbox
@@ -70,6 +73,8 @@ type Engine struct {
 	credentials *cache[[32]byte, *credential]
 	accounts    *cache[string, *account]
 	origins     *cache[string, []string]
+	issuers     *cache[string, map[string][]string]
+	keySets     *keySets
 	signingKeys *cache[string, []receiptKey]
 	simulated   []deliver.Channel // of the test environment in production
 	lists       channelLists
@@ -125,6 +130,9 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 
 // attach is New without what only a server does.
 func attach(ctx context.Context, options Options) (*Engine, error) {
+	if options.Guard == nil {
+		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
+	}
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.cut, e.cutOff = context.WithCancel(context.Background())
@@ -143,6 +151,8 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
 	e.accounts = newCache(3*time.Second, e.loadAccount)
 	e.origins = newCache(3*time.Second, e.loadOrigins)
+	e.issuers = newCache(3*time.Second, e.loadIssuers)
+	e.keySets = newKeySets(e.options.Guard, e.log)
 	e.signingKeys = newCache(signingKeysAge, e.loadSigningKeys)
 	e.simulated = []deliver.Channel{deliver.NewInbox()}
 	if err := e.makeSigningKey(ctx); err != nil {

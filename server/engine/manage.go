@@ -193,6 +193,9 @@ func (t *inUse) add(ctx context.Context, e *Engine, account *sql.Seeded) error {
 		return otp.Refuse(otp.Invalid, "account "+address+" is in the file twice")
 	}
 	t.addresses[address] = true
+	if err := e.refuseSharedIssuers(ctx, &account.Account); err != nil {
+		return err
+	}
 	broken := (*sql.BrokenRow)(nil)
 	switch _, err := e.store.Account(ctx, address); {
 	case err == nil || errors.As(err, &broken):
@@ -338,6 +341,9 @@ func (e *Engine) Change(ctx context.Context, n Imported, columns []string) error
 		return otp.Refuse(otp.Invalid, err.Error())
 	}
 	if err := e.refuseSettings(&row, columns...); err != nil {
+		return err
+	}
+	if err := e.refuseSharedIssuers(ctx, &row); err != nil {
 		return err
 	}
 	if slices.Contains(columns, "cipher_key") || slices.Contains(columns, "cipher_iv") {

@@ -18,9 +18,12 @@ const (
 	ReadOnlyKey KeyKind = "read_only"
 	ClientKey   KeyKind = "client"
 	ServiceKey  KeyKind = "service"
+
+	// TokenKey is the kind of a JSON Web Token, which an issuer of the account's makes and nobody stores.
+	TokenKey KeyKind = "token"
 )
 
-// KeyKinds lists every kind.
+// KeyKinds lists every kind that can be made.
 func KeyKinds() []KeyKind {
 	return []KeyKind{AccessKey, SecretKey, ReadOnlyKey, ClientKey, ServiceKey}
 }
@@ -57,6 +60,7 @@ var kinds = map[KeyKind]kindTraits{
 	SecretKey:   {code: "sk", otherwise: daily, perMinute: 1000},
 	ServiceKey:  {code: "svc", otherwise: daily, perMinute: 1000},
 	ReadOnlyKey: {code: "ro", within: []string{PermitRead, PermitDebug}, otherwise: []string{PermitRead}, perMinute: 1000},
+	TokenKey:    {perMinute: 1000}, // it has what its issuer's entry lists
 	ClientKey:   {code: "pk", within: []string{PermitSend, PermitVerify}, otherwise: []string{PermitSend, PermitVerify}, perMinute: 60},
 }
 

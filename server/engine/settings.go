@@ -32,6 +32,9 @@ func (e *Engine) furnish(a *account) (err error) {
 	if a.email, err = e.lists.open(e, "email_channels", "email", a.row.EmailChannels); err != nil {
 		return err
 	}
+	if a.issuers, err = e.readIssuers(a.row.JWTIssuers); err != nil {
+		return err
+	}
 	a.catalog, err = deliver.NewCatalog(a.row.Templates, a.row.SMSTemplate, a.row.EmailTemplate)
 	return err
 }

@@ -82,6 +82,7 @@ type Account struct {
 	CostGuards        *Guards           `json:"cost_guards"`
 	SpendCapPerDay    *int              `json:"spend_cap_per_day"` // millionths of the currency of prices
 	Prices            map[string]int64  `json:"prices"`            // of an SMS, by country; * for all others
+	JWTIssuers        []JWTIssuer       `json:"jwt_issuers"`       // whose tokens the JSON API takes
 	CreatedAt         Millis            `json:"created_at"`
 	UpdatedAt         Millis            `json:"updated_at"`
 }
@@ -152,6 +153,9 @@ func (a *Account) Validate() error {
 		}
 	}
 	if err := a.validatePrices(); err != nil {
+		return err
+	}
+	if err := a.validateIssuers(); err != nil {
 		return err
 	}
 	for name, text := range a.Overrides {

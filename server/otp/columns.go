@@ -55,6 +55,7 @@ func Columns() []Column {
 		{"cost_guards", "`enforce`, `record`", "`OTPBRIDGE_COST_GUARDS`", "Whether spend caps and stopped prefixes refuse sends or are only noted."},
 		{"spend_cap_per_day", "0–1000000000000", "no cap", "Millionths of the currency of `prices` that SMS may cost in a day (UTC)."},
 		{"prices", "JSON object of millionths by country, `*` for all others", "none", "What an SMS costs."},
+		{"jwt_issuers", "JSON list of objects, see [v1.md](v1.md#tokens-of-your-own)", "none", "Issuers whose JSON Web Tokens the JSON API takes in place of keys."},
 		{"created_at", "milliseconds since 1970", "", "Set by the server."},
 		{"updated_at", "milliseconds since 1970", "", "Set by the server."},
 	}

@@ -40,6 +40,7 @@ func (a *Account) Fits(columns ...string) error {
 		{"cors_allowed_methods", list(a.CORSMethods, checkMethod)},
 		{"cors_allowed_headers", list(a.CORSHeaders, checkToken)},
 		{"prices", func() error { return FitsDocument(a.Prices) }},
+		{"jwt_issuers", func() error { return FitsDocument(a.JWTIssuers) }},
 	} {
 		if len(columns) > 0 && !slices.Contains(columns, c.column) {
 			continue

@@ -8,8 +8,11 @@ import (
 	"otpbridge/server/web"
 )
 
-// maxCredential is longer than any key that was ever issued, and than most tokens.
-const maxCredential = 1024
+// maxCredential is longer than any key that was ever issued, and maxToken than most tokens.
+const (
+	maxCredential = 1024
+	maxToken      = 8 << 10
+)
 
 // credential is the one secret that a request carries. Three headers can carry it: Authorization
 // as a bearer token (RFC 6750), X-API-Key, and the servlets' access_key. They may repeat each
@@ -29,7 +32,7 @@ func credential(header http.Header) (string, error) {
 				secret = strings.TrimLeft(token, " ")
 				malformed = malformed || !otp.SameName(scheme, "Bearer") || strings.ContainsAny(secret, " \t")
 			}
-			malformed = malformed || !printable(secret) || len(secret) > maxCredential
+			malformed = malformed || !printable(secret) || len(secret) > longest(secret)
 			if carrier != "" && secret != found {
 				return "", web.Invalid(web.Fault{Header: name, Detail: "carries another credential than " + carrier + "; send one"})
 			}
@@ -43,6 +46,14 @@ func credential(header http.Header) (string, error) {
 		return "", otp.Refuse(otp.MissingCredential, "the credential cannot be one; send the header Authorization: Bearer <API key>")
 	}
 	return found, nil
+}
+
+// longest is how long a credential of that look may be.
+func longest(credential string) int {
+	if strings.HasPrefix(credential, "ey") && strings.Count(credential, ".") == 2 {
+		return maxToken
+	}
+	return maxCredential
 }
 
 // printable tells whether s is one or more printable ASCII characters.

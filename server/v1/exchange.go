@@ -182,8 +182,11 @@ func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
 
 // authMethod names what kind of credential the caller has.
 func authMethod(c *engine.Caller) string {
-	if c.Key.Kind == engine.AccessKey {
+	switch c.Key.Kind {
+	case engine.AccessKey:
 		return string(engine.AccessKey)
+	case engine.TokenKey:
+		return "jwt"
 	}
 	return "api_key"
 }

@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/crypto"
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// tokenLifetime is how long a customer's token may be good for, at most.
+const tokenLifetime = 24 * time.Hour
+
+// issuer is one entry of an account's jwt_issuers, and what was made from it once.
+type issuer struct {
+	otp.JWTIssuer
+	rules crypto.JWTRules
+	keys  *crypto.JWTKeys // nil: those that the issuer publishes
+}
+
+// readIssuers makes an account's issuers usable. The error names the column and what to mend.
+func (e *Engine) readIssuers(entries []otp.JWTIssuer) ([]issuer, error) {
+	var issuers []issuer
+	for i, entry := range entries {
+		made := issuer{JWTIssuer: entry, rules: crypto.JWTRules{
+			Issuer: entry.Issuer, Audiences: []string{entry.Audience}, Algorithms: entry.Algorithms, Lifetime: tokenLifetime,
+		}}
+		if err := made.read(e.options.Guard); err != nil {
+			return nil, fmt.Errorf("jwt_issuers[%d].%w", i, err)
+		}
+		issuers = append(issuers, made)
+	}
+	return issuers, nil
+}
+
+func (i *issuer) read(guard *deliver.Guard) (err error) {
+	if err := TokenKey.checkPermissions(i.Permissions); err != nil {
+		return err
+	}
+	if i.PublicKeyPEM == "" {
+		if _, err := guard.Parse(i.JWKSURL); err != nil {
+			return fmt.Errorf("jwks_url: %w", err)
+		}
+		return nil
+	}
+	if i.keys, err = crypto.ParsePublicKey(i.PublicKeyPEM); err != nil {
+		return fmt.Errorf("public_key_pem: %w", err)
+	}
+	for _, algorithm := range i.Algorithms {
+		if !i.keys.Takes(algorithm) {
+			return fmt.Errorf("algorithms: %s is not for the kind of key that public_key_pem holds", algorithm)
+		}
+	}
+	return nil
+}
+
+// loadIssuers finds out which accounts take tokens of which issuers: addresses by the claim iss.
+func (e *Engine) loadIssuers(ctx context.Context, _ string) (map[string][]string, error) {
+	takers := map[string][]string{}
+	err := e.store.Accounts(ctx, func(account otp.Account, broken error) error {
+		if broken != nil || !account.Enabled {
+			return nil
+		}
+		for i := range account.JWTIssuers {
+			name := account.JWTIssuers[i].Issuer
+			if !slices.Contains(takers[name], account.Address) {
+				takers[name] = append(takers[name], account.Address)
+			}
+		}
+		return nil
+	})
+	return takers, err
+}
+
+// authenticateToken finds out whose a customer's token is. A text that is no token of an issuer that any account
+// lists has neither a Caller nor an error: it may be a key.
+//
+// Refusals: those of Authenticate, and Overloaded while the issuer's keys cannot be fetched.
+func (e *Engine) authenticateToken(ctx context.Context, text string) (*Caller, error) {
+	head, ok := crypto.ReadJWTHead(text)
+	if !ok {
+		return nil, nil
+	}
+	takers, err := e.issuers.value(ctx, "")
+	if err != nil || len(takers[head.Issuer]) == 0 {
+		return nil, err
+	}
+	refusal := error(otp.Refuse(otp.UnknownCredential, "no account takes this token"))
+	var found *Caller
+	for _, address := range takers[head.Issuer] {
+		acc, err := e.accounts.value(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		for i := range acc.issuers {
+			entry := &acc.issuers[i]
+			if entry.Issuer != head.Issuer {
+				continue
+			}
+			caller, err := e.verifyToken(ctx, text, head, acc, entry)
+			switch {
+			case err != nil && otp.KindOf(err) == 0:
+				return nil, err
+			case err != nil:
+				refusal = graver(refusal, err)
+			case found != nil && found.Account != caller.Account:
+				e.log.WarnContext(ctx, "several accounts list one issuer and audience in jwt_issuers, and get none of its tokens",
+					"accounts", []string{found.Account.Address, address})
+				return nil, otp.Refuse(otp.UnknownCredential, "several accounts take this token").
+					Because("give each account an audience of its own in jwt_issuers")
+			default:
+				found = caller
+			}
+		}
+	}
+	if found == nil {
+		return nil, refusal
+	}
+	return found.opened()
+}
+
+// graver is the refusal that says more: the token was signed rightly and is too old, or its keys are not at
+// hand, rather than that one of several entries does not take it.
+func graver(a, b error) error {
+	if otp.KindOf(a) == otp.UnknownCredential {
+		return b
+	}
+	return a
+}
+
+// verifyToken holds a token to one entry of an account.
+func (e *Engine) verifyToken(
+	ctx context.Context, text string, head crypto.JWTHead, acc *account, entry *issuer,
+) (*Caller, error) {
+	keys := entry.keys
+	if keys == nil {
+		var err error
+		if keys, err = e.keySets.find(ctx, entry.JWKSURL, head.KeyID); err != nil {
+			return nil, err
+		}
+	}
+	claims, err := entry.rules.Verify(text, keys, time.Now())
+	var subject string
+	if err == nil {
+		subject, err = claims.SubjectOf(entry.Subject())
+	}
+	switch {
+	case errors.Is(err, crypto.ErrJWTExpired):
+		return nil, otp.Refuse(otp.ExpiredCredential, "the token has expired")
+	case err != nil:
+		return nil, otp.Refuse(otp.UnknownCredential, "the account does not take this token").Because(err.Error())
+	}
+	row := sql.Credential{Kind: string(TokenKey)}
+	return &Caller{
+		Account: &acc.row, Environment: e.usualEnvironment(), Door: otp.V1Door,
+		Key: &KeyInfo{
+			// Its requests are counted, and repeated, apart from those of other subjects.
+			ID: e.index.Sum("token", acc.row.Address, entry.Issuer, entry.Audience, subject), Kind: TokenKey,
+			Name: entry.Issuer, Subject: subject, Permissions: entry.Permissions, Signing: SigningOff,
+			ExpiresAt: otp.At(claims.Expires()),
+		},
+		cipher: acc.cipher, settings: acc, quota: quotaOf(&row, &acc.row),
+	}, nil
+}
+
+// usualEnvironment is that of credentials which name none.
+func (e *Engine) usualEnvironment() otp.Environment {
+	if e.options.Sandbox {
+		return sandboxEnvironment
+	}
+	return otp.Live
+}
+
+// refuseSharedIssuers refuses tokens that another account takes already: nobody could tell whose they are.
+func (e *Engine) refuseSharedIssuers(ctx context.Context, row *otp.Account) error {
+	if len(row.JWTIssuers) == 0 {
+		return nil
+	}
+	return e.store.Accounts(ctx, func(other otp.Account, _ error) error {
+		for i := range row.JWTIssuers {
+			taken := slices.ContainsFunc(other.JWTIssuers, func(entry otp.JWTIssuer) bool {
+				return entry.Issuer == row.JWTIssuers[i].Issuer && entry.Audience == row.JWTIssuers[i].Audience
+			})
+			if taken && other.Address != row.Address {
+				return otp.Refuse(otp.Invalid, fmt.Sprintf("jwt_issuers[%d].audience: account %s takes tokens of this issuer "+
+					"and audience; give each account an audience of its own", i, other.Address))
+			}
+		}
+		return nil
+	})
+}
+
+// unknownToken is the refusal of what was meant as a token and is no key either.
+func unknownToken(text string) error {
+	if _, readable := crypto.ReadJWTHead(text); !readable {
+		return otp.Refuse(otp.MissingCredential, "the credential looks like a JSON Web Token and cannot be read as one")
+	}
+	return otp.Refuse(otp.UnknownCredential, "no account takes tokens of this issuer").Because("iss is in no account's jwt_issuers")
+}
+
+// looksLikeToken reports whether a text that cannot be read as a token was meant as one.
+func looksLikeToken(text string) bool {
+	return strings.HasPrefix(text, "ey") && strings.Count(text, ".") >= 2
+}
