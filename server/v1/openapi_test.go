@@ -50,7 +50,7 @@ func TestOpenAPI_TheTwoFormsAreOneDocument(t *testing.T) {
 	require.Equal(t, made.String(), string(openapiJSON), "run go test ./server/v1 -run TheTwoForms -update")
 }
 
-// Generators of clients stop at a list of types, and linters at the rest.
+// Generators of clients stop at a list of types and leave a value without a type untyped; linters refuse the rest.
 func TestOpenAPI_GeneratorsAndLintersCanReadIt(t *testing.T) {
 	var document map[string]any
 	require.NoError(t, json.Unmarshal(openapiJSON, &document))
@@ -77,6 +77,10 @@ func TestUnreadable_FindsWhatGeneratorsAndLintersRefuse(t *testing.T) {
 		`{"not":{"anyOf":[{"required":["ip"]}]}}`:                            "/not/anyOf/0/properties/ip is missing",
 		`{"required":["a"],"properties":{"b":{}}}`:                           "/properties/a is missing",
 		`{"properties":{"to":false}}`:                                        "/properties/to is a boolean",
+		`{"const":true}`:                                                     "/type is missing",
+		`{"enum":["a","b"]}`:                                                 "/type is missing",
+		`{"properties":{"valid":{"const":false}}}`:                           "/properties/valid/type is missing",
+		`{"type":"string","const":"a"}`:                                      "",
 		`{"type":"array","items":{"type":"string"}}`:                         "",
 		`{"required":["a"],"properties":{"a":{}}}`:                           "",
 		`{"required":true,"type":"string"}`:                                  "",
@@ -103,6 +107,9 @@ func unreadable(at string, part any) []string {
 		}
 		if part["type"] == "array" && part["items"] == nil {
 			found = append(found, at+"/items is missing")
+		}
+		if part["type"] == nil && (part["const"] != nil || part["enum"] != nil) {
+			found = append(found, at+"/type is missing")
 		}
 		properties, _ := part["properties"].(map[string]any)
 		required, _ := part["required"].([]any)
