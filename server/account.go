@@ -16,6 +16,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 type accountCommand struct {
@@ -585,12 +586,12 @@ func decodeColumn(value json.RawMessage, field reflect.Value) error {
 			return errors.New("must not be null; leave it out for the default")
 		}
 	}
-	strict := json.NewDecoder(bytes.NewReader(value))
-	strict.DisallowUnknownFields()
-	if err := strict.Decode(field.Addr().Interface()); err != nil {
-		return fmt.Errorf("must be %s", expected(field.Type()))
+	err := web.DecodeValue(value, field.Addr().Interface())
+	if problem, ok := errors.AsType[*web.Problem](err); ok {
+		fault := problem.Faults[0]
+		return fmt.Errorf("must be %s: %s", expected(field.Type()), strings.TrimSpace(fault.Pointer+" "+fault.Detail))
 	}
-	return nil
+	return err
 }
 
 // memberNames are the JSON names of a struct's fields.

@@ -13,10 +13,12 @@ import (
 func TestShown_StoredTextsCannotDeceive(t *testing.T) {
 	environ := variables(t)
 	s := boot(t, environ...)
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")+"?_pragma=busy_timeout(10000)")
+	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1],
+		"OTPBRIDGE_DATABASE_URL=sqlite:")+"?_pragma=busy_timeout(10000)")
 	account := s.account(`{"esme_address":"4711"}`)
 	for _, name := range []string{
-		"Shop\u202eknaB", "Sh\u200bop", "Shop\nfault  none", "Shop\tactive", "Shop\x1b[31m", "Shop\u2066", "Sh\u00adop", "Shop\u0085", "Shop\u2028Bank",
+		"Shop\u202eknaB", "Sh\u200bop", "Shop\nfault  none", "Shop\tactive", "Shop\x1b[31m", "Shop\u2066", "Sh\u00adop",
+		"Shop\u0085", "Shop\u2028Bank",
 		"\ufeffShop", "Shop\U000e0041", "Sh\u3164op",
 	} {
 		_, err := db.Exec("UPDATE otp_auth_config SET name = ? WHERE esme_address = '4711'", name)

@@ -12,24 +12,28 @@ import (
 
 // deceptive are texts that show people something else than what is there.
 var deceptive = []string{
-	"Shop\u202eknaB", "Shop\u2066", "\u200fShop", "Sh\u200bop", "Shop\u0000", "Shop\x1b[2J", "Shop\u0085", "Shop\u2028Bank", "Sh\u00adop",
+	"Shop\u202eknaB", "Shop\u2066", "\u200fShop", "Sh\u200bop", "Shop\u0000", "Shop\x1b[2J", "Shop\u0085",
+	"Shop\u2028Bank", "Sh\u00adop",
 	"\ufeffShop", "Shop\x7f", "Shop\u061c", "Sh\x80op", "Shop\u2060", "Shop\b\b\b\bBank",
 }
 
 // deceived puts a text into each column that people read, one at a time.
 var deceived = map[string]func(a *otp.Account, text string){
-	"name":                 func(a *otp.Account, text string) { a.Name = text },
-	"sms_sender":           func(a *otp.Account, text string) { a.SMSSender = &text },
-	"email_sender":         func(a *otp.Account, text string) { text += " <codes@shop.example>"; a.EmailSender = &text },
-	"dlt_entity_id":        func(a *otp.Account, text string) { a.DLTEntityID = &text },
-	"dlt_template_id":      func(a *otp.Account, text string) { a.DLTTemplateID = &text },
-	"sms_channels":         func(a *otp.Account, text string) { text = "discard:#" + text; a.SMSChannels = &text },
-	"email_channels":       func(a *otp.Account, text string) { text = "discard:#" + text; a.EmailChannels = &text },
-	"sms_template":         func(a *otp.Account, text string) { text += " {code}"; a.SMSTemplate = &text },
-	"email_template":       func(a *otp.Account, text string) { text += " {code}"; a.EmailTemplate = &text },
-	"message_overrides":    func(a *otp.Account, text string) { a.Overrides = map[string]string{"error": text} },
-	"departments":          func(a *otp.Account, text string) { a.Departments = []string{"sales", text} },
-	"templates":            func(a *otp.Account, text string) { a.Templates = map[string]string{"login": text + " {code}"} },
+	"name":              func(a *otp.Account, text string) { a.Name = text },
+	"sms_sender":        func(a *otp.Account, text string) { a.SMSSender = &text },
+	"email_sender":      func(a *otp.Account, text string) { text += " <codes@shop.example>"; a.EmailSender = &text },
+	"dlt_entity_id":     func(a *otp.Account, text string) { a.DLTEntityID = &text },
+	"dlt_template_id":   func(a *otp.Account, text string) { a.DLTTemplateID = &text },
+	"sms_channels":      func(a *otp.Account, text string) { text = "discard:#" + text; a.SMSChannels = &text },
+	"email_channels":    func(a *otp.Account, text string) { text = "discard:#" + text; a.EmailChannels = &text },
+	"sms_template":      func(a *otp.Account, text string) { text += " {code}"; a.SMSTemplate = &text },
+	"email_template":    func(a *otp.Account, text string) { text += " {code}"; a.EmailTemplate = &text },
+	"message_overrides": func(a *otp.Account, text string) { a.Overrides = map[string]string{"error": text} },
+	"departments":       func(a *otp.Account, text string) { a.Departments = []string{"sales", text} },
+	"templates": func(a *otp.Account, text string) {
+		a.Templates = map[string]string{"login": text +
+			" {code}"}
+	},
 	"cors_allowed_origins": func(a *otp.Account, text string) { a.CORSOrigins = []string{"https://shop.example" + text} },
 	"cors_allowed_methods": func(a *otp.Account, text string) { a.CORSMethods = []string{text} },
 	"cors_allowed_headers": func(a *otp.Account, text string) { a.CORSHeaders = []string{text} },
@@ -109,5 +113,6 @@ func TestChange_LooksAtWhatIsWritten(t *testing.T) {
 	stored.Name = "Shop\u202e" // as SQL may have it
 	stored.Enabled = false
 	require.NoError(t, h.Change(background, engine.Imported{Account: stored.Account}, []string{"enabled"}))
-	require.ErrorContains(t, h.Change(background, engine.Imported{Account: stored.Account}, []string{"enabled", "name"}), "name: ")
+	require.ErrorContains(t, h.Change(background, engine.Imported{Account: stored.Account}, []string{"enabled",
+		"name"}), "name: ")
 }

@@ -131,7 +131,8 @@ func checkMethod(text string) error {
 // checkToken checks a name of a method or header (RFC 9110, section 5.6.2).
 func checkToken(text string) error {
 	if text == "" || len(text) > 100 || strings.ContainsFunc(text, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("!#$%&'*+-.^_`|~", r))
 	}) {
 		return errors.New("must be a name of letters, digits and hyphens")
 	}

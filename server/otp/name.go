@@ -80,7 +80,8 @@ func Visible(r rune) bool {
 	switch {
 	case r == ' ':
 		return true
-	case unicode.Is(unicode.Zs, r), unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r), unicode.Is(unicode.Variation_Selector, r):
+	case unicode.Is(unicode.Zs, r), unicode.Is(unicode.Other_Default_Ignorable_Code_Point,
+		r), unicode.Is(unicode.Variation_Selector, r):
 		return false
 	}
 	return unicode.IsGraphic(r) && r != '⠀' // the Braille pattern without a dot

@@ -42,7 +42,8 @@ func FuzzCheckName(f *testing.F) {
 		require.Equal(t, strings.TrimSpace(name), name)
 		require.NotContains(t, name, "\n")
 		for _, r := range name {
-			require.False(t, r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f)
+			require.False(t, r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e ||
+				r >= 0x2060 && r <= 0x206f)
 		}
 	})
 }

@@ -65,6 +65,11 @@ func Decode(body []byte, target any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")
 	}
+	return DecodeValue(body, target)
+}
+
+// DecodeValue is Decode for a value of any type that Decode knows for a member.
+func DecodeValue(body []byte, target any) error {
 	if !utf8.Valid(body) {
 		return Invalid(Fault{Detail: "is not UTF-8"})
 	}
