@@ -589,7 +589,10 @@ func decodeColumn(value json.RawMessage, field reflect.Value) error {
 	err := web.DecodeValue(value, field.Addr().Interface())
 	if problem, ok := errors.AsType[*web.Problem](err); ok {
 		fault := problem.Faults[0]
-		return fmt.Errorf("must be %s: %s", expected(field.Type()), strings.TrimSpace(fault.Pointer+" "+fault.Detail))
+		if fault.Pointer == "" && strings.HasPrefix(fault.Detail, "must be ") {
+			return fmt.Errorf("must be %s", expected(field.Type()))
+		}
+		return errors.New(strings.TrimSpace(fault.Pointer + " " + fault.Detail))
 	}
 	return err
 }

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -115,4 +117,40 @@ func TestChange_LooksAtWhatIsWritten(t *testing.T) {
 	require.NoError(t, h.Change(background, engine.Imported{Account: stored.Account}, []string{"enabled"}))
 	require.ErrorContains(t, h.Change(background, engine.Imported{Account: stored.Account}, []string{"enabled",
 		"name"}), "name: ")
+}
+
+// Lists of a key are held to what their columns hold, on both databases.
+func TestCreateKey_RefusesListsThatNoColumnHolds(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		h := open(t, at)
+		account := otp.DefaultAccount("4711")
+		account.Cipher = "none"
+		_, err := h.Import(background, []engine.Imported{{Account: account}}, false)
+		require.NoError(t, err)
+		label := strings.Repeat("a", 63)
+		widest := "https://" + label + "." + label + "." + label + "." + strings.Repeat("a", 61) + ":65535"
+		for field, n := range map[string]engine.NewKey{
+			"allowed_origins: ":    {AllowedOrigins: slices.Repeat([]string{"https://" + strings.Repeat("a", 10_000)}, 100)},
+			"allowed_origins[0]: ": {AllowedOrigins: []string{widest + "0"}},
+			"allowed_origins[1]: ": {AllowedOrigins: []string{"https://a.example", "https://shop\u202e.example"}},
+			"allowed_ips: ":        {AllowedIPs: slices.Repeat([]string{"10.0.0.0/" + strings.Repeat("0", 1000) + "8"}, 100)},
+			"allowed_ips[0]: ":     {AllowedIPs: []string{"fe80::1%" + strings.Repeat("a", 10_000)}},
+			"denied_ips: ":         {DeniedIPs: slices.Repeat([]string{strings.Repeat("\U0001f511", 1000)}, 100)},
+			"denied_ips[0]: ":      {DeniedIPs: []string{"10.0.0.1\x00"}},
+			"permissions: ":        {Permissions: slices.Repeat([]string{strings.Repeat("x", 1000)}, 100)},
+			"permissions: a":       {Permissions: slices.Repeat([]string{"read:otp"}, 101)},
+			"name: ":               {Name: strings.Repeat("é", otp.MaxName+1)},
+		} {
+			n.Account = "4711"
+			_, _, _, err := h.CreateKey(background, n)
+			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s: %v", field, err)
+			require.ErrorContains(t, err, strings.TrimSuffix(field, "a"))
+		}
+		origins := slices.Repeat([]string{widest}, 100)
+		key, _, _, err := h.CreateKey(background, engine.NewKey{Account: "4711", AllowedOrigins: origins, Name: strings.Repeat("é", otp.MaxName)})
+		require.NoError(t, err)
+		stored, err := h.Key(background, key.ID)
+		require.NoError(t, err)
+		require.Equal(t, origins, stored.AllowedOrigins)
+	})
 }
