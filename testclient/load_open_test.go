@@ -114,8 +114,9 @@ func TestLoadOpen_AsksThisMachineOnly(t *testing.T) {
 	for target, want := range map[string]bool{
 		"http://127.0.0.1:8080": true, "http://127.9.8.7": true, "http://[::1]:80": true, "http://localhost:8080": true,
 		"http://LOCALHOST": true, "http://[::ffff:127.0.0.1]:1": true,
-		"http://192.0.2.1:8080": false, "http://0.0.0.0:80": false, "http://[::]:80": false, "http://[2001:db8::1]:80": false,
-		"http://example.org": false, "http://localhost.example.org": false, "http://127.0.0.1.example.org": false,
+		"http://192.0.2.1:8080": false, "http://0.0.0.0:80": false, "http://[::]:80": false,
+		"http://[2001:db8::1]:80": false,
+		"http://example.org":      false, "http://localhost.example.org": false, "http://127.0.0.1.example.org": false,
 		"http://127.0.0.1@example.org": false, "http://localhost:80@example.org:80": false, "http://2130706433": false,
 		"http://example.org/127.0.0.1": false, "http://example.org#localhost": false, "127.0.0.1:8080": false, "": false,
 		"http://[::1": false, "localhost": false,
