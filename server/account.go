@@ -14,7 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
@@ -123,7 +123,7 @@ func (a accountImportCommand) Run(p process) error {
 				accounts[i].MakeSecrets()
 			}
 		}
-		imported, err := at.Import(ctx, accounts, a.Check)
+		imported, err := at.Accounts.Import(ctx, accounts, a.Check)
 		if err != nil {
 			return err
 		}
@@ -176,10 +176,10 @@ type importedAccount struct {
 	AccessKey  string    `json:"access_key,omitempty"`
 	AccessKeys []keyJSON `json:"access_keys"`
 
-	was engine.Imported
+	was manage.Imported
 }
 
-func (m *importedAccount) fill(made engine.ImportedAccount, given *engine.Imported) {
+func (m *importedAccount) fill(made manage.ImportedAccount, given *manage.Imported) {
 	m.Account, m.AccessKeys = made.Account, jsonOfAll(made.Keys)
 	if m.was.CipherKey == "" {
 		m.CipherKey = given.CipherKey
@@ -264,7 +264,7 @@ func (a accountListCommand) Run(p process) error {
 		Fault   string       `json:"fault,omitempty"`
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
-		accounts, err := at.Accounts(ctx)
+		accounts, err := at.Accounts.List(ctx)
 		if err != nil {
 			return err
 		}
@@ -302,7 +302,7 @@ func (a accountListCommand) Run(p process) error {
 	})
 }
 
-func accountState(m *engine.ManagedAccount) string {
+func accountState(m *manage.ManagedAccount) string {
 	switch {
 	case m.Broken != nil:
 		return "broken"
@@ -323,11 +323,11 @@ func (a accountShowCommand) Run(p process) error {
 		Keys  []keyJSON `json:"keys"`
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
-		managed, err := at.ManagedAccount(ctx, a.Account)
+		managed, err := at.Accounts.Find(ctx, a.Account)
 		if err != nil {
 			return err
 		}
-		keys, err := at.Keys(ctx, a.Account)
+		keys, err := at.Keys.List(ctx, a.Account)
 		if err != nil {
 			return err
 		}
@@ -383,11 +383,11 @@ var unsettable = []string{"esme_address", "created_at", "updated_at", "access_ke
 // Run changes the columns, all or none.
 func (a accountSetCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		managed, err := at.ManagedAccount(ctx, a.Account)
+		managed, err := at.Accounts.Find(ctx, a.Account)
 		if err != nil {
 			return err
 		}
-		changed := engine.Imported{Account: managed.Account}
+		changed := manage.Imported{Account: managed.Account}
 		values := make(map[string]bool)
 		for _, assignment := range a.Columns {
 			column, text, found := strings.Cut(assignment, "=")
@@ -411,7 +411,7 @@ func (a accountSetCommand) Run(p process) error {
 			}
 		}
 		columns := slices.Sorted(maps.Keys(values))
-		if err := at.Change(ctx, changed, columns); err != nil {
+		if err := at.Accounts.Change(ctx, changed, columns); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(p.stdout, "Changed %s of account %s; every server goes by it within five seconds.\n", strings.Join(columns, ", "), a.Account)
@@ -421,9 +421,9 @@ func (a accountSetCommand) Run(p process) error {
 
 // setColumn reads a value as the column's type: as JSON where the type is no text, and a text may
 // be written without its quotes.
-func setColumn(into *engine.Imported, column, text string) error {
+func setColumn(into *manage.Imported, column, text string) error {
 	var kind reflect.Kind
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[engine.Imported]()) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[manage.Imported]()) {
 		if columnName(field) == column && column != "-" {
 			kind = field.Type.Kind()
 			if kind == reflect.Pointer {
@@ -457,15 +457,15 @@ func (a accountExportCommand) Run(p process) error {
 		CipherIV  string `json:"cipher_iv,omitempty"`
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
-		var accounts []engine.ManagedAccount
+		var accounts []manage.ManagedAccount
 		var err error
 		if len(a.Accounts) == 0 {
-			if accounts, err = at.Accounts(ctx); err != nil {
+			if accounts, err = at.Accounts.List(ctx); err != nil {
 				return err
 			}
 		}
 		for _, address := range a.Accounts {
-			managed, err := at.ManagedAccount(ctx, address)
+			managed, err := at.Accounts.Find(ctx, address)
 			if err != nil {
 				return err
 			}
@@ -479,7 +479,7 @@ func (a accountExportCommand) Run(p process) error {
 			}
 			row := exported{Account: m.Account}
 			if a.Secrets {
-				if row.CipherKey, row.CipherIV, err = at.CipherSecrets(&m.Account); err != nil {
+				if row.CipherKey, row.CipherIV, err = at.Accounts.CipherSecrets(&m.Account); err != nil {
 					return err
 				}
 			}
@@ -490,7 +490,7 @@ func (a accountExportCommand) Run(p process) error {
 }
 
 // readAccounts reads one object or a list of them, and tells which name no profile.
-func readAccounts(raw []byte) (accounts []engine.Imported, unnamed []int, err error) {
+func readAccounts(raw []byte) (accounts []manage.Imported, unnamed []int, err error) {
 	raw = bytes.TrimPrefix(bytes.TrimSpace(raw), []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(raw) {
 		return nil, nil, errors.New("the accounts are not UTF-8")
@@ -502,7 +502,7 @@ func readAccounts(raw []byte) (accounts []engine.Imported, unnamed []int, err er
 		}
 	}
 	for i, object := range list {
-		account := engine.Imported{Account: otp.DefaultAccount("")}
+		account := manage.Imported{Account: otp.DefaultAccount("")}
 		given, err := decodeAccount(object, &account)
 		if err != nil && len(list) > 1 {
 			err = fmt.Errorf("account %d of the list: %w", i+1, err)
@@ -532,7 +532,7 @@ func notJSON(err error) error {
 // takes names in any case, lets the last of two equal ones win and reads null into anything; each
 // of these would turn a typing mistake into a setting that nobody chose. No value is quoted: it
 // may be a key.
-func decodeAccount(raw json.RawMessage, into *engine.Imported) (given []string, err error) {
+func decodeAccount(raw json.RawMessage, into *manage.Imported) (given []string, err error) {
 	if err := json.Unmarshal(raw, &struct{}{}); err != nil {
 		return nil, notJSON(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"unicode/utf16"
 
 	"otpbridge/config"
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -103,7 +103,7 @@ func shownOr(at *time.Time, otherwise string) string {
 type workplace struct {
 	settings config.Settings
 	store    *sql.Store
-	*engine.Engine
+	*manage.Manager
 }
 
 // work opens the workplace that the settings name, does something there and closes it. Interrupts
@@ -135,12 +135,11 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	e, err := engine.Attach(ctx, engine.Options{Store: store, Keyring: keyring, Files: files, Guard: openGuard(settings), Sandbox: settings.Sandbox(), Log: log})
+	manager, err := manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Files: files, Guard: openGuard(settings), Sandbox: settings.Sandbox()})
 	if err != nil {
 		return keyringRemedy(err, settings)
 	}
-	defer e.Close()
-	return remedied(do(ctx, &workplace{settings, store, e}))
+	return remedied(do(ctx, &workplace{settings, store, manager}))
 }
 
 // openStore opens the database as it is.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql/sqltest"
 )
@@ -242,7 +243,7 @@ func cuttable(t *testing.T) *behindProxy {
 func (s *behindProxy) victim() *victim {
 	s.t.Helper()
 	ctx := context.Background()
-	_, credentials, err := s.engine.CreateAccount(ctx, engine.NewAccount{Account: otp.DefaultAccount("")})
+	_, credentials, err := s.manage.Sandbox.CreateAccount(ctx, manage.NewAccount{Account: otp.DefaultAccount("")})
 	require.NoError(s.t, err)
 	caller, err := s.engine.Authenticate(ctx, otp.ServletDoor, credentials.AccessKey, netip.MustParseAddr("127.0.0.1"))
 	require.NoError(s.t, err)

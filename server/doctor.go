@@ -19,7 +19,7 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/crypto"
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -155,8 +155,8 @@ func examine(environ []string) (all findings) {
 	if err != nil {
 		return all // the outlets' finding says so
 	}
-	patient := engine.Examine(engine.Options{
-		Store: store, Keyring: keyring, Files: files, Sandbox: settings.Sandbox(), Log: slog.New(slog.DiscardHandler),
+	patient := manage.Examine(manage.Options{
+		Store: store, Keyring: keyring, Files: files, Guard: openGuard(settings), Sandbox: settings.Sandbox(),
 	})
 	if err := patient.Keyring(ctx); err != nil {
 		all.fail("keyring", "servers refuse to start until it is so", "%v", err)
@@ -425,7 +425,7 @@ func (f *findings) writable(ctx context.Context, store *sql.Store) {
 	f.pass("writing", "the database takes writes")
 }
 
-func (f *findings) remains(ctx context.Context, settings config.Settings, patient engine.Examiner) {
+func (f *findings) remains(ctx context.Context, settings config.Settings, patient manage.Examiner) {
 	if settings.Sandbox() {
 		return
 	}
@@ -445,7 +445,7 @@ func (f *findings) remains(ctx context.Context, settings config.Settings, patien
 // that travel out of band ten minutes.
 const longTTL = 600
 
-func (f *findings) accounts(ctx context.Context, settings config.Settings, patient engine.Examiner) {
+func (f *findings) accounts(ctx context.Context, settings config.Settings, patient manage.Examiner) {
 	accounts, err := patient.Accounts(ctx)
 	if err != nil {
 		f.fail("accounts", "see the message", "%v", err)
@@ -473,7 +473,7 @@ func (f *findings) accounts(ctx context.Context, settings config.Settings, patie
 	}
 }
 
-func (f *findings) account(settings config.Settings, m *engine.ManagedAccount) {
+func (f *findings) account(settings config.Settings, m *manage.ManagedAccount) {
 	set := func(assignment string) string { return "otpbridge account set " + m.Address + " " + assignment }
 	switch {
 	case m.Broken != nil && strings.Contains(m.Broken.Error(), "published sample key"):

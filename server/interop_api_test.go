@@ -7,14 +7,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/crypto"
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
 )
 
 // keyOf makes a key for the first demo account of a server in this process.
-func keyOf(t *testing.T, s *booted, n engine.NewKey) (secret, signing string) {
+func keyOf(t *testing.T, s *booted, n manage.NewKey) (secret, signing string) {
 	t.Helper()
 	n.Account = "10000000000001"
-	_, key, signingSecret, err := s.engine.CreateKey(t.Context(), n)
+	_, key, signingSecret, err := s.manage.Keys.Create(t.Context(), n)
 	require.NoError(t, err)
 	text := func(s crypto.Secret) string { return string(s.Bytes()) }
 	return text(key), text(signingSecret)
@@ -30,7 +31,7 @@ func TestAPI_ExistingIntegrationsWork(t *testing.T) {
 
 	t.Run("python signs", func(t *testing.T) {
 		needs(t, "python3")
-		key, signing := keyOf(t, s, engine.NewKey{Name: "signed", Signing: engine.SigningRequired})
+		key, signing := keyOf(t, s, manage.NewKey{Name: "signed", Signing: otp.SigningRequired})
 		runAPIClient(t, "python3", "python/signed_client.py",
 			[]string{"send", "wrong code", "right code", "status", "once", "a repeated nonce", "another body", "an empty object"},
 			settings("API_KEY="+key, "API_SECRET="+signing)...)
@@ -38,8 +39,8 @@ func TestAPI_ExistingIntegrationsWork(t *testing.T) {
 	t.Run("node falls back and waits", func(t *testing.T) {
 		needs(t, "node")
 		perMinute, burst := 60, 2
-		limited, _ := keyOf(t, s, engine.NewKey{Name: "limited", RequestsPerMinute: &perMinute, Burst: &burst})
-		good, _ := keyOf(t, s, engine.NewKey{Name: "good"})
+		limited, _ := keyOf(t, s, manage.NewKey{Name: "limited", RequestsPerMinute: &perMinute, Burst: &burst})
+		good, _ := keyOf(t, s, manage.NewKey{Name: "good"})
 		revoked := crypto.NewAPIKey("test", "sk") // nobody has it, as one that was revoked
 		runAPIClient(t, "node", "node/api_client.js",
 			[]string{"send with the fallback key", "verify", "no fallback but on 401", "status 1", "status 2", "status 3", "status 4", "waited for the limit"},

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"otpbridge/crypto"
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -117,10 +117,10 @@ const exampleKeyID = "key_06d13s0c5n7hp8v3k2a9e4q1tc"
 
 // Run makes a key and prints it.
 func (c createKeyCommand) Run(p process) error {
-	n := engine.NewKey{
-		Account: c.Account, Name: c.Name, Kind: engine.KeyKind(c.Kind), Environment: otp.Environment(c.Environment),
+	n := manage.NewKey{
+		Account: c.Account, Name: c.Name, Kind: otp.KeyKind(c.Kind), Environment: otp.Environment(c.Environment),
 		Permissions: c.Permissions, AllowedIPs: c.AllowedIPs, DeniedIPs: c.DeniedIPs, AllowedOrigins: c.AllowedOrigins,
-		RequestsPerMinute: c.RequestsPerMinute, Burst: c.Burst, Signing: engine.Signing(c.Signing),
+		RequestsPerMinute: c.RequestsPerMinute, Burst: c.Burst, Signing: otp.Signing(c.Signing),
 	}
 	if c.ExpiresAt != "" {
 		ends, err := deadline(c.ExpiresAt, time.Now())
@@ -139,8 +139,8 @@ func (c createKeyCommand) Run(p process) error {
 		}
 		n.Import = secret
 	}
-	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
-		key, secret, signing, err := e.CreateKey(ctx, n)
+	return work(p, func(ctx context.Context, at *workplace) error {
+		key, secret, signing, err := at.Keys.Create(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -173,8 +173,8 @@ func (c showKeyCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
-		key, err := e.Key(ctx, id)
+	return work(p, func(ctx context.Context, at *workplace) error {
+		key, err := at.Keys.Find(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func (c showKeyCommand) Run(p process) error {
 }
 
 // describe writes what a key is bound to, a line each.
-func describe(key engine.Key) string {
+func describe(key manage.Key) string {
 	var text strings.Builder
 	rows := []string{
 		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + or(escaped(key.Name, ""), "-"), "kind\t" + string(key.Kind),
@@ -204,12 +204,12 @@ func describe(key engine.Key) string {
 	return text.String()
 }
 
-func allowedFrom(key engine.Key) string { return or(strings.Join(key.AllowedIPs, ", "), "everywhere") }
+func allowedFrom(key manage.Key) string { return or(strings.Join(key.AllowedIPs, ", "), "everywhere") }
 
 // Run prints the keys.
 func (c listKeysCommand) Run(p process) error {
-	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
-		keys, err := e.Keys(ctx, c.Account)
+	return work(p, func(ctx context.Context, at *workplace) error {
+		keys, err := at.Keys.List(ctx, c.Account)
 		if err != nil {
 			return err
 		}
@@ -237,8 +237,8 @@ func (c rotateKeyCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
-		key, secret, signing, err := e.RotateKey(ctx, id, c.Grace)
+	return work(p, func(ctx context.Context, at *workplace) error {
+		key, secret, signing, err := at.Keys.Rotate(ctx, id, c.Grace)
 		if err != nil {
 			return err
 		}
@@ -252,8 +252,8 @@ func (c revokeKeyCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	return withEngine(p, func(ctx context.Context, e *engine.Engine) error {
-		if err := e.RevokeKey(ctx, id); err != nil {
+	return work(p, func(ctx context.Context, at *workplace) error {
+		if err := at.Keys.Revoke(ctx, id); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(p.stdout, "Key %s is revoked.\n", c.ID)
@@ -270,13 +270,8 @@ func keyID(text string) (otp.ID, error) {
 	return id, nil
 }
 
-// withEngine runs do with an engine on the database that the environment names.
-func withEngine(p process, do func(ctx context.Context, e *engine.Engine) error) error {
-	return work(p, func(ctx context.Context, at *workplace) error { return do(ctx, at.Engine) })
-}
-
 // printSecrets shows what is shown once.
-func printSecrets(out io.Writer, asJSON bool, what string, key engine.Key, secret, signing crypto.Secret, imported bool) error {
+func printSecrets(out io.Writer, asJSON bool, what string, key manage.Key, secret, signing crypto.Secret, imported bool) error {
 	if asJSON {
 		shown := jsonOf(key)
 		shown.Secret, shown.SigningSecret = string(secret.Bytes()), string(signing.Bytes())
@@ -323,7 +318,7 @@ type keyJSON struct {
 	Successor         string   `json:"successor,omitempty"`
 }
 
-func jsonOf(k engine.Key) keyJSON {
+func jsonOf(k manage.Key) keyJSON {
 	shown := keyJSON{
 		ID: k.ID.Text("key"), Account: k.Account, Name: k.Name, Kind: string(k.Kind), Environment: string(k.Environment),
 		LastFour: k.LastFour, Status: string(k.Status), Permissions: k.Permissions,
@@ -337,7 +332,7 @@ func jsonOf(k engine.Key) keyJSON {
 	return shown
 }
 
-func jsonOfAll(keys []engine.Key) []keyJSON {
+func jsonOfAll(keys []manage.Key) []keyJSON {
 	shown := make([]keyJSON, 0, len(keys))
 	for _, key := range keys {
 		shown = append(shown, jsonOf(key))

@@ -27,16 +27,20 @@ var layers = map[string][]string{
 	"sql":             {"server/otp"},
 	"sql/sqltest":     {}, // starts databases for tests
 	"server/deliver":  {"server/otp"},
-	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto"},
+	"server/vault":    {"server/otp", "sql", "crypto"}, // seals and hashes rows, for those above
+	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
+	"server/manage":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
+	"server/people":   {"server/otp", "sql", "crypto", "server/vault"},
 	"server/web":      {"server/otp"}, // what the doors have in common
 	"server/servlet":  {"server/otp", "server/engine", "server/web"},
 	"server/v1":       {"server/otp", "server/engine", "server/web"},
-	"server/admin":    {"server/otp", "server/engine", "server/web"},
-	"server/console":  {"server/otp", "server/engine"},
-	"server/sandbox":  {"server/otp", "server/engine", "server/web"},
+	"server/admin":    {"server/otp", "server/manage", "server/people", "server/engine", "server/web"},
+	"server/console":  {"server/otp", "server/manage", "server/people", "server/engine", "server/web"},
+	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {
-		"config", "crypto", "sql", "server/otp", "server/deliver", "server/engine", "server/web",
+		"config", "crypto", "sql", "server/otp", "server/vault", "server/deliver", "server/engine", "server/manage",
+		"server/people", "server/web",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/doc/examples/go": {}, // a client to copy

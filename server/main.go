@@ -19,7 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"otpbridge/config"
-	"otpbridge/server/engine"
+	"otpbridge/server/vault"
 )
 
 // Exit codes. A supervisor may restart after 1 and should not after 2: nothing will have changed.
@@ -122,7 +122,7 @@ func run(arguments []string, p process) (code int) {
 	}
 	_, misused := errors.AsType[unusable](err)
 	_, misset := errors.AsType[config.Faults](err)
-	_, misskeyed := errors.AsType[engine.KeyringError](err)
+	_, misskeyed := errors.AsType[vault.KeyringError](err)
 	if misused || misset || misskeyed {
 		return exitUnusable
 	}

@@ -22,7 +22,7 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/crypto"
-	"otpbridge/server/engine"
+	"otpbridge/server/vault"
 )
 
 // logged is one line in each of the two forms.
@@ -209,7 +209,7 @@ func TestRemedies_OfFoldersAndKeyrings(t *testing.T) {
 		require.Contains(t, out, says)
 	}
 	require.Equal(t, cause, keyringRemedy(cause, config.Settings{}))
-	wrong := engine.KeyringError{}
+	wrong := vault.KeyringError{}
 	require.Equal(t, error(wrong), keyringRemedy(wrong, config.Settings{Mode: config.Production}), "production's is not the program's to remake")
 }
 

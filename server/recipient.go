@@ -48,7 +48,7 @@ It is written into the history. Codes that were used up stay so; have a new one 
 // Run shows the recipient.
 func (r recipientShowCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		person, err := at.Find(ctx, r.Account, otp.Environment(r.Environment), r.Number)
+		person, err := at.Recipients.Find(ctx, r.Account, otp.Environment(r.Environment), r.Number)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (r recipientShowCommand) Run(p process) error {
 // Run lifts the locks.
 func (r recipientUnlockCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		event, err := at.Unlock(ctx, r.Account, otp.Environment(r.Environment), r.Number)
+		event, err := at.Recipients.Unlock(ctx, r.Account, otp.Environment(r.Environment), r.Number)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 	"syscall"
 
 	"otpbridge/config"
-	"otpbridge/server/engine"
+	"otpbridge/server/vault"
 )
 
 // folderRemedy adds to err what to do where the reason for it is that path's folder, or the nearest one
@@ -49,7 +49,7 @@ func databaseRemedy(err error, settings config.Settings) error {
 
 // keyringRemedy says of a sandbox that lost the keyring it made for itself how it can go on.
 func keyringRemedy(err error, settings config.Settings) error {
-	if _, wrong := errors.AsType[engine.KeyringError](err); !wrong || !settings.MayMakeKeyringFile() {
+	if _, wrong := errors.AsType[vault.KeyringError](err); !wrong || !settings.MayMakeKeyringFile() {
 		return err
 	}
 	return fmt.Errorf("%w; this sandbox made its keyring itself, in %s, and what is there now is another one: put the former file back, "+

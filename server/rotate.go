@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"otpbridge/crypto"
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 )
 
 type keyringCommand struct {
@@ -97,7 +97,7 @@ for a minute: tell those who check receipts to fetch it anew.`
 // Run replaces the key.
 func (k receiptKeyCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		made, err := at.ReplaceReceiptKey(ctx, k.Compromised)
+		made, err := at.Keyring.ReplaceReceiptKey(ctx, k.Compromised)
 		if err != nil {
 			return err
 		}
@@ -214,11 +214,11 @@ func (k keyringPromoteCommand) Run(p process) error {
 // Run takes a key out of a file.
 func (k keyringRemoveCommand) Run(p process) error {
 	err := work(p, func(ctx context.Context, at *workplace) error {
-		uses, err := at.KeyUses(ctx)
+		uses, err := at.Keyring.Uses(ctx)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(uses, func(use engine.KeyUse) bool { return use.ID == k.ID })
+		i := slices.IndexFunc(uses, func(use manage.KeyUse) bool { return use.ID == k.ID })
 		if i >= 0 && !uses[i].Removable() {
 			return unusable{fmt.Errorf("key %s stays: %s", k.ID, verdict(uses[i]))}
 		}
@@ -246,12 +246,12 @@ func (k keyringRotateCommand) Run(p process) error {
 	type result struct {
 		Primary string          `json:"primary"`
 		Retired []string        `json:"retired"`
-		Keys    []engine.KeyUse `json:"keys"`
+		Keys    []manage.KeyUse `json:"keys"`
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
 		resealed := map[string]int{}
 		told := time.Now()
-		retired, err := at.Reseal(ctx, func(now engine.Resealing) {
+		retired, err := at.Keyring.Reseal(ctx, func(now manage.Resealing) {
 			resealed[now.Column] = now.Resealed
 			if time.Since(told) > time.Second {
 				told = time.Now()
@@ -264,7 +264,7 @@ func (k keyringRotateCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		uses, err := at.KeyUses(ctx)
+		uses, err := at.Keyring.Uses(ctx)
 		if err != nil {
 			return err
 		}
@@ -283,7 +283,7 @@ func (k keyringRotateCommand) Run(p process) error {
 // Run shows the keys.
 func (k keyringStatusCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		uses, err := at.KeyUses(ctx)
+		uses, err := at.Keyring.Uses(ctx)
 		if err != nil {
 			return err
 		}
@@ -291,7 +291,7 @@ func (k keyringStatusCommand) Run(p process) error {
 	})
 }
 
-func writeUses(w io.Writer, uses []engine.KeyUse) {
+func writeUses(w io.Writer, uses []manage.KeyUse) {
 	rows := []string{"KEY\tSEALED VALUES\tLIVE CODES\t"}
 	for _, use := range uses {
 		rows = append(rows, strings.Join([]string{use.ID, strconv.Itoa(use.Uses() - use.Codes), strconv.Itoa(use.Codes), verdict(use)}, "\t"))
@@ -300,7 +300,7 @@ func writeUses(w io.Writer, uses []engine.KeyUse) {
 }
 
 // verdict says what is to be done about a key.
-func verdict(use engine.KeyUse) string {
+func verdict(use manage.KeyUse) string {
 	switch {
 	case use.Primary:
 		return "primary: seals what is new"

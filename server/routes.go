@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/sandbox"
 	"otpbridge/server/servlet"
-	"otpbridge/server/v1"
+	v1 "otpbridge/server/v1"
 )
 
 // routes is the whole surface. In production what belongs to the sandbox is not switched off
@@ -60,7 +60,7 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Sandbox() {
 		requests := new(sandbox.Recorder)
 		calls.Use(requests.Record)
-		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Requests: requests, Stopping: s.draining, Log: s.log})
+		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Manage: s.manage, Requests: requests, Stopping: s.draining, Log: s.log})
 		router.GET("/", s.frontPage)
 		router.HEAD("/", s.frontPage)
 	}
@@ -77,7 +77,7 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Open(config.V1Door) {
 		api := v1.Options{Engine: s.engine, Plain: s.plain, Log: s.log}
 		if s.settings.Sandbox() {
-			api.DemoKey = s.engine.DemoCredentials()[0].APIKey
+			api.DemoKey = s.manage.Sandbox.DemoCredentials()[0].APIKey
 		}
 		v1.Mount(router, calls, api)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/server/deliver"
-	"otpbridge/server/engine"
 	"otpbridge/sql"
 )
 
@@ -49,7 +48,7 @@ func (s sendTestCommand) Run(p process) error {
 			return unusable{fmt.Errorf("the recipient %w", err)}
 		}
 		message.Medium, message.To = "email", mailbox
-	} else if !engine.PossibleNumber(s.To) {
+	} else if !deliver.PossibleNumber(s.To) {
 		return unusable{errors.New("the recipient is neither a number like +919551492394 nor a mailbox like user@example.com")}
 	}
 	message.Content = func() (deliver.Content, error) {

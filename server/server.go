@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"otpbridge/config"
+	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/web"
 	"otpbridge/sql"
 )
@@ -36,6 +38,7 @@ type Server struct {
 
 	listener net.Listener
 	store    *sql.Store
+	manage   *manage.Manager
 	engine   *engine.Engine
 	http     *http.Server
 	health   health
@@ -135,12 +138,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		options.Inbox, options.Faults, options.RelayRecipients = inbox, faults, out.relay
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
 	}
+	if err = s.openManager(ctx, keyring, out.files); err != nil {
+		return err
+	}
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
-	}
-	if err = s.refuseSandboxRemains(ctx); err != nil {
-		s.engine.Close()
-		return err
 	}
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
 	s.metrics.registry.MustRegister(s.plain.Collector())
@@ -227,12 +229,23 @@ func listen(ctx context.Context, address, setting string) (net.Listener, error) 
 	return listener, nil
 }
 
-// refuseSandboxRemains keeps production from serving accounts whose keys all the world knows.
-func (s *Server) refuseSandboxRemains(ctx context.Context) error {
+// openManager opens what accounts and keys are managed with. A sandbox gets its demo accounts; production does not
+// serve accounts whose keys all the world knows.
+func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, files deliver.Files) (err error) {
+	s.manage, err = manage.Open(ctx, manage.Options{
+		Store: s.store, Keyring: keyring, Files: files, Guard: openGuard(s.settings), Sandbox: s.settings.Sandbox(),
+		Changed: func() { s.engine.Forget() },
+	})
+	if err != nil {
+		return keyringRemedy(err, s.settings)
+	}
 	if s.settings.Sandbox() {
+		if err := s.manage.Sandbox.SeedDemo(ctx); err != nil {
+			return fmt.Errorf("make the demo accounts: %w", err)
+		}
 		return nil
 	}
-	if err := s.engine.RefuseSandboxRemains(ctx); err != nil {
+	if err := s.manage.RefuseSandboxRemains(ctx); err != nil {
 		return unusable{fmt.Errorf("production does not start on what a sandbox left: %w", err)}
 	}
 	return nil

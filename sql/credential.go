@@ -260,3 +260,11 @@ func optionalInt(p *int) driver.Value {
 	}
 	return int64(*p)
 }
+
+// Key is what may be known of the credential.
+func (c *Credential) Key() otp.Key {
+	return otp.Key{
+		ID: c.ID, Kind: otp.KeyKind(c.Kind), Name: c.Name, LastFour: c.LastFour,
+		Permissions: c.Permissions, AllowedOrigins: c.AllowedOrigins, Signing: otp.Signing(c.Signing), ExpiresAt: c.ExpiresAt,
+	}
+}

@@ -186,6 +186,12 @@ func (g *Guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) 
 	return addresses, nil
 }
 
+// Check is Parse for who needs the error only.
+func (g *Guard) Check(text string) error {
+	_, err := g.Parse(text)
+	return err
+}
+
 // Parse reads a URL that a customer set and refuses what requests may not be sent to, as far as the text
 // tells. An address in it has one spelling: the others (decimal, octal, hexadecimal, shortened) mean different
 // addresses to different programs. The error follows the name of the setting and says what to write.

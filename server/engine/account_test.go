@@ -13,6 +13,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
 )
@@ -33,7 +34,7 @@ func TestAuthenticate_RefusesEveryKeyThatIsNotGoodHereAndNow(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		past, off := time.Now().Add(-time.Second), false
-		account, _, err := h.CreateAccount(background, engine.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []engine.NewAccessKey{
+		account, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []manage.NewAccessKey{
 			{Key: "good"}, {Key: "expired", ExpiresAt: &past}, {Key: "disabled", Enabled: &off},
 			{Key: "at home", AllowedIPs: []string{"192.0.2.0/24", "2001:db8::7"}},
 		}})
@@ -63,7 +64,7 @@ func TestAuthenticate_ADeletedKeyStopsWithinASecondAndASettingWithinFive(t *test
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, at)
-			account, credentials, err := h.CreateAccount(background, engine.NewAccount{Account: otp.DefaultAccount("")})
+			account, credentials, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount("")})
 			require.NoError(t, err)
 			require.Zero(t, kindFrom(h, credentials.AccessKey, peer))
 			bySQL(t, h, `UPDATE otp_auth_config SET otp_enabled = 0 WHERE esme_address = `+account.Address)
@@ -85,7 +86,7 @@ func TestAuthenticate_ABrokenRowDisablesItsAccountAloneAndIsLoggedByColumn(t *te
 			"otp_length": `otp_length = 0`, "otp_ttl_seconds": `otp_ttl_seconds = -300`,
 			"cipher_key": `cipher_key = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='`, "cipher_iv": `cipher_iv = NULL`,
 		} {
-			account, credentials, err := h.CreateAccount(background, engine.NewAccount{Account: otp.DefaultAccount("")})
+			account, credentials, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount("")})
 			require.NoError(t, err)
 			bySQL(t, h, `UPDATE otp_auth_config SET `+change+` WHERE esme_address = ?`, account.Address)
 			caller, err := h.Authenticate(background, otp.ServletDoor, credentials.AccessKey, peer)
@@ -110,7 +111,7 @@ func TestCreateAccount_RefusesASealedKeyMovedFromAnotherRow(t *testing.T) {
 		first, second := throwaway(t, h, nil), throwaway(t, h, nil)
 		bySQL(t, h, `UPDATE otp_auth_config SET cipher_key = (SELECT cipher_key FROM otp_auth_config WHERE esme_address = ?) WHERE esme_address = ?`,
 			first.Account.Address, second.Account.Address)
-		_, _, err := h.CreateAccount(background, engine.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []engine.NewAccessKey{{Key: "k"}}})
+		_, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []manage.NewAccessKey{{Key: "k"}}})
 		require.NoError(t, err)
 		bySQL(t, h, `UPDATE credentials SET esme_address = ? WHERE last_four = '' AND kind = 'access_key'`, second.Account.Address)
 		require.Equal(t, otp.BrokenAccount, kindFrom(open(t, at), "k", peer))
@@ -121,21 +122,21 @@ func TestCreateAccount_NamesWhatIsWrong(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		short := base64.StdEncoding.EncodeToString(make([]byte, 15))
-		for field, spoil := range map[string]func(*engine.NewAccount){
-			"otp_length": func(n *engine.NewAccount) { n.Account.Length = 3 },
-			"cipher_iv":  func(n *engine.NewAccount) { n.CipherIV = short },
-			"cipher_key": func(n *engine.NewAccount) { n.CipherKey = "???" },
-			"access_keys[1].allowed_ips": func(n *engine.NewAccount) {
-				n.AccessKeys = []engine.NewAccessKey{{}, {AllowedIPs: []string{"52.44.123.456"}}}
+		for field, spoil := range map[string]func(*manage.NewAccount){
+			"otp_length": func(n *manage.NewAccount) { n.Account.Length = 3 },
+			"cipher_iv":  func(n *manage.NewAccount) { n.CipherIV = short },
+			"cipher_key": func(n *manage.NewAccount) { n.CipherKey = "???" },
+			"access_keys[1].allowed_ips": func(n *manage.NewAccount) {
+				n.AccessKeys = []manage.NewAccessKey{{}, {AllowedIPs: []string{"52.44.123.456"}}}
 			},
 		} {
-			asked := engine.NewAccount{Account: otp.DefaultAccount("")}
+			asked := manage.NewAccount{Account: otp.DefaultAccount("")}
 			spoil(&asked)
-			_, _, err := h.CreateAccount(background, asked)
+			_, _, err := h.Sandbox.CreateAccount(background, asked)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), field)
 			require.ErrorContains(t, err, field)
 		}
-		_, _, err := h.CreateAccount(background, engine.NewAccount{Account: otp.DefaultAccount("10000000000001")})
+		_, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount("10000000000001")})
 		require.Equal(t, otp.AccountExists, otp.KindOf(err))
 	})
 }
@@ -170,7 +171,7 @@ func TestNew_ProductionHasNothingOfTheSandbox(t *testing.T) {
 		options := engine.Options{Store: opened, Keyring: ring, Log: slog.New(slog.DiscardHandler)}
 		production, err := engine.New(background, options)
 		require.NoError(t, err)
-		require.NoError(t, production.RefuseSandboxRemains(background))
+		require.NoError(t, managerOf(t, options, production).RefuseSandboxRemains(background))
 		require.NoError(t, production.InjectedFault(otp.ServletDoor, "1"))
 		_, err = production.Authenticate(background, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
 		require.Equal(t, otp.UnknownCredential, otp.KindOf(err), "no demo accounts")
@@ -181,7 +182,7 @@ func TestNew_ProductionHasNothingOfTheSandbox(t *testing.T) {
 
 		sample, err := crypto.ParseKeyring("sample AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n" + keyringText)
 		require.NoError(t, err)
-		withSample, err := engine.New(background, engine.Options{Store: opened, Keyring: sample, Log: slog.New(slog.DiscardHandler)})
+		withSample, err := manage.Open(background, manage.Options{Store: opened, Keyring: sample})
 		require.NoError(t, err)
 		require.ErrorContains(t, withSample.RefuseSandboxRemains(background), `"sample"`)
 	})

@@ -34,9 +34,9 @@ func (e *Engine) Leave() { e.inFlight.calls.Add(-1) }
 // written for. Refusal: Overloaded.
 func (e *Engine) Admits(permission string) error {
 	switch permission {
-	case PermitSend, PermitResend:
+	case otp.PermitSend, otp.PermitResend:
 		return e.store.Admits(sql.Sending)
-	case PermitVerify, PermitCancel:
+	case otp.PermitVerify, otp.PermitCancel:
 		return e.store.Admits(sql.Verifying)
 	}
 	return nil // it only reads

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -27,18 +27,11 @@ type Caller struct {
 	quota    quota    // what Take takes from; zero for no limit
 }
 
-// KeyInfo is what may be known of a credential: all but its secrets. Callers share it for as
-// long as it is cached, so nobody changes it.
+// KeyInfo is what may be known of a credential. Callers share it for as long as it is cached, so nobody changes it.
 type KeyInfo struct {
-	ID             otp.ID
-	Kind           KeyKind
-	Name           string
-	LastFour       string
-	Subject        string   // of a token: whom its issuer made it for
-	Permissions    []string // empty: those of the kind
-	AllowedOrigins []string
-	Signing        Signing
-	ExpiresAt      otp.Millis // 0: never
+	otp.Key
+
+	Subject string // of a token: whom its issuer made it for
 
 	signingSecret crypto.Secret
 }
@@ -49,7 +42,7 @@ type account struct {
 	cipher  *crypto.ServletCipher
 	sms     []deliver.Channel // nil: the server's
 	email   []deliver.Channel // the same
-	issuers []issuer
+	issuers []vault.Issuer
 	catalog *deliver.Catalog
 	found   bool
 	broken  error // names the column; the account answers nothing but an error
@@ -81,7 +74,7 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	if !plausible(secret) {
 		return nil, otp.Refuse(otp.MissingCredential, "no credential was presented, or none that could be one: a mistyped key, perhaps")
 	}
-	cred, err := e.lookUp(ctx, e.credentialHash(secret), peer)
+	cred, err := e.lookUp(ctx, e.vault.CredentialHash(secret), peer)
 	if err != nil {
 		return nil, err
 	}
@@ -102,9 +95,9 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 		return nil, otp.Refuse(otp.ExpiredCredential, "the credential has expired")
 	case !cred.allows(peer):
 		return nil, otp.Refuse(otp.ForbiddenNetwork, "the credential may not be used from this address")
-	case door == otp.ServletDoor && (cred.info.Kind == ReadOnlyKey || cred.info.Kind == ClientKey):
+	case door == otp.ServletDoor && (cred.info.Kind == otp.ReadOnlyKey || cred.info.Kind == otp.ClientKey):
 		return nil, otp.Refuse(otp.Forbidden, "a "+string(cred.info.Kind)+" key can not call a servlet")
-	case door == otp.ServletDoor && cred.info.Signing == SigningRequired:
+	case door == otp.ServletDoor && cred.info.Signing == otp.SigningRequired:
 		return nil, otp.Refuse(otp.BadSignature, "the key's requests must be signed, which a servlet has no headers for")
 	}
 	caller := &Caller{
@@ -125,14 +118,11 @@ func (c *Caller) opened() (*Caller, error) {
 	return c, nil
 }
 
-// maxCredential is the length of the longest secret that is looked up, far beyond any in use.
-const maxCredential = 512
-
 // plausible tells whether text can be a credential at all. One that looks like an API key and
 // whose check does not fit is a slip of the keyboard or a key that was cut short; saying so
 // helps its owner, and tells others nothing that they could not compute.
 func plausible(text string) bool {
-	if text == "" || len(text) > maxCredential && !looksLikeToken(text) {
+	if text == "" || len(text) > otp.MaxCredential && !looksLikeToken(text) {
 		return false
 	}
 	if !strings.HasPrefix(text, crypto.APIKeyPrefix) {
@@ -141,10 +131,6 @@ func plausible(text string) bool {
 	_, _, ok := crypto.CheckAPIKey(text)
 	return ok
 }
-
-// credentialHash is what a credential is looked up by. The index key makes a stolen database
-// useless for trying out guesses at short, vendor-issued keys.
-func (e *Engine) credentialHash(secret string) [32]byte { return e.index.Sum32("credential", secret) }
 
 // loadCredential gives a credential that is not found for an unknown hash, so that this too is
 // remembered.
@@ -156,14 +142,12 @@ func (e *Engine) loadCredential(ctx context.Context, hash [32]byte) (*credential
 	if err != nil {
 		return nil, err
 	}
-	cred := &credential{row: row, found: true, info: infoOf(&row)}
+	cred := &credential{row: row, found: true, info: KeyInfo{Key: row.Key()}}
 	cred.allowed, cred.denied = readNetworks(row.AllowedIPs), readNetworks(row.DeniedIPs)
-	if cred.info.Signing != SigningOff {
-		secret, err := e.keyring.Open(signingAAD(row.ID), row.SigningSecret)
-		if err != nil {
-			return nil, fmt.Errorf("credential %s: signing_secret: %w", row.ID.Text("key"), err)
+	if cred.info.Signing != otp.SigningOff {
+		if cred.info.signingSecret, err = e.vault.SigningSecret(&row); err != nil {
+			return nil, err
 		}
-		cred.info.signingSecret = crypto.NewSecret(secret)
 	}
 	return cred, nil
 }
@@ -178,7 +162,7 @@ type networks struct {
 func readNetworks(texts []string) networks {
 	n := networks{listed: len(texts) > 0}
 	for _, text := range texts {
-		prefix, err := ParseNetwork(text)
+		prefix, err := otp.ParseNetwork(text)
 		if err != nil {
 			n.broken = true
 			continue
@@ -202,25 +186,6 @@ func (c *credential) allows(peer netip.Addr) bool {
 	return !c.allowed.listed || c.allowed.contain(peer)
 }
 
-// ParseNetwork reads a network in CIDR form or a single address.
-func ParseNetwork(text string) (netip.Prefix, error) {
-	if !strings.Contains(text, "/") {
-		address, err := netip.ParseAddr(text)
-		if err != nil || address.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q is no address; write one like 203.0.113.7 or a network like 203.0.113.0/24", text)
-		}
-		return address.Unmap().Prefix(address.Unmap().BitLen())
-	}
-	prefix, err := netip.ParsePrefix(text)
-	if address := prefix.Addr(); address.Is4In6() && prefix.Bits() >= 96 {
-		prefix = netip.PrefixFrom(address.Unmap(), prefix.Bits()-96) // as peers are written
-	}
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is no network; write one like 203.0.113.0/24", text)
-	}
-	return prefix.Masked(), nil
-}
-
 // loadAccount reads an account and makes its cipher. A broken row is remembered as broken, and
 // logged each time it is loaded, which the cache keeps to once in its time.
 func (e *Engine) loadAccount(ctx context.Context, address string) (*account, error) {
@@ -234,7 +199,7 @@ func (e *Engine) loadAccount(ctx context.Context, address string) (*account, err
 	}
 	acc := &account{row: row, found: true, broken: err}
 	if acc.broken == nil {
-		acc.cipher, acc.broken = e.servletCipher(&row)
+		acc.cipher, acc.broken = e.vault.ServletCipher(&row)
 	}
 	if acc.broken == nil {
 		acc.broken = e.furnish(acc)
@@ -243,55 +208,6 @@ func (e *Engine) loadAccount(ctx context.Context, address string) (*account, err
 		e.log.ErrorContext(ctx, "account is out of service", "account", address, "error", acc.broken)
 	}
 	return acc, nil
-}
-
-// servletCipher makes the cipher of an account's otp parameter. NULL in cipher_key breaks only
-// an account whose cipher needs a key.
-func (e *Engine) servletCipher(row *otp.Account) (*crypto.ServletCipher, error) {
-	mode, encoding := crypto.CipherMode(row.Cipher), crypto.ParamEncoding(row.Encoding)
-	if mode == crypto.CipherNone {
-		return crypto.NewServletCipher(mode, encoding, crypto.Secret{}, crypto.Secret{})
-	}
-	key, err := e.openCipherKey(row)
-	if err != nil {
-		return nil, err
-	}
-	iv, err := e.openColumn(row, "cipher_iv", row.SealedCipherIV)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.refuseCipherKey(key); err != nil {
-		return nil, err
-	}
-	return crypto.NewServletCipher(mode, encoding, key, iv)
-}
-
-// refuseCipherKey refuses, in production, a servlet cipher key that others know or would try.
-func (e *Engine) refuseCipherKey(key crypto.Secret) error {
-	if weakness := crypto.WeakCipherKey(key.Bytes()); weakness != "" && !e.options.Sandbox {
-		return fmt.Errorf("cipher_key: %s; give the account one of its own", weakness)
-	}
-	return nil
-}
-
-func (e *Engine) openCipherKey(row *otp.Account) (crypto.Secret, error) {
-	return e.openColumn(row, "cipher_key", row.SealedCipherKey)
-}
-
-func (e *Engine) openColumn(row *otp.Account, column string, sealed []byte) (crypto.Secret, error) {
-	if sealed == nil {
-		return crypto.Secret{}, nil
-	}
-	opened, err := e.keyring.Open(accountAAD(row.Address, column), sealed)
-	if err != nil {
-		return crypto.Secret{}, fmt.Errorf("%s: %w; it is set by the command line or the API, not with SQL", column, err)
-	}
-	return crypto.NewSecret(opened), nil
-}
-
-// accountAAD ties a sealed column to its row, so that one account's key cannot be moved to another.
-func accountAAD(address, column string) []byte {
-	return []byte("otp_auth_config/" + address + "/" + column)
 }
 
 // UnreadableReason says why DecryptCode cannot read value, for a sandbox's inspector. In production it is

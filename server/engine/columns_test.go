@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -32,11 +32,11 @@ func TestImport_RefusesTextsThatNoColumnHolds(t *testing.T) {
 				"departments":     func(a *otp.Account) { a.Departments = []string{text, long, long} },
 				"countries":       func(a *otp.Account) { a.Countries = strings.Split(strings.Repeat("IN,", 400)+"AE", ",") },
 			} {
-				n := engine.Imported{Account: otp.DefaultAccount(fmt.Sprintf("71%d", made))}
+				n := manage.Imported{Account: otp.DefaultAccount(fmt.Sprintf("71%d", made))}
 				made++
 				n.Account.Cipher = "none"
 				set(&n.Account)
-				_, err := h.Import(background, []engine.Imported{n}, false)
+				_, err := h.Accounts.Import(background, []manage.Imported{n}, false)
 				if err == nil {
 					continue // it fits, and was stored
 				}

@@ -1,14 +1,10 @@
 package engine
 
 import (
-	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/nyaruka/phonenumbers"
-
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -73,7 +69,7 @@ func (e *Engine) guardAt(c *Caller, t Target, channels otp.Channels, at otp.Mill
 	if account.SpendCapPerDay != nil {
 		day := at.Time().Format(time.DateOnly)
 		g.spend = e.index.Sum("spend", account.Address, string(c.Environment), day)
-		g.cap, g.price = int64(*account.SpendCapPerDay), account.Price(country(t.Recipient))
+		g.cap, g.price = int64(*account.SpendCapPerDay), account.Price(deliver.Country(t.Recipient))
 	}
 	if g.rule.Unverified > 0 {
 		g.prefix = e.prefixCounter(c, t)
@@ -174,7 +170,7 @@ func (e *Engine) countConversion(c *Caller, op *sql.Operation, t Target) {
 // countVerified puts a conversion into the metrics.
 func (e *Engine) countVerified(op *sql.Operation, t Target, err error) {
 	if err == nil && len(op.Counters) > 0 {
-		e.metrics.verified.WithLabelValues(country(t.Recipient)).Inc()
+		e.metrics.verified.WithLabelValues(deliver.Country(t.Recipient)).Inc()
 	}
 }
 
@@ -193,49 +189,5 @@ const prefixDigits = 4
 // prefix is the range of numbers that a number in E.164 form belongs to.
 func prefix(number string) string {
 	digits := strings.TrimPrefix(number, "+")
-	return digits[:min(len(digits), countryCode(digits)+prefixDigits)]
-}
-
-// countryCode is the length of the country code that digits begin with. No code begins another
-// (ITU-T E.164, section 6.2.1).
-func countryCode(digits string) int {
-	for n := 1; n <= min(3, len(digits)); n++ {
-		code, err := strconv.Atoi(digits[:n])
-		if err == nil && len(phonenumbers.GetRegionCodesForCountryCode(code)) > 0 {
-			return n
-		}
-	}
-	return min(3, len(digits))
-}
-
-// country is the two-letter code of a number's country, ZZ if nobody knows.
-func country(number string) string {
-	if indianMobile(strings.TrimPrefix(number, "+")) {
-		return "IN"
-	}
-	parsed, err := phonenumbers.Parse(number, "ZZ")
-	if err != nil {
-		return "ZZ"
-	}
-	if region := phonenumbers.GetRegionCodeForNumber(parsed); region != "" {
-		return region
-	}
-	regions := phonenumbers.GetRegionCodesForCountryCode(int(parsed.GetCountryCode()))
-	if len(regions) > 0 {
-		return regions[0]
-	}
-	return "ZZ"
-}
-
-// refusedCodes are calling codes that belong to no country: satellites, international networks,
-// premium and shared-cost services. They are what messages cost most to, and no list of countries
-// can allow them (ITU-T E.164, list of assigned country codes).
-var refusedCodes = []int{800, 808, 870, 878, 881, 882, 883, 888, 979}
-
-// refusedRange tells whether a calling code is always refused.
-func refusedRange(code int) error {
-	if slices.Contains(refusedCodes, code) {
-		return otp.Refuse(otp.Invalid, fmt.Sprintf("mobile begins with %d, which no message is sent to: it belongs to satellites or to services that charge for it", code))
-	}
-	return nil
+	return digits[:min(len(digits), deliver.CountryCode(digits)+prefixDigits)]
 }

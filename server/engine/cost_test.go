@@ -192,7 +192,7 @@ func TestCost_WhatWasNotSentIsNotSpentAndRecordOnlyRefusesNothing(t *testing.T) 
 
 func TestNormalNumber_RefusesSatellitesAndServicesWhateverTheCountries(t *testing.T) {
 	for _, number := range []string{"8816 3150 0000", "8821 6500 00000", "883510000000001", "870773000000", "979123456789", "80012345678", "447911123456000"} {
-		_, err := engine.NormalNumber(number, []string{"IN", "AE", "GB", "US"})
+		_, err := deliver.NormalNumber(number, []string{"IN", "AE", "GB", "US"})
 		require.Equal(t, otp.Invalid, otp.KindOf(err), number)
 	}
 }

@@ -12,16 +12,17 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
 const demoAccount = "10000000000001"
 
 // newKey makes a key of the demo account, and gives its secret.
-func newKey(t testing.TB, h house, n engine.NewKey) (engine.Key, string) {
+func newKey(t testing.TB, h house, n manage.NewKey) (manage.Key, string) {
 	t.Helper()
 	n.Account = demoAccount
-	key, secret, _, err := h.CreateKey(background, n)
+	key, secret, _, err := h.Keys.Create(background, n)
 	require.NoError(t, err)
 	return key, string(secret.Bytes())
 }
@@ -49,22 +50,22 @@ func TestMay_EachKindMayWhatItsPurposeNeeds(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
 	all := []string{"send:otp", "verify:otp", "resend:otp", "cancel:otp", "read:otp", "debug"}
 	for _, tt := range []struct {
-		kind       engine.KeyKind
+		kind       otp.KeyKind
 		listed     []string
 		may        []string
 		atServlets bool
 	}{
-		{engine.AccessKey, nil, all[:5], true},
-		{engine.SecretKey, nil, all[:5], true},
-		{engine.ServiceKey, nil, all[:5], true},
-		{engine.ReadOnlyKey, nil, []string{"read:otp"}, false},
-		{engine.ClientKey, nil, []string{"send:otp", "verify:otp"}, false},
-		{engine.SecretKey, []string{"*"}, all, true},
-		{engine.SecretKey, []string{"verify:otp", "debug"}, []string{"verify:otp", "debug"}, true},
-		{engine.ReadOnlyKey, []string{"read:otp", "debug"}, []string{"read:otp", "debug"}, false},
-		{engine.ClientKey, []string{"verify:otp"}, []string{"verify:otp"}, false},
+		{otp.AccessKey, nil, all[:5], true},
+		{otp.SecretKey, nil, all[:5], true},
+		{otp.ServiceKey, nil, all[:5], true},
+		{otp.ReadOnlyKey, nil, []string{"read:otp"}, false},
+		{otp.ClientKey, nil, []string{"send:otp", "verify:otp"}, false},
+		{otp.SecretKey, []string{"*"}, all, true},
+		{otp.SecretKey, []string{"verify:otp", "debug"}, []string{"verify:otp", "debug"}, true},
+		{otp.ReadOnlyKey, []string{"read:otp", "debug"}, []string{"read:otp", "debug"}, false},
+		{otp.ClientKey, []string{"verify:otp"}, []string{"verify:otp"}, false},
 	} {
-		key, secret := newKey(t, h, engine.NewKey{Kind: tt.kind, Permissions: tt.listed, AllowedOrigins: []string{"https://a.example"}})
+		key, secret := newKey(t, h, manage.NewKey{Kind: tt.kind, Permissions: tt.listed, AllowedOrigins: []string{"https://a.example"}})
 		caller := v1Caller(t, h, secret)
 		require.Equal(t, key.ID, caller.Key.ID)
 		for _, permission := range all {
@@ -84,7 +85,7 @@ func TestMay_EachKindMayWhatItsPurposeNeeds(t *testing.T) {
 func TestMay_ARowCannotWidenItsKind(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
-		_, secret := newKey(t, h, engine.NewKey{Kind: engine.ReadOnlyKey})
+		_, secret := newKey(t, h, manage.NewKey{Kind: otp.ReadOnlyKey})
 		bySQL(t, h, `UPDATE credentials SET permissions = '["*","send:otp"]' WHERE kind = 'read_only'`)
 		caller := v1Caller(t, h, secret)
 		require.Equal(t, otp.Forbidden, otp.KindOf(caller.May("send:otp")))
@@ -98,7 +99,7 @@ func TestMay_ARowCannotWidenItsKind(t *testing.T) {
 
 func TestFromOrigin_KeepsAClientKeyToItsPages(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
-	key, secret := newKey(t, h, engine.NewKey{Kind: engine.ClientKey, AllowedOrigins: []string{"HTTPS://Shop.Example:443/", "http://localhost:3000"}})
+	key, secret := newKey(t, h, manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: []string{"HTTPS://Shop.Example:443/", "http://localhost:3000"}})
 	require.Equal(t, []string{"https://shop.example", "http://localhost:3000"}, key.AllowedOrigins)
 	client := v1Caller(t, h, secret)
 	require.NoError(t, client.FromOrigin("https://shop.example"))
@@ -106,10 +107,10 @@ func TestFromOrigin_KeepsAClientKeyToItsPages(t *testing.T) {
 	for _, origin := range []string{"", "null", "https://shop.example:8443", "http://shop.example", "https://shop.example.evil.example", "https://evil.example"} {
 		require.Equal(t, otp.ForbiddenOrigin, otp.KindOf(client.FromOrigin(origin)), origin)
 	}
-	_, secret = newKey(t, h, engine.NewKey{})
+	_, secret = newKey(t, h, manage.NewKey{})
 	require.NoError(t, v1Caller(t, h, secret).FromOrigin(""))
 	require.NoError(t, v1Caller(t, h, secret).FromOrigin("https://anywhere.example"))
-	_, secret = newKey(t, h, engine.NewKey{AllowedOrigins: []string{"https://a.example"}})
+	_, secret = newKey(t, h, manage.NewKey{AllowedOrigins: []string{"https://a.example"}})
 	require.NoError(t, v1Caller(t, h, secret).FromOrigin(""), "a backend has no origin")
 	require.Equal(t, otp.ForbiddenOrigin, otp.KindOf(v1Caller(t, h, secret).FromOrigin("https://b.example")))
 }
@@ -117,7 +118,7 @@ func TestFromOrigin_KeepsAClientKeyToItsPages(t *testing.T) {
 func TestAuthenticate_AMistypedKeyIsMalformedAndAStrangeOneUnknown(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
-		_, secret := newKey(t, h, engine.NewKey{})
+		_, secret := newKey(t, h, manage.NewKey{})
 		require.Zero(t, v1Kind(h, secret))
 		require.Zero(t, kindFrom(h, secret, peer), "an API key is an access_key too")
 		require.Zero(t, v1Kind(h, "ZGVtby1hY2Nlc3Mta2V5MQ=="), "an access key is good at the JSON API too")
@@ -135,7 +136,7 @@ func TestAuthenticate_TellsOfNetworksOnlyWhoeverHasAGoodKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		soon := time.Now().Add(time.Hour)
-		elsewhere := engine.NewKey{AllowedIPs: []string{"192.0.2.0/24", "::ffff:198.51.100.0/120"}, DeniedIPs: []string{"192.0.2.7", "fe80::/10"}, ExpiresAt: &soon}
+		elsewhere := manage.NewKey{AllowedIPs: []string{"192.0.2.0/24", "::ffff:198.51.100.0/120"}, DeniedIPs: []string{"192.0.2.7", "fe80::/10"}, ExpiresAt: &soon}
 		key, secret := newKey(t, h, elsewhere)
 		require.Equal(t, otp.ForbiddenNetwork, v1Kind(h, secret))
 		for from, want := range map[string]otp.Kind{
@@ -155,41 +156,41 @@ func TestAuthenticate_TellsOfNetworksOnlyWhoeverHasAGoodKey(t *testing.T) {
 func TestCreateKey_NamesWhatIsWrong(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
 	past := time.Now().Add(-time.Minute)
-	before, err := h.Keys(background, demoAccount)
+	before, err := h.Keys.List(background, demoAccount)
 	require.NoError(t, err)
 	for _, tt := range []struct {
-		asked engine.NewKey
+		asked manage.NewKey
 		kind  otp.Kind
 		says  []string
 	}{
-		{engine.NewKey{Kind: "admin"}, otp.Invalid, []string{"kind", `"admin"`, "read_only"}},
-		{engine.NewKey{Environment: "prod"}, otp.Invalid, []string{"environment", "live and test"}},
-		{engine.NewKey{Signing: "yes"}, otp.Invalid, []string{"signing", "required"}},
-		{engine.NewKey{Name: "a\nb"}, otp.Invalid, []string{"name"}},
-		{engine.NewKey{Name: strings.Repeat("é", 201)}, otp.Invalid, []string{"name", "200"}},
-		{engine.NewKey{Permissions: []string{"send:otp", "send:money"}}, otp.Invalid, []string{"permissions[1]", `"send:money"`, "verify:otp"}},
-		{engine.NewKey{Kind: engine.ReadOnlyKey, Permissions: []string{"send:otp"}}, otp.Invalid, []string{"permissions[0]", "read_only"}},
-		{engine.NewKey{Kind: engine.ReadOnlyKey, Permissions: []string{"*"}}, otp.Invalid, []string{"permissions[0]"}},
-		{engine.NewKey{Kind: engine.ClientKey, AllowedOrigins: []string{"https://a.example"}, Permissions: []string{"resend:otp"}}, otp.Invalid, []string{"permissions[0]"}},
-		{engine.NewKey{Kind: engine.ClientKey}, otp.Invalid, []string{"allowed_origins", "https://"}},
-		{engine.NewKey{AllowedOrigins: []string{"*"}}, otp.Invalid, []string{"allowed_origins[0]"}},
-		{engine.NewKey{AllowedOrigins: []string{"https://a.example/path"}}, otp.Invalid, []string{"allowed_origins[0]"}},
-		{engine.NewKey{AllowedOrigins: []string{"https://*.example"}}, otp.Invalid, []string{"allowed_origins[0]"}},
-		{engine.NewKey{AllowedOrigins: []string{"null"}}, otp.Invalid, []string{"allowed_origins[0]"}},
-		{engine.NewKey{AllowedIPs: []string{"10.0.0.0/8", "52.44.123.456"}}, otp.Invalid, []string{"allowed_ips[1]", "52.44.123.456"}},
-		{engine.NewKey{DeniedIPs: []string{"10.0.0.0/33"}}, otp.Invalid, []string{"denied_ips[0]", "10.0.0.0/33"}},
-		{engine.NewKey{RequestsPerMinute: one(0)}, otp.Invalid, []string{"requests_per_minute"}},
-		{engine.NewKey{Burst: one(1_000_001)}, otp.Invalid, []string{"burst"}},
-		{engine.NewKey{ExpiresAt: &past}, otp.Invalid, []string{"expires_at"}},
-		{engine.NewKey{Import: "fifteen-letters"}, otp.Invalid, []string{"import", "15 characters", "16"}},
-		{engine.NewKey{Import: "sixteen letters!"}, otp.Invalid, []string{"import", "blank"}},
-		{engine.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijG"}, otp.Invalid, []string{"import", "checksum"}},
-		{engine.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid, []string{"import", "live"}},
-		{engine.NewKey{Kind: engine.ServiceKey, Environment: otp.Live, Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid, []string{"import", `"sk"`}},
-		{engine.NewKey{Kind: engine.AccessKey, Import: "ZGVtby1hY2Nlc3Mta2V5MQ=="}, otp.AccountExists, []string{"in use"}},
+		{manage.NewKey{Kind: "admin"}, otp.Invalid, []string{"kind", `"admin"`, "read_only"}},
+		{manage.NewKey{Environment: "prod"}, otp.Invalid, []string{"environment", "live and test"}},
+		{manage.NewKey{Signing: "yes"}, otp.Invalid, []string{"signing", "required"}},
+		{manage.NewKey{Name: "a\nb"}, otp.Invalid, []string{"name"}},
+		{manage.NewKey{Name: strings.Repeat("é", 201)}, otp.Invalid, []string{"name", "200"}},
+		{manage.NewKey{Permissions: []string{"send:otp", "send:money"}}, otp.Invalid, []string{"permissions[1]", `"send:money"`, "verify:otp"}},
+		{manage.NewKey{Kind: otp.ReadOnlyKey, Permissions: []string{"send:otp"}}, otp.Invalid, []string{"permissions[0]", "read_only"}},
+		{manage.NewKey{Kind: otp.ReadOnlyKey, Permissions: []string{"*"}}, otp.Invalid, []string{"permissions[0]"}},
+		{manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: []string{"https://a.example"}, Permissions: []string{"resend:otp"}}, otp.Invalid, []string{"permissions[0]"}},
+		{manage.NewKey{Kind: otp.ClientKey}, otp.Invalid, []string{"allowed_origins", "https://"}},
+		{manage.NewKey{AllowedOrigins: []string{"*"}}, otp.Invalid, []string{"allowed_origins[0]"}},
+		{manage.NewKey{AllowedOrigins: []string{"https://a.example/path"}}, otp.Invalid, []string{"allowed_origins[0]"}},
+		{manage.NewKey{AllowedOrigins: []string{"https://*.example"}}, otp.Invalid, []string{"allowed_origins[0]"}},
+		{manage.NewKey{AllowedOrigins: []string{"null"}}, otp.Invalid, []string{"allowed_origins[0]"}},
+		{manage.NewKey{AllowedIPs: []string{"10.0.0.0/8", "52.44.123.456"}}, otp.Invalid, []string{"allowed_ips[1]", "52.44.123.456"}},
+		{manage.NewKey{DeniedIPs: []string{"10.0.0.0/33"}}, otp.Invalid, []string{"denied_ips[0]", "10.0.0.0/33"}},
+		{manage.NewKey{RequestsPerMinute: one(0)}, otp.Invalid, []string{"requests_per_minute"}},
+		{manage.NewKey{Burst: one(1_000_001)}, otp.Invalid, []string{"burst"}},
+		{manage.NewKey{ExpiresAt: &past}, otp.Invalid, []string{"expires_at"}},
+		{manage.NewKey{Import: "fifteen-letters"}, otp.Invalid, []string{"import", "15 characters", "16"}},
+		{manage.NewKey{Import: "sixteen letters!"}, otp.Invalid, []string{"import", "blank"}},
+		{manage.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijG"}, otp.Invalid, []string{"import", "checksum"}},
+		{manage.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid, []string{"import", "live"}},
+		{manage.NewKey{Kind: otp.ServiceKey, Environment: otp.Live, Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid, []string{"import", `"sk"`}},
+		{manage.NewKey{Kind: otp.AccessKey, Import: "ZGVtby1hY2Nlc3Mta2V5MQ=="}, otp.AccountExists, []string{"in use"}},
 	} {
 		tt.asked.Account = demoAccount
-		_, _, _, err := h.CreateKey(background, tt.asked)
+		_, _, _, err := h.Keys.Create(background, tt.asked)
 		require.Equal(t, tt.kind, otp.KindOf(err), "%+v: %v", tt.asked, err)
 		for _, part := range tt.says {
 			require.ErrorContains(t, err, part)
@@ -199,13 +200,13 @@ func TestCreateKey_NamesWhatIsWrong(t *testing.T) {
 		}
 	}
 	for _, account := range []string{"", "404"} {
-		_, _, _, err = h.CreateKey(background, engine.NewKey{Account: account})
+		_, _, _, err = h.Keys.Create(background, manage.NewKey{Account: account})
 		require.Equal(t, otp.NotFound, otp.KindOf(err))
 	}
-	after, err := h.Keys(background, demoAccount)
+	after, err := h.Keys.List(background, demoAccount)
 	require.NoError(t, err)
 	require.Equal(t, before, after, "a refused key changes nothing")
-	_, err = h.Keys(background, "404")
+	_, err = h.Keys.List(background, "404")
 	require.Equal(t, otp.NotFound, otp.KindOf(err))
 }
 
@@ -213,18 +214,18 @@ func TestCreateKey_KeepsEverythingButTheSecrets(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		ends := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
-		asked := engine.NewKey{
-			Account: demoAccount, Name: "Kasse 4 ☕", Kind: engine.ServiceKey, Environment: otp.Live, Permissions: []string{"send:otp", "debug"},
+		asked := manage.NewKey{
+			Account: demoAccount, Name: "Kasse 4 ☕", Kind: otp.ServiceKey, Environment: otp.Live, Permissions: []string{"send:otp", "debug"},
 			AllowedIPs: []string{"127.0.0.0/8"}, DeniedIPs: []string{"10.0.0.1"}, AllowedOrigins: []string{"https://a.example"},
-			RequestsPerMinute: one(7), Burst: one(3), ExpiresAt: &ends, Signing: engine.SigningRequired,
+			RequestsPerMinute: one(7), Burst: one(3), ExpiresAt: &ends, Signing: otp.SigningRequired,
 		}
-		key, secret, signing, err := h.CreateKey(background, asked)
+		key, secret, signing, err := h.Keys.Create(background, asked)
 		require.NoError(t, err)
 		require.Regexp(t, `^otpb_live_svc_[0-9A-Za-z]{38}$`, string(secret.Bytes()))
 		require.Regexp(t, `^otpbsig_[0-9A-Za-z]{40}$`, string(signing.Bytes()))
-		require.Equal(t, engine.KeyActive, key.Status)
+		require.Equal(t, manage.KeyActive, key.Status)
 		require.Equal(t, crypto.LastFour(string(secret.Bytes())), key.LastFour)
-		keys, err := h.Keys(background, demoAccount)
+		keys, err := h.Keys.List(background, demoAccount)
 		require.NoError(t, err)
 		require.Contains(t, keys, key)
 		require.Equal(t, asked.Name, key.Name)
@@ -232,13 +233,13 @@ func TestCreateKey_KeepsEverythingButTheSecrets(t *testing.T) {
 		caller := v1Caller(t, h, string(secret.Bytes()))
 		require.Equal(t, otp.Live, caller.Environment)
 		require.Equal(t, asked.Permissions, caller.Key.Permissions)
-		require.Equal(t, engine.SigningRequired, caller.Key.Signing)
+		require.Equal(t, otp.SigningRequired, caller.Key.Signing)
 		require.Equal(t, otp.BadSignature, kindFrom(h, string(secret.Bytes()), peer), "the servlets cannot check signatures")
 
 		var sealed string
 		require.NoError(t, byHand(t, at).QueryRow(`SELECT signing_secret FROM credentials WHERE id = ?`, key.ID[:]).Scan(&sealed))
 		require.NotContains(t, sealed, string(signing.Bytes()))
-		_, signed := newKey(t, h, engine.NewKey{Signing: engine.SigningOptional})
+		_, signed := newKey(t, h, manage.NewKey{Signing: otp.SigningOptional})
 		bySQL(t, h, `UPDATE credentials SET signing_secret = ? WHERE signing = 'optional'`, sealed)
 		_, err = v1(open(t, at), signed)
 		require.Error(t, err, "a sealed secret moved from another row does not open")
@@ -250,7 +251,7 @@ func TestCreateKey_TakesAForeignKeyAsItIs(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		for _, foreign := range []string{"kc_live_4eC39HqLyjWDarjtT1zdp7dc", "0f1e7d9c2b6a8543", `p@ss:w0rd/+=~!"#$%&'()*`} {
-			key, secret, _, err := h.CreateKey(background, engine.NewKey{Account: demoAccount, Import: foreign})
+			key, secret, _, err := h.Keys.Create(background, manage.NewKey{Account: demoAccount, Import: foreign})
 			require.NoError(t, err)
 			require.Equal(t, foreign, string(secret.Bytes()))
 			require.Equal(t, key.ID, v1Caller(t, h, foreign).Key.ID)
@@ -262,13 +263,13 @@ func TestCreateKey_TakesAForeignKeyAsItIs(t *testing.T) {
 func TestCreateKey_ProductionRefusesAPublishedKey(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
 	production := openWith(t, h.at, func(o *engine.Options) { o.Sandbox, o.Inbox, o.Faults = false, nil, nil })
-	for _, demo := range h.DemoCredentials() {
+	for _, demo := range h.Sandbox.DemoCredentials() {
 		for _, published := range []string{demo.AccessKey, demo.APIKey} {
-			_, _, _, err := production.CreateKey(background, engine.NewKey{Account: demoAccount, Import: published})
+			_, _, _, err := production.Keys.Create(background, manage.NewKey{Account: demoAccount, Import: published})
 			require.ErrorContains(t, err, "published")
 		}
 	}
-	key, _, _, err := production.CreateKey(background, engine.NewKey{Account: demoAccount})
+	key, _, _, err := production.Keys.Create(background, manage.NewKey{Account: demoAccount})
 	require.NoError(t, err)
 	require.Equal(t, otp.Live, key.Environment)
 }
@@ -279,40 +280,40 @@ func TestRotateKey_BothAreGoodForTheGraceAndThenTheSuccessor(t *testing.T) {
 			servers := two(t, at)
 			h, other := servers[0], servers[1]
 			end := time.Now().Add(30 * 24 * time.Hour)
-			old, secret := newKey(t, h, engine.NewKey{
-				Name: "shop", Permissions: []string{"send:otp"}, AllowedIPs: []string{"127.0.0.1"}, RequestsPerMinute: one(9), Signing: engine.SigningRequired, ExpiresAt: &end,
+			old, secret := newKey(t, h, manage.NewKey{
+				Name: "shop", Permissions: []string{"send:otp"}, AllowedIPs: []string{"127.0.0.1"}, RequestsPerMinute: one(9), Signing: otp.SigningRequired, ExpiresAt: &end,
 			})
 			time.Sleep(10 * 24 * time.Hour)
-			successor, fresh, signing, err := h.RotateKey(background, old.ID, engine.RotationGrace)
+			successor, fresh, signing, err := h.Keys.Rotate(background, old.ID, manage.RotationGrace)
 			require.NoError(t, err)
 			require.False(t, signing.IsZero())
 			require.NotEqual(t, secret, string(fresh.Bytes()))
 			require.Equal(t, time.Now().Add(30*24*time.Hour).UnixMilli(), int64(successor.ExpiresAt), "as long a life again")
-			for _, same := range []func(engine.Key) any{
-				func(k engine.Key) any { return k.Name }, func(k engine.Key) any { return k.Permissions }, func(k engine.Key) any { return k.AllowedIPs },
-				func(k engine.Key) any { return *k.RequestsPerMinute }, func(k engine.Key) any { return k.Signing }, func(k engine.Key) any { return k.Environment },
+			for _, same := range []func(manage.Key) any{
+				func(k manage.Key) any { return k.Name }, func(k manage.Key) any { return k.Permissions }, func(k manage.Key) any { return k.AllowedIPs },
+				func(k manage.Key) any { return *k.RequestsPerMinute }, func(k manage.Key) any { return k.Signing }, func(k manage.Key) any { return k.Environment },
 			} {
 				require.Equal(t, same(old), same(successor))
 			}
-			keys, err := other.Keys(background, demoAccount)
+			keys, err := other.Keys.List(background, demoAccount)
 			require.NoError(t, err)
 			for _, key := range keys {
 				if key.ID == old.ID {
-					require.Equal(t, engine.KeyRotated, key.Status)
+					require.Equal(t, manage.KeyRotated, key.Status)
 					require.Equal(t, successor.ID, key.Successor)
 				}
 			}
-			time.Sleep(engine.RotationGrace - time.Second)
+			time.Sleep(manage.RotationGrace - time.Second)
 			require.Zero(t, v1Kind(other, secret))
 			require.Zero(t, v1Kind(other, string(fresh.Bytes())))
 			time.Sleep(2 * time.Second)
 			require.Equal(t, otp.ExpiredCredential, v1Kind(other, secret))
 			require.Zero(t, v1Kind(other, string(fresh.Bytes())))
 
-			_, _, _, err = h.RotateKey(background, old.ID, 0)
+			_, _, _, err = h.Keys.Rotate(background, old.ID, 0)
 			require.Equal(t, otp.Invalid, otp.KindOf(err))
 			require.ErrorContains(t, err, successor.ID.Text("key"))
-			_, last, _, err := other.RotateKey(background, successor.ID, 0)
+			_, last, _, err := other.Keys.Rotate(background, successor.ID, 0)
 			require.NoError(t, err)
 			require.Equal(t, otp.ExpiredCredential, v1Kind(other, string(fresh.Bytes())), "no grace")
 			require.Zero(t, v1Kind(other, string(last.Bytes())))
@@ -322,29 +323,29 @@ func TestRotateKey_BothAreGoodForTheGraceAndThenTheSuccessor(t *testing.T) {
 
 func TestRotateKey_RefusesWhatHasNothingToHandOn(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
-	key, _ := newKey(t, h, engine.NewKey{})
+	key, _ := newKey(t, h, manage.NewKey{})
 	for _, grace := range []time.Duration{-time.Second, 91 * 24 * time.Hour} {
-		_, _, _, err := h.RotateKey(background, key.ID, grace)
+		_, _, _, err := h.Keys.Rotate(background, key.ID, grace)
 		require.Equal(t, otp.Invalid, otp.KindOf(err))
 		require.ErrorContains(t, err, "grace")
 	}
-	require.NoError(t, h.RevokeKey(background, key.ID))
-	_, _, _, err := h.RotateKey(background, key.ID, 0)
+	require.NoError(t, h.Keys.Revoke(background, key.ID))
+	_, _, _, err := h.Keys.Rotate(background, key.ID, 0)
 	require.ErrorContains(t, err, "revoked")
-	_, _, _, err = h.RotateKey(background, otp.ID{1}, 0)
+	_, _, _, err = h.Keys.Rotate(background, otp.ID{1}, 0)
 	require.Equal(t, otp.NotFound, otp.KindOf(err))
-	require.Equal(t, otp.NotFound, otp.KindOf(h.RevokeKey(background, otp.ID{1})))
+	require.Equal(t, otp.NotFound, otp.KindOf(h.Keys.Revoke(background, otp.ID{1})))
 }
 
 func TestRotateKeyRace_OneSuccessor(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		servers := two(t, at)
 		for range 5 {
-			key, _ := newKey(t, servers[0], engine.NewKey{})
-			before, err := servers[0].Keys(background, demoAccount)
+			key, _ := newKey(t, servers[0], manage.NewKey{})
+			before, err := servers[0].Keys.List(background, demoAccount)
 			require.NoError(t, err)
 			answers := atOnce(8, func(i int) error {
-				_, _, _, err := servers[i%2].RotateKey(background, key.ID, time.Hour)
+				_, _, _, err := servers[i%2].Keys.Rotate(background, key.ID, time.Hour)
 				return err
 			})
 			won := 0
@@ -356,7 +357,7 @@ func TestRotateKeyRace_OneSuccessor(t *testing.T) {
 				require.ErrorContains(t, err, "rotated before")
 			}
 			require.Equal(t, 1, won)
-			after, err := servers[0].Keys(background, demoAccount)
+			after, err := servers[0].Keys.List(background, demoAccount)
 			require.NoError(t, err)
 			require.Len(t, after, len(before)+1)
 		}
@@ -367,18 +368,18 @@ func TestRevokeKey_StopsOnEveryServerWithinASecond(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
 			servers := two(t, at)
-			key, secret := newKey(t, servers[0], engine.NewKey{})
+			key, secret := newKey(t, servers[0], manage.NewKey{})
 			for _, h := range servers {
 				require.Zero(t, v1Kind(h, secret))
 			}
-			require.NoError(t, servers[0].RevokeKey(background, key.ID))
+			require.NoError(t, servers[0].Keys.Revoke(background, key.ID))
 			require.Equal(t, otp.UnknownCredential, v1Kind(servers[0], secret), "here at once")
 			time.Sleep(time.Second)
 			require.Equal(t, otp.UnknownCredential, v1Kind(servers[1], secret))
-			require.NoError(t, servers[1].RevokeKey(background, key.ID), "it stays revoked")
-			keys, err := servers[1].Keys(background, demoAccount)
+			require.NoError(t, servers[1].Keys.Revoke(background, key.ID), "it stays revoked")
+			keys, err := servers[1].Keys.List(background, demoAccount)
 			require.NoError(t, err)
-			require.Equal(t, engine.KeyRevoked, keys[len(keys)-1].Status)
+			require.Equal(t, manage.KeyRevoked, keys[len(keys)-1].Status)
 		})
 	})
 }

@@ -13,13 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -68,6 +68,7 @@ type Engine struct {
 	options     Options
 	store       *sql.Store
 	keyring     *crypto.Keyring
+	vault       *vault.Vault
 	index       *crypto.IndexKey
 	log         *slog.Logger
 	credentials *cache[[32]byte, *credential]
@@ -75,7 +76,7 @@ type Engine struct {
 	origins     *cache[string, []string]
 	issuers     *cache[string, map[string][]string]
 	keySets     *keySets
-	signingKeys *cache[string, []receiptKey]
+	signingKeys *cache[string, []vault.SigningKey]
 	simulated   []deliver.Channel // of the test environment in production
 	lists       channelLists
 	limiter     *limiter
@@ -106,30 +107,11 @@ func (e *Engine) Close() {
 	e.limiter.close()
 }
 
-// New checks the keyring against the database, takes the index key from it (or makes it, on the
-// first start) and, in a sandbox, seeds the demo accounts.
+// New checks the keyring against the database and takes the index key from it, or makes it on the first start.
 func New(ctx context.Context, options Options) (*Engine, error) {
 	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 || len(options.RelayRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
 		return nil, errors.New("a fixed code, recipients of tests and relays, the inbox and faults exist in a sandbox only")
 	}
-	e, err := attach(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	if options.Sandbox {
-		if err := e.seedDemo(ctx); err != nil {
-			e.Close()
-			return nil, fmt.Errorf("make the demo accounts: %w", err)
-		}
-	}
-	if options.TendOutbox > 0 {
-		e.sending.Go(func() { e.tend(options.TendOutbox) })
-	}
-	return e, nil
-}
-
-// attach is New without what only a server does.
-func attach(ctx context.Context, options Options) (*Engine, error) {
 	if options.Guard == nil {
 		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
 	}
@@ -137,12 +119,11 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.cut, e.cutOff = context.WithCancel(context.Background())
 	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{}, map[[2]string][]deliver.Channel{}, newMetrics()
-	if err := e.checkKeyring(ctx); err != nil {
+	var err error
+	if e.vault, err = vault.Open(ctx, options.Store, options.Keyring, options.Sandbox); err != nil {
 		return nil, err
 	}
-	if err := e.loadIndexKey(ctx); err != nil {
-		return nil, err
-	}
+	e.index = e.vault.Index
 	if err := e.loadNoncesFrom(ctx); err != nil {
 		return nil, err
 	}
@@ -153,9 +134,9 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 	e.origins = newCache(3*time.Second, e.loadOrigins)
 	e.issuers = newCache(3*time.Second, e.loadIssuers)
 	e.keySets = newKeySets(e.options.Guard, e.log)
-	e.signingKeys = newCache(signingKeysAge, e.loadSigningKeys)
+	e.signingKeys = newCache(vault.ReceiptKeysAge, e.loadSigningKeys)
 	e.simulated = []deliver.Channel{deliver.NewInbox()}
-	if err := e.makeSigningKey(ctx); err != nil {
+	if err := e.vault.EnsureSigningKey(ctx); err != nil {
 		return nil, err
 	}
 	limiter, err := newLimiter(options.RedisURL, options.AuthFailuresPerMinute, options.Log)
@@ -163,74 +144,10 @@ func attach(ctx context.Context, options Options) (*Engine, error) {
 		return nil, err
 	}
 	e.limiter = limiter
+	if options.TendOutbox > 0 {
+		e.sending.Go(func() { e.tend(options.TendOutbox) })
+	}
 	return e, nil
-}
-
-// checkKeyring proves that every key which has protected something in this database is at hand
-// and is the same key. Starting without one would answer right codes as wrong.
-func (e *Engine) checkKeyring(ctx context.Context) error {
-	stored, err := e.compareKeyring(ctx)
-	if err != nil {
-		return err
-	}
-	// Only the primary protects anything new. To record the others as well would bring a key back
-	// that a rotation has just retired, as long as one server still has its line.
-	id := e.keyring.Primary()
-	if stored[id] != nil {
-		return nil
-	}
-	check, err := e.keyring.Check(id)
-	if err != nil {
-		return fmt.Errorf("check keyring: %w", err)
-	}
-	if err := e.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
-		return fmt.Errorf("store the keyring's check value: %w", err)
-	}
-	return nil
-}
-
-// KeyringError says which key a keyring lacks or has wrong. It stays until somebody changes the
-// keyring.
-type KeyringError struct{ error }
-
-// compareKeyring compares the keyring with the check values in the database, and answers those.
-func (e *Engine) compareKeyring(ctx context.Context) (map[string][]byte, error) {
-	stored, err := e.store.KeyChecks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for id, check := range stored {
-		have, err := e.keyring.Check(id)
-		if errors.Is(err, crypto.ErrUnknownKey) {
-			return nil, KeyringError{fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("check keyring: %w", err)
-		}
-		if !slices.Equal(have, check) {
-			return nil, KeyringError{fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
-				"put the former key back under this id, and give new keys new ids", id)}
-		}
-	}
-	return stored, nil
-}
-
-var indexKeyRow = []byte("index_key")
-
-// loadIndexKey opens the key of all look-up hashes. It is stored sealed, so that the keyring can
-// rotate while hashes stay as they are.
-func (e *Engine) loadIndexKey(ctx context.Context) error {
-	fresh := e.keyring.Seal(indexKeyRow, crypto.RandomIndexKey().Bytes())
-	sealed, err := e.store.IndexKey(ctx, fresh)
-	if err != nil {
-		return fmt.Errorf("read the index key: %w", err)
-	}
-	key, err := e.keyring.Open(indexKeyRow, sealed)
-	if err != nil {
-		return fmt.Errorf("open the index key: %w", err)
-	}
-	e.index = crypto.NewIndexKey(crypto.NewSecret(key))
-	return nil
 }
 
 // Check is one condition of readiness.
@@ -248,7 +165,7 @@ func (e *Engine) Ready(ctx context.Context) []Check {
 	return []Check{
 		{Name: "database", Err: e.store.Ready(ctx)},
 		{Name: "clock", Err: e.checkClock(ctx)},
-		{Name: "keyring", Err: e.checkKeyring(ctx)},
+		{Name: "keyring", Err: e.vault.RegisterKeyring(ctx)},
 		{Name: "queue", Note: e.queueNote()},
 	}
 }
@@ -269,46 +186,4 @@ func (e *Engine) checkClock(ctx context.Context) error {
 		return fmt.Errorf("this machine's clock is %v off the database's; synchronise both with NTP", skew.Round(time.Millisecond))
 	}
 	return err
-}
-
-// RefuseSandboxRemains tells what keeps this database and keyring from serving in production.
-func (e *Engine) RefuseSandboxRemains(ctx context.Context) error {
-	var faults []error
-	if ids := e.keyring.SampleIDs(); len(ids) > 0 {
-		faults = append(faults, fmt.Errorf("keyring key %q is the published sample key; make a new one", ids[0]))
-	}
-	remains, err := e.store.SandboxRemains(ctx)
-	if err != nil {
-		return err
-	}
-	if len(remains) > 0 {
-		faults = append(faults, fmt.Errorf("a sandbox was run on this database (%d accounts or clocks of its own); "+
-			"use a database that no sandbox has used", len(remains)))
-	}
-	err = e.store.Accounts(ctx, func(row otp.Account, _ error) error {
-		if key, err := e.openCipherKey(&row); err == nil {
-			switch weak := crypto.WeakCipherKey(key.Bytes()); {
-			case crypto.SampleKey(key.Bytes()):
-				faults = append(faults, fmt.Errorf("account %s uses the published sample cipher key; give it one of its own", row.Address))
-			case weak != "":
-				faults = append(faults, fmt.Errorf("account %s has a cipher key that %s; give it another one", row.Address, weak))
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return errors.Join(append(faults, err)...)
-	}
-	for _, key := range crypto.PublishedKeys() {
-		row, err := e.store.Credential(ctx, e.credentialHash(key))
-		switch {
-		case errors.Is(err, sql.ErrNotFound):
-		case err != nil:
-			return errors.Join(append(faults, err)...)
-		case row.Enabled && row.RevokedAt == 0:
-			faults = append(faults, fmt.Errorf("key %s of account %s is published in documents of this project; revoke it",
-				row.ID.Text("key"), row.Address))
-		}
-	}
-	return errors.Join(faults...)
 }

@@ -16,6 +16,7 @@ import (
 	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
 	"otpbridge/sql/sqltest"
@@ -24,6 +25,7 @@ import (
 // house is an engine as a sandbox runs it.
 type house struct {
 	*engine.Engine
+	*manage.Manager
 	at     place
 	faults *deliver.Faults
 	store  *store.Store
@@ -87,7 +89,20 @@ func openWith(t testing.TB, at place, adjust func(*engine.Options)) house {
 	e, err := engine.New(ctx, options)
 	require.NoError(t, err)
 	t.Cleanup(e.Close)
-	return house{e, at, faults, opened}
+	return house{e, managerOf(t, options, e), at, faults, opened}
+}
+
+// managerOf is what accounts and keys are managed with beside an engine, with the demo accounts made.
+func managerOf(t testing.TB, o engine.Options, e *engine.Engine) *manage.Manager {
+	t.Helper()
+	m, err := manage.Open(context.Background(), manage.Options{
+		Store: o.Store, Keyring: o.Keyring, Files: o.Files, Sandbox: o.Sandbox, Changed: e.Forget,
+	})
+	require.NoError(t, err)
+	if o.Sandbox {
+		require.NoError(t, m.Sandbox.SeedDemo(context.Background()))
+	}
+	return m
 }
 
 func TestEngine_GeneratesResendsAndVerifiesOnce(t *testing.T) {

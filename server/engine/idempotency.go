@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -183,7 +184,7 @@ func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer
 	if err != nil {
 		return answer, fmt.Errorf("encode answer: %w", err)
 	}
-	claim.Status, claim.Answer = answer.Status, e.keyring.Seal(claimAAD(claim), text)
+	claim.Status, claim.Answer = answer.Status, e.keyring.Seal(vault.Claim(claim), text)
 	kept, err := e.store.AnswerClaim(ctx, claim)
 	if err == nil && !kept {
 		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil && first.Challenge == claim.Challenge {
@@ -197,7 +198,7 @@ func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer
 }
 
 func (e *Engine) openAnswer(claim *sql.Claim) (answer Answer, err error) {
-	text, err := e.keyring.Open(claimAAD(claim), claim.Answer)
+	text, err := e.keyring.Open(vault.Claim(claim), claim.Answer)
 	if err == nil {
 		err = json.Unmarshal(text, &answer)
 	}
@@ -205,11 +206,4 @@ func (e *Engine) openAnswer(claim *sql.Claim) (answer Answer, err error) {
 		return Answer{}, fmt.Errorf("open the answer of an idempotency key: %w", err)
 	}
 	return answer, nil
-}
-
-// claimAAD ties a sealed answer to its row.
-func claimAAD(claim *sql.Claim) []byte {
-	aad := append([]byte("idempotency_keys/"), claim.Credential[:]...)
-	aad = append(aad, claim.Key[:]...)
-	return append(aad, claim.Challenge[:]...)
 }

@@ -24,7 +24,7 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 		code := messages[0].Code
 		_, err = h.Prove(background, c, engine.Proof{Target: to(t, h, c, "victim@github.example", "", "", ""), Code: code})
 		require.Equal(t, otp.NotFound, otp.KindOf(err), "another mailbox's code")
-		_, err = h.Find(background, address, c.Environment, "victim@github.example")
+		_, err = h.Recipients.Find(background, address, c.Environment, "victim@github.example")
 		require.Equal(t, otp.NotFound, otp.KindOf(err))
 		_, err = h.Messages(background, engine.MessageQuery{Account: address, To: "é@github.example"})
 		require.Equal(t, otp.Invalid, otp.KindOf(err))
@@ -32,7 +32,7 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 		// A wrong guess under any spelling counts for all.
 		spellings := []string{"victim@gi\u0307thub.example", "VICTIM@GİTHUB.example", "victim@XN--GITHUB-QYD.example", "victim@gİthub。example"}
 		for i, spelling := range spellings {
-			person, err := h.Find(background, address, c.Environment, spelling)
+			person, err := h.Recipients.Find(background, address, c.Environment, spelling)
 			require.NoError(t, err, spelling)
 			require.Equal(t, i, person.Failures, spelling)
 			require.Equal(t, "v•••@xn--github-qyd.example", person.Mask)
@@ -60,7 +60,7 @@ func TestSend_NoAddressFailsAsAFault(t *testing.T) {
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
 			_, err = h.Address(c, someNumber, "10.0.0.1", mailbox)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
-			_, err = h.Find(background, c.Account.Address, c.Environment, mailbox)
+			_, err = h.Recipients.Find(background, c.Account.Address, c.Environment, mailbox)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
 		}
 		for _, mailbox := range []string{"a@é.example", "a@用户.example", "x@xn--99aa99a9b9a9.example", "a@مثال.example"} {

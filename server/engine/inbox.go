@@ -8,6 +8,7 @@ import (
 
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -134,7 +135,7 @@ func recipientSpelling(to string) (string, error) {
 // messages renders what one send put into the inbox, one message a channel.
 func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error) {
 	challenge, event := &send.Challenge, &send.Event
-	opened, err := e.keyring.Open(recipientAAD(send.Recipient.ID), send.Recipient.Sealed)
+	opened, err := e.keyring.Open(vault.Recipient(send.Recipient.ID), send.Recipient.Sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error
 	for _, medium := range event.Channels.Each() {
 		to := recipient
 		if medium == otp.Email {
-			mailbox, err := e.keyring.Open(mailboxAAD(event.ID), event.Mailbox)
+			mailbox, err := e.keyring.Open(vault.Mailbox(event.ID), event.Mailbox)
 			if err != nil {
 				return nil, err
 			}

@@ -48,12 +48,12 @@ type quota struct {
 // quotaOf is the limit of a key's requests: its own, else its account's, else its kind's. An
 // account's cannot raise that of a client key, which anybody may have taken from a page.
 func quotaOf(key *sql.Credential, account *otp.Account) quota {
-	standard := kinds[KeyKind(key.Kind)].perMinute
+	standard := otp.KeyKind(key.Kind).PerMinute()
 	var q quota
 	switch {
 	case key.RequestsPerMinute != nil:
 		q.perMinute = *key.RequestsPerMinute
-	case account.RequestsPerMinute != nil && (KeyKind(key.Kind) != ClientKey || *account.RequestsPerMinute < standard):
+	case account.RequestsPerMinute != nil && (otp.KeyKind(key.Kind) != otp.ClientKey || *account.RequestsPerMinute < standard):
 		q.perMinute = *account.RequestsPerMinute
 		if account.Burst != nil {
 			q.burst = *account.Burst
@@ -70,7 +70,7 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	if q.perMinute <= 0 {
 		return quota{}
 	}
-	return quota{min(q.perMinute, maxRate), min(q.burst, maxRate)} // whatever somebody wrote into the row
+	return quota{min(q.perMinute, otp.MaxRate), min(q.burst, otp.MaxRate)} // whatever somebody wrote into the row
 }
 
 // Take counts one request of the caller against its key's limit, also if ctx ends meanwhile: whoever

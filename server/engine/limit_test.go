@@ -17,6 +17,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -25,7 +26,7 @@ func sqlite(t testing.TB) place { return place("sqlite:" + t.TempDir() + "/a.db"
 func TestTake_TellsExactlyHowTheLimitStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, sqlite(t))
-		_, secret := newKey(t, h, engine.NewKey{RequestsPerMinute: one(5)})
+		_, secret := newKey(t, h, manage.NewKey{RequestsPerMinute: one(5)})
 		caller := v1Caller(t, h, secret)
 		for left := 4; left >= 0; left-- {
 			quota, err := h.Take(background, caller)
@@ -65,14 +66,14 @@ func TestTake_WhoseLimitItIs(t *testing.T) {
 		return fmt.Sprint(quota.Limit, " in ", quota.Window)
 	}
 	origins := []string{"https://a.example"}
-	_, secret := newKey(t, h, engine.NewKey{})
-	_, own := newKey(t, h, engine.NewKey{RequestsPerMinute: one(600), Burst: one(20)})
-	_, burst := newKey(t, h, engine.NewKey{Burst: one(100)})
-	_, client := newKey(t, h, engine.NewKey{Kind: engine.ClientKey, AllowedOrigins: origins})
-	_, bigClient := newKey(t, h, engine.NewKey{Kind: engine.ClientKey, AllowedOrigins: origins, RequestsPerMinute: one(120)})
+	_, secret := newKey(t, h, manage.NewKey{})
+	_, own := newKey(t, h, manage.NewKey{RequestsPerMinute: one(600), Burst: one(20)})
+	_, burst := newKey(t, h, manage.NewKey{Burst: one(100)})
+	_, client := newKey(t, h, manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: origins})
+	_, bigClient := newKey(t, h, manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: origins, RequestsPerMinute: one(120)})
 	const access = "ZGVtby1hY2Nlc3Mta2V5MQ=="
 
-	_, seven := newKey(t, h, engine.NewKey{RequestsPerMinute: one(7)})
+	_, seven := newKey(t, h, manage.NewKey{RequestsPerMinute: one(7)})
 	require.Equal(t, "1000 in 1m0s", limit(secret))
 	require.Equal(t, "7 in 1m0s", limit(seven))
 	require.Equal(t, "20 in 2s", limit(own))
@@ -100,7 +101,7 @@ func TestTake_WithoutALimitCostsNothing(t *testing.T) {
 		if _, err := h.Take(background, caller); err != nil {
 			t.Error(err)
 		}
-		if caller.May(engine.PermitSend) != nil {
+		if caller.May(otp.PermitSend) != nil {
 			t.Error("an access key may send")
 		}
 	}))
@@ -109,7 +110,7 @@ func TestTake_WithoutALimitCostsNothing(t *testing.T) {
 func TestTakeRace_ExactlyAsManyAsTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, sqlite(t))
-		_, secret := newKey(t, h, engine.NewKey{})
+		_, secret := newKey(t, h, manage.NewKey{})
 		caller := v1Caller(t, h, secret)
 		var mu sync.Mutex
 		left := map[int]int{}
@@ -212,7 +213,7 @@ func TestTake_ServersWithOneRedisCountTogether(t *testing.T) {
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	}
 	servers := [2]house{openWith(t, at, shared), openWith(t, at, shared)}
-	_, secret := newKey(t, servers[0], engine.NewKey{RequestsPerMinute: one(40)})
+	_, secret := newKey(t, servers[0], manage.NewKey{RequestsPerMinute: one(40)})
 	callers := [2]*engine.Caller{v1Caller(t, servers[0], secret), v1Caller(t, servers[1], secret)}
 	take := func(i int) error { _, err := servers[i%2].Take(background, callers[i%2]); return err }
 	passed := func(n int) (count int) {
@@ -258,7 +259,7 @@ func TestTake_ARedisThatIsGoneHoldsNobodyUp(t *testing.T) {
 	require.NoError(t, err)
 	defer listener.Close()
 	h := openWith(t, sqlite(t), func(o *engine.Options) { o.RedisURL = "redis://" + listener.Addr().String() })
-	_, secret := newKey(t, h, engine.NewKey{RequestsPerMinute: one(300)})
+	_, secret := newKey(t, h, manage.NewKey{RequestsPerMinute: one(300)})
 	caller := v1Caller(t, h, secret)
 	passed := 0
 	for range 320 {
@@ -291,7 +292,7 @@ func TestAuthenticate_ARightKeyIsLetInFromAFloodedAddress(t *testing.T) {
 		_, err := h.AuthenticationFailed(background, peer)
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), from)
 		for _, door := range []otp.Door{otp.ServletDoor, otp.V1Door} {
-			_, fresh := newKey(t, h, engine.NewKey{})
+			_, fresh := newKey(t, h, manage.NewKey{})
 			let := 0
 			for n, err := range atOnce(64, func(n int) error {
 				secret := fmt.Sprintf("wrong-key-of-nobody-%s-%s-%d", from, door, n)

@@ -8,27 +8,30 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
 )
 
 // A command that takes a production database for a sandbox leaves nothing that production refuses.
-func TestAttach_LeavesNoMarkOfASandbox(t *testing.T) {
+func TestOpen_LeavesNoMarkOfASandbox(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		opened, err := store.Open(background, string(at), store.Options{Sandbox: true})
 		require.NoError(t, err)
 		defer opened.Close()
 		ring, err := crypto.ParseKeyring(keyringText)
 		require.NoError(t, err)
-		e, err := engine.Attach(background, engine.Options{Store: opened, Keyring: ring, Sandbox: true, Log: slog.New(slog.DiscardHandler)})
+		m, err := manage.Open(background, manage.Options{Store: opened, Keyring: ring, Sandbox: true})
 		require.NoError(t, err)
-		defer e.Close()
-		asked := engine.Imported{Account: otp.DefaultAccount("4711")}
+		asked := manage.Imported{Account: otp.DefaultAccount("4711")}
 		asked.MakeSecrets()
-		made, err := e.Import(background, []engine.Imported{asked}, false)
+		made, err := m.Accounts.Import(background, []manage.Imported{asked}, false)
 		require.NoError(t, err)
 		require.Len(t, made[0].Keys, 1)
-		require.NoError(t, e.RefuseSandboxRemains(background))
+		require.NoError(t, m.RefuseSandboxRemains(background))
+		e, err := engine.New(background, engine.Options{Store: opened, Keyring: ring, Sandbox: true, Log: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		defer e.Close()
 		caller, err := e.Authenticate(background, otp.ServletDoor, asked.AccessKey, peer)
 		require.NoError(t, err)
 		require.Equal(t, otp.Live, caller.Environment)
@@ -50,16 +53,16 @@ func TestUnlock_LiftsBothLocksAndIsRecorded(t *testing.T) {
 			_, err := db.Exec(`UPDATE recipients SET ` + column + ` = 99999999999999, version = version + 1`)
 			require.NoError(t, err)
 		}
-		_, err = h.Unlock(background, address, otp.Test, number)
+		_, err = h.Recipients.Unlock(background, address, otp.Test, number)
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "not locked: the budget is not filled up by the way")
 
 		lock("locked_until")
 		require.Equal(t, otp.Locked, otp.KindOf(h.Verify(background, caller, target, "000000")))
-		person, err := h.Find(background, address, otp.Test, "+91 95514 92394")
+		person, err := h.Recipients.Find(background, address, otp.Test, "+91 95514 92394")
 		require.NoError(t, err)
 		require.NotNil(t, person.LockedUntil)
 		require.NotContains(t, person.Mask, "9551")
-		event, err := h.Unlock(background, address, otp.Test, number)
+		event, err := h.Recipients.Unlock(background, address, otp.Test, number)
 		require.NoError(t, err)
 		require.Equal(t, otp.WrongCode, otp.KindOf(h.Verify(background, caller, target, "x")), "the code is live again")
 
@@ -69,9 +72,9 @@ func TestUnlock_LiftsBothLocksAndIsRecorded(t *testing.T) {
 		_, err = h.Messages(background, engine.MessageQuery{To: number})
 		require.NoError(t, err, "the inbox is not disturbed by it")
 
-		_, err = h.Unlock(background, address, otp.Live, number)
+		_, err = h.Recipients.Unlock(background, address, otp.Live, number)
 		require.Equal(t, otp.NotFound, otp.KindOf(err), "another environment is another recipient")
-		_, err = h.Unlock(background, "4799", otp.Test, number)
+		_, err = h.Recipients.Unlock(background, "4799", otp.Test, number)
 		require.Equal(t, otp.NotFound, otp.KindOf(err))
 	})
 }
@@ -79,14 +82,14 @@ func TestUnlock_LiftsBothLocksAndIsRecorded(t *testing.T) {
 func TestChange_WritesOnlyWhatWasNamed(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
-		managed, err := h.ManagedAccount(background, "10000000000001")
+		managed, err := h.Accounts.Find(background, "10000000000001")
 		require.NoError(t, err)
 		_, err = byHand(t, at).Exec(`UPDATE otp_auth_config SET otp_length = 8 WHERE esme_address = '10000000000001'`)
 		require.NoError(t, err)
-		changed := engine.Imported{Account: managed.Account}
+		changed := manage.Imported{Account: managed.Account}
 		changed.TTLSeconds = 60
-		require.NoError(t, h.Change(background, changed, []string{"otp_ttl_seconds"}))
-		now, err := h.ManagedAccount(background, "10000000000001")
+		require.NoError(t, h.Accounts.Change(background, changed, []string{"otp_ttl_seconds"}))
+		now, err := h.Accounts.Find(background, "10000000000001")
 		require.NoError(t, err)
 		require.Equal(t, 8, now.Length, "what somebody changed with plain SQL meanwhile stays")
 		require.Equal(t, 60, now.TTLSeconds)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -45,33 +45,33 @@ func TestAccounts_RefuseTextsThatDeceive(t *testing.T) {
 	h := open(t, sqlite(t))
 	plain := otp.DefaultAccount("4711")
 	plain.Cipher = "none"
-	_, err := h.Import(background, []engine.Imported{{Account: plain}}, false)
+	_, err := h.Accounts.Import(background, []manage.Imported{{Account: plain}}, false)
 	require.NoError(t, err)
 	for column, set := range deceived {
 		for _, text := range deceptive {
 			changed := plain
 			set(&changed, text)
-			err := h.Change(background, engine.Imported{Account: changed}, []string{column})
+			err := h.Accounts.Change(background, manage.Imported{Account: changed}, []string{column})
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s %q: %v", column, text, err)
 			require.ErrorContains(t, err, column+": ")
 
 			asked := otp.DefaultAccount("4712")
 			asked.Cipher = "none"
 			set(&asked, text)
-			_, err = h.Import(background, []engine.Imported{{Account: asked}}, false)
+			_, err = h.Accounts.Import(background, []manage.Imported{{Account: asked}}, false)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s %q: %v", column, text, err)
 			require.ErrorContains(t, err, column+": ")
 
-			_, _, err = h.CreateAccount(background, engine.NewAccount{Account: asked})
+			_, _, err = h.Sandbox.CreateAccount(background, manage.NewAccount{Account: asked})
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s %q: %v", column, text, err)
 			require.ErrorContains(t, err, column+": ")
 		}
 	}
 	for _, text := range deceptive {
-		_, _, _, err := h.CreateKey(background, engine.NewKey{Account: "4711", Name: text})
+		_, _, _, err := h.Keys.Create(background, manage.NewKey{Account: "4711", Name: text})
 		require.ErrorContains(t, err, "name: ", "%q", text)
 	}
-	kept, err := h.ManagedAccount(background, "4711")
+	kept, err := h.Accounts.Find(background, "4711")
 	require.NoError(t, err)
 	require.Equal(t, plain.Name, kept.Name)
 	require.NotContains(t, kept.Templates, "login")
@@ -92,9 +92,9 @@ func TestAccounts_TakeTextsInEveryScript(t *testing.T) {
 			account.EmailTemplate, account.Templates = &words, map[string]string{text + ":login/email": words}
 			account.CORSOrigins, account.CORSMethods = []string{"https://shop.example:8443"}, []string{"POST"}
 			account.CORSHeaders = []string{"X-Request-Id"}
-			_, err := h.Import(background, []engine.Imported{{Account: account}}, false)
+			_, err := h.Accounts.Import(background, []manage.Imported{{Account: account}}, false)
 			require.NoError(t, err, text)
-			stored, err := h.ManagedAccount(background, account.Address)
+			stored, err := h.Accounts.Find(background, account.Address)
 			require.NoError(t, err)
 			require.NoError(t, stored.Broken)
 			stored.CreatedAt, stored.UpdatedAt = 0, 0
@@ -108,14 +108,14 @@ func TestChange_LooksAtWhatIsWritten(t *testing.T) {
 	h := open(t, sqlite(t))
 	account := otp.DefaultAccount("4711")
 	account.Cipher = "none"
-	_, err := h.Import(background, []engine.Imported{{Account: account}}, false)
+	_, err := h.Accounts.Import(background, []manage.Imported{{Account: account}}, false)
 	require.NoError(t, err)
-	stored, err := h.ManagedAccount(background, "4711")
+	stored, err := h.Accounts.Find(background, "4711")
 	require.NoError(t, err)
 	stored.Name = "Shop\u202e" // as SQL may have it
 	stored.Enabled = false
-	require.NoError(t, h.Change(background, engine.Imported{Account: stored.Account}, []string{"enabled"}))
-	require.ErrorContains(t, h.Change(background, engine.Imported{Account: stored.Account}, []string{"enabled",
+	require.NoError(t, h.Accounts.Change(background, manage.Imported{Account: stored.Account}, []string{"enabled"}))
+	require.ErrorContains(t, h.Accounts.Change(background, manage.Imported{Account: stored.Account}, []string{"enabled",
 		"name"}), "name: ")
 }
 
@@ -125,11 +125,11 @@ func TestCreateKey_RefusesListsThatNoColumnHolds(t *testing.T) {
 		h := open(t, at)
 		account := otp.DefaultAccount("4711")
 		account.Cipher = "none"
-		_, err := h.Import(background, []engine.Imported{{Account: account}}, false)
+		_, err := h.Accounts.Import(background, []manage.Imported{{Account: account}}, false)
 		require.NoError(t, err)
 		label := strings.Repeat("a", 63)
 		widest := "https://" + label + "." + label + "." + label + "." + strings.Repeat("a", 61) + ":65535"
-		for field, n := range map[string]engine.NewKey{
+		for field, n := range map[string]manage.NewKey{
 			"allowed_origins: ":    {AllowedOrigins: slices.Repeat([]string{"https://" + strings.Repeat("a", 10_000)}, 100)},
 			"allowed_origins[0]: ": {AllowedOrigins: []string{widest + "0"}},
 			"allowed_origins[1]: ": {AllowedOrigins: []string{"https://a.example", "https://shop\u202e.example"}},
@@ -142,14 +142,14 @@ func TestCreateKey_RefusesListsThatNoColumnHolds(t *testing.T) {
 			"name: ":               {Name: strings.Repeat("é", otp.MaxName+1)},
 		} {
 			n.Account = "4711"
-			_, _, _, err := h.CreateKey(background, n)
+			_, _, _, err := h.Keys.Create(background, n)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s: %v", field, err)
 			require.ErrorContains(t, err, strings.TrimSuffix(field, "a"))
 		}
 		origins := slices.Repeat([]string{widest}, 100)
-		key, _, _, err := h.CreateKey(background, engine.NewKey{Account: "4711", AllowedOrigins: origins, Name: strings.Repeat("é", otp.MaxName)})
+		key, _, _, err := h.Keys.Create(background, manage.NewKey{Account: "4711", AllowedOrigins: origins, Name: strings.Repeat("é", otp.MaxName)})
 		require.NoError(t, err)
-		stored, err := h.Key(background, key.ID)
+		stored, err := h.Keys.Find(background, key.ID)
 		require.NoError(t, err)
 		require.Equal(t, origins, stored.AllowedOrigins)
 	})

@@ -8,6 +8,7 @@ import (
 
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -50,11 +51,11 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 	draft.Slot, draft.KeyID, draft.Nonce = op.Slot, e.keyring.Primary(), randomID()
 	var mailbox []byte
 	if draft.Channels.Has(otp.Email) || draft.Details != nil && t.Mailbox != "" { // a fallback may need it, or a resend
-		draft.Mailbox = e.keyring.Seal(mailboxAAD(draft.ID), []byte(t.Mailbox))
+		draft.Mailbox = e.keyring.Seal(vault.Mailbox(draft.ID), []byte(t.Mailbox))
 	}
 	if draft.Channels.Has(otp.Email) {
 		e.lockMailbox(c, op, t)
-		mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
+		mailbox = e.keyring.Seal(vault.Mailbox(op.Event), []byte(t.Mailbox))
 	}
 	guard := e.guard(c, op, t, draft.Channels)
 	op.Decide = func(s *sql.State) error {
@@ -91,7 +92,7 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 	}
 	err = e.store.Do(op)
 	if err == nil && guard != nil && !made.happened {
-		e.metrics.sends.WithLabelValues(country(t.Recipient)).Inc()
+		e.metrics.sends.WithLabelValues(deliver.Country(t.Recipient)).Inc()
 	}
 	return made, err
 }
@@ -155,7 +156,7 @@ func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, challe
 	resent := event(op, c, s, challenge, otp.EventResent)
 	resent.Channels = channels
 	if channels.Has(otp.Email) {
-		resent.Mailbox = e.keyring.Seal(mailboxAAD(op.Event), []byte(t.Mailbox))
+		resent.Mailbox = e.keyring.Seal(vault.Mailbox(op.Event), []byte(t.Mailbox))
 	}
 	if c.Door == otp.V1Door {
 		resent.Summary = &otp.Summary{Taken: !e.waits(&sent)}
@@ -172,7 +173,7 @@ func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation
 	if err != nil || challenge == nil || challenge.Mailbox == nil {
 		return "", err
 	}
-	mailbox, err := e.keyring.Open(mailboxAAD(challenge.ID), challenge.Mailbox)
+	mailbox, err := e.keyring.Open(vault.Mailbox(challenge.ID), challenge.Mailbox)
 	return string(mailbox), err
 }
 
@@ -232,7 +233,7 @@ func operation(c *Caller) *sql.Operation {
 }
 
 func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {
-	return e.index.Sum("recipient", c.Account.Address, string(c.Environment), deliver.Identity(recipient))
+	return e.vault.RecipientHash(c.Account.Address, c.Environment, deliver.Identity(recipient))
 }
 
 // slot is what may have one live challenge.
@@ -248,15 +249,10 @@ func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
 	}{{s.Recipient, t.Recipient}, {s.Mailbox, t.Mailbox}} {
 		if r := row.recipient; r != nil && r.Version == 0 && r.Sealed == nil {
 			r.Account, r.Environment, r.Mask = c.Account.Address, c.Environment, mask(row.name)
-			r.Sealed = e.keyring.Seal(recipientAAD(r.ID), []byte(row.name))
+			r.Sealed = e.keyring.Seal(vault.Recipient(r.ID), []byte(row.name))
 		}
 	}
 }
-
-func recipientAAD(id otp.ID) []byte { return append([]byte("recipients/"), id[:]...) }
-
-// mailboxAAD ties a sealed mailbox to its row, a challenge or an event.
-func mailboxAAD(id otp.ID) []byte { return append([]byte("mailbox/"), id[:]...) }
 
 // code derives a challenge's code; nothing stores it. In a sandbox it can be a fixed one, the
 // recipient's own before everyone's.

@@ -9,6 +9,7 @@ import (
 
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -74,7 +75,7 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 	}
 	var mailbox []byte
 	if s.channels.Has(otp.Email) {
-		mailbox = e.keyring.Seal(mailboxAAD(otp.DeliveryID(op.Event, 0)), []byte(s.target.Mailbox))
+		mailbox = e.keyring.Seal(vault.Mailbox(otp.DeliveryID(op.Event, 0)), []byte(s.target.Mailbox))
 	}
 	price := int64(0)
 	if g != nil {
@@ -411,7 +412,7 @@ func (e *Engine) sendAgain(ctx context.Context, row *otp.Delivery) (send, error)
 	s.challenge, s.target = *found.challenge, found.target
 	s.target.Department = row.Department
 	if row.Mailbox != nil {
-		mailbox, err := e.keyring.Open(mailboxAAD(otp.DeliveryID(row.ID, 0)), row.Mailbox)
+		mailbox, err := e.keyring.Open(vault.Mailbox(otp.DeliveryID(row.ID, 0)), row.Mailbox)
 		if err != nil {
 			return s, err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -106,13 +107,13 @@ func (c *Caller) owned(r *otp.Recipient) bool {
 
 // addressee opens whom a challenge was sent to.
 func (e *Engine) addressee(challenge *otp.Challenge, recipient *otp.Recipient) (t Target, err error) {
-	to, err := e.keyring.Open(recipientAAD(recipient.ID), recipient.Sealed)
+	to, err := e.keyring.Open(vault.Recipient(recipient.ID), recipient.Sealed)
 	if err != nil {
 		return t, err
 	}
 	t.Recipient = string(to)
 	if challenge.Mailbox != nil {
-		mailbox, err := e.keyring.Open(mailboxAAD(challenge.ID), challenge.Mailbox)
+		mailbox, err := e.keyring.Open(vault.Mailbox(challenge.ID), challenge.Mailbox)
 		if err != nil {
 			return t, err
 		}

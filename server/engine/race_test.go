@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -64,7 +65,7 @@ func throwaway(t testing.TB, h house, adjust func(*otp.Account)) *engine.Caller 
 	if adjust != nil {
 		adjust(&account)
 	}
-	_, credentials, err := h.CreateAccount(context.Background(), engine.NewAccount{Account: account})
+	_, credentials, err := h.Sandbox.CreateAccount(context.Background(), manage.NewAccount{Account: account})
 	require.NoError(t, err)
 	return authenticate(t, h, credentials.AccessKey)
 }

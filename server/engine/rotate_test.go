@@ -17,6 +17,7 @@ import (
 	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
 )
@@ -28,6 +29,7 @@ type replica struct {
 	using sync.RWMutex // write-locked while it is down
 	store *store.Store
 	*engine.Engine
+	*manage.Manager
 }
 
 func (r *replica) restart(t *testing.T, keyring string) {
@@ -40,11 +42,13 @@ func (r *replica) restart(t *testing.T, keyring string) {
 	r.store, err = store.Open(context.Background(), string(r.at), store.Options{Sandbox: true})
 	require.NoError(t, err)
 	inbox, faults := deliver.NewInbox(), &deliver.Faults{}
-	r.Engine, err = engine.New(context.Background(), engine.Options{
+	options := engine.Options{
 		Store: r.store, Keyring: ring, SMS: []deliver.Channel{inbox}, Email: []deliver.Channel{inbox},
 		DeliveryWait: 5 * time.Second, Sandbox: true, Inbox: inbox, Faults: faults, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	r.Engine, err = engine.New(context.Background(), options)
 	require.NoError(t, err)
+	r.Manager = managerOf(t, options, r.Engine)
 }
 
 func (r *replica) stop(t *testing.T) {
@@ -136,17 +140,17 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 			s.restart(t, former)
 			t.Cleanup(func() { s.stop(t) })
 		}
-		asked := engine.NewAccount{Account: otp.DefaultAccount("4711")}
+		asked := manage.NewAccount{Account: otp.DefaultAccount("4711")}
 		asked.Account.EmailEnabled = true
 		asked.Account.SendsPerMinute, asked.Account.SendsPerHour, asked.Account.SendsPerDay = 0, 0, 0
-		_, credentials, err := servers[0].CreateAccount(ctx, asked)
+		_, credentials, err := servers[0].Sandbox.CreateAccount(ctx, asked)
 		require.NoError(t, err)
 		// History that is in nobody's cache: enough for several chunks.
 		for i := range 300 {
 			require.NoError(t, round(ctx, servers[0], servers[0], credentials.AccessKey, fmt.Sprintf("9195514%05d", i)))
 		}
 
-		_, secret, _, err := servers[0].CreateKey(ctx, engine.NewKey{Account: "4711", Signing: engine.SigningRequired})
+		_, secret, _, err := servers[0].Keys.Create(ctx, manage.NewKey{Account: "4711", Signing: otp.SigningRequired})
 		require.NoError(t, err)
 		application := string(secret.Bytes())
 		asOne, replayed, err := once(ctx, servers[1], application)
@@ -192,14 +196,14 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 
 		// Interrupted after its first chunk, and repeated, by two at once.
 		interrupted, interrupt := context.WithCancel(ctx)
-		_, err = servers[0].Reseal(interrupted, func(engine.Resealing) { interrupt() })
+		_, err = servers[0].Keyring.Reseal(interrupted, func(manage.Resealing) { interrupt() })
 		require.ErrorIs(t, err, context.Canceled)
 		resealed := atomic.Int64{}
 		var resealing sync.WaitGroup
 		for _, s := range servers {
 			resealing.Go(func() {
 				last := map[string]int{}
-				retired, err := s.Reseal(ctx, func(at engine.Resealing) { last[at.Column] = at.Resealed })
+				retired, err := s.Keyring.Reseal(ctx, func(at manage.Resealing) { last[at.Column] = at.Resealed })
 				if err != nil || len(retired) > 0 {
 					t.Errorf("reseal: %v, and %v retired, which codes still need", err, retired)
 				}
@@ -222,7 +226,7 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		// Two hours later the last code is forgotten, and the key with it.
 		_, err = servers[0].store.Sweep(ctx, otp.At(time.Now().Add(2*time.Hour)))
 		require.NoError(t, err)
-		retired, err := servers[1].Reseal(ctx, func(engine.Resealing) {})
+		retired, err := servers[1].Keyring.Reseal(ctx, func(manage.Resealing) {})
 		require.NoError(t, err)
 		require.Equal(t, []string{"former"}, retired)
 		use = keyUse(t, servers[0], "former")
@@ -248,15 +252,15 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		require.NoError(t, err)
 		_, err = servers[0].Messages(ctx, engine.MessageQuery{Limit: 500})
 		require.NoError(t, err)
-		managed, err := servers[0].ManagedAccount(ctx, "4711")
+		managed, err := servers[0].Accounts.Find(ctx, "4711")
 		require.NoError(t, err)
 		require.NoError(t, managed.Broken)
 	})
 }
 
-func keyUse(t *testing.T, r *replica, id string) engine.KeyUse {
+func keyUse(t *testing.T, r *replica, id string) manage.KeyUse {
 	t.Helper()
-	uses, err := r.KeyUses(context.Background())
+	uses, err := r.Keyring.Uses(context.Background())
 	require.NoError(t, err)
 	for _, use := range uses {
 		if use.ID == id {
@@ -264,7 +268,7 @@ func keyUse(t *testing.T, r *replica, id string) engine.KeyUse {
 		}
 	}
 	require.Fail(t, "no key "+id)
-	return engine.KeyUse{}
+	return manage.KeyUse{}
 }
 
 // sealedUnder searches every column of every table for bytes that say they were sealed under a
@@ -321,12 +325,12 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 		r := &replica{at: at}
 		r.restart(t, crypto.NewKeyringText("former"))
 		defer r.stop(t)
-		asked := engine.NewAccount{Account: otp.DefaultAccount("4711")}
+		asked := manage.NewAccount{Account: otp.DefaultAccount("4711")}
 		asked.Account.EmailEnabled = true
-		_, credentials, err := r.CreateAccount(t.Context(), asked)
+		_, credentials, err := r.Sandbox.CreateAccount(t.Context(), asked)
 		require.NoError(t, err)
 		require.NoError(t, round(t.Context(), r, r, credentials.AccessKey, "919551400001"))
-		_, secret, _, err := r.CreateKey(t.Context(), engine.NewKey{Account: "4711", Signing: engine.SigningRequired})
+		_, secret, _, err := r.Keys.Create(t.Context(), manage.NewKey{Account: "4711", Signing: otp.SigningRequired})
 		require.NoError(t, err)
 		_, _, err = once(t.Context(), r, string(secret.Bytes()))
 		require.NoError(t, err)
@@ -361,7 +365,7 @@ func TestReseal_WhoeverChangesAValueMeanwhileWins(t *testing.T) {
 
 		// What is no sealed value stops no rotation.
 		r.restart(t, next+former)
-		retired, err := r.Reseal(t.Context(), func(engine.Resealing) {})
+		retired, err := r.Keyring.Reseal(t.Context(), func(manage.Resealing) {})
 		require.NoError(t, err)
 		require.Equal(t, []string{"former"}, retired)
 	})
@@ -381,7 +385,7 @@ func TestReseal_ADamagedValueIsNamedAndKeepsItsKey(t *testing.T) {
 		_, err := db.Exec(`UPDATE otp_auth_config SET cipher_key = ? WHERE esme_address = '10000000000001'`, string(moved))
 		require.NoError(t, err)
 		r.restart(t, next+former)
-		_, err = r.Reseal(t.Context(), func(engine.Resealing) {})
+		_, err = r.Keyring.Reseal(t.Context(), func(manage.Resealing) {})
 		require.ErrorIs(t, err, crypto.ErrSealed)
 		require.ErrorContains(t, err, "otp_auth_config.cipher_key of row 10000000000001")
 		require.False(t, keyUse(t, r, "former").Removable())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
 
@@ -161,7 +162,7 @@ func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, er
 		return nil, err
 	}
 	if s.Metadata = metadata; metadata != nil {
-		details.Metadata = e.keyring.Seal(metadataAAD(challenge), metadata)
+		details.Metadata = e.keyring.Seal(vault.Metadata(challenge), metadata)
 	}
 	return details, nil
 }
@@ -200,14 +201,11 @@ func compactMetadata(metadata json.RawMessage) (json.RawMessage, error) {
 	return compact.Bytes(), nil
 }
 
-// metadataAAD ties sealed metadata to its challenge, in its row and in its history.
-func metadataAAD(challenge otp.ID) []byte { return append([]byte("metadata/"), challenge[:]...) }
-
 func (e *Engine) openMetadata(challenge otp.ID, sealed []byte) (json.RawMessage, error) {
 	if sealed == nil {
 		return nil, nil
 	}
-	metadata, err := e.keyring.Open(metadataAAD(challenge), sealed)
+	metadata, err := e.keyring.Open(vault.Metadata(challenge), sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open metadata: %w", err)
 	}

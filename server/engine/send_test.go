@@ -193,7 +193,7 @@ func TestSend_ExactlyTenOfManyAtOnceGoOutInAnyMinute(t *testing.T) {
 			}
 			_, err := houses[1].Send(background, other, engine.Send{Target: target, Method: "sms"})
 			require.Equal(t, otp.OverLimit, otp.KindOf(err))
-			require.NoError(t, houses[0].SetClock(background, other.Account.Address, time.Minute))
+			require.NoError(t, houses[0].Sandbox.SetClock(background, other.Account.Address, time.Minute))
 			challenge, err := houses[1].Send(background, other, engine.Send{Target: target, Method: "sms"})
 			require.NoError(t, err)
 			require.Equal(t, time.Now().Add(time.Minute).UTC(), challenge.CreatedAt)

@@ -7,6 +7,7 @@ import (
 
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 )
 
 // channelsOf is the account's own list for a medium, nil where the server's applies.
@@ -32,7 +33,7 @@ func (e *Engine) furnish(a *account) (err error) {
 	if a.email, err = e.lists.open(e, "email_channels", "email", a.row.EmailChannels); err != nil {
 		return err
 	}
-	if a.issuers, err = e.readIssuers(a.row.JWTIssuers); err != nil {
+	if a.issuers, err = vault.ReadIssuers(a.row.JWTIssuers, e.options.Guard.Check); err != nil {
 		return err
 	}
 	a.catalog, err = deliver.NewCatalog(a.row.Templates, a.row.SMSTemplate, a.row.EmailTemplate)
@@ -73,35 +74,9 @@ func (l *channelLists) open(e *Engine, column, medium string, urls *string) ([]d
 
 // parsing says how URLs of channels are read here.
 func (e *Engine) parsing(medium string) deliver.Options {
-	o := deliver.Options{Medium: medium, Sandbox: e.options.Sandbox, Files: e.options.Files, Account: true}
-	switch {
-	case e.options.Inbox != nil:
+	o := deliver.AccountOptions(medium, e.options.Sandbox, e.options.Files)
+	if e.options.Inbox != nil {
 		o.Inbox = deliver.Faulty{Channel: e.options.Inbox, Faults: e.options.Faults}
-	case o.Sandbox: // a command line, which only looks whether the list can be read
-		o.Inbox = deliver.NewInbox()
 	}
 	return o
-}
-
-// refuseSettings returns what is wrong with the columns that are written of an account, all without
-// any, and what would keep it from sending.
-func (e *Engine) refuseSettings(row *otp.Account, columns ...string) error {
-	if err := row.Fits(columns...); err != nil {
-		return otp.Refuse(otp.Invalid, err.Error())
-	}
-	if err := e.furnish(&account{row: *row}); err != nil {
-		return otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	return nil
-}
-
-// refuseStrangers keeps the channels of accounts that anybody who reaches a sandbox can ask for to
-// this machine: else anybody could have the server make requests to wherever only the server gets.
-func refuseStrangers(row *otp.Account) error {
-	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
-		if urls != nil && !deliver.Local(*urls) {
-			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox: or discard:; set others on the command line or for the whole server")
-		}
-	}
-	return nil
 }

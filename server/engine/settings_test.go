@@ -9,6 +9,7 @@ import (
 
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -32,7 +33,7 @@ func TestAccount_ABadListOfChannelsOrTemplateBreaksItByTheColumnsName(t *testing
 			"sms_channels": "https://user:swordfish@sms.example/", "email_channels": "inbox:,ftp://x", "sms_template": "no code", "templates": `{"a/b/c/d":"{code}"}`,
 		} {
 			h := open(t, at)
-			made, credentials, err := h.CreateAccount(background, engine.NewAccount{Account: otp.DefaultAccount("")})
+			made, credentials, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount("")})
 			require.NoError(t, err)
 			bySQL(t, h, `UPDATE otp_auth_config SET `+column+` = ? WHERE esme_address = ?`, text, made.Address)
 			_, err = h.Authenticate(background, otp.ServletDoor, credentials.AccessKey, peer)
@@ -51,7 +52,7 @@ func TestCreateAccount_LeadsItsChannelsToThisMachineAlone(t *testing.T) {
 	} {
 		account := otp.DefaultAccount("")
 		account.SMSChannels = &urls
-		_, _, err := h.CreateAccount(background, engine.NewAccount{Account: account})
+		_, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: account})
 		require.Equal(t, good, err == nil, "%s: %v", urls, err)
 	}
 }

@@ -13,17 +13,6 @@ import (
 	"otpbridge/sql"
 )
 
-// Signing says whether a key's requests are signed.
-type Signing string
-
-// The modes. Optional checks a signature where there is one, for integrations that are moving
-// to signing one call at a time.
-const (
-	SigningOff      Signing = "off"
-	SigningOptional Signing = "optional"
-	SigningRequired Signing = "required"
-)
-
 // Signed is a request as its signature sees it. The headers are as they came, empty if absent.
 type Signed struct {
 	Method    string
@@ -53,9 +42,9 @@ func (e *Engine) loadNoncesFrom(ctx context.Context) error {
 func (e *Engine) CheckSignature(ctx context.Context, c *Caller, s Signed) error {
 	unsigned := s.Timestamp == "" && s.Nonce == "" && s.Signature == ""
 	switch c.Key.Signing {
-	case SigningOff:
+	case otp.SigningOff:
 		return nil
-	case SigningOptional:
+	case otp.SigningOptional:
 		if unsigned {
 			return nil
 		}
@@ -101,6 +90,3 @@ func nonceText(header string) string {
 	}
 	return header
 }
-
-// signingAAD ties a sealed signing secret to its key.
-func signingAAD(id otp.ID) []byte { return []byte("credentials/" + id.Text("key") + "/signing_secret") }

@@ -12,6 +12,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -21,9 +22,9 @@ type signer struct {
 	secret crypto.Secret
 }
 
-func newSigner(t testing.TB, h house, mode engine.Signing) signer {
+func newSigner(t testing.TB, h house, mode otp.Signing) signer {
 	t.Helper()
-	_, secret, signing, err := h.CreateKey(background, engine.NewKey{Account: demoAccount, Signing: mode})
+	_, secret, signing, err := h.Keys.Create(background, manage.NewKey{Account: demoAccount, Signing: mode})
 	require.NoError(t, err)
 	return signer{v1Caller(t, h, string(secret.Bytes())), signing}
 }
@@ -51,12 +52,12 @@ func TestCheckSignature_TheModeDecidesWhoMustSign(t *testing.T) {
 		nonsense.Signature = "nonsense"
 		require.NoError(t, h.CheckSignature(background, off, nonsense))
 
-		optional := newSigner(t, h, engine.SigningOptional)
+		optional := newSigner(t, h, otp.SigningOptional)
 		require.NoError(t, h.CheckSignature(background, optional.caller, unsigned))
 		require.Equal(t, otp.BadSignature, otp.KindOf(h.CheckSignature(background, optional.caller, nonsense)))
 		require.NoError(t, h.CheckSignature(background, optional.caller, optional.request(time.Now())))
 
-		required := newSigner(t, h, engine.SigningRequired)
+		required := newSigner(t, h, otp.SigningRequired)
 		require.Equal(t, otp.BadSignature, otp.KindOf(h.CheckSignature(background, required.caller, unsigned)))
 		good := required.request(time.Now())
 		for missing, remove := range map[string]func(*engine.Signed){
@@ -79,7 +80,7 @@ func TestCheckSignature_FiveMinutesEitherWay(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, at)
-			s := newSigner(t, h, engine.SigningRequired)
+			s := newSigner(t, h, otp.SigningRequired)
 			for seconds, good := range map[int]bool{0: true, 300: true, -300: true, 301: false, -301: false, 86400: false} {
 				err := h.CheckSignature(background, s.caller, s.request(time.Now().Add(time.Duration(seconds)*time.Second)))
 				require.Equal(t, good, err == nil, "%d s: %v", seconds, err)
@@ -105,7 +106,7 @@ func TestCheckSignature_ANonceIsGoodOnceUntilItsTimestampIsNot(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
 			servers := two(t, at)
-			s, other := newSigner(t, servers[0], engine.SigningRequired), newSigner(t, servers[0], engine.SigningRequired)
+			s, other := newSigner(t, servers[0], otp.SigningRequired), newSigner(t, servers[0], otp.SigningRequired)
 			r := s.request(time.Now().Add(300 * time.Second))
 
 			forged := r
@@ -148,7 +149,7 @@ func nonces(t testing.TB, at place) (n int) {
 
 func TestCheckSignature_NoncesAre32HexadecimalCharacters(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
-	s := newSigner(t, h, engine.SigningRequired)
+	s := newSigner(t, h, otp.SigningRequired)
 	for _, nonce := range []string{"1", strings.Repeat("0", 31), strings.Repeat("0", 33), strings.Repeat("0", 64), strings.Repeat("g", 32), strings.Repeat("é", 16)} {
 		r := s.request(time.Now())
 		r.Nonce = nonce
@@ -161,7 +162,7 @@ func TestCheckSignature_NoncesAre32HexadecimalCharacters(t *testing.T) {
 func TestCheckSignatureRace_OneOfManyReplaysIsTaken(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		servers := two(t, at)
-		s := newSigner(t, servers[0], engine.SigningRequired)
+		s := newSigner(t, servers[0], otp.SigningRequired)
 		for range 10 {
 			r := s.request(time.Now())
 			taken := 0

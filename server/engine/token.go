@@ -3,62 +3,15 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"otpbridge/crypto"
-	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
-
-// tokenLifetime is how long a customer's token may be good for, at most.
-const tokenLifetime = 24 * time.Hour
-
-// issuer is one entry of an account's jwt_issuers, and what was made from it once.
-type issuer struct {
-	otp.JWTIssuer
-	rules crypto.JWTRules
-	keys  *crypto.JWTKeys // nil: those that the issuer publishes
-}
-
-// readIssuers makes an account's issuers usable. The error names the column and what to mend.
-func (e *Engine) readIssuers(entries []otp.JWTIssuer) ([]issuer, error) {
-	var issuers []issuer
-	for i, entry := range entries {
-		made := issuer{JWTIssuer: entry, rules: crypto.JWTRules{
-			Issuer: entry.Issuer, Audiences: []string{entry.Audience}, Algorithms: entry.Algorithms, Lifetime: tokenLifetime,
-		}}
-		if err := made.read(e.options.Guard); err != nil {
-			return nil, fmt.Errorf("jwt_issuers[%d].%w", i, err)
-		}
-		issuers = append(issuers, made)
-	}
-	return issuers, nil
-}
-
-func (i *issuer) read(guard *deliver.Guard) (err error) {
-	if err := TokenKey.checkPermissions(i.Permissions); err != nil {
-		return err
-	}
-	if i.PublicKeyPEM == "" {
-		if _, err := guard.Parse(i.JWKSURL); err != nil {
-			return fmt.Errorf("jwks_url: %w", err)
-		}
-		return nil
-	}
-	if i.keys, err = crypto.ParsePublicKey(i.PublicKeyPEM); err != nil {
-		return fmt.Errorf("public_key_pem: %w", err)
-	}
-	for _, algorithm := range i.Algorithms {
-		if !i.keys.Takes(algorithm) {
-			return fmt.Errorf("algorithms: %s is not for the kind of key that public_key_pem holds", algorithm)
-		}
-	}
-	return nil
-}
 
 // loadIssuers finds out which accounts take tokens of which issuers: addresses by the claim iss.
 func (e *Engine) loadIssuers(ctx context.Context, _ string) (map[string][]string, error) {
@@ -136,16 +89,16 @@ func graver(a, b error) error {
 
 // verifyToken holds a token to one entry of an account.
 func (e *Engine) verifyToken(
-	ctx context.Context, text string, head crypto.JWTHead, acc *account, entry *issuer,
+	ctx context.Context, text string, head crypto.JWTHead, acc *account, entry *vault.Issuer,
 ) (*Caller, error) {
-	keys := entry.keys
+	keys := entry.Keys
 	if keys == nil {
 		var err error
 		if keys, err = e.keySets.find(ctx, entry.JWKSURL, head.KeyID); err != nil {
 			return nil, err
 		}
 	}
-	claims, err := entry.rules.Verify(text, keys, time.Now())
+	claims, err := entry.Rules.Verify(text, keys, time.Now())
 	var subject string
 	if err == nil {
 		subject, err = claims.SubjectOf(entry.Subject())
@@ -156,15 +109,15 @@ func (e *Engine) verifyToken(
 	case err != nil:
 		return nil, otp.Refuse(otp.UnknownCredential, "the account does not take this token").Because(err.Error())
 	}
-	row := sql.Credential{Kind: string(TokenKey)}
+	row := sql.Credential{Kind: string(otp.TokenKey)}
 	return &Caller{
 		Account: &acc.row, Environment: e.usualEnvironment(), Door: otp.V1Door,
-		Key: &KeyInfo{
+		Key: &KeyInfo{Subject: subject, Key: otp.Key{
 			// Its requests are counted, and repeated, apart from those of other subjects.
-			ID: e.index.Sum("token", acc.row.Address, entry.Issuer, entry.Audience, subject), Kind: TokenKey,
-			Name: entry.Issuer, Subject: subject, Permissions: entry.Permissions, Signing: SigningOff,
+			ID: e.index.Sum("token", acc.row.Address, entry.Issuer, entry.Audience, subject), Kind: otp.TokenKey,
+			Name: entry.Issuer, Permissions: entry.Permissions, Signing: otp.SigningOff,
 			ExpiresAt: otp.At(claims.Expires()),
-		},
+		}},
 		cipher: acc.cipher, settings: acc, quota: quotaOf(&row, &acc.row),
 	}, nil
 }
@@ -172,28 +125,9 @@ func (e *Engine) verifyToken(
 // usualEnvironment is that of credentials which name none.
 func (e *Engine) usualEnvironment() otp.Environment {
 	if e.options.Sandbox {
-		return sandboxEnvironment
+		return otp.Test
 	}
 	return otp.Live
-}
-
-// refuseSharedIssuers refuses tokens that another account takes already: nobody could tell whose they are.
-func (e *Engine) refuseSharedIssuers(ctx context.Context, row *otp.Account) error {
-	if len(row.JWTIssuers) == 0 {
-		return nil
-	}
-	return e.store.Accounts(ctx, func(other otp.Account, _ error) error {
-		for i := range row.JWTIssuers {
-			taken := slices.ContainsFunc(other.JWTIssuers, func(entry otp.JWTIssuer) bool {
-				return entry.Issuer == row.JWTIssuers[i].Issuer && entry.Audience == row.JWTIssuers[i].Audience
-			})
-			if taken && other.Address != row.Address {
-				return otp.Refuse(otp.Invalid, fmt.Sprintf("jwt_issuers[%d].audience: account %s takes tokens of this issuer "+
-					"and audience; give each account an audience of its own", i, other.Address))
-			}
-		}
-		return nil
-	})
 }
 
 // unknownToken is the refusal of what was meant as a token and is no key either.

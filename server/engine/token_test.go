@@ -13,7 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -29,7 +29,7 @@ func newTokenIssuer(t testing.TB) tokenIssuer {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	require.NoError(t, err)
 	return tokenIssuer{otp.JWTIssuer{
-		Issuer: "https://id.example", Audience: "otp", Algorithms: []string{"EdDSA"}, Permissions: []string{engine.PermitSend},
+		Issuer: "https://id.example", Audience: "otp", Algorithms: []string{"EdDSA"}, Permissions: []string{otp.PermitSend},
 		PublicKeyPEM: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), SubjectClaim: "uid",
 	}, private}
 }
@@ -45,9 +45,9 @@ func (i tokenIssuer) token(t testing.TB, audience ...string) string {
 
 // accepting imports an account that takes the issuer's tokens.
 func accepting(t testing.TB, h house, address string, entries ...otp.JWTIssuer) error {
-	n := engine.Imported{Account: otp.DefaultAccount(address)}
+	n := manage.Imported{Account: otp.DefaultAccount(address)}
 	n.Cipher, n.JWTIssuers = "none", entries
-	_, err := h.Import(background, []engine.Imported{n}, false)
+	_, err := h.Accounts.Import(background, []manage.Imported{n}, false)
 	return err
 }
 
@@ -62,9 +62,9 @@ func TestTokens_AreTakenUntilTheIssuerIsTakenOffTheList(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "4711", caller.Account.Address)
 			require.Equal(t, "u1", caller.Key.Subject)
-			require.NoError(t, caller.May(engine.PermitSend))
-			require.Equal(t, otp.Forbidden, otp.KindOf(caller.May(engine.PermitVerify)))
-			require.Equal(t, otp.Forbidden, otp.KindOf(caller.May(engine.PermitDebug)))
+			require.NoError(t, caller.May(otp.PermitSend))
+			require.Equal(t, otp.Forbidden, otp.KindOf(caller.May(otp.PermitVerify)))
+			require.Equal(t, otp.Forbidden, otp.KindOf(caller.May(otp.PermitDebug)))
 			_, err = h.Authenticate(background, otp.ServletDoor, token, peer)
 			require.Equal(t, otp.UnknownCredential, otp.KindOf(err), "the servlets take none")
 
@@ -74,9 +74,9 @@ func TestTokens_AreTakenUntilTheIssuerIsTakenOffTheList(t *testing.T) {
 			token = issuer.token(t, "otp")
 			_, err = v1(h, token)
 			require.NoError(t, err)
-			n := engine.Imported{Account: *caller.Account}
+			n := manage.Imported{Account: *caller.Account}
 			n.JWTIssuers = nil
-			require.NoError(t, h.Change(background, n, []string{"jwt_issuers"}))
+			require.NoError(t, h.Accounts.Change(background, n, []string{"jwt_issuers"}))
 			time.Sleep(3*time.Second + time.Millisecond)
 			_, err = v1(h, token)
 			require.Equal(t, otp.UnknownCredential, otp.KindOf(err))
@@ -116,8 +116,8 @@ func TestTokens_BelongToOneAccount(t *testing.T) {
 func TestTokens_AKeyMayLookLikeOne(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
 	text := newTokenIssuer(t).token(t, "elsewhere")
-	_, secret := newKey(t, h, engine.NewKey{Name: "imported", Import: text})
+	_, secret := newKey(t, h, manage.NewKey{Name: "imported", Import: text})
 	require.Equal(t, text, secret)
 	caller := v1Caller(t, h, text)
-	require.Equal(t, engine.SecretKey, caller.Key.Kind)
+	require.Equal(t, otp.SecretKey, caller.Key.Kind)
 }

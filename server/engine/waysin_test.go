@@ -1,14 +1,13 @@
 package engine_test
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/crypto"
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
 )
@@ -20,15 +19,14 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 	defer opened.Close()
 	ring, err := crypto.ParseKeyring(keyringText)
 	require.NoError(t, err)
-	e, err := engine.New(background, engine.Options{Store: opened, Keyring: ring, Log: slog.New(slog.DiscardHandler)})
+	e, err := manage.Open(background, manage.Options{Store: opened, Keyring: ring})
 	require.NoError(t, err)
-	defer e.Close()
-	account := func(address string) engine.Imported {
-		n := engine.Imported{Account: otp.DefaultAccount(address)}
+	account := func(address string) manage.Imported {
+		n := manage.Imported{Account: otp.DefaultAccount(address)}
 		n.Account.Name, n.Account.Cipher = "Corner Shop", "none"
 		return n
 	}
-	_, err = e.Import(background, []engine.Imported{account("4711")}, false)
+	_, err = e.Accounts.Import(background, []manage.Imported{account("4711")}, false)
 	require.NoError(t, err)
 	for _, key := range []string{
 		"1", "1234", "fifteen-letters", strings.Repeat("Ab3$", 200), "sixteen letters!", " sixteen-letters", "sixteen-lettersé", "six\tteen-letters",
@@ -37,7 +35,7 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 		"ZGVtby1hY2Nlc3Mta2V5MQ==", "ZGVtby1hY2Nlc3Mta2V5Mg==", "otpb_test_sk_3S59TEkdOgZ8jjhSxuHwbQrpyXxII3v72aEZ2o", "kc_live_4eC39HqLyjWDarjtT1zdp7dc",
 		"otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijG", crypto.NewAPIKey("live", "sk"), crypto.NewAPIKey("test", "ro"),
 	} {
-		_, _, _, err := e.CreateKey(background, engine.NewKey{Account: "4711", Kind: engine.AccessKey, Import: key})
+		_, _, _, err := e.Keys.Create(background, manage.NewKey{Account: "4711", Kind: otp.AccessKey, Import: key})
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "%q: %v", key, err)
 		_, why, found := strings.Cut(err.Error(), "import: ")
 		require.True(t, found, err)
@@ -47,14 +45,14 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 
 		short, long := account("4712"), account("4712")
 		short.AccessKey = key
-		long.AccessKeys = []engine.NewAccessKey{{Key: key}}
-		for field, n := range map[string]engine.Imported{"access_key: ": short, "access_keys[0].key: ": long} {
-			_, err := e.Import(background, []engine.Imported{account("4713"), n}, false)
+		long.AccessKeys = []manage.NewAccessKey{{Key: key}}
+		for field, n := range map[string]manage.Imported{"access_key: ": short, "access_keys[0].key: ": long} {
+			_, err := e.Accounts.Import(background, []manage.Imported{account("4713"), n}, false)
 			require.ErrorContains(t, err, "account 4712: "+field+why, key)
 			require.ErrorContains(t, err, "account 2 of 2")
 		}
 	}
-	accounts, err := e.Accounts(background)
+	accounts, err := e.Accounts.List(background)
 	require.NoError(t, err)
 	require.Len(t, accounts, 1, "all or none")
 }

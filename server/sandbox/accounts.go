@@ -9,7 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
@@ -20,7 +20,7 @@ type newAccount struct {
 	otp.Account
 	CipherKey  string                `json:"cipher_key"`
 	CipherIV   string                `json:"cipher_iv"`
-	AccessKeys []engine.NewAccessKey `json:"access_keys"`
+	AccessKeys []manage.NewAccessKey `json:"access_keys"`
 }
 
 // createdAccount is every column, and in clear what is sealed or hashed at rest: this answer is
@@ -41,7 +41,7 @@ func (d *door) createAccount(c *gin.Context) error {
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
-	account, credentials, err := d.Engine.CreateAccount(c.Request.Context(), asked.order())
+	account, credentials, err := d.Manage.Sandbox.CreateAccount(c.Request.Context(), asked.order())
 	if err != nil {
 		return err
 	}
@@ -50,11 +50,11 @@ func (d *door) createAccount(c *gin.Context) error {
 }
 
 // order is what is asked for, in the engine's words.
-func (n newAccount) order() engine.NewAccount {
-	return engine.NewAccount{Account: n.Account, CipherKey: n.CipherKey, CipherIV: n.CipherIV, AccessKeys: n.AccessKeys}
+func (n newAccount) order() manage.NewAccount {
+	return manage.NewAccount{Account: n.Account, CipherKey: n.CipherKey, CipherIV: n.CipherIV, AccessKeys: n.AccessKeys}
 }
 
-func created(account otp.Account, credentials engine.Credentials) createdAccount {
+func created(account otp.Account, credentials manage.Credentials) createdAccount {
 	return createdAccount{
 		Account:   withLists(account),
 		AccessKey: credentials.AccessKey,
@@ -77,7 +77,7 @@ func (d *door) accounts(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
-	listed, err := d.Engine.ListAccounts(c.Request.Context())
+	listed, err := d.Manage.Sandbox.ListAccounts(c.Request.Context())
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (d *door) seed(c *gin.Context, account string, texts []json.RawMessage) err
 	case len(texts) > maxSeed:
 		return web.Invalid(web.Fault{Pointer: "/accounts", Detail: "must be at most " + strconv.Itoa(maxSeed)})
 	}
-	orders := make([]engine.NewAccount, 0, len(texts))
+	orders := make([]manage.NewAccount, 0, len(texts))
 	for i, text := range texts {
 		asked := newAccount{Account: otp.DefaultAccount("")}
 		if err := web.Decode(text, &asked); err != nil {
@@ -106,8 +106,8 @@ func (d *door) seed(c *gin.Context, account string, texts []json.RawMessage) err
 		}
 		orders = append(orders, asked.order())
 	}
-	accounts, credentials, err := d.Engine.ResetTo(c.Request.Context(), orders)
-	if wrong, ok := errors.AsType[*engine.SeedError](err); ok {
+	accounts, credentials, err := d.Manage.Sandbox.ResetTo(c.Request.Context(), orders)
+	if wrong, ok := errors.AsType[*manage.SeedError](err); ok {
 		if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Kind == otp.Invalid {
 			return web.Invalid(web.Fault{Pointer: seedPointer(wrong.Index), Detail: refusal.Message})
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/web"
 )
 
@@ -46,10 +46,10 @@ func (d *door) setClock(c *gin.Context) error {
 		return web.Invalid(web.Fault{Pointer: "/advance", Detail: "must not be given with offset; which one is meant?"})
 	case asked.Advance != nil:
 		by, err := time.ParseDuration(*asked.Advance)
-		if err != nil || by < time.Millisecond || by > engine.MaxClock {
+		if err != nil || by < time.Millisecond || by > manage.MaxClock {
 			return web.Invalid(web.Fault{Pointer: "/advance", Detail: "must be a duration of 1ms or more, such as 6m or 1h30m, and at most a hundred years"})
 		}
-		if err := d.Engine.AdvanceClock(c.Request.Context(), asked.Account, by); err != nil {
+		if err := d.Manage.Sandbox.AdvanceClock(c.Request.Context(), asked.Account, by); err != nil {
 			return err
 		}
 	default:
@@ -66,14 +66,14 @@ func (d *door) setOffset(c *gin.Context, account string, text *string) error {
 		return wrong
 	}
 	offset, err := time.ParseDuration(*text)
-	if err != nil || offset > engine.MaxClock {
+	if err != nil || offset > manage.MaxClock {
 		return wrong
 	}
-	return d.Engine.SetClock(c.Request.Context(), account, offset)
+	return d.Manage.Sandbox.SetClock(c.Request.Context(), account, offset)
 }
 
 func (d *door) answerClock(c *gin.Context, account string) error {
-	offset, now, err := d.Engine.Clock(c.Request.Context(), account)
+	offset, now, err := d.Manage.Sandbox.Clock(c.Request.Context(), account)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (d *door) reset(c *gin.Context) error {
 	if asked.Accounts != nil {
 		return d.seed(c, asked.Account, asked.Accounts)
 	}
-	if err := d.Engine.Reset(c.Request.Context(), asked.Account); err != nil {
+	if err := d.Manage.Sandbox.Reset(c.Request.Context(), asked.Account); err != nil {
 		return err
 	}
 	if asked.Account == "" {

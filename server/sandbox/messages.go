@@ -26,7 +26,7 @@ func (d *door) credentials(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
-	c.PureJSON(http.StatusOK, gin.H{"accounts": d.Engine.DemoCredentials()})
+	c.PureJSON(http.StatusOK, gin.H{"accounts": d.Manage.Sandbox.DemoCredentials()})
 	return nil
 }
 

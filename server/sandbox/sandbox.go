@@ -19,12 +19,14 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/web"
 )
 
 // Options is what the door needs. All of it is required.
 type Options struct {
 	Engine   *engine.Engine
+	Manage   *manage.Manager
 	Requests *Recorder
 	// Stopping is closed when the server begins to stop: whoever waits for a message is
 	// answered then, or the wait would hold up the shutdown.

@@ -12,7 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
 )
@@ -24,7 +24,7 @@ func BenchmarkServlets(b *testing.B) {
 	h := newHouse(b, "123456")
 	account := otp.DefaultAccount("")
 	account.PlainValidation = true
-	_, credentials, err := h.engine.CreateAccount(b.Context(), engine.NewAccount{Account: account})
+	_, credentials, err := h.manage.Sandbox.CreateAccount(b.Context(), manage.NewAccount{Account: account})
 	require.NoError(b, err)
 	router := gin.New()
 	servlet.Mount(router, "", servlet.Options{Engine: h.engine, Log: slog.New(slog.DiscardHandler)})

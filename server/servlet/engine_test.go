@@ -15,6 +15,7 @@ import (
 
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
 	"otpbridge/server/web"
@@ -26,7 +27,7 @@ const target = "?ipaddress=10.20.51.122&mobile=919551492394"
 type client struct {
 	house  *house
 	router *gin.Engine
-	engine.Credentials
+	manage.Credentials
 }
 
 // newClient makes an account that takes plain codes; before runs ahead of the servlets.
@@ -34,7 +35,7 @@ func newClient(t *testing.T, log *slog.Logger, before ...gin.HandlerFunc) client
 	account := otp.DefaultAccount("")
 	account.PlainValidation = true
 	h := newHouse(t, "")
-	_, credentials, err := h.engine.CreateAccount(t.Context(), engine.NewAccount{Account: account})
+	_, credentials, err := h.manage.Sandbox.CreateAccount(t.Context(), manage.NewAccount{Account: account})
 	require.NoError(t, err)
 	router := gin.New()
 	router.Use(before...)
@@ -159,19 +160,19 @@ func TestServe_AKeyMayDoWhatItsPermissionsSay(t *testing.T) {
 	c := newClient(t, slog.New(slog.DiscardHandler))
 	const generated, refused = "OTP Generated Successfully", "UNAUTHERISED USER"
 	for _, tt := range []struct {
-		key                            engine.NewKey
+		key                            manage.NewKey
 		generate, validate, regenerate string
 	}{
-		{engine.NewKey{}, generated, "Wrong PIN. No of Retries remaining #2", generated},
-		{engine.NewKey{Permissions: []string{"send:otp"}}, generated, refused, refused},
-		{engine.NewKey{Permissions: []string{"verify:otp"}}, refused, "Wrong PIN. No of Retries remaining #1", refused},
-		{engine.NewKey{Permissions: []string{"resend:otp"}}, refused, refused, generated},
-		{engine.NewKey{Kind: engine.ReadOnlyKey}, refused, refused, refused},
-		{engine.NewKey{Kind: engine.ClientKey, AllowedOrigins: []string{"https://a.example"}}, refused, refused, refused},
-		{engine.NewKey{Signing: engine.SigningRequired}, refused, refused, refused},
+		{manage.NewKey{}, generated, "Wrong PIN. No of Retries remaining #2", generated},
+		{manage.NewKey{Permissions: []string{"send:otp"}}, generated, refused, refused},
+		{manage.NewKey{Permissions: []string{"verify:otp"}}, refused, "Wrong PIN. No of Retries remaining #1", refused},
+		{manage.NewKey{Permissions: []string{"resend:otp"}}, refused, refused, generated},
+		{manage.NewKey{Kind: otp.ReadOnlyKey}, refused, refused, refused},
+		{manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: []string{"https://a.example"}}, refused, refused, refused},
+		{manage.NewKey{Signing: otp.SigningRequired}, refused, refused, refused},
 	} {
 		tt.key.Account = c.Address
-		_, secret, _, err := c.house.engine.CreateKey(t.Context(), tt.key)
+		_, secret, _, err := c.house.manage.Keys.Create(t.Context(), tt.key)
 		require.NoError(t, err)
 		c.AccessKey = string(secret.Bytes())
 		require.Equal(t, tt.generate, c.call(t.Context(), "/otpgenservlet"+target), "%+v", tt.key)

@@ -100,7 +100,7 @@ const (
 )
 
 // permissions are what a key needs for each step. Access keys have them all.
-var permissions = [...]string{generate: engine.PermitSend, validate: engine.PermitVerify, regenerate: engine.PermitResend}
+var permissions = [...]string{generate: otp.PermitSend, validate: otp.PermitVerify, regenerate: otp.PermitResend}
 
 // servlet is one endpoint.
 type servlet struct {

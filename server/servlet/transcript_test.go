@@ -36,6 +36,7 @@ import (
 	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
 	"otpbridge/sql"
@@ -98,6 +99,7 @@ func TestTranscripts(t *testing.T) {
 // house is an engine with a database; stories share it, each with its own account.
 type house struct {
 	engine *engine.Engine
+	manage *manage.Manager
 	path   string
 }
 
@@ -118,6 +120,9 @@ func newHouse(t testing.TB, fixedCode string) *house {
 	})
 	require.NoError(t, err)
 	t.Cleanup(h.engine.Close)
+	h.manage, err = manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Sandbox: true, Changed: h.engine.Forget})
+	require.NoError(t, err)
+	require.NoError(t, h.manage.Sandbox.SeedDemo(ctx))
 	return h
 }
 
@@ -125,7 +130,7 @@ func newHouse(t testing.TB, fixedCode string) *house {
 type story struct {
 	house       *house
 	server      *httptest.Server
-	credentials engine.Credentials
+	credentials manage.Credentials
 	cipher      string
 	clock       time.Duration
 	seen        map[string]bool   // messages, by id
@@ -146,7 +151,7 @@ func begin(t *testing.T, archive *txtar.Archive, houseFor func(fixedCode string)
 		otp.Account
 		CipherKey  string                `json:"cipher_key"`
 		CipherIV   string                `json:"cipher_iv"`
-		AccessKeys []engine.NewAccessKey `json:"access_keys"`
+		AccessKeys []manage.NewAccessKey `json:"access_keys"`
 	}{Account: otp.DefaultAccount("")}
 	for _, file := range archive.Files {
 		switch file.Name {
@@ -162,7 +167,7 @@ func begin(t *testing.T, archive *txtar.Archive, houseFor func(fixedCode string)
 		seen: map[string]bool{}, codes: map[string]string{}, got: map[string]string{},
 	}
 	var err error
-	_, s.credentials, err = s.house.engine.CreateAccount(context.Background(), engine.NewAccount{
+	_, s.credentials, err = s.house.manage.Sandbox.CreateAccount(context.Background(), manage.NewAccount{
 		Account: account.Account, CipherKey: account.CipherKey, CipherIV: account.CipherIV, AccessKeys: account.AccessKeys,
 	})
 	require.NoError(t, err)
@@ -207,7 +212,7 @@ func (s *story) play(t *testing.T, file *txtar.File) {
 		forward, err := time.ParseDuration(strings.TrimPrefix(argument, "+"))
 		require.NoError(t, err)
 		s.clock += forward
-		require.NoError(t, s.house.engine.SetClock(ctx, s.credentials.Address, s.clock))
+		require.NoError(t, s.house.manage.Sandbox.SetClock(ctx, s.credentials.Address, s.clock))
 	case verb == "fault":
 		var rules []deliver.Fault
 		if target, kind, found := strings.Cut(argument, " "); found {

@@ -170,7 +170,7 @@ func (x *exchange) showQuota(q engine.Quota) {
 
 // showDebug answers X-Debug-Auth: 1 with who the server takes the caller for, if the key may know.
 func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
-	if x.gin.GetHeader("X-Debug-Auth") != "1" || x.caller.May(engine.PermitDebug) != nil {
+	if x.gin.GetHeader("X-Debug-Auth") != "1" || x.caller.May(otp.PermitDebug) != nil {
 		return
 	}
 	x.gin.Header("X-Auth-Method", authMethod(x.caller))
@@ -183,9 +183,9 @@ func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
 // authMethod names what kind of credential the caller has.
 func authMethod(c *engine.Caller) string {
 	switch c.Key.Kind {
-	case engine.AccessKey:
-		return string(engine.AccessKey)
-	case engine.TokenKey:
+	case otp.AccessKey:
+		return string(otp.AccessKey)
+	case otp.TokenKey:
 		return "jwt"
 	}
 	return "api_key"

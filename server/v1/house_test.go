@@ -24,6 +24,7 @@ import (
 	"otpbridge/crypto"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
 	"otpbridge/server/web"
@@ -33,6 +34,7 @@ import (
 // house is an engine over a database, and the API in front of it.
 type house struct {
 	engine  *engine.Engine
+	manage  *manage.Manager
 	path    string
 	log     *bytes.Buffer
 	handler http.Handler
@@ -58,6 +60,9 @@ func newHouse(t testing.TB) *house {
 	})
 	require.NoError(t, err)
 	t.Cleanup(h.engine.Close)
+	h.manage, err = manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Sandbox: true, Changed: h.engine.Forget})
+	require.NoError(t, err)
+	require.NoError(t, h.manage.Sandbox.SeedDemo(ctx))
 
 	gin.SetMode(gin.TestMode)
 	router := gin.New()
@@ -137,7 +142,7 @@ func (v validated) judge(r *http.Request, body []byte, answer *httptest.Response
 type client struct {
 	*house
 	t testing.TB
-	engine.Credentials
+	manage.Credentials
 }
 
 // newClient makes an account; adjust, if it is not nil, changes it before.
@@ -147,16 +152,16 @@ func (h *house) newClient(t testing.TB, adjust func(*otp.Account)) client {
 	if adjust != nil {
 		adjust(&account)
 	}
-	_, credentials, err := h.engine.CreateAccount(context.Background(), engine.NewAccount{Account: account})
+	_, credentials, err := h.manage.Sandbox.CreateAccount(context.Background(), manage.NewAccount{Account: account})
 	require.NoError(t, err)
 	return client{house: h, t: t, Credentials: credentials}
 }
 
 // with is the client with another key.
-func (c client) with(key engine.NewKey) client {
+func (c client) with(key manage.NewKey) client {
 	c.t.Helper()
 	key.Account = c.Address
-	_, secret, _, err := c.engine.CreateKey(context.Background(), key)
+	_, secret, _, err := c.manage.Keys.Create(context.Background(), key)
 	require.NoError(c.t, err)
 	c.APIKey = string(secret.Bytes())
 	return c
@@ -238,7 +243,7 @@ func (c client) codes() (right, wrong string) {
 // forward moves the account's clock to so far ahead.
 func (c client) forward(by time.Duration) {
 	c.t.Helper()
-	require.NoError(c.t, c.engine.SetClock(context.Background(), c.Address, by))
+	require.NoError(c.t, c.manage.Sandbox.SetClock(context.Background(), c.Address, by))
 }
 
 // requireProblem requires a refusal with a status and a code.

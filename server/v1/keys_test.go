@@ -17,13 +17,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
 var three, many = 3, 1_000_000
 
 // unlimitedKey is a key whose limit no test reaches.
-var unlimitedKey = engine.NewKey{Name: "test", RequestsPerMinute: &many}
+var unlimitedKey = manage.NewKey{Name: "test", RequestsPerMinute: &many}
 
 func TestCarriers_OneCredentialInAnyOfThreeHeaders(t *testing.T) {
 	h := newHouse(t)
@@ -80,26 +81,26 @@ func TestKeys_RefusedOnesAreTold(t *testing.T) {
 		h := newHouse(t)
 		c := h.newClient(t, nil)
 		soon := time.Now().Add(time.Hour)
-		expiring := c.with(engine.NewKey{Name: "soon", ExpiresAt: &soon})
+		expiring := c.with(manage.NewKey{Name: "soon", ExpiresAt: &soon})
 		require.Equal(t, 201, expiring.post("/v1/send", sendBody).status)
 		time.Sleep(time.Hour)
 		a := expiring.post("/v1/send", sendBody)
 		requireProblem(t, a, 401, "AUTH_002")
 		require.Equal(t, `Bearer realm="otpbridge", error="invalid_token"`, a.header.Get("WWW-Authenticate"))
 
-		requireProblem(t, c.with(engine.NewKey{Name: "elsewhere", AllowedIPs: []string{"203.0.113.0/24"}}).post("/v1/send", sendBody), 403, "AUTH_005")
-		reader := c.with(engine.NewKey{Name: "reader", Kind: engine.ReadOnlyKey})
+		requireProblem(t, c.with(manage.NewKey{Name: "elsewhere", AllowedIPs: []string{"203.0.113.0/24"}}).post("/v1/send", sendBody), 403, "AUTH_005")
+		reader := c.with(manage.NewKey{Name: "reader", Kind: otp.ReadOnlyKey})
 		requireProblem(t, reader.post("/v1/send", sendBody), 403, "PERMISSION_DENIED")
 		require.NotEmpty(t, reader.post("/v1/send", sendBody).header.Get("X-RateLimit-Limit"), "its owner is told how it stands")
 		id, _, _ := c.sent(sendBody)
 		require.Equal(t, 200, reader.get("/v1/status/"+id).status)
 
-		revoked := c.with(engine.NewKey{Name: "gone"})
-		keys, err := h.engine.Keys(t.Context(), c.Address)
+		revoked := c.with(manage.NewKey{Name: "gone"})
+		keys, err := h.manage.Keys.List(t.Context(), c.Address)
 		require.NoError(t, err)
 		for _, key := range keys {
 			if key.Name == "gone" {
-				require.NoError(t, h.engine.RevokeKey(t.Context(), key.ID))
+				require.NoError(t, h.manage.Keys.Revoke(t.Context(), key.ID))
 			}
 		}
 		time.Sleep(time.Second)
@@ -111,7 +112,7 @@ func TestLimits_OfAKeyAndOfFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		c := h.newClient(t, nil)
-		limited := c.with(engine.NewKey{Name: "three", RequestsPerMinute: &three})
+		limited := c.with(manage.NewKey{Name: "three", RequestsPerMinute: &three})
 		for left := 2; left >= 0; left-- {
 			a := limited.post("/v1/cancel", `{}`)
 			requireProblem(t, a, 400, "INVALID_REQUEST")
@@ -138,7 +139,7 @@ func TestLimits_OfAKeyAndOfFailures(t *testing.T) {
 		require.NotEmpty(t, a.header.Get("Retry-After"))
 		require.Equal(t, []string{"60", "0"}, []string{a.header.Get("X-RateLimit-Limit"), a.header.Get("X-RateLimit-Remaining")})
 		require.Equal(t, 404, c.get("/v1/status/otp_00000000000000000000000000").status, "a right key is let in")
-		unused := c.with(engine.NewKey{Name: "never used before"})
+		unused := c.with(manage.NewKey{Name: "never used before"})
 		require.Equal(t, 404, unused.get("/v1/status/otp_00000000000000000000000000").status, "also the first time")
 		r := httptest.NewRequest("GET", "/v1/status/otp_00000000000000000000000000", nil)
 		r.RemoteAddr = "192.0.2.11:1"
@@ -151,7 +152,7 @@ func TestDebug_TellsAKeyThatMayKnow(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	id, _, _ := c.sent(sendBody)
 	require.Empty(t, c.get("/v1/status/"+id, "X-Debug-Auth", "1").header.Get("X-Auth-Method"), "without the permission")
-	debugging := c.with(engine.NewKey{Name: "debugging", Permissions: []string{"read:otp", "debug"}})
+	debugging := c.with(manage.NewKey{Name: "debugging", Permissions: []string{"read:otp", "debug"}})
 	require.Empty(t, debugging.get("/v1/status/"+id).header.Get("X-Auth-Method"), "without the question")
 	a := debugging.get("/v1/status/"+id, "X-Debug-Auth", "1")
 	require.Equal(t, 200, a.status)
@@ -164,7 +165,7 @@ func TestDebug_TellsAKeyThatMayKnow(t *testing.T) {
 
 func TestSignatures_AreHeldToWhereTheKeySaysSo(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
-	_, secret, signing, err := c.engine.CreateKey(context.Background(), engine.NewKey{Account: c.Address, Name: "signed", Signing: engine.SigningRequired})
+	_, secret, signing, err := c.manage.Keys.Create(context.Background(), manage.NewKey{Account: c.Address, Name: "signed", Signing: otp.SigningRequired})
 	require.NoError(t, err)
 	c.APIKey = string(secret.Bytes())
 	sign := func(method, path, body string) []string {
@@ -305,7 +306,7 @@ func TestCORS_IsPerAccountAndExact(t *testing.T) {
 
 func TestClientKeys_AreGoodFromTheirPagesOnly(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
-	c = c.with(engine.NewKey{Name: "page", Kind: engine.ClientKey, AllowedOrigins: []string{"https://shop.example"}})
+	c = c.with(manage.NewKey{Name: "page", Kind: otp.ClientKey, AllowedOrigins: []string{"https://shop.example"}})
 	require.Equal(t, 201, c.post("/v1/send", sendBody, "Origin", "https://shop.example").status)
 	for _, origin := range []string{"", "https://evil.example", "null"} {
 		requireProblem(t, c.post("/v1/send", sendBody, "Origin", origin), 403, "ORIGIN_NOT_ALLOWED")

@@ -28,7 +28,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
-	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -87,7 +87,7 @@ func (p *provider) set(t testing.TB) []byte {
 func (p *provider) entry() otp.JWTIssuer {
 	return otp.JWTIssuer{
 		Issuer: "https://id.example", Audience: "otp", Algorithms: []string{"RS256", "ES256", "EdDSA"}, JWKSURL: p.url,
-		Permissions: []string{engine.PermitSend, engine.PermitVerify, engine.PermitRead}, SubjectClaim: "sub",
+		Permissions: []string{otp.PermitSend, otp.PermitVerify, otp.PermitRead}, SubjectClaim: "sub",
 	}
 }
 
@@ -419,7 +419,7 @@ func TestTokens_EntriesThatOpenTooMuchAreRefused(t *testing.T) {
 		tt.change(&entry)
 		account := otp.DefaultAccount("")
 		account.JWTIssuers = []otp.JWTIssuer{entry}
-		_, _, err := h.engine.CreateAccount(t.Context(), engine.NewAccount{Account: account})
+		_, _, err := h.manage.Sandbox.CreateAccount(t.Context(), manage.NewAccount{Account: account})
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "%s: %v", name, err)
 		require.ErrorContains(t, err, "jwt_issuers", name)
 		require.ErrorContains(t, err, tt.want, name)

@@ -48,12 +48,12 @@ func (r route) pattern() string { return strings.NewReplacer("{", ":", "}", "").
 
 // routes are the calls that ask for a credential.
 var routes = []route{
-	{http.MethodPost, "/v1/send", engine.PermitSend, (*exchange).send, nil},
-	{http.MethodPost, "/v1/verify", engine.PermitVerify, (*exchange).verify, nil},
-	{http.MethodPost, "/v1/resend", engine.PermitResend, (*exchange).resend, nil},
-	{http.MethodPost, "/v1/cancel", engine.PermitCancel, (*exchange).cancel, nil},
-	{http.MethodGet, "/v1/status", engine.PermitRead, (*exchange).statusByRecipient, byRecipient},
-	{http.MethodGet, "/v1/status/{id}", engine.PermitRead, (*exchange).status, nil},
+	{http.MethodPost, "/v1/send", otp.PermitSend, (*exchange).send, nil},
+	{http.MethodPost, "/v1/verify", otp.PermitVerify, (*exchange).verify, nil},
+	{http.MethodPost, "/v1/resend", otp.PermitResend, (*exchange).resend, nil},
+	{http.MethodPost, "/v1/cancel", otp.PermitCancel, (*exchange).cancel, nil},
+	{http.MethodGet, "/v1/status", otp.PermitRead, (*exchange).statusByRecipient, byRecipient},
+	{http.MethodGet, "/v1/status/{id}", otp.PermitRead, (*exchange).status, nil},
 }
 
 // The paths that anybody may read.

@@ -1,4 +1,4 @@
-package engine
+package manage
 
 import (
 	"context"
@@ -9,8 +9,12 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
+
+// Keyring rotates the keyring, and the key of receipts.
+type Keyring struct{ *core }
 
 // A key is rotated beside running servers. Every sealed value says under which key it is sealed,
 // so a walk over all of them finds those of former keys, opens each and seals it anew. Each is
@@ -41,27 +45,10 @@ func (k KeyUse) Uses() int {
 // Removable tells whether the key's line may be taken out of every keyring.
 func (k KeyUse) Removable() bool { return !k.Primary && !k.Recorded && k.Uses() == 0 }
 
-// identities give the additional data with which each column was sealed, from the names of its row.
-var identities = map[string]func(names [][]byte) []byte{
-	"index_key.sealed":           func([][]byte) []byte { return indexKeyRow },
-	"signing_keys.sealed":        func(names [][]byte) []byte { return signingKeyAAD(string(names[1])) },
-	"otp_auth_config.cipher_key": func(names [][]byte) []byte { return accountAAD(string(names[0]), "cipher_key") },
-	"otp_auth_config.cipher_iv":  func(names [][]byte) []byte { return accountAAD(string(names[0]), "cipher_iv") },
-	"credentials.signing_secret": func(names [][]byte) []byte { return signingAAD(otp.ID(names[0])) },
-	"recipients.sealed":          func(names [][]byte) []byte { return recipientAAD(otp.ID(names[0])) },
-	"challenges.mailbox":         func(names [][]byte) []byte { return mailboxAAD(otp.ID(names[0])) },
-	"challenges.details":         func(names [][]byte) []byte { return metadataAAD(otp.ID(names[0])) },
-	"events.mailbox":             func(names [][]byte) []byte { return mailboxAAD(otp.ID(names[0])) },
-	"events.summary":             func(names [][]byte) []byte { return metadataAAD(otp.ID(names[1])) },
-	"idempotency_keys.answer": func(names [][]byte) []byte {
-		return claimAAD(&sql.Claim{Credential: otp.ID(names[0]), Key: otp.ID(names[1]), Challenge: otp.ID(names[2])})
-	},
-}
-
-// KeyUses tells of every key, the keyring's in its order first, what needs it. It reads every
+// Uses returns every key, the keyring's in its order first, and what needs it. It reads every
 // sealed value there is.
-func (e *Engine) KeyUses(ctx context.Context) ([]KeyUse, error) {
-	recorded, err := e.store.KeyChecks(ctx)
+func (c Keyring) Uses(ctx context.Context) ([]KeyUse, error) {
+	recorded, err := c.store.KeyChecks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +59,13 @@ func (e *Engine) KeyUses(ctx context.Context) ([]KeyUse, error) {
 		}
 		return uses[id]
 	}
-	for i, id := range e.keyring.IDs() {
+	for i, id := range c.vault.Keyring.IDs() {
 		of(id).Held, of(id).Primary = true, i == 0
 	}
 	for id := range recorded {
 		of(id).Recorded = true
 	}
-	derived, err := e.store.CountDerived(ctx)
+	derived, err := c.store.CountDerived(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +73,7 @@ func (e *Engine) KeyUses(ctx context.Context) ([]KeyUse, error) {
 		of(id).Codes = n
 	}
 	for _, column := range sql.SealedColumns() {
-		err := e.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
+		err := c.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
 			// What nobody sealed no key can be needed for; the account it breaks says so itself.
 			if id, err := crypto.SealedUnder(row.Value); err == nil {
 				of(id).Sealed[column.Name()]++
@@ -98,14 +85,14 @@ func (e *Engine) KeyUses(ctx context.Context) ([]KeyUse, error) {
 		}
 	}
 	var all []KeyUse
-	for _, id := range e.keyring.IDs() {
+	for _, id := range c.vault.Keyring.IDs() {
 		all = append(all, *uses[id])
 		delete(uses, id)
 	}
 	for _, use := range uses {
 		all = append(all, *use)
 	}
-	slices.SortFunc(all[len(e.keyring.IDs()):], func(a, b KeyUse) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all[len(c.vault.Keyring.IDs()):], func(a, b KeyUse) int { return strings.Compare(a.ID, b.ID) })
 	return all, nil
 }
 
@@ -122,23 +109,22 @@ type Resealing struct {
 //
 // A value that cannot be opened stops it with an error that names the row: whatever is wrong with
 // the row, the key that it names must not be removed.
-func (e *Engine) Reseal(ctx context.Context, progress func(Resealing)) (retired []string, err error) {
-	primary := e.keyring.Primary()
+func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired []string, err error) {
+	primary := c.vault.Keyring.Primary()
 	for _, column := range sql.SealedColumns() {
-		identity := identities[column.Name()]
 		at := Resealing{Column: column.Name()}
-		err := e.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
+		err := c.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
 			id, err := crypto.SealedUnder(row.Value)
 			if err != nil || id == primary {
 				return nil, nil
 			}
-			aad := identity(row.Names)
-			plain, err := e.keyring.Open(aad, row.Value)
+			aad := vault.Row(column, row.Names)
+			plain, err := c.vault.Keyring.Open(aad, row.Value)
 			if err != nil {
 				return nil, err
 			}
 			at.Resealed++
-			return e.keyring.Seal(aad, plain), nil
+			return c.vault.Keyring.Seal(aad, plain), nil
 		}, func(looked int) {
 			at.Looked = looked
 			progress(at)
@@ -147,22 +133,27 @@ func (e *Engine) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 			return nil, fmt.Errorf("seal anew: %w", err)
 		}
 	}
-	if _, err := e.store.Sweep(ctx, otp.At(time.Now())); err != nil {
+	if _, err := c.store.Sweep(ctx, otp.At(time.Now())); err != nil {
 		return nil, err
 	}
 	// Counted last and on fresh reads: what a server that still has another primary sealed
 	// meanwhile keeps that key.
-	uses, err := e.KeyUses(ctx)
+	uses, err := c.Uses(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range uses {
 		if use := &uses[i]; !use.Primary && use.Recorded && use.Uses() == 0 {
-			if err := e.store.RemoveKeyCheck(ctx, use.ID); err != nil {
+			if err := c.store.RemoveKeyCheck(ctx, use.ID); err != nil {
 				return retired, fmt.Errorf("forget key %q: %w", use.ID, err)
 			}
 			retired = append(retired, use.ID)
 		}
 	}
 	return retired, nil
+}
+
+// ReplaceReceiptKey gives receipts a new key; see vault.Vault.ReplaceSigningKey.
+func (c Keyring) ReplaceReceiptKey(ctx context.Context, compromised bool) (vault.ReplacedKey, error) {
+	return c.vault.ReplaceSigningKey(ctx, compromised)
 }

@@ -1,4 +1,4 @@
-package engine
+package manage
 
 import (
 	"context"
@@ -10,25 +10,29 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
+
+// Keys makes, shows and ends credentials.
+type Keys struct{ *core }
 
 // NewKey asks for a credential. In the doors' JSON, ip_whitelist and ip_allowlist are other
 // names of allowed_ips, which the doors resolve.
 type NewKey struct {
 	Account     string
 	Name        string          // for people, up to 200 characters
-	Kind        KeyKind         // empty: SecretKey
+	Kind        otp.KeyKind     // empty: otp.SecretKey
 	Environment otp.Environment // empty: live, in a sandbox test
 
-	Permissions       []string   // of Permissions; empty: those of the kind
-	AllowedIPs        []string   // addresses and networks; empty allows every address
-	DeniedIPs         []string   // win over AllowedIPs
-	AllowedOrigins    []string   // required of a client key, like https://www.example.com
-	RequestsPerMinute *int       // 1–1,000,000; nil: the account's, else the kind's
-	Burst             *int       // 1–1,000,000 at once; nil: as many as a minute's
-	ExpiresAt         *time.Time // nil: never
-	Signing           Signing    // empty: off
+	Permissions       []string    // of otp.Permissions; empty: those of the kind
+	AllowedIPs        []string    // addresses and networks; empty allows every address
+	DeniedIPs         []string    // win over AllowedIPs
+	AllowedOrigins    []string    // required of a client key, like https://www.example.com
+	RequestsPerMinute *int        // 1–1,000,000; nil: the account's, else the kind's
+	Burst             *int        // 1–1,000,000 at once; nil: as many as a minute's
+	ExpiresAt         *time.Time  // nil: never
+	Signing           otp.Signing // empty: off
 
 	// Import is a key that exists, to be taken as it is, so that an integration keeps the one it
 	// has. It must be 16 to 512 printable ASCII characters without blanks, not easy to guess, not
@@ -43,7 +47,7 @@ type NewKey struct {
 
 // Key is a credential as its owner sees it: all but its secrets.
 type Key struct {
-	KeyInfo
+	otp.Key
 
 	Account           string
 	Environment       otp.Environment
@@ -81,32 +85,31 @@ const (
 	// maxGrace keeps a rotated key from living on for ever by a slip.
 	maxGrace = 90 * 24 * time.Hour
 	maxList  = 100 // entries of each list
-	maxRate  = 1_000_000
 )
 
-// CreateKey makes a credential, and answers its secret and, where requests are signed, its
+// Create makes a credential, and answers its secret and, where requests are signed, its
 // signing secret: both are shown this once and not kept in clear. Refusals: Invalid naming the
 // field; NotFound for the account; AccountExists when the imported key is in use.
-func (e *Engine) CreateKey(ctx context.Context, n NewKey) (Key, crypto.Secret, crypto.Secret, error) {
+func (c Keys) Create(ctx context.Context, n NewKey) (Key, crypto.Secret, crypto.Secret, error) {
 	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
 		return Key{}, crypto.Secret{}, crypto.Secret{}, err
 	}
 	now := time.Now()
-	if err := e.known(ctx, n.Account); err != nil || n.Account == "" {
+	if err := c.known(ctx, n.Account); err != nil || n.Account == "" {
 		if err == nil || otp.KindOf(err) == otp.NotFound {
 			err = otp.Refuse(otp.NotFound, fmt.Sprintf("account: there is no %q in otp_auth_config", n.Account))
 		}
 		return refuse(err)
 	}
-	if owner, err := e.store.Account(ctx, n.Account); err == nil {
+	if owner, err := c.store.Account(ctx, n.Account); err == nil {
 		n.owner = owner.Name // of a broken account, which is known, the name stays unknown
 	}
-	row, secret, signing, err := e.newCredential(n, now)
+	row, secret, signing, err := c.newCredential(n, now)
 	if err != nil {
 		return refuse(otp.Refuse(otp.Invalid, err.Error()))
 	}
-	defer e.credentials.forget()
-	err = e.store.InsertCredential(ctx, &row)
+	defer c.changed()
+	err = c.store.InsertCredential(ctx, &row)
 	if errors.Is(err, sql.ErrTaken) {
 		return refuse(otp.Refuse(otp.AccountExists, "the imported key is in use; every credential has a secret of its own"))
 	}
@@ -119,20 +122,20 @@ func (e *Engine) CreateKey(ctx context.Context, n NewKey) (Key, crypto.Secret, c
 // newCredential is the one way in which a credential comes to be, whoever asks: the command line,
 // an import of accounts, the sandbox. It checks what is asked for and gives the row, which is not
 // stored yet, and its secrets. The error names the first field that is wrong.
-func (e *Engine) newCredential(n NewKey, now time.Time) (row sql.Credential, secret, signing crypto.Secret, err error) {
+func (c *core) newCredential(n NewKey, now time.Time) (row sql.Credential, secret, signing crypto.Secret, err error) {
 	if n.Kind == "" {
-		n.Kind = SecretKey
+		n.Kind = otp.SecretKey
 	}
 	if n.Environment == "" {
 		n.Environment = otp.Live
-		if e.options.Sandbox {
+		if c.sandbox {
 			n.Environment = sandboxEnvironment
 		}
 	}
 	if n.Signing == "" {
-		n.Signing = SigningOff
+		n.Signing = otp.SigningOff
 	}
-	if err := e.checkKey(&n, now); err != nil {
+	if err := c.checkKey(&n, now); err != nil {
 		return row, secret, signing, err
 	}
 	row = sql.Credential{
@@ -143,39 +146,39 @@ func (e *Engine) newCredential(n NewKey, now time.Time) (row sql.Credential, sec
 	if n.ExpiresAt != nil {
 		row.ExpiresAt = otp.At(*n.ExpiresAt)
 	}
-	secret, signing = e.giveSecrets(&row, n.Import)
+	secret, signing = c.giveSecrets(&row, n.Import)
 	return row, secret, signing, nil
 }
 
 // giveSecrets makes a row's secret, unless one is imported, and its signing secret if it needs
 // one, and puts what is kept of them into the row.
-func (e *Engine) giveSecrets(row *sql.Credential, imported string) (secret, signing crypto.Secret) {
+func (c *core) giveSecrets(row *sql.Credential, imported string) (secret, signing crypto.Secret) {
 	text := imported
-	switch kind := KeyKind(row.Kind); {
+	switch kind := otp.KeyKind(row.Kind); {
 	case imported != "":
-	case kind == AccessKey:
+	case kind == otp.AccessKey:
 		text = crypto.NewAccessKey()
 	default:
-		text = crypto.NewAPIKey(string(row.Environment), kinds[kind].code)
+		text = crypto.NewAPIKey(string(row.Environment), kind.Code())
 	}
-	row.Hash, row.LastFour = e.credentialHash(text), crypto.LastFour(text)
+	row.Hash, row.LastFour = c.vault.CredentialHash(text), crypto.LastFour(text)
 	row.SigningSecret = nil
-	if Signing(row.Signing) != SigningOff {
+	if otp.Signing(row.Signing) != otp.SigningOff {
 		signing = crypto.NewSecret([]byte(crypto.NewSigningSecret()))
-		row.SigningSecret = e.keyring.Seal(signingAAD(row.ID), signing.Bytes())
+		row.SigningSecret = c.vault.Keyring.Seal(vault.Signing(row.ID), signing.Bytes())
 	}
 	return crypto.NewSecret([]byte(text)), signing
 }
 
 // checkKey names the first field that is wrong, and writes origins as browsers do.
-func (e *Engine) checkKey(n *NewKey, now time.Time) error {
-	if _, known := kinds[n.Kind]; !known {
-		return fmt.Errorf("kind: %q does not exist; there are %s", n.Kind, joined(KeyKinds()))
+func (c *core) checkKey(n *NewKey, now time.Time) error {
+	if !slices.Contains(otp.KeyKinds(), n.Kind) {
+		return fmt.Errorf("kind: %q does not exist; there are %s", n.Kind, joined(otp.KeyKinds()))
 	}
 	if n.Environment != otp.Live && n.Environment != otp.Test {
 		return fmt.Errorf("environment: %q does not exist; there are live and test", n.Environment)
 	}
-	if !slices.Contains([]Signing{SigningOff, SigningOptional, SigningRequired}, n.Signing) {
+	if !slices.Contains([]otp.Signing{otp.SigningOff, otp.SigningOptional, otp.SigningRequired}, n.Signing) {
 		return fmt.Errorf("signing: %q does not exist; there are off, optional and required", n.Signing)
 	}
 	if err := otp.CheckName(n.Name); err != nil {
@@ -196,7 +199,7 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 			return fmt.Errorf("%s: %w", list.field, err)
 		}
 	}
-	if err := n.Kind.checkPermissions(n.Permissions); err != nil {
+	if err := n.Kind.CheckPermissions(n.Permissions); err != nil {
 		return err
 	}
 	if err := checkNetworks("allowed_ips", n.AllowedIPs); err != nil {
@@ -205,7 +208,7 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 	if err := checkNetworks("denied_ips", n.DeniedIPs); err != nil {
 		return err
 	}
-	if n.Kind == ClientKey && len(n.AllowedOrigins) == 0 {
+	if n.Kind == otp.ClientKey && len(n.AllowedOrigins) == 0 {
 		return errors.New("allowed_origins: a client key needs the origins of the pages that it is for, such as https://www.example.com")
 	}
 	n.AllowedOrigins = slices.Clone(n.AllowedOrigins)
@@ -220,14 +223,14 @@ func (e *Engine) checkKey(n *NewKey, now time.Time) error {
 		field string
 		value *int
 	}{{"requests_per_minute", n.RequestsPerMinute}, {"burst", n.Burst}} {
-		if rate.value != nil && (*rate.value < 1 || *rate.value > maxRate) {
-			return fmt.Errorf("%s: %d is not from 1 to %d", rate.field, *rate.value, maxRate)
+		if rate.value != nil && (*rate.value < 1 || *rate.value > otp.MaxRate) {
+			return fmt.Errorf("%s: %d is not from 1 to %d", rate.field, *rate.value, otp.MaxRate)
 		}
 	}
 	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) && !n.throwaway {
 		return fmt.Errorf("expires_at: %s has passed", n.ExpiresAt.UTC().Format(time.RFC3339))
 	}
-	return e.checkImport(n)
+	return c.checkImport(n)
 }
 
 func joined[T ~string](names []T) string {
@@ -240,7 +243,7 @@ func joined[T ~string](names []T) string {
 
 func checkNetworks(field string, list []string) error {
 	for i, text := range list {
-		if _, err := ParseNetwork(text); err != nil {
+		if _, err := otp.ParseNetwork(text); err != nil {
 			return fmt.Errorf("%s[%d]: %w", field, i, err)
 		}
 	}
@@ -250,7 +253,7 @@ func checkNetworks(field string, list []string) error {
 // checkImport checks a key that is brought along, and never quotes it. Of a throwaway account,
 // which guards nothing and lives in a sandbox only, it asks no more than that the key can be sent
 // in a header and that its own checksum is right, so that tests may use keys that can be read.
-func (e *Engine) checkImport(n *NewKey) error {
+func (c *core) checkImport(n *NewKey) error {
 	if n.Import == "" {
 		return nil
 	}
@@ -258,7 +261,7 @@ func (e *Engine) checkImport(n *NewKey) error {
 	if field == "" {
 		field = "import"
 	}
-	check := e.strongKey
+	check := c.strongKey
 	if n.throwaway {
 		check = sendableKey
 	}
@@ -270,12 +273,12 @@ func (e *Engine) checkImport(n *NewKey) error {
 
 // strongKey refuses a key that can be guessed: with it goes no second secret. There is no exception
 // for keys that vendors issued; a weak one is exchanged.
-func (e *Engine) strongKey(n *NewKey) error {
+func (c *core) strongKey(n *NewKey) error {
 	key := n.Import
 	if len(key) < minImport {
-		return fmt.Errorf("is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one instead", len(key), minImport, maxCredential)
+		return fmt.Errorf("is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one instead", len(key), minImport, otp.MaxCredential)
 	}
-	if !e.options.Sandbox && crypto.PublishedKey(key) {
+	if !c.sandbox && crypto.PublishedKey(key) {
 		return errors.New("is published, in the documents or as a demo account's, so that all the world knows it; make a fresh one instead")
 	}
 	if err := sendableKey(n); err != nil {
@@ -294,8 +297,8 @@ func (e *Engine) strongKey(n *NewKey) error {
 func sendableKey(n *NewKey) error {
 	key := n.Import
 	switch {
-	case len(key) > maxCredential:
-		return fmt.Errorf("is %d characters long, and must be at most %d", len(key), maxCredential)
+	case len(key) > otp.MaxCredential:
+		return fmt.Errorf("is %d characters long, and must be at most %d", len(key), otp.MaxCredential)
 	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) || strings.Trim(key, " ") != key:
 		return errors.New("has a blank or a character that is not printable ASCII, and no header could carry it unchanged")
 	case !strings.HasPrefix(key, crypto.APIKeyPrefix):
@@ -305,7 +308,7 @@ func sendableKey(n *NewKey) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("starts with %s and is mistyped or cut short: its checksum does not fit", crypto.APIKeyPrefix)
-	case code != kinds[n.Kind].code:
+	case code != n.Kind.Code():
 		return fmt.Errorf("says of itself that it is of the kind %q, and %s is asked for", code, n.Kind)
 	case environment != string(n.Environment):
 		return fmt.Errorf("says of itself that its environment is %s, and %s is asked for", environment, n.Environment)
@@ -313,21 +316,21 @@ func sendableKey(n *NewKey) error {
 	return nil
 }
 
-// Keys are an account's credentials, oldest first. Refusal: NotFound.
-func (e *Engine) Keys(ctx context.Context, account string) ([]Key, error) {
-	if err := e.known(ctx, account); err != nil {
+// List returns an account's credentials, oldest first. Refusal: NotFound.
+func (c Keys) List(ctx context.Context, account string) ([]Key, error) {
+	if err := c.known(ctx, account); err != nil {
 		return nil, err
 	}
-	rows, err := e.store.Credentials(ctx, account)
+	rows, err := c.store.Credentials(ctx, account)
 	if err != nil {
 		return nil, err
 	}
 	return keysOf(rows, otp.At(time.Now())), nil
 }
 
-// Key is one credential. Refusal: NotFound.
-func (e *Engine) Key(ctx context.Context, id otp.ID) (Key, error) {
-	row, err := e.key(ctx, id)
+// Find returns one credential. Refusal: NotFound.
+func (c Keys) Find(ctx context.Context, id otp.ID) (Key, error) {
+	row, err := c.key(ctx, id)
 	if err != nil {
 		return Key{}, err
 	}
@@ -342,11 +345,11 @@ func keysOf(rows []sql.Credential, now otp.Millis) []Key {
 	return keys
 }
 
-// RotateKey gives a key a successor with the same settings, secrets of its own and, if it
+// Rotate gives a key a successor with the same settings, secrets of its own and, if it
 // expires, as long a life. The key itself stays good for grace, 0 to 90 days, or until its own
-// end if that is sooner. It answers what CreateKey answers. Refusals: NotFound; Invalid when
+// end if that is sooner. It returns what Create returns. Refusals: NotFound; Invalid when
 // grace is out of range, or the key is no longer good, or was rotated before.
-func (e *Engine) RotateKey(ctx context.Context, id otp.ID, grace time.Duration) (Key, crypto.Secret, crypto.Secret, error) {
+func (c Keys) Rotate(ctx context.Context, id otp.ID, grace time.Duration) (Key, crypto.Secret, crypto.Secret, error) {
 	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
 		return Key{}, crypto.Secret{}, crypto.Secret{}, err
 	}
@@ -354,7 +357,7 @@ func (e *Engine) RotateKey(ctx context.Context, id otp.ID, grace time.Duration) 
 	if grace < 0 || grace > maxGrace {
 		return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("grace: %v is not from 0s to %v", grace, maxGrace)))
 	}
-	old, err := e.key(ctx, id)
+	old, err := c.key(ctx, id)
 	if err != nil {
 		return refuse(err)
 	}
@@ -363,14 +366,14 @@ func (e *Engine) RotateKey(ctx context.Context, id otp.ID, grace time.Duration) 
 	if old.ExpiresAt != 0 {
 		successor.ExpiresAt = now + old.ExpiresAt - old.CreatedAt
 	}
-	secret, signing := e.giveSecrets(&successor, "")
-	defer e.credentials.forget()
-	rotated, err := e.store.RotateCredential(ctx, id, &successor, now+otp.Millis(grace.Milliseconds()), now)
+	secret, signing := c.giveSecrets(&successor, "")
+	defer c.changed()
+	rotated, err := c.store.RotateCredential(ctx, id, &successor, now+otp.Millis(grace.Milliseconds()), now)
 	if err != nil {
 		return refuse(fmt.Errorf("store the key's successor: %w", err))
 	}
 	if !rotated {
-		if old, err = e.key(ctx, id); err != nil {
+		if old, err = c.key(ctx, id); err != nil {
 			return refuse(err)
 		}
 		if !old.Successor.IsZero() {
@@ -381,22 +384,22 @@ func (e *Engine) RotateKey(ctx context.Context, id otp.ID, grace time.Duration) 
 	return keyOf(&successor, now), secret, signing, nil
 }
 
-// RevokeKey ends a key for good, on every server within a second; one that was revoked before
+// Revoke ends a key for good, on every server within a second; one that was revoked before
 // stays so. A successor stays good. Refusal: NotFound.
-func (e *Engine) RevokeKey(ctx context.Context, id otp.ID) error {
-	defer e.credentials.forget()
-	revoked, err := e.store.RevokeCredential(ctx, id, otp.At(time.Now()))
+func (c Keys) Revoke(ctx context.Context, id otp.ID) error {
+	defer c.changed()
+	revoked, err := c.store.RevokeCredential(ctx, id, otp.At(time.Now()))
 	if err != nil {
 		return fmt.Errorf("revoke the key: %w", err)
 	}
 	if !revoked {
-		_, err = e.key(ctx, id)
+		_, err = c.key(ctx, id)
 	}
 	return err
 }
 
-func (e *Engine) key(ctx context.Context, id otp.ID) (sql.Credential, error) {
-	row, err := e.store.CredentialByID(ctx, id)
+func (c *core) key(ctx context.Context, id otp.ID) (sql.Credential, error) {
+	row, err := c.store.CredentialByID(ctx, id)
 	if errors.Is(err, sql.ErrNotFound) {
 		return row, otp.Refuse(otp.NotFound, "there is no key "+id.Text("key"))
 	}
@@ -405,16 +408,9 @@ func (e *Engine) key(ctx context.Context, id otp.ID) (sql.Credential, error) {
 
 func keyOf(row *sql.Credential, now otp.Millis) Key {
 	return Key{
-		KeyInfo: infoOf(row), Account: row.Address, Environment: row.Environment,
+		Key: row.Key(), Account: row.Address, Environment: row.Environment,
 		AllowedIPs: row.AllowedIPs, DeniedIPs: row.DeniedIPs, RequestsPerMinute: row.RequestsPerMinute, Burst: row.Burst,
 		CreatedAt: row.CreatedAt, RevokedAt: row.RevokedAt, Successor: row.Successor, Status: statusOf(row, now),
-	}
-}
-
-func infoOf(row *sql.Credential) KeyInfo {
-	return KeyInfo{
-		ID: row.ID, Kind: KeyKind(row.Kind), Name: row.Name, LastFour: row.LastFour,
-		Permissions: row.Permissions, AllowedOrigins: row.AllowedOrigins, Signing: Signing(row.Signing), ExpiresAt: row.ExpiresAt,
 	}
 }
 

@@ -1,0 +1,146 @@
+// Package manage makes, changes and shows what codes are sent for: accounts, credentials, recipients, and the keys
+// that protect them. The command line, the management API and the sandbox all go through it.
+//
+// It promises that a credential and an account come to be in one way each, with one set of checks, whoever asks;
+// that what is refused has changed nothing; and that secrets are sealed or hashed before they are stored. Servers
+// see a change within a second for credentials and five for settings.
+//
+// Codes are left to engine, persons to people, and every wording to a door.
+package manage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"otpbridge/crypto"
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/server/vault"
+	"otpbridge/sql"
+)
+
+// Options are what a Manager works with.
+type Options struct {
+	Store   *sql.Store
+	Keyring *crypto.Keyring
+	Files   deliver.Files  // that channels of accounts may name
+	Guard   *deliver.Guard // of addresses that accounts name; nil opens public ones alone
+	Sandbox bool
+	// Changed is called after a credential or an account was changed, so that a server in this process sees it at
+	// once; nil calls nothing.
+	Changed func()
+}
+
+// Manager is safe for concurrent use. Its fields group what it does by what it is done to.
+type Manager struct {
+	Accounts   Accounts
+	Keys       Keys
+	Recipients Recipients
+	Keyring    Keyring
+	Sandbox    Sandbox
+
+	*core
+}
+
+// core is what the fields of a Manager share.
+type core struct {
+	store   *sql.Store
+	vault   *vault.Vault
+	files   deliver.Files
+	guard   *deliver.Guard
+	sandbox bool
+	changed func()
+}
+
+// Open makes a Manager, and checks the keyring against the database as a server does. It has no demo accounts made,
+// so that a command which was pointed at the wrong database, or took it for a sandbox, leaves nothing in it that
+// production would refuse.
+func Open(ctx context.Context, options Options) (*Manager, error) {
+	opened, err := vault.Open(ctx, options.Store, options.Keyring, options.Sandbox)
+	if err != nil {
+		return nil, err
+	}
+	return newManager(opened, options), nil
+}
+
+func newManager(opened *vault.Vault, options Options) *Manager {
+	if options.Changed == nil {
+		options.Changed = func() {}
+	}
+	if options.Guard == nil {
+		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
+	}
+	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sandbox: options.Sandbox, changed: options.Changed}
+	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, Keyring{c}, Sandbox{c}, c}
+}
+
+// RefuseSandboxRemains returns what keeps this database and keyring from serving in production.
+func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
+	var faults []error
+	if ids := m.vault.Keyring.SampleIDs(); len(ids) > 0 {
+		faults = append(faults, fmt.Errorf("keyring key %q is the published sample key; make a new one", ids[0]))
+	}
+	remains, err := m.store.SandboxRemains(ctx)
+	if err != nil {
+		return err
+	}
+	if len(remains) > 0 {
+		faults = append(faults, fmt.Errorf("a sandbox was run on this database (%d accounts or clocks of its own); "+
+			"use a database that no sandbox has used", len(remains)))
+	}
+	err = m.store.Accounts(ctx, func(row otp.Account, _ error) error {
+		if key, err := m.vault.CipherKey(&row); err == nil {
+			switch weak := crypto.WeakCipherKey(key.Bytes()); {
+			case crypto.SampleKey(key.Bytes()):
+				faults = append(faults, fmt.Errorf("account %s uses the published sample cipher key; give it one of its own", row.Address))
+			case weak != "":
+				faults = append(faults, fmt.Errorf("account %s has a cipher key that %s; give it another one", row.Address, weak))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return errors.Join(append(faults, err)...)
+	}
+	for _, key := range crypto.PublishedKeys() {
+		row, err := m.store.Credential(ctx, m.vault.CredentialHash(key))
+		switch {
+		case errors.Is(err, sql.ErrNotFound):
+		case err != nil:
+			return errors.Join(append(faults, err)...)
+		case row.Enabled && row.RevokedAt == 0:
+			faults = append(faults, fmt.Errorf("key %s of account %s is published in documents of this project; revoke it",
+				row.ID.Text("key"), row.Address))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Examiner looks at a database and a keyring together, and changes neither: it is for those who want to know
+// whether a server would start on them.
+type Examiner struct{ *core }
+
+// Examine makes one.
+func Examine(options Options) Examiner {
+	return Examiner{newManager(vault.Unopened(options.Store, options.Keyring, options.Sandbox), options).core}
+}
+
+// Keyring returns why a server would refuse the keyring, nil for a keyring that fits.
+func (x Examiner) Keyring(ctx context.Context) error { return x.vault.CheckKeyring(ctx) }
+
+// IndexKey returns why a server could not open the key of all look-up hashes.
+func (x Examiner) IndexKey(ctx context.Context) error { return x.vault.CheckIndexKey(ctx) }
+
+// Remains returns what of a sandbox keeps a production server from starting.
+func (x Examiner) Remains(ctx context.Context) ([]string, error) { return x.store.SandboxRemains(ctx) }
+
+// Accounts returns every account and why it is out of service.
+func (x Examiner) Accounts(ctx context.Context) ([]ManagedAccount, error) {
+	return Accounts{x.core}.List(ctx)
+}
+
+// Keyless returns the accounts that have no key which works.
+func (x Examiner) Keyless(ctx context.Context, now otp.Millis) ([]string, error) {
+	return x.store.Keyless(ctx, int64(now))
+}

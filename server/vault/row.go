@@ -1,0 +1,63 @@
+package vault
+
+import (
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// What a sealed value is tied to. These texts are part of the format of the database: who changes one makes every
+// value of its column unreadable.
+
+var indexKeyRow = []byte("index_key")
+
+func accountColumn(address, column string) []byte {
+	return []byte("otp_auth_config/" + address + "/" + column)
+}
+
+// Recipient ties a sealed recipient to its row.
+func Recipient(id otp.ID) []byte { return append([]byte("recipients/"), id[:]...) }
+
+// Mailbox ties a sealed mailbox to its row, a challenge or an event.
+func Mailbox(id otp.ID) []byte { return append([]byte("mailbox/"), id[:]...) }
+
+// Metadata ties sealed metadata to its challenge, in its row and in its history.
+func Metadata(challenge otp.ID) []byte { return append([]byte("metadata/"), challenge[:]...) }
+
+// Signing ties a sealed signing secret to its credential.
+func Signing(id otp.ID) []byte { return []byte("credentials/" + id.Text("key") + "/signing_secret") }
+
+// ReceiptKey ties a sealed key of receipts to its id.
+func ReceiptKey(id string) []byte { return []byte("signing_keys/" + id) }
+
+// Claim ties the sealed answer of an idempotency key to its row.
+func Claim(claim *sql.Claim) []byte {
+	row := append([]byte("idempotency_keys/"), claim.Credential[:]...)
+	row = append(row, claim.Key[:]...)
+	return append(row, claim.Challenge[:]...)
+}
+
+// rows give what the values of each sealed column are tied to, from the names of their row.
+var rows = map[string]func(names [][]byte) []byte{
+	"index_key.sealed":           func([][]byte) []byte { return indexKeyRow },
+	"signing_keys.sealed":        func(names [][]byte) []byte { return ReceiptKey(string(names[1])) },
+	"otp_auth_config.cipher_key": func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_key") },
+	"otp_auth_config.cipher_iv":  func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_iv") },
+	"credentials.signing_secret": func(names [][]byte) []byte { return Signing(otp.ID(names[0])) },
+	"recipients.sealed":          func(names [][]byte) []byte { return Recipient(otp.ID(names[0])) },
+	"challenges.mailbox":         func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
+	"challenges.details":         func(names [][]byte) []byte { return Metadata(otp.ID(names[0])) },
+	"events.mailbox":             func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
+	"events.summary":             func(names [][]byte) []byte { return Metadata(otp.ID(names[1])) },
+	"idempotency_keys.answer": func(names [][]byte) []byte {
+		return Claim(&sql.Claim{Credential: otp.ID(names[0]), Key: otp.ID(names[1]), Challenge: otp.ID(names[2])})
+	},
+}
+
+// Row is what a value of a sealed column is tied to; nil for a column that nobody described.
+func Row(column sql.Sealed, names [][]byte) []byte {
+	row, known := rows[column.Name()]
+	if !known {
+		return nil
+	}
+	return row(names)
+}

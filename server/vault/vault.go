@@ -1,0 +1,201 @@
+// Package vault seals, opens and hashes what the database keeps.
+//
+// It holds the keyring and the index key of one database, and is the one place that says what a sealed value is
+// tied to: the additional data with which it was sealed names its row, so that a value that was moved to another
+// row does not open. Everything above that stores a secret or looks one up goes through it.
+//
+// How sealing and hashing work is left to crypto, and where values are stored to sql.
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Vault is safe for concurrent use.
+type Vault struct {
+	Keyring *crypto.Keyring
+	Index   *crypto.IndexKey // of look-up hashes; it outlives rotations of the keyring
+	Sandbox bool             // published and weak cipher keys are let in
+
+	store *sql.Store
+}
+
+// Open compares the keyring with the database, and takes the index key from it, or makes it on the first start.
+// Error: KeyringError, if the keyring is not the database's.
+func Open(ctx context.Context, store *sql.Store, keyring *crypto.Keyring, sandbox bool) (*Vault, error) {
+	v := Unopened(store, keyring, sandbox)
+	if err := v.RegisterKeyring(ctx); err != nil {
+		return nil, err
+	}
+	fresh := keyring.Seal(indexKeyRow, crypto.RandomIndexKey().Bytes())
+	sealed, err := store.IndexKey(ctx, fresh)
+	if err != nil {
+		return nil, fmt.Errorf("read the index key: %w", err)
+	}
+	v.Index, err = v.openIndexKey(sealed)
+	return v, err
+}
+
+// Unopened is a vault without the index key, for who only looks: it seals and opens, and has changed nothing.
+func Unopened(store *sql.Store, keyring *crypto.Keyring, sandbox bool) *Vault {
+	return &Vault{Keyring: keyring, Sandbox: sandbox, store: store}
+}
+
+func (v *Vault) openIndexKey(sealed []byte) (*crypto.IndexKey, error) {
+	key, err := v.Keyring.Open(indexKeyRow, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open the index key: %w", err)
+	}
+	return crypto.NewIndexKey(crypto.NewSecret(key)), nil
+}
+
+// CheckIndexKey returns why the index key could not be opened. A database that has none yet gets one at the first
+// start.
+func (v *Vault) CheckIndexKey(ctx context.Context) error {
+	sealed, err := v.store.StoredIndexKey(ctx)
+	if err != nil || sealed == nil {
+		return err
+	}
+	_, err = v.openIndexKey(sealed)
+	return err
+}
+
+// KeyringError says which key a keyring lacks or has wrong. It stays until somebody changes the keyring.
+type KeyringError struct{ error }
+
+// CheckKeyring compares the keyring with the check values in the database. Error: KeyringError.
+func (v *Vault) CheckKeyring(ctx context.Context) error {
+	_, err := v.compareKeyring(ctx)
+	return err
+}
+
+// RegisterKeyring is CheckKeyring, and records the primary key in the database if it is not there yet. Starting
+// with a key missing would answer right codes as wrong.
+func (v *Vault) RegisterKeyring(ctx context.Context) error {
+	stored, err := v.compareKeyring(ctx)
+	if err != nil {
+		return err
+	}
+	// Only the primary protects anything new. To record the others as well would bring a key back
+	// that a rotation has just retired, as long as one server still has its line.
+	id := v.Keyring.Primary()
+	if stored[id] != nil {
+		return nil
+	}
+	check, err := v.Keyring.Check(id)
+	if err != nil {
+		return fmt.Errorf("check keyring: %w", err)
+	}
+	if err := v.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
+		return fmt.Errorf("store the keyring's check value: %w", err)
+	}
+	return nil
+}
+
+// compareKeyring returns the check values in the database, which the keyring's fit.
+func (v *Vault) compareKeyring(ctx context.Context) (map[string][]byte, error) {
+	stored, err := v.store.KeyChecks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id, check := range stored {
+		have, err := v.Keyring.Check(id)
+		if errors.Is(err, crypto.ErrUnknownKey) {
+			return nil, KeyringError{fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("check keyring: %w", err)
+		}
+		if !slices.Equal(have, check) {
+			return nil, KeyringError{fmt.Errorf("the keyring's key %q is not the one that protects data in this database; "+
+				"put the former key back under this id, and give new keys new ids", id)}
+		}
+	}
+	return stored, nil
+}
+
+// CredentialHash is what a credential is looked up by. The index key makes a stolen database useless for trying
+// out guesses at short, vendor-issued keys.
+func (v *Vault) CredentialHash(secret string) [32]byte { return v.Index.Sum32("credential", secret) }
+
+// RecipientHash is what a recipient of an account is stored under; identity is deliver.Identity's.
+func (v *Vault) RecipientHash(account string, environment otp.Environment, identity string) otp.ID {
+	return v.Index.Sum("recipient", account, string(environment), identity)
+}
+
+// SealCipher puts an account's servlet key and IV into its row, those that are not zero.
+func (v *Vault) SealCipher(row *otp.Account, key, iv crypto.Secret) {
+	if !key.IsZero() {
+		row.SealedCipherKey = v.Keyring.Seal(accountColumn(row.Address, "cipher_key"), key.Bytes())
+	}
+	if !iv.IsZero() {
+		row.SealedCipherIV = v.Keyring.Seal(accountColumn(row.Address, "cipher_iv"), iv.Bytes())
+	}
+}
+
+// CipherKey and CipherIV open an account's, zero where there is none. The error names the column.
+func (v *Vault) CipherKey(row *otp.Account) (crypto.Secret, error) {
+	return v.openColumn(row, "cipher_key", row.SealedCipherKey)
+}
+
+// CipherIV opens an account's IV; see CipherKey.
+func (v *Vault) CipherIV(row *otp.Account) (crypto.Secret, error) {
+	return v.openColumn(row, "cipher_iv", row.SealedCipherIV)
+}
+
+func (v *Vault) openColumn(row *otp.Account, column string, sealed []byte) (crypto.Secret, error) {
+	if sealed == nil {
+		return crypto.Secret{}, nil
+	}
+	opened, err := v.Keyring.Open(accountColumn(row.Address, column), sealed)
+	if err != nil {
+		return crypto.Secret{}, fmt.Errorf("%s: %w; it is set by the command line or the API, not with SQL", column, err)
+	}
+	return crypto.NewSecret(opened), nil
+}
+
+// ServletCipher makes the cipher of an account's otp parameter. NULL in cipher_key breaks only an account whose
+// cipher needs a key. The error names the column.
+func (v *Vault) ServletCipher(row *otp.Account) (*crypto.ServletCipher, error) {
+	mode, encoding := crypto.CipherMode(row.Cipher), crypto.ParamEncoding(row.Encoding)
+	if mode == crypto.CipherNone {
+		return crypto.NewServletCipher(mode, encoding, crypto.Secret{}, crypto.Secret{})
+	}
+	key, err := v.CipherKey(row)
+	if err != nil {
+		return nil, err
+	}
+	iv, err := v.CipherIV(row)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.RefuseCipherKey(key); err != nil {
+		return nil, err
+	}
+	return crypto.NewServletCipher(mode, encoding, key, iv)
+}
+
+// RefuseCipherKey refuses, in production, a servlet cipher key that others know or would try.
+func (v *Vault) RefuseCipherKey(key crypto.Secret) error {
+	if weakness := crypto.WeakCipherKey(key.Bytes()); weakness != "" && !v.Sandbox {
+		return fmt.Errorf("cipher_key: %s; give the account one of its own", weakness)
+	}
+	return nil
+}
+
+// SigningSecret opens the secret that a credential's requests are signed with.
+func (v *Vault) SigningSecret(row *sql.Credential) (crypto.Secret, error) {
+	secret, err := v.Keyring.Open(Signing(row.ID), row.SigningSecret)
+	if err != nil {
+		return crypto.Secret{}, fmt.Errorf("credential %s: signing_secret: %w", row.ID.Text("key"), err)
+	}
+	return crypto.NewSecret(secret), nil
+}
