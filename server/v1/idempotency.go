@@ -17,12 +17,10 @@ const maxIdempotencyKey = 255
 //
 // The request is read and checked before, so that one which cannot mean anything takes no key.
 func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engine.Answer, error) {
-	keys := x.gin.Request.Header.Values("Idempotency-Key")
+	keys := x.gin.Request.Header.Values("Idempotency-Key") // one at most, see singleHeaders
 	switch {
 	case len(keys) == 0:
 		return do(otp.ID{})
-	case len(keys) > 1:
-		return engine.Answer{}, web.Invalid(web.Fault{Header: "Idempotency-Key", Detail: "is given twice; which one is meant?"})
 	case !printable(keys[0]) || len(keys[0]) > maxIdempotencyKey:
 		return engine.Answer{}, web.Invalid(web.Fault{Header: "Idempotency-Key", Detail: "must be 1 to 255 printable ASCII characters"})
 	}
