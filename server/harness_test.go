@@ -56,8 +56,8 @@ func TestMain(m *testing.M) {
 }
 
 func isThere(path string) bool {
-	entries, err := os.ReadDir(path)
-	return err == nil && len(entries) > 0
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // The demo accounts, as the contract states them; not taken from the code that makes them.

@@ -107,6 +107,7 @@ func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 	good := []string{
 		"OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_METRICS_ADDR=", "OTPBRIDGE_MODE=production",
 		"OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(folder, "otp.db"), "OTPBRIDGE_KEYRING=" + crypto.NewKeyringText("k1"),
+		"OTPBRIDGE_STATE_DIR=" + filepath.Join(folder, "state"),
 	}
 	for name, tt := range map[string]struct {
 		variable string
