@@ -99,7 +99,7 @@ type Settings struct {
 	// RedisURL is empty where each server counts requests for itself.
 	RedisURL RedisURL `env:"REDIS_URL" show:"parts" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
 
-	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" show:"yes" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before more of them are slowed down and answered with 429 by the JSON API; a key that is right is always let in. 0 sets no limit."`
+	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" show:"yes" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before more of them are looked up a few at a time and answered with 429 by the JSON API; a key that is right is always let in. 0 sets no limit."`
 
 	LogLevel LogLevel `env:"LOG_LEVEL" show:"yes" default:"info" values:"debug|info|warn|error" doc:"The least severe log lines that are written."`
 

@@ -73,14 +73,21 @@ func (c *cache[K, V]) keep(key K, entry cached[V]) {
 	c.entries[key] = entry
 }
 
-// makeRoom keeps a map below most entries: those that are over go first, and where none is, whoever
-// floods the map makes room in it, at random.
+// looks is how many entries makeRoom looks at, so that a flood does not pay each of its entries with a
+// walk through all others.
+const looks = 64
+
+// makeRoom keeps a map below most entries. Of a few, at random, those that are over go; where none is,
+// whoever floods the map makes room in it.
 func makeRoom[K comparable, V any](entries map[K]V, most int, until func(V) time.Time) {
 	if len(entries) < most {
 		return
 	}
-	now := time.Now()
+	now, looked := time.Now(), 0
 	for key, old := range entries {
+		if looked++; looked > looks {
+			break
+		}
 		if !now.Before(until(old)) {
 			delete(entries, key)
 		}
