@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
 
@@ -81,13 +83,22 @@ func (s *Server) logRequest(c *gin.Context) {
 	if !s.log.Enabled(c.Request.Context(), level) {
 		return
 	}
+	request := web.RequestOf(c)
+	attributes := make([]slog.Attr, 0, 12)
+	if ofStranger(request, route) {
+		told, silent := s.strangers.tell(began)
+		if !told {
+			return
+		}
+		if silent > 0 {
+			attributes = append(attributes, slog.Int("not_logged_before", silent))
+		}
+	}
 	method := c.Request.Method
 	if !slices.Contains(knownMethods, method) {
 		method = "other"
 	}
 	peer, _, _ := net.SplitHostPort(c.Request.RemoteAddr)
-	request := web.RequestOf(c)
-	attributes := make([]slog.Attr, 0, 12)
 	attributes = append(attributes,
 		slog.String("method", method), slog.String("route", route), slog.Int("status", c.Writer.Status()),
 		milliseconds("duration", time.Since(began)), slog.Int("bytes", max(c.Writer.Size(), 0)),
@@ -108,6 +119,46 @@ func (s *Server) logRequest(c *gin.Context) {
 		attributes = append(attributes, slog.String("reason", request.Reason))
 	}
 	s.log.LogAttrs(c.Request.Context(), level, "request", attributes...)
+}
+
+// strangersLines is how many lines a minute has for requests of strangers.
+const strangersLines = 10
+
+// strangers bounds what people without a key can write into the log: their further requests are
+// counted, and the next line says how many there were.
+type strangers struct {
+	mu     sync.Mutex
+	minute time.Time // when it began
+	lines  int       // in it
+	silent int       // requests without a line since the last one that had it
+}
+
+// tell reports whether a request at a time gets a line, and how many before it got none.
+func (s *strangers) tell(at time.Time) (told bool, silent int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at.Sub(s.minute) >= time.Minute {
+		s.minute, s.lines = at, 0
+	}
+	if s.lines == strangersLines {
+		s.silent++
+		return false, 0
+	}
+	s.lines++
+	silent, s.silent = s.silent, 0
+	return true, silent
+}
+
+// ofStranger reports whether whoever made a request showed no key that is known here.
+func ofStranger(request *web.Request, route string) bool {
+	if request.Account != "" {
+		return false
+	}
+	switch request.Kind {
+	case otp.MissingCredential.String(), otp.UnknownCredential.String(), otp.ExpiredCredential.String(), otp.RateLimited.String():
+		return true
+	}
+	return route == "unmatched"
 }
 
 // recoverPanic is for panics that no door caught.

@@ -48,6 +48,8 @@ type Server struct {
 	metrics     *metrics
 	observers   *observers // nil without an address for metrics
 
+	strangers strangers
+
 	stopping chan struct{} // closed first: not ready any more, still serving
 	draining chan struct{} // closed next: whoever waits for a message is answered
 	broken   chan struct{} // closed if serving ended without being told to
