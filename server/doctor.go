@@ -128,7 +128,7 @@ func examine(environ []string) (all findings) {
 	all.exposure(settings)
 	all.openFiles()
 	all.addresses(ctx, settings)
-	all.outlets(settings)
+	out := all.outlets(settings)
 	all.redis(ctx, settings)
 	keyring := all.keyring(settings)
 	store := all.database(ctx, settings)
@@ -168,7 +168,7 @@ func examine(environ []string) (all findings) {
 	}
 	all.pass("keyring", "opens what this database holds")
 	all.remains(ctx, settings, patient)
-	all.accounts(ctx, settings, patient)
+	all.accounts(ctx, settings, out, patient)
 	return all
 }
 
@@ -445,7 +445,7 @@ func (f *findings) remains(ctx context.Context, settings config.Settings, patien
 // that travel out of band ten minutes.
 const longTTL = 600
 
-func (f *findings) accounts(ctx context.Context, settings config.Settings, patient manage.Examiner) {
+func (f *findings) accounts(ctx context.Context, settings config.Settings, out outlets, patient manage.Examiner) {
 	accounts, err := patient.Accounts(ctx)
 	if err != nil {
 		f.fail("accounts", "see the message", "%v", err)
@@ -456,24 +456,32 @@ func (f *findings) accounts(ctx context.Context, settings config.Settings, patie
 		return
 	}
 	for i := range accounts {
-		f.account(settings, &accounts[i])
+		f.account(&accounts[i])
+		f.sender(settings, out, &accounts[i])
+	}
+	sealed, err := patient.Unsealable(ctx)
+	if err != nil {
+		f.fail("account keys", "see the message", "%v", err)
+	} else if len(sealed) > 0 {
+		f.fail("account keys", "restore their rows from a backup, or revoke them and make others",
+			"signing_secret cannot be opened, it is damaged or of another row: %s", strings.Join(sealed, ", "))
 	}
 	keyless, err := patient.Keyless(ctx, otp.At(time.Now()))
 	if err != nil {
 		f.fail("account keys", "see the message", "%v", err)
 	} else if len(keyless) > 0 {
 		f.warn("account keys", "otpbridge key create "+keyless[0]+" --kind access_key", "nobody can use account %s: no key of it works", strings.Join(keyless, ", "))
-	} else {
+	} else if !f.found("account keys") {
 		f.pass("account keys", "every account has a key that works")
 	}
-	for _, check := range []string{"accounts", "code lifetime", "plain codes", "send limits"} {
+	for _, check := range []string{"accounts", "code lifetime", "plain codes", "send limits", "senders"} {
 		if !f.found(check) {
 			f.pass(check, "in order, %d looked at", len(accounts))
 		}
 	}
 }
 
-func (f *findings) account(settings config.Settings, m *manage.ManagedAccount) {
+func (f *findings) account(m *manage.ManagedAccount) {
 	set := func(assignment string) string { return "otpbridge account set " + m.Address + " " + assignment }
 	switch {
 	case m.Broken != nil && strings.Contains(m.Broken.Error(), "published sample key"):

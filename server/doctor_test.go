@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2"
 	_ "github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
@@ -149,6 +150,21 @@ var misconfigurations = []struct {
 		p.set("OTPBRIDGE_ADDR=0.0.0.0:8443", "OTPBRIDGE_TLS_CERT_FILE="+p.folder+"/tls.crt", "OTPBRIDGE_TLS_KEY_FILE="+p.folder+"/tls.key")
 	}},
 	{"no way to send", "delivery", warned, "SMSEMAILFAIL", false, func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNELS=") }},
+	{"a sender that neither account nor channel has", "senders", warned, "gateway.example", false, func(p *patient) {
+		p.set("OTPBRIDGE_SMS_CHANNELS=https://gateway.example/send?to={to}&text={text}&from={sender}")
+	}},
+	{"a password that Redis refuses", "redis", warned, "does not count", false, func(p *patient) {
+		redis := miniredis.RunT(p.t)
+		redis.RequireUserAuth("keeper", "hunter2hunter2")
+		p.set("OTPBRIDGE_REDIS_URL=redis://keeper:another@" + redis.Addr() + "/0")
+	}},
+	{"a cipher key of another row", "accounts", faulty, "account 4799 is out of service", true, func(p *patient) {
+		p.sql(`UPDATE otp_auth_config SET esme_address = '4799'`)
+	}},
+	{"a signing secret of another row", "account keys", faulty, "signing_secret", true, func(p *patient) {
+		p.command("", "key", "create", "4711", "--signing", "required")
+		p.sql(`UPDATE credentials SET id = X'00112233445566778899aabbccddeeff' WHERE signing = 'required'`)
+	}},
 	{"metrics for everybody", "metrics", warned, "without a credential", false, func(p *patient) { p.set("OTPBRIDGE_METRICS_ADDR=0.0.0.0:9464") }},
 	{"half the world is a trusted proxy", "trusted proxies", warned, "0.0.0.0/1", false, func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXIES=0.0.0.0/1") }},
 	{"a keyring that is not there", "keyring", faulty, "no such file", false, func(p *patient) { require.NoError(p.t, os.Remove(p.keyring)) }},

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +13,8 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/server/deliver"
+	"otpbridge/server/engine"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -54,9 +54,39 @@ func answersAsServer(settings config.Settings) bool {
 }
 
 // outlets opens the channels as a start does.
-func (f *findings) outlets(settings config.Settings) {
-	if _, err := openOutlets(settings, deliver.NewInbox()); err != nil {
+func (f *findings) outlets(settings config.Settings) outlets {
+	out, err := openOutlets(settings, deliver.NewInbox())
+	if err != nil {
 		f.fail("delivery", "correct it; delivery.md has every form", "%v", err)
+	}
+	return out
+}
+
+// sender warns of an account whose messages would come from nobody: neither it nor a channel that
+// tells its gateway a sender has one.
+func (f *findings) sender(settings config.Settings, out outlets, m *manage.ManagedAccount) {
+	for _, medium := range []struct {
+		name, column string
+		used         bool
+		own, sender  *string
+		channels     []deliver.Channel
+	}{
+		{"sms", "sms_sender", m.SMSEnabled, m.SMSChannels, m.SMSSender, out.sms},
+		{"email", "email_sender", m.EmailEnabled, m.EmailChannels, m.EmailSender, out.email},
+	} {
+		if !medium.used || medium.sender != nil && *medium.sender != "" {
+			continue
+		}
+		channels := medium.channels
+		if medium.own != nil && strings.TrimSpace(*medium.own) != "" {
+			channels, _ = deliver.Parse(*medium.own, deliver.Options{ // a fault of it is said of the account
+				Medium: medium.name, Sandbox: settings.Sandbox(), Inbox: deliver.NewInbox(), Files: out.files, Account: true,
+			})
+		}
+		if names := deliver.Anonymous(channels); len(names) > 0 {
+			f.warn("senders", "otpbridge account set "+m.Address+" "+medium.column+"=NAME, or #sender=NAME behind the channel's URL",
+				"account %s: the channel %s tells its gateway who sends, and neither has a name for it", m.Address, strings.Join(names, ", "))
+		}
 	}
 }
 
@@ -121,23 +151,17 @@ func (f *findings) tables(ctx context.Context, store *sql.Store) bool {
 
 // redis asks whether servers can count requests together. A server starts without.
 func (f *findings) redis(ctx context.Context, settings config.Settings) {
-	parsed, err := url.Parse(settings.RedisURL.Reveal())
-	if settings.RedisURL.Reveal() == "" || err != nil {
+	if settings.RedisURL.Reveal() == "" {
 		return
-	}
-	port := parsed.Port()
-	if port == "" {
-		port = "6379"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	connection, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(parsed.Hostname(), port))
-	if err != nil {
-		f.warn("redis", "see that it runs and that this machine may reach it", "it does not answer, and each server counts requests for itself: %v", err)
+	if err := engine.ProbeRedis(ctx, settings.RedisURL.Reveal()); err != nil {
+		f.warn("redis", "see that it runs, that this machine may reach it, and that the user of OTPBRIDGE_REDIS_URL may write and run scripts",
+			"it does not count, so each server counts requests for itself: %v", err)
 		return
 	}
-	connection.Close()
-	f.pass("redis", "it can be reached")
+	f.pass("redis", "it counts")
 }
 
 // serviceEnvironment is where the unit that comes with the program has its settings.

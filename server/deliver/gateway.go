@@ -45,6 +45,7 @@ type Gateway struct {
 	target    url.URL // without user, query and fragment
 	user      string
 	password  string
+	anonymous bool     // it is told a sender, and has none of its own
 	basic     bool     // user and password go into an Authorization header
 	path      []string // its segments, where they have tokens
 	query     []pair
@@ -83,6 +84,23 @@ const (
 	// its message would be given up as unknown.
 	gatewayIdle = 4 * time.Second
 )
+
+// Anonymous returns the names of channels that tell their gateway who sends and have no name for it:
+// the account needs one.
+func Anonymous(channels []Channel) (names []string) {
+	for _, channel := range channels {
+		if guarded, ok := channel.(rehearsed); ok {
+			channel = guarded.Channel
+		}
+		if breaker, ok := channel.(*Breaker); ok {
+			channel = breaker.channel
+		}
+		if g, ok := channel.(*Gateway); ok && g.anonymous {
+			names = append(names, g.name)
+		}
+	}
+	return names
+}
 
 // Name is the gateway's name in logs and receipts.
 func (g *Gateway) Name() string { return g.name }

@@ -65,6 +65,7 @@ func (g *Gateway) checkTokens(u *url.URL) error {
 	if token.MatchString(u.Host) {
 		return errors.New("has a token in its host; tokens stand in the path, the query, or in a profile")
 	}
+	g.anonymous = used["sender"] && g.sender == "" && (!used["service"] || g.service == "")
 	g.basic = (g.user != "" || g.password != "") && !used["user"] && !used["password"]
 	if g.basic && slices.ContainsFunc(g.headers, func(h pair) bool { return otp.SameName(h.name, "authorization") }) {
 		return errors.New("has a user before its host and an Authorization header that does not use {user} or {password}")

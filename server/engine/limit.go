@@ -201,6 +201,18 @@ func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limi
 	return l, nil
 }
 
+// ProbeRedis counts once in a Redis, as servers do: it shows that the password is right and that
+// scripts may run. What it counted expires.
+func ProbeRedis(ctx context.Context, redisURL string) error {
+	l, err := newLimiter(redisURL, 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	_, _, err = l.shared.count(ctx, quota{60, 60}, "probe")
+	return err
+}
+
 // silent drops the Redis client's own log lines: every error it writes there it returns as well.
 type silent struct{}
 

@@ -140,6 +140,21 @@ func (x Examiner) Accounts(ctx context.Context) ([]ManagedAccount, error) {
 	return Accounts{x.core}.List(ctx)
 }
 
+// Unsealable returns the keys whose signing secret cannot be opened: it is damaged, or moved from
+// another row.
+func (x Examiner) Unsealable(ctx context.Context) (ids []string, err error) {
+	rows, err := x.store.Credentials(ctx, "")
+	for i := range rows {
+		if rows[i].Signing == string(otp.SigningOff) {
+			continue
+		}
+		if _, err := x.vault.SigningSecret(&rows[i]); err != nil {
+			ids = append(ids, rows[i].ID.Text("key"))
+		}
+	}
+	return ids, err
+}
+
 // Keyless returns the accounts that have no key which works.
 func (x Examiner) Keyless(ctx context.Context, now otp.Millis) ([]string, error) {
 	return x.store.Keyless(ctx, int64(now))
