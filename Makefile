@@ -14,7 +14,7 @@ BINARY   ?= bin/otpbridge
 RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image install setup test lint house bench bench-large timing faults fuzz cover
+.PHONY: help run build image install install-files setup test lint house bench bench-large timing faults fuzz cover
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -29,13 +29,20 @@ build: ## build bin/otpbridge for production, as the Dockerfile does
 image: ## build the container image otpbridge from the Dockerfile
 	docker build --build-arg VERSION=$(VERSION) --tag otpbridge .
 
-# Where the unit looks for them. DESTDIR puts all of it below another root, as packagers want.
-install: ## install the program that make build made, its pages and the systemd unit (as root)
+# DESTDIR puts all of it below another root.
+install: install-files ## install what make build made with its pages, systemd unit, user and folders (as root)
+	systemd-sysusers --root=$(DESTDIR)/ otpbridge.conf
+	systemd-tmpfiles --root=$(DESTDIR)/ --create otpbridge.conf
+
+# Where the unit looks for them.
+install-files: ## install the files alone, as packagers want
 	install -D -m 0755 $(BINARY) $(DESTDIR)/usr/local/bin/otpbridge
 	install -d -m 0755 $(DESTDIR)/usr/local/share/doc/otpbridge
-	install -m 0644 README.md SECURITY.md server/doc/*.md server/doc/alerts.yml server/doc/nginx.conf $(DESTDIR)/usr/local/share/doc/otpbridge
+	install -m 0644 README.md SECURITY.md server/doc/*.md server/doc/alerts.yml server/doc/nginx.conf \
+		$(DESTDIR)/usr/local/share/doc/otpbridge
 	install -D -m 0644 server/doc/otpbridge.service $(DESTDIR)/etc/systemd/system/otpbridge.service
 	install -D -m 0644 server/doc/otpbridge.sysusers $(DESTDIR)/usr/lib/sysusers.d/otpbridge.conf
+	install -D -m 0644 server/doc/otpbridge.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/otpbridge.conf
 
 # The steps are one recipe, so that make -j keeps their order.
 test: ## install what the tests need, lint, then run every test under the race detector

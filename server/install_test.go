@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,28 +23,6 @@ func unitValues(t *testing.T, directive string) []string {
 	return values
 }
 
-// installed runs the page's installation below a root of its own: make as it is, and in place of the commands that
-// change the machine, ones that write down how they were called.
-func installed(t *testing.T) (root, called string) {
-	t.Helper()
-	needs(t, "bash", "make", "install")
-	root, shims := t.TempDir(), t.TempDir()
-	calls := filepath.Join(shims, "calls")
-	for name, text := range map[string]string{
-		"sudo":             `exec "$@"`,
-		"systemd-sysusers": `echo "systemd-sysusers $*" >> ` + calls,
-		"make":             `[ "$1" = build ] && exit 0; exec ` + lookPath(t, "make") + ` "$@" DESTDIR=` + root + ` BINARY=` + program(t),
-	} {
-		require.NoError(t, os.WriteFile(filepath.Join(shims, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700))
-	}
-	bash := exec.Command("bash", "-euo", "pipefail", "-c", blocks(t, page(t, "doc/operating.md"), "install", "sh")[0])
-	bash.Dir = ".."
-	bash.Env = append(os.Environ(), "PATH="+shims+":"+os.Getenv("PATH"))
-	out, err := bash.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return root, page(t, calls)
-}
-
 func lookPath(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -53,7 +32,9 @@ func lookPath(t *testing.T, name string) string {
 
 // The steps of the page put everything where the unit looks for it, and the user of the unit can read it.
 func TestInstall_PutsThingsWhereTheUnitLooks(t *testing.T) {
-	root, called := installed(t)
+	m := newMachine(t, "127.0.0.1")
+	m.do(page(t, "doc/operating.md"), "install")
+	root := m.root
 	start := strings.Fields(unitValues(t, "ExecStart")[0])
 	out, err := exec.Command(filepath.Join(root, start[0]), "--version").CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -71,23 +52,38 @@ func TestInstall_PutsThingsWhereTheUnitLooks(t *testing.T) {
 	user := unitValues(t, "User")
 	require.Equal(t, user, unitValues(t, "Group"))
 	require.Len(t, user, 1)
-	require.Equal(t, "systemd-sysusers otpbridge.conf\n", called)
 	users := page(t, filepath.Join(root, "usr/lib/sysusers.d/otpbridge.conf"))
 	require.Regexp(t, `(?m)^u `+user[0]+` - "OTPBridge" /var/lib/`+unitValues(t, "StateDirectory")[0]+`$`, users)
-	if sysusers, err := exec.LookPath("systemd-sysusers"); err == nil {
-		out, err := exec.Command(sysusers, "--root="+root, "otpbridge.conf").CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		require.Contains(t, page(t, filepath.Join(root, "etc/passwd")), user[0]+":x:")
-	}
 
 	for path, mode := range map[string]os.FileMode{
 		start[0]: 0o755, "etc/systemd/system/otpbridge.service": 0o644, "usr/lib/sysusers.d/otpbridge.conf": 0o644,
 		"usr/local/share/doc/otpbridge/operating.md": 0o644, "usr/local/share/doc/otpbridge/nginx.conf": 0o644,
+		"usr/lib/tmpfiles.d/otpbridge.conf": 0o644, "etc/otpbridge": 0o750, "etc/otpbridge/files": 0o750,
+		"var/lib/otpbridge": 0o700, "var/lib/otpbridge/state": 0o700,
 	} {
 		info, err := os.Stat(filepath.Join(root, path))
 		require.NoError(t, err)
 		require.Equal(t, mode, info.Mode().Perm(), path)
 	}
+	id, group := m.ids()
+	for path, owner := range map[string][2]int{
+		"etc/otpbridge": {os.Getuid(), group}, "etc/otpbridge/files": {os.Getuid(), group},
+		"var/lib/otpbridge": {id, group}, "var/lib/otpbridge/state": {id, group},
+	} {
+		require.Equal(t, owner, ownerOf(t, filepath.Join(root, path)), path)
+	}
+	if os.Getuid() == 0 {
+		require.NotZero(t, id)
+		require.NotZero(t, group)
+	}
+}
+
+func ownerOf(t *testing.T, path string) [2]int {
+	t.Helper()
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	about := info.Sys().(*syscall.Stat_t)
+	return [2]int{int(about.Uid), int(about.Gid)}
 }
 
 // What the unit reads is what the page makes: the two secrets, which are root's alone, by their names, and files
@@ -105,29 +101,28 @@ func TestInstall_TheUnitCanReadWhatThePageMakes(t *testing.T) {
 		name, path, _ := strings.Cut(value, "=")
 		if credential, isCredential := strings.CutPrefix(path, "%d/"); isCredential {
 			require.Contains(t, credentials, credential)
-			require.Contains(t, steps, "export "+name+"="+credentials[credential], "commands and service read one file")
+			path = credentials[credential]
 		}
+		path = strings.Replace(path, "%S/", "/var/lib/", 1)
+		require.Contains(t, steps, "export "+name+"="+path+"\n", "commands and service have the same settings")
 	}
 	require.Equal(t, []string{"-/etc/otpbridge/environment"}, unitValues(t, "EnvironmentFile"), "which may be missing")
 
-	// As the page's own commands make them, with whoever runs the test for root and for the group.
-	root := t.TempDir()
-	block := strings.NewReplacer("/etc/otpbridge", filepath.Join(root, "etc"), "-o root -g otpbridge", "").
-		Replace(blocks(t, text, "files", "sh")[0])
-	require.NotContains(t, block, "root")
-	bash := exec.Command("bash", "-euo", "pipefail", "-c", "umask 077\n"+block)
-	bash.Env = append(os.Environ(), "OTPBRIDGE_SMS_CHANNELS=discard:")
-	out, err := bash.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Equal(t, 2, strings.Count(blocks(t, text, "files", "sh")[0], "-o root -g "+unitValues(t, "Group")[0]))
-	for path, mode := range map[string]os.FileMode{"etc": 0o750, "etc/files": 0o750, "etc/files/sms_channels": 0o640} {
-		info, err := os.Stat(filepath.Join(root, path))
-		require.NoError(t, err)
-		require.Equal(t, mode, info.Mode().Perm(), path)
-	}
-	environment := page(t, filepath.Join(root, "etc", "environment"))
-	require.Equal(t, "OTPBRIDGE_SMS_CHANNELS_FILE="+filepath.Join(root, "etc")+"/files/sms_channels\n", environment)
-	s := boot(t, append(variables(t), strings.TrimSpace(environment))...)
+	// As the page's own commands make them, in the folder that make install made.
+	require.Contains(t, unitValues(t, "Environment"), "OTPBRIDGE_FILES_DIR=/etc/otpbridge/files", "in which the service reads")
+	m := newMachine(t, "127.0.0.1", "https://gateway.example/api/send?apikey=KEY&to={to_digits}&text={text}", "discard:")
+	m.do(text, "install")
+	m.run("umask 077; : > /etc/otpbridge/environment; echo 'set -a; . /etc/otpbridge/environment; set +a' > /etc/otpbridge/shell")
+	m.do(text, "channel")
+	files := filepath.Join(m.root, "etc/otpbridge/files")
+	info, err := os.Stat(files + "/sms_channels")
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+	_, group := m.ids()
+	require.Equal(t, [2]int{os.Getuid(), group}, ownerOf(t, files+"/sms_channels"))
+	environment := page(t, filepath.Join(m.root, "etc/otpbridge/environment"))
+	require.Equal(t, "OTPBRIDGE_SMS_CHANNELS_FILE="+files+"/sms_channels\n", environment)
+	s := boot(t, append(variables(t), strings.TrimSpace(environment), "OTPBRIDGE_FILES_DIR="+files)...)
 	require.Equal(t, "ready\n", s.do("GET", "/readyz", "").body)
 }
 

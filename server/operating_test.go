@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,12 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/config"
-	"otpbridge/sql/sqltest"
 )
 
 // pages are what an operator reads.
@@ -49,6 +47,74 @@ func TestOperating_TheExitCodesAreThePrograms(t *testing.T) {
 		rows += fmt.Sprintf("| %d | %s |\n", e.code, e.meaning)
 	}
 	require.Contains(t, page(t, "doc/operating.md"), rows+"\n")
+}
+
+// blockTests are the tests that run the code blocks of operating.md, by the blocks' marker.
+var blockTests = map[string][]string{
+	"TestOperating_TheInstallationWorks": {
+		"install", "grants", "operator", "channel", "start", "front", "second", "upstream", "backup", "leak", "restore",
+		"restored", "password", "receipts", "cipher", "locked", "upgrade", "gateway", "log", "metrics", "limits", "flood", "stop",
+	},
+	"TestOperating_TheRotationWorksTwiceOnOneDay": {"rotation"},
+	"TestOperating_TheCopyOfAFileIsABackup":       {"sqlite", "backup-sqlite", "restore-sqlite"},
+	"TestOperating_AFullDiskIsGotOver":            {"disk"},
+}
+
+// unrun are the code blocks of a page that no test runs, by the lines before them.
+func unrun(text string) []string {
+	run := slices.Concat(slices.Collect(maps.Values(blockTests))...)
+	var found []string
+	before, open := "", false
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "```") {
+			before = line
+			continue
+		}
+		if open = !open; !open {
+			before = ""
+			continue
+		}
+		marker := regexp.MustCompile(`^<!-- (.*) -->$`).FindStringSubmatch(before)
+		if marker == nil || !slices.Contains(run, marker[1]) {
+			found = append(found, before)
+		}
+	}
+	return found
+}
+
+// Every code block of the page is run by a test, whatever is added to it.
+func TestOperating_EveryBlockIsRun(t *testing.T) {
+	text := page(t, "doc/operating.md")
+	require.Empty(t, unrun(text), "the lines before blocks that no test runs")
+	tests := testNames(t, "..")["server"]
+	var sources string
+	for _, file := range mustGlob(t, "*_test.go") {
+		sources += page(t, file)
+	}
+	for test, markers := range blockTests {
+		require.Contains(t, tests, test)
+		for _, marker := range markers {
+			require.Contains(t, text, "<!-- "+marker+" -->\n```", "a marker without a block")
+			require.Regexp(t, `(blocks\(t, .*|\.do\(o?\.?text), "`+marker+`"`, sources, marker)
+		}
+	}
+	for _, block := range []string{
+		"```sh\nrm\n```\n", "<!-- new -->\n```sh\nrm\n```\n", "<!-- start -->\n\nand\n```\nrm\n```\n",
+		"start\n```sql\nDROP\n```\n", "<!-- start -->\n```sh\na\n```\n```sh\nb\n```\n", "<!--start-->\n```sh\na\n```\n",
+		"<!-- START -->\n```sh\na\n```\n", "- item\n  ```sh\n  a\n  ```\n", "<!-- exit-codes -->\n```sh\na\n```\n",
+		"<!-- start -->.\n```sh\na\n```\n", "<!-- start -->\n```sh\n<!-- start -->\n```\n```sh\nb\n```\n",
+	} {
+		require.Len(t, unrun(block), 1, block)
+	}
+}
+
+// Prose ends before column 120. The rows of a table cannot.
+func TestOperating_LinesAreNotTooLong(t *testing.T) {
+	for line := range strings.Lines(page(t, "doc/operating.md")) {
+		line = strings.TrimRight(line, "\n")
+		require.True(t, strings.HasPrefix(line, "|") || utf8.RuneCountInString(line) < 120, line)
+	}
 }
 
 func TestPages_LinksLeadSomewhere(t *testing.T) {
@@ -100,91 +166,6 @@ func TestPages_NameOnlyCommandsThatExist(t *testing.T) {
 		}
 	}
 	require.Greater(t, seen, 40)
-}
-
-// The page is followed to the letter, as somebody would who has never seen the program: with a
-// MariaDB that is empty, and another folder in place of /etc.
-func TestOperating_TheInstallationWorks(t *testing.T) {
-	needs(t, "bash", "env")
-	database := sqltest.Own(t)
-	here, err := url.Parse(database.SchemaTCP(t))
-	require.NoError(t, err)
-	text := page(t, "doc/operating.md")
-	var statements []string
-	for statement := range strings.SplitSeq(blocks(t, text, "grants", "sql")[0], ";\n") {
-		if strings.TrimSpace(statement) != "" {
-			statements = append(statements, statement)
-		}
-	}
-	require.NoError(t, database.Exec(statements...))
-
-	folder := t.TempDir()
-	steps := blocks(t, text, "operator", "sh")
-	require.Len(t, steps, 5)
-	script := strings.NewReplacer("/etc/otpbridge", filepath.Join(folder, "etc"), "127.0.0.1:3306", here.Host).Replace(strings.Join(steps, "\n"))
-	script += "\nenv > environment\n"
-	bash := exec.Command("bash", "-euo", "pipefail", "-c", script)
-	bash.Dir = folder
-	bash.Env = []string{"PATH=" + filepath.Dir(program(t)) + ":" + os.Getenv("PATH"), "HOME=" + folder}
-	out, err := bash.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	for _, says := range []string{
-		"Made a keyring with key", "is version", `Made account 4711 ("Shop"): texts live`, "pass  database ", "pass  grants", "pass  keyring ",
-	} {
-		require.Contains(t, string(out), says)
-	}
-	require.NotContains(t, string(out), "fail ")
-
-	// The server starts on what was made, with the privileges that serving takes.
-	environ := []string{"OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0", "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s",
-		"OTPBRIDGE_STATE_DIR=" + filepath.Join(folder, "state")}
-	for line := range strings.Lines(page(t, filepath.Join(folder, "environment"))) {
-		if strings.HasPrefix(line, config.Prefix) {
-			environ = append(environ, strings.TrimSpace(line))
-		}
-	}
-	s := boot(t, environ...)
-	require.Equal(t, "ready\n", s.do("GET", "/readyz", "").body)
-	require.Equal(t, "UNAUTHERISED USER", s.servlet("otpgenservlet", "another-key", person("919551492394")))
-	answer := s.servlet("otpgenservlet", "the-key-that-the-integration-sends", person("919551492394"))
-	require.Contains(t, []string{"SMSEMAILFAIL\r\n", "OTP Generated Successfully\r\n"}, answer, "with and without a channel")
-	require.Equal(t, "Wrong PIN . No of Retries remaining # 2\r\n",
-		s.servlet("otpvalidationservlet", "the-key-that-the-integration-sends", person("919551492394", "otp", "AAAA")))
-	require.NoError(t, s.Shutdown(t.Context()))
-	theFirstVerification(t, text, environ)
-}
-
-// theFirstVerification follows the rest of the page on the installation that environ is for: a gateway is named and
-// tried, the proxy stands in front, and a code goes out and comes back encrypted.
-func theFirstVerification(t *testing.T, text string, environ []string) {
-	t.Helper()
-	messages := make(chan url.Values, 10)
-	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { messages <- r.URL.Query() }))
-	defer gateway.Close()
-	_, block, found := strings.Cut(text, "```sh\nexport OTPBRIDGE_SMS_CHANNELS=")
-	require.True(t, found)
-	block, _, _ = strings.Cut("export OTPBRIDGE_SMS_CHANNELS="+block, "```")
-	script := strings.ReplaceAll(block, "https://gateway.example", gateway.URL) + "\nprintenv OTPBRIDGE_SMS_CHANNELS > channels\n"
-	bash := exec.Command("bash", "-euo", "pipefail", "-c", script)
-	bash.Dir = t.TempDir()
-	bash.Env = append([]string{"PATH=" + filepath.Dir(program(t)) + ":" + os.Getenv("PATH")}, environ...)
-	out, err := bash.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Equal(t, "919551492394", (<-messages).Get("to"), "send-test sends")
-
-	channels := strings.TrimSpace(page(t, filepath.Join(bash.Dir, "channels")))
-	s := boot(t, append(environ, "OTPBRIDGE_SMS_CHANNELS="+channels, "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1")...)
-	front := startFront(t, nil, s.Addr())
-	const key, number = "the-key-that-the-integration-sends", "919551492395"
-	require.Equal(t, "OTP Generated Successfully\r\n", front.servlet("otpgenservlet", key, person(number)))
-	message := <-messages
-	require.Equal(t, number, message.Get("to"))
-	code := regexp.MustCompile(`[0-9]{6}`).FindString(message.Get("text"))
-	cipher := regexp.MustCompile(`"cipher_key": +"([^"]+)"`).FindStringSubmatch(text)[1]
-	exit, otp, stderr := command("param", "encrypt", code, "--key", cipher)
-	require.Equal(t, exitOK, exit, stderr)
-	require.Equal(t, "Verified successfully\r\n", front.servlet("otpvalidationservlet", key, person(number, "otp", strings.TrimSpace(otp))))
-	require.Equal(t, "OTPEXPIRED\r\n", front.servlet("otpvalidationservlet", key, person(number, "otp", strings.TrimSpace(otp))))
 }
 
 // What the alerts do over time is told by Prometheus' own tool, where there is one to ask.
