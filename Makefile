@@ -44,12 +44,16 @@ install-files: ## install the files alone, as packagers want
 	install -D -m 0644 server/doc/otpbridge.sysusers $(DESTDIR)/usr/lib/sysusers.d/otpbridge.conf
 	install -D -m 0644 server/doc/otpbridge.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/otpbridge.conf
 
+# The packages whose tests take longest, first: go test runs as many at once as there are processors, and begins
+# them in the order in which they are named.
+LONGEST = ./server ./server/engine
+
 # The steps are one recipe, so that make -j keeps their order.
 test: ## install what the tests need, lint, then run every test under the race detector
 	@.ci/setup
 	@$(MAKE) --no-print-directory lint
 	@mkdir -p $(dir $(RESULTS))
-	@$(GO) tool gotestsum --format pkgname-and-test-fails --jsonfile $(RESULTS) -- $(RACE) -timeout 20m ./... || failed=1; \
+	@$(GO) tool gotestsum --format pkgname-and-test-fails --jsonfile $(RESULTS) -- $(RACE) -timeout 20m $(LONGEST) ./... || failed=1; \
 	echo "The slowest tests:"; $(GO) tool gotestsum tool slowest --num 10 --threshold 1s --jsonfile $(RESULTS); \
 	exit $${failed:-0}
 
