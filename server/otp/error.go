@@ -70,6 +70,22 @@ const (
 	// CostLimited: the send would cost more than the account may spend in a day, or goes to numbers
 	// that are stopped because nobody there uses the codes.
 	CostLimited
+	// WrongPassword: nobody has this address, or it has another password.
+	WrongPassword
+	// FactorRequired: the password is right, and a second factor is missing or wrong.
+	FactorRequired
+	// PersonLocked: the person is switched off, or their second factor was guessed at too often.
+	PersonLocked
+	// ReauthenticationRequired: the person must prove again who they are, or with a second factor.
+	ReauthenticationRequired
+	// RegistrationClosed: the link to register or recover with is missing, used, old or none.
+	RegistrationClosed
+	// PersonExists: the address asked for belongs to somebody.
+	PersonExists
+	// LastOwner: without this person nobody would own the server.
+	LastOwner
+	// Outdated: what is to be changed was changed meanwhile.
+	Outdated
 
 	kindEnd
 )
@@ -86,7 +102,10 @@ var kindNames = [...]string{
 	ClockBackwards: "clock_backwards",
 	Forbidden:      "forbidden", ForbiddenOrigin: "forbidden_origin", BadSignature: "bad_signature",
 	RateLimited: "rate_limited", IdempotencyMismatch: "idempotency_mismatch", IdempotencyBusy: "idempotency_busy",
-	CostLimited: "cost_limited",
+	CostLimited:   "cost_limited",
+	WrongPassword: "wrong_password", FactorRequired: "factor_required", PersonLocked: "person_locked",
+	ReauthenticationRequired: "reauthentication_required", RegistrationClosed: "registration_closed",
+	PersonExists: "person_exists", LastOwner: "last_owner", Outdated: "outdated",
 }
 
 // String is the name of k in logs and events.
@@ -116,7 +135,7 @@ type Error struct {
 	Field      string        // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
 	Path       string        // within Field, as a JSON pointer (RFC 6901); empty for all of it
 	Remaining  int           // WrongCode: attempts left, 0 or more
-	RetryAfter time.Duration // Locked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
+	RetryAfter time.Duration // Locked, PersonLocked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
 	Limit      int           // Locked, OverLimit: how many the limit that refused allows
 	Window     time.Duration // of that limit
 	Err        error         // what lies behind it, for the log

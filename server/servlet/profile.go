@@ -134,6 +134,15 @@ var rows = map[otp.Kind]row{
 
 	otp.IdempotencyMismatch: {failed, failed, failed, http.StatusInternalServerError},
 	otp.IdempotencyBusy:     {failed, failed, failed, http.StatusInternalServerError},
+
+	otp.WrongPassword:            {failed, failed, failed, http.StatusInternalServerError},
+	otp.FactorRequired:           {failed, failed, failed, http.StatusInternalServerError},
+	otp.PersonLocked:             {failed, failed, failed, http.StatusInternalServerError},
+	otp.ReauthenticationRequired: {failed, failed, failed, http.StatusInternalServerError},
+	otp.RegistrationClosed:       {failed, failed, failed, http.StatusInternalServerError},
+	otp.PersonExists:             {failed, failed, failed, http.StatusInternalServerError},
+	otp.LastOwner:                {failed, failed, failed, http.StatusInternalServerError},
+	otp.Outdated:                 {failed, failed, failed, http.StatusInternalServerError},
 }
 
 // success and fault are what is no refusal.

@@ -124,6 +124,15 @@ func TestRows_EveryKindIsAnsweredAsTheProtocolSays(t *testing.T) {
 		otp.RateLimited:            {"ERROR", "ERROR", "ERROR", 429},
 		otp.IdempotencyMismatch:    {"ERROR", "ERROR", "ERROR", 500},
 		otp.IdempotencyBusy:        {"ERROR", "ERROR", "ERROR", 500},
+
+		otp.WrongPassword:            {"ERROR", "ERROR", "ERROR", 500},
+		otp.FactorRequired:           {"ERROR", "ERROR", "ERROR", 500},
+		otp.PersonLocked:             {"ERROR", "ERROR", "ERROR", 500},
+		otp.ReauthenticationRequired: {"ERROR", "ERROR", "ERROR", 500},
+		otp.RegistrationClosed:       {"ERROR", "ERROR", "ERROR", 500},
+		otp.PersonExists:             {"ERROR", "ERROR", "ERROR", 500},
+		otp.LastOwner:                {"ERROR", "ERROR", "ERROR", 500},
+		otp.Outdated:                 {"ERROR", "ERROR", "ERROR", 500},
 	}
 	v := voice{profile: profiles[otp.Documented]}
 	for _, kind := range otp.Kinds() {

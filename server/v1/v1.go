@@ -145,4 +145,13 @@ var refusals = web.Refusals{
 	otp.RateLimited:            {Status: http.StatusTooManyRequests, Code: "RATE_LIMIT_EXCEEDED"},
 	otp.IdempotencyMismatch:    {Status: http.StatusUnprocessableEntity, Code: "IDEMPOTENCY_MISMATCH"},
 	otp.IdempotencyBusy:        {Status: http.StatusConflict, Code: "IDEMPOTENCY_BUSY"},
+
+	otp.WrongPassword:            {Status: http.StatusUnauthorized, Code: "AUTH_001"},
+	otp.FactorRequired:           {Status: http.StatusUnauthorized, Code: "AUTH_006"},
+	otp.PersonLocked:             {Status: http.StatusLocked, Code: "AUTH_007"},
+	otp.ReauthenticationRequired: {Status: http.StatusForbidden, Code: "REAUTHENTICATION_REQUIRED"},
+	otp.RegistrationClosed:       {Status: http.StatusForbidden, Code: "REGISTRATION_CLOSED"},
+	otp.PersonExists:             {Status: http.StatusConflict, Code: "PERSON_EXISTS"},
+	otp.LastOwner:                {Status: http.StatusConflict, Code: "LAST_OWNER"},
+	otp.Outdated:                 {Status: http.StatusPreconditionFailed, Code: "PRECONDITION_FAILED"},
 }

@@ -1,0 +1,52 @@
+package otp
+
+// ChangeKind says what somebody did to people, keys or accounts.
+type ChangeKind string
+
+// The changes of people and their sessions. Each is recorded in the transaction that made it true.
+const (
+	SetupIssued         ChangeKind = "person.setup_issued"     // a link for the first owner was made
+	PersonInvited       ChangeKind = "person.invited"          // a link for somebody else was made
+	InvitationEnded     ChangeKind = "person.invitation_ended" // and was taken back
+	PersonRegistered    ChangeKind = "person.registered"       // a person came to be
+	PersonChanged       ChangeKind = "person.changed"          // name, role, accounts, permissions, or switched off or on
+	PersonRemoved       ChangeKind = "person.removed"
+	PasswordChanged     ChangeKind = "person.password_changed"
+	RecoveryIssued      ChangeKind = "person.recovery_issued" // a link to choose a new password was made
+	PersonRecovered     ChangeKind = "person.recovered"       // and was used
+	FactorOffered       ChangeKind = "person.factor_offered"  // the secret of an app was shown, and waits for a code
+	FactorAdded         ChangeKind = "person.factor_added"
+	FactorRemoved       ChangeKind = "person.factor_removed"
+	FactorsReset        ChangeKind = "person.factors_reset" // all second factors were taken away
+	BackupCodesMade     ChangeKind = "person.backup_codes_made"
+	BackupCodeUsed      ChangeKind = "person.backup_code_used"
+	FactorGuessed       ChangeKind = "person.factor_guessed" // a wrong second factor after the right password
+	SessionBegan        ChangeKind = "session.began"
+	SessionRefreshed    ChangeKind = "session.refreshed"
+	SessionConfirmed    ChangeKind = "session.confirmed" // the person proved again who they are
+	SessionEnded        ChangeKind = "session.ended"
+	SessionRefused      ChangeKind = "session.refused"      // a wrong password
+	RefreshTokenReused  ChangeKind = "session.token_reused" // and the session was ended for it
+	RegistrationRefused ChangeKind = "registration.refused" // without a link that is good
+)
+
+// Actor is who does something, and from where.
+type Actor struct {
+	Kind    string // person, service, key, or operator for the command line
+	ID      ID     // zero for an operator and for somebody unknown
+	Session ID     // of a person, else zero
+	Address string // of the peer; empty for the command line
+	Request string // the request's id
+}
+
+// Change is one line of the history of people, keys and accounts. It holds no secret, and of strangers
+// nothing that they typed.
+type Change struct {
+	ID      ID
+	At      Millis
+	Kind    ChangeKind
+	Actor   Actor
+	Person  ID                // whom it is about; zero for nobody in particular
+	Account string            // which account it is about; empty for none
+	Details map[string]string // what changed, for people to read
+}
