@@ -50,6 +50,7 @@ func SealedColumns() []Sealed {
 		{Table: "challenges", Column: "details", key: id, form: member},
 		{Table: "events", Column: "mailbox", key: id},
 		{Table: "events", Column: "summary", key: id, with: []string{"challenge_id"}, form: member},
+		{Table: "factors", Column: "secret", key: id},
 		{Table: "idempotency_keys", Column: "answer", key: []string{"credential_id", "key_hash"}, with: []string{"challenge_id"}},
 	}
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // Swept counts what a sweep removed.
-type Swept struct{ Challenges, Recipients, Events, Deliveries, Counters int }
+type Swept struct{ Challenges, Recipients, Events, Deliveries, Counters, Guesses int }
 
 func (s *Store) keepSweeping(every time.Duration) {
 	defer s.done.Done()
@@ -134,6 +134,19 @@ func walks() []*walk {
 				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.CounterMemory)}
 			},
 		},
+		{
+			table: "guesses",
+			query: `SELECT id, updated_at, 0 FROM guesses WHERE id > ? ORDER BY id LIMIT ?`,
+			judge: func(now otp.Millis, _ otp.ID, updatedAt, _ otp.Millis) verdict {
+				if updatedAt < now-otp.GuessMemory {
+					return dead
+				}
+				return stays
+			},
+			guard: func(now otp.Millis) (string, []driver.Value) {
+				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.GuessMemory)}
+			},
+		},
 	}
 }
 
@@ -146,7 +159,8 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	var swept Swept
-	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events, "deliveries": &swept.Deliveries, "counters": &swept.Counters}
+	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events, "deliveries": &swept.Deliveries, "counters": &swept.Counters,
+		"guesses": &swept.Guesses}
 	for _, w := range s.walks {
 		for idle := 0; idle < sweepIdle; {
 			removed, err := s.sweepChunk(ctx, w, now)
@@ -172,6 +186,9 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	}
 	if err := s.sweepNonces(ctx, now); err != nil {
 		return swept, fmt.Errorf("sweep nonces: %w", err)
+	}
+	if err := s.sweepPeople(ctx, now); err != nil {
+		return swept, fmt.Errorf("sweep people: %w", err)
 	}
 	return swept, nil
 }

@@ -19,6 +19,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/server/vault"
 	store "otpbridge/sql"
 )
 
@@ -323,8 +324,10 @@ func sealedUnder(t *testing.T, at place, id string) map[string]int {
 func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		r := &replica{at: at}
-		r.restart(t, crypto.NewKeyringText("former"))
+		former := crypto.NewKeyringText("former")
+		r.restart(t, former)
 		defer r.stop(t)
+		factor := addFactor(t, r.store, former)
 		asked := manage.NewAccount{Account: otp.DefaultAccount("4711")}
 		asked.Account.EmailEnabled = true
 		_, credentials, err := r.Sandbox.CreateAccount(t.Context(), asked)
@@ -339,7 +342,35 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 		require.Len(t, use.Sealed, len(store.SealedColumns()), "something is in each of them: %v", use.Sealed)
 		require.Equal(t, 2, use.Codes)
 		require.Equal(t, use.Sealed, sealedUnder(t, at, "former"))
+
+		next := crypto.NewKeyringText("next")
+		r.restart(t, next+former)
+		_, err = r.Keyring.Reseal(t.Context(), func(manage.Resealing) {})
+		require.NoError(t, err)
+		row, err := r.store.People.Factor(t.Context(), factor.Person, factor.ID)
+		require.NoError(t, err)
+		ring, err := crypto.ParseKeyring(next)
+		require.NoError(t, err)
+		seed, err := ring.Open(vault.FactorSecret(factor.ID), row.Secret)
+		require.NoError(t, err)
+		require.Equal(t, "twenty random bytes.", string(seed))
 	})
+}
+
+// addFactor adds an app of a person, whose secret is sealed.
+func addFactor(t *testing.T, s *store.Store, keyring string) store.Factor {
+	t.Helper()
+	ring, err := crypto.ParseKeyring(keyring)
+	require.NoError(t, err)
+	factor := store.Factor{ID: store.NewID(), Person: store.NewID(), Kind: "totp", CreatedAt: 1}
+	factor.Secret = ring.Seal(vault.FactorSecret(factor.ID), []byte("twenty random bytes."))
+	require.NoError(t, s.People.Change(t.Context(), func(tx *store.Tx) error {
+		if err := tx.InsertFactor(factor); err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: store.NewID(), At: 1, Kind: otp.FactorOffered})
+	}))
+	return factor
 }
 
 // A value that someone changes between the reading and the writing of a walk stays theirs.

@@ -29,6 +29,9 @@ func Signing(id otp.ID) []byte { return []byte("credentials/" + id.Text("key") +
 // ReceiptKey ties a sealed key of receipts to its id.
 func ReceiptKey(id string) []byte { return []byte("signing_keys/" + id) }
 
+// FactorSecret ties the sealed secret of a second factor to its row.
+func FactorSecret(id otp.ID) []byte { return append([]byte("factors/secret/"), id[:]...) }
+
 // Claim ties the sealed answer of an idempotency key to its row.
 func Claim(claim *sql.Claim) []byte {
 	row := append([]byte("idempotency_keys/"), claim.Credential[:]...)
@@ -48,6 +51,7 @@ var rows = map[string]func(names [][]byte) []byte{
 	"challenges.details":         func(names [][]byte) []byte { return Metadata(otp.ID(names[0])) },
 	"events.mailbox":             func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
 	"events.summary":             func(names [][]byte) []byte { return Metadata(otp.ID(names[1])) },
+	"factors.secret":             func(names [][]byte) []byte { return FactorSecret(otp.ID(names[0])) },
 	"idempotency_keys.answer": func(names [][]byte) []byte {
 		return Claim(&sql.Claim{Credential: otp.ID(names[0]), Key: otp.ID(names[1]), Challenge: otp.ID(names[2])})
 	},

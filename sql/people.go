@@ -1,0 +1,253 @@
+package sql
+
+import (
+	"context"
+	"encoding/json"
+
+	"otpbridge/server/otp"
+)
+
+// People holds persons and all that belongs to one: sessions, tickets, factors, backup codes, guesses, and
+// the history of what they changed. Everything that decides something happens in a transaction, see Change.
+type People struct{ store *Store }
+
+// Person is somebody who may log in.
+type Person struct {
+	ID           otp.ID
+	Email        string // in lower case
+	Name         string
+	PasswordHash string
+	Role         string
+	Accounts     []string // addresses; nil for all, those to come included
+	Permissions  []string // a narrower list; nil for those of the role
+	Version      int64
+	CreatedAt    otp.Millis
+	UpdatedAt    otp.Millis
+	DisabledAt   otp.Millis // 0: not
+}
+
+var persons = table[Person]{"persons", func(p *Person) []column {
+	return []column{
+		{"id", &p.ID}, {"email", &p.Email}, {"name", &p.Name}, {"password_hash", &p.PasswordHash}, {"role", &p.Role},
+		{"accounts", &p.Accounts}, {"permissions", &p.Permissions}, {"version", &p.Version},
+		{"created_at", &p.CreatedAt}, {"updated_at", &p.UpdatedAt}, {"disabled_at", &p.DisabledAt},
+	}
+}}
+
+// Session is one login of a person.
+type Session struct {
+	ID              otp.ID
+	Person          otp.ID
+	Factor          string // the second factor it was proved with; empty for none
+	Address         string // of the peer that used it last
+	Network         string // of that address
+	Agent           string
+	CreatedAt       otp.Millis
+	AuthenticatedAt otp.Millis // when the person last proved who they are
+	SeenAt          otp.Millis
+	ExpiresAt       otp.Millis
+	EndedAt         otp.Millis // 0: not
+}
+
+var sessions = table[Session]{"sessions", func(s *Session) []column {
+	return []column{
+		{"id", &s.ID}, {"person_id", &s.Person}, {"factor", &s.Factor}, {"address", &s.Address}, {"network", &s.Network},
+		{"agent", &s.Agent}, {"created_at", &s.CreatedAt}, {"authenticated_at", &s.AuthenticatedAt}, {"seen_at", &s.SeenAt},
+		{"expires_at", &s.ExpiresAt}, {"ended_at", &s.EndedAt},
+	}
+}}
+
+// RefreshToken is one of a session's, by the hash of its text.
+type RefreshToken struct {
+	Hash      [32]byte
+	Session   otp.ID
+	CreatedAt otp.Millis
+	UsedAt    otp.Millis // 0: not
+	Nonce     otp.ID     // random; of a used one, makes its successor
+}
+
+var refreshTokens = table[RefreshToken]{"refresh_tokens", func(t *RefreshToken) []column {
+	return []column{
+		{"hash", &t.Hash}, {"session_id", &t.Session}, {"created_at", &t.CreatedAt}, {"used_at", &t.UsedAt}, {"nonce", &t.Nonce},
+	}
+}}
+
+// Ticket lets its holder do one thing once.
+type Ticket struct {
+	ID          otp.ID
+	Hash        [32]byte
+	Purpose     string
+	Person      otp.ID // whom it recovers; zero for one that makes a person
+	Email       string // who is invited; empty for anybody
+	Role        string
+	Accounts    []string
+	Permissions []string
+	CreatedBy   otp.ID // zero for the command line
+	CreatedAt   otp.Millis
+	ExpiresAt   otp.Millis
+	UsedAt      otp.Millis // 0: not
+}
+
+var tickets = table[Ticket]{"tickets", func(t *Ticket) []column {
+	return []column{
+		{"id", &t.ID}, {"hash", &t.Hash}, {"purpose", &t.Purpose}, {"person_id", &t.Person}, {"email", &t.Email}, {"role", &t.Role},
+		{"accounts", &t.Accounts}, {"permissions", &t.Permissions}, {"created_by", &t.CreatedBy}, {"created_at", &t.CreatedAt},
+		{"expires_at", &t.ExpiresAt}, {"used_at", &t.UsedAt},
+	}
+}}
+
+// Factor is a second factor of a person: an app that shows codes, or a passkey.
+type Factor struct {
+	ID             otp.ID
+	Person         otp.ID
+	Kind           string
+	Name           string
+	Secret         []byte   // of an app; sealed
+	LastStep       int64    // the newest time step that was used
+	CredentialHash [32]byte // of a passkey
+	Credential     []byte
+	CreatedAt      otp.Millis
+	ConfirmedAt    otp.Millis // 0: it does not count yet
+	UsedAt         otp.Millis
+}
+
+var factors = table[Factor]{"factors", func(f *Factor) []column {
+	return []column{
+		{"id", &f.ID}, {"person_id", &f.Person}, {"kind", &f.Kind}, {"name", &f.Name}, {"secret", &f.Secret}, {"last_step", &f.LastStep},
+		{"credential_hash", &f.CredentialHash}, {"credential", &f.Credential}, {"created_at", &f.CreatedAt},
+		{"confirmed_at", &f.ConfirmedAt}, {"used_at", &f.UsedAt},
+	}
+}}
+
+// BackupCode stands in for a factor, once.
+type BackupCode struct {
+	Person    otp.ID
+	Hash      [32]byte
+	CreatedAt otp.Millis
+	UsedAt    otp.Millis
+}
+
+var backupCodes = table[BackupCode]{"backup_codes", func(b *BackupCode) []column {
+	return []column{{"person_id", &b.Person}, {"hash", &b.Hash}, {"created_at", &b.CreatedAt}, {"used_at", &b.UsedAt}}
+}}
+
+var guesses = table[otp.Guesses]{"guesses", func(g *otp.Guesses) []column {
+	return []column{
+		{"id", &g.ID}, {"version", &g.Version}, {"attempts", &g.Count}, {"blocked_until", &g.BlockedUntil}, {"updated_at", &g.UpdatedAt},
+	}
+}}
+
+// change is a row of the history, with its details as JSON.
+type change struct {
+	otp.Change
+	details string // JSON; empty for none
+}
+
+var changes = table[change]{"changes", func(c *change) []column {
+	return []column{
+		{"id", &c.ID}, {"at", &c.At}, {"kind", (*string)(&c.Kind)}, {"actor_kind", &c.Actor.Kind}, {"actor_id", &c.Actor.ID},
+		{"session_id", &c.Actor.Session}, {"address", &c.Actor.Address}, {"request_id", &c.Actor.Request}, {"person_id", &c.Person},
+		{"esme_address", &c.Account}, {"details", &c.details},
+	}
+}}
+
+// ByID reads a person; ErrNotFound for none.
+func (p *People) ByID(ctx context.Context, id otp.ID) (Person, error) {
+	return persons.one(ctx, p.store, `id = ?`, id[:])
+}
+
+// ByEmail reads the person with an address in lower case; ErrNotFound for none.
+func (p *People) ByEmail(ctx context.Context, email string) (Person, error) {
+	return persons.one(ctx, p.store, `email = ?`, email)
+}
+
+// List reads everybody, in the order in which they came.
+func (p *People) List(ctx context.Context) ([]Person, error) {
+	return persons.find(ctx, p.store, `1 = 1 ORDER BY id`)
+}
+
+// Session reads a session with its person; ErrNotFound for none.
+func (p *People) Session(ctx context.Context, id otp.ID) (Session, Person, error) {
+	session, err := sessions.one(ctx, p.store, `id = ?`, id[:])
+	if err != nil {
+		return session, Person{}, err
+	}
+	person, err := p.ByID(ctx, session.Person)
+	return session, person, err
+}
+
+// Sessions reads a person's sessions that have not ended at now, the newest first.
+func (p *People) Sessions(ctx context.Context, person otp.ID, now otp.Millis) ([]Session, error) {
+	return sessions.find(ctx, p.store, `person_id = ? AND ended_at IS NULL AND expires_at > ? ORDER BY id DESC`, person[:], int64(now))
+}
+
+// Ticket reads one by its hash; ErrNotFound for none.
+func (p *People) Ticket(ctx context.Context, hash [32]byte) (Ticket, error) {
+	return tickets.one(ctx, p.store, `hash = ?`, hash[:])
+}
+
+// Tickets reads those with a purpose that are still good, the newest first.
+func (p *People) Tickets(ctx context.Context, purpose string, now otp.Millis) ([]Ticket, error) {
+	return tickets.find(ctx, p.store, `purpose = ? AND used_at IS NULL AND expires_at > ? ORDER BY id DESC`, purpose, int64(now))
+}
+
+// Factors reads a person's second factors that are confirmed, the oldest first.
+func (p *People) Factors(ctx context.Context, person otp.ID) ([]Factor, error) {
+	return factors.find(ctx, p.store, `person_id = ? AND confirmed_at IS NOT NULL ORDER BY id`, person[:])
+}
+
+// Factor reads one of a person's, confirmed or not; ErrNotFound for none.
+func (p *People) Factor(ctx context.Context, person, id otp.ID) (Factor, error) {
+	return factors.one(ctx, p.store, `id = ? AND person_id = ?`, id[:], person[:])
+}
+
+// BackupCodesLeft counts a person's backup codes that were not used.
+func (p *People) BackupCodesLeft(ctx context.Context, person otp.ID) (int, error) {
+	left, err := backupCodes.find(ctx, p.store, `person_id = ? AND used_at IS NULL`, person[:])
+	return len(left), err
+}
+
+// Guesses reads what was counted under an id, nothing if nothing was.
+func (p *People) Guesses(ctx context.Context, id otp.ID) (otp.Guesses, error) {
+	all, err := guesses.find(ctx, p.store, `id = ?`, id[:])
+	if err != nil || len(all) == 0 {
+		return otp.Guesses{ID: id}, err
+	}
+	return all[0], nil
+}
+
+// Changes reads what was recorded of a person, of everybody for the zero id, the newest first.
+func (p *People) Changes(ctx context.Context, person otp.ID, limit int) ([]otp.Change, error) {
+	where, args := `1 = 1`, []any{}
+	if !person.IsZero() {
+		where, args = `person_id = ?`, append(args, person[:])
+	}
+	rows, err := changes.find(ctx, p.store, where+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]otp.Change, len(rows))
+	for i, r := range rows {
+		all[i] = r.Change
+		if r.details != "" {
+			if err := json.Unmarshal([]byte(r.details), &all[i].Details); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// Seen notes that a session was used at now from an address.
+func (p *People) Seen(ctx context.Context, id otp.ID, address, network string, now otp.Millis) error {
+	return p.store.write(ctx, func(w *session) error {
+		return w.exec(ctx, `UPDATE sessions SET seen_at = ?, address = ?, network = ? WHERE id = ? AND seen_at < ?`,
+			int64(now), address, network, id[:], int64(now))
+	})
+}
+
+// HasRefreshToken reports whether a token was ever given out, used or not.
+func (p *People) HasRefreshToken(ctx context.Context, hash [32]byte) (bool, error) {
+	found, err := refreshTokens.find(ctx, p.store, `hash = ?`, hash[:])
+	return len(found) > 0, err
+}

@@ -1,0 +1,194 @@
+package sql
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"otpbridge/server/otp"
+)
+
+// table describes a table whose rows are read and written a few at a time: its columns stand once, beside
+// the type of its rows, and every statement is made from them.
+type table[R any] struct {
+	name    string
+	columns func(*R) []column
+}
+
+// column is one column and the field it is kept in: a pointer to an id, a hash, a text, a number, a moment,
+// bytes or a list of texts. The zero id, the zero moment and nil bytes and lists are NULL.
+type column struct {
+	name  string
+	field any
+}
+
+// Scan implements sql.Scanner.
+func (c column) Scan(value any) error {
+	ok := true
+	switch field := c.field.(type) {
+	case *otp.ID:
+		*field = otp.ID{}
+		ok = value == nil || copy(field[:], bytesOf(value)) == len(field)
+	case *[32]byte:
+		*field = [32]byte{}
+		ok = value == nil || copy(field[:], bytesOf(value)) == len(field)
+	case *[]byte:
+		*field = append([]byte(nil), bytesOf(value)...)
+	case *string:
+		*field = string(bytesOf(value))
+	case *otp.Millis:
+		*field = otp.Millis(numberOf(value, &ok))
+	case *int64:
+		*field = numberOf(value, &ok)
+	case *int:
+		*field = int(numberOf(value, &ok))
+	case *[]string:
+		*field = nil
+		// A list that cannot be read must not turn into none, which allows everything.
+		ok = value == nil || json.Unmarshal(bytesOf(value), field) == nil && *field != nil
+	default:
+		panic(fmt.Sprintf("sql: a column cannot be kept in a %T", field))
+	}
+	if !ok {
+		return fmt.Errorf("column %s holds a %T that is not what was expected", c.name, value)
+	}
+	return nil
+}
+
+// value is what is written.
+func (c column) value() driver.Value {
+	switch field := c.field.(type) {
+	case *otp.ID:
+		if field.IsZero() {
+			return nil
+		}
+		return field[:]
+	case *[32]byte:
+		if *field == [32]byte{} {
+			return nil
+		}
+		return field[:]
+	case *[]byte:
+		return nullable(*field)
+	case *string:
+		return *field
+	case *otp.Millis:
+		return moment(*field)
+	case *int64:
+		return *field
+	case *int:
+		return int64(*field)
+	case *[]string:
+		if *field == nil {
+			return nil
+		}
+		encoded, err := json.Marshal(*field)
+		if err != nil {
+			panic(err) // strings always have JSON
+		}
+		return string(encoded)
+	default:
+		panic(fmt.Sprintf("sql: a column cannot be kept in a %T", field))
+	}
+}
+
+func bytesOf(value any) []byte {
+	switch value := value.(type) {
+	case []byte:
+		return value
+	case string:
+		return []byte(value)
+	}
+	return nil
+}
+
+func numberOf(value any, ok *bool) int64 {
+	switch value := value.(type) {
+	case nil:
+		return 0
+	case int64:
+		return value
+	case []byte:
+		n, err := strconv.ParseInt(string(value), 10, 64)
+		*ok = err == nil
+		return n
+	}
+	*ok = false
+	return 0
+}
+
+// selects is a SELECT of all columns, up to and including WHERE.
+func (t table[R]) selects() string {
+	return `SELECT ` + t.names() + ` FROM ` + t.name + ` WHERE `
+}
+
+func (t table[R]) names() string {
+	var names []string
+	for _, c := range t.columns(new(R)) {
+		names = append(names, c.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// find reads the rows that a condition names. It may end in ORDER BY and LIMIT.
+func (t table[R]) find(ctx context.Context, s *Store, where string, args ...any) ([]R, error) {
+	rows, err := s.reads.QueryContext(ctx, t.selects()+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.name, err)
+	}
+	defer rows.Close()
+	var all []R
+	for rows.Next() {
+		var r R
+		columns := t.columns(&r)
+		targets := make([]any, len(columns))
+		for i := range columns {
+			targets[i] = columns[i]
+		}
+		if err := rows.Scan(targets...); err != nil {
+			return nil, fmt.Errorf("read %s: %w", t.name, err)
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// one is find for a condition that one row at most meets; ErrNotFound for none.
+func (t table[R]) one(ctx context.Context, s *Store, where string, args ...any) (r R, err error) {
+	all, err := t.find(ctx, s, where, args...)
+	if err == nil && len(all) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return r, err
+	}
+	return all[0], nil
+}
+
+// lock reads the rows that a condition names inside a transaction that is going to decide on them.
+func (t table[R]) lock(ctx context.Context, tx *Tx, where string, args ...driver.Value) ([]R, error) {
+	var all []R
+	err := tx.query(ctx, t.selects()+where+tx.store.dialect.lock, args, func(found row) error {
+		var r R
+		for i, c := range t.columns(&r) {
+			if err := c.Scan(found[i]); err != nil {
+				return err
+			}
+		}
+		all = append(all, r)
+		return nil
+	})
+	return all, err
+}
+
+func (t table[R]) insert(ctx context.Context, tx *Tx, r *R) error {
+	columns := t.columns(r)
+	args := make([]driver.Value, len(columns))
+	for i, c := range columns {
+		args[i] = c.value()
+	}
+	return tx.exec(ctx, insertText(`INSERT INTO `+t.name+` (`+t.names()+`) VALUES `, len(columns), 1), args...)
+}
