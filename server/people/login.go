@@ -1,0 +1,164 @@
+package people
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Login is what a person logs in with.
+type Login struct {
+	Email    string
+	Password string
+	Code     string // of an app, or a backup code; empty for none
+}
+
+// Tokens are what a login or a refresh gives.
+type Tokens struct {
+	AccessToken  string // good for an hour
+	RefreshToken string // good once, within the session's time
+	Session      string
+	ExpiresAt    otp.Millis // of the session
+	Person       Profile
+}
+
+// maxSecret bounds what is hashed, in bytes. The longest password has four for each character.
+const maxSecret = 4 * mostPassword
+
+func wrongPassword() error {
+	return otp.Refuse(otp.WrongPassword, "the e-mail address or the password is wrong")
+}
+
+// Login begins a session. Known and unknown addresses are refused alike, after the same work. Refusals:
+// WrongPassword, FactorRequired after the right password, PersonLocked after the right password too,
+// RateLimited, and Overloaded.
+func (p *People) Login(ctx context.Context, in Login, from Client) (Tokens, error) {
+	at := now()
+	email := normalEmail(in.Email)
+	person, err := p.byEmail(ctx, email)
+	if err != nil {
+		return Tokens{}, err
+	}
+	guess, outdated, err := p.judgePassword(ctx, person, email, in.Password, from, at)
+	if err != nil {
+		return Tokens{}, err
+	}
+	shown, err := p.judgeFactor(ctx, person, in.Code, from, at)
+	if err != nil {
+		return Tokens{}, cmp.Or(guess.forgive(alone{ctx, p.rows}), err)
+	}
+	hash := ""
+	if outdated {
+		if hash, err = p.Passwords.Hash(ctx, normalPassword(in.Password)); err != nil {
+			return Tokens{}, err
+		}
+	}
+	session, refresh := begin(person.ID, shown.kind, from, at)
+	err = p.change(ctx, func(tx *sql.Tx) error {
+		if err := unchanged(tx, person); err != nil {
+			return err
+		}
+		if err := shown.use(tx, person.ID, from, at); err != nil {
+			return err
+		}
+		if err := guess.forgive(tx); err != nil {
+			return err
+		}
+		if hash != "" {
+			if _, err := tx.UpdatePassword(person.ID, person.PasswordHash, hash); err != nil {
+				return err
+			}
+		}
+		return p.insert(tx, session, refresh, person.ID, from)
+	})
+	if err != nil {
+		return Tokens{}, err
+	}
+	return p.tokens(person, session, refresh, at)
+}
+
+// byEmail is a person, or nobody: the zero Person.
+func (p *People) byEmail(ctx context.Context, email string) (sql.Person, error) {
+	person, err := p.rows.ByEmail(ctx, email)
+	if errors.Is(err, sql.ErrNotFound) {
+		return sql.Person{}, nil
+	}
+	return person, err
+}
+
+// judgePassword returns the charged guess if the password is the person's, and whether its hash is outdated.
+func (p *People) judgePassword(ctx context.Context, person sql.Person, email, password string, from Client, at otp.Millis) (*attempt, bool, error) {
+	if len(password) > maxSecret {
+		return nil, false, otp.RefuseField("password", "must be at most 128 characters long")
+	}
+	guess, err := p.charge(ctx, email, person.ID, from, at)
+	if err != nil {
+		return nil, false, err
+	}
+	right, outdated, err := p.Passwords.Check(ctx, normalPassword(password), person.PasswordHash)
+	if err != nil {
+		return nil, false, err
+	}
+	if !right {
+		err := p.change(ctx, func(tx *sql.Tx) error { return record(tx, otp.SessionRefused, stranger(from), person.ID, at) })
+		return nil, false, cmp.Or(err, wrongPassword())
+	}
+	if person.DisabledAt != 0 {
+		return nil, false, otp.Refuse(otp.PersonLocked, "you are switched off here; ask an admin")
+	}
+	return guess, outdated, nil
+}
+
+// unchanged refuses a person who was removed or switched off, or whose password was changed, since they
+// were read. A stronger hash of the same password leaves the version alone.
+func unchanged(tx *sql.Tx, person sql.Person) error {
+	current, found, err := tx.Person(person.ID)
+	if err != nil {
+		return err
+	}
+	if !found || current.DisabledAt != 0 || current.PasswordHash != person.PasswordHash && current.Version != person.Version {
+		return wrongPassword()
+	}
+	return nil
+}
+
+// begin makes a session and its first refresh token.
+func begin(person otp.ID, factor string, from Client, at otp.Millis) (sql.Session, string) {
+	return sql.Session{
+		ID: sql.NewID(), Person: person, Factor: factor, Address: shownAddress(from.Address), Network: network(from.Address), Agent: agent(from),
+		CreatedAt: at, AuthenticatedAt: at, SeenAt: at, ExpiresAt: at + sessionLife,
+	}, crypto.NewToken(refreshPrefix)
+}
+
+func (p *People) insert(tx *sql.Tx, s sql.Session, refresh string, person otp.ID, from Client) error {
+	if err := tx.InsertSession(s, crypto.HashToken(refresh)); err != nil {
+		return err
+	}
+	actor := stranger(from)
+	actor.ID, actor.Session = person, s.ID
+	return record(tx, otp.SessionBegan, actor, person, s.CreatedAt, "factor", s.Factor)
+}
+
+func (p *People) tokens(person sql.Person, s sql.Session, refresh string, at otp.Millis) (Tokens, error) {
+	access, err := p.Vault.Keyring.SignAccessToken(p.Issuer, audience, crypto.AccessClaims{
+		Type: crypto.PersonToken, Subject: person.ID.Text(PersonPrefix), Email: person.Email, Name: person.Name,
+		Session: s.ID.Text(SessionPrefix), ID: sql.NewID().Text("tok"),
+	}, at.Time())
+	return Tokens{AccessToken: access, RefreshToken: refresh, Session: s.ID.Text(SessionPrefix), ExpiresAt: s.ExpiresAt, Person: profile(person)}, err
+}
+
+// agent is what a browser or program calls itself, cut to what is worth keeping and to what can be shown.
+func agent(from Client) string {
+	text := []rune(from.Agent)
+	kept := make([]rune, 0, 200)
+	for _, r := range text {
+		if r >= ' ' && r < 0x7f && len(kept) < cap(kept) {
+			kept = append(kept, r)
+		}
+	}
+	return string(kept)
+}

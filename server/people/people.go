@@ -1,0 +1,109 @@
+package people
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/server/vault"
+	"otpbridge/sql"
+)
+
+// The prefixes of ids and tokens.
+const (
+	PersonPrefix  = "per"
+	SessionPrefix = "ses"
+	FactorPrefix  = "fac"
+	TicketPrefix  = "inv"
+
+	refreshPrefix = "otpr_" // refresh tokens
+	ticketPrefix  = "otpl_" // links that are good once
+)
+
+// audience is whom access tokens are for.
+const audience = "otpbridge"
+
+// Options are what People need. All but Sandbox must be set.
+type Options struct {
+	Store     *sql.Store
+	Vault     *vault.Vault
+	Passwords *crypto.Passwords
+	Issuer    string // of access tokens: the server's public URL
+	// Sandbox opens registration: who registers without a link owns the server.
+	Sandbox bool
+}
+
+// People logs persons in and keeps their sessions. Its methods that begin with a Principal ask what it may
+// do; the others are for those who have yet to say who they are.
+type People struct {
+	Sessions *Sessions
+	Factors  *Factors
+	Staff    *Staff
+
+	Options
+	rows *sql.People
+}
+
+// New returns People over a store.
+func New(o Options) *People {
+	p := &People{Options: o, rows: o.Store.People}
+	p.Sessions, p.Factors, p.Staff = &Sessions{p}, &Factors{p}, &Staff{p}
+	return p
+}
+
+// Profile is a person as others may see them.
+type Profile struct {
+	ID          string
+	Email       string
+	Name        string
+	Role        Role
+	Accounts    []string // nil: all
+	Permissions []string // those that the person has
+	Version     int64    // changes with every change
+	CreatedAt   otp.Millis
+	DisabledAt  otp.Millis // 0: not
+}
+
+func profile(p sql.Person) Profile {
+	return Profile{
+		ID: p.ID.Text(PersonPrefix), Email: p.Email, Name: p.Name, Role: Role(p.Role), Accounts: p.Accounts,
+		Permissions: grantOf(p).permissions(), Version: p.Version, CreatedAt: p.CreatedAt, DisabledAt: p.DisabledAt,
+	}
+}
+
+func grantOf(p sql.Person) Grant {
+	return Grant{Role: Role(p.Role), Accounts: p.Accounts, Permissions: p.Permissions}
+}
+
+// change runs do in a transaction. A key that is taken is an address that belongs to somebody.
+func (p *People) change(ctx context.Context, do func(*sql.Tx) error) error {
+	err := p.rows.Change(ctx, do)
+	if errors.Is(err, sql.ErrTaken) {
+		return otp.Refuse(otp.PersonExists, "this address belongs to somebody here; let them log in, or choose another")
+	}
+	return err
+}
+
+// record adds to the history within a transaction.
+func record(tx *sql.Tx, kind otp.ChangeKind, actor otp.Actor, person otp.ID, at otp.Millis, details ...string) error {
+	c := otp.Change{ID: sql.NewID(), At: at, Kind: kind, Actor: actor, Person: person}
+	for i := 0; i+1 < len(details); i += 2 {
+		if c.Details == nil {
+			c.Details = map[string]string{}
+		}
+		c.Details[details[i]] = details[i+1]
+	}
+	return tx.Record(c)
+}
+
+// listed shows a list in the history; nil is all.
+func listed(texts []string) string {
+	if texts == nil {
+		return "all"
+	}
+	return strings.Join(texts, " ")
+}
+
+func noPerson() error { return otp.Refuse(otp.NotFound, "there is no such person") }

@@ -1,0 +1,113 @@
+package people
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// Client is where a request comes from.
+type Client struct {
+	Address netip.Addr // of the peer, behind trusted proxies
+	Agent   string     // the User-Agent header
+	Request string     // the request's id
+}
+
+// The kinds of a Principal, which are those of otp.Actor as well.
+const (
+	PersonKind   = "person"
+	ServiceKind  = "service"  // a service account
+	KeyKind      = "key"      // an API key
+	OperatorKind = "operator" // whoever has a shell on the server; may do everything
+)
+
+// Principal is who is asking, with what they hold. A door makes it once for each request.
+type Principal struct {
+	Kind    string
+	ID      otp.ID
+	Name    string
+	Email   string // of a person
+	Session otp.ID // of a person
+	Grant   Grant
+	From    Client
+
+	AuthenticatedAt otp.Millis // when a person last proved who they are
+	Factor          string     // with which second factor; empty for none
+}
+
+// Operator is the command line's principal.
+func Operator() Principal { return Principal{Kind: OperatorKind, Grant: Grant{Role: Owner}} }
+
+// recently is for how long a login or a factor counts as recent.
+const recently = 10 * otp.Minute
+
+// May refuses what the principal lacks the permission for. Refusal: Forbidden.
+func (p Principal) May(permission string) error {
+	if slices.Contains(p.Grant.permissions(), permission) {
+		return nil
+	}
+	return otp.Refuse(otp.Forbidden, "your role, "+string(p.Grant.Role)+", lacks the permission "+permission+"; ask an admin")
+}
+
+// Permissions lists what the principal may do, in order.
+func (p Principal) Permissions() []string { return p.Grant.permissions() }
+
+// MaySee reports whether an account is among the principal's. What is not is to be answered like one that
+// does not exist.
+func (p Principal) MaySee(account string) bool {
+	return p.Grant.Accounts == nil || slices.Contains(p.Grant.Accounts, account)
+}
+
+// ProvedRecently refuses unless the person logged in or proved a factor within the last ten minutes. Others
+// than persons prove who they are with every request. Refusal: ReauthenticationRequired.
+func (p Principal) ProvedRecently(now otp.Millis) error {
+	if p.Kind != PersonKind || now-p.AuthenticatedAt <= recently {
+		return nil
+	}
+	return otp.Refuse(otp.ReauthenticationRequired, "prove again who you are, with POST /api/auth/reauthenticate; the last time was over ten minutes ago")
+}
+
+// ProvedTwice refuses a person who logged in without a second factor. Refusal: ReauthenticationRequired.
+func (p Principal) ProvedTwice() error {
+	if p.Kind != PersonKind || p.Factor != "" {
+		return nil
+	}
+	return otp.Refuse(otp.ReauthenticationRequired, "changes in live mode need a second factor; add one with POST /api/auth/mfa/enable, or log in with it")
+}
+
+// actor is the principal as the history names it.
+func (p Principal) actor() otp.Actor {
+	a := otp.Actor{Kind: p.Kind, ID: p.ID, Session: p.Session, Request: p.From.Request}
+	if p.From.Address.IsValid() {
+		a.Address = p.From.Address.Unmap().WithZone("").String()
+	}
+	return a
+}
+
+// stranger is the actor of a request that nobody has proved anything with.
+func stranger(from Client) otp.Actor { return Principal{Kind: PersonKind, From: from}.actor() }
+
+// network is the part of an address within which one customer of a provider moves: an IPv4 /24 or an IPv6 /64.
+func network(a netip.Addr) string {
+	a = a.Unmap().WithZone("")
+	bits := 64
+	if a.Is4() {
+		bits = 24
+	}
+	prefix, err := a.Prefix(bits)
+	if err != nil {
+		return "" // no address: all such callers are one network
+	}
+	return prefix.String()
+}
+
+func shownAddress(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.Unmap().WithZone("").String()
+}
+
+func now() otp.Millis { return otp.At(time.Now()) }

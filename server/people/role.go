@@ -1,0 +1,167 @@
+package people
+
+import (
+	"slices"
+	"strings"
+
+	"otpbridge/server/otp"
+)
+
+// Role is what a person may do, unless a list of permissions narrows it.
+type Role string
+
+// The roles.
+const (
+	Owner     Role = "owner"     // everything, other owners included
+	Admin     Role = "admin"     // everything but owners
+	Developer Role = "developer" // keys, webhooks, sending and verifying
+	Support   Role = "support"   // helps people who are locked out; sees masked recipients
+	Auditor   Role = "auditor"   // reads what happened, and changes nothing
+)
+
+// Roles lists every role, the one that may do most first.
+func Roles() []Role { return []Role{Owner, Admin, Developer, Support, Auditor} }
+
+// The permissions. Those with :otp are what an API key has as well.
+const (
+	SendCodes   = "send:otp"
+	VerifyCodes = "verify:otp"
+	ResendCodes = "resend:otp"
+	CancelCodes = "cancel:otp"
+	ReadCodes   = "read:otp" // the state of a challenge; never its code
+	Debug       = "debug"
+
+	ReadAccounts   = "read:accounts"
+	WriteAccounts  = "write:accounts"
+	ReadKeys       = "read:keys"
+	WriteKeys      = "write:keys"
+	ReadRecipients = "read:recipients"  // masked
+	FullRecipients = "recipients:full"  // whole numbers and mailboxes, where something shows them
+	Unlock         = "write:recipients" // lift a recipient's lock
+	WriteTests     = "write:test_recipients"
+	ReadGuards     = "read:guards" // stopped prefixes and spend
+	WriteGuards    = "write:guards"
+	ReadWebhooks   = "read:webhooks"
+	WriteWebhooks  = "write:webhooks"
+	ReadServices   = "read:service_accounts"
+	WriteServices  = "write:service_accounts"
+	ReadPeople     = "read:people"
+	WritePeople    = "write:people"
+	WriteOwners    = "write:owners"
+	ReadAudit      = "read:audit"
+	ReadStatistics = "read:statistics"
+	ReadAlerts     = "read:alerts"
+	WriteAlerts    = "write:alerts"
+	WritePrivacy   = "write:privacy" // export and erase what is kept of a recipient
+)
+
+// granted is the one table of who may do what. Its columns are those of Roles.
+var granted = map[string][5]bool{
+	//               owner  admin  developer support auditor
+	SendCodes:      {true, true, true, false, false},
+	VerifyCodes:    {true, true, true, false, false},
+	ResendCodes:    {true, true, true, false, false},
+	CancelCodes:    {true, true, true, false, false},
+	ReadCodes:      {true, true, true, true, true},
+	Debug:          {true, true, true, false, false},
+	ReadAccounts:   {true, true, true, true, true},
+	WriteAccounts:  {true, true, false, false, false},
+	ReadKeys:       {true, true, true, false, true},
+	WriteKeys:      {true, true, true, false, false},
+	ReadRecipients: {true, true, false, true, false},
+	FullRecipients: {true, true, false, false, false},
+	Unlock:         {true, true, false, true, false},
+	WriteTests:     {true, true, false, false, false},
+	ReadGuards:     {true, true, true, true, true},
+	WriteGuards:    {true, true, false, false, false},
+	ReadWebhooks:   {true, true, true, false, true},
+	WriteWebhooks:  {true, true, true, false, false},
+	ReadServices:   {true, true, true, false, true},
+	WriteServices:  {true, true, false, false, false},
+	ReadPeople:     {true, true, false, false, true},
+	WritePeople:    {true, true, false, false, false},
+	WriteOwners:    {true, false, false, false, false},
+	ReadAudit:      {true, true, false, false, true},
+	ReadStatistics: {true, true, true, true, true},
+	ReadAlerts:     {true, true, true, true, true},
+	WriteAlerts:    {true, true, false, true, false},
+	WritePrivacy:   {true, true, false, false, false},
+}
+
+// Permissions lists every permission, in order.
+func Permissions() []string {
+	all := make([]string, 0, len(granted))
+	for permission := range granted {
+		all = append(all, permission)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Permissions lists what a role may do, in order; nothing for a role that does not exist.
+func (r Role) Permissions() []string {
+	column := slices.Index(Roles(), r)
+	var all []string
+	for _, permission := range Permissions() {
+		if column >= 0 && granted[permission][column] {
+			all = append(all, permission)
+		}
+	}
+	return all
+}
+
+// Grant is what a person, an invitation or a service account is given.
+type Grant struct {
+	Role        Role
+	Accounts    []string // addresses; nil for all, those to come included
+	Permissions []string // a narrower list; nil for all of the role
+}
+
+// permissions lists what a grant allows.
+func (g Grant) permissions() []string {
+	all := g.Role.Permissions()
+	if g.Permissions == nil {
+		return all
+	}
+	return slices.DeleteFunc(all, func(p string) bool { return !slices.Contains(g.Permissions, p) })
+}
+
+// within reports whether g gives nothing that the other does not give.
+func (g Grant) within(other Grant) bool {
+	if other.Accounts != nil {
+		if g.Accounts == nil || slices.ContainsFunc(g.Accounts, func(a string) bool { return !slices.Contains(other.Accounts, a) }) {
+			return false
+		}
+	}
+	held := other.permissions()
+	return !slices.ContainsFunc(g.permissions(), func(p string) bool { return !slices.Contains(held, p) })
+}
+
+// Check refuses a grant that makes no sense. The refusal names the field and the remedy. Which accounts
+// exist is not looked at: a list of accounts opens no other.
+func (g Grant) Check() error {
+	roles := make([]string, len(Roles()))
+	for i, r := range Roles() {
+		roles[i] = string(r)
+	}
+	switch {
+	case !slices.Contains(Roles(), g.Role):
+		return otp.RefuseField("role", "must be one of "+strings.Join(roles, ", "))
+	case g.Role == Owner && (g.Accounts != nil || g.Permissions != nil):
+		return otp.RefuseField("role", "owner holds for all accounts and permissions; leave accounts and permissions out, or choose admin")
+	case g.Accounts != nil && len(g.Accounts) == 0:
+		return otp.RefuseField("accounts", "must name an account; leave it out for all accounts")
+	}
+	for _, account := range g.Accounts {
+		if len(account) == 0 || len(account) > 15 || strings.Trim(account, "0123456789") != "" {
+			return otp.RefuseField("accounts", "must be a list of esme_address values, each 1 to 15 digits")
+		}
+	}
+	held := g.Role.Permissions()
+	for _, permission := range g.Permissions {
+		if !slices.Contains(held, permission) {
+			return otp.RefuseField("permissions", "can narrow the role only; "+string(g.Role)+" has "+strings.Join(held, ", "))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,233 @@
+package people
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// The times of a session (ASVS 7.3): it ends after a month, or a week without use. A refresh token that was
+// used is good again for a moment, for the tab that asked at the same time.
+const (
+	sessionLife = 30 * otp.Day
+	sessionIdle = 7 * otp.Day
+	reuseGrace  = 15 * otp.Second
+	seenEvery   = otp.Minute // how exact the last use is known
+)
+
+// Sessions shows and ends sessions.
+type Sessions struct{ p *People }
+
+// Session is one login, as its person sees it.
+type Session struct {
+	ID        string
+	Address   string // of its last use
+	Agent     string
+	Factor    string // the second factor; empty for none
+	CreatedAt otp.Millis
+	SeenAt    otp.Millis // to a minute
+	ExpiresAt otp.Millis
+	Current   bool // it is the one that asks
+}
+
+// over reports whether a session can be used no more.
+func over(s sql.Session, at otp.Millis) bool {
+	return s.EndedAt != 0 || at >= s.ExpiresAt || at-s.SeenAt > sessionIdle
+}
+
+// Refresh gives a new access token and the refresh token's successor. Of any number who bring one token at
+// once, and of those who bring it again within 15 seconds, all get the same successor. A token that is
+// brought later was stolen, from its owner or by them: the session ends. Refusals: UnknownCredential,
+// ExpiredCredential.
+func (p *People) Refresh(ctx context.Context, token string, from Client) (Tokens, error) {
+	at := now()
+	unknown := otp.Refuse(otp.UnknownCredential, "this refresh token is none; log in again")
+	if !strings.HasPrefix(token, refreshPrefix) {
+		return Tokens{}, unknown
+	}
+	hash := crypto.HashToken(token)
+	if there, err := p.rows.HasRefreshToken(ctx, hash); err != nil || !there {
+		return Tokens{}, cmp.Or[error](err, unknown)
+	}
+	var nonce otp.ID
+	rand.Read(nonce[:]) // never fails: the runtime stops the process instead
+	var person sql.Person
+	var session sql.Session
+	next, reused := "", false
+	err := p.change(ctx, func(tx *sql.Tx) error {
+		used, found, s, err := tx.UseRefreshToken(hash, nonce, at)
+		if errors.Is(err, sql.ErrNotFound) {
+			return unknown
+		}
+		if err != nil {
+			return err
+		}
+		session = s
+		if person, err = sessionPerson(tx, session, at); err != nil {
+			return err
+		}
+		actor := stranger(from)
+		actor.ID, actor.Session = person.ID, session.ID
+		next, reused = crypto.NextToken(refreshPrefix, token, found.Nonce), false
+		session.SeenAt, session.Address, session.Network, session.Agent = at, shownAddress(from.Address), network(from.Address), agent(from)
+		switch {
+		case used:
+			err = tx.InsertRefreshToken(sql.RefreshToken{Hash: crypto.HashToken(next), Session: session.ID, CreatedAt: at})
+		case at-found.UsedAt > reuseGrace:
+			reused = true
+			if _, err := tx.EndSession(person.ID, session.ID, at); err != nil {
+				return err
+			}
+			return record(tx, otp.RefreshTokenReused, actor, person.ID, at)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.UpdateSession(session); err != nil {
+			return err
+		}
+		return record(tx, otp.SessionRefreshed, actor, person.ID, at)
+	})
+	if err != nil {
+		return Tokens{}, err
+	}
+	if reused {
+		return Tokens{}, otp.Refuse(otp.UnknownCredential, "this refresh token was used before, so its session was ended; log in again")
+	}
+	return p.tokens(person, session, next, at)
+}
+
+// sessionPerson returns whose session it is, unless it is over.
+func sessionPerson(tx *sql.Tx, s sql.Session, at otp.Millis) (sql.Person, error) {
+	if over(s, at) {
+		return sql.Person{}, sessionOver()
+	}
+	person, found, err := tx.Person(s.Person)
+	if err == nil && (!found || person.DisabledAt != 0) {
+		err = sessionOver()
+	}
+	return person, err
+}
+
+func sessionOver() error {
+	return otp.Refuse(otp.ExpiredCredential, "the session has ended; log in again")
+}
+
+// Authenticate returns who an access token speaks for. It reads the session and the person, so that what
+// ended or changed counts at once. Refusals: MissingCredential for what is no access token,
+// ExpiredCredential, UnknownCredential.
+func (p *People) Authenticate(ctx context.Context, accessToken string, from Client) (Principal, error) {
+	at := now()
+	claims, err := p.Vault.Keyring.ReadAccessToken(accessToken, p.Issuer, audience, crypto.PersonToken, at.Time())
+	switch {
+	case errors.Is(err, crypto.ErrAccessTokenExpired):
+		return Principal{}, otp.Refuse(otp.ExpiredCredential, "the access token has expired; use the refresh token")
+	case err != nil:
+		return Principal{}, otp.Refuse(otp.MissingCredential, "this is no access token of this server; log in").Because(err.Error())
+	}
+	id, ok := otp.ParseID(SessionPrefix, claims.Session)
+	if !ok {
+		return Principal{}, otp.Refuse(otp.MissingCredential, "the access token names no session; log in")
+	}
+	return p.Session(ctx, id, from)
+}
+
+// Session returns the principal of a session, for doors that keep its id in a cookie they seal. Refusal:
+// ExpiredCredential.
+func (p *People) Session(ctx context.Context, id otp.ID, from Client) (Principal, error) {
+	at := now()
+	session, person, err := p.rows.Session(ctx, id)
+	if errors.Is(err, sql.ErrNotFound) {
+		return Principal{}, sessionOver()
+	}
+	if err != nil {
+		return Principal{}, err
+	}
+	if over(session, at) || person.DisabledAt != 0 {
+		return Principal{}, sessionOver()
+	}
+	if at-session.SeenAt >= seenEvery {
+		// For display alone, so that reading works where writing does not.
+		_ = p.rows.Seen(ctx, id, shownAddress(from.Address), network(from.Address), at)
+	}
+	return Principal{
+		Kind: PersonKind, ID: person.ID, Name: person.Name, Email: person.Email, Session: id, Grant: grantOf(person), From: from,
+		AuthenticatedAt: session.AuthenticatedAt, Factor: session.Factor,
+	}, nil
+}
+
+// Logout ends the session that asks.
+func (p *People) Logout(ctx context.Context, who Principal) error {
+	return p.Sessions.end(ctx, who, who.ID, who.Session)
+}
+
+// Profile is the principal's own.
+func (p *People) Profile(ctx context.Context, who Principal) (Profile, error) {
+	person, err := p.rows.ByID(ctx, who.ID)
+	if errors.Is(err, sql.ErrNotFound) {
+		return Profile{}, noPerson()
+	}
+	return profile(person), err
+}
+
+// List shows the person's own sessions that can be used, the newest first.
+func (s *Sessions) List(ctx context.Context, who Principal) ([]Session, error) {
+	at := now()
+	rows, err := s.p.rows.Sessions(ctx, who.ID, at)
+	if err != nil {
+		return nil, err
+	}
+	var all []Session
+	for _, r := range rows {
+		if over(r, at) {
+			continue
+		}
+		all = append(all, Session{
+			ID: r.ID.Text(SessionPrefix), Address: r.Address, Agent: r.Agent, Factor: r.Factor,
+			CreatedAt: r.CreatedAt, SeenAt: r.SeenAt, ExpiresAt: r.ExpiresAt, Current: r.ID == who.Session,
+		})
+	}
+	return all, nil
+}
+
+// End ends one of the person's own sessions. Refusal: NotFound.
+func (s *Sessions) End(ctx context.Context, who Principal, id string) error {
+	parsed, ok := otp.ParseID(SessionPrefix, id)
+	if !ok {
+		return noSession()
+	}
+	return s.end(ctx, who, who.ID, parsed)
+}
+
+// EndOthers ends the person's own sessions but the one that asks.
+func (s *Sessions) EndOthers(ctx context.Context, who Principal) error {
+	at := now()
+	return s.p.change(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.EndSessions(who.ID, who.Session, at); err != nil {
+			return err
+		}
+		return record(tx, otp.SessionEnded, who.actor(), who.ID, at, "sessions", "others")
+	})
+}
+
+func (s *Sessions) end(ctx context.Context, who Principal, person, id otp.ID) error {
+	at := now()
+	return s.p.change(ctx, func(tx *sql.Tx) error {
+		ended, err := tx.EndSession(person, id, at)
+		if err != nil {
+			return err
+		}
+		if !ended {
+			return noSession()
+		}
+		return record(tx, otp.SessionEnded, who.actor(), person, at, "session", id.Text(SessionPrefix))
+	})
+}
+
+func noSession() error { return otp.Refuse(otp.NotFound, "there is no such session") }

@@ -1,0 +1,382 @@
+package people
+
+import (
+	"context"
+	"errors"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// How long tickets are good.
+const (
+	setupLife      = otp.Day
+	invitationLife = 7 * otp.Day
+	recoveryLife   = otp.Day
+)
+
+// Staff looks after persons, for admins and the command line. Whoever changes somebody must hold all that
+// they hold and all that they are given: nobody rises above themselves through another.
+type Staff struct{ p *People }
+
+// Invitation is a ticket that was made and not yet used.
+type Invitation struct {
+	ID        string
+	Email     string
+	Grant     Grant
+	CreatedAt otp.Millis
+	ExpiresAt otp.Millis
+}
+
+// Issued is a ticket's text, shown once, and its end.
+type Issued struct {
+	Token     string
+	ExpiresAt otp.Millis
+}
+
+// Setup makes the ticket of the first owner and ends those made before. Refusal: PersonExists if there is an
+// owner.
+func (s *Staff) Setup(ctx context.Context, who Principal) (Issued, error) {
+	if err := who.May(WriteOwners); err != nil {
+		return Issued{}, err
+	}
+	at := now()
+	text, ticket := issue(setupTicket, who, at, setupLife)
+	ticket.Role = string(Owner)
+	err := s.p.change(ctx, func(tx *sql.Tx) error {
+		owners, err := tx.Owners(string(Owner), otp.ID{})
+		if err != nil {
+			return err
+		}
+		if owners > 0 {
+			return otp.Refuse(otp.PersonExists, `there is an owner already; have them invite you, or run "otpbridge user create"`)
+		}
+		if _, err := tx.EndTickets(setupTicket, otp.ID{}, "", at); err != nil {
+			return err
+		}
+		if err := tx.InsertTicket(ticket); err != nil {
+			return err
+		}
+		return record(tx, otp.SetupIssued, who.actor(), otp.ID{}, at)
+	})
+	return Issued{text, ticket.ExpiresAt}, err
+}
+
+// Invite makes a ticket that one person can register with. An earlier one for the same address ends.
+// Refusals: Forbidden, Invalid, PersonExists.
+func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant Grant) (Issued, error) {
+	if err := who.May(WritePeople); err != nil {
+		return Issued{}, err
+	}
+	email = normalEmail(email)
+	if err := checkEmail(email); err != nil {
+		return Issued{}, err
+	}
+	if err := s.mayGive(who, grant); err != nil {
+		return Issued{}, err
+	}
+	if person, err := s.p.byEmail(ctx, email); err != nil || !person.ID.IsZero() {
+		if err == nil {
+			err = otp.Refuse(otp.PersonExists, "this address belongs to somebody here; change what they may do instead")
+		}
+		return Issued{}, err
+	}
+	at := now()
+	text, ticket := issue(invitationTicket, who, at, invitationLife)
+	ticket.Email, ticket.Role, ticket.Accounts, ticket.Permissions = email, string(grant.Role), grant.Accounts, grant.Permissions
+	err := s.p.change(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.EndTickets(invitationTicket, otp.ID{}, email, at); err != nil {
+			return err
+		}
+		if err := tx.InsertTicket(ticket); err != nil {
+			return err
+		}
+		return record(tx, otp.PersonInvited, who.actor(), otp.ID{}, at, "email", email, "role", ticket.Role, "accounts", listed(ticket.Accounts))
+	})
+	return Issued{text, ticket.ExpiresAt}, err
+}
+
+// mayGive refuses a grant that is wrong in itself or more than who holds.
+func (s *Staff) mayGive(who Principal, grant Grant) error {
+	if err := grant.Check(); err != nil {
+		return err
+	}
+	if !grant.within(who.Grant) {
+		return otp.Refuse(otp.Forbidden, "nobody can give more than they hold; ask somebody who holds all of it")
+	}
+	return nil
+}
+
+// mayTouch refuses what who does to somebody that holds more than they.
+func mayTouch(who Principal, person sql.Person) error {
+	if !grantOf(person).within(who.Grant) {
+		return otp.Refuse(otp.Forbidden, "this person holds more than you; ask somebody who holds all of it")
+	}
+	return nil
+}
+
+func issue(purpose string, who Principal, at, life otp.Millis) (string, sql.Ticket) {
+	text := crypto.NewToken(ticketPrefix)
+	return text, sql.Ticket{ID: sql.NewID(), Hash: crypto.HashToken(text), Purpose: purpose, CreatedBy: who.ID, CreatedAt: at, ExpiresAt: at + life}
+}
+
+// Invitations lists those that can still be used, the newest first.
+func (s *Staff) Invitations(ctx context.Context, who Principal) ([]Invitation, error) {
+	if err := who.May(ReadPeople); err != nil {
+		return nil, err
+	}
+	tickets, err := s.p.rows.Tickets(ctx, invitationTicket, now())
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Invitation, len(tickets))
+	for i, t := range tickets {
+		all[i] = Invitation{ID: t.ID.Text(TicketPrefix), Email: t.Email, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt,
+			Grant: Grant{Role(t.Role), t.Accounts, t.Permissions}}
+	}
+	return all, nil
+}
+
+// Withdraw ends an invitation. Refusals: Forbidden, NotFound.
+func (s *Staff) Withdraw(ctx context.Context, who Principal, id string) error {
+	if err := who.May(WritePeople); err != nil {
+		return err
+	}
+	at := now()
+	invitations, err := s.Invitations(ctx, who)
+	if err != nil {
+		return err
+	}
+	for _, i := range invitations {
+		if i.ID != id {
+			continue
+		}
+		if !i.Grant.within(who.Grant) {
+			return otp.Refuse(otp.Forbidden, "this invitation gives more than you hold; ask somebody who holds all of it")
+		}
+		return s.p.change(ctx, func(tx *sql.Tx) error {
+			if _, err := tx.EndTickets(invitationTicket, otp.ID{}, i.Email, at); err != nil {
+				return err
+			}
+			return record(tx, otp.InvitationEnded, who.actor(), otp.ID{}, at, "email", i.Email)
+		})
+	}
+	return otp.Refuse(otp.NotFound, "there is no such invitation that can be used")
+}
+
+// List shows everybody, in the order in which they came. Refusal: Forbidden.
+func (s *Staff) List(ctx context.Context, who Principal) ([]Profile, error) {
+	if err := who.May(ReadPeople); err != nil {
+		return nil, err
+	}
+	rows, err := s.p.rows.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Profile, len(rows))
+	for i, r := range rows {
+		all[i] = profile(r)
+	}
+	return all, nil
+}
+
+// Find returns the person with an id or an address. Refusals: Forbidden, NotFound.
+func (s *Staff) Find(ctx context.Context, who Principal, idOrEmail string) (Profile, error) {
+	if err := who.May(ReadPeople); err != nil {
+		return Profile{}, err
+	}
+	person, err := s.row(ctx, idOrEmail)
+	return profile(person), err
+}
+
+func (s *Staff) row(ctx context.Context, idOrEmail string) (sql.Person, error) {
+	var person sql.Person
+	var err error
+	if id, ok := otp.ParseID(PersonPrefix, idOrEmail); ok {
+		person, err = s.p.rows.ByID(ctx, id)
+	} else {
+		person, err = s.p.rows.ByEmail(ctx, normalEmail(idOrEmail))
+	}
+	if errors.Is(err, sql.ErrNotFound) {
+		err = noPerson()
+	}
+	return person, err
+}
+
+// Patch is what changes of a person; nil leaves a part as it is.
+type Patch struct {
+	Name     *string
+	Grant    *Grant
+	Disabled *bool
+}
+
+// Change changes a person. Version is the one that the caller has seen, 0 for any. A person who is switched
+// off loses their sessions. Refusals: Forbidden, NotFound, Invalid, LastOwner, Outdated.
+func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patch, version int64) (Profile, error) {
+	changed := sql.Person{}
+	err := s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if version != 0 && version != person.Version {
+			return otp.Refuse(otp.Outdated, "the person was changed meanwhile; read it again")
+		}
+		after := person
+		if err := patch.apply(&after, at); err != nil {
+			return err
+		}
+		if err := s.mayGive(who, grantOf(after)); err != nil {
+			return err
+		}
+		if err := keepsAnOwner(tx, person, after); err != nil {
+			return err
+		}
+		after.UpdatedAt = at
+		kept, err := tx.UpdatePerson(after)
+		if err == nil && !kept {
+			err = otp.Refuse(otp.Outdated, "the person was changed meanwhile; read it again")
+		}
+		if err == nil && after.DisabledAt != 0 {
+			_, err = tx.EndSessions(person.ID, otp.ID{}, at)
+		}
+		if err != nil {
+			return err
+		}
+		changed, changed.Version = after, after.Version+1
+		return record(tx, otp.PersonChanged, who.actor(), person.ID, at, describe(person, after)...)
+	})
+	return profile(changed), err
+}
+
+func (c Patch) apply(person *sql.Person, at otp.Millis) error {
+	if c.Name != nil {
+		if err := checkName(*c.Name); err != nil {
+			return err
+		}
+		person.Name = *c.Name
+	}
+	if c.Grant != nil {
+		person.Role, person.Accounts, person.Permissions = string(c.Grant.Role), c.Grant.Accounts, c.Grant.Permissions
+	}
+	if c.Disabled != nil {
+		switch {
+		case !*c.Disabled:
+			person.DisabledAt = 0
+		case person.DisabledAt == 0:
+			person.DisabledAt = at
+		}
+	}
+	return nil
+}
+
+// describe says what is different after a change, for the history.
+func describe(before, after sql.Person) (details []string) {
+	add := func(name, was, is string) {
+		if was != is {
+			details = append(details, name, was+" → "+is)
+		}
+	}
+	off := map[bool]string{true: "off", false: "on"}
+	add("name", before.Name, after.Name)
+	add("role", before.Role, after.Role)
+	add("accounts", listed(before.Accounts), listed(after.Accounts))
+	add("permissions", listed(before.Permissions), listed(after.Permissions))
+	add("switched", off[before.DisabledAt != 0], off[after.DisabledAt != 0])
+	return details
+}
+
+// keepsAnOwner refuses a change after which nobody would own the server.
+func keepsAnOwner(tx *sql.Tx, before, after sql.Person) error {
+	owns := func(p sql.Person) bool { return p.Role == string(Owner) && p.DisabledAt == 0 }
+	if !owns(before) || owns(after) {
+		return nil
+	}
+	others, err := tx.Owners(string(Owner), before.ID)
+	if err == nil && others == 0 {
+		err = otp.Refuse(otp.LastOwner, "this is the last owner; make somebody else an owner first")
+	}
+	return err
+}
+
+// Remove removes a person for good; the history keeps their id. Refusals: Forbidden, NotFound, LastOwner.
+func (s *Staff) Remove(ctx context.Context, who Principal, id string) error {
+	return s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if err := keepsAnOwner(tx, person, sql.Person{}); err != nil {
+			return err
+		}
+		if _, err := tx.DeletePerson(person.ID); err != nil {
+			return err
+		}
+		return record(tx, otp.PersonRemoved, who.actor(), person.ID, at, "email", person.Email)
+	})
+}
+
+// Recover makes a ticket with which a person chooses a new password. An earlier one ends. It is given to who
+// asks, never mailed: whoever reads somebody's mail must not become them. Refusals: Forbidden, NotFound.
+func (s *Staff) Recover(ctx context.Context, who Principal, id string) (issued Issued, err error) {
+	err = s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		text, ticket := issue(recoveryTicket, who, at, recoveryLife)
+		ticket.Person, ticket.Email = person.ID, person.Email
+		if _, err := tx.EndTickets(recoveryTicket, person.ID, "", at); err != nil {
+			return err
+		}
+		if err := tx.InsertTicket(ticket); err != nil {
+			return err
+		}
+		issued = Issued{text, ticket.ExpiresAt}
+		return record(tx, otp.RecoveryIssued, who.actor(), person.ID, at)
+	})
+	return issued, err
+}
+
+// ResetFactors takes all second factors and backup codes from a person and ends their sessions. Refusals:
+// Forbidden, NotFound.
+func (s *Staff) ResetFactors(ctx context.Context, who Principal, id string) error {
+	return s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if _, err := tx.DeleteFactor(person.ID, otp.ID{}); err != nil {
+			return err
+		}
+		if _, err := tx.EndSessions(person.ID, otp.ID{}, at); err != nil {
+			return err
+		}
+		guess := attempt{}
+		guess.add(s.p.factorGuesses(person.ID), otp.FactorGuesses)
+		if err := guess.forgive(tx); err != nil {
+			return err
+		}
+		return record(tx, otp.FactorsReset, who.actor(), person.ID, at)
+	})
+}
+
+// EndSessions ends all sessions of a person. Refusals: Forbidden, NotFound.
+func (s *Staff) EndSessions(ctx context.Context, who Principal, id string) error {
+	return s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if _, err := tx.EndSessions(person.ID, otp.ID{}, at); err != nil {
+			return err
+		}
+		return record(tx, otp.SessionEnded, who.actor(), person.ID, at, "sessions", "all")
+	})
+}
+
+// touch runs do on a person whom who may change, in a transaction.
+func (s *Staff) touch(ctx context.Context, who Principal, id, permission string, do func(*sql.Tx, sql.Person, otp.Millis) error) error {
+	if err := who.May(permission); err != nil {
+		return err
+	}
+	row, err := s.row(ctx, id)
+	if err != nil {
+		return err
+	}
+	at := now()
+	return s.p.change(ctx, func(tx *sql.Tx) error {
+		person, found, err := tx.Person(row.ID)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return noPerson()
+		}
+		if err := mayTouch(who, person); err != nil {
+			return err
+		}
+		return do(tx, person, at)
+	})
+}
