@@ -33,7 +33,8 @@ type Options struct {
 
 // Store is safe for concurrent use. Several stores, in one process or many, may share a database.
 type Store struct {
-	People *People
+	People   *People
+	Services *ServiceAccounts
 
 	options Options
 	dialect dialect
@@ -79,7 +80,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 
 		outdated: make(chan struct{}),
 	}
-	s.People = &People{s}
+	s.People, s.Services = &People{s}, &ServiceAccounts{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

@@ -27,6 +27,8 @@ const (
 	SessionEnded        ChangeKind = "session.ended"
 	SessionRefused      ChangeKind = "session.refused"      // a wrong password
 	RefreshTokenReused  ChangeKind = "session.token_reused" // and the session was ended for it
+	ServiceCreated      ChangeKind = "service.created"      // a service account was made
+	ServiceRevoked      ChangeKind = "service.revoked"
 	RegistrationRefused ChangeKind = "registration.refused" // without a link that is good
 )
 
