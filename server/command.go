@@ -15,6 +15,7 @@ import (
 	"unicode/utf16"
 
 	"otpbridge/config"
+	"otpbridge/crypto"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
@@ -103,6 +104,7 @@ func shownOr(at *time.Time, otherwise string) string {
 type workplace struct {
 	settings config.Settings
 	store    *sql.Store
+	keyring  *crypto.Keyring
 	*manage.Manager
 }
 
@@ -139,7 +141,7 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 	if err != nil {
 		return keyringRemedy(err, settings)
 	}
-	return remedied(do(ctx, &workplace{settings, store, manager}))
+	return remedied(do(ctx, &workplace{settings, store, keyring, manager}))
 }
 
 // openStore opens the database as it is.

@@ -49,6 +49,7 @@ type commandLine struct {
 	Migrate    migrateCommand    `cmd:"" help:"Look after the database's schema."`
 	Account    accountCommand    `cmd:"" help:"Look after accounts: the customers' systems that send codes."`
 	Key        keyCommand        `cmd:"" help:"Look after the keys of accounts: of the servlets and of the JSON API."`
+	Service    serviceCommand    `cmd:"" help:"Look after service accounts: what automation manages with."`
 	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
 	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
 	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`

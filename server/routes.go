@@ -6,8 +6,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/config"
+	"otpbridge/server/admin"
 	"otpbridge/server/callback"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/server/sandbox"
 	"otpbridge/server/servlet"
 	v1 "otpbridge/server/v1"
@@ -39,7 +41,7 @@ func (s *Server) routes() http.Handler {
 		c.String(http.StatusNotFound, "Not found.\n")
 	})
 	router.NoMethod(func(c *gin.Context) {
-		if v1.Owns(c.Request.URL.Path) {
+		if v1.Owns(c.Request.URL.Path) || c.Request.URL.Path == people.TokenPath {
 			v1.MethodNotAllowed(c)
 			return
 		}
@@ -80,6 +82,9 @@ func (s *Server) routes() http.Handler {
 			api.DemoKey = s.manage.Sandbox.DemoCredentials()[0].APIKey
 		}
 		v1.Mount(router, calls, api)
+	}
+	if s.settings.Open(config.APIDoor) {
+		admin.MountOAuth(router, admin.OAuthOptions{Services: s.services, Plain: s.plain, Log: s.log})
 	}
 	return router
 }

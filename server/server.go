@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
+	"otpbridge/server/people"
 	"otpbridge/server/web"
 	"otpbridge/sql"
 )
@@ -40,6 +42,7 @@ type Server struct {
 	store    *sql.Store
 	manage   *manage.Manager
 	engine   *engine.Engine
+	services *people.Services
 	http     *http.Server
 	health   health
 
@@ -146,6 +149,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
+	s.services = people.NewServices(s.store, keyring, cmp.Or(s.settings.PublicURL, s.URL()))
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)

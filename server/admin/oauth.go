@@ -1,0 +1,212 @@
+// Package admin is the JSON API that people and automation manage with: it translates.
+//
+// It promises what the other JSON doors promise: a request is read strictly or not at all, and every refusal is a
+// problem of RFC 9457. Who may do what is left to people.
+package admin
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+)
+
+// assertionType is the one kind of client_assertion that is taken (RFC 7523, section 2.2).
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// tokenRequest is what may be sent, as JSON or as a form.
+type tokenRequest struct {
+	GrantType     string `json:"grant_type"`
+	ClientID      string `json:"client_id"`
+	ClientSecret  string `json:"client_secret"`
+	AssertionType string `json:"client_assertion_type"`
+	Assertion     string `json:"client_assertion"`
+}
+
+// tokenAnswer is RFC 6749, section 5.1.
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int    `json:"expires_in"` // seconds
+}
+
+// tokenRefusal is a problem (RFC 9457) that clients of OAuth read as well (RFC 6749, section 5.2).
+type tokenRefusal struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+	Type        string `json:"type"`
+	Title       string `json:"title"`
+	Status      int    `json:"status"`
+	Detail      string `json:"detail"`
+	Code        string `json:"code"`
+	Message     string `json:"message"`
+	RequestID   string `json:"request_id"`
+}
+
+// OAuthOptions are what the token endpoint needs.
+type OAuthOptions struct {
+	Services *people.Services
+	Plain    *web.Plain // refuses credentials over plain HTTP
+	Log      *slog.Logger
+}
+
+// MountOAuth registers the token endpoint.
+func MountOAuth(router gin.IRouter, o OAuthOptions) {
+	router.POST(people.TokenPath, func(c *gin.Context) {
+		// A token must not stay anywhere on its way.
+		c.Header("Cache-Control", "no-store")
+		c.Header("X-Content-Type-Options", "nosniff")
+		var token people.Token
+		err := web.Guarded(func() error {
+			proof, err := readProof(c)
+			if err != nil {
+				return err
+			}
+			if err := o.Plain.Admit(c, "api"); err != nil {
+				return err
+			}
+			token, err = o.Services.Token(c.Request.Context(), proof)
+			return err
+		})
+		if err != nil {
+			o.refuse(c, err)
+			return
+		}
+		web.RequestOf(c).Kind = "ok"
+		c.PureJSON(http.StatusOK, tokenAnswer{token.Text, "Bearer", int(token.Lifetime.Seconds())})
+	})
+}
+
+// oauthError is a refusal of the request itself.
+type oauthError struct{ code, detail string }
+
+func (e oauthError) Error() string { return e.code + ": " + e.detail }
+
+func invalidRequest(detail string) error { return oauthError{"invalid_request", detail} }
+
+// readProof reads a request, and takes one way of proving who asks: two would leave open which of them counts.
+func readProof(c *gin.Context) (people.Proof, error) {
+	body, err := web.ReadBody(c)
+	if err != nil {
+		return people.Proof{}, err
+	}
+	var asked tokenRequest
+	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	switch {
+	case err == nil && kind == "application/json":
+		err = web.Decode(body, &asked)
+	case err == nil && kind == "application/x-www-form-urlencoded":
+		err = asked.readForm(string(body))
+	default:
+		err = invalidRequest("Content-Type must be application/x-www-form-urlencoded or application/json")
+	}
+	if err != nil {
+		return people.Proof{}, err
+	}
+	ways := 0
+	if id, secret, basic := c.Request.BasicAuth(); basic {
+		// Both are form-encoded before they are put together (RFC 6749, section 2.3.1).
+		name, err1 := url.QueryUnescape(id)
+		password, err2 := url.QueryUnescape(secret)
+		if err1 != nil || err2 != nil || asked.ClientID != "" && asked.ClientID != name {
+			return people.Proof{}, invalidRequest("the Authorization header cannot be read, or names another client_id")
+		}
+		ways++
+		asked.ClientID = name
+		if asked.ClientSecret != "" {
+			ways++
+		}
+		asked.ClientSecret = password
+	} else if c.GetHeader("Authorization") != "" {
+		return people.Proof{}, invalidRequest("the Authorization header must be Basic, or left out")
+	} else if asked.ClientSecret != "" {
+		ways++
+	}
+	if asked.Assertion != "" {
+		ways++
+	}
+	switch {
+	case asked.GrantType == "":
+		return people.Proof{}, invalidRequest("grant_type is missing; send client_credentials")
+	case asked.GrantType != "client_credentials":
+		return people.Proof{}, oauthError{"unsupported_grant_type", "grant_type must be client_credentials"}
+	case ways != 1:
+		return people.Proof{}, invalidRequest("send either client_secret or client_assertion, once")
+	case (asked.Assertion != "" || asked.AssertionType != "") && asked.AssertionType != assertionType:
+		return people.Proof{}, invalidRequest("client_assertion_type must be " + assertionType)
+	case asked.Assertion == "" && asked.ClientID == "":
+		return people.Proof{}, invalidRequest("client_id is missing")
+	}
+	return people.Proof{Client: asked.ClientID, Secret: asked.ClientSecret, Assertion: asked.Assertion}, nil
+}
+
+// readForm reads a form as strictly as JSON is read: what is unknown or given twice is refused.
+func (r *tokenRequest) readForm(body string) error {
+	values, err := url.ParseQuery(body)
+	if err != nil {
+		return invalidRequest("the form cannot be read")
+	}
+	members := map[string]*string{
+		"grant_type": &r.GrantType, "client_id": &r.ClientID, "client_secret": &r.ClientSecret,
+		"client_assertion_type": &r.AssertionType, "client_assertion": &r.Assertion,
+	}
+	for name, given := range values {
+		member, known := members[name]
+		switch {
+		case !known && slices.Contains([]string{"scope", "resource", "audience"}, name):
+			return oauthError{"invalid_scope", name + " is not taken; the service account's permissions hold for its tokens"}
+		case !known:
+			return invalidRequest("a parameter is not known here; there are grant_type, client_id, client_secret, " +
+				"client_assertion_type and client_assertion")
+		case len(given) > 1:
+			return invalidRequest(name + " is given twice; which is meant?")
+		}
+		*member = given[0]
+	}
+	return nil
+}
+
+// refuse answers an error in the words of OAuth.
+func (o OAuthOptions) refuse(c *gin.Context, err error) {
+	request := web.RequestOf(c)
+	request.Kind = otp.Invalid.String()
+	answer := tokenRefusal{
+		Type: "about:blank", Error: "invalid_request", Status: http.StatusBadRequest, Code: web.CodeInvalid, RequestID: request.ID,
+	}
+	own, isOwn := errors.AsType[oauthError](err)
+	problem, isProblem := errors.AsType[*web.Problem](err)
+	refusal, isRefusal := errors.AsType[*otp.Error](err)
+	switch {
+	case isOwn:
+		answer.Error, answer.Detail = own.code, own.detail
+	case isProblem:
+		answer.Detail, answer.Code, answer.Status = problem.Detail, problem.Code, problem.Status
+	case isRefusal && refusal.Kind == otp.UnknownCredential:
+		answer.Error, answer.Detail = "invalid_client", refusal.Message
+		answer.Status, answer.Code = http.StatusUnauthorized, "AUTH_001"
+		request.Kind, request.Reason = refusal.Kind.String(), refusal.Reason
+		c.Header("WWW-Authenticate", `Basic realm="otpbridge"`)
+	case isRefusal && refusal.Kind == otp.Overloaded:
+		answer.Error, answer.Detail = "temporarily_unavailable", refusal.Message
+		answer.Status, answer.Code = http.StatusServiceUnavailable, "OVERLOADED"
+		request.Kind = refusal.Kind.String()
+		c.Header("Retry-After", web.Seconds(max(refusal.RetryAfter, 1e9)))
+	default:
+		o.Log.ErrorContext(c.Request.Context(), "the token endpoint failed", "request_id", request.LogID, "error", err)
+		answer.Error, answer.Detail = "server_error", "something went wrong here; the server's log has it"
+		answer.Status, answer.Code = http.StatusInternalServerError, "INTERNAL"
+		request.Kind = "fault"
+	}
+	answer.Title = http.StatusText(answer.Status)
+	answer.Description, answer.Message = answer.Detail, cmp.Or(answer.Detail, answer.Title)
+	c.PureJSON(answer.Status, answer)
+}
