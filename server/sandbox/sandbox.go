@@ -45,7 +45,7 @@ func Mount(routes gin.IRouter, o Options) {
 	if o.Engine == nil || o.Requests == nil || o.Stopping == nil || o.Log == nil {
 		panic("sandbox: Mount called without all of its options")
 	}
-	d := &door{Options: o, errors: writer(o.Log), crossOrigin: http.NewCrossOriginProtection()}
+	d := &door{Options: o, errors: &web.Writer{Door: "sandbox", Log: o.Log}, crossOrigin: http.NewCrossOriginProtection()}
 	calls := routes.Group("/sandbox", d.guard)
 
 	calls.GET("/credentials", d.handler(d.credentials))
@@ -62,10 +62,6 @@ func Mount(routes gin.IRouter, o Options) {
 	calls.DELETE("/faults", d.handler(d.clearFaults))
 	calls.GET("/requests", d.handler(d.requests))
 	calls.POST("/reset", d.handler(d.reset))
-}
-
-func writer(log *slog.Logger) *web.Writer {
-	return &web.Writer{Door: "sandbox", Rows: wireOf, Log: log}
 }
 
 // handler runs one call. What it returns is rendered here and nowhere else.

@@ -257,7 +257,7 @@ func (x *exchange) dressed(refusal *otp.Error) error {
 	if refusal.Limit > 0 {
 		x.showQuota(engine.Quota{Limit: refusal.Limit, Reset: time.Now().Add(refusal.RetryAfter), Window: refusal.Window})
 	}
-	switch row := refusals[refusal.Kind]; row.Status {
+	switch row, _ := web.RowOf(refusal.Kind); row.Status {
 	case http.StatusUnauthorized:
 		challenge := `Bearer realm="otpbridge"`
 		if refusal.Kind != otp.MissingCredential {

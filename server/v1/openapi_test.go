@@ -174,7 +174,7 @@ func TestRefusals_EveryKindHasARowAndTheDocumentHasTheSame(t *testing.T) {
 	require.NoError(t, json.Unmarshal(table, &documented))
 	require.Len(t, documented, len(otp.Kinds()))
 	for _, kind := range otp.Kinds() {
-		row, ok := refusals[kind]
+		row, ok := web.RowOf(kind)
 		require.True(t, ok, "no row for %v", kind)
 		require.GreaterOrEqual(t, row.Status, 400, "%v", kind)
 		require.NotEmpty(t, http.StatusText(row.Status), "%v", kind)
@@ -204,10 +204,11 @@ func TestOpenAPI_EveryRefusalIsDescribedWhereItHappens(t *testing.T) {
 		require.NotNil(t, item, path)
 		for _, operation := range item.Operations() {
 			for _, kind := range kinds {
-				response := operation.Responses.Status(refusals[kind].Status)
+				row, _ := web.RowOf(kind)
+				response := operation.Responses.Status(row.Status)
 				require.NotNil(t, response, "%s does not describe %v", path, kind)
-				require.Contains(t, *response.Value.Description, "`"+refusals[kind].Code+"`", "%s, %v", path, kind)
-				require.Contains(t, openapi(t).Info.Description, "`"+refusals[kind].Code+"`")
+				require.Contains(t, *response.Value.Description, "`"+row.Code+"`", "%s, %v", path, kind)
+				require.Contains(t, openapi(t).Info.Description, "`"+row.Code+"`")
 			}
 		}
 	}

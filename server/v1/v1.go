@@ -77,7 +77,7 @@ func newDoor(o Options) *door {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &door{engine: o.Engine, plain: o.Plain, errors: &web.Writer{Door: "v1", Rows: refusals, Log: o.Log}}
+	return &door{engine: o.Engine, plain: o.Plain, errors: &web.Writer{Door: "v1", Log: o.Log}}
 }
 
 // Mount registers the API and its documents. Calls is where the calls themselves are
@@ -111,47 +111,4 @@ func MethodNotAllowed(c *gin.Context) {
 func refuseUnserved(c *gin.Context, status int, code, detail string) {
 	c.Header("Cache-Control", "no-store")
 	new(web.Writer).Refuse(c, &web.Problem{Status: status, Code: code, Detail: detail})
-}
-
-// refusals is how each kind of refusal looks on this door. The OpenAPI document has the same
-// table for people. A wrong code is no refusal here: verify answers it with 200 and a reason.
-var refusals = web.Refusals{
-	otp.MissingCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_003"},
-	otp.UnknownCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_004"},
-	otp.ExpiredCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_002"},
-	otp.ForbiddenNetwork:       {Status: http.StatusForbidden, Code: "AUTH_005"},
-	otp.BrokenAccount:          {Status: http.StatusInternalServerError, Code: "ACCOUNT_BROKEN"},
-	otp.FeatureOff:             {Status: http.StatusForbidden, Code: "FEATURE_OFF"},
-	otp.Invalid:                {Status: http.StatusBadRequest, Code: web.CodeInvalid},
-	otp.MissingDepartment:      {Status: http.StatusBadRequest, Code: "DEPARTMENT_REQUIRED"},
-	otp.NotFound:               {Status: http.StatusNotFound, Code: "NOT_FOUND"},
-	otp.Canceled:               {Status: http.StatusConflict, Code: "CANCELED"},
-	otp.Replaced:               {Status: http.StatusConflict, Code: "REPLACED"},
-	otp.Locked:                 {Status: http.StatusTooManyRequests, Code: "RECIPIENT_LOCKED"},
-	otp.AttemptsExhausted:      {Status: http.StatusConflict, Code: "MAX_ATTEMPTS"},
-	otp.Used:                   {Status: http.StatusConflict, Code: "ALREADY_VERIFIED"},
-	otp.Expired:                {Status: http.StatusConflict, Code: "EXPIRED"},
-	otp.WrongCode:              {Status: http.StatusBadRequest, Code: "MISMATCH"},
-	otp.RegenerationsExhausted: {Status: http.StatusConflict, Code: "MAX_RESENDS"},
-	otp.OverLimit:              {Status: http.StatusTooManyRequests, Code: "RATE_LIMIT_EXCEEDED"},
-	otp.Undelivered:            {Status: http.StatusBadGateway, Code: "UNDELIVERED"},
-	otp.CostLimited:            {Status: http.StatusTooManyRequests, Code: "SPEND_LIMIT_EXCEEDED"},
-	otp.Overloaded:             {Status: http.StatusServiceUnavailable, Code: "OVERLOADED"},
-	otp.AccountExists:          {Status: http.StatusConflict, Code: "ACCOUNT_EXISTS"},
-	otp.ClockBackwards:         {Status: http.StatusConflict, Code: "CLOCK_BACKWARDS"},
-	otp.Forbidden:              {Status: http.StatusForbidden, Code: "PERMISSION_DENIED"},
-	otp.ForbiddenOrigin:        {Status: http.StatusForbidden, Code: "ORIGIN_NOT_ALLOWED"},
-	otp.BadSignature:           {Status: http.StatusUnauthorized, Code: "SIGNATURE_INVALID"},
-	otp.RateLimited:            {Status: http.StatusTooManyRequests, Code: "RATE_LIMIT_EXCEEDED"},
-	otp.IdempotencyMismatch:    {Status: http.StatusUnprocessableEntity, Code: "IDEMPOTENCY_MISMATCH"},
-	otp.IdempotencyBusy:        {Status: http.StatusConflict, Code: "IDEMPOTENCY_BUSY"},
-
-	otp.WrongPassword:            {Status: http.StatusUnauthorized, Code: "AUTH_001"},
-	otp.FactorRequired:           {Status: http.StatusUnauthorized, Code: "AUTH_006"},
-	otp.PersonLocked:             {Status: http.StatusLocked, Code: "AUTH_007"},
-	otp.ReauthenticationRequired: {Status: http.StatusForbidden, Code: "REAUTHENTICATION_REQUIRED"},
-	otp.RegistrationClosed:       {Status: http.StatusForbidden, Code: "REGISTRATION_CLOSED"},
-	otp.PersonExists:             {Status: http.StatusConflict, Code: "PERSON_EXISTS"},
-	otp.LastOwner:                {Status: http.StatusConflict, Code: "LAST_OWNER"},
-	otp.Outdated:                 {Status: http.StatusPreconditionFailed, Code: "PRECONDITION_FAILED"},
 }

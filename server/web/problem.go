@@ -62,15 +62,6 @@ func Invalid(faults ...Fault) *Problem {
 // CodeInvalid is the code of every request that cannot be read.
 const CodeInvalid = "INVALID_REQUEST"
 
-// Row is how a kind of refusal looks on a door.
-type Row struct {
-	Status int
-	Code   string // upper case, never changes
-}
-
-// Refusals is a door's table. A door's test ranges over otp.Kinds() and fails if a row is missing.
-type Refusals map[otp.Kind]Row
-
 // details is application/problem+json (RFC 9457). Its type is about:blank, for which the title
 // is the status in words; the code tells problems apart and does not change.
 type details struct {
@@ -92,7 +83,6 @@ const statusClientGone = 499
 // answered neutrally.
 type Writer struct {
 	Door string // for the log
-	Rows Refusals
 	Log  *slog.Logger
 }
 
@@ -120,7 +110,7 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 		return own
 	}
 	if refusal, ok := errors.AsType[*otp.Error](err); ok {
-		if row, ok := w.Rows[refusal.Kind]; ok {
+		if row, ok := RowOf(refusal.Kind); ok {
 			RequestOf(c).Kind = refusal.Kind.String()
 			p := &Problem{Status: row.Status, Code: row.Code, Detail: refusal.Message}
 			if refusal.Field != "" {

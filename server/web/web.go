@@ -5,5 +5,5 @@
 // It promises strict input (an unknown field, a field given twice or a value of the wrong type
 // is refused and named, since a client that sends "tll" and is answered 201 has a lifetime that
 // nobody chose) and errors in the one form of RFC 9457, which never hold a stack, SQL or a
-// secret. Which refusals a door has, and under which status and code, is the door's table.
+// secret. A kind of refusal has the same status and code on all of them.
 package web

@@ -1,42 +1,55 @@
-package sandbox
+package web
 
 import (
 	"net/http"
 
 	"otpbridge/server/otp"
-	"otpbridge/server/web"
 )
 
-// wireOf is how refusals look on this door. Most kinds never get here, but a kind that suddenly
-// does must not come out as a fault of the server.
-var wireOf = web.Refusals{
+// Row is how a kind of refusal looks on the JSON doors. The title of the answer is the status in words.
+type Row struct {
+	Status int
+	Code   string // upper case, never changes
+}
+
+// RowOf returns how the JSON doors answer a kind of refusal. It reports false for a kind that has no row yet, which a
+// test does not let pass.
+func RowOf(kind otp.Kind) (Row, bool) {
+	row, ok := refusals[kind]
+	return row, ok
+}
+
+// refusals is the one table of all JSON doors, so that a client handles a refusal the same way wherever it comes from.
+// The OpenAPI document has it for people. A wrong code is no refusal on /v1: verify answers it with 200 and a reason.
+// The two limits share a code because a client does the same about both: it waits for Retry-After.
+var refusals = map[otp.Kind]Row{
 	otp.MissingCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_003"},
 	otp.UnknownCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_004"},
 	otp.ExpiredCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_002"},
 	otp.ForbiddenNetwork:       {Status: http.StatusForbidden, Code: "AUTH_005"},
-	otp.BrokenAccount:          {Status: http.StatusConflict, Code: "ACCOUNT_BROKEN"},
+	otp.BrokenAccount:          {Status: http.StatusInternalServerError, Code: "ACCOUNT_BROKEN"},
 	otp.FeatureOff:             {Status: http.StatusForbidden, Code: "FEATURE_OFF"},
-	otp.Invalid:                {Status: http.StatusBadRequest, Code: web.CodeInvalid},
+	otp.Invalid:                {Status: http.StatusBadRequest, Code: CodeInvalid},
 	otp.MissingDepartment:      {Status: http.StatusBadRequest, Code: "DEPARTMENT_REQUIRED"},
 	otp.NotFound:               {Status: http.StatusNotFound, Code: "NOT_FOUND"},
 	otp.Canceled:               {Status: http.StatusConflict, Code: "CANCELED"},
 	otp.Replaced:               {Status: http.StatusConflict, Code: "REPLACED"},
 	otp.Locked:                 {Status: http.StatusTooManyRequests, Code: "RECIPIENT_LOCKED"},
-	otp.AttemptsExhausted:      {Status: http.StatusTooManyRequests, Code: "MAX_ATTEMPTS"},
+	otp.AttemptsExhausted:      {Status: http.StatusConflict, Code: "MAX_ATTEMPTS"},
 	otp.Used:                   {Status: http.StatusConflict, Code: "ALREADY_VERIFIED"},
-	otp.Expired:                {Status: http.StatusGone, Code: "EXPIRED"},
+	otp.Expired:                {Status: http.StatusConflict, Code: "EXPIRED"},
 	otp.WrongCode:              {Status: http.StatusBadRequest, Code: "MISMATCH"},
-	otp.RegenerationsExhausted: {Status: http.StatusTooManyRequests, Code: "MAX_REGENERATIONS"},
+	otp.RegenerationsExhausted: {Status: http.StatusConflict, Code: "MAX_RESENDS"},
 	otp.OverLimit:              {Status: http.StatusTooManyRequests, Code: "RATE_LIMIT_EXCEEDED"},
 	otp.Undelivered:            {Status: http.StatusBadGateway, Code: "UNDELIVERED"},
 	otp.CostLimited:            {Status: http.StatusTooManyRequests, Code: "SPEND_LIMIT_EXCEEDED"},
 	otp.Overloaded:             {Status: http.StatusServiceUnavailable, Code: "OVERLOADED"},
 	otp.AccountExists:          {Status: http.StatusConflict, Code: "ACCOUNT_EXISTS"},
 	otp.ClockBackwards:         {Status: http.StatusConflict, Code: "CLOCK_BACKWARDS"},
-	otp.Forbidden:              {Status: http.StatusForbidden, Code: "FORBIDDEN"},
-	otp.ForbiddenOrigin:        {Status: http.StatusForbidden, Code: "ORIGIN_FORBIDDEN"},
+	otp.Forbidden:              {Status: http.StatusForbidden, Code: "PERMISSION_DENIED"},
+	otp.ForbiddenOrigin:        {Status: http.StatusForbidden, Code: "ORIGIN_NOT_ALLOWED"},
 	otp.BadSignature:           {Status: http.StatusUnauthorized, Code: "SIGNATURE_INVALID"},
-	otp.RateLimited:            {Status: http.StatusTooManyRequests, Code: "TOO_MANY_REQUESTS"},
+	otp.RateLimited:            {Status: http.StatusTooManyRequests, Code: "RATE_LIMIT_EXCEEDED"},
 	otp.IdempotencyMismatch:    {Status: http.StatusUnprocessableEntity, Code: "IDEMPOTENCY_MISMATCH"},
 	otp.IdempotencyBusy:        {Status: http.StatusConflict, Code: "IDEMPOTENCY_BUSY"},
 
