@@ -12,11 +12,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
-	"otpbridge/server/web"
+	"otpbridge/server/strict"
 )
 
 type accountCommand struct {
@@ -445,8 +444,7 @@ func setColumn(into *manage.Imported, column, text string) error {
 		value, _ = json.Marshal(strings.Split(text, ","))
 	}
 	name, _ := json.Marshal(column)
-	_, err := decodeAccount(slices.Concat([]byte("{"), name, []byte(":"), value, []byte("}")), into)
-	return err
+	return decodeAccount(slices.Concat([]byte("{"), name, []byte(":"), value, []byte("}")), into)
 }
 
 // Run writes the accounts.
@@ -492,25 +490,23 @@ func (a accountExportCommand) Run(p process) error {
 // readAccounts reads one object or a list of them, and tells which name no profile.
 func readAccounts(raw []byte) (accounts []manage.Imported, unnamed []int, err error) {
 	raw = bytes.TrimPrefix(bytes.TrimSpace(raw), []byte("\xef\xbb\xbf"))
-	if !utf8.Valid(raw) {
-		return nil, nil, errors.New("the accounts are not UTF-8")
-	}
 	list := []json.RawMessage{raw}
-	if bytes.HasPrefix(raw, []byte("[")) {
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, nil, notJSON(err)
-		}
+	if bytes.HasPrefix(raw, []byte("[")) && json.Unmarshal(raw, &list) != nil { // its objects are read below
+		return nil, nil, strict.Decode(raw, &list)
 	}
 	for i, object := range list {
 		account := manage.Imported{Account: otp.DefaultAccount("")}
-		given, err := decodeAccount(object, &account)
+		err := decodeAccount(object, &account)
 		if err != nil && len(list) > 1 {
 			err = fmt.Errorf("account %d of the list: %w", i+1, err)
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if !slices.Contains(given, "message_profile") {
+		var given struct {
+			Profile json.RawMessage `json:"message_profile"`
+		}
+		if json.Unmarshal(object, &given) == nil && given.Profile == nil {
 			unnamed = append(unnamed, i)
 		}
 		accounts = append(accounts, account)
@@ -521,107 +517,13 @@ func readAccounts(raw []byte) (accounts []manage.Imported, unnamed []int, err er
 	return accounts, unnamed, nil
 }
 
-func notJSON(err error) error {
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Errorf("the input is no JSON from byte %d on", syntax.Offset)
-	}
-	return errors.New("the input is no JSON object, nor a list of them")
-}
-
-// decodeAccount reads an object over into, and answers its members' names. encoding/json by itself
-// takes names in any case, lets the last of two equal ones win and reads null into anything; each
-// of these would turn a typing mistake into a setting that nobody chose. No value is quoted: it
-// may be a key.
-func decodeAccount(raw json.RawMessage, into *manage.Imported) (given []string, err error) {
-	if err := json.Unmarshal(raw, &struct{}{}); err != nil {
-		return nil, notJSON(err)
-	}
-	target := reflect.ValueOf(into).Elem()
-	tokens := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = tokens.Token() // the brace
-	for tokens.More() {
-		token, err := tokens.Token()
-		name, ok := token.(string)
-		var value json.RawMessage
-		if err != nil || !ok || tokens.Decode(&value) != nil {
-			return nil, notJSON(err)
+// decodeAccount reads an object over into.
+func decodeAccount(raw []byte, into *manage.Imported) error {
+	err := strict.Decode(raw, into)
+	if wrong, ok := errors.AsType[*strict.Error](err); ok {
+		if name := strings.TrimPrefix(wrong.Faults[0].Pointer, "/"); wrong.Faults[0].Detail == strict.Unknown && !strings.Contains(name, "/") {
+			return fmt.Errorf("%q is no column of otp_auth_config; server/doc/accounts.md lists them", name)
 		}
-		if slices.Contains(given, name) {
-			return nil, fmt.Errorf("%s is given twice; which one is meant?", name)
-		}
-		given = append(given, name)
-		field, known := fieldOf(target, name)
-		if !known {
-			return nil, fmt.Errorf("%q is no column of otp_auth_config; server/doc/operating.md lists them", clipped(name))
-		}
-		if err := decodeColumn(value, field); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return given, nil
-}
-
-func fieldOf(target reflect.Value, name string) (reflect.Value, bool) {
-	for _, field := range reflect.VisibleFields(target.Type()) {
-		if name != "-" && name != "" && columnName(field) == name {
-			return target.FieldByIndex(field.Index), true
-		}
-	}
-	return reflect.Value{}, false
-}
-
-func clipped(name string) string {
-	if runes := []rune(name); len(runes) > 40 {
-		return string(runes[:40]) + "…"
-	}
-	return name
-}
-
-func decodeColumn(value json.RawMessage, field reflect.Value) error {
-	switch field.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Slice:
-		field.SetZero()
-	default:
-		if string(value) == "null" {
-			return errors.New("must not be null; leave it out for the default")
-		}
-	}
-	err := web.DecodeValue(value, field.Addr().Interface())
-	if problem, ok := errors.AsType[*web.Problem](err); ok {
-		fault := problem.Faults[0]
-		if fault.Pointer == "" && strings.HasPrefix(fault.Detail, "must be ") {
-			return fmt.Errorf("must be %s", expected(field.Type()))
-		}
-		return errors.New(strings.TrimSpace(fault.Pointer + " " + fault.Detail))
 	}
 	return err
-}
-
-// memberNames are the JSON names of a struct's fields.
-func memberNames(kind reflect.Type) (names []string) {
-	for _, field := range reflect.VisibleFields(kind) {
-		names = append(names, columnName(field))
-	}
-	return names
-}
-
-func expected(kind reflect.Type) string {
-	switch kind.Kind() {
-	case reflect.Pointer:
-		return expected(kind.Elem()) + " or null"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64:
-		return "a whole number"
-	case reflect.String:
-		return "a text"
-	case reflect.Map:
-		return "an object of texts"
-	case reflect.Slice:
-		if kind.Elem().Kind() == reflect.Struct {
-			return "a list of objects with the members " + strings.Join(memberNames(kind.Elem()), ", ")
-		}
-		return "a list of texts"
-	}
-	return "of another type"
 }

@@ -24,14 +24,15 @@ var layers = map[string][]string{
 	"config":          {},
 	"crypto":          {},
 	"server/otp":      {},
-	"sql":             {"server/otp"},
+	"server/strict":   {"server/otp"}, // reads JSON input, wherever it comes in
+	"sql":             {"server/otp", "server/strict"},
 	"sql/sqltest":     {}, // starts databases for tests
-	"server/deliver":  {"server/otp"},
+	"server/deliver":  {"server/otp", "server/strict"},
 	"server/vault":    {"server/otp", "sql", "crypto"}, // seals and hashes rows, for those above
 	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
 	"server/manage":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
 	"server/people":   {"server/otp", "sql", "crypto", "server/vault"},
-	"server/web":      {"server/otp"}, // what the doors have in common
+	"server/web":      {"server/otp", "server/strict"}, // what the doors have in common
 	"server/servlet":  {"server/otp", "server/engine", "server/web"},
 	"server/v1":       {"server/otp", "server/engine", "server/web"},
 	"server/admin":    {"server/otp", "server/manage", "server/people", "server/engine", "server/web"},
@@ -40,7 +41,7 @@ var layers = map[string][]string{
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {
 		"config", "crypto", "sql", "server/otp", "server/vault", "server/deliver", "server/engine", "server/manage",
-		"server/people", "server/web",
+		"server/people", "server/strict", "server/web",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/doc/examples/go": {}, // a client to copy

@@ -14,6 +14,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/strict"
 )
 
 // ErrNotFound is the answer when a row that was asked for is not there.
@@ -170,8 +171,8 @@ func document[T []string | []otp.JWTIssuer | map[string]string | map[string]int6
 		func(a *otp.Account, v sql.NullString) error {
 			var value T
 			if v.Valid && strings.TrimSpace(v.String) != "" {
-				if err := json.Unmarshal([]byte(v.String), &value); err != nil {
-					return errors.New("is no JSON of the expected shape")
+				if err := strict.Decode([]byte(v.String), &value); err != nil {
+					return fmt.Errorf("does not hold what it should: %w", err)
 				}
 			}
 			*field(a) = value

@@ -13,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/strict"
 )
 
 // Credential is one secret of an account, as it is stored: by hash.
@@ -114,8 +115,8 @@ func scanCredential(row sqlx.ColScanner) (Credential, error) {
 		if !list.text.Valid || strings.TrimSpace(list.text.String) == "" {
 			continue
 		}
-		if err := json.Unmarshal([]byte(list.text.String), list.into); err != nil {
-			return Credential{}, fmt.Errorf("credential %s: %s is no JSON list of texts", c.ID.Text("key"), list.column)
+		if err := strict.Decode([]byte(list.text.String), list.into); err != nil {
+			return Credential{}, fmt.Errorf("credential %s: %s is no JSON list of texts: %w", c.ID.Text("key"), list.column, err)
 		}
 	}
 	if signing.Valid {

@@ -396,6 +396,9 @@ func TestAccount_PlainSQLRowsHaveDefaultsAndBrokenOnesNameTheirColumn(t *testing
 			"33": {"servlet_types", "servlet_types = 'verification,pa\u017fsword_reset'"},
 			"34": {"servlet_types", "servlet_types = 'verification,transact\u0130on'"},
 			"27": {"message_overrides", `message_overrides = '["x"]'`}, "28": {"max_attempts", `max_attempts = 'many'`},
+			"41": {"message_overrides", `message_overrides = '{"error":"a","error":"b"}'`}, "42": {"departments", `departments = '["a",null]'`},
+			"43": {"templates", `templates = '{"a":null}'`}, "44": {"cors_allowed_origins", `cors_allowed_origins = '[null]'`},
+			"45": {"prices", `prices = '{"IN":1,"IN":1000000}'`}, "46": {"prices", `prices = '{"IN":null}'`},
 		}
 		for address, row := range broken {
 			require.NoError(t, exec(`INSERT INTO otp_auth_config (esme_address) VALUES (`+address+`)`))

@@ -1,11 +1,8 @@
 package deliver
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -13,6 +10,7 @@ import (
 	"strings"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/strict"
 )
 
 // profile is how a gateway wants to be spoken to and what its answers mean, as a JSON file has
@@ -57,32 +55,21 @@ type rule struct {
 type statusRange struct{ from, to int }
 
 // parseProfile reads a profile strictly: a misspelt name that is ignored would be a refusal that
-// counts as sent.
+// counts as sent. The error quotes no value, and no name that whoever wrote the profile chose: either may be a secret.
 func parseProfile(text []byte) (p profile, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	decoder.UseNumber()
-	if err := decoder.Decode(&p); err != nil {
-		return profile{}, profileSyntax(err)
+	wrong, ok := errors.AsType[*strict.Error](strict.Decode(text, &p))
+	if !ok {
+		return p, nil
 	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return profile{}, errors.New("the profile goes on behind its closing brace")
+	place := strings.TrimPrefix(wrong.Faults[0].Pointer, "/")
+	first, _, _ := strings.Cut(place, "/")
+	switch {
+	case place == "":
+		return profile{}, errors.New("the profile " + wrong.Faults[0].Detail)
+	case slices.Contains([]string{"headers", "query", "form", "json", "encodings"}, first):
+		place = first
 	}
-	return p, nil
-}
-
-// profileSyntax words a decoder's error without quoting the profile, which may hold a secret.
-func profileSyntax(err error) error {
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("the profile has a %s where %s cannot be one", wrong.Value, wrong.Field)
-	}
-	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Errorf("the profile is no JSON at byte %d", wrong.Offset)
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("the profile has a field %s, which means nothing", name)
-	}
-	return errors.New("the profile is no JSON object")
+	return profile{}, fmt.Errorf("the profile's %s %s", place, wrong.Faults[0].Detail)
 }
 
 // encodingsOf are a profile's words for encodings, by what CountSegments calls them. One that is empty

@@ -2,33 +2,16 @@ package web
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"reflect"
-	"strconv"
-	"strings"
-	"sync"
-	"time"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
-	"otpbridge/server/otp"
+	"otpbridge/server/strict"
 )
 
-// The law of this file: what is accepted means to encoding/json exactly what it means here, and
-// nothing in it was ignored. encoding/json by itself takes field names in any case, lets the
-// last of two equal names win, reads null into anything and repairs broken text; each of these
-// turns a typing mistake into a setting that nobody chose.
-
-const (
-	maxBody   = 64 << 10
-	maxFaults = 20 // of one body; whoever has more learns of the rest later
-	maxDepth  = 32 // of free JSON; no binding or metadata that a person wrote comes near
-)
+const maxBody = 64 << 10
 
 // ReadJSON decodes the JSON object in c's body as Decode does.
 func ReadJSON(c *gin.Context, target any) error {
@@ -55,291 +38,19 @@ func ReadBody(c *gin.Context) ([]byte, error) {
 	return body, nil
 }
 
-// Decode decodes the JSON object in body over target, a pointer to a struct that holds the
-// defaults. No body at all is the empty object. The error names every fault by a JSON pointer;
-// target is then half filled and of no use.
-//
-// A pointer, list or map takes null for nothing, unless its field has the tag null:"refused".
-// A json.RawMessage takes any value, null too, in which all the same no name is given twice.
+// Decode decodes the JSON object in body over target, a pointer to a struct that holds the defaults, as strict.Decode
+// does. No body at all is the empty object. The refusal names every fault by a JSON pointer.
 func Decode(body []byte, target any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")
 	}
-	return DecodeValue(body, target)
+	wrong, _ := errors.AsType[*strict.Error](strict.Decode(body, target))
+	if wrong == nil {
+		return nil
+	}
+	faults := make([]Fault, len(wrong.Faults))
+	for i, fault := range wrong.Faults {
+		faults[i] = Fault{Pointer: fault.Pointer, Detail: fault.Detail}
+	}
+	return Invalid(faults...)
 }
-
-// DecodeValue is Decode for a value of any type that Decode knows for a member.
-func DecodeValue(body []byte, target any) error {
-	if !utf8.Valid(body) {
-		return Invalid(Fault{Detail: "is not UTF-8"})
-	}
-	if at := loneSurrogate(body); at >= 0 {
-		return Invalid(Fault{Detail: "has half a character: byte " + strconv.Itoa(at+1)})
-	}
-	// Syntax first, to the end: the walk below only ever sees well-formed JSON.
-	var whole json.RawMessage
-	if err := json.Unmarshal(body, &whole); err != nil {
-		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return Invalid(Fault{Detail: "is not one JSON value: byte " + strconv.FormatInt(syntax.Offset, 10)})
-		}
-		return Invalid(Fault{Detail: "is not one JSON value"})
-	}
-	var d decoder
-	d.value(whole, reflect.ValueOf(target).Elem(), "")
-	if len(d.faults) > 0 {
-		return Invalid(d.faults...)
-	}
-	return nil
-}
-
-// decoder walks a value along the Go type that is to hold it.
-type decoder struct {
-	faults []Fault
-}
-
-func (d *decoder) fault(pointer, detail string) {
-	if !d.full() {
-		d.faults = append(d.faults, Fault{Pointer: pointer, Detail: detail})
-	}
-}
-
-// full reports whether there are as many faults as are told. The walk ends there: a body of unknown
-// members is refused for its first ones, and costs no more than these.
-func (d *decoder) full() bool { return len(d.faults) == maxFaults }
-
-func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer string) {
-	if target.Type() == reflect.TypeFor[json.RawMessage]() {
-		d.free(raw, pointer)
-		target.SetBytes(bytes.Clone(raw))
-		return
-	}
-	if string(raw) == "null" {
-		d.null(target, pointer)
-		return
-	}
-	if target.Type() == reflect.TypeFor[time.Time]() {
-		d.leaf(raw, target, pointer, "must be a time such as 2026-01-31T12:00:00Z")
-		return
-	}
-	switch target.Kind() {
-	case reflect.Pointer:
-		target.Set(reflect.New(target.Type().Elem()))
-		d.value(raw, target.Elem(), pointer)
-	case reflect.Struct:
-		d.object(raw, target, pointer)
-	case reflect.Map:
-		d.mapping(raw, target, pointer)
-	case reflect.Slice:
-		d.array(raw, target, pointer)
-	case reflect.String:
-		d.leaf(raw, target, pointer, "must be a string")
-	case reflect.Bool:
-		d.leaf(raw, target, pointer, "must be true or false")
-	case reflect.Int, reflect.Int64:
-		d.leaf(raw, target, pointer, "must be a whole number")
-	case reflect.Float64:
-		d.leaf(raw, target, pointer, "must be a number")
-	default:
-		panic("web: nothing decodes " + target.Type().String())
-	}
-}
-
-const notNull = "must not be null; leave it out for the default"
-
-// null is the absence of a value, so it fits where Go can hold one.
-func (d *decoder) null(target reflect.Value, pointer string) {
-	switch target.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Slice:
-		target.SetZero()
-	default:
-		d.fault(pointer, notNull)
-	}
-}
-
-func (d *decoder) leaf(raw json.RawMessage, target reflect.Value, pointer, expected string) {
-	if err := json.Unmarshal(raw, target.Addr().Interface()); err != nil {
-		d.fault(pointer, expected)
-	}
-}
-
-func (d *decoder) object(raw json.RawMessage, target reflect.Value, pointer string) {
-	d.members(raw, pointer, "must be an object", func(name string, value json.RawMessage, at string) {
-		field, tag, known := fieldNamed(target, name)
-		switch {
-		case !known:
-			d.fault(at, "is not known here")
-		case string(value) == "null" && tag.Get("null") == "refused":
-			d.fault(at, notNull)
-		default:
-			d.value(value, field, at)
-		}
-	})
-}
-
-func (d *decoder) mapping(raw json.RawMessage, target reflect.Value, pointer string) {
-	filled := reflect.MakeMap(target.Type())
-	d.members(raw, pointer, "must be an object", func(name string, value json.RawMessage, at string) {
-		element := reflect.New(target.Type().Elem()).Elem()
-		d.value(value, element, at)
-		filled.SetMapIndex(reflect.ValueOf(name), element)
-	})
-	target.Set(filled)
-}
-
-func (d *decoder) array(raw json.RawMessage, target reflect.Value, pointer string) {
-	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
-		d.fault(pointer, "must be a list")
-		return
-	}
-	filled := reflect.MakeSlice(target.Type(), len(elements), len(elements))
-	for i, element := range elements {
-		if d.full() {
-			return
-		}
-		d.value(element, filled.Index(i), pointer+"/"+strconv.Itoa(i))
-	}
-	target.Set(filled)
-}
-
-// members calls each for every member of an object, in order, those given twice but once.
-func (d *decoder) members(raw json.RawMessage, pointer, expected string, each func(name string, value json.RawMessage, at string)) {
-	if raw[0] != '{' {
-		d.fault(pointer, expected)
-		return
-	}
-	given := make(map[string]bool)
-	tokens := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = tokens.Token() // the brace
-	for !d.full() && tokens.More() {
-		token, err := tokens.Token()
-		name, ok := token.(string)
-		var value json.RawMessage
-		if err != nil || !ok || tokens.Decode(&value) != nil {
-			panic("web: a value that was checked is not well-formed")
-		}
-		at := pointer + "/" + escapePointer(name)
-		if given[name] {
-			d.fault(at, "is given twice; which one is meant?")
-			continue
-		}
-		given[name] = true
-		each(name, value, at)
-	}
-}
-
-// free walks a value that may be anything, in one pass: its depth is the sender's to choose.
-func (d *decoder) free(raw json.RawMessage, pointer string) {
-	type level struct {
-		names  map[string]bool // nil in a list
-		name   string          // that was read and whose value comes next
-		atName bool
-	}
-	var levels []level
-	tokens := json.NewDecoder(bytes.NewReader(raw))
-	tokens.UseNumber() // nothing here converts them
-	for {
-		token, err := tokens.Token()
-		if err != nil {
-			return // io.EOF: the value was checked for syntax before
-		}
-		inside := len(levels) - 1
-		if name, isText := token.(string); isText && inside >= 0 && levels[inside].atName {
-			if levels[inside].names[name] {
-				at := pointer
-				for _, above := range levels[:inside] {
-					if above.names != nil {
-						at += "/" + escapePointer(above.name)
-					}
-				}
-				d.fault(at+"/"+escapePointer(name), "is given twice; which one is meant?")
-				return
-			}
-			levels[inside].names[name], levels[inside].name, levels[inside].atName = true, name, false
-			continue
-		}
-		if inside >= 0 && levels[inside].names != nil {
-			levels[inside].atName = true // after this value, or the one that begins here
-		}
-		switch token {
-		case json.Delim('{'):
-			levels = append(levels, level{names: map[string]bool{}, atName: true})
-		case json.Delim('['):
-			levels = append(levels, level{})
-		case json.Delim('}'), json.Delim(']'):
-			levels = levels[:inside]
-		}
-		if len(levels) > maxDepth {
-			d.fault(pointer, "is nested deeper than "+strconv.Itoa(maxDepth)+" levels")
-			return
-		}
-	}
-}
-
-// loneSurrogate finds an escape such as \ud800 that is half of a character, for which
-// encoding/json would put another character in silence; -1 if there is none. It reads broken
-// JSON too, about which it need not be right.
-func loneSurrogate(body []byte) int {
-	half := func(i int) (unit rune, ok bool) {
-		if i+6 > len(body) || body[i] != '\\' || body[i+1] != 'u' {
-			return 0, false
-		}
-		n, err := strconv.ParseUint(string(body[i+2:i+6]), 16, 16)
-		return rune(n), err == nil && utf16.IsSurrogate(rune(n))
-	}
-	for i := 0; i < len(body); i++ {
-		if body[i] != '\\' {
-			continue
-		}
-		if first, ok := half(i); ok {
-			second, ok := half(i + 6)
-			if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
-				return i
-			}
-			i += 11
-			continue
-		}
-		i++ // what is escaped is no beginning of an escape
-	}
-	return -1
-}
-
-// fieldNamed finds the field of a struct, or of one it embeds, by its exact JSON name.
-func fieldNamed(target reflect.Value, name string) (reflect.Value, reflect.StructTag, bool) {
-	field, known := fieldsOf(target.Type())[name]
-	if !known {
-		return reflect.Value{}, "", false
-	}
-	return target.FieldByIndex(field.Index), field.Tag, true
-}
-
-// knownFields remembers fieldsOf of each type: making it anew for each member was an eighth of what a
-// request allocated.
-var knownFields sync.Map
-
-// fieldsOf are the fields of a struct by their JSON names.
-func fieldsOf(of reflect.Type) map[string]reflect.StructField {
-	if known, ok := knownFields.Load(of); ok {
-		return known.(map[string]reflect.StructField)
-	}
-	fields := map[string]reflect.StructField{}
-	for _, field := range reflect.VisibleFields(of) {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if _, twice := fields[name]; name != "" && name != "-" && !twice {
-			fields[name] = field
-		}
-	}
-	knownFields.Store(of, fields)
-	return fields
-}
-
-// escapePointer writes name as a token of a JSON pointer (RFC 6901, section 3), cut where a
-// hostile name would fill the answer.
-func escapePointer(name string) string {
-	if kept := otp.Cut(name, 64); kept != name {
-		name = kept + "…"
-	}
-	return pointerEscapes.Replace(name)
-}
-
-var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")

@@ -114,7 +114,7 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 			RequestOf(c).Kind = refusal.Kind.String()
 			p := &Problem{Status: row.Status, Code: row.Code, Detail: refusal.Message}
 			if refusal.Field != "" {
-				p.Faults = []Fault{{Pointer: "/" + escapePointer(refusal.Field) + refusal.Path,
+				p.Faults = []Fault{{Pointer: "/" + refusal.Field + refusal.Path,
 					Detail: strings.TrimPrefix(refusal.Message, refusal.Field+refusal.Path+" ")}}
 			}
 			return p

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/strict"
 )
 
 // Query is the query of a request, as strict as a body: each parameter known and given once.
@@ -48,7 +49,7 @@ func joined(known []string) string {
 
 // Fault notes that a parameter is wrong.
 func (q *Query) Fault(name, detail string) {
-	if len(q.faults) == maxFaults {
+	if len(q.faults) == strict.MaxFaults {
 		return
 	}
 	q.faults = append(q.faults, Fault{Parameter: otp.Cut(strings.ToValidUTF8(name, "\uFFFD"), 64), Detail: detail})
