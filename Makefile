@@ -8,13 +8,18 @@ RESULTS  ?= bin/test.json
 # What the program says of itself: the latest tag, and the commit if it is not that tag's.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BINARY   ?= bin/otpbridge
+# What make release makes, and of what. A bill of materials is read from a program, so it lists what is in it.
+RELEASE   ?= bin/release
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+PROGRAMS  ?= server testclient
+SBOM      ?= $(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin
 
 # The race detector watches our code. SQLite, translated from C, has no goroutines of its own, and a
 # connection is used by one at a time; watching it as well takes twelve times as long and finds nothing.
 RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image install install-files setup test lint house bench bench-large timing faults fuzz cover
+.PHONY: help run build release image install install-files setup test lint house bench bench-large timing faults fuzz cover
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -25,6 +30,20 @@ run: ## build the server and start it as a sandbox on an embedded database
 
 build: ## build bin/otpbridge for production, as the Dockerfile does
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$(VERSION)" -o bin/otpbridge ./server
+
+# The same commit and the same Go give the same bytes, so variables that change what a compiler makes are set here.
+release: ## build both programs for every platform, with checksums and bills of materials, in bin/release
+	@rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	@set -e; for platform in $(PLATFORMS); do for program in $(PROGRAMS); do \
+		os=$${platform%/*}; arch=$${platform#*/}; ending=; name=otpbridge; \
+		[ $$os = windows ] && ending=.exe; [ $$program = server ] || name=otpbridge-$$program; \
+		file=$(RELEASE)/$$name-$(VERSION)-$$os-$$arch; \
+		echo "$$file$$ending"; \
+		env GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath \
+			-buildvcs=false -ldflags="-s -w -X main.stamped=$(VERSION)" -o $$file$$ending ./$$program; \
+		$(SBOM) -json -std -noserial -notimestamp -version $(VERSION) -output $$file.cdx.json $$file$$ending; \
+	done; done
+	@cd $(RELEASE) && sha256sum otpbridge-* > SHA256SUMS
 
 image: ## build the container image otpbridge from the Dockerfile
 	docker build --build-arg VERSION=$(VERSION) --tag otpbridge .

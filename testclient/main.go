@@ -1,6 +1,6 @@
 // Command testclient answers one question for someone who owns an integration or a server: does
-// this server speak the OTP servlet protocol, and, where it has one, the JSON API beside it? This package is its command line; what is asked and
-// how it is judged is testclient/conform's.
+// this server speak the OTP servlet protocol, and, where it has one, the JSON API beside it? This package is its command
+// line; testclient/conform has what is asked and how it is judged.
 //
 // It promises three exit codes (0 all pass, 1 the server is wrong, 2 the test could not run), that
 // an error names its remedy, and that no secret given to it is printed.
@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -39,11 +40,24 @@ type commandLine struct {
 	Replay replayCommand `cmd:"" help:"Play a recorded conversation against a server and print what differs."`
 	Load   loadCommand   `cmd:"" help:"Generate and validate as fast as a server can, and show how fast that was."`
 	Help   helpCommand   `cmd:"" help:"Show this."`
+
+	Version kong.VersionFlag `help:"Show which version this is."`
 }
 
 const description = `Does this server speak the OTP servlet protocol, and the JSON API /v1 where it has one?
 
 Exit codes: 0 all pass, 1 the server is wrong or differs, 2 the test could not run.`
+
+// stamped is the version that make release links in.
+var stamped string
+
+// version is the stamped one, else what the Go toolchain recorded.
+func version() string {
+	if build, ok := debug.ReadBuildInfo(); ok && stamped == "" {
+		return build.Main.Version
+	}
+	return stamped
+}
 
 // exited carries an exit code out of kong, which exits when it has shown help.
 type exited int
@@ -69,6 +83,7 @@ func run(arguments []string, p process) (code int) {
 	parser := kong.Must(new(commandLine),
 		kong.Name("testclient"),
 		kong.Description(description),
+		kong.Vars{"version": "testclient " + version()},
 		kong.Writers(p.stdout, p.stderr),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, NoExpandSubcommands: true}),
