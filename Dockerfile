@@ -2,9 +2,10 @@
 # that has to be kept up to date but the binary itself.
 #
 #   make image
-#   docker run --rm -p 127.0.0.1:8080:8080 -v otpbridge:/data otpbridge
+#   docker run --rm -p 127.0.0.1:8080:8080 -v otpbridge:/data -v otpbridge-state:/state otpbridge
 #
-# is a sandbox with its database and keyring in a volume; docker-compose.yml is two servers on
+# is a sandbox with its database and keyring in one volume and, apart from them, its state in another;
+# docker-compose.yml is two servers on
 # one MySQL.
 
 FROM golang:1.26.8-bookworm AS build
@@ -18,7 +19,7 @@ COPY . .
 ARG VERSION
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$VERSION" \
     -o /out/otpbridge ./server
-RUN mkdir -m 0700 /out/data
+RUN mkdir -m 0700 /out/data /out/state
 
 FROM scratch
 LABEL org.opencontainers.image.title="OTPBridge" \
@@ -29,6 +30,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /out/otpbridge /otpbridge
 # Where a sandbox without any settings keeps its database and its keyring.
 COPY --from=build --chown=65532:65532 /out/data /data
+# What a server remembers so that it notices a restored backup (OTPBRIDGE_STATE_DIR). Never back it up with /data.
+COPY --from=build --chown=65532:65532 /out/state /state
 # By number: the base has no list of users, and an orchestrator that refuses root cannot judge a name.
 USER 65532:65532
 # A sandbox listens on loopback by default, which in a container reaches nobody.

@@ -314,3 +314,19 @@ func TestCompose_NginxPassesTheKeyAndTheAddress(t *testing.T) {
 	require.Equal(t, 2, strings.Count(configuration, "listen 8080"))
 	require.EqualValues(t, 8080, project.Services["nginx"].Ports[0].Target)
 }
+
+// Two servers that shared a state, or lost it with the container, would not notice a restored backup.
+func TestCompose_EachServerKeepsAStateOfItsOwn(t *testing.T) {
+	project := compose(t)
+	seen := map[string]bool{}
+	for _, server := range composeServers(t, project) {
+		settings, err := config.Load(containerEnviron(t, server))
+		require.NoError(t, err)
+		require.Len(t, server.Volumes, 1, server.Name)
+		volume := server.Volumes[0]
+		require.Equal(t, "/"+settings.StateDir, volume.Target, "the image's working directory is the root")
+		require.False(t, seen[volume.Source], volume.Source)
+		seen[volume.Source] = true
+		require.Contains(t, project.Volumes, volume.Source)
+	}
+}
