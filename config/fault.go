@@ -42,7 +42,7 @@ func unknownName(key string) Fault {
 	fault := Fault{
 		Name:    readable(Prefix + key),
 		Problem: "is no setting",
-		Remedy:  "unset it; the settings table in README.md lists every name",
+		Remedy:  "unset it; server/doc/settings.md lists every name",
 	}
 	if near, ok := nearest(key); ok {
 		fault.Remedy = "did you mean " + near.name() + "? Otherwise unset it"
