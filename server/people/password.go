@@ -36,8 +36,15 @@ func checkPassword(field, password string, words ...string) error {
 	case length > mostPassword:
 		return otp.RefuseField(field, "must be at most 128 characters long")
 	}
-	// A password that only adds to what somebody knows is as weak as what it adds.
-	if score := zxcvbn.PasswordStrength(password, ownWords(words)).Score; score < leastScore {
+	// A password is as weak as what it adds to words that everybody knows of the person.
+	own := ownWords(words)
+	rest := strings.ToLower(password)
+	for _, word := range own {
+		if len(word) >= 4 {
+			rest = strings.ReplaceAll(rest, word, "")
+		}
+	}
+	if min(zxcvbn.PasswordStrength(password, own).Score, zxcvbn.PasswordStrength(rest, own).Score) < leastScore {
 		return otp.RefuseField(field, "is easy to guess; use several unrelated words, and neither your name nor this product's")
 	}
 	return nil

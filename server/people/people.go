@@ -25,7 +25,7 @@ const (
 // audience is whom access tokens are for.
 const audience = "otpbridge"
 
-// Options are what People need. All but Sandbox must be set.
+// Options are what People need. Passwords and Issuer may be left out where nobody logs in.
 type Options struct {
 	Store     *sql.Store
 	Vault     *vault.Vault
