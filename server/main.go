@@ -51,6 +51,8 @@ type commandLine struct {
 	Key        keyCommand        `cmd:"" help:"Look after the keys of accounts: of the servlets and of the JSON API."`
 	Service    serviceCommand    `cmd:"" help:"Look after service accounts: what automation manages with."`
 	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
+	Setup      setupCommand      `cmd:"" help:"Print a link with which the first owner registers."`
+	User       userCommand       `cmd:"" help:"Look after the people who may log in."`
 	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
 	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
 	Param      paramCommand      `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`

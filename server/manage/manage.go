@@ -53,6 +53,9 @@ type core struct {
 	changed func()
 }
 
+// Vault is the one that the manager opened, for packages beside it.
+func (m *Manager) Vault() *vault.Vault { return m.vault }
+
 // Open makes a Manager, and checks the keyring against the database as a server does. It has no demo accounts made,
 // so that a command which was pointed at the wrong database, or took it for a sandbox, leaves nothing in it that
 // production would refuse.

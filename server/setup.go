@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"otpbridge/server/people"
+)
+
+type setupCommand struct{ asJSON }
+
+// Help is shown below the flags.
+func (setupCommand) Help() string {
+	return `The link is good once and for a day; a later one ends it. Whoever has it may do everything, so give it to nobody else. Once there is an owner this is refused:
+
+    otpbridge setup
+
+The owner invites the others. On the server, "otpbridge user create" does so too.`
+}
+
+// link is a ticket as the commands print it.
+type link struct {
+	URL       string `json:"url"`
+	Token     string `json:"token"`
+	ExpiresAt string `json:"expires_at"`
+}
+
+// Run makes the link of the first owner.
+func (s setupCommand) Run(p process) error {
+	return withPeople(p, func(ctx context.Context, at *workplace, all *people.People) error {
+		issued, err := all.Staff.Setup(ctx, people.Operator())
+		if err != nil {
+			return err
+		}
+		return printLink(p, s.asJSON, at, issued, "register", "setup_token", "the first owner")
+	})
+}
+
+// withPeople is work for commands about people.
+func withPeople(p process, do func(context.Context, *workplace, *people.People) error) error {
+	return work(p, func(ctx context.Context, at *workplace) error {
+		return do(ctx, at, people.New(people.Options{Store: at.store, Vault: at.Vault(), Sandbox: at.settings.Sandbox()}))
+	})
+}
+
+// printLink prints a ticket for whom. Its token stands behind a #, which browsers send to no server, so that it
+// is in no log.
+func printLink(p process, form asJSON, at *workplace, issued people.Issued, page, member, whom string) error {
+	address := at.settings.PublicURL
+	if address == "" {
+		address = "http://" + at.settings.Addr
+	}
+	made := link{URL: address + "/console/" + page + "#" + member + "=" + issued.Token, Token: issued.Token, ExpiresAt: shown(issued.ExpiresAt.Time())}
+	return form.print(p.stdout, made, func(w io.Writer) {
+		fmt.Fprintf(w, "For %s, once, until %s:\n\n  %s\n\nThe JSON API takes the part behind the = as %q.\n", whom, made.ExpiresAt, made.URL, member)
+	})
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"otpbridge/server/people"
+)
+
+type userCommand struct {
+	Create   userCreateCommand   `cmd:"" help:"Print a link with which a person registers."`
+	List     userListCommand     `cmd:"" help:"Show everybody who may log in."`
+	Recover  userRecoverCommand  `cmd:"" help:"Print a link with which a person chooses a new password."`
+	ResetMFA userResetMFACommand `cmd:"" name:"reset-mfa" help:"Take all second factors from a person."`
+	Remove   userRemoveCommand   `cmd:"" help:"Remove a person for good."`
+}
+
+// someone names a person.
+type someone struct {
+	Person string `arg:"" help:"The person's e-mail address, or id."`
+}
+
+type userCreateCommand struct {
+	asJSON
+	Email       string   `arg:"" help:"The address that the person will log in with."`
+	Role        string   `required:"" enum:"owner,admin,developer,support,auditor" help:"What the person may do: ${enum}."`
+	Accounts    []string `help:"The esme_address of each account that the person may see, separated by commas; all without it."`
+	Permissions []string `help:"A narrower list than the role's, separated by commas."`
+}
+
+// Help is shown below the flags.
+func (userCreateCommand) Help() string {
+	return `The link is good once and for seven days; a later one for the same address ends it. The person chooses name and password:
+
+    otpbridge user create dev@shop.example --role developer --accounts 4711`
+}
+
+// Run invites the person.
+func (u userCreateCommand) Run(p process) error {
+	return withPeople(p, func(ctx context.Context, at *workplace, all *people.People) error {
+		grant := people.Grant{Role: people.Role(u.Role), Accounts: u.Accounts, Permissions: u.Permissions}
+		issued, err := all.Staff.Invite(ctx, people.Operator(), u.Email, grant)
+		if err != nil {
+			return err
+		}
+		return printLink(p, u.asJSON, at, issued, "register", "invitation", u.Email)
+	})
+}
+
+type userListCommand struct{ asJSON }
+
+// userRow is one person of the list.
+type userRow struct {
+	ID       string      `json:"id"`
+	Email    string      `json:"email"`
+	Name     string      `json:"name"`
+	Role     people.Role `json:"role"`
+	Accounts []string    `json:"accounts"` // null: all
+	Enabled  bool        `json:"enabled"`
+	Since    string      `json:"created_at"`
+}
+
+// Run lists everybody.
+func (u userListCommand) Run(p process) error {
+	return withPeople(p, func(ctx context.Context, _ *workplace, all *people.People) error {
+		found, err := all.Staff.List(ctx, people.Operator())
+		if err != nil {
+			return err
+		}
+		rows := make([]userRow, len(found))
+		for i, f := range found {
+			rows[i] = userRow{f.ID, f.Email, f.Name, f.Role, f.Accounts, f.DisabledAt == 0, shown(f.CreatedAt.Time())}
+		}
+		return u.print(p.stdout, rows, func(w io.Writer) {
+			lines := []string{"EMAIL\tNAME\tROLE\tACCOUNTS\tENABLED\tSINCE\tID"}
+			for _, r := range rows {
+				accounts := "all"
+				if r.Accounts != nil {
+					accounts = strings.Join(r.Accounts, ",")
+				}
+				lines = append(lines, strings.Join([]string{r.Email, r.Name, string(r.Role), accounts, fmt.Sprint(r.Enabled), r.Since, r.ID}, "\t"))
+			}
+			table(w, lines...)
+		})
+	})
+}
+
+type userRecoverCommand struct {
+	asJSON
+	someone
+}
+
+// Help is shown below the flags.
+func (userRecoverCommand) Help() string {
+	return `Do so only for a person who has proved who they are, and give the link to nobody else. It is good once and for a day. Second factors stay; "otpbridge user reset-mfa" takes them away:
+
+    otpbridge user recover owner@shop.example`
+}
+
+// Run makes the link.
+func (u userRecoverCommand) Run(p process) error {
+	return withPeople(p, func(ctx context.Context, at *workplace, all *people.People) error {
+		issued, err := all.Staff.Recover(ctx, people.Operator(), u.Person)
+		if err != nil {
+			return err
+		}
+		return printLink(p, u.asJSON, at, issued, "recover", "recovery_token", u.Person)
+	})
+}
+
+type userResetMFACommand struct{ someone }
+
+// Help is shown below the flags.
+func (userResetMFACommand) Help() string {
+	return `For a person who lost phone, passkey and backup codes, and has proved who they are. Their sessions end, and the password alone is enough until they add a factor:
+
+    otpbridge user reset-mfa owner@shop.example`
+}
+
+// Run takes the factors away.
+func (u userResetMFACommand) Run(p process) error {
+	return withPeople(p, func(ctx context.Context, _ *workplace, all *people.People) error {
+		if err := all.Staff.ResetFactors(ctx, people.Operator(), u.Person); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(p.stdout, "All second factors and backup codes are gone, and all sessions have ended.")
+		return err
+	})
+}
+
+type userRemoveCommand struct{ someone }
+
+// Run removes the person.
+func (u userRemoveCommand) Run(p process) error {
+	return withPeople(p, func(ctx context.Context, _ *workplace, all *people.People) error {
+		if err := all.Staff.Remove(ctx, people.Operator(), u.Person); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(p.stdout, "Removed; the history keeps what they did.")
+		return err
+	})
+}
