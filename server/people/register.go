@@ -33,7 +33,10 @@ func closed() error {
 // RateLimited.
 func (p *People) Register(ctx context.Context, in Registration, from Client) (Tokens, error) {
 	at := now()
-	person := sql.Person{ID: sql.NewID(), Email: normalEmail(in.Email), Name: in.Name, Role: string(Owner), Version: 1, CreatedAt: at, UpdatedAt: at}
+	person := sql.Person{
+		ID: sql.NewID(), Email: normalEmail(in.Email), Name: in.Name, Role: string(Owner), Version: 1,
+		CreatedAt: at, UpdatedAt: at,
+	}
 	if err := checkEmail(person.Email); err != nil {
 		return Tokens{}, err
 	}
