@@ -91,7 +91,7 @@ func (v *victim) generate() string {
 	if err != nil {
 		return said(err)
 	}
-	messages, err := v.engine.Messages(v.t.Context(), engine.MessageQuery{Account: v.caller.Account.Address})
+	messages, err := v.engine.Inbox.List(v.t.Context(), engine.MessageQuery{Account: v.caller.Account.Address})
 	if err != nil {
 		return said(err)
 	}
@@ -247,7 +247,7 @@ func (s *behindProxy) victim() *victim {
 	require.NoError(s.t, err)
 	caller, err := s.engine.Authenticate(ctx, otp.ServletDoor, credentials.AccessKey, netip.MustParseAddr("127.0.0.1"))
 	require.NoError(s.t, err)
-	target, err := s.engine.Address(caller, "919551492394", "203.0.113.7", "")
+	target, err := caller.Target("919551492394", "203.0.113.7", "")
 	require.NoError(s.t, err)
 	return &victim{t: s.t, engine: s.engine, caller: caller, target: target, db: s.db}
 }

@@ -338,7 +338,7 @@ func (b *batch) challenge(op *Operation, recipient otp.ID) *challengeRow {
 // the same rows wait for each other instead of deadlocking.
 func appendHashes(ids []otp.ID, operations []*Operation) []otp.ID {
 	for _, op := range operations {
-		if op.Recipient.IsZero() { // a mark, or a challenge that was not found
+		if op.mark != nil || op.Found != nil && op.Recipient.IsZero() { // a challenge that was not found
 			continue
 		}
 		ids = append(ids, op.Recipient)

@@ -35,11 +35,11 @@ func Mount(router gin.IRoutes, o Options) {
 
 func (o Options) receive(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
-	if err := o.Engine.Enter(); err != nil {
+	if err := o.Engine.Admission.Enter(); err != nil {
 		o.refuse(c, engine.Callback{}, err)
 		return
 	}
-	defer o.Engine.Leave()
+	defer o.Engine.Admission.Leave()
 	query := c.Request.URL.Query()
 	if len(query["secret"]) > 1 {
 		c.String(http.StatusBadRequest, "The parameter secret is given twice; send it once.\n")
@@ -58,7 +58,7 @@ func (o Options) receive(c *gin.Context) {
 		return
 	}
 	b.Query, b.ContentType, b.Body = query, contentType, body
-	err = o.Engine.Reported(c.Request.Context(), b)
+	err = o.Engine.RecordReport(c.Request.Context(), b)
 	if err == nil {
 		c.Status(http.StatusNoContent)
 		return

@@ -76,6 +76,19 @@ func (f *Faults) Strike(target, account string) (Fault, bool) {
 	return Fault{}, false
 }
 
+// Inject is what a door calls for a request of an account: it returns an error or panics where a fault strikes, and
+// returns nil otherwise, and always for nil Faults.
+func (f *Faults) Inject(door, account string) error {
+	fault, strikes := f.Strike(door, account)
+	switch {
+	case !strikes:
+		return nil
+	case fault.Kind == "panic":
+		panic(ErrInjected)
+	}
+	return ErrInjected
+}
+
 // ErrInjected is behind every outcome that a fault made.
 var ErrInjected = errors.New("fault injected by the sandbox")
 

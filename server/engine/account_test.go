@@ -172,7 +172,7 @@ func TestNew_ProductionHasNothingOfTheSandbox(t *testing.T) {
 		production, err := engine.New(background, options)
 		require.NoError(t, err)
 		require.NoError(t, managerOf(t, options, production).RefuseSandboxRemains(background))
-		require.NoError(t, production.InjectedFault(otp.ServletDoor, "1"))
+		require.NoError(t, production.Faults.Inject(string(otp.ServletDoor), "1"))
 		_, err = production.Authenticate(background, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
 		require.Equal(t, otp.UnknownCredential, otp.KindOf(err), "no demo accounts")
 

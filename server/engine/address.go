@@ -22,11 +22,11 @@ type Target struct {
 	Department string
 }
 
-// Address normalises what a caller states: number in any of the contract's spellings, subject
+// Target normalises what a caller states: number in any of the contract's spellings, subject
 // 1–64 printable ASCII (required), mailbox one address or empty.
 //
 // Refusals: Invalid, naming the field.
-func (e *Engine) Address(c *Caller, number, subject, mailbox string) (Target, error) {
+func (c *Caller) Target(number, subject, mailbox string) (Target, error) {
 	normal, err := deliver.NormalNumber(number, c.Account.Countries)
 	if err != nil {
 		return Target{}, because(err, "mobile", deliver.NumberReason(number, c.Account.Countries))
@@ -48,13 +48,13 @@ func (e *Engine) Address(c *Caller, number, subject, mailbox string) (Target, er
 	return Target{Recipient: normal, Subject: subject, Mailbox: mailbox}, nil
 }
 
-// Recipient reads whom a request of the JSON API concerns: to is a number in E.164 form or a
+// TargetOf reads whom a request of the JSON API concerns: to is a number in E.164 form or a
 // mailbox, which is a recipient of its own; ip (empty for none) pairs with the servlets'
 // ipaddress and is ignored where the account does not key on it; email (empty for none) is where
 // e-mail goes when to is a number; binding is any JSON, null and none being the same.
 //
 // Refusals: Invalid, with its Field.
-func (e *Engine) Recipient(c *Caller, to, ip, email string, binding json.RawMessage) (t Target, err error) {
+func (c *Caller) TargetOf(to, ip, email string, binding json.RawMessage) (t Target, err error) {
 	if strings.Contains(to, "@") {
 		if email != "" {
 			return t, otp.RefuseField("email", "must not be given where to is a mailbox itself")

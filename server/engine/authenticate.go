@@ -24,7 +24,7 @@ type Caller struct {
 
 	cipher   *crypto.ServletCipher
 	settings *account // as it is cached; nil for a caller that nobody authenticated
-	quota    quota    // what Take takes from; zero for no limit
+	quota    quota    // what CountRequest counts against; zero for no limit
 }
 
 // KeyInfo is what may be known of a credential. Callers share it for as long as it is cached, so nobody changes it.

@@ -56,7 +56,7 @@ func benchmarkCycle(b *testing.B, at place, channels ...deliver.Channel) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			target, err := h.Address(caller, fmt.Sprintf("9190%08d", next.Add(1)), "10.0.0.1", "")
+			target, err := caller.Target(fmt.Sprintf("9190%08d", next.Add(1)), "10.0.0.1", "")
 			if err != nil {
 				b.Error(err)
 				return

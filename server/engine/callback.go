@@ -33,13 +33,13 @@ const MaxReport = deliver.MaxReport
 // reportChunk is how many receipts of one report are recorded at once.
 const reportChunk = 64
 
-// Reported takes a provider's report. What is known of a delivery only ever grows: of reports that
+// RecordReport records a provider's report. What is known of a delivery only ever grows: of reports that
 // come twice, late or in any order, those that tell nothing new change nothing. Of a report about
 // several messages what can be read and found counts; so a provider that sends it again does no harm.
 //
 // Refusals: UnknownCredential, also for a channel that there is not; Invalid if nothing in it can be
 // read; NotFound if nobody sent any of its messages, or their outcomes are not recorded yet.
-func (e *Engine) Reported(ctx context.Context, b Callback) error {
+func (e *Engine) RecordReport(ctx context.Context, b Callback) error {
 	gateway, err := e.gateway(ctx, b)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (e *Engine) Reported(ctx context.Context, b Callback) error {
 		receipts, err = gateway.ReadReceipts(b.Secret, deliver.Report{Query: b.Query, ContentType: b.ContentType, Body: b.Body}, time.Now())
 	}
 	if errors.Is(err, deliver.ErrCallbackSecret) {
-		if _, over := e.AuthenticationFailed(ctx, b.Peer); over != nil {
+		if _, over := e.CountFailure(ctx, b.Peer); over != nil {
 			return over // only for a wrong secret: a right one is always taken
 		}
 		return otp.Refuse(otp.UnknownCredential, "no channel takes callbacks with this secret")
@@ -63,7 +63,7 @@ func (e *Engine) Reported(ctx context.Context, b Callback) error {
 	var taken atomic.Bool
 	for some := range slices.Chunk(receipts.Known, reportChunk) {
 		err := eachAtOnce(some, func(r *deliver.Receipt) error {
-			found, err := e.reportOne(ctx, b.Account, r)
+			found, err := e.recordReceipts(ctx, b.Account, r)
 			if found {
 				taken.Store(true)
 			}
@@ -90,8 +90,8 @@ func eachAtOnce[T any](all []T, do func(*T) error) error {
 	return errors.Join(faults...)
 }
 
-// reportOne records one receipt, and reports whether it is about a message of ours, or tells nothing.
-func (e *Engine) reportOne(ctx context.Context, account string, receipt *deliver.Receipt) (found bool, err error) {
+// recordReceipts records one receipt, and reports whether it is about a message of ours, or tells nothing.
+func (e *Engine) recordReceipts(ctx context.Context, account string, receipt *deliver.Receipt) (found bool, err error) {
 	if !receipt.Final() {
 		return true, nil
 	}
@@ -104,7 +104,7 @@ func (e *Engine) reportOne(ctx context.Context, account string, receipt *deliver
 		if account != "" && rows[i].Account != account {
 			continue
 		}
-		news, err := e.report(&rows[i], receipt)
+		news, err := e.recordReceipt(&rows[i], receipt)
 		if err != nil {
 			return false, err
 		}
@@ -125,8 +125,8 @@ type strange struct {
 	words map[string]bool
 }
 
-// first reports whether a word of a channel is to be logged: once, and not without end.
-func (s *strange) first(channel, word string) bool {
+// remember remembers a word of a channel, and reports whether it is to be logged: once, and not without end.
+func (s *strange) remember(channel, word string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := channel + " " + word
@@ -144,7 +144,7 @@ func (s *strange) first(channel, word string) bool {
 func (e *Engine) strangeWords(ctx context.Context, channel string, words []string) {
 	for _, word := range words {
 		e.metrics.receipts.WithLabelValues(channel, "unreadable").Inc()
-		if e.strange.first(channel, word) {
+		if e.strange.remember(channel, word) {
 			e.log.WarnContext(ctx, "receipt changed nothing: name its status in statuses of the channel's profile", "channel", channel, "status", word)
 		}
 	}
@@ -170,8 +170,8 @@ func (e *Engine) gateway(ctx context.Context, b Callback) (*deliver.Gateway, err
 	return nil, nil
 }
 
-// report records what became of a delivery, and tells whether that is news.
-func (e *Engine) report(row *otp.Delivery, receipt *deliver.Receipt) (news bool, err error) {
+// recordReceipt records what became of a delivery, and reports whether that is news.
+func (e *Engine) recordReceipt(row *otp.Delivery, receipt *deliver.Receipt) (news bool, err error) {
 	arrived := receipt.Status == deliver.Delivered
 	op := &sql.Operation{
 		Event: sql.NewID(), Account: row.Account, Recipient: row.Recipient, Challenge: row.Challenge, Delivery: row.ID,

@@ -18,7 +18,7 @@ func TestReported_GuessesAtSecretsAreLimitedAndRightOnesTaken(t *testing.T) {
 	require.NoError(t, err)
 	h := openWith(t, sqlite(t), func(o *engine.Options) { o.SMS, o.AuthFailuresPerMinute = gateways, 5 })
 	report := func(peer, guess string) otp.Kind {
-		return otp.KindOf(h.Reported(background, engine.Callback{Channel: "gw", Secret: guess, Peer: netip.MustParseAddr(peer),
+		return otp.KindOf(h.RecordReport(background, engine.Callback{Channel: "gw", Secret: guess, Peer: netip.MustParseAddr(peer),
 			Query: map[string][]string{"id": {"nothing-that-was-sent"}, "status": {"delivered"}}}))
 	}
 	const stranger, gateway, other = "198.51.100.7", "198.51.100.7", "203.0.113.9"

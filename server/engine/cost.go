@@ -159,8 +159,8 @@ func (g *guard) release(state *sql.State) {
 	}
 }
 
-// countConversion lets an operation count a right guess at a code that was sent to t.
-func (e *Engine) countConversion(c *Caller, op *sql.Operation, t Target) {
+// lockConversion lets an operation count a right guess at a code that was sent to t.
+func (e *Engine) lockConversion(c *Caller, op *sql.Operation, t Target) {
 	if e.options.Cost.PrefixUnverified > 0 && e.costs(c, t, otp.SMS) {
 		recipient := e.index.Sum("converted", c.Account.Address, string(c.Environment), t.Recipient)
 		op.Counters = []otp.ID{e.prefixCounter(c, t), recipient}
@@ -174,8 +174,8 @@ func (e *Engine) countVerified(op *sql.Operation, t Target, err error) {
 	}
 }
 
-// converted counts the recipient of a verified challenge for its prefix.
-func converted(state *sql.State, challenge *otp.Challenge) {
+// countConverted counts the recipient of a verified challenge for its prefix.
+func countConverted(state *sql.State, challenge *otp.Challenge) {
 	if len(state.Counters) == 2 && challenge.Channels.Has(otp.SMS) {
 		prefix, recipient := state.Counters[0], state.Counters[1]
 		prefix.Verified(recipient, state.Now)

@@ -113,7 +113,7 @@ func TestCost_OwnNumbersKeepNoPrefixOpen(t *testing.T) {
 					}
 					switch {
 					case own && way.byID:
-						_, err = h.Prove(background, caller, engine.Proof{ID: sent.Challenge, Code: next.codes[len(next.codes)-1]})
+						_, err = h.VerifyNamed(background, caller, engine.Proof{ID: sent.Challenge, Code: next.codes[len(next.codes)-1]})
 					case own:
 						err = h.Verify(background, caller, to, next.codes[len(next.codes)-1])
 					case way.resend:

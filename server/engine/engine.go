@@ -65,6 +65,10 @@ type Options struct {
 
 // Engine is safe for concurrent use.
 type Engine struct {
+	Admission *Admission
+	Inbox     *Inbox          // of a sandbox
+	Faults    *deliver.Faults // nil in production
+
 	options     Options
 	store       *sql.Store
 	keyring     *crypto.Keyring
@@ -80,7 +84,6 @@ type Engine struct {
 	simulated   []deliver.Channel // of the test environment in production
 	lists       channelLists
 	limiter     *limiter
-	inFlight    inFlight
 	metrics     *metrics
 	strange     strange
 
@@ -116,6 +119,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
 	}
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
+	e.Admission, e.Inbox, e.Faults = &Admission{store: options.Store}, &Inbox{e}, options.Faults
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.cut, e.cutOff = context.WithCancel(context.Background())
 	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{}, map[[2]string][]deliver.Channel{}, newMetrics()

@@ -61,7 +61,7 @@ func answerOf(c engine.Challenge) engine.Answer {
 
 func messagesTo(t testing.TB, h house, c *engine.Caller, number string) int {
 	t.Helper()
-	messages, err := h.Messages(background, engine.MessageQuery{Account: c.Account.Address, To: number, Limit: 500})
+	messages, err := h.Inbox.List(background, engine.MessageQuery{Account: c.Account.Address, To: number, Limit: 500})
 	require.NoError(t, err)
 	return len(messages)
 }
@@ -124,7 +124,7 @@ func TestSend_WithOneIDSendsOnceRace(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.Equal(t, 2, messagesTo(t, houses[0], c, number))
-			_, err := houses[0].Prove(background, c, engine.Proof{ID: id, Code: code(t, houses[0], c, number)})
+			_, err := houses[0].VerifyNamed(background, c, engine.Proof{ID: id, Code: code(t, houses[0], c, number)})
 			require.NoError(t, err)
 			challenge, err := houses[0].Send(background, c, engine.Send{Target: target, Method: "sms", Challenge: id})
 			require.NoError(t, err)

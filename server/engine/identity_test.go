@@ -17,16 +17,16 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 		c := application(t, h, func(a *otp.Account) { a.EmailEnabled = true })
 		address := c.Account.Address
 		sent(t, h, c, engine.Send{Target: to(t, h, c, "victim@gİthub.example", "", "", ""), Method: "email"})
-		messages, err := h.Messages(background, engine.MessageQuery{Account: address})
+		messages, err := h.Inbox.List(background, engine.MessageQuery{Account: address})
 		require.NoError(t, err)
 		require.Len(t, messages, 1)
 		require.Equal(t, "victim@xn--github-qyd.example", messages[0].To)
 		code := messages[0].Code
-		_, err = h.Prove(background, c, engine.Proof{Target: to(t, h, c, "victim@github.example", "", "", ""), Code: code})
+		_, err = h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "victim@github.example", "", "", ""), Code: code})
 		require.Equal(t, otp.NotFound, otp.KindOf(err), "another mailbox's code")
 		_, err = h.Recipients.Find(background, address, c.Environment, "victim@github.example")
 		require.Equal(t, otp.NotFound, otp.KindOf(err))
-		_, err = h.Messages(background, engine.MessageQuery{Account: address, To: "é@github.example"})
+		_, err = h.Inbox.List(background, engine.MessageQuery{Account: address, To: "é@github.example"})
 		require.Equal(t, otp.Invalid, otp.KindOf(err))
 
 		// A wrong guess under any spelling counts for all.
@@ -36,13 +36,13 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 			require.NoError(t, err, spelling)
 			require.Equal(t, i, person.Failures, spelling)
 			require.Equal(t, "v•••@xn--github-qyd.example", person.Mask)
-			found, err := h.Messages(background, engine.MessageQuery{Account: address, To: spelling})
+			found, err := h.Inbox.List(background, engine.MessageQuery{Account: address, To: spelling})
 			require.NoError(t, err)
 			require.Len(t, found, 1, spelling)
-			_, err = h.Prove(background, c, engine.Proof{Target: to(t, h, c, spelling, "", "", ""), Code: wrongFor(code)})
+			_, err = h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, spelling, "", "", ""), Code: wrongFor(code)})
 			require.Equal(t, otp.WrongCode, otp.KindOf(err), spelling)
 		}
-		verified, err := h.Prove(background, c, engine.Proof{Target: to(t, h, c, "Victim@ＧİＴＨＵＢ.example", "", "", ""), Code: code})
+		verified, err := h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "Victim@ＧİＴＨＵＢ.example", "", "", ""), Code: code})
 		require.NoError(t, err)
 		require.Equal(t, len(spellings), verified.Attempts)
 	})
@@ -54,17 +54,17 @@ func TestSend_NoAddressFailsAsAFault(t *testing.T) {
 		h := open(t, at)
 		c := application(t, h, func(a *otp.Account) { a.EmailEnabled = true })
 		for _, mailbox := range []string{"é@example.com", "用户@example.com", "\u0301a@example.com", "\U0001f600@example.com", "\xff@example.com", "\x00@example.com", `"é"@example.com`} {
-			_, err := h.Recipient(c, mailbox, "", "", nil)
+			_, err := c.TargetOf(mailbox, "", "", nil)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
-			_, err = h.Recipient(c, someNumber, "", mailbox, nil)
+			_, err = c.TargetOf(someNumber, "", mailbox, nil)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
-			_, err = h.Address(c, someNumber, "10.0.0.1", mailbox)
+			_, err = c.Target(someNumber, "10.0.0.1", mailbox)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
 			_, err = h.Recipients.Find(background, c.Account.Address, c.Environment, mailbox)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
 		}
 		for _, mailbox := range []string{"a@é.example", "a@用户.example", "x@xn--99aa99a9b9a9.example", "a@مثال.example"} {
-			if target, err := h.Recipient(c, mailbox, "", "", nil); err == nil {
+			if target, err := c.TargetOf(mailbox, "", "", nil); err == nil {
 				sent(t, h, c, engine.Send{Target: target, Method: "email"})
 			} else {
 				require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)

@@ -12,6 +12,9 @@ import (
 	"otpbridge/sql"
 )
 
+// Inbox is what the sandbox would have sent: a view over committed sends. It keeps nothing of its own.
+type Inbox struct{ engine *Engine }
+
 // Message is one message in the sandbox's inbox: a view over committed sends, rendered when read.
 type Message struct {
 	ID          string    `json:"id"`
@@ -39,12 +42,12 @@ type MessageQuery struct {
 // messagePage is how many sends one reading of the inbox takes.
 const messagePage = 500
 
-// Messages reads the inbox, newest first. Refusals: Invalid (after, to).
-func (e *Engine) Messages(ctx context.Context, q MessageQuery) ([]Message, error) {
+// List reads the inbox, newest first. Refusals: Invalid (after, to).
+func (i *Inbox) List(ctx context.Context, q MessageQuery) ([]Message, error) {
 	if q.Limit == 0 {
 		q.Limit = 50
 	}
-	sends, err := e.sendQuery(ctx, q)
+	sends, err := i.sendQuery(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +57,12 @@ func (e *Engine) Messages(ctx context.Context, q MessageQuery) ([]Message, error
 	}
 	messages := []Message{}
 	for {
-		page, err := e.store.Sends(ctx, sends)
+		page, err := i.engine.store.Sends(ctx, sends)
 		if err != nil {
 			return nil, err
 		}
 		for _, send := range page {
-			shown, err := e.messages(ctx, &send)
+			shown, err := i.render(ctx, &send)
 			if err != nil {
 				return nil, err
 			}
@@ -80,7 +83,7 @@ func (e *Engine) Messages(ctx context.Context, q MessageQuery) ([]Message, error
 }
 
 // sendQuery is the part of q that the store can select.
-func (e *Engine) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, error) {
+func (i *Inbox) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, error) {
 	sends := sql.SendQuery{Account: q.Account, From: sql.OldestSend(otp.At(time.Now())), Limit: min(q.Limit, messagePage)}
 	if q.After != "" {
 		event, _, _ := strings.Cut(q.After, "-")
@@ -105,14 +108,14 @@ func (e *Engine) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, 
 		addresses := []string{q.Account}
 		if q.Account == "" {
 			var err error
-			if addresses, err = e.store.Addresses(ctx); err != nil {
+			if addresses, err = i.engine.store.Addresses(ctx); err != nil {
 				return sends, err
 			}
 		}
 		for _, address := range addresses {
 			for _, environment := range []otp.Environment{otp.Live, otp.Test} {
 				caller := &Caller{Account: &otp.Account{Address: address}, Environment: environment}
-				sends.Recipients = append(sends.Recipients, e.recipientHash(caller, to))
+				sends.Recipients = append(sends.Recipients, i.engine.recipientHash(caller, to))
 			}
 		}
 	}
@@ -132,19 +135,19 @@ func recipientSpelling(to string) (string, error) {
 	return "+" + strings.TrimPrefix(digits, "00"), nil
 }
 
-// messages renders what one send put into the inbox, one message a channel.
-func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error) {
+// render renders what one send put into the inbox, one message a channel.
+func (i *Inbox) render(ctx context.Context, send *sql.Send) ([]Message, error) {
 	challenge, event := &send.Challenge, &send.Event
-	opened, err := e.keyring.Open(vault.Recipient(send.Recipient.ID), send.Recipient.Sealed)
+	opened, err := i.engine.keyring.Open(vault.Recipient(send.Recipient.ID), send.Recipient.Sealed)
 	if err != nil {
 		return nil, err
 	}
 	recipient := string(opened)
-	code, err := e.code(challenge, recipient)
+	code, err := i.engine.code(challenge, recipient)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := e.accounts.value(ctx, event.Account)
+	settings, err := i.engine.accounts.value(ctx, event.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -152,13 +155,13 @@ func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error
 	for _, medium := range event.Channels.Each() {
 		to := recipient
 		if medium == otp.Email {
-			mailbox, err := e.keyring.Open(vault.Mailbox(event.ID), event.Mailbox)
+			mailbox, err := i.engine.keyring.Open(vault.Mailbox(event.ID), event.Mailbox)
 			if err != nil {
 				return nil, err
 			}
 			to = string(mailbox)
 		}
-		content, err := e.content(settings, challenge, recipient, medium, "")
+		content, err := i.engine.content(settings, challenge, recipient, medium, "")
 		if err != nil {
 			return nil, err
 		}
@@ -172,10 +175,10 @@ func (e *Engine) messages(ctx context.Context, send *sql.Send) ([]Message, error
 	return messages, nil
 }
 
-// AwaitMessages is Messages that waits until there is at least one match, ctx ends or wait is
+// Await is List that waits until there is at least one match, ctx ends or wait is
 // over; then it answers what there is, possibly nothing.
-func (e *Engine) AwaitMessages(ctx context.Context, q MessageQuery, wait time.Duration) ([]Message, error) {
-	if e.options.Inbox == nil {
+func (i *Inbox) Await(ctx context.Context, q MessageQuery, wait time.Duration) ([]Message, error) {
+	if i.engine.options.Inbox == nil {
 		return nil, errors.New("there is no inbox to wait for")
 	}
 	// Another server on the same database does not wake this one's waiters, so they look again.
@@ -183,8 +186,8 @@ func (e *Engine) AwaitMessages(ctx context.Context, q MessageQuery, wait time.Du
 	over := time.NewTimer(wait)
 	defer over.Stop()
 	for {
-		arrival := e.options.Inbox.Arrival()
-		messages, err := e.Messages(ctx, q)
+		arrival := i.engine.options.Inbox.Arrival()
+		messages, err := i.List(ctx, q)
 		if err != nil || len(messages) > 0 {
 			return messages, err
 		}
@@ -203,7 +206,7 @@ func (e *Engine) AwaitMessages(ctx context.Context, q MessageQuery, wait time.Du
 	}
 }
 
-// ClearMessages empties the inbox by moving its mark; codes stay live.
-func (e *Engine) ClearMessages(ctx context.Context) error {
-	return e.store.ClearInbox(ctx, sql.NewID())
+// Clear empties the inbox by moving its mark; codes stay live.
+func (i *Inbox) Clear(ctx context.Context) error {
+	return i.engine.store.ClearInbox(ctx, sql.NewID())
 }

@@ -73,17 +73,17 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	return quota{min(q.perMinute, otp.MaxRate), min(q.burst, otp.MaxRate)} // whatever somebody wrote into the row
 }
 
-// Take counts one request of the caller against its key's limit, also if ctx ends meanwhile: whoever
+// CountRequest counts one request of the caller against its key's limit, also if ctx ends meanwhile: whoever
 // hangs up has made a request all the same. Without a limit it costs nothing and the Quota is zero.
 // Refusal: RateLimited, with the Quota filled in.
-func (e *Engine) Take(ctx context.Context, c *Caller) (Quota, error) {
+func (e *Engine) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
 	if c.quota == (quota{}) {
 		return Quota{}, nil
 	}
 	return e.limiter.take(context.WithoutCancel(ctx), c.quota, "key:"+c.Key.ID.Text("key"), "the key has made as many requests as it may in this time")
 }
 
-// AuthenticationFailed counts a refused credential of an address, after Authenticate. Refusal:
+// CountFailure counts a refused credential of an address, after Authenticate. Refusal:
 // RateLimited, with the Quota filled in, when the address is over the limit; answer that in place
 // of the failure.
 //
@@ -91,12 +91,12 @@ func (e *Engine) Take(ctx context.Context, c *Caller) (Quota, error) {
 // and a stranger's wrong keys must not stop a key that is right. Guessing needs no such stop. A key
 // has 16 characters or more and is no pattern (crypto.Guessable), so that even at a million tries a
 // second nobody finds one. What the limit bounds is work: see lookUp.
-func (e *Engine) AuthenticationFailed(ctx context.Context, peer netip.Addr) (Quota, error) {
+func (e *Engine) CountFailure(ctx context.Context, peer netip.Addr) (Quota, error) {
 	from := network(peer)
 	if quota, err := e.limiter.over(from); err != nil {
 		return quota, err
 	}
-	return e.limiter.failed(ctx, from)
+	return e.limiter.countFailure(ctx, from)
 }
 
 // lookUp finds a credential by its hash. Those of an address over the limit of failures that are
@@ -270,7 +270,7 @@ func (l *limiter) countTogether(ctx context.Context, q quota, key string) (bool,
 	turn := &l.turns[maphash.String(l.seed, key)%uint64(len(l.turns))]
 	turn.Lock()
 	defer turn.Unlock()
-	if !l.mayAsk() {
+	if !l.claimAsk() {
 		return false, throttled.RateLimitResult{}, errResting
 	}
 	patience, cancel := context.WithTimeout(ctx, redisPatience)
@@ -292,8 +292,8 @@ func (l *limiter) countTogether(ctx context.Context, q quota, key string) (bool,
 // resting tells whether Redis is left alone for now.
 func (l *limiter) resting() bool { return time.Now().UnixNano() < l.restUntil.Load() }
 
-// mayAsk is true while Redis answers, and for one request after each pause while it does not.
-func (l *limiter) mayAsk() bool {
+// claimAsk is true while Redis answers, and for one request after each pause while it does not.
+func (l *limiter) claimAsk() bool {
 	until, now := l.restUntil.Load(), time.Now()
 	return until == 0 || now.UnixNano() >= until && l.restUntil.CompareAndSwap(until, now.Add(redisPause).UnixNano())
 }
@@ -328,7 +328,7 @@ func (l *limiter) over(from netip.Prefix) (Quota, error) {
 	return l.tooManyFailures(now, until)
 }
 
-func (l *limiter) failed(ctx context.Context, from netip.Prefix) (Quota, error) {
+func (l *limiter) countFailure(ctx context.Context, from netip.Prefix) (Quota, error) {
 	if l.failures.perMinute <= 0 {
 		return Quota{}, nil
 	}

@@ -44,7 +44,7 @@ func TestUnlock_LiftsBothLocksAndIsRecorded(t *testing.T) {
 		const address, number = "10000000000001", "919551492394"
 		caller, err := h.Authenticate(background, otp.ServletDoor, "ZGVtby1hY2Nlc3Mta2V5MQ==", peer)
 		require.NoError(t, err)
-		target, err := h.Address(caller, number, "10.0.0.1", "")
+		target, err := caller.Target(number, "10.0.0.1", "")
 		require.NoError(t, err)
 		_, err = h.Generate(background, caller, target)
 		require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestUnlock_LiftsBothLocksAndIsRecorded(t *testing.T) {
 		var kind, door string
 		require.NoError(t, db.QueryRow(`SELECT kind, door FROM events WHERE id = ?`, event[:]).Scan(&kind, &door))
 		require.Equal(t, []string{"unlocked", "command"}, []string{kind, door})
-		_, err = h.Messages(background, engine.MessageQuery{To: number})
+		_, err = h.Inbox.List(background, engine.MessageQuery{To: number})
 		require.NoError(t, err, "the inbox is not disturbed by it")
 
 		_, err = h.Recipients.Unlock(background, address, otp.Live, number)

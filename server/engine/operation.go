@@ -183,19 +183,19 @@ func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation
 func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) error {
 	op := e.operation(c, t)
 	op.Slot, op.Rank = e.slot(c, t), sql.Verifying
-	e.countConversion(c, op, t)
+	e.lockConversion(c, op, t)
 	types := c.types("")
 	op.Decide = func(s *sql.State) error {
-		return e.judge(op, c, s, t.Recipient, s.Challenge.Meant(otp.ID{}, types), guess)
+		return e.decideGuess(op, c, s, t.Recipient, s.Challenge.Meant(otp.ID{}, types), guess)
 	}
 	err := e.store.Do(op)
 	e.countVerified(op, t, err)
 	return err
 }
 
-// judge decides one guess at a challenge of a recipient, nil for none, inside its operation. Every
+// decideGuess decides one guess at a challenge of a recipient, nil for none, inside its operation. Every
 // door's guesses come here.
-func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, recipient string, guessed *otp.Challenge, guess string) error {
+func (e *Engine) decideGuess(op *sql.Operation, c *Caller, s *sql.State, recipient string, guessed *otp.Challenge, guess string) error {
 	// The code is derived and compared whatever the state, so that the time of the answer
 	// does not tell a locked or missing challenge from a live one.
 	challenge := guessed
@@ -210,7 +210,7 @@ func (e *Engine) judge(op *sql.Operation, c *Caller, s *sql.State, recipient str
 	refusal := otp.Verify(s.Recipient, guessed, doors[c.Door].closed, matches, s.Now)
 	switch {
 	case refusal == nil:
-		converted(s, guessed)
+		countConverted(s, guessed)
 		s.Record(event(op, c, s, guessed, otp.EventVerified))
 	case otp.KindOf(refusal) == otp.WrongCode:
 		wrong := event(op, c, s, guessed, otp.EventWrong)

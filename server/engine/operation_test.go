@@ -78,7 +78,7 @@ func TestGenerate_SurelyUndeliveredIsRefundedAndLeavesTheNewCodeLive(t *testing.
 			_, err := h.Resend(background, caller, to)
 			require.Equal(t, otp.Undelivered, otp.KindOf(err), "a refunded regeneration does not count")
 		}
-		messages, err := h.Messages(background, engine.MessageQuery{Account: caller.Account.Address})
+		messages, err := h.Inbox.List(background, engine.MessageQuery{Account: caller.Account.Address})
 		require.NoError(t, err)
 		require.Len(t, messages, 1, "what was not sent is not in the inbox")
 		h.faults.Set(nil)
@@ -166,7 +166,7 @@ func TestGenerate_WithoutAnyChannelNothingIsSent(t *testing.T) {
 
 func withMail(t *testing.T, h house, c *engine.Caller, mailbox string) engine.Target {
 	t.Helper()
-	to, err := h.Address(c, "919551492394", "10.20.51.122", mailbox)
+	to, err := c.Target("919551492394", "10.20.51.122", mailbox)
 	require.NoError(t, err)
 	return to
 }
@@ -189,7 +189,7 @@ func TestGenerate_TravelsOnTheAccountsChannels(t *testing.T) {
 			to := withMail(t, h, caller, row.mailbox)
 			_, err := h.Generate(background, caller, to)
 			require.NoError(t, err)
-			messages, err := h.Messages(background, engine.MessageQuery{Account: caller.Account.Address})
+			messages, err := h.Inbox.List(background, engine.MessageQuery{Account: caller.Account.Address})
 			require.NoError(t, err)
 			var went []string
 			for _, m := range messages {
@@ -218,7 +218,7 @@ func TestResend_GoesToTheRequestsMailboxElseTheStoredOne(t *testing.T) {
 		_, err = h.Resend(background, caller, withMail(t, h, caller, ""))
 		require.NoError(t, err)
 		for mailbox, sends := range map[string]int{"first@example.com": 2, "SECOND@example.com": 1, "third@example.com": 0} {
-			messages, err := h.Messages(background, engine.MessageQuery{To: mailbox})
+			messages, err := h.Inbox.List(background, engine.MessageQuery{To: mailbox})
 			require.NoError(t, err)
 			require.Len(t, messages, sends, mailbox)
 		}
@@ -231,7 +231,7 @@ func TestGenerate_TheMailboxHasASendWindowOfItsOwn(t *testing.T) {
 		caller := throwaway(t, h, func(a *otp.Account) { a.SMSEnabled, a.EmailEnabled = false, true })
 		refused := 0
 		for i := range 12 {
-			to, err := h.Address(caller, "91955149230"+string(rune('0'+i%10)), "x", "same@Example.com")
+			to, err := caller.Target("91955149230"+string(rune('0'+i%10)), "x", "same@Example.com")
 			require.NoError(t, err)
 			if _, err := h.Generate(background, caller, to); err != nil {
 				require.Equal(t, otp.OverLimit, otp.KindOf(err))
@@ -284,7 +284,7 @@ func TestAwaitMessages_EndsAtTheFirstMatchOrWhenTheWaitIsOver(t *testing.T) {
 			caller := throwaway(t, h, nil)
 			query := engine.MessageQuery{Account: caller.Account.Address, To: "0091 95514 92394"}
 			started := time.Now()
-			messages, err := h.AwaitMessages(background, query, 3*time.Second)
+			messages, err := h.Inbox.Await(background, query, 3*time.Second)
 			require.NoError(t, err)
 			require.Empty(t, messages)
 			require.Equal(t, 3*time.Second, time.Since(started))
@@ -295,12 +295,12 @@ func TestAwaitMessages_EndsAtTheFirstMatchOrWhenTheWaitIsOver(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			messages, err = h.AwaitMessages(background, query, 30*time.Second)
+			messages, err = h.Inbox.Await(background, query, 30*time.Second)
 			require.NoError(t, err)
 			require.Len(t, messages, 1)
 			require.Equal(t, 3100*time.Millisecond, time.Since(started))
 			query.After = messages[0].ID
-			messages, err = h.AwaitMessages(background, query, time.Second)
+			messages, err = h.Inbox.Await(background, query, time.Second)
 			require.NoError(t, err)
 			require.Empty(t, messages, "nothing newer")
 		})
@@ -312,18 +312,18 @@ func TestMessages_CanBeEmptiedAndCodesStayLive(t *testing.T) {
 		h := open(t, at)
 		caller := throwaway(t, h, nil)
 		to, right := generated(t, h, caller, "919551492394")
-		require.NoError(t, h.ClearMessages(background))
-		messages, err := h.Messages(background, engine.MessageQuery{})
+		require.NoError(t, h.Inbox.Clear(background))
+		messages, err := h.Inbox.List(background, engine.MessageQuery{})
 		require.NoError(t, err)
 		require.Empty(t, messages)
 		_, err = h.Resend(background, caller, to)
 		require.NoError(t, err)
-		messages, err = h.Messages(background, engine.MessageQuery{})
+		messages, err = h.Inbox.List(background, engine.MessageQuery{})
 		require.NoError(t, err)
 		require.Len(t, messages, 1, "what comes later is shown")
 		require.NoError(t, h.Verify(background, caller, to, right))
 		for _, bad := range []string{"yesterday", "msg_xyz"} {
-			_, err = h.Messages(background, engine.MessageQuery{After: bad})
+			_, err = h.Inbox.List(background, engine.MessageQuery{After: bad})
 			require.Equal(t, otp.Invalid, otp.KindOf(err))
 		}
 	})
@@ -337,7 +337,7 @@ func TestMessages_PagesThroughMoreThanOneReadingOfTheInbox(t *testing.T) {
 			a.SendsPerMinute, a.SendsPerHour, a.SendsPerDay = 0, 0, 0
 		})
 		for _, err := range atOnce(600, func(i int) error {
-			to, err := h.Address(caller, "919551492394", "x", "many@example.com")
+			to, err := caller.Target("919551492394", "x", "many@example.com")
 			if err != nil {
 				return err
 			}
@@ -349,7 +349,7 @@ func TestMessages_PagesThroughMoreThanOneReadingOfTheInbox(t *testing.T) {
 		}) {
 			require.NoError(t, err)
 		}
-		messages, err := h.Messages(background, engine.MessageQuery{To: "once@example.com"})
+		messages, err := h.Inbox.List(background, engine.MessageQuery{To: "once@example.com"})
 		require.NoError(t, err)
 		require.Len(t, messages, 1)
 	})

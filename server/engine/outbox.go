@@ -134,7 +134,7 @@ func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func
 				tell(deliver.Unknown)
 				return
 			}
-			switch e.start(ctx, s, row, channel.Name(), begun) {
+			switch e.markStarted(ctx, s, row, channel.Name(), begun) {
 			case lost:
 				tell(deliver.Unknown)
 				return
@@ -151,7 +151,7 @@ func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func
 				continue
 			}
 			tell(result.Outcome)
-			e.settle(ctx, s, row, channel, message, result)
+			e.recordHandOver(ctx, s, row, channel, message, result)
 			return
 		}
 		pause := backOff(round)
@@ -167,8 +167,8 @@ func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func
 	tell(deliver.NotSent)
 }
 
-// settle records the outcome of a hand-over after which nothing more is tried.
-func (e *Engine) settle(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel, m deliver.Message, result deliver.Result) {
+// recordHandOver records the outcome of a hand-over after which nothing more is tried.
+func (e *Engine) recordHandOver(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel, m deliver.Message, result deliver.Result) {
 	var receipt otp.ID
 	if result.MessageID != "" {
 		receipt = e.receiptHash(channel.Name(), result.MessageID)
@@ -213,10 +213,10 @@ const (
 	mayGo
 )
 
-// start marks that the delivery is about to be handed to a channel, unless its row has said so from
+// markStarted marks that the delivery is about to be handed to a channel, unless its row has said so from
 // the beginning, and tells whether it may be. Nothing may be handed over that is not marked: whoever
 // takes over would send it again.
-func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel string, begun bool) started {
+func (e *Engine) markStarted(ctx context.Context, s *send, row *otp.Delivery, channel string, begun bool) started {
 	if ctx.Err() != nil && e.cut.Err() == nil {
 		return tooLate
 	}
@@ -241,7 +241,7 @@ func (e *Engine) start(ctx context.Context, s *send, row *otp.Delivery, channel 
 // whether it is still this server's.
 func (e *Engine) pause(row *otp.Delivery, pause time.Duration) bool {
 	until := otp.At(time.Now()) + otp.Lease
-	if !e.rest(row, until) {
+	if !e.markRested(row, until) {
 		return false
 	}
 	e.leases.hold(row.ID, until)
@@ -257,10 +257,10 @@ func (e *Engine) pause(row *otp.Delivery, pause time.Duration) bool {
 // letGo gives the delivery up before its lease ends, so that another server takes it over at once.
 func (e *Engine) letGo(row *otp.Delivery) {
 	e.leases.drop(row.ID) // or it might be renewed in between
-	e.rest(row, otp.At(time.Now()))
+	e.markRested(row, otp.At(time.Now()))
 }
 
-func (e *Engine) rest(row *otp.Delivery, until otp.Millis) bool {
+func (e *Engine) markRested(row *otp.Delivery, until otp.Millis) bool {
 	held, _ := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until}) // its lease runs out anyway
 	return held
 }
@@ -303,16 +303,16 @@ func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, rece
 	op.Decide = func(state *sql.State) error {
 		if state.Delivery.Finish(e.process, outcome, receipt, op.Now) {
 			state.Mark()
-			e.tell(op, s, state, outcome, guard)
+			e.recordOutcomeOf(op, s, state, outcome, guard)
 		}
 		return nil
 	}
 	return e.store.Do(op)
 }
 
-// tell records what an outcome means for history and refunds. What the servlets sent needs no
+// recordOutcomeOf records what an outcome means for history and refunds. What the servlets sent needs no
 // event: that a send was made says so.
-func (e *Engine) tell(op *sql.Operation, s *send, state *sql.State, outcome otp.Outcome, guard *guard) {
+func (e *Engine) recordOutcomeOf(op *sql.Operation, s *send, state *sql.State, outcome otp.Outcome, guard *guard) {
 	switch {
 	case state.Recipient.Version == 0: // swept or reset meanwhile
 	case outcome == otp.OutcomeUnsent:
@@ -359,7 +359,7 @@ func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error 
 			taken = false
 			state.Delivery.Finish(e.process, otp.OutcomeUnsent, otp.ID{}, op.Now)
 		case doubtful && !gone:
-			e.tell(op, &s, state, otp.OutcomeUnknown, nil)
+			e.recordOutcomeOf(op, &s, state, otp.OutcomeUnknown, nil)
 		}
 		*row, life = *state.Delivery, state.Delivery.ExpiresAt-state.Now
 		return nil

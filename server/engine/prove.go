@@ -29,25 +29,25 @@ type Verified struct {
 	Receipt    string // a JWS; see Receipt
 }
 
-// Prove decides one guess. The error is nil for the right code only. Where the challenge is not
+// VerifyNamed decides one guess. The error is nil for the right code only. Where the challenge is not
 // the caller's, is bound to something else or is of another type, the answer is NotFound and
 // nothing is compared.
 //
 // Refusals: those of otp.Verify (WrongCode with Remaining, Locked with RetryAfter), Overloaded.
-func (e *Engine) Prove(ctx context.Context, c *Caller, p Proof) (Verified, error) {
+func (e *Engine) VerifyNamed(ctx context.Context, c *Caller, p Proof) (Verified, error) {
 	target, binding := p.Target, p.Target.Binding
 	if !p.ID.IsZero() {
 		binding = p.Binding
 	}
 	op := e.on(c, p.ID, &target, func(op *sql.Operation, _ *otp.Challenge) {
-		e.countConversion(c, op, target)
+		e.lockConversion(c, op, target)
 	})
 	op.Rank = sql.Verifying
 	hash, types := e.bindingHash(c, binding), c.types(p.Type)
 	var verified otp.Challenge
 	op.Decide = func(s *sql.State) error {
 		challenge := s.Challenge.Meant(hash, types)
-		err := e.judge(op, c, s, target.Recipient, challenge, p.Code)
+		err := e.decideGuess(op, c, s, target.Recipient, challenge, p.Code)
 		if err == nil {
 			verified = *challenge
 		}

@@ -28,12 +28,12 @@ func TestProve_ACodeOfEitherDoorVerifiesAtTheOther(t *testing.T) {
 		_, err := h.Generate(background, servlets, fromServlets)
 		require.NoError(t, err)
 		right := code(t, h, servlets, someNumber)
-		_, err = h.Prove(background, api, engine.Proof{Target: fromAPI, Code: ""})
+		_, err = h.VerifyNamed(background, api, engine.Proof{Target: fromAPI, Code: ""})
 		require.Equal(t, 2, left(t, err), "the servlets' limit of three")
 		require.Equal(t, 1, left(t, h.Verify(background, servlets, fromServlets, "")))
-		_, err = h.Prove(background, api, engine.Proof{Target: to(t, h, api, someNumber, "", "", ""), Code: right})
+		_, err = h.VerifyNamed(background, api, engine.Proof{Target: to(t, h, api, someNumber, "", "", ""), Code: right})
 		require.Equal(t, otp.NotFound, otp.KindOf(err), "without ip only what was sent without one")
-		verified, err := h.Prove(background, api, engine.Proof{Target: fromAPI, Code: right, Type: "verification"})
+		verified, err := h.VerifyNamed(background, api, engine.Proof{Target: fromAPI, Code: right, Type: "verification"})
 		require.NoError(t, err)
 		require.Equal(t, 2, verified.Attempts)
 		require.Equal(t, otp.Used, otp.KindOf(h.Verify(background, servlets, fromServlets, right)))
@@ -41,10 +41,10 @@ func TestProve_ACodeOfEitherDoorVerifiesAtTheOther(t *testing.T) {
 		sent(t, h, api, engine.Send{Target: fromAPI})
 		right = code(t, h, servlets, someNumber)
 		require.Equal(t, 4, left(t, h.Verify(background, servlets, fromServlets, "")), "the API's limit of five")
-		_, err = h.Prove(background, api, engine.Proof{Target: fromAPI, Code: ""})
+		_, err = h.VerifyNamed(background, api, engine.Proof{Target: fromAPI, Code: ""})
 		require.Equal(t, 3, left(t, err))
 		require.NoError(t, h.Verify(background, servlets, fromServlets, right))
-		_, err = h.Prove(background, api, engine.Proof{Target: fromAPI, Code: right})
+		_, err = h.VerifyNamed(background, api, engine.Proof{Target: fromAPI, Code: right})
 		require.Equal(t, otp.Used, otp.KindOf(err))
 		require.Equal(t, 2, left(t, h.Verify(background, servlets, fromServlets, "")), "a used code is compared at the servlets")
 	})
@@ -95,12 +95,12 @@ func TestProve_NothingCrossesBindingTypeEnvironmentOrAccount(t *testing.T) {
 			} {
 				for _, guess := range []string{right, ""} {
 					crossing.proof.Code = guess
-					_, err := h.Prove(background, crossing.caller, crossing.proof)
+					_, err := h.VerifyNamed(background, crossing.caller, crossing.proof)
 					require.Equal(t, otp.NotFound, otp.KindOf(err), crossing.what)
 				}
 			}
 			if row.sent != "" {
-				_, err := h.Prove(background, c, engine.Proof{ID: challenge.ID, Code: right})
+				_, err := h.VerifyNamed(background, c, engine.Proof{ID: challenge.ID, Code: right})
 				require.Equal(t, otp.NotFound, otp.KindOf(err), "the binding is missing")
 			}
 			status, err := h.Status(background, c, challenge.ID)
@@ -110,7 +110,7 @@ func TestProve_NothingCrossesBindingTypeEnvironmentOrAccount(t *testing.T) {
 			if spelled != "" {
 				spelled = same
 			}
-			_, err = h.Prove(background, c, engine.Proof{Target: bound(c, spelled), Code: right, Type: row.kind})
+			_, err = h.VerifyNamed(background, c, engine.Proof{Target: bound(c, spelled), Code: right, Type: row.kind})
 			require.NoError(t, err, "another spelling of the same binding")
 		}
 		for _, call := range []func(*engine.Caller, otp.ID) error{
@@ -147,7 +147,7 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 			}{
 				{"live", func(*engine.Caller, otp.ID, string) {}, 0, otp.Replaced, "sent", "replaced"},
 				{"used", func(c *engine.Caller, id otp.ID, right string) {
-					_, err := h.Prove(background, c, engine.Proof{ID: id, Code: right})
+					_, err := h.VerifyNamed(background, c, engine.Proof{ID: id, Code: right})
 					require.NoError(t, err)
 				}, otp.Used, otp.Used, "verified", "verified"},
 				{"cancelled", func(c *engine.Caller, id otp.ID, _ string) {
@@ -157,7 +157,7 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 				}, otp.Canceled, otp.Canceled, "canceled", "canceled"},
 				{"exhausted", func(c *engine.Caller, id otp.ID, _ string) {
 					for i := range 5 {
-						_, err := h.Prove(background, c, engine.Proof{ID: id})
+						_, err := h.VerifyNamed(background, c, engine.Proof{ID: id})
 						require.Equal(t, 4-i, left(t, err))
 					}
 				}, otp.AttemptsExhausted, otp.Replaced, "max_attempts", "replaced"},
@@ -180,15 +180,15 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 				require.Equal(t, row.state == "used", before.VerifiedAt != nil)
 				if row.kind != 0 {
 					for _, guess := range []string{right, ""} {
-						_, err := h.Prove(background, c, engine.Proof{ID: first.ID, Code: guess})
+						_, err := h.VerifyNamed(background, c, engine.Proof{ID: first.ID, Code: guess})
 						require.Equal(t, row.kind, otp.KindOf(err), row.state)
-						_, err = h.Prove(background, c, engine.Proof{Target: target, Code: guess})
+						_, err = h.VerifyNamed(background, c, engine.Proof{Target: target, Code: guess})
 						require.Equal(t, row.kind, otp.KindOf(err), row.state)
 					}
 				}
 				second := sent(t, h, c, engine.Send{Target: target})
 				for _, guess := range []string{right, ""} {
-					_, err := h.Prove(background, c, engine.Proof{ID: first.ID, Code: guess})
+					_, err := h.VerifyNamed(background, c, engine.Proof{ID: first.ID, Code: guess})
 					require.Equal(t, row.older, otp.KindOf(err), row.state)
 				}
 				_, err := h.ResendNamed(background, c, engine.Named{ID: first.ID}, "", otp.ID{})
@@ -229,12 +229,12 @@ func TestProve_ALockedRecipientIsToldWhenToComeBack(t *testing.T) {
 			for range 4 {
 				sent(t, h, c, engine.Send{Target: target})
 				for range 5 {
-					_, err := h.Prove(background, c, engine.Proof{Target: target})
+					_, err := h.VerifyNamed(background, c, engine.Proof{Target: target})
 					require.Equal(t, otp.WrongCode, otp.KindOf(err))
 				}
 			}
 			for _, call := range []func() error{
-				func() error { _, err := h.Prove(background, c, engine.Proof{Target: target}); return err },
+				func() error { _, err := h.VerifyNamed(background, c, engine.Proof{Target: target}); return err },
 				func() error { _, err := h.Send(background, c, engine.Send{Target: target, Method: "sms"}); return err },
 			} {
 				refusal, ok := errors.AsType[*otp.Error](call())
@@ -253,7 +253,7 @@ func TestReceipt_SaysWhatWasVerifiedAndOpensWithThePublishedKeyOnEveryServer(t *
 		target := to(t, houses[0], c, someNumber, "", "", `{"amount":1}`)
 		challenge := sent(t, houses[0], c, engine.Send{Target: target, Type: "transaction", Metadata: json.RawMessage(`{"order":7}`)})
 		right := code(t, houses[0], c, someNumber)
-		verified, err := houses[0].Prove(background, c, engine.Proof{ID: challenge.ID, Code: right, Type: "transaction", Binding: target.Binding})
+		verified, err := houses[0].VerifyNamed(background, c, engine.Proof{ID: challenge.ID, Code: right, Type: "transaction", Binding: target.Binding})
 		require.NoError(t, err)
 		require.JSONEq(t, `{"order":7}`, string(verified.Metadata))
 

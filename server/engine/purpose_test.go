@@ -46,7 +46,7 @@ func onePurpose(t *testing.T, h house, c *engine.Caller, kind string, seen bool)
 		for _, proof := range []engine.Proof{{ID: challenge.ID}, {Target: there}} {
 			for _, guess := range []string{right, ""} {
 				proof.Code, proof.Type = guess, named
-				_, err := h.Prove(background, api, proof)
+				_, err := h.VerifyNamed(background, api, proof)
 				require.Equal(t, otp.NotFound, otp.KindOf(err), "%s as %q", kind, named)
 			}
 		}
@@ -72,9 +72,9 @@ func onePurpose(t *testing.T, h house, c *engine.Caller, kind string, seen bool)
 	// A servlet's generate takes the slot over all the same: no recipient has two live codes there.
 	_, err = h.Generate(background, c, here)
 	require.NoError(t, err)
-	_, err = h.Prove(background, api, engine.Proof{ID: challenge.ID, Code: right, Type: kind})
+	_, err = h.VerifyNamed(background, api, engine.Proof{ID: challenge.ID, Code: right, Type: kind})
 	require.Equal(t, otp.Replaced, otp.KindOf(err))
-	_, err = h.Prove(background, api, engine.Proof{Target: there, Code: code(t, h, c, someNumber)})
+	_, err = h.VerifyNamed(background, api, engine.Proof{Target: there, Code: code(t, h, c, someNumber)})
 	if refusal, ok := errors.AsType[*otp.Error](err); ok {
 		require.Fail(t, "a servlet's code is a verification", refusal.Error())
 	}

@@ -29,7 +29,7 @@ func TestProve_ByIDAndByRecipientShareOneLimitRace(t *testing.T) {
 			guess := func(code string) map[string]int {
 				return tally(atOnce(64, func(i int) error {
 					if i%16 == 15 {
-						_, err := houses[i%2].Prove(background, stranger, engine.Proof{ID: challenge.ID, Code: code})
+						_, err := houses[i%2].VerifyNamed(background, stranger, engine.Proof{ID: challenge.ID, Code: code})
 						if otp.KindOf(err) == otp.NotFound {
 							err = otp.Refuse(otp.NotFound, "")
 						}
@@ -37,7 +37,7 @@ func TestProve_ByIDAndByRecipientShareOneLimitRace(t *testing.T) {
 					}
 					p := proof(i)
 					p.Code = code
-					_, err := houses[i%2].Prove(background, c, p)
+					_, err := houses[i%2].VerifyNamed(background, c, p)
 					return err
 				}))
 			}

@@ -79,14 +79,14 @@ func authenticate(t testing.TB, h house, key string) *engine.Caller {
 
 func target(t testing.TB, h house, c *engine.Caller, number, subject string) engine.Target {
 	t.Helper()
-	target, err := h.Address(c, number, subject, "")
+	target, err := c.Target(number, subject, "")
 	require.NoError(t, err)
 	return target
 }
 
 func code(t testing.TB, h house, c *engine.Caller, number string) string {
 	t.Helper()
-	messages, err := h.Messages(context.Background(), engine.MessageQuery{Account: c.Account.Address, To: number, Limit: 1})
+	messages, err := h.Inbox.List(context.Background(), engine.MessageQuery{Account: c.Account.Address, To: number, Limit: 1})
 	require.NoError(t, err)
 	require.Len(t, messages, 1)
 	return messages[0].Code

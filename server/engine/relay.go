@@ -28,18 +28,18 @@ const relayTime = 20 * time.Second
 //
 // Refusals: NotFound; Invalid, field to, for a recipient that is not allowed or not of the message's
 // medium; FeatureOff without a channel that leads anywhere; Undelivered.
-func (e *Engine) Relay(ctx context.Context, id, to string) (Relayed, error) {
-	if !e.options.RelayRecipients.Allow(to) {
+func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
+	if !i.engine.options.RelayRecipients.Allow(to) {
 		return Relayed{}, otp.RefuseField("to", "must be one of OTPBRIDGE_SANDBOX_RELAY_RECIPIENTS; nothing was sent")
 	}
 	to = deliver.Identity(to)
-	found, err := e.captured(ctx, id)
+	found, err := i.captured(ctx, id)
 	if err != nil {
 		return Relayed{}, err
 	}
-	all, setting := e.options.SMS, "OTPBRIDGE_SMS_CHANNELS"
+	all, setting := i.engine.options.SMS, "OTPBRIDGE_SMS_CHANNELS"
 	if found.Channel == otp.Email.String() {
-		all, setting = e.options.Email, "OTPBRIDGE_EMAIL_CHANNELS"
+		all, setting = i.engine.options.Email, "OTPBRIDGE_EMAIL_CHANNELS"
 	}
 	if strings.Contains(to, "@") != (found.Channel == otp.Email.String()) {
 		return Relayed{}, otp.RefuseField("to", "must be a number for an SMS and a mailbox for an e-mail; this message is "+found.Channel)
@@ -59,26 +59,26 @@ func (e *Engine) Relay(ctx context.Context, id, to string) (Relayed, error) {
 	}
 	reasons := []string{}
 	for _, channel := range channels {
-		result := e.sendOn(ctx, channel, message)
+		result := i.engine.sendOn(ctx, channel, message)
 		if result.Outcome != deliver.NotSent {
 			return Relayed{Channel: channel.Name(), Outcome: result.Outcome.String(), MessageID: result.MessageID, Reason: result.Reason}, nil
 		}
-		e.notHandedOver(ctx, channel, message, result)
+		i.engine.notHandedOver(ctx, channel, message, result)
 		reasons = append(reasons, channel.Name()+": "+result.Reason)
 	}
 	return Relayed{}, otp.Refuse(otp.Undelivered, "no channel took the message; "+strings.Join(reasons, "; "))
 }
 
 // captured is one message of the inbox by its id.
-func (e *Engine) captured(ctx context.Context, id string) (Message, error) {
+func (i *Inbox) captured(ctx context.Context, id string) (Message, error) {
 	event, _, _ := strings.Cut(id, "-")
 	if only, ok := otp.ParseID("msg", event); ok {
-		sends, err := e.store.Sends(ctx, sql.SendQuery{Only: only, From: sql.OldestSend(otp.At(time.Now())), Limit: 1})
+		sends, err := i.engine.store.Sends(ctx, sql.SendQuery{Only: only, From: sql.OldestSend(otp.At(time.Now())), Limit: 1})
 		if err != nil {
 			return Message{}, err
 		}
 		for _, send := range sends {
-			shown, err := e.messages(ctx, &send)
+			shown, err := i.render(ctx, &send)
 			if err != nil {
 				return Message{}, err
 			}

@@ -66,7 +66,7 @@ func round(ctx context.Context, first, second *replica, key, number string) erro
 	caller, err := first.Authenticate(ctx, otp.ServletDoor, key, peer)
 	target := engine.Target{}
 	if err == nil {
-		target, err = first.Address(caller, number, "10.0.0.1", "someone@mail.example")
+		target, err = caller.Target(number, "10.0.0.1", "someone@mail.example")
 	}
 	sent := engine.Sent{}
 	if err == nil {
@@ -86,7 +86,7 @@ func round(ctx context.Context, first, second *replica, key, number string) erro
 	if _, err := second.Resend(ctx, caller, target); err != nil {
 		return fmt.Errorf("resend: %w", err)
 	}
-	messages, err := second.Messages(ctx, engine.MessageQuery{To: number, Limit: 2})
+	messages, err := second.Inbox.List(ctx, engine.MessageQuery{To: number, Limit: 2})
 	if err != nil {
 		return fmt.Errorf("read the inbox: %w", err)
 	}
@@ -109,7 +109,7 @@ func once(ctx context.Context, r *replica, secret string) (challenge string, rep
 		return "", false, err
 	}
 	send := func(id otp.ID) (engine.Answer, error) {
-		target, err := r.Recipient(caller, "+919551400099", "", "someone@mail.example", nil)
+		target, err := caller.TargetOf("+919551400099", "", "someone@mail.example", nil)
 		if err != nil {
 			return engine.Answer{}, err
 		}
@@ -251,7 +251,7 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		require.Equal(t, asOne, again)
 		_, err = servers[1].JWKS(ctx)
 		require.NoError(t, err)
-		_, err = servers[0].Messages(ctx, engine.MessageQuery{Limit: 500})
+		_, err = servers[0].Inbox.List(ctx, engine.MessageQuery{Limit: 500})
 		require.NoError(t, err)
 		managed, err := servers[0].Accounts.Find(ctx, "4711")
 		require.NoError(t, err)

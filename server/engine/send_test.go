@@ -36,7 +36,7 @@ func atAPI(c *engine.Caller) *engine.Caller {
 
 func to(t testing.TB, h house, c *engine.Caller, recipient, ip, email, binding string) engine.Target {
 	t.Helper()
-	target, err := h.Recipient(c, recipient, ip, email, json.RawMessage(binding))
+	target, err := c.TargetOf(recipient, ip, email, json.RawMessage(binding))
 	require.NoError(t, err)
 	return target
 }
@@ -64,14 +64,14 @@ func TestRecipient_NamesTheFieldThatIsWrong(t *testing.T) {
 			{someNumber, "", "nobody", "", "email"}, {"a@b.example", "", "c@d.example", "", "email"},
 			{someNumber, "", "", `{"a":1,"a":1}`, "binding"}, {someNumber, "", "", `{`, "binding"},
 		} {
-			_, err := h.Recipient(c, row.to, row.ip, row.email, json.RawMessage(row.binding))
+			_, err := c.TargetOf(row.to, row.ip, row.email, json.RawMessage(row.binding))
 			refusal, ok := errors.AsType[*otp.Error](err)
 			require.True(t, ok, "%+v", row)
 			require.Equal(t, otp.Invalid, refusal.Kind)
 			require.Equal(t, row.field, refusal.Field, "%+v", row)
 			require.True(t, strings.HasPrefix(refusal.Message, row.field+" "), refusal.Message)
 		}
-		full, err := h.Recipient(c, someNumber, "::ffff:10.0.0.1", "User@example.com", json.RawMessage(` {"b": 1.0, "a": null} `))
+		full, err := c.TargetOf(someNumber, "::ffff:10.0.0.1", "User@example.com", json.RawMessage(` {"b": 1.0, "a": null} `))
 		require.NoError(t, err)
 		require.Equal(t, engine.Target{Recipient: someNumber, Subject: "10.0.0.1", Mailbox: "user@example.com", Binding: `{"a":null,"b":1}`}, full)
 		require.Equal(t, engine.Target{Recipient: "user@example.com", Mailbox: "user@example.com"}, to(t, h, c, "User@example.com", "", "", "null"))
@@ -214,9 +214,9 @@ func TestSend_AMailboxIsARecipientOfItsOwnAndCountedOnce(t *testing.T) {
 		_, err = h.Send(background, c, engine.Send{Target: to(t, h, c, someNumber, "", "user@example.com", ""), Method: "email"})
 		require.Equal(t, otp.OverLimit, otp.KindOf(err), "the mailbox has had its ten, whoever is the recipient")
 		right := code(t, h, c, "User@Example.com")
-		verified, err := h.Prove(background, c, engine.Proof{Target: to(t, h, c, "USER@example.com", "", "", ""), Code: right})
+		verified, err := h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "USER@example.com", "", "", ""), Code: right})
 		require.NoError(t, err)
-		_, err = h.Prove(background, c, engine.Proof{ID: verified.ID, Code: right})
+		_, err = h.VerifyNamed(background, c, engine.Proof{ID: verified.ID, Code: right})
 		require.Equal(t, otp.Used, otp.KindOf(err))
 	})
 }
@@ -321,7 +321,7 @@ func TestResendNamed_CountsLikeARegenerationAndKeepsCodeAndExpiry(t *testing.T) 
 				require.Equal(t, 2-left, *again.ResendsRemaining)
 				require.Equal(t, challenge.ExpiresAt, again.ExpiresAt)
 			}
-			messages, err := h.Messages(background, engine.MessageQuery{Account: c.Account.Address})
+			messages, err := h.Inbox.List(background, engine.MessageQuery{Account: c.Account.Address})
 			require.NoError(t, err)
 			require.Len(t, messages, 4)
 			require.Equal(t, "user@example.com", messages[0].To)
@@ -357,7 +357,7 @@ func TestSend_OfTheTestEnvironmentReachesSimulatedChannelsOnly(t *testing.T) {
 		})
 		require.NoError(t, err)
 		for _, c := range []*engine.Caller{test, &live} {
-			target, err := production.Recipient(c, someNumber, "", "", nil)
+			target, err := c.TargetOf(someNumber, "", "", nil)
 			require.NoError(t, err)
 			challenge, err := production.Send(background, c, engine.Send{Target: target, Method: "sms"})
 			require.NoError(t, err)

@@ -36,10 +36,10 @@ func (e *Engine) loadNoncesFrom(ctx context.Context) error {
 	return err
 }
 
-// CheckSignature judges a request's signature by the mode of the caller's key. A nonce is good
+// AcceptSignature checks a request's signature and uses up its nonce, by the mode of the caller's key. A nonce is good
 // once for each key; it is used up only by a request that is right in everything else, so that
 // nobody without the secret can use up anybody's. Refusal: BadSignature.
-func (e *Engine) CheckSignature(ctx context.Context, c *Caller, s Signed) error {
+func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error {
 	unsigned := s.Timestamp == "" && s.Nonce == "" && s.Signature == ""
 	switch c.Key.Signing {
 	case otp.SigningOff:

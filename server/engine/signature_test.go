@@ -47,18 +47,18 @@ func TestCheckSignature_TheModeDecidesWhoMustSign(t *testing.T) {
 		h := open(t, at)
 		unsigned := engine.Signed{Method: http.MethodGet, Path: "/v1/status/otp_1"}
 		off := v1Caller(t, h, "ZGVtby1hY2Nlc3Mta2V5MQ==")
-		require.NoError(t, h.CheckSignature(background, off, unsigned))
+		require.NoError(t, h.AcceptSignature(background, off, unsigned))
 		nonsense := unsigned
 		nonsense.Signature = "nonsense"
-		require.NoError(t, h.CheckSignature(background, off, nonsense))
+		require.NoError(t, h.AcceptSignature(background, off, nonsense))
 
 		optional := newSigner(t, h, otp.SigningOptional)
-		require.NoError(t, h.CheckSignature(background, optional.caller, unsigned))
-		require.Equal(t, otp.BadSignature, otp.KindOf(h.CheckSignature(background, optional.caller, nonsense)))
-		require.NoError(t, h.CheckSignature(background, optional.caller, optional.request(time.Now())))
+		require.NoError(t, h.AcceptSignature(background, optional.caller, unsigned))
+		require.Equal(t, otp.BadSignature, otp.KindOf(h.AcceptSignature(background, optional.caller, nonsense)))
+		require.NoError(t, h.AcceptSignature(background, optional.caller, optional.request(time.Now())))
 
 		required := newSigner(t, h, otp.SigningRequired)
-		require.Equal(t, otp.BadSignature, otp.KindOf(h.CheckSignature(background, required.caller, unsigned)))
+		require.Equal(t, otp.BadSignature, otp.KindOf(h.AcceptSignature(background, required.caller, unsigned)))
 		good := required.request(time.Now())
 		for missing, remove := range map[string]func(*engine.Signed){
 			"X-Timestamp": func(s *engine.Signed) { s.Timestamp = "" },
@@ -67,12 +67,12 @@ func TestCheckSignature_TheModeDecidesWhoMustSign(t *testing.T) {
 		} {
 			r := good
 			remove(&r)
-			err := h.CheckSignature(background, required.caller, r)
+			err := h.AcceptSignature(background, required.caller, r)
 			require.Equal(t, otp.BadSignature, otp.KindOf(err), missing)
 			require.ErrorContains(t, err, missing)
 		}
-		require.NoError(t, h.CheckSignature(background, required.caller, good))
-		require.Equal(t, otp.BadSignature, otp.KindOf(h.CheckSignature(background, optional.caller, required.request(time.Now()))), "another key's secret")
+		require.NoError(t, h.AcceptSignature(background, required.caller, good))
+		require.Equal(t, otp.BadSignature, otp.KindOf(h.AcceptSignature(background, optional.caller, required.request(time.Now()))), "another key's secret")
 	})
 }
 
@@ -82,21 +82,21 @@ func TestCheckSignature_FiveMinutesEitherWay(t *testing.T) {
 			h := open(t, at)
 			s := newSigner(t, h, otp.SigningRequired)
 			for seconds, good := range map[int]bool{0: true, 300: true, -300: true, 301: false, -301: false, 86400: false} {
-				err := h.CheckSignature(background, s.caller, s.request(time.Now().Add(time.Duration(seconds)*time.Second)))
+				err := h.AcceptSignature(background, s.caller, s.request(time.Now().Add(time.Duration(seconds)*time.Second)))
 				require.Equal(t, good, err == nil, "%d s: %v", seconds, err)
 			}
 			now := fmt.Sprint(time.Now().Unix())
 			for _, text := range []string{"+" + now, "0" + now, now + ".0", " " + now, now + " ", "0x1", "１" + now[1:], "18446744073709551616", "now"} {
 				r := s.request(time.Now())
 				r.Timestamp = text
-				err := h.CheckSignature(background, s.caller, s.sign(r))
+				err := h.AcceptSignature(background, s.caller, s.sign(r))
 				require.Equal(t, otp.BadSignature, otp.KindOf(err), text)
 				require.ErrorContains(t, err, "Unix seconds")
 			}
 			for _, far := range []string{"-" + now, now + "0", now[1:], "9223372036854775807", "-9223372036854775808"} {
 				r := s.request(time.Now())
 				r.Timestamp = far
-				require.Equal(t, otp.BadSignature, otp.KindOf(h.CheckSignature(background, s.caller, s.sign(r))), far)
+				require.Equal(t, otp.BadSignature, otp.KindOf(h.AcceptSignature(background, s.caller, s.sign(r))), far)
 			}
 		})
 	})
@@ -111,13 +111,13 @@ func TestCheckSignature_ANonceIsGoodOnceUntilItsTimestampIsNot(t *testing.T) {
 
 			forged := r
 			forged.Body = []byte(`{"to":"+15005550006"}`)
-			require.Equal(t, otp.BadSignature, otp.KindOf(servers[0].CheckSignature(background, s.caller, forged)))
+			require.Equal(t, otp.BadSignature, otp.KindOf(servers[0].AcceptSignature(background, s.caller, forged)))
 			late := s.sign(engine.Signed{Method: r.Method, Path: r.Path, Timestamp: fmt.Sprint(time.Now().Unix() - 301), Nonce: r.Nonce, Body: r.Body})
-			require.Equal(t, otp.BadSignature, otp.KindOf(servers[0].CheckSignature(background, s.caller, late)))
-			require.NoError(t, servers[0].CheckSignature(background, s.caller, r), "neither has used up the nonce")
+			require.Equal(t, otp.BadSignature, otp.KindOf(servers[0].AcceptSignature(background, s.caller, late)))
+			require.NoError(t, servers[0].AcceptSignature(background, s.caller, r), "neither has used up the nonce")
 
 			replayed := func(h house, r engine.Signed) {
-				err := h.CheckSignature(background, s.caller, r)
+				err := h.AcceptSignature(background, s.caller, r)
 				require.Equal(t, otp.BadSignature, otp.KindOf(err))
 				require.ErrorContains(t, err, "X-Nonce was used before")
 			}
@@ -126,13 +126,13 @@ func TestCheckSignature_ANonceIsGoodOnceUntilItsTimestampIsNot(t *testing.T) {
 			capitals := r
 			capitals.Nonce = strings.ToUpper(r.Nonce)
 			replayed(servers[1], s.sign(capitals))
-			require.NoError(t, servers[1].CheckSignature(background, other.caller, other.sign(r)), "another key has nonces of its own")
+			require.NoError(t, servers[1].AcceptSignature(background, other.caller, other.sign(r)), "another key has nonces of its own")
 
 			time.Sleep(600*time.Second + 999*time.Millisecond)
 			servers[0].sweep(t)
 			replayed(servers[0], r)
 			time.Sleep(time.Millisecond)
-			require.ErrorContains(t, servers[0].CheckSignature(background, s.caller, r), "X-Timestamp", "too old to be looked up")
+			require.ErrorContains(t, servers[0].AcceptSignature(background, s.caller, r), "X-Timestamp", "too old to be looked up")
 			require.Equal(t, 2, nonces(t, at))
 			time.Sleep(2 * time.Minute)
 			servers[0].sweep(t)
@@ -153,7 +153,7 @@ func TestCheckSignature_NoncesAre32HexadecimalCharacters(t *testing.T) {
 	for _, nonce := range []string{"1", strings.Repeat("0", 31), strings.Repeat("0", 33), strings.Repeat("0", 64), strings.Repeat("g", 32), strings.Repeat("é", 16)} {
 		r := s.request(time.Now())
 		r.Nonce = nonce
-		err := h.CheckSignature(background, s.caller, s.sign(r))
+		err := h.AcceptSignature(background, s.caller, s.sign(r))
 		require.Equal(t, otp.BadSignature, otp.KindOf(err), nonce)
 		require.ErrorContains(t, err, "X-Nonce")
 	}
@@ -166,7 +166,7 @@ func TestCheckSignatureRace_OneOfManyReplaysIsTaken(t *testing.T) {
 		for range 10 {
 			r := s.request(time.Now())
 			taken := 0
-			for _, err := range atOnce(64, func(i int) error { return servers[i%2].CheckSignature(background, s.caller, r) }) {
+			for _, err := range atOnce(64, func(i int) error { return servers[i%2].AcceptSignature(background, s.caller, r) }) {
 				if err == nil {
 					taken++
 					continue

@@ -181,16 +181,16 @@ func deliveries(history []otp.Event) []Delivery {
 			}
 			sends = append(sends, Delivery{Number: event.Send, Method: event.Channels.String(), Status: status, At: event.At.Time()})
 		case otp.EventUnsent:
-			settle(sends, event.Send, statusFailed)
+			setStatus(sends, event.Send, statusFailed)
 		case otp.EventTaken:
-			settle(sends, event.Send, statusSent)
+			setStatus(sends, event.Send, statusSent)
 		case otp.EventUnknown:
-			settle(sends, event.Send, statusUnknown)
+			setStatus(sends, event.Send, statusUnknown)
 		case otp.EventDelivered:
-			settle(sends, event.Send, statusDelivered)
+			setStatus(sends, event.Send, statusDelivered)
 			setError(sends, event.Send, "")
 		case otp.EventUndelivered:
-			settle(sends, event.Send, statusFailed)
+			setStatus(sends, event.Send, statusFailed)
 			if event.Summary != nil {
 				setError(sends, event.Send, event.Summary.ProviderError)
 			}
@@ -199,7 +199,7 @@ func deliveries(history []otp.Event) []Delivery {
 	return sends
 }
 
-func settle(sends []Delivery, number int, status string) {
+func setStatus(sends []Delivery, number int, status string) {
 	for i := range sends {
 		if sends[i].Number == number {
 			sends[i].Status = status

@@ -110,6 +110,6 @@ func (d *door) reset(c *gin.Context) error {
 
 // forget empties what this server alone remembers.
 func (d *door) forget() {
-	d.Engine.Faults().Set(nil)
+	d.Engine.Faults.Set(nil)
 	d.Requests.Clear()
 }

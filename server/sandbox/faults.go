@@ -80,7 +80,7 @@ func (d *door) setFaults(c *gin.Context) error {
 			Probability: f.probability(), Count: f.Count, Delay: f.delay(),
 		})
 	}
-	d.Engine.Faults().Set(rules)
+	d.Engine.Faults.Set(rules)
 	return d.answerFaults(c)
 }
 
@@ -88,7 +88,7 @@ func (d *door) clearFaults(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
-	d.Engine.Faults().Set(nil)
+	d.Engine.Faults.Set(nil)
 	c.Status(http.StatusNoContent)
 	return nil
 }
@@ -96,7 +96,7 @@ func (d *door) clearFaults(c *gin.Context) error {
 // answerFaults shows the table as it stands, counts as far as they are left.
 func (d *door) answerFaults(c *gin.Context) error {
 	table := faultTable{Faults: []fault{}}
-	for _, rule := range d.Engine.Faults().List() {
+	for _, rule := range d.Engine.Faults.List() {
 		shown := fault{
 			Target: rule.Target, Kind: rule.Kind, Account: rule.Account,
 			Probability: &rule.Probability, Count: rule.Count,

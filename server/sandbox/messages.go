@@ -44,7 +44,7 @@ func (d *door) messages(c *gin.Context) error {
 		return err
 	}
 	if wait == 0 {
-		found, err := d.Engine.Messages(c.Request.Context(), wanted)
+		found, err := d.Engine.Inbox.List(c.Request.Context(), wanted)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (d *door) messages(c *gin.Context) error {
 	if wanted.After == "" {
 		return d.awaitNew(ctx, c, wanted, wait)
 	}
-	found, err := d.Engine.AwaitMessages(ctx, wanted, wait)
+	found, err := d.Engine.Inbox.Await(ctx, wanted, wait)
 	if err != nil && !d.stopped() {
 		return err
 	}
@@ -93,7 +93,7 @@ func (d *door) clearMessages(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
 	}
-	if err := d.Engine.ClearMessages(c.Request.Context()); err != nil {
+	if err := d.Engine.Inbox.Clear(c.Request.Context()); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)
@@ -114,7 +114,7 @@ func (d *door) relay(c *gin.Context) error {
 	allow(c, maxWait+writeTime)
 	ctx, cancel := d.untilStop(c.Request.Context())
 	defer cancel()
-	relayed, err := d.Engine.Relay(ctx, c.Param("id"), asked.To)
+	relayed, err := d.Engine.Inbox.Relay(ctx, c.Param("id"), asked.To)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ type follower struct {
 // begin makes the present the start, unless the query has another one. It also refuses what
 // cannot be asked for while the answer can still be a refusal.
 func (f *follower) begin(ctx context.Context) error {
-	present, err := f.engine.Messages(ctx, f.query)
+	present, err := f.engine.Inbox.List(ctx, f.query)
 	if err != nil || f.query.After != "" {
 		return err
 	}
@@ -102,10 +102,10 @@ func (f *follower) begin(ctx context.Context) error {
 func (f *follower) next(ctx context.Context, patience time.Duration) ([]engine.Message, error) {
 	newer := f.query
 	newer.After, newer.Limit = max(f.newest, f.query.After), 1
-	if _, err := f.engine.AwaitMessages(ctx, newer, patience); err != nil {
+	if _, err := f.engine.Inbox.Await(ctx, newer, patience); err != nil {
 		return nil, err
 	}
-	recent, err := f.engine.Messages(ctx, f.query)
+	recent, err := f.engine.Inbox.List(ctx, f.query)
 	if err != nil {
 		return nil, err
 	}

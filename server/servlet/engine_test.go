@@ -53,7 +53,7 @@ func (c client) call(ctx context.Context, path string) string {
 
 // codes gives the code of the last message and one that is wrong.
 func (c client) codes(t *testing.T) (right, wrong string) {
-	messages, err := c.house.engine.Messages(t.Context(), engine.MessageQuery{Account: c.Address, Limit: 1})
+	messages, err := c.house.engine.Inbox.List(t.Context(), engine.MessageQuery{Account: c.Address, Limit: 1})
 	require.NoError(t, err)
 	require.Len(t, messages, 1)
 	right = messages[0].Code
@@ -95,9 +95,9 @@ func TestServe_TellsTheLogOfRequestsWhatHappened(t *testing.T) {
 	}
 	for _, test := range tests {
 		log.Reset()
-		c.house.engine.Faults().Set(nil)
+		c.house.engine.Faults.Set(nil)
 		if test.fault != "" {
-			c.house.engine.Faults().Set([]deliver.Fault{{Target: "servlet", Kind: test.fault}})
+			c.house.engine.Faults.Set([]deliver.Fault{{Target: "servlet", Kind: test.fault}})
 		}
 		c.call(t.Context(), test.path)
 		require.Equal(t, test.kind, kind, test.path)

@@ -161,10 +161,10 @@ func (x *exchange) run() (err error) {
 			err = &panicked{value: value, stack: debug.Stack()}
 		}
 	}()
-	if err := x.door.engine.Enter(); err != nil {
+	if err := x.door.engine.Admission.Enter(); err != nil {
 		return err
 	}
-	defer x.door.engine.Leave()
+	defer x.door.engine.Admission.Leave()
 	// Whoever sent a whole request is served and charged, even if they no longer listen: a
 	// client that hangs up after each guess would otherwise guess for free. The engine sees to
 	// that in every call below, none of which ends with its context.
@@ -178,13 +178,13 @@ func (x *exchange) decide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := x.door.engine.Admits(permissions[x.servlet.step]); err != nil {
+	if err := x.door.engine.Admission.Refusal(permissions[x.servlet.step]); err != nil {
 		return err
 	}
-	if _, err := x.door.engine.Take(ctx, caller); err != nil {
+	if _, err := x.door.engine.CountRequest(ctx, caller); err != nil {
 		return err
 	}
-	if err := x.door.engine.InjectedFault(otp.ServletDoor, x.account.Address); err != nil {
+	if err := x.door.engine.Faults.Inject(string(otp.ServletDoor), x.account.Address); err != nil {
 		return err
 	}
 
@@ -225,7 +225,7 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	switch otp.KindOf(err) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
 		// Counted, and answered as any other key that is not right: there is no word for the limit here.
-		_, _ = x.door.engine.AuthenticationFailed(ctx, peer)
+		_, _ = x.door.engine.CountFailure(ctx, peer)
 	}
 	if caller != nil {
 		x.account = caller.Account
@@ -262,7 +262,7 @@ func (x *exchange) address(caller *engine.Caller, p parameters) (engine.Target, 
 			return engine.Target{}, otp.Refuse(otp.Invalid, name+" is missing").Because(name + ": " + p.absent(required.name))
 		}
 	}
-	return x.door.engine.Address(caller, p.mobile, p.ipaddress, p.email)
+	return caller.Target(p.mobile, p.ipaddress, p.email)
 }
 
 // guess is the code that a validation brings. What cannot be read as one is the empty guess,

@@ -179,7 +179,7 @@ func begin(t *testing.T, archive *txtar.Archive, houseFor func(fixedCode string)
 	})
 	s.server = httptest.NewServer(router)
 	t.Cleanup(s.server.Close)
-	t.Cleanup(func() { s.house.engine.Faults().Set(nil) })
+	t.Cleanup(func() { s.house.engine.Faults.Set(nil) })
 	return s
 }
 
@@ -218,12 +218,12 @@ func (s *story) play(t *testing.T, file *txtar.File) {
 		if target, kind, found := strings.Cut(argument, " "); found {
 			rules = []deliver.Fault{{Target: target, Kind: kind, Account: s.credentials.Address}}
 		}
-		s.house.engine.Faults().Set(rules)
+		s.house.engine.Faults.Set(rules)
 	case verb == "cancel":
 		mobile, ipaddress, _ := strings.Cut(argument, " ")
 		caller, err := s.house.engine.Authenticate(ctx, otp.ServletDoor, s.credentials.AccessKey, netip.Addr{})
 		require.NoError(t, err)
-		target, err := s.house.engine.Address(caller, mobile, ipaddress, "")
+		target, err := caller.Target(mobile, ipaddress, "")
 		require.NoError(t, err)
 		_, err = s.house.engine.CancelNamed(ctx, caller, engine.Named{Target: target})
 		require.NoError(t, err)
@@ -276,7 +276,7 @@ func (s *story) exchange(t *testing.T, text string) string {
 
 // messages are the account's, oldest first.
 func (s *story) messages(t *testing.T) []engine.Message {
-	messages, err := s.house.engine.Messages(context.Background(),
+	messages, err := s.house.engine.Inbox.List(context.Background(),
 		engine.MessageQuery{Account: s.credentials.Address, Limit: 500})
 	require.NoError(t, err)
 	slices.Reverse(messages)

@@ -54,10 +54,10 @@ func (d *door) serve(r route) gin.HandlerFunc {
 // decide follows the order of checks that the page on the API promises: key, its limit, the whole
 // request, its signature, the key's permission, the call.
 func (x *exchange) decide(r route) (engine.Answer, error) {
-	if err := x.door.engine.Enter(); err != nil {
+	if err := x.door.engine.Admission.Enter(); err != nil {
 		return engine.Answer{}, err
 	}
-	defer x.door.engine.Leave()
+	defer x.door.engine.Admission.Leave()
 	if err := x.admit(r.permission); err != nil {
 		return engine.Answer{}, err
 	}
@@ -71,7 +71,7 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 	if err := x.caller.May(r.permission); err != nil {
 		return engine.Answer{}, err
 	}
-	if err := x.door.engine.InjectedFault(otp.V1Door, x.caller.Account.Address); err != nil {
+	if err := x.door.engine.Faults.Inject(string(otp.V1Door), x.caller.Account.Address); err != nil {
 		return engine.Answer{}, err
 	}
 	x.query = web.ReadQuery(x.gin, r.query...)
@@ -116,10 +116,10 @@ func (x *exchange) admit(permission string) error {
 		return err
 	}
 	x.allowOrigin()
-	if err := x.door.engine.Admits(permission); err != nil {
+	if err := x.door.engine.Admission.Refusal(permission); err != nil {
 		return err
 	}
-	quota, err := x.door.engine.Take(x.ctx, x.caller)
+	quota, err := x.door.engine.CountRequest(x.ctx, x.caller)
 	x.showQuota(quota)
 	if err == nil {
 		x.showDebug(peer, quota)
@@ -131,7 +131,7 @@ func (x *exchange) admit(permission string) error {
 func (x *exchange) countFailure(peer netip.Addr, refusal error) error {
 	switch otp.KindOf(refusal) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
-		if quota, err := x.door.engine.AuthenticationFailed(x.ctx, peer); err != nil {
+		if quota, err := x.door.engine.CountFailure(x.ctx, peer); err != nil {
 			x.showQuota(quota)
 			return err
 		}
@@ -153,7 +153,7 @@ func (x *exchange) checkSignature() error {
 		}
 		*part.value = value
 	}
-	return x.door.engine.CheckSignature(x.ctx, x.caller, signed)
+	return x.door.engine.AcceptSignature(x.ctx, x.caller, signed)
 }
 
 // showQuota tells a client where it stands with the limit that counted, or refused, its request.

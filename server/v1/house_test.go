@@ -233,7 +233,7 @@ func (c client) sent(body string) (id, right, wrong string) {
 // codes gives the code of the last message and one that is wrong.
 func (c client) codes() (right, wrong string) {
 	c.t.Helper()
-	messages, err := c.engine.Messages(context.Background(), engine.MessageQuery{Account: c.Address, Limit: 1})
+	messages, err := c.engine.Inbox.List(context.Background(), engine.MessageQuery{Account: c.Address, Limit: 1})
 	require.NoError(c.t, err)
 	require.Len(c.t, messages, 1)
 	right = messages[0].Code

@@ -193,7 +193,7 @@ func TestSignatures_AreHeldToWhereTheKeySaysSo(t *testing.T) {
 func TestIdempotency_ARepeatedRequestCountsOnce(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	sends := func() int {
-		messages, err := c.engine.Messages(context.Background(), engine.MessageQuery{Account: c.Address, Limit: 50})
+		messages, err := c.engine.Inbox.List(context.Background(), engine.MessageQuery{Account: c.Address, Limit: 50})
 		require.NoError(t, err)
 		return len(messages)
 	}
@@ -252,7 +252,7 @@ func TestIdempotency_ManyAtOnceSendOnceRace(t *testing.T) {
 	}
 	require.Len(t, texts, 1)
 	require.Equal(t, cap(answers)-1, replayed)
-	messages, err := c.engine.Messages(context.Background(), engine.MessageQuery{Account: c.Address, Limit: 50})
+	messages, err := c.engine.Inbox.List(context.Background(), engine.MessageQuery{Account: c.Address, Limit: 50})
 	require.NoError(t, err)
 	require.Len(t, messages, 1)
 }

@@ -49,7 +49,7 @@ func (x *exchange) meant(n *named, id otp.ID) (m engine.Named, err error) {
 	if n.ID != nil {
 		m.Binding, err = engine.CanonicalBinding(n.Binding)
 	} else {
-		m.Target, err = x.door.engine.Recipient(x.caller, text(n.To), text(n.IP), "", n.Binding)
+		m.Target, err = x.caller.TargetOf(text(n.To), text(n.IP), "", n.Binding)
 	}
 	return m, err
 }

@@ -88,7 +88,7 @@ func (x *exchange) send() (engine.Answer, error) {
 	if err := asked.check(); err != nil {
 		return engine.Answer{}, err
 	}
-	target, err := x.door.engine.Recipient(x.caller, asked.To, text(asked.IP), text(asked.Email), asked.Binding)
+	target, err := x.caller.TargetOf(asked.To, text(asked.IP), text(asked.Email), asked.Binding)
 	if err != nil {
 		return engine.Answer{}, err
 	}

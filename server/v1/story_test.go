@@ -259,7 +259,7 @@ func TestServe_AFaultIsLoggedOnceAndAnsweredNeutrally(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	for kind, logged := range map[string]string{"error": "injected", "panic": "stack="} {
 		c.log.Reset()
-		c.engine.Faults().Set([]deliver.Fault{{Target: "v1", Kind: kind, Count: 1}})
+		c.engine.Faults.Set([]deliver.Fault{{Target: "v1", Kind: kind, Count: 1}})
 		a := c.post("/v1/send", sendBody)
 		requireProblem(t, a, 500, "INTERNAL")
 		require.NotContains(t, a.text, "injected")

@@ -67,7 +67,7 @@ func (x *exchange) verify() (engine.Answer, error) {
 	if err != nil {
 		return engine.Answer{}, err
 	}
-	right, err := x.door.engine.Prove(x.ctx, x.caller, engine.Proof{
+	right, err := x.door.engine.VerifyNamed(x.ctx, x.caller, engine.Proof{
 		ID: meant.ID, Target: meant.Target, Code: asked.Code, Type: meant.Type, Binding: meant.Binding,
 	})
 	if err != nil {
