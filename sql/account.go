@@ -17,6 +17,9 @@ import (
 	"otpbridge/server/strict"
 )
 
+// Accounts are the rows of otp_auth_config.
+type Accounts struct{ store *Store }
+
 // ErrNotFound is the answer when a row that was asked for is not there.
 var ErrNotFound = errors.New("not found")
 
@@ -246,11 +249,11 @@ func (b *BrokenRow) Error() string {
 // Unwrap gives the cause to errors.Is and errors.As.
 func (b *BrokenRow) Unwrap() error { return b.Err }
 
-// Account reads one row of otp_auth_config. With a *BrokenRow error the account is filled in as
+// Find reads one row of otp_auth_config. With a *BrokenRow error the account is filled in as
 // far as its columns could be read. Columns that the table has beyond those known here are left
 // alone, and their order does not matter.
-func (s *Store) Account(ctx context.Context, address string) (otp.Account, error) {
-	row := s.reads.QueryRowxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
+func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error) {
+	row := a.store.reads.QueryRowxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
 	account, err := scanAccount(row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return account, ErrNotFound
@@ -258,9 +261,9 @@ func (s *Store) Account(ctx context.Context, address string) (otp.Account, error
 	return account, err
 }
 
-// Accounts calls each for every row, broken ones with their error.
-func (s *Store) Accounts(ctx context.Context, each func(otp.Account, error) error) error {
-	rows, err := s.reads.QueryxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
+// Each calls each for every row, broken ones with their error.
+func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error) error {
+	rows, err := a.store.reads.QueryxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
 	if err != nil {
 		return fmt.Errorf("read accounts: %w", err)
 	}
@@ -310,25 +313,25 @@ func accountColumnList() string {
 	return strings.Join(names, ", ")
 }
 
-// InsertAccount adds an account with its credentials, all or nothing. ErrTaken means that the
+// Insert adds an account with its credentials, all or nothing. ErrTaken means that the
 // address or one of the secrets is in use.
-func (s *Store) InsertAccount(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
-	err := s.write(ctx, func(w *session) error {
-		if err := addAccount(ctx, w, account, credentials); err != nil || !s.options.Sandbox {
+func (a *Accounts) Insert(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
+	err := a.store.write(ctx, func(w *session) error {
+		if err := addAccount(ctx, w, account, credentials); err != nil || !a.store.options.Sandbox {
 			return err
 		}
 		return markSandboxAccount(ctx, w, account.Address, throwaway)
 	})
-	if err != nil && s.dialect.taken(err) {
+	if err != nil && a.store.dialect.taken(err) {
 		return ErrTaken
 	}
 	return err
 }
 
-// AddAccounts adds accounts without a mark of a sandbox, all in one transaction. ErrTaken means that
+// InsertAll adds accounts without a mark of a sandbox, all in one transaction. ErrTaken means that
 // an address or a secret of any is in use; then none is added.
-func (s *Store) AddAccounts(ctx context.Context, accounts []Seeded) error {
-	err := s.write(ctx, func(w *session) error {
+func (a *Accounts) InsertAll(ctx context.Context, accounts []Seeded) error {
+	err := a.store.write(ctx, func(w *session) error {
 		for i := range accounts {
 			if err := addAccount(ctx, w, &accounts[i].Account, accounts[i].Credentials); err != nil {
 				return err
@@ -336,7 +339,7 @@ func (s *Store) AddAccounts(ctx context.Context, accounts []Seeded) error {
 		}
 		return nil
 	})
-	if err != nil && s.dialect.taken(err) {
+	if err != nil && a.store.dialect.taken(err) {
 		return ErrTaken
 	}
 	return err
@@ -368,9 +371,9 @@ func bit(set bool) driver.Value {
 }
 
 // Addresses lists every account.
-func (s *Store) Addresses(ctx context.Context) ([]string, error) {
+func (a *Accounts) Addresses(ctx context.Context) ([]string, error) {
 	var addresses []string
-	if err := s.reads.SelectContext(ctx, &addresses, `SELECT esme_address FROM otp_auth_config ORDER BY esme_address`); err != nil {
+	if err := a.store.reads.SelectContext(ctx, &addresses, `SELECT esme_address FROM otp_auth_config ORDER BY esme_address`); err != nil {
 		return nil, fmt.Errorf("read account addresses: %w", err)
 	}
 	return addresses, nil

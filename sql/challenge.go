@@ -9,10 +9,13 @@ import (
 	"otpbridge/server/otp"
 )
 
+// Challenges are read here outside of batches: what they were, and what became of them.
+type Challenges struct{ store *Store }
+
 // Newest reads a slot's newest challenge outside any operation, nil for none. Nothing may be
 // decided on it: by the time it is returned it can have been replaced.
-func (s *Store) Newest(ctx context.Context, recipient, slot otp.ID) (*otp.Challenge, error) {
-	rows, err := s.reads.QueryContext(ctx, `
+func (c *Challenges) Newest(ctx context.Context, recipient, slot otp.ID) (*otp.Challenge, error) {
+	rows, err := c.store.reads.QueryContext(ctx, `
 		SELECT `+challengeColumns+`
 		FROM challenges
 		WHERE recipient_id = (SELECT id FROM recipients WHERE hash = ?) AND slot = ? AND replaced_at IS NULL`, recipient[:], slot[:])
@@ -30,17 +33,17 @@ func (s *Store) Newest(ctx context.Context, recipient, slot otp.ID) (*otp.Challe
 	return challenge, nil
 }
 
-// Challenge reads the challenge with this id and its recipient outside any operation. Nothing may
+// ByID reads the challenge with this id and its recipient outside any operation. Nothing may
 // be decided on it but which recipient an operation has to lock, and who owns it: these never
 // change. The error is ErrNotFound if there is none.
-func (s *Store) Challenge(ctx context.Context, id otp.ID) (*otp.Challenge, *otp.Recipient, error) {
-	challenge, err := s.challenge(ctx, id)
+func (c *Challenges) ByID(ctx context.Context, id otp.ID) (*otp.Challenge, *otp.Recipient, error) {
+	challenge, err := c.store.challenge(ctx, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read challenge: %w", err)
 	}
 	var r otp.Recipient
 	var sends, failures []byte
-	err = s.reads.QueryRowContext(ctx, `
+	err = c.store.reads.QueryRowContext(ctx, `
 		SELECT id, hash, esme_address, environment, sealed, mask, sends, failures,
 			run, COALESCE(run_at, 0), COALESCE(locked_until, 0), updated_at
 		FROM recipients
@@ -75,8 +78,8 @@ func (s *Store) challenge(ctx context.Context, id otp.ID) (*otp.Challenge, error
 }
 
 // History reads a challenge's events, oldest first. It outlives the challenge.
-func (s *Store) History(ctx context.Context, challenge otp.ID) ([]otp.Event, error) {
-	rows, err := s.reads.QueryContext(ctx, `
+func (c *Challenges) History(ctx context.Context, challenge otp.ID) ([]otp.Event, error) {
+	rows, err := c.store.reads.QueryContext(ctx, `
 		SELECT id, at, esme_address, environment, kind, door, recipient_hash, send, channels, remaining, summary
 		FROM events
 		WHERE challenge_id = ?
@@ -102,10 +105,10 @@ func (s *Store) History(ctx context.Context, challenge otp.ID) ([]otp.Event, err
 	return events, rows.Err()
 }
 
-// ChallengeOf reads which challenge an event of the history is about. The error is ErrNotFound if
+// OfEvent reads which challenge an event of the history is about. The error is ErrNotFound if
 // there is no such event.
-func (s *Store) ChallengeOf(ctx context.Context, event otp.ID) (challenge otp.ID, err error) {
-	err = s.reads.QueryRowContext(ctx, `SELECT challenge_id FROM events WHERE id = ?`, event[:]).Scan(idScan{&challenge})
+func (c *Challenges) OfEvent(ctx context.Context, event otp.ID) (challenge otp.ID, err error) {
+	err = c.store.reads.QueryRowContext(ctx, `SELECT challenge_id FROM events WHERE id = ?`, event[:]).Scan(idScan{&challenge})
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return challenge, ErrNotFound

@@ -16,6 +16,9 @@ import (
 	"otpbridge/server/strict"
 )
 
+// Credentials are the keys of accounts.
+type Credentials struct{ store *Store }
+
 // Credential is one secret of an account, as it is stored: by hash.
 type Credential struct {
 	ID          otp.ID
@@ -47,14 +50,14 @@ const credentialColumns = `id, esme_address, kind, name, environment, hash, last
 
 const credentialWidth = 20
 
-// Credential finds a credential by the hash of its secret.
-func (s *Store) Credential(ctx context.Context, hash [32]byte) (Credential, error) {
-	return s.credential(ctx, `hash = ?`, hash[:])
+// ByHash finds a credential by the hash of its secret.
+func (c *Credentials) ByHash(ctx context.Context, hash [32]byte) (Credential, error) {
+	return c.store.credential(ctx, `hash = ?`, hash[:])
 }
 
-// CredentialByID finds a credential by its id.
-func (s *Store) CredentialByID(ctx context.Context, id otp.ID) (Credential, error) {
-	return s.credential(ctx, `id = ?`, id[:])
+// ByID finds a credential by its id.
+func (c *Credentials) ByID(ctx context.Context, id otp.ID) (Credential, error) {
+	return c.store.credential(ctx, `id = ?`, id[:])
 }
 
 func (s *Store) credential(ctx context.Context, where string, arg []byte) (Credential, error) {
@@ -66,9 +69,9 @@ func (s *Store) credential(ctx context.Context, where string, arg []byte) (Crede
 	return credential, err
 }
 
-// Credentials are those of an account, oldest first; of every account for "".
-func (s *Store) Credentials(ctx context.Context, address string) ([]Credential, error) {
-	rows, err := s.reads.QueryxContext(ctx, `
+// List are those of an account, oldest first; of every account for "".
+func (c *Credentials) List(ctx context.Context, address string) ([]Credential, error) {
+	rows, err := c.store.reads.QueryxContext(ctx, `
 		SELECT `+credentialColumns+`
 		FROM credentials
 		WHERE esme_address = ? OR ? = ''
@@ -135,10 +138,10 @@ func whole(n sql.NullInt64) *int {
 	return &value
 }
 
-// InsertCredential adds a credential to its account. ErrTaken means that its secret is in use.
-func (s *Store) InsertCredential(ctx context.Context, c *Credential) error {
-	err := s.write(ctx, func(w *session) error { return insertCredential(ctx, w, c.Address, c) })
-	if err != nil && s.dialect.taken(err) {
+// Insert adds a credential to its account. ErrTaken means that its secret is in use.
+func (box *Credentials) Insert(ctx context.Context, c *Credential) error {
+	err := box.store.write(ctx, func(w *session) error { return insertCredential(ctx, w, c.Address, c) })
+	if err != nil && box.store.dialect.taken(err) {
 		return ErrTaken
 	}
 	return err
@@ -163,12 +166,12 @@ func insertCredential(ctx context.Context, w *session, address string, c *Creden
 		bit(c.Enabled), moment(c.ExpiresAt), moment(c.RevokedAt), successor, int64(c.CreatedAt))
 }
 
-// RotateCredential adds a successor to the credential id and lets that end at until, or at its
+// Rotate adds a successor to the credential id and lets that end at until, or at its
 // own end if that is sooner, both or neither. It reports false, and changes nothing, for one
 // that is unknown, off, revoked or expired at now, or has a successor.
-func (s *Store) RotateCredential(ctx context.Context, id otp.ID, successor *Credential, until, now otp.Millis) (bool, error) {
+func (c *Credentials) Rotate(ctx context.Context, id otp.ID, successor *Credential, until, now otp.Millis) (bool, error) {
 	rotated := false
-	err := s.write(ctx, func(w *session) error {
+	err := c.store.write(ctx, func(w *session) error {
 		n, err := w.affect(ctx, `
 			UPDATE credentials
 			SET successor = ?, expires_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END
@@ -184,11 +187,11 @@ func (s *Store) RotateCredential(ctx context.Context, id otp.ID, successor *Cred
 	return rotated && err == nil, err
 }
 
-// RevokeCredential ends a credential for good. It reports false, and changes nothing, for one
+// Revoke ends a credential for good. It reports false, and changes nothing, for one
 // that is unknown or was revoked before.
-func (s *Store) RevokeCredential(ctx context.Context, id otp.ID, now otp.Millis) (bool, error) {
+func (c *Credentials) Revoke(ctx context.Context, id otp.ID, now otp.Millis) (bool, error) {
 	revoked := false
-	err := s.write(ctx, func(w *session) error {
+	err := c.store.write(ctx, func(w *session) error {
 		n, err := w.affect(ctx, `UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL`, int64(now), id[:])
 		revoked = n == 1
 		return err
@@ -199,15 +202,15 @@ func (s *Store) RevokeCredential(ctx context.Context, id otp.ID, now otp.Millis)
 // TakeNonce uses up a credential's nonce until expires: of any number who try, on any number of
 // servers, one succeeds. ErrTaken means that it was used. It is refused as Overloaded if too many writes
 // wait.
-func (s *Store) TakeNonce(ctx context.Context, credential otp.ID, nonce [16]byte, expires otp.Millis) error {
-	if err := s.admitsWrite(); err != nil {
+func (c *Credentials) TakeNonce(ctx context.Context, credential otp.ID, nonce [16]byte, expires otp.Millis) error {
+	if err := c.store.admitsWrite(); err != nil {
 		return err
 	}
-	err := s.write(ctx, func(w *session) error {
+	err := c.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `INSERT INTO nonces (credential_id, nonce, expires_at) VALUES (?, ?, ?)`,
 			credential[:], nonce[:], int64(expires))
 	})
-	if err != nil && s.dialect.taken(err) {
+	if err != nil && c.store.dialect.taken(err) {
 		return ErrTaken
 	}
 	return err

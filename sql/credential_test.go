@@ -25,65 +25,65 @@ func TestCredentials_AreFoundByHashByIDAndByAccount(t *testing.T) {
 		first.RequestsPerMinute, first.Signing, first.SigningSecret = &seven, "required", []byte{0, 1, 255}
 		other.Address = "78"
 		for _, c := range []*Credential{second, first, other} {
-			require.NoError(t, s.InsertCredential(ctx, c))
+			require.NoError(t, s.Credentials.Insert(ctx, c))
 		}
-		read, err := s.Credential(ctx, first.Hash)
+		read, err := s.Credentials.ByHash(ctx, first.Hash)
 		require.NoError(t, err)
 		require.Equal(t, *first, read)
-		read, err = s.CredentialByID(ctx, second.ID)
+		read, err = s.Credentials.ByID(ctx, second.ID)
 		require.NoError(t, err)
 		require.Equal(t, *second, read)
-		of, err := s.Credentials(ctx, "77")
+		of, err := s.Credentials.List(ctx, "77")
 		require.NoError(t, err)
 		require.Equal(t, []Credential{*first, *second}, of, "oldest first")
-		all, err := s.Credentials(ctx, "")
+		all, err := s.Credentials.List(ctx, "")
 		require.NoError(t, err)
 		require.Equal(t, []Credential{*first, *second, *other}, all)
-		of, err = s.Credentials(ctx, "79")
+		of, err = s.Credentials.List(ctx, "79")
 		require.NoError(t, err)
 		require.Empty(t, of)
-		_, err = s.CredentialByID(ctx, id(noon, 4))
+		_, err = s.Credentials.ByID(ctx, id(noon, 4))
 		require.ErrorIs(t, err, ErrNotFound)
 
 		again := plainCredential(5)
 		again.Hash = first.Hash
-		require.ErrorIs(t, s.InsertCredential(ctx, again), ErrTaken)
+		require.ErrorIs(t, s.Credentials.Insert(ctx, again), ErrTaken)
 	})
 }
 
 func TestRotateCredential_BothOrNeither(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		old, successor := plainCredential(1), plainCredential(2)
-		require.NoError(t, s.InsertCredential(ctx, old))
+		require.NoError(t, s.Credentials.Insert(ctx, old))
 
 		taken := plainCredential(3)
 		taken.Hash = old.Hash
-		_, err := s.RotateCredential(ctx, old.ID, taken, noon+otp.Day, noon)
+		_, err := s.Credentials.Rotate(ctx, old.ID, taken, noon+otp.Day, noon)
 		require.Error(t, err)
-		read, err := s.CredentialByID(ctx, old.ID)
+		read, err := s.Credentials.ByID(ctx, old.ID)
 		require.NoError(t, err)
 		require.Equal(t, *old, read, "nothing changed")
 
-		rotated, err := s.RotateCredential(ctx, old.ID, successor, noon+otp.Day, noon)
+		rotated, err := s.Credentials.Rotate(ctx, old.ID, successor, noon+otp.Day, noon)
 		require.NoError(t, err)
 		require.True(t, rotated)
-		read, err = s.CredentialByID(ctx, old.ID)
+		read, err = s.Credentials.ByID(ctx, old.ID)
 		require.NoError(t, err)
 		require.Equal(t, noon+otp.Day, read.ExpiresAt)
 		require.Equal(t, successor.ID, read.Successor)
-		rotated, err = s.RotateCredential(ctx, old.ID, plainCredential(4), noon+otp.Day, noon)
+		rotated, err = s.Credentials.Rotate(ctx, old.ID, plainCredential(4), noon+otp.Day, noon)
 		require.NoError(t, err)
 		require.False(t, rotated, "it has a successor")
-		_, err = s.CredentialByID(ctx, id(noon, 4))
+		_, err = s.Credentials.ByID(ctx, id(noon, 4))
 		require.ErrorIs(t, err, ErrNotFound)
 
 		ends := plainCredential(5)
 		ends.ExpiresAt = noon + otp.Hour
-		require.NoError(t, s.InsertCredential(ctx, ends))
-		rotated, err = s.RotateCredential(ctx, ends.ID, plainCredential(6), noon+otp.Day, noon)
+		require.NoError(t, s.Credentials.Insert(ctx, ends))
+		rotated, err = s.Credentials.Rotate(ctx, ends.ID, plainCredential(6), noon+otp.Day, noon)
 		require.NoError(t, err)
 		require.True(t, rotated)
-		read, err = s.CredentialByID(ctx, ends.ID)
+		read, err = s.Credentials.ByID(ctx, ends.ID)
 		require.NoError(t, err)
 		require.Equal(t, noon+otp.Hour, read.ExpiresAt, "its own end was sooner")
 
@@ -94,8 +94,8 @@ func TestRotateCredential_BothOrNeither(t *testing.T) {
 		} {
 			dead := plainCredential(n)
 			spoil(dead)
-			require.NoError(t, s.InsertCredential(ctx, dead))
-			rotated, err = s.RotateCredential(ctx, dead.ID, plainCredential(n+10), noon+otp.Day, noon)
+			require.NoError(t, s.Credentials.Insert(ctx, dead))
+			rotated, err = s.Credentials.Rotate(ctx, dead.ID, plainCredential(n+10), noon+otp.Day, noon)
 			require.NoError(t, err)
 			require.False(t, rotated, n)
 		}
@@ -105,16 +105,16 @@ func TestRotateCredential_BothOrNeither(t *testing.T) {
 func TestRevokeCredential_OnceAndTheFirstMomentStays(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		c := plainCredential(1)
-		require.NoError(t, s.InsertCredential(ctx, c))
+		require.NoError(t, s.Credentials.Insert(ctx, c))
 		for i, want := range []bool{true, false} {
-			revoked, err := s.RevokeCredential(ctx, c.ID, noon+otp.Millis(i))
+			revoked, err := s.Credentials.Revoke(ctx, c.ID, noon+otp.Millis(i))
 			require.NoError(t, err)
 			require.Equal(t, want, revoked)
 		}
-		read, err := s.CredentialByID(ctx, c.ID)
+		read, err := s.Credentials.ByID(ctx, c.ID)
 		require.NoError(t, err)
 		require.Equal(t, noon, read.RevokedAt)
-		revoked, err := s.RevokeCredential(ctx, id(noon, 9), noon)
+		revoked, err := s.Credentials.Revoke(ctx, id(noon, 9), noon)
 		require.NoError(t, err)
 		require.False(t, revoked)
 	})
@@ -124,11 +124,11 @@ func TestCredential_AnUnreadableListIsNoEmptyOne(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		for i, column := range []string{"permissions", "allowed_ips", "denied_ips", "allowed_origins"} {
 			c := plainCredential(i)
-			require.NoError(t, s.InsertCredential(ctx, c))
+			require.NoError(t, s.Credentials.Insert(ctx, c))
 			require.NoError(t, s.write(ctx, func(w *session) error {
 				return w.exec(ctx, `UPDATE credentials SET `+column+` = 'send:otp' WHERE id = ?`, c.ID[:])
 			}))
-			_, err := s.Credential(ctx, c.Hash)
+			_, err := s.Credentials.ByHash(ctx, c.Hash)
 			require.ErrorContains(t, err, column)
 		}
 	})
@@ -141,7 +141,7 @@ func TestTakeNonceRace_OneOfManyTakesIt(t *testing.T) {
 			answers := make([]error, 64)
 			var running sync.WaitGroup
 			for i := range answers {
-				running.Go(func() { answers[i] = stores[i%2].TakeNonce(ctx, id(noon, 1), [16]byte{byte(round)}, noon) })
+				running.Go(func() { answers[i] = stores[i%2].Credentials.TakeNonce(ctx, id(noon, 1), [16]byte{byte(round)}, noon) })
 			}
 			running.Wait()
 			took := 0
@@ -164,7 +164,7 @@ func TestSweep_RemovesNoncesAMinuteAfterTheirEnd(t *testing.T) {
 			if n >= 1100 {
 				expires += otp.Second
 			}
-			require.NoError(t, s.TakeNonce(ctx, id(noon, 1), [16]byte{byte(n), byte(n >> 8)}, expires))
+			require.NoError(t, s.Credentials.TakeNonce(ctx, id(noon, 1), [16]byte{byte(n), byte(n >> 8)}, expires))
 		}
 		for at, left := range map[otp.Millis]int{noon: 1200, noon + otp.Minute: 1200} {
 			_, err := s.Sweep(ctx, at)

@@ -11,6 +11,9 @@ import (
 	"otpbridge/server/otp"
 )
 
+// Deliveries are messages on their way: the outbox.
+type Deliveries struct{ store *Store }
+
 // The outbox. Its rows are inserted by the operation that makes the send necessary. A later step
 // with consequences, such as a refund, is an operation too, decided on the locked row and written
 // guarded by its version; one without is a mark. All of them share the transaction of a batch, so
@@ -188,9 +191,9 @@ const (
 // Ended without a receipt it does not, because many of these share an UPDATE.
 // After a COMMIT that was not answered Started and Rested are written again to the same effect,
 // and Ended may be told that somebody else has ended it. Errors are those of Do.
-func (s *Store) Mark(m *Mark) (held bool, err error) {
+func (d *Deliveries) Mark(m *Mark) (held bool, err error) {
 	m.operation = Operation{mark: m, Rank: Settling}
-	err = s.Do(&m.operation)
+	err = d.store.Do(&m.operation)
 	return err == nil && m.matched == 1, err
 }
 
@@ -300,8 +303,8 @@ func (t *touched) restore() {
 
 // Expired reads deliveries whose lease has run out by now, the longest ago first. Nothing may be
 // decided on them but which to lock.
-func (s *Store) Expired(ctx context.Context, now otp.Millis, limit int) ([]otp.Delivery, error) {
-	return s.readDeliveries(ctx, expiredDeliveries, int64(now), limit)
+func (d *Deliveries) Expired(ctx context.Context, now otp.Millis, limit int) ([]otp.Delivery, error) {
+	return d.store.readDeliveries(ctx, expiredDeliveries, int64(now), limit)
 }
 
 // Each of these has an index, on SQLite of the few rows alone that it can find.
@@ -318,9 +321,9 @@ const (
 		WHERE receipt = ?`
 )
 
-// DeliveriesOf reads the deliveries that a provider's receipt can mean.
-func (s *Store) DeliveriesOf(ctx context.Context, receipt otp.ID) ([]otp.Delivery, error) {
-	return s.readDeliveries(ctx, deliveriesOf, receipt[:])
+// ByReceipt reads the deliveries that a provider's receipt can mean.
+func (d *Deliveries) ByReceipt(ctx context.Context, receipt otp.ID) ([]otp.Delivery, error) {
+	return d.store.readDeliveries(ctx, deliveriesOf, receipt[:])
 }
 
 func (s *Store) readDeliveries(ctx context.Context, query string, args ...any) ([]otp.Delivery, error) {
@@ -350,12 +353,12 @@ func scanDelivery(rows *sql.Rows, d *otp.Delivery) error {
 
 // RenewLeases moves the end of owner's leases on these deliveries to until. One that is finished
 // or somebody else's by now stays as it is.
-func (s *Store) RenewLeases(ctx context.Context, owner otp.ID, ids []otp.ID, until otp.Millis) error {
+func (d *Deliveries) RenewLeases(ctx context.Context, owner otp.ID, ids []otp.ID, until otp.Millis) error {
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), maxInsert)]
 		ids = ids[len(some):]
 		list, args := in(some, idValue)
-		err := s.write(ctx, func(w *session) error {
+		err := d.store.write(ctx, func(w *session) error {
 			return w.exec(ctx, `
 				UPDATE deliveries
 				SET version = version + 1, leased_until = ?

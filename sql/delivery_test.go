@@ -34,7 +34,7 @@ func TestMark_CountsForTheOwnerOfAnOpenDeliveryAlone(t *testing.T) {
 		d := delivered(t, s, 1, owner, noon+otp.Lease)
 		mark := func(m Mark) bool {
 			m.ID = d.ID
-			held, err := s.Mark(&m)
+			held, err := s.Deliveries.Mark(&m)
 			require.NoError(t, err)
 			return held
 		}
@@ -48,7 +48,7 @@ func TestMark_CountsForTheOwnerOfAnOpenDeliveryAlone(t *testing.T) {
 		for _, step := range []Step{Started, Rested, Ended} {
 			require.False(t, mark(Mark{Owner: owner, Step: step, At: noon}), "it has ended")
 		}
-		found, err := s.DeliveriesOf(ctx, id(4, 1))
+		found, err := s.Deliveries.ByReceipt(ctx, id(4, 1))
 		require.NoError(t, err)
 		require.Len(t, found, 1)
 		require.Equal(t, otp.OutcomeSent, found[0].Outcome)
@@ -67,7 +67,7 @@ func TestMark_ManyThatEndAlikeCountForTheOwnerOfOpenDeliveriesAlone(t *testing.T
 			m := &Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon + otp.Millis(n), Outcome: otp.OutcomeSent}
 			switch n {
 			case 10: // ended before, and differently
-				_, err := s.Mark(&Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeUnsent, Receipt: id(4, n)})
+				_, err := s.Deliveries.Mark(&Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeUnsent, Receipt: id(4, n)})
 				require.NoError(t, err)
 			case 20:
 				m.Owner = other
@@ -94,10 +94,10 @@ func TestRenewLeases_KeepsWhatIsOwnedAndOpenFromBeingFoundExpired(t *testing.T) 
 	onFresh(t, func(t *testing.T, s *Store) {
 		owner, other := id(3, 1), id(3, 2)
 		mine, gone, done := delivered(t, s, 1, owner, noon), delivered(t, s, 2, other, noon+1), delivered(t, s, 3, owner, noon)
-		_, err := s.Mark(&Mark{ID: done.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent})
+		_, err := s.Deliveries.Mark(&Mark{ID: done.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent})
 		require.NoError(t, err)
 		expired := func(at otp.Millis) (ids []otp.ID) {
-			found, err := s.Expired(ctx, at, 10)
+			found, err := s.Deliveries.Expired(ctx, at, 10)
 			require.NoError(t, err)
 			for _, d := range found {
 				ids = append(ids, d.ID)
@@ -106,7 +106,7 @@ func TestRenewLeases_KeepsWhatIsOwnedAndOpenFromBeingFoundExpired(t *testing.T) 
 		}
 		require.Empty(t, expired(noon-1))
 		require.Equal(t, []otp.ID{mine.ID, gone.ID}, expired(noon+1), "the longest ago first")
-		require.NoError(t, s.RenewLeases(ctx, owner, []otp.ID{mine.ID, gone.ID, done.ID}, noon+otp.Lease))
+		require.NoError(t, s.Deliveries.RenewLeases(ctx, owner, []otp.ID{mine.ID, gone.ID, done.ID}, noon+otp.Lease))
 		require.Equal(t, []otp.ID{gone.ID}, expired(noon+1))
 	})
 }
@@ -144,7 +144,7 @@ func TestSweep_RemovesDeliveriesADayAfterTheyEnded(t *testing.T) {
 		owner := id(3, 1)
 		ended := delivered(t, s, 1, owner, noon+otp.Lease)
 		delivered(t, s, 2, owner, noon+otp.Lease) // never ended
-		_, err := s.Mark(&Mark{ID: ended.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent})
+		_, err := s.Deliveries.Mark(&Mark{ID: ended.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent})
 		require.NoError(t, err)
 		_, err = s.Sweep(ctx, noon+otp.Day)
 		require.NoError(t, err)

@@ -28,11 +28,11 @@ func TestDetails_AreReadBackAsTheyWereWritten(t *testing.T) {
 				return err
 			}
 			require.NoError(t, s.Do(op))
-			read, _, err := s.Challenge(ctx, made.ID)
+			read, _, err := s.Challenges.ByID(ctx, made.ID)
 			require.NoError(t, err)
 			require.Equal(t, details, read.Details)
 			require.Equal(t, otp.WrongCode, otp.KindOf(s.Do(verify(recipient, made.Slot, false, noon))))
-			read, _, err = s.Challenge(ctx, made.ID)
+			read, _, err = s.Challenges.ByID(ctx, made.ID)
 			require.NoError(t, err)
 			require.Equal(t, details, read.Details, "a guess leaves them alone")
 		}
@@ -54,7 +54,7 @@ func TestHistory_IsThatOfOneChallengeOldestFirst(t *testing.T) {
 		require.Equal(t, otp.WrongCode, otp.KindOf(s.Do(verify(recipient, made.Slot, false, noon+1))))
 		other, _ := generate(nextID(), nextID(), policy, noon)
 		require.NoError(t, s.Do(other))
-		events, err := s.History(ctx, made.ID)
+		events, err := s.Challenges.History(ctx, made.ID)
 		require.NoError(t, err)
 		require.Len(t, events, 2)
 		require.Equal(t, otp.EventSent, events[0].Kind)
@@ -62,7 +62,7 @@ func TestHistory_IsThatOfOneChallengeOldestFirst(t *testing.T) {
 		require.Equal(t, otp.EventWrong, events[1].Kind)
 		require.Equal(t, noon+1, events[1].At)
 		require.Nil(t, events[1].Summary)
-		_, _, err = s.Challenge(ctx, nextID())
+		_, _, err = s.Challenges.ByID(ctx, nextID())
 		require.ErrorIs(t, err, ErrNotFound)
 	})
 }

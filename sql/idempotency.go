@@ -12,6 +12,9 @@ import (
 	"otpbridge/server/otp"
 )
 
+// Claims are the keys with which requests are repeated.
+type Claims struct{ store *Store }
+
 // IdempotencyMemory is how long a credential's idempotency key is remembered.
 const IdempotencyMemory = 24 * otp.Hour
 
@@ -27,14 +30,14 @@ type Claim struct {
 	CreatedAt    otp.Millis
 }
 
-// InsertClaim stores a new claim. The error is ErrTaken if its key has one.
+// Insert stores a new claim. The error is ErrTaken if its key has one.
 //
 // It is refused as Overloaded if too many writes wait: nothing has been done for it yet.
-func (s *Store) InsertClaim(ctx context.Context, c *Claim) error {
-	if err := s.admitsWrite(); err != nil {
+func (box *Claims) Insert(ctx context.Context, c *Claim) error {
+	if err := box.store.admitsWrite(); err != nil {
 		return err
 	}
-	err := s.write(ctx, func(w *session) error {
+	err := box.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `
 			INSERT INTO idempotency_keys (credential_id, key_hash, request_hash, challenge_id, claimed_until, created_at)
 			VALUES (?, ?, ?, ?, ?, ?)`,
@@ -43,17 +46,17 @@ func (s *Store) InsertClaim(ctx context.Context, c *Claim) error {
 	switch {
 	case err == nil:
 		return nil
-	case s.dialect.taken(err):
+	case box.store.dialect.taken(err):
 		return ErrTaken
 	}
 	return fmt.Errorf("store idempotency key: %w", err)
 }
 
-// Claim reads the claim of a key. The error is ErrNotFound if it has none.
-func (s *Store) Claim(ctx context.Context, credential, key otp.ID) (*Claim, error) {
+// Find reads the claim of a key. The error is ErrNotFound if it has none.
+func (box *Claims) Find(ctx context.Context, credential, key otp.ID) (*Claim, error) {
 	c := &Claim{Credential: credential, Key: key}
 	var request []byte
-	err := s.reads.QueryRowContext(ctx, `
+	err := box.store.reads.QueryRowContext(ctx, `
 		SELECT request_hash, challenge_id, claimed_until, COALESCE(status, 0), answer, created_at
 		FROM idempotency_keys
 		WHERE credential_id = ? AND key_hash = ?`, credential[:], key[:]).
@@ -70,38 +73,38 @@ func (s *Store) Claim(ctx context.Context, credential, key otp.ID) (*Claim, erro
 	return c, nil
 }
 
-// HoldClaim moves the end of a claim's lease to until, if it is still what c says and there is no
+// Hold moves the end of a claim's lease to until, if it is still what c says and there is no
 // answer yet, and tells whether it did. It is how a claim is renewed, given up and taken over.
-func (s *Store) HoldClaim(ctx context.Context, c *Claim, until otp.Millis) (bool, error) {
-	return s.changeClaim(ctx, `
+func (box *Claims) Hold(ctx context.Context, c *Claim, until otp.Millis) (bool, error) {
+	return box.store.changeClaim(ctx, `
 		UPDATE idempotency_keys
 		SET claimed_until = ?
 		WHERE credential_id = ? AND key_hash = ? AND challenge_id = ? AND claimed_until = ? AND status IS NULL`,
 		int64(until), c.Credential[:], c.Key[:], c.Challenge[:], int64(c.ClaimedUntil))
 }
 
-// AnswerClaim stores the answer, if there is none yet, and tells whether it did.
-func (s *Store) AnswerClaim(ctx context.Context, c *Claim) (bool, error) {
-	return s.changeClaim(ctx, `
+// Answer stores the answer, if there is none yet, and tells whether it did.
+func (box *Claims) Answer(ctx context.Context, c *Claim) (bool, error) {
+	return box.store.changeClaim(ctx, `
 		UPDATE idempotency_keys
 		SET status = ?, answer = ?
 		WHERE credential_id = ? AND key_hash = ? AND challenge_id = ? AND status IS NULL`,
 		int64(c.Status), c.Answer, c.Credential[:], c.Key[:], c.Challenge[:])
 }
 
-// DropClaim forgets a claim without an answer: nothing was done for it. It leaves one that another
+// Drop forgets a claim without an answer: nothing was done for it. It leaves one that another
 // has taken over.
-func (s *Store) DropClaim(ctx context.Context, c *Claim) error {
-	_, err := s.changeClaim(ctx, `
+func (box *Claims) Drop(ctx context.Context, c *Claim) error {
+	_, err := box.store.changeClaim(ctx, `
 		DELETE FROM idempotency_keys
 		WHERE credential_id = ? AND key_hash = ? AND challenge_id = ? AND claimed_until = ? AND status IS NULL`,
 		c.Credential[:], c.Key[:], c.Challenge[:], int64(c.ClaimedUntil))
 	return err
 }
 
-// ExpireClaim forgets a claim that is older than IdempotencyMemory and was not swept yet.
-func (s *Store) ExpireClaim(ctx context.Context, c *Claim) error {
-	_, err := s.changeClaim(ctx, `DELETE FROM idempotency_keys WHERE credential_id = ? AND key_hash = ? AND challenge_id = ?`,
+// Expire forgets a claim that is older than IdempotencyMemory and was not swept yet.
+func (box *Claims) Expire(ctx context.Context, c *Claim) error {
+	_, err := box.store.changeClaim(ctx, `DELETE FROM idempotency_keys WHERE credential_id = ? AND key_hash = ? AND challenge_id = ?`,
 		c.Credential[:], c.Key[:], c.Challenge[:])
 	return err
 }

@@ -17,37 +17,37 @@ func someClaim(now otp.Millis) *Claim {
 func TestClaim_ChangesHandsOnlyWhileItIsWhatItWas(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		claim := someClaim(noon)
-		_, err := s.Claim(ctx, claim.Credential, claim.Key)
+		_, err := s.Claims.Find(ctx, claim.Credential, claim.Key)
 		require.ErrorIs(t, err, ErrNotFound)
-		require.NoError(t, s.InsertClaim(ctx, claim))
-		require.ErrorIs(t, s.InsertClaim(ctx, claim), ErrTaken)
-		read, err := s.Claim(ctx, claim.Credential, claim.Key)
+		require.NoError(t, s.Claims.Insert(ctx, claim))
+		require.ErrorIs(t, s.Claims.Insert(ctx, claim), ErrTaken)
+		read, err := s.Claims.Find(ctx, claim.Credential, claim.Key)
 		require.NoError(t, err)
 		require.Equal(t, claim, read)
 
-		held, err := s.HoldClaim(ctx, read, noon+20*otp.Second)
+		held, err := s.Claims.Hold(ctx, read, noon+20*otp.Second)
 		require.NoError(t, err)
 		require.True(t, held)
-		held, err = s.HoldClaim(ctx, claim, noon+30*otp.Second)
+		held, err = s.Claims.Hold(ctx, claim, noon+30*otp.Second)
 		require.NoError(t, err)
 		require.False(t, held, "another has it")
-		require.NoError(t, s.DropClaim(ctx, claim), "and so it stays")
+		require.NoError(t, s.Claims.Drop(ctx, claim), "and so it stays")
 
 		claim.Status, claim.Answer = 201, []byte{0, 0xff}
-		kept, err := s.AnswerClaim(ctx, claim)
+		kept, err := s.Claims.Answer(ctx, claim)
 		require.NoError(t, err)
 		require.True(t, kept)
-		kept, err = s.AnswerClaim(ctx, claim)
+		kept, err = s.Claims.Answer(ctx, claim)
 		require.NoError(t, err)
 		require.False(t, kept, "the first answer is the answer")
-		read, err = s.Claim(ctx, claim.Credential, claim.Key)
+		read, err = s.Claims.Find(ctx, claim.Credential, claim.Key)
 		require.NoError(t, err)
 		require.Equal(t, claim.Answer, read.Answer)
-		require.NoError(t, s.DropClaim(ctx, read))
-		_, err = s.Claim(ctx, claim.Credential, claim.Key)
+		require.NoError(t, s.Claims.Drop(ctx, read))
+		_, err = s.Claims.Find(ctx, claim.Credential, claim.Key)
 		require.NoError(t, err, "an answer is not given up")
-		require.NoError(t, s.ExpireClaim(ctx, read))
-		_, err = s.Claim(ctx, claim.Credential, claim.Key)
+		require.NoError(t, s.Claims.Expire(ctx, read))
+		_, err = s.Claims.Find(ctx, claim.Credential, claim.Key)
 		require.ErrorIs(t, err, ErrNotFound)
 	})
 }
@@ -56,9 +56,9 @@ func TestSweep_RemovesClaimsOlderThanADay(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		now := noon + 2*otp.Day
 		for n := range sweepChunk + 3 {
-			require.NoError(t, s.InsertClaim(ctx, someClaim(now-otp.Day-otp.Millis(n))))
+			require.NoError(t, s.Claims.Insert(ctx, someClaim(now-otp.Day-otp.Millis(n))))
 		}
-		require.NoError(t, s.InsertClaim(ctx, someClaim(now-otp.Day+1)))
+		require.NoError(t, s.Claims.Insert(ctx, someClaim(now-otp.Day+1)))
 		_, err := s.Sweep(ctx, now)
 		require.NoError(t, err)
 		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM idempotency_keys`))
@@ -68,9 +68,9 @@ func TestSweep_RemovesClaimsOlderThanADay(t *testing.T) {
 func TestSigningKey_TheFirstServerWins(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		first := SigningKey{Number: 1, ID: "first", Public: []byte{0, 0xff}, Sealed: []byte{1}, CreatedAt: noon}
-		require.NoError(t, s.AddSigningKey(ctx, first))
-		require.ErrorIs(t, s.AddSigningKey(ctx, SigningKey{Number: 1, ID: "late", Public: []byte{2}, Sealed: []byte{2}, CreatedAt: noon}), ErrTaken)
-		keys, err := s.SigningKeys(ctx)
+		require.NoError(t, s.Keyring.AddSigningKey(ctx, first))
+		require.ErrorIs(t, s.Keyring.AddSigningKey(ctx, SigningKey{Number: 1, ID: "late", Public: []byte{2}, Sealed: []byte{2}, CreatedAt: noon}), ErrTaken)
+		keys, err := s.Keyring.SigningKeys(ctx)
 		require.NoError(t, err)
 		require.Equal(t, []SigningKey{first}, keys)
 	})

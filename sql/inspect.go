@@ -154,9 +154,9 @@ func (c *Condition) judgeGrants(grants []string, schema string) {
 
 // Keyless lists the accounts that nobody can use: without a credential that is enabled and has not
 // ended at now.
-func (s *Store) Keyless(ctx context.Context, now int64) ([]string, error) {
+func (a *Accounts) Keyless(ctx context.Context, now int64) ([]string, error) {
 	var accounts []string
-	err := s.reads.SelectContext(ctx, &accounts, `
+	err := a.store.reads.SelectContext(ctx, &accounts, `
 		SELECT a.esme_address
 		FROM otp_auth_config a
 		WHERE NOT EXISTS (

@@ -8,9 +8,12 @@ import (
 	"database/sql"
 )
 
-// KeyChecks are the check values of every key that has sealed or derived something here, by id.
-func (s *Store) KeyChecks(ctx context.Context) (map[string][]byte, error) {
-	rows, err := s.reads.QueryxContext(ctx, `SELECT id, check_value FROM keyring_keys`)
+// Keyring is what the database knows of the keyring: check values, the index key, the keys of receipts, and what is sealed.
+type Keyring struct{ store *Store }
+
+// Checks are the check values of every key that has sealed or derived something here, by id.
+func (k *Keyring) Checks(ctx context.Context) (map[string][]byte, error) {
+	rows, err := k.store.reads.QueryxContext(ctx, `SELECT id, check_value FROM keyring_keys`)
 	if err != nil {
 		return nil, fmt.Errorf("read keyring checks: %w", err)
 	}
@@ -27,12 +30,12 @@ func (s *Store) KeyChecks(ctx context.Context) (map[string][]byte, error) {
 	return checks, rows.Err()
 }
 
-// InsertKeyCheck adds a key's check value; one that another server added first is left alone.
-func (s *Store) InsertKeyCheck(ctx context.Context, id string, check []byte, now int64) error {
-	err := s.write(ctx, func(w *session) error {
+// InsertCheck adds a key's check value; one that another server added first is left alone.
+func (k *Keyring) InsertCheck(ctx context.Context, id string, check []byte, now int64) error {
+	err := k.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `INSERT INTO keyring_keys (id, check_value, created_at) VALUES (?, ?, ?)`, id, check, now)
 	})
-	if err != nil && s.dialect.taken(err) {
+	if err != nil && k.store.dialect.taken(err) {
 		return nil
 	}
 	return err
@@ -40,27 +43,27 @@ func (s *Store) InsertKeyCheck(ctx context.Context, id string, check []byte, now
 
 // IndexKey is the sealed key of all look-up hashes. If there is none yet it is set to fresh; of
 // several servers that start at once one wins, and all get the winner's.
-func (s *Store) IndexKey(ctx context.Context, fresh []byte) ([]byte, error) {
+func (k *Keyring) IndexKey(ctx context.Context, fresh []byte) ([]byte, error) {
 	var sealed []byte
 	read := func() error {
-		return s.reads.GetContext(ctx, &sealed, `SELECT sealed FROM index_key WHERE id = 1`)
+		return k.store.reads.GetContext(ctx, &sealed, `SELECT sealed FROM index_key WHERE id = 1`)
 	}
 	err := read()
 	if !errors.Is(err, sql.ErrNoRows) {
 		return sealed, err
 	}
-	err = s.write(ctx, func(w *session) error {
+	err = k.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `INSERT INTO index_key (id, sealed) VALUES (1, ?)`, fresh)
 	})
-	if err != nil && !s.dialect.taken(err) {
+	if err != nil && !k.store.dialect.taken(err) {
 		return nil, fmt.Errorf("store the index key: %w", err)
 	}
 	return sealed, read()
 }
 
 // StoredIndexKey is the sealed key of all look-up hashes, nil if there is none yet.
-func (s *Store) StoredIndexKey(ctx context.Context) (sealed []byte, err error) {
-	err = s.reads.GetContext(ctx, &sealed, `SELECT sealed FROM index_key WHERE id = 1`)
+func (k *Keyring) StoredIndexKey(ctx context.Context) (sealed []byte, err error) {
+	err = k.store.reads.GetContext(ctx, &sealed, `SELECT sealed FROM index_key WHERE id = 1`)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

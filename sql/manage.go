@@ -12,10 +12,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// UpdateAccount writes the named columns of account, and no others: what somebody changes with
+// Update writes the named columns of account, and no others: what somebody changes with
 // plain SQL at the same time stays changed. ErrNotFound without such a row. A column that does
 // not exist is a caller's bug.
-func (s *Store) UpdateAccount(ctx context.Context, account *otp.Account, columns []string) error {
+func (a *Accounts) Update(ctx context.Context, account *otp.Account, columns []string) error {
 	var set []string
 	var args []driver.Value
 	for _, column := range accountColumns {
@@ -26,7 +26,7 @@ func (s *Store) UpdateAccount(ctx context.Context, account *otp.Account, columns
 	if len(set) != len(columns) {
 		panic("sql: UpdateAccount was given a column that otp_auth_config does not have")
 	}
-	return s.write(ctx, func(w *session) error {
+	return a.store.write(ctx, func(w *session) error {
 		n, err := w.affect(ctx, `UPDATE otp_auth_config SET `+strings.Join(set, ", ")+` WHERE esme_address = ?`,
 			append(args, account.Address)...)
 		if err == nil && n == 0 {
@@ -37,11 +37,11 @@ func (s *Store) UpdateAccount(ctx context.Context, account *otp.Account, columns
 }
 
 // Recipient reads one by its hash, with its challenges, newest first; ErrNotFound for none.
-func (s *Store) Recipient(ctx context.Context, hash otp.ID) (otp.Recipient, []otp.Challenge, error) {
+func (c *Challenges) Recipient(ctx context.Context, hash otp.ID) (otp.Recipient, []otp.Challenge, error) {
 	var r otp.Recipient
 	var sends, failures []byte
 	var runAt, locked sql.NullInt64
-	err := s.reads.QueryRowxContext(ctx, `SELECT `+recipientColumns+` FROM recipients WHERE hash = ?`, hash[:]).Scan(
+	err := c.store.reads.QueryRowxContext(ctx, `SELECT `+recipientColumns+` FROM recipients WHERE hash = ?`, hash[:]).Scan(
 		idScan{&r.ID}, idScan{&r.Hash}, &r.Version, &r.Seq, &sends, &failures, &r.Run, &runAt, &locked, &r.UpdatedAt,
 		&r.Account, &r.Environment, &r.Sealed, &r.Mask)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -57,7 +57,7 @@ func (s *Store) Recipient(ctx context.Context, hash otp.ID) (otp.Recipient, []ot
 	if r.Failures, err = decodeWindow(failures); err != nil {
 		return r, nil, fmt.Errorf("read recipient: %w", err)
 	}
-	rows, err := s.reads.QueryContext(ctx, `SELECT `+challengeColumns+` FROM challenges WHERE recipient_id = ? ORDER BY seq DESC`, r.ID[:])
+	rows, err := c.store.reads.QueryContext(ctx, `SELECT `+challengeColumns+` FROM challenges WHERE recipient_id = ? ORDER BY seq DESC`, r.ID[:])
 	if err != nil {
 		return r, nil, fmt.Errorf("read the recipient's challenges: %w", err)
 	}

@@ -75,11 +75,11 @@ const resealChunk = 200
 // is no error. Done is told how many rows were looked at so far, after each chunk.
 //
 // The walk may be interrupted and repeated at any time, and any number may run at once.
-func (s *Store) WalkSealed(ctx context.Context, column Sealed, visit func(SealedRow) ([]byte, error), done func(looked int)) error {
+func (k *Keyring) WalkSealed(ctx context.Context, column Sealed, visit func(SealedRow) ([]byte, error), done func(looked int)) error {
 	looked := 0
 	var after []driver.Value
 	for {
-		chunk, err := s.sealedChunk(ctx, column, after)
+		chunk, err := k.store.sealedChunk(ctx, column, after)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", column.Name(), err)
 		}
@@ -100,7 +100,7 @@ func (s *Store) WalkSealed(ctx context.Context, column Sealed, visit func(Sealed
 				changes = append(changes, append(change, column.form.stored(row.stored)))
 			}
 		}
-		if err := s.replaceSealed(ctx, column, changes); err != nil {
+		if err := k.store.replaceSealed(ctx, column, changes); err != nil {
 			return fmt.Errorf("write %s: %w", column.Name(), err)
 		}
 		looked += len(chunk)
@@ -112,7 +112,7 @@ func (s *Store) WalkSealed(ctx context.Context, column Sealed, visit func(Sealed
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.stop:
+		case <-k.store.stop:
 			return ErrClosed
 		case <-time.After(time.Millisecond): // let a batch through
 		}
@@ -236,8 +236,8 @@ func keyValue(name string, value []byte) driver.Value {
 // CountDerived counts the challenges whose codes are derived under each key. Those can not be
 // derived anew under another key, since the code was sent; they go by themselves, an hour after
 // they expire.
-func (s *Store) CountDerived(ctx context.Context) (map[string]int, error) {
-	rows, err := s.reads.QueryContext(ctx, `SELECT key_id, COUNT(*) FROM challenges GROUP BY key_id`)
+func (k *Keyring) CountDerived(ctx context.Context) (map[string]int, error) {
+	rows, err := k.store.reads.QueryContext(ctx, `SELECT key_id, COUNT(*) FROM challenges GROUP BY key_id`)
 	if err != nil {
 		return nil, fmt.Errorf("count the challenges of each key: %w", err)
 	}
@@ -254,9 +254,9 @@ func (s *Store) CountDerived(ctx context.Context) (map[string]int, error) {
 	return counts, rows.Err()
 }
 
-// RemoveKeyCheck forgets a key, so that servers start without it.
-func (s *Store) RemoveKeyCheck(ctx context.Context, id string) error {
-	return s.write(ctx, func(w *session) error {
+// RemoveCheck forgets a key, so that servers start without it.
+func (k *Keyring) RemoveCheck(ctx context.Context, id string) error {
+	return k.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `DELETE FROM keyring_keys WHERE id = ?`, id)
 	})
 }

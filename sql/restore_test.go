@@ -178,7 +178,7 @@ func TestDo_NoticesARestoreUnderARunningServer(t *testing.T) {
 		op, _ = generate(nextID(), nextID(), policy, noon)
 		require.ErrorIs(t, r.Do(op), ErrRestored)
 		require.ErrorIs(t, r.Ready(ctx), ErrRestored)
-		require.ErrorIs(t, r.InsertKeyCheck(ctx, "k", []byte("check"), 0), ErrRestored)
+		require.ErrorIs(t, r.Keyring.InsertCheck(ctx, "k", []byte("check"), 0), ErrRestored)
 	}
 	r.restart()
 	require.NotNil(t, r.Restored())

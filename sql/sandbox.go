@@ -12,6 +12,9 @@ import (
 	"otpbridge/server/otp"
 )
 
+// Sandbox is what a sandbox has beside production: clocks, an inbox, and a way back.
+type Sandbox struct{ store *Store }
+
 // everyone is the row of sandbox_accounts that speaks of all accounts.
 const everyone = ""
 
@@ -45,11 +48,11 @@ func (s *Store) clockOffsets(ctx context.Context, w *session, operations []*Oper
 	return offsets, err
 }
 
-// ClockOffset is the offset set for account ("" = everyone's) and the effective one.
-func (s *Store) ClockOffset(ctx context.Context, account string) (set, effective time.Duration, err error) {
+// Clock is the offset set for account ("" = everyone's) and the effective one.
+func (box *Sandbox) Clock(ctx context.Context, account string) (set, effective time.Duration, err error) {
 	read := func(of string) (time.Duration, error) {
 		var offset otp.Millis
-		err := s.reads.GetContext(ctx, &offset, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`, of)
+		err := box.store.reads.GetContext(ctx, &offset, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`, of)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, nil
 		}
@@ -65,14 +68,14 @@ func (s *Store) ClockOffset(ctx context.Context, account string) (set, effective
 	return set, max(set, all), nil
 }
 
-// SetClockOffset moves a clock forward. It reports false, and changes nothing, for an offset
+// SetClock moves a clock forward. It reports false, and changes nothing, for an offset
 // below the one that is set, which is 0 to begin with.
-func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.Duration) (bool, error) {
+func (box *Sandbox) SetClock(ctx context.Context, account string, offset time.Duration) (bool, error) {
 	moved := false
 	if offset < 0 {
 		return false, nil
 	}
-	err := s.write(ctx, func(w *session) error {
+	err := box.store.write(ctx, func(w *session) error {
 		n, err := w.affect(ctx, `UPDATE sandbox_accounts SET clock_offset = ? WHERE esme_address = ? AND clock_offset <= ?`,
 			offset.Milliseconds(), account, offset.Milliseconds())
 		if err != nil || n == 1 {
@@ -95,12 +98,12 @@ func (s *Store) SetClockOffset(ctx context.Context, account string, offset time.
 // AdvanceClock moves a clock forward by a span from what it shows, everyone's clock with all those
 // that are ahead of it. It reports false, and changes nothing, where the clock would then be more
 // than limit ahead.
-func (s *Store) AdvanceClock(ctx context.Context, account string, by, limit time.Duration) (bool, error) {
-	if _, err := s.SetClockOffset(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
+func (box *Sandbox) AdvanceClock(ctx context.Context, account string, by, limit time.Duration) (bool, error) {
+	if _, err := box.SetClock(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
 		return false, err
 	}
 	moved := false
-	err := s.write(ctx, func(w *session) error {
+	err := box.store.write(ctx, func(w *session) error {
 		// A write of nothing locks the row, so that of two advances at once the second sees the first.
 		if err := w.exec(ctx, `UPDATE sandbox_accounts SET clock_offset = clock_offset WHERE esme_address = ?`, everyone); err != nil {
 			return err
@@ -145,8 +148,8 @@ func (s *Store) AdvanceClock(ctx context.Context, account string, by, limit time
 // Reset forgets an account's challenges, recipients, history, clock, inbox mark and the
 // answers kept under idempotency keys. For "" it
 // forgets everyone's, and the throwaway accounts themselves.
-func (s *Store) Reset(ctx context.Context, account string) error {
-	return s.write(ctx, func(w *session) error {
+func (box *Sandbox) Reset(ctx context.Context, account string) error {
+	return box.store.write(ctx, func(w *session) error {
 		if account != everyone {
 			return execAll(ctx, w, []driver.Value{account},
 				`DELETE FROM challenges WHERE recipient_id IN (SELECT id FROM recipients WHERE esme_address = ?)`,
@@ -168,8 +171,8 @@ type Seeded struct {
 
 // ResetTo is Reset for everyone that adds throwaway accounts, in one transaction. ErrTaken means that
 // two of them, or one and an account that stays, have one address or secret; nothing is changed then.
-func (s *Store) ResetTo(ctx context.Context, accounts []Seeded) error {
-	err := s.write(ctx, func(w *session) error {
+func (box *Sandbox) ResetTo(ctx context.Context, accounts []Seeded) error {
+	err := box.store.write(ctx, func(w *session) error {
 		if err := resetEveryone(ctx, w); err != nil {
 			return err
 		}
@@ -183,7 +186,7 @@ func (s *Store) ResetTo(ctx context.Context, accounts []Seeded) error {
 		}
 		return nil
 	})
-	if err != nil && s.dialect.taken(err) {
+	if err != nil && box.store.dialect.taken(err) {
 		return ErrTaken
 	}
 	return err
@@ -194,9 +197,9 @@ func markSandboxAccount(ctx context.Context, w *session, address string, throwaw
 }
 
 // Throwaway lists the accounts that the next reset removes.
-func (s *Store) Throwaway(ctx context.Context) ([]string, error) {
+func (box *Sandbox) Throwaway(ctx context.Context) ([]string, error) {
 	var addresses []string
-	err := s.reads.SelectContext(ctx, &addresses, `SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1`)
+	err := box.store.reads.SelectContext(ctx, &addresses, `SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1`)
 	if err != nil {
 		return nil, fmt.Errorf("read throwaway accounts: %w", err)
 	}
@@ -222,10 +225,10 @@ func execAll(ctx context.Context, w *session, args []driver.Value, texts ...stri
 	return nil
 }
 
-// SandboxRemains tells what a sandbox has left in this database, in words, empty for nothing.
-func (s *Store) SandboxRemains(ctx context.Context) ([]string, error) {
+// Remains tells what a sandbox has left in this database, in words, empty for nothing.
+func (box *Sandbox) Remains(ctx context.Context) ([]string, error) {
 	var accounts []string
-	err := s.reads.SelectContext(ctx, &accounts, `SELECT esme_address FROM sandbox_accounts ORDER BY esme_address`)
+	err := box.store.reads.SelectContext(ctx, &accounts, `SELECT esme_address FROM sandbox_accounts ORDER BY esme_address`)
 	if err != nil {
 		return nil, fmt.Errorf("look for a sandbox's remains: %w", err)
 	}
@@ -262,7 +265,7 @@ func OldestSend(now otp.Millis) (id otp.ID) {
 
 // Sends reads committed sends that were not taken back and whose challenge is still there,
 // newest first.
-func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
+func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	where, args := `e.kind IN ('sent', 'resent') AND e.id > ? AND e.id > ?`, []any{q.After[:], q.From[:]}
 	if q.Account != "" {
 		where, args = where+` AND e.esme_address = ?`, append(args, q.Account)
@@ -283,7 +286,7 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	if q.Since != 0 {
 		where, args = where+` AND e.at > ?`, append(args, q.Since)
 	}
-	rows, err := s.reads.QueryxContext(ctx, `
+	rows, err := box.store.reads.QueryxContext(ctx, `
 		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.challenge_id, e.send, e.channels, e.mailbox,
 			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, c.details, r.id, r.sealed
 		FROM events e
@@ -319,11 +322,11 @@ func (s *Store) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 }
 
 // ClearInbox moves everyone's inbox mark to after: sends up to it are no longer shown.
-func (s *Store) ClearInbox(ctx context.Context, after otp.ID) error {
-	if _, err := s.SetClockOffset(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
+func (box *Sandbox) ClearInbox(ctx context.Context, after otp.ID) error {
+	if _, err := box.SetClock(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
 		return err
 	}
-	return s.write(ctx, func(w *session) error {
+	return box.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `UPDATE sandbox_accounts SET inbox_after = ? WHERE esme_address = ?`, after[:], everyone)
 	})
 }

@@ -132,7 +132,7 @@ func TestMigrate_ADatabaseWithWatermarksKeepsItsHistory(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, schema.Latest, schema.Version)
 		require.Equal(t, 1, count(t, s, s.dialect.tables+` = 'outbox_watermarks'`), "a server of the version before still writes it")
-		history, err := s.History(ctx, made.ID)
+		history, err := s.Challenges.History(ctx, made.ID)
 		require.NoError(t, err)
 		require.Len(t, history, 1)
 		require.NoError(t, s.Do(verify(recipient, slot, true, noon)), "the code is good still")

@@ -18,8 +18,8 @@ type SigningKey struct {
 }
 
 // SigningKeys are all keys that are stored, newest first.
-func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
-	rows, err := s.reads.QueryContext(ctx, `
+func (box *Keyring) SigningKeys(ctx context.Context) ([]SigningKey, error) {
+	rows, err := box.store.reads.QueryContext(ctx, `
 		SELECT number, id, public_key, sealed, created_at, signs_from
 		FROM signing_keys
 		ORDER BY number DESC`)
@@ -40,8 +40,8 @@ func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 
 // AddSigningKey adds a key and deletes those with the given numbers, all or nothing. ErrTaken means
 // that another key was added under its number first.
-func (s *Store) AddSigningKey(ctx context.Context, k SigningKey, expired ...int) error {
-	err := s.write(ctx, func(w *session) error {
+func (box *Keyring) AddSigningKey(ctx context.Context, k SigningKey, expired ...int) error {
+	err := box.store.write(ctx, func(w *session) error {
 		err := w.exec(ctx, `INSERT INTO signing_keys (number, id, public_key, sealed, created_at, signs_from) VALUES (?, ?, ?, ?, ?, ?)`,
 			int64(k.Number), k.ID, k.Public, k.Sealed, int64(k.CreatedAt), int64(k.SignsFrom))
 		for _, number := range expired {
@@ -52,7 +52,7 @@ func (s *Store) AddSigningKey(ctx context.Context, k SigningKey, expired ...int)
 		return err
 	})
 	switch {
-	case err != nil && s.dialect.taken(err):
+	case err != nil && box.store.dialect.taken(err):
 		return ErrTaken
 	case err != nil:
 		return fmt.Errorf("store signing key: %w", err)

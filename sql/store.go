@@ -33,8 +33,15 @@ type Options struct {
 
 // Store is safe for concurrent use. Several stores, in one process or many, may share a database.
 type Store struct {
-	People   *People
-	Services *ServiceAccounts
+	Accounts    *Accounts
+	Credentials *Credentials
+	Challenges  *Challenges
+	Deliveries  *Deliveries
+	Claims      *Claims
+	Keyring     *Keyring
+	Sandbox     *Sandbox
+	People      *People
+	Services    *ServiceAccounts
 
 	options Options
 	dialect dialect
@@ -80,6 +87,9 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 
 		outdated: make(chan struct{}),
 	}
+	s.Accounts, s.Credentials, s.Claims = &Accounts{s}, &Credentials{s}, &Claims{s}
+	s.Challenges, s.Deliveries = &Challenges{s}, &Deliveries{s}
+	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
 	s.People, s.Services = &People{s}, &ServiceAccounts{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)

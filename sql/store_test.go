@@ -334,7 +334,7 @@ func TestClock_MovesInsideTheOperationAndGoesBackOnlyByReset(t *testing.T) {
 			return now
 		}
 		set := func(account string, offset time.Duration) bool {
-			moved, err := s.SetClockOffset(ctx, account, offset)
+			moved, err := s.Sandbox.SetClock(ctx, account, offset)
 			require.NoError(t, err)
 			return moved
 		}
@@ -347,9 +347,9 @@ func TestClock_MovesInsideTheOperationAndGoesBackOnlyByReset(t *testing.T) {
 		require.Equal(t, noon+otp.Hour, seen(), "another account's clock is its own")
 		require.False(t, set("1", time.Second))
 		require.False(t, set("3", -time.Second), "not even a clock that was never set goes back")
-		require.NoError(t, s.Reset(ctx, "1"))
+		require.NoError(t, s.Sandbox.Reset(ctx, "1"))
 		require.Equal(t, noon+otp.Hour, seen())
-		require.NoError(t, s.Reset(ctx, ""))
+		require.NoError(t, s.Sandbox.Reset(ctx, ""))
 		require.Equal(t, noon, seen())
 	})
 }
@@ -410,20 +410,20 @@ func TestAccount_PlainSQLRowsHaveDefaultsAndBrokenOnesNameTheirColumn(t *testing
 			}
 		}
 
-		account, err := s.Account(ctx, "10000000000009")
+		account, err := s.Accounts.Find(ctx, "10000000000009")
 		require.NoError(t, err)
 		require.Equal(t, otp.DefaultAccount("10000000000009"), account)
 
 		for address, row := range broken {
-			_, err := s.Account(ctx, address)
+			_, err := s.Accounts.Find(ctx, address)
 			var fault *BrokenRow
 			require.ErrorAs(t, err, &fault, address)
 			require.ErrorContains(t, err, row.column)
 		}
-		_, err = s.Account(ctx, "29")
+		_, err = s.Accounts.Find(ctx, "29")
 		require.ErrorIs(t, err, ErrNotFound)
 		seen, faults := 0, 0
-		require.NoError(t, s.Accounts(ctx, func(_ otp.Account, err error) error {
+		require.NoError(t, s.Accounts.Each(ctx, func(_ otp.Account, err error) error {
 			seen++
 			if err != nil {
 				faults++
@@ -451,20 +451,20 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 			Name: "till 4", Permissions: []string{"send:otp"}, AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"},
 			AllowedOrigins: []string{"https://a.example"}, RequestsPerMinute: &five, Burst: &five, Signing: "required", SigningSecret: []byte{0, 255},
 			Enabled: true, ExpiresAt: noon, RevokedAt: noon, Successor: id(noon, 7), CreatedAt: noon}
-		require.NoError(t, s.InsertAccount(ctx, &account, []Credential{expires}, true))
-		read, err := s.Account(ctx, "77")
+		require.NoError(t, s.Accounts.Insert(ctx, &account, []Credential{expires}, true))
+		read, err := s.Accounts.Find(ctx, "77")
 		require.NoError(t, err)
 		require.Equal(t, account, read)
-		credential, err := s.Credential(ctx, [32]byte{1})
+		credential, err := s.Credentials.ByHash(ctx, [32]byte{1})
 		require.NoError(t, err)
 		require.Equal(t, expires, credential)
-		_, err = s.Credential(ctx, [32]byte{2})
+		_, err = s.Credentials.ByHash(ctx, [32]byte{2})
 		require.ErrorIs(t, err, ErrNotFound)
 
 		other := otp.DefaultAccount("78")
-		require.ErrorIs(t, s.InsertAccount(ctx, &account, nil, true), ErrTaken)
-		require.ErrorIs(t, s.InsertAccount(ctx, &other, []Credential{expires}, true), ErrTaken, "a secret in use")
-		_, err = s.Account(ctx, "78")
+		require.ErrorIs(t, s.Accounts.Insert(ctx, &account, nil, true), ErrTaken)
+		require.ErrorIs(t, s.Accounts.Insert(ctx, &other, []Credential{expires}, true), ErrTaken, "a secret in use")
+		_, err = s.Accounts.Find(ctx, "78")
 		require.ErrorIs(t, err, ErrNotFound, "all or nothing")
 	})
 }
@@ -475,7 +475,7 @@ func TestCredential_AnUnreadableNetworkListAllowsNobody(t *testing.T) {
 			return w.exec(ctx, `INSERT INTO credentials (id, esme_address, kind, hash, allowed_ips, created_at) VALUES (?, '1', 'access_key', ?, '10.0.0.1', 0)`,
 				make([]byte, 16), make([]byte, 32))
 		}))
-		_, err := s.Credential(ctx, [32]byte{})
+		_, err := s.Credentials.ByHash(ctx, [32]byte{})
 		require.ErrorContains(t, err, "allowed_ips")
 	})
 }
@@ -487,7 +487,7 @@ func TestIndexKey_TheFirstServerWinsAndAllGetItsKey(t *testing.T) {
 		var racing sync.WaitGroup
 		for i := range keys {
 			racing.Go(func() {
-				key, err := stores[i%2].IndexKey(ctx, []byte(fmt.Sprint("key", i)))
+				key, err := stores[i%2].Keyring.IndexKey(ctx, []byte(fmt.Sprint("key", i)))
 				if err == nil {
 					keys[i] = string(key)
 				}
@@ -505,7 +505,7 @@ func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		account := otp.DefaultAccount("1")
 		account.RetentionDays = 2
-		require.NoError(t, s.InsertAccount(ctx, &account, nil, true))
+		require.NoError(t, s.Accounts.Insert(ctx, &account, nil, true))
 		add := func(made otp.Millis, n int) (recipient, challenge otp.ID) {
 			op, c := generate(id(0, n), nextID(), policy, made)
 			op.Event = id(made, 2*n)
@@ -569,7 +569,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 	}))
 	account := otp.DefaultAccount("2")
 	account.RetentionDays = 1
-	require.NoError(t, s.InsertAccount(ctx, &account, nil, true))
+	require.NoError(t, s.Accounts.Insert(ctx, &account, nil, true))
 	require.NoError(t, s.write(ctx, func(w *session) error {
 		return w.exec(ctx, `UPDATE events SET esme_address = '2' WHERE at = ?`, int64(now-28*otp.Day))
 	}))
@@ -587,8 +587,8 @@ func TestAccount_SealedColumnsAreKeptAsText(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		account := otp.DefaultAccount("10000000000009")
 		account.SealedCipherKey, account.SealedCipherIV = []byte{1, 0x1b, '[', '2', 'J', 0xff, 0}, []byte{}
-		require.NoError(t, s.InsertAccount(ctx, &account, nil, false))
-		read, err := s.Account(ctx, account.Address)
+		require.NoError(t, s.Accounts.Insert(ctx, &account, nil, false))
+		read, err := s.Accounts.Find(ctx, account.Address)
 		require.NoError(t, err)
 		require.Equal(t, account, read)
 		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM otp_auth_config WHERE cipher_key = 'ARtbMkr/AA=='`))
@@ -597,7 +597,7 @@ func TestAccount_SealedColumnsAreKeptAsText(t *testing.T) {
 		require.NoError(t, s.write(ctx, func(w *session) error {
 			return w.exec(ctx, `UPDATE otp_auth_config SET cipher_key = ?, cipher_iv = NULL`, raw)
 		}))
-		read, err = s.Account(ctx, account.Address)
+		read, err = s.Accounts.Find(ctx, account.Address)
 		require.NoError(t, err)
 		require.Equal(t, raw, read.SealedCipherKey, "what is no base64 is taken as it stands")
 		require.Nil(t, read.SealedCipherIV)
@@ -662,7 +662,7 @@ func TestPlay_KeepsEveryByte(t *testing.T) {
 		var sealed []byte
 		require.NoError(t, s.reads.Get(&sealed, `SELECT sealed FROM index_key WHERE id = 9`))
 		require.Equal(t, every[:300], sealed)
-		checks, err := s.KeyChecks(ctx)
+		checks, err := s.Keyring.Checks(ctx)
 		require.NoError(t, err)
 		require.Equal(t, every[:16], checks[text[:32]])
 	})

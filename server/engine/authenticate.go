@@ -135,7 +135,7 @@ func plausible(text string) bool {
 // loadCredential gives a credential that is not found for an unknown hash, so that this too is
 // remembered.
 func (e *Engine) loadCredential(ctx context.Context, hash [32]byte) (*credential, error) {
-	row, err := e.store.Credential(ctx, hash)
+	row, err := e.store.Credentials.ByHash(ctx, hash)
 	if errors.Is(err, sql.ErrNotFound) {
 		return &credential{}, nil
 	}
@@ -189,7 +189,7 @@ func (c *credential) allows(peer netip.Addr) bool {
 // loadAccount reads an account and makes its cipher. A broken row is remembered as broken, and
 // logged each time it is loaded, which the cache keeps to once in its time.
 func (e *Engine) loadAccount(ctx context.Context, address string) (*account, error) {
-	row, err := e.store.Account(ctx, address)
+	row, err := e.store.Accounts.Find(ctx, address)
 	if errors.Is(err, sql.ErrNotFound) {
 		return &account{}, nil
 	}

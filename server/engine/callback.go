@@ -95,7 +95,7 @@ func (e *Engine) recordReceipts(ctx context.Context, account string, receipt *de
 	if !receipt.Final() {
 		return true, nil
 	}
-	rows, err := e.store.DeliveriesOf(ctx, e.receiptHash(receipt.Provider, receipt.MessageID))
+	rows, err := e.store.Deliveries.ByReceipt(ctx, e.receiptHash(receipt.Provider, receipt.MessageID))
 	if err != nil {
 		return false, err
 	}

@@ -44,14 +44,14 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 	credential := c.Key.ID
 	hash := e.index.Sum("idempotency", string(credential[:]), key)
 	for waited := time.Now(); ; {
-		first, err := e.store.Claim(ctx, credential, hash)
+		first, err := e.store.Claims.Find(ctx, credential, hash)
 		switch now := otp.At(time.Now()); {
 		case errors.Is(err, sql.ErrNotFound):
 			claim := &sql.Claim{
 				Credential: credential, Key: hash, Request: request, Challenge: sql.NewID(),
 				ClaimedUntil: now + otp.Span(claimLease), CreatedAt: now,
 			}
-			switch err := e.store.InsertClaim(ctx, claim); {
+			switch err := e.store.Claims.Insert(ctx, claim); {
 			case errors.Is(err, sql.ErrTaken): // another was faster
 				continue
 			case err != nil:
@@ -62,7 +62,7 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 		case err != nil:
 			return Answer{}, false, err
 		case now >= first.CreatedAt+sql.IdempotencyMemory:
-			if err := e.store.ExpireClaim(ctx, first); err != nil {
+			if err := e.store.Claims.Expire(ctx, first); err != nil {
 				return Answer{}, false, err
 			}
 			continue
@@ -73,7 +73,7 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 			return answer, true, err
 		case now >= first.ClaimedUntil:
 			until := now + otp.Span(claimLease)
-			taken, err := e.store.HoldClaim(ctx, first, until)
+			taken, err := e.store.Claims.Hold(ctx, first, until)
 			if err != nil {
 				return Answer{}, false, err
 			}
@@ -125,7 +125,7 @@ func (e *Engine) work(ctx context.Context, claim *sql.Claim, do func() (Answer, 
 	panicked = false
 	release()
 	if _, refused := errors.AsType[*otp.Error](err); refused {
-		if dropped := e.store.DropClaim(ctx, claim); dropped != nil {
+		if dropped := e.store.Claims.Drop(ctx, claim); dropped != nil {
 			e.log.WarnContext(ctx, "idempotency key could not be given up", "error", dropped)
 		}
 		return answer, err
@@ -151,7 +151,7 @@ func (e *Engine) keepClaim(ctx context.Context, claim *sql.Claim) (release func(
 			case <-ticker.C:
 			}
 			until := otp.At(time.Now()) + otp.Span(claimLease)
-			held, err := e.store.HoldClaim(ctx, claim, until)
+			held, err := e.store.Claims.Hold(ctx, claim, until)
 			if err == nil && !held {
 				return // another server has it; the challenge's id keeps both from doing it twice
 			}
@@ -172,7 +172,7 @@ func (e *Engine) keepClaim(ctx context.Context, claim *sql.Claim) (release func(
 
 // giveUp puts a claim up for takeover at once, because nobody knows how far its work came.
 func (e *Engine) giveUp(ctx context.Context, claim *sql.Claim) {
-	if _, err := e.store.HoldClaim(ctx, claim, otp.At(time.Now())); err != nil {
+	if _, err := e.store.Claims.Hold(ctx, claim, otp.At(time.Now())); err != nil {
 		e.log.WarnContext(ctx, "idempotency key could not be given up; it is once its lease has ended", "error", err)
 	}
 }
@@ -185,9 +185,9 @@ func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer
 		return answer, fmt.Errorf("encode answer: %w", err)
 	}
 	claim.Status, claim.Answer = answer.Status, e.keyring.Seal(vault.Claim(claim), text)
-	kept, err := e.store.AnswerClaim(ctx, claim)
+	kept, err := e.store.Claims.Answer(ctx, claim)
 	if err == nil && !kept {
-		if first, err := e.store.Claim(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil && first.Challenge == claim.Challenge {
+		if first, err := e.store.Claims.Find(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil && first.Challenge == claim.Challenge {
 			return e.openAnswer(first)
 		}
 	}

@@ -57,7 +57,7 @@ func (i *Inbox) List(ctx context.Context, q MessageQuery) ([]Message, error) {
 	}
 	messages := []Message{}
 	for {
-		page, err := i.engine.store.Sends(ctx, sends)
+		page, err := i.engine.store.Sandbox.Sends(ctx, sends)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (i *Inbox) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, e
 		addresses := []string{q.Account}
 		if q.Account == "" {
 			var err error
-			if addresses, err = i.engine.store.Addresses(ctx); err != nil {
+			if addresses, err = i.engine.store.Accounts.Addresses(ctx); err != nil {
 				return sends, err
 			}
 		}
@@ -208,5 +208,5 @@ func (i *Inbox) Await(ctx context.Context, q MessageQuery, wait time.Duration) (
 
 // Clear empties the inbox by moving its mark; codes stay live.
 func (i *Inbox) Clear(ctx context.Context) error {
-	return i.engine.store.ClearInbox(ctx, sql.NewID())
+	return i.engine.store.Sandbox.ClearInbox(ctx, sql.NewID())
 }

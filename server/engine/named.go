@@ -71,7 +71,7 @@ func (e *Engine) on(c *Caller, id otp.ID, t *Target, learn func(*sql.Operation, 
 // newest returns the id of the target's newest challenge if n means it. It is read outside any
 // operation. Refusal: NotFound.
 func (e *Engine) newest(ctx context.Context, c *Caller, n Named) (otp.ID, error) {
-	newest, err := e.store.Newest(context.WithoutCancel(ctx), e.recipientHash(c, n.Target.Recipient), e.slot(c, n.Target))
+	newest, err := e.store.Challenges.Newest(context.WithoutCancel(ctx), e.recipientHash(c, n.Target.Recipient), e.slot(c, n.Target))
 	if err != nil {
 		return otp.ID{}, err
 	}
@@ -129,7 +129,7 @@ func (e *Engine) resentBefore(ctx context.Context, once otp.ID) (otp.ID, error) 
 	if once.IsZero() {
 		return otp.ID{}, nil
 	}
-	challenge, err := e.store.ChallengeOf(context.WithoutCancel(ctx), once)
+	challenge, err := e.store.Challenges.OfEvent(context.WithoutCancel(ctx), once)
 	if errors.Is(err, sql.ErrNotFound) {
 		return otp.ID{}, nil
 	}

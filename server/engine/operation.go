@@ -169,7 +169,7 @@ func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, challe
 // ahead of the operation, because the mailbox decides which rows the operation locks; if the
 // challenge is replaced in between, its successor was sent for the same slot by the same caller.
 func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation) (string, error) {
-	challenge, err := e.store.Newest(context.WithoutCancel(ctx), op.Recipient, op.Slot)
+	challenge, err := e.store.Challenges.Newest(context.WithoutCancel(ctx), op.Recipient, op.Slot)
 	if err != nil || challenge == nil || challenge.Mailbox == nil {
 		return "", err
 	}

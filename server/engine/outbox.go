@@ -225,7 +225,7 @@ func (e *Engine) markStarted(ctx context.Context, s *send, row *otp.Delivery, ch
 		// nobody has sent it: what has begun is not sent again.
 		return mayGo
 	}
-	held, err := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
+	held, err := e.store.Deliveries.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
 	if err != nil {
 		// Its lease runs out, and whoever takes it over will know that it was not sent.
 		e.log.ErrorContext(e.closing, "delivery could not be begun", "account", row.Account,
@@ -261,7 +261,7 @@ func (e *Engine) letGo(row *otp.Delivery) {
 }
 
 func (e *Engine) markRested(row *otp.Delivery, until otp.Millis) bool {
-	held, _ := e.store.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until}) // its lease runs out anyway
+	held, _ := e.store.Deliveries.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until}) // its lease runs out anyway
 	return held
 }
 
@@ -288,7 +288,7 @@ func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt
 func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {
 	if outcome == otp.OutcomeSent && s.caller.Door != otp.V1Door {
 		// Nobody asks history for more than that it was sent.
-		_, err := e.store.Mark(&sql.Mark{
+		_, err := e.store.Deliveries.Mark(&sql.Mark{
 			ID: row.ID, Owner: e.process, Step: sql.Ended, At: otp.At(time.Now()), Outcome: outcome, Receipt: receipt,
 		})
 		return err
@@ -332,7 +332,7 @@ func (e *Engine) recordOutcomeOf(op *sql.Operation, s *send, state *sql.State, o
 // hand-over had begun are finished as unknown, and the others are delivered. It tells how many
 // there were.
 func (e *Engine) TakeOver(ctx context.Context) (int, error) {
-	expired, err := e.store.Expired(ctx, otp.At(time.Now()), takeOverChunk)
+	expired, err := e.store.Deliveries.Expired(ctx, otp.At(time.Now()), takeOverChunk)
 	if err != nil {
 		return 0, err
 	}
@@ -470,7 +470,7 @@ func (e *Engine) renew() {
 	if len(ending) == 0 {
 		return
 	}
-	if err := e.store.RenewLeases(e.closing, e.process, ending, now+otp.Lease); err != nil {
+	if err := e.store.Deliveries.RenewLeases(e.closing, e.process, ending, now+otp.Lease); err != nil {
 		e.log.WarnContext(e.closing, "leases of deliveries could not be renewed", "error", err)
 		return
 	}

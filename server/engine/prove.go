@@ -88,7 +88,7 @@ type foundChallenge struct {
 // find reads the caller's challenge with this id and whom it concerns. Refusal: NotFound, for
 // those of other accounts and of the other environment too.
 func (e *Engine) find(ctx context.Context, c *Caller, id otp.ID) (foundChallenge, error) {
-	challenge, recipient, err := e.store.Challenge(context.WithoutCancel(ctx), id)
+	challenge, recipient, err := e.store.Challenges.ByID(context.WithoutCancel(ctx), id)
 	if errors.Is(err, sql.ErrNotFound) || err == nil && !c.owned(recipient) {
 		return foundChallenge{}, otp.Refuse(otp.NotFound, "there is no challenge with this id")
 	}

@@ -73,7 +73,7 @@ func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 func (i *Inbox) captured(ctx context.Context, id string) (Message, error) {
 	event, _, _ := strings.Cut(id, "-")
 	if only, ok := otp.ParseID("msg", event); ok {
-		sends, err := i.engine.store.Sends(ctx, sql.SendQuery{Only: only, From: sql.OldestSend(otp.At(time.Now())), Limit: 1})
+		sends, err := i.engine.store.Sandbox.Sends(ctx, sql.SendQuery{Only: only, From: sql.OldestSend(otp.At(time.Now())), Limit: 1})
 		if err != nil {
 			return Message{}, err
 		}

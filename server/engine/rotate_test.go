@@ -385,7 +385,7 @@ func TestReseal_WhoeverChangesAValueMeanwhileWins(t *testing.T) {
 			if column.Column != "cipher_key" {
 				continue
 			}
-			require.NoError(t, r.store.WalkSealed(t.Context(), column, func(row store.SealedRow) ([]byte, error) {
+			require.NoError(t, r.store.Keyring.WalkSealed(t.Context(), column, func(row store.SealedRow) ([]byte, error) {
 				_, err := db.Exec(`UPDATE otp_auth_config SET cipher_key = 'theirs' WHERE esme_address = ?`, string(row.Names[0]))
 				return []byte("ours"), err
 			}, func(int) {}))

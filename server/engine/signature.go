@@ -72,7 +72,7 @@ func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error
 	}
 	// The whole of the last second counts, as it does above.
 	expires := otp.Millis(stamp+signatureAge+1) * otp.Second
-	err = e.store.TakeNonce(ctx, c.Key.ID, nonce, expires)
+	err = e.store.Credentials.TakeNonce(ctx, c.Key.ID, nonce, expires)
 	if errors.Is(err, sql.ErrTaken) {
 		return otp.Refuse(otp.BadSignature, "X-Nonce was used before; make a new one for every request")
 	}

@@ -56,7 +56,7 @@ func (e *Engine) Status(ctx context.Context, c *Caller, id otp.ID) (Challenge, e
 // status is Status; a caller that named the challenge by its target does not find one that a guess
 // would not find.
 func (e *Engine) status(ctx context.Context, c *Caller, id otp.ID, byTarget bool) (Challenge, error) {
-	history, err := e.store.History(ctx, id)
+	history, err := e.store.Challenges.History(ctx, id)
 	if err != nil {
 		return Challenge{}, err
 	}
@@ -121,7 +121,7 @@ func (e *Engine) fromRow(ctx context.Context, c *Caller, found foundChallenge, h
 func (e *Engine) moment(ctx context.Context, account string, written ...otp.Millis) (otp.Millis, error) {
 	now := otp.At(time.Now())
 	if e.options.Sandbox {
-		_, offset, err := e.store.ClockOffset(ctx, account)
+		_, offset, err := e.store.Sandbox.Clock(ctx, account)
 		if err != nil {
 			return 0, err
 		}
@@ -234,7 +234,7 @@ func (e *Engine) AllowedOrigins(ctx context.Context) ([]string, error) {
 
 func (e *Engine) loadOrigins(ctx context.Context, _ string) ([]string, error) {
 	origins := []string{}
-	err := e.store.Accounts(ctx, func(account otp.Account, broken error) error {
+	err := e.store.Accounts.Each(ctx, func(account otp.Account, broken error) error {
 		if broken == nil && account.Enabled {
 			origins = append(origins, account.CORSOrigins...)
 		}

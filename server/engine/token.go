@@ -16,7 +16,7 @@ import (
 // loadIssuers finds out which accounts take tokens of which issuers: addresses by the claim iss.
 func (e *Engine) loadIssuers(ctx context.Context, _ string) (map[string][]string, error) {
 	takers := map[string][]string{}
-	err := e.store.Accounts(ctx, func(account otp.Account, broken error) error {
+	err := e.store.Accounts.Each(ctx, func(account otp.Account, broken error) error {
 		if broken != nil || !account.Enabled {
 			return nil
 		}

@@ -93,7 +93,7 @@ func (c Accounts) Import(ctx context.Context, list []Imported, check bool) ([]Im
 	if check {
 		return shown, nil
 	}
-	err := c.store.AddAccounts(ctx, made)
+	err := c.store.Accounts.InsertAll(ctx, made)
 	if errors.Is(err, sql.ErrTaken) {
 		return nil, otp.Refuse(otp.AccountExists, "an account or an access key of the list was added by somebody else meanwhile; nothing was made, try again")
 	}
@@ -197,7 +197,7 @@ func (t *inUse) add(ctx context.Context, c *core, account *sql.Seeded) error {
 		return err
 	}
 	broken := (*sql.BrokenRow)(nil)
-	switch _, err := c.store.Account(ctx, address); {
+	switch _, err := c.store.Accounts.Find(ctx, address); {
 	case err == nil || errors.As(err, &broken):
 		return otp.Refuse(otp.AccountExists, "account "+address+" exists; change it with account set, or give the new one another esme_address")
 	case !errors.Is(err, sql.ErrNotFound):
@@ -209,7 +209,7 @@ func (t *inUse) add(ctx context.Context, c *core, account *sql.Seeded) error {
 			return otp.Refuse(otp.AccountExists, "two of the access keys are the same; give each once")
 		}
 		t.hashes[key.Hash] = true
-		switch _, err := c.store.Credential(ctx, key.Hash); {
+		switch _, err := c.store.Credentials.ByHash(ctx, key.Hash); {
 		case err == nil:
 			return otp.Refuse(otp.AccountExists, "the access key "+ending(key.LastFour)+" is in use; every key belongs to one account")
 		case !errors.Is(err, sql.ErrNotFound):
@@ -283,7 +283,7 @@ type ManagedAccount struct {
 // List returns every account, broken ones too.
 func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
 	var all []ManagedAccount
-	err := c.store.Accounts(ctx, func(row otp.Account, broken error) error {
+	err := c.store.Accounts.Each(ctx, func(row otp.Account, broken error) error {
 		if broken == nil {
 			_, broken = c.vault.ServletCipher(&row)
 		}
@@ -295,7 +295,7 @@ func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
 
 // account reads one. Refusal: NotFound.
 func (c *core) account(ctx context.Context, address string) (ManagedAccount, error) {
-	row, err := c.store.Account(ctx, address)
+	row, err := c.store.Accounts.Find(ctx, address)
 	broken := (*sql.BrokenRow)(nil)
 	switch {
 	case errors.Is(err, sql.ErrNotFound):
@@ -348,7 +348,7 @@ func (c Accounts) Change(ctx context.Context, n Imported, columns []string) erro
 	row.UpdatedAt = otp.At(time.Now())
 	columns = append(columns, "updated_at")
 	slices.Sort(columns)
-	err := c.store.UpdateAccount(ctx, &row, slices.Compact(columns))
+	err := c.store.Accounts.Update(ctx, &row, slices.Compact(columns))
 	if errors.Is(err, sql.ErrNotFound) {
 		return otp.Refuse(otp.NotFound, "the account was removed meanwhile")
 	}
@@ -385,7 +385,7 @@ func (c *core) refuseSharedIssuers(ctx context.Context, row *otp.Account) error 
 	if len(row.JWTIssuers) == 0 {
 		return nil
 	}
-	return c.store.Accounts(ctx, func(other otp.Account, _ error) error {
+	return c.store.Accounts.Each(ctx, func(other otp.Account, _ error) error {
 		for i := range row.JWTIssuers {
 			taken := slices.ContainsFunc(other.JWTIssuers, func(entry otp.JWTIssuer) bool {
 				return entry.Issuer == row.JWTIssuers[i].Issuer && entry.Audience == row.JWTIssuers[i].Audience

@@ -101,7 +101,7 @@ func (c Keys) Create(ctx context.Context, n NewKey) (Key, crypto.Secret, crypto.
 		}
 		return refuse(err)
 	}
-	if owner, err := c.store.Account(ctx, n.Account); err == nil {
+	if owner, err := c.store.Accounts.Find(ctx, n.Account); err == nil {
 		n.owner = owner.Name // of a broken account, which is known, the name stays unknown
 	}
 	row, secret, signing, err := c.newCredential(n, now)
@@ -109,7 +109,7 @@ func (c Keys) Create(ctx context.Context, n NewKey) (Key, crypto.Secret, crypto.
 		return refuse(otp.Refuse(otp.Invalid, err.Error()))
 	}
 	defer c.changed()
-	err = c.store.InsertCredential(ctx, &row)
+	err = c.store.Credentials.Insert(ctx, &row)
 	if errors.Is(err, sql.ErrTaken) {
 		return refuse(otp.Refuse(otp.AccountExists, "the imported key is in use; every credential has a secret of its own"))
 	}
@@ -321,7 +321,7 @@ func (c Keys) List(ctx context.Context, account string) ([]Key, error) {
 	if err := c.known(ctx, account); err != nil {
 		return nil, err
 	}
-	rows, err := c.store.Credentials(ctx, account)
+	rows, err := c.store.Credentials.List(ctx, account)
 	if err != nil {
 		return nil, err
 	}
@@ -368,7 +368,7 @@ func (c Keys) Rotate(ctx context.Context, id otp.ID, grace time.Duration) (Key, 
 	}
 	secret, signing := c.giveSecrets(&successor, "")
 	defer c.changed()
-	rotated, err := c.store.RotateCredential(ctx, id, &successor, now+otp.Millis(grace.Milliseconds()), now)
+	rotated, err := c.store.Credentials.Rotate(ctx, id, &successor, now+otp.Millis(grace.Milliseconds()), now)
 	if err != nil {
 		return refuse(fmt.Errorf("store the key's successor: %w", err))
 	}
@@ -388,7 +388,7 @@ func (c Keys) Rotate(ctx context.Context, id otp.ID, grace time.Duration) (Key, 
 // stays so. A successor stays good. Refusal: NotFound.
 func (c Keys) Revoke(ctx context.Context, id otp.ID) error {
 	defer c.changed()
-	revoked, err := c.store.RevokeCredential(ctx, id, otp.At(time.Now()))
+	revoked, err := c.store.Credentials.Revoke(ctx, id, otp.At(time.Now()))
 	if err != nil {
 		return fmt.Errorf("revoke the key: %w", err)
 	}
@@ -399,7 +399,7 @@ func (c Keys) Revoke(ctx context.Context, id otp.ID) error {
 }
 
 func (c *core) key(ctx context.Context, id otp.ID) (sql.Credential, error) {
-	row, err := c.store.CredentialByID(ctx, id)
+	row, err := c.store.Credentials.ByID(ctx, id)
 	if errors.Is(err, sql.ErrNotFound) {
 		return row, otp.Refuse(otp.NotFound, "there is no key "+id.Text("key"))
 	}

@@ -48,7 +48,7 @@ func (k KeyUse) Removable() bool { return !k.Primary && !k.Recorded && k.Uses() 
 // Uses returns every key, the keyring's in its order first, and what needs it. It reads every
 // sealed value there is.
 func (c Keyring) Uses(ctx context.Context) ([]KeyUse, error) {
-	recorded, err := c.store.KeyChecks(ctx)
+	recorded, err := c.store.Keyring.Checks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (c Keyring) Uses(ctx context.Context) ([]KeyUse, error) {
 	for id := range recorded {
 		of(id).Recorded = true
 	}
-	derived, err := c.store.CountDerived(ctx)
+	derived, err := c.store.Keyring.CountDerived(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (c Keyring) Uses(ctx context.Context) ([]KeyUse, error) {
 		of(id).Codes = n
 	}
 	for _, column := range sql.SealedColumns() {
-		err := c.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
+		err := c.store.Keyring.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
 			// What nobody sealed no key can be needed for; the account it breaks says so itself.
 			if id, err := crypto.SealedUnder(row.Value); err == nil {
 				of(id).Sealed[column.Name()]++
@@ -113,7 +113,7 @@ func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 	primary := c.vault.Keyring.Primary()
 	for _, column := range sql.SealedColumns() {
 		at := Resealing{Column: column.Name()}
-		err := c.store.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
+		err := c.store.Keyring.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
 			id, err := crypto.SealedUnder(row.Value)
 			if err != nil || id == primary {
 				return nil, nil
@@ -144,7 +144,7 @@ func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 	}
 	for i := range uses {
 		if use := &uses[i]; !use.Primary && use.Recorded && use.Uses() == 0 {
-			if err := c.store.RemoveKeyCheck(ctx, use.ID); err != nil {
+			if err := c.store.Keyring.RemoveCheck(ctx, use.ID); err != nil {
 				return retired, fmt.Errorf("forget key %q: %w", use.ID, err)
 			}
 			retired = append(retired, use.ID)

@@ -84,7 +84,7 @@ func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
 	if ids := m.vault.Keyring.SampleIDs(); len(ids) > 0 {
 		faults = append(faults, fmt.Errorf("keyring key %q is the published sample key; make a new one", ids[0]))
 	}
-	remains, err := m.store.SandboxRemains(ctx)
+	remains, err := m.store.Sandbox.Remains(ctx)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
 		faults = append(faults, fmt.Errorf("a sandbox was run on this database (%d accounts or clocks of its own); "+
 			"use a database that no sandbox has used", len(remains)))
 	}
-	err = m.store.Accounts(ctx, func(row otp.Account, _ error) error {
+	err = m.store.Accounts.Each(ctx, func(row otp.Account, _ error) error {
 		if key, err := m.vault.CipherKey(&row); err == nil {
 			switch weak := crypto.WeakCipherKey(key.Bytes()); {
 			case crypto.SampleKey(key.Bytes()):
@@ -107,7 +107,7 @@ func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
 		return errors.Join(append(faults, err)...)
 	}
 	for _, key := range crypto.PublishedKeys() {
-		row, err := m.store.Credential(ctx, m.vault.CredentialHash(key))
+		row, err := m.store.Credentials.ByHash(ctx, m.vault.CredentialHash(key))
 		switch {
 		case errors.Is(err, sql.ErrNotFound):
 		case err != nil:
@@ -136,7 +136,7 @@ func (x Examiner) Keyring(ctx context.Context) error { return x.vault.CheckKeyri
 func (x Examiner) IndexKey(ctx context.Context) error { return x.vault.CheckIndexKey(ctx) }
 
 // Remains returns what of a sandbox keeps a production server from starting.
-func (x Examiner) Remains(ctx context.Context) ([]string, error) { return x.store.SandboxRemains(ctx) }
+func (x Examiner) Remains(ctx context.Context) ([]string, error) { return x.store.Sandbox.Remains(ctx) }
 
 // Accounts returns every account and why it is out of service.
 func (x Examiner) Accounts(ctx context.Context) ([]ManagedAccount, error) {
@@ -146,7 +146,7 @@ func (x Examiner) Accounts(ctx context.Context) ([]ManagedAccount, error) {
 // Unsealable returns the keys whose signing secret cannot be opened: it is damaged, or moved from
 // another row.
 func (x Examiner) Unsealable(ctx context.Context) (ids []string, err error) {
-	rows, err := x.store.Credentials(ctx, "")
+	rows, err := x.store.Credentials.List(ctx, "")
 	for i := range rows {
 		if rows[i].Signing == string(otp.SigningOff) {
 			continue
@@ -160,5 +160,5 @@ func (x Examiner) Unsealable(ctx context.Context) (ids []string, err error) {
 
 // Keyless returns the accounts that have no key which works.
 func (x Examiner) Keyless(ctx context.Context, now otp.Millis) ([]string, error) {
-	return x.store.Keyless(ctx, int64(now))
+	return x.store.Accounts.Keyless(ctx, int64(now))
 }

@@ -52,7 +52,7 @@ func (c Recipients) Find(ctx context.Context, address string, environment otp.En
 	if err != nil {
 		return Recipient{}, err
 	}
-	recipient, challenges, err := c.store.Recipient(ctx, hash)
+	recipient, challenges, err := c.store.Challenges.Recipient(ctx, hash)
 	if errors.Is(err, sql.ErrNotFound) {
 		return Recipient{}, otp.Refuse(otp.NotFound, "nothing is known of this recipient: nothing was sent to it in the "+
 			string(environment)+" environment of account "+address+" for a day, and it is not locked")
@@ -133,6 +133,6 @@ func (c *core) now(ctx context.Context, address string) (otp.Millis, error) {
 	if !c.sandbox {
 		return otp.At(now), nil
 	}
-	_, effective, err := c.store.ClockOffset(ctx, address)
+	_, effective, err := c.store.Sandbox.Clock(ctx, address)
 	return otp.At(now.Add(effective)), err
 }

@@ -94,7 +94,7 @@ func (c Sandbox) SeedDemo(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = c.store.InsertAccount(ctx, &made.Account, made.Credentials, false)
+		err = c.store.Accounts.Insert(ctx, &made.Account, made.Credentials, false)
 		if err != nil && !errors.Is(err, sql.ErrTaken) {
 			return err
 		}
@@ -110,7 +110,7 @@ func (c Sandbox) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, 
 		return n.Account, Credentials{}, err
 	}
 	defer c.changed()
-	err = taken(c.store.InsertAccount(ctx, &made.Account, made.Credentials, true))
+	err = taken(c.store.Accounts.Insert(ctx, &made.Account, made.Credentials, true))
 	return made.Account, credentials, err
 }
 
@@ -139,7 +139,7 @@ func (c Sandbox) ResetTo(ctx context.Context, seed []NewAccount) ([]otp.Account,
 		accounts[i] = rows[i].Account
 	}
 	defer c.changed()
-	if err := taken(c.store.ResetTo(ctx, rows)); err != nil {
+	if err := taken(c.store.Sandbox.ResetTo(ctx, rows)); err != nil {
 		return nil, nil, err
 	}
 	return accounts, credentials, nil
@@ -204,7 +204,7 @@ func (c Sandbox) Clock(ctx context.Context, account string) (offset time.Duratio
 	if err := c.known(ctx, account); err != nil {
 		return 0, time.Time{}, err
 	}
-	offset, effective, err := c.store.ClockOffset(ctx, account)
+	offset, effective, err := c.store.Sandbox.Clock(ctx, account)
 	return offset, time.Now().Add(effective).UTC(), err
 }
 
@@ -217,7 +217,7 @@ func (c Sandbox) AdvanceClock(ctx context.Context, account string, by time.Durat
 	if err := c.known(ctx, account); err != nil {
 		return err
 	}
-	moved, err := c.store.AdvanceClock(ctx, account, by, MaxClock)
+	moved, err := c.store.Sandbox.AdvanceClock(ctx, account, by, MaxClock)
 	if err == nil && !moved {
 		return otp.RefuseField("advance", "would put the clock more than a hundred years ahead; reset takes it back")
 	}
@@ -229,7 +229,7 @@ func (c Sandbox) SetClock(ctx context.Context, account string, offset time.Durat
 	if err := c.known(ctx, account); err != nil {
 		return err
 	}
-	moved, err := c.store.SetClockOffset(ctx, account, offset)
+	moved, err := c.store.Sandbox.SetClock(ctx, account, offset)
 	if err == nil && !moved {
 		return otp.Refuse(otp.ClockBackwards, "offset is lower than the one that is set; reset takes a clock back")
 	}
@@ -243,7 +243,7 @@ func (c Sandbox) Reset(ctx context.Context, account string) error {
 		return err
 	}
 	defer c.changed()
-	return c.store.Reset(ctx, account)
+	return c.store.Sandbox.Reset(ctx, account)
 }
 
 // Listed is one account as the sandbox lists it.
@@ -255,12 +255,12 @@ type Listed struct {
 
 // ListAccounts lists every account, its secrets left out: keys are kept as hashes and cipher keys sealed.
 func (c Sandbox) ListAccounts(ctx context.Context) ([]Listed, error) {
-	throwaway, err := c.store.Throwaway(ctx)
+	throwaway, err := c.store.Sandbox.Throwaway(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var listed []Listed
-	err = c.store.Accounts(ctx, func(account otp.Account, broken error) error {
+	err = c.store.Accounts.Each(ctx, func(account otp.Account, broken error) error {
 		row := Listed{Account: account, Throwaway: slices.Contains(throwaway, account.Address)}
 		if broken != nil {
 			row.Fault = errors.Unwrap(broken).Error()
@@ -275,7 +275,7 @@ func (c *core) known(ctx context.Context, account string) error {
 	if account == "" {
 		return nil
 	}
-	_, err := c.store.Account(ctx, account)
+	_, err := c.store.Accounts.Find(ctx, account)
 	if errors.Is(err, sql.ErrNotFound) {
 		return otp.Refuse(otp.NotFound, "account is unknown")
 	}

@@ -326,7 +326,7 @@ func (s *Services) takeAssertion(ctx context.Context, row sql.ServiceAccount, te
 	}
 	// The table of used nonces keeps 16 bytes. Nobody but the account itself could make two that are equal.
 	sum := sha256.Sum256([]byte(claims.Text("jti")))
-	err = s.store.TakeNonce(ctx, row.ID, [16]byte(sum[:]), otp.At(claims.Expires()))
+	err = s.store.Credentials.TakeNonce(ctx, row.ID, [16]byte(sum[:]), otp.At(claims.Expires()))
 	if errors.Is(err, sql.ErrTaken) {
 		return noService("jti was used before")
 	}

@@ -41,7 +41,7 @@ func (k *SigningKey) Over(now otp.Millis) bool { return k.goodUntil != 0 && now 
 
 // SigningKeys reads all keys, newest first.
 func (v *Vault) SigningKeys(ctx context.Context) ([]SigningKey, error) {
-	rows, err := v.store.SigningKeys(ctx)
+	rows, err := v.store.Keyring.SigningKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (v *Vault) EnsureSigningKey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := v.store.AddSigningKey(ctx, key); !errors.Is(err, sql.ErrTaken) {
+	if err := v.store.Keyring.AddSigningKey(ctx, key); !errors.Is(err, sql.ErrTaken) {
 		return err
 	}
 	return nil
@@ -132,7 +132,7 @@ func (v *Vault) ReplaceSigningKey(ctx context.Context, compromised bool) (Replac
 	if err != nil {
 		return ReplacedKey{}, err
 	}
-	if err := v.store.AddSigningKey(ctx, key, expired...); err != nil {
+	if err := v.store.Keyring.AddSigningKey(ctx, key, expired...); err != nil {
 		if errors.Is(err, sql.ErrTaken) {
 			err = errors.New("the key is being replaced by somebody else right now; look and try again")
 		}

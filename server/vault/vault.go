@@ -36,7 +36,7 @@ func Open(ctx context.Context, store *sql.Store, keyring *crypto.Keyring, sandbo
 		return nil, err
 	}
 	fresh := keyring.Seal(indexKeyRow, crypto.RandomIndexKey().Bytes())
-	sealed, err := store.IndexKey(ctx, fresh)
+	sealed, err := store.Keyring.IndexKey(ctx, fresh)
 	if err != nil {
 		return nil, fmt.Errorf("read the index key: %w", err)
 	}
@@ -60,7 +60,7 @@ func (v *Vault) openIndexKey(sealed []byte) (*crypto.IndexKey, error) {
 // CheckIndexKey returns why the index key could not be opened. A database that has none yet gets one at the first
 // start.
 func (v *Vault) CheckIndexKey(ctx context.Context) error {
-	sealed, err := v.store.StoredIndexKey(ctx)
+	sealed, err := v.store.Keyring.StoredIndexKey(ctx)
 	if err != nil || sealed == nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (v *Vault) RegisterKeyring(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check keyring: %w", err)
 	}
-	if err := v.store.InsertKeyCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
+	if err := v.store.Keyring.InsertCheck(ctx, id, check, time.Now().UnixMilli()); err != nil {
 		return fmt.Errorf("store the keyring's check value: %w", err)
 	}
 	return nil
@@ -102,7 +102,7 @@ func (v *Vault) RegisterKeyring(ctx context.Context) error {
 
 // compareKeyring returns the check values in the database, which the keyring's fit.
 func (v *Vault) compareKeyring(ctx context.Context) (map[string][]byte, error) {
-	stored, err := v.store.KeyChecks(ctx)
+	stored, err := v.store.Keyring.Checks(ctx)
 	if err != nil {
 		return nil, err
 	}
