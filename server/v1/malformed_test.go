@@ -245,7 +245,7 @@ var (
 	checksNothing = sqltest.Mutation{Package: "otpbridge/server/v1", File: "checks.go", Change: func(t testing.TB, source string) string {
 		return sqltest.Replace(t, source, "	if len(k.faults) == 0 {\n", "	if true {\n", 1)
 	}}
-	decodesAnything = sqltest.Mutation{Package: "otpbridge/server/web", File: "decode.go", Change: func(t testing.TB, source string) string {
+	decodesAnything = sqltest.Mutation{Package: "otpbridge/server/strict", File: "strict.go", Change: func(t testing.TB, source string) string {
 		return sqltest.Replace(t, source, "	if len(d.faults) > 0 {\n", "	if false {\n", 1)
 	}}
 )
