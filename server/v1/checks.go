@@ -49,7 +49,7 @@ func (k *checks) choice(pointer, value string, allowed []string) {
 
 func (k *checks) subject(pointer string, ip *string) {
 	if ip != nil {
-		k.that(printable(*ip) && len(*ip) <= maxSubject, pointer, "must be 1 to 64 printable ASCII characters")
+		k.that(web.Printable(*ip) && len(*ip) <= maxSubject, pointer, "must be 1 to 64 printable ASCII characters")
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"mime"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -193,32 +192,13 @@ func authMethod(c *engine.Caller) string {
 
 // read decodes the body, which must say that it is JSON.
 func (x *exchange) read(target any) error {
-	if faults := contentFaults(x.gin.Request.Header.Values("Content-Type")); faults != nil {
-		return web.Invalid(faults...)
+	if err := web.RequireJSON(x.gin.Request.Header); err != nil {
+		return err
 	}
 	if len(bytes.TrimSpace(x.body)) == 0 {
 		return web.Invalid(web.Fault{Detail: "is missing; send a JSON object"})
 	}
 	return web.Decode(x.body, target)
-}
-
-// contentFaults judges the content type. Anything else than JSON in UTF-8 was meant for another
-// reader, and a form that happens to read as JSON would have come past a browser's preflight.
-func contentFaults(values []string) []web.Fault {
-	wrong := []web.Fault{{Header: "Content-Type", Detail: "must be application/json"}}
-	if len(values) != 1 {
-		return wrong
-	}
-	kind, parameters, err := mime.ParseMediaType(values[0])
-	if err != nil || kind != "application/json" {
-		return wrong
-	}
-	for name, value := range parameters {
-		if name != "charset" || !otp.SameName(value, "utf-8") {
-			return wrong
-		}
-	}
-	return nil
 }
 
 // answerOf is a body as JSON. It is made in memory, since it may be kept for an idempotency key.

@@ -80,7 +80,7 @@ func FuzzCredential(f *testing.F) {
 			require.Empty(t, secret)
 			return
 		}
-		require.True(t, printable(secret))
+		require.True(t, web.Printable(secret))
 		require.Contains(t, authorization+"\n"+apiKey+"\n"+accessKey, secret)
 	})
 }

@@ -21,7 +21,7 @@ func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engin
 	switch {
 	case len(keys) == 0:
 		return do(otp.ID{})
-	case !printable(keys[0]) || len(keys[0]) > maxIdempotencyKey:
+	case !web.Printable(keys[0]) || len(keys[0]) > maxIdempotencyKey:
 		return engine.Answer{}, web.Invalid(web.Fault{Header: "Idempotency-Key", Detail: "must be 1 to 255 printable ASCII characters"})
 	}
 	answer, replayed, err := x.door.engine.Once(x.ctx, x.caller, keys[0], x.fingerprint(), do, anew)
