@@ -13,8 +13,7 @@ var cheap = PasswordCost{MemoryKiB: 8, Passes: 1}
 
 func TestPasswords_TellRightFromWrong(t *testing.T) {
 	ctx := context.Background()
-	p, err := NewPasswords(cheap, 2)
-	require.NoError(t, err)
+	p := NewPasswords(cheap, 2)
 	hash, err := p.Hash(ctx, "correct horse battery")
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(hash, "$argon2id$v=19$m=8,t=1,p=1$"), "the parameters stand in the hash")
@@ -38,8 +37,7 @@ func TestPasswords_TellRightFromWrong(t *testing.T) {
 		require.Equal(t, tt.right, right, "%q", tt.password)
 		require.False(t, outdated)
 	}
-	stronger, err := NewPasswords(PasswordCost{MemoryKiB: 16, Passes: 1}, 1)
-	require.NoError(t, err)
+	stronger := NewPasswords(PasswordCost{MemoryKiB: 16, Passes: 1}, 1)
 	right, outdated, err := stronger.Check(ctx, "correct horse battery", hash)
 	require.NoError(t, err)
 	require.True(t, right)
@@ -47,8 +45,7 @@ func TestPasswords_TellRightFromWrong(t *testing.T) {
 }
 
 func TestPasswords_RefuseHashesThatAreNone(t *testing.T) {
-	p, err := NewPasswords(cheap, 1)
-	require.NoError(t, err)
+	p := NewPasswords(cheap, 1)
 	good, err := p.Hash(context.Background(), "correct horse battery")
 	require.NoError(t, err)
 	for _, hash := range []string{
@@ -65,8 +62,7 @@ func TestPasswords_RefuseHashesThatAreNone(t *testing.T) {
 }
 
 func TestPasswords_WorkOnAFewAtATimeRace(t *testing.T) {
-	p, err := NewPasswords(cheap, 1)
-	require.NoError(t, err)
+	p := NewPasswords(cheap, 1)
 	p.slots <- struct{}{} // somebody's password is being checked
 	ctx, cancel := context.WithCancel(context.Background())
 	var waiting sync.WaitGroup
@@ -80,6 +76,6 @@ func TestPasswords_WorkOnAFewAtATimeRace(t *testing.T) {
 	cancel()
 	waiting.Wait()
 	<-p.slots
-	_, err = p.Hash(context.Background(), "x")
+	_, err := p.Hash(context.Background(), "x")
 	require.NoError(t, err)
 }
