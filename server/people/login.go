@@ -26,6 +26,9 @@ type Tokens struct {
 	Person       Profile
 }
 
+// AccessLife is how long an access token is good.
+const AccessLife = crypto.TokenLifetime
+
 // maxSecret bounds what is hashed, in bytes. The longest password has four for each character.
 const maxSecret = 4 * mostPassword
 

@@ -138,8 +138,7 @@ func (p *People) Authenticate(ctx context.Context, accessToken string, from Clie
 	return p.Session(ctx, id, from)
 }
 
-// Session returns the principal of a session, for doors that keep its id in a cookie they seal. Refusal:
-// ExpiredCredential.
+// Session returns the principal of a session whose id was proved. Refusal: ExpiredCredential.
 func (p *People) Session(ctx context.Context, id otp.ID, from Client) (Principal, error) {
 	at := now()
 	session, person, err := p.rows.Session(ctx, id)
