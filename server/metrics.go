@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"otpbridge/config"
+	"otpbridge/server/admin"
 	"otpbridge/server/web"
 )
 
@@ -86,6 +87,8 @@ func callOf(c *gin.Context) (door, route string) {
 		return "server", "unmatched"
 	case strings.HasPrefix(route, "/v1/"):
 		return "v1", route
+	case admin.Owns(route):
+		return "api", route
 	case strings.HasPrefix(route, "/sandbox/"):
 		return "sandbox", route
 	}

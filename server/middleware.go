@@ -155,7 +155,8 @@ func ofStranger(request *web.Request, route string) bool {
 		return false
 	}
 	switch request.Kind {
-	case otp.MissingCredential.String(), otp.UnknownCredential.String(), otp.ExpiredCredential.String(), otp.RateLimited.String():
+	case otp.MissingCredential.String(), otp.UnknownCredential.String(), otp.ExpiredCredential.String(), otp.RateLimited.String(),
+		otp.WrongPassword.String(), otp.RegistrationClosed.String():
 		return true
 	}
 	return route == "unmatched"

@@ -34,14 +34,18 @@ func (s *Server) routes() http.Handler {
 		router.Use(strictTransport)
 	}
 	router.NoRoute(func(c *gin.Context) {
-		if v1.Owns(c.Request.URL.Path) {
+		switch path := c.Request.URL.Path; {
+		case v1.Owns(path):
 			v1.NotFound(c)
+			return
+		case admin.Owns(path):
+			admin.NotFound(c)
 			return
 		}
 		c.String(http.StatusNotFound, "Not found.\n")
 	})
 	router.NoMethod(func(c *gin.Context) {
-		if v1.Owns(c.Request.URL.Path) || c.Request.URL.Path == people.TokenPath {
+		if path := c.Request.URL.Path; v1.Owns(path) || admin.Owns(path) || path == people.TokenPath {
 			v1.MethodNotAllowed(c)
 			return
 		}
@@ -85,6 +89,9 @@ func (s *Server) routes() http.Handler {
 	}
 	if s.settings.Open(config.APIDoor) {
 		admin.MountOAuth(router, admin.OAuthOptions{Services: s.services, Plain: s.plain, Log: s.log})
+		admin.Mount(router, admin.Options{
+			People: s.people, Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(),
+		})
 	}
 	return router
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +44,7 @@ type Server struct {
 	manage   *manage.Manager
 	engine   *engine.Engine
 	services *people.Services
+	people   *people.People
 	http     *http.Server
 	health   health
 
@@ -149,7 +151,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
-	s.services = people.NewServices(s.store, keyring, cmp.Or(s.settings.PublicURL, s.URL()))
+	s.openPeople(keyring)
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
@@ -257,6 +259,22 @@ func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, files
 	return nil
 }
 
+// openPeople opens what people and service accounts log in with. Only a sandbox that nobody else can reach lets
+// whoever asks become its owner.
+func (s *Server) openPeople(keyring *crypto.Keyring) {
+	issuer := cmp.Or(s.settings.PublicURL, s.URL())
+	s.services = people.NewServices(s.store, keyring, issuer)
+	s.people = people.New(people.Options{
+		Store: s.store, Vault: s.manage.Vault(), Issuer: issuer, Sandbox: s.settings.Sandbox() && s.onLoopback(),
+		Passwords: crypto.NewPasswords(crypto.DefaultPasswordCost, runtime.GOMAXPROCS(0)),
+	})
+}
+
+func (s *Server) onLoopback() bool {
+	address, ok := s.listener.Addr().(*net.TCPAddr)
+	return ok && address.IP.IsLoopback()
+}
+
 func (s *Server) serve() {
 	s.http = &http.Server{
 		Handler:           s.routes(),
@@ -285,9 +303,8 @@ func (s *Server) serve() {
 // warnIfExposed says what a sandbox that others can reach means. It may be meant: a team's
 // shared sandbox, a container whose port is published on loopback only.
 func (s *Server) warnIfExposed() {
-	address, ok := s.listener.Addr().(*net.TCPAddr)
-	if s.settings.Sandbox() && ok && !address.IP.IsLoopback() {
-		s.log.Warn("this sandbox shows every code to whoever can reach it, and listens beyond this machine", "addr", address.String())
+	if s.settings.Sandbox() && !s.onLoopback() {
+		s.log.Warn("this sandbox shows every code to whoever can reach it, and listens beyond this machine", "addr", s.Addr())
 	}
 }
 

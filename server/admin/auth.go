@@ -1,0 +1,175 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"otpbridge/server/people"
+)
+
+// routes are the calls with which people say who they are.
+var routes = []route{
+	{http.MethodPost, "/api/auth/register", anybody, (*exchange).register},
+	{http.MethodPost, "/api/auth/login", anybody, (*exchange).login},
+	{http.MethodPost, "/api/auth/refresh", anybody, (*exchange).refresh},
+	{http.MethodPost, "/api/auth/recover", anybody, (*exchange).recover},
+	{http.MethodPost, "/api/auth/logout", person, (*exchange).logout},
+	{http.MethodPost, "/api/auth/password", person, (*exchange).changePassword},
+	{http.MethodPost, "/api/auth/reauthenticate", person, (*exchange).reauthenticate},
+	{http.MethodGet, "/api/auth/me", person, (*exchange).me},
+	{http.MethodGet, "/api/csrf-token", person, (*exchange).csrfToken},
+	{http.MethodGet, "/api/auth/sessions", person, (*exchange).sessions},
+	{http.MethodDelete, "/api/auth/sessions", person, (*exchange).endOthers},
+	{http.MethodDelete, "/api/auth/sessions/:id", person, (*exchange).endSession},
+	{http.MethodGet, "/api/auth/mfa", person, (*exchange).factors},
+	{http.MethodPost, "/api/auth/mfa/enable", person, (*exchange).enrolApp},
+	{http.MethodPost, "/api/auth/mfa/confirm", person, (*exchange).confirmApp},
+	{http.MethodPost, "/api/auth/mfa/backup-codes", person, (*exchange).newBackupCodes},
+	{http.MethodDelete, "/api/auth/mfa/:id", person, (*exchange).removeFactor},
+}
+
+// user is a person as they see themselves.
+type user struct {
+	ID          string      `json:"id"`
+	Email       string      `json:"email"`
+	Name        string      `json:"name"`
+	CreatedAt   time.Time   `json:"created_at"`
+	Role        people.Role `json:"role"`
+	Accounts    []string    `json:"accounts"` // null: all
+	Permissions []string    `json:"permissions"`
+}
+
+func shownUser(p people.Profile) user {
+	return user{p.ID, p.Email, p.Name, p.CreatedAt.Time(), p.Role, p.Accounts, p.Permissions}
+}
+
+// tokensAnswer is what begins or goes on with a session.
+type tokensAnswer struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int    `json:"expires_in"` // seconds
+	User         user   `json:"user"`
+}
+
+// tokens answers what a person logged in with, and has a browser keep the session.
+func (x *exchange) tokens(status int, t people.Tokens, err error) (answer, error) {
+	if err != nil {
+		return answer{}, err
+	}
+	x.keepSession(t)
+	return answer{status, tokensAnswer{t.AccessToken, t.RefreshToken, "Bearer", int(people.AccessLife.Seconds()), shownUser(t.Person)}}, nil
+}
+
+func (x *exchange) register() (answer, error) {
+	var asked struct {
+		Email      string `json:"email"`
+		Password   string `json:"password"`
+		Name       string `json:"name"`
+		SetupToken string `json:"setup_token"`
+		Invitation string `json:"invitation"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("email", asked.Email, "password", asked.Password, "name", asked.Name); err != nil {
+		return answer{}, err
+	}
+	ticket, err := oneOf("setup_token", asked.SetupToken, "invitation", asked.Invitation)
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := x.door.People.Register(x.ctx, people.Registration{Email: asked.Email, Password: asked.Password, Name: asked.Name, Ticket: ticket}, x.from)
+	return x.tokens(http.StatusCreated, t, err)
+}
+
+func (x *exchange) login() (answer, error) {
+	var asked struct {
+		Email    string `json:"email"`
+		Password string `json:"password"`
+		Code     string `json:"mfa_code"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("email", asked.Email, "password", asked.Password); err != nil {
+		return answer{}, err
+	}
+	t, err := x.door.People.Login(x.ctx, people.Login{Email: asked.Email, Password: asked.Password, Code: asked.Code}, x.from)
+	return x.tokens(http.StatusOK, t, err)
+}
+
+func (x *exchange) refresh() (answer, error) {
+	var asked struct {
+		Token string `json:"refresh_token"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("refresh_token", asked.Token); err != nil {
+		return answer{}, err
+	}
+	t, err := x.door.People.Refresh(x.ctx, asked.Token, x.from)
+	return x.tokens(http.StatusOK, t, err)
+}
+
+// recover gives a person a new password, by a link that an admin made.
+func (x *exchange) recover() (answer, error) {
+	var asked struct {
+		Token    string `json:"recovery_token"`
+		Password string `json:"password"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("recovery_token", asked.Token, "password", asked.Password); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Recover(x.ctx, asked.Token, asked.Password, x.from)
+}
+
+func (x *exchange) logout() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	if err := x.door.People.Logout(x.ctx, x.who); err != nil {
+		return answer{}, err
+	}
+	x.dropSession()
+	return done, nil
+}
+
+func (x *exchange) changePassword() (answer, error) {
+	var asked struct {
+		Present string `json:"current_password"`
+		New     string `json:"new_password"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("current_password", asked.Present, "new_password", asked.New); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.ChangePassword(x.ctx, x.who, asked.Present, asked.New)
+}
+
+// reauthenticate takes a code from who has a second factor, the password from who has none.
+func (x *exchange) reauthenticate() (answer, error) {
+	var asked struct {
+		Password string `json:"password"`
+		Code     string `json:"mfa_code"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Reauthenticate(x.ctx, x.who, asked.Password, asked.Code)
+}
+
+func (x *exchange) me() (answer, error) {
+	profile, err := x.door.People.Profile(x.ctx, x.who)
+	return answer{http.StatusOK, shownUser(profile)}, err
+}
+
+func (x *exchange) csrfToken() (answer, error) {
+	return answer{http.StatusOK, map[string]string{"csrf_token": x.door.People.CSRFToken(x.who)}}, nil
+}

@@ -1,0 +1,186 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+)
+
+// patience bounds one call. Passwords are hashed a few at a time, and who waits longer is told so.
+const patience = 10 * time.Second
+
+// Options are what the door needs.
+type Options struct {
+	People *people.People
+	Plain  *web.Plain // refuses credentials over plain HTTP
+	Log    *slog.Logger
+	// PublicURL is where browsers reach the server; empty for the host that each request names.
+	PublicURL string
+	// Sandbox allows a cookie over plain HTTP on loopback.
+	Sandbox bool
+}
+
+// door serves the calls.
+type door struct {
+	Options
+	errors      *web.Writer
+	crossOrigin *http.CrossOriginProtection
+}
+
+// route is one call; its path is gin's pattern.
+type route struct {
+	method, path string
+	who          asked
+	call         func(*exchange) (answer, error)
+}
+
+// asked is whom a call may be asked by.
+type asked int
+
+const (
+	anybody asked = iota // whoever proves something by the body
+	person               // whoever is logged in
+)
+
+// answer is what a call answers: no body for 204.
+type answer struct {
+	status int
+	body   any
+}
+
+var done = answer{status: http.StatusNoContent}
+
+// Mount registers the calls for people. It panics on a public URL that is no origin, which the settings refuse.
+func Mount(router gin.IRouter, o Options) {
+	d := &door{Options: o, errors: &web.Writer{Door: "api", Log: o.Log}, crossOrigin: http.NewCrossOriginProtection()}
+	if o.PublicURL != "" {
+		// A proxy in front may hide the host that the browser's Origin names.
+		if err := d.crossOrigin.AddTrustedOrigin(o.PublicURL); err != nil {
+			panic("the public URL is no origin: " + err.Error())
+		}
+	}
+	for _, r := range routes {
+		router.Handle(r.method, r.path, d.serve(r))
+	}
+}
+
+// Owns reports whether a path that no route serves would be this door's.
+func Owns(path string) bool { return strings.HasPrefix(path, "/api/") }
+
+// NotFound answers a path of this door that no route serves.
+func NotFound(c *gin.Context) {
+	c.Header("Cache-Control", "no-store")
+	new(web.Writer).Refuse(c, &web.Problem{Status: http.StatusNotFound, Code: "NOT_FOUND", Detail: "there is no such call"})
+}
+
+// exchange is one request on its way through a call.
+type exchange struct {
+	door *door
+	gin  *gin.Context
+	ctx  context.Context
+	from people.Client
+	who  people.Principal // set for calls that ask for a person
+}
+
+// serve answers one request. What goes wrong on its way is rendered here and nowhere else. A client that hangs
+// up gains no guess by it: guesses are charged before they are judged.
+func (d *door) serve(r route) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		// Answers hold secrets, and what belongs to one person.
+		c.Header("Cache-Control", "no-store")
+		c.Header("X-Content-Type-Options", "nosniff")
+		ctx, cancel := context.WithTimeout(c.Request.Context(), patience)
+		defer cancel()
+		x := &exchange{door: d, gin: c, ctx: ctx, from: people.Client{
+			Address: web.Peer(c.Request), Agent: c.Request.UserAgent(), Request: web.RequestOf(c).LogID,
+		}}
+		var result answer
+		err := web.Guarded(func() (err error) {
+			result, err = x.decide(r)
+			return err
+		})
+		if err != nil {
+			x.refuse(err)
+			return
+		}
+		web.RequestOf(c).Kind = "ok"
+		if result.body == nil {
+			c.Status(result.status)
+			return
+		}
+		c.PureJSON(result.status, result.body)
+	}
+}
+
+func (x *exchange) decide(r route) (answer, error) {
+	if err := x.admit(r.who); err != nil {
+		return answer{}, err
+	}
+	if err := web.ReadQuery(x.gin).Err(); err != nil {
+		return answer{}, err
+	}
+	return r.call(x)
+}
+
+// read decodes the body. One that is there must say that it is JSON.
+func (x *exchange) read(target any) error {
+	body, err := web.ReadBody(x.gin)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(body)) > 0 {
+		if err := web.RequireJSON(x.gin.Request.Header); err != nil {
+			return err
+		}
+	}
+	return web.Decode(body, target)
+}
+
+// readNothing is read for calls without members.
+func (x *exchange) readNothing() error { return x.read(&struct{}{}) }
+
+// needed refuses members that are missing or empty: name, value, name, value.
+func needed(members ...string) error {
+	var faults []web.Fault
+	for i := 0; i+1 < len(members); i += 2 {
+		if members[i+1] == "" {
+			faults = append(faults, web.Fault{Pointer: "/" + members[i], Detail: "is missing"})
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return web.Invalid(faults...)
+}
+
+// refuse answers an error, with the headers that its status asks for.
+func (x *exchange) refuse(err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &otp.Error{Kind: otp.Overloaded, RetryAfter: time.Second, Message: "the server has too much to do; try again"}
+	}
+	kind := otp.KindOf(err)
+	switch row, _ := web.RowOf(kind); {
+	case row.Status == http.StatusUnauthorized:
+		challenge := `Bearer realm="otpbridge"`
+		if kind == otp.UnknownCredential || kind == otp.ExpiredCredential {
+			challenge += `, error="invalid_token"` // RFC 6750, section 3
+		}
+		x.gin.Header("WWW-Authenticate", challenge)
+	case row.Status == http.StatusServiceUnavailable:
+		x.gin.Header("Retry-After", "1")
+	}
+	if refusal, ok := errors.AsType[*otp.Error](err); ok {
+		web.RequestOf(x.gin).Reason = refusal.Reason
+	}
+	x.door.errors.Refuse(x.gin, err)
+}

@@ -1,0 +1,135 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/web"
+)
+
+// session is one login of a person.
+type session struct {
+	ID        string    `json:"id"`
+	Address   string    `json:"address"`
+	Agent     string    `json:"agent"`
+	Factor    string    `json:"factor,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	SeenAt    time.Time `json:"last_seen_at"` // to a minute
+	ExpiresAt time.Time `json:"expires_at"`
+	Current   bool      `json:"current"`
+}
+
+func (x *exchange) sessions() (answer, error) {
+	found, err := x.door.People.Sessions.List(x.ctx, x.who)
+	all := make([]session, len(found))
+	for i, s := range found {
+		all[i] = session{s.ID, s.Address, s.Agent, s.Factor, s.CreatedAt.Time(), s.SeenAt.Time(), s.ExpiresAt.Time(), s.Current}
+	}
+	return answer{http.StatusOK, map[string]any{"data": all}}, err
+}
+
+func (x *exchange) endOthers() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Sessions.EndOthers(x.ctx, x.who)
+}
+
+func (x *exchange) endSession() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Sessions.End(x.ctx, x.who, x.gin.Param("id"))
+}
+
+// factor is a second factor of a person.
+type factor struct {
+	ID        string     `json:"id"`
+	Kind      string     `json:"kind"`
+	Name      string     `json:"name"`
+	CreatedAt time.Time  `json:"created_at"`
+	UsedAt    *time.Time `json:"last_used_at"` // null: never
+}
+
+func (x *exchange) factors() (answer, error) {
+	found, left, err := x.door.People.Factors.List(x.ctx, x.who)
+	all := make([]factor, len(found))
+	for i, f := range found {
+		all[i] = factor{f.ID, f.Kind, f.Name, f.CreatedAt.Time(), moment(f.UsedAt)}
+	}
+	return answer{http.StatusOK, map[string]any{"data": all, "backup_codes_left": left}}, err
+}
+
+func moment(at otp.Millis) *time.Time {
+	if at == 0 {
+		return nil
+	}
+	t := at.Time()
+	return &t
+}
+
+// enrolment is what an app needs, shown once.
+type enrolment struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
+	URI    string `json:"otpauth_uri"`
+	Image  string `json:"qr_code"` // a data: URI of a PNG
+}
+
+func (x *exchange) enrolApp() (answer, error) {
+	var asked struct {
+		Name string `json:"name"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	made, err := x.door.People.Factors.EnrolApp(x.ctx, x.who, asked.Name)
+	return answer{http.StatusCreated, enrolment(made)}, err
+}
+
+func (x *exchange) confirmApp() (answer, error) {
+	var asked struct {
+		ID   string `json:"id"`
+		Code string `json:"code"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("id", asked.ID, "code", asked.Code); err != nil {
+		return answer{}, err
+	}
+	codes, err := x.door.People.Factors.ConfirmApp(x.ctx, x.who, asked.ID, asked.Code)
+	return backupCodes(codes), err
+}
+
+func (x *exchange) newBackupCodes() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	codes, err := x.door.People.Factors.NewBackupCodes(x.ctx, x.who)
+	return backupCodes(codes), err
+}
+
+// backupCodes shows codes once; a second app brings none.
+func backupCodes(codes []string) answer {
+	if codes == nil {
+		codes = []string{}
+	}
+	return answer{http.StatusOK, map[string][]string{"backup_codes": codes}}
+}
+
+func (x *exchange) removeFactor() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Factors.Remove(x.ctx, x.who, x.gin.Param("id"))
+}
+
+// oneOf returns the one of two members that is given, empty for none.
+func oneOf(name, value, other, otherValue string) (string, error) {
+	if value != "" && otherValue != "" {
+		return "", web.Invalid(web.Fault{Pointer: "/" + other, Detail: "is given beside " + name + "; send one of them"})
+	}
+	return value + otherValue, nil
+}
