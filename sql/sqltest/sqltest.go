@@ -109,6 +109,10 @@ func start(folder string) (*Server, error) {
 	s := &Server{folder: folder}
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
 		"--skip-test-db", "--datadir="+s.Data(), userFlag())
+	var err error
+	if install.Env, err = s.environ(); err != nil {
+		return nil, err
+	}
 	if output, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make data folder: %w\n%s", err, output)
 	}
@@ -136,6 +140,13 @@ func userFlag() string {
 	return "--skip-name-resolve"
 }
 
+// environ gives the server a folder of its own for temporary files. A server that starts removes the temporary
+// tables that it finds in its folder, also those of others that run.
+func (s *Server) environ() ([]string, error) {
+	temporary := filepath.Join(s.folder, "tmp")
+	return append(os.Environ(), "TMPDIR="+temporary), os.MkdirAll(temporary, 0o700)
+}
+
 // Start starts the server, again after a Kill or Stop, and returns when it answers.
 func (s *Server) Start() error {
 	log, err := os.Create(filepath.Join(s.folder, "log"))
@@ -146,6 +157,9 @@ func (s *Server) Start() error {
 	s.process = exec.Command("mariadbd", "--no-defaults", userFlag(), "--datadir="+s.Data(), "--socket="+s.socket(),
 		"--bind-address=127.0.0.1", fmt.Sprint("--port=", s.port), "--pid-file="+filepath.Join(s.folder, "pid"),
 		"--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=1", "--max-connections=400", "--skip-log-bin")
+	if s.process.Env, err = s.environ(); err != nil {
+		return err
+	}
 	s.process.Stdout, s.process.Stderr = log, log
 	if err := s.process.Start(); err != nil {
 		return err
