@@ -373,7 +373,8 @@ func timeFaults(s Settings, accepted map[string]string) Faults {
 	}
 	return Faults{{
 		Name: write.name(),
-		Problem: fmt.Sprintf("%v is not longer than %s, which is %v: a servlet that waits that long for a delivery is cut off before it answers",
+		Problem: fmt.Sprintf("%v is not longer than %s, which is %v: a servlet that waits that long for a delivery is cut "+
+			"off before it answers",
 			s.WriteTimeout, wait.name(), s.DeliveryWait),
 		Remedy: fmt.Sprintf("raise it above, or lower the wait, for example %s=%v and %s=5s",
 			write.name(), 30*time.Second, wait.name()),

@@ -106,12 +106,16 @@ var acceptedValues = []struct {
 	{"ADDR", "[::1]:65535", func(s Settings) any { return s.Addr }, "[::1]:65535"},
 	{"ADDR", "[fe80::1%eth0]:80", func(s Settings) any { return s.Addr }, "[fe80::1%eth0]:80"},
 	{"ADDR", "localhost:80", func(s Settings) any { return s.Addr }, "localhost:80"},
-	{"DATABASE_URL", "sqlite:/var/lib/otp bridge/a.db", func(s Settings) any { return s.DatabaseURL.Reveal() }, "sqlite:/var/lib/otp bridge/a.db"},
+	{"DATABASE_URL", "sqlite:/var/lib/otp bridge/a.db", func(s Settings) any { return s.DatabaseURL.Reveal() },
+		"sqlite:/var/lib/otp bridge/a.db"},
 	{"DATABASE_URL", "sqlite:a.db", func(s Settings) any { return s.DatabaseURL.Scheme() }, "sqlite"},
-	{"DATABASE_URL", "mysql://user:password@host:3306/otpauthapi", func(s Settings) any { return s.DatabaseURL.Reveal() }, "mysql://user:password@host:3306/otpauthapi"},
-	{"DATABASE_URL", "mysql://user@my_db/otp?tls=true", func(s Settings) any { return s.DatabaseURL.Reveal() }, "mysql://user@my_db/otp?tls=true"},
+	{"DATABASE_URL", "mysql://user:password@host:3306/otpauthapi",
+		func(s Settings) any { return s.DatabaseURL.Reveal() }, "mysql://user:password@host:3306/otpauthapi"},
+	{"DATABASE_URL", "mysql://user@my_db/otp?tls=true", func(s Settings) any { return s.DatabaseURL.Reveal() },
+		"mysql://user@my_db/otp?tls=true"},
 	{"DATABASE_URL", "mysql://u:p%2F%40@[::1]:3306/otp", func(s Settings) any { return s.DatabaseURL.Scheme() }, "mysql"},
-	{"KEYRING", someKeyring + "\nk0 AAAA\n", func(s Settings) any { return s.Keyring.Reveal() }, someKeyring + "\nk0 AAAA\n"},
+	{"KEYRING", someKeyring + "\nk0 AAAA\n", func(s Settings) any { return s.Keyring.Reveal() }, someKeyring +
+		"\nk0 AAAA\n"},
 	{"KEYRING_FILE", "/srv/key ring", func(s Settings) any { return s.KeyringFile }, "/srv/key ring"},
 	{"CONTEXT_PATH", "/", func(s Settings) any { return s.ContextPath }, ""},
 	{"CONTEXT_PATH", "", func(s Settings) any { return s.ContextPath }, ""},
@@ -120,7 +124,8 @@ var acceptedValues = []struct {
 	{"STRICT_HTTP", "true", func(s Settings) any { return s.StrictHTTP }, true},
 	{"STRICT_HTTP", "1", func(s Settings) any { return s.StrictHTTP }, true},
 	{"STRICT_HTTP", "0", func(s Settings) any { return s.StrictHTTP }, false},
-	{"SERVLET_CONTENT_TYPE", "text/html;charset=ISO-8859-1", func(s Settings) any { return s.ServletContentType }, "text/html;charset=ISO-8859-1"},
+	{"SERVLET_CONTENT_TYPE", "text/html;charset=ISO-8859-1", func(s Settings) any { return s.ServletContentType },
+		"text/html;charset=ISO-8859-1"},
 	{"TRUSTED_PROXIES", "", func(s Settings) any { return s.TrustedProxies }, []netip.Prefix(nil)},
 	{"OUTBOUND_NETWORKS", "10.0.0.0/8,127.0.0.1", func(s Settings) any { return s.OutboundNetworks },
 		[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}},
@@ -130,7 +135,8 @@ var acceptedValues = []struct {
 	{"PUBLIC_URL", "", func(s Settings) any { return s.PublicURL }, ""},
 	{"PUBLIC_URL", "https://otp.shop.example/", func(s Settings) any { return s.PublicURL }, "https://otp.shop.example"},
 	{"PUBLIC_URL", "http://127.0.0.1:8080", func(s Settings) any { return s.PublicURL }, "http://127.0.0.1:8080"},
-	{"PUBLIC_URL", "https://[2001:db8::1]:8443", func(s Settings) any { return s.PublicURL }, "https://[2001:db8::1]:8443"},
+	{"PUBLIC_URL", "https://[2001:db8::1]:8443", func(s Settings) any { return s.PublicURL },
+		"https://[2001:db8::1]:8443"},
 	{"METRICS_ADDR", "", func(s Settings) any { return s.MetricsAddr }, ""},
 	{"METRICS_ADDR", "127.0.0.1:9464", func(s Settings) any { return s.MetricsAddr }, "127.0.0.1:9464"},
 	{"STATE_DIR", "", func(s Settings) any { return s.StateDir }, ""},
@@ -144,9 +150,11 @@ var acceptedValues = []struct {
 	{"LOG_LEVEL", "warn", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelWarn},
 	{"LOG_LEVEL", "error", func(s Settings) any { return s.LogLevel.Level() }, slog.LevelError},
 	{"LOG_FORMAT", "json", func(s Settings) any { return s.LogFormat }, JSONFormat},
-	{"SMS_CHANNELS", "https://gateway.example/?to={to}&text={text},inbox:", func(s Settings) any { return s.SMSChannels.Reveal() }, "https://gateway.example/?to={to}&text={text},inbox:"},
+	{"SMS_CHANNELS", "https://gateway.example/?to={to}&text={text},inbox:",
+		func(s Settings) any { return s.SMSChannels.Reveal() }, "https://gateway.example/?to={to}&text={text},inbox:"},
 	{"SMS_CHANNELS", "", func(s Settings) any { return s.SMSChannels.Empty() }, true},
-	{"EMAIL_CHANNELS", "smtp://user:pass@mail.example?from=a@b.example", func(s Settings) any { return s.EmailChannels.Reveal() }, "smtp://user:pass@mail.example?from=a@b.example"},
+	{"EMAIL_CHANNELS", "smtp://user:pass@mail.example?from=a@b.example",
+		func(s Settings) any { return s.EmailChannels.Reveal() }, "smtp://user:pass@mail.example?from=a@b.example"},
 	{"DELIVERY_WAIT", "0", func(s Settings) any { return s.DeliveryWait }, time.Duration(0)},
 	{"DELIVERY_WAIT", "1500ms", func(s Settings) any { return s.DeliveryWait }, 1500 * time.Millisecond},
 	{"READ_TIMEOUT", "1m", func(s Settings) any { return s.ReadTimeout }, time.Minute},
@@ -154,13 +162,16 @@ var acceptedValues = []struct {
 	{"IDLE_TIMEOUT", "10m", func(s Settings) any { return s.IdleTimeout }, 10 * time.Minute},
 	{"SHUTDOWN_TIMEOUT", "1s", func(s Settings) any { return s.ShutdownTimeout }, time.Second},
 	{"REDIS_URL", "redis://redis", func(s Settings) any { return s.RedisURL.Reveal() }, "redis://redis"},
-	{"REDIS_URL", "rediss://:p%2F%40@[::1]:6380/2", func(s Settings) any { return s.RedisURL.Reveal() }, "rediss://:p%2F%40@[::1]:6380/2"},
+	{"REDIS_URL", "rediss://:p%2F%40@[::1]:6380/2", func(s Settings) any { return s.RedisURL.Reveal() },
+		"rediss://:p%2F%40@[::1]:6380/2"},
 	{"AUTH_FAILURES_PER_MINUTE", "0", func(s Settings) any { return s.AuthFailuresPerMinute }, 0},
 	{"AUTH_FAILURES_PER_MINUTE", "100000", func(s Settings) any { return s.AuthFailuresPerMinute }, 100000},
 	{"COST_GUARDS", "record", func(s Settings) any { return s.CostGuards }, RecordGuards},
 	{"PREFIX_UNVERIFIED", "0", func(s Settings) any { return s.PrefixUnverified }, 0},
-	{"SANDBOX_TEST_RECIPIENTS", "+919000000001=sent", func(s Settings) any { return s.SandboxTestRecipients.Reveal() }, "+919000000001=sent"},
-	{"SANDBOX_RELAY_RECIPIENTS", "+919000000001", func(s Settings) any { return s.SandboxRelayRecipients.Reveal() }, "+919000000001"},
+	{"SANDBOX_TEST_RECIPIENTS", "+919000000001=sent", func(s Settings) any { return s.SandboxTestRecipients.Reveal() },
+		"+919000000001=sent"},
+	{"SANDBOX_RELAY_RECIPIENTS", "+919000000001", func(s Settings) any { return s.SandboxRelayRecipients.Reveal() },
+		"+919000000001"},
 	{"SANDBOX_FIXED_CODE", "0123", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123"},
 	{"SANDBOX_FIXED_CODE", "0123456789", func(s Settings) any { return s.SandboxFixedCode.Reveal() }, "0123456789"},
 }
@@ -178,7 +189,8 @@ func TestLoad_Accepts(t *testing.T) {
 func TestLoad_TrustedProxiesAreNetworks(t *testing.T) {
 	s, err := load("TRUSTED_PROXIES=10.0.0.0/8, 192.0.2.7 ,2001:db8::/32,::1,::ffff:192.0.2.8,::ffff:172.16.0.0/108")
 	require.NoError(t, err)
-	require.Equal(t, networksOf(t, "10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128", "192.0.2.8/32", "172.16.0.0/12"), s.TrustedProxies)
+	require.Equal(t, networksOf(t, "10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128", "192.0.2.8/32",
+		"172.16.0.0/12"), s.TrustedProxies)
 }
 
 // refusedValues has at least one value for every setting. The problem is what
@@ -475,7 +487,8 @@ func TestLoad_WhatKubernetesInjectsIsIgnored(t *testing.T) {
 }
 
 func TestLoad_ReadsItsOwnVariablesOnly(t *testing.T) {
-	s, err := Load([]string{"MODE=nonsense", "XOTPBRIDGE_ADDR=nonsense", "otpbridge_addr=nonsense", "OTPBRIDGE_ADDR", "", "="})
+	s, err := Load([]string{"MODE=nonsense", "XOTPBRIDGE_ADDR=nonsense", "otpbridge_addr=nonsense", "OTPBRIDGE_ADDR", "",
+		"="})
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:8080", s.Addr)
 

@@ -100,7 +100,8 @@ func quoted(text string) string {
 
 // readable returns a name as it stands if it can be shown so, else quoted.
 func readable(name string) string {
-	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) || len(name) > 80 {
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) ||
+		len(name) > 80 {
 		return quoted(name)
 	}
 	return name

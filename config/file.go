@@ -104,7 +104,8 @@ func Explain(environ []string) []Explained {
 	var all []Explained
 	for _, f := range fields() {
 		about := Explained{
-			Name: f.name(), Source: "default", Default: plain(f.defaultShown(mode)), Values: plain(f.valuesText()), Meaning: plain(f.doc),
+			Name: f.name(), Source: "default", Default: plain(f.defaultShown(mode)), Values: plain(f.valuesText()),
+			Meaning: plain(f.doc),
 		}
 		text, is := f.textIn(given, mode)
 		if _, set := given[f.key]; set {

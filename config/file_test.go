@@ -54,14 +54,17 @@ func TestLoad_ASecretsFileIsJudgedLikeTheVariable(t *testing.T) {
 		environ []string
 		says    []string
 	}{
-		{"both", []string{"DATABASE_URL_FILE=" + good, "DATABASE_URL=sqlite:a.db"}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "which of them is meant", "unset the other"}},
+		{"both", []string{"DATABASE_URL_FILE=" + good, "DATABASE_URL=sqlite:a.db"},
+			[]string{"OTPBRIDGE_DATABASE_URL_FILE", "which of them is meant", "unset the other"}},
 		{"missing", []string{"DATABASE_URL_FILE=" + secret}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "no such file", "path"}},
 		{"a folder", []string{"DATABASE_URL_FILE=" + t.TempDir()}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "cannot be read"}},
-		{"empty", []string{"DATABASE_URL_FILE=" + secretFile(t, "\n\n")}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "empty file"}},
+		{"empty", []string{"DATABASE_URL_FILE=" + secretFile(t, "\n\n")},
+			[]string{"OTPBRIDGE_DATABASE_URL_FILE", "empty file"}},
 		{"huge", []string{"DATABASE_URL_FILE=" + secretFile(t, strings.Repeat(secret, 10_000))}, []string{"64 KiB"}},
 		{"unusable", []string{"DATABASE_URL_FILE=" + secretFile(t, secret)}, []string{"OTPBRIDGE_DATABASE_URL:", "sqlite:"}},
 		{"no secret", []string{"ADDR_FILE=" + good}, []string{"OTPBRIDGE_ADDR_FILE: is no setting"}},
-		{"the sandbox's in production", []string{"MODE=production", "KEYRING=" + someKeyring, "SANDBOX_FIXED_CODE_FILE=" + secretFile(t, "123456")}, []string{"OTPBRIDGE_SANDBOX_FIXED_CODE", "belongs to the sandbox"}},
+		{"the sandbox's in production", []string{"MODE=production", "KEYRING=" + someKeyring, "SANDBOX_FIXED_CODE_FILE=" +
+			secretFile(t, "123456")}, []string{"OTPBRIDGE_SANDBOX_FIXED_CODE", "belongs to the sandbox"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := load(tt.environ...)
@@ -89,7 +92,8 @@ func TestExplain_TellsValueSourceAndDefaultAndNoSecret(t *testing.T) {
 		require.Len(t, all, reflect.TypeFor[Settings]().NumField())
 		return all
 	}
-	all := byName("OTPBRIDGE_MODE=production", "OTPBRIDGE_DATABASE_URL_FILE="+path, "OTPBRIDGE_KEYRING="+secret, "OTPBRIDGE_LOG_LEVEL=debug", "HOME=/")
+	all := byName("OTPBRIDGE_MODE=production", "OTPBRIDGE_DATABASE_URL_FILE="+path, "OTPBRIDGE_KEYRING="+secret,
+		"OTPBRIDGE_LOG_LEVEL=debug", "HOME=/")
 	require.Equal(t, Explained{
 		Name: "OTPBRIDGE_LOG_LEVEL", Value: "debug", Source: "environment", Default: "info",
 		Values: "debug, info, warn, error", Meaning: all["OTPBRIDGE_LOG_LEVEL"].Meaning,
@@ -100,7 +104,8 @@ func TestExplain_TellsValueSourceAndDefaultAndNoSecret(t *testing.T) {
 	require.Equal(t, Explained{Name: "OTPBRIDGE_ADDR", Value: ":8080", Source: "default", Default: ":8080",
 		Values: all["OTPBRIDGE_ADDR"].Values, Meaning: all["OTPBRIDGE_ADDR"].Meaning}, all["OTPBRIDGE_ADDR"])
 
-	all = byName("OTPBRIDGE_MODE="+secret, "OTPBRIDGE_DATABASE_URL="+secret, "OTPBRIDGE_KEYRING_FILE=k1 "+strings.Repeat("QUJD", 16), "OTPBRIDGE_READ_TIMEOUT=10")
+	all = byName("OTPBRIDGE_MODE="+secret, "OTPBRIDGE_DATABASE_URL="+secret,
+		"OTPBRIDGE_KEYRING_FILE=k1 "+strings.Repeat("QUJD", 16), "OTPBRIDGE_READ_TIMEOUT=10")
 	require.Equal(t, "[unusable]", all["OTPBRIDGE_MODE"].Value)
 	require.Equal(t, "[unusable]", all["OTPBRIDGE_DATABASE_URL"].Value)
 	require.Equal(t, "[unusable]", all["OTPBRIDGE_KEYRING_FILE"].Value)
@@ -153,7 +158,8 @@ func TestSettings_NothingIsShownThatIsNotMarkedAsSafe(t *testing.T) {
 			require.NotContains(t, shown, sentinel, "%s by %s", f.key, way)
 			require.NotContains(t, shown, "9081726354", "%s by %s", f.key, way)
 		}
-		for _, bad := range []string{sentinel, "redis://:" + sentinel, sentinel + "\x00", "mysql://" + sentinel, "=" + sentinel, sentinel + "=sent", strings.Repeat(sentinel, 9)} {
+		for _, bad := range []string{sentinel, "redis://:" + sentinel, sentinel + "\x00", "mysql://" + sentinel, "=" +
+			sentinel, sentinel + "=sent", strings.Repeat(sentinel, 9)} {
 			if _, err := load(f.key + "=" + bad); err != nil {
 				require.NotContains(t, err.Error(), sentinel, f.key)
 			}

@@ -17,7 +17,8 @@ func FuzzLoad(f *testing.F) {
 	for _, c := range refusedValues {
 		f.Add(Prefix + c.key + "=" + c.text)
 	}
-	f.Add("OTPBRIDGE_MODE=production\x00OTPBRIDGE_KEYRING=k1 AAAA\x00OTPBRIDGE_TRUSTED_PROXIES=10.0.0.0/8,::1\x00OTPBRIDGE_CONTEXT_PATH=/a")
+	f.Add("OTPBRIDGE_MODE=production\x00OTPBRIDGE_KEYRING=k1 " +
+		"AAAA\x00OTPBRIDGE_TRUSTED_PROXIES=10.0.0.0/8,::1\x00OTPBRIDGE_CONTEXT_PATH=/a")
 	f.Add("OTPBRIDGE_DELIVERY_WAIT=59s\x00OTPBRIDGE_WRITE_TIMEOUT=1m\x00OTPBRIDGE_SERVICE_HOST=x\x00OTPBRIDGE_PORT=")
 	f.Fuzz(func(t *testing.T, text string) {
 		environ := strings.Split(text, "\x00")

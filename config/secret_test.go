@@ -105,7 +105,8 @@ func TestSecrets_SearchFindsAPlantedLeak(t *testing.T) {
 	const planted = "hunter2hunter2"
 	for way, shown := range prints(t, struct{ Keyring string }{planted}) {
 		hex := fmt.Sprintf("%x", planted)
-		require.True(t, strings.Contains(shown, planted) || strings.Contains(strings.ToLower(shown), hex), "%s shows %q", way, shown)
+		require.True(t, strings.Contains(shown, planted) || strings.Contains(strings.ToLower(shown), hex), "%s shows %q",
+			way, shown)
 	}
 }
 

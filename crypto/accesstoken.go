@@ -93,7 +93,8 @@ func (k *Keyring) ReadAccessToken(text, issuer, audience, wanted string, now tim
 		return key.token, nil
 	})
 	switch {
-	case errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenInvalidIssuer) && !errors.Is(err, jwt.ErrTokenInvalidAudience):
+	case errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenInvalidIssuer) &&
+		!errors.Is(err, jwt.ErrTokenInvalidAudience):
 		return AccessClaims{}, ErrAccessTokenExpired
 	case err != nil:
 		return AccessClaims{}, fmt.Errorf("%w: %w", ErrAccessToken, err)

@@ -32,7 +32,8 @@ func tokenRing(t testing.TB, ids ...string) *Keyring {
 	return ring
 }
 
-var claims = AccessClaims{Type: PersonToken, Subject: "per_1", Email: "a@shop.example", Name: "A", Session: "ses_1", ID: "jti_1"}
+var claims = AccessClaims{Type: PersonToken, Subject: "per_1", Email: "a@shop.example", Name: "A", Session: "ses_1",
+	ID: "jti_1"}
 
 func TestAccessToken_SaysWhatWasSignedForAnHour(t *testing.T) {
 	ring := tokenRing(t, "k1")
@@ -109,10 +110,14 @@ func TestAccessToken_AttacksFail(t *testing.T) {
 		value any
 	}{
 		"expired": {"exp", issued.Unix()}, "expired long ago": {"exp", 1}, "exp as list": {"exp", []int{4102444800}},
-		"future iat": {"iat", issued.Add(time.Minute).Unix()}, "iat as object": {"iat", map[string]int{}}, "nbf": {"nbf", issued.Add(time.Minute).Unix()},
-		"another issuer": {"iss", "https://evil.example"}, "no issuer": {"iss", ""}, "issuer with a slash": {"iss", issuer + "/"},
-		"another audience": {"aud", "shop"}, "audiences without ours": {"aud", []string{"a", "b"}}, "no audience": {"aud", nil},
-		"a refresh token's type": {"typ", "refresh"}, "a service's type": {"typ", "service"}, "no type": {"typ", ""}, "upper type": {"typ", "ACCESS"},
+		"future iat": {"iat", issued.Add(time.Minute).Unix()}, "iat as object": {"iat", map[string]int{}}, "nbf": {"nbf",
+			issued.Add(time.Minute).Unix()},
+		"another issuer": {"iss", "https://evil.example"}, "no issuer": {"iss", ""}, "issuer with a slash": {"iss", issuer +
+			"/"},
+		"another audience": {"aud", "shop"}, "audiences without ours": {"aud", []string{"a", "b"}}, "no audience": {"aud",
+			nil},
+		"a refresh token's type": {"typ", "refresh"}, "a service's type": {"typ", "service"}, "no type": {"typ",
+			""}, "upper type": {"typ", "ACCESS"},
 		"no subject": {"sub", ""}, "a number for a subject": {"sub", 7},
 	} {
 		header, payload := good()
@@ -123,7 +128,8 @@ func TestAccessToken_AttacksFail(t *testing.T) {
 		change("without "+claim, right, func(_, p map[string]any) { delete(p, claim) })
 	}
 	for name, key := range map[string][]byte{
-		"no key": nil, "the code key's name": []byte("k1"), "another key": ring.keys["k2"].token, "the check value": ring.keys["k1"].check,
+		"no key": nil, "the code key's name": []byte("k1"), "another key": ring.keys["k2"].token, "the check " +
+			"value": ring.keys["k1"].check,
 	} {
 		change("signed with "+name, key, func(_, _ map[string]any) {})
 	}
@@ -133,7 +139,8 @@ func TestAccessToken_AttacksFail(t *testing.T) {
 	attacks["four parts"] = control + "." + parts[2]
 	attacks["padded"] = control + "="
 	attacks["with a blank"] = control + " "
-	attacks["another payload"] = parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"per_2"}`)) + "." + parts[2]
+	attacks["another payload"] = parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"per_2"}`)) + "." +
+		parts[2]
 	attacks["empty"] = ""
 	attacks["too long"] = control + strings.Repeat("A", maxAccessToken)
 	attacks["public keys"] = signPublic(t, jwt.SigningMethodES256) + signPublic(t, jwt.SigningMethodRS256)

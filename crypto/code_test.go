@@ -183,11 +183,13 @@ func TestCode_DistributionIsEvenInEveryPlace(t *testing.T) {
 
 			for place := range digits {
 				statistic := chiSquared(places[place][:])
-				t.Logf("place %2d: χ² = %6.2f with 9 degrees of freedom over %d codes (limit %.2f)", place+1, statistic, draws, chiSquared9)
+				t.Logf("place %2d: χ² = %6.2f with 9 degrees of freedom over %d codes (limit %.2f)", place+1, statistic, draws,
+					chiSquared9)
 				require.Less(t, statistic, chiSquared9)
 			}
 			statistic := chiSquared(cells)
-			t.Logf("last four: χ² = %8.1f with 9999 degrees of freedom over %d codes (limit %.1f)", statistic, draws, chiSquared9999)
+			t.Logf("last four: χ² = %8.1f with 9999 degrees of freedom over %d codes (limit %.1f)", statistic, draws,
+				chiSquared9999)
 			require.Less(t, statistic, chiSquared9999)
 			require.NotZero(t, cells[0], "0000 comes up")
 			require.NotZero(t, cells[9999], "9999 comes up")

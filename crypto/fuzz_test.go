@@ -138,7 +138,8 @@ func FuzzOpen(f *testing.F) {
 // hex; an error quotes nothing.
 func FuzzParseKeyText(f *testing.F) {
 	vectors := readParamVectors(f)
-	for _, text := range []string{vectors.KeyHex, vectors.KeyBase64, vectors.IVHex, vectors.IVBase64, "", " ", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"} {
+	for _, text := range []string{vectors.KeyHex, vectors.KeyBase64, vectors.IVHex, vectors.IVBase64, "", " ",
+		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -25,7 +25,8 @@ var commonWords = []string{
 	"default", "example", "sample", "placeholder", "otpbridge",
 }
 
-var keyboardRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "!@#$%^&*()", "1234567890"}
+var keyboardRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "!@#$%^&*()",
+	"1234567890"}
 
 // Guessable returns why a key is too easy to guess, empty for one that is not. Known are words
 // that others know of its owner; those of fewer than 3 characters are ignored.

@@ -84,7 +84,8 @@ func (r JWTRules) Verify(text string, keys *JWTKeys, now time.Time) (Claims, err
 	}
 	claims := jwt.MapClaims{}
 	parser := strictParser(jwt.WithValidMethods(r.Algorithms),
-		jwt.WithIssuer(r.Issuer), jwt.WithAudience(r.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(jwtLeeway),
+		jwt.WithIssuer(r.Issuer), jwt.WithAudience(r.Audiences...), jwt.WithExpirationRequired(), jwt.WithIssuedAt(),
+		jwt.WithLeeway(jwtLeeway),
 		jwt.WithTimeFunc(func() time.Time { return now }))
 	_, err := parser.ParseWithClaims(text, claims, func(token *jwt.Token) (any, error) {
 		if err := checkHeader(token.Header); err != nil {
@@ -170,7 +171,8 @@ func (r JWTRules) checkClaims(claims Claims, now time.Time) error {
 	for _, name := range []string{"typ", "token_use", "token_type"} {
 		value, found := claims[name]
 		text, _ := value.(string)
-		if found && !accessType(text) && !slices.Contains([]string{"access", "access_token", "bearer"}, strings.ToLower(text)) {
+		if found && !accessType(text) && !slices.Contains([]string{"access", "access_token", "bearer"},
+			strings.ToLower(text)) {
 			return fmt.Errorf("%w: %w", ErrJWT, errTokenType)
 		}
 	}

@@ -106,7 +106,8 @@ func TestJWTRules_HoldATokenToEachOfThem(t *testing.T) {
 		}
 	}
 	good := signedJWT(t, jwt.SigningMethodEdDSA, private, jwt.MapClaims{"iss": "i", "aud": "a", "exp": now + 60})
-	for _, rules := range []JWTRules{testRules("ES256"), testRules(), {Issuer: "i", Algorithms: []string{"EdDSA"}, Lifetime: time.Hour}, {}} {
+	for _, rules := range []JWTRules{testRules("ES256"), testRules(),
+		{Issuer: "i", Algorithms: []string{"EdDSA"}, Lifetime: time.Hour}, {}} {
 		_, err := rules.Verify(good, keys, jwtNow)
 		require.ErrorIs(t, err, ErrJWT)
 	}
@@ -122,7 +123,8 @@ func FuzzJWTRules_Verify(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(f, err)
 	keys := &JWTKeys{keys: []jwtKey{{id: "k", public: &key.PublicKey}}}
-	good := signedJWT(f, jwt.SigningMethodES256, key, jwt.MapClaims{"iss": "i", "aud": "a", "exp": jwtNow.Unix() + 60, "sub": "s"})
+	good := signedJWT(f, jwt.SigningMethodES256, key, jwt.MapClaims{"iss": "i", "aud": "a", "exp": jwtNow.Unix() + 60,
+		"sub": "s"})
 	f.Add(good)
 	f.Add("eyJhbGciOiJub25lIn0.eyJpc3MiOiJpIiwiYXVkIjoiYSIsImV4cCI6MTc3MjYwMDgwMH0.")
 	f.Add("a.b.c")
@@ -153,7 +155,8 @@ func FuzzParseKeySet(f *testing.F) {
 			_, err := x509.MarshalPKIXPublicKey(key.public)
 			require.NoError(t, err)
 		}
-		_, err = testRules("RS256", "ES256", "EdDSA").Verify("eyJhbGciOiJSUzI1NiJ9.e30."+base64.RawURLEncoding.EncodeToString(text), keys, jwtNow)
+		_, err = testRules("RS256", "ES256",
+			"EdDSA").Verify("eyJhbGciOiJSUzI1NiJ9.e30."+base64.RawURLEncoding.EncodeToString(text), keys, jwtNow)
 		require.Error(t, err)
 	})
 }

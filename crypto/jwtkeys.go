@@ -74,7 +74,8 @@ func ParseKeySet(text []byte) (*JWTKeys, error) {
 		}
 	}
 	if len(keys.keys) == 0 {
-		return nil, errors.New("has no key for signatures that can be used: RSA from 2048 bits, P-256, P-384, P-521 or Ed25519")
+		return nil, errors.New("has no key for signatures that can be used: RSA from 2048 bits, P-256, P-384, P-521 or " +
+			"Ed25519")
 	}
 	return keys, nil
 }
@@ -137,7 +138,8 @@ func ParsePublicKey(text string) (*JWTKeys, error) {
 	case block == nil:
 		return nil, errors.New(`is not PEM; it begins with "-----BEGIN PUBLIC KEY-----"`)
 	case strings.Contains(block.Type, "PRIVATE"):
-		return nil, errors.New("holds a private key, which must stay with its owner; give the public key, and make a new pair")
+		return nil, errors.New("holds a private key, which must stay with its owner; give the public key, and make a new " +
+			"pair")
 	case block.Type != "PUBLIC KEY" || len(bytes.TrimSpace(rest)) > 0:
 		return nil, errors.New(`must be one block "PUBLIC KEY" and nothing else`)
 	}

@@ -97,7 +97,8 @@ func ParseKeyring(text string) (*Keyring, error) {
 		}
 		// The same key under two ids would look like a rotation and be none.
 		if first, taken := lineOfKey[raw]; taken {
-			return nil, fmt.Errorf("keyring line %d: the key is that of line %d: make a new one or remove the line", number, first)
+			return nil, fmt.Errorf("keyring line %d: the key is that of line %d: make a new one or remove the line", number,
+				first)
 		}
 		key, err := newRingKey(raw[:])
 		if err != nil {
@@ -139,7 +140,8 @@ func decodeRingKey(text string) (raw [ringKeySize]byte, err error) {
 			"make one with `head -c 32 /dev/urandom | base64`")
 	}
 	if bytes.Count(b, b[:1]) == len(b) {
-		return raw, errors.New("the key is one byte 32 times, a placeholder: make one with `head -c 32 /dev/urandom | base64`")
+		return raw, errors.New("the key is one byte 32 times, a placeholder: make one with `head -c 32 /dev/urandom | " +
+			"base64`")
 	}
 	return [ringKeySize]byte(b), nil
 }

@@ -49,7 +49,8 @@ func ParseKeyPair(text string) (key, iv Secret, err error) {
 		return Secret{}, Secret{}, fmt.Errorf("the IV, before the ~, %w", err)
 	}
 	if iv.Len() != 16 {
-		return Secret{}, Secret{}, fmt.Errorf("the IV, before the ~, has %d bytes where 16 belong: write iv~key, in that order", iv.Len())
+		return Secret{}, Secret{}, fmt.Errorf("the IV, before the ~, has %d bytes where 16 belong: write iv~key, in that "+
+			"order", iv.Len())
 	}
 	key, err = ParseKeyText(keyText)
 	if err != nil {

@@ -21,8 +21,9 @@ func TestParseKeyText_ReadsHexAndBase64(t *testing.T) {
 		vectors.IVBase64:                    sampleIV,
 		hex.EncodeToString(keyFrom(0)[:24]): keyFrom(0)[:24],
 		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYX":  keyFrom(0)[:24],
-		"00000000000000000000000000000000":  make([]byte, 16),                                                    // 24 bytes in base64 too: hex comes first
-		strings.Repeat("0", 31) + "g":       append(bytes.Repeat([]byte{0xd3, 0x4d, 0x34}, 7), 0xd3, 0x4d, 0x20), // not hex
+		// 24 bytes in base64 too: hex comes first
+		"00000000000000000000000000000000": make([]byte, 16),
+		strings.Repeat("0", 31) + "g":      append(bytes.Repeat([]byte{0xd3, 0x4d, 0x34}, 7), 0xd3, 0x4d, 0x20), // not hex
 	} {
 		secret, err := ParseKeyText(text)
 		require.NoError(t, err)
@@ -33,17 +34,22 @@ func TestParseKeyText_ReadsHexAndBase64(t *testing.T) {
 func TestParseKeyText_RefusesWithLengthsAndNeverTheText(t *testing.T) {
 	raw := keyFrom(150)
 	for name, test := range map[string]struct{ text, want string }{
-		"nothing":                {"", "is empty"},
-		"blanks":                 {" \n", "is empty"},
-		"15 bytes in base64":     {base64.StdEncoding.EncodeToString(raw[:15]), "is 15 bytes in base64: give 16, 24 or 32 bytes"},
-		"31 bytes in base64":     {base64.StdEncoding.EncodeToString(raw[:31]), "is 31 bytes in base64"},
-		"15 bytes in hex":        {hex.EncodeToString(raw[:15]), "is 30 characters that are neither"},
-		"33 bytes in hex":        {hex.EncodeToString(append(keyFrom(150), 1)), "is 66 characters that are neither"},
-		"without its padding":    {base64.RawStdEncoding.EncodeToString(raw), "is 43 characters that are neither"},
-		"unused bits set":        {base64.StdEncoding.EncodeToString(make([]byte, 32))[:42] + "B=", "is 44 characters that are neither"},
-		"alphabet for URLs":      {base64.URLEncoding.EncodeToString([]byte(strings.Repeat("\xfb\xff", 16))), "is 44 characters that are neither"},
-		"blank inside":           {hex.EncodeToString(raw[:8]) + " " + hex.EncodeToString(raw[8:16]), "is 33 characters that are neither"},
-		"key and IV in one text": {base64.StdEncoding.EncodeToString(raw[:16]) + "~" + base64.StdEncoding.EncodeToString(raw), "neither"},
+		"nothing": {"", "is empty"},
+		"blanks":  {" \n", "is empty"},
+		"15 bytes in base64": {base64.StdEncoding.EncodeToString(raw[:15]),
+			"is 15 bytes in base64: give 16, 24 or 32 bytes"},
+		"31 bytes in base64":  {base64.StdEncoding.EncodeToString(raw[:31]), "is 31 bytes in base64"},
+		"15 bytes in hex":     {hex.EncodeToString(raw[:15]), "is 30 characters that are neither"},
+		"33 bytes in hex":     {hex.EncodeToString(append(keyFrom(150), 1)), "is 66 characters that are neither"},
+		"without its padding": {base64.RawStdEncoding.EncodeToString(raw), "is 43 characters that are neither"},
+		"unused bits set": {base64.StdEncoding.EncodeToString(make([]byte, 32))[:42] + "B=",
+			"is 44 characters that are neither"},
+		"alphabet for URLs": {base64.URLEncoding.EncodeToString([]byte(strings.Repeat("\xfb\xff", 16))),
+			"is 44 characters that are neither"},
+		"blank inside": {hex.EncodeToString(raw[:8]) + " " + hex.EncodeToString(raw[8:16]),
+			"is 33 characters that are neither"},
+		"key and IV in one text": {base64.StdEncoding.EncodeToString(raw[:16]) + "~" +
+			base64.StdEncoding.EncodeToString(raw), "neither"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			secret, err := ParseKeyText(test.text)

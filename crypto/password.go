@@ -35,14 +35,16 @@ type Passwords struct {
 // NewPasswords returns Passwords that work on atOnce passwords at a time.
 func NewPasswords(cost PasswordCost, atOnce int) *Passwords {
 	p := &Passwords{
-		params: argon2id.Params{Memory: cost.MemoryKiB, Iterations: cost.Passes, Parallelism: 1, SaltLength: 16, KeyLength: 32},
-		slots:  make(chan struct{}, max(1, atOnce)),
+		params: argon2id.Params{Memory: cost.MemoryKiB, Iterations: cost.Passes, Parallelism: 1, SaltLength: 16,
+			KeyLength: 32},
+		slots: make(chan struct{}, max(1, atOnce)),
 	}
 	// Random bytes are the hash of no password that anybody could find, and cost nothing to make.
 	var random [48]byte
 	rand.Read(random[:]) // never fails: the runtime stops the process instead
 	text := base64.RawStdEncoding.EncodeToString
-	p.nobody = fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=1$%s$%s", cost.MemoryKiB, cost.Passes, text(random[:16]), text(random[16:]))
+	p.nobody = fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=1$%s$%s", cost.MemoryKiB, cost.Passes, text(random[:16]),
+		text(random[16:]))
 	return p
 }
 
@@ -71,7 +73,8 @@ func (p *Passwords) Check(ctx context.Context, password, hash string) (right, ou
 		return false, false, fmt.Errorf("read a password's hash: %w", err)
 	}
 	if stored.Memory > maxPasswordMemory {
-		return false, false, fmt.Errorf("read a password's hash: it asks for %d KiB of memory, more than %d", stored.Memory, maxPasswordMemory)
+		return false, false, fmt.Errorf("read a password's hash: it asks for %d KiB of memory, more than %d", stored.Memory,
+			maxPasswordMemory)
 	}
 	right, _, err = argon2id.CheckHash(password, hash)
 	outdated = stored.Memory < p.params.Memory || stored.Iterations < p.params.Iterations

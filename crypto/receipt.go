@@ -42,7 +42,8 @@ func (k *ReceiptKey) ID() string { return k.id }
 func (k *ReceiptKey) Public() []byte { return k.private.Public().(ed25519.PublicKey) }
 
 func receiptKeyID(public ed25519.PublicKey) string {
-	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
+	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) +
+		`"}`))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -104,7 +105,8 @@ var ErrReceipt = errors.New("not a receipt of ours")
 // whether it has expired, its reader checks. The error is ErrReceipt.
 func OpenReceipt(text string, keys map[string][]byte) (Receipt, error) {
 	var claims receiptClaims
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithoutClaimsValidation(),
+		jwt.WithStrictDecoding())
 	_, err := parser.ParseWithClaims(text, &claims, func(token *jwt.Token) (any, error) {
 		id, _ := token.Header["kid"].(string)
 		key := keys[id]

@@ -21,14 +21,16 @@ func receiptKey(t testing.TB) *ReceiptKey {
 }
 
 var someReceipt = Receipt{
-	Issuer: "otpbridge", ID: "evt_1", Challenge: "otp_1", Audience: "1", Account: "1", Environment: "test", Type: "verification",
+	Issuer: "otpbridge", ID: "evt_1", Challenge: "otp_1", Audience: "1", Account: "1", Environment: "test",
+	Type:          "verification",
 	RecipientHash: ReceiptHash("otp_1", "+919551492394"), BindingHash: ReceiptHash("otp_1", `{"amount":1}`),
 	VerifiedAt: 1_772_000_000, IssuedAt: 1_772_000_001, ExpiresAt: 1_772_000_601,
 }
 
 func TestReceiptKey_IsTheOneOfTheRFC(t *testing.T) {
 	key := receiptKey(t)
-	require.Equal(t, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", base64.RawURLEncoding.EncodeToString(key.Public()), "RFC 8037, A.2")
+	require.Equal(t, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", base64.RawURLEncoding.EncodeToString(key.Public()),
+		"RFC 8037, A.2")
 	require.Equal(t, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", key.ID(), "RFC 8037, A.3")
 	_, err := NewReceiptKey(NewSecret([]byte("short")))
 	require.Error(t, err)
@@ -61,7 +63,8 @@ func TestReceipt_OpensWithItsKeyAndNoOther(t *testing.T) {
 		"another key":            forged(jwt.SigningMethodEdDSA, other.private, key.ID(), receiptType),
 		"an unknown key":         forged(jwt.SigningMethodEdDSA, other.private, other.ID(), receiptType),
 		"another kind of token":  forged(jwt.SigningMethodEdDSA, key.private, key.ID(), "JWT"),
-		"other claims":           parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"otp_2"}`)) + "." + parts[2],
+		"other claims": parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"otp_2"}`)) + "." +
+			parts[2],
 	} {
 		_, err := OpenReceipt(text, keys)
 		require.ErrorIs(t, err, ErrReceipt, name)
@@ -72,7 +75,8 @@ func TestReceipt_OpensWithItsKeyAndNoOther(t *testing.T) {
 func TestReceiptHash_CanBeComputedByABackend(t *testing.T) {
 	// printf 'otp_1\n+919551492394' | openssl dgst -sha256 -binary | basenc --base64url | tr -d =
 	require.Equal(t, "1a9ccLOoycS3J0uL0FM0OqYWgeF--r8xIlKM6IyYBTo", ReceiptHash("otp_1", "+919551492394"))
-	require.NotEqual(t, ReceiptHash("otp_1", "+919551492394"), ReceiptHash("otp_2", "+919551492394"), "receipts of one person look different")
+	require.NotEqual(t, ReceiptHash("otp_1", "+919551492394"), ReceiptHash("otp_2", "+919551492394"),
+		"receipts of one person look different")
 }
 
 func FuzzOpenReceipt(f *testing.F) {

@@ -89,7 +89,8 @@ func TestSeal_LeavesItsArgumentsAlone(t *testing.T) {
 func TestOpen_RefusesSealedBytesMovedToAnotherRow(t *testing.T) {
 	ring := parseKeyring(t, "k1 "+keyText(100))
 	sealed := ring.Seal([]byte("account/1/cipher_key"), []byte("value"))
-	for _, elsewhere := range []string{"account/2/cipher_key", "account/1/cipher_iv", "account/1/cipher_key ", "account/1/cipher_ke", ""} {
+	for _, elsewhere := range []string{"account/2/cipher_key", "account/1/cipher_iv", "account/1/cipher_key ",
+		"account/1/cipher_ke", ""} {
 		_, err := ring.Open([]byte(elsewhere), sealed)
 		require.ErrorIs(t, err, ErrSealed, elsewhere)
 	}

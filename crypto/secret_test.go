@@ -57,7 +57,8 @@ func secretHolders(t *testing.T) map[string]any {
 }
 
 var everyVerb = []string{
-	"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%b", "%o", "%O", "%c", "%U", "%t", "%e", "%g", "%100v", "%-5s", "% x", "%#x", "%z",
+	"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%b", "%o", "%O", "%c", "%U", "%t", "%e", "%g", "%100v", "%-5s",
+	"% x", "%#x", "%z",
 }
 
 func TestSecrets_RefuseToPrintWithEveryVerb(t *testing.T) {

@@ -71,9 +71,11 @@ func requireRefuses(t testing.TB, c *ServletCipher, param string, why ...any) {
 func TestDecrypt_ReadsWhatJavaWrites(t *testing.T) {
 	for _, vector := range readParamVectors(t).Vectors {
 		mode := CipherMode("aes-" + vector.Mode)
-		auto, onlyHex, onlyBase64 := sampleCipher(t, mode, EncodingAuto), sampleCipher(t, mode, EncodingHex), sampleCipher(t, mode, EncodingBase64)
+		auto, onlyHex, onlyBase64 := sampleCipher(t, mode, EncodingAuto), sampleCipher(t, mode,
+			EncodingHex), sampleCipher(t, mode, EncodingBase64)
 
-		hexSpellings := []string{vector.Hex, strings.ToUpper(vector.Hex), vector.Hex[:16] + strings.ToUpper(vector.Hex[16:]), " " + vector.Hex + "\r\n"}
+		hexSpellings := []string{vector.Hex, strings.ToUpper(vector.Hex), vector.Hex[:16] +
+			strings.ToUpper(vector.Hex[16:]), " " + vector.Hex + "\r\n"}
 		for _, param := range hexSpellings {
 			requireDecrypts(t, auto, param, vector.Code)
 			requireDecrypts(t, onlyHex, param, vector.Code)
@@ -86,7 +88,8 @@ func TestDecrypt_ReadsWhatJavaWrites(t *testing.T) {
 			unpadded := strings.TrimRight(padded, "=")
 			base64Spellings = append(base64Spellings, padded, unpadded)
 			if !strings.HasPrefix(padded, " ") {
-				base64Spellings = append(base64Spellings, " "+padded, padded+" ", "\t "+padded+"\r\n", " "+unpadded, unpadded+"  ", " \n"+unpadded+" ")
+				base64Spellings = append(base64Spellings, " "+padded, padded+" ", "\t "+padded+"\r\n", " "+unpadded,
+					unpadded+"  ", " \n"+unpadded+" ")
 			}
 		}
 		for _, param := range base64Spellings {
@@ -313,7 +316,8 @@ func TestServletCipher_NoneTakesTheDigitsThemselves(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, code, param)
 	}
-	for _, param := range []string{"", "123", "12345678901", "12 34", "12a4", "-1234", "１２３４", "Xrgn4bpX/4iYytICyC1wNg=="} {
+	for _, param := range []string{"", "123", "12345678901", "12 34", "12a4", "-1234", "１２３４",
+		"Xrgn4bpX/4iYytICyC1wNg=="} {
 		requireRefuses(t, c, param, param)
 	}
 }
@@ -336,14 +340,16 @@ func TestNewServletCipher_NamesTheColumnAndNeverTheBytes(t *testing.T) {
 		key, iv  Secret
 		want     string
 	}{
-		"no mode":               {"", EncodingAuto, secret(32), secret(16), "otp_cipher is not one of aes-cbc, aes-ecb, none"},
-		"a key as mode":         {"sentinel", EncodingAuto, secret(32), secret(16), "otp_cipher is not one of"},
-		"mode in capitals":      {"AES-CBC", EncodingAuto, secret(32), secret(16), "otp_cipher is not one of"},
-		"no encoding":           {AESCBC, "", secret(32), secret(16), "otp_encoding is not one of auto, hex, base64"},
-		"no encoding, plain":    {CipherNone, "sentinel", Secret{}, Secret{}, "otp_encoding is not one of"},
-		"no key":                {AESCBC, EncodingAuto, Secret{}, secret(16), "cipher_key is not set"},
-		"no key for ECB":        {AESECB, EncodingAuto, Secret{}, Secret{}, "cipher_key is not set"},
-		"key of 15 bytes":       {AESCBC, EncodingHex, secret(15), secret(16), "cipher_key has 15 bytes where AES takes 16, 24 or 32"},
+		"no mode": {"", EncodingAuto, secret(32), secret(16),
+			"otp_cipher is not one of aes-cbc, aes-ecb, none"},
+		"a key as mode":      {"sentinel", EncodingAuto, secret(32), secret(16), "otp_cipher is not one of"},
+		"mode in capitals":   {"AES-CBC", EncodingAuto, secret(32), secret(16), "otp_cipher is not one of"},
+		"no encoding":        {AESCBC, "", secret(32), secret(16), "otp_encoding is not one of auto, hex, base64"},
+		"no encoding, plain": {CipherNone, "sentinel", Secret{}, Secret{}, "otp_encoding is not one of"},
+		"no key":             {AESCBC, EncodingAuto, Secret{}, secret(16), "cipher_key is not set"},
+		"no key for ECB":     {AESECB, EncodingAuto, Secret{}, Secret{}, "cipher_key is not set"},
+		"key of 15 bytes": {AESCBC, EncodingHex, secret(15), secret(16),
+			"cipher_key has 15 bytes where AES takes 16, 24 or 32"},
 		"key of 33 bytes":       {AESECB, EncodingHex, secret(33), secret(16), "cipher_key has 33 bytes"},
 		"no IV":                 {AESCBC, EncodingAuto, secret(32), Secret{}, "cipher_iv is not set"},
 		"IV of 15 bytes":        {AESCBC, EncodingAuto, secret(32), secret(15), "cipher_iv has 15 bytes where AES takes 16"},

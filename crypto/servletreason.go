@@ -101,7 +101,8 @@ func (c *ServletCipher) reasonOfEncoding(text string) (raw []byte, reason string
 	case isHex && len(text) != unpaddedLength && len(text) != unpaddedLength+len(base64Padding):
 		return nil, fmt.Sprintf("%d hex characters, where a block has 32", len(text))
 	}
-	if joined := strings.NewReplacer(":", "", " ", "", "-", "").Replace(text); onlyHex(joined) && len(joined) == hexLength {
+	if joined := strings.NewReplacer(":", "", " ", "", "-", "").Replace(text); onlyHex(joined) &&
+		len(joined) == hexLength {
 		return nil, "hex with separators"
 	}
 	var standard strings.Builder
@@ -112,7 +113,8 @@ func (c *ServletCipher) reasonOfEncoding(text string) (raw []byte, reason string
 	raw, err := base64.RawStdEncoding.DecodeString(unpadded)
 	switch {
 	case err != nil && len(unpadded)%4 == 1:
-		return nil, fmt.Sprintf("not base64: %d characters are no whole number of bytes, so it is cut or has one too many", len(unpadded))
+		return nil, fmt.Sprintf("not base64: %d characters are no whole number of bytes, so it is cut or has one too many",
+			len(unpadded))
 	case err != nil:
 		return nil, "not base64 and not hex: has a character that neither has"
 	case c.encoding == EncodingHex:
@@ -224,12 +226,14 @@ func (c *ServletCipher) mistakenKeys() []mistakenKey {
 	} {
 		for _, size := range []int{16, 24, 32} {
 			if len(spelling.text) >= size {
-				keys = append(keys, mistakenKey{fmt.Sprintf("the first %d characters of the key's %s as key", size, spelling.name), []byte(spelling.text[:size])})
+				keys = append(keys, mistakenKey{fmt.Sprintf("the first %d characters of the key's %s as key", size,
+					spelling.name), []byte(spelling.text[:size])})
 			}
 		}
 	}
 	if len(key) > 16 {
-		keys = append(keys, mistakenKey{"the first 16 bytes of the key as key", key[:16]}, mistakenKey{"the last 16 bytes of the key as key", key[len(key)-16:]})
+		keys = append(keys, mistakenKey{"the first 16 bytes of the key as key", key[:16]},
+			mistakenKey{"the last 16 bytes of the key as key", key[len(key)-16:]})
 	}
 	return keys
 }
@@ -241,7 +245,8 @@ func (c *ServletCipher) mistakenIVs() []mistakenIV {
 		{"a zero IV", make([]byte, aes.BlockSize)},
 		{"the first 16 bytes of the key as IV", c.key.Bytes()[:aes.BlockSize]},
 		{"the first 16 characters of the IV's hex text as IV", []byte(hex.EncodeToString(iv)[:aes.BlockSize])},
-		{"the first 16 characters of the IV's base64 text as IV", []byte(base64.StdEncoding.EncodeToString(iv)[:aes.BlockSize])},
+		{"the first 16 characters of the IV's base64 text as IV",
+			[]byte(base64.StdEncoding.EncodeToString(iv)[:aes.BlockSize])},
 	}
 }
 

@@ -165,7 +165,8 @@ func TestServletCipher_ReasonGoesByTheAccount(t *testing.T) {
 // Whatever is sent, there is a reason if and only if it does not decrypt, and the reason is short and
 // does not repeat what was sent.
 func FuzzServletReason(f *testing.F) {
-	for _, seed := range []string{"", "123456", "Xrgn4bpX/4iYytICyC1wNg==", "5eb827e1ba57ff8898cad202c82d7036", "U2FsdGVkX18=", "%2B", "a~b", "\xff"} {
+	for _, seed := range []string{"", "123456", "Xrgn4bpX/4iYytICyC1wNg==", "5eb827e1ba57ff8898cad202c82d7036",
+		"U2FsdGVkX18=", "%2B", "a~b", "\xff"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, param string) {

@@ -49,7 +49,8 @@ func TestSignedBy_AcceptsEveryVectorAndNothingNearIt(t *testing.T) {
 
 		require.False(t, r.SignedBy(NewSecret([]byte(vectors.Secret+"x")), v.Signature), v.Note)
 		require.False(t, r.SignedBy(Secret{}, v.Signature), v.Note)
-		for _, wrong := range []string{"", v.Signature[1:], v.Signature + "00", "zz" + v.Signature[2:], strings.Repeat("0", 64)} {
+		for _, wrong := range []string{"", v.Signature[1:], v.Signature + "00", "zz" + v.Signature[2:],
+			strings.Repeat("0", 64)} {
 			require.False(t, r.SignedBy(secret, wrong), "%s %q", v.Note, wrong)
 		}
 		for _, spoil := range []func(*SignedRequest){
@@ -105,7 +106,8 @@ func TestPythonJSON_IsPythons(t *testing.T) {
 
 func TestPythonJSON_RefusesWhatIsNotOneJSONValue(t *testing.T) {
 	for _, text := range []string{
-		"", " ", "{", "}", "{}{}", "[1,]", "[,1]", "[1 2]", `{"a"}`, `{"a":}`, `{"a":1,}`, `{,"a":1}`, `{a:1}`, `{'a':1}`, `{1:1}`,
+		"", " ", "{", "}", "{}{}", "[1,]", "[,1]", "[1 " +
+			"2]", `{"a"}`, `{"a":}`, `{"a":1,}`, `{,"a":1}`, `{a:1}`, `{'a':1}`, `{1:1}`,
 		"01", "+1", ".5", "1.", "1e", "1e+", "-", "--1", "0x1", "1_0", "NaN", "Infinity", "-Infinity",
 		"tru", "True", "nul", "nullx", `"`, `"a`, `"\`, `"\x"`, `"\u12"`, `"\u12g4"`, "\"\n\"", "\"\x00\"", `"\ud83d\u12"`,
 		"\xef\xbb\xbf{}", "\"\xff\"", "\"\xed\xa0\x80\"", "\v1", "1\u00a0",
@@ -128,13 +130,15 @@ func FuzzPythonJSON(f *testing.F) {
 			f.Add([]byte(*v.Body))
 		}
 	}
-	for _, seed := range []string{`{"\ud800":["\udc00\ud83d\ude00"]}`, `{"a":1,"\u0061":2}`, ` [1e5, -0.0, {"":{}}] `, "\"\u2028\x7f\""} {
+	for _, seed := range []string{`{"\ud800":["\udc00\ud83d\ude00"]}`, `{"a":1,"\u0061":2}`, ` [1e5, -0.0, {"":{}}] `,
+		"\"\u2028\x7f\""} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		canonical, ok := PythonJSON(text)
 		if !ok {
-			if json.Valid(text) && utf8.Valid(text) && bytes.Count(text, []byte(":")) < 2 && bytes.Count(text, []byte("[")) < 60 {
+			if json.Valid(text) && utf8.Valid(text) && bytes.Count(text, []byte(":")) < 2 &&
+				bytes.Count(text, []byte("[")) < 60 {
 				t.Fatalf("%q is JSON and has no canonical form", text)
 			}
 			return

@@ -112,7 +112,8 @@ func (a accountImportCommand) Run(p process) error {
 		for i := range accounts {
 			n := &accounts[i]
 			if missing := n.Missing(); len(missing) > 0 && !a.MakeSecrets {
-				return unusable{fmt.Errorf("account %s: %s is missing: give it in base64 or hex, or cipher_key as 'iv~key'; or have it made with --make-secrets", n.Address, missing[0])}
+				return unusable{fmt.Errorf("account %s: %s is missing: give it in base64 or hex, or cipher_key as 'iv~key'; or "+
+					"have it made with --make-secrets", n.Address, missing[0])}
 			}
 		}
 		made := make([]importedAccount, len(accounts))
@@ -159,7 +160,8 @@ func (a accountImportCommand) profile(p process) (*otp.Profile, error) {
 	}
 	switch choice {
 	case "":
-		return nil, unusable{errors.New("no message_profile is named: give --profile live, which is recommended for integrations that ran against the vendor's service, or --profile documented")}
+		return nil, unusable{errors.New("no message_profile is named: give --profile live, which is recommended for " +
+			"integrations that ran against the vendor's service, or --profile documented")}
 	case "default":
 		return nil, nil
 	}
@@ -196,7 +198,8 @@ func (m *importedAccount) write(w io.Writer, check bool) {
 	if check {
 		verb = "Would make"
 	}
-	fmt.Fprintf(w, "%s account %s%s: texts %s, cipher %s, %s.\n", verb, m.Address, named(m.Name), profileName(m.Profile), m.Cipher, channelNames(&m.Account))
+	fmt.Fprintf(w, "%s account %s%s: texts %s, cipher %s, %s.\n", verb, m.Address, named(m.Name), profileName(m.Profile),
+		m.Cipher, channelNames(&m.Account))
 	if check && (m.CipherKey != "" || m.AccessKey != "") {
 		fmt.Fprintln(w, "  Its missing secrets would be made up.")
 		return
@@ -204,7 +207,8 @@ func (m *importedAccount) write(w io.Writer, check bool) {
 	for _, key := range m.AccessKeys {
 		fmt.Fprintf(w, "  access key %s %s\n", idOf(key, check), endsIn(key))
 	}
-	for _, secret := range [][2]string{{"access_key", m.AccessKey}, {"cipher_key", m.CipherKey}, {"cipher_iv", m.CipherIV}} {
+	for _, secret := range [][2]string{{"access_key", m.AccessKey}, {"cipher_key", m.CipherKey},
+		{"cipher_iv", m.CipherIV}} {
 		if secret[1] != "" {
 			fmt.Fprintf(w, "  %s: %s   (made up; it is not shown again)\n", secret[0], secret[1])
 		}
@@ -288,7 +292,8 @@ func (a accountListCommand) Run(p process) error {
 				if row.Profile != nil {
 					profile = string(*row.Profile)
 				}
-				rows = append(rows, strings.Join([]string{row.Address, row.State, profile, row.Cipher, escaped(row.Name, "")}, "\t"))
+				rows = append(rows, strings.Join([]string{row.Address, row.State, profile, row.Cipher, escaped(row.Name, "")},
+					"\t"))
 				if row.Fault != "" {
 					faults = append(faults, row.Address+": "+row.Fault)
 				}
@@ -413,7 +418,8 @@ func (a accountSetCommand) Run(p process) error {
 		if err := at.Accounts.Change(ctx, changed, columns); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "Changed %s of account %s; every server goes by it within five seconds.\n", strings.Join(columns, ", "), a.Account)
+		_, err = fmt.Fprintf(p.stdout, "Changed %s of account %s; every server goes by it within five seconds.\n",
+			strings.Join(columns, ", "), a.Account)
 		return err
 	})
 }
@@ -473,7 +479,8 @@ func (a accountExportCommand) Run(p process) error {
 		for i := range accounts {
 			m := &accounts[i]
 			if m.Broken != nil {
-				return fmt.Errorf("account %s: %w; mend it with otpbridge account set, or name the accounts to export", m.Address, m.Broken)
+				return fmt.Errorf("account %s: %w; mend it with otpbridge account set, or name the accounts to export", m.Address,
+					m.Broken)
 			}
 			row := exported{Account: m.Account}
 			if a.Secrets {
@@ -521,7 +528,8 @@ func readAccounts(raw []byte) (accounts []manage.Imported, unnamed []int, err er
 func decodeAccount(raw []byte, into *manage.Imported) error {
 	err := strict.Decode(raw, into)
 	if wrong, ok := errors.AsType[*strict.Error](err); ok {
-		if name := strings.TrimPrefix(wrong.Faults[0].Pointer, "/"); wrong.Faults[0].Detail == strict.Unknown && !strings.Contains(name, "/") {
+		if name := strings.TrimPrefix(wrong.Faults[0].Pointer, "/"); wrong.Faults[0].Detail == strict.Unknown &&
+			!strings.Contains(name, "/") {
 			return fmt.Errorf("%q is no column of otp_auth_config; server/doc/accounts.md lists them", name)
 		}
 	}

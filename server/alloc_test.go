@@ -32,7 +32,8 @@ func TestServlets_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
 		})
 		require.NoError(t, err)
 	})
-	t.Logf("allocations: generate %.1f, validate %.1f, a request %.1f; of bare Gin %.1f", generate, both-generate, both/2, nothing/2)
+	t.Logf("allocations: generate %.1f, validate %.1f, a request %.1f; of bare Gin %.1f", generate, both-generate,
+		both/2, nothing/2)
 	require.LessOrEqual(t, both/2, float64(allocationCeiling))
 }
 

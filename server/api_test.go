@@ -15,14 +15,16 @@ var asAPI = []string{"Authorization", "Bearer " + demoAPIKey, "Content-Type", "a
 
 func TestAPI_IsServedBesideTheServlets(t *testing.T) {
 	s := boot(t, variables(t)...)
-	sent := s.do("POST", "/v1/send", `{"to":"+919876543210","ip":"203.0.113.7","method":"sms","type":"verification"}`, append(asAPI, "X-Request-Id", "order-4711")...)
+	sent := s.do("POST", "/v1/send", `{"to":"+919876543210","ip":"203.0.113.7","method":"sms","type":"verification"}`,
+		append(asAPI, "X-Request-Id", "order-4711")...)
 	require.Equal(t, 201, sent.status, sent.body)
 	require.Equal(t, "order-4711", sent.header.Get("X-Request-Id"))
 	id := decoded(t, sent)["id"].(string)
 	require.Equal(t, 200, s.do("GET", sent.header.Get("Location"), "", asAPI...).status)
 
 	otp := encrypted(t, sampleKey, sampleIV, s.messages("limit=1")[0].Code)
-	require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", documentedKey, person("919876543210", "otp", otp)), "one state")
+	require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", documentedKey,
+		person("919876543210", "otp", otp)), "one state")
 	require.Contains(t, s.do("POST", "/v1/verify", `{"id":"`+id+`","code":"123456"}`, asAPI...).body, "ALREADY_VERIFIED")
 
 	for _, path := range []string{"/openapi.json", "/openapi.yaml", "/docs", "/.well-known/jwks.json"} {
@@ -43,7 +45,8 @@ func TestAPI_IsServedBesideTheServlets(t *testing.T) {
 
 func TestAPI_TheSandboxShowsItsCallsRedacted(t *testing.T) {
 	s := boot(t, variables(t)...)
-	s.do("POST", "/v1/send", `{"to":"+919876543210","method":"fax","type":"verification","metadata":{"who":"somebody"}}`, asAPI...)
+	s.do("POST", "/v1/send", `{"to":"+919876543210","method":"fax","type":"verification","metadata":{"who":"somebody"}}`,
+		asAPI...)
 	s.do("GET", "/v1/status/otp_06bq3c7k5sqn2e8v4g1t9hp0mc", "", asAPI...)
 	shown := s.do("GET", "/sandbox/requests?account=10000000000001", "").body
 	for _, part := range []string{`/v1/send`, `INVALID_REQUEST`, `/v1/status/[redacted]`, `NOT_FOUND`, `$API_KEY`} {

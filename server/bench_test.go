@@ -60,12 +60,14 @@ func TestBench(t *testing.T) {
 	fmt.Printf("load       %d connections; a cycle is generate and validate for a fresh recipient; %d turns of %v each\n",
 		benchConcurrency, *benchTurns, *benchDuration)
 	fmt.Printf("           the load generator itself takes %v of CPU a request\n", short(own))
-	fmt.Printf("others     what else ran took %.0f %% of the machine (median of all turns); above a tenth the ratios come out too low\n",
+	fmt.Printf("others     what else ran took %.0f %% of the machine (median of all turns); above a tenth the ratios "+
+		"come out too low\n",
 		100*othersOf(all))
 	fmt.Println("servers    a process each, limits and events as by default, codes derived, log of level info to a file")
 	fmt.Printf("           %s\n\n", remark)
 	printContenders(all)
-	fmt.Printf("\nThe outbox and /v1 beside servlets and inbox, on new databases, in turns of %v each:\n", besideDuration())
+	fmt.Printf("\nThe outbox and /v1 beside servlets and inbox, on new databases, in turns of %v each:\n",
+		besideDuration())
 	for _, p := range pairs {
 		fmt.Println()
 		printContenders(p.contenders())

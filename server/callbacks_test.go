@@ -86,14 +86,16 @@ func TestCallbacks_MatchByOurReferenceAndKeepTheError(t *testing.T) {
 		return map[string]any{"ref": reference, "state": map[string]any{"word": word}, "error": code}
 	}
 	report(404, "application/json", said("send_nobody", "DELIVRD", 0))
-	report(204, "text/plain", said(one, "UNDELIV", 30003), said("send_nobody", "DELIVRD", 0), said(two, "DELIVRD", "000"), said(three, "BUSY", 1))
+	report(204, "text/plain", said(one, "UNDELIV", 30003), said("send_nobody", "DELIVRD", 0),
+		said(two, "DELIVRD", "000"), said(three, "BUSY", 1))
 	require.Equal(t, "failed", s.fate(t, first, as)["status"])
 	require.Equal(t, "30003", s.fate(t, first, as)["provider_error"])
 	require.Equal(t, "delivered", s.fate(t, second, as)["status"])
 	require.NotContains(t, s.fate(t, second, as), "provider_error")
 	require.Equal(t, "unknown", s.fate(t, third, as)["status"], "a word that no profile knows changes nothing")
 	report(400, "application/json", said(three, "BUSY", 1))
-	huge := s.do("POST", "/callbacks/g?secret=0123456789abcdef", strings.Repeat(" ", 257<<10), "Content-Type", "application/json")
+	huge := s.do("POST", "/callbacks/g?secret=0123456789abcdef", strings.Repeat(" ", 257<<10), "Content-Type",
+		"application/json")
 	require.Equal(t, 400, huge.status)
 	require.Equal(t, 204, s.do("GET", "/callbacks/g?secret=0123456789abcdef&ref="+two+"&state.word=UNDELIV", "").status)
 	require.Equal(t, "delivered", s.fate(t, second, as)["status"], "is never taken back")

@@ -61,18 +61,23 @@ func TestParam_Errors(t *testing.T) {
 	}{
 		{"no key", join("param encrypt 123456"), exitUnusable, []string{"--key is missing", "/sandbox/credentials"}},
 		{"no IV", join("param encrypt 123456", key), exitUnusable, []string{"--iv is missing"}},
-		{"two IVs", join("param encrypt 123456", []string{"--key", sampleIV + "~" + sampleKey}, iv), exitUnusable, []string{"which one is meant"}},
-		{"key and IV the wrong way round", join("param encrypt 123456", []string{"--key", sampleKey + "~" + sampleIV}), exitUnusable, []string{"--key", "iv~key"}},
+		{"two IVs", join("param encrypt 123456", []string{"--key", sampleIV + "~" + sampleKey}, iv), exitUnusable,
+			[]string{"which one is meant"}},
+		{"key and IV the wrong way round", join("param encrypt 123456", []string{"--key", sampleKey + "~" + sampleIV}),
+			exitUnusable, []string{"--key", "iv~key"}},
 		{"unreadable key", join("param encrypt 123456 --key xyz", iv), exitUnusable, []string{"--key is 3 characters"}},
-		{"long IV", join("param encrypt 123456", key, []string{"--iv", sampleKey}), exitUnusable, []string{"--iv is 32 bytes: give 16"}},
+		{"long IV", join("param encrypt 123456", key, []string{"--iv", sampleKey}), exitUnusable,
+			[]string{"--iv is 32 bytes: give 16"}},
 		{"letters", join("param encrypt 12a456", key, iv), exitUnusable, []string{"CODE is not 4 to 10 digits"}},
 		{"three digits", join("param encrypt 123", key, iv), exitUnusable, []string{"CODE"}},
 		{"no code", join("param encrypt", key, iv), exitUnusable, []string{"<code>", "--help"}},
 		{"unknown cipher", join("param encrypt 123456 --cipher des", key, iv), exitUnusable, []string{"aes-cbc"}},
 		{"unknown command", join("param encode 123456"), exitUnusable, []string{"--help"}},
 		{"unknown flag", join("serve --port 80"), exitUnusable, []string{"--port", "--help"}},
-		{"another key's value", join("param decrypt AAAAAAAAAAAAAAAAAAAAAA==", key, iv), exitFailed, []string{"VALUE is no code"}},
-		{"wrong encoding", join("param decrypt Xrgn4bpX/4iYytICyC1wNg== --encoding hex", key, iv), exitFailed, []string{"VALUE is no code"}},
+		{"another key's value", join("param decrypt AAAAAAAAAAAAAAAAAAAAAA==", key, iv), exitFailed,
+			[]string{"VALUE is no code"}},
+		{"wrong encoding", join("param decrypt Xrgn4bpX/4iYytICyC1wNg== --encoding hex", key, iv), exitFailed,
+			[]string{"VALUE is no code"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, out, problems := command(tt.arguments...)

@@ -25,12 +25,14 @@ func TestClientAddr(t *testing.T) {
 		{"a proxy that says nothing", "10.0.0.1", nil, proxies, "10.0.0.1"},
 		{"one hop", "10.0.0.1", []string{"203.0.113.9"}, proxies, "203.0.113.9"},
 		{"two proxies", "10.0.0.1", []string{"203.0.113.9, 192.0.2.7"}, proxies, "203.0.113.9"},
-		{"what the client wrote is not believed", "10.0.0.1", []string{"1.1.1.1, 203.0.113.9, 10.0.0.2"}, proxies, "203.0.113.9"},
+		{"what the client wrote is not believed", "10.0.0.1", []string{"1.1.1.1, 203.0.113.9, 10.0.0.2"}, proxies,
+			"203.0.113.9"},
 		{"nor in a line of its own", "10.0.0.1", []string{"1.1.1.1", "203.0.113.9"}, proxies, "203.0.113.9"},
 		{"lines are one list", "10.0.0.1", []string{"1.1.1.1, 203.0.113.9", "10.0.0.3, 10.0.0.2"}, proxies, "203.0.113.9"},
 		{"a client that claims a proxy's address", "10.0.0.1", []string{"10.9.9.9, 203.0.113.9"}, proxies, "203.0.113.9"},
 		{"all are proxies", "10.0.0.1", []string{"10.0.0.3, 10.0.0.2"}, proxies, "10.0.0.3"},
-		{"no address stops at the last good hop", "10.0.0.1", []string{"203.0.113.9, unknown, 10.0.0.2"}, proxies, "10.0.0.2"},
+		{"no address stops at the last good hop", "10.0.0.1", []string{"203.0.113.9, unknown, 10.0.0.2"}, proxies,
+			"10.0.0.2"},
 		{"no address at all", "10.0.0.1", []string{"unknown"}, proxies, "10.0.0.1"},
 		{"an obfuscated one", "10.0.0.1", []string{"_hidden"}, proxies, "10.0.0.1"},
 		{"empty places mean nothing", "10.0.0.1", []string{", 203.0.113.9, ,", "", " "}, proxies, "203.0.113.9"},
@@ -120,7 +122,8 @@ func FuzzClientAddr(f *testing.F) {
 func forgeries(address string) []string {
 	return []string{
 		"X-Forwarded-For", address, "X-Real-IP", address, "True-Client-IP", address, "CF-Connecting-IP", address,
-		"X-Client-IP", address, "X-Cluster-Client-IP", address, "Forwarded", `for="` + address + `"`, "X-Forwarded", address, "Via", address,
+		"X-Client-IP", address, "X-Cluster-Client-IP", address, "Forwarded", `for="` + address +
+			`"`, "X-Forwarded", address, "Via", address,
 	}
 }
 
@@ -144,7 +147,10 @@ func TestServer_AForgedAddressIsNoAddress(t *testing.T) {
 	bound = behind.account(`{"access_keys":[{"allowed_ips":["203.0.113.0/24"]}]}`)
 	headers := append([]string{"access_key", bound.AccessKey}, forgeries("203.0.113.9")[2:]...)
 	path := "/otpauthapi/otpgenservlet?" + person("919551492394").Encode()
-	require.Equal(t, "UNAUTHERISED USER", behind.do("GET", path, "", headers...).body, "only X-Forwarded-For is read, and only the proxy's")
-	require.Equal(t, "UNAUTHERISED USER", behind.do("GET", path, "", append(headers, "X-Forwarded-For", "203.0.113.9, 198.51.100.1")...).body)
-	require.Equal(t, "OTP Generated Successfully", behind.do("GET", path, "", append(headers, "X-Forwarded-For", "203.0.113.9")...).body)
+	require.Equal(t, "UNAUTHERISED USER", behind.do("GET", path, "", headers...).body,
+		"only X-Forwarded-For is read, and only the proxy's")
+	require.Equal(t, "UNAUTHERISED USER", behind.do("GET", path, "",
+		append(headers, "X-Forwarded-For", "203.0.113.9, 198.51.100.1")...).body)
+	require.Equal(t, "OTP Generated Successfully", behind.do("GET", path, "",
+		append(headers, "X-Forwarded-For", "203.0.113.9")...).body)
 }

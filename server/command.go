@@ -121,7 +121,8 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if settings.MayMakeKeyringFile() {
 		if _, err := os.Stat(settings.KeyringFile); errors.Is(err, fs.ErrNotExist) {
-			return unusable{fmt.Errorf("there is no keyring at %s: set %sKEYRING_FILE and %sDATABASE_URL to what the server has", settings.KeyringFile, config.Prefix, config.Prefix)}
+			return unusable{fmt.Errorf("there is no keyring at %s: set %sKEYRING_FILE and %sDATABASE_URL to what the server "+
+				"has", settings.KeyringFile, config.Prefix, config.Prefix)}
 		}
 	}
 	keyring, err := openKeyring(settings, log)
@@ -137,7 +138,8 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	manager, err := manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Files: files, Guard: openGuard(settings), Sandbox: settings.Sandbox()})
+	manager, err := manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Files: files,
+		Guard: openGuard(settings), Sandbox: settings.Sandbox()})
 	if err != nil {
 		return keyringRemedy(err, settings)
 	}
@@ -149,7 +151,9 @@ func openStore(ctx context.Context, settings config.Settings, schema sql.SchemaP
 	store, err := sql.Open(ctx, settings.DatabaseURL.Reveal(), sql.Options{Sandbox: settings.Sandbox(), Schema: schema})
 	switch {
 	case errors.Is(err, sql.ErrNoDatabase):
-		return nil, unusable{fmt.Errorf(`%w: set %sDATABASE_URL to what the server has, or make one with "otpbridge migrate up"`, err, config.Prefix)}
+		return nil,
+			unusable{fmt.Errorf(`%w: set %sDATABASE_URL to what the server has, or make one with "otpbridge migrate up"`, err,
+				config.Prefix)}
 	case err != nil:
 		err = databaseRemedy(fmt.Errorf("open database %v: %w", settings.DatabaseURL, err), settings)
 		if _, outdated := errors.AsType[sql.SchemaError](err); outdated || errors.Is(err, sql.ErrMayNotMigrate) {

@@ -82,7 +82,8 @@ func guess(ts *testscript.TestScript, neg bool, args []string) {
 	count, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	var environ []string
-	for _, name := range []string{"MODE", "ADDR", "METRICS_ADDR", "SHUTDOWN_TIMEOUT", "KEYRING_FILE", "DATABASE_URL", "STATE_DIR"} {
+	for _, name := range []string{"MODE", "ADDR", "METRICS_ADDR", "SHUTDOWN_TIMEOUT", "KEYRING_FILE", "DATABASE_URL",
+		"STATE_DIR"} {
 		environ = append(environ, "OTPBRIDGE_"+name+"="+ts.Getenv("OTPBRIDGE_"+name))
 	}
 	settings, err := config.Load(environ)

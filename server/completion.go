@@ -105,7 +105,8 @@ func bashScript(nodes []completion) string {
 	for _, node := range nodes {
 		for _, flag := range node.flags {
 			if words := values(flag); words != "" {
-				fmt.Fprintf(&script, "    %q) words=%q ;;\n", " "+strings.Join(append(append([]string{}, node.path...), "--"+flag.Name), " "), words)
+				fmt.Fprintf(&script, "    %q) words=%q ;;\n", " "+strings.Join(append(append([]string{}, node.path...),
+					"--"+flag.Name), " "), words)
 			}
 		}
 	}
@@ -135,10 +136,12 @@ func fishScript(nodes []completion) string {
 			}
 		}
 		for _, command := range node.commands {
-			fmt.Fprintf(&script, "complete -c otpbridge -f -n %s -a %s -d %s\n", quoted(condition), command.Name, quoted(firstSentence(command.Help)))
+			fmt.Fprintf(&script, "complete -c otpbridge -f -n %s -a %s -d %s\n", quoted(condition), command.Name,
+				quoted(firstSentence(command.Help)))
 		}
 		for _, flag := range node.flags {
-			line := fmt.Sprintf("complete -c otpbridge -n %s -l %s -d %s", quoted(condition), flag.Name, quoted(firstSentence(flag.Help)))
+			line := fmt.Sprintf("complete -c otpbridge -n %s -l %s -d %s", quoted(condition), flag.Name,
+				quoted(firstSentence(flag.Help)))
 			switch {
 			case values(flag) != "":
 				line += " -x -a " + quoted(values(flag))

@@ -307,7 +307,8 @@ func TestCompose_NginxPassesTheKeyAndTheAddress(t *testing.T) {
 	require.Contains(t, all, "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for")
 	require.Contains(t, all, "proxy_set_header Host $http_host", "the sandbox compares it with the origin of a page")
 	require.Contains(t, all, "proxy_next_upstream off")
-	require.NotRegexp(t, `log_format.*\$(request\b|request_uri|uri|args|query_string|http_)`, configuration, "requests have numbers and codes in them")
+	require.NotRegexp(t, `log_format.*\$(request\b|request_uri|uri|args|query_string|http_)`, configuration,
+		"requests have numbers and codes in them")
 	for _, server := range composeServers(t, project) {
 		require.Contains(t, all, "server "+server.Name+":8080")
 	}

@@ -79,7 +79,8 @@ func TestConformance_WithKeysThatSignAndOfBothEnvironments(t *testing.T) {
 		Secret        string `json:"secret"`
 		SigningSecret string `json:"signing_secret"`
 	}) {
-		command := exec.CommandContext(t.Context(), program(t), append([]string{"key", "create", "10000000000001", "--json"}, flags...)...)
+		command := exec.CommandContext(t.Context(), program(t),
+			append([]string{"key", "create", "10000000000001", "--json"}, flags...)...)
 		command.Dir, command.Env = folder, []string{"PATH=" + os.Getenv("PATH")}
 		out, err := command.Output()
 		require.NoError(t, err)
@@ -100,7 +101,8 @@ func TestConformance_WithKeysThatSignAndOfBothEnvironments(t *testing.T) {
 	asked := 0
 	for _, r := range report.Results {
 		require.False(t, r.Status == conform.Skip && needsOtherKeys(r.Reason), r.Case.ID)
-		if r.Status == conform.Pass && (r.Case.Section() == "v1/signing" || strings.Contains(r.Case.Requirement, "the same environment")) {
+		if r.Status == conform.Pass && (r.Case.Section() == "v1/signing" ||
+			strings.Contains(r.Case.Requirement, "the same environment")) {
 			asked++
 		}
 	}
@@ -219,7 +221,8 @@ func requireOnlyProfilesDiffer(t *testing.T, out string) {
 		a, b := answers[i][1], answers[i+1][1]
 		b = strings.TrimSuffix(b, `\r\n`)
 		b = strings.Replace(b, "Wrong PIN . No of Retries remaining # ", "Wrong PIN. No of Retries remaining #", 1)
-		b = strings.Replace(b, "MAXREGEN", "Max no of tries to regeneration of pin has been reached. Please generate other", 1)
+		b = strings.Replace(b, "MAXREGEN", "Max no of tries to regeneration of pin has been reached. Please generate other",
+			1)
 		if a == "The feature is not enabled" && b == "Verified successfully" {
 			plain++
 			continue
@@ -289,7 +292,8 @@ func reportsWrongText(t *testing.T, program, server string) {
 		},
 	})
 	defer wrong.Close()
-	code, out := runClient(t, program, "--target", wrong.URL, "--profile", "documented", "--level", "must", "servlet/validate")
+	code, out := runClient(t, program, "--target", wrong.URL, "--profile", "documented", "--level", "must",
+		"servlet/validate")
 	require.Equal(t, conform.ExitFail, code, out)
 	require.Contains(t, out, `expected     the answer "Verified successfully"`)
 	require.Contains(t, out, `came         the answer "Verified succesfully"`)

@@ -62,7 +62,8 @@ func (c *connections) admit(conn net.Conn) {
 	turnAway(conn)
 }
 
-const busyAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain\r\n" +
+const busyAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: " +
+	"text/plain\r\n" +
 	"Content-Length: 32\r\n\r\nThe server is busy; try again.\r\n"
 
 // turnAway closes a connection that has just been accepted. It says why where that takes no

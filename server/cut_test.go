@@ -158,8 +158,11 @@ var attempts = []attempt{
 		then:   rightGuess, next: "ok",
 	}, {
 		name: "a regenerate", before: generated, do: (*victim).resend, answer: "ok",
-		leaves: sentAnd(func(f *traces) { f.RecipientVersion, f.Version, f.Sends, f.Regenerations, f.Resent = 2, 2, 2, 1, 1 }),
-		then:   rightGuess, next: "ok",
+		leaves: sentAnd(func(f *traces) {
+			f.RecipientVersion, f.Version, f.Sends, f.Regenerations, f.Resent = 2, 2, 2, 1,
+				1
+		}),
+		then: rightGuess, next: "ok",
 	}, {
 		// In as many batches as it takes, of which one is cut; so the versions are not compared.
 		name: "five wrong guesses at once", before: generated, do: fiveGuesses,

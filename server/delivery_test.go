@@ -61,10 +61,12 @@ func TestDelivery_ProductionSendsThroughItsGateways(t *testing.T) {
 	require.Equal(t, "+919551492394", second.all()[0]["to"])
 	require.Equal(t, "gateway-s3cret", second.all()[0]["key"])
 	code := regexp.MustCompile(`^[0-9]{6}`).FindString(second.all()[0]["text"])
-	require.Equal(t, "Verified successfully", s.servlet("plainotpvalidationservlet", productionKey, person("919551492394", "otp", code)))
+	require.Equal(t, "Verified successfully", s.servlet("plainotpvalidationservlet", productionKey,
+		person("919551492394", "otp", code)))
 
 	second.Close()
-	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", productionKey, person("919551492395")), "nobody listens there any more")
+	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", productionKey, person("919551492395")),
+		"nobody listens there any more")
 	require.NoError(t, s.Shutdown(context.Background()))
 	log := s.log.String()
 	require.Contains(t, log, "channel=first")
@@ -80,10 +82,14 @@ func TestDelivery_ChannelsThatCannotBeAreRefused(t *testing.T) {
 		environ []string
 		says    []string
 	}{
-		{[]string{"OTPBRIDGE_MODE=production", "OTPBRIDGE_SMS_CHANNELS=inbox:"}, []string{"OTPBRIDGE_SMS_CHANNELS: entry 1: the inbox shows every code"}},
-		{[]string{"OTPBRIDGE_MODE=production", "OTPBRIDGE_SMS_CHANNELS=http://user:hunter2@gw.example/?to={to}&text={text}", "OTPBRIDGE_EMAIL_CHANNELS=smtp://user:hunter2@mail.example"},
-			[]string{"OTPBRIDGE_SMS_CHANNELS: entry 1 (http://gw.example): would send codes in clear", "OTPBRIDGE_EMAIL_CHANNELS: entry 1 (smtp://mail.example): has no from"}},
-		{[]string{"OTPBRIDGE_EMAIL_CHANNELS=inbox:,sendmail"}, []string{"OTPBRIDGE_EMAIL_CHANNELS: entry 2: starts with none of the channels for email"}},
+		{[]string{"OTPBRIDGE_MODE=production", "OTPBRIDGE_SMS_CHANNELS=inbox:"},
+			[]string{"OTPBRIDGE_SMS_CHANNELS: entry 1: the inbox shows every code"}},
+		{[]string{"OTPBRIDGE_MODE=production", "OTPBRIDGE_SMS_CHANNELS=http://user:hunter2@gw.example/?to={to}&text={text}",
+			"OTPBRIDGE_EMAIL_CHANNELS=smtp://user:hunter2@mail.example"},
+			[]string{"OTPBRIDGE_SMS_CHANNELS: entry 1 (http://gw.example): would send codes in clear",
+				"OTPBRIDGE_EMAIL_CHANNELS: entry 1 (smtp://mail.example): has no from"}},
+		{[]string{"OTPBRIDGE_EMAIL_CHANNELS=inbox:,sendmail"},
+			[]string{"OTPBRIDGE_EMAIL_CHANNELS: entry 2: starts with none of the channels for email"}},
 	} {
 		settings, err := config.Load(variables(t, tt.environ...))
 		require.NoError(t, err)
@@ -109,7 +115,8 @@ func TestDelivery_TheExamplesOfThePageAreTaken(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(profile[1]), 0o600))
 		for _, found := range settings {
 			assignment := strings.ReplaceAll(found[0], "'", "")
-			settings, err := config.Load(variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_FILES_DIR="+filepath.Dir(path), assignment))
+			settings, err := config.Load(variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_FILES_DIR="+filepath.Dir(path),
+				assignment))
 			require.NoError(t, err, assignment)
 			_, err = openOutlets(settings, nil)
 			require.NoError(t, err, assignment)

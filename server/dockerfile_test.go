@@ -88,7 +88,8 @@ func TestDockerfile_BuildsAsMakeDoes(t *testing.T) {
 	command := readDockerfile(t).goBuild(t)
 	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)
-	made := strings.NewReplacer(" go build ", " $(GO) build ", " /out/", " bin/", "$VERSION", "$(VERSION)").Replace(command)
+	made := strings.NewReplacer(" go build ", " $(GO) build ", " /out/", " bin/", "$VERSION",
+		"$(VERSION)").Replace(command)
 	require.Contains(t, string(makefile), "\n\t"+made+"\n")
 }
 
@@ -167,7 +168,8 @@ func TestDockerfile_HoldsNoSecret(t *testing.T) {
 	require.Equal(t, []string{"ARG VERSION"}, regexp.MustCompile(`(?i)\bARG\b.*`).FindAllString(instructions, -1))
 	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)
-	require.Equal(t, []string{"--build-arg VERSION=$(VERSION)"}, regexp.MustCompile(`--build-arg \S+`).FindAllString(string(makefile), -1))
+	require.Equal(t, []string{"--build-arg VERSION=$(VERSION)"},
+		regexp.MustCompile(`--build-arg \S+`).FindAllString(string(makefile), -1))
 	require.Equal(t, []string{"OTPBRIDGE_ADDR=:8080"}, d.environ)
 
 	// The build reads a list of folders, so a key that somebody keeps beside them stays out.
@@ -179,7 +181,8 @@ func TestDockerfile_HoldsNoSecret(t *testing.T) {
 			rules = append(rules, line)
 		}
 	}
-	require.Equal(t, []string{"*", "!go.mod", "!go.sum", "!config", "!crypto", "!server", "!sql", "**/*_test.go", "**/testdata"}, rules)
+	require.Equal(t, []string{"*", "!go.mod", "!go.sum", "!config", "!crypto", "!server", "!sql", "**/*_test.go",
+		"**/testdata"}, rules)
 }
 
 func TestDockerfile_IsLabelled(t *testing.T) {

@@ -182,10 +182,12 @@ func (f *findings) exposure(settings config.Settings) {
 	loopback := listensOnLoopback(settings.Addr)
 	switch {
 	case settings.Sandbox() && !loopback:
-		f.warn("exposure", "set OTPBRIDGE_ADDR=127.0.0.1:8080, or keep others out with a firewall; a container's port is published with -p 127.0.0.1:8080:8080",
+		f.warn("exposure", "set OTPBRIDGE_ADDR=127.0.0.1:8080, or keep others out with a firewall; a container's port is "+
+			"published with -p 127.0.0.1:8080:8080",
 			"a sandbox shows every code to whoever reaches it, and listens on %s", settings.Addr)
 	case settings.Sandbox():
-		f.warn("exposure", "set OTPBRIDGE_MODE=production for anything that guards something", "this is a sandbox: it shows codes, and delivers none")
+		f.warn("exposure", "set OTPBRIDGE_MODE=production for anything that guards something",
+			"this is a sandbox: it shows codes, and delivers none")
 	default:
 		f.pass("exposure", "production, on %s", settings.Addr)
 	}
@@ -195,7 +197,9 @@ func (f *findings) exposure(settings config.Settings) {
 	case settings.Sandbox() || loopback:
 		f.pass("transport", "nothing crosses a network without a proxy in front")
 	case len(settings.TrustedProxies) == 0:
-		f.warn("transport", "set OTPBRIDGE_TLS_CERT_FILE and OTPBRIDGE_TLS_KEY_FILE; or end TLS in a proxy in front, have it send Strict-Transport-Security, set OTPBRIDGE_TRUSTED_PROXIES to its address, and OTPBRIDGE_ADDR to one that only it reaches",
+		f.warn("transport", "set OTPBRIDGE_TLS_CERT_FILE and OTPBRIDGE_TLS_KEY_FILE; or end TLS in a proxy in front, have "+
+			"it send Strict-Transport-Security, set OTPBRIDGE_TRUSTED_PROXIES to its address, and OTPBRIDGE_ADDR to one that "+
+			"only it reaches",
 			"keys and codes may cross the network in clear: the server listens on %s and no proxy is trusted", settings.Addr)
 	default:
 		f.pass("transport", "behind %d trusted proxies, which end TLS", len(settings.TrustedProxies))
@@ -207,7 +211,8 @@ func (f *findings) exposure(settings config.Settings) {
 	switch {
 	case settings.Sandbox():
 	case settings.SMSChannels.Reveal() == "" && settings.EmailChannels.Reveal() == "":
-		f.warn("delivery", "set OTPBRIDGE_SMS_CHANNELS or OTPBRIDGE_EMAIL_CHANNELS, and try it with otpbridge send-test; or give every account channels of its own",
+		f.warn("delivery", "set OTPBRIDGE_SMS_CHANNELS or OTPBRIDGE_EMAIL_CHANNELS, and try it with otpbridge send-test; "+
+			"or give every account channels of its own",
 			"no channel is set, so generate answers SMSEMAILFAIL for every account without channels of its own")
 	default:
 		f.pass("delivery", "channels are set; otpbridge send-test tries them")
@@ -224,7 +229,8 @@ func (f *findings) exposure(settings config.Settings) {
 	}
 	if len(wide) > 0 {
 		f.warn("trusted proxies", "name the proxies themselves in OTPBRIDGE_TRUSTED_PROXIES",
-			"%s is so wide that clients in it can name any address as theirs, which access keys and limits go by", strings.Join(wide, ", "))
+			"%s is so wide that clients in it can name any address as theirs, which access keys and limits go "+
+				"by", strings.Join(wide, ", "))
 	} else {
 		f.pass("trusted proxies", "%d networks", len(settings.TrustedProxies))
 	}
@@ -235,12 +241,14 @@ func (f *findings) certificate(settings config.Settings) {
 	pair, err := tls.LoadX509KeyPair(settings.TLSCertFile, settings.TLSKeyFile)
 	switch {
 	case err != nil:
-		f.fail("transport", "put a certificate and the key that belongs to it where OTPBRIDGE_TLS_CERT_FILE and OTPBRIDGE_TLS_KEY_FILE say",
+		f.fail("transport", "put a certificate and the key that belongs to it where OTPBRIDGE_TLS_CERT_FILE and "+
+			"OTPBRIDGE_TLS_KEY_FILE say",
 			"the TLS certificate cannot be used: %v", err)
 	case time.Now().After(pair.Leaf.NotAfter):
 		f.fail("transport", "renew it", "the TLS certificate ended on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
 	case time.Until(pair.Leaf.NotAfter) < certificateEndsSoon:
-		f.warn("transport", "renew it; servers take the new one within ten seconds", "the TLS certificate ends on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
+		f.warn("transport", "renew it; servers take the new one within ten seconds", "the TLS certificate ends on %s",
+			pair.Leaf.NotAfter.Format(time.DateOnly))
 	default:
 		f.pass("transport", "TLS, with a certificate until %s", pair.Leaf.NotAfter.Format(time.DateOnly))
 	}
@@ -286,7 +294,8 @@ func (f *findings) keyring(settings config.Settings) *crypto.Keyring {
 		keyring, err = crypto.ParseKeyring(text)
 	}
 	if err != nil {
-		f.fail("keyring", "put the keyring there, a key a line; the first of an installation is made by otpbridge keyring new --file PATH", "%v", err)
+		f.fail("keyring", "put the keyring there, a key a line; the first of an installation is made by otpbridge keyring "+
+			"new --file PATH", "%v", err)
 		return nil
 	}
 	if samples := keyring.SampleIDs(); len(samples) > 0 {
@@ -294,14 +303,16 @@ func (f *findings) keyring(settings config.Settings) *crypto.Keyring {
 		if settings.Sandbox() {
 			f.warn("sample secrets", remedy, "key %s of the keyring is the published sample key", strings.Join(samples, ", "))
 		} else {
-			f.fail("sample secrets", remedy, "key %s of the keyring is the published sample key, which all the world knows", strings.Join(samples, ", "))
+			f.fail("sample secrets", remedy, "key %s of the keyring is the published sample key, which all the world knows",
+				strings.Join(samples, ", "))
 		}
 	}
 	if settings.KeyringFile == "" {
 		return keyring
 	}
 	if info, err := os.Stat(source); err == nil && info.Mode().Perm()&0o077 != 0 {
-		f.warn("keyring file", "chmod 600 "+source, "others than its owner may read %s, and with it every code and recipient: %v", source, info.Mode().Perm())
+		f.warn("keyring file", "chmod 600 "+source,
+			"others than its owner may read %s, and with it every code and recipient: %v", source, info.Mode().Perm())
 	} else {
 		f.pass("keyring file", "%s is its owner's alone", source)
 	}
@@ -317,7 +328,8 @@ func (f *findings) database(ctx context.Context, settings config.Settings) *sql.
 		}
 	}
 	if err != nil {
-		remedy := "see that it runs, that this machine may reach it, and that user and password in OTPBRIDGE_DATABASE_URL are right"
+		remedy := "see that it runs, that this machine may reach it, and that user and password in OTPBRIDGE_DATABASE_URL " +
+			"are right"
 		if errors.Is(err, sql.ErrNoDatabase) {
 			remedy = "otpbridge migrate up makes it, and so does the first start of a server"
 		}
@@ -335,17 +347,20 @@ func (f *findings) condition(ctx context.Context, settings config.Settings, stor
 		return
 	}
 	if c.Damage != "" {
-		f.fail("database check", "stop the servers, keep a copy, and restore the last backup", "%s found damage: %s", c.Version, c.Damage)
+		f.fail("database check", "stop the servers, keep a copy, and restore the last backup", "%s found damage: %s",
+			c.Version, c.Damage)
 	} else {
 		f.pass("database check", "%s", c.Version)
 	}
 	if len(c.CaseBlind) > 0 {
-		f.fail("collation", "ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "key columns take one name for another's: %s", strings.Join(c.CaseBlind, ", "))
+		f.fail("collation", "ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+			"key columns take one name for another's: %s", strings.Join(c.CaseBlind, ", "))
 	} else {
 		f.pass("collation", "key columns tell every name apart")
 	}
 	if c.Forgetful != "" {
-		f.warn("durability", "set innodb_flush_log_at_trx_commit=1, or accept that a power cut can bring a used code back", "%s: a crash can take acknowledged writes along", c.Forgetful)
+		f.warn("durability", "set innodb_flush_log_at_trx_commit=1, or accept that a power cut can bring a used code back",
+			"%s: a crash can take acknowledged writes along", c.Forgetful)
 	} else {
 		f.pass("durability", "what was acknowledged survives a crash")
 	}
@@ -356,9 +371,11 @@ func (f *findings) condition(ctx context.Context, settings config.Settings, stor
 func (f *findings) grants(c sql.Condition) {
 	switch {
 	case len(c.Missing) > 0:
-		f.fail("grants", "GRANT them on the schema; operating.md has the statement", "the database's user lacks %s", strings.Join(c.Missing, ", "))
+		f.fail("grants", "GRANT them on the schema; operating.md has the statement", "the database's user lacks %s",
+			strings.Join(c.Missing, ", "))
 	case len(c.Excess) > 0:
-		f.warn("grants", "give the server a user with SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX on its schema alone", "the database's user may more than a server needs: %s", strings.Join(c.Excess, ", "))
+		f.warn("grants", "give the server a user with SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX on its schema "+
+			"alone", "the database's user may more than a server needs: %s", strings.Join(c.Excess, ", "))
 	default:
 		f.pass("grants", "the database's user may what a server needs")
 	}
@@ -369,16 +386,19 @@ func (f *findings) privacy(settings config.Settings, c sql.Condition) {
 	if settings.DatabaseURL.Scheme() == "sqlite" {
 		path := strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-			f.warn("database access", "chmod 600 "+path+"* and 700 its folder", "others than its owner may read or write %s: %v", filepath.Base(path), info.Mode().Perm())
+			f.warn("database access", "chmod 600 "+path+"* and 700 its folder",
+				"others than its owner may read or write %s: %v", filepath.Base(path), info.Mode().Perm())
 			return
 		}
 		f.pass("database access", "the file is its owner's alone")
 		return
 	}
 	parsed, err := url.Parse(settings.DatabaseURL.Reveal())
-	near := err == nil && (parsed.Query().Get("socket") != "" || listensOnLoopback(net.JoinHostPort(parsed.Hostname(), "0")))
+	near := err == nil && (parsed.Query().Get("socket") != "" ||
+		listensOnLoopback(net.JoinHostPort(parsed.Hostname(), "0")))
 	if !c.Encrypted && !near {
-		f.warn("database access", "append ?tls=true to OTPBRIDGE_DATABASE_URL, with tls-ca where the authority is your own", "the connection to the database is not encrypted")
+		f.warn("database access", "append ?tls=true to OTPBRIDGE_DATABASE_URL, with tls-ca where the authority is your own",
+			"the connection to the database is not encrypted")
 		return
 	}
 	f.pass("database access", "the connection is encrypted, or does not leave this machine")
@@ -406,9 +426,11 @@ func (f *findings) schema(ctx context.Context, store *sql.Store) bool {
 	case err != nil:
 		f.fail("schema", "see the message", "%v", err)
 	case schema.Version > schema.Latest:
-		f.fail("schema", "use the program that made it, or restore the backup from before the upgrade", "version %d is newer than this program, which knows %d", schema.Version, schema.Latest)
+		f.fail("schema", "use the program that made it, or restore the backup from before the upgrade",
+			"version %d is newer than this program, which knows %d", schema.Version, schema.Latest)
 	case schema.Version < schema.Latest:
-		f.warn("schema", "otpbridge migrate up, or start a server, which does it too", "version %d of %d", schema.Version, schema.Latest)
+		f.warn("schema", "otpbridge migrate up, or start a server, which does it too", "version %d of %d", schema.Version,
+			schema.Latest)
 	default:
 		f.pass("schema", "version %d", schema.Version)
 		return true
@@ -418,7 +440,8 @@ func (f *findings) schema(ctx context.Context, store *sql.Store) bool {
 
 func (f *findings) writable(ctx context.Context, store *sql.Store) {
 	if err := store.Ready(ctx); err != nil {
-		f.fail("writing", "make it writable: free space on its disk, leave no lock on it, use no replica, grant INSERT, UPDATE and DELETE on every table",
+		f.fail("writing", "make it writable: free space on its disk, leave no lock on it, use no replica, grant INSERT, "+
+			"UPDATE and DELETE on every table",
 			"the database cannot be written: %v", err)
 		return
 	}
@@ -434,7 +457,8 @@ func (f *findings) remains(ctx context.Context, settings config.Settings, patien
 	case err != nil:
 		f.fail("sandbox remains", "see the message", "%v", err)
 	case len(remains) > 0:
-		f.fail("sandbox remains", "use a database that no sandbox has used; accounts move with otpbridge account export and import",
+		f.fail("sandbox remains", "use a database that no sandbox has used; accounts move with otpbridge account export "+
+			"and import",
 			"a sandbox was run on this database: %d accounts or clocks of its own", len(remains))
 	default:
 		f.pass("sandbox remains", "none")
@@ -470,7 +494,8 @@ func (f *findings) accounts(ctx context.Context, settings config.Settings, out o
 	if err != nil {
 		f.fail("account keys", "see the message", "%v", err)
 	} else if len(keyless) > 0 {
-		f.warn("account keys", "otpbridge key create "+keyless[0]+" --kind access_key", "nobody can use account %s: no key of it works", strings.Join(keyless, ", "))
+		f.warn("account keys", "otpbridge key create "+keyless[0]+" --kind access_key",
+			"nobody can use account %s: no key of it works", strings.Join(keyless, ", "))
 	} else if !f.found("account keys") {
 		f.pass("account keys", "every account has a key that works")
 	}
@@ -491,12 +516,15 @@ func (f *findings) account(m *manage.ManagedAccount) {
 		return
 	}
 	if m.TTLSeconds > longTTL {
-		f.warn("code lifetime", set("otp_ttl_seconds=300"), "account %s: codes live %d seconds, and ten minutes are the most that guidance allows", m.Address, m.TTLSeconds)
+		f.warn("code lifetime", set("otp_ttl_seconds=300"),
+			"account %s: codes live %d seconds, and ten minutes are the most that guidance allows", m.Address, m.TTLSeconds)
 	}
 	if m.PlainValidation || m.Cipher == "none" {
-		f.warn("plain codes", set("plain_validation_enabled=false otp_cipher=aes-cbc"), "account %s takes codes in clear, which ends up in the logs of proxies", m.Address)
+		f.warn("plain codes", set("plain_validation_enabled=false otp_cipher=aes-cbc"),
+			"account %s takes codes in clear, which ends up in the logs of proxies", m.Address)
 	}
 	if m.SendsPerMinute == 0 || m.SendsPerHour == 0 || m.SendsPerDay == 0 {
-		f.warn("send limits", set("sends_per_minute=10 sends_per_hour=20 sends_per_day=40"), "account %s: a limit on messages to one person is lifted, and somebody pays for each", m.Address)
+		f.warn("send limits", set("sends_per_minute=10 sends_per_hour=20 sends_per_day=40"),
+			"account %s: a limit on messages to one person is lifted, and somebody pays for each", m.Address)
 	}
 }

@@ -52,9 +52,11 @@ func healthy(t *testing.T, server *sqltest.Server) *patient {
 		made.User = url.UserPassword(user, "secret")
 		p.database = made.String()
 	}
-	p.set("OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0", "OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s",
+	p.set("OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0", "OTPBRIDGE_ADDR=127.0.0.1:0",
+		"OTPBRIDGE_SHUTDOWN_TIMEOUT=1s",
 		"OTPBRIDGE_SMS_CHANNELS=https://gateway.example/send?to={to}&text={text}",
-		"OTPBRIDGE_KEYRING_FILE="+p.keyring, "OTPBRIDGE_DATABASE_URL="+p.database, "OTPBRIDGE_STATE_DIR="+filepath.Join(p.folder, "state"))
+		"OTPBRIDGE_KEYRING_FILE="+p.keyring, "OTPBRIDGE_DATABASE_URL="+p.database,
+		"OTPBRIDGE_STATE_DIR="+filepath.Join(p.folder, "state"))
 	p.command("", "migrate", "up")
 	p.command(`{"esme_address":"4711","access_key":"shops-access-key","message_profile":"live","cipher_iv":"aXYgb2YgaXQsIDE2IGJ5dA==",
 		"cipher_key":"XwyKPR5rknTA2PGis+SVdmBxgpOktcbX6PkKGyw9Tl8="}`, "account", "import")

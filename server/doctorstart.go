@@ -47,10 +47,12 @@ func answersAsServer(settings config.Settings) bool {
 	out := new(strings.Builder)
 	environ := []string{config.Prefix + "ADDR=" + settings.Addr}
 	if settings.TLSCertFile != "" {
-		environ = append(environ, config.Prefix+"TLS_CERT_FILE="+settings.TLSCertFile, config.Prefix+"TLS_KEY_FILE="+settings.TLSKeyFile)
+		environ = append(environ, config.Prefix+"TLS_CERT_FILE="+settings.TLSCertFile,
+			config.Prefix+"TLS_KEY_FILE="+settings.TLSKeyFile)
 	}
 	err := healthCommand{}.Run(process{environ: environ, stdout: out})
-	return err == nil && strings.Contains(out.String(), "keyring ") || err != nil && strings.Contains(err.Error(), "not ready: ")
+	return err == nil && strings.Contains(out.String(), "keyring ") || err != nil &&
+		strings.Contains(err.Error(), "not ready: ")
 }
 
 // outlets opens the channels as a start does.
@@ -84,15 +86,18 @@ func (f *findings) sender(settings config.Settings, out outlets, m *manage.Manag
 			})
 		}
 		if names := deliver.Anonymous(channels); len(names) > 0 {
-			f.warn("senders", "otpbridge account set "+m.Address+" "+medium.column+"=NAME, or #sender=NAME behind the channel's URL",
-				"account %s: the channel %s tells its gateway who sends, and neither has a name for it", m.Address, strings.Join(names, ", "))
+			f.warn("senders", "otpbridge account set "+m.Address+" "+medium.column+"=NAME, or #sender=NAME behind the "+
+				"channel's URL",
+				"account %s: the channel %s tells its gateway who sends, and neither has a name for "+
+					"it", m.Address, strings.Join(names, ", "))
 		}
 	}
 }
 
 // state looks at the folder outside the database, and compares the two.
 func (f *findings) state(ctx context.Context, settings config.Settings, store *sql.Store) {
-	const remedy = "set OTPBRIDGE_STATE_DIR to a folder of this server's own that it may write, outside the database's backup"
+	const remedy = "set OTPBRIDGE_STATE_DIR to a folder of this server's own that it may write, outside the database's " +
+		"backup"
 	if _, err := os.Stat(settings.StateDir); settings.StateDir != "" && errors.Is(err, os.ErrNotExist) {
 		// Made by whoever runs this, it might not be the server's.
 		f.pass("state folder", "there is none yet at %s; the first start makes it", settings.StateDir)
@@ -104,7 +109,8 @@ func (f *findings) state(ctx context.Context, settings config.Settings, store *s
 		f.fail("state folder", remedy, "%v", err)
 		return
 	case folder == "":
-		f.warn("state folder", remedy, "without one a backup of the database that is restored is not noticed, and used codes verify again")
+		f.warn("state folder", remedy, "without one a backup of the database that is restored is not noticed, and used "+
+			"codes verify again")
 		return
 	}
 	f.pass("state folder", "%s can be written", folder)
@@ -117,7 +123,8 @@ func (f *findings) state(ctx context.Context, settings config.Settings, store *s
 		return
 	}
 	if restored != nil {
-		f.warn("restored backup", restoredRemedy, "the database lacks what was committed between %s and %s; the next start ends every code in it",
+		f.warn("restored backup", restoredRemedy,
+			"the database lacks what was committed between %s and %s; the next start ends every code in it",
 			shownMillis(restored.From), shownMillis(restored.Until))
 	}
 	before, err := store.Restores(ctx, otp.At(time.Now().Add(-restoresTold)))
@@ -126,7 +133,8 @@ func (f *findings) state(ctx context.Context, settings config.Settings, store *s
 		return
 	}
 	for _, r := range before {
-		f.warn("restored backup", restoredRemedy, "a server found at %s that a backup was restored, and ended %d codes; lost is what was committed between %s and %s",
+		f.warn("restored backup", restoredRemedy,
+			"a server found at %s that a backup was restored, and ended %d codes; lost is what was committed between %s and %s",
 			shownMillis(r.FoundAt), r.Ended, shownMillis(r.From), shownMillis(r.Until))
 	}
 	if !f.found("restored backup") {
@@ -141,7 +149,8 @@ func (f *findings) tables(ctx context.Context, store *sql.Store) bool {
 	case err != nil:
 		f.fail("tables", "see the message", "%v", err)
 	case len(missing) > 0:
-		f.fail("tables", "restore them from a backup; the schema's version says that they are there, so migrate up does not make them", "the database lacks %s", strings.Join(missing, ", "))
+		f.fail("tables", "restore them from a backup; the schema's version says that they are there, so migrate up does "+
+			"not make them", "the database lacks %s", strings.Join(missing, ", "))
 	default:
 		f.pass("tables", "every table and column is there")
 		return true
@@ -157,7 +166,8 @@ func (f *findings) redis(ctx context.Context, settings config.Settings) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	if err := engine.ProbeRedis(ctx, settings.RedisURL.Reveal()); err != nil {
-		f.warn("redis", "see that it runs, that this machine may reach it, and that the user of OTPBRIDGE_REDIS_URL may write and run scripts",
+		f.warn("redis", "see that it runs, that this machine may reach it, and that the user of OTPBRIDGE_REDIS_URL may "+
+			"write and run scripts",
 			"it does not count, so each server counts requests for itself: %v", err)
 		return
 	}
@@ -185,7 +195,8 @@ func (f *findings) elsewhere(environ []string, path string) {
 		}
 	}
 	if len(differ) > 0 {
-		f.warn("service settings", "otpbridge doctor --env-file "+path, "the service has other values than this shell for %s", strings.Join(differ, ", "))
+		f.warn("service settings", "otpbridge doctor --env-file "+path,
+			"the service has other values than this shell for %s", strings.Join(differ, ", "))
 	}
 }
 

@@ -52,11 +52,18 @@ func TestDoctor_FailsWhereServeRefuses(t *testing.T) {
 		{"nothing", func(*patient) {}, ""},
 		{"a setting that is unknown", func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNEL=inbox:") }, "OTPBRIDGE_SMS_CHANNEL"},
 		{"an address that is taken", func(p *patient) { p.set("OTPBRIDGE_ADDR=" + busy.Addr().String()) }, "OTPBRIDGE_ADDR"},
-		{"metrics on an address that is taken", func(p *patient) { p.set("OTPBRIDGE_METRICS_ADDR=" + busy.Addr().String()) }, "OTPBRIDGE_METRICS_ADDR"},
+		{"metrics on an address that is taken", func(p *patient) {
+			p.set("OTPBRIDGE_METRICS_ADDR=" +
+				busy.Addr().String())
+		}, "OTPBRIDGE_METRICS_ADDR"},
 		{"an address of another machine", func(p *patient) { p.set("OTPBRIDGE_ADDR=192.0.2.1:8080") }, "OTPBRIDGE_ADDR"},
-		{"a channel of no scheme", func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNELS=gateway.example") }, "OTPBRIDGE_SMS_CHANNELS"},
-		{"a preset that does not exist", func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNELS=nonesuch://user:pw@gateway.example") }, "OTPBRIDGE_SMS_CHANNELS"},
-		{"the inbox in production", func(p *patient) { p.set("OTPBRIDGE_EMAIL_CHANNELS=inbox:") }, "OTPBRIDGE_EMAIL_CHANNELS"},
+		{"a channel of no scheme", func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNELS=gateway.example") },
+			"OTPBRIDGE_SMS_CHANNELS"},
+		{"a preset that does not " +
+			"exist", func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNELS=nonesuch://user:pw@gateway.example") },
+			"OTPBRIDGE_SMS_CHANNELS"},
+		{"the inbox in production", func(p *patient) { p.set("OTPBRIDGE_EMAIL_CHANNELS=inbox:") },
+			"OTPBRIDGE_EMAIL_CHANNELS"},
 		{"a profile that is not there", func(p *patient) {
 			p.set("OTPBRIDGE_SMS_CHANNELS=https://gateway.example/send#profile=" + filepath.Join(p.folder, "none.json"))
 		}, "OTPBRIDGE_SMS_CHANNELS"},
@@ -64,12 +71,14 @@ func TestDoctor_FailsWhereServeRefuses(t *testing.T) {
 		{"a keyring of prose", func(p *patient) { p.write("this is no keyring") }, "keyring line 1"},
 		{"another keyring", func(p *patient) { p.write("k1 " + strings.Repeat("QUJD", 10) + "QUI=\n") }, `key "k1"`},
 		{"a certificate without an end", func(p *patient) {
-			p.set("OTPBRIDGE_ADDR=:0", "OTPBRIDGE_TLS_CERT_FILE="+file(p, "cert", "-----BEGIN"), "OTPBRIDGE_TLS_KEY_FILE="+file(p, "key", ""))
+			p.set("OTPBRIDGE_ADDR=:0", "OTPBRIDGE_TLS_CERT_FILE="+file(p, "cert", "-----BEGIN"),
+				"OTPBRIDGE_TLS_KEY_FILE="+file(p, "key", ""))
 		}, "certificate"},
 		{"a certificate on loopback that is not there", func(p *patient) {
 			p.set("OTPBRIDGE_TLS_CERT_FILE="+p.folder+"/none", "OTPBRIDGE_TLS_KEY_FILE="+p.folder+"/none")
 		}, "certificate"},
-		{"a state folder that is a file", func(p *patient) { p.set("OTPBRIDGE_STATE_DIR=" + file(p, "afile", "")) }, "OTPBRIDGE_STATE_DIR"},
+		{"a state folder that is a file", func(p *patient) { p.set("OTPBRIDGE_STATE_DIR=" + file(p, "afile", "")) },
+			"OTPBRIDGE_STATE_DIR"},
 		{"no state folder", func(p *patient) { p.set("OTPBRIDGE_STATE_DIR=") }, ""},
 		{"an index key that was changed", func(p *patient) { p.sql(`UPDATE index_key SET sealed = x'00'`) }, "index key"},
 		{"a table that is gone", func(p *patient) { p.sql(`DROP TABLE deliveries`) }, "deliveries"},

@@ -18,11 +18,14 @@ func TestFiles_NoAccountNamesAPath(t *testing.T) {
 	folder := t.TempDir()
 	pipe := filepath.Join(folder, "pipe")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "p.json"), []byte(`{"form":{"to":"{to}","text":"{text}"}}`), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "p.json"), []byte(`{"form":{"to":"{to}","text":"{text}"}}`),
+		0o600))
 	s := boot(t, variables(t, "OTPBRIDGE_FILES_DIR="+folder)...)
-	const mail, gateway = "smtp://127.0.0.1:25?tls=off&from=a@b.example&dkim_selector=k&dkim_key=", "http://127.0.0.1:9/#profile="
+	const mail, gateway = "smtp://127.0.0.1:25?tls=off&from=a@b.example&dkim_selector=k&dkim_key=",
+		"http://127.0.0.1:9/#profile="
 	refusals := map[string]string{}
-	for _, path := range []string{"/dev/zero", pipe, "pipe", "/etc/passwd", "/etc/nothing", "../p.json", filepath.Join(folder, "p.json"), ".", "/proc/self/environ", "./p.json"} {
+	for _, path := range []string{"/dev/zero", pipe, "pipe", "/etc/passwd", "/etc/nothing", "../p.json",
+		filepath.Join(folder, "p.json"), ".", "/proc/self/environ", "./p.json"} {
 		for column, url := range map[string]string{"sms_channels": gateway + path, "email_channels": mail + path} {
 			a := s.do("POST", "/sandbox/accounts", fmt.Sprintf(`{"email_enabled":true,%q:%q}`, column, url))
 			require.Equal(t, 400, a.status, a.body)
@@ -30,7 +33,8 @@ func TestFiles_NoAccountNamesAPath(t *testing.T) {
 			refusals[column+path] = decoded(t, a)["detail"].(string)
 		}
 	}
-	require.Equal(t, refusals["sms_channels/etc/passwd"], refusals["sms_channels/etc/nothing"], "what is there cannot be told")
+	require.Equal(t, refusals["sms_channels/etc/passwd"], refusals["sms_channels/etc/nothing"],
+		"what is there cannot be told")
 	made := s.account(`{"sms_channels":"http://127.0.0.1:9/?to={to}&text={text}#profile=p.json"}`)
 
 	db := byHand(t, "sqlite", s.settings.DatabaseURL.Reveal()[len("sqlite:"):]+"?_pragma=busy_timeout(10000)")
@@ -40,6 +44,7 @@ func TestFiles_NoAccountNamesAPath(t *testing.T) {
 		eventually(t, "the row is broken", func() bool {
 			return s.servlet("otpgenservlet", made.AccessKey, person("919876543210")) == "ERROR"
 		})
-		require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919876543210")), "its neighbours go on")
+		require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919876543210")),
+			"its neighbours go on")
 	}
 }

@@ -40,7 +40,8 @@ func TestMain(m *testing.M) {
 	defaults = slices.DeleteFunc(defaults, isThere)
 	code := sqltest.Run(m)
 	for _, name := range slices.DeleteFunc(defaults, func(name string) bool { return !isThere(name) }) {
-		fmt.Fprintf(os.Stderr, "a test left %s beside the sources: give its server OTPBRIDGE_STATE_DIR and OTPBRIDGE_DATABASE_URL\n", name)
+		fmt.Fprintf(os.Stderr, "a test left %s beside the sources: give its server OTPBRIDGE_STATE_DIR and "+
+			"OTPBRIDGE_DATABASE_URL\n", name)
 		code = 1
 	}
 	if built.folder != "" {

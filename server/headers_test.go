@@ -54,7 +54,8 @@ func TestHeaders_GivenTwiceAreRefusedByName(t *testing.T) {
 		require.Equal(t, 400, s.do("POST", "/callbacks/nobody"+query, "").status, query)
 	}
 	form := "application/x-www-form-urlencoded"
-	require.Equal(t, 400, s.do("POST", "/callbacks/nobody?secret=a", "a=b", "Content-Type", form, "Content-Type", "text/plain").status)
+	require.Equal(t, 400, s.do("POST", "/callbacks/nobody?secret=a", "a=b", "Content-Type", form, "Content-Type",
+		"text/plain").status)
 	refused := s.do("POST", "/otpauthapi/otpgenservlet?mobile=919551492394&ipaddress=1.1.1.1", "a=b",
 		"access_key", documentedKey, "Content-Type", form, "Content-Type", "text/plain")
 	require.Contains(t, refused.body, "Invalid Parameters")
@@ -66,8 +67,11 @@ func TestMetrics_AnswerOnlyTheirOwnHosts(t *testing.T) {
 	for host, status := range map[string]int{
 		"localhost": 200, "LOCALHOST:9464": 200, "a.localhost": 200, "localhost.": 200, "127.0.0.1": 200, "127.8.9.1:1": 200,
 		"[::1]": 200, "[::1]:9464": 200, "[::ffff:127.0.0.1]": 200, s.MetricsAddr(): 200,
-		"evil.example": 403, "evil.example:9464": 403, "localhost.evil.example": 403, "127.0.0.1.nip.io": 403, "notlocalhost": 403,
-		"10.0.0.1": 403, "203.0.113.7:80": 403, "[2001:db8::1]": 403, "0.0.0.0": 403, "2130706433": 403, "0x7f000001": 403, "127.1": 403,
+		"evil.example": 403, "evil.example:9464": 403, "localhost.evil.example": 403, "127.0.0.1.nip.io": 403,
+		"notlocalhost": 403,
+		"10.0.0.1":     403, "203.0.113.7:80": 403, "[2001:db8::1]": 403, "0.0.0.0": 403, "2130706433": 403,
+		"0x7f000001": 403,
+		"127.1":      403,
 	} {
 		for _, path := range []string{"/metrics", "/debug/pprof/"} {
 			request := httptest.NewRequest(http.MethodGet, "http://"+s.MetricsAddr()+path, nil)

@@ -103,7 +103,10 @@ func startMailDrop(t *testing.T) *mailDrop {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	d := &mailDrop{address: listener.Addr().String()}
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &dropSession{drop: d}, nil }))
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		return &dropSession{drop: d},
+			nil
+	}))
 	server.Domain = "mail.example"
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) })
@@ -195,13 +198,15 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_FILES_DIR="+filepath.Dir(profile), "OTPBRIDGE_PREFIX_UNVERIFIED=0",
 		"OTPBRIDGE_SMS_CHANNELS="+gateway.url+"#profile="+profile+"&sender=SHOP",
 		"OTPBRIDGE_EMAIL_CHANNELS=smtp://"+drop.address+"?tls=off&from=codes@shop.example")
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")+"?_pragma=busy_timeout(10000)")
+	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1],
+		"OTPBRIDGE_DATABASE_URL=sqlite:")+"?_pragma=busy_timeout(10000)")
 	s := boot(t, environ...)
 
 	attacks, number := map[string]attack{}, 0 // by number and by mailbox
 	begin := func(field, value string) attack {
 		number++
-		a := attack{field: field, value: value, number: fmt.Sprintf("9195%08d", number), mailbox: fmt.Sprintf("p%d@customer.example", number)}
+		a := attack{field: field, value: value, number: fmt.Sprintf("9195%08d", number),
+			mailbox: fmt.Sprintf("p%d@customer.example", number)}
 		a.wording = strings.Contains(field, "template") || strings.Contains(field, "override")
 		return a
 	}
@@ -227,11 +232,13 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	v1 := func(a attack, key string, body map[string]any, headers ...string) {
 		text, err := json.Marshal(body)
 		require.NoError(t, err)
-		_, _ = s.try("POST", "/v1/send", string(text), append([]string{"Authorization", "Bearer " + key, "Content-Type", "application/json"}, headers...)...)
+		_, _ = s.try("POST", "/v1/send", string(text), append([]string{"Authorization", "Bearer " + key, "Content-Type",
+			"application/json"}, headers...)...)
 		expect(a)
 	}
 	of := func(a attack) map[string]any {
-		return map[string]any{"to": "+" + a.number, "email": a.mailbox, "method": "email", "type": "verification", "ip": "203.0.113.7"}
+		return map[string]any{"to": "+" + a.number, "email": a.mailbox, "method": "email", "type": "verification",
+			"ip": "203.0.113.7"}
 	}
 	for _, payload := range payloads {
 		for i := range 3 {
@@ -264,7 +271,8 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 			}
 		}
 		for field, value := range map[string]any{
-			"metadata": map[string]any{payload: payload}, "binding": map[string]any{payload: payload}, "fallback": []string{payload}, payload: payload,
+			"metadata": map[string]any{payload: payload}, "binding": map[string]any{payload: payload},
+			"fallback": []string{payload}, payload: payload,
 		} {
 			a := begin("v1 "+field, payload)
 			body := of(a)
@@ -283,8 +291,9 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 			return string(text)
 		}
 		for column, right := range map[string]string{
-			"name": "Shop", "sms_sender": "SHOP", "email_sender": "own@shop.example", "dlt_entity_id": "1101", "dlt_template_id": "1107",
-			"sms_template": "{code} here", "email_template": "Subject: Hello\n\n{code} here",
+			"name": "Shop", "sms_sender": "SHOP", "email_sender": "own@shop.example", "dlt_entity_id": "1101",
+			"dlt_template_id": "1107",
+			"sms_template":    "{code} here", "email_template": "Subject: Hello\n\n{code} here",
 		} {
 			for _, value := range variants(payload, right) {
 				created := s.account("{" + wording + "}")
@@ -296,7 +305,8 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 		}
 		for column, value := range map[string]any{
 			"departments": []string{payload},
-			"templates":   map[string]string{"default": "{code} " + payload, "verification/email": "Subject: Hello " + payload + "\n\n{code} " + payload},
+			"templates": map[string]string{"default": "{code} " + payload, "verification/email": "Subject: Hello " +
+				payload + "\n\n{code} " + payload},
 		} {
 			created := s.account("{" + wording + "}")
 			_, err := db.Exec("UPDATE otp_auth_config SET "+column+" = ? WHERE esme_address = ?", quoted(value), created.Address)
@@ -359,7 +369,8 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 		header, err := textproto.NewReader(bufio.NewReader(strings.NewReader(head + "\r\n\r\n"))).ReadMIMEHeader()
 		require.NoError(t, err)
 		require.Equal(t, []string{
-			"Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "Expires", "From", "Message-Id", "Mime-Version", "Subject", "To",
+			"Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "Expires", "From", "Message-Id",
+			"Mime-Version", "Subject", "To",
 		}, slices.Sorted(maps.Keys(header)), "%q", head)
 		for name, values := range header {
 			require.Len(t, values, 1, "%s in %q", name, head)

@@ -17,7 +17,8 @@ import (
 func unitValues(t *testing.T, directive string) []string {
 	t.Helper()
 	var values []string
-	for _, found := range regexp.MustCompile(`(?m)^`+directive+`=(.*)$`).FindAllStringSubmatch(page(t, "doc/otpbridge.service"), -1) {
+	for _, found := range regexp.MustCompile(`(?m)^`+directive+`=(.*)$`).FindAllStringSubmatch(page(t,
+		"doc/otpbridge.service"), -1) {
 		values = append(values, found[1])
 	}
 	return values
@@ -109,10 +110,12 @@ func TestInstall_TheUnitCanReadWhatThePageMakes(t *testing.T) {
 	require.Equal(t, []string{"-/etc/otpbridge/environment"}, unitValues(t, "EnvironmentFile"), "which may be missing")
 
 	// As the page's own commands make them, in the folder that make install made.
-	require.Contains(t, unitValues(t, "Environment"), "OTPBRIDGE_FILES_DIR=/etc/otpbridge/files", "in which the service reads")
+	require.Contains(t, unitValues(t, "Environment"), "OTPBRIDGE_FILES_DIR=/etc/otpbridge/files",
+		"in which the service reads")
 	m := newMachine(t, "127.0.0.1", "https://gateway.example/api/send?apikey=KEY&to={to_digits}&text={text}", "discard:")
 	m.do(text, "install")
-	m.run("umask 077; : > /etc/otpbridge/environment; echo 'set -a; . /etc/otpbridge/environment; set +a' > /etc/otpbridge/shell")
+	m.run("umask 077; : > /etc/otpbridge/environment; echo 'set -a; . /etc/otpbridge/environment; set +a' > " +
+		"/etc/otpbridge/shell")
 	m.do(text, "channel")
 	files := filepath.Join(m.root, "etc/otpbridge/files")
 	info, err := os.Stat(files + "/sms_channels")

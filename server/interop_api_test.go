@@ -33,7 +33,8 @@ func TestAPI_ExistingIntegrationsWork(t *testing.T) {
 		needs(t, "python3")
 		key, signing := keyOf(t, s, manage.NewKey{Name: "signed", Signing: otp.SigningRequired})
 		runAPIClient(t, "python3", "python/signed_client.py",
-			[]string{"send", "wrong code", "right code", "status", "once", "a repeated nonce", "another body", "an empty object"},
+			[]string{"send", "wrong code", "right code", "status", "once", "a repeated nonce", "another body",
+				"an empty object"},
 			settings("API_KEY="+key, "API_SECRET="+signing)...)
 	})
 	t.Run("node falls back and waits", func(t *testing.T) {
@@ -43,7 +44,8 @@ func TestAPI_ExistingIntegrationsWork(t *testing.T) {
 		good, _ := keyOf(t, s, manage.NewKey{Name: "good"})
 		revoked := crypto.NewAPIKey("test", "sk") // nobody has it, as one that was revoked
 		runAPIClient(t, "node", "node/api_client.js",
-			[]string{"send with the fallback key", "verify", "no fallback but on 401", "status 1", "status 2", "status 3", "status 4", "waited for the limit"},
+			[]string{"send with the fallback key", "verify", "no fallback but on 401", "status 1", "status 2", "status 3",
+				"status 4", "waited for the limit"},
 			settings("PRIMARY_KEY="+revoked, "FALLBACK_KEY="+good, "LIMITED_KEY="+limited)...)
 	})
 }

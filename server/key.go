@@ -190,7 +190,8 @@ func (c showKeyCommand) Run(p process) error {
 func describe(key manage.Key) string {
 	var text strings.Builder
 	rows := []string{
-		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + or(escaped(key.Name, ""), "-"), "kind\t" + string(key.Kind),
+		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + or(escaped(key.Name, ""), "-"), "kind\t" +
+			string(key.Kind),
 		"environment\t" + string(key.Environment), "ends with\t" + or(key.LastFour, "-"), "status\t" + string(key.Status),
 		"allowed from\t" + allowedFrom(key), "denied from\t" + or(strings.Join(key.DeniedIPs, ", "), "-"),
 		"origins\t" + or(strings.Join(key.AllowedOrigins, ", "), "-"),
@@ -217,7 +218,8 @@ func (c listKeysCommand) Run(p process) error {
 			return printJSON(p.stdout, map[string]any{"data": jsonOfAll(keys)})
 		}
 		if len(keys) == 0 {
-			_, err := fmt.Fprintf(p.stdout, "There is no key: otpbridge key create %s --kind access_key\n", or(c.Account, "ACCOUNT"))
+			_, err := fmt.Fprintf(p.stdout, "There is no key: otpbridge key create %s --kind access_key\n",
+				or(c.Account, "ACCOUNT"))
 			return err
 		}
 		rows := []string{"ID\tACCOUNT\tKIND\tENVIRONMENT\tENDS WITH\tSTATUS\tEXPIRES\tALLOWED FROM\tNAME"}
@@ -242,7 +244,8 @@ func (c rotateKeyCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		return printSecrets(p.stdout, c.JSON, fmt.Sprintf("succeeds %s, which stays good for %v at most", c.ID, c.Grace), key, secret, signing, false)
+		return printSecrets(p.stdout, c.JSON, fmt.Sprintf("succeeds %s, which stays good for %v at most", c.ID, c.Grace),
+			key, secret, signing, false)
 	})
 }
 
@@ -265,13 +268,15 @@ func (c revokeKeyCommand) Run(p process) error {
 func keyID(text string) (otp.ID, error) {
 	id, ok := otp.ParseID("key", text)
 	if !ok {
-		return id, unusable{fmt.Errorf("KEY-ID is no id of a key, which reads like %s; \"otpbridge key list\" shows them", exampleKeyID)}
+		return id, unusable{fmt.Errorf("KEY-ID is no id of a key, which reads like %s; \"otpbridge key list\" shows them",
+			exampleKeyID)}
 	}
 	return id, nil
 }
 
 // printSecrets shows what is shown once.
-func printSecrets(out io.Writer, asJSON bool, what string, key manage.Key, secret, signing crypto.Secret, imported bool) error {
+func printSecrets(out io.Writer, asJSON bool, what string, key manage.Key, secret, signing crypto.Secret,
+	imported bool) error {
 	if asJSON {
 		shown := jsonOf(key)
 		shown.Secret, shown.SigningSecret = string(secret.Bytes()), string(signing.Bytes())
@@ -281,14 +286,17 @@ func printSecrets(out io.Writer, asJSON bool, what string, key manage.Key, secre
 		return printJSON(out, shown)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "Key %s (%s, %s) of account %s %s.\n", key.ID.Text("key"), key.Kind, key.Environment, key.Account, what)
+	fmt.Fprintf(&text, "Key %s (%s, %s) of account %s %s.\n", key.ID.Text("key"), key.Kind, key.Environment, key.Account,
+		what)
 	if imported {
 		text.WriteString("It is the imported key.\n")
 	} else {
-		fmt.Fprintf(&text, "\n    %s\n\nThis is the key. Store it now: only its hash is kept, and it is not shown again.\n", secret.Bytes())
+		fmt.Fprintf(&text, "\n    %s\n\nThis is the key. Store it now: only its hash is kept, and it is not shown again.\n",
+			secret.Bytes())
 	}
 	if !signing.IsZero() {
-		fmt.Fprintf(&text, "\n    %s\n\nThis signs its requests. Store it apart from the key; it is not shown again either.\n", signing.Bytes())
+		fmt.Fprintf(&text, "\n    %s\n\nThis signs its requests. Store it apart from the key; it is not shown again "+
+			"either.\n", signing.Bytes())
 	}
 	_, err := io.WriteString(out, text.String())
 	return err

@@ -87,8 +87,10 @@ func TestKey_ALifeBesideARunningServer(t *testing.T) {
 func TestKey_SaysAllOfAKeyAsJSON(t *testing.T) {
 	c := terminal{t, afterAStart(t)}
 	_, key := c.ok("create", demoAddress, "--kind", "client", "--environment", "live", "--permissions", "verify:otp",
-		"--allowed-ips", "203.0.113.0/24,2001:db8::/32", "--denied-ips", "203.0.113.7", "--allowed-origins", "https://www.example.com",
-		"--requests-per-minute", "30", "--burst", "5", "--expires-at", "2099-01-31T00:00:00Z", "--signing", "optional", "--json")
+		"--allowed-ips", "203.0.113.0/24,2001:db8::/32", "--denied-ips", "203.0.113.7", "--allowed-origins",
+		"https://www.example.com",
+		"--requests-per-minute", "30", "--burst", "5", "--expires-at", "2099-01-31T00:00:00Z", "--signing", "optional",
+		"--json")
 	require.Regexp(t, `^otpb_live_pk_`, key.Secret)
 	require.Regexp(t, `^otpbsig_`, key.SigningSecret)
 	require.Equal(t, []string{"203.0.113.0/24", "2001:db8::/32"}, key.AllowedIPs)
@@ -118,7 +120,8 @@ func TestKey_ErrorsNameTheRemedyAndChangeNothing(t *testing.T) {
 		{"create 404", []string{`"404"`, "otp_auth_config"}},
 		{"create 10000000000001 --kind admin", []string{"--kind", "read_only"}},
 		{"create 10000000000001 --environment prod", []string{"--environment", "live"}},
-		{"create 10000000000001 --allowed-ips 10.0.0.1,52.44.123.456", []string{"allowed_ips[1]", "52.44.123.456", "203.0.113.0/24"}},
+		{"create 10000000000001 --allowed-ips 10.0.0.1,52.44.123.456",
+			[]string{"allowed_ips[1]", "52.44.123.456", "203.0.113.0/24"}},
 		{"create 10000000000001 --permissions send:money", []string{"permissions[0]", "send:otp"}},
 		{"create 10000000000001 --kind read_only --permissions send:otp", []string{"read_only", "send:otp"}},
 		{"create 10000000000001 --kind client", []string{"allowed_origins", "https://www.example.com"}},
@@ -159,7 +162,8 @@ func TestKey_WorksOnAProductionDatabase(t *testing.T) {
 	require.Equal(t, "live", key.Environment)
 	require.Len(t, key.Secret, 32)
 	s := boot(t, environ...)
-	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", key.Secret, person("919551492394")), "there is no channel yet")
+	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", key.Secret, person("919551492394")),
+		"there is no channel yet")
 	published := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(published, []byte(documentedKey), 0o600))
 	code, _, problems := c.run("create", account, "--kind", "access_key", "--import-file", published)

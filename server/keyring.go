@@ -28,7 +28,8 @@ func openKeyring(settings config.Settings, log *slog.Logger) (*crypto.Keyring, e
 		return nil, unusable{fmt.Errorf("read the keyring from %s: %w", source, err)}
 	}
 	if samples := keyring.SampleIDs(); len(samples) > 0 && !settings.Sandbox() {
-		return nil, unusable{fmt.Errorf("key %s of the keyring from %s is the published sample key, which all the world knows: "+
+		return nil, unusable{fmt.Errorf("key %s of the keyring from %s is the published sample key, which all the world "+
+			"knows: "+
 			"make one of your own, for example with openssl rand -base64 32", strings.Join(samples, ", "), source)}
 	}
 	return keyring, nil

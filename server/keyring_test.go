@@ -131,10 +131,12 @@ func TestKeyring_FirstStartOfTwoProcessesRace(t *testing.T) {
 			starting.Go(func() { both[i] = startChild(t, folder) })
 		}
 		starting.Wait()
-		require.Equal(t, "OTP Generated Successfully", both[0].servlet("otpgenservlet", documentedKey, person("919551492394")))
+		require.Equal(t, "OTP Generated Successfully", both[0].servlet("otpgenservlet", documentedKey,
+			person("919551492394")))
 		code := both[1].messages("")[0].Code
 		require.Equal(t, "Verified successfully",
-			both[1].servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", encrypted(t, sampleKey, sampleIV, code))))
+			both[1].servlet("otpvalidationservlet", documentedKey,
+				person("919551492394", "otp", encrypted(t, sampleKey, sampleIV, code))))
 		for _, one := range both {
 			require.NoError(t, one.command.Process.Kill())
 			require.Error(t, one.command.Wait())

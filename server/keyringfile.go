@@ -58,7 +58,8 @@ func lockKeyring(path string) (*os.File, error) {
 		named, err := os.Lstat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, unusable{fmt.Errorf("there is no keyring at %s; the first is made by otpbridge keyring new --file %s", path, path)}
+			return nil, unusable{fmt.Errorf("there is no keyring at %s; the first is made by otpbridge keyring new --file %s",
+				path, path)}
 		case err != nil:
 			return nil, unusable{err}
 		case named.Mode()&fs.ModeSymlink != 0:
@@ -66,7 +67,8 @@ func lockKeyring(path string) (*os.File, error) {
 		case !named.Mode().IsRegular():
 			return nil, unusable{fmt.Errorf("%s is not a regular file", path)}
 		case named.Mode().Perm()&0o077 != 0:
-			return nil, unusable{fmt.Errorf("others than the owner may read or write %s (%v); chmod 600 it first, and think about who has read it",
+			return nil, unusable{fmt.Errorf("others than the owner may read or write %s (%v); chmod 600 it first, and think "+
+				"about who has read it",
 				path, named.Mode().Perm())}
 		}
 		file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)

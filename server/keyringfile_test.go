@@ -218,7 +218,8 @@ func TestOperating_TheRotationWorksTwiceOnOneDay(t *testing.T) {
 	var environs [2][]string
 	var servers [2]*child
 	for i := range environs {
-		environs[i] = []string{"OTPBRIDGE_DATABASE_URL=" + databaseURL, "OTPBRIDGE_KEYRING_FILE=" + path, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s"}
+		environs[i] = []string{"OTPBRIDGE_DATABASE_URL=" + databaseURL, "OTPBRIDGE_KEYRING_FILE=" + path,
+			"OTPBRIDGE_SHUTDOWN_TIMEOUT=1s"}
 		servers[i] = startChild(t, t.TempDir(), environs[i]...)
 	}
 	restart := func() {
@@ -251,7 +252,8 @@ func TestOperating_TheRotationWorksTwiceOnOneDay(t *testing.T) {
 		restart()
 		step(3)
 		require.Equal(t, "Verified successfully",
-			servers[1].servlet("otpvalidationservlet", documentedKey, person(number, "otp", encrypted(t, sampleKey, sampleIV, code))))
+			servers[1].servlet("otpvalidationservlet", documentedKey,
+				person(number, "otp", encrypted(t, sampleKey, sampleIV, code))))
 		// An hour and a half later.
 		parsed, err := url.Parse(databaseURL)
 		require.NoError(t, err)

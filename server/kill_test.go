@@ -47,7 +47,8 @@ func (s *strikes) conclude(t *testing.T, db *sqlx.DB) {
 	s.note("%d of %d kills struck with operations in flight, %d in all, of which %d had been committed",
 		s.struck, len(s.loads), s.inFlight, s.happened)
 	s.note("%d to %d acknowledged facts asked for after each kill", slices.Min(s.asked), slices.Max(s.asked))
-	s.note("serving again after %v, at most %v", s.back[len(s.back)/2].Round(time.Millisecond), s.back[len(s.back)-1].Round(time.Millisecond))
+	s.note("serving again after %v, at most %v", s.back[len(s.back)/2].Round(time.Millisecond),
+		s.back[len(s.back)-1].Round(time.Millisecond))
 	s.report(t)
 	if len(s.loads) >= 10 {
 		require.GreaterOrEqual(t, s.struck*5, len(s.loads)*3, "kills with operations in flight")

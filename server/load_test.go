@@ -55,7 +55,8 @@ type workload struct {
 
 // loadOn prepares a load on a running server.
 func loadOn(l *ledger, c client) *workload {
-	account := c.account(fmt.Sprintf(`{"plain_validation_enabled":true,"otp_ttl_seconds":1800,"max_attempts":%d}`, loadAttempts))
+	account := c.account(fmt.Sprintf(`{"plain_validation_enabled":true,"otp_ttl_seconds":1800,"max_attempts":%d}`,
+		loadAttempts))
 	return &workload{l: l, agent: c.agent, url: c.url, account: account.Address, key: account.AccessKey}
 }
 
@@ -223,7 +224,8 @@ func (w *workload) lookUp(t *testing.T, db *sqlx.DB) (happened int) {
 		if !found {
 			continue
 		}
-		w.l.equal(stored{row.Mask, 1, row.Wrong, row.Used, 1, row.Wrong, row.Used}, row, "rows and events of %s agree", f.number)
+		w.l.equal(stored{row.Mask, 1, row.Wrong, row.Used, 1, row.Wrong, row.Used}, row, "rows and events of %s agree",
+			f.number)
 		if f.wrong > 0 {
 			w.l.equal(true, row.Wrong >= f.wrong, "%d acknowledged charges of %s, %d stored", f.wrong, f.number, row.Wrong)
 		}
@@ -289,7 +291,8 @@ func (w *workload) askAbout(f *fact) {
 	for counted := f.wrong; counted < f.wrongSent; counted++ {
 		allowed[remainingText(loadAttempts-counted-1)] = true
 	}
-	w.l.equal(true, allowed[text], "after %d acknowledged wrong guesses of %d at %s: %s", f.wrong, f.wrongSent-1, f.number, text)
+	w.l.equal(true, allowed[text], "after %d acknowledged wrong guesses of %d at %s: %s", f.wrong, f.wrongSent-1,
+		f.number, text)
 	left := 0
 	if _, err := fmt.Sscanf(text, "Wrong PIN. No of Retries remaining #%d", &left); err == nil {
 		f.wrong = loadAttempts - left

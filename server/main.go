@@ -66,7 +66,8 @@ type commandLine struct {
 // description is what the help begins with.
 func description() string {
 	var text strings.Builder
-	text.WriteString("OTPBridge sends one-time codes and verifies them, for integrations written against the OTP servlets.\n\n" +
+	text.WriteString("OTPBridge sends one-time codes and verifies them, for integrations written against the OTP " +
+		"servlets.\n\n" +
 		"Exit codes:\n")
 	for _, e := range exitCodes {
 		fmt.Fprintf(&text, "\n    %d  %s", e.code, e.meaning)

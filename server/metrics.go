@@ -37,7 +37,8 @@ func newMetrics() *metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "otpbridge", Name: "requests_total",
-			Help: "Requests answered: by route, or the servlet's name; by status; and by kind, which is ok, fault or the kind of the refusal.",
+			Help: "Requests answered: by route, or the servlet's name; by status; and by kind, which is ok, fault or the " +
+				"kind of the refusal.",
 		}, []string{"door", "route", "method", "status", "kind"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "otpbridge", Name: "request_seconds", Help: "Time from the end of a request's header to its answer.",
@@ -148,7 +149,8 @@ func (s *Server) observe(ctx context.Context) (err error) {
 func localOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !web.HostIsLocal(r, r.Host) {
-			http.Error(w, "metrics are served to localhost or this listener's IP address as Host; call it by one of them", http.StatusForbidden)
+			http.Error(w, "metrics are served to localhost or this listener's IP address as Host; call it by one of them",
+				http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -48,7 +48,8 @@ func TestMetrics_CountWhatHappenedAndNameNobody(t *testing.T) {
 		require.Contains(t, text, line+"\n")
 	}
 	require.Contains(t, text, `method="other",route="unmatched"`, "a method or path is a caller's free text")
-	for _, secret := range []string{number, documentedKey, "nobody-has-this-key", "secret-path", "BREW", "10000000000001"} {
+	for _, secret := range []string{number, documentedKey, "nobody-has-this-key", "secret-path", "BREW",
+		"10000000000001"} {
 		require.NotContains(t, text, secret)
 	}
 	require.Contains(t, scrape(t, s.Server, "/debug/pprof/goroutine?debug=1"), "goroutine profile")
@@ -92,7 +93,8 @@ func TestMetrics_DocumentsAndAlertsNameWhatExists(t *testing.T) {
 		require.NotEmpty(t, named, file)
 		for _, name := range named {
 			series := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")
-			require.True(t, slices.Contains(exist, name) || slices.Contains(exist, series), "%s names %s, which does not exist", file, name)
+			require.True(t, slices.Contains(exist, name) || slices.Contains(exist, series),
+				"%s names %s, which does not exist", file, name)
 		}
 	}
 	for _, name := range exist {
@@ -137,7 +139,8 @@ func TestTLS_ServesARenewedCertificateWithoutARestart(t *testing.T) {
 	name, _ = shown(second)
 	require.Equal(t, "second.example", name)
 
-	refused := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}}}
+	refused := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true,
+		MaxVersion: tls.VersionTLS11}}}
 	_, err := refused.Get(s.URL() + "/livez")
 	require.Error(t, err, "TLS 1.1 is refused")
 }

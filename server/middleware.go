@@ -155,7 +155,8 @@ func ofStranger(request *web.Request, route string) bool {
 		return false
 	}
 	switch request.Kind {
-	case otp.MissingCredential.String(), otp.UnknownCredential.String(), otp.ExpiredCredential.String(), otp.RateLimited.String(),
+	case otp.MissingCredential.String(), otp.UnknownCredential.String(), otp.ExpiredCredential.String(),
+		otp.RateLimited.String(),
 		otp.WrongPassword.String(), otp.RegistrationClosed.String():
 		return true
 	}
@@ -173,7 +174,8 @@ func (s *Server) recoverPanic(c *gin.Context) {
 			panic(value) // net/http's own word for "close this connection", and no fault
 		}
 		request := web.RequestOf(c)
-		s.log.Error("panic", "route", c.FullPath(), "request_id", request.LogID, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+		s.log.Error("panic", "route", c.FullPath(), "request_id", request.LogID, "panic", fmt.Sprint(value), "stack",
+			string(debug.Stack()))
 		c.Abort()
 		if !c.Writer.Written() {
 			c.String(http.StatusInternalServerError, "Something failed here; the server's log has it under %s.\n", request.LogID)

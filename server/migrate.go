@@ -56,7 +56,8 @@ func (m migrateUpCommand) Run(p process) error {
 		return err
 	}
 	return m.print(p.stdout, schema, func(w io.Writer) {
-		fmt.Fprintf(w, "The schema of %v is version %d, which is what this program needs.\n", settings.DatabaseURL, schema.Version)
+		fmt.Fprintf(w, "The schema of %v is version %d, which is what this program needs.\n", settings.DatabaseURL,
+			schema.Version)
 	})
 }
 

@@ -109,12 +109,14 @@ func TestHarness_CatchesAStoreThatDoesNotLookUpItsCommitFault(t *testing.T) {
 		"never looks":     {neverLooks, "cut after it ran: "},
 		"looks too early": {looksTooEarly, "cut while it is on its way: "},
 	} {
-		command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, bug.mutation), "-count=1", "-timeout", "5m", "-run", "TestFault_ConnectionCutAroundCommit", ".")
+		command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, bug.mutation), "-count=1", "-timeout", "5m",
+			"-run", "TestFault_ConnectionCutAroundCommit", ".")
 		command.Env = append(os.Environ(), "OTP_MUTANT=1", "FULL=")
 		output, err := command.CombinedOutput()
 		l.inject(1)
 		l.acknowledge(1)
-		l.equal(true, err != nil && strings.Contains(string(output), bug.noticed), "a store that %s is noticed: %s", name, output)
+		l.equal(true, err != nil && strings.Contains(string(output), bug.noticed), "a store that %s is noticed: %s", name,
+			output)
 	}
 	l.report(t)
 }

@@ -94,7 +94,8 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 	account := s.account(`{"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`)
 	for _, code := range []string{"000087", "000139", "123456"} { // two of the published ones begin with a plus
 		otp := encrypted(t, account.CipherKey, account.CipherIV, code)
-		for _, spelling := range []string{url.QueryEscape(otp), strings.ReplaceAll(url.QueryEscape(otp), "%2B", "+"), strings.ToLower(url.QueryEscape("+"))} {
+		for _, spelling := range []string{url.QueryEscape(otp), strings.ReplaceAll(url.QueryEscape(otp), "%2B", "+"),
+			strings.ToLower(url.QueryEscape("+"))} {
 			query := person("919551492394").Encode() + "&otp=" + spelling
 			direct := s.do("GET", "/otpauthapi/otpvalidationservlet?"+query, "", "access_key", account.AccessKey)
 			a := f.do("GET", "/otpauthapi/otpvalidationservlet?"+query, "", "access_key", account.AccessKey)
@@ -107,7 +108,8 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 	require.Equal(t, "Verified successfully", f.servlet("otpvalidationservlet", plus.AccessKey,
 		person("919551492001", "otp", encrypted(t, sampleKey, sampleIV, code))))
 	form := person("919551492001", "otp", encrypted(t, sampleKey, sampleIV, code))
-	a := f.do("POST", "/otpauthapi/otpvalidationservlet", form.Encode(), "access_key", plus.AccessKey, "Content-Type", "application/x-www-form-urlencoded")
+	a := f.do("POST", "/otpauthapi/otpvalidationservlet", form.Encode(), "access_key", plus.AccessKey, "Content-Type",
+		"application/x-www-form-urlencoded")
 	require.Equal(t, "OTPEXPIRED", a.body)
 
 	// The client's address is the one that nginx saw, whatever the client says.
@@ -115,7 +117,8 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 	s.account(`{"access_keys":[{"key":"bound to another one","allowed_ips":["203.0.113.9"]}]}`)
 	said := []string{"X-Forwarded-For", "203.0.113.9", "X-Real-IP", "203.0.113.9", "Forwarded", "for=203.0.113.9"}
 	generate := func(key string) string {
-		return f.do("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "", append(said, "access_key", key)...).body
+		return f.do("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "",
+			append(said, "access_key", key)...).body
 	}
 	require.Equal(t, "UNAUTHERISED USER", generate("bound to another one"))
 	require.Equal(t, "OTP Generated Successfully", generate("bound to this machine"))
@@ -124,11 +127,13 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"HEAD", "/otpauthapi/otpgenservlet", 405}, {"POST", "/v1/send", 401}, {"GET", "/v1/status/otp_06bq3c7k5sqn2e8v4g1t9hp0mc", 401},
+		{"HEAD", "/otpauthapi/otpgenservlet", 405}, {"POST", "/v1/send", 401}, {"GET",
+			"/v1/status/otp_06bq3c7k5sqn2e8v4g1t9hp0mc", 401},
 		{"GET", "/docs", 200}, {"GET", "/docs/docs.js", 200}, {"GET", "/openapi.json", 200}, {"GET", "/openapi.yaml", 200},
 		{"GET", "/.well-known/jwks.json", 200}, {"POST", "/callbacks/nobody?secret=hush", 401}, {"GET", "/favicon.ico", 204},
 		{"GET", "/sandbox/messages", 404}, {"POST", "/sandbox/reset", 404}, {"GET", "/", 404}, {"HEAD", "/", 404},
-		{"GET", "/readyz", 404}, {"GET", "/metrics", 404}, {"GET", "/otpauthapi/../sandbox/messages", 404}, {"GET", "/v1/%2e%2e/sandbox/messages", 404},
+		{"GET", "/readyz", 404}, {"GET", "/metrics", 404}, {"GET", "/otpauthapi/../sandbox/messages", 404}, {"GET",
+			"/v1/%2e%2e/sandbox/messages", 404},
 	} {
 		a := f.do(tt.method, tt.path, "")
 		require.Equal(t, tt.status, a.status, "%s %s: %s", tt.method, tt.path, a.body)
@@ -147,12 +152,16 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 // checkLogs looks for what must not be in nginx's logs.
 func (f *fronted) checkLogs(t *testing.T, secrets ...string) {
 	t.Helper()
-	eventually(t, "the access log is written", func() bool { return strings.Contains(f.written("otpbridge.log"), "/favicon.ico") })
+	eventually(t, "the access log is written", func() bool {
+		return strings.Contains(f.written("otpbridge.log"),
+			"/favicon.ico")
+	})
 	logs := f.written("otpbridge.log") + f.written("otpbridge_error.log")
 	for _, secret := range append(secrets, "?", "mobile", "9551492", "otp=", "hush", "secret") {
 		require.NotContains(t, logs, secret)
 	}
-	require.Regexp(t, regexp.MustCompile(`(?m)^\S+ 127\.0\.0\.1 GET /otpauthapi/otpgenservlet 200 \d+ [\d.]+ 127\.0\.0\.1:\d+ 200 req_[A-Z2-7]{26}$`), logs)
+	require.Regexp(t,
+		regexp.MustCompile(`(?m)^\S+ 127\.0\.0\.1 GET /otpauthapi/otpgenservlet 200 \d+ [\d.]+ 127\.0\.0\.1:\d+ 200 req_[A-Z2-7]{26}$`), logs)
 }
 
 // A server that takes too long, breaks off or is gone is not replaced by the next: what it was asked may have

@@ -91,7 +91,8 @@ func (o *installation) prepareMachines() {
 		"https://other.example", strings.Replace(o.gateways[1].URL, "127.0.0.1", "localhost", 1),
 	}
 	o.first = newMachine(t, "127.0.0.1", replaced...)
-	o.second = newMachine(t, "127.0.0.1", append(replaced, "ssh root@10.0.0.11 tar -C /etc", "ssh root tar -C "+o.first.root+"/etc")...)
+	o.second = newMachine(t, "127.0.0.1", append(replaced, "ssh root@10.0.0.11 tar -C /etc",
+		"ssh root tar -C "+o.first.root+"/etc")...)
 	o.first.replaced = append(o.first.replaced, "10.0.0.12", o.second.address, `10\.0\.0\.12`, o.second.address)
 	client := fmt.Sprintf("[client]\nsocket=%s\nuser=root\n", local.Query().Get("socket"))
 	for _, m := range []*machine{o.first, o.second} {
@@ -137,7 +138,8 @@ func (o *installation) install() {
 	}
 	require.NotContains(t, checked, "fail ")
 	require.NotContains(t, checked, "service settings", "shell and service have the same")
-	require.Contains(t, m.run("env -i PATH=$PATH OTPBRIDGE_MODE=production otpbridge doctor --env-file /etc/otpbridge/environment || true"),
+	require.Contains(t, m.run("env -i PATH=$PATH OTPBRIDGE_MODE=production otpbridge doctor --env-file "+
+		"/etc/otpbridge/environment || true"),
 		"KEYRING", "it reads the file, which does not name the keyring")
 }
 
@@ -185,7 +187,8 @@ func (o *installation) putInFront() {
 // generate has a code sent through a door, and returns it from the gateway that took it.
 func (o *installation) generate(door client, gateway int) (code string) {
 	o.t.Helper()
-	require.Equal(o.t, "OTP Generated Successfully\r\n", door.servlet("otpgenservlet", integrationKey, person(integrationNumber)))
+	require.Equal(o.t, "OTP Generated Successfully\r\n", door.servlet("otpgenservlet", integrationKey,
+		person(integrationNumber)))
 	message := <-o.messages[gateway]
 	require.Equal(o.t, integrationNumber, message.Get("to"))
 	return sentCode(message)
@@ -310,7 +313,8 @@ func (o *installation) unlock() {
 func (o *installation) upgrade() {
 	require.Contains(o.t, o.first.do(o.text, "upgrade"), "is version")
 	o.first.untilReady()
-	require.Contains(o.t, o.first.calls.String(), "make build\nmake install\nsystemctl daemon-reload\nsystemctl restart otpbridge\n")
+	require.Contains(o.t, o.first.calls.String(),
+		"make build\nmake install\nsystemctl daemon-reload\nsystemctl restart otpbridge\n")
 }
 
 // loseGateway has the first gateway go, and a second one put behind it.
@@ -366,7 +370,8 @@ func TestOperating_TheCopyOfAFileIsABackup(t *testing.T) {
 	steps := blocks(t, o.text, "operator", "sh")
 	m.run(steps[0])
 	m.run(steps[1])
-	m.run("echo OTPBRIDGE_METRICS_ADDR= >> /etc/otpbridge/environment; echo OTPBRIDGE_SHUTDOWN_TIMEOUT=1s >> /etc/otpbridge/environment")
+	m.run("echo OTPBRIDGE_METRICS_ADDR= >> /etc/otpbridge/environment; echo OTPBRIDGE_SHUTDOWN_TIMEOUT=1s >> " +
+		"/etc/otpbridge/environment")
 	m.do(o.text, "sqlite")
 	m.run(steps[3])
 	m.do(o.text, "channel")
@@ -411,7 +416,8 @@ func TestOperating_AFullDiskIsGotOver(t *testing.T) {
 	block := strings.ReplaceAll(blocks(t, page(t, "doc/operating.md"), "disk", "sh")[0], "/var/lib/mysql", disk)
 	bash := exec.Command("bash", "-euo", "pipefail", "-c", block)
 	bash.Env = []string{
-		"PATH=" + filepath.Dir(program(t)) + ":" + os.Getenv("PATH"), "OTPBRIDGE_ADDR=" + strings.TrimPrefix(c.url, "http://"),
+		"PATH=" + filepath.Dir(program(t)) + ":" + os.Getenv("PATH"), "OTPBRIDGE_ADDR=" +
+			strings.TrimPrefix(c.url, "http://"),
 	}
 	out, err := bash.CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -419,7 +425,8 @@ func TestOperating_AFullDiskIsGotOver(t *testing.T) {
 
 	require.NoError(t, os.Remove(ballast.Name()))
 	eventually(t, "the server is ready again", func() bool { return c.do("GET", "/readyz", "").status == 200 })
-	require.Equal(t, "Verified successfully", c.servlet("otpvalidationservlet", documentedKey, person("919551492301", "otp", code)))
+	require.Equal(t, "Verified successfully", c.servlet("otpvalidationservlet", documentedKey,
+		person("919551492301", "otp", code)))
 }
 
 // zeros is a reader without an end.

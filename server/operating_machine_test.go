@@ -119,7 +119,8 @@ func (m *machine) do(text, marker string, before ...string) string {
 
 func (m *machine) here(script string) string {
 	user, group := m.ids()
-	return strings.NewReplacer(append(m.replaced, "-o otpbridge", fmt.Sprint("-o ", user), "-g otpbridge", fmt.Sprint("-g ", group),
+	return strings.NewReplacer(append(m.replaced, "-o otpbridge", fmt.Sprint("-o ", user), "-g otpbridge",
+		fmt.Sprint("-g ", group),
 		"chown otpbridge:", fmt.Sprintf("chown %d:%d", user, group))...).Replace(script)
 }
 
@@ -233,7 +234,8 @@ func (m *machine) untilReady() {
 
 // startFront starts nginx with what the page put into conf.d.
 func (m *machine) startFront() error {
-	m.front = exec.Command("nginx", "-e", "stderr", "-c", filepath.Join(m.root, "etc/nginx/nginx.conf"), "-g", "daemon off;")
+	m.front = exec.Command("nginx", "-e", "stderr", "-c", filepath.Join(m.root, "etc/nginx/nginx.conf"), "-g",
+		"daemon off;")
 	m.front.Stderr = m.log
 	return m.front.Start()
 }

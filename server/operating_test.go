@@ -53,7 +53,8 @@ func TestOperating_TheExitCodesAreThePrograms(t *testing.T) {
 var blockTests = map[string][]string{
 	"TestOperating_TheInstallationWorks": {
 		"install", "grants", "operator", "channel", "start", "front", "second", "upstream", "backup", "leak", "restore",
-		"restored", "password", "receipts", "cipher", "locked", "upgrade", "gateway", "log", "metrics", "limits", "flood", "stop",
+		"restored", "password", "receipts", "cipher", "locked", "upgrade", "gateway", "log", "metrics", "limits", "flood",
+		"stop",
 	},
 	"TestOperating_TheRotationWorksTwiceOnOneDay": {"rotation"},
 	"TestOperating_TheCopyOfAFileIsABackup":       {"sqlite", "backup-sqlite", "restore-sqlite"},
@@ -177,7 +178,8 @@ func TestAlerts_FireAsTheySay(t *testing.T) {
 	rules, err := filepath.Abs("doc/alerts.yml")
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "alerts.yml")
-	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(page(t, "testdata/alerts.yml"), "[ALERTS]", "["+rules+"]")), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(page(t, "testdata/alerts.yml"), "[ALERTS]",
+		"["+rules+"]")), 0o600))
 	out, err := exec.Command(promtool, "test", "rules", path).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }

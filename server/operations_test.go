@@ -53,11 +53,14 @@ func TestLog_DurationsHaveTheirUnit(t *testing.T) {
 		"an hour":             {func(l *slog.Logger) { l.Info("m", "took", time.Hour) }, "took_ms=3.6e+06"},
 		"below zero":          {func(l *slog.Logger) { l.Info("m", "off", -time.Millisecond) }, "off_ms=-1"},
 		"of the logger":       {func(l *slog.Logger) { l.With("wait", time.Millisecond).Info("m") }, "wait_ms=1"},
-		"behind others":       {func(l *slog.Logger) { l.Info("m", "a", 1, "b", "x", "wait", time.Millisecond) }, "wait_ms=1"},
-		"two of them":         {func(l *slog.Logger) { l.Info("m", "a", time.Millisecond, "b", time.Second) }, "a_ms=1 b_ms=1000"},
-		"in a group":          {func(l *slog.Logger) { l.Info("m", slog.Group("g", "wait", time.Millisecond)) }, "g.wait_ms=1"},
-		"below a group":       {func(l *slog.Logger) { l.WithGroup("g").Info("m", "wait", time.Millisecond) }, "g.wait_ms=1"},
-		"of a valuer":         {func(l *slog.Logger) { l.Info("m", "wait", valuer(time.Millisecond)) }, "wait_ms=1"},
+		"behind others": {func(l *slog.Logger) { l.Info("m", "a", 1, "b", "x", "wait", time.Millisecond) },
+			"wait_ms=1"},
+		"two of them": {func(l *slog.Logger) { l.Info("m", "a", time.Millisecond, "b", time.Second) },
+			"a_ms=1 b_ms=1000"},
+		"in a group": {func(l *slog.Logger) { l.Info("m", slog.Group("g", "wait", time.Millisecond)) },
+			"g.wait_ms=1"},
+		"below a group": {func(l *slog.Logger) { l.WithGroup("g").Info("m", "wait", time.Millisecond) }, "g.wait_ms=1"},
+		"of a valuer":   {func(l *slog.Logger) { l.Info("m", "wait", valuer(time.Millisecond)) }, "wait_ms=1"},
 	} {
 		text, object := logged(t, tt.write)
 		require.Contains(t, text, tt.text, name)
@@ -80,7 +83,8 @@ func TestLog_ARequestNamesItsServletAndKey(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(s.log.String()), "\n")
 		return lines[len(lines)-1]
 	}
-	for _, name := range []string{"otpgenservlet", "otpvalidationservlet", "otpregenservlet", "plainotpvalidationservlet", "OTPGenServlet", "otpgenservlet;jsessionid=1"} {
+	for _, name := range []string{"otpgenservlet", "otpvalidationservlet", "otpregenservlet",
+		"plainotpvalidationservlet", "OTPGenServlet", "otpgenservlet;jsessionid=1"} {
 		canonical, _, _ := strings.Cut(strings.ToLower(name), ";")
 		s.servlet(name, liveKey, person("919551492394", "otp", "123456"))
 		require.Contains(t, last(), " servlet="+canonical+" ", name)
@@ -106,7 +110,8 @@ func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("no folder"), 0o600))
 	good := []string{
 		"OTPBRIDGE_ADDR=127.0.0.1:0", "OTPBRIDGE_METRICS_ADDR=", "OTPBRIDGE_MODE=production",
-		"OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(folder, "otp.db"), "OTPBRIDGE_KEYRING=" + crypto.NewKeyringText("k1"),
+		"OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(folder, "otp.db"), "OTPBRIDGE_KEYRING=" +
+			crypto.NewKeyringText("k1"),
 		"OTPBRIDGE_STATE_DIR=" + filepath.Join(folder, "state"),
 	}
 	for name, tt := range map[string]struct {
@@ -114,15 +119,18 @@ func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 		code     int
 		says     string
 	}{
-		"an unknown setting":        {"OTPBRIDGE_ADRR=:1", exitUnusable, "OTPBRIDGE_ADDR"},
-		"a bad value":               {"OTPBRIDGE_READ_TIMEOUT=10", exitUnusable, "READ_TIMEOUT"},
-		"an unknown mode":           {"OTPBRIDGE_MODE=prod", exitUnusable, "OTPBRIDGE_MODE"},
-		"an address in use":         {"OTPBRIDGE_ADDR=" + taken.Addr().String(), exitFailed, "another program has this address"},
-		"a metrics address in use":  {"OTPBRIDGE_METRICS_ADDR=" + taken.Addr().String(), exitFailed, "another program has this address"},
-		"no keyring":                {"OTPBRIDGE_KEYRING=", exitUnusable, "KEYRING"},
-		"what is no keyring":        {"OTPBRIDGE_KEYRING=k1 AAAA", exitUnusable, "keyring"},
-		"a bad channel":             {"OTPBRIDGE_SMS_CHANNELS=gopher://x", exitUnusable, "SMS_CHANNELS"},
-		"a database in a file":      {"OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(file, "otp.db"), exitUnusable, "is a file and no folder"},
+		"an unknown setting": {"OTPBRIDGE_ADRR=:1", exitUnusable, "OTPBRIDGE_ADDR"},
+		"a bad value":        {"OTPBRIDGE_READ_TIMEOUT=10", exitUnusable, "READ_TIMEOUT"},
+		"an unknown mode":    {"OTPBRIDGE_MODE=prod", exitUnusable, "OTPBRIDGE_MODE"},
+		"an address in use": {"OTPBRIDGE_ADDR=" + taken.Addr().String(), exitFailed,
+			"another program has this address"},
+		"a metrics address in use": {"OTPBRIDGE_METRICS_ADDR=" + taken.Addr().String(), exitFailed,
+			"another program has this address"},
+		"no keyring":         {"OTPBRIDGE_KEYRING=", exitUnusable, "KEYRING"},
+		"what is no keyring": {"OTPBRIDGE_KEYRING=k1 AAAA", exitUnusable, "keyring"},
+		"a bad channel":      {"OTPBRIDGE_SMS_CHANNELS=gopher://x", exitUnusable, "SMS_CHANNELS"},
+		"a database in a file": {"OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(file, "otp.db"), exitUnusable,
+			"is a file and no folder"},
 		"a database that is none":   {"OTPBRIDGE_DATABASE_URL=sqlite:" + file, exitFailed, "database"},
 		"nobody answers for MySQL":  {"OTPBRIDGE_DATABASE_URL=mysql://u:p@127.0.0.1:1/d", exitFailed, "127.0.0.1:1"},
 		"no certificate":            {"OTPBRIDGE_TLS_CERT_FILE=" + file, exitUnusable, "TLS"},
@@ -134,7 +142,8 @@ func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 			if name == "an unknown mode" {
 				environ = append(environ, "OTPBRIDGE_LOG_FORMAT=json")
 			}
-			require.Equal(t, tt.code, run([]string{"serve"}, process{environ: environ, stdout: io.Discard, stderr: &stderr}), stderr.String())
+			require.Equal(t, tt.code, run([]string{"serve"}, process{environ: environ, stdout: io.Discard, stderr: &stderr}),
+				stderr.String())
 			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 			var last map[string]any
 			for _, line := range lines {
@@ -147,8 +156,10 @@ func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 		})
 	}
 	var stderr output
-	require.Equal(t, exitUnusable, run([]string{"serve"}, process{environ: []string{"OTPBRIDGE_ADRR=:1"}, stdout: io.Discard, stderr: &stderr}))
-	require.True(t, strings.HasPrefix(stderr.String(), "otpbridge: the settings have 1 fault:\n  "), "a person reads text: %s", stderr.String())
+	require.Equal(t, exitUnusable, run([]string{"serve"}, process{environ: []string{"OTPBRIDGE_ADRR=:1"},
+		stdout: io.Discard, stderr: &stderr}))
+	require.True(t, strings.HasPrefix(stderr.String(), "otpbridge: the settings have 1 fault:\n  "),
+		"a person reads text: %s", stderr.String())
 }
 
 // A second Ctrl-C ends the process at once and by itself, since the kernel drops a signal without a handler for
@@ -174,7 +185,8 @@ func TestRemedies_OfFoldersAndKeyrings(t *testing.T) {
 	file := filepath.Join(folder, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	cause := errors.New("the cause")
-	require.Equal(t, cause, folderRemedy(cause, filepath.Join(folder, "new", "keyring"), "KEYRING_FILE"), "it can be written")
+	require.Equal(t, cause, folderRemedy(cause, filepath.Join(folder, "new", "keyring"), "KEYRING_FILE"),
+		"it can be written")
 	require.Equal(t, cause, folderRemedy(cause, filepath.Join(folder, "keyring"), "KEYRING_FILE"))
 	require.Empty(t, mustGlob(t, filepath.Join(folder, ".otpbridge*")), "nothing is left behind")
 	for _, path := range []string{filepath.Join(file, "keyring"), filepath.Join(file, "a", "b", "keyring")} {
@@ -211,7 +223,8 @@ func TestRemedies_OfFoldersAndKeyrings(t *testing.T) {
 	}
 	require.Equal(t, cause, keyringRemedy(cause, config.Settings{}))
 	wrong := vault.KeyringError{}
-	require.Equal(t, error(wrong), keyringRemedy(wrong, config.Settings{Mode: config.Production}), "production's is not the program's to remake")
+	require.Equal(t, error(wrong), keyringRemedy(wrong, config.Settings{Mode: config.Production}),
+		"production's is not the program's to remake")
 }
 
 func mustGlob(t *testing.T, pattern string) []string {

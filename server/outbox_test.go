@@ -40,7 +40,8 @@ func startReceiver(t *testing.T) *receiver {
 
 // channel is the setting that sends there, without the guard that numbers in a row would meet.
 func (r *receiver) channel() []string {
-	return []string{"OTPBRIDGE_SMS_CHANNELS=" + r.URL + "/?to={to_digits}&text={text}&id={id}", "OTPBRIDGE_PREFIX_UNVERIFIED=0"}
+	return []string{"OTPBRIDGE_SMS_CHANNELS=" + r.URL + "/?to={to_digits}&text={text}&id={id}",
+		"OTPBRIDGE_PREFIX_UNVERIFIED=0"}
 }
 
 func (r *receiver) counts() map[string]int {
@@ -56,35 +57,40 @@ func (r *receiver) counts() map[string]int {
 // dies is a server that is killed at a line of the outbox, a moment after the first one that comes
 // there, so that others are further on, or not as far.
 func dies(line string) sqltest.Mutation {
-	return sqltest.Mutation{File: "outbox.go", Package: "otpbridge/server/engine", Change: func(t testing.TB, source string) string {
-		t.Helper()
-		source = sqltest.Replace(t, source, "	\"sync\"\n", "	\"sync\"\n	\"syscall\"\n", 1)
-		return sqltest.Replace(t, source, line, line+`
+	return sqltest.Mutation{File: "outbox.go", Package: "otpbridge/server/engine",
+		Change: func(t testing.TB, source string) string {
+			t.Helper()
+			source = sqltest.Replace(t, source, "	\"sync\"\n", "	\"sync\"\n	\"syscall\"\n", 1)
+			return sqltest.Replace(t, source, line, line+`
 	time.Sleep(5 * time.Millisecond)
 	if syscall.Kill(syscall.Getpid(), syscall.SIGKILL) == nil {
 		select {}
 	}
 `, 1)
-	}}
+		}}
 }
 
 var (
 	// diesBeforeTheMark is killed between a hand-over and the mark that tells of it.
-	diesBeforeTheMark = dies("func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {\n")
+	diesBeforeTheMark = dies("func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt " +
+		"otp.ID) error {\n")
 	// diesBeforeTheHandOver is killed between the COMMIT of a send and its hand-over.
-	diesBeforeTheHandOver = dies("func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {\n")
+	diesBeforeTheHandOver = dies("func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell " +
+		"func(deliver.Outcome)) {\n")
 )
 
 // door asks for a code, and tells whether the answer said that it is on its way.
 type door func(c client, number int) bool
 
 func throughServlet(c client, number int) bool {
-	a, err := c.try("GET", "/otpauthapi/otpgenservlet?"+person(fmt.Sprintf("9195%08d", number)).Encode(), "", "access_key", documentedKey)
+	a, err := c.try("GET", "/otpauthapi/otpgenservlet?"+person(fmt.Sprintf("9195%08d", number)).Encode(), "",
+		"access_key", documentedKey)
 	return err == nil && a.body == "OTP Generated Successfully"
 }
 
 func throughV1(c client, number int) bool {
-	a, err := c.try("POST", "/v1/send", fmt.Sprintf(`{"to":"+9195%08d","method":"sms","type":"verification"}`, number), asAPI...)
+	a, err := c.try("POST", "/v1/send", fmt.Sprintf(`{"to":"+9195%08d","method":"sms","type":"verification"}`, number),
+		asAPI...)
 	return err == nil && a.status == http.StatusCreated
 }
 
@@ -193,16 +199,18 @@ func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
 		through       door
 		marks, unmade string
 	}{
-		"servlet": {throughServlet, "v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)",
+		"servlet": {throughServlet, "v.moment(d.StartedAt), v.text(d.Channel), " +
+			"v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)",
 			"nil, v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)"},
 		"v1": {throughV1, "v.moment(m.At), v.text(m.Channel),", "nil, v.text(m.Channel),"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := new(ledger)
-			dying := mutant(t, diesBeforeTheMark, sqltest.Mutation{File: "delivery.go", Change: func(t testing.TB, source string) string {
-				t.Helper()
-				return sqltest.Replace(t, source, row.marks, row.unmade, 1)
-			}})
+			dying := mutant(t, diesBeforeTheMark, sqltest.Mutation{File: "delivery.go",
+				Change: func(t testing.TB, source string) string {
+					t.Helper()
+					return sqltest.Replace(t, source, row.marks, row.unmade, 1)
+				}})
 			killed(t, found, 3, dying, row.through)
 			require.True(t, found.broken(), "the kills notice that the mark is missing: %v", found)
 			t.Logf("for example: %s", found.violations[0])
@@ -236,7 +244,8 @@ func TestDelivery_WithEveryGatewayDownTheServletsSaySo(t *testing.T) {
 func TestStart_NamesTheSettingOfAChannelThatIsNone(t *testing.T) {
 	var log output
 	code := run([]string{"serve"}, process{
-		environ: variables(t, "OTPBRIDGE_SMS_CHANNELS=https://user:swordfish@sms.example/send"), stdout: io.Discard, stderr: &log,
+		environ: variables(t,
+			"OTPBRIDGE_SMS_CHANNELS=https://user:swordfish@sms.example/send"), stdout: io.Discard, stderr: &log,
 	})
 	require.Equal(t, exitUnusable, code)
 	require.Contains(t, log.String(), "OTPBRIDGE_SMS_CHANNELS")
@@ -246,10 +255,14 @@ func TestStart_NamesTheSettingOfAChannelThatIsNone(t *testing.T) {
 // A provider's reports are believed with the channel's secret alone, and never take back what is
 // known.
 func TestCallbacks_AreAuthenticatedAndMonotonic(t *testing.T) {
-	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"sid":"m-1"}`) }))
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
+		io.WriteString(w, `{"sid":"m-1"}`)
+	}))
 	defer gateway.Close()
 	profile := filepath.Join(t.TempDir(), "profile.json")
-	require.NoError(t, os.WriteFile(profile, []byte(`{"name":"g","id":"sid","receipt":{"id":"msg","status":"state"}}`), 0o600))
+	require.NoError(t, os.WriteFile(profile, []byte(`{"name":"g","id":"sid","receipt":{"id":"msg","status":"state"}}`),
+		0o600))
 	environ := variables(t, "OTPBRIDGE_FILES_DIR="+filepath.Dir(profile),
 		"OTPBRIDGE_SMS_CHANNELS="+gateway.URL+"/?to={to}&text={text}#callback=0123456789abcdef&profile="+profile)
 	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
@@ -290,8 +303,9 @@ func TestSendTest_SaysHowEachChannelEnded(t *testing.T) {
 	send := func(arguments ...string) (int, string) {
 		var out output
 		code := run(append([]string{"send-test"}, arguments...), process{
-			environ: variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+receiver.URL+"/?to={to}&text={text}&id={id}#name=good"),
-			stdout:  &out, stderr: &out,
+			environ: variables(t,
+				"OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+receiver.URL+"/?to={to}&text={text}&id={id}#name=good"),
+			stdout: &out, stderr: &out,
 		})
 		return code, out.String()
 	}
@@ -318,13 +332,15 @@ func TestTestRecipients_HaveTheirCodesThroughEveryDoor(t *testing.T) {
 	} {
 		require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey, person(number)), number)
 		require.Equal(t, code, s.messages("limit=1&to=" + number)[0].Code, number)
-		wrong := s.servlet("otpvalidationservlet", account.AccessKey, person(number, "otp", encrypted(t, account.CipherKey, account.CipherIV, "999999")))
+		wrong := s.servlet("otpvalidationservlet", account.AccessKey,
+			person(number, "otp", encrypted(t, account.CipherKey, account.CipherIV, "999999")))
 		require.Contains(t, wrong, "Wrong PIN", number)
 		right := person(number, "otp", encrypted(t, account.CipherKey, account.CipherIV, code))
 		require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", account.AccessKey, right), number)
 		require.Equal(t, "OTPEXPIRED", s.servlet("otpvalidationservlet", account.AccessKey, right), "once")
 	}
-	require.Len(t, receiver.counts(), 1, "what is sent to a test recipient goes nowhere; what has no outcome goes out: 4 less 3")
+	require.Len(t, receiver.counts(), 1, "what is sent to a test recipient goes nowhere; what has no outcome goes out: "+
+		"4 less 3")
 
 	as := []string{"Authorization", "Bearer " + account.APIKey, "Content-Type", "application/json"}
 	sent := s.do("POST", "/v1/send", `{"to":"Person@customer.example","method":"email","type":"verification"}`, as...)

@@ -72,7 +72,8 @@ func (d decryptCommand) Run(p process) error {
 	}
 	code, ok := cipher.Decrypt(d.Value)
 	if !ok {
-		return fmt.Errorf("VALUE is no code of 4 to 10 digits under this key, IV, cipher and encoding: %s", cipher.Reason(d.Value))
+		return fmt.Errorf("VALUE is no code of 4 to 10 digits under this key, IV, cipher and encoding: %s",
+			cipher.Reason(d.Value))
 	}
 	_, err = fmt.Fprintln(p.stdout, code)
 	return err
@@ -112,7 +113,8 @@ func (f cipherFlags) keys(mode crypto.CipherMode) (key, iv crypto.Secret, err er
 		return key, iv, nil
 	}
 	if f.IV == "" {
-		return key, iv, errors.New("--iv is missing: give the account's IV in base64 or hex, or --key 'iv~key'; only aes-ecb and none need no IV")
+		return key, iv, errors.New("--iv is missing: give the account's IV in base64 or hex, or --key 'iv~key'; only " +
+			"aes-ecb and none need no IV")
 	}
 	if iv, err = crypto.ParseKeyText(f.IV); err != nil {
 		return key, iv, fmt.Errorf("--iv %w", err)

@@ -136,7 +136,8 @@ func TestParity_EveryDoorVerifiesWhatAnyGeneratedAndForNobodyElse(t *testing.T) 
 	address, key, live, cipher := house(true)
 	loose, looseKey, _, looseCipher := house(false)
 	_, strangerKey, _, strangerCipher := house(true)
-	edit(t, environ, `UPDATE credentials SET environment = 'live' WHERE esme_address = '`+address+`' AND last_four = 'live'`)
+	edit(t, environ,
+		`UPDATE credentials SET environment = 'live' WHERE esme_address = '`+address+`' AND last_four = 'live'`)
 
 	for i, cell := range parity {
 		someone, somebodyElse := fmt.Sprintf("+91955149%04d", 2*i), fmt.Sprintf("+91955149%04d", 2*i+1)
@@ -176,7 +177,8 @@ func TestParity_EveryDoorVerifiesWhatAnyGeneratedAndForNobodyElse(t *testing.T) 
 			require.Equal(t, cell.same, guessAt(s.client, cell.verified, w, ciphers, code), "same")
 			for _, door := range []string{"servlet", "plain", "v1"} {
 				if w.binding == nil || door == "v1" {
-					require.Equal(t, "ALREADY_VERIFIED", guessAt(s.client, door, w, ciphers, code), "used at one door is used at %s", door)
+					require.Equal(t, "ALREADY_VERIFIED", guessAt(s.client, door, w, ciphers, code), "used at one door is used at %s",
+						door)
 				}
 			}
 		})
@@ -200,8 +202,10 @@ func TestParity_AttemptsAreShared(t *testing.T) {
 			require.Equal(t, want, guessAt(s.client, doors[(i+round)%3], w, cipher, wrong), "generated at %s", generated)
 		}
 		require.Equal(t, "MAX_ATTEMPTS", guessAt(s.client, "v1", w, cipher, code))
-		require.Equal(t, "Max no of tries for this pin been reached. Please generate other", guessAt(s.client, "servlet", w, cipher, code))
-		require.Equal(t, "Max no of tries for this pin been reached. Please generate other", guessAt(s.client, "plain", w, cipher, code))
+		require.Equal(t, "Max no of tries for this pin been reached. Please generate other",
+			guessAt(s.client, "servlet", w, cipher, code))
+		require.Equal(t, "Max no of tries for this pin been reached. Please generate other",
+			guessAt(s.client, "plain", w, cipher, code))
 	}
 }
 
@@ -218,7 +222,8 @@ func sharesTheLock(l *ledger, c client) {
 	l.inject(1)
 	l.acknowledge(20)
 	for _, door := range []string{"servlet", "plain"} {
-		l.equal("Max no of tries for this pin been reached. Please generate other", guessAt(c, door, w, cipher, code), "locked at v1, locked at %s", door)
+		l.equal("Max no of tries for this pin been reached. Please generate other", guessAt(c, door, w, cipher, code),
+			"locked at v1, locked at %s", door)
 	}
 	l.equal("RECIPIENT_LOCKED", guessAt(c, "v1", w, cipher, code), "locked at v1")
 	l.equal("ERROR", c.servlet("otpgenservlet", w.key, person(w.to)), "generate while locked")
@@ -234,7 +239,8 @@ func TestParity_TheLockIsSharedByEveryDoor(t *testing.T) {
 // skipsRecipientAtV1 does not write the recipient's row for guesses that come through the JSON API.
 var skipsRecipientAtV1 = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
-	return sqltest.Replace(t, source, "	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)\n", `	if state.event.Door == "v1" && state.event.Kind == "wrong" {
+	return sqltest.Replace(t, source, "	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)\n",
+		`	if state.event.Door == "v1" && state.event.Kind == "wrong" {
 		recipient.Recipient = beforeRecipient
 	}
 	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)

@@ -105,7 +105,8 @@ func TestPlainSQL_ChangesRunningServersWithoutAFault(t *testing.T) {
 			return []step{{"message_profile = 'live'", generated + "\r\n"}, {"message_profile = NULL", generated}}
 		},
 		func(string) []step {
-			return []step{{`message_overrides = '{"generated":"on its way"}'`, "on its way"}, {"message_overrides = ''", generated}}
+			return []step{{`message_overrides = '{"generated":"on its way"}'`, "on its way"},
+				{"message_overrides = ''", generated}}
 		},
 		func(string) []step {
 			return []step{{"countries = 'DE'", "Invalid Parameters"}, {"countries = 'de, in'", generated}}
@@ -115,7 +116,8 @@ func TestPlainSQL_ChangesRunningServersWithoutAFault(t *testing.T) {
 			return []step{{"cipher_iv = X'" + hex.EncodeToString(short) + "'", "ERROR"}, {"otp_cipher = 'none'", generated}}
 		},
 		func(address string) []step {
-			return []step{{"cipher_iv = X'" + hex.EncodeToString(sealed(address)) + "'", "ERROR"}, {"otp_cipher = 'aes-ecb'", generated}}
+			return []step{{"cipher_iv = X'" + hex.EncodeToString(sealed(address)) + "'", "ERROR"},
+				{"otp_cipher = 'aes-ecb'", generated}}
 		},
 	}
 	neighbour := o.servers[0].account(`{}`)
@@ -128,9 +130,11 @@ func TestPlainSQL_ChangesRunningServersWithoutAFault(t *testing.T) {
 				o.equal(generated, o.generate(server, account.AccessKey), "before any change")
 			}
 			for _, step := range story(account.Address) {
-				took := o.takes("UPDATE otpauthapi.otp_auth_config SET "+step.set+" WHERE esme_address IN ("+account.Address+")", 5*time.Second,
+				took := o.takes("UPDATE otpauthapi.otp_auth_config SET "+step.set+" WHERE esme_address IN ("+account.Address+")",
+					5*time.Second,
 					func(server int) bool { return o.generate(server, account.AccessKey) == step.answer })
-				for seen := slowest.Load(); int64(took) > seen && !slowest.CompareAndSwap(seen, int64(took)); seen = slowest.Load() {
+				for seen := slowest.Load(); int64(took) > seen && !slowest.CompareAndSwap(seen,
+					int64(took)); seen = slowest.Load() {
 				}
 				for server := range o.servers {
 					o.equal(generated, o.generate(server, neighbour.AccessKey), "another account after %s", step.set)
@@ -165,9 +169,11 @@ func TestPlainSQL_ColumnsMayBeAddedAndReorderedUnderAFault(t *testing.T) {
 		o.inject(1)
 		late := o.start() // a server that sees the new table at its start
 		for n, server := range append(slices.Clone(o.servers), late) {
-			o.equal("Verified successfully", cycle(server, documentedKey, sampleKey, sampleIV, ""), "on server %d after %s", n, change)
+			o.equal("Verified successfully", cycle(server, documentedKey, sampleKey, sampleIV, ""), "on server %d after %s", n,
+				change)
 			made := server.account(`{}`)
-			o.equal("Verified successfully", cycle(server, made.AccessKey, made.CipherKey, made.CipherIV, ""), "a new account on server %d after %s", n, change)
+			o.equal("Verified successfully", cycle(server, made.AccessKey, made.CipherKey, made.CipherIV, ""),
+				"a new account on server %d after %s", n, change)
 		}
 	}
 	o.report(t)
@@ -199,7 +205,8 @@ func TestPlainSQL_AnAccountReadsSensiblyFault(t *testing.T) {
 	for column, want := range map[string]string{
 		"esme_address": "10000000000001", "name": "Demo, documented profile", "enabled": "1", "otp_enabled": "1",
 		"message_profile": "documented", "otp_length": "6", "otp_ttl_seconds": "300", "max_attempts": "NULL",
-		"countries": "IN,AE", "otp_cipher": "aes-cbc", "otp_encoding": "auto", "sends_per_minute": "10", "retention_days": "30",
+		"countries": "IN,AE", "otp_cipher": "aes-cbc", "otp_encoding": "auto", "sends_per_minute": "10",
+		"retention_days": "30",
 	} {
 		o.equal(want, values[column], "%s", column)
 	}
@@ -216,12 +223,14 @@ func TestPlainSQL_ADeletedAccessKeyStopsOnBothServersFault(t *testing.T) {
 	for server := range o.servers {
 		o.equal("OTP Generated Successfully", o.generate(server, documentedKey), "before on server %d", server)
 	}
-	took := o.takes(`DELETE FROM otpauthapi.credentials WHERE esme_address = 10000000000001 AND kind = 'access_key'`, time.Second,
+	took := o.takes(`DELETE FROM otpauthapi.credentials WHERE esme_address = 10000000000001 AND kind = 'access_key'`,
+		time.Second,
 		func(server int) bool { return o.generate(server, documentedKey) == "UNAUTHERISED USER" })
 	o.note("refused on both servers after %v", took.Round(10*time.Millisecond))
 	for server := range o.servers {
 		o.equal("UNAUTHERISED USER", o.generate(server, documentedKey), "for good on server %d", server)
-		o.equal("OTP Generated Successfully", o.generate(server, kept.AccessKey), "another account's key on server %d", server)
+		o.equal("OTP Generated Successfully", o.generate(server, kept.AccessKey), "another account's key on server %d",
+			server)
 	}
 	o.report(t)
 }

@@ -74,7 +74,8 @@ func (h healthCommand) Run(p process) error {
 func (h healthCommand) address(environ []string) (string, error) {
 	if h.URL != "" {
 		parsed, err := url.Parse(h.URL)
-		if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
+		if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || parsed.User != nil ||
+			parsed.RawQuery != "" || parsed.Fragment != "" {
 			return "", unusable{errors.New("--url is no address of a server; give one such as http://127.0.0.1:8080")}
 		}
 		return strings.TrimSuffix(h.URL, "/"), nil
@@ -88,7 +89,8 @@ func (h healthCommand) address(environ []string) (string, error) {
 		return "", fmt.Errorf("read %sADDR: %w", config.Prefix, err)
 	}
 	if port == "0" {
-		return "", unusable{fmt.Errorf("%sADDR leaves the port to the system, so nobody here knows it: give --url", config.Prefix)}
+		return "", unusable{fmt.Errorf("%sADDR leaves the port to the system, so nobody here knows it: give --url",
+			config.Prefix)}
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1" // one of the addresses that "all of them" means

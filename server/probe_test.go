@@ -33,7 +33,8 @@ func TestHealth_AsksWhereTheSettingsListen(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_ADDR=:0")...)
 	_, port, err := net.SplitHostPort(s.Addr())
 	require.NoError(t, err)
-	for _, addr := range []string{":" + port, "0.0.0.0:" + port, "[::]:" + port, "127.0.0.1:" + port, "localhost:" + port} {
+	for _, addr := range []string{":" + port, "0.0.0.0:" + port, "[::]:" + port, "127.0.0.1:" + port, "localhost:" +
+		port} {
 		code, _, problems := askHealth([]string{"OTPBRIDGE_ADDR=" + addr})
 		require.Equal(t, exitOK, code, "%s: %s", addr, problems)
 	}

@@ -113,5 +113,6 @@ func TestKill_TheInboxIsTheSameAfterwards(t *testing.T) {
 		}
 	}
 	require.Equal(t, "Verified successfully",
-		again.servlet("otpvalidationservlet", documentedKey, person("919551492002", "otp", encrypted(t, sampleKey, sampleIV, code))))
+		again.servlet("otpvalidationservlet", documentedKey, person("919551492002", "otp",
+			encrypted(t, sampleKey, sampleIV, code))))
 }

@@ -47,12 +47,14 @@ func edit(t *testing.T, environ []string, statements ...string) {
 
 func TestProduction_HasNothingOfTheSandbox(t *testing.T) {
 	s := boot(t, productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s"))...)
-	for _, path := range []string{"/", "/sandbox/credentials", "/sandbox/messages", "/sandbox/clock", "/sandbox/faults", "/sandbox/requests"} {
+	for _, path := range []string{"/", "/sandbox/credentials", "/sandbox/messages", "/sandbox/clock", "/sandbox/faults",
+		"/sandbox/requests"} {
 		require.Equal(t, 404, s.do("GET", path, "").status, path)
 	}
 	require.Equal(t, 404, s.do("POST", "/sandbox/accounts", "{}").status)
 	require.Equal(t, 404, s.do("POST", "/sandbox/reset", "{}").status)
-	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", productionKey, person("919551492394")), "there is no channel yet")
+	require.Equal(t, "SMSEMAILFAIL", s.servlet("otpgenservlet", productionKey, person("919551492394")),
+		"there is no channel yet")
 	require.Equal(t, "UNAUTHERISED USER", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
 }
 
@@ -90,7 +92,8 @@ func TestProduction_RefusesWhatBelongsToASandbox(t *testing.T) {
 		}, "sandbox"},
 		{"a throwaway account", func(t *testing.T) []string {
 			environ := sandboxDatabase(t, func(s *booted) { s.account(`{"esme_address":"4711"}`) })
-			edit(t, environ, `DELETE FROM otp_auth_config WHERE esme_address <> '4711'`, `DELETE FROM sandbox_accounts WHERE esme_address <> '4711'`)
+			edit(t, environ, `DELETE FROM otp_auth_config WHERE esme_address <> '4711'`,
+				`DELETE FROM sandbox_accounts WHERE esme_address <> '4711'`)
 			return environ
 		}, "sandbox"},
 		{"a clock set forward", func(t *testing.T) []string {
@@ -108,7 +111,8 @@ func TestProduction_RefusesWhatBelongsToASandbox(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr output
-			require.Equal(t, exitUnusable, run(nil, process{environ: tt.environ(t), stdout: &stdout, stderr: &stderr}), stderr.String())
+			require.Equal(t, exitUnusable, run(nil, process{environ: tt.environ(t), stdout: &stdout, stderr: &stderr}),
+				stderr.String())
 			require.Contains(t, stderr.String(), tt.says)
 			require.Empty(t, stdout.String())
 			require.NotContains(t, stderr.String(), "123456")

@@ -62,7 +62,8 @@ func raceServlets(t *testing.T, l *ledger, servers []client, rounds int, wrong f
 		}
 		for round := 0; round < rounds && !l.broken(); round++ {
 			mobile := fmt.Sprintf("9195515%05d", round)
-			require.Equal(t, "OTP Generated Successfully", servers[round%len(servers)].servlet("otpgenservlet", account.AccessKey, person(mobile)))
+			require.Equal(t, "OTP Generated Successfully", servers[round%len(servers)].servlet("otpgenservlet",
+				account.AccessKey, person(mobile)))
 			counts := tally(servers, account.AccessKey, "otpvalidationservlet", person(mobile, "otp", "not a code"))
 			l.inject(1)
 			l.acknowledge(1 + 64)
@@ -73,7 +74,8 @@ func raceServlets(t *testing.T, l *ledger, servers []client, rounds int, wrong f
 	account := servers[0].account(`{}`)
 	for round := 0; round < rounds && !l.broken(); round++ {
 		mobile := fmt.Sprintf("9195515%05d", round)
-		require.Equal(t, "OTP Generated Successfully", servers[round%len(servers)].servlet("otpgenservlet", account.AccessKey, person(mobile)))
+		require.Equal(t, "OTP Generated Successfully", servers[round%len(servers)].servlet("otpgenservlet",
+			account.AccessKey, person(mobile)))
 		code := servers[0].messages("limit=1&account=" + account.Address)[0].Code
 		right := person(mobile, "otp", encrypted(t, account.CipherKey, account.CipherIV, code))
 		counts := tally(servers, account.AccessKey, "otpvalidationservlet", right)
@@ -183,7 +185,8 @@ func TestServlets_FirstGeneratesOfOneRecipientThroughTwoServersOnMariaDBRace(t *
 		for _, limits := range []struct {
 			columns string
 			succeed int
-		}{{`{"strict_http":true}`, 10}, {`{"strict_http":true,"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`, 64}} {
+		}{{`{"strict_http":true}`, 10}, {`{"strict_http":true,"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`,
+			64}} {
 			account := servers[round%2].account(limits.columns)
 			counts := atOnce(64, func(i int) string {
 				return strictly(servers[i%2], account.AccessKey, "otpgenservlet", person("919551492394"))
@@ -196,7 +199,8 @@ func TestServlets_FirstGeneratesOfOneRecipientThroughTwoServersOnMariaDBRace(t *
 			l.inject(1)
 			l.acknowledge(64)
 			l.equal(expected, counts, "64 first generates, %d may succeed, round %d", n, round)
-			l.equal(aggregate{Recipients: 1, Seq: n, Challenges: n, Live: 1, LiveSeq: n, Sent: n}, aggregateOf(t, db, account.Address),
+			l.equal(aggregate{Recipients: 1, Seq: n, Challenges: n, Live: 1, LiveSeq: n, Sent: n},
+				aggregateOf(t, db, account.Address),
 				"stored of %d, round %d", n, round)
 		}
 	}
@@ -227,11 +231,13 @@ func TestServlets_AThousandGeneratesThroughTwoServersOnMariaDBRace(t *testing.T)
 			// The inbox is in the order in which calls arrived. Sending the live code again makes its
 			// message the newest; an account that may not is one with few messages.
 			if succeed == 1000 {
-				l.equal("200 OTP Generated Successfully", strictly(servers[0], account.AccessKey, "otpregenservlet", person("919551492394")), "sent again")
+				l.equal("200 OTP Generated Successfully", strictly(servers[0], account.AccessKey, "otpregenservlet",
+					person("919551492394")), "sent again")
 			}
 			code := codeOf(servers[1].messages("limit=20&account="+account.Address), liveChallenge(t, db, account.Address))
 			right := person("919551492394", "otp", encrypted(t, account.CipherKey, account.CipherIV, code))
-			l.equal("200 Verified successfully", strictly(servers[round%2], account.AccessKey, "otpvalidationservlet", right), "the last code is the live one")
+			l.equal("200 Verified successfully", strictly(servers[round%2], account.AccessKey, "otpvalidationservlet", right),
+				"the last code is the live one")
 		}
 	}
 	l.report(t)
@@ -267,7 +273,10 @@ func TestServlets_TheBudgetHoldsOver256AddressesThroughTwoServersOnMariaDBRace(t
 		from := func(i int, more ...string) url.Values {
 			return person("919551492394", append(more, "ipaddress", fmt.Sprintf("10.0.1.%d", i%256))...)
 		}
-		counts := atOnce(256, func(i int) string { return strictly(servers[i%2], account.AccessKey, "otpgenservlet", from(i)) })
+		counts := atOnce(256, func(i int) string {
+			return strictly(servers[i%2], account.AccessKey, "otpgenservlet",
+				from(i))
+		})
 		l.equal(map[string]int{"200 OTP Generated Successfully": 256}, counts, "256 slots, round %d", round)
 		evaluated, refused := 0, 0
 		for text, n := range atOnce(1024, func(i int) string {
@@ -285,8 +294,10 @@ func TestServlets_TheBudgetHoldsOver256AddressesThroughTwoServersOnMariaDBRace(t
 		l.inject(1)
 		l.acknowledge(256 + 1024)
 		l.equal([2]int{20, 1004}, [2]int{evaluated, refused}, "guesses evaluated and refused, round %d", round)
-		l.equal(aggregate{Recipients: 1, Seq: 256, Challenges: 256, Live: 256, LiveSeq: 256, Sent: 256, Wrong: 20}, aggregateOf(t, db, account.Address), "stored, round %d", round)
-		l.equal("429 ERROR", strictly(servers[round%2], account.AccessKey, "otpgenservlet", from(0)), "while locked nothing is sent")
+		l.equal(aggregate{Recipients: 1, Seq: 256, Challenges: 256, Live: 256, LiveSeq: 256, Sent: 256, Wrong: 20},
+			aggregateOf(t, db, account.Address), "stored, round %d", round)
+		l.equal("429 ERROR", strictly(servers[round%2], account.AccessKey, "otpgenservlet", from(0)),
+			"while locked nothing is sent")
 	}
 	l.report(t)
 }

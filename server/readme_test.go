@@ -72,7 +72,8 @@ func TestReadme_TheDemoWorks(t *testing.T) {
 	require.Equal(t, expected, lines[:4])
 	require.Contains(t, lines[4], `"access_key":"the access key that your integration sends"`)
 	require.Equal(t, "OTP Generated Successfully\r\n",
-		c.servlet("otpgenservlet", "the access key that your integration sends", person("919876543210")), "it serves that integration")
+		c.servlet("otpgenservlet", "the access key that your integration sends",
+			person("919876543210")), "it serves that integration")
 }
 
 // So are the calls of the page on the JSON API, with what they answer behind the #.
@@ -137,7 +138,8 @@ func TestReadme_LinksLeadSomewhere(t *testing.T) {
 
 func TestReadme_NamesOnlyCallsThatExist(t *testing.T) {
 	s := boot(t, variables(t)...)
-	for _, path := range regexp.MustCompile("[ `\"B](/(?:sandbox/[a-z]+|livez|readyz))").FindAllStringSubmatch(readme(t), -1) {
+	for _, path := range regexp.MustCompile("[ `\"B](/(?:sandbox/[a-z]+|livez|readyz))").FindAllStringSubmatch(readme(t),
+		-1) {
 		require.NotEqual(t, http.StatusNotFound, s.do("GET", path[1], "").status, path[1])
 	}
 }

@@ -56,7 +56,8 @@ func (r recipientShowCommand) Run(p process) error {
 			table(w,
 				"recipient\t"+person.Mask,
 				"locked until\t"+shownOr(person.LockedUntil, "not locked"),
-				fmt.Sprintf("wrong guesses\t%d of %d in the last hour, %d of %d in a row", person.Failures, otp.FailuresPerHour, person.Run, otp.FailuresInRun),
+				fmt.Sprintf("wrong guesses\t%d of %d in the last hour, %d of %d in a row", person.Failures, otp.FailuresPerHour,
+					person.Run, otp.FailuresInRun),
 				fmt.Sprintf("messages\t%d in the last minute, %d hour, %d day", person.Minute, person.Hour, person.Day))
 			if len(person.Challenges) == 0 {
 				fmt.Fprintln(w, "There is no code that anybody could still use.")

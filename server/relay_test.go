@@ -13,13 +13,16 @@ import (
 func TestRelay_ReachesAllowedRecipientsAlone(t *testing.T) {
 	gateway := newGateway(t, http.StatusOK)
 	const allowed = "OTPBRIDGE_SANDBOX_RELAY_RECIPIENTS=+919551490001,Me@shop.example"
-	s := boot(t, variables(t, allowed, "OTPBRIDGE_SMS_CHANNELS=inbox:,"+gateway.url("gateway"), "OTPBRIDGE_EMAIL_CHANNELS=inbox:")...)
+	s := boot(t, variables(t, allowed, "OTPBRIDGE_SMS_CHANNELS=inbox:,"+gateway.url("gateway"),
+		"OTPBRIDGE_EMAIL_CHANNELS=inbox:")...)
 	account := s.account(`{"email_enabled":true}`)
-	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey, person("919551492394", "email", "person@customer.example")))
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey,
+		person("919551492394", "email", "person@customer.example")))
 	sms, mail := s.messages("to=919551492394")[0], s.messages("to=person@customer.example")[0]
 	relay := func(id, body string) answer { return s.do("POST", "/sandbox/messages/"+id+"/relay", body) }
 
-	for _, to := range []string{"", "+919551492394", "919551490001", "+919551490001,+919551492394", "person@customer.example"} {
+	for _, to := range []string{"", "+919551492394", "919551490001", "+919551490001,+919551492394",
+		"person@customer.example"} {
 		wrong := relay(sms.ID, `{"to":"`+to+`"}`)
 		refused(t, wrong, 400, "INVALID_REQUEST")
 		require.Contains(t, wrong.body, `"/to"`)
@@ -32,7 +35,8 @@ func TestRelay_ReachesAllowedRecipientsAlone(t *testing.T) {
 	for _, id := range []string{"msg_none", sms.ID + "x", sms.ChallengeID, "msg_06bq3c7k5sqn2e8v4g1t9hp0mc-sms"} {
 		refused(t, relay(id, `{"to":"+919551490001"}`), 404, "NOT_FOUND")
 	}
-	require.Equal(t, 403, s.do("POST", "/sandbox/messages/"+sms.ID+"/relay", `{"to":"+919551490001"}`, "Origin", "https://evil.example").status)
+	require.Equal(t, 403, s.do("POST", "/sandbox/messages/"+sms.ID+"/relay", `{"to":"+919551490001"}`, "Origin",
+		"https://evil.example").status)
 	require.Empty(t, gateway.all(), "nothing was sent so far, the code itself neither")
 
 	sent := relay(sms.ID, `{"to":"+919551490001"}`)

@@ -21,7 +21,8 @@ func folderRemedy(err error, path, setting string) error {
 		if info, statErr := os.Stat(folder); statErr == nil && info.IsDir() || folder == filepath.Dir(folder) {
 			break
 		} else if statErr == nil {
-			return unusable{fmt.Errorf("%w: %s is a file and no folder; remove it, or set %s%s to a path elsewhere", err, folder, config.Prefix, setting)}
+			return unusable{fmt.Errorf("%w: %s is a file and no folder; remove it, or set %s%s to a path elsewhere", err,
+				folder, config.Prefix, setting)}
 		}
 		folder = filepath.Dir(folder)
 	}
@@ -35,7 +36,8 @@ func folderRemedy(err error, path, setting string) error {
 	}
 	shown, _ := filepath.Abs(folder)
 	return unusable{fmt.Errorf("%w: user %d cannot write to %s; start in a folder that it can write to, give it this one "+
-		"(chown %d %s), or set %s%s to a path elsewhere", err, os.Getuid(), shown, os.Getuid(), shown, config.Prefix, setting)}
+		"(chown %d %s), or set %s%s to a path "+
+		"elsewhere", err, os.Getuid(), shown, os.Getuid(), shown, config.Prefix, setting)}
 }
 
 // databaseRemedy is folderRemedy for what keeps a database from being opened.
@@ -52,6 +54,8 @@ func keyringRemedy(err error, settings config.Settings) error {
 	if _, wrong := errors.AsType[vault.KeyringError](err); !wrong || !settings.MayMakeKeyringFile() {
 		return err
 	}
-	return fmt.Errorf("%w; this sandbox made its keyring itself, in %s, and what is there now is another one: put the former file back, "+
-		"or begin anew without the accounts and codes of this database (%v) by removing it", err, settings.KeyringFile, settings.DatabaseURL)
+	return fmt.Errorf("%w; this sandbox made its keyring itself, in %s, and what is there now is another one: put the "+
+		"former file back, "+
+		"or begin anew without the accounts and codes of this database (%v) by removing "+
+		"it", err, settings.KeyringFile, settings.DatabaseURL)
 }

@@ -31,7 +31,8 @@ func TestKill_ARestoredBackupBringsNoCodeBack(t *testing.T) {
 				codes[m.To[1:]] = m.Code
 			}
 			guess := func(c *child, number, code string) string {
-				return c.servlet("otpvalidationservlet", documentedKey, person(number, "otp", encrypted(t, sampleKey, sampleIV, code)))
+				return c.servlet("otpvalidationservlet", documentedKey,
+					person(number, "otp", encrypted(t, sampleKey, sampleIV, code)))
 			}
 			c.kill()
 			restore := sqltest.Backup(t, databaseURL)

@@ -112,7 +112,8 @@ func (k receiptKeyCommand) Run(p process) error {
 
 // Help is shown below the flags.
 func (keyringStatusCommand) Help() string {
-	return "Reads every sealed value there is, and changes nothing. A key may be taken out of the keyring when it says so here."
+	return "Reads every sealed value there is, and changes nothing. A key may be taken out of the keyring when it says " +
+		"so here."
 }
 
 // Help is shown below the flags.
@@ -126,12 +127,14 @@ No setting is read. Back the keyring up, apart from the database.`
 
 // Help is shown below the flags.
 func (keyringPromoteCommand) Help() string {
-	return "Everything new is sealed under the first key of a keyring. Every server has to have the key before one of them is restarted with it in front.\n\nNo setting is read."
+	return "Everything new is sealed under the first key of a keyring. Every server has to have the key before one of " +
+		"them is restarted with it in front.\n\nNo setting is read."
 }
 
 // Help is shown below the flags.
 func (keyringRemoveCommand) Help() string {
-	return "Asks the database that the settings name whether something needs the key, and refuses if so. Keep the line beside backups that were made before."
+	return "Asks the database that the settings name whether something needs the key, and refuses if so. Keep the line " +
+		"beside backups that were made before."
 }
 
 // newKeyID is an id that no other key has: rotations of one day have to differ.
@@ -161,7 +164,8 @@ func (k keyringNewCommand) Run(p process) error {
 		return err
 	}
 	if _, err := os.Lstat(k.File); !errors.Is(err, fs.ErrNotExist) {
-		return unusable{fmt.Errorf("%s is there already, and a keyring that is overwritten makes its database unreadable; to add a key: otpbridge keyring add --file %s", k.File, k.File)}
+		return unusable{fmt.Errorf("%s is there already, and a keyring that is overwritten makes its database unreadable; "+
+			"to add a key: otpbridge keyring add --file %s", k.File, k.File)}
 	}
 	if err := makeKeyringFile(k.File, id); err != nil {
 		return fmt.Errorf("make %s: %w", k.File, err)
@@ -237,7 +241,8 @@ func (k keyringRemoveCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Restart every server, and keep the line beside backups that were made before. Removed key %s\n", k.ID)
+	_, err = fmt.Fprintf(p.stdout, "Restart every server, and keep the line beside backups that were made before. "+
+		"Removed key %s\n", k.ID)
 	return err
 }
 
@@ -294,7 +299,8 @@ func (k keyringStatusCommand) Run(p process) error {
 func writeUses(w io.Writer, uses []manage.KeyUse) {
 	rows := []string{"KEY\tSEALED VALUES\tLIVE CODES\t"}
 	for _, use := range uses {
-		rows = append(rows, strings.Join([]string{use.ID, strconv.Itoa(use.Uses() - use.Codes), strconv.Itoa(use.Codes), verdict(use)}, "\t"))
+		rows = append(rows, strings.Join([]string{use.ID, strconv.Itoa(use.Uses() - use.Codes), strconv.Itoa(use.Codes),
+			verdict(use)}, "\t"))
 	}
 	table(w, rows...)
 }

@@ -66,7 +66,8 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Sandbox() {
 		requests := new(sandbox.Recorder)
 		calls.Use(requests.Record)
-		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Manage: s.manage, Requests: requests, Stopping: s.draining, Log: s.log})
+		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Manage: s.manage, Requests: requests, Stopping: s.draining,
+			Log: s.log})
 		router.GET("/", s.frontPage)
 		router.HEAD("/", s.frontPage)
 	}

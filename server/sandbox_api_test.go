@@ -61,7 +61,8 @@ func TestSandbox_ThrowawayAccounts(t *testing.T) {
 	} {
 		require.Equal(t, want, made[column], column)
 	}
-	for _, column := range []string{"esme_address", "access_key", "api_key", "cipher_key", "cipher_iv", "created_at", "updated_at"} {
+	for _, column := range []string{"esme_address", "access_key", "api_key", "cipher_key", "cipher_iv", "created_at",
+		"updated_at"} {
 		require.NotEmpty(t, made[column], column)
 	}
 	require.NotContains(t, a.body, "ealed")
@@ -127,11 +128,13 @@ func TestSandbox_Clock(t *testing.T) {
 	require.Equal(t, 200, a.status, a.body)
 	require.Equal(t, "6m0s", decoded(t, a)["offset"])
 	require.Equal(t, "OTPEXPIRED", s.servlet("otpvalidationservlet", account.AccessKey,
-		person("919551492001", "otp", encrypted(t, account.CipherKey, account.CipherIV, code))), "five minutes have passed for this account")
+		person("919551492001", "otp", encrypted(t, account.CipherKey, account.CipherIV,
+			code))), "five minutes have passed for this account")
 	_, ahead = reading("10000000000001")
 	require.Zero(t, ahead, "and for no other")
 
-	require.Equal(t, 200, set(`{"account":"`+account.Address+`","offset":"6m"}`).status, "absolute, so again changes nothing")
+	require.Equal(t, 200, set(`{"account":"`+account.Address+`","offset":"6m"}`).status,
+		"absolute, so again changes nothing")
 	refused(t, set(`{"account":"`+account.Address+`","offset":"5m"}`), 409, "CLOCK_BACKWARDS")
 	refused(t, set(`{"offset":"-1m"}`), 409, "CLOCK_BACKWARDS")
 
@@ -144,7 +147,8 @@ func TestSandbox_Clock(t *testing.T) {
 
 	refused(t, set(`{"account":"4711","offset":"1m"}`), 404, "NOT_FOUND")
 	refused(t, s.do("GET", "/sandbox/clock?account=4711", ""), 404, "NOT_FOUND")
-	for _, body := range []string{`{}`, `{"offset":"10"}`, `{"offset":600}`, `{"offset":"soon"}`, `{"offset":"1m","zone":"UTC"}`} {
+	for _, body := range []string{`{}`, `{"offset":"10"}`, `{"offset":600}`, `{"offset":"soon"}`,
+		`{"offset":"1m","zone":"UTC"}`} {
 		refused(t, set(body), 400, "INVALID_REQUEST")
 	}
 
@@ -242,7 +246,8 @@ func TestSandbox_Reset(t *testing.T) {
 	require.Len(t, s.messages(""), 1, "the other account's message")
 	require.NotEqual(t, `{"faults":[]}`+"\n", s.do("GET", "/sandbox/faults", "").body)
 	s.do("DELETE", "/sandbox/faults", "")
-	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey, person("919551492394")), "its windows are empty")
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey, person("919551492394")),
+		"its windows are empty")
 
 	s.do("PUT", "/sandbox/faults", `{"faults":[{"target":"servlet","kind":"error"}]}`)
 	require.Equal(t, 204, s.do("POST", "/sandbox/reset", "").status)
@@ -250,7 +255,8 @@ func TestSandbox_Reset(t *testing.T) {
 	require.Equal(t, `{"faults":[]}`+"\n", s.do("GET", "/sandbox/faults", "").body)
 	require.Equal(t, `{"data":[]}`+"\n", s.do("GET", "/sandbox/requests", "").body)
 	refused(t, s.do("GET", "/sandbox/clock?account=4711", ""), 404, "NOT_FOUND")
-	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")), "the demo accounts stay")
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")),
+		"the demo accounts stay")
 
 	refused(t, s.do("POST", "/sandbox/reset", `{"account":"4711"}`), 404, "NOT_FOUND")
 	refused(t, s.do("POST", "/sandbox/reset", `{"acount":"4711"}`), 400, "INVALID_REQUEST")

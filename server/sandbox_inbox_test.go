@@ -47,7 +47,8 @@ func TestSandbox_MessagesAreSelected(t *testing.T) {
 func TestSandbox_MailIsAMessageOfItsOwn(t *testing.T) {
 	s := boot(t, variables(t)...)
 	account := s.account(`{"email_enabled":true}`)
-	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey, person("919551492394", "email", "someone@mail.example")))
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", account.AccessKey,
+		person("919551492394", "email", "someone@mail.example")))
 	found := s.messages("")
 	require.Len(t, found, 2)
 	channels := []string{found[0].Channel, found[1].Channel}

@@ -15,7 +15,8 @@ func TestSandbox_TheDemoAccountsSendEmailToo(t *testing.T) {
 		s.do("POST", "/sandbox/reset", "")
 		require.Contains(t, s.servlet("otpgenservlet", key, person("919551492394")), "OTP Generated Successfully")
 		require.Len(t, s.messages(""), 1, "without an address SMS alone is enough")
-		require.Contains(t, s.servlet("otpgenservlet", key, person("919551492395", "email", "me@mail.example")), "OTP Generated Successfully")
+		require.Contains(t, s.servlet("otpgenservlet", key, person("919551492395", "email", "me@mail.example")),
+			"OTP Generated Successfully")
 		require.Len(t, s.messages(""), 3)
 	}
 	a := s.do("POST", "/v1/send", `{"to":"me@mail.example","method":"email","type":"verification"}`, asAPI...)
@@ -104,7 +105,8 @@ func TestSandbox_AWaitIsForWhatIsNew(t *testing.T) {
 
 	a := s.do("GET", "/sandbox/messages?wait=300ms&to="+number, "")
 	require.Empty(t, decoded(t, a)["data"], a.body)
-	require.Contains(t, decoded(t, a)["note"], "newer than the request", "an answer without a message says what it waited for")
+	require.Contains(t, decoded(t, a)["note"], "newer than the request",
+		"an answer without a message says what it waited for")
 	require.Equal(t, []message{old}, s.messages("to="+number), "without a wait it is there")
 	require.Equal(t, []message{old}, s.messages("wait=30s&after=2026-01-01T00:00:00Z"), "and with after too")
 	require.NotContains(t, s.do("GET", "/sandbox/messages", "").body, "note")
@@ -139,7 +141,9 @@ func TestSandbox_AWaitIsForWhatIsNew(t *testing.T) {
 }
 
 func TestSandbox_TestRecipientsAreNotThrottled(t *testing.T) {
-	s := boot(t, variables(t, "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919000000001=sent:123456,+919000000002=not_sent,test@mail.example=sent")...)
+	s := boot(t,
+		variables(t,
+			"OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919000000001=sent:123456,+919000000002=not_sent,test@mail.example=sent")...)
 	for i := range 45 {
 		require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919000000001")), i)
 	}
@@ -160,7 +164,8 @@ func TestSandbox_TestRecipientsAreNotThrottled(t *testing.T) {
 	for range 10 {
 		s.servlet("otpgenservlet", documentedKey, person("919551492001"))
 	}
-	require.Equal(t, "ERROR", s.servlet("otpgenservlet", documentedKey, person("919551492001")), "and so does a person's number")
+	require.Equal(t, "ERROR", s.servlet("otpgenservlet", documentedKey, person("919551492001")),
+		"and so does a person's number")
 }
 
 func TestSandbox_AccountsAreListed(t *testing.T) {
@@ -214,7 +219,8 @@ func TestSandbox_ResetSeedsAccounts(t *testing.T) {
 		require.Empty(t, s.messages(""))
 		require.Equal(t, "0s", decoded(t, s.do("GET", "/sandbox/clock", ""))["offset"])
 		require.Equal(t, 5, strings.Count(s.do("GET", "/sandbox/accounts", "").body, `"esme_address"`), "run %d", run)
-		require.Equal(t, "OTP Generated Successfully\r\n", s.servlet("otpgenservlet", "second-key-of-the-seed", person("919551492394")))
+		require.Equal(t, "OTP Generated Successfully\r\n", s.servlet("otpgenservlet", "second-key-of-the-seed",
+			person("919551492394")))
 	}
 
 	// What cannot be made is not begun: everything is still there.

@@ -49,7 +49,8 @@ func (s sendTestCommand) Run(p process) error {
 		}
 		message.Medium, message.To = "email", mailbox
 	} else if !deliver.PossibleNumber(s.To) {
-		return unusable{errors.New("the recipient is neither a number like +919551492394 nor a mailbox like user@example.com")}
+		return unusable{errors.New("the recipient is neither a number like +919551492394 nor a mailbox like " +
+			"user@example.com")}
 	}
 	message.Content = func() (deliver.Content, error) {
 		return deliver.Render(message.Medium == "email", "000000", 5*time.Minute), nil
@@ -72,7 +73,8 @@ func (s sendTestCommand) Run(p process) error {
 		began := time.Now()
 		result := channel.Send(ctx, message)
 		cancel()
-		fmt.Fprintf(p.stdout, "%s: %s after %v%s%s\n", channel.Name(), result.Outcome, time.Since(began).Round(time.Millisecond),
+		fmt.Fprintf(p.stdout, "%s: %s after %v%s%s\n", channel.Name(), result.Outcome,
+			time.Since(began).Round(time.Millisecond),
 			detail(", its id is ", result.MessageID), detail(": ", result.Reason))
 		switch result.Outcome {
 		case deliver.Sent:
@@ -82,7 +84,8 @@ func (s sendTestCommand) Run(p process) error {
 		}
 	}
 	if tried == 0 {
-		return unusable{fmt.Errorf("there is no such channel for %s; set %s%s_CHANNELS", message.Medium, config.Prefix, map[string]string{"sms": "SMS", "email": "EMAIL"}[message.Medium])}
+		return unusable{fmt.Errorf("there is no such channel for %s; set %s%s_CHANNELS", message.Medium, config.Prefix,
+			map[string]string{"sms": "SMS", "email": "EMAIL"}[message.Medium])}
 	}
 	return errors.New("no channel has sent it")
 }

@@ -119,8 +119,9 @@ func TestSendTest_AMailServerThatHangsIsLeftForTheNext(t *testing.T) {
 	var out output
 	const options = "?from=codes@shop.example&tls=off&name="
 	require.Equal(t, exitOK, run([]string{"send-test", "person@customer.example"}, process{
-		environ: variables(t, "OTPBRIDGE_EMAIL_CHANNELS=smtp://"+hanging.Addr().String()+options+"hanging&begin_timeout=300ms,smtp://"+address+options+"good"),
-		stdout:  &out, stderr: &out,
+		environ: variables(t,
+			"OTPBRIDGE_EMAIL_CHANNELS=smtp://"+hanging.Addr().String()+options+"hanging&begin_timeout=300ms,smtp://"+address+options+"good"),
+		stdout: &out, stderr: &out,
 	}), out.String())
 	require.Regexp(t, `hanging: not_sent after [0-9.]+m?s: no answer to DATA: the time is over`, out.String())
 	require.Contains(t, out.String(), "good: sent after ")

@@ -28,7 +28,8 @@ func TestSentinel_NothingSecretIsInAMariaDBsDumpOrFilesFault(t *testing.T) {
 	ringKey, err := base64.StdEncoding.DecodeString(strings.Fields(ring)[1])
 	require.NoError(t, err)
 	w.add(bytesSentinel("keyring", ringKey))
-	c := startChild(t, t.TempDir(), "OTPBRIDGE_KEYRING="+ring, "OTPBRIDGE_LOG_LEVEL=debug", "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1",
+	c := startChild(t, t.TempDir(), "OTPBRIDGE_KEYRING="+ring, "OTPBRIDGE_LOG_LEVEL=debug",
+		"OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1",
 		"OTPBRIDGE_DATABASE_URL="+address, "OTPBRIDGE_DELIVERY_WAIT=300ms")
 	w.everyServlet(c)
 	w.everySandboxCall(c)
@@ -45,7 +46,8 @@ func TestSentinel_NothingSecretIsInAMariaDBsDumpOrFilesFault(t *testing.T) {
 
 	db := byHand(t, "mysql", database.DSN(address))
 	places := dump(t, db)
-	for _, table := range []string{"otp_auth_config", "credentials", "recipients", "challenges", "events", "index_key", "keyring_keys"} {
+	for _, table := range []string{"otp_auth_config", "credentials", "recipients", "challenges", "events", "index_key",
+		"keyring_keys"} {
 		l.equal(true, len(places["table "+table]) > 0, "the dump has rows of %s", table)
 	}
 	places["the log"] = []byte(c.log.String())
@@ -57,7 +59,8 @@ func TestSentinel_NothingSecretIsInAMariaDBsDumpOrFilesFault(t *testing.T) {
 	require.NoError(t, database.Start())
 	database.Stop()
 	files = dataFiles(t, database)
-	for _, name := range []string{"recipients.ibd", "challenges.ibd", "events.ibd", "credentials.ibd", "otp_auth_config.ibd"} {
+	for _, name := range []string{"recipients.ibd", "challenges.ibd", "events.ibd", "credentials.ibd",
+		"otp_auth_config.ibd"} {
 		l.equal(true, len(files[name]) > 0, "%s was searched", name)
 	}
 	w.searchAll(l, files)
@@ -98,7 +101,8 @@ func (w *witness) searchAll(l *ledger, places map[string][]byte) {
 func dump(t *testing.T, db *sqlx.DB) map[string][]byte {
 	t.Helper()
 	var tables []string
-	require.NoError(t, db.Select(&tables, `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`))
+	require.NoError(t,
+		db.Select(&tables, `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`))
 	dumped := map[string][]byte{}
 	for _, table := range tables {
 		rows, err := db.Queryx("SELECT * FROM " + table)

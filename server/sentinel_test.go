@@ -169,9 +169,11 @@ type secretAccount struct{ accessKey, cipherKey, cipherIV string }
 
 func (w *witness) account(c client, columns string) secretAccount {
 	c.t.Helper()
-	a := secretAccount{accessKey: w.text("access key"), cipherKey: w.key("cipher key", 32), cipherIV: w.key("cipher iv", 16)}
+	a := secretAccount{accessKey: w.text("access key"), cipherKey: w.key("cipher key", 32),
+		cipherIV: w.key("cipher iv", 16)}
 	made := c.do("POST", "/sandbox/accounts", fmt.Sprintf(
-		`{"otp_length":10,"access_keys":[{"key":%q}],"cipher_key":%q,"cipher_iv":%q%s}`, a.accessKey, a.cipherKey, a.cipherIV, columns))
+		`{"otp_length":10,"access_keys":[{"key":%q}],"cipher_key":%q,"cipher_iv":%q%s}`, a.accessKey, a.cipherKey,
+		a.cipherIV, columns))
 	require.Equal(c.t, 201, made.status, made.body)
 	w.add(textSentinel("API key", decoded(c.t, made)["api_key"].(string)))
 	return a
@@ -194,7 +196,8 @@ func TestSentinel_NothingSecretIsInLogOrDatabase(t *testing.T) {
 	ringKey, err := base64.StdEncoding.DecodeString(strings.Fields(ring)[1])
 	require.NoError(t, err)
 	w.add(bytesSentinel("keyring", ringKey))
-	c := startChild(t, folder, "OTPBRIDGE_KEYRING="+ring, "OTPBRIDGE_LOG_LEVEL=debug", "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1",
+	c := startChild(t, folder, "OTPBRIDGE_KEYRING="+ring, "OTPBRIDGE_LOG_LEVEL=debug",
+		"OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1",
 		"OTPBRIDGE_DATABASE_URL=sqlite:data/otp.db", "OTPBRIDGE_DELIVERY_WAIT=300ms")
 
 	w.everyServlet(c)
@@ -272,7 +275,8 @@ func (w *witness) everyServlet(c *child) {
 // everyAPICall calls the JSON API well and badly.
 func (w *witness) everyAPICall(c *child) {
 	t := c.t
-	made := c.do("POST", "/sandbox/accounts", `{"otp_length":10,"email_enabled":true,"cors_allowed_origins":["https://shop.example"]}`)
+	made := c.do("POST", "/sandbox/accounts",
+		`{"otp_length":10,"email_enabled":true,"cors_allowed_origins":["https://shop.example"]}`)
 	require.Equal(t, 201, made.status, made.body)
 	key := decoded(t, made)["api_key"].(string)
 	w.add(textSentinel("API key", key))
@@ -290,19 +294,22 @@ func (w *witness) everyAPICall(c *child) {
 		require.Equal(t, id, post("/v1/send", send, once...)["id"], "replayed")
 		post("/v1/send", send+" ", once...)
 		post("/v1/verify", `{"id":"`+id+`","type":"transaction","code":"`+w.code()+`"}`)
-		post("/v1/verify", `{"to":"+`+number+`","ip":"`+w.text("subject")+`","type":"transaction","code":"`+w.code()+`","binding":`+fmt.Sprintf("%q", w.text("binding"))+`}`)
+		post("/v1/verify",
+			`{"to":"+`+number+`","ip":"`+w.text("subject")+`","type":"transaction","code":"`+w.code()+`","binding":`+fmt.Sprintf("%q", w.text("binding"))+`}`)
 		post("/v1/resend", `{"id":"`+id+`"}`, once...)
 		post("/v1/resend", `{"id":"`+id+`","method":"sms"}`)
 		c.do("GET", "/v1/status/"+id, "", "X-API-Key", key)
 		c.do("GET", "/v1/status/"+number+"?"+w.text("query"), "", "X-API-Key", key)
-		recipient := `{"to":"+` + number + `","ip":"` + w.text("subject") + `","type":"transaction","binding":` + fmt.Sprintf("%q", w.text("binding")) + `}`
+		recipient := `{"to":"+` + number + `","ip":"` + w.text("subject") + `","type":"transaction","binding":` +
+			fmt.Sprintf("%q", w.text("binding")) + `}`
 		post("/v1/resend", recipient)
 		post("/v1/cancel", recipient)
 		c.do("GET", "/v1/status?to=%2B"+number+"&type=transaction&ip="+w.text("subject"), "", "X-API-Key", key)
 		c.do("GET", "/v1/status?to="+mail+"&code="+w.code(), "", "X-API-Key", key)
 		post("/v1/cancel", `{"id":"`+id+`"}`)
 
-		sent := post("/v1/send", fmt.Sprintf(`{"to":%q,"method":"email","type":"verification","metadata":{"user_id":%q}}`, w.mail(), w.text("metadata")))
+		sent := post("/v1/send", fmt.Sprintf(`{"to":%q,"method":"email","type":"verification","metadata":{"user_id":%q}}`,
+			w.mail(), w.text("metadata")))
 		right := c.messages("limit=1")[0].Code
 		w.add(digitsSentinel("code", right))
 		receipt, _ := post("/v1/verify", `{"id":"`+sent["id"].(string)+`","code":"`+right+`"}`)["receipt"].(string)
@@ -310,7 +317,8 @@ func (w *witness) everyAPICall(c *child) {
 		w.add(textSentinel("receipt", receipt))
 	}
 	for _, body := range []string{
-		`{"to":%q,"method":"sms","type":"verification"}`, `{"to":"x","method":%q}`, `{%q:1}`, `{"metadata":{%[1]q:1,%[1]q:2}}`, `{"template":%q}`, `%q`, `{"to":%q`,
+		`{"to":%q,"method":"sms","type":"verification"}`, `{"to":"x","method":%q}`, `{%q:1}`,
+		`{"metadata":{%[1]q:1,%[1]q:2}}`, `{"template":%q}`, `%q`, `{"to":%q`,
 		`{"locale":%q}`, `{"email":%q,"to":"+919876543210","method":"sms","type":"verification"}`,
 	} {
 		post("/v1/send", fmt.Sprintf(body, w.number()))
@@ -318,14 +326,17 @@ func (w *witness) everyAPICall(c *child) {
 		post("/v1/verify", fmt.Sprintf(body, w.code()))
 	}
 	for _, headers := range [][]string{
-		{"Authorization", "Basic " + w.text("password")}, {"Authorization", "Bearer " + w.text("wrong key")}, {"X-API-Key", w.text("another key")},
-		{"Idempotency-Key", strings.Repeat(w.text("long key"), 20)}, {"Origin", "https://" + w.text("origin")}, {"X-Debug-Auth", w.text("debug")},
+		{"Authorization", "Basic " + w.text("password")}, {"Authorization", "Bearer " + w.text("wrong key")}, {"X-API-Key",
+			w.text("another key")},
+		{"Idempotency-Key", strings.Repeat(w.text("long key"), 20)}, {"Origin", "https://" +
+			w.text("origin")}, {"X-Debug-Auth", w.text("debug")},
 		{"X-Signature", w.text("signature"), "X-Nonce", w.text("nonce"), "X-Timestamp", w.code()},
 	} {
 		post("/v1/send", `{"to":"+`+w.number()+`","method":"sms","type":"verification"}`, headers...)
 	}
 	for _, kind := range []string{"error", "panic"} {
-		require.Equal(t, 200, c.do("PUT", "/sandbox/faults", `{"faults":[{"target":"v1","kind":"`+kind+`","count":1}]}`).status)
+		require.Equal(t, 200,
+			c.do("PUT", "/sandbox/faults", `{"faults":[{"target":"v1","kind":"`+kind+`","count":1}]}`).status)
 		post("/v1/send", `{"to":"+`+w.number()+`","method":"sms","type":"verification"}`)
 	}
 	for _, number := range []string{w.number(), w.mail()} {
@@ -342,7 +353,8 @@ func (w *witness) everySandboxCall(c *child) {
 		c.servlet("otpgenservlet", a.accessKey, person(w.number(), "email", w.mail()))
 	}
 	for _, fault := range []string{
-		`{"target":"inbox","kind":"not_sent"}`, `{"target":"inbox","kind":"unknown"}`, `{"target":"inbox","kind":"delay","delay":"1s"}`,
+		`{"target":"inbox","kind":"not_sent"}`, `{"target":"inbox","kind":"unknown"}`,
+		`{"target":"inbox","kind":"delay","delay":"1s"}`,
 		`{"target":"servlet","kind":"error"}`, `{"target":"servlet","kind":"panic"}`,
 	} {
 		require.Equal(c.t, 200, c.do("PUT", "/sandbox/faults", `{"faults":[`+fault+`]}`).status)
@@ -350,7 +362,8 @@ func (w *witness) everySandboxCall(c *child) {
 	}
 	c.do("DELETE", "/sandbox/faults", "")
 	generate()
-	for _, path := range []string{"/sandbox/credentials", "/sandbox/messages?wait=10ms", "/sandbox/requests", "/sandbox/clock", "/sandbox/faults", "/", "/readyz?verbose"} {
+	for _, path := range []string{"/sandbox/credentials", "/sandbox/messages?wait=10ms", "/sandbox/requests",
+		"/sandbox/clock", "/sandbox/faults", "/", "/readyz?verbose"} {
 		c.do("GET", path, "")
 	}
 	for _, to := range []string{w.number(), w.mail()} {
@@ -361,8 +374,10 @@ func (w *witness) everySandboxCall(c *child) {
 		c.do("GET", "/sandbox/messages/stream?after="+url.QueryEscape(to), "")
 	}
 	for _, body := range []string{
-		`{"esme_address":%q}`, `{"name":%q,"otp_length":3}`, `{"cipher_key":%q}`, `{"cipher_iv":%q}`, `{%q:1}`, `{"otp_cipher":%q}`,
-		`{"access_keys":[{"key":%q,"allowed_ips":["x"]}]}`, `{"access_keys":[{"key":%[1]q},{"key":%[1]q}]}`, `{"otp_length":%q}`,
+		`{"esme_address":%q}`, `{"name":%q,"otp_length":3}`, `{"cipher_key":%q}`, `{"cipher_iv":%q}`, `{%q:1}`,
+		`{"otp_cipher":%q}`,
+		`{"access_keys":[{"key":%q,"allowed_ips":["x"]}]}`, `{"access_keys":[{"key":%[1]q},{"key":%[1]q}]}`,
+		`{"otp_length":%q}`,
 		`{"message_overrides":{%q:"x"}}`, `{"countries":[%q]}`, `{"name":"a"} %q`, `%q`,
 	} {
 		c.do("POST", "/sandbox/accounts", fmt.Sprintf(body, w.key("key in the wrong place", 32)))
@@ -370,7 +385,8 @@ func (w *witness) everySandboxCall(c *child) {
 	}
 	for _, call := range [][3]string{
 		{"PUT", "/sandbox/clock", `{"account":%q,"offset":"1m"}`}, {"PUT", "/sandbox/clock", `{"offset":%q}`},
-		{"PUT", "/sandbox/faults", `{"faults":[{"target":%q,"kind":"error"}]}`}, {"PUT", "/sandbox/faults", `{"faults":[{"target":"inbox","kind":"delay","delay":%q}]}`},
+		{"PUT", "/sandbox/faults", `{"faults":[{"target":%q,"kind":"error"}]}`}, {"PUT", "/sandbox/faults",
+			`{"faults":[{"target":"inbox","kind":"delay","delay":%q}]}`},
 		{"POST", "/sandbox/reset", `{"account":%q}`}, {"POST", "/sandbox/reset", `{%q:1}`},
 	} {
 		c.do(call[0], call[1], fmt.Sprintf(call[2], w.number()))
@@ -382,12 +398,14 @@ func (w *witness) everyMalformedRequest(c *child) {
 	key, number, mail := w.text("access key"), w.number(), w.mail()
 	for _, raw := range []string{
 		"GET /otpauthapi/otpgenservlet?mobile=%[2]s HTTP/1.1\r\nHost: x\r\naccess_key: %[1]s\r\naccess_key: %[1]sx\r\n\r\n",
-		"GET /otpauthapi/otpgenservlet?mobile=%[2]s&mobile=%[2]s;email=%[3]s HTTP/1.1\r\nHost: x\r\naccess_key: %[1]s\r\n\r\n",
+		"GET /otpauthapi/otpgenservlet?mobile=%[2]s&mobile=%[2]s;email=%[3]s HTTP/1.1\r\nHost: x\r\naccess_key: " +
+			"%[1]s\r\n\r\n",
 		"GET /otpauthapi/otpgenservlet?mobile=%[2]s&email=%%zz%[3]s HTTP/1.1\r\nHost: x\r\naccess_key: %[1]s\r\n\r\n",
 		"GET /otpauthapi/%[2]s/%[3]s HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET /%[2]s HTTP/1.1\r\nHost: x\r\naccess_key: %[1]s\r\n\r\n",
 		"%[2]s /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\n\r\n",
-		"GET /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: %[3]s\r\nCookie: %[1]s\r\nUser-Agent: %[2]s\r\nReferer: http://x/%[2]s\r\n\r\n",
+		"GET /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: %[3]s\r\nCookie: %[1]s\r\nUser-Agent: %[2]s\r\nReferer: " +
+			"http://x/%[2]s\r\n\r\n",
 		"GET /livez HTTP/1.1\r\nHost: x\r\nX-Request-Id: %[2]s %[3]s\r\n\r\n",
 		"GET /livez HTTP/1.1\r\nHost: x\r\n%[1]s: %[2]s\r\n\r\n",
 		"GET /livez HTTP/1.1\r\nHost: x\r\nbad header %[1]s\r\n\r\n",
@@ -397,8 +415,10 @@ func (w *witness) everyMalformedRequest(c *child) {
 		"POST /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\nContent-Length: %[2]s\r\n\r\nmobile=%[2]s",
 		"POST /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\nContent-Length: abc%[2]s\r\n\r\n",
 		"POST /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: %[1]s\r\n\r\n",
-		"POST /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\naccess_key: %[1]s\r\n\r\nzz%[2]s\r\n",
-		"POST /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\nContent-Type: %[3]s\r\nContent-Length: 5\r\naccess_key: %[1]s\r\n\r\n%[2]s",
+		"POST /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\naccess_key: " +
+			"%[1]s\r\n\r\nzz%[2]s\r\n",
+		"POST /otpauthapi/otpgenservlet HTTP/1.1\r\nHost: x\r\nContent-Type: %[3]s\r\nContent-Length: 5\r\naccess_key: " +
+			"%[1]s\r\n\r\n%[2]s",
 		"CONNECT %[3]s:443 HTTP/1.1\r\nHost: x\r\n\r\n",
 		"%[1]s%[2]s%[3]s\r\n\r\n",
 	} {
@@ -443,9 +463,11 @@ func (w *witness) findsWhatIsPlanted(t *testing.T, folder string, log *output) {
 	var planted strings.Builder
 	for _, s := range w.sentinels {
 		value := s.value()
-		require.Equal(t, []string{s.what}, leaks([]byte(log.String()+"time=1 value="+value+" x=1\n"), []sentinel{s}), "in the log")
+		require.Equal(t, []string{s.what}, leaks([]byte(log.String()+"time=1 value="+value+" x=1\n"), []sentinel{s}),
+			"in the log")
 		require.Equal(t, []string{s.what}, leaks([]byte("hex:"+hex.EncodeToString([]byte(value))), []sentinel{s}), "in hex")
-		require.Equal(t, []string{s.what}, leaks([]byte(base64.StdEncoding.EncodeToString([]byte("x"+value+"y"))), []sentinel{s}), "in base64")
+		require.Equal(t, []string{s.what}, leaks([]byte(base64.StdEncoding.EncodeToString([]byte("x"+value+"y"))),
+			[]sentinel{s}), "in base64")
 		planted.WriteString(" " + value + " ")
 	}
 	edit(t, []string{"OTPBRIDGE_DATABASE_URL=sqlite:" + copied},
@@ -457,5 +479,6 @@ func (w *witness) findsWhatIsPlanted(t *testing.T, folder string, log *output) {
 			all = append(all, content...)
 		}
 	}
-	require.Greater(t, len(leaks(all, w.sentinels)), len(w.sentinels)*9/10, "in a row; a value across two pages is found in none")
+	require.Greater(t, len(leaks(all, w.sentinels)), len(w.sentinels)*9/10,
+		"in a row; a value across two pages is found in none")
 }

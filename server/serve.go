@@ -22,8 +22,10 @@ func (serveCommand) Help() string {
 	for _, setting := range config.Reference() {
 		fmt.Fprintf(&text, "    %-32s %s\n", setting.Name, strings.ReplaceAll(setting.Default, "'", ""))
 	}
-	text.WriteString("\nA first SIGTERM or SIGINT finishes the requests in flight; a second one ends at once. After SIGTERM the server first " +
-		"says that it is not ready, and goes on serving for a fifth of OTPBRIDGE_SHUTDOWN_TIMEOUT; so it does after SIGINT in production.")
+	text.WriteString("\nA first SIGTERM or SIGINT finishes the requests in flight; a second one ends at once. After " +
+		"SIGTERM the server first " +
+		"says that it is not ready, and goes on serving for a fifth of OTPBRIDGE_SHUTDOWN_TIMEOUT; so it does after " +
+		"SIGINT in production.")
 	return text.String()
 }
 

@@ -110,13 +110,15 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if s.settings.SMSChannels.Empty() && s.settings.EmailChannels.Empty() {
-		s.log.Warn("no channel is set, so that no code can be sent", "set", config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
+		s.log.Warn("no channel is set, so that no code can be sent", "set",
+			config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
 	}
 	state, err := stateFolder(s.settings, s.log)
 	if err != nil {
 		return err
 	}
-	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(), sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state})
+	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(),
+		sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state})
 	if err != nil {
 		err = databaseRemedy(fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err), s.settings)
 		if errors.Is(err, sql.ErrMayNotMigrate) {
@@ -139,7 +141,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		Guard:    openGuard(s.settings),
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
 		Sandbox: s.settings.Sandbox(), SMS: out.sms, Email: out.email, TestRecipients: out.recipients, TendOutbox: tendOutbox,
-		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards, PrefixUnverified: s.settings.PrefixUnverified},
+		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards,
+			PrefixUnverified: s.settings.PrefixUnverified},
 	}
 	if s.settings.Sandbox() {
 		options.Inbox, options.Faults, options.RelayRecipients = inbox, faults, out.relay
@@ -202,7 +205,8 @@ func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, 
 		if urls.Empty() {
 			return nil
 		}
-		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: settings.Sandbox(), Inbox: inbox, Files: out.files})
+		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: settings.Sandbox(),
+			Inbox: inbox, Files: out.files})
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s%s: %w", config.Prefix, setting, err))
 		}
@@ -229,7 +233,8 @@ func listen(ctx context.Context, address, setting string) (net.Listener, error) 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("listen on %s: another program has this address; stop it, or choose another address, for example %s=127.0.0.1:8081",
+		return nil, fmt.Errorf("listen on %s: another program has this address; stop it, or choose another address, for "+
+			"example %s=127.0.0.1:8081",
 			address, setting)
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s, which %s sets: %w", address, setting, err)
@@ -291,7 +296,8 @@ func (s *Server) serve() {
 		s.http.TLSConfig = s.certificate.config()
 		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
 	}
-	s.log.Info("listening", "addr", s.listener.Addr().String(), "tls", s.certificate != nil, "mode", s.settings.Mode, "database", s.settings.DatabaseURL)
+	s.log.Info("listening", "addr", s.listener.Addr().String(), "tls", s.certificate != nil, "mode", s.settings.Mode,
+		"database", s.settings.DatabaseURL)
 	s.served.Go(func() {
 		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("serving ended", "error", err)
@@ -361,7 +367,8 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 	close(s.draining)
 	err := s.http.Shutdown(ctx)
 	if err != nil {
-		err = fmt.Errorf("requests in flight were cut off after %v: %w", time.Since(began).Round(time.Millisecond), errors.Join(err, s.http.Close()))
+		err = fmt.Errorf("requests in flight were cut off after %v: %w", time.Since(began).Round(time.Millisecond),
+			errors.Join(err, s.http.Close()))
 	}
 	s.served.Wait()
 	s.engine.Close()

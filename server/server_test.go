@@ -31,7 +31,8 @@ func TestServer_GenerateInboxValidate(t *testing.T) {
 	require.Contains(t, found[0].Text, found[0].Code)
 
 	otp := encrypted(t, sampleKey, sampleIV, found[0].Code)
-	require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", otp)))
+	require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", documentedKey,
+		person("919551492394", "otp", otp)))
 	require.Equal(t, "OTPEXPIRED", s.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", otp)))
 }
 
@@ -39,7 +40,8 @@ func TestServer_TheLiveAccountValidatesPlainly(t *testing.T) {
 	s := boot(t, variables(t)...)
 	require.Equal(t, "OTP Generated Successfully\r\n", s.servlet("otpgenservlet", liveKey, person("919551492394")))
 	code := s.messages("account=10000000000002")[0].Code
-	require.Equal(t, "Verified successfully\r\n", s.servlet("plainotpvalidationservlet", liveKey, person("919551492394", "otp", code)))
+	require.Equal(t, "Verified successfully\r\n", s.servlet("plainotpvalidationservlet", liveKey,
+		person("919551492394", "otp", code)))
 }
 
 func TestServer_FixedCodeReplacesEveryCode(t *testing.T) {
@@ -47,7 +49,8 @@ func TestServer_FixedCodeReplacesEveryCode(t *testing.T) {
 	s.servlet("otpgenservlet", documentedKey, person("919551492394"))
 	require.Equal(t, "123456", s.messages("")[0].Code)
 	otp := encrypted(t, sampleKey, sampleIV, "123456")
-	require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", otp)))
+	require.Equal(t, "Verified successfully", s.servlet("otpvalidationservlet", documentedKey,
+		person("919551492394", "otp", otp)))
 }
 
 func TestServer_SettingsReachTheServlets(t *testing.T) {
@@ -89,11 +92,14 @@ func TestServer_TwoServersShareOneDatabase(t *testing.T) {
 		wrong = "000001"
 	}
 	require.Equal(t, "Wrong PIN. No of Retries remaining #2",
-		a.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", encrypted(t, sampleKey, sampleIV, wrong))))
+		a.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp",
+			encrypted(t, sampleKey, sampleIV, wrong))))
 	require.Equal(t, "Wrong PIN. No of Retries remaining #1",
-		b.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", encrypted(t, sampleKey, sampleIV, wrong))))
+		b.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp",
+			encrypted(t, sampleKey, sampleIV, wrong))))
 	otp := encrypted(t, sampleKey, sampleIV, found[0].Code)
-	require.Equal(t, "Verified successfully", b.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", otp)))
+	require.Equal(t, "Verified successfully", b.servlet("otpvalidationservlet", documentedKey,
+		person("919551492394", "otp", otp)))
 	require.Equal(t, "OTPEXPIRED", a.servlet("otpvalidationservlet", documentedKey, person("919551492394", "otp", otp)))
 }
 
@@ -155,7 +161,8 @@ func TestServer_NetworksOfKeysGoByTheResolvedClient(t *testing.T) {
 	require.Equal(t, "OTP Generated Successfully", call("203.0.113.9"))
 	require.Equal(t, "UNAUTHERISED USER", call("198.51.100.1"))
 	require.Equal(t, "UNAUTHERISED USER", call(), "the proxy itself")
-	require.Equal(t, "UNAUTHERISED USER", call("203.0.113.9", "198.51.100.1"), "the client wrote the first line, the proxy the second")
+	require.Equal(t, "UNAUTHERISED USER", call("203.0.113.9", "198.51.100.1"),
+		"the client wrote the first line, the proxy the second")
 	require.Equal(t, "UNAUTHERISED USER", call("203.0.113.9, 198.51.100.1"))
 }
 
@@ -163,7 +170,8 @@ func TestServer_Health(t *testing.T) {
 	s := boot(t, variables(t)...)
 	require.Equal(t, answer{200, nil, "ok\n"}, bodyOf(s.do("GET", "/livez", "")))
 	require.Equal(t, answer{200, nil, "ready\n"}, bodyOf(s.do("GET", "/readyz", "")))
-	require.Equal(t, answer{200, nil, "database ok\nclock ok\nkeyring ok\nqueue ok\nshutdown ok\nready\n"}, bodyOf(s.do("GET", "/readyz?verbose", "")))
+	require.Equal(t, answer{200, nil, "database ok\nclock ok\nkeyring ok\nqueue ok\nshutdown ok\nready\n"},
+		bodyOf(s.do("GET", "/readyz?verbose", "")))
 	require.Equal(t, 200, s.do("HEAD", "/readyz", "").status)
 
 	require.NoError(t, s.store.Close())
@@ -172,14 +180,16 @@ func TestServer_Health(t *testing.T) {
 	require.Equal(t, 503, a.status)
 	require.Equal(t, "not ready: database, keyring\n", a.body)
 	require.Contains(t, s.do("GET", "/readyz?verbose", "").body, "database failed\nclock ok\nkeyring failed\nqueue ok\n")
-	require.Equal(t, 1, strings.Count(s.log.String(), `msg="not ready" check=database`), "logged once, not for every question")
+	require.Equal(t, 1, strings.Count(s.log.String(), `msg="not ready" check=database`),
+		"logged once, not for every question")
 }
 
 func bodyOf(a answer) answer { return answer{status: a.status, body: a.body} }
 
 func TestServer_UnknownPathsAndMethods(t *testing.T) {
 	s := boot(t, variables(t)...)
-	for _, path := range []string{"/nothing", "/otpauthapi", "/otpauthapi/", "/livez/", "/SANDBOX/clock", "/sandbox/clock/", "/otpauthapi/otpgenservlet/x"} {
+	for _, path := range []string{"/nothing", "/otpauthapi", "/otpauthapi/", "/livez/", "/SANDBOX/clock",
+		"/sandbox/clock/", "/otpauthapi/otpgenservlet/x"} {
 		a := s.do("GET", path, "")
 		require.Equal(t, 404, a.status, path)
 		require.NotEmpty(t, a.header.Get("X-Request-Id"), path)
@@ -229,7 +239,8 @@ func TestServer_PanicsAreAnswered(t *testing.T) {
 func TestServer_PortInUse(t *testing.T) {
 	s := boot(t, variables(t)...)
 	folder := t.TempDir()
-	settings, err := config.Load([]string{"OTPBRIDGE_ADDR=" + s.Addr(), "OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(folder, "data", "otp.db"), "OTPBRIDGE_STATE_DIR=" + folder})
+	settings, err := config.Load([]string{"OTPBRIDGE_ADDR=" + s.Addr(), "OTPBRIDGE_DATABASE_URL=sqlite:" +
+		filepath.Join(folder, "data", "otp.db"), "OTPBRIDGE_STATE_DIR=" + folder})
 	require.NoError(t, err)
 	err = New(settings, slog.New(slog.DiscardHandler)).Start(t.Context())
 	require.ErrorContains(t, err, "another program has this address")
@@ -253,17 +264,20 @@ func TestServer_AWrongKeyringRefusesToStart(t *testing.T) {
 // A wait is longer than the time a client may take to send its request, or the server to answer
 // others.
 func TestServer_WaitsOutlastTheTimeouts(t *testing.T) {
-	s := boot(t, variables(t, "OTPBRIDGE_READ_TIMEOUT=1s", "OTPBRIDGE_WRITE_TIMEOUT=1s", "OTPBRIDGE_DELIVERY_WAIT=500ms")...)
+	s := boot(t, variables(t, "OTPBRIDGE_READ_TIMEOUT=1s", "OTPBRIDGE_WRITE_TIMEOUT=1s",
+		"OTPBRIDGE_DELIVERY_WAIT=500ms")...)
 	began := time.Now()
-	require.Equal(t, answer{200, nil, "{\"data\":[]}\n"}, bodyOf(s.do("GET", "/sandbox/messages?wait=1500ms&after=2026-01-01T00:00:00Z", "")))
+	require.Equal(t, answer{200, nil, "{\"data\":[]}\n"}, bodyOf(s.do("GET",
+		"/sandbox/messages?wait=1500ms&after=2026-01-01T00:00:00Z", "")))
 	require.GreaterOrEqual(t, time.Since(began), 1500*time.Millisecond)
 }
 
 func TestServe_ReportsEverySettingThatIsWrong(t *testing.T) {
 	var stdout, stderr output
 	code := run([]string{"serve"}, process{
-		environ: []string{"OTPBRIDGE_ADRR=:1", "OTPBRIDGE_MODE=prod", "OTPBRIDGE_READ_TIMEOUT=10", "OTPBRIDGE_PORT=tcp://10.0.0.1:80"},
-		stdout:  &stdout, stderr: &stderr,
+		environ: []string{"OTPBRIDGE_ADRR=:1", "OTPBRIDGE_MODE=prod", "OTPBRIDGE_READ_TIMEOUT=10",
+			"OTPBRIDGE_PORT=tcp://10.0.0.1:80"},
+		stdout: &stdout, stderr: &stderr,
 	})
 	require.Equal(t, exitUnusable, code)
 	for _, name := range []string{"OTPBRIDGE_ADRR", "OTPBRIDGE_ADDR", "OTPBRIDGE_MODE", "OTPBRIDGE_READ_TIMEOUT"} {

@@ -27,7 +27,8 @@ func TestService_GetsItsTokenFromAServerWhoseAPIIsOpen(t *testing.T) {
 		}
 	}
 	s := boot(t, append(productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s")), "OTPBRIDGE_HTTPS=require")...)
-	got := s.from("198.51.100.1:1", "POST", people.TokenPath, `{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}`,
+	got := s.from("198.51.100.1:1", "POST", people.TokenPath,
+		`{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}`,
 		"Content-Type", "application/json")
 	require.Equal(t, 403, got.Code)
 	require.Contains(t, got.Body.String(), "HTTPS_REQUIRED")

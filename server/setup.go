@@ -51,8 +51,10 @@ func printLink(p process, form asJSON, at *workplace, issued people.Issued, page
 	if address == "" {
 		address = "http://" + at.settings.Addr
 	}
-	made := link{URL: address + "/console/" + page + "#" + member + "=" + issued.Token, Token: issued.Token, ExpiresAt: shown(issued.ExpiresAt.Time())}
+	made := link{URL: address + "/console/" + page + "#" + member + "=" + issued.Token, Token: issued.Token,
+		ExpiresAt: shown(issued.ExpiresAt.Time())}
 	return form.print(p.stdout, made, func(w io.Writer) {
-		fmt.Fprintf(w, "For %s, once, until %s:\n\n  %s\n\nThe JSON API takes the part behind the = as %q.\n", whom, made.ExpiresAt, made.URL, member)
+		fmt.Fprintf(w, "For %s, once, until %s:\n\n  %s\n\nThe JSON API takes the part behind the = as %q.\n", whom,
+			made.ExpiresAt, made.URL, member)
 	})
 }

@@ -106,7 +106,8 @@ func TestShutdown_EndsWaitsAndStreams(t *testing.T) {
 	_, err = io.ReadAll(stream.Body)
 	require.NoError(t, err, "the stream ends properly")
 	// The wait was answered, or had not arrived before the server stopped listening.
-	if got := <-waited; !strings.Contains(got, "refused") && !strings.Contains(got, "EOF") && !strings.Contains(got, "reset") {
+	if got := <-waited; !strings.Contains(got, "refused") && !strings.Contains(got, "EOF") &&
+		!strings.Contains(got, "reset") {
 		require.Equal(t, "{\"data\":[]}\n<nil>", got)
 	}
 }

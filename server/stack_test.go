@@ -100,8 +100,10 @@ func TestStack_TwoServersAreOneService(t *testing.T) {
 	messages := second.messages("to=919876543210")
 	require.Len(t, messages, 1, "one inbox")
 	otp := encrypted(t, sampleKey, sampleIV, messages[0].Code)
-	require.Equal(t, "Verified successfully", second.servlet("otpvalidationservlet", documentedKey, person("919876543210", "otp", otp)))
-	require.Equal(t, "OTPEXPIRED", first.servlet("otpvalidationservlet", documentedKey, person("919876543210", "otp", otp)), "used is used on both")
+	require.Equal(t, "Verified successfully", second.servlet("otpvalidationservlet", documentedKey,
+		person("919876543210", "otp", otp)))
+	require.Equal(t, "OTPEXPIRED", first.servlet("otpvalidationservlet", documentedKey,
+		person("919876543210", "otp", otp)), "used is used on both")
 }
 
 // serves starts a server, generates and verifies a code, moves the clock, resets, and stops. It
@@ -118,11 +120,13 @@ func serves(t *testing.T, environ []string, between func()) error {
 	between()
 	c := newClient(t, s.URL())
 	failed := func() error {
-		if answer := c.servlet("otpgenservlet", documentedKey, person("919876543210")); answer != "OTP Generated Successfully" {
+		if answer := c.servlet("otpgenservlet", documentedKey,
+			person("919876543210")); answer != "OTP Generated Successfully" {
 			return fmt.Errorf("generate: %s\n%s", answer, log)
 		}
 		otp := encrypted(t, sampleKey, sampleIV, c.messages("to=919876543210")[0].Code)
-		if answer := c.servlet("otpvalidationservlet", documentedKey, person("919876543210", "otp", otp)); answer != "Verified successfully" {
+		if answer := c.servlet("otpvalidationservlet", documentedKey,
+			person("919876543210", "otp", otp)); answer != "Verified successfully" {
 			return fmt.Errorf("verify: %s\n%s", answer, log)
 		}
 		if answer := c.do("PUT", "/sandbox/clock", `{"offset":"2h"}`); answer.status >= 300 {
@@ -246,17 +250,21 @@ func TestStack_NginxInFront(t *testing.T) {
 	c := newClient(t, "http://"+address)
 
 	for range 4 {
-		require.Equal(t, "OTP Generated Successfully", c.servlet("otpgenservlet", documentedKey, person("919876543210")), "the key comes through")
+		require.Equal(t, "OTP Generated Successfully", c.servlet("otpgenservlet", documentedKey, person("919876543210")),
+			"the key comes through")
 	}
 	for _, s := range servers {
 		require.Contains(t, s.do("GET", "/sandbox/requests", "").body, "otpgenservlet", "both servers are asked")
 	}
 
 	// A client that came through the gateway, which nobody trusts, is where nginx saw it.
-	require.Equal(t, 201, c.do("POST", "/sandbox/accounts", `{"access_keys":[{"key":"from here","allowed_ips":["127.0.0.1"]}]}`).status)
-	require.Equal(t, 201, c.do("POST", "/sandbox/accounts", `{"access_keys":[{"key":"from there","allowed_ips":["203.0.113.9"]}]}`).status)
+	require.Equal(t, 201, c.do("POST", "/sandbox/accounts",
+		`{"access_keys":[{"key":"from here","allowed_ips":["127.0.0.1"]}]}`).status)
+	require.Equal(t, 201, c.do("POST", "/sandbox/accounts",
+		`{"access_keys":[{"key":"from there","allowed_ips":["203.0.113.9"]}]}`).status)
 	generate := func(key string) string {
-		return c.do("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "", "access_key", key, "X-Forwarded-For", "203.0.113.9").body
+		return c.do("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "", "access_key", key,
+			"X-Forwarded-For", "203.0.113.9").body
 	}
 	require.Equal(t, "OTP Generated Successfully", generate("from here"))
 	require.Equal(t, "UNAUTHERISED USER", generate("from there"), "a client does not choose its address")

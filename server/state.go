@@ -48,12 +48,14 @@ func (s *Server) tellRestored() {
 	if restored == nil {
 		return
 	}
-	s.log.Warn("this database is not the one that this server last committed to: a backup was restored, or it is another one. "+
+	s.log.Warn("this database is not the one that this server last committed to: a backup was restored, or it is "+
+		"another one. "+
 		"Every code that was live in it has been ended. What was changed in between is lost: "+restoredRemedy,
 		"codes_ended", restored.Ended, "lost_from", shownMillis(restored.From), "lost_until", shownMillis(restored.Until))
 }
 
-const restoredRemedy = "revoke again the keys that were revoked since (otpbridge key list), and look at accounts that were " +
+const restoredRemedy = "revoke again the keys that were revoked since (otpbridge key list), and look at accounts " +
+	"that were " +
 	"changed or switched off (otpbridge account list); locks, spend and guesses that were counted are those of the backup"
 
 // restoresTold is for how long doctor reminds of a restored backup.

@@ -14,12 +14,14 @@ import (
 func TestStrangers_FailedKeysAreCountedAtEveryDoor(t *testing.T) {
 	const perMinute = 20
 	s := boot(t, variables(t, "OTPBRIDGE_AUTH_FAILURES_PER_MINUTE=20")...)
-	for i, servlet := range []string{"otpgenservlet", "otpregenservlet", "otpvalidationservlet", "plainotpvalidationservlet"} {
+	for i, servlet := range []string{"otpgenservlet", "otpregenservlet", "otpvalidationservlet",
+		"plainotpvalidationservlet"} {
 		for n := range 3 * perMinute {
 			key := fmt.Sprintf("a-key-that-nobody-has-%d-%d", i, n)
 			a := s.do("GET", "/otpauthapi/"+servlet+"?"+person("919551492394", "otp", "1234").Encode(), "", "access_key", key,
 				"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", n))
-			require.Equal(t, answer{status: 200, body: "UNAUTHERISED USER"}, answer{status: a.status, body: a.body}, "%s %d", servlet, n)
+			require.Equal(t, answer{status: 200, body: "UNAUTHERISED USER"}, answer{status: a.status, body: a.body}, "%s %d",
+				servlet, n)
 		}
 	}
 	v1 := func(key, peer string) answer {
@@ -34,7 +36,8 @@ func TestStrangers_FailedKeysAreCountedAtEveryDoor(t *testing.T) {
 	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
 	account := s.account(`{}`)
 	require.Equal(t, 201, v1(account.APIKey, "203.0.113.1").status, "a key that is right is let in")
-	require.LessOrEqual(t, strings.Count(s.log.String(), "kind=unknown_credential")+strings.Count(s.log.String(), "kind=rate_limited"), 2*strangersLines)
+	require.LessOrEqual(t, strings.Count(s.log.String(), "kind=unknown_credential")+strings.Count(s.log.String(),
+		"kind=rate_limited"), 2*strangersLines)
 	require.Equal(t, 1, strings.Count(s.log.String(), "over the limit of refused credentials"))
 }
 

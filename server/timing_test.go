@@ -133,7 +133,8 @@ func timingCases(t *testing.T, s *booted) []timed {
 	fresh := func() (mobile, right, wrong, id string) {
 		number++
 		mobile = fmt.Sprint(number)
-		sent := s.v1("POST", "/v1/send", account.APIKey, fields{"to": "+" + mobile, "ip": "203.0.113.7", "method": "sms", "type": "verification"})
+		sent := s.v1("POST", "/v1/send", account.APIKey, fields{"to": "+" + mobile, "ip": "203.0.113.7", "method": "sms",
+			"type": "verification"})
 		require.Equal(t, 201, sent.status, sent.body)
 		right = s.messages("limit=1&account=" + account.Address)[0].Code
 		wrong = string('0'+(right[0]-'0'+1)%10) + right[1:]
@@ -168,8 +169,10 @@ func timingCases(t *testing.T, s *booted) []timed {
 	mobile, right, wrong, id := fresh()
 	exhaust(id, wrong)
 	cases = append(cases,
-		timed{"servlet, attempts used up", [2]func() *http.Request{servlet(mobile, cipher(right)), servlet(mobile, cipher(wrong))}},
-		timed{"servlet, unreadable otp", [2]func() *http.Request{servlet(mobile, cipher(wrong)), servlet(mobile, "AAAAAAAAAAAAAAAAAAAAAA==")}},
+		timed{"servlet, attempts used up", [2]func() *http.Request{servlet(mobile, cipher(right)),
+			servlet(mobile, cipher(wrong))}},
+		timed{"servlet, unreadable otp", [2]func() *http.Request{servlet(mobile, cipher(wrong)),
+			servlet(mobile, "AAAAAAAAAAAAAAAAAAAAAA==")}},
 		timed{"v1, attempts used up", [2]func() *http.Request{v1(id, right), v1(id, wrong)}})
 
 	_, right, wrong, id = fresh()
@@ -179,7 +182,8 @@ func timingCases(t *testing.T, s *booted) []timed {
 	mobile, right, wrong, id = fresh()
 	for range 7 { // three a code: 21 of the 20 that the budget allows
 		exhaust(id, wrong)
-		sent := s.v1("POST", "/v1/send", account.APIKey, fields{"to": "+" + mobile, "ip": "203.0.113.7", "method": "sms", "type": "verification"})
+		sent := s.v1("POST", "/v1/send", account.APIKey, fields{"to": "+" + mobile, "ip": "203.0.113.7", "method": "sms",
+			"type": "verification"})
 		if sent.status != 201 {
 			break
 		}
@@ -188,7 +192,8 @@ func timingCases(t *testing.T, s *booted) []timed {
 		id = decoded(t, sent.answer)["id"].(string)
 	}
 	cases = append(cases,
-		timed{"servlet, recipient locked", [2]func() *http.Request{servlet(mobile, cipher(right)), servlet(mobile, cipher(wrong))}},
+		timed{"servlet, recipient locked", [2]func() *http.Request{servlet(mobile, cipher(right)),
+			servlet(mobile, cipher(wrong))}},
 		timed{"v1, recipient locked", [2]func() *http.Request{v1(id, right), v1(id, wrong)}})
 
 	_, right, wrong, id = fresh()

@@ -92,7 +92,8 @@ func (c *certificate) read(written [2]time.Time) error {
 		return err
 	}
 	c.current, c.written = &pair, written
-	c.log.Info("TLS certificate", "file", c.certFile, "subject", pair.Leaf.Subject.String(), "not_after", pair.Leaf.NotAfter)
+	c.log.Info("TLS certificate", "file", c.certFile, "subject", pair.Leaf.Subject.String(), "not_after",
+		pair.Leaf.NotAfter)
 	if left := time.Until(pair.Leaf.NotAfter); left < certificateEndsSoon {
 		c.log.Warn("the TLS certificate ends soon", "file", c.certFile, "not_after", pair.Leaf.NotAfter)
 	}

@@ -80,7 +80,8 @@ func (u userListCommand) Run(p process) error {
 				if r.Accounts != nil {
 					accounts = strings.Join(r.Accounts, ",")
 				}
-				lines = append(lines, strings.Join([]string{r.Email, r.Name, string(r.Role), accounts, fmt.Sprint(r.Enabled), r.Since, r.ID}, "\t"))
+				lines = append(lines, strings.Join([]string{r.Email, r.Name, string(r.Role), accounts, fmt.Sprint(r.Enabled),
+					r.Since, r.ID}, "\t"))
 			}
 			table(w, lines...)
 		})

@@ -88,7 +88,8 @@ func TestV1_ExactlyTenOfManySendsAtOnceThroughTwoServersOnMariaDBRace(t *testing
 			if err != nil {
 				return err.Error()
 			}
-			if r.status == 429 && (r.header.Get("Retry-After") == "" || r.header.Get("X-RateLimit-Limit") != "10" || r.header.Get("X-RateLimit-Remaining") != "0") {
+			if r.status == 429 && (r.header.Get("Retry-After") == "" || r.header.Get("X-RateLimit-Limit") != "10" ||
+				r.header.Get("X-RateLimit-Remaining") != "0") {
 				return "a refusal that does not describe its limit"
 			}
 			return fmt.Sprint(r.status, r.Code)
@@ -96,7 +97,8 @@ func TestV1_ExactlyTenOfManySendsAtOnceThroughTwoServersOnMariaDBRace(t *testing
 		l.inject(1)
 		l.acknowledge(64)
 		l.equal(map[string]int{"201": 10, "429RATE_LIMIT_EXCEEDED": 54}, counts, "64 sends at once, round %d", round)
-		l.equal(aggregate{Recipients: 1, Seq: 10, Challenges: 10, Live: 1, LiveSeq: 10, Sent: 10}, aggregateOf(t, db, account.Address), "stored, round %d", round)
+		l.equal(aggregate{Recipients: 1, Seq: 10, Challenges: 10, Live: 1, LiveSeq: 10, Sent: 10},
+			aggregateOf(t, db, account.Address), "stored, round %d", round)
 	}
 	l.report(t)
 }
@@ -151,7 +153,8 @@ func TestV1_OneIdempotencyKeySendsOnceThroughTwoServersOnMariaDBRace(t *testing.
 		l.acknowledge(64)
 		l.equal(map[string]int{"201 true": 64}, counts, "64 equal requests, round %d", round)
 		l.equal(63, replayed, "told that they repeat, round %d", round)
-		l.equal(422, servers[round%2].v1("POST", "/v1/send", account.APIKey, sending("+919551499999"), "Idempotency-Key", key).status, "another body, round %d", round)
+		l.equal(422, servers[round%2].v1("POST", "/v1/send", account.APIKey, sending("+919551499999"), "Idempotency-Key",
+			key).status, "another body, round %d", round)
 	}
 	l.equal(times(100, 10), aggregateOf(t, db, account.Address).Sent, "messages")
 	l.report(t)
@@ -275,7 +278,8 @@ type madeKey struct {
 func makeKey(t *testing.T, environ []string, arguments ...string) (made madeKey) {
 	t.Helper()
 	out, problems := new(output), new(output)
-	code := run(append([]string{"key", "create", "--json"}, arguments...), process{environ: environ, stdout: out, stderr: problems})
+	code := run(append([]string{"key", "create", "--json"}, arguments...),
+		process{environ: environ, stdout: out, stderr: problems})
 	require.Equal(t, exitOK, code, problems.String())
 	require.NoError(t, json.Unmarshal([]byte(out.String()), &made))
 	return made
@@ -283,7 +287,8 @@ func makeKey(t *testing.T, environ []string, arguments ...string) (made madeKey)
 
 // signature is the headers of a signed request.
 func signature(key madeKey, method, path, body, nonce string, at time.Time) []string {
-	signed := crypto.SignedRequest{Method: method, Path: path, Timestamp: strconv.FormatInt(at.Unix(), 10), Nonce: nonce, Body: []byte(body)}
+	signed := crypto.SignedRequest{Method: method, Path: path, Timestamp: strconv.FormatInt(at.Unix(), 10), Nonce: nonce,
+		Body: []byte(body)}
 	return []string{
 		"X-Timestamp", signed.Timestamp, "X-Nonce", nonce,
 		"X-Signature", signed.Sign(crypto.NewSecret([]byte(key.SigningSecret))),
@@ -318,7 +323,8 @@ func TestV1_ANonceIsGoodOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
 		status int
 	}{{-299 * time.Second, 201}, {299 * time.Second, 201}, {-302 * time.Second, 401}, {302 * time.Second, 401}} {
 		headers := signature(key, "POST", "/v1/send", body, crypto.NewNonce(), time.Now().Add(tt.off))
-		l.equal(tt.status, servers[0].v1("POST", "/v1/send", key.Secret, body, headers...).status, "signed %v from now", tt.off)
+		l.equal(tt.status, servers[0].v1("POST", "/v1/send", key.Secret, body, headers...).status, "signed %v from now",
+			tt.off)
 	}
 	unsigned := servers[1].v1("POST", "/v1/send", key.Secret, body)
 	l.equal("401SIGNATURE_INVALID", fmt.Sprint(unsigned.status, unsigned.Code), "without a signature")
@@ -336,7 +342,8 @@ func TestV1_ARevokedKeyStopsWithinASecondOnEveryServer(t *testing.T) {
 		require.Equal(t, 201, s.v1("POST", "/v1/send", key.Secret, sending("+919551492394")).status)
 	}
 	problems := new(output)
-	require.Equal(t, exitOK, run([]string{"key", "revoke", key.ID}, process{environ: environ, stdout: new(output), stderr: problems}), problems.String())
+	require.Equal(t, exitOK, run([]string{"key", "revoke", key.ID},
+		process{environ: environ, stdout: new(output), stderr: problems}), problems.String())
 	time.Sleep(time.Second) // which is the promise
 	for _, s := range servers {
 		r := s.v1("POST", "/v1/send", key.Secret, sending("+919551492394"))
@@ -354,7 +361,8 @@ func TestV1_HeadersDoNotBuyAnAddress(t *testing.T) {
 	here := makeKey(t, environ, account.Address, "--allowed-ips", "127.0.0.1")
 	there := makeKey(t, environ, account.Address, "--allowed-ips", "203.0.113.9")
 	claims := func(address string) []string {
-		return []string{"X-Forwarded-For", address, "X-Real-IP", address, "True-Client-IP", address, "Forwarded", "for=" + address, "CF-Connecting-IP", address}
+		return []string{"X-Forwarded-For", address, "X-Real-IP", address, "True-Client-IP", address, "Forwarded", "for=" +
+			address, "CF-Connecting-IP", address}
 	}
 	require.Equal(t, 201, s.v1("POST", "/v1/send", here.Secret, sending("+919551492394"), claims("203.0.113.9")...).status)
 	r := s.v1("POST", "/v1/send", there.Secret, sending("+919551492394"), claims("203.0.113.9")...)
@@ -363,7 +371,8 @@ func TestV1_HeadersDoNotBuyAnAddress(t *testing.T) {
 
 	var last reply
 	for i := range 11 {
-		last = s.v1("POST", "/v1/send", fmt.Sprintf("nobody-has-key-%d", i), sending("+919551492394"), claims(fmt.Sprintf("203.0.113.%d", i))...)
+		last = s.v1("POST", "/v1/send", fmt.Sprintf("nobody-has-key-%d", i), sending("+919551492394"),
+			claims(fmt.Sprintf("203.0.113.%d", i))...)
 	}
 	require.Equal(t, 429, last.status, "eleven refused credentials from one address, whatever they claim")
 	require.NotEmpty(t, last.header.Get("Retry-After"))

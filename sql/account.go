@@ -169,7 +169,8 @@ func optionalNumber(name string, field func(*otp.Account) **int) accountColumn {
 	}
 }
 
-func document[T []string | []otp.JWTIssuer | map[string]string | map[string]int64](name string, field func(*otp.Account) *T) accountColumn {
+func document[T []string | []otp.JWTIssuer | map[string]string | map[string]int64](name string,
+	field func(*otp.Account) *T) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
 			var value T
@@ -253,7 +254,8 @@ func (b *BrokenRow) Unwrap() error { return b.Err }
 // far as its columns could be read. Columns that the table has beyond those known here are left
 // alone, and their order does not matter.
 func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error) {
-	row := a.store.reads.QueryRowxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
+	row := a.store.reads.QueryRowxContext(ctx,
+		`SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
 	account, err := scanAccount(row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return account, ErrNotFound
@@ -263,7 +265,8 @@ func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error
 
 // Each calls each for every row, broken ones with their error.
 func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error) error {
-	rows, err := a.store.reads.QueryxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
+	rows, err := a.store.reads.QueryxContext(ctx,
+		`SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
 	if err != nil {
 		return fmt.Errorf("read accounts: %w", err)
 	}
@@ -351,7 +354,8 @@ func addAccount(ctx context.Context, w *session, account *otp.Account, credentia
 	for i, column := range accountColumns {
 		args[i] = column.write(account)
 	}
-	if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1), args...); err != nil {
+	if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1),
+		args...); err != nil {
 		return err
 	}
 	for i := range credentials {
@@ -373,7 +377,8 @@ func bit(set bool) driver.Value {
 // Addresses lists every account.
 func (a *Accounts) Addresses(ctx context.Context) ([]string, error) {
 	var addresses []string
-	if err := a.store.reads.SelectContext(ctx, &addresses, `SELECT esme_address FROM otp_auth_config ORDER BY esme_address`); err != nil {
+	if err := a.store.reads.SelectContext(ctx, &addresses,
+		`SELECT esme_address FROM otp_auth_config ORDER BY esme_address`); err != nil {
 		return nil, fmt.Errorf("read account addresses: %w", err)
 	}
 	return addresses, nil

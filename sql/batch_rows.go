@@ -47,7 +47,10 @@ func (s *Store) find(ctx context.Context, w *session, b *batch, operations []*Op
 		if in.err != nil {
 			return fmt.Errorf("challenge: %w", in.err)
 		}
-		at, _ := slices.BinarySearchFunc(asking, c.ID, func(op *Operation, id otp.ID) int { return bytes.Compare(op.Challenge[:], id[:]) })
+		at, _ := slices.BinarySearchFunc(asking, c.ID, func(op *Operation,
+			id otp.ID) int {
+			return bytes.Compare(op.Challenge[:], id[:])
+		})
 		for ; at < len(asking) && asking[at].Challenge == c.ID; at++ {
 			op := asking[at]
 			op.failed, _ = contain(func() error { return op.Found(&c, &r) })
@@ -233,7 +236,8 @@ func (b *batch) writeRecipients(writes *script) {
 		case r == nil || !r.dirty:
 		case r.Version == 0:
 			inserts = append(inserts, v.id(r.ID), v.id(r.Hash), int64(1), r.Seq,
-				v.window(r.Sends), v.window(r.Failures), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt),
+				v.window(r.Sends), v.window(r.Failures), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil),
+				v.moment(r.UpdatedAt),
 				v.text(r.Account), v.text(string(r.Environment)), r.Sealed, r.Mask)
 		default:
 			writes.guard(`
@@ -269,9 +273,11 @@ func (b *batch) writeChallenges(writes *script) {
 	b.writeUsed(writes, used)
 	inserts := make([]driver.Value, 0, len(b.layouts.challenges.columns)*len(b.inserts))
 	for _, c := range b.inserts {
-		inserts = append(inserts, v.id(c.ID), v.id(c.Recipient), c.Seq, v.id(c.Slot), int64(1), v.text(c.KeyID), v.id(c.Nonce), int64(c.Length),
+		inserts = append(inserts, v.id(c.ID), v.id(c.Recipient), c.Seq, v.id(c.Slot), int64(1), v.text(c.KeyID),
+			v.id(c.Nonce), int64(c.Length),
 			int64(c.Channels), nullable(c.Mailbox), int64(c.MaxAttempts), int64(c.Wrong), int64(c.Sends), int64(c.Regenerations),
-			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt), v.moment(c.ReplacedAt), encodeDetails(c.Details))
+			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt),
+			v.moment(c.ReplacedAt), encodeDetails(c.Details))
 	}
 	writes.insert(b.layouts.challenges, inserts)
 }
@@ -281,17 +287,21 @@ func (b *batch) writeChallenges(writes *script) {
 func (b *batch) writeUsed(writes *script, used []*challengeRow) {
 	v := &b.values
 	slices.SortFunc(used, func(x, y *challengeRow) int {
-		return cmp.Or(cmp.Compare(x.UsedAt, y.UsedAt), cmp.Compare(x.UpdatedAt, y.UpdatedAt), cmp.Compare(x.Version, y.Version),
+		return cmp.Or(cmp.Compare(x.UsedAt, y.UsedAt), cmp.Compare(x.UpdatedAt, y.UpdatedAt),
+			cmp.Compare(x.Version, y.Version),
 			bytes.Compare(x.ID[:], y.ID[:]))
 	})
 	for len(used) > 0 {
 		first, n := used[0], 1
-		for n < min(len(used), maxInsert) && used[n].UsedAt == first.UsedAt && used[n].UpdatedAt == first.UpdatedAt && used[n].Version == first.Version {
+		for n < min(len(used), maxInsert) && used[n].UsedAt == first.UsedAt && used[n].UpdatedAt == first.UpdatedAt &&
+			used[n].Version == first.Version {
 			n++
 		}
 		list, ids := in(used[:n], func(c *challengeRow) driver.Value { return v.id(c.ID) })
 		args := append([]driver.Value{v.moment(first.UsedAt), v.moment(first.UpdatedAt), first.Version}, ids...)
-		writes.guardAll(n, `UPDATE challenges SET version = version + 1, used_at = ?, updated_at = ? WHERE version = ? AND id IN `+list, args...)
+		writes.guardAll(n,
+			`UPDATE challenges SET version = version + 1, used_at = ?, updated_at = ? WHERE version = ? AND id IN `+list,
+			args...)
 		used = used[n:]
 	}
 }
@@ -303,8 +313,10 @@ func (b *batch) writeEvents(writes *script) {
 	inserts := make([]driver.Value, 0, len(b.layouts.events.columns)*len(b.events))
 	for i := range b.events {
 		e := &b.events[i]
-		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)), v.text(string(e.Kind)), v.text(string(e.Door)),
-			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining), encodeSummary(e.Summary))
+		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)),
+			v.text(string(e.Kind)), v.text(string(e.Door)),
+			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining),
+			encodeSummary(e.Summary))
 	}
 	writes.insert(b.layouts.events, inserts)
 }

@@ -108,7 +108,8 @@ func (c *Challenges) History(ctx context.Context, challenge otp.ID) ([]otp.Event
 // OfEvent reads which challenge an event of the history is about. The error is ErrNotFound if
 // there is no such event.
 func (c *Challenges) OfEvent(ctx context.Context, event otp.ID) (challenge otp.ID, err error) {
-	err = c.store.reads.QueryRowContext(ctx, `SELECT challenge_id FROM events WHERE id = ?`, event[:]).Scan(idScan{&challenge})
+	err = c.store.reads.QueryRowContext(ctx, `SELECT challenge_id FROM events WHERE id = ?`,
+		event[:]).Scan(idScan{&challenge})
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return challenge, ErrNotFound

@@ -169,7 +169,8 @@ func insertCredential(ctx context.Context, w *session, address string, c *Creden
 // Rotate adds a successor to the credential id and lets that end at until, or at its
 // own end if that is sooner, both or neither. It reports false, and changes nothing, for one
 // that is unknown, off, revoked or expired at now, or has a successor.
-func (c *Credentials) Rotate(ctx context.Context, id otp.ID, successor *Credential, until, now otp.Millis) (bool, error) {
+func (c *Credentials) Rotate(ctx context.Context, id otp.ID, successor *Credential, until, now otp.Millis) (bool,
+	error) {
 	rotated := false
 	err := c.store.write(ctx, func(w *session) error {
 		n, err := w.affect(ctx, `
@@ -192,7 +193,8 @@ func (c *Credentials) Rotate(ctx context.Context, id otp.ID, successor *Credenti
 func (c *Credentials) Revoke(ctx context.Context, id otp.ID, now otp.Millis) (bool, error) {
 	revoked := false
 	err := c.store.write(ctx, func(w *session) error {
-		n, err := w.affect(ctx, `UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL`, int64(now), id[:])
+		n, err := w.affect(ctx, `UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL`, int64(now),
+			id[:])
 		revoked = n == 1
 		return err
 	})

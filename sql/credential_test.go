@@ -21,7 +21,8 @@ func TestCredentials_AreFoundByHashByIDAndByAccount(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		seven := 7
 		first, second, other := plainCredential(1), plainCredential(2), plainCredential(3)
-		first.Name, first.Permissions, first.AllowedOrigins = "Kasse ☕", []string{"send:otp", "*"}, []string{"https://a.example"}
+		first.Name, first.Permissions, first.AllowedOrigins = "Kasse ☕", []string{"send:otp",
+			"*"}, []string{"https://a.example"}
 		first.RequestsPerMinute, first.Signing, first.SigningSecret = &seven, "required", []byte{0, 1, 255}
 		other.Address = "78"
 		for _, c := range []*Credential{second, first, other} {

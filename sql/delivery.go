@@ -31,7 +31,8 @@ type deliveryRow struct {
 // changed tells whether a rule wrote to the row since the snapshot.
 func (d *deliveryRow) changed(before *otp.Delivery) bool {
 	return d.Owner != before.Owner || d.LeasedUntil != before.LeasedUntil || d.StartedAt != before.StartedAt ||
-		d.Channel != before.Channel || d.Outcome != before.Outcome || d.Receipt != before.Receipt || d.FinishedAt != before.FinishedAt
+		d.Channel != before.Channel || d.Outcome != before.Outcome || d.Receipt != before.Receipt ||
+		d.FinishedAt != before.FinishedAt
 }
 
 // counterRow is a counter as a batch works on it.
@@ -136,8 +137,10 @@ func (b *batch) writeDeliveries(writes *script) {
 	inserts := make([]driver.Value, 0, len(b.layouts.deliveries.columns)*len(b.outbox))
 	for i := range b.outbox {
 		d := &b.outbox[i]
-		inserts = append(inserts, v.id(d.ID), int64(1), v.id(d.Challenge), v.id(d.Recipient), v.text(d.Account), v.text(string(d.Environment)), v.text(string(d.Door)),
-			int64(d.Medium), int64(d.Channels), int64(d.Send), nullable(d.Mailbox), v.text(d.Department), d.Price, v.moment(d.SentAt), v.moment(d.ExpiresAt),
+		inserts = append(inserts, v.id(d.ID), int64(1), v.id(d.Challenge), v.id(d.Recipient), v.text(d.Account),
+			v.text(string(d.Environment)), v.text(string(d.Door)),
+			int64(d.Medium), int64(d.Channels), int64(d.Send), nullable(d.Mailbox), v.text(d.Department), d.Price,
+			v.moment(d.SentAt), v.moment(d.ExpiresAt),
 			v.id(d.Owner), v.moment(d.LeasedUntil), v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),
 			v.idOrNull(d.Receipt), v.moment(d.CreatedAt), v.moment(d.FinishedAt))
 	}
@@ -151,7 +154,8 @@ func (b *batch) writeCounters(writes *script) {
 		switch {
 		case !c.dirty:
 		case c.Version == 0:
-			inserts = append(inserts, v.id(c.ID), int64(1), c.Total, c.Converted, int64(c.Since), v.moment(c.StoppedUntil), int64(c.UpdatedAt))
+			inserts = append(inserts, v.id(c.ID), int64(1), c.Total, c.Converted, int64(c.Since), v.moment(c.StoppedUntil),
+				int64(c.UpdatedAt))
 		default:
 			writes.guard(`
 				UPDATE counters
@@ -212,7 +216,8 @@ func (b *batch) writeMarks(writes *script) {
 		case m.Receipt.IsZero():
 			alike = append(alike, m) // nobody asks whether it was held
 		default:
-			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, leased_until = NULL, outcome = ?, receipt = ?, finished_at = ?`+still,
+			writes.count(&m.matched,
+				`UPDATE deliveries SET version = version + 1, leased_until = NULL, outcome = ?, receipt = ?, finished_at = ?`+still,
 				v.text(string(m.Outcome)), v.id(m.Receipt), v.moment(m.At), v.id(m.ID), v.id(m.Owner))
 		}
 	}

@@ -15,13 +15,16 @@ import (
 func delivered(t testing.TB, s *Store, n int, owner otp.ID, until otp.Millis) otp.Delivery {
 	t.Helper()
 	d := otp.Delivery{
-		ID: id(noon, n), Challenge: id(noon, n), Recipient: id(1, n), Account: "1", Environment: otp.Live, Door: otp.ServletDoor,
-		Medium: otp.SMS, Channels: otp.SMS, Send: 1, SentAt: noon, ExpiresAt: noon + otp.Minute, Owner: owner, LeasedUntil: until, CreatedAt: noon,
+		ID: id(noon, n), Challenge: id(noon, n), Recipient: id(1,
+			n), Account: "1", Environment: otp.Live, Door: otp.ServletDoor,
+		Medium: otp.SMS, Channels: otp.SMS, Send: 1, SentAt: noon, ExpiresAt: noon +
+			otp.Minute, Owner: owner, LeasedUntil: until, CreatedAt: noon,
 	}
 	op := &Operation{Event: nextID(), Account: "1", Recipient: d.Recipient, Slot: id(2, n), Now: noon}
 	op.Decide = func(state *State) error {
 		state.Deliver([]otp.Delivery{d})
-		state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent, Door: otp.ServletDoor})
+		state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent,
+			Door: otp.ServletDoor})
 		return nil
 	}
 	require.NoError(t, s.Do(op))
@@ -67,7 +70,8 @@ func TestMark_ManyThatEndAlikeCountForTheOwnerOfOpenDeliveriesAlone(t *testing.T
 			m := &Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon + otp.Millis(n), Outcome: otp.OutcomeSent}
 			switch n {
 			case 10: // ended before, and differently
-				_, err := s.Deliveries.Mark(&Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeUnsent, Receipt: id(4, n)})
+				_, err := s.Deliveries.Mark(&Mark{ID: d.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeUnsent,
+					Receipt: id(4, n)})
 				require.NoError(t, err)
 			case 20:
 				m.Owner = other
@@ -85,15 +89,19 @@ func TestMark_ManyThatEndAlikeCountForTheOwnerOfOpenDeliveriesAlone(t *testing.T
 		for outcome, n := range map[string]int{"sent": many - 4, "unsent": 1, "unknown": 1, "": 2} {
 			require.Equal(t, n, count(t, s, `SELECT COUNT(*) FROM deliveries WHERE outcome = '`+outcome+`'`), outcome)
 		}
-		require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL AND finished_at IS NULL`))
-		require.Equal(t, 0, count(t, s, fmt.Sprintf(`SELECT COUNT(*) FROM deliveries WHERE finished_at < created_at OR finished_at > %d`, noon+many)))
+		require.Equal(t, 2,
+			count(t, s, `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL AND finished_at IS NULL`))
+		require.Equal(t, 0,
+			count(t, s, fmt.Sprintf(`SELECT COUNT(*) FROM deliveries WHERE finished_at < created_at OR finished_at > %d`,
+				noon+many)))
 	})
 }
 
 func TestRenewLeases_KeepsWhatIsOwnedAndOpenFromBeingFoundExpired(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		owner, other := id(3, 1), id(3, 2)
-		mine, gone, done := delivered(t, s, 1, owner, noon), delivered(t, s, 2, other, noon+1), delivered(t, s, 3, owner, noon)
+		mine, gone, done := delivered(t, s, 1, owner, noon), delivered(t, s, 2, other, noon+1), delivered(t, s, 3, owner,
+			noon)
 		_, err := s.Deliveries.Mark(&Mark{ID: done.ID, Owner: owner, Step: Ended, At: noon, Outcome: otp.OutcomeSent})
 		require.NoError(t, err)
 		expired := func(at otp.Millis) (ids []otp.ID) {
@@ -115,13 +123,15 @@ func TestDo_CountersAreDecidedInTheirBatchAndARefusalLeavesThem(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		counter := id(5, 1)
 		spend := func(n int) error {
-			op := &Operation{Event: nextID(), Account: "1", Recipient: id(1, n), Slot: id(2, n), Counters: []otp.ID{counter}, Now: noon}
+			op := &Operation{Event: nextID(), Account: "1", Recipient: id(1, n), Slot: id(2, n), Counters: []otp.ID{counter},
+				Now: noon}
 			op.Decide = func(state *State) error {
 				if !state.Counters[0].Spend(10, 35, false, state.Now) {
 					state.Counters[0].Total = 1000 // what a refusal did does not count
 					return otp.Refuse(otp.CostLimited, "")
 				}
-				state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent, Door: otp.ServletDoor})
+				state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent,
+					Door: otp.ServletDoor})
 				return nil
 			}
 			return s.Do(op)
@@ -185,5 +195,7 @@ func TestDeliveries_AreFoundByTheirIndexesOnSQLite(t *testing.T) {
 		require.Len(t, steps, 1, "nothing is sorted: %v", steps)
 		require.Contains(t, steps[0].Detail, tt.plan)
 	}
-	require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM sqlite_master WHERE tbl_name = 'deliveries' AND sql LIKE 'CREATE INDEX % IS NOT NULL'`))
+	require.Equal(t, 2,
+		count(t, s,
+			`SELECT COUNT(*) FROM sqlite_master WHERE tbl_name = 'deliveries' AND sql LIKE 'CREATE INDEX % IS NOT NULL'`))
 }

@@ -13,11 +13,13 @@ func TestDetails_AreReadBackAsTheyWereWritten(t *testing.T) {
 		for _, details := range []*otp.Details{
 			nil,
 			{},
-			{Type: "two_factor", Template: `a "name"`, Locale: "pt-BR", Binding: otp.ID{0xff, 1}, Fallback: []otp.Channels{otp.Email, otp.SMS}, Metadata: []byte{0, 0xff, '"'}},
+			{Type: "two_factor", Template: `a "name"`, Locale: "pt-BR", Binding: otp.ID{0xff, 1},
+				Fallback: []otp.Channels{otp.Email, otp.SMS}, Metadata: []byte{0, 0xff, '"'}},
 		} {
 			recipient := nextID()
 			op, made := generate(recipient, nextID(), policy, noon)
-			summary := &otp.Summary{Mask: "+91••••••2394", Type: "two_factor", MaxAttempts: 5, ExpiresAt: noon + otp.Minute, Metadata: []byte{0, 1}, Taken: true, ProviderError: "30003"}
+			summary := &otp.Summary{Mask: "+91••••••2394", Type: "two_factor", MaxAttempts: 5, ExpiresAt: noon + otp.Minute,
+				Metadata: []byte{0, 1}, Taken: true, ProviderError: "30003"}
 			decide := op.Decide
 			op.Decide = func(state *State) error {
 				err := decide(state)
@@ -43,7 +45,8 @@ func TestHistory_IsThatOfOneChallengeOldestFirst(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		recipient := nextID()
 		op, made := generate(recipient, nextID(), policy, noon)
-		summary := otp.Summary{Mask: "+91••••••2394", ExpiresAt: noon + otp.Minute, Metadata: []byte{0, 1}, Taken: true, ProviderError: "EC 27"}
+		summary := otp.Summary{Mask: "+91••••••2394", ExpiresAt: noon + otp.Minute, Metadata: []byte{0, 1}, Taken: true,
+			ProviderError: "EC 27"}
 		decide := op.Decide
 		op.Decide = func(state *State) error {
 			err := decide(state)
@@ -69,7 +72,9 @@ func TestHistory_IsThatOfOneChallengeOldestFirst(t *testing.T) {
 
 // A binding that cannot be read must not pass for none: whatever is read is what was written.
 func FuzzDetails_AreReadBackOrRefused(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"type":"x","binding":"AAAAAAAAAAAAAAAAAAAAAQ==","fallback":[1,2],"metadata":"AA=="}`, `{"binding":"AA=="}`, `{"binding":""}`, `null`, ``, `[`} {
+	for _, seed := range []string{`{}`,
+		`{"type":"x","binding":"AAAAAAAAAAAAAAAAAAAAAQ==","fallback":[1,2],"metadata":"AA=="}`, `{"binding":"AA=="}`,
+		`{"binding":""}`, `null`, ``, `[`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -25,7 +25,8 @@ func TestFate_OfEveryResultCodeOfSQLite(t *testing.T) {
 		fate  fate
 		codes []int
 	}{
-		{"ERROR, INTERNAL, INTERRUPT, NOTFOUND, EMPTY, TOOBIG, MISMATCH, RANGE", faulty, []int{1, 257, 513, 769, 1025, 1281, 2, 9, 12, 16, 18, 20, 25}},
+		{"ERROR, INTERNAL, INTERRUPT, NOTFOUND, EMPTY, TOOBIG, MISMATCH, RANGE", faulty,
+			[]int{1, 257, 513, 769, 1025, 1281, 2, 9, 12, 16, 18, 20, 25}},
 		{"CONSTRAINT", faulty, []int{19, 275, 531, 787, 1043, 1299, 1811, 2323, 2835, 3091}},
 		{"CONSTRAINT_PRIMARYKEY, _UNIQUE, _ROWID", again, []int{1555, 2067, 2579}},
 		{"BUSY", again, []int{5, 261, 517, 773}},
@@ -45,10 +46,12 @@ func TestFate_OfEveryResultCodeOfSQLite(t *testing.T) {
 
 func TestFate_OfErrorsOfMySQL(t *testing.T) {
 	for fate, numbers := range map[fate][]uint16{
-		again:   {1062, 1586, 1205, 1213, 3101, 8022, 9007, 1020, 1180, 1317, 1412, 1615, 1637, 3572, 8002, 8028, 9003, 9004},
-		lost:    {1047, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 1969, 2006, 2013, 3024, 3168, 3169, 4031, 1026, 1030, 9001, 9002, 9005},
-		refused: {1290, 1792, 1836, 1021, 1114, 1041, 1040, 1203, 1226, 1044, 1045, 1142, 1143, 1227, 1194, 1712, 1932, 1049, 1054, 1146},
-		faulty:  {1048, 1064, 1264, 1292, 1364, 1366, 1406, 1690, 1153, 4025, 3140, 3819},
+		again: {1062, 1586, 1205, 1213, 3101, 8022, 9007, 1020, 1180, 1317, 1412, 1615, 1637, 3572, 8002, 8028, 9003, 9004},
+		lost: {1047, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 1969, 2006, 2013, 3024, 3168, 3169, 4031, 1026,
+			1030, 9001, 9002, 9005},
+		refused: {1290, 1792, 1836, 1021, 1114, 1041, 1040, 1203, 1226, 1044, 1045, 1142, 1143, 1227, 1194, 1712, 1932,
+			1049, 1054, 1146},
+		faulty: {1048, 1064, 1264, 1292, 1364, 1366, 1406, 1690, 1153, 4025, 3140, 3819},
 	} {
 		for _, number := range numbers {
 			err := fmt.Errorf("write batch: %w", &mysql.MySQLError{Number: number})

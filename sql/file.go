@@ -11,7 +11,8 @@ import (
 // ErrMoved says that a SQLite database's file is no longer where it was opened: deleted, replaced,
 // moved or emptied, itself or one of the files that SQLite keeps beside it. The open file would go on
 // taking commits, and a restart would find none of them.
-var ErrMoved = errors.New("the database is no longer the one that was opened; put its files back or restore a backup, " +
+var ErrMoved = errors.New("the database is no longer the one that was opened; put its files back or restore a " +
+	"backup, " +
 	"and then restart the server")
 
 // databaseFile compares a SQLite database that is open with what its path leads to. A nil one, of a

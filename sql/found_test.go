@@ -23,7 +23,8 @@ func byID(challenge otp.ID, right bool) *Operation {
 	op.Decide = func(s *State) error {
 		err := otp.Verify(s.Recipient, s.Challenge, otp.ClosedIsFinal, right, s.Now)
 		if err == nil || otp.KindOf(err) == otp.WrongCode {
-			s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventWrong, Challenge: s.Challenge.ID, Recipient: op.Recipient})
+			s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventWrong,
+				Challenge: s.Challenge.ID, Recipient: op.Recipient})
 		}
 		return err
 	}
@@ -70,7 +71,8 @@ func TestDo_FindsAChallengeByItsIDAloneInItsBatch(t *testing.T) {
 			{"right, after it was used", byID(mine.ID, true), otp.Used, ""},
 			{"wrong, after it was used", byID(mine.ID, false), otp.Used, ""},
 			{"refused as it is found", with(byID(spent.ID, true), refuses(otp.Refuse(otp.Invalid, "no"))), otp.Invalid, ""},
-			{"a fault as it is found", with(byID(spent.ID, true), refuses(errors.New("sealed by another key"))), 0, "sealed by another key"},
+			{"a fault as it is found", with(byID(spent.ID, true), refuses(errors.New("sealed by another key"))), 0,
+				"sealed by another key"},
 			{"a panic as it is found", with(byID(spent.ID, true), func(op *Operation) {
 				op.Found = func(*otp.Challenge, *otp.Recipient) error { panic("boom") }
 			}), 0, "boom"},
@@ -186,5 +188,6 @@ func deadlocks(t *testing.T, s *Store) int {
 	if s.dialect.name != "mysql" {
 		return 0
 	}
-	return count(t, s, `SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_DEADLOCKS'`)
+	return count(t, s,
+		`SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_DEADLOCKS'`)
 }

@@ -104,7 +104,8 @@ func (box *Claims) Drop(ctx context.Context, c *Claim) error {
 
 // Expire forgets a claim that is older than IdempotencyMemory and was not swept yet.
 func (box *Claims) Expire(ctx context.Context, c *Claim) error {
-	_, err := box.store.changeClaim(ctx, `DELETE FROM idempotency_keys WHERE credential_id = ? AND key_hash = ? AND challenge_id = ?`,
+	_, err := box.store.changeClaim(ctx,
+		`DELETE FROM idempotency_keys WHERE credential_id = ? AND key_hash = ? AND challenge_id = ?`,
 		c.Credential[:], c.Key[:], c.Challenge[:])
 	return err
 }

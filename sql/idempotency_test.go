@@ -11,7 +11,8 @@ import (
 )
 
 func someClaim(now otp.Millis) *Claim {
-	return &Claim{Credential: nextID(), Key: nextID(), Request: [32]byte{1}, Challenge: nextID(), ClaimedUntil: now + 10*otp.Second, CreatedAt: now}
+	return &Claim{Credential: nextID(), Key: nextID(), Request: [32]byte{1}, Challenge: nextID(), ClaimedUntil: now +
+		10*otp.Second, CreatedAt: now}
 }
 
 func TestClaim_ChangesHandsOnlyWhileItIsWhatItWas(t *testing.T) {
@@ -69,7 +70,8 @@ func TestSigningKey_TheFirstServerWins(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		first := SigningKey{Number: 1, ID: "first", Public: []byte{0, 0xff}, Sealed: []byte{1}, CreatedAt: noon}
 		require.NoError(t, s.Keyring.AddSigningKey(ctx, first))
-		require.ErrorIs(t, s.Keyring.AddSigningKey(ctx, SigningKey{Number: 1, ID: "late", Public: []byte{2}, Sealed: []byte{2}, CreatedAt: noon}), ErrTaken)
+		require.ErrorIs(t, s.Keyring.AddSigningKey(ctx, SigningKey{Number: 1, ID: "late", Public: []byte{2},
+			Sealed: []byte{2}, CreatedAt: noon}), ErrTaken)
 		keys, err := s.Keyring.SigningKeys(ctx)
 		require.NoError(t, err)
 		require.Equal(t, []SigningKey{first}, keys)

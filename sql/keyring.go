@@ -8,7 +8,8 @@ import (
 	"database/sql"
 )
 
-// Keyring is what the database knows of the keyring: check values, the index key, the keys of receipts, and what is sealed.
+// Keyring is what the database knows of the keyring: check values, the index key, the keys of receipts, and what is
+// sealed.
 type Keyring struct{ store *Store }
 
 // Checks are the check values of every key that has sealed or derived something here, by id.

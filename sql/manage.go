@@ -57,7 +57,8 @@ func (c *Challenges) Recipient(ctx context.Context, hash otp.ID) (otp.Recipient,
 	if r.Failures, err = decodeWindow(failures); err != nil {
 		return r, nil, fmt.Errorf("read recipient: %w", err)
 	}
-	rows, err := c.store.reads.QueryContext(ctx, `SELECT `+challengeColumns+` FROM challenges WHERE recipient_id = ? ORDER BY seq DESC`, r.ID[:])
+	rows, err := c.store.reads.QueryContext(ctx,
+		`SELECT `+challengeColumns+` FROM challenges WHERE recipient_id = ? ORDER BY seq DESC`, r.ID[:])
 	if err != nil {
 		return r, nil, fmt.Errorf("read the recipient's challenges: %w", err)
 	}

@@ -39,12 +39,15 @@ func newMetrics(s *Store) *metrics {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9), // to 256, the most there are
 		}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "batch_seconds", Help: "Time from the begin of a batch to its commit, further tries included.",
+			Namespace: namespace, Name: "batch_seconds", Help: "Time from the begin of a batch to its commit, further tries " +
+				"included.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13), // to 2 s
 		}),
-		tries:    counter("batch_tries_total", "Transactions begun for batches; more than batches are tries after a conflict."),
-		faults:   counter("batch_faults_total", "Batches that failed for good, whose callers got an error."),
-		events:   vector("events_total", "Decisions committed, by what happened and the door they came through.", "event", "door"),
+		tries: counter("batch_tries_total",
+			"Transactions begun for batches; more than batches are tries after a conflict."),
+		faults: counter("batch_faults_total", "Batches that failed for good, whose callers got an error."),
+		events: vector("events_total", "Decisions committed, by what happened and the door they came through.", "event",
+			"door"),
 		refusals: vector("refusals_total", "Operations refused by a rule, by kind.", "kind"),
 		sweeps:   vector("sweeps_total", "Sweeps, by result.", "result"),
 		swept:    vector("swept_rows_total", "Rows removed because no rule looks at them any more.", "table"),
@@ -53,7 +56,8 @@ func newMetrics(s *Store) *metrics {
 		}, func() float64 { waiting, _ := s.Queued(); return float64(waiting) }),
 		capacity: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "queue_capacity",
-			Help: "Guesses that may wait, by the time that a batch takes now; sends may be fewer. One more is refused as overloaded.",
+			Help: "Guesses that may wait, by the time that a batch takes now; sends may be fewer. One more is refused as " +
+				"overloaded.",
 		}, func() float64 { _, length := s.Queued(); return float64(length) }),
 		sweptAt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "last_sweep_timestamp_seconds", Help: "When the last sweep succeeded.",

@@ -139,7 +139,8 @@ type challengeRow struct {
 // used tells whether all that happened to the row is that its code was used.
 func (c *challengeRow) used() bool {
 	was := &c.loaded
-	return c.UsedAt != was.UsedAt && c.Wrong == was.Wrong && c.Sends == was.Sends && c.Regenerations == was.Regenerations &&
+	return c.UsedAt != was.UsedAt && c.Wrong == was.Wrong && c.Sends == was.Sends &&
+		c.Regenerations == was.Regenerations &&
 		c.CanceledAt == was.CanceledAt && c.ReplacedAt == was.ReplacedAt
 }
 

@@ -68,7 +68,8 @@ type RefreshToken struct {
 
 var refreshTokens = table[RefreshToken]{"refresh_tokens", func(t *RefreshToken) []column {
 	return []column{
-		{"hash", &t.Hash}, {"session_id", &t.Session}, {"created_at", &t.CreatedAt}, {"used_at", &t.UsedAt}, {"nonce", &t.Nonce},
+		{"hash", &t.Hash}, {"session_id", &t.Session}, {"created_at", &t.CreatedAt}, {"used_at", &t.UsedAt}, {"nonce",
+			&t.Nonce},
 	}
 }}
 
@@ -90,8 +91,10 @@ type Ticket struct {
 
 var tickets = table[Ticket]{"tickets", func(t *Ticket) []column {
 	return []column{
-		{"id", &t.ID}, {"hash", &t.Hash}, {"purpose", &t.Purpose}, {"person_id", &t.Person}, {"email", &t.Email}, {"role", &t.Role},
-		{"accounts", &t.Accounts}, {"permissions", &t.Permissions}, {"created_by", &t.CreatedBy}, {"created_at", &t.CreatedAt},
+		{"id", &t.ID}, {"hash", &t.Hash}, {"purpose", &t.Purpose}, {"person_id", &t.Person}, {"email", &t.Email}, {"role",
+			&t.Role},
+		{"accounts", &t.Accounts}, {"permissions", &t.Permissions}, {"created_by", &t.CreatedBy}, {"created_at",
+			&t.CreatedAt},
 		{"expires_at", &t.ExpiresAt}, {"used_at", &t.UsedAt},
 	}
 }}
@@ -113,7 +116,8 @@ type Factor struct {
 
 var factors = table[Factor]{"factors", func(f *Factor) []column {
 	return []column{
-		{"id", &f.ID}, {"person_id", &f.Person}, {"kind", &f.Kind}, {"name", &f.Name}, {"secret", &f.Secret}, {"last_step", &f.LastStep},
+		{"id", &f.ID}, {"person_id", &f.Person}, {"kind", &f.Kind}, {"name", &f.Name}, {"secret", &f.Secret}, {"last_step",
+			&f.LastStep},
 		{"credential_hash", &f.CredentialHash}, {"credential", &f.Credential}, {"created_at", &f.CreatedAt},
 		{"confirmed_at", &f.ConfirmedAt}, {"used_at", &f.UsedAt},
 	}
@@ -133,7 +137,8 @@ var backupCodes = table[BackupCode]{"backup_codes", func(b *BackupCode) []column
 
 var guesses = table[otp.Guesses]{"guesses", func(g *otp.Guesses) []column {
 	return []column{
-		{"id", &g.ID}, {"version", &g.Version}, {"attempts", &g.Count}, {"blocked_until", &g.BlockedUntil}, {"updated_at", &g.UpdatedAt},
+		{"id", &g.ID}, {"version", &g.Version}, {"attempts", &g.Count}, {"blocked_until", &g.BlockedUntil}, {"updated_at",
+			&g.UpdatedAt},
 	}
 }}
 
@@ -146,7 +151,8 @@ type change struct {
 var changes = table[change]{"changes", func(c *change) []column {
 	return []column{
 		{"id", &c.ID}, {"at", &c.At}, {"kind", (*string)(&c.Kind)}, {"actor_kind", &c.Actor.Kind}, {"actor_id", &c.Actor.ID},
-		{"session_id", &c.Actor.Session}, {"address", &c.Actor.Address}, {"request_id", &c.Actor.Request}, {"person_id", &c.Person},
+		{"session_id", &c.Actor.Session}, {"address", &c.Actor.Address}, {"request_id", &c.Actor.Request}, {"person_id",
+			&c.Person},
 		{"esme_address", &c.Account}, {"details", &c.details},
 	}
 }}
@@ -178,7 +184,8 @@ func (p *People) Session(ctx context.Context, id otp.ID) (Session, Person, error
 
 // Sessions reads a person's sessions that have not ended at now, the newest first.
 func (p *People) Sessions(ctx context.Context, person otp.ID, now otp.Millis) ([]Session, error) {
-	return sessions.find(ctx, p.store, `person_id = ? AND ended_at IS NULL AND expires_at > ? ORDER BY id DESC`, person[:], int64(now))
+	return sessions.find(ctx, p.store, `person_id = ? AND ended_at IS NULL AND expires_at > ? ORDER BY id DESC`,
+		person[:], int64(now))
 }
 
 // Ticket reads one by its hash; ErrNotFound for none.
@@ -188,7 +195,8 @@ func (p *People) Ticket(ctx context.Context, hash [32]byte) (Ticket, error) {
 
 // Tickets reads those with a purpose that are still good, the newest first.
 func (p *People) Tickets(ctx context.Context, purpose string, now otp.Millis) ([]Ticket, error) {
-	return tickets.find(ctx, p.store, `purpose = ? AND used_at IS NULL AND expires_at > ? ORDER BY id DESC`, purpose, int64(now))
+	return tickets.find(ctx, p.store, `purpose = ? AND used_at IS NULL AND expires_at > ? ORDER BY id DESC`, purpose,
+		int64(now))
 }
 
 // Factors reads a person's second factors that are confirmed, the oldest first.

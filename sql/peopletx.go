@@ -97,7 +97,8 @@ func (tx *Tx) UpdatePerson(p Person) (bool, error) {
 		UPDATE persons
 		SET name = ?, role = ?, accounts = ?, permissions = ?, version = version + 1, updated_at = ?, disabled_at = ?
 		WHERE id = ? AND version = ?`,
-		p.Name, p.Role, cell("accounts", &p.Accounts), cell("permissions", &p.Permissions), int64(p.UpdatedAt), moment(p.DisabledAt), p.ID[:], p.Version)
+		p.Name, p.Role, cell("accounts", &p.Accounts), cell("permissions",
+			&p.Permissions), int64(p.UpdatedAt), moment(p.DisabledAt), p.ID[:], p.Version)
 }
 
 // UpdatePassword writes a new hash if the row still has the old one.
@@ -107,7 +108,8 @@ func (tx *Tx) UpdatePassword(person otp.ID, old, hash string) (bool, error) {
 
 // DeletePerson removes a person and everything of theirs but the history.
 func (tx *Tx) DeletePerson(id otp.ID) (bool, error) {
-	err := tx.exec(tx.ctx, `DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE person_id = ?)`, id[:])
+	err := tx.exec(tx.ctx,
+		`DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE person_id = ?)`, id[:])
 	for _, table := range []string{"sessions", "factors", "backup_codes", "tickets", "ceremonies"} {
 		if err == nil {
 			err = tx.exec(tx.ctx, `DELETE FROM `+table+` WHERE person_id = ?`, id[:])
@@ -124,7 +126,8 @@ func (tx *Tx) InsertTicket(t Ticket) error { return tickets.insert(tx.ctx, tx, &
 
 // UseTicket uses one up that is good at now; false for any other.
 func (tx *Tx) UseTicket(hash [32]byte, now otp.Millis) (t Ticket, found bool, err error) {
-	used, err := tx.changed(`UPDATE tickets SET used_at = ? WHERE hash = ? AND used_at IS NULL AND expires_at > ?`, int64(now), hash[:], int64(now))
+	used, err := tx.changed(`UPDATE tickets SET used_at = ? WHERE hash = ? AND used_at IS NULL AND expires_at > ?`,
+		int64(now), hash[:], int64(now))
 	if err != nil || !used {
 		return t, false, err
 	}
@@ -151,8 +154,10 @@ func (tx *Tx) InsertSession(s Session, token [32]byte) error {
 
 // UseRefreshToken uses one up at now if nobody has; used reports whether it did. Found is the token as it
 // stands then, and its session; ErrNotFound for none.
-func (tx *Tx) UseRefreshToken(hash [32]byte, nonce otp.ID, now otp.Millis) (used bool, found RefreshToken, s Session, err error) {
-	used, err = tx.changed(`UPDATE refresh_tokens SET used_at = ?, nonce = ? WHERE hash = ? AND used_at IS NULL`, int64(now), nonce[:], hash[:])
+func (tx *Tx) UseRefreshToken(hash [32]byte, nonce otp.ID, now otp.Millis) (used bool, found RefreshToken, s Session,
+	err error) {
+	used, err = tx.changed(`UPDATE refresh_tokens SET used_at = ?, nonce = ? WHERE hash = ? AND used_at IS NULL`,
+		int64(now), nonce[:], hash[:])
 	if err != nil {
 		return used, found, s, err
 	}
@@ -177,22 +182,26 @@ func (tx *Tx) UpdateSession(s Session) (bool, error) {
 
 // ProveSession writes when and with which factor a session was proved last, unless it has ended.
 func (tx *Tx) ProveSession(id otp.ID, factor string, now otp.Millis) (bool, error) {
-	return tx.changed(`UPDATE sessions SET factor = ?, authenticated_at = ? WHERE id = ? AND ended_at IS NULL`, factor, int64(now), id[:])
+	return tx.changed(`UPDATE sessions SET factor = ?, authenticated_at = ? WHERE id = ? AND ended_at IS NULL`, factor,
+		int64(now), id[:])
 }
 
 // EndSession ends one session of a person.
 func (tx *Tx) EndSession(person, id otp.ID, now otp.Millis) (bool, error) {
-	return tx.changed(`UPDATE sessions SET ended_at = ? WHERE id = ? AND person_id = ? AND ended_at IS NULL`, int64(now), id[:], person[:])
+	return tx.changed(`UPDATE sessions SET ended_at = ? WHERE id = ? AND person_id = ? AND ended_at IS NULL`, int64(now),
+		id[:], person[:])
 }
 
 // EndSessions ends all sessions of a person but one, none for the zero id.
 func (tx *Tx) EndSessions(person, except otp.ID, now otp.Millis) (bool, error) {
-	return tx.changed(`UPDATE sessions SET ended_at = ? WHERE person_id = ? AND id <> ? AND ended_at IS NULL`, int64(now), person[:], except[:])
+	return tx.changed(`UPDATE sessions SET ended_at = ? WHERE person_id = ? AND id <> ? AND ended_at IS NULL`,
+		int64(now), person[:], except[:])
 }
 
 // InsertFactor adds a factor. Others of its kind that the person never confirmed go.
 func (tx *Tx) InsertFactor(f Factor) error {
-	err := tx.exec(tx.ctx, `DELETE FROM factors WHERE person_id = ? AND kind = ? AND confirmed_at IS NULL`, f.Person[:], f.Kind)
+	err := tx.exec(tx.ctx, `DELETE FROM factors WHERE person_id = ? AND kind = ? AND confirmed_at IS NULL`, f.Person[:],
+		f.Kind)
 	if err != nil {
 		return err
 	}
@@ -243,7 +252,8 @@ func (tx *Tx) ReplaceBackupCodes(person otp.ID, hashes [][32]byte, now otp.Milli
 
 // UseBackupCode uses one up.
 func (tx *Tx) UseBackupCode(person otp.ID, hash [32]byte, now otp.Millis) (bool, error) {
-	return tx.changed(`UPDATE backup_codes SET used_at = ? WHERE person_id = ? AND hash = ? AND used_at IS NULL`, int64(now), person[:], hash[:])
+	return tx.changed(`UPDATE backup_codes SET used_at = ? WHERE person_id = ? AND hash = ? AND used_at IS NULL`,
+		int64(now), person[:], hash[:])
 }
 
 // Guess applies a rule to what is counted under an id, and writes what comes of it.
@@ -251,7 +261,10 @@ func (p *People) Guess(ctx context.Context, ids []otp.ID, rule func(all []otp.Gu
 	if err := p.store.admitsWrite(); err != nil {
 		return err
 	}
-	return p.store.write(ctx, func(w *session) error { return (&Tx{session: w, store: p.store, ctx: ctx}).Guess(ids, rule) })
+	return p.store.write(ctx, func(w *session) error {
+		return (&Tx{session: w, store: p.store, ctx: ctx}).Guess(ids,
+			rule)
+	})
 }
 
 // Guess is People's within a transaction.
@@ -320,7 +333,10 @@ func (s *Store) sweepPeople(ctx context.Context, now otp.Millis) error {
 			}
 			continue
 		}
-		if err := s.write(ctx, func(w *session) error { return w.exec(ctx, `DELETE FROM `+dead.from, dead.before) }); err != nil {
+		if err := s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `DELETE FROM `+dead.from,
+				dead.before)
+		}); err != nil {
 			return err
 		}
 	}

@@ -118,7 +118,8 @@ func pointer[F any](function F) uintptr { return *(*uintptr)(unsafe.Pointer(&fun
 func function[F any](pointer uintptr) F { return *(*F)(unsafe.Pointer(&pointer)) }
 
 func recordOpen(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
-	open := function[func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32](at[lib.Tsqlite3_vfs](recording.ordinary).FxOpen)
+	open := function[func(*libc.TLS, uintptr, uintptr, uintptr, int32,
+		uintptr) int32](at[lib.Tsqlite3_vfs](recording.ordinary).FxOpen)
 	code := open(tls, recording.ordinary, name, file, flags, outFlags)
 	if code != lib.SQLITE_OK || name == 0 {
 		return code
@@ -131,7 +132,8 @@ func recordOpen(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uint
 	}
 	f := &recordedFile{name: filepath.Base(path), own: *at[lib.Tsqlite3_io_methods](at[lib.Tsqlite3_file](file).FpMethods)}
 	methods := f.own
-	methods.FxWrite, methods.FxTruncate, methods.FxSync = pointer(recordWrite), pointer(recordTruncate), pointer(recordSync)
+	methods.FxWrite, methods.FxTruncate, methods.FxSync = pointer(recordWrite), pointer(recordTruncate),
+		pointer(recordSync)
 	address := libc.Xcalloc(tls, 1, libc.Tsize_t(unsafe.Sizeof(methods))) // a test's few stay allocated
 	*at[lib.Tsqlite3_io_methods](address) = methods
 	at[lib.Tsqlite3_file](file).FpMethods = address

@@ -154,7 +154,8 @@ const rehearsal = "probe"
 func (s *Store) rehearse(w *session, room int) error {
 	now := otp.At(time.Now())
 	hash, slot, counter, made := NewID(), NewID(), NewID(), NewID()
-	sent := &Operation{Event: NewID(), Account: rehearsal, Recipient: hash, Slot: slot, Counters: []otp.ID{counter}, Now: now}
+	sent := &Operation{Event: NewID(), Account: rehearsal, Recipient: hash, Slot: slot, Counters: []otp.ID{counter},
+		Now: now}
 	delivery := otp.DeliveryID(sent.Event, otp.SMS)
 	var recipient otp.ID
 	sent.Decide = func(state *State) error {
@@ -167,13 +168,16 @@ func (s *Store) rehearse(w *session, room int) error {
 			CreatedAt: now, ExpiresAt: now, UpdatedAt: now,
 		})
 		state.Deliver([]otp.Delivery{{
-			ID: delivery, Challenge: made, Recipient: hash, Account: rehearsal, Environment: otp.Test, Door: otp.ServletDoor, Medium: otp.SMS,
+			ID: delivery, Challenge: made, Recipient: hash, Account: rehearsal, Environment: otp.Test, Door: otp.ServletDoor,
+			Medium:   otp.SMS,
 			Channels: otp.SMS, SentAt: now, ExpiresAt: now, Owner: made, LeasedUntil: now, CreatedAt: now,
 		}})
-		state.Record(otp.Event{ID: sent.Event, At: now, Account: rehearsal, Environment: otp.Test, Kind: otp.EventSent, Door: otp.ServletDoor, Recipient: hash, Challenge: made})
+		state.Record(otp.Event{ID: sent.Event, At: now, Account: rehearsal, Environment: otp.Test, Kind: otp.EventSent,
+			Door: otp.ServletDoor, Recipient: hash, Challenge: made})
 		return nil
 	}
-	guessed := &Operation{Event: NewID(), Account: rehearsal, Recipient: hash, Slot: slot, Delivery: delivery, Counters: []otp.ID{counter}, Now: now}
+	guessed := &Operation{Event: NewID(), Account: rehearsal, Recipient: hash, Slot: slot, Delivery: delivery,
+		Counters: []otp.ID{counter}, Now: now}
 	guessed.Decide = func(state *State) error {
 		if state.Challenge == nil || state.Delivery == nil {
 			return errors.New("what was written cannot be read")

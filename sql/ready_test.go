@@ -148,7 +148,8 @@ func onlyOnMariaDB() []illness {
 		{"a column that wants a value", statements(
 			`ALTER TABLE challenges ADD COLUMN owner INT NOT NULL`, `ALTER TABLE challenges DROP COLUMN owner`)},
 		{"a column that is too narrow", statements(
-			`ALTER TABLE events MODIFY environment VARCHAR(1) NOT NULL`, `ALTER TABLE events MODIFY environment VARCHAR(8) NOT NULL`)},
+			`ALTER TABLE events MODIFY environment VARCHAR(1) NOT NULL`,
+			`ALTER TABLE events MODIFY environment VARCHAR(8) NOT NULL`)},
 		{"a constraint", statements(
 			`ALTER TABLE recipients ADD CONSTRAINT never CHECK (seq < 0)`, `ALTER TABLE recipients DROP CONSTRAINT never`)},
 		{"a trigger that refuses", statements(

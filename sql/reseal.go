@@ -51,7 +51,8 @@ func SealedColumns() []Sealed {
 		{Table: "events", Column: "mailbox", key: id},
 		{Table: "events", Column: "summary", key: id, with: []string{"challenge_id"}, form: member},
 		{Table: "factors", Column: "secret", key: id},
-		{Table: "idempotency_keys", Column: "answer", key: []string{"credential_id", "key_hash"}, with: []string{"challenge_id"}},
+		{Table: "idempotency_keys", Column: "answer", key: []string{"credential_id", "key_hash"},
+			with: []string{"challenge_id"}},
 	}
 }
 
@@ -75,7 +76,8 @@ const resealChunk = 200
 // is no error. Done is told how many rows were looked at so far, after each chunk.
 //
 // The walk may be interrupted and repeated at any time, and any number may run at once.
-func (k *Keyring) WalkSealed(ctx context.Context, column Sealed, visit func(SealedRow) ([]byte, error), done func(looked int)) error {
+func (k *Keyring) WalkSealed(ctx context.Context, column Sealed, visit func(SealedRow) ([]byte, error),
+	done func(looked int)) error {
 	looked := 0
 	var after []driver.Value
 	for {
@@ -206,7 +208,8 @@ func (f form) replace(stored, value, fresh []byte) driver.Value {
 	case coded:
 		return base64.StdEncoding.EncodeToString(fresh)
 	case member:
-		return strings.Replace(string(stored), base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString(fresh), 1)
+		return strings.Replace(string(stored), base64.StdEncoding.EncodeToString(value),
+			base64.StdEncoding.EncodeToString(fresh), 1)
 	}
 	return fresh
 }

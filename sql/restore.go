@@ -220,10 +220,12 @@ func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 func (s *Store) register(ctx context.Context, m *witness) error {
 	now := time.Now()
 	err := s.write(ctx, func(w *session) error {
-		if err := w.exec(ctx, `DELETE FROM server_marks WHERE updated_at < ?`, now.Add(-forgetMarks).UnixMilli()); err != nil {
+		if err := w.exec(ctx, `DELETE FROM server_marks WHERE updated_at < ?`,
+			now.Add(-forgetMarks).UnixMilli()); err != nil {
 			return err
 		}
-		return w.exec(ctx, `INSERT INTO server_marks (server, mark, updated_at) VALUES (?, ?, ?)`, m.server[:], int64(1), now.UnixMilli())
+		return w.exec(ctx, `INSERT INTO server_marks (server, mark, updated_at) VALUES (?, ?, ?)`, m.server[:], int64(1),
+			now.UnixMilli())
 	})
 	if err != nil {
 		return err

@@ -161,7 +161,8 @@ type boxedID struct {
 }
 
 func newValues() values {
-	return values{moments: make(map[otp.Millis]driver.Value, 16), windows: make(map[otp.Millis]driver.Value, 16), texts: make(map[string]driver.Value, 16)}
+	return values{moments: make(map[otp.Millis]driver.Value, 16), windows: make(map[otp.Millis]driver.Value, 16),
+		texts: make(map[string]driver.Value, 16)}
 }
 
 // reset gives back what was made for the last batch.

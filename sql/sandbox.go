@@ -52,7 +52,8 @@ func (s *Store) clockOffsets(ctx context.Context, w *session, operations []*Oper
 func (box *Sandbox) Clock(ctx context.Context, account string) (set, effective time.Duration, err error) {
 	read := func(of string) (time.Duration, error) {
 		var offset otp.Millis
-		err := box.store.reads.GetContext(ctx, &offset, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`, of)
+		err := box.store.reads.GetContext(ctx, &offset, `SELECT clock_offset FROM sandbox_accounts WHERE esme_address = ?`,
+			of)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, nil
 		}
@@ -105,7 +106,8 @@ func (box *Sandbox) AdvanceClock(ctx context.Context, account string, by, limit 
 	moved := false
 	err := box.store.write(ctx, func(w *session) error {
 		// A write of nothing locks the row, so that of two advances at once the second sees the first.
-		if err := w.exec(ctx, `UPDATE sandbox_accounts SET clock_offset = clock_offset WHERE esme_address = ?`, everyone); err != nil {
+		if err := w.exec(ctx, `UPDATE sandbox_accounts SET clock_offset = clock_offset WHERE esme_address = ?`,
+			everyone); err != nil {
 			return err
 		}
 		offsets := clockOffsets{}
@@ -193,7 +195,8 @@ func (box *Sandbox) ResetTo(ctx context.Context, accounts []Seeded) error {
 }
 
 func markSandboxAccount(ctx context.Context, w *session, address string, throwaway bool) error {
-	return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`, address, bit(throwaway))
+	return w.exec(ctx, `INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES (?, ?, 0)`, address,
+		bit(throwaway))
 }
 
 // Throwaway lists the accounts that the next reset removes.
@@ -310,8 +313,10 @@ func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	for rows.Next() {
 		var s Send
 		e, c, r := &s.Event, &s.Challenge, &s.Recipient
-		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, idScan{&c.ID}, &e.Send, &e.Channels, &e.Mailbox,
-			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, detailsScan{&c.Details}, idScan{&r.ID}, &r.Sealed)
+		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, idScan{&c.ID}, &e.Send, &e.Channels,
+			&e.Mailbox,
+			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, detailsScan{&c.Details},
+			idScan{&r.ID}, &r.Sealed)
 		if err != nil {
 			return nil, fmt.Errorf("read sends: %w", err)
 		}

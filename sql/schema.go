@@ -40,9 +40,11 @@ type SchemaError struct{ Schema }
 // Error implements error and names the remedy.
 func (e SchemaError) Error() string {
 	if e.Version > e.Latest {
-		return fmt.Sprintf("the schema is version %d, made by a newer program than this one, which knows %d; use that program", e.Version, e.Latest)
+		return fmt.Sprintf("the schema is version %d, made by a newer program than this one, which knows %d; use that "+
+			"program", e.Version, e.Latest)
 	}
-	return fmt.Sprintf(`the schema is version %d and this program needs %d; run "otpbridge migrate up"`, e.Version, e.Latest)
+	return fmt.Sprintf(`the schema is version %d and this program needs %d; run "otpbridge migrate up"`, e.Version,
+		e.Latest)
 }
 
 func (p SchemaPolicy) mayMake(path string) error {
@@ -139,7 +141,8 @@ func (s *Store) appliedMigrations(ctx context.Context) (map[int64]time.Time, err
 	if tables == 0 {
 		return applied, nil
 	}
-	rows, err := s.reads.QueryContext(ctx, `SELECT version_id, tstamp FROM goose_db_version WHERE version_id > 0 ORDER BY id`)
+	rows, err := s.reads.QueryContext(ctx,
+		`SELECT version_id, tstamp FROM goose_db_version WHERE version_id > 0 ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("read the schema's version: %w", err)
 	}

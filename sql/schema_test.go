@@ -64,14 +64,20 @@ func TestJudgeGrants_TellsTooLittleFromTooMuch(t *testing.T) {
 		grants                      []string
 		missing, excess, unchanging []string
 	}{
-		{"what the page grants", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, ALTER ON `otpauthapi`.* TO `otp`@`%`"}, nil, nil, nil},
-		{"serving alone", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE ON `otpauthapi`.* TO `otp`@`%`"}, nil, nil, []string{"CREATE", "ALTER", "INDEX"}},
+		{"what the page grants", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, ALTER ON " +
+			"`otpauthapi`.* TO `otp`@`%`"}, nil, nil, nil},
+		{"serving alone", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE ON `otpauthapi`.* TO `otp`@`%`"}, nil, nil,
+			[]string{"CREATE", "ALTER", "INDEX"}},
 		{"nothing", []string{usage}, serving, nil, []string{"CREATE", "ALTER", "INDEX"}},
 		{"another schema", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE ON `other`.* TO `otp`@`%`"}, serving,
-			[]string{"SELECT on other.*", "INSERT on other.*", "UPDATE on other.*", "DELETE on other.*"}, []string{"CREATE", "ALTER", "INDEX"}},
-		{"all of the schema", []string{usage, "GRANT ALL PRIVILEGES ON `otpauthapi`.* TO `otp`@`%`"}, nil, []string{"ALL PRIVILEGES on otpauthapi.*"}, nil},
-		{"root", []string{"GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"}, nil, []string{"ALL PRIVILEGES on *.*", "GRANT OPTION on *.*"}, nil},
-		{"an escaped name", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, ALTER ON `otpauth\\api`.* TO `otp`@`%`"}, nil, nil, nil},
+			[]string{"SELECT on other.*", "INSERT on other.*", "UPDATE on other.*", "DELETE on other.*"}, []string{"CREATE",
+				"ALTER", "INDEX"}},
+		{"all of the schema", []string{usage, "GRANT ALL PRIVILEGES ON `otpauthapi`.* TO `otp`@`%`"}, nil,
+			[]string{"ALL PRIVILEGES on otpauthapi.*"}, nil},
+		{"root", []string{"GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"}, nil,
+			[]string{"ALL PRIVILEGES on *.*", "GRANT OPTION on *.*"}, nil},
+		{"an escaped name", []string{usage, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, ALTER ON " +
+			"`otpauth\\api`.* TO `otp`@`%`"}, nil, nil, nil},
 		{"a role", []string{usage, "GRANT `servers` TO `otp`@`%`"}, nil, nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -131,7 +137,8 @@ func TestMigrate_ADatabaseWithWatermarksKeepsItsHistory(t *testing.T) {
 		schema, err := s.Schema(ctx)
 		require.NoError(t, err)
 		require.Equal(t, schema.Latest, schema.Version)
-		require.Equal(t, 1, count(t, s, s.dialect.tables+` = 'outbox_watermarks'`), "a server of the version before still writes it")
+		require.Equal(t, 1, count(t, s, s.dialect.tables+` = 'outbox_watermarks'`),
+			"a server of the version before still writes it")
 		history, err := s.Challenges.History(ctx, made.ID)
 		require.NoError(t, err)
 		require.Len(t, history, 1)
@@ -156,7 +163,8 @@ func rewind(t *testing.T, databaseURL string, version int64) {
 	defer db.Close()
 	files, err := dialect.migrations()
 	require.NoError(t, err)
-	provider, err := goose.NewProvider(dialect.goose, db, files, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	provider, err := goose.NewProvider(dialect.goose, db, files, goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()))
 	require.NoError(t, err)
 	_, err = provider.DownTo(ctx, version)
 	require.NoError(t, err)

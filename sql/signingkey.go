@@ -42,7 +42,8 @@ func (box *Keyring) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 // that another key was added under its number first.
 func (box *Keyring) AddSigningKey(ctx context.Context, k SigningKey, expired ...int) error {
 	err := box.store.write(ctx, func(w *session) error {
-		err := w.exec(ctx, `INSERT INTO signing_keys (number, id, public_key, sealed, created_at, signs_from) VALUES (?, ?, ?, ?, ?, ?)`,
+		err := w.exec(ctx,
+			`INSERT INTO signing_keys (number, id, public_key, sealed, created_at, signs_from) VALUES (?, ?, ?, ?, ?, ?)`,
 			int64(k.Number), k.ID, k.Public, k.Sealed, int64(k.CreatedAt), int64(k.SignsFrom))
 		for _, number := range expired {
 			if err == nil {

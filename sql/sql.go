@@ -96,7 +96,8 @@ func Open(ctx context.Context, databaseURL string, options Options) (*Store, err
 	case "mysql":
 		return openMySQL(ctx, databaseURL, options)
 	}
-	return nil, fmt.Errorf("database scheme %q is not supported; use sqlite:path/to/file.db or mysql://user:password@host:3306/otpauthapi", scheme)
+	return nil, fmt.Errorf("database scheme %q is not supported; use sqlite:path/to/file.db or "+
+		"mysql://user:password@host:3306/otpauthapi", scheme)
 }
 
 var sqliteDialect = dialect{
@@ -157,7 +158,8 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 	// A larger cache keeps the random pages of the one random index at hand, and a longer log
 	// writes a page that changes often into the database once where it would be ten times.
-	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)", "wal_autocheckpoint(16000)"}
+	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)",
+		"wal_autocheckpoint(16000)"}
 	db, err := sql.Open("sqlite", sqliteURI(path, append(pragmas, more...)...))
 	if err != nil {
 		return nil, err
@@ -169,7 +171,8 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 // sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
 // Its mode keeps SQLite from making a file where somebody has deleted one.
 func sqliteURI(path string, pragmas ...string) string {
-	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"},
+		"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
 	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query.Encode()}
 	return uri.String()
 }
@@ -179,7 +182,8 @@ var mysqlDialect = dialect{
 	goose: goose.DialectMySQL,
 	locker: func() (lock.Locker, error) {
 		// A row with a lease rather than GET_LOCK, which neither Galera nor TiDB replicates.
-		return lock.NewMySQLTableLocker(lock.WithTableLeaseDuration(30*time.Second), lock.WithTableHeartbeatInterval(5*time.Second),
+		return lock.NewMySQLTableLocker(lock.WithTableLeaseDuration(30*time.Second),
+			lock.WithTableHeartbeatInterval(5*time.Second),
 			lock.WithTableLockTimeout(time.Second, 30), lock.WithTableLogger(slog.New(slog.DiscardHandler)),
 			// Waiting helps against another server's lock, not against a missing privilege.
 			lock.WithTableRetryPolicy(func(err error) bool { return mysqlNumber(err) == 0 || mysqlFate(err) == again }))
@@ -260,7 +264,8 @@ func openMySQL(ctx context.Context, databaseURL string, options Options) (*Store
 func mysqlConfig(databaseURL string) (*mysql.Config, error) {
 	parsed, err := url.Parse(databaseURL)
 	if err != nil {
-		return nil, errors.New("the database URL cannot be read; write mysql://user:password@host:3306/otpauthapi, with special characters of the password percent-encoded")
+		return nil, errors.New("the database URL cannot be read; write mysql://user:password@host:3306/otpauthapi, with " +
+			"special characters of the password percent-encoded")
 	}
 	config := mysql.NewConfig()
 	config.User = parsed.User.Username()
@@ -290,7 +295,8 @@ func mysqlConfig(databaseURL string) (*mysql.Config, error) {
 	}
 	config.Collation = "utf8mb4_bin"
 	config.Loc = time.UTC
-	config.Timeout, config.ReadTimeout, config.WriteTimeout = mysqlConnectTimeout, mysqlStatementTimeout, mysqlStatementTimeout
+	config.Timeout, config.ReadTimeout, config.WriteTimeout = mysqlConnectTimeout, mysqlStatementTimeout,
+		mysqlStatementTimeout
 	config.ClientFoundRows = true // else an UPDATE that changes nothing looks like one that found nothing
 	config.RejectReadOnly = true  // after a failover: reconnect, to the writable server
 	config.Logger = mysql.Logger(silent{})

@@ -74,7 +74,8 @@ type Store struct {
 
 // start takes over three handles: the one that writes, those that read, and the one through
 // which the schema is changed.
-func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schema *sql.DB, options Options) (*Store, error) {
+func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schema *sql.DB, options Options) (*Store,
+	error) {
 	s := &Store{
 		options: options,
 		dialect: d,

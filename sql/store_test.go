@@ -66,7 +66,8 @@ func nextID() otp.ID {
 	return id(otp.At(time.Now()), lastID.n)
 }
 
-var policy = otp.Policy{Length: 6, TTL: 5 * otp.Minute, MaxAttempts: 3, MaxRegenerations: 3, Limits: []otp.Limit{{Span: otp.Minute, Max: 10}}}
+var policy = otp.Policy{Length: 6, TTL: 5 * otp.Minute, MaxAttempts: 3, MaxRegenerations: 3,
+	Limits: []otp.Limit{{Span: otp.Minute, Max: 10}}}
 
 // generate is an operation as the engine makes one.
 func generate(recipient, slot otp.ID, p otp.Policy, now otp.Millis) (*Operation, *otp.Challenge) {
@@ -82,7 +83,8 @@ func generate(recipient, slot otp.ID, p otp.Policy, now otp.Millis) (*Operation,
 			s.Recipient.Account, s.Recipient.Environment, s.Recipient.Sealed = "1", otp.Live, []byte("sealed")
 		}
 		s.Insert(made)
-		s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventSent, Challenge: made.ID, Recipient: recipient, Send: 1})
+		s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventSent,
+			Challenge: made.ID, Recipient: recipient, Send: 1})
 		return nil
 	}
 	return op, made
@@ -93,7 +95,8 @@ func verify(recipient, slot otp.ID, right bool, now otp.Millis) *Operation {
 	op.Decide = func(s *State) error {
 		err := otp.Verify(s.Recipient, s.Challenge, otp.ClosedIsCompared, right, s.Now)
 		if err == nil || otp.KindOf(err) == otp.WrongCode {
-			s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventWrong, Challenge: s.Challenge.ID, Recipient: recipient})
+			s.Record(otp.Event{ID: op.Event, At: s.Now, Account: "1", Environment: otp.Live, Kind: otp.EventWrong,
+				Challenge: s.Challenge.ID, Recipient: recipient})
 		}
 		return err
 	}
@@ -114,7 +117,8 @@ func TestDo_WritesEachRowOnceAndAnswersAfterCommit(t *testing.T) {
 		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM recipients WHERE seq = 1 AND version = 1`))
 		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM challenges WHERE id = ? AND version = 1`, made.ID[:]))
 		require.NoError(t, s.Do(verify(recipient, slot, true, noon)))
-		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM recipients WHERE version = 1`), "a right guess leaves the recipient alone")
+		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM recipients WHERE version = 1`),
+			"a right guess leaves the recipient alone")
 		require.Equal(t, 1, count(t, s, `SELECT COUNT(*) FROM challenges WHERE version = 2 AND used_at IS NOT NULL`))
 		require.Equal(t, 2, count(t, s, `SELECT COUNT(*) FROM events`))
 	})
@@ -274,7 +278,8 @@ func TestDo_AFullQueueRefusesBeforeAnythingIsCharged(t *testing.T) {
 				}
 			})
 		}
-		require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return refused >= 100 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return refused >= 100 }, 10*time.Second,
+			time.Millisecond)
 		s.writing.Unlock()
 		waiting.Wait()
 		require.Equal(t, QueueLength+maxBatch+100, refused+done)
@@ -396,7 +401,8 @@ func TestAccount_PlainSQLRowsHaveDefaultsAndBrokenOnesNameTheirColumn(t *testing
 			"33": {"servlet_types", "servlet_types = 'verification,pa\u017fsword_reset'"},
 			"34": {"servlet_types", "servlet_types = 'verification,transact\u0130on'"},
 			"27": {"message_overrides", `message_overrides = '["x"]'`}, "28": {"max_attempts", `max_attempts = 'many'`},
-			"41": {"message_overrides", `message_overrides = '{"error":"a","error":"b"}'`}, "42": {"departments", `departments = '["a",null]'`},
+			"41": {"message_overrides", `message_overrides = '{"error":"a","error":"b"}'`}, "42": {"departments",
+				`departments = '["a",null]'`},
 			"43": {"templates", `templates = '{"a":null}'`}, "44": {"cors_allowed_origins", `cors_allowed_origins = '[null]'`},
 			"45": {"prices", `prices = '{"IN":1,"IN":1000000}'`}, "46": {"prices", `prices = '{"IN":null}'`},
 		}
@@ -447,10 +453,13 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 		account.SealedCipherKey, account.SealedCipherIV = []byte{0, 1, 255}, []byte{9}
 		account.SMSChannels, account.EmailTemplate, account.DLTEntityID = &text, &text, &text
 		account.CreatedAt, account.UpdatedAt = noon, noon
-		expires := Credential{ID: nextID(), Address: "77", Kind: "access_key", Environment: otp.Test, Hash: [32]byte{1}, LastFour: "last",
-			Name: "till 4", Permissions: []string{"send:otp"}, AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"},
-			AllowedOrigins: []string{"https://a.example"}, RequestsPerMinute: &five, Burst: &five, Signing: "required", SigningSecret: []byte{0, 255},
-			Enabled: true, ExpiresAt: noon, RevokedAt: noon, Successor: id(noon, 7), CreatedAt: noon}
+		expires := Credential{ID: nextID(), Address: "77", Kind: "access_key", Environment: otp.Test, Hash: [32]byte{1},
+			LastFour: "last",
+			Name: "till " +
+				"4", Permissions: []string{"send:otp"}, AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"},
+			AllowedOrigins: []string{"https://a.example"}, RequestsPerMinute: &five, Burst: &five, Signing: "required",
+			SigningSecret: []byte{0, 255},
+			Enabled:       true, ExpiresAt: noon, RevokedAt: noon, Successor: id(noon, 7), CreatedAt: noon}
 		require.NoError(t, s.Accounts.Insert(ctx, &account, []Credential{expires}, true))
 		read, err := s.Accounts.Find(ctx, "77")
 		require.NoError(t, err)
@@ -472,7 +481,8 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 func TestCredential_AnUnreadableNetworkListAllowsNobody(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		require.NoError(t, s.write(ctx, func(w *session) error {
-			return w.exec(ctx, `INSERT INTO credentials (id, esme_address, kind, hash, allowed_ips, created_at) VALUES (?, '1', 'access_key', ?, '10.0.0.1', 0)`,
+			return w.exec(ctx,
+				`INSERT INTO credentials (id, esme_address, kind, hash, allowed_ips, created_at) VALUES (?, '1', 'access_key', ?, '10.0.0.1', 0)`,
 				make([]byte, 16), make([]byte, 32))
 		}))
 		_, err := s.Credentials.ByHash(ctx, [32]byte{})
@@ -522,7 +532,8 @@ func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
 		}
 		now := noon + 10*otp.Day
 		ages := []otp.Millis{
-			0, 5*otp.Minute + otp.Hour, 5*otp.Minute + otp.Hour + 1, otp.Day, otp.Day + 1, 2 * otp.Day, 2*otp.Day + 1, 5 * otp.Day,
+			0, 5*otp.Minute + otp.Hour, 5*otp.Minute + otp.Hour + 1, otp.Day, otp.Day + 1, 2 * otp.Day, 2*otp.Day +
+				1, 5 * otp.Day,
 		}
 		for n, age := range ages {
 			add(now-age, n)
@@ -556,7 +567,8 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		var args []driver.Value
 		insert := func(at otp.Millis, n int) {
 			made := id(at, n)
-			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil, int64(0), nil)
+			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil,
+				int64(0), nil)
 		}
 		for n := range kept {
 			insert(now-29*otp.Day, n)
@@ -655,7 +667,8 @@ func TestPlay_KeepsEveryByte(t *testing.T) {
 		require.NoError(t, s.write(ctx, func(w *session) error {
 			var writes script
 			writes.insert(newLayout(s.dialect.insert, "index_key", "id, sealed"), []driver.Value{int64(9), every})
-			writes.insert(newLayout(s.dialect.insert, "keyring_keys", "id, check_value, created_at"), []driver.Value{text[:32], every[:16], int64(-1)})
+			writes.insert(newLayout(s.dialect.insert, "keyring_keys", "id, check_value, created_at"),
+				[]driver.Value{text[:32], every[:16], int64(-1)})
 			writes.guard(`UPDATE index_key SET sealed = ? WHERE id = ? AND sealed = ?`, every[:300], int64(9), every)
 			return w.play(ctx, &writes)
 		}))

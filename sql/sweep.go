@@ -159,7 +159,8 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	var swept Swept
-	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events, "deliveries": &swept.Deliveries, "counters": &swept.Counters,
+	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events,
+		"deliveries": &swept.Deliveries, "counters": &swept.Counters,
 		"guesses": &swept.Guesses}
 	for _, w := range s.walks {
 		for idle := 0; idle < sweepIdle; {

@@ -31,7 +31,8 @@ import (
 // together unnoticed.
 
 // ErrRestored says that the database has become older under a running server.
-var ErrRestored = errors.New("the database is older than what this server committed: a backup was restored, or another database " +
+var ErrRestored = errors.New("the database is older than what this server committed: a backup was restored, or " +
+	"another database " +
 	"is in its place; the next start ends the codes that are in it")
 
 // witness is the file of this server. A nil one remembers nothing. Whoever uses it holds
@@ -170,11 +171,12 @@ func (m *witness) settle(ctx context.Context, w *session) error {
 		return nil
 	}
 	found, mark := false, int64(0)
-	err := w.query(ctx, `SELECT mark FROM server_marks WHERE server = ?`, []driver.Value{m.server[:]}, func(values row) error {
-		r := reader{row: values}
-		found, mark = true, r.number()
-		return r.err
-	})
+	err := w.query(ctx, `SELECT mark FROM server_marks WHERE server = ?`, []driver.Value{m.server[:]},
+		func(values row) error {
+			r := reader{row: values}
+			found, mark = true, r.number()
+			return r.err
+		})
 	switch {
 	case err != nil:
 		return err

@@ -82,7 +82,8 @@ func (r reach) side(address string, g given, codes conform.CodeSource) (conform.
 func readTranscript(path string) (*conform.Transcript, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, &conform.Trouble{Tried: "open the transcript", Err: err, Remedy: "Name a file that the command record has written."}
+		return nil, &conform.Trouble{Tried: "open the transcript", Err: err,
+			Remedy: "Name a file that the command record has written."}
 	}
 	defer file.Close()
 	return conform.ReadTranscript(file)

@@ -36,10 +36,13 @@ type loadCommand struct {
 
 // Help is shown below the flags.
 func (loadCommand) Help() string {
-	return "A cycle is generate and validate, or send and verify at /v1, for a recipient that nobody asked about before. Every answer is checked.\n\n" +
+	return "A cycle is generate and validate, or send and verify at /v1, for a recipient that nobody asked about " +
+		"before. Every answer is checked.\n\n" +
 		"    OTPBRIDGE_SANDBOX_FIXED_CODE=123456 otpbridge &\n    testclient load -c 64 -d 10s\n\n" +
-		"With -c each client asks again once it was answered, so a server that stalls is asked less and its latencies look better " +
-		"than those of independent callers (coordinated omission). With --rate cycles begin by a schedule, latency counts from the " +
+		"With -c each client asks again once it was answered, so a server that stalls is asked less and its latencies " +
+		"look better " +
+		"than those of independent callers (coordinated omission). With --rate cycles begin by a schedule, latency counts " +
+		"from the " +
 		"scheduled moment, and clients hang up when their patience ends:\n\n" +
 		"    testclient load --rate 1000 -d 10s --calm 50 --json"
 }
@@ -49,7 +52,8 @@ const longestLoad = 10 * time.Minute
 // Run makes load. It ends by itself, and at an interrupt when the cycles under way have ended.
 func (c *loadCommand) Run(p process) error {
 	if c.Concurrency < 1 || c.Concurrency > 4096 || c.Duration <= 0 || c.Duration > longestLoad {
-		return &conform.Trouble{Tried: "-c must be 1 to 4096, and -d above 0 and at most 10m", Remedy: "For example: testclient load -c 64 -d 10s."}
+		return &conform.Trouble{Tried: "-c must be 1 to 4096, and -d above 0 and at most 10m",
+			Remedy: "For example: testclient load -c 64 -d 10s."}
 	}
 	cycle, err := c.cycle()
 	if err != nil {
@@ -71,7 +75,8 @@ func (c *loadCommand) Run(p process) error {
 		},
 	})
 	if err != nil {
-		return &conform.Trouble{Tried: "make load on " + c.Target, Err: err, Remedy: "Start the server, or name it with --target http://host:port."}
+		return &conform.Trouble{Tried: "make load on " + c.Target, Err: err,
+			Remedy: "Start the server, or name it with --target http://host:port."}
 	}
 	if c.JSON {
 		err = writeLoadJSON(p.stdout, result)
@@ -98,16 +103,19 @@ func (c *loadCommand) cycle() ([]load.Step, error) {
 	}
 	parameter, err := conform.Parameter(c.CipherKey, c.CipherIV, c.Code)
 	if err != nil {
-		return nil, &conform.Trouble{Tried: "encrypt the code", Err: err, Remedy: "Give --cipher-key and --cipher-iv as base64 or hex."}
+		return nil, &conform.Trouble{Tried: "encrypt the code", Err: err,
+			Remedy: "Give --cipher-key and --cipher-iv as base64 or hex."}
 	}
 	return load.Servlets{Path: c.Path, AccessKey: c.AccessKey, OTP: parameter, IPAddress: "203.0.113.7"}.Cycle(), nil
 }
 
 // hint is the usual cause of failures.
 func (c *loadCommand) hint() string {
-	text := "A wrong answer to a guess often means that the server has no fixed code: start it with OTPBRIDGE_SANDBOX_FIXED_CODE."
+	text := "A wrong answer to a guess often means that the server has no fixed code: start it with " +
+		"OTPBRIDGE_SANDBOX_FIXED_CODE."
 	if c.Door == "v1" {
-		text += "\nStatus 429 means that the key has a limit of requests a minute: an access key without one can go as fast as the server."
+		text += "\nStatus 429 means that the key has a limit of requests a minute: an access key without one can go as " +
+			"fast as the server."
 	}
 	return text
 }
@@ -119,14 +127,16 @@ var loadQuantiles = []struct {
 
 func writeLoad(out io.Writer, r *load.Result) {
 	fmt.Fprintf(out, "\n%.0f cycles/s: %d cycles of %s in %v, %d failed; %v of CPU a request for the load itself\n\n",
-		r.CyclesPerSecond(), r.Cycles, r.Steps[0].Name+" and "+r.Steps[1].Name, r.Elapsed.Round(time.Millisecond), r.Failed(), r.CPUPerRequest().Round(100*time.Nanosecond))
+		r.CyclesPerSecond(), r.Cycles, r.Steps[0].Name+" "+
+			"and "+r.Steps[1].Name, r.Elapsed.Round(time.Millisecond), r.Failed(), r.CPUPerRequest().Round(100*time.Nanosecond))
 	for _, q := range loadQuantiles {
 		fmt.Fprintf(out, "  %-6s %v\n", q.name, round(r.Latency.Quantile(q.at)))
 	}
 	fmt.Fprintf(out, "  %-6s %v\n\n", "max", round(r.Latency.Max()))
 	for _, band := range r.Latency.Bands() {
 		share := float64(band.Count) / float64(max(1, r.Latency.Count()))
-		fmt.Fprintf(out, "  %8v – %-8v %8d  %s\n", round(band.From), round(band.To), band.Count, strings.Repeat("#", int(share*50+0.5)))
+		fmt.Fprintf(out, "  %8v – %-8v %8d  %s\n", round(band.From), round(band.To), band.Count,
+			strings.Repeat("#", int(share*50+0.5)))
 	}
 	for _, failure := range r.Failures {
 		fmt.Fprintf(out, "\n  failed: %s", failure)

@@ -1,6 +1,6 @@
 // Command testclient answers one question for someone who owns an integration or a server: does
-// this server speak the OTP servlet protocol, and, where it has one, the JSON API beside it? This package is its command
-// line; testclient/conform has what is asked and how it is judged.
+// this server speak the OTP servlet protocol, and, where it has one, the JSON API beside it? This package is its
+// command line; testclient/conform has what is asked and how it is judged.
 //
 // It promises three exit codes (0 all pass, 1 the server is wrong, 2 the test could not run), that
 // an error names its remedy, and that no secret given to it is printed.
@@ -76,7 +76,8 @@ func run(arguments []string, p process) (code int) {
 			code = int(value)
 		default:
 			// Nobody who tests a server can use our stack.
-			fmt.Fprintf(p.stderr, "testclient: a fault of this client: %v\n  Please report it, with the command line but without its secrets.\n", value)
+			fmt.Fprintf(p.stderr, "testclient: a fault of this client: %v\n  Please report it, with the command line but "+
+				"without its secrets.\n", value)
 			code = conform.ExitCouldNot
 		}
 	}()

@@ -33,12 +33,14 @@ func (c *recordCommand) Run(ctx context.Context, p process) error {
 	defer target.Close()
 	file, err := os.OpenFile(c.File, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return &conform.Trouble{Tried: "make the transcript", Err: err, Remedy: "Name a file that does not exist yet, in a folder that can be written."}
+		return &conform.Trouble{Tried: "make the transcript", Err: err,
+			Remedy: "Name a file that does not exist yet, in a folder that can be written."}
 	}
 	defer file.Close()
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return &conform.Trouble{Tried: "listen", Err: err, Remedy: "Give --listen an address of this machine with a free port."}
+		return &conform.Trouble{Tried: "listen", Err: err,
+			Remedy: "Give --listen an address of this machine with a free port."}
 	}
 
 	recorder := conform.NewRecorder(target, file, func(text string) { fmt.Fprintln(p.stderr, text) })

@@ -25,11 +25,13 @@ func (r reach) target(address string) (*conform.Target, error) {
 	if r.CA != "" {
 		pem, err := os.ReadFile(r.CA)
 		if err != nil {
-			return nil, &conform.Trouble{Tried: "read the certificates of --ca", Err: err, Remedy: "Name a file that can be read."}
+			return nil, &conform.Trouble{Tried: "read the certificates of --ca", Err: err,
+				Remedy: "Name a file that can be read."}
 		}
 		roots = x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {
-			return nil, &conform.Trouble{Tried: r.CA + " holds no certificate", Remedy: "--ca wants certificates as PEM: -----BEGIN CERTIFICATE-----."}
+			return nil, &conform.Trouble{Tried: r.CA + " holds no certificate",
+				Remedy: "--ca wants certificates as PEM: -----BEGIN CERTIFICATE-----."}
 		}
 	}
 	return conform.NewTarget(address, r.Timeout, roots)
@@ -82,7 +84,8 @@ func (g given) mobiles() ([]string, error) {
 		return nil, nil
 	}
 	wrong := &conform.Trouble{Tried: "--mobile cannot be read",
-		Remedy: "Write digits with the country code: one number, several with commas, or a range such as 919876543000-919876543099."}
+		Remedy: "Write digits with the country code: one number, several with commas, or a range such as " +
+			"919876543000-919876543099."}
 	var list []string
 	for part := range strings.SplitSeq(g.Mobile, ",") {
 		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
@@ -197,7 +200,8 @@ func readReports(arguments []string) ([]wantedReport, error) {
 		if path != "-" {
 			file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
 			if err != nil {
-				return nil, &conform.Trouble{Tried: "open the report", Err: err, Remedy: "Name a path in --report that can be written."}
+				return nil, &conform.Trouble{Tried: "open the report", Err: err,
+					Remedy: "Name a path in --report that can be written."}
 			}
 			_ = file.Close()
 		}

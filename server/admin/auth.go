@@ -58,7 +58,8 @@ func (x *exchange) tokens(status int, t people.Tokens, err error) (answer, error
 		return answer{}, err
 	}
 	x.keepSession(t)
-	return answer{status, tokensAnswer{t.AccessToken, t.RefreshToken, "Bearer", int(people.AccessLife.Seconds()), shownUser(t.Person)}}, nil
+	return answer{status, tokensAnswer{t.AccessToken, t.RefreshToken, "Bearer", int(people.AccessLife.Seconds()),
+		shownUser(t.Person)}}, nil
 }
 
 func (x *exchange) register() (answer, error) {
@@ -79,7 +80,8 @@ func (x *exchange) register() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	t, err := x.door.People.Register(x.ctx, people.Registration{Email: asked.Email, Password: asked.Password, Name: asked.Name, Ticket: ticket}, x.from)
+	t, err := x.door.People.Register(x.ctx, people.Registration{Email: asked.Email, Password: asked.Password,
+		Name: asked.Name, Ticket: ticket}, x.from)
 	return x.tokens(http.StatusCreated, t, err)
 }
 
@@ -95,7 +97,8 @@ func (x *exchange) login() (answer, error) {
 	if err := needed("email", asked.Email, "password", asked.Password); err != nil {
 		return answer{}, err
 	}
-	t, err := x.door.People.Login(x.ctx, people.Login{Email: asked.Email, Password: asked.Password, Code: asked.Code}, x.from)
+	t, err := x.door.People.Login(x.ctx, people.Login{Email: asked.Email, Password: asked.Password, Code: asked.Code},
+		x.from)
 	return x.tokens(http.StatusOK, t, err)
 }
 

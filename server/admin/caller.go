@@ -71,7 +71,8 @@ func (x *exchange) identify() error {
 		return err
 	}
 	if token == "" && cookie == "" {
-		return otp.Refuse(otp.MissingCredential, "no credential was presented; send the header Authorization: Bearer <access token>")
+		return otp.Refuse(otp.MissingCredential,
+			"no credential was presented; send the header Authorization: Bearer <access token>")
 	}
 	if err := x.door.Plain.Admit(x.gin, "api"); err != nil {
 		return err
@@ -86,7 +87,8 @@ func (x *exchange) identify() error {
 		return err
 	}
 	if session, ok := x.door.People.CookieSession(cookie); !ok || session != x.who.Session {
-		return web.Invalid(web.Fault{Header: "Cookie", Detail: "is of another session than the access token; send one of them"})
+		return web.Invalid(web.Fault{Header: "Cookie",
+			Detail: "is of another session than the access token; send one of them"})
 	}
 	return nil
 }
@@ -102,7 +104,8 @@ func (x *exchange) checkCSRF() error {
 	}
 	return &web.Problem{
 		Status: http.StatusForbidden, Code: "CSRF_TOKEN_INVALID",
-		Detail: "a change with the session cookie needs the header " + csrfHeader + "; read its value from GET /api/csrf-token",
+		Detail: "a change with the session cookie needs the header " + csrfHeader +
+			"; read its value from GET /api/csrf-token",
 	}
 }
 

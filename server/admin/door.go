@@ -80,7 +80,8 @@ func Owns(path string) bool { return strings.HasPrefix(path, "/api/") }
 // NotFound answers a path of this door that no route serves.
 func NotFound(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
-	new(web.Writer).Refuse(c, &web.Problem{Status: http.StatusNotFound, Code: "NOT_FOUND", Detail: "there is no such call"})
+	new(web.Writer).Refuse(c, &web.Problem{Status: http.StatusNotFound, Code: "NOT_FOUND",
+		Detail: "there is no such call"})
 }
 
 // exchange is one request on its way through a call.

@@ -180,7 +180,8 @@ func (o OAuthOptions) refuse(c *gin.Context, err error) {
 	request := web.RequestOf(c)
 	request.Kind = otp.Invalid.String()
 	answer := tokenRefusal{
-		Type: "about:blank", Error: "invalid_request", Status: http.StatusBadRequest, Code: web.CodeInvalid, RequestID: request.ID,
+		Type: "about:blank", Error: "invalid_request", Status: http.StatusBadRequest, Code: web.CodeInvalid,
+		RequestID: request.ID,
 	}
 	own, isOwn := errors.AsType[oauthError](err)
 	problem, isProblem := errors.AsType[*web.Problem](err)

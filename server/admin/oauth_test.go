@@ -46,7 +46,8 @@ func newOffice(t testing.TB) *office {
 	grant := people.Grant{Role: people.Developer}
 	o.byKey, o.key, err = o.services.Create(ctx, people.Operator(), people.NewService{Name: "key", Grant: grant})
 	require.NoError(t, err)
-	o.secret, o.text, err = o.services.Create(ctx, people.Operator(), people.NewService{Name: "secret", Grant: grant, Method: people.BySecret})
+	o.secret, o.text, err = o.services.Create(ctx, people.Operator(),
+		people.NewService{Name: "secret", Grant: grant, Method: people.BySecret})
 	require.NoError(t, err)
 	gin.SetMode(gin.TestMode)
 	o.router = gin.New()
@@ -111,9 +112,11 @@ func TestToken_JSONAndFormsAreTaken(t *testing.T) {
 	const grant = "client_credentials"
 	for _, form := range []bool{false, true} {
 		for name, members := range map[string]map[string]string{
-			"a secret":               {"grant_type": grant, "client_id": o.secret.ID, "client_secret": string(o.text.Bytes())},
-			"an assertion":           {"grant_type": grant, "client_assertion_type": assertionType, "client_assertion": o.assertion(t, name(form)+"1")},
-			"an assertion and an id": {"grant_type": grant, "client_id": o.byKey.ID, "client_assertion_type": assertionType, "client_assertion": o.assertion(t, name(form)+"2")},
+			"a secret": {"grant_type": grant, "client_id": o.secret.ID, "client_secret": string(o.text.Bytes())},
+			"an assertion": {"grant_type": grant, "client_assertion_type": assertionType,
+				"client_assertion": o.assertion(t, name(form)+"1")},
+			"an assertion and an id": {"grant_type": grant, "client_id": o.byKey.ID, "client_assertion_type": assertionType,
+				"client_assertion": o.assertion(t, name(form)+"2")},
 		} {
 			status, answer := o.ask(t, form, members)
 			require.Equal(t, 200, status, "%s: %v", name, answer)
@@ -163,21 +166,26 @@ func TestToken_RefusalsAreOAuths(t *testing.T) {
 			status  int
 			code    string
 		}{
-			"no grant_type":          {with("grant_type", ""), 400, "invalid_request"},
-			"a person's grant":       {with("grant_type", "password"), 400, "unsupported_grant_type"},
-			"a code":                 {with("grant_type", "authorization_code"), 400, "unsupported_grant_type"},
-			"a refresh token":        {with("grant_type", "refresh_token"), 400, "unsupported_grant_type"},
-			"no client_id":           {with("client_id", ""), 400, "invalid_request"},
-			"no secret":              {with("client_secret", ""), 400, "invalid_request"},
-			"both":                   {with("client_assertion", "a.b.c", "client_assertion_type", assertionType), 400, "invalid_request"},
-			"no type of assertion":   {with("client_secret", "", "client_assertion", o.assertion(t, "x")), 400, "invalid_request"},
-			"an odd assertion":       {with("client_secret", "", "client_assertion", "x", "client_assertion_type", "saml2"), 400, "invalid_request"},
-			"something unknown":      {with("username", "x"), 400, "invalid_request"},
-			"a wrong secret":         {with("client_secret", secret+"x"), 401, "invalid_client"},
-			"nobody":                 {with("client_id", "svc_00000000000000000000000000"), 401, "invalid_client"},
-			"the other account":      {with("client_id", o.byKey.ID), 401, "invalid_client"},
-			"an unreadable token":    {with("client_secret", "", "client_assertion", "a.b.c", "client_assertion_type", assertionType), 401, "invalid_client"},
-			"another's assertion":    {with("client_secret", "", "client_assertion", o.assertion(t, "y"), "client_assertion_type", assertionType), 401, "invalid_client"},
+			"no grant_type":    {with("grant_type", ""), 400, "invalid_request"},
+			"a person's grant": {with("grant_type", "password"), 400, "unsupported_grant_type"},
+			"a code":           {with("grant_type", "authorization_code"), 400, "unsupported_grant_type"},
+			"a refresh token":  {with("grant_type", "refresh_token"), 400, "unsupported_grant_type"},
+			"no client_id":     {with("client_id", ""), 400, "invalid_request"},
+			"no secret":        {with("client_secret", ""), 400, "invalid_request"},
+			"both": {with("client_assertion", "a.b.c", "client_assertion_type", assertionType), 400,
+				"invalid_request"},
+			"no type of assertion": {with("client_secret", "", "client_assertion", o.assertion(t, "x")), 400,
+				"invalid_request"},
+			"an odd assertion": {with("client_secret", "", "client_assertion", "x", "client_assertion_type", "saml2"),
+				400, "invalid_request"},
+			"something unknown": {with("username", "x"), 400, "invalid_request"},
+			"a wrong secret":    {with("client_secret", secret+"x"), 401, "invalid_client"},
+			"nobody":            {with("client_id", "svc_00000000000000000000000000"), 401, "invalid_client"},
+			"the other account": {with("client_id", o.byKey.ID), 401, "invalid_client"},
+			"an unreadable token": {with("client_secret", "", "client_assertion", "a.b.c", "client_assertion_type",
+				assertionType), 401, "invalid_client"},
+			"another's assertion": {with("client_secret", "", "client_assertion", o.assertion(t, "y"),
+				"client_assertion_type", assertionType), 401, "invalid_client"},
 			"a secret with NUL":      {with("client_secret", "a\x00b"), 401, "invalid_client"},
 			"an id that is too long": {with("client_id", strings.Repeat("svc_", 5000)), 401, "invalid_client"},
 		} {
@@ -193,22 +201,25 @@ func TestToken_RefusalsAreOAuths(t *testing.T) {
 	_, wrong := o.ask(t, true, with("client_secret", "otps_wrong"))
 	require.Equal(t, unknown, wrong, "nobody learns which service accounts there are")
 
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {o.secret.ID}, "client_secret": {secret}}.Encode()
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {o.secret.ID},
+		"client_secret": {secret}}.Encode()
 	for name, tt := range map[string]struct{ kind, body, basic, code string }{
-		"no content type":         {"", form, "", "invalid_request"},
-		"text":                    {"text/plain", form, "", "invalid_request"},
-		"a form as JSON":          {"application/json", form, "", "invalid_request"},
-		"a list":                  {"application/json", "[]", "", "invalid_request"},
-		"a member twice":          {"application/json", `{"grant_type":"a","grant_type":"b"}`, "", "invalid_request"},
-		"a number":                {"application/json", `{"grant_type":1}`, "", "invalid_request"},
-		"null":                    {"application/json", `{"client_id":null}`, "", "invalid_request"},
-		"a parameter twice":       {"application/x-www-form-urlencoded", form + "&client_id=x", "", "invalid_request"},
-		"half a percent":          {"application/x-www-form-urlencoded", form + "&a=%", "", "invalid_request"},
-		"a scope":                 {"application/x-www-form-urlencoded", form + "&scope=all", "", "invalid_scope"},
-		"a large body":            {"application/x-www-form-urlencoded", form + "&a=" + strings.Repeat("a", 70000), "", "invalid_request"},
-		"Basic and a secret":      {"application/x-www-form-urlencoded", form, "Basic YTpi", "invalid_request"},
-		"Bearer":                  {"application/x-www-form-urlencoded", form, "Bearer x", "invalid_request"},
-		"Basic that is no base64": {"application/x-www-form-urlencoded", "grant_type=client_credentials", "Basic ?", "invalid_request"},
+		"no content type":   {"", form, "", "invalid_request"},
+		"text":              {"text/plain", form, "", "invalid_request"},
+		"a form as JSON":    {"application/json", form, "", "invalid_request"},
+		"a list":            {"application/json", "[]", "", "invalid_request"},
+		"a member twice":    {"application/json", `{"grant_type":"a","grant_type":"b"}`, "", "invalid_request"},
+		"a number":          {"application/json", `{"grant_type":1}`, "", "invalid_request"},
+		"null":              {"application/json", `{"client_id":null}`, "", "invalid_request"},
+		"a parameter twice": {"application/x-www-form-urlencoded", form + "&client_id=x", "", "invalid_request"},
+		"half a percent":    {"application/x-www-form-urlencoded", form + "&a=%", "", "invalid_request"},
+		"a scope":           {"application/x-www-form-urlencoded", form + "&scope=all", "", "invalid_scope"},
+		"a large body": {"application/x-www-form-urlencoded", form + "&a=" + strings.Repeat("a", 70000), "",
+			"invalid_request"},
+		"Basic and a secret": {"application/x-www-form-urlencoded", form, "Basic YTpi", "invalid_request"},
+		"Bearer":             {"application/x-www-form-urlencoded", form, "Bearer x", "invalid_request"},
+		"Basic that is no base64": {"application/x-www-form-urlencoded", "grant_type=client_credentials", "Basic ?",
+			"invalid_request"},
 	} {
 		headers := []string{}
 		if tt.basic != "" {

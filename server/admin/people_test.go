@@ -184,27 +184,33 @@ func TestPeople_AStoryFromTheFirstOwnerToTheLastLogout(t *testing.T) {
 	app := d.wants(t, 201, "", "POST", "/api/auth/mfa/enable", `{"name":"phone"}`, bearer(next)...)
 	require.True(t, strings.HasPrefix(app.member("qr_code"), "data:image/png;base64,"))
 	require.Contains(t, app.member("otpauth_uri"), app.member("secret"))
-	d.wants(t, 400, "INVALID_REQUEST", "POST", "/api/auth/mfa/confirm", `{"id":"`+app.member("id")+`","code":"000000x"}`, bearer(next)...)
+	d.wants(t, 400, "INVALID_REQUEST", "POST", "/api/auth/mfa/confirm", `{"id":"`+app.member("id")+`","code":"000000x"}`,
+		bearer(next)...)
 	codes := d.wants(t, 200, "", "POST", "/api/auth/mfa/confirm",
-		`{"id":"`+app.member("id")+`","code":"`+shows(t, app.member("secret"), 0)+`"}`, bearer(next)...).members["backup_codes"].([]any)
+		`{"id":"`+app.member("id")+`","code":"`+shows(t, app.member("secret"), 0)+`"}`,
+		bearer(next)...).members["backup_codes"].([]any)
 	require.Len(t, codes, 10)
 	d.wants(t, 401, "AUTH_002", "GET", "/api/auth/me", "", bearer(first)...)
 	require.Equal(t, "AUTH_006", d.login(t, "").member("code"))
 	require.Equal(t, "AUTH_006", d.login(t, `,"mfa_code":"12345"`).member("code"))
 	third := d.login(t, `,"mfa_code":"`+codes[0].(string)+`"`)
 	require.Equal(t, 200, third.status, third.text)
-	require.Equal(t, "AUTH_006", d.login(t, `,"mfa_code":"`+codes[0].(string)+`"`).member("code"), "a backup code is good once")
+	require.Equal(t, "AUTH_006", d.login(t, `,"mfa_code":"`+codes[0].(string)+`"`).member("code"),
+		"a backup code is good once")
 	factors := d.wants(t, 200, "", "GET", "/api/auth/mfa", "", bearer(third)...)
 	require.Equal(t, 9.0, factors.members["backup_codes_left"])
 	require.Len(t, factors.members["data"], 1)
-	fresh := d.wants(t, 200, "", "POST", "/api/auth/mfa/backup-codes", "", bearer(third)...).members["backup_codes"].([]any)
+	fresh := d.wants(t, 200, "", "POST", "/api/auth/mfa/backup-codes", "",
+		bearer(third)...).members["backup_codes"].([]any)
 	d.wants(t, 204, "", "POST", "/api/auth/reauthenticate", `{"mfa_code":"`+fresh[1].(string)+`"}`, bearer(third)...)
 	d.wants(t, 204, "", "DELETE", "/api/auth/mfa/"+app.member("id"), "", bearer(third)...)
 	d.wants(t, 404, "NOT_FOUND", "DELETE", "/api/auth/mfa/"+app.member("id"), "", bearer(third)...)
 	d.wants(t, 404, "NOT_FOUND", "POST", "/api/auth/mfa/backup-codes", "", bearer(third)...)
 
-	d.wants(t, 401, "AUTH_001", "POST", "/api/auth/password", `{"current_password":"`+another+`","new_password":"`+another+`"}`, bearer(third)...)
-	d.wants(t, 204, "", "POST", "/api/auth/password", `{"current_password":"`+password+`","new_password":"`+another+`"}`, bearer(third)...)
+	d.wants(t, 401, "AUTH_001", "POST", "/api/auth/password",
+		`{"current_password":"`+another+`","new_password":"`+another+`"}`, bearer(third)...)
+	d.wants(t, 204, "", "POST", "/api/auth/password", `{"current_password":"`+password+`","new_password":"`+another+`"}`,
+		bearer(third)...)
 	d.wants(t, 401, "AUTH_002", "GET", "/api/auth/me", "", bearer(next)...)
 	require.Equal(t, "AUTH_001", d.login(t, "").member("code"))
 
@@ -212,7 +218,8 @@ func TestPeople_AStoryFromTheFirstOwnerToTheLastLogout(t *testing.T) {
 	link, err := d.people.Staff.Recover(t.Context(), people.Operator(), ownerEmail)
 	require.NoError(t, err)
 	d.wants(t, 204, "", "POST", "/api/auth/recover", `{"recovery_token":"`+link.Token+`","password":"`+password+`"}`)
-	d.wants(t, 403, "REGISTRATION_CLOSED", "POST", "/api/auth/recover", `{"recovery_token":"`+link.Token+`","password":"`+password+`"}`)
+	d.wants(t, 403, "REGISTRATION_CLOSED", "POST", "/api/auth/recover",
+		`{"recovery_token":"`+link.Token+`","password":"`+password+`"}`)
 	one, two := d.login(t, ""), d.login(t, "")
 	d.wants(t, 204, "", "DELETE", "/api/auth/sessions", "", bearer(two)...)
 	d.wants(t, 401, "AUTH_002", "GET", "/api/auth/me", "", bearer(one)...)
@@ -275,22 +282,29 @@ func TestPeople_CookiesNeedTheirTokenAndNoOtherSite(t *testing.T) {
 		status  int
 		code    string
 	}{
-		"cookie and token":           {append(cookie, csrfHeader, csrf), 204, ""},
-		"no token":                   {cookie, 403, "CSRF_TOKEN_INVALID"},
-		"an empty token":             {append(cookie, csrfHeader, ""), 403, "CSRF_TOKEN_INVALID"},
-		"another session's token":    {append(cookie, csrfHeader, theirs), 403, "CSRF_TOKEN_INVALID"},
-		"the cookie as token":        {append(cookie, csrfHeader, c.Value), 403, "CSRF_TOKEN_INVALID"},
-		"the cookie's MAC as token":  {append(cookie, csrfHeader, c.Value[strings.Index(c.Value, ".")+1:]), 403, "CSRF_TOKEN_INVALID"},
-		"the token twice":            {append(cookie, csrfHeader, csrf, csrfHeader, csrf), 400, "INVALID_REQUEST"},
-		"the token in another case":  {append(cookie, csrfHeader, strings.ToUpper(csrf)), 403, "CSRF_TOKEN_INVALID"},
-		"another site":               {append(cookie, csrfHeader, csrf, "Sec-Fetch-Site", "cross-site"), 403, "FORBIDDEN_ORIGIN"},
-		"another subdomain":          {append(cookie, csrfHeader, csrf, "Sec-Fetch-Site", "same-site"), 403, "FORBIDDEN_ORIGIN"},
-		"another origin":             {append(cookie, csrfHeader, csrf, "Origin", "https://evil.example"), 403, "FORBIDDEN_ORIGIN"},
-		"no origin at all":           {append(cookie, csrfHeader, csrf, "Origin", "null"), 403, "FORBIDDEN_ORIGIN"},
-		"this origin":                {append(cookie, csrfHeader, csrf, "Origin", base, "Sec-Fetch-Site", "same-origin"), 204, ""},
-		"a form":                     {append(cookie, csrfHeader, csrf, "Content-Type", "text/plain"), 400, "INVALID_REQUEST"},
-		"a made-up cookie":           {[]string{"Cookie", "__Host-otpbridge=x"}, 401, "AUTH_003"},
-		"a cookie without its MAC":   {[]string{"Cookie", "__Host-otpbridge=" + strings.Split(c.Value, ".")[0]}, 401, "AUTH_003"},
+		"cookie and token":        {append(cookie, csrfHeader, csrf), 204, ""},
+		"no token":                {cookie, 403, "CSRF_TOKEN_INVALID"},
+		"an empty token":          {append(cookie, csrfHeader, ""), 403, "CSRF_TOKEN_INVALID"},
+		"another session's token": {append(cookie, csrfHeader, theirs), 403, "CSRF_TOKEN_INVALID"},
+		"the cookie as token":     {append(cookie, csrfHeader, c.Value), 403, "CSRF_TOKEN_INVALID"},
+		"the cookie's MAC as token": {append(cookie, csrfHeader, c.Value[strings.Index(c.Value, ".")+1:]), 403,
+			"CSRF_TOKEN_INVALID"},
+		"the token twice":           {append(cookie, csrfHeader, csrf, csrfHeader, csrf), 400, "INVALID_REQUEST"},
+		"the token in another case": {append(cookie, csrfHeader, strings.ToUpper(csrf)), 403, "CSRF_TOKEN_INVALID"},
+		"another site": {append(cookie, csrfHeader, csrf, "Sec-Fetch-Site", "cross-site"), 403,
+			"FORBIDDEN_ORIGIN"},
+		"another subdomain": {append(cookie, csrfHeader, csrf, "Sec-Fetch-Site", "same-site"), 403,
+			"FORBIDDEN_ORIGIN"},
+		"another origin": {append(cookie, csrfHeader, csrf, "Origin", "https://evil.example"), 403,
+			"FORBIDDEN_ORIGIN"},
+		"no origin at all": {append(cookie, csrfHeader, csrf, "Origin", "null"), 403, "FORBIDDEN_ORIGIN"},
+		"this origin": {append(cookie, csrfHeader, csrf, "Origin", base, "Sec-Fetch-Site", "same-origin"),
+			204, ""},
+		"a form": {append(cookie, csrfHeader, csrf, "Content-Type", "text/plain"), 400,
+			"INVALID_REQUEST"},
+		"a made-up cookie": {[]string{"Cookie", "__Host-otpbridge=x"}, 401, "AUTH_003"},
+		"a cookie without its MAC": {[]string{"Cookie", "__Host-otpbridge=" + strings.Split(c.Value, ".")[0]}, 401,
+			"AUTH_003"},
 		"a cookie with more":         {[]string{"Cookie", cookie[1] + "x"}, 401, "AUTH_003"},
 		"two cookies":                {[]string{"Cookie", cookie[1] + "; " + cookieOf(t, other)[1]}, 400, "INVALID_REQUEST"},
 		"a cookie of a sandbox":      {[]string{"Cookie", "otpbridge=" + c.Value}, 401, "AUTH_003"},
@@ -325,33 +339,43 @@ func TestPeople_EveryRefusalHasItsCode(t *testing.T) {
 		status             int
 		code               string
 	}{
-		"no link":               {"POST", register, `{"email":"a@b.example","password":"` + another + `","name":"A"}`, 403, "REGISTRATION_CLOSED"},
-		"no link, known":        {"POST", register, `{"email":"` + ownerEmail + `","password":"` + another + `","name":"A"}`, 403, "REGISTRATION_CLOSED"},
-		"a bad link":            {"POST", register, `{"email":"a@b.example","password":"` + another + `","name":"A","invitation":"x"}`, 403, "REGISTRATION_CLOSED"},
-		"two links":             {"POST", register, `{"email":"a@b.example","password":"` + another + `","name":"A","invitation":"x","setup_token":"y"}`, 400, "INVALID_REQUEST"},
-		"a weak password":       {"POST", register, `{"email":"a@b.example","password":"passwordpassword","name":"A"}`, 400, "INVALID_REQUEST"},
-		"a role of one's own":   {"POST", register, `{"email":"a@b.example","password":"` + another + `","name":"A","role":"owner"}`, 400, "INVALID_REQUEST"},
-		"nothing":               {"POST", login, ``, 400, "INVALID_REQUEST"},
-		"no JSON":               {"POST", login, `email=a`, 400, "INVALID_REQUEST"},
-		"a list":                {"POST", login, `[]`, 400, "INVALID_REQUEST"},
-		"null":                  {"POST", login, `{"email":null,"password":"x"}`, 400, "INVALID_REQUEST"},
-		"a member twice":        {"POST", login, `{"email":"a","email":"b","password":"x"}`, 400, "INVALID_REQUEST"},
-		"a member too many":     {"POST", login, `{"email":"a","password":"x","otp":"1"}`, 400, "INVALID_REQUEST"},
-		"a long password":       {"POST", login, `{"email":"a","password":"` + strings.Repeat("x", 600) + `"}`, 400, "INVALID_REQUEST"},
-		"a large body":          {"POST", login, `{"email":"` + strings.Repeat("x", 70000) + `"}`, 400, "BODY_TOO_LARGE"},
-		"a query":               {"POST", login + "?email=a", `{"email":"a","password":"x"}`, 400, "INVALID_REQUEST"},
-		"a wrong password":      {"POST", login, `{"email":"` + ownerEmail + `","password":"x"}`, 401, "AUTH_001"},
-		"no refresh token":      {"POST", "/api/auth/refresh", `{}`, 400, "INVALID_REQUEST"},
-		"a bad refresh token":   {"POST", "/api/auth/refresh", `{"refresh_token":"otpr_x"}`, 401, "AUTH_004"},
-		"an access token there": {"POST", "/api/auth/refresh", `{"refresh_token":"` + mine.member("access_token") + `"}`, 401, "AUTH_004"},
-		"a bad recovery":        {"POST", "/api/auth/recover", `{"recovery_token":"x","password":"` + another + `"}`, 403, "REGISTRATION_CLOSED"},
-		"no session":            {"DELETE", "/api/auth/sessions/ses_00000000000000000000000000", ``, 404, "NOT_FOUND"},
-		"a person as session":   {"DELETE", "/api/auth/sessions/" + mine.members["user"].(map[string]any)["id"].(string), ``, 404, "NOT_FOUND"},
-		"no factor":             {"DELETE", "/api/auth/mfa/x", ``, 404, "NOT_FOUND"},
-		"a body for logout":     {"POST", "/api/auth/logout", `{"all":true}`, 400, "INVALID_REQUEST"},
-		"no codes to replace":   {"POST", "/api/auth/mfa/backup-codes", ``, 404, "NOT_FOUND"},
-		"a code of no factor":   {"POST", "/api/auth/mfa/confirm", `{"id":"fac_x","code":"123456"}`, 404, "NOT_FOUND"},
-		"no code":               {"POST", "/api/auth/mfa/confirm", `{"id":"fac_x"}`, 400, "INVALID_REQUEST"},
+		"no link": {"POST", register, `{"email":"a@b.example","password":"` + another + `","name":"A"}`, 403,
+			"REGISTRATION_CLOSED"},
+		"no link, known": {"POST", register, `{"email":"` + ownerEmail + `","password":"` + another +
+			`","name":"A"}`, 403, "REGISTRATION_CLOSED"},
+		"a bad link": {"POST", register, `{"email":"a@b.example","password":"` + another +
+			`","name":"A","invitation":"x"}`, 403, "REGISTRATION_CLOSED"},
+		"two links": {"POST", register, `{"email":"a@b.example","password":"` + another +
+			`","name":"A","invitation":"x","setup_token":"y"}`, 400, "INVALID_REQUEST"},
+		"a weak password": {"POST", register, `{"email":"a@b.example","password":"passwordpassword","name":"A"}`, 400,
+			"INVALID_REQUEST"},
+		"a role of one's own": {"POST", register, `{"email":"a@b.example","password":"` + another +
+			`","name":"A","role":"owner"}`, 400, "INVALID_REQUEST"},
+		"nothing":           {"POST", login, ``, 400, "INVALID_REQUEST"},
+		"no JSON":           {"POST", login, `email=a`, 400, "INVALID_REQUEST"},
+		"a list":            {"POST", login, `[]`, 400, "INVALID_REQUEST"},
+		"null":              {"POST", login, `{"email":null,"password":"x"}`, 400, "INVALID_REQUEST"},
+		"a member twice":    {"POST", login, `{"email":"a","email":"b","password":"x"}`, 400, "INVALID_REQUEST"},
+		"a member too many": {"POST", login, `{"email":"a","password":"x","otp":"1"}`, 400, "INVALID_REQUEST"},
+		"a long password": {"POST", login, `{"email":"a","password":"` + strings.Repeat("x", 600) + `"}`, 400,
+			"INVALID_REQUEST"},
+		"a large body":        {"POST", login, `{"email":"` + strings.Repeat("x", 70000) + `"}`, 400, "BODY_TOO_LARGE"},
+		"a query":             {"POST", login + "?email=a", `{"email":"a","password":"x"}`, 400, "INVALID_REQUEST"},
+		"a wrong password":    {"POST", login, `{"email":"` + ownerEmail + `","password":"x"}`, 401, "AUTH_001"},
+		"no refresh token":    {"POST", "/api/auth/refresh", `{}`, 400, "INVALID_REQUEST"},
+		"a bad refresh token": {"POST", "/api/auth/refresh", `{"refresh_token":"otpr_x"}`, 401, "AUTH_004"},
+		"an access token there": {"POST", "/api/auth/refresh", `{"refresh_token":"` + mine.member("access_token") + `"}`,
+			401, "AUTH_004"},
+		"a bad recovery": {"POST", "/api/auth/recover", `{"recovery_token":"x","password":"` + another + `"}`, 403,
+			"REGISTRATION_CLOSED"},
+		"no session": {"DELETE", "/api/auth/sessions/ses_00000000000000000000000000", ``, 404, "NOT_FOUND"},
+		"a person as session": {"DELETE", "/api/auth/sessions/" + mine.members["user"].(map[string]any)["id"].(string),
+			``, 404, "NOT_FOUND"},
+		"no factor":           {"DELETE", "/api/auth/mfa/x", ``, 404, "NOT_FOUND"},
+		"a body for logout":   {"POST", "/api/auth/logout", `{"all":true}`, 400, "INVALID_REQUEST"},
+		"no codes to replace": {"POST", "/api/auth/mfa/backup-codes", ``, 404, "NOT_FOUND"},
+		"a code of no factor": {"POST", "/api/auth/mfa/confirm", `{"id":"fac_x","code":"123456"}`, 404, "NOT_FOUND"},
+		"no code":             {"POST", "/api/auth/mfa/confirm", `{"id":"fac_x"}`, 400, "INVALID_REQUEST"},
 	} {
 		t.Run(name, func(t *testing.T) { d.wants(t, tt.status, tt.code, tt.method, tt.path, tt.body, bearer(mine)...) })
 	}
@@ -367,9 +391,11 @@ func TestPeople_GuessersAreHeldBackAndLearnNoAddress(t *testing.T) {
 	d := fresh(t)
 	mine := d.owner(t)
 	app := d.wants(t, 201, "", "POST", "/api/auth/mfa/enable", "", bearer(mine)...)
-	d.wants(t, 200, "", "POST", "/api/auth/mfa/confirm", `{"id":"`+app.member("id")+`","code":"`+shows(t, app.member("secret"), 0)+`"}`, bearer(mine)...)
+	d.wants(t, 200, "", "POST", "/api/auth/mfa/confirm", `{"id":"`+app.member("id")+`","code":"`+shows(t,
+		app.member("secret"), 0)+`"}`, bearer(mine)...)
 	known := d.wants(t, 401, "AUTH_001", "POST", "/api/auth/login", `{"email":"`+ownerEmail+`","password":"`+another+`"}`)
-	unknown := d.wants(t, 401, "AUTH_001", "POST", "/api/auth/login", `{"email":"nobody@shop.example","password":"`+another+`"}`)
+	unknown := d.wants(t, 401, "AUTH_001", "POST", "/api/auth/login",
+		`{"email":"nobody@shop.example","password":"`+another+`"}`)
 	require.Equal(t, known.text, unknown.text)
 	require.Equal(t, known.header, unknown.header)
 
@@ -380,11 +406,13 @@ func TestPeople_GuessersAreHeldBackAndLearnNoAddress(t *testing.T) {
 	require.Equal(t, 423, locked.status)
 	require.Equal(t, "AUTH_007", locked.member("code"))
 	require.NotEmpty(t, locked.header.Get("Retry-After"))
-	require.Equal(t, "AUTH_001", d.ask(t, "POST", "/api/auth/login", `{"email":"`+ownerEmail+`","password":"x"}`).member("code"),
+	require.Equal(t, "AUTH_001", d.ask(t, "POST", "/api/auth/login",
+		`{"email":"`+ownerEmail+`","password":"x"}`).member("code"),
 		"only who knows the password learns of the lock")
 	limited := reply{}
 	for range 50 {
-		if limited = d.ask(t, "POST", "/api/auth/login", `{"email":"nobody@shop.example","password":"x"}`); limited.status != 401 {
+		if limited = d.ask(t, "POST", "/api/auth/login",
+			`{"email":"nobody@shop.example","password":"x"}`); limited.status != 401 {
 			break
 		}
 	}

@@ -24,7 +24,8 @@ func (x *exchange) sessions() (answer, error) {
 	found, err := x.door.People.Sessions.List(x.ctx, x.who)
 	all := make([]session, len(found))
 	for i, s := range found {
-		all[i] = session{s.ID, s.Address, s.Agent, s.Factor, s.CreatedAt.Time(), s.SeenAt.Time(), s.ExpiresAt.Time(), s.Current}
+		all[i] = session{s.ID, s.Address, s.Agent, s.Factor, s.CreatedAt.Time(), s.SeenAt.Time(), s.ExpiresAt.Time(),
+			s.Current}
 	}
 	return answer{http.StatusOK, map[string]any{"data": all}}, err
 }

@@ -50,7 +50,8 @@ func (o Options) receive(c *gin.Context) {
 		c.String(http.StatusBadRequest, "The header Content-Type is given twice; send it once.\n")
 		return
 	}
-	b := engine.Callback{Channel: c.Param("channel"), Account: c.Param("account"), Secret: query.Get("secret"), Peer: web.Peer(c.Request)}
+	b := engine.Callback{Channel: c.Param("channel"), Account: c.Param("account"), Secret: query.Get("secret"),
+		Peer: web.Peer(c.Request)}
 	query.Del("secret")
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, engine.MaxReport))
 	if err != nil {

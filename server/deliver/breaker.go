@@ -118,7 +118,8 @@ func (b *Breaker) Behind() Channel { return b.channel }
 func (b *Breaker) Send(ctx context.Context, m Message) (result Result) {
 	admitted, ok := b.admit()
 	if !ok {
-		return Result{Outcome: NotSent, Retryable: true, Reason: fmt.Sprintf("%s failed again and again and is given a pause", b.Name())}
+		return Result{Outcome: NotSent, Retryable: true,
+			Reason: fmt.Sprintf("%s failed again and again and is given a pause", b.Name())}
 	}
 	failed := true // also if the channel panics
 	defer func() { b.settle(admitted, failed) }()

@@ -23,14 +23,16 @@ func TestCircuit_TellsTheStory(t *testing.T) {
 			{0, "fail", 0}, {0, "fail", 0}, {0, "ok", 0}, {0, "fail", 0}, {0, "fail", 0}, {0, "ok", 0},
 		},
 		"the third in a row opens, and the pause is kept to the millisecond": {
-			{0, "fail", 0}, {0, "fail", 0}, {1 * s, "fail", 0}, {1 * s, "no", 0}, {11*s - 1, "no", 0}, {11 * s, "ok", 0}, {11 * s, "ok", 0},
+			{0, "fail", 0}, {0, "fail", 0}, {1 * s, "fail", 0}, {1 * s, "no", 0}, {11*s - 1, "no", 0}, {11 * s, "ok",
+				0}, {11 * s, "ok", 0},
 		},
 		"a probe that fails doubles the pause, up to the longest": {
 			{0, "fail", 0}, {0, "fail", 0}, {0, "fail", 0},
 			{10 * s, "fail", 0}, {30*s - 1, "no", 0},
 			{30 * s, "fail", 0}, {60*s - 1, "no", 0},
 			{60 * s, "fail", 0}, {90*s - 1, "no", 0},
-			{90 * s, "ok", 0}, {90 * s, "fail", 0}, {90 * s, "fail", 0}, {90 * s, "fail", 0}, {100*s - 1, "no", 0}, {100 * s, "ok", 0},
+			{90 * s, "ok", 0}, {90 * s, "fail", 0}, {90 * s, "fail", 0}, {90 * s, "fail", 0}, {100*s - 1, "no", 0}, {100 * s,
+				"ok", 0},
 		},
 		"one probe at a time": {
 			{0, "fail", 0}, {0, "fail", 0}, {0, "fail", 0},
@@ -69,7 +71,8 @@ func TestCircuit_TellsTheStory(t *testing.T) {
 
 func TestCircuit_ChanceShortensThePauseByUpToHalf(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	for chance, pause := range map[float64]time.Duration{0: 10 * time.Second, 0.5: 7500 * time.Millisecond, 1: 5 * time.Second} {
+	for chance, pause := range map[float64]time.Duration{0: 10 * time.Second, 0.5: 7500 * time.Millisecond,
+		1: 5 * time.Second} {
 		c := circuit{options: BreakerOptions{Failures: 1, Pause: 10 * time.Second, Longest: time.Minute}}
 		given, _ := c.admit(now)
 		c.settle(given, true, now, chance)
@@ -130,7 +133,8 @@ func TestBreaker_StopsAskingAProviderThatIsDown(t *testing.T) {
 					require.Equal(t, 6, behind.calls)
 					return
 				}
-				require.Equal(t, Result{Outcome: NotSent, Retryable: true, Reason: "flaky failed again and again and is given a pause"}, result)
+				require.Equal(t, Result{Outcome: NotSent, Retryable: true,
+					Reason: "flaky failed again and again and is given a pause"}, result)
 				require.Zero(t, time.Since(began), "the next channel is tried at once")
 				require.Equal(t, 5, behind.calls)
 

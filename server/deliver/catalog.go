@@ -97,7 +97,8 @@ func readKey(text string) (key templateKey, err error) {
 		key.locale, parts = otp.Lower(parts[0]), parts[1:]
 	}
 	if len(parts) > 0 || !templateName.MatchString(key.name) {
-		return key, errors.New("is no key: write name, name/method, name/locale or name/method/locale, with department: before it if need be; for example login/sms/hi-IN")
+		return key, errors.New("is no key: write name, name/method, name/locale or name/method/locale, with department: " +
+			"before it if need be; for example login/sms/hi-IN")
 	}
 	return key, nil
 }

@@ -23,7 +23,8 @@ func (Discard) Send(context.Context, Message) Result { return Result{Outcome: Se
 func openDiscard(u *url.URL, o Options) (Channel, error) {
 	switch {
 	case !o.Sandbox:
-		return nil, errors.New("discard drops every message and belongs to the sandbox: in production name the gateway that really sends")
+		return nil, errors.New("discard drops every message and belongs to the sandbox: in production name the gateway " +
+			"that really sends")
 	case u.Opaque+u.Host+u.Path+u.RawQuery+u.Fragment != "":
 		return nil, errors.New("discard has nothing to be told")
 	}

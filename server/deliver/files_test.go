@@ -31,8 +31,10 @@ func hostileFolder(t *testing.T) (folder, outside string) {
 	write(filepath.Join(folder, "sub", "good.json"), []byte(plainProfile))
 	write(filepath.Join(folder, "..data", "mounted.json"), []byte(plainProfile))
 	write(filepath.Join(folder, "large.json"), bytes.Repeat([]byte(" "), maxFile+1))
-	write(filepath.Join(folder, "largest.json"), append([]byte(plainProfile), bytes.Repeat([]byte(" "), maxFile-len(plainProfile))...))
-	require.NoError(t, os.Symlink("..data/mounted.json", filepath.Join(folder, "mounted.json"))) // as Kubernetes mounts them
+	write(filepath.Join(folder, "largest.json"), append([]byte(plainProfile),
+		bytes.Repeat([]byte(" "), maxFile-len(plainProfile))...))
+	// as Kubernetes mounts them
+	require.NoError(t, os.Symlink("..data/mounted.json", filepath.Join(folder, "mounted.json")))
 	require.NoError(t, os.Symlink(outside, filepath.Join(folder, "out.json")))
 	require.NoError(t, os.Symlink("../out.json", filepath.Join(folder, "up.json")))
 	require.NoError(t, os.Symlink("/dev/zero", filepath.Join(folder, "zero")))
@@ -134,7 +136,8 @@ func TestFiles_AreReadOnceAtTheStart(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
-	_, err = Parse("https://gw.example/?to={to}&text={text}#profile=p.json", Options{Medium: "sms", Files: files, Account: true})
+	_, err = Parse("https://gw.example/?to={to}&text={text}#profile=p.json",
+		Options{Medium: "sms", Files: files, Account: true})
 	require.NoError(t, err, "what is put in its place later is not opened")
 	_, err = OpenFiles(filepath.Join(folder, "nothing"))
 	require.ErrorContains(t, err, "open the folder of files")

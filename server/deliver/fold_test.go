@@ -15,7 +15,8 @@ var folded = [][2]string{
 func TestProfile_TakesNoWordForAnotherOfUnicode(t *testing.T) {
 	for _, pair := range folded {
 		var g Gateway
-		require.NoError(t, g.learn(profile{Statuses: map[Status][]string{Delivered: {pair[0]}, Failed: {pair[1]}}}), "%q", pair)
+		require.NoError(t, g.learn(profile{Statuses: map[Status][]string{Delivered: {pair[0]}, Failed: {pair[1]}}}), "%q",
+			pair)
 		require.Len(t, g.statuses, 2, "%q", pair)
 	}
 }

@@ -116,9 +116,11 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 		return nil, err
 	}
 	if u.Scheme == "http" && !o.Sandbox && !loopback(u) {
-		return nil, errors.New("would send codes in clear over a network; write https://, or in production http:// to loopback only")
+		return nil, errors.New("would send codes in clear over a network; write https://, or in production http:// to " +
+			"loopback only")
 	}
-	said, err := words(u.EscapedFragment(), "part behind the #", "profile", "preset", "name", "sender", "service", "timeout", "connect_timeout",
+	said, err := words(u.EscapedFragment(), "part behind the #", "profile", "preset", "name", "sender", "service",
+		"timeout", "connect_timeout",
 		"callback", "callback_url", "callback_list", "callback_id", "callback_reference", "callback_status", "callback_error")
 	if err != nil {
 		return nil, err

@@ -34,7 +34,8 @@ const (
 // message is one with everything that a gateway may want to know.
 func message() Message {
 	return Message{
-		ID: "otp_0190", Number: 2, Account: "4711", Medium: "sms", To: testTo, ExpiresAt: time.Now().Add(5*time.Minute + 500*time.Millisecond),
+		ID: "otp_0190", Number: 2, Account: "4711", Medium: "sms", To: testTo, ExpiresAt: time.Now().Add(5*time.Minute +
+			500*time.Millisecond),
 		Content: func() (Content, error) {
 			return Content{Subject: "Your code", Text: testText, Code: testCode, DLTEntityID: "1101", DLTTemplateID: "1107"}, nil
 		},
@@ -104,7 +105,8 @@ func provider(t *testing.T, status int, body string) (*httptest.Server, *recorde
 
 func TestGateway_TheURLIsTheRequest(t *testing.T) {
 	server, seen := provider(t, 200, "OK")
-	g := one(t, server.URL+"/send?apikey=a%2Bb&to={to_digits}&text={text}&from={sender}&tpl={dlt_template_id}#sender=ACME&name=first", Options{})
+	g := one(t,
+		server.URL+"/send?apikey=a%2Bb&to={to_digits}&text={text}&from={sender}&tpl={dlt_template_id}#sender=ACME&name=first", Options{})
 	require.Equal(t, "first", g.Name())
 	require.Equal(t, Result{Outcome: Sent}, g.Send(t.Context(), message()))
 	require.Equal(t, "GET", seen.method)
@@ -137,7 +139,8 @@ func TestGateway_ProfileShapesTheRequest(t *testing.T) {
 	require.Equal(t, "application/json", seen.header.Get("Content-Type"))
 	var sent map[string][]map[string]any
 	require.NoError(t, json.Unmarshal([]byte(seen.body), &sent))
-	require.Equal(t, map[string]any{"to": testTo, "text": testText, "n": 1.5, "flash": false, "ttl": "300", "from": "SHOP"}, sent["messages"][0])
+	require.Equal(t, map[string]any{"to": testTo, "text": testText, "n": 1.5, "flash": false, "ttl": "300",
+		"from": "SHOP"}, sent["messages"][0])
 
 	receipt, known := g.(*Gateway).Receipt(Receipt{MessageID: "abc-1"}, "delivrd")
 	require.True(t, known)
@@ -148,13 +151,15 @@ func TestGateway_ProfileShapesTheRequest(t *testing.T) {
 
 func TestGateway_PresetSpeaksAsItsDocumentationSays(t *testing.T) {
 	server, seen := provider(t, 201, `{"sid":"SM1","status":"queued"}`)
-	g := one(t, strings.Replace(server.URL, "//", "//AC1:token@", 1)+"/2010-04-01/Accounts/AC1/Messages.json#preset=twilio&sender=%2B15005550006", Options{})
+	g := one(t, strings.Replace(server.URL, "//", "//AC1:token@",
+		1)+"/2010-04-01/Accounts/AC1/Messages.json#preset=twilio&sender=%2B15005550006", Options{})
 	require.Equal(t, Result{Outcome: Sent, MessageID: "SM1"}, g.Send(t.Context(), message()))
 	require.Equal(t, "twilio", g.Name())
 	require.Equal(t, "/2010-04-01/Accounts/AC1/Messages.json", seen.path)
 	form, err := url.ParseQuery(seen.body)
 	require.NoError(t, err)
-	require.Equal(t, url.Values{"To": {testTo}, "From": {"+15005550006"}, "Body": {testText}, "ValidityPeriod": {"300"}}, form)
+	require.Equal(t, url.Values{"To": {testTo}, "From": {"+15005550006"}, "Body": {testText}, "ValidityPeriod": {"300"}},
+		form)
 	require.Equal(t, "application/x-www-form-urlencoded", seen.header.Get("Content-Type"))
 	user, password, _ := (&http.Request{Header: seen.header}).BasicAuth()
 	require.Equal(t, "AC1 token", user+" "+password)
@@ -189,21 +194,29 @@ func TestGateway_OutcomeFollowsFromTheAnswer(t *testing.T) {
 		{"bad request", none, 400, "", NotSent, false, false, "refused with status 400"},
 		{"wrong key", none, 401, "", NotSent, false, false, "refused with status 401"},
 		{"too many", none, 429, "", NotSent, true, true, "refused with status 429"},
-		{"a timeout of some proxy", none, 408, "", Unknown, false, true, "answered with status 408, which is neither sent nor refused"},
+		{"a timeout of some proxy", none, 408, "", Unknown, false, true,
+			"answered with status 408, which is neither sent nor refused"},
 		{"a conflict", none, 409, "", Unknown, false, true, "answered with status 409, which is neither sent nor refused"},
 		{"broken", none, 500, "", Unknown, false, true, "answered with status 500, which is neither sent nor refused"},
 		{"overloaded", none, 503, "", Unknown, false, true, "answered with status 503, which is neither sent nor refused"},
-		{"a redirect", none, 307, "", Unknown, false, true, "answered with status 307, a redirect, and none is followed: name the address that it leads to"},
+		{"a redirect", none, 307, "", Unknown, false, true,
+			"answered with status 307, a redirect, and none is followed: name the address that it leads to"},
 		{"accepted by its field", judged, 200, `{"code":0,"id":"m-1"}`, Sent, false, false, ""},
-		{"refused by its field", judged, 200, `{"code":"BAD_NUMBER"}`, NotSent, false, false, `refused with status 200 and code="BAD_NUMBER"`},
-		{"an unknown field", judged, 200, `{"code":"493817"}`, Unknown, false, true, "answered with status 200, which is neither sent nor refused"},
-		{"a number where a code should be", judged, 200, `{"code":{"n":0}}`, Unknown, false, true, "answered with status 200, which is neither sent nor refused"},
-		{"garbage", judged, 200, "\x00\xff<html>493817", Unknown, false, true, "answered with status 200, which is neither sent nor refused"},
+		{"refused by its field", judged, 200, `{"code":"BAD_NUMBER"}`, NotSent, false, false,
+			`refused with status 200 and code="BAD_NUMBER"`},
+		{"an unknown field", judged, 200, `{"code":"493817"}`, Unknown, false, true,
+			"answered with status 200, which is neither sent nor refused"},
+		{"a number where a code should be", judged, 200, `{"code":{"n":0}}`, Unknown, false, true,
+			"answered with status 200, which is neither sent nor refused"},
+		{"garbage", judged, 200, "\x00\xff<html>493817", Unknown, false, true,
+			"answered with status 200, which is neither sent nor refused"},
 		{"nothing", judged, 200, "", Unknown, false, true, "answered with status 200, which is neither sent nor refused"},
-		{"too long to judge", judged, 200, `{"code":0,"x":"` + long + `"}`, Unknown, false, true, "answered with status 200 and a body that broke off or is too long"},
+		{"too long to judge", judged, 200, `{"code":0,"x":"` + long + `"}`, Unknown, false, true,
+			"answered with status 200 and a body that broke off or is too long"},
 		{"a documented failure", judged, 500, `{"code":9}`, NotSent, true, true, `refused with status 500 and code="9"`},
 		{"a documented text", judged, 503, "QUEUE FULL 493817", NotSent, true, true, "refused with status 503"},
-		{"not on the profile's list", judged, 422, "", Unknown, false, true, "answered with status 422, which is neither sent nor refused"},
+		{"not on the profile's list", judged, 422, "", Unknown, false, true,
+			"answered with status 422, which is neither sent nor refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			server, _ := provider(t, tt.status, tt.body)
@@ -220,7 +233,8 @@ func TestGateway_MessageIDIsTakenOnlyIfItLooksLikeOne(t *testing.T) {
 		"OK: 4f5e-a": "4f5e-a", "OK: a\nb": "a", "no": "", "OK: " + strings.Repeat("a", 129): "", "OK: \x1b[2J": "",
 	} {
 		server, _ := provider(t, 200, body)
-		g := one(t, withProfile(t, server.URL, `{"form": {"to": "{to}", "text": "{text}"}, "id_match": "OK: ([^\\n]*)"}`), Options{})
+		g := one(t, withProfile(t, server.URL, `{"form": {"to": "{to}", "text": "{text}"}, "id_match": "OK: ([^\\n]*)"}`),
+			Options{})
 		require.Equal(t, Result{Outcome: Sent, MessageID: id}, g.Send(t.Context(), message()), body)
 	}
 }
@@ -288,10 +302,13 @@ func TestGateway_OutcomeFollowsFromWhatLeftTheProcess(t *testing.T) {
 		result Result
 	}{
 		{"closes without an answer", answering(""), doubtful("no answer: the connection was closed")},
-		{"answers something else than HTTP, with the code in it", answering("493817 hello\r\n\r\n"), doubtful("no answer: the connection failed or the answer is not understood")},
+		{"answers something else than HTTP, with the code in it", answering("493817 hello\r\n\r\n"),
+			doubtful("no answer: the connection failed or the answer is not understood")},
 		{"answers half a header", answering("HTTP/1.1 200 OK\r\nX-Half: "), doubtful("no answer: the connection was closed")},
-		{"answers half a body", answering("HTTP/1.1 503 No\r\nContent-Length: 100\r\n\r\nhalf"), doubtful("answered with status 503 and a body that broke off or is too long")},
-		{"is taken, and the body breaks off", answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), Result{Outcome: Sent}},
+		{"answers half a body", answering("HTTP/1.1 503 No\r\nContent-Length: 100\r\n\r\nhalf"),
+			doubtful("answered with status 503 and a body that broke off or is too long")},
+		{"is taken, and the body breaks off", answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
+			Result{Outcome: Sent}},
 		{"never answers", func(_ int32, conn net.Conn) { <-over }, doubtful("no answer: the time is over")},
 		{"never ends its answer", func(_ int32, conn net.Conn) {
 			readRequest(conn, bufio.NewReader(conn))
@@ -317,7 +334,8 @@ func TestGateway_OutcomeFollowsFromWhatLeftTheProcess(t *testing.T) {
 			t.Run(tt.name+" to a "+method, func(t *testing.T) {
 				t.Parallel()
 				address, connections := raw(t, tt.handle)
-				require.Equal(t, tt.result, one(t, withProfile(t, "http://"+address, profile), Options{}).Send(t.Context(), message()))
+				require.Equal(t, tt.result, one(t, withProfile(t, "http://"+address, profile), Options{}).Send(t.Context(),
+					message()))
 				require.Equal(t, int32(1), connections.Load())
 			})
 		}
@@ -340,17 +358,20 @@ func TestGateway_WhatWasNotReachedIsSurelyNotSent(t *testing.T) {
 		"no such host":        {"http://nowhere.invalid", "its host is not found by DNS"},
 		"the handshake hangs": {"https://" + silent, "the time is over"},
 		"there is no TLS":     {"https://" + noTLS, "no TLS could be agreed on"},
-		"a wrong certificate": {stranger.URL, "its certificate is not for this host, has expired, or is from no known authority"},
+		"a wrong certificate": {stranger.URL, "its certificate is not for this host, has expired, or is from no known " +
+			"authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result := one(t, tt.url+"?to={to}&text={text}#connect_timeout=1s", Options{Sandbox: true}).Send(t.Context(), message())
+			result := one(t, tt.url+"?to={to}&text={text}#connect_timeout=1s", Options{Sandbox: true}).Send(t.Context(),
+				message())
 			require.Equal(t, unreachable(tt.reason), result)
 		})
 	}
 	t.Run("given up before there is a connection", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.Equal(t, unreachable("given up"), one(t, "https://"+silent+"?to={to}&text={text}", Options{}).Send(ctx, message()))
+		require.Equal(t, unreachable("given up"), one(t, "https://"+silent+"?to={to}&text={text}", Options{}).Send(ctx,
+			message()))
 	})
 }
 
@@ -359,7 +380,8 @@ func TestGateway_AGoodCertificateIsAccepted(t *testing.T) {
 	defer server.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	require.Equal(t, Result{Outcome: Sent}, one(t, server.URL+"?to={to}&text={text}", Options{Roots: roots}).Send(t.Context(), message()))
+	require.Equal(t, Result{Outcome: Sent}, one(t, server.URL+"?to={to}&text={text}",
+		Options{Roots: roots}).Send(t.Context(), message()))
 
 	old := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
@@ -408,7 +430,8 @@ func TestGateway_ARequestIsNeverRepeated(t *testing.T) {
 				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
 			}
 		})
-		g := one(t, withProfile(t, "http://"+address, `{"method": "`+method+`", "query": {"to": "{to}", "text": "{text}"}}`), Options{})
+		g := one(t,
+			withProfile(t, "http://"+address, `{"method": "`+method+`", "query": {"to": "{to}", "text": "{text}"}}`), Options{})
 		require.Equal(t, Result{Outcome: Sent}, g.Send(t.Context(), message()))
 		require.Equal(t, doubtful("no answer: the connection was closed"), g.Send(t.Context(), message()), method)
 		require.Equal(t, int32(2), requests.Load(), method)
@@ -436,7 +459,8 @@ func TestGateway_AMessageThatCannotBeRenderedIsNotSent(t *testing.T) {
 	server, seen := provider(t, 200, "")
 	m := message()
 	m.Content = func() (Content, error) { return Content{}, errors.New("the key of 493817 is gone") }
-	require.Equal(t, refused("the message could not be rendered"), one(t, server.URL+"?to={to}&text={text}", Options{}).Send(t.Context(), m))
+	require.Equal(t, refused("the message could not be rendered"),
+		one(t, server.URL+"?to={to}&text={text}", Options{}).Send(t.Context(), m))
 	require.Empty(t, seen.method)
 }
 
@@ -455,13 +479,16 @@ func FuzzGateway_ValuesStayValues(f *testing.F) {
 	f.Add(testTo, testText, testCode, "ACME", "1107")
 	f.Add("+1&to=2", "{to}{code}\r\nX-Evil: 1\x00", "\"}],\"to\":\"1", "A\r\nB", "{dlt_entity_id}")
 	f.Add("a@b.example,c@d.example", "\u2028\xff\xfe", "", "\x7f", "&#?/../")
-	channel, _, err := open("https://gateway.example/send?to={to}&text={text}&code={code}&from={sender}&t={dlt_template_id}", Options{Medium: "sms"})
+	channel, _,
+		err := open("https://gateway.example/send?to={to}&text={text}&code={code}&from={sender}&t={dlt_template_id}",
+		Options{Medium: "sms"})
 	require.NoError(f, err)
 	query := channel.(*Breaker).Behind().(*Gateway)
 	form, jsonBody := *query, *query
 	form.query, form.form, form.method = nil, query.query, "POST"
 	jsonBody.query, jsonBody.method = nil, "POST"
-	jsonBody.json = map[string]any{"to": "{to}", "in": []any{map[string]any{"text": "{text}", "code": "{code}"}}, "from": "{sender}", "t": "{dlt_template_id}"}
+	jsonBody.json = map[string]any{"to": "{to}", "in": []any{map[string]any{"text": "{text}", "code": "{code}"}},
+		"from": "{sender}", "t": "{dlt_template_id}"}
 	header := *query
 	header.headers = []pair{{"X-From", "{sender}"}, {"X-To", "{to}"}}
 	f.Fuzz(func(t *testing.T, to, text, code, sender, template string) {
@@ -499,7 +526,8 @@ func FuzzGateway_ValuesStayValues(f *testing.F) {
 		for _, field := range []struct {
 			in          map[string]any
 			name, value string
-		}{{outer, "to", to}, {inner, "text", text}, {inner, "code", code}, {outer, "from", cmp.Or(sender, query.sender)}, {outer, "t", template}} {
+		}{{outer, "to", to}, {inner, "text", text}, {inner, "code", code}, {outer, "from",
+			cmp.Or(sender, query.sender)}, {outer, "t", template}} {
 			if field.value != "" {
 				field.in[field.name] = valid(field.value)
 			}

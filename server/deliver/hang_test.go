@@ -123,7 +123,8 @@ func TestMailer_TheAnswerToTheEndIsWaitedForLonger(t *testing.T) {
 	address, bodies := scriptedPost(t, "dot", true)
 	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&begin_timeout=200ms&timeout=600ms", Options{Medium: "email"})
 	began := time.Now()
-	require.Equal(t, doubtful("no answer to the end of the mail: the time is over"), mailer.Send(t.Context(), mailMessage()))
+	require.Equal(t, doubtful("no answer to the end of the mail: the time is over"),
+		mailer.Send(t.Context(), mailMessage()))
 	require.GreaterOrEqual(t, time.Since(began), 600*time.Millisecond)
 	_, whole := bodies.Load(int32(1))
 	require.True(t, whole)
@@ -185,7 +186,8 @@ func TestMailer_NamesTheLoginThatItCannotSpeak(t *testing.T) {
 	} {
 		t.Run(offered, func(t *testing.T) {
 			address := hangAt(t, config, true, "", offered)
-			result := one(t, "smtps://user:hunter2@"+address+"?"+mailFrom, Options{Medium: "email", Roots: roots}).Send(t.Context(), mailMessage())
+			result := one(t, "smtps://user:hunter2@"+address+"?"+mailFrom,
+				Options{Medium: "email", Roots: roots}).Send(t.Context(), mailMessage())
 			require.Equal(t, NotSent, result.Outcome)
 			require.Contains(t, result.Reason, "no session: "+says)
 			require.Regexp(t, "or (send through a relay|leave out the user)", result.Reason, "the remedy")
@@ -200,7 +202,8 @@ func TestMailer_LogsInByTheBestThatIsOffered(t *testing.T) {
 	config := &tls.Config{Certificates: []tls.Certificate{cert}}
 	for offered, taken := range map[string]string{
 		"XOAUTH2 PLAIN LOGIN": "PLAIN", "login plain": "PLAIN", "LOGIN XOAUTH2": "LOGIN", "NTLM CRAM-MD5": "CRAM-MD5",
-		"PLAIN SCRAM-SHA-1 LOGIN": "SCRAM-SHA-1", "SCRAM-SHA-1 SCRAM-SHA-256": "SCRAM-SHA-256", "GSSAPI SCRAM-SHA-256-PLUS": "SCRAM-SHA-256-PLUS",
+		"PLAIN SCRAM-SHA-1 LOGIN": "SCRAM-SHA-1", "SCRAM-SHA-1 SCRAM-SHA-256": "SCRAM-SHA-256", "GSSAPI " +
+			"SCRAM-SHA-256-PLUS": "SCRAM-SHA-256-PLUS",
 	} {
 		t.Run(offered, func(t *testing.T) {
 			asked := make(chan string, 9)
@@ -224,7 +227,8 @@ func TestMailer_LogsInByTheBestThatIsOffered(t *testing.T) {
 					}
 				}
 			})
-			result := one(t, "smtps://user:hunter2@"+address+"?"+mailFrom, Options{Medium: "email", Roots: roots}).Send(t.Context(), mailMessage())
+			result := one(t, "smtps://user:hunter2@"+address+"?"+mailFrom,
+				Options{Medium: "email", Roots: roots}).Send(t.Context(), mailMessage())
 			require.Equal(t, "refused the session with reply 535", result.Reason)
 			require.Equal(t, taken, <-asked)
 		})

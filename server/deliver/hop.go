@@ -154,7 +154,8 @@ func phrase(err error) string {
 		return "there is no way to its network"
 	case alert, noTLS:
 		return "no TLS could be agreed on"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err,
+		syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return "the connection was closed"
 	}
 	return "the connection failed or the answer is not understood"

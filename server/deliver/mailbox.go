@@ -77,11 +77,13 @@ func checkLocal(local string) error {
 	for i := range len(local) {
 		switch c := local[i]; {
 		case c >= 0x80:
-			return errors.New("must have ASCII characters only before its @; ask for an address without accents or other scripts there")
+			return errors.New("must have ASCII characters only before its @; ask for an address without accents or other " +
+				"scripts there")
 		case c == '@':
 			return errors.New("must be one address with one @, such as user@example.com")
 		case (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune(localMarks, rune(c)):
-			return errors.New("must be one address such as user@example.com, with only letters, digits and " + localMarks + " before its @")
+			return errors.New("must be one address such as user@example.com, with only letters, digits and " + localMarks +
+				" before its @")
 		}
 	}
 	if strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..") {
@@ -102,7 +104,8 @@ func Domain(text string) (string, error) {
 	}
 	domain, err := idna.Lookup.ToASCII(text)
 	if err != nil {
-		return "", errors.New("must have a domain after its @ that can exist: letters, digits and hyphens of one script, joined by dots")
+		return "", errors.New("must have a domain after its @ that can exist: letters, digits and hyphens of one script, " +
+			"joined by dots")
 	}
 	labels := strings.Split(domain, ".")
 	if labels[len(labels)-1] == "" && len(labels) > 1 {

@@ -11,11 +11,15 @@ import (
 
 // Each row is one mailbox in all its spellings, the first being its identity. No two rows meet.
 var mailboxes = [][]string{
-	{"victim@github.example", "Victim@GitHub.example", "victim@ＧＩＴＨＵＢ.example", "victim@github。example", "victim@github．example",
+	{"victim@github.example", "Victim@GitHub.example", "victim@ＧＩＴＨＵＢ.example", "victim@github。example",
+		"victim@github．example",
 		"victim@github｡example", "victim@git\u00adhub.example", "victim@ⓖithub.example"},
-	{"victim@xn--github-qyd.example", "victim@gİthub.example", "VICTIM@GİTHUB.EXAMPLE", "victim@gi\u0307thub.example"}, // U+0130
-	{"victim@xn--gthub-n4a.example", "victim@gıthub.example", "victim@XN--GTHUB-N4A.example"},                          // U+0131
-	{"a@xn--bcher-kva.example", "a@bücher.example", "A@BÜCHER.example", "a@bu\u0308cher.example", "a@XN--BCHER-KVA.EXAMPLE"},
+	// U+0130
+	{"victim@xn--github-qyd.example", "victim@gİthub.example", "VICTIM@GİTHUB.EXAMPLE", "victim@gi\u0307thub.example"},
+	// U+0131
+	{"victim@xn--gthub-n4a.example", "victim@gıthub.example", "victim@XN--GTHUB-N4A.example"},
+	{"a@xn--bcher-kva.example", "a@bücher.example", "A@BÜCHER.example", "a@bu\u0308cher.example",
+		"a@XN--BCHER-KVA.EXAMPLE"},
 	{"a@bucher.example"},
 	{"a@xn--strae-oqa.example", "a@straße.example"},
 	{"a@strasse.example"},
@@ -50,23 +54,37 @@ func TestMailbox_HasOneIdentityInAllItsSpellings(t *testing.T) {
 
 func TestMailbox_RefusesByNameWhatHasNoIdentity(t *testing.T) {
 	for text, complaint := range map[string]string{
-		"": "one address", "user": "one address", "@": "a name before", "@example.com": "a name before", "user@": "a domain after",
-		"é@example.com": "ASCII characters only before", "vİctim@example.com": "ASCII characters only before", "\u212a@example.com": "ASCII characters only before",
-		"ſ@example.com": "ASCII characters only before", "ａ@example.com": "ASCII characters only before", "a\u200b@example.com": "ASCII characters only before",
-		"a\u00ad@example.com": "ASCII characters only before", "\xff@example.com": "ASCII characters only before", "用户@example.com": "ASCII characters only before",
-		`"a"@example.com`: "quotes", `"a b"@example.com`: "quotes", `"a@b"@example.com`: "quotes", `a\b@example.com`: "only letters",
-		"a@b@example.com": "one @", "a@b, c@d": "one @", "User <user@example.com>": "only letters", "<user@example.com>": "only letters",
-		"a b@example.com": "only letters", "a\x00@example.com": "only letters", "a(x)@example.com": "only letters", "a\r\nBcc: c@d.example": "only letters",
-		".a@example.com": "dot", "a.@example.com": "dot", "a..b@example.com": "dot", strings.Repeat("x", 65) + "@example.com": "64",
+		"": "one address", "user": "one address", "@": "a name before", "@example.com": "a name before", "user@": "a " +
+			"domain after",
+		"é@example.com": "ASCII characters only before", "vİctim@example.com": "ASCII characters only " +
+			"before", "\u212a@example.com": "ASCII characters only before",
+		"ſ@example.com": "ASCII characters only before", "ａ@example.com": "ASCII characters only " +
+			"before", "a\u200b@example.com": "ASCII characters only before",
+		"a\u00ad@example.com": "ASCII characters only before", "\xff@example.com": "ASCII characters only " +
+			"before", "用户@example.com": "ASCII characters only before",
+		`"a"@example.com`: "quotes", `"a b"@example.com`: "quotes", `"a@b"@example.com`: "quotes",
+		`a\b@example.com`: "only letters",
+		"a@b@example.com": "one @", "a@b, c@d": "one @", "User <user@example.com>": "only " +
+			"letters", "<user@example.com>": "only letters",
+		"a b@example.com": "only letters", "a\x00@example.com": "only letters", "a(x)@example.com": "only " +
+			"letters", "a\r\nBcc: c@d.example": "only letters",
+		".a@example.com": "dot", "a.@example.com": "dot", "a..b@example.com": "dot", strings.Repeat("x", 65) +
+			"@example.com": "64",
 		"a@[127.0.0.1]": "brackets", "a@[IPv6:::1]": "brackets", "a@::1": "brackets",
-		"a@example.com.": "end with a dot", "a@example.com。": "end with a dot", "a@.": "end with a dot", "a@.example.com": "empty part", "a@example..com": "empty part",
+		"a@example.com.": "end with a dot", "a@example.com。": "end with a dot", "a@.": "end with a " +
+			"dot", "a@.example.com": "empty part", "a@example..com": "empty part",
 		"a@example.。com": "empty part", "a@\u00ad.example": "empty part",
-		"a@127.0.0.1": "IP address", "a@１２７.0.0.1": "IP address", "a@1": "IP address", "a@example.123": "IP address", "a@0x7f000001": "IP address", "a@a.0x": "IP address",
-		"a@-b.example": "domain", "a@b-.example": "domain", "a@b_c.example": "domain", "a@b c.example": "domain", "a@b\x00.example": "domain", "a@b\xff.example": "domain",
-		"a@xn--.example": "domain", "a@xn--example-.example": "domain", "a@xn--a.example": "domain", "a@xn--bcher-kvA1.example": "domain", "a@xn--99999999.example": "domain",
-		"a@xn--strasse-.example": "domain", "a@a\u200db.example": "domain", "a@אa.example": "domain", "a@ab--cd.example": "domain", "a@b\r\n.example": "domain",
+		"a@127.0.0.1": "IP address", "a@１２７.0.0.1": "IP address", "a@1": "IP address", "a@example.123": "IP " +
+			"address", "a@0x7f000001": "IP address", "a@a.0x": "IP address",
+		"a@-b.example": "domain", "a@b-.example": "domain", "a@b_c.example": "domain", "a@b " +
+			"c.example": "domain", "a@b\x00.example": "domain", "a@b\xff.example": "domain",
+		"a@xn--.example": "domain", "a@xn--example-.example": "domain", "a@xn--a.example": "domain",
+		"a@xn--bcher-kvA1.example": "domain", "a@xn--99999999.example": "domain",
+		"a@xn--strasse-.example": "domain", "a@a\u200db.example": "domain", "a@אa.example": "domain",
+		"a@ab--cd.example": "domain", "a@b\r\n.example": "domain",
 		"x@" + strings.Repeat("a", 64) + ".example": "63", "x@" + strings.Repeat("ü", 63) + ".example": "63",
-		"x@" + strings.Repeat(strings.Repeat("a", 50)+".", 5) + "example": "253", strings.Repeat("x", 64) + "@" + strings.Repeat("a.", 100) + "aa": "254",
+		"x@" + strings.Repeat(strings.Repeat("a", 50)+".", 5) + "example": "253", strings.Repeat("x", 64) + "@" +
+			strings.Repeat("a.", 100) + "aa": "254",
 		"x@" + strings.Repeat("a.", 5000) + "a": "253",
 	} {
 		mailbox, err := Mailbox(text)
@@ -78,7 +96,8 @@ func TestMailbox_RefusesByNameWhatHasNoIdentity(t *testing.T) {
 
 func TestIdentity_OfWhatIsNoMailboxIsItsOwn(t *testing.T) {
 	for given, expected := range map[string]string{
-		"+919551492394": "+919551492394", "": "", "Nobody": "Nobody", "É@example.com": "É@example.com", "VİCTIM@example.com": "vİctim@example.com",
+		"+919551492394": "+919551492394", "": "", "Nobody": "Nobody", "É@example.com": "É@example.com",
+		"VİCTIM@example.com": "vİctim@example.com",
 	} {
 		require.Equal(t, expected, Identity(given), "%q", given)
 	}
@@ -125,7 +144,8 @@ func FuzzMailbox(f *testing.F) {
 			return domain
 		}
 		require.Equal(t, looked(one), looked(other))
-		require.Equal(t, asciiUpper(one[:strings.LastIndexByte(one, '@')]), asciiUpper(other[:strings.LastIndexByte(other, '@')]))
+		require.Equal(t, asciiUpper(one[:strings.LastIndexByte(one, '@')]),
+			asciiUpper(other[:strings.LastIndexByte(other, '@')]))
 	})
 }
 

@@ -45,7 +45,8 @@ func indianMobile(digits string) bool {
 
 // refusedTypes cost the caller money or reach no phone.
 var refusedTypes = []phonenumbers.PhoneNumberType{
-	phonenumbers.PREMIUM_RATE, phonenumbers.SHARED_COST, phonenumbers.TOLL_FREE, phonenumbers.PAGER, phonenumbers.VOICEMAIL,
+	phonenumbers.PREMIUM_RATE, phonenumbers.SHARED_COST, phonenumbers.TOLL_FREE, phonenumbers.PAGER,
+	phonenumbers.VOICEMAIL,
 }
 
 // parsedNumber asks the library, always on the form with a plus: a library that is given a
@@ -60,7 +61,8 @@ func parsedNumber(digits string, countries []string) (string, error) {
 		ok = ok && again == number
 	}
 	if !ok {
-		return "", otp.Refuse(otp.Invalid, "mobile is no possible number; write it with its country code, such as 919551492394")
+		return "", otp.Refuse(otp.Invalid, "mobile is no possible number; write it with its country code, such as "+
+			"919551492394")
 	}
 	if err := refusedRange(int(parsed.GetCountryCode())); err != nil {
 		return "", err
@@ -105,7 +107,8 @@ var refusedCodes = []int{800, 808, 870, 878, 881, 882, 883, 888, 979}
 // refusedRange returns a refusal for a calling code that is never sent to.
 func refusedRange(code int) error {
 	if slices.Contains(refusedCodes, code) {
-		return otp.Refuse(otp.Invalid, fmt.Sprintf("mobile begins with %d, which no message is sent to: it belongs to satellites or to services that charge for it", code))
+		return otp.Refuse(otp.Invalid, fmt.Sprintf("mobile begins with %d, which no message is sent to: it belongs to "+
+			"satellites or to services that charge for it", code))
 	}
 	return nil
 }

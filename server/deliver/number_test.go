@@ -14,7 +14,8 @@ var home = []string{"IN", "AE"}
 
 func TestNormalNumber_EverySpellingIsOneNumber(t *testing.T) {
 	for _, spelling := range []string{
-		"919551492394", "+919551492394", "00919551492394", "91 95514 92394", "+91-95514-92394", " 919551492394 ", "0091-95514 92394",
+		"919551492394", "+919551492394", "00919551492394", "91 95514 92394", "+91-95514-92394", " " +
+			"919551492394 ", "0091-95514 92394",
 	} {
 		number, err := NormalNumber(spelling, home)
 		require.NoError(t, err, spelling)
@@ -40,7 +41,8 @@ func TestNormalNumber_EverySpellingIsOneNumber(t *testing.T) {
 func TestNormalNumber_RefusesWhatCannotBeSentTo(t *testing.T) {
 	for why, number := range map[string]string{
 		"empty": "", "letters": "9195514x2394", "too short": "91955149", "sixteen digits": "9195514923941111",
-		"another country": "12015550123", "no country code": "9551492394", "two pluses": "++919551492394", "full-width digits": "９19551492394",
+		"another country": "12015550123", "no country code": "9551492394", "two pluses": "++919551492394", "full-width " +
+			"digits": "９19551492394",
 		"toll free": "911800123456", "parentheses": "91(95514)92394", "zeros": "000000000000", "a plus": "+",
 		"a NUL": "91955149239\x00",
 	} {
@@ -67,7 +69,8 @@ func TestNormalNumber_RefusesWhatCannotBeSentTo(t *testing.T) {
 // What the fast path accepts the library accepts, as the same number; and whatever is accepted is
 // its own normal form.
 func FuzzNormalNumber(f *testing.F) {
-	for _, seed := range []string{"919551492394", "+91 95514-92394", "971501234567", "00914422334455", "911800123456", "916000000000", "919999999999"} {
+	for _, seed := range []string{"919551492394", "+91 95514-92394", "971501234567", "00914422334455", "911800123456",
+		"916000000000", "919999999999"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -39,7 +39,8 @@ type scheme struct {
 func schemes() []scheme {
 	return []scheme{
 		{"inbox", []string{"sms", "email"}, "inbox:", openInbox},
-		{"https", []string{"sms", "email"}, "https://user:password@host/path?to={to_digits}&text={text}#sender=NAME", openGateway},
+		{"https", []string{"sms", "email"}, "https://user:password@host/path?to={to_digits}&text={text}#sender=NAME",
+			openGateway},
 		{"http", []string{"sms", "email"}, "http://127.0.0.1:8080/path?to={to_digits}&text={text}", openGateway},
 		{"smtp", []string{"email"}, "smtp://user:password@host:587?from=name@domain", openMailer},
 		{"smtps", []string{"email"}, "smtps://user:password@host:465?from=name@domain", openMailer},
@@ -68,7 +69,8 @@ func Parse(urls string, o Options) ([]Channel, error) {
 			label = ""
 		}
 		if err == nil && names[channel.Name()] {
-			err = fmt.Errorf("has the name %s as another entry has; tell them apart in the log, for example with #name=backup", channel.Name())
+			err = fmt.Errorf("has the name %s as another entry has; tell them apart in the log, for example with #name=backup",
+				channel.Name())
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("entry %d%s: %w", i+1, label, err))
@@ -103,7 +105,8 @@ func open(text string, o Options) (channel Channel, label string, err error) {
 	row := schemes()[kind]
 	u, err := url.Parse(text)
 	if err != nil || strayAt(text) {
-		return nil, "", fmt.Errorf("is not a URL, or has an @ behind its host; a / # ? @ : , or %% in a user or password is percent-encoded, and an @ elsewhere %%40, as in %s", row.form)
+		return nil, "", fmt.Errorf("is not a URL, or has an @ behind its host; a / # ? @ : , or %% in a user or password "+
+			"is percent-encoded, and an @ elsewhere %%40, as in %s", row.form)
 	}
 	if u.Host != "" {
 		label = fmt.Sprintf(" (%s://%s)", row.name, u.Hostname())
@@ -126,9 +129,10 @@ func strayAt(text string) bool {
 	if i < 0 {
 		return false
 	}
-	return slices.ContainsFunc(strings.FieldsFunc(rest[i:], func(r rune) bool { return r == '?' || r == '&' }), func(part string) bool {
-		return strings.Contains(part, "@") && !strings.HasPrefix(part, "from=")
-	})
+	return slices.ContainsFunc(strings.FieldsFunc(rest[i:], func(r rune) bool { return r == '?' || r == '&' }),
+		func(part string) bool {
+			return strings.Contains(part, "@") && !strings.HasPrefix(part, "from=")
+		})
 }
 
 func forms(medium string) string {
@@ -144,7 +148,8 @@ func forms(medium string) string {
 func openInbox(u *url.URL, o Options) (Channel, error) {
 	switch {
 	case !o.Sandbox:
-		return nil, errors.New("the inbox shows every code and belongs to the sandbox: in production name the gateway that really sends")
+		return nil, errors.New("the inbox shows every code and belongs to the sandbox: in production name the gateway " +
+			"that really sends")
 	case u.Opaque+u.Host+u.Path+u.RawQuery+u.Fragment != "":
 		return nil, errors.New("the inbox has nothing to be told")
 	case o.Inbox == nil:
@@ -241,5 +246,8 @@ func logName(text, otherwise string) (string, error) {
 
 // visible tells whether a text has no control character, so that it can be a header or a line.
 func visible(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd || r == 0x2028 || r == 0x2029 })
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return r < ' ' || r == 0x7f || r == 0xfffd || r == 0x2028 ||
+			r == 0x2029
+	})
 }

@@ -145,7 +145,8 @@ var presets = map[string]string{
 func presetNamed(name string) (profile, error) {
 	text, ok := presets[name]
 	if !ok {
-		return profile{}, fmt.Errorf("names a preset that does not exist; there are %s", strings.Join(slices.Sorted(maps.Keys(presets)), ", "))
+		return profile{}, fmt.Errorf("names a preset that does not exist; there are %s",
+			strings.Join(slices.Sorted(maps.Keys(presets)), ", "))
 	}
 	return parseProfile([]byte(text))
 }

@@ -41,16 +41,19 @@ func documents() []documented {
 	return []documented{
 		{
 			preset: "twilio", path: "/2010-04-01/Accounts/AC1/Messages.json", options: "&sender=%2B15005550006" + documentedKeys,
-			method: "POST", seen: "/2010-04-01/Accounts/AC1/Messages.json", headers: map[string]string{"Authorization": "Basic dXNlcjprZXk="},
-			body: "Body=493817&From=%2B15005550006&StatusCallback=https%3A%2F%2Fotp.example%2Fcallbacks%2Ftwilio%3Fsecret%3D0123456789abcdef&To=%2B919876543210&ValidityPeriod=300",
+			method: "POST", seen: "/2010-04-01/Accounts/AC1/Messages.json",
+			headers: map[string]string{"Authorization": "Basic dXNlcjprZXk="},
+			body:    "Body=493817&From=%2B15005550006&StatusCallback=https%3A%2F%2Fotp.example%2Fcallbacks%2Ftwilio%3Fsecret%3D0123456789abcdef&To=%2B919876543210&ValidityPeriod=300",
 			answers: []documentedAnswer{
 				{201, `{"account_sid":"AC1","body":"Hi there","error_code":null,"sid":"SM1f0e8ae6ade43cb3c0ce4525424e404f","status":"queued"}`, Sent, "SM1f0e8ae6ade43cb3c0ce4525424e404f"},
 				{400, `{"code":21211,"message":"The 'To' number 5551234567 is not a valid phone number.","more_info":"https://www.twilio.com/docs/errors/21211","status":400}`, NotSent, ""},
 			},
 			reports: []documentedReport{
-				{kind: formType, body: "SmsSid=SM1&SmsStatus=sent&MessageStatus=sent&To=%2B1512&MessageSid=SM1&AccountSid=AC1&From=%2B1512&ApiVersion=2010-04-01", told: []string{"pending SM1"}},
+				{kind: formType,
+					body: "SmsSid=SM1&SmsStatus=sent&MessageStatus=sent&To=%2B1512&MessageSid=SM1&AccountSid=AC1&From=%2B1512&ApiVersion=2010-04-01", told: []string{"pending SM1"}},
 				{kind: formType, body: "MessageSid=SM1&MessageStatus=delivered", told: []string{"delivered SM1"}},
-				{kind: formType, body: "MessageSid=SM1&MessageStatus=undelivered&ErrorCode=30003", told: []string{"failed SM1 30003"}},
+				{kind: formType, body: "MessageSid=SM1&MessageStatus=undelivered&ErrorCode=30003",
+					told: []string{"failed SM1 30003"}},
 			},
 		},
 		{
@@ -67,27 +70,32 @@ func documents() []documented {
 				{200, `{"message-count":"1","messages":[{"status":"5","error-text":"Internal error"}]}`, Unknown, ""},
 			},
 			reports: []documentedReport{
-				{kind: "application/json", body: `{"err-code":"0","message-timestamp":"2018-10-25 12:10:29","messageId":"0B00000127FDBC63","msisdn":"447547232824","network-code":"23410","price":"0.03330000","scts":"1810251310","status":"delivered","to":"Nexmo CLI"}`,
+				{kind: "application/json",
+					body: `{"err-code":"0","message-timestamp":"2018-10-25 12:10:29","messageId":"0B00000127FDBC63","msisdn":"447547232824","network-code":"23410","price":"0.03330000","scts":"1810251310","status":"delivered","to":"Nexmo CLI"}`,
 					told: []string{"delivered 0B00000127FDBC63 0"}},
-				{query: "msisdn=447700900000&to=AcmeInc&messageId=0A0000001234567B&status=accepted&err-code=0", told: []string{"pending 0A0000001234567B 0"}},
+				{query: "msisdn=447700900000&to=AcmeInc&messageId=0A0000001234567B&status=accepted&err-code=0",
+					told: []string{"pending 0A0000001234567B 0"}},
 				{query: "messageId=0A0000001234567B&status=unknown&err-code=1", told: []string{"unknown 0A0000001234567B 1"}},
 			},
 		},
 		{
 			preset: "infobip", path: "/sms/2/text/advanced", options: "&sender=InfoSMS" + documentedKeys, template: true,
-			method: "POST", seen: "/sms/2/text/advanced", headers: map[string]string{"Authorization": "App key", "Accept": "application/json"},
+			method: "POST", seen: "/sms/2/text/advanced", headers: map[string]string{"Authorization": "App key",
+				"Accept": "application/json"},
 			body: `{"messages":[{"from":"InfoSMS","destinations":[{"to":"919876543210","messageId":"send_1"}],"text":"493817",
 				"notifyUrl":"https://otp.example/callbacks/infobip?secret=0123456789abcdef","notifyContentType":"application/json",
 				"regional":{"indiaDlt":{"contentTemplateId":"1107","principalEntityId":"1101"}}}]}`,
 			answers: []documentedAnswer{
 				{200, `{"bulkId":"2034072219640523072","messages":[{"to":"41793026727","status":{"groupId":1,"groupName":"PENDING","id":26,"name":"MESSAGE_ACCEPTED","description":"Message sent to next instance"},"messageId":"2250be2d4219-3af1-78856-aabe-1362af1edfd2"}]}`, Sent, "2250be2d4219-3af1-78856-aabe-1362af1edfd2"},
-				{200, `{"messages":[{"to":"41793026727","status":{"groupId":5,"groupName":"REJECTED"},"messageId":"x"}]}`, NotSent, ""},
+				{200, `{"messages":[{"to":"41793026727","status":{"groupId":5,"groupName":"REJECTED"},"messageId":"x"}]}`,
+					NotSent, ""},
 				{400, `{"requestError":{"serviceException":{"messageId":"BAD_REQUEST","text":"Bad request","validationErrors":{"messages[0].text":["invalid text"]}}}}`, NotSent, ""},
 			},
 			reports: []documentedReport{{kind: "application/json", body: `{"results":[
 				{"bulkId":"BULK-ID-123-xyz","messageId":"MESSAGE-ID-123-xyz","to":"41793026727","sentAt":"2019-11-09T16:00:00.000+0000","doneAt":"2019-11-09T16:00:00.000+0000","smsCount":1,
 				 "price":{"pricePerMessage":0.01,"currency":"EUR"},
-				 "status":{"groupId":3,"groupName":"DELIVERED","id":5,"name":"DELIVERED_TO_HANDSET","description":"Message delivered to handset"},
+				 "status":{"groupId":3,"groupName":"DELIVERED","id":5,"name":"DELIVERED_TO_HANDSET","description":"Message " +
+					"delivered to handset"},
 				 "error":{"groupId":0,"groupName":"Ok","id":0,"name":"NO_ERROR","description":"No Error","permanent":false}},
 				{"messageId":"12db39c3-7822-4e72-a3ec-c87442c0ffc5","status":{"groupId":2,"groupName":"UNDELIVERABLE"},"error":{"id":27,"name":"EC_ABSENT_SUBSCRIBER"}}]}`,
 				told: []string{"delivered MESSAGE-ID-123-xyz NO_ERROR", "failed 12db39c3-7822-4e72-a3ec-c87442c0ffc5 EC_ABSENT_SUBSCRIBER"}}},

@@ -121,7 +121,8 @@ func (r *rule) looks() bool { return r.Field != "" || r.match != nil }
 
 // holds tells whether the rule holds of an answer.
 func (r *rule) holds(a *answer) bool {
-	if len(r.statuses) > 0 && !slices.ContainsFunc(r.statuses, func(s statusRange) bool { return a.status >= s.from && a.status <= s.to }) {
+	if len(r.statuses) > 0 && !slices.ContainsFunc(r.statuses,
+		func(s statusRange) bool { return a.status >= s.from && a.status <= s.to }) {
 		return false
 	}
 	if !r.looks() {
@@ -160,7 +161,8 @@ func checkRefusals(rules []rule) error {
 		}
 		for _, s := range r.statuses {
 			if !r.looks() && (s.from < 400 || s.to >= 500) {
-				return fmt.Errorf("%s takes a status outside 400-499 for a refusal, which it does not prove: add field and values, or match", name)
+				return fmt.Errorf("%s takes a status outside 400-499 for a refusal, which it does not prove: add field and "+
+					"values, or match", name)
 			}
 		}
 	}
@@ -190,7 +192,8 @@ func (a *answer) field(path string) (string, bool) {
 func (g *Gateway) judge(a *answer) Result {
 	for i := range g.refusals {
 		if r := &g.refusals[i]; r.holds(a) {
-			return Result{Outcome: NotSent, Retryable: r.Retry, Down: r.Retry, Reason: fmt.Sprintf("refused with status %d%s", a.status, r.said(a))}
+			return Result{Outcome: NotSent, Retryable: r.Retry, Down: r.Retry,
+				Reason: fmt.Sprintf("refused with status %d%s", a.status, r.said(a))}
 		}
 	}
 	if g.sent.holds(a) {
@@ -198,7 +201,8 @@ func (g *Gateway) judge(a *answer) Result {
 	}
 	switch {
 	case a.status >= 300 && a.status < 400:
-		return doubtful(fmt.Sprintf("answered with status %d, a redirect, and none is followed: name the address that it leads to", a.status))
+		return doubtful(fmt.Sprintf("answered with status %d, a redirect, and none is followed: name the address that it "+
+			"leads to", a.status))
 	case !a.whole:
 		return doubtful(fmt.Sprintf("answered with status %d and a body that broke off or is too long", a.status))
 	}

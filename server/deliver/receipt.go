@@ -79,14 +79,16 @@ func callbackOf(said map[string]string, profile receiptNames, name string, sandb
 	c = callback{secret: said["callback"], names: receiptNames{
 		List: cmp.Or(said["callback_list"], profile.List),
 		ID:   cmp.Or(said["callback_id"], profile.ID), Reference: cmp.Or(said["callback_reference"], profile.Reference),
-		Status: cmp.Or(said["callback_status"], profile.Status, "status"), Error: cmp.Or(said["callback_error"], profile.Error),
+		Status: cmp.Or(said["callback_status"], profile.Status, "status"), Error: cmp.Or(said["callback_error"],
+			profile.Error),
 	}}
 	if c.names.ID != "" && c.names.Reference != "" {
 		return c, errors.New("has an id and a reference for its receipts, which are matched by one of them")
 	}
 	c.names.ID = cmp.Or(c.names.ID, "id")
 	switch {
-	case c.secret == "" && said["callback_list"]+said["callback_id"]+said["callback_reference"]+said["callback_status"]+said["callback_error"] != "":
+	case c.secret == "" &&
+		said["callback_list"]+said["callback_id"]+said["callback_reference"]+said["callback_status"]+said["callback_error"] != "":
 		return c, errors.New("has names for callbacks and no callback=, the secret that they come with")
 	case c.secret != "" && len(c.secret) < minCallbackSecret:
 		return c, fmt.Errorf("has a callback secret of less than %d characters", minCallbackSecret)
@@ -106,14 +108,16 @@ func callbackURL(text, secret, name string, sandbox bool) (string, error) {
 	switch {
 	case secret == "":
 		return "", errors.New("has a callback_url= and no callback=, the secret that receipts come with")
-	case err != nil || host(u) != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery+u.Fragment != "":
+	case err != nil || host(u) != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil ||
+		u.RawQuery+u.Fragment != "":
 		return "", errors.New("has a callback_url that is no address such as https://otp.example, without user, query and #")
 	case u.Scheme == "http" && !sandbox && !loopback(u):
 		return "", errors.New("has a callback_url that would show the secret on a network; write https://")
 	case strings.Trim(u.Path, "/") == "":
 		u.Path, u.RawPath = path, ""
 	case !strings.HasSuffix(u.Path, path) && !strings.Contains(u.Path, path+"/"):
-		return "", fmt.Errorf("has a callback_url whose path is not %s, with the account behind it for an account's own channel", path)
+		return "", fmt.Errorf("has a callback_url whose path is not %s, with the account behind it for an account's own "+
+			"channel", path)
 	}
 	u.RawQuery = url.Values{"secret": {secret}}.Encode()
 	return u.String(), nil

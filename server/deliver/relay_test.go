@@ -12,7 +12,8 @@ func TestRelayRecipients_AllowWhoIsListedAlone(t *testing.T) {
 	for _, to := range []string{"+919000000001", "me@shop.example", "ME@shop.example"} {
 		require.True(t, recipients.Allow(to), to)
 	}
-	for _, to := range []string{"", "+919000000002", "919000000001", "+919000000001,+919000000002", " +919000000001", "me@shop.example.org"} {
+	for _, to := range []string{"", "+919000000002", "919000000001", "+919000000001,+919000000002", " +919000000001",
+		"me@shop.example.org"} {
 		require.False(t, recipients.Allow(to), to)
 	}
 	for _, text := range []string{",", "919000000001", "+919000000001,", "shop.example", "Me <me@shop.example>"} {

@@ -33,7 +33,8 @@ func told(t testing.TB, g *Gateway, query, contentType, body string) ([]string, 
 	values, err := url.ParseQuery(query)
 	require.NoError(t, err)
 	at := time.Unix(1, 0)
-	receipts, err := g.ReadReceipts(callbackSecret, Report{Query: values, ContentType: contentType, Body: []byte(body)}, at)
+	receipts, err := g.ReadReceipts(callbackSecret, Report{Query: values, ContentType: contentType, Body: []byte(body)},
+		at)
 	var lines []string
 	for _, r := range receipts.Known {
 		require.Equal(t, at, r.At)
@@ -61,44 +62,65 @@ func TestReport_IsReadInWhateverFormItComes(t *testing.T) {
 		{"form named text/plain", flat, "", "text/plain", "id=f&status=DELIVRD", []string{"delivered f"}},
 		{"form without a name", flat, "", "", "id=f&status=DELIVRD", []string{"delivered f"}},
 		{"form with blanks and a line's end", flat, "", formType, "id=f&status=DELIVRD+%0D%0A\r\n", []string{"delivered f"}},
-		{"a form in parts", flat, "", "multipart/form-data; boundary=xx", "--xx\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\nm\r\n--xx\r\n" +
-			"Content-Disposition: form-data; name=\"status\"\r\n\r\nDELIVRD\r\n--xx--\r\n", []string{"delivered m"}},
-		{"JSON", flat, "", "application/json; charset=utf-8", `{"id":"j","status":"DELIVRD","more":{"id":"inner"}}`, []string{"delivered j"}},
+		{"a form in parts", flat, "", "multipart/form-data; boundary=xx",
+			"--xx\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\nm\r\n--xx\r\n" +
+				"Content-Disposition: form-data; name=\"status\"\r\n\r\nDELIVRD\r\n--xx--\r\n", []string{"delivered m"}},
+		{"JSON", flat, "", "application/json; charset=utf-8", `{"id":"j","status":"DELIVRD","more":{"id":"inner"}}`,
+			[]string{"delivered j"}},
 		{"JSON named text/plain", flat, "", "text/plain", ` {"id":"j","status":"DELIVRD"}`, []string{"delivered j"}},
 		{"JSON named a form", flat, "", formType, `{"id":"j","status":"DELIVRD"}`, []string{"delivered j"}},
 		{"JSON without a name", flat, "", "", "\ufeff{\"id\":\"j\",\"status\":\"DELIVRD\"}\n", []string{"delivered j"}},
-		{"JSON of a vendor", flat, "", "application/vnd.acme.dlr+json", `{"id":"j","status":"DELIVRD"}`, []string{"delivered j"}},
-		{"JSON of a problem", flat, "", "application/problem+json", `{"id":"j","status":"REJECTD","err":22}`, []string{"failed j 22"}},
+		{"JSON of a vendor", flat, "", "application/vnd.acme.dlr+json", `{"id":"j","status":"DELIVRD"}`,
+			[]string{"delivered j"}},
+		{"JSON of a problem", flat, "", "application/problem+json", `{"id":"j","status":"REJECTD","err":22}`,
+			[]string{"failed j 22"}},
 		{"JSON, its status in the query", flat, "status=DELIVRD", "application/json", `{"id":"j"}`, []string{"delivered j"}},
-		{"a long number", flat, "", "application/json", `{"id":12345678901234567890,"status":"DELIVRD","err":0}`, []string{"delivered 12345678901234567890 0"}},
-		{"numbers as they are written", flat, "", "application/json", `{"id":1.50,"status":"DELIVRD","err":-7}`, []string{"delivered 1.50"}},
-		{"a number past every double", flat, "", "application/json", `{"id":1e400,"status":"DELIVRD"}`, []string{"delivered 1e400"}},
-		{"several at the root", flat, "", "application/json", `[{"id":1,"status":"DELIVRD"},{"id":2,"status":"UNDELIV","err":5}]`, []string{"delivered 1", "failed 2 5"}},
+		{"a long number", flat, "", "application/json", `{"id":12345678901234567890,"status":"DELIVRD","err":0}`,
+			[]string{"delivered 12345678901234567890 0"}},
+		{"numbers as they are written", flat, "", "application/json", `{"id":1.50,"status":"DELIVRD","err":-7}`,
+			[]string{"delivered 1.50"}},
+		{"a number past every double", flat, "", "application/json", `{"id":1e400,"status":"DELIVRD"}`,
+			[]string{"delivered 1e400"}},
+		{"several at the root", flat, "", "application/json",
+			`[{"id":1,"status":"DELIVRD"},{"id":2,"status":"UNDELIV","err":5}]`, []string{"delivered 1", "failed 2 5"}},
 		{"several in a list", nested, "", "application/json",
 			`{"results":[{"messageId":"a","status":{"groupName":"DELIVERED"},"error":{"id":0}},{"messageId":"b","status":{"groupName":"EXPIRED"},"error":{"id":27}}]}`,
 			[]string{"delivered a 0", "expired b 27"}},
-		{"one where a list could be", nested, "", "application/json", `{"results":{"messageId":"a","status":{"groupName":"DELIVERED"}}}`, []string{"delivered a"}},
-		{"one without its list", nested, "", "application/json", `{"messageId":"a","status":{"groupName":"DELIVERED"}}`, []string{"delivered a"}},
-		{"lists in lists, the id outside", receiptNames{List: "data.report", ID: "requestId", Status: "desc", Error: "code"}, "", "application/json",
+		{"one where a list could be", nested, "", "application/json",
+			`{"results":{"messageId":"a","status":{"groupName":"DELIVERED"}}}`, []string{"delivered a"}},
+		{"one without its list", nested, "", "application/json", `{"messageId":"a","status":{"groupName":"DELIVERED"}}`,
+			[]string{"delivered a"}},
+		{"lists in lists, the id outside", receiptNames{List: "data.report", ID: "requestId", Status: "desc",
+			Error: "code"}, "", "application/json",
 			`{"data":[{"requestId":"r1","report":[{"desc":"DELIVERED"}]},{"requestId":"r2","report":[{"desc":"FAILED","code":"9"},{"desc":"DELIVERED"}]}]}`,
 			[]string{"delivered r1", "failed r2 9", "delivered r2"}},
 		{"JSON in a field of a form", receiptNames{List: "data.report", ID: "requestId", Status: "desc"}, "", formType,
 			"data=" + url.QueryEscape(`[{"requestId":"r1","report":[{"desc":"DELIVERED"}]}]`), []string{"delivered r1"}},
-		{"JSON in a field of a query", receiptNames{List: "data", ID: "id", Status: "s"}, "data=" + url.QueryEscape(`[{"id":"r1","s":"failed"}]`), "", "", []string{"failed r1"}},
-		{"JSON in a text of JSON", receiptNames{List: "data", ID: "id", Status: "s"}, "", "application/json", `{"data":"[{\"id\":7,\"s\":\"expired\"}]"}`, []string{"expired 7"}},
+		{"JSON in a field of a query", receiptNames{List: "data", ID: "id", Status: "s"}, "data=" +
+			url.QueryEscape(`[{"id":"r1","s":"failed"}]`), "", "", []string{"failed r1"}},
+		{"JSON in a text of JSON", receiptNames{List: "data", ID: "id", Status: "s"}, "", "application/json",
+			`{"data":"[{\"id\":7,\"s\":\"expired\"}]"}`, []string{"expired 7"}},
 		{"lists at the root around lists", receiptNames{List: "data", ID: "meta", Status: "event"}, "", "application/json",
 			`[{"data":[{"meta":"0"},{"meta":"1"}],"event":"delivered"}]`, []string{"delivered 0", "delivered 1"}},
-		{"places in lists", receiptNames{ID: "ids.1", Status: "s.0.word"}, "", "application/json", `{"ids":["a","b"],"s":[{"word":"DELIVRD"}]}`, []string{"delivered b"}},
-		{"a name with dots", receiptNames{ID: "message.id", Status: "dlr.status"}, "message.id=a&dlr.status=DELIVRD", "", "", []string{"delivered a"}},
-		{"a name with dots within", receiptNames{ID: "m.message.id", Status: "status"}, "", "application/json", `{"m":{"message.id":"a"},"status":"DELIVRD"}`, []string{"delivered a"}},
-		{"by our reference", receiptNames{Reference: "client-ref"}, "client-ref=send_1&id=theirs&status=DELIVRD", "", "", []string{"delivered send_1"}},
+		{"places in lists", receiptNames{ID: "ids.1", Status: "s.0.word"}, "", "application/json",
+			`{"ids":["a","b"],"s":[{"word":"DELIVRD"}]}`, []string{"delivered b"}},
+		{"a name with dots", receiptNames{ID: "message.id", Status: "dlr.status"}, "message.id=a&dlr.status=DELIVRD", "",
+			"", []string{"delivered a"}},
+		{"a name with dots within", receiptNames{ID: "m.message.id", Status: "status"}, "", "application/json",
+			`{"m":{"message.id":"a"},"status":"DELIVRD"}`, []string{"delivered a"}},
+		{"by our reference", receiptNames{Reference: "client-ref"}, "client-ref=send_1&id=theirs&status=DELIVRD", "", "",
+			[]string{"delivered send_1"}},
 		{"pending", flat, "id=q&status=ENROUTE", "", "", []string{"pending q"}},
 		{"unknown to the provider itself", flat, "id=q&status=UNKNOWN", "", "", []string{"unknown q"}},
-		{"an error that may hold a number", flat, "id=q&status=UNDELIV&err=no+route+to+919551492394", "", "", []string{"failed q"}},
-		{"an error that is a sentence", flat, "id=q&status=UNDELIV&err=" + strings.Repeat("a", 65), "", "", []string{"failed q"}},
+		{"an error that may hold a number", flat, "id=q&status=UNDELIV&err=no+route+to+919551492394", "", "",
+			[]string{"failed q"}},
+		{"an error that is a sentence", flat, "id=q&status=UNDELIV&err=" + strings.Repeat("a", 65), "", "",
+			[]string{"failed q"}},
 		{"an error with a line's end", flat, "id=q&status=UNDELIV&err=1%0A2", "", "", []string{"failed q"}},
-		{"an error with words", flat, "id=q&status=UNDELIV&err=EC_ABSENT_SUBSCRIBER+27", "", "", []string{"failed q EC_ABSENT_SUBSCRIBER 27"}},
-		{"some of which cannot be read", flat, "", "application/json", `[{"id":1,"status":"what"},{"id":2},7,null,{"status":"DELIVRD"},{"id":3,"status":"DELIVRD"},{"id":{"x":1},"status":"DELIVRD"}]`,
+		{"an error with words", flat, "id=q&status=UNDELIV&err=EC_ABSENT_SUBSCRIBER+27", "", "",
+			[]string{"failed q EC_ABSENT_SUBSCRIBER 27"}},
+		{"some of which cannot be read", flat, "", "application/json",
+			`[{"id":1,"status":"what"},{"id":2},7,null,{"status":"DELIVRD"},{"id":3,"status":"DELIVRD"},{"id":{"x":1},"status":"DELIVRD"}]`,
 			[]string{"delivered 3"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,10 +133,13 @@ func TestReport_IsReadInWhateverFormItComes(t *testing.T) {
 
 // Booleans are words as they are written, and a profile may map them.
 func TestReport_WordsAreOfAnyType(t *testing.T) {
-	g := receiving(t, receiptNames{Status: "ok"}, map[Status][]string{Delivered: {"true", "1"}, Failed: {"false", "2", "16"}, Unclear: {"?", "9.0"}})
+	g := receiving(t, receiptNames{Status: "ok"}, map[Status][]string{Delivered: {"true", "1"},
+		Failed: {"false", "2", "16"}, Unclear: {"?", "9.0"}})
 	for body, want := range map[string]string{
-		`{"id":1,"ok":true}`: "delivered 1", `{"id":1,"ok":false}`: "failed 1", `{"id":1,"ok":1}`: "delivered 1", `{"id":1,"ok":"2"}`: "failed 1",
-		`{"id":1,"ok":"TRUE"}`: "delivered 1", `{"id":1,"ok":"?"}`: "unknown 1", `{"id":1,"ok":9.0}`: "unknown 1", `{"id":true,"ok":16}`: "failed true",
+		`{"id":1,"ok":true}`: "delivered 1", `{"id":1,"ok":false}`: "failed 1", `{"id":1,"ok":1}`: "delivered " +
+			"1", `{"id":1,"ok":"2"}`: "failed 1",
+		`{"id":1,"ok":"TRUE"}`: "delivered 1", `{"id":1,"ok":"?"}`: "unknown 1", `{"id":1,"ok":9.0}`: "unknown " +
+			"1", `{"id":true,"ok":16}`: "failed true",
 	} {
 		lines, err := told(t, g, "", "application/json", body)
 		require.NoError(t, err)
@@ -149,7 +174,8 @@ func TestReport_WhatCannotBeReadIsRefused(t *testing.T) {
 		{"id=1", "", "", ErrCallbackFields.Error()},
 		{"status=DELIVRD", "", "", ErrCallbackFields.Error()},
 		{"id=" + strings.Repeat("1", maxMessageID+1) + "&status=DELIVRD", "", "", ErrCallbackFields.Error()},
-		{"", "application/json", "[" + strings.Repeat(`{"id":1,"status":"DELIVRD"},`, maxReceipts) + `{"id":1,"status":"DELIVRD"}]`, errTooMany.Error()},
+		{"", "application/json", "[" + strings.Repeat(`{"id":1,"status":"DELIVRD"},`, maxReceipts) +
+			`{"id":1,"status":"DELIVRD"}]`, errTooMany.Error()},
 		{"", "application/json", strings.Repeat(`[`, 100_000), "the body is no JSON object or list"},
 	} {
 		lines, err := told(t, g, tt.query, tt.kind, tt.body)
@@ -166,10 +192,13 @@ func TestReport_WhatCannotBeReadIsRefused(t *testing.T) {
 func TestReport_StrangeWordsAreTold(t *testing.T) {
 	g := receiving(t, receiptNames{}, nil)
 	for word, shown := range map[string]string{
-		"OPERATOR_BUSY": "OPERATOR_BUSY", "17": "17", "919551492394": "something that looks like no status", "+919551492394": "something that looks like no status",
-		"a\nb": "something that looks like no status", strings.Repeat("a", 33): "something that looks like no status", "DELIVRD to 9551 492 394": "something that looks like no status",
+		"OPERATOR_BUSY": "OPERATOR_BUSY", "17": "17", "919551492394": "something that looks like no " +
+			"status", "+919551492394": "something that looks like no status",
+		"a\nb": "something that looks like no status", strings.Repeat("a",
+			33): "something that looks like no status", "DELIVRD to 9551 492 394": "something that looks like no status",
 	} {
-		receipts, err := g.ReadReceipts(callbackSecret, Report{Query: url.Values{"id": {"1"}, "status": {word}}}, time.Unix(1, 0))
+		receipts, err := g.ReadReceipts(callbackSecret, Report{Query: url.Values{"id": {"1"}, "status": {word}}},
+			time.Unix(1, 0))
 		require.ErrorIs(t, err, ErrCallbackFields)
 		require.Empty(t, receipts.Known)
 		require.Equal(t, []string{shown}, receipts.Strange)
@@ -199,7 +228,8 @@ func TestGateway_ReceiptsNameTheSendByWhatComesBack(t *testing.T) {
 		require.Equal(t, tt.id, result.MessageID, tt.options)
 		require.Contains(t, seen.body, "ref=send_1")
 	}
-	_, err := callbackOf(map[string]string{"callback": callbackSecret, "callback_id": "a"}, receiptNames{Reference: "b"}, "g", false)
+	_, err := callbackOf(map[string]string{"callback": callbackSecret, "callback_id": "a"}, receiptNames{Reference: "b"},
+		"g", false)
 	require.ErrorContains(t, err, "has an id and a reference")
 }
 
@@ -209,13 +239,15 @@ func FuzzReport(f *testing.F) {
 	f.Add("id=1&status=DELIVRD", formType, "", "", "id", "status", "")
 	f.Add("", "application/json", `[{"id":12345678901234567890,"status":true}]`, "", "id", "status", "err")
 	f.Add("", "text/plain", `{"r":[{"m":{"id":"a"},"s":"DELIVRD"}]}`, "r", "m.id", "s", "s")
-	f.Add("d=%5B%7B%7D%5D", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n1\r\n--x--", "d", "id", "0", "")
+	f.Add("d=%5B%7B%7D%5D", "multipart/form-data; boundary=x",
+		"--x\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n1\r\n--x--", "d", "id", "0", "")
 	f.Add("", "a/b+json", "[[[[{}]]]]", "..", ".", "", "..")
 	f.Fuzz(func(t *testing.T, query, kind, body, list, id, status, code string) {
 		values, _ := url.ParseQuery(query)
 		names := receiptNames{List: list, ID: id, Status: status, Error: code}
 		g := receiving(t, names, nil)
-		receipts, err := g.ReadReceipts(callbackSecret, Report{Query: values, ContentType: kind, Body: []byte(body)}, time.Unix(1, 0))
+		receipts, err := g.ReadReceipts(callbackSecret, Report{Query: values, ContentType: kind, Body: []byte(body)},
+			time.Unix(1, 0))
 		require.Equal(t, err != nil, len(receipts.Known) == 0)
 		require.LessOrEqual(t, len(receipts.Known)+len(receipts.Strange), maxReceipts)
 		for _, r := range receipts.Known {
@@ -236,11 +268,13 @@ func FuzzReport_NumbersKeepTheirDigits(f *testing.F) {
 	f.Add("1e5")
 	f.Add("-0.10")
 	f.Fuzz(func(t *testing.T, number string) {
-		if !json.Valid([]byte(number)) || len(number) > maxMessageID || strings.TrimSpace(number) != number || !strings.ContainsAny(number[:1], "-0123456789") {
+		if !json.Valid([]byte(number)) || len(number) > maxMessageID || strings.TrimSpace(number) != number ||
+			!strings.ContainsAny(number[:1], "-0123456789") {
 			return
 		}
 		g := receiving(t, receiptNames{}, nil)
-		for _, body := range []string{`{"id":` + number + `,"status":"DELIVRD"}`, `{"id":"` + number + `","status":"DELIVRD"}`} {
+		for _, body := range []string{`{"id":` + number + `,"status":"DELIVRD"}`, `{"id":"` + number +
+			`","status":"DELIVRD"}`} {
 			lines, err := told(t, g, "", "application/json", body)
 			require.NoError(t, err)
 			require.Equal(t, []string{"delivered " + number}, lines)

@@ -33,7 +33,8 @@ func (g *Gateway) checkTokens(u *url.URL) error {
 	check := func(where, text string, allowed []string) error {
 		for _, found := range token.FindAllStringSubmatch(text, -1) {
 			if !slices.Contains(allowed, found[1]) {
-				return fmt.Errorf("has the token {%s} in %s, where only these can be: {%s}", found[1], where, strings.Join(allowed, "} {"))
+				return fmt.Errorf("has the token {%s} in %s, where only these can be: {%s}", found[1], where,
+					strings.Join(allowed, "} {"))
 			}
 			used[found[1]] = true
 		}
@@ -72,19 +73,24 @@ func (g *Gateway) checkTokens(u *url.URL) error {
 	}
 	switch {
 	case !used["to"] && !used["to_digits"]:
-		return errors.New("says nowhere whom to send to: {to} or {to_digits} must stand in the path or query, or in a profile's query, form or json")
+		return errors.New("says nowhere whom to send to: {to} or {to_digits} must stand in the path or query, or in a " +
+			"profile's query, form or json")
 	case g.callback.url != "" && !used["callback_url"]:
-		return errors.New("has a callback_url= and says it nowhere to the gateway: {callback_url} must stand in the query, or in a profile")
+		return errors.New("has a callback_url= and says it nowhere to the gateway: {callback_url} must stand in the " +
+			"query, or in a profile")
 	case g.callback.names.Reference != "" && !used["send_id"]:
-		return errors.New("matches receipts by a reference that it says nowhere to the gateway: {send_id} must stand in the query, or in a profile")
+		return errors.New("matches receipts by a reference that it says nowhere to the gateway: {send_id} must stand in " +
+			"the query, or in a profile")
 	case !used["text"] && !used["code"]:
-		return errors.New("says nowhere what to send: {text} or {code} must stand in the path or query, or in a profile's query, form or json")
+		return errors.New("says nowhere what to send: {text} or {code} must stand in the path or query, or in a profile's " +
+			"query, form or json")
 	}
 	return nil
 }
 
 // ownHeaders are made by the client itself, and a second one would change what is sent.
-var ownHeaders = []string{"host", "content-length", "transfer-encoding", "connection", "trailer", "upgrade", "te", "expect", "content-type"}
+var ownHeaders = []string{"host", "content-length", "transfer-encoding", "connection", "trailer", "upgrade", "te",
+	"expect", "content-type"}
 
 var headerName = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`)
 
@@ -110,9 +116,11 @@ func headerValue(text string) bool {
 func (g *Gateway) request(ctx context.Context, m Message, content Content) (*http.Request, error) {
 	size := CountSegments(content.Text)
 	values := map[string]string{
-		"to": m.To, "to_digits": strings.TrimPrefix(m.To, "+"), "text": content.Text, "code": content.Code, "subject": content.Subject,
+		"to": m.To, "to_digits": strings.TrimPrefix(m.To,
+			"+"), "text": content.Text, "code": content.Code, "subject": content.Subject,
 		"sender": cmp.Or(m.From, g.sender), "id": m.ID, "send_id": m.SendID,
-		"service": g.service, "callback_url": g.callback.url, "encoding": g.encodings[size.Encoding], "segments": strconv.Itoa(size.Count),
+		"service": g.service, "callback_url": g.callback.url, "encoding": g.encodings[size.Encoding],
+		"segments":      strconv.Itoa(size.Count),
 		"expires_in":    strconv.Itoa(max(1, int(time.Until(m.ExpiresAt)/time.Second))),
 		"dlt_entity_id": content.DLTEntityID, "dlt_template_id": content.DLTTemplateID,
 		"user": g.user, "password": g.password,

@@ -23,13 +23,16 @@ func pathOf(t *testing.T, g *Gateway, m Message, content Content) (string, error
 
 // A value in the path is one segment, or a part of one, whatever it holds.
 func TestGateway_TokensInThePathAreSegments(t *testing.T) {
-	channel, _, err := open("https://:key@gw.example/API/V1/{password}/SMS/{to}/{code}/x-{sender}.json?text={text}", Options{Medium: "sms"})
+	channel, _, err := open("https://:key@gw.example/API/V1/{password}/SMS/{to}/{code}/x-{sender}.json?text={text}",
+		Options{Medium: "sms"})
 	require.NoError(t, err)
 	g := channel.(*Breaker).Behind().(*Gateway)
 	require.False(t, g.basic, "the password stands in the path")
 	for value, escaped := range map[string]string{
-		"ACME": "ACME", "a/b": "a%2Fb", "a?b=c": "a%3Fb=c", "a#b": "a%23b", "a\r\nHost: evil": "a%0D%0AHost:%20evil", "a%2e%2e": "a%252e%252e",
-		"a;b": "a%3Bb", "a b": "a%20b", "ü": "%C3%BC", "\x00": "%00", "{to}": "%7Bto%7D", "a\\b": "a%5Cb", "a,b": "a%2Cb", "": "",
+		"ACME": "ACME", "a/b": "a%2Fb", "a?b=c": "a%3Fb=c", "a#b": "a%23b", "a\r\nHost: " +
+			"evil": "a%0D%0AHost:%20evil", "a%2e%2e": "a%252e%252e",
+		"a;b": "a%3Bb", "a " +
+			"b": "a%20b", "ü": "%C3%BC", "\x00": "%00", "{to}": "%7Bto%7D", "a\\b": "a%5Cb", "a,b": "a%2Cb", "": "",
 	} {
 		m := message()
 		m.From = value
@@ -114,7 +117,9 @@ func TestGateway_TellsTheEncodingInTheGatewaysWords(t *testing.T) {
 	} {
 		m := message()
 		m.Content = func() (Content, error) { return Content{Text: tt.text}, nil }
-		g := one(t, withProfile(t, server.URL, `{`+tt.profile+`"query": {"e": "{encoding}", "n": "{segments}", "to": "{to}", "z": "{text}"}}`), Options{})
+		g := one(t,
+			withProfile(t, server.URL,
+				`{`+tt.profile+`"query": {"e": "{encoding}", "n": "{segments}", "to": "{to}", "z": "{text}"}}`), Options{})
 		require.Equal(t, Sent, g.Send(t.Context(), m).Outcome)
 		require.Equal(t, strings.Replace(tt.query, "&t=", "&z=", 1), seen.query)
 	}
@@ -126,12 +131,13 @@ func TestGateway_TellsWhereReceiptsGo(t *testing.T) {
 	const fields = "?to={to}&text={text}&cb={callback_url}#name=acme"
 	escaped := url.QueryEscape(secret)
 	for given, told := range map[string]string{
-		"https://otp.example":                               "https://otp.example/callbacks/acme?secret=" + escaped,
-		"https://otp.example/":                              "https://otp.example/callbacks/acme?secret=" + escaped,
-		"https://otp.example:8443/callbacks/acme":           "https://otp.example:8443/callbacks/acme?secret=" + escaped,
-		"https://otp.example/callbacks/acme/10000000000001": "https://otp.example/callbacks/acme/10000000000001?secret=" + escaped,
-		"https://otp.example/below/callbacks/acme":          "https://otp.example/below/callbacks/acme?secret=" + escaped,
-		"http://127.0.0.1:8080":                             "http://127.0.0.1:8080/callbacks/acme?secret=" + escaped,
+		"https://otp.example":                     "https://otp.example/callbacks/acme?secret=" + escaped,
+		"https://otp.example/":                    "https://otp.example/callbacks/acme?secret=" + escaped,
+		"https://otp.example:8443/callbacks/acme": "https://otp.example:8443/callbacks/acme?secret=" + escaped,
+		"https://otp.example/callbacks/acme/10000000000001": "https://otp.example/callbacks/acme/10000000000001?secret=" +
+			escaped,
+		"https://otp.example/below/callbacks/acme": "https://otp.example/below/callbacks/acme?secret=" + escaped,
+		"http://127.0.0.1:8080":                    "http://127.0.0.1:8080/callbacks/acme?secret=" + escaped,
 	} {
 		server, seen := provider(t, 200, "")
 		g := one(t, server.URL+fields+"&callback="+escaped+"&callback_url="+url.QueryEscape(given), Options{})
@@ -154,7 +160,8 @@ func TestGateway_TellsWhereReceiptsGo(t *testing.T) {
 		"https://otp.example/callbacks/abc": "whose path is not /callbacks/acme",
 		"https://otp.example/acme":          "whose path is not /callbacks/acme",
 	} {
-		_, err := Parse("https://gw.example/"+fields+"&callback="+escaped+"&callback_url="+url.QueryEscape(given), Options{Medium: "sms"})
+		_, err := Parse("https://gw.example/"+fields+"&callback="+escaped+"&callback_url="+url.QueryEscape(given),
+			Options{Medium: "sms"})
 		require.ErrorContains(t, err, says, given)
 		require.NotContains(t, err.Error(), "0123456789abcdef")
 	}
@@ -162,7 +169,8 @@ func TestGateway_TellsWhereReceiptsGo(t *testing.T) {
 	require.ErrorContains(t, err, "no callback=, the secret")
 	_, err = Parse("https://gw.example/?to={to}&text={text}#name=acme&callback="+escaped+"&callback_url=https://otp.example", Options{Medium: "sms"})
 	require.ErrorContains(t, err, "{callback_url} must stand in the query")
-	_, err = Parse("https://gw.example/?to={to}&text={text}#name=acme&callback="+escaped+"&callback_reference=ref", Options{Medium: "sms"})
+	_, err = Parse("https://gw.example/?to={to}&text={text}#name=acme&callback="+escaped+"&callback_reference=ref",
+		Options{Medium: "sms"})
 	require.ErrorContains(t, err, "{send_id} must stand in the query")
 }
 

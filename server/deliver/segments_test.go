@@ -32,7 +32,8 @@ func TestCountSegments_AtEveryBorder(t *testing.T) {
 		{"and one more", strings.Repeat("क", 71), Segments{"UCS-2", 71, 2, 63}},
 		{"two full", strings.Repeat("क", 134), Segments{"UCS-2", 134, 2, 0}},
 		{"one sign makes all of it UCS-2", a(70) + "क", Segments{"UCS-2", 71, 2, 63}},
-		{"a surrogate pair is not split", strings.Repeat("क", 66) + "😀" + strings.Repeat("क", 10), Segments{"UCS-2", 78, 2, 67 - 12}},
+		{"a surrogate pair is not split", strings.Repeat("क", 66) + "😀" + strings.Repeat("क", 10),
+			Segments{"UCS-2", 78, 2, 67 - 12}},
 	} {
 		t.Run(tt.name, func(t *testing.T) { require.Equal(t, tt.want, CountSegments(tt.text)) })
 	}

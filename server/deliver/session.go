@@ -171,13 +171,16 @@ func (s *Mailer) login(session *smtp.Client) (smtp.Auth, error) {
 		names[i] = way.name
 	}
 	return nil, setupError(fmt.Sprintf("it offers a login by %s alone, and here a password is proved by %s: "+
-		"let it take one of these, as with an app password, or send through a relay that does", foreign(offered), strings.Join(names, ", ")))
+		"let it take one of these, as with an app password, or send through a relay that "+
+		"does", foreign(offered), strings.Join(names, ", ")))
 }
 
 // foreignLogins are the mechanisms that take something else than a password, or are no longer safe.
 var foreignLogins = []string{
-	"XOAUTH2", "OAUTHBEARER", "OAUTH10A", "XOAUTH", "NTLM", "GSSAPI", "GS2-KRB5", "GS2-KRB5-PLUS", "GSS-SPNEGO", "KERBEROS_V4",
-	"EXTERNAL", "ANONYMOUS", "DIGEST-MD5", "MSN", "OTP", "SKEY", "SECURID", "SAML20", "OPENID20", "SCRAM-SHA-512", "SCRAM-SHA-512-PLUS",
+	"XOAUTH2", "OAUTHBEARER", "OAUTH10A", "XOAUTH", "NTLM", "GSSAPI", "GS2-KRB5", "GS2-KRB5-PLUS", "GSS-SPNEGO",
+	"KERBEROS_V4",
+	"EXTERNAL", "ANONYMOUS", "DIGEST-MD5", "MSN", "OTP", "SKEY", "SECURID", "SAML20", "OPENID20", "SCRAM-SHA-512",
+	"SCRAM-SHA-512-PLUS",
 }
 
 // foreign names what a server offers in words of ours, once each.
@@ -209,7 +212,8 @@ func announce(session *smtp.Client, e envelope) (phase string, err error) {
 // notReached judges a session that never got as far as a mail.
 func notReached(ctx context.Context, err error) Result {
 	if code := replyOf(err); code != 0 {
-		return Result{Outcome: NotSent, Retryable: code < 500, Down: true, Reason: fmt.Sprintf("refused the session with reply %d", code)}
+		return Result{Outcome: NotSent, Retryable: code < 500, Down: true,
+			Reason: fmt.Sprintf("refused the session with reply %d", code)}
 	}
 	if setup, ok := errors.AsType[setupError](err); ok {
 		return unreachable("no session: " + setup.Error())

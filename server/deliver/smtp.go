@@ -74,7 +74,8 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
 		return nil, errors.New("has a path or a # behind its host, where only options after a ? can be")
 	}
-	said, err := words(u.RawQuery, "options", "from", "tls", "name", "hello", "timeout", "begin_timeout", "connect_timeout", "dkim_selector", "dkim_key", "dkim_domain")
+	said, err := words(u.RawQuery, "options", "from", "tls", "name", "hello", "timeout", "begin_timeout",
+		"connect_timeout", "dkim_selector", "dkim_key", "dkim_domain")
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,8 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	s.tls = &tls.Config{ServerName: s.host, RootCAs: o.Roots, MinVersion: tls.VersionTLS12}
 	from, err := netmail.ParseAddress(said["from"])
 	if err != nil || !visible(from.Name) || !mailbox(from.Address) {
-		return nil, errors.New("has no from that is an address, which mails must come from; for example from=codes@shop.example")
+		return nil, errors.New("has no from that is an address, which mails must come from; for example " +
+			"from=codes@shop.example")
 	}
 	from.Address = asciiDomain(from.Address)
 	s.from = *from
@@ -183,7 +185,10 @@ func signer(said map[string]string, domain string, o Options) (*mail.DKIMSigner,
 // mailbox tells whether text is one bare address: no name, no list, no comment, nothing that a
 // header or a command could mistake for something else.
 func mailbox(text string) bool {
-	if len(text) > 254 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`<>()[]:;,"\`, r) }) || !visible(text) {
+	if len(text) > 254 || strings.ContainsFunc(text, func(r rune) bool {
+		return r <= ' ' || r == 0x7f ||
+			strings.ContainsRune(`<>()[]:;,"\`, r)
+	}) || !visible(text) {
 		return false
 	}
 	parsed, err := netmail.ParseAddress(text)

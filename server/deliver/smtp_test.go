@@ -49,8 +49,9 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
+		IsCA:     true, BasicConstraintsValid: true,
 	}
 	if ip := net.ParseIP(name); ip != nil {
 		template.IPAddresses = []net.IP{ip}
@@ -188,7 +189,8 @@ func TestMailer_HandsOverOneMail(t *testing.T) {
 			}
 			address, office := postOffice(t, config, tt.implicit, nil)
 			mailer := one(t, tt.scheme+"://"+tt.user+address+"?"+mailFrom+tt.options, Options{Medium: "email", Roots: roots})
-			require.Equal(t, Result{Outcome: Sent, MessageID: "otp_0190.2@shop.example"}, mailer.Send(t.Context(), mailMessage()))
+			require.Equal(t, Result{Outcome: Sent, MessageID: "otp_0190.2@shop.example"},
+				mailer.Send(t.Context(), mailMessage()))
 			mails := office.all()
 			require.Len(t, mails, 1)
 			require.Equal(t, "codes@shop.example", mails[0].from)
@@ -233,15 +235,19 @@ func TestMailer_ARefusalMeansNotSent(t *testing.T) {
 		{"mail", reply(550, secret), refused("refused MAIL with reply 550 5.1.1")},
 		{"rcpt", reply(450, secret), Result{Outcome: NotSent, Retryable: true, Reason: "refused RCPT with reply 450 4.1.1"}},
 		{"rcpt", reply(550, secret), refused("refused RCPT with reply 550 5.1.1")},
-		{"data", reply(452, secret), Result{Outcome: NotSent, Retryable: true, Reason: "refused the end of the mail with reply 452 4.1.1"}},
+		{"data", reply(452, secret), Result{Outcome: NotSent, Retryable: true,
+			Reason: "refused the end of the mail with reply 452 4.1.1"}},
 		{"data", reply(554, secret), refused("refused the end of the mail with reply 554 5.1.1")},
-		{"data", reply(421, secret), Result{Outcome: NotSent, Retryable: true, Down: true, Reason: "refused the end of the mail with reply 421 4.1.1"}},
+		{"data", reply(421, secret), Result{Outcome: NotSent, Retryable: true, Down: true,
+			Reason: "refused the end of the mail with reply 421 4.1.1"}},
 		{"auth", reply(535, secret), Result{Outcome: NotSent, Down: true, Reason: "refused the session with reply 535"}},
-		{"auth", reply(454, secret), Result{Outcome: NotSent, Retryable: true, Down: true, Reason: "refused the session with reply 454"}},
+		{"auth", reply(454, secret), Result{Outcome: NotSent, Retryable: true, Down: true,
+			Reason: "refused the session with reply 454"}},
 	} {
 		t.Run(fmt.Sprint(tt.phase, " ", tt.result.Reason), func(t *testing.T) {
 			cert, roots := certificate(t, "127.0.0.1")
-			address, office := postOffice(t, &tls.Config{Certificates: []tls.Certificate{cert}}, false, map[string]error{tt.phase: tt.err})
+			address, office := postOffice(t, &tls.Config{Certificates: []tls.Certificate{cert}}, false,
+				map[string]error{tt.phase: tt.err})
 			mailer := one(t, "smtp://user:hunter2@"+address+"?"+mailFrom, Options{Medium: "email", Roots: roots})
 			require.Equal(t, tt.result, mailer.Send(t.Context(), mailMessage()))
 			require.Empty(t, office.all())
@@ -259,11 +265,16 @@ func TestMailer_DemandsAGoodCertificate(t *testing.T) {
 		scheme string
 		reason string
 	}{
-		"of an unknown authority":           {&stranger, roots, "smtp", "no session: its certificate is not for this host, has expired, or is from no known authority"},
-		"for another host":                  {&other, otherRoots, "smtp", "no session: its certificate is not for this host, has expired, or is from no known authority"},
-		"for another host, TLS at once":     {&other, otherRoots, "smtps", "no session: its certificate is not for this host, has expired, or is from no known authority"},
-		"none, and TLS is what was offered": {nil, roots, "smtp", "no session: it offers no STARTTLS, which tls=mandatory demands: name its port for submission, or write smtps:// where TLS is spoken from the first byte"},
-		"none, and TLS at once":             {nil, roots, "smtps", "no session: no TLS could be agreed on"},
+		"of an unknown authority": {&stranger, roots, "smtp",
+			"no session: its certificate is not for this host, has expired, or is from no known authority"},
+		"for another host": {&other, otherRoots, "smtp",
+			"no session: its certificate is not for this host, has expired, or is from no known authority"},
+		"for another host, TLS at once": {&other, otherRoots, "smtps",
+			"no session: its certificate is not for this host, has expired, or is from no known authority"},
+		"none, and TLS is what was offered": {nil, roots, "smtp",
+			"no session: it offers no STARTTLS, which tls=mandatory demands: name its port for submission, or write smtps:// " +
+				"where TLS is spoken from the first byte"},
+		"none, and TLS at once": {nil, roots, "smtps", "no session: no TLS could be agreed on"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var config *tls.Config
@@ -353,8 +364,10 @@ func TestMailer_OutcomeFollowsFromThePhase(t *testing.T) {
 		{"MAIL", "no answer to MAIL: the time is over", "no answer to MAIL: the connection was closed", NotSent},
 		{"RCPT", "no answer to RCPT: the time is over", "no answer to RCPT: the connection was closed", NotSent},
 		{"DATA", "no answer to DATA: the time is over", "no answer to DATA: the connection was closed", NotSent},
-		{"content", "no answer to the end of the mail: the time is over", "no answer to the end of the mail: the connection was closed", Unknown},
-		{"dot", "no answer to the end of the mail: the time is over", "no answer to the end of the mail: the connection was closed", Unknown},
+		{"content", "no answer to the end of the mail: the time is over",
+			"no answer to the end of the mail: the connection was closed", Unknown},
+		{"dot", "no answer to the end of the mail: the time is over",
+			"no answer to the end of the mail: the connection was closed", Unknown},
 		{"QUIT", "", "", Sent},
 	} {
 		for _, hang := range []bool{true, false} {
@@ -414,7 +427,8 @@ func TestMailer_AMailGivenUpHalfwayIsNotEnded(t *testing.T) {
 func TestMailer_AMailThatCannotBeSignedIsNotEnded(t *testing.T) {
 	address, bodies := scriptedPost(t, "", false)
 	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off", Options{Medium: "email"}).(*Mailer)
-	mailer.dkim = mail.NewDKIMSigner("shop.example", "k1", &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(33), E: 3}, D: big.NewInt(7)})
+	mailer.dkim = mail.NewDKIMSigner("shop.example", "k1",
+		&rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(33), E: 3}, D: big.NewInt(7)})
 	result := mailer.Send(t.Context(), mailMessage())
 	require.Equal(t, NotSent, result.Outcome)
 	require.Equal(t, "the mail could not be written or signed", result.Reason)
@@ -447,7 +461,8 @@ func TestMailer_SignsWithDKIM(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dkim.pem")
 	require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
 	address, office := postOffice(t, nil, false, nil)
-	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&dkim_selector=k1&dkim_key="+url.QueryEscape(path), Options{Medium: "email"})
+	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&dkim_selector=k1&dkim_key="+url.QueryEscape(path),
+		Options{Medium: "email"})
 	require.Equal(t, Sent, mailer.Send(t.Context(), mailMessage()).Outcome)
 	mail, err := netmail.ReadMessage(strings.NewReader(office.all()[0].text))
 	require.NoError(t, err)
@@ -482,15 +497,19 @@ func TestMailer_RefusesToPrintItsSecrets(t *testing.T) {
 // and nothing of a value has become one.
 func FuzzMailer_NothingReachesAHeaderOrASecondRecipient(f *testing.F) {
 	f.Add("person@customer.example", "Shop <codes@shop.example>", "Your code", testText, "otp_1")
-	f.Add("a@b.example, c@d.example", "x@y.example\r\nBcc: e@f.example", "a\r\nBcc: e@f.example\r\n\r\nbody", ".\r\nQUIT\r\n", "1\r\n> <2")
+	f.Add("a@b.example, c@d.example", "x@y.example\r\nBcc: e@f.example", "a\r\nBcc: e@f.example\r\n\r\nbody",
+		".\r\nQUIT\r\n", "1\r\n> <2")
 	f.Add("\"a b\"@c.example", "", "\x00\u202e", "\r\n.\r\n", "@")
-	f.Add("a@b.example>\r\nRCPT TO:<c@d.example", "=?utf-8?q?a=0d=0aBcc:_e@f.example?= <x@y.example>", "=?utf-8?q?=0d=0aBcc:_e@f.example?=", "\xff", "")
-	f.Add("ü@bücher.example", "Ü <ü@bücher.example>", "Ihr Code für Müller & Söhne, gültig für fünf Minuten und keine Sekunde länger als das", "Größe", "x")
+	f.Add("a@b.example>\r\nRCPT TO:<c@d.example", "=?utf-8?q?a=0d=0aBcc:_e@f.example?= <x@y.example>",
+		"=?utf-8?q?=0d=0aBcc:_e@f.example?=", "\xff", "")
+	f.Add("ü@bücher.example", "Ü <ü@bücher.example>",
+		"Ihr Code für Müller & Söhne, gültig für fünf Minuten und keine Sekunde länger als das", "Größe", "x")
 	channel, _, err := open("smtp://mail.example?"+mailFrom, Options{Medium: "email"})
 	require.NoError(f, err)
 	mailer := channel.(*Breaker).Behind().(*Mailer)
 	f.Fuzz(func(t *testing.T, to, from, subject, text, id string) {
-		built, messageID, err := mailer.compose(Message{ID: id, To: to, From: from, ExpiresAt: time.Unix(1, 0)}, Content{Subject: subject, Text: text})
+		built, messageID, err := mailer.compose(Message{ID: id, To: to, From: from, ExpiresAt: time.Unix(1, 0)},
+			Content{Subject: subject, Text: text})
 		if err != nil {
 			require.NotContains(t, err.Error(), "\n")
 			return
@@ -516,7 +535,8 @@ func FuzzMailer_NothingReachesAHeaderOrASecondRecipient(f *testing.F) {
 			require.Len(t, values, 1, name)
 		}
 		slices.Sort(names)
-		require.Equal(t, []string{"Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "Expires", "From", "Message-Id", "Mime-Version", "Subject", "To"}, names)
+		require.Equal(t, []string{"Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "Expires", "From",
+			"Message-Id", "Mime-Version", "Subject", "To"}, names)
 		addresses, err := netmail.ParseAddressList(mail.Header.Get("To"))
 		require.NoError(t, err)
 		require.Len(t, addresses, 1)

@@ -79,7 +79,8 @@ var (
 func ParseTemplate(medium, text string) (Template, error) {
 	var t Template
 	text = strings.ReplaceAll(text, "\r\n", "\n")
-	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
+	if !utf8.ValidString(text) || strings.ContainsFunc(text,
+		func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
 		return t, errors.New("the text has bytes that are no UTF-8, or control characters other than line breaks")
 	}
 	head, text := split(text)
@@ -100,7 +101,8 @@ func ParseTemplate(medium, text string) (Template, error) {
 	case !slices.Contains(used, "code"):
 		return t, errors.New("the text has no {code}, without which it is of no use")
 	case slices.Contains(used, "app_hash") && t.appHash == "":
-		return t, errors.New("the text has {app_hash}, and nothing says what it is: put a line such as App-Hash: FA+9qCX9VSu and an empty line above it")
+		return t, errors.New("the text has {app_hash}, and nothing says what it is: put a line such as App-Hash: " +
+			"FA+9qCX9VSu and an empty line above it")
 	case t.webOTP != "" && t.appHash != "":
 		return t, errors.New("WebOTP and App-Hash exclude each other: each has to be the last line")
 	}
@@ -123,7 +125,8 @@ func (t *Template) line(medium, line string) error {
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 	lower := otp.Lower(name)
 	if !found || !slices.Contains(headNames, lower) {
-		return errors.New("a line above the empty line is none of Subject, DLT-Template-ID, WebOTP, App-Hash and Footer; an empty line ends them")
+		return errors.New("a line above the empty line is none of Subject, DLT-Template-ID, WebOTP, App-Hash and Footer; " +
+			"an empty line ends them")
 	}
 	if value == "" {
 		return fmt.Errorf("%s has nothing behind it", name)
@@ -131,7 +134,8 @@ func (t *Template) line(medium, line string) error {
 	if medium == "email" && lower != "subject" && lower != "footer" || medium == "sms" && lower == "subject" {
 		return fmt.Errorf("%s means nothing for %s", name, medium)
 	}
-	field := map[string]*string{"subject": &t.subject, "dlt-template-id": &t.dlt, "webotp": &t.webOTP, "app-hash": &t.appHash, "footer": &t.footer}[lower]
+	field := map[string]*string{"subject": &t.subject, "dlt-template-id": &t.dlt, "webotp": &t.webOTP,
+		"app-hash": &t.appHash, "footer": &t.footer}[lower]
 	if *field != "" {
 		return fmt.Errorf("%s is there twice", name)
 	}
@@ -192,8 +196,10 @@ func tokensOf(where, text string, allowed []string) (used []string, err error) {
 // Render words a message for a medium.
 func (t Template) Render(medium string, v Values) Content {
 	values := map[string]string{
-		"code": v.Code, "minutes": strconv.Itoa(int((v.Lifetime + time.Minute - 1) / time.Minute)), "validity": spoken(v.Lifetime),
-		"account": oneLine(v.Account), "department": oneLine(v.Department), "type": strings.ReplaceAll(oneLine(v.Type), "_", " "),
+		"code": v.Code, "minutes": strconv.Itoa(int((v.Lifetime +
+			time.Minute - 1) / time.Minute)), "validity": spoken(v.Lifetime),
+		"account": oneLine(v.Account), "department": oneLine(v.Department), "type": strings.ReplaceAll(oneLine(v.Type), "_",
+			" "),
 		"app_hash": t.appHash,
 	}
 	content := Content{Text: replace(t.text, values), Code: v.Code}
@@ -275,7 +281,8 @@ func (t Template) Preview(medium string, v Values) Preview {
 		p.Warnings = append(p.Warnings, "the WebOTP line is left out: with it there would be more than one segment")
 	}
 	if t.appHash != "" && len(p.Text) > maxRetriever {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("it has %d bytes, and Android's SMS Retriever takes %d", len(p.Text), maxRetriever))
+		p.Warnings = append(p.Warnings, fmt.Sprintf("it has %d bytes, and Android's SMS Retriever takes %d", len(p.Text),
+			maxRetriever))
 	}
 	return p
 }

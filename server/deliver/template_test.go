@@ -10,7 +10,8 @@ import (
 )
 
 func values() Values {
-	return Values{Code: "049381", Lifetime: 5 * time.Minute, Account: "Shop", Department: "retail", Type: "password_reset", DLTEntityID: "1101", DLTTemplateID: "1107"}
+	return Values{Code: "049381", Lifetime: 5 * time.Minute, Account: "Shop", Department: "retail",
+		Type: "password_reset", DLTEntityID: "1101", DLTTemplateID: "1107"}
 }
 
 func TestTemplate_Renders(t *testing.T) {
@@ -19,7 +20,8 @@ func TestTemplate_Renders(t *testing.T) {
 		want               Content
 	}{
 		{"a line", "sms", "{code} for {account}, {minutes} min", Content{Text: "049381 for Shop, 5 min"}},
-		{"every token", "sms", "App-Hash: FA+9qCX9VSu\n\n{code} {minutes} {validity} {account} {department} {type}\n{app_hash}",
+		{"every token", "sms", "App-Hash: FA+9qCX9VSu\n\n{code} {minutes} {validity} {account} {department} " +
+			"{type}\n{app_hash}",
 			Content{Text: "049381 5 5 minutes Shop retail password reset\nFA+9qCX9VSu"}},
 		{"braces", "sms", "{{code}} is {code}", Content{Text: "{code} is 049381"}},
 		{"a mail", "email", "Subject: {account}: confirm within {validity}\r\nFooter: on\r\n\r\nYour code:\r\n{code}\r\n",
@@ -27,12 +29,17 @@ func TestTemplate_Renders(t *testing.T) {
 		{"a mail without a subject", "email", "{code}", Content{Subject: "Your verification code", Text: "049381"}},
 		{"a footer", "sms", "Footer: We never call you.\n\n{code}", Content{Text: "049381\nWe never call you."}},
 		{"its own registration", "sms", "DLT-Template-ID: 99\n\n{code}", Content{Text: "049381", DLTTemplateID: "99"}},
-		{"WebOTP", "sms", "WebOTP: shop.example\n\n{code} is your code", Content{Text: "049381 is your code\n\n@shop.example #049381"}},
-		{"WebOTP that just fits", "sms", "WebOTP: shop.example\n\n{code}" + strings.Repeat("x", 160-6-23), Content{Text: "049381" + strings.Repeat("x", 160-6-23) + "\n\n@shop.example #049381"}},
-		{"WebOTP that would cost a segment", "sms", "WebOTP: shop.example\n\n{code}" + strings.Repeat("x", 160-5-23), Content{Text: "049381" + strings.Repeat("x", 160-5-23)}},
-		{"an app hash is there whatever it costs", "sms", "App-Hash: FA+9qCX9VSu\n\n{code}" + strings.Repeat("x", 160), Content{Text: "049381" + strings.Repeat("x", 160) + "\n\nFA+9qCX9VSu"}},
+		{"WebOTP", "sms", "WebOTP: shop.example\n\n{code} is your code",
+			Content{Text: "049381 is your code\n\n@shop.example #049381"}},
+		{"WebOTP that just fits", "sms", "WebOTP: shop.example\n\n{code}" + strings.Repeat("x", 160-6-23),
+			Content{Text: "049381" + strings.Repeat("x", 160-6-23) + "\n\n@shop.example #049381"}},
+		{"WebOTP that would cost a segment", "sms", "WebOTP: shop.example\n\n{code}" + strings.Repeat("x", 160-5-23),
+			Content{Text: "049381" + strings.Repeat("x", 160-5-23)}},
+		{"an app hash is there whatever it costs", "sms", "App-Hash: FA+9qCX9VSu\n\n{code}" + strings.Repeat("x", 160),
+			Content{Text: "049381" + strings.Repeat("x", 160) + "\n\nFA+9qCX9VSu"}},
 		{"a text that looks like a head", "sms", "Note: {code}", Content{Text: "Note: 049381"}},
-		{"for both, as SMS", "", "Subject: Hello\nWebOTP: shop.example\n\n{code}", Content{Text: "049381\n\n@shop.example #049381"}},
+		{"for both, as SMS", "", "Subject: Hello\nWebOTP: shop.example\n\n{code}",
+			Content{Text: "049381\n\n@shop.example #049381"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			template, err := ParseTemplate(tt.medium, tt.text)
@@ -113,7 +120,8 @@ func TestTemplate_PreviewSaysWhatItCosts(t *testing.T) {
 }
 
 func TestRender_IsThePlainText(t *testing.T) {
-	require.Equal(t, Content{Text: "493817 is your verification code. It is valid for 90 seconds. Do not share it with anyone.", Code: "493817"},
+	require.Equal(t, Content{Text: "493817 is your verification code. It is valid for 90 seconds. Do not share it with " +
+		"anyone.", Code: "493817"},
 		Render(false, "493817", 90*time.Second))
 	mail := Render(true, "493817", time.Minute)
 	require.Equal(t, "Your verification code", mail.Subject)
@@ -129,7 +137,8 @@ func TestCatalog_ChoosesInTheOrderOfThePage(t *testing.T) {
 		"retail:default", "retail:default/sms/hi-IN",
 		"password_reset", "password_reset/sms", "password_reset/hi", "retail:password_reset/sms",
 		"login", "login/sms", "login/hi", "login/sms/hi", "login/hi-IN", "login/sms/hi-in",
-		"retail:login", "retail:login/sms", "retail:login/hi", "retail:login/sms/hi", "retail:login/hi-IN", "retail:login/sms/hi-IN",
+		"retail:login", "retail:login/sms", "retail:login/hi", "retail:login/sms/hi", "retail:login/hi-IN",
+		"retail:login/sms/hi-IN",
 	}
 	want := Choice{Medium: "sms", Name: "login", Type: "password_reset", Department: "retail", Locale: "hi-IN"}
 	var catalog *Catalog
@@ -167,18 +176,22 @@ func TestCatalog_ColumnsAreDefaults(t *testing.T) {
 	sms, email := "{code} sms column", "Subject: S\n\n{code} email column"
 	catalog, err := NewCatalog(map[string]string{"default/email": "{code} map"}, &sms, &email)
 	require.NoError(t, err)
-	require.Equal(t, "1 sms column", catalog.Choose(Choice{Medium: "sms", Type: "verification", Locale: "hi"}).Render("sms", Values{Code: "1"}).Text)
+	require.Equal(t, "1 sms column", catalog.Choose(Choice{Medium: "sms", Type: "verification",
+		Locale: "hi"}).Render("sms", Values{Code: "1"}).Text)
 	require.Equal(t, "1 map", catalog.Choose(Choice{Medium: "email"}).Render("email", Values{Code: "1"}).Text)
 }
 
 func TestCatalog_NamesEveryKeyThatIsWrong(t *testing.T) {
 	bad := "no code"
 	_, err := NewCatalog(map[string]string{
-		"a b": "{code}", "login/sms": "{name}", ":x": "{code}", "x/email/sms": "{code}", "x/de": "{code}", "x/DE": "{code}", "ok/sms/de": "{code}",
+		"a b": "{code}", "login/sms": "{name}", ":x": "{code}", "x/email/sms": "{code}", "x/de": "{code}", "x/DE": "{code}",
+		"ok/sms/de": "{code}",
 	}, &bad, nil)
 	for _, says := range []string{
-		`templates: "a b": is no key`, `templates: "login/sms": the text has {name}`, `templates: ":x": the department before the colon is empty`,
-		`templates: "x/email/sms": is no key`, `templates: "x/de": another key means the same`, `sms_template: the text has no {code}`,
+		`templates: "a b": is no key`, `templates: "login/sms": the text has {name}`,
+		`templates: ":x": the department before the colon is empty`,
+		`templates: "x/email/sms": is no key`, `templates: "x/de": another key means the same`,
+		`sms_template: the text has no {code}`,
 	} {
 		require.ErrorContains(t, err, says)
 	}

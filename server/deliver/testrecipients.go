@@ -54,7 +54,8 @@ func ParseTestRecipients(text string) (TestRecipients, error) {
 		outcome, known := outcomes[word]
 		switch {
 		case !known:
-			return nil, fmt.Errorf("entry %d: does not end with =sent, =not_sent or =unknown, or one of these and a code, as in =sent:123456", i+1)
+			return nil, fmt.Errorf("entry %d: does not end with =sent, =not_sent or =unknown, or one of these and a code, as "+
+				"in =sent:123456", i+1)
 		case coded && !fixedCode.MatchString(code):
 			return nil, fmt.Errorf("entry %d: has a code that is not 4 to 10 digits", i+1)
 		case !reachable(to):

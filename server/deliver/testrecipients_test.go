@@ -8,18 +8,22 @@ import (
 )
 
 func TestTestRecipients_EndAsTheirRowsSayAndReachNobody(t *testing.T) {
-	recipients, err := ParseTestRecipients("+919000000001=not_sent, +919000000002=unknown,+919000000003=sent,User@example.com=not_sent")
+	recipients, err := ParseTestRecipients("+919000000001=not_sent, " +
+		"+919000000002=unknown,+919000000003=sent,User@example.com=not_sent")
 	require.NoError(t, err)
 	list := recipients.Before([]Channel{NewInbox()})
 	require.Len(t, list, 1)
 	require.True(t, Simulated(list[0]))
 	for to, outcome := range map[string]Outcome{
-		"+919000000001": NotSent, "+919000000002": Unknown, "+919000000003": Sent, "user@Example.com": NotSent, "+919000000004": Sent,
+		"+919000000001": NotSent, "+919000000002": Unknown, "+919000000003": Sent, "user@Example.com": NotSent,
+		"+919000000004": Sent,
 	} {
 		require.Equal(t, outcome, list[0].Send(context.Background(), Message{To: to}).Outcome, to)
 	}
-	for _, text := range []string{"+919000000001", "+919000000001=delayed", "919000000001=sent", "nobody=sent", "+919000000001=sent,+919000000001=unknown", ",",
-		"+919000000001=sent:", "+919000000001=sent:123", "+919000000001=sent:12345678901", "+919000000001=sent:12a4", "+919000000001=:123456", "+919000000001=123456"} {
+	for _, text := range []string{"+919000000001", "+919000000001=delayed", "919000000001=sent", "nobody=sent",
+		"+919000000001=sent,+919000000001=unknown", ",",
+		"+919000000001=sent:", "+919000000001=sent:123", "+919000000001=sent:12345678901", "+919000000001=sent:12a4",
+		"+919000000001=:123456", "+919000000001=123456"} {
 		_, err := ParseTestRecipients(text)
 		require.Error(t, err, text)
 	}

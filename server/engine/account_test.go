@@ -34,10 +34,11 @@ func TestAuthenticate_RefusesEveryKeyThatIsNotGoodHereAndNow(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		past, off := time.Now().Add(-time.Second), false
-		account, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []manage.NewAccessKey{
-			{Key: "good"}, {Key: "expired", ExpiresAt: &past}, {Key: "disabled", Enabled: &off},
-			{Key: "at home", AllowedIPs: []string{"192.0.2.0/24", "2001:db8::7"}},
-		}})
+		account, _, err := h.Sandbox.CreateAccount(background,
+			manage.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []manage.NewAccessKey{
+				{Key: "good"}, {Key: "expired", ExpiresAt: &past}, {Key: "disabled", Enabled: &off},
+				{Key: "at home", AllowedIPs: []string{"192.0.2.0/24", "2001:db8::7"}},
+			}})
 		require.NoError(t, err)
 		require.Zero(t, kindFrom(h, "good", peer))
 		require.Equal(t, otp.MissingCredential, kindFrom(h, "", peer))
@@ -99,7 +100,8 @@ func TestAuthenticate_ABrokenRowDisablesItsAccountAloneAndIsLoggedByColumn(t *te
 		generated(t, h, neighbour, "919551492394")
 
 		none := throwaway(t, h, func(a *otp.Account) { a.Cipher = "none" })
-		bySQL(t, h, `UPDATE otp_auth_config SET cipher_key = NULL, cipher_iv = NULL WHERE esme_address = ?`, none.Account.Address)
+		bySQL(t, h, `UPDATE otp_auth_config SET cipher_key = NULL, cipher_iv = NULL WHERE esme_address = ?`,
+			none.Account.Address)
 		h2 := open(t, at)
 		generated(t, h2, none, "919551492394")
 	})
@@ -109,11 +111,14 @@ func TestCreateAccount_RefusesASealedKeyMovedFromAnotherRow(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		first, second := throwaway(t, h, nil), throwaway(t, h, nil)
-		bySQL(t, h, `UPDATE otp_auth_config SET cipher_key = (SELECT cipher_key FROM otp_auth_config WHERE esme_address = ?) WHERE esme_address = ?`,
+		bySQL(t, h,
+			`UPDATE otp_auth_config SET cipher_key = (SELECT cipher_key FROM otp_auth_config WHERE esme_address = ?) WHERE esme_address = ?`,
 			first.Account.Address, second.Account.Address)
-		_, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []manage.NewAccessKey{{Key: "k"}}})
+		_, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount(""),
+			AccessKeys: []manage.NewAccessKey{{Key: "k"}}})
 		require.NoError(t, err)
-		bySQL(t, h, `UPDATE credentials SET esme_address = ? WHERE last_four = '' AND kind = 'access_key'`, second.Account.Address)
+		bySQL(t, h, `UPDATE credentials SET esme_address = ? WHERE last_four = '' AND kind = 'access_key'`,
+			second.Account.Address)
 		require.Equal(t, otp.BrokenAccount, kindFrom(open(t, at), "k", peer))
 	})
 }
@@ -150,7 +155,8 @@ func TestNew_RefusesAKeyringThatLacksOrFailsAKeyAndNamesIt(t *testing.T) {
 			defer opened.Close()
 			ring, err := crypto.ParseKeyring(keyring)
 			require.NoError(t, err)
-			_, err = engine.New(background, engine.Options{Store: opened, Keyring: ring, Sandbox: true, Log: slog.New(slog.DiscardHandler)})
+			_, err = engine.New(background, engine.Options{Store: opened, Keyring: ring, Sandbox: true,
+				Log: slog.New(slog.DiscardHandler)})
 			return err
 		}
 		require.ErrorContains(t, start(crypto.NewKeyringText("other")), `lacks key "test"`)

@@ -87,7 +87,8 @@ func (c *Caller) TargetOf(to, ip, email string, binding json.RawMessage) (t Targ
 func e164(to string, countries []string) (string, error) {
 	digits, plus := strings.CutPrefix(to, "+")
 	if !plus || !otp.Digits(digits) {
-		return "", otp.RefuseField("to", "must be a number in E.164 form such as +919551492394, or a mailbox such as user@example.com")
+		return "", otp.RefuseField("to", "must be a number in E.164 form such as +919551492394, or a mailbox such as "+
+			"user@example.com")
 	}
 	return inField("to")(deliver.NormalNumber(to, countries))
 }

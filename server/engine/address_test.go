@@ -33,7 +33,8 @@ func TestNormalMailbox_IsOneBareAddress(t *testing.T) {
 		require.Equal(t, strings.ToLower(stated), mailbox, "it is delivered to what it is known by")
 	}
 	for _, stated := range []string{
-		"user", "user@", "@example.com", "a@b, c@d", "User <user@example.com>", "<user@example.com>", "a@b\r\nBcc: c@d", "a b@example.com",
+		"user", "user@", "@example.com", "a@b, c@d", "User <user@example.com>", "<user@example.com>", "a@b\r\nBcc: " +
+			"c@d", "a b@example.com",
 		strings.Repeat("x", 250) + "@example.com",
 	} {
 		_, err := normalMailbox(stated)

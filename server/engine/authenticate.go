@@ -72,7 +72,8 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 		}
 	}
 	if !plausible(secret) {
-		return nil, otp.Refuse(otp.MissingCredential, "no credential was presented, or none that could be one: a mistyped key, perhaps")
+		return nil, otp.Refuse(otp.MissingCredential,
+			"no credential was presented, or none that could be one: a mistyped key, perhaps")
 	}
 	cred, err := e.lookUp(ctx, e.vault.CredentialHash(secret), peer)
 	if err != nil {
@@ -111,7 +112,8 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 func (c *Caller) opened() (*Caller, error) {
 	switch {
 	case c.settings.broken != nil:
-		return c, &otp.Error{Kind: otp.BrokenAccount, Message: "the account's settings cannot be used; see the server's log", Err: c.settings.broken}
+		return c, &otp.Error{Kind: otp.BrokenAccount,
+			Message: "the account's settings cannot be used; see the server's log", Err: c.settings.broken}
 	case !c.Account.OTPEnabled:
 		return c, otp.Refuse(otp.FeatureOff, "the account has the OTP feature switched off")
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // cache remembers what was loaded for a short, fixed time. Nothing else invalidates what
-// production relies on: the time is the promise, on this server and on every other. Only one caller loads a key at once.
+// production relies on: the time is the promise, on this server and on every other. Only one caller loads a key at
+// once.
 type cache[K comparable, V any] struct {
 	ttl    time.Duration
 	load   func(ctx context.Context, key K) (V, error)

@@ -47,7 +47,8 @@ func (e *Engine) RecordReport(ctx context.Context, b Callback) error {
 	receipts := deliver.Receipts{}
 	err = deliver.ErrCallbackSecret
 	if gateway != nil {
-		receipts, err = gateway.ReadReceipts(b.Secret, deliver.Report{Query: b.Query, ContentType: b.ContentType, Body: b.Body}, time.Now())
+		receipts, err = gateway.ReadReceipts(b.Secret, deliver.Report{Query: b.Query, ContentType: b.ContentType,
+			Body: b.Body}, time.Now())
 	}
 	if errors.Is(err, deliver.ErrCallbackSecret) {
 		if _, over := e.CountFailure(ctx, b.Peer); over != nil {
@@ -145,7 +146,8 @@ func (e *Engine) strangeWords(ctx context.Context, channel string, words []strin
 	for _, word := range words {
 		e.metrics.receipts.WithLabelValues(channel, "unreadable").Inc()
 		if e.strange.remember(channel, word) {
-			e.log.WarnContext(ctx, "receipt changed nothing: name its status in statuses of the channel's profile", "channel", channel, "status", word)
+			e.log.WarnContext(ctx, "receipt changed nothing: name its status in statuses of the channel's profile", "channel",
+				channel, "status", word)
 		}
 	}
 }
@@ -190,7 +192,8 @@ func (e *Engine) recordReceipt(row *otp.Delivery, receipt *deliver.Receipt) (new
 			summary = &otp.Summary{ProviderError: receipt.Error}
 		}
 		state.Record(otp.Event{
-			Summary: summary, ID: op.Event, At: state.Now, Account: row.Account, Environment: row.Environment, Kind: kind, Door: row.Door,
+			Summary: summary, ID: op.Event, At: state.Now, Account: row.Account, Environment: row.Environment, Kind: kind,
+			Door:      row.Door,
 			Recipient: row.Recipient, Challenge: row.Challenge, Send: row.Send, Channels: row.Medium,
 		})
 		return nil

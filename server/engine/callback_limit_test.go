@@ -14,11 +14,13 @@ import (
 // Guesses at a callback's secret are limited by address, and a right secret is taken all the same.
 func TestReported_GuessesAtSecretsAreLimitedAndRightOnesTaken(t *testing.T) {
 	const secret = "0123456789abcdef"
-	gateways, err := deliver.Parse("http://127.0.0.1:9/?to={to}&text={text}#name=gw&callback_id=id&callback_status=status&callback="+secret, deliver.Options{Medium: "sms", Sandbox: true})
+	gateways,
+		err := deliver.Parse("http://127.0.0.1:9/?to={to}&text={text}#name=gw&callback_id=id&callback_status=status&callback="+secret, deliver.Options{Medium: "sms", Sandbox: true})
 	require.NoError(t, err)
 	h := openWith(t, sqlite(t), func(o *engine.Options) { o.SMS, o.AuthFailuresPerMinute = gateways, 5 })
 	report := func(peer, guess string) otp.Kind {
-		return otp.KindOf(h.RecordReport(background, engine.Callback{Channel: "gw", Secret: guess, Peer: netip.MustParseAddr(peer),
+		return otp.KindOf(h.RecordReport(background, engine.Callback{Channel: "gw", Secret: guess,
+			Peer:  netip.MustParseAddr(peer),
 			Query: map[string][]string{"id": {"nothing-that-was-sent"}, "status": {"delivered"}}}))
 	}
 	const stranger, gateway, other = "198.51.100.7", "198.51.100.7", "203.0.113.9"

@@ -79,7 +79,8 @@ func (e *Engine) guardAt(c *Caller, t Target, channels otp.Channels, at otp.Mill
 
 // costs reports whether a send to t is an SMS that leaves the process.
 func (e *Engine) costs(c *Caller, t Target, channels otp.Channels) bool {
-	return !e.rehearsed(t, otp.SMS) && channels.Has(otp.SMS) && strings.HasPrefix(t.Recipient, "+") && e.outbound(c, otp.SMS)
+	return !e.rehearsed(t, otp.SMS) && channels.Has(otp.SMS) && strings.HasPrefix(t.Recipient, "+") &&
+		e.outbound(c, otp.SMS)
 }
 
 func (e *Engine) prefixCounter(c *Caller, t Target) otp.ID {

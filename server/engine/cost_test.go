@@ -50,7 +50,8 @@ func TestCost_APrefixThatIsVerifiedGoesOnAndAStoppedOneAfterAnHour(t *testing.T)
 			for i := range 200 { // one in ten is verified
 				require.NoError(t, send(i), i)
 				if i%10 == 0 {
-					require.NoError(t, h.Verify(background, caller, target(t, h, caller, fmt.Sprintf("919551%06d", i), "x"), next.codes[len(next.codes)-1]))
+					require.NoError(t, h.Verify(background, caller, target(t, h, caller, fmt.Sprintf("919551%06d", i), "x"),
+						next.codes[len(next.codes)-1]))
 				}
 			}
 			i := 1000
@@ -166,7 +167,8 @@ func TestCost_TheSpendCapIsNeverExceededByOneMessageRace(t *testing.T) {
 			require.Equal(t, 7, sent, "round %d", round)
 			require.Equal(t, 7, next.called()-before)
 		}
-		require.Equal(t, full(50, 4), ask(t, servers[0], `SELECT COUNT(*) FROM events WHERE kind = 'spend_cap'`), "one event a day")
+		require.Equal(t, full(50, 4), ask(t, servers[0], `SELECT COUNT(*) FROM events WHERE kind = 'spend_cap'`),
+			"one event a day")
 	})
 }
 
@@ -191,7 +193,8 @@ func TestCost_WhatWasNotSentIsNotSpentAndRecordOnlyRefusesNothing(t *testing.T) 
 }
 
 func TestNormalNumber_RefusesSatellitesAndServicesWhateverTheCountries(t *testing.T) {
-	for _, number := range []string{"8816 3150 0000", "8821 6500 00000", "883510000000001", "870773000000", "979123456789", "80012345678", "447911123456000"} {
+	for _, number := range []string{"8816 3150 0000", "8821 6500 00000", "883510000000001", "870773000000",
+		"979123456789", "80012345678", "447911123456000"} {
 		_, err := deliver.NormalNumber(number, []string{"IN", "AE", "GB", "US"})
 		require.Equal(t, otp.Invalid, otp.KindOf(err), number)
 	}

@@ -65,7 +65,8 @@ func TestMay_EachKindMayWhatItsPurposeNeeds(t *testing.T) {
 		{otp.ReadOnlyKey, []string{"read:otp", "debug"}, []string{"read:otp", "debug"}, false},
 		{otp.ClientKey, []string{"verify:otp"}, []string{"verify:otp"}, false},
 	} {
-		key, secret := newKey(t, h, manage.NewKey{Kind: tt.kind, Permissions: tt.listed, AllowedOrigins: []string{"https://a.example"}})
+		key, secret := newKey(t, h, manage.NewKey{Kind: tt.kind, Permissions: tt.listed,
+			AllowedOrigins: []string{"https://a.example"}})
 		caller := v1Caller(t, h, secret)
 		require.Equal(t, key.ID, caller.Key.ID)
 		for _, permission := range all {
@@ -99,12 +100,14 @@ func TestMay_ARowCannotWidenItsKind(t *testing.T) {
 
 func TestFromOrigin_KeepsAClientKeyToItsPages(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
-	key, secret := newKey(t, h, manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: []string{"HTTPS://Shop.Example:443/", "http://localhost:3000"}})
+	key, secret := newKey(t, h, manage.NewKey{Kind: otp.ClientKey,
+		AllowedOrigins: []string{"HTTPS://Shop.Example:443/", "http://localhost:3000"}})
 	require.Equal(t, []string{"https://shop.example", "http://localhost:3000"}, key.AllowedOrigins)
 	client := v1Caller(t, h, secret)
 	require.NoError(t, client.FromOrigin("https://shop.example"))
 	require.NoError(t, client.FromOrigin("http://localhost:3000"))
-	for _, origin := range []string{"", "null", "https://shop.example:8443", "http://shop.example", "https://shop.example.evil.example", "https://evil.example"} {
+	for _, origin := range []string{"", "null", "https://shop.example:8443", "http://shop.example",
+		"https://shop.example.evil.example", "https://evil.example"} {
 		require.Equal(t, otp.ForbiddenOrigin, otp.KindOf(client.FromOrigin(origin)), origin)
 	}
 	_, secret = newKey(t, h, manage.NewKey{})
@@ -136,7 +139,8 @@ func TestAuthenticate_TellsOfNetworksOnlyWhoeverHasAGoodKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		soon := time.Now().Add(time.Hour)
-		elsewhere := manage.NewKey{AllowedIPs: []string{"192.0.2.0/24", "::ffff:198.51.100.0/120"}, DeniedIPs: []string{"192.0.2.7", "fe80::/10"}, ExpiresAt: &soon}
+		elsewhere := manage.NewKey{AllowedIPs: []string{"192.0.2.0/24", "::ffff:198.51.100.0/120"},
+			DeniedIPs: []string{"192.0.2.7", "fe80::/10"}, ExpiresAt: &soon}
 		key, secret := newKey(t, h, elsewhere)
 		require.Equal(t, otp.ForbiddenNetwork, v1Kind(h, secret))
 		for from, want := range map[string]otp.Kind{
@@ -168,25 +172,32 @@ func TestCreateKey_NamesWhatIsWrong(t *testing.T) {
 		{manage.NewKey{Signing: "yes"}, otp.Invalid, []string{"signing", "required"}},
 		{manage.NewKey{Name: "a\nb"}, otp.Invalid, []string{"name"}},
 		{manage.NewKey{Name: strings.Repeat("é", 201)}, otp.Invalid, []string{"name", "200"}},
-		{manage.NewKey{Permissions: []string{"send:otp", "send:money"}}, otp.Invalid, []string{"permissions[1]", `"send:money"`, "verify:otp"}},
-		{manage.NewKey{Kind: otp.ReadOnlyKey, Permissions: []string{"send:otp"}}, otp.Invalid, []string{"permissions[0]", "read_only"}},
+		{manage.NewKey{Permissions: []string{"send:otp", "send:money"}}, otp.Invalid,
+			[]string{"permissions[1]", `"send:money"`, "verify:otp"}},
+		{manage.NewKey{Kind: otp.ReadOnlyKey, Permissions: []string{"send:otp"}}, otp.Invalid,
+			[]string{"permissions[0]", "read_only"}},
 		{manage.NewKey{Kind: otp.ReadOnlyKey, Permissions: []string{"*"}}, otp.Invalid, []string{"permissions[0]"}},
-		{manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: []string{"https://a.example"}, Permissions: []string{"resend:otp"}}, otp.Invalid, []string{"permissions[0]"}},
+		{manage.NewKey{Kind: otp.ClientKey, AllowedOrigins: []string{"https://a.example"},
+			Permissions: []string{"resend:otp"}}, otp.Invalid, []string{"permissions[0]"}},
 		{manage.NewKey{Kind: otp.ClientKey}, otp.Invalid, []string{"allowed_origins", "https://"}},
 		{manage.NewKey{AllowedOrigins: []string{"*"}}, otp.Invalid, []string{"allowed_origins[0]"}},
 		{manage.NewKey{AllowedOrigins: []string{"https://a.example/path"}}, otp.Invalid, []string{"allowed_origins[0]"}},
 		{manage.NewKey{AllowedOrigins: []string{"https://*.example"}}, otp.Invalid, []string{"allowed_origins[0]"}},
 		{manage.NewKey{AllowedOrigins: []string{"null"}}, otp.Invalid, []string{"allowed_origins[0]"}},
-		{manage.NewKey{AllowedIPs: []string{"10.0.0.0/8", "52.44.123.456"}}, otp.Invalid, []string{"allowed_ips[1]", "52.44.123.456"}},
+		{manage.NewKey{AllowedIPs: []string{"10.0.0.0/8", "52.44.123.456"}}, otp.Invalid,
+			[]string{"allowed_ips[1]", "52.44.123.456"}},
 		{manage.NewKey{DeniedIPs: []string{"10.0.0.0/33"}}, otp.Invalid, []string{"denied_ips[0]", "10.0.0.0/33"}},
 		{manage.NewKey{RequestsPerMinute: one(0)}, otp.Invalid, []string{"requests_per_minute"}},
 		{manage.NewKey{Burst: one(1_000_001)}, otp.Invalid, []string{"burst"}},
 		{manage.NewKey{ExpiresAt: &past}, otp.Invalid, []string{"expires_at"}},
 		{manage.NewKey{Import: "fifteen-letters"}, otp.Invalid, []string{"import", "15 characters", "16"}},
 		{manage.NewKey{Import: "sixteen letters!"}, otp.Invalid, []string{"import", "blank"}},
-		{manage.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijG"}, otp.Invalid, []string{"import", "checksum"}},
-		{manage.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid, []string{"import", "live"}},
-		{manage.NewKey{Kind: otp.ServiceKey, Environment: otp.Live, Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid, []string{"import", `"sk"`}},
+		{manage.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijG"}, otp.Invalid,
+			[]string{"import", "checksum"}},
+		{manage.NewKey{Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid,
+			[]string{"import", "live"}},
+		{manage.NewKey{Kind: otp.ServiceKey, Environment: otp.Live,
+			Import: "otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF"}, otp.Invalid, []string{"import", `"sk"`}},
 		{manage.NewKey{Kind: otp.AccessKey, Import: "ZGVtby1hY2Nlc3Mta2V5MQ=="}, otp.AccountExists, []string{"in use"}},
 	} {
 		tt.asked.Account = demoAccount
@@ -215,7 +226,8 @@ func TestCreateKey_KeepsEverythingButTheSecrets(t *testing.T) {
 		h := open(t, at)
 		ends := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 		asked := manage.NewKey{
-			Account: demoAccount, Name: "Kasse 4 ☕", Kind: otp.ServiceKey, Environment: otp.Live, Permissions: []string{"send:otp", "debug"},
+			Account: demoAccount, Name: "Kasse 4 " +
+				"☕", Kind: otp.ServiceKey, Environment: otp.Live, Permissions: []string{"send:otp", "debug"},
 			AllowedIPs: []string{"127.0.0.0/8"}, DeniedIPs: []string{"10.0.0.1"}, AllowedOrigins: []string{"https://a.example"},
 			RequestsPerMinute: one(7), Burst: one(3), ExpiresAt: &ends, Signing: otp.SigningRequired,
 		}
@@ -237,7 +249,8 @@ func TestCreateKey_KeepsEverythingButTheSecrets(t *testing.T) {
 		require.Equal(t, otp.BadSignature, kindFrom(h, string(secret.Bytes()), peer), "the servlets cannot check signatures")
 
 		var sealed string
-		require.NoError(t, byHand(t, at).QueryRow(`SELECT signing_secret FROM credentials WHERE id = ?`, key.ID[:]).Scan(&sealed))
+		require.NoError(t, byHand(t, at).QueryRow(`SELECT signing_secret FROM credentials WHERE id = ?`,
+			key.ID[:]).Scan(&sealed))
 		require.NotContains(t, sealed, string(signing.Bytes()))
 		_, signed := newKey(t, h, manage.NewKey{Signing: otp.SigningOptional})
 		bySQL(t, h, `UPDATE credentials SET signing_secret = ? WHERE signing = 'optional'`, sealed)
@@ -281,7 +294,8 @@ func TestRotateKey_BothAreGoodForTheGraceAndThenTheSuccessor(t *testing.T) {
 			h, other := servers[0], servers[1]
 			end := time.Now().Add(30 * 24 * time.Hour)
 			old, secret := newKey(t, h, manage.NewKey{
-				Name: "shop", Permissions: []string{"send:otp"}, AllowedIPs: []string{"127.0.0.1"}, RequestsPerMinute: one(9), Signing: otp.SigningRequired, ExpiresAt: &end,
+				Name: "shop", Permissions: []string{"send:otp"}, AllowedIPs: []string{"127.0.0.1"}, RequestsPerMinute: one(9),
+				Signing: otp.SigningRequired, ExpiresAt: &end,
 			})
 			time.Sleep(10 * 24 * time.Hour)
 			successor, fresh, signing, err := h.Keys.Rotate(background, old.ID, manage.RotationGrace)
@@ -290,8 +304,10 @@ func TestRotateKey_BothAreGoodForTheGraceAndThenTheSuccessor(t *testing.T) {
 			require.NotEqual(t, secret, string(fresh.Bytes()))
 			require.Equal(t, time.Now().Add(30*24*time.Hour).UnixMilli(), int64(successor.ExpiresAt), "as long a life again")
 			for _, same := range []func(manage.Key) any{
-				func(k manage.Key) any { return k.Name }, func(k manage.Key) any { return k.Permissions }, func(k manage.Key) any { return k.AllowedIPs },
-				func(k manage.Key) any { return *k.RequestsPerMinute }, func(k manage.Key) any { return k.Signing }, func(k manage.Key) any { return k.Environment },
+				func(k manage.Key) any { return k.Name }, func(k manage.Key) any { return k.Permissions },
+				func(k manage.Key) any { return k.AllowedIPs },
+				func(k manage.Key) any { return *k.RequestsPerMinute }, func(k manage.Key) any { return k.Signing },
+				func(k manage.Key) any { return k.Environment },
 			} {
 				require.Equal(t, same(old), same(successor))
 			}

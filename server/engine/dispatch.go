@@ -29,7 +29,8 @@ type send struct {
 }
 
 // sendOf is the send that op is about to commit.
-func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.Challenge, channels otp.Channels, at otp.Millis) send {
+func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.Challenge, channels otp.Channels,
+	at otp.Millis) send {
 	s := send{
 		caller: c, challenge: *challenge, target: t, channels: channels, number: challenge.Sends, event: op.Event, at: at,
 		recipient: op.Recipient, mailbox: op.Mailbox,
@@ -59,7 +60,8 @@ func (s *send) newEvent(op *sql.Operation, state *sql.State, kind otp.EventKind)
 // the answer: sent on any, or unknown, or no outcome in time means that the code may be on its
 // way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
 func (e *Engine) dispatch(s *send) (Sent, error) {
-	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(), Regenerations: s.challenge.Regenerations}
+	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(),
+		Regenerations: s.challenge.Regenerations}
 	if !e.waits(s) {
 		if e.handOverNow(s) == deliver.NotSent {
 			return answer, errUndelivered()
@@ -297,7 +299,8 @@ func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s *send) d
 
 func (e *Engine) notHandedOver(ctx context.Context, channel deliver.Channel, m deliver.Message, result deliver.Result) {
 	e.log.WarnContext(ctx, "message not handed over", "channel", channel.Name(), "medium", m.Medium,
-		"account", m.Account, "challenge", m.ID, "send", m.Number, "outcome", result.Outcome.String(), "reason", result.Reason)
+		"account", m.Account, "challenge", m.ID, "send", m.Number, "outcome", result.Outcome.String(), "reason",
+		result.Reason)
 }
 
 // sendOn contains a channel's panic, after which nobody knows how far it came.
@@ -323,7 +326,8 @@ func (e *Engine) refund(ctx context.Context, s send) {
 		return nil
 	}
 	if err := e.store.Do(op); err != nil {
-		e.log.ErrorContext(ctx, "send could not be refunded", "account", op.Account, "challenge", s.challenge.ID.Text("otp"), "error", err)
+		e.log.ErrorContext(ctx, "send could not be refunded", "account", op.Account, "challenge",
+			s.challenge.ID.Text("otp"), "error", err)
 	}
 }
 
@@ -337,7 +341,8 @@ func (s *send) refund(op *sql.Operation, state *sql.State) {
 }
 
 // content renders a challenge's message, code included, at the moment of sending or showing.
-func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, medium otp.Channels, department string) (deliver.Content, error) {
+func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, medium otp.Channels,
+	department string) (deliver.Content, error) {
 	code, err := e.code(c, recipient)
 	if err != nil {
 		return deliver.Content{}, err
@@ -346,7 +351,8 @@ func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, 
 	if c.Details != nil {
 		want.Name, want.Locale = c.Details.Template, c.Details.Locale
 	}
-	values := deliver.Values{Code: code, Lifetime: (c.ExpiresAt - c.CreatedAt).Duration(), Department: department, Type: c.Type()}
+	values := deliver.Values{Code: code, Lifetime: (c.ExpiresAt - c.CreatedAt).Duration(), Department: department,
+		Type: c.Type()}
 	var catalog *deliver.Catalog
 	if settings != nil {
 		catalog = settings.catalog

@@ -112,7 +112,8 @@ func (e *Engine) Close() {
 
 // New checks the keyring against the database and takes the index key from it, or makes it on the first start.
 func New(ctx context.Context, options Options) (*Engine, error) {
-	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 || len(options.RelayRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
+	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 ||
+		len(options.RelayRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
 		return nil, errors.New("a fixed code, recipients of tests and relays, the inbox and faults exist in a sandbox only")
 	}
 	if options.Guard == nil {
@@ -122,7 +123,8 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	e.Admission, e.Inbox, e.Faults = &Admission{store: options.Store}, &Inbox{e}, options.Faults
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.cut, e.cutOff = context.WithCancel(context.Background())
-	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{}, map[[2]string][]deliver.Channel{}, newMetrics()
+	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{},
+		map[[2]string][]deliver.Channel{}, newMetrics()
 	var err error
 	if e.vault, err = vault.Open(ctx, options.Store, options.Keyring, options.Sandbox); err != nil {
 		return nil, err
@@ -187,7 +189,8 @@ func (e *Engine) queueNote() string {
 func (e *Engine) checkClock(ctx context.Context) error {
 	skew, err := e.store.ClockSkew(ctx)
 	if err == nil && skew.Abs() > time.Second {
-		return fmt.Errorf("this machine's clock is %v off the database's; synchronise both with NTP", skew.Round(time.Millisecond))
+		return fmt.Errorf("this machine's clock is %v off the database's; synchronise both with NTP",
+			skew.Round(time.Millisecond))
 	}
 	return err
 }

@@ -40,7 +40,8 @@ type Answer struct {
 // Refusals: IdempotencyMismatch for another request under the key; IdempotencyBusy while the
 // first one runs for longer than anyone wants to wait; those of do.
 func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]byte,
-	do func(challenge otp.ID) (Answer, error), redo func(challenge otp.ID) (Answer, bool, error)) (answer Answer, replayed bool, err error) {
+	do func(challenge otp.ID) (Answer, error), redo func(challenge otp.ID) (Answer, bool,
+		error)) (answer Answer, replayed bool, err error) {
 	credential := c.Key.ID
 	hash := e.index.Sum("idempotency", string(credential[:]), key)
 	for waited := time.Now(); ; {
@@ -67,7 +68,8 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 			}
 			continue
 		case first.Request != request:
-			return Answer{}, false, otp.Refuse(otp.IdempotencyMismatch, "the Idempotency-Key was used for another request; use a new one")
+			return Answer{}, false, otp.Refuse(otp.IdempotencyMismatch,
+				"the Idempotency-Key was used for another request; use a new one")
 		case first.Answer != nil:
 			answer, err := e.openAnswer(first)
 			return answer, true, err
@@ -97,7 +99,8 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 }
 
 // takeOver does what is left to do of a claim whose server died.
-func (e *Engine) takeOver(ctx context.Context, claim *sql.Claim, do func(otp.ID) (Answer, error), redo func(otp.ID) (Answer, bool, error)) (Answer, bool, error) {
+func (e *Engine) takeOver(ctx context.Context, claim *sql.Claim, do func(otp.ID) (Answer, error),
+	redo func(otp.ID) (Answer, bool, error)) (Answer, bool, error) {
 	replayed := false
 	answer, err := e.work(ctx, claim, func() (Answer, error) {
 		answer, done, err := redo(claim.Challenge)
@@ -187,7 +190,8 @@ func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer
 	claim.Status, claim.Answer = answer.Status, e.keyring.Seal(vault.Claim(claim), text)
 	kept, err := e.store.Claims.Answer(ctx, claim)
 	if err == nil && !kept {
-		if first, err := e.store.Claims.Find(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil && first.Challenge == claim.Challenge {
+		if first, err := e.store.Claims.Find(ctx, claim.Credential, claim.Key); err == nil && first.Answer != nil &&
+			first.Challenge == claim.Challenge {
 			return e.openAnswer(first)
 		}
 	}

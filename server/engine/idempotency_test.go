@@ -39,7 +39,8 @@ func (r request) hash() [32]byte { return sha256.Sum256(fmt.Append(nil, r.target
 func (r request) on(h house) (engine.Answer, bool, error) {
 	return h.Once(background, r.caller, r.key, r.hash(),
 		func(id otp.ID) (engine.Answer, error) {
-			challenge, err := h.Send(background, r.caller, engine.Send{Target: r.target, Method: "sms", Length: r.length, Challenge: id})
+			challenge, err := h.Send(background, r.caller, engine.Send{Target: r.target, Method: "sms", Length: r.length,
+				Challenge: id})
 			return answerOf(challenge), err
 		},
 		func(id otp.ID) (engine.Answer, bool, error) {
@@ -52,7 +53,8 @@ func (r request) on(h house) (engine.Answer, bool, error) {
 }
 
 func answerOf(c engine.Challenge) engine.Answer {
-	body, err := json.Marshal(map[string]any{"id": c.ID.Text("otp"), "to": c.To, "status": c.Status, "expires_at": c.ExpiresAt, "remaining": c.AttemptsRemaining})
+	body, err := json.Marshal(map[string]any{"id": c.ID.Text("otp"), "to": c.To, "status": c.Status,
+		"expires_at": c.ExpiresAt, "remaining": c.AttemptsRemaining})
 	if err != nil {
 		panic(err)
 	}
@@ -92,7 +94,8 @@ func TestOnce_ManyAtOnceMakeOneMessageAndGetOneAnswerRace(t *testing.T) {
 			require.Equal(t, 1, first)
 			require.Equal(t, 1, messagesTo(t, houses[0], c, number))
 		}
-		require.Zero(t, ask(t, houses[0], `SELECT COUNT(*) FROM idempotency_keys WHERE answer LIKE '%otp_%'`), "answers are sealed")
+		require.Zero(t, ask(t, houses[0], `SELECT COUNT(*) FROM idempotency_keys WHERE answer LIKE '%otp_%'`),
+			"answers are sealed")
 	})
 }
 

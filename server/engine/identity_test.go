@@ -22,7 +22,8 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 		require.Len(t, messages, 1)
 		require.Equal(t, "victim@xn--github-qyd.example", messages[0].To)
 		code := messages[0].Code
-		_, err = h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "victim@github.example", "", "", ""), Code: code})
+		_, err = h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "victim@github.example", "", "", ""),
+			Code: code})
 		require.Equal(t, otp.NotFound, otp.KindOf(err), "another mailbox's code")
 		_, err = h.Recipients.Find(background, address, c.Environment, "victim@github.example")
 		require.Equal(t, otp.NotFound, otp.KindOf(err))
@@ -30,7 +31,8 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 		require.Equal(t, otp.Invalid, otp.KindOf(err))
 
 		// A wrong guess under any spelling counts for all.
-		spellings := []string{"victim@gi\u0307thub.example", "VICTIM@GİTHUB.example", "victim@XN--GITHUB-QYD.example", "victim@gİthub。example"}
+		spellings := []string{"victim@gi\u0307thub.example", "VICTIM@GİTHUB.example", "victim@XN--GITHUB-QYD.example",
+			"victim@gİthub。example"}
 		for i, spelling := range spellings {
 			person, err := h.Recipients.Find(background, address, c.Environment, spelling)
 			require.NoError(t, err, spelling)
@@ -42,7 +44,8 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 			_, err = h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, spelling, "", "", ""), Code: wrongFor(code)})
 			require.Equal(t, otp.WrongCode, otp.KindOf(err), spelling)
 		}
-		verified, err := h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "Victim@ＧİＴＨＵＢ.example", "", "", ""), Code: code})
+		verified, err := h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "Victim@ＧİＴＨＵＢ.example", "", "", ""),
+			Code: code})
 		require.NoError(t, err)
 		require.Equal(t, len(spellings), verified.Attempts)
 	})
@@ -53,7 +56,8 @@ func TestSend_NoAddressFailsAsAFault(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		c := application(t, h, func(a *otp.Account) { a.EmailEnabled = true })
-		for _, mailbox := range []string{"é@example.com", "用户@example.com", "\u0301a@example.com", "\U0001f600@example.com", "\xff@example.com", "\x00@example.com", `"é"@example.com`} {
+		for _, mailbox := range []string{"é@example.com", "用户@example.com", "\u0301a@example.com", "\U0001f600@example.com",
+			"\xff@example.com", "\x00@example.com", `"é"@example.com`} {
 			_, err := c.TargetOf(mailbox, "", "", nil)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", mailbox)
 			_, err = c.TargetOf(someNumber, "", mailbox, nil)

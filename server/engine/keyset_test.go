@@ -36,7 +36,8 @@ func (p *publisher) fetch(context.Context, string) ([]byte, error) {
 	}
 	var keys []string
 	for _, id := range ids {
-		keys = append(keys, fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","kid":%q,"x":%q}`, id, base64.RawURLEncoding.EncodeToString(make([]byte, 32))))
+		keys = append(keys, fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","kid":%q,"x":%q}`, id,
+			base64.RawURLEncoding.EncodeToString(make([]byte, 32))))
 	}
 	return []byte(`{"keys":[` + strings.Join(keys, ",") + `]}`), nil
 }

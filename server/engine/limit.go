@@ -53,7 +53,8 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	switch {
 	case key.RequestsPerMinute != nil:
 		q.perMinute = *key.RequestsPerMinute
-	case account.RequestsPerMinute != nil && (otp.KeyKind(key.Kind) != otp.ClientKey || *account.RequestsPerMinute < standard):
+	case account.RequestsPerMinute != nil && (otp.KeyKind(key.Kind) != otp.ClientKey ||
+		*account.RequestsPerMinute < standard):
 		q.perMinute = *account.RequestsPerMinute
 		if account.Burst != nil {
 			q.burst = *account.Burst
@@ -80,7 +81,8 @@ func (e *Engine) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
 	if c.quota == (quota{}) {
 		return Quota{}, nil
 	}
-	return e.limiter.take(context.WithoutCancel(ctx), c.quota, "key:"+c.Key.ID.Text("key"), "the key has made as many requests as it may in this time")
+	return e.limiter.take(context.WithoutCancel(ctx), c.quota, "key:"+c.Key.ID.Text("key"),
+		"the key has made as many requests as it may in this time")
 }
 
 // CountFailure counts a refused credential of an address, after Authenticate. Refusal:
@@ -185,7 +187,8 @@ func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limi
 	options, err := redis.ParseURL(redisURL)
 	if err != nil {
 		// The error may quote the URL, which may hold a password.
-		return nil, errors.New("the Redis URL cannot be read; write redis://user:password@host:6379/0, with special characters of the password percent-encoded")
+		return nil, errors.New("the Redis URL cannot be read; write redis://user:password@host:6379/0, with special " +
+			"characters of the password percent-encoded")
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisPatience, redisPatience, redisPatience
 	options.PoolTimeout, options.MaxRetries, options.ContextTimeoutEnabled = redisPatience, -1, true
@@ -301,7 +304,8 @@ func (l *limiter) claimAsk() bool {
 func (c *counters) count(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
 	algorithm, found := c.algorithms.Load(q)
 	if !found {
-		made, err := throttled.NewGCRARateLimiterCtx(c.store, throttled.RateQuota{MaxRate: throttled.PerMin(q.perMinute), MaxBurst: q.burst - 1})
+		made, err := throttled.NewGCRARateLimiterCtx(c.store,
+			throttled.RateQuota{MaxRate: throttled.PerMin(q.perMinute), MaxBurst: q.burst - 1})
 		if err != nil {
 			return false, throttled.RateLimitResult{}, fmt.Errorf("limit requests: %w", err)
 		}
@@ -343,7 +347,8 @@ func (l *limiter) countFailure(ctx context.Context, from netip.Prefix) (Quota, e
 	return stand, err
 }
 
-const tooManyFailures = "too many credentials from this address were refused; correct the credential, and try again later"
+const tooManyFailures = "too many credentials from this address were refused; correct the credential, and try again " +
+	"later"
 
 func (l *limiter) tooManyFailures(now, until time.Time) (Quota, error) {
 	q := l.failures

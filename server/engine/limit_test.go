@@ -32,13 +32,15 @@ func TestTake_TellsExactlyHowTheLimitStands(t *testing.T) {
 			quota, err := h.CountRequest(background, caller)
 			require.NoError(t, err)
 			require.Equal(t, engine.Quota{
-				Limit: 5, Remaining: left, Reset: time.Now().Add(time.Duration(5-left) * 12 * time.Second).UTC(), Window: time.Minute,
+				Limit: 5, Remaining: left, Reset: time.Now().Add(time.Duration(5-left) * 12 * time.Second).UTC(),
+				Window: time.Minute,
 			}, quota)
 		}
 		for range 3 {
 			quota, err := h.CountRequest(background, caller)
 			require.Equal(t, otp.RateLimited, otp.KindOf(err))
-			require.Equal(t, engine.Quota{Limit: 5, Reset: time.Now().Add(time.Minute).UTC(), Window: time.Minute, RetryAfter: 12 * time.Second}, quota)
+			require.Equal(t, engine.Quota{Limit: 5, Reset: time.Now().Add(time.Minute).UTC(), Window: time.Minute,
+				RetryAfter: 12 * time.Second}, quota)
 			require.Equal(t, 12*time.Second, err.(*otp.Error).RetryAfter)
 		}
 		time.Sleep(12*time.Second - time.Nanosecond)
@@ -148,7 +150,8 @@ func TestAuthenticationFailed_SixtyAMinuteForAnAddress(t *testing.T) {
 		}
 		quota, err := h.CountFailure(background, from(60))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err))
-		require.Equal(t, engine.Quota{Limit: 60, Reset: time.Now().Add(time.Minute).UTC(), Window: time.Minute, RetryAfter: time.Second}, quota)
+		require.Equal(t, engine.Quota{Limit: 60, Reset: time.Now().Add(time.Minute).UTC(), Window: time.Minute,
+			RetryAfter: time.Second}, quota)
 		_, err = h.CountFailure(background, from(61))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), "one that had begun before")
 		_, err = h.CountFailure(background, netip.MustParseAddr("2001:db8:0:8::1"))
@@ -275,7 +278,8 @@ func TestNew_RefusesARedisURLWithoutQuotingIt(t *testing.T) {
 	h := open(t, sqlite(t))
 	keyring, err := crypto.ParseKeyring(keyringText)
 	require.NoError(t, err)
-	_, err = engine.New(background, engine.Options{Store: h.store, Keyring: keyring, Sandbox: true, RedisURL: "redis://u:hunter2hunter2@host:x/0"})
+	_, err = engine.New(background, engine.Options{Store: h.store, Keyring: keyring, Sandbox: true,
+		RedisURL: "redis://u:hunter2hunter2@host:x/0"})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "hunter2")
 }

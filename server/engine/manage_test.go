@@ -29,7 +29,8 @@ func TestOpen_LeavesNoMarkOfASandbox(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, made[0].Keys, 1)
 		require.NoError(t, m.RefuseSandboxRemains(background))
-		e, err := engine.New(background, engine.Options{Store: opened, Keyring: ring, Sandbox: true, Log: slog.New(slog.DiscardHandler)})
+		e, err := engine.New(background, engine.Options{Store: opened, Keyring: ring, Sandbox: true,
+			Log: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		defer e.Close()
 		caller, err := e.Authenticate(background, otp.ServletDoor, asked.AccessKey, peer)

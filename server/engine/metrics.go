@@ -25,15 +25,18 @@ func newMetrics() *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	}
 	return &metrics{
-		handOvers: vector("hand_overs_total", "Messages given to providers, by outcome: sent, not_sent, unknown.", "channel", "medium", "outcome"),
+		handOvers: vector("hand_overs_total", "Messages given to providers, by outcome: sent, not_sent, unknown.",
+			"channel", "medium", "outcome"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "hand_over_seconds", Help: "Time that a provider took to take a message, or not to.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 13), // to 20 s
 		}, []string{"channel"}),
-		receipts:  vector("receipts_total", "Reports of providers about messages, by what came of them.", "channel", "result"),
-		takeOvers: vector("take_overs_total", "Deliveries of servers that are gone: continued, or of unknown outcome.", "result"),
-		sends:     vector("sms_total", "Codes sent by SMS that left the process, by country.", "country"),
-		verified:  vector("sms_verified_total", "Codes sent by SMS that were verified, by country.", "country"),
+		receipts: vector("receipts_total", "Reports of providers about messages, by what came of them.", "channel",
+			"result"),
+		takeOvers: vector("take_overs_total", "Deliveries of servers that are gone: continued, or of unknown outcome.",
+			"result"),
+		sends:    vector("sms_total", "Codes sent by SMS that left the process, by country.", "country"),
+		verified: vector("sms_verified_total", "Codes sent by SMS that were verified, by country.", "country"),
 	}
 }
 

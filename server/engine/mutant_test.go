@@ -57,7 +57,8 @@ func TestHarness_CatchesABuildThatLoadsBeforeBeginAndDropsTheGuard(t *testing.T)
 // runMutant runs this package's races over a mutated store.
 func runMutant(t *testing.T, mutations ...sqltest.Mutation) (string, error) {
 	t.Helper()
-	command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, mutations...), "-count=1", "-timeout", "2m", "-run", "OfManyWrongAtOnceRace", ".")
+	command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, mutations...), "-count=1", "-timeout", "2m",
+		"-run", "OfManyWrongAtOnceRace", ".")
 	command.Env = append(os.Environ(), "OTP_MUTANT=1")
 	output, err := command.CombinedOutput()
 	return string(output), err

@@ -71,7 +71,8 @@ func (e *Engine) on(c *Caller, id otp.ID, t *Target, learn func(*sql.Operation, 
 // newest returns the id of the target's newest challenge if n means it. It is read outside any
 // operation. Refusal: NotFound.
 func (e *Engine) newest(ctx context.Context, c *Caller, n Named) (otp.ID, error) {
-	newest, err := e.store.Challenges.Newest(context.WithoutCancel(ctx), e.recipientHash(c, n.Target.Recipient), e.slot(c, n.Target))
+	newest, err := e.store.Challenges.Newest(context.WithoutCancel(ctx), e.recipientHash(c, n.Target.Recipient),
+		e.slot(c, n.Target))
 	if err != nil {
 		return otp.ID{}, err
 	}

@@ -147,7 +147,8 @@ func TestCreateKey_RefusesListsThatNoColumnHolds(t *testing.T) {
 			require.ErrorContains(t, err, strings.TrimSuffix(field, "a"))
 		}
 		origins := slices.Repeat([]string{widest}, 100)
-		key, _, _, err := h.Keys.Create(background, manage.NewKey{Account: "4711", AllowedOrigins: origins, Name: strings.Repeat("é", otp.MaxName)})
+		key, _, _, err := h.Keys.Create(background, manage.NewKey{Account: "4711", AllowedOrigins: origins,
+			Name: strings.Repeat("é", otp.MaxName)})
 		require.NoError(t, err)
 		stored, err := h.Keys.Find(background, key.ID)
 		require.NoError(t, err)

@@ -25,7 +25,8 @@ type Sent struct {
 func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) {
 	channels := c.channels(t)
 	if channels == 0 {
-		return Sent{}, otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only").Because("email: missing; the account sends by e-mail only")
+		return Sent{}, otp.Refuse(otp.Invalid,
+			"email is required: the account sends by e-mail only").Because("email: missing; the account sends by e-mail only")
 	}
 	op := e.operation(c, t)
 	draft := otp.Challenge{ID: sql.NewID(), Channels: channels}
@@ -45,7 +46,8 @@ type generated struct {
 
 // generate makes the drafted challenge, which has its id, channels and details, the newest of
 // the target's slot. Refusals: Locked, OverLimit, CostLimited, Overloaded.
-func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Challenge, policy otp.Policy) (made generated, err error) {
+func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Challenge,
+	policy otp.Policy) (made generated, err error) {
 	policy = e.unthrottled(policy, t, draft.Channels)
 	op.Slot = e.slot(c, t)
 	draft.Slot, draft.KeyID, draft.Nonce = op.Slot, e.keyring.Primary(), randomID()
@@ -131,7 +133,8 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 			return err
 		}
 		if channels == 0 {
-			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only").Because("email: missing; the account sends by e-mail only")
+			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only").Because("email: missing; " +
+				"the account sends by e-mail only")
 		}
 		var err error
 		send, err = e.recordResend(op, c, s, challenge, t, channels, guard)
@@ -195,7 +198,8 @@ func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) er
 
 // decideGuess decides one guess at a challenge of a recipient, nil for none, inside its operation. Every
 // door's guesses come here.
-func (e *Engine) decideGuess(op *sql.Operation, c *Caller, s *sql.State, recipient string, guessed *otp.Challenge, guess string) error {
+func (e *Engine) decideGuess(op *sql.Operation, c *Caller, s *sql.State, recipient string, guessed *otp.Challenge,
+	guess string) error {
 	// The code is derived and compared whatever the state, so that the time of the answer
 	// does not tell a locked or missing challenge from a live one.
 	challenge := guessed
@@ -238,7 +242,8 @@ func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {
 
 // slot is what may have one live challenge.
 func (e *Engine) slot(c *Caller, t Target) otp.ID {
-	return e.index.Sum("slot", c.Account.Address, string(c.Environment), deliver.Identity(t.Recipient), t.Subject, t.Binding)
+	return e.index.Sum("slot", c.Account.Address, string(c.Environment), deliver.Identity(t.Recipient), t.Subject,
+		t.Binding)
 }
 
 // introduce fills in the rows of recipients that are not stored yet.

@@ -103,7 +103,8 @@ func TestGenerate_WaitsForAnOutcomeNoLongerThanItsDeadline(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := openWith(t, at, func(o *engine.Options) { o.DeliveryWait = 2 * time.Second })
 			caller := throwaway(t, h, nil)
-			h.faults.Set([]deliver.Fault{{Target: "inbox", Kind: "delay", Delay: time.Second, Count: 1}, {Target: "inbox", Kind: "delay", Delay: time.Hour}})
+			h.faults.Set([]deliver.Fault{{Target: "inbox", Kind: "delay", Delay: time.Second, Count: 1},
+				{Target: "inbox", Kind: "delay", Delay: time.Hour}})
 			started := time.Now()
 			generated(t, h, caller, "919551492394")
 			require.Equal(t, time.Second, time.Since(started))
@@ -145,7 +146,8 @@ func TestDispatch_TriesTheNextChannelOnlyAfterSurelyNotSent(t *testing.T) {
 			{deliver.NotSent, deliver.Unknown, 1, 0},
 			{deliver.NotSent, deliver.NotSent, 1, otp.Undelivered},
 		} {
-			first, second := &scripted{outcomes: []deliver.Outcome{row.first}}, &scripted{outcomes: []deliver.Outcome{row.second}}
+			first, second := &scripted{outcomes: []deliver.Outcome{row.first}},
+				&scripted{outcomes: []deliver.Outcome{row.second}}
 			h := openWith(t, at, func(o *engine.Options) { o.SMS = []deliver.Channel{first, second} })
 			caller := throwaway(t, h, nil)
 			_, err := h.Generate(background, caller, target(t, h, caller, "919551492394", "x"))
@@ -249,8 +251,10 @@ func TestVerify_NothingCrossesAccountRecipientOrSubject(t *testing.T) {
 		to, right := generated(t, h, first, "919551492394")
 		other := target(t, h, second, "919551492394", "10.20.51.122")
 		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, second, other, right)))
-		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, first, target(t, h, first, "919551492395", "10.20.51.122"), right)))
-		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, first, target(t, h, first, "919551492394", "10.20.51.123"), right)))
+		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, first,
+			target(t, h, first, "919551492395", "10.20.51.122"), right)))
+		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, first,
+			target(t, h, first, "919551492394", "10.20.51.123"), right)))
 		live := *first
 		live.Environment = otp.Live
 		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, &live, to, right)))

@@ -92,7 +92,8 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 		s.rows = append(s.rows, otp.Delivery{
 			ID: otp.DeliveryID(op.Event, medium), Challenge: s.challenge.ID, Recipient: s.recipient,
 			Account: s.caller.Account.Address, Environment: s.caller.Environment, Door: s.caller.Door,
-			Medium: medium, Channels: s.channels, Send: s.number, Mailbox: mailbox, Department: s.target.Department, Price: price,
+			Medium: medium, Channels: s.channels, Send: s.number, Mailbox: mailbox, Department: s.target.Department,
+			Price:  price,
 			SentAt: s.at, ExpiresAt: s.challenge.ExpiresAt, Owner: e.process, LeasedUntil: op.Now + otp.Lease,
 			StartedAt: begun, Channel: first, CreatedAt: op.Now,
 		})
@@ -168,7 +169,8 @@ func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func
 }
 
 // recordHandOver records the outcome of a hand-over after which nothing more is tried.
-func (e *Engine) recordHandOver(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel, m deliver.Message, result deliver.Result) {
+func (e *Engine) recordHandOver(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel,
+	m deliver.Message, result deliver.Result) {
 	var receipt otp.ID
 	if result.MessageID != "" {
 		receipt = e.receiptHash(channel.Name(), result.MessageID)
@@ -225,7 +227,8 @@ func (e *Engine) markStarted(ctx context.Context, s *send, row *otp.Delivery, ch
 		// nobody has sent it: what has begun is not sent again.
 		return mayGo
 	}
-	held, err := e.store.Deliveries.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started, At: otp.At(time.Now()), Channel: channel})
+	held, err := e.store.Deliveries.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started,
+		At: otp.At(time.Now()), Channel: channel})
 	if err != nil {
 		// Its lease runs out, and whoever takes it over will know that it was not sent.
 		e.log.ErrorContext(e.closing, "delivery could not be begun", "account", row.Account,
@@ -261,7 +264,8 @@ func (e *Engine) letGo(row *otp.Delivery) {
 }
 
 func (e *Engine) markRested(row *otp.Delivery, until otp.Millis) bool {
-	held, _ := e.store.Deliveries.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until}) // its lease runs out anyway
+	// its lease runs out anyway
+	held, _ := e.store.Deliveries.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Rested, At: until})
 	return held
 }
 

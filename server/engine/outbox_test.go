@@ -139,7 +139,8 @@ func TestOutbox_NothingIsSentAgainAfterAnUnknownOutcome(t *testing.T) {
 
 func TestOutbox_WithEveryProviderDownTheSendIsRefundedAndSaidToHaveFailed(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
-		h := through(t, at, func(o *engine.Options) { o.DeliveryWait = 200 * time.Millisecond }, down("first"), down("second"))
+		h := through(t, at, func(o *engine.Options) { o.DeliveryWait = 200 * time.Millisecond }, down("first"),
+			down("second"))
 		caller := throwaway(t, h, nil)
 		to := target(t, h, caller, "919551492394", "x")
 		for range 12 { // the limit is ten a minute
@@ -168,7 +169,8 @@ func TestOutbox_StatusTellsHowAnApplicationsSendEnded(t *testing.T) {
 				h := through(t, at, nil, row.provider)
 				caller := throwaway(t, h, nil)
 				caller.Door = otp.V1Door
-				made, err := h.Send(background, caller, engine.Send{Target: target(t, h, caller, "919551492394", "x"), Method: "sms"})
+				made, err := h.Send(background, caller, engine.Send{Target: target(t, h, caller, "919551492394", "x"),
+					Method: "sms"})
 				require.NoError(t, err)
 				require.Equal(t, "queued", made.Status)
 				time.Sleep(3 * time.Second)
@@ -198,7 +200,8 @@ func TestOutbox_AnApplicationsSendIsTriedAgainForAMinute(t *testing.T) {
 			caller := throwaway(t, h, nil)
 			caller.Door = otp.V1Door
 			send := func(number string, ttl time.Duration) string {
-				made, err := h.Send(background, caller, engine.Send{Target: target(t, h, caller, number, "x"), Method: "sms", TTL: ttl})
+				made, err := h.Send(background, caller, engine.Send{Target: target(t, h, caller, number, "x"), Method: "sms",
+					TTL: ttl})
 				require.NoError(t, err)
 				time.Sleep(100 * time.Second)
 				synctest.Wait()
@@ -226,7 +229,8 @@ func TestTakeOver_WhatAServletsCallerWaitedForIsUnknownAndNeverDelivered(t *test
 			<-gate
 			return deliver.Result{Outcome: deliver.Sent}
 		}}
-		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = time.Millisecond }, stuck, &provider{name: "second"})
+		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = time.Millisecond }, stuck,
+			&provider{name: "second"})
 		t.Cleanup(func() { close(gate) })
 		caller := throwaway(t, dead, nil)
 		to := target(t, dead, caller, "919551492394", "x")
@@ -234,7 +238,8 @@ func TestTakeOver_WhatAServletsCallerWaitedForIsUnknownAndNeverDelivered(t *test
 		require.NoError(t, err)
 		_, err = dead.Resend(background, caller, to)
 		require.NoError(t, err)
-		require.Equal(t, 2, ask(t, dead, `SELECT COUNT(*) FROM deliveries WHERE started_at IS NOT NULL AND channel = 'stuck' AND version = 1`))
+		require.Equal(t, 2,
+			ask(t, dead, `SELECT COUNT(*) FROM deliveries WHERE started_at IS NOT NULL AND channel = 'stuck' AND version = 1`))
 		bySQL(t, dead, `UPDATE deliveries SET leased_until = 1, version = version + 1`)
 
 		next := &provider{name: "next"}
@@ -320,7 +325,8 @@ func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 		require.Eventually(t, func() bool { return stuck.called() == 4 }, 10*time.Second, time.Millisecond)
 		// As a server leaves them that is killed before the mark, and after.
 		bySQL(t, dead, `UPDATE deliveries SET leased_until = 1, version = version + 1`)
-		bySQL(t, dead, `UPDATE deliveries SET started_at = NULL WHERE recipient_hash IN (SELECT hash FROM recipients WHERE mask LIKE '%2300' OR mask LIKE '%2301')`)
+		bySQL(t, dead,
+			`UPDATE deliveries SET started_at = NULL WHERE recipient_hash IN (SELECT hash FROM recipients WHERE mask LIKE '%2300' OR mask LIKE '%2301')`)
 
 		next := &provider{name: "next"}
 		heirs := [2]house{through(t, at, nil, next), through(t, at, nil, next)}

@@ -26,5 +26,6 @@ func (c *Caller) FromOrigin(origin string) error {
 	if len(c.Key.AllowedOrigins) == 0 && c.Key.Kind != otp.ClientKey {
 		return nil
 	}
-	return otp.Refuse(otp.ForbiddenOrigin, "the key may not be used from this origin; add it to the key's allowed_origins, written like https://www.example.com")
+	return otp.Refuse(otp.ForbiddenOrigin, "the key may not be used from this origin; add it to the key's "+
+		"allowed_origins, written like https://www.example.com")
 }

@@ -63,7 +63,8 @@ func (e *Engine) VerifyNamed(ctx context.Context, c *Caller, p Proof) (Verified,
 
 // verified tells of a right guess. The code is used by now, and whoever gave it must hear so:
 // what cannot be added is logged and left out.
-func (e *Engine) verified(ctx context.Context, c *Caller, event otp.ID, challenge *otp.Challenge, recipient, binding string) Verified {
+func (e *Engine) verified(ctx context.Context, c *Caller, event otp.ID, challenge *otp.Challenge, recipient,
+	binding string) Verified {
 	v := Verified{ID: challenge.ID, VerifiedAt: challenge.UsedAt.Time(), Attempts: challenge.Wrong}
 	var lacking, err error
 	if challenge.Details != nil {

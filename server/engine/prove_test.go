@@ -46,7 +46,8 @@ func TestProve_ACodeOfEitherDoorVerifiesAtTheOther(t *testing.T) {
 		require.NoError(t, h.Verify(background, servlets, fromServlets, right))
 		_, err = h.VerifyNamed(background, api, engine.Proof{Target: fromAPI, Code: right})
 		require.Equal(t, otp.Used, otp.KindOf(err))
-		require.Equal(t, 2, left(t, h.Verify(background, servlets, fromServlets, "")), "a used code is compared at the servlets")
+		require.Equal(t, 2, left(t, h.Verify(background, servlets, fromServlets, "")),
+			"a used code is compared at the servlets")
 	})
 }
 
@@ -161,7 +162,8 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 						require.Equal(t, 4-i, left(t, err))
 					}
 				}, otp.AttemptsExhausted, otp.Replaced, "max_attempts", "replaced"},
-				{"expired", func(*engine.Caller, otp.ID, string) { time.Sleep(5 * time.Minute) }, otp.Expired, otp.Replaced, "expired", "replaced"},
+				{"expired", func(*engine.Caller, otp.ID, string) { time.Sleep(5 * time.Minute) }, otp.Expired, otp.Replaced,
+					"expired", "replaced"},
 			} {
 				c := application(t, h, nil)
 				target := to(t, h, c, someNumber, "", "", "")
@@ -251,9 +253,11 @@ func TestReceipt_SaysWhatWasVerifiedAndOpensWithThePublishedKeyOnEveryServer(t *
 		houses := two(t, at)
 		c := application(t, houses[0], nil)
 		target := to(t, houses[0], c, someNumber, "", "", `{"amount":1}`)
-		challenge := sent(t, houses[0], c, engine.Send{Target: target, Type: "transaction", Metadata: json.RawMessage(`{"order":7}`)})
+		challenge := sent(t, houses[0], c, engine.Send{Target: target, Type: "transaction",
+			Metadata: json.RawMessage(`{"order":7}`)})
 		right := code(t, houses[0], c, someNumber)
-		verified, err := houses[0].VerifyNamed(background, c, engine.Proof{ID: challenge.ID, Code: right, Type: "transaction", Binding: target.Binding})
+		verified, err := houses[0].VerifyNamed(background, c,
+			engine.Proof{ID: challenge.ID, Code: right, Type: "transaction", Binding: target.Binding})
 		require.NoError(t, err)
 		require.JSONEq(t, `{"order":7}`, string(verified.Metadata))
 
@@ -276,7 +280,8 @@ func TestReceipt_SaysWhatWasVerifiedAndOpensWithThePublishedKeyOnEveryServer(t *
 		require.Equal(t, receipt.IssuedAt+600, receipt.ExpiresAt)
 		receipt.ID, receipt.IssuedAt, receipt.ExpiresAt = "", 0, 0
 		require.Equal(t, crypto.Receipt{
-			Issuer: "otpbridge", Challenge: id, Audience: c.Account.Address, Account: c.Account.Address, Environment: "test", Type: "transaction",
+			Issuer: "otpbridge", Challenge: id, Audience: c.Account.Address, Account: c.Account.Address, Environment: "test",
+			Type:          "transaction",
 			RecipientHash: crypto.ReceiptHash(id, someNumber), BindingHash: crypto.ReceiptHash(id, `{"amount":1}`),
 			VerifiedAt: verified.VerifiedAt.Unix(),
 		}, receipt)

@@ -43,7 +43,8 @@ func TestProve_ByIDAndByRecipientShareOneLimitRace(t *testing.T) {
 			}
 			right := code(t, houses[0], c, number)
 			if round%2 == 0 {
-				require.Equal(t, map[string]int{"ok": 1, "used: the code is no longer valid; generate again": 59, "not_found": 4}, guess(right))
+				require.Equal(t, map[string]int{"ok": 1, "used: the code is no longer valid; generate again": 59, "not_found": 4},
+					guess(right))
 				require.Zero(t, ask(t, houses[0], wrongCount, c.Account.Address))
 				continue
 			}
@@ -73,14 +74,16 @@ func TestNamed_ByIDAndByRecipientShareOneLimitRace(t *testing.T) {
 				ids[i].ID = sent(t, houses[0], c, engine.Send{Target: named[i].Target, Method: "email"}).ID
 			}
 			each := func(i int) engine.Named { return [][2]engine.Named{named, ids}[i/2%2][i%2] }
-			require.Equal(t, map[string]int{"ok": 2 * 3, "regenerations_exhausted: no regenerations are left": 58}, tally(atOnce(64, func(i int) error {
-				_, err := houses[i/4%2].ResendNamed(background, c, each(i), "", otp.ID{})
-				return err
-			})))
-			require.Equal(t, map[string]int{"ok": 2, "canceled: the challenge was cancelled before": 62}, tally(atOnce(64, func(i int) error {
-				_, err := houses[i/4%2].CancelNamed(background, c, each(i))
-				return err
-			})))
+			require.Equal(t, map[string]int{"ok": 2 * 3, "regenerations_exhausted: no regenerations are left": 58},
+				tally(atOnce(64, func(i int) error {
+					_, err := houses[i/4%2].ResendNamed(background, c, each(i), "", otp.ID{})
+					return err
+				})))
+			require.Equal(t, map[string]int{"ok": 2, "canceled: the challenge was cancelled before": 62},
+				tally(atOnce(64, func(i int) error {
+					_, err := houses[i/4%2].CancelNamed(background, c, each(i))
+					return err
+				})))
 		}
 	})
 }

@@ -86,7 +86,8 @@ func target(t testing.TB, h house, c *engine.Caller, number, subject string) eng
 
 func code(t testing.TB, h house, c *engine.Caller, number string) string {
 	t.Helper()
-	messages, err := h.Inbox.List(context.Background(), engine.MessageQuery{Account: c.Account.Address, To: number, Limit: 1})
+	messages, err := h.Inbox.List(context.Background(), engine.MessageQuery{Account: c.Account.Address, To: number,
+		Limit: 1})
 	require.NoError(t, err)
 	require.Len(t, messages, 1)
 	return messages[0].Code
@@ -156,7 +157,9 @@ func TestGenerate_AThousandAtOnceLeaveOneLiveCodeRace(t *testing.T) {
 		})
 		require.Equal(t, map[string]int{"ok": 1000}, tally(answers))
 		address := lifted.Account.Address
-		require.Equal(t, 1000, ask(t, houses[0], `SELECT COUNT(*) FROM challenges c JOIN recipients r ON r.id = c.recipient_id WHERE r.esme_address = ?`, address))
+		require.Equal(t, 1000,
+			ask(t, houses[0],
+				`SELECT COUNT(*) FROM challenges c JOIN recipients r ON r.id = c.recipient_id WHERE r.esme_address = ?`, address))
 		require.Equal(t, 1000, ask(t, houses[0], `SELECT MAX(c.seq) FROM challenges c JOIN recipients r ON r.id = c.recipient_id
 			WHERE r.esme_address = ? AND c.replaced_at IS NULL HAVING COUNT(*) = 1`, address), "the one that is live is the last")
 		_, err := houses[0].Resend(ctx, lifted, to)

@@ -32,7 +32,8 @@ func signing(keys []vault.SigningKey, now otp.Millis) *crypto.ReceiptKey {
 }
 
 // receipt signs that the caller's challenge was verified.
-func (e *Engine) receipt(ctx context.Context, c *Caller, event otp.ID, challenge *otp.Challenge, recipient, binding string) (string, error) {
+func (e *Engine) receipt(ctx context.Context, c *Caller, event otp.ID, challenge *otp.Challenge, recipient,
+	binding string) (string, error) {
 	keys, err := e.signingKeys.value(ctx, "")
 	if err != nil {
 		return "", err

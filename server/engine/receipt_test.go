@@ -43,7 +43,8 @@ func accept(receipt, account string, keys map[string]ed25519.PublicKey) (jwt.Map
 			return key, nil
 		}
 		return nil, errors.New("no such key")
-	}, jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithIssuer("otpbridge"), jwt.WithAudience(account), jwt.WithExpirationRequired(),
+	}, jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithIssuer("otpbridge"), jwt.WithAudience(account),
+		jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithStrictDecoding())
 	return claims, err
 }
@@ -136,7 +137,8 @@ func TestReceiptKey_ThatLeakedLeavesAtOnce(t *testing.T) {
 				_, err = accept(fresh, c.Account.Address, keys)
 				require.NoError(t, err)
 			}
-			require.Equal(t, 1, ask(t, houses[0], `SELECT COUNT(*) FROM signing_keys`), "nothing of it is left to be stolen again")
+			require.Equal(t, 1, ask(t, houses[0], `SELECT COUNT(*) FROM signing_keys`),
+				"nothing of it is left to be stolen again")
 		})
 	})
 }
@@ -155,7 +157,8 @@ func TestReceipt_IsCheckedByTheKeySetAlone(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	require.Equal(t, []string{"account", "aud", "environment", "exp", "iat", "iss", "jti", "recipient_hash", "sub", "type", "verified_at"}, names)
+	require.Equal(t, []string{"account", "aud", "environment", "exp", "iat", "iss", "jti", "recipient_hash", "sub",
+		"type", "verified_at"}, names)
 	require.Equal(t, claims["iat"].(float64)+600, claims["exp"])
 	_, err = accept(receipt, stranger.Account.Address, keys)
 	require.ErrorIs(t, err, jwt.ErrTokenInvalidAudience)
@@ -183,17 +186,20 @@ func TestReceipt_IsCheckedByTheKeySetAlone(t *testing.T) {
 		return text
 	}
 	for name, text := range map[string]string{
-		"audience":        changed("aud", stranger.Account.Address),
-		"expiry":          changed("exp", 9_999_999_999),
-		"no expiry":       changed("exp", nil),
-		"challenge":       changed("sub", "otp_00000000000000000000000000"),
-		"recipient":       changed("recipient_hash", "x"),
-		"type":            changed("type", "transaction"),
-		"issuer":          changed("iss", "somebody"),
-		"alg none":        forged(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, map[string]any{"kid": kid, "typ": "otp-receipt+jwt"}),
-		"HMAC":            forged(jwt.SigningMethodHS256, []byte(keys[kid]), map[string]any{"kid": kid, "typ": "otp-receipt+jwt"}),
-		"another key":     forged(jwt.SigningMethodEdDSA, private, map[string]any{"kid": kid, "typ": "otp-receipt+jwt"}),
-		"its own key":     forged(jwt.SigningMethodEdDSA, private, map[string]any{"kid": "own", "typ": "otp-receipt+jwt", "jwk": own}),
+		"audience":  changed("aud", stranger.Account.Address),
+		"expiry":    changed("exp", 9_999_999_999),
+		"no expiry": changed("exp", nil),
+		"challenge": changed("sub", "otp_00000000000000000000000000"),
+		"recipient": changed("recipient_hash", "x"),
+		"type":      changed("type", "transaction"),
+		"issuer":    changed("iss", "somebody"),
+		"alg none": forged(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType,
+			map[string]any{"kid": kid, "typ": "otp-receipt+jwt"}),
+		"HMAC": forged(jwt.SigningMethodHS256, []byte(keys[kid]),
+			map[string]any{"kid": kid, "typ": "otp-receipt+jwt"}),
+		"another key": forged(jwt.SigningMethodEdDSA, private, map[string]any{"kid": kid, "typ": "otp-receipt+jwt"}),
+		"its own key": forged(jwt.SigningMethodEdDSA, private,
+			map[string]any{"kid": "own", "typ": "otp-receipt+jwt", "jwk": own}),
 		"no kid":          forged(jwt.SigningMethodEdDSA, private, map[string]any{"typ": "otp-receipt+jwt"}),
 		"cut signature":   receipt[:len(receipt)-2],
 		"no signature":    part[0] + "." + part[1] + ".",

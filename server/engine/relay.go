@@ -42,11 +42,14 @@ func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 		all, setting = i.engine.options.Email, "OTPBRIDGE_EMAIL_CHANNELS"
 	}
 	if strings.Contains(to, "@") != (found.Channel == otp.Email.String()) {
-		return Relayed{}, otp.RefuseField("to", "must be a number for an SMS and a mailbox for an e-mail; this message is "+found.Channel)
+		return Relayed{}, otp.RefuseField("to",
+			"must be a number for an SMS and a mailbox for an e-mail; this message is "+found.Channel)
 	}
 	channels := slices.DeleteFunc(slices.Clone(all), deliver.Simulated)
 	if len(channels) == 0 {
-		return Relayed{}, otp.Refuse(otp.FeatureOff, "no channel for "+found.Channel+" leads out of this sandbox; name one behind the inbox, as in "+setting+"=inbox:,https://…")
+		return Relayed{}, otp.Refuse(otp.FeatureOff,
+			"no channel for "+found.Channel+" leads out of this sandbox; name one behind the inbox, as "+
+				"in "+setting+"=inbox:,https://…")
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayTime)
 	defer cancel()
@@ -61,7 +64,8 @@ func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 	for _, channel := range channels {
 		result := i.engine.sendOn(ctx, channel, message)
 		if result.Outcome != deliver.NotSent {
-			return Relayed{Channel: channel.Name(), Outcome: result.Outcome.String(), MessageID: result.MessageID, Reason: result.Reason}, nil
+			return Relayed{Channel: channel.Name(), Outcome: result.Outcome.String(), MessageID: result.MessageID,
+				Reason: result.Reason}, nil
 		}
 		i.engine.notHandedOver(ctx, channel, message, result)
 		reasons = append(reasons, channel.Name()+": "+result.Reason)
@@ -73,7 +77,8 @@ func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 func (i *Inbox) captured(ctx context.Context, id string) (Message, error) {
 	event, _, _ := strings.Cut(id, "-")
 	if only, ok := otp.ParseID("msg", event); ok {
-		sends, err := i.engine.store.Sandbox.Sends(ctx, sql.SendQuery{Only: only, From: sql.OldestSend(otp.At(time.Now())), Limit: 1})
+		sends, err := i.engine.store.Sandbox.Sends(ctx, sql.SendQuery{Only: only, From: sql.OldestSend(otp.At(time.Now())),
+			Limit: 1})
 		if err != nil {
 			return Message{}, err
 		}

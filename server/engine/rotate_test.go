@@ -113,12 +113,14 @@ func once(ctx context.Context, r *replica, secret string) (challenge string, rep
 		if err != nil {
 			return engine.Answer{}, err
 		}
-		made, err := r.Send(ctx, caller, engine.Send{Target: target, Method: "email", Metadata: []byte(`{"order":"4711"}`), Challenge: id})
+		made, err := r.Send(ctx, caller, engine.Send{Target: target, Method: "email", Metadata: []byte(`{"order":"4711"}`),
+			Challenge: id})
 		return engine.Answer{Status: 200, Body: []byte(made.ID.Text("otp"))}, err
 	}
-	answer, replayed, err := r.Once(ctx, caller, "the same each time", [32]byte{1}, send, func(otp.ID) (engine.Answer, bool, error) {
-		return engine.Answer{}, false, nil
-	})
+	answer, replayed, err := r.Once(ctx, caller, "the same each time", [32]byte{1}, send,
+		func(otp.ID) (engine.Answer, bool, error) {
+			return engine.Answer{}, false, nil
+		})
 	if err != nil {
 		return "", false, err
 	}
@@ -180,7 +182,8 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		}
 		worked := func() {
 			t.Helper()
-			for until, deadline := rounds.Load()+20, time.Now().Add(20*time.Second); rounds.Load() < until && !t.Failed(); time.Sleep(time.Millisecond) {
+			for until, deadline := rounds.Load()+20, time.Now().Add(20*time.Second); rounds.Load() < until &&
+				!t.Failed(); time.Sleep(time.Millisecond) {
 				require.True(t, time.Now().Before(deadline), "nobody works any more")
 			}
 		}
@@ -235,7 +238,8 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		for _, check := range servers[0].Ready(ctx) {
 			require.NoError(t, check.Err, check.Name)
 		}
-		require.True(t, keyUse(t, servers[1], "former").Removable(), "a server that still has the line does not bring it back")
+		require.True(t, keyUse(t, servers[1], "former").Removable(),
+			"a server that still has the line does not bring it back")
 		require.Empty(t, sealedUnder(t, at, "former"))
 
 		everywhereIdle := func(keyring string) {
@@ -412,7 +416,8 @@ func TestReseal_ADamagedValueIsNamedAndKeepsItsKey(t *testing.T) {
 		db := byHand(t, at)
 		// One account's key moved to another's row.
 		var moved []byte
-		require.NoError(t, db.QueryRow(`SELECT cipher_key FROM otp_auth_config WHERE esme_address = '10000000000002'`).Scan(&moved))
+		require.NoError(t,
+			db.QueryRow(`SELECT cipher_key FROM otp_auth_config WHERE esme_address = '10000000000002'`).Scan(&moved))
 		_, err := db.Exec(`UPDATE otp_auth_config SET cipher_key = ? WHERE esme_address = '10000000000001'`, string(moved))
 		require.NoError(t, err)
 		r.restart(t, next+former)

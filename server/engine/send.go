@@ -16,8 +16,9 @@ import (
 
 // The numbers of the JSON API.
 const (
-	minTTL      = 30 * time.Second
-	maxTTL      = 10 * time.Minute // NIST SP 800-63B, section 5.1.3.2: an out-of-band secret is good for 10 minutes at most
+	minTTL = 30 * time.Second
+	// NIST SP 800-63B, section 5.1.3.2: an out-of-band secret is good for 10 minutes at most
+	maxTTL      = 10 * time.Minute
 	maxLength   = 10
 	maxMetadata = 1024 // bytes, without insignificant space
 	maxLocale   = 35   // RFC 5646, section 4.4.1: what every implementation must take
@@ -76,7 +77,8 @@ func (e *Engine) Send(ctx context.Context, c *Caller, s Send) (Challenge, error)
 	e.sendOff(made.send)
 	challenge := &made.send.challenge
 	return Challenge{
-		ID: challenge.ID, To: mask(s.Target.Recipient), Method: channels.String(), Type: challenge.Type(), Status: statusQueued,
+		ID: challenge.ID, To: mask(s.Target.Recipient), Method: channels.String(), Type: challenge.Type(),
+		Status:    statusQueued,
 		CreatedAt: challenge.CreatedAt.Time(), ExpiresAt: challenge.ExpiresAt.Time(),
 		AttemptsRemaining: &made.remaining, ResendsRemaining: &policy.MaxRegenerations, Metadata: s.Metadata,
 		Sends: []Delivery{{Number: 1, Method: channels.String(), Status: statusQueued, At: made.send.at.Time()}},
@@ -144,7 +146,8 @@ func (c *Caller) method(field, name string, t Target) (otp.Channels, error) {
 
 // details reads what s asks of its challenge.
 func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, error) {
-	details := &otp.Details{Type: s.Type, Template: s.Template, Locale: s.Locale, Binding: e.bindingHash(c, s.Target.Binding)}
+	details := &otp.Details{Type: s.Type, Template: s.Template, Locale: s.Locale,
+		Binding: e.bindingHash(c, s.Target.Binding)}
 	if s.Type == "" {
 		details.Type = otp.DefaultType
 	}
@@ -223,6 +226,7 @@ func (e *Engine) bindingHash(c *Caller, binding string) otp.ID {
 // summaryOf is what the history keeps of a challenge.
 func summaryOf(c *otp.Challenge, t Target) *otp.Summary {
 	return &otp.Summary{
-		Mask: mask(t.Recipient), Type: c.Type(), MaxAttempts: c.MaxAttempts, ExpiresAt: c.ExpiresAt, Metadata: c.Details.Metadata,
+		Mask: mask(t.Recipient), Type: c.Type(), MaxAttempts: c.MaxAttempts, ExpiresAt: c.ExpiresAt,
+		Metadata: c.Details.Metadata,
 	}
 }

@@ -58,8 +58,10 @@ func TestRecipient_NamesTheFieldThatIsWrong(t *testing.T) {
 		h := open(t, at)
 		c := application(t, h, nil)
 		for _, row := range []struct{ to, ip, email, binding, field string }{
-			{"", "", "", "", "to"}, {"919551492394", "", "", "", "to"}, {"+91 9551492394", "", "", "", "to"}, {"+15550100", "", "", "", "to"},
-			{"00919551492394", "", "", "", "to"}, {"+4915112345678", "", "", "", "to"}, {"A <a@b.example>", "", "", "", "to"}, {"a@", "", "", "", "to"},
+			{"", "", "", "", "to"}, {"919551492394", "", "", "", "to"}, {"+91 9551492394", "", "", "", "to"}, {"+15550100", "",
+				"", "", "to"},
+			{"00919551492394", "", "", "", "to"}, {"+4915112345678", "", "", "", "to"}, {"A <a@b.example>", "", "", "",
+				"to"}, {"a@", "", "", "", "to"},
 			{someNumber, strings.Repeat("x", 65), "", "", "ip"}, {someNumber, "é", "", "", "ip"},
 			{someNumber, "", "nobody", "", "email"}, {"a@b.example", "", "c@d.example", "", "email"},
 			{someNumber, "", "", `{"a":1,"a":1}`, "binding"}, {someNumber, "", "", `{`, "binding"},
@@ -73,8 +75,10 @@ func TestRecipient_NamesTheFieldThatIsWrong(t *testing.T) {
 		}
 		full, err := c.TargetOf(someNumber, "::ffff:10.0.0.1", "User@example.com", json.RawMessage(` {"b": 1.0, "a": null} `))
 		require.NoError(t, err)
-		require.Equal(t, engine.Target{Recipient: someNumber, Subject: "10.0.0.1", Mailbox: "user@example.com", Binding: `{"a":null,"b":1}`}, full)
-		require.Equal(t, engine.Target{Recipient: "user@example.com", Mailbox: "user@example.com"}, to(t, h, c, "User@example.com", "", "", "null"))
+		require.Equal(t, engine.Target{Recipient: someNumber, Subject: "10.0.0.1", Mailbox: "user@example.com",
+			Binding: `{"a":null,"b":1}`}, full)
+		require.Equal(t, engine.Target{Recipient: "user@example.com", Mailbox: "user@example.com"},
+			to(t, h, c, "User@example.com", "", "", "null"))
 
 		loose := application(t, h, func(a *otp.Account) { a.KeyOnIP = false })
 		require.Empty(t, to(t, h, loose, someNumber, "10.0.0.1", "", "").Subject)
@@ -110,7 +114,8 @@ func TestSend_RefusesWhatItCannotGrantByFieldAndChangesNothing(t *testing.T) {
 			{c, engine.Send{Target: number, Method: "sms", Length: 5}, "length"},
 			{c, engine.Send{Target: number, Method: "sms", Length: 11}, "length"},
 			{c, engine.Send{Target: number, Method: "sms", Metadata: json.RawMessage(`[1]`)}, "metadata"},
-			{c, engine.Send{Target: number, Method: "sms", Metadata: json.RawMessage(`{"a":"` + strings.Repeat("x", 1024-7) + `"}`)}, "metadata"},
+			{c, engine.Send{Target: number, Method: "sms", Metadata: json.RawMessage(`{"a":"` + strings.Repeat("x", 1024-7) +
+				`"}`)}, "metadata"},
 		} {
 			_, err := h.Send(background, row.caller, row.send)
 			refusal, ok := errors.AsType[*otp.Error](err)
@@ -132,13 +137,15 @@ func TestSend_AnswersAtOnceAndGrantsWhatWasAsked(t *testing.T) {
 			now := time.Now().UTC()
 			target := to(t, h, c, someNumber, "", "", "")
 			for _, row := range []struct{ asked, granted time.Duration }{
-				{0, 300 * time.Second}, {30 * time.Second, 30 * time.Second}, {600 * time.Second, 600 * time.Second}, {time.Hour, 600 * time.Second},
+				{0, 300 * time.Second}, {30 * time.Second, 30 * time.Second}, {600 * time.Second, 600 * time.Second}, {time.Hour,
+					600 * time.Second},
 			} {
 				challenge := sent(t, h, c, engine.Send{Target: target, TTL: row.asked})
 				require.Equal(t, now.Add(row.granted), challenge.ExpiresAt)
 				require.Equal(t, now, challenge.CreatedAt)
 			}
-			challenge := sent(t, h, c, engine.Send{Target: target, Type: "two_factor", Length: 8, Metadata: json.RawMessage(`{"user_id": "u 1"}`)})
+			challenge := sent(t, h, c, engine.Send{Target: target, Type: "two_factor", Length: 8,
+				Metadata: json.RawMessage(`{"user_id": "u 1"}`)})
 			require.Equal(t, "queued", challenge.Status)
 			require.Equal(t, "+91••••••2394", challenge.To)
 			require.Equal(t, "two_factor", challenge.Type)
@@ -211,10 +218,12 @@ func TestSend_AMailboxIsARecipientOfItsOwnAndCountedOnce(t *testing.T) {
 		}
 		_, err := h.Send(background, c, engine.Send{Target: to(t, h, c, "user@example.com", "", "", ""), Method: "email"})
 		require.Equal(t, otp.OverLimit, otp.KindOf(err))
-		_, err = h.Send(background, c, engine.Send{Target: to(t, h, c, someNumber, "", "user@example.com", ""), Method: "email"})
+		_, err = h.Send(background, c, engine.Send{Target: to(t, h, c, someNumber, "", "user@example.com", ""),
+			Method: "email"})
 		require.Equal(t, otp.OverLimit, otp.KindOf(err), "the mailbox has had its ten, whoever is the recipient")
 		right := code(t, h, c, "User@Example.com")
-		verified, err := h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "USER@example.com", "", "", ""), Code: right})
+		verified, err := h.VerifyNamed(background, c, engine.Proof{Target: to(t, h, c, "USER@example.com", "", "", ""),
+			Code: right})
 		require.NoError(t, err)
 		_, err = h.VerifyNamed(background, c, engine.Proof{ID: verified.ID, Code: right})
 		require.Equal(t, otp.Used, otp.KindOf(err))

@@ -30,7 +30,8 @@ func (c contents) Send(ctx context.Context, m deliver.Message) deliver.Result {
 func TestAccount_ABadListOfChannelsOrTemplateBreaksItByTheColumnsName(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		for column, text := range map[string]string{
-			"sms_channels": "https://user:swordfish@sms.example/", "email_channels": "inbox:,ftp://x", "sms_template": "no code", "templates": `{"a/b/c/d":"{code}"}`,
+			"sms_channels": "https://user:swordfish@sms.example/", "email_channels": "inbox:,ftp://x", "sms_template": "no " +
+				"code", "templates": `{"a/b/c/d":"{code}"}`,
 		} {
 			h := open(t, at)
 			made, credentials, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount("")})
@@ -47,8 +48,10 @@ func TestAccount_ABadListOfChannelsOrTemplateBreaksItByTheColumnsName(t *testing
 func TestCreateAccount_LeadsItsChannelsToThisMachineAlone(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/otp.db"))
 	for urls, good := range map[string]bool{
-		"inbox:": true, "http://127.0.0.1:1/?to={to}&text={text}": true, "http://localhost:1/?to={to}&text={text}#name=a,inbox:": true,
-		"http://169.254.169.254/?to={to}&text={text}": false, "inbox:,https://sms.example/?to={to}&text={text}": false,
+		"inbox:": true, "http://127.0.0.1:1/?to={to}&text={text}": true,
+		"http://localhost:1/?to={to}&text={text}#name=a,inbox:": true,
+		"http://169.254.169.254/?to={to}&text={text}":           false,
+		"inbox:,https://sms.example/?to={to}&text={text}":       false,
 	} {
 		account := otp.DefaultAccount("")
 		account.SMSChannels = &urls

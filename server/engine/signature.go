@@ -50,17 +50,20 @@ func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error
 		}
 	}
 	if s.Timestamp == "" || s.Nonce == "" || s.Signature == "" {
-		return otp.Refuse(otp.BadSignature, "a signed request has the headers X-Timestamp, X-Nonce and X-Signature, all three")
+		return otp.Refuse(otp.BadSignature, "a signed request has the headers X-Timestamp, X-Nonce and X-Signature, all "+
+			"three")
 	}
 	stamp, err := strconv.ParseInt(s.Timestamp, 10, 64)
 	if err != nil || strconv.FormatInt(stamp, 10) != s.Timestamp { // one spelling only: what is signed is the text
 		return otp.Refuse(otp.BadSignature, "X-Timestamp is not the time in Unix seconds, such as 1700000000")
 	}
 	if age := time.Now().Unix() - stamp; age > signatureAge || age < -signatureAge {
-		return otp.Refuse(otp.BadSignature, fmt.Sprintf("X-Timestamp is more than %d s from this server's clock; sign anew, and synchronise the client's clock with NTP", signatureAge))
+		return otp.Refuse(otp.BadSignature, fmt.Sprintf("X-Timestamp is more than %d s from this server's clock; sign "+
+			"anew, and synchronise the client's clock with NTP", signatureAge))
 	}
 	if otp.Millis(stamp)*otp.Second <= e.noncesFrom {
-		return otp.Refuse(otp.BadSignature, "X-Timestamp is of before the database's backup was restored, with which used nonces were lost; sign anew")
+		return otp.Refuse(otp.BadSignature, "X-Timestamp is of before the database's backup was restored, with which used "+
+			"nonces were lost; sign anew")
 	}
 	var nonce [16]byte
 	if n, err := hex.Decode(nonce[:], []byte(nonceText(s.Nonce))); err != nil || n != len(nonce) {
@@ -68,7 +71,8 @@ func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error
 	}
 	signed := crypto.SignedRequest{Method: s.Method, Path: s.Path, Timestamp: s.Timestamp, Nonce: s.Nonce, Body: s.Body}
 	if !signed.SignedBy(c.Key.signingSecret, s.Signature) {
-		return otp.Refuse(otp.BadSignature, "X-Signature is not the HMAC-SHA256 of method, path with query, timestamp, nonce and body under the key's signing secret")
+		return otp.Refuse(otp.BadSignature, "X-Signature is not the HMAC-SHA256 of method, path with query, timestamp, "+
+			"nonce and body under the key's signing secret")
 	}
 	// The whole of the last second counts, as it does above.
 	expires := otp.Millis(stamp+signatureAge+1) * otp.Second

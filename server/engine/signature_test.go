@@ -38,7 +38,8 @@ func (s signer) request(at time.Time) engine.Signed {
 }
 
 func (s signer) sign(r engine.Signed) engine.Signed {
-	r.Signature = crypto.SignedRequest{Method: r.Method, Path: r.Path, Timestamp: r.Timestamp, Nonce: r.Nonce, Body: r.Body}.Sign(s.secret)
+	r.Signature = crypto.SignedRequest{Method: r.Method, Path: r.Path, Timestamp: r.Timestamp, Nonce: r.Nonce,
+		Body: r.Body}.Sign(s.secret)
 	return r
 }
 
@@ -72,7 +73,8 @@ func TestCheckSignature_TheModeDecidesWhoMustSign(t *testing.T) {
 			require.ErrorContains(t, err, missing)
 		}
 		require.NoError(t, h.AcceptSignature(background, required.caller, good))
-		require.Equal(t, otp.BadSignature, otp.KindOf(h.AcceptSignature(background, optional.caller, required.request(time.Now()))), "another key's secret")
+		require.Equal(t, otp.BadSignature, otp.KindOf(h.AcceptSignature(background, optional.caller,
+			required.request(time.Now()))), "another key's secret")
 	})
 }
 
@@ -86,7 +88,8 @@ func TestCheckSignature_FiveMinutesEitherWay(t *testing.T) {
 				require.Equal(t, good, err == nil, "%d s: %v", seconds, err)
 			}
 			now := fmt.Sprint(time.Now().Unix())
-			for _, text := range []string{"+" + now, "0" + now, now + ".0", " " + now, now + " ", "0x1", "１" + now[1:], "18446744073709551616", "now"} {
+			for _, text := range []string{"+" + now, "0" + now, now + ".0", " " + now, now + " ", "0x1", "１" + now[1:],
+				"18446744073709551616", "now"} {
 				r := s.request(time.Now())
 				r.Timestamp = text
 				err := h.AcceptSignature(background, s.caller, s.sign(r))
@@ -112,7 +115,8 @@ func TestCheckSignature_ANonceIsGoodOnceUntilItsTimestampIsNot(t *testing.T) {
 			forged := r
 			forged.Body = []byte(`{"to":"+15005550006"}`)
 			require.Equal(t, otp.BadSignature, otp.KindOf(servers[0].AcceptSignature(background, s.caller, forged)))
-			late := s.sign(engine.Signed{Method: r.Method, Path: r.Path, Timestamp: fmt.Sprint(time.Now().Unix() - 301), Nonce: r.Nonce, Body: r.Body})
+			late := s.sign(engine.Signed{Method: r.Method, Path: r.Path, Timestamp: fmt.Sprint(time.Now().Unix() - 301),
+				Nonce: r.Nonce, Body: r.Body})
 			require.Equal(t, otp.BadSignature, otp.KindOf(servers[0].AcceptSignature(background, s.caller, late)))
 			require.NoError(t, servers[0].AcceptSignature(background, s.caller, r), "neither has used up the nonce")
 
@@ -126,13 +130,15 @@ func TestCheckSignature_ANonceIsGoodOnceUntilItsTimestampIsNot(t *testing.T) {
 			capitals := r
 			capitals.Nonce = strings.ToUpper(r.Nonce)
 			replayed(servers[1], s.sign(capitals))
-			require.NoError(t, servers[1].AcceptSignature(background, other.caller, other.sign(r)), "another key has nonces of its own")
+			require.NoError(t, servers[1].AcceptSignature(background, other.caller, other.sign(r)),
+				"another key has nonces of its own")
 
 			time.Sleep(600*time.Second + 999*time.Millisecond)
 			servers[0].sweep(t)
 			replayed(servers[0], r)
 			time.Sleep(time.Millisecond)
-			require.ErrorContains(t, servers[0].AcceptSignature(background, s.caller, r), "X-Timestamp", "too old to be looked up")
+			require.ErrorContains(t, servers[0].AcceptSignature(background, s.caller, r), "X-Timestamp",
+				"too old to be looked up")
 			require.Equal(t, 2, nonces(t, at))
 			time.Sleep(2 * time.Minute)
 			servers[0].sweep(t)
@@ -150,7 +156,8 @@ func nonces(t testing.TB, at place) (n int) {
 func TestCheckSignature_NoncesAre32HexadecimalCharacters(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
 	s := newSigner(t, h, otp.SigningRequired)
-	for _, nonce := range []string{"1", strings.Repeat("0", 31), strings.Repeat("0", 33), strings.Repeat("0", 64), strings.Repeat("g", 32), strings.Repeat("é", 16)} {
+	for _, nonce := range []string{"1", strings.Repeat("0", 31), strings.Repeat("0", 33), strings.Repeat("0", 64),
+		strings.Repeat("g", 32), strings.Repeat("é", 16)} {
 		r := s.request(time.Now())
 		r.Nonce = nonce
 		err := h.AcceptSignature(background, s.caller, s.sign(r))

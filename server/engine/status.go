@@ -179,7 +179,8 @@ func deliveries(history []otp.Event) []Delivery {
 			if event.Summary == nil || event.Summary.Taken {
 				status = statusSent
 			}
-			sends = append(sends, Delivery{Number: event.Send, Method: event.Channels.String(), Status: status, At: event.At.Time()})
+			sends = append(sends, Delivery{Number: event.Send, Method: event.Channels.String(), Status: status,
+				At: event.At.Time()})
 		case otp.EventUnsent:
 			setStatus(sends, event.Send, statusFailed)
 		case otp.EventTaken:

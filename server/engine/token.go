@@ -135,7 +135,8 @@ func unknownToken(text string) error {
 	if _, readable := crypto.ReadJWTHead(text); !readable {
 		return otp.Refuse(otp.MissingCredential, "the credential looks like a JSON Web Token and cannot be read as one")
 	}
-	return otp.Refuse(otp.UnknownCredential, "no account takes tokens of this issuer").Because("iss is in no account's jwt_issuers")
+	return otp.Refuse(otp.UnknownCredential,
+		"no account takes tokens of this issuer").Because("iss is in no account's jwt_issuers")
 }
 
 // looksLikeToken reports whether a text that cannot be read as a token was meant as one.

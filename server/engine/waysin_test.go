@@ -29,10 +29,13 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 	_, err = e.Accounts.Import(background, []manage.Imported{account("4711")}, false)
 	require.NoError(t, err)
 	for _, key := range []string{
-		"1", "1234", "fifteen-letters", strings.Repeat("Ab3$", 200), "sixteen letters!", " sixteen-letters", "sixteen-lettersé", "six\tteen-letters",
-		"aaaaaaaaaaaaaaaa", "1234567890123456", "abcdefghijklmnop", "zyxwvutsrqponmlk", "qwertyuiopasdfgh", "abcd1234abcd1234", "47124712471247124712",
+		"1", "1234", "fifteen-letters", strings.Repeat("Ab3$",
+			200), "sixteen letters!", " sixteen-letters", "sixteen-lettersé", "six\tteen-letters",
+		"aaaaaaaaaaaaaaaa", "1234567890123456", "abcdefghijklmnop", "zyxwvutsrqponmlk", "qwertyuiopasdfgh",
+		"abcd1234abcd1234", "47124712471247124712",
 		"Corner ShopCorner Shop", "passwordpassword1", "changeme12345678", "ababababababcdcd",
-		"ZGVtby1hY2Nlc3Mta2V5MQ==", "ZGVtby1hY2Nlc3Mta2V5Mg==", "otpb_test_sk_3S59TEkdOgZ8jjhSxuHwbQrpyXxII3v72aEZ2o", "kc_live_4eC39HqLyjWDarjtT1zdp7dc",
+		"ZGVtby1hY2Nlc3Mta2V5MQ==", "ZGVtby1hY2Nlc3Mta2V5Mg==", "otpb_test_sk_3S59TEkdOgZ8jjhSxuHwbQrpyXxII3v72aEZ2o",
+		"kc_live_4eC39HqLyjWDarjtT1zdp7dc",
 		"otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijG", crypto.NewAPIKey("live", "sk"), crypto.NewAPIKey("test", "ro"),
 	} {
 		_, _, _, err := e.Keys.Create(background, manage.NewKey{Account: "4711", Kind: otp.AccessKey, Import: key})
@@ -60,8 +63,10 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 func TestImport_RefusesCipherKeysThatOthersKnow(t *testing.T) {
 	for _, key := range []string{
 		strings.Repeat("00", 16), strings.Repeat("00", 32), strings.Repeat("ff", 16), strings.Repeat("a5", 24),
-		"000102030405060708090a0b0c0d0e0f", "0102030405060708090a0b0c0d0e0f10", "0f0e0d0c0b0a09080706050403020100", "00112233445566778899aabbccddeeff",
-		strings.Repeat("0123456789abcdef", 2), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "Y2lwaGVyIGtleSBvZiB5b3VyIGludGVncmF0aW9uISE=",
+		"000102030405060708090a0b0c0d0e0f", "0102030405060708090a0b0c0d0e0f10", "0f0e0d0c0b0a09080706050403020100",
+		"00112233445566778899aabbccddeeff",
+		strings.Repeat("0123456789abcdef",
+			2), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "Y2lwaGVyIGtleSBvZiB5b3VyIGludGVncmF0aW9uISE=",
 		"31323334353637383930313233343536", "70617373776f726470617373776f7264",
 	} {
 		secret, err := crypto.ParseKeyText(key)

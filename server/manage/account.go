@@ -95,7 +95,8 @@ func (c Accounts) Import(ctx context.Context, list []Imported, check bool) ([]Im
 	}
 	err := c.store.Accounts.InsertAll(ctx, made)
 	if errors.Is(err, sql.ErrTaken) {
-		return nil, otp.Refuse(otp.AccountExists, "an account or an access key of the list was added by somebody else meanwhile; nothing was made, try again")
+		return nil, otp.Refuse(otp.AccountExists,
+			"an account or an access key of the list was added by somebody else meanwhile; nothing was made, try again")
 	}
 	return shown, err
 }
@@ -125,7 +126,8 @@ func clipped(address string) string {
 // newAccount is the one way in which an account comes to be, for an import as for the sandbox. It
 // checks what is asked for, and gives the account's row and those of its keys, which are not
 // stored yet, and the keys' secrets.
-func (c *core) newAccount(n *Imported, environment otp.Environment, now time.Time, throwaway bool) (sql.Seeded, []crypto.Secret, error) {
+func (c *core) newAccount(n *Imported, environment otp.Environment, now time.Time, throwaway bool) (sql.Seeded,
+	[]crypto.Secret, error) {
 	refuse := func(err error) (sql.Seeded, []crypto.Secret, error) {
 		return sql.Seeded{Account: n.Account}, nil, err
 	}
@@ -199,7 +201,8 @@ func (t *inUse) add(ctx context.Context, c *core, account *sql.Seeded) error {
 	broken := (*sql.BrokenRow)(nil)
 	switch _, err := c.store.Accounts.Find(ctx, address); {
 	case err == nil || errors.As(err, &broken):
-		return otp.Refuse(otp.AccountExists, "account "+address+" exists; change it with account set, or give the new one another esme_address")
+		return otp.Refuse(otp.AccountExists, "account "+address+" exists; change it with account set, or give the new one "+
+			"another esme_address")
 	case !errors.Is(err, sql.ErrNotFound):
 		return err
 	}
@@ -211,7 +214,8 @@ func (t *inUse) add(ctx context.Context, c *core, account *sql.Seeded) error {
 		t.hashes[key.Hash] = true
 		switch _, err := c.store.Credentials.ByHash(ctx, key.Hash); {
 		case err == nil:
-			return otp.Refuse(otp.AccountExists, "the access key "+ending(key.LastFour)+" is in use; every key belongs to one account")
+			return otp.Refuse(otp.AccountExists, "the access key "+ending(key.LastFour)+" is in use; every key belongs to "+
+				"one account")
 		case !errors.Is(err, sql.ErrNotFound):
 			return err
 		}

@@ -141,7 +141,8 @@ func (c *core) newCredential(n NewKey, now time.Time) (row sql.Credential, secre
 	row = sql.Credential{
 		ID: sql.NewID(), Address: n.Account, Kind: string(n.Kind), Name: n.Name, Environment: n.Environment,
 		Permissions: n.Permissions, AllowedIPs: n.AllowedIPs, DeniedIPs: n.DeniedIPs, AllowedOrigins: n.AllowedOrigins,
-		RequestsPerMinute: n.RequestsPerMinute, Burst: n.Burst, Signing: string(n.Signing), Enabled: !n.disabled, CreatedAt: otp.At(now),
+		RequestsPerMinute: n.RequestsPerMinute, Burst: n.Burst, Signing: string(n.Signing), Enabled: !n.disabled,
+		CreatedAt: otp.At(now),
 	}
 	if n.ExpiresAt != nil {
 		row.ExpiresAt = otp.At(*n.ExpiresAt)
@@ -187,7 +188,8 @@ func (c *core) checkKey(n *NewKey, now time.Time) error {
 	for _, list := range []struct {
 		field   string
 		entries []string
-	}{{"permissions", n.Permissions}, {"allowed_ips", n.AllowedIPs}, {"denied_ips", n.DeniedIPs}, {"allowed_origins", n.AllowedOrigins}} {
+	}{{"permissions", n.Permissions}, {"allowed_ips", n.AllowedIPs}, {"denied_ips", n.DeniedIPs}, {"allowed_origins",
+		n.AllowedOrigins}} {
 		if len(list.entries) > maxList {
 			return fmt.Errorf("%s: has %d entries; at most %d", list.field, len(list.entries), maxList)
 		}
@@ -209,7 +211,8 @@ func (c *core) checkKey(n *NewKey, now time.Time) error {
 		return err
 	}
 	if n.Kind == otp.ClientKey && len(n.AllowedOrigins) == 0 {
-		return errors.New("allowed_origins: a client key needs the origins of the pages that it is for, such as https://www.example.com")
+		return errors.New("allowed_origins: a client key needs the origins of the pages that it is for, such as " +
+			"https://www.example.com")
 	}
 	n.AllowedOrigins = slices.Clone(n.AllowedOrigins)
 	for i, text := range n.AllowedOrigins {
@@ -276,10 +279,12 @@ func (c *core) checkImport(n *NewKey) error {
 func (c *core) strongKey(n *NewKey) error {
 	key := n.Import
 	if len(key) < minImport {
-		return fmt.Errorf("is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one instead", len(key), minImport, otp.MaxCredential)
+		return fmt.Errorf("is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one "+
+			"instead", len(key), minImport, otp.MaxCredential)
 	}
 	if !c.sandbox && crypto.PublishedKey(key) {
-		return errors.New("is published, in the documents or as a demo account's, so that all the world knows it; make a fresh one instead")
+		return errors.New("is published, in the documents or as a demo account's, so that all the world knows it; make a " +
+			"fresh one instead")
 	}
 	if err := sendableKey(n); err != nil {
 		return err
@@ -377,9 +382,11 @@ func (c Keys) Rotate(ctx context.Context, id otp.ID, grace time.Duration) (Key, 
 			return refuse(err)
 		}
 		if !old.Successor.IsZero() {
-			return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key was rotated before; rotate its successor %s", old.Successor.Text("key"))))
+			return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key was rotated before; rotate its successor %s",
+				old.Successor.Text("key"))))
 		}
-		return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key is %s and has nothing to hand on; make a new one", statusOf(&old, now))))
+		return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key is %s and has nothing to hand on; make a new one",
+			statusOf(&old, now))))
 	}
 	return keyOf(&successor, now), secret, signing, nil
 }

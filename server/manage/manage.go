@@ -74,7 +74,8 @@ func newManager(opened *vault.Vault, options Options) *Manager {
 	if options.Guard == nil {
 		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
 	}
-	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sandbox: options.Sandbox, changed: options.Changed}
+	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sandbox: options.Sandbox,
+		changed: options.Changed}
 	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, Keyring{c}, Sandbox{c}, c}
 }
 
@@ -96,7 +97,8 @@ func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
 		if key, err := m.vault.CipherKey(&row); err == nil {
 			switch weak := crypto.WeakCipherKey(key.Bytes()); {
 			case crypto.SampleKey(key.Bytes()):
-				faults = append(faults, fmt.Errorf("account %s uses the published sample cipher key; give it one of its own", row.Address))
+				faults = append(faults, fmt.Errorf("account %s uses the published sample cipher key; give it one of its own",
+					row.Address))
 			case weak != "":
 				faults = append(faults, fmt.Errorf("account %s has a cipher key that %s; give it another one", row.Address, weak))
 			}

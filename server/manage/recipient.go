@@ -43,7 +43,8 @@ type Outline struct {
 
 // Find gives the recipient of an account that a number in any of its spellings, or a mailbox,
 // names. Refusals: NotFound; Invalid.
-func (c Recipients) Find(ctx context.Context, address string, environment otp.Environment, to string) (Recipient, error) {
+func (c Recipients) Find(ctx context.Context, address string, environment otp.Environment, to string) (Recipient,
+	error) {
 	hash, err := c.recipientOf(ctx, address, environment, to)
 	if err != nil {
 		return Recipient{}, err
@@ -83,7 +84,8 @@ func (c Recipients) Find(ctx context.Context, address string, environment otp.En
 
 // Unlock lifts both locks of a recipient, and records that it did. Refusals: NotFound; Invalid,
 // also for a recipient that is not locked, whose budget is not to be filled up by the way.
-func (c Recipients) Unlock(ctx context.Context, address string, environment otp.Environment, to string) (event otp.ID, err error) {
+func (c Recipients) Unlock(ctx context.Context, address string, environment otp.Environment, to string) (event otp.ID,
+	err error) {
 	hash, err := c.recipientOf(ctx, address, environment, to)
 	if err != nil {
 		return otp.ID{}, err
@@ -111,7 +113,8 @@ func (c Recipients) Unlock(ctx context.Context, address string, environment otp.
 }
 
 // recipientOf finds what a recipient is stored under, broken accounts included.
-func (c *core) recipientOf(ctx context.Context, address string, environment otp.Environment, to string) (otp.ID, error) {
+func (c *core) recipientOf(ctx context.Context, address string, environment otp.Environment, to string) (otp.ID,
+	error) {
 	account, err := c.account(ctx, address)
 	if err != nil {
 		return otp.ID{}, err

@@ -186,7 +186,8 @@ func (c *core) prepare(n NewAccount, apiKey string) (sql.Seeded, Credentials, er
 	if err != nil {
 		return sql.Seeded{}, Credentials{}, err
 	}
-	key, _, _, err := c.newCredential(NewKey{Account: n.Account.Address, Environment: sandboxEnvironment, Import: apiKey, throwaway: true}, now)
+	key, _, _, err := c.newCredential(NewKey{Account: n.Account.Address, Environment: sandboxEnvironment, Import: apiKey,
+		throwaway: true}, now)
 	if err != nil {
 		return sql.Seeded{}, Credentials{}, err
 	}
@@ -290,7 +291,8 @@ func (c *core) known(ctx context.Context, account string) error {
 func refuseStrangers(row *otp.Account) error {
 	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
 		if urls != nil && !deliver.Local(*urls) {
-			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox: or discard:; set others on the command line or for the whole server")
+			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox: or "+
+				"discard:; set others on the command line or for the whole server")
 		}
 	}
 	return nil

@@ -9,14 +9,16 @@ import (
 func TestLower_ChangesLettersOfASCIIAlone(t *testing.T) {
 	for given, expected := range map[string]string{
 		"": "", "abc": "abc", "ABC": "abc", "aBc-1@Z[": "abc-1@z[",
-		"\u212a": "\u212a", "\u0130": "\u0130", "\u017f": "\u017f", "É": "É", "Ａ": "Ａ", "Σ": "Σ", "\xc9\xff": "\xc9\xff", "xŁY": "xŁy",
+		"\u212a": "\u212a", "\u0130": "\u0130", "\u017f": "\u017f", "É": "É", "Ａ": "Ａ", "Σ": "Σ", "\xc9\xff": "\xc9\xff",
+		"xŁY": "xŁy",
 	} {
 		require.Equal(t, expected, Lower(given), "%q", given)
 		require.Equal(t, expected, Lower(Lower(given)), "%q", given)
 		require.True(t, SameName(given, expected), "%q", given)
 	}
 	for _, pair := range [][2]string{
-		{"k", "\u212a"}, {"K", "\u212a"}, {"s", "\u017f"}, {"S", "\u017f"}, {"i", "\u0130"}, {"I", "\u0131"}, {"é", "É"}, {"a", "Ａ"},
+		{"k", "\u212a"}, {"K", "\u212a"}, {"s", "\u017f"}, {"S", "\u017f"}, {"i", "\u0130"}, {"I", "\u0131"}, {"é",
+			"É"}, {"a", "Ａ"},
 		{"ss", "ß"}, {"å", "\u212b"}, {"a", "ab"}, {"@", "`"}, {"[", "{"},
 	} {
 		require.False(t, SameName(pair[0], pair[1]), "%q", pair)
@@ -41,7 +43,8 @@ func TestParseID_HasOneSpellingButForTheCaseOfASCII(t *testing.T) {
 
 func TestUpper_ChangesLettersOfASCIIAlone(t *testing.T) {
 	for given, expected := range map[string]string{
-		"": "", "in": "IN", "Ae": "AE", "a@z[`{": "A@Z[`{", "\u0131n": "\u0131N", "\u017fa": "\u017fA", "é": "é", "ß": "ß", "\xe9\xff": "\xe9\xff",
+		"": "", "in": "IN", "Ae": "AE", "a@z[`{": "A@Z[`{", "\u0131n": "\u0131N", "\u017fa": "\u017fA", "é": "é", "ß": "ß",
+		"\xe9\xff": "\xe9\xff",
 	} {
 		require.Equal(t, expected, Upper(given), "%q", given)
 	}

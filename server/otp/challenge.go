@@ -271,7 +271,8 @@ const (
 // was evaluated is charged: to the challenge and to the recipient's budget.
 //
 // It returns nil for the right code of a live challenge, once. Refusals, tested in this order:
-// NotFound, Canceled, Replaced (or Used, for one that was used before it was replaced), Locked, AttemptsExhausted, Used, Expired, WrongCode.
+// NotFound, Canceled, Replaced (or Used, for one that was used before it was replaced), Locked, AttemptsExhausted,
+// Used, Expired, WrongCode.
 func Verify(r *Recipient, c *Challenge, closed Closed, matches bool, now Millis) error {
 	switch {
 	case c.Forgotten(now):

@@ -15,7 +15,8 @@ var (
 )
 
 func challenge(change func(*Challenge)) *Challenge {
-	c := &Challenge{Version: 1, Seq: 1, Length: 6, MaxAttempts: 3, Sends: 1, CreatedAt: noon, UpdatedAt: noon, ExpiresAt: expiry}
+	c := &Challenge{Version: 1, Seq: 1, Length: 6, MaxAttempts: 3, Sends: 1, CreatedAt: noon, UpdatedAt: noon,
+		ExpiresAt: expiry}
 	if change != nil {
 		change(c)
 	}
@@ -49,15 +50,23 @@ func TestVerify_FollowsTheTruthTable(t *testing.T) {
 	}{
 		{"none", nil, nil, noon, NotFound, NotFound, NotFound, NotFound, false, false},
 		{"cancelled", nil, challenge(canceled), noon + Minute, Canceled, Canceled, Canceled, Canceled, false, false},
-		{"an hour past expiry, to the millisecond", nil, challenge(nil), expiry + Hour, Expired, WrongCode, Expired, Expired, true, false},
-		{"more than an hour past expiry", nil, challenge(nil), expiry + Hour + 1, NotFound, NotFound, NotFound, NotFound, false, false},
-		{"used, more than an hour past expiry", nil, challenge(used), expiry + Hour + 1, NotFound, NotFound, NotFound, NotFound, false, false},
+		{"an hour past expiry, to the millisecond", nil, challenge(nil), expiry + Hour, Expired, WrongCode, Expired,
+			Expired, true, false},
+		{"more than an hour past expiry", nil, challenge(nil), expiry + Hour + 1, NotFound, NotFound, NotFound, NotFound,
+			false, false},
+		{"used, more than an hour past expiry", nil, challenge(used), expiry + Hour + 1, NotFound, NotFound, NotFound,
+			NotFound, false, false},
 		{"locked by budget", lockedRecipient(), challenge(nil), noon + Minute, Locked, Locked, Locked, Locked, false, false},
-		{"locked by budget and used", lockedRecipient(), challenge(used), noon + Minute, Locked, Locked, Locked, Locked, false, false},
-		{"locked by budget and none", lockedRecipient(), nil, noon + Minute, NotFound, NotFound, NotFound, NotFound, false, false},
-		{"locked for a day", &Recipient{LockedUntil: noon + Hour}, challenge(nil), noon + Minute, Locked, Locked, Locked, Locked, false, false},
-		{"wrong guesses = max", nil, challenge(exhausted), noon + Minute, AttemptsExhausted, AttemptsExhausted, AttemptsExhausted, AttemptsExhausted, false, false},
-		{"wrong guesses = max, and expired", nil, challenge(exhausted), expiry, AttemptsExhausted, AttemptsExhausted, AttemptsExhausted, AttemptsExhausted, false, false},
+		{"locked by budget and used", lockedRecipient(), challenge(used), noon + Minute, Locked, Locked, Locked, Locked,
+			false, false},
+		{"locked by budget and none", lockedRecipient(), nil, noon + Minute, NotFound, NotFound, NotFound, NotFound, false,
+			false},
+		{"locked for a day", &Recipient{LockedUntil: noon + Hour}, challenge(nil), noon + Minute, Locked, Locked, Locked,
+			Locked, false, false},
+		{"wrong guesses = max", nil, challenge(exhausted), noon + Minute, AttemptsExhausted, AttemptsExhausted,
+			AttemptsExhausted, AttemptsExhausted, false, false},
+		{"wrong guesses = max, and expired", nil, challenge(exhausted), expiry, AttemptsExhausted, AttemptsExhausted,
+			AttemptsExhausted, AttemptsExhausted, false, false},
 		{"used", nil, challenge(used), noon + 2*Minute, Used, WrongCode, Used, Used, true, false},
 		{"used and expired", nil, challenge(used), expiry, Used, WrongCode, Used, Used, true, false},
 		{"at expiry", nil, challenge(nil), expiry, Expired, WrongCode, Expired, Expired, true, false},
@@ -191,7 +200,8 @@ func TestUnlock_LiftsBothLocksAndRestartsTheRun(t *testing.T) {
 	require.Equal(t, FailuresPerHour, r.budgetLeft(noon+Minute))
 }
 
-var tenAMinute = Policy{Length: 6, TTL: 5 * Minute, MaxAttempts: 3, MaxRegenerations: 3, Limits: []Limit{{Minute, 10}, {Hour, 20}, {Day, 40}}}
+var tenAMinute = Policy{Length: 6, TTL: 5 * Minute, MaxAttempts: 3, MaxRegenerations: 3,
+	Limits: []Limit{{Minute, 10}, {Hour, 20}, {Day, 40}}}
 
 func TestGenerate_ReplacesThePreviousAndStartsItsCountsAtZero(t *testing.T) {
 	r := &Recipient{Seq: 4}

@@ -129,13 +129,15 @@ func Kinds() []Kind {
 // that goes wrong is a fault and no Error. Message is for the caller's developer: it names the
 // field and the remedy and never holds a code, a secret or a whole recipient.
 type Error struct {
-	Kind       Kind
-	Message    string
-	Reason     string        // what exactly is wrong, "mobile: no country code", for whoever runs the server; never on the wire
-	Field      string        // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
-	Path       string        // within Field, as a JSON pointer (RFC 6901); empty for all of it
-	Remaining  int           // WrongCode: attempts left, 0 or more
-	RetryAfter time.Duration // Locked, PersonLocked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
+	Kind    Kind
+	Message string
+	// what exactly is wrong, "mobile: no country code", for whoever runs the server; never on the wire
+	Reason    string
+	Field     string // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
+	Path      string // within Field, as a JSON pointer (RFC 6901); empty for all of it
+	Remaining int    // WrongCode: attempts left, 0 or more
+	// Locked, PersonLocked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
+	RetryAfter time.Duration
 	Limit      int           // Locked, OverLimit: how many the limit that refused allows
 	Window     time.Duration // of that limit
 	Err        error         // what lies behind it, for the log

@@ -83,7 +83,8 @@ var kinds = map[KeyKind]kindTraits{
 	ServiceKey:  {code: "svc", otherwise: daily, perMinute: 1000},
 	ReadOnlyKey: {code: "ro", within: []string{PermitRead, PermitDebug}, otherwise: []string{PermitRead}, perMinute: 1000},
 	TokenKey:    {perMinute: 1000}, // it has what its issuer's entry lists
-	ClientKey:   {code: "pk", within: []string{PermitSend, PermitVerify}, otherwise: []string{PermitSend, PermitVerify}, perMinute: 60},
+	ClientKey: {code: "pk", within: []string{PermitSend, PermitVerify}, otherwise: []string{PermitSend, PermitVerify},
+		perMinute: 60},
 }
 
 // daily is all but debug.
@@ -107,7 +108,8 @@ func (k KeyKind) CheckPermissions(listed []string) error {
 	for i, permission := range listed {
 		switch {
 		case !slices.Contains(Permissions(), permission):
-			return fmt.Errorf("permissions[%d]: %q does not exist; there are %s", i, permission, strings.Join(Permissions(), ", "))
+			return fmt.Errorf("permissions[%d]: %q does not exist; there are %s", i, permission,
+				strings.Join(Permissions(), ", "))
 		case within != nil && !slices.Contains(within, permission):
 			return fmt.Errorf("permissions[%d]: a %s key can not have %q, only %s", i, k, permission, strings.Join(within, ", "))
 		}
@@ -132,7 +134,8 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		address, err := netip.ParseAddr(text)
 		if err != nil || address.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q is no address; write one like 203.0.113.7 or a network like 203.0.113.0/24", text)
+			return netip.Prefix{}, fmt.Errorf("%q is no address; write one like 203.0.113.7 or a network like 203.0.113.0/24",
+				text)
 		}
 		return address.Unmap().Prefix(address.Unmap().BitLen())
 	}

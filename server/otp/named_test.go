@@ -27,7 +27,8 @@ func TestVerify_AnOlderChallengeByIDIsNeverCompared(t *testing.T) {
 	}{
 		{"live until then", &Recipient{}, replaced(nil), noon + 3*Minute, Replaced},
 		{"used before", &Recipient{}, replaced(func(c *Challenge) { c.UsedAt = noon + Minute }), noon + 3*Minute, Used},
-		{"cancelled before", &Recipient{}, replaced(func(c *Challenge) { c.CanceledAt = noon + Minute }), noon + 3*Minute, Canceled},
+		{"cancelled before", &Recipient{}, replaced(func(c *Challenge) { c.CanceledAt = noon + Minute }), noon + 3*Minute,
+			Canceled},
 		{"out of attempts before", &Recipient{}, replaced(func(c *Challenge) { c.Wrong = 3 }), noon + 3*Minute, Replaced},
 		{"expired by now", &Recipient{}, replaced(nil), expiry, Replaced},
 		{"of a locked recipient", lockedRecipient(), replaced(nil), noon + 3*Minute, Replaced},
@@ -42,7 +43,8 @@ func TestVerify_AnOlderChallengeByIDIsNeverCompared(t *testing.T) {
 			}
 		}
 		before := *row.challenge
-		require.Equal(t, row.kind, KindOf(Resend(row.recipient, nil, row.challenge, Policy{MaxRegenerations: 3}, row.now)), row.state)
+		require.Equal(t, row.kind, KindOf(Resend(row.recipient, nil, row.challenge, Policy{MaxRegenerations: 3}, row.now)),
+			row.state)
 		require.Equal(t, row.kind, KindOf(Cancel(row.challenge, row.now)), row.state)
 		require.Equal(t, before, *row.challenge, row.state)
 	}

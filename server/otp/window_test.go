@@ -69,7 +69,8 @@ func TestID_TextIsReadBackAndNothingElseIs(t *testing.T) {
 	back, ok := ParseID("otp", text)
 	require.True(t, ok)
 	require.Equal(t, id, back)
-	for _, wrong := range []string{"", "otp_", text[4:], "evt" + text[3:], text + "0", text[:len(text)-1], text[:len(text)-1] + "v", "otp_" + "!" + text[5:]} {
+	for _, wrong := range []string{"", "otp_", text[4:], "evt" + text[3:], text + "0", text[:len(text)-1],
+		text[:len(text)-1] + "v", "otp_" + "!" + text[5:]} {
 		_, ok := ParseID("otp", wrong)
 		require.False(t, ok, wrong)
 	}
@@ -120,8 +121,10 @@ func TestRefusals_NameTheLimitThatRefused(t *testing.T) {
 		locked.charge(0)
 	}
 	refused = refusal(locked.locked(0))
-	require.Equal(t, []any{FailuresPerHour, time.Hour, time.Hour}, []any{refused.Limit, refused.Window, refused.RetryAfter})
+	require.Equal(t, []any{FailuresPerHour, time.Hour, time.Hour},
+		[]any{refused.Limit, refused.Window, refused.RetryAfter})
 	locked.LockedUntil = RunLock
 	refused = refusal(locked.locked(0))
-	require.Equal(t, []any{FailuresInRun, 24 * time.Hour, 24 * time.Hour}, []any{refused.Limit, refused.Window, refused.RetryAfter})
+	require.Equal(t, []any{FailuresInRun, 24 * time.Hour, 24 * time.Hour},
+		[]any{refused.Limit, refused.Window, refused.RetryAfter})
 }

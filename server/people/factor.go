@@ -74,7 +74,8 @@ type proof struct {
 
 // judgeFactor returns the proof that a code gives, none for a person without second factors. Refusals:
 // FactorRequired for a missing or wrong code, PersonLocked after too many.
-func (p *People) judgeFactor(ctx context.Context, person sql.Person, code string, from Client, at otp.Millis) (proof, error) {
+func (p *People) judgeFactor(ctx context.Context, person sql.Person, code string, from Client, at otp.Millis) (proof,
+	error) {
 	factors, err := p.rows.Factors(ctx, person.ID)
 	if err != nil || len(factors) == 0 {
 		return proof{}, err

@@ -94,7 +94,8 @@ func (p *People) byEmail(ctx context.Context, email string) (sql.Person, error) 
 }
 
 // judgePassword returns the charged guess if the password is the person's, and whether its hash is outdated.
-func (p *People) judgePassword(ctx context.Context, person sql.Person, email, password string, from Client, at otp.Millis) (*attempt, bool, error) {
+func (p *People) judgePassword(ctx context.Context, person sql.Person, email, password string, from Client,
+	at otp.Millis) (*attempt, bool, error) {
 	if len(password) > maxSecret {
 		return nil, false, otp.RefuseField("password", "must be at most 128 characters long")
 	}
@@ -123,7 +124,8 @@ func unchanged(tx *sql.Tx, person sql.Person) error {
 	if err != nil {
 		return err
 	}
-	if !found || current.DisabledAt != 0 || current.PasswordHash != person.PasswordHash && current.Version != person.Version {
+	if !found || current.DisabledAt != 0 || current.PasswordHash != person.PasswordHash &&
+		current.Version != person.Version {
 		return wrongPassword()
 	}
 	return nil
@@ -132,7 +134,8 @@ func unchanged(tx *sql.Tx, person sql.Person) error {
 // begin makes a session and its first refresh token.
 func begin(person otp.ID, factor string, from Client, at otp.Millis) (sql.Session, string) {
 	return sql.Session{
-		ID: sql.NewID(), Person: person, Factor: factor, Address: shownAddress(from.Address), Network: network(from.Address), Agent: agent(from),
+		ID: sql.NewID(), Person: person, Factor: factor, Address: shownAddress(from.Address),
+		Network: network(from.Address), Agent: agent(from),
 		CreatedAt: at, AuthenticatedAt: at, SeenAt: at, ExpiresAt: at + sessionLife,
 	}, crypto.NewToken(refreshPrefix)
 }
@@ -151,7 +154,8 @@ func (p *People) tokens(person sql.Person, s sql.Session, refresh string, at otp
 		Type: crypto.PersonToken, Subject: person.ID.Text(PersonPrefix), Email: person.Email, Name: person.Name,
 		Session: s.ID.Text(SessionPrefix), ID: sql.NewID().Text("tok"),
 	}, at.Time())
-	return Tokens{AccessToken: access, RefreshToken: refresh, Session: s.ID.Text(SessionPrefix), ExpiresAt: s.ExpiresAt, Person: profile(person)}, err
+	return Tokens{AccessToken: access, RefreshToken: refresh, Session: s.ID.Text(SessionPrefix), ExpiresAt: s.ExpiresAt,
+		Person: profile(person)}, err
 }
 
 // agent is what a browser or program calls itself, cut to what is worth keeping and to what can be shown.

@@ -45,7 +45,8 @@ func checkPassword(field, password string, words ...string) error {
 		}
 	}
 	if min(zxcvbn.PasswordStrength(password, own).Score, zxcvbn.PasswordStrength(rest, own).Score) < leastScore {
-		return otp.RefuseField(field, "is easy to guess; use several unrelated words, and neither your name nor this product's")
+		return otp.RefuseField(field, "is easy to guess; use several unrelated words, and neither your name nor this "+
+			"product's")
 	}
 	return nil
 }

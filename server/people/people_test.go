@@ -50,7 +50,8 @@ func open(t testing.TB, url string) *people.People {
 	passwords := crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4)
 	opened, err := vault.Open(ctx, store, keyring, false)
 	require.NoError(t, err)
-	return people.New(people.Options{Store: store, Vault: opened, Passwords: passwords, Issuer: "https://otp.shop.example"})
+	return people.New(people.Options{Store: store, Vault: opened, Passwords: passwords,
+		Issuer: "https://otp.shop.example"})
 }
 
 func onFresh(t *testing.T, test func(t *testing.T, p *people.People)) {
@@ -67,7 +68,8 @@ func owner(t testing.TB, p *people.People) people.Principal {
 
 func register(t testing.TB, p *people.People, email, ticket string) people.Principal {
 	t.Helper()
-	tokens, err := p.Register(ctx, people.Registration{Email: email, Password: password, Name: "Somebody", Ticket: ticket}, office)
+	tokens, err := p.Register(ctx, people.Registration{Email: email, Password: password, Name: "Somebody",
+		Ticket: ticket}, office)
 	require.NoError(t, err)
 	return authenticate(t, p, tokens)
 }
@@ -159,7 +161,8 @@ func TestRegister_OneLinkMakesTheFirstOwner(t *testing.T) {
 		who := owner(t, p)
 		require.Equal(t, people.Owner, who.Grant.Role)
 		for name, ticket := range map[string]string{"none": "", "wrong": "otpl_x", "replaced by a later one": earlier.Token} {
-			_, err := p.Register(ctx, people.Registration{Email: "x@shop.example", Password: password, Name: "X", Ticket: ticket}, office)
+			_, err := p.Register(ctx, people.Registration{Email: "x@shop.example", Password: password, Name: "X",
+				Ticket: ticket}, office)
 			require.Equal(t, otp.RegistrationClosed, otp.KindOf(err), name)
 		}
 		_, err = p.Staff.Setup(ctx, people.Operator())
@@ -222,7 +225,8 @@ func TestSession_EndsEverywhereAtOnce(t *testing.T) {
 		tokens := begin()
 		_, err := p.Staff.Change(ctx, boss, id, people.Patch{Grant: &people.Grant{Role: people.Auditor}}, 0)
 		require.NoError(t, err)
-		require.Equal(t, otp.Forbidden, otp.KindOf(authenticate(t, other, tokens).May(people.WritePeople)), "a role counts at once")
+		require.Equal(t, otp.Forbidden, otp.KindOf(authenticate(t, other, tokens).May(people.WritePeople)),
+			"a role counts at once")
 		require.NoError(t, p.Staff.Remove(ctx, boss, id))
 		_, err = other.Authenticate(ctx, tokens.AccessToken, office)
 		require.Equal(t, otp.ExpiredCredential, otp.KindOf(err), "removed")
@@ -249,7 +253,8 @@ func TestPassword_IsChangedAndRecovered(t *testing.T) {
 		issued, err := p.Staff.Recover(ctx, people.Operator(), "owner@shop.example")
 		require.NoError(t, err)
 		const third = "saddle-october-lentil-93"
-		require.Equal(t, otp.RegistrationClosed, otp.KindOf(p.Recover(ctx, first.Token, third, office)), "replaced by a later one")
+		require.Equal(t, otp.RegistrationClosed, otp.KindOf(p.Recover(ctx, first.Token, third, office)),
+			"replaced by a later one")
 		require.NoError(t, p.Recover(ctx, issued.Token, third, office))
 		require.Equal(t, otp.RegistrationClosed, otp.KindOf(p.Recover(ctx, issued.Token, third, office)), "once")
 		_, err = login(p, "owner@shop.example", third, "")

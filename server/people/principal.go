@@ -48,7 +48,8 @@ func (p Principal) May(permission string) error {
 	if slices.Contains(p.Grant.permissions(), permission) {
 		return nil
 	}
-	return otp.Refuse(otp.Forbidden, "your role, "+string(p.Grant.Role)+", lacks the permission "+permission+"; ask an admin")
+	return otp.Refuse(otp.Forbidden, "your role, "+string(p.Grant.Role)+", lacks the permission "+permission+"; ask an "+
+		"admin")
 }
 
 // Permissions lists what the principal may do, in order.
@@ -66,7 +67,8 @@ func (p Principal) ProvedRecently(now otp.Millis) error {
 	if p.Kind != PersonKind || now-p.AuthenticatedAt <= recently {
 		return nil
 	}
-	return otp.Refuse(otp.ReauthenticationRequired, "prove again who you are, with POST /api/auth/reauthenticate; the last time was over ten minutes ago")
+	return otp.Refuse(otp.ReauthenticationRequired,
+		"prove again who you are, with POST /api/auth/reauthenticate; the last time was over ten minutes ago")
 }
 
 // ProvedTwice refuses a person who logged in without a second factor. Refusal: ReauthenticationRequired.
@@ -74,7 +76,8 @@ func (p Principal) ProvedTwice() error {
 	if p.Kind != PersonKind || p.Factor != "" {
 		return nil
 	}
-	return otp.Refuse(otp.ReauthenticationRequired, "changes in live mode need a second factor; add one with POST /api/auth/mfa/enable, or log in with it")
+	return otp.Refuse(otp.ReauthenticationRequired,
+		"changes in live mode need a second factor; add one with POST /api/auth/mfa/enable, or log in with it")
 }
 
 // actor is the principal as the history names it.

@@ -64,7 +64,8 @@ func TestTickets_MakeOnePersonRace(t *testing.T) {
 				if email == "" {
 					address = fmt.Sprintf("owner%d@shop.example", i)
 				}
-				_, err := servers[i%2].Register(ctx, people.Registration{Email: address, Password: password, Name: "A", Ticket: ticket}, from)
+				_, err := servers[i%2].Register(ctx, people.Registration{Email: address, Password: password, Name: "A",
+					Ticket: ticket}, from)
 				return err
 			})
 		}
@@ -96,7 +97,8 @@ func TestFactors_ACodeIsGoodOnceRace(t *testing.T) {
 				return err
 			})
 			require.Equal(t, 1, counts[""], "%s: %v", name, counts)
-			require.Equal(t, 63, counts["factor_required"]+counts["person_locked"]+counts["rate_limited"], "%s: %v", name, counts)
+			require.Equal(t, 63, counts["factor_required"]+counts["person_locked"]+counts["rate_limited"], "%s: %v", name,
+				counts)
 			require.NoError(t, servers[0].Store.People.Guess(ctx, guessesOf(servers[0], who.ID), func(all []otp.Guesses) error {
 				all[0].Clear()
 				return nil
@@ -169,7 +171,8 @@ func TestLogin_StrangersDoNotKeepTheOwnerOutFault(t *testing.T) {
 		require.Equal(t, 15*networks, refused)
 		_, err := login(p, "owner@shop.example", password, "")
 		require.NoError(t, err, "from the owner's network")
-		_, err = p.Login(ctx, people.Login{Email: "owner@shop.example", Password: password}, people.Client{Address: netip.MustParseAddr("2001:db8::1")})
+		_, err = p.Login(ctx, people.Login{Email: "owner@shop.example", Password: password},
+			people.Client{Address: netip.MustParseAddr("2001:db8::1")})
 		require.NoError(t, err, "from a network of nobody's")
 	})
 }

@@ -25,7 +25,8 @@ type Registration struct {
 }
 
 func closed() error {
-	return otp.Refuse(otp.RegistrationClosed, `registration needs a link that is good: ask an admin to invite you, or run "otpbridge setup" on the server`)
+	return otp.Refuse(otp.RegistrationClosed,
+		`registration needs a link that is good: ask an admin to invite you, or run "otpbridge setup" on the server`)
 }
 
 // Register makes a person and logs them in. Without a ticket that is good the answer is the same, after the
@@ -67,14 +68,18 @@ func (p *People) Register(ctx context.Context, in Registration, from Client) (To
 		}
 		actor := stranger(from)
 		actor.ID = person.ID
-		err := record(tx, otp.PersonRegistered, actor, person.ID, at, "role", person.Role, "accounts", listed(person.Accounts))
+		err := record(tx, otp.PersonRegistered, actor, person.ID, at, "role", person.Role, "accounts",
+			listed(person.Accounts))
 		if err != nil {
 			return err
 		}
 		return p.insert(tx, session, refresh, person.ID, from)
 	})
 	if otp.KindOf(err) == otp.RegistrationClosed {
-		refused := p.change(ctx, func(tx *sql.Tx) error { return record(tx, otp.RegistrationRefused, stranger(from), otp.ID{}, at) })
+		refused := p.change(ctx, func(tx *sql.Tx) error {
+			return record(tx, otp.RegistrationRefused, stranger(from),
+				otp.ID{}, at)
+		})
 		if refused != nil {
 			return Tokens{}, refused
 		}

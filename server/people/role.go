@@ -129,7 +129,8 @@ func (g Grant) permissions() []string {
 // within reports whether g gives nothing that the other does not give.
 func (g Grant) within(other Grant) bool {
 	if other.Accounts != nil {
-		if g.Accounts == nil || slices.ContainsFunc(g.Accounts, func(a string) bool { return !slices.Contains(other.Accounts, a) }) {
+		if g.Accounts == nil || slices.ContainsFunc(g.Accounts,
+			func(a string) bool { return !slices.Contains(other.Accounts, a) }) {
 			return false
 		}
 	}
@@ -148,7 +149,8 @@ func (g Grant) Check() error {
 	case !slices.Contains(Roles(), g.Role):
 		return otp.RefuseField("role", "must be one of "+strings.Join(roles, ", "))
 	case g.Role == Owner && (g.Accounts != nil || g.Permissions != nil):
-		return otp.RefuseField("role", "owner holds for all accounts and permissions; leave accounts and permissions out, or choose admin")
+		return otp.RefuseField("role", "owner holds for all accounts and permissions; leave accounts and permissions out, "+
+			"or choose admin")
 	case g.Accounts != nil && len(g.Accounts) == 0:
 		return otp.RefuseField("accounts", "must name an account; leave it out for all accounts")
 	}

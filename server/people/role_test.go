@@ -17,12 +17,15 @@ var may = map[string]string{
 	"read:accounts": "oadsu", "write:accounts": "oa", "read:keys": "oadu", "write:keys": "oad",
 	"read:recipients": "oas", "recipients:full": "oa", "write:recipients": "oas", "write:test_recipients": "oa",
 	"read:guards": "oadsu", "write:guards": "oa", "read:webhooks": "oadu", "write:webhooks": "oad",
-	"read:service_accounts": "oadu", "write:service_accounts": "oa", "read:people": "oau", "write:people": "oa", "write:owners": "o",
-	"read:audit": "oau", "read:statistics": "oadsu", "read:alerts": "oadsu", "write:alerts": "oas", "write:privacy": "oa",
+	"read:service_accounts": "oadu", "write:service_accounts": "oa", "read:people": "oau", "write:people": "oa",
+	"write:owners": "o",
+	"read:audit":   "oau", "read:statistics": "oadsu", "read:alerts": "oadsu", "write:alerts": "oas",
+	"write:privacy": "oa",
 }
 
 func TestRoles_MayDoWhatTheTableSaysAndNothingElse(t *testing.T) {
-	letters := map[people.Role]string{people.Owner: "o", people.Admin: "a", people.Developer: "d", people.Support: "s", people.Auditor: "u"}
+	letters := map[people.Role]string{people.Owner: "o", people.Admin: "a", people.Developer: "d", people.Support: "s",
+		people.Auditor: "u"}
 	require.Len(t, people.Permissions(), len(may))
 	for _, permission := range append(people.Permissions(), "write:everything", "", "*") {
 		for _, role := range append(people.Roles(), "root", "") {
@@ -47,20 +50,25 @@ func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 		grant people.Grant
 		want  string
 	}{
-		"an owner makes owners":         {boss, people.Grant{Role: people.Owner}, ""},
-		"an admin makes admins":         {admin, people.Grant{Role: people.Admin}, ""},
-		"but no owners":                 {admin, people.Grant{Role: people.Owner}, "forbidden"},
-		"a narrow admin stays narrow":   {narrow, people.Grant{Role: people.Developer, Accounts: []string{"4711"}, Permissions: []string{"write:keys"}}, ""},
-		"not on all accounts":           {narrow, people.Grant{Role: people.Developer, Permissions: []string{"write:keys"}}, "forbidden"},
-		"not on another account":        {narrow, people.Grant{Role: people.Developer, Accounts: []string{"4711", "4712"}, Permissions: []string{"write:keys"}}, "forbidden"},
-		"nor with more":                 {narrow, people.Grant{Role: people.Developer, Accounts: []string{"4711"}}, "forbidden"},
+		"an owner makes owners": {boss, people.Grant{Role: people.Owner}, ""},
+		"an admin makes admins": {admin, people.Grant{Role: people.Admin}, ""},
+		"but no owners":         {admin, people.Grant{Role: people.Owner}, "forbidden"},
+		"a narrow admin stays narrow": {narrow, people.Grant{Role: people.Developer, Accounts: []string{"4711"},
+			Permissions: []string{"write:keys"}}, ""},
+		"not on all accounts": {narrow, people.Grant{Role: people.Developer, Permissions: []string{"write:keys"}},
+			"forbidden"},
+		"not on another account": {narrow, people.Grant{Role: people.Developer, Accounts: []string{"4711", "4712"},
+			Permissions: []string{"write:keys"}}, "forbidden"},
+		"nor with more": {narrow, people.Grant{Role: people.Developer, Accounts: []string{"4711"}},
+			"forbidden"},
 		"a developer invites nobody":    {developer, people.Grant{Role: people.Auditor}, "forbidden"},
 		"a role that does not exist":    {boss, people.Grant{Role: "root"}, "invalid"},
 		"an owner of one account":       {boss, people.Grant{Role: people.Owner, Accounts: []string{"4711"}}, "invalid"},
 		"no account at all":             {boss, people.Grant{Role: people.Auditor, Accounts: []string{}}, "invalid"},
 		"an account that cannot be one": {boss, people.Grant{Role: people.Auditor, Accounts: []string{"../1"}}, "invalid"},
-		"a permission beyond the role":  {boss, people.Grant{Role: people.Auditor, Permissions: []string{"write:keys"}}, "invalid"},
-		"a permission that is none":     {boss, people.Grant{Role: people.Admin, Permissions: []string{"*"}}, "invalid"},
+		"a permission beyond the role": {boss, people.Grant{Role: people.Auditor, Permissions: []string{"write:keys"}},
+			"invalid"},
+		"a permission that is none": {boss, people.Grant{Role: people.Admin, Permissions: []string{"*"}}, "invalid"},
 	} {
 		_, err := p.Staff.Invite(ctx, tt.who, "new@shop.example", tt.grant)
 		require.Equal(t, tt.want, answer(err), name)
@@ -77,7 +85,8 @@ func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 		"end":     func(id string) error { return p.Staff.EndSessions(ctx, admin, id) },
 	} {
 		require.Equal(t, otp.Forbidden, otp.KindOf(do(boss2)), "an admin and the owner: %s", name)
-		for _, id := range []string{"per_00000000000000000000000000", "nobody@shop.example", "", "ses_x", boss.Session.Text("ses")} {
+		for _, id := range []string{"per_00000000000000000000000000", "nobody@shop.example", "", "ses_x",
+			boss.Session.Text("ses")} {
 			require.Equal(t, otp.NotFound, otp.KindOf(do(id)), "%s %q", name, id)
 		}
 	}
@@ -91,16 +100,21 @@ func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 func TestRegister_RefusesWeakPasswordsAndWrongAddresses(t *testing.T) {
 	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
 	for _, weak := range []string{
-		"", "short", "elevenchars", strings.Repeat("a", 12), strings.Repeat("x", 129), "passwordpassword", "otpbridge2026", "abcdefghijkl",
-		"somebody@shop.example", "SomebodyShop1", "qwertyuiop12", "otpbridge-otpbridge", "\xff\xfetandem-marzipan-kayak", "Password12345",
+		"", "short", "elevenchars", strings.Repeat("a", 12), strings.Repeat("x", 129), "passwordpassword", "otpbridge2026",
+		"abcdefghijkl",
+		"somebody@shop.example", "SomebodyShop1", "qwertyuiop12", "otpbridge-otpbridge", "\xff\xfetandem-marzipan-kayak",
+		"Password12345",
 	} {
-		_, err := p.Register(ctx, people.Registration{Email: "somebody@shop.example", Password: weak, Name: "Some Body"}, office)
+		_, err := p.Register(ctx, people.Registration{Email: "somebody@shop.example", Password: weak, Name: "Some Body"},
+			office)
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", weak)
 		require.Contains(t, err.Error(), "password ")
 	}
 	for _, email := range []string{
-		"", "a", "a@", "@b.example", "a@b", "a b@c.example", "a@b..example", "a@-b.example", "a@b.example\n", "ä@b.example", "a@b@c.example",
-		"a@b.example,c@d.example", `"a"@b.example`, ".a@b.example", "a@b_c.example", strings.Repeat("a", 65) + "@b.example", "a@[127.0.0.1]",
+		"", "a", "a@", "@b.example", "a@b", "a b@c.example", "a@b..example", "a@-b.example", "a@b.example\n", "ä@b.example",
+		"a@b@c.example",
+		"a@b.example,c@d.example", `"a"@b.example`, ".a@b.example", "a@b_c.example", strings.Repeat("a", 65) + "@b.example",
+		"a@[127.0.0.1]",
 	} {
 		_, err := p.Register(ctx, people.Registration{Email: email, Password: password, Name: "A"}, office)
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", email)

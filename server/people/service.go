@@ -286,7 +286,8 @@ func (s *Services) Token(ctx context.Context, proof Proof) (Token, error) {
 }
 
 func noService(reason string) error {
-	return otp.Refuse(otp.UnknownCredential, "the service account is unknown or revoked, or did not prove who it is").Because(reason)
+	return otp.Refuse(otp.UnknownCredential,
+		"the service account is unknown or revoked, or did not prove who it is").Because(reason)
 }
 
 // checkSecret compares hashes also where there is no account, which takes as long.
@@ -343,7 +344,8 @@ func (s *Services) Authenticate(ctx context.Context, accessToken string, from Cl
 	case errors.Is(err, crypto.ErrAccessTokenExpired):
 		return Principal{}, otp.Refuse(otp.ExpiredCredential, "the access token has expired; ask for another at /oauth/token")
 	case err != nil:
-		return Principal{}, otp.Refuse(otp.MissingCredential, "this is no access token of a service account").Because(err.Error())
+		return Principal{}, otp.Refuse(otp.MissingCredential,
+			"this is no access token of a service account").Because(err.Error())
 	}
 	row, err := s.row(ctx, claims.Subject)
 	if err != nil {

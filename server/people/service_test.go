@@ -81,10 +81,12 @@ func TestServices_GetTokensByKeyAndBySecret(t *testing.T) {
 		services, boss := servicesOf(p), owner(t, p)
 		ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		require.NoError(t, err)
-		grant := people.Grant{Role: people.Developer, Accounts: []string{"4711"}, Permissions: []string{people.ReadKeys, people.WriteKeys}}
+		grant := people.Grant{Role: people.Developer, Accounts: []string{"4711"},
+			Permissions: []string{people.ReadKeys, people.WriteKeys}}
 		made, secret, err := services.Create(ctx, boss, people.NewService{Name: "rotation", Grant: grant})
 		require.NoError(t, err)
-		brought, none, err := services.Create(ctx, boss, people.NewService{Name: "signing", Grant: grant, PublicKey: publicPEM(t, ec.Public())})
+		brought, none, err := services.Create(ctx, boss, people.NewService{Name: "signing", Grant: grant,
+			PublicKey: publicPEM(t, ec.Public())})
 		require.NoError(t, err)
 		require.True(t, none.IsZero(), "whoever brings a public key keeps the private one")
 		plain, text, err := services.Create(ctx, boss, people.NewService{Name: "cron", Grant: grant, Method: people.BySecret})
@@ -262,20 +264,31 @@ func TestServices_NobodyGivesMoreThanTheyHold(t *testing.T) {
 			new  people.NewService
 			kind otp.Kind
 		}{
-			"other accounts":         {narrow, people.NewService{Name: "x", Grant: people.Grant{Role: people.Admin, Accounts: []string{"4712"}}}, otp.Forbidden},
-			"all accounts":           {narrow, people.NewService{Name: "x", Grant: people.Grant{Role: people.Developer}}, otp.Forbidden},
-			"their own":              {narrow, people.NewService{Name: "x", Grant: people.Grant{Role: people.Developer, Accounts: []string{"4711"}}}, 0},
-			"a developer":            {developer, people.NewService{Name: "x", Grant: people.Grant{Role: people.Auditor}}, otp.Forbidden},
-			"an owner":               {boss, people.NewService{Name: "x", Grant: people.Grant{Role: people.Owner}}, otp.Invalid},
-			"no role":                {boss, people.NewService{Name: "x"}, otp.Invalid},
-			"no name":                {boss, people.NewService{Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
-			"a name of two lines":    {boss, people.NewService{Name: "a\nb", Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
-			"a long description":     {boss, people.NewService{Name: "x", Description: strings.Repeat("a", 1001), Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
-			"a wider permission":     {boss, people.NewService{Name: "x", Grant: people.Grant{Role: people.Auditor, Permissions: []string{people.WriteKeys}}}, otp.Invalid},
-			"an odd method":          {boss, people.NewService{Name: "x", Method: "none", Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
-			"a key and a secret":     {boss, people.NewService{Name: "x", Method: people.BySecret, PublicKey: "x", Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
-			"a key on another curve": {boss, people.NewService{Name: "x", PublicKey: publicPEM(t, ec.Public()), Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
-			"no key":                 {boss, people.NewService{Name: "x", PublicKey: "hello", Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
+			"other accounts": {narrow, people.NewService{Name: "x",
+				Grant: people.Grant{Role: people.Admin, Accounts: []string{"4712"}}}, otp.Forbidden},
+			"all accounts": {narrow, people.NewService{Name: "x", Grant: people.Grant{Role: people.Developer}},
+				otp.Forbidden},
+			"their own": {narrow, people.NewService{Name: "x",
+				Grant: people.Grant{Role: people.Developer, Accounts: []string{"4711"}}}, 0},
+			"a developer": {developer, people.NewService{Name: "x", Grant: people.Grant{Role: people.Auditor}},
+				otp.Forbidden},
+			"an owner": {boss, people.NewService{Name: "x", Grant: people.Grant{Role: people.Owner}}, otp.Invalid},
+			"no role":  {boss, people.NewService{Name: "x"}, otp.Invalid},
+			"no name":  {boss, people.NewService{Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
+			"a name of two lines": {boss, people.NewService{Name: "a\nb", Grant: people.Grant{Role: people.Admin}},
+				otp.Invalid},
+			"a long description": {boss, people.NewService{Name: "x", Description: strings.Repeat("a", 1001),
+				Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
+			"a wider permission": {boss, people.NewService{Name: "x",
+				Grant: people.Grant{Role: people.Auditor, Permissions: []string{people.WriteKeys}}}, otp.Invalid},
+			"an odd method": {boss, people.NewService{Name: "x", Method: "none",
+				Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
+			"a key and a secret": {boss, people.NewService{Name: "x", Method: people.BySecret, PublicKey: "x",
+				Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
+			"a key on another curve": {boss, people.NewService{Name: "x", PublicKey: publicPEM(t, ec.Public()),
+				Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
+			"no key": {boss, people.NewService{Name: "x", PublicKey: "hello",
+				Grant: people.Grant{Role: people.Admin}}, otp.Invalid},
 		} {
 			_, _, err := services.Create(ctx, tt.who, tt.new)
 			require.Equal(t, tt.kind, otp.KindOf(err), "%s: %v", name, err)
@@ -283,7 +296,8 @@ func TestServices_NobodyGivesMoreThanTheyHold(t *testing.T) {
 				require.NoError(t, err, name)
 			}
 		}
-		_, err = services.List(ctx, people.Principal{Grant: people.Grant{Role: people.Support}, From: people.Client{Address: netip.Addr{}}})
+		_, err = services.List(ctx, people.Principal{Grant: people.Grant{Role: people.Support},
+			From: people.Client{Address: netip.Addr{}}})
 		require.Equal(t, otp.Forbidden, otp.KindOf(err))
 	})
 }

@@ -75,7 +75,8 @@ func (p *People) Refresh(ctx context.Context, token string, from Client) (Tokens
 		actor := stranger(from)
 		actor.ID, actor.Session = person.ID, session.ID
 		next, reused = crypto.NextToken(refreshPrefix, token, found.Nonce), false
-		session.SeenAt, session.Address, session.Network, session.Agent = at, shownAddress(from.Address), network(from.Address), agent(from)
+		session.SeenAt, session.Address, session.Network, session.Agent = at, shownAddress(from.Address),
+			network(from.Address), agent(from)
 		switch {
 		case used:
 			err = tx.InsertRefreshToken(sql.RefreshToken{Hash: crypto.HashToken(next), Session: session.ID, CreatedAt: at})
@@ -98,7 +99,8 @@ func (p *People) Refresh(ctx context.Context, token string, from Client) (Tokens
 		return Tokens{}, err
 	}
 	if reused {
-		return Tokens{}, otp.Refuse(otp.UnknownCredential, "this refresh token was used before, so its session was ended; log in again")
+		return Tokens{}, otp.Refuse(otp.UnknownCredential, "this refresh token was used before, so its session was ended; "+
+			"log in again")
 	}
 	return p.tokens(person, session, next, at)
 }
@@ -129,7 +131,8 @@ func (p *People) Authenticate(ctx context.Context, accessToken string, from Clie
 	case errors.Is(err, crypto.ErrAccessTokenExpired):
 		return Principal{}, otp.Refuse(otp.ExpiredCredential, "the access token has expired; use the refresh token")
 	case err != nil:
-		return Principal{}, otp.Refuse(otp.MissingCredential, "this is no access token of this server; log in").Because(err.Error())
+		return Principal{}, otp.Refuse(otp.MissingCredential,
+			"this is no access token of this server; log in").Because(err.Error())
 	}
 	id, ok := otp.ParseID(SessionPrefix, claims.Session)
 	if !ok {
@@ -156,7 +159,8 @@ func (p *People) Session(ctx context.Context, id otp.ID, from Client) (Principal
 		_ = p.rows.Seen(ctx, id, shownAddress(from.Address), network(from.Address), at)
 	}
 	return Principal{
-		Kind: PersonKind, ID: person.ID, Name: person.Name, Email: person.Email, Session: id, Grant: grantOf(person), From: from,
+		Kind: PersonKind, ID: person.ID, Name: person.Name, Email: person.Email, Session: id, Grant: grantOf(person),
+		From:            from,
 		AuthenticatedAt: session.AuthenticatedAt, Factor: session.Factor,
 	}, nil
 }

@@ -50,7 +50,8 @@ func (s *Staff) Setup(ctx context.Context, who Principal) (Issued, error) {
 			return err
 		}
 		if owners > 0 {
-			return otp.Refuse(otp.PersonExists, `there is an owner already; have them invite you, or run "otpbridge user create"`)
+			return otp.Refuse(otp.PersonExists,
+				`there is an owner already; have them invite you, or run "otpbridge user create"`)
 		}
 		if _, err := tx.EndTickets(setupTicket, otp.ID{}, "", at); err != nil {
 			return err
@@ -84,7 +85,8 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 	}
 	at := now()
 	text, ticket := issue(invitationTicket, who, at, invitationLife)
-	ticket.Email, ticket.Role, ticket.Accounts, ticket.Permissions = email, string(grant.Role), grant.Accounts, grant.Permissions
+	ticket.Email, ticket.Role, ticket.Accounts, ticket.Permissions = email, string(grant.Role), grant.Accounts,
+		grant.Permissions
 	err := s.p.change(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.EndTickets(invitationTicket, otp.ID{}, email, at); err != nil {
 			return err
@@ -92,7 +94,8 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 		if err := tx.InsertTicket(ticket); err != nil {
 			return err
 		}
-		return record(tx, otp.PersonInvited, who.actor(), otp.ID{}, at, "email", email, "role", ticket.Role, "accounts", listed(ticket.Accounts))
+		return record(tx, otp.PersonInvited, who.actor(), otp.ID{}, at, "email", email, "role", ticket.Role, "accounts",
+			listed(ticket.Accounts))
 	})
 	return Issued{text, ticket.ExpiresAt}, err
 }
@@ -118,7 +121,8 @@ func mayTouch(who Principal, person sql.Person) error {
 
 func issue(purpose string, who Principal, at, life otp.Millis) (string, sql.Ticket) {
 	text := crypto.NewToken(ticketPrefix)
-	return text, sql.Ticket{ID: sql.NewID(), Hash: crypto.HashToken(text), Purpose: purpose, CreatedBy: who.ID, CreatedAt: at, ExpiresAt: at + life}
+	return text, sql.Ticket{ID: sql.NewID(), Hash: crypto.HashToken(text), Purpose: purpose, CreatedBy: who.ID,
+		CreatedAt: at, ExpiresAt: at + life}
 }
 
 // Invitations lists those that can still be used, the newest first.
@@ -357,7 +361,8 @@ func (s *Staff) EndSessions(ctx context.Context, who Principal, id string) error
 }
 
 // touch runs do on a person whom who may change, in a transaction.
-func (s *Staff) touch(ctx context.Context, who Principal, id, permission string, do func(*sql.Tx, sql.Person, otp.Millis) error) error {
+func (s *Staff) touch(ctx context.Context, who Principal, id, permission string,
+	do func(*sql.Tx, sql.Person, otp.Millis) error) error {
 	if err := who.May(permission); err != nil {
 		return err
 	}

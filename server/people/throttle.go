@@ -19,7 +19,8 @@ type attempt struct {
 // counted for the address and network together, and for the network alone. Where the person has a session
 // in that network only the former counts: then nobody else's guesses keep them out. Unknown addresses are
 // counted like known ones. Refusal: RateLimited.
-func (p *People) charge(ctx context.Context, email string, person otp.ID, from Client, at otp.Millis) (*attempt, error) {
+func (p *People) charge(ctx context.Context, email string, person otp.ID, from Client, at otp.Millis) (*attempt,
+	error) {
 	net := network(from.Address)
 	a := &attempt{}
 	a.add(otp.ID(p.Vault.Index.Sum("guesses at a person", email, net)), otp.PersonGuesses)
@@ -55,7 +56,8 @@ func (p *People) factorGuesses(person otp.ID) otp.ID {
 }
 
 func tooMany(wait time.Duration) error {
-	return &otp.Error{Kind: otp.RateLimited, RetryAfter: wait, Message: "too many wrong passwords from this network; wait, or log in from elsewhere"}
+	return &otp.Error{Kind: otp.RateLimited, RetryAfter: wait,
+		Message: "too many wrong passwords from this network; wait, or log in from elsewhere"}
 }
 
 func (a *attempt) add(id otp.ID, limit otp.GuessLimit) {

@@ -94,7 +94,8 @@ const maxSeed = 100
 func (d *door) seed(c *gin.Context, account string, texts []json.RawMessage) error {
 	switch {
 	case account != "":
-		return web.Invalid(web.Fault{Pointer: "/accounts", Detail: "must not be given with account: a seed resets everything"})
+		return web.Invalid(web.Fault{Pointer: "/accounts",
+			Detail: "must not be given with account: a seed resets everything"})
 	case len(texts) > maxSeed:
 		return web.Invalid(web.Fault{Pointer: "/accounts", Detail: "must be at most " + strconv.Itoa(maxSeed)})
 	}

@@ -47,7 +47,8 @@ func (d *door) setClock(c *gin.Context) error {
 	case asked.Advance != nil:
 		by, err := time.ParseDuration(*asked.Advance)
 		if err != nil || by < time.Millisecond || by > manage.MaxClock {
-			return web.Invalid(web.Fault{Pointer: "/advance", Detail: "must be a duration of 1ms or more, such as 6m or 1h30m, and at most a hundred years"})
+			return web.Invalid(web.Fault{Pointer: "/advance",
+				Detail: "must be a duration of 1ms or more, such as 6m or 1h30m, and at most a hundred years"})
 		}
 		if err := d.Manage.Sandbox.AdvanceClock(c.Request.Context(), asked.Account, by); err != nil {
 			return err
@@ -61,7 +62,8 @@ func (d *door) setClock(c *gin.Context) error {
 }
 
 func (d *door) setOffset(c *gin.Context, account string, text *string) error {
-	wrong := web.Invalid(web.Fault{Pointer: "/offset", Detail: "must be a duration such as 10m or 1h30m, and at most a hundred years; or give advance"})
+	wrong := web.Invalid(web.Fault{Pointer: "/offset",
+		Detail: "must be a duration such as 10m or 1h30m, and at most a hundred years; or give advance"})
 	if text == nil {
 		return wrong
 	}
@@ -77,7 +79,8 @@ func (d *door) answerClock(c *gin.Context, account string) error {
 	if err != nil {
 		return err
 	}
-	c.PureJSON(http.StatusOK, clockReading{Account: account, Offset: offset.String(), Now: now.UTC().Truncate(time.Millisecond)})
+	c.PureJSON(http.StatusOK, clockReading{Account: account, Offset: offset.String(),
+		Now: now.UTC().Truncate(time.Millisecond)})
 	return nil
 }
 

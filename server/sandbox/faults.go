@@ -60,7 +60,8 @@ func (d *door) setFaults(c *gin.Context) error {
 		return err
 	}
 	if asked.Faults == nil {
-		return web.Invalid(web.Fault{Pointer: "/faults", Detail: `must be a list such as [{"target":"inbox","kind":"not_sent"}]`})
+		return web.Invalid(web.Fault{Pointer: "/faults",
+			Detail: `must be a list such as [{"target":"inbox","kind":"not_sent"}]`})
 	}
 	if len(asked.Faults) > maxRules {
 		return web.Invalid(web.Fault{Pointer: "/faults", Detail: "must be at most " + strconv.Itoa(maxRules)})

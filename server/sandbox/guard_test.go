@@ -28,8 +28,10 @@ func TestGuard_KeepsPagesOut(t *testing.T) {
 		{name: "no host, as in HTTP/1.0", method: "GET", local: "127.0.0.1", host: ""},
 		{name: "rebound name", method: "GET", local: "127.0.0.1", host: "evil.example:8080", code: "FORBIDDEN_HOST"},
 		{name: "rebound name on IPv6", method: "GET", local: "::1", host: "evil.example", code: "FORBIDDEN_HOST"},
-		{name: "name that only looks local", method: "GET", local: "127.0.0.1", host: "localhost.evil.example", code: "FORBIDDEN_HOST"},
-		{name: "name that only looks like an address", method: "GET", local: "127.0.0.1", host: "127.0.0.1.nip.example", code: "FORBIDDEN_HOST"},
+		{name: "name that only looks local", method: "GET", local: "127.0.0.1", host: "localhost.evil.example",
+			code: "FORBIDDEN_HOST"},
+		{name: "name that only looks like an address", method: "GET", local: "127.0.0.1", host: "127.0.0.1.nip.example",
+			code: "FORBIDDEN_HOST"},
 		{name: "not on loopback a name is right", method: "GET", local: "192.0.2.7", host: "otp.example"},
 		{name: "a connection that tells nothing", method: "GET", local: "", host: "otp.example", code: "FORBIDDEN_HOST"},
 

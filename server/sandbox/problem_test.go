@@ -62,9 +62,10 @@ func TestRefuse_AnswersWhatEveryJSONDoorAnswers(t *testing.T) {
 		otp.Undelivered:            {Status: 502, Code: "UNDELIVERED"},
 		otp.FeatureOff:             {Status: 403, Code: "FEATURE_OFF"},
 	} {
-		answer, body := serve(t, httptest.NewRequest("GET", "/", nil), bare(new(strings.Builder)).handler(func(*gin.Context) error {
-			return fmt.Errorf("wrapped: %w", &otp.Error{Kind: kind, Message: "why", RetryAfter: 1500 * time.Millisecond})
-		}))
+		answer, body := serve(t, httptest.NewRequest("GET", "/", nil),
+			bare(new(strings.Builder)).handler(func(*gin.Context) error {
+				return fmt.Errorf("wrapped: %w", &otp.Error{Kind: kind, Message: "why", RetryAfter: 1500 * time.Millisecond})
+			}))
 		require.Equal(t, want.Status, answer.Code, "%v", kind)
 		require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
 		require.Equal(t, "2", answer.Header().Get("Retry-After"), "rounded up")
@@ -90,7 +91,8 @@ func TestRefuse_AFaultIsLoggedOnceAndAnsweredNeutrally(t *testing.T) {
 
 func TestRefuse_InputFaultsAreListed(t *testing.T) {
 	d := bare(new(strings.Builder))
-	answer, body := serve(t, httptest.NewRequest("PUT", "/", strings.NewReader(`{"offset":7,"zone":"x"}`)), d.handler(d.setClock))
+	answer, body := serve(t, httptest.NewRequest("PUT", "/", strings.NewReader(`{"offset":7,"zone":"x"}`)),
+		d.handler(d.setClock))
 	require.Equal(t, 400, answer.Code)
 	require.Equal(t, "/offset must be a string (and 1 more, see errors)", body["detail"])
 	require.Equal(t, []any{

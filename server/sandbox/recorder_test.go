@@ -42,9 +42,10 @@ func TestRecorder_ShowsNoSecret(t *testing.T) {
 	secrets := []string{key, number, "9551492394", code, "someone", "Xrgn4bpX", "SESSION77"}
 	form := "ipaddress=192.0.2.1&mobile=" + number + "&email=" + mail + "&otp=" + code
 	for name, r := range map[string]*http.Request{
-		"query":               httptest.NewRequest("GET", "/otpauthapi/otpvalidationservlet?"+form, nil),
-		"form":                httptest.NewRequest("POST", "/otpauthapi/otpvalidationservlet", strings.NewReader(form)),
-		"odd names":           httptest.NewRequest("GET", "/x?+MOBILE+="+number+"&Otp="+code+"&%20email=someone@mail.example", nil),
+		"query": httptest.NewRequest("GET", "/otpauthapi/otpvalidationservlet?"+form, nil),
+		"form":  httptest.NewRequest("POST", "/otpauthapi/otpvalidationservlet", strings.NewReader(form)),
+		"odd names": httptest.NewRequest("GET",
+			"/x?+MOBILE+="+number+"&Otp="+code+"&%20email=someone@mail.example", nil),
 		"key in the query":    httptest.NewRequest("GET", "/x?access_key="+key+"&mobile=%2B"+number, nil),
 		"values without name": httptest.NewRequest("GET", "/x?"+number+"&"+key+"&"+code+"=", nil),
 		"unreadable":          httptest.NewRequest("GET", "/x?mobile="+number+"&otp=%zz"+code, nil),
@@ -75,7 +76,8 @@ func TestRecorder_ShowsNoSecret(t *testing.T) {
 }
 
 func TestRecorder_ShowsWhatHelps(t *testing.T) {
-	r := httptest.NewRequest("GET", "http://127.0.0.1:8080/otpauthapi/otpgenservlet?+ipaddress=192.0.2.1&mobile=919551492394&email=a@mail.example&colour=red", nil)
+	r := httptest.NewRequest("GET",
+		"http://127.0.0.1:8080/otpauthapi/otpgenservlet?+ipaddress=192.0.2.1&mobile=919551492394&email=a@mail.example&colour=red", nil)
 	r.Header.Set("access_key", "x")
 	shown := recorded(t, r, "OTP Generated Successfully")
 	require.Equal(t, []parameter{
@@ -146,7 +148,8 @@ func TestRecorder_CurlMakesTheCallAgain(t *testing.T) {
 			first := <-arrived
 
 			command := exec.Command("sh", "-c", recorder.latest()[0].shown().Curl)
-			command.Env = append(command.Environ(), "ACCESS_KEY=key-1", "MOBILE=+919551492394", "OTP=Xrgn4bpX/4iYytICyC1wNg==", "EMAIL=a+b@mail.example")
+			command.Env = append(command.Environ(), "ACCESS_KEY=key-1", "MOBILE=+919551492394", "OTP=Xrgn4bpX/4iYytICyC1wNg==",
+				"EMAIL=a+b@mail.example")
 			out, err := command.CombinedOutput()
 			require.NoError(t, err, "%s", out)
 			if tt.department == "it's" {

@@ -16,7 +16,8 @@ import (
 // they are to be.
 var shownMembers = []string{
 	"method", "type", "template", "locale", "ttl", "length", "fallback", "valid", "reason", "attempts_remaining",
-	"resends_remaining", "attempts", "status", "created_at", "expires_at", "verified_at", "code", "title", "number", "at", "sends", "errors", "pointer",
+	"resends_remaining", "attempts", "status", "created_at", "expires_at", "verified_at", "code", "title", "number",
+	"at", "sends", "errors", "pointer",
 }
 
 // maskedMembers are masked as the servlets' parameters are.

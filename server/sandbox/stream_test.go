@@ -16,7 +16,9 @@ func TestEvents(t *testing.T) {
 
 	text, err = events([]engine.Message{{ID: "msg_1", Text: "two\nlines"}, {ID: "msg_2"}})
 	require.NoError(t, err)
-	require.Regexp(t, `^id: msg_1\nevent: message\ndata: \{.*"text":"two\\nlines".*\}\n\nid: msg_2\nevent: message\ndata: \{.*\}\n\n$`, text)
+	require.Regexp(t,
+		`^id: msg_1\nevent: message\ndata: \{.*"text":"two\\nlines".*\}\n\nid: msg_2\nevent: message\ndata: \{.*\}\n\n$`,
+		text)
 }
 
 // What has settled need not be remembered, and what has not is read again.

@@ -67,8 +67,10 @@ func TestServe_AClientThatHasGoneIsServedAndCharged(t *testing.T) {
 	hangUp()
 	require.Equal(t, "OTP Generated Successfully", c.call(gone, "/otpgenservlet"+target))
 	right, wrong := c.codes(t)
-	require.Equal(t, "Wrong PIN. No of Retries remaining #2", c.call(gone, "/plainotpvalidationservlet"+target+"&otp="+wrong))
-	require.Equal(t, "Wrong PIN. No of Retries remaining #1", c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+wrong))
+	require.Equal(t, "Wrong PIN. No of Retries remaining #2",
+		c.call(gone, "/plainotpvalidationservlet"+target+"&otp="+wrong))
+	require.Equal(t, "Wrong PIN. No of Retries remaining #1",
+		c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+wrong))
 	require.Equal(t, "OTP Generated Successfully", c.call(gone, "/otpregenservlet"+target))
 	require.Equal(t, "Verified successfully", c.call(gone, "/plainotpvalidationservlet"+target+"&otp="+right))
 	require.Equal(t, "OTPEXPIRED", c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+right))

@@ -121,7 +121,8 @@ func (p *parameters) read(form string) error {
 		name, nameReadable := unescape(rawName)
 		value, valueReadable := unescape(rawValue)
 		if !nameReadable || !valueReadable {
-			return malformed("a % in the query or form without two hex digits after it", "a percent sign without two hex digits after it")
+			return malformed("a % in the query or form without two hex digits after it",
+				"a percent sign without two hex digits after it")
 		}
 		if err := p.take(trim(name), value); err != nil {
 			return err
@@ -242,7 +243,8 @@ func readForm(r *http.Request) (string, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return "", &otp.Error{Kind: otp.Invalid, Message: "the form body did not arrive whole", Reason: "the form body did not arrive whole", Err: err}
+		return "", &otp.Error{Kind: otp.Invalid, Message: "the form body did not arrive whole",
+			Reason: "the form body did not arrive whole", Err: err}
 	case len(body) > maxBody:
 		return "", tooLong
 	}

@@ -120,7 +120,8 @@ func newHouse(t testing.TB, fixedCode string) *house {
 	})
 	require.NoError(t, err)
 	t.Cleanup(h.engine.Close)
-	h.manage, err = manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Sandbox: true, Changed: h.engine.Forget})
+	h.manage, err = manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Sandbox: true,
+		Changed: h.engine.Forget})
 	require.NoError(t, err)
 	require.NoError(t, h.manage.Sandbox.SeedDemo(ctx))
 	return h

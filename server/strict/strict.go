@@ -196,7 +196,8 @@ func (d *decoder) array(raw json.RawMessage, target reflect.Value, pointer strin
 }
 
 // members calls each for every member of an object, in order, those given twice but once.
-func (d *decoder) members(raw json.RawMessage, pointer, expected string, each func(name string, value json.RawMessage, at string)) {
+func (d *decoder) members(raw json.RawMessage, pointer, expected string,
+	each func(name string, value json.RawMessage, at string)) {
 	if raw[0] != '{' {
 		d.fault(pointer, expected)
 		return

@@ -36,21 +36,27 @@ func TestDecode_FaultsAreNamedByPointer(t *testing.T) {
 		want       []Fault
 	}{
 		{"unknown field", `{"otp_lenght":6}`, []Fault{{Pointer: "/otp_lenght", Detail: "is not known here"}}},
-		{"other letter case is another name", `{"OTP_LENGTH":6}`, []Fault{{Pointer: "/OTP_LENGTH", Detail: "is not known here"}}},
-		{"given twice", `{"name":"a","name":"b"}`, []Fault{{Pointer: "/name", Detail: "is given twice; which one is meant?"}}},
-		{"given twice by an escape", `{"name":"a","n\u0061me":"b"}`, []Fault{{Pointer: "/name", Detail: "is given twice; which one is meant?"}}},
+		{"other letter case is another name", `{"OTP_LENGTH":6}`,
+			[]Fault{{Pointer: "/OTP_LENGTH", Detail: "is not known here"}}},
+		{"given twice", `{"name":"a","name":"b"}`, []Fault{{Pointer: "/name",
+			Detail: "is given twice; which one is meant?"}}},
+		{"given twice by an escape", `{"name":"a","n\u0061me":"b"}`,
+			[]Fault{{Pointer: "/name", Detail: "is given twice; which one is meant?"}}},
 		{"string for a number", `{"otp_length":"6"}`, []Fault{{Pointer: "/otp_length", Detail: "must be a whole number"}}},
 		{"fraction", `{"otp_length":6.5}`, []Fault{{Pointer: "/otp_length", Detail: "must be a whole number"}}},
-		{"number out of range", `{"otp_length":99999999999999999999}`, []Fault{{Pointer: "/otp_length", Detail: "must be a whole number"}}},
+		{"number out of range", `{"otp_length":99999999999999999999}`,
+			[]Fault{{Pointer: "/otp_length", Detail: "must be a whole number"}}},
 		{"number for a boolean", `{"enabled":1}`, []Fault{{Pointer: "/enabled", Detail: "must be true or false"}}},
-		{"null", `{"enabled":null}`, []Fault{{Pointer: "/enabled", Detail: "must not be null; leave it out for the default"}}},
+		{"null", `{"enabled":null}`, []Fault{{Pointer: "/enabled",
+			Detail: "must not be null; leave it out for the default"}}},
 		{"inside a list", `{"countries":["IN",7]}`, []Fault{{Pointer: "/countries/1", Detail: "must be a string"}}},
 		{"text for a list", `{"countries":"IN,AE"}`, []Fault{{Pointer: "/countries", Detail: "must be a list"}}},
 		{"inside an object of a list", `{"access_keys":[{"key":"a"},{"kee":"b","expires_at":"soon"}]}`, []Fault{
 			{Pointer: "/access_keys/1/kee", Detail: "is not known here"},
 			{Pointer: "/access_keys/1/expires_at", Detail: "must be a time such as 2026-01-31T12:00:00Z"},
 		}},
-		{"twice inside a map", `{"message_overrides":{"error":"a","error":"b"}}`, []Fault{{Pointer: "/message_overrides/error", Detail: "is given twice; which one is meant?"}}},
+		{"twice inside a map", `{"message_overrides":{"error":"a","error":"b"}}`,
+			[]Fault{{Pointer: "/message_overrides/error", Detail: "is given twice; which one is meant?"}}},
 		{"escaped pointer", `{"a/b~c":1}`, []Fault{{Pointer: "/a~1b~0c", Detail: "is not known here"}}},
 		{"a sealed column cannot be set", `{"-":"x","SealedCipherKey":"x"}`, []Fault{
 			{Pointer: "/-", Detail: "is not known here"}, {Pointer: "/SealedCipherKey", Detail: "is not known here"},
@@ -66,11 +72,16 @@ func TestDecode_FaultsAreNamedByPointer(t *testing.T) {
 		{"cut short", `{"name":`, []Fault{{Detail: "is not one JSON value: byte 8"}}},
 		{"half a character", `{"name":"\ud83d"}`, []Fault{{Detail: "has half a character: byte 10"}}},
 		{"two halves the wrong way round", `{"name":"\ude00\ud83d"}`, []Fault{{Detail: "has half a character: byte 10"}}},
-		{"twice in free JSON", `{"free":{"a":[{"b":{"c":1,"d":2,"\u0063":3}}]}}`, []Fault{{Pointer: "/free/a/b/c", Detail: "is given twice; which one is meant?"}}},
-		{"deep free JSON", `{"free":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}`, []Fault{{Pointer: "/free", Detail: "is nested deeper than 32 levels"}}},
-		{"twice in any JSON", `{"any":{"a":[{"b":1,"b":2}]}}`, []Fault{{Pointer: "/any/a/b", Detail: "is given twice; which one is meant?"}}},
-		{"null in a list of a map", `{"by":{"a":[1,null]}}`, []Fault{{Pointer: "/by/a/1", Detail: "must not be null; leave it out for the default"}}},
-		{"null for a text in a map", `{"message_overrides":{"error":null}}`, []Fault{{Pointer: "/message_overrides/error", Detail: "must not be null; leave it out for the default"}}},
+		{"twice in free JSON", `{"free":{"a":[{"b":{"c":1,"d":2,"\u0063":3}}]}}`,
+			[]Fault{{Pointer: "/free/a/b/c", Detail: "is given twice; which one is meant?"}}},
+		{"deep free JSON", `{"free":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}`,
+			[]Fault{{Pointer: "/free", Detail: "is nested deeper than 32 levels"}}},
+		{"twice in any JSON", `{"any":{"a":[{"b":1,"b":2}]}}`,
+			[]Fault{{Pointer: "/any/a/b", Detail: "is given twice; which one is meant?"}}},
+		{"null in a list of a map", `{"by":{"a":[1,null]}}`, []Fault{{Pointer: "/by/a/1",
+			Detail: "must not be null; leave it out for the default"}}},
+		{"null for a text in a map", `{"message_overrides":{"error":null}}`,
+			[]Fault{{Pointer: "/message_overrides/error", Detail: "must not be null; leave it out for the default"}}},
 		{"not UTF-8", "{\"name\":\"\xff\"}", []Fault{{Detail: "is not UTF-8"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,7 +112,8 @@ func TestDecode_KeepsDefaultsAndReadsEveryColumn(t *testing.T) {
 
 func TestDecode_FreeJSONIsKeptAsItStands(t *testing.T) {
 	for _, value := range []string{
-		`{"b":{"a":1},"a":[{"a":1},{"a":2},[],{}],"c":"\ud83d\ude00\\ud800"}`, `[1,"x",null,true]`, `"\\\\ud800"`, `-0.10e+3`, `null`,
+		`{"b":{"a":1},"a":[{"a":1},{"a":2},[],{}],"c":"\ud83d\ude00\\ud800"}`, `[1,"x",null,true]`, `"\\\\ud800"`,
+		`-0.10e+3`, `null`,
 		strings.Repeat(`{"a":`, 32) + `1` + strings.Repeat(`}`, 32),
 	} {
 		var target newAccount
@@ -113,7 +125,8 @@ func TestDecode_FreeJSONIsKeptAsItStands(t *testing.T) {
 func TestDecode_AnyJSONKeepsItsNumbers(t *testing.T) {
 	var target newAccount
 	require.NoError(t, Decode([]byte(`{"any":{"n":12345678901234567890,"l":[1.50,null]},"by":{"a":[1]}}`), &target))
-	require.Equal(t, map[string]any{"n": json.Number("12345678901234567890"), "l": []any{json.Number("1.50"), nil}}, target.Any)
+	require.Equal(t, map[string]any{"n": json.Number("12345678901234567890"), "l": []any{json.Number("1.50"), nil}},
+		target.Any)
 	require.Equal(t, map[label][]int{"a": {1}}, target.By)
 	require.NoError(t, Decode([]byte(`{"any":null}`), &target))
 	require.Nil(t, target.Any)
@@ -136,7 +149,8 @@ func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `null`, `{"name":"a"}`, `{"NAME":"a"}`, `{"name":"a","name":"b"}`, `{"n\u0061me":"\ud800"}`,
 		`{"countries":["IN"],"message_overrides":{"error":"x"},"access_keys":[{"key":"k","expires_at":"2026-01-31T12:00:00Z","enabled":false}]}`,
-		`{"max_attempts":null,"otp_length":1e1}`, ` {"enabled" : true } `, `{"created_at":-0}`, `{"departments":[]}`, `{}x`, `{"free":{"a":[1,{"a":2}],"b":{}}}`, `{"free":null}`, `{"free":[[[]]]}`,
+		`{"max_attempts":null,"otp_length":1e1}`, ` {"enabled" : true } `, `{"created_at":-0}`, `{"departments":[]}`, `{}x`,
+		`{"free":{"a":[1,{"a":2}],"b":{}}}`, `{"free":null}`, `{"free":[[[]]]}`,
 		`{"message_overrides":{"a":"1","\u0061":"2"}}`, `{"sms_sender":"\u2028"}`, "{\"name\":\"\xff\"}",
 	} {
 		f.Add([]byte(seed))
@@ -183,9 +197,12 @@ func hostileBodies() map[string][]byte {
 		return func(i int) string { return fmt.Sprintf(format, i) }
 	}
 	return map[string][]byte{
-		"unknown members":     fill(`{`, `}`, number(`"%x":0,`)),
-		"one name":            fill(`{`, `}`, number(`"a":%d,`)),
-		"long names":          fill(`{`, `}`, func(i int) string { return `"` + strings.Repeat("x", 5000) + strconv.Itoa(i) + `":0,` }),
+		"unknown members": fill(`{`, `}`, number(`"%x":0,`)),
+		"one name":        fill(`{`, `}`, number(`"a":%d,`)),
+		"long names": fill(`{`, `}`, func(i int) string {
+			return `"` + strings.Repeat("x", 5000) +
+				strconv.Itoa(i) + `":0,`
+		}),
 		"escapes":             fill(`{`, `}`, number(`"\u0061%d":"\ud83d\ude00",`)),
 		"wrong list":          fill(`{"list":[`, `]}`, number(`%d,`)),
 		"wrong values":        fill(`{"map":{`, `}}`, number(`"%d":{},`)),

@@ -12,7 +12,8 @@ import (
 func credential(header http.Header) (string, error) {
 	secret, err := web.Credential(header, "API key")
 	if err == nil && secret == "" {
-		err = otp.Refuse(otp.MissingCredential, "no credential was presented; send the header Authorization: Bearer <API key>")
+		err = otp.Refuse(otp.MissingCredential,
+			"no credential was presented; send the header Authorization: Bearer <API key>")
 	}
 	return secret, err
 }

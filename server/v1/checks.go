@@ -31,7 +31,8 @@ func (k *checks) err() error {
 // idAt reads a challenge's id, which stands at pointer.
 func (k *checks) idAt(pointer, text string) otp.ID {
 	id, ok := otp.ParseID(idPrefix, text)
-	k.that(ok && text == id.Text(idPrefix), pointer, "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc")
+	k.that(ok && text == id.Text(idPrefix), pointer,
+		"must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc")
 	return id
 }
 

@@ -16,9 +16,11 @@ import (
 // account's list. Cookies are never read here, so credentials are never allowed.
 
 const (
-	allowedHeaders = "Authorization, X-API-Key, access_key, Content-Type, Idempotency-Key, X-Request-Id, X-Debug-Auth, X-Timestamp, X-Nonce, X-Signature"
-	exposedHeaders = "Location, Retry-After, X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-RateLimit-Window, Idempotent-Replayed"
-	preflightAge   = "600" // seconds for which a browser need not ask again
+	allowedHeaders = "Authorization, X-API-Key, access_key, Content-Type, Idempotency-Key, X-Request-Id, X-Debug-Auth, " +
+		"X-Timestamp, X-Nonce, X-Signature"
+	exposedHeaders = "Location, Retry-After, X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, " +
+		"X-RateLimit-Reset, X-RateLimit-Window, Idempotent-Replayed"
+	preflightAge = "600" // seconds for which a browser need not ask again
 )
 
 // preflight answers a browser's question ahead of a call.
@@ -44,7 +46,8 @@ func (d *door) allowAnyListedOrigin(c *gin.Context) {
 	}
 	listed, err := d.engine.AllowedOrigins(c.Request.Context())
 	if err != nil {
-		d.errors.Log.ErrorContext(c.Request.Context(), "v1 could not read the allowed origins", "request_id", web.RequestOf(c).LogID, "error", err)
+		d.errors.Log.ErrorContext(c.Request.Context(), "v1 could not read the allowed origins", "request_id",
+			web.RequestOf(c).LogID, "error", err)
 		return
 	}
 	if slices.Contains(listed, origin) {
@@ -60,7 +63,8 @@ func (x *exchange) allowOrigin() {
 	}
 	account := x.caller.Account
 	methods := account.CORSMethods
-	if slices.Contains(account.CORSOrigins, origin) && (len(methods) == 0 || slices.Contains(methods, x.gin.Request.Method)) {
+	if slices.Contains(account.CORSOrigins, origin) && (len(methods) == 0 ||
+		slices.Contains(methods, x.gin.Request.Method)) {
 		allow(x.gin, origin)
 		return
 	}

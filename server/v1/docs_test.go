@@ -57,15 +57,23 @@ func TestJudge_NoticesWhatTheDocumentDoesNotHave(t *testing.T) {
 		answer             string
 		fine               bool
 	}{
-		"as it is":             {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 404, `{"type":"about:blank","title":"Not Found","status":404,"detail":"d","message":"d","code":"NOT_FOUND","request_id":"r"}`, true},
-		"a member too many":    {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 404, `{"type":"about:blank","title":"Not Found","status":404,"detail":"d","message":"d","code":"NOT_FOUND","request_id":"r","stack":"main.go"}`, false},
-		"a member missing":     {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 404, `{"type":"about:blank","title":"Not Found","status":404,"detail":"d","message":"d","request_id":"r"}`, false},
-		"a status it lacks":    {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 418, `{}`, false},
-		"a call it lacks":      {"POST", "/v1/other", `{}`, 200, `{}`, false},
-		"served what is wrong": {"POST", "/v1/verify", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","to":"+919876543210","code":"123456"}`, 200, `{"valid":false,"reason":"EXPIRED"}`, false},
-		"an unknown reason":    {"POST", "/v1/verify", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","code":"123456"}`, 200, `{"valid":false,"reason":"WRONG"}`, false},
-		"told what it hides":   {"POST", "/v1/verify", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","code":"123456"}`, 200, `{"valid":false,"reason":"EXPIRED","attempts_remaining":3}`, false},
-		"without X-Request-Id": {"POST", "/v1/verify", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","code":"123456"}`, 200, `{"valid":false,"reason":"EXPIRED"}`, false},
+		"as it is": {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 404,
+			`{"type":"about:blank","title":"Not Found","status":404,"detail":"d","message":"d","code":"NOT_FOUND","request_id":"r"}`, true},
+		"a member too many": {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 404,
+			`{"type":"about:blank","title":"Not Found","status":404,"detail":"d","message":"d","code":"NOT_FOUND","request_id":"r","stack":"main.go"}`, false},
+		"a member missing": {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 404,
+			`{"type":"about:blank","title":"Not Found","status":404,"detail":"d","message":"d","request_id":"r"}`, false},
+		"a status it lacks": {"POST", "/v1/cancel", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, 418, `{}`, false},
+		"a call it lacks":   {"POST", "/v1/other", `{}`, 200, `{}`, false},
+		"served what is wrong": {"POST", "/v1/verify",
+			`{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","to":"+919876543210","code":"123456"}`, 200,
+			`{"valid":false,"reason":"EXPIRED"}`, false},
+		"an unknown reason": {"POST", "/v1/verify", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","code":"123456"}`, 200,
+			`{"valid":false,"reason":"WRONG"}`, false},
+		"told what it hides": {"POST", "/v1/verify", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","code":"123456"}`, 200,
+			`{"valid":false,"reason":"EXPIRED","attempts_remaining":3}`, false},
+		"without X-Request-Id": {"POST", "/v1/verify", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc","code":"123456"}`, 200,
+			`{"valid":false,"reason":"EXPIRED"}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := httptest.NewRecorder()

@@ -60,7 +60,8 @@ func newHouse(t testing.TB) *house {
 	})
 	require.NoError(t, err)
 	t.Cleanup(h.engine.Close)
-	h.manage, err = manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Sandbox: true, Changed: h.engine.Forget})
+	h.manage, err = manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Sandbox: true,
+		Changed: h.engine.Forget})
 	require.NoError(t, err)
 	require.NoError(t, h.manage.Sandbox.SeedDemo(ctx))
 
@@ -117,7 +118,8 @@ func (v validated) judge(r *http.Request, body []byte, answer *httptest.Response
 	asked.Body = io.NopCloser(bytes.NewReader(body))
 	route, parameters, err := v.routes.FindRoute(asked)
 	if err != nil {
-		if answer.Code == http.StatusNotFound || answer.Code == http.StatusMethodNotAllowed || r.Method == http.MethodOptions || !Owns(r.URL.Path) {
+		if answer.Code == http.StatusNotFound || answer.Code == http.StatusMethodNotAllowed ||
+			r.Method == http.MethodOptions || !Owns(r.URL.Path) {
 			return nil
 		}
 		return fmt.Errorf("the document has no such call: %w", err)

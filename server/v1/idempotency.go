@@ -22,7 +22,8 @@ func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engin
 	case len(keys) == 0:
 		return do(otp.ID{})
 	case !web.Printable(keys[0]) || len(keys[0]) > maxIdempotencyKey:
-		return engine.Answer{}, web.Invalid(web.Fault{Header: "Idempotency-Key", Detail: "must be 1 to 255 printable ASCII characters"})
+		return engine.Answer{}, web.Invalid(web.Fault{Header: "Idempotency-Key",
+			Detail: "must be 1 to 255 printable ASCII characters"})
 	}
 	answer, replayed, err := x.door.engine.Once(x.ctx, x.caller, keys[0], x.fingerprint(), do, anew)
 	if err != nil {

@@ -88,10 +88,12 @@ func TestKeys_RefusedOnesAreTold(t *testing.T) {
 		requireProblem(t, a, 401, "AUTH_002")
 		require.Equal(t, `Bearer realm="otpbridge", error="invalid_token"`, a.header.Get("WWW-Authenticate"))
 
-		requireProblem(t, c.with(manage.NewKey{Name: "elsewhere", AllowedIPs: []string{"203.0.113.0/24"}}).post("/v1/send", sendBody), 403, "AUTH_005")
+		requireProblem(t, c.with(manage.NewKey{Name: "elsewhere", AllowedIPs: []string{"203.0.113.0/24"}}).post("/v1/send",
+			sendBody), 403, "AUTH_005")
 		reader := c.with(manage.NewKey{Name: "reader", Kind: otp.ReadOnlyKey})
 		requireProblem(t, reader.post("/v1/send", sendBody), 403, "PERMISSION_DENIED")
-		require.NotEmpty(t, reader.post("/v1/send", sendBody).header.Get("X-RateLimit-Limit"), "its owner is told how it stands")
+		require.NotEmpty(t, reader.post("/v1/send", sendBody).header.Get("X-RateLimit-Limit"),
+			"its owner is told how it stands")
 		id, _, _ := c.sent(sendBody)
 		require.Equal(t, 200, reader.get("/v1/status/"+id).status)
 
@@ -121,7 +123,8 @@ func TestLimits_OfAKeyAndOfFailures(t *testing.T) {
 		a := limited.post("/v1/send", sendBody)
 		requireProblem(t, a, 429, "RATE_LIMIT_EXCEEDED")
 		require.Equal(t, []string{"3", "0", "60", "20"}, []string{
-			a.header.Get("X-RateLimit-Limit"), a.header.Get("X-RateLimit-Remaining"), a.header.Get("X-RateLimit-Window"), a.header.Get("Retry-After"),
+			a.header.Get("X-RateLimit-Limit"), a.header.Get("X-RateLimit-Remaining"), a.header.Get("X-RateLimit-Window"),
+			a.header.Get("Retry-After"),
 		})
 		// The documented client waits until X-RateLimit-Reset.
 		reset, err := strconv.ParseInt(a.header.Get("X-RateLimit-Reset"), 10, 64)
@@ -137,7 +140,8 @@ func TestLimits_OfAKeyAndOfFailures(t *testing.T) {
 		a = c.post("/v1/send", sendBody, "Authorization", "Bearer wrong-key-of-somebody")
 		requireProblem(t, a, 429, "RATE_LIMIT_EXCEEDED")
 		require.NotEmpty(t, a.header.Get("Retry-After"))
-		require.Equal(t, []string{"60", "0"}, []string{a.header.Get("X-RateLimit-Limit"), a.header.Get("X-RateLimit-Remaining")})
+		require.Equal(t, []string{"60", "0"}, []string{a.header.Get("X-RateLimit-Limit"),
+			a.header.Get("X-RateLimit-Remaining")})
 		require.Equal(t, 404, c.get("/v1/status/otp_00000000000000000000000000").status, "a right key is let in")
 		unused := c.with(manage.NewKey{Name: "never used before"})
 		require.Equal(t, 404, unused.get("/v1/status/otp_00000000000000000000000000").status, "also the first time")
@@ -165,7 +169,8 @@ func TestDebug_TellsAKeyThatMayKnow(t *testing.T) {
 
 func TestSignatures_AreHeldToWhereTheKeySaysSo(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
-	_, secret, signing, err := c.manage.Keys.Create(context.Background(), manage.NewKey{Account: c.Address, Name: "signed", Signing: otp.SigningRequired})
+	_, secret, signing, err := c.manage.Keys.Create(context.Background(),
+		manage.NewKey{Account: c.Address, Name: "signed", Signing: otp.SigningRequired})
 	require.NoError(t, err)
 	c.APIKey = string(secret.Bytes())
 	sign := func(method, path, body string) []string {
@@ -181,9 +186,11 @@ func TestSignatures_AreHeldToWhereTheKeySaysSo(t *testing.T) {
 	a := c.post("/v1/send", sendBody, headers...)
 	require.Equal(t, 201, a.status, a.text)
 	requireProblem(t, c.post("/v1/send", sendBody, headers...), 401, "SIGNATURE_INVALID")
-	requireProblem(t, c.post("/v1/send", sendBody+" ", sign("POST", "/v1/send", sendBody+"  ")...), 401, "SIGNATURE_INVALID")
+	requireProblem(t, c.post("/v1/send", sendBody+" ", sign("POST", "/v1/send", sendBody+"  ")...), 401,
+		"SIGNATURE_INVALID")
 	canonical := `{"method": "sms", "to": "` + number + `", "type": "verification"}`
-	require.Equal(t, 201, c.post("/v1/send", sendBody, sign("POST", "/v1/send", canonical)...).status, "over Python's form")
+	require.Equal(t, 201, c.post("/v1/send", sendBody, sign("POST", "/v1/send", canonical)...).status,
+		"over Python's form")
 	path := "/v1/status/" + a.json["id"].(string)
 	require.Equal(t, 200, c.get(path, sign("GET", path, "")...).status)
 	a = c.get(path+"?x=%41", sign("GET", path+"?x=%41", "")...)
@@ -290,7 +297,8 @@ func TestCORS_IsPerAccountAndExact(t *testing.T) {
 		require.Equal(t, want, a.header.Get("Access-Control-Allow-Origin"), "%q", tt.origin)
 		require.Equal(t, tt.allowed, strings.Contains(a.header.Get("Access-Control-Expose-Headers"), "Retry-After"))
 	}
-	for origin, allowed := range map[string]bool{page: true, "https://other.example": true, "https://evil.example": false, "null": false} {
+	for origin, allowed := range map[string]bool{page: true, "https://other.example": true,
+		"https://evil.example": false, "null": false} {
 		a := c.call("OPTIONS", "/v1/send", "", "Authorization", "", "Origin", origin, "Access-Control-Request-Method", "POST")
 		require.Equal(t, 204, a.status)
 		require.Equal(t, "Origin", a.header.Get("Vary"))

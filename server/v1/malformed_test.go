@@ -36,9 +36,12 @@ var valid = map[string]string{
 
 // values are tried for every member whose schema refuses them.
 var values = []string{
-	`null`, `true`, `false`, `0`, `-1`, `1`, `1.5`, `3`, `11`, `29`, `1e3`, `1e400`, `-0`, `99999999999999999999`, `2147483648`,
-	`""`, `" "`, `"x"`, `"SMS"`, `"300"`, `"\u0000"`, `"a\u0000b"`, `"+91987\r\nBcc: x"`, `"{{7*7}}"`, `"' OR 1=1 --"`, `"../../etc/passwd"`,
-	`"` + strings.Repeat("9", 300) + `"`, `"１２３４５６"`, `"12345"`, `[]`, `["sms"]`, `["sms","sms"]`, `["fax"]`, `[null]`, `[[["x"]]]`, `{}`, `{"a":{"b":[]}}`,
+	`null`, `true`, `false`, `0`, `-1`, `1`, `1.5`, `3`, `11`, `29`, `1e3`, `1e400`, `-0`, `99999999999999999999`,
+	`2147483648`,
+	`""`, `" "`, `"x"`, `"SMS"`, `"300"`, `"\u0000"`, `"a\u0000b"`, `"+91987\r\nBcc: x"`, `"{{7*7}}"`, `"' OR 1=1 --"`,
+	`"../../etc/passwd"`,
+	`"` + strings.Repeat("9", 300) + `"`, `"１２３４５６"`, `"12345"`, `[]`, `["sms"]`, `["sms","sms"]`, `["fax"]`, `[null]`,
+	`[[["x"]]]`, `{}`, `{"a":{"b":[]}}`,
 }
 
 // generated makes bodies of the document: each member with each value that its schema refuses,
@@ -66,7 +69,8 @@ func generated(t testing.TB) []malformed {
 				}
 			}
 			if given, ok := members[name]; ok {
-				all = append(all, malformed{path: path, body: strings.TrimSuffix(object(members), "}") + `,"` + name + `":` + string(given) + "}", pointer: "/" + name})
+				all = append(all, malformed{path: path, body: strings.TrimSuffix(object(members), "}") + `,"` + name + `":` +
+					string(given) + "}", pointer: "/" + name})
 			}
 			without := maps.Clone(members)
 			delete(without, name)
@@ -115,9 +119,11 @@ func byHand() []malformed {
 		{path: "/v1/send", body: `{` + to + `,"metadata":{"a":1,"a":2}}`, pointer: "/metadata/a"},
 		{path: "/v1/send", body: `{` + to + `,"metadata":{"a":1,"\u0061":2}}`, pointer: "/metadata/a"},
 		{path: "/v1/send", body: `{` + to + `,"metadata":{"a":"` + strings.Repeat("x", 1024) + `"}}`, pointer: "/metadata"},
-		{path: "/v1/send", body: `{` + to + `,"metadata":` + strings.Repeat(`{"a":`, 40) + `1` + strings.Repeat(`}`, 40) + `}`, pointer: "/metadata"},
+		{path: "/v1/send", body: `{` + to + `,"metadata":` + strings.Repeat(`{"a":`, 40) + `1` + strings.Repeat(`}`, 40) +
+			`}`, pointer: "/metadata"},
 		{path: "/v1/send", body: `{` + to + `,"binding":{"a":1,"a":1}}`, pointer: "/binding/a"},
-		{path: "/v1/send", body: `{` + to + `,"binding":` + strings.Repeat(`[`, 40) + strings.Repeat(`]`, 40) + `}`, pointer: "/binding"},
+		{path: "/v1/send", body: `{` + to + `,"binding":` + strings.Repeat(`[`, 40) + strings.Repeat(`]`, 40) + `}`,
+			pointer: "/binding"},
 		{path: "/v1/send", body: `{` + to + `,"binding":1e400}`, pointer: "/binding"},
 		{path: "/v1/send", body: `{` + to + `,"binding":"\ud800"}`},
 		{path: "/v1/send", body: `{` + to + `,"t\u006f":"+919876543210"}`, pointer: "/to"},
@@ -127,7 +133,8 @@ func byHand() []malformed {
 		{path: "/v1/send", body: `{"to":"user@example.com","method":"sms","type":"verification"}`, pointer: "/method"},
 		{path: "/v1/send", body: `{"to":"a@b@c","method":"email","type":"verification"}`, pointer: "/to"},
 		{path: "/v1/send", body: `{"to":"Name <user@example.com>","method":"email","type":"verification"}`, pointer: "/to"},
-		{path: "/v1/send", body: `{"to":"user@example.com\r\nBcc: x@example.com","method":"email","type":"verification"}`, pointer: "/to"},
+		{path: "/v1/send", body: `{"to":"user@example.com\r\nBcc: x@example.com","method":"email","type":"verification"}`,
+			pointer: "/to"},
 		{path: "/v1/send", body: `{"to":"+919876543210","method":"email","type":"verification"}`, pointer: "/method"},
 		{path: "/v1/send", body: `{` + to + `,"template":"missing"}`, pointer: "/template"},
 		{path: "/v1/send", body: `{` + to + `,"length":5}`, pointer: "/length"},
@@ -144,16 +151,20 @@ func byHand() []malformed {
 	for _, path := range slices.Sorted(maps.Keys(valid)) {
 		whole := valid[path]
 		for _, body := range []string{
-			``, ` `, `null`, `true`, `1`, `"x"`, `[]`, `[` + whole + `]`, whole + whole, whole + ` x`, whole[:len(whole)-1], whole[1:],
+			``, ` `, `null`, `true`, `1`, `"x"`, `[]`, `[` + whole + `]`, whole + whole, whole + ` x`, whole[:len(whole)-1],
+			whole[1:],
 			`{`, `{"id"`, `{"id":}`, `{id:1}`, `{'id':1}`, strings.Repeat(`[`, 20000), strings.Repeat(`{"a":`, 9000),
-			whole + "\x00", "\xef\xbb\xbf" + whole, strings.Replace(whole, `"`, "\"\xff", 1), strings.Replace(whole, `"`, "\"\xed\xa0\x80", 1),
-			strings.Replace(whole, `{"`, `{"\ud83d`, 1), `/* */` + whole, whole + ` // x`, `{,` + whole[1:], `<xml/>`, "id=1&code=2", `{"a":NaN}`, `{"a":0x1}`, `{"a":01}`,
+			whole + "\x00", "\xef\xbb\xbf" + whole, strings.Replace(whole, `"`, "\"\xff", 1),
+			strings.Replace(whole, `"`, "\"\xed\xa0\x80", 1),
+			strings.Replace(whole, `{"`, `{"\ud83d`, 1), `/* */` + whole, whole + ` // x`, `{,` + whole[1:], `<xml/>`,
+			"id=1&code=2", `{"a":NaN}`, `{"a":0x1}`, `{"a":01}`,
 			`{"a":"` + strings.Repeat("x", 64<<10) + `"}`, strings.Repeat(" ", 70<<10) + whole,
 		} {
 			all = append(all, malformed{path: path, body: body})
 		}
 		for _, kind := range []string{
-			"none", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=utf-16",
+			"none", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+			"application/json; charset=utf-16",
 			"application/json; a=b", "application/jsonp", "application/json, text/plain", "text/json", ";",
 		} {
 			all = append(all, malformed{path: path, body: whole, contentType: kind, pointer: "*"})
@@ -242,12 +253,14 @@ func (h *house) dump(t testing.TB) map[string][]string {
 
 // checksNothing takes every request that decodes, and decodesAnything every one that is JSON.
 var (
-	checksNothing = sqltest.Mutation{Package: "otpbridge/server/v1", File: "checks.go", Change: func(t testing.TB, source string) string {
-		return sqltest.Replace(t, source, "	if len(k.faults) == 0 {\n", "	if true {\n", 1)
-	}}
-	decodesAnything = sqltest.Mutation{Package: "otpbridge/server/strict", File: "strict.go", Change: func(t testing.TB, source string) string {
-		return sqltest.Replace(t, source, "	if len(d.faults) > 0 {\n", "	if false {\n", 1)
-	}}
+	checksNothing = sqltest.Mutation{Package: "otpbridge/server/v1", File: "checks.go",
+		Change: func(t testing.TB, source string) string {
+			return sqltest.Replace(t, source, "	if len(k.faults) == 0 {\n", "	if true {\n", 1)
+		}}
+	decodesAnything = sqltest.Mutation{Package: "otpbridge/server/strict", File: "strict.go",
+		Change: func(t testing.TB, source string) string {
+			return sqltest.Replace(t, source, "	if len(d.faults) > 0 {\n", "	if false {\n", 1)
+		}}
 )
 
 // A test that has never caught a bug is not trusted: built with a validator that does nothing, this
@@ -257,7 +270,8 @@ func TestMalformed_CatchesABuildThatValidatesNothing(t *testing.T) {
 		t.Skip("this is the mutant")
 	}
 	for name, mutation := range map[string]sqltest.Mutation{"checks": checksNothing, "decoder": decodesAnything} {
-		command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, mutation), "-count=1", "-timeout", "2m", "-run", "TestMalformed_IsRefused", ".")
+		command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, mutation), "-count=1", "-timeout", "2m",
+			"-run", "TestMalformed_IsRefused", ".")
 		command.Env = append(os.Environ(), "OTP_MUTANT=1")
 		output, err := command.CombinedOutput()
 		require.Error(t, err, "%s:\n%s", name, output)

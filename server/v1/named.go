@@ -85,7 +85,8 @@ func (x *exchange) meantByQuery() (engine.Named, error) {
 // ofQuery makes a refusal that points into a body speak of the query's parameter.
 func ofQuery(err error) error {
 	if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Field != "" {
-		return web.Invalid(web.Fault{Parameter: refusal.Field, Detail: strings.TrimPrefix(refusal.Message, refusal.Field+" ")})
+		return web.Invalid(web.Fault{Parameter: refusal.Field,
+			Detail: strings.TrimPrefix(refusal.Message, refusal.Field+" ")})
 	}
 	problem, ok := errors.AsType[*web.Problem](err)
 	if !ok {

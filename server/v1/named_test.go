@@ -18,9 +18,13 @@ func TestNamed_ResendCancelAndStatusTakeARecipient(t *testing.T) {
 	query := "/v1/status?" + url.Values{"to": {number}, "ip": {"203.0.113.7"}, "type": {"two_factor"}}.Encode()
 	named := `{"to":"` + number + `","ip":"203.0.113.7","type":"two_factor"}`
 	for _, unnamed := range []string{
-		`{"to":"` + number + `"}`, `{"to":"` + number + `","ip":"203.0.113.7"}`, `{"to":"` + number + `","type":"two_factor"}`,
-		`{"to":"` + number + `","ip":"203.0.113.8","type":"two_factor"}`, `{"to":"+919876543211","ip":"203.0.113.7","type":"two_factor"}`,
-		`{"to":"` + number + `","ip":"203.0.113.7","type":"two_factor","binding":1}`, `{"to":"a@b.example","ip":"203.0.113.7","type":"two_factor"}`,
+		`{"to":"` + number + `"}`, `{"to":"` + number + `","ip":"203.0.113.7"}`, `{"to":"` + number +
+			`","type":"two_factor"}`,
+		`{"to":"` + number +
+			`","ip":"203.0.113.8","type":"two_factor"}`, `{"to":"+919876543211","ip":"203.0.113.7","type":"two_factor"}`,
+		`{"to":"` + number +
+			`","ip":"203.0.113.7","type":"two_factor","binding":1}`,
+		`{"to":"a@b.example","ip":"203.0.113.7","type":"two_factor"}`,
 	} {
 		requireProblem(t, c.post("/v1/resend", unnamed), 404, "NOT_FOUND")
 		requireProblem(t, c.post("/v1/cancel", unnamed), 404, "NOT_FOUND")

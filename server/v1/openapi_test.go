@@ -186,7 +186,8 @@ func TestRefusals_EveryKindHasARowAndTheDocumentHasTheSame(t *testing.T) {
 // names the code.
 func TestOpenAPI_EveryRefusalIsDescribedWhereItHappens(t *testing.T) {
 	every := []otp.Kind{
-		otp.MissingCredential, otp.UnknownCredential, otp.ExpiredCredential, otp.BadSignature, otp.ForbiddenNetwork, otp.Forbidden,
+		otp.MissingCredential, otp.UnknownCredential, otp.ExpiredCredential, otp.BadSignature, otp.ForbiddenNetwork,
+		otp.Forbidden,
 		otp.ForbiddenOrigin, otp.FeatureOff, otp.Invalid, otp.BrokenAccount, otp.RateLimited, otp.Overloaded,
 	}
 	ended := []otp.Kind{otp.NotFound, otp.Canceled, otp.Replaced, otp.Expired, otp.Used, otp.AttemptsExhausted}

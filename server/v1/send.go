@@ -53,7 +53,8 @@ func (r *sendRequest) check() error {
 	k.choice("/method", r.Method, methods)
 	k.choice("/type", r.Type, types)
 	if r.Template != nil {
-		k.that(templateName.MatchString(*r.Template), "/template", "must be the name of a template: 1 to 64 letters, digits, _ . and -")
+		k.that(templateName.MatchString(*r.Template), "/template",
+			"must be the name of a template: 1 to 64 letters, digits, _ . and -")
 	}
 	if r.Locale != nil {
 		k.that(languageTag.MatchString(*r.Locale), "/locale", "must be a language tag such as en or pt-BR")

@@ -32,7 +32,8 @@ func (x *exchange) status() (engine.Answer, error) {
 	text := x.gin.Param("id")
 	id, ok := otp.ParseID(idPrefix, text)
 	if !ok || text != id.Text(idPrefix) {
-		return engine.Answer{}, web.Invalid(web.Fault{Parameter: "id", Detail: "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc"})
+		return engine.Answer{}, web.Invalid(web.Fault{Parameter: "id",
+			Detail: "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc"})
 	}
 	return x.standing(engine.Named{ID: id})
 }
@@ -61,7 +62,8 @@ func (x *exchange) standing(meant engine.Named) (engine.Answer, error) {
 		answer.VerifiedAt = &at
 	}
 	for _, send := range found.Sends {
-		answer.Sends = append(answer.Sends, delivery{Number: send.Number, Method: send.Method, Status: send.Status, At: send.At.UTC(), Error: send.Error})
+		answer.Sends = append(answer.Sends, delivery{Number: send.Number, Method: send.Method, Status: send.Status,
+			At: send.At.UTC(), Error: send.Error})
 	}
 	return answerOf(http.StatusOK, answer)
 }

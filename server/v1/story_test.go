@@ -15,7 +15,8 @@ import (
 
 func TestSend_IsAnsweredAtOnceAndTheCodeArrives(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
-	a := c.post("/v1/send", `{"to":"`+number+`","method":"sms","type":"two_factor","metadata":{"user_id":"u-17","n":1.50}}`)
+	a := c.post("/v1/send",
+		`{"to":"`+number+`","method":"sms","type":"two_factor","metadata":{"user_id":"u-17","n":1.50}}`)
 	require.Equal(t, 201, a.status, a.text)
 	require.Equal(t, "/v1/status/"+a.json["id"].(string), a.header.Get("Location"))
 	require.Equal(t, "+91••••••3210", strings.ReplaceAll(a.json["to"].(string), "•••••••", "••••••"))
@@ -40,7 +41,8 @@ func TestSend_IsAnsweredAtOnceAndTheCodeArrives(t *testing.T) {
 
 func TestSend_TakesWhatIsAskedOfIt(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
-	a := c.post("/v1/send", `{"to":"`+number+`","method":"email","email":"user@example.com","fallback":["sms"],"type":"password_reset","ttl":3600,"length":8,"locale":"pt-BR","ip":"203.0.113.7","binding":{"amount":10}}`)
+	a := c.post("/v1/send",
+		`{"to":"`+number+`","method":"email","email":"user@example.com","fallback":["sms"],"type":"password_reset","ttl":3600,"length":8,"locale":"pt-BR","ip":"203.0.113.7","binding":{"amount":10}}`)
 	require.Equal(t, 201, a.status, a.text)
 	created, _ := time.Parse(time.RFC3339, a.json["created_at"].(string))
 	expires, _ := time.Parse(time.RFC3339, a.json["expires_at"].(string))
@@ -110,12 +112,14 @@ func TestVerify_EveryReason(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	first, right, _ := c.sent(sendBody)
 	c.sent(sendBody)
-	require.Equal(t, map[string]any{"valid": false, "reason": "REPLACED"}, c.post("/v1/verify", `{"id":"`+first+`","code":"`+right+`"}`).json)
+	require.Equal(t, map[string]any{"valid": false, "reason": "REPLACED"},
+		c.post("/v1/verify", `{"id":"`+first+`","code":"`+right+`"}`).json)
 }
 
 func TestVerify_BindingTypeAndAddressAreHeldTo(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
-	id, right, _ := c.sent(`{"to":"` + number + `","method":"sms","type":"transaction","ip":"203.0.113.7","binding":{"b":1,"a":[2.0]}}`)
+	id, right, _ := c.sent(`{"to":"` + number +
+		`","method":"sms","type":"transaction","ip":"203.0.113.7","binding":{"b":1,"a":[2.0]}}`)
 	for _, body := range []string{
 		`{"id":"` + id + `","type":"transaction","code":"` + right + `"}`,
 		`{"id":"` + id + `","type":"transaction","code":"` + right + `","binding":{"b":1,"a":[3]}}`,
@@ -133,7 +137,8 @@ func TestVerify_BindingTypeAndAddressAreHeldTo(t *testing.T) {
 	} {
 		require.Equal(t, map[string]any{"valid": false, "reason": "NOT_FOUND"}, c.post("/v1/verify", body).json, body)
 	}
-	a := c.post("/v1/verify", `{"to":"`+number+`","ip":"203.0.113.7","code":"`+right+`","binding":{"a":[2],"b":1e0},"type":"transaction"}`)
+	a := c.post("/v1/verify",
+		`{"to":"`+number+`","ip":"203.0.113.7","code":"`+right+`","binding":{"a":[2],"b":1e0},"type":"transaction"}`)
 	require.Equal(t, true, a.json["valid"], a.text)
 }
 
@@ -147,8 +152,10 @@ func TestVerify_ACodeOfTheServletsAndTheOtherWayRound(t *testing.T) {
 	require.Equal(t, "OTP Generated Successfully", servlet("otpgenservlet", ""))
 	right, wrong := c.codes()
 	require.Equal(t, "Wrong PIN. No of Retries remaining #2", servlet("plainotpvalidationservlet", "&otp="+wrong))
-	require.Equal(t, 1.0, c.post("/v1/verify", `{"to":"`+number+`","ip":"203.0.113.7","code":"`+wrong+`"}`).json["attempts_remaining"])
-	require.Equal(t, true, c.post("/v1/verify", `{"to":"`+number+`","ip":"203.0.113.7","code":"`+right+`"}`, "Authorization", "", "access_key", c.AccessKey).json["valid"])
+	require.Equal(t, 1.0,
+		c.post("/v1/verify", `{"to":"`+number+`","ip":"203.0.113.7","code":"`+wrong+`"}`).json["attempts_remaining"])
+	require.Equal(t, true, c.post("/v1/verify", `{"to":"`+number+`","ip":"203.0.113.7","code":"`+right+`"}`,
+		"Authorization", "", "access_key", c.AccessKey).json["valid"])
 	require.Equal(t, "OTPEXPIRED", servlet("plainotpvalidationservlet", "&otp="+right))
 
 	_, right, _ = c.sent(`{"to":"` + number + `","method":"sms","type":"verification","ip":"203.0.113.7"}`)
@@ -248,7 +255,8 @@ func TestServe_AClientThatHasGoneIsServedAndCharged(t *testing.T) {
 	id, _, wrong := c.sent(sendBody)
 	gone, hangUp := context.WithCancel(context.Background())
 	hangUp()
-	r := httptest.NewRequestWithContext(gone, "POST", "/v1/verify", strings.NewReader(`{"id":"`+id+`","code":"`+wrong+`"}`))
+	r := httptest.NewRequestWithContext(gone, "POST", "/v1/verify",
+		strings.NewReader(`{"id":"`+id+`","code":"`+wrong+`"}`))
 	r.Header.Set("Authorization", "Bearer "+c.APIKey)
 	r.Header.Set("Content-Type", "application/json")
 	c.do(r)

@@ -150,7 +150,8 @@ func signed(method jwt.SigningMethod, kid any, key any) func(*token) {
 // bearing sends a code with a token, from an address of its own.
 func (c client) bearing(token string) answer {
 	c.t.Helper()
-	r := httptest.NewRequest("POST", "/v1/send", strings.NewReader(fmt.Sprintf(`{"to":"+9198%08d","method":"sms","type":"verification"}`, strangers.Add(1))))
+	r := httptest.NewRequest("POST", "/v1/send",
+		strings.NewReader(fmt.Sprintf(`{"to":"+9198%08d","method":"sms","type":"verification"}`, strangers.Add(1))))
 	r.RemoteAddr = fmt.Sprintf("198.51.%d.%d:1", strangers.Load()/250%250, strangers.Load()%250)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Authorization", "Bearer "+token)
@@ -185,11 +186,14 @@ func TestTokens_OfTheAccountsIssuerAreTaken(t *testing.T) {
 	a := c.post("/v1/resend", `{"id":"otp_06bq3c7k5sqn2e8v4g1t9hp0mc"}`, "Authorization", "Bearer "+p.token())
 	requireProblem(t, a, 403, "PERMISSION_DENIED")
 	first := c.post("/v1/send", sendBody, "Authorization", "Bearer "+p.token(), "Idempotency-Key", "a")
-	again := c.post("/v1/send", sendBody, "Authorization", "Bearer "+p.token(claim("jti", "another")), "Idempotency-Key", "a")
+	again := c.post("/v1/send", sendBody, "Authorization", "Bearer "+p.token(claim("jti", "another")), "Idempotency-Key",
+		"a")
 	require.Equal(t, first.text, again.text, "one subject's requests count once, whichever token they bring")
-	other := c.post("/v1/send", sendBody, "Authorization", "Bearer "+p.token(claim("sub", "user-18")), "Idempotency-Key", "a")
+	other := c.post("/v1/send", sendBody, "Authorization", "Bearer "+p.token(claim("sub", "user-18")), "Idempotency-Key",
+		"a")
 	require.NotEqual(t, first.json["id"], other.json["id"], "another subject's are its own")
-	require.Equal(t, 400, c.post("/v1/send", sendBody, "Authorization", "Bearer "+p.token(), "X-API-Key", c.APIKey).status, "two credentials")
+	require.Equal(t, 400, c.post("/v1/send", sendBody, "Authorization", "Bearer "+p.token(), "X-API-Key",
+		c.APIKey).status, "two credentials")
 }
 
 func TestTokens_NoAttackPasses(t *testing.T) {
@@ -204,7 +208,8 @@ func TestTokens_NoAttackPasses(t *testing.T) {
 	pinned.PublicKeyPEM = publicPEM(t, p.rsa.Public())
 	pinned.Algorithms = []string{"RS256"}
 	h.newClient(t, func(a *otp.Account) { a.JWTIssuers = []otp.JWTIssuer{pinned} })
-	require.Equal(t, 201, c.bearing(p.token(claim("iss", "https://pem.example"), header("kid", nil))).status, "the other account's works")
+	require.Equal(t, 201, c.bearing(p.token(claim("iss", "https://pem.example"), header("kid", nil))).status,
+		"the other account's works")
 
 	now := time.Now().Unix()
 	public, err := x509.MarshalPKIXPublicKey(p.rsa.Public())
@@ -225,7 +230,8 @@ func TestTokens_NoAttackPasses(t *testing.T) {
 		{"NONE", unsigned("NONE"), malformed}, {"nOnE", unsigned("nOnE"), malformed},
 		{"no algorithm", unsigned(""), malformed}, {"an unknown algorithm", unsigned("RS1"), malformed},
 		{"a right algorithm, no signature", unsigned("RS256"), unknown},
-		{"HS256 with the public key in PEM", p.token(claim("iss", "https://pem.example"), hs(nil, []byte(pinned.PublicKeyPEM))), unknown},
+		{"HS256 with the public key in PEM", p.token(claim("iss", "https://pem.example"),
+			hs(nil, []byte(pinned.PublicKeyPEM))), unknown},
 		{"HS256 with the public key in DER", p.token(claim("iss", "https://pem.example"), hs(nil, public)), unknown},
 		{"HS256 with the modulus", p.token(hs("rsa", p.rsa.N.Bytes())), unknown},
 		{"HS256 with the secret of the set", p.token(hs("secret", []byte("a secret that everybody can read"))), unknown},
@@ -287,7 +293,8 @@ func TestTokens_NoAttackPasses(t *testing.T) {
 		{"another iss", p.token(claim("iss", "https://id.example/")), unknown},
 		{"iss in another case", p.token(claim("iss", "https://ID.example")), unknown},
 		{"iss is a list", p.token(claim("iss", []string{"https://id.example"})), unknown},
-		{"iss of another account's issuer", p.token(claim("iss", "https://pem.example"), theirs, header("kid", nil)), unknown},
+		{"iss of another account's issuer", p.token(claim("iss", "https://pem.example"), theirs, header("kid", nil)),
+			unknown},
 		{"a refresh token by its header", p.token(header("typ", "refresh+jwt")), unknown},
 		{"an identity token", p.token(claim("token_use", "id")), unknown},
 		{"a refresh token", p.token(claim("typ", "Refresh")), unknown},
@@ -298,7 +305,9 @@ func TestTokens_NoAttackPasses(t *testing.T) {
 		{"sub is a list", p.token(claim("sub", []string{"a"})), unknown},
 		{"sub forges a line", p.token(claim("sub", "a\nb")), unknown},
 		{"sub is long", p.token(claim("sub", strings.Repeat("a", 300))), unknown},
-		{"another payload", parts[0] + "." + b64([]byte(`{"iss":"https://id.example","aud":"otp","sub":"root","exp":99999999999}`)) + "." + parts[2], unknown},
+		{"another " +
+			"payload", parts[0] + "." +
+			b64([]byte(`{"iss":"https://id.example","aud":"otp","sub":"root","exp":99999999999}`)) + "." + parts[2], unknown},
 		{"another header", b64([]byte(`{"alg":"RS256","kid":"rsa"}`)) + "." + parts[1] + "." + parts[2], unknown},
 		{"a signature cut short", good[:len(good)-8], malformed},
 		{"an empty signature", parts[0] + "." + parts[1] + ".", unknown},
@@ -342,7 +351,10 @@ func TestTokens_KeySetsThatAttack(t *testing.T) {
 		"redirects":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://169.254.169.254/", 302) },
 		"is no JSON":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
 		"has no keys":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
-		"has a secret":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[{"kty":"oct","k":"AAAA"}]}`) },
+		"has a secret": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w,
+				`{"keys":[{"kty":"oct","k":"AAAA"}]}`)
+		},
 		"has a short key": func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"keys":[{"kty":"RSA","n":"xw","e":"AQAB"}]}`)
 		},

@@ -105,7 +105,8 @@ func NotFound(c *gin.Context) {
 
 // MethodNotAllowed answers a path of this door under a method that it does not have.
 func MethodNotAllowed(c *gin.Context) {
-	refuseUnserved(c, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this call has another method; the Allow header names it")
+	refuseUnserved(c, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED",
+		"this call has another method; the Allow header names it")
 }
 
 func refuseUnserved(c *gin.Context, status int, code, detail string) {

@@ -18,7 +18,8 @@ type Issuer struct {
 	Keys  *crypto.JWTKeys // nil: those that the issuer publishes
 }
 
-// ReadIssuers makes an account's issuers usable; checkURL judges where an issuer publishes its keys. The error names the column and what to mend.
+// ReadIssuers makes an account's issuers usable; checkURL judges where an issuer publishes its keys. The error names
+// the column and what to mend.
 func ReadIssuers(entries []otp.JWTIssuer, checkURL func(string) error) ([]Issuer, error) {
 	var issuers []Issuer
 	for i, entry := range entries {

@@ -109,7 +109,8 @@ func (v *Vault) compareKeyring(ctx context.Context) (map[string][]byte, error) {
 	for id, check := range stored {
 		have, err := v.Keyring.Check(id)
 		if errors.Is(err, crypto.ErrUnknownKey) {
-			return nil, KeyringError{fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its line back", id)}
+			return nil, KeyringError{fmt.Errorf("the keyring lacks key %q, which protects data in this database; add its "+
+				"line back", id)}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("check keyring: %w", err)

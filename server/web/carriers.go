@@ -39,7 +39,8 @@ func Credential(header http.Header, what string) (string, error) {
 		}
 	}
 	if malformed {
-		return "", otp.Refuse(otp.MissingCredential, "the credential cannot be one; send the header Authorization: Bearer <"+what+">")
+		return "", otp.Refuse(otp.MissingCredential, "the credential cannot be one; send the header Authorization: Bearer "+
+			"<"+what+">")
 	}
 	return found, nil
 }

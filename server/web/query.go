@@ -26,7 +26,8 @@ func ReadQuery(c *gin.Context, known ...string) *Query {
 	values, err := url.ParseQuery(c.Request.URL.RawQuery)
 	q := &Query{values: values}
 	if err != nil {
-		q.faults = append(q.faults, Fault{Parameter: "?", Detail: "the query cannot be read: percent-encode special characters"})
+		q.faults = append(q.faults, Fault{Parameter: "?", Detail: "the query cannot be read: percent-encode special " +
+			"characters"})
 		return q
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {

@@ -66,7 +66,10 @@ func loggedID(id string) string {
 	case strings.Contains(id, "otpb_"):
 		return "[redacted]"
 	}
-	return longNumber.ReplaceAllStringFunc(id, func(number string) string { return "[" + strconv.Itoa(len(number)) + " digits]" })
+	return longNumber.ReplaceAllStringFunc(id, func(number string) string {
+		return "[" + strconv.Itoa(len(number)) +
+			" digits]"
+	})
 }
 
 // Peer is the client's address, which the server's middleware has resolved behind trusted proxies. One that

@@ -256,14 +256,16 @@ func (s *Server) url(t testing.TB, name string, options url.Values) string {
 	if err := s.Exec("CREATE DATABASE " + name + " CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"); err != nil {
 		t.Fatalf("make schema: %v", err)
 	}
-	made := url.URL{Scheme: "mysql", User: url.UserPassword("root", ""), Host: fmt.Sprintf("127.0.0.1:%d", s.port), Path: "/" + name, RawQuery: options.Encode()}
+	made := url.URL{Scheme: "mysql", User: url.UserPassword("root", ""), Host: fmt.Sprintf("127.0.0.1:%d", s.port),
+		Path: "/" + name, RawQuery: options.Encode()}
 	return made.String()
 }
 
 // Client is the command line client, as an operator uses it, told to run the statements. It is
 // found on PATH like the server.
 func (s *Server) Client(statements string, options ...string) *exec.Cmd {
-	options = append([]string{"--no-defaults", "--user=root", "--socket=" + s.socket(), "--default-character-set=utf8mb4"}, options...)
+	options = append([]string{"--no-defaults", "--user=root", "--socket=" + s.socket(),
+		"--default-character-set=utf8mb4"}, options...)
 	return exec.Command("mariadb", append(options, "--execute="+statements)...)
 }
 

@@ -148,7 +148,8 @@ func (c *commandCodes) Code(ctx context.Context, w Wanted) (string, error) {
 			}
 			if _, ended := errors.AsType[*exec.ExitError](err); ended || time.Now().After(deadline) {
 				return "", &Trouble{Tried: "run the command of --codes for the code", Err: err,
-					Remedy: "It gets the number as its last argument and has to print the code, nothing else, and end with 0. It said: " + quoted(strings.TrimSpace(said.String()))}
+					Remedy: "It gets the number as its last argument and has to print the code, nothing else, and end with 0. It " +
+						"said: " + quoted(strings.TrimSpace(said.String()))}
 			}
 			select {
 			case <-time.After(time.Second):

@@ -39,7 +39,8 @@ func NewInbox(addr string) (*Inbox, error) {
 			Remedy: "Give --codes inbox=ADDR an address of this machine with a free port, such as inbox=127.0.0.1:9099."}
 	}
 	box := &Inbox{addr: listener.Addr().String(), changed: make(chan struct{})}
-	box.server = &http.Server{Handler: http.HandlerFunc(box.take), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
+	box.server = &http.Server{Handler: http.HandlerFunc(box.take), ReadTimeout: 10 * time.Second,
+		WriteTimeout: 10 * time.Second}
 	go func() { _ = box.server.Serve(listener) }() // ends by Close
 	return box, nil
 }

@@ -26,7 +26,8 @@ func TestInbox_FindsTheCodeHoweverItComes(t *testing.T) {
 			return http.Post(a+"sms/send", formType, strings.NewReader("mobile=9876543210&message=Your+code+is+482913."))
 		},
 		"JSON": func(a string) (*http.Response, error) {
-			return http.Post(a, "application/json", strings.NewReader(`{"messages":[{"recipient":"+91 98765 43210","text":"Use 482913 within 5 minutes"}],"batch":"1234567"}`))
+			return http.Post(a, "application/json",
+				strings.NewReader(`{"messages":[{"recipient":"+91 98765 43210","text":"Use 482913 within 5 minutes"}],"batch":"1234567"}`))
 		},
 		"text": func(a string) (*http.Response, error) {
 			return http.Post(a, "text/plain", strings.NewReader("To: 919876543210\nYour code is 482913"))
@@ -65,7 +66,8 @@ func TestInbox_ATakenAddressIsExplained(t *testing.T) {
 func TestCommandCodes(t *testing.T) {
 	needs(t, "sh")
 	sent := time.Now()
-	code, err := CommandCodes(`printf '%s\n' 4711"$0" | cut -c1-4; :`).Code(t.Context(), Wanted{Mobile: "917", After: sent})
+	code, err := CommandCodes(`printf '%s\n' 4711"$0" | cut -c1-4; :`).Code(t.Context(),
+		Wanted{Mobile: "917", After: sent})
 	require.NoError(t, err)
 	require.Equal(t, "4711", code)
 	code, err = CommandCodes("echo").Code(t.Context(), Wanted{Mobile: "9170000", After: sent})

@@ -134,13 +134,15 @@ func (t *Target) probe(ctx context.Context, a *account, mobile string) (Profile,
 		{"Generate", genServlet, who, Generated.line},
 		{"A first wrong guess", validateServlet, who + guess, func(p Profile) string { return wrongPIN(p, 2) + lineEnd(p) }},
 	} {
-		answer, err := t.Do(ctx, Request{Path: call.servlet, Query: call.query, Header: http.Header{"access_key": {a.AccessKey}}})
+		answer, err := t.Do(ctx, Request{Path: call.servlet, Query: call.query,
+			Header: http.Header{"access_key": {a.AccessKey}}})
 		if err != nil {
 			return Any, nil, err
 		}
 		if answer.Body == Unauthorised.line(t.house) {
 			return Any, nil, &Trouble{Tried: "the target refuses the access key: UNAUTHERISED USER",
-				Remedy: "Look at --access-key. A proxy in front may drop headers with an underscore (nginx needs underscores_in_headers on)."}
+				Remedy: "Look at --access-key. A proxy in front may drop headers with an underscore (nginx needs " +
+					"underscores_in_headers on)."}
 		}
 		none := true
 		for _, p := range []Profile{Documented, Live} {
@@ -202,14 +204,18 @@ func (t *Target) findHouse(ctx context.Context) error {
 		t.Context = DefaultContext
 	}
 	tried := "GET " + t.Root + t.Context + "/" + genServlet + " was answered "
-	page := strings.HasPrefix(strings.TrimSpace(answer.Body), "<") || strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html")
+	page := strings.HasPrefix(strings.TrimSpace(answer.Body), "<") ||
+		strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html")
 	switch {
 	case page:
-		return &Trouble{Tried: tried + "with a page of HTML, status " + statusText(answer.Status) + ", and not with a servlet's line of text",
-			Remedy: "Something else stands at this address, or in between. Look at host, port and path in --target; the path is what comes before " + genServlet + "."}
+		return &Trouble{Tried: tried + "with a page of HTML, status " + statusText(answer.Status) +
+			", and not with a servlet's line of text",
+			Remedy: "Something else stands at this address, or in between. Look at host, port and path in --target; the path " +
+				"is what comes before " + genServlet + "."}
 	case answer.Status == http.StatusNotFound, answer.Status >= 300 && answer.Status < 400, answer.Status >= 500:
 		return &Trouble{Tried: tried + statusText(answer.Status),
-			Remedy: "There is no servlet there, or it is out of order. Look at host, port and path in --target; the path is what comes before " + genServlet + "."}
+			Remedy: "There is no servlet there, or it is out of order. Look at host, port and path in --target; the path is " +
+				"what comes before " + genServlet + "."}
 	}
 	if strings.HasSuffix(answer.Body, "\r\n") {
 		t.house = Live

@@ -58,8 +58,10 @@ func Conversation() *Transcript {
 
 		form,
 		said("the right code in hex", validateServlet, "mobile={mobile4}&otp={right:hex}"),
-		said("generate with a department and an e-mail address", genServlet, "mobile={mobile5}&email={email}").with("department-id", "sales"),
-		said("the right code with a department", validateServlet, "mobile={mobile5}&otp={right:HEX}").with("department-id", "sales"),
+		said("generate with a department and an e-mail address", genServlet,
+			"mobile={mobile5}&email={email}").with("department-id", "sales"),
+		said("the right code with a department", validateServlet, "mobile={mobile5}&otp={right:HEX}").with("department-id",
+			"sales"),
 		said("generate for the plain servlet", genServlet, "mobile={mobile6}"),
 		said("the right code at the plain servlet", plainServlet, "mobile={mobile6}&otp={right}"),
 	}}
@@ -120,7 +122,8 @@ func WriteDiff(w io.Writer, nameA, nameB string, t *Transcript, found []Differen
 			fmt.Fprintf(&b, "%3d %s\n", i+1, title)
 		}
 		first := t.Lines[d.Lines[0]]
-		fmt.Fprintf(&b, "%s\n    %s\n      %s\n    %s\n      %s\n\n", indent(first.request(), "    | "), nameA, d.A, nameB, d.B)
+		fmt.Fprintf(&b, "%s\n    %s\n      %s\n    %s\n      %s\n\n", indent(first.request(), "    | "), nameA, d.A, nameB,
+			d.B)
 	}
 	if lines == 0 {
 		fmt.Fprintf(&b, "No difference in %d answers.\n", len(t.Lines))

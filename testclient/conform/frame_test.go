@@ -98,7 +98,8 @@ func TestRun_AChangedTextIsReportedWithAScriptThatShowsIt(t *testing.T) {
 		t.Run(wrong.to, func(t *testing.T) {
 			t.Parallel()
 			target := newTestTarget(t, changed(t, wrong.from, wrong.to))
-			report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: strings.Fields(wrong.cases), Profile: Live})
+			report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: strings.Fields(wrong.cases),
+				Profile: Live})
 			require.NoError(t, err)
 			require.Equal(t, ExitFail, report.ExitCode())
 			shown, failed := 0, 0
@@ -140,10 +141,12 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/v1/send" && strings.Contains(string(body), "verification") {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
-		fmt.Fprintf(w, `{"id":"otp_0123456789","to":%q,"told":%q,"expires_at":"2030-01-01T00:00:00Z","code":%q}`, sentinelMobile, r.Header, sentinelCode)
+		fmt.Fprintf(w, `{"id":"otp_0123456789","to":%q,"told":%q,"expires_at":"2030-01-01T00:00:00Z","code":%q}`,
+			sentinelMobile, r.Header, sentinelCode)
 		return
 	}
-	if strings.HasSuffix(r.URL.Path, genServlet) && len(values["mobile"]) == 1 && r.Header.Get("access_key") == sentinelKey {
+	if strings.HasSuffix(r.URL.Path, genServlet) && len(values["mobile"]) == 1 &&
+		r.Header.Get("access_key") == sentinelKey {
 		fmt.Fprint(w, "OTP Generated Successfully")
 		return
 	}
@@ -180,8 +183,10 @@ func TestReports_HoldNoSecret(t *testing.T) {
 	target := newTestTarget(t, serve(t, http.HandlerFunc(mirror)))
 	report, err := Run(t.Context(), Options{
 		Target: target, Cases: Cases(), Profile: Documented,
-		AccessKey: sentinelKey, CipherKey: sentinelCipher, CipherIV: sentinelIV, APIKey: sentinelAPIKey, SigningSecret: sentinelSigner,
-		Mobiles: []string{sentinelMobile}, Codes: AskedCodes(strings.NewReader(strings.Repeat(sentinelCode+"\n", 1000)), io.Discard),
+		AccessKey: sentinelKey, CipherKey: sentinelCipher, CipherIV: sentinelIV, APIKey: sentinelAPIKey,
+		SigningSecret: sentinelSigner,
+		Mobiles:       []string{sentinelMobile}, Codes: AskedCodes(strings.NewReader(strings.Repeat(sentinelCode+"\n", 1000)),
+			io.Discard),
 	})
 	require.NoError(t, err)
 	require.Greater(t, report.Count(Fail), 20)
@@ -263,7 +268,8 @@ func TestRun_ATargetThatCannotBeTestedIsExplained(t *testing.T) {
 		{"not found", serve(t, http.NotFoundHandler()), "There is no servlet there"},
 		{"resets", raw(t, func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }), "closed the connection without an answer"},
 		{"hangs up", raw(t, func(net.Conn) {}), "closed the connection without an answer"},
-		{"other protocol", raw(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.9\r\n") }), "does not speak HTTP"},
+		{"other protocol", raw(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.9\r\n") }),
+			"does not speak HTTP"},
 		{"unknown certificate", withTLS.URL, "--ca FILE"},
 		{"plain instead of TLS", "https" + strings.TrimPrefix(serve(t, newReference("")), "http"), "write http://"},
 		{"unknown name", "http://no-such-host.invalid", "not known here"},
@@ -318,7 +324,8 @@ func TestRun_OverTLSWithTheAuthorityNamed(t *testing.T) {
 }
 
 func TestNewTarget_WhatIsNoAddressIsRefused(t *testing.T) {
-	for _, address := range []string{"", "http://", "ftp://host", "http://user:secret@host", "http://host?access_key=secret", "://"} {
+	for _, address := range []string{"", "http://", "ftp://host", "http://user:secret@host",
+		"http://host?access_key=secret", "://"} {
 		_, err := NewTarget(address, time.Second, nil)
 		require.Error(t, err, address)
 		require.NotContains(t, err.Error(), "secret")
@@ -396,7 +403,8 @@ func TestSelected(t *testing.T) {
 // Made by OpenSSL.
 func TestParamCipher_Vectors(t *testing.T) {
 	const key, iv = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "8PHy8/T19vf4+fr7/P3+/w=="
-	const hexKey, hexIV = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"
+	const hexKey, hexIV = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+		"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"
 	for _, given := range [][2]string{{key, iv}, {hexKey, hexIV}, {iv + "~" + key, ""}} {
 		c, err := newParamCipher("", given[0], given[1])
 		require.NoError(t, err)
@@ -441,7 +449,8 @@ func TestDetect(t *testing.T) {
 	})
 	t.Run("a refused key", func(t *testing.T) {
 		target := newTestTarget(t, serve(t, newReference("")))
-		_, err := Detect(t.Context(), Options{Target: target, AccessKey: "no such key", CipherKey: sentinelCipher, CipherIV: sentinelIV, Mobiles: []string{"917000000042"}})
+		_, err := Detect(t.Context(), Options{Target: target, AccessKey: "no such key", CipherKey: sentinelCipher,
+			CipherIV: sentinelIV, Mobiles: []string{"917000000042"}})
 		require.ErrorContains(t, err, "refuses the access key")
 		require.NotContains(t, err.Error(), "no such key")
 	})
@@ -480,7 +489,8 @@ func TestRun_AgainstATargetThatIsNoSandbox(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []Profile{Live}, report.Detection.Profiles)
 	for _, r := range report.Results {
-		require.Contains(t, []Status{Pass, Skip}, r.Status, "%s %s: %s%s, came %s", r.Status, r.Case.ID, r.Reason, r.Expected, r.Actual)
+		require.Contains(t, []Status{Pass, Skip}, r.Status, "%s %s: %s%s, came %s", r.Status, r.Case.ID, r.Reason,
+			r.Expected, r.Actual)
 		if r.Status == Skip {
 			require.NotEmpty(t, r.Reason)
 		}
@@ -500,7 +510,8 @@ func TestRun_ATargetWithoutV1IsNotAskedForIt(t *testing.T) {
 		}
 		reference.ServeHTTP(w, r)
 	}))
-	report, err := Run(t.Context(), Options{Target: newTestTarget(t, address), Cases: Cases(), Patterns: []string{"v1", "parity", "servlet/validate/1"}})
+	report, err := Run(t.Context(), Options{Target: newTestTarget(t, address), Cases: Cases(),
+		Patterns: []string{"v1", "parity", "servlet/validate/1"}})
 	require.NoError(t, err)
 	require.Equal(t, ExitPass, report.ExitCode())
 	require.Equal(t, 2, report.Count(Pass))
@@ -526,7 +537,8 @@ func TestRun_FailsToAuthenticateAtV1LessThan40Times(t *testing.T) {
 func TestRun_CasesOfV1ArePlayedOnce(t *testing.T) {
 	for _, profile := range []Profile{Any, Documented, Live} {
 		target := newTestTarget(t, serve(t, newReference("")))
-		report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: []string{"v1/send/1", "parity/1"}, Profile: profile})
+		report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: []string{"v1/send/1", "parity/1"},
+			Profile: profile})
 		require.NoError(t, err)
 		require.Len(t, report.Results, 2)
 		for _, r := range report.Results {

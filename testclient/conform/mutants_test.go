@@ -114,7 +114,8 @@ func TestCases_ReferenceServerPassesEach(t *testing.T) {
 	defer server.Close()
 	for _, r := range play(t, server.URL, nil, Any, Cases()) {
 		if r.Status != Pass {
-			t.Errorf("%s (%s): %s: %s\n  %s\n  expected %s\n  got      %s", r.Case.ID, r.Profile, r.Status, r.Reason, r.Case.Requirement, r.Expected, r.Actual)
+			t.Errorf("%s (%s): %s: %s\n  %s\n  expected %s\n  got      %s", r.Case.ID, r.Profile, r.Status, r.Reason,
+				r.Case.Requirement, r.Expected, r.Actual)
 		}
 	}
 }

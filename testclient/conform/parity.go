@@ -38,7 +38,8 @@ var twists = []twist{
 	{name: "account", said: "account", needs: NeedsSecond, same: verified, other: notFound},
 	{name: "recipient", said: "recipient", same: verified, other: notFound},
 	{name: "ip", said: "ipaddress", settings: Settings{"key_on_ip": true}, same: verified, other: notFound},
-	{name: "key_on_ip", said: "ipaddress, where the account does not key on it", settings: Settings{"key_on_ip": false}, same: verified, other: verified},
+	{name: "key_on_ip", said: "ipaddress, where the account does not key on it", settings: Settings{"key_on_ip": false},
+		same: verified, other: verified},
 	{name: "binding", said: "binding", same: verified, other: notFound},
 	{name: "environment", said: "environment", same: verified, other: notFound},
 }
@@ -241,8 +242,9 @@ func parityState() []Case {
 	many := unlimited(Settings{"max_attempts": 100})
 	return []Case{
 		{
-			Requirement: "The attempts of a code that a servlet sent are shared by all doors, and are as many as the servlets give.",
-			Source:      Choice, Level: May, Settings: plain,
+			Requirement: "The attempts of a code that a servlet sent are shared by all doors, and are as many as the " +
+				"servlets give.",
+			Source: Choice, Level: May, Settings: plain,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.Validate(rotated(code)), 2)
@@ -477,8 +479,9 @@ func parityState() []Case {
 			},
 		},
 		{
-			Requirement: "The servlets see verifications only: a code for another purpose is none there, is not regenerated, and costs nothing.",
-			Source:      Choice, Level: May, Settings: unlimited(plain),
+			Requirement: "The servlets see verifications only: a code for another purpose is none there, is not regenerated, " +
+				"and costs nothing.",
+			Source: Choice, Level: May, Settings: unlimited(plain),
 			Run: func(s *Story) {
 				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
 					id, code := s.challenged(Fields{"ip": s.IP(), "type": kind})
@@ -492,8 +495,10 @@ func parityState() []Case {
 			},
 		},
 		{
-			Requirement: "The servlets of an account whose servlet_types names other types see codes of those too, and of no other.",
-			Source:      Choice, Level: May, Settings: unlimited(Settings{"servlet_types": []string{"verification", "transaction"}}),
+			Requirement: "The servlets of an account whose servlet_types names other types see codes of those too, and of no " +
+				"other.",
+			Source: Choice, Level: May, Settings: unlimited(Settings{"servlet_types": []string{"verification",
+				"transaction"}}),
 			Run: func(s *Story) {
 				_, code := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
 				s.Expect(s.Validate(code), ErrorText)
@@ -506,8 +511,10 @@ func parityState() []Case {
 			},
 		},
 		{
-			Requirement: "Each call of the servlets can move to /v1 by itself: generate, regenerate and validate in every mixture.",
-			Source:      Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10, "key_on_ip": true}), Needs: NeedsInbox,
+			Requirement: "Each call of the servlets can move to /v1 by itself: generate, regenerate and validate in every " +
+				"mixture.",
+			Source: Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10,
+				"key_on_ip": true}), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				for mixture := range 8 {
 					s.mixed(mixture&1 != 0, mixture&2 != 0, mixture&4 != 0)

@@ -34,7 +34,8 @@ type Recorder struct {
 
 // NewRecorder writes to out, line by line, and tells notice what could not be passed on.
 func NewRecorder(target *Target, out io.Writer, notice func(string)) *Recorder {
-	r := &Recorder{target: target, out: out, notice: notice, names: map[string]map[string]string{}, right: map[string]bool{}}
+	r := &Recorder{target: target, out: out, notice: notice, names: map[string]map[string]string{},
+		right: map[string]bool{}}
 	root := &url.URL{}
 	root.Scheme, root.Host, _ = strings.Cut(target.Root, "://")
 	r.proxy = &httputil.ReverseProxy{

@@ -203,7 +203,8 @@ func (r redactor) headers(header http.Header) []headerLine {
 	for name, values := range header {
 		for _, value := range values {
 			marked := r.marked(value)
-			carrier := strings.EqualFold(name, "access_key") || strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "X-API-Key")
+			carrier := strings.EqualFold(name, "access_key") || strings.EqualFold(name, "Authorization") ||
+				strings.EqualFold(name, "X-API-Key")
 			if carrier && !strings.Contains(marked, "\x00") && r.resemblesKey(value) && !r.stated(value) {
 				marked = mark("ALTERED_ACCESS_KEY")
 			}

@@ -75,7 +75,8 @@ func (f *reference) unbase64(otp string) ([]byte, error) {
 	if !f.has("cipher: base64 for URLs is refused") {
 		otp = strings.NewReplacer("-", "+", "_", "/").Replace(otp)
 	}
-	if unpadded := strings.TrimSuffix(otp, "=="); len(unpadded) == len(otp) && f.has("cipher: unpadded base64 is refused") {
+	if unpadded := strings.TrimSuffix(otp, "=="); len(unpadded) == len(otp) &&
+		f.has("cipher: unpadded base64 is refused") {
 		return nil, hex.ErrLength
 	} else if len(unpadded) < len(otp) && f.has("cipher: padded base64 is refused") {
 		return nil, hex.ErrLength
@@ -106,7 +107,8 @@ func (f *reference) unblock(a *refAccount, raw []byte) []byte {
 // unpad takes the padding off and insists on four to ten digits.
 func (f *reference) unpad(plain []byte, unreadable string) string {
 	if len(plain) > aes.BlockSize {
-		return strings.TrimRight(string(plain[:aes.BlockSize]), "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10")
+		return strings.TrimRight(string(plain[:aes.BlockSize]),
+			"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10")
 	}
 	n := int(plain[len(plain)-1])
 	wellPadded := n >= 1 && n <= aes.BlockSize

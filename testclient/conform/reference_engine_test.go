@@ -49,7 +49,8 @@ type refCall struct {
 
 func (f *reference) recipient(a *refAccount, to string) *refRecipient {
 	all := a.recipients
-	if f.has("accounts: accounts share their codes and attempts") || f.has("parity: the servlets' accounts share their codes") {
+	if f.has("accounts: accounts share their codes and attempts") ||
+		f.has("parity: the servlets' accounts share their codes") {
 		all = f.accounts["shared"].recipients
 	}
 	if all[to] == nil {
@@ -148,7 +149,8 @@ func (f *reference) generate(c refCall, email string) string {
 	if other := r.slots[c.slot]; other != before && f.has("concurrency: codes made at once are all live") {
 		fresh.replaced = other.code
 	}
-	if before != nil && c.send == nil && before.kind() != fresh.kind() && f.has("parity: a generate leaves a code for another purpose") {
+	if before != nil && c.send == nil && before.kind() != fresh.kind() &&
+		f.has("parity: a generate leaves a code for another purpose") {
 		before.slot += " " + before.kind()
 		r.slots[before.slot] = before
 	}
@@ -159,7 +161,8 @@ func (f *reference) generate(c refCall, email string) string {
 			r.slots[c.slot] = before
 		}
 		for _, one := range held {
-			if !f.has("generate: a send that failed is counted") && !f.has("parity: a send that failed at a servlet is counted") {
+			if !f.has("generate: a send that failed is counted") &&
+				!f.has("parity: a send that failed at a servlet is counted") {
 				one.sends = one.sends[:len(one.sends)-1]
 			}
 		}
@@ -202,7 +205,8 @@ func (f *reference) deliver(c refCall, ch *refChallenge, email string) string {
 		})
 	}
 	if c.send != nil {
-		if c.send.Method == "email" && !f.has("v1/send: the method is ignored") && !f.has("v1/resend: the method is ignored") {
+		if c.send.Method == "email" && !f.has("v1/send: the method is ignored") &&
+			!f.has("v1/resend: the method is ignored") {
 			send("email", email)
 		} else {
 			send("sms", c.number)
@@ -213,7 +217,8 @@ func (f *reference) deliver(c refCall, ch *refChallenge, email string) string {
 	if mail {
 		send("email", email)
 	}
-	if a.SMS && (!mail || !f.has("accounts: of both channels only e-mail is used")) || f.has("accounts: SMS is sent on every account") {
+	if a.SMS && (!mail || !f.has("accounts: of both channels only e-mail is used")) ||
+		f.has("accounts: SMS is sent on every account") {
 		send("sms", c.number)
 	}
 	if a.SMS && !a.Email && email != "" && f.has("generate: e-mail is sent where it is off") {
@@ -402,7 +407,8 @@ func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c r
 		return "fault", 0
 	case dead && f.has("validate: a wrong guess at a dead code reads OTPEXPIRED"):
 		return "expired", 0
-	case guess == "free", dead && f.has("validate: a wrong guess at a dead code costs nothing"), f.has("validate: wrong guesses cost nothing"):
+	case guess == "free", dead && f.has("validate: a wrong guess at a dead code costs nothing"), f.has("validate: " +
+		"wrong guesses cost nothing"):
 		return "wrong", ch.limit - ch.wrong - 1
 	}
 	ch.wrong++

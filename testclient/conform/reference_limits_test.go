@@ -61,7 +61,8 @@ func (f *reference) locked(r *refRecipient, now time.Time) bool {
 		return false
 	}
 	hour := time.Hour
-	if f.has("limits: the lock lasts until the newest guess leaves the hour") && len(r.failures) > 0 && len(r.failures) >= budget {
+	if f.has("limits: the lock lasts until the newest guess leaves the hour") && len(r.failures) > 0 &&
+		len(r.failures) >= budget {
 		return now.Sub(r.failures[len(r.failures)-1]) < hour
 	}
 	if f.has("limits: the lock lasts ten minutes") {

@@ -19,7 +19,8 @@ type refParameters struct {
 // parameters reads the query, then a form. It is false for what no server may guess about.
 func (f *reference) parameters(r *http.Request, body string) (p refParameters, ok bool) {
 	sources := []string{r.URL.RawQuery}
-	if r.Header.Get("Content-Type") == formType && !f.has("request: a form is ignored") || f.has("request: any body is a form") {
+	if r.Header.Get("Content-Type") == formType && !f.has("request: a form is ignored") ||
+		f.has("request: any body is a form") {
 		sources = append(sources, body)
 	}
 	if r.Method == "POST" && f.has("request: POST reads no query") {
@@ -85,9 +86,11 @@ func (f *reference) parameters(r *http.Request, body string) (p refParameters, o
 
 func (f *reference) departmentMissing(a *refAccount, r *http.Request, validation bool) bool {
 	switch {
-	case a.DepartmentMode == "ignore" && !f.has("accounts: every account requires a department"), f.has("accounts: departments are ignored"):
+	case a.DepartmentMode == "ignore" && !f.has("accounts: every account requires a department"), f.has("accounts: " +
+		"departments are ignored"):
 		return false
-	case a.DepartmentMode == "require_on_validation" && !validation && !f.has("accounts: generate requires a department too"):
+	case a.DepartmentMode == "require_on_validation" && !validation &&
+		!f.has("accounts: generate requires a department too"):
 		return false
 	case a.DepartmentMode == "require" && !validation && f.has("accounts: only validation requires a department"):
 		return false
@@ -144,7 +147,8 @@ func (f *reference) number(a *refAccount, mobile string) (string, bool) {
 	case digits[0] == '1' && len(digits) == 11:
 		country = "US"
 	}
-	return "+" + digits, slices.Contains(a.Countries, country) || country != "" && f.has("request: every country is served")
+	return "+" + digits, slices.Contains(a.Countries, country) || country != "" &&
+		f.has("request: every country is served")
 }
 
 // subject gives the one spelling of an ipaddress that is an address.

@@ -52,7 +52,8 @@ func (f *reference) strike(target string, a *refAccount) string {
 func (f *reference) sandbox(w http.ResponseWriter, r *http.Request, body []byte) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /sandbox/credentials":
-		demo := []any{f.newAccount([]byte(`{"message_profile": "documented"}`)), f.newAccount([]byte(`{"message_profile": "live"}`))}
+		demo := []any{f.newAccount([]byte(`{"message_profile": "documented"}`)),
+			f.newAccount([]byte(`{"message_profile": "live"}`))}
 		writeJSON(w, http.StatusOK, map[string]any{"accounts": demo})
 	case "POST /sandbox/accounts":
 		writeJSON(w, http.StatusCreated, f.newAccount(body))
@@ -93,7 +94,8 @@ func (f *reference) newAccount(body []byte) map[string]any {
 	a := &refAccount{
 		Address: "9" + strconv.Itoa(10_000_000_000_000+len(f.accounts)), Profile: Documented, Enabled: true, OTPEnabled: true,
 		Length: 6, TTL: 300, MaxRegenerations: 3, KeyOnIP: true, Countries: []string{"IN", "AE"},
-		SMS: true, ServletTypes: []string{"verification"}, Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: "ignore", PerMinute: 10, PerHour: 20, PerDay: 40,
+		SMS: true, ServletTypes: []string{"verification"}, Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: "ignore",
+		PerMinute: 10, PerHour: 20, PerDay: 40,
 		CipherKey: random(32), CipherIV: random(16), recipients: map[string]*refRecipient{},
 		challenges: map[string]*refChallenge{}, signing: random(24),
 	}
@@ -146,7 +148,8 @@ func (f *reference) listMessages(w http.ResponseWriter, r *http.Request) {
 	found := []refMessage{}
 	if a := f.accounts[query.Get("account")]; a != nil {
 		for _, m := range slices.Backward(a.messages) {
-			if to := query.Get("to"); len(found) < limit && (to == "" || strings.EqualFold(strings.TrimPrefix(to, "+"), strings.TrimPrefix(m.To, "+"))) {
+			if to := query.Get("to"); len(found) < limit && (to == "" ||
+				strings.EqualFold(strings.TrimPrefix(to, "+"), strings.TrimPrefix(m.To, "+"))) {
 				found = append(found, m)
 			}
 		}

@@ -342,7 +342,8 @@ func (f *reference) serve(servlet string, key refKey, r *http.Request, body stri
 	if p.validation && !valid && p.mobile != "" && f.has("validate: validation takes any number") {
 		return "nothing", 0
 	}
-	if !wellFormed || !valid || !opaque || !f.emailOK(a, servlet, p) || p.validation && strings.Trim(p.otp, " ") == "" && !f.has("accounts: an empty otp is a wrong code") {
+	if !wellFormed || !valid || !opaque || !f.emailOK(a, servlet, p) || p.validation && strings.Trim(p.otp, " ") == "" &&
+		!f.has("accounts: an empty otp is a wrong code") {
 		return "invalid", 0
 	}
 	if missing {
@@ -352,10 +353,12 @@ func (f *reference) serve(servlet string, key refKey, r *http.Request, body stri
 		return "invalid", 0
 	}
 	always := f.has("accounts: key_on_ip cannot be switched off") || f.has("parity: the servlets always key on ip")
-	if !a.KeyOnIP && !always || f.has("accounts: one code for all ips") || f.has("parity: the servlets have one code for all ips") {
+	if !a.KeyOnIP && !always || f.has("accounts: one code for all ips") ||
+		f.has("parity: the servlets have one code for all ips") {
 		subject = ""
 	}
-	c := refCall{account: a, number: number, recipient: number, slot: subject, email: strings.ToLower(p.email), now: time.Now().Add(a.offset)}
+	c := refCall{account: a, number: number, recipient: number, slot: subject, email: strings.ToLower(p.email),
+		now: time.Now().Add(a.offset)}
 	c.recipient += f.environment(key)
 	if f.has("validate: the code belongs to the ip alone") || f.has("parity: the servlets' codes belong to the ip alone") {
 		c.recipient = "everybody"

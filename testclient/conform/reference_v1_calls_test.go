@@ -26,7 +26,8 @@ func (f *reference) environment(key refKey) string {
 // decode reads a body strictly into a pointer to a struct. The pointer it answers names what is
 // wrong, and is "/" for the whole.
 func (f *reference) decode(body []byte, into any) (pointer string) {
-	if len(body) > 64<<10 && !f.has("v1/common: a body has any size") || len(body) > 32<<10 && f.has("v1/common: a body has 32 KiB") {
+	if len(body) > 64<<10 && !f.has("v1/common: a body has any size") || len(body) > 32<<10 &&
+		f.has("v1/common: a body has 32 KiB") {
 		return "/"
 	}
 	if f.has("v1/common: an empty body is an empty object") && len(body) == 0 {
@@ -129,7 +130,8 @@ func (f *reference) slotV1(a *refAccount, ip, binding string) string {
 	if f.has("parity: an address counts as it is spelt at /v1") {
 		subject = ip
 	}
-	if !a.KeyOnIP && !f.has("parity: key_on_ip is not looked at by /v1") || f.has("parity: /v1 knows no ip") || f.has("v1/verify: the ip is ignored") {
+	if !a.KeyOnIP && !f.has("parity: key_on_ip is not looked at by /v1") || f.has("parity: /v1 knows no ip") ||
+		f.has("v1/verify: the ip is ignored") {
 		subject = ""
 	}
 	if binding != "" && !f.has("v1/verify: the binding is ignored") && !f.has("parity: the binding is ignored") {
@@ -263,7 +265,8 @@ func (f *reference) checkSend(a *refAccount, ask *refSend) (pointer string) {
 	if len(ask.Fallback) > 0 && f.has("v1/send: a fallback is refused") {
 		return "/fallback"
 	}
-	if _, valid := f.subject(ask.IP); ask.IP != "" && !valid && !f.has("v1/send: an ip has any length") || len(ask.IP) == 64 && f.has("v1/send: an ip has less than 64 characters") {
+	if _, valid := f.subject(ask.IP); ask.IP != "" && !valid && !f.has("v1/send: an ip has any length") ||
+		len(ask.IP) == 64 && f.has("v1/send: an ip has less than 64 characters") {
 		return "/ip"
 	}
 	metadata, _ := json.Marshal(ask.Metadata)
@@ -271,12 +274,14 @@ func (f *reference) checkSend(a *refAccount, ask *refSend) (pointer string) {
 		return "/metadata"
 	}
 	switch {
-	case ask.TTL == nil || f.has("v1/send: the ttl is ignored") || f.has("v1/verify: the ttl is ignored") || f.has("parity: the ttl is ignored"):
+	case ask.TTL == nil || f.has("v1/send: the ttl is ignored") || f.has("v1/verify: the ttl is ignored") ||
+		f.has("parity: the ttl is ignored"):
 		ask.TTL = &a.TTL
 		if f.has("v1/send: every code lives 300 seconds") {
 			ask.TTL = new(300)
 		}
-	case *ask.TTL < 30 && !f.has("v1/send: any ttl is taken") || f.has("v1/send: a ttl over 600 is refused") && *ask.TTL > 600:
+	case *ask.TTL < 30 && !f.has("v1/send: any ttl is taken") || f.has("v1/send: a ttl over 600 is refused") &&
+		*ask.TTL > 600:
 		return "/ttl"
 	case *ask.TTL > 600 && !f.has("v1/send: a ttl has no end") && !f.has("v1/send: expires_at is not cut"):
 		ask.TTL = new(600)
@@ -296,7 +301,8 @@ func (f *reference) checkSend(a *refAccount, ask *refSend) (pointer string) {
 // identify makes a new challenge one that /v1 can name.
 func (f *reference) identify(c refCall, fresh *refChallenge, holder *refRecipient) {
 	a := c.account
-	fresh.id, fresh.slot, fresh.holder, fresh.created, fresh.send, fresh.number = "otp_"+randomHex(24), c.slot, holder, c.now, c.send, c.number
+	fresh.id, fresh.slot, fresh.holder, fresh.created, fresh.send, fresh.number = "otp_"+randomHex(24), c.slot, holder,
+		c.now, c.send, c.number
 	fresh.limit = 3
 	if c.send != nil {
 		length := *c.send.Length
@@ -306,7 +312,8 @@ func (f *reference) identify(c refCall, fresh *refChallenge, holder *refRecipien
 		code := f.newCode(&refAccount{Length: length})
 		fresh.code, fresh.limit = code, 5
 		fresh.expires = c.now.Add(time.Duration(*c.send.TTL) * time.Second)
-		if f.has("v1/send: a code has three attempts") || f.has("v1/verify: a code has three attempts") || f.has("parity: a code of /v1 has three attempts") {
+		if f.has("v1/send: a code has three attempts") || f.has("v1/verify: a code has three attempts") ||
+			f.has("parity: a code of /v1 has three attempts") {
 			fresh.limit = 3
 		}
 	} else if f.has("parity: a code of the servlets has five attempts") {
@@ -485,7 +492,8 @@ func (f *reference) resendV1(key refKey, body []byte) refReply {
 		return f.refInvalid("/id", "Give id or to.")
 	}
 	ch := f.named(key, named, "v1/resend", f.has("v1/resend: another account's code is sent again"))
-	if ch == nil || f.has("parity: the servlets' codes cannot be sent again by their recipient") && ask.ID == "" && ch.send == nil {
+	if ch == nil || f.has("parity: the servlets' codes cannot be sent again by their recipient") && ask.ID == "" &&
+		ch.send == nil {
 		return f.notFoundV1(f.has("v1/resend: an unknown id is 403"))
 	}
 	now, holder := time.Now().Add(a.offset), ch.holder
@@ -551,7 +559,8 @@ func (f *reference) cancelV1(key refKey, body []byte) refReply {
 	}
 	a := key.account
 	ch := f.named(key, named, "v1/cancel", f.has("v1/cancel: another account's code is called off"))
-	if ch == nil || f.has("parity: the servlets' codes cannot be called off by their recipient") && ask.ID == "" && ch.send == nil {
+	if ch == nil || f.has("parity: the servlets' codes cannot be called off by their recipient") && ask.ID == "" &&
+		ch.send == nil {
 		return f.notFoundV1(f.has("v1/cancel: an unknown id is 403"))
 	}
 	if !f.has("v1/cancel: nothing is called off") {

@@ -31,7 +31,8 @@ type refV1 struct {
 
 func newRefV1() refV1 {
 	_, signer, _ := ed25519.GenerateKey(rand.Reader)
-	return refV1{signer: signer, asked: map[string][]time.Time{}, replays: map[string]refReply{}, nonces: map[string]bool{}}
+	return refV1{signer: signer, asked: map[string][]time.Time{}, replays: map[string]refReply{},
+		nonces: map[string]bool{}}
 }
 
 // refSend is the body of a send.
@@ -88,7 +89,8 @@ func (f *reference) serveV1(w http.ResponseWriter, r *http.Request, body []byte)
 	}
 	r.Header = header
 	id := r.Header.Get("X-Request-Id")
-	if !refRequestID.MatchString(id) && !f.has("v1/common: any request id is echoed") || f.has("v1/common: request ids are not echoed") {
+	if !refRequestID.MatchString(id) && !f.has("v1/common: any request id is echoed") ||
+		f.has("v1/common: request ids are not echoed") {
 		id = "req-" + randomHex(16)
 	}
 	if id == "" || f.has("v1/common: without a request id there is none") && r.Header.Get("X-Request-Id") == "" {
@@ -167,7 +169,8 @@ func (f *reference) spoilProblem(document map[string]any, kind *string) {
 // replyV1 is the order of checks: the credential, its limit, its signature, the fault, the call.
 func (f *reference) replyV1(r *http.Request, body []byte) refReply {
 	if r.URL.Path == "/.well-known/jwks.json" {
-		key := map[string]any{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": base64.RawURLEncoding.EncodeToString(f.v1.signer.Public().(ed25519.PublicKey))}
+		key := map[string]any{"kty": "OKP", "crv": "Ed25519", "kid": "1",
+			"x": base64.RawURLEncoding.EncodeToString(f.v1.signer.Public().(ed25519.PublicKey))}
 		if f.has("v1/verify: the set of keys is empty") {
 			return refReply{status: 200, document: map[string]any{"keys": []any{}}}
 		}
@@ -183,7 +186,8 @@ func (f *reference) replyV1(r *http.Request, body []byte) refReply {
 		return *refusal
 	}
 	reply := f.signedV1(r, secret, key, body)
-	if !f.has("v1/common: answers have no rate-limit headers") && !(f.has("v1/common: errors have no rate-limit headers") && reply.status >= 400) {
+	if !f.has("v1/common: answers have no rate-limit headers") &&
+		!(f.has("v1/common: errors have no rate-limit headers") && reply.status >= 400) {
 		for name, value := range quota {
 			if reply.header[name] == "" || f.has("v1/limits: the headers of 429 describe the key's limit") {
 				reply.header[name] = value
@@ -203,13 +207,15 @@ func (f *reference) credential(r *http.Request) (string, refKey, *refReply) {
 	if isBearer && !f.has("v1/common: no key is taken from Authorization") && bearer != "" {
 		given = append(given, bearer)
 	}
-	if key := r.Header.Get("X-API-Key"); key != "" && !f.has("v1/common: no key is taken from X-API-Key") && (len(given) == 0 || given[0] != key || f.has("v1/common: one key in two carriers is two")) {
+	if key := r.Header.Get("X-API-Key"); key != "" && !f.has("v1/common: no key is taken from X-API-Key") &&
+		(len(given) == 0 || given[0] != key || f.has("v1/common: one key in two carriers is two")) {
 		given = append(given, key)
 	}
 	if key := r.URL.Query().Get("api_key"); key != "" && f.has("v1/common: a key is taken from the query") {
 		given = append(given, key)
 	}
-	if len(given) == 0 && f.has("v1/status: a status needs no credential") && strings.HasPrefix(r.URL.Path, "/v1/status/") {
+	if len(given) == 0 && f.has("v1/status: a status needs no credential") &&
+		strings.HasPrefix(r.URL.Path, "/v1/status/") {
 		return "", f.anyKey(strings.TrimPrefix(r.URL.Path, "/v1/status/")), nil
 	}
 	switch {
@@ -264,7 +270,8 @@ func (f *reference) takeRequest(secret string, a *refAccount) (map[string]string
 		limit = a.PerKey
 	}
 	switch {
-	case f.has("v1/limits: a key's own limit is ignored"), f.has("v1/common: a key has 100 requests a minute") && a.PerKey == 0:
+	case f.has("v1/limits: a key's own limit is ignored"), f.has("v1/common: a key has 100 requests a minute") &&
+		a.PerKey == 0:
 		limit = 100
 	}
 	asked := f.v1.asked[secret]
@@ -397,14 +404,16 @@ func (f *reference) callV1(r *http.Request, secret string, key refKey, body []by
 		return f.statusV1(key, strings.TrimPrefix(id, "/"), r.URL.Query())
 	}
 	calls := map[string]func(refKey, []byte) refReply{
-		"POST /v1/send": f.sendV1, "POST /v1/verify": f.verifyV1, "POST /v1/resend": f.resendV1, "POST /v1/cancel": f.cancelV1,
+		"POST /v1/send": f.sendV1, "POST /v1/verify": f.verifyV1, "POST /v1/resend": f.resendV1, "POST " +
+			"/v1/cancel": f.cancelV1,
 	}
 	call := calls[r.Method+" "+r.URL.Path]
 	if call == nil {
 		return refProblem(404, "NOT_FOUND", "There is no such call.")
 	}
 	once := r.Header.Get("Idempotency-Key")
-	if once == "" || r.URL.Path != "/v1/send" && f.has("v1/idempotency: a resend is done twice") || f.has("v1/idempotency: keys are ignored") {
+	if once == "" || r.URL.Path != "/v1/send" && f.has("v1/idempotency: a resend is done twice") ||
+		f.has("v1/idempotency: keys are ignored") {
 		return call(key, body)
 	}
 	return f.onceV1(secret, once, r.URL.Path+string(body), func() refReply { return call(key, body) })

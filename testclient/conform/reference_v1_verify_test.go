@@ -44,7 +44,8 @@ func (f *reference) verifyV1(key refKey, body []byte) refReply {
 	var ch *refChallenge
 	if ask.ID != "" && (ask.To == "" || !f.has("v1/verify: a guess at nothing is taken")) {
 		ch = f.challengeByID(key, ask.ID, f.has("v1/verify: accounts share their ids"))
-		if ch != nil && ch.send != nil && ch.send.binding != binding && !f.has("v1/verify: the binding is ignored") && !f.has("v1/verify: by the id the binding is ignored") {
+		if ch != nil && ch.send != nil && ch.send.binding != binding && !f.has("v1/verify: the binding is ignored") &&
+			!f.has("v1/verify: by the id the binding is ignored") {
 			ch = nil
 		}
 	} else {
@@ -145,7 +146,8 @@ func (f *reference) proveV1(a *refAccount, ch *refChallenge, guess string, now t
 	case replaced && !ch.used && (f.has("v1/verify: a guess at a replaced code is charged") && !right):
 		holder.slots[ch.slot].wrong++
 		return f.verdictV1("REPLACED", ch)
-	case replaced && !ch.used && !f.has("v1/send: a replaced code verifies") && !f.has("parity: a replaced code verifies by its id"):
+	case replaced && !ch.used && !f.has("v1/send: a replaced code verifies") &&
+		!f.has("parity: a replaced code verifies by its id"):
 		return f.verdictV1("REPLACED", ch)
 	case f.locked(holder, now) && !lockless && !(right && f.has("v1/limits: a right code opens a locked recipient")):
 		return f.lockedV1()
@@ -157,13 +159,16 @@ func (f *reference) proveV1(a *refAccount, ch *refChallenge, guess string, now t
 	if f.has("v1/verify: the last attempt is never right") && right {
 		exhausted = ch.wrong >= ch.limit-1
 	}
-	if exhausted && !(right && f.has("v1/verify: a right code opens an exhausted one")) && !f.has("parity: /v1 has attempts of its own") {
+	if exhausted && !(right && f.has("v1/verify: a right code opens an exhausted one")) &&
+		!f.has("parity: /v1 has attempts of its own") {
 		return f.verdictV1("MAX_ATTEMPTS", ch)
 	}
-	if !right && (f.has("v1/verify: a wrong guess at a used code is compared") && ch.used || f.has("v1/verify: a wrong guess at an expired code is compared") && !now.Before(ch.expires)) {
+	if !right && (f.has("v1/verify: a wrong guess at a used code is compared") && ch.used ||
+		f.has("v1/verify: a wrong guess at an expired code is compared") && !now.Before(ch.expires)) {
 		return f.mismatchV1(a, ch, holder, guess, now)
 	}
-	used := ch.used && !f.has("v1/verify: a code is not consumed") && !f.has("parity: a code used elsewhere is good at /v1")
+	used := ch.used && !f.has("v1/verify: a code is not consumed") &&
+		!f.has("parity: a code used elsewhere is good at /v1")
 	if used {
 		return f.verdictV1("ALREADY_VERIFIED", ch)
 	}
@@ -199,8 +204,10 @@ func (f *reference) proveV1(a *refAccount, ch *refChallenge, guess string, now t
 	return refReply{status: 200, document: document, header: map[string]string{}}
 }
 
-func (f *reference) mismatchV1(a *refAccount, ch *refChallenge, holder *refRecipient, guess string, now time.Time) refReply {
-	if f.has("v1/verify: wrong guesses cost nothing") || f.has("parity: guesses at /v1 cost nothing") || f.has("v1/limits: wrong guesses cost nothing") {
+func (f *reference) mismatchV1(a *refAccount, ch *refChallenge, holder *refRecipient, guess string,
+	now time.Time) refReply {
+	if f.has("v1/verify: wrong guesses cost nothing") || f.has("parity: guesses at /v1 cost nothing") ||
+		f.has("v1/limits: wrong guesses cost nothing") {
 		reply := f.verdictV1("MISMATCH", ch)
 		reply.document["attempts_remaining"] = ch.limit - ch.wrong - 1
 		return reply

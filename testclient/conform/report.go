@@ -84,7 +84,8 @@ func (r *Report) tallies() []tally {
 
 // verdict is the report in one sentence.
 func (r *Report) verdict() string {
-	counts := fmt.Sprintf("%d passed, %d failed, %d skipped, %d could not run", r.Count(Pass), r.Count(Fail), r.Count(Skip), r.Count(Error))
+	counts := fmt.Sprintf("%d passed, %d failed, %d skipped, %d could not run", r.Count(Pass), r.Count(Fail),
+		r.Count(Skip), r.Count(Error))
 	switch {
 	case r.Count(Fail) > 0:
 		return "The target does not speak the protocol: " + counts + "."

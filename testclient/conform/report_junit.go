@@ -84,7 +84,8 @@ func junitCaseOf(r *Result, class string) junitCase {
 	c := junitCase{Class: class, Name: r.Case.ID + " " + r.Case.Requirement, Time: plainSeconds(r.Took)}
 	switch r.Status {
 	case Fail:
-		c.Failure = &junitNote{Message: "expected " + r.Expected + ", came " + r.Actual, Type: r.Case.Level.String(), Text: plainDetail(r)}
+		c.Failure = &junitNote{Message: "expected " + r.Expected + ", came " + r.Actual, Type: r.Case.Level.String(),
+			Text: plainDetail(r)}
 	case Error:
 		c.Error = &junitNote{Message: r.Reason, Text: plainDetail(r)}
 	case Skip:

@@ -9,7 +9,8 @@ import (
 // Markdown writes a report for a page of a repository or the summary of a CI job.
 func Markdown(w io.Writer, r *Report) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Conformance of %s\n\n**%s** %d cases in %s.\n\n", markdownText(r.Target), markdownText(r.verdict()), len(r.Results), inSeconds(r.Took))
+	fmt.Fprintf(&b, "# Conformance of %s\n\n**%s** %d cases in %s.\n\n", markdownText(r.Target),
+		markdownText(r.verdict()), len(r.Results), inSeconds(r.Took))
 	for _, sentence := range r.Detection.Found {
 		fmt.Fprintf(&b, "- %s\n", markdownText(sentence))
 	}
@@ -26,7 +27,8 @@ func Markdown(w io.Writer, r *Report) error {
 	var skipped []string
 	for _, result := range r.Results {
 		if result.Status == Skip {
-			skipped = append(skipped, fmt.Sprintf("- `%s` (%s): %s", result.Case.ID, result.Profile, markdownText(result.Reason)))
+			skipped = append(skipped, fmt.Sprintf("- `%s` (%s): %s", result.Case.ID, result.Profile,
+				markdownText(result.Reason)))
 		}
 	}
 	if len(skipped) > 0 {
@@ -37,7 +39,8 @@ func Markdown(w io.Writer, r *Report) error {
 }
 
 func markdownDetail(b *strings.Builder, r *Result) {
-	fmt.Fprintf(b, "\n## %s: `%s`, %s\n\n%s (%s)\n\n", r.Status, r.Case.ID, r.Profile, markdownText(r.Case.Requirement), r.basis())
+	fmt.Fprintf(b, "\n## %s: `%s`, %s\n\n%s (%s)\n\n", r.Status, r.Case.ID, r.Profile, markdownText(r.Case.Requirement),
+		r.basis())
 	if r.Status == Fail {
 		fmt.Fprintf(b, "- expected %s\n- came %s\n", markdownText(r.Expected), markdownText(r.Actual))
 	} else {
@@ -45,7 +48,8 @@ func markdownDetail(b *strings.Builder, r *Result) {
 	}
 	if last := r.last(); last != nil {
 		fence := longestFence(last.Request + last.Answer + r.reproduction())
-		fmt.Fprintf(b, "\nRequest and answer:\n\n%[1]s\n%[2]s\n\n%[3]s\n%[1]s\n\nTo see it again:\n\n%[1]sbash\n%[4]s\n%[1]s\n",
+		fmt.Fprintf(b, "\nRequest and answer:\n\n%[1]s\n%[2]s\n\n%[3]s\n%[1]s\n\nTo see it "+
+			"again:\n\n%[1]sbash\n%[4]s\n%[1]s\n",
 			fence, last.Request, last.Answer, r.reproduction())
 	}
 }
@@ -59,6 +63,7 @@ func longestFence(text string) string {
 	return fence
 }
 
-var markdownSpecial = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", "|", `\|`, "#", `\#`, "[", `\[`, "\n", " ")
+var markdownSpecial = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", "|", `\|`, "#",
+	`\#`, "[", `\[`, "\n", " ")
 
 func markdownText(text string) string { return markdownSpecial.Replace(text) }

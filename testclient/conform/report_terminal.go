@@ -43,12 +43,14 @@ func (t Terminal) Progress(r Result, done, total int) {
 		if r.Profile == None {
 			with = ""
 		}
-		fmt.Fprintf(t.Out, "%s%s %s (%s%s)\n", t.clear(), t.coloured(r.Status, fmt.Sprintf("%-5s", r.Status)), r.Case.ID, with, inSeconds(r.Took))
+		fmt.Fprintf(t.Out, "%s%s %s (%s%s)\n", t.clear(), t.coloured(r.Status, fmt.Sprintf("%-5s", r.Status)), r.Case.ID,
+			with, inSeconds(r.Took))
 	}
 	if t.Fancy {
 		const width = 30
 		filled := width * done / total
-		fmt.Fprintf(t.Out, "\r\x1b[K[%s%s] %d/%d %s", strings.Repeat("=", filled), strings.Repeat(" ", width-filled), done, total, r.Case.ID)
+		fmt.Fprintf(t.Out, "\r\x1b[K[%s%s] %d/%d %s", strings.Repeat("=", filled), strings.Repeat(" ", width-filled), done,
+			total, r.Case.ID)
 		if done == total {
 			fmt.Fprint(t.Out, t.clear())
 		}

@@ -144,7 +144,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			}
 		}
 	}
-	report := &Report{Target: o.Target.Root + o.Target.Context, Sandbox: o.Target.sandbox, Detection: detection, Started: began}
+	report := &Report{Target: o.Target.Root + o.Target.Context, Sandbox: o.Target.sandbox, Detection: detection,
+		Started: began}
 	report.Results = r.playAll(ctx, jobs)
 	report.Took = time.Since(began)
 	return report, nil
@@ -157,11 +158,13 @@ func (r *runner) ready() error {
 	}
 	if r.AccessKey == "" || r.CipherKey == "" {
 		return &Trouble{Tried: "the target is no sandbox, so the account to test with has to be named",
-			Remedy: "Give --access-key, --cipher-key and --cipher-iv (or set the environment variables that --help names), --mobile, and --codes."}
+			Remedy: "Give --access-key, --cipher-key and --cipher-iv (or set the environment variables that --help names), " +
+				"--mobile, and --codes."}
 	}
 	if len(r.Mobiles) == 0 && !r.Target.sandbox {
 		return &Trouble{Tried: "the target would send to real phones, and no number is named that it may send to",
-			Remedy: "Give --mobile with numbers of your own: one, several with commas, or a range such as 919876543000-919876543099."}
+			Remedy: "Give --mobile with numbers of your own: one, several with commas, or a range such as " +
+				"919876543000-919876543099."}
 	}
 	if r.Codes == nil {
 		if !r.Target.sandbox {
@@ -296,7 +299,8 @@ func (r *runner) judge(result *Result, story *Story, early any) {
 		}
 		result.Exchange = redact.exchanges(0)
 	default:
-		result.Status, result.Reason = Error, "The case itself broke, which is a fault of this client: "+redact.text(fmt.Sprint(early))
+		result.Status, result.Reason = Error, "The case itself broke, which is a fault of this "+
+			"client: "+redact.text(fmt.Sprint(early))
 		result.Exchange = redact.exchanges(0)
 	}
 }

@@ -50,7 +50,8 @@ func (r redactor) exchange(s step) Exchange {
 		}
 	case s.fault != nil:
 		return Exchange{
-			Request: fmt.Sprintf("PUT /sandbox/faults: %s of the %s, count %d", s.fault.Kind, s.fault.Target, s.fault.Count), Answer: "200",
+			Request: fmt.Sprintf("PUT /sandbox/faults: %s of the %s, count %d", s.fault.Kind, s.fault.Target,
+				s.fault.Count), Answer: "200",
 			Curl: fmt.Sprintf(`curl -sS -o /dev/null -X PUT "$B/sandbox/faults" -d "{\"faults\":[{\"target\":\"%s\",\"kind\":\"%s\",\"account\":\"$ACCOUNT%s\",\"count\":%d%s}]}"`,
 				s.fault.Target, s.fault.Kind, suffix, s.fault.Count, delayField(s.fault.Delay)),
 		}
@@ -106,7 +107,10 @@ func (r redactor) uses(name string) bool {
 			return false
 		}
 		return name == "API_KEY" || name == "SIGNING_SECRET" && s.request.Header["X-Signature"] != nil ||
-			slices.ContainsFunc(r.headers(s.request.Header), func(h headerLine) bool { return strings.Contains(h.value, mark(name)) })
+			slices.ContainsFunc(r.headers(s.request.Header), func(h headerLine) bool {
+				return strings.Contains(h.value,
+					mark(name))
+			})
 	})
 }
 
@@ -135,7 +139,8 @@ func (r redactor) codeExchange(s step, suffix string) Exchange {
 	} else if s.wanted.Mobile != r.story.mobile {
 		to += "&to=" + url.QueryEscape(s.wanted.Mobile)
 	}
-	e.Curl = name + `=$(curl -sS "$B/sandbox/messages?` + to + `&limit=1" | tr -d '\n' | sed 's/.*"code": *"\([0-9]*\)".*/\1/')`
+	e.Curl = name + `=$(curl -sS "$B/sandbox/messages?` + to +
+		`&limit=1" | tr -d '\n' | sed 's/.*"code": *"\([0-9]*\)".*/\1/')`
 	return e
 }
 

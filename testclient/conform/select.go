@@ -18,14 +18,16 @@ func Selected(cases []Case, patterns []string, level Level, profile Profile) ([]
 				wanted, used[j] = true, true
 			}
 		}
-		if wanted && (level == 0 || c.Level <= level) && (profile == Any || c.Profile == Any || c.Profile == None || c.Profile == profile) {
+		if wanted && (level == 0 || c.Level <= level) && (profile == Any || c.Profile == Any || c.Profile == None ||
+			c.Profile == profile) {
 			picked = append(picked, c)
 		}
 	}
 	for j, hit := range used {
 		if !hit {
 			return nil, &Trouble{Tried: "no case is called " + quoted(patterns[j]),
-				Remedy: "Give the beginning of an id such as servlet/validate, or a glob such as 'servlet/*/1'. The command list shows them."}
+				Remedy: "Give the beginning of an id such as servlet/validate, or a glob such as 'servlet/*/1'. The command " +
+					"list shows them."}
 		}
 	}
 	return picked, nil

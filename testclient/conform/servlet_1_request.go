@@ -160,8 +160,9 @@ func requestParameters() []Case {
 			},
 		},
 		{
-			Requirement: "A stray blank before a name, as the article prints it after the question mark, is skipped, as %20 and as +.",
-			Source:      Choice, Level: May,
+			Requirement: "A stray blank before a name, as the article prints it after the question mark, is skipped, as %20 " +
+				"and as +.",
+			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(RawQuery("%20"+s.query())), Generated)
 				s.Expect(s.Generate(RawQuery("+"+s.query())), Generated)
@@ -344,7 +345,8 @@ func requestValues() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, malformed := range []string{
-					"user", "User <user@example.com>", "user@example.com,other@example.com", "user@example.com\r\nBcc: other@example.com",
+					"user", "User <user@example.com>", "user@example.com,other@example.com", "user@example.com\r\nBcc: " +
+						"other@example.com",
 				} {
 					s.Expect(s.Generate(Email(malformed)), Invalid)
 				}

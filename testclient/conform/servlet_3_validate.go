@@ -23,8 +23,9 @@ func validateTexts() []Case {
 			},
 		},
 		{
-			Requirement: "A wrong code reads Wrong PIN . No of Retries remaining # and the number, blanks before the full stop and after the hash.",
-			Source:      Captured, Level: Should, Profile: Live, Settings: Settings{"max_attempts": 3},
+			Requirement: "A wrong code reads Wrong PIN . No of Retries remaining # and the number, blanks before the full " +
+				"stop and after the hash.",
+			Source: Captured, Level: Should, Profile: Live, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Validate(rotated(s.generated())), "Wrong PIN . No of Retries remaining # 2\r\n")
 			},
@@ -43,7 +44,8 @@ func validateTexts() []Case {
 				for ; left > 0; left-- {
 					s.ExpectWrong(s.Validate(rotated(code)), left-1)
 				}
-				s.ExpectBytes(s.Validate(rotated(code)), "Max no of tries for this pin been reached. Please generate other"+s.LineEnd())
+				s.ExpectBytes(s.Validate(rotated(code)),
+					"Max no of tries for this pin been reached. Please generate other"+s.LineEnd())
 			},
 		},
 		{

@@ -106,7 +106,8 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "A regeneration that surely failed reads ERROR and counts neither as a regeneration nor as a send.",
-			Source:      Choice, Level: May, Settings: Settings{"max_regenerations": 1, "sends_per_minute": 2}, Needs: NeedsFaults,
+			Source:      Choice, Level: May, Settings: Settings{"max_regenerations": 1,
+				"sends_per_minute": 2}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Fault("not_sent", 2)
@@ -167,7 +168,8 @@ func regenerateRefusals() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
-				for _, query := range []string{"", "mobile=" + s.Mobile(), s.query() + "&mobile=1", s.query() + "&x=%zz", s.query() + "&email=user"} {
+				for _, query := range []string{"", "mobile=" + s.Mobile(), s.query() + "&mobile=1", s.query() + "&x=%zz",
+					s.query() + "&email=user"} {
 					s.Expect(s.Regenerate(RawQuery(query)), ErrorText)
 				}
 			},

@@ -127,7 +127,8 @@ func accountDepartments() []Case {
 		},
 		{
 			Requirement: "A validation without the required department is answered with zero bytes and costs nothing.",
-			Source:      Captured, Level: Should, Settings: Settings{"department_mode": "require_on_validation", "max_attempts": 3},
+			Source:      Captured, Level: Should, Settings: Settings{"department_mode": "require_on_validation",
+				"max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(rotated(code)), NoDepartment)
@@ -200,8 +201,9 @@ func accountPlain() []Case {
 	on := Settings{"plain_validation_enabled": true}
 	return []Case{
 		{
-			Requirement: "The plain servlet is off unless switched on; it says so before its parameters are looked at, and costs nothing.",
-			Source:      Choice, Level: May,
+			Requirement: "The plain servlet is off unless switched on; it says so before its parameters are looked at, and " +
+				"costs nothing.",
+			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.PlainValidate(rotated(code)), FeatureOff)

@@ -47,8 +47,9 @@ func limitSends() []Case {
 			},
 		},
 		{
-			Requirement: "Ten in a minute holds in every minute: after five and, 40 seconds later, five, there are five again when the first five are a minute old.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Requirement: "Ten in a minute holds in every minute: after five and, 40 seconds later, five, there are five " +
+				"again when the first five are a minute old.",
+			Source: Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(5)
 				s.Advance(40 * time.Second)
@@ -150,8 +151,9 @@ func limitGuesses() []Case {
 	many := unlimited(Settings{"max_attempts": 100})
 	return []Case{
 		{
-			Requirement: "A number has twenty wrong guesses an hour: what remains is never more, and then every guess reads the max text, the right one too.",
-			Source:      Choice, Level: May, Settings: many,
+			Requirement: "A number has twenty wrong guesses an hour: what remains is never more, and then every guess reads " +
+				"the max text, the right one too.",
+			Source: Choice, Level: May, Settings: many,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 20)
@@ -203,7 +205,8 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "The lock ends when the oldest of the twenty is an hour old, and not before.",
-			Source:      Choice, Level: May, Settings: unlimited(Settings{"max_attempts": 100, "otp_ttl_seconds": 1800}), Needs: NeedsClock,
+			Source:      Choice, Level: May, Settings: unlimited(Settings{"max_attempts": 100,
+				"otp_ttl_seconds": 1800}), Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 10)

@@ -16,8 +16,9 @@ const crowd = 64
 func servletConcurrency() []Case {
 	return []Case{
 		{
-			Requirement: "Of 64 wrong guesses at once against three attempts, three are evaluated: 2, 1 and 0 are told once each.",
-			Source:      Choice, Level: May,
+			Requirement: "Of 64 wrong guesses at once against three attempts, three are evaluated: 2, 1 and 0 are told once " +
+				"each.",
+			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				wrong := rotated(s.generated())
 				s.expectCounts(s.Concurrently(crowd, func(int) Answer { return s.Validate(wrong) }), 3, Exhausted)
@@ -28,7 +29,8 @@ func servletConcurrency() []Case {
 			Source:      Article, Level: Must,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.expectTally(s.Concurrently(crowd, func(int) Answer { return s.Validate(code) }), map[Text]int{Verified: 1, Expired: crowd - 1})
+				s.expectTally(s.Concurrently(crowd, func(int) Answer { return s.Validate(code) }),
+					map[Text]int{Verified: 1, Expired: crowd - 1})
 			},
 		},
 		{
@@ -51,8 +53,9 @@ func servletConcurrency() []Case {
 			},
 		},
 		{
-			Requirement: "Of 64 wrong guesses at once against a hundred attempts, twenty are evaluated: 19 to 0 are told once each.",
-			Source:      Choice, Level: May, Settings: Settings{"max_attempts": 100},
+			Requirement: "Of 64 wrong guesses at once against a hundred attempts, twenty are evaluated: 19 to 0 are told " +
+				"once each.",
+			Source: Choice, Level: May, Settings: Settings{"max_attempts": 100},
 			Run: func(s *Story) {
 				wrong := rotated(s.generated())
 				s.expectCounts(s.Concurrently(crowd, func(int) Answer { return s.Validate(wrong) }), 20, Exhausted)
@@ -60,7 +63,8 @@ func servletConcurrency() []Case {
 		},
 		{
 			Requirement: "Of eight generates at once for one ipaddress, one code is live, and it alone.",
-			Source:      Article, Level: Must, Settings: unlimited(Settings{"otp_length": 10, "max_attempts": 100}), Needs: NeedsInbox,
+			Source:      Article, Level: Must, Settings: unlimited(Settings{"otp_length": 10,
+				"max_attempts": 100}), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				answers := s.Concurrently(8, func(int) Answer { return s.Generate() })
 				s.expectTally(answers, map[Text]int{Generated: 8})

@@ -39,7 +39,8 @@ func answerTexts() []Case {
 		},
 		{
 			Requirement: "Every refusal's text can be replaced.",
-			Source:      Client, Level: Should, Settings: overrides("invalid", "error", "expired", "exhausted", "regenerations", "feature_off"),
+			Source:      Client, Level: Should, Settings: overrides("invalid", "error", "expired", "exhausted",
+				"regenerations", "feature_off"),
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Generate(RawQuery("")), "<invalid>"+s.LineEnd())
 				s.ExpectBytes(s.Regenerate(), "<error>"+s.LineEnd())

@@ -78,7 +78,8 @@ func (s Side) cast(ctx context.Context, story *Story) error {
 		}
 		story.account = &account{AccessKey: s.AccessKey, CipherKey: s.CipherKey, CipherIV: s.CipherIV}
 		if err := story.account.prepare(""); err != nil {
-			return &Trouble{Tried: "read the keys given for " + s.Name(), Err: err, Remedy: "Look at the cipher key and IV: base64 or hex."}
+			return &Trouble{Tried: "read the keys given for " + s.Name(), Err: err,
+				Remedy: "Look at the cipher key and IV: base64 or hex."}
 		}
 		return nil
 	case !t.sandbox:

@@ -154,7 +154,8 @@ func (t *Target) trouble(tried string, err error) error {
 	case errors.Is(err, context.Canceled):
 		trouble.Remedy = "The run was stopped."
 	case unknown:
-		trouble.Remedy = "The certificate comes from an authority that this machine does not know. Name the authority's certificate with --ca FILE."
+		trouble.Remedy = "The certificate comes from an authority that this machine does not know. Name the authority's " +
+			"certificate with --ca FILE."
 	case badHost:
 		trouble.Remedy = "The certificate is for another name. Call the target by the name in its certificate."
 	case invalid:
@@ -164,13 +165,16 @@ func (t *Target) trouble(tried string, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		trouble.Remedy = "Nothing listens there. Start the server, or say where it is with --target URL."
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		trouble.Remedy = "The target closed the connection without an answer. Look into its log; if it speaks TLS, write https:// in --target."
+		trouble.Remedy = "The target closed the connection without an answer. Look into its log; if it speaks TLS, write " +
+			"https:// in --target."
 	case isNet && timeout.Timeout():
-		trouble.Remedy = fmt.Sprintf("No answer within %s. Look whether the server is busy or a firewall is in between, or allow more with --timeout.", t.client.Timeout)
+		trouble.Remedy = fmt.Sprintf("No answer within %s. Look whether the server is busy or a firewall is in between, "+
+			"or allow more with --timeout.", t.client.Timeout)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		trouble.Remedy = "The target speaks plain HTTP there: write http:// in --target."
 	case strings.Contains(err.Error(), "malformed HTTP"):
-		trouble.Remedy = "What listens there does not speak HTTP. If it speaks TLS, write https:// in --target; else look at the port."
+		trouble.Remedy = "What listens there does not speak HTTP. If it speaks TLS, write https:// in --target; else look " +
+			"at the port."
 	default:
 		trouble.Remedy = "Look at the address in --target, and into the log of the server."
 	}
@@ -271,7 +275,8 @@ func (t *Target) messages(ctx context.Context, account, more string) ([]Message,
 }
 
 func (t *Target) setClock(ctx context.Context, account string, offset time.Duration) error {
-	return t.ask(ctx, http.MethodPut, "/sandbox/clock", map[string]string{"account": account, "offset": offset.String()}, nil)
+	return t.ask(ctx, http.MethodPut, "/sandbox/clock", map[string]string{"account": account, "offset": offset.String()},
+		nil)
 }
 
 // faultRule is one row of the table that PUT /sandbox/faults replaces.

@@ -72,7 +72,8 @@ func (l Line) write(w io.Writer, n int) error {
 		fmt.Fprintf(&b, "later %s\n", l.Later)
 	}
 	fmt.Fprintf(&b, "%s\n", l.request())
-	fmt.Fprintf(&b, "\n-- %d answer --\n%s\n%s\n\n", n, strings.TrimSpace(strconv.Itoa(l.Status)+" "+l.Type), strconv.Quote(l.Answer))
+	fmt.Fprintf(&b, "\n-- %d answer --\n%s\n%s\n\n", n, strings.TrimSpace(strconv.Itoa(l.Status)+" "+l.Type),
+		strconv.Quote(l.Answer))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -210,7 +211,8 @@ func (p *player) say(l Line) Line {
 }
 
 func (p *player) fillHeader(value string) string {
-	return strings.NewReplacer("{access_key}", p.story.Key(), "{wrong_access_key}", "no-such-key-"+p.story.id).Replace(value)
+	return strings.NewReplacer("{access_key}", p.story.Key(), "{wrong_access_key}",
+		"no-such-key-"+p.story.id).Replace(value)
 }
 
 // mobileOf is the number that a line is about.

@@ -29,7 +29,8 @@ func TestRecord_ThenReplayWithoutDifference(t *testing.T) {
 				Target: newTestTarget(t, front.URL), AccessKey: made.AccessKey, CipherKey: made.CipherKey, CipherIV: made.CipherIV,
 				Codes: sandboxOf{behind, made.Address},
 			}
-			found, err := Diff(t.Context(), side, Side{Target: behind, Settings: Settings{"message_profile": string(profile)}}, Conversation())
+			found, err := Diff(t.Context(), side, Side{Target: behind, Settings: Settings{"message_profile": string(profile)}},
+				Conversation())
 			require.NoError(t, err)
 			require.Empty(t, found, "a recorder changes nothing")
 			n, err := recorder.Count()
@@ -38,7 +39,8 @@ func TestRecord_ThenReplayWithoutDifference(t *testing.T) {
 
 			story, err := side.story(t.Context())
 			require.NoError(t, err)
-			for _, secret := range []string{made.AccessKey, made.CipherKey, made.CipherIV, story.mobile[:4], "conform.example", story.ip[:7]} {
+			for _, secret := range []string{made.AccessKey, made.CipherKey, made.CipherIV, story.mobile[:4], "conform.example",
+				story.ip[:7]} {
 				require.NotContains(t, text.String(), secret)
 				require.NotContains(t, text.String(), url.QueryEscape(secret))
 			}
@@ -67,7 +69,9 @@ func TestRecord_WhatIsNotKnownIsNotWritten(t *testing.T) {
 	var text bytes.Buffer
 	front := httptest.NewServer(NewRecorder(newTestTarget(t, server), &text, func(string) {}))
 	defer front.Close()
-	request, err := http.NewRequest("POST", front.URL+"/otpauthapi/otpgenservlet;jsessionid=SECRET1?mobile=919876543210&token=SECRET2&SECRET3", strings.NewReader("email=SECRET4@example.org&ipaddress=SECRET5&otp=482913"))
+	request, err := http.NewRequest("POST",
+		front.URL+"/otpauthapi/otpgenservlet;jsessionid=SECRET1?mobile=919876543210&token=SECRET2&SECRET3",
+		strings.NewReader("email=SECRET4@example.org&ipaddress=SECRET5&otp=482913"))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", formType)
 	request.Header.Set("access_key", "SECRET6")
@@ -103,7 +107,8 @@ func TestDiff_ShowsTheProfilesAndThePlainServlet(t *testing.T) {
 			}
 		}
 		for n := range 3 {
-			if strings.HasSuffix(d.A, quoted(wrongPIN(Documented, n))) && strings.HasSuffix(d.B, quoted(wrongPIN(Live, n)+"\r\n")) {
+			if strings.HasSuffix(d.A, quoted(wrongPIN(Documented, n))) &&
+				strings.HasSuffix(d.B, quoted(wrongPIN(Live, n)+"\r\n")) {
 				explained++
 			}
 		}
@@ -118,7 +123,8 @@ func TestDiff_ShowsTheProfilesAndThePlainServlet(t *testing.T) {
 func TestReadTranscript_WhatIsNoneIsExplained(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "prose": "hello\n", "no answer": "-- 1 request --\nGET /otpgenservlet\n",
-		"bad status": "-- 1 request --\nGET /x\n-- 1 answer --\nOK\n", "bad body": "-- 1 request --\nGET /x\n-- 1 answer --\n200\nbare\n",
+		"bad status": "-- 1 request --\nGET /x\n-- 1 answer --\nOK\n", "bad body": "-- 1 request --\nGET /x\n-- 1 answer " +
+			"--\n200\nbare\n",
 	} {
 		_, err := ReadTranscript(strings.NewReader(text))
 		require.Error(t, err, name)

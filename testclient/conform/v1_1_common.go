@@ -80,7 +80,8 @@ func v1Credentials() []Case {
 			Requirement: "A key used from a network that is not on its list is 403 AUTH_005.",
 			Source:      Choice, Level: May,
 			Settings: Settings{"access_keys": []any{
-				map[string]any{"key": "{id}-good"}, map[string]any{"key": "{id}-elsewhere", "allowed_ips": []string{"192.0.2.0/24"}},
+				map[string]any{"key": "{id}-good"}, map[string]any{"key": "{id}-elsewhere",
+					"allowed_ips": []string{"192.0.2.0/24"}},
 			}},
 			Run: func(s *Story) {
 				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-elsewhere")), http.StatusForbidden, "AUTH_005")
@@ -97,7 +98,8 @@ func v1Credentials() []Case {
 			Requirement: "A key in the query is none.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.V1(http.MethodGet, "/v1/status/otp_unknown?api_key="+s.account.APIKey+"&access_key="+s.account.APIKey, "", NoKey)
+				r := s.V1(http.MethodGet, "/v1/status/otp_unknown?api_key="+s.account.APIKey+"&access_key="+s.account.APIKey, "",
+					NoKey)
 				s.ExpectProblem(r, http.StatusUnauthorized, "AUTH_003")
 			},
 		},
@@ -112,12 +114,15 @@ var codeForm = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`)
 func v1Problems() []Case {
 	return []Case{
 		{
-			Requirement: "An error is application/problem+json with type, title, status, detail, code in upper case, and message like detail.",
-			Source:      Choice, Level: May,
+			Requirement: "An error is application/problem+json with type, title, status, detail, code in upper case, and " +
+				"message like detail.",
+			Source: Choice, Level: May,
 			Run: func(s *Story) {
-				for _, r := range []Reply{s.SendV1(Fields{"to": "12"}), s.SendV1(nil, NoKey), s.V1(http.MethodGet, "/v1/nothing", "")} {
+				for _, r := range []Reply{s.SendV1(Fields{"to": "12"}), s.SendV1(nil, NoKey),
+					s.V1(http.MethodGet, "/v1/nothing", "")} {
 					r.expectType("application/problem+json")
-					r.require(r.text("type") != "" && r.text("title") != "" && r.text("detail") != "", "type, title and detail", r.came())
+					r.require(r.text("type") != "" && r.text("title") != "" && r.text("detail") != "", "type, title and detail",
+						r.came())
 					r.require(r.number("status") == r.Status, "the member status like the answer's", r.came())
 					r.require(codeForm.MatchString(r.text("code")), "a code in upper case", r.came())
 					r.require(r.text("message") == r.text("detail"), "the message like the detail", r.came())
@@ -177,8 +182,9 @@ func v1Problems() []Case {
 			},
 		},
 		{
-			Requirement: "Every answer to a known key says what is left of its requests: X-RateLimit-Limit, -Remaining and -Window.",
-			Source:      Client, Level: Should,
+			Requirement: "Every answer to a known key says what is left of its requests: X-RateLimit-Limit, -Remaining and " +
+				"-Window.",
+			Source: Client, Level: Should,
 			Run: func(s *Story) {
 				for _, r := range []Reply{s.SendV1(nil), s.SendV1(Fields{"to": "12"}), s.StatusV1("otp_unknown")} {
 					r.expectHeader("X-RateLimit-Limit", 1, 1<<40)
@@ -313,7 +319,8 @@ func v1Input() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1(http.MethodGet, "/docs", "", NoKey)
-				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"), "a page", r.came())
+				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"), "a page",
+					r.came())
 				elsewhere := fetches.FindString(r.Body)
 				r.require(elsewhere == "", "nothing from elsewhere", elsewhere)
 			},

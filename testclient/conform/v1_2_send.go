@@ -19,15 +19,18 @@ func v1Send() []Case {
 			},
 		},
 		{
-			Requirement: "The answer is 201 with id, to, method, type, status, created_at, expires_at, attempts_remaining and resends_remaining.",
-			Source:      Choice, Level: May,
+			Requirement: "The answer is 201 with id, to, method, type, status, created_at, expires_at, attempts_remaining " +
+				"and resends_remaining.",
+			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.SendV1(Fields{"type": "two_factor"})
 				s.ExpectCreated(r)
-				for _, name := range []string{"id", "to", "method", "type", "status", "created_at", "expires_at", "attempts_remaining", "resends_remaining"} {
+				for _, name := range []string{"id", "to", "method", "type", "status", "created_at", "expires_at",
+					"attempts_remaining", "resends_remaining"} {
 					r.require(r.has(name), "the member "+name, r.came())
 				}
-				r.require(r.text("method") == "sms" && r.text("type") == "two_factor", "the method and type that were asked for", r.came())
+				r.require(r.text("method") == "sms" && r.text("type") == "two_factor", "the method and type that were asked for",
+					r.came())
 			},
 		},
 		{
@@ -46,7 +49,8 @@ func v1Send() []Case {
 			Run: func(s *Story) {
 				r := s.SendV1(nil)
 				s.ExpectCreated(r)
-				r.require(r.text("to") != "" && !strings.Contains(onlyDigits(r.text("to")), s.mobile[4:]) && !strings.Contains(r.text("to"), s.mobile),
+				r.require(r.text("to") != "" && !strings.Contains(onlyDigits(r.text("to")), s.mobile[4:]) &&
+					!strings.Contains(r.text("to"), s.mobile),
 					"to without most of its digits", "the number "+r.text("to"))
 			},
 		},
@@ -195,7 +199,8 @@ func v1Send() []Case {
 			Requirement: "Metadata come back as they were given.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				metadata := map[string]any{"user_id": "user_" + s.ID(), "nested": map[string]any{"list": []any{1.5, true, nil, "é"}}}
+				metadata := map[string]any{"user_id": "user_" + s.ID(),
+					"nested": map[string]any{"list": []any{1.5, true, nil, "é"}}}
 				r := s.SendV1(Fields{"metadata": metadata})
 				s.ExpectCreated(r)
 				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
@@ -245,7 +250,8 @@ func v1Send() []Case {
 				r.require(r.Status != http.StatusTooManyRequests, "a send", r.came())
 				// The answer waits for no channel: that nobody was reached, and the refund, may come later.
 				again := s.SendV1(nil)
-				for deadline := time.Now().Add(2 * time.Second); again.Status == http.StatusTooManyRequests && time.Now().Before(deadline); {
+				for deadline := time.Now().Add(2 * time.Second); again.Status == http.StatusTooManyRequests &&
+					time.Now().Before(deadline); {
 					time.Sleep(50 * time.Millisecond)
 					again = s.SendV1(nil)
 				}

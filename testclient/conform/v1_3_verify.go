@@ -105,8 +105,9 @@ func verifyVerdicts() []Case {
 			},
 		},
 		{
-			Requirement: "The receipt is a JWS that a key of /.well-known/jwks.json has signed with EdDSA, and names the challenge.",
-			Source:      Choice, Level: May,
+			Requirement: "The receipt is a JWS that a key of /.well-known/jwks.json has signed with EdDSA, and names the " +
+				"challenge.",
+			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				r := s.VerifyV1(code, byID(id))
@@ -329,8 +330,9 @@ func verifySlots() []Case {
 			},
 		},
 		{
-			Requirement: "A guess that names no type is at a verification: codes for anything else are NOT_FOUND to it, and it costs nothing.",
-			Source:      Choice, Level: May, Settings: unlimited(nil),
+			Requirement: "A guess that names no type is at a verification: codes for anything else are NOT_FOUND to it, and " +
+				"it costs nothing.",
+			Source: Choice, Level: May, Settings: unlimited(nil),
 			Run: func(s *Story) {
 				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
 					id, code := s.challenged(Fields{"type": kind})
@@ -416,7 +418,8 @@ func receiptPayload(receipt string, set map[string]any) (payload, why string) {
 		key, _ := one.(map[string]any)
 		text, _ := key["x"].(string)
 		public, err := base64.RawURLEncoding.DecodeString(text)
-		if err != nil || len(public) != ed25519.PublicKeySize || key["kty"] != "OKP" || head.Kid != "" && key["kid"] != head.Kid {
+		if err != nil || len(public) != ed25519.PublicKeySize || key["kty"] != "OKP" || head.Kid != "" &&
+			key["kid"] != head.Kid {
 			continue
 		}
 		if ed25519.Verify(public, []byte(parts[0]+"."+parts[1]), raw[2]) {

@@ -28,7 +28,8 @@ func v1Resend() []Case {
 				s.Advance(200 * time.Second)
 				again := s.ResendV1(first.text("id"), nil)
 				s.ExpectJSON(again, http.StatusOK)
-				again.require(again.time("expires_at").Equal(first.time("expires_at")), "expires_at "+first.text("expires_at"), again.came())
+				again.require(again.time("expires_at").Equal(first.time("expires_at")), "expires_at "+first.text("expires_at"),
+					again.came())
 				s.Advance(100 * time.Second)
 				s.ExpectReason(s.VerifyV1("123456", s.byTo()), "EXPIRED")
 			},
@@ -77,7 +78,8 @@ func v1Resend() []Case {
 				messages := s.Messages()
 				s.Require(len(messages) == 2, "2 messages in the inbox", plural(len(messages), "message"))
 				s.Require(messages[0].To == s.Email() && messages[1].To != s.Email() && messages[0].Code == messages[1].Code,
-					"the code to the mailbox after the one to the number", "messages to "+messages[1].To+" and then to "+messages[0].To)
+					"the code to the mailbox after the one to the number", "messages to "+messages[1].To+" and then "+
+						"to "+messages[0].To)
 			},
 		},
 		{
@@ -111,8 +113,10 @@ func v1Resend() []Case {
 			},
 		},
 		{
-			Requirement: "By its recipient the newest code is sent again, if ip, binding and type are the same as a guess would have to name.",
-			Source:      Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10, "key_on_ip": true}), Needs: NeedsInbox,
+			Requirement: "By its recipient the newest code is sent again, if ip, binding and type are the same as a guess " +
+				"would have to name.",
+			Source: Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10,
+				"key_on_ip": true}), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, code := s.challenged(nil)
@@ -122,7 +126,8 @@ func v1Resend() []Case {
 				s.Require(s.Code() == code, "the same code", "another")
 				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
 				id, _ = s.challenged(full)
-				for name, other := range map[string]any{"ip": otherIP, "binding": Fields{"order": 2}, "type": "verification", "to": "+" + emirati} {
+				for name, other := range map[string]any{"ip": otherIP, "binding": Fields{"order": 2}, "type": "verification",
+					"to": "+" + emirati} {
 					for _, value := range []any{other, Without} {
 						if name == "to" && value == Without {
 							continue

@@ -76,8 +76,9 @@ func v1Cancel() []Case {
 			},
 		},
 		{
-			Requirement: "By its recipient the newest challenge is called off, if ip, binding and type are the same as a guess would have to name.",
-			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Requirement: "By its recipient the newest challenge is called off, if ip, binding and type are the same as a " +
+				"guess would have to name.",
+			Source: Choice, Level: May, Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
 				id, _ := s.challenged(full)

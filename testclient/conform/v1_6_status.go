@@ -19,7 +19,8 @@ func v1Status() []Case {
 				r := s.StatusV1(sent.text("id"))
 				s.ExpectJSON(r, http.StatusOK)
 				for _, name := range []string{"id", "to", "method", "type", "created_at", "expires_at"} {
-					r.require(r.has(name) && reflect.DeepEqual(r.document[name], sent.document[name]), "the member "+name+" as the send answered it", r.came())
+					r.require(r.has(name) && reflect.DeepEqual(r.document[name], sent.document[name]),
+						"the member "+name+" as the send answered it", r.came())
 				}
 				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
 			},
@@ -74,11 +75,13 @@ func v1Status() []Case {
 				id, code := s.challenged(nil)
 				before := s.StatusV1(id)
 				s.ExpectJSON(before, http.StatusOK)
-				before.require(before.text("status") != "" && before.text("status") != "verified", "another status than verified", before.came())
+				before.require(before.text("status") != "" && before.text("status") != "verified", "another status than verified",
+					before.came())
 				s.ExpectValid(s.VerifyV1(code, byID(id)))
 				r := s.StatusV1(id)
 				s.ExpectJSON(r, http.StatusOK)
-				r.require(r.text("status") == "verified" && !r.time("verified_at").IsZero(), "the status verified, and verified_at", r.came())
+				r.require(r.text("status") == "verified" && !r.time("verified_at").IsZero(),
+					"the status verified, and verified_at", r.came())
 			},
 		},
 		{
@@ -90,7 +93,8 @@ func v1Status() []Case {
 				s.ExpectJSON(s.CancelV1(canceled), http.StatusOK)
 				expired, _ := s.challenged(nil)
 				s.Advance(301 * time.Second)
-				for _, one := range []struct{ id, status string }{{replaced, "replaced"}, {canceled, "canceled"}, {expired, "expired"}} {
+				for _, one := range []struct{ id, status string }{{replaced, "replaced"}, {canceled, "canceled"},
+					{expired, "expired"}} {
 					r := s.StatusV1(one.id)
 					s.ExpectJSON(r, http.StatusOK)
 					r.require(r.text("status") == one.status, "the status "+one.status, r.came())
@@ -115,8 +119,9 @@ func v1Status() []Case {
 			},
 		},
 		{
-			Requirement: "By its recipient the newest challenge has its status, if ip and type are the same as a guess would have to name.",
-			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Requirement: "By its recipient the newest challenge has its status, if ip and type are the same as a guess would " +
+				"have to name.",
+			Source: Choice, Level: May, Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, _ := s.challenged(nil)

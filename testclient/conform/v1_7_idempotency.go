@@ -9,15 +9,18 @@ func idempotent(key string) Option { return Header("Idempotency-Key", key) }
 func v1Idempotency() []Case {
 	return []Case{
 		{
-			Requirement: "The same Idempotency-Key and body get the first answer again, byte for byte, and Idempotent-Replayed: true.",
-			Source:      Choice, Level: May,
+			Requirement: "The same Idempotency-Key and body get the first answer again, byte for byte, and " +
+				"Idempotent-Replayed: true.",
+			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				first := s.SendV1(nil, idempotent(s.ID()))
 				s.ExpectCreated(first)
 				again := s.SendV1(nil, idempotent(s.ID()))
 				again.require(again.Status == first.Status && again.Body == first.Body, first.came(), again.came())
-				again.require(again.Header.Get("Location") == first.Header.Get("Location"), "the first answer's Location", "Location "+orNone(again.Header.Get("Location")))
-				again.require(again.Header.Get(replayedHeader) == "true", replayedHeader+" true", replayedHeader+" "+orNone(again.Header.Get(replayedHeader)))
+				again.require(again.Header.Get("Location") == first.Header.Get("Location"), "the first answer's Location",
+					"Location "+orNone(again.Header.Get("Location")))
+				again.require(again.Header.Get(replayedHeader) == "true", replayedHeader+" true",
+					replayedHeader+" "+orNone(again.Header.Get(replayedHeader)))
 			},
 		},
 		{
@@ -84,8 +87,9 @@ func v1Idempotency() []Case {
 			},
 		},
 		{
-			Requirement: "Of many requests at once with one Idempotency-Key one sends; the others get its answer, or 409 with Retry-After.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Requirement: "Of many requests at once with one Idempotency-Key one sends; the others get its answer, or 409 " +
+				"with Retry-After.",
+			Source: Choice, Level: May, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				ids := map[string]bool{}
 				for _, r := range s.atOnce(6, func() Reply { return s.SendV1(nil, idempotent(s.ID())) }) {

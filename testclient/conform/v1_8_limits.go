@@ -109,8 +109,9 @@ func v1Limits() []Case {
 			},
 		},
 		{
-			Requirement: "The requests a minute that the account allows a key hold; the next is 429, and its headers describe this limit.",
-			Source:      Client, Level: Should, Settings: Settings{"requests_per_minute": 5, "burst": 5},
+			Requirement: "The requests a minute that the account allows a key hold; the next is 429, and its headers " +
+				"describe this limit.",
+			Source: Client, Level: Should, Settings: Settings{"requests_per_minute": 5, "burst": 5},
 			Run: func(s *Story) {
 				for range 5 {
 					r := s.StatusV1("otp_unknown")
@@ -125,8 +126,9 @@ func v1Limits() []Case {
 			},
 		},
 		{
-			Requirement: "After twenty wrong guesses an hour the recipient is locked: 429 RECIPIENT_LOCKED with Retry-After, for the right code too.",
-			Source:      Choice, Level: May, Settings: many,
+			Requirement: "After twenty wrong guesses an hour the recipient is locked: 429 RECIPIENT_LOCKED with Retry-After, " +
+				"for the right code too.",
+			Source: Choice, Level: May, Settings: many,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)

@@ -21,7 +21,8 @@ type signed struct {
 // sign makes a send that is good.
 func (s *Story) sign() signed {
 	if s.account.SigningSecret == "" {
-		panic(skipped{"It needs an API key that signs requests (--api-key and --signing-secret), and this target shows none."})
+		panic(skipped{"It needs an API key that signs requests (--api-key and --signing-secret), and this target shows " +
+			"none."})
 	}
 	return signed{
 		method: http.MethodPost, path: "/v1/send", at: time.Now(), nonce: randomHex(32), secret: s.account.SigningSecret,

@@ -3,10 +3,10 @@
 // right one.
 //
 // A cycle is what one person costs a server: generate and validate, or send and verify at the JSON
-// API, for a recipient that nobody asked about before. Each client has a connection of its own that it keeps, and sends a request
-// only after the last one was answered, so the concurrency is the number of requests in flight.
-// That also means that a server which stalls is asked less while it does: the latencies are what
-// these clients saw, not what independent arrivals would have seen.
+// API, for a recipient that nobody asked about before. Each client has a connection of its own that it keeps, and
+// sends a request only after the last one was answered, so the concurrency is the number of requests in flight. That
+// also means that a server which stalls is asked less while it does: the latencies are what these clients saw, not
+// what independent arrivals would have seen.
 //
 // It promises that every answer's status and text is checked and each wrong one counted under
 // what it said, that a quantile is never flattered, and that it takes little of the machine it

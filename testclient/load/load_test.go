@@ -21,7 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var servlets = Servlets{Path: "/otpauthapi", AccessKey: "a key", OTP: "Xrgn4bpX/4iYytICyC1wNg==", IPAddress: "203.0.113.7"}
+var servlets = Servlets{Path: "/otpauthapi", AccessKey: "a key", OTP: "Xrgn4bpX/4iYytICyC1wNg==",
+	IPAddress: "203.0.113.7"}
 
 // target is a server that remembers what it was asked.
 type target struct {
@@ -197,7 +198,10 @@ func TestRun_ComesBackToAServerThatWasAway(t *testing.T) {
 	require.NoError(t, err)
 	address := listener.Addr().String()
 	serve := func(l net.Listener) (stop func()) {
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "same") })}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
+			io.WriteString(w, "same")
+		})}
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = server.Serve(l) })
 		return func() { server.Close(); serving.Wait() }
@@ -207,7 +211,8 @@ func TestRun_ComesBackToAServerThatWasAway(t *testing.T) {
 	ended := make(chan *Result)
 	reports := make(chan Progress, 100)
 	go func() {
-		result, err := Run(ctx, Options{URL: "http://" + address, Cycle: servlets.Bare("same"), Concurrency: 2, Duration: time.Minute,
+		result, err := Run(ctx, Options{URL: "http://" + address, Cycle: servlets.Bare("same"), Concurrency: 2,
+			Duration: time.Minute,
 			Progress: func(p Progress) { reports <- p }})
 		if err != nil {
 			panic(err)
@@ -261,7 +266,8 @@ func TestRun_RefusesWhatMakesNoSense(t *testing.T) {
 }
 
 func TestStep_IsARequestThatServersRead(t *testing.T) {
-	p := Step{Name: "x", Target: "/a/{number}?to={number}", Header: []string{"access_key: k", "department-id: 7"}}.prepare("example.test:81")
+	p := Step{Name: "x", Target: "/a/{number}?to={number}",
+		Header: []string{"access_key: k", "department-id: 7"}}.prepare("example.test:81")
 	mine := p.own()
 	mine.address(987654321)
 	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(mine.request)))
@@ -305,7 +311,8 @@ func TestRun_SendsAndVerifiesAtV1(t *testing.T) {
 	t.Cleanup(server.Close)
 	o := Options{URL: server.URL, Cycle: V1{Key: "a key", Code: "123456"}.Cycle(), Concurrency: 1, Cycles: 20}
 	result := drive(t, o)
-	require.Equal(t, []Failure{{"verify", Text, `"{\"valid\":false,\"reason\":\"MISMATCH\",\"attempts_remaining\":4}"`, 1}}, result.Failures)
+	require.Equal(t, []Failure{{"verify", Text, `"{\"valid\":false,\"reason\":\"MISMATCH\",\"attempts_remaining\":4}"`,
+		1}}, result.Failures)
 	require.Equal(t, 19, result.Cycles)
 	require.Equal(t, 40, result.Requests)
 	require.Len(t, seen, 40)
@@ -325,7 +332,8 @@ func TestRun_VerifiesAtV1ByTheIDThatWasAnswered(t *testing.T) {
 		if r.URL.Path == "/v1/send" {
 			w.WriteHeader(http.StatusCreated)
 			n := asked.Add(1)
-			form := [...]string{"{\"id\":\"%s\"}", "{\n  \"id\" : \"%s\", \"to\":\"\"}", "{ \"to\":\"+9\", \"id\": \"%s\" }"}[n%3]
+			form := [...]string{"{\"id\":\"%s\"}", "{\n  \"id\" : \"%s\", \"to\":\"\"}",
+				"{ \"to\":\"+9\", \"id\": \"%s\" }"}[n%3]
 			id := fmt.Sprintf("otp_%026d", n)
 			if n == 10 {
 				id = "otp_10"

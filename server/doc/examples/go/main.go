@@ -58,7 +58,8 @@ func (c *Client) encrypt(code string) (string, error) {
 func (c *Client) call(ctx context.Context, servlet string, parameters url.Values) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+"/"+servlet, strings.NewReader(parameters.Encode()))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+"/"+servlet,
+		strings.NewReader(parameters.Encode()))
 	if err != nil {
 		return "", err
 	}
