@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,4 +168,27 @@ func module(t *testing.T, name string) (info moduleInfo) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(out, &info))
 	return info
+}
+
+// The page for who changes something names packages and files that are there.
+func TestArchitecture_ThePageIsTrue(t *testing.T) {
+	text, err := os.ReadFile("doc/architecture.md")
+	require.NoError(t, err)
+	page := string(text)
+	for folder := range importsOf(t, "..") {
+		name := strings.TrimPrefix(folder, "server/")
+		if strings.Contains(folder, "doc/examples") || folder == "sql/sqltest" {
+			continue
+		}
+		require.True(t, strings.Contains(page, name+"`"), "the page says nothing of package %s", folder)
+	}
+	_, changes, found := strings.Cut(page, "## Where each change is made")
+	require.True(t, found)
+	named := regexp.MustCompile("`((?:server|sql|config|testclient|crypto)[a-z0-9/_*]*(?:\\.[a-z]+)?)`").FindAllStringSubmatch(changes, -1)
+	require.Greater(t, len(named), 15)
+	for _, path := range named {
+		there, err := filepath.Glob(filepath.Join("..", path[1]))
+		require.NoError(t, err)
+		require.NotEmpty(t, there, "the page names %s, which is not there", path[1])
+	}
 }

@@ -95,7 +95,7 @@ type userRecoverCommand struct {
 
 // Help is shown below the flags.
 func (userRecoverCommand) Help() string {
-	return `Do so only for a person who has proved who they are, and give the link to nobody else. It is good once and for a day. Second factors stay; "otpbridge user reset-mfa" takes them away:
+	return `Do so only for a person who has proved who they are, and give the link to nobody else. It is good once and for a day. It leaves second factors alone; "otpbridge user reset-mfa" takes them away:
 
     otpbridge user recover owner@shop.example`
 }
