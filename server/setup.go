@@ -12,7 +12,7 @@ type setupCommand struct{ asJSON }
 
 // Help is shown below the flags.
 func (setupCommand) Help() string {
-	return `The link is good once and for a day; a later one ends it. Whoever has it may do everything, so give it to nobody else. Once there is an owner this is refused:
+	return `It prints a command and a link, which hold the same token. It is good once and for a day; a later one ends it. Whoever has it may do everything, so give it to nobody else. Once there is an owner this is refused:
 
     otpbridge setup
 
@@ -44,17 +44,29 @@ func withPeople(p process, do func(context.Context, *workplace, *people.People) 
 	})
 }
 
-// printLink prints a ticket for whom. Its token stands behind a #, which browsers send to no server, so that it
-// is in no log.
+// printLink prints a ticket for whom. In the link its token stands behind a #, which browsers send to no server,
+// so that it is in no log.
 func printLink(p process, form asJSON, at *workplace, issued people.Issued, page, member, whom string) error {
 	address := at.settings.PublicURL
 	if address == "" {
 		address = "http://" + at.settings.Addr
 	}
-	made := link{URL: address + "/console/" + page + "#" + member + "=" + issued.Token, Token: issued.Token,
-		ExpiresAt: shown(issued.ExpiresAt.Time())}
+	body := `{"` + member + `":"` + issued.Token + `",`
+	if page == "register" {
+		email := "you@shop.example"
+		if member == "invitation" {
+			email = whom
+		}
+		body += `"email":"` + email + `","name":"…",`
+	}
+	body += `"password":"…"}`
+	made := link{
+		URL:   address + "/console/" + page + "#" + member + "=" + issued.Token,
+		Token: issued.Token, ExpiresAt: shown(issued.ExpiresAt.Time()),
+	}
 	return form.print(p.stdout, made, func(w io.Writer) {
-		fmt.Fprintf(w, "For %s, once, until %s:\n\n  %s\n\nThe JSON API takes the part behind the = as %q.\n", whom,
-			made.ExpiresAt, made.URL, member)
+		fmt.Fprintf(w, "For %s, once, until %s:\n\n", whom, made.ExpiresAt)
+		fmt.Fprintf(w, "  curl -sS %s/api/auth/%s -H 'Content-Type: application/json' \\\n    -d '%s'\n", address, page, body)
+		fmt.Fprintf(w, "\nThe console, where the server has one, takes the same as a link:\n\n  %s\n", made.URL)
 	})
 }

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The page's own commands, on a production server: from the first owner to the logout. The commands that the
+// program prints for the others work as well.
+func TestManagement_ThePagesCommandsWork(t *testing.T) {
+	needs(t, "bash", "curl", "sed")
+	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_DOORS=api"))
+	s := boot(t, environ...)
+	folder := t.TempDir()
+	bash := func(script, input string) string {
+		t.Helper()
+		command := exec.Command("bash", "-euo", "pipefail", "-c", script)
+		command.Dir, command.Stdin = folder, strings.NewReader(input)
+		command.Env = append(append([]string{}, environ...), "OTPBRIDGE_ADDR="+s.Addr(), "NO_PROXY=*", "no_proxy=*",
+			"PATH="+filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH"))
+		out, err := command.CombinedOutput()
+		require.NoError(t, err, "%s\n%s\n%s", script, out, s.log)
+		return string(out)
+	}
+	text := page(t, "doc/management.md")
+	const password = "tandem-marzipan-kayak-41"
+	token := regexp.MustCompile(`otpl_[\w-]{43}`).FindString(bash(blocks(t, text, "setup", "sh")[0], ""))
+	require.NotEmpty(t, token)
+	script := ""
+	for _, marker := range []string{"register", "login", "refresh"} {
+		script += blocks(t, text, marker, "sh")[0]
+	}
+	here := strings.NewReplacer("https://otp.shop.example", s.URL(), "otpl_…", token)
+	out := bash(here.Replace(script), password+"\n")
+	require.Contains(t, out, `"email":"owner@shop.example"`)
+	require.Contains(t, out, `"role":"owner"`)
+	require.Contains(t, page(t, filepath.Join(folder, "session.json")), `"expires_in":3600`)
+
+	printed := regexp.MustCompile(`(?s)  (curl .*\n    -d '.*'\n)`)
+	fill := strings.NewReplacer(`"name":"…"`, `"name":"Dev"`, `"password":"…"`, `"password":"quartz violin harbour 77"`)
+	made := printed.FindString(bash("otpbridge user create dev@shop.example --role developer", ""))
+	require.Contains(t, bash(fill.Replace(made), ""), `"role":"developer"`)
+	made = printed.FindString(bash("otpbridge user recover dev@shop.example", ""))
+	require.Empty(t, bash(fill.Replace(made), ""), "204 has no body")
+	require.NotContains(t, s.log.String(), password)
+	require.NotContains(t, s.log.String(), token)
+}
