@@ -43,7 +43,8 @@ func TestFlags_AnEmptyValueIsRefusedByEveryFlag(t *testing.T) {
 					values = append(values, ",", "a,", ",a", "a,,b", "a, ,b")
 				}
 				for _, value := range values {
-					code, printed, problems := command(slices.Concat(words, required(flag), []string{"--" + flag.Name + "=" + value})...)
+					code, printed, problems := command(slices.Concat(words, required(flag),
+						[]string{"--" + flag.Name + "=" + value})...)
 					require.Equal(t, exitUnusable, code, "%v --%s=%q: %s%s", words, flag.Name, value, printed, problems)
 					require.Contains(t, problems, "--"+flag.Name, "%v %q", words, value)
 					require.Empty(t, printed)
