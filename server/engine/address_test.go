@@ -9,8 +9,6 @@ import (
 	"otpbridge/server/otp"
 )
 
-var home = []string{"IN", "AE"}
-
 func TestNormalSubject_IsOpaqueButForAddresses(t *testing.T) {
 	for stated, expected := range map[string]string{
 		"10.20.51.122": "10.20.51.122", "::ffff:10.20.51.122": "10.20.51.122", "2001:DB8:0:0::1": "2001:db8::1",

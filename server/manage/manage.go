@@ -142,7 +142,7 @@ func (x Examiner) Remains(ctx context.Context) ([]string, error) { return x.stor
 
 // Accounts returns every account and why it is out of service.
 func (x Examiner) Accounts(ctx context.Context) ([]ManagedAccount, error) {
-	return Accounts{x.core}.List(ctx)
+	return Accounts(x).List(ctx)
 }
 
 // Unsealable returns the keys whose signing secret cannot be opened: it is damaged, or moved from

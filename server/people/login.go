@@ -160,9 +160,8 @@ func (p *People) tokens(person sql.Person, s sql.Session, refresh string, at otp
 
 // agent is what a browser or program calls itself, cut to what is worth keeping and to what can be shown.
 func agent(from Client) string {
-	text := []rune(from.Agent)
 	kept := make([]rune, 0, 200)
-	for _, r := range text {
+	for _, r := range from.Agent {
 		if r >= ' ' && r < 0x7f && len(kept) < cap(kept) {
 			kept = append(kept, r)
 		}

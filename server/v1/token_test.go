@@ -348,9 +348,12 @@ func TestTokens_KeySetsThatAttack(t *testing.T) {
 		"hangs":         func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"is over 1 MiB": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), 1<<20+1)) },
 		"never ends":    func(w http.ResponseWriter, r *http.Request) { endless(w, r) },
-		"redirects":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://169.254.169.254/", 302) },
-		"is no JSON":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-		"has no keys":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
+		"redirects": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/",
+				http.StatusFound)
+		},
+		"is no JSON":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"has no keys": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"keys":[]}`) },
 		"has a secret": func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w,
 				`{"keys":[{"kty":"oct","k":"AAAA"}]}`)
