@@ -1,20 +1,14 @@
-// Package config reads every setting of OTPBridge from the environment into one
-// struct and judges all of them before anything else starts.
+// Package config reads every setting of OTPBridge from the environment into one struct.
 //
-// It promises that a [Settings] handed out by [Load] is whole: every value lies
-// in the range its documentation states, and values that only make sense
-// together fit each other. Nobody downstream checks a setting again. When
-// something is wrong Load reports all of it at once, each fault with its remedy,
-// because an operator who repairs one variable per restart is an operator at
-// night. Names it does not know are faults too: a misspelt setting that is
-// silently ignored is a default nobody chose.
+// A [Settings] that [Load] returns is valid as a whole: every value lies in the range that its documentation states,
+// and values that depend on each other fit. Nothing else checks a setting again. If something is wrong, Load reports
+// all of it at once, each fault with its remedy. Names that it does not know are faults too, because a misspelt
+// setting would otherwise be ignored.
 //
-// Secrets arrive in types that refuse to print ([Secret], [DatabaseURL]), and no
-// fault quotes one.
+// Secrets have types that refuse to print ([Secret], [DatabaseURL]), and no fault quotes one.
 //
-// It touches nothing but the environment it is given and the files of secrets
-// that this names: reading or making the keyring file, opening the database and
-// refusing a scheme the store cannot serve are left to those who own these things.
+// The package reads the environment that it is given and the files that hold secrets. It does not open the keyring
+// file or the database.
 package config
 
 import (

@@ -173,7 +173,7 @@ func remedied(err error) error {
 	return err
 }
 
-// isTerminal tells whether a person can be asked.
+// isTerminal reports whether a person can be asked.
 func isTerminal(r io.Reader) bool {
 	file, ok := r.(*os.File)
 	if !ok {

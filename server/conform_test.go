@@ -64,7 +64,7 @@ func requireAllPass(t *testing.T, address string) {
 	t.Logf("%d cases in %s", len(report.Results), report.Took)
 }
 
-// needsOtherKeys tells whether a case was skipped because a sandbox's accounts have no such key.
+// needsOtherKeys reports whether a case was skipped because a sandbox's accounts have no such key.
 // TestConformance_WithKeysThatSignAndOfBothEnvironments asks those.
 func needsOtherKeys(reason string) bool {
 	return strings.Contains(reason, "--signing-secret") || strings.Contains(reason, "--other-api-key")

@@ -289,7 +289,7 @@ func (s *behindProxy) cut(l *ledger, way cuts, a attempt) {
 	l.equal(a.next, a.then(v), "%s cut %s: next answer", a.name, way.name)
 }
 
-// someoneWaits tells whether a statement comes to stand still in this server's schema: that of the
+// someoneWaits reports whether a statement comes to stand still in this server's schema: that of the
 // next try, which asks for the rows that the one before has locked.
 func (s *behindProxy) someoneWaits() bool {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {

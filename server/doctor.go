@@ -70,7 +70,7 @@ func (f *findings) fail(check, remedy, detail string, values ...any) {
 	*f = append(*f, finding{check, faulty, fmt.Sprintf(detail, values...), remedy})
 }
 
-// found tells whether a check has said anything but a pass.
+// found reports whether a check has said anything but a pass.
 func (f findings) found(check string) bool {
 	return slices.ContainsFunc(f, func(one finding) bool { return one.Check == check && one.Status != passed })
 }
@@ -419,7 +419,7 @@ func (f *findings) clock(ctx context.Context, store *sql.Store) {
 	}
 }
 
-// schema tells whether the rest can be looked at.
+// schema reports whether the rest can be looked at.
 func (f *findings) schema(ctx context.Context, store *sql.Store) bool {
 	schema, err := store.Schema(ctx)
 	switch {

@@ -57,7 +57,7 @@ func (s *strikes) conclude(t *testing.T, db *sqlx.DB) {
 	require.GreaterOrEqual(t, slices.Min(s.asked), 200, "acknowledged facts after each kill")
 }
 
-// enough tells whether that were kills enough. Where they are few, chance may have it that none
+// enough reports whether that were kills enough. Where they are few, chance may have it that none
 // met an operation; then there are some more.
 func (s *strikes) enough(kills int) bool {
 	return len(s.loads) >= kills && (s.struck > 0 || len(s.loads) >= kills+5)

@@ -53,7 +53,7 @@ func (l *ledger) equal(want, got any, format string, args ...any) bool {
 	return false
 }
 
-// broken tells whether anything was violated so far.
+// broken reports whether anything was violated so far.
 func (l *ledger) broken() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

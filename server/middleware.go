@@ -39,7 +39,7 @@ func newRequestID() string {
 
 var requestIDText = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// validRequestID tells whether a caller's id may be echoed and logged: 8 to 128 of letters,
+// validRequestID reports whether a caller's id may be echoed and logged: 8 to 128 of letters,
 // digits and . _ : - which can forge neither a header nor a line.
 func validRequestID(id string) bool {
 	if len(id) < 8 || len(id) > 128 {

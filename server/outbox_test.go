@@ -79,7 +79,7 @@ var (
 		"func(deliver.Outcome)) {\n")
 )
 
-// door asks for a code, and tells whether the answer said that it is on its way.
+// door asks for a code, and reports whether the answer said that it is on its way.
 type door func(c client, number int) bool
 
 func throughServlet(c client, number int) bool {

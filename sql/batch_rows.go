@@ -159,7 +159,7 @@ func readChallenge(found row, c *otp.Challenge) error {
 	return nil
 }
 
-// happened tells whether an earlier try of this very batch committed after all. Its operations
+// happened reports whether an earlier try of this very batch committed after all. Its operations
 // share one transaction, so one event speaks for all of them, and what they decided then still
 // stands in their err and in the variables of their rules.
 func (s *Store) happened(ctx context.Context, w *session, operations []*Operation) (bool, error) {
@@ -205,7 +205,7 @@ func (s *Store) loadRepeated(ctx context.Context, w *session, operations []*Oper
 	})
 }
 
-// recorded tells whether an operation before op in the same batch recorded op's event.
+// recorded reports whether an operation before op in the same batch recorded op's event.
 func (b *batch) recorded(op *Operation) bool {
 	return slices.ContainsFunc(b.events, func(e otp.Event) bool { return e.ID == op.Event })
 }

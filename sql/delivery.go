@@ -28,7 +28,7 @@ type deliveryRow struct {
 	dirty bool
 }
 
-// changed tells whether a rule wrote to the row since the snapshot.
+// changed reports whether a rule wrote to the row since the snapshot.
 func (d *deliveryRow) changed(before *otp.Delivery) bool {
 	return d.Owner != before.Owner || d.LeasedUntil != before.LeasedUntil || d.StartedAt != before.StartedAt ||
 		d.Channel != before.Channel || d.Outcome != before.Outcome || d.Receipt != before.Receipt ||
@@ -191,7 +191,7 @@ const (
 	Ended
 )
 
-// Mark queues m, returns when it is committed, and tells whether the delivery was its owner's; of
+// Mark queues m, returns when it is committed, and reports whether the delivery was its owner's; of
 // Ended without a receipt it does not, because many of these share an UPDATE.
 // After a COMMIT that was not answered Started and Rested are written again to the same effect,
 // and Ended may be told that somebody else has ended it. Errors are those of Do.

@@ -74,7 +74,7 @@ func (box *Claims) Find(ctx context.Context, credential, key otp.ID) (*Claim, er
 }
 
 // Hold moves the end of a claim's lease to until, if it is still what c says and there is no
-// answer yet, and tells whether it did. It is how a claim is renewed, given up and taken over.
+// answer yet, and reports whether it did. It is how a claim is renewed, given up and taken over.
 func (box *Claims) Hold(ctx context.Context, c *Claim, until otp.Millis) (bool, error) {
 	return box.store.changeClaim(ctx, `
 		UPDATE idempotency_keys
@@ -83,7 +83,7 @@ func (box *Claims) Hold(ctx context.Context, c *Claim, until otp.Millis) (bool, 
 		int64(until), c.Credential[:], c.Key[:], c.Challenge[:], int64(c.ClaimedUntil))
 }
 
-// Answer stores the answer, if there is none yet, and tells whether it did.
+// Answer stores the answer, if there is none yet, and reports whether it did.
 func (box *Claims) Answer(ctx context.Context, c *Claim) (bool, error) {
 	return box.store.changeClaim(ctx, `
 		UPDATE idempotency_keys

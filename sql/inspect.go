@@ -19,7 +19,7 @@ type Condition struct {
 	Damage string
 	// Forgetful says which setting lets an acknowledged write be lost, empty for none.
 	Forgetful string
-	// Encrypted tells whether this connection is; always for a file.
+	// Encrypted reports whether this connection is; always for a file.
 	Encrypted bool
 	// Missing and Excess are privileges that a server needs and lacks, or has and does not need.
 	// Unchanging are those that only a change of the schema needs and that are not there.

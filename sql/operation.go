@@ -99,7 +99,7 @@ func (s *State) Deliver(outbox []otp.Delivery) { s.outbox = outbox }
 
 // Mark makes the decision count although nothing happened that history tells. The rule must come
 // to the same answer on rows that it has already changed: after a COMMIT that was not answered
-// nothing tells whether it happened.
+// nothing reports whether it happened.
 func (s *State) Mark() { s.marked = true }
 
 // ErrClosed is what Do answers once the store is closing.
@@ -136,7 +136,7 @@ type challengeRow struct {
 	loaded otp.Challenge // as it was; zero for a new one
 }
 
-// used tells whether all that happened to the row is that its code was used.
+// used reports whether all that happened to the row is that its code was used.
 func (c *challengeRow) used() bool {
 	was := &c.loaded
 	return c.UsedAt != was.UsedAt && c.Wrong == was.Wrong && c.Sends == was.Sends &&
@@ -144,7 +144,7 @@ func (c *challengeRow) used() bool {
 		c.CanceledAt == was.CanceledAt && c.ReplacedAt == was.ReplacedAt
 }
 
-// changed tells whether a rule wrote to the row since the snapshot. Every rule that changes a
+// changed reports whether a rule wrote to the row since the snapshot. Every rule that changes a
 // row moves UpdatedAt or one of the facts below; windows are never changed in place, so a
 // window's length and newest entry tell it from its predecessor.
 func (r *recipientRow) changed(before *otp.Recipient) bool {

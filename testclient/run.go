@@ -234,7 +234,7 @@ func (w wantedReport) write(report *conform.Report, p process) error {
 	return nil
 }
 
-// isTerminal tells whether somebody watches who can see colours (see no-color.org).
+// isTerminal reports whether somebody watches who can see colours (see no-color.org).
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

@@ -45,7 +45,7 @@ type ticket struct {
 	probe bool
 }
 
-// admit tells whether a message may be handed over now, and until when not.
+// admit reports whether a message may be handed over now, and until when not.
 func (c *circuit) admit(now time.Time) (ticket, bool) {
 	if c.until.IsZero() {
 		return ticket{era: c.era}, true
@@ -108,7 +108,7 @@ func NewBreaker(channel Channel, o BreakerOptions) *Breaker {
 // Name is the name of the channel behind.
 func (b *Breaker) Name() string { return b.channel.Name() }
 
-// Waits tells whether the channel behind waits.
+// Waits reports whether the channel behind waits.
 func (b *Breaker) Waits() bool { return b.channel.Waits() }
 
 // Behind is the channel behind.

@@ -103,7 +103,7 @@ func readKey(text string) (key templateKey, err error) {
 	return key, nil
 }
 
-// Has tells whether there is a template under a name, for any department, method and locale.
+// Has reports whether there is a template under a name, for any department, method and locale.
 func (c *Catalog) Has(name string) bool {
 	if c == nil {
 		return false

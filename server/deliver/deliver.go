@@ -79,7 +79,7 @@ type Message struct {
 }
 
 // Channel hands messages to a next hop. Send honours ctx's deadline and reports how the hand-over
-// ended. Waits tells whether Send may wait for something outside this process; a channel that
+// ended. Waits reports whether Send may wait for something outside this process; a channel that
 // never does is called in place. Name is safe to log.
 type Channel interface {
 	Name() string

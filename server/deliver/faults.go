@@ -46,7 +46,7 @@ func (f *Faults) List() []Fault {
 	return append([]Fault{}, f.rules...)
 }
 
-// any tells whether there are faults.
+// any reports whether there are faults.
 func (f *Faults) any() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,7 +101,7 @@ type Faulty struct {
 // Name is the name of the channel behind.
 func (f Faulty) Name() string { return f.Channel.Name() }
 
-// Waits tells whether a fault may delay a message, or the channel behind waits.
+// Waits reports whether a fault may delay a message, or the channel behind waits.
 func (f Faulty) Waits() bool { return f.Faults.any() || f.Channel.Waits() }
 
 // Send hands m to the channel unless a fault strikes. A delayed message is handed over when

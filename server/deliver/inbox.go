@@ -33,7 +33,7 @@ func (i *Inbox) Send(context.Context, Message) Result {
 	return Result{Outcome: Sent}
 }
 
-// Simulated tells whether a channel leads nowhere but into the sandbox's inbox: a message is there
+// Simulated reports whether a channel leads nowhere but into the sandbox's inbox: a message is there
 // once its transaction has committed, whatever is in front of the inbox.
 func Simulated(c Channel) bool {
 	_, simulated := Innermost(c).(*Inbox)

@@ -84,13 +84,13 @@ func parsedNumber(digits string, countries []string) (string, error) {
 	return "", otp.Refuse(otp.Invalid, "mobile belongs to a country that the account does not send to")
 }
 
-// PossibleNumber tells whether number is written in E.164 form, with its plus, and possible.
+// PossibleNumber reports whether number is written in E.164 form, with its plus, and possible.
 func PossibleNumber(number string) bool {
 	_, normal, ok := possible(number)
 	return ok && normal == number
 }
 
-// possible parses a number and gives its E.164 form, and tells whether it is a possible number.
+// possible parses a number and gives its E.164 form, and reports whether it is a possible number.
 func possible(number string) (*phonenumbers.PhoneNumber, string, bool) {
 	parsed, err := phonenumbers.Parse(number, "ZZ")
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {

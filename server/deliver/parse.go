@@ -121,7 +121,7 @@ func open(text string, o Options) (channel Channel, label string, err error) {
 	return channel, label, nil
 }
 
-// strayAt tells whether an @ stands behind the host, from= excepted. It does where a password has
+// strayAt reports whether an @ stands behind the host, from= excepted. It does where a password has
 // a / ? or # that is not encoded, and then what looks like the host is a piece of the password.
 func strayAt(text string) bool {
 	_, rest, _ := strings.Cut(text, "//")
@@ -179,7 +179,7 @@ func host(u *url.URL) error {
 	return nil
 }
 
-// Local tells whether every channel that urls names leads nowhere or to this machine.
+// Local reports whether every channel that urls names leads nowhere or to this machine.
 func Local(urls string) bool {
 	for text := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(text))
@@ -190,7 +190,7 @@ func Local(urls string) bool {
 	return true
 }
 
-// loopback tells whether the host can be nothing but this machine.
+// loopback reports whether the host can be nothing but this machine.
 func loopback(u *url.URL) bool {
 	addr, err := netip.ParseAddr(u.Hostname())
 	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
@@ -244,7 +244,7 @@ func logName(text, otherwise string) (string, error) {
 	return text, nil
 }
 
-// visible tells whether a text has no control character, so that it can be a header or a line.
+// visible reports whether a text has no control character, so that it can be a header or a line.
 func visible(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool {
 		return r < ' ' || r == 0x7f || r == 0xfffd || r == 0x2028 ||

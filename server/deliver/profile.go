@@ -116,10 +116,10 @@ func (r *rule) compile(name string) (err error) {
 	return nil
 }
 
-// looks tells whether the rule needs the answer's body.
+// looks reports whether the rule needs the answer's body.
 func (r *rule) looks() bool { return r.Field != "" || r.match != nil }
 
-// holds tells whether the rule holds of an answer.
+// holds reports whether the rule holds of an answer.
 func (r *rule) holds(a *answer) bool {
 	if len(r.statuses) > 0 && !slices.ContainsFunc(r.statuses,
 		func(s statusRange) bool { return a.status >= s.from && a.status <= s.to }) {

@@ -182,7 +182,7 @@ func signer(said map[string]string, domain string, o Options) (*mail.DKIMSigner,
 	return signer, nil
 }
 
-// mailbox tells whether text is one bare address: no name, no list, no comment, nothing that a
+// mailbox reports whether text is one bare address: no name, no list, no comment, nothing that a
 // header or a command could mistake for something else.
 func mailbox(text string) bool {
 	if len(text) > 254 || strings.ContainsFunc(text, func(r rune) bool {

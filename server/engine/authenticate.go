@@ -120,7 +120,7 @@ func (c *Caller) opened() (*Caller, error) {
 	return c, nil
 }
 
-// plausible tells whether text can be a credential at all. One that looks like an API key and
+// plausible reports whether text can be a credential at all. One that looks like an API key and
 // whose check does not fit is a slip of the keyboard or a key that was cut short; saying so
 // helps its owner, and tells others nothing that they could not compute.
 func plausible(text string) bool {
@@ -178,7 +178,7 @@ func (n *networks) contain(peer netip.Addr) bool {
 	return slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
-// allows tells whether the credential may be used from peer. A network that cannot be read
+// allows reports whether the credential may be used from peer. A network that cannot be read
 // allows nothing and denies everything.
 func (c *credential) allows(peer netip.Addr) bool {
 	peer = peer.Unmap().WithZone("") // no network contains an address with a zone

@@ -159,7 +159,7 @@ func (e *Engine) fallBack(failed send) {
 	e.sendOff(next)
 }
 
-// waits tells whether a hand-over may take time.
+// waits reports whether a hand-over may take time.
 func (e *Engine) waits(s *send) bool {
 	for _, medium := range s.channels.Each() {
 		for _, channel := range e.channels(s.caller, medium) {
@@ -171,7 +171,7 @@ func (e *Engine) waits(s *send) bool {
 	return false
 }
 
-// outbound tells whether a send by these media leaves this process, whatever comes of it.
+// outbound reports whether a send by these media leaves this process, whatever comes of it.
 func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
 	for _, medium := range channels.Each() {
 		for _, channel := range e.channels(c, medium) {

@@ -1,11 +1,10 @@
-// Package engine is what happens. Whatever door a request came through, the same functions
-// authenticate it, count it, decide it and have its message delivered; doors only translate.
+// Package engine authenticates callers, decides codes and delivers messages. Every door calls the same functions.
 //
-// It promises that a decision is the guarded write that carries it, committed before the answer
-// is given; that a charge survives everything after it, the client hanging up included; that
-// Verify returns a nil error for the right code only; and that codes, recipients and cipher keys
-// are derived, sealed or hashed before they reach the store. The rules themselves are in otp,
-// tables in sql, protection in crypto, and every wording belongs to a door.
+// It promises four things. A decision counts only once its guarded write has committed, and the answer comes after
+// that. A charge stays charged, whatever happens next: a client that hangs up, a crash, a failed answer. Verify returns
+// a nil error for the right code only. Codes and recipients are derived, sealed or hashed before they reach the store.
+//
+// The rules are in otp, the tables in sql, accounts and keys in manage. Each door words its own answers.
 package engine
 
 import (

@@ -292,7 +292,7 @@ func (l *limiter) countTogether(ctx context.Context, q quota, key string) (bool,
 	return limited, state, err
 }
 
-// resting tells whether Redis is left alone for now.
+// resting reports whether Redis is left alone for now.
 func (l *limiter) resting() bool { return time.Now().UnixNano() < l.restUntil.Load() }
 
 // claimAsk is true while Redis answers, and for one request after each pause while it does not.

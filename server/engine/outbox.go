@@ -101,7 +101,7 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 	state.Deliver(s.rows)
 }
 
-// awaited tells whether somebody waits for the hand-over of what c sends.
+// awaited reports whether somebody waits for the hand-over of what c sends.
 func (e *Engine) awaited(c *Caller) bool {
 	return c.Door == otp.ServletDoor && e.options.DeliveryWait > 0
 }
@@ -195,7 +195,7 @@ func backOff(round int) time.Duration {
 	return pause - time.Duration(rand.Int64N(int64(pause/2)))
 }
 
-// worthWhile tells whether somebody will still use the code if the channels are tried again after
+// worthWhile reports whether somebody will still use the code if the channels are tried again after
 // pause. A servlet's client waits for the answer, and must hear in time that there is none; an
 // application that named another method is better served by that.
 func (e *Engine) worthWhile(s *send, row *otp.Delivery, pause time.Duration) bool {
@@ -216,7 +216,7 @@ const (
 )
 
 // markStarted marks that the delivery is about to be handed to a channel, unless its row has said so from
-// the beginning, and tells whether it may be. Nothing may be handed over that is not marked: whoever
+// the beginning, and reports whether it may be. Nothing may be handed over that is not marked: whoever
 // takes over would send it again.
 func (e *Engine) markStarted(ctx context.Context, s *send, row *otp.Delivery, channel string, begun bool) started {
 	if ctx.Err() != nil && e.cut.Err() == nil {

@@ -126,7 +126,7 @@ func (c *Caller) methods(s *Send) (first otp.Channels, fallback []otp.Channels, 
 	return first, fallback, nil
 }
 
-// method reads one method by its name and tells whether it can reach t.
+// method reads one method by its name and reports whether it can reach t.
 func (c *Caller) method(field, name string, t Target) (otp.Channels, error) {
 	isMailbox := strings.Contains(t.Recipient, "@")
 	switch {
@@ -170,7 +170,7 @@ func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, er
 	return details, nil
 }
 
-// validLocale tells whether s is empty or has a language tag's shape (RFC 5646, section 2.1):
+// validLocale reports whether s is empty or has a language tag's shape (RFC 5646, section 2.1):
 // subtags of 1–8 letters and digits. Whether a template exists in it is not its question.
 func validLocale(s string) bool {
 	if s == "" {

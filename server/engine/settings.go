@@ -21,7 +21,7 @@ func (a *account) channelsOf(medium otp.Channels) []deliver.Channel {
 	return a.sms
 }
 
-// has tells whether the account has a template of this name.
+// has reports whether the account has a template of this name.
 func (a *account) has(template string) bool { return a != nil && a.catalog.Has(template) }
 
 // furnish makes from the account's row what sending needs: its channels and its templates. The

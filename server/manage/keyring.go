@@ -42,7 +42,7 @@ func (k KeyUse) Uses() int {
 	return uses
 }
 
-// Removable tells whether the key's line may be taken out of every keyring.
+// Removable reports whether the key's line may be taken out of every keyring.
 func (k KeyUse) Removable() bool { return !k.Primary && !k.Recorded && k.Uses() == 0 }
 
 // Uses returns every key, the keyring's in its order first, and what needs it. It reads every

@@ -240,7 +240,7 @@ func valueOr[T any](p *T, otherwise T) T {
 	return *p
 }
 
-// ValidAddress tells whether s can be an esme_address: 1–15 digits without leading zero, so
+// ValidAddress reports whether s can be an esme_address: 1–15 digits without leading zero, so
 // that operators may write it unquoted in SQL.
 func ValidAddress(s string) bool {
 	if len(s) < 1 || len(s) > 15 || s[0] == '0' {
@@ -249,7 +249,7 @@ func ValidAddress(s string) bool {
 	return Digits(s)
 }
 
-// Digits tells whether s is one or more ASCII digits and nothing else.
+// Digits reports whether s is one or more ASCII digits and nothing else.
 func Digits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {

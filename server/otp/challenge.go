@@ -18,7 +18,7 @@ const (
 	Email
 )
 
-// Has tells whether all of other is in c.
+// Has reports whether all of other is in c.
 func (c Channels) Has(other Channels) bool { return c&other == other }
 
 // Each lists the members of c one by one.
@@ -134,7 +134,7 @@ func (c *Challenge) superseded() error {
 	return Refuse(Replaced, "a newer challenge has taken its place")
 }
 
-// Forgotten tells whether c answers as if it had never been.
+// Forgotten reports whether c answers as if it had never been.
 func (c *Challenge) Forgotten(now Millis) bool { return c == nil || now > c.ExpiresAt+Memory }
 
 // Moment is when an operation read at now happens for rows last written at the given moments:

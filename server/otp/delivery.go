@@ -66,12 +66,12 @@ func (d *Delivery) Sibling() ID {
 	return ID{}
 }
 
-// Open tells whether d is still owner's to work on.
+// Open reports whether d is still owner's to work on.
 func (d *Delivery) Open(owner ID) bool {
 	return d != nil && d.LeasedUntil != 0 && d.Owner == owner
 }
 
-// Finish ends owner's work on d, and tells whether it was still owner's.
+// Finish ends owner's work on d, and reports whether it was still owner's.
 func (d *Delivery) Finish(owner ID, outcome Outcome, receipt ID, at Millis) bool {
 	if !d.Open(owner) {
 		return false
@@ -96,7 +96,7 @@ func (d *Delivery) TakeOver(owner ID, at Millis) (taken, lost bool) {
 	return true, false
 }
 
-// Report takes what the provider says about d later, and tells whether that is news. Receipts
+// Report takes what the provider says about d later, and reports whether that is news. Receipts
 // come twice, late and in any order: what is known is never taken back.
 func (d *Delivery) Report(arrived bool) bool {
 	switch {

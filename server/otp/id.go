@@ -19,7 +19,7 @@ func (id ID) Text(prefix string) string {
 	return string(idText.AppendEncode(text, id[:]))
 }
 
-// IsZero tells whether id names nothing.
+// IsZero reports whether id names nothing.
 func (id ID) IsZero() bool { return id == ID{} }
 
 // ParseID reads what Text wrote with the same prefix.

@@ -157,7 +157,7 @@ func (a *answering) WriteString(s string) (int, error) {
 	return a.ResponseWriter.WriteString(s)
 }
 
-// isKind tells whether r has a body of this media type.
+// isKind reports whether r has a body of this media type.
 func isKind(r *http.Request, mediaType string) bool {
 	value, err := web.Single(r.Header, "Content-Type")
 	if err != nil {

@@ -145,7 +145,7 @@ var variables = map[string]string{"mobile": "MOBILE", "email": "EMAIL", "otp": "
 // role is what the servlets take p for: they trim names of blanks.
 func (p parameter) role() string { return strings.ToLower(strings.TrimSpace(p.Name)) }
 
-// parameters reads the pairs of a query or form in order, and tells whether all could be read.
+// parameters reads the pairs of a query or form in order, and reports whether all could be read.
 func parameters(raw string) ([]parameter, bool) {
 	if raw == "" {
 		return nil, true

@@ -217,7 +217,7 @@ func hexDigit(c byte) (value byte, isHex bool) {
 	return 0, false
 }
 
-// printable tells whether s is UTF-8 without control characters.
+// printable reports whether s is UTF-8 without control characters.
 func printable(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -251,7 +251,7 @@ func readForm(r *http.Request) (string, error) {
 	return string(body), nil
 }
 
-// isForm tells whether a content type is that of a form. Its parameters are not looked at: the
+// isForm reports whether a content type is that of a form. Its parameters are not looked at: the
 // only one in use is charset, and whatever it says, UTF-8 is what is read.
 func isForm(contentType string) bool {
 	const form = "application/x-www-form-urlencoded"

@@ -296,7 +296,7 @@ func (x *exchange) department() string {
 // maxDepartment is the longest name of a department that templates are chosen by, in bytes.
 const maxDepartment = 200
 
-// departmentMissing tells whether the account requires a department here and the request
+// departmentMissing reports whether the account requires a department here and the request
 // names none of its list, an empty list taking any.
 func (x *exchange) departmentMissing() bool {
 	switch x.account.DepartmentMode {

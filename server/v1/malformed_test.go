@@ -89,7 +89,7 @@ func generated(t testing.TB) []malformed {
 	return all
 }
 
-// refused tells whether a schema does not allow a value.
+// refused reports whether a schema does not allow a value.
 func refused(schema *openapi3.Schema, text string) bool {
 	if text == `1e400` { // more than Go's numbers hold
 		return !schema.Type.Includes("number") && !schema.Type.Includes("integer") || schema.Type.Is("integer")

@@ -95,7 +95,7 @@ func Mount(documents, calls gin.IRouter, o Options) {
 	documents.GET(docsFile, docsAsset)
 }
 
-// Owns tells whether a path that no route serves would be this door's.
+// Owns reports whether a path that no route serves would be this door's.
 func Owns(path string) bool { return strings.HasPrefix(path, ownedPrefix) }
 
 // NotFound answers a path of this door that no route serves.

@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// ArrivedOnLoopback tells whether r came over a loopback address. It looks at the connection, not at
+// ArrivedOnLoopback reports whether r came over a loopback address. It looks at the connection, not at
 // the address listened on: of a server that listens everywhere, the loopback side is open to DNS
 // rebinding all the same. What cannot be told counts as loopback.
 func ArrivedOnLoopback(r *http.Request) bool {
@@ -17,7 +17,7 @@ func ArrivedOnLoopback(r *http.Request) bool {
 	return !ok || local.IP.IsLoopback()
 }
 
-// HostIsAddress tells whether host, a Host header, is one that DNS has no say in: an IP address, or a
+// HostIsAddress reports whether host, a Host header, is one that DNS has no say in: an IP address, or a
 // name that RFC 6761, section 6.3, reserves for loopback. HTTP/1.0 sends none; no browser speaks it.
 func HostIsAddress(host string) bool {
 	if host == "" {
@@ -29,7 +29,7 @@ func HostIsAddress(host string) bool {
 	return isLoopbackName(hostName(host))
 }
 
-// HostIsLocal tells whether host, a Host header, names this machine's loopback, or the address that
+// HostIsLocal reports whether host, a Host header, names this machine's loopback, or the address that
 // the request r arrived at.
 func HostIsLocal(r *http.Request, host string) bool {
 	if host == "" {

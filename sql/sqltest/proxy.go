@@ -285,7 +285,7 @@ func readPacket(from *bufio.Reader) ([]byte, error) {
 	return packet, err
 }
 
-// isCommit tells whether the packet is a query that ends with COMMIT, whatever stands before it.
+// isCommit reports whether the packet is a query that ends with COMMIT, whatever stands before it.
 func isCommit(packet []byte) bool {
 	const query = 3
 	return len(packet) > 4 && packet[3] == 0 && packet[4] == query &&

@@ -37,7 +37,7 @@ func (s Settings) text(name string) string {
 	return value
 }
 
-// on tells whether a setting is true, written as JSON or as the column has it.
+// on reports whether a setting is true, written as JSON or as the column has it.
 func (s Settings) on(name string) bool {
 	return s[name] == true || fmt.Sprint(s[name]) == "1"
 }

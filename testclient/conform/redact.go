@@ -218,7 +218,7 @@ func (r redactor) headers(header http.Header) []headerLine {
 	return lines
 }
 
-// stated tells whether a key is one that the case itself asked for, with the account to throw away.
+// stated reports whether a key is one that the case itself asked for, with the account to throw away.
 func (r redactor) stated(value string) bool {
 	key := strings.TrimPrefix(value, "Bearer ")
 	return slices.ContainsFunc(r.story.log.steps, func(s step) bool {

@@ -124,7 +124,7 @@ func writtenAs(raw string, sealed []byte) string {
 	return ""
 }
 
-// inserted tells whether changed is text with something harmless put in at one place.
+// inserted reports whether changed is text with something harmless put in at one place.
 func inserted(text, changed string) (at int, put string, ok bool) {
 	more := len(changed) - len(text)
 	for more > 0 && more <= 6 && at < len(text) && text[at] == changed[at] {

@@ -112,7 +112,7 @@ func newReference(flaw string) *reference {
 	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1()}
 }
 
-// has tells whether the server is to do this wrong. The mutants are all that is asked here.
+// has reports whether the server is to do this wrong. The mutants are all that is asked here.
 func (f *reference) has(flaw string) bool { return f.flaw == flaw }
 
 func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -67,7 +67,7 @@ func (f *reference) decode(body []byte, into any) (pointer string) {
 	return ""
 }
 
-// hasDuplicate tells whether an object has a member twice, at any depth.
+// hasDuplicate reports whether an object has a member twice, at any depth.
 func hasDuplicate(decoder *json.Decoder) bool {
 	token, err := decoder.Token()
 	if err != nil {

@@ -86,7 +86,7 @@ func (f *reference) verifyV1(key refKey, body []byte) refReply {
 	return f.proveV1(a, ch, ask.Code, now)
 }
 
-// purpose tells whether a challenge is for what a request names.
+// purpose reports whether a challenge is for what a request names.
 func (f *reference) purpose(ch *refChallenge, named string) bool {
 	if f.has("v1/verify: the type is ignored") || named == "" && f.has("v1/verify: without a type any code is meant") {
 		return true

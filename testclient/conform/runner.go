@@ -176,7 +176,7 @@ func (r *runner) ready() error {
 	return nil
 }
 
-// throwaway tells whether each case gets an account of its own.
+// throwaway reports whether each case gets an account of its own.
 func (r *runner) throwaway() bool { return r.Target.sandbox && r.AccessKey == "" }
 
 func (r *runner) playAll(ctx context.Context, jobs []job) []Result {

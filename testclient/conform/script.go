@@ -100,7 +100,7 @@ func (r redactor) madeExchange(settings Settings, suffix string) Exchange {
 	}
 }
 
-// uses tells whether the story needs a secret that only /v1 knows.
+// uses reports whether the story needs a secret that only /v1 knows.
 func (r redactor) uses(name string) bool {
 	return slices.ContainsFunc(r.story.log.steps, func(s step) bool {
 		if s.request == nil || !strings.HasPrefix(s.request.Path, "/v1/") {

@@ -300,5 +300,5 @@ func (p *player) guess(right bool, way, servlet, mobile string) string {
 	}
 }
 
-// canWait tells whether time can pass for a story.
+// canWait reports whether time can pass for a story.
 func (s *Story) canWait() bool { return s.slow || s.target.sandbox && s.offset != nil }

@@ -143,7 +143,7 @@ func (s *Story) challenged(fields Fields, opts ...Option) (id, code string) {
 	return r.text("id"), s.Code(Mobile(to))
 }
 
-// sentByV1 tells whether an exchange made the target send.
+// sentByV1 reports whether an exchange made the target send.
 func sentByV1(r Request, a Answer) bool {
 	return (r.Path == "/v1/send" || r.Path == "/v1/resend") && a.Status < 300
 }

@@ -118,7 +118,7 @@ func parseLength(value []byte) (int, bool) {
 	return n, n <= bufferSize
 }
 
-// is tells whether a name is the given one, which is in lower case, in any letter case.
+// is reports whether a name is the given one, which is in lower case, in any letter case.
 func is(name []byte, lower string) bool {
 	if len(name) != len(lower) {
 		return false
@@ -134,7 +134,7 @@ func is(name []byte, lower string) bool {
 	return true
 }
 
-// listed tells whether a comma-separated list has a member, given in lower case.
+// listed reports whether a comma-separated list has a member, given in lower case.
 func listed(list []byte, lower string) bool {
 	for len(list) > 0 {
 		var member []byte
@@ -146,7 +146,7 @@ func listed(list []byte, lower string) bool {
 	return false
 }
 
-// token tells whether a name consists of what header names may hold (RFC 9110, section 5.6.2).
+// token reports whether a name consists of what header names may hold (RFC 9110, section 5.6.2).
 func token(name []byte) bool {
 	for _, c := range name {
 		switch {
@@ -160,7 +160,7 @@ func token(name []byte) bool {
 	return true
 }
 
-// fieldContent tells whether a line is free of control characters but for tabs. A lone CR or LF
+// fieldContent reports whether a line is free of control characters but for tabs. A lone CR or LF
 // is a line end to some readers.
 func fieldContent(line []byte) bool {
 	for _, c := range line {

@@ -91,7 +91,7 @@ func (c *client) reconnect() bool {
 	return false
 }
 
-// cycle runs the steps for one recipient and tells whether all of them were answered rightly.
+// cycle runs the steps for one recipient and reports whether all of them were answered rightly.
 // The first that is not ends it: what follows depends on it.
 func (c *client) cycle(place int) bool {
 	began := c.run.now()

@@ -224,7 +224,7 @@ func (p *preparedStep) answeredBy(body []byte) bool {
 	return bytes.Equal(bytes.TrimRight(body, "\r\n"), p.text)
 }
 
-// holds tells whether what is in body, blanks in body apart. It allocates nothing.
+// holds reports whether what is in body, blanks in body apart. It allocates nothing.
 func holds(body, what []byte) bool {
 	for start := range body {
 		at := 0
