@@ -94,8 +94,7 @@ func documents() []documented {
 			reports: []documentedReport{{kind: "application/json", body: `{"results":[
 				{"bulkId":"BULK-ID-123-xyz","messageId":"MESSAGE-ID-123-xyz","to":"41793026727","sentAt":"2019-11-09T16:00:00.000+0000","doneAt":"2019-11-09T16:00:00.000+0000","smsCount":1,
 				 "price":{"pricePerMessage":0.01,"currency":"EUR"},
-				 "status":{"groupId":3,"groupName":"DELIVERED","id":5,"name":"DELIVERED_TO_HANDSET","description":"Message " +
-					"delivered to handset"},
+				 "status":{"groupId":3,"groupName":"DELIVERED","id":5,"name":"DELIVERED_TO_HANDSET","description":"Message delivered to handset"},
 				 "error":{"groupId":0,"groupName":"Ok","id":0,"name":"NO_ERROR","description":"No Error","permanent":false}},
 				{"messageId":"12db39c3-7822-4e72-a3ec-c87442c0ffc5","status":{"groupId":2,"groupName":"UNDELIVERABLE"},"error":{"id":27,"name":"EC_ABSENT_SUBSCRIBER"}}]}`,
 				told: []string{"delivered MESSAGE-ID-123-xyz NO_ERROR", "failed 12db39c3-7822-4e72-a3ec-c87442c0ffc5 EC_ABSENT_SUBSCRIBER"}}},
