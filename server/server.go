@@ -151,6 +151,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err = s.openManager(ctx, keyring, out.files); err != nil {
 		return err
 	}
+	options.Vault = s.manage.Vault()
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}

@@ -125,7 +125,7 @@ func CountryCode(digits string) int {
 	return min(3, len(digits))
 }
 
-// Country is the two-letter code of a number's country, ZZ if nobody knows.
+// Country is the two-letter code of a number's country, ZZ if it is unknown.
 func Country(number string) string {
 	if indianMobile(strings.TrimPrefix(number, "+")) {
 		return "IN"

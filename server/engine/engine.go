@@ -26,6 +26,8 @@ import (
 type Options struct {
 	Store   *sql.Store
 	Keyring *crypto.Keyring
+	// Vault is the database's, where it is open already; nil has New open it with Keyring.
+	Vault *vault.Vault
 	// SMS and Email are the channels in order of preference; without one nothing can be sent.
 	SMS, Email []deliver.Channel
 	// Files are what the channels of accounts may name a file of.
@@ -124,9 +126,13 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	e.cut, e.cutOff = context.WithCancel(context.Background())
 	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{},
 		map[[2]string][]deliver.Channel{}, newMetrics()
-	var err error
-	if e.vault, err = vault.Open(ctx, options.Store, options.Keyring, options.Sandbox); err != nil {
-		return nil, err
+	e.vault = options.Vault
+	if e.vault == nil {
+		opened, err := vault.Open(ctx, options.Store, options.Keyring, options.Sandbox)
+		if err != nil {
+			return nil, err
+		}
+		e.vault = opened
 	}
 	e.index = e.vault.Index
 	if err := e.loadNoncesFrom(ctx); err != nil {
