@@ -91,7 +91,8 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Open(config.APIDoor) {
 		admin.MountOAuth(router, admin.OAuthOptions{Services: s.services, Plain: s.plain, Log: s.log})
 		admin.Mount(router, admin.Options{
-			People: s.people, Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(),
+			People: s.people, Manage: s.manage, Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL,
+			Sandbox: s.settings.Sandbox(),
 		})
 	}
 	return router

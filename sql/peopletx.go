@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Tx is a transaction that changes people. It is good until the function that it was given to returns. What
+// Tx is a transaction that changes people, keys or accounts. It is good until the function that it was given to returns. What
 // it writes is guarded where two might write at once: a method that reports false has changed nothing.
 type Tx struct {
 	*session
@@ -19,18 +19,18 @@ type Tx struct {
 }
 
 // errUnrecorded marks a caller's bug.
-var errUnrecorded = errors.New("sql: people were changed and no change was recorded")
+var errUnrecorded = errors.New("sql: something was changed and no change was recorded")
 
 // Change runs do in a transaction and commits what it did if it returns nil. It may run several times, each
 // time on fresh rows, and the outcome of the last run counts. Do must record what it changes, in the same
 // transaction: without a record there is no change. ErrTaken means that an address, or another key that must
 // be unique, is in use. It is refused as Overloaded if too many writes wait.
-func (p *People) Change(ctx context.Context, do func(*Tx) error) error {
-	if err := p.store.admitsWrite(); err != nil {
+func (s *Store) Change(ctx context.Context, do func(*Tx) error) error {
+	if err := s.admitsWrite(); err != nil {
 		return err
 	}
-	err := p.store.write(ctx, func(w *session) error {
-		tx := &Tx{session: w, store: p.store, ctx: ctx}
+	err := s.write(ctx, func(w *session) error {
+		tx := &Tx{session: w, store: s, ctx: ctx}
 		if err := do(tx); err != nil {
 			return err
 		}
@@ -39,7 +39,7 @@ func (p *People) Change(ctx context.Context, do func(*Tx) error) error {
 		}
 		return nil
 	})
-	if err != nil && p.store.dialect.taken(err) {
+	if err != nil && s.dialect.taken(err) {
 		return ErrTaken
 	}
 	return err

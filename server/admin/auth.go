@@ -7,25 +7,25 @@ import (
 	"otpbridge/server/people"
 )
 
-// routes are the calls with which people say who they are.
-var routes = []route{
-	{http.MethodPost, "/api/auth/register", anybody, (*exchange).register},
-	{http.MethodPost, "/api/auth/login", anybody, (*exchange).login},
-	{http.MethodPost, "/api/auth/refresh", anybody, (*exchange).refresh},
-	{http.MethodPost, "/api/auth/recover", anybody, (*exchange).recover},
-	{http.MethodPost, "/api/auth/logout", person, (*exchange).logout},
-	{http.MethodPost, "/api/auth/password", person, (*exchange).changePassword},
-	{http.MethodPost, "/api/auth/reauthenticate", person, (*exchange).reauthenticate},
-	{http.MethodGet, "/api/auth/me", person, (*exchange).me},
-	{http.MethodGet, "/api/csrf-token", person, (*exchange).csrfToken},
-	{http.MethodGet, "/api/auth/sessions", person, (*exchange).sessions},
-	{http.MethodDelete, "/api/auth/sessions", person, (*exchange).endOthers},
-	{http.MethodDelete, "/api/auth/sessions/:id", person, (*exchange).endSession},
-	{http.MethodGet, "/api/auth/mfa", person, (*exchange).factors},
-	{http.MethodPost, "/api/auth/mfa/enable", person, (*exchange).enrolApp},
-	{http.MethodPost, "/api/auth/mfa/confirm", person, (*exchange).confirmApp},
-	{http.MethodPost, "/api/auth/mfa/backup-codes", person, (*exchange).newBackupCodes},
-	{http.MethodDelete, "/api/auth/mfa/:id", person, (*exchange).removeFactor},
+// authRoutes are the calls with which people say who they are.
+var authRoutes = []route{
+	{method: http.MethodPost, path: "/api/auth/register", who: anybody, call: (*exchange).register},
+	{method: http.MethodPost, path: "/api/auth/login", who: anybody, call: (*exchange).login},
+	{method: http.MethodPost, path: "/api/auth/refresh", who: anybody, call: (*exchange).refresh},
+	{method: http.MethodPost, path: "/api/auth/recover", who: anybody, call: (*exchange).recover},
+	{method: http.MethodPost, path: "/api/auth/logout", who: person, call: (*exchange).logout},
+	{method: http.MethodPost, path: "/api/auth/password", who: person, call: (*exchange).changePassword},
+	{method: http.MethodPost, path: "/api/auth/reauthenticate", who: person, call: (*exchange).reauthenticate},
+	{method: http.MethodGet, path: "/api/auth/me", who: person, call: (*exchange).me},
+	{method: http.MethodGet, path: "/api/csrf-token", who: person, call: (*exchange).csrfToken},
+	{method: http.MethodGet, path: "/api/auth/sessions", who: person, call: (*exchange).sessions},
+	{method: http.MethodDelete, path: "/api/auth/sessions", who: person, call: (*exchange).endOthers},
+	{method: http.MethodDelete, path: "/api/auth/sessions/:id", who: person, call: (*exchange).endSession},
+	{method: http.MethodGet, path: "/api/auth/mfa", who: person, call: (*exchange).factors},
+	{method: http.MethodPost, path: "/api/auth/mfa/enable", who: person, call: (*exchange).enrolApp},
+	{method: http.MethodPost, path: "/api/auth/mfa/confirm", who: person, call: (*exchange).confirmApp},
+	{method: http.MethodPost, path: "/api/auth/mfa/backup-codes", who: person, call: (*exchange).newBackupCodes},
+	{method: http.MethodDelete, path: "/api/auth/mfa/:id", who: person, call: (*exchange).removeFactor},
 }
 
 // user is a person as they see themselves.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
@@ -22,6 +23,7 @@ const patience = 10 * time.Second
 // Options are what the door needs.
 type Options struct {
 	People *people.People
+	Manage *manage.Manager
 	Plain  *web.Plain // refuses credentials over plain HTTP
 	Log    *slog.Logger
 	// PublicURL is where browsers reach the server; empty for the host that each request names.
@@ -36,21 +38,6 @@ type door struct {
 	errors      *web.Writer
 	crossOrigin *http.CrossOriginProtection
 }
-
-// route is one call; its path is gin's pattern.
-type route struct {
-	method, path string
-	who          asked
-	call         func(*exchange) (answer, error)
-}
-
-// asked is whom a call may be asked by.
-type asked int
-
-const (
-	anybody asked = iota // whoever proves something by the body
-	person               // whoever is logged in
-)
 
 // answer is what a call answers: no body for 204.
 type answer struct {
@@ -127,8 +114,18 @@ func (x *exchange) decide(r route) (answer, error) {
 	if err := x.admit(r.who); err != nil {
 		return answer{}, err
 	}
-	if err := web.ReadQuery(x.gin).Err(); err != nil {
-		return answer{}, err
+	if r.needs != "" {
+		if err := x.who.May(r.needs); err != nil {
+			return answer{}, err
+		}
+	}
+	if account := x.gin.Param("account"); account != "" && !x.who.MaySee(account) {
+		return answer{}, otp.Refuse(otp.NotFound, "there is no such account")
+	}
+	if len(r.parameters) == 0 {
+		if err := web.ReadQuery(x.gin).Err(); err != nil {
+			return answer{}, err
+		}
 	}
 	return r.call(x)
 }

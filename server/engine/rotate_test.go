@@ -368,7 +368,7 @@ func addFactor(t *testing.T, s *store.Store, keyring string) store.Factor {
 	require.NoError(t, err)
 	factor := store.Factor{ID: store.NewID(), Person: store.NewID(), Kind: "totp", CreatedAt: 1}
 	factor.Secret = ring.Seal(vault.FactorSecret(factor.ID), []byte("twenty random bytes."))
-	require.NoError(t, s.People.Change(t.Context(), func(tx *store.Tx) error {
+	require.NoError(t, s.Change(t.Context(), func(tx *store.Tx) error {
 		if err := tx.InsertFactor(factor); err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func grantOf(p sql.Person) Grant {
 
 // change runs do in a transaction. A key that is taken is an address that belongs to somebody.
 func (p *People) change(ctx context.Context, do func(*sql.Tx) error) error {
-	err := p.rows.Change(ctx, do)
+	err := p.Store.Change(ctx, do)
 	if errors.Is(err, sql.ErrTaken) {
 		return otp.Refuse(otp.PersonExists, "this address belongs to somebody here; let them log in, or choose another")
 	}

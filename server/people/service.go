@@ -107,7 +107,7 @@ func (s *Services) Create(ctx context.Context, who Principal, n NewService) (Ser
 			return Service{}, crypto.Secret{}, err
 		}
 	}
-	err := s.store.People.Change(ctx, func(tx *sql.Tx) error {
+	err := s.store.Change(ctx, func(tx *sql.Tx) error {
 		if err := s.store.Services.Insert(tx, row); err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (s *Services) Revoke(ctx context.Context, who Principal, id string) error {
 	if !serviceGrant(row).within(who.Grant) {
 		return otp.Refuse(otp.Forbidden, "this service account holds more than you; ask somebody who holds all of it")
 	}
-	return s.store.People.Change(ctx, func(tx *sql.Tx) error {
+	return s.store.Change(ctx, func(tx *sql.Tx) error {
 		revoked, err := s.store.Services.Revoke(tx, row.ID, at)
 		if err == nil && !revoked {
 			err = otp.Refuse(otp.NotFound, "there is no such service account")

@@ -1,0 +1,23 @@
+package admin
+
+import "slices"
+
+// route is one call.
+type route struct {
+	method, path string // the path is gin's pattern; :account names an account, and must be one of the caller's
+	who          asked
+	needs        string   // the permission, one of people's; empty for calls about oneself
+	parameters   []string // of the query, which the call reads itself with web.ReadQuery; others are refused
+	call         func(*exchange) (answer, error)
+}
+
+// asked is whom a call may be asked by.
+type asked int
+
+const (
+	anybody asked = iota // whoever proves something by the body
+	person               // whoever is logged in
+)
+
+// routes are all calls of the door, by what they are about.
+var routes = slices.Concat(authRoutes, keyRoutes, accountRoutes, recipientRoutes, staffRoutes)
