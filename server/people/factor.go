@@ -216,7 +216,7 @@ func (f *Factors) EnrolApp(ctx context.Context, who Principal, name string) (Enr
 		if err := tx.InsertFactor(row); err != nil {
 			return err
 		}
-		return record(tx, otp.FactorOffered, who.actor(), who.ID, at, "kind", AppFactor)
+		return record(tx, otp.FactorOffered, who.Actor(), who.ID, at, "kind", AppFactor)
 	})
 	return Enrolment{ID: row.ID.Text(FactorPrefix), Secret: key.Secret(), URI: key.URL(), Image: image}, err
 }
@@ -279,7 +279,7 @@ func (f *Factors) ConfirmApp(ctx context.Context, who Principal, id, code string
 				return err
 			}
 		}
-		return record(tx, otp.FactorAdded, who.actor(), who.ID, at, "kind", row.Kind, "name", row.Name)
+		return record(tx, otp.FactorAdded, who.Actor(), who.ID, at, "kind", row.Kind, "name", row.Name)
 	})
 	if err != nil {
 		return nil, err
@@ -315,7 +315,7 @@ func (f *Factors) Remove(ctx context.Context, who Principal, id string) error {
 		if !deleted {
 			return otp.Refuse(otp.NotFound, "there is no such factor")
 		}
-		return record(tx, otp.FactorRemoved, who.actor(), who.ID, at, "factor", id)
+		return record(tx, otp.FactorRemoved, who.Actor(), who.ID, at, "factor", id)
 	})
 }
 
@@ -351,7 +351,7 @@ func (p *People) makeBackupCodes(tx *sql.Tx, who Principal, at otp.Millis) ([]st
 	if err := tx.ReplaceBackupCodes(who.ID, hashes, at); err != nil {
 		return nil, err
 	}
-	return codes, record(tx, otp.BackupCodesMade, who.actor(), who.ID, at)
+	return codes, record(tx, otp.BackupCodesMade, who.Actor(), who.ID, at)
 }
 
 // Reauthenticate notes that the session's person proved again who they are: with a code if they have a second
@@ -388,6 +388,6 @@ func (p *People) Reauthenticate(ctx context.Context, who Principal, password, co
 		if err := p.proved(tx, who, shown.kind, at); err != nil {
 			return err
 		}
-		return record(tx, otp.SessionConfirmed, who.actor(), who.ID, at, "factor", shown.kind)
+		return record(tx, otp.SessionConfirmed, who.Actor(), who.ID, at, "factor", shown.kind)
 	})
 }

@@ -80,8 +80,8 @@ func (p Principal) ProvedTwice() error {
 		"changes in live mode need a second factor; add one with POST /api/auth/mfa/enable, or log in with it")
 }
 
-// actor is the principal as the history names it.
-func (p Principal) actor() otp.Actor {
+// Actor is the principal as the history names it.
+func (p Principal) Actor() otp.Actor {
 	a := otp.Actor{Kind: p.Kind, ID: p.ID, Session: p.Session, Request: p.From.Request}
 	if p.From.Address.IsValid() {
 		a.Address = p.From.Address.Unmap().WithZone("").String()
@@ -90,7 +90,7 @@ func (p Principal) actor() otp.Actor {
 }
 
 // stranger is the actor of a request that nobody has proved anything with.
-func stranger(from Client) otp.Actor { return Principal{Kind: PersonKind, From: from}.actor() }
+func stranger(from Client) otp.Actor { return Principal{Kind: PersonKind, From: from}.Actor() }
 
 // network is the part of an address within which one customer of a provider moves: an IPv4 /24 or an IPv6 /64.
 func network(a netip.Addr) string {

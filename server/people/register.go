@@ -225,6 +225,6 @@ func (p *People) ChangePassword(ctx context.Context, who Principal, present, pas
 		if err := guess.forgive(tx); err != nil {
 			return err
 		}
-		return record(tx, otp.PasswordChanged, who.actor(), who.ID, at)
+		return record(tx, otp.PasswordChanged, who.Actor(), who.ID, at)
 	})
 }

@@ -111,7 +111,7 @@ func (s *Services) Create(ctx context.Context, who Principal, n NewService) (Ser
 		if err := s.store.Services.Insert(tx, row); err != nil {
 			return err
 		}
-		return record(tx, otp.ServiceCreated, who.actor(), otp.ID{}, at, "service", row.ID.Text(ServicePrefix),
+		return record(tx, otp.ServiceCreated, who.Actor(), otp.ID{}, at, "service", row.ID.Text(ServicePrefix),
 			"name", row.Name, "role", row.Role, "accounts", listed(row.Accounts), "permissions", listed(row.Permissions))
 	})
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *Services) Revoke(ctx context.Context, who Principal, id string) error {
 		if err != nil {
 			return err
 		}
-		return record(tx, otp.ServiceRevoked, who.actor(), otp.ID{}, at, "service", id, "name", row.Name)
+		return record(tx, otp.ServiceRevoked, who.Actor(), otp.ID{}, at, "service", id, "name", row.Name)
 	})
 }
 

@@ -215,7 +215,7 @@ func (s *Sessions) EndOthers(ctx context.Context, who Principal) error {
 		if _, err := tx.EndSessions(who.ID, who.Session, at); err != nil {
 			return err
 		}
-		return record(tx, otp.SessionEnded, who.actor(), who.ID, at, "sessions", "others")
+		return record(tx, otp.SessionEnded, who.Actor(), who.ID, at, "sessions", "others")
 	})
 }
 
@@ -229,7 +229,7 @@ func (s *Sessions) end(ctx context.Context, who Principal, person, id otp.ID) er
 		if !ended {
 			return noSession()
 		}
-		return record(tx, otp.SessionEnded, who.actor(), person, at, "session", id.Text(SessionPrefix))
+		return record(tx, otp.SessionEnded, who.Actor(), person, at, "session", id.Text(SessionPrefix))
 	})
 }
 

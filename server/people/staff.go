@@ -59,7 +59,7 @@ func (s *Staff) Setup(ctx context.Context, who Principal) (Issued, error) {
 		if err := tx.InsertTicket(ticket); err != nil {
 			return err
 		}
-		return record(tx, otp.SetupIssued, who.actor(), otp.ID{}, at)
+		return record(tx, otp.SetupIssued, who.Actor(), otp.ID{}, at)
 	})
 	return Issued{text, ticket.ExpiresAt}, err
 }
@@ -94,7 +94,7 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 		if err := tx.InsertTicket(ticket); err != nil {
 			return err
 		}
-		return record(tx, otp.PersonInvited, who.actor(), otp.ID{}, at, "email", email, "role", ticket.Role, "accounts",
+		return record(tx, otp.PersonInvited, who.Actor(), otp.ID{}, at, "email", email, "role", ticket.Role, "accounts",
 			listed(ticket.Accounts))
 	})
 	return Issued{text, ticket.ExpiresAt}, err
@@ -163,7 +163,7 @@ func (s *Staff) Withdraw(ctx context.Context, who Principal, id string) error {
 			if _, err := tx.EndTickets(invitationTicket, otp.ID{}, i.Email, at); err != nil {
 				return err
 			}
-			return record(tx, otp.InvitationEnded, who.actor(), otp.ID{}, at, "email", i.Email)
+			return record(tx, otp.InvitationEnded, who.Actor(), otp.ID{}, at, "email", i.Email)
 		})
 	}
 	return otp.Refuse(otp.NotFound, "there is no such invitation that can be used")
@@ -245,7 +245,7 @@ func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patc
 			return err
 		}
 		changed, changed.Version = after, after.Version+1
-		return record(tx, otp.PersonChanged, who.actor(), person.ID, at, describe(person, after)...)
+		return record(tx, otp.PersonChanged, who.Actor(), person.ID, at, describe(person, after)...)
 	})
 	return profile(changed), err
 }
@@ -309,7 +309,7 @@ func (s *Staff) Remove(ctx context.Context, who Principal, id string) error {
 		if _, err := tx.DeletePerson(person.ID); err != nil {
 			return err
 		}
-		return record(tx, otp.PersonRemoved, who.actor(), person.ID, at, "email", person.Email)
+		return record(tx, otp.PersonRemoved, who.Actor(), person.ID, at, "email", person.Email)
 	})
 }
 
@@ -326,7 +326,7 @@ func (s *Staff) Recover(ctx context.Context, who Principal, id string) (issued I
 			return err
 		}
 		issued = Issued{text, ticket.ExpiresAt}
-		return record(tx, otp.RecoveryIssued, who.actor(), person.ID, at)
+		return record(tx, otp.RecoveryIssued, who.Actor(), person.ID, at)
 	})
 	return issued, err
 }
@@ -346,7 +346,7 @@ func (s *Staff) ResetFactors(ctx context.Context, who Principal, id string) erro
 		if err := guess.forgive(tx); err != nil {
 			return err
 		}
-		return record(tx, otp.FactorsReset, who.actor(), person.ID, at)
+		return record(tx, otp.FactorsReset, who.Actor(), person.ID, at)
 	})
 }
 
@@ -356,7 +356,7 @@ func (s *Staff) EndSessions(ctx context.Context, who Principal, id string) error
 		if _, err := tx.EndSessions(person.ID, otp.ID{}, at); err != nil {
 			return err
 		}
-		return record(tx, otp.SessionEnded, who.actor(), person.ID, at, "sessions", "all")
+		return record(tx, otp.SessionEnded, who.Actor(), person.ID, at, "sessions", "all")
 	})
 }
 
