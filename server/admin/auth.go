@@ -138,7 +138,7 @@ func (x *exchange) logout() (answer, error) {
 	if err := x.door.People.Logout(x.ctx, x.who); err != nil {
 		return answer{}, err
 	}
-	x.dropSession()
+	x.door.browser.DropSession(x.gin.Writer, x.gin.Request)
 	return done, nil
 }
 

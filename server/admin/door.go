@@ -35,8 +35,8 @@ type Options struct {
 // door serves the calls.
 type door struct {
 	Options
-	errors      *web.Writer
-	crossOrigin *http.CrossOriginProtection
+	errors  *web.Writer
+	browser *web.Browser
 }
 
 // answer is what a call answers: no body for 204.
@@ -49,13 +49,7 @@ var done = answer{status: http.StatusNoContent}
 
 // Mount registers the calls for people. It panics on a public URL that is no origin, which the settings refuse.
 func Mount(router gin.IRouter, o Options) {
-	d := &door{Options: o, errors: &web.Writer{Door: "api", Log: o.Log}, crossOrigin: http.NewCrossOriginProtection()}
-	if o.PublicURL != "" {
-		// A proxy in front may hide the host that the browser's Origin names.
-		if err := d.crossOrigin.AddTrustedOrigin(o.PublicURL); err != nil {
-			panic("the public URL is no origin: " + err.Error())
-		}
-	}
+	d := &door{Options: o, errors: &web.Writer{Door: "api", Log: o.Log}, browser: web.NewBrowser(o.PublicURL, o.Sandbox)}
 	for _, r := range routes {
 		router.Handle(r.method, r.path, d.serve(r))
 	}
