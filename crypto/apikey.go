@@ -27,12 +27,12 @@ const (
 )
 
 var (
-	apiKeyEnvironments = []string{"live", "test"}
+	apiKeyEnvironments = []string{"live", "test", "dev"}
 	apiKeyKinds        = []string{"sk", "ro", "pk", "svc"} // secret, read-only, publishable, service
 )
 
-// NewAPIKey is a fresh key. The environment is live or test, the kind sk, ro, pk or svc;
-// it panics for others.
+// NewAPIKey is a fresh key. The environment is live, test or dev, the kind sk, ro, pk or
+// svc; it panics for others.
 func NewAPIKey(environment, kind string) string {
 	if !slices.Contains(apiKeyEnvironments, environment) || !slices.Contains(apiKeyKinds, kind) {
 		panic("crypto: NewAPIKey called with an unknown environment or kind")

@@ -10,7 +10,7 @@ import (
 
 func TestNewAPIKey_IsReadBack(t *testing.T) {
 	seen := map[string]bool{}
-	for _, environment := range []string{"live", "test"} {
+	for _, environment := range []string{"live", "test", "dev"} {
 		for _, kind := range []string{"sk", "ro", "pk", "svc"} {
 			for range 100 {
 				key := NewAPIKey(environment, kind)
@@ -23,7 +23,7 @@ func TestNewAPIKey_IsReadBack(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, seen, 800)
+	require.Len(t, seen, 1200)
 }
 
 func TestNewAPIKey_PanicsForAnUnknownEnvironmentOrKind(t *testing.T) {

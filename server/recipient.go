@@ -19,7 +19,7 @@ type recipientCommand struct {
 type whose struct {
 	Account     string `arg:"" help:"The account's esme_address."`
 	Number      string `arg:"" help:"The number with its country code in any spelling, or the mailbox."`
-	Environment string `enum:"live,test" default:"live" help:"The environment of the credential that the code was asked for with: ${enum}. A sandbox's are all test."`
+	Environment string `enum:"live,test,dev" default:"live" help:"The environment of the credential that the code was asked for with: ${enum}. A sandbox's are test unless somebody asked for dev."`
 }
 
 type recipientShowCommand struct {

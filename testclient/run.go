@@ -50,7 +50,7 @@ type given struct {
 type keys struct {
 	APIKey        string `name:"api-key" placeholder:"KEY" env:"TESTCLIENT_API_KEY" help:"API key of the same account, for /v1. Without one the cases of /v1 are skipped."`
 	SigningSecret string `placeholder:"SECRET" env:"TESTCLIENT_SIGNING_SECRET" help:"What requests with the API key may be signed with, if it may sign."`
-	OtherAPIKey   string `name:"other-api-key" placeholder:"KEY" env:"TESTCLIENT_OTHER_API_KEY" help:"API key of the same account in the other environment, live or test."`
+	OtherAPIKey   string `name:"other-api-key" placeholder:"KEY" env:"TESTCLIENT_OTHER_API_KEY" help:"API key of the same account in another environment, of live, test and dev."`
 }
 
 // codes opens the source that --codes names; nil leaves it to what the target is.

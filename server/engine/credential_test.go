@@ -168,7 +168,7 @@ func TestCreateKey_NamesWhatIsWrong(t *testing.T) {
 		says  []string
 	}{
 		{manage.NewKey{Kind: "admin"}, otp.Invalid, []string{"kind", `"admin"`, "read_only"}},
-		{manage.NewKey{Environment: "prod"}, otp.Invalid, []string{"environment", "live and test"}},
+		{manage.NewKey{Environment: "prod"}, otp.Invalid, []string{"environment", "live, test, dev"}},
 		{manage.NewKey{Signing: "yes"}, otp.Invalid, []string{"signing", "required"}},
 		{manage.NewKey{Name: "a\nb"}, otp.Invalid, []string{"name"}},
 		{manage.NewKey{Name: strings.Repeat("é", 201)}, otp.Invalid, []string{"name", "200"}},

@@ -184,16 +184,15 @@ func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
 }
 
 // channels are those of one medium, in order of preference: the account's, else the server's. What
-// a credential of the test environment sends reaches simulated ones only, whatever is configured: a
-// test costs nothing and wakes nobody. A sandbox, whose credentials are all of that environment,
-// sends where it is told to.
+// a credential of another environment than live sends reaches simulated ones only, whatever is configured:
+// a test costs nothing and wakes nobody. A sandbox, which has no live credentials, sends where it is told to.
 func (e *Engine) channels(c *Caller, medium otp.Channels) []deliver.Channel {
 	own, others := c.settings.channelsOf(medium), e.options.SMS
 	if medium == otp.Email {
 		others = e.options.Email
 	}
 	switch {
-	case c.Environment == otp.Test && !e.options.Sandbox:
+	case c.Environment != otp.Live && !e.options.Sandbox:
 		return e.simulated
 	case own != nil:
 		return own

@@ -113,7 +113,7 @@ func (i *Inbox) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, e
 			}
 		}
 		for _, address := range addresses {
-			for _, environment := range []otp.Environment{otp.Live, otp.Test} {
+			for _, environment := range otp.Environments() {
 				caller := &Caller{Account: &otp.Account{Address: address}, Environment: environment}
 				sends.Recipients = append(sends.Recipients, i.engine.recipientHash(caller, to))
 			}

@@ -255,9 +255,11 @@ func TestVerify_NothingCrossesAccountRecipientOrSubject(t *testing.T) {
 			target(t, h, first, "919551492395", "10.20.51.122"), right)))
 		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, first,
 			target(t, h, first, "919551492394", "10.20.51.123"), right)))
-		live := *first
-		live.Environment = otp.Live
-		require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, &live, to, right)))
+		for _, environment := range []otp.Environment{otp.Live, otp.Dev} {
+			elsewhere := *first
+			elsewhere.Environment = environment
+			require.Equal(t, otp.NotFound, otp.KindOf(h.Verify(background, &elsewhere, to, right)))
+		}
 		require.NoError(t, h.Verify(background, first, to, right))
 	})
 }

@@ -66,6 +66,8 @@ func TestProve_NothingCrossesBindingTypeEnvironmentOrAccount(t *testing.T) {
 		c, stranger := application(t, h, nil), application(t, h, nil)
 		live := *c
 		live.Environment = otp.Live
+		dev := *c
+		dev.Environment = otp.Dev
 		const binding, same, other = `{"amount": 1, "to": ["x"]}`, ` {"to":["x"],"amount":1.0}`, `{"amount":2,"to":["x"]}`
 		canonical := func(binding string) string {
 			text, err := engine.CanonicalBinding(json.RawMessage(binding))
@@ -88,6 +90,8 @@ func TestProve_NothingCrossesBindingTypeEnvironmentOrAccount(t *testing.T) {
 				{"another account by id", stranger, engine.Proof{ID: challenge.ID, Binding: canonical(row.sent)}},
 				{"another environment by target", &live, engine.Proof{Target: bound(&live, row.sent)}},
 				{"another environment by id", &live, engine.Proof{ID: challenge.ID, Binding: canonical(row.sent)}},
+				{"a third environment by target", &dev, engine.Proof{Target: bound(&dev, row.sent)}},
+				{"a third environment by id", &dev, engine.Proof{ID: challenge.ID, Binding: canonical(row.sent)}},
 				{"another binding by target", c, engine.Proof{Target: bound(c, other)}},
 				{"another binding by id", c, engine.Proof{ID: challenge.ID, Binding: canonical(other)}},
 				{"another type by target", c, engine.Proof{Target: bound(c, row.sent), Type: "transaction"}},

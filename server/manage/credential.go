@@ -176,8 +176,8 @@ func (c *core) checkKey(n *NewKey, now time.Time) error {
 	if !slices.Contains(otp.KeyKinds(), n.Kind) {
 		return fmt.Errorf("kind: %q does not exist; there are %s", n.Kind, joined(otp.KeyKinds()))
 	}
-	if n.Environment != otp.Live && n.Environment != otp.Test {
-		return fmt.Errorf("environment: %q does not exist; there are live and test", n.Environment)
+	if !slices.Contains(otp.Environments(), n.Environment) {
+		return fmt.Errorf("environment: %q does not exist; there are %s", n.Environment, joined(otp.Environments()))
 	}
 	if !slices.Contains([]otp.Signing{otp.SigningOff, otp.SigningOptional, otp.SigningRequired}, n.Signing) {
 		return fmt.Errorf("signing: %q does not exist; there are off, optional and required", n.Signing)

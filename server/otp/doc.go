@@ -15,7 +15,7 @@
 //   - credential: one secret that an account or a person presents: access key, API key.
 //   - recipient: who is to prove control, a normalised E.164 number or a mailbox. It is the
 //     aggregate: one row per account, environment and recipient guards everything below it.
-//   - environment: live or test; nothing made in one is visible in the other.
+//   - environment: live, test or dev; nothing made in one is visible in the other.
 //   - channel: how a code travels: sms, email, inbox.
 //   - code: the short secret that is sent. Nothing else is called a code.
 //   - challenge: one request to prove control of a recipient.

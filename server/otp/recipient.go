@@ -16,14 +16,18 @@ const (
 // rules looks back further, and every challenge is forgotten long before.
 const RecipientMemory = 24 * Hour
 
-// Environment separates live traffic from tests.
+// Environment separates live traffic from tests. Nothing made in one is visible in another.
 type Environment string
 
-// The two environments.
+// The environments. Codes of live reach people; those of the others reach simulated channels only.
 const (
 	Live Environment = "live"
 	Test Environment = "test"
+	Dev  Environment = "dev"
 )
+
+// Environments lists all.
+func Environments() []Environment { return []Environment{Live, Test, Dev} }
 
 // Recipient is the aggregate that every decision about its challenges is written through.
 type Recipient struct {
