@@ -15,6 +15,7 @@ import (
 
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/server/strict"
 )
 
@@ -123,7 +124,7 @@ func (a accountImportCommand) Run(p process) error {
 				accounts[i].MakeSecrets()
 			}
 		}
-		imported, err := at.Accounts.Import(ctx, accounts, a.Check)
+		imported, err := at.Accounts.Import(ctx, people.Operator().Actor(), accounts, a.Check)
 		if err != nil {
 			return err
 		}
@@ -381,41 +382,39 @@ func columnName(field reflect.StructField) string {
 	return name
 }
 
-// unsettable are the columns that say who and when an account is.
-var unsettable = []string{"esme_address", "created_at", "updated_at", "access_key", "access_keys"}
-
 // Run changes the columns, all or none.
 func (a accountSetCommand) Run(p process) error {
+	values := make(map[string]string)
+	for _, assignment := range a.Columns {
+		column, text, found := strings.Cut(assignment, "=")
+		if !found {
+			return unusable{fmt.Errorf("%s has no =: write column=value, for example otp_ttl_seconds=180", column)}
+		}
+		if _, twice := values[column]; twice {
+			return unusable{fmt.Errorf("%s is given twice; which one is meant?", column)}
+		}
+		if path, isFile := strings.CutPrefix(text, "@"); isFile {
+			var err error
+			if text, err = p.readSecret(path); err != nil {
+				return err
+			}
+		}
+		values[column] = text
+	}
+	columns := slices.Sorted(maps.Keys(values))
 	return work(p, func(ctx context.Context, at *workplace) error {
-		managed, err := at.Accounts.Find(ctx, a.Account)
-		if err != nil {
-			return err
-		}
-		changed := manage.Imported{Account: managed.Account}
-		values := make(map[string]bool)
-		for _, assignment := range a.Columns {
-			column, text, found := strings.Cut(assignment, "=")
-			if !found {
-				return unusable{fmt.Errorf("%s has no =: write column=value, for example otp_ttl_seconds=180", column)}
-			}
-			if slices.Contains(unsettable, column) {
-				return unusable{fmt.Errorf("%s cannot be changed", column)}
-			}
-			if values[column] {
-				return unusable{fmt.Errorf("%s is given twice; which one is meant?", column)}
-			}
-			values[column] = true
-			if path, isFile := strings.CutPrefix(text, "@"); isFile {
-				if text, err = p.readSecret(path); err != nil {
-					return err
+		_, err := at.Accounts.Change(ctx, manage.Edit{
+			Account: a.Account, Columns: columns, By: people.Operator().Actor(),
+			Set: func(n *manage.Imported) error {
+				for _, column := range columns {
+					if err := setColumn(n, column, values[column]); err != nil {
+						return unusable{err}
+					}
 				}
-			}
-			if err := setColumn(&changed, column, text); err != nil {
-				return unusable{err}
-			}
-		}
-		columns := slices.Sorted(maps.Keys(values))
-		if err := at.Accounts.Change(ctx, changed, columns); err != nil {
+				return nil
+			},
+		})
+		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(p.stdout, "Changed %s of account %s; every server goes by it within five seconds.\n",

@@ -265,8 +265,12 @@ func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error
 
 // Each calls each for every row, broken ones with their error.
 func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error) error {
-	rows, err := a.store.reads.QueryxContext(ctx,
-		`SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
+	return a.each(ctx, `1 = 1 ORDER BY esme_address`, each)
+}
+
+func (a *Accounts) each(ctx context.Context, where string, each func(otp.Account, error) error, args ...any) error {
+	rows, err := a.store.reads.QueryxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE `+where,
+		args...)
 	if err != nil {
 		return fmt.Errorf("read accounts: %w", err)
 	}
@@ -289,10 +293,14 @@ func scanAccount(row sqlx.ColScanner) (otp.Account, error) {
 	for i := range values {
 		targets[i] = &values[i]
 	}
-	var account otp.Account
 	if err := row.Scan(targets...); err != nil {
-		return account, fmt.Errorf("read account: %w", err)
+		return otp.Account{}, fmt.Errorf("read account: %w", err)
 	}
+	return readAccount(values)
+}
+
+// readAccount reads the columns of a row.
+func readAccount(values []sql.NullString) (account otp.Account, _ error) {
 	var broken error
 	for i, column := range accountColumns {
 		if err := column.read(&account, values[i]); err != nil && broken == nil {
@@ -316,31 +324,14 @@ func accountColumnList() string {
 	return strings.Join(names, ", ")
 }
 
-// Insert adds an account with its credentials, all or nothing. ErrTaken means that the
+// Add adds an account with its credentials, all or nothing, and in a sandbox with its mark. ErrTaken means that the
 // address or one of the secrets is in use.
-func (a *Accounts) Insert(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
+func (a *Accounts) Add(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
 	err := a.store.write(ctx, func(w *session) error {
 		if err := addAccount(ctx, w, account, credentials); err != nil || !a.store.options.Sandbox {
 			return err
 		}
 		return markSandboxAccount(ctx, w, account.Address, throwaway)
-	})
-	if err != nil && a.store.dialect.taken(err) {
-		return ErrTaken
-	}
-	return err
-}
-
-// InsertAll adds accounts without a mark of a sandbox, all in one transaction. ErrTaken means that
-// an address or a secret of any is in use; then none is added.
-func (a *Accounts) InsertAll(ctx context.Context, accounts []Seeded) error {
-	err := a.store.write(ctx, func(w *session) error {
-		for i := range accounts {
-			if err := addAccount(ctx, w, &accounts[i].Account, accounts[i].Credentials); err != nil {
-				return err
-			}
-		}
-		return nil
 	})
 	if err != nil && a.store.dialect.taken(err) {
 		return ErrTaken

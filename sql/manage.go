@@ -3,38 +3,11 @@ package sql
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"otpbridge/server/otp"
 )
-
-// Update writes the named columns of account, and no others: what somebody changes with
-// plain SQL at the same time stays changed. ErrNotFound without such a row. A column that does
-// not exist is a caller's bug.
-func (a *Accounts) Update(ctx context.Context, account *otp.Account, columns []string) error {
-	var set []string
-	var args []driver.Value
-	for _, column := range accountColumns {
-		if slices.Contains(columns, column.name) {
-			set, args = append(set, column.name+" = ?"), append(args, column.write(account))
-		}
-	}
-	if len(set) != len(columns) {
-		panic("sql: UpdateAccount was given a column that otp_auth_config does not have")
-	}
-	return a.store.write(ctx, func(w *session) error {
-		n, err := w.affect(ctx, `UPDATE otp_auth_config SET `+strings.Join(set, ", ")+` WHERE esme_address = ?`,
-			append(args, account.Address)...)
-		if err == nil && n == 0 {
-			return ErrNotFound
-		}
-		return err
-	})
-}
 
 // Recipient reads one by its hash, with its challenges, newest first; ErrNotFound for none.
 func (c *Challenges) Recipient(ctx context.Context, hash otp.ID) (otp.Recipient, []otp.Challenge, error) {

@@ -36,7 +36,7 @@ func TestImport_RefusesTextsThatNoColumnHolds(t *testing.T) {
 				made++
 				n.Account.Cipher = "none"
 				set(&n.Account)
-				_, err := h.Accounts.Import(background, []manage.Imported{n}, false)
+				_, err := h.Accounts.Import(background, otp.Actor{}, []manage.Imported{n}, false)
 				if err == nil {
 					continue // it fits, and was stored
 				}

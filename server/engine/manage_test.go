@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"log/slog"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,7 +26,7 @@ func TestOpen_LeavesNoMarkOfASandbox(t *testing.T) {
 		require.NoError(t, err)
 		asked := manage.Imported{Account: otp.DefaultAccount("4711")}
 		asked.MakeSecrets()
-		made, err := m.Accounts.Import(background, []manage.Imported{asked}, false)
+		made, err := m.Accounts.Import(background, otp.Actor{}, []manage.Imported{asked}, false)
 		require.NoError(t, err)
 		require.Len(t, made[0].Keys, 1)
 		require.NoError(t, m.RefuseSandboxRemains(background))
@@ -87,12 +88,64 @@ func TestChange_WritesOnlyWhatWasNamed(t *testing.T) {
 		require.NoError(t, err)
 		_, err = byHand(t, at).Exec(`UPDATE otp_auth_config SET otp_length = 8 WHERE esme_address = '10000000000001'`)
 		require.NoError(t, err)
-		changed := manage.Imported{Account: managed.Account}
-		changed.TTLSeconds = 60
-		require.NoError(t, h.Accounts.Change(background, changed, []string{"otp_ttl_seconds"}))
+		managed.TTLSeconds = 60
+		require.NoError(t, changeTo(h, managed.Account, "otp_ttl_seconds"))
 		now, err := h.Accounts.Find(background, "10000000000001")
 		require.NoError(t, err)
 		require.Equal(t, 8, now.Length, "what somebody changed with plain SQL meanwhile stays")
 		require.Equal(t, 60, now.TTLSeconds)
+	})
+}
+
+// changeTo changes columns of an account to what they are in to.
+func changeTo(h house, to otp.Account, columns ...string) error {
+	_, err := h.Accounts.Change(background, manage.Edit{Account: to.Address, Columns: columns,
+		Set: func(n *manage.Imported) error {
+			n.Account = to
+			return nil
+		}})
+	return err
+}
+
+// Of 64 changes that were made on one reading of the account, through two servers, one is made, and recorded once.
+func TestChange_OneOfThoseWithOneVersionRace(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		servers := []house{open(t, at), open(t, at)}
+		const address = "10000000000001"
+		was, err := servers[0].Accounts.Find(background, address)
+		require.NoError(t, err)
+		version := servers[0].Accounts.Version(&was.Account)
+		outcomes := make([]error, 64)
+		var all sync.WaitGroup
+		for i := range outcomes {
+			all.Go(func() {
+				_, outcomes[i] = servers[i%2].Accounts.Change(background, manage.Edit{
+					Account: address, Match: version, Columns: []string{"otp_ttl_seconds"},
+					Set: func(n *manage.Imported) error { n.TTLSeconds = 60 + i%2; return nil },
+				})
+			})
+		}
+		all.Wait()
+		made := 0
+		for _, err := range outcomes {
+			if err == nil {
+				made++
+				continue
+			}
+			require.Equal(t, otp.Outdated, otp.KindOf(err), "%v", err)
+		}
+		require.Equal(t, 1, made)
+		recorded := 0
+		require.NoError(t, byHand(t, at).QueryRow(`SELECT COUNT(*) FROM changes WHERE kind = 'account.changed'`).Scan(&recorded))
+		require.Equal(t, 1, recorded)
+		same, err := servers[1].Accounts.Find(background, address)
+		require.NoError(t, err)
+		_, err = servers[1].Accounts.Change(background, manage.Edit{Account: address, Columns: []string{"otp_ttl_seconds"},
+			Match: servers[1].Accounts.Version(&same.Account), Set: func(*manage.Imported) error { return nil }})
+		require.NoError(t, err)
+		again, err := servers[1].Accounts.Find(background, address)
+		require.NoError(t, err)
+		require.NotEqual(t, servers[1].Accounts.Version(&same.Account), servers[1].Accounts.Version(&again.Account),
+			"a change that changes nothing makes another version too")
 	})
 }

@@ -45,20 +45,20 @@ func TestAccounts_RefuseTextsThatDeceive(t *testing.T) {
 	h := open(t, sqlite(t))
 	plain := otp.DefaultAccount("4711")
 	plain.Cipher = "none"
-	_, err := h.Accounts.Import(background, []manage.Imported{{Account: plain}}, false)
+	_, err := h.Accounts.Import(background, otp.Actor{}, []manage.Imported{{Account: plain}}, false)
 	require.NoError(t, err)
 	for column, set := range deceived {
 		for _, text := range deceptive {
 			changed := plain
 			set(&changed, text)
-			err := h.Accounts.Change(background, manage.Imported{Account: changed}, []string{column})
+			err := changeTo(h, changed, column)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s %q: %v", column, text, err)
 			require.ErrorContains(t, err, column+": ")
 
 			asked := otp.DefaultAccount("4712")
 			asked.Cipher = "none"
 			set(&asked, text)
-			_, err = h.Accounts.Import(background, []manage.Imported{{Account: asked}}, false)
+			_, err = h.Accounts.Import(background, otp.Actor{}, []manage.Imported{{Account: asked}}, false)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s %q: %v", column, text, err)
 			require.ErrorContains(t, err, column+": ")
 
@@ -92,7 +92,7 @@ func TestAccounts_TakeTextsInEveryScript(t *testing.T) {
 			account.EmailTemplate, account.Templates = &words, map[string]string{text + ":login/email": words}
 			account.CORSOrigins, account.CORSMethods = []string{"https://shop.example:8443"}, []string{"POST"}
 			account.CORSHeaders = []string{"X-Request-Id"}
-			_, err := h.Accounts.Import(background, []manage.Imported{{Account: account}}, false)
+			_, err := h.Accounts.Import(background, otp.Actor{}, []manage.Imported{{Account: account}}, false)
 			require.NoError(t, err, text)
 			stored, err := h.Accounts.Find(background, account.Address)
 			require.NoError(t, err)
@@ -108,15 +108,14 @@ func TestChange_LooksAtWhatIsWritten(t *testing.T) {
 	h := open(t, sqlite(t))
 	account := otp.DefaultAccount("4711")
 	account.Cipher = "none"
-	_, err := h.Accounts.Import(background, []manage.Imported{{Account: account}}, false)
+	_, err := h.Accounts.Import(background, otp.Actor{}, []manage.Imported{{Account: account}}, false)
 	require.NoError(t, err)
 	stored, err := h.Accounts.Find(background, "4711")
 	require.NoError(t, err)
 	stored.Name = "Shop\u202e" // as SQL may have it
 	stored.Enabled = false
-	require.NoError(t, h.Accounts.Change(background, manage.Imported{Account: stored.Account}, []string{"enabled"}))
-	require.ErrorContains(t, h.Accounts.Change(background, manage.Imported{Account: stored.Account}, []string{"enabled",
-		"name"}), "name: ")
+	require.NoError(t, changeTo(h, stored.Account, "enabled"))
+	require.ErrorContains(t, changeTo(h, stored.Account, "enabled", "name"), "name: ")
 }
 
 // Lists of a key are held to what their columns hold, on both databases.
@@ -125,7 +124,7 @@ func TestCreateKey_RefusesListsThatNoColumnHolds(t *testing.T) {
 		h := open(t, at)
 		account := otp.DefaultAccount("4711")
 		account.Cipher = "none"
-		_, err := h.Accounts.Import(background, []manage.Imported{{Account: account}}, false)
+		_, err := h.Accounts.Import(background, otp.Actor{}, []manage.Imported{{Account: account}}, false)
 		require.NoError(t, err)
 		label := strings.Repeat("a", 63)
 		widest := "https://" + label + "." + label + "." + label + "." + strings.Repeat("a", 61) + ":65535"

@@ -47,7 +47,7 @@ func (i tokenIssuer) token(t testing.TB, audience ...string) string {
 func accepting(t testing.TB, h house, address string, entries ...otp.JWTIssuer) error {
 	n := manage.Imported{Account: otp.DefaultAccount(address)}
 	n.Cipher, n.JWTIssuers = "none", entries
-	_, err := h.Accounts.Import(background, []manage.Imported{n}, false)
+	_, err := h.Accounts.Import(background, otp.Actor{}, []manage.Imported{n}, false)
 	return err
 }
 
@@ -76,7 +76,7 @@ func TestTokens_AreTakenUntilTheIssuerIsTakenOffTheList(t *testing.T) {
 			require.NoError(t, err)
 			n := manage.Imported{Account: *caller.Account}
 			n.JWTIssuers = nil
-			require.NoError(t, h.Accounts.Change(background, n, []string{"jwt_issuers"}))
+			require.NoError(t, changeTo(h, n.Account, "jwt_issuers"))
 			time.Sleep(3*time.Second + time.Millisecond)
 			_, err = v1(h, token)
 			require.Equal(t, otp.UnknownCredential, otp.KindOf(err))

@@ -26,7 +26,7 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 		n.Account.Name, n.Account.Cipher = "Corner Shop", "none"
 		return n
 	}
-	_, err = e.Accounts.Import(background, []manage.Imported{account("4711")}, false)
+	_, err = e.Accounts.Import(background, otp.Actor{}, []manage.Imported{account("4711")}, false)
 	require.NoError(t, err)
 	for _, key := range []string{
 		"1", "1234", "fifteen-letters", strings.Repeat("Ab3$",
@@ -50,7 +50,7 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 		short.AccessKey = key
 		long.AccessKeys = []manage.NewAccessKey{{Key: key}}
 		for field, n := range map[string]manage.Imported{"access_key: ": short, "access_keys[0].key: ": long} {
-			_, err := e.Accounts.Import(background, []manage.Imported{account("4713"), n}, false)
+			_, err := e.Accounts.Import(background, otp.Actor{}, []manage.Imported{account("4713"), n}, false)
 			require.ErrorContains(t, err, "account 4712: "+field+why, key)
 			require.ErrorContains(t, err, "account 2 of 2")
 		}

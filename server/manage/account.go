@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,10 +72,10 @@ type ImportedAccount struct {
 }
 
 // Import adds accounts for good: all of them in one transaction, or none. With check nothing is
-// written. Refusals name the account by its esme_address, and its place where there are several:
+// written. By is who asks for it, for the history. Refusals name the account by its esme_address, and its place where there are several:
 // Invalid naming the column too; AccountExists when an address or a key is taken, also by another
 // of the list.
-func (c Accounts) Import(ctx context.Context, list []Imported, check bool) ([]ImportedAccount, error) {
+func (c Accounts) Import(ctx context.Context, by otp.Actor, list []Imported, check bool) ([]ImportedAccount, error) {
 	now := time.Now()
 	made := make([]sql.Seeded, 0, len(list))
 	shown := make([]ImportedAccount, 0, len(list))
@@ -93,12 +94,31 @@ func (c Accounts) Import(ctx context.Context, list []Imported, check bool) ([]Im
 	if check {
 		return shown, nil
 	}
-	err := c.store.Accounts.InsertAll(ctx, made)
+	defer c.changed()
+	err := c.store.Change(ctx, func(tx *sql.Tx) error {
+		for i := range made {
+			err := record(tx, otp.AccountCreated, by, made[i].Account.Address, otp.At(now),
+				"name", made[i].Account.Name, "access_keys", strconv.Itoa(len(made[i].Credentials)))
+			if err != nil {
+				return err
+			}
+		}
+		return c.store.Accounts.Insert(tx, made)
+	})
 	if errors.Is(err, sql.ErrTaken) {
 		return nil, otp.Refuse(otp.AccountExists,
 			"an account or an access key of the list was added by somebody else meanwhile; nothing was made, try again")
 	}
 	return shown, err
+}
+
+// record adds a change of an account to the history: name, value, name, value.
+func record(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, account string, at otp.Millis, details ...string) error {
+	c := otp.Change{ID: sql.NewID(), At: at, Kind: kind, Actor: by, Account: account, Details: map[string]string{}}
+	for i := 0; i+1 < len(details); i += 2 {
+		c.Details[details[i]] = details[i+1]
+	}
+	return tx.Record(c)
 }
 
 // placed says which account of a list an error is about.
@@ -134,13 +154,14 @@ func (c *core) newAccount(n *Imported, environment otp.Environment, now time.Tim
 	row := n.Account
 	row.CreatedAt, row.UpdatedAt = otp.At(now), otp.At(now)
 	if err := row.Validate(); err != nil {
-		return refuse(otp.Refuse(otp.Invalid, err.Error()))
+		return refuse(refuseColumn(err))
 	}
 	if err := c.refuseSettings(&row); err != nil {
 		return refuse(err)
 	}
 	if missing := n.Missing(); len(missing) > 0 {
-		return refuse(otp.Refuse(otp.Invalid, missing[0]+": is missing; give it in base64 or hex, or cipher_key as 'iv~key'"))
+		return refuse(refuseColumn(errors.New(missing[0] +
+			": is missing; give it in base64 or hex, or cipher_key as 'iv~key'")))
 	}
 	if err := c.sealCipher(&row, n.CipherKey, n.CipherIV); err != nil {
 		return refuse(err)
@@ -238,17 +259,17 @@ func (c *core) sealCipher(row *otp.Account, keyText, ivText string) error {
 	}
 	key, iv, err := readCipher(keyText, ivText)
 	if err != nil {
-		return otp.Refuse(otp.Invalid, err.Error())
+		return refuseColumn(err)
 	}
 	if err := c.vault.RefuseCipherKey(key); err != nil {
-		return otp.Refuse(otp.Invalid, err.Error())
+		return refuseColumn(err)
 	}
 	c.vault.SealCipher(row, key, iv)
 	if row.Cipher == "none" {
 		return nil
 	}
 	if _, err := c.vault.ServletCipher(row); err != nil {
-		return otp.Refuse(otp.Invalid, err.Error())
+		return refuseColumn(err)
 	}
 	return nil
 }
@@ -277,42 +298,6 @@ func readCipher(keyText, ivText string) (key, iv crypto.Secret, err error) {
 	return key, iv, nil
 }
 
-// ManagedAccount is an account as an operator sees it. Broken is why it is out of service, nil
-// for one that works.
-type ManagedAccount struct {
-	otp.Account
-	Broken error
-}
-
-// List returns every account, broken ones too.
-func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
-	var all []ManagedAccount
-	err := c.store.Accounts.Each(ctx, func(row otp.Account, broken error) error {
-		if broken == nil {
-			_, broken = c.vault.ServletCipher(&row)
-		}
-		all = append(all, ManagedAccount{row, broken})
-		return nil
-	})
-	return all, err
-}
-
-// account reads one. Refusal: NotFound.
-func (c *core) account(ctx context.Context, address string) (ManagedAccount, error) {
-	row, err := c.store.Accounts.Find(ctx, address)
-	broken := (*sql.BrokenRow)(nil)
-	switch {
-	case errors.Is(err, sql.ErrNotFound):
-		return ManagedAccount{}, otp.Refuse(otp.NotFound, "there is no account "+address+"; otpbridge account list shows all")
-	case errors.As(err, &broken):
-		return ManagedAccount{row, broken}, nil
-	case err != nil:
-		return ManagedAccount{}, err
-	}
-	_, err = c.vault.ServletCipher(&row)
-	return ManagedAccount{row, err}, nil
-}
-
 // cipherSecrets returns an account's key and IV in clear, in base64 and empty where there is none.
 func (c *core) cipherSecrets(row *otp.Account) (key, iv string, err error) {
 	opened, err := c.vault.CipherKey(row)
@@ -326,44 +311,6 @@ func (c *core) cipherSecrets(row *otp.Account) (key, iv string, err error) {
 	return base64.StdEncoding.EncodeToString(opened.Bytes()), base64.StdEncoding.EncodeToString(openedIV.Bytes()), nil
 }
 
-// Change writes the columns that were changed in n, the cipher's key and IV among them, and no
-// others. A broken account may be mended by it. Refusals: NotFound; Invalid naming the column.
-func (c Accounts) Change(ctx context.Context, n Imported, columns []string) error {
-	row := n.Account
-	if err := row.Validate(); err != nil {
-		return otp.Refuse(otp.Invalid, err.Error())
-	}
-	if err := c.refuseSettings(&row, columns...); err != nil {
-		return err
-	}
-	if err := c.refuseSharedIssuers(ctx, &row); err != nil {
-		return err
-	}
-	if slices.Contains(columns, "cipher_key") || slices.Contains(columns, "cipher_iv") {
-		if err := c.sealCipher(&row, n.CipherKey, n.CipherIV); err != nil {
-			return err
-		}
-		if strings.Contains(n.CipherKey, "~") {
-			columns = append(columns, "cipher_iv")
-		}
-	} else if _, err := c.vault.ServletCipher(&row); err != nil {
-		return otp.Refuse(otp.Invalid, err.Error())
-	}
-	row.UpdatedAt = otp.At(time.Now())
-	columns = append(columns, "updated_at")
-	slices.Sort(columns)
-	err := c.store.Accounts.Update(ctx, &row, slices.Compact(columns))
-	if errors.Is(err, sql.ErrNotFound) {
-		return otp.Refuse(otp.NotFound, "the account was removed meanwhile")
-	}
-	return err
-}
-
-// Find returns one account. Refusal: NotFound.
-func (c Accounts) Find(ctx context.Context, address string) (ManagedAccount, error) {
-	return c.account(ctx, address)
-}
-
 // CipherSecrets are an account's key and IV in clear, in base64 and empty where there is none.
 func (c Accounts) CipherSecrets(row *otp.Account) (key, iv string, err error) {
 	return c.cipherSecrets(row)
@@ -373,15 +320,25 @@ func (c Accounts) CipherSecrets(row *otp.Account) (key, iv string, err error) {
 // any, and what would keep it from sending.
 func (c *core) refuseSettings(row *otp.Account, columns ...string) error {
 	if err := row.Fits(columns...); err != nil {
-		return otp.Refuse(otp.Invalid, err.Error())
+		return refuseColumn(err)
 	}
 	if err := deliver.CheckAccount(row, c.sandbox, c.files); err != nil {
-		return otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return refuseColumn(err)
 	}
 	if _, err := vault.ReadIssuers(row.JWTIssuers, c.guard.Check); err != nil {
-		return otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return refuseColumn(err)
 	}
 	return nil
+}
+
+// refuseColumn refuses what a column was to hold. The refusal names the column where the error begins with it.
+func refuseColumn(err error) error {
+	refusal := otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
+	name := refusal.Message[:len(refusal.Message)-len(strings.TrimLeft(refusal.Message, "abcdefghijklmnopqrstuvwxyz_"))]
+	if slices.ContainsFunc(otp.Columns(), func(c otp.Column) bool { return c.Name == name }) {
+		refusal.Field = name
+	}
+	return refusal
 }
 
 // refuseSharedIssuers refuses tokens that another account takes already: nobody could tell whose they are.

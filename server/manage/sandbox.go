@@ -94,7 +94,7 @@ func (c Sandbox) SeedDemo(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = c.store.Accounts.Insert(ctx, &made.Account, made.Credentials, false)
+		err = c.store.Accounts.Add(ctx, &made.Account, made.Credentials, false)
 		if err != nil && !errors.Is(err, sql.ErrTaken) {
 			return err
 		}
@@ -110,7 +110,7 @@ func (c Sandbox) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, 
 		return n.Account, Credentials{}, err
 	}
 	defer c.changed()
-	err = taken(c.store.Accounts.Insert(ctx, &made.Account, made.Credentials, true))
+	err = taken(c.store.Accounts.Add(ctx, &made.Account, made.Credentials, true))
 	return made.Account, credentials, err
 }
 

@@ -32,6 +32,13 @@ const (
 	RegistrationRefused ChangeKind = "registration.refused" // without a link that is good
 )
 
+// The changes of accounts, and of what belongs to one.
+const (
+	AccountCreated ChangeKind = "account.created"
+	AccountChanged ChangeKind = "account.changed" // details name the columns, and no value
+	AccountDeleted ChangeKind = "account.deleted"
+)
+
 // Actor is who does something, and from where.
 type Actor struct {
 	Kind    string // person, service, key, or operator for the command line

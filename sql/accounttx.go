@@ -1,0 +1,81 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"strings"
+
+	"otpbridge/server/otp"
+)
+
+// Page reads up to limit accounts in the order of their addresses as texts, beginning behind after: all, or those
+// among the addresses if the list is not nil. Each is called as Each calls it.
+func (a *Accounts) Page(ctx context.Context, after string, limit int, among []string,
+	each func(otp.Account, error) error) error {
+	where, args := `esme_address > ?`, []any{after}
+	if among != nil {
+		list, addresses := in(append([]string{""}, among...), func(address string) any { return address })
+		where, args = where+` AND esme_address IN `+list, append(args, addresses...)
+	}
+	return a.each(ctx, where+` ORDER BY esme_address LIMIT ?`, each, append(args, limit)...)
+}
+
+// Lock reads an account inside a transaction that is going to decide on it, as Find does.
+func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error) {
+	err = ErrNotFound
+	readErr := tx.query(tx.ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`+
+		tx.store.dialect.lock, []driver.Value{address}, func(found row) error {
+		values := make([]sql.NullString, len(found))
+		for i := range found {
+			if err := values[i].Scan(found[i]); err != nil {
+				return err
+			}
+		}
+		account, err = readAccount(values)
+		return nil
+	})
+	if readErr != nil {
+		return account, fmt.Errorf("read account: %w", readErr)
+	}
+	return account, err
+}
+
+// Insert adds accounts with their credentials, without a mark of a sandbox.
+func (a *Accounts) Insert(tx *Tx, accounts []Seeded) error {
+	for i := range accounts {
+		if err := addAccount(tx.ctx, tx.session, &accounts[i].Account, accounts[i].Credentials); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Update writes the named columns of account, and no others. It reports false without such a row. A column that
+// does not exist is a caller's bug.
+func (a *Accounts) Update(tx *Tx, account *otp.Account, columns []string) (bool, error) {
+	var set []string
+	var args []driver.Value
+	for _, column := range accountColumns {
+		if slices.Contains(columns, column.name) {
+			set, args = append(set, column.name+" = ?"), append(args, column.write(account))
+		}
+	}
+	if len(set) != len(columns) {
+		panic("sql: Accounts.Update was given a column that otp_auth_config does not have")
+	}
+	return tx.changed(`UPDATE otp_auth_config SET `+strings.Join(set, ", ")+` WHERE esme_address = ?`,
+		append(args, account.Address)...)
+}
+
+// Delete removes an account and its credentials. Its history stays for as long as history without an account does.
+func (a *Accounts) Delete(tx *Tx, address string) (bool, error) {
+	for _, table := range []string{"credentials", "sandbox_accounts"} {
+		if err := tx.exec(tx.ctx, `DELETE FROM `+table+` WHERE esme_address = ?`, address); err != nil {
+			return false, err
+		}
+	}
+	return tx.changed(`DELETE FROM otp_auth_config WHERE esme_address = ?`, address)
+}
