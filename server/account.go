@@ -275,7 +275,7 @@ func (a accountListCommand) Run(p process) error {
 		list := []listed{}
 		for i := range accounts {
 			m := &accounts[i]
-			row := listed{Address: m.Address, Name: m.Name, State: accountState(m), Profile: m.Profile, Cipher: m.Cipher}
+			row := listed{Address: m.Address, Name: m.Name, State: m.State(), Profile: m.Profile, Cipher: m.Cipher}
 			if m.Broken != nil {
 				row.Fault = m.Broken.Error()
 			}
@@ -307,18 +307,6 @@ func (a accountListCommand) Run(p process) error {
 	})
 }
 
-func accountState(m *manage.ManagedAccount) string {
-	switch {
-	case m.Broken != nil:
-		return "broken"
-	case !m.Enabled:
-		return "disabled"
-	case !m.OTPEnabled:
-		return "feature off"
-	}
-	return "active"
-}
-
 // Run shows every column.
 func (a accountShowCommand) Run(p process) error {
 	type shownAccount struct {
@@ -336,7 +324,7 @@ func (a accountShowCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		about := shownAccount{Account: managed.Account, State: accountState(&managed), Keys: jsonOfAll(keys)}
+		about := shownAccount{Account: managed.Account, State: managed.State(), Keys: jsonOfAll(keys)}
 		if managed.Broken != nil {
 			about.Fault = managed.Broken.Error()
 		}

@@ -265,12 +265,8 @@ func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error
 
 // Each calls each for every row, broken ones with their error.
 func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error) error {
-	return a.each(ctx, `1 = 1 ORDER BY esme_address`, each)
-}
-
-func (a *Accounts) each(ctx context.Context, where string, each func(otp.Account, error) error, args ...any) error {
-	rows, err := a.store.reads.QueryxContext(ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE `+where,
-		args...)
+	rows, err := a.store.reads.QueryxContext(ctx,
+		`SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
 	if err != nil {
 		return fmt.Errorf("read accounts: %w", err)
 	}

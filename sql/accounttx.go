@@ -1,7 +1,6 @@
 package sql
 
 import (
-	"context"
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
@@ -10,18 +9,6 @@ import (
 
 	"otpbridge/server/otp"
 )
-
-// Page reads up to limit accounts in the order of their addresses as texts, beginning behind after: all, or those
-// among the addresses if the list is not nil. Each is called as Each calls it.
-func (a *Accounts) Page(ctx context.Context, after string, limit int, among []string,
-	each func(otp.Account, error) error) error {
-	where, args := `esme_address > ?`, []any{after}
-	if among != nil {
-		list, addresses := in(append([]string{""}, among...), func(address string) any { return address })
-		where, args = where+` AND esme_address IN `+list, append(args, addresses...)
-	}
-	return a.each(ctx, where+` ORDER BY esme_address LIMIT ?`, each, append(args, limit)...)
-}
 
 // Lock reads an account inside a transaction that is going to decide on it, as Find does.
 func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error) {

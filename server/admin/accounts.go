@@ -1,4 +1,179 @@
 package admin
 
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+)
+
 // accountRoutes are the calls that make, show and change accounts.
-var accountRoutes = []route{}
+var accountRoutes = []route{
+	{method: http.MethodGet, path: "/api/accounts", who: person, needs: people.ReadAccounts,
+		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).accounts},
+	{method: http.MethodPost, path: "/api/accounts", who: person, needs: people.WriteAccounts, live: true,
+		call: (*exchange).createAccount},
+	{method: http.MethodGet, path: "/api/accounts/:account", who: person, needs: people.ReadAccounts,
+		call: (*exchange).account},
+	{method: http.MethodPatch, path: "/api/accounts/:account", who: person, needs: people.WriteAccounts, live: true,
+		call: (*exchange).changeAccount},
+	{method: http.MethodDelete, path: "/api/accounts/:account", who: person, needs: people.WriteAccounts, live: true,
+		call: (*exchange).deleteAccount},
+}
+
+// accountOutline is an account in a list.
+type accountOutline struct {
+	Address string       `json:"esme_address"`
+	Name    string       `json:"name"`
+	State   string       `json:"state"` // active, disabled, feature off or broken
+	Fault   string       `json:"fault,omitempty"`
+	Profile *otp.Profile `json:"message_profile"`
+	Cipher  string       `json:"otp_cipher"`
+}
+
+// writeOnly is what is shown of a column that holds a secret.
+type writeOnly struct {
+	Set bool `json:"set"`
+}
+
+// shownAccount is an account without its secrets. A channel's URL is one: users, passwords, paths and queries are
+// each where some gateway has its own.
+type shownAccount struct {
+	otp.Account
+	CipherKey     writeOnly `json:"cipher_key"`
+	CipherIV      writeOnly `json:"cipher_iv"`
+	SMSChannels   writeOnly `json:"sms_channels"`
+	EmailChannels writeOnly `json:"email_channels"`
+	CreatedAt     time.Time `json:"created_at"`
+	UpdatedAt     time.Time `json:"updated_at"`
+	State         string    `json:"state"`
+	Fault         string    `json:"fault,omitempty"`
+}
+
+// showAccount answers an account with its entity tag.
+func (x *exchange) showAccount(status int, m manage.ManagedAccount) answer {
+	x.gin.Header("ETag", web.ETag(x.door.Manage.Accounts.Version(&m.Account)))
+	return answer{status, shown(&m)}
+}
+
+func shown(m *manage.ManagedAccount) shownAccount {
+	return shownAccount{
+		Account: m.Account, CipherKey: writeOnly{m.SealedCipherKey != nil}, CipherIV: writeOnly{m.SealedCipherIV != nil},
+		SMSChannels: writeOnly{m.SMSChannels != nil}, EmailChannels: writeOnly{m.EmailChannels != nil},
+		CreatedAt: m.CreatedAt.Time(), UpdatedAt: m.UpdatedAt.Time(), State: m.State(), Fault: faultOf(m),
+	}
+}
+
+func faultOf(m *manage.ManagedAccount) string {
+	if m.Broken == nil {
+		return ""
+	}
+	return m.Broken.Error()
+}
+
+func (x *exchange) accounts() (answer, error) {
+	found, err := x.door.Manage.Accounts.List(x.ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	var all []accountOutline
+	for i := range found {
+		if m := &found[i]; x.who.MaySee(m.Address) {
+			all = append(all, accountOutline{m.Address, m.Name, m.State(), faultOf(m), m.Profile, m.Cipher})
+		}
+	}
+	return paged(x, all, func(a accountOutline) string { return a.Address })
+}
+
+// madeAccount is an account as it was made, and what was made up for it, which is shown this once.
+type madeAccount struct {
+	shownAccount
+	MadeUp map[string]string `json:"secrets"` // by the names of members
+}
+
+func (x *exchange) createAccount() (answer, error) {
+	var asked struct {
+		manage.Imported
+		MakeSecrets bool `json:"make_secrets"`
+	}
+	asked.Account = otp.DefaultAccount("")
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("esme_address", asked.Address); err != nil {
+		return answer{}, err
+	}
+	if !x.who.MaySee(asked.Address) {
+		return answer{}, otp.Refuse(otp.Forbidden, "you are responsible for single accounts, and this is none of them; ask "+
+			"an admin of all accounts")
+	}
+	given := asked.Imported
+	if asked.MakeSecrets {
+		asked.Imported.MakeSecrets()
+	}
+	if err := x.who.ProvedRecently(otp.At(time.Now())); err != nil { // access keys are made, or cipher keys
+		return answer{}, err
+	}
+	made, err := x.door.Manage.Accounts.Import(x.ctx, x.who.Actor(), []manage.Imported{asked.Imported}, false)
+	if err != nil {
+		return answer{}, err
+	}
+	secrets := map[string]string{}
+	for name, values := range map[string][2]string{
+		"cipher_key": {given.CipherKey, asked.CipherKey}, "cipher_iv": {given.CipherIV, asked.CipherIV},
+		"access_key": {given.AccessKey, asked.AccessKey},
+	} {
+		if values[0] != values[1] {
+			secrets[name] = values[1]
+		}
+	}
+	account := x.showAccount(http.StatusCreated, manage.ManagedAccount{Account: made[0].Account})
+	return answer{account.status, madeAccount{account.body.(shownAccount), secrets}}, nil
+}
+
+func (x *exchange) account() (answer, error) {
+	found, err := x.door.Manage.Accounts.Find(x.ctx, x.gin.Param("account"))
+	if err != nil {
+		return answer{}, err
+	}
+	return x.showAccount(http.StatusOK, found), nil
+}
+
+// changeAccount takes the columns to change, each whole: null is the column's NULL.
+func (x *exchange) changeAccount() (answer, error) {
+	var members map[string]json.RawMessage
+	if err := x.read(&members); err != nil {
+		return answer{}, err
+	}
+	changed, err := x.door.Manage.Accounts.Change(x.ctx, manage.Edit{
+		Account: x.gin.Param("account"), Columns: slices.Sorted(maps.Keys(members)), By: x.who.Actor(),
+		Match: func(version int64) error { return web.IfMatch(x.gin.Request.Header, version) },
+		Set: func(n *manage.Imported) error {
+			body, err := json.Marshal(members)
+			if err != nil {
+				return err
+			}
+			return web.Decode(body, n)
+		},
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return x.showAccount(http.StatusOK, changed), nil
+}
+
+func (x *exchange) deleteAccount() (answer, error) {
+	var asked struct {
+		Confirm string `json:"confirm"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.Manage.Accounts.Delete(x.ctx, x.who.Actor(), x.gin.Param("account"), asked.Confirm)
+}

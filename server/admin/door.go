@@ -113,6 +113,11 @@ func (x *exchange) decide(r route) (answer, error) {
 			return answer{}, err
 		}
 	}
+	if r.live && !x.door.Sandbox {
+		if err := x.who.ProvedTwice(); err != nil {
+			return answer{}, err
+		}
+	}
 	if account := x.gin.Param("account"); account != "" && !x.who.MaySee(account) {
 		return answer{}, otp.Refuse(otp.NotFound, "there is no such account")
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/crypto"
+	"otpbridge/server/manage"
 	"otpbridge/server/people"
 	"otpbridge/server/vault"
 	"otpbridge/server/web"
@@ -53,6 +54,8 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	for _, c := range change {
 		c(&o)
 	}
+	o.Manage, err = manage.Open(t.Context(), manage.Options{Store: store, Keyring: keyring, Sandbox: o.Sandbox})
+	require.NoError(t, err)
 	o.People = people.New(people.Options{
 		Store: store, Vault: opened, Issuer: base, Sandbox: o.Sandbox,
 		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4),

@@ -7,6 +7,7 @@ type route struct {
 	method, path string // the path is gin's pattern; :account names an account, and must be one of the caller's
 	who          asked
 	needs        string   // the permission, one of people's; empty for calls about oneself
+	live         bool     // changes what codes in earnest go by: in production a person needs a second factor for it
 	parameters   []string // of the query, which the call reads itself with web.ReadQuery; others are refused
 	call         func(*exchange) (answer, error)
 }

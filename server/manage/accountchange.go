@@ -2,9 +2,9 @@ package manage
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,27 +20,30 @@ type ManagedAccount struct {
 	Broken error
 }
 
+// State is active, disabled, feature off or broken.
+func (m *ManagedAccount) State() string {
+	switch {
+	case m.Broken != nil:
+		return "broken"
+	case !m.Enabled:
+		return "disabled"
+	case !m.OTPEnabled:
+		return "feature off"
+	}
+	return "active"
+}
+
 // List returns every account, broken ones too.
-func (c Accounts) List(ctx context.Context) (all []ManagedAccount, err error) {
-	err = c.store.Accounts.Each(ctx, c.into(&all))
-	return all, err
-}
-
-// Page returns up to limit accounts behind an address, in the order of the addresses as texts: all, or those among a
-// list that is not nil.
-func (c Accounts) Page(ctx context.Context, after string, limit int, among []string) (all []ManagedAccount, err error) {
-	err = c.store.Accounts.Page(ctx, after, limit, among, c.into(&all))
-	return all, err
-}
-
-func (c *core) into(all *[]ManagedAccount) func(otp.Account, error) error {
-	return func(row otp.Account, broken error) error {
+func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
+	var all []ManagedAccount
+	err := c.store.Accounts.Each(ctx, func(row otp.Account, broken error) error {
 		if broken == nil {
 			_, broken = c.vault.ServletCipher(&row)
 		}
-		*all = append(*all, ManagedAccount{row, broken})
+		all = append(all, ManagedAccount{row, broken})
 		return nil
-	}
+	})
+	return all, err
 }
 
 // Find returns one account. Refusal: NotFound.
@@ -68,20 +71,22 @@ func noAccount(address string) error {
 	return otp.Refuse(otp.NotFound, "there is no account "+address+"; otpbridge account list shows all")
 }
 
-// Version returns a text that changes with an account, and from which nothing can be learned of it.
-func (c *core) Version(row *otp.Account) string {
+// Version returns a number that changes with an account, by whomever it is changed. Nothing can be learned of the
+// account from it.
+func (c *core) Version(row *otp.Account) int64 {
 	encoded, err := json.Marshal(row)
 	if err != nil {
 		panic(err) // every column has JSON
 	}
-	return fmt.Sprintf("%x", c.vault.Index.Sum("account version", string(encoded)))
+	sum := c.vault.Index.Sum("account version", string(encoded))
+	return int64(binary.BigEndian.Uint64(sum[:]) >> 1)
 }
 
 // Edit is what somebody changes of an account.
 type Edit struct {
 	Account string
-	Match   string   // the Version that the account must still have; empty for any
-	Columns []string // that Set writes, cipher_key and cipher_iv among them
+	Match   func(version int64) error // refuses a Version that is not the one that was read; nil refuses none
+	Columns []string                  // that Set writes, cipher_key and cipher_iv among them
 	// Set writes the columns over the account as it stands. It may be called several times.
 	Set func(*Imported) error
 	By  otp.Actor
@@ -91,7 +96,8 @@ type Edit struct {
 var fixed = []string{"esme_address", "created_at", "updated_at", "access_key", "access_keys"}
 
 // Change writes the columns that an edit names, and no others, and records their names. A broken account may be
-// mended by it. It returns the account as it is then. Refusals: NotFound; Outdated; Invalid naming the column.
+// mended by it. It returns the account as it is then. Refusals: NotFound; Invalid naming the column; what Match and
+// Set refuse.
 func (c Accounts) Change(ctx context.Context, e Edit) (changed ManagedAccount, err error) {
 	for _, column := range e.Columns {
 		if slices.Contains(fixed, column) {
@@ -107,8 +113,10 @@ func (c Accounts) Change(ctx context.Context, e Edit) (changed ManagedAccount, e
 		if err != nil {
 			return err
 		}
-		if e.Match != "" && e.Match != c.Version(&row) {
-			return otp.Refuse(otp.Outdated, "the account was changed since you read it; read it again, and repeat the change")
+		if e.Match != nil {
+			if err := e.Match(c.Version(&row)); err != nil {
+				return err
+			}
 		}
 		n, before := Imported{Account: row}, row.UpdatedAt
 		if err := e.Set(&n); err != nil {

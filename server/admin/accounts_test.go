@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/people"
+)
+
+// proved is the owner, logged in with a second factor.
+func (d *desk) proved(t testing.TB) []string {
+	t.Helper()
+	who := bearer(d.owner(t))
+	app := d.wants(t, 201, "", "POST", "/api/auth/mfa/enable", `{}`, who...)
+	d.wants(t, 200, "", "POST", "/api/auth/mfa/confirm",
+		`{"id":"`+app.member("id")+`","code":"`+shows(t, app.member("secret"), 0)+`"}`, who...)
+	return bearer(d.login(t, `,"mfa_code":"`+shows(t, app.member("secret"), 30*time.Second)+`"`))
+}
+
+// member is somebody with a role for some accounts, all for nil.
+func (d *desk) member(t testing.TB, role people.Role, accounts ...string) []string {
+	t.Helper()
+	email := string(role) + strings.Join(accounts, "") + "@shop.example"
+	issued, err := d.people.Staff.Invite(t.Context(), people.Operator(), email, people.Grant{Role: role, Accounts: accounts})
+	require.NoError(t, err)
+	return bearer(d.wants(t, 201, "", "POST", "/api/auth/register",
+		`{"email":"`+email+`","password":"`+another+`","name":"M","invitation":"`+issued.Token+`"}`))
+}
+
+const shopAccount = `{"esme_address":"4711","name":"Shop","message_profile":"live","make_secrets":true,
+	"sms_channels":"https://user:hunter2secret@sms.example.com/send?to={to_digits}&text={text}"}`
+
+func TestAccounts_AStoryFromMakingToDeleting(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	made := d.wants(t, 201, "", "POST", "/api/accounts", shopAccount, who...)
+	secrets := made.members["secrets"].(map[string]any)
+	require.Len(t, secrets, 3, "cipher_key, cipher_iv and access_key are shown once")
+	require.Equal(t, "active", made.member("state"))
+	d.wants(t, 409, "ACCOUNT_EXISTS", "POST", "/api/accounts", shopAccount, who...)
+
+	got := d.wants(t, 200, "", "GET", "/api/accounts/4711", "", who...)
+	require.Equal(t, map[string]any{"set": true}, got.members["sms_channels"])
+	require.Equal(t, map[string]any{"set": false}, got.members["email_channels"])
+	require.Equal(t, map[string]any{"set": true}, got.members["cipher_key"])
+	for _, secret := range []string{"hunter2secret", secrets["cipher_key"].(string), secrets["access_key"].(string)} {
+		require.NotContains(t, got.text, secret)
+	}
+	tag := got.header.Get("ETag")
+	require.Equal(t, tag, made.header.Get("ETag"))
+
+	const change = `{"otp_ttl_seconds":180,"templates":{"login":"{code} logs you in"},"sms_channels":null}`
+	d.wants(t, 428, "PRECONDITION_REQUIRED", "PATCH", "/api/accounts/4711", change, who...)
+	changed := d.wants(t, 200, "", "PATCH", "/api/accounts/4711", change, append(who, "If-Match", tag)...)
+	require.Equal(t, 180.0, changed.members["otp_ttl_seconds"])
+	require.Equal(t, map[string]any{"set": false}, changed.members["sms_channels"])
+	require.NotEqual(t, tag, changed.header.Get("ETag"))
+	d.wants(t, 412, "PRECONDITION_FAILED", "PATCH", "/api/accounts/4711", change, append(who, "If-Match", tag)...)
+
+	d.wants(t, 201, "", "POST", "/api/accounts", `{"esme_address":"12","otp_cipher":"none"}`, who...)
+	list := d.wants(t, 200, "", "GET", "/api/accounts?limit=1", "", who...)
+	require.Equal(t, "12", list.members["data"].([]any)[0].(map[string]any)["esme_address"])
+	list = d.wants(t, 200, "", "GET", "/api/accounts?cursor="+list.member("next_cursor"), "", who...)
+	require.Equal(t, "4711", list.members["data"].([]any)[0].(map[string]any)["esme_address"])
+	require.Nil(t, list.members["next_cursor"])
+
+	d.wants(t, 400, "INVALID_REQUEST", "DELETE", "/api/accounts/4711", `{"confirm":"4711"}`, who...)
+	d.wants(t, 204, "", "DELETE", "/api/accounts/4711", `{"confirm":"Shop"}`, who...)
+	d.wants(t, 404, "NOT_FOUND", "GET", "/api/accounts/4711", "", who...)
+	d.wants(t, 204, "", "DELETE", "/api/accounts/12", `{"confirm":"12"}`, who...)
+	require.NotContains(t, d.log.String(), "hunter2secret")
+}
+
+func TestAccounts_ForeignOnesAreNotThere(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.wants(t, 201, "", "POST", "/api/accounts", shopAccount, who...)
+	d.wants(t, 201, "", "POST", "/api/accounts", `{"esme_address":"4712","otp_cipher":"none"}`, who...)
+	auditor := d.member(t, people.Auditor, "4712")
+	d.wants(t, 200, "", "GET", "/api/accounts/4712", "", auditor...)
+	foreign := d.wants(t, 404, "NOT_FOUND", "GET", "/api/accounts/4711", "", auditor...)
+	none := d.wants(t, 404, "NOT_FOUND", "GET", "/api/accounts/4713", "", auditor...)
+	require.Equal(t, foreign.text, none.text)
+	require.Len(t, d.wants(t, 200, "", "GET", "/api/accounts", "", auditor...).members["data"], 1)
+	d.wants(t, 403, "PERMISSION_DENIED", "PATCH", "/api/accounts/4712", `{"enabled":false}`, auditor...)
+	admin := d.member(t, people.Admin, "4712")
+	d.wants(t, 403, "REAUTHENTICATION_REQUIRED", "PATCH", "/api/accounts/4712", `{"enabled":false}`,
+		append(admin, "If-Match", "*")...)
+}
+
+// Whatever cannot be written is refused by the member's name, and nothing has changed.
+func TestAccounts_ChangesAreRefusedByName(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	made := d.wants(t, 201, "", "POST", "/api/accounts", shopAccount, who...)
+	for _, tt := range []struct{ change, pointer string }{
+		{`{"otp_length":3}`, "/otp_length"}, {`{"otp_length":"6"}`, "/otp_length"}, {`{"otp_ttl_seconds":null}`, "/otp_ttl_seconds"},
+		{`{"esme_address":"4712"}`, "/esme_address"}, {`{"created_at":1}`, "/created_at"}, {`{"access_key":"x"}`, "/access_key"},
+		{`{"countries":["in"]}`, "/countries"}, {`{"countries":[]}`, "/countries"}, {`{"sms_enabled":false}`, "/sms_enabled"},
+		{`{"cipher_key":"short"}`, "/cipher_key"}, {`{"cipher_iv":"AA=="}`, "/cipher_iv"}, {`{"nothing":1}`, "/nothing"},
+		{`{"sms_channels":"ftp://x"}`, "/sms_channels"}, {`{"sms_template":"no code"}`, "/sms_template"},
+		{`{"templates":{"a":"{nope}"}}`, "/templates"}, {`{"cors_allowed_origins":["*"]}`, "/cors_allowed_origins"},
+		{`{"message_profile":"other"}`, "/message_profile"}, {`{"cipher_key":{"set":true}}`, "/cipher_key"},
+		{`{"jwt_issuers":[{"issuer":"x"}]}`, "/jwt_issuers"}, {`{"prices":{"XXX":1}}`, "/prices"}, {`{"name":"a\u202eb"}`, "/name"},
+		{`{}`, ""},
+	} {
+		got := d.wants(t, 400, "INVALID_REQUEST", "PATCH", "/api/accounts/4711", tt.change, append(who, "If-Match", "*")...)
+		if tt.pointer != "" {
+			var told struct{ Errors []struct{ Pointer string } }
+			require.NoError(t, json.Unmarshal([]byte(got.text), &told))
+			require.NotEmpty(t, told.Errors, tt.change+got.text)
+			require.Equal(t, tt.pointer, told.Errors[0].Pointer, tt.change+got.text)
+		}
+	}
+	require.Equal(t, made.header.Get("ETag"), d.wants(t, 200, "", "GET", "/api/accounts/4711", "", who...).header.Get("ETag"))
+}

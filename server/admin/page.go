@@ -1,0 +1,50 @@
+package admin
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"otpbridge/server/web"
+)
+
+// The parameters of every list, for route.parameters.
+const (
+	limitParameter  = "limit"  // how many to answer, 1 to 100
+	cursorParameter = "cursor" // the next_cursor of the answer before
+)
+
+// usualPage is how many are answered where nobody says how many.
+const usualPage = 50
+
+// page is one part of a list.
+type page[T any] struct {
+	Data       []T     `json:"data"`
+	NextCursor *string `json:"next_cursor"` // null: this is the last part
+	HasMore    bool    `json:"has_more"`
+}
+
+// paged answers the part of a short list that was asked for. All are in the order of their ids, so that a cursor
+// stays good when others come and go.
+func paged[T any](x *exchange, all []T, id func(T) string) (answer, error) {
+	query := web.ReadQuery(x.gin, limitParameter, cursorParameter)
+	limit, after := query.Number(limitParameter, usualPage, 1, 100), query.Text(cursorParameter)
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	shown := page[T]{Data: []T{}}
+	for _, each := range all {
+		if id(each) <= after {
+			continue
+		}
+		if len(shown.Data) == limit {
+			last := id(shown.Data[limit-1])
+			shown.NextCursor, shown.HasMore = &last, true
+			next := url.Values{limitParameter: {strconv.Itoa(limit)}, cursorParameter: {last}}
+			x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+next.Encode()+`>; rel="next"`) // RFC 8288
+			break
+		}
+		shown.Data = append(shown.Data, each)
+	}
+	return answer{http.StatusOK, shown}, nil
+}
