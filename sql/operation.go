@@ -49,9 +49,10 @@ type Operation struct {
 	// It runs while every other operation waits: no I/O, no locks, no clock.
 	Decide func(*State) error
 
-	mark     *Mark     // instead of Decide
-	failed   error     // of Found
-	deadline time.Time // by when its batch must have ended; zero for none
+	mark     *Mark         // instead of Decide
+	aside    func(*script) // the same
+	failed   error         // of Found
+	deadline time.Time     // by when its batch must have ended; zero for none
 	err      error
 	happened bool
 	done     chan struct{}
@@ -101,6 +102,9 @@ func (s *State) Deliver(outbox []otp.Delivery) { s.outbox = outbox }
 // to the same answer on rows that it has already changed: after a COMMIT that was not answered
 // nothing reports whether it happened.
 func (s *State) Mark() { s.marked = true }
+
+// decidesNothing reports whether op only has something written along.
+func (op *Operation) decidesNothing() bool { return op.mark != nil || op.aside != nil }
 
 // ErrClosed is what Do answers once the store is closing.
 var ErrClosed = errors.New("the store is closed")

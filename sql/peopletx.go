@@ -45,7 +45,7 @@ func (s *Store) Change(ctx context.Context, do func(*Tx) error) error {
 	return err
 }
 
-// Record adds a change to the history.
+// Record adds a change to the history, and what the account's webhooks are to be told of it.
 func (tx *Tx) Record(c otp.Change) error {
 	tx.recorded = true
 	row := change{Change: c}
@@ -56,7 +56,10 @@ func (tx *Tx) Record(c otp.Change) error {
 		}
 		row.details = string(encoded)
 	}
-	return changes.insert(tx.ctx, tx, &row)
+	if err := changes.insert(tx.ctx, tx, &row); err != nil {
+		return err
+	}
+	return tx.tellChange(&c)
 }
 
 func first[R any](all []R, err error) (r R, found bool, _ error) {

@@ -39,6 +39,18 @@ const (
 	AccountDeleted ChangeKind = "account.deleted"
 )
 
+// The changes of webhook endpoints.
+const (
+	WebhookCreated  ChangeKind = "webhook.created"
+	WebhookChanged  ChangeKind = "webhook.changed"
+	WebhookRemoved  ChangeKind = "webhook.removed"
+	WebhookRotated  ChangeKind = "webhook.secret_rotated"
+	WebhookTested   ChangeKind = "webhook.tested"
+	WebhookReplayed ChangeKind = "webhook.replayed"
+	WebhookPaused   ChangeKind = "webhook.paused" // by the server: deliveries failed for days
+	WebhookGone     ChangeKind = "webhook.gone"   // by its receiver's answer 410
+)
+
 // Actor is who does something, and from where.
 type Actor struct {
 	Kind    string // person, service, key, or operator for the command line
