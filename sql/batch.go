@@ -139,13 +139,14 @@ type batch struct {
 	asides  []func(*script)
 	events  []otp.Event
 	notices []Notice
+	changes []otp.Change
 	state   State // of the operation that is decided
 	rows    struct {
 		recipients chunk[recipientRow]
 		challenges chunk[challengeRow]
 	}
 	values  values
-	layouts struct{ recipients, challenges, events, deliveries, counters, notices *layout }
+	layouts struct{ recipients, challenges, events, changes, deliveries, counters, notices *layout }
 
 	listening map[string][]Endpoint // by account
 }
@@ -164,6 +165,7 @@ func newBatch(insert string) *batch {
 	b.layouts.recipients = newLayout(insert, "recipients", recipientColumns)
 	b.layouts.challenges = newLayout(insert, "challenges", challengeColumns)
 	b.layouts.events = newLayout(insert, "events", eventColumns)
+	b.layouts.changes = newLayout(insert, changes.name, changes.names())
 	b.layouts.deliveries = newLayout(insert, "deliveries", deliveryColumns)
 	b.layouts.counters = newLayout(insert, "counters", counterColumns)
 	b.layouts.notices = newLayout(insert, notices.name, notices.names())
@@ -185,6 +187,7 @@ func (b *batch) reset() {
 	clear(b.notices)
 	b.order, b.inserts, b.outbox, b.marks, b.events = b.order[:0], b.inserts[:0], b.outbox[:0], b.marks[:0], b.events[:0]
 	b.asides, b.notices = b.asides[:0], b.notices[:0]
+	b.changes = nil
 	b.values.reset()
 }
 
@@ -304,6 +307,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 		b.events = append(b.events, *state.event)
 		b.events = append(b.events, state.also...)
 		b.tell(op, state, &recipient.Recipient, decidedOf(challenge))
+		b.changes = append(b.changes, state.changes...)
 	}
 }
 
@@ -319,7 +323,7 @@ func decidedOf(row *challengeRow) *otp.Challenge {
 func decide(op *Operation, state *State) error {
 	err, panicked := contain(func() error { return op.Decide(state) })
 	if panicked {
-		state.event, state.also, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, false
+		state.event, state.also, state.changes, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, nil, false
 	}
 	return err
 }

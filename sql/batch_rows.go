@@ -227,6 +227,7 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	b.writeRecipients(&writes)
 	b.writeChallenges(&writes)
 	b.writeEvents(&writes)
+	b.writeChanges(&writes)
 	b.writeDeliveries(&writes)
 	b.writeMarks(&writes)
 	b.writeCounters(&writes)
@@ -332,6 +333,17 @@ func (b *batch) writeEvents(writes *script) {
 			encodeSummary(e.Summary))
 	}
 	writes.insert(b.layouts.events, inserts)
+}
+
+func (b *batch) writeChanges(writes *script) {
+	var inserts []driver.Value
+	for _, c := range b.changes {
+		row := rowOf(c)
+		for _, column := range changes.columns(&row) {
+			inserts = append(inserts, column.value())
+		}
+	}
+	writes.insert(b.layouts.changes, inserts)
 }
 
 // nullable is NULL for what there is not: a nil slice in an interface is no nil.

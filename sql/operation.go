@@ -78,6 +78,7 @@ type State struct {
 	event    *otp.Event // nil, or what is in recorded
 	recorded otp.Event
 	also     []otp.Event
+	changes  []otp.Change
 	outbox   []otp.Delivery
 	marked   bool
 }
@@ -93,6 +94,10 @@ func (s *State) Record(e otp.Event) {
 
 // Also appends a second thing that happened, with an id of its own. It counts only beside Record.
 func (s *State) Also(e otp.Event) { s.also = append(s.also, e) }
+
+// Change records that a person changed something, for the history of people, keys and accounts. It counts only
+// beside Record.
+func (s *State) Change(c otp.Change) { s.changes = append(s.changes, c) }
 
 // Deliver sets the send's deliveries, leased to their owner. They count only beside Record, and stay
 // the caller's, to be left alone until Decide has returned.

@@ -255,6 +255,12 @@ func (s *Store) remove(ctx context.Context, w *walk, now otp.Millis, ids []otp.I
 	return int(removed), err
 }
 
+// firstID is the least id of a moment.
+func firstID(at otp.Millis) (id otp.ID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16)
+	return id
+}
+
 // idTime is the moment in a time-ordered id (RFC 9562, section 5.7): its first 48 bits.
 func idTime(id otp.ID) otp.Millis {
 	return otp.Millis(binary.BigEndian.Uint64(id[:8]) >> 16)

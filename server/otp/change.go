@@ -51,6 +51,12 @@ const (
 	WebhookGone     ChangeKind = "webhook.gone"   // by its receiver's answer 410
 )
 
+// What is done about recipients. Details have the mask, and no recipient.
+const (
+	RecipientRead     ChangeKind = "recipient.read"
+	RecipientUnlocked ChangeKind = "recipient.unlocked" // details say why
+)
+
 // Actor is who does something, and from where.
 type Actor struct {
 	Kind    string // person, service, key, or operator for the command line
