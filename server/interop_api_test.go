@@ -15,7 +15,7 @@ import (
 func keyOf(t *testing.T, s *booted, n manage.NewKey) (secret, signing string) {
 	t.Helper()
 	n.Account = "10000000000001"
-	_, key, signingSecret, err := s.manage.Keys.Create(t.Context(), n)
+	_, key, signingSecret, err := s.manage.Keys.Create(t.Context(), manage.Operator(), n)
 	require.NoError(t, err)
 	text := func(s crypto.Secret) string { return string(s.Bytes()) }
 	return text(key), text(signingSecret)

@@ -140,7 +140,7 @@ func (c createKeyCommand) Run(p process) error {
 		n.Import = secret
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
-		key, secret, signing, err := at.Keys.Create(ctx, n)
+		key, secret, signing, err := at.Keys.Create(ctx, manage.Operator(), n)
 		if err != nil {
 			return err
 		}
@@ -174,7 +174,7 @@ func (c showKeyCommand) Run(p process) error {
 		return err
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
-		key, err := at.Keys.Find(ctx, id)
+		key, err := at.Keys.Find(ctx, manage.Operator(), id)
 		if err != nil {
 			return err
 		}
@@ -240,7 +240,7 @@ func (c rotateKeyCommand) Run(p process) error {
 		return err
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
-		key, secret, signing, err := at.Keys.Rotate(ctx, id, c.Grace)
+		key, secret, signing, err := at.Keys.Rotate(ctx, manage.Operator(), id, c.Grace)
 		if err != nil {
 			return err
 		}
@@ -256,7 +256,7 @@ func (c revokeKeyCommand) Run(p process) error {
 		return err
 	}
 	return work(p, func(ctx context.Context, at *workplace) error {
-		if err := at.Keys.Revoke(ctx, id); err != nil {
+		if err := at.Keys.Revoke(ctx, manage.Operator(), id); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(p.stdout, "Key %s is revoked.\n", c.ID)

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"otpbridge/server/otp"
-	"otpbridge/server/people"
 )
 
 type recipientCommand struct {
@@ -28,10 +27,7 @@ type recipientShowCommand struct {
 	whose
 }
 
-type recipientUnlockCommand struct {
-	whose
-	Reason string `default:"at the command line" placeholder:"TEXT" help:"Why, for the history."`
-}
+type recipientUnlockCommand struct{ whose }
 
 // Help is shown below the flags.
 func (recipientShowCommand) Help() string {
@@ -81,8 +77,7 @@ func (r recipientShowCommand) Run(p process) error {
 // Run lifts the locks.
 func (r recipientUnlockCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		event, err := at.Recipients.Unlock(ctx, people.Operator().Actor(), r.Account, otp.Environment(r.Environment), r.Number,
-			r.Reason)
+		event, err := at.Recipients.Unlock(ctx, r.Account, otp.Environment(r.Environment), r.Number)
 		if err != nil {
 			return err
 		}

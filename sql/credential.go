@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -43,12 +44,17 @@ type Credential struct {
 	RevokedAt otp.Millis // 0: not revoked
 	Successor otp.ID     // zero: not rotated
 	CreatedAt otp.Millis
+	Version   int64 // from 1, raised by every change but a use
+
+	UsedAt      otp.Millis // when it was used last, to a minute; 0: never
+	UsedAddress string     // and from where
 }
 
 const credentialColumns = `id, esme_address, kind, name, environment, hash, last_four, permissions, allowed_ips, denied_ips,
-	allowed_origins, requests_per_minute, burst, signing, signing_secret, enabled, expires_at, revoked_at, successor, created_at`
+	allowed_origins, requests_per_minute, burst, signing, signing_secret, enabled, expires_at, revoked_at, successor, created_at, version,
+	used_at, used_address`
 
-const credentialWidth = 20
+const credentialWidth = 23
 
 // ByHash finds a credential by the hash of its secret.
 func (c *Credentials) ByHash(ctx context.Context, hash [32]byte) (Credential, error) {
@@ -71,11 +77,11 @@ func (s *Store) credential(ctx context.Context, where string, arg []byte) (Crede
 
 // List are those of an account, oldest first; of every account for "".
 func (c *Credentials) List(ctx context.Context, address string) ([]Credential, error) {
-	rows, err := c.store.reads.QueryxContext(ctx, `
-		SELECT `+credentialColumns+`
-		FROM credentials
-		WHERE esme_address = ? OR ? = ''
-		ORDER BY esme_address, id`, address, address)
+	return c.read(ctx, `esme_address = ? OR ? = '' ORDER BY esme_address, id`, address, address)
+}
+
+func (c *Credentials) read(ctx context.Context, where string, args ...any) ([]Credential, error) {
+	rows, err := c.store.reads.QueryxContext(ctx, `SELECT `+credentialColumns+` FROM credentials WHERE `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read credentials: %w", err)
 	}
@@ -91,20 +97,65 @@ func (c *Credentials) List(ctx context.Context, address string) ([]Credential, e
 	return all, rows.Err()
 }
 
+// CredentialQuery asks for a page of credentials, oldest first.
+type CredentialQuery struct {
+	Accounts    []string // nil: all
+	Environment string   // empty: any; so are the others
+	Kind        string
+	Status      string // a key of statusRows
+	After       otp.ID // the last of the page before
+	Limit       int
+	Now         otp.Millis
+}
+
+// statusRows are the conditions for what a key is, of which one is true; ? is the present.
+var statusRows = map[string]string{
+	"revoked":  `revoked_at IS NOT NULL`,
+	"disabled": `revoked_at IS NULL AND enabled = 0`,
+	"expired":  `revoked_at IS NULL AND enabled = 1 AND expires_at <= ?`,
+	"rotated":  `revoked_at IS NULL AND enabled = 1 AND (expires_at IS NULL OR expires_at > ?) AND successor IS NOT NULL`,
+	"active":   `revoked_at IS NULL AND enabled = 1 AND (expires_at IS NULL OR expires_at > ?) AND successor IS NULL`,
+}
+
+// Page reads what a query asks for.
+func (c *Credentials) Page(ctx context.Context, q CredentialQuery) ([]Credential, error) {
+	where, args := `id > ?`, []any{q.After[:]}
+	if q.Accounts != nil && len(q.Accounts) == 0 {
+		return nil, nil
+	}
+	if q.Accounts != nil {
+		list, accounts := in(q.Accounts, func(a string) any { return a })
+		where, args = where+` AND esme_address IN `+list, append(args, accounts...)
+	}
+	if q.Environment != "" {
+		where, args = where+` AND environment = ?`, append(args, q.Environment)
+	}
+	if q.Kind != "" {
+		where, args = where+` AND kind = ?`, append(args, q.Kind)
+	}
+	if q.Status != "" {
+		where += ` AND ` + statusRows[q.Status]
+		if strings.Contains(statusRows[q.Status], "?") {
+			args = append(args, int64(q.Now))
+		}
+	}
+	return c.read(ctx, where+` ORDER BY id LIMIT ?`, append(args, q.Limit)...)
+}
+
 func scanCredential(row sqlx.ColScanner) (Credential, error) {
 	var c Credential
 	var hash, successor []byte
 	var permissions, allowed, denied, origins, signing sql.NullString
-	var expires, revoked, perMinute, burst sql.NullInt64
+	var expires, revoked, used, perMinute, burst sql.NullInt64
 	err := row.Scan(idScan{&c.ID}, &c.Address, &c.Kind, &c.Name, &c.Environment, &hash, &c.LastFour,
 		&permissions, &allowed, &denied, &origins, &perMinute, &burst, &c.Signing, &signing,
-		&c.Enabled, &expires, &revoked, &successor, &c.CreatedAt)
+		&c.Enabled, &expires, &revoked, &successor, &c.CreatedAt, &c.Version, &used, &c.UsedAddress)
 	if err != nil {
 		return Credential{}, fmt.Errorf("read credential: %w", err)
 	}
 	copy(c.Hash[:], hash)
 	copy(c.Successor[:], successor)
-	c.ExpiresAt, c.RevokedAt = otp.Millis(expires.Int64), otp.Millis(revoked.Int64)
+	c.ExpiresAt, c.RevokedAt, c.UsedAt = otp.Millis(expires.Int64), otp.Millis(revoked.Int64), otp.Millis(used.Int64)
 	c.RequestsPerMinute, c.Burst = whole(perMinute), whole(burst)
 	// A list that cannot be read must not turn into the empty one, which allows everything.
 	for _, list := range []struct {
@@ -138,67 +189,78 @@ func whole(n sql.NullInt64) *int {
 	return &value
 }
 
-// Insert adds a credential to its account. ErrTaken means that its secret is in use.
-func (box *Credentials) Insert(ctx context.Context, c *Credential) error {
-	err := box.store.write(ctx, func(w *session) error { return insertCredential(ctx, w, c.Address, c) })
-	if err != nil && box.store.dialect.taken(err) {
-		return ErrTaken
-	}
-	return err
+// Insert adds a credential to its account.
+func (*Credentials) Insert(tx *Tx, c *Credential) error {
+	return insertCredential(tx.ctx, tx.session, c.Address, c)
 }
 
 func insertCredential(ctx context.Context, w *session, address string, c *Credential) error {
-	var secret, successor driver.Value
-	if c.SigningSecret != nil {
-		secret = base64.StdEncoding.EncodeToString(c.SigningSecret)
-	}
+	var successor driver.Value
 	if !c.Successor.IsZero() {
 		successor = c.Successor[:]
-	}
-	signing := c.Signing
-	if signing == "" {
-		signing = "off"
 	}
 	return w.exec(ctx, insertText(`INSERT INTO credentials (`+credentialColumns+`) VALUES `, credentialWidth, 1),
 		c.ID[:], address, c.Kind, c.Name, string(c.Environment), c.Hash[:], c.LastFour,
 		jsonList(c.Permissions), jsonList(c.AllowedIPs), jsonList(c.DeniedIPs), jsonList(c.AllowedOrigins),
-		optionalInt(c.RequestsPerMinute), optionalInt(c.Burst), signing, secret,
-		bit(c.Enabled), moment(c.ExpiresAt), moment(c.RevokedAt), successor, int64(c.CreatedAt))
+		optionalInt(c.RequestsPerMinute), optionalInt(c.Burst), cmp.Or(c.Signing, "off"), c.sealedSecret(),
+		bit(c.Enabled), moment(c.ExpiresAt), moment(c.RevokedAt), successor, int64(c.CreatedAt), int64(1), nil, "")
+}
+
+func (c *Credential) sealedSecret() driver.Value {
+	if c.SigningSecret == nil {
+		return nil
+	}
+	return base64.StdEncoding.EncodeToString(c.SigningSecret)
+}
+
+// Update writes what may be changed of a credential if its row still has c's version, which it raises by one.
+// What was noticed of its end is forgotten with an end of before. It reports false, and changes nothing, for a row
+// that was changed meanwhile or is revoked.
+func (*Credentials) Update(tx *Tx, c *Credential) (bool, error) {
+	return tx.changed(`
+		UPDATE credentials
+		SET name = ?, permissions = ?, allowed_ips = ?, denied_ips = ?, allowed_origins = ?, requests_per_minute = ?,
+			burst = ?, signing = ?, signing_secret = ?, enabled = ?,
+			noticed = CASE WHEN COALESCE(expires_at, 0) = ? THEN noticed ELSE noticed & ? END,
+			expires_at = ?, version = version + 1
+		WHERE id = ? AND version = ? AND revoked_at IS NULL`,
+		c.Name, jsonList(c.Permissions), jsonList(c.AllowedIPs), jsonList(c.DeniedIPs), jsonList(c.AllowedOrigins),
+		optionalInt(c.RequestsPerMinute), optionalInt(c.Burst), cmp.Or(c.Signing, "off"), c.sealedSecret(), bit(c.Enabled),
+		int64(c.ExpiresAt), int64(rotationNoticed), moment(c.ExpiresAt), c.ID[:], c.Version)
 }
 
 // Rotate adds a successor to the credential id and lets that end at until, or at its
-// own end if that is sooner, both or neither. It reports false, and changes nothing, for one
+// own end if that is sooner. It reports false, and changes nothing, for one
 // that is unknown, off, revoked or expired at now, or has a successor.
-func (c *Credentials) Rotate(ctx context.Context, id otp.ID, successor *Credential, until, now otp.Millis) (bool,
-	error) {
-	rotated := false
-	err := c.store.write(ctx, func(w *session) error {
-		n, err := w.affect(ctx, `
-			UPDATE credentials
-			SET successor = ?, expires_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END
-			WHERE id = ? AND successor IS NULL AND enabled = 1 AND revoked_at IS NULL
-				AND (expires_at IS NULL OR expires_at > ?)`,
-			successor.ID[:], int64(until), int64(until), id[:], int64(now))
-		rotated = n == 1
-		if err != nil || !rotated {
-			return err
-		}
-		return insertCredential(ctx, w, successor.Address, successor)
-	})
-	return rotated && err == nil, err
+func (c *Credentials) Rotate(tx *Tx, id otp.ID, successor *Credential, until, now otp.Millis) (bool, error) {
+	rotated, err := tx.changed(`
+		UPDATE credentials
+		SET successor = ?, expires_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END, version = version + 1
+		WHERE id = ? AND successor IS NULL AND enabled = 1 AND revoked_at IS NULL
+			AND (expires_at IS NULL OR expires_at > ?)`,
+		successor.ID[:], int64(until), int64(until), id[:], int64(now))
+	if err != nil || !rotated {
+		return false, err
+	}
+	return true, c.Insert(tx, successor)
 }
 
-// Revoke ends a credential for good. It reports false, and changes nothing, for one
-// that is unknown or was revoked before.
-func (c *Credentials) Revoke(ctx context.Context, id otp.ID, now otp.Millis) (bool, error) {
-	revoked := false
-	err := c.store.write(ctx, func(w *session) error {
-		n, err := w.affect(ctx, `UPDATE credentials SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL`, int64(now),
-			id[:])
-		revoked = n == 1
-		return err
-	})
-	return revoked && err == nil, err
+// Revoke ends a credential for good. It reports false, and changes nothing, for one that is unknown or was revoked
+// before.
+func (*Credentials) Revoke(tx *Tx, id otp.ID, now otp.Millis) (bool, error) {
+	return tx.changed(`UPDATE credentials SET revoked_at = ?, version = version + 1 WHERE id = ? AND revoked_at IS NULL`,
+		int64(now), id[:])
+}
+
+// Replace is Revoke of a credential that gets a successor, which it adds.
+func (c *Credentials) Replace(tx *Tx, id otp.ID, successor *Credential, now otp.Millis) (bool, error) {
+	revoked, err := tx.changed(
+		`UPDATE credentials SET revoked_at = ?, successor = ?, version = version + 1 WHERE id = ? AND revoked_at IS NULL`,
+		int64(now), successor.ID[:], id[:])
+	if err != nil || !revoked {
+		return false, err
+	}
+	return true, c.Insert(tx, successor)
 }
 
 // TakeNonce uses up a credential's nonce until expires: of any number who try, on any number of

@@ -13,8 +13,24 @@ import (
 func plainCredential(n int) *Credential {
 	return &Credential{
 		ID: id(noon, n), Address: "77", Kind: "secret", Environment: otp.Live, Hash: [32]byte{byte(n), byte(n >> 8)},
-		Signing: "off", Enabled: true, CreatedAt: noon,
+		Signing: "off", Enabled: true, CreatedAt: noon, Version: 1,
 	}
+}
+
+// changing runs a change, and records one whether it happened or not.
+func changing(s *Store, do func(*Tx) (bool, error)) (did bool, err error) {
+	err = s.Change(ctx, func(tx *Tx) error {
+		if did, err = do(tx); err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: NewID(), At: noon, Kind: otp.KeyChanged, Actor: otp.Actor{Kind: "operator"}})
+	})
+	return did, err
+}
+
+func insertKey(s *Store, c *Credential) error {
+	_, err := changing(s, func(tx *Tx) (bool, error) { return true, s.Credentials.Insert(tx, c) })
+	return err
 }
 
 func TestCredentials_AreFoundByHashByIDAndByAccount(t *testing.T) {
@@ -26,7 +42,7 @@ func TestCredentials_AreFoundByHashByIDAndByAccount(t *testing.T) {
 		first.RequestsPerMinute, first.Signing, first.SigningSecret = &seven, "required", []byte{0, 1, 255}
 		other.Address = "78"
 		for _, c := range []*Credential{second, first, other} {
-			require.NoError(t, s.Credentials.Insert(ctx, c))
+			require.NoError(t, insertKey(s, c))
 		}
 		read, err := s.Credentials.ByHash(ctx, first.Hash)
 		require.NoError(t, err)
@@ -48,31 +64,37 @@ func TestCredentials_AreFoundByHashByIDAndByAccount(t *testing.T) {
 
 		again := plainCredential(5)
 		again.Hash = first.Hash
-		require.ErrorIs(t, s.Credentials.Insert(ctx, again), ErrTaken)
+		require.ErrorIs(t, insertKey(s, again), ErrTaken)
 	})
 }
 
 func TestRotateCredential_BothOrNeither(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		old, successor := plainCredential(1), plainCredential(2)
-		require.NoError(t, s.Credentials.Insert(ctx, old))
+		require.NoError(t, insertKey(s, old))
 
 		taken := plainCredential(3)
 		taken.Hash = old.Hash
-		_, err := s.Credentials.Rotate(ctx, old.ID, taken, noon+otp.Day, noon)
+		_, err := changing(s, func(tx *Tx) (bool, error) {
+			return s.Credentials.Rotate(tx, old.ID, taken, noon+otp.Day, noon)
+		})
 		require.Error(t, err)
 		read, err := s.Credentials.ByID(ctx, old.ID)
 		require.NoError(t, err)
 		require.Equal(t, *old, read, "nothing changed")
 
-		rotated, err := s.Credentials.Rotate(ctx, old.ID, successor, noon+otp.Day, noon)
+		rotated, err := changing(s, func(tx *Tx) (bool, error) {
+			return s.Credentials.Rotate(tx, old.ID, successor, noon+otp.Day, noon)
+		})
 		require.NoError(t, err)
 		require.True(t, rotated)
 		read, err = s.Credentials.ByID(ctx, old.ID)
 		require.NoError(t, err)
 		require.Equal(t, noon+otp.Day, read.ExpiresAt)
 		require.Equal(t, successor.ID, read.Successor)
-		rotated, err = s.Credentials.Rotate(ctx, old.ID, plainCredential(4), noon+otp.Day, noon)
+		rotated, err = changing(s, func(tx *Tx) (bool, error) {
+			return s.Credentials.Rotate(tx, old.ID, plainCredential(4), noon+otp.Day, noon)
+		})
 		require.NoError(t, err)
 		require.False(t, rotated, "it has a successor")
 		_, err = s.Credentials.ByID(ctx, id(noon, 4))
@@ -80,8 +102,10 @@ func TestRotateCredential_BothOrNeither(t *testing.T) {
 
 		ends := plainCredential(5)
 		ends.ExpiresAt = noon + otp.Hour
-		require.NoError(t, s.Credentials.Insert(ctx, ends))
-		rotated, err = s.Credentials.Rotate(ctx, ends.ID, plainCredential(6), noon+otp.Day, noon)
+		require.NoError(t, insertKey(s, ends))
+		rotated, err = changing(s, func(tx *Tx) (bool, error) {
+			return s.Credentials.Rotate(tx, ends.ID, plainCredential(6), noon+otp.Day, noon)
+		})
 		require.NoError(t, err)
 		require.True(t, rotated)
 		read, err = s.Credentials.ByID(ctx, ends.ID)
@@ -95,8 +119,10 @@ func TestRotateCredential_BothOrNeither(t *testing.T) {
 		} {
 			dead := plainCredential(n)
 			spoil(dead)
-			require.NoError(t, s.Credentials.Insert(ctx, dead))
-			rotated, err = s.Credentials.Rotate(ctx, dead.ID, plainCredential(n+10), noon+otp.Day, noon)
+			require.NoError(t, insertKey(s, dead))
+			rotated, err = changing(s, func(tx *Tx) (bool, error) {
+				return s.Credentials.Rotate(tx, dead.ID, plainCredential(n+10), noon+otp.Day, noon)
+			})
 			require.NoError(t, err)
 			require.False(t, rotated, n)
 		}
@@ -106,16 +132,16 @@ func TestRotateCredential_BothOrNeither(t *testing.T) {
 func TestRevokeCredential_OnceAndTheFirstMomentStays(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		c := plainCredential(1)
-		require.NoError(t, s.Credentials.Insert(ctx, c))
+		require.NoError(t, insertKey(s, c))
 		for i, want := range []bool{true, false} {
-			revoked, err := s.Credentials.Revoke(ctx, c.ID, noon+otp.Millis(i))
+			revoked, err := changing(s, func(tx *Tx) (bool, error) { return s.Credentials.Revoke(tx, c.ID, noon+otp.Millis(i)) })
 			require.NoError(t, err)
 			require.Equal(t, want, revoked)
 		}
 		read, err := s.Credentials.ByID(ctx, c.ID)
 		require.NoError(t, err)
 		require.Equal(t, noon, read.RevokedAt)
-		revoked, err := s.Credentials.Revoke(ctx, id(noon, 9), noon)
+		revoked, err := changing(s, func(tx *Tx) (bool, error) { return s.Credentials.Revoke(tx, id(noon, 9), noon) })
 		require.NoError(t, err)
 		require.False(t, revoked)
 	})
@@ -125,7 +151,7 @@ func TestCredential_AnUnreadableListIsNoEmptyOne(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		for i, column := range []string{"permissions", "allowed_ips", "denied_ips", "allowed_origins"} {
 			c := plainCredential(i)
-			require.NoError(t, s.Credentials.Insert(ctx, c))
+			require.NoError(t, insertKey(s, c))
 			require.NoError(t, s.write(ctx, func(w *session) error {
 				return w.exec(ctx, `UPDATE credentials SET `+column+` = 'send:otp' WHERE id = ?`, c.ID[:])
 			}))

@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 
 	"otpbridge/server/otp"
@@ -44,14 +45,18 @@ func (s *Store) Change(ctx context.Context, do func(*Tx) error) error {
 	return err
 }
 
-// Record adds a change to the history, and what the account's webhooks are to be told of it.
+// Record adds a change to the history.
 func (tx *Tx) Record(c otp.Change) error {
 	tx.recorded = true
-	row := rowOf(c)
-	if err := changes.insert(tx.ctx, tx, &row); err != nil {
-		return err
+	row := change{Change: c}
+	if c.Details != nil {
+		encoded, err := json.Marshal(c.Details)
+		if err != nil {
+			return err
+		}
+		row.details = string(encoded)
 	}
-	return tx.tellChange(&c)
+	return changes.insert(tx.ctx, tx, &row)
 }
 
 func first[R any](all []R, err error) (r R, found bool, _ error) {

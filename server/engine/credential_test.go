@@ -22,7 +22,7 @@ const demoAccount = "10000000000001"
 func newKey(t testing.TB, h house, n manage.NewKey) (manage.Key, string) {
 	t.Helper()
 	n.Account = demoAccount
-	key, secret, _, err := h.Keys.Create(background, n)
+	key, secret, _, err := h.Keys.Create(background, manage.Operator(), n)
 	require.NoError(t, err)
 	return key, string(secret.Bytes())
 }
@@ -201,7 +201,7 @@ func TestCreateKey_NamesWhatIsWrong(t *testing.T) {
 		{manage.NewKey{Kind: otp.AccessKey, Import: "ZGVtby1hY2Nlc3Mta2V5MQ=="}, otp.AccountExists, []string{"in use"}},
 	} {
 		tt.asked.Account = demoAccount
-		_, _, _, err := h.Keys.Create(background, tt.asked)
+		_, _, _, err := h.Keys.Create(background, manage.Operator(), tt.asked)
 		require.Equal(t, tt.kind, otp.KindOf(err), "%+v: %v", tt.asked, err)
 		for _, part := range tt.says {
 			require.ErrorContains(t, err, part)
@@ -211,7 +211,7 @@ func TestCreateKey_NamesWhatIsWrong(t *testing.T) {
 		}
 	}
 	for _, account := range []string{"", "404"} {
-		_, _, _, err = h.Keys.Create(background, manage.NewKey{Account: account})
+		_, _, _, err = h.Keys.Create(background, manage.Operator(), manage.NewKey{Account: account})
 		require.Equal(t, otp.NotFound, otp.KindOf(err))
 	}
 	after, err := h.Keys.List(background, demoAccount)
@@ -231,7 +231,7 @@ func TestCreateKey_KeepsEverythingButTheSecrets(t *testing.T) {
 			AllowedIPs: []string{"127.0.0.0/8"}, DeniedIPs: []string{"10.0.0.1"}, AllowedOrigins: []string{"https://a.example"},
 			RequestsPerMinute: one(7), Burst: one(3), ExpiresAt: &ends, Signing: otp.SigningRequired,
 		}
-		key, secret, signing, err := h.Keys.Create(background, asked)
+		key, secret, signing, err := h.Keys.Create(background, manage.Operator(), asked)
 		require.NoError(t, err)
 		require.Regexp(t, `^otpb_live_svc_[0-9A-Za-z]{38}$`, string(secret.Bytes()))
 		require.Regexp(t, `^otpbsig_[0-9A-Za-z]{40}$`, string(signing.Bytes()))
@@ -264,7 +264,7 @@ func TestCreateKey_TakesAForeignKeyAsItIs(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		for _, foreign := range []string{"kc_live_4eC39HqLyjWDarjtT1zdp7dc", "0f1e7d9c2b6a8543", `p@ss:w0rd/+=~!"#$%&'()*`} {
-			key, secret, _, err := h.Keys.Create(background, manage.NewKey{Account: demoAccount, Import: foreign})
+			key, secret, _, err := h.Keys.Create(background, manage.Operator(), manage.NewKey{Account: demoAccount, Import: foreign})
 			require.NoError(t, err)
 			require.Equal(t, foreign, string(secret.Bytes()))
 			require.Equal(t, key.ID, v1Caller(t, h, foreign).Key.ID)
@@ -278,11 +278,11 @@ func TestCreateKey_ProductionRefusesAPublishedKey(t *testing.T) {
 	production := openWith(t, h.at, func(o *engine.Options) { o.Sandbox, o.Inbox, o.Faults = false, nil, nil })
 	for _, demo := range h.Sandbox.DemoCredentials() {
 		for _, published := range []string{demo.AccessKey, demo.APIKey} {
-			_, _, _, err := production.Keys.Create(background, manage.NewKey{Account: demoAccount, Import: published})
+			_, _, _, err := production.Keys.Create(background, manage.Operator(), manage.NewKey{Account: demoAccount, Import: published})
 			require.ErrorContains(t, err, "published")
 		}
 	}
-	key, _, _, err := production.Keys.Create(background, manage.NewKey{Account: demoAccount})
+	key, _, _, err := production.Keys.Create(background, manage.Operator(), manage.NewKey{Account: demoAccount})
 	require.NoError(t, err)
 	require.Equal(t, otp.Live, key.Environment)
 }
@@ -298,7 +298,7 @@ func TestRotateKey_BothAreGoodForTheGraceAndThenTheSuccessor(t *testing.T) {
 				Signing: otp.SigningRequired, ExpiresAt: &end,
 			})
 			time.Sleep(10 * 24 * time.Hour)
-			successor, fresh, signing, err := h.Keys.Rotate(background, old.ID, manage.RotationGrace)
+			successor, fresh, signing, err := h.Keys.Rotate(background, manage.Operator(), old.ID, manage.RotationGrace)
 			require.NoError(t, err)
 			require.False(t, signing.IsZero())
 			require.NotEqual(t, secret, string(fresh.Bytes()))
@@ -326,10 +326,10 @@ func TestRotateKey_BothAreGoodForTheGraceAndThenTheSuccessor(t *testing.T) {
 			require.Equal(t, otp.ExpiredCredential, v1Kind(other, secret))
 			require.Zero(t, v1Kind(other, string(fresh.Bytes())))
 
-			_, _, _, err = h.Keys.Rotate(background, old.ID, 0)
+			_, _, _, err = h.Keys.Rotate(background, manage.Operator(), old.ID, 0)
 			require.Equal(t, otp.Invalid, otp.KindOf(err))
 			require.ErrorContains(t, err, successor.ID.Text("key"))
-			_, last, _, err := other.Keys.Rotate(background, successor.ID, 0)
+			_, last, _, err := other.Keys.Rotate(background, manage.Operator(), successor.ID, 0)
 			require.NoError(t, err)
 			require.Equal(t, otp.ExpiredCredential, v1Kind(other, string(fresh.Bytes())), "no grace")
 			require.Zero(t, v1Kind(other, string(last.Bytes())))
@@ -341,16 +341,16 @@ func TestRotateKey_RefusesWhatHasNothingToHandOn(t *testing.T) {
 	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
 	key, _ := newKey(t, h, manage.NewKey{})
 	for _, grace := range []time.Duration{-time.Second, 91 * 24 * time.Hour} {
-		_, _, _, err := h.Keys.Rotate(background, key.ID, grace)
+		_, _, _, err := h.Keys.Rotate(background, manage.Operator(), key.ID, grace)
 		require.Equal(t, otp.Invalid, otp.KindOf(err))
 		require.ErrorContains(t, err, "grace")
 	}
-	require.NoError(t, h.Keys.Revoke(background, key.ID))
-	_, _, _, err := h.Keys.Rotate(background, key.ID, 0)
+	require.NoError(t, h.Keys.Revoke(background, manage.Operator(), key.ID))
+	_, _, _, err := h.Keys.Rotate(background, manage.Operator(), key.ID, 0)
 	require.ErrorContains(t, err, "revoked")
-	_, _, _, err = h.Keys.Rotate(background, otp.ID{1}, 0)
+	_, _, _, err = h.Keys.Rotate(background, manage.Operator(), otp.ID{1}, 0)
 	require.Equal(t, otp.NotFound, otp.KindOf(err))
-	require.Equal(t, otp.NotFound, otp.KindOf(h.Keys.Revoke(background, otp.ID{1})))
+	require.Equal(t, otp.NotFound, otp.KindOf(h.Keys.Revoke(background, manage.Operator(), otp.ID{1})))
 }
 
 func TestRotateKeyRace_OneSuccessor(t *testing.T) {
@@ -361,7 +361,7 @@ func TestRotateKeyRace_OneSuccessor(t *testing.T) {
 			before, err := servers[0].Keys.List(background, demoAccount)
 			require.NoError(t, err)
 			answers := atOnce(8, func(i int) error {
-				_, _, _, err := servers[i%2].Keys.Rotate(background, key.ID, time.Hour)
+				_, _, _, err := servers[i%2].Keys.Rotate(background, manage.Operator(), key.ID, time.Hour)
 				return err
 			})
 			won := 0
@@ -388,11 +388,11 @@ func TestRevokeKey_StopsOnEveryServerWithinASecond(t *testing.T) {
 			for _, h := range servers {
 				require.Zero(t, v1Kind(h, secret))
 			}
-			require.NoError(t, servers[0].Keys.Revoke(background, key.ID))
+			require.NoError(t, servers[0].Keys.Revoke(background, manage.Operator(), key.ID))
 			require.Equal(t, otp.UnknownCredential, v1Kind(servers[0], secret), "here at once")
 			time.Sleep(time.Second)
 			require.Equal(t, otp.UnknownCredential, v1Kind(servers[1], secret))
-			require.NoError(t, servers[1].Keys.Revoke(background, key.ID), "it stays revoked")
+			require.NoError(t, servers[1].Keys.Revoke(background, manage.Operator(), key.ID), "it stays revoked")
 			keys, err := servers[1].Keys.List(background, demoAccount)
 			require.NoError(t, err)
 			require.Equal(t, manage.KeyRevoked, keys[len(keys)-1].Status)

@@ -68,7 +68,7 @@ func TestAccounts_RefuseTextsThatDeceive(t *testing.T) {
 		}
 	}
 	for _, text := range deceptive {
-		_, _, _, err := h.Keys.Create(background, manage.NewKey{Account: "4711", Name: text})
+		_, _, _, err := h.Keys.Create(background, manage.Operator(), manage.NewKey{Account: "4711", Name: text})
 		require.ErrorContains(t, err, "name: ", "%q", text)
 	}
 	kept, err := h.Accounts.Find(background, "4711")
@@ -141,15 +141,15 @@ func TestCreateKey_RefusesListsThatNoColumnHolds(t *testing.T) {
 			"name: ":               {Name: strings.Repeat("é", otp.MaxName+1)},
 		} {
 			n.Account = "4711"
-			_, _, _, err := h.Keys.Create(background, n)
+			_, _, _, err := h.Keys.Create(background, manage.Operator(), n)
 			require.Equal(t, otp.Invalid, otp.KindOf(err), "%s: %v", field, err)
 			require.ErrorContains(t, err, strings.TrimSuffix(field, "a"))
 		}
 		origins := slices.Repeat([]string{widest}, 100)
-		key, _, _, err := h.Keys.Create(background, manage.NewKey{Account: "4711", AllowedOrigins: origins,
+		key, _, _, err := h.Keys.Create(background, manage.Operator(), manage.NewKey{Account: "4711", AllowedOrigins: origins,
 			Name: strings.Repeat("é", otp.MaxName)})
 		require.NoError(t, err)
-		stored, err := h.Keys.Find(background, key.ID)
+		stored, err := h.Keys.Find(background, manage.Operator(), key.ID)
 		require.NoError(t, err)
 		require.Equal(t, origins, stored.AllowedOrigins)
 	})

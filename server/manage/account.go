@@ -193,7 +193,7 @@ func (n *Imported) keys() (asked []askedKey) {
 	for i, key := range n.AccessKeys {
 		asked = append(asked, askedKey{NewKey{
 			Kind: otp.AccessKey, Import: key.Key, AllowedIPs: key.AllowedIPs, ExpiresAt: key.ExpiresAt,
-			disabled: key.Enabled != nil && !*key.Enabled, field: "key",
+			Disabled: key.Enabled != nil && !*key.Enabled, field: "key",
 		}, fmt.Sprintf("access_keys[%d].", i)})
 	}
 	return asked

@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,12 +9,8 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
-	"otpbridge/server/vault"
 	"otpbridge/sql"
 )
-
-// Keys makes, shows and ends credentials.
-type Keys struct{ *core }
 
 // NewKey asks for a credential. In the doors' JSON, ip_whitelist and ip_allowlist are other
 // names of allowed_ips, which the doors resolve.
@@ -39,43 +34,13 @@ type NewKey struct {
 	// published, and right by its own checksum if it begins like an API key. Empty makes a fresh one.
 	Import string
 
-	disabled  bool   // kept, and good for nothing
-	throwaway bool   // of an account of a sandbox's API, see checkImport
-	owner     string // the account's name
-	field     string // what the door calls Import; empty: import
+	Disabled bool // kept, and good for nothing
+
+	throwaway bool       // of an account of a sandbox's API, whose keys may have ended before they begin
+	owner     string     // the account's name
+	ends      otp.Millis // when the key that is changed ends
+	field     string     // what the door calls Import; empty: import
 }
-
-// Key is a credential as its owner sees it: all but its secrets.
-type Key struct {
-	otp.Key
-
-	Account           string
-	Environment       otp.Environment
-	AllowedIPs        []string
-	DeniedIPs         []string
-	RequestsPerMinute *int // its own
-	Burst             *int
-	CreatedAt         otp.Millis
-	RevokedAt         otp.Millis // 0: not revoked
-	Successor         otp.ID     // zero: not rotated
-	Status            KeyStatus
-}
-
-// KeyStatus says whether a key is good, and why not.
-type KeyStatus string
-
-// The statuses.
-const (
-	KeyActive   KeyStatus = "active"
-	KeyRotated  KeyStatus = "rotated" // good until it expires, and has a successor
-	KeyExpired  KeyStatus = "expired"
-	KeyRevoked  KeyStatus = "revoked"
-	KeyDisabled KeyStatus = "disabled"
-)
-
-// RotationGrace is how long a rotated key stays good where nobody says otherwise: a day, in
-// which the successor can be rolled out.
-const RotationGrace = 24 * time.Hour
 
 const (
 	// minImport keeps keys out that can be guessed: whoever guesses gets no second secret asked.
@@ -86,38 +51,6 @@ const (
 	maxGrace = 90 * 24 * time.Hour
 	maxList  = 100 // entries of each list
 )
-
-// Create makes a credential, and answers its secret and, where requests are signed, its
-// signing secret: both are shown this once and not kept in clear. Refusals: Invalid naming the
-// field; NotFound for the account; AccountExists when the imported key is in use.
-func (c Keys) Create(ctx context.Context, n NewKey) (Key, crypto.Secret, crypto.Secret, error) {
-	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
-		return Key{}, crypto.Secret{}, crypto.Secret{}, err
-	}
-	now := time.Now()
-	if err := c.known(ctx, n.Account); err != nil || n.Account == "" {
-		if err == nil || otp.KindOf(err) == otp.NotFound {
-			err = otp.Refuse(otp.NotFound, fmt.Sprintf("account: there is no %q in otp_auth_config", n.Account))
-		}
-		return refuse(err)
-	}
-	if owner, err := c.store.Accounts.Find(ctx, n.Account); err == nil {
-		n.owner = owner.Name // of a broken account, which is known, the name stays unknown
-	}
-	row, secret, signing, err := c.newCredential(n, now)
-	if err != nil {
-		return refuse(otp.Refuse(otp.Invalid, err.Error()))
-	}
-	defer c.changed()
-	err = c.store.Credentials.Insert(ctx, &row)
-	if errors.Is(err, sql.ErrTaken) {
-		return refuse(otp.Refuse(otp.AccountExists, "the imported key is in use; every credential has a secret of its own"))
-	}
-	if err != nil {
-		return refuse(fmt.Errorf("store the key: %w", err))
-	}
-	return keyOf(&row, otp.At(now)), secret, signing, nil
-}
 
 // newCredential is the one way in which a credential comes to be, whoever asks: the command line,
 // an import of accounts, the sandbox. It checks what is asked for and gives the row, which is not
@@ -141,8 +74,8 @@ func (c *core) newCredential(n NewKey, now time.Time) (row sql.Credential, secre
 	row = sql.Credential{
 		ID: sql.NewID(), Address: n.Account, Kind: string(n.Kind), Name: n.Name, Environment: n.Environment,
 		Permissions: n.Permissions, AllowedIPs: n.AllowedIPs, DeniedIPs: n.DeniedIPs, AllowedOrigins: n.AllowedOrigins,
-		RequestsPerMinute: n.RequestsPerMinute, Burst: n.Burst, Signing: string(n.Signing), Enabled: !n.disabled,
-		CreatedAt: otp.At(now),
+		RequestsPerMinute: n.RequestsPerMinute, Burst: n.Burst, Signing: string(n.Signing), Enabled: !n.Disabled,
+		CreatedAt: otp.At(now), Version: 1,
 	}
 	if n.ExpiresAt != nil {
 		row.ExpiresAt = otp.At(*n.ExpiresAt)
@@ -165,8 +98,7 @@ func (c *core) giveSecrets(row *sql.Credential, imported string) (secret, signin
 	row.Hash, row.LastFour = c.vault.CredentialHash(text), crypto.LastFour(text)
 	row.SigningSecret = nil
 	if otp.Signing(row.Signing) != otp.SigningOff {
-		signing = crypto.NewSecret([]byte(crypto.NewSigningSecret()))
-		row.SigningSecret = c.vault.Keyring.Seal(vault.Signing(row.ID), signing.Bytes())
+		signing = c.giveSigning(row)
 	}
 	return crypto.NewSecret([]byte(text)), signing
 }
@@ -230,7 +162,7 @@ func (c *core) checkKey(n *NewKey, now time.Time) error {
 			return fmt.Errorf("%s: %d is not from 1 to %d", rate.field, *rate.value, otp.MaxRate)
 		}
 	}
-	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) && !n.throwaway {
+	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) && !n.throwaway && otp.At(*n.ExpiresAt) != n.ends {
 		return fmt.Errorf("expires_at: %s has passed", n.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	return c.checkImport(n)
@@ -319,118 +251,4 @@ func sendableKey(n *NewKey) error {
 		return fmt.Errorf("says of itself that its environment is %s, and %s is asked for", environment, n.Environment)
 	}
 	return nil
-}
-
-// List returns an account's credentials, oldest first. Refusal: NotFound.
-func (c Keys) List(ctx context.Context, account string) ([]Key, error) {
-	if err := c.known(ctx, account); err != nil {
-		return nil, err
-	}
-	rows, err := c.store.Credentials.List(ctx, account)
-	if err != nil {
-		return nil, err
-	}
-	return keysOf(rows, otp.At(time.Now())), nil
-}
-
-// Find returns one credential. Refusal: NotFound.
-func (c Keys) Find(ctx context.Context, id otp.ID) (Key, error) {
-	row, err := c.key(ctx, id)
-	if err != nil {
-		return Key{}, err
-	}
-	return keyOf(&row, otp.At(time.Now())), nil
-}
-
-func keysOf(rows []sql.Credential, now otp.Millis) []Key {
-	keys := make([]Key, 0, len(rows))
-	for i := range rows {
-		keys = append(keys, keyOf(&rows[i], now))
-	}
-	return keys
-}
-
-// Rotate gives a key a successor with the same settings, secrets of its own and, if it
-// expires, as long a life. The key itself stays good for grace, 0 to 90 days, or until its own
-// end if that is sooner. It returns what Create returns. Refusals: NotFound; Invalid when
-// grace is out of range, or the key is no longer good, or was rotated before.
-func (c Keys) Rotate(ctx context.Context, id otp.ID, grace time.Duration) (Key, crypto.Secret, crypto.Secret, error) {
-	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
-		return Key{}, crypto.Secret{}, crypto.Secret{}, err
-	}
-	now := otp.At(time.Now())
-	if grace < 0 || grace > maxGrace {
-		return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("grace: %v is not from 0s to %v", grace, maxGrace)))
-	}
-	old, err := c.key(ctx, id)
-	if err != nil {
-		return refuse(err)
-	}
-	successor := old
-	successor.ID, successor.CreatedAt, successor.Successor = sql.NewID(), now, otp.ID{}
-	if old.ExpiresAt != 0 {
-		successor.ExpiresAt = now + old.ExpiresAt - old.CreatedAt
-	}
-	secret, signing := c.giveSecrets(&successor, "")
-	defer c.changed()
-	rotated, err := c.store.Credentials.Rotate(ctx, id, &successor, now+otp.Millis(grace.Milliseconds()), now)
-	if err != nil {
-		return refuse(fmt.Errorf("store the key's successor: %w", err))
-	}
-	if !rotated {
-		if old, err = c.key(ctx, id); err != nil {
-			return refuse(err)
-		}
-		if !old.Successor.IsZero() {
-			return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key was rotated before; rotate its successor %s",
-				old.Successor.Text("key"))))
-		}
-		return refuse(otp.Refuse(otp.Invalid, fmt.Sprintf("id: the key is %s and has nothing to hand on; make a new one",
-			statusOf(&old, now))))
-	}
-	return keyOf(&successor, now), secret, signing, nil
-}
-
-// Revoke ends a key for good, on every server within a second; one that was revoked before
-// stays so. A successor stays good. Refusal: NotFound.
-func (c Keys) Revoke(ctx context.Context, id otp.ID) error {
-	defer c.changed()
-	revoked, err := c.store.Credentials.Revoke(ctx, id, otp.At(time.Now()))
-	if err != nil {
-		return fmt.Errorf("revoke the key: %w", err)
-	}
-	if !revoked {
-		_, err = c.key(ctx, id)
-	}
-	return err
-}
-
-func (c *core) key(ctx context.Context, id otp.ID) (sql.Credential, error) {
-	row, err := c.store.Credentials.ByID(ctx, id)
-	if errors.Is(err, sql.ErrNotFound) {
-		return row, otp.Refuse(otp.NotFound, "there is no key "+id.Text("key"))
-	}
-	return row, err
-}
-
-func keyOf(row *sql.Credential, now otp.Millis) Key {
-	return Key{
-		Key: row.Key(), Account: row.Address, Environment: row.Environment,
-		AllowedIPs: row.AllowedIPs, DeniedIPs: row.DeniedIPs, RequestsPerMinute: row.RequestsPerMinute, Burst: row.Burst,
-		CreatedAt: row.CreatedAt, RevokedAt: row.RevokedAt, Successor: row.Successor, Status: statusOf(row, now),
-	}
-}
-
-func statusOf(row *sql.Credential, now otp.Millis) KeyStatus {
-	switch {
-	case row.RevokedAt != 0:
-		return KeyRevoked
-	case !row.Enabled:
-		return KeyDisabled
-	case row.ExpiresAt != 0 && now >= row.ExpiresAt:
-		return KeyExpired
-	case !row.Successor.IsZero():
-		return KeyRotated
-	}
-	return KeyActive
 }

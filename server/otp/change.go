@@ -39,27 +39,20 @@ const (
 	AccountDeleted ChangeKind = "account.deleted"
 )
 
-// The changes of webhook endpoints.
+// The changes of keys. The server itself records the last two, each once.
 const (
-	WebhookCreated  ChangeKind = "webhook.created"
-	WebhookChanged  ChangeKind = "webhook.changed"
-	WebhookRemoved  ChangeKind = "webhook.removed"
-	WebhookRotated  ChangeKind = "webhook.secret_rotated"
-	WebhookTested   ChangeKind = "webhook.tested"
-	WebhookReplayed ChangeKind = "webhook.replayed"
-	WebhookPaused   ChangeKind = "webhook.paused" // by the server: deliveries failed for days
-	WebhookGone     ChangeKind = "webhook.gone"   // by its receiver's answer 410
-)
-
-// What is done about recipients. Details have the mask, and no recipient.
-const (
-	RecipientRead     ChangeKind = "recipient.read"
-	RecipientUnlocked ChangeKind = "recipient.unlocked" // details say why
+	KeyCreated     ChangeKind = "key.created"
+	KeyChanged     ChangeKind = "key.changed"
+	KeyRotated     ChangeKind = "key.rotated"
+	KeyRevoked     ChangeKind = "key.revoked"
+	KeyCompromised ChangeKind = "key.compromised"  // was revoked because somebody else may have it
+	KeyExpiring    ChangeKind = "key.expiring"     // ends in 30, 7 or 1 days
+	KeyRotationDue ChangeKind = "key.rotation_due" // is 90 days old
 )
 
 // Actor is who does something, and from where.
 type Actor struct {
-	Kind    string // person, service, key, or operator for the command line
+	Kind    string // person, service, key, operator for the command line, or server for what it does by itself
 	ID      ID     // zero for an operator and for somebody unknown
 	Session ID     // of a person, else zero
 	Address string // of the peer; empty for the command line

@@ -39,10 +39,22 @@ const (
 	Everything   = "*"
 )
 
+// permissions are in the order of their bits, which are stored: others come at the end.
+var permissions = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead, PermitDebug, Everything}
+
 // Permissions lists every permission that a key may be given.
-func Permissions() []string {
-	return []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead, PermitDebug, Everything}
+func Permissions() []string { return slices.Clone(permissions) }
+
+// PermissionBit is the bit by which a permission is stored; 0 for one that does not exist.
+func PermissionBit(permission string) int64 {
+	if i := slices.Index(permissions, permission); i >= 0 {
+		return 1 << i
+	}
+	return 0
 }
+
+// RotationAge is the age at which a key is due for a successor.
+const RotationAge = 90 * Day
 
 // Signing says whether a key's requests are signed.
 type Signing string
@@ -100,6 +112,11 @@ func (k KeyKind) May(listed []string, permission string) bool {
 		return slices.Contains(traits.otherwise, permission)
 	}
 	return slices.Contains(listed, permission) || slices.Contains(listed, Everything)
+}
+
+// Effective lists what a key of this kind, with these permissions listed, may do.
+func (k KeyKind) Effective(listed []string) []string {
+	return slices.DeleteFunc(Permissions(), func(p string) bool { return p == Everything || !k.May(listed, p) })
 }
 
 // CheckPermissions names the first that does not exist, or that a key of this kind can not have.

@@ -174,7 +174,7 @@ func TestServe_AKeyMayDoWhatItsPermissionsSay(t *testing.T) {
 		{manage.NewKey{Signing: otp.SigningRequired}, refused, refused, refused},
 	} {
 		tt.key.Account = c.Address
-		_, secret, _, err := c.house.manage.Keys.Create(t.Context(), tt.key)
+		_, secret, _, err := c.house.manage.Keys.Create(t.Context(), manage.Operator(), tt.key)
 		require.NoError(t, err)
 		c.AccessKey = string(secret.Bytes())
 		require.Equal(t, tt.generate, c.call(t.Context(), "/otpgenservlet"+target), "%+v", tt.key)

@@ -163,7 +163,7 @@ func (h *house) newClient(t testing.TB, adjust func(*otp.Account)) client {
 func (c client) with(key manage.NewKey) client {
 	c.t.Helper()
 	key.Account = c.Address
-	_, secret, _, err := c.manage.Keys.Create(context.Background(), key)
+	_, secret, _, err := c.manage.Keys.Create(context.Background(), manage.Operator(), key)
 	require.NoError(c.t, err)
 	c.APIKey = string(secret.Bytes())
 	return c

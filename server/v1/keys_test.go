@@ -102,7 +102,7 @@ func TestKeys_RefusedOnesAreTold(t *testing.T) {
 		require.NoError(t, err)
 		for _, key := range keys {
 			if key.Name == "gone" {
-				require.NoError(t, h.manage.Keys.Revoke(t.Context(), key.ID))
+				require.NoError(t, h.manage.Keys.Revoke(t.Context(), manage.Operator(), key.ID))
 			}
 		}
 		time.Sleep(time.Second)
@@ -169,7 +169,7 @@ func TestDebug_TellsAKeyThatMayKnow(t *testing.T) {
 
 func TestSignatures_AreHeldToWhereTheKeySaysSo(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
-	_, secret, signing, err := c.manage.Keys.Create(context.Background(),
+	_, secret, signing, err := c.manage.Keys.Create(context.Background(), manage.Operator(),
 		manage.NewKey{Account: c.Address, Name: "signed", Signing: otp.SigningRequired})
 	require.NoError(t, err)
 	c.APIKey = string(secret.Bytes())
