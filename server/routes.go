@@ -89,7 +89,7 @@ func (s *Server) routes() http.Handler {
 		v1.Mount(router, calls, api)
 	}
 	if s.settings.Open(config.APIDoor) {
-		admin.MountOAuth(router, admin.OAuthOptions{Services: s.services, Plain: s.plain, Log: s.log})
+		admin.MountOAuth(router, admin.OAuthOptions{Services: s.people.Services, Plain: s.plain, Log: s.log})
 		admin.Mount(router, admin.Options{
 			People: s.people, Manage: s.manage, Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL,
 			Sandbox: s.settings.Sandbox(),

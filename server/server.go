@@ -43,7 +43,6 @@ type Server struct {
 	store    *sql.Store
 	manage   *manage.Manager
 	engine   *engine.Engine
-	services *people.Services
 	people   *people.People
 	http     *http.Server
 	health   health
@@ -155,7 +154,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
-	s.openPeople(keyring)
+	s.openPeople()
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
@@ -267,9 +266,8 @@ func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, files
 
 // openPeople opens what people and service accounts log in with. Only a sandbox that nobody else can reach lets
 // whoever asks become its owner.
-func (s *Server) openPeople(keyring *crypto.Keyring) {
+func (s *Server) openPeople() {
 	issuer := cmp.Or(s.settings.PublicURL, s.URL())
-	s.services = people.NewServices(s.store, keyring, issuer)
 	s.people = people.New(people.Options{
 		Store: s.store, Vault: s.manage.Vault(), Issuer: issuer, Sandbox: s.settings.Sandbox() && s.onLoopback(),
 		Passwords: crypto.NewPasswords(crypto.DefaultPasswordCost, runtime.GOMAXPROCS(0)),

@@ -12,7 +12,7 @@ import (
 func TestService_GetsItsTokenFromAServerWhoseAPIIsOpen(t *testing.T) {
 	for doors, want := range map[string]int{"servlet,api": 200, "servlet,v1": 404} {
 		s := boot(t, variables(t, "OTPBRIDGE_DOORS="+doors, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s")...)
-		made, secret, err := s.services.Create(t.Context(), people.Operator(), people.NewService{
+		made, secret, err := s.people.Services.Create(t.Context(), people.Operator(), people.NewService{
 			Name: "cron", Grant: people.Grant{Role: people.Auditor}, Method: people.BySecret,
 		})
 		require.NoError(t, err)

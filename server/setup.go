@@ -44,8 +44,7 @@ func withPeople(p process, do func(context.Context, *workplace, *people.People) 
 	})
 }
 
-// printLink prints a ticket for whom. In the link its token stands behind a #, which browsers send to no server,
-// so that it is in no log.
+// printLink prints a ticket for whom.
 func printLink(p process, form asJSON, at *workplace, issued people.Issued, page, member, whom string) error {
 	address := at.settings.PublicURL
 	if address == "" {
@@ -61,8 +60,7 @@ func printLink(p process, form asJSON, at *workplace, issued people.Issued, page
 	}
 	body += `"password":"…"}`
 	made := link{
-		URL:   address + "/console/" + page + "#" + member + "=" + issued.Token,
-		Token: issued.Token, ExpiresAt: shown(issued.ExpiresAt.Time()),
+		URL: people.Link(address, page, member, issued.Token), Token: issued.Token, ExpiresAt: shown(issued.ExpiresAt.Time()),
 	}
 	return form.print(p.stdout, made, func(w io.Writer) {
 		fmt.Fprintf(w, "For %s, once, until %s:\n\n", whom, made.ExpiresAt)

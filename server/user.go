@@ -136,7 +136,7 @@ type userRemoveCommand struct{ someone }
 // Run removes the person.
 func (u userRemoveCommand) Run(p process) error {
 	return withPeople(p, func(ctx context.Context, _ *workplace, all *people.People) error {
-		if err := all.Staff.Remove(ctx, people.Operator(), u.Person); err != nil {
+		if err := all.Staff.Remove(ctx, people.Operator(), u.Person, 0); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(p.stdout, "Removed; the history keeps what they did.")

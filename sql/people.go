@@ -199,6 +199,12 @@ func (p *People) Tickets(ctx context.Context, purpose string, now otp.Millis) ([
 		int64(now))
 }
 
+// EndTicketsBy ends every ticket that somebody made and nobody used.
+func (p *People) EndTicketsBy(tx *Tx, creator otp.ID, now otp.Millis) error {
+	return tx.exec(tx.ctx, `UPDATE tickets SET expires_at = ? WHERE created_by = ? AND used_at IS NULL AND expires_at > ?`,
+		int64(now), creator[:], int64(now))
+}
+
 // Factors reads a person's second factors that are confirmed, the oldest first.
 func (p *People) Factors(ctx context.Context, person otp.ID) ([]Factor, error) {
 	return factors.find(ctx, p.store, `person_id = ? AND confirmed_at IS NOT NULL ORDER BY id`, person[:])

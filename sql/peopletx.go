@@ -295,6 +295,9 @@ func (tx *Tx) Guess(ids []otp.ID, rule func(all []otp.Guesses) error) error {
 }
 
 func (tx *Tx) writeGuesses(g otp.Guesses) error {
+	if g == (otp.Guesses{ID: g.ID}) {
+		return nil // nothing was counted yet, and nothing is
+	}
 	if g.Version == 0 {
 		g.Version = 1
 		err := guesses.insert(tx.ctx, tx, &g)

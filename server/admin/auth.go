@@ -20,6 +20,7 @@ var authRoutes = []route{
 	{method: http.MethodGet, path: "/api/csrf-token", who: person, call: (*exchange).csrfToken},
 	{method: http.MethodGet, path: "/api/auth/sessions", who: person, call: (*exchange).sessions},
 	{method: http.MethodDelete, path: "/api/auth/sessions", who: person, call: (*exchange).endOthers},
+	{method: http.MethodGet, path: "/api/auth/sessions/:id", who: person, call: (*exchange).session},
 	{method: http.MethodDelete, path: "/api/auth/sessions/:id", who: person, call: (*exchange).endSession},
 	{method: http.MethodGet, path: "/api/auth/mfa", who: person, call: (*exchange).factors},
 	{method: http.MethodPost, path: "/api/auth/mfa/enable", who: person, call: (*exchange).enrolApp},

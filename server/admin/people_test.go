@@ -87,9 +87,8 @@ func (r reply) member(name string) string {
 	return text
 }
 
-// ask sends a request from a browser or program on https://otp.shop.example.
-func (d *desk) ask(t testing.TB, method, path, body string, headers ...string) reply {
-	t.Helper()
+// raw sends a request from a browser or program on https://otp.shop.example.
+func (d *desk) raw(method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, base+path, strings.NewReader(body))
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
@@ -102,6 +101,13 @@ func (d *desk) ask(t testing.TB, method, path, body string, headers ...string) r
 	}
 	w := httptest.NewRecorder()
 	d.router.ServeHTTP(w, r)
+	return w
+}
+
+// ask is raw, and remembers the secrets of the answer.
+func (d *desk) ask(t testing.TB, method, path, body string, headers ...string) reply {
+	t.Helper()
+	w := d.raw(method, path, body, headers...)
 	got := reply{status: w.Code, header: w.Header(), text: w.Body.String(), cookies: w.Result().Cookies()}
 	require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 	require.Equal(t, got.status == 401, got.header.Get("WWW-Authenticate") != "", got.text)
@@ -128,7 +134,7 @@ func (d *desk) ask(t testing.TB, method, path, body string, headers ...string) r
 func (d *desk) wants(t testing.TB, status int, code, method, path, body string, headers ...string) reply {
 	t.Helper()
 	got := d.ask(t, method, path, body, headers...)
-	require.Equal(t, status, got.status, "%s %s: %s", method, path, got.text)
+	require.Equal(t, status, got.status, "%s %s: %s\n%s", method, path, got.text, d.log)
 	require.Equal(t, code, got.member("code"), got.text)
 	return got
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/server/web"
 )
 
@@ -24,10 +25,18 @@ func (x *exchange) sessions() (answer, error) {
 	found, err := x.door.People.Sessions.List(x.ctx, x.who)
 	all := make([]session, len(found))
 	for i, s := range found {
-		all[i] = session{s.ID, s.Address, s.Agent, s.Factor, s.CreatedAt.Time(), s.SeenAt.Time(), s.ExpiresAt.Time(),
-			s.Current}
+		all[i] = shownSession(s)
 	}
 	return answer{http.StatusOK, map[string]any{"data": all}}, err
+}
+
+func shownSession(s people.Session) session {
+	return session{s.ID, s.Address, s.Agent, s.Factor, s.CreatedAt.Time(), s.SeenAt.Time(), s.ExpiresAt.Time(), s.Current}
+}
+
+func (x *exchange) session() (answer, error) {
+	found, err := x.door.People.Sessions.Find(x.ctx, x.who, x.gin.Param("id"))
+	return answer{http.StatusOK, shownSession(found)}, err
 }
 
 func (x *exchange) endOthers() (answer, error) {

@@ -1,4 +1,221 @@
 package admin
 
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+)
+
 // staffRoutes are the calls that invite people and change what they may do.
-var staffRoutes = []route{}
+var staffRoutes = []route{
+	{method: http.MethodPost, path: "/api/people", who: person, needs: people.WritePeople, call: (*exchange).invite},
+	{method: http.MethodGet, path: "/api/people", who: person, needs: people.ReadPeople,
+		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).people},
+	{method: http.MethodGet, path: "/api/people/invitations", who: person, needs: people.ReadPeople,
+		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).invitations},
+	{method: http.MethodDelete, path: "/api/people/invitations/:id", who: person, needs: people.WritePeople,
+		call: (*exchange).withdraw},
+	{method: http.MethodGet, path: "/api/people/:id", who: person, needs: people.ReadPeople, call: (*exchange).person},
+	{method: http.MethodPatch, path: "/api/people/:id", who: person, needs: people.WritePeople,
+		call: (*exchange).changePerson},
+	{method: http.MethodDelete, path: "/api/people/:id", who: person, needs: people.WritePeople,
+		call: (*exchange).removePerson},
+	{method: http.MethodDelete, path: "/api/people/:id/sessions", who: person, needs: people.WritePeople,
+		call: (*exchange).endAll},
+	{method: http.MethodDelete, path: "/api/people/:id/mfa", who: person, needs: people.WritePeople,
+		call: (*exchange).resetFactors},
+	{method: http.MethodPost, path: "/api/people/:id/recovery", who: person, needs: people.WritePeople,
+		call: (*exchange).recoverPerson},
+}
+
+// member is a person as those see them who look after people.
+type member struct {
+	user
+	DisabledAt *time.Time `json:"disabled_at"` // null: not
+}
+
+func shownMember(p people.Profile) member { return member{shownUser(p), moment(p.DisabledAt)} }
+
+// askedGrant is what somebody is given.
+type askedGrant struct {
+	Role        people.Role `json:"role"`
+	Accounts    []string    `json:"accounts"`    // null: all
+	Permissions []string    `json:"permissions"` // null: all of the role
+}
+
+func (a askedGrant) grant() people.Grant { return people.Grant(a) }
+
+// invitation is a link that was made and not yet used.
+type invitation struct {
+	ID    string `json:"id"`
+	Email string `json:"email"`
+	askedGrant
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+	ExpiresAt time.Time  `json:"expires_at"`
+}
+
+// madeInvitation shows its link, once.
+type madeInvitation struct {
+	invitation
+	Token string `json:"invitation"`
+	Link  string `json:"link"`
+}
+
+func (x *exchange) invite() (answer, error) {
+	var asked struct {
+		Email string `json:"email"`
+		askedGrant
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("email", asked.Email, "role", string(asked.Role)); err != nil {
+		return answer{}, err
+	}
+	made, err := x.door.People.Staff.Invite(x.ctx, x.who, asked.Email, asked.grant())
+	return answer{http.StatusCreated, madeInvitation{
+		invitation{ID: made.ID, Email: made.Email, askedGrant: asked.askedGrant, ExpiresAt: made.ExpiresAt.Time()},
+		made.Token, people.Link(x.door.People.Issuer, "register", "invitation", made.Token),
+	}}, err
+}
+
+func (x *exchange) invitations() (answer, error) {
+	found, err := x.door.People.Staff.Invitations(x.ctx, x.who)
+	if err != nil {
+		return answer{}, err
+	}
+	all := make([]invitation, len(found))
+	for i, f := range found {
+		all[i] = invitation{f.ID, f.Email, askedGrant(f.Grant), new(f.CreatedAt.Time()), f.ExpiresAt.Time()}
+	}
+	return paged(x, all, func(i invitation) string { return i.ID })
+}
+
+func (x *exchange) withdraw() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Staff.Withdraw(x.ctx, x.who, x.gin.Param("id"))
+}
+
+func (x *exchange) people() (answer, error) {
+	found, err := x.door.People.Staff.List(x.ctx, x.who)
+	if err != nil {
+		return answer{}, err
+	}
+	all := make([]member, len(found))
+	for i, f := range found {
+		all[i] = shownMember(f)
+	}
+	return paged(x, all, func(m member) string { return m.ID })
+}
+
+func (x *exchange) person() (answer, error) {
+	found, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
+	if err != nil {
+		return answer{}, err
+	}
+	return x.shownPerson(found), nil
+}
+
+func (x *exchange) shownPerson(p people.Profile) answer {
+	x.gin.Header("ETag", web.ETag(p.Version))
+	return answer{http.StatusOK, shownMember(p)}
+}
+
+func (x *exchange) changePerson() (answer, error) {
+	var asked struct {
+		Name        *string         `json:"name" null:"refused"`
+		Role        *people.Role    `json:"role" null:"refused"`
+		Accounts    json.RawMessage `json:"accounts"`
+		Permissions json.RawMessage `json:"permissions"`
+		Disabled    *bool           `json:"disabled" null:"refused"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	present, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
+	if err != nil {
+		return answer{}, err
+	}
+	if err := web.IfMatch(x.gin.Request.Header, present.Version); err != nil {
+		return answer{}, err
+	}
+	patch := people.Patch{Name: asked.Name, Role: asked.Role, Disabled: asked.Disabled}
+	if patch.Accounts, err = givenList("accounts", asked.Accounts); err != nil {
+		return answer{}, err
+	}
+	if patch.Permissions, err = givenList("permissions", asked.Permissions); err != nil {
+		return answer{}, err
+	}
+	changed, err := x.door.People.Staff.Change(x.ctx, x.who, present.ID, patch, present.Version)
+	if err != nil {
+		return answer{}, err
+	}
+	return x.shownPerson(changed), nil
+}
+
+// givenList reads a list that may be left out, which gives nil, or be null, which gives a pointer to nil.
+func givenList(name string, raw json.RawMessage) (*[]string, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	lists := map[string][]string{}
+	if err := web.Decode([]byte(`{"`+name+`":`+string(raw)+`}`), &lists); err != nil {
+		return nil, err
+	}
+	return new(lists[name]), nil
+}
+
+// removePerson minds If-Match where it is sent.
+func (x *exchange) removePerson() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	version := int64(0)
+	if x.gin.GetHeader("If-Match") != "" {
+		present, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
+		if err != nil {
+			return answer{}, err
+		}
+		if err := web.IfMatch(x.gin.Request.Header, present.Version); err != nil {
+			return answer{}, err
+		}
+		version = present.Version
+	}
+	return done, x.door.People.Staff.Remove(x.ctx, x.who, x.gin.Param("id"), version)
+}
+
+func (x *exchange) endAll() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Staff.EndSessions(x.ctx, x.who, x.gin.Param("id"))
+}
+
+func (x *exchange) resetFactors() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Staff.ResetFactors(x.ctx, x.who, x.gin.Param("id"))
+}
+
+// recovery is a link with which a person chooses a new password, shown once.
+type recovery struct {
+	Token     string    `json:"recovery_token"`
+	Link      string    `json:"link"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func (x *exchange) recoverPerson() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	made, err := x.door.People.Staff.Recover(x.ctx, x.who, x.gin.Param("id"))
+	return answer{http.StatusCreated, recovery{
+		made.Token, people.Link(x.door.People.Issuer, "recover", "recovery_token", made.Token), made.ExpiresAt.Time(),
+	}}, err
+}

@@ -41,6 +41,7 @@ type People struct {
 	Sessions *Sessions
 	Factors  *Factors
 	Staff    *Staff
+	Services *Services
 
 	Options
 	rows *sql.People
@@ -50,6 +51,7 @@ type People struct {
 func New(o Options) *People {
 	p := &People{Options: o, rows: o.Store.People}
 	p.Sessions, p.Factors, p.Staff = &Sessions{p}, &Factors{p}, &Staff{p}
+	p.Services = NewServices(o.Store, o.Vault.Keyring, o.Issuer)
 	return p
 }
 

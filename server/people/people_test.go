@@ -223,11 +223,11 @@ func TestSession_EndsEverywhereAtOnce(t *testing.T) {
 			require.Equal(t, otp.ExpiredCredential, otp.KindOf(err), name)
 		}
 		tokens := begin()
-		_, err := p.Staff.Change(ctx, boss, id, people.Patch{Grant: &people.Grant{Role: people.Auditor}}, 0)
+		_, err := p.Staff.Change(ctx, boss, id, people.Patch{Role: new(people.Auditor)}, 0)
 		require.NoError(t, err)
 		require.Equal(t, otp.Forbidden, otp.KindOf(authenticate(t, other, tokens).May(people.WritePeople)),
 			"a role counts at once")
-		require.NoError(t, p.Staff.Remove(ctx, boss, id))
+		require.NoError(t, p.Staff.Remove(ctx, boss, id, 0))
 		_, err = other.Authenticate(ctx, tokens.AccessToken, office)
 		require.Equal(t, otp.ExpiredCredential, otp.KindOf(err), "removed")
 	})

@@ -110,6 +110,17 @@ func (r Role) Permissions() []string {
 	return all
 }
 
+// leastRole returns the role with the fewest permissions that has all of a list, but owner; Admin if none has.
+func leastRole(permissions []string) Role {
+	for _, r := range slices.Backward(Roles()) {
+		held := r.Permissions()
+		if !slices.ContainsFunc(permissions, func(p string) bool { return !slices.Contains(held, p) }) && r != Owner {
+			return r
+		}
+	}
+	return Admin
+}
+
 // Grant is what a person, an invitation or a service account is given.
 type Grant struct {
 	Role        Role

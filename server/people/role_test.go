@@ -73,13 +73,13 @@ func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 		_, err := p.Staff.Invite(ctx, tt.who, "new@shop.example", tt.grant)
 		require.Equal(t, tt.want, answer(err), name)
 	}
-	boss2, role := boss.ID.Text(people.PersonPrefix), people.Grant{Role: people.Auditor}
+	boss2, role := boss.ID.Text(people.PersonPrefix), people.Auditor
 	for name, do := range map[string]func(id string) error{
 		"change": func(id string) error {
-			_, err := p.Staff.Change(ctx, admin, id, people.Patch{Grant: &role}, 0)
+			_, err := p.Staff.Change(ctx, admin, id, people.Patch{Role: &role}, 0)
 			return err
 		},
-		"remove":  func(id string) error { return p.Staff.Remove(ctx, admin, id) },
+		"remove":  func(id string) error { return p.Staff.Remove(ctx, admin, id, 0) },
 		"recover": func(id string) error { _, err := p.Staff.Recover(ctx, admin, id); return err },
 		"reset":   func(id string) error { return p.Staff.ResetFactors(ctx, admin, id) },
 		"end":     func(id string) error { return p.Staff.EndSessions(ctx, admin, id) },
@@ -90,10 +90,10 @@ func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 			require.Equal(t, otp.NotFound, otp.KindOf(do(id)), "%s %q", name, id)
 		}
 	}
-	require.Equal(t, otp.LastOwner, otp.KindOf(p.Staff.Remove(ctx, boss, boss2)))
-	_, err := p.Staff.Change(ctx, boss, boss2, people.Patch{Grant: &role}, 0)
+	require.Equal(t, otp.LastOwner, otp.KindOf(p.Staff.Remove(ctx, boss, boss2, 0)))
+	_, err := p.Staff.Change(ctx, boss, boss2, people.Patch{Role: &role}, 0)
 	require.Equal(t, otp.LastOwner, otp.KindOf(err))
-	_, err = p.Staff.Change(ctx, boss, "dev@shop.example", people.Patch{Grant: &role}, 9)
+	_, err = p.Staff.Change(ctx, boss, "dev@shop.example", people.Patch{Role: &role}, 9)
 	require.Equal(t, otp.Outdated, otp.KindOf(err))
 }
 

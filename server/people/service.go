@@ -48,7 +48,7 @@ const (
 type NewService struct {
 	Name        string // 1 to 200 characters
 	Description string // at most 1,000
-	Grant       Grant
+	Grant       Grant  // without a role: the least that has the permissions
 	Method      string // ByKey or BySecret; empty: ByKey
 	PublicKey   string // PEM, Ed25519 or P-256; empty: a key is made, and its private half answered
 }
@@ -145,6 +145,9 @@ func (n *NewService) check(who Principal) error {
 	if err := otp.CheckText(n.Description); err != nil {
 		return otp.RefuseField("description", err.Error())
 	}
+	if n.Grant.Role == "" && len(n.Grant.Permissions) > 0 {
+		n.Grant.Role = leastRole(n.Grant.Permissions)
+	}
 	switch {
 	case n.Method != "" && n.Method != ByKey && n.Method != BySecret:
 		return otp.RefuseField("token_endpoint_auth_method", "must be "+ByKey+" or "+BySecret)
@@ -189,7 +192,7 @@ func (s *Services) List(ctx context.Context, who Principal) ([]Service, error) {
 	rows, err := s.store.Services.List(ctx)
 	var all []Service
 	for _, row := range rows {
-		if (Grant{Accounts: row.Accounts}).within(Grant{Accounts: who.Grant.Accounts}) {
+		if visible(who, row.Accounts) {
 			all = append(all, service(row))
 		}
 	}
@@ -207,7 +210,7 @@ func (s *Services) Revoke(ctx context.Context, who Principal, id string) error {
 	if err != nil {
 		return err
 	}
-	if row.ID.IsZero() || row.RevokedAt != 0 {
+	if row.ID.IsZero() || row.RevokedAt != 0 || !visible(who, row.Accounts) {
 		return otp.Refuse(otp.NotFound, "there is no such service account")
 	}
 	if !serviceGrant(row).within(who.Grant) {
@@ -217,6 +220,9 @@ func (s *Services) Revoke(ctx context.Context, who Principal, id string) error {
 		revoked, err := s.store.Services.Revoke(tx, row.ID, at)
 		if err == nil && !revoked {
 			err = otp.Refuse(otp.NotFound, "there is no such service account")
+		}
+		if err == nil {
+			err = s.store.People.EndTicketsBy(tx, row.ID, at)
 		}
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
 
 	"otpbridge/crypto"
@@ -197,6 +198,18 @@ func (s *Sessions) List(ctx context.Context, who Principal) ([]Session, error) {
 		})
 	}
 	return all, nil
+}
+
+// Find shows one of those that List shows. Refusal: NotFound.
+func (s *Sessions) Find(ctx context.Context, who Principal, id string) (Session, error) {
+	all, err := s.List(ctx, who)
+	if err != nil {
+		return Session{}, err
+	}
+	if i := slices.IndexFunc(all, func(each Session) bool { return each.ID == id }); i >= 0 {
+		return all[i], nil
+	}
+	return Session{}, noSession()
 }
 
 // End ends one of the person's own sessions. Refusal: NotFound.

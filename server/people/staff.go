@@ -3,6 +3,7 @@ package people
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
@@ -29,10 +30,16 @@ type Invitation struct {
 	ExpiresAt otp.Millis
 }
 
-// Issued is a ticket's text, shown once, and its end.
+// Issued is a ticket, whose text is shown once.
 type Issued struct {
+	ID        string
+	Email     string // whom it is for; empty for the first owner
 	Token     string
 	ExpiresAt otp.Millis
+}
+
+func issued(text string, t sql.Ticket) Issued {
+	return Issued{t.ID.Text(TicketPrefix), t.Email, text, t.ExpiresAt}
 }
 
 // Setup makes the ticket of the first owner and ends those made before. Refusal: PersonExists if there is an
@@ -61,13 +68,17 @@ func (s *Staff) Setup(ctx context.Context, who Principal) (Issued, error) {
 		}
 		return record(tx, otp.SetupIssued, who.Actor(), otp.ID{}, at)
 	})
-	return Issued{text, ticket.ExpiresAt}, err
+	return issued(text, ticket), err
 }
 
 // Invite makes a ticket that one person can register with. An earlier one for the same address ends.
-// Refusals: Forbidden, Invalid, PersonExists.
+// Refusals: Forbidden, Invalid, PersonExists, ReauthenticationRequired.
 func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant Grant) (Issued, error) {
+	at := now()
 	if err := who.May(WritePeople); err != nil {
+		return Issued{}, err
+	}
+	if err := who.ProvedRecently(at); err != nil {
 		return Issued{}, err
 	}
 	email = normalEmail(email)
@@ -83,7 +94,6 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 		}
 		return Issued{}, err
 	}
-	at := now()
 	text, ticket := issue(invitationTicket, who, at, invitationLife)
 	ticket.Email, ticket.Role, ticket.Accounts, ticket.Permissions = email, string(grant.Role), grant.Accounts,
 		grant.Permissions
@@ -97,7 +107,7 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 		return record(tx, otp.PersonInvited, who.Actor(), otp.ID{}, at, "email", email, "role", ticket.Role, "accounts",
 			listed(ticket.Accounts))
 	})
-	return Issued{text, ticket.ExpiresAt}, err
+	return issued(text, ticket), err
 }
 
 // mayGive refuses a grant that is wrong in itself or more than who holds.
@@ -111,6 +121,12 @@ func (s *Staff) mayGive(who Principal, grant Grant) error {
 	return nil
 }
 
+// visible reports whether who may know of somebody with a list of accounts, nil for all. Others are to be
+// answered like those who do not exist.
+func visible(who Principal, accounts []string) bool {
+	return (Grant{Accounts: accounts}).within(Grant{Accounts: who.Grant.Accounts})
+}
+
 // mayTouch refuses what who does to somebody that holds more than they.
 func mayTouch(who Principal, person sql.Person) error {
 	if !grantOf(person).within(who.Grant) {
@@ -119,13 +135,27 @@ func mayTouch(who Principal, person sql.Person) error {
 	return nil
 }
 
+// notOneself refuses what a second admin has to do: whoever took a session must not keep the account by it.
+func notOneself(who Principal, person sql.Person) error {
+	if who.ID == person.ID {
+		return otp.Refuse(otp.Forbidden, "another admin has to do this for you")
+	}
+	return nil
+}
+
+// Link returns the address of a console page that takes a ticket. The token stands behind a #, which browsers send
+// to no server, so that it is in no log. Base is the server's URL; member is what the token is called in the body.
+func Link(base, page, member, token string) string {
+	return base + "/console/" + page + "#" + member + "=" + token
+}
+
 func issue(purpose string, who Principal, at, life otp.Millis) (string, sql.Ticket) {
 	text := crypto.NewToken(ticketPrefix)
 	return text, sql.Ticket{ID: sql.NewID(), Hash: crypto.HashToken(text), Purpose: purpose, CreatedBy: who.ID,
 		CreatedAt: at, ExpiresAt: at + life}
 }
 
-// Invitations lists those that can still be used, the newest first.
+// Invitations lists those of who's accounts that can still be used, the oldest first. Refusal: Forbidden.
 func (s *Staff) Invitations(ctx context.Context, who Principal) ([]Invitation, error) {
 	if err := who.May(ReadPeople); err != nil {
 		return nil, err
@@ -134,10 +164,12 @@ func (s *Staff) Invitations(ctx context.Context, who Principal) ([]Invitation, e
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Invitation, len(tickets))
-	for i, t := range tickets {
-		all[i] = Invitation{ID: t.ID.Text(TicketPrefix), Email: t.Email, CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt,
-			Grant: Grant{Role(t.Role), t.Accounts, t.Permissions}}
+	var all []Invitation
+	for _, t := range slices.Backward(tickets) {
+		if visible(who, t.Accounts) {
+			all = append(all, Invitation{ID: t.ID.Text(TicketPrefix), Email: t.Email, CreatedAt: t.CreatedAt,
+				ExpiresAt: t.ExpiresAt, Grant: Grant{Role(t.Role), t.Accounts, t.Permissions}})
+		}
 	}
 	return all, nil
 }
@@ -169,7 +201,7 @@ func (s *Staff) Withdraw(ctx context.Context, who Principal, id string) error {
 	return otp.Refuse(otp.NotFound, "there is no such invitation that can be used")
 }
 
-// List shows everybody, in the order in which they came. Refusal: Forbidden.
+// List shows everybody of who's accounts, in the order in which they came. Refusal: Forbidden.
 func (s *Staff) List(ctx context.Context, who Principal) ([]Profile, error) {
 	if err := who.May(ReadPeople); err != nil {
 		return nil, err
@@ -178,9 +210,11 @@ func (s *Staff) List(ctx context.Context, who Principal) ([]Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Profile, len(rows))
-	for i, r := range rows {
-		all[i] = profile(r)
+	var all []Profile
+	for _, r := range rows {
+		if visible(who, r.Accounts) {
+			all = append(all, profile(r))
+		}
 	}
 	return all, nil
 }
@@ -190,11 +224,12 @@ func (s *Staff) Find(ctx context.Context, who Principal, idOrEmail string) (Prof
 	if err := who.May(ReadPeople); err != nil {
 		return Profile{}, err
 	}
-	person, err := s.row(ctx, idOrEmail)
+	person, err := s.row(ctx, who, idOrEmail)
 	return profile(person), err
 }
 
-func (s *Staff) row(ctx context.Context, idOrEmail string) (sql.Person, error) {
+// row reads a person of who's accounts.
+func (s *Staff) row(ctx context.Context, who Principal, idOrEmail string) (sql.Person, error) {
 	var person sql.Person
 	var err error
 	if id, ok := otp.ParseID(PersonPrefix, idOrEmail); ok {
@@ -202,26 +237,28 @@ func (s *Staff) row(ctx context.Context, idOrEmail string) (sql.Person, error) {
 	} else {
 		person, err = s.p.rows.ByEmail(ctx, normalEmail(idOrEmail))
 	}
-	if errors.Is(err, sql.ErrNotFound) {
-		err = noPerson()
+	if errors.Is(err, sql.ErrNotFound) || err == nil && !visible(who, person.Accounts) {
+		return sql.Person{}, noPerson()
 	}
 	return person, err
 }
 
 // Patch is what changes of a person; nil leaves a part as it is.
 type Patch struct {
-	Name     *string
-	Grant    *Grant
-	Disabled *bool
+	Name        *string
+	Role        *Role
+	Accounts    *[]string // to nil: all
+	Permissions *[]string // to nil: all of the role
+	Disabled    *bool
 }
 
 // Change changes a person. Version is the one that the caller has seen, 0 for any. A person who is switched
-// off loses their sessions. Refusals: Forbidden, NotFound, Invalid, LastOwner, Outdated.
+// off loses their sessions. Refusals: those of touch, Invalid, LastOwner, Outdated.
 func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patch, version int64) (Profile, error) {
 	changed := sql.Person{}
-	err := s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+	err := s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
 		if version != 0 && version != person.Version {
-			return otp.Refuse(otp.Outdated, "the person was changed meanwhile; read it again")
+			return outdated()
 		}
 		after := person
 		if err := patch.apply(&after, at); err != nil {
@@ -236,10 +273,13 @@ func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patc
 		after.UpdatedAt = at
 		kept, err := tx.UpdatePerson(after)
 		if err == nil && !kept {
-			err = otp.Refuse(otp.Outdated, "the person was changed meanwhile; read it again")
+			err = outdated()
 		}
 		if err == nil && after.DisabledAt != 0 {
 			_, err = tx.EndSessions(person.ID, otp.ID{}, at)
+		}
+		if err == nil && (after.DisabledAt != 0 || !grantOf(person).within(grantOf(after))) {
+			err = s.p.rows.EndTicketsBy(tx, person.ID, at) // they could give what they hold no more
 		}
 		if err != nil {
 			return err
@@ -257,8 +297,14 @@ func (c Patch) apply(person *sql.Person, at otp.Millis) error {
 		}
 		person.Name = *c.Name
 	}
-	if c.Grant != nil {
-		person.Role, person.Accounts, person.Permissions = string(c.Grant.Role), c.Grant.Accounts, c.Grant.Permissions
+	if c.Role != nil {
+		person.Role = string(*c.Role)
+	}
+	if c.Accounts != nil {
+		person.Accounts = *c.Accounts
+	}
+	if c.Permissions != nil {
+		person.Permissions = *c.Permissions
 	}
 	if c.Disabled != nil {
 		switch {
@@ -269,6 +315,10 @@ func (c Patch) apply(person *sql.Person, at otp.Millis) error {
 		}
 	}
 	return nil
+}
+
+func outdated() error {
+	return otp.Refuse(otp.Outdated, "the person was changed meanwhile; read it again")
 }
 
 // describe says what is different after a change, for the history.
@@ -300,10 +350,17 @@ func keepsAnOwner(tx *sql.Tx, before, after sql.Person) error {
 	return err
 }
 
-// Remove removes a person for good; the history keeps their id. Refusals: Forbidden, NotFound, LastOwner.
-func (s *Staff) Remove(ctx context.Context, who Principal, id string) error {
-	return s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+// Remove removes a person for good; the history keeps their id. Version is the one that the caller has seen, 0 for
+// any. What they gave away and nobody used yet ends with them. Refusals: those of touch, LastOwner, Outdated.
+func (s *Staff) Remove(ctx context.Context, who Principal, id string, version int64) error {
+	return s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if version != 0 && version != person.Version {
+			return outdated()
+		}
 		if err := keepsAnOwner(tx, person, sql.Person{}); err != nil {
+			return err
+		}
+		if err := s.p.rows.EndTicketsBy(tx, person.ID, at); err != nil {
 			return err
 		}
 		if _, err := tx.DeletePerson(person.ID); err != nil {
@@ -314,9 +371,12 @@ func (s *Staff) Remove(ctx context.Context, who Principal, id string) error {
 }
 
 // Recover makes a ticket with which a person chooses a new password. An earlier one ends. It is given to who
-// asks, never mailed: whoever reads somebody's mail must not become them. Refusals: Forbidden, NotFound.
-func (s *Staff) Recover(ctx context.Context, who Principal, id string) (issued Issued, err error) {
-	err = s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+// asks, never mailed: whoever reads somebody's mail must not become them. Refusals: those of touch.
+func (s *Staff) Recover(ctx context.Context, who Principal, id string) (link Issued, err error) {
+	err = s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if err := notOneself(who, person); err != nil {
+			return err
+		}
 		text, ticket := issue(recoveryTicket, who, at, recoveryLife)
 		ticket.Person, ticket.Email = person.ID, person.Email
 		if _, err := tx.EndTickets(recoveryTicket, person.ID, "", at); err != nil {
@@ -325,16 +385,19 @@ func (s *Staff) Recover(ctx context.Context, who Principal, id string) (issued I
 		if err := tx.InsertTicket(ticket); err != nil {
 			return err
 		}
-		issued = Issued{text, ticket.ExpiresAt}
+		link = issued(text, ticket)
 		return record(tx, otp.RecoveryIssued, who.Actor(), person.ID, at)
 	})
-	return issued, err
+	return link, err
 }
 
-// ResetFactors takes all second factors and backup codes from a person and ends their sessions. Refusals:
-// Forbidden, NotFound.
+// ResetFactors takes all second factors and backup codes from a person and ends their sessions. Refusals: those
+// of touch.
 func (s *Staff) ResetFactors(ctx context.Context, who Principal, id string) error {
-	return s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+	return s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if err := notOneself(who, person); err != nil {
+			return err
+		}
 		if _, err := tx.DeleteFactor(person.ID, otp.ID{}); err != nil {
 			return err
 		}
@@ -350,9 +413,10 @@ func (s *Staff) ResetFactors(ctx context.Context, who Principal, id string) erro
 	})
 }
 
-// EndSessions ends all sessions of a person. Refusals: Forbidden, NotFound.
+// EndSessions ends all sessions of a person. It may be urgent, so it asks for no recent login. Refusals: Forbidden,
+// NotFound.
 func (s *Staff) EndSessions(ctx context.Context, who Principal, id string) error {
-	return s.touch(ctx, who, id, WritePeople, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+	return s.touch(ctx, who, id, false, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
 		if _, err := tx.EndSessions(person.ID, otp.ID{}, at); err != nil {
 			return err
 		}
@@ -360,17 +424,21 @@ func (s *Staff) EndSessions(ctx context.Context, who Principal, id string) error
 	})
 }
 
-// touch runs do on a person whom who may change, in a transaction.
-func (s *Staff) touch(ctx context.Context, who Principal, id, permission string,
+// touch runs do on a person whom who may change, in a transaction. Refusals: Forbidden, NotFound, and
+// ReauthenticationRequired where a recent login is asked for.
+func (s *Staff) touch(ctx context.Context, who Principal, id string, recent bool,
 	do func(*sql.Tx, sql.Person, otp.Millis) error) error {
-	if err := who.May(permission); err != nil {
+	at := now()
+	if err := who.May(WritePeople); err != nil {
 		return err
 	}
-	row, err := s.row(ctx, id)
+	row, err := s.row(ctx, who, id)
 	if err != nil {
 		return err
 	}
-	at := now()
+	if err := who.ProvedRecently(at); recent && err != nil {
+		return err
+	}
 	return s.p.change(ctx, func(tx *sql.Tx) error {
 		person, found, err := tx.Person(row.ID)
 		if err != nil {

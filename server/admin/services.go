@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"otpbridge/server/people"
+)
+
+// serviceRoutes are the calls that make, show and end service accounts.
+var serviceRoutes = []route{
+	{method: http.MethodPost, path: "/api/service-accounts", who: person, needs: people.WriteServices, live: true,
+		call: (*exchange).createService},
+	{method: http.MethodGet, path: "/api/service-accounts", who: person, needs: people.ReadServices,
+		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).services},
+	{method: http.MethodDelete, path: "/api/service-accounts/:id", who: person, needs: people.WriteServices,
+		call: (*exchange).revokeService},
+}
+
+// service is a service account. Its id is its client_id at the token endpoint.
+type service struct {
+	ID          string      `json:"id"`
+	Name        string      `json:"name"`
+	Description string      `json:"description"`
+	Role        people.Role `json:"role"`
+	Accounts    []string    `json:"accounts"` // null: all
+	Permissions []string    `json:"permissions"`
+	Method      string      `json:"token_endpoint_auth_method"`
+	CreatedAt   time.Time   `json:"created_at"`
+	UsedAt      *time.Time  `json:"last_used_at"` // null: never
+	RevokedAt   *time.Time  `json:"revoked_at"`   // null: not
+}
+
+func shownService(s people.Service) service {
+	return service{s.ID, s.Name, s.Description, s.Grant.Role, s.Grant.Accounts, s.Permissions, s.Method,
+		s.CreatedAt.Time(), moment(s.UsedAt), moment(s.RevokedAt)}
+}
+
+// madeService shows once what it proves itself with; neither for one that brought its public key.
+type madeService struct {
+	service
+	PrivateKey string `json:"private_key,omitempty"` // PEM
+	Secret     string `json:"client_secret,omitempty"`
+}
+
+func (x *exchange) createService() (answer, error) {
+	var asked struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+		askedGrant
+		Method    string `json:"token_endpoint_auth_method"`
+		PublicKey string `json:"public_key_pem"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("name", asked.Name); err != nil {
+		return answer{}, err
+	}
+	made, secret, err := x.door.People.Services.Create(x.ctx, x.who, people.NewService{Name: asked.Name,
+		Description: asked.Description, Grant: asked.grant(), Method: asked.Method, PublicKey: asked.PublicKey})
+	if err != nil {
+		return answer{}, err
+	}
+	shown, text := madeService{service: shownService(made)}, strings.TrimSpace(string(secret.Bytes()))
+	if made.Method == people.BySecret {
+		shown.Secret = text
+	} else {
+		shown.PrivateKey = text
+	}
+	return answer{http.StatusCreated, shown}, nil
+}
+
+func (x *exchange) services() (answer, error) {
+	found, err := x.door.People.Services.List(x.ctx, x.who)
+	if err != nil {
+		return answer{}, err
+	}
+	all := make([]service, len(found))
+	for i, f := range found {
+		all[i] = shownService(f)
+	}
+	return paged(x, all, func(s service) string { return s.ID })
+}
+
+func (x *exchange) revokeService() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.People.Services.Revoke(x.ctx, x.who, x.gin.Param("id"))
+}
