@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	"server/servlet":  {"server/otp", "server/engine", "server/web"},
 	"server/v1":       {"server/otp", "server/engine", "server/web"},
 	"server/admin":    {"server/otp", "server/manage", "server/people", "server/engine", "server/web"},
-	"server/console":  {"server/otp", "server/manage", "server/people", "server/engine", "server/web"},
+	"server/console":  {"server/otp", "server/manage", "server/people", "server/engine", "server/web", "server/sandbox"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 )
 
 type recipientCommand struct {
@@ -27,7 +28,10 @@ type recipientShowCommand struct {
 	whose
 }
 
-type recipientUnlockCommand struct{ whose }
+type recipientUnlockCommand struct {
+	whose
+	Reason string `default:"at the command line" placeholder:"TEXT" help:"Why, for the history."`
+}
 
 // Help is shown below the flags.
 func (recipientShowCommand) Help() string {
@@ -77,7 +81,8 @@ func (r recipientShowCommand) Run(p process) error {
 // Run lifts the locks.
 func (r recipientUnlockCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		event, err := at.Recipients.Unlock(ctx, r.Account, otp.Environment(r.Environment), r.Number)
+		event, err := at.Recipients.Unlock(ctx, people.Operator().Actor(), r.Account, otp.Environment(r.Environment), r.Number,
+			r.Reason)
 		if err != nil {
 			return err
 		}

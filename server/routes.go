@@ -8,6 +8,7 @@ import (
 	"otpbridge/config"
 	"otpbridge/server/admin"
 	"otpbridge/server/callback"
+	"otpbridge/server/console"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/sandbox"
@@ -63,8 +64,9 @@ func (s *Server) routes() http.Handler {
 
 	callback.Mount(router, callback.Options{Engine: s.engine, Log: s.log})
 	calls := router.Group("")
+	var requests *sandbox.Recorder
 	if s.settings.Sandbox() {
-		requests := new(sandbox.Recorder)
+		requests = new(sandbox.Recorder)
 		calls.Use(requests.Record)
 		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Manage: s.manage, Requests: requests, Stopping: s.draining,
 			Log: s.log})
@@ -95,6 +97,7 @@ func (s *Server) routes() http.Handler {
 			Sandbox: s.settings.Sandbox(),
 		})
 	}
+	s.mountConsole(router, requests)
 	return router
 }
 
@@ -102,4 +105,16 @@ func (s *Server) routes() http.Handler {
 func noIcon(c *gin.Context) {
 	c.Header("Cache-Control", "max-age=86400")
 	c.Status(http.StatusNoContent)
+}
+
+// mountConsole adds the pages for people.
+func (s *Server) mountConsole(router *gin.Engine, requests *sandbox.Recorder) {
+	if !s.settings.Open(config.ConsoleDoor) {
+		return
+	}
+	console.Mount(router, console.Options{
+		Engine: s.engine, Manage: s.manage, People: s.people, Plain: s.plain, Log: s.log,
+		PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath, Version: versionLine(),
+		Sandbox: s.settings.Sandbox(), Requests: requests, Server: router, Stopping: s.draining,
+	})
 }

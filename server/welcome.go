@@ -5,6 +5,9 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"otpbridge/config"
+	"otpbridge/server/console"
 )
 
 // welcome is what a person who started a sandbox reads: what to paste, and where to look then.
@@ -26,8 +29,13 @@ Stop with Ctrl-C.
 `)
 }
 
-// frontPage tells whoever opens the address in a browser what this is.
+// frontPage leads a browser to the console, and tells whoever asks with curl what this is.
 func (s *Server) frontPage(c *gin.Context) {
+	if s.settings.Open(config.ConsoleDoor) && strings.Contains(c.GetHeader("Accept"), "text/html") {
+		c.Header("Vary", "Accept")
+		c.Redirect(http.StatusSeeOther, console.Path)
+		return
+	}
 	page := strings.NewReplacer("URL", s.URL(), "SERVLETS", s.settings.ContextPath).Replace(`OTPBridge, a self-hosted OTP authenticator, running as a SANDBOX.
 Every code that would be sent can be read here, and no message leaves this machine.
 

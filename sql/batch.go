@@ -63,6 +63,7 @@ func (s *Store) commit(operations []*Operation) {
 	s.writing.Unlock()
 	if err == nil {
 		s.metrics.happened(s.batch.events)
+		s.Webhooks.wake(s.batch.notices)
 		if len(s.batch.events) > 0 {
 			s.readiness.committed()
 		}
@@ -135,14 +136,19 @@ type batch struct {
 	inserts []*challengeRow
 	outbox  []otp.Delivery // to insert
 	marks   []*Mark
+	asides  []func(*script)
 	events  []otp.Event
+	notices []Notice
+	changes []otp.Change
 	state   State // of the operation that is decided
 	rows    struct {
 		recipients chunk[recipientRow]
 		challenges chunk[challengeRow]
 	}
 	values  values
-	layouts struct{ recipients, challenges, events, deliveries, counters *layout }
+	layouts struct{ recipients, challenges, events, changes, deliveries, counters, notices *layout }
+
+	listening map[string][]Endpoint // by account
 }
 
 // newBatch makes the one batch that a store uses for all its transactions, one after the other:
@@ -159,8 +165,10 @@ func newBatch(insert string) *batch {
 	b.layouts.recipients = newLayout(insert, "recipients", recipientColumns)
 	b.layouts.challenges = newLayout(insert, "challenges", challengeColumns)
 	b.layouts.events = newLayout(insert, "events", eventColumns)
+	b.layouts.changes = newLayout(insert, changes.name, changes.names())
 	b.layouts.deliveries = newLayout(insert, "deliveries", deliveryColumns)
 	b.layouts.counters = newLayout(insert, "counters", counterColumns)
+	b.layouts.notices = newLayout(insert, notices.name, notices.names())
 	return b
 }
 
@@ -174,8 +182,12 @@ func (b *batch) reset() {
 	clear(b.inserts)
 	clear(b.outbox)
 	clear(b.marks)
+	clear(b.asides)
 	clear(b.events)
+	clear(b.notices)
 	b.order, b.inserts, b.outbox, b.marks, b.events = b.order[:0], b.inserts[:0], b.outbox[:0], b.marks[:0], b.events[:0]
+	b.asides, b.notices = b.asides[:0], b.notices[:0]
+	b.changes = nil
 	b.values.reset()
 }
 
@@ -230,6 +242,10 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 func (b *batch) apply(op *Operation, offset otp.Millis) {
 	if op.mark != nil {
 		b.marks = append(b.marks, op.mark)
+		return
+	}
+	if op.aside != nil {
+		b.asides = append(b.asides, op.aside)
 		return
 	}
 	if op.failed != nil {
@@ -290,14 +306,24 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 	if state.event != nil {
 		b.events = append(b.events, *state.event)
 		b.events = append(b.events, state.also...)
+		b.tell(op, state, &recipient.Recipient, decidedOf(challenge))
+		b.changes = append(b.changes, state.changes...)
 	}
+}
+
+// decidedOf returns the challenge that a decision was about, nil for none.
+func decidedOf(row *challengeRow) *otp.Challenge {
+	if row == nil {
+		return nil
+	}
+	return &row.Challenge
 }
 
 // decide runs op's rule.
 func decide(op *Operation, state *State) error {
 	err, panicked := contain(func() error { return op.Decide(state) })
 	if panicked {
-		state.event, state.also, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, false
+		state.event, state.also, state.changes, state.inserted, state.outbox, state.marked = nil, nil, nil, nil, nil, false
 	}
 	return err
 }
@@ -338,7 +364,7 @@ func (b *batch) challenge(op *Operation, recipient otp.ID) *challengeRow {
 // the same rows wait for each other instead of deadlocking.
 func appendHashes(ids []otp.ID, operations []*Operation) []otp.ID {
 	for _, op := range operations {
-		if op.mark != nil || op.Found != nil && op.Recipient.IsZero() { // a challenge that was not found
+		if op.decidesNothing() || op.Found != nil && op.Recipient.IsZero() { // a challenge that was not found
 			continue
 		}
 		ids = append(ids, op.Recipient)

@@ -59,24 +59,33 @@ func (s *Store) find(ctx context.Context, w *session, b *batch, operations []*Op
 	})
 }
 
-// loadRecipients reads and locks the recipients of a batch, in the order of their hashes.
+// loadRecipients reads and locks the recipients of a batch, in the order of their hashes, and makes sure of
+// the endpoints that are to be told of what happens.
 func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error {
 	if len(b.order) == 0 {
 		return nil // marks alone
 	}
 	list, args := in(b.order, b.values.id)
-	return w.query(ctx, `
-		SELECT `+decidedColumns+`
+	recipients := lookup{`
+		SELECT ` + decidedColumns + `
 		FROM recipients
-		WHERE hash IN `+list+`
-		ORDER BY hash`+s.dialect.lock, args, func(found row) error {
+		WHERE hash IN ` + list + `
+		ORDER BY hash` + s.dialect.lock, args, func(found row) error {
 		recipient := b.rows.recipients.next()
 		if err := readRecipient(found, &recipient.Recipient); err != nil {
 			return err
 		}
 		b.recipients[recipient.Hash] = recipient
 		return nil
-	})
+	}}
+	if err := w.queryAll(ctx, []lookup{recipients, s.Webhooks.versionLookup()}); err != nil {
+		return err
+	}
+	if err := s.Webhooks.refresh(ctx, w); err != nil {
+		return err
+	}
+	b.listening = s.Webhooks.known
+	return nil
 }
 
 func readRecipient(found row, recipient *otp.Recipient) error {
@@ -165,7 +174,7 @@ func readChallenge(found row, c *otp.Challenge) error {
 func (s *Store) happened(ctx context.Context, w *session, operations []*Operation) (bool, error) {
 	events := make([]otp.ID, 0, len(operations))
 	for _, op := range operations {
-		if !op.Repeats && op.mark == nil { // the event of one that does may be of another batch
+		if !op.Repeats && !op.decidesNothing() { // the event of one that does may be of another batch
 			events = append(events, op.Event)
 		}
 	}
@@ -218,9 +227,14 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	b.writeRecipients(&writes)
 	b.writeChallenges(&writes)
 	b.writeEvents(&writes)
+	b.writeChanges(&writes)
 	b.writeDeliveries(&writes)
 	b.writeMarks(&writes)
 	b.writeCounters(&writes)
+	b.writeNotices(&writes)
+	for _, write := range b.asides {
+		write(&writes)
+	}
 	if len(writes.writes) > 0 {
 		s.witness.advance(&writes)
 	}
@@ -319,6 +333,17 @@ func (b *batch) writeEvents(writes *script) {
 			encodeSummary(e.Summary))
 	}
 	writes.insert(b.layouts.events, inserts)
+}
+
+func (b *batch) writeChanges(writes *script) {
+	var inserts []driver.Value
+	for _, c := range b.changes {
+		row := rowOf(c)
+		for _, column := range changes.columns(&row) {
+			inserts = append(inserts, column.value())
+		}
+	}
+	writes.insert(b.layouts.changes, inserts)
 }
 
 // nullable is NULL for what there is not: a nil slice in an interface is no nil.

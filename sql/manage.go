@@ -9,6 +9,33 @@ import (
 	"otpbridge/server/otp"
 )
 
+// RecipientHistory reads what was noted about a recipient since a moment, newest first, at most limit lines. Only the account's
+// history since then is looked through.
+func (c *Challenges) RecipientHistory(ctx context.Context, account string, hash otp.ID, since otp.Millis, limit int) (
+	[]otp.Event, error) {
+	from := firstID(since)
+	rows, err := c.store.reads.QueryContext(ctx, `
+		SELECT id, at, kind, door, challenge_id, send, channels, remaining
+		FROM events
+		WHERE id >= ? AND recipient_hash = ? AND esme_address = ?
+		ORDER BY id DESC
+		LIMIT ?`, from[:], hash[:], account, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the recipient's history: %w", err)
+	}
+	defer rows.Close()
+	var events []otp.Event
+	for rows.Next() {
+		e := otp.Event{Account: account, Recipient: hash}
+		if err := rows.Scan(idScan{&e.ID}, &e.At, &e.Kind, &e.Door, idScan{&e.Challenge}, &e.Send, &e.Channels,
+			&e.Remaining); err != nil {
+			return nil, fmt.Errorf("read the recipient's history: %w", err)
+		}
+		events = append(events, e)
+	}
+	return events, rows.Err()
+}
+
 // Recipient reads one by its hash, with its challenges, newest first; ErrNotFound for none.
 func (c *Challenges) Recipient(ctx context.Context, hash otp.ID) (otp.Recipient, []otp.Challenge, error) {
 	var r otp.Recipient

@@ -49,9 +49,10 @@ type Operation struct {
 	// It runs while every other operation waits: no I/O, no locks, no clock.
 	Decide func(*State) error
 
-	mark     *Mark     // instead of Decide
-	failed   error     // of Found
-	deadline time.Time // by when its batch must have ended; zero for none
+	mark     *Mark         // instead of Decide
+	aside    func(*script) // the same
+	failed   error         // of Found
+	deadline time.Time     // by when its batch must have ended; zero for none
 	err      error
 	happened bool
 	done     chan struct{}
@@ -77,6 +78,7 @@ type State struct {
 	event    *otp.Event // nil, or what is in recorded
 	recorded otp.Event
 	also     []otp.Event
+	changes  []otp.Change
 	outbox   []otp.Delivery
 	marked   bool
 }
@@ -93,6 +95,10 @@ func (s *State) Record(e otp.Event) {
 // Also appends a second thing that happened, with an id of its own. It counts only beside Record.
 func (s *State) Also(e otp.Event) { s.also = append(s.also, e) }
 
+// Change records that a person changed something, for the history of people, keys and accounts. It counts only
+// beside Record.
+func (s *State) Change(c otp.Change) { s.changes = append(s.changes, c) }
+
 // Deliver sets the send's deliveries, leased to their owner. They count only beside Record, and stay
 // the caller's, to be left alone until Decide has returned.
 func (s *State) Deliver(outbox []otp.Delivery) { s.outbox = outbox }
@@ -101,6 +107,9 @@ func (s *State) Deliver(outbox []otp.Delivery) { s.outbox = outbox }
 // to the same answer on rows that it has already changed: after a COMMIT that was not answered
 // nothing reports whether it happened.
 func (s *State) Mark() { s.marked = true }
+
+// decidesNothing reports whether op only has something written along.
+func (op *Operation) decidesNothing() bool { return op.mark != nil || op.aside != nil }
 
 // ErrClosed is what Do answers once the store is closing.
 var ErrClosed = errors.New("the store is closed")

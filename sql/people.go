@@ -148,6 +148,18 @@ type change struct {
 	details string // JSON; empty for none
 }
 
+func rowOf(c otp.Change) change {
+	row := change{Change: c}
+	if c.Details != nil {
+		encoded, err := json.Marshal(c.Details)
+		if err != nil {
+			panic(err) // texts always have JSON
+		}
+		row.details = string(encoded)
+	}
+	return row
+}
+
 var changes = table[change]{"changes", func(c *change) []column {
 	return []column{
 		{"id", &c.ID}, {"at", &c.At}, {"kind", (*string)(&c.Kind)}, {"actor_kind", &c.Actor.Kind}, {"actor_id", &c.Actor.ID},

@@ -3,7 +3,6 @@ package sql
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 
 	"otpbridge/server/otp"
@@ -45,18 +44,14 @@ func (s *Store) Change(ctx context.Context, do func(*Tx) error) error {
 	return err
 }
 
-// Record adds a change to the history.
+// Record adds a change to the history, and what the account's webhooks are to be told of it.
 func (tx *Tx) Record(c otp.Change) error {
 	tx.recorded = true
-	row := change{Change: c}
-	if c.Details != nil {
-		encoded, err := json.Marshal(c.Details)
-		if err != nil {
-			return err
-		}
-		row.details = string(encoded)
+	row := rowOf(c)
+	if err := changes.insert(tx.ctx, tx, &row); err != nil {
+		return err
 	}
-	return changes.insert(tx.ctx, tx, &row)
+	return tx.tellChange(&c)
 }
 
 func first[R any](all []R, err error) (r R, found bool, _ error) {

@@ -53,6 +53,10 @@ func SealedColumns() []Sealed {
 		{Table: "factors", Column: "secret", key: id},
 		{Table: "idempotency_keys", Column: "answer", key: []string{"credential_id", "key_hash"},
 			with: []string{"challenge_id"}},
+		{Table: "webhook_endpoints", Column: "secret", key: id},
+		{Table: "webhook_endpoints", Column: "old_secret", key: id},
+		{Table: "webhook_deliveries", Column: "request", key: []string{"endpoint_id", "id"}},
+		{Table: "webhook_deliveries", Column: "answer", key: []string{"endpoint_id", "id"}},
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
+
+	"otpbridge/server/otp"
 )
 
 // Options say how a store is run. The zero value is for production.
@@ -42,6 +44,7 @@ type Store struct {
 	Sandbox     *Sandbox
 	People      *People
 	Services    *ServiceAccounts
+	Webhooks    *Webhooks
 
 	options Options
 	dialect dialect
@@ -59,8 +62,9 @@ type Store struct {
 
 	readiness readiness
 
-	sweeping sync.Mutex
-	walks    []*walk
+	sweeping   sync.Mutex
+	walks      []*walk
+	noticeWalk [2]otp.ID // where the next sweep of what webhooks are told goes on: endpoint and id
 
 	queue   *queue
 	waiters sync.Pool // of the channels on which callers wait
@@ -91,7 +95,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.Accounts, s.Credentials, s.Claims = &Accounts{s}, &Credentials{s}, &Claims{s}
 	s.Challenges, s.Deliveries = &Challenges{s}, &Deliveries{s}
 	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
-	s.People, s.Services = &People{s}, &ServiceAccounts{s}
+	s.People, s.Services, s.Webhooks = &People{s}, &ServiceAccounts{s}, newWebhooks(s)
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

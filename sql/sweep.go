@@ -21,7 +21,7 @@ const (
 )
 
 // Swept counts what a sweep removed.
-type Swept struct{ Challenges, Recipients, Events, Deliveries, Counters, Guesses int }
+type Swept struct{ Challenges, Recipients, Events, Deliveries, Counters, Guesses, Notices int }
 
 func (s *Store) keepSweeping(every time.Duration) {
 	defer s.done.Done()
@@ -152,7 +152,7 @@ func walks() []*walk {
 
 // Sweep removes what no rule looks at any more, in chunks, oldest first: challenges more than an
 // hour past expiry, recipients untouched for a day, events beyond their account's retention,
-// deliveries that ended a day ago and counters untouched for two. A
+// deliveries that ended a day ago, counters untouched for two and what webhooks were told a month ago. A
 // table that is long is not looked through at once. Now is unmoved by any sandbox clock; a moved
 // one only makes rows stay a little longer.
 func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
@@ -187,6 +187,10 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	}
 	if err := s.sweepNonces(ctx, now); err != nil {
 		return swept, fmt.Errorf("sweep nonces: %w", err)
+	}
+	var err error
+	if swept.Notices, err = s.sweepNotices(ctx, now); err != nil {
+		return swept, fmt.Errorf("sweep webhook_deliveries: %w", err)
 	}
 	if err := s.sweepPeople(ctx, now); err != nil {
 		return swept, fmt.Errorf("sweep people: %w", err)
@@ -255,6 +259,12 @@ func (s *Store) remove(ctx context.Context, w *walk, now otp.Millis, ids []otp.I
 		return err
 	})
 	return int(removed), err
+}
+
+// firstID is the least id of a moment.
+func firstID(at otp.Millis) (id otp.ID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16)
+	return id
 }
 
 // idTime is the moment in a time-ordered id (RFC 9562, section 5.7): its first 48 bits.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	stdsql "database/sql"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -29,6 +30,16 @@ func (d *desk) member(t testing.TB, role people.Role, accounts ...string) []stri
 	require.NoError(t, err)
 	return bearer(d.wants(t, 201, "", "POST", "/api/auth/register",
 		`{"email":"`+email+`","password":"`+another+`","name":"M","invitation":"`+issued.Token+`"}`))
+}
+
+// recorded counts the changes of a kind.
+func (d *desk) recorded(t testing.TB, kind string) (n int) {
+	t.Helper()
+	db, err := stdsql.Open("sqlite", d.file)
+	require.NoError(t, err)
+	defer db.Close()
+	require.NoError(t, db.QueryRow(`SELECT COUNT(*) FROM changes WHERE kind = ?`, kind).Scan(&n))
+	return n
 }
 
 const shopAccount = `{"esme_address":"4711","name":"Shop","message_profile":"live","make_secrets":true,
@@ -73,6 +84,8 @@ func TestAccounts_AStoryFromMakingToDeleting(t *testing.T) {
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/accounts/4711", "", who...)
 	d.wants(t, 204, "", "DELETE", "/api/accounts/12", `{"confirm":"12"}`, who...)
 	require.NotContains(t, d.log.String(), "hunter2secret")
+	require.Equal(t, []int{2, 1, 2}, []int{d.recorded(t, "account.created"), d.recorded(t, "account.changed"),
+		d.recorded(t, "account.deleted")})
 }
 
 func TestAccounts_ForeignOnesAreNotThere(t *testing.T) {

@@ -119,7 +119,7 @@ func (x *exchange) decide(r route) (answer, error) {
 		}
 	}
 	if account := x.gin.Param("account"); account != "" && !x.who.MaySee(account) {
-		return answer{}, otp.Refuse(otp.NotFound, "there is no such account")
+		return answer{}, noSuchAccount()
 	}
 	if len(r.parameters) == 0 {
 		if err := web.ReadQuery(x.gin).Err(); err != nil {
@@ -128,6 +128,9 @@ func (x *exchange) decide(r route) (answer, error) {
 	}
 	return r.call(x)
 }
+
+// noSuchAccount refuses an account that does not exist or is not the caller's, with the same words.
+func noSuchAccount() error { return otp.Refuse(otp.NotFound, "there is no such account") }
 
 // read decodes the body. One that is there must say that it is JSON.
 func (x *exchange) read(target any) error {

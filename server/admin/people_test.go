@@ -36,6 +36,8 @@ type desk struct {
 	people *people.People
 	log    *bytes.Buffer
 	router *gin.Engine
+	store  *sql.Store
+	file   string
 	seen   []string // secrets that were sent or answered
 }
 
@@ -48,7 +50,7 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	require.NoError(t, err)
 	opened, err := vault.Open(t.Context(), store, keyring, false)
 	require.NoError(t, err)
-	d := &desk{log: new(bytes.Buffer), router: gin.New()}
+	d := &desk{log: new(bytes.Buffer), router: gin.New(), store: store, file: filepath.Join(folder, "otp.db")}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o := Options{Plain: web.NewPlain(true, true, log), Log: log, PublicURL: base}
 	for _, c := range change {

@@ -31,6 +31,9 @@ type Message struct {
 	content deliver.Content // all of it
 }
 
+// Segments are what a provider would bill for the text.
+func (m Message) Segments() deliver.Segments { return deliver.CountSegments(m.Text) }
+
 // MessageQuery selects messages of the inbox. Zero fields select everything.
 type MessageQuery struct {
 	Account string

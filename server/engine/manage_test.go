@@ -55,7 +55,7 @@ func TestUnlock_LiftsBothLocksAndIsRecorded(t *testing.T) {
 			_, err := db.Exec(`UPDATE recipients SET ` + column + ` = 99999999999999, version = version + 1`)
 			require.NoError(t, err)
 		}
-		_, err = h.Recipients.Unlock(background, address, otp.Test, number)
+		_, err = h.Recipients.Unlock(background, otp.Actor{}, address, otp.Test, number, "called us")
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "not locked: the budget is not filled up by the way")
 
 		lock("locked_until")
@@ -64,19 +64,25 @@ func TestUnlock_LiftsBothLocksAndIsRecorded(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, person.LockedUntil)
 		require.NotContains(t, person.Mask, "9551")
-		event, err := h.Recipients.Unlock(background, address, otp.Test, number)
+		event, err := h.Recipients.Unlock(background, otp.Actor{}, address, otp.Test, number, "called us")
 		require.NoError(t, err)
 		require.Equal(t, otp.WrongCode, otp.KindOf(h.Verify(background, caller, target, "x")), "the code is live again")
 
 		var kind, door string
 		require.NoError(t, db.QueryRow(`SELECT kind, door FROM events WHERE id = ?`, event[:]).Scan(&kind, &door))
 		require.Equal(t, []string{"unlocked", "command"}, []string{kind, door})
+		var account, details string
+		require.NoError(t, db.QueryRow(`SELECT esme_address, details FROM changes WHERE kind = 'recipient.unlocked'`).Scan(
+			&account, &details))
+		require.Equal(t, address, account)
+		require.Contains(t, details, "called us")
+		require.NotContains(t, details, "9551")
 		_, err = h.Inbox.List(background, engine.MessageQuery{To: number})
 		require.NoError(t, err, "the inbox is not disturbed by it")
 
-		_, err = h.Recipients.Unlock(background, address, otp.Live, number)
+		_, err = h.Recipients.Unlock(background, otp.Actor{}, address, otp.Live, number, "called us")
 		require.Equal(t, otp.NotFound, otp.KindOf(err), "another environment is another recipient")
-		_, err = h.Recipients.Unlock(background, "4799", otp.Test, number)
+		_, err = h.Recipients.Unlock(background, otp.Actor{}, "4799", otp.Test, number, "called us")
 		require.Equal(t, otp.NotFound, otp.KindOf(err))
 	})
 }

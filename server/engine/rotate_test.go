@@ -332,6 +332,7 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 		r.restart(t, former)
 		defer r.stop(t)
 		factor := addFactor(t, r.store, former)
+		addWebhook(t, r.store, former)
 		asked := manage.NewAccount{Account: otp.DefaultAccount("4711")}
 		asked.Account.EmailEnabled = true
 		_, credentials, err := r.Sandbox.CreateAccount(t.Context(), asked)
@@ -375,6 +376,31 @@ func addFactor(t *testing.T, s *store.Store, keyring string) store.Factor {
 		return tx.Record(otp.Change{ID: store.NewID(), At: 1, Kind: otp.FactorOffered})
 	}))
 	return factor
+}
+
+// addWebhook adds an endpoint with both secrets, and what was told to it.
+func addWebhook(t *testing.T, s *store.Store, keyring string) {
+	t.Helper()
+	ring, err := crypto.ParseKeyring(keyring)
+	require.NoError(t, err)
+	e := store.Endpoint{ID: store.NewID(), Account: "4711", URL: "https://hooks.example.com", Events: []string{"*"},
+		Version: 1, CreatedAt: 1, UpdatedAt: 1}
+	e.Secret = ring.Seal(vault.WebhookSecret(e.ID), []byte("new"))
+	e.OldSecret = ring.Seal(vault.WebhookSecret(e.ID), []byte("old"))
+	require.NoError(t, s.Change(t.Context(), func(tx *store.Tx) error {
+		if err := s.Webhooks.Insert(tx, e); err != nil {
+			return err
+		}
+		if err := s.Webhooks.TellOne(tx, &e, store.Notice{Type: "key.created", Event: store.NewID(), At: 1}, 1); err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: store.NewID(), At: 1, Kind: otp.WebhookCreated})
+	}))
+	told, err := s.Webhooks.Next(t.Context(), e.ID, 1, 1)
+	require.NoError(t, err)
+	told[0].Request = ring.Seal(vault.WebhookText(e.ID, told[0].ID), []byte("{}"))
+	told[0].Answer = ring.Seal(vault.WebhookText(e.ID, told[0].ID), []byte("ok"))
+	require.NoError(t, s.Webhooks.Settle(told))
 }
 
 // A value that someone changes between the reading and the writing of a walk stays theirs.

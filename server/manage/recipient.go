@@ -27,6 +27,36 @@ type Recipient struct {
 	Hour        int             `json:"sends_last_hour"`
 	Day         int             `json:"sends_last_day"`
 	Challenges  []Outline       `json:"challenges"`
+	History     []Happening     `json:"history"` // of the last 24 hours, newest first, at most 50
+}
+
+// Happening is one line of a recipient's history.
+type Happening struct {
+	At        time.Time     `json:"at"`
+	Kind      otp.EventKind `json:"kind"`
+	Door      otp.Door      `json:"door"`
+	Challenge string        `json:"challenge,omitempty"`
+	Send      int           `json:"send,omitempty"` // which send of the challenge, from 1
+}
+
+// maxHistory is how many lines of a recipient's history are shown.
+const maxHistory = 50
+
+// Look is Find for somebody who is not on the server's machine: that they looked is recorded before they see anything.
+func (c Recipients) Look(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
+	Recipient, error) {
+	found, err := c.Find(ctx, address, environment, to)
+	if err != nil && otp.KindOf(err) != otp.NotFound {
+		return found, err
+	}
+	recording := c.store.Change(ctx, func(tx *sql.Tx) error {
+		return record(tx, otp.RecipientRead, by, address, otp.At(time.Now()), "recipient", found.Mask,
+			"environment", string(environment))
+	})
+	if recording != nil {
+		return Recipient{}, recording
+	}
+	return found, err
 }
 
 // Outline is a challenge without its code or anything that leads to it.
@@ -79,16 +109,35 @@ func (c Recipients) Find(ctx context.Context, address string, environment otp.En
 			})
 		}
 	}
-	return found, nil
+	events, err := c.store.Challenges.RecipientHistory(ctx, address, hash, otp.At(time.Now())-otp.Day,
+		maxHistory)
+	found.History = make([]Happening, len(events))
+	for i, e := range events {
+		found.History[i] = Happening{At: e.At.Time(), Kind: e.Kind, Door: e.Door, Send: e.Send}
+		if !e.Challenge.IsZero() {
+			found.History[i].Challenge = e.Challenge.Text("otp")
+		}
+	}
+	return found, err
 }
 
-// Unlock lifts both locks of a recipient, and records that it did. Refusals: NotFound; Invalid,
-// also for a recipient that is not locked, whose budget is not to be filled up by the way.
-func (c Recipients) Unlock(ctx context.Context, address string, environment otp.Environment, to string) (event otp.ID,
-	err error) {
+// Unlock lifts both locks of a recipient, and records who did it and why: a reason of 1 to 200 characters. Refusals:
+// NotFound; Invalid, also for a recipient that is not locked, whose budget is not to be filled up by the way.
+func (c Recipients) Unlock(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to,
+	reason string) (event otp.ID, err error) {
+	if err := checkReason(reason); err != nil {
+		return event, err
+	}
 	hash, err := c.recipientOf(ctx, address, environment, to)
 	if err != nil {
 		return otp.ID{}, err
+	}
+	known, _, err := c.store.Challenges.Recipient(ctx, hash)
+	if errors.Is(err, sql.ErrNotFound) {
+		return event, otp.Refuse(otp.NotFound, "nothing is known of this recipient, so it is not locked")
+	}
+	if err != nil {
+		return event, err
 	}
 	op := &sql.Operation{
 		Event: sql.NewID(), Account: address, Recipient: hash, Now: otp.At(time.Now()),
@@ -107,9 +156,21 @@ func (c Recipients) Unlock(ctx context.Context, address string, environment otp.
 			ID: op.Event, At: s.Now, Account: address, Environment: environment,
 			Kind: otp.EventUnlocked, Door: otp.CommandLine, Recipient: hash,
 		})
+		s.Change(otp.Change{ID: sql.NewID(), At: s.Now, Kind: otp.RecipientUnlocked, Actor: by, Account: address,
+			Details: map[string]string{"recipient": known.Mask, "environment": string(environment), "reason": reason}})
 		return nil
 	}
 	return op.Event, c.store.Do(op)
+}
+
+func checkReason(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return otp.RefuseField("reason", "is missing; say why, in up to 200 characters")
+	}
+	if err := otp.CheckName(reason); err != nil {
+		return otp.RefuseField("reason", err.Error())
+	}
+	return nil
 }
 
 // recipientOf finds what a recipient is stored under, broken accounts included.

@@ -39,6 +39,24 @@ const (
 	AccountDeleted ChangeKind = "account.deleted"
 )
 
+// The changes of webhook endpoints.
+const (
+	WebhookCreated  ChangeKind = "webhook.created"
+	WebhookChanged  ChangeKind = "webhook.changed"
+	WebhookRemoved  ChangeKind = "webhook.removed"
+	WebhookRotated  ChangeKind = "webhook.secret_rotated"
+	WebhookTested   ChangeKind = "webhook.tested"
+	WebhookReplayed ChangeKind = "webhook.replayed"
+	WebhookPaused   ChangeKind = "webhook.paused" // by the server: deliveries failed for days
+	WebhookGone     ChangeKind = "webhook.gone"   // by its receiver's answer 410
+)
+
+// What is done about recipients. Details have the mask, and no recipient.
+const (
+	RecipientRead     ChangeKind = "recipient.read"
+	RecipientUnlocked ChangeKind = "recipient.unlocked" // details say why
+)
+
 // The changes of keys. The server itself records the last two, each once.
 const (
 	KeyCreated     ChangeKind = "key.created"

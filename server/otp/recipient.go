@@ -1,6 +1,9 @@
 package otp
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The failure budget of one recipient, across challenges, doors, keys and subjects. Without
 // it ten sends a minute with five attempts each would be 72,000 guesses a day. The hundred in
@@ -28,6 +31,14 @@ const (
 
 // Environments lists all.
 func Environments() []Environment { return []Environment{Live, Test, Dev} }
+
+// Check refuses what is no environment. Refusal: Invalid.
+func (e Environment) Check() error {
+	if slices.Contains(Environments(), e) {
+		return nil
+	}
+	return RefuseField("environment", "must be live, test or dev")
+}
 
 // Recipient is the aggregate that every decision about its challenges is written through.
 type Recipient struct {

@@ -19,7 +19,7 @@ import (
 )
 
 // recorded sends r through the recorder to a servlet that answers text, and shows the call.
-func recorded(t *testing.T, r *http.Request, text string) shownCall {
+func recorded(t *testing.T, r *http.Request, text string) Call {
 	t.Helper()
 	gin.SetMode(gin.TestMode)
 	recorder := new(Recorder)

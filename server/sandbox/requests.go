@@ -21,8 +21,8 @@ type parameter struct {
 	Value string `json:"value"`
 }
 
-// shownCall is a recorded call as it may be shown.
-type shownCall struct {
+// Call is a recorded call as it may be shown.
+type Call struct {
 	RequestID  string            `json:"request_id"`
 	At         time.Time         `json:"at"`
 	DurationMS float64           `json:"duration_ms"`
@@ -38,6 +38,25 @@ type shownCall struct {
 	Status     int               `json:"status"`
 	Answer     string            `json:"answer"`
 	Curl       string            `json:"curl"`
+
+	guess string
+}
+
+// Guess is the servlets' parameter otp as it came, encrypted for most accounts; empty for a call without one.
+func (c Call) Guess() string { return c.guess }
+
+// Latest returns the latest calls of an account as they may be shown, newest first; of every account for "".
+func (r *Recorder) Latest(account string, limit int) []Call {
+	var shown []Call
+	for _, made := range r.latest() {
+		if len(shown) == limit {
+			break
+		}
+		if account == "" || account == made.account {
+			shown = append(shown, made.shown())
+		}
+	}
+	return shown
 }
 
 // requests shows the latest calls, newest first, with what was answered and a curl that makes
@@ -48,26 +67,22 @@ func (d *door) requests(c *gin.Context) error {
 	if err := q.Err(); err != nil {
 		return err
 	}
-	var shown []shownCall
-	for _, made := range d.Requests.latest() {
-		if len(shown) == limit {
-			break
-		}
-		if account == "" || account == made.account {
-			shown = append(shown, made.shown())
-		}
-	}
-	return answerList(c, shown)
+	return answerList(c, d.Requests.Latest(account, limit))
 }
 
-func (made call) shown() shownCall {
+func (made call) shown() Call {
 	query, queryOK := parameters(made.query)
 	form, formOK := parameters(made.form)
-	s := shownCall{
+	s := Call{
 		RequestID: made.requestID, At: made.at.UTC(), DurationMS: float64(made.took.Microseconds()) / 1000,
 		Method: made.method, Path: shownPath(made.path), Headers: map[string]string{},
 		Query: masked(query), Form: masked(form),
 		Account: made.account, Kind: made.kind, Reason: made.reason, Status: made.status, Answer: shownAnswer(made.answer),
+	}
+	for _, p := range append(query, form...) {
+		if p.role() == "otp" {
+			s.guess = p.Value
+		}
 	}
 	for _, name := range made.carriers.names() {
 		s.Headers[name] = redacted

@@ -5,11 +5,12 @@ import (
 	_ "embed"
 	"html/template"
 	"net/http"
-	"regexp"
 
 	"github.com/gin-gonic/gin"
 	"github.com/swaggest/swgui/v5/static"
 	"github.com/vearutop/statigz"
+
+	"otpbridge/server/web"
 )
 
 // The document of the API, written by hand, and the same as JSON, which a test makes of it.
@@ -56,28 +57,13 @@ func docsHeaders(c *gin.Context) {
 func docsPage(key string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		var page bytes.Buffer
-		shown := struct{ Key, Base string }{key, docsBase(c.Request)}
+		shown := struct{ Key, Base string }{key, web.BaseOf(c.Request)}
 		if err := docsTemplate.Execute(&page, shown); err != nil {
 			panic("v1: the template of the page does not fit its values: " + err.Error())
 		}
 		docsHeaders(c)
 		c.Data(http.StatusOK, "text/html; charset=utf-8", page.Bytes())
 	}
-}
-
-var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$`)
-
-// docsBase is where the reader's shell reaches this server: what the page itself was asked for by, if that
-// can be nothing but a host. Without a scheme curl takes http.
-func docsBase(r *http.Request) string {
-	host := r.Host
-	if !plainHost.MatchString(host) {
-		host = "127.0.0.1:8080"
-	}
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" { // a client that says so changes its own page
-		return "https://" + host
-	}
-	return host
 }
 
 // docsFiles are what the page loads; there is more in Swagger UI that it does not.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/web"
 )
 
 func TestDocs_ThePageNeedsNothingFromElsewhere(t *testing.T) {
@@ -110,6 +112,6 @@ func TestDocs_TheExampleTakesNothingButAHost(t *testing.T) {
 		}
 		r := httptest.NewRequest("GET", docsPath, nil)
 		r.Host = host
-		require.Equal(t, base, docsBase(r), host)
+		require.Equal(t, "http://"+base, web.BaseOf(r), host)
 	}
 }

@@ -32,6 +32,16 @@ func ReceiptKey(id string) []byte { return []byte("signing_keys/" + id) }
 // FactorSecret ties the sealed secret of a second factor to its row.
 func FactorSecret(id otp.ID) []byte { return append([]byte("factors/secret/"), id[:]...) }
 
+// WebhookSecret ties the sealed secrets of a webhook endpoint to its row.
+func WebhookSecret(endpoint otp.ID) []byte {
+	return append([]byte("webhook_endpoints/"), endpoint[:]...)
+}
+
+// WebhookText ties what was sent to an endpoint, and what it answered, to the delivery's row.
+func WebhookText(endpoint, id otp.ID) []byte {
+	return append(append([]byte("webhook_deliveries/"), endpoint[:]...), id[:]...)
+}
+
 // Claim ties the sealed answer of an idempotency key to its row.
 func Claim(claim *sql.Claim) []byte {
 	row := append([]byte("idempotency_keys/"), claim.Credential[:]...)
@@ -41,17 +51,21 @@ func Claim(claim *sql.Claim) []byte {
 
 // rows give what the values of each sealed column are tied to, from the names of their row.
 var rows = map[string]func(names [][]byte) []byte{
-	"index_key.sealed":           func([][]byte) []byte { return indexKeyRow },
-	"signing_keys.sealed":        func(names [][]byte) []byte { return ReceiptKey(string(names[1])) },
-	"otp_auth_config.cipher_key": func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_key") },
-	"otp_auth_config.cipher_iv":  func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_iv") },
-	"credentials.signing_secret": func(names [][]byte) []byte { return Signing(otp.ID(names[0])) },
-	"recipients.sealed":          func(names [][]byte) []byte { return Recipient(otp.ID(names[0])) },
-	"challenges.mailbox":         func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
-	"challenges.details":         func(names [][]byte) []byte { return Metadata(otp.ID(names[0])) },
-	"events.mailbox":             func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
-	"events.summary":             func(names [][]byte) []byte { return Metadata(otp.ID(names[1])) },
-	"factors.secret":             func(names [][]byte) []byte { return FactorSecret(otp.ID(names[0])) },
+	"index_key.sealed":             func([][]byte) []byte { return indexKeyRow },
+	"signing_keys.sealed":          func(names [][]byte) []byte { return ReceiptKey(string(names[1])) },
+	"otp_auth_config.cipher_key":   func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_key") },
+	"otp_auth_config.cipher_iv":    func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_iv") },
+	"credentials.signing_secret":   func(names [][]byte) []byte { return Signing(otp.ID(names[0])) },
+	"recipients.sealed":            func(names [][]byte) []byte { return Recipient(otp.ID(names[0])) },
+	"challenges.mailbox":           func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
+	"challenges.details":           func(names [][]byte) []byte { return Metadata(otp.ID(names[0])) },
+	"events.mailbox":               func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
+	"events.summary":               func(names [][]byte) []byte { return Metadata(otp.ID(names[1])) },
+	"factors.secret":               func(names [][]byte) []byte { return FactorSecret(otp.ID(names[0])) },
+	"webhook_endpoints.secret":     func(names [][]byte) []byte { return WebhookSecret(otp.ID(names[0])) },
+	"webhook_endpoints.old_secret": func(names [][]byte) []byte { return WebhookSecret(otp.ID(names[0])) },
+	"webhook_deliveries.request":   func(names [][]byte) []byte { return WebhookText(otp.ID(names[0]), otp.ID(names[1])) },
+	"webhook_deliveries.answer":    func(names [][]byte) []byte { return WebhookText(otp.ID(names[0]), otp.ID(names[1])) },
 	"idempotency_keys.answer": func(names [][]byte) []byte {
 		return Claim(&sql.Claim{Credential: otp.ID(names[0]), Key: otp.ID(names[1]), Challenge: otp.ID(names[2])})
 	},

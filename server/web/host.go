@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"otpbridge/server/otp"
@@ -60,4 +61,19 @@ func hostName(host string) string {
 func isLoopbackName(name string) bool {
 	name = strings.TrimSuffix(otp.Lower(name), ".")
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
+var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$`)
+
+// BaseOf is where the reader's shell reaches this server: what a page itself was asked for by, if that can be
+// nothing but a host.
+func BaseOf(r *http.Request) string {
+	host := r.Host
+	if !plainHost.MatchString(host) {
+		host = "127.0.0.1:8080"
+	}
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" { // a client that says so changes its own page
+		return "https://" + host
+	}
+	return "http://" + host
 }

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// browser is a headless Chromium on one page. It fails the test for everything that Chromium itself complains of:
+// an error in a script, what the content security policy blocked, a request that was refused.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+	url string
+
+	mu         sync.Mutex
+	complaints []string
+	allowed    []string // of complaints, parts of those that a test causes on purpose
+}
+
+func newBrowser(t *testing.T, url string) *browser {
+	t.Helper()
+	needs(t, "chromium")
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.ExecPath("chromium"),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(time.Minute))
+	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	ctx, cancelPage := chromedp.NewContext(allocator)
+	b := &browser{t: t, ctx: ctx, url: url}
+	b.do(chromedp.Navigate("about:blank"))
+	listening := make(chan struct{})
+	go func() {
+		defer close(listening)
+		for message := range chromedp.Console(ctx) {
+			b.hear(message)
+		}
+	}()
+	t.Cleanup(func() {
+		cancelPage()
+		cancel()
+		<-listening
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		require.Empty(t, b.complaints, "Chromium complains")
+	})
+	return b
+}
+
+func (b *browser) hear(message chromedp.ConsoleMessage) {
+	if !message.IsException() && message.Type != "error" && message.Type != "warning" && message.Type != "assert" {
+		return
+	}
+	complaint := message.String() + " " + message.URL
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, part := range b.allowed {
+		if strings.Contains(complaint, part) {
+			return
+		}
+	}
+	b.complaints = append(b.complaints, complaint)
+}
+
+// allow names a complaint that what follows causes on purpose.
+func (b *browser) allow(part string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allowed = append(b.allowed, part)
+}
+
+// do runs actions, for a minute at most.
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx := b.ctx
+	if b.started() { // a page lives as long as the context of its first run
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(b.ctx, time.Minute)
+		defer cancel()
+	}
+	require.NoError(b.t, chromedp.Do(ctx, actions...))
+}
+
+func (b *browser) started() bool { return chromedp.FromContext(b.ctx).Target != nil }
+
+func (b *browser) open(page string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(b.url+page), chromedp.WaitReady("main"))
+}
+
+// press clicks the button with a text, and waits for what it leads to.
+func (b *browser) press(label string) {
+	b.t.Helper()
+	b.do(chromedp.Click(`//button[normalize-space()="`+label+`"]`), chromedp.Sleep(50*time.Millisecond),
+		chromedp.WaitReady("main"))
+}
+
+// fill writes into the field with a label.
+func (b *browser) fill(label, text string) {
+	b.t.Helper()
+	field := `//label[normalize-space()="` + label + `"]/following-sibling::*[1]`
+	b.do(chromedp.SetValue(field, ""), chromedp.SendKeys(field, text))
+}
+
+// text is what a reader sees of the page.
+func (b *browser) text() string {
+	b.t.Helper()
+	return eval[string](b, `document.body?.innerText ?? ""`)
+}
+
+// sees waits until the page shows a text.
+func (b *browser) sees(text string) {
+	b.t.Helper()
+	for range 100 {
+		if strings.Contains(b.text(), text) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	require.Failf(b.t, "the page does not show it", "%q; it shows %q", text, b.text())
+}
+
+// eval runs an expression of JavaScript, which a page's policy does not bind.
+func eval[T any](b *browser, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	result, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	require.NoError(b.t, err)
+	return result
+}
+
+// look makes the page as wide as a screen, light or dark.
+func (b *browser) look(width int64, theme string) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, 900))
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}},
+	})
+	require.NoError(b.t, err)
+}
+
+// picture writes what the page looks like, whole, into a file.
+func (b *browser) picture(file string) {
+	b.t.Helper()
+	image, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	require.NoError(b.t, err)
+	require.NoError(b.t, os.WriteFile(file, image, 0o644))
+}

@@ -1,0 +1,108 @@
+// @ts-check
+// What scripts add to pages that work without them: local times, copying, confirmations, lists that grow.
+
+/** Shows times in the reader's zone; UTC stays in the title. @param {ParentNode} part */
+function showTimes(part) {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of part.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.getAttribute("datetime") ?? "");
+    if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
+  }
+}
+
+/** Offers copying where the browser can. @param {ParentNode} part */
+function offerCopies(part) {
+  if (!navigator.clipboard) return;
+  for (const button of part.querySelectorAll("button[data-copy]")) button.removeAttribute("hidden");
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target instanceof Element ? event.target.closest("button[data-copy]") : null;
+  if (!button) return;
+  await navigator.clipboard.writeText(button.getAttribute("data-copy") ?? "");
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+});
+
+/** Asks for the name of what is about to go. */
+document.addEventListener("submit", (event) => {
+  const button = event instanceof SubmitEvent ? event.submitter : null;
+  const name = button?.getAttribute("data-confirm");
+  if (!(button instanceof HTMLButtonElement) || !name || button.dataset.confirmed) return;
+  event.preventDefault();
+  const dialog = document.createElement("dialog");
+  const form = document.createElement("form");
+  form.method = "dialog";
+  const label = document.createElement("label");
+  label.textContent = `${button.textContent} “${name}”? Type its name to go on.`;
+  const input = document.createElement("input");
+  input.autocomplete = "off";
+  label.append(input);
+  const actions = document.createElement("p");
+  actions.className = "actions";
+  const no = document.createElement("button");
+  no.className = "quiet";
+  no.type = "button";
+  no.textContent = "Keep it";
+  no.addEventListener("click", () => dialog.close());
+  const yes = document.createElement("button");
+  yes.className = "danger";
+  yes.textContent = button.textContent;
+  yes.disabled = true;
+  input.addEventListener("input", () => { yes.disabled = input.value !== name; });
+  actions.append(no, yes);
+  form.append(label, actions);
+  form.addEventListener("submit", () => {
+    button.dataset.confirmed = "yes";
+    button.click();
+  });
+  dialog.append(form);
+  dialog.addEventListener("close", () => { dialog.remove(); button.focus(); });
+  document.body.append(dialog);
+  dialog.showModal();
+});
+
+/** Follows a list that the server says has changed. @param {Element} list */
+function follow(list) {
+  const source = new EventSource(list.getAttribute("data-live") ?? "");
+  source.addEventListener("changed", async () => {
+    const answer = await fetch(location.href, { headers: { "X-Part": "live" } });
+    if (!answer.ok) return;
+    const known = new Set([...list.querySelectorAll("a[href]")].map((a) => a.getAttribute("href")));
+    list.innerHTML = await answer.text();
+    for (const row of list.querySelectorAll("tbody tr")) {
+      if (![...row.querySelectorAll("a[href]")].every((a) => known.has(a.getAttribute("href")))) row.classList.add("new");
+    }
+    improve(list);
+  });
+  addEventListener("pagehide", () => source.close());
+}
+
+/** A link's token stands behind the #, which reaches no server and no log. */
+function takeToken() {
+  const field = document.querySelector("input[name=ticket]");
+  const token = /^#[a-z_]+=(.+)$/.exec(location.hash)?.[1];
+  if (field instanceof HTMLInputElement && token) {
+    field.value = decodeURIComponent(token);
+    history.replaceState(null, "", location.pathname);
+  }
+}
+
+/** A demo account's key is known to everybody. */
+function offerDemoKeys() {
+  const account = document.querySelector("select#field-account");
+  const key = document.querySelector("input[name=key]");
+  if (!(account instanceof HTMLSelectElement) || !(key instanceof HTMLInputElement)) return;
+  account.addEventListener("change", () => { key.value = account.selectedOptions[0]?.dataset.key ?? ""; });
+}
+
+/** @param {ParentNode} part */
+function improve(part) {
+  showTimes(part);
+  offerCopies(part);
+}
+
+improve(document);
+takeToken();
+offerDemoKeys();
+for (const list of document.querySelectorAll("[data-live]")) follow(list);

@@ -1,0 +1,225 @@
+// Package console is the door for people with a browser: what a developer wants to see of an integration, and
+// what an operator has to know of a server.
+//
+// It promises that every page works as plain HTML (forms post, links link), that nothing comes from another host
+// or runs inline, and that a page can do nothing that the JSON API cannot: both call the same functions, which
+// ask the same table what somebody may do.
+//
+// In a sandbox on loopback it opens without a login. Everywhere else it asks for one.
+package console
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/sandbox"
+	"otpbridge/server/web"
+)
+
+// Path is where the console is.
+const Path = "/console/"
+
+// patience bounds the making of one page.
+const patience = 10 * time.Second
+
+// Options are what the door needs.
+type Options struct {
+	Engine      *engine.Engine
+	Manage      *manage.Manager
+	People      *people.People
+	Plain       *web.Plain
+	Log         *slog.Logger
+	PublicURL   string // where browsers reach the server; empty for the host that each request names
+	ContextPath string // of the servlets
+	Version     string
+
+	// Of a sandbox; nil and false elsewhere.
+	Sandbox  bool
+	Requests *sandbox.Recorder
+	// Server answers the calls that the page "Try it" makes.
+	Server http.Handler
+	// Stopping is closed when the server begins to stop, which ends what pages follow live.
+	Stopping <-chan struct{}
+}
+
+type door struct {
+	Options
+	browser *web.Browser
+}
+
+// route is one page, or one thing that a page does.
+type route struct {
+	method, path string // the path follows Path
+	who          asked
+	needs        string // the permission, one of people's
+	serve        func(*exchange) error
+}
+
+// asked is whom a page is for.
+type asked int
+
+const (
+	anybody asked = iota // whoever has yet to log in
+	person               // whoever is logged in, and everybody in an open sandbox
+	tester               // those, in a sandbox
+)
+
+// Mount adds the pages to routes.
+func Mount(routes gin.IRouter, o Options) {
+	d := &door{Options: o, browser: web.NewBrowser(o.PublicURL, o.Sandbox)}
+	routes.GET(Path+"assets/:version/:file", asset)
+	for _, r := range pages() {
+		if r.who == tester && !o.Sandbox {
+			continue
+		}
+		routes.Handle(r.method, Path+r.path, d.serve(r))
+	}
+}
+
+// exchange is one request on its way through a page.
+type exchange struct {
+	door     *door
+	gin      *gin.Context
+	ctx      context.Context
+	from     people.Client
+	who      people.Principal
+	loggedIn bool // with a session, not by an open sandbox
+}
+
+func (d *door) serve(r route) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		setHeaders(c)
+		ctx, cancel := context.WithTimeout(c.Request.Context(), patience)
+		defer cancel()
+		x := &exchange{door: d, gin: c, ctx: ctx, from: people.Client{
+			Address: web.Peer(c.Request), Agent: c.Request.UserAgent(), Request: web.RequestOf(c).LogID,
+		}}
+		web.RequestOf(c).Kind = "ok"
+		err := web.Guarded(func() error {
+			if err := x.admit(r); err != nil {
+				return err
+			}
+			return r.serve(x)
+		})
+		if err != nil {
+			x.fail(err)
+		}
+	}
+}
+
+// policy lets a page load what this server serves and nothing else; data: is for QR codes.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+func setHeaders(c *gin.Context) {
+	c.Header("Content-Security-Policy", policy)
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("X-Frame-Options", "DENY")
+	c.Header("Referrer-Policy", "same-origin")
+	c.Header("Cross-Origin-Opener-Policy", "same-origin")
+	c.Header("Cache-Control", "no-store") // pages hold what belongs to one person
+}
+
+// loginNeeded sends whoever asks for a page to the login, and back afterwards.
+type loginNeeded struct{}
+
+func (loginNeeded) Error() string { return "nobody is logged in" }
+
+// admit finds out who asks, and keeps other sites' pages out.
+func (x *exchange) admit(r route) error {
+	if err := x.door.browser.KeepPagesOut(x.gin.Request); err != nil {
+		return err
+	}
+	cookie, err := x.door.browser.Cookie(x.gin.Request)
+	if err != nil {
+		return err
+	}
+	if cookie != "" || r.who == anybody && r.method == http.MethodPost {
+		if err := x.door.Plain.Admit(x.gin, "console"); err != nil {
+			return err
+		}
+	}
+	if cookie != "" {
+		who, err := x.door.People.FromCookie(x.ctx, cookie, x.from)
+		switch kind := otp.KindOf(err); {
+		case err == nil:
+			x.who, x.loggedIn = who, true
+		case kind != otp.MissingCredential && kind != otp.ExpiredCredential:
+			return err
+		}
+	}
+	if !x.loggedIn && x.open() {
+		x.who = people.Operator()
+		x.who.From = x.from
+	}
+	if r.who != anybody {
+		return x.allow(r)
+	}
+	return x.checkForm()
+}
+
+func (x *exchange) allow(r route) error {
+	if !x.loggedIn && !x.open() {
+		return loginNeeded{}
+	}
+	if r.needs != "" {
+		if err := x.who.May(r.needs); err != nil {
+			return err
+		}
+	}
+	return x.checkForm()
+}
+
+// open reports whether the console opens without a login.
+func (x *exchange) open() bool { return x.door.Sandbox && web.ArrivedOnLoopback(x.gin.Request) }
+
+// maxForm is how long a posted form may be, in bytes: that of a signing key is the longest.
+const maxForm = 256 << 10
+
+// checkForm reads the form of a POST, and refuses one that a page of ours did not send: cookies alone prove no
+// intent. Where nobody is logged in the check of the origin has to do.
+func (x *exchange) checkForm() error {
+	r := x.gin.Request
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	r.Body = http.MaxBytesReader(x.gin.Writer, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return &web.Problem{Status: http.StatusBadRequest, Code: web.CodeInvalid,
+			Detail: "the form cannot be read, or is longer than 256 KiB"}
+	}
+	if x.loggedIn && !x.door.People.IsCSRFToken(x.who, r.PostForm.Get("csrf")) {
+		return &web.Problem{Status: http.StatusForbidden, Code: "CSRF_TOKEN_INVALID",
+			Detail: "this page is of another login; go back, load it again and repeat what you did"}
+	}
+	return nil
+}
+
+// form is a posted field.
+func (x *exchange) form(name string) string { return x.gin.Request.PostForm.Get(name) }
+
+// query is a parameter of the address.
+func (x *exchange) query(name string) string { return x.gin.Query(name) }
+
+// goTo sends the browser to another page of the console, after a change, so that loading again repeats nothing.
+func (x *exchange) goTo(page string) error {
+	x.gin.Redirect(http.StatusSeeOther, Path+page)
+	return nil
+}
+
+// loginPage is the address of the login that leads back here.
+func (x *exchange) loginPage() string {
+	if x.gin.Request.Method != http.MethodGet {
+		return Path + "login"
+	}
+	return Path + "login?" + url.Values{"to": {x.gin.Request.URL.RequestURI()}}.Encode()
+}

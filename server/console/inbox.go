@@ -1,0 +1,191 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+	"otpbridge/server/sandbox"
+)
+
+// sandboxPages are what a developer tries an integration with. They are absent in production.
+var sandboxPages = []route{
+	{get, "inbox", tester, "", (*exchange).inbox},
+	{post, "inbox/empty", tester, "", (*exchange).emptyInbox},
+	{get, "inbox/live", tester, "", (*exchange).followInbox},
+	{get, "inbox/message/:id", tester, "", (*exchange).message},
+	{get, "requests", tester, "", (*exchange).requests},
+	{get, "try", tester, "", (*exchange).tryForm},
+	{post, "try", tester, "", (*exchange).try},
+	{get, "components", tester, "", (*exchange).components},
+}
+
+const (
+	shownMessages = 50
+	shownRequests = 50
+)
+
+// inboxBody is the list of what would have been sent.
+type inboxBody struct {
+	Account, To string
+	Accounts    []string
+	Messages    []engine.Message
+	Live        string // where the page hears of changes
+}
+
+// search reads the filter of the inbox from the address.
+func (x *exchange) search() engine.MessageQuery {
+	return engine.MessageQuery{Account: x.query("account"), To: strings.TrimSpace(x.query("to")), Limit: shownMessages}
+}
+
+func (x *exchange) inbox() error {
+	q := x.search()
+	body := inboxBody{Account: q.Account, To: q.To, Live: Path + "inbox/live?" + x.gin.Request.URL.RawQuery}
+	var err error
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	if body.Messages, err = x.door.Engine.Inbox.List(x.ctx, q); err != nil {
+		return x.refuse(err, "inbox", "Inbox", body)
+	}
+	return x.show("inbox", "Inbox", body)
+}
+
+// addresses are the accounts that the reader may see.
+func (x *exchange) addresses() ([]string, error) {
+	all, err := x.door.Manage.Accounts.List(x.ctx)
+	var seen []string
+	for i := range all {
+		if x.who.MaySee(all[i].Address) {
+			seen = append(seen, all[i].Address)
+		}
+	}
+	return seen, err
+}
+
+func (x *exchange) emptyInbox() error {
+	if err := x.door.Engine.Inbox.Clear(x.ctx); err != nil {
+		return err
+	}
+	return x.goTo("inbox?done=emptied")
+}
+
+// message shows one message as the person gets it.
+func (x *exchange) message() error {
+	all, err := x.door.Engine.Inbox.List(x.ctx, engine.MessageQuery{Limit: 500})
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.ID == x.gin.Param("id") {
+			return x.show("message", "Message to "+m.To, m)
+		}
+	}
+	return otp.Refuse(otp.NotFound, "this message is no longer in the inbox: it was emptied, or the code's time is over")
+}
+
+// liveFor bounds one stream; the browser asks again by itself.
+const liveFor = 10 * time.Minute
+
+// followInbox tells the page that the list has changed, as server-sent events. What has changed the page asks
+// for itself, so it shows what a reload would show.
+func (x *exchange) followInbox() error {
+	c := x.gin
+	control := http.NewResponseController(c.Writer)
+	c.Header("Content-Type", "text/event-stream")
+	c.Header("X-Accel-Buffering", "no") // nginx would hold events back
+	ctx := c.Request.Context()
+	say := func(text string) bool {
+		if control.SetWriteDeadline(time.Now().Add(patience)) != nil {
+			return false
+		}
+		_, err := c.Writer.WriteString(text)
+		return err == nil && control.Flush() == nil
+	}
+	q := x.search()
+	before, begun := "", false
+	var spoke time.Time
+	for over := time.Now().Add(liveFor); time.Now().Before(over); {
+		found, err := x.door.Engine.Inbox.List(ctx, q)
+		if err != nil || ctx.Err() != nil {
+			return nil // the client asks again
+		}
+		present := idsOf(found)
+		switch {
+		case begun && present != before:
+			if !say("event: changed\ndata: inbox\n\n") {
+				return nil
+			}
+			spoke = time.Now()
+		case time.Since(spoke) > 15*time.Second:
+			if !say(": still here\n\n") {
+				return nil
+			}
+			spoke = time.Now()
+		}
+		before, begun = present, true
+		wanted := q
+		if len(found) > 0 {
+			wanted.After = found[0].ID
+		}
+		select {
+		case <-x.door.Stopping:
+			return nil
+		default:
+		}
+		if _, err := x.door.Engine.Inbox.Await(ctx, wanted, time.Second); err != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+func idsOf(messages []engine.Message) string {
+	ids := make([]string, len(messages))
+	for i, m := range messages {
+		ids[i] = m.ID
+	}
+	return strings.Join(ids, " ")
+}
+
+// inspected is one call and what the server read in it.
+type inspected struct {
+	sandbox.Call
+	Code       string // what its parameter otp says, decrypted
+	Unreadable bool   // it has one that is none of the account's
+}
+
+func (x *exchange) requests() error {
+	account := x.query("account")
+	body := struct {
+		Account  string
+		Accounts []string
+		Calls    []inspected
+	}{Account: account}
+	var err error
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	for _, call := range x.door.Requests.Latest(account, shownRequests) {
+		shown := inspected{Call: call}
+		if call.Guess() != "" && call.Account != "" {
+			code, readable, err := x.door.Manage.Sandbox.Decrypt(x.ctx, call.Account, call.Guess())
+			switch kind := otp.KindOf(err); {
+			case err == nil:
+				shown.Code, shown.Unreadable = code, !readable
+			case kind != otp.NotFound && kind != otp.BrokenAccount:
+				return err
+			}
+		}
+		body.Calls = append(body.Calls, shown)
+	}
+	return x.show("requests", "Requests", body)
+}
+
+// components shows every part that pages are made of, in its states.
+func (x *exchange) components() error {
+	return x.render(http.StatusOK, "components", view{Title: "Components", Body: time.Now(),
+		Notice: "This is what a page says when something was done.", Problem: "This is what it says when it was not."})
+}

@@ -1,0 +1,96 @@
+package console
+
+import (
+	"strings"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+// loginPages are how somebody becomes somebody.
+var loginPages = []route{
+	{get, "login", anybody, "", (*exchange).loginForm},
+	{post, "login", anybody, "", (*exchange).login},
+	{get, "register", anybody, "", (*exchange).registerForm},
+	{post, "register", anybody, "", (*exchange).register},
+	{get, "recover", anybody, "", (*exchange).recoverForm},
+	{post, "recover", anybody, "", (*exchange).recover},
+	{post, "logout", person, "", (*exchange).logout},
+}
+
+// loginBody is the login's form.
+type loginBody struct {
+	Email, To string
+	Code      bool // a second factor is asked for
+	Open      bool // the console opens without a login as well
+}
+
+func (x *exchange) loginForm() error {
+	return x.show("login", "Log in", loginBody{To: x.query("to"), Open: x.open()})
+}
+
+func (x *exchange) login() error {
+	in := people.Login{Email: x.form("email"), Password: x.form("password"), Code: x.form("mfa_code")}
+	tokens, err := x.door.People.Login(x.ctx, in, x.from)
+	if err != nil {
+		kind := otp.KindOf(err)
+		body := loginBody{Email: in.Email, To: x.form("to"), Open: x.open(), Code: kind == otp.FactorRequired || in.Code != ""}
+		return x.refuse(err, "login", "Log in", body)
+	}
+	x.enter(tokens)
+	return x.goBack(x.form("to"))
+}
+
+// enter gives the browser its session.
+func (x *exchange) enter(tokens people.Tokens) {
+	x.door.browser.KeepSession(x.gin.Writer, x.gin.Request, x.door.People.Cookie(tokens.Session), tokens.ExpiresAt.Time())
+}
+
+// goBack leads to where somebody wanted to go before the login. Only pages of the console are followed.
+func (x *exchange) goBack(to string) error {
+	page, ours := strings.CutPrefix(to, Path)
+	if !ours || strings.ContainsAny(to, "\\\r\n") || strings.HasPrefix(page, "/") {
+		page = ""
+	}
+	return x.goTo(page)
+}
+
+// registerBody is the form of whoever has a link, or is the first in a sandbox.
+type registerBody struct {
+	Email, Name, Ticket string
+	Open                bool // no ticket is needed
+}
+
+func (x *exchange) registerForm() error {
+	return x.show("register", "Make your login", registerBody{Open: x.open()})
+}
+
+func (x *exchange) register() error {
+	in := people.Registration{Email: x.form("email"), Password: x.form("password"), Name: x.form("name"),
+		Ticket: x.form("ticket")}
+	tokens, err := x.door.People.Register(x.ctx, in, x.from)
+	if err != nil {
+		return x.refuse(err, "register", "Make your login", registerBody{in.Email, in.Name, in.Ticket, x.open()})
+	}
+	x.enter(tokens)
+	return x.goTo("security?done=registered")
+}
+
+func (x *exchange) recoverForm() error { return x.show("recover", "Set a new password", "") }
+
+func (x *exchange) recover() error {
+	if err := x.door.People.Recover(x.ctx, x.form("ticket"), x.form("password"), x.from); err != nil {
+		return x.refuse(err, "recover", "Set a new password", x.form("ticket"))
+	}
+	return x.goTo("login?done=recovered")
+}
+
+func (x *exchange) logout() error {
+	if x.loggedIn {
+		if err := x.door.People.Logout(x.ctx, x.who); err != nil {
+			return err
+		}
+	}
+	x.door.browser.DropSession(x.gin.Writer, x.gin.Request)
+	return x.goTo("login?done=logout")
+}

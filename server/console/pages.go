@@ -1,0 +1,88 @@
+package console
+
+import (
+	"net/http"
+	"slices"
+
+	"otpbridge/server/people"
+)
+
+const get, post = http.MethodGet, http.MethodPost
+
+// pages are all pages, and all that they do.
+func pages() []route {
+	return slices.Concat([]route{
+		{get, "", person, "", (*exchange).home},
+	}, loginPages, sandboxPages, accountPages, securityPages, systemPages)
+}
+
+// entry is one page in the navigation.
+type entry struct {
+	Page, Title, needs string
+	who                asked
+	Current            bool
+}
+
+// group is a part of the navigation.
+type group struct {
+	Title   string
+	Entries []entry
+}
+
+// navigation is the groups with the pages that this reader may open.
+func (x *exchange) navigation() []group {
+	if !x.loggedIn && !x.open() {
+		return nil
+	}
+	all := []group{
+		{"Try", []entry{
+			{Page: "inbox", Title: "Inbox", who: tester},
+			{Page: "try", Title: "Try it", who: tester},
+			{Page: "requests", Title: "Requests", who: tester},
+		}},
+		{"Manage", []entry{
+			{Page: "accounts", Title: "Accounts", needs: people.ReadAccounts},
+		}},
+		{"Yours", []entry{
+			{Page: "security", Title: "My security"},
+			{Page: "system", Title: "System"},
+		}},
+	}
+	if x.door.Sandbox {
+		all[2].Entries = append(all[2].Entries, entry{Page: "components", Title: "Components"})
+	}
+	var shown []group
+	for _, g := range all {
+		g.Entries = slices.DeleteFunc(g.Entries, func(e entry) bool {
+			return e.who == tester && !x.door.Sandbox || e.needs != "" && x.who.May(e.needs) != nil ||
+				e.Page == "security" && !x.loggedIn
+		})
+		for i := range g.Entries {
+			g.Entries[i].Current = x.gin.Request.URL.Path == Path+g.Entries[i].Page
+		}
+		if len(g.Entries) > 0 {
+			shown = append(shown, g)
+		}
+	}
+	return shown
+}
+
+// home is where the console begins: at the inbox of a sandbox, else at the accounts.
+func (x *exchange) home() error {
+	if x.door.Sandbox {
+		return x.goTo("inbox")
+	}
+	return x.goTo("accounts")
+}
+
+// notices are what a page says after a change that led to it, by the parameter done.
+var notices = map[string]string{
+	"emptied":   "The inbox is empty. Codes that were sent stay good.",
+	"password":  "Your password was changed, and your other sessions were ended.",
+	"session":   "The session was ended.",
+	"sessions":  "All your other sessions were ended.",
+	"removed":   "The factor was removed.",
+	"recovered": "You have a new password. Log in with it.",
+	"logout":    "You are logged out.",
+	"proved":    "You proved who you are; for ten minutes you are not asked again.",
+}

@@ -1,0 +1,246 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/web"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// version names what is embedded, so that browsers may keep assets for good and get new ones at once.
+var version = func() string {
+	sum := sha256.New()
+	err := fs.WalkDir(assetFiles, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := assetFiles.ReadFile(name)
+		sum.Write(content)
+		return err
+	})
+	if err != nil {
+		panic("what is embedded can be read: " + err.Error())
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:6])
+}()
+
+// templates has the template of each page by its name, each with the layout and the parts around it.
+var templates = func() map[string]*template.Template {
+	base := template.Must(template.New("").Funcs(functions).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
+	all := map[string]*template.Template{}
+	names, err := fs.Glob(pageFiles, "pages/*.html")
+	if err != nil {
+		panic("the pattern is right: " + err.Error())
+	}
+	for _, name := range names {
+		page := strings.TrimSuffix(path.Base(name), ".html")
+		if page == "layout" || page == "parts" {
+			continue
+		}
+		all[page] = template.Must(template.Must(base.Clone()).ParseFS(pageFiles, name))
+	}
+	return all
+}()
+
+var functions = template.FuncMap{
+	"moment": func(t any) moment {
+		switch t := t.(type) {
+		case time.Time:
+			return moment{t.UTC()}
+		case otp.Millis:
+			if t == 0 {
+				return moment{}
+			}
+			return moment{t.Time().UTC()}
+		}
+		panic("console: moment of something that is no time")
+	},
+	"join":    strings.Join,
+	"path":    func(parts ...string) string { return Path + path.Join(parts...) },
+	"options": func(pairs ...any) []any { return pairs },
+	"field": func(label, name string, rest ...any) field {
+		f := field{Label: label, Name: name, Type: "text"}
+		for i := 0; i+1 < len(rest); i += 2 {
+			f.set(rest[i].(string), rest[i+1])
+		}
+		return f
+	},
+}
+
+// moment is a time as a page shows it: UTC in the HTML, the reader's own zone once a script has run.
+type moment struct{ t time.Time }
+
+// Known reports whether there is a time at all.
+func (m moment) Known() bool { return !m.t.IsZero() }
+
+// Machine is RFC 3339, for the attribute datetime.
+func (m moment) Machine() string { return m.t.Format(time.RFC3339Nano) }
+
+// String is the time for people.
+func (m moment) String() string { return m.t.Format("2006-01-02 15:04:05") + " UTC" }
+
+// field is one field of a form.
+type field struct {
+	Label, Name, Type, Value, Hint, Autocomplete, Pattern string
+	Required, Checked, Multiline                          bool
+}
+
+func (f *field) set(name string, value any) {
+	switch name {
+	case "type":
+		f.Type = value.(string)
+	case "value":
+		f.Value = value.(string)
+	case "hint":
+		f.Hint = value.(string)
+	case "autocomplete":
+		f.Autocomplete = value.(string)
+	case "required":
+		f.Required = value.(bool)
+	case "checked":
+		f.Checked = value.(bool)
+	case "multiline":
+		f.Multiline = value.(bool)
+	default:
+		panic("console: a field has no " + name)
+	}
+}
+
+// view is what the layout shows, and what a page adds.
+type view struct {
+	Title    string
+	Page     string // its name in the navigation
+	Nav      []group
+	Sandbox  bool
+	Who      string // empty if nobody is logged in
+	CSRF     string
+	Assets   string
+	Problem  string // why what was asked for did not happen
+	Notice   string // what has happened
+	Base     string // where a shell reaches this server
+	Servlets string // and its servlets
+	Body     any
+}
+
+// show renders a page.
+func (x *exchange) show(name, title string, body any) error {
+	return x.render(http.StatusOK, name, view{Title: title, Body: body, Notice: notices[x.query("done")]})
+}
+
+// refuse renders a page again with what was wrong with the form that it sent. Errors that are nobody's refusal
+// go on.
+func (x *exchange) refuse(err error, name, title string, body any) error {
+	refusal, known := errors.AsType[*otp.Error](err)
+	if !known {
+		return err
+	}
+	web.RequestOf(x.gin).Kind = refusal.Kind.String()
+	row, _ := web.RowOf(refusal.Kind)
+	return x.render(row.Status, name, view{Title: title, Body: body, Problem: sentence(refusal)})
+}
+
+// sentence is a refusal as people read it.
+func sentence(e *otp.Error) string {
+	text := e.Error()
+	if text == "" {
+		return "This is not possible."
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+func (x *exchange) render(status int, name string, v view) error {
+	v.Page, v.Sandbox, v.Assets = name, x.door.Sandbox, Path+"assets/"+version+"/"
+	v.Nav = x.navigation()
+	if x.loggedIn {
+		v.Who, v.CSRF = x.who.Email, x.door.People.CSRFToken(x.who)
+	}
+	v.Base = x.base()
+	v.Servlets = v.Base + x.door.ContextPath
+	var page bytes.Buffer
+	part := "layout"
+	if x.gin.GetHeader("X-Part") == "live" { // a script of ours wants the part that changes
+		part = "live"
+	}
+	if err := templates[name].ExecuteTemplate(&page, part, v); err != nil {
+		return err
+	}
+	x.gin.Data(status, "text/html; charset=utf-8", page.Bytes())
+	return nil
+}
+
+// base is where the reader reached this server.
+func (x *exchange) base() string {
+	if x.door.PublicURL != "" {
+		return strings.TrimSuffix(x.door.PublicURL, "/")
+	}
+	return web.BaseOf(x.gin.Request)
+}
+
+// fail renders what went wrong on the way to a page.
+func (x *exchange) fail(err error) {
+	if _, ok := errors.AsType[loginNeeded](err); ok {
+		x.gin.Redirect(http.StatusSeeOther, x.loginPage())
+		return
+	}
+	status, text := http.StatusInternalServerError, "Something went wrong on the server. Its log has the reason, under "+
+		"the request's id "+web.RequestOf(x.gin).LogID+"."
+	problem, isProblem := errors.AsType[*web.Problem](err)
+	refusal, isRefusal := errors.AsType[*otp.Error](err)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return
+	case errors.Is(err, context.DeadlineExceeded):
+		status, text = http.StatusServiceUnavailable, "The server has too much to do. Try again in a moment."
+	case isProblem:
+		status, text = problem.Status, problem.Detail
+	case isRefusal:
+		row, _ := web.RowOf(refusal.Kind)
+		status, text = row.Status, sentence(refusal)
+		web.RequestOf(x.gin).Kind = refusal.Kind.String()
+	}
+	if status == http.StatusInternalServerError {
+		web.RequestOf(x.gin).Kind = "fault"
+		x.door.Log.ErrorContext(x.ctx, "a page failed", "request_id", web.RequestOf(x.gin).LogID, "error", err)
+	}
+	v := view{Title: http.StatusText(status), Body: text}
+	if err := x.render(status, "problem", v); err != nil {
+		x.door.Log.ErrorContext(x.ctx, "a page failed", "request_id", web.RequestOf(x.gin).LogID, "error", err)
+		x.gin.String(http.StatusInternalServerError, "Something went wrong.\n")
+	}
+}
+
+// asset serves style and scripts.
+func asset(c *gin.Context) {
+	setHeaders(c)
+	content, err := assetFiles.ReadFile("assets/" + path.Base(c.Param("file")))
+	if err != nil {
+		c.String(http.StatusNotFound, "Not found.\n")
+		return
+	}
+	kinds := map[string]string{
+		".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+	}
+	if c.Param("version") == version {
+		c.Header("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	c.Data(http.StatusOK, kinds[path.Ext(c.Param("file"))], content)
+}

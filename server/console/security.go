@@ -1,0 +1,104 @@
+package console
+
+import (
+	"html/template"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+// securityPages are what people do about their own login.
+var securityPages = []route{
+	{get, "security", person, "", (*exchange).security},
+	{post, "security/password", person, "", (*exchange).changePassword},
+	{post, "security/app", person, "", (*exchange).enrolApp},
+	{post, "security/app/confirm", person, "", (*exchange).confirmApp},
+	{post, "security/remove", person, "", (*exchange).removeFactor},
+	{post, "security/backup-codes", person, "", (*exchange).newBackupCodes},
+	{post, "security/end", person, "", (*exchange).endSession},
+	{post, "security/end-others", person, "", (*exchange).endOthers},
+	{post, "security/prove", person, "", (*exchange).prove},
+}
+
+// securityBody is the page about one's own login.
+type securityBody struct {
+	Profile  people.Profile
+	Sessions []people.Session
+	Factors  []people.Factor
+	Left     int // backup codes
+	Prove    bool
+
+	// What is shown once.
+	Enrolment *people.Enrolment
+	Image     template.URL // the QR code of it, a data: URI that this server made
+	Codes     []string
+}
+
+func (x *exchange) security() error { return x.showSecurity(nil, securityBody{}) }
+
+// showSecurity shows the page, with what was refused or is shown once.
+func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
+	if !x.loggedIn {
+		return loginNeeded{}
+	}
+	if body.Profile, err = x.door.People.Profile(x.ctx, x.who); err != nil {
+		return err
+	}
+	if body.Sessions, err = x.door.People.Sessions.List(x.ctx, x.who); err != nil {
+		return err
+	}
+	if body.Factors, body.Left, err = x.door.People.Factors.List(x.ctx, x.who); err != nil {
+		return err
+	}
+	if refused != nil {
+		body.Prove = otp.KindOf(refused) == otp.ReauthenticationRequired
+		return x.refuse(refused, "security", "My security", body)
+	}
+	return x.show("security", "My security", body)
+}
+
+// did goes back to the page after a change, or shows why there was none.
+func (x *exchange) did(err error, what string) error {
+	if err != nil {
+		return x.showSecurity(err, securityBody{})
+	}
+	return x.goTo("security?done=" + what)
+}
+
+func (x *exchange) changePassword() error {
+	return x.did(x.door.People.ChangePassword(x.ctx, x.who, x.form("present"), x.form("password")), "password")
+}
+
+func (x *exchange) enrolApp() error {
+	made, err := x.door.People.Factors.EnrolApp(x.ctx, x.who, x.form("name"))
+	if err != nil {
+		return x.showSecurity(err, securityBody{})
+	}
+	return x.showSecurity(nil, securityBody{Enrolment: &made, Image: template.URL(made.Image)})
+}
+
+func (x *exchange) confirmApp() error {
+	codes, err := x.door.People.Factors.ConfirmApp(x.ctx, x.who, x.form("id"), x.form("code"))
+	return x.showSecurity(err, securityBody{Codes: codes})
+}
+
+func (x *exchange) newBackupCodes() error {
+	codes, err := x.door.People.Factors.NewBackupCodes(x.ctx, x.who)
+	return x.showSecurity(err, securityBody{Codes: codes})
+}
+
+func (x *exchange) removeFactor() error {
+	return x.did(x.door.People.Factors.Remove(x.ctx, x.who, x.form("id")), "removed")
+}
+
+func (x *exchange) endSession() error {
+	return x.did(x.door.People.Sessions.End(x.ctx, x.who, x.form("id")), "session")
+}
+
+func (x *exchange) endOthers() error {
+	return x.did(x.door.People.Sessions.EndOthers(x.ctx, x.who), "sessions")
+}
+
+func (x *exchange) prove() error {
+	return x.did(x.door.People.Reauthenticate(x.ctx, x.who, x.form("password"), x.form("code")), "proved")
+}

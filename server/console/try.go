@@ -1,0 +1,169 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"otpbridge/server/otp"
+)
+
+// trial is a call that somebody tries.
+type trial struct {
+	Call     string // one of tried
+	Account  string
+	Key      string // an access key, or an API key
+	Mobile   string
+	Email    string
+	IP       string
+	Code     string
+	Accounts []string
+	Demo     map[string]string // the access keys that everybody knows
+
+	// What came of it.
+	Curl   string
+	Status int
+	Answer string
+}
+
+// tried are the calls that the page can make.
+var tried = map[string]struct{ method, path string }{
+	"generate":   {http.MethodGet, "otpgenservlet"},
+	"validate":   {http.MethodGet, "otpvalidationservlet"},
+	"regenerate": {http.MethodGet, "otpregenservlet"},
+	"send":       {http.MethodPost, "/v1/send"},
+	"verify":     {http.MethodPost, "/v1/verify"},
+}
+
+func (x *exchange) tryForm() error {
+	demo := x.door.Manage.Sandbox.DemoCredentials()[0]
+	t := trial{Call: "generate", Account: demo.Address, Key: demo.AccessKey, Mobile: "919876543210", IP: "203.0.113.7"}
+	if account := x.query("account"); account != "" && account != t.Account {
+		t.Account, t.Key = account, ""
+	}
+	if call := x.query("call"); tried[call].path != "" {
+		t.Call = call
+	}
+	if to := x.query("to"); to != "" {
+		t.Mobile = strings.TrimPrefix(to, "+")
+	}
+	t.Code = x.query("code")
+	return x.showTrial(t, nil)
+}
+
+func (x *exchange) showTrial(t trial, refused error) (err error) {
+	if t.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	t.Demo = map[string]string{}
+	for _, c := range x.door.Manage.Sandbox.DemoCredentials() {
+		t.Demo[c.Address] = c.AccessKey
+	}
+	if refused != nil {
+		return x.refuse(refused, "try", "Try it", t)
+	}
+	return x.show("try", "Try it", t)
+}
+
+// try makes the call on this server, as a client would.
+func (x *exchange) try() error {
+	t := trial{
+		Call: x.form("call"), Account: x.form("account"), Key: strings.TrimSpace(x.form("key")),
+		Mobile: strings.TrimSpace(x.form("mobile")), Email: strings.TrimSpace(x.form("email")),
+		IP: strings.TrimSpace(x.form("ipaddress")), Code: strings.TrimSpace(x.form("code")),
+	}
+	made, ok := tried[t.Call]
+	if !ok {
+		return x.showTrial(t, otp.RefuseField("call", "must be one of generate, validate, regenerate, send, verify"))
+	}
+	request, err := x.trialRequest(&t, made.method, made.path)
+	if err != nil {
+		if kind := otp.KindOf(err); kind == otp.Invalid || kind == otp.NotFound || kind == otp.BrokenAccount {
+			return x.showTrial(t, err)
+		}
+		return err
+	}
+	answer := &recording{header: http.Header{}}
+	x.door.Server.ServeHTTP(answer, request)
+	t.Status, t.Answer = answer.status, answer.body.String()
+	return x.showTrial(t, nil)
+}
+
+// trialRequest makes the request and the curl that is the same.
+func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, error) {
+	var request *http.Request
+	var err error
+	if strings.HasPrefix(path, "/v1/") {
+		body := map[string]string{"to": t.Mobile}
+		if t.Email != "" {
+			body["email"] = t.Email
+		}
+		if t.IP != "" {
+			body["ip"] = t.IP
+		}
+		if t.Call == "verify" {
+			body["code"] = t.Code
+		}
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		address := x.base() + path
+		t.Curl = "curl -sS -H " + quoted("X-API-Key: "+t.Key) + " -H 'Content-Type: application/json' \\\n  " +
+			quoted(address) + " \\\n  -d " + quoted(string(text))
+		if request, err = http.NewRequestWithContext(x.ctx, method, address, bytes.NewReader(text)); err != nil {
+			return nil, otp.RefuseField("key", "cannot be sent in a header")
+		}
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("X-API-Key", t.Key)
+	} else {
+		query := url.Values{"ipaddress": {t.IP}, "mobile": {t.Mobile}}
+		if t.Email != "" && t.Call != "validate" {
+			query.Set("email", t.Email)
+		}
+		if t.Call == "validate" {
+			text, err := x.door.Manage.Sandbox.Encrypt(x.ctx, t.Account, t.Code)
+			if err != nil {
+				return nil, err
+			}
+			query.Set("otp", text)
+		}
+		address := x.base() + x.door.ContextPath + "/" + path + "?" + query.Encode()
+		t.Curl = "curl -sS -H " + quoted("access_key: "+t.Key) + " \\\n  " + quoted(address)
+		if request, err = http.NewRequestWithContext(x.ctx, method, address, nil); err != nil {
+			return nil, otp.RefuseField("mobile", "cannot be sent in an address")
+		}
+		request.Header.Set("access_key", t.Key)
+	}
+	request.RemoteAddr, request.RequestURI = x.gin.Request.RemoteAddr, request.URL.RequestURI()
+	request.Header.Set("User-Agent", "OTPBridge console")
+	if request.Body == nil {
+		request.Body = http.NoBody
+	}
+	return request, nil
+}
+
+// quoted is a text as one word of a POSIX shell.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// recording keeps an answer.
+type recording struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *recording) Header() http.Header { return r.header }
+
+func (r *recording) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+}
+
+func (r *recording) Write(p []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return r.body.Write(p)
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/console"
+)
+
+// The pages that a sandbox shows to everybody.
+var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "system", "components",
+	"login", "register", "recover"}
+
+// axe is the accessibility checker, as text to run in a page.
+func axe(t *testing.T) string {
+	t.Helper()
+	needsTools(t)
+	source, err := os.ReadFile(clientsFolder + "/node_modules/axe-core/axe.min.js")
+	require.NoError(t, err)
+	return string(source)
+}
+
+// screen is what a page is looked at on.
+type screen struct {
+	width int64
+	theme string
+}
+
+// screens are a phone and a desk, in both themes where pictures are made of all; else each theme once.
+func screens() []screen {
+	if os.Getenv("SCREENSHOTS") == "" {
+		return []screen{{360, "dark"}, {1280, "light"}}
+	}
+	return []screen{{360, "dark"}, {1280, "light"}, {360, "light"}, {1280, "dark"}}
+}
+
+// Each page, light and dark, on a phone and on a desk: nothing that Chromium complains of, nothing wider than the
+// screen, nothing serious that axe-core finds. SCREENSHOTS names a folder to put a picture of each into.
+func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
+	s := boot(t, variables(t)...)
+	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
+	s.do("POST", "/v1/send", `{"to":"a@shop.example","method":"email"}`, "X-API-Key", documentedKey,
+		"Content-Type", "application/json")
+	checker := axe(t)
+	b := newBrowser(t, s.URL())
+	for _, page := range append(sandboxPages, "inbox/message/"+s.messages("limit=1")[0].ID) {
+		for _, screen := range screens() {
+			b.look(screen.width, screen.theme)
+			b.open(console.Path + page)
+			checkPage(b, checker, page)
+			if folder := os.Getenv("SCREENSHOTS"); folder != "" {
+				b.picture(fmt.Sprintf("%s/%s-%d-%s.png", folder, strings.ReplaceAll(page, "/", "-"), screen.width, screen.theme))
+			}
+		}
+	}
+}
+
+// checkPage looks at the page that is open.
+func checkPage(b *browser, checker, page string) {
+	b.t.Helper()
+	require.LessOrEqual(b.t, eval[float64](b, `document.documentElement.scrollWidth - innerWidth`), 0.0,
+		"%s is wider than the screen", page)
+	require.Zero(b.t, eval[int](b, `document.querySelectorAll("[style], style, script:not([src])").length`), page)
+	eval[chromedp.Void](b, checker)
+	found := eval[json.RawMessage](b, `axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations
+		.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => [v.id, v.help, v.nodes.map((n) => n.html)]))`)
+	require.JSONEq(b.t, `[]`, string(found), "axe-core at %s", page)
+}
+
+// From the first start to a code that is verified, without a shell.
+func TestConsole_FirstCode(t *testing.T) {
+	s := boot(t, variables(t)...)
+	b := newBrowser(t, s.URL())
+	b.open("/")
+	b.sees("SANDBOX")
+	b.sees("No message yet")
+	b.open(console.Path + "try")
+	b.press("Make the call")
+	b.sees("OTP Generated Successfully")
+	b.open(console.Path + "inbox")
+	code := s.messages("limit=1")[0].Code
+	b.sees(code)
+	eval[chromedp.Void](b, `document.querySelector("td a[href*=message]").click()`)
+	b.sees("Segments")
+	eval[chromedp.Void](b, `document.querySelector("a.button").click()`)
+	b.sees("Code")
+	b.press("Make the call")
+	b.sees("Verified successfully")
+	b.open(console.Path + "requests")
+	eval[chromedp.Void](b, `document.querySelector("details.call").open = true`)
+	b.sees(code)
+}

@@ -1,0 +1,318 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+
+	"otpbridge/server/otp"
+)
+
+// The states of a notice.
+const (
+	NoticePending   = "pending"
+	NoticeDelivered = "delivered"
+	NoticeDead      = "dead"    // it was tried as often as it is
+	NoticeSkipped   = "skipped" // its endpoint was off
+)
+
+// Notice is one thing to tell one endpoint. The source is the event or change that it names: the text is made
+// when it is first sent, and kept from then on.
+type Notice struct {
+	Endpoint    otp.ID
+	ID          otp.ID // in the order in which an endpoint is told of a challenge
+	Event       otp.ID // of the history, or of changes for a key
+	Account     string
+	Environment string
+	Type        string
+	Challenge   otp.ID     // zero for none
+	Recipient   otp.ID     // its hash; zero for none
+	At          otp.Millis // of the event
+	DueAt       otp.Millis // of the next try; 0: there is none
+	State       string
+	Attempts    int
+	Status      int    // of the last answer; 0 without one
+	Reason      string // why the last try failed; empty if it did not
+	TriedAt     otp.Millis
+	Request     []byte // sealed body; nil until the first try
+	Answer      []byte // sealed start of the last answer
+}
+
+var notices = table[Notice]{"webhook_deliveries", func(n *Notice) []column {
+	return []column{
+		{"endpoint_id", &n.Endpoint}, {"id", &n.ID}, {"event_id", &n.Event}, {"esme_address", &n.Account},
+		{"environment", &n.Environment}, {"type", &n.Type}, {"challenge_id", &n.Challenge},
+		{"recipient_hash", &n.Recipient}, {"at", &n.At}, {"due_at", &n.DueAt}, {"state", &n.State},
+		{"attempts", &n.Attempts}, {"status", &n.Status}, {"reason", &n.Reason}, {"tried_at", &n.TriedAt},
+		{"request", &n.Request}, {"answer", &n.Answer},
+	}
+}}
+
+// noticeID orders what an endpoint is told of one challenge: by the moment, which never runs backwards for a
+// challenge, then by the stage in its life, for servers whose clocks differ, then by the place in the batch.
+func noticeID(at otp.Millis, told otp.NoticeType, place int) otp.ID {
+	stage := 1
+	switch told {
+	case otp.NoticeSent:
+		stage = 0
+	case otp.NoticeVerified, otp.NoticeCanceled, otp.NoticeReplaced, otp.NoticeMaxAttempts, otp.NoticeExpired:
+		stage = 2
+	case otp.NoticeLocked:
+		stage = 3
+	}
+	id := NewID() // which is random from its ninth byte on
+	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16|7<<12|uint64(stage)<<10|uint64(min(place, 1<<10-1)))
+	return id
+}
+
+// expiryGrace is how long after its expiry a challenge is looked at, to see whether it was used: an operation
+// that was in time may commit a moment later.
+const expiryGrace = maxTrying + patience
+
+// tell adds what endpoints are to be told of the events that op's decision recorded.
+func (b *batch) tell(op *Operation, state *State, r *otp.Recipient, c *otp.Challenge) {
+	listening := b.listening[state.event.Account]
+	if len(listening) == 0 {
+		return
+	}
+	if state.inserted != nil {
+		c = state.inserted
+	}
+	b.tellOf(op, state.event, listening, state.event.Notices(r, c, state.Now))
+	for i := range state.also {
+		b.tellOf(op, &state.also[i], listening, state.also[i].Notices(r, c, state.Now))
+	}
+	if state.event.Kind != otp.EventSent || c == nil {
+		return
+	}
+	// That nobody used a code in time is no event. It is told when it is due, if it is true then.
+	expired := *state.event
+	expired.At = c.ExpiresAt
+	from := len(b.notices)
+	b.tellOf(op, &expired, listening, []otp.NoticeType{otp.NoticeExpired})
+	on := b.notices[:from]
+	for _, n := range b.notices[from:] {
+		if n.DueAt != 0 {
+			n.DueAt += c.ExpiresAt - state.Now + otp.Span(expiryGrace)
+			on = append(on, n)
+		}
+	}
+	b.notices = on
+}
+
+func (b *batch) tellOf(op *Operation, e *otp.Event, listening []Endpoint, types []otp.NoticeType) {
+	for _, told := range types {
+		for i := range listening {
+			if to := &listening[i]; to.Wants(told) {
+				n := newNotice(to, told, e.At, op.Now, len(b.notices))
+				n.Event, n.Environment, n.Challenge, n.Recipient = e.ID, string(e.Environment), e.Challenge, e.Recipient
+				b.notices = append(b.notices, n)
+			}
+		}
+	}
+}
+
+// newNotice is due at once, or skipped if its endpoint is off.
+func newNotice(to *Endpoint, told otp.NoticeType, at, now otp.Millis, place int) Notice {
+	n := Notice{Endpoint: to.ID, ID: noticeID(at, told, place), Account: to.Account, Type: string(told), At: at,
+		DueAt: now, State: NoticePending}
+	if to.Off != "" {
+		n.DueAt, n.State = 0, NoticeSkipped
+	}
+	return n
+}
+
+func (b *batch) writeNotices(writes *script) {
+	if len(b.notices) == 0 {
+		return
+	}
+	inserts := make([]driver.Value, 0, len(b.layouts.notices.columns)*len(b.notices))
+	for i := range b.notices {
+		for _, c := range notices.columns(&b.notices[i]) {
+			inserts = append(inserts, c.value())
+		}
+	}
+	writes.insert(b.layouts.notices, inserts)
+}
+
+// Tell adds a notice to each endpoint of an account that asked for its type, in tx. Event names its source:
+// the change that tx records, or a text that goes with it in Request. It returns how many there are.
+func (w *Webhooks) Tell(tx *Tx, n Notice, now otp.Millis) (int, error) {
+	listening, err := endpoints.lock(tx.ctx, tx, `esme_address = ? ORDER BY id`, n.Account)
+	if err != nil {
+		return 0, err
+	}
+	told := 0
+	for i := range listening {
+		if to := &listening[i]; to.Wants(otp.NoticeType(n.Type)) {
+			if err := w.TellOne(tx, to, n, now); err != nil {
+				return told, err
+			}
+			told++
+		}
+	}
+	return told, nil
+}
+
+// TellOne adds a notice to one endpoint, whatever it asked for.
+func (w *Webhooks) TellOne(tx *Tx, to *Endpoint, n Notice, now otp.Millis) error {
+	row := newNotice(to, otp.NoticeType(n.Type), n.At, now, 0)
+	row.Event, row.Environment, row.Request = n.Event, n.Environment, n.Request
+	return notices.insert(tx.ctx, tx, &row)
+}
+
+// tellChange tells an account's endpoints of a change that they can ask for.
+func (tx *Tx) tellChange(c *otp.Change) error {
+	told, known := c.Kind.Notice()
+	if !known || c.Account == "" {
+		return nil
+	}
+	_, err := tx.store.Webhooks.Tell(tx, Notice{Account: c.Account, Type: string(told), Event: c.ID, At: c.At}, c.At)
+	return err
+}
+
+// Due lists the endpoints that are on, nobody else's at now, and have something due.
+func (w *Webhooks) Due(ctx context.Context, owner otp.ID, now otp.Millis) (ids []otp.ID, err error) {
+	rows, err := w.store.reads.QueryContext(ctx, `
+		SELECT e.id
+		FROM webhook_endpoints e
+		WHERE e.off_at IS NULL AND (e.owner = ? OR e.leased_until IS NULL OR e.leased_until <= ?)
+			AND EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.endpoint_id = e.id AND d.due_at <= ?)`,
+		owner[:], int64(now), int64(now))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id otp.ID
+		if err := rows.Scan(idScan{&id}); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// dueNotices finds what is due at an endpoint and has nothing of the same challenge open before it.
+const dueNotices = `endpoint_id = ? AND due_at <= ? AND NOT EXISTS (
+		SELECT 1
+		FROM webhook_deliveries earlier
+		WHERE earlier.challenge_id = webhook_deliveries.challenge_id AND earlier.due_at IS NOT NULL
+			AND earlier.endpoint_id = webhook_deliveries.endpoint_id AND earlier.id < webhook_deliveries.id)
+	ORDER BY due_at
+	LIMIT ?`
+
+// Next reads what is to be sent to an endpoint at now, the longest due first.
+func (w *Webhooks) Next(ctx context.Context, endpoint otp.ID, now otp.Millis, limit int) ([]Notice, error) {
+	return notices.find(ctx, w.store, dueNotices, endpoint[:], int64(now), limit)
+}
+
+// Settle writes how tries ended: what is in Notice from State on, and DueAt. A notice that is gone or done
+// meanwhile stays as it is.
+func (w *Webhooks) Settle(tried []Notice) error {
+	return w.store.aside(func(writes *script) {
+		for i := range tried {
+			n := &tried[i]
+			writes.count(nil, `
+				UPDATE webhook_deliveries
+				SET due_at = ?, state = ?, attempts = ?, status = ?, reason = ?, tried_at = ?, request = ?, answer = ?
+				WHERE endpoint_id = ? AND id = ? AND due_at IS NOT NULL`,
+				moment(n.DueAt), n.State, int64(n.Attempts), int64(n.Status), n.Reason, moment(n.TriedAt), nullable(n.Request),
+				nullable(n.Answer), n.Endpoint[:], n.ID[:])
+		}
+	})
+}
+
+// Drop removes notices of which it has turned out that they are not true.
+func (w *Webhooks) Drop(untrue []Notice) error {
+	return w.store.aside(func(writes *script) {
+		for i := range untrue {
+			writes.count(nil, `DELETE FROM webhook_deliveries WHERE endpoint_id = ? AND id = ?`, untrue[i].Endpoint[:],
+				untrue[i].ID[:])
+		}
+	})
+}
+
+// NoticeQuery selects notices of an endpoint, the newest first. Zero fields select everything.
+type NoticeQuery struct {
+	State  string
+	Before otp.ID // only older ones
+	Limit  int
+}
+
+// Notices reads what an endpoint was told, or is to be told.
+func (w *Webhooks) Notices(ctx context.Context, endpoint otp.ID, q NoticeQuery) ([]Notice, error) {
+	where, args := `endpoint_id = ?`, []any{endpoint[:]}
+	if q.State != "" {
+		where, args = where+` AND state = ?`, append(args, q.State)
+	}
+	if !q.Before.IsZero() {
+		where, args = where+` AND id < ?`, append(args, q.Before[:])
+	}
+	return notices.find(ctx, w.store, where+` ORDER BY id DESC LIMIT ?`, append(args, q.Limit)...)
+}
+
+// Notice reads one; ErrNotFound for none.
+func (w *Webhooks) Notice(ctx context.Context, endpoint, id otp.ID) (Notice, error) {
+	return notices.one(ctx, w.store, `endpoint_id = ? AND id = ?`, endpoint[:], id[:])
+}
+
+// failed finds what a replay of everything since a moment sends again.
+const failedNotices = ` FROM webhook_deliveries WHERE endpoint_id = ? AND id >= ? AND state IN ('dead', 'skipped')`
+
+// Failed counts the notices since a moment that are dead or were skipped.
+func (w *Webhooks) Failed(ctx context.Context, endpoint otp.ID, since otp.Millis) (n int, err error) {
+	err = w.store.reads.GetContext(ctx, &n, `SELECT COUNT(*)`+failedNotices, endpoint[:], oldest(since))
+	return n, err
+}
+
+// Replay makes notices due again at now: one, or for the zero id all that are dead or were skipped since a
+// moment. It returns how many.
+func (w *Webhooks) Replay(tx *Tx, endpoint, id otp.ID, since, now otp.Millis) (int64, error) {
+	const again = `UPDATE webhook_deliveries SET due_at = ?, state = 'pending', attempts = 0 WHERE endpoint_id = ? AND `
+	if !id.IsZero() {
+		return tx.affect(tx.ctx, again+`id = ?`, int64(now), endpoint[:], id[:])
+	}
+	return tx.affect(tx.ctx, again+`id >= ? AND state IN ('dead', 'skipped')`, int64(now), endpoint[:], oldest(since))
+}
+
+// oldest is the first id of a moment.
+func oldest(since otp.Millis) []byte {
+	var id otp.ID
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, since))<<16)
+	return id[:]
+}
+
+// Source reads the event that a notice tells of, and its recipient as far as it is still known; ErrNotFound for
+// an event that is gone.
+func (w *Webhooks) Source(ctx context.Context, event otp.ID) (e otp.Event, r otp.Recipient, err error) {
+	var summary, id []byte
+	err = w.store.reads.QueryRowContext(ctx, `
+		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.door, e.recipient_hash, e.challenge_id, e.send,
+			e.channels, e.remaining, e.summary, r.id, r.sealed, COALESCE(r.mask, '')
+		FROM events e
+		LEFT JOIN recipients r ON r.hash = e.recipient_hash
+		WHERE e.id = ?`, event[:]).
+		Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient},
+			idScan{&e.Challenge}, &e.Send, &e.Channels, &e.Remaining, &summary, &id, &r.Sealed, &r.Mask)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, r, ErrNotFound
+	}
+	copy(r.ID[:], id)
+	if err == nil {
+		e.Summary, err = decodeSummary(summary)
+	}
+	return e, r, err
+}
+
+// Change reads a change that a notice tells of; ErrNotFound for none.
+func (w *Webhooks) Change(ctx context.Context, id otp.ID) (otp.Change, error) {
+	found, err := changes.one(ctx, w.store, `id = ?`, id[:])
+	if err == nil && found.details != "" {
+		err = json.Unmarshal([]byte(found.details), &found.Change.Details)
+	}
+	return found.Change, err
+}

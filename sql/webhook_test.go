@@ -1,0 +1,285 @@
+package sql
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/otp"
+)
+
+// listen makes an endpoint of account 1.
+func listen(t testing.TB, s *Store, events ...string) Endpoint {
+	t.Helper()
+	e := Endpoint{ID: NewID(), Account: "1", URL: "https://hooks.example.com", Events: events, Format: "standard",
+		SignatureHeader: "X-OTP-Signature", Recipients: "masked", Secret: []byte("sealed"), Version: 1, CreatedAt: noon,
+		UpdatedAt: noon}
+	alter(t, s, func(tx *Tx) error { return s.Webhooks.Insert(tx, e) })
+	return e
+}
+
+// alter makes a change that is recorded.
+func alter(t testing.TB, s *Store, do func(*Tx) error) {
+	t.Helper()
+	require.NoError(t, s.Change(ctx, func(tx *Tx) error {
+		if err := do(tx); err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: NewID(), At: noon, Kind: otp.WebhookChanged, Account: "1"})
+	}))
+}
+
+// told lists what an endpoint is to be told, oldest first, as type and state.
+func told(t testing.TB, s *Store, e Endpoint) (all []string) {
+	t.Helper()
+	found, err := s.Webhooks.Notices(ctx, e.ID, NoticeQuery{Limit: 1000})
+	require.NoError(t, err)
+	slices.Reverse(found)
+	for _, n := range found {
+		all = append(all, n.Type+" "+n.State)
+	}
+	return all
+}
+
+func TestWebhooks_ServersKnowEachOthersEndpointsFromTheNextBatchOn(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		one, two := openTest(t, databaseURL, Options{}), openTest(t, databaseURL, Options{})
+		now := noon
+		send := func(s *Store) {
+			now++
+			op, _ := generate(nextID(), nextID(), policy, now)
+			require.NoError(t, s.Do(op))
+		}
+		send(two) // which knows by now that there is none
+		all, some := listen(t, one, "*"), listen(t, one, "otp.verified", "otp.canceled")
+		send(two)
+		require.Equal(t, []string{"otp.sent pending", "otp.expired pending"}, told(t, one, all))
+		require.Empty(t, told(t, one, some))
+
+		all.Off, all.OffAt = "disabled", noon
+		alter(t, one, func(tx *Tx) error {
+			written, err := one.Webhooks.Update(tx, all)
+			require.True(t, written)
+			return err
+		})
+		send(two)
+		require.Equal(t, []string{"otp.sent pending", "otp.sent skipped", "otp.expired pending"}, told(t, one, all),
+			"by the moments of the events")
+		alter(t, one, func(tx *Tx) error {
+			removed, err := one.Webhooks.Delete(tx, "1", all.ID, 2)
+			require.True(t, removed)
+			return err
+		})
+		send(two)
+		require.Len(t, told(t, one, all), 3)
+	})
+}
+
+// A change that is not committed must be remembered by nobody.
+func TestWebhooks_AnEndpointThatWasRolledBackIsToldNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		s := openTest(t, databaseURL, Options{})
+		e := listen(t, s, "*")
+		ghost := e
+		ghost.ID = NewID()
+		require.ErrorIs(t, s.Change(ctx, func(tx *Tx) error {
+			require.NoError(t, s.Webhooks.Insert(tx, ghost))
+			return ErrNotFound
+		}), ErrNotFound)
+		op, _ := generate(nextID(), nextID(), policy, noon)
+		require.NoError(t, s.Do(op))
+		require.Empty(t, told(t, s, ghost))
+		require.Len(t, told(t, s, e), 2)
+	})
+}
+
+// Endpoints are made on one server while another commits as fast as it can. Every send that began after an
+// endpoint was there must be told to it, exactly once.
+func TestWebhooks_AnEndpointIsExactFromItsCommitOnRace(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		one, two := openTest(t, databaseURL, Options{}), openTest(t, databaseURL, Options{})
+		var mu sync.Mutex
+		made := map[otp.ID][]otp.ID{} // the events that began after an endpoint was there
+		var there []Endpoint
+		stop := make(chan struct{})
+		var busy sync.WaitGroup
+		for range 8 {
+			busy.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					mu.Lock()
+					known := slices.Clone(there)
+					mu.Unlock()
+					op, _ := generate(nextID(), nextID(), policy, otp.At(time.Now()))
+					if two.Do(op) != nil {
+						continue
+					}
+					mu.Lock()
+					for _, e := range known {
+						made[e.ID] = append(made[e.ID], op.Event)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		for range 5 {
+			e := listen(t, one, "otp.sent")
+			mu.Lock()
+			there = append(there, e)
+			mu.Unlock()
+			time.Sleep(5 * time.Millisecond)
+		}
+		close(stop)
+		busy.Wait()
+		for _, e := range there {
+			found, err := one.Webhooks.Notices(ctx, e.ID, NoticeQuery{Limit: 100_000})
+			require.NoError(t, err)
+			times := map[otp.ID]int{}
+			for _, n := range found {
+				times[n.Event]++
+				require.Equal(t, 1, times[n.Event])
+			}
+			for _, event := range made[e.ID] {
+				require.Equal(t, 1, times[event], "an event was missed")
+			}
+		}
+		require.NotEmpty(t, made[there[0].ID])
+	})
+}
+
+func TestWebhooks_ATryThatRolledBackLeavesNoRow(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		s := openTest(t, databaseURL, Options{})
+		e := listen(t, s, "otp.sent")
+		op, _ := generate(nextID(), nextID(), policy, noon)
+		decide, tries := op.Decide, 0
+		op.Decide = func(state *State) error {
+			if tries++; tries < 3 {
+				state.Recipient.Version = 99 // which no row has: the guard sends the batch round again
+				state.Recipient.UpdatedAt = noon
+				state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Kind: otp.EventSent, Challenge: nextID()})
+				return nil
+			}
+			return decide(state)
+		}
+		require.NoError(t, s.Do(op))
+		require.Equal(t, 3, tries)
+		require.Equal(t, []string{"otp.sent pending"}, told(t, s, e))
+	})
+}
+
+func TestWebhooks_WrongGuessesTellOfTheLastOneAlone(t *testing.T) {
+	s := fresh(t)
+	e := listen(t, s, "*")
+	recipient, slot := nextID(), nextID()
+	op, _ := generate(recipient, slot, policy, noon)
+	require.NoError(t, s.Do(op))
+	for i := range 3 {
+		require.Error(t, s.Do(verify(recipient, slot, false, noon+otp.Millis(i))))
+	}
+	require.Equal(t, []string{"otp.sent pending", "otp.max_attempts pending", "otp.expired pending"}, told(t, s, e))
+}
+
+func TestWebhooks_AKeysChangeIsToldInItsTransaction(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		e := listen(t, s, "key.created")
+		for _, kind := range []otp.ChangeKind{"key.created", "key.revoked", otp.WebhookChanged} {
+			require.NoError(t, s.Change(ctx, func(tx *Tx) error {
+				return tx.Record(otp.Change{ID: NewID(), At: noon, Kind: kind, Account: "1"})
+			}))
+		}
+		require.Equal(t, []string{"key.created pending"}, told(t, s, e))
+	})
+}
+
+func TestNext_KeepsTheOrderWithinAChallengeAlone(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		e := listen(t, s, "otp.sent", "otp.max_attempts")
+		first, slot := nextID(), nextID()
+		op, _ := generate(first, slot, policy, noon)
+		require.NoError(t, s.Do(op))
+		for range 3 {
+			require.Error(t, s.Do(verify(first, slot, false, noon)))
+		}
+		other, _ := generate(nextID(), nextID(), policy, noon)
+		require.NoError(t, s.Do(other))
+
+		next := func(at otp.Millis) (types []string, all []Notice) {
+			all, err := s.Webhooks.Next(ctx, e.ID, at, 10)
+			require.NoError(t, err)
+			for _, n := range all {
+				types = append(types, n.Type)
+			}
+			return types, all
+		}
+		types, all := next(noon)
+		require.Equal(t, []string{"otp.sent", "otp.sent"}, types, "what came after the first send waits for it")
+		sent := all[slices.IndexFunc(all, func(n Notice) bool { return n.Event == op.Event })]
+		sent.DueAt, sent.Attempts = noon+otp.Hour, 1
+		require.NoError(t, s.Webhooks.Settle([]Notice{sent}))
+		types, _ = next(noon + otp.Minute)
+		require.Equal(t, []string{"otp.sent"}, types)
+		sent.DueAt, sent.State = 0, NoticeDead
+		require.NoError(t, s.Webhooks.Settle([]Notice{sent}))
+		types, _ = next(noon + otp.Minute)
+		require.ElementsMatch(t, []string{"otp.sent", "otp.max_attempts"}, types)
+	})
+}
+
+func TestNoticeID_OrdersByMomentStageAndPlace(t *testing.T) {
+	var ids []otp.ID
+	for _, at := range []otp.Millis{noon, noon + 1} {
+		for _, kind := range []otp.NoticeType{otp.NoticeSent, otp.NoticeDelivered, otp.NoticeVerified, otp.NoticeLocked} {
+			for _, place := range []int{0, 1, 255, 5000} {
+				ids = append(ids, noticeID(at, kind, place))
+			}
+		}
+	}
+	require.True(t, slices.IsSortedFunc(ids, func(a, b otp.ID) int { return slices.Compare(a[:], b[:]) }), fmt.Sprint(ids))
+	require.Equal(t, noon, idTime(ids[0]))
+}
+
+func TestClaim_GivesAnEndpointToOneServerAtATime(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		e, one, two := listen(t, s, "*"), NewID(), NewID()
+		claim := func(owner otp.ID, now otp.Millis) bool {
+			claimed, err := s.Webhooks.Claim(owner, []otp.ID{e.ID}, now, now+otp.Lease)
+			require.NoError(t, err)
+			return len(claimed) == 1
+		}
+		require.True(t, claim(one, noon))
+		require.False(t, claim(two, noon))
+		require.True(t, claim(one, noon+otp.Second), "an owner renews")
+		require.True(t, claim(two, noon+otp.Second+otp.Lease), "whose lease ran out loses it")
+		require.False(t, claim(one, noon+2*otp.Second))
+		require.NoError(t, s.Webhooks.Release(two))
+		require.True(t, claim(one, noon+2*otp.Second))
+	})
+}
+
+func TestSweep_RemovesOldNoticesAndThoseOfEndpointsThatAreGone(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		stays, goes := listen(t, s, "otp.sent"), listen(t, s, "otp.sent")
+		for _, at := range []otp.Millis{noon, noon + 10*otp.Day} {
+			op, _ := generate(nextID(), nextID(), policy, at)
+			require.NoError(t, s.Do(op))
+		}
+		alter(t, s, func(tx *Tx) error {
+			_, err := s.Webhooks.Delete(tx, "1", goes.ID, 1)
+			return err
+		})
+		swept, err := s.Sweep(ctx, noon+31*otp.Day)
+		require.NoError(t, err)
+		require.Equal(t, 3, swept.Notices)
+		require.Equal(t, []string{"otp.sent pending"}, told(t, s, stays))
+		require.Empty(t, told(t, s, goes))
+	})
+}
