@@ -60,7 +60,8 @@ type Receipt struct {
 	// canonical form; the latter is left out where there was no binding.
 	RecipientHash string `json:"recipient_hash"`
 	BindingHash   string `json:"binding_hash,omitempty"`
-	VerifiedAt    int64  `json:"verified_at"` // by the account's clock
+	Test          bool   `json:"test,omitempty"` // the recipient is a test recipient, whose code is always the same
+	VerifiedAt    int64  `json:"verified_at"`    // by the account's clock
 	IssuedAt      int64  `json:"iat"`
 	ExpiresAt     int64  `json:"exp"`
 }

@@ -80,6 +80,8 @@ var accountColumns = []accountColumn{
 	optional("cost_guards", func(a *otp.Account) **otp.Guards { return &a.CostGuards }),
 	optionalNumber("spend_cap_per_day", func(a *otp.Account) **int { return &a.SpendCapPerDay }),
 	document("prices", func(a *otp.Account) *map[string]int64 { return &a.Prices }),
+	document("safe_list", func(a *otp.Account) *[]string { return &a.SafeList }),
+	flag("require_https", func(a *otp.Account) *bool { return &a.RequireHTTPS }),
 	document("jwt_issuers", func(a *otp.Account) *[]otp.JWTIssuer { return &a.JWTIssuers }),
 	number("created_at", func(a *otp.Account) *otp.Millis { return &a.CreatedAt }),
 	number("updated_at", func(a *otp.Account) *otp.Millis { return &a.UpdatedAt }),

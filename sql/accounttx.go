@@ -59,7 +59,7 @@ func (a *Accounts) Update(tx *Tx, account *otp.Account, columns []string) (bool,
 
 // Delete removes an account and its credentials. Its history stays for as long as history without an account does.
 func (a *Accounts) Delete(tx *Tx, address string) (bool, error) {
-	for _, table := range []string{"credentials", "sandbox_accounts"} {
+	for _, table := range []string{"credentials", "test_recipients", "sandbox_accounts"} {
 		if err := tx.exec(tx.ctx, `DELETE FROM `+table+` WHERE esme_address = ?`, address); err != nil {
 			return false, err
 		}

@@ -312,7 +312,7 @@ func (tx *Tx) writeGuesses(g otp.Guesses) error {
 // peopleMemory is how long sessions and tickets that are over are kept: for a look at who was there.
 const peopleMemory = 30 * otp.Day
 
-// sweepPeople removes sessions, tickets and ceremonies that no rule looks at any more. There are few of them.
+// sweepPeople removes sessions, tickets, ceremonies and test recipients that no rule looks at any more. There are few of them.
 func (s *Store) sweepPeople(ctx context.Context, now otp.Millis) error {
 	before, kept := int64(now), int64(now-peopleMemory)
 	for _, dead := range []struct {
@@ -323,6 +323,7 @@ func (s *Store) sweepPeople(ctx context.Context, now otp.Millis) error {
 		{`sessions WHERE expires_at < ?`, kept},
 		{`tickets WHERE expires_at < ?`, kept},
 		{`ceremonies WHERE expires_at < ?`, before},
+		{`test_recipients WHERE expires_at < ?`, before},
 	} {
 		n := 0
 		if err := s.reads.GetContext(ctx, &n, `SELECT COUNT(*) FROM `+dead.from, dead.before); err != nil || n == 0 {

@@ -53,6 +53,8 @@ func SealedColumns() []Sealed {
 		{Table: "factors", Column: "secret", key: id},
 		{Table: "idempotency_keys", Column: "answer", key: []string{"credential_id", "key_hash"},
 			with: []string{"challenge_id"}},
+		{Table: "test_recipients", Column: "number", key: id},
+		{Table: "test_recipients", Column: "code", key: id},
 		{Table: "webhook_endpoints", Column: "secret", key: id},
 		{Table: "webhook_endpoints", Column: "old_secret", key: id},
 		{Table: "webhook_deliveries", Column: "request", key: []string{"endpoint_id", "id"}},

@@ -45,6 +45,7 @@ type Store struct {
 	People      *People
 	Services    *ServiceAccounts
 	Webhooks    *Webhooks
+	Tests       *TestRecipients
 
 	options Options
 	dialect dialect
@@ -95,7 +96,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.Accounts, s.Credentials, s.Claims = &Accounts{s}, &Credentials{s}, &Claims{s}
 	s.Challenges, s.Deliveries = &Challenges{s}, &Deliveries{s}
 	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
-	s.People, s.Services, s.Webhooks = &People{s}, &ServiceAccounts{s}, newWebhooks(s)
+	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

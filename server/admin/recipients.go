@@ -2,7 +2,9 @@ package admin
 
 import (
 	"net/http"
+	"time"
 
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 )
@@ -13,6 +15,12 @@ var recipientRoutes = []route{
 		call: (*exchange).lookUpRecipient},
 	{method: http.MethodPost, path: "/api/recipients/unlock", who: person, needs: people.Unlock, live: true,
 		call: (*exchange).unlockRecipient},
+	{method: http.MethodGet, path: "/api/accounts/:account/test-recipients", who: person, needs: people.ReadRecipients,
+		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).testRecipients},
+	{method: http.MethodPost, path: "/api/accounts/:account/test-recipients", who: person, needs: people.WriteTests,
+		live: true, call: (*exchange).addTestRecipient},
+	{method: http.MethodDelete, path: "/api/accounts/:account/test-recipients/:id", who: person,
+		needs: people.WriteTests, live: true, call: (*exchange).removeTestRecipient},
 }
 
 // whose names a recipient of an account. The whole number or mailbox is typed by whoever asks, so that nothing is
@@ -61,4 +69,60 @@ func (x *exchange) unlockRecipient() (answer, error) {
 	_, err := x.door.Manage.Recipients.Unlock(x.ctx, x.who.Actor(), asked.Account, asked.Environment, asked.To,
 		asked.Reason)
 	return done, err
+}
+
+// testRecipient is one as it is shown; its code never is.
+type testRecipient struct {
+	ID        string    `json:"id"`
+	Mask      string    `json:"recipient"`
+	Reason    string    `json:"reason"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func shownTest(t manage.TestRecipient) testRecipient {
+	return testRecipient{t.ID.Text(testPrefix), t.Mask, t.Reason, t.CreatedAt.Time(), t.ExpiresAt.Time()}
+}
+
+const testPrefix = "test"
+
+func (x *exchange) testRecipients() (answer, error) {
+	found, err := x.door.Manage.Tests.List(x.ctx, x.gin.Param("account"))
+	if err != nil {
+		return answer{}, err
+	}
+	all := make([]testRecipient, len(found))
+	for i := range found {
+		all[i] = shownTest(found[i])
+	}
+	return paged(x, all, func(t testRecipient) string { return t.ID })
+}
+
+func (x *exchange) addTestRecipient() (answer, error) {
+	var asked struct {
+		Number    string    `json:"number"`
+		Code      string    `json:"code"`
+		Reason    string    `json:"reason"`
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("number", asked.Number, "code", asked.Code, "reason", asked.Reason); err != nil {
+		return answer{}, err
+	}
+	made, err := x.door.Manage.Tests.Add(x.ctx, x.who.Actor(), manage.NewTestRecipient{Account: x.gin.Param("account"),
+		Number: asked.Number, Code: asked.Code, Reason: asked.Reason, ExpiresAt: asked.ExpiresAt})
+	return answer{http.StatusCreated, shownTest(made)}, err
+}
+
+func (x *exchange) removeTestRecipient() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	id, ok := otp.ParseID(testPrefix, x.gin.Param("id"))
+	if !ok {
+		return answer{}, otp.Refuse(otp.NotFound, "the account has no such test recipient")
+	}
+	return done, x.door.Manage.Tests.Remove(x.ctx, x.who.Actor(), x.gin.Param("account"), id)
 }

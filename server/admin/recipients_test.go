@@ -2,6 +2,7 @@ package admin
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -39,4 +40,30 @@ func TestRecipients_AreLookedUpByTheWholeNumberAndUnlockedWithAReason(t *testing
 	d.wants(t, 403, "PERMISSION_DENIED", "POST", lookup, `{"account":"4712","to":"+919551492394"}`,
 		d.member(t, people.Auditor)...)
 	require.NotContains(t, d.log.String(), "9551492394")
+}
+
+func TestTestRecipients_AreMadeShownMaskedAndRemoved(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.wants(t, 201, "", "POST", "/api/accounts", shopAccount, who...)
+	d.wants(t, 201, "", "POST", "/api/accounts", `{"esme_address":"4712","otp_cipher":"none"}`, who...)
+	const path = "/api/accounts/4711/test-recipients"
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	asked := `{"number":"+919551492394","code":"246810","reason":"app review","expires_at":"` + until + `"}`
+	made := d.wants(t, 201, "", "POST", path, asked, who...)
+	require.NotContains(t, made.text, "246810")
+	require.NotContains(t, made.text, "955149")
+	require.Equal(t, until, made.member("expires_at"))
+	d.wants(t, 400, "INVALID_REQUEST", "POST", path, asked, who...)
+	d.wants(t, 400, "INVALID_REQUEST", "POST", path, `{"number":"+919551492395","code":"246810","reason":"x"}`, who...)
+	list := d.wants(t, 200, "", "GET", path, "", who...)
+	require.Equal(t, []any{made.members}, list.members["data"])
+	id := made.member("id")
+	d.wants(t, 404, "NOT_FOUND", "DELETE", "/api/accounts/4712/test-recipients/"+id, "", who...)
+	d.wants(t, 404, "NOT_FOUND", "DELETE", path+"/key_00000000000000000000000001", "", who...)
+	d.wants(t, 403, "PERMISSION_DENIED", "POST", path, asked, d.member(t, people.Developer)...)
+	d.wants(t, 204, "", "DELETE", path+"/"+id, "", who...)
+	require.Empty(t, d.wants(t, 200, "", "GET", path, "", who...).members["data"])
+	require.Equal(t, []int{1, 1}, []int{d.recorded(t, "test_recipient.added"), d.recorded(t, "test_recipient.removed")})
+	require.NotContains(t, d.log.String(), "246810")
 }

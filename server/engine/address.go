@@ -159,21 +159,3 @@ func normalMailbox(mailbox string) (string, error) {
 	}
 	return identity, nil
 }
-
-// mask shows enough of a recipient to recognise it and too little to use it.
-func mask(recipient string) string {
-	if local, domain, isMail := strings.Cut(recipient, "@"); isMail {
-		return otp.Cut(local, 1) + "•••@" + domain
-	}
-	shown := max(0, len(recipient)-4)
-	return recipient[:min(3, shown)] + dots(max(0, shown-3)) + recipient[shown:]
-}
-
-// dots are n bullets, without making a string of them where it is a number's.
-func dots(n int) string {
-	const many = "••••••••••••••••"
-	if n*len("•") <= len(many) {
-		return many[:n*len("•")]
-	}
-	return strings.Repeat("•", n)
-}

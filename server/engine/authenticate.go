@@ -24,6 +24,7 @@ type Caller struct {
 
 	cipher   *crypto.ServletCipher
 	settings *account // as it is cached; nil for a caller that nobody authenticated
+	muted    bool     // its sends reach simulated channels alone
 	quota    quota    // what CountRequest counts against; zero for no limit
 }
 
@@ -44,8 +45,10 @@ type account struct {
 	email   []deliver.Channel // the same
 	issuers []vault.Issuer
 	catalog *deliver.Catalog
-	found   bool
-	broken  error // names the column; the account answers nothing but an error
+	// rehearsals are the test recipients by number.
+	rehearsals map[string]testRecipient
+	found      bool
+	broken     error // names the column; the account answers nothing but an error
 }
 
 // credential is a credential as it is cached: its row, and what was made from it once.
@@ -205,6 +208,9 @@ func (e *Engine) loadAccount(ctx context.Context, address string) (*account, err
 	}
 	if acc.broken == nil {
 		acc.broken = e.furnish(acc)
+	}
+	if acc.rehearsals, err = e.loadTestRecipients(ctx, address); err != nil {
+		return nil, err
 	}
 	if acc.broken != nil {
 		e.log.ErrorContext(ctx, "account is out of service", "account", address, "error", acc.broken)

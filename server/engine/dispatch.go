@@ -32,7 +32,7 @@ type send struct {
 func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.Challenge, channels otp.Channels,
 	at otp.Millis) send {
 	s := send{
-		caller: c, challenge: *challenge, target: t, channels: channels, number: challenge.Sends, event: op.Event, at: at,
+		caller: c.toward(t.Recipient, challenge), challenge: *challenge, target: t, channels: channels, number: challenge.Sends, event: op.Event, at: at,
 		recipient: op.Recipient, mailbox: op.Mailbox,
 	}
 	if challenge.Details != nil {
@@ -192,7 +192,7 @@ func (e *Engine) channels(c *Caller, medium otp.Channels) []deliver.Channel {
 		others = e.options.Email
 	}
 	switch {
-	case c.Environment != otp.Live && !e.options.Sandbox:
+	case c.muted || c.Environment != otp.Live && !e.options.Sandbox:
 		return e.simulated
 	case own != nil:
 		return own
@@ -202,6 +202,9 @@ func (e *Engine) channels(c *Caller, medium otp.Channels) []deliver.Channel {
 
 // handOverNow is handOver where nothing has to be waited for.
 func (e *Engine) handOverNow(s *send) deliver.Outcome {
+	if s.caller.muted {
+		e.metrics.rehearsals.Inc()
+	}
 	settled := deliver.NotSent
 	for _, medium := range s.channels.Each() {
 		if outcome := e.handOverOn(e.closing, medium, s); outcome != deliver.NotSent {
@@ -342,7 +345,7 @@ func (s *send) refund(op *sql.Operation, state *sql.State) {
 // content renders a challenge's message, code included, at the moment of sending or showing.
 func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, medium otp.Channels,
 	department string) (deliver.Content, error) {
-	code, err := e.code(c, recipient)
+	code, err := e.code(settings, c, recipient)
 	if err != nil {
 		return deliver.Content{}, err
 	}

@@ -146,11 +146,11 @@ func (i *Inbox) render(ctx context.Context, send *sql.Send) ([]Message, error) {
 		return nil, err
 	}
 	recipient := string(opened)
-	code, err := i.engine.code(challenge, recipient)
+	settings, err := i.engine.accounts.value(ctx, event.Account)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := i.engine.accounts.value(ctx, event.Account)
+	code, err := i.engine.code(settings, challenge, recipient)
 	if err != nil {
 		return nil, err
 	}

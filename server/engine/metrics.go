@@ -17,6 +17,8 @@ type metrics struct {
 	takeOvers *prometheus.CounterVec
 	sends     *prometheus.CounterVec
 	verified  *prometheus.CounterVec
+
+	rehearsals prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -37,13 +39,15 @@ func newMetrics() *metrics {
 			"result"),
 		sends:    vector("sms_total", "Codes sent by SMS that left the process, by country.", "country"),
 		verified: vector("sms_verified_total", "Codes sent by SMS that were verified, by country.", "country"),
+		rehearsals: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "test_recipient_sends_total",
+			Help: "Sends to test recipients of production, which reached nobody."}),
 	}
 }
 
 // Collectors are the engine's metrics, for a registry.
 func (e *Engine) Collectors() []prometheus.Collector {
 	m := e.metrics
-	return []prometheus.Collector{m.handOvers, m.seconds, m.receipts, m.takeOvers, m.sends, m.verified}
+	return []prometheus.Collector{m.handOvers, m.seconds, m.receipts, m.takeOvers, m.sends, m.verified, m.rehearsals}
 }
 
 func (m *metrics) handedOver(channel, medium string, outcome deliver.Outcome, took time.Duration) {

@@ -48,6 +48,7 @@ func (e *Engine) receipt(ctx context.Context, c *Caller, event otp.ID, challenge
 		RecipientHash: crypto.ReceiptHash(id, deliver.Identity(recipient)),
 		VerifiedAt:    challenge.UsedAt.Time().Unix(), IssuedAt: now.Unix(), ExpiresAt: now.Add(vault.ReceiptLife).Unix(),
 	}
+	_, r.Test = c.settings.tests(recipient, challenge.CreatedAt)
 	if binding != "" {
 		r.BindingHash = crypto.ReceiptHash(id, binding)
 	}

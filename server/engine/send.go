@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/server/vault"
 	"otpbridge/sql"
@@ -77,7 +78,7 @@ func (e *Engine) Send(ctx context.Context, c *Caller, s Send) (Challenge, error)
 	e.sendOff(made.send)
 	challenge := &made.send.challenge
 	return Challenge{
-		ID: challenge.ID, To: mask(s.Target.Recipient), Method: channels.String(), Type: challenge.Type(),
+		ID: challenge.ID, To: deliver.Mask(s.Target.Recipient), Method: channels.String(), Type: challenge.Type(),
 		Status:    statusQueued,
 		CreatedAt: challenge.CreatedAt.Time(), ExpiresAt: challenge.ExpiresAt.Time(),
 		AttemptsRemaining: &made.remaining, ResendsRemaining: &policy.MaxRegenerations, Metadata: s.Metadata,
@@ -226,7 +227,7 @@ func (e *Engine) bindingHash(c *Caller, binding string) otp.ID {
 // summaryOf is what the history keeps of a challenge.
 func summaryOf(c *otp.Challenge, t Target) *otp.Summary {
 	return &otp.Summary{
-		Mask: mask(t.Recipient), Type: c.Type(), MaxAttempts: c.MaxAttempts, ExpiresAt: c.ExpiresAt,
+		Mask: deliver.Mask(t.Recipient), Type: c.Type(), MaxAttempts: c.MaxAttempts, ExpiresAt: c.ExpiresAt,
 		Metadata: c.Details.Metadata,
 	}
 }

@@ -37,6 +37,7 @@ type Manager struct {
 	Accounts   Accounts
 	Keys       Keys
 	Recipients Recipients
+	Tests      TestRecipients
 	Keyring    Keyring
 	Sandbox    Sandbox
 
@@ -76,7 +77,7 @@ func newManager(opened *vault.Vault, options Options) *Manager {
 	}
 	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sandbox: options.Sandbox,
 		changed: options.Changed}
-	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, Keyring{c}, Sandbox{c}, c}
+	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, TestRecipients{c}, Keyring{c}, Sandbox{c}, c}
 }
 
 // RefuseSandboxRemains returns what keeps this database and keyring from serving in production.

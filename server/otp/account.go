@@ -82,6 +82,8 @@ type Account struct {
 	CostGuards        *Guards           `json:"cost_guards"`
 	SpendCapPerDay    *int              `json:"spend_cap_per_day"` // millionths of the currency of prices
 	Prices            map[string]int64  `json:"prices"`            // of an SMS, by country; * for all others
+	SafeList          []string          `json:"safe_list"`         // numbers and ranges that are never stopped
+	RequireHTTPS      bool              `json:"require_https"`     // the servlets refuse plain HTTP
 	JWTIssuers        []JWTIssuer       `json:"jwt_issuers"`       // whose tokens the JSON API takes
 	CreatedAt         Millis            `json:"created_at"`
 	UpdatedAt         Millis            `json:"updated_at"`
@@ -155,6 +157,11 @@ func (a *Account) Validate() error {
 	if err := a.validatePrices(); err != nil {
 		return err
 	}
+	for _, entry := range a.SafeList {
+		if digits, plus := strings.CutPrefix(entry, "+"); !plus || len(digits) < 1 || len(digits) > 15 || !Digits(digits) {
+			return fmt.Errorf("safe_list: must be a list of numbers, or of their beginnings, like +919551492394 and +91955")
+		}
+	}
 	if err := a.validateIssuers(); err != nil {
 		return err
 	}
@@ -227,6 +234,11 @@ func (a *Account) Price(country string) int64 {
 		return price
 	}
 	return a.Prices[otherCountries]
+}
+
+// Safe reports whether sends to a number are never stopped for what happened to others like it.
+func (a *Account) Safe(number string) bool {
+	return slices.ContainsFunc(a.SafeList, func(entry string) bool { return strings.HasPrefix(number, entry) })
 }
 
 func validCountry(country string) bool {

@@ -18,6 +18,9 @@ const (
 	Email
 )
 
+// Rehearsed are the channels of the event that tells that a test recipient verified: nothing was sent on any.
+const Rehearsed Channels = 1 << 7
+
 // Has reports whether all of other is in c.
 func (c Channels) Has(other Channels) bool { return c&other == other }
 

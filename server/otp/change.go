@@ -51,6 +51,12 @@ const (
 	WebhookGone     ChangeKind = "webhook.gone"   // by its receiver's answer 410
 )
 
+// What is done about test recipients. Details have the mask, and neither number nor code.
+const (
+	TestRecipientAdded   ChangeKind = "test_recipient.added"
+	TestRecipientRemoved ChangeKind = "test_recipient.removed"
+)
+
 // What is done about recipients. Details have the mask, and no recipient.
 const (
 	RecipientRead     ChangeKind = "recipient.read"

@@ -39,6 +39,7 @@ func (a *Account) Fits(columns ...string) error {
 		{"cors_allowed_origins", list(a.CORSOrigins, checkOrigin)},
 		{"cors_allowed_methods", list(a.CORSMethods, checkMethod)},
 		{"cors_allowed_headers", list(a.CORSHeaders, checkToken)},
+		{"safe_list", func() error { return FitsDocument(a.SafeList) }},
 		{"prices", func() error { return FitsDocument(a.Prices) }},
 		{"jwt_issuers", func() error { return FitsDocument(a.JWTIssuers) }},
 	} {

@@ -32,6 +32,12 @@ func ReceiptKey(id string) []byte { return []byte("signing_keys/" + id) }
 // FactorSecret ties the sealed secret of a second factor to its row.
 func FactorSecret(id otp.ID) []byte { return append([]byte("factors/secret/"), id[:]...) }
 
+// TestNumber ties the sealed number of a test recipient to its row.
+func TestNumber(id otp.ID) []byte { return append([]byte("test_recipients/number/"), id[:]...) }
+
+// TestCode ties its code.
+func TestCode(id otp.ID) []byte { return append([]byte("test_recipients/code/"), id[:]...) }
+
 // WebhookSecret ties the sealed secrets of a webhook endpoint to its row.
 func WebhookSecret(endpoint otp.ID) []byte {
 	return append([]byte("webhook_endpoints/"), endpoint[:]...)
@@ -62,6 +68,8 @@ var rows = map[string]func(names [][]byte) []byte{
 	"events.mailbox":               func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },
 	"events.summary":               func(names [][]byte) []byte { return Metadata(otp.ID(names[1])) },
 	"factors.secret":               func(names [][]byte) []byte { return FactorSecret(otp.ID(names[0])) },
+	"test_recipients.number":       func(names [][]byte) []byte { return TestNumber(otp.ID(names[0])) },
+	"test_recipients.code":         func(names [][]byte) []byte { return TestCode(otp.ID(names[0])) },
 	"webhook_endpoints.secret":     func(names [][]byte) []byte { return WebhookSecret(otp.ID(names[0])) },
 	"webhook_endpoints.old_secret": func(names [][]byte) []byte { return WebhookSecret(otp.ID(names[0])) },
 	"webhook_deliveries.request":   func(names [][]byte) []byte { return WebhookText(otp.ID(names[0]), otp.ID(names[1])) },
