@@ -25,6 +25,9 @@ type accountCommand struct {
 	Show   accountShowCommand   `cmd:"" help:"Show one account's settings."`
 	Set    accountSetCommand    `cmd:"" help:"Change settings of an account."`
 	Export accountExportCommand `cmd:"" help:"Write accounts as JSON that import reads."`
+
+	Upstream accountUpstreamCommand `cmd:"" help:"Say where the calls of an account can be passed on to."`
+	CutOver  accountCutOverCommand  `cmd:"" help:"Have this server or the upstream answer an account from a moment on."`
 }
 
 type accountImportCommand struct {

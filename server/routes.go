@@ -80,6 +80,7 @@ func (s *Server) routes() http.Handler {
 			StrictHTTP:  s.settings.StrictHTTP,
 			ContentType: s.settings.ServletContentType,
 			Plain:       s.plain,
+			Upstreams:   s.upstream,
 			Log:         s.log,
 		})
 	}

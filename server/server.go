@@ -16,9 +16,11 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/crypto"
+	"otpbridge/server/bridge"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
+	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
 	"otpbridge/sql"
@@ -43,6 +45,7 @@ type Server struct {
 	store    *sql.Store
 	manage   *manage.Manager
 	engine   *engine.Engine
+	upstream *bridge.Upstreams
 	people   *people.People
 	http     *http.Server
 	health   health
@@ -156,7 +159,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.openPeople()
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
+	s.upstream = bridge.New(options.Guard, otp.UpstreamDeadline.Duration())
 	s.metrics.registry.MustRegister(s.plain.Collector())
+	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
 	s.serve()
 	s.warnIfExposed()
@@ -370,6 +375,7 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 			errors.Join(err, s.http.Close()))
 	}
 	s.served.Wait()
+	s.upstream.Close()
 	s.engine.Close()
 	err = errors.Join(err, s.store.Close(), s.observers.close())
 	select {

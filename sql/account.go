@@ -83,6 +83,10 @@ var accountColumns = []accountColumn{
 	document("safe_list", func(a *otp.Account) *[]string { return &a.SafeList }),
 	flag("require_https", func(a *otp.Account) *bool { return &a.RequireHTTPS }),
 	document("jwt_issuers", func(a *otp.Account) *[]otp.JWTIssuer { return &a.JWTIssuers }),
+	optional("upstream_url", func(a *otp.Account) **string { return &a.UpstreamURL }),
+	text("bridge_mode", func(a *otp.Account) *otp.BridgeMode { return &a.Bridge }),
+	optional("bridge_before", func(a *otp.Account) **otp.BridgeMode { return &a.BridgeBefore }),
+	optionalNumber("cut_over_at", func(a *otp.Account) **otp.Millis { return &a.CutOverAt }),
 	number("created_at", func(a *otp.Account) *otp.Millis { return &a.CreatedAt }),
 	number("updated_at", func(a *otp.Account) *otp.Millis { return &a.UpdatedAt }),
 }
@@ -148,17 +152,18 @@ func number[T ~int | ~int64](name string, field func(*otp.Account) *T) accountCo
 	}
 }
 
-func optionalNumber(name string, field func(*otp.Account) **int) accountColumn {
+func optionalNumber[T ~int | ~int64](name string, field func(*otp.Account) **T) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
 			*field(a) = nil
 			if !v.Valid {
 				return nil
 			}
-			value, err := strconv.Atoi(v.String)
+			read, err := strconv.ParseInt(v.String, 10, 64)
 			if err != nil {
 				return errors.New("must be a whole number or NULL")
 			}
+			value := T(read)
 			*field(a) = &value
 			return nil
 		},

@@ -295,9 +295,9 @@ func (g *Gateway) ask(ctx context.Context, m Message) Result {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
 			}
-			return unreachable(phrase(err))
+			return unreachable(Phrase(err))
 		}
-		return doubtful("no answer: " + phrase(err))
+		return doubtful("no answer: " + Phrase(err))
 	}
 	defer response.Body.Close()
 	a := &answer{status: response.StatusCode}

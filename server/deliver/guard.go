@@ -53,20 +53,26 @@ const (
 // Client returns a client whose every request passes the guard and ends within timeout, the body of the
 // answer included. It keeps idle connections: make one for each use, not one for each request.
 func (g *Guard) Client(timeout time.Duration) *http.Client {
+	transport := g.Transport(2)
+	transport.ResponseHeaderTimeout, transport.IdleConnTimeout = timeout, gatewayIdle
 	return &http.Client{
-		Timeout: timeout,
-		Transport: guarded{guard: g, next: &http.Transport{
-			Proxy:                  nil, // the environment's would dial in our place
-			DialContext:            g.dial,
-			TLSClientConfig:        &tls.Config{RootCAs: g.Roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    guardConnect,
-			ResponseHeaderTimeout:  timeout,
-			MaxResponseHeaderBytes: guardHeader,
-			MaxConnsPerHost:        2,
-			IdleConnTimeout:        gatewayIdle,
-			DisableCompression:     true, // a small answer stays small
-		}},
+		Timeout:       timeout,
+		Transport:     guarded{guard: g, next: transport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Transport returns a transport that connects only to addresses that the guard allows, with at most so many
+// connections to one host. It follows no redirect, and it judges no URL: use it with one that Parse has read.
+func (g *Guard) Transport(perHost int) *http.Transport {
+	return &http.Transport{
+		Proxy:                  nil, // the environment's would dial in our place
+		DialContext:            g.dial,
+		TLSClientConfig:        &tls.Config{RootCAs: g.Roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    guardConnect,
+		MaxResponseHeaderBytes: guardHeader,
+		MaxConnsPerHost:        perHost,
+		DisableCompression:     true, // a small answer stays small
 	}
 }
 
@@ -103,7 +109,7 @@ func Fetch(ctx context.Context, client *http.Client, address string, most int64)
 		if errors.Is(err, ErrGuarded) {
 			return nil, unwrapURL(err)
 		}
-		return nil, errors.New("was not reached: " + phrase(err))
+		return nil, errors.New("was not reached: " + Phrase(err))
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -113,7 +119,7 @@ func Fetch(ctx context.Context, client *http.Client, address string, most int64)
 	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
 	switch {
 	case err != nil:
-		return nil, errors.New("did not answer in full: " + phrase(err))
+		return nil, errors.New("did not answer in full: " + Phrase(err))
 	case int64(len(body)) > most:
 		return nil, fmt.Errorf("answered with more than %d bytes", most)
 	}
@@ -216,6 +222,15 @@ func (g *Guard) Parse(text string) (*url.URL, error) {
 		return nil, err
 	}
 	return u, g.judgeScheme(u)
+}
+
+// ParseBase is Parse for a URL that names are appended to.
+func (g *Guard) ParseBase(text string) (*url.URL, error) {
+	base, err := g.Parse(text)
+	if err == nil && strings.Contains(text, "?") {
+		err = refusal("has a query; write what stands before the names, as in https://otp.example.com/otpauthapi")
+	}
+	return base, err
 }
 
 // maxGuardedURL bounds a URL, in characters.

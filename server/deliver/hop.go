@@ -128,9 +128,9 @@ func (w *wire) goodbye(session *smtp.Client) {
 	_ = session.Quit()
 }
 
-// phrase says what happened to a connection in words that are ours. What net, tls and net/http
+// Phrase says what happened to a connection in words that are ours. What net, tls and net/http
 // say may quote an address with its query, or whatever the other side wrote.
-func phrase(err error) string {
+func Phrase(err error) string {
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "its host is not found by DNS"
 	}

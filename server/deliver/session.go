@@ -64,7 +64,7 @@ func (s *Mailer) deliver(ctx context.Context, e envelope) Result {
 // lost says why a connection is no more of use.
 func lost(ctx context.Context) string {
 	if ctx.Err() != nil {
-		return phrase(ctx.Err())
+		return Phrase(ctx.Err())
 	}
 	return "the connection was closed"
 }
@@ -221,7 +221,7 @@ func notReached(ctx context.Context, err error) Result {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return unreachable("no session: " + phrase(err))
+	return unreachable("no session: " + Phrase(err))
 }
 
 // notTaken judges a mail that was refused, or given up, at a phase in which that proves that it went

@@ -20,6 +20,7 @@ type Target struct {
 	// Department is who asks within the account, by the name that templates have; it words the
 	// message and identifies nothing. Empty for none.
 	Department string
+	HandOver   *otp.Handling // between the account's upstream and this server; nil for none
 }
 
 // Target normalises what a caller states: number in any of the contract's spellings, subject

@@ -128,7 +128,7 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	guard := e.guard(c, op, t, channels)
 	var send send
 	op.Decide = func(s *sql.State) error {
-		challenge := s.Challenge.Meant(otp.ID{}, types)
+		challenge := t.standing(s.Challenge, s.Now).Meant(otp.ID{}, types)
 		if err := otp.Resend(s.Recipient, s.Mailbox, challenge, policy, s.Now); err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) er
 	e.lockConversion(c, op, t)
 	types := c.types("")
 	op.Decide = func(s *sql.State) error {
-		return e.decideGuess(op, c, s, t.Recipient, s.Challenge.Meant(otp.ID{}, types), guess)
+		return e.decideGuess(op, c, s, t.Recipient, t.standing(s.Challenge, s.Now).Meant(otp.ID{}, types), guess)
 	}
 	err := e.store.Do(op)
 	e.countVerified(op, t, err)

@@ -325,6 +325,11 @@ func (c *core) refuseSettings(row *otp.Account, columns ...string) error {
 	if err := deliver.CheckAccount(row, c.sandbox, c.files); err != nil {
 		return refuseColumn(err)
 	}
+	if row.UpstreamURL != nil {
+		if _, err := c.guard.ParseBase(*row.UpstreamURL); err != nil {
+			return refuseColumn(fmt.Errorf("upstream_url: %w", err))
+		}
+	}
 	if _, err := vault.ReadIssuers(row.JWTIssuers, c.guard.Check); err != nil {
 		return refuseColumn(err)
 	}

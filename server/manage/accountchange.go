@@ -103,10 +103,18 @@ func (c Accounts) Change(ctx context.Context, e Edit) (changed ManagedAccount, e
 		if slices.Contains(fixed, column) {
 			return changed, otp.RefuseField(column, "cannot be changed")
 		}
+		if slices.Contains(bridgeColumns, column) {
+			return changed, otp.RefuseField(column, "is changed by a cut-over, which all servers make at the same moment")
+		}
 	}
 	if len(e.Columns) == 0 {
 		return changed, otp.Refuse(otp.Invalid, "nothing is changed; name a column")
 	}
+	return c.change(ctx, e, otp.AccountChanged)
+}
+
+// change is Change for any column, recorded as of a kind.
+func (c *core) change(ctx context.Context, e Edit, kind otp.ChangeKind) (changed ManagedAccount, err error) {
 	defer c.changed()
 	err = c.store.Change(ctx, func(tx *sql.Tx) error {
 		row, err := c.locked(tx, e.Account)
@@ -132,7 +140,7 @@ func (c Accounts) Change(ctx context.Context, e Edit) (changed ManagedAccount, e
 		if _, err := c.store.Accounts.Update(tx, &n.Account, append(slices.Clone(columns), "updated_at")); err != nil {
 			return err
 		}
-		return record(tx, otp.AccountChanged, e.By, e.Account, n.UpdatedAt, "columns", strings.Join(columns, ", "))
+		return record(tx, kind, e.By, e.Account, n.UpdatedAt, "columns", strings.Join(columns, ", "))
 	})
 	return changed, err
 }

@@ -85,6 +85,10 @@ type Account struct {
 	SafeList          []string          `json:"safe_list"`         // numbers and ranges that are never stopped
 	RequireHTTPS      bool              `json:"require_https"`     // the servlets refuse plain HTTP
 	JWTIssuers        []JWTIssuer       `json:"jwt_issuers"`       // whose tokens the JSON API takes
+	UpstreamURL       *string           `json:"upstream_url"`      // where the servlets' calls can be passed on to
+	Bridge            BridgeMode        `json:"bridge_mode"`       // from CutOverAt on
+	BridgeBefore      *BridgeMode       `json:"bridge_before"`     // the mode until then
+	CutOverAt         *Millis           `json:"cut_over_at"`       // nil: Bridge holds, without a hand-over
 	CreatedAt         Millis            `json:"created_at"`
 	UpdatedAt         Millis            `json:"updated_at"`
 }
@@ -96,7 +100,7 @@ func DefaultAccount(address string) Account {
 		Length: 6, TTLSeconds: 300, MaxRegenerations: 3, KeyOnIP: true,
 		Countries: []string{"IN", "AE"}, SMSEnabled: true, ServletTypes: []string{DefaultType},
 		Cipher: "aes-cbc", Encoding: "auto", DepartmentMode: DepartmentIgnored,
-		SendsPerMinute: 10, SendsPerHour: 20, SendsPerDay: 40, RetentionDays: 30,
+		SendsPerMinute: 10, SendsPerHour: 20, SendsPerDay: 40, RetentionDays: 30, Bridge: BridgeLocal,
 	}
 }
 
@@ -163,6 +167,9 @@ func (a *Account) Validate() error {
 		}
 	}
 	if err := a.validateIssuers(); err != nil {
+		return err
+	}
+	if err := a.validateBridge(); err != nil {
 		return err
 	}
 	for name, text := range a.Overrides {

@@ -35,7 +35,8 @@ const (
 // The changes of accounts, and of what belongs to one.
 const (
 	AccountCreated ChangeKind = "account.created"
-	AccountChanged ChangeKind = "account.changed" // details name the columns, and no value
+	AccountChanged ChangeKind = "account.changed"  // details name the columns, and no value
+	AccountCutOver ChangeKind = "account.cut_over" // who answers its servlet calls was changed, or set for later
 	AccountDeleted ChangeKind = "account.deleted"
 )
 

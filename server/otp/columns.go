@@ -71,6 +71,11 @@ func Columns() []Column {
 			"With 1 the servlets refuse requests that came over plain HTTP from another machine."},
 		{"jwt_issuers", "JSON list of objects, see [v1.md](v1.md#tokens-of-your-own)", "none",
 			"Issuers whose JSON Web Tokens the JSON API takes in place of keys."},
+		{"upstream_url", "a URL, see [migrating.md](migrating.md)", "none", "The servlets that calls can be passed on to."},
+		{"bridge_mode", "`local`, `forward`, `shadow`", "",
+			"Whether this server answers the servlets' calls or the upstream does. Set it with `otpbridge account cut-over`."},
+		{"bridge_before", "`local`, `forward`, `shadow`", "as `bridge_mode`", "The mode until `cut_over_at`."},
+		{"cut_over_at", "milliseconds since 1970", "long ago", "When `bridge_mode` began or begins to hold."},
 		{"created_at", "milliseconds since 1970", "", "Set by the server."},
 		{"updated_at", "milliseconds since 1970", "", "Set by the server."},
 	}

@@ -29,6 +29,7 @@ func (a *Account) Fits(columns ...string) error {
 		{"dlt_template_id", name(a.DLTTemplateID, 64)},
 		{"sms_channels", words(a.SMSChannels)},
 		{"email_channels", words(a.EmailChannels)},
+		{"upstream_url", words(a.UpstreamURL)},
 		{"sms_template", words(a.SMSTemplate)},
 		{"email_template", words(a.EmailTemplate)},
 		{"countries", joined(a.Countries, 1000)},

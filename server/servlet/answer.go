@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/bridge"
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
@@ -24,10 +25,17 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 		request.Reason = refusal.Reason
 	}
 
+	if x.account != nil {
+		request.Account, request.Key = x.account.Address, x.key
+	}
+	if x.upstream != nil && err == nil {
+		d.passBack(c, x.upstream)
+		return
+	}
+
 	says := found.at(x.servlet.step)
 	v := d.processWide
 	if x.account != nil {
-		request.Account, request.Key = x.account.Address, x.key
 		// Whoever holds a key that is refused must not learn from the answer why, so this text
 		// is worded alike for everybody, whatever account the key belongs to.
 		if says != unauthorised {
@@ -39,8 +47,9 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 
 // What the log of requests reads for an outcome that is no refusal.
 const (
-	kindOK    = "ok"
-	kindFault = "fault"
+	kindOK       = "ok"
+	kindFault    = "fault"
+	kindUpstream = "upstream_failed" // no answer of the account's upstream
 )
 
 // judge finds the row of an outcome, and its kind for the log of requests. An error that is no
@@ -53,6 +62,9 @@ func judge(err error) (found row, kind string, remaining int) {
 		if found, ok = rows[refusal.Kind]; ok {
 			return found, refusal.Kind.String(), refusal.Remaining
 		}
+	}
+	if _, ok := errors.AsType[*bridge.Failure](err); ok {
+		return fault, kindUpstream, 0
 	}
 	return fault, kindFault, 0
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/bridge"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
@@ -39,6 +40,8 @@ type Options struct {
 	ContentType string
 	// Plain counts keys that came over plain HTTP; nil counts none. They are served.
 	Plain *web.Plain
+	// Upstreams passes on the calls of accounts that ask for it.
+	Upstreams *bridge.Upstreams
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
 }
@@ -64,6 +67,7 @@ type door struct {
 	processWide voice
 	contentType []string
 	plain       *web.Plain
+	upstreams   *bridge.Upstreams
 	log         *slog.Logger
 }
 
@@ -84,6 +88,7 @@ func newDoor(o Options) *door {
 	return &door{
 		engine:      o.Engine,
 		plain:       o.Plain,
+		upstreams:   o.Upstreams,
 		processWide: voice{profile: words, strictHTTP: o.StrictHTTP},
 		contentType: []string{o.ContentType},
 		log:         o.Log,
@@ -150,7 +155,11 @@ type exchange struct {
 	request *http.Request
 	account *otp.Account // nil until the key is accepted
 	key     otp.ID       // of the credential, with the account
-	reason  string       // why the code cannot be read; in a sandbox only, and never in the answer
+	// for the log, never in the answer: why the upstream failed, or in a sandbox why the code cannot be read
+	reason string
+
+	inside   bool           // counted as under way
+	upstream *bridge.Answer // what is answered in place of words of ours
 }
 
 // run decides the request. A panic becomes a fault here, where it is still known whose request
@@ -164,22 +173,42 @@ func (x *exchange) run() (err error) {
 	if err := x.door.engine.Admission.Enter(); err != nil {
 		return err
 	}
-	defer x.door.engine.Admission.Leave()
+	x.inside = true
+	defer x.leave()
 	// Whoever sent a whole request is served and charged, even if they no longer listen: a
 	// client that hangs up after each guess would otherwise guess for free. The engine sees to
 	// that in every call below, none of which ends with its context.
 	return x.decide(x.request.Context())
 }
 
+// leave counts the call out, once.
+func (x *exchange) leave() {
+	if x.inside {
+		x.inside = false
+		x.door.engine.Admission.Leave()
+	}
+}
+
 // decide follows the order of checks that the protocol page promises: key, feature flag, whether
-// there is time for it, the key's limit of requests, parameters, department, engine.
+// there is time for it, the key's limit of requests; then for calls that are not passed on parameters,
+// department, engine.
 func (x *exchange) decide(ctx context.Context) error {
 	caller, err := x.authenticate(ctx)
 	if err != nil {
 		return err
 	}
-	if err := x.door.engine.Admission.Refusal(permissions[x.servlet.step]); err != nil {
+	handling, err := x.door.engine.Handling(ctx, caller)
+	if err != nil {
 		return err
+	}
+	passesOn := handling.HandOver || handling.Mode != otp.BridgeLocal
+	if !passesOn {
+		if err := x.switchedOff(); err != nil {
+			return err
+		}
+		if err := x.door.engine.Admission.Refusal(permissions[x.servlet.step]); err != nil {
+			return err
+		}
 	}
 	if _, err := x.door.engine.CountRequest(ctx, caller); err != nil {
 		return err
@@ -187,7 +216,18 @@ func (x *exchange) decide(ctx context.Context) error {
 	if err := x.door.engine.Faults.Inject(string(otp.ServletDoor), x.account.Address); err != nil {
 		return err
 	}
+	if passesOn {
+		return x.passOn(ctx, caller, handling)
+	}
+	return x.answerHere(ctx, caller, nil)
+}
 
+// answerHere has the engine answer. HandOver is not nil where the account's upstream may have made the code that is
+// asked about.
+func (x *exchange) answerHere(ctx context.Context, caller *engine.Caller, handOver *otp.Handling) error {
+	if err := x.switchedOff(); err != nil {
+		return err
+	}
 	p, err := readParameters(x.request)
 	if err != nil {
 		return err
@@ -200,7 +240,7 @@ func (x *exchange) decide(ctx context.Context) error {
 		return otp.Refuse(otp.MissingDepartment, "the department-id header names no department of the account").
 			Because(x.departmentReason())
 	}
-	target.Department = x.department()
+	target.Department, target.HandOver = x.department(), handOver
 
 	switch x.servlet.step {
 	case generate:
@@ -213,8 +253,16 @@ func (x *exchange) decide(ctx context.Context) error {
 	return err
 }
 
+// switchedOff refuses the plain servlet where the account has not switched it on.
+func (x *exchange) switchedOff() error {
+	if x.servlet.plain && !x.account.PlainValidation {
+		return otp.Refuse(otp.FeatureOff, "plain_validation_enabled is 0 for this account")
+	}
+	return nil
+}
+
 // authenticate resolves the access key and checks that it may do what is asked for, and that the
-// account has the feature.
+// account has the feature as a whole.
 func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	key, single := one(x.request.Header["Access_key"])
 	if !single {
@@ -238,9 +286,6 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	}
 	if err := caller.May(permissions[x.servlet.step]); err != nil {
 		return nil, err
-	}
-	if x.servlet.plain && !x.account.PlainValidation {
-		return nil, otp.Refuse(otp.FeatureOff, "plain_validation_enabled is 0 for this account")
 	}
 	return caller, nil
 }

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+type accountUpstreamCommand struct {
+	Account string `arg:"" help:"The account's esme_address."`
+	URL     string `arg:"" help:"What stands before the servlets' names there, as in https://otp.example.com/otpauthapi; none for none."`
+}
+
+type accountCutOverCommand struct {
+	Account string `arg:"" help:"The account's esme_address."`
+	To      string `enum:"local,forward" default:"local" help:"Who answers from then on: ${enum}. local is this server, forward the upstream."`
+	At      string `placeholder:"TIME" help:"When, as in 2026-12-24T06:00:00Z; at least 10 seconds ahead. Without it as soon as every server knows."`
+}
+
+// Help is shown below the flags.
+func (accountCutOverCommand) Help() string {
+	return `Codes that are on their way at the moment work on: each is judged by whoever made it, until its lifetime is over. For example, to pass an account's calls on, to make its codes here from six o'clock on, and to go back:
+
+    otpbridge account upstream 4711 https://otp.example.com/otpauthapi
+    otpbridge account cut-over 4711 --to forward
+    otpbridge account cut-over 4711 --at 2026-12-24T06:00:00Z
+    otpbridge account cut-over 4711 --to forward
+
+All servers of the database must know of cut-overs: update each of them first.`
+}
+
+// Run sets the upstream.
+func (a accountUpstreamCommand) Run(p process) error {
+	url := &a.URL
+	if a.URL == "none" {
+		url = nil
+	}
+	return work(p, func(ctx context.Context, at *workplace) error {
+		_, err := at.Accounts.Change(ctx, manage.Edit{Account: a.Account, By: people.Operator().Actor(),
+			Columns: []string{"upstream_url"},
+			Set:     func(n *manage.Imported) error { n.UpstreamURL = url; return nil }})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "Set. Calls of account %s are passed on to it once otpbridge account cut-over says so.\n",
+			a.Account)
+		return err
+	})
+}
+
+// Run sets the mode and its moment.
+func (a accountCutOverCommand) Run(p process) error {
+	var at time.Time
+	if a.At != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, a.At); err != nil {
+			return unusable{fmt.Errorf("--at must be a time such as 2026-12-24T06:00:00Z or 2026-12-24T11:30:00+05:30")}
+		}
+	}
+	return work(p, func(ctx context.Context, here *workplace) error {
+		changed, err := here.Accounts.CutOver(ctx, people.Operator().Actor(), a.Account, otp.BridgeMode(a.To), at, nil)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "From %s on the mode of account %s is %s.\n", shown(changed.CutOverAt.Time()), a.Account, a.To)
+		return err
+	})
+}

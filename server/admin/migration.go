@@ -1,0 +1,43 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+)
+
+// migrationRoutes are the calls for accounts on their way from the service that they come from.
+var migrationRoutes = []route{
+	{method: http.MethodPost, path: "/api/accounts/:account/cut-over", who: person, needs: people.WriteAccounts, live: true,
+		call: (*exchange).cutOver},
+}
+
+// cutOver has this server or the upstream answer an account's servlet calls from a moment on.
+func (x *exchange) cutOver() (answer, error) {
+	var asked struct {
+		Mode string `json:"mode"`
+		At   string `json:"at"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	var at time.Time
+	if asked.At != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, asked.At); err != nil {
+			return answer{}, web.Invalid(web.Fault{Pointer: "/at", Detail: "must be a time such as 2026-12-24T06:00:00Z"})
+		}
+	}
+	if asked.Mode != string(otp.BridgeLocal) && asked.Mode != string(otp.BridgeForward) {
+		return answer{}, web.Invalid(web.Fault{Pointer: "/mode", Detail: "must be local or forward"})
+	}
+	changed, err := x.door.Manage.Accounts.CutOver(x.ctx, x.who.Actor(), x.gin.Param("account"), otp.BridgeMode(asked.Mode),
+		at, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	return x.showAccount(http.StatusOK, changed), nil
+}

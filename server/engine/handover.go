@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Handling returns how the caller's calls of the servlets are to be handled now, by the clock of its account.
+func (e *Engine) Handling(ctx context.Context, c *Caller) (otp.Handling, error) {
+	if c.Account.CutOverAt == nil {
+		return c.Account.Handling(0), nil
+	}
+	now := time.Now()
+	if e.options.Sandbox {
+		_, ahead, err := e.store.Sandbox.Clock(ctx, c.Account.Address)
+		if err != nil {
+			return otp.Handling{}, err
+		}
+		now = now.Add(ahead)
+	}
+	return c.Account.Handling(otp.At(now)), nil
+}
+
+// GiveWay replaces the challenge of the target's slot because the account's upstream has made a code for it,
+// which from then on is the newest. Refusal: Overloaded.
+func (e *Engine) GiveWay(c *Caller, t Target) error {
+	op := e.operation(c, t)
+	op.Slot, op.Rank = e.slot(c, t), sql.Verifying
+	op.Decide = func(s *sql.State) error {
+		challenge := s.Challenge
+		if challenge == nil || challenge.ReplacedAt != 0 {
+			return nil
+		}
+		challenge.ReplacedAt, challenge.UpdatedAt = s.Now, s.Now
+		if challenge.Details != nil && challenge.UsedAt == 0 && challenge.CanceledAt == 0 {
+			s.Record(event(op, c, s, challenge, otp.EventReplaced))
+			return nil
+		}
+		s.Mark()
+		return nil
+	}
+	return e.store.Do(op)
+}
+
+// standing returns the challenge that an operation found if it counts: all do but for those that a code of
+// the account's upstream may have followed, in a hand-over.
+func (t Target) standing(challenge *otp.Challenge, now otp.Millis) *otp.Challenge {
+	if t.HandOver != nil && !t.HandOver.Stands(challenge, now) {
+		return nil
+	}
+	return challenge
+}
