@@ -1,4 +1,343 @@
 package admin
 
-// keyRoutes are the calls that make, show and end credentials.
-var keyRoutes = []route{}
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/crypto"
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+)
+
+// keyRoutes are the calls that make, show, change and end keys.
+var keyRoutes = []route{
+	{method: http.MethodPost, path: "/api/keys", who: person, needs: people.WriteKeys, call: (*exchange).createKey},
+	{method: http.MethodGet, path: "/api/keys", who: person, needs: people.ReadKeys, parameters: keyParameters,
+		call: (*exchange).keys},
+	{method: http.MethodGet, path: "/api/keys/:id", who: person, needs: people.ReadKeys, call: (*exchange).key},
+	{method: http.MethodPatch, path: "/api/keys/:id", who: person, needs: people.WriteKeys, call: (*exchange).changeKey},
+	{method: http.MethodDelete, path: "/api/keys/:id", who: person, needs: people.WriteKeys, call: (*exchange).revokeKey},
+	{method: http.MethodPost, path: "/api/keys/:id/rotate", who: person, needs: people.WriteKeys,
+		call: (*exchange).rotateKey},
+	{method: http.MethodPost, path: "/api/keys/:id/compromised", who: person, needs: people.WriteKeys,
+		call: (*exchange).compromisedKey},
+}
+
+var keyParameters = []string{limitParameter, cursorParameter, "account", "environment", "kind", "status"}
+
+// key is a key without its secrets.
+type key struct {
+	ID          string          `json:"id"`
+	Account     string          `json:"account"`
+	Kind        otp.KeyKind     `json:"kind"`
+	Environment otp.Environment `json:"environment"`
+	Prefix      string          `json:"prefix"`    // how the key begins; empty for an access key
+	LastFour    string          `json:"last_four"` // and ends; empty for a short one that was imported
+	Status      string          `json:"status"`
+	keySettings
+	CreatedAt time.Time  `json:"created_at"`
+	AgeDays   int        `json:"age_days"`
+	RevokedAt *time.Time `json:"revoked_at"` // null: not
+	Successor *string    `json:"successor"`  // null: not rotated
+
+	UsedAt     *time.Time `json:"last_used_at"` // to a minute or so; null: never
+	UsedIP     *string    `json:"last_used_ip"`
+	Calls      int64      `json:"calls_30d"`
+	OldPercent *int       `json:"old_key_percent"` // of a rotated key: the share of today's calls that it still has
+	Advice     []advice   `json:"advice"`
+}
+
+// keySettings are what can be changed of a key.
+type keySettings struct {
+	Name              string      `json:"name"`
+	Permissions       []string    `json:"permissions"`     // null: those of the kind
+	AllowedIPs        []string    `json:"allowed_ips"`     // null: everywhere
+	DeniedIPs         []string    `json:"denied_ips"`      // null: nowhere
+	AllowedOrigins    []string    `json:"allowed_origins"` // null: any
+	RequestsPerMinute *int        `json:"requests_per_minute"`
+	Burst             *int        `json:"burst"`
+	ExpiresAt         *time.Time  `json:"expires_at"` // null: never
+	Signing           otp.Signing `json:"signing"`
+	Enabled           bool        `json:"enabled"`
+}
+
+type advice struct {
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy"`
+}
+
+// madeKey is a key with its secrets, which are shown this once.
+type madeKey struct {
+	key
+	Secret        string `json:"key,omitempty"`
+	SigningSecret string `json:"signing_secret,omitempty"`
+	Predecessor   string `json:"predecessor,omitempty"` // whose successor it is
+}
+
+func settingsOf(n manage.NewKey) keySettings {
+	return keySettings{n.Name, n.Permissions, n.AllowedIPs, n.DeniedIPs, n.AllowedOrigins, n.RequestsPerMinute, n.Burst,
+		n.ExpiresAt, n.Signing, !n.Disabled}
+}
+
+func (s keySettings) asked() manage.NewKey {
+	return manage.NewKey{
+		Name: s.Name, Permissions: s.Permissions, AllowedIPs: s.AllowedIPs, DeniedIPs: s.DeniedIPs,
+		AllowedOrigins: s.AllowedOrigins, RequestsPerMinute: s.RequestsPerMinute, Burst: s.Burst, ExpiresAt: s.ExpiresAt,
+		Signing: s.Signing, Disabled: !s.Enabled,
+	}
+}
+
+func shownKey(k manage.Key, now otp.Millis) key {
+	s := key{
+		ID: k.ID.Text("key"), Account: k.Account, Kind: k.Kind, Environment: k.Environment,
+		LastFour: k.LastFour, Status: string(k.Status), keySettings: settingsOf(k.Settings()), CreatedAt: k.CreatedAt.Time(),
+		AgeDays: int((now - k.CreatedAt) / otp.Day), RevokedAt: moment(k.RevokedAt), UsedAt: moment(k.Use.At),
+		Calls: k.Use.Calls, OldPercent: k.Use.OnOld, Advice: []advice{},
+	}
+	if code := k.Kind.Code(); code != "" {
+		s.Prefix = crypto.APIKeyPrefix + string(k.Environment) + "_" + code + "_"
+	}
+	if !k.Successor.IsZero() {
+		s.Successor = new(k.Successor.Text("key"))
+	}
+	if k.Use.Address != "" {
+		s.UsedIP = &k.Use.Address
+	}
+	for _, a := range k.Advise(now) {
+		s.Advice = append(s.Advice, advice(a))
+	}
+	return s
+}
+
+// by is who asks, with what manage has to know of them.
+func (x *exchange) by() manage.By {
+	by := manage.By{Actor: x.who.Actor(), Sees: x.who.MaySee, Holds: x.who.Permissions()}
+	if !x.door.Sandbox {
+		by.Unproved = x.who.ProvedTwice()
+	}
+	if by.Unproved == nil {
+		by.Unproved = x.who.ProvedRecently(otp.At(time.Now()))
+	}
+	return by
+}
+
+// keyID is the id in the path. What is none cannot be found.
+func (x *exchange) keyID() (otp.ID, error) {
+	id, ok := otp.ParseID("key", x.gin.Param("id"))
+	if !ok {
+		return id, otp.Refuse(otp.NotFound, "there is no such key")
+	}
+	return id, nil
+}
+
+// readKey reads settings of a key. Allowed_ips has two other names, of which one may be used.
+func (x *exchange) readKey(target any) error {
+	var members map[string]json.RawMessage
+	if err := x.read(&members); err != nil {
+		return err
+	}
+	const list = "allowed_ips"
+	for _, alias := range []string{"ip_whitelist", "ip_allowlist"} {
+		value, given := members[alias]
+		if !given {
+			continue
+		}
+		if _, both := members[list]; both {
+			return web.Invalid(web.Fault{Pointer: "/" + alias, Detail: "is another name of allowed_ips; send one of them"})
+		}
+		delete(members, alias)
+		members[list] = value
+	}
+	body, err := json.Marshal(members)
+	if err != nil {
+		return err
+	}
+	return web.Decode(body, target)
+}
+
+// answerKey answers a key with its entity tag.
+func (x *exchange) answerKey(status int, k manage.Key, secret, signing crypto.Secret) (answer, error) {
+	x.gin.Header("ETag", web.ETag(k.Version))
+	return answer{status, madeKey{key: shownKey(k, otp.At(time.Now())), Secret: string(secret.Bytes()),
+		SigningSecret: string(signing.Bytes())}}, nil
+}
+
+func (x *exchange) createKey() (answer, error) {
+	var asked struct {
+		Account     string          `json:"account"`
+		Kind        otp.KeyKind     `json:"kind"`
+		Environment otp.Environment `json:"environment"`
+		keySettings
+	}
+	asked.Enabled = true
+	if err := x.readKey(&asked); err != nil {
+		return answer{}, err
+	}
+	n := asked.keySettings.asked()
+	n.Account, n.Kind, n.Environment = asked.Account, asked.Kind, asked.Environment
+	made, secret, signing, err := x.door.Manage.Keys.Create(x.ctx, x.by(), n)
+	if err != nil {
+		return answer{}, err
+	}
+	return x.answerKey(http.StatusCreated, made, secret, signing)
+}
+
+func (x *exchange) keys() (answer, error) {
+	query := web.ReadQuery(x.gin, keyParameters...)
+	q := manage.KeyQuery{
+		Accounts: x.who.Grant.Accounts, Environment: among(query, "environment", otp.Environments()),
+		Kind: among(query, "kind", otp.KeyKinds()), Status: among(query, "status", manage.KeyStatuses()),
+		Limit: query.Number(limitParameter, usualPage, 1, 100),
+	}
+	if cursor, given := query.Given(cursorParameter); given {
+		var ok bool
+		if q.After, ok = otp.ParseID("key", cursor); !ok {
+			query.Fault(cursorParameter, "must be the next_cursor of an answer")
+		}
+	}
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	if account, given := query.Given("account"); given {
+		if !x.who.MaySee(account) {
+			return answer{}, otp.Refuse(otp.NotFound, "there is no such account")
+		}
+		q.Accounts = []string{account}
+	}
+	q.Limit++ // one more says whether there is another page
+	found, err := x.door.Manage.Keys.Page(x.ctx, q)
+	if err != nil {
+		return answer{}, err
+	}
+	now, shown := otp.At(time.Now()), page[key]{Data: []key{}}
+	for i, k := range found {
+		if i == q.Limit-1 {
+			shown.NextCursor, shown.HasMore = x.next(i, found[i-1].ID.Text("key")), true
+			break
+		}
+		shown.Data = append(shown.Data, shownKey(k, now))
+	}
+	return answer{http.StatusOK, shown}, nil
+}
+
+// among is a parameter that is one of some words, empty for none.
+func among[T ~string](query *web.Query, name string, words []T) T {
+	word, given := query.Given(name)
+	if given && !slices.Contains(words, T(word)) {
+		texts := make([]string, len(words))
+		for i, w := range words {
+			texts[i] = string(w)
+		}
+		query.Fault(name, "must be one of "+strings.Join(texts, ", "))
+	}
+	return T(word)
+}
+
+func (x *exchange) key() (answer, error) {
+	id, err := x.keyID()
+	if err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	if err != nil {
+		return answer{}, err
+	}
+	return x.answerKey(http.StatusOK, found, crypto.Secret{}, crypto.Secret{})
+}
+
+func (x *exchange) changeKey() (answer, error) {
+	id, err := x.keyID()
+	if err != nil {
+		return answer{}, err
+	}
+	seen, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	if err == nil {
+		err = web.IfMatch(x.gin.Request.Header, seen.Version)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	settings := settingsOf(seen.Settings())
+	if err := x.readKey(&settings); err != nil {
+		return answer{}, err
+	}
+	changed, signing, err := x.door.Manage.Keys.Change(x.ctx, x.by(), seen, settings.asked())
+	if err != nil {
+		return answer{}, err
+	}
+	changed.Use = seen.Use
+	return x.answerKey(http.StatusOK, changed, crypto.Secret{}, signing)
+}
+
+func (x *exchange) revokeKey() (answer, error) {
+	id, err := x.keyID()
+	if err == nil {
+		err = x.readNothing()
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	return done, x.door.Manage.Keys.Revoke(x.ctx, x.by(), id)
+}
+
+func (x *exchange) rotateKey() (answer, error) {
+	asked := struct {
+		Grace string `json:"grace"`
+	}{manage.RotationGrace.String()}
+	id, err := x.keyID()
+	if err == nil {
+		err = x.read(&asked)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	grace, err := time.ParseDuration(asked.Grace)
+	if err != nil {
+		return answer{}, web.Invalid(web.Fault{Pointer: "/grace", Detail: "must be a duration up to 2160h, such as 24h"})
+	}
+	made, secret, signing, err := x.door.Manage.Keys.Rotate(x.ctx, x.by(), id, grace)
+	if err != nil {
+		return answer{}, err
+	}
+	result, err := x.answerKey(http.StatusCreated, made, secret, signing)
+	shown := result.body.(madeKey)
+	shown.Predecessor = id.Text("key")
+	return answer{result.status, shown}, err
+}
+
+// compromisedKey answers the successor, with its secrets if it was made now, and the key that was ended.
+func (x *exchange) compromisedKey() (answer, error) {
+	var asked struct {
+		Permissions []string `json:"permissions"`
+		AllowedIPs  []string `json:"allowed_ips"`
+	}
+	id, err := x.keyID()
+	if err == nil {
+		err = x.readKey(&asked)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	ended, successor, secret, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), id,
+		manage.Narrower{Permissions: asked.Permissions, AllowedIPs: asked.AllowedIPs})
+	if err == nil && successor.ID.IsZero() {
+		successor, err = x.door.Manage.Keys.Find(x.ctx, x.by(), ended.Successor)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	result, err := x.answerKey(http.StatusCreated, successor, secret, signing)
+	shown := result.body.(madeKey)
+	shown.Predecessor = id.Text("key")
+	return answer{result.status, struct {
+		madeKey
+		Compromised key    `json:"compromised"`
+		LookAt      string `json:"look_at"` // the calls that were made with it
+	}{shown, shownKey(ended, otp.At(time.Now())), manage.LookAt(&ended)}}, err
+}

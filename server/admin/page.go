@@ -2,7 +2,6 @@ package admin
 
 import (
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"otpbridge/server/web"
@@ -38,13 +37,19 @@ func paged[T any](x *exchange, all []T, id func(T) string) (answer, error) {
 			continue
 		}
 		if len(shown.Data) == limit {
-			last := id(shown.Data[limit-1])
-			shown.NextCursor, shown.HasMore = &last, true
-			next := url.Values{limitParameter: {strconv.Itoa(limit)}, cursorParameter: {last}}
-			x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+next.Encode()+`>; rel="next"`) // RFC 8288
+			shown.NextCursor, shown.HasMore = x.next(limit, id(shown.Data[limit-1])), true
 			break
 		}
 		shown.Data = append(shown.Data, each)
 	}
 	return answer{http.StatusOK, shown}, nil
+}
+
+// next returns the cursor of the next part, and links to it (RFC 8288).
+func (x *exchange) next(limit int, last string) *string {
+	query := x.gin.Request.URL.Query()
+	query.Set(limitParameter, strconv.Itoa(limit))
+	query.Set(cursorParameter, last)
+	x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+query.Encode()+`>; rel="next"`)
+	return &last
 }
