@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
 	"server/manage":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
 	"server/people":   {"server/otp", "sql", "crypto", "server/vault"},
+	"server/audit":    {"server/otp", "sql", "crypto", "server/vault"},
 	"server/bridge":   {"server/otp", "server/deliver"}, // passes calls on to the service that an account comes from
 	"server/web":      {"server/otp", "server/strict"},  // what the doors have in common
 	"server/servlet":  {"server/otp", "server/engine", "server/bridge", "server/web"},
@@ -43,7 +44,7 @@ var layers = map[string][]string{
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {
 		"config", "crypto", "sql", "server/otp", "server/vault", "server/deliver", "server/engine", "server/manage",
-		"server/people", "server/bridge", "server/strict", "server/web",
+		"server/people", "server/audit", "server/bridge", "server/strict", "server/web",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/doc/examples/go": {}, // a client to copy

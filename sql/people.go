@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"otpbridge/server/otp"
 )
@@ -165,9 +166,18 @@ var changes = table[change]{"changes", func(c *change) []column {
 		{"id", &c.ID}, {"at", &c.At}, {"kind", (*string)(&c.Kind)}, {"actor_kind", &c.Actor.Kind}, {"actor_id", &c.Actor.ID},
 		{"session_id", &c.Actor.Session}, {"address", &c.Actor.Address}, {"request_id", &c.Actor.Request}, {"person_id",
 			&c.Person},
-		{"esme_address", &c.Account}, {"details", &c.details},
+		{"esme_address", &c.Account}, {"credential_id", &c.Credential}, {"details", &c.details},
 	}
 }}
+
+func (c *change) read() (otp.Change, error) {
+	if c.details != "" {
+		if err := json.Unmarshal([]byte(c.details), &c.Details); err != nil {
+			return c.Change, fmt.Errorf("read the details of change %s: %w", c.ID.Text("chg"), err)
+		}
+	}
+	return c.Change, nil
+}
 
 // ByID reads a person; ErrNotFound for none.
 func (p *People) ByID(ctx context.Context, id otp.ID) (Person, error) {
@@ -254,11 +264,8 @@ func (p *People) Changes(ctx context.Context, person otp.ID, limit int) ([]otp.C
 	}
 	all := make([]otp.Change, len(rows))
 	for i, r := range rows {
-		all[i] = r.Change
-		if r.details != "" {
-			if err := json.Unmarshal([]byte(r.details), &all[i].Details); err != nil {
-				return nil, err
-			}
+		if all[i], err = r.read(); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil

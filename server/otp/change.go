@@ -91,7 +91,9 @@ type Change struct {
 	At      Millis
 	Kind    ChangeKind
 	Actor   Actor
-	Person  ID                // whom it is about; zero for nobody in particular
-	Account string            // which account it is about; empty for none
-	Details map[string]string // what changed, for people to read
+	Person  ID     // whom it is about; zero for nobody in particular
+	Account string // which account it is about; empty for none
+	// Credential is which key it is about; zero for none.
+	Credential ID
+	Details    map[string]string // what changed, for people to read
 }

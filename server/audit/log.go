@@ -1,0 +1,224 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/vault"
+	"otpbridge/sql"
+)
+
+// maxGathered is how many calls wait for being written; further ones are dropped and counted.
+const maxGathered = 1 << 15
+
+// Options are what a log needs.
+type Options struct {
+	Store *sql.Store
+	Vault *vault.Vault
+	Log   *slog.Logger
+	// CallDays and ChangeDays are how long the content of entries is kept.
+	CallDays, ChangeDays int
+	// CheckpointFile gets every checkpoint appended; empty for none.
+	CheckpointFile string
+}
+
+// Log is the audit log of one database. It is safe for concurrent use, and several servers may have one each.
+type Log struct {
+	Options
+	store *sql.Store
+	key   *key
+
+	sealing sync.Mutex
+	pack    packer // of whoever is sealing
+
+	mu      sync.Mutex
+	calls   []Entry
+	dropped int
+
+	wake chan struct{}
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+// Open returns a log that nothing runs yet: it can be read, verified and sealed by hand.
+func Open(o Options) (*Log, error) {
+	k, err := newKey(o.Vault.Index)
+	if err != nil {
+		return nil, fmt.Errorf("derive the audit log's key: %w", err)
+	}
+	return &Log{Options: o, store: o.Store, key: k, wake: make(chan struct{}, 1), stop: make(chan struct{})}, nil
+}
+
+// Origin names the log in its checkpoints, and PublicKey checks their signatures.
+func (l *Log) Origin() string { return l.key.origin }
+
+// PublicKey is the key in the form of golang.org/x/mod/sumdb/note.
+func (l *Log) PublicKey() string { return l.key.public }
+
+// Record adds a call. It never waits: the call is written within a second, and lost if the server crashes before. When
+// too many wait, it is dropped, and the next one that is written says how many were.
+func (l *Log) Record(call Entry) {
+	call.Type = CallEntry
+	call.At = otp.At(call.At).Time()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.calls) == maxGathered {
+		l.dropped++
+		return
+	}
+	l.calls = append(l.calls, call)
+	if len(l.calls) == sealCalls {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take returns the calls to seal next.
+func (l *Log) take() []Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dropped > 0 && len(l.calls) > 0 {
+		l.calls[0].Details = map[string]string{"calls_dropped": fmt.Sprint(l.dropped)}
+		l.Log.Warn("audit: calls were dropped, more came than could be written", "calls", l.dropped)
+		l.dropped = 0
+	}
+	taken := l.calls[:min(len(l.calls), sealCalls)]
+	l.calls = append([]Entry(nil), l.calls[len(taken):]...)
+	return taken
+}
+
+// giveBack keeps calls that could not be sealed for the next try.
+func (l *Log) giveBack(calls []Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	room := maxGathered - len(l.calls)
+	if len(calls) > room {
+		l.dropped += len(calls) - room
+		calls = calls[:room]
+	}
+	l.calls = append(calls, l.calls...)
+}
+
+// Start seals in the background until Close.
+func (l *Log) Start() {
+	l.done.Go(func() {
+		pushed := &pusher{log: l}
+		ticker := time.NewTicker(sealEvery)
+		defer ticker.Stop()
+		looked, swept := time.Time{}, time.Time{}
+		for {
+			select {
+			case <-l.stop:
+				l.tend(context.Background(), pushed, true)
+				return
+			case <-l.wake:
+			case <-ticker.C:
+			}
+			now := time.Now()
+			look := now.Sub(looked) >= lookEvery
+			if look {
+				looked = now
+			}
+			l.tend(context.Background(), pushed, look)
+			if now.Sub(swept) >= sweepEvery {
+				swept = now
+				if err := l.Sweep(context.Background(), otp.At(now)); err != nil {
+					l.Log.Error("audit: what is past its time was not removed", "error", err.Error())
+				}
+			}
+		}
+	})
+}
+
+// Close seals what waits and ends what Start began.
+func (l *Log) Close() {
+	close(l.stop)
+	l.done.Wait()
+}
+
+// tend seals once, and pushes what came of it. A fault is logged once until it is over: the calls are kept, as far as
+// there is room, and the changes wait in their table.
+func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
+	waiting, err := false, error(nil)
+	if look {
+		waiting, err = l.store.Audit.Waiting(ctx)
+	}
+	for err == nil {
+		calls := l.take()
+		if len(calls) == 0 && !waiting {
+			break
+		}
+		var tree sql.AuditTree
+		if tree, waiting, err = l.seal(ctx, calls, otp.At(time.Now())); err != nil {
+			l.giveBack(calls)
+			break
+		}
+		err = p.push(tree)
+	}
+	p.report(err)
+}
+
+// Seal seals everything that waits now and returns the checkpoint.
+func (l *Log) Seal(ctx context.Context) (Checkpoint, error) {
+	for {
+		calls := l.take()
+		tree, more, err := l.seal(ctx, calls, otp.At(time.Now()))
+		if err != nil {
+			l.giveBack(calls)
+			return Checkpoint{}, err
+		}
+		if !more && len(calls) < sealCalls {
+			return l.key.sign(tree)
+		}
+	}
+}
+
+// pusher brings checkpoints to where whoever can write to the database cannot.
+type pusher struct {
+	log    *Log
+	logged time.Time
+	failed bool
+}
+
+// logEvery is the pause between two checkpoints in the server's log. The file gets every one.
+const logEvery = time.Minute
+
+func (p *pusher) push(tree sql.AuditTree) error {
+	c, err := p.log.key.sign(tree)
+	if err != nil {
+		return err
+	}
+	if now := time.Now(); now.Sub(p.logged) >= logEvery {
+		p.logged = now
+		p.log.Log.Info("audit checkpoint", "size", c.Size, "note", c.Note)
+	}
+	if p.log.CheckpointFile == "" {
+		return nil
+	}
+	file, err := os.OpenFile(p.log.CheckpointFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("append a checkpoint: %w", err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString(c.Note + "\n"); err != nil {
+		return fmt.Errorf("append a checkpoint: %w", err)
+	}
+	return nil
+}
+
+func (p *pusher) report(err error) {
+	switch {
+	case err != nil && !p.failed:
+		p.log.Log.Error("audit: entries could not be sealed, or a checkpoint not be pushed", "error", err.Error())
+	case err == nil && p.failed:
+		p.log.Log.Info("audit: entries are sealed again")
+	}
+	p.failed = err != nil
+}

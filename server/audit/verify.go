@@ -1,0 +1,230 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Fault is the first entry of a log that does not fit. An error of reading is none.
+type Fault struct {
+	Place   int64
+	Problem string
+}
+
+func (f *Fault) Error() string { return fmt.Sprintf("entry %d %s", f.Place, f.Problem) }
+
+// Report is what a log that fits was found to hold.
+type Report struct {
+	Entries     int64 // with a place
+	Removed     int64 // of those, without content because their time is over
+	Checkpoints int   // that were compared
+	Now         Checkpoint
+}
+
+// Verify reads the whole log, a page at a time, and compares it with itself and with checkpoints of before, the text
+// of a file or none. The error is a *Fault for a log that was tampered with or is damaged.
+//
+// An entry that was changed without the tree is named exactly. If the tree was computed anew as well, which takes the
+// database and the keyring, only a checkpoint can tell; the fault then names the first entry after the last checkpoint
+// that fits.
+func (l *Log) Verify(ctx context.Context, since []byte, now otp.Millis) (Report, error) {
+	checkpoints, err := readCheckpoints(since, l.key.verifier)
+	if err != nil {
+		return Report{}, err
+	}
+	tree, err := l.store.Audit.Tree(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	v := &verification{log: l, ctx: ctx, now: now, against: newAgainst(checkpoints)}
+	for v.peaks.size < tree.Size {
+		pages, err := l.store.Audit.Pages(ctx, v.peaks.size, pagesAtOnce)
+		if err != nil {
+			return Report{}, err
+		}
+		if len(pages) == 0 {
+			return Report{}, &Fault{v.peaks.size, fmt.Sprintf("and all after it are missing; the tree has %d", tree.Size)}
+		}
+		for _, page := range pages {
+			if page.Place >= tree.Size {
+				break // sealed since
+			}
+			if err := v.page(page); err != nil {
+				return Report{}, err
+			}
+		}
+	}
+	if err := v.end(tree); err != nil {
+		return Report{}, err
+	}
+	v.report.Entries, v.report.Checkpoints = v.peaks.size, len(checkpoints)
+	v.report.Now, err = l.key.sign(tree)
+	return v.report, err
+}
+
+// pagesAtOnce is how many pages are read at once. A page has a few thousand entries at most.
+const pagesAtOnce = 16
+
+// verification is one walk through the log.
+type verification struct {
+	log     *Log
+	ctx     context.Context
+	now     otp.Millis
+	peaks   peaks
+	against *against
+	tile    []byte // the one that holds the entry at peaks.size
+	report  Report
+}
+
+func (v *verification) page(page sql.AuditPage) error {
+	place := v.peaks.size
+	stubs := stubsOf(page)
+	switch {
+	case page.Place != place:
+		return &Fault{place, fmt.Sprintf("is missing; the next that is there is %d", page.Place)}
+	case len(stubs) == 0 || len(stubs) != page.Entries || len(page.Stubs)%stubSize != 0:
+		return &Fault{place, "is in a page that is cut off"}
+	}
+	contents, err := v.contents(page, stubs)
+	if err != nil {
+		return err
+	}
+	for i, s := range stubs {
+		if err := v.entry(s, contents[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contents returns the content of each entry of a page, nil where it was removed.
+func (v *verification) contents(page sql.AuditPage, stubs []stub) ([][]byte, error) {
+	contents := make([][]byte, len(stubs))
+	calls, err := unpackCalls(page)
+	if err != nil {
+		calls = nil // reported where the first of them is looked at
+	}
+	next := 0
+	for i, s := range stubs {
+		if s.kind() == CallEntry && next < len(calls) {
+			contents[i] = calls[next]
+			next++
+		}
+	}
+	if next < len(calls) {
+		return nil, &Fault{page.Place, fmt.Sprintf("is in a page with %d calls, of which %d were added", len(calls),
+			len(calls)-next)}
+	}
+	changes, err := v.log.store.Audit.Changes(v.ctx, page.Place, page.Place+int64(len(stubs)))
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		i := c.Place - page.Place
+		if stubs[i].kind() != ChangeEntry {
+			return nil, &Fault{c.Place, "was added: a change stands in the place of a call"}
+		}
+		contents[i] = ofChange(c.Change).encode()
+	}
+	return contents, nil
+}
+
+func (v *verification) entry(s stub, content []byte) error {
+	place := v.peaks.size
+	switch {
+	case s.kind() == "":
+		return &Fault{place, "has a stub of no known kind"}
+	case content != nil && !s.fits(content):
+		return &Fault{place, "was changed: its content is not what was sealed"}
+	case content == nil && s.at() >= v.log.keptFrom(s.kind(), v.now)+otp.Minute:
+		return &Fault{place, fmt.Sprintf("of %s was removed before its time", shown(s.at().Time()))}
+	case content == nil:
+		v.report.Removed++
+	}
+	leaf := s.hash()
+	at := int(place % tileWidth)
+	if at == 0 || v.tile == nil {
+		tile, err := v.log.store.Audit.Tile(v.ctx, 0, place>>tileHeight)
+		if err != nil {
+			return err
+		}
+		v.tile = tile
+	}
+	if len(v.tile) < (at+1)*tlog.HashSize || string(v.tile[at*tlog.HashSize:(at+1)*tlog.HashSize]) != string(leaf[:]) {
+		return &Fault{place, "was changed: it is not the one in the tree"}
+	}
+	v.peaks.add(leaf)
+	return v.against.compare(&v.peaks)
+}
+
+// end compares what was read with the tree's row, and looks for changes beyond it.
+func (v *verification) end(tree sql.AuditTree) error {
+	if v.peaks.root() != tlog.Hash(tree.Root) {
+		return &Fault{v.against.fits, "or one after it was changed: the tree's root is another"}
+	}
+	if v.peaks.size != tree.Size {
+		return &Fault{tree.Size, "is in a page that goes beyond the tree"}
+	}
+	if err := v.against.end(v.peaks.size); err != nil {
+		return err
+	}
+	beyond, err := v.log.store.Audit.Changes(v.ctx, tree.Size, math.MaxInt64)
+	if err != nil || len(beyond) == 0 {
+		return err
+	}
+	now, err := v.log.store.Audit.Tree(v.ctx) // read last: it holds what was sealed while this was reading
+	if last := beyond[len(beyond)-1].Place; err == nil && last >= now.Size {
+		return &Fault{last, "is a change beyond the end of the tree"}
+	}
+	return err
+}
+
+// against is checkpoints that a walk through the log passes, the smallest first.
+type against struct {
+	waiting []Checkpoint
+	fits    int64 // the size of the last that did
+}
+
+func newAgainst(all []Checkpoint) *against {
+	all = slices.DeleteFunc(all, func(c Checkpoint) bool { return c.Size == 0 })
+	slices.SortStableFunc(all, func(a, b Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
+	return &against{waiting: all}
+}
+
+// compare is called after each entry.
+func (a *against) compare(p *peaks) error {
+	for len(a.waiting) > 0 && a.waiting[0].Size <= p.size {
+		c := a.waiting[0]
+		switch last := c.Size - 1; {
+		case c.Root == p.root():
+		case last <= a.fits:
+			return &Fault{last, "is not the one of the checkpoint of " + shown(c.At)}
+		default:
+			return &Fault{a.fits, fmt.Sprintf("or one after it, up to %d, is not the one of the checkpoint of %s", last,
+				shown(c.At))}
+		}
+		a.fits, a.waiting = c.Size, a.waiting[1:]
+	}
+	return nil
+}
+
+// end is called after the last entry.
+func (a *against) end(size int64) error {
+	if len(a.waiting) == 0 {
+		return nil
+	}
+	c := a.waiting[len(a.waiting)-1]
+	return &Fault{size, fmt.Sprintf("and all after it are missing: the checkpoint of %s has %d entries",
+		shown(c.At), c.Size)}
+}
+
+func shown(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05Z") }
