@@ -32,7 +32,7 @@ func (f field) check(text string) error {
 		return checkAddr(text)
 	case "TLS_CERT_FILE", "TLS_KEY_FILE":
 		return checkPath(text)
-	case "STATE_DIR", "FILES_DIR":
+	case "STATE_DIR", "FILES_DIR", "AUDIT_CHECKPOINT_FILE":
 		return checkFolder(text)
 	case "DATABASE_URL":
 		return checkDatabaseURL(text)

@@ -111,6 +111,15 @@ type Settings struct {
 
 	PrefixUnverified int `env:"PREFIX_UNVERIFIED" show:"yes" default:"50" values:"0 to 1000000" doc:"After how many SMS to one prefix that nobody verified the prefix is stopped for an hour, if less than 5 % were verified; 0 stops none. A prefix is the country code and four digits."`
 
+	AuditCalls AuditCalls `env:"AUDIT_CALLS" show:"yes" default:"all" values:"all|writes|off" doc:"Which calls the audit log keeps: all of them, those that change something, or none. Changes of people, keys and accounts are always kept."`
+
+	AuditCallDays int `env:"AUDIT_CALL_DAYS" show:"yes" default:"30" values:"1 to 3650" doc:"For how many days the audit log keeps what a call was. Its hash stays, so that the log still verifies."`
+
+	AuditChangeDays int `env:"AUDIT_CHANGE_DAYS" show:"yes" default:"400" values:"1 to 3650" doc:"The same for changes of people, keys and accounts."`
+
+	// AuditCheckpointFile is empty where checkpoints go to the log alone.
+	AuditCheckpointFile string `env:"AUDIT_CHECKPOINT_FILE" show:"yes" values:"a path" empty:"none" example:"/var/log/otpbridge/checkpoints" doc:"Where checkpoints of the audit log are appended, one a second at most. Keep it where whoever can write to the database cannot."`
+
 	DeliveryWait time.Duration `env:"DELIVERY_WAIT" show:"yes" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
 
 	ReadTimeout time.Duration `env:"READ_TIMEOUT" show:"yes" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`
@@ -172,6 +181,15 @@ type CostGuards string
 const (
 	EnforceGuards CostGuards = "enforce"
 	RecordGuards  CostGuards = "record"
+)
+
+// AuditCalls says which calls the audit log keeps.
+type AuditCalls string
+
+const (
+	AuditAllCalls AuditCalls = "all"
+	AuditWrites   AuditCalls = "writes"
+	AuditNoCalls  AuditCalls = "off"
 )
 
 // LogFormat is the form of a log line.

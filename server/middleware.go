@@ -72,6 +72,7 @@ func (s *Server) logRequest(c *gin.Context) {
 
 	c.Next()
 
+	s.recordCall(c, began)
 	level := slog.LevelInfo
 	route := c.FullPath()
 	switch route {

@@ -16,6 +16,7 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/crypto"
+	"otpbridge/server/audit"
 	"otpbridge/server/bridge"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
@@ -47,6 +48,7 @@ type Server struct {
 	engine   *engine.Engine
 	upstream *bridge.Upstreams
 	people   *people.People
+	audit    *audit.Log
 	http     *http.Server
 	health   health
 
@@ -158,11 +160,15 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
 	s.openPeople()
+	if s.audit, err = openAudit(s.settings, s.store, s.manage.Vault(), s.log); err != nil {
+		return err
+	}
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
 	s.upstream = bridge.New(options.Guard, otp.UpstreamDeadline.Duration())
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
+	s.audit.Start()
 	s.serve()
 	s.warnIfExposed()
 	return nil
@@ -377,6 +383,7 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 	s.served.Wait()
 	s.upstream.Close()
 	s.engine.Close()
+	s.audit.Close()
 	err = errors.Join(err, s.store.Close(), s.observers.close())
 	select {
 	case <-s.broken:

@@ -108,6 +108,9 @@ func (x *exchange) decide(r route) (answer, error) {
 	if err := x.admit(r.who); err != nil {
 		return answer{}, err
 	}
+	if r.who != anybody {
+		web.RequestOf(x.gin).Actor = x.who.Actor()
+	}
 	if r.needs != "" {
 		if err := x.who.May(r.needs); err != nil {
 			return answer{}, err
@@ -118,8 +121,11 @@ func (x *exchange) decide(r route) (answer, error) {
 			return answer{}, err
 		}
 	}
-	if account := x.gin.Param("account"); account != "" && !x.who.MaySee(account) {
-		return answer{}, noSuchAccount()
+	if account := x.gin.Param("account"); account != "" {
+		if !x.who.MaySee(account) {
+			return answer{}, noSuchAccount()
+		}
+		web.RequestOf(x.gin).Account = account
 	}
 	if len(r.parameters) == 0 {
 		if err := web.ReadQuery(x.gin).Err(); err != nil {

@@ -60,9 +60,9 @@ func change(t testing.TB, l *Log, at otp.Millis, details string) {
 	}))
 }
 
-func call(at otp.Millis, account string) Entry {
-	return Entry{At: at.Time(), Action: "/v1/verify", Account: account, Address: "203.0.113.7", Result: "ok",
-		Method: "POST", Status: 200, Micros: 900}
+func call(at otp.Millis, account string) Call {
+	return Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Address: "203.0.113.7", Result: "ok",
+		Method: "POST", Status: 200, Took: time.Millisecond}
 }
 
 func seal(t testing.TB, l *Log) Checkpoint {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ type Log struct {
 	pack    packer // of whoever is sealing
 
 	mu      sync.Mutex
-	calls   []Entry
+	calls   []Call
 	dropped int
 
 	wake chan struct{}
@@ -60,11 +61,43 @@ func (l *Log) Origin() string { return l.key.origin }
 // PublicKey is the key in the form of golang.org/x/mod/sumdb/note.
 func (l *Log) PublicKey() string { return l.key.public }
 
+// Call is a request that a door has answered.
+type Call struct {
+	Began      time.Time
+	Took       time.Duration
+	Action     string // the servlet's name, or method and route
+	Method     string
+	Status     int
+	Result     string    // ok, fault, or the kind of the refusal
+	Request    string    // the id, in the form that the log may hold
+	Address    string    // of the peer
+	Account    string    // once the caller is known
+	Key        otp.ID    // of the caller, zero for a person or a stranger
+	Actor      otp.Actor // a person or service account, else zero
+	Parameters []string  // names in the query, never values
+
+	dropped int // calls before it that are not in the log
+}
+
+func (c Call) entry() Entry {
+	e := Entry{
+		Type: CallEntry, At: otp.At(c.Began).Time(), Action: c.Action, Method: c.Method, Status: c.Status,
+		Result: c.Result, Micros: c.Took.Microseconds(), Request: c.Request, Address: c.Address, Account: c.Account,
+		Credential: textOf("key", c.Key), Parameters: c.Parameters, ActorKind: c.Actor.Kind,
+		Actor: textOf(prefixes[c.Actor.Kind], c.Actor.ID), Session: textOf("ses", c.Actor.Session),
+	}
+	if !c.Key.IsZero() {
+		e.ActorKind, e.Actor = "key", e.Credential
+	}
+	if c.dropped > 0 {
+		e.Details = map[string]string{"calls_dropped": strconv.Itoa(c.dropped)}
+	}
+	return e
+}
+
 // Record adds a call. It never waits: the call is written within a second, and lost if the server crashes before. When
 // too many wait, it is dropped, and the next one that is written says how many were.
-func (l *Log) Record(call Entry) {
-	call.Type = CallEntry
-	call.At = otp.At(call.At).Time()
+func (l *Log) Record(call Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.calls) == maxGathered {
@@ -81,21 +114,21 @@ func (l *Log) Record(call Entry) {
 }
 
 // take returns the calls to seal next.
-func (l *Log) take() []Entry {
+func (l *Log) take() []Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dropped > 0 && len(l.calls) > 0 {
-		l.calls[0].Details = map[string]string{"calls_dropped": fmt.Sprint(l.dropped)}
+		l.calls[0].dropped = l.dropped
 		l.Log.Warn("audit: calls were dropped, more came than could be written", "calls", l.dropped)
 		l.dropped = 0
 	}
 	taken := l.calls[:min(len(l.calls), sealCalls)]
-	l.calls = append([]Entry(nil), l.calls[len(taken):]...)
+	l.calls = append([]Call(nil), l.calls[len(taken):]...)
 	return taken
 }
 
 // giveBack keeps calls that could not be sealed for the next try.
-func (l *Log) giveBack(calls []Entry) {
+func (l *Log) giveBack(calls []Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	room := maxGathered - len(l.calls)

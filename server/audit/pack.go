@@ -21,7 +21,7 @@ type packedCalls struct {
 type packer struct{ deflate *flate.Writer }
 
 // calls packs calls. Each is hashed in the form in which it is stored.
-func (p *packer) calls(calls []Entry) (packed packedCalls, err error) {
+func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 	if len(calls) == 0 {
 		return packed, nil
 	}
@@ -34,12 +34,13 @@ func (p *packer) calls(calls []Entry) (packed packedCalls, err error) {
 	p.deflate.Reset(&data)
 	known := map[[2]string]bool{}
 	for _, call := range calls {
-		content := call.encode()
-		packed.stubs = append(packed.stubs, stubOf(CallEntry, call.millis(), content))
+		entry := call.entry()
+		content := entry.encode()
+		packed.stubs = append(packed.stubs, stubOf(CallEntry, otp.At(entry.At), content))
 		if _, err := p.deflate.Write(append(content, '\n')); err != nil {
 			return packed, err
 		}
-		for _, pair := range call.pairs() {
+		for _, pair := range entry.pairs() {
 			if pair[1] != "" && !known[pair] {
 				known[pair] = true
 				packed.terms = append(packed.terms, term(pair))

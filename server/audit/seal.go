@@ -19,7 +19,7 @@ const (
 
 // seal gives places to the changes that wait and to calls, and returns the tree with them. Any server may seal at any
 // time: they take turns on the tree's row. A change whose transaction commits late is sealed late.
-func (l *Log) seal(ctx context.Context, calls []Entry, now otp.Millis) (tree sql.AuditTree, more bool, err error) {
+func (l *Log) seal(ctx context.Context, calls []Call, now otp.Millis) (tree sql.AuditTree, more bool, err error) {
 	l.sealing.Lock()
 	defer l.sealing.Unlock()
 	packed, err := l.pack.calls(calls)
@@ -73,9 +73,6 @@ func term(pair [2]string) otp.ID {
 	sum := sha256.Sum256([]byte(pair[0] + "\x00" + pair[1]))
 	return otp.ID(sum[:16])
 }
-
-// millis is a time in the unit of stubs.
-func (e Entry) millis() otp.Millis { return otp.At(e.At) }
 
 // sealEvery and lookEvery are the pauses between two sealings while calls come, and between two looks for changes of
 // servers and commands that do not seal themselves.

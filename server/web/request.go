@@ -16,14 +16,15 @@ import (
 // and the sandbox's recorder. The door that answers fills it in. It is one value and not a key of
 // gin's for each fact, because every request has one.
 type Request struct {
-	ID      string // names the request in answers
-	LogID   string // names it in logs: ID, without what may be somebody's number or key
-	Call    string // the name that a door gives a call whose route has a parameter for it
-	Account string // the esme_address, once the key is accepted
-	Kind    string // ok, fault or the name of the refusal's kind
-	Reason  string // what exactly was wrong, where the answer does not say it; holds nothing of the request's values
-	Key     otp.ID // of the credential, once it is accepted
-	Plain   bool   // it came over plain HTTP from another machine, see Plain
+	ID      string    // names the request in answers
+	LogID   string    // names it in logs: ID, without what may be somebody's number or key
+	Call    string    // the name that a door gives a call whose route has a parameter for it
+	Account string    // the esme_address, once the key is accepted
+	Kind    string    // ok, fault or the name of the refusal's kind
+	Reason  string    // what exactly was wrong, where the answer does not say it; holds nothing of the request's values
+	Key     otp.ID    // of the credential, once it is accepted
+	Actor   otp.Actor // who, if that is no key: a person or a service account
+	Plain   bool      // it came over plain HTTP from another machine, see Plain
 
 	idHeader [1]string // what the answer's header holds, in the memory that is here anyway
 }
