@@ -54,6 +54,7 @@ type commandLine struct {
 	Setup      setupCommand      `cmd:"" help:"Print a link with which the first owner registers."`
 	User       userCommand       `cmd:"" help:"Look after the people who may log in."`
 	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
+	Audit      auditCommand      `cmd:"" help:"Verify and export the log of what happened."`
 	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
 	Param      paramCommand      `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
 	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`

@@ -94,7 +94,7 @@ func (v *verification) page(page sql.AuditPage) error {
 	case len(stubs) == 0 || len(stubs) != page.Entries || len(page.Stubs)%stubSize != 0:
 		return &Fault{place, "is in a page that is cut off"}
 	}
-	contents, err := v.contents(page, stubs)
+	contents, err := v.log.contents(v.ctx, page, stubs)
 	if err != nil {
 		return err
 	}
@@ -104,38 +104,6 @@ func (v *verification) page(page sql.AuditPage) error {
 		}
 	}
 	return nil
-}
-
-// contents returns the content of each entry of a page, nil where it was removed.
-func (v *verification) contents(page sql.AuditPage, stubs []stub) ([][]byte, error) {
-	contents := make([][]byte, len(stubs))
-	calls, err := unpackCalls(page)
-	if err != nil {
-		calls = nil // reported where the first of them is looked at
-	}
-	next := 0
-	for i, s := range stubs {
-		if s.kind() == CallEntry && next < len(calls) {
-			contents[i] = calls[next]
-			next++
-		}
-	}
-	if next < len(calls) {
-		return nil, &Fault{page.Place, fmt.Sprintf("is in a page with %d calls, of which %d were added", len(calls),
-			len(calls)-next)}
-	}
-	changes, err := v.log.store.Audit.Changes(v.ctx, page.Place, page.Place+int64(len(stubs)))
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range changes {
-		i := c.Place - page.Place
-		if stubs[i].kind() != ChangeEntry {
-			return nil, &Fault{c.Place, "was added: a change stands in the place of a call"}
-		}
-		contents[i] = ofChange(c.Change).encode()
-	}
-	return contents, nil
 }
 
 func (v *verification) entry(s stub, content []byte) error {

@@ -1,0 +1,42 @@
+package audit
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Proof shows that an entry is in the log of a checkpoint. With the hash of the entry's stub and package tlog, or any
+// other that knows RFC 6962, it can be checked without this server.
+type Proof struct {
+	Place      int64           `json:"place"`
+	Entry      json.RawMessage `json:"entry,omitempty"` // missing once it was removed
+	Stub       string          `json:"stub"`            // hex; see the page on the audit log
+	Hashes     []tlog.Hash     `json:"hashes"`
+	Key        string          `json:"key"`
+	Checkpoint string          `json:"checkpoint"`
+}
+
+// Prove makes the proof of an entry. Error: sql.ErrNotFound for a place that has none.
+func (l *Log) Prove(ctx context.Context, place int64) (Proof, error) {
+	tree, err := l.store.Audit.Tree(ctx)
+	if err != nil {
+		return Proof{}, err
+	}
+	s, content, err := l.at(ctx, tree, place)
+	if err != nil {
+		return Proof{}, err
+	}
+	reader := readTile(func(level int, number int64) ([]byte, error) { return l.store.Audit.Tile(ctx, level, number) })
+	hashes, err := tlog.ProveRecord(tree.Size, place, tlog.HashReaderFunc(reader.hashes))
+	if err != nil {
+		return Proof{}, err
+	}
+	if err := tlog.CheckRecord(hashes, tree.Size, tree.Root, place, s.hash()); err != nil {
+		return Proof{}, &Fault{place, "is not the one in the tree; run otpbridge audit verify"}
+	}
+	checkpoint, err := l.key.sign(tree)
+	return Proof{place, content, hex.EncodeToString(s[:]), hashes, l.key.public, checkpoint.Note}, err
+}
