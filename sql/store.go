@@ -47,6 +47,7 @@ type Store struct {
 	Webhooks    *Webhooks
 	Tests       *TestRecipients
 	Audit       *Audit
+	Guards      *Guards
 
 	options Options
 	dialect dialect
@@ -98,7 +99,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.Challenges, s.Deliveries = &Challenges{s}, &Deliveries{s}
 	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
 	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}
-	s.Audit = &Audit{s}
+	s.Audit, s.Guards = &Audit{s}, &Guards{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

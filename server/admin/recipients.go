@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"otpbridge/server/manage"
@@ -21,6 +24,10 @@ var recipientRoutes = []route{
 		live: true, call: (*exchange).addTestRecipient},
 	{method: http.MethodDelete, path: "/api/accounts/:account/test-recipients/:id", who: person,
 		needs: people.WriteTests, live: true, call: (*exchange).removeTestRecipient},
+	{method: http.MethodGet, path: "/api/accounts/:account/stopped-prefixes", who: person, needs: people.ReadGuards,
+		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).stoppedPrefixes},
+	{method: http.MethodDelete, path: "/api/accounts/:account/stopped-prefixes/:prefix", who: person,
+		needs: people.WriteGuards, live: true, call: (*exchange).liftPrefix},
 }
 
 // whose names a recipient of an account. The whole number or mailbox is typed by whoever asks, so that nothing is
@@ -125,4 +132,50 @@ func (x *exchange) removeTestRecipient() (answer, error) {
 		return answer{}, otp.Refuse(otp.NotFound, "the account has no such test recipient")
 	}
 	return done, x.door.Manage.Tests.Remove(x.ctx, x.who.Actor(), x.gin.Param("account"), id)
+}
+
+// stoppedPrefix is a range of numbers to which nothing is sent for a while.
+type stoppedPrefix struct {
+	Prefix       string          `json:"prefix"`
+	Environment  otp.Environment `json:"environment"`
+	Why          string          `json:"why"`
+	StoppedAt    time.Time       `json:"stopped_at"`
+	StoppedUntil time.Time       `json:"stopped_until"`
+	CountedSince time.Time       `json:"counted_since"`
+	Sends        int64           `json:"sends"`
+	Verified     int64           `json:"verified"` // recipients
+	Spend        int64           `json:"spend"`    // millionths of the currency of prices
+	Loss         int64           `json:"loss"`     // at most, so far
+}
+
+func (x *exchange) stoppedPrefixes() (answer, error) {
+	found, spent, err := x.door.Manage.Guards.Stopped(x.ctx, x.gin.Param("account"))
+	if err != nil {
+		return answer{}, err
+	}
+	all := make([]stoppedPrefix, len(found))
+	for i, p := range found {
+		all[i] = stoppedPrefix{p.Prefix, p.Environment,
+			fmt.Sprintf("%d of %d codes were verified", p.Verified, p.Sends), p.StoppedAt.Time(), p.StoppedUntil.Time(),
+			p.CountedSince.Time(), p.Sends, p.Verified, p.Spend, p.Loss}
+	}
+	slices.SortFunc(all, func(a, b stoppedPrefix) int { return strings.Compare(placeOf(a), placeOf(b)) })
+	shown, err := paged(x, all, placeOf)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{shown.status, struct {
+		page[stoppedPrefix]
+		SpendToday *int64 `json:"spend_today"` // null: the account has no cap, and nothing is counted
+	}{shown.body.(page[stoppedPrefix]), spent}}, nil
+}
+
+// placeOf is a stopped prefix's place in the list.
+func placeOf(p stoppedPrefix) string { return p.Prefix + " " + string(p.Environment) }
+
+func (x *exchange) liftPrefix() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.Manage.Guards.Lift(x.ctx, x.who.Actor(), x.gin.Param("account"), x.gin.Param("prefix"))
 }

@@ -67,3 +67,16 @@ func TestTestRecipients_AreMadeShownMaskedAndRemoved(t *testing.T) {
 	require.Equal(t, []int{1, 1}, []int{d.recorded(t, "test_recipient.added"), d.recorded(t, "test_recipient.removed")})
 	require.NotContains(t, d.log.String(), "246810")
 }
+
+func TestGuards_WhatIsNotStoppedIsNotLifted(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.wants(t, 201, "", "POST", "/api/accounts", shopAccount, who...)
+	const path = "/api/accounts/4711/stopped-prefixes"
+	list := d.wants(t, 200, "", "GET", path, "", d.member(t, people.Support)...)
+	require.Equal(t, []any{}, list.members["data"])
+	require.Contains(t, list.members, "spend_today")
+	d.wants(t, 404, "NOT_FOUND", "DELETE", path+"/+919551", "", who...)
+	d.wants(t, 404, "NOT_FOUND", "GET", "/api/accounts/4799/stopped-prefixes", "", who...)
+	d.wants(t, 403, "PERMISSION_DENIED", "DELETE", path+"/+919551", "", d.member(t, people.Developer)...)
+}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"strings"
-	"time"
 
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
@@ -67,8 +66,7 @@ func (e *Engine) guardAt(c *Caller, t Target, channels otp.Channels, at otp.Mill
 		g.record = *account.CostGuards == otp.GuardsRecord
 	}
 	if account.SpendCapPerDay != nil {
-		day := at.Time().Format(time.DateOnly)
-		g.spend = e.index.Sum("spend", account.Address, string(c.Environment), day)
+		g.spend = e.vault.SpendCounter(account.Address, c.Environment, at)
 		g.cap, g.price = int64(*account.SpendCapPerDay), account.Price(deliver.Country(t.Recipient))
 	}
 	if g.rule.Unverified > 0 && !account.Safe(t.Recipient) {
@@ -84,7 +82,7 @@ func (e *Engine) costs(c *Caller, t Target, channels otp.Channels) bool {
 }
 
 func (e *Engine) prefixCounter(c *Caller, t Target) otp.ID {
-	return e.index.Sum("prefix", c.Account.Address, string(c.Environment), prefix(t.Recipient))
+	return e.vault.PrefixCounter(c.Account.Address, c.Environment, deliver.Prefix(t.Recipient))
 }
 
 // counters are what g decides on, in the order in which charge and release expect them.
@@ -181,14 +179,4 @@ func countConverted(state *sql.State, challenge *otp.Challenge) {
 		prefix, recipient := state.Counters[0], state.Counters[1]
 		prefix.Verified(recipient, state.Now)
 	}
-}
-
-// prefixDigits is how many digits behind the country code make a prefix. It is about what a
-// carrier is given at once, up to a million numbers, and what a fraud buys.
-const prefixDigits = 4
-
-// prefix is the range of numbers that a number in E.164 form belongs to.
-func prefix(number string) string {
-	digits := strings.TrimPrefix(number, "+")
-	return digits[:min(len(digits), deliver.CountryCode(digits)+prefixDigits)]
 }

@@ -199,3 +199,67 @@ func TestNormalNumber_RefusesSatellitesAndServicesWhateverTheCountries(t *testin
 		require.Equal(t, otp.Invalid, otp.KindOf(err), number)
 	}
 }
+
+func TestGuards_AStoppedPrefixIsShownAndLifted(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		next := &provider{name: "next"}
+		h := guarded(t, at, next)
+		caller := throwaway(t, h, func(a *otp.Account) { a.Prices = map[string]int64{"*": 2000} })
+		account := caller.Account.Address
+		send := func(i int) error {
+			_, err := h.Generate(background, caller, target(t, h, caller, fmt.Sprintf("919551%06d", i), "x"))
+			return err
+		}
+		i := 0
+		for ; send(i) == nil; i++ {
+			require.Less(t, i, 60)
+		}
+		stopped, spent, err := h.Guards.Stopped(background, account)
+		require.NoError(t, err)
+		require.Nil(t, spent, "without a cap nothing is counted")
+		require.Len(t, stopped, 1)
+		require.Equal(t, "+919551", stopped[0].Prefix)
+		require.Equal(t, []int64{50, 0, 100_000, 100_000}, []int64{stopped[0].Sends, stopped[0].Verified, stopped[0].Spend,
+			stopped[0].Loss})
+		require.Equal(t, stopped[0].StoppedAt+otp.Hour, stopped[0].StoppedUntil)
+
+		require.Equal(t, otp.NotFound, otp.KindOf(h.Guards.Lift(background, otp.Actor{}, account, "+919552")))
+		require.Equal(t, otp.NotFound, otp.KindOf(h.Guards.Lift(background, otp.Actor{}, "10000000000001", "+919551")))
+		require.NoError(t, h.Guards.Lift(background, otp.Actor{}, account, "+919551"))
+		require.NoError(t, send(i))
+		stopped, _, err = h.Guards.Stopped(background, account)
+		require.NoError(t, err)
+		require.Empty(t, stopped)
+		require.Equal(t, otp.NotFound, otp.KindOf(h.Guards.Lift(background, otp.Actor{}, account, "919551")))
+		require.Equal(t, 1, ask(t, h, `SELECT COUNT(*) FROM changes WHERE kind = 'guard.prefix_lifted'`))
+	})
+}
+
+func TestGuards_TheSafeListIsNeverStopped(t *testing.T) {
+	h := guarded(t, sqlite(t), &provider{name: "next"})
+	caller := throwaway(t, h, func(a *otp.Account) { a.SafeList = []string{"+9195510000", "+919552000001"} })
+	for i := range 80 {
+		_, err := h.Generate(background, caller, target(t, h, caller, fmt.Sprintf("919551%06d", i), "x"))
+		require.NoError(t, err, i)
+	}
+	stopped := 0
+	for i := range 80 {
+		if _, err := h.Generate(background, caller, target(t, h, caller, fmt.Sprintf("919552%06d", 100+i), "x")); err != nil {
+			stopped++
+		}
+	}
+	require.Equal(t, 30, stopped)
+	_, err := h.Generate(background, caller, target(t, h, caller, "919552000001", "x"))
+	require.NoError(t, err)
+}
+
+func TestAccount_TheSafeListHoldsNumbersAndTheirBeginnings(t *testing.T) {
+	for entry, fits := range map[string]bool{
+		"+919551492394": true, "+91955": true, "+9": true, "": false, "+": false, "91955": false, "+91 955": false,
+		"+91955x": false, "+1234567890123456": false, "*": false, "+९१": false,
+	} {
+		account := otp.DefaultAccount("1")
+		account.SafeList = []string{entry}
+		require.Equal(t, fits, account.Validate() == nil, entry)
+	}
+}

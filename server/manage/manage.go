@@ -38,6 +38,7 @@ type Manager struct {
 	Keys       Keys
 	Recipients Recipients
 	Tests      TestRecipients
+	Guards     Guards
 	Keyring    Keyring
 	Sandbox    Sandbox
 
@@ -77,7 +78,7 @@ func newManager(opened *vault.Vault, options Options) *Manager {
 	}
 	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sandbox: options.Sandbox,
 		changed: options.Changed}
-	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, TestRecipients{c}, Keyring{c}, Sandbox{c}, c}
+	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, TestRecipients{c}, Guards{c}, Keyring{c}, Sandbox{c}, c}
 }
 
 // RefuseSandboxRemains returns what keeps this database and keyring from serving in production.

@@ -58,6 +58,9 @@ const (
 	TestRecipientRemoved ChangeKind = "test_recipient.removed"
 )
 
+// PrefixLifted: sends to a range of numbers that was stopped go on.
+const PrefixLifted ChangeKind = "guard.prefix_lifted"
+
 // What is done about recipients. Details have the mask, and no recipient.
 const (
 	RecipientRead     ChangeKind = "recipient.read"

@@ -132,6 +132,16 @@ func (v *Vault) RecipientHash(account string, environment otp.Environment, ident
 	return v.Index.Sum("recipient", account, string(environment), identity)
 }
 
+// PrefixCounter names the counter of an account's sends to numbers that begin alike.
+func (v *Vault) PrefixCounter(account string, environment otp.Environment, prefix string) otp.ID {
+	return v.Index.Sum("prefix", account, string(environment), prefix)
+}
+
+// SpendCounter names the counter of what an account spends on the day of a moment, in UTC.
+func (v *Vault) SpendCounter(account string, environment otp.Environment, at otp.Millis) otp.ID {
+	return v.Index.Sum("spend", account, string(environment), at.Time().Format(time.DateOnly))
+}
+
 // SealCipher puts an account's servlet key and IV into its row, those that are not zero.
 func (v *Vault) SealCipher(row *otp.Account, key, iv crypto.Secret) {
 	if !key.IsZero() {

@@ -1,0 +1,64 @@
+package sql
+
+import (
+	"context"
+	"fmt"
+
+	"otpbridge/server/otp"
+)
+
+// Guards are the counters that stop sends before they cost too much, for whoever looks after them.
+type Guards struct{ store *Store }
+
+var counters = table[otp.Counter]{"counters", func(c *otp.Counter) []column {
+	return []column{
+		{"id", &c.ID}, {"version", &c.Version}, {"total", &c.Total}, {"converted", &c.Converted}, {"since", &c.Since},
+		{"stopped_until", &c.StoppedUntil}, {"updated_at", &c.UpdatedAt},
+	}
+}}
+
+// Stop is a send after which its range of numbers was stopped.
+type Stop struct {
+	At          otp.Millis
+	Environment otp.Environment
+	Recipient   otp.ID // the id of the recipient's row
+	Sealed      []byte // the number
+}
+
+// Stops reads an account's since a moment, newest first. Only the history since then is looked through.
+func (g *Guards) Stops(ctx context.Context, account string, since otp.Millis) ([]Stop, error) {
+	from := firstID(since)
+	rows, err := g.store.reads.QueryContext(ctx, `
+		SELECT e.at, e.environment, r.id, r.sealed
+		FROM events e
+		JOIN recipients r ON r.hash = e.recipient_hash
+		WHERE e.id >= ? AND e.esme_address = ? AND e.kind = ?
+		ORDER BY e.id DESC`, from[:], account, string(otp.EventPrefixStop))
+	if err != nil {
+		return nil, fmt.Errorf("read stopped prefixes: %w", err)
+	}
+	defer rows.Close()
+	var all []Stop
+	for rows.Next() {
+		var s Stop
+		if err := rows.Scan(&s.At, &s.Environment, idScan{&s.Recipient}, &s.Sealed); err != nil {
+			return nil, fmt.Errorf("read stopped prefixes: %w", err)
+		}
+		all = append(all, s)
+	}
+	return all, rows.Err()
+}
+
+// Counter reads a counter; ErrNotFound for none.
+func (g *Guards) Counter(ctx context.Context, id otp.ID) (otp.Counter, error) {
+	return counters.one(ctx, g.store, `id = ?`, id[:])
+}
+
+// Lift lets a stopped range of numbers go on, and counts anew. It reports false, and changes nothing, for one that is
+// not stopped at now.
+func (g *Guards) Lift(tx *Tx, id otp.ID, now otp.Millis) (bool, error) {
+	return tx.changed(`
+		UPDATE counters
+		SET version = version + 1, total = 0, converted = 0, since = ?, stopped_until = NULL, updated_at = ?
+		WHERE id = ? AND stopped_until > ?`, int64(now), int64(now), id[:], int64(now))
+}
