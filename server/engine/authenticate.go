@@ -35,6 +35,7 @@ type KeyInfo struct {
 	Subject string // of a token: whom its issuer made it for
 
 	signingSecret crypto.Secret
+	use           *use // nil for a token
 }
 
 // account is an account as it is cached: its row, and what was made from it once.
@@ -92,10 +93,11 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	if err != nil {
 		return nil, err
 	}
+	now := otp.At(time.Now())
 	switch {
 	case !acc.found || !acc.row.Enabled && acc.broken == nil:
 		return nil, otp.Refuse(otp.UnknownCredential, "the account is unknown or disabled")
-	case cred.row.ExpiresAt != 0 && otp.At(time.Now()) >= cred.row.ExpiresAt:
+	case cred.row.ExpiresAt != 0 && now >= cred.row.ExpiresAt:
 		return nil, otp.Refuse(otp.ExpiredCredential, "the credential has expired")
 	case !cred.allows(peer):
 		return nil, otp.Refuse(otp.ForbiddenNetwork, "the credential may not be used from this address")
@@ -104,6 +106,7 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	case door == otp.ServletDoor && cred.info.Signing == otp.SigningRequired:
 		return nil, otp.Refuse(otp.BadSignature, "the key's requests must be signed, which a servlet has no headers for")
 	}
+	cred.info.use.call(peer, now)
 	caller := &Caller{
 		Account: &acc.row, Environment: cred.row.Environment, Door: door, Key: &cred.info,
 		cipher: acc.cipher, settings: acc, quota: quotaOf(&cred.row, &acc.row),
@@ -147,7 +150,7 @@ func (e *Engine) loadCredential(ctx context.Context, hash [32]byte) (*credential
 	if err != nil {
 		return nil, err
 	}
-	cred := &credential{row: row, found: true, info: KeyInfo{Key: row.Key()}}
+	cred := &credential{row: row, found: true, info: KeyInfo{Key: row.Key(), use: e.uses.of(row.ID)}}
 	cred.allowed, cred.denied = readNetworks(row.AllowedIPs), readNetworks(row.DeniedIPs)
 	if cred.info.Signing != otp.SigningOff {
 		if cred.info.signingSecret, err = e.vault.SigningSecret(&row); err != nil {

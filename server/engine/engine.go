@@ -87,6 +87,7 @@ type Engine struct {
 	limiter     *limiter
 	metrics     *metrics
 	strange     strange
+	uses        uses
 
 	noncesFrom otp.Millis // requests signed before it are refused
 
@@ -100,14 +101,15 @@ type Engine struct {
 }
 
 // Close lets what is being handed to providers come to its end for a moment and cuts it off then,
-// as unknown. What waits to be tried again is left to other servers or to the next start. It returns
-// when all has ended, and comes before the store's Close.
+// as unknown. What waits to be tried again is left to other servers or to the next start. Then it writes
+// how keys were used. It returns when all has ended, and comes before the store's Close.
 func (e *Engine) Close() {
 	e.close()
 	grace := time.AfterFunc(handOverGrace, e.cutOff)
 	e.sending.Wait()
 	grace.Stop()
 	e.cutOff()
+	e.tellUses(context.Background())
 	e.limiter.close()
 }
 
@@ -134,7 +136,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 		}
 		e.vault = opened
 	}
-	e.index = e.vault.Index
+	e.index, e.uses.all = e.vault.Index, map[otp.ID]*use{}
 	if err := e.loadNoncesFrom(ctx); err != nil {
 		return nil, err
 	}
@@ -157,6 +159,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	e.limiter = limiter
 	if options.TendOutbox > 0 {
 		e.sending.Go(func() { e.tend(options.TendOutbox) })
+		e.sending.Go(e.keepUses)
 	}
 	return e, nil
 }

@@ -9,6 +9,7 @@ import (
 // May returns nil if the caller's key has a permission, one of otp.Permissions. Refusal: Forbidden.
 func (c *Caller) May(permission string) error {
 	if c.Key.Kind.May(c.Key.Permissions, permission) {
+		c.Key.use.permit(permission)
 		return nil
 	}
 	return otp.Refuse(otp.Forbidden, "this "+string(c.Key.Kind)+" key lacks the permission "+permission)

@@ -146,6 +146,17 @@ const MaxCredential = 512
 // MaxRate is the highest limit of requests that a key or an account can have, in a minute.
 const MaxRate = 1_000_000
 
+// NetworkOf is the part of an address within which one customer of a provider moves: an IPv4 /24 or an IPv6 /64. It is
+// not valid for an address that is none.
+func NetworkOf(a netip.Addr) netip.Prefix {
+	bits := 64
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		bits = 24
+	}
+	prefix, _ := a.Prefix(bits) // which fails for no address
+	return prefix
+}
+
 // ParseNetwork reads a network in CIDR form or a single address.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {

@@ -92,18 +92,12 @@ func (p Principal) Actor() otp.Actor {
 // stranger is the actor of a request that nobody has proved anything with.
 func stranger(from Client) otp.Actor { return Principal{Kind: PersonKind, From: from}.Actor() }
 
-// network is the part of an address within which one customer of a provider moves: an IPv4 /24 or an IPv6 /64.
+// network is an address's, as it is stored; all callers without an address are one network.
 func network(a netip.Addr) string {
-	a = a.Unmap().WithZone("")
-	bits := 64
-	if a.Is4() {
-		bits = 24
+	if prefix := otp.NetworkOf(a); prefix.IsValid() {
+		return prefix.String()
 	}
-	prefix, err := a.Prefix(bits)
-	if err != nil {
-		return "" // no address: all such callers are one network
-	}
-	return prefix.String()
+	return ""
 }
 
 func shownAddress(a netip.Addr) string {
