@@ -13,7 +13,7 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{get, "", person, "", (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, securityPages, systemPages)
+	}, loginPages, sandboxPages, accountPages, peoplePages, securityPages, systemPages)
 }
 
 // entry is one page in the navigation.
@@ -42,6 +42,7 @@ func (x *exchange) navigation() []group {
 		}},
 		{"Manage", []entry{
 			{Page: "accounts", Title: "Accounts", needs: people.ReadAccounts},
+			{Page: "people", Title: "People", needs: people.ReadPeople},
 		}},
 		{"Yours", []entry{
 			{Page: "security", Title: "My security"},
@@ -77,12 +78,18 @@ func (x *exchange) home() error {
 
 // notices are what a page says after a change that led to it, by the parameter done.
 var notices = map[string]string{
-	"emptied":   "The inbox is empty. Codes that were sent stay good.",
-	"password":  "Your password was changed, and your other sessions were ended.",
-	"session":   "The session was ended.",
-	"sessions":  "All your other sessions were ended.",
-	"removed":   "The factor was removed.",
-	"recovered": "You have a new password. Log in with it.",
-	"logout":    "You are logged out.",
-	"proved":    "You proved who you are; for ten minutes you are not asked again.",
+	"emptied":    "The inbox is empty. Codes that were sent stay good.",
+	"password":   "Your password was changed, and your other sessions were ended.",
+	"session":    "The session was ended.",
+	"sessions":   "All your other sessions were ended.",
+	"removed":    "The factor was removed.",
+	"recovered":  "You have a new password. Log in with it.",
+	"withdrawn":  "The invitation was withdrawn; its link is good no more.",
+	"changed":    "It was changed.",
+	"factors":    "Their second factors are gone; they can log in with the password and add new ones.",
+	"ended":      "Their sessions were ended.",
+	"gone":       "They were removed. What they did stays in the history.",
+	"registered": "You have a login. Add a second factor before you change anything that is live.",
+	"logout":     "You are logged out.",
+	"proved":     "You proved who you are; for ten minutes you are not asked again.",
 }

@@ -1,0 +1,156 @@
+package console
+
+import (
+	"strconv"
+	"strings"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+// peoplePages are who else may use the console, and for what.
+var peoplePages = []route{
+	{get, "people", person, people.ReadPeople, (*exchange).people},
+	{post, "people/invite", person, people.WritePeople, (*exchange).invite},
+	{post, "people/withdraw", person, people.WritePeople, (*exchange).withdraw},
+	{get, "people/:id", person, people.ReadPeople, (*exchange).person},
+	{post, "people/:id/change", person, people.WritePeople, (*exchange).changePerson},
+	{post, "people/:id/recover", person, people.WritePeople, (*exchange).recoverPerson},
+	{post, "people/:id/reset-factors", person, people.WritePeople, (*exchange).resetFactors},
+	{post, "people/:id/end-sessions", person, people.WritePeople, (*exchange).endSessionsOf},
+	{post, "people/:id/remove", person, people.WritePeople, (*exchange).removePerson},
+}
+
+// peopleBody lists people and invitations.
+type peopleBody struct {
+	People      []people.Profile
+	Invitations []people.Invitation
+	Roles       []people.Role
+	MayWrite    bool
+	Email, Role string // of the form
+	Accounts    string
+	Link        string // of an invitation, shown once
+}
+
+func (x *exchange) people() error {
+	return x.showPeople(nil, peopleBody{Role: string(people.Developer)})
+}
+
+func (x *exchange) showPeople(refused error, body peopleBody) (err error) {
+	if body.People, err = x.door.People.Staff.List(x.ctx, x.who); err != nil {
+		return err
+	}
+	if body.Invitations, err = x.door.People.Staff.Invitations(x.ctx, x.who); err != nil {
+		return err
+	}
+	body.Roles, body.MayWrite = people.Roles(), x.who.May(people.WritePeople) == nil
+	if refused != nil {
+		return x.refuse(refused, "people", "People", body)
+	}
+	return x.show("people", "People", body)
+}
+
+// grant reads what a form gives: a role and, separated by commas or blanks, accounts.
+func (x *exchange) grant() people.Grant {
+	accounts := strings.FieldsFunc(x.form("accounts"), func(r rune) bool { return strings.ContainsRune(", \r\n", r) })
+	if len(accounts) == 0 {
+		accounts = nil
+	}
+	return people.Grant{Role: people.Role(x.form("role")), Accounts: accounts}
+}
+
+func (x *exchange) invite() error {
+	body := peopleBody{Email: x.form("email"), Role: x.form("role"), Accounts: x.form("accounts")}
+	issued, err := x.door.People.Staff.Invite(x.ctx, x.who, body.Email, x.grant())
+	if err != nil {
+		return x.showPeople(err, body)
+	}
+	return x.showPeople(nil, peopleBody{Role: body.Role, Link: x.link("register", "invitation", issued)})
+}
+
+// link is a ticket for a page. Its token stands behind a #, which browsers send to no server.
+func (x *exchange) link(page, member string, issued people.Issued) string {
+	return x.base() + Path + page + "#" + member + "=" + issued.Token
+}
+
+func (x *exchange) withdraw() error {
+	if err := x.door.People.Staff.Withdraw(x.ctx, x.who, x.form("id")); err != nil {
+		return x.showPeople(err, peopleBody{Role: string(people.Developer)})
+	}
+	return x.goTo("people?done=withdrawn")
+}
+
+// personBody is one person, and what may be done about them.
+type personBody struct {
+	people.Profile
+	Roles    []people.Role
+	MayWrite bool
+	Limited  string // the accounts, separated by commas
+	Link     string // with which they choose a new password, shown once
+}
+
+func (x *exchange) person() error { return x.showPerson(nil, "") }
+
+func (x *exchange) showPerson(refused error, link string) error {
+	found, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
+	if err != nil {
+		return err
+	}
+	body := personBody{Profile: found, Roles: people.Roles(), MayWrite: x.who.May(people.WritePeople) == nil,
+		Limited: strings.Join(found.Accounts, ", "), Link: link}
+	if refused != nil {
+		return x.refuse(refused, "person", found.Name, body)
+	}
+	return x.show("person", found.Name, body)
+}
+
+// didPerson goes back to the page of a person after a change, or shows why there was none.
+func (x *exchange) didPerson(err error, what string) error {
+	if err != nil {
+		return x.showPerson(err, "")
+	}
+	return x.goTo("people/" + x.gin.Param("id") + "?done=" + what)
+}
+
+func (x *exchange) changePerson() error {
+	version, err := x.versionOf("version")
+	if err != nil {
+		return x.showPerson(err, "")
+	}
+	name, grant, off := x.form("name"), x.grant(), x.form("disabled") != ""
+	_, err = x.door.People.Staff.Change(x.ctx, x.who, x.gin.Param("id"),
+		people.Patch{Name: &name, Grant: &grant, Disabled: &off}, version)
+	return x.didPerson(err, "changed")
+}
+
+func (x *exchange) recoverPerson() error {
+	issued, err := x.door.People.Staff.Recover(x.ctx, x.who, x.gin.Param("id"))
+	if err != nil {
+		return x.showPerson(err, "")
+	}
+	return x.showPerson(nil, x.link("recover", "recovery_token", issued))
+}
+
+func (x *exchange) resetFactors() error {
+	return x.didPerson(x.door.People.Staff.ResetFactors(x.ctx, x.who, x.gin.Param("id")), "factors")
+}
+
+func (x *exchange) endSessionsOf() error {
+	return x.didPerson(x.door.People.Staff.EndSessions(x.ctx, x.who, x.gin.Param("id")), "ended")
+}
+
+func (x *exchange) removePerson() error {
+	if err := x.door.People.Staff.Remove(x.ctx, x.who, x.gin.Param("id")); err != nil {
+		return x.showPerson(err, "")
+	}
+	return x.goTo("people?done=gone")
+}
+
+// versionOf reads the version that a form was made of, so that it overwrites nobody's change.
+func (x *exchange) versionOf(name string) (int64, error) {
+	version, err := strconv.ParseInt(x.form(name), 10, 64)
+	if err != nil || version < 1 {
+		return 0, otp.RefuseField(name, "is not the one of this page; load the page again")
+	}
+	return version, nil
+}
