@@ -414,30 +414,11 @@ func (a accountSetCommand) Run(p process) error {
 	})
 }
 
-// setColumn reads a value as the column's type: as JSON where the type is no text, and a text may
-// be written without its quotes.
+// setColumn writes a value that a person wrote into its column.
 func setColumn(into *manage.Imported, column, text string) error {
-	var kind reflect.Kind
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[manage.Imported]()) {
-		if columnName(field) == column && column != "-" {
-			kind = field.Type.Kind()
-			if kind == reflect.Pointer {
-				kind = field.Type.Elem().Kind()
-			}
-		}
-	}
-	if kind == reflect.Invalid {
-		return fmt.Errorf("%s is no column of otp_auth_config; otpbridge account show lists them", column)
-	}
-	value := []byte(text)
-	if kind == reflect.Bool && (text == "0" || text == "1") { // as SQL writes it
-		value = []byte(map[string]string{"0": "false", "1": "true"}[text])
-	}
-	if kind == reflect.String && text != "null" || !json.Valid(value) && kind != reflect.Slice {
-		value, _ = json.Marshal(text) // a text always has JSON
-	}
-	if kind == reflect.Slice && !strings.HasPrefix(text, "[") && text != "null" {
-		value, _ = json.Marshal(strings.Split(text, ","))
+	value, err := manage.ColumnJSON(column, text)
+	if err != nil {
+		return err
 	}
 	name, _ := json.Marshal(column)
 	return decodeAccount(slices.Concat([]byte("{"), name, []byte(":"), value, []byte("}")), into)

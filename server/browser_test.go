@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strings"
 	"sync"
@@ -103,8 +104,24 @@ func (b *browser) press(label string) {
 // fill writes into the field with a label.
 func (b *browser) fill(label, text string) {
 	b.t.Helper()
-	field := `//label[normalize-space()="` + label + `"]/following-sibling::*[1]`
-	b.do(chromedp.SetValue(field, ""), chromedp.SendKeys(field, text))
+	require.Equal(b.t, "", eval[string](b, `(() => {
+		const label = [...document.querySelectorAll("label[for]")].find((l) => l.innerText.trim() === `+quotedJS(label)+`);
+		if (!label) return "no field has this label: " + [...document.querySelectorAll("label")].map((l) => l.innerText);
+		const field = document.getElementById(label.htmlFor);
+		field.focus();
+		field.value = `+quotedJS(text)+`;
+		field.dispatchEvent(new Event("input", {bubbles: true}));
+		field.dispatchEvent(new Event("change", {bubbles: true}));
+		return "";
+	})()`), label)
+}
+
+func quotedJS(text string) string {
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a text always has JSON
+	}
+	return string(quoted)
 }
 
 // text is what a reader sees of the page.

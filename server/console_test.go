@@ -14,7 +14,7 @@ import (
 )
 
 // The pages that a sandbox shows to everybody.
-var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "system", "components",
+var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "people", "system", "components",
 	"login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
@@ -95,4 +95,29 @@ func TestConsole_FirstCode(t *testing.T) {
 	b.open(console.Path + "requests")
 	eval[chromedp.Void](b, `document.querySelector("details.call").open = true`)
 	b.sees(code)
+}
+
+// An account is made with a vendor's iv~key, its settings are changed, and what is wrong is said beside the form.
+func TestConsole_AnAccountIsMadeAndChanged(t *testing.T) {
+	s := boot(t, variables(t)...)
+	b := newBrowser(t, s.URL())
+	b.open(console.Path + "new-account")
+	b.fill("Address", "4711")
+	b.fill("Name", "Shop")
+	b.fill("Cipher key", sampleIV+"~"+sampleKey)
+	b.fill("Access key", "c2hvcC1hY2Nlc3Mta2V5LTQ3MTE=")
+	b.press("Make it")
+	b.sees("The account was made")
+	b.open(console.Path + "accounts/4711")
+	b.allow("400 (Bad Request)") // what follows is refused
+	b.fill("otp_length", "3")
+	b.press("Save")
+	b.sees("otp_length")
+	b.sees("must be 4 to 10")
+	b.fill("otp_length", "8")
+	b.press("Save")
+	b.sees("The account was changed")
+	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", "c2hvcC1hY2Nlc3Mta2V5LTQ3MTE=",
+		person("919876543210")))
+	require.Len(t, s.messages("account=4711&limit=1")[0].Code, 8)
 }

@@ -1,15 +1,30 @@
 package console
 
 import (
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/web"
 )
 
 // accountPages are what is known of the systems that send codes.
 var accountPages = []route{
-	{get, "accounts", person, people.ReadAccounts, (*exchange).accounts},
-	{get, "accounts/:account", person, people.ReadAccounts, (*exchange).account},
+	{method: get, path: "accounts", who: person, needs: people.ReadAccounts, serve: (*exchange).accounts},
+	{method: get, path: "accounts/:account", who: person, needs: people.ReadAccounts, serve: (*exchange).account},
+	{method: get, path: "new-account", who: person, needs: people.WriteAccounts, serve: (*exchange).newAccountForm},
+	{method: post, path: "new-account", who: person, needs: people.WriteAccounts, live: true,
+		serve: (*exchange).newAccount},
+	{method: post, path: "accounts/:account/change", who: person, needs: people.WriteAccounts, live: true,
+		serve: (*exchange).changeAccount},
+	{method: post, path: "accounts/:account/delete", who: person, needs: people.WriteAccounts, live: true,
+		serve: (*exchange).deleteAccount},
 }
 
 func (x *exchange) accounts() error {
@@ -17,35 +32,254 @@ func (x *exchange) accounts() error {
 	if err != nil {
 		return err
 	}
-	var seen []manage.ManagedAccount
-	for i := range all {
-		if x.who.MaySee(all[i].Address) {
-			seen = append(seen, all[i])
-		}
-	}
-	return x.show("accounts", "Accounts", seen)
+	all = slices.DeleteFunc(all, func(m manage.ManagedAccount) bool { return !x.who.MaySee(m.Address) })
+	return x.show("accounts", "Accounts", struct {
+		Accounts []manage.ManagedAccount
+		MayWrite bool
+	}{all, x.who.May(people.WriteAccounts) == nil})
 }
+
+// column is one column of an account as a form has it.
+type column struct {
+	otp.Column
+	Value   string
+	Input   string   // checkbox, select, number, textarea, secret or text
+	Choices []string // of a select; the first is NULL where there is one
+	Set     bool     // a secret is there
+}
+
+// section is some columns under one title.
+type section struct {
+	Title   string
+	Columns []column
+}
+
+// sections has the title above a column.
+var sections = map[string]string{
+	"name": "The account", "message_profile": "What the servlets answer", "otp_length": "Codes",
+	"countries": "Who gets codes, and how", "servlet_types": "The servlets", "otp_cipher": "The parameter otp",
+	"department_mode": "Departments", "sends_per_minute": "Limits", "sms_channels": "Channels and texts",
+	"cors_allowed_origins": "Web pages", "cost_guards": "Cost", "jwt_issuers": "Tokens of your own",
+}
+
+// hidden are the columns whose values are secrets, or hold some.
+var hidden = []string{"cipher_key", "cipher_iv", "sms_channels", "email_channels"}
+
+var (
+	choice  = regexp.MustCompile("^`[^`]+`(, `[^`]+`)*$")
+	numeric = regexp.MustCompile(`^[0-9]+–[0-9]+$`)
+)
+
+// columnsOf are an account's settings as a form has them.
+func columnsOf(m *manage.ManagedAccount) (all []section) {
+	for _, c := range otp.Columns() {
+		if c.Name == "esme_address" || strings.HasSuffix(c.Name, "_at") {
+			continue
+		}
+		if title, begins := sections[c.Name]; begins {
+			all = append(all, section{Title: title})
+		}
+		shown := column{Column: c, Value: manage.ColumnText(&m.Account, c.Name)}
+		switch {
+		case slices.Contains(hidden, c.Name):
+			shown.Set = shown.Value != "" || c.Name == "cipher_key" && m.SealedCipherKey != nil ||
+				c.Name == "cipher_iv" && m.SealedCipherIV != nil
+			shown.Input, shown.Value = "secret", ""
+		case c.Values == "0, 1":
+			shown.Input = "checkbox"
+		case choice.MatchString(c.Values):
+			shown.Input, shown.Choices = "select", strings.Split(strings.ReplaceAll(c.Values, "`", ""), ", ")
+			if c.Absent != "" {
+				shown.Choices = append([]string{""}, shown.Choices...)
+			}
+		case numeric.MatchString(c.Values):
+			shown.Input = "number"
+		case strings.HasPrefix(c.Values, "JSON") || strings.HasPrefix(c.Values, "text with"):
+			shown.Input = "textarea"
+		default:
+			shown.Input = "text"
+		}
+		shown.Meaning = plain(shown.Meaning)
+		shown.Values, shown.Absent = plain(c.Values), plain(c.Absent)
+		all[len(all)-1].Columns = append(all[len(all)-1].Columns, shown)
+	}
+	return all
+}
+
+var link = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
+
+// plain is a text without its Markdown.
+func plain(text string) string { return strings.ReplaceAll(link.ReplaceAllString(text, "$1"), "`", "") }
 
 // accountBody is one account with its keys.
 type accountBody struct {
-	manage.ManagedAccount
-	Keys []manage.Key
+	*manage.ManagedAccount
+	Keys     []manage.Key
+	Sections []section
+	Version  string
+	MayWrite bool
 }
 
-func (x *exchange) account() error {
+func (x *exchange) account() error { return x.showAccount(nil) }
+
+// seen is the account in the address, if the reader may see it.
+func (x *exchange) seen() (manage.ManagedAccount, error) {
 	address := x.gin.Param("account")
 	if !x.who.MaySee(address) {
-		return otp.Refuse(otp.NotFound, "there is no such account")
+		return manage.ManagedAccount{}, otp.Refuse(otp.NotFound, "there is no such account")
 	}
-	found, err := x.door.Manage.Accounts.Find(x.ctx, address)
+	return x.door.Manage.Accounts.Find(x.ctx, address)
+}
+
+func (x *exchange) showAccount(refused error) error {
+	found, err := x.seen()
 	if err != nil {
 		return err
 	}
-	body := accountBody{ManagedAccount: found}
+	body := accountBody{ManagedAccount: &found, MayWrite: x.who.May(people.WriteAccounts) == nil,
+		Version: strconv.FormatInt(x.door.Manage.Accounts.Version(&found.Account), 10), Sections: columnsOf(&found)}
 	if x.who.May(people.ReadKeys) == nil {
-		if body.Keys, err = x.door.Manage.Keys.List(x.ctx, address); err != nil {
+		if body.Keys, err = x.door.Manage.Keys.List(x.ctx, found.Address); err != nil {
 			return err
 		}
 	}
-	return x.show("account", "Account "+address, body)
+	title := "Account " + found.Address
+	if refused != nil {
+		body.fill(x)
+		return x.refuse(refused, "account", title, body)
+	}
+	return x.show("account", title, body)
+}
+
+// fill puts what was posted into the form again.
+func (b *accountBody) fill(x *exchange) {
+	for i := range b.Sections {
+		for j := range b.Sections[i].Columns {
+			c := &b.Sections[i].Columns[j]
+			switch c.Input {
+			case "secret":
+			case "checkbox":
+				c.Value = strconv.FormatBool(x.form(c.Name) != "")
+			default:
+				c.Value = x.form(c.Name)
+			}
+		}
+	}
+}
+
+// posted are the columns that a form changes of an account, as JSON.
+func (x *exchange) posted(m *manage.ManagedAccount) (map[string]json.RawMessage, error) {
+	members := map[string]json.RawMessage{}
+	for _, s := range columnsOf(m) {
+		for _, c := range s.Columns {
+			text := strings.ReplaceAll(strings.TrimSpace(x.form(c.Name)), "\r\n", "\n")
+			switch {
+			case c.Input == "checkbox":
+				text = strconv.FormatBool(text != "")
+			case c.Input == "secret" && text == "":
+				continue
+			}
+			if text == strings.TrimSpace(c.Value) {
+				continue
+			}
+			if text == "" && c.Column.Absent != "" {
+				text = "null"
+			}
+			value, err := manage.ColumnJSON(c.Name, text)
+			if err != nil {
+				return nil, err
+			}
+			members[c.Name] = value
+		}
+	}
+	return members, nil
+}
+
+func (x *exchange) changeAccount() error {
+	found, err := x.seen()
+	if err != nil {
+		return err
+	}
+	seenVersion, err := x.versionOf("version")
+	if err != nil {
+		return x.showAccount(err)
+	}
+	members, err := x.posted(&found)
+	if err != nil {
+		return x.showAccount(err)
+	}
+	if len(members) == 0 {
+		return x.goTo("accounts/" + found.Address + "?done=same")
+	}
+	_, err = x.door.Manage.Accounts.Change(x.ctx, manage.Edit{
+		Account: found.Address, Columns: slices.Sorted(maps.Keys(members)), By: x.who.Actor(),
+		Match: func(version int64) error {
+			if version != seenVersion {
+				return otp.Refuse(otp.Outdated, "the account was changed meanwhile; load the page again")
+			}
+			return nil
+		},
+		Set: func(n *manage.Imported) error {
+			body, err := json.Marshal(members)
+			if err != nil {
+				return err
+			}
+			return web.Decode(body, n)
+		},
+	})
+	if err != nil {
+		return x.showAccount(err)
+	}
+	return x.goTo("accounts/" + found.Address + "?done=account")
+}
+
+func (x *exchange) deleteAccount() error {
+	found, err := x.seen()
+	if err != nil {
+		return err
+	}
+	if err := x.door.Manage.Accounts.Delete(x.ctx, x.who.Actor(), found.Address, x.form("confirm")); err != nil {
+		return x.showAccount(err)
+	}
+	return x.goTo("accounts?done=deleted")
+}
+
+// newAccountBody is the form of a new account, and what was made up for it.
+type newAccountBody struct {
+	Address, Name, CipherKey, AccessKey string
+	Done                                bool
+	Made                                []secret // shown once
+}
+
+// secret is something that is shown once.
+type secret struct{ Name, Value string }
+
+func (x *exchange) newAccountForm() error {
+	return x.show("new-account", "New account", newAccountBody{})
+}
+
+func (x *exchange) newAccount() error {
+	body := newAccountBody{Address: strings.TrimSpace(x.form("esme_address")), Name: x.form("name"),
+		CipherKey: strings.TrimSpace(x.form("cipher_key")), AccessKey: strings.TrimSpace(x.form("access_key"))}
+	if !x.who.MaySee(body.Address) {
+		return x.refuse(otp.Refuse(otp.Forbidden, "you are responsible for single accounts, and this is none of them; ask "+
+			"an admin of all accounts"), "new-account", "New account", body)
+	}
+	n := manage.Imported{Account: otp.DefaultAccount(body.Address)}
+	n.Name, n.CipherKey, n.AccessKey = body.Name, body.CipherKey, body.AccessKey
+	n.MakeSecrets()
+	err := x.who.ProvedRecently(now())
+	if err == nil {
+		_, err = x.door.Manage.Accounts.Import(x.ctx, x.who.Actor(), []manage.Imported{n}, false)
+	}
+	if err != nil {
+		return x.refuse(err, "new-account", "New account", body)
+	}
+	for _, s := range []secret{{"Cipher key", n.CipherKey}, {"Cipher IV", n.CipherIV}, {"Access key", n.AccessKey}} {
+		if s.Value != "" && s.Value != body.CipherKey && s.Value != body.AccessKey {
+			body.Made = append(body.Made, s)
+		}
+	}
+	body.Done = true
+	return x.show("new-account", "Account "+body.Address, body)
 }

@@ -12,14 +12,14 @@ import (
 
 // sandboxPages are what a developer tries an integration with. They are absent in production.
 var sandboxPages = []route{
-	{get, "inbox", tester, "", (*exchange).inbox},
-	{post, "inbox/empty", tester, "", (*exchange).emptyInbox},
-	{get, "inbox/live", tester, "", (*exchange).followInbox},
-	{get, "inbox/message/:id", tester, "", (*exchange).message},
-	{get, "requests", tester, "", (*exchange).requests},
-	{get, "try", tester, "", (*exchange).tryForm},
-	{post, "try", tester, "", (*exchange).try},
-	{get, "components", tester, "", (*exchange).components},
+	{method: get, path: "inbox", who: tester, serve: (*exchange).inbox},
+	{method: post, path: "inbox/empty", who: tester, serve: (*exchange).emptyInbox},
+	{method: get, path: "inbox/live", who: tester, serve: (*exchange).followInbox},
+	{method: get, path: "inbox/message/:id", who: tester, serve: (*exchange).message},
+	{method: get, path: "requests", who: tester, serve: (*exchange).requests},
+	{method: get, path: "try", who: tester, serve: (*exchange).tryForm},
+	{method: post, path: "try", who: tester, serve: (*exchange).try},
+	{method: get, path: "components", who: tester, serve: (*exchange).components},
 }
 
 const (

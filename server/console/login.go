@@ -9,13 +9,13 @@ import (
 
 // loginPages are how somebody becomes somebody.
 var loginPages = []route{
-	{get, "login", anybody, "", (*exchange).loginForm},
-	{post, "login", anybody, "", (*exchange).login},
-	{get, "register", anybody, "", (*exchange).registerForm},
-	{post, "register", anybody, "", (*exchange).register},
-	{get, "recover", anybody, "", (*exchange).recoverForm},
-	{post, "recover", anybody, "", (*exchange).recover},
-	{post, "logout", person, "", (*exchange).logout},
+	{method: get, path: "login", who: anybody, serve: (*exchange).loginForm},
+	{method: post, path: "login", who: anybody, serve: (*exchange).login},
+	{method: get, path: "register", who: anybody, serve: (*exchange).registerForm},
+	{method: post, path: "register", who: anybody, serve: (*exchange).register},
+	{method: get, path: "recover", who: anybody, serve: (*exchange).recoverForm},
+	{method: post, path: "recover", who: anybody, serve: (*exchange).recover},
+	{method: post, path: "logout", who: person, serve: (*exchange).logout},
 }
 
 // loginBody is the login's form.
@@ -34,7 +34,8 @@ func (x *exchange) login() error {
 	tokens, err := x.door.People.Login(x.ctx, in, x.from)
 	if err != nil {
 		kind := otp.KindOf(err)
-		body := loginBody{Email: in.Email, To: x.form("to"), Open: x.open(), Code: kind == otp.FactorRequired || in.Code != ""}
+		body := loginBody{Email: in.Email, To: x.form("to"), Open: x.open(),
+			Code: kind == otp.FactorRequired || in.Code != ""}
 		return x.refuse(err, "login", "Log in", body)
 	}
 	x.enter(tokens)

@@ -12,7 +12,7 @@ const get, post = http.MethodGet, http.MethodPost
 // pages are all pages, and all that they do.
 func pages() []route {
 	return slices.Concat([]route{
-		{get, "", person, "", (*exchange).home},
+		{method: get, path: "", who: person, serve: (*exchange).home},
 	}, loginPages, sandboxPages, accountPages, peoplePages, securityPages, systemPages)
 }
 
@@ -85,6 +85,9 @@ var notices = map[string]string{
 	"removed":    "The factor was removed.",
 	"recovered":  "You have a new password. Log in with it.",
 	"withdrawn":  "The invitation was withdrawn; its link is good no more.",
+	"account":    "The account was changed; every server goes by it within five seconds.",
+	"same":       "Nothing was different.",
+	"deleted":    "The account is gone, with its keys.",
 	"changed":    "It was changed.",
 	"factors":    "Their second factors are gone; they can log in with the password and add new ones.",
 	"ended":      "Their sessions were ended.",

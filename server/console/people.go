@@ -10,15 +10,17 @@ import (
 
 // peoplePages are who else may use the console, and for what.
 var peoplePages = []route{
-	{get, "people", person, people.ReadPeople, (*exchange).people},
-	{post, "people/invite", person, people.WritePeople, (*exchange).invite},
-	{post, "people/withdraw", person, people.WritePeople, (*exchange).withdraw},
-	{get, "people/:id", person, people.ReadPeople, (*exchange).person},
-	{post, "people/:id/change", person, people.WritePeople, (*exchange).changePerson},
-	{post, "people/:id/recover", person, people.WritePeople, (*exchange).recoverPerson},
-	{post, "people/:id/reset-factors", person, people.WritePeople, (*exchange).resetFactors},
-	{post, "people/:id/end-sessions", person, people.WritePeople, (*exchange).endSessionsOf},
-	{post, "people/:id/remove", person, people.WritePeople, (*exchange).removePerson},
+	{method: get, path: "people", who: person, needs: people.ReadPeople, serve: (*exchange).people},
+	{method: post, path: "people/invite", who: person, needs: people.WritePeople, serve: (*exchange).invite},
+	{method: post, path: "people/withdraw", who: person, needs: people.WritePeople, serve: (*exchange).withdraw},
+	{method: get, path: "people/:id", who: person, needs: people.ReadPeople, serve: (*exchange).person},
+	{method: post, path: "people/:id/change", who: person, needs: people.WritePeople, serve: (*exchange).changePerson},
+	{method: post, path: "people/:id/recover", who: person, needs: people.WritePeople, serve: (*exchange).recoverPerson},
+	{method: post, path: "people/:id/reset-factors", who: person, needs: people.WritePeople,
+		serve: (*exchange).resetFactors},
+	{method: post, path: "people/:id/end-sessions", who: person, needs: people.WritePeople,
+		serve: (*exchange).endSessionsOf},
+	{method: post, path: "people/:id/remove", who: person, needs: people.WritePeople, serve: (*exchange).removePerson},
 }
 
 // peopleBody lists people and invitations.

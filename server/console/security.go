@@ -9,15 +9,15 @@ import (
 
 // securityPages are what people do about their own login.
 var securityPages = []route{
-	{get, "security", person, "", (*exchange).security},
-	{post, "security/password", person, "", (*exchange).changePassword},
-	{post, "security/app", person, "", (*exchange).enrolApp},
-	{post, "security/app/confirm", person, "", (*exchange).confirmApp},
-	{post, "security/remove", person, "", (*exchange).removeFactor},
-	{post, "security/backup-codes", person, "", (*exchange).newBackupCodes},
-	{post, "security/end", person, "", (*exchange).endSession},
-	{post, "security/end-others", person, "", (*exchange).endOthers},
-	{post, "security/prove", person, "", (*exchange).prove},
+	{method: get, path: "security", who: person, serve: (*exchange).security},
+	{method: post, path: "security/password", who: person, serve: (*exchange).changePassword},
+	{method: post, path: "security/app", who: person, serve: (*exchange).enrolApp},
+	{method: post, path: "security/app/confirm", who: person, serve: (*exchange).confirmApp},
+	{method: post, path: "security/remove", who: person, serve: (*exchange).removeFactor},
+	{method: post, path: "security/backup-codes", who: person, serve: (*exchange).newBackupCodes},
+	{method: post, path: "security/end", who: person, serve: (*exchange).endSession},
+	{method: post, path: "security/end-others", who: person, serve: (*exchange).endOthers},
+	{method: post, path: "security/prove", who: person, serve: (*exchange).prove},
 }
 
 // securityBody is the page about one's own login.

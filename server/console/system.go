@@ -4,7 +4,7 @@ import "otpbridge/server/engine"
 
 // systemPages are about the server itself.
 var systemPages = []route{
-	{get, "system", person, "", (*exchange).system},
+	{method: get, path: "system", who: person, serve: (*exchange).system},
 }
 
 func (x *exchange) system() error {

@@ -1,0 +1,68 @@
+package manage
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+
+	"otpbridge/server/otp"
+)
+
+// ColumnJSON reads what a person wrote for a column as the column's JSON. A text needs no quotes, a list of texts is
+// separated by commas, a flag may be 0 or 1 as SQL has it, and null is NULL. Refusal: Invalid for what is no column.
+// Whether the value fits is not looked at.
+func ColumnJSON(column, text string) (json.RawMessage, error) {
+	kind := columnKind(column)
+	if kind == reflect.Invalid {
+		return nil, otp.RefuseField(column, "is no column of otp_auth_config; otpbridge account show lists them")
+	}
+	value := json.RawMessage(text)
+	if kind == reflect.Bool && (text == "0" || text == "1") {
+		value = json.RawMessage(map[string]string{"0": "false", "1": "true"}[text])
+	}
+	if kind == reflect.String && text != "null" || !json.Valid(value) && kind != reflect.Slice {
+		value, _ = json.Marshal(text) // a text always has JSON
+	}
+	if kind == reflect.Slice && !strings.HasPrefix(text, "[") && text != "null" {
+		value, _ = json.Marshal(strings.Split(text, ","))
+	}
+	return value, nil
+}
+
+// ColumnText is what ColumnJSON reads: the value of an account's column as a person writes it, empty for NULL.
+func ColumnText(account *otp.Account, column string) string {
+	encoded, err := json.Marshal(account)
+	if err != nil {
+		panic(err) // every column has JSON
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(encoded, &members); err != nil {
+		panic(err)
+	}
+	value := string(members[column])
+	var text string
+	var list []string
+	switch {
+	case value == "null":
+		return ""
+	case json.Unmarshal(members[column], &text) == nil:
+		return text
+	case json.Unmarshal(members[column], &list) == nil && !strings.Contains(strings.Join(list, ""), ","):
+		return strings.Join(list, ",")
+	}
+	return value
+}
+
+func columnKind(column string) reflect.Kind {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Imported]()) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name != column || column == "-" {
+			continue
+		}
+		if field.Type.Kind() == reflect.Pointer {
+			return field.Type.Elem().Kind()
+		}
+		return field.Type.Kind()
+	}
+	return reflect.Invalid
+}
