@@ -6,15 +6,18 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
 )
 
 // The pages that a sandbox shows to everybody.
-var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "people", "system", "components",
+var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys", "people", "system",
+	"components",
 	"login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
@@ -45,7 +48,7 @@ func screens() []screen {
 func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
 	s := boot(t, variables(t)...)
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
-	s.do("POST", "/v1/send", `{"to":"a@shop.example","method":"email"}`, "X-API-Key", documentedKey,
+	s.do("POST", "/v1/send", `{"to":"a@shop.example","method":"email","type":"verification"}`, "X-API-Key", documentedKey,
 		"Content-Type", "application/json")
 	checker := axe(t)
 	b := newBrowser(t, s.URL())
@@ -113,11 +116,58 @@ func TestConsole_AnAccountIsMadeAndChanged(t *testing.T) {
 	b.fill("otp_length", "3")
 	b.press("Save")
 	b.sees("otp_length")
-	b.sees("must be 4 to 10")
+	b.sees("must be 4–10")
 	b.fill("otp_length", "8")
 	b.press("Save")
 	b.sees("The account was changed")
 	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", "c2hvcC1hY2Nlc3Mta2V5LTQ3MTE=",
 		person("919876543210")))
 	require.Len(t, s.messages("account=4711&limit=1")[0].Code, 8)
+}
+
+// A key is made, used, seen to be used, rotated and revoked; people are invited; and the first login adds an app.
+func TestConsole_KeysAndPeople(t *testing.T) {
+	s := boot(t, variables(t)...)
+	b := newBrowser(t, s.URL())
+	b.open(console.Path + "keys?account=10000000000001")
+	b.fill("Name", "web shop")
+	b.press("Make the key")
+	b.sees("Shown this once")
+	key := eval[string](b, `document.querySelector(".once code").innerText`)
+	send := func() int {
+		return s.do("POST", "/v1/send", `{"to":"+919876543210","method":"sms","type":"verification"}`, "X-API-Key", key, "Content-Type", "application/json").status
+	}
+	require.Equal(t, 201, send())
+	eval[chromedp.Void](b, `[...document.querySelectorAll("td a")].find((a) => a.innerText === "web shop").click()`)
+	b.sees("Calls in 30 days")
+	b.press("Rotate: make a successor, keep this one for a day")
+	b.sees("rotated")
+	require.Equal(t, 201, send())
+	b.press("Revoke it")
+	eval[chromedp.Void](b, `(() => { const i = document.querySelector("dialog input");
+		i.value = /“(.*)”/.exec(document.querySelector("dialog label").innerText)[1]; i.dispatchEvent(new Event("input")); })()`)
+	eval[chromedp.Void](b, `document.querySelector("dialog button.danger").click()`)
+	b.sees("The key was revoked")
+	require.Equal(t, 401, send())
+
+	b.open(console.Path + "register")
+	b.fill("E-mail", "owner@shop.example")
+	b.fill("Your name", "Ada Owner")
+	b.fill("Password", "correct-horse-97-battery")
+	b.press("Make my login")
+	b.sees("You have a login")
+	b.press("Add an authenticator app")
+	b.sees("Scan the picture")
+	secret := eval[string](b, `document.querySelector(".once code").innerText`)
+	code, err := totp.GenerateCode(secret, time.Now())
+	require.NoError(t, err)
+	b.fill("Code that the app shows", code)
+	b.press("Confirm")
+	b.sees("Your backup codes")
+	b.open(console.Path + "people")
+	b.fill("E-mail", "dev@shop.example")
+	b.press("Invite")
+	b.sees("#invitation=")
+	b.press("Log out")
+	b.sees("You are logged out")
 }

@@ -13,7 +13,7 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, peoplePages, securityPages, systemPages)
+	}, loginPages, sandboxPages, accountPages, keyPages, peoplePages, securityPages, systemPages)
 }
 
 // entry is one page in the navigation.
@@ -42,6 +42,7 @@ func (x *exchange) navigation() []group {
 		}},
 		{"Manage", []entry{
 			{Page: "accounts", Title: "Accounts", needs: people.ReadAccounts},
+			{Page: "keys", Title: "API keys", needs: people.ReadKeys},
 			{Page: "people", Title: "People", needs: people.ReadPeople},
 		}},
 		{"Yours", []entry{
@@ -84,6 +85,7 @@ var notices = map[string]string{
 	"sessions":   "All your other sessions were ended.",
 	"removed":    "The factor was removed.",
 	"recovered":  "You have a new password. Log in with it.",
+	"revoked":    "The key was revoked; every server refuses it within a second.",
 	"withdrawn":  "The invitation was withdrawn; its link is good no more.",
 	"account":    "The account was changed; every server goes by it within five seconds.",
 	"same":       "Nothing was different.",

@@ -54,11 +54,16 @@ func (x *exchange) showPeople(refused error, body peopleBody) (err error) {
 
 // grant reads what a form gives: a role and, separated by commas or blanks, accounts.
 func (x *exchange) grant() people.Grant {
-	accounts := strings.FieldsFunc(x.form("accounts"), func(r rune) bool { return strings.ContainsRune(", \r\n", r) })
-	if len(accounts) == 0 {
-		accounts = nil
+	return people.Grant{Role: people.Role(x.form("role")), Accounts: listed(x.form("accounts"))}
+}
+
+// listed is what stands in a field between commas and blanks; nil for nothing.
+func listed(text string) []string {
+	all := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \r\n", r) })
+	if len(all) == 0 {
+		return nil
 	}
-	return people.Grant{Role: people.Role(x.form("role")), Accounts: accounts}
+	return all
 }
 
 func (x *exchange) invite() error {
@@ -121,7 +126,7 @@ func (x *exchange) changePerson() error {
 	}
 	name, grant, off := x.form("name"), x.grant(), x.form("disabled") != ""
 	_, err = x.door.People.Staff.Change(x.ctx, x.who, x.gin.Param("id"),
-		people.Patch{Name: &name, Grant: &grant, Disabled: &off}, version)
+		people.Patch{Name: &name, Role: &grant.Role, Accounts: &grant.Accounts, Disabled: &off}, version)
 	return x.didPerson(err, "changed")
 }
 
@@ -142,7 +147,7 @@ func (x *exchange) endSessionsOf() error {
 }
 
 func (x *exchange) removePerson() error {
-	if err := x.door.People.Staff.Remove(x.ctx, x.who, x.gin.Param("id")); err != nil {
+	if err := x.door.People.Staff.Remove(x.ctx, x.who, x.gin.Param("id"), 0); err != nil {
 		return x.showPerson(err, "")
 	}
 	return x.goTo("people?done=gone")

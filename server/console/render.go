@@ -160,11 +160,14 @@ func (x *exchange) refuse(err error, name, title string, body any) error {
 
 // sentence is a refusal as people read it.
 func sentence(e *otp.Error) string {
-	text := e.Error()
+	text := e.Message
 	if text == "" {
-		return "This is not possible."
+		text = e.Kind.String()
 	}
-	return strings.ToUpper(text[:1]) + text[1:] + "."
+	if e.Field == "" { // the names of fields stay as they are
+		text = strings.ToUpper(text[:1]) + text[1:]
+	}
+	return text + "."
 }
 
 func (x *exchange) render(status int, name string, v view) error {

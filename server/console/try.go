@@ -97,8 +97,8 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 	var err error
 	if strings.HasPrefix(path, "/v1/") {
 		body := map[string]string{"to": t.Mobile}
-		if t.Email != "" {
-			body["email"] = t.Email
+		if t.Call == "send" {
+			body["method"], body["type"] = "sms", "verification"
 		}
 		if t.IP != "" {
 			body["ip"] = t.IP

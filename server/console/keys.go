@@ -1,0 +1,206 @@
+package console
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/crypto"
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+// keyPages are what integrations prove themselves with.
+var keyPages = []route{
+	{method: get, path: "keys", who: person, needs: people.ReadKeys, serve: (*exchange).keys},
+	{method: post, path: "keys", who: person, needs: people.WriteKeys, serve: (*exchange).newKey},
+	{method: get, path: "keys/:id", who: person, needs: people.ReadKeys, serve: (*exchange).key},
+	{method: post, path: "keys/:id/rotate", who: person, needs: people.WriteKeys, serve: (*exchange).rotateKey},
+	{method: post, path: "keys/:id/revoke", who: person, needs: people.WriteKeys, serve: (*exchange).revokeKey},
+	{method: post, path: "keys/:id/compromised", who: person, needs: people.WriteKeys, serve: (*exchange).compromisedKey},
+}
+
+const shownKeys = 50
+
+// by is the reader as manage's keys know them.
+func (x *exchange) by() manage.By {
+	by := manage.By{Actor: x.who.Actor(), Sees: x.who.MaySee}
+	if x.who.Kind == people.OperatorKind {
+		return by
+	}
+	by.Holds = x.who.Permissions()
+	if !x.door.Sandbox {
+		by.Unproved = x.who.ProvedTwice()
+	}
+	if by.Unproved == nil {
+		by.Unproved = x.who.ProvedRecently(now())
+	}
+	return by
+}
+
+// keyRow is a key with what to do about it.
+type keyRow struct {
+	manage.Key
+	Text    string // its id
+	AgeDays int
+	Advice  []manage.Advice
+}
+
+func rowOf(k *manage.Key) keyRow {
+	at := now()
+	return keyRow{*k, k.ID.Text("key"), int((at - k.CreatedAt) / otp.Day), k.Advise(at)}
+}
+
+// keysBody lists keys, and has the form of a new one.
+type keysBody struct {
+	Account  string
+	Status   manage.KeyStatus
+	Accounts []string
+	Statuses []manage.KeyStatus
+	Kinds    []otp.KeyKind
+	Keys     []keyRow
+	Next     string // the address of the next page
+	MayWrite bool
+	New      manage.NewKey
+	IPs      string
+	Secrets  []secret // shown once
+}
+
+func (x *exchange) keys() error {
+	return x.showKeys(nil, keysBody{Account: x.query("account"), Status: manage.KeyStatus(x.query("status"))})
+}
+
+func (x *exchange) showKeys(refused error, body keysBody) (err error) {
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	q := manage.KeyQuery{Accounts: body.Accounts, Status: body.Status, Limit: shownKeys + 1}
+	if body.Account != "" {
+		q.Accounts = slices.DeleteFunc(slices.Clone(body.Accounts), func(a string) bool { return a != body.Account })
+	}
+	if id, ok := otp.ParseID("key", x.query("after")); ok {
+		q.After = id
+	}
+	var found []manage.Key
+	if len(q.Accounts) > 0 {
+		if found, err = x.door.Manage.Keys.Page(x.ctx, q); err != nil {
+			return err
+		}
+	}
+	if len(found) > shownKeys {
+		found = found[:shownKeys]
+		next := x.gin.Request.URL.Query()
+		next.Set("after", found[shownKeys-1].ID.Text("key"))
+		body.Next = Path + "keys?" + next.Encode()
+	}
+	for i := range found {
+		body.Keys = append(body.Keys, rowOf(&found[i]))
+	}
+	body.MayWrite, body.Statuses = x.who.May(people.WriteKeys) == nil, manage.KeyStatuses()
+	body.Kinds = []otp.KeyKind{otp.SecretKey, otp.AccessKey}
+	if refused != nil {
+		return x.refuse(refused, "keys", "API keys", body)
+	}
+	return x.show("keys", "API keys", body)
+}
+
+func (x *exchange) newKey() error {
+	n := manage.NewKey{Account: x.form("account"), Name: strings.TrimSpace(x.form("name")),
+		Kind: otp.KeyKind(x.form("kind")), Environment: otp.Environment(x.form("environment"))}
+	body := keysBody{Account: n.Account, New: n, IPs: x.form("allowed_ips")}
+	n.AllowedIPs = listed(body.IPs)
+	if end := x.form("expires_at"); end != "" {
+		at, err := time.Parse(time.DateOnly, end)
+		if err != nil {
+			return x.showKeys(otp.RefuseField("expires_at", "must be a day, as 2027-01-31"), body)
+		}
+		n.ExpiresAt = &at
+	}
+	_, key, signing, err := x.door.Manage.Keys.Create(x.ctx, x.by(), n)
+	if err != nil {
+		return x.showKeys(err, body)
+	}
+	return x.showKeys(nil, keysBody{Account: n.Account, Secrets: secretsOf(key, signing)})
+}
+
+// secretsOf are what a new key's owner has to keep.
+func secretsOf(key, signing crypto.Secret) []secret {
+	all := []secret{{"Key", string(key.Bytes())}}
+	if !signing.IsZero() {
+		all = append(all, secret{"Signing secret", string(signing.Bytes())})
+	}
+	return all
+}
+
+// keyBody is one key.
+type keyBody struct {
+	keyRow
+	MayWrite bool
+	Secrets  []secret
+}
+
+func (x *exchange) keyID() (otp.ID, error) {
+	id, ok := otp.ParseID("key", x.gin.Param("id"))
+	if !ok {
+		return id, otp.Refuse(otp.NotFound, "there is no such key")
+	}
+	return id, nil
+}
+
+func (x *exchange) key() error { return x.showKey(nil, nil) }
+
+func (x *exchange) showKey(refused error, secrets []secret) error {
+	id, err := x.keyID()
+	if err != nil {
+		return err
+	}
+	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	if err != nil {
+		return err
+	}
+	body := keyBody{rowOf(&found), x.who.May(people.WriteKeys) == nil && found.RevokedAt == 0, secrets}
+	title := "Key " + found.Name
+	if found.Name == "" {
+		title = "Key …" + found.LastFour
+	}
+	if refused != nil {
+		return x.refuse(refused, "key", title, body)
+	}
+	return x.show("key", title, body)
+}
+
+func (x *exchange) rotateKey() error {
+	id, err := x.keyID()
+	if err != nil {
+		return err
+	}
+	_, key, signing, err := x.door.Manage.Keys.Rotate(x.ctx, x.by(), id, manage.RotationGrace)
+	if err != nil {
+		return x.showKey(err, nil)
+	}
+	return x.showKey(nil, secretsOf(key, signing))
+}
+
+func (x *exchange) compromisedKey() error {
+	id, err := x.keyID()
+	if err != nil {
+		return err
+	}
+	_, _, key, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), id, manage.Narrower{})
+	if err != nil {
+		return x.showKey(err, nil)
+	}
+	return x.showKey(nil, secretsOf(key, signing))
+}
+
+func (x *exchange) revokeKey() error {
+	id, err := x.keyID()
+	if err != nil {
+		return err
+	}
+	if err := x.door.Manage.Keys.Revoke(x.ctx, x.by(), id); err != nil {
+		return x.showKey(err, nil)
+	}
+	return x.goTo("keys/" + x.gin.Param("id") + "?done=revoked")
+}
