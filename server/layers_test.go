@@ -34,17 +34,18 @@ var layers = map[string][]string{
 	"server/manage":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
 	"server/people":   {"server/otp", "sql", "crypto", "server/vault"},
 	"server/audit":    {"server/otp", "sql", "crypto", "server/vault"},
+	"server/webhook":  {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
 	"server/bridge":   {"server/otp", "server/deliver"}, // passes calls on to the service that an account comes from
 	"server/web":      {"server/otp", "server/strict"},  // what the doors have in common
 	"server/servlet":  {"server/otp", "server/engine", "server/bridge", "server/web"},
-	"server/v1":       {"server/otp", "server/engine", "server/web"},
-	"server/admin":    {"server/otp", "server/manage", "server/people", "server/engine", "server/web"},
+	"server/v1":       {"server/otp", "server/engine", "server/web", "server/webhook"},
+	"server/admin":    {"server/otp", "server/manage", "server/people", "server/engine", "server/web", "server/webhook"},
 	"server/console":  {"server/otp", "server/manage", "server/people", "server/engine", "server/web", "server/sandbox"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {
 		"config", "crypto", "sql", "server/otp", "server/vault", "server/deliver", "server/engine", "server/manage",
-		"server/people", "server/audit", "server/bridge", "server/strict", "server/web",
+		"server/people", "server/audit", "server/bridge", "server/strict", "server/web", "server/webhook",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/doc/examples/go": {}, // a client to copy

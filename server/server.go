@@ -24,6 +24,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
+	"otpbridge/server/webhook"
 	"otpbridge/sql"
 )
 
@@ -49,6 +50,7 @@ type Server struct {
 	upstream *bridge.Upstreams
 	people   *people.People
 	audit    *audit.Log
+	webhooks *webhook.Webhooks
 	http     *http.Server
 	health   health
 
@@ -169,6 +171,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
 	s.audit.Start()
+	s.openWebhooks()
 	s.serve()
 	s.warnIfExposed()
 	return nil
@@ -382,6 +385,7 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 	}
 	s.served.Wait()
 	s.upstream.Close()
+	s.webhooks.Close()
 	s.engine.Close()
 	s.audit.Close()
 	err = errors.Join(err, s.store.Close(), s.observers.close())

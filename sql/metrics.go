@@ -15,6 +15,7 @@ type metrics struct {
 	tries      prometheus.Counter
 	faults     prometheus.Counter
 	events     *prometheus.CounterVec
+	notices    prometheus.Counter
 	refusals   *prometheus.CounterVec
 	sweeps     *prometheus.CounterVec
 	swept      *prometheus.CounterVec
@@ -48,6 +49,7 @@ func newMetrics(s *Store) *metrics {
 		faults: counter("batch_faults_total", "Batches that failed for good, whose callers got an error."),
 		events: vector("events_total", "Decisions committed, by what happened and the door they came through.", "event",
 			"door"),
+		notices:  counter("webhook_notices_total", "Rows committed of what webhooks are to be told of codes."),
 		refusals: vector("refusals_total", "Operations refused by a rule, by kind.", "kind"),
 		sweeps:   vector("sweeps_total", "Sweeps, by result.", "result"),
 		swept:    vector("swept_rows_total", "Rows removed because no rule looks at them any more.", "table"),
@@ -71,7 +73,7 @@ func newMetrics(s *Store) *metrics {
 func (s *Store) Collectors() []prometheus.Collector {
 	m := s.metrics
 	return []prometheus.Collector{
-		m.operations, m.seconds, m.tries, m.faults, m.events, m.refusals, m.sweeps, m.swept, m.queued, m.capacity, m.sweptAt,
+		m.operations, m.seconds, m.tries, m.faults, m.events, m.notices, m.refusals, m.sweeps, m.swept, m.queued, m.capacity, m.sweptAt,
 	}
 }
 

@@ -106,7 +106,7 @@ func (b *batch) tell(op *Operation, state *State, r *otp.Recipient, c *otp.Chall
 func (b *batch) tellOf(op *Operation, e *otp.Event, listening []Endpoint, types []otp.NoticeType) {
 	for _, told := range types {
 		for i := range listening {
-			if to := &listening[i]; to.Wants(told) {
+			if to := &listening[i]; to.wants(told, string(e.Environment)) {
 				n := newNotice(to, told, e.At, op.Now, len(b.notices))
 				n.Event, n.Environment, n.Challenge, n.Recipient = e.ID, string(e.Environment), e.Challenge, e.Recipient
 				b.notices = append(b.notices, n)
@@ -147,7 +147,7 @@ func (w *Webhooks) Tell(tx *Tx, n Notice, now otp.Millis) (int, error) {
 	}
 	told := 0
 	for i := range listening {
-		if to := &listening[i]; to.Wants(otp.NoticeType(n.Type)) {
+		if to := &listening[i]; to.wants(otp.NoticeType(n.Type), n.Environment) {
 			if err := w.TellOne(tx, to, n, now); err != nil {
 				return told, err
 			}
@@ -180,7 +180,7 @@ func (w *Webhooks) Due(ctx context.Context, owner otp.ID, now otp.Millis) (ids [
 		SELECT e.id
 		FROM webhook_endpoints e
 		WHERE e.off_at IS NULL AND (e.owner = ? OR e.leased_until IS NULL OR e.leased_until <= ?)
-			AND EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.endpoint_id = e.id AND d.due_at <= ?)`,
+			AND EXISTS (SELECT 1 FROM webhook_deliveries WHERE endpoint_id = e.id AND `+isNext+`)`,
 		owner[:], int64(now), int64(now))
 	if err != nil {
 		return nil, err
@@ -196,18 +196,16 @@ func (w *Webhooks) Due(ctx context.Context, owner otp.ID, now otp.Millis) (ids [
 	return ids, rows.Err()
 }
 
-// dueNotices finds what is due at an endpoint and has nothing of the same challenge open before it.
-const dueNotices = `endpoint_id = ? AND due_at <= ? AND NOT EXISTS (
+// isNext is true of what is due at a moment and has nothing of the same challenge open before it.
+const isNext = `due_at <= ? AND NOT EXISTS (
 		SELECT 1
 		FROM webhook_deliveries earlier
 		WHERE earlier.challenge_id = webhook_deliveries.challenge_id AND earlier.due_at IS NOT NULL
-			AND earlier.endpoint_id = webhook_deliveries.endpoint_id AND earlier.id < webhook_deliveries.id)
-	ORDER BY due_at
-	LIMIT ?`
+			AND earlier.endpoint_id = webhook_deliveries.endpoint_id AND earlier.id < webhook_deliveries.id)`
 
 // Next reads what is to be sent to an endpoint at now, the longest due first.
 func (w *Webhooks) Next(ctx context.Context, endpoint otp.ID, now otp.Millis, limit int) ([]Notice, error) {
-	return notices.find(ctx, w.store, dueNotices, endpoint[:], int64(now), limit)
+	return notices.find(ctx, w.store, `endpoint_id = ? AND `+isNext+` ORDER BY due_at LIMIT ?`, endpoint[:], int64(now), limit)
 }
 
 // Settle writes how tries ended: what is in Notice from State on, and DueAt. A notice that is gone or done

@@ -1,9 +1,9 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"slices"
-	"sync/atomic"
 
 	"otpbridge/server/otp"
 )
@@ -30,8 +30,6 @@ type Webhooks struct {
 	known   map[string][]Endpoint // by account; without secrets
 	version int64                 // that known was read at; -1: never
 	seen    int64                 // by the batch that runs
-
-	inserted atomic.Int64
 }
 
 func newWebhooks(s *Store) *Webhooks {
@@ -42,6 +40,7 @@ func newWebhooks(s *Store) *Webhooks {
 type Endpoint struct {
 	ID              otp.ID
 	Account         string
+	Environment     string // whose events it is told of; empty for all
 	URL             string
 	Events          []string // types of notices, or "*"
 	Description     string
@@ -63,8 +62,8 @@ type Endpoint struct {
 
 var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column {
 	return []column{
-		{"id", &e.ID}, {"esme_address", &e.Account}, {"url", &e.URL}, {"events", &e.Events},
-		{"description", &e.Description}, {"format", &e.Format}, {"signature_header", &e.SignatureHeader},
+		{"id", &e.ID}, {"esme_address", &e.Account}, {"environment", &e.Environment},
+		{"url", &e.URL}, {"events", &e.Events}, {"description", &e.Description}, {"format", &e.Format}, {"signature_header", &e.SignatureHeader},
 		{"recipients", &e.Recipients}, {"secret", &e.Secret}, {"old_secret", &e.OldSecret},
 		{"old_until", &e.OldUntil}, {"off", &e.Off}, {"off_at", &e.OffAt}, {"version", &e.Version},
 		{"created_at", &e.CreatedAt}, {"updated_at", &e.UpdatedAt}, {"failing_since", &e.FailingSince},
@@ -72,9 +71,11 @@ var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column 
 	}
 }}
 
-// Wants reports whether an endpoint asked for a type of notice.
-func (e *Endpoint) Wants(told otp.NoticeType) bool {
-	return slices.Contains(e.Events, "*") || slices.Contains(e.Events, string(told))
+// wants reports whether an endpoint asked for a type of notice of an environment. What belongs to none, such as a
+// change of a key, is live.
+func (e *Endpoint) wants(told otp.NoticeType, of string) bool {
+	return (e.Environment == "" || e.Environment == cmp.Or(of, string(otp.Live))) &&
+		(slices.Contains(e.Events, "*") || slices.Contains(e.Events, string(told)))
 }
 
 // ByID reads an account's endpoint; ErrNotFound for none.
@@ -82,9 +83,21 @@ func (w *Webhooks) ByID(ctx context.Context, account string, id otp.ID) (Endpoin
 	return endpoints.one(ctx, w.store, `id = ? AND esme_address = ?`, id[:], account)
 }
 
-// List reads an account's endpoints after an id, in the order in which they came.
-func (w *Webhooks) List(ctx context.Context, account string, after otp.ID, limit int) ([]Endpoint, error) {
-	return endpoints.find(ctx, w.store, `esme_address = ? AND id > ? ORDER BY id LIMIT ?`, account, after[:], limit)
+// AccountOf reads whose an endpoint is; ErrNotFound for none.
+func (w *Webhooks) AccountOf(ctx context.Context, id otp.ID) (string, error) {
+	e, err := endpoints.one(ctx, w.store, `id = ?`, id[:])
+	return e.Account, err
+}
+
+// Mine reads an endpoint that is on and owner's at now; ErrNotFound for any other.
+func (w *Webhooks) Mine(ctx context.Context, id, owner otp.ID, now otp.Millis) (Endpoint, error) {
+	return endpoints.one(ctx, w.store, `id = ? AND off_at IS NULL AND owner = ? AND leased_until > ?`, id[:], owner[:],
+		int64(now))
+}
+
+// List reads an account's endpoints, in the order in which they came.
+func (w *Webhooks) List(ctx context.Context, account string) ([]Endpoint, error) {
+	return endpoints.find(ctx, w.store, `esme_address = ? ORDER BY id`, account)
 }
 
 // Count counts an account's endpoints, and keeps others from changing how many there are until tx ends.
@@ -154,9 +167,10 @@ func (w *Webhooks) refresh(ctx context.Context, in *session) error {
 		return nil
 	}
 	known := map[string][]Endpoint{}
-	err := in.query(ctx, `SELECT id, esme_address, events, off FROM webhook_endpoints ORDER BY id`, nil, func(found row) error {
+	err := in.query(ctx, `SELECT id, esme_address, environment, events, off FROM webhook_endpoints ORDER BY id`, nil, func(found row) error {
 		var e Endpoint
-		for i, field := range []column{{"id", &e.ID}, {"esme_address", &e.Account}, {"events", &e.Events}, {"off", &e.Off}} {
+		for i, field := range []column{{"id", &e.ID}, {"esme_address", &e.Account},
+			{"environment", &e.Environment}, {"events", &e.Events}, {"off", &e.Off}} {
 			if err := field.Scan(found[i]); err != nil {
 				return err
 			}
@@ -175,7 +189,7 @@ func (w *Webhooks) refresh(ctx context.Context, in *session) error {
 func (w *Webhooks) Awake() <-chan otp.ID { return w.awake }
 
 func (w *Webhooks) wake(committed []Notice) {
-	w.inserted.Add(int64(len(committed)))
+	w.store.metrics.notices.Add(float64(len(committed)))
 	var last otp.ID
 	for i := range committed {
 		if n := &committed[i]; n.DueAt != 0 && n.Endpoint != last {

@@ -15,6 +15,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
+	"otpbridge/server/webhook"
 )
 
 // patience bounds one call. Passwords are hashed a few at a time, and who waits longer is told so.
@@ -22,10 +23,11 @@ const patience = 10 * time.Second
 
 // Options are what the door needs.
 type Options struct {
-	People *people.People
-	Manage *manage.Manager
-	Plain  *web.Plain // refuses credentials over plain HTTP
-	Log    *slog.Logger
+	People   *people.People
+	Manage   *manage.Manager
+	Webhooks *webhook.Webhooks
+	Plain    *web.Plain // refuses credentials over plain HTTP
+	Log      *slog.Logger
 	// PublicURL is where browsers reach the server; empty for the host that each request names.
 	PublicURL string
 	// Sandbox allows a cookie over plain HTTP on loopback.

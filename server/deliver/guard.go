@@ -105,11 +105,11 @@ func Fetch(ctx context.Context, client *http.Client, address string, most int64)
 	}
 	request.Header.Set("Accept", "application/json")
 	response, err := client.Do(request)
+	if errors.Is(err, ErrGuarded) {
+		return nil, unwrapURL(err)
+	}
 	if err != nil {
-		if errors.Is(err, ErrGuarded) {
-			return nil, unwrapURL(err)
-		}
-		return nil, errors.New("was not reached: " + Phrase(err))
+		return nil, errors.New(Unreached(err))
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -124,6 +124,15 @@ func Fetch(ctx context.Context, client *http.Client, address string, most int64)
 		return nil, fmt.Errorf("answered with more than %d bytes", most)
 	}
 	return body, nil
+}
+
+// Unreached says in words why a request of a guarded client got no answer. It is safe to log and to show: it quotes
+// no address.
+func Unreached(err error) string {
+	if errors.Is(err, ErrGuarded) {
+		return unwrapURL(err).Error()
+	}
+	return "was not reached: " + Phrase(err)
 }
 
 // unwrapURL takes off the method and URL that http.Client puts in front of its errors.

@@ -46,7 +46,6 @@ const (
 	WebhookChanged  ChangeKind = "webhook.changed"
 	WebhookRemoved  ChangeKind = "webhook.removed"
 	WebhookRotated  ChangeKind = "webhook.secret_rotated"
-	WebhookTested   ChangeKind = "webhook.tested"
 	WebhookReplayed ChangeKind = "webhook.replayed"
 	WebhookPaused   ChangeKind = "webhook.paused" // by the server: deliveries failed for days
 	WebhookGone     ChangeKind = "webhook.gone"   // by its receiver's answer 410

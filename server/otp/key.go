@@ -37,10 +37,14 @@ const (
 	PermitRead   = "read:otp"
 	PermitDebug  = "debug"
 	Everything   = "*"
+
+	PermitReadWebhooks  = "read:webhooks"
+	PermitWriteWebhooks = "write:webhooks"
 )
 
 // permissions are in the order of their bits, which are stored: others come at the end.
-var permissions = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead, PermitDebug, Everything}
+var permissions = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead, PermitDebug, Everything,
+	PermitReadWebhooks, PermitWriteWebhooks}
 
 // Permissions lists every permission that a key may be given.
 func Permissions() []string { return slices.Clone(permissions) }
@@ -90,16 +94,17 @@ type kindTraits struct {
 // A client key sits in a web page or an app, where anybody can take it out: it sends and
 // verifies, a request a second, and cannot resend, cancel or look up what others asked for.
 var kinds = map[KeyKind]kindTraits{
-	AccessKey:   {otherwise: daily},
-	SecretKey:   {code: "sk", otherwise: daily, perMinute: 1000},
-	ServiceKey:  {code: "svc", otherwise: daily, perMinute: 1000},
-	ReadOnlyKey: {code: "ro", within: []string{PermitRead, PermitDebug}, otherwise: []string{PermitRead}, perMinute: 1000},
-	TokenKey:    {perMinute: 1000}, // it has what its issuer's entry lists
+	AccessKey:  {otherwise: daily},
+	SecretKey:  {code: "sk", otherwise: daily, perMinute: 1000},
+	ServiceKey: {code: "svc", otherwise: daily, perMinute: 1000},
+	ReadOnlyKey: {code: "ro", within: []string{PermitRead, PermitReadWebhooks, PermitDebug},
+		otherwise: []string{PermitRead}, perMinute: 1000},
+	TokenKey: {perMinute: 1000}, // it has what its issuer's entry lists
 	ClientKey: {code: "pk", within: []string{PermitSend, PermitVerify}, otherwise: []string{PermitSend, PermitVerify},
 		perMinute: 60},
 }
 
-// daily is all but debug.
+// daily is what applications need. Webhooks and debug are given by name.
 var daily = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead}
 
 // May reports whether a key of this kind, with these permissions listed, may do one thing.

@@ -74,6 +74,9 @@ func (e *Event) Notices(r *Recipient, c *Challenge, now Millis) []NoticeType {
 // Notice returns what endpoints are told of a change, and whether they are told anything.
 func (k ChangeKind) Notice() (NoticeType, bool) {
 	told := NoticeType(k)
+	if k == KeyCompromised {
+		told = NoticeKeyRevoked
+	}
 	return told, slices.Contains(NoticeTypes(), told)
 }
 

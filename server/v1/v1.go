@@ -22,6 +22,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
+	"otpbridge/server/webhook"
 )
 
 // Options is what the door needs.
@@ -33,6 +34,8 @@ type Options struct {
 	Plain *web.Plain
 	// DemoKey is a key that the page of the API may show, as a sandbox's is; empty for none.
 	DemoKey string
+	// Webhooks are managed through the API if there are any.
+	Webhooks *webhook.Webhooks
 }
 
 // route is one call of the API, its path written as the OpenAPI document writes it.
@@ -68,22 +71,28 @@ const (
 
 // door serves the API.
 type door struct {
-	engine *engine.Engine
-	errors *web.Writer
-	plain  *web.Plain
+	engine   *engine.Engine
+	webhooks *webhook.Webhooks
+	errors   *web.Writer
+	plain    *web.Plain
 }
 
 func newDoor(o Options) *door {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &door{engine: o.Engine, plain: o.Plain, errors: &web.Writer{Door: "v1", Log: o.Log}}
+	return &door{engine: o.Engine, webhooks: o.Webhooks, plain: o.Plain, errors: &web.Writer{Door: "v1", Log: o.Log}}
 }
 
 // Mount registers the API and its documents. Calls is where the calls themselves are
 // registered; a caller puts what should see only those in front of it.
 func Mount(documents, calls gin.IRouter, o Options) {
 	d := newDoor(o)
+	if o.Webhooks != nil {
+		for _, r := range webhookRoutes { // no call for web pages, so that none asks ahead
+			calls.Handle(r.method, r.pattern(), d.serve(r))
+		}
+	}
 	for _, r := range routes {
 		calls.Handle(r.method, r.pattern(), d.serve(r))
 		documents.OPTIONS(r.pattern(), d.preflight(r))

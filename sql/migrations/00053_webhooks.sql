@@ -5,6 +5,7 @@
 CREATE TABLE webhook_endpoints (
     id BINARY(16) NOT NULL PRIMARY KEY,
     esme_address VARCHAR(15) NOT NULL,
+    environment VARCHAR(8) NOT NULL,
     url VARCHAR(2048) NOT NULL,
     events TEXT NOT NULL,
     description VARCHAR(1000) NOT NULL,

@@ -1,0 +1,230 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+	"otpbridge/server/webhook"
+)
+
+// webhookRoutes are the calls about what accounts' own servers are told.
+var webhookRoutes = []route{
+	{method: http.MethodGet, path: "/api/webhooks", who: person, needs: people.ReadWebhooks,
+		parameters: []string{accountParameter, limitParameter, cursorParameter}, call: (*exchange).webhooks},
+	{method: http.MethodPost, path: "/api/webhooks", who: person, needs: people.WriteWebhooks, live: true,
+		call: (*exchange).createWebhook},
+	{method: http.MethodGet, path: "/api/webhooks/:webhook", who: person, needs: people.ReadWebhooks,
+		call: (*exchange).webhook},
+	{method: http.MethodPatch, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
+		call: (*exchange).changeWebhook},
+	{method: http.MethodDelete, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
+		call: (*exchange).deleteWebhook},
+	{method: http.MethodPost, path: "/api/webhooks/:webhook/rotate", who: person, needs: people.WriteWebhooks, live: true,
+		call: (*exchange).rotateWebhook},
+	{method: http.MethodPost, path: "/api/webhooks/:webhook/test", who: person, needs: people.WriteWebhooks,
+		call: (*exchange).testWebhook},
+	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries", who: person, needs: people.ReadWebhooks,
+		parameters: []string{"state", limitParameter, cursorParameter}, call: (*exchange).deliveries},
+	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries/:delivery", who: person, needs: people.ReadWebhooks,
+		call: (*exchange).delivery},
+	{method: http.MethodGet, path: "/api/webhooks/:webhook/replay", who: person, needs: people.ReadWebhooks,
+		parameters: []string{"since"}, call: (*exchange).countReplay},
+	{method: http.MethodPost, path: "/api/webhooks/:webhook/replay", who: person, needs: people.WriteWebhooks, live: true,
+		call: (*exchange).replay},
+}
+
+const accountParameter = "account"
+
+// asker is who asks about the webhooks of an account. One that is not theirs is like one that does not exist.
+func (x *exchange) asker(account string) (webhook.Asker, error) {
+	if !x.who.MaySee(account) {
+		return webhook.Asker{}, otp.Refuse(otp.NotFound, "there is no such account")
+	}
+	return webhook.Asker{Account: account, Actor: x.who.Actor(), Full: x.who.May(people.FullRecipients) == nil}, nil
+}
+
+// named is who asks about the webhook in the path, and its id.
+func (x *exchange) named() (by webhook.Asker, id string, err error) {
+	id = x.gin.Param("webhook")
+	account, err := x.door.Webhooks.AccountOf(x.ctx, id)
+	if err != nil {
+		return by, id, err
+	}
+	if !x.who.MaySee(account) {
+		return by, id, webhook.ErrNone
+	}
+	by, err = x.asker(account)
+	return by, id, err
+}
+
+func (x *exchange) match(version int64) error { return web.IfMatch(x.gin.Request.Header, version) }
+
+func (x *exchange) answerWebhook(status int, e webhook.Endpoint, err error) (answer, error) {
+	if err == nil {
+		x.gin.Header("ETag", web.ETag(e.Version))
+	}
+	return answer{status, e}, err
+}
+
+func (x *exchange) webhooks() (answer, error) {
+	query := web.ReadQuery(x.gin, accountParameter, limitParameter, cursorParameter)
+	account, given := query.Given(accountParameter)
+	if !given {
+		query.Fault(accountParameter, "is missing; name the account whose webhooks to list")
+	}
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	by, err := x.asker(account)
+	if err != nil {
+		return answer{}, err
+	}
+	all, err := x.door.Webhooks.List(x.ctx, by)
+	if err != nil {
+		return answer{}, err
+	}
+	if all == nil {
+		all = []webhook.Endpoint{}
+	}
+	return answer{http.StatusOK, page[webhook.Endpoint]{Data: all}}, nil // an account has few
+}
+
+func (x *exchange) createWebhook() (answer, error) {
+	var asked struct {
+		Account     string          `json:"account"`
+		Environment otp.Environment `json:"environment"`
+		webhook.Wish
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := needed("account", asked.Account); err != nil {
+		return answer{}, err
+	}
+	by, err := x.asker(asked.Account)
+	if err != nil {
+		return answer{}, err
+	}
+	by.Environment = asked.Environment
+	e, err := x.door.Webhooks.Create(x.ctx, by, otp.ID{}, asked.Wish)
+	return x.answerWebhook(http.StatusCreated, e, err)
+}
+
+func (x *exchange) webhook() (answer, error) {
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	e, err := x.door.Webhooks.Find(x.ctx, by, id)
+	return x.answerWebhook(http.StatusOK, e, err)
+}
+
+func (x *exchange) changeWebhook() (answer, error) {
+	var wish webhook.Wish
+	if err := x.read(&wish); err != nil {
+		return answer{}, err
+	}
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	e, err := x.door.Webhooks.Change(x.ctx, by, id, x.match, wish)
+	return x.answerWebhook(http.StatusOK, e, err)
+}
+
+func (x *exchange) deleteWebhook() (answer, error) {
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	return done, x.door.Webhooks.Delete(x.ctx, by, id, x.match)
+}
+
+func (x *exchange) rotateWebhook() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	e, err := x.door.Webhooks.Rotate(x.ctx, by, id, x.match)
+	return x.answerWebhook(http.StatusOK, e, err)
+}
+
+func (x *exchange) testWebhook() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	tested, err := x.door.Webhooks.Test(x.ctx, by, id)
+	return answer{http.StatusOK, tested}, err
+}
+
+func (x *exchange) deliveries() (answer, error) {
+	query := web.ReadQuery(x.gin, "state", limitParameter, cursorParameter)
+	limit := query.Number(limitParameter, usualPage, 1, 100)
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	all, err := x.door.Webhooks.Deliveries(x.ctx, by, id, query.Text("state"), query.Text(cursorParameter), limit+1)
+	shown := page[webhook.Delivery]{Data: all[:min(len(all), limit)], HasMore: len(all) > limit}
+	if shown.HasMore {
+		shown.NextCursor = &shown.Data[limit-1].ID
+	}
+	return answer{http.StatusOK, shown}, err
+}
+
+func (x *exchange) delivery() (answer, error) {
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.Webhooks.Delivery(x.ctx, by, id, x.gin.Param("delivery"))
+	return answer{http.StatusOK, found}, err
+}
+
+// replayable is how many deliveries a replay sends, or would send, again.
+type replayable struct {
+	Count int64 `json:"count"`
+}
+
+func (x *exchange) countReplay() (answer, error) {
+	query := web.ReadQuery(x.gin, "since")
+	since, err := time.Parse(time.RFC3339, query.Text("since"))
+	if err != nil {
+		query.Fault("since", webhook.SinceForm)
+	}
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	n, err := x.door.Webhooks.Failed(x.ctx, by, id, since)
+	return answer{http.StatusOK, replayable{int64(n)}}, err
+}
+
+func (x *exchange) replay() (answer, error) {
+	var asked webhook.Replay
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	by, id, err := x.named()
+	if err != nil {
+		return answer{}, err
+	}
+	n, err := x.door.Webhooks.Replay(x.ctx, by, id, asked)
+	return answer{http.StatusOK, replayable{n}}, err
+}

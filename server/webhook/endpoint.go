@@ -1,0 +1,384 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/vault"
+	"otpbridge/sql"
+)
+
+const (
+	// maxEndpoints bounds the endpoints of an account, because each of its events writes a row for each of them.
+	maxEndpoints = 16
+	// overlap is how long an old secret goes on signing beside a new one.
+	overlap = 24 * otp.Hour
+)
+
+// The headers that a signature in hexadecimal digits may stand in: ours, and those of two services that are
+// replaced by this one.
+var signatureHeaders = []string{"X-OTP-Signature", "X-KOTP-Signature", "X-Kindly-Signature"}
+
+// The choices of what is shown of recipients.
+const (
+	masked = "masked"
+	full   = "full"
+)
+
+// Why an endpoint is off.
+const (
+	offDisabled = "disabled" // by a person or a key
+	offGone     = "gone"     // it answered 410
+	offPaused   = "paused"   // deliveries failed for days
+)
+
+// Wish is what is asked of an endpoint; nil leaves a member as it is, or to its default.
+type Wish struct {
+	URL             *string  `json:"url" null:"refused"`
+	Events          []string `json:"events" null:"refused"`
+	Description     *string  `json:"description" null:"refused"`
+	Enabled         *bool    `json:"enabled" null:"refused"`
+	Format          *string  `json:"format" null:"refused"`
+	SignatureHeader *string  `json:"signature_header" null:"refused"`
+	Recipients      *string  `json:"recipients" null:"refused"`
+}
+
+// Asker is who asks, and for which account.
+type Asker struct {
+	Account string
+	Actor   otp.Actor
+	// Environment is the only one whose events and endpoints concern them; empty for all.
+	Environment otp.Environment
+	// Full says that they may have whole recipients sent.
+	Full bool
+}
+
+// Endpoint is what is shown of one.
+type Endpoint struct {
+	ID              string     `json:"id"`
+	Account         string     `json:"account"`
+	Environment     string     `json:"environment,omitempty"` // all, if it is missing
+	URL             string     `json:"url"`
+	Events          []string   `json:"events"`
+	Description     string     `json:"description"`
+	Enabled         bool       `json:"enabled"`
+	Off             string     `json:"off_reason,omitempty"` // disabled, gone or paused
+	Format          string     `json:"format"`
+	SignatureHeader string     `json:"signature_header"`
+	Recipients      string     `json:"recipients"`
+	Secret          string     `json:"secret,omitempty"` // once, by the call that made it
+	OldSecretUntil  *time.Time `json:"old_secret_until,omitempty"`
+	FailingSince    *time.Time `json:"failing_since,omitempty"`
+	CreatedAt       time.Time  `json:"created_at"`
+	UpdatedAt       time.Time  `json:"updated_at"`
+
+	Version int64 `json:"-"` // for its entity tag
+}
+
+func shown(e *sql.Endpoint, secret string) Endpoint {
+	return Endpoint{
+		ID: e.ID.Text(EndpointPrefix), Account: e.Account, Environment: e.Environment, URL: e.URL, Events: e.Events, Description: e.Description,
+		Enabled: e.Off == "", Off: e.Off, Format: e.Format, SignatureHeader: e.SignatureHeader, Recipients: e.Recipients,
+		Secret: secret, OldSecretUntil: timeOf(e.OldUntil), FailingSince: timeOf(e.FailingSince),
+		CreatedAt: e.CreatedAt.Time(), UpdatedAt: e.UpdatedAt.Time(), Version: e.Version,
+	}
+}
+
+func timeOf(at otp.Millis) *time.Time {
+	if at == 0 {
+		return nil
+	}
+	t := at.Time()
+	return &t
+}
+
+// EndpointPrefix and DeliveryPrefix are the types of ids.
+const (
+	EndpointPrefix = "whk"
+	DeliveryPrefix = "wdl"
+)
+
+// ErrNone is the refusal of an endpoint, or a delivery, that is not the account's.
+var ErrNone = otp.Refuse(otp.NotFound, "there is no such webhook or delivery")
+
+// Create makes an endpoint, whose secret is shown this once. ID is zero, or made by a caller who may ask twice.
+// Refusals: Invalid, Forbidden.
+func (w *Webhooks) Create(ctx context.Context, by Asker, id otp.ID, wish Wish) (Endpoint, error) {
+	if id.IsZero() {
+		id = sql.NewID()
+	}
+	if by.Environment != "" && !slices.Contains(otp.Environments(), by.Environment) {
+		return Endpoint{}, otp.RefuseField("environment", "must be live, test or dev; leave it out for all")
+	}
+	now := otp.At(time.Now())
+	secret := newSecret()
+	e := sql.Endpoint{ID: id, Account: by.Account, Environment: string(by.Environment), Events: []string{"*"}, Format: "json",
+		SignatureHeader: signatureHeaders[0], Recipients: masked, Version: 1, CreatedAt: now, UpdatedAt: now,
+		Secret: w.Vault.Keyring.Seal(vault.WebhookSecret(id), []byte(secret))}
+	if wish.URL == nil {
+		return Endpoint{}, otp.RefuseField("url", "is missing")
+	}
+	if err := w.grant(&e, by, wish, now); err != nil {
+		return Endpoint{}, err
+	}
+	err := w.Store.Change(ctx, func(tx *sql.Tx) error {
+		n, err := w.Store.Webhooks.Count(tx, by.Account)
+		if err != nil {
+			return err
+		}
+		if n >= maxEndpoints {
+			return otp.Refuse(otp.Invalid, "the account has "+strconv.Itoa(n)+" webhooks, which is as many as it can have; "+
+				"remove one")
+		}
+		if err := w.Store.Webhooks.Insert(tx, e); err != nil {
+			return err
+		}
+		return tx.Record(by.change(otp.WebhookCreated, &e, now))
+	})
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return shown(&e, secret), nil
+}
+
+func (a Asker) change(kind otp.ChangeKind, e *sql.Endpoint, now otp.Millis) otp.Change {
+	return otp.Change{ID: sql.NewID(), At: now, Kind: kind, Actor: a.Actor, Account: a.Account,
+		Details: map[string]string{"webhook": e.ID.Text(EndpointPrefix)}}
+}
+
+// newSecret is random, in the form of Standard Webhooks.
+func newSecret() string {
+	raw := make([]byte, 32)
+	rand.Read(raw) // never fails: crypto/rand ends the process instead
+	return "whsec_" + base64.StdEncoding.EncodeToString(raw)
+}
+
+// grant makes an endpoint what is asked for.
+func (w *Webhooks) grant(e *sql.Endpoint, by Asker, wish Wish, now otp.Millis) error {
+	if wish.URL != nil {
+		if err := w.Guard.Check(*wish.URL); err != nil {
+			return otp.RefuseField("url", err.Error())
+		}
+		// Whoever names another address decides who gets to know the recipients.
+		if e.Recipients == full && *wish.URL != e.URL && !by.Full {
+			return errFull
+		}
+		e.URL = *wish.URL
+	}
+	if wish.Events != nil {
+		if err := checkEvents(wish.Events); err != nil {
+			return err
+		}
+		e.Events = wish.Events
+	}
+	if wish.Description != nil {
+		if utf8.RuneCountInString(*wish.Description) > 1000 {
+			return otp.RefuseField("description", "must be at most 1000 characters")
+		}
+		e.Description = *wish.Description
+	}
+	for _, choice := range []struct {
+		name   string
+		wished *string
+		field  *string
+		known  []string
+	}{
+		{"format", wish.Format, &e.Format, []string{"json"}},
+		{"signature_header", wish.SignatureHeader, &e.SignatureHeader, signatureHeaders},
+		{"recipients", wish.Recipients, &e.Recipients, []string{masked, full}},
+	} {
+		switch {
+		case choice.wished == nil:
+			continue
+		case !slices.Contains(choice.known, *choice.wished):
+			return otp.RefuseField(choice.name, "must be one of "+strings.Join(choice.known, ", "))
+		case *choice.wished == full && e.Recipients != full && !by.Full:
+			return errFull
+		}
+		*choice.field = *choice.wished
+	}
+	if wish.Enabled != nil && *wish.Enabled != (e.Off == "") {
+		e.Off, e.OffAt, e.FailingSince = "", 0, 0
+		if !*wish.Enabled {
+			e.Off, e.OffAt = offDisabled, now
+		}
+	}
+	return nil
+}
+
+var errFull = otp.Refuse(otp.Forbidden, "whole recipients may be sent by a person with the permission recipients:full "+
+	"only; leave recipients at masked, or ask one")
+
+func checkEvents(events []string) error {
+	types := otp.NoticeTypes()
+	known := func(name string) bool { return name == "*" || slices.Contains(types, otp.NoticeType(name)) }
+	for i, name := range events {
+		switch {
+		case !known(name):
+			names := []string{"*"}
+			for _, t := range types {
+				names = append(names, string(t))
+			}
+			refusal := otp.RefuseField("events", "must be of "+strings.Join(names, ", "))
+			refusal.Path = "/" + strconv.Itoa(i)
+			return refusal
+		case slices.Contains(events[:i], name):
+			return otp.RefuseField("events", "lists one twice")
+		}
+	}
+	if len(events) == 0 {
+		return otp.RefuseField("events", `must list at least one; ["*"] is all`)
+	}
+	return nil
+}
+
+// List shows the endpoints that concern who asks, in the order in which they came.
+func (w *Webhooks) List(ctx context.Context, by Asker) (all []Endpoint, err error) {
+	found, err := w.Store.Webhooks.List(ctx, by.Account)
+	for i := range found {
+		if by.sees(&found[i]) {
+			all = append(all, shown(&found[i], ""))
+		}
+	}
+	return all, err
+}
+
+func (a Asker) sees(e *sql.Endpoint) bool {
+	return a.Environment == "" || e.Environment == string(a.Environment)
+}
+
+// Find shows one. Refusal: NotFound.
+func (w *Webhooks) Find(ctx context.Context, by Asker, id string) (Endpoint, error) {
+	e, err := w.find(ctx, by, id)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return shown(&e, ""), nil
+}
+
+func (w *Webhooks) find(ctx context.Context, by Asker, text string) (e sql.Endpoint, err error) {
+	id, ok := otp.ParseID(EndpointPrefix, text)
+	if !ok {
+		return e, ErrNone
+	}
+	e, err = w.Store.Webhooks.ByID(ctx, by.Account, id)
+	if errors.Is(err, sql.ErrNotFound) || err == nil && !by.sees(&e) {
+		err = ErrNone
+	}
+	return e, err
+}
+
+// AccountOf returns the account of an endpoint. Refusal: NotFound.
+func (w *Webhooks) AccountOf(ctx context.Context, text string) (string, error) {
+	id, ok := otp.ParseID(EndpointPrefix, text)
+	if !ok {
+		return "", ErrNone
+	}
+	account, err := w.Store.Webhooks.AccountOf(ctx, id)
+	if errors.Is(err, sql.ErrNotFound) {
+		err = ErrNone
+	}
+	return account, err
+}
+
+// edit changes an endpoint as it is in the transaction, once match has accepted its version.
+func (w *Webhooks) edit(ctx context.Context, by Asker, text string, kind otp.ChangeKind, match func(version int64) error,
+	do func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error) (e sql.Endpoint, err error) {
+	id, ok := otp.ParseID(EndpointPrefix, text)
+	if !ok {
+		return e, ErrNone
+	}
+	now := otp.At(time.Now())
+	err = w.Store.Change(ctx, func(tx *sql.Tx) (err error) {
+		var found bool
+		e, found, err = w.Store.Webhooks.Lock(tx, by.Account, id)
+		if err == nil && (!found || !by.sees(&e)) {
+			err = ErrNone
+		}
+		if err == nil {
+			err = match(e.Version)
+		}
+		if err == nil {
+			err = do(tx, &e, now)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.Record(by.change(kind, &e, now))
+	})
+	return e, err
+}
+
+// update writes an edited endpoint, which is locked.
+func (w *Webhooks) update(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error {
+	e.UpdatedAt = now
+	if _, err := w.Store.Webhooks.Update(tx, *e); err != nil {
+		return err
+	}
+	e.Version++
+	return nil
+}
+
+// Change changes an endpoint. Switching one on forgets that it failed. Refusals: NotFound, Invalid, Forbidden and
+// those of match.
+func (w *Webhooks) Change(ctx context.Context, by Asker, id string, match func(version int64) error,
+	wish Wish) (Endpoint, error) {
+	e, err := w.edit(ctx, by, id, otp.WebhookChanged, match, func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error {
+		if err := w.grant(e, by, wish, now); err != nil {
+			return err
+		}
+		return w.update(tx, e, now)
+	})
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return shown(&e, ""), nil
+}
+
+// Rotate gives an endpoint a new secret, shown this once. The old one signs beside it for a day. Refusals: NotFound
+// and those of match.
+func (w *Webhooks) Rotate(ctx context.Context, by Asker, id string, match func(version int64) error) (Endpoint, error) {
+	secret := newSecret()
+	e, err := w.edit(ctx, by, id, otp.WebhookRotated, match, func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error {
+		e.OldSecret, e.OldUntil = e.Secret, now+overlap
+		e.Secret = w.Vault.Keyring.Seal(vault.WebhookSecret(e.ID), []byte(secret))
+		return w.update(tx, e, now)
+	})
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return shown(&e, secret), nil
+}
+
+// Delete removes an endpoint and what it was told. Refusals: NotFound and those of match.
+func (w *Webhooks) Delete(ctx context.Context, by Asker, id string, match func(version int64) error) error {
+	_, err := w.edit(ctx, by, id, otp.WebhookRemoved, match, func(tx *sql.Tx, e *sql.Endpoint, _ otp.Millis) error {
+		_, err := w.Store.Webhooks.Delete(tx, e.Account, e.ID, e.Version)
+		return err
+	})
+	return err
+}
+
+// secrets are the texts that sign at now, the new one first.
+func (w *Webhooks) secrets(e *sql.Endpoint, now otp.Millis) (texts []string, err error) {
+	sealed := [][]byte{e.Secret}
+	if e.OldSecret != nil && now < e.OldUntil {
+		sealed = append(sealed, e.OldSecret)
+	}
+	for _, s := range sealed {
+		text, err := w.Vault.Keyring.Open(vault.WebhookSecret(e.ID), s)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, string(text))
+	}
+	return texts, nil
+}

@@ -1,0 +1,287 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+const (
+	// connections is how many tries an endpoint gets at once.
+	connections = 2
+	// chunk is how many notices of an endpoint are read at once.
+	chunk = 64
+	// settleEvery bounds how long an outcome waits for others to be written with.
+	settleEvery = 200 * time.Millisecond
+	// linger is how long the queue of an endpoint waits for more.
+	linger = 5 * time.Second
+	// pauseAfter is how long every delivery to an endpoint may fail before it is paused.
+	pauseAfter = 3 * otp.Day
+)
+
+// queue delivers to one endpoint. It is this server's while its lease holds.
+type queue struct {
+	*Webhooks
+	id    otp.ID
+	wake  chan struct{}
+	until otp.Millis // of the lease; guarded by mu
+}
+
+// tend begins the queues of endpoints that have something due, and renews the leases of those that run.
+func (w *Webhooks) tend() {
+	look := time.NewTicker(w.Look)
+	defer look.Stop()
+	for {
+		var due []otp.ID
+		select {
+		case <-w.closing.Done():
+			return
+		case id := <-w.Store.Webhooks.Awake():
+			due = append(due, id)
+			for range len(w.Store.Webhooks.Awake()) {
+				due = append(due, <-w.Store.Webhooks.Awake())
+			}
+		case <-look.C:
+			found, err := w.Store.Webhooks.Due(w.closing, w.process, otp.At(time.Now()))
+			if err != nil && w.closing.Err() == nil {
+				w.Log.WarnContext(w.closing, "webhooks that are due could not be read", "error", err)
+			}
+			due = append(found, w.ending()...)
+		}
+		if err := w.attend(due); err != nil && w.closing.Err() == nil {
+			w.Log.WarnContext(w.closing, "webhooks could not be taken on", "error", err)
+		}
+	}
+}
+
+// ending lists the endpoints whose leases end soon.
+func (w *Webhooks) ending() (ids []otp.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	soon := otp.At(time.Now()) + otp.Lease*2/3
+	for id, q := range w.queues {
+		if q.until < soon {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// attend wakes the queues of endpoints, and begins those that no server runs.
+func (w *Webhooks) attend(ids []otp.ID) error {
+	now := otp.At(time.Now())
+	var unclaimed []otp.ID
+	w.mu.Lock()
+	for _, id := range ids {
+		q := w.queues[id]
+		if q != nil {
+			select {
+			case q.wake <- struct{}{}:
+			default: // it is awake
+			}
+		}
+		if (q == nil || q.until < now+otp.Lease*2/3) && !slices.Contains(unclaimed, id) {
+			unclaimed = append(unclaimed, id)
+		}
+	}
+	w.mu.Unlock()
+	if len(unclaimed) == 0 {
+		return nil
+	}
+	claimed, err := w.Store.Webhooks.Claim(w.process, unclaimed, now, now+otp.Lease)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range claimed {
+		q := w.queues[id]
+		if q == nil {
+			q = &queue{Webhooks: w, id: id, wake: make(chan struct{}, 1)}
+			w.queues[id] = q
+			w.busy.Go(q.run)
+		}
+		q.until = now + otp.Lease
+	}
+	return nil
+}
+
+// run delivers until nothing is left for a while, or the endpoint is somebody else's.
+func (q *queue) run() {
+	defer func() {
+		q.mu.Lock()
+		delete(q.queues, q.id)
+		q.mu.Unlock()
+	}()
+	client := q.client()
+	defer client.CloseIdleConnections()
+	idle := time.NewTimer(linger)
+	defer idle.Stop()
+	for {
+		sent, err := q.round(client)
+		switch {
+		case errors.Is(err, sql.ErrNotFound), q.closing.Err() != nil:
+			return
+		case err != nil:
+			q.Log.WarnContext(q.closing, "webhook could not be served", "webhook", q.id.Text(EndpointPrefix), "error", err)
+			return // the next look begins again
+		case sent > 0:
+			idle.Reset(linger)
+			continue
+		}
+		select {
+		case <-q.wake:
+		case <-idle.C:
+			return
+		case <-q.closing.Done():
+			return
+		}
+	}
+}
+
+// round sends what is due now, and returns how much that was. The error is sql.ErrNotFound if the endpoint is off, gone,
+// or not this server's any more.
+func (q *queue) round(client *http.Client) (int, error) {
+	ctx := q.closing
+	e, err := q.Store.Webhooks.Mine(ctx, q.id, q.process, otp.At(time.Now()))
+	if err != nil {
+		return 0, err
+	}
+	due, err := q.Store.Webhooks.Next(ctx, q.id, otp.At(time.Now()), chunk)
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	tried := make(chan outcome)
+	todo := make(chan *sql.Notice)
+	var senders sync.WaitGroup
+	for range min(connections, len(due)) {
+		senders.Go(func() {
+			for n := range todo {
+				err := q.attempt(q.cut, client, &e, n)
+				tried <- outcome{n, err}
+			}
+		})
+	}
+	go func() {
+		for i := range due {
+			if ctx.Err() != nil || !q.held() {
+				break
+			}
+			todo <- &due[i]
+		}
+		close(todo)
+		senders.Wait()
+		close(tried)
+	}()
+	return len(due), q.settle(&e, tried)
+}
+
+// outcome is one try.
+type outcome struct {
+	notice *sql.Notice
+	err    error
+}
+
+// held reports whether the lease still holds: another server may have begun with what comes next.
+func (q *queue) held() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return otp.At(time.Now()) < q.until
+}
+
+// settle writes outcomes as they come, many at once.
+func (q *queue) settle(e *sql.Endpoint, tried <-chan outcome) (failure error) {
+	var done, untrue []sql.Notice
+	written := time.Now()
+	write := func() {
+		if len(done) > 0 {
+			failure = errors.Join(failure, q.Store.Webhooks.Settle(done), q.judge(e, done))
+		}
+		if len(untrue) > 0 {
+			failure = errors.Join(failure, q.Store.Webhooks.Drop(untrue))
+		}
+		done, untrue, written = done[:0], untrue[:0], time.Now()
+	}
+	for o := range tried {
+		switch {
+		case errors.Is(o.err, errUntrue):
+			untrue = append(untrue, *o.notice)
+		case o.err != nil:
+			failure = errors.Join(failure, o.err)
+		default:
+			done = append(done, *o.notice)
+		}
+		if time.Since(written) > settleEvery {
+			write()
+		}
+	}
+	write()
+	return failure
+}
+
+// judge notes whether an endpoint works, and switches off one that is gone or has failed for days.
+func (q *queue) judge(e *sql.Endpoint, tried []sql.Notice) error {
+	now := otp.At(time.Now())
+	switch {
+	case slices.ContainsFunc(tried, func(n sql.Notice) bool { return n.Status == http.StatusGone }):
+		return q.switchOff(e, offGone, otp.WebhookGone, now)
+	case slices.ContainsFunc(tried, func(n sql.Notice) bool { return n.State == sql.NoticeDelivered }):
+		if e.FailingSince == 0 {
+			return nil
+		}
+		e.FailingSince = 0
+		return q.Store.Webhooks.SetFailing(e.ID, 0)
+	case e.FailingSince == 0:
+		e.FailingSince = now
+		return q.Store.Webhooks.SetFailing(e.ID, now)
+	case now-e.FailingSince >= pauseAfter:
+		return q.switchOff(e, offPaused, otp.WebhookPaused, now)
+	}
+	return nil
+}
+
+// switchOff stops deliveries to an endpoint. The account's other endpoints are told once if it is paused.
+func (w *Webhooks) switchOff(e *sql.Endpoint, why string, kind otp.ChangeKind, now otp.Millis) error {
+	w.Log.Warn("webhook switched off", "webhook", e.ID.Text(EndpointPrefix), "account", e.Account, "why", why)
+	w.metrics.off.WithLabelValues(why).Inc()
+	return w.Store.Change(context.Background(), func(tx *sql.Tx) error {
+		latest, found, err := w.Store.Webhooks.Lock(tx, e.Account, e.ID)
+		if err != nil {
+			return err
+		}
+		by := Asker{Account: e.Account, Actor: otp.Actor{Kind: "server"}}
+		change := by.change(kind, e, now)
+		if found && latest.Off == "" {
+			latest.Off, latest.OffAt = why, now
+			if err := w.update(tx, &latest, now); err != nil {
+				return err
+			}
+			if why == offPaused {
+				told := sql.Notice{Account: e.Account, Type: string(otp.NoticePaused), Event: change.ID, At: now}
+				if _, err := w.Store.Webhooks.Tell(tx, told, now); err != nil {
+					return err
+				}
+			}
+		}
+		return tx.Record(change)
+	})
+}
+
+// failed notes that a try failed: when the next one is due, or that there is none.
+func failed(n *sql.Notice, wait time.Duration, now otp.Millis) {
+	if n.Attempts > len(delays) || n.Status == http.StatusGone {
+		n.State, n.DueAt = sql.NoticeDead, 0
+		return
+	}
+	pause := delays[n.Attempts-1]
+	// Jitter keeps what failed together from coming back together.
+	pause += time.Duration(rand.Int64N(int64(pause / 10)))
+	n.DueAt = now + otp.Span(max(pause, wait))
+}

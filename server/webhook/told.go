@@ -1,0 +1,206 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/vault"
+	"otpbridge/sql"
+)
+
+// Delivery is what is shown of what an endpoint was told, or is to be told.
+type Delivery struct {
+	ID          string     `json:"id"`
+	Event       string     `json:"event_id"` // the header webhook-id
+	Type        string     `json:"type"`
+	Environment string     `json:"environment,omitempty"`
+	At          time.Time  `json:"at"`
+	State       string     `json:"state"` // pending, delivered, dead or skipped
+	Attempts    int        `json:"attempts"`
+	Next        *time.Time `json:"next_attempt_at,omitempty"`
+	Last        *time.Time `json:"last_attempt_at,omitempty"`
+	Status      int        `json:"status,omitempty"` // of the last answer
+	Reason      string     `json:"reason,omitempty"` // why the last try failed
+	// In full only: the body that was sent, and the start of the last answer.
+	Request json.RawMessage `json:"request,omitempty"`
+	Answer  *string         `json:"answer,omitempty"`
+}
+
+func told(n *sql.Notice) Delivery {
+	return Delivery{
+		ID: n.ID.Text(DeliveryPrefix), Event: otp.NoticeID(n.Event, otp.NoticeType(n.Type)).Text("evt"), Type: n.Type,
+		Environment: n.Environment, At: n.At.Time(), State: n.State, Attempts: n.Attempts, Next: timeOf(n.DueAt),
+		Last: timeOf(n.TriedAt), Status: n.Status, Reason: n.Reason,
+	}
+}
+
+// States are those that deliveries can be listed by.
+func States() []string {
+	return []string{sql.NoticePending, sql.NoticeDelivered, sql.NoticeDead, sql.NoticeSkipped}
+}
+
+// Deliveries lists an endpoint's, the newest first: of one state, or all for the empty one, and only those older than
+// before, unless it is empty. Refusals: NotFound, Invalid.
+func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint, state, before string,
+	limit int) ([]Delivery, error) {
+	e, err := w.find(ctx, by, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	query := sql.NoticeQuery{State: state, Limit: limit}
+	if state != "" && !slices.Contains(States(), state) {
+		return nil, otp.RefuseField("state", "must be one of "+strings.Join(States(), ", "))
+	}
+	if before != "" {
+		var ok bool
+		if query.Before, ok = otp.ParseID(DeliveryPrefix, before); !ok {
+			return nil, otp.RefuseField("cursor", "must be a next_cursor of this list")
+		}
+	}
+	found, err := w.Store.Webhooks.Notices(ctx, e.ID, query)
+	all := make([]Delivery, len(found))
+	for i := range found {
+		all[i] = told(&found[i])
+	}
+	return all, err
+}
+
+// Delivery shows one in full. Refusal: NotFound.
+func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) (Delivery, error) {
+	n, err := w.delivery(ctx, by, endpoint, id)
+	if err != nil {
+		return Delivery{}, err
+	}
+	shown, row := told(&n), vault.WebhookText(n.Endpoint, n.ID)
+	if n.Request != nil {
+		if shown.Request, err = w.Vault.Keyring.Open(row, n.Request); err != nil {
+			return Delivery{}, err
+		}
+	}
+	if n.Answer != nil {
+		answer, err := w.Vault.Keyring.Open(row, n.Answer)
+		if err != nil {
+			return Delivery{}, err
+		}
+		text := strings.ToValidUTF8(string(answer), "\uFFFD")
+		shown.Answer = &text
+	}
+	return shown, nil
+}
+
+func (w *Webhooks) delivery(ctx context.Context, by Asker, endpoint, text string) (n sql.Notice, err error) {
+	e, err := w.find(ctx, by, endpoint)
+	if err != nil {
+		return n, err
+	}
+	id, ok := otp.ParseID(DeliveryPrefix, text)
+	if !ok {
+		return n, ErrNone
+	}
+	if n, err = w.Store.Webhooks.Notice(ctx, e.ID, id); errors.Is(err, sql.ErrNotFound) {
+		err = ErrNone
+	}
+	return n, err
+}
+
+// Failed counts what Replay would send again of everything since a moment: what is dead or was skipped. Refusal:
+// NotFound.
+func (w *Webhooks) Failed(ctx context.Context, by Asker, endpoint string, since time.Time) (int, error) {
+	e, err := w.find(ctx, by, endpoint)
+	if err != nil {
+		return 0, err
+	}
+	return w.Store.Webhooks.Failed(ctx, e.ID, otp.At(since))
+}
+
+// Replay is what is asked to be sent again: one delivery, or everything since a moment that is dead or was skipped.
+type Replay struct {
+	Delivery *string `json:"delivery" null:"refused"`
+	Since    *string `json:"since" null:"refused"`
+}
+
+// SinceForm says how the moment is written.
+const SinceForm = "must be a time such as 2026-01-31T09:30:00Z"
+
+// Replay sends deliveries again and returns how many. Their ids and texts stay the same. Refusals: NotFound, Invalid.
+func (w *Webhooks) Replay(ctx context.Context, by Asker, endpoint string, asked Replay) (n int64, err error) {
+	var one otp.ID
+	var since time.Time
+	switch {
+	case (asked.Delivery == nil) == (asked.Since == nil):
+		return 0, otp.RefuseField("delivery", "or since must be given, and not both")
+	case asked.Delivery != nil:
+		found, err := w.delivery(ctx, by, endpoint, *asked.Delivery)
+		if err != nil {
+			return 0, err
+		}
+		one = found.ID
+	default:
+		if since, err = time.Parse(time.RFC3339, *asked.Since); err != nil {
+			return 0, otp.RefuseField("since", SinceForm)
+		}
+	}
+	_, err = w.edit(ctx, by, endpoint, otp.WebhookReplayed, func(int64) error { return nil },
+		func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) (err error) {
+			n, err = w.Store.Webhooks.Replay(tx, e.ID, one, otp.At(since), now)
+			return err
+		})
+	return n, err
+}
+
+// Tested is how an endpoint took a test.
+type Tested struct {
+	Accepted Try `json:"signed"` // should be accepted
+	Refused  Try `json:"forged"` // has wrong signatures, and should be refused
+	// OK says that both went as they should.
+	OK bool `json:"ok"`
+}
+
+// Try is one request of a test.
+type Try struct {
+	Status int    `json:"status,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Test sends an endpoint an event that says it is a test, and once more with wrong signatures, whether it is on or off.
+// Refusal: NotFound.
+func (w *Webhooks) Test(ctx context.Context, by Asker, endpoint string) (t Tested, err error) {
+	e, err := w.find(ctx, by, endpoint)
+	if err != nil {
+		return t, err
+	}
+	now := time.Now()
+	secrets, err := w.secrets(&e, otp.At(now))
+	if err != nil {
+		return t, err
+	}
+	client := w.Guard.Client(patience * 8 / 10) // within the time that a door has
+	defer client.CloseIdleConnections()
+	var both sync.WaitGroup
+	for _, try := range []struct {
+		secrets []string
+		of      *Try
+	}{{secrets, &t.Accepted}, {[]string{newSecret()}, &t.Refused}} {
+		id := sql.NewID().Text("evt")
+		text, err := json.Marshal(body{ID: id, Type: string(otp.NoticeTest), Timestamp: now.UTC(), Account: by.Account,
+			Data: map[string]string{"webhook": endpoint}})
+		if err != nil {
+			return t, err
+		}
+		request, err := signed(&e, id, text, try.secrets, 0, now)
+		if err != nil {
+			return t, err
+		}
+		both.Go(func() { try.of.Status, _, _, try.of.Reason = exchange(ctx, client, request) })
+	}
+	both.Wait()
+	t.OK = t.Accepted.Reason == "" && t.Refused.Status/100 == http.StatusBadRequest/100
+	return t, nil
+}
