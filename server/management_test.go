@@ -32,14 +32,19 @@ func TestManagement_ThePagesCommandsWork(t *testing.T) {
 	const password = "tandem-marzipan-kayak-41"
 	token := regexp.MustCompile(`otpl_[\w-]{43}`).FindString(bash(blocks(t, text, "setup", "sh")[0], ""))
 	require.NotEmpty(t, token)
+	bash("otpbridge account import - --make-secrets", `{"esme_address":"10000000000001","message_profile":"live"}`)
 	script := ""
-	for _, marker := range []string{"register", "login", "refresh"} {
+	for _, marker := range []string{"register", "login", "key-create", "key-change", "key-end", "refresh"} {
 		script += blocks(t, text, marker, "sh")[0]
 	}
 	here := strings.NewReplacer("https://otp.shop.example", s.URL(), "otpl_…", token)
 	out := bash(here.Replace(script), password+"\n")
 	require.Contains(t, out, `"email":"owner@shop.example"`)
 	require.Contains(t, out, `"role":"owner"`)
+	for _, part := range []string{`"permissions":["send:otp","verify:otp"]`, `"allowed_ips":["203.0.113.0/24"]`,
+		`"status":"active"`, `"status":"revoked"`, `"look_at":"/api/audit?credential=key_`} {
+		require.Contains(t, out, part)
+	}
 	require.Contains(t, page(t, filepath.Join(folder, "session.json")), `"expires_in":3600`)
 
 	printed := regexp.MustCompile(`(?s)  (curl .*\n    -d '.*'\n)`)

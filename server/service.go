@@ -37,7 +37,7 @@ func (serviceCreateCommand) Help() string {
 	return `A service account is what automation manages with. It asks POST /oauth/token for an access token of an hour, either
 with a JSON Web Token that it signs with its private key, or with its secret. For example:
 
-    otpbridge service create rotation --role developer --permissions read:keys,write:keys > rotation.pem     # umask 077
+    otpbridge service create rotation --role developer > rotation.pem     # umask 077
     otpbridge service create dashboard --role auditor --secret
 
 The id goes to the standard error, the private key or secret to the standard output, so that a file holds it alone.`
