@@ -10,6 +10,7 @@ import (
 
 	"otpbridge/server/audit"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/sql"
 )
 
@@ -130,6 +131,11 @@ type auditExportCommand struct {
 // Run prints the log.
 func (a auditExportCommand) Run(p process) error {
 	return withAudit(p, func(ctx context.Context, log *audit.Log) error {
+		err := log.NoteReading(ctx, otp.AuditExported, otp.Actor{Kind: people.OperatorKind},
+			map[string]string{"format": a.Format}, "", otp.At(time.Now()))
+		if err != nil {
+			return err
+		}
 		if a.Format == "csv" {
 			return log.ExportCSV(ctx, p.stdout)
 		}

@@ -23,15 +23,22 @@ func openAudit(settings config.Settings, store *sql.Store, v *vault.Vault, log *
 	})
 }
 
-// recordCall adds a request that a door has answered to the audit log. Requests without a route are none.
+// recordCall adds a request that a door has answered to the audit log. Health, documents and paths that nothing serves
+// are no calls.
 func (s *Server) recordCall(c *gin.Context, began time.Time) {
-	request, route := web.RequestOf(c), c.FullPath()
-	if request.Kind == "" || route == "" || !s.audits(c.Request.Method, request.Call) {
+	request, route, result := web.RequestOf(c), c.FullPath(), ""
+	switch {
+	case request.Kind != "":
+		result = request.Kind
+	case c.Writer.Status() >= http.StatusBadRequest && route != "/readyz":
+		result = audit.Refused // before it was understood
+	}
+	if result == "" || route == "" || !s.audits(c.Request.Method, request.Call) {
 		return
 	}
 	call := audit.Call{
 		Began: began, Took: time.Since(began), Action: request.Call, Method: c.Request.Method, Status: c.Writer.Status(),
-		Result: request.Kind, Request: request.LogID, Account: request.Account, Key: request.Key, Actor: request.Actor,
+		Result: result, Request: request.LogID, Account: request.Account, Key: request.Key, Actor: request.Actor,
 		Parameters: names(c.Request.URL.RawQuery),
 	}
 	if call.Action == "" {

@@ -22,24 +22,25 @@ import (
 // point down only. A package without a row fails the test, so that a new one is a decision; a
 // row without a package is one that is still to come.
 var layers = map[string][]string{
-	"config":          {},
-	"crypto":          {},
-	"server/otp":      {},
-	"server/strict":   {"server/otp"}, // reads JSON input, wherever it comes in
-	"sql":             {"server/otp", "server/strict"},
-	"sql/sqltest":     {}, // starts databases for tests
-	"server/deliver":  {"server/otp", "server/strict"},
-	"server/vault":    {"server/otp", "sql", "crypto"}, // seals and hashes rows, for those above
-	"server/engine":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
-	"server/manage":   {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
-	"server/people":   {"server/otp", "sql", "crypto", "server/vault"},
-	"server/audit":    {"server/otp", "sql", "crypto", "server/vault"},
-	"server/webhook":  {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
-	"server/bridge":   {"server/otp", "server/deliver"}, // passes calls on to the service that an account comes from
-	"server/web":      {"server/otp", "server/strict"},  // what the doors have in common
-	"server/servlet":  {"server/otp", "server/engine", "server/bridge", "server/web"},
-	"server/v1":       {"server/otp", "server/engine", "server/web", "server/webhook"},
-	"server/admin":    {"server/otp", "server/manage", "server/people", "server/engine", "server/web", "server/webhook"},
+	"config":         {},
+	"crypto":         {},
+	"server/otp":     {},
+	"server/strict":  {"server/otp"}, // reads JSON input, wherever it comes in
+	"sql":            {"server/otp", "server/strict"},
+	"sql/sqltest":    {}, // starts databases for tests
+	"server/deliver": {"server/otp", "server/strict"},
+	"server/vault":   {"server/otp", "sql", "crypto"}, // seals and hashes rows, for those above
+	"server/engine":  {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
+	"server/manage":  {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
+	"server/people":  {"server/otp", "sql", "crypto", "server/vault"},
+	"server/audit":   {"server/otp", "sql", "crypto", "server/vault"},
+	"server/webhook": {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
+	"server/bridge":  {"server/otp", "server/deliver"}, // passes calls on to the service that an account comes from
+	"server/web":     {"server/otp", "server/strict"},  // what the doors have in common
+	"server/servlet": {"server/otp", "server/engine", "server/bridge", "server/web"},
+	"server/v1":      {"server/otp", "server/engine", "server/web", "server/webhook"},
+	"server/admin": {"server/otp", "server/audit", "server/manage", "server/people", "server/engine", "server/web",
+		"server/webhook"},
 	"server/console":  {"server/otp", "server/manage", "server/people", "server/engine", "server/web", "server/sandbox"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},

@@ -94,8 +94,8 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Open(config.APIDoor) {
 		admin.MountOAuth(router, admin.OAuthOptions{Services: s.people.Services, Plain: s.plain, Log: s.log})
 		admin.Mount(router, admin.Options{
-			People: s.people, Manage: s.manage, Webhooks: s.webhooks, Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL,
-			Sandbox: s.settings.Sandbox(),
+			People: s.people, Manage: s.manage, Audit: s.audit, Webhooks: s.webhooks, Plain: s.plain, Log: s.log,
+			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(),
 		})
 	}
 	s.mountConsole(router, requests)

@@ -250,15 +250,7 @@ func (a *Audit) RemoveCalls(ctx context.Context, page int64, terms []otp.ID) err
 
 // RemoveChanges removes the changes of pages that were sealed before a time.
 func (a *Audit) RemoveChanges(ctx context.Context, before otp.Millis) error {
-	kept, err := auditPages.find(ctx, a.store, `sealed_at >= ? ORDER BY sealed_at, place LIMIT 1`, int64(before))
-	if err != nil {
-		return err
-	}
-	tree, err := a.Tree(ctx)
-	end := tree.Size
-	if len(kept) > 0 {
-		end = kept[0].Place
-	}
+	end, err := a.FirstSealed(ctx, before)
 	for err == nil {
 		var last []SealedChange
 		if last, err = a.changes(ctx, `place < ? ORDER BY place LIMIT 1 OFFSET 499`, end); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/audit"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -25,6 +26,7 @@ const patience = 10 * time.Second
 type Options struct {
 	People   *people.People
 	Manage   *manage.Manager
+	Audit    *audit.Log
 	Webhooks *webhook.Webhooks
 	Plain    *web.Plain // refuses credentials over plain HTTP
 	Log      *slog.Logger

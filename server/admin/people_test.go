@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/crypto"
+	"otpbridge/server/audit"
 	"otpbridge/server/manage"
 	"otpbridge/server/people"
 	"otpbridge/server/vault"
@@ -39,6 +40,7 @@ type desk struct {
 	store  *sql.Store
 	file   string
 	seen   []string // secrets that were sent or answered
+	audit  *audit.Log
 }
 
 func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk {
@@ -58,6 +60,9 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	}
 	o.Manage, err = manage.Open(t.Context(), manage.Options{Store: store, Keyring: keyring, Sandbox: o.Sandbox})
 	require.NoError(t, err)
+	o.Audit, err = audit.Open(audit.Options{Store: store, Vault: opened, Log: log, CallDays: 30, ChangeDays: 400})
+	require.NoError(t, err)
+	d.audit = o.Audit
 	o.People = people.New(people.Options{
 		Store: store, Vault: opened, Issuer: base, Sandbox: o.Sandbox,
 		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4),

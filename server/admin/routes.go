@@ -22,4 +22,4 @@ const (
 
 // routes are all calls of the door, by what they are about.
 var routes = slices.Concat(authRoutes, keyRoutes, accountRoutes, recipientRoutes, staffRoutes, serviceRoutes,
-	migrationRoutes, webhookRoutes)
+	migrationRoutes, webhookRoutes, auditRoutes)

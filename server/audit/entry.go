@@ -41,7 +41,7 @@ type Entry struct {
 	Details    map[string]string `json:"details,omitempty"`
 }
 
-// Refused is the result of a change that records a failed attempt.
+// Refused is the result of a change that records a failed attempt, and of a call that could not be read.
 const Refused = "refused"
 
 // refusals are the kinds of changes that record a failed attempt.

@@ -46,19 +46,22 @@ func TestCompare_NamesTheFirstEntryThatDoesNotFit(t *testing.T) {
 		edit  func(lines []string) []string
 		place int64
 	}{
-		"edited":        {replaced(5, "name 4", "name 5"), 4},
-		"time edited":   {replaced(3, "12:00:00", "12:00:01"), 2},
-		"removed":       {func(l []string) []string { return slices.Delete(l, 5, 6) }, 4},
-		"reordered":     {func(l []string) []string { l[3], l[4] = l[4], l[3]; return l }, 2},
-		"inserted":      {func(l []string) []string { return slices.Insert(l, 4, l[4]) }, 4},
-		"tail cut":      {func(l []string) []string { return l[:11] }, 10},
-		"cut within":    {func(l []string) []string { l[12] = l[12][:40]; return l }, 11},
-		"added at end":  {func(l []string) []string { return append(l, "\n"+l[12]) }, 12},
-		"no content":    {replaced(4, `"entry"`, `"x"`), 3},
-		"other content": {func(l []string) []string { l[2] = strings.Replace(l[1], `"place":0`, `"place":1`, 1); return l }, 1},
-		"edited later":  {replaced(11, "name ", "nome "), 0}, // the first file does not have it: the checkpoint alone tells
-		"type edited":   {replaced(3, `"type":"call","at"`, `"type":"change","at"`), 2},
-		"head alone":    {func(l []string) []string { return l[:1] }, 0},
+		"edited":       {replaced(5, "name 4", "name 5"), 4},
+		"time edited":  {replaced(3, "12:00:00", "12:00:01"), 2},
+		"removed":      {func(l []string) []string { return slices.Delete(l, 5, 6) }, 4},
+		"reordered":    {func(l []string) []string { l[3], l[4] = l[4], l[3]; return l }, 2},
+		"inserted":     {func(l []string) []string { return slices.Insert(l, 4, l[4]) }, 4},
+		"tail cut":     {func(l []string) []string { return l[:11] }, 10},
+		"cut within":   {func(l []string) []string { l[12] = l[12][:40]; return l }, 11},
+		"added at end": {func(l []string) []string { return append(l, "\n"+l[12]) }, 12},
+		"no content":   {replaced(4, `"entry"`, `"x"`), 3},
+		"other content": {func(l []string) []string {
+			l[2] = strings.Replace(l[1], `"place":0`, `"place":1`, 1)
+			return l
+		}, 1},
+		"edited later": {replaced(11, "name ", "nome "), 0}, // the first file does not have it: the checkpoint alone tells
+		"type edited":  {replaced(3, `"type":"call","at"`, `"type":"change","at"`), 2},
+		"head alone":   {func(l []string) []string { return l[:1] }, 0},
 	} {
 		fault, is := errors.AsType[*Fault](compare(before, tt.edit(slices.Clone(after))))
 		require.True(t, is, name)
@@ -104,7 +107,8 @@ func TestCompare_RefusesWhatIsNoExportOrOfAnotherLog(t *testing.T) {
 func TestExportCSV_HoldsNoFormula(t *testing.T) {
 	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
 	formulas := []string{
-		"=1+1", "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "  @x", "＝1", "＋1", "－1", "＠x",
+		"=1+1", "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "  @x",
+		"＝1", "＋1", "－1", "＠x",
 		"\u00a0=1", "\u3000=1", "\ufeff=1", "\u200b=1", `"=1`, "'=1", "|x", "%0A=1", "=HYPERLINK(\"http://x\")",
 	}
 	for _, text := range formulas {
@@ -112,7 +116,8 @@ func TestExportCSV_HoldsNoFormula(t *testing.T) {
 		require.Equal(t, text, inert(text)[1:], "nothing else changes")
 		l.Record(Call{Began: now.Time(), Action: text, Result: "ok"})
 	}
-	for _, text := range []string{"", "a", "919551492394", "POST /v1/verify", "a=1", "ok", `{"name":"=1"}`, "é", "chg_1"} {
+	for _, text := range []string{"", "a", "919551492394", "POST /v1/verify", "a=1", "ok", `{"name":"=1"}`,
+		"é", "chg_1"} {
 		require.Equal(t, text, inert(text))
 	}
 	seal(t, l)

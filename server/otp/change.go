@@ -77,6 +77,12 @@ const (
 	KeyRotationDue ChangeKind = "key.rotation_due" // is 90 days old
 )
 
+// The readings of the audit log. Details say what was looked for.
+const (
+	AuditRead     ChangeKind = "audit.read"
+	AuditExported ChangeKind = "audit.exported"
+)
+
 // Actor is who does something, and from where.
 type Actor struct {
 	Kind    string // person, service, key, operator for the command line, or server for what it does by itself

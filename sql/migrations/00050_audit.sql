@@ -30,7 +30,7 @@ CREATE TABLE audit_pages (
     stubs MEDIUMBLOB NOT NULL,
     calls MEDIUMBLOB
 ) /*mysql CHARACTER SET utf8mb4 COLLATE utf8mb4_bin */;
-CREATE INDEX audit_pages_sealed ON audit_pages (sealed_at);
+CREATE INDEX audit_pages_sealed ON audit_pages (sealed_at, place);
 
 -- The tree's hashes, 256 to a row.
 CREATE TABLE audit_tiles (

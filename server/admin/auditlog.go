@@ -1,0 +1,75 @@
+package admin
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"otpbridge/server/audit"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/web"
+)
+
+// auditRoutes is the call that searches the audit log.
+var auditRoutes = []route{{method: http.MethodGet, path: "/api/audit", who: person, needs: people.ReadAudit,
+	parameters: auditParameters, call: (*exchange).auditLog}}
+
+var auditParameters = []string{limitParameter, cursorParameter, "action", "actor", "account", "credential", "address",
+	"result", "from", "to"}
+
+func (x *exchange) auditLog() (answer, error) {
+	query := web.ReadQuery(x.gin, auditParameters...)
+	q := audit.Query{
+		Action: query.Text("action"), Actor: query.Text("actor"), Credential: query.Text("credential"),
+		Address: query.Text("address"), Result: query.Text("result"), Limit: query.Number(limitParameter, usualPage, 1, 100),
+		From: momentOf(query, "from"), To: momentOf(query, "to"),
+	}
+	if cursor, given := query.Given(cursorParameter); given {
+		var err error
+		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
+			query.Fault(cursorParameter, "must be the next_cursor of an answer")
+		}
+	}
+	account, given := query.Given("account")
+	switch seen := x.who.Grant.Accounts; {
+	case given || seen == nil:
+	case len(seen) == 1:
+		account = seen[0]
+	default:
+		query.Fault("account", "must name one of your accounts, because you do not see all")
+	}
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	if account != "" && !x.who.MaySee(account) {
+		return answer{}, noSuchAccount()
+	}
+	q.Account = account
+	found, err := x.door.Audit.Read(x.ctx, x.who.Actor(), q, otp.At(time.Now()))
+	if err != nil {
+		return answer{}, err
+	}
+	shown := page[audit.Placed]{Data: found.Entries}
+	if shown.Data == nil {
+		shown.Data = []audit.Placed{}
+	}
+	if found.Next != 0 {
+		shown.NextCursor, shown.HasMore = x.next(q.Limit, strconv.FormatInt(found.Next, 10)), true
+	}
+	return answer{http.StatusOK, shown}, nil
+}
+
+// momentOf is a parameter that is a moment, 0 for none.
+func momentOf(query *web.Query, name string) otp.Millis {
+	text, given := query.Given(name)
+	if !given {
+		return 0
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil || at.Year() < 1971 {
+		query.Fault(name, "must be a time such as 2026-11-29T12:00:00Z")
+		return 0
+	}
+	return otp.At(at)
+}

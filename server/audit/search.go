@@ -1,0 +1,218 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Query says which entries are looked for. What is zero does not matter.
+type Query struct {
+	Action, Actor, Account, Credential, Address, Result string
+	From, To                                            otp.Millis // from one up to another
+	Before                                              int64      // the Next of the part before
+	Limit                                               int
+}
+
+// Found is one part of the answer to a query.
+type Found struct {
+	Entries []Placed // the newest first
+	Next    int64    // the Before of the next part; 0 if this is the last
+}
+
+// Placed is an entry with its place.
+type Placed struct {
+	Place int64 `json:"place"`
+	Entry
+}
+
+// The most pages that one part of an answer looks at, and how many at once. A page can hold each thing that is looked
+// for without a call that has all of it.
+const (
+	searchPages = 128
+	searchChunk = 8
+)
+
+// clockSlack is more than the clocks of two servers differ by.
+const clockSlack = otp.Minute
+
+// Read records that somebody reads the log, and searches all of it. What was not sealed yet is not found: it is a
+// second later.
+func (l *Log) Read(ctx context.Context, reader otp.Actor, q Query, now otp.Millis) (Found, error) {
+	if err := l.NoteReading(ctx, otp.AuditRead, reader, q.details(), q.Account, now); err != nil {
+		return Found{}, err
+	}
+	tree, err := l.store.Audit.Tree(ctx)
+	if err != nil {
+		return Found{}, err
+	}
+	from, before, err := l.between(ctx, tree, q)
+	if err != nil {
+		return Found{}, err
+	}
+	found, err := l.findChanges(ctx, q, from, before)
+	if err != nil {
+		return Found{}, err
+	}
+	calls, looked, err := l.findCalls(ctx, q, from, before)
+	if err != nil {
+		return Found{}, err
+	}
+	found = slices.DeleteFunc(append(found, calls...), func(p Placed) bool { return p.Place < looked })
+	slices.SortFunc(found, func(a, b Placed) int { return int(b.Place - a.Place) })
+	if len(found) > q.Limit {
+		return Found{found[:q.Limit], found[q.Limit-1].Place}, nil
+	}
+	if looked > from {
+		return Found{found, looked}, nil
+	}
+	return Found{Entries: found}, nil
+}
+
+// NoteReading records that somebody reads the log.
+func (l *Log) NoteReading(ctx context.Context, kind otp.ChangeKind, reader otp.Actor, details map[string]string,
+	account string, now otp.Millis) error {
+	return l.store.Change(ctx, func(tx *sql.Tx) error {
+		return tx.Record(otp.Change{ID: sql.NewID(), At: now, Kind: kind, Actor: reader, Account: account, Details: details})
+	})
+}
+
+// details say what was looked for.
+func (q Query) details() map[string]string {
+	all := map[string]string{}
+	for _, pair := range q.pairs() {
+		if pair[1] != "" {
+			all[pair[0]] = pair[1]
+		}
+	}
+	if q.From != 0 {
+		all["from"] = strconv.FormatInt(int64(q.From), 10)
+	}
+	if q.To != 0 {
+		all["to"] = strconv.FormatInt(int64(q.To), 10)
+	}
+	return all
+}
+
+func (q Query) pairs() [6][2]string {
+	return Entry{Action: q.Action, Actor: q.Actor, Account: q.Account, Credential: q.Credential, Address: q.Address,
+		Result: q.Result}.pairs()
+}
+
+// between turns moments into places. Entries are sealed in about the order of their times; the tree knows by how much
+// one was ever late.
+func (l *Log) between(ctx context.Context, tree sql.AuditTree, q Query) (from, before int64, err error) {
+	before = tree.Size
+	if q.From != 0 {
+		if from, err = l.store.Audit.FirstSealed(ctx, q.From-clockSlack); err != nil {
+			return 0, 0, err
+		}
+	}
+	if q.To != 0 {
+		if before, err = l.store.Audit.FirstSealed(ctx, q.To+tree.Lag+1); err != nil {
+			return 0, 0, err
+		}
+	}
+	if q.Before != 0 {
+		before = min(before, q.Before)
+	}
+	return from, before, nil
+}
+
+func (l *Log) findChanges(ctx context.Context, q Query, from, before int64) ([]Placed, error) {
+	f := sql.AuditFilter{From: from, Before: before, Kind: q.Action, Account: q.Account, Address: q.Address,
+		Since: q.From, Until: q.To}
+	var known bool
+	if f.Credential, known = otp.ParseID("key", q.Credential); !known && q.Credential != "" {
+		return nil, nil
+	}
+	for _, prefix := range prefixes {
+		if id, is := otp.ParseID(prefix, q.Actor); is {
+			f.Actor = id
+		}
+	}
+	if f.Actor.IsZero() && q.Actor != "" {
+		return nil, nil
+	}
+	kinds := make([]string, len(refusals))
+	for i, kind := range refusals {
+		kinds[i] = string(kind)
+	}
+	switch q.Result {
+	case "":
+	case "ok":
+		f.OtherThan = kinds
+	case Refused:
+		f.Kinds = kinds
+	default:
+		return nil, nil
+	}
+	changes, err := l.store.Audit.FindChanges(ctx, f, q.Limit+1)
+	found := make([]Placed, len(changes))
+	for i, c := range changes {
+		found[i] = Placed{c.Place, ofChange(c.Change)}
+	}
+	return found, err
+}
+
+// findCalls returns calls, and the place down to which all pages were looked at.
+func (l *Log) findCalls(ctx context.Context, q Query, from, before int64) (found []Placed, looked int64, err error) {
+	var terms []otp.ID
+	for _, pair := range q.pairs() {
+		if pair[1] != "" {
+			terms = append(terms, term(pair))
+		}
+	}
+	// The page that holds the place before begins before it, so it is looked at too.
+	for next, n := before, 0; n < searchPages && len(found) <= q.Limit; n += searchChunk {
+		pages, err := l.store.Audit.FindPages(ctx, terms, from, next, searchChunk)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, page := range pages {
+			matching, err := callsOf(page, q, before)
+			if err != nil {
+				return nil, 0, err
+			}
+			found, next = append(found, matching...), page.Place
+		}
+		if looked = next; len(pages) < searchChunk {
+			return found, from, nil
+		}
+	}
+	return found, looked, nil
+}
+
+// callsOf returns the calls of a page that a query looks for.
+func callsOf(page sql.AuditPage, q Query, before int64) (found []Placed, err error) {
+	calls, err := unpackCalls(page)
+	if err != nil {
+		return nil, err
+	}
+	place := page.Place + int64(page.Entries-len(calls)) // changes come first
+	for i, content := range calls {
+		one := Placed{Place: place + int64(i)}
+		if err := json.Unmarshal(content, &one.Entry); err != nil {
+			return nil, err
+		}
+		if one.Place < before && q.wants(one.Entry) {
+			found = append(found, one)
+		}
+	}
+	return found, nil
+}
+
+func (q Query) wants(e Entry) bool {
+	has := e.pairs()
+	for i, pair := range q.pairs() {
+		if pair[1] != "" && pair != has[i] {
+			return false
+		}
+	}
+	at := otp.At(e.At)
+	return at >= q.From && (q.To == 0 || at < q.To)
+}
