@@ -19,7 +19,7 @@ SBOM      ?= $(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@
 RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help run build release image install install-files setup test lint house bench bench-large timing faults fuzz cover
+.PHONY: help run build screenshots release image install install-files setup test lint house bench bench-large timing faults fuzz cover
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -30,6 +30,10 @@ run: ## build the server and start it as a sandbox on an embedded database
 
 build: ## build bin/otpbridge for production, as the Dockerfile does
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$(VERSION)" -o bin/otpbridge ./server
+
+screenshots: ## take pictures of every page of the console, in both themes and widths, into bin/screenshots
+	@mkdir -p bin/screenshots
+	SCREENSHOTS=$(CURDIR)/bin/screenshots $(GO) test ./server -count=1 -run TestConsole_EveryPage
 
 # The same commit and the same Go give the same bytes, so variables that change what a compiler makes are set here.
 release: ## build both programs for every platform, with checksums and bills of materials, in bin/release

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/gin-gonic/gin"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
@@ -16,7 +18,8 @@ import (
 )
 
 // The pages that a sandbox shows to everybody.
-var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys", "people", "system",
+var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys",
+	"people", "system",
 	"components",
 	"login", "register", "recover"}
 
@@ -135,7 +138,8 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 	b.sees("Shown this once")
 	key := eval[string](b, `document.querySelector(".once code").innerText`)
 	send := func() int {
-		return s.do("POST", "/v1/send", `{"to":"+919876543210","method":"sms","type":"verification"}`, "X-API-Key", key, "Content-Type", "application/json").status
+		return s.do("POST", "/v1/send", `{"to":"+919876543210","method":"sms","type":"verification"}`, "X-API-Key", key,
+			"Content-Type", "application/json").status
 	}
 	require.Equal(t, 201, send())
 	eval[chromedp.Void](b, `[...document.querySelectorAll("td a")].find((a) => a.innerText === "web shop").click()`)
@@ -145,7 +149,8 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 	require.Equal(t, 201, send())
 	b.press("Revoke it")
 	eval[chromedp.Void](b, `(() => { const i = document.querySelector("dialog input");
-		i.value = /“(.*)”/.exec(document.querySelector("dialog label").innerText)[1]; i.dispatchEvent(new Event("input")); })()`)
+		i.value = /“(.*)”/.exec(document.querySelector("dialog label").innerText)[1];
+		i.dispatchEvent(new Event("input")); })()`)
 	eval[chromedp.Void](b, `document.querySelector("dialog button.danger").click()`)
 	b.sees("The key was revoked")
 	require.Equal(t, 401, send())
@@ -170,4 +175,90 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 	b.sees("#invitation=")
 	b.press("Log out")
 	b.sees("You are logged out")
+}
+
+// byAPI is the call of the JSON API that does what a form of the console does. Forms that only a sandbox has, and
+// those that begin or end a session of a browser, have theirs as well.
+var byAPI = map[string]string{
+	"login": "POST /api/auth/login", "register": "POST /api/auth/register", "recover": "POST /api/auth/recover",
+	"logout": "POST /api/auth/logout", "inbox/empty": "DELETE /sandbox/messages", "try": "POST /v1/send",
+	"new-account": "POST /api/accounts", "accounts/:account/change": "PATCH /api/accounts/:account",
+	"accounts/:account/delete": "DELETE /api/accounts/:account",
+	"keys":                     "POST /api/keys", "keys/:id/rotate": "POST /api/keys/:id/rotate",
+	"keys/:id/revoke": "DELETE /api/keys/:id", "keys/:id/compromised": "POST /api/keys/:id/compromised",
+	"people/invite": "POST /api/people", "people/withdraw": "DELETE /api/people/invitations/:id",
+	"people/:id/change": "PATCH /api/people/:id", "people/:id/remove": "DELETE /api/people/:id",
+	"people/:id/recover": "POST /api/people/:id/recovery", "people/:id/reset-factors": "DELETE /api/people/:id/mfa",
+	"people/:id/end-sessions": "DELETE /api/people/:id/sessions",
+	"security/password":       "POST /api/auth/password", "security/app": "POST /api/auth/mfa/enable",
+	"security/app/confirm": "POST /api/auth/mfa/confirm", "security/remove": "DELETE /api/auth/mfa/:id",
+	"security/backup-codes": "POST /api/auth/mfa/backup-codes", "security/end": "DELETE /api/auth/sessions/:id",
+	"security/end-others": "DELETE /api/auth/sessions", "security/prove": "POST /api/auth/reauthenticate",
+}
+
+// A page can do nothing that the JSON API cannot.
+func TestConsole_EveryFormHasItsCall(t *testing.T) {
+	s := boot(t, variables(t)...)
+	require.Empty(t, formsWithoutCall(s.routes().(*gin.Engine)))
+
+	extra := s.routes().(*gin.Engine)
+	extra.POST(console.Path+"accounts/:account/reveal", func(*gin.Context) {})
+	require.Equal(t, []string{"accounts/:account/reveal"}, formsWithoutCall(extra),
+		"a build with one form too many passes")
+}
+
+func formsWithoutCall(router *gin.Engine) (missing []string) {
+	served := map[string]bool{}
+	for _, route := range router.Routes() {
+		served[route.Method+" "+route.Path] = true
+	}
+	for _, route := range router.Routes() {
+		form, ours := strings.CutPrefix(route.Path, console.Path)
+		if ours && route.Method == "POST" && !served[byAPI[form]] {
+			missing = append(missing, form)
+		}
+	}
+	return missing
+}
+
+// storedTexts are texts that become something else where a page shows them carelessly.
+var storedTexts = []string{
+	`<script>hit=1</script>`, `"><script>hit=1</script>`, `'><img src=x onerror=hit=1>`, `<svg onload=hit=1>`,
+	`</title><script>hit=1</script>`, `{{.CSRF}}`, `{{template "csrf" .}}`, `<style>*{display:none}</style>`,
+	`javascript:hit=1`, `" onfocus=hit=1 autofocus="`, `</textarea><script>hit=1</script>`, `<iframe srcdoc="<script>`,
+	`<!--`, `-->`, `]]>`, `&lt;script&gt;`, `<base href=//evil.example>`, `<form action=//evil.example><button>x`,
+	`<meta http-equiv=refresh content="0;url=//evil.example">`, `</script><script>hit=1</script>`,
+	`<a href=javascript:hit=1>x`,
+	"`${hit=1}`", `\u003cscript\u003ehit=1`, `<math><mtext></form><form><mglyph><style></math><img src onerror=hit=1>`,
+	strings.Repeat("W", 200), strings.Repeat("ab ", 60), `<details open ontoggle=hit=1>`, `<object data=//evil.example>`,
+}
+
+// What somebody stores in a field is text on every page that shows it, and breaks no layout.
+func TestConsole_WhatIsStoredStaysText(t *testing.T) {
+	s := boot(t, variables(t)...)
+	b := newBrowser(t, s.URL())
+	for i, payload := range storedTexts {
+		account := strconv.Itoa(4000 + i)
+		body, err := json.Marshal(map[string]any{"esme_address": account, "name": payload,
+			"sms_template": payload + " {code}", "message_overrides": map[string]string{"generated": payload}})
+		require.NoError(t, err)
+		a := s.do("POST", "/sandbox/accounts", string(body), "Content-Type", "application/json")
+		if a.status == 400 {
+			continue // refused by name, so it is nowhere
+		}
+		require.Equal(t, 201, a.status, a.body)
+		s.servlet("otpgenservlet", decoded(t, a)["access_key"].(string), person("919876543210"))
+		if i%4 == 0 {
+			b.open(console.Path + "accounts/" + account)
+			require.Zero(t, eval[int](b, `window.hit || 0`), payload)
+		}
+	}
+	b.look(360, "light")
+	for _, page := range []string{"accounts", "inbox", "requests", "keys"} {
+		b.open(console.Path + page)
+		require.Zero(t, eval[int](b, `window.hit || 0`), page)
+		require.LessOrEqual(t, eval[float64](b, `document.documentElement.scrollWidth - innerWidth`), 0.0, page)
+		require.Zero(t, eval[int](b,
+			`document.querySelectorAll("main :is(iframe, object, base, meta, script, style)").length`), page)
+	}
 }

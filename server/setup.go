@@ -65,6 +65,6 @@ func printLink(p process, form asJSON, at *workplace, issued people.Issued, page
 	return form.print(p.stdout, made, func(w io.Writer) {
 		fmt.Fprintf(w, "For %s, once, until %s:\n\n", whom, made.ExpiresAt)
 		fmt.Fprintf(w, "  curl -sS %s/api/auth/%s -H 'Content-Type: application/json' \\\n    -d '%s'\n", address, page, body)
-		fmt.Fprintf(w, "\nThe console, where the server has one, takes the same as a link:\n\n  %s\n", made.URL)
+		fmt.Fprintf(w, "\nIn a browser, the console takes the same as a link:\n\n  %s\n", made.URL)
 	})
 }

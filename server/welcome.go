@@ -14,13 +14,15 @@ import (
 // The number is nobody's that a message could reach: the sandbox sends none.
 func welcome(url, contextPath string) string {
 	return strings.NewReplacer("URL", url, "SERVLETS", url+contextPath).Replace(`
-OTPBridge is running as a sandbox on URL/
+OTPBridge is running as a sandbox. Open its console in a browser:
+
+  URL/console/
 
 Generate a code for the demo account, which answers "OTP Generated Successfully":
 
   curl -sS -H 'access_key: ZGVtby1hY2Nlc3Mta2V5MQ==' 'SERVLETS/otpgenservlet?ipaddress=203.0.113.7&mobile=919876543210'
 
-Nothing leaves this machine. The message with the code is in the inbox:
+Nothing leaves this machine. The message with the code is in the console's inbox, and here:
 
   curl -sS 'URL/sandbox/messages?limit=1'
 
@@ -31,8 +33,8 @@ Stop with Ctrl-C.
 
 // frontPage leads a browser to the console, and tells whoever asks with curl what this is.
 func (s *Server) frontPage(c *gin.Context) {
+	c.Header("Vary", "Accept")
 	if s.settings.Open(config.ConsoleDoor) && strings.Contains(c.GetHeader("Accept"), "text/html") {
-		c.Header("Vary", "Accept")
 		c.Redirect(http.StatusSeeOther, console.Path)
 		return
 	}
