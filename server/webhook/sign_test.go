@@ -1,0 +1,265 @@
+package webhook
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/server/vault"
+	"otpbridge/sql"
+)
+
+// message is a request as a receiver has it.
+type message struct {
+	Header    string `json:"-"`
+	Body      []byte `json:"body"`
+	Signature string `json:"signature"`
+	Secret    string `json:"secret"`
+
+	all http.Header
+}
+
+// verifyKindly is the function that Kindly documents, word for word.
+func verifyKindly(payload []byte, signature string, secret string) bool {
+	expectedSig := hmac.New(sha256.New, []byte(secret))
+	expectedSig.Write(payload)
+	expected := hex.EncodeToString(expectedSig.Sum(nil))
+	return hmac.Equal([]byte(expected), []byte(signature))
+}
+
+// verifyKOTP runs the function that K-OTP documents, word for word, over messages. One that it throws at is refused.
+func verifyKOTP(t *testing.T, messages []message) (accepted []bool) {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("node is not there, and CI must have it")
+		}
+		t.Skip("node is not there")
+	}
+	input, err := json.Marshal(messages)
+	require.NoError(t, err)
+	command := exec.Command(node, "-e", `
+const crypto = require('crypto');
+
+function verifyWebhookSignature(payload, signature, secret) {
+  const expectedSignature = crypto
+    .createHmac('sha256', secret)
+    .update(payload)
+    .digest('hex');
+
+  return crypto.timingSafeEqual(
+    Buffer.from(signature, 'hex'),
+    Buffer.from(expectedSignature, 'hex')
+  );
+}
+
+const messages = JSON.parse(require('fs').readFileSync(0));
+console.log(JSON.stringify(messages.map(m => {
+  try { return verifyWebhookSignature(Buffer.from(m.body, 'base64'), m.signature, m.secret); } catch { return false; }
+})));`)
+	command.Stdin, command.Stderr = bytes.NewReader(input), os.Stderr
+	output, err := command.Output()
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(output, &accepted))
+	return accepted
+}
+
+// verifyStandard is the library of Standard Webhooks.
+func verifyStandard(m message) bool {
+	verifier, err := standardwebhooks.NewWebhook(m.Secret)
+	return err == nil && verifier.Verify(m.Body, m.all) == nil
+}
+
+func plain(t *testing.T) *house { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), 0) }
+
+// sign makes the message that an endpoint would get on a try, as a receiver with a secret has it.
+func (h *house) sign(t *testing.T, id string, try int, now time.Time, secret string) message {
+	t.Helper()
+	whk, _ := otp.ParseID(EndpointPrefix, id)
+	e, err := h.Store.Webhooks.ByID(ctx, me.Account, whk)
+	require.NoError(t, err)
+	secrets, err := h.secrets(&e, otp.At(now))
+	require.NoError(t, err)
+	text := []byte(`{"id":"evt_1","type":"otp.verified","data":{"note":"größer <&> 😀"}}`)
+	request, err := signed(&e, "evt_1", text, secrets, try, now)
+	require.NoError(t, err)
+	body, err := io.ReadAll(request.Body)
+	require.NoError(t, err)
+	return message{Header: e.SignatureHeader, Body: body, Signature: request.Header.Get(e.SignatureHeader), Secret: secret,
+		all: request.Header}
+}
+
+func TestSigned_TheReferencesVerifiersAcceptItAndNothingElse(t *testing.T) {
+	h := plain(t)
+	for _, header := range signatureHeaders {
+		e, _ := h.listen(t, "hooks.example.com", Wish{SignatureHeader: &header})
+		require.Regexp(t, `^whsec_[A-Za-z0-9+/]{43}=$`, e.Secret)
+		good := h.sign(t, e.ID, 0, time.Now(), e.Secret)
+		require.Len(t, good.all.Values(header), 1)
+
+		var hexes []message
+		var standard []message
+		for _, harm := range []func(m *message){
+			func(m *message) { m.Body = append(bytes.Clone(m.Body), ' ') },
+			func(m *message) { m.Body = bytes.Replace(m.Body, []byte("verified"), []byte("canceled"), 1) },
+			func(m *message) { m.Body = nil },
+			func(m *message) { m.Secret = newSecret() },
+			func(m *message) {
+				m.Signature = m.Signature[:len(m.Signature)-2]
+				m.all.Set("webhook-signature", m.all.Get("webhook-signature")[:40])
+			},
+			func(m *message) { m.Signature = ""; m.all.Del("webhook-signature") },
+			func(m *message) { // another's signature
+				other := newSecret()
+				mac := hmac.New(sha256.New, []byte(other))
+				mac.Write(m.Body)
+				m.Signature = hex.EncodeToString(mac.Sum(nil))
+				m.all.Set("webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+			},
+		} {
+			bad := good
+			bad.all = good.all.Clone()
+			harm(&bad)
+			hexes, standard = append(hexes, bad), append(standard, bad)
+		}
+		// What only Standard Webhooks has: the id and the time are signed too.
+		for _, harm := range []func(http.Header){
+			func(h http.Header) { h.Set("webhook-id", "evt_2") },
+			func(h http.Header) { h.Del("webhook-id") },
+			func(h http.Header) { h.Set("webhook-timestamp", strconv.FormatInt(time.Now().Unix()+1, 10)) },
+			func(h http.Header) { h.Set("webhook-timestamp", "soon") },
+		} {
+			bad := good
+			bad.all = good.all.Clone()
+			harm(bad.all)
+			standard = append(standard, bad)
+		}
+		standard = append(standard, h.sign(t, e.ID, 0, time.Now().Add(-6*time.Minute), e.Secret),
+			h.sign(t, e.ID, 0, time.Now().Add(6*time.Minute), e.Secret))
+
+		require.True(t, verifyStandard(good))
+		require.True(t, verifyKindly(good.Body, good.Signature, good.Secret))
+		for i, bad := range standard {
+			require.False(t, verifyStandard(bad), "standard %d", i)
+		}
+		for i, bad := range hexes {
+			require.False(t, verifyKindly(bad.Body, bad.Signature, bad.Secret), "hex %d", i)
+		}
+		accepted := verifyKOTP(t, append([]message{good}, hexes...))
+		require.True(t, accepted[0])
+		require.NotContains(t, accepted[1:], true)
+	}
+}
+
+// For a day both secrets are good: at once for Standard Webhooks, by turns where a header holds one signature.
+func TestRotate_BothSecretsAreGoodForADay(t *testing.T) {
+	h := plain(t)
+	e, _ := h.listen(t, "hooks.example.com", Wish{})
+	rotated, err := h.Rotate(ctx, me, e.ID, func(version int64) error {
+		require.EqualValues(t, 1, version)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NotEqual(t, e.Secret, rotated.Secret)
+	require.NotNil(t, rotated.OldSecretUntil)
+	for try, secrets := range [][2]string{{rotated.Secret, e.Secret}, {e.Secret, rotated.Secret}} {
+		for i, secret := range secrets {
+			m := h.sign(t, e.ID, try, time.Now(), secret)
+			require.True(t, verifyStandard(m))
+			require.Equal(t, i == 0, verifyKindly(m.Body, m.Signature, m.Secret))
+		}
+	}
+	later := time.Now().Add(overlap.Duration() + time.Second)
+	for try := range 2 {
+		old := h.sign(t, e.ID, try, later, e.Secret)
+		require.False(t, verifyKindly(old.Body, old.Signature, old.Secret))
+		verifier, err := standardwebhooks.NewWebhook(e.Secret)
+		require.NoError(t, err)
+		require.Error(t, verifier.VerifyIgnoringTimestamp(old.Body, old.all))
+		fresh := h.sign(t, e.ID, try, later, rotated.Secret)
+		require.True(t, verifyKindly(fresh.Body, fresh.Signature, fresh.Secret))
+	}
+}
+
+// privateURLs are spellings of addresses that no request may reach, most of them of this machine's.
+func privateURLs(port string) (urls []string) {
+	for _, text := range []string{"127.0.0.1", "127.8.9.10", "0.0.0.0", "10.0.0.1", "169.254.169.254", "192.168.0.1",
+		"172.16.0.1", "100.64.0.1"} {
+		a := netip.MustParseAddr(text).As4()
+		n := uint32(a[0])<<24 | uint32(a[1])<<16 | uint32(a[2])<<8 | uint32(a[3])
+		for _, host := range []string{
+			text, text + ".", strconv.FormatUint(uint64(n), 10), fmt.Sprintf("0x%x", n), fmt.Sprintf("0%o", n),
+			fmt.Sprintf("0x%x.0x%x.0x%x.0x%x", a[0], a[1], a[2], a[3]), fmt.Sprintf("0%o.%d.%d.%d", a[0], a[1], a[2], a[3]),
+			fmt.Sprintf("%d.%d", a[0], n&0xffffff), "[::ffff:" + text + "]", "[64:ff9b::" + text + "]",
+			fmt.Sprintf("[2002:%x:%x::1]", n>>16, n&0xffff), "hooks.example.com@" + text,
+		} {
+			urls = append(urls, "https://"+host+":"+port+"/")
+		}
+	}
+	return append(urls, "http://127.0.0.1:"+port+"/", "https://[::1]:"+port+"/", "https://[::]:"+port+"/",
+		"https://[fe80::1%25lo]:"+port+"/", "https://localhost:"+port+"/", "file:///etc/passwd")
+}
+
+// A URL of this machine is refused when it is set; and where it got into the database all the same, or a name leads
+// there, no connection is made.
+func TestEndpoint_NoSpellingOfAPrivateAddressIsReached(t *testing.T) {
+	h := plain(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	var reached atomic.Int32
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			reached.Add(1)
+			conn.Close()
+		}
+	}()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	urls := privateURLs(port)
+	require.Greater(t, len(urls), 60)
+	client := (&deliver.Guard{}).Client(time.Second)
+	for _, url := range urls {
+		_, err := h.Create(ctx, me, otp.ID{}, Wish{URL: &url})
+		if url != "https://localhost:"+port+"/" { // a name, which is judged when it is dialled
+			refusal, _ := err.(*otp.Error)
+			require.NotNil(t, refusal, url)
+			require.Equal(t, "url", refusal.Field)
+		}
+		e := sql.Endpoint{ID: sql.NewID(), Account: me.Account, URL: url, SignatureHeader: signatureHeaders[0]}
+		e.Secret = h.Vault.Keyring.Seal(vault.WebhookSecret(e.ID), []byte(newSecret()))
+		n := sql.Notice{Endpoint: e.ID, ID: sql.NewID(), Event: sql.NewID(), State: sql.NoticePending, DueAt: 1}
+		n.Request = h.Vault.Keyring.Seal(vault.WebhookText(e.ID, n.ID), []byte("{}"))
+		if h.attempt(ctx, client, &e, &n) == nil {
+			require.Equal(t, sql.NoticePending, n.State, url)
+			require.NotEmpty(t, n.Reason, url)
+			require.NotContains(t, n.Reason, port, "a reason quotes no address")
+		}
+	}
+	require.Zero(t, reached.Load())
+}
