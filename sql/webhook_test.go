@@ -283,3 +283,29 @@ func TestSweep_RemovesOldNoticesAndThoseOfEndpointsThatAreGone(t *testing.T) {
 		require.Empty(t, told(t, s, goes))
 	})
 }
+
+// Whoever read the history by a cursor over its ids would miss what commits late: ids are made before their
+// transactions.
+func TestWebhooks_ACursorWouldLoseWhatCommitsLate(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		e := listen(t, s, "otp.sent")
+		var cursor otp.ID
+		read := func() (events []otp.ID) {
+			rows, err := s.reads.Query(`SELECT id FROM events WHERE id > ? ORDER BY id`, cursor[:])
+			require.NoError(t, err)
+			defer rows.Close()
+			for rows.Next() {
+				require.NoError(t, rows.Scan(idScan{&cursor}))
+				events = append(events, cursor)
+			}
+			return events
+		}
+		late, _ := generate(nextID(), nextID(), policy, noon) // waits, on a server that is slow
+		early, _ := generate(nextID(), nextID(), policy, noon)
+		require.NoError(t, s.Do(early))
+		seen := read()
+		require.NoError(t, s.Do(late))
+		require.Equal(t, []otp.ID{early.Event}, append(seen, read()...), "the cursor has lost one")
+		require.Len(t, told(t, s, e), 2)
+	})
+}

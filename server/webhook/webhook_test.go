@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -24,7 +25,13 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-func TestMain(m *testing.M) { sqltest.Main(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childVariable); url != "" {
+		child(url)
+		return
+	}
+	sqltest.Main(m)
+}
 
 var ctx = context.Background()
 
@@ -158,6 +165,12 @@ func randomID() (id otp.ID) {
 // record makes one event of a challenge, with its recipient.
 func (h *house) record(t testing.TB, challenge otp.ID, kind otp.EventKind) otp.ID {
 	t.Helper()
+	op := h.operation(challenge, kind)
+	require.NoError(t, h.Store.Do(op))
+	return op.Event
+}
+
+func (h *house) operation(challenge otp.ID, kind otp.EventKind) *sql.Operation {
 	op := &sql.Operation{Event: sql.NewID(), Account: "4711", Recipient: challenge, Slot: challenge, Now: otp.At(time.Now())}
 	op.Decide = func(s *sql.State) error {
 		if s.Recipient.Version == 0 && s.Recipient.Sealed == nil {
@@ -176,8 +189,7 @@ func (h *house) record(t testing.TB, challenge otp.ID, kind otp.EventKind) otp.I
 			Recipient: challenge, Challenge: challenge, Send: 1, Channels: otp.SMS})
 		return nil
 	}
-	require.NoError(t, h.Store.Do(op))
-	return op.Event
+	return op
 }
 
 func types(all []delivered) (names []string) {

@@ -1,0 +1,184 @@
+package webhook
+
+import (
+	database "database/sql"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/crypto"
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/server/vault"
+	"otpbridge/sql"
+	"otpbridge/sql/sqltest"
+)
+
+// childVariable names the database of a process that a test starts in order to kill it, keyringVariable its keyring.
+const (
+	childVariable   = "WEBHOOK_TEST_CHILD"
+	keyringVariable = "WEBHOOK_TEST_KEYRING"
+)
+
+// onLoopback is a server's webhooks that deliver to this machine.
+func onLoopback(url, keyring string) (*house, error) {
+	store, err := sql.Open(ctx, url, sql.Options{})
+	if err != nil {
+		return nil, err
+	}
+	ring, err := crypto.ParseKeyring(keyring)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := vault.Open(ctx, store, ring, true)
+	if err != nil {
+		return nil, err
+	}
+	return &house{Webhooks: prepared(Options{Store: store, Vault: opened, Guard: &deliver.Guard{Sandbox: true},
+		Look: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})}, nil
+}
+
+// child makes events as fast as it can, and tells them, until it is killed.
+func child(url string) {
+	h, err := onLoopback(url, os.Getenv(keyringVariable))
+	if err != nil {
+		panic(err)
+	}
+	h.start()
+	for range 8 {
+		go func() {
+			for {
+				challenge := sql.NewID()
+				for _, kind := range []otp.EventKind{otp.EventSent, otp.EventVerified} {
+					_ = h.Store.Do(h.operation(challenge, kind)) // what was committed, the database tells
+				}
+			}
+		}()
+	}
+	select {}
+}
+
+// Two servers are killed in the middle of their work, again and again. Afterwards every event in the database was told
+// at least once, always by one id and one text, and nothing that is not in the database.
+func TestDelivery_KillLosesNothing(t *testing.T) {
+	rounds, lifetime := 2, 700*time.Millisecond
+	if os.Getenv("FULL") == "1" {
+		rounds, lifetime = 10, 5*time.Second
+	}
+	for name, url := range map[string]func(t *testing.T) string{
+		"sqlite":  func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "otp.db") },
+		"mariadb": func(t *testing.T) string { return sqltest.Shared(t).Schema(t) },
+	} {
+		t.Run(name, func(t *testing.T) { killed(t, url(t), rounds, lifetime) })
+	}
+}
+
+// recorded reads the ids of all events behind the store's back.
+func recorded(t *testing.T, at string) (ids []otp.ID) {
+	t.Helper()
+	driver, dsn := "mysql", ""
+	if path, isFile := strings.CutPrefix(at, "sqlite:"); isFile {
+		driver, dsn = "sqlite", path
+	} else {
+		dsn = sqltest.Shared(t).DSN(at)
+	}
+	db, err := database.Open(driver, dsn)
+	require.NoError(t, err)
+	defer db.Close()
+	rows, err := db.Query("SELECT id FROM events")
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var raw []byte
+		require.NoError(t, rows.Scan(&raw))
+		ids = append(ids, otp.ID(raw))
+	}
+	require.NoError(t, rows.Err())
+	return ids
+}
+
+func killed(t *testing.T, url string, rounds int, lifetime time.Duration) {
+	var mu sync.Mutex
+	texts, times := map[string]string{}, map[string]int{}
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // cut off
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		id := r.Header.Get("webhook-id")
+		if before, again := texts[id]; again && before != string(text) {
+			t.Errorf("%s came with two texts", id)
+		}
+		texts[id] = string(text)
+		times[id]++
+	}))
+	defer receiver.Close()
+	h, err := onLoopback(url, keyringText)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Store.Close()) }()
+	e, err := h.Create(ctx, me, otp.ID{}, Wish{URL: &receiver.URL, Events: []string{"otp.sent", "otp.verified"}})
+	require.NoError(t, err)
+
+	for range rounds {
+		var children []*exec.Cmd
+		for range 2 {
+			c := exec.Command(os.Args[0])
+			c.Env = append(os.Environ(), childVariable+"="+url, keyringVariable+"="+keyringText)
+			c.Stderr = os.Stderr
+			require.NoError(t, c.Start())
+			children = append(children, c)
+		}
+		time.Sleep(lifetime)
+		for _, c := range children {
+			require.NoError(t, c.Process.Kill())
+			_ = c.Wait()
+		}
+	}
+	// This server takes the endpoint on, as one does when the lease of the dead has run out.
+	id, _ := otp.ParseID(EndpointPrefix, e.ID)
+	later := otp.At(time.Now()) + otp.Lease
+	claimed, err := h.Store.Webhooks.Claim(h.process, []otp.ID{id}, later, later+otp.Lease)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1)
+	h.start()
+	defer h.Close()
+	require.Eventually(t, func() bool {
+		open, err := h.Deliveries(ctx, me, e.ID, "pending", "", 1)
+		return err == nil && len(open) == 0
+	}, 5*time.Minute, 100*time.Millisecond)
+
+	committed := map[string]bool{}
+	all, err := h.Store.Webhooks.Notices(ctx, id, sql.NoticeQuery{Limit: 1_000_000})
+	require.NoError(t, err)
+	for _, n := range all {
+		text := n.Event.Text("evt")
+		require.False(t, committed[text], "an event has two rows")
+		committed[text] = true
+	}
+	events := recorded(t, url)
+	require.Len(t, committed, len(events), "what did not happen has a row")
+	mu.Lock()
+	defer mu.Unlock()
+	repeated := 0
+	for _, event := range events {
+		text := event.Text("evt")
+		require.True(t, committed[text], "an event has no row")
+		require.NotZero(t, times[text], "an event was not told")
+		repeated += times[text] - 1
+	}
+	require.Len(t, texts, len(events), "something was told that did not happen")
+	require.Greater(t, len(events), 20*rounds)
+	t.Logf("%d events through %d kills of two servers, all told, %d of them again", len(events), rounds, repeated)
+}
