@@ -38,9 +38,10 @@ var layers = map[string][]string{
 	"server/bridge":  {"server/otp", "server/deliver"}, // passes calls on to the service that an account comes from
 	"server/web":     {"server/otp", "server/strict"},  // what the doors have in common
 	"server/servlet": {"server/otp", "server/engine", "server/bridge", "server/web"},
-	"server/v1":      {"server/otp", "server/engine", "server/web", "server/webhook"},
-	"server/admin": {"server/otp", "server/audit", "server/manage", "server/people", "server/engine", "server/web",
-		"server/webhook"},
+	"server/v1":      {"server/otp", "server/people", "server/engine", "server/web", "server/webhook"},
+	"server/admin": {
+		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/engine", "server/web", "server/webhook",
+	},
 	"server/console":  {"server/otp", "server/manage", "server/people", "server/engine", "server/web", "server/sandbox"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},

@@ -16,7 +16,8 @@ var authRoutes = []route{
 	{method: http.MethodPost, path: "/api/auth/logout", who: person, call: (*exchange).logout},
 	{method: http.MethodPost, path: "/api/auth/password", who: person, call: (*exchange).changePassword},
 	{method: http.MethodPost, path: "/api/auth/reauthenticate", who: person, call: (*exchange).reauthenticate},
-	{method: http.MethodGet, path: "/api/auth/me", who: person, call: (*exchange).me},
+	{method: http.MethodGet, path: "/api/auth/explain", who: stranger, call: (*exchange).explain},
+	{method: http.MethodGet, path: "/api/auth/me", who: caller, call: (*exchange).me},
 	{method: http.MethodGet, path: "/api/csrf-token", who: person, call: (*exchange).csrfToken},
 	{method: http.MethodGet, path: "/api/auth/sessions", who: person, call: (*exchange).sessions},
 	{method: http.MethodDelete, path: "/api/auth/sessions", who: person, call: (*exchange).endOthers},
@@ -169,7 +170,21 @@ func (x *exchange) reauthenticate() (answer, error) {
 	return done, x.door.People.Reauthenticate(x.ctx, x.who, asked.Password, asked.Code)
 }
 
+// self is a service account or API key as it sees itself.
+type self struct {
+	ID          string      `json:"id"`
+	Kind        string      `json:"kind"`
+	Name        string      `json:"name"`
+	Role        people.Role `json:"role,omitempty"`
+	Accounts    []string    `json:"accounts"` // null: all
+	Permissions []string    `json:"permissions"`
+}
+
 func (x *exchange) me() (answer, error) {
+	if x.who.Kind != people.PersonKind {
+		return answer{http.StatusOK, self{x.who.Text(), x.who.Kind, x.who.Name, x.who.Grant.Role, x.who.Grant.Accounts,
+			x.who.Permissions()}}, nil
+	}
 	profile, err := x.door.People.Profile(x.ctx, x.who)
 	return answer{http.StatusOK, shownUser(profile)}, err
 }

@@ -1,9 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
-	"slices"
 
+	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
@@ -13,7 +14,10 @@ import (
 const csrfHeader = "X-CSRF-Token"
 
 // singleHeaders are refused if they are given twice.
-var singleHeaders = []string{"Origin", "Authorization", "X-API-Key", "access_key", "Content-Type", csrfHeader}
+var singleHeaders = []string{
+	"Origin", "Authorization", "X-API-Key", "access_key", "Content-Type", "X-Timestamp", "X-Nonce", "X-Signature",
+	csrfHeader,
+}
 
 // admit finds out who asks, and keeps other sites' pages out.
 func (x *exchange) admit(who asked) error {
@@ -25,50 +29,107 @@ func (x *exchange) admit(who asked) error {
 	if err := x.door.browser.KeepPagesOut(x.gin.Request); err != nil {
 		return err
 	}
-	if who == anybody {
+	switch who {
+	case anybody:
 		// The body holds the credential. Others in headers, such as a cookie of before, are not looked at.
 		return x.door.Plain.Admit(x.gin, "api")
+	case stranger:
+		x.refusal = x.identify()
+		return nil
 	}
 	return x.identify()
 }
 
-// identify sets who asks, by an access token or the session cookie. Both may be sent if they are of one session.
+// identify sets who asks, by an access token, an API key or the session cookie. Token and cookie may both be sent if
+// they are of one session.
 func (x *exchange) identify() error {
-	token, err := web.Credential(x.gin.Request.Header, "access token")
-	if err != nil {
-		return err
-	}
-	cookie, err := x.door.browser.Cookie(x.gin.Request)
-	if err != nil {
-		return err
-	}
-	if token == "" && cookie == "" {
-		return otp.Refuse(otp.MissingCredential,
+	secret, err := web.Credential(x.gin.Request.Header, "access token")
+	cookie, cookieErr := x.door.browser.Cookie(x.gin.Request)
+	if err = cmp.Or(err, cookieErr); err == nil && secret == "" && cookie == "" {
+		err = otp.Refuse(otp.MissingCredential,
 			"no credential was presented; send the header Authorization: Bearer <access token>")
 	}
-	if err := x.door.Plain.Admit(x.gin, "api"); err != nil {
+	if err := x.checked("one readable credential", err); err != nil {
 		return err
 	}
-	if token == "" {
-		if x.who, err = x.door.People.FromCookie(x.ctx, cookie, x.from); err != nil {
+	if err := x.checked("HTTPS", x.door.Plain.Admit(x.gin, "api")); err != nil {
+		return err
+	}
+	if secret == "" {
+		x.who, err = x.door.People.FromCookie(x.ctx, cookie, x.from)
+		if err := x.checked("session", err); err != nil {
 			return err
 		}
-		return x.checkCSRF()
+		return x.checked("CSRF token", x.checkCSRF())
 	}
-	if x.who, err = x.door.People.Authenticate(x.ctx, token, x.from); err != nil || cookie == "" {
+	if err := x.present(secret); err != nil || cookie == "" {
 		return err
 	}
 	if session, ok := x.door.People.CookieSession(cookie); !ok || session != x.who.Session {
-		return web.Invalid(web.Fault{Header: "Cookie",
+		err = web.Invalid(web.Fault{Header: "Cookie",
 			Detail: "is of another session than the access token; send one of them"})
 	}
-	return nil
+	return x.checked("cookie of the same session", err)
 }
+
+// present reads what stands in a header: an access token of a person or service account, or an API key.
+func (x *exchange) present(secret string) (err error) {
+	x.who, err = x.door.People.Bearer(x.ctx, secret, x.from)
+	if otp.KindOf(err) != otp.MissingCredential || x.door.Engine == nil || people.Issues(secret) {
+		return x.checked("access token", err)
+	}
+	return x.presentKey(secret)
+}
+
+// presentKey reads an API key, as the API for applications does. Here it reads what belongs to its account and
+// changes nothing: it has no person who could answer for it.
+func (x *exchange) presentKey(secret string) error {
+	e, r := x.door.Engine, x.gin.Request
+	key, err := e.Authenticate(x.ctx, otp.APIDoor, secret, x.from.Address)
+	switch otp.KindOf(err) {
+	case otp.UnknownCredential, otp.ExpiredCredential:
+		if _, flooded := e.CountFailure(x.ctx, x.from.Address); flooded != nil {
+			err = flooded
+		}
+	case otp.ForbiddenNetwork:
+		x.checked("API key", nil)
+		return x.checked("network", err)
+	case otp.FeatureOff:
+		err = nil // which is about codes
+	}
+	if err := x.checked("API key", err); err != nil {
+		return err
+	}
+	x.checked("network", nil)
+	request := web.RequestOf(x.gin)
+	request.Account, request.Key = key.Account.Address, key.Key.ID
+	x.apiKey, x.who = key, people.Key(key.Key.Key, key.Account.Address, x.from)
+	if err := x.checked("origin", key.FromOrigin(r.Header.Get("Origin"))); err != nil {
+		return err
+	}
+	_, err = e.CountRequest(x.ctx, key)
+	if err := x.checked("requests a minute", err); err != nil {
+		return err
+	}
+	if !isRead(r) {
+		err = otp.Refuse(otp.Forbidden,
+			"an API key changes nothing here; use the access token of a person or service account")
+	}
+	if err := x.checked("a reading call", err); err != nil {
+		return err
+	}
+	return x.checked("signature", e.AcceptSignature(x.ctx, key, engine.Signed{
+		Method: r.Method, Path: r.RequestURI, Timestamp: r.Header.Get("X-Timestamp"), Nonce: r.Header.Get("X-Nonce"),
+		Signature: r.Header.Get("X-Signature"),
+	}))
+}
+
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // checkCSRF refuses a change that a browser was made to send. SameSite and the check of origins do so too; the
 // token holds in browsers that know neither.
 func (x *exchange) checkCSRF() error {
-	if slices.Contains([]string{http.MethodGet, http.MethodHead}, x.gin.Request.Method) {
+	if isRead(x.gin.Request) {
 		return nil
 	}
 	if x.door.People.IsCSRFToken(x.who, x.gin.GetHeader(csrfHeader)) {

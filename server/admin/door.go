@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/audit"
+	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -28,7 +29,8 @@ type Options struct {
 	Manage   *manage.Manager
 	Audit    *audit.Log
 	Webhooks *webhook.Webhooks
-	Plain    *web.Plain // refuses credentials over plain HTTP
+	Engine   *engine.Engine // reads API keys; nil where there are none
+	Plain    *web.Plain     // refuses credentials over plain HTTP
 	Log      *slog.Logger
 	// PublicURL is where browsers reach the server; empty for the host that each request names.
 	PublicURL string
@@ -71,11 +73,15 @@ func NotFound(c *gin.Context) {
 
 // exchange is one request on its way through a call.
 type exchange struct {
-	door *door
-	gin  *gin.Context
-	ctx  context.Context
-	from people.Client
-	who  people.Principal // set for calls that ask for a person
+	door   *door
+	gin    *gin.Context
+	ctx    context.Context
+	from   people.Client
+	who    people.Principal // set for calls that ask for a credential
+	apiKey *engine.Caller   // of an API key
+
+	checks  []check // what became of the credential, in order
+	refusal error   // for calls that take bad credentials too
 }
 
 // serve answers one request. What goes wrong on its way is rendered here and nowhere else. A client that hangs
@@ -119,6 +125,8 @@ func (x *exchange) decide(r route) (answer, error) {
 		if err := x.who.May(r.needs); err != nil {
 			return answer{}, err
 		}
+	} else if r.who == person && x.who.Kind != people.PersonKind {
+		return answer{}, otp.Refuse(otp.Forbidden, "this call is about a person's own login, which a "+x.who.Kind+" has not")
 	}
 	if r.live && !x.door.Sandbox {
 		if err := x.who.ProvedTwice(); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/audit"
+	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/people"
 	"otpbridge/server/vault"
@@ -35,6 +36,7 @@ const (
 // desk is one server's door for people.
 type desk struct {
 	people *people.People
+	manage *manage.Manager
 	log    *bytes.Buffer
 	router *gin.Engine
 	store  *sql.Store
@@ -52,6 +54,7 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	require.NoError(t, err)
 	opened, err := vault.Open(t.Context(), store, keyring, false)
 	require.NoError(t, err)
+	gin.SetMode(gin.TestMode)
 	d := &desk{log: new(bytes.Buffer), router: gin.New(), store: store, file: filepath.Join(folder, "otp.db")}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o := Options{Plain: web.NewPlain(true, true, log), Log: log, PublicURL: base}
@@ -67,7 +70,11 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 		Store: store, Vault: opened, Issuer: base, Sandbox: o.Sandbox,
 		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4),
 	})
-	d.people = o.People
+	o.Engine, err = engine.New(t.Context(), engine.Options{Store: store, Keyring: keyring, Vault: opened, Log: log,
+		AuthFailuresPerMinute: 20})
+	require.NoError(t, err)
+	t.Cleanup(o.Engine.Close)
+	d.people, d.manage = o.People, o.Manage
 	d.router.Use(func(c *gin.Context) {
 		web.Identify(c, "req-12345678")
 		web.RequestOf(c).Plain = c.GetHeader("X-Test-Plain") != ""

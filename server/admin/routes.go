@@ -16,8 +16,10 @@ type route struct {
 type asked int
 
 const (
-	anybody asked = iota // whoever proves something by the body
-	person               // whoever is logged in
+	anybody  asked = iota // whoever proves something by the body
+	person                // whoever is logged in; for calls that need a permission, service accounts and reading keys too
+	caller                // whoever has a credential
+	stranger              // whoever brings a credential, good or bad
 )
 
 // routes are all calls of the door, by what they are about.

@@ -80,6 +80,7 @@ type Engine struct {
 	accounts    *cache[string, *account]
 	origins     *cache[string, []string]
 	issuers     *cache[string, map[string][]string]
+	addresses   *cache[string, []string] // of all accounts, by the empty key
 	keySets     *keySets
 	signingKeys *cache[string, []vault.SigningKey]
 	simulated   []deliver.Channel // of the test environment in production
@@ -146,6 +147,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	e.accounts = newCache(3*time.Second, e.loadAccount)
 	e.origins = newCache(3*time.Second, e.loadOrigins)
 	e.issuers = newCache(3*time.Second, e.loadIssuers)
+	e.addresses = newCache(3*time.Second, e.loadAddresses)
 	e.keySets = newKeySets(e.options.Guard, e.log)
 	e.signingKeys = newCache(vault.ReceiptKeysAge, e.loadSigningKeys)
 	e.simulated = []deliver.Channel{deliver.NewInbox()}

@@ -11,4 +11,5 @@ type Fault = deliver.Fault
 func (e *Engine) Forget() {
 	e.credentials.forget()
 	e.accounts.forget()
+	e.addresses.forget()
 }

@@ -28,6 +28,7 @@ type Door string
 const (
 	ServletDoor Door = "servlet"
 	V1Door      Door = "v1"
+	APIDoor     Door = "api"
 )
 
 // Event is one line of history. It outlives its challenge, so it names the recipient by hash

@@ -40,11 +40,23 @@ const (
 
 	PermitReadWebhooks  = "read:webhooks"
 	PermitWriteWebhooks = "write:webhooks"
+
+	// These read what belongs to the key's account, at the door for people.
+	PermitAccounts   = "read:accounts"
+	PermitKeys       = "read:keys"
+	PermitAudit      = "read:audit"
+	PermitStatistics = "read:statistics"
 )
+
+// reading are the permissions that are good at the door for people.
+var reading = []string{PermitAccounts, PermitKeys, PermitAudit, PermitStatistics}
+
+// ReadingPermissions lists those with which a key reads at the door for people. It changes nothing there.
+func ReadingPermissions() []string { return slices.Clone(reading) }
 
 // permissions are in the order of their bits, which are stored: others come at the end.
 var permissions = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead, PermitDebug, Everything,
-	PermitReadWebhooks, PermitWriteWebhooks}
+	PermitReadWebhooks, PermitWriteWebhooks, PermitAccounts, PermitKeys, PermitAudit, PermitStatistics}
 
 // Permissions lists every permission that a key may be given.
 func Permissions() []string { return slices.Clone(permissions) }
@@ -97,7 +109,7 @@ var kinds = map[KeyKind]kindTraits{
 	AccessKey:  {otherwise: daily},
 	SecretKey:  {code: "sk", otherwise: daily, perMinute: 1000},
 	ServiceKey: {code: "svc", otherwise: daily, perMinute: 1000},
-	ReadOnlyKey: {code: "ro", within: []string{PermitRead, PermitReadWebhooks, PermitDebug},
+	ReadOnlyKey: {code: "ro", within: append(ReadingPermissions(), PermitRead, PermitReadWebhooks, PermitDebug),
 		otherwise: []string{PermitRead}, perMinute: 1000},
 	TokenKey: {perMinute: 1000}, // it has what its issuer's entry lists
 	ClientKey: {code: "pk", within: []string{PermitSend, PermitVerify}, otherwise: []string{PermitSend, PermitVerify},

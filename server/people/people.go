@@ -22,6 +22,13 @@ const (
 	ticketPrefix  = "otpl_" // links that are good once
 )
 
+// Issues reports whether a text looks like what this package gives out: an access token, a refresh token, a link or
+// the secret of a service account. It is no API key then.
+func Issues(text string) bool {
+	return strings.Count(text, ".") == 2 || strings.HasPrefix(text, refreshPrefix) ||
+		strings.HasPrefix(text, ticketPrefix) || strings.HasPrefix(text, servicePrefix)
+}
+
 // audience is whom access tokens are for.
 const audience = "otpbridge"
 

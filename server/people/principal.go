@@ -37,23 +37,52 @@ type Principal struct {
 	Factor          string     // with which second factor; empty for none
 }
 
+// Key is the principal of an account's API key, which reads at most.
+func Key(key otp.Key, account string, from Client) Principal {
+	reads := slices.DeleteFunc(otp.ReadingPermissions(), func(p string) bool { return !key.Kind.May(key.Permissions, p) })
+	return Principal{Kind: KeyKind, ID: key.ID, Name: key.Name, From: from,
+		Grant: Grant{Accounts: []string{account}, Permissions: reads}}
+}
+
 // Operator is the command line's principal.
 func Operator() Principal { return Principal{Kind: OperatorKind, Grant: Grant{Role: Owner}} }
+
+// Text is the id with its type; empty for an operator.
+func (p Principal) Text() string {
+	switch p.Kind {
+	case PersonKind:
+		return p.ID.Text(PersonPrefix)
+	case ServiceKind:
+		return p.ID.Text(ServicePrefix)
+	case KeyKind:
+		return p.ID.Text("key")
+	}
+	return ""
+}
 
 // recently is for how long a login or a factor counts as recent.
 const recently = 10 * otp.Minute
 
 // May refuses what the principal lacks the permission for. Refusal: Forbidden.
 func (p Principal) May(permission string) error {
-	if slices.Contains(p.Grant.permissions(), permission) {
+	if slices.Contains(p.Permissions(), permission) {
 		return nil
+	}
+	if p.Kind == KeyKind {
+		return otp.Refuse(otp.Forbidden, "the key lacks the permission "+permission+", or no key can have it; use the "+
+			"access token of a person or service account")
 	}
 	return otp.Refuse(otp.Forbidden, "your role, "+string(p.Grant.Role)+", lacks the permission "+permission+"; ask an "+
 		"admin")
 }
 
 // Permissions lists what the principal may do, in order.
-func (p Principal) Permissions() []string { return p.Grant.permissions() }
+func (p Principal) Permissions() []string {
+	if p.Kind == KeyKind {
+		return p.Grant.Permissions // it has no role to narrow
+	}
+	return p.Grant.permissions()
+}
 
 // MaySee reports whether an account is among the principal's. What is not is to be answered like one that
 // does not exist.

@@ -142,6 +142,20 @@ func (p *People) Authenticate(ctx context.Context, accessToken string, from Clie
 	return p.Session(ctx, id, from)
 }
 
+// Bearer returns who an access token speaks for, a person or a service account, as Authenticate does for either.
+// Refusals: MissingCredential for what is no access token of this server, ExpiredCredential, UnknownCredential.
+func (p *People) Bearer(ctx context.Context, token string, from Client) (Principal, error) {
+	who, err := p.Authenticate(ctx, token, from)
+	if otp.KindOf(err) != otp.MissingCredential {
+		return who, err
+	}
+	service, other := p.Services.Authenticate(ctx, token, from)
+	if otp.KindOf(other) == otp.MissingCredential {
+		return Principal{}, err
+	}
+	return service, other
+}
+
 // Session returns the principal of a session whose id was proved. Refusal: ExpiredCredential.
 func (p *People) Session(ctx context.Context, id otp.ID, from Client) (Principal, error) {
 	at := now()

@@ -17,7 +17,7 @@ import (
 
 const (
 	allowedHeaders = "Authorization, X-API-Key, access_key, Content-Type, Idempotency-Key, X-Request-Id, X-Debug-Auth, " +
-		"X-Timestamp, X-Nonce, X-Signature"
+		"X-Timestamp, X-Nonce, X-Signature, " + accountHeader + ", " + environmentHeader
 	exposedHeaders = "Location, Retry-After, X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, " +
 		"X-RateLimit-Reset, X-RateLimit-Window, Idempotent-Replayed"
 	preflightAge = "600" // seconds for which a browser need not ask again

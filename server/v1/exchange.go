@@ -84,7 +84,7 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 // makes one instead. X-Forwarded-For may be given twice (RFC 9110, section 5.3).
 var singleHeaders = []string{
 	"Origin", "Authorization", "X-API-Key", "access_key", "Content-Type", "X-Debug-Auth", "Idempotency-Key",
-	"X-Timestamp", "X-Nonce", "X-Signature",
+	"X-Timestamp", "X-Nonce", "X-Signature", accountHeader, environmentHeader,
 }
 
 // admit finds out whose the request is, and counts it if there is time for it.
@@ -103,7 +103,7 @@ func (x *exchange) admit(permission string) error {
 	if err := x.door.plain.Admit(x.gin, "v1"); err != nil {
 		return err
 	}
-	x.caller, err = x.door.engine.Authenticate(x.ctx, otp.V1Door, secret, peer)
+	x.caller, err = x.authenticate(secret, peer)
 	if x.caller != nil {
 		request := web.RequestOf(x.gin)
 		request.Account, request.Key = x.caller.Account.Address, x.caller.Key.ID

@@ -26,6 +26,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/server/servlet"
 	"otpbridge/server/web"
 	"otpbridge/sql"
@@ -35,6 +36,7 @@ import (
 type house struct {
 	engine  *engine.Engine
 	manage  *manage.Manager
+	people  *people.People
 	path    string
 	log     *bytes.Buffer
 	handler http.Handler
@@ -77,7 +79,9 @@ func newHouse(t testing.TB) *house {
 		defer h.mu.Unlock()
 		h.told = *web.RequestOf(c)
 	})
-	Mount(router, router, Options{Engine: h.engine, Log: slog.New(slog.NewTextHandler(h.log, nil))})
+	h.people = people.New(people.Options{Store: store, Vault: h.manage.Vault(), Issuer: "https://otp.shop.example",
+		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4), Sandbox: true})
+	Mount(router, router, Options{Engine: h.engine, People: h.people, Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	servlet.Mount(router, "/otpauthapi", servlet.Options{Engine: h.engine, Log: slog.New(slog.DiscardHandler)})
 	h.handler = validated{t: t, next: router, routes: documented(t)}
 	return h

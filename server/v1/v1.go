@@ -21,6 +21,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 )
@@ -28,6 +29,8 @@ import (
 // Options is what the door needs.
 type Options struct {
 	Engine *engine.Engine
+	// People read the access tokens of persons and service accounts; nil where there are none.
+	People *people.People
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
 	// Plain decides about keys that came over plain HTTP; nil lets them pass.
@@ -72,6 +75,7 @@ const (
 // door serves the API.
 type door struct {
 	engine   *engine.Engine
+	people   *people.People
 	webhooks *webhook.Webhooks
 	errors   *web.Writer
 	plain    *web.Plain
@@ -81,7 +85,8 @@ func newDoor(o Options) *door {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &door{engine: o.Engine, webhooks: o.Webhooks, plain: o.Plain, errors: &web.Writer{Door: "v1", Log: o.Log}}
+	return &door{engine: o.Engine, people: o.People, webhooks: o.Webhooks, plain: o.Plain,
+		errors: &web.Writer{Door: "v1", Log: o.Log}}
 }
 
 // Mount registers the API and its documents. Calls is where the calls themselves are
