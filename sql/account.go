@@ -327,19 +327,12 @@ func accountColumnList() string {
 	return strings.Join(names, ", ")
 }
 
-// Add adds an account with its credentials, all or nothing, and in a sandbox with its mark. ErrTaken means that the
-// address or one of the secrets is in use.
-func (a *Accounts) Add(ctx context.Context, account *otp.Account, credentials []Credential, throwaway bool) error {
-	err := a.store.write(ctx, func(w *session) error {
-		if err := addAccount(ctx, w, account, credentials); err != nil || !a.store.options.Sandbox {
-			return err
-		}
-		return markSandboxAccount(ctx, w, account.Address, throwaway)
-	})
-	if err != nil && a.store.dialect.taken(err) {
-		return ErrTaken
+// Add adds an account with its credentials, and in a sandbox with its mark.
+func (a *Accounts) Add(tx *Tx, s *Seeded, throwaway bool) error {
+	if err := addAccount(tx.ctx, tx.session, &s.Account, s.Credentials); err != nil || !a.store.options.Sandbox {
+		return err
 	}
-	return err
+	return markSandboxAccount(tx.ctx, tx.session, s.Account.Address, throwaway)
 }
 
 // addAccount adds an account's row and those of its credentials.

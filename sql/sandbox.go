@@ -172,27 +172,17 @@ type Seeded struct {
 	Credentials []Credential
 }
 
-// ResetTo is Reset for everyone that adds throwaway accounts, in one transaction. ErrTaken means that
-// two of them, or one and an account that stays, have one address or secret; nothing is changed then.
-func (box *Sandbox) ResetTo(ctx context.Context, accounts []Seeded) error {
-	err := box.store.write(ctx, func(w *session) error {
-		if err := resetEveryone(ctx, w); err != nil {
+// ResetTo is Reset for everyone that adds throwaway accounts.
+func (box *Sandbox) ResetTo(tx *Tx, accounts []Seeded) error {
+	if err := resetEveryone(tx.ctx, tx.session); err != nil {
+		return err
+	}
+	for i := range accounts {
+		if err := box.store.Accounts.Add(tx, &accounts[i], true); err != nil {
 			return err
 		}
-		for i := range accounts {
-			if err := addAccount(ctx, w, &accounts[i].Account, accounts[i].Credentials); err != nil {
-				return err
-			}
-			if err := markSandboxAccount(ctx, w, accounts[i].Account.Address, true); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil && box.store.dialect.taken(err) {
-		return ErrTaken
 	}
-	return err
+	return nil
 }
 
 func markSandboxAccount(ctx context.Context, w *session, address string, throwaway bool) error {
@@ -213,7 +203,7 @@ func (box *Sandbox) Throwaway(ctx context.Context) ([]string, error) {
 func resetEveryone(ctx context.Context, w *session) error {
 	return execAll(ctx, w, nil,
 		`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`, `DELETE FROM idempotency_keys`,
-		`DELETE FROM deliveries`, `DELETE FROM counters`, `DELETE FROM webhook_deliveries`,
+		`DELETE FROM deliveries`, `DELETE FROM counters`, `DELETE FROM key_days`, `DELETE FROM webhook_deliveries`,
 		`DELETE FROM webhook_endpoints WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
 		`UPDATE webhook_version SET version = version + 1`,
 		`DELETE FROM credentials WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,

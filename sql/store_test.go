@@ -459,8 +459,8 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 				"4", Permissions: []string{"send:otp"}, AllowedIPs: []string{"10.0.0.0/8"}, DeniedIPs: []string{"10.1.0.0/16"},
 			AllowedOrigins: []string{"https://a.example"}, RequestsPerMinute: &five, Burst: &five, Signing: "required",
 			SigningSecret: []byte{0, 255},
-			Enabled:       true, ExpiresAt: noon, RevokedAt: noon, Successor: id(noon, 7), CreatedAt: noon}
-		require.NoError(t, s.Accounts.Add(ctx, &account, []Credential{expires}, true))
+			Enabled:       true, ExpiresAt: noon, RevokedAt: noon, Successor: id(noon, 7), CreatedAt: noon, Version: 1}
+		require.NoError(t, addTo(s, account, []Credential{expires}, true))
 		read, err := s.Accounts.Find(ctx, "77")
 		require.NoError(t, err)
 		require.Equal(t, account, read)
@@ -471,8 +471,8 @@ func TestInsertAccount_RoundTripsEveryColumn(t *testing.T) {
 		require.ErrorIs(t, err, ErrNotFound)
 
 		other := otp.DefaultAccount("78")
-		require.ErrorIs(t, s.Accounts.Add(ctx, &account, nil, true), ErrTaken)
-		require.ErrorIs(t, s.Accounts.Add(ctx, &other, []Credential{expires}, true), ErrTaken, "a secret in use")
+		require.ErrorIs(t, addTo(s, account, nil, true), ErrTaken)
+		require.ErrorIs(t, addTo(s, other, []Credential{expires}, true), ErrTaken, "a secret in use")
 		_, err = s.Accounts.Find(ctx, "78")
 		require.ErrorIs(t, err, ErrNotFound, "all or nothing")
 	})
@@ -515,7 +515,7 @@ func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		account := otp.DefaultAccount("1")
 		account.RetentionDays = 2
-		require.NoError(t, s.Accounts.Add(ctx, &account, nil, true))
+		require.NoError(t, addTo(s, account, nil, true))
 		add := func(made otp.Millis, n int) (recipient, challenge otp.ID) {
 			op, c := generate(id(0, n), nextID(), policy, made)
 			op.Event = id(made, 2*n)
@@ -581,7 +581,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 	}))
 	account := otp.DefaultAccount("2")
 	account.RetentionDays = 1
-	require.NoError(t, s.Accounts.Add(ctx, &account, nil, true))
+	require.NoError(t, addTo(s, account, nil, true))
 	require.NoError(t, s.write(ctx, func(w *session) error {
 		return w.exec(ctx, `UPDATE events SET esme_address = '2' WHERE at = ?`, int64(now-28*otp.Day))
 	}))
@@ -599,7 +599,7 @@ func TestAccount_SealedColumnsAreKeptAsText(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		account := otp.DefaultAccount("10000000000009")
 		account.SealedCipherKey, account.SealedCipherIV = []byte{1, 0x1b, '[', '2', 'J', 0xff, 0}, []byte{}
-		require.NoError(t, s.Accounts.Add(ctx, &account, nil, false))
+		require.NoError(t, addTo(s, account, nil, false))
 		read, err := s.Accounts.Find(ctx, account.Address)
 		require.NoError(t, err)
 		require.Equal(t, account, read)
@@ -704,4 +704,12 @@ func TestWrite_RollsBackOnAnError(t *testing.T) {
 		}), boom)
 		require.Zero(t, count(t, s, `SELECT COUNT(*) FROM index_key`))
 	})
+}
+
+// addTo adds an account as a sandbox does.
+func addTo(s *Store, account otp.Account, credentials []Credential, throwaway bool) error {
+	_, err := changing(s, func(tx *Tx) (bool, error) {
+		return true, s.Accounts.Add(tx, &Seeded{Account: account, Credentials: credentials}, throwaway)
+	})
+	return err
 }

@@ -63,6 +63,46 @@ func TestKeys_EveryChangeIsRecordedWithItsActor(t *testing.T) {
 	})
 }
 
+// recordedKeys are who made keys of an account, with their changes.
+func recordedKeys(t testing.TB, h house, account string) (actors []string) {
+	t.Helper()
+	changes, err := h.store.People.Changes(background, otp.ID{}, 1000)
+	require.NoError(t, err)
+	for _, c := range changes {
+		if c.Kind == otp.KeyCreated && c.Account == account {
+			actors = append(actors, c.Actor.Kind)
+		}
+	}
+	return actors
+}
+
+func TestKeys_ThatComeWithAnAccountAreRecorded(t *testing.T) {
+	onBoth(t, func(t *testing.T, at place) {
+		h := open(t, at)
+		require.Equal(t, []string{"operator", "operator"}, recordedKeys(t, h, demoAccount))
+		require.NoError(t, h.Sandbox.SeedDemo(background))
+		require.Len(t, recordedKeys(t, h, demoAccount), 2, "those that are there already are not made again")
+		_, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount("4711"),
+			AccessKeys: []manage.NewAccessKey{{}, {}}})
+		require.NoError(t, err)
+		require.Len(t, recordedKeys(t, h, "4711"), 3)
+		_, _, err = h.Sandbox.ResetTo(background, []manage.NewAccount{{Account: otp.DefaultAccount("4712")}})
+		require.NoError(t, err)
+		require.Len(t, recordedKeys(t, h, "4712"), 2)
+		_, _, err = h.Sandbox.ResetTo(background, []manage.NewAccount{{Account: otp.DefaultAccount(demoAccount)}})
+		require.Equal(t, otp.AccountExists, otp.KindOf(err))
+		require.Len(t, recordedKeys(t, h, demoAccount), 2, "what was refused is not recorded")
+		_, _, err = h.Sandbox.ResetTo(background, nil)
+		require.NoError(t, err)
+		imported := manage.Imported{Account: otp.DefaultAccount("4713")}
+		imported.MakeSecrets()
+		by := otp.Actor{Kind: "person", ID: otp.ID{9}}
+		_, err = h.Accounts.Import(background, by, []manage.Imported{imported}, false)
+		require.NoError(t, err)
+		require.Equal(t, []string{"person"}, recordedKeys(t, h, "4713"))
+	})
+}
+
 func TestChangeKeyRace_OneOfManyThatSawOneVersion(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		servers := two(t, at)

@@ -97,9 +97,7 @@ func (c Accounts) Import(ctx context.Context, by otp.Actor, list []Imported, che
 	defer c.changed()
 	err := c.store.Change(ctx, func(tx *sql.Tx) error {
 		for i := range made {
-			err := record(tx, otp.AccountCreated, by, made[i].Account.Address, otp.At(now),
-				"name", made[i].Account.Name, "access_keys", strconv.Itoa(len(made[i].Credentials)))
-			if err != nil {
+			if err := recordAccount(tx, by, &made[i]); err != nil {
 				return err
 			}
 		}
@@ -110,6 +108,17 @@ func (c Accounts) Import(ctx context.Context, by otp.Actor, list []Imported, che
 			"an account or an access key of the list was added by somebody else meanwhile; nothing was made, try again")
 	}
 	return shown, err
+}
+
+// recordAccount adds an account that is made, and each of its keys, to the history.
+func recordAccount(tx *sql.Tx, by otp.Actor, made *sql.Seeded) error {
+	err := record(tx, otp.AccountCreated, by, made.Account.Address, made.Account.CreatedAt,
+		"name", made.Account.Name, "access_keys", strconv.Itoa(len(made.Credentials)))
+	for i := 0; i < len(made.Credentials) && err == nil; i++ {
+		row := &made.Credentials[i]
+		err = recordKey(tx, otp.KeyCreated, by, row, row.CreatedAt, described(row)...)
+	}
+	return err
 }
 
 // record adds a change of an account to the history: name, value, name, value.

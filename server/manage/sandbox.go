@@ -94,7 +94,12 @@ func (c Sandbox) SeedDemo(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = c.store.Accounts.Add(ctx, &made.Account, made.Credentials, false)
+		err = c.store.Change(ctx, func(tx *sql.Tx) error {
+			if err := c.store.Accounts.Add(tx, &made, false); err != nil {
+				return err
+			}
+			return recordAccount(tx, Operator().Actor, &made)
+		})
 		if err != nil && !errors.Is(err, sql.ErrTaken) {
 			return err
 		}
@@ -110,7 +115,12 @@ func (c Sandbox) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, 
 		return n.Account, Credentials{}, err
 	}
 	defer c.changed()
-	err = taken(c.store.Accounts.Add(ctx, &made.Account, made.Credentials, true))
+	err = taken(c.store.Change(ctx, func(tx *sql.Tx) error {
+		if err := c.store.Accounts.Add(tx, &made, true); err != nil {
+			return err
+		}
+		return recordAccount(tx, Operator().Actor, &made)
+	}))
 	return made.Account, credentials, err
 }
 
@@ -129,6 +139,9 @@ func (s *SeedError) Unwrap() error { return s.Err }
 // ResetTo is Reset without an account that makes throwaway accounts in the same transaction: after a
 // refusal nothing has changed. Refusals: those of CreateAccount, Invalid as a *SeedError.
 func (c Sandbox) ResetTo(ctx context.Context, seed []NewAccount) ([]otp.Account, []Credentials, error) {
+	if len(seed) == 0 {
+		return nil, nil, c.Reset(ctx, "")
+	}
 	rows, accounts := make([]sql.Seeded, len(seed)), make([]otp.Account, len(seed))
 	credentials := make([]Credentials, len(seed))
 	for i, n := range seed {
@@ -139,7 +152,18 @@ func (c Sandbox) ResetTo(ctx context.Context, seed []NewAccount) ([]otp.Account,
 		accounts[i] = rows[i].Account
 	}
 	defer c.changed()
-	if err := taken(c.store.Sandbox.ResetTo(ctx, rows)); err != nil {
+	err := taken(c.store.Change(ctx, func(tx *sql.Tx) error {
+		if err := c.store.Sandbox.ResetTo(tx, rows); err != nil {
+			return err
+		}
+		for i := range rows {
+			if err := recordAccount(tx, Operator().Actor, &rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	if err != nil {
 		return nil, nil, err
 	}
 	return accounts, credentials, nil
