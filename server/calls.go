@@ -39,15 +39,13 @@ func (s *Server) recordCall(c *gin.Context, began time.Time) {
 	call := audit.Call{
 		Began: began, Took: time.Since(began), Action: request.Call, Method: c.Request.Method, Status: c.Writer.Status(),
 		Result: result, Request: request.LogID, Account: request.Account, Key: request.Key, Actor: request.Actor,
-		Parameters: names(c.Request.URL.RawQuery),
+		Address: web.Peer(c.Request).WithZone(""),
 	}
 	if call.Action == "" {
 		call.Action = call.Method + " " + route
 	}
-	if peer := web.Peer(c.Request); peer.IsValid() {
-		call.Address = peer.WithZone("").String()
-	}
-	s.audit.Record(call)
+	var room [256]byte
+	s.audit.Record(call, appendNames(room[:0], c.Request.URL.RawQuery))
 }
 
 // audits reports whether the settings want a call in the audit log. The servlets change something by any method.
@@ -62,26 +60,24 @@ func (s *Server) audits(method, servlet string) bool {
 }
 
 // maxNames is how many parameters of a call are named.
-const maxNames = 16
+const maxNames = 10 // of 24 bytes at most, they fit in what recordCall has for them
 
-// names lists the parameters of a query, without their values. A name that is more than letters may be a value that
-// stands in the wrong place.
-func names(query string) []string {
-	if query == "" {
-		return nil
-	}
-	all := make([]string, 0, 8)
-	for pair := range strings.SplitSeq(query, "&") {
+// appendNames appends the parameters of a query to a list, without their values and with a blank between them. A name
+// that is more than letters may be a value that stands in the wrong place.
+func appendNames(list []byte, query string) []byte {
+	for n := 0; query != "" && n < maxNames; n++ {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
 		name, _, _ := strings.Cut(pair, "=")
-		if len(all) == maxNames {
-			break
-		}
 		if !isName(name) {
 			name = "other"
 		}
-		all = append(all, strings.Clone(name)) // without the query, which holds recipients and codes
+		if n > 0 {
+			list = append(list, ' ')
+		}
+		list = append(list, name...)
 	}
-	return all
+	return list
 }
 
 func isName(text string) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func change(t testing.TB, l *Log, at otp.Millis, details string) {
 }
 
 func call(at otp.Millis, account string) Call {
-	return Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Address: "203.0.113.7", Result: "ok",
+	return Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Address: netip.MustParseAddr("203.0.113.7"), Result: "ok",
 		Method: "POST", Status: 200, Took: time.Millisecond}
 }
 
@@ -77,7 +78,7 @@ func fill(t testing.TB, l *Log, entries int) (checkpoints []Checkpoint) {
 	t.Helper()
 	for i := range entries {
 		if i%3 == 2 {
-			l.Record(call(now+otp.Millis(i), "919551492394"))
+			l.Record(call(now+otp.Millis(i), "919551492394"), nil)
 		} else {
 			change(t, l, now+otp.Millis(i), fmt.Sprint("name ", i))
 		}
@@ -272,7 +273,7 @@ func TestSeal_TwoServersShareOneLogRace(t *testing.T) {
 					err := l.store.Change(ctx, func(tx *sql.Tx) error {
 						return tx.Record(otp.Change{ID: sql.NewID(), At: now, Kind: otp.PersonChanged})
 					})
-					l.Record(call(now, "919551492394"))
+					l.Record(call(now, "919551492394"), nil)
 					if err == nil && i%4 == 3 {
 						_, err = l.Seal(ctx)
 					}
@@ -315,13 +316,13 @@ func TestSweep_RemovesContentAndKeepsTheProof(t *testing.T) {
 		l := open(t, url)
 		old, at := otp.At(time.Now())-31*otp.Day, otp.At(time.Now())
 		for range 3 {
-			l.Record(call(old, "919551492394"))
+			l.Record(call(old, "919551492394"), nil)
 			change(t, l, old, "old")
 			seal(t, l)
 		}
 		checkpoint := seal(t, l)
 		bySQL(t, url, fmt.Sprintf(`UPDATE audit_pages SET sealed_at = %d`, int64(old)))
-		l.Record(call(at, "919551492394"))
+		l.Record(call(at, "919551492394"), nil)
 		seal(t, l)
 		require.NoError(t, l.Sweep(ctx, at))
 		report, err := l.Verify(ctx, file(checkpoint), at)

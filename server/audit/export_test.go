@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -114,7 +115,7 @@ func TestExportCSV_HoldsNoFormula(t *testing.T) {
 	for _, text := range formulas {
 		require.True(t, strings.HasPrefix(inert(text), "'"), "%q", text)
 		require.Equal(t, text, inert(text)[1:], "nothing else changes")
-		l.Record(Call{Began: now.Time(), Action: text, Result: "ok"})
+		l.Record(Call{Began: now.Time(), Action: text, Result: "ok"}, nil)
 	}
 	for _, text := range []string{"", "a", "919551492394", "POST /v1/verify", "a=1", "ok", `{"name":"=1"}`,
 		"é", "chg_1"} {
@@ -162,9 +163,10 @@ func TestRecord_WritesWhatACallWas(t *testing.T) {
 	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
 	id := otp.ID{1}
 	l.Record(Call{Began: now.Time(), Took: 1500 * 1000, Action: "otpgenservlet", Method: "GET", Status: 200, Result: "ok",
-		Request: "req_1", Address: "203.0.113.7", Account: "919551492394", Key: id, Parameters: []string{"mobile", "type"}})
+		Request: "req_1", Address: netip.MustParseAddr("203.0.113.7"), Account: "919551492394", Key: id},
+		[]byte("mobile type"))
 	l.Record(Call{Began: now.Time(), Action: "GET /api/staff", Method: "GET", Status: 403, Result: "forbidden",
-		Actor: otp.Actor{Kind: "person", ID: id, Session: id}})
+		Actor: otp.Actor{Kind: "person", ID: id, Session: id}}, nil)
 	seal(t, l)
 	var first, second line
 	lines := exported(t, l)
@@ -183,7 +185,7 @@ func TestRecord_WritesWhatACallWas(t *testing.T) {
 func TestRecord_DropsAndCountsWhatIsTooMuch(t *testing.T) {
 	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
 	for range maxGathered + 7 {
-		l.Record(call(now, "919551492394"))
+		l.Record(call(now, "919551492394"), nil)
 	}
 	require.Equal(t, int64(maxGathered), seal(t, l).Size)
 	_, content, err := l.at(ctx, sql.AuditTree{Size: maxGathered}, 0)

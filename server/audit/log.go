@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +42,7 @@ type Log struct {
 	mu      sync.Mutex
 	calls   []Call
 	dropped int
+	lists   map[string][]string
 
 	wake chan struct{}
 	stop chan struct{}
@@ -63,31 +66,28 @@ func (l *Log) PublicKey() string { return l.key.public }
 
 // Call is a request that a door has answered.
 type Call struct {
-	Began      time.Time
-	Took       time.Duration
-	Action     string // the servlet's name, or method and route
-	Method     string
-	Status     int
-	Result     string    // ok, fault, or the kind of the refusal
-	Request    string    // the id, in the form that the log may hold
-	Address    string    // of the peer
-	Account    string    // once the caller is known
-	Key        otp.ID    // of the caller, zero for a person or a stranger
-	Actor      otp.Actor // a person or service account, else zero
-	Parameters []string  // names in the query, never values
+	Began   time.Time
+	Took    time.Duration
+	Action  string // the servlet's name, or method and route
+	Method  string
+	Status  int
+	Result  string     // ok, fault, or the kind of the refusal
+	Request string     // the id, in the form that the log may hold
+	Address netip.Addr // of the peer
+	Account string     // once the caller is known
+	Key     otp.ID     // of the caller, zero for a person or a stranger
+	Actor   otp.Actor  // a person or service account, else zero
 
-	dropped int // calls before it that are not in the log
+	parameters []string
+	dropped    int // calls before it that are not in the log
 }
 
 func (c Call) entry() Entry {
 	e := Entry{
 		Type: CallEntry, At: otp.At(c.Began).Time(), Action: c.Action, Method: c.Method, Status: c.Status,
-		Result: c.Result, Micros: c.Took.Microseconds(), Request: c.Request, Address: c.Address, Account: c.Account,
-		Credential: textOf("key", c.Key), Parameters: c.Parameters, ActorKind: c.Actor.Kind,
+		Result: c.Result, Micros: c.Took.Microseconds(), Request: c.Request, Account: c.Account,
+		Parameters: c.parameters, ActorKind: c.Actor.Kind,
 		Actor: textOf(prefixes[c.Actor.Kind], c.Actor.ID), Session: textOf("ses", c.Actor.Session),
-	}
-	if !c.Key.IsZero() {
-		e.ActorKind, e.Actor = "key", e.Credential
 	}
 	if c.dropped > 0 {
 		e.Details = map[string]string{"calls_dropped": strconv.Itoa(c.dropped)}
@@ -96,13 +96,17 @@ func (c Call) entry() Entry {
 }
 
 // Record adds a call. It never waits: the call is written within a second, and lost if the server crashes before. When
-// too many wait, it is dropped, and the next one that is written says how many were.
-func (l *Log) Record(call Call) {
+// too many wait, it is dropped, and the next one that is written says how many were. Names are those of the parameters
+// in its query, with a blank between them, and no value.
+func (l *Log) Record(call Call, names []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.calls) == maxGathered {
 		l.dropped++
 		return
+	}
+	if len(names) > 0 {
+		call.parameters = l.list(names)
 	}
 	l.calls = append(l.calls, call)
 	if len(l.calls) == sealCalls {
@@ -111,6 +115,22 @@ func (l *Log) Record(call Call) {
 		default:
 		}
 	}
+}
+
+// maxLists is how many lists of names are remembered. Applications use a few.
+const maxLists = 512
+
+// list splits names. Calls with the same ones share a list, so that a call costs no memory of its own for it.
+func (l *Log) list(names []byte) []string {
+	if list, known := l.lists[string(names)]; known {
+		return list
+	}
+	if l.lists == nil || len(l.lists) == maxLists {
+		l.lists = map[string][]string{}
+	}
+	text := string(names)
+	l.lists[text] = strings.Fields(text)
+	return l.lists[text]
 }
 
 // take returns the calls to seal next.

@@ -3,8 +3,10 @@ package audit
 import (
 	"bytes"
 	"compress/flate"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
@@ -18,7 +20,12 @@ type packedCalls struct {
 }
 
 // packer compresses calls: a line of theirs shrinks to a tenth.
-type packer struct{ deflate *flate.Writer }
+type packer struct {
+	deflate *flate.Writer
+	entry   Entry
+	line    bytes.Buffer
+	encoder *json.Encoder
+}
 
 // calls packs calls. Each is hashed in the form in which it is stored.
 func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
@@ -30,17 +37,30 @@ func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 		if p.deflate, err = flate.NewWriter(&data, flate.BestSpeed); err != nil {
 			return packed, err
 		}
+		p.encoder = json.NewEncoder(&p.line)
 	}
 	p.deflate.Reset(&data)
 	known := map[[2]string]bool{}
+	keys, addresses := map[otp.ID]string{}, map[netip.Addr]string{}
 	for _, call := range calls {
-		entry := call.entry()
-		content := entry.encode()
-		packed.stubs = append(packed.stubs, stubOf(CallEntry, otp.At(entry.At), content))
-		if _, err := p.deflate.Write(append(content, '\n')); err != nil {
+		p.entry = call.entry()
+		if !call.Key.IsZero() {
+			p.entry.Credential = once(keys, call.Key, func(id otp.ID) string { return id.Text("key") })
+			p.entry.ActorKind, p.entry.Actor = "key", p.entry.Credential
+		}
+		if call.Address.IsValid() {
+			p.entry.Address = once(addresses, call.Address, netip.Addr.String)
+		}
+		p.line.Reset()
+		if err := p.encoder.Encode(&p.entry); err != nil { // as Entry.encode does, and ends the line
 			return packed, err
 		}
-		for _, pair := range entry.pairs() {
+		line := p.line.Bytes()
+		packed.stubs = append(packed.stubs, stubOf(CallEntry, otp.At(p.entry.At), line[:len(line)-1]))
+		if _, err := p.deflate.Write(line); err != nil {
+			return packed, err
+		}
+		for _, pair := range p.entry.pairs() {
 			if pair[1] != "" && !known[pair] {
 				known[pair] = true
 				packed.terms = append(packed.terms, term(pair))
@@ -50,6 +70,14 @@ func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 	err = p.deflate.Close()
 	packed.data = data.Bytes()
 	return packed, err
+}
+
+// once returns the text of a value, made once for all calls that have it.
+func once[K comparable](made map[K]string, value K, text func(K) string) string {
+	if _, known := made[value]; !known {
+		made[value] = text(value)
+	}
+	return made[value]
 }
 
 // maxPage bounds what unpacking one page may take, whoever wrote it.

@@ -3,6 +3,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -31,8 +32,8 @@ func story(t testing.TB, l *Log) {
 			account, key, address, result = "4712", bank, "2001:db8::1", "wrong_code"
 		}
 		if i%2 == 0 {
-			l.Record(Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Key: key, Address: address,
-				Result: result, Status: 200, Method: "POST"})
+			l.Record(Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Key: key, Address: netip.MustParseAddr(address),
+				Result: result, Status: 200, Method: "POST"}, nil)
 		} else {
 			kind := otp.PersonChanged
 			if i%5 == 0 {
@@ -152,7 +153,7 @@ func TestRead_SearchesByIndex(t *testing.T) {
 			return nil
 		}))
 		for i := range 800 {
-			l.Record(call(now+otp.Millis(i), fmt.Sprint(4711+i%7)))
+			l.Record(call(now+otp.Millis(i), fmt.Sprint(4711+i%7)), nil)
 			if i%8 == 7 {
 				seal(t, l)
 			}
