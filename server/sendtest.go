@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"otpbridge/config"
@@ -37,20 +36,9 @@ func (s sendTestCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	// Made anew for each call: mailboxes and gateways drop what they take for a repetition.
-	id := sql.NewID().Text("test")
-	message := deliver.Message{
-		ID: id, SendID: id, Number: 1, Account: "test", Medium: "sms", To: s.To, ExpiresAt: time.Now().Add(5 * time.Minute),
-	}
-	if strings.Contains(s.To, "@") {
-		mailbox, err := deliver.Mailbox(s.To)
-		if err != nil {
-			return unusable{fmt.Errorf("the recipient %w", err)}
-		}
-		message.Medium, message.To = "email", mailbox
-	} else if !deliver.PossibleNumber(s.To) {
-		return unusable{errors.New("the recipient is neither a number like +919551492394 nor a mailbox like " +
-			"user@example.com")}
+	message, err := deliver.TestMessage(sql.NewID().Text("test"), s.To, "test", deliver.Template{}, deliver.Values{})
+	if err != nil {
+		return unusable{fmt.Errorf("the recipient %w", err)}
 	}
 	message.Content = func() (deliver.Content, error) {
 		return deliver.Render(message.Medium == "email", "000000", 5*time.Minute), nil
@@ -63,27 +51,18 @@ func (s sendTestCommand) Run(p process) error {
 	if message.Medium == "email" {
 		channels = out.email
 	}
-	tried := 0
-	for _, channel := range channels {
-		if s.Channel != "" && channel.Name() != s.Channel {
-			continue
-		}
-		tried++
-		ctx, cancel := context.WithTimeout(context.Background(), sendTestWait)
-		began := time.Now()
-		result := channel.Send(ctx, message)
-		cancel()
-		fmt.Fprintf(p.stdout, "%s: %s after %v%s%s\n", channel.Name(), result.Outcome,
-			time.Since(began).Round(time.Millisecond),
-			detail(", its id is ", result.MessageID), detail(": ", result.Reason))
-		switch result.Outcome {
+	tried := deliver.Try(context.Background(), channels, message, s.Channel, sendTestWait)
+	for _, t := range tried {
+		fmt.Fprintf(p.stdout, "%s: %s after %v%s%s\n", t.Channel, t.Outcome, t.Took.Round(time.Millisecond),
+			detail(", its id is ", t.MessageID), detail(": ", t.Reason))
+		switch t.Outcome {
 		case deliver.Sent:
 			return nil
 		case deliver.Unknown:
 			return errors.New("the message may have been sent, so no other channel is tried")
 		}
 	}
-	if tried == 0 {
+	if len(tried) == 0 {
 		return unusable{fmt.Errorf("there is no such channel for %s; set %s%s_CHANNELS", message.Medium, config.Prefix,
 			map[string]string{"sms": "SMS", "email": "EMAIL"}[message.Medium])}
 	}

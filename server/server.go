@@ -154,7 +154,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		options.Inbox, options.Faults, options.RelayRecipients = inbox, faults, out.relay
 		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
 	}
-	if err = s.openManager(ctx, keyring, out.files); err != nil {
+	if err = s.openManager(ctx, keyring, out); err != nil {
 		return err
 	}
 	options.Vault = s.manage.Vault()
@@ -258,9 +258,10 @@ func listen(ctx context.Context, address, setting string) (net.Listener, error) 
 
 // openManager opens what accounts and keys are managed with. A sandbox gets its demo accounts; production does not
 // serve accounts whose keys all the world knows.
-func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, files deliver.Files) (err error) {
+func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, out outlets) (err error) {
 	s.manage, err = manage.Open(ctx, manage.Options{
-		Store: s.store, Keyring: keyring, Files: files, Guard: openGuard(s.settings), Sandbox: s.settings.Sandbox(),
+		Store: s.store, Keyring: keyring, SMS: out.sms, Email: out.email, Files: out.files,
+		Guard: openGuard(s.settings), Sandbox: s.settings.Sandbox(),
 		Changed: func() { s.engine.Forget() },
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // accountRoutes are the calls that make, show and change accounts.
-var accountRoutes = []route{
+var accountRoutes = slices.Concat(messageRoutes, []route{
 	{method: http.MethodGet, path: "/api/accounts", who: person, needs: people.ReadAccounts,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).accounts},
 	{method: http.MethodPost, path: "/api/accounts", who: person, needs: people.WriteAccounts, live: true,
@@ -25,7 +25,7 @@ var accountRoutes = []route{
 		call: (*exchange).changeAccount},
 	{method: http.MethodDelete, path: "/api/accounts/:account", who: person, needs: people.WriteAccounts, live: true,
 		call: (*exchange).deleteAccount},
-}
+})
 
 // accountOutline is an account in a list.
 type accountOutline struct {

@@ -19,6 +19,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/audit"
+	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/people"
@@ -61,7 +62,8 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	for _, c := range change {
 		c(&o)
 	}
-	o.Manage, err = manage.Open(t.Context(), manage.Options{Store: store, Keyring: keyring, Sandbox: o.Sandbox})
+	o.Manage, err = manage.Open(t.Context(), manage.Options{Store: store, Keyring: keyring, Sandbox: o.Sandbox,
+		SMS: []deliver.Channel{deliver.NewInbox()}})
 	require.NoError(t, err)
 	o.Audit, err = audit.Open(audit.Options{Store: store, Vault: opened, Log: log, CallDays: 30, ChangeDays: 400})
 	require.NoError(t, err)

@@ -24,8 +24,10 @@ import (
 type Options struct {
 	Store   *sql.Store
 	Keyring *crypto.Keyring
-	Files   deliver.Files  // that channels of accounts may name
-	Guard   *deliver.Guard // of addresses that accounts name; nil opens public ones alone
+	SMS     []deliver.Channel // the server's, for test messages; nil for none
+	Email   []deliver.Channel // the same
+	Files   deliver.Files     // that channels of accounts may name
+	Guard   *deliver.Guard    // of addresses that accounts name; nil opens public ones alone
 	Sandbox bool
 	// Changed is called after a credential or an account was changed, so that a server in this process sees it at
 	// once; nil calls nothing.
@@ -39,6 +41,7 @@ type Manager struct {
 	Recipients Recipients
 	Tests      TestRecipients
 	Guards     Guards
+	Messages   Messages
 	Keyring    Keyring
 	Sandbox    Sandbox
 
@@ -50,6 +53,8 @@ type core struct {
 	store   *sql.Store
 	vault   *vault.Vault
 	files   deliver.Files
+	sms     []deliver.Channel
+	email   []deliver.Channel
 	guard   *deliver.Guard
 	sandbox bool
 	changed func()
@@ -76,9 +81,9 @@ func newManager(opened *vault.Vault, options Options) *Manager {
 	if options.Guard == nil {
 		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
 	}
-	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sandbox: options.Sandbox,
+	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sms: options.SMS, email: options.Email, sandbox: options.Sandbox,
 		changed: options.Changed}
-	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, TestRecipients{c}, Guards{c}, Keyring{c}, Sandbox{c}, c}
+	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, TestRecipients{c}, Guards{c}, Messages{c}, Keyring{c}, Sandbox{c}, c}
 }
 
 // RefuseSandboxRemains returns what keeps this database and keyring from serving in production.

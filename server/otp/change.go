@@ -38,6 +38,8 @@ const (
 	AccountChanged ChangeKind = "account.changed"  // details name the columns, and no value
 	AccountCutOver ChangeKind = "account.cut_over" // who answers its servlet calls was changed, or set for later
 	AccountDeleted ChangeKind = "account.deleted"
+
+	TestMessageSent ChangeKind = "account.test_message_sent"
 )
 
 // The changes of webhook endpoints.

@@ -190,3 +190,20 @@ func TestServe_AKeyMayDoWhatItsPermissionsSay(t *testing.T) {
 		require.Equal(t, tt.regenerate, c.call(t.Context(), "/otpregenservlet"+target), "%+v", tt.key)
 	}
 }
+
+// An account that requires HTTPS takes no request in clear; another goes on as before.
+func TestServe_AnAccountMayRequireHTTPS(t *testing.T) {
+	plain := true
+	c := newClient(t, slog.New(slog.DiscardHandler), func(c *gin.Context) {
+		web.Identify(c, "req-12345678")
+		web.RequestOf(c).Plain = plain
+	})
+	require.Contains(t, c.call(t.Context(), "/otpgenservlet"+target), "Generated")
+	_, err := c.house.manage.Accounts.Change(t.Context(), manage.Edit{Account: c.Address, Columns: []string{"require_https"},
+		Set: func(n *manage.Imported) error { n.RequireHTTPS = true; return nil }})
+	require.NoError(t, err)
+	c.house.engine.Forget()
+	require.Contains(t, c.call(t.Context(), "/otpgenservlet"+target), "UNAUTHERISED USER")
+	plain = false
+	require.Contains(t, c.call(t.Context(), "/otpgenservlet"+target), "Generated")
+}

@@ -144,7 +144,7 @@ func (d *door) serve(c *gin.Context) {
 	if len(c.Request.Header["Access_key"]) > 0 {
 		d.plain.Note(c, "servlet")
 	}
-	x := exchange{door: d, servlet: s, request: c.Request}
+	x := exchange{door: d, servlet: s, request: c.Request, inTheClear: web.RequestOf(c).Plain}
 	d.answer(c, &x, x.run())
 }
 
@@ -153,6 +153,9 @@ type exchange struct {
 	door    *door
 	servlet servlet
 	request *http.Request
+	// the request came over plain HTTP from another machine
+	inTheClear bool
+
 	account *otp.Account // nil until the key is accepted
 	key     otp.ID       // of the credential, with the account
 	// for the log, never in the answer: why the upstream failed, or in a sandbox why the code cannot be read
@@ -196,6 +199,10 @@ func (x *exchange) decide(ctx context.Context) error {
 	caller, err := x.authenticate(ctx)
 	if err != nil {
 		return err
+	}
+	if x.inTheClear && x.account.RequireHTTPS {
+		return otp.Refuse(otp.Forbidden, "the account takes no requests over plain HTTP; the key was readable on its way, "+
+			"so replace it").Because("HTTPS_REQUIRED")
 	}
 	handling, err := x.door.engine.Handling(ctx, caller)
 	if err != nil {
