@@ -57,9 +57,12 @@ func (a *Accounts) Update(tx *Tx, account *otp.Account, columns []string) (bool,
 		append(args, account.Address)...)
 }
 
-// Delete removes an account and its credentials. Its history stays for as long as history without an account does.
+// Delete removes an account, its credentials and its webhooks. Its history stays for as long as history without an account does.
 func (a *Accounts) Delete(tx *Tx, address string) (bool, error) {
-	for _, table := range []string{"credentials", "test_recipients", "sandbox_accounts"} {
+	if err := tx.countEndpoints(); err != nil {
+		return false, err
+	}
+	for _, table := range []string{"credentials", "test_recipients", "sandbox_accounts", "webhook_endpoints"} {
 		if err := tx.exec(tx.ctx, `DELETE FROM `+table+` WHERE esme_address = ?`, address); err != nil {
 			return false, err
 		}

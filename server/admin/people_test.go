@@ -25,6 +25,7 @@ import (
 	"otpbridge/server/people"
 	"otpbridge/server/vault"
 	"otpbridge/server/web"
+	"otpbridge/server/webhook"
 	"otpbridge/sql"
 )
 
@@ -68,6 +69,8 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	o.Audit, err = audit.Open(audit.Options{Store: store, Vault: opened, Log: log, CallDays: 30, ChangeDays: 400})
 	require.NoError(t, err)
 	d.audit = o.Audit
+	o.Webhooks = webhook.New(webhook.Options{Store: store, Vault: opened, Guard: &deliver.Guard{}, Log: log})
+	t.Cleanup(o.Webhooks.Close)
 	o.People = people.New(people.Options{
 		Store: store, Vault: opened, Issuer: base, Sandbox: o.Sandbox,
 		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4),
