@@ -128,16 +128,16 @@ func (x *exchange) decide(r route) (answer, error) {
 	} else if r.who == person && x.who.Kind != people.PersonKind {
 		return answer{}, otp.Refuse(otp.Forbidden, "this call is about a person's own login, which a "+x.who.Kind+" has not")
 	}
-	if r.live && !x.door.Sandbox {
-		if err := x.who.ProvedTwice(); err != nil {
-			return answer{}, err
-		}
-	}
 	if account := x.gin.Param("account"); account != "" {
 		if !x.who.MaySee(account) {
 			return answer{}, noSuchAccount()
 		}
 		web.RequestOf(x.gin).Account = account
+	}
+	if r.live && !x.door.Sandbox {
+		if err := x.who.ProvedTwice(); err != nil {
+			return answer{}, err
+		}
 	}
 	if len(r.parameters) == 0 {
 		if err := web.ReadQuery(x.gin).Err(); err != nil {
