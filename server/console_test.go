@@ -3,9 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,9 +22,7 @@ import (
 
 // The pages that a sandbox shows to everybody.
 var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys",
-	"people", "system",
-	"components",
-	"login", "register", "recover"}
+	"webhooks", "people", "system", "components", "login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
 func axe(t *testing.T) string {
@@ -190,7 +191,10 @@ var byAPI = map[string]string{
 	"people/:id/change": "PATCH /api/people/:id", "people/:id/remove": "DELETE /api/people/:id",
 	"people/:id/recover": "POST /api/people/:id/recovery", "people/:id/reset-factors": "DELETE /api/people/:id/mfa",
 	"people/:id/end-sessions": "DELETE /api/people/:id/sessions",
-	"security/password":       "POST /api/auth/password", "security/app": "POST /api/auth/mfa/enable",
+	"webhooks":                "POST /api/webhooks", "webhooks/:id/change": "PATCH /api/webhooks/:webhook",
+	"webhooks/:id/rotate": "POST /api/webhooks/:webhook/rotate", "webhooks/:id/test": "POST /api/webhooks/:webhook/test",
+	"webhooks/:id/replay": "POST /api/webhooks/:webhook/replay", "webhooks/:id/delete": "DELETE /api/webhooks/:webhook",
+	"security/password": "POST /api/auth/password", "security/app": "POST /api/auth/mfa/enable",
 	"security/app/confirm": "POST /api/auth/mfa/confirm", "security/remove": "DELETE /api/auth/mfa/:id",
 	"security/backup-codes": "POST /api/auth/mfa/backup-codes", "security/end": "DELETE /api/auth/sessions/:id",
 	"security/end-others": "DELETE /api/auth/sessions", "security/prove": "POST /api/auth/reauthenticate",
@@ -261,4 +265,41 @@ func TestConsole_WhatIsStoredStaysText(t *testing.T) {
 		require.Zero(t, eval[int](b,
 			`document.querySelectorAll("main :is(iframe, object, base, meta, script, style)").length`), page)
 	}
+}
+
+// A webhook is made, tested, fails, and what failed is sent again.
+func TestConsole_AWebhookIsMadeTestedAndReplayed(t *testing.T) {
+	var broken atomic.Bool
+	var got atomic.Int32
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if broken.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		got.Add(1)
+	}))
+	defer receiver.Close()
+	s := boot(t, variables(t)...)
+	b := newBrowser(t, s.URL())
+	b.open(console.Path + "webhooks?account=10000000000001")
+	b.fill("Address of your server", receiver.URL)
+	b.press("Make the webhook")
+	b.sees("whsec_")
+	eval[chromedp.Void](b, `document.querySelector("td a[href*=webhooks]").click()`)
+	b.sees("Nothing was delivered yet")
+	broken.Store(true)
+	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
+	eventually(t, "a try that failed", func() bool {
+		b.do(chromedp.Reload())
+		return strings.Contains(b.text(), "500")
+	})
+	broken.Store(false)
+	b.press("Send a test")
+	b.sees("Right signature")
+	eval[chromedp.Void](b, `document.querySelector("td a[href*=deliveries]").click()`)
+	b.sees("What was sent")
+	before := got.Load()
+	b.press("Send it again")
+	b.sees("It is sent again now")
+	eventually(t, "the delivery", func() bool { return got.Load() > before })
 }

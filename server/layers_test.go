@@ -42,7 +42,8 @@ var layers = map[string][]string{
 	"server/admin": {
 		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/engine", "server/web", "server/webhook",
 	},
-	"server/console":  {"server/otp", "server/manage", "server/people", "server/engine", "server/web", "server/sandbox"},
+	"server/console": {"crypto", "server/otp", "server/audit", "server/manage", "server/people", "server/engine", "server/web",
+		"server/sandbox", "server/webhook"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {

@@ -114,7 +114,7 @@ func (s *Server) mountConsole(router *gin.Engine, requests *sandbox.Recorder) {
 		return
 	}
 	console.Mount(router, console.Options{
-		Engine: s.engine, Manage: s.manage, People: s.people, Plain: s.plain, Log: s.log,
+		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Plain: s.plain, Log: s.log,
 		PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath, Version: versionLine(),
 		Sandbox: s.settings.Sandbox(), Requests: requests, Server: router, Stopping: s.draining,
 	})

@@ -23,6 +23,7 @@ import (
 	"otpbridge/server/people"
 	"otpbridge/server/sandbox"
 	"otpbridge/server/web"
+	"otpbridge/server/webhook"
 )
 
 // Path is where the console is.
@@ -36,6 +37,7 @@ type Options struct {
 	Engine      *engine.Engine
 	Manage      *manage.Manager
 	People      *people.People
+	Webhooks    *webhook.Webhooks
 	Plain       *web.Plain
 	Log         *slog.Logger
 	PublicURL   string // where browsers reach the server; empty for the host that each request names

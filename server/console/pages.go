@@ -13,7 +13,7 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, keyPages, peoplePages, securityPages, systemPages)
+	}, loginPages, sandboxPages, accountPages, keyPages, webhookPages, peoplePages, securityPages, systemPages)
 }
 
 // entry is one page in the navigation.
@@ -43,6 +43,7 @@ func (x *exchange) navigation() []group {
 		{"Manage", []entry{
 			{Page: "accounts", Title: "Accounts", needs: people.ReadAccounts},
 			{Page: "keys", Title: "API keys", needs: people.ReadKeys},
+			{Page: "webhooks", Title: "Webhooks", needs: people.ReadWebhooks},
 			{Page: "people", Title: "People", needs: people.ReadPeople},
 		}},
 		{"Yours", []entry{
@@ -79,22 +80,25 @@ func (x *exchange) home() error {
 
 // notices are what a page says after a change that led to it, by the parameter done.
 var notices = map[string]string{
-	"emptied":    "The inbox is empty. Codes that were sent stay good.",
-	"password":   "Your password was changed, and your other sessions were ended.",
-	"session":    "The session was ended.",
-	"sessions":   "All your other sessions were ended.",
-	"removed":    "The factor was removed.",
-	"recovered":  "You have a new password. Log in with it.",
-	"revoked":    "The key was revoked; every server refuses it within a second.",
-	"withdrawn":  "The invitation was withdrawn; its link is good no more.",
-	"account":    "The account was changed; every server goes by it within five seconds.",
-	"same":       "Nothing was different.",
-	"deleted":    "The account is gone, with its keys.",
-	"changed":    "It was changed.",
-	"factors":    "Their second factors are gone; they can log in with the password and add new ones.",
-	"ended":      "Their sessions were ended.",
-	"gone":       "They were removed. What they did stays in the history.",
-	"registered": "You have a login. Add a second factor before you change anything that is live.",
-	"logout":     "You are logged out.",
-	"proved":     "You proved who you are; for ten minutes you are not asked again.",
+	"emptied":      "The inbox is empty. Codes that were sent stay good.",
+	"password":     "Your password was changed, and your other sessions were ended.",
+	"session":      "The session was ended.",
+	"sessions":     "All your other sessions were ended.",
+	"removed":      "The factor was removed.",
+	"recovered":    "You have a new password. Log in with it.",
+	"revoked":      "The key was revoked; every server refuses it within a second.",
+	"webhook":      "The webhook was changed.",
+	"replayed":     "It is sent again now, with the same id.",
+	"webhook-gone": "The webhook is gone.",
+	"withdrawn":    "The invitation was withdrawn; its link is good no more.",
+	"account":      "The account was changed; every server goes by it within five seconds.",
+	"same":         "Nothing was different.",
+	"deleted":      "The account is gone, with its keys.",
+	"changed":      "It was changed.",
+	"factors":      "Their second factors are gone; they can log in with the password and add new ones.",
+	"ended":        "Their sessions were ended.",
+	"gone":         "They were removed. What they did stays in the history.",
+	"registered":   "You have a login. Add a second factor before you change anything that is live.",
+	"logout":       "You are logged out.",
+	"proved":       "You proved who you are; for ten minutes you are not asked again.",
 }

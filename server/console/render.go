@@ -66,6 +66,11 @@ var functions = template.FuncMap{
 		switch t := t.(type) {
 		case time.Time:
 			return moment{t.UTC()}
+		case *time.Time:
+			if t == nil {
+				return moment{}
+			}
+			return moment{t.UTC()}
 		case otp.Millis:
 			if t == 0 {
 				return moment{}

@@ -1,0 +1,244 @@
+package console
+
+import (
+	"strings"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/webhook"
+)
+
+// webhookPages are what accounts' own servers are told, and how that went.
+var webhookPages = []route{
+	{method: get, path: "webhooks", who: person, needs: people.ReadWebhooks, serve: (*exchange).webhooks},
+	{method: post, path: "webhooks", who: person, needs: people.WriteWebhooks, live: true, serve: (*exchange).newWebhook},
+	{method: get, path: "webhooks/:id", who: person, needs: people.ReadWebhooks, serve: (*exchange).webhook},
+	{method: get, path: "webhooks/:id/deliveries/:delivery", who: person, needs: people.ReadWebhooks,
+		serve: (*exchange).delivery},
+	{method: post, path: "webhooks/:id/change", who: person, needs: people.WriteWebhooks, live: true,
+		serve: (*exchange).changeWebhook},
+	{method: post, path: "webhooks/:id/rotate", who: person, needs: people.WriteWebhooks, live: true,
+		serve: (*exchange).rotateWebhook},
+	{method: post, path: "webhooks/:id/test", who: person, needs: people.WriteWebhooks, serve: (*exchange).testWebhook},
+	{method: post, path: "webhooks/:id/replay", who: person, needs: people.WriteWebhooks, live: true,
+		serve: (*exchange).replay},
+	{method: post, path: "webhooks/:id/delete", who: person, needs: people.WriteWebhooks, live: true,
+		serve: (*exchange).deleteWebhook},
+}
+
+const shownDeliveries = 50
+
+// webhooksBody lists the endpoints of accounts, and has the form of a new one.
+type webhooksBody struct {
+	Account, URL, Events, Description string
+	Accounts                          []string
+	Endpoints                         []webhook.Endpoint
+	MayWrite                          bool
+	Secrets                           []secret
+}
+
+func (x *exchange) asker(account string) webhook.Asker {
+	return webhook.Asker{Account: account, Actor: x.who.Actor(), Full: x.who.May(people.FullRecipients) == nil}
+}
+
+func (x *exchange) webhooks() error {
+	return x.showWebhooks(nil, webhooksBody{Account: x.query("account"), Events: "*"})
+}
+
+func (x *exchange) showWebhooks(refused error, body webhooksBody) (err error) {
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	for _, account := range body.Accounts {
+		if body.Account != "" && account != body.Account {
+			continue
+		}
+		found, err := x.door.Webhooks.List(x.ctx, x.asker(account))
+		if err != nil {
+			return err
+		}
+		body.Endpoints = append(body.Endpoints, found...)
+	}
+	body.MayWrite = x.who.May(people.WriteWebhooks) == nil
+	if refused != nil {
+		return x.refuse(refused, "webhooks", "Webhooks", body)
+	}
+	return x.show("webhooks", "Webhooks", body)
+}
+
+func (x *exchange) newWebhook() error {
+	body := webhooksBody{Account: x.form("account"), URL: strings.TrimSpace(x.form("url")), Events: x.form("events"),
+		Description: x.form("description")}
+	if !x.who.MaySee(body.Account) {
+		return x.showWebhooks(otp.Refuse(otp.NotFound, "there is no such account"), body)
+	}
+	made, err := x.door.Webhooks.Create(x.ctx, x.asker(body.Account), otp.ID{}, webhook.Wish{URL: &body.URL,
+		Events: listed(body.Events), Description: &body.Description})
+	if err != nil {
+		return x.showWebhooks(err, body)
+	}
+	return x.showWebhooks(nil, webhooksBody{Account: body.Account, Events: "*",
+		Secrets: []secret{{"Signing secret", made.Secret}}})
+}
+
+// webhookBody is one endpoint and what it was told.
+type webhookBody struct {
+	webhook.Endpoint
+	Listed     string // its events
+	State      string
+	States     []string
+	Deliveries []webhook.Delivery
+	Failed     int    // that a replay of the last day would send again
+	Next       string // the address of the next page
+	MayWrite   bool
+	Tested     *webhook.Tested
+	Secrets    []secret
+}
+
+// endpoint is whose endpoint is in the address, and its id.
+func (x *exchange) endpoint() (webhook.Asker, string, error) {
+	id := x.gin.Param("id")
+	account, err := x.door.Webhooks.AccountOf(x.ctx, id)
+	if err == nil && !x.who.MaySee(account) {
+		err = webhook.ErrNone
+	}
+	return x.asker(account), id, err
+}
+
+func (x *exchange) webhook() error { return x.showWebhook(nil, nil, nil) }
+
+// replayed is how far back a replay of everything goes.
+const replayed = 24 * time.Hour
+
+func (x *exchange) showWebhook(refused error, tested *webhook.Tested, secrets []secret) error {
+	by, id, err := x.endpoint()
+	if err != nil {
+		return err
+	}
+	found, err := x.door.Webhooks.Find(x.ctx, by, id)
+	if err != nil {
+		return err
+	}
+	body := webhookBody{Endpoint: found, Listed: strings.Join(found.Events, ", "), State: x.query("state"),
+		States: webhook.States(), MayWrite: x.who.May(people.WriteWebhooks) == nil, Tested: tested, Secrets: secrets}
+	body.Deliveries, err = x.door.Webhooks.Deliveries(x.ctx, by, id, body.State, x.query("before"), shownDeliveries+1)
+	if err != nil {
+		return err
+	}
+	if len(body.Deliveries) > shownDeliveries {
+		body.Deliveries = body.Deliveries[:shownDeliveries]
+		next := x.gin.Request.URL.Query()
+		next.Set("before", body.Deliveries[shownDeliveries-1].ID)
+		body.Next = Path + "webhooks/" + id + "?" + next.Encode()
+	}
+	if body.Failed, err = x.door.Webhooks.Failed(x.ctx, by, id, time.Now().Add(-replayed)); err != nil {
+		return err
+	}
+	if refused != nil {
+		return x.refuse(refused, "webhook", "Webhook", body)
+	}
+	return x.show("webhook", "Webhook", body)
+}
+
+// withWebhook does something to the endpoint in the address, and goes back to its page.
+func (x *exchange) withWebhook(done string, do func(webhook.Asker, string) error) error {
+	by, id, err := x.endpoint()
+	if err != nil {
+		return err
+	}
+	if err := do(by, id); err != nil {
+		return x.showWebhook(err, nil, nil)
+	}
+	return x.goTo("webhooks/" + id + "?done=" + done)
+}
+
+// sameVersion refuses an endpoint that was changed since the page was made.
+func (x *exchange) sameVersion() (func(int64) error, error) {
+	seen, err := x.versionOf("version")
+	return func(version int64) error {
+		if version != seen {
+			return otp.Refuse(otp.Outdated, "the webhook was changed meanwhile; load the page again")
+		}
+		return nil
+	}, err
+}
+
+func (x *exchange) changeWebhook() error {
+	match, err := x.sameVersion()
+	if err != nil {
+		return x.showWebhook(err, nil, nil)
+	}
+	url, description, enabled := strings.TrimSpace(x.form("url")), x.form("description"), x.form("enabled") != ""
+	return x.withWebhook("webhook", func(by webhook.Asker, id string) error {
+		_, err := x.door.Webhooks.Change(x.ctx, by, id, match, webhook.Wish{URL: &url, Description: &description,
+			Enabled: &enabled, Events: listed(x.form("events"))})
+		return err
+	})
+}
+
+func (x *exchange) rotateWebhook() error {
+	by, id, err := x.endpoint()
+	if err != nil {
+		return err
+	}
+	made, err := x.door.Webhooks.Rotate(x.ctx, by, id, func(int64) error { return nil })
+	if err != nil {
+		return x.showWebhook(err, nil, nil)
+	}
+	return x.showWebhook(nil, nil, []secret{{"Signing secret", made.Secret}})
+}
+
+func (x *exchange) testWebhook() error {
+	by, id, err := x.endpoint()
+	if err != nil {
+		return err
+	}
+	tested, err := x.door.Webhooks.Test(x.ctx, by, id)
+	if err != nil {
+		return x.showWebhook(err, nil, nil)
+	}
+	return x.showWebhook(nil, &tested, nil)
+}
+
+func (x *exchange) replay() error {
+	asked := webhook.Replay{}
+	if one := x.form("delivery"); one != "" {
+		asked.Delivery = &one
+	} else {
+		since := time.Now().Add(-replayed).UTC().Format(time.RFC3339)
+		asked.Since = &since
+	}
+	return x.withWebhook("replayed", func(by webhook.Asker, id string) error {
+		_, err := x.door.Webhooks.Replay(x.ctx, by, id, asked)
+		return err
+	})
+}
+
+func (x *exchange) deleteWebhook() error {
+	by, id, err := x.endpoint()
+	if err != nil {
+		return err
+	}
+	if err := x.door.Webhooks.Delete(x.ctx, by, id, func(int64) error { return nil }); err != nil {
+		return x.showWebhook(err, nil, nil)
+	}
+	return x.goTo("webhooks?done=webhook-gone")
+}
+
+func (x *exchange) delivery() error {
+	by, id, err := x.endpoint()
+	if err != nil {
+		return err
+	}
+	found, err := x.door.Webhooks.Delivery(x.ctx, by, id, x.gin.Param("delivery"))
+	if err != nil {
+		return err
+	}
+	return x.show("delivery", "Delivery of "+found.Type, struct {
+		webhook.Delivery
+		Endpoint string
+		Text     string
+		MayWrite bool
+	}{found, id, string(found.Request), x.who.May(people.WriteWebhooks) == nil})
+}
