@@ -68,7 +68,8 @@ func (accountImportCommand) Help() string {
     }
     EOF
 
-cipher_key and cipher_iv are base64 or hex, apart or as 'iv~key'. Instead of access_key there may be access_keys, a list of {"key", "allowed_ips", "expires_at", "enabled"}. If any account is refused, none is made.`
+cipher_key and cipher_iv are base64 or hex, apart or as 'iv~key'. Instead of access_key there may be access_keys, a list of {"key", "name", "permissions",
+"allowed_ips", "denied_ips", "allowed_origins", "requests_per_minute", "burst", "expires_at", "enabled"}. If any account is refused, none is made.`
 }
 
 // Help is shown below the flags.

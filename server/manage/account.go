@@ -201,8 +201,9 @@ func (n *Imported) keys() (asked []askedKey) {
 	}
 	for i, key := range n.AccessKeys {
 		asked = append(asked, askedKey{NewKey{
-			Kind: otp.AccessKey, Import: key.Key, AllowedIPs: key.AllowedIPs, ExpiresAt: key.ExpiresAt,
-			Disabled: key.Enabled != nil && !*key.Enabled, field: "key",
+			Kind: otp.AccessKey, Import: key.Key, Name: key.Name, Permissions: key.Permissions, AllowedIPs: key.AllowedIPs,
+			DeniedIPs: key.DeniedIPs, AllowedOrigins: key.AllowedOrigins, RequestsPerMinute: key.RequestsPerMinute,
+			Burst: key.Burst, ExpiresAt: key.ExpiresAt, Disabled: key.Enabled != nil && !*key.Enabled, field: "key",
 		}, fmt.Sprintf("access_keys[%d].", i)})
 	}
 	return asked

@@ -23,12 +23,18 @@ type Sandbox struct{ *core }
 // that a code generated with an access key can be verified with an API key of the same account.
 const sandboxEnvironment = otp.Test
 
-// NewAccessKey is one access key asked for with a throwaway account.
+// NewAccessKey is one access key asked for with an account. Its members are those of NewKey.
 type NewAccessKey struct {
-	Key        string     `json:"key"`
-	AllowedIPs []string   `json:"allowed_ips"`
-	ExpiresAt  *time.Time `json:"expires_at"`
-	Enabled    *bool      `json:"enabled"`
+	Key               string     `json:"key"`
+	Name              string     `json:"name"`
+	Permissions       []string   `json:"permissions"`
+	AllowedIPs        []string   `json:"allowed_ips"`
+	DeniedIPs         []string   `json:"denied_ips"`
+	AllowedOrigins    []string   `json:"allowed_origins"`
+	RequestsPerMinute *int       `json:"requests_per_minute"`
+	Burst             *int       `json:"burst"`
+	ExpiresAt         *time.Time `json:"expires_at"`
+	Enabled           *bool      `json:"enabled"`
 }
 
 // NewAccount asks for a throwaway account: any columns, key and IV in clear as base64 or hex.
