@@ -22,7 +22,7 @@ func TestAudit_IsSearchedByThoseWhoMayAndEveryReadingIsRecorded(t *testing.T) {
 	seal()
 	auditor := d.member(t, people.Auditor)
 	found := d.wants(t, 200, "", "GET", "/api/audit?account=4711", "", auditor...)
-	require.Len(t, found.members["data"], 1)
+	require.Len(t, found.members["data"], 2, "the account, and the access key that was made with it")
 	entry := found.members["data"].([]any)[0].(map[string]any)
 	require.Equal(t, "change", entry["type"])
 	require.Equal(t, "person", entry["actor_kind"])
