@@ -22,7 +22,7 @@ import (
 
 // The pages that a sandbox shows to everybody.
 var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys",
-	"webhooks", "people", "system", "components", "login", "register", "recover"}
+	"webhooks", "audit", "people", "system", "components", "login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
 func axe(t *testing.T) string {
@@ -170,6 +170,10 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 	b.fill("Code that the app shows", code)
 	b.press("Confirm")
 	b.sees("Your backup codes")
+	eventually(t, "the revocation in the audit log", func() bool {
+		b.open(console.Path + "audit?action=key.revoked")
+		return strings.Contains(b.text(), "10000000000001")
+	})
 	b.open(console.Path + "people")
 	b.fill("E-mail", "dev@shop.example")
 	b.press("Invite")

@@ -94,7 +94,8 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Open(config.APIDoor) {
 		admin.MountOAuth(router, admin.OAuthOptions{Services: s.people.Services, Plain: s.plain, Log: s.log})
 		admin.Mount(router, admin.Options{
-			People: s.people, Manage: s.manage, Engine: s.engine, Audit: s.audit, Webhooks: s.webhooks, Plain: s.plain, Log: s.log,
+			People: s.people, Manage: s.manage, Engine: s.engine, Audit: s.audit, Webhooks: s.webhooks, Plain: s.plain,
+			Log: s.log,
 			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(),
 		})
 	}
@@ -114,8 +115,9 @@ func (s *Server) mountConsole(router *gin.Engine, requests *sandbox.Recorder) {
 		return
 	}
 	console.Mount(router, console.Options{
-		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Plain: s.plain, Log: s.log,
-		PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath, Version: versionLine(),
+		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Audit: s.audit,
+		Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath,
+		Version: versionLine(),
 		Sandbox: s.settings.Sandbox(), Requests: requests, Server: router, Stopping: s.draining,
 	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/audit"
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
@@ -38,6 +39,7 @@ type Options struct {
 	Manage      *manage.Manager
 	People      *people.People
 	Webhooks    *webhook.Webhooks
+	Audit       *audit.Log
 	Plain       *web.Plain
 	Log         *slog.Logger
 	PublicURL   string // where browsers reach the server; empty for the host that each request names

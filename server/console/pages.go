@@ -13,7 +13,7 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, keyPages, webhookPages, peoplePages, securityPages, systemPages)
+	}, loginPages, sandboxPages, accountPages, keyPages, webhookPages, auditPages, peoplePages, securityPages, systemPages)
 }
 
 // entry is one page in the navigation.
@@ -46,13 +46,16 @@ func (x *exchange) navigation() []group {
 			{Page: "webhooks", Title: "Webhooks", needs: people.ReadWebhooks},
 			{Page: "people", Title: "People", needs: people.ReadPeople},
 		}},
+		{"Watch", []entry{
+			{Page: "audit", Title: "Audit", needs: people.ReadAudit},
+		}},
 		{"Yours", []entry{
 			{Page: "security", Title: "My security"},
 			{Page: "system", Title: "System"},
 		}},
 	}
 	if x.door.Sandbox {
-		all[2].Entries = append(all[2].Entries, entry{Page: "components", Title: "Components"})
+		all[3].Entries = append(all[3].Entries, entry{Page: "components", Title: "Components"})
 	}
 	var shown []group
 	for _, g := range all {

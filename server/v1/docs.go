@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"html/template"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/swaggest/swgui/v5/static"
@@ -57,7 +58,7 @@ func docsHeaders(c *gin.Context) {
 func docsPage(key string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		var page bytes.Buffer
-		shown := struct{ Key, Base string }{key, web.BaseOf(c.Request)}
+		shown := struct{ Key, Base string }{key, strings.TrimPrefix(web.BaseOf(c.Request), "http://")} // curl takes http without a scheme
 		if err := docsTemplate.Execute(&page, shown); err != nil {
 			panic("v1: the template of the page does not fit its values: " + err.Error())
 		}

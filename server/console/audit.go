@@ -1,0 +1,80 @@
+package console
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"otpbridge/server/audit"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+// auditPages are what was done, and by whom.
+var auditPages = []route{
+	{method: get, path: "audit", who: person, needs: people.ReadAudit, serve: (*exchange).auditLog},
+}
+
+const shownEntries = 50
+
+// auditBody is a part of the log that a search finds.
+type auditBody struct {
+	Account, Action, Actor, Address, Result, From, To string
+	Accounts                                          []string
+	Entries                                           []audit.Placed
+	Next                                              string // the address of the next page
+}
+
+func (x *exchange) auditLog() (err error) {
+	body := auditBody{Account: x.query("account"), Action: strings.TrimSpace(x.query("action")),
+		Actor: strings.TrimSpace(x.query("actor")), Address: strings.TrimSpace(x.query("address")),
+		Result: strings.TrimSpace(x.query("result")), From: x.query("from"), To: x.query("to")}
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	if x.who.Grant.Accounts != nil && body.Account == "" && len(body.Accounts) > 0 {
+		body.Account = body.Accounts[0] // who does not see all sees one after the other
+	}
+	q := audit.Query{Action: body.Action, Actor: body.Actor, Account: body.Account, Address: body.Address,
+		Result: body.Result, Limit: shownEntries}
+	if q.From, err = dayOf("from", body.From); err == nil {
+		q.To, err = dayOf("to", body.To)
+	}
+	if q.To != 0 {
+		q.To += otp.Day // the day itself is meant as well
+	}
+	if before := x.query("before"); before != "" && err == nil {
+		if q.Before, err = strconv.ParseInt(before, 10, 64); err != nil || q.Before < 1 {
+			err = otp.RefuseField("before", "must be that of a link to the next page")
+		}
+	}
+	if err == nil && body.Account != "" && !x.who.MaySee(body.Account) {
+		err = otp.Refuse(otp.NotFound, "there is no such account")
+	}
+	var found audit.Found
+	if err == nil {
+		found, err = x.door.Audit.Read(x.ctx, x.who.Actor(), q, now())
+	}
+	if err != nil {
+		return x.refuse(err, "audit", "Audit", body)
+	}
+	body.Entries = found.Entries
+	if found.Next != 0 {
+		next := x.gin.Request.URL.Query()
+		next.Set("before", strconv.FormatInt(found.Next, 10))
+		body.Next = Path + "audit?" + next.Encode()
+	}
+	return x.show("audit", "Audit", body)
+}
+
+// dayOf is the beginning of a day in UTC, 0 for none.
+func dayOf(name, text string) (otp.Millis, error) {
+	if text == "" {
+		return 0, nil
+	}
+	at, err := time.Parse(time.DateOnly, text)
+	if err != nil || at.Year() < 1971 {
+		return 0, otp.RefuseField(name, "must be a day, as 2027-01-31")
+	}
+	return otp.At(at), nil
+}
