@@ -95,7 +95,7 @@ func (s *Server) routes() http.Handler {
 		admin.MountOAuth(router, admin.OAuthOptions{Services: s.people.Services, Plain: s.plain, Log: s.log})
 		admin.Mount(router, admin.Options{
 			People: s.people, Manage: s.manage, Engine: s.engine, Audit: s.audit, Webhooks: s.webhooks, Plain: s.plain,
-			Log: s.log,
+			Log:       s.log,
 			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(),
 		})
 	}
