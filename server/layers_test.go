@@ -35,12 +35,13 @@ var layers = map[string][]string{
 	"server/people":  {"server/otp", "sql", "crypto", "server/vault"},
 	"server/audit":   {"server/otp", "sql", "crypto", "server/vault"},
 	"server/webhook": {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
-	"server/bridge":  {"server/otp", "server/deliver"}, // passes calls on to the service that an account comes from
-	"server/web":     {"server/otp", "server/strict"},  // what the doors have in common
+	"server/bridge":  {"server/otp", "server/deliver", "sql"}, // passes calls on to the service that an account comes from
+	"server/web":     {"server/otp", "server/strict"},         // what the doors have in common
 	"server/servlet": {"server/otp", "server/engine", "server/bridge", "server/web"},
 	"server/v1":      {"server/otp", "server/people", "server/engine", "server/web", "server/webhook"},
 	"server/admin": {
-		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/engine", "server/web", "server/webhook",
+		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/engine", "server/bridge",
+		"server/web", "server/webhook",
 	},
 	"server/console": {"crypto", "server/otp", "server/audit", "server/manage", "server/people", "server/engine", "server/web",
 		"server/sandbox", "server/webhook"},

@@ -20,6 +20,7 @@ import (
 	"otpbridge/config"
 	"otpbridge/server/admin"
 	"otpbridge/server/web"
+	"otpbridge/sql"
 )
 
 // metrics are those of the whole process. Labels hold what this program chose and never what a
@@ -74,6 +75,20 @@ func (m *metrics) count(c *gin.Context) {
 	}
 	m.requests.WithLabelValues(door, route, method, statusText(c.Writer.Status()), kind).Inc()
 	m.duration.WithLabelValues(door, route).Observe(time.Since(began).Seconds())
+}
+
+// tallyCall is the middleware that counts the calls of accounts for the migration report.
+func (s *Server) tallyCall(c *gin.Context) {
+	began := time.Now()
+	c.Next()
+	request := web.RequestOf(c)
+	door, name := callOf(c)
+	if request.Account == "" || door != "servlet" && door != "v1" {
+		return
+	}
+	now := time.Now()
+	s.tally.Note(sql.CallKey{Account: request.Account, Door: door, Name: name, Credential: request.Key,
+		Passed: request.Passed, Kind: request.Kind}, web.Peer(c.Request), now, now.Sub(began), max(c.Writer.Size(), 0))
 }
 
 // callOf is the surface that a request came through, and the pattern of its route from the table of

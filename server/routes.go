@@ -7,6 +7,7 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/server/admin"
+	"otpbridge/server/bridge"
 	"otpbridge/server/callback"
 	"otpbridge/server/console"
 	"otpbridge/server/otp"
@@ -30,7 +31,7 @@ func (s *Server) routes() http.Handler {
 	if err := router.SetTrustedProxies(nil); err != nil {
 		panic("an empty list of proxies cannot be wrong: " + err.Error())
 	}
-	router.Use(s.identify, s.metrics.count, s.logRequest, s.recoverPanic)
+	router.Use(s.identify, s.metrics.count, s.tallyCall, s.logRequest, s.recoverPanic)
 	if s.certificate != nil {
 		router.Use(strictTransport)
 	}
@@ -96,7 +97,7 @@ func (s *Server) routes() http.Handler {
 		admin.Mount(router, admin.Options{
 			People: s.people, Manage: s.manage, Engine: s.engine, Audit: s.audit, Webhooks: s.webhooks, Plain: s.plain,
 			Log:       s.log,
-			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(),
+			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(), Reports: bridge.NewReports(s.store),
 		})
 	}
 	s.mountConsole(router, requests)

@@ -48,6 +48,7 @@ type Server struct {
 	manage   *manage.Manager
 	engine   *engine.Engine
 	upstream *bridge.Upstreams
+	tally    *bridge.Tally
 	people   *people.People
 	audit    *audit.Log
 	webhooks *webhook.Webhooks
@@ -166,6 +167,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
+	s.tally = bridge.NewTally(s.store, s.log)
 	s.upstream = bridge.New(options.Guard, otp.UpstreamDeadline.Duration())
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
@@ -387,6 +389,7 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 	s.served.Wait()
 	s.upstream.Close()
 	s.webhooks.Close()
+	s.tally.Close()
 	s.engine.Close()
 	s.audit.Close()
 	err = errors.Join(err, s.store.Close(), s.observers.close())

@@ -87,6 +87,10 @@ var accountColumns = []accountColumn{
 	text("bridge_mode", func(a *otp.Account) *otp.BridgeMode { return &a.Bridge }),
 	optional("bridge_before", func(a *otp.Account) **otp.BridgeMode { return &a.BridgeBefore }),
 	optionalNumber("cut_over_at", func(a *otp.Account) **otp.Millis { return &a.CutOverAt }),
+	optionalNumber("servlets_deprecated_at", func(a *otp.Account) **otp.Millis { return &a.ServletsDeprecatedAt }),
+	optionalNumber("servlets_sunset_at", func(a *otp.Account) **otp.Millis { return &a.ServletsSunsetAt }),
+	flag("servlets_grace", func(a *otp.Account) *bool { return &a.ServletsGrace }),
+	document("servlets_brown_outs", func(a *otp.Account) *[]string { return &a.ServletsBrownOuts }),
 	number("created_at", func(a *otp.Account) *otp.Millis { return &a.CreatedAt }),
 	number("updated_at", func(a *otp.Account) *otp.Millis { return &a.UpdatedAt }),
 }

@@ -48,6 +48,7 @@ type Store struct {
 	Tests       *TestRecipients
 	Audit       *Audit
 	Guards      *Guards
+	Calls       *Calls
 
 	options Options
 	dialect dialect
@@ -100,6 +101,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
 	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}
 	s.Audit, s.Guards = &Audit{s}, &Guards{s}
+	s.Calls = &Calls{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/audit"
+	"otpbridge/server/bridge"
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
@@ -27,6 +28,7 @@ const patience = 10 * time.Second
 type Options struct {
 	People   *people.People
 	Manage   *manage.Manager
+	Reports  *bridge.Reports
 	Audit    *audit.Log
 	Webhooks *webhook.Webhooks
 	Engine   *engine.Engine // reads API keys; nil where there are none

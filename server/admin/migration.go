@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"otpbridge/server/bridge"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
@@ -13,6 +14,36 @@ import (
 var migrationRoutes = []route{
 	{method: http.MethodPost, path: "/api/accounts/:account/cut-over", who: person, needs: people.WriteAccounts, live: true,
 		call: (*exchange).cutOver},
+	{method: http.MethodGet, path: "/api/migration", who: person, needs: people.ReadStatistics,
+		parameters: []string{"account", "hours"}, call: (*exchange).migration},
+}
+
+// usualHours is how far the report looks back where nobody says how far: a week.
+const usualHours = 168
+
+// migration reports which calls the accounts that the caller sees make.
+func (x *exchange) migration() (answer, error) {
+	query := web.ReadQuery(x.gin, "account", "hours")
+	only, hours := query.Text("account"), query.Number("hours", usualHours, 1, int(bridge.Memory/time.Hour))
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.Manage.Accounts.List(x.ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	var accounts []otp.Account
+	for i := range found {
+		if address := found[i].Address; x.who.MaySee(address) && (only == "" || only == address) {
+			accounts = append(accounts, found[i].Account)
+		}
+	}
+	if only != "" && len(accounts) == 0 {
+		return answer{}, otp.Refuse(otp.NotFound, "there is no such account")
+	}
+	now := time.Now()
+	report, err := x.door.Reports.On(x.ctx, accounts, now.Add(-time.Duration(hours)*time.Hour), now)
+	return answer{http.StatusOK, report}, err
 }
 
 // cutOver has this server or the upstream answer an account's servlet calls from a moment on.

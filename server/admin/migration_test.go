@@ -3,10 +3,16 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/bridge"
+	"otpbridge/server/people"
+	"otpbridge/sql"
 )
 
 func TestCutOver_SaysWhoAnswersFromWhenOn(t *testing.T) {
@@ -47,4 +53,41 @@ func TestCutOver_SaysWhoAnswersFromWhenOn(t *testing.T) {
 	d.wants(t, 400, "INVALID_REQUEST", "PATCH", "/api/accounts/4711", `{"bridge_mode":"forward"}`,
 		append(who, "If-Match", tag)...)
 	d.wants(t, 404, "NOT_FOUND", "POST", "/api/accounts/99/cut-over", `{"mode":"local"}`, who...)
+}
+
+func TestMigration_WhoMayReadStatisticsSeesTheirAccounts(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	for _, account := range []string{"4711", "4712"} {
+		d.wants(t, 201, "", "POST", "/api/accounts", `{"esme_address":"`+account+`","otp_cipher":"none"}`, who...)
+	}
+	tally := bridge.NewTally(d.store, slog.New(slog.DiscardHandler))
+	for i := range 3 {
+		tally.Note(sql.CallKey{Account: "4711", Door: "servlet", Name: "otpgenservlet", Passed: "generated", Kind: "ok"},
+			netip.MustParseAddr("192.0.2.7"), time.Now(), 10*time.Millisecond, 27)
+		tally.Note(sql.CallKey{Account: "4712", Door: "v1", Name: "/v1/send", Kind: "ok"}, netip.Addr{}, time.Now(), 0, i)
+	}
+	tally.Write()
+	tally.Note(sql.CallKey{Account: "4711", Door: "servlet", Name: "otpgenservlet", Passed: "generated", Kind: "ok"},
+		netip.MustParseAddr("192.0.2.7"), time.Now(), 10*time.Millisecond, 27)
+	tally.Close()
+
+	accounts := func(query string, who []string) []any {
+		return d.wants(t, 200, "", "GET", "/api/migration"+query, "", who...).members["accounts"].([]any)
+	}
+	require.Len(t, accounts("", who), 2)
+	mine := accounts("", d.member(t, people.Auditor, "4711"))
+	require.Len(t, mine, 1)
+	account := mine[0].(map[string]any)
+	require.Equal(t, 4.0, account["servlet_calls"])
+	call := account["calls"].([]any)[0].(map[string]any)
+	require.Equal(t, 10.0, call["average_ms"])
+	require.Equal(t, 108.0, call["bytes"])
+	require.Equal(t, "192.0.2.7", call["addresses"].([]any)[0].(map[string]any)["id"])
+	require.Equal(t, 3.0, accounts("?account=4712&hours=2", who)[0].(map[string]any)["v1_calls"])
+	d.wants(t, 404, "NOT_FOUND", "GET", "/api/migration?account=4712", "", d.member(t, people.Support, "4711")...)
+	for _, query := range []string{"?hours=0", "?hours=2161", "?hours=x", "?since=1", "?account=1&account=2"} {
+		d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/migration"+query, "", who...)
+	}
+	d.wants(t, 401, "AUTH_003", "GET", "/api/migration", "")
 }

@@ -19,6 +19,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/audit"
+	"otpbridge/server/bridge"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
@@ -59,7 +60,7 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	gin.SetMode(gin.TestMode)
 	d := &desk{log: new(bytes.Buffer), router: gin.New(), store: store, file: filepath.Join(folder, "otp.db")}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o := Options{Plain: web.NewPlain(true, true, log), Log: log, PublicURL: base}
+	o := Options{Reports: bridge.NewReports(store), Plain: web.NewPlain(true, true, log), Log: log, PublicURL: base}
 	for _, c := range change {
 		c(&o)
 	}

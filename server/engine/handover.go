@@ -9,8 +9,9 @@ import (
 )
 
 // Handling returns how the caller's calls of the servlets are to be handled now, by the clock of its account.
+// Refusal: FeatureOff once the account's servlets are over.
 func (e *Engine) Handling(ctx context.Context, c *Caller) (otp.Handling, error) {
-	if c.Account.CutOverAt == nil {
+	if !c.Account.Timed() {
 		return c.Account.Handling(0), nil
 	}
 	now := time.Now()
@@ -20,6 +21,9 @@ func (e *Engine) Handling(ctx context.Context, c *Caller) (otp.Handling, error) 
 			return otp.Handling{}, err
 		}
 		now = now.Add(ahead)
+	}
+	if c.Account.ServletsOff(otp.At(now)) {
+		return otp.Handling{}, otp.Refuse(otp.FeatureOff, "the account's servlets have ended, or rehearse it")
 	}
 	return c.Account.Handling(otp.At(now)), nil
 }

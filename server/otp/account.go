@@ -38,59 +38,63 @@ const (
 // where the column is NULL and a process-wide or door's default applies. The cipher key and IV
 // are sealed and not part of it in clear.
 type Account struct {
-	Address           string            `json:"esme_address"`
-	Name              string            `json:"name"`
-	Enabled           bool              `json:"enabled"`
-	OTPEnabled        bool              `json:"otp_enabled"`
-	Profile           *Profile          `json:"message_profile"`
-	Overrides         map[string]string `json:"message_overrides"`
-	StrictHTTP        bool              `json:"strict_http"`
-	Length            int               `json:"otp_length"`
-	TTLSeconds        int               `json:"otp_ttl_seconds"`
-	MaxAttempts       *int              `json:"max_attempts"`
-	MaxRegenerations  int               `json:"max_regenerations"`
-	KeyOnIP           bool              `json:"key_on_ip"`
-	Countries         []string          `json:"countries"`
-	SMSEnabled        bool              `json:"sms_enabled"`
-	EmailEnabled      bool              `json:"email_enabled"`
-	PlainValidation   bool              `json:"plain_validation_enabled"`
-	ServletTypes      []string          `json:"servlet_types"` // types of the codes that the servlets see
-	Cipher            string            `json:"otp_cipher"`
-	Encoding          string            `json:"otp_encoding"`
-	SealedCipherKey   []byte            `json:"-"`
-	SealedCipherIV    []byte            `json:"-"`
-	DepartmentMode    DepartmentMode    `json:"department_mode"`
-	Departments       []string          `json:"departments"`
-	SendsPerMinute    int               `json:"sends_per_minute"`
-	SendsPerHour      int               `json:"sends_per_hour"`
-	SendsPerDay       int               `json:"sends_per_day"`
-	RequestsPerMinute *int              `json:"requests_per_minute"`
-	Burst             *int              `json:"burst"`
-	SMSChannels       *string           `json:"sms_channels"`
-	EmailChannels     *string           `json:"email_channels"`
-	SMSSender         *string           `json:"sms_sender"`
-	EmailSender       *string           `json:"email_sender"`
-	SMSTemplate       *string           `json:"sms_template"`
-	EmailTemplate     *string           `json:"email_template"`
-	DLTEntityID       *string           `json:"dlt_entity_id"`
-	DLTTemplateID     *string           `json:"dlt_template_id"`
-	RetentionDays     int               `json:"retention_days"`
-	Templates         map[string]string `json:"templates"` // by name, texts for v1
-	CORSOrigins       []string          `json:"cors_allowed_origins"`
-	CORSMethods       []string          `json:"cors_allowed_methods"`
-	CORSHeaders       []string          `json:"cors_allowed_headers"`
-	CostGuards        *Guards           `json:"cost_guards"`
-	SpendCapPerDay    *int              `json:"spend_cap_per_day"` // millionths of the currency of prices
-	Prices            map[string]int64  `json:"prices"`            // of an SMS, by country; * for all others
-	SafeList          []string          `json:"safe_list"`         // numbers and ranges that are never stopped
-	RequireHTTPS      bool              `json:"require_https"`     // the servlets refuse plain HTTP
-	JWTIssuers        []JWTIssuer       `json:"jwt_issuers"`       // whose tokens the JSON API takes
-	UpstreamURL       *string           `json:"upstream_url"`      // where the servlets' calls can be passed on to
-	Bridge            BridgeMode        `json:"bridge_mode"`       // from CutOverAt on
-	BridgeBefore      *BridgeMode       `json:"bridge_before"`     // the mode until then
-	CutOverAt         *Millis           `json:"cut_over_at"`       // nil: Bridge holds, without a hand-over
-	CreatedAt         Millis            `json:"created_at"`
-	UpdatedAt         Millis            `json:"updated_at"`
+	Address              string            `json:"esme_address"`
+	Name                 string            `json:"name"`
+	Enabled              bool              `json:"enabled"`
+	OTPEnabled           bool              `json:"otp_enabled"`
+	Profile              *Profile          `json:"message_profile"`
+	Overrides            map[string]string `json:"message_overrides"`
+	StrictHTTP           bool              `json:"strict_http"`
+	Length               int               `json:"otp_length"`
+	TTLSeconds           int               `json:"otp_ttl_seconds"`
+	MaxAttempts          *int              `json:"max_attempts"`
+	MaxRegenerations     int               `json:"max_regenerations"`
+	KeyOnIP              bool              `json:"key_on_ip"`
+	Countries            []string          `json:"countries"`
+	SMSEnabled           bool              `json:"sms_enabled"`
+	EmailEnabled         bool              `json:"email_enabled"`
+	PlainValidation      bool              `json:"plain_validation_enabled"`
+	ServletTypes         []string          `json:"servlet_types"` // types of the codes that the servlets see
+	Cipher               string            `json:"otp_cipher"`
+	Encoding             string            `json:"otp_encoding"`
+	SealedCipherKey      []byte            `json:"-"`
+	SealedCipherIV       []byte            `json:"-"`
+	DepartmentMode       DepartmentMode    `json:"department_mode"`
+	Departments          []string          `json:"departments"`
+	SendsPerMinute       int               `json:"sends_per_minute"`
+	SendsPerHour         int               `json:"sends_per_hour"`
+	SendsPerDay          int               `json:"sends_per_day"`
+	RequestsPerMinute    *int              `json:"requests_per_minute"`
+	Burst                *int              `json:"burst"`
+	SMSChannels          *string           `json:"sms_channels"`
+	EmailChannels        *string           `json:"email_channels"`
+	SMSSender            *string           `json:"sms_sender"`
+	EmailSender          *string           `json:"email_sender"`
+	SMSTemplate          *string           `json:"sms_template"`
+	EmailTemplate        *string           `json:"email_template"`
+	DLTEntityID          *string           `json:"dlt_entity_id"`
+	DLTTemplateID        *string           `json:"dlt_template_id"`
+	RetentionDays        int               `json:"retention_days"`
+	Templates            map[string]string `json:"templates"` // by name, texts for v1
+	CORSOrigins          []string          `json:"cors_allowed_origins"`
+	CORSMethods          []string          `json:"cors_allowed_methods"`
+	CORSHeaders          []string          `json:"cors_allowed_headers"`
+	CostGuards           *Guards           `json:"cost_guards"`
+	SpendCapPerDay       *int              `json:"spend_cap_per_day"`      // millionths of the currency of prices
+	Prices               map[string]int64  `json:"prices"`                 // of an SMS, by country; * for all others
+	SafeList             []string          `json:"safe_list"`              // numbers and ranges that are never stopped
+	RequireHTTPS         bool              `json:"require_https"`          // the servlets refuse plain HTTP
+	JWTIssuers           []JWTIssuer       `json:"jwt_issuers"`            // whose tokens the JSON API takes
+	UpstreamURL          *string           `json:"upstream_url"`           // where the servlets' calls can be passed on to
+	Bridge               BridgeMode        `json:"bridge_mode"`            // from CutOverAt on
+	BridgeBefore         *BridgeMode       `json:"bridge_before"`          // the mode until then
+	CutOverAt            *Millis           `json:"cut_over_at"`            // nil: Bridge holds, without a hand-over
+	ServletsDeprecatedAt *Millis           `json:"servlets_deprecated_at"` // nil: answers say nothing of it
+	ServletsSunsetAt     *Millis           `json:"servlets_sunset_at"`     // when they end; nil: never
+	ServletsGrace        bool              `json:"servlets_grace"`         // they go on after it
+	ServletsBrownOuts    []string          `json:"servlets_brown_outs"`    // spans in which they are off
+	CreatedAt            Millis            `json:"created_at"`
+	UpdatedAt            Millis            `json:"updated_at"`
 }
 
 // DefaultAccount is an account with every column at its default.
@@ -170,6 +174,9 @@ func (a *Account) Validate() error {
 		return err
 	}
 	if err := a.validateBridge(); err != nil {
+		return err
+	}
+	if err := a.validateSunset(); err != nil {
 		return err
 	}
 	for name, text := range a.Overrides {

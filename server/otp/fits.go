@@ -41,6 +41,7 @@ func (a *Account) Fits(columns ...string) error {
 		{"cors_allowed_methods", list(a.CORSMethods, checkMethod)},
 		{"cors_allowed_headers", list(a.CORSHeaders, checkToken)},
 		{"safe_list", func() error { return FitsDocument(a.SafeList) }},
+		{"servlets_brown_outs", func() error { return FitsDocument(a.ServletsBrownOuts) }},
 		{"prices", func() error { return FitsDocument(a.Prices) }},
 		{"jwt_issuers", func() error { return FitsDocument(a.JWTIssuers) }},
 	} {

@@ -26,7 +26,8 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 	}
 
 	if x.account != nil {
-		request.Account, request.Key = x.account.Address, x.key
+		request.Account, request.Key, request.Passed = x.account.Address, x.key, x.passed
+		announce(c.Writer.Header(), x.account, x.servlet.step)
 	}
 	if x.upstream != nil && err == nil {
 		d.passBack(c, x.upstream)

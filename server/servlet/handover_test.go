@@ -1,6 +1,7 @@
 package servlet_test
 
 import (
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -174,4 +176,63 @@ func TestCutOver_SetForLater(t *testing.T) {
 	require.NoError(t, err)
 	_, err = accounts.CutOver(t.Context(), by, c.front.address, otp.BridgeForward, time.Time{}, nil)
 	require.ErrorContains(t, err, "about to happen")
+}
+
+// The servlets of an account are announced to end, rehearse it, end, and go on in grace.
+func TestSunset_AnnouncedRehearsedAndMade(t *testing.T) {
+	c := newCrossing(t)
+	set := func(columns []string, change func(a *otp.Account)) {
+		_, err := c.front.manage.Accounts.Change(t.Context(), manage.Edit{Account: c.front.address, Columns: columns,
+			Set: func(n *manage.Imported) error { change(&n.Account); return nil }})
+		require.NoError(t, err)
+	}
+	headers := func() http.Header {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", c.front.server.URL+"/otpauthapi/otpgenservlet"+target, nil)
+		require.NoError(t, err)
+		r.Header["access_key"] = []string{bridgedKey}
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response.Header
+	}
+	require.Empty(t, headers().Get("Deprecation"), "nobody asked for it")
+	now := time.Now().Truncate(time.Second).UTC()
+	deprecated, sunset := otp.At(now), otp.At(now.Add(2*time.Hour))
+	set([]string{"servlets_deprecated_at", "servlets_sunset_at", "servlets_brown_outs"}, func(a *otp.Account) {
+		a.ServletsDeprecatedAt, a.ServletsSunsetAt = &deprecated, &sunset
+		a.ServletsBrownOuts = []string{now.Add(time.Hour).Format(time.RFC3339) + "/" +
+			now.Add(time.Hour+10*time.Minute).Format(time.RFC3339)}
+	})
+	told := headers()
+	require.Equal(t, fmt.Sprintf("@%d", now.Unix()), told.Get("Deprecation"), "a date of RFC 9651")
+	at, err := http.ParseTime(told.Get("Sunset"))
+	require.NoError(t, err)
+	require.Equal(t, now.Add(2*time.Hour), at.UTC())
+	require.Equal(t, `</v1/send>; rel="successor-version"`, told.Get("Link"))
+
+	const off = "200 The feature is not enabled"
+	generates := func() string { return c.front.askFor(t, c.front.server, "otpgenservlet", first) }
+	require.Equal(t, sent, generates())
+	c.advance(time.Hour + time.Minute)
+	require.Equal(t, off, generates(), "a rehearsal")
+	require.Equal(t, off, c.validate(first, "123456"))
+	require.Equal(t, "200 ERROR", c.front.askFor(t, c.front.server, "otpregenservlet", first))
+	c.advance(10 * time.Minute)
+	require.Equal(t, sent, generates())
+	c.advance(time.Hour)
+	passed := c.passed.Load()
+	require.Equal(t, off, generates(), "the end")
+	require.Equal(t, passed, c.passed.Load())
+	set([]string{"servlets_grace"}, func(a *otp.Account) { a.ServletsGrace = true })
+	require.Equal(t, sent, generates(), "grace")
+	for _, span := range []string{"", "now", "2026-12-01T06:00:00Z", "2026-12-01T06:00:00Z/", "/2026-12-01T06:00:00Z",
+		"2026-12-01T06:00:00Z/2026-12-01T06:00:00Z", "2026-12-01T06:00:00Z/2026-12-01T05:00:00Z", "2026-12-01/2026-12-02",
+		"2026-12-01T06:00:00Z/2026-12-03T06:00:00Z", "2026-12-01T06:00:00Z/PT15M", "2026-12-01T06:00Z/2026-12-01T07:00Z"} {
+		account := otp.DefaultAccount("4711")
+		account.ServletsBrownOuts = []string{span}
+		require.ErrorContains(t, account.Validate(), "servlets_brown_outs", span)
+	}
+	account := otp.DefaultAccount("4711")
+	account.ServletsDeprecatedAt, account.ServletsSunsetAt = &sunset, &deprecated
+	require.ErrorContains(t, account.Validate(), "servlets_sunset_at")
 }

@@ -162,6 +162,7 @@ type exchange struct {
 	reason string
 
 	inside   bool           // counted as under way
+	passed   string         // the class of what the upstream answered
 	upstream *bridge.Answer // what is answered in place of words of ours
 }
 

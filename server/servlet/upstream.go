@@ -98,6 +98,7 @@ func (x *exchange) forward(ctx context.Context, body []byte) (class string, err 
 		x.reason = failed.Error()
 	}
 	x.door.upstreams.Count(x.servlet.name, class, time.Since(began))
+	x.passed = class
 	if err == nil {
 		x.upstream = &answer
 	}

@@ -24,6 +24,7 @@ type Request struct {
 	Reason  string    // what exactly was wrong, where the answer does not say it; holds nothing of the request's values
 	Key     otp.ID    // of the credential, once it is accepted
 	Actor   otp.Actor // who, if that is no key: a person or a service account
+	Passed  string    // the class of what the account's upstream answered; empty where it was not asked
 	Plain   bool      // it came over plain HTTP from another machine, see Plain
 
 	idHeader [1]string // what the answer's header holds, in the memory that is here anyway

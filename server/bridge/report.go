@@ -1,0 +1,200 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Report says how far accounts have come on their way to the JSON API.
+type Report struct {
+	Since    time.Time       `json:"since"` // the begin of the first hour that is counted
+	Accounts []AccountReport `json:"accounts"`
+}
+
+// AccountReport is about one account. Only calls whose key was accepted are counted.
+type AccountReport struct {
+	Address     string           `json:"esme_address"`
+	Name        string           `json:"name"`
+	Mode        otp.BridgeMode   `json:"bridge_mode"` // that holds now
+	CutOverAt   *time.Time       `json:"cut_over_at"` // null: no change was ever set
+	Servlets    int64            `json:"servlet_calls"`
+	V1          int64            `json:"v1_calls"`
+	Calls       []CallReport     `json:"calls"`
+	Differences map[string]int64 `json:"differences,omitempty"` // in shadow, by what the upstream and this server decided
+}
+
+// CallReport is about one endpoint.
+type CallReport struct {
+	Door      string           `json:"door"` // servlet or v1
+	Name      string           `json:"name"`
+	Calls     int64            `json:"calls"`
+	PassedOn  int64            `json:"passed_on"` // to the upstream
+	LastCall  time.Time        `json:"last_call"`
+	AverageMS float64          `json:"average_ms"`
+	Bytes     int64            `json:"bytes"`
+	Answers   map[string]int64 `json:"answers"` // by class of an upstream's answer, or by kind
+	Keys      []Caller         `json:"keys"`
+	Addresses []Caller         `json:"addresses"`
+	Hours     []Hourly         `json:"hours"`
+	Successor string           `json:"successor,omitempty"` // of a servlet call: what to call in its place
+}
+
+// Caller is a key, or an address.
+type Caller struct {
+	ID       string    `json:"id"`
+	Calls    int64     `json:"calls"`
+	LastCall time.Time `json:"last_call"`
+}
+
+// Hourly is the calls of an hour.
+type Hourly struct {
+	Hour  time.Time `json:"hour"` // its begin
+	Calls int64     `json:"calls"`
+}
+
+// ShadowDoor is the door of counts of differences.
+const ShadowDoor = "shadow"
+
+// Memory is how long calls are remembered.
+const Memory = time.Duration(sql.CallsMemory) * time.Millisecond
+
+// Reports reports on the calls that servers counted.
+type Reports struct{ store *sql.Store }
+
+// NewReports makes Reports on what a store holds.
+func NewReports(store *sql.Store) *Reports { return &Reports{store} }
+
+// On reports on accounts since a moment before now, in the order in which they are given.
+func (r *Reports) On(ctx context.Context, accounts []otp.Account, since, now time.Time) (Report, error) {
+	from := otp.At(since)
+	from -= from % otp.Hour
+	report := Report{Since: from.Time(), Accounts: []AccountReport{}}
+	only := ""
+	if len(accounts) == 1 {
+		only = accounts[0].Address
+	}
+	counts, err := r.store.Calls.Since(ctx, from, only)
+	if err != nil {
+		return report, err
+	}
+	for i := range accounts {
+		report.Accounts = append(report.Accounts, reportOn(&accounts[i], counts, otp.At(now)))
+	}
+	return report, nil
+}
+
+func reportOn(a *otp.Account, counts []sql.CallCount, now otp.Millis) AccountReport {
+	r := AccountReport{Address: a.Address, Name: a.Name, Mode: a.Handling(now).Mode, Calls: []CallReport{}}
+	if a.CutOverAt != nil {
+		at := a.CutOverAt.Time()
+		r.CutOverAt = &at
+	}
+	byCall := map[[2]string][]sql.CallCount{}
+	for _, n := range counts {
+		switch {
+		case n.Account != a.Address:
+			continue
+		case n.Door == ShadowDoor:
+			if r.Differences == nil {
+				r.Differences = map[string]int64{}
+			}
+			r.Differences[fmt.Sprintf("%s: %s there, %s here", n.Name, n.Passed, n.Kind)] += n.Calls
+			continue
+		case n.Door == "v1":
+			r.V1 += n.Calls
+		default:
+			r.Servlets += n.Calls
+		}
+		call := [2]string{n.Door, n.Name}
+		byCall[call] = append(byCall[call], n)
+	}
+	for _, call := range slices.SortedFunc(maps.Keys(byCall), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+		r.Calls = append(r.Calls, reportOnCall(a, byCall[call]))
+	}
+	return r
+}
+
+// reportOnCall adds up the counts of one endpoint, at least one.
+func reportOnCall(a *otp.Account, counts []sql.CallCount) CallReport {
+	r := CallReport{Door: counts[0].Door, Name: counts[0].Name, Answers: map[string]int64{}}
+	keys, addresses, hours := map[string]*Caller{}, map[string]*Caller{}, map[otp.Millis]int64{}
+	var micros int64
+	for _, n := range counts {
+		r.Calls += n.Calls
+		r.Bytes += n.Bytes
+		r.LastCall = latest(r.LastCall, n.LastAt)
+		r.Answers[cmp.Or(n.Passed, n.Kind)] += n.Calls
+		if n.Passed != "" {
+			r.PassedOn += n.Calls
+		}
+		micros += n.Micros
+		hours[n.Hour] += n.Calls
+		add(keys, n.Credential.Text("key"), n)
+		add(addresses, cmp.Or(n.Address, "others"), n)
+	}
+	r.AverageMS = float64(micros/r.Calls) / 1000
+	r.Keys, r.Addresses = listed(keys), listed(addresses)
+	for _, hour := range slices.Sorted(maps.Keys(hours)) {
+		r.Hours = append(r.Hours, Hourly{hour.Time(), hours[hour]})
+	}
+	if r.Door == "servlet" {
+		r.Successor = Successor(a, r.Name)
+	}
+	return r
+}
+
+func latest(at time.Time, other otp.Millis) time.Time {
+	if other.Time().After(at) {
+		return other.Time()
+	}
+	return at
+}
+
+func add(to map[string]*Caller, id string, n sql.CallCount) {
+	if to[id] == nil {
+		to[id] = &Caller{ID: id}
+	}
+	to[id].Calls += n.Calls
+	to[id].LastCall = latest(to[id].LastCall, n.LastAt)
+}
+
+// listed are the callers, the most frequent first.
+func listed(callers map[string]*Caller) []Caller {
+	all := []Caller{}
+	for _, c := range callers {
+		all = append(all, *c)
+	}
+	slices.SortFunc(all, func(a, b Caller) int { return cmp.Or(cmp.Compare(b.Calls, a.Calls), strings.Compare(a.ID, b.ID)) })
+	return all
+}
+
+// Successor is the call of the JSON API that does for an account what a servlet does.
+func Successor(a *otp.Account, servlet string) string {
+	whom := `"to": "+919876543210"`
+	if a.KeyOnIP {
+		whom += `, "ip": "203.0.113.7"`
+	}
+	switch servlet {
+	case "otpgenservlet":
+		switch {
+		case a.SMSEnabled && a.EmailEnabled:
+			whom += `, "method": "sms", "fallback": ["email"], "email": "a@example.com"`
+		case a.EmailEnabled:
+			whom += `, "method": "email", "email": "a@example.com"`
+		default:
+			whom += `, "method": "sms"`
+		}
+		return "POST /v1/send {" + whom + `, "type": "verification"}`
+	case "otpregenservlet":
+		return "POST /v1/resend {" + whom + "}"
+	}
+	return "POST /v1/verify {" + whom + `, "code": "` + "1234567890"[:a.Length] + `"}`
+}

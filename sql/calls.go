@@ -1,0 +1,101 @@
+package sql
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+
+	"otpbridge/server/otp"
+)
+
+// Calls counts the calls of accounts by the hour. It guards nothing: a count may miss what a server that was killed
+// had not written yet.
+type Calls struct{ store *Store }
+
+// CallKey is what calls are counted by.
+type CallKey struct {
+	Hour       otp.Millis // when it began
+	Account    string
+	Door       string // servlet, v1, or shadow for what the rules here and an upstream decided differently
+	Name       string // of the servlet or the route
+	Credential otp.ID
+	Address    string // of the peer; empty for one beyond those that are told apart
+	Passed     string // the class of what an upstream answered; empty where none was asked
+	Kind       string // ok, fault or a refusal's kind, of what this server decided
+}
+
+// CallCount is how often calls of a key were made.
+type CallCount struct {
+	CallKey
+	Calls  int64
+	Micros int64 // that they took together
+	Bytes  int64 // of their answers together
+	LastAt otp.Millis
+}
+
+const callKeyColumns = `hour, server, esme_address, door, name, credential_id, address, passed, kind`
+
+// CallsMemory is how long counts are kept.
+const CallsMemory = 90 * otp.Day
+
+// callsAtOnce bounds the rows of one transaction, so that decisions do not wait for it long.
+const callsAtOnce = 100
+
+// Add adds what a server has counted, and removes what is too old.
+func (c *Calls) Add(ctx context.Context, server otp.ID, counts []CallCount, now otp.Millis) error {
+	for part := range slices.Chunk(counts, callsAtOnce) {
+		err := c.store.write(ctx, func(w *session) error {
+			for i := range part {
+				if err := addCalls(ctx, w, server, &part[i]); err != nil {
+					return err
+				}
+			}
+			return w.exec(ctx, `DELETE FROM calls WHERE hour < ?`, int64(now-CallsMemory))
+		})
+		if err != nil {
+			return fmt.Errorf("count calls: %w", err)
+		}
+	}
+	return nil
+}
+
+func addCalls(ctx context.Context, w *session, server otp.ID, n *CallCount) error {
+	key := []driver.Value{int64(n.Hour), server[:], n.Account, n.Door, n.Name, n.Credential[:], n.Address, n.Passed, n.Kind}
+	counts := []driver.Value{n.Calls, n.Micros, n.Bytes, int64(n.LastAt)}
+	added, err := w.affect(ctx, `
+		UPDATE calls
+		SET calls = calls + ?, micros = micros + ?, bytes = bytes + ?, last_at = ?
+		WHERE hour = ? AND server = ? AND esme_address = ? AND door = ? AND name = ? AND credential_id = ?
+			AND address = ? AND passed = ? AND kind = ?`, slices.Concat(counts, key)...)
+	if err != nil || added > 0 {
+		return err
+	}
+	return w.exec(ctx, insertText(`INSERT INTO calls (`+callKeyColumns+`, calls, micros, bytes, last_at) VALUES `,
+		len(key)+len(counts), 1), slices.Concat(key, counts)...)
+}
+
+// Since reads what all servers counted in hours that began at a moment or later, of one account or with "" of all.
+func (c *Calls) Since(ctx context.Context, since otp.Millis, account string) ([]CallCount, error) {
+	rows, err := c.store.reads.QueryContext(ctx, `
+		SELECT hour, esme_address, door, name, credential_id, address, passed, kind,
+			SUM(calls), SUM(micros), SUM(bytes), MAX(last_at)
+		FROM calls
+		WHERE hour >= ? AND (esme_address = ? OR ? = '')
+		GROUP BY hour, esme_address, door, name, credential_id, address, passed, kind
+		ORDER BY esme_address, door, name, hour, credential_id, address, passed, kind`, int64(since), account, account)
+	if err != nil {
+		return nil, fmt.Errorf("read calls: %w", err)
+	}
+	defer rows.Close()
+	var all []CallCount
+	for rows.Next() {
+		var n CallCount
+		if err := rows.Scan(&n.Hour, &n.Account, &n.Door, &n.Name, idScan{&n.Credential}, &n.Address, &n.Passed, &n.Kind,
+			&n.Calls, &n.Micros, &n.Bytes, &n.LastAt); err != nil {
+			return nil, fmt.Errorf("read calls: %w", err)
+		}
+		all = append(all, n)
+	}
+	return all, rows.Err()
+}
