@@ -76,7 +76,7 @@ test: ## install what the tests need, lint, then run every test under the race d
 	@.ci/setup
 	@$(MAKE) --no-print-directory lint
 	@mkdir -p $(dir $(RESULTS))
-	@$(GO) tool gotestsum --format pkgname-and-test-fails --jsonfile $(RESULTS) -- $(RACE) -timeout 20m $(LONGEST) ./... || failed=1; \
+	@$(GO) tool gotestsum --format pkgname-and-test-fails --jsonfile $(RESULTS) -- $(RACE) -timeout 45m $(LONGEST) ./... || failed=1; \
 	echo "The slowest tests:"; $(GO) tool gotestsum tool slowest --num 10 --threshold 1s --jsonfile $(RESULTS); \
 	exit $${failed:-0}
 
