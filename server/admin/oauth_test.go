@@ -93,8 +93,7 @@ func (o *office) post(t testing.TB, kind, body string, headers ...string) (int, 
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	w := httptest.NewRecorder()
-	o.router.ServeHTTP(w, r)
+	w := judged(t, o.router, r, body)
 	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 	require.Equal(t, w.Code == 401, w.Header().Get("WWW-Authenticate") != "")
 	var answer map[string]any
@@ -131,8 +130,7 @@ func TestToken_JSONAndFormsAreTaken(t *testing.T) {
 	r := httptest.NewRequest("POST", people.TokenPath, strings.NewReader("grant_type=client_credentials"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
 	r.SetBasicAuth(url.QueryEscape(o.secret.ID), url.QueryEscape(string(o.text.Bytes())))
-	w := httptest.NewRecorder()
-	o.router.ServeHTTP(w, r)
+	w := judged(t, o.router, r, "grant_type=client_credentials")
 	require.Equal(t, 200, w.Code, w.Body)
 }
 

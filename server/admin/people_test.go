@@ -38,6 +38,7 @@ const (
 
 // desk is one server's door for people.
 type desk struct {
+	t      testing.TB
 	people *people.People
 	manage *manage.Manager
 	log    *bytes.Buffer
@@ -58,7 +59,7 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	opened, err := vault.Open(t.Context(), store, keyring, false)
 	require.NoError(t, err)
 	gin.SetMode(gin.TestMode)
-	d := &desk{log: new(bytes.Buffer), router: gin.New(), store: store, file: filepath.Join(folder, "otp.db")}
+	d := &desk{t: t, log: new(bytes.Buffer), router: gin.New(), store: store, file: filepath.Join(folder, "otp.db")}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o := Options{Reports: bridge.NewReports(store), Plain: web.NewPlain(true, true, log), Log: log, PublicURL: base}
 	for _, c := range change {
@@ -107,7 +108,7 @@ func (r reply) member(name string) string {
 	return text
 }
 
-// raw sends a request from a browser or program on https://otp.shop.example.
+// raw sends a request from a browser or program on https://otp.shop.example, and holds the answer to the document.
 func (d *desk) raw(method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, base+path, strings.NewReader(body))
 	if body != "" {
@@ -119,9 +120,7 @@ func (d *desk) raw(method, path, body string, headers ...string) *httptest.Respo
 		}
 		r.Header.Add(headers[i], headers[i+1])
 	}
-	w := httptest.NewRecorder()
-	d.router.ServeHTTP(w, r)
-	return w
+	return judged(d.t, d.router, r, body)
 }
 
 // ask is raw, and remembers the secrets of the answer.

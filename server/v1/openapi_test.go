@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
+	"otpbridge/server/webhook"
 )
 
 var update = flag.Bool("update", false, "make openapi.json of openapi.yaml")
@@ -134,15 +136,16 @@ func unreadable(at string, part any) []string {
 func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	documents, calls := gin.New(), gin.New()
-	Mount(documents, calls, Options{})
-	path := func(of gin.RouteInfo) string { return strings.ReplaceAll(of.Path, ":id", "{id}") }
+	Mount(documents, calls, Options{Webhooks: &webhook.Webhooks{}})
+	parameter := regexp.MustCompile(`:(\w+)`)
+	path := func(of gin.RouteInfo) string { return parameter.ReplaceAllString(of.Path, "{$1}") }
 	var served []string
 	for _, route := range calls.Routes() {
 		served = append(served, route.Method+" "+path(route)+" with a key")
 	}
 	for _, route := range documents.Routes() {
 		switch path(route) {
-		case jsonPath, yamlPath, docsPath, docsFile: // the document does not describe itself
+		case jsonPath, yamlPath, docsPath, "/docs/{file}": // the document does not describe itself
 		default:
 			if route.Method != http.MethodOptions { // browsers' own
 				served = append(served, route.Method+" "+path(route))
@@ -151,6 +154,9 @@ func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	}
 	var documented []string
 	for path, item := range openapi(t).Paths.Map() {
+		if path != keysPath && !Owns(path) {
+			continue // another door's, whose test holds it to the document
+		}
 		for method, operation := range item.Operations() {
 			line := method + " " + path
 			if operation.Security == nil {
