@@ -30,6 +30,8 @@ var mayCall = map[string]string{
 	"GET /api/accounts/:account/stopped-prefixes":            "OADSU",
 	"DELETE /api/accounts/:account/stopped-prefixes/:prefix": "OA",
 	"POST /api/recipients/lookup":                            "OAS", "POST /api/recipients/unlock": "OAS",
+	"POST /api/accounts/:account/templates/preview": "OADSU", "GET /api/accounts/:account/channels": "OADSU",
+	"POST /api/accounts/:account/send-test": "OA", "GET /api/migration": "OADSU",
 	"GET /api/audit": "OAU",
 
 	"POST /api/keys": "OAD", "GET /api/keys": "OADU", "GET /api/keys/:id": "OADU", "PATCH /api/keys/:id": "OAD",
