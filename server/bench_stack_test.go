@@ -53,15 +53,15 @@ type stack struct {
 }
 
 // startStack starts a server as benchmarks run it; its log is written and thrown away.
-func startStack(t testing.TB, databaseURL string) *stack {
+func startStack(t testing.TB, databaseURL string, more ...string) *stack {
 	t.Helper()
-	settings, err := config.Load([]string{
+	settings, err := config.Load(append([]string{
 		"OTPBRIDGE_ADDR=127.0.0.1:0",
 		"OTPBRIDGE_DATABASE_URL=" + databaseURL,
 		"OTPBRIDGE_KEYRING=" + benchKeyring,
 		"OTPBRIDGE_SANDBOX_FIXED_CODE=" + benchCode,
 		"OTPBRIDGE_STATE_DIR=" + t.TempDir(),
-	})
+	}, more...))
 	require.NoError(t, err)
 	s := New(settings, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	require.NoError(t, s.Start(context.Background()))
