@@ -14,7 +14,9 @@ import (
 // The number is nobody's that a message could reach: the sandbox sends none.
 func welcome(url, contextPath string) string {
 	return strings.NewReplacer("URL", url, "SERVLETS", url+contextPath).Replace(`
-OTPBridge is running as a sandbox. Open its console in a browser:
+OTPBridge is running as a sandbox on URL/
+
+Its console, for a browser:
 
   URL/console/
 
