@@ -34,7 +34,7 @@ func TestManagement_ThePagesCommandsWork(t *testing.T) {
 	require.NotEmpty(t, token)
 	bash("otpbridge account import - --make-secrets", `{"esme_address":"10000000000001","message_profile":"live"}`)
 	script := ""
-	for _, marker := range []string{"register", "login", "key-create", "key-change", "key-end", "refresh"} {
+	for _, marker := range []string{"register", "login", "key-create", "key-change", "key-end", "invite", "service", "refresh"} {
 		script += blocks(t, text, marker, "sh")[0]
 	}
 	here := strings.NewReplacer("https://otp.shop.example", s.URL(), "otpl_…", token)
