@@ -263,6 +263,7 @@ func (s *behindProxy) cut(l *ledger, way cuts, a attempt) {
 	a.before(v)
 	before := v.traces()
 	cut := way.cut
+	cut.With = "INTO events" // the server keeps its audit log and its webhooks meanwhile
 	cut.Meanwhile = func() {
 		found := v.traces()
 		switch cut.Moment {

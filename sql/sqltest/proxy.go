@@ -56,6 +56,8 @@ type Cut struct {
 	Silent bool
 	// Refused is how many connections are refused next, as a server does that has too many.
 	Refused int
+	// With is a text that must stand in the transaction, which tells those of one server apart. Empty for any.
+	With string
 
 	struck chan error
 }
@@ -81,7 +83,7 @@ func Proxied(t testing.TB, databaseURL string) (*Proxy, string) {
 	return p, parsed.String()
 }
 
-// Cut arms the proxy: the next COMMIT of any client is cut.
+// Cut arms the proxy: the next COMMIT of any client that is one of those meant is cut.
 func (p *Proxy) Cut(c *Cut) {
 	c.struck = make(chan error, 1)
 	p.mu.Lock()
@@ -158,15 +160,16 @@ func (p *Proxy) refuses() bool {
 	return true
 }
 
-// take gives the armed cut, once.
-func (p *Proxy) take() *Cut {
+// take gives the armed cut, once, if it means the transaction that was sent.
+func (p *Proxy) take(sent []byte) *Cut {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.armed
-	p.armed = nil
-	if c != nil {
-		p.refused = c.Refused
+	if c == nil || !bytes.Contains(sent, []byte(c.With)) {
+		return nil
 	}
+	p.armed = nil
+	p.refused = c.Refused
 	return c
 }
 
@@ -184,16 +187,19 @@ type proxied struct {
 // upstream passes on what the client sends, up to the COMMIT that is to be cut.
 func (c *proxied) upstream() {
 	packets := bufio.NewReader(c.client)
+	var sent []byte // since the COMMIT before
 	for {
 		packet, err := readPacket(packets)
 		if err != nil {
 			return
 		}
+		sent = append(sent, packet...)
 		if isCommit(packet) {
-			if cut := c.proxy.take(); cut != nil {
+			if cut := c.proxy.take(sent); cut != nil {
 				cut.struck <- c.strike(cut, packet)
 				return
 			}
+			sent = nil
 		}
 		if _, err := c.server.Write(packet); err != nil {
 			return
