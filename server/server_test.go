@@ -218,7 +218,7 @@ func TestServer_PanicsAreAnswered(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.listener = listener
-	s.settings.Mode = config.Production
+	s.settings.Mode, s.settings.Doors = config.Production, nil
 	server := &http.Server{Handler: s.routes()}
 	var served sync.WaitGroup
 	served.Go(func() { _ = server.Serve(listener) })
