@@ -152,7 +152,7 @@ func (tx *Tx) countEndpoints() error {
 	return tx.exec(tx.ctx, `UPDATE webhook_version SET version = version + 1 WHERE id = 1`)
 }
 
-// versionLookup reads what tells whether the endpoints are still those that are known.
+// versionLookup reads the version of the endpoints, which changes with every change of one.
 func (w *Webhooks) versionLookup() lookup {
 	return lookup{`SELECT version FROM webhook_version WHERE id = 1`, nil, func(found row) error {
 		r := reader{row: found}

@@ -109,9 +109,8 @@ func (x *exchange) createAccount() (answer, error) {
 	if err := needed("esme_address", asked.Address); err != nil {
 		return answer{}, err
 	}
-	if !x.who.MaySee(asked.Address) {
-		return answer{}, otp.Refuse(otp.Forbidden, "you are responsible for single accounts, and this is none of them; ask "+
-			"an admin of all accounts")
+	if err := x.who.MayMake(asked.Address); err != nil {
+		return answer{}, err
 	}
 	given := asked.Imported
 	if asked.MakeSecrets {

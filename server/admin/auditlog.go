@@ -42,8 +42,10 @@ func (x *exchange) auditLog() (answer, error) {
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
-	if account != "" && !x.who.MaySee(account) {
-		return answer{}, noSuchAccount()
+	if account != "" {
+		if err := x.who.See(account); err != nil {
+			return answer{}, err
+		}
 	}
 	q.Account = account
 	found, err := x.door.Audit.Read(x.ctx, x.who.Actor(), q, otp.At(time.Now()))

@@ -131,8 +131,8 @@ func (x *exchange) decide(r route) (answer, error) {
 		return answer{}, otp.Refuse(otp.Forbidden, "this call is about a person's own login, which a "+x.who.Kind+" has not")
 	}
 	if account := x.gin.Param("account"); account != "" {
-		if !x.who.MaySee(account) {
-			return answer{}, noSuchAccount()
+		if err := x.who.See(account); err != nil {
+			return answer{}, err
 		}
 		web.RequestOf(x.gin).Account = account
 	}
@@ -148,9 +148,6 @@ func (x *exchange) decide(r route) (answer, error) {
 	}
 	return r.call(x)
 }
-
-// noSuchAccount refuses an account that does not exist or is not the caller's, with the same words.
-func noSuchAccount() error { return otp.Refuse(otp.NotFound, "there is no such account") }
 
 // read decodes the body. One that is there must say that it is JSON.
 func (x *exchange) read(target any) error {

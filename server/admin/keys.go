@@ -117,14 +117,8 @@ func shownKey(k manage.Key, now otp.Millis) key {
 
 // by is who asks, with what manage has to know of them.
 func (x *exchange) by() manage.By {
-	by := manage.By{Actor: x.who.Actor(), Sees: x.who.MaySee, Holds: x.who.Permissions()}
-	if !x.door.Sandbox {
-		by.Unproved = x.who.ProvedTwice()
-	}
-	if by.Unproved == nil {
-		by.Unproved = x.who.ProvedRecently(otp.At(time.Now()))
-	}
-	return by
+	return manage.By{Actor: x.who.Actor(), Sees: x.who.MaySee, Holds: x.who.Permissions(),
+		Unproved: x.who.ProvedFully(x.door.Sandbox, otp.At(time.Now()))}
 }
 
 // keyID is the id in the path. What is none cannot be found.
@@ -205,8 +199,8 @@ func (x *exchange) keys() (answer, error) {
 		return answer{}, err
 	}
 	if account, given := query.Given("account"); given {
-		if !x.who.MaySee(account) {
-			return answer{}, otp.Refuse(otp.NotFound, "there is no such account")
+		if err := x.who.See(account); err != nil {
+			return answer{}, err
 		}
 		q.Accounts = []string{account}
 	}

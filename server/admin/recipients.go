@@ -43,8 +43,8 @@ func (w *whose) check(x *exchange) error {
 	if err := needed("account", w.Account, "to", w.To); err != nil {
 		return err
 	}
-	if !x.who.MaySee(w.Account) {
-		return noSuchAccount()
+	if err := x.who.See(w.Account); err != nil {
+		return err
 	}
 	return w.Environment.Check()
 }

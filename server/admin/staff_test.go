@@ -125,7 +125,7 @@ func TestStaff_ForeignAndForbiddenThingsChangeNothing(t *testing.T) {
 		"no account":                             {boss, "PATCH", "/" + devID, `{"accounts":[]}`, 400},
 		"a permission beyond the role":           {boss, "PATCH", "/" + devID, `{"permissions":["write:owners"]}`, 400},
 		"all permissions by a star":              {boss, "PATCH", "/" + devID, `{"permissions":["*"]}`, 400},
-		"an address that is none":                {boss, "POST", "", `{"email":"a","role":"auditor"}`, 400},
+		"an address without an @":                {boss, "POST", "", `{"email":"a","role":"auditor"}`, 400},
 		"an address that is taken":               {boss, "POST", "", `{"email":"` + ownerEmail + `","role":"admin"}`, 409},
 		"no role":                                {boss, "POST", "", `{"email":"a@b.example"}`, 400},
 		"a page of none":                         {boss, "GET", "?limit=0", "", 400},

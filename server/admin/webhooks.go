@@ -40,8 +40,8 @@ const accountParameter = "account"
 
 // asker is who asks about the webhooks of an account. One that is not theirs is like one that does not exist.
 func (x *exchange) asker(account string) (webhook.Asker, error) {
-	if !x.who.MaySee(account) {
-		return webhook.Asker{}, otp.Refuse(otp.NotFound, "there is no such account")
+	if err := x.who.See(account); err != nil {
+		return webhook.Asker{}, err
 	}
 	return webhook.Asker{Account: account, Actor: x.who.Actor(), Full: x.who.May(people.FullRecipients) == nil}, nil
 }

@@ -48,8 +48,8 @@ func (x *exchange) auditLog() (err error) {
 			err = otp.RefuseField("before", "must be that of a link to the next page")
 		}
 	}
-	if err == nil && body.Account != "" && !x.who.MaySee(body.Account) {
-		err = otp.Refuse(otp.NotFound, "there is no such account")
+	if err == nil && body.Account != "" {
+		err = x.who.See(body.Account)
 	}
 	var found audit.Found
 	if err == nil {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,14 +56,8 @@ func (x *exchange) inbox() error {
 
 // addresses are the accounts that the reader may see.
 func (x *exchange) addresses() ([]string, error) {
-	all, err := x.door.Manage.Accounts.List(x.ctx)
-	var seen []string
-	for i := range all {
-		if x.who.MaySee(all[i].Address) {
-			seen = append(seen, all[i].Address)
-		}
-	}
-	return seen, err
+	all, err := x.door.Manage.Accounts.Addresses(x.ctx)
+	return slices.DeleteFunc(all, func(a string) bool { return !x.who.MaySee(a) }), err
 }
 
 func (x *exchange) emptyInbox() error {
@@ -74,16 +69,11 @@ func (x *exchange) emptyInbox() error {
 
 // message shows one message as the person gets it.
 func (x *exchange) message() error {
-	all, err := x.door.Engine.Inbox.List(x.ctx, engine.MessageQuery{Limit: 500})
+	found, err := x.door.Engine.Inbox.Find(x.ctx, x.gin.Param("id"))
 	if err != nil {
 		return err
 	}
-	for _, m := range all {
-		if m.ID == x.gin.Param("id") {
-			return x.show("message", "Message to "+m.To, m)
-		}
-	}
-	return otp.Refuse(otp.NotFound, "this message is no longer in the inbox: it was emptied, or the code's time is over")
+	return x.show("message", "Message to "+found.To, found)
 }
 
 // liveFor bounds one stream; the browser asks again by itself.
@@ -154,7 +144,7 @@ func idsOf(messages []engine.Message) string {
 type inspected struct {
 	sandbox.Call
 	Code       string // what its parameter otp says, decrypted
-	Unreadable bool   // it has one that is none of the account's
+	Unreadable bool   // it has one that the account's cipher cannot open
 }
 
 func (x *exchange) requests() error {

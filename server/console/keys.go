@@ -30,12 +30,7 @@ func (x *exchange) by() manage.By {
 		return by
 	}
 	by.Holds = x.who.Permissions()
-	if !x.door.Sandbox {
-		by.Unproved = x.who.ProvedTwice()
-	}
-	if by.Unproved == nil {
-		by.Unproved = x.who.ProvedRecently(now())
-	}
+	by.Unproved = x.who.ProvedFully(x.door.Sandbox, now())
 	return by
 }
 

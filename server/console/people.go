@@ -72,12 +72,8 @@ func (x *exchange) invite() error {
 	if err != nil {
 		return x.showPeople(err, body)
 	}
-	return x.showPeople(nil, peopleBody{Role: body.Role, Link: x.link("register", "invitation", issued)})
-}
-
-// link is a ticket for a page. Its token stands behind a #, which browsers send to no server.
-func (x *exchange) link(page, member string, issued people.Issued) string {
-	return x.base() + Path + page + "#" + member + "=" + issued.Token
+	link := people.Link(x.base(), "register", "invitation", issued.Token)
+	return x.showPeople(nil, peopleBody{Role: body.Role, Link: link})
 }
 
 func (x *exchange) withdraw() error {
@@ -135,7 +131,7 @@ func (x *exchange) recoverPerson() error {
 	if err != nil {
 		return x.showPerson(err, "")
 	}
-	return x.showPerson(nil, x.link("recover", "recovery_token", issued))
+	return x.showPerson(nil, people.Link(x.base(), "recover", "recovery_token", issued.Token))
 }
 
 func (x *exchange) resetFactors() error {

@@ -105,8 +105,8 @@ func (m moment) String() string { return m.t.Format("2006-01-02 15:04:05") + " U
 
 // field is one field of a form.
 type field struct {
-	Label, Name, Type, Value, Hint, Autocomplete, Pattern string
-	Required, Checked, Multiline                          bool
+	Label, Name, Type, Value, Hint, Autocomplete string
+	Required, Checked, Multiline                 bool
 }
 
 func (f *field) set(name string, value any) {

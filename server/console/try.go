@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // trial is a call that somebody tries.
@@ -111,8 +112,8 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 			return nil, err
 		}
 		address := x.base() + path
-		t.Curl = "curl -sS -H " + quoted("X-API-Key: "+t.Key) + " -H 'Content-Type: application/json' \\\n  " +
-			quoted(address) + " \\\n  -d " + quoted(string(text))
+		t.Curl = "curl -sS -H " + web.ShellWord("X-API-Key: "+t.Key) + " -H 'Content-Type: application/json' \\\n  " +
+			web.ShellWord(address) + " \\\n  -d " + web.ShellWord(string(text))
 		if request, err = http.NewRequestWithContext(x.ctx, method, address, bytes.NewReader(text)); err != nil {
 			return nil, otp.RefuseField("key", "cannot be sent in a header")
 		}
@@ -131,7 +132,7 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 			query.Set("otp", text)
 		}
 		address := x.base() + x.door.ContextPath + "/" + path + "?" + query.Encode()
-		t.Curl = "curl -sS -H " + quoted("access_key: "+t.Key) + " \\\n  " + quoted(address)
+		t.Curl = "curl -sS -H " + web.ShellWord("access_key: "+t.Key) + " \\\n  " + web.ShellWord(address)
 		if request, err = http.NewRequestWithContext(x.ctx, method, address, nil); err != nil {
 			return nil, otp.RefuseField("mobile", "cannot be sent in an address")
 		}
@@ -144,9 +145,6 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 	}
 	return request, nil
 }
-
-// quoted is a text as one word of a POSIX shell.
-func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // recording keeps an answer.
 type recording struct {

@@ -70,8 +70,8 @@ func (x *exchange) showWebhooks(refused error, body webhooksBody) (err error) {
 func (x *exchange) newWebhook() error {
 	body := webhooksBody{Account: x.form("account"), URL: strings.TrimSpace(x.form("url")), Events: x.form("events"),
 		Description: x.form("description")}
-	if !x.who.MaySee(body.Account) {
-		return x.showWebhooks(otp.Refuse(otp.NotFound, "there is no such account"), body)
+	if err := x.who.See(body.Account); err != nil {
+		return x.showWebhooks(err, body)
 	}
 	made, err := x.door.Webhooks.Create(x.ctx, x.asker(body.Account), otp.ID{}, webhook.Wish{URL: &body.URL,
 		Events: listed(body.Events), Description: &body.Description})

@@ -33,7 +33,7 @@ func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 		return Relayed{}, otp.RefuseField("to", "must be one of OTPBRIDGE_SANDBOX_RELAY_RECIPIENTS; nothing was sent")
 	}
 	to = deliver.Identity(to)
-	found, err := i.captured(ctx, id)
+	found, err := i.Find(ctx, id)
 	if err != nil {
 		return Relayed{}, err
 	}
@@ -73,8 +73,8 @@ func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 	return Relayed{}, otp.Refuse(otp.Undelivered, "no channel took the message; "+strings.Join(reasons, "; "))
 }
 
-// captured is one message of the inbox by its id.
-func (i *Inbox) captured(ctx context.Context, id string) (Message, error) {
+// Find returns one message of the inbox by its id. Refusal: NotFound.
+func (i *Inbox) Find(ctx context.Context, id string) (Message, error) {
 	event, _, _ := strings.Cut(id, "-")
 	if only, ok := otp.ParseID("msg", event); ok {
 		sends, err := i.engine.store.Sandbox.Sends(ctx, sql.SendQuery{Only: only, From: sql.OldestSend(otp.At(time.Now())),

@@ -46,6 +46,11 @@ func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
 	return all, err
 }
 
+// Addresses returns the address of every account, without a look at their settings.
+func (c Accounts) Addresses(ctx context.Context) ([]string, error) {
+	return c.store.Accounts.Addresses(ctx)
+}
+
 // Find returns one account. Refusal: NotFound.
 func (c Accounts) Find(ctx context.Context, address string) (ManagedAccount, error) {
 	return c.account(ctx, address)

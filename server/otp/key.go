@@ -164,7 +164,7 @@ const MaxCredential = 512
 const MaxRate = 1_000_000
 
 // NetworkOf is the part of an address within which one customer of a provider moves: an IPv4 /24 or an IPv6 /64. It is
-// not valid for an address that is none.
+// not valid for a text that is no address.
 func NetworkOf(a netip.Addr) netip.Prefix {
 	bits := 64
 	if a = a.Unmap().WithZone(""); a.Is4() {

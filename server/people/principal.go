@@ -90,6 +90,23 @@ func (p Principal) MaySee(account string) bool {
 	return p.Grant.Accounts == nil || slices.Contains(p.Grant.Accounts, account)
 }
 
+// See refuses an account that is not among the principal's like one that does not exist. Refusal: NotFound.
+func (p Principal) See(account string) error {
+	if p.MaySee(account) {
+		return nil
+	}
+	return otp.Refuse(otp.NotFound, "there is no such account")
+}
+
+// MayMake refuses the making of an account that would not be among the principal's. Refusal: Forbidden.
+func (p Principal) MayMake(account string) error {
+	if p.MaySee(account) {
+		return nil
+	}
+	return otp.Refuse(otp.Forbidden, "you are responsible for single accounts, and this is none of them; ask an admin of "+
+		"all accounts")
+}
+
 // ProvedRecently refuses unless the person logged in or proved a factor within the last ten minutes. Others
 // than persons prove who they are with every request. Refusal: ReauthenticationRequired.
 func (p Principal) ProvedRecently(now otp.Millis) error {
@@ -107,6 +124,17 @@ func (p Principal) ProvedTwice() error {
 	}
 	return otp.Refuse(otp.ReauthenticationRequired,
 		"changes in live mode need a second factor; add one with POST /api/auth/mfa/enable, or log in with it")
+}
+
+// ProvedFully refuses a person who may not make live keys yet: outside a sandbox without a second factor, anywhere
+// without a recent proof. Refusal: ReauthenticationRequired.
+func (p Principal) ProvedFully(sandbox bool, now otp.Millis) error {
+	if !sandbox {
+		if err := p.ProvedTwice(); err != nil {
+			return err
+		}
+	}
+	return p.ProvedRecently(now)
 }
 
 // Actor is the principal as the history names it.

@@ -68,7 +68,7 @@ func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 		"an account that cannot be one": {boss, people.Grant{Role: people.Auditor, Accounts: []string{"../1"}}, "invalid"},
 		"a permission beyond the role": {boss, people.Grant{Role: people.Auditor, Permissions: []string{"write:keys"}},
 			"invalid"},
-		"a permission that is none": {boss, people.Grant{Role: people.Admin, Permissions: []string{"*"}}, "invalid"},
+		"a permission that does not exist": {boss, people.Grant{Role: people.Admin, Permissions: []string{"*"}}, "invalid"},
 	} {
 		_, err := p.Staff.Invite(ctx, tt.who, "new@shop.example", tt.grant)
 		require.Equal(t, tt.want, answer(err), name)

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"otpbridge/server/web"
 )
 
 // The JSON of the API is shown by what is known to be harmless, like everything here: the names
@@ -124,7 +126,7 @@ func jsonWord(text string) string {
 	decoder.UseNumber()
 	var value map[string]any
 	if decoder.Decode(&value) != nil {
-		return quoted(redacted)
+		return web.ShellWord(redacted)
 	}
 	shown := redactedMembers(value)
 	for name := range bodyVariables {
@@ -132,7 +134,7 @@ func jsonWord(text string) string {
 			shown[name] = "\x00" + name + "\x00"
 		}
 	}
-	word := quoted(compact(shown))
+	word := web.ShellWord(compact(shown))
 	for name, variable := range bodyVariables {
 		word = strings.ReplaceAll(word, `\u0000`+name+`\u0000`, `'"$`+variable+`"'`)
 	}

@@ -118,7 +118,7 @@ func (made call) curl(query, form []parameter) string {
 	case "HEAD":
 		words = append(words, "--head") // with -X curl would wait for a body
 	default:
-		words = append(words, "-X", quoted(made.method))
+		words = append(words, "-X", web.ShellWord(made.method))
 	}
 	words = append(words, made.shownURL())
 	for _, name := range made.carriers.names() {
@@ -128,7 +128,7 @@ func (made call) curl(query, form []parameter) string {
 		words = append(words, "-H", "'Content-Type: application/json'")
 	}
 	if made.department != "" {
-		words = append(words, "-H", quoted("department-id: "+maskedText(made.department)))
+		words = append(words, "-H", web.ShellWord("department-id: "+maskedText(made.department)))
 	}
 	for _, p := range query {
 		words = append(words, queryFlag, p.word())
@@ -149,9 +149,9 @@ func (made call) curl(query, form []parameter) string {
 func (p parameter) word() string {
 	name := url.QueryEscape(shownName(p.Name)) // curl encodes what follows the = only
 	if variable, secret := variables[p.role()]; secret {
-		return quoted(name+"=") + `"$` + variable + `"`
+		return web.ShellWord(name+"=") + `"$` + variable + `"`
 	}
-	return quoted(name + "=" + p.masked().Value)
+	return web.ShellWord(name + "=" + p.masked().Value)
 }
 
 // variables are what stands in a curl for the values of these parameters.
@@ -265,7 +265,9 @@ var keyWords = map[string]string{
 
 // shownURL is where the call went, as a word of curl. The id of a challenge is whoever's it is.
 func (made call) shownURL() string {
-	address := func(path string) string { return quoted("http://" + made.host + (&url.URL{Path: path}).EscapedPath()) }
+	address := func(path string) string {
+		return web.ShellWord("http://" + made.host + (&url.URL{Path: path}).EscapedPath())
+	}
 	if folder, isStatus := strings.CutSuffix(shownPath(made.path), statusPath+redacted); isStatus {
 		return address(folder+statusPath) + `"$ID"`
 	}
@@ -288,6 +290,3 @@ func shownPath(path string) string {
 	}
 	return longDigits.ReplaceAllStringFunc(path, maskedNumber)
 }
-
-// quoted is text as one word of a POSIX shell.
-func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

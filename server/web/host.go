@@ -77,3 +77,6 @@ func BaseOf(r *http.Request) string {
 	}
 	return "http://" + host
 }
+
+// ShellWord is a text as one word of a POSIX shell, whoever wrote it.
+func ShellWord(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
