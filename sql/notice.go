@@ -234,6 +234,17 @@ func (w *Webhooks) Drop(untrue []Notice) error {
 	})
 }
 
+// Erase removes what was told, or is to be told, of a recipient, known by their hash: all of it, or only of the
+// challenges named. It returns how many notices there were.
+func (w *Webhooks) Erase(tx *Tx, recipient otp.ID, challenges ...otp.ID) (int64, error) {
+	where, args := `recipient_hash = ?`, []driver.Value{recipient[:]}
+	if len(challenges) > 0 {
+		list, ids := in(challenges, idValue)
+		where, args = where+` AND challenge_id IN `+list, append(args, ids...)
+	}
+	return tx.affect(tx.ctx, `DELETE FROM webhook_deliveries WHERE `+where, args...)
+}
+
 // NoticeQuery selects notices of an endpoint, the newest first. Zero fields select everything.
 type NoticeQuery struct {
 	State  string

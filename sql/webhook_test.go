@@ -284,6 +284,41 @@ func TestSweep_RemovesOldNoticesAndThoseOfEndpointsThatAreGone(t *testing.T) {
 	})
 }
 
+func TestErase_RemovesWhatWasToldOfASubjectAndNothingElse(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		e := listen(t, s, "otp.sent")
+		erase := func(recipient otp.ID, challenges ...otp.ID) (n int64) {
+			alter(t, s, func(tx *Tx) (err error) {
+				n, err = s.Webhooks.Erase(tx, recipient, challenges...)
+				return err
+			})
+			return n
+		}
+		recipient, other := nextID(), nextID()
+		for _, r := range []otp.ID{recipient, recipient, other} {
+			op, _ := generate(r, nextID(), policy, noon)
+			require.NoError(t, s.Do(op))
+		}
+		told(t, s, e)
+		of := func() (challenges []otp.ID) {
+			found, err := s.Webhooks.Notices(ctx, e.ID, NoticeQuery{Limit: 10})
+			require.NoError(t, err)
+			for _, n := range found {
+				if n.Recipient == recipient {
+					challenges = append(challenges, n.Challenge)
+				}
+			}
+			return challenges
+		}
+		require.Len(t, of(), 2)
+		require.Zero(t, erase(other, of()[0]), "another's challenge")
+		require.EqualValues(t, 1, erase(recipient, of()[0]))
+		require.EqualValues(t, 1, erase(recipient))
+		require.Zero(t, erase(nextID()))
+		require.Equal(t, []string{"otp.sent pending"}, told(t, s, e))
+	})
+}
+
 // Whoever read the history by a cursor over its ids would miss what commits late: ids are made before their
 // transactions.
 func TestWebhooks_ACursorWouldLoseWhatCommitsLate(t *testing.T) {
