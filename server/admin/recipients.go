@@ -16,6 +16,8 @@ import (
 var recipientRoutes = []route{
 	{method: http.MethodPost, path: "/api/recipients/lookup", who: person, needs: people.ReadRecipients,
 		call: (*exchange).lookUpRecipient},
+	{method: http.MethodPost, path: "/api/recipients/why", who: person, needs: people.ReadRecipients,
+		call: (*exchange).whyNoMessage},
 	{method: http.MethodPost, path: "/api/recipients/unlock", who: person, needs: people.Unlock, live: true,
 		call: (*exchange).unlockRecipient},
 	{method: http.MethodGet, path: "/api/accounts/:account/test-recipients", who: person, needs: people.ReadRecipients,
@@ -59,6 +61,18 @@ func (x *exchange) lookUpRecipient() (answer, error) {
 	}
 	found, err := x.door.Manage.Recipients.Look(x.ctx, x.who.Actor(), asked.Account, asked.Environment, asked.To)
 	return answer{http.StatusOK, found}, err
+}
+
+func (x *exchange) whyNoMessage() (answer, error) {
+	asked := whose{Environment: otp.Live}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := asked.check(x); err != nil {
+		return answer{}, err
+	}
+	reasons, err := x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), asked.Account, asked.Environment, asked.To)
+	return answer{http.StatusOK, map[string][]manage.Reason{"reasons": reasons}}, err
 }
 
 func (x *exchange) unlockRecipient() (answer, error) {

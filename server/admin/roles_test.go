@@ -29,7 +29,7 @@ var mayCall = map[string]string{
 	"DELETE /api/accounts/:account/test-recipients/:id":      "OA",
 	"GET /api/accounts/:account/stopped-prefixes":            "OADSU",
 	"DELETE /api/accounts/:account/stopped-prefixes/:prefix": "OA",
-	"POST /api/recipients/lookup":                            "OAS", "POST /api/recipients/unlock": "OAS",
+	"POST /api/recipients/lookup":                            "OAS", "POST /api/recipients/why": "OAS", "POST /api/recipients/unlock": "OAS",
 	"POST /api/accounts/:account/templates/preview": "OADSU", "GET /api/accounts/:account/channels": "OADSU",
 	"POST /api/accounts/:account/send-test": "OA", "GET /api/migration": "OADSU",
 	"GET /api/audit": "OAU",

@@ -13,7 +13,7 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, keyPages, webhookPages, auditPages, peoplePages, securityPages, systemPages)
+	}, loginPages, sandboxPages, accountPages, recipientPages, keyPages, webhookPages, auditPages, peoplePages, securityPages, systemPages)
 }
 
 // entry is one page in the navigation.
@@ -42,6 +42,7 @@ func (x *exchange) navigation() []group {
 		}},
 		{"Manage", []entry{
 			{Page: "accounts", Title: "Accounts", needs: people.ReadAccounts},
+			{Page: "recipients", Title: "Why no message?", needs: people.ReadRecipients},
 			{Page: "keys", Title: "API keys", needs: people.ReadKeys},
 			{Page: "webhooks", Title: "Webhooks", needs: people.ReadWebhooks},
 			{Page: "people", Title: "People", needs: people.ReadPeople},
@@ -102,6 +103,9 @@ var notices = map[string]string{
 	"ended":        "Their sessions were ended.",
 	"gone":         "They were removed. What they did stays in the history.",
 	"registered":   "You have a login. Add a second factor before you change anything that is live.",
+	"unlocked":     "The recipient is unlocked; it is in the history, with your reason.",
+	"lifted":       "Codes go to these numbers again, and are counted anew.",
+	"removed-test": "The test recipient is gone.",
 	"logout":       "You are logged out.",
 	"proved":       "You proved who you are; for ten minutes you are not asked again.",
 }

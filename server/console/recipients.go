@@ -1,0 +1,199 @@
+package console
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+// recipientPages help somebody who got no code. A recipient is named in a form, never in an address: addresses are
+// kept by browsers and proxies.
+var recipientPages = []route{
+	{method: get, path: "recipients", who: person, needs: people.ReadRecipients, serve: (*exchange).recipientForm},
+	{method: post, path: "recipients", who: person, needs: people.ReadRecipients, serve: (*exchange).recipient},
+	{method: post, path: "recipients/unlock", who: person, needs: people.Unlock, live: true,
+		serve: (*exchange).unlockRecipient},
+	{method: get, path: "accounts/:account/guards", who: person, needs: people.ReadGuards, serve: (*exchange).guards},
+	{method: post, path: "accounts/:account/guards/lift", who: person, needs: people.WriteGuards, live: true,
+		serve: (*exchange).liftPrefix},
+	{method: get, path: "accounts/:account/tests", who: person, needs: people.ReadRecipients,
+		serve: (*exchange).testRecipients},
+	{method: post, path: "accounts/:account/tests", who: person, needs: people.WriteTests, live: true,
+		serve: (*exchange).addTestRecipient},
+	{method: post, path: "accounts/:account/tests/remove", who: person, needs: people.WriteTests, live: true,
+		serve: (*exchange).removeTestRecipient},
+}
+
+// recipientBody is the form that names a recipient, and what is known of it.
+type recipientBody struct {
+	Account, To  string
+	Environment  otp.Environment
+	Accounts     []string
+	Environments []otp.Environment
+	Asked        bool
+	Reasons      []manage.Reason
+	Known        *manage.Recipient // nil if nothing is
+	MayUnlock    bool
+}
+
+func (x *exchange) recipientForm() error {
+	body := recipientBody{Account: x.query("account"), Environment: otp.Live}
+	if x.door.Sandbox {
+		body.Environment = otp.Test
+	}
+	return x.showRecipient(nil, body)
+}
+
+func (x *exchange) showRecipient(refused error, body recipientBody) (err error) {
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	body.Environments, body.MayUnlock = otp.Environments(), x.who.May(people.Unlock) == nil
+	if refused != nil {
+		return x.refuse(refused, "recipients", "Why no message?", body)
+	}
+	return x.show("recipients", "Why no message?", body)
+}
+
+// named is the recipient that a form names, if the reader may see its account.
+func (x *exchange) named() (recipientBody, error) {
+	body := recipientBody{Account: x.form("account"), To: strings.TrimSpace(x.form("to")),
+		Environment: otp.Environment(x.form("environment"))}
+	if err := x.who.See(body.Account); err != nil {
+		return body, err
+	}
+	return body, body.Environment.Check()
+}
+
+func (x *exchange) recipient() error {
+	body, err := x.named()
+	if err == nil {
+		body.Reasons, err = x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), body.Account, body.Environment, body.To)
+	}
+	if err != nil {
+		return x.showRecipient(err, body)
+	}
+	body.Asked = true
+	found, err := x.door.Manage.Recipients.Find(x.ctx, body.Account, body.Environment, body.To)
+	switch kind := otp.KindOf(err); {
+	case err == nil:
+		body.Known = &found
+	case kind != otp.NotFound && kind != otp.Invalid:
+		return err
+	}
+	return x.showRecipient(nil, body)
+}
+
+func (x *exchange) unlockRecipient() error {
+	body, err := x.named()
+	if err == nil {
+		_, err = x.door.Manage.Recipients.Unlock(x.ctx, x.who.Actor(), body.Account, body.Environment, body.To,
+			x.form("reason"))
+	}
+	if err != nil {
+		return x.showRecipient(err, body)
+	}
+	return x.goTo("recipients?done=unlocked")
+}
+
+// guardsBody is what the guards against costs have stopped for an account.
+type guardsBody struct {
+	Account  string
+	Stopped  []manage.StoppedPrefix
+	Spent    *int64
+	MayWrite bool
+}
+
+func (x *exchange) guards() error { return x.showGuards(nil) }
+
+func (x *exchange) showGuards(refused error) error {
+	found, err := x.seen()
+	if err != nil {
+		return err
+	}
+	body := guardsBody{Account: found.Address, MayWrite: x.who.May(people.WriteGuards) == nil}
+	if body.Stopped, body.Spent, err = x.door.Manage.Guards.Stopped(x.ctx, found.Address); err != nil {
+		return err
+	}
+	title := "Stopped prefixes of " + found.Address
+	if refused != nil {
+		return x.refuse(refused, "guards", title, body)
+	}
+	return x.show("guards", title, body)
+}
+
+func (x *exchange) liftPrefix() error {
+	found, err := x.seen()
+	if err != nil {
+		return err
+	}
+	if err := x.door.Manage.Guards.Lift(x.ctx, x.who.Actor(), found.Address, x.form("prefix")); err != nil {
+		return x.showGuards(err)
+	}
+	return x.goTo("accounts/" + found.Address + "/guards?done=lifted")
+}
+
+// testsBody is the test recipients of an account, and the form of a new one.
+type testsBody struct {
+	Account              string
+	Tests                []manage.TestRecipient
+	Number, Reason, Days string
+	MayWrite             bool
+}
+
+func (x *exchange) testRecipients() error { return x.showTests(nil, testsBody{Days: "30"}) }
+
+func (x *exchange) showTests(refused error, body testsBody) error {
+	found, err := x.seen()
+	if err != nil {
+		return err
+	}
+	body.Account, body.MayWrite = found.Address, x.who.May(people.WriteTests) == nil
+	if body.Tests, err = x.door.Manage.Tests.List(x.ctx, found.Address); err != nil {
+		return err
+	}
+	title := "Test recipients of " + found.Address
+	if refused != nil {
+		return x.refuse(refused, "tests", title, body)
+	}
+	return x.show("tests", title, body)
+}
+
+func (x *exchange) addTestRecipient() error {
+	body := testsBody{Number: strings.TrimSpace(x.form("number")), Reason: x.form("reason"), Days: x.form("days")}
+	found, err := x.seen()
+	if err != nil {
+		return err
+	}
+	days, err := strconv.Atoi(strings.TrimSpace(body.Days))
+	if err != nil || days < 1 || days > 30 {
+		err = otp.RefuseField("days", "must be a whole number from 1 to 30")
+	} else {
+		_, err = x.door.Manage.Tests.Add(x.ctx, x.who.Actor(), manage.NewTestRecipient{Account: found.Address,
+			Number: body.Number, Code: strings.TrimSpace(x.form("code")), Reason: body.Reason,
+			ExpiresAt: time.Now().AddDate(0, 0, days)})
+	}
+	if err != nil {
+		return x.showTests(err, body)
+	}
+	return x.goTo("accounts/" + found.Address + "/tests?done=changed")
+}
+
+func (x *exchange) removeTestRecipient() error {
+	found, err := x.seen()
+	if err != nil {
+		return err
+	}
+	id, ok := otp.ParseID("test", x.form("id"))
+	if !ok {
+		return otp.Refuse(otp.NotFound, "the account has no such test recipient")
+	}
+	if err := x.door.Manage.Tests.Remove(x.ctx, x.who.Actor(), found.Address, id); err != nil {
+		return x.showTests(err, testsBody{Days: "30"})
+	}
+	return x.goTo("accounts/" + found.Address + "/tests?done=removed-test")
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/console"
+)
+
+// Whoever asks why somebody got no message is told: by the API as a list of codes, and on the page without a script.
+func TestWhyNoMessage_NamesTheReason(t *testing.T) {
+	var dead atomic.Bool
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if dead.Load() {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	}))
+	defer gateway.Close()
+	s := boot(t, variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=6")...)
+	type holder struct{ address, key string }
+	account := func(columns string) holder {
+		made := s.account(`{"sms_channels":"` + gateway.URL + `/?to={to}&text={text}"` + columns + `}`)
+		return holder{made.Address, made.AccessKey}
+	}
+	limited, shop, mails := account(`,"sends_per_minute":2`), account(`,"max_attempts":10`),
+		account(`,"sms_enabled":false,"email_enabled":true`)
+	indian := account(`,"countries":["IN"]`)
+	page := func(a holder, to string) string {
+		found := s.do("POST", console.Path+"recipients", url.Values{"account": {a.address}, "environment": {"test"},
+			"to": {to}}.Encode(), "Content-Type", formType)
+		require.Equal(t, 200, found.status, found.body)
+		return found.body
+	}
+	why := func(a holder, to, code string) {
+		t.Helper()
+		require.Contains(t, page(a, to), fmt.Sprintf(`">%s</span>`, code))
+	}
+	generate := func(a holder, to string, times int) {
+		for range times {
+			s.servlet("otpgenservlet", a.key, person(to))
+		}
+	}
+
+	why(shop, "919551492394", "never_asked")
+	why(mails, "919551492394", "medium")
+	abroad := s.do("POST", console.Path+"recipients", url.Values{"account": {indian.address}, "environment": {"test"},
+		"to": {"+4915112345678"}}.Encode(), "Content-Type", formType)
+	require.Contains(t, abroad.body, "belongs to a country that the account does not send to")
+	generate(limited, "919551492394", 3)
+	why(limited, "+91 95514 92394", "limit")
+	why(limited, "919551492394", "taken")
+	dead.Store(true)
+	generate(shop, "919551492391", 1)
+	why(shop, "919551492391", "unsent")
+	dead.Store(false)
+	for range 20 {
+		if s.servlet("otpvalidationservlet", shop.key, person("919551492392", "otp", "0000")) == "LOCKED" {
+			break
+		}
+		generate(shop, "919551492392", 1)
+		for range 9 {
+			s.servlet("otpvalidationservlet", shop.key, person("919551492392", "otp", "0000"))
+		}
+	}
+	why(shop, "919551492392", "locked")
+	require.Contains(t, page(shop, "919551492392"), "Why you unlock it")
+	unlocked := s.do("POST", console.Path+"recipients/unlock", url.Values{"account": {shop.address}, "environment": {"test"},
+		"to": {"919551492392"}, "reason": {"called us"}}.Encode(), "Content-Type", formType)
+	require.Contains(t, unlocked.body, "The recipient is unlocked")
+	require.NotContains(t, page(shop, "919551492392"), `">locked</span>`)
+	for n := range 12 {
+		generate(shop, fmt.Sprintf("9198%08d", n), 1)
+	}
+	why(shop, "919800000099", "prefix")
+	require.Contains(t, s.do("GET", console.Path+"accounts/"+shop.address+"/guards", "").body, "919800</code>")
+}
