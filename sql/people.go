@@ -107,7 +107,7 @@ type Factor struct {
 	Kind           string
 	Name           string
 	Secret         []byte   // of an app; sealed
-	LastStep       int64    // the newest time step that was used
+	LastStep       int64    // of an app: the newest time step that was used; of a passkey: its sign counter
 	CredentialHash [32]byte // of a passkey
 	Credential     []byte
 	CreatedAt      otp.Millis
@@ -122,6 +122,18 @@ var factors = table[Factor]{"factors", func(f *Factor) []column {
 		{"credential_hash", &f.CredentialHash}, {"credential", &f.Credential}, {"created_at", &f.CreatedAt},
 		{"confirmed_at", &f.ConfirmedAt}, {"used_at", &f.UsedAt},
 	}
+}}
+
+// Ceremony is what a passkey is asked to sign, until it answers or time is up.
+type Ceremony struct {
+	ID        otp.ID
+	Person    otp.ID // who adds a passkey; zero for a login
+	Data      []byte
+	ExpiresAt otp.Millis
+}
+
+var ceremonies = table[Ceremony]{"ceremonies", func(c *Ceremony) []column {
+	return []column{{"id", &c.ID}, {"person_id", &c.Person}, {"data", &c.Data}, {"expires_at", &c.ExpiresAt}}
 }}
 
 // BackupCode stands in for a factor, once.
@@ -235,6 +247,27 @@ func (p *People) Factors(ctx context.Context, person otp.ID) ([]Factor, error) {
 // Factor reads one of a person's, confirmed or not; ErrNotFound for none.
 func (p *People) Factor(ctx context.Context, person, id otp.ID) (Factor, error) {
 	return factors.one(ctx, p.store, `id = ? AND person_id = ?`, id[:], person[:])
+}
+
+// Passkey reads the factor of a credential, by the hash of the credential's id; ErrNotFound for none.
+func (p *People) Passkey(ctx context.Context, hash [32]byte) (Factor, error) {
+	return factors.one(ctx, p.store, `credential_hash = ? AND confirmed_at IS NOT NULL`, hash[:])
+}
+
+// Ceremony reads one that is open at now; ErrNotFound for none.
+func (p *People) Ceremony(ctx context.Context, id otp.ID, now otp.Millis) (Ceremony, error) {
+	return ceremonies.one(ctx, p.store, `id = ? AND expires_at > ?`, id[:], int64(now))
+}
+
+// InsertCeremony adds a login's, of which there is no record: nobody has proved anything yet. It is refused as
+// Overloaded if too many writes wait.
+func (p *People) InsertCeremony(ctx context.Context, c Ceremony) error {
+	if err := p.store.admitsWrite(); err != nil {
+		return err
+	}
+	return p.store.write(ctx, func(w *session) error {
+		return (&Tx{session: w, store: p.store, ctx: ctx}).InsertCeremony(c)
+	})
 }
 
 // BackupCodesLeft counts a person's backup codes that were not used.

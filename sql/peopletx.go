@@ -215,6 +215,24 @@ func (tx *Tx) UseStep(person, id otp.ID, step int64, now otp.Millis) (bool, erro
 		step, int64(now), id[:], person[:], step)
 }
 
+// UsePasskey notes that a passkey signed, with its sign counter: a counter must rise, unless the passkey has none and
+// always says 0. Of any number who bring one counter, one succeeds.
+func (tx *Tx) UsePasskey(person, id otp.ID, counter int64, now otp.Millis) (bool, error) {
+	return tx.changed(`
+		UPDATE factors
+		SET last_step = ?, used_at = ?
+		WHERE id = ? AND person_id = ? AND confirmed_at IS NOT NULL AND (last_step < ? OR last_step = 0 AND ? = 0)`,
+		counter, int64(now), id[:], person[:], counter, counter)
+}
+
+// InsertCeremony adds one.
+func (tx *Tx) InsertCeremony(c Ceremony) error { return ceremonies.insert(tx.ctx, tx, &c) }
+
+// UseCeremony ends one that is open at now. Of any number who answer it, one succeeds.
+func (tx *Tx) UseCeremony(id otp.ID, now otp.Millis) (bool, error) {
+	return tx.changed(`DELETE FROM ceremonies WHERE id = ? AND expires_at > ?`, id[:], int64(now))
+}
+
 // DeleteFactor removes one factor of a person, or all for the zero id. With the last one go the backup codes.
 func (tx *Tx) DeleteFactor(person, id otp.ID) (bool, error) {
 	where, args := `person_id = ?`, []driver.Value{person[:]}

@@ -1,5 +1,5 @@
 // Package people decides who a person is and what they may do: registering, logging in, sessions, second
-// factors, roles.
+// factors, passkeys, roles.
 //
 // It promises that a password, a code or a link is good for exactly what it is meant for, however many try
 // it at once, on however many servers: every decision is a guarded write. A session that ends, a role that

@@ -24,8 +24,8 @@ import (
 
 // The kinds of a second factor.
 const (
-	AppFactor     = "totp"    // an app that shows codes (RFC 6238)
-	PasskeyFactor = "passkey" // proves itself
+	AppFactor     = "totp" // an app that shows codes (RFC 6238)
+	PasskeyFactor = "passkey"
 	BackupFactor  = "backup_code"
 )
 
@@ -82,7 +82,8 @@ func (p *People) judgeFactor(ctx context.Context, person sql.Person, code string
 	}
 	code = plainCode(code)
 	if code == "" {
-		return proof{}, otp.Refuse(otp.FactorRequired, "give the code of your app, or a backup code, as mfa_code")
+		return proof{}, otp.Refuse(otp.FactorRequired,
+			"give the code of your app, or a backup code, as mfa_code; or log in with a passkey")
 	}
 	guess, err := p.chargeFactor(ctx, person.ID, at)
 	if err != nil {
@@ -268,23 +269,30 @@ func (f *Factors) ConfirmApp(ctx context.Context, who Principal, id, code string
 		if !confirmed {
 			return otp.Refuse(otp.NotFound, "this factor was confirmed already")
 		}
-		if err := f.p.proved(tx, who, AppFactor, at); err != nil {
-			return err
-		}
-		if codes = nil; len(before) == 0 {
-			if codes, err = f.p.makeBackupCodes(tx, who, at); err != nil {
-				return err
-			}
-			if _, err := tx.EndSessions(who.ID, who.Session, at); err != nil {
-				return err
-			}
-		}
-		return record(tx, otp.FactorAdded, who.Actor(), who.ID, at, "kind", row.Kind, "name", row.Name)
+		codes, err = f.p.added(tx, who, row, len(before) == 0, at)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return codes, nil
+}
+
+// added records that a factor counts from now on, and that the person proved it. The first one brings backup codes,
+// and ends the person's other sessions.
+func (p *People) added(tx *sql.Tx, who Principal, f sql.Factor, first bool, at otp.Millis) (codes []string, err error) {
+	if err := p.proved(tx, who, f.Kind, at); err != nil {
+		return nil, err
+	}
+	if first {
+		if codes, err = p.makeBackupCodes(tx, who, at); err != nil {
+			return nil, err
+		}
+		if _, err := tx.EndSessions(who.ID, who.Session, at); err != nil {
+			return nil, err
+		}
+	}
+	return codes, record(tx, otp.FactorAdded, who.Actor(), who.ID, at, "kind", f.Kind, "name", f.Name)
 }
 
 // proved notes that the session's person proved who they are.

@@ -47,6 +47,7 @@ type Options struct {
 type People struct {
 	Sessions *Sessions
 	Factors  *Factors
+	Passkeys *Passkeys
 	Staff    *Staff
 	Services *Services
 
@@ -58,6 +59,7 @@ type People struct {
 func New(o Options) *People {
 	p := &People{Options: o, rows: o.Store.People}
 	p.Sessions, p.Factors, p.Staff = &Sessions{p}, &Factors{p}, &Staff{p}
+	p.Passkeys = &Passkeys{p, newParty(o.Issuer, o.Sandbox)}
 	p.Services = NewServices(o.Store, o.Vault.Keyring, o.Issuer)
 	return p
 }

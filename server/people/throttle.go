@@ -60,6 +60,11 @@ func tooMany(wait time.Duration) error {
 		Message: "too many wrong passwords from this network; wait, or log in from elsewhere"}
 }
 
+func tooManyChallenges(wait time.Duration) error {
+	return &otp.Error{Kind: otp.RateLimited, RetryAfter: wait,
+		Message: "too many challenges for passkeys from this network; wait, or log in with your password"}
+}
+
 func (a *attempt) add(id otp.ID, limit otp.GuessLimit) {
 	a.ids, a.limits = append(a.ids, id), append(a.limits, limit)
 }

@@ -1,0 +1,304 @@
+package people
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/go-webauthn/webauthn/protocol"
+	"github.com/go-webauthn/webauthn/webauthn"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Passkeys adds passkeys and logs in with them (WebAuthn Level 3). A passkey verifies its user and so is both
+// factors: whoever logs in with one needs no password. The server stores what each is asked to sign, and takes one
+// answer to it.
+type Passkeys struct {
+	p     *People
+	party *webauthn.WebAuthn // nil where browsers allow no passkeys
+}
+
+// CeremonyPrefix is that of the ids of challenges.
+const CeremonyPrefix = "cer"
+
+// ceremonyLife is how long a challenge can be answered: time enough to fetch a phone.
+const ceremonyLife = 5 * otp.Minute
+
+// What a challenge is for. An answer is good for nothing else.
+const (
+	addingPasskey  = "add"
+	showingPasskey = "show" // to log in, or to prove again who somebody is
+)
+
+// Challenge is what a browser hands to its authenticator.
+type Challenge struct {
+	ID      string
+	Options json.RawMessage // an object whose member publicKey is what navigator.credentials takes
+}
+
+// Answer is what the authenticator makes of a Challenge.
+type Answer struct {
+	Challenge  string // its ID
+	Credential []byte // PublicKeyCredential.toJSON()
+}
+
+// Origin is where browsers reach the server for passkeys to work; empty if they do nowhere.
+func (k *Passkeys) Origin() string {
+	if k.party == nil {
+		return ""
+	}
+	return k.party.Config.RPOrigins[0]
+}
+
+func (k *Passkeys) possible() error {
+	if k.party != nil {
+		return nil
+	}
+	return otp.Refuse(otp.FeatureOff,
+		"passkeys are bound to the name of a server, and this one has none; set OTPBRIDGE_PUBLIC_URL to a URL with a name")
+}
+
+// Offer begins to add a passkey. Refusals: ReauthenticationRequired, FeatureOff, Invalid for the name.
+func (k *Passkeys) Offer(ctx context.Context, who Principal, name string) (Challenge, error) {
+	at := now()
+	if err := cmp.Or(k.possible(), who.ProvedRecently(at)); err != nil {
+		return Challenge{}, err
+	}
+	if name == "" {
+		name = "passkey"
+	}
+	if err := checkName(name); err != nil {
+		return Challenge{}, err
+	}
+	holder, err := k.holder(ctx, who.ID)
+	if err != nil {
+		return Challenge{}, err
+	}
+	options, session, err := k.party.BeginRegistration(holder,
+		webauthn.WithExclusions(webauthn.Credentials(holder.credentials).CredentialDescriptors()))
+	if err != nil {
+		return Challenge{}, fmt.Errorf("make a challenge for a passkey: %w", err)
+	}
+	return begun(ceremony{addingPasskey, name, *session}, options, who.ID, at, func(row sql.Ceremony) error {
+		return k.p.change(ctx, func(tx *sql.Tx) error {
+			if err := tx.InsertCeremony(row); err != nil {
+				return err
+			}
+			return record(tx, otp.FactorOffered, who.Actor(), who.ID, at, "kind", PasskeyFactor)
+		})
+	})
+}
+
+// Add makes a passkey count, given its answer to an Offer. With the first factor come backup codes, and other sessions
+// end, as ConfirmApp says. Refusals: ReauthenticationRequired, FeatureOff, Invalid, and NotFound for a challenge that
+// was answered or is too old.
+func (k *Passkeys) Add(ctx context.Context, who Principal, a Answer) ([]string, error) {
+	at := now()
+	if err := cmp.Or(k.possible(), who.ProvedRecently(at)); err != nil {
+		return nil, err
+	}
+	row, open, err := k.open(ctx, a.Challenge, addingPasskey, who.ID, at)
+	if err != nil {
+		return nil, err
+	}
+	holder, err := k.holder(ctx, who.ID)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := protocol.ParseCredentialCreationResponseBytes(a.Credential)
+	if err != nil {
+		return nil, unusable()
+	}
+	made, err := k.party.CreateCredential(holder, open.Session, parsed)
+	if err != nil {
+		return nil, unusable()
+	}
+	encoded, err := json.Marshal(made)
+	if err != nil {
+		return nil, fmt.Errorf("encode a passkey: %w", err)
+	}
+	factor := sql.Factor{
+		ID: sql.NewID(), Person: who.ID, Kind: PasskeyFactor, Name: open.Name, LastStep: int64(made.Authenticator.SignCount),
+		CredentialHash: sha256.Sum256(made.ID), Credential: encoded, CreatedAt: at, ConfirmedAt: at,
+	}
+	var codes []string
+	err = k.p.Store.Change(ctx, func(tx *sql.Tx) error {
+		if err := answered(tx, row, at); err != nil {
+			return err
+		}
+		if err := tx.InsertFactor(factor); err != nil {
+			return err
+		}
+		codes, err = k.p.added(tx, who, factor, len(holder.factors) == 0, at)
+		return err
+	})
+	if errors.Is(err, sql.ErrTaken) {
+		err = otp.RefuseField("credential", "is of a passkey that was added before; use that one, or make another")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return codes, nil
+}
+
+// Challenge is what a passkey has to sign to log in. Refusals: FeatureOff; RateLimited for a network that
+// asks for many.
+func (k *Passkeys) Challenge(ctx context.Context, from Client) (Challenge, error) {
+	at := now()
+	if err := k.possible(); err != nil {
+		return Challenge{}, err
+	}
+	a := &attempt{}
+	a.add(otp.ID(k.p.Vault.Index.Sum("passkey challenges", network(from.Address))), otp.PasskeyChallenges)
+	if err := k.p.chargeAttempt(ctx, a, at, tooManyChallenges); err != nil {
+		return Challenge{}, err
+	}
+	options, session, err := k.party.BeginDiscoverableLogin()
+	if err != nil {
+		return Challenge{}, fmt.Errorf("make a challenge for a passkey: %w", err)
+	}
+	c := ceremony{Purpose: showingPasskey, Session: *session}
+	return begun(c, options, otp.ID{}, at, func(row sql.Ceremony) error { return k.p.rows.InsertCeremony(ctx, row) })
+}
+
+// Login begins a session of whoever the passkey is of. Refusals: FeatureOff, WrongPassword for an answer that is not
+// right, PersonLocked.
+func (k *Passkeys) Login(ctx context.Context, a Answer, from Client) (Tokens, error) {
+	at := now()
+	shown, err := k.judge(ctx, a, stranger(from), at)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if shown.person.DisabledAt != 0 {
+		return Tokens{}, otp.Refuse(otp.PersonLocked, "you are switched off here; ask an admin")
+	}
+	session, refresh := begin(shown.person.ID, PasskeyFactor, from, at)
+	err = k.use(ctx, shown, stranger(from), at, func(tx *sql.Tx) error {
+		return k.p.insert(tx, session, refresh, shown.person.ID, from)
+	})
+	if err != nil {
+		return Tokens{}, err
+	}
+	return k.p.tokens(shown.person, session, refresh, at)
+}
+
+// Prove notes that the session's person proved again who they are. Refusals: those of Login.
+func (k *Passkeys) Prove(ctx context.Context, who Principal, a Answer) error {
+	at := now()
+	shown, err := k.judge(ctx, a, who.Actor(), at)
+	if err != nil {
+		return err
+	}
+	if shown.person.ID != who.ID {
+		return k.spend(ctx, shown.ceremony, who.Actor(), who.ID, at, wrongPasskey())
+	}
+	return k.use(ctx, shown, who.Actor(), at, func(tx *sql.Tx) error {
+		if err := k.p.proved(tx, who, PasskeyFactor, at); err != nil {
+			return err
+		}
+		return record(tx, otp.SessionConfirmed, who.Actor(), who.ID, at, "factor", PasskeyFactor)
+	})
+}
+
+// shownPasskey is an answer that is right, and has yet to be used.
+type shownPasskey struct {
+	person   sql.Person
+	factor   otp.ID
+	counter  int64
+	ceremony sql.Ceremony
+}
+
+// judge verifies an answer. One that is wrong ends its challenge.
+func (k *Passkeys) judge(ctx context.Context, a Answer, actor otp.Actor, at otp.Millis) (shownPasskey, error) {
+	if err := k.possible(); err != nil {
+		return shownPasskey{}, err
+	}
+	row, open, err := k.open(ctx, a.Challenge, showingPasskey, otp.ID{}, at)
+	if otp.KindOf(err) == otp.NotFound {
+		err = wrongPasskey()
+	}
+	if err != nil {
+		return shownPasskey{}, err
+	}
+	parsed, err := protocol.ParseCredentialRequestResponseBytes(a.Credential)
+	if err != nil {
+		return shownPasskey{}, k.spend(ctx, row, actor, otp.ID{}, at, wrongPasskey())
+	}
+	factor, err := k.p.rows.Passkey(ctx, sha256.Sum256(parsed.RawID))
+	if errors.Is(err, sql.ErrNotFound) {
+		return shownPasskey{}, k.spend(ctx, row, actor, otp.ID{}, at, wrongPasskey())
+	}
+	if err != nil {
+		return shownPasskey{}, err
+	}
+	owner, err := k.holder(ctx, factor.Person)
+	if err != nil {
+		return shownPasskey{}, err
+	}
+	_, used, err := k.party.ValidatePasskeyLogin(func(_, _ []byte) (webauthn.User, error) { return owner, nil },
+		open.Session, parsed)
+	if err != nil {
+		return shownPasskey{}, k.spend(ctx, row, actor, factor.Person, at, wrongPasskey())
+	}
+	if used.Authenticator.CloneWarning {
+		return shownPasskey{}, k.spend(ctx, row, actor, factor.Person, at, wrongPasskey(), "reason", "its counter went back")
+	}
+	return shownPasskey{owner.person, factor.ID, int64(used.Authenticator.SignCount), row}, nil
+}
+
+// use uses an answer up, and does what it was given for.
+func (k *Passkeys) use(ctx context.Context, s shownPasskey, actor otp.Actor, at otp.Millis,
+	do func(*sql.Tx) error) error {
+	err := k.p.change(ctx, func(tx *sql.Tx) error {
+		if err := unchanged(tx, s.person); err != nil {
+			return err
+		}
+		first, err := tx.UseCeremony(s.ceremony.ID, at)
+		if err != nil {
+			return err
+		}
+		kept, err := tx.UsePasskey(s.person.ID, s.factor, s.counter, at)
+		if err != nil {
+			return err
+		}
+		if !first || !kept { // it was answered, or the passkey removed, or a copy of it used meanwhile
+			return wrongPasskey()
+		}
+		return do(tx)
+	})
+	if otp.KindOf(err) == otp.WrongPassword {
+		return k.spend(ctx, s.ceremony, actor, s.person.ID, at, err)
+	}
+	return err
+}
+
+// spend ends a challenge that was answered wrongly, records that, and returns the refusal.
+func (k *Passkeys) spend(ctx context.Context, c sql.Ceremony, actor otp.Actor, person otp.ID, at otp.Millis,
+	refusal error, details ...string) error {
+	err := k.p.change(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.UseCeremony(c.ID, at); err != nil {
+			return err
+		}
+		return record(tx, otp.SessionRefused, actor, person, at, append(details, "factor", PasskeyFactor)...)
+	})
+	if err != nil {
+		return err
+	}
+	return refusal
+}
+
+func wrongPasskey() error {
+	return otp.Refuse(otp.WrongPassword,
+		"the passkey is not known here, or did not answer the challenge in time; begin again, or log in with your password")
+}
+
+// unusable refuses a new passkey. What the library says of it stays here: it quotes what was sent.
+func unusable() error {
+	return otp.RefuseField("credential", "is no answer to the challenge by a passkey that verified its user here; "+
+		"begin again, and let the device ask for your PIN, fingerprint or face")
+}
