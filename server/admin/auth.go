@@ -158,18 +158,6 @@ func (x *exchange) changePassword() (answer, error) {
 	return done, x.door.People.ChangePassword(x.ctx, x.who, asked.Present, asked.New)
 }
 
-// reauthenticate takes a code from who has a second factor, the password from who has none.
-func (x *exchange) reauthenticate() (answer, error) {
-	var asked struct {
-		Password string `json:"password"`
-		Code     string `json:"mfa_code"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	return done, x.door.People.Reauthenticate(x.ctx, x.who, asked.Password, asked.Code)
-}
-
 // self is a service account or API key as it sees itself.
 type self struct {
 	ID          string      `json:"id"`

@@ -21,6 +21,8 @@ var mayCall = map[string]string{
 	"DELETE /api/auth/sessions/:id": "oneself", "GET /api/auth/mfa": "oneself", "POST /api/auth/mfa/enable": "oneself",
 	"POST /api/auth/mfa/confirm": "oneself", "POST /api/auth/mfa/backup-codes": "oneself",
 	"DELETE /api/auth/mfa/:id": "oneself",
+	"POST /api/auth/passkeys":  "oneself", "POST /api/auth/passkeys/confirm": "oneself",
+	"POST /api/auth/passkeys/begin": "everybody", "POST /api/auth/passkeys/login": "everybody",
 
 	"GET /api/accounts": "OADSU", "POST /api/accounts": "OA", "GET /api/accounts/:account": "OADSU",
 	"PATCH /api/accounts/:account": "OA", "DELETE /api/accounts/:account": "OA",

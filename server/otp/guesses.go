@@ -31,9 +31,9 @@ var (
 	FactorGuesses  = GuessLimit{Free: 5, First: 15 * Minute, Most: Day, Memory: 2 * Day}
 )
 
-// PasskeyChallenges bounds how many challenges for passkeys one network is given, each of which is a row for some
+// PasskeyQuestions bounds how many questions to passkeys one network is given, each of which is a row for some
 // minutes. Nobody can guess an answer, so the waits are short.
-var PasskeyChallenges = GuessLimit{Free: 60, First: 10 * Second, Most: Minute, Memory: 10 * Minute}
+var PasskeyQuestions = GuessLimit{Free: 60, First: 10 * Second, Most: Minute, Memory: 10 * Minute}
 
 // GuessMemory is how long guesses are kept at most.
 const GuessMemory = 2 * Day

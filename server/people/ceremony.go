@@ -15,57 +15,57 @@ import (
 	"otpbridge/sql"
 )
 
-// ceremony is a Challenge as it is stored.
+// ceremony is a Question as it is stored.
 type ceremony struct {
 	Purpose string               `json:"purpose"`
 	Name    string               `json:"name,omitempty"` // of the passkey that is added
 	Session webauthn.SessionData `json:"session"`
 }
 
-// begun stores a challenge and returns it.
-func begun(c ceremony, options any, person otp.ID, at otp.Millis, store func(sql.Ceremony) error) (Challenge, error) {
+// begun stores a question and returns it.
+func begun(c ceremony, options any, person otp.ID, at otp.Millis, store func(sql.Ceremony) error) (Question, error) {
 	shown, err := json.Marshal(options)
 	if err != nil {
-		return Challenge{}, fmt.Errorf("encode a challenge: %w", err)
+		return Question{}, fmt.Errorf("encode a question: %w", err)
 	}
 	kept, err := json.Marshal(c)
 	if err != nil {
-		return Challenge{}, fmt.Errorf("encode a challenge: %w", err)
+		return Question{}, fmt.Errorf("encode a question: %w", err)
 	}
 	row := sql.Ceremony{ID: sql.NewID(), Person: person, Data: kept, ExpiresAt: at + ceremonyLife}
-	return Challenge{ID: row.ID.Text(CeremonyPrefix), Options: shown}, store(row)
+	return Question{ID: row.ID.Text(CeremonyPrefix), Options: shown}, store(row)
 }
 
-// open returns a challenge that waits for its answer. Refusal: NotFound.
+// open returns a question that waits for its answer. Refusal: NotFound.
 func (k *Passkeys) open(ctx context.Context, id, purpose string, person otp.ID, at otp.Millis) (sql.Ceremony, ceremony,
 	error) {
 	var c ceremony
 	parsed, _ := otp.ParseID(CeremonyPrefix, id)
 	row, err := k.p.rows.Ceremony(ctx, parsed, at)
 	if errors.Is(err, sql.ErrNotFound) {
-		return row, c, noChallenge()
+		return row, c, noQuestion()
 	}
 	if err != nil {
 		return row, c, err
 	}
 	if err := json.Unmarshal(row.Data, &c); err != nil {
-		return row, c, fmt.Errorf("read challenge %s: %w", id, err)
+		return row, c, fmt.Errorf("read question %s: %w", id, err)
 	}
 	if c.Purpose != purpose || row.Person != person {
-		return row, c, noChallenge()
+		return row, c, noQuestion()
 	}
 	return row, c, nil
 }
 
-func noChallenge() error {
-	return otp.Refuse(otp.NotFound, "there is no such challenge that waits for an answer; begin again")
+func noQuestion() error {
+	return otp.Refuse(otp.NotFound, "there is no such question that waits for an answer; begin again")
 }
 
-// answered ends a challenge. Refusal: NotFound for one that was answered meanwhile.
+// answered ends a question. Refusal: NotFound for one that was answered meanwhile.
 func answered(tx *sql.Tx, c sql.Ceremony, at otp.Millis) error {
 	used, err := tx.UseCeremony(c.ID, at)
 	if err == nil && !used {
-		err = noChallenge()
+		err = noQuestion()
 	}
 	return err
 }

@@ -23,27 +23,27 @@ type Passkeys struct {
 	party *webauthn.WebAuthn // nil where browsers allow no passkeys
 }
 
-// CeremonyPrefix is that of the ids of challenges.
+// CeremonyPrefix is that of the ids of questions.
 const CeremonyPrefix = "cer"
 
-// ceremonyLife is how long a challenge can be answered: time enough to fetch a phone.
+// ceremonyLife is how long a question can be answered: time enough to fetch a phone.
 const ceremonyLife = 5 * otp.Minute
 
-// What a challenge is for. An answer is good for nothing else.
+// What a question is for. An answer is good for nothing else.
 const (
 	addingPasskey  = "add"
 	showingPasskey = "show" // to log in, or to prove again who somebody is
 )
 
-// Challenge is what a browser hands to its authenticator.
-type Challenge struct {
+// Question is what a browser hands to its authenticator.
+type Question struct {
 	ID      string
 	Options json.RawMessage // an object whose member publicKey is what navigator.credentials takes
 }
 
-// Answer is what the authenticator makes of a Challenge.
+// Answer is what the authenticator makes of a Question.
 type Answer struct {
-	Challenge  string // its ID
+	Question   string // its ID
 	Credential []byte // PublicKeyCredential.toJSON()
 }
 
@@ -64,25 +64,25 @@ func (k *Passkeys) possible() error {
 }
 
 // Offer begins to add a passkey. Refusals: ReauthenticationRequired, FeatureOff, Invalid for the name.
-func (k *Passkeys) Offer(ctx context.Context, who Principal, name string) (Challenge, error) {
+func (k *Passkeys) Offer(ctx context.Context, who Principal, name string) (Question, error) {
 	at := now()
 	if err := cmp.Or(k.possible(), who.ProvedRecently(at)); err != nil {
-		return Challenge{}, err
+		return Question{}, err
 	}
 	if name == "" {
 		name = "passkey"
 	}
 	if err := checkName(name); err != nil {
-		return Challenge{}, err
+		return Question{}, err
 	}
 	holder, err := k.holder(ctx, who.ID)
 	if err != nil {
-		return Challenge{}, err
+		return Question{}, err
 	}
 	options, session, err := k.party.BeginRegistration(holder,
 		webauthn.WithExclusions(webauthn.Credentials(holder.credentials).CredentialDescriptors()))
 	if err != nil {
-		return Challenge{}, fmt.Errorf("make a challenge for a passkey: %w", err)
+		return Question{}, fmt.Errorf("make a question for a passkey: %w", err)
 	}
 	return begun(ceremony{addingPasskey, name, *session}, options, who.ID, at, func(row sql.Ceremony) error {
 		return k.p.change(ctx, func(tx *sql.Tx) error {
@@ -95,14 +95,14 @@ func (k *Passkeys) Offer(ctx context.Context, who Principal, name string) (Chall
 }
 
 // Add makes a passkey count, given its answer to an Offer. With the first factor come backup codes, and other sessions
-// end, as ConfirmApp says. Refusals: ReauthenticationRequired, FeatureOff, Invalid, and NotFound for a challenge that
+// end, as ConfirmApp says. Refusals: ReauthenticationRequired, FeatureOff, Invalid, and NotFound for a question that
 // was answered or is too old.
 func (k *Passkeys) Add(ctx context.Context, who Principal, a Answer) ([]string, error) {
 	at := now()
 	if err := cmp.Or(k.possible(), who.ProvedRecently(at)); err != nil {
 		return nil, err
 	}
-	row, open, err := k.open(ctx, a.Challenge, addingPasskey, who.ID, at)
+	row, open, err := k.open(ctx, a.Question, addingPasskey, who.ID, at)
 	if err != nil {
 		return nil, err
 	}
@@ -146,21 +146,21 @@ func (k *Passkeys) Add(ctx context.Context, who Principal, a Answer) ([]string, 
 	return codes, nil
 }
 
-// Challenge is what a passkey has to sign to log in. Refusals: FeatureOff; RateLimited for a network that
+// Ask asks for a passkey, to log in or to prove again who somebody is. Refusals: FeatureOff; RateLimited for a network that
 // asks for many.
-func (k *Passkeys) Challenge(ctx context.Context, from Client) (Challenge, error) {
+func (k *Passkeys) Ask(ctx context.Context, from Client) (Question, error) {
 	at := now()
 	if err := k.possible(); err != nil {
-		return Challenge{}, err
+		return Question{}, err
 	}
 	a := &attempt{}
-	a.add(otp.ID(k.p.Vault.Index.Sum("passkey challenges", network(from.Address))), otp.PasskeyChallenges)
-	if err := k.p.chargeAttempt(ctx, a, at, tooManyChallenges); err != nil {
-		return Challenge{}, err
+	a.add(otp.ID(k.p.Vault.Index.Sum("questions to passkeys", network(from.Address))), otp.PasskeyQuestions)
+	if err := k.p.chargeAttempt(ctx, a, at, tooManyQuestions); err != nil {
+		return Question{}, err
 	}
 	options, session, err := k.party.BeginDiscoverableLogin()
 	if err != nil {
-		return Challenge{}, fmt.Errorf("make a challenge for a passkey: %w", err)
+		return Question{}, fmt.Errorf("make a question for a passkey: %w", err)
 	}
 	c := ceremony{Purpose: showingPasskey, Session: *session}
 	return begun(c, options, otp.ID{}, at, func(row sql.Ceremony) error { return k.p.rows.InsertCeremony(ctx, row) })
@@ -213,12 +213,12 @@ type shownPasskey struct {
 	ceremony sql.Ceremony
 }
 
-// judge verifies an answer. One that is wrong ends its challenge.
+// judge verifies an answer. One that is wrong ends its question.
 func (k *Passkeys) judge(ctx context.Context, a Answer, actor otp.Actor, at otp.Millis) (shownPasskey, error) {
 	if err := k.possible(); err != nil {
 		return shownPasskey{}, err
 	}
-	row, open, err := k.open(ctx, a.Challenge, showingPasskey, otp.ID{}, at)
+	row, open, err := k.open(ctx, a.Question, showingPasskey, otp.ID{}, at)
 	if otp.KindOf(err) == otp.NotFound {
 		err = wrongPasskey()
 	}
@@ -277,7 +277,7 @@ func (k *Passkeys) use(ctx context.Context, s shownPasskey, actor otp.Actor, at 
 	return err
 }
 
-// spend ends a challenge that was answered wrongly, records that, and returns the refusal.
+// spend ends a question that was answered wrongly, records that, and returns the refusal.
 func (k *Passkeys) spend(ctx context.Context, c sql.Ceremony, actor otp.Actor, person otp.ID, at otp.Millis,
 	refusal error, details ...string) error {
 	err := k.p.change(ctx, func(tx *sql.Tx) error {
@@ -294,11 +294,11 @@ func (k *Passkeys) spend(ctx context.Context, c sql.Ceremony, actor otp.Actor, p
 
 func wrongPasskey() error {
 	return otp.Refuse(otp.WrongPassword,
-		"the passkey is not known here, or did not answer the challenge in time; begin again, or log in with your password")
+		"the passkey is not known here, or did not answer in time; begin again, or log in with your password")
 }
 
 // unusable refuses a new passkey. What the library says of it stays here: it quotes what was sent.
 func unusable() error {
-	return otp.RefuseField("credential", "is no answer to the challenge by a passkey that verified its user here; "+
+	return otp.RefuseField("credential", "is no answer of a passkey that verified its user on this site; "+
 		"begin again, and let the device ask for your PIN, fingerprint or face")
 }

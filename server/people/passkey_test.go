@@ -23,42 +23,42 @@ const (
 	foreign = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 )
 
-// offer asks for a challenge to add a passkey.
-func offer(t testing.TB, p *people.People, who people.Principal) people.Challenge {
+// offer asks for a question to add a passkey.
+func offer(t testing.TB, p *people.People, who people.Principal) people.Question {
 	t.Helper()
-	challenge, err := p.Passkeys.Offer(ctx, who, "laptop")
+	question, err := p.Passkeys.Offer(ctx, who, "laptop")
 	require.NoError(t, err)
-	return challenge
+	return question
 }
 
 // passkey is a person's, added.
 func passkey(t testing.TB, p *people.People, who people.Principal) (*passkeytest.Passkey, []string) {
 	t.Helper()
 	key := passkeytest.New(site, siteName)
-	challenge := offer(t, p, who)
-	codes, err := p.Passkeys.Add(ctx, who, created(key, challenge))
+	question := offer(t, p, who)
+	codes, err := p.Passkeys.Add(ctx, who, created(key, question))
 	require.NoError(t, err)
 	return key, codes
 }
 
 // nothing is no answer.
-func nothing(c people.Challenge) people.Answer { return people.Answer{Challenge: c.ID} }
+func nothing(c people.Question) people.Answer { return people.Answer{Question: c.ID} }
 
-// ask asks for a challenge to log in.
-func ask(t testing.TB, p *people.People) people.Challenge {
+// ask asks for a question to log in.
+func ask(t testing.TB, p *people.People) people.Question {
 	t.Helper()
-	challenge, err := p.Passkeys.Challenge(ctx, office)
+	question, err := p.Passkeys.Ask(ctx, office)
 	require.NoError(t, err)
-	return challenge
+	return question
 }
 
 // created is a new passkey's answer.
-func created(key *passkeytest.Passkey, c people.Challenge) people.Answer {
-	return people.Answer{Challenge: c.ID, Credential: key.Create(c.Options)}
+func created(key *passkeytest.Passkey, c people.Question) people.Answer {
+	return people.Answer{Question: c.ID, Credential: key.Create(c.Options)}
 }
 
-func signed(key *passkeytest.Passkey, c people.Challenge) people.Answer {
-	return people.Answer{Challenge: c.ID, Credential: key.Sign(c.Options)}
+func signed(key *passkeytest.Passkey, c people.Question) people.Answer {
+	return people.Answer{Question: c.ID, Credential: key.Sign(c.Options)}
 }
 
 // A passkey is both factors: it logs in without a password, and what needs a second factor may be done.
@@ -115,7 +115,7 @@ func TestPasskeys_LogInAndProve(t *testing.T) {
 	})
 }
 
-// Whatever is wrong with an answer, nobody is logged in, the challenge is gone, and the right passkey works still.
+// Whatever is wrong with an answer, nobody is logged in, the question is gone, and the right passkey works still.
 func TestPasskeys_NoWrongAnswerLogsIn(t *testing.T) {
 	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
 	who := owner(t, p)
@@ -136,22 +136,22 @@ func TestPasskeys_NoWrongAnswerLogsIn(t *testing.T) {
 	require.NoError(t, err)
 	key.Counter = 1000
 
-	with := func(change func(*passkeytest.Passkey)) func(people.Challenge) people.Answer {
-		return func(c people.Challenge) people.Answer {
+	with := func(change func(*passkeytest.Passkey)) func(people.Question) people.Answer {
+		return func(c people.Question) people.Answer {
 			wrong := key.Clone()
 			change(wrong)
 			return signed(wrong, c)
 		}
 	}
-	text := func(from, to string) func(people.Challenge) people.Answer {
-		return func(c people.Challenge) people.Answer {
+	text := func(from, to string) func(people.Question) people.Answer {
+		return func(c people.Question) people.Answer {
 			a := signed(key, c)
 			a.Credential = []byte(strings.Replace(string(a.Credential), from, to, 1))
 			return a
 		}
 	}
 	adding := offer(t, p, who)
-	for name, answer := range map[string]func(people.Challenge) people.Answer{
+	for name, answer := range map[string]func(people.Question) people.Answer{
 		"another origin":           with(func(k *passkeytest.Passkey) { k.Origin = "https://otp.shop.example.evil.example" }),
 		"a subdomain":              with(func(k *passkeytest.Passkey) { k.Origin = "https://a.otp.shop.example" }),
 		"the parent domain":        with(func(k *passkeytest.Passkey) { k.Origin = "https://shop.example" }),
@@ -173,40 +173,40 @@ func TestPasskeys_NoWrongAnswerLogsIn(t *testing.T) {
 		"somebody else's name":     with(func(k *passkeytest.Passkey) { k.User = theirs.User }),
 		"somebody else's id":       with(func(k *passkeytest.Passkey) { k.ID = theirs.ID }),
 		"an unknown id":            with(func(k *passkeytest.Passkey) { k.ID = []byte("unknown") }),
-		"another key":              func(c people.Challenge) people.Answer { return signed(key.Rekeyed(), c) },
-		"a removed passkey":        func(c people.Challenge) people.Answer { return signed(removed, c) },
-		"an old answer": func(c people.Challenge) people.Answer {
-			return people.Answer{Challenge: c.ID, Credential: replayed.Credential}
+		"another key":              func(c people.Question) people.Answer { return signed(key.Rekeyed(), c) },
+		"a removed passkey":        func(c people.Question) people.Answer { return signed(removed, c) },
+		"an old answer": func(c people.Question) people.Answer {
+			return people.Answer{Question: c.ID, Credential: replayed.Credential}
 		},
-		"a replay":                func(people.Challenge) people.Answer { return replayed },
-		"the challenge of adding": func(people.Challenge) people.Answer { return signed(key, adding) },
-		"an answer to adding": func(c people.Challenge) people.Answer {
-			return people.Answer{Challenge: c.ID, Credential: key.Create(c.Options)}
+		"a replay":               func(people.Question) people.Answer { return replayed },
+		"the question of adding": func(people.Question) people.Answer { return signed(key, adding) },
+		"an answer to adding": func(c people.Question) people.Answer {
+			return people.Answer{Question: c.ID, Credential: key.Create(c.Options)}
 		},
 		"no answer": nothing,
-		"null": func(c people.Challenge) people.Answer {
-			return people.Answer{Challenge: c.ID, Credential: []byte("null")}
+		"null": func(c people.Question) people.Answer {
+			return people.Answer{Question: c.ID, Credential: []byte("null")}
 		},
-		"an unknown challenge": func(c people.Challenge) people.Answer {
-			return people.Answer{Challenge: sql.NewID().Text("cer"), Credential: key.Sign(c.Options)}
+		"an unknown question": func(c people.Question) people.Answer {
+			return people.Answer{Question: sql.NewID().Text("cer"), Credential: key.Sign(c.Options)}
 		},
-		"a challenge of no form": func(c people.Challenge) people.Answer {
-			return people.Answer{Challenge: "cer_x", Credential: key.Sign(c.Options)}
+		"a question of no form": func(c people.Question) people.Answer {
+			return people.Answer{Question: "cer_x", Credential: key.Sign(c.Options)}
 		},
 		"another type": text("public-key", "password"),
 		"half of it":   text("clientDataJSON", "clientData"),
 		"no signature": text(`"signature":"`, `"signature":"AAAA`),
 	} {
 		t.Run(name, func(t *testing.T) {
-			challenge := ask(t, p)
-			a := answer(challenge)
+			question := ask(t, p)
+			a := answer(question)
 			_, err := p.Passkeys.Login(ctx, a, office)
 			require.Equal(t, otp.WrongPassword, otp.KindOf(err), "%v", err)
 			require.Equal(t, otp.WrongPassword, otp.KindOf(p.Passkeys.Prove(ctx, who, a)), "nor is anything proved")
-			if a.Challenge == challenge.ID {
+			if a.Question == question.ID {
 				key.Counter++
-				_, err = p.Passkeys.Login(ctx, signed(key, challenge), office)
-				require.Equal(t, otp.WrongPassword, otp.KindOf(err), "a challenge takes one answer")
+				_, err = p.Passkeys.Login(ctx, signed(key, question), office)
+				require.Equal(t, otp.WrongPassword, otp.KindOf(err), "a question takes one answer")
 			}
 		})
 	}
@@ -228,8 +228,8 @@ func TestPasskeys_NoWrongAnswerAddsOne(t *testing.T) {
 	who := owner(t, p)
 	dev := member(t, p, who, "dev@shop.example", people.Grant{Role: people.Developer})
 	theirs, _ := passkey(t, p, dev)
-	with := func(change func(*passkeytest.Passkey)) func(people.Challenge) people.Answer {
-		return func(c people.Challenge) people.Answer {
+	with := func(change func(*passkeytest.Passkey)) func(people.Question) people.Answer {
+		return func(c people.Question) people.Answer {
 			wrong := passkeytest.New(site, siteName)
 			change(wrong)
 			return created(wrong, c)
@@ -238,7 +238,7 @@ func TestPasskeys_NoWrongAnswerAddsOne(t *testing.T) {
 	fine := with(func(*passkeytest.Passkey) {})
 	logins, theirOffer := ask(t, p), offer(t, p, dev)
 	for name, tt := range map[string]struct {
-		answer func(people.Challenge) people.Answer
+		answer func(people.Question) people.Answer
 		want   otp.Kind
 	}{
 		"another origin":     {with(func(k *passkeytest.Passkey) { k.Origin = "https://evil.example" }), otp.Invalid},
@@ -248,14 +248,14 @@ func TestPasskeys_NoWrongAnswerAddsOne(t *testing.T) {
 		"a frame":            {with(func(k *passkeytest.Passkey) { k.Cross = true }), otp.Invalid},
 		"signed for a login": {with(func(k *passkeytest.Passkey) { k.Type = "webauthn.get" }), otp.Invalid},
 		"another challenge":  {with(func(k *passkeytest.Passkey) { k.Challenge = foreign }), otp.Invalid},
-		"one that is there": {func(c people.Challenge) people.Answer {
+		"one that is there": {func(c people.Question) people.Answer {
 			return created(theirs, c)
 		}, otp.Invalid},
-		"a login's answer":        {func(c people.Challenge) people.Answer { return signed(theirs, c) }, otp.Invalid},
+		"a login's answer":        {func(c people.Question) people.Answer { return signed(theirs, c) }, otp.Invalid},
 		"no answer":               {nothing, otp.Invalid},
-		"a challenge for a login": {func(people.Challenge) people.Answer { return fine(logins) }, otp.NotFound},
-		"somebody else's":         {func(people.Challenge) people.Answer { return fine(theirOffer) }, otp.NotFound},
-		"no challenge":            {func(c people.Challenge) people.Answer { c.ID = ""; return fine(c) }, otp.NotFound},
+		"the question of a login": {func(people.Question) people.Answer { return fine(logins) }, otp.NotFound},
+		"somebody else's":         {func(people.Question) people.Answer { return fine(theirOffer) }, otp.NotFound},
+		"no question":             {func(c people.Question) people.Answer { c.ID = ""; return fine(c) }, otp.NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := p.Passkeys.Add(ctx, who, tt.answer(offer(t, p, who)))
@@ -269,7 +269,7 @@ func TestPasskeys_NoWrongAnswerAddsOne(t *testing.T) {
 	_, err = p.Passkeys.Add(ctx, who, fine(once))
 	require.NoError(t, err)
 	_, err = p.Passkeys.Add(ctx, who, fine(once))
-	require.Equal(t, otp.NotFound, otp.KindOf(err), "a challenge takes one answer")
+	require.Equal(t, otp.NotFound, otp.KindOf(err), "a question takes one answer")
 }
 
 func TestPasskeys_TimeRunsOut(t *testing.T) {
@@ -295,7 +295,7 @@ func TestPasskeys_TimeRunsOut(t *testing.T) {
 		for range 59 {
 			ask(t, p)
 		}
-		_, err = p.Passkeys.Challenge(ctx, office)
+		_, err = p.Passkeys.Ask(ctx, office)
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), "a network that asks and asks")
 		_, err = login(p, "owner@shop.example", password, "")
 		require.Equal(t, otp.FactorRequired, otp.KindOf(err), "passwords are counted apart")
@@ -326,7 +326,7 @@ func TestPasskeys_BelongToTheNameOfTheServer(t *testing.T) {
 			k := people.New(options).Passkeys
 			require.Equal(t, want[i], k.Origin(), "%s, sandbox %v", issuer, sandbox)
 			if want[i] == "" {
-				_, err := k.Challenge(ctx, office)
+				_, err := k.Ask(ctx, office)
 				require.Equal(t, otp.FeatureOff, otp.KindOf(err))
 			}
 		}
@@ -344,7 +344,7 @@ func TestPasskeys_AnAnswerIsGoodOnceRace(t *testing.T) {
 				_, err := servers[i%2].Passkeys.Login(ctx, answers[i/2%2], office)
 				return err
 			})
-			require.Equal(t, map[string]int{"": 1, "wrong_password": 63}, counts, "two challenges, one counter")
+			require.Equal(t, map[string]int{"": 1, "wrong_password": 63}, counts, "two questions, one counter")
 		}
 	})
 }

@@ -60,9 +60,9 @@ func tooMany(wait time.Duration) error {
 		Message: "too many wrong passwords from this network; wait, or log in from elsewhere"}
 }
 
-func tooManyChallenges(wait time.Duration) error {
+func tooManyQuestions(wait time.Duration) error {
 	return &otp.Error{Kind: otp.RateLimited, RetryAfter: wait,
-		Message: "too many challenges for passkeys from this network; wait, or log in with your password"}
+		Message: "too many questions to passkeys from this network; wait, or log in with your password"}
 }
 
 func (a *attempt) add(id otp.ID, limit otp.GuessLimit) {
