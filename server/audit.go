@@ -131,15 +131,11 @@ type auditExportCommand struct {
 // Run prints the log.
 func (a auditExportCommand) Run(p process) error {
 	return withAudit(p, func(ctx context.Context, log *audit.Log) error {
-		err := log.NoteReading(ctx, otp.AuditExported, otp.Actor{Kind: people.OperatorKind},
-			map[string]string{"format": a.Format}, "", otp.At(time.Now()))
+		file, err := log.Export(ctx, people.Operator().Actor(), a.Format, otp.At(time.Now()))
 		if err != nil {
 			return err
 		}
-		if a.Format == "csv" {
-			return log.ExportCSV(ctx, p.stdout)
-		}
-		return log.ExportJSON(ctx, p.stdout)
+		return file.Write(ctx, p.stdout)
 	})
 }
 

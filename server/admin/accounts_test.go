@@ -35,11 +35,17 @@ func (d *desk) member(t testing.TB, role people.Role, accounts ...string) []stri
 // recorded counts the changes of a kind.
 func (d *desk) recorded(t testing.TB, kind string) (n int) {
 	t.Helper()
+	require.NoError(t, d.database(t).QueryRow(`SELECT COUNT(*) FROM changes WHERE kind = ?`, kind).Scan(&n))
+	return n
+}
+
+// database is the one that the store has open, beside it.
+func (d *desk) database(t testing.TB) *stdsql.DB {
+	t.Helper()
 	db, err := stdsql.Open("sqlite", d.file)
 	require.NoError(t, err)
-	defer db.Close()
-	require.NoError(t, db.QueryRow(`SELECT COUNT(*) FROM changes WHERE kind = ?`, kind).Scan(&n))
-	return n
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
 }
 
 const shopAccount = `{"esme_address":"4711","name":"Shop","message_profile":"live","make_secrets":true,

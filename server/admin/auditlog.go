@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,9 +13,15 @@ import (
 	"otpbridge/server/web"
 )
 
-// auditRoutes is the call that searches the audit log.
-var auditRoutes = []route{{method: http.MethodGet, path: "/api/audit", who: person, needs: people.ReadAudit,
-	parameters: auditParameters, call: (*exchange).auditLog}}
+// auditRoutes are the calls that search the audit log, and that prove and take away all of it.
+var auditRoutes = []route{
+	{method: http.MethodGet, path: "/api/audit", who: person, needs: people.ReadAudit, parameters: auditParameters,
+		call: (*exchange).auditLog},
+	{method: http.MethodPost, path: "/api/audit/verify", who: person, needs: people.ReadAudit,
+		call: (*exchange).verifyAudit},
+	{method: http.MethodGet, path: "/api/audit/export", who: person, needs: people.ReadAudit,
+		parameters: []string{"format"}, call: (*exchange).exportAudit},
+}
 
 var auditParameters = []string{limitParameter, cursorParameter, "action", "actor", "account", "credential", "address",
 	"result", "from", "to"}
@@ -74,4 +82,50 @@ func momentOf(query *web.Query, name string) otp.Millis {
 		return 0
 	}
 	return otp.At(at)
+}
+
+// verifyAudit proves the log as it is now. It answers with what was found, whether the log fits or not.
+func (x *exchange) verifyAudit() (answer, error) {
+	var asked struct {
+		Checkpoints string `json:"checkpoints"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	if err := x.who.SeeAll(); err != nil {
+		return answer{}, err
+	}
+	web.Allow(x.gin, audit.VerifyTime+patience)
+	ctx, cancel := context.WithTimeout(x.gin.Request.Context(), audit.VerifyTime)
+	defer cancel()
+	found, err := x.door.Audit.Verify(ctx, []byte(asked.Checkpoints), otp.At(time.Now()))
+	shown := struct {
+		Fits        bool    `json:"fits"`
+		Entries     int64   `json:"entries"`
+		Removed     int64   `json:"removed"` // of those, without content because their time is over
+		Checkpoints int     `json:"checkpoints"`
+		Checkpoint  *string `json:"checkpoint"` // of now, to keep elsewhere; null for a log that does not fit
+		Place       *int64  `json:"place"`      // of the first entry that does not fit
+		Problem     *string `json:"problem"`
+	}{err == nil, found.Entries, found.Removed, found.Checkpoints, &found.Now.Note, nil, nil}
+	if fault, ok := errors.AsType[*audit.Fault](err); ok {
+		shown.Checkpoint, shown.Place, shown.Problem, err = nil, &fault.Place, &fault.Problem, nil
+	}
+	return answer{http.StatusOK, shown}, err
+}
+
+func (x *exchange) exportAudit() (answer, error) {
+	query := web.ReadQuery(x.gin, "format")
+	format, given := query.Given("format")
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	if !given {
+		format = "json"
+	}
+	if err := x.who.SeeAll(); err != nil {
+		return answer{}, err
+	}
+	exported, err := x.door.Audit.Export(x.ctx, x.who.Actor(), format, otp.At(time.Now()))
+	return answer{http.StatusOK, file{exported.ContentType, exported.Name, exported.Write}}, err
 }

@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"encoding/json"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,4 +69,38 @@ func TestAudit_IsSearchedByThoseWhoMayAndEveryReadingIsRecorded(t *testing.T) {
 	require.Len(t, own.members["data"], 1)
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/audit?account=4711", "", narrow...)
 	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/audit", "", d.member(t, people.Auditor, "4711", "4712")...)
+}
+
+func TestAudit_IsProvedAndTakenAwayByThoseWhoSeeAll(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.wants(t, 201, "", "POST", "/api/accounts", shopAccount, who...)
+	_, err := d.audit.Seal(t.Context())
+	require.NoError(t, err)
+	auditor, narrow := d.member(t, people.Auditor), d.member(t, people.Auditor, "4711")
+	const verify, export = "/api/audit/verify", "/api/audit/export"
+	fits := d.wants(t, 200, "", "POST", verify, "", auditor...)
+	require.Equal(t, true, fits.members["fits"])
+	before, err := json.Marshal(map[string]string{"checkpoints": fits.member("checkpoint")})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, d.wants(t, 200, "", "POST", verify, string(before), auditor...).members["checkpoints"])
+	taken := d.raw("GET", export, "", auditor...)
+	require.Equal(t, `attachment; filename="audit.jsonl"`, taken.Header().Get("Content-Disposition"))
+	require.Contains(t, taken.Body.String(), `"account.created"`)
+	require.True(t, strings.HasPrefix(d.raw("GET", export+"?format=csv", "", auditor...).Body.String(), "place,type,at,"))
+	require.Equal(t, 2, d.recorded(t, "audit.exported"))
+
+	d.wants(t, 400, "INVALID_REQUEST", "GET", export+"?format=pdf", "", auditor...)
+	d.wants(t, 400, "INVALID_REQUEST", "POST", verify, `{"since":1}`, auditor...)
+	d.wants(t, 400, "INVALID_REQUEST", "POST", verify, `{"checkpoints":"none"}`, auditor...)
+	d.wants(t, 403, "PERMISSION_DENIED", "POST", verify, "", narrow...)
+	d.wants(t, 403, "PERMISSION_DENIED", "GET", export, "", narrow...)
+	require.Equal(t, 2, d.recorded(t, "audit.exported"), "nothing was taken away")
+
+	_, err = d.database(t).Exec(`UPDATE changes SET details = '{"name":"other"}' WHERE place = 1`)
+	require.NoError(t, err)
+	changed := d.wants(t, 200, "", "POST", verify, string(before), auditor...)
+	require.Equal(t, false, changed.members["fits"])
+	require.EqualValues(t, 1, changed.members["place"])
+	require.Nil(t, changed.members["checkpoint"], "what does not fit is not signed")
 }

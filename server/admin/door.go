@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -108,8 +109,14 @@ func (d *door) serve(r route) gin.HandlerFunc {
 			return
 		}
 		web.RequestOf(c).Kind = "ok"
-		if result.body == nil {
+		switch body := result.body.(type) {
+		case nil:
 			c.Status(result.status)
+			return
+		case file:
+			if err := web.Stream(c, d.Log, body.contentType, body.name, body.write); err != nil {
+				x.refuse(err)
+			}
 			return
 		}
 		c.PureJSON(result.status, result.body)
@@ -147,6 +154,12 @@ func (x *exchange) decide(r route) (answer, error) {
 		}
 	}
 	return r.call(x)
+}
+
+// file is an answer that is streamed.
+type file struct {
+	contentType, name string
+	write             func(ctx context.Context, w io.Writer) error
 }
 
 // read decodes the body. One that is there must say that it is JSON.

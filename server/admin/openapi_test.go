@@ -37,6 +37,11 @@ func openapi(t testing.TB) *openapi3.T {
 }
 
 // documented finds a request's operation, made once for all tests.
+func init() {
+	openapi3filter.RegisterBodyDecoder("application/jsonl", openapi3filter.FileBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("text/csv", openapi3filter.FileBodyDecoder)
+}
+
 var documented = sync.OnceValues(func() (routers.Router, error) {
 	d, err := document()
 	if err != nil {

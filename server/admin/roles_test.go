@@ -34,7 +34,7 @@ var mayCall = map[string]string{
 	"POST /api/recipients/lookup":                            "OAS", "POST /api/recipients/why": "OAS", "POST /api/recipients/unlock": "OAS",
 	"POST /api/accounts/:account/templates/preview": "OADSU", "GET /api/accounts/:account/channels": "OADSU",
 	"POST /api/accounts/:account/send-test": "OA", "GET /api/migration": "OADSU",
-	"GET /api/audit": "OAU",
+	"GET /api/audit": "OAU", "POST /api/audit/verify": "OAU", "GET /api/audit/export": "OAU",
 
 	"POST /api/keys": "OAD", "GET /api/keys": "OADU", "GET /api/keys/:id": "OADU", "PATCH /api/keys/:id": "OAD",
 	"DELETE /api/keys/:id": "OAD", "POST /api/keys/:id/rotate": "OAD", "POST /api/keys/:id/compromised": "OAD",

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"otpbridge/server/otp"
 )
 
 // header is the first line of an export, and line each of the others. Entry is the content as it was sealed, byte by
@@ -126,6 +128,26 @@ func (l *Log) ExportCSV(ctx context.Context, w io.Writer) error {
 	})
 	out.Flush()
 	return errors.Join(err, out.Error())
+}
+
+// File is an export: its type, its name, and what writes it.
+type File struct {
+	ContentType, Name string
+	Write             func(ctx context.Context, w io.Writer) error
+}
+
+// Export is the whole log as a file in a format, json or csv; that somebody takes it is recorded first. Refusal: Invalid
+// for another format.
+func (l *Log) Export(ctx context.Context, by otp.Actor, format string, now otp.Millis) (File, error) {
+	file := File{"application/jsonl", "audit.jsonl", l.ExportJSON}
+	switch format {
+	case "json":
+	case "csv":
+		file = File{"text/csv; charset=utf-8", "audit.csv", l.ExportCSV}
+	default:
+		return file, otp.RefuseField("format", "must be json or csv")
+	}
+	return file, l.NoteReading(ctx, otp.AuditExported, by, map[string]string{"format": format}, "", now)
 }
 
 // formulas begin what spreadsheets run, some also in their wide forms, and after blanks that they skip.

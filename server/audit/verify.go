@@ -22,6 +22,9 @@ type Fault struct {
 
 func (f *Fault) Error() string { return fmt.Sprintf("entry %d %s", f.Place, f.Problem) }
 
+// VerifyTime is how long a door waits for Verify. The command line waits until all is read.
+const VerifyTime = time.Minute
+
 // Report is what a log that fits was found to hold.
 type Report struct {
 	Entries     int64 // with a place
@@ -31,7 +34,8 @@ type Report struct {
 }
 
 // Verify reads the whole log, a page at a time, and compares it with itself and with checkpoints of before, the text
-// of a file or none. The error is a *Fault for a log that was tampered with or is damaged.
+// of a file or none. The error is a *Fault for a log that was tampered with or is damaged. Refusal: Invalid for
+// checkpoints that are damaged or of another log.
 //
 // An entry that was changed without the tree is named exactly. If the tree was computed anew as well, which takes the
 // database and the keyring, only a checkpoint can tell; the fault then names the first entry after the last checkpoint
@@ -39,7 +43,7 @@ type Report struct {
 func (l *Log) Verify(ctx context.Context, since []byte, now otp.Millis) (Report, error) {
 	checkpoints, err := readCheckpoints(since, l.key.verifier)
 	if err != nil {
-		return Report{}, err
+		return Report{}, otp.RefuseField("checkpoints", "cannot be used: "+err.Error())
 	}
 	tree, err := l.store.Audit.Tree(ctx)
 	if err != nil {

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -8,11 +10,14 @@ import (
 	"otpbridge/server/audit"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/web"
 )
 
 // auditPages are what was done, and by whom.
 var auditPages = []route{
 	{method: get, path: "audit", who: person, needs: people.ReadAudit, serve: (*exchange).auditLog},
+	{method: post, path: "audit/verify", who: person, needs: people.ReadAudit, serve: (*exchange).verifyAudit},
+	{method: get, path: "audit/export", who: person, needs: people.ReadAudit, serve: (*exchange).exportAudit},
 }
 
 const shownEntries = 50
@@ -23,6 +28,45 @@ type auditBody struct {
 	Accounts                                          []string
 	Entries                                           []audit.Placed
 	Next                                              string // the address of the next page
+}
+
+// verifiedBody is what a walk through the whole log has found.
+type verifiedBody struct {
+	Checkpoints string // to compare with, as they were pasted
+	Asked       bool
+	Report      audit.Report
+	Fault       *audit.Fault // nil for a log that fits
+}
+
+func (x *exchange) verifyAudit() error {
+	body := verifiedBody{Checkpoints: x.form("checkpoints")}
+	err := x.who.SeeAll()
+	if err == nil {
+		web.Allow(x.gin, audit.VerifyTime+patience)
+		ctx, cancel := context.WithTimeout(x.gin.Request.Context(), audit.VerifyTime)
+		defer cancel()
+		body.Report, err = x.door.Audit.Verify(ctx, []byte(body.Checkpoints), now())
+	}
+	if fault, ok := errors.AsType[*audit.Fault](err); ok {
+		body.Fault, err = fault, nil
+	}
+	if err != nil {
+		return x.refuse(err, "verified", "Verify the log", body)
+	}
+	body.Asked = true
+	return x.show("verified", "Verify the log", body)
+}
+
+func (x *exchange) exportAudit() error {
+	err := x.who.SeeAll()
+	if err != nil {
+		return err
+	}
+	file, err := x.door.Audit.Export(x.ctx, x.who.Actor(), x.query("format"), now())
+	if err != nil {
+		return err
+	}
+	return web.Stream(x.gin, x.door.Log, file.ContentType, file.Name, file.Write)
 }
 
 func (x *exchange) auditLog() (err error) {

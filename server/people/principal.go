@@ -98,6 +98,14 @@ func (p Principal) See(account string) error {
 	return otp.Refuse(otp.NotFound, "there is no such account")
 }
 
+// SeeAll refuses somebody who sees single accounts what is about all of them. Refusal: Forbidden.
+func (p Principal) SeeAll() error {
+	if p.Grant.Accounts == nil {
+		return nil
+	}
+	return otp.Refuse(otp.Forbidden, "this holds all accounts, and you see some; ask somebody who sees all")
+}
+
 // MayMake refuses the making of an account that would not be among the principal's. Refusal: Forbidden.
 func (p Principal) MayMake(account string) error {
 	if p.MaySee(account) {

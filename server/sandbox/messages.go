@@ -51,7 +51,7 @@ func (d *door) messages(c *gin.Context) error {
 		return answerList(c, found)
 	}
 
-	allow(c, wait+writeTime)
+	web.Allow(c, wait+writeTime)
 	ctx, cancel := d.untilStop(c.Request.Context())
 	defer cancel()
 	if wanted.After == "" {
@@ -111,7 +111,7 @@ func (d *door) relay(c *gin.Context) error {
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
-	allow(c, maxWait+writeTime)
+	web.Allow(c, maxWait+writeTime)
 	ctx, cancel := d.untilStop(c.Request.Context())
 	defer cancel()
 	relayed, err := d.Engine.Inbox.Relay(ctx, c.Param("id"), asked.To)
@@ -120,16 +120,6 @@ func (d *door) relay(c *gin.Context) error {
 	}
 	c.PureJSON(http.StatusOK, relayed)
 	return nil
-}
-
-// allow moves the deadlines of the exchange, since waiting is what these calls are for. The
-// server's write timeout began when the request came. Its read timeout still stands although
-// the request is complete, and net/http takes its passing for a client that hung up. Where there
-// is no connection, as in a test of the handler alone, there is no deadline to move either.
-func allow(c *gin.Context, d time.Duration) {
-	control := http.NewResponseController(c.Writer)
-	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Now().Add(d))
 }
 
 // untilStop is ctx that also ends when the server begins to stop.

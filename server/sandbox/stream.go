@@ -153,7 +153,7 @@ func events(messages []engine.Message) (string, error) {
 
 // send writes text out at once. The error means that the client is gone.
 func send(c *gin.Context, text string) error {
-	allow(c, writeTime)
+	web.Allow(c, writeTime)
 	if _, err := c.Writer.WriteString(text); err != nil {
 		return err
 	}

@@ -62,6 +62,15 @@ document.addEventListener("submit", (event) => {
   dialog.showModal();
 });
 
+/** Says what a button that was pressed is doing, until the answer replaces the page. */
+document.addEventListener("submit", (event) => {
+  const button = event instanceof SubmitEvent ? event.submitter : null;
+  const busy = button?.getAttribute("data-busy");
+  if (!(button instanceof HTMLButtonElement) || !busy) return;
+  button.textContent = busy;
+  setTimeout(() => { button.disabled = true; });
+});
+
 /** Follows a list that the server says has changed. @param {Element} list */
 function follow(list) {
   const source = new EventSource(list.getAttribute("data-live") ?? "");

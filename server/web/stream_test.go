@@ -1,0 +1,61 @@
+package web_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/web"
+)
+
+// What fails before its first part is refused, and what fails after it does not look whole.
+func TestStream_ThatFailsDoesNotLookWhole(t *testing.T) {
+	var log strings.Builder
+	router := gin.New()
+	for path, write := range map[string]func(io.Writer) error{
+		"/whole": func(w io.Writer) error { _, err := io.WriteString(w, "all of it"); return err },
+		"/early": func(io.Writer) error { return errors.New("no") },
+		"/late": func(w io.Writer) error {
+			_, err := io.WriteString(w, strings.Repeat("a part", 10_000))
+			return errors.Join(err, errors.New("the disk is gone"))
+		},
+	} {
+		router.GET(path, func(c *gin.Context) {
+			web.Identify(c, "req_12345678")
+			err := web.Stream(c, slog.New(slog.NewTextHandler(&log, nil)), "text/csv", "all.csv",
+				func(_ context.Context, w io.Writer) error { return write(w) })
+			if err != nil {
+				c.String(http.StatusConflict, "refused")
+			}
+		})
+	}
+	server := httptest.NewServer(router)
+	defer server.Close()
+	get := func(path string) (*http.Response, string, error) {
+		response, err := http.Get(server.URL + path)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		return response, string(body), err
+	}
+	whole, body, err := get("/whole")
+	require.NoError(t, err)
+	require.Equal(t, "all of it", body)
+	require.Equal(t, `attachment; filename="all.csv"`, whole.Header.Get("Content-Disposition"))
+	early, body, err := get("/early")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusConflict, early.StatusCode)
+	require.Equal(t, "refused", body)
+	require.Empty(t, early.Header.Get("Content-Disposition"))
+	_, _, err = get("/late")
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Equal(t, 1, strings.Count(log.String(), "the disk is gone"))
+}
