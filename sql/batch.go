@@ -63,7 +63,9 @@ func (s *Store) commit(operations []*Operation) {
 	s.writing.Unlock()
 	if err == nil {
 		s.metrics.happened(s.batch.events)
-		s.Webhooks.wake(s.batch.notices)
+		if len(s.batch.tellings) > 0 {
+			s.Webhooks.wake()
+		}
 		if len(s.batch.events) > 0 {
 			s.readiness.committed()
 		}
@@ -133,20 +135,20 @@ type batch struct {
 	deliveries map[otp.ID]*deliveryRow // by id, those that operations name
 	counters   map[otp.ID]*counterRow  // the same, those that are not stored yet included
 
-	inserts []*challengeRow
-	outbox  []otp.Delivery // to insert
-	marks   []*Mark
-	asides  []func(*script)
-	events  []otp.Event
-	notices []Notice
-	changes []otp.Change
-	state   State // of the operation that is decided
-	rows    struct {
+	inserts  []*challengeRow
+	outbox   []otp.Delivery // to insert
+	marks    []*Mark
+	asides   []func(*script)
+	events   []otp.Event
+	tellings []tellingRow
+	changes  []otp.Change
+	state    State // of the operation that is decided
+	rows     struct {
 		recipients chunk[recipientRow]
 		challenges chunk[challengeRow]
 	}
 	values  values
-	layouts struct{ recipients, challenges, events, changes, deliveries, counters, notices *layout }
+	layouts struct{ recipients, challenges, events, changes, deliveries, counters, tellings, notices, texts *layout }
 
 	listening map[string][]Endpoint // by account
 }
@@ -168,7 +170,9 @@ func newBatch(insert string) *batch {
 	b.layouts.changes = newLayout(insert, changes.name, changes.names())
 	b.layouts.deliveries = newLayout(insert, "deliveries", deliveryColumns)
 	b.layouts.counters = newLayout(insert, "counters", counterColumns)
+	b.layouts.tellings = newLayout(insert, "webhook_events", tellingColumns)
 	b.layouts.notices = newLayout(insert, notices.name, notices.names())
+	b.layouts.texts = newLayout(insert, "webhook_texts", textColumns)
 	return b
 }
 
@@ -184,9 +188,9 @@ func (b *batch) reset() {
 	clear(b.marks)
 	clear(b.asides)
 	clear(b.events)
-	clear(b.notices)
+	clear(b.tellings)
 	b.order, b.inserts, b.outbox, b.marks, b.events = b.order[:0], b.inserts[:0], b.outbox[:0], b.marks[:0], b.events[:0]
-	b.asides, b.notices = b.asides[:0], b.notices[:0]
+	b.asides, b.tellings = b.asides[:0], b.tellings[:0]
 	b.changes = nil
 	b.values.reset()
 }

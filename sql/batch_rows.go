@@ -231,7 +231,7 @@ func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	b.writeDeliveries(&writes)
 	b.writeMarks(&writes)
 	b.writeCounters(&writes)
-	b.writeNotices(&writes)
+	b.writeTellings(&writes, s.Webhooks.version)
 	for _, write := range b.asides {
 		write(&writes)
 	}

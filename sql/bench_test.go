@@ -10,13 +10,23 @@ import (
 
 // BenchmarkDo is the store's part of a cycle for a fresh recipient: the operation of a generate
 // and that of a validate, by 64 callers at once.
-func BenchmarkDo(b *testing.B) {
-	b.Run("sqlite", func(b *testing.B) { benchmarkDo(b, "sqlite:"+filepath.Join(b.TempDir(), "bench.db")) })
-	b.Run("mariadb", func(b *testing.B) { benchmarkDo(b, sqltest.Shared(b).Schema(b)) })
+func BenchmarkDo(b *testing.B) { benchmarkDo(b, 0) }
+
+// BenchmarkDo_Webhooks is the same for an account with three endpoints that are told of everything.
+func BenchmarkDo_Webhooks(b *testing.B) { benchmarkDo(b, 3) }
+
+func benchmarkDo(b *testing.B, endpoints int) {
+	b.Run("sqlite", func(b *testing.B) {
+		benchmarkStore(b, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), endpoints)
+	})
+	b.Run("mariadb", func(b *testing.B) { benchmarkStore(b, sqltest.Shared(b).Schema(b), endpoints) })
 }
 
-func benchmarkDo(b *testing.B, databaseURL string) {
+func benchmarkStore(b *testing.B, databaseURL string, endpoints int) {
 	s := openTest(b, databaseURL, Options{})
+	for range endpoints {
+		listen(b, s, "*")
+	}
 	b.ReportAllocs()
 	b.SetParallelism(32)
 	b.ResetTimer()

@@ -2,11 +2,10 @@ package sql
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
+	"time"
 
 	"otpbridge/server/otp"
 )
@@ -54,7 +53,14 @@ var notices = table[Notice]{"webhook_deliveries", func(n *Notice) []column {
 // noticeID orders what an endpoint is told of one challenge: by the moment, which never runs backwards for a
 // challenge, then by the stage in its life, for servers whose clocks differ, then by the place in the batch.
 func noticeID(at otp.Millis, told otp.NoticeType, place int) otp.ID {
-	stage := 1
+	id := NewID() // which is random from its ninth byte on
+	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16|7<<12|uint64(min(place, 1<<10-1)))
+	return staged(id, told)
+}
+
+// staged is the id with the stage of another type.
+func staged(id otp.ID, told otp.NoticeType) otp.ID {
+	stage := uint64(1)
 	switch told {
 	case otp.NoticeSent:
 		stage = 0
@@ -63,8 +69,8 @@ func noticeID(at otp.Millis, told otp.NoticeType, place int) otp.ID {
 	case otp.NoticeLocked:
 		stage = 3
 	}
-	id := NewID() // which is random from its ninth byte on
-	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16|7<<12|uint64(stage)<<10|uint64(min(place, 1<<10-1)))
+	first := binary.BigEndian.Uint64(id[:8])
+	binary.BigEndian.PutUint64(id[:8], first&^(3<<10)|stage<<10)
 	return id
 }
 
@@ -72,70 +78,22 @@ func noticeID(at otp.Millis, told otp.NoticeType, place int) otp.ID {
 // that was in time may commit a moment later.
 const expiryGrace = maxTrying + patience
 
-// tell adds what endpoints are to be told of the events that op's decision recorded.
-func (b *batch) tell(op *Operation, state *State, r *otp.Recipient, c *otp.Challenge) {
-	listening := b.listening[state.event.Account]
-	if len(listening) == 0 {
-		return
-	}
-	if state.inserted != nil {
-		c = state.inserted
-	}
-	b.tellOf(op, state.event, listening, state.event.Notices(r, c, state.Now))
-	for i := range state.also {
-		b.tellOf(op, &state.also[i], listening, state.also[i].Notices(r, c, state.Now))
-	}
-	if state.event.Kind != otp.EventSent || c == nil {
-		return
-	}
-	// That nobody used a code in time is no event. It is told when it is due, if it is true then.
-	expired := *state.event
-	expired.At = c.ExpiresAt
-	from := len(b.notices)
-	b.tellOf(op, &expired, listening, []otp.NoticeType{otp.NoticeExpired})
-	on := b.notices[:from]
-	for _, n := range b.notices[from:] {
-		if n.DueAt != 0 {
-			n.DueAt += c.ExpiresAt - state.Now + otp.Span(expiryGrace)
-			on = append(on, n)
-		}
-	}
-	b.notices = on
-}
-
-func (b *batch) tellOf(op *Operation, e *otp.Event, listening []Endpoint, types []otp.NoticeType) {
-	for _, told := range types {
-		for i := range listening {
-			if to := &listening[i]; to.wants(told, string(e.Environment)) {
-				n := newNotice(to, told, e.At, op.Now, len(b.notices))
-				n.Event, n.Environment, n.Challenge, n.Recipient = e.ID, string(e.Environment), e.Challenge, e.Recipient
-				b.notices = append(b.notices, n)
-			}
-		}
-	}
-}
-
-// newNotice is due at once, or skipped if its endpoint is off.
-func newNotice(to *Endpoint, told otp.NoticeType, at, now otp.Millis, place int) Notice {
-	n := Notice{Endpoint: to.ID, ID: noticeID(at, told, place), Account: to.Account, Type: string(told), At: at,
-		DueAt: now, State: NoticePending}
+// begin makes a notice due at once, or skipped if its endpoint is off.
+func (n *Notice) begin(to *Endpoint, now otp.Millis) {
+	n.DueAt, n.State = now, NoticePending
 	if to.Off != "" {
 		n.DueAt, n.State = 0, NoticeSkipped
 	}
-	return n
 }
 
-func (b *batch) writeNotices(writes *script) {
-	if len(b.notices) == 0 {
-		return
-	}
-	inserts := make([]driver.Value, 0, len(b.layouts.notices.columns)*len(b.notices))
-	for i := range b.notices {
-		for _, c := range notices.columns(&b.notices[i]) {
+func writeNotices(writes *script, into *layout, all []Notice) {
+	inserts := make([]driver.Value, 0, len(into.columns)*len(all))
+	for i := range all {
+		for _, c := range notices.columns(&all[i]) {
 			inserts = append(inserts, c.value())
 		}
 	}
-	writes.insert(b.layouts.notices, inserts)
+	writes.insert(into, inserts)
 }
 
 // Tell adds a notice to each endpoint of an account that asked for its type, in tx. Event names its source:
@@ -159,8 +117,9 @@ func (w *Webhooks) Tell(tx *Tx, n Notice, now otp.Millis) (int, error) {
 
 // TellOne adds a notice to one endpoint, whatever it asked for.
 func (w *Webhooks) TellOne(tx *Tx, to *Endpoint, n Notice, now otp.Millis) error {
-	row := newNotice(to, otp.NoticeType(n.Type), n.At, now, 0)
-	row.Event, row.Environment, row.Request = n.Event, n.Environment, n.Request
+	row := Notice{Endpoint: to.ID, ID: noticeID(n.At, otp.NoticeType(n.Type), 0), Account: to.Account, Type: n.Type, At: n.At,
+		Event: n.Event, Environment: n.Environment, Request: n.Request}
+	row.begin(to, now)
 	return notices.insert(tx.ctx, tx, &row)
 }
 
@@ -242,6 +201,12 @@ func (w *Webhooks) Erase(tx *Tx, recipient otp.ID, challenges ...otp.ID) (int64,
 		list, ids := in(challenges, idValue)
 		where, args = where+` AND challenge_id IN `+list, append(args, ids...)
 	}
+	if err := w.settle(tx, otp.At(time.Now())); err != nil {
+		return 0, err
+	}
+	if err := tx.exec(tx.ctx, `DELETE FROM webhook_texts WHERE `+where, args...); err != nil {
+		return 0, err
+	}
 	return tx.affect(tx.ctx, `DELETE FROM webhook_deliveries WHERE `+where, args...)
 }
 
@@ -295,26 +260,20 @@ func oldest(since otp.Millis) []byte {
 	return id[:]
 }
 
-// Source reads the event that a notice tells of, and its recipient as far as it is still known; ErrNotFound for
-// an event that is gone.
-func (w *Webhooks) Source(ctx context.Context, event otp.ID) (e otp.Event, r otp.Recipient, err error) {
-	var summary, id []byte
-	err = w.store.reads.QueryRowContext(ctx, `
-		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.door, e.recipient_hash, e.challenge_id, e.send,
-			e.channels, e.remaining, e.summary, r.id, r.sealed, COALESCE(r.mask, '')
-		FROM events e
-		LEFT JOIN recipients r ON r.hash = e.recipient_hash
-		WHERE e.id = ?`, event[:]).
-		Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, &e.Door, idScan{&e.Recipient},
-			idScan{&e.Challenge}, &e.Send, &e.Channels, &e.Remaining, &summary, &id, &r.Sealed, &r.Mask)
-	if errors.Is(err, sql.ErrNoRows) {
-		return e, r, ErrNotFound
+// Texts reads what endpoints are told by the given notices, by their ids.
+func (w *Webhooks) Texts(ctx context.Context, of []Notice) (map[otp.ID]Text, error) {
+	texts := make(map[otp.ID]Text, len(of))
+	if len(of) == 0 {
+		return texts, nil
 	}
-	copy(r.ID[:], id)
-	if err == nil {
-		e.Summary, err = decodeSummary(summary)
-	}
-	return e, r, err
+	list, args := in(of, func(n Notice) driver.Value { return idValue(n.ID) })
+	err := w.store.look(ctx, lookup{`SELECT id, masked, whole FROM webhook_texts WHERE id IN ` + list, args,
+		func(found row) error {
+			r := reader{row: found}
+			texts[r.id()] = Text{r.bytes(), r.bytes()}
+			return r.err
+		}})
+	return texts, err
 }
 
 // Change reads a change that a notice tells of; ErrNotFound for none.

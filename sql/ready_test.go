@@ -218,7 +218,7 @@ func TestReady_NotWhileNoWriteSucceeds(t *testing.T) {
 		openTest(t, at.String(), Options{}) // makes the tables
 		a.by("CREATE USER "+a.user, "GRANT SELECT, CREATE, ALTER, INDEX ON "+a.schema+".* TO "+a.user)
 		for _, table := range []string{"recipients", "challenges", "events", "deliveries", "counters",
-			"webhook_endpoints", "webhook_version", "webhook_deliveries"} {
+			"webhook_endpoints", "webhook_version", "webhook_events", "webhook_texts", "webhook_deliveries"} {
 			a.by(fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s.%s TO %s", a.schema, table, a.user))
 		}
 		a.by(fmt.Sprintf("REVOKE SELECT ON %s.* FROM %s", a.schema, a.user))

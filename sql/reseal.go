@@ -57,6 +57,8 @@ func SealedColumns() []Sealed {
 		{Table: "test_recipients", Column: "code", key: id},
 		{Table: "webhook_endpoints", Column: "secret", key: id},
 		{Table: "webhook_endpoints", Column: "old_secret", key: id},
+		{Table: "webhook_texts", Column: "masked", key: id},
+		{Table: "webhook_texts", Column: "whole", key: id},
 		{Table: "webhook_deliveries", Column: "request", key: []string{"endpoint_id", "id"}},
 		{Table: "webhook_deliveries", Column: "answer", key: []string{"endpoint_id", "id"}},
 	}

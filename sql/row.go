@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
@@ -24,6 +25,29 @@ func scanRow(rows *sql.Rows) (row, error) {
 		targets[i] = (*any)(&values[i])
 	}
 	return values, rows.Scan(targets...)
+}
+
+// look runs a SELECT beside the writer.
+func (s *Store) look(ctx context.Context, l lookup) error {
+	args := make([]any, len(l.args))
+	for i, arg := range l.args {
+		args[i] = arg
+	}
+	rows, err := s.reads.QueryContext(ctx, l.text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		found, err := scanRow(rows)
+		if err == nil {
+			err = l.scan(found)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // reader takes a row's columns one after the other and remembers the first that is not what was

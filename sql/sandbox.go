@@ -159,6 +159,7 @@ func (box *Sandbox) Reset(ctx context.Context, account string) error {
 				`DELETE FROM events WHERE esme_address = ?`,
 				`DELETE FROM deliveries WHERE esme_address = ?`,
 				`DELETE FROM webhook_deliveries WHERE esme_address = ?`,
+				`DELETE FROM webhook_texts WHERE esme_address = ?`,
 				`DELETE FROM idempotency_keys WHERE credential_id IN (SELECT id FROM credentials WHERE esme_address = ?)`,
 				`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL WHERE esme_address = ?`)
 		}
@@ -203,7 +204,7 @@ func (box *Sandbox) Throwaway(ctx context.Context) ([]string, error) {
 func resetEveryone(ctx context.Context, w *session) error {
 	return execAll(ctx, w, nil,
 		`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`, `DELETE FROM idempotency_keys`,
-		`DELETE FROM deliveries`, `DELETE FROM counters`, `DELETE FROM key_days`, `DELETE FROM webhook_deliveries`,
+		`DELETE FROM deliveries`, `DELETE FROM counters`, `DELETE FROM key_days`, `DELETE FROM webhook_events`, `DELETE FROM webhook_deliveries`, `DELETE FROM webhook_texts`,
 		`DELETE FROM webhook_endpoints WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
 		`UPDATE webhook_version SET version = version + 1`,
 		`DELETE FROM credentials WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"otpbridge/server/otp"
@@ -60,7 +61,6 @@ const (
 // walks are the tables in which rows lose their meaning. Challenges and events are judged by the
 // time in their ids: that is when they were really made, whatever their account's clock said.
 func walks() []*walk {
-	const defaultRetention = 30
 	return []*walk{
 		{
 			table: "challenges",
@@ -89,25 +89,8 @@ func walks() []*walk {
 					[]driver.Value{int64(now - otp.RecipientMemory), int64(now)}
 			},
 		},
-		{
-			table: "events",
-			query: fmt.Sprintf(`
-				SELECT e.id, COALESCE(a.retention_days, %d), 0
-				FROM events e
-				LEFT JOIN otp_auth_config a ON a.esme_address = e.esme_address
-				WHERE e.id > ?
-				ORDER BY e.id
-				LIMIT ?`, defaultRetention),
-			judge: func(now otp.Millis, id otp.ID, days, _ otp.Millis) verdict {
-				switch age := now - idTime(id); {
-				case age > max(1, days)*otp.Day:
-					return dead
-				case age <= otp.Day: // the shortest retention
-					return young
-				}
-				return stays
-			},
-		},
+		historyWalk("events", math.MaxInt32),
+		historyWalk("webhook_texts", noticeMemory),
 		{
 			table: "deliveries",
 			query: `SELECT id, COALESCE(finished_at, 0), 0 FROM deliveries WHERE id > ? ORDER BY id LIMIT ?`,
@@ -150,6 +133,31 @@ func walks() []*walk {
 	}
 }
 
+// historyWalk is that of a table that is kept for as long as its account keeps its history, but for so many days at
+// most.
+func historyWalk(table string, most otp.Millis) *walk {
+	const defaultRetention = 30
+	return &walk{
+		table: table,
+		query: fmt.Sprintf(`
+			SELECT e.id, COALESCE(a.retention_days, %d), 0
+			FROM %s e
+			LEFT JOIN otp_auth_config a ON a.esme_address = e.esme_address
+			WHERE e.id > ?
+			ORDER BY e.id
+			LIMIT ?`, defaultRetention, table),
+		judge: func(now otp.Millis, id otp.ID, days, _ otp.Millis) verdict {
+			switch age := now - idTime(id); {
+			case age > min(max(1, days), most)*otp.Day:
+				return dead
+			case age <= otp.Day: // the shortest retention
+				return young
+			}
+			return stays
+		},
+	}
+}
+
 // Sweep removes what no rule looks at any more, in chunks, oldest first: challenges more than an
 // hour past expiry, recipients untouched for a day, events beyond their account's retention,
 // deliveries that ended a day ago, counters untouched for two and what webhooks were told a month ago. A
@@ -161,7 +169,7 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	var swept Swept
 	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events,
 		"deliveries": &swept.Deliveries, "counters": &swept.Counters,
-		"guesses": &swept.Guesses}
+		"guesses": &swept.Guesses, "webhook_texts": new(int)}
 	for _, w := range s.walks {
 		for idle := 0; idle < sweepIdle; {
 			removed, err := s.sweepChunk(ctx, w, now)

@@ -10,10 +10,12 @@ import (
 
 // Webhooks holds where accounts want to be told of events, and what is to be told there.
 //
-// What is to be told is exact: the rows are inserted in the transaction of their event. A cursor over the
-// history would miss events, because ids are made before their transactions and commit in any order.
+// What is to be told is exact: a row that says so is inserted in the transaction of its event. A cursor over the
+// history would miss events, because ids are made before their transactions and commit in any order. A moment later
+// the row is taken off the list, and in the same transaction each endpoint that was there gets a notice: written
+// with the event, they would cost more than the event itself.
 //
-// Each batch therefore has to know the endpoints of its accounts, and most accounts have none. A server keeps
+// Each batch has to know whether its accounts have endpoints, and most have none. A server keeps
 // all endpoints in memory, with the number that webhook_version had when it read them. The batch reads that
 // number, in the packet of its first SELECT, so that it costs no round trip; if it has changed, it reads the
 // endpoints anew, all in its own transaction. Whoever makes, changes or removes an endpoint counts the number
@@ -23,8 +25,12 @@ import (
 // On Galera a node applies what another has committed a moment later. There an endpoint counts for the events
 // of a node from that moment on.
 type Webhooks struct {
-	store *Store
-	awake chan otp.ID
+	// Text makes what is told of an event. It is set before anything happens, by whoever holds the keys; without it
+	// nothing is given to endpoints.
+	Text func(t *Telling, told otp.NoticeType, id otp.ID) Text
+
+	store    *Store
+	happened chan struct{}
 
 	// The batches' own, guarded by Store.writing.
 	known   map[string][]Endpoint // by account; without secrets
@@ -33,7 +39,7 @@ type Webhooks struct {
 }
 
 func newWebhooks(s *Store) *Webhooks {
-	return &Webhooks{store: s, awake: make(chan otp.ID, 1024), version: -1}
+	return &Webhooks{store: s, happened: make(chan struct{}, 1), version: -1}
 }
 
 // Endpoint is where an account wants to be told of events.
@@ -58,6 +64,7 @@ type Endpoint struct {
 	FailingSince    otp.Millis // 0: the last delivery succeeded, or there was none
 	Owner           otp.ID     // the server that delivers there; zero for none
 	LeasedUntil     otp.Millis
+	Since           int64 // what webhook_version became by it; events that saw less are not told
 }
 
 var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column {
@@ -67,7 +74,7 @@ var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column 
 		{"recipients", &e.Recipients}, {"secret", &e.Secret}, {"old_secret", &e.OldSecret},
 		{"old_until", &e.OldUntil}, {"off", &e.Off}, {"off_at", &e.OffAt}, {"version", &e.Version},
 		{"created_at", &e.CreatedAt}, {"updated_at", &e.UpdatedAt}, {"failing_since", &e.FailingSince},
-		{"owner", &e.Owner}, {"leased_until", &e.LeasedUntil},
+		{"owner", &e.Owner}, {"leased_until", &e.LeasedUntil}, {"since", &e.Since},
 	}
 }}
 
@@ -114,6 +121,13 @@ func (w *Webhooks) Insert(tx *Tx, e Endpoint) error {
 	if err := tx.countEndpoints(); err != nil {
 		return err
 	}
+	if err := tx.query(tx.ctx, w.versionLookup().text, nil, func(found row) error {
+		r := reader{row: found}
+		e.Since = r.number()
+		return r.err
+	}); err != nil {
+		return err
+	}
 	return endpoints.insert(tx.ctx, tx, &e)
 }
 
@@ -123,9 +137,12 @@ func (w *Webhooks) Lock(tx *Tx, account string, id otp.ID) (Endpoint, bool, erro
 }
 
 // Update writes what people and outcomes change of an endpoint, if the row still has e's version, which it
-// raises by one.
+// raises by one. What happened before is told as the endpoint was.
 func (w *Webhooks) Update(tx *Tx, e Endpoint) (bool, error) {
 	if err := tx.countEndpoints(); err != nil {
+		return false, err
+	}
+	if err := w.settle(tx, e.UpdatedAt); err != nil {
 		return false, err
 	}
 	return tx.changed(`
@@ -166,40 +183,28 @@ func (w *Webhooks) refresh(ctx context.Context, in *session) error {
 	if w.seen == w.version {
 		return nil
 	}
-	known := map[string][]Endpoint{}
-	err := in.query(ctx, `SELECT id, esme_address, environment, events, off FROM webhook_endpoints ORDER BY id`, nil, func(found row) error {
-		var e Endpoint
-		for i, field := range []column{{"id", &e.ID}, {"esme_address", &e.Account},
-			{"environment", &e.Environment}, {"events", &e.Events}, {"off", &e.Off}} {
-			if err := field.Scan(found[i]); err != nil {
-				return err
-			}
-		}
-		known[e.Account] = append(known[e.Account], e)
-		return nil
-	})
+	known, err := readEndpoints(ctx, in)
 	if err == nil {
 		w.known, w.version = known, w.seen
 	}
 	return err
 }
 
-// Awake gets the endpoints for which this server has committed something to be told. It is a hint: endpoints
-// are missing from it when too many wait, and those of other servers are never in it.
-func (w *Webhooks) Awake() <-chan otp.ID { return w.awake }
-
-func (w *Webhooks) wake(committed []Notice) {
-	w.store.metrics.notices.Add(float64(len(committed)))
-	var last otp.ID
-	for i := range committed {
-		if n := &committed[i]; n.DueAt != 0 && n.Endpoint != last {
-			last = n.Endpoint
-			select {
-			case w.awake <- n.Endpoint:
-			default:
+// readEndpoints reads what decides who is told, by account.
+func readEndpoints(ctx context.Context, in *session) (map[string][]Endpoint, error) {
+	known := map[string][]Endpoint{}
+	return known, in.query(ctx, `SELECT id, esme_address, environment, events, off, since FROM webhook_endpoints ORDER BY id`,
+		nil, func(found row) error {
+			var e Endpoint
+			for i, field := range []column{{"id", &e.ID}, {"esme_address", &e.Account}, {"environment", &e.Environment},
+				{"events", &e.Events}, {"off", &e.Off}, {"since", &e.Since}} {
+				if err := field.Scan(found[i]); err != nil {
+					return err
+				}
 			}
-		}
-	}
+			known[e.Account] = append(known[e.Account], e)
+			return nil
+		})
 }
 
 // Claim makes endpoints owner's until a moment, those of them that are on and nobody else's at now, and

@@ -344,6 +344,8 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 		require.NoError(t, err)
 		_, err = r.Tests.Add(t.Context(), otp.Actor{}, rehearsal("919551400009"))
 		require.NoError(t, err)
+		_, _, err = r.store.Webhooks.Distribute(t.Context(), otp.At(time.Now()))
+		require.NoError(t, err)
 		use := keyUse(t, r, "former")
 		require.True(t, use.Primary && use.Held && use.Recorded)
 		require.Len(t, use.Sealed, len(store.SealedColumns()), "something is in each of them: %v", use.Sealed)
@@ -385,6 +387,10 @@ func addWebhook(t *testing.T, s *store.Store, keyring string) {
 	t.Helper()
 	ring, err := crypto.ParseKeyring(keyring)
 	require.NoError(t, err)
+	s.Webhooks.Text = func(_ *store.Telling, _ otp.NoticeType, id otp.ID) store.Text {
+		sealed := ring.Seal(vault.WebhookEvent(id), []byte("{}"))
+		return store.Text{Masked: sealed, Whole: sealed}
+	}
 	e := store.Endpoint{ID: store.NewID(), Account: "4711", URL: "https://hooks.example.com", Events: []string{"*"},
 		Version: 1, CreatedAt: 1, UpdatedAt: 1}
 	e.Secret = ring.Seal(vault.WebhookSecret(e.ID), []byte("new"))

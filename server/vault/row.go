@@ -48,6 +48,9 @@ func WebhookText(endpoint, id otp.ID) []byte {
 	return append(append([]byte("webhook_deliveries/"), endpoint[:]...), id[:]...)
 }
 
+// WebhookEvent ties what endpoints are told of an event to the row of the text.
+func WebhookEvent(id otp.ID) []byte { return append([]byte("webhook_texts/"), id[:]...) }
+
 // Claim ties the sealed answer of an idempotency key to its row.
 func Claim(claim *sql.Claim) []byte {
 	row := append([]byte("idempotency_keys/"), claim.Credential[:]...)
@@ -72,6 +75,8 @@ var rows = map[string]func(names [][]byte) []byte{
 	"test_recipients.code":         func(names [][]byte) []byte { return TestCode(otp.ID(names[0])) },
 	"webhook_endpoints.secret":     func(names [][]byte) []byte { return WebhookSecret(otp.ID(names[0])) },
 	"webhook_endpoints.old_secret": func(names [][]byte) []byte { return WebhookSecret(otp.ID(names[0])) },
+	"webhook_texts.masked":         func(names [][]byte) []byte { return WebhookEvent(otp.ID(names[0])) },
+	"webhook_texts.whole":          func(names [][]byte) []byte { return WebhookEvent(otp.ID(names[0])) },
 	"webhook_deliveries.request":   func(names [][]byte) []byte { return WebhookText(otp.ID(names[0]), otp.ID(names[1])) },
 	"webhook_deliveries.answer":    func(names [][]byte) []byte { return WebhookText(otp.ID(names[0]), otp.ID(names[1])) },
 	"idempotency_keys.answer": func(names [][]byte) []byte {

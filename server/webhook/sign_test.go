@@ -255,7 +255,7 @@ func TestEndpoint_NoSpellingOfAPrivateAddressIsReached(t *testing.T) {
 		e.Secret = h.Vault.Keyring.Seal(vault.WebhookSecret(e.ID), []byte(newSecret()))
 		n := sql.Notice{Endpoint: e.ID, ID: sql.NewID(), Event: sql.NewID(), State: sql.NoticePending, DueAt: 1}
 		n.Request = h.Vault.Keyring.Seal(vault.WebhookText(e.ID, n.ID), []byte("{}"))
-		if h.attempt(ctx, client, &e, &n) == nil {
+		if h.attempt(ctx, client, &e, &n, sql.Text{}) == nil {
 			require.Equal(t, sql.NoticePending, n.State, url)
 			require.NotEmpty(t, n.Reason, url)
 			require.NotContains(t, n.Reason, port, "a reason quotes no address")

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,102 +35,82 @@ type about struct {
 	Error     string          `json:"provider_error,omitempty"`
 }
 
-// errUntrue is the end of a notice that turned out not to be true, or whose event is gone.
+// errUntrue is the end of a notice whose source is gone.
 var errUntrue = errors.New("there is nothing to tell")
 
-// text returns a notice's body: the one that was sent before, or one made of its event.
-func (w *Webhooks) text(ctx context.Context, e *sql.Endpoint, n *sql.Notice) ([]byte, error) {
-	row := vault.WebhookText(n.Endpoint, n.ID)
-	if n.Request != nil {
-		return w.Vault.Keyring.Open(row, n.Request)
+// text returns a notice's body: what all endpoints are told of its event, what was sent before of a change, or what is
+// made of it now.
+func (w *Webhooks) text(ctx context.Context, e *sql.Endpoint, n *sql.Notice, of sql.Text) ([]byte, error) {
+	switch {
+	case e.Recipients == full && of.Whole != nil:
+		return w.Vault.Keyring.Open(vault.WebhookEvent(n.ID), of.Whole)
+	case of.Masked != nil:
+		return w.Vault.Keyring.Open(vault.WebhookEvent(n.ID), of.Masked)
+	case n.Request != nil:
+		return w.Vault.Keyring.Open(vault.WebhookText(n.Endpoint, n.ID), n.Request)
 	}
-	data, err := w.data(ctx, e, n)
+	change, err := w.Store.Webhooks.Change(ctx, n.Event)
 	if errors.Is(err, sql.ErrNotFound) {
 		err = errUntrue
 	}
 	if err != nil {
 		return nil, err
 	}
+	details := change.Details
+	if details == nil {
+		details = map[string]string{}
+	}
 	encoded, err := json.Marshal(body{ID: otp.NoticeID(n.Event, otp.NoticeType(n.Type)).Text("evt"), Type: n.Type,
-		Timestamp: n.At.Time(), Account: n.Account, Environment: n.Environment, Data: data})
+		Timestamp: n.At.Time(), Account: n.Account, Environment: n.Environment, Data: details})
 	if err != nil {
 		return nil, err
 	}
-	n.Request = w.Vault.Keyring.Seal(row, encoded)
+	n.Request = w.Vault.Keyring.Seal(vault.WebhookText(n.Endpoint, n.ID), encoded)
 	return encoded, nil
 }
 
-func (w *Webhooks) data(ctx context.Context, e *sql.Endpoint, n *sql.Notice) (any, error) {
-	if n.Challenge.IsZero() {
-		change, err := w.Store.Webhooks.Change(ctx, n.Event)
+// describe makes what endpoints are told of an event. What cannot be opened is left out and logged, so that one event
+// holds up no other.
+func (w *Webhooks) describe(t *sql.Telling, told otp.NoticeType, id otp.ID) (text sql.Text) {
+	e := &t.Event
+	data := about{Challenge: e.Challenge.Text("otp"), Recipient: t.Recipient.Mask, Door: e.Door, Send: e.Send}
+	if e.Channels != 0 {
+		data.Channels = strings.Split(e.Channels.String(), ",")
+	}
+	if e.Summary != nil {
+		data.Error = e.Summary.ProviderError
+	}
+	open := func(row, sealed []byte) []byte {
+		if sealed == nil {
+			return nil
+		}
+		plain, err := w.Vault.Keyring.Open(row, sealed)
 		if err != nil {
-			return nil, err
+			w.Log.Warn("webhooks are told of an event without what cannot be opened", "event", e.ID.Text("evt"), "error", err)
 		}
-		details := change.Details
-		if details == nil {
-			details = map[string]string{}
-		}
-		return details, nil
+		return plain
 	}
-	if otp.NoticeType(n.Type) == otp.NoticeExpired {
-		if err := w.expired(ctx, n.Challenge); err != nil {
-			return nil, err
+	if first := t.First; first != nil {
+		data.Purpose, data.Metadata = first.Type, open(vault.Metadata(e.Challenge), first.Metadata)
+		data.Recipient = cmp.Or(data.Recipient, first.Mask)
+		if !json.Valid(data.Metadata) {
+			data.Metadata = nil
 		}
 	}
-	event, recipient, err := w.Store.Webhooks.Source(ctx, n.Event)
-	if err != nil {
-		return nil, err
-	}
-	data := about{Challenge: event.Challenge.Text("otp"), Recipient: recipient.Mask, Door: event.Door, Send: event.Send}
-	if event.Channels != 0 {
-		data.Channels = strings.Split(event.Channels.String(), ",")
-	}
-	if event.Summary != nil {
-		data.Error = event.Summary.ProviderError
-	}
-	if e.Recipients == full && recipient.Sealed != nil {
-		whole, err := w.Vault.Keyring.Open(vault.Recipient(recipient.ID), recipient.Sealed)
+	seal := func() []byte {
+		encoded, err := json.Marshal(body{ID: otp.NoticeID(e.ID, told).Text("evt"), Type: string(told), Timestamp: t.At.Time(),
+			Account: e.Account, Environment: string(e.Environment), Data: data})
 		if err != nil {
-			return nil, err
+			panic(err) // texts and JSON always have JSON
 		}
-		data.Recipient = string(whole)
+		return w.Vault.Keyring.Seal(vault.WebhookEvent(id), encoded)
 	}
-	return data, w.describe(ctx, &event, &data)
-}
-
-// describe adds what the first send of a challenge says of it, where it was asked for through the JSON API.
-func (w *Webhooks) describe(ctx context.Context, event *otp.Event, data *about) error {
-	if event.Door != otp.V1Door {
-		return nil
-	}
-	history, err := w.Store.Challenges.History(ctx, event.Challenge)
-	if err != nil {
-		return err
-	}
-	for _, earlier := range history {
-		s := earlier.Summary
-		if earlier.Kind != otp.EventSent || s == nil {
-			continue
-		}
-		data.Purpose = s.Type
-		if data.Recipient == "" {
-			data.Recipient = s.Mask
-		}
-		if s.Metadata != nil {
-			if data.Metadata, err = w.Vault.Keyring.Open(vault.Metadata(event.Challenge), s.Metadata); err != nil {
-				return err
-			}
+	text.Masked = seal()
+	if t.Whole {
+		if whole := open(vault.Recipient(t.Recipient.ID), t.Recipient.Sealed); whole != nil {
+			data.Recipient = string(whole)
+			text.Whole = seal()
 		}
 	}
-	return nil
-}
-
-// expired returns errUntrue unless a challenge has ended unused. One that is not there any more ended an hour ago, and
-// is told of by nobody.
-func (w *Webhooks) expired(ctx context.Context, challenge otp.ID) error {
-	c, _, err := w.Store.Challenges.ByID(ctx, challenge)
-	if err == nil && (c.UsedAt != 0 || c.CanceledAt != 0 || c.ReplacedAt != 0 || c.Wrong >= c.MaxAttempts) {
-		return errUntrue
-	}
-	return err
+	return text
 }

@@ -74,18 +74,22 @@ func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint, state, be
 
 // Delivery shows one in full. Refusal: NotFound.
 func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) (Delivery, error) {
-	n, err := w.delivery(ctx, by, endpoint, id)
+	e, n, err := w.delivery(ctx, by, endpoint, id)
 	if err != nil {
 		return Delivery{}, err
 	}
-	shown, row := told(&n), vault.WebhookText(n.Endpoint, n.ID)
-	if n.Request != nil {
-		if shown.Request, err = w.Vault.Keyring.Open(row, n.Request); err != nil {
+	shown := told(&n)
+	if n.Attempts > 0 {
+		texts, err := w.Store.Webhooks.Texts(ctx, []sql.Notice{n})
+		if err != nil {
+			return Delivery{}, err
+		}
+		if shown.Request, err = w.text(ctx, &e, &n, texts[n.ID]); err != nil && !errors.Is(err, errUntrue) {
 			return Delivery{}, err
 		}
 	}
 	if n.Answer != nil {
-		answer, err := w.Vault.Keyring.Open(row, n.Answer)
+		answer, err := w.Vault.Keyring.Open(vault.WebhookText(n.Endpoint, n.ID), n.Answer)
 		if err != nil {
 			return Delivery{}, err
 		}
@@ -95,19 +99,19 @@ func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) 
 	return shown, nil
 }
 
-func (w *Webhooks) delivery(ctx context.Context, by Asker, endpoint, text string) (n sql.Notice, err error) {
-	e, err := w.find(ctx, by, endpoint)
-	if err != nil {
-		return n, err
+func (w *Webhooks) delivery(ctx context.Context, by Asker, endpoint, text string) (e sql.Endpoint, n sql.Notice,
+	err error) {
+	if e, err = w.find(ctx, by, endpoint); err != nil {
+		return e, n, err
 	}
 	id, ok := otp.ParseID(DeliveryPrefix, text)
 	if !ok {
-		return n, ErrNone
+		return e, n, ErrNone
 	}
 	if n, err = w.Store.Webhooks.Notice(ctx, e.ID, id); errors.Is(err, sql.ErrNotFound) {
 		err = ErrNone
 	}
-	return n, err
+	return e, n, err
 }
 
 // Failed counts what Replay would send again of everything since a moment: what is dead or was skipped. Refusal:
@@ -137,7 +141,7 @@ func (w *Webhooks) Replay(ctx context.Context, by Asker, endpoint string, asked 
 	case (asked.Delivery == nil) == (asked.Since == nil):
 		return 0, otp.RefuseField("delivery", "or since must be given, and not both")
 	case asked.Delivery != nil:
-		found, err := w.delivery(ctx, by, endpoint, *asked.Delivery)
+		_, found, err := w.delivery(ctx, by, endpoint, *asked.Delivery)
 		if err != nil {
 			return 0, err
 		}

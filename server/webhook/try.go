@@ -36,8 +36,9 @@ var delays = []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute,
 	10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}
 
 // attempt sends a notice to its endpoint once, and notes in it what came of that.
-func (w *Webhooks) attempt(ctx context.Context, client *http.Client, e *sql.Endpoint, n *sql.Notice) error {
-	body, err := w.text(ctx, e, n)
+func (w *Webhooks) attempt(ctx context.Context, client *http.Client, e *sql.Endpoint, n *sql.Notice,
+	text sql.Text) error {
+	body, err := w.text(ctx, e, n, text)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (w *Webhooks) attempt(ctx context.Context, client *http.Client, e *sql.Endp
 		return ctx.Err() // the server stops, and this says nothing of the endpoint
 	}
 	n.Status, n.Reason, n.Answer = status, otp.Cut(reason, 200), nil
-	if answer != nil {
+	if len(answer) > 0 {
 		n.Answer = w.Vault.Keyring.Seal(vault.WebhookText(n.Endpoint, n.ID), answer)
 	}
 	if reason == "" {

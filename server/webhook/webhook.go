@@ -5,7 +5,8 @@
 // order; that no endpoint delays another; and that requests go only where deliver.Guard lets them. No text holds a
 // code, and a whole recipient only where a person with that right has asked for it.
 //
-// Which events are told, and that none is missed, is decided in sql, in the transaction of the event.
+// Which events are told, and that none is missed, is decided in sql, in the transaction of the event. A moment later
+// they are given to the endpoints, with one text for all.
 package webhook
 
 import (
@@ -63,6 +64,7 @@ func prepared(o Options) *Webhooks {
 	w := &Webhooks{Options: o, process: sql.NewID(), metrics: newMetrics(), queues: map[otp.ID]*queue{}}
 	w.closing, w.close = context.WithCancel(context.Background())
 	w.cut, w.cutOff = context.WithCancel(context.Background())
+	o.Store.Webhooks.Text = w.describe
 	w.client = func() *http.Client { return o.Guard.Client(patience) }
 	return w
 }
