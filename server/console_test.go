@@ -207,6 +207,10 @@ var byAPI = map[string]string{
 	"security/app/confirm": "POST /api/auth/mfa/confirm", "security/remove": "DELETE /api/auth/mfa/:id",
 	"security/backup-codes": "POST /api/auth/mfa/backup-codes", "security/end": "DELETE /api/auth/sessions/:id",
 	"security/end-others": "DELETE /api/auth/sessions", "security/prove": "POST /api/auth/reauthenticate",
+	"security/passkey": "POST /api/auth/passkeys", "security/passkey/confirm": "POST /api/auth/passkeys/confirm",
+	"security/prove/passkey/begin": "POST /api/auth/passkeys/begin",
+	"security/prove/passkey":       "POST /api/auth/reauthenticate",
+	"login/passkey/begin":          "POST /api/auth/passkeys/begin", "login/passkey": "POST /api/auth/passkeys/login",
 }
 
 // A page can do nothing that the JSON API cannot.

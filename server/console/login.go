@@ -23,19 +23,24 @@ type loginBody struct {
 	Email, To string
 	Code      bool // a second factor is asked for
 	Open      bool // the console opens without a login as well
+	Passkeys  passkeyPlace
+	Passkey   *passkeyForm // asks for one
+}
+
+func (x *exchange) loginBody(to string) loginBody {
+	return loginBody{To: to, Open: x.open(), Passkeys: x.passkeys()}
 }
 
 func (x *exchange) loginForm() error {
-	return x.show("login", "Log in", loginBody{To: x.query("to"), Open: x.open()})
+	return x.show("login", "Log in", x.loginBody(x.query("to")))
 }
 
 func (x *exchange) login() error {
 	in := people.Login{Email: x.form("email"), Password: x.form("password"), Code: x.form("mfa_code")}
 	tokens, err := x.door.People.Login(x.ctx, in, x.from)
 	if err != nil {
-		kind := otp.KindOf(err)
-		body := loginBody{Email: in.Email, To: x.form("to"), Open: x.open(),
-			Code: kind == otp.FactorRequired || in.Code != ""}
+		body := x.loginBody(x.form("to"))
+		body.Email, body.Code = in.Email, otp.KindOf(err) == otp.FactorRequired || in.Code != ""
 		return x.refuse(err, "login", "Log in", body)
 	}
 	x.enter(tokens)

@@ -13,7 +13,8 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, recipientPages, keyPages, webhookPages, auditPages, peoplePages, securityPages, systemPages)
+	}, loginPages, sandboxPages, accountPages, recipientPages, keyPages, webhookPages, auditPages, peoplePages, securityPages, passkeyPages,
+		systemPages)
 }
 
 // entry is one page in the navigation.
@@ -89,6 +90,7 @@ var notices = map[string]string{
 	"session":      "The session was ended.",
 	"sessions":     "All your other sessions were ended.",
 	"removed":      "The factor was removed.",
+	"passkey":      "The passkey was added.",
 	"recovered":    "You have a new password. Log in with it.",
 	"revoked":      "The key was revoked; every server refuses it within a second.",
 	"webhook":      "The webhook was changed.",

@@ -2,6 +2,7 @@ package console
 
 import (
 	"html/template"
+	"slices"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -27,11 +28,18 @@ type securityBody struct {
 	Factors  []people.Factor
 	Left     int // backup codes
 	Prove    bool
+	Passkeys passkeyPlace
 
 	// What is shown once.
+	Passkey   *passkeyForm
 	Enrolment *people.Enrolment
 	Image     template.URL // the QR code of it, a data: URI that this server made
 	Codes     []string
+}
+
+// HasPasskey reports whether one of the factors is a passkey.
+func (b securityBody) HasPasskey() bool {
+	return slices.ContainsFunc(b.Factors, func(f people.Factor) bool { return f.Kind == people.PasskeyFactor })
 }
 
 func (x *exchange) security() error { return x.showSecurity(nil, securityBody{}) }
@@ -50,6 +58,7 @@ func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
 	if body.Factors, body.Left, err = x.door.People.Factors.List(x.ctx, x.who); err != nil {
 		return err
 	}
+	body.Passkeys = x.passkeys()
 	if refused != nil {
 		body.Prove = otp.KindOf(refused) == otp.ReauthenticationRequired
 		return x.refuse(refused, "security", "My security", body)
