@@ -63,6 +63,9 @@ func (s *Store) commit(operations []*Operation) {
 	s.writing.Unlock()
 	if err == nil {
 		s.metrics.happened(s.batch.events)
+		if s.options.Committed != nil && len(s.batch.events) > 0 {
+			s.options.Committed(s.batch.events)
+		}
 		if len(s.batch.tellings) > 0 {
 			s.Webhooks.wake()
 		}

@@ -28,6 +28,9 @@ type Options struct {
 	// State is the folder, outside everything that a backup of the database takes, in which the store
 	// remembers how far its commits came, to find out that a backup was restored. Empty: it cannot.
 	State string
+	// Committed is called with the events of each batch that committed, before its callers are answered: it must be quick,
+	// and must not keep them. Nil for nobody.
+	Committed func([]otp.Event)
 
 	url  string
 	file *databaseFile // what openSQLite opened; nil otherwise
@@ -49,6 +52,7 @@ type Store struct {
 	Audit       *Audit
 	Guards      *Guards
 	Calls       *Calls
+	Statistics  *Statistics
 
 	options Options
 	dialect dialect
@@ -101,7 +105,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
 	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}
 	s.Audit, s.Guards = &Audit{s}, &Guards{s}
-	s.Calls = &Calls{s}
+	s.Calls, s.Statistics = &Calls{s}, &Statistics{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

@@ -1,6 +1,10 @@
 package deliver
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/nyaruka/phonenumbers"
+)
 
 // prefixDigits is how many digits behind the country code make a prefix. It is about what a
 // carrier is given at once, up to a million numbers, and what a fraud buys.
@@ -11,3 +15,32 @@ func Prefix(number string) string {
 	digits := strings.TrimPrefix(number, "+")
 	return digits[:min(len(digits), CountryCode(digits)+prefixDigits)]
 }
+
+// PrefixOf is the prefix of a recipient that is a number, empty for a mailbox.
+func PrefixOf(recipient string) string {
+	if !strings.HasPrefix(recipient, "+") {
+		return ""
+	}
+	return Prefix(recipient)
+}
+
+// PrefixCountry is the two-letter code of the country of a prefix, ZZ if it is unknown and empty for no prefix. Where
+// several countries share a code, only a whole number tells which one, so digits are added until there is one. A few
+// ranges are shared as well: 447911 is answered as Guernsey.
+func PrefixCountry(prefix string) string {
+	if prefix == "" {
+		return ""
+	}
+	for n := range len(anyDigits) {
+		parsed, err := phonenumbers.Parse("+"+prefix+anyDigits[:n], "ZZ")
+		if err != nil {
+			continue
+		}
+		if region := phonenumbers.GetRegionCodeForNumber(parsed); region != "" && region != "ZZ" {
+			return region
+		}
+	}
+	return Country("+" + prefix)
+}
+
+const anyDigits = "234567890"

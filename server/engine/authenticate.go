@@ -23,9 +23,10 @@ type Caller struct {
 	Key         *KeyInfo
 
 	cipher   *crypto.ServletCipher
-	settings *account // as it is cached; nil for a caller that nobody authenticated
-	muted    bool     // its sends reach simulated channels alone
-	quota    quota    // what CountRequest counts against; zero for no limit
+	settings *account   // as it is cached; nil for a caller that nobody authenticated
+	peer     netip.Addr // of a client key, else not valid
+	muted    bool       // its sends reach simulated channels alone
+	quota    quota      // what CountRequest counts against; zero for no limit
 }
 
 // KeyInfo is what may be known of a credential. Callers share it for as long as it is cached, so nobody changes it.
@@ -110,6 +111,9 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	caller := &Caller{
 		Account: &acc.row, Environment: cred.row.Environment, Door: door, Key: &cred.info,
 		cipher: acc.cipher, settings: acc, quota: quotaOf(&cred.row, &acc.row),
+	}
+	if cred.info.Kind == otp.ClientKey {
+		caller.peer = peer
 	}
 	return caller.opened()
 }

@@ -195,6 +195,7 @@ func (e *Engine) recordReceipt(row *otp.Delivery, receipt *deliver.Receipt) (new
 			Summary: summary, ID: op.Event, At: state.Now, Account: row.Account, Environment: row.Environment, Kind: kind,
 			Door:      row.Door,
 			Recipient: row.Recipient, Challenge: row.Challenge, Send: row.Send, Channels: row.Medium,
+			Sending: otp.Sending{Channels: row.Medium},
 		})
 		return nil
 	}

@@ -30,13 +30,14 @@ func (c Cost) conversion() otp.Conversion {
 
 // guard is what one send counts against.
 type guard struct {
-	record bool
-	spend  otp.ID // zero without a cap
-	price  int64
-	cap    int64
-	prefix otp.ID // zero without a breaker
-	rule   otp.Conversion
-	at     otp.Millis // of the send
+	record  bool
+	spend   otp.ID // zero without a cap
+	price   int64
+	cap     int64
+	prefix  otp.ID // zero without a breaker
+	numbers string // that the prefix stands for
+	rule    otp.Conversion
+	at      otp.Millis // of the send
 }
 
 // guard gives the operation the counters that a send to t by these channels is judged by, nil if
@@ -61,7 +62,8 @@ func (e *Engine) guardAt(c *Caller, t Target, channels otp.Channels, at otp.Mill
 		return nil
 	}
 	account := c.Account
-	g := &guard{record: e.options.Cost.RecordOnly, rule: e.options.Cost.conversion(), at: at}
+	g := &guard{record: e.options.Cost.RecordOnly, rule: e.options.Cost.conversion(), at: at,
+		numbers: deliver.Prefix(t.Recipient)}
 	if account.CostGuards != nil {
 		g.record = *account.CostGuards == otp.GuardsRecord
 	}
@@ -119,6 +121,7 @@ func (g *guard) charge(op *sql.Operation, c *Caller, state *sql.State, challenge
 	note := func(kind otp.EventKind) {
 		noted := event(op, c, state, challenge, kind)
 		noted.ID, noted.Send, noted.Channels = sql.NewID(), challenge.Sends, otp.SMS
+		noted.Sending = otp.Sending{Channels: otp.SMS, Prefix: g.numbers}
 		state.Also(noted)
 	}
 	spend, prefix := g.of(state)

@@ -21,6 +21,7 @@ type send struct {
 	event     otp.ID
 	at        otp.Millis
 	fallback  []otp.Channels
+	price     int64 // in millionths
 	// What operations about it lock.
 	recipient, mailbox otp.ID
 	// rows are its deliveries in the outbox, none where every channel is simulated: a committed
@@ -34,6 +35,9 @@ func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.C
 	s := send{
 		caller: c.toward(t.Recipient, challenge), challenge: *challenge, target: t, channels: channels, number: challenge.Sends, event: op.Event, at: at,
 		recipient: op.Recipient, mailbox: op.Mailbox,
+	}
+	if len(c.Account.Prices) > 0 && e.costs(c, t, channels) {
+		s.price = c.Account.Price(deliver.Country(t.Recipient))
 	}
 	if challenge.Details != nil {
 		s.fallback = challenge.Details.Fallback
@@ -52,8 +56,13 @@ func (s *send) operation() *sql.Operation {
 // newEvent starts an event that is about s.
 func (s *send) newEvent(op *sql.Operation, state *sql.State, kind otp.EventKind) otp.Event {
 	e := event(op, s.caller, state, &s.challenge, kind)
-	e.Send, e.Channels = s.number, s.channels
+	e.Send, e.Channels, e.Sending = s.number, s.channels, s.sending()
 	return e
+}
+
+func (s *send) sending() otp.Sending {
+	return otp.Sending{Channels: s.channels, Prefix: deliver.PrefixOf(s.target.Recipient), Price: s.price,
+		Peer: s.caller.peer}
 }
 
 // dispatch hands a committed send to its channels and waits for the first outcome that settles

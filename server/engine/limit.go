@@ -94,7 +94,7 @@ func (e *Engine) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
 // has 16 characters or more and is no pattern (crypto.Guessable), so that even at a million tries a
 // second nobody finds one. What the limit bounds is work: see lookUp.
 func (e *Engine) CountFailure(ctx context.Context, peer netip.Addr) (Quota, error) {
-	from := network(peer)
+	from := otp.HostOf(peer)
 	if quota, err := e.limiter.over(from); err != nil {
 		return quota, err
 	}
@@ -108,7 +108,7 @@ func (e *Engine) lookUp(ctx context.Context, hash [32]byte, peer netip.Addr) (*c
 	if cred, found := e.credentials.cached(hash); found {
 		return cred, nil
 	}
-	from := network(peer)
+	from := otp.HostOf(peer)
 	if _, err := e.limiter.over(from); err == nil {
 		return e.credentials.value(ctx, hash)
 	}
@@ -120,16 +120,6 @@ func (e *Engine) lookUp(ctx context.Context, hash [32]byte, peer netip.Addr) (*c
 	}
 	defer func() { <-turn }()
 	return e.credentials.value(ctx, hash)
-}
-
-// network is whom an address is counted as: itself, or for IPv6 its /64, which is the least that
-// anybody is given (RFC 6177): one of its 2^64 addresses for every try would be no limit.
-func network(peer netip.Addr) netip.Prefix {
-	peer = peer.Unmap().WithZone("")
-	if peer.Is6() {
-		return netip.PrefixFrom(peer, 64).Masked()
-	}
-	return netip.PrefixFrom(peer, peer.BitLen())
 }
 
 // limiter counts requests.

@@ -78,7 +78,7 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		made.send = e.sendOf(c, op, t, challenge, challenge.Channels, s.Now)
 		e.entrust(op, s, &made.send, guard)
 		sent := event(op, c, s, challenge, otp.EventSent)
-		sent.Mailbox = mailbox
+		sent.Mailbox, sent.Sending = mailbox, made.send.sending()
 		if challenge.Details != nil {
 			sent.Summary = summaryOf(challenge, t)
 			sent.Summary.Taken = !e.waits(&made.send)
@@ -157,7 +157,7 @@ func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, challe
 	sent := e.sendOf(c, op, t, challenge, channels, s.Now)
 	e.entrust(op, s, &sent, guard)
 	resent := event(op, c, s, challenge, otp.EventResent)
-	resent.Channels = channels
+	resent.Channels, resent.Sending = channels, sent.sending()
 	if channels.Has(otp.Email) {
 		resent.Mailbox = e.keyring.Seal(vault.Mailbox(op.Event), []byte(t.Mailbox))
 	}
@@ -219,10 +219,12 @@ func (e *Engine) decideGuess(op *sql.Operation, c *Caller, s *sql.State, recipie
 		if _, test := c.settings.tests(recipient, guessed.CreatedAt); test {
 			verified.Channels = otp.Rehearsed
 		}
+		verified.Sending = otp.Sending{Channels: guessed.Channels, Prefix: deliver.PrefixOf(recipient)}
 		s.Record(verified)
 	case otp.KindOf(refusal) == otp.WrongCode:
 		wrong := event(op, c, s, guessed, otp.EventWrong)
 		wrong.Remaining = remaining(refusal)
+		wrong.Sending = otp.Sending{Channels: guessed.Channels, Prefix: deliver.PrefixOf(recipient)}
 		s.Record(wrong)
 	}
 	return refusal

@@ -1,5 +1,7 @@
 package otp
 
+import "net/netip"
+
 // EventKind says what happened.
 type EventKind string
 
@@ -48,6 +50,16 @@ type Event struct {
 	Mailbox     []byte   // sealed address of an e-mail send, nil without one
 	Remaining   int      // after a wrong guess
 	Summary     *Summary // of a send that was asked for through the JSON API, else nil
+	Sending     Sending
+}
+
+// Sending is what statistics count a send, and guesses at its code, by. The history does not keep it.
+type Sending struct {
+	Channels Channels // of the send, or of the challenge that is guessed at
+	Prefix   string   // the range of numbers that it goes to, without the plus; empty for a mailbox
+	Price    int64    // of an SMS that leaves the process, in millionths
+	// Peer is who asked for it with a key that is in web pages; not valid for other keys, whose peer is an application.
+	Peer netip.Addr
 }
 
 // Summary is what the history keeps of a challenge for those who ask after its row is gone. With

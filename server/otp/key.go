@@ -174,6 +174,16 @@ func NetworkOf(a netip.Addr) netip.Prefix {
 	return prefix
 }
 
+// HostOf is whom an address is counted as: itself, or for IPv6 its /64, which is the least that anybody is given
+// (RFC 6177): one of its 2^64 addresses for every try would be no limit.
+func HostOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		return netip.PrefixFrom(a, 64).Masked()
+	}
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
 // ParseNetwork reads a network in CIDR form or a single address.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {

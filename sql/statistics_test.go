@@ -1,0 +1,112 @@
+package sql
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/otp"
+)
+
+var counted = otp.At(time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC))
+
+func statistic(hour otp.Millis, account, part string) Statistic {
+	return Statistic{StatisticKey{"sent", hour, account, "live", part}, 1, 10}
+}
+
+// What two servers count adds up. What is read depends on the hours, accounts and names that are asked for, and not on
+// how many events there were.
+func TestStatistics_AddUpAndAreFoundByAnIndexRace(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		const servers, rounds = 2, 10
+		var each sync.WaitGroup
+		var any *Store
+		for range servers {
+			any = openTest(t, url, Options{})
+			store := any
+			each.Go(func() {
+				for n := range rounds {
+					left, err := store.Statistics.Add(ctx, []Statistic{statistic(counted, "1", fmt.Sprint(n)),
+						statistic(counted, "1", "all")}, counted)
+					if err != nil || len(left) > 0 {
+						t.Error(left, err)
+					}
+				}
+			})
+		}
+		each.Wait()
+		found, err := any.Statistics.Sum(ctx, StatisticQuery{Names: []string{"sent"}, From: counted, To: counted + 1})
+		require.NoError(t, err)
+		require.Len(t, found, rounds+1)
+		for _, n := range found {
+			times := int64(servers)
+			if n.Part == "all" {
+				times *= rounds
+			}
+			require.Equal(t, []int64{times, 10 * times}, []int64{n.Times, n.Amount}, n.Part)
+		}
+		requireIndexed(t, any, strings.HasPrefix(url, "sqlite:"))
+	})
+}
+
+func requireIndexed(t *testing.T, s *Store, sqlite bool) {
+	var rows []string
+	for n := range 4000 {
+		rows = append(rows, fmt.Sprintf(`('sent', %d, '%d', 'live', 'sms', 1, 1)`, n/10, n%10))
+	}
+	require.NoError(t, s.write(ctx, func(w *session) error {
+		if err := w.exec(ctx, `INSERT INTO statistics (name, hour, esme_address, environment, part, times, amount) VALUES `+
+			strings.Join(rows, ", ")); err != nil || !sqlite {
+			return err
+		}
+		return w.exec(ctx, `ANALYZE`)
+	}))
+	if !sqlite {
+		_, err := s.reads.Exec(`ANALYZE TABLE statistics`)
+		require.NoError(t, err)
+	}
+	for _, q := range []StatisticQuery{
+		{Names: []string{"sent", "verified"}, From: 5, To: 9}, {Names: []string{"sent"}, From: 5, To: 9, ByHour: true},
+		{Names: []string{"sent"}, Accounts: []string{"3", "4"}, From: 5, To: 9, ByAccount: true},
+		{Names: []string{"sent"}, Accounts: []string{"3"}, Environment: "live", From: 5, To: 9, ByHour: true},
+	} {
+		text, args := q.text()
+		requireSearch(t, s, sqlite, text, args)
+	}
+	requireSearch(t, s, sqlite, `DELETE FROM statistics WHERE hour < ?`, []any{3})
+}
+
+// requireSearch refuses a plan that reads a whole table or index.
+func requireSearch(t *testing.T, s *Store, sqlite bool, text string, args []any) {
+	t.Helper()
+	rows, err := s.reads.Queryx(map[bool]string{true: `EXPLAIN QUERY PLAN `, false: `EXPLAIN `}[sqlite]+text, args...)
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		step := map[string]any{}
+		require.NoError(t, rows.MapScan(step))
+		if sqlite {
+			require.NotRegexp(t, `^SCAN`, step["detail"], text)
+			continue
+		}
+		require.NotContains(t, []string{"ALL", "index"}, fmt.Sprintf("%s", step["type"]), "%s: %s", text, step)
+	}
+	require.NoError(t, rows.Err())
+}
+
+func TestStatistics_OldOnesAreRemoved(t *testing.T) {
+	s := openTest(t, "sqlite:"+t.TempDir()+"/otp.db", Options{})
+	old := counted - StatisticsMemory - otp.Hour
+	for _, hour := range []otp.Millis{old, counted} {
+		_, err := s.Statistics.Add(ctx, []Statistic{statistic(hour, "1", "sms")}, hour)
+		require.NoError(t, err)
+	}
+	found, err := s.Statistics.Sum(ctx, StatisticQuery{Names: []string{"sent"}, To: counted + 1, ByHour: true})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.Equal(t, counted, found[0].Hour)
+}
