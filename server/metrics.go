@@ -19,6 +19,8 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/server/admin"
+	"otpbridge/server/insight"
+	"otpbridge/server/otp"
 	"otpbridge/server/web"
 	"otpbridge/sql"
 )
@@ -77,16 +79,23 @@ func (m *metrics) count(c *gin.Context) {
 	m.duration.WithLabelValues(door, route).Observe(time.Since(began).Seconds())
 }
 
-// tallyCall is the middleware that counts the calls of accounts for the migration report.
+// countEvents counts what was committed for the statistics.
+func (s *Server) countEvents(events []otp.Event) { s.counts.Events(events, otp.At(time.Now())) }
+
+// tallyCall is the middleware that counts calls for the statistics and for the migration report.
 func (s *Server) tallyCall(c *gin.Context) {
 	began := time.Now()
 	c.Next()
 	request := web.RequestOf(c)
 	door, name := callOf(c)
+	now := time.Now()
+	if door != "server" && door != "sandbox" {
+		s.counts.Call(insight.Call{Door: door, Kind: request.Kind, Account: request.Account, Key: request.Key,
+			Peer: web.Peer(c.Request), Took: now.Sub(began)}, otp.At(now))
+	}
 	if request.Account == "" || door != "servlet" && door != "v1" {
 		return
 	}
-	now := time.Now()
 	s.tally.Note(sql.CallKey{Account: request.Account, Door: door, Name: name, Credential: request.Key,
 		Passed: request.Passed, Kind: request.Kind}, web.Peer(c.Request), now, now.Sub(began), max(c.Writer.Size(), 0))
 }

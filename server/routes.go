@@ -98,6 +98,7 @@ func (s *Server) routes() http.Handler {
 			People: s.people, Manage: s.manage, Engine: s.engine, Audit: s.audit, Webhooks: s.webhooks, Plain: s.plain,
 			Log:       s.log,
 			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(), Reports: bridge.NewReports(s.store),
+			Insight: s.insight,
 		})
 	}
 	s.mountConsole(router, requests)

@@ -20,6 +20,7 @@ import (
 	"otpbridge/server/bridge"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/insight"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -52,6 +53,8 @@ type Server struct {
 	people   *people.People
 	audit    *audit.Log
 	webhooks *webhook.Webhooks
+	insight  *insight.Insight
+	counts   *insight.Tally
 	http     *http.Server
 	health   health
 
@@ -74,6 +77,7 @@ func New(settings config.Settings, log *slog.Logger) *Server {
 		settings: settings,
 		log:      log,
 		metrics:  newMetrics(),
+		counts:   insight.NewTally(),
 		stopping: make(chan struct{}),
 		draining: make(chan struct{}),
 		broken:   make(chan struct{}),
@@ -125,7 +129,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(),
-		sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state})
+		sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state, Committed: s.countEvents})
 	if err != nil {
 		err = databaseRemedy(fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err), s.settings)
 		if errors.Is(err, sql.ErrMayNotMigrate) {
@@ -173,6 +177,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
 	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
 	s.audit.Start()
+	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log})
+	s.insight.Start()
 	s.openWebhooks()
 	s.serve()
 	s.warnIfExposed()
@@ -391,6 +397,7 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 	s.webhooks.Close()
 	s.tally.Close()
 	s.engine.Close()
+	s.insight.Close()
 	s.audit.Close()
 	err = errors.Join(err, s.store.Close(), s.observers.close())
 	select {

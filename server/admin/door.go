@@ -15,6 +15,7 @@ import (
 	"otpbridge/server/audit"
 	"otpbridge/server/bridge"
 	"otpbridge/server/engine"
+	"otpbridge/server/insight"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -32,6 +33,7 @@ type Options struct {
 	Reports  *bridge.Reports
 	Audit    *audit.Log
 	Webhooks *webhook.Webhooks
+	Insight  *insight.Insight
 	Engine   *engine.Engine // reads API keys; nil where there are none
 	Plain    *web.Plain     // refuses credentials over plain HTTP
 	Log      *slog.Logger

@@ -22,6 +22,7 @@ import (
 	"otpbridge/server/bridge"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/insight"
 	"otpbridge/server/manage"
 	"otpbridge/server/people"
 	"otpbridge/server/vault"
@@ -47,6 +48,9 @@ type desk struct {
 	file   string
 	seen   []string // secrets that were sent or answered
 	audit  *audit.Log
+
+	insight *insight.Insight
+	counts  *insight.Tally
 }
 
 func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk {
@@ -71,6 +75,9 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	o.Audit, err = audit.Open(audit.Options{Store: store, Vault: opened, Log: log, CallDays: 30, ChangeDays: 400})
 	require.NoError(t, err)
 	d.audit = o.Audit
+	d.counts = insight.NewTally()
+	o.Insight = insight.Open(insight.Options{Store: store, Tally: d.counts, Log: log})
+	d.insight = o.Insight
 	o.Webhooks = webhook.New(webhook.Options{Store: store, Vault: opened, Guard: &deliver.Guard{}, Log: log})
 	t.Cleanup(o.Webhooks.Close)
 	o.People = people.New(people.Options{

@@ -35,6 +35,7 @@ var mayCall = map[string]string{
 	"POST /api/accounts/:account/templates/preview": "OADSU", "GET /api/accounts/:account/channels": "OADSU",
 	"POST /api/accounts/:account/send-test": "OA", "GET /api/migration": "OADSU",
 	"GET /api/audit": "OAU", "POST /api/audit/verify": "OAU", "GET /api/audit/export": "OAU",
+	"GET /api/statistics": "OADSU",
 
 	"POST /api/keys": "OAD", "GET /api/keys": "OADU", "GET /api/keys/:id": "OADU", "PATCH /api/keys/:id": "OAD",
 	"DELETE /api/keys/:id": "OAD", "POST /api/keys/:id/rotate": "OAD", "POST /api/keys/:id/compromised": "OAD",

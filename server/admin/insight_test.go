@@ -1,0 +1,59 @@
+package admin
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/insight"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+func TestStatistics_AreOfTheAccountsThatTheCallerSees(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.accounts(t, "4711", "4712")
+	now := otp.At(time.Now())
+	sending := otp.Sending{Channels: otp.SMS, Prefix: "919551", Price: 20_000}
+	for range 4 {
+		d.counts.Events([]otp.Event{
+			{Kind: otp.EventSent, Account: "4711", Environment: otp.Live, Sending: sending},
+			{Kind: otp.EventSent, Account: "4712", Environment: otp.Test, Sending: otp.Sending{Channels: otp.Email}},
+		}, now)
+	}
+	sending.Price = 0
+	d.counts.Events([]otp.Event{{Kind: otp.EventVerified, Account: "4711", Environment: otp.Live, Sending: sending}}, now)
+	d.counts.Call(insight.Call{Door: "v1", Kind: "ok", Account: "4711", Key: otp.ID{1},
+		Peer: netip.MustParseAddr("1.1.1.1"), Took: 10 * time.Millisecond}, now)
+	d.counts.Call(insight.Call{Door: "v1", Kind: "unknown_credential", Peer: netip.MustParseAddr("1.1.1.1")}, now)
+	require.NoError(t, d.insight.Write(t.Context(), now))
+
+	lines := func(query string, who []string) []any {
+		return d.wants(t, 200, "", "GET", "/api/statistics"+query, "", who...).members["data"].([]any)
+	}
+	all := lines("", who)[0].(map[string]any)
+	require.EqualValues(t, 8, all["sent"])
+	require.EqualValues(t, 1, all["failed_authentications"])
+	mine := lines("?by=country", d.member(t, people.Auditor, "4711"))
+	require.Len(t, mine, 1)
+	line := mine[0].(map[string]any)
+	require.Equal(t, "IN", line["of"])
+	require.EqualValues(t, 25, line["conversion"])
+	require.EqualValues(t, 80_000, line["spend_micros"])
+	require.Equal(t, "AU", lines("?by=client_country&account=4711", who)[0].(map[string]any)["of"])
+	require.Equal(t, "20ms", lines("?by=latency", who)[0].(map[string]any)["of"])
+	require.Equal(t, otp.ID{1}.Text("key"), lines("?by=key", who)[0].(map[string]any)["of"])
+	require.Empty(t, lines("?by=prefix&environment=test&account=4711", who))
+	require.Empty(t, lines("?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", who))
+	d.wants(t, 404, "NOT_FOUND", "GET", "/api/statistics?account=4712", "", d.member(t, people.Support, "4711")...)
+	for _, query := range []string{
+		"?by=recipient", "?environment=prod", "?from=yesterday", "?to=1", "?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+		"?from=2020-01-01T00:00:00Z", "?hours=3", "?account=1&account=2", "?by=hour&by=day",
+	} {
+		d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/statistics"+query, "", who...)
+	}
+	d.wants(t, 401, "AUTH_003", "GET", "/api/statistics", "")
+}

@@ -1,0 +1,192 @@
+package insight
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// What statistics can be told apart by.
+const (
+	ByHour          = "hour"
+	ByDay           = "day"
+	ByCountry       = "country" // that codes were sent to
+	ByPrefix        = "prefix"  // the range of numbers that codes were sent to
+	ByChannel       = "channel"
+	ByKey           = "key"
+	ByClientCountry = "client_country" // of the addresses that called
+	ByReason        = "reason"         // what calls were answered with, and credentials refused for
+	ByLatency       = "latency"
+)
+
+// Ways lists what statistics can be told apart by.
+func Ways() []string {
+	return []string{ByHour, ByDay, ByCountry, ByPrefix, ByChannel, ByKey, ByClientCountry, ByReason, ByLatency}
+}
+
+// namesBy are the names of the counts that each way looks at.
+func namesBy(by string) (names []string) {
+	switch by {
+	case ByKey:
+		return []string{keys}
+	case ByClientCountry:
+		return []string{countries}
+	case ByLatency:
+		return []string{latencies}
+	case ByReason:
+		return []string{calls, failures}
+	case ByHour, ByDay:
+		names = []string{calls, failures}
+	}
+	for _, kind := range sends {
+		names = append(names, string(kind))
+	}
+	return names
+}
+
+// Query selects statistics.
+type Query struct {
+	Accounts    []string // nil: all, and what strangers did
+	Environment string   // of sends; empty: any
+	From, To    otp.Millis
+	By          string
+}
+
+// Line is what was counted of one thing. What a way of telling apart does not count is 0.
+type Line struct {
+	Of string `json:"of"` // what: a key, a country, a reason, an hour in RFC 3339 or a day; empty for mailboxes
+
+	Sent        int64    `json:"sent"` // resends are in it
+	Unsent      int64    `json:"unsent"`
+	Delivered   int64    `json:"delivered"` // as providers reported
+	Undelivered int64    `json:"undelivered"`
+	Verified    int64    `json:"verified"`
+	Wrong       int64    `json:"wrong"`
+	Conversion  *float64 `json:"conversion"` // share of sends that were verified, in percent; nil without sends
+	Spend       int64    `json:"spend_micros"`
+	Stopped     int64    `json:"stopped"` // times that sends to a range of numbers were stopped
+	Capped      int64    `json:"capped"`  // times that the spend of a day came to its end
+
+	Calls     int64   `json:"calls"`
+	Refused   int64   `json:"refused"`
+	Faults    int64   `json:"faults"`
+	Limited   int64   `json:"limited"` // of the refused, those by a limit
+	Failed    int64   `json:"failed_authentications"`
+	AverageMS float64 `json:"average_ms"`
+
+	micros int64
+}
+
+// Longest is how far apart the ends of a query may be.
+const Longest = sql.StatisticsMemory
+
+// maxLines bounds an answer; the lines with the most sends and calls are in it.
+const maxLines = 2500
+
+// Statistics adds up counts. Hours and days come in order of time, everything else by how much there was.
+func (i *Insight) Statistics(ctx context.Context, q Query) ([]Line, error) {
+	byTime := q.By == ByHour || q.By == ByDay
+	found, err := i.store.Statistics.Sum(ctx, sql.StatisticQuery{Names: namesBy(q.By), Accounts: q.Accounts,
+		Environment: q.Environment, From: q.From - q.From%otp.Hour, To: q.To, ByHour: byTime})
+	if err != nil {
+		return nil, err
+	}
+	lines := map[string]*Line{}
+	for n := range found {
+		what := of(&found[n], q.By)
+		line := lines[what]
+		if line == nil {
+			line = &Line{Of: what}
+			lines[what] = line
+		}
+		line.add(&found[n])
+	}
+	all := make([]Line, 0, len(lines))
+	for _, line := range lines {
+		line.finish()
+		all = append(all, *line)
+	}
+	slices.SortFunc(all, func(x, y Line) int {
+		if byTime {
+			return strings.Compare(x.Of, y.Of)
+		}
+		return cmp.Or(cmp.Compare(y.Sent+y.Calls+y.Failed, x.Sent+x.Calls+x.Failed), strings.Compare(x.Of, y.Of))
+	})
+	return all[:min(len(all), maxLines)], nil
+}
+
+// of is what a way of telling apart calls a count.
+func of(n *sql.Statistic, by string) string {
+	channels, prefix, _ := strings.Cut(n.Part, " ")
+	switch by {
+	case ByHour:
+		return n.Hour.Time().Format(time.RFC3339)
+	case ByDay:
+		return n.Hour.Time().Format(time.DateOnly)
+	case ByChannel:
+		return channels
+	case ByPrefix:
+		return prefix
+	case ByCountry:
+		return deliver.PrefixCountry(prefix)
+	}
+	return n.Part
+}
+
+func (l *Line) add(n *sql.Statistic) {
+	switch n.Name {
+	case string(otp.EventSent), string(otp.EventResent):
+		l.Sent, l.Spend = l.Sent+n.Times, l.Spend+n.Amount
+	case string(otp.EventUnsent):
+		l.Unsent, l.Spend = l.Unsent+n.Times, l.Spend-n.Amount
+	case string(otp.EventDelivered):
+		l.Delivered += n.Times
+	case string(otp.EventUndelivered):
+		l.Undelivered += n.Times
+	case string(otp.EventVerified):
+		l.Verified += n.Times
+	case string(otp.EventWrong):
+		l.Wrong += n.Times
+	case string(otp.EventPrefixStop):
+		l.Stopped += n.Times
+	case string(otp.EventSpendCap):
+		l.Capped += n.Times
+	case failures:
+		l.Failed += n.Times
+	case calls:
+		l.addCalls(n)
+	default:
+		l.Calls += n.Times
+	}
+}
+
+// addCalls adds calls that had the same answer.
+func (l *Line) addCalls(n *sql.Statistic) {
+	l.Calls, l.micros = l.Calls+n.Times, l.micros+n.Amount
+	switch _, kind, _ := strings.Cut(n.Part, " "); {
+	case kind == "ok":
+	case kind == "fault":
+		l.Faults += n.Times
+	default:
+		l.Refused += n.Times
+		if slices.Contains(limiting, kind) {
+			l.Limited += n.Times
+		}
+	}
+}
+
+func (l *Line) finish() {
+	if reached := l.Sent - l.Unsent; reached > 0 {
+		share := float64(l.Verified*1000/reached) / 10
+		l.Conversion = &share
+	}
+	if l.Calls > 0 {
+		l.AverageMS = float64(l.micros/l.Calls) / 1000
+	}
+}
