@@ -31,7 +31,8 @@ func (b *browser) authenticator() webauthn.AuthenticatorID {
 	return made.AuthenticatorID
 }
 
-// productionAtLocalhost boots a server over TLS at the name localhost, whose certificate the browser has to be told to take.
+// productionAtLocalhost boots a server over TLS at the name localhost, with a certificate that the browser has to be told
+// to take.
 func productionAtLocalhost(t *testing.T) (s *booted, url string) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")

@@ -2,12 +2,18 @@ package people_test
 
 import (
 	"context"
+	"encoding/base64"
+	"image/png"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode"
+	totplib "github.com/pquerna/otp"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
@@ -152,6 +158,41 @@ func kinds(t testing.TB, p *people.People) (all []otp.ChangeKind) {
 		all = append(all, changes[i].Kind)
 	}
 	return all
+}
+
+// scan reads a QR code from a data: URI, as a phone does from the screen.
+func scan(t testing.TB, uri string) string {
+	t.Helper()
+	encoded, found := strings.CutPrefix(uri, "data:image/png;base64,")
+	require.True(t, found, uri)
+	picture, err := png.Decode(base64.NewDecoder(base64.StdEncoding, strings.NewReader(encoded)))
+	require.NoError(t, err)
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
+	require.NoError(t, err)
+	read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+	require.NoError(t, err)
+	return read.GetText()
+}
+
+// A phone that has nothing but the picture logs in.
+func TestFactors_ThePictureIsTheSeed(t *testing.T) {
+	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	who := owner(t, p)
+	for _, email := range []string{"owner@shop.example", "dev+otp@a-rather-long-name-of-a-department.shop.example"} {
+		if email != who.Email {
+			who = member(t, p, who, email, people.Grant{Role: people.Developer})
+		}
+		enrolment, err := p.Factors.EnrolApp(ctx, who, "phone")
+		require.NoError(t, err)
+		seen, err := totplib.NewKeyFromURL(scan(t, enrolment.Image))
+		require.NoError(t, err)
+		require.Equal(t, enrolment.URI, seen.URL())
+		require.Equal(t, []string{"OTPBridge", email}, []string{seen.Issuer(), seen.AccountName()})
+		_, err = p.Factors.ConfirmApp(ctx, who, enrolment.ID, shows(t, seen.Secret(), 0))
+		require.NoError(t, err)
+		_, err = login(p, email, password, shows(t, seen.Secret(), 30*time.Second))
+		require.NoError(t, err)
+	}
 }
 
 func TestRegister_OneLinkMakesTheFirstOwner(t *testing.T) {
