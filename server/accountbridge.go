@@ -17,7 +17,7 @@ type accountUpstreamCommand struct {
 
 type accountCutOverCommand struct {
 	Account string `arg:"" help:"The account's esme_address."`
-	To      string `enum:"local,forward" default:"local" help:"Who answers from then on: ${enum}. local is this server, forward the upstream."`
+	To      string `enum:"local,forward,shadow" default:"local" help:"Who answers from then on: ${enum}. local is this server, forward the upstream, shadow the upstream while the rules here are compared with it."`
 	At      string `placeholder:"TIME" help:"When, as in 2026-12-24T06:00:00Z; at least 10 seconds ahead. Without it as soon as every server knows."`
 }
 

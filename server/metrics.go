@@ -19,6 +19,7 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/server/admin"
+	"otpbridge/server/bridge"
 	"otpbridge/server/insight"
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
@@ -96,8 +97,13 @@ func (s *Server) tallyCall(c *gin.Context) {
 	if request.Account == "" || door != "servlet" && door != "v1" {
 		return
 	}
-	s.tally.Note(sql.CallKey{Account: request.Account, Door: door, Name: name, Credential: request.Key,
-		Passed: request.Passed, Kind: request.Kind}, web.Peer(c.Request), now, now.Sub(began), max(c.Writer.Size(), 0))
+	call := sql.CallKey{Account: request.Account, Door: door, Name: name, Credential: request.Key, Passed: request.Passed,
+		Kind: request.Kind}
+	s.tally.Note(call, web.Peer(c.Request), now, now.Sub(began), max(c.Writer.Size(), 0))
+	if request.Differs != "" {
+		call.Door, call.Kind = bridge.ShadowDoor, request.Differs
+		s.tally.Note(call, web.Peer(c.Request), now, now.Sub(began), 0)
+	}
 }
 
 // callOf is the surface that a request came through, and the pattern of its route from the table of

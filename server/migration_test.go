@@ -86,12 +86,21 @@ func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
 		`"fallback": ["email"], "email": "a@example.com", "type": "verification"}`,
 		w.call("otpgenservlet").Successor)
 
+	w.to(otp.BridgeShadow)
+	w.login(w.vendor)
+	require.Empty(t, w.report().Differences)
+	w.set("otp_length", func(a *otp.Account) { a.Length = 4 })
+	w.login(w.vendor)
+	require.Equal(t, map[string]int64{"otpvalidationservlet: verified there, wrong_length here": 1}, w.report().Differences)
+	require.Empty(t, w.here.messages(""), "nothing was sent here")
+	w.set("otp_length", func(a *otp.Account) { a.Length = 6 })
+
 	w.to(otp.BridgeLocal)
 	w.login(w.here)
 	require.Equal(t, otp.BridgeLocal, w.report().Mode)
 	validation = w.call("otpvalidationservlet")
-	require.Equal(t, []int64{2, 1}, []int64{validation.Calls, validation.PassedOn})
-	require.Equal(t, map[string]int64{"verified": 1, "ok": 1}, validation.Answers)
+	require.Equal(t, []int64{4, 3}, []int64{validation.Calls, validation.PassedOn})
+	require.Equal(t, map[string]int64{"verified": 3, "ok": 1}, validation.Answers)
 
 	// Sent by the JSON API, validated by the servlet.
 	key := demoAPIKey
@@ -104,11 +113,11 @@ func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
 	}
 	require.Equal(t, "Verified successfully", w.here.servlet("otpvalidationservlet", documentedKey,
 		person("919876543211", "otp", encrypted(t, sampleKey, sampleIV, send()))))
-	require.Equal(t, []int64{5, 1}, []int64{w.report().Servlets, w.report().V1})
+	require.Equal(t, []int64{9, 1}, []int64{w.report().Servlets, w.report().V1})
 
 	to["code"] = send()
 	require.Equal(t, 200, w.here.v1("POST", "/v1/verify", key, to).status)
-	require.Equal(t, []int64{5, 3}, []int64{w.report().Servlets, w.report().V1})
+	require.Equal(t, []int64{9, 3}, []int64{w.report().Servlets, w.report().V1})
 	require.Empty(t, w.call("/v1/verify").Successor)
 
 	over := otp.At(time.Now())

@@ -62,7 +62,7 @@ func (a *Accounts) Delete(tx *Tx, address string) (bool, error) {
 	if err := tx.countEndpoints(); err != nil {
 		return false, err
 	}
-	for _, table := range []string{"credentials", "test_recipients", "sandbox_accounts", "webhook_endpoints"} {
+	for _, table := range []string{"credentials", "test_recipients", "sandbox_accounts", "webhook_endpoints", "shadows"} {
 		if err := tx.exec(tx.ctx, `DELETE FROM `+table+` WHERE esme_address = ?`, address); err != nil {
 			return false, err
 		}

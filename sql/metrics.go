@@ -112,6 +112,7 @@ func (m *metrics) sweep(s Swept, err error) {
 	m.swept.WithLabelValues("events").Add(float64(s.Events))
 	m.swept.WithLabelValues("deliveries").Add(float64(s.Deliveries))
 	m.swept.WithLabelValues("counters").Add(float64(s.Counters))
+	m.swept.WithLabelValues("shadows").Add(float64(s.Shadows))
 	m.swept.WithLabelValues("webhook_deliveries").Add(float64(s.Notices))
 	if err != nil {
 		m.sweeps.WithLabelValues("failed").Inc()

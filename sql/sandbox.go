@@ -161,6 +161,7 @@ func (box *Sandbox) Reset(ctx context.Context, account string) error {
 				`DELETE FROM statistics WHERE esme_address = ?`,
 				`DELETE FROM webhook_deliveries WHERE esme_address = ?`,
 				`DELETE FROM webhook_texts WHERE esme_address = ?`,
+				`DELETE FROM shadows WHERE esme_address = ?`,
 				`DELETE FROM idempotency_keys WHERE credential_id IN (SELECT id FROM credentials WHERE esme_address = ?)`,
 				`UPDATE sandbox_accounts SET clock_offset = 0, inbox_after = NULL WHERE esme_address = ?`)
 		}
@@ -207,6 +208,7 @@ func resetEveryone(ctx context.Context, w *session) error {
 		`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`, `DELETE FROM idempotency_keys`,
 		`DELETE FROM deliveries`, `DELETE FROM counters`, `DELETE FROM key_days`, `DELETE FROM statistics`,
 		`DELETE FROM webhook_events`, `DELETE FROM webhook_deliveries`, `DELETE FROM webhook_texts`,
+		`DELETE FROM shadows`,
 		`DELETE FROM webhook_endpoints WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,
 		`UPDATE webhook_version SET version = version + 1`,
 		`DELETE FROM credentials WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,

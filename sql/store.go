@@ -53,6 +53,7 @@ type Store struct {
 	Guards      *Guards
 	Calls       *Calls
 	Statistics  *Statistics
+	Shadows     *Shadows
 
 	options Options
 	dialect dialect
@@ -105,7 +106,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
 	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}
 	s.Audit, s.Guards = &Audit{s}, &Guards{s}
-	s.Calls, s.Statistics = &Calls{s}, &Statistics{s}
+	s.Calls, s.Statistics, s.Shadows = &Calls{s}, &Statistics{s}, &Shadows{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

@@ -22,7 +22,7 @@ const (
 )
 
 // Swept counts what a sweep removed.
-type Swept struct{ Challenges, Recipients, Events, Deliveries, Counters, Guesses, Notices int }
+type Swept struct{ Challenges, Recipients, Events, Deliveries, Counters, Guesses, Shadows, Notices int }
 
 func (s *Store) keepSweeping(every time.Duration) {
 	defer s.done.Done()
@@ -130,6 +130,19 @@ func walks() []*walk {
 				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.GuessMemory)}
 			},
 		},
+		{
+			table: "shadows",
+			query: `SELECT id, updated_at, 0 FROM shadows WHERE id > ? ORDER BY id LIMIT ?`,
+			judge: func(now otp.Millis, _ otp.ID, updatedAt, _ otp.Millis) verdict {
+				if updatedAt < now-otp.RecipientMemory {
+					return dead
+				}
+				return stays
+			},
+			guard: func(now otp.Millis) (string, []driver.Value) {
+				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.RecipientMemory)}
+			},
+		},
 	}
 }
 
@@ -169,7 +182,7 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	var swept Swept
 	counts := map[string]*int{"challenges": &swept.Challenges, "recipients": &swept.Recipients, "events": &swept.Events,
 		"deliveries": &swept.Deliveries, "counters": &swept.Counters,
-		"guesses": &swept.Guesses, "webhook_texts": new(int)}
+		"guesses": &swept.Guesses, "webhook_texts": new(int), "shadows": &swept.Shadows}
 	for _, w := range s.walks {
 		for idle := 0; idle < sweepIdle; {
 			removed, err := s.sweepChunk(ctx, w, now)

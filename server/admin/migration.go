@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"otpbridge/server/bridge"
@@ -62,8 +63,8 @@ func (x *exchange) cutOver() (answer, error) {
 			return answer{}, web.Invalid(web.Fault{Pointer: "/at", Detail: "must be a time such as 2026-12-24T06:00:00Z"})
 		}
 	}
-	if asked.Mode != string(otp.BridgeLocal) && asked.Mode != string(otp.BridgeForward) {
-		return answer{}, web.Invalid(web.Fault{Pointer: "/mode", Detail: "must be local or forward"})
+	if !slices.Contains(otp.BridgeModes(), otp.BridgeMode(asked.Mode)) {
+		return answer{}, web.Invalid(web.Fault{Pointer: "/mode", Detail: "must be local, forward or shadow"})
 	}
 	changed, err := x.door.Manage.Accounts.CutOver(x.ctx, x.who.Actor(), x.gin.Param("account"), otp.BridgeMode(asked.Mode),
 		at, nil)

@@ -14,18 +14,23 @@ func (e *Engine) Handling(ctx context.Context, c *Caller) (otp.Handling, error) 
 	if !c.Account.Timed() {
 		return c.Account.Handling(0), nil
 	}
-	now := time.Now()
-	if e.options.Sandbox {
-		_, ahead, err := e.store.Sandbox.Clock(ctx, c.Account.Address)
-		if err != nil {
-			return otp.Handling{}, err
-		}
-		now = now.Add(ahead)
+	now, err := e.accountTime(ctx, c)
+	if err != nil {
+		return otp.Handling{}, err
 	}
-	if c.Account.ServletsOff(otp.At(now)) {
+	if c.Account.ServletsOff(now) {
 		return otp.Handling{}, otp.Refuse(otp.FeatureOff, "the account's servlets have ended, or rehearse it")
 	}
-	return c.Account.Handling(otp.At(now)), nil
+	return c.Account.Handling(now), nil
+}
+
+// accountTime is the time by the clock of the caller's account.
+func (e *Engine) accountTime(ctx context.Context, c *Caller) (otp.Millis, error) {
+	if !e.options.Sandbox {
+		return otp.At(time.Now()), nil
+	}
+	_, ahead, err := e.store.Sandbox.Clock(ctx, c.Account.Address)
+	return otp.At(time.Now().Add(ahead)), err
 }
 
 // GiveWay replaces the challenge of the target's slot because the account's upstream has made a code for it,

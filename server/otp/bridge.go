@@ -1,6 +1,9 @@
 package otp
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // BridgeMode says who answers an account's calls of the servlets.
 type BridgeMode string
@@ -11,6 +14,9 @@ const (
 	BridgeForward BridgeMode = "forward" // the upstream
 	BridgeShadow  BridgeMode = "shadow"  // the upstream, and this server's rules are compared with what it answers
 )
+
+// BridgeModes lists all.
+func BridgeModes() []BridgeMode { return []BridgeMode{BridgeLocal, BridgeForward, BridgeShadow} }
 
 // upstream reports whether calls go to the upstream.
 func (m BridgeMode) upstream() bool { return m == BridgeForward || m == BridgeShadow }
@@ -71,7 +77,7 @@ func (a *Account) validateBridge() error {
 	modes := []BridgeMode{a.Bridge, valueOr(a.BridgeBefore, BridgeLocal)}
 	for i, column := range []string{"bridge_mode", "bridge_before"} {
 		switch m := modes[i]; {
-		case m != BridgeLocal && !m.upstream():
+		case !slices.Contains(BridgeModes(), m):
 			return fmt.Errorf("%s: must be one of local, forward, shadow", column)
 		case m.upstream() && a.UpstreamURL == nil:
 			return fmt.Errorf("%s: needs an upstream_url where it is not local", column)

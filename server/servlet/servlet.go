@@ -163,6 +163,7 @@ type exchange struct {
 
 	inside   bool           // counted as under way
 	passed   string         // the class of what the upstream answered
+	differs  string         // what the rules here decide, where that is another
 	upstream *bridge.Answer // what is answered in place of words of ours
 }
 
@@ -233,22 +234,11 @@ func (x *exchange) decide(ctx context.Context) error {
 // answerHere has the engine answer. HandOver is not nil where the account's upstream may have made the code that is
 // asked about.
 func (x *exchange) answerHere(ctx context.Context, caller *engine.Caller, handOver *otp.Handling) error {
-	if err := x.switchedOff(); err != nil {
-		return err
-	}
-	p, err := readParameters(x.request)
+	p, target, err := x.asked(caller)
 	if err != nil {
 		return err
 	}
-	target, err := x.address(caller, p)
-	if err != nil {
-		return err
-	}
-	if x.departmentMissing() {
-		return otp.Refuse(otp.MissingDepartment, "the department-id header names no department of the account").
-			Because(x.departmentReason())
-	}
-	target.Department, target.HandOver = x.department(), handOver
+	target.HandOver = handOver
 
 	switch x.servlet.step {
 	case generate:
@@ -259,6 +249,27 @@ func (x *exchange) answerHere(ctx context.Context, caller *engine.Caller, handOv
 		err = x.door.engine.Verify(ctx, caller, target, x.guess(caller, p))
 	}
 	return err
+}
+
+// asked reads whom the request concerns, or refuses it for what it says.
+func (x *exchange) asked(caller *engine.Caller) (parameters, engine.Target, error) {
+	if err := x.switchedOff(); err != nil {
+		return parameters{}, engine.Target{}, err
+	}
+	p, err := readParameters(x.request)
+	if err != nil {
+		return p, engine.Target{}, err
+	}
+	target, err := x.address(caller, p)
+	if err != nil {
+		return p, target, err
+	}
+	if x.departmentMissing() {
+		return p, target, otp.Refuse(otp.MissingDepartment, "the department-id header names no department of the account").
+			Because(x.departmentReason())
+	}
+	target.Department = x.department()
+	return p, target, nil
 }
 
 // switchedOff refuses the plain servlet where the account has not switched it on.

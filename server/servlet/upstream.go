@@ -40,6 +40,9 @@ func (x *exchange) passOn(ctx context.Context, caller *engine.Caller, handling o
 	}
 	x.leave() // it waits for somebody else now, and has a bound of its own
 	class, err := x.forward(ctx, body)
+	if err == nil && handling.Mode == otp.BridgeShadow {
+		x.compare(ctx, caller, body, class)
+	}
 	if err != nil || class != string(generated) || x.servlet.step != generate || !handling.HandOver {
 		return err
 	}

@@ -49,10 +49,11 @@ func newSide(t *testing.T, account otp.Account, wrap func(http.Handler) http.Han
 	return s
 }
 
-// serve is one more server on the side's database.
-func (s *side) serve(t *testing.T, wrap func(http.Handler) http.Handler) *httptest.Server {
+// serve is one more server on the side's database; before runs ahead of the servlets.
+func (s *side) serve(t *testing.T, wrap func(http.Handler) http.Handler, before ...gin.HandlerFunc) *httptest.Server {
 	upstreams := bridge.New(&deliver.Guard{Sandbox: true}, 500*time.Millisecond)
 	router := gin.New()
+	router.Use(before...)
 	servlet.Mount(router, "/otpauthapi", servlet.Options{Engine: s.engine, Upstreams: upstreams,
 		Log: slog.New(slog.DiscardHandler)})
 	server := httptest.NewServer(wrap(router))

@@ -25,6 +25,7 @@ type Request struct {
 	Key     otp.ID    // of the credential, once it is accepted
 	Actor   otp.Actor // who, if that is no key: a person or a service account
 	Passed  string    // the class of what the account's upstream answered; empty where it was not asked
+	Differs string    // what the rules here decide where the account's upstream decided differently
 	Plain   bool      // it came over plain HTTP from another machine, see Plain
 
 	idHeader [1]string // what the answer's header holds, in the memory that is here anyway

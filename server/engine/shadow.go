@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"otpbridge/server/otp"
+)
+
+// ShadowCall is a call that an account's upstream has answered.
+type ShadowCall struct {
+	Permission string // what the call needs: otp.PermitSend, PermitVerify or PermitResend
+	Guess      string // of a validation; empty for one that cannot be read
+	Right      bool   // the upstream found the guess right, or right too late
+	Accepted   bool   // the upstream did what was asked
+	// Agrees reports whether a decision of the rules here is the upstream's too.
+	Agrees func(decision error) bool
+}
+
+// shadow is what the rules would know of a recipient.
+type shadow struct {
+	Recipient  otp.Recipient
+	Challenges map[string]*otp.Challenge // by slot
+}
+
+const (
+	// shadowSlots bounds the slots of a shadow.
+	shadowSlots = 20
+	// shadowSends is how many sends a shadow remembers beyond the account's limits, where the upstream allows more.
+	shadowSends = 100
+)
+
+// Shadow decides a call by the rules here, on a state of its own: nothing is sent, and no limit, code or history of the
+// account is touched. Where the rules disagree with the upstream their decision is returned, and from there on what the
+// upstream has done is what counts, so that one difference does not bring others. Nothing is compared that rests on a
+// code which was made before shadowing began. The error is a fault.
+func (e *Engine) Shadow(ctx context.Context, c *Caller, t Target, call ShadowCall) (differs bool, decision, err error) {
+	now, err := e.accountTime(ctx, c)
+	if err != nil {
+		return false, nil, err
+	}
+	channels := c.channels(t)
+	policy := e.unthrottled(c.policy(), t, channels)
+	id, slot := e.recipientHash(c, t.Recipient), e.slot(c, t).Text("slot")
+	err = e.store.Shadows.Change(ctx, c.Account.Address, id, otp.At(time.Now()), func(stored []byte) ([]byte, error) {
+		s, err := readShadow(stored, now)
+		if err != nil {
+			return nil, err
+		}
+		var known bool
+		decision, known = s.decide(slot, call, channels, policy, now)
+		if differs = known && !call.Agrees(decision); differs {
+			if s, err = readShadow(stored, now); err != nil {
+				return nil, err
+			}
+			s.follow(slot, call, policy, now)
+		}
+		return json.Marshal(s)
+	})
+	return differs, decision, err
+}
+
+// decide decides a call. It is not known where the slot has no challenge to decide about.
+func (s *shadow) decide(slot string, call ShadowCall, channels otp.Channels, policy otp.Policy, now otp.Millis) (decision error,
+	known bool) {
+	challenge := s.Challenges[slot]
+	switch {
+	case call.Permission == otp.PermitSend:
+		if channels == 0 {
+			return otp.Refuse(otp.Invalid, "email is required: the account sends by e-mail only"), true
+		}
+		next := &otp.Challenge{}
+		if decision = otp.Generate(&s.Recipient, nil, challenge, next, policy, now); decision == nil {
+			s.Challenges[slot] = next
+		}
+		return decision, true
+	case challenge == nil:
+		return nil, false
+	case call.Permission == otp.PermitResend:
+		return otp.Resend(&s.Recipient, nil, challenge, policy, now), true
+	}
+	right := call.Right && len(call.Guess) == challenge.Length
+	return otp.Verify(&s.Recipient, challenge, otp.ClosedIsCompared, right, now), true
+}
+
+// follow does what the upstream has done, where the rules would not.
+func (s *shadow) follow(slot string, call ShadowCall, policy otp.Policy, now otp.Millis) {
+	switch {
+	case call.Permission == otp.PermitVerify:
+		delete(s.Challenges, slot)
+	case call.Accepted:
+		s.Recipient.Unlock(now)
+		policy.MaxRegenerations, policy.Limits = math.MaxInt, slices.Clone(policy.Limits)
+		for i := range policy.Limits {
+			policy.Limits[i].Max = max(policy.Limits[i].Max, shadowSends)
+		}
+		if decision, _ := s.decide(slot, call, otp.SMS, policy, now); decision != nil {
+			delete(s.Challenges, slot)
+		}
+	}
+}
+
+// readShadow reads a state, nil for none. It forgets what the rules do not look at any more, and the oldest slots beyond
+// shadowSlots.
+func readShadow(stored []byte, now otp.Millis) (*shadow, error) {
+	s := &shadow{Challenges: map[string]*otp.Challenge{}}
+	if stored != nil {
+		if err := json.Unmarshal(stored, s); err != nil {
+			return nil, fmt.Errorf("read a shadow: %w", err)
+		}
+	}
+	maps.DeleteFunc(s.Challenges, func(_ string, c *otp.Challenge) bool { return c.Forgotten(now) })
+	for len(s.Challenges) >= shadowSlots {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(s.Challenges)), func(a, b string) int {
+			return cmp.Compare(s.Challenges[a].CreatedAt, s.Challenges[b].CreatedAt)
+		})
+		delete(s.Challenges, oldest)
+	}
+	return s, nil
+}
