@@ -22,7 +22,8 @@ import (
 
 // The pages that a sandbox shows to everybody.
 var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys",
-	"recipients", "accounts/10000000000001/guards", "accounts/10000000000001/tests", "webhooks", "audit", "people", "system", "components", "login", "register", "recover"}
+	"recipients", "accounts/10000000000001/guards", "accounts/10000000000001/tests",
+	"accounts/10000000000001/messages", "webhooks", "audit", "people", "system", "components", "login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
 func axe(t *testing.T) string {
@@ -188,8 +189,10 @@ var byAPI = map[string]string{
 	"login": "POST /api/auth/login", "register": "POST /api/auth/register", "recover": "POST /api/auth/recover",
 	"logout": "POST /api/auth/logout", "inbox/empty": "DELETE /sandbox/messages", "try": "POST /v1/send",
 	"new-account": "POST /api/accounts", "accounts/:account/change": "PATCH /api/accounts/:account",
-	"audit/verify": "POST /api/audit/verify",
-	"recipients":   "POST /api/recipients/why", "recipients/unlock": "POST /api/recipients/unlock",
+	"accounts/:account/messages/preview": "POST /api/accounts/:account/templates/preview",
+	"accounts/:account/messages/test":    "POST /api/accounts/:account/send-test",
+	"audit/verify":                       "POST /api/audit/verify",
+	"recipients":                         "POST /api/recipients/why", "recipients/unlock": "POST /api/recipients/unlock",
 	"accounts/:account/guards/lift":  "DELETE /api/accounts/:account/stopped-prefixes/:prefix",
 	"accounts/:account/tests":        "POST /api/accounts/:account/test-recipients",
 	"accounts/:account/tests/remove": "DELETE /api/accounts/:account/test-recipients/:id",

@@ -141,6 +141,9 @@ func (loginNeeded) Error() string { return "nobody is logged in" }
 
 // admit finds out who asks, and keeps other sites' pages out.
 func (x *exchange) admit(r route) error {
+	if err := x.door.browser.KeepHostsOut(x.gin.Request); err != nil {
+		return err
+	}
 	if err := x.door.browser.KeepPagesOut(x.gin.Request); err != nil {
 		return err
 	}

@@ -2,7 +2,10 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 	"time"
+
+	"otpbridge/server/otp"
 )
 
 // The names of the session cookie. A browser takes the first only over HTTPS, for one host and no subdomain
@@ -15,6 +18,7 @@ const (
 // Browser is what the doors that browsers use know of them: the session cookie, and the pages of other sites.
 type Browser struct {
 	sandbox     bool
+	host        string // of the public URL, empty without one
 	crossOrigin *http.CrossOriginProtection
 }
 
@@ -27,8 +31,24 @@ func NewBrowser(publicURL string, sandbox bool) *Browser {
 		if err := b.crossOrigin.AddTrustedOrigin(publicURL); err != nil {
 			panic("the public URL is no origin: " + err.Error())
 		}
+		if origin, err := url.Parse(publicURL); err == nil {
+			b.host = origin.Hostname()
+		}
 	}
 	return b
+}
+
+// KeepHostsOut refuses a page that was asked for by another name than the public URL's: the name may have been made
+// to resolve to this server, so that a page of its owner counts as ours. Addresses and localhost pass, which no name
+// server has a say in and by which proxies call. Without a public URL every name passes.
+func (b *Browser) KeepHostsOut(r *http.Request) error {
+	if b.host == "" || HostIsAddress(r.Host) || otp.Lower(hostName(r.Host)) == otp.Lower(b.host) {
+		return nil
+	}
+	return &Problem{
+		Status: http.StatusMisdirectedRequest, Code: "FORBIDDEN_HOST",
+		Detail: "the console is at " + b.host + " and answers to no other name; a proxy in front has to pass the Host header",
+	}
 }
 
 // KeepPagesOut refuses what a page of another site sends: it could log its visitor in as somebody else. A

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/console"
+)
+
+// post sends a form of the console as a browser without scripts does, and follows where it leads.
+func (c client) post(page string, fields ...string) string {
+	c.t.Helper()
+	values := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		values.Set(fields[i], fields[i+1])
+	}
+	a := c.do("POST", console.Path+page, values.Encode(), "Content-Type", formType, "Origin", c.url,
+		"Sec-Fetch-Site", "same-origin")
+	require.Equal(c.t, 200, a.status, "%s: %s", page, a.body)
+	return a.body
+}
+
+var (
+	references = regexp.MustCompile(`(?:src|href|action)="([^"]*)"`)
+	forms      = regexp.MustCompile(`(?s)<form [^>]*>.*?</form>`)
+)
+
+// Without scripts every page reads, every form has a button, and the main forms do what they say. A page asks no other
+// host, has no style of its own and is small.
+func TestConsole_WorksWithoutScripts(t *testing.T) {
+	s := boot(t, variables(t)...)
+	require.Contains(t, s.post("try", "call", "generate", "account", "10000000000001", "key", documentedKey,
+		"mobile", "919876543210", "ipaddress", "203.0.113.7"), "OTP Generated Successfully")
+	require.Contains(t, s.do("GET", console.Path+"inbox", "").body, s.messages("limit=1")[0].Code)
+	made := s.post("keys", "account", "10000000000001", "name", "web shop", "kind", "secret", "environment", "test")
+	require.Contains(t, made, "Shown this once")
+	require.Contains(t, s.do("GET", console.Path+"keys", "").body, "web shop")
+	require.Contains(t, s.post("new-account", "esme_address", "4711", "name", "Shop"), "Shown this once")
+	require.Contains(t, s.post("webhooks", "account", "4711", "url", "http://127.0.0.1:9/hook", "events", "*"), "whsec_")
+	require.Contains(t, s.post("accounts/4711/messages/preview", "medium", "sms", "text", "{code} is it"),
+		`<p class="bubble">123456 is it</p>`)
+	require.Contains(t, s.post("accounts/4711/tests", "number", "+919551492394", "code", "246810", "reason", "review", "days",
+		"30"), "••••")
+	require.Contains(t, s.post("audit/verify"), "entries fit")
+	exported := s.do("GET", console.Path+"audit/export?format=csv", "")
+	require.True(t, strings.HasPrefix(exported.body, "place,type,at,"), exported.body)
+	require.Contains(t, s.post("inbox/empty"), "The inbox is empty")
+
+	for _, page := range append(sandboxPages, "accounts/4711") {
+		a := s.do("GET", console.Path+page, "")
+		require.Equal(t, 200, a.status, page)
+		require.Less(t, len(a.body), 150_000, page)
+		require.NotContains(t, a.body, "style=", page)
+		for _, found := range references.FindAllStringSubmatch(a.body, -1) {
+			require.Regexp(t, `^(/[^/]|#|data:image/)`, found[1], "%s asks another host", page)
+		}
+		for _, form := range forms.FindAllString(a.body, -1) {
+			require.True(t, page == "components" || strings.Contains(form, "<button"), "%s: %s", page, form)
+		}
+	}
+}
+
+// A name that somebody else made to resolve to this server opens no page.
+func TestConsole_AnswersToItsOwnNameOnly(t *testing.T) {
+	environ := productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console", "OTPBRIDGE_PUBLIC_URL=https://otp.shop.example"))
+	s := boot(t, environ...)
+	for host, status := range map[string]int{
+		"otp.shop.example": 200, "OTP.shop.example:443": 200, "127.0.0.1:8080": 200, "[::1]": 200, "localhost": 200,
+		"evil.example": 421, "otp.shop.example.evil.example": 421, "shop.example": 421, "otp.shop.example.": 421,
+		"127.0.0.1.evil.example": 421, "localhost.evil.example": 421, "otp": 421,
+	} {
+		a := s.do("GET", console.Path+"login", "", "Host", host)
+		require.Equal(t, status, a.status, host)
+		require.Equal(t, status == 200, strings.Contains(a.body, "password"), host)
+	}
+}
