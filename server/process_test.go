@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a person does after make run: paste the first curl, then the second.
+// What a person does after make run: paste each curl, one after the other.
 func TestWelcome_TheCurlsWork(t *testing.T) {
 	needs(t, "sh", "curl")
 	c := startChild(t, t.TempDir())
@@ -20,7 +20,8 @@ func TestWelcome_TheCurlsWork(t *testing.T) {
 			curls = append(curls, line)
 		}
 	}
-	require.Len(t, curls, 2, c.banner)
+	require.Len(t, curls, 3, c.banner)
+	require.Less(t, strings.Index(c.banner, "/console/"), strings.Index(c.banner, "curl"), "the console comes first")
 	out, err := exec.Command("sh", "-c", curls[0]).Output()
 	require.NoError(t, err)
 	require.Equal(t, "OTP Generated Successfully", string(out))
@@ -28,6 +29,13 @@ func TestWelcome_TheCurlsWork(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(out), `"to":"+919876543210"`)
 	require.Contains(t, string(out), c.messages("")[0].Text)
+	out, err = exec.Command("sh", "-c", curls[2]).Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), `"role":"owner"`)
+	_, quoted, _ := strings.Cut(curls[2], `"password":"`)
+	password, _, _ := strings.Cut(quoted, `"`)
+	require.NotEmpty(t, password)
+	require.NotContains(t, c.log.String(), password)
 }
 
 func TestFrontPage_TheCurlsWorkAndEveryCallExists(t *testing.T) {

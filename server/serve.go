@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -62,7 +63,11 @@ func serve(p process, writer *logWriter) error {
 		return err
 	}
 	if settings.Sandbox() {
-		fmt.Fprint(p.stdout, welcome(server.URL(), settings.ContextPath))
+		password, err := server.openDemo()
+		if err != nil {
+			return errors.Join(err, server.Shutdown(context.Background()))
+		}
+		fmt.Fprint(p.stdout, welcome(server.URL(), settings.ContextPath, password))
 	}
 	select {
 	case <-stopAsked.Done():

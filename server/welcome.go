@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -8,11 +10,22 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/server/console"
+	"otpbridge/server/people"
 )
 
 // welcome is what a person who started a sandbox reads: what to paste, and where to look then.
-// The number is nobody's that a message could reach: the sandbox sends none.
-func welcome(url, contextPath string) string {
+// The number is nobody's that a message could reach: the sandbox sends none. Without the demo owner's password it
+// says nothing of a login.
+func welcome(url, contextPath, password string) string {
+	login := ""
+	if password != "" {
+		login = `The console needs no login on this machine. The calls under /api need one, as the demo owner for example:
+
+  curl -sS 'URL/api/auth/login' -H 'Content-Type: application/json' -d '{"email":"` + people.DemoOwner + `","password":"` +
+			password + `"}'
+
+`
+	}
 	return strings.NewReplacer("URL", url, "SERVLETS", url+contextPath).Replace(`
 OTPBridge is running as a sandbox on URL/
 
@@ -28,9 +41,21 @@ Nothing leaves this machine. The message with the code is in the console's inbox
 
   curl -sS 'URL/sandbox/messages?limit=1'
 
-Stop with Ctrl-C.
+` + login + `Stop with Ctrl-C.
 
 `)
+}
+
+// openDemo returns the password of the demo owner, empty where there is none to show.
+func (s *Server) openDemo() (string, error) {
+	if !s.settings.Open(config.APIDoor) {
+		return "", nil
+	}
+	password, err := s.people.OpenDemo(context.Background())
+	if err != nil {
+		err = fmt.Errorf("make the demo owner: %w", err)
+	}
+	return password, err
 }
 
 // frontPage leads a browser to the console, and tells whoever asks with curl what this is.
