@@ -51,6 +51,8 @@ func (f field) check(text string) error {
 		return checkOutbound(text)
 	case "DOORS":
 		return checkDoors(text)
+	case "ALERT_ACTIONS":
+		return checkAlertActions(text)
 	case "PUBLIC_URL":
 		return checkPublicURL(text)
 	case "SMS_CHANNELS", "EMAIL_CHANNELS", "SANDBOX_TEST_RECIPIENTS", "SANDBOX_RELAY_RECIPIENTS":
@@ -78,8 +80,10 @@ func canonical(accepted map[string]string) map[string]string {
 	if texts["CONTEXT_PATH"] == "/" {
 		texts["CONTEXT_PATH"] = ""
 	}
-	if doors, given := texts["DOORS"]; given {
-		texts["DOORS"] = strings.Join(listed(doors), ",")
+	for _, name := range []string{"DOORS", "ALERT_ACTIONS"} {
+		if list, given := texts[name]; given {
+			texts[name] = strings.Join(listed(list), ",")
+		}
 	}
 	texts["PUBLIC_URL"] = strings.TrimSuffix(texts["PUBLIC_URL"], "/")
 	for _, name := range []string{"TRUSTED_PROXIES", "OUTBOUND_NETWORKS"} {
@@ -378,6 +382,25 @@ func checkDoors(text string) error {
 	}
 	if slices.Contains(doors, string(ConsoleDoor)) && !slices.Contains(doors, string(APIDoor)) {
 		return errors.New("has the console without the api that it works through")
+	}
+	return nil
+}
+
+// AlertActions lists the alerts that can act.
+func AlertActions() []string {
+	return []string{"key_usage", "key_country", "address_failures", "address_keys", "address_recipients"}
+}
+
+func checkAlertActions(text string) error {
+	rules := listed(text)
+	for i, rule := range rules {
+		switch {
+		case text == "":
+		case !slices.Contains(AlertActions(), rule):
+			return fmt.Errorf("%s is no alert that can act", quoted(rule))
+		case slices.Contains(rules[:i], rule):
+			return fmt.Errorf("%s stands twice in the list", quoted(rule))
+		}
 	}
 	return nil
 }

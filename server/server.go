@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,9 +149,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.tellRestored()
+	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log, Acting: s.settings.AlertActions,
+		Settings: insight.Settings{HTTPS: s.settings.HTTPS == config.RequireHTTPS, Sandbox: s.settings.Sandbox(),
+			AuditsCalls: s.settings.AuditCalls != config.AuditNoCalls},
+		Circuits: func() []string { return deliver.OpenCircuits(slices.Concat(out.sms, out.email)...) }})
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, Files: out.files, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
 		Guard:    openGuard(s.settings),
+		Blocked:  func(peer netip.Addr) time.Duration { return s.insight.Block(peer, otp.At(time.Now())) },
 		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
 		Sandbox: s.settings.Sandbox(), SMS: out.sms, Email: out.email, TestRecipients: out.recipients, TendOutbox: tendOutbox,
 		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards,
@@ -175,9 +182,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.upstream = bridge.New(options.Guard, otp.UpstreamDeadline.Duration())
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
-	s.metrics.registry.MustRegister(append(s.store.Collectors(), s.engine.Collectors()...)...)
+	s.metrics.registry.MustRegister(slices.Concat(s.store.Collectors(), s.engine.Collectors(), s.insight.Collectors())...)
 	s.audit.Start()
-	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log})
 	s.insight.Start()
 	s.openWebhooks()
 	s.serve()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/config"
 	"otpbridge/server/insight"
 	"otpbridge/server/otp"
 )
@@ -36,4 +37,13 @@ func TestStatistics_CountWhatIsServed(t *testing.T) {
 	require.EqualValues(t, 1, reasons["servlet unknown_credential"].Failed)
 	require.EqualValues(t, 2, by(insight.ByClientCountry)["ZZ"].Calls, "of loopback")
 	require.Len(t, by(insight.ByKey), 1)
+}
+
+// The settings list the alerts that can act, and the document every rule.
+func TestAlerts_AreInTheSettingsAndInTheDocument(t *testing.T) {
+	require.ElementsMatch(t, insight.Actions(), config.AlertActions())
+	text := page(t, "doc/insight.md")
+	for _, rule := range insight.Rules() {
+		require.Contains(t, text, "`"+rule.Name+"`")
+	}
 }

@@ -54,6 +54,7 @@ type Store struct {
 	Calls       *Calls
 	Statistics  *Statistics
 	Shadows     *Shadows
+	Alerts      *Alerts
 
 	options Options
 	dialect dialect
@@ -107,6 +108,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}
 	s.Audit, s.Guards = &Audit{s}, &Guards{s}
 	s.Calls, s.Statistics, s.Shadows = &Calls{s}, &Statistics{s}, &Shadows{s}
+	s.Alerts = &Alerts{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

@@ -16,6 +16,12 @@ import (
 var insightRoutes = []route{
 	{method: http.MethodGet, path: "/api/statistics", who: person, needs: people.ReadStatistics,
 		parameters: statisticsParameters, call: (*exchange).statistics},
+	{method: http.MethodGet, path: "/api/alerts", who: person, needs: people.ReadAlerts, call: (*exchange).alerts},
+	{method: http.MethodPost, path: "/api/alerts/:id/acknowledge", who: person, needs: people.WriteAlerts,
+		call: (*exchange).acknowledge},
+	{method: http.MethodGet, path: "/api/checklist", who: person, needs: people.ReadAlerts, call: (*exchange).checklist},
+	{method: http.MethodPost, path: "/api/checklist/:id/review", who: person, needs: people.WriteAlerts,
+		call: (*exchange).review},
 }
 
 var statisticsParameters = []string{"account", "environment", "from", "to", "by"}
@@ -69,4 +75,78 @@ func (x *exchange) statistics() (answer, error) {
 		By   string         `json:"by"`
 		Data []insight.Line `json:"data"`
 	}{q.From.Time().Format(time.RFC3339), q.To.Time().Format(time.RFC3339), q.By, lines}}, nil
+}
+
+// alert is a warning as it is answered.
+type alert struct {
+	ID             string     `json:"id"`
+	Rule           string     `json:"rule"`
+	Account        string     `json:"account"`
+	Subject        string     `json:"subject"`
+	State          string     `json:"state"`
+	Value          int64      `json:"value"`
+	Says           string     `json:"says"`
+	Remedy         string     `json:"remedy"`
+	Action         string     `json:"action"`
+	RaisedAt       time.Time  `json:"raised_at"`
+	SeenAt         time.Time  `json:"seen_at"`
+	AcknowledgedAt *time.Time `json:"acknowledged_at"`
+	AcknowledgedBy string     `json:"acknowledged_by"`
+	ResolvedAt     *time.Time `json:"resolved_at"`
+}
+
+func (x *exchange) alerts() (answer, error) {
+	found, err := x.door.Insight.Alerts(x.ctx, x.who.Grant.Accounts)
+	if err != nil {
+		return answer{}, err
+	}
+	shown := struct {
+		Data  []alert        `json:"data"`
+		Rules []insight.Rule `json:"rules"`
+	}{[]alert{}, insight.Rules()}
+	for i := range found {
+		a := &found[i]
+		shown.Data = append(shown.Data, alert{a.ID.Text(insight.AlertPrefix), a.Rule, a.Account, a.Subject, a.State, a.Value,
+			a.Says, insight.RemedyOf(a.Rule), a.Action, a.RaisedAt.Time(), a.SeenAt.Time(), maybe(a.AcknowledgedAt),
+			a.AcknowledgedBy, maybe(a.ResolvedAt)})
+	}
+	return answer{http.StatusOK, shown}, nil
+}
+
+// maybe is a moment, nil for none.
+func maybe(at otp.Millis) *time.Time {
+	if at == 0 {
+		return nil
+	}
+	moment := at.Time()
+	return &moment
+}
+
+func (x *exchange) acknowledge() (answer, error) {
+	if err := x.readNothing(); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.Insight.Acknowledge(x.ctx, x.who.Actor(), x.who.Name, x.who.Grant.Accounts, x.gin.Param("id"),
+		otp.At(time.Now()))
+}
+
+func (x *exchange) checklist() (answer, error) {
+	items, err := x.door.Insight.Checklist(x.ctx, x.who.Grant.Accounts, otp.At(time.Now()))
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{http.StatusOK, struct {
+		Data []insight.Item `json:"data"`
+	}{items}}, nil
+}
+
+func (x *exchange) review() (answer, error) {
+	var asked struct {
+		Note string `json:"note"`
+	}
+	if err := x.read(&asked); err != nil {
+		return answer{}, err
+	}
+	return done, x.door.Insight.Review(x.ctx, x.who.Actor(), x.who.Name, x.gin.Param("id"), asked.Note,
+		otp.At(time.Now()))
 }

@@ -50,10 +50,52 @@ func TestStatistics_AreOfTheAccountsThatTheCallerSees(t *testing.T) {
 	require.Empty(t, lines("?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", who))
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/statistics?account=4712", "", d.member(t, people.Support, "4711")...)
 	for _, query := range []string{
-		"?by=recipient", "?environment=prod", "?from=yesterday", "?to=1", "?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+		"?by=recipient", "?environment=prod", "?from=yesterday", "?to=1",
+		"?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
 		"?from=2020-01-01T00:00:00Z", "?hours=3", "?account=1&account=2", "?by=hour&by=day",
 	} {
 		d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/statistics"+query, "", who...)
 	}
 	d.wants(t, 401, "AUTH_003", "GET", "/api/statistics", "")
+}
+
+func TestAlerts_AreShownAndAcknowledgedByWhoMay(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.accounts(t, "4711", "4712")
+	now := otp.At(time.Now())
+	for _, account := range []string{"4711", "4712"} {
+		d.counts.Events([]otp.Event{{Kind: otp.EventPrefixStop, Account: account, Environment: otp.Live,
+			Sending: otp.Sending{Channels: otp.SMS, Prefix: "919551"}}}, now)
+	}
+	require.NoError(t, d.insight.Write(t.Context(), now))
+	require.NoError(t, d.insight.Evaluate(t.Context(), now))
+
+	list := func(who []string) []any {
+		return d.wants(t, 200, "", "GET", "/api/alerts", "", who...).members["data"].([]any)
+	}
+	require.Len(t, list(who), 2)
+	support := d.member(t, people.Support, "4711")
+	mine := list(support)
+	require.Len(t, mine, 1)
+	shown := mine[0].(map[string]any)
+	require.Equal(t, "+919551", shown["subject"])
+	require.Equal(t, "raised", shown["state"])
+	path := "/api/alerts/" + shown["id"].(string) + "/acknowledge"
+	d.wants(t, 403, "PERMISSION_DENIED", "POST", path, "", d.member(t, people.Auditor)...)
+	d.wants(t, 404, "NOT_FOUND", "POST", path, "", d.member(t, people.Support, "4712")...)
+	d.wants(t, 204, "", "POST", path, "", support...)
+	require.Equal(t, "acknowledged", list(support)[0].(map[string]any)["state"])
+	d.wants(t, 404, "NOT_FOUND", "POST", "/api/alerts/alr_x/acknowledge", "", who...)
+
+	d.wants(t, 204, "", "POST", "/api/checklist/csrf/review", `{"note":"looked"}`, support...)
+	d.wants(t, 404, "NOT_FOUND", "POST", "/api/checklist/x/review", "", support...)
+	items := d.wants(t, 200, "", "GET", "/api/checklist", "", who...).members["data"].([]any)
+	reviewed := 0
+	for _, item := range items {
+		if item.(map[string]any)["reviewed_at"] != nil {
+			reviewed++
+		}
+	}
+	require.Equal(t, 1, reviewed)
 }

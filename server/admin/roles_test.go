@@ -36,6 +36,8 @@ var mayCall = map[string]string{
 	"POST /api/accounts/:account/send-test": "OA", "GET /api/migration": "OADSU",
 	"GET /api/audit": "OAU", "POST /api/audit/verify": "OAU", "GET /api/audit/export": "OAU",
 	"GET /api/statistics": "OADSU",
+	"GET /api/alerts":     "OADSU", "POST /api/alerts/:id/acknowledge": "OAS",
+	"GET /api/checklist": "OADSU", "POST /api/checklist/:id/review": "OAS",
 
 	"POST /api/keys": "OAD", "GET /api/keys": "OADU", "GET /api/keys/:id": "OADU", "PATCH /api/keys/:id": "OAD",
 	"DELETE /api/keys/:id": "OAD", "POST /api/keys/:id/rotate": "OAD", "POST /api/keys/:id/compromised": "OAD",

@@ -114,6 +114,30 @@ func (b *Breaker) Waits() bool { return b.channel.Waits() }
 // Behind is the channel behind.
 func (b *Breaker) Behind() Channel { return b.channel }
 
+// Open reports whether the provider is given a pause.
+func (b *Breaker) Open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.circuit.until.IsZero()
+}
+
+// OpenCircuits names the channels whose provider is given a pause.
+func OpenCircuits(channels ...Channel) (names []string) {
+	for _, c := range channels {
+		switch front := c.(type) {
+		case Faulty:
+			names = append(names, OpenCircuits(front.Channel)...)
+		case rehearsed:
+			names = append(names, OpenCircuits(front.Channel)...)
+		case *Breaker:
+			if front.Open() {
+				names = append(names, front.Name())
+			}
+		}
+	}
+	return names
+}
+
 // Send hands m to the channel behind if the circuit allows it.
 func (b *Breaker) Send(ctx context.Context, m Message) (result Result) {
 	admitted, ok := b.admit()

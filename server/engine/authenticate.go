@@ -67,10 +67,16 @@ type credential struct {
 // tokens of the account's issuers too.
 //
 // Refusals: MissingCredential, also for what cannot be a credential; UnknownCredential;
-// ExpiredCredential; ForbiddenNetwork, Forbidden and BadSignature, only for a secret that is
+// ExpiredCredential; RateLimited for an address that is blocked; ForbiddenNetwork, Forbidden and BadSignature, only for a secret that is
 // right; all with a nil Caller. BrokenAccount and FeatureOff with a Caller, so that the door can word its answer for
 // the account.
 func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string, peer netip.Addr) (*Caller, error) {
+	if e.options.Blocked != nil {
+		if left := e.options.Blocked(peer); left > 0 {
+			return nil, &otp.Error{Kind: otp.RateLimited, Message: "this address did what an attack does and is refused for " +
+				"a while; ask the operator", RetryAfter: left}
+		}
+	}
 	if door == otp.V1Door {
 		if caller, err := e.authenticateToken(ctx, secret); caller != nil || err != nil {
 			return caller, err

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -32,6 +33,8 @@ type Options struct {
 	SMS, Email []deliver.Channel
 	// Files are what the channels of accounts may name a file of.
 	Files deliver.Files
+	// Blocked returns for how long callers at an address are refused, 0 for not at all; nil refuses nobody.
+	Blocked func(netip.Addr) time.Duration
 	// DeliveryWait bounds how long generate and resend wait for a channel's outcome; with 0 they
 	// answer at once.
 	DeliveryWait time.Duration

@@ -202,6 +202,18 @@ func (t *Tally) address(peer netip.Addr) *address {
 	return from
 }
 
+// eachAddress calls do for each network that did anything in an hour, if that is the present one. It must be quick.
+func (t *Tally) eachAddress(hour otp.Millis, do func(netip.Prefix, *address)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hour != hour {
+		return
+	}
+	for network, did := range t.addresses {
+		do(network, did)
+	}
+}
+
 func note(members map[otp.ID]bool, id otp.ID) {
 	if len(members) < maxMembers {
 		members[id] = true

@@ -85,6 +85,14 @@ const (
 	AuditExported ChangeKind = "audit.exported"
 )
 
+// What becomes of alerts, and of the checklist. Details have the rule, the subject and what is said of it.
+const (
+	AlertRaised       ChangeKind = "alert.raised"
+	AlertAcknowledged ChangeKind = "alert.acknowledged"
+	AlertResolved     ChangeKind = "alert.resolved"
+	ItemReviewed      ChangeKind = "checklist.reviewed"
+)
+
 // Actor is who does something, and from where.
 type Actor struct {
 	Kind    string // person, service, key, operator for the command line, or server for what it does by itself

@@ -1,0 +1,224 @@
+package insight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Rule is one thing that operators are warned of.
+type Rule struct {
+	Name   string `json:"name"`
+	What   string `json:"what"`
+	Remedy string `json:"remedy"`
+	// Threshold is what has to be reached; 0 where it is enough that something is so.
+	Threshold int64 `json:"threshold"`
+	// Quiet is for how long an alert stays after its cause was last seen, and for how long it is not raised again then.
+	Quiet time.Duration `json:"-"`
+	// Action is what the rule can do by itself: blocked or paused; empty for nothing.
+	Action string `json:"action"`
+
+	look func(ctx context.Context, r *round, threshold int64) ([]finding, error)
+}
+
+// What rules can do.
+const (
+	Blocked = "blocked" // the address is refused for blockFor
+	Paused  = "paused"  // the key is switched off until somebody switches it on
+)
+
+// blockFor is how long an address is refused.
+const blockFor = 15 * otp.Minute
+
+// finding is one cause that a rule has found.
+type finding struct {
+	account, subject string
+	value            int64
+	says             string
+	key              otp.ID // to pause; zero for none
+}
+
+// evaluateEvery is the pause between two looks at the rules.
+const evaluateEvery = time.Minute
+
+// maxFindings bounds the causes that one rule tells apart at once, so that nobody fills the table with addresses.
+const maxFindings = 20
+
+// Evaluate looks at every rule at now, raises alerts whose cause is there and resolves those whose cause is gone. A
+// rule that cannot look is in the error, and its alerts stay as they are.
+func (i *Insight) Evaluate(ctx context.Context, now otp.Millis) error {
+	i.evaluating.Lock()
+	defer i.evaluating.Unlock()
+	known, err := i.store.Alerts.List(ctx, nil)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	r := &round{insight: i, now: now}
+	for _, rule := range rules {
+		found, err := rule.look(ctx, r, rule.Threshold)
+		if err == nil {
+			err = i.settle(ctx, &rule, found[:min(len(found), maxFindings)], known, now)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("alert %s: %w", rule.Name, err))
+		}
+	}
+	return errors.Join(append(faults, i.store.Alerts.Sweep(ctx, now), i.loadBlocks(ctx, now))...)
+}
+
+// settle brings the alerts of a rule up to what was found.
+func (i *Insight) settle(ctx context.Context, rule *Rule, found []finding, known []sql.Alert, now otp.Millis) error {
+	var seen []sql.Alert
+	quiet := otp.Span(rule.Quiet)
+	for _, f := range found {
+		at := slices.IndexFunc(known, func(a sql.Alert) bool {
+			return a.Rule == rule.Name && a.Account == f.account && a.Subject == f.subject
+		})
+		switch {
+		case at >= 0 && known[at].State != sql.AlertResolved:
+			known[at].SeenAt, known[at].Value = now, f.value
+			seen = append(seen, known[at])
+		case at < 0 || known[at].ResolvedAt <= now-quiet:
+			if err := i.raise(ctx, rule, f, now); err != nil {
+				return err
+			}
+		}
+	}
+	if err := i.store.Alerts.See(ctx, seen); err != nil {
+		return err
+	}
+	for n := range known {
+		if a := &known[n]; a.Rule == rule.Name && a.State != sql.AlertResolved && a.SeenAt < now-quiet {
+			if err := i.resolve(ctx, a, now-quiet, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// raise raises one alert, and does what its rule does if that is switched on.
+func (i *Insight) raise(ctx context.Context, rule *Rule, f finding, now otp.Millis) error {
+	a := sql.Alert{Rule: rule.Name, Account: f.account, Subject: f.subject, ID: sql.NewID(), State: sql.AlertRaised,
+		Value: f.value, Says: f.says, RaisedAt: now, SeenAt: now}
+	acts := slices.Contains(i.Acting, rule.Name)
+	switch {
+	case rule.Action == "":
+	case !acts:
+		a.Action = "would_be_" + rule.Action
+	default:
+		if a.Action = rule.Action; rule.Action == Blocked {
+			a.ActsUntil = now + blockFor
+		}
+	}
+	raised, err := i.store.Alerts.Raise(ctx, a, now-otp.Span(rule.Quiet), func(tx *sql.Tx) error {
+		change := changeOf(&a, otp.AlertRaised, otp.Actor{Kind: "server"}, now)
+		if a.Action == Paused {
+			if _, err := i.store.Alerts.PauseKey(tx, f.key); err != nil {
+				return err
+			}
+			change.Credential = f.key
+		}
+		return tx.Record(change)
+	})
+	if raised {
+		i.Log.Warn("alert", "rule", a.Rule, "account", a.Account, "subject", a.Subject, "says", a.Says, "action", a.Action,
+			"remedy", rule.Remedy)
+		i.raised.WithLabelValues(rule.Name).Inc()
+	}
+	return err
+}
+
+func (i *Insight) resolve(ctx context.Context, a *sql.Alert, seenBefore, now otp.Millis) error {
+	err := i.store.Change(ctx, func(tx *sql.Tx) error {
+		resolved, err := i.store.Alerts.Resolve(tx, a.ID, seenBefore, now)
+		if err != nil || !resolved {
+			return errors.Join(err, errUnchanged)
+		}
+		return tx.Record(changeOf(a, otp.AlertResolved, otp.Actor{Kind: "server"}, now))
+	})
+	if errors.Is(err, errUnchanged) { // another server did
+		err = nil
+	}
+	return err
+}
+
+// errUnchanged ends a transaction in which there was nothing to do.
+var errUnchanged = errors.New("insight: nothing was changed")
+
+func changeOf(a *sql.Alert, kind otp.ChangeKind, by otp.Actor, now otp.Millis) otp.Change {
+	details := map[string]string{"alert": a.ID.Text(AlertPrefix), "rule": a.Rule, "says": a.Says}
+	if a.Subject != "" {
+		details["subject"] = a.Subject
+	}
+	if a.Action != "" {
+		details["action"] = a.Action
+	}
+	return otp.Change{ID: sql.NewID(), At: now, Kind: kind, Actor: by, Account: a.Account, Details: details}
+}
+
+// Alerts lists alerts, the newest first; those of all accounts, and of none, for nil.
+func (i *Insight) Alerts(ctx context.Context, accounts []string) ([]sql.Alert, error) {
+	return i.store.Alerts.List(ctx, accounts)
+}
+
+// AlertPrefix is how the ids of alerts begin.
+const AlertPrefix = "alr"
+
+// Acknowledge notes that somebody knows of an alert of these accounts, nil for all, and ends the block of an address.
+// It changes nothing for one that is acknowledged or resolved. Refusal: NotFound.
+func (i *Insight) Acknowledge(ctx context.Context, by otp.Actor, who string, accounts []string, id string,
+	now otp.Millis) error {
+	parsed, ok := otp.ParseID(AlertPrefix, id)
+	a, err := i.store.Alerts.ByID(ctx, parsed)
+	if !ok || errors.Is(err, sql.ErrNotFound) || err == nil && accounts != nil && !slices.Contains(accounts, a.Account) {
+		return otp.Refuse(otp.NotFound, "there is no such alert")
+	}
+	if err != nil {
+		return err
+	}
+	err = i.store.Change(ctx, func(tx *sql.Tx) error {
+		done, err := i.store.Alerts.Acknowledge(tx, a.ID, otp.Cut(who, 64), now)
+		if err != nil || !done {
+			return errors.Join(err, errUnchanged)
+		}
+		return tx.Record(changeOf(&a, otp.AlertAcknowledged, by, now))
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
+}
+
+// loadBlocks learns which addresses are refused, by this server's alerts and by those of others.
+func (i *Insight) loadBlocks(ctx context.Context, now otp.Millis) error {
+	acting, err := i.store.Alerts.Acting(ctx, now)
+	if err != nil {
+		return err
+	}
+	blocks := map[netip.Prefix]otp.Millis{}
+	for n := range acting {
+		if network, err := netip.ParsePrefix(acting[n].Subject); err == nil && acting[n].Action == Blocked {
+			blocks[network] = acting[n].ActsUntil
+		}
+	}
+	i.blocks.Store(&blocks)
+	return nil
+}
+
+// Block returns for how long requests of an address are refused; 0 for not at all. It asks no database: a block holds
+// on every server within a minute.
+func (i *Insight) Block(peer netip.Addr, now otp.Millis) time.Duration {
+	blocks := i.blocks.Load()
+	if blocks == nil || len(*blocks) == 0 || !peer.IsValid() {
+		return 0
+	}
+	return max(0, (*blocks)[otp.HostOf(peer)]-now).Duration()
+}

@@ -1,0 +1,246 @@
+package insight
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Item is one line of the checklist, as it stands now.
+type Item struct {
+	Name   string `json:"name"`
+	What   string `json:"what"`
+	State  string `json:"state"` // ok, attention, or manual for what only a person can see
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy"`
+
+	ReviewedAt *time.Time `json:"reviewed_at"` // nil: never
+	ReviewedBy string     `json:"reviewed_by"`
+	Note       string     `json:"note"`
+	// ReviewDue says that nobody looked at it for a quarter.
+	ReviewDue bool `json:"review_due"`
+}
+
+// The states of an item.
+const (
+	ItemOK        = "ok"
+	ItemAttention = "attention"
+	ItemManual    = "manual"
+)
+
+// reviewEvery is how long a review holds: a quarter of a year.
+const reviewEvery = 92 * otp.Day
+
+// Settings are what the checklist has to know of how the server is run.
+type Settings struct {
+	HTTPS       bool // credentials over plain HTTP are refused
+	Sandbox     bool
+	AuditsCalls bool
+}
+
+// check is an item and how to look at it. Look returns why it needs attention, empty if it does not.
+type check struct {
+	name, what, remedy string
+	manual             string // why only a person can see it; then there is no look
+	look               func(context.Context, *round) (string, error)
+}
+
+// checks is the table of the checklist: the twelve items of the reference's guide, then what else goes wrong.
+var checks = []check{
+	{name: "key_storage", what: "Keys are stored safely",
+		remedy: "keep keys in the environment or a key service, and never in code",
+		manual: "where an application keeps its key cannot be seen from here"},
+	{name: "key_rotation", what: "Keys are rotated every 90 days",
+		remedy: "POST /api/keys/{id}/rotate",
+		look: keysWith("older than 90 days", func(r *round, c *sql.Credential) bool {
+			return r.now-c.CreatedAt > otp.RotationAge
+		})},
+	{name: "https", what: "All calls use HTTPS",
+		remedy: "set OTPBRIDGE_HTTPS=require",
+		look: setting("credentials are taken over plain HTTP",
+			func(s Settings) bool { return s.HTTPS })},
+	{name: "request_signing", what: "Sensitive requests are signed",
+		remedy: `PATCH /api/keys/{id} {"signing":"required"}`,
+		look: keysWith("that take requests without a signature", func(_ *round, c *sql.Credential) bool {
+			return c.Kind == string(otp.SecretKey) && c.Environment == otp.Live && c.Signing != string(otp.SigningRequired)
+		})},
+	{name: "mfa", what: "People have a second factor",
+		remedy: "ask them to add one at My security in the console",
+		look:   mfa},
+	{name: "monitoring", what: "Unusual use is looked at",
+		remedy: "acknowledge the alerts, or mend their cause",
+		look:   monitored},
+	{name: "ip_allowlist", what: "Live keys are good from known addresses only",
+		remedy: `PATCH /api/keys/{id} {"allowed_ips":["203.0.113.0/24"]}`,
+		look: keysWith("good from everywhere", func(_ *round, c *sql.Credential) bool {
+			return c.Environment == otp.Live && c.Kind != string(otp.ClientKey) && len(c.AllowedIPs) == 0
+		})},
+	{name: "csrf", what: "Web applications are protected against forged requests",
+		remedy: "check the forms of your own applications",
+		manual: "the console here is protected; your own applications cannot be seen from here"},
+	{name: "webhook_signatures", what: "Webhook receivers verify signatures",
+		remedy: "POST /api/webhooks/{webhook}/test sends one that is wrong; it must be refused",
+		manual: "a test of each webhook shows whether its receiver refuses a wrong signature"},
+	{name: "service_accounts", what: "Automation uses service accounts",
+		remedy: "POST /api/service-accounts in place of somebody's login",
+		manual: "whether a program logs in as a person cannot be seen from here"},
+	{name: "error_handling", what: "Errors tell strangers nothing",
+		remedy: "check what your own applications show when a call fails",
+		manual: "answers here hold neither codes nor whole recipients; your own applications cannot be seen from here"},
+	{name: "audit", what: "Logins and calls are logged",
+		remedy: "set OTPBRIDGE_AUDIT_CALLS=all",
+		look: setting("the audit log keeps no calls",
+			func(s Settings) bool { return s.AuditsCalls })},
+
+	{name: "client_keys", what: "Keys in web pages are good on named pages only",
+		remedy: `PATCH /api/keys/{id} {"allowed_origins":["https://shop.example"]}`,
+		look: keysWith("without allowed_origins", func(_ *round, c *sql.Credential) bool {
+			return c.Kind == string(otp.ClientKey) && len(c.AllowedOrigins) == 0
+		})},
+	{name: "unused_keys", what: "Keys that nobody uses are revoked",
+		remedy: "DELETE /api/keys/{id}",
+		look: keysWith("not used for 30 days", func(r *round, c *sql.Credential) bool {
+			return r.now-max(c.UsedAt, c.CreatedAt) > 30*otp.Day
+		})},
+	{name: "deprecated_calls", what: "Nobody calls servlets that are about to end",
+		remedy: "look at GET /api/migration", look: deprecated},
+}
+
+// setting looks at one setting; a sandbox is not asked.
+func setting(wrong string, holds func(Settings) bool) func(context.Context, *round) (string, error) {
+	return func(_ context.Context, r *round) (string, error) {
+		if r.insight.Settings.Sandbox || holds(r.insight.Settings) {
+			return "", nil
+		}
+		return wrong, nil
+	}
+}
+
+// keysWith counts the keys that work and are as they should not be.
+func keysWith(wrong string, is func(*round, *sql.Credential) bool) func(context.Context, *round) (string, error) {
+	return func(ctx context.Context, r *round) (string, error) {
+		all, err := r.credentials(ctx)
+		var found []string
+		for i := range all {
+			if is(r, &all[i]) {
+				found = append(found, all[i].ID.Text("key"))
+			}
+		}
+		if len(found) == 0 {
+			return "", err
+		}
+		some := strings.Join(found[:min(3, len(found))], ", ")
+		return fmt.Sprintf("%d keys are %s, among them %s", len(found), wrong, some), err
+	}
+}
+
+func mfa(ctx context.Context, r *round) (string, error) {
+	people, err := r.insight.store.People.List(ctx)
+	without := 0
+	for i := range people {
+		factors, err := r.insight.store.People.Factors(ctx, people[i].ID)
+		if err != nil {
+			return "", err
+		}
+		if len(factors) == 0 && people[i].DisabledAt == 0 {
+			without++
+		}
+	}
+	if without == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("%d of %d people have none", without, len(people)), err
+}
+
+func monitored(ctx context.Context, r *round) (string, error) {
+	all, err := r.insight.store.Alerts.List(ctx, nil)
+	open := 0
+	for i := range all {
+		if all[i].State == sql.AlertRaised && all[i].RaisedAt < r.now-otp.Day {
+			open++
+		}
+	}
+	if open == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("%d alerts are older than a day, and nobody acknowledged them", open), err
+}
+
+// deprecated finds accounts whose servlets are said to end and were called today.
+func deprecated(ctx context.Context, r *round) (string, error) {
+	ending := map[string]bool{}
+	err := r.insight.store.Accounts.Each(ctx, func(a otp.Account, broken error) error {
+		ending[a.Address] = broken == nil && a.ServletsDeprecatedAt != nil
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	made, err := r.sum(ctx, r.now-r.now%otp.Hour-otp.Day, r.now+1, r.accounts, calls)
+	var found []string
+	for _, n := range made {
+		servlet := strings.HasPrefix(n.Part, string(otp.ServletDoor)+" ")
+		if ending[n.Account] && servlet && !slices.Contains(found, n.Account) {
+			found = append(found, n.Account)
+		}
+	}
+	if len(found) == 0 {
+		return "", err
+	}
+	return "still called within a day: " + strings.Join(found[:min(3, len(found))], ", "), err
+}
+
+// Checklist looks at every item at now. What is about accounts is about these, and about all for nil.
+func (i *Insight) Checklist(ctx context.Context, accounts []string, now otp.Millis) ([]Item, error) {
+	reviews, err := i.store.Alerts.Reviews(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &round{insight: i, now: now, accounts: accounts}
+	items := make([]Item, 0, len(checks))
+	for _, c := range checks {
+		item := Item{Name: c.name, What: c.what, Remedy: c.remedy, State: ItemManual, Reason: c.manual, ReviewDue: true}
+		if c.look != nil {
+			item.State = ItemOK
+			if item.Reason, err = c.look(ctx, r); err != nil {
+				return nil, err
+			}
+			if item.Reason != "" {
+				item.State = ItemAttention
+			}
+		}
+		for _, review := range reviews {
+			if review.Item == c.name {
+				at := review.At.Time()
+				item.ReviewedAt, item.ReviewedBy, item.Note = &at, review.Reviewer, review.Note
+				item.ReviewDue = now-review.At > reviewEvery
+			}
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// Review keeps that somebody looked at an item of the checklist. Refusals: NotFound; Invalid for a note of more than
+// 500 characters.
+func (i *Insight) Review(ctx context.Context, by otp.Actor, who, item, note string, now otp.Millis) error {
+	if !slices.ContainsFunc(checks, func(c check) bool { return c.name == item }) {
+		return otp.Refuse(otp.NotFound, "the checklist has no such item")
+	}
+	if len(note) > 500 {
+		return otp.RefuseField("note", "must have at most 500 characters")
+	}
+	return i.store.Change(ctx, func(tx *sql.Tx) error {
+		err := i.store.Alerts.Review(tx, sql.Review{Item: item, At: now, Reviewer: otp.Cut(who, 64), Note: note})
+		if err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: sql.NewID(), At: now, Kind: otp.ItemReviewed, Actor: by,
+			Details: map[string]string{"item": item}})
+	})
+}

@@ -1,0 +1,180 @@
+package sql
+
+import (
+	"context"
+
+	"otpbridge/server/otp"
+)
+
+// Alerts are what operators are warned of. They are decided by guarded writes, so that of several servers one raises
+// an alert.
+type Alerts struct{ store *Store }
+
+// The states of an alert.
+const (
+	AlertRaised       = "raised"
+	AlertAcknowledged = "acknowledged" // somebody knows
+	AlertResolved     = "resolved"     // its cause is gone
+)
+
+// Alert is one warning about one subject.
+type Alert struct {
+	Rule           string
+	Account        string // empty for none
+	Subject        string // what it is about, besides the account: a key, an address, a range of numbers
+	ID             otp.ID // another one each time that it is raised
+	State          string
+	Value          int64 // that was over the threshold, as it was last seen
+	Says           string
+	RaisedAt       otp.Millis
+	SeenAt         otp.Millis // when the cause was last there
+	AcknowledgedAt otp.Millis
+	AcknowledgedBy string
+	ResolvedAt     otp.Millis
+	Action         string     // what was done, or would have been; empty for nothing
+	ActsUntil      otp.Millis // 0: nothing was done, or it has no end
+}
+
+var alerts = table[Alert]{"alerts", func(a *Alert) []column {
+	return []column{
+		{"rule", &a.Rule}, {"esme_address", &a.Account}, {"subject", &a.Subject}, {"id", &a.ID}, {"state", &a.State},
+		{"value", &a.Value}, {"says", &a.Says}, {"raised_at", &a.RaisedAt}, {"seen_at", &a.SeenAt},
+		{"acknowledged_at", &a.AcknowledgedAt}, {"acknowledged_by", &a.AcknowledgedBy}, {"resolved_at", &a.ResolvedAt},
+		{"action", &a.Action}, {"acts_until", &a.ActsUntil},
+	}
+}}
+
+// maxAlerts bounds what is listed, the newest first.
+const maxAlerts = 1000
+
+// AlertMemory is how long resolved alerts are kept.
+const AlertMemory = 92 * otp.Day
+
+// List reads alerts, the newest first; those of all accounts for nil.
+func (a *Alerts) List(ctx context.Context, accounts []string) ([]Alert, error) {
+	where, args := `1 = 1`, []any{}
+	if accounts != nil {
+		if len(accounts) == 0 {
+			return nil, nil
+		}
+		list, values := in(accounts, func(t string) any { return t })
+		where, args = `esme_address IN `+list, values
+	}
+	return alerts.find(ctx, a.store, where+` ORDER BY id DESC LIMIT ?`, append(args, maxAlerts)...)
+}
+
+// ByID reads an alert; ErrNotFound for none.
+func (a *Alerts) ByID(ctx context.Context, id otp.ID) (Alert, error) {
+	return alerts.one(ctx, a.store, `id = ?`, id[:])
+}
+
+// Raise raises an alert, unless it is raised already or was resolved after a moment. It reports whether it did; act
+// then runs in the same transaction, and records the change.
+func (a *Alerts) Raise(ctx context.Context, made Alert, resolvedBefore otp.Millis, act func(*Tx) error) (bool, error) {
+	err := a.store.Change(ctx, func(tx *Tx) error {
+		if err := tx.exec(ctx, `DELETE FROM alerts WHERE rule = ? AND esme_address = ? AND subject = ? AND resolved_at <= ?`,
+			made.Rule, made.Account, made.Subject, int64(resolvedBefore)); err != nil {
+			return err
+		}
+		if err := alerts.insert(ctx, tx, &made); err != nil {
+			return err // for a row that is still there ErrTaken, which undoes the whole
+		}
+		return act(tx)
+	})
+	if err == ErrTaken { //nolint:errorlint // Change returns it as it is
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// See notes that causes are still there.
+func (a *Alerts) See(ctx context.Context, seen []Alert) error {
+	if len(seen) == 0 {
+		return nil
+	}
+	return a.store.write(ctx, func(w *session) error {
+		for i := range seen {
+			at := int64(seen[i].SeenAt)
+			if err := w.exec(ctx, `UPDATE alerts SET seen_at = ?, value = ? WHERE id = ? AND seen_at < ?`, at, seen[i].Value,
+				seen[i].ID[:], at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Resolve ends an alert whose cause was last seen before a moment. It reports false if it was seen since, or is
+// resolved.
+func (a *Alerts) Resolve(tx *Tx, id otp.ID, seenBefore, now otp.Millis) (bool, error) {
+	return tx.changed(`UPDATE alerts SET state = ?, resolved_at = ? WHERE id = ? AND state <> ? AND seen_at < ?`,
+		AlertResolved, int64(now), id[:], AlertResolved, int64(seenBefore))
+}
+
+// Acknowledge notes that somebody knows. It reports false if the alert is not in the state raised.
+func (a *Alerts) Acknowledge(tx *Tx, id otp.ID, by string, now otp.Millis) (bool, error) {
+	return tx.changed(`
+		UPDATE alerts
+		SET state = ?, acknowledged_at = ?, acknowledged_by = ?, acts_until = NULL
+		WHERE id = ? AND state = ?`, AlertAcknowledged, int64(now), by, id[:], AlertRaised)
+}
+
+// Acting reads the alerts whose action holds at now.
+func (a *Alerts) Acting(ctx context.Context, now otp.Millis) ([]Alert, error) {
+	return alerts.find(ctx, a.store, `acts_until > ?`, int64(now))
+}
+
+// Sweep removes alerts that were resolved long ago.
+func (a *Alerts) Sweep(ctx context.Context, now otp.Millis) error {
+	old, err := alerts.find(ctx, a.store, `resolved_at < ? LIMIT 1`, int64(now-AlertMemory))
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	return a.store.write(ctx, func(w *session) error {
+		return w.exec(ctx, `DELETE FROM alerts WHERE resolved_at < ?`, int64(now-AlertMemory))
+	})
+}
+
+// PauseKey switches a key off. It reports false for one that is off or gone.
+func (a *Alerts) PauseKey(tx *Tx, id otp.ID) (bool, error) {
+	return tx.changed(`UPDATE credentials SET enabled = 0, version = version + 1 WHERE id = ? AND enabled = 1`, id[:])
+}
+
+// PausedEndpoints reads the webhook endpoints that were paused because deliveries failed.
+func (a *Alerts) PausedEndpoints(ctx context.Context) ([]Endpoint, error) {
+	return endpoints.find(ctx, a.store, `off = ? LIMIT ?`, "paused", maxAlerts)
+}
+
+// UnsealedSince is the moment of the oldest change that the audit log has no place for yet; 0 for none.
+func (a *Alerts) UnsealedSince(ctx context.Context) (otp.Millis, error) {
+	found, err := changes.find(ctx, a.store, `place IS NULL ORDER BY id LIMIT 1`)
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	return found[0].At, nil
+}
+
+// Review is when somebody last looked at an item of the checklist.
+type Review struct {
+	Item     string
+	At       otp.Millis
+	Reviewer string
+	Note     string
+}
+
+var reviews = table[Review]{"checklist_reviews", func(r *Review) []column {
+	return []column{{"item", &r.Item}, {"at", &r.At}, {"reviewer", &r.Reviewer}, {"note", &r.Note}}
+}}
+
+// Reviews reads them all.
+func (a *Alerts) Reviews(ctx context.Context) ([]Review, error) {
+	return reviews.find(ctx, a.store, `1 = 1`)
+}
+
+// Review keeps one in place of the one before.
+func (a *Alerts) Review(tx *Tx, r Review) error {
+	if err := tx.exec(tx.ctx, `DELETE FROM checklist_reviews WHERE item = ?`, r.Item); err != nil {
+		return err
+	}
+	return reviews.insert(tx.ctx, tx, &r)
+}
