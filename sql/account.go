@@ -87,6 +87,7 @@ var accountColumns = []accountColumn{
 	text("bridge_mode", func(a *otp.Account) *otp.BridgeMode { return &a.Bridge }),
 	optional("bridge_before", func(a *otp.Account) **otp.BridgeMode { return &a.BridgeBefore }),
 	optionalNumber("cut_over_at", func(a *otp.Account) **otp.Millis { return &a.CutOverAt }),
+	optionalNumber("cut_over_before", func(a *otp.Account) **otp.Millis { return &a.CutOverBefore }),
 	optionalNumber("servlets_deprecated_at", func(a *otp.Account) **otp.Millis { return &a.ServletsDeprecatedAt }),
 	optionalNumber("servlets_sunset_at", func(a *otp.Account) **otp.Millis { return &a.ServletsSunsetAt }),
 	flag("servlets_grace", func(a *otp.Account) *bool { return &a.ServletsGrace }),

@@ -9,7 +9,7 @@ import (
 )
 
 // bridgeColumns say who answers an account's calls of the servlets.
-var bridgeColumns = []string{"bridge_mode", "bridge_before", "cut_over_at"}
+var bridgeColumns = []string{"bridge_mode", "bridge_before", "cut_over_at", "cut_over_before"}
 
 // maxAhead bounds how far ahead a cut-over can be set.
 const maxAhead = 366 * 24 * time.Hour
@@ -44,6 +44,9 @@ func (c Accounts) CutOver(ctx context.Context, by otp.Actor, account string, mod
 				(*n.CutOverAt-now).Duration().Round(time.Second)))
 		}
 		before := n.Handling(now).Mode
+		if n.CutOverAt != nil && *n.CutOverAt <= now && n.ChangesSides() {
+			n.CutOverBefore = n.CutOverAt
+		}
 		n.BridgeBefore, n.Bridge, n.CutOverAt = &before, mode, &moment
 		return nil
 	}}, otp.AccountCutOver)

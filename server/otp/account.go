@@ -89,6 +89,7 @@ type Account struct {
 	Bridge               BridgeMode        `json:"bridge_mode"`            // from CutOverAt on
 	BridgeBefore         *BridgeMode       `json:"bridge_before"`          // the mode until then
 	CutOverAt            *Millis           `json:"cut_over_at"`            // nil: Bridge holds, without a hand-over
+	CutOverBefore        *Millis           `json:"cut_over_before"`        // when sides changed last before CutOverAt; nil: never
 	ServletsDeprecatedAt *Millis           `json:"servlets_deprecated_at"` // nil: answers say nothing of it
 	ServletsSunsetAt     *Millis           `json:"servlets_sunset_at"`     // when they end; nil: never
 	ServletsGrace        bool              `json:"servlets_grace"`         // they go on after it

@@ -48,16 +48,22 @@ func (a *Account) Handling(now Millis) Handling {
 	if a.CutOverAt == nil || a.BridgeBefore == nil {
 		return h
 	}
-	h.since, h.back = *a.CutOverAt, a.Bridge.upstream()
-	if a.Bridge.upstream() != a.BridgeBefore.upstream() {
-		// A call that was passed on just before the moment may make its code only as late as its deadline.
-		last := h.since + Millis(a.TTLSeconds)*Second + UpstreamDeadline + CutOverSkew
-		h.HandOver = now >= h.since-CutOverSkew && now < last
-	}
-	if now < h.since {
+	if now < *a.CutOverAt {
 		h.Mode = *a.BridgeBefore
 	}
+	// A call that was passed on just before the moment may make its code only as late as its deadline.
+	span := Millis(a.TTLSeconds)*Second + UpstreamDeadline + CutOverSkew
+	h.since, h.back = *a.CutOverAt, a.Bridge.upstream()
+	h.HandOver = a.ChangesSides() && now >= h.since-CutOverSkew && now < h.since+span
+	if !h.HandOver && a.CutOverBefore != nil && now < *a.CutOverBefore+span {
+		h.HandOver, h.since, h.back = true, *a.CutOverBefore, a.BridgeBefore.upstream()
+	}
 	return h
+}
+
+// ChangesSides reports whether calls go from this server to the upstream at CutOverAt, or the other way.
+func (a *Account) ChangesSides() bool {
+	return a.CutOverAt != nil && a.BridgeBefore != nil && a.Bridge.upstream() != a.BridgeBefore.upstream()
 }
 
 // Stands reports whether c, a slot's newest challenge, is newer than any code that the upstream may have made

@@ -76,6 +76,7 @@ func Columns() []Column {
 			"Whether this server answers the servlets' calls or the upstream does. Set it with `otpbridge account cut-over`."},
 		{"bridge_before", "`local`, `forward`, `shadow`", "as `bridge_mode`", "The mode until `cut_over_at`."},
 		{"cut_over_at", "milliseconds since 1970", "long ago", "When `bridge_mode` began or begins to hold."},
+		{"cut_over_before", "milliseconds since 1970", "never", "When calls last changed sides before `cut_over_at`."},
 		{"servlets_deprecated_at", "milliseconds since 1970", "not",
 			"Since when the servlets are deprecated; with it their answers say so in the headers Deprecation, Sunset and Link."},
 		{"servlets_sunset_at", "milliseconds since 1970", "never",

@@ -154,6 +154,38 @@ func TestCutOver_ThereAndBackWithinALifetime(t *testing.T) {
 	}
 }
 
+// A change that is set while codes of the one before are on their way leaves them be, before its moment and after it.
+func TestCutOver_SetAgainWithinALifetime(t *testing.T) {
+	c := newCrossing(t)
+	set := func(mode otp.BridgeMode, at time.Duration) {
+		_, err := c.front.manage.Accounts.CutOver(t.Context(), otp.Actor{Kind: "operator"}, c.front.address, mode,
+			time.Now().Add(at), nil)
+		require.NoError(t, err)
+	}
+	for _, mobile := range []string{first, second, third} {
+		require.True(t, c.send("otpgenservlet", mobile))
+	}
+	c.to(otp.BridgeLocal)
+	old := c.upstream.code(t, third)
+	require.False(t, c.send("otpgenservlet", third))
+	set(otp.BridgeForward, time.Hour)
+	require.Equal(t, verified, c.validate(first, c.upstream.code(t, first)))
+	require.Contains(t, c.validate(third, old), "Wrong PIN")
+	c.to(otp.BridgeForward)
+	require.Equal(t, verified, c.validate(second, c.upstream.code(t, second)))
+	require.Equal(t, verified, c.validate(third, c.front.code(t, third)))
+
+	c.advance(6 * time.Minute)
+	c.to(otp.BridgeLocal)
+	require.False(t, c.send("otpgenservlet", first))
+	require.False(t, c.send("otpgenservlet", second))
+	c.to(otp.BridgeForward)
+	set(otp.BridgeLocal, time.Hour)
+	require.Equal(t, verified, c.validate(first, c.front.code(t, first)))
+	c.to(otp.BridgeShadow)
+	require.Equal(t, verified, c.validate(second, c.front.code(t, second)))
+}
+
 // A change that is set for later leaves everything as it is until its moment, and can be called off.
 func TestCutOver_SetForLater(t *testing.T) {
 	c := newCrossing(t)
