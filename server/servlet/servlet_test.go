@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,11 +16,12 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
+	"otpbridge/sql/sqltest"
 )
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
-	os.Exit(m.Run())
+	sqltest.Main(m)
 }
 
 // mounted is a router with the servlets and no engine behind them: whatever reaches the engine

@@ -104,12 +104,21 @@ type house struct {
 }
 
 func newHouse(t testing.TB, fixedCode string) *house {
+	path := filepath.Join(t.TempDir(), "otpbridge.db")
+	h := newHouseOn(t, "sqlite:"+path, crypto.NewKeyringText("k1"), fixedCode)
+	h.path = path
+	require.NoError(t, h.manage.Sandbox.SeedDemo(t.Context()))
+	return h
+}
+
+// newHouseOn is one of the houses on a database, all of which have the same keyring.
+func newHouseOn(t testing.TB, database, keyringText, fixedCode string) *house {
 	ctx := context.Background()
-	h := &house{path: filepath.Join(t.TempDir(), "otpbridge.db")}
-	store, err := sql.Open(ctx, "sqlite:"+h.path, sql.Options{Sandbox: true})
+	h := &house{}
+	store, err := sql.Open(ctx, database, sql.Options{Sandbox: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	keyring, err := crypto.ParseKeyring(crypto.NewKeyringText("k1"))
+	keyring, err := crypto.ParseKeyring(keyringText)
 	require.NoError(t, err)
 	inbox, faults := deliver.NewInbox(), &deliver.Faults{}
 	channels := []deliver.Channel{deliver.Faulty{Channel: inbox, Faults: faults}}
@@ -123,7 +132,6 @@ func newHouse(t testing.TB, fixedCode string) *house {
 	h.manage, err = manage.Open(ctx, manage.Options{Store: store, Keyring: keyring, Sandbox: true,
 		Changed: h.engine.Forget})
 	require.NoError(t, err)
-	require.NoError(t, h.manage.Sandbox.SeedDemo(ctx))
 	return h
 }
 
