@@ -32,8 +32,6 @@ const (
 	another  = "quartz violin harbour 77"
 )
 
-func TestMain(m *testing.M) { sqltest.Main(m) }
-
 var (
 	keyringText = crypto.NewKeyringText("test")
 	office      = people.Client{Address: netip.MustParseAddr("203.0.113.7"), Agent: "curl/8", Request: "req-1"}
@@ -53,11 +51,14 @@ func open(t testing.TB, url string) *people.People {
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	keyring, err := crypto.ParseKeyring(keyringText)
 	require.NoError(t, err)
-	passwords := crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4)
 	opened, err := vault.Open(ctx, store, keyring, false)
 	require.NoError(t, err)
-	return people.New(people.Options{Store: store, Vault: opened, Passwords: passwords,
-		Issuer: "https://otp.shop.example"})
+	return people.New(options(store, opened))
+}
+
+func options(store *sql.Store, opened *vault.Vault) people.Options {
+	passwords := crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4)
+	return people.Options{Store: store, Vault: opened, Passwords: passwords, Issuer: "https://otp.shop.example"}
 }
 
 func onFresh(t *testing.T, test func(t *testing.T, p *people.People)) {
