@@ -251,6 +251,16 @@ var storedTexts = []string{
 	`<a href=javascript:hit=1>x`,
 	"`${hit=1}`", `\u003cscript\u003ehit=1`, `<math><mtext></form><form><mglyph><style></math><img src onerror=hit=1>`,
 	strings.Repeat("W", 200), strings.Repeat("ab ", 60), `<details open ontoggle=hit=1>`, `<object data=//evil.example>`,
+	`<img src=x onerror="hit=1">`, `<IMG SRC=x ONERROR=hit=1>`, `<img/src=x/onerror=hit=1>`, `<svg/onload=hit=1>`,
+	`<svg><animate onbegin=hit=1 attributeName=x dur=1s>`, `<video src=x onerror=hit=1>`, `<audio src=x onerror=hit=1>`,
+	`<body onload=hit=1>`, `<input autofocus onfocus=hit=1>`, `<select autofocus onfocus=hit=1>`,
+	`<marquee onstart=hit=1>`, `<a href="data:text/html,<script>hit=1</script>">x</a>`, `<embed src=//evil.example>`,
+	`<link rel=stylesheet href=//evil.example>`, `<p style="position:fixed;inset:0">x`, `</main></body></html>`,
+	`</td></tr></table><script>hit=1</script>`, `</option></select><script>hit=1</script>`, `</code></pre><b>x`,
+	`"><input name=csrf value=x>`, `x" data-confirm="y`, `x" formaction="//evil.example`, `{{printf "%s" .Body}}`,
+	`{{define "main"}}{{end}}`, `${7*7}`, `#{7*7}`, `%3Cscript%3Ehit=1%3C/script%3E`, `&#60;script&#62;hit=1`,
+	`<scr<script>ipt>hit=1</scr</script>ipt>`, `<noscript><p title="</noscript><img src=x onerror=hit=1>">`,
+	`<template><script>hit=1</script></template>`, `<dialog open>x`,
 }
 
 // What somebody stores in a field is text on every page that shows it, and breaks no layout.
@@ -268,13 +278,23 @@ func TestConsole_WhatIsStoredStaysText(t *testing.T) {
 		}
 		require.Equal(t, 201, a.status, a.body)
 		s.servlet("otpgenservlet", decoded(t, a)["access_key"].(string), person("919876543210"))
-		if i%4 == 0 {
+		for _, form := range [][]string{
+			{"keys", "account", account, "name", payload, "kind", "secret", "environment", "test"},
+			{"webhooks", "account", account, "url", "http://127.0.0.1:9/", "events", "*", "description", payload},
+			{"accounts/" + account + "/messages/preview", "medium", "sms", "text", payload + " {code}"},
+			{"recipients", "account", account, "environment", "test", "to", payload},
+		} {
+			answer := s.do("POST", console.Path+form[0], formOf(form[1:]...), "Content-Type", formType)
+			require.Less(t, answer.status, 500, payload)
+			require.NotRegexp(t, `<(script|svg|iframe|object|embed|img|base|marquee|video)[^>]*(hit|evil)`, answer.body, payload)
+		}
+		if i%12 == 0 {
 			b.open(console.Path + "accounts/" + account)
 			require.Zero(t, eval[int](b, `window.hit || 0`), payload)
 		}
 	}
 	b.look(360, "light")
-	for _, page := range []string{"accounts", "inbox", "requests", "keys"} {
+	for _, page := range []string{"accounts", "inbox", "requests", "keys", "webhooks", "audit"} {
 		b.open(console.Path + page)
 		require.Zero(t, eval[int](b, `window.hit || 0`), page)
 		require.LessOrEqual(t, eval[float64](b, `document.documentElement.scrollWidth - innerWidth`), 0.0, page)
