@@ -18,8 +18,10 @@ var publishedKeys = map[string]bool{
 	"ZGVtby1hY2Nlc3Mta2V5Mg==":                            true,
 	"otpb_test_sk_3S59TEkdOgZ8jjhSxuHwbQrpyXxII3v72aEZ2o": true,
 	"otpb_test_sk_xyWKBcjhZ3UgaDW2yXkaid5K5AAnDKP51p7gmM": true,
-	"the access key that your integration sends":          true, // README.md
-	"the key that the integration sends":                  true, // account import --help
+	"the-access-key-that-your-integration-sends":          true, // README.md
+	"the access key that your integration sends":          true, // and in former editions
+	"the-key-that-the-integration-sends":                  true, // account import --help
+	"the key that the integration sends":                  true, // and in former editions
 	"otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF": true, // the tests' sample
 	"otpb_live_sk_SentinelAPIKey0123456789abcdefgh":       true,
 	"kc_live_4eC39HqLyjWDarjtT1zdp7dc":                    true,

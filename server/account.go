@@ -63,7 +63,7 @@ func (accountImportCommand) Help() string {
     {
       "esme_address": "4711",
       "name":         "Shop",
-      "access_key":   "the key that the integration sends",
+      "access_key":   "the-key-that-the-integration-sends",
       "cipher_key":   "the IV~the key"
     }
     EOF

@@ -59,10 +59,8 @@ func TestAccounts_ThePagesCommandsWork(t *testing.T) {
 // ownerToken registers the first owner of a server, enrols an app and logs in with it.
 func ownerToken(t *testing.T, url string, environ []string) string {
 	t.Helper()
-	setup := exec.Command(program(t), "setup")
-	setup.Env = environ
-	out, err := setup.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	var out, problems output
+	require.Equal(t, exitOK, run([]string{"setup"}, process{environ: environ, stdout: &out, stderr: &problems}), problems.String())
 	ask := func(path, token, body string) (got map[string]any) {
 		t.Helper()
 		request, err := http.NewRequest(http.MethodPost, url+path, strings.NewReader(body))
@@ -79,7 +77,7 @@ func ownerToken(t *testing.T, url string, environ []string) string {
 		return got
 	}
 	const who = `"email":"owner@shop.example","password":"tandem-marzipan-kayak-41"`
-	issued := regexp.MustCompile(`otpl_[\w-]{43}`).FindString(string(out))
+	issued := regexp.MustCompile(`otpl_[\w-]{43}`).FindString(out.String())
 	token := ask("/api/auth/register", "", `{`+who+`,"name":"Olga","setup_token":"`+issued+`"}`)["access_token"].(string)
 	app := ask("/api/auth/mfa/enable", token, `{}`)
 	code := func(later time.Duration) string {

@@ -113,15 +113,15 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 	require.Equal(t, "OTPEXPIRED", a.body)
 
 	// The client's address is the one that nginx saw, whatever the client says.
-	s.account(`{"access_keys":[{"key":"bound to this machine","allowed_ips":["127.0.0.1"]}]}`)
-	s.account(`{"access_keys":[{"key":"bound to another one","allowed_ips":["203.0.113.9"]}]}`)
+	s.account(`{"access_keys":[{"key":"bound-to-this-machine","allowed_ips":["127.0.0.1"]}]}`)
+	s.account(`{"access_keys":[{"key":"bound-to-another-one","allowed_ips":["203.0.113.9"]}]}`)
 	said := []string{"X-Forwarded-For", "203.0.113.9", "X-Real-IP", "203.0.113.9", "Forwarded", "for=203.0.113.9"}
 	generate := func(key string) string {
 		return f.do("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "",
 			append(said, "access_key", key)...).body
 	}
-	require.Equal(t, "UNAUTHERISED USER", generate("bound to another one"))
-	require.Equal(t, "OTP Generated Successfully", generate("bound to this machine"))
+	require.Equal(t, "UNAUTHERISED USER", generate("bound-to-another-one"))
+	require.Equal(t, "OTP Generated Successfully", generate("bound-to-this-machine"))
 
 	for _, tt := range []struct {
 		method, path string

@@ -128,7 +128,7 @@ func TestParity_EveryDoorVerifiesWhatAnyGeneratedAndForNobodyElse(t *testing.T) 
 	houses := 0
 	house := func(keyOnIP bool) (address, key, live string, cipher [2]string) {
 		houses++
-		key, live = fmt.Sprintf("key-of-house-%d", houses), fmt.Sprintf("key-of-house-%d-live", houses)
+		key, live = fmt.Sprintf("the-key-of-house-%d", houses), fmt.Sprintf("the-key-of-house-%d-live", houses)
 		account := s.account(fmt.Sprintf(`{"plain_validation_enabled":true,"max_attempts":100,"key_on_ip":%v,"sends_per_minute":0,"sends_per_hour":0,
 			"sends_per_day":0,"access_keys":[{"key":%q},{"key":%q}]}`, keyOnIP, key, live))
 		return account.Address, key, live, [2]string{account.CipherKey, account.CipherIV}

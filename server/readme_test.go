@@ -70,9 +70,9 @@ func TestReadme_TheDemoWorks(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	require.Equal(t, expected, lines[:4])
-	require.Contains(t, lines[4], `"access_key":"the access key that your integration sends"`)
+	require.Contains(t, lines[4], `"access_key":"the-access-key-that-your-integration-sends"`)
 	require.Equal(t, "OTP Generated Successfully\r\n",
-		c.servlet("otpgenservlet", "the access key that your integration sends",
+		c.servlet("otpgenservlet", "the-access-key-that-your-integration-sends",
 			person("919876543210")), "it serves that integration")
 }
 

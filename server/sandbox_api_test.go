@@ -69,23 +69,23 @@ func TestSandbox_ThrowawayAccounts(t *testing.T) {
 
 	asked := s.account(`{"esme_address":"4711","message_profile":"live","otp_length":8,"max_attempts":5,
 		"message_overrides":{"generated":"sent!"},"cipher_key":"` + sampleIV + `~` + sampleKey + `",
-		"access_keys":[{"key":"first-key"},{"key":"second-key"},{"key":"off-key","enabled":false},{"key":"old-key","expires_at":"2020-01-01T00:00:00Z"}]}`)
+		"access_keys":[{"key":"the-first-key-of-4711"},{"key":"the-second-key-of-4711"},{"key":"the-off-key-of-4711","enabled":false},{"key":"the-old-key-of-4711","expires_at":"2020-01-01T00:00:00Z"}]}`)
 	require.Equal(t, "4711", asked.Address)
-	require.Equal(t, "first-key", asked.AccessKey)
+	require.Equal(t, "the-first-key-of-4711", asked.AccessKey)
 	require.Equal(t, sampleKey, asked.CipherKey)
 	require.Equal(t, sampleIV, asked.CipherIV)
-	require.Equal(t, "sent!\r\n", s.servlet("otpgenservlet", "first-key", person("919551492394")))
+	require.Equal(t, "sent!\r\n", s.servlet("otpgenservlet", "the-first-key-of-4711", person("919551492394")))
 	code := s.messages("account=4711")[0].Code
 	require.Len(t, code, 8)
-	require.Equal(t, "Verified successfully\r\n", s.servlet("otpvalidationservlet", "second-key",
+	require.Equal(t, "Verified successfully\r\n", s.servlet("otpvalidationservlet", "the-second-key-of-4711",
 		person("919551492394", "otp", encrypted(t, sampleKey, sampleIV, code))))
-	for _, key := range []string{"off-key", "old-key"} {
+	for _, key := range []string{"the-off-key-of-4711", "the-old-key-of-4711"} {
 		require.Equal(t, "UNAUTHERISED USER", s.servlet("otpgenservlet", key, person("919551492394")), key)
 	}
 
 	refused(t, s.do("POST", "/sandbox/accounts", `{"esme_address":"4711"}`), 409, "ACCOUNT_EXISTS")
 	refused(t, s.do("POST", "/sandbox/accounts", `{"esme_address":"10000000000001"}`), 409, "ACCOUNT_EXISTS")
-	refused(t, s.do("POST", "/sandbox/accounts", `{"access_keys":[{"key":"first-key"}]}`), 409, "ACCOUNT_EXISTS")
+	refused(t, s.do("POST", "/sandbox/accounts", `{"access_keys":[{"key":"the-first-key-of-4711"}]}`), 409, "ACCOUNT_EXISTS")
 	for body, named := range map[string]string{
 		`{"esme_address":"0123"}`:           "esme_address",
 		`{"otp_length":11}`:                 "otp_length",
@@ -95,7 +95,7 @@ func TestSandbox_ThrowawayAccounts(t *testing.T) {
 		`{"cipher_iv":"` + sampleKey + `"}`: "cipher_iv",
 		`{"otp_lenght":6}`:                  "otp_lenght",
 		`{"enabled":1}`:                     "/enabled",
-		`{"access_keys":[{"key":"x-x-x-x-x","allowed_ips":["10.0.0.0/33"]}]}`: "allowed_ips",
+		`{"access_keys":[{"key":"a-key-for-10.0.0.0-only","allowed_ips":["10.0.0.0/33"]}]}`: "allowed_ips",
 	} {
 		a := s.do("POST", "/sandbox/accounts", body)
 		refused(t, a, 400, "INVALID_REQUEST")

@@ -259,15 +259,15 @@ func TestStack_NginxInFront(t *testing.T) {
 
 	// A client that came through the gateway, which nobody trusts, is where nginx saw it.
 	require.Equal(t, 201, c.do("POST", "/sandbox/accounts",
-		`{"access_keys":[{"key":"from here","allowed_ips":["127.0.0.1"]}]}`).status)
+		`{"access_keys":[{"key":"a-key-from-here-only","allowed_ips":["127.0.0.1"]}]}`).status)
 	require.Equal(t, 201, c.do("POST", "/sandbox/accounts",
-		`{"access_keys":[{"key":"from there","allowed_ips":["203.0.113.9"]}]}`).status)
+		`{"access_keys":[{"key":"a-key-from-there-only","allowed_ips":["203.0.113.9"]}]}`).status)
 	generate := func(key string) string {
 		return c.do("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "", "access_key", key,
 			"X-Forwarded-For", "203.0.113.9").body
 	}
-	require.Equal(t, "OTP Generated Successfully", generate("from here"))
-	require.Equal(t, "UNAUTHERISED USER", generate("from there"), "a client does not choose its address")
+	require.Equal(t, "OTP Generated Successfully", generate("a-key-from-here-only"))
+	require.Equal(t, "UNAUTHERISED USER", generate("a-key-from-there-only"), "a client does not choose its address")
 
 	for _, tt := range []struct {
 		host, path string

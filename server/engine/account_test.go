@@ -36,27 +36,27 @@ func TestAuthenticate_RefusesEveryKeyThatIsNotGoodHereAndNow(t *testing.T) {
 		past, off := time.Now().Add(-time.Second), false
 		account, _, err := h.Sandbox.CreateAccount(background,
 			manage.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []manage.NewAccessKey{
-				{Key: "good"}, {Key: "expired", ExpiresAt: &past}, {Key: "disabled", Enabled: &off},
-				{Key: "at home", AllowedIPs: []string{"192.0.2.0/24", "2001:db8::7"}},
+				{Key: "a-key-that-is-good"}, {Key: "a-key-that-expired", ExpiresAt: &past}, {Key: "a-key-that-is-disabled", Enabled: &off},
+				{Key: "a-key-for-use-at-home", AllowedIPs: []string{"192.0.2.0/24", "2001:db8::7"}},
 			}})
 		require.NoError(t, err)
-		require.Zero(t, kindFrom(h, "good", peer))
+		require.Zero(t, kindFrom(h, "a-key-that-is-good", peer))
 		require.Equal(t, otp.MissingCredential, kindFrom(h, "", peer))
-		require.Equal(t, otp.UnknownCredential, kindFrom(h, "bad", peer))
-		require.Equal(t, otp.UnknownCredential, kindFrom(h, "Good", peer))
-		require.Equal(t, otp.ExpiredCredential, kindFrom(h, "expired", peer))
-		require.Equal(t, otp.UnknownCredential, kindFrom(h, "disabled", peer))
-		require.Equal(t, otp.ForbiddenNetwork, kindFrom(h, "at home", peer))
-		require.Zero(t, kindFrom(h, "at home", netip.MustParseAddr("192.0.2.200")))
-		require.Zero(t, kindFrom(h, "at home", netip.MustParseAddr("2001:db8::7")))
+		require.Equal(t, otp.UnknownCredential, kindFrom(h, "a-key-that-is-bad", peer))
+		require.Equal(t, otp.UnknownCredential, kindFrom(h, "A-key-that-is-good", peer))
+		require.Equal(t, otp.ExpiredCredential, kindFrom(h, "a-key-that-expired", peer))
+		require.Equal(t, otp.UnknownCredential, kindFrom(h, "a-key-that-is-disabled", peer))
+		require.Equal(t, otp.ForbiddenNetwork, kindFrom(h, "a-key-for-use-at-home", peer))
+		require.Zero(t, kindFrom(h, "a-key-for-use-at-home", netip.MustParseAddr("192.0.2.200")))
+		require.Zero(t, kindFrom(h, "a-key-for-use-at-home", netip.MustParseAddr("2001:db8::7")))
 		bySQL(t, h, `UPDATE credentials SET denied_ips = '["192.0.2.128/25"]' WHERE allowed_ips IS NOT NULL`)
 		require.Eventually(t, func() bool {
-			return kindFrom(h, "at home", netip.MustParseAddr("192.0.2.200")) == otp.ForbiddenNetwork
+			return kindFrom(h, "a-key-for-use-at-home", netip.MustParseAddr("192.0.2.200")) == otp.ForbiddenNetwork
 		}, time.Second, 20*time.Millisecond, "denied wins over allowed")
 		require.Equal(t, otp.UnknownCredential, func() otp.Kind {
 			bySQL(t, h, `UPDATE otp_auth_config SET enabled = 0 WHERE esme_address = ?`, account.Address)
 			h2 := open(t, at)
-			return kindFrom(h2, "good", peer)
+			return kindFrom(h2, "a-key-that-is-good", peer)
 		}(), "a disabled account's keys are unknown")
 	})
 }
@@ -115,11 +115,11 @@ func TestCreateAccount_RefusesASealedKeyMovedFromAnotherRow(t *testing.T) {
 			`UPDATE otp_auth_config SET cipher_key = (SELECT cipher_key FROM otp_auth_config WHERE esme_address = ?) WHERE esme_address = ?`,
 			first.Account.Address, second.Account.Address)
 		_, _, err := h.Sandbox.CreateAccount(background, manage.NewAccount{Account: otp.DefaultAccount(""),
-			AccessKeys: []manage.NewAccessKey{{Key: "k"}}})
+			AccessKeys: []manage.NewAccessKey{{Key: "a-key-to-be-moved"}}})
 		require.NoError(t, err)
-		bySQL(t, h, `UPDATE credentials SET esme_address = ? WHERE last_four = '' AND kind = 'access_key'`,
+		bySQL(t, h, `UPDATE credentials SET esme_address = ? WHERE last_four = 'oved' AND kind = 'access_key'`,
 			second.Account.Address)
-		require.Equal(t, otp.BrokenAccount, kindFrom(open(t, at), "k", peer))
+		require.Equal(t, otp.BrokenAccount, kindFrom(open(t, at), "a-key-to-be-moved", peer))
 	})
 }
 

@@ -36,7 +36,7 @@ type NewKey struct {
 
 	Disabled bool // kept, and good for nothing
 
-	throwaway bool       // of an account of a sandbox's API, whose keys may have ended before they begin
+	throwaway bool       // of an account of a sandbox's API: the key may have expired already, which tests try
 	owner     string     // the account's name
 	ends      otp.Millis // when the key that is changed ends
 	field     string     // what the door calls Import; empty: import
@@ -185,9 +185,8 @@ func checkNetworks(field string, list []string) error {
 	return nil
 }
 
-// checkImport checks a key that is brought along, and never quotes it. Of a throwaway account,
-// which guards nothing and lives in a sandbox only, it asks no more than that the key can be sent
-// in a header and that its own checksum is right, so that tests may use keys that can be read.
+// checkImport checks a key that is brought along, and never quotes it. It is the one check for every way in
+// which a key comes in, and has no exception: neither for keys that vendors issued, nor for a sandbox's accounts.
 func (c *core) checkImport(n *NewKey) error {
 	if n.Import == "" {
 		return nil
@@ -196,33 +195,31 @@ func (c *core) checkImport(n *NewKey) error {
 	if field == "" {
 		field = "import"
 	}
-	check := c.strongKey
-	if n.throwaway {
-		check = sendableKey
-	}
-	if err := check(n); err != nil {
+	if err := c.strongKey(n); err != nil {
 		return fmt.Errorf("%s: the key %w", field, err)
 	}
 	return nil
 }
 
-// strongKey refuses a key that can be guessed: with it goes no second secret. There is no exception
-// for keys that vendors issued; a weak one is exchanged.
+// strongKey refuses a key that can be guessed, as no second secret goes with it, that no request could
+// present, or that would never be looked up.
 func (c *core) strongKey(n *NewKey) error {
 	key := n.Import
-	if len(key) < minImport {
+	switch {
+	case len(key) < minImport:
 		return fmt.Errorf("is %d characters long, and must be %d to %d: a shorter one can be guessed; make a fresh one "+
 			"instead", len(key), minImport, otp.MaxCredential)
-	}
-	if !c.sandbox && crypto.PublishedKey(key) {
+	case !c.sandbox && crypto.PublishedKey(key):
 		return errors.New("is published, in the documents or as a demo account's, so that all the world knows it; make a " +
 			"fresh one instead")
-	}
-	if err := sendableKey(n); err != nil {
-		return err
-	}
-	if strings.Contains(key, " ") {
+	case len(key) > otp.MaxCredential:
+		return fmt.Errorf("is %d characters long, and must be at most %d", len(key), otp.MaxCredential)
+	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("has a blank or a character that is not printable ASCII, and no header could carry it unchanged")
+	case strings.HasPrefix(key, crypto.APIKeyPrefix):
+		if err := n.checkAPIKey(); err != nil {
+			return err
+		}
 	}
 	if why := crypto.Guessable(key, n.Account, n.owner); why != "" {
 		return fmt.Errorf("is easy to guess: %s; make a fresh one instead", why)
@@ -230,18 +227,9 @@ func (c *core) strongKey(n *NewKey) error {
 	return nil
 }
 
-// sendableKey refuses a key that no request could present, or that would never be looked up.
-func sendableKey(n *NewKey) error {
-	key := n.Import
-	switch {
-	case len(key) > otp.MaxCredential:
-		return fmt.Errorf("is %d characters long, and must be at most %d", len(key), otp.MaxCredential)
-	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) || strings.Trim(key, " ") != key:
-		return errors.New("has a blank or a character that is not printable ASCII, and no header could carry it unchanged")
-	case !strings.HasPrefix(key, crypto.APIKeyPrefix):
-		return nil
-	}
-	environment, code, ok := crypto.CheckAPIKey(key)
+// checkAPIKey refuses a key that begins like an API key and is not the one that it says it is.
+func (n *NewKey) checkAPIKey() error {
+	environment, code, ok := crypto.CheckAPIKey(n.Import)
 	switch {
 	case !ok:
 		return fmt.Errorf("starts with %s and is mistyped or cut short: its checksum does not fit", crypto.APIKeyPrefix)

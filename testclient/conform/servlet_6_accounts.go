@@ -44,19 +44,19 @@ func accountKeys() []Case {
 			Source:      Choice, Level: May,
 			Settings: Settings{
 				"access_keys": []any{
-					map[string]any{"key": "{id}-good"},
-					map[string]any{"key": "{id}-disabled", "enabled": false},
-					map[string]any{"key": "{id}-expired", "expires_at": "2020-01-01T00:00:00Z"},
-					map[string]any{"key": "{id}-elsewhere", "allowed_ips": []string{"192.0.2.0/24"}},
+					map[string]any{"key": "{id}-key-good"},
+					map[string]any{"key": "{id}-key-disabled", "enabled": false},
+					map[string]any{"key": "{id}-key-expired", "expires_at": "2020-01-01T00:00:00Z"},
+					map[string]any{"key": "{id}-key-elsewhere", "allowed_ips": []string{"192.0.2.0/24"}},
 				},
 				"message_overrides": map[string]any{"unauthorised": "told apart"},
 			},
 			Run: func(s *Story) {
 				unknown := refused(s, Key("no such key"))
-				for _, key := range []string{"-disabled", "-expired", "-elsewhere"} {
+				for _, key := range []string{"-key-disabled", "-key-expired", "-key-elsewhere"} {
 					s.ExpectBytes(s.Generate(Key(s.ID()+key)), unknown)
 				}
-				s.Expect(s.Generate(Key(s.ID()+"-good")), Generated)
+				s.Expect(s.Generate(Key(s.ID()+"-key-good")), Generated)
 			},
 		},
 		{

@@ -59,32 +59,32 @@ func v1Credentials() []Case {
 			Requirement: "A disabled key is 401 AUTH_004.",
 			Source:      Client, Level: Should,
 			Settings: Settings{"access_keys": []any{
-				map[string]any{"key": "{id}-good"}, map[string]any{"key": "{id}-disabled", "enabled": false},
+				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-disabled", "enabled": false},
 			}},
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(nil, Key(s.ID()+"-good")))
-				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-disabled")), http.StatusUnauthorized, "AUTH_004")
+				s.ExpectCreated(s.SendV1(nil, Key(s.ID()+"-key-good")))
+				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-key-disabled")), http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{
 			Requirement: "An expired key is 401 AUTH_002.",
 			Source:      Client, Level: Should,
 			Settings: Settings{"access_keys": []any{
-				map[string]any{"key": "{id}-good"}, map[string]any{"key": "{id}-expired", "expires_at": "2020-01-01T00:00:00Z"},
+				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-expired", "expires_at": "2020-01-01T00:00:00Z"},
 			}},
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-expired")), http.StatusUnauthorized, "AUTH_002")
+				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-key-expired")), http.StatusUnauthorized, "AUTH_002")
 			},
 		},
 		{
 			Requirement: "A key used from a network that is not on its list is 403 AUTH_005.",
 			Source:      Choice, Level: May,
 			Settings: Settings{"access_keys": []any{
-				map[string]any{"key": "{id}-good"}, map[string]any{"key": "{id}-elsewhere",
+				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-elsewhere",
 					"allowed_ips": []string{"192.0.2.0/24"}},
 			}},
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-elsewhere")), http.StatusForbidden, "AUTH_005")
+				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-key-elsewhere")), http.StatusForbidden, "AUTH_005")
 			},
 		},
 		{
