@@ -21,7 +21,8 @@ func TestSamples_OfTheGuidesRun(t *testing.T) {
 		if program == "bash" {
 			command = []string{"-euo", "pipefail", command[0]}
 		}
-		out, err := ran(t, ".", []string{"PYTHONWARNINGS=ignore"}, program, append(append(command, s.URL()), arguments...)...)
+		command = append(append(command, s.URL()), arguments...)
+		out, err := ran(t, ".", []string{"PYTHONWARNINGS=ignore"}, program, command...)
 		require.NoError(t, err, "%s\n%s", out, s.log)
 		said := map[string]string{}
 		for line := range strings.Lines(out) {
