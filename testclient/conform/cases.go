@@ -33,12 +33,16 @@ func Cases() []Case {
 		{"v1/limits", v1Limits()},
 		{"v1/signing", v1Signing()},
 		{"parity", parity()},
+		{"management", management()},
 	} {
 		for i := range section.cases {
 			c := &section.cases[i]
 			c.ID = section.name + "/" + strconv.Itoa(i+1)
 			if !strings.HasPrefix(section.name, "servlet/") {
 				c.Profile, c.Needs = None, c.Needs|NeedsV1
+			}
+			if section.name == "management" {
+				c.Source, c.Level = Choice, May
 			}
 		}
 		all = append(all, section.cases...)

@@ -2,6 +2,7 @@ package conform
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -9,7 +10,26 @@ import (
 // journal is what happened in a story, kept as it was and redacted only when a report needs it: a
 // code that a server gave away early is known as one only later.
 type journal struct {
-	steps []step
+	steps   []step
+	secrets []shownOnce
+}
+
+// shownOnce is a secret that an answer gave away, as it should, under the name of a shell variable.
+type shownOnce struct{ name, value string }
+
+// secret notes a secret, once. An empty one is none.
+func (l *journal) secret(name, value string) {
+	known := slices.ContainsFunc(l.secrets, func(s shownOnce) bool { return s.value == value })
+	if value == "" || known {
+		return
+	}
+	n := 0
+	for _, s := range l.secrets {
+		if strings.TrimRight(s.name, "_0123456789") == name {
+			n++
+		}
+	}
+	l.secrets = append(l.secrets, shownOnce{numbered(name, n), value})
 }
 
 // step is one thing that happened. Its kind is told by which field is set.

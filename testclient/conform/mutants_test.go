@@ -213,7 +213,7 @@ func home(id string) string { return id[:strings.LastIndex(id, "/")] }
 // section is where a flaw's cases are. Those of the servlets leave the door out.
 func section(flaw string) string {
 	name, _, _ := strings.Cut(flaw, ": ")
-	if name == "parity" || strings.HasPrefix(name, "v1/") {
+	if name == "parity" || name == "management" || strings.HasPrefix(name, "v1/") {
 		return name
 	}
 	return "servlet/" + name

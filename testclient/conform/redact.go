@@ -75,6 +75,9 @@ func (s *Story) redactor() redactor {
 	for _, number := range s.given {
 		exact = append(exact, number, mark("MOBILE"))
 	}
+	for _, secret := range s.log.secrets {
+		exact = append(exact, secret.value, mark(secret.name))
+	}
 	if len(keys) > 0 {
 		r.keys = regexp.MustCompile("(?i)" + strings.Join(keys, "|"))
 	}

@@ -23,6 +23,7 @@ type reference struct {
 	keys     map[string]refKey
 	faults   []refFault
 	v1       refV1
+	staff    refStaff
 }
 
 type refKey struct {
@@ -109,7 +110,7 @@ func refTexts(p Profile) map[string]string {
 }
 
 func newReference(flaw string) *reference {
-	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1()}
+	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1(), staff: newRefStaff()}
 }
 
 // has reports whether the server is to do this wrong. The mutants are all that is asked here.
@@ -124,6 +125,10 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f.describe(w, r) {
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		f.serveAPI(w, r, body)
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/v1/") || strings.HasPrefix(r.URL.Path, "/.well-known/") {

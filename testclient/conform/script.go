@@ -24,6 +24,11 @@ func (r redactor) prelude(list []Exchange) string {
 			text += "# And API_KEY.\n"
 		}
 	}
+	for _, secret := range r.story.log.secrets {
+		if uses("${" + secret.name + "}") {
+			text += "# " + secret.name + " is in the answer of an earlier call; set it there.\n"
+		}
+	}
 	if uses("$(enc ") {
 		text += `hex() { od -An -v -tx1 | tr -d ' \n'; }` + "\n" +
 			`enc() { printf "$1" | openssl enc ${4-} ` + r.opensslCipher() + "; }\n"

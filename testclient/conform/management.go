@@ -1,0 +1,193 @@
+package conform
+
+import "net/http"
+
+func management() []Case {
+	return []Case{
+		{
+			Requirement: "Who registers gets 201 with an access token for 3600 seconds, a refresh token and the person.",
+			Run: func(s *Story) {
+				p := s.newcomer()
+				r := p.register("")
+				s.ExpectJSON(r, http.StatusCreated)
+				user, _ := r.document["user"].(map[string]any)
+				r.require(p.access != "" && p.refresh != "" && r.text("token_type") == "Bearer" &&
+					r.number("expires_in") == 3600 && user["email"] == p.email, "both tokens, token_type Bearer, expires_in 3600 and the user",
+					r.came())
+			},
+		},
+		{
+			Requirement: "An address belongs to one person: a second registration is 409.",
+			Run: func(s *Story) {
+				p := s.owner()
+				again := *p
+				again.access = ""
+				s.ExpectProblem(again.register(""), http.StatusConflict, "PERSON_EXISTS")
+			},
+		},
+		{
+			Requirement: "The right password begins a session of its own.",
+			Run: func(s *Story) {
+				p := s.owner()
+				first := p.refresh
+				r := p.login(p.password)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(p.refresh != "" && p.refresh != first, "another refresh token than before", r.came())
+				s.ExpectJSON(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusOK)
+			},
+		},
+		{
+			Requirement: "A wrong password and an address that nobody has are 401 AUTH_001 in the same words.",
+			Run: func(s *Story) {
+				p, nobody := s.owner(), s.newcomer()
+				wrong, unknown := p.login(p.password+"r"), nobody.login(nobody.password)
+				s.ExpectProblem(wrong, http.StatusUnauthorized, "AUTH_001")
+				unknown.require(sameBut(wrong, unknown), "the same answer as to a wrong password", unknown.came())
+			},
+		},
+		{
+			Requirement: "Nobody is somebody without a token: none is 401 AUTH_003, and a changed one is 401.",
+			Run: func(s *Story) {
+				p := s.owner()
+				s.ExpectProblem(p.call(http.MethodGet, "/api/auth/me", nil, NoKey), http.StatusUnauthorized, "AUTH_003")
+				r := p.call(http.MethodGet, "/api/auth/me", nil, Key(turned(p.access)))
+				s.ExpectProblem(r, http.StatusUnauthorized, "")
+			},
+		},
+		{
+			Requirement: "A refresh gives the next refresh token, and who repeats it at once is not logged out.",
+			Run: func(s *Story) {
+				p := s.owner()
+				first := p.refresh
+				r := p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": first}, NoKey)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(p.refresh != "" && p.refresh != first, "another refresh token", r.came())
+				next := p.refresh
+				r = p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": first}, NoKey)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(p.refresh == next, "the same successor as before", r.came())
+				s.ExpectJSON(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusOK)
+			},
+		},
+		{
+			Requirement: "A logout is 204 and ends access and refresh token.",
+			Run: func(s *Story) {
+				p := s.owner()
+				s.expectEmpty(p.call(http.MethodPost, "/api/auth/logout", nil))
+				s.ExpectProblem(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusUnauthorized, "")
+				r := p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": p.refresh}, NoKey)
+				s.ExpectProblem(r, http.StatusUnauthorized, "")
+			},
+		},
+		{
+			Requirement: "A new key is shown once, and sends a code.",
+			Run: func(s *Story) {
+				p := s.owner()
+				id, secret := p.keyed(nil)
+				r := p.call(http.MethodGet, "/api/keys/"+id, nil)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.text("key") == "", "the key without its secret", r.came())
+				s.ExpectCreated(s.SendV1(nil, Key(secret)))
+			},
+		},
+		{
+			Requirement: "A key that is revoked is 401 from then on.",
+			Run: func(s *Story) {
+				p := s.owner()
+				id, secret := p.keyed(nil)
+				s.expectEmpty(p.call(http.MethodDelete, "/api/keys/"+id, nil))
+				s.ExpectProblem(s.SendV1(nil, Key(secret)), http.StatusUnauthorized, "AUTH_004")
+			},
+		},
+		{
+			Requirement: "A rotated key stays good beside its successor.",
+			Run: func(s *Story) {
+				p := s.owner()
+				id, secret := p.keyed(nil)
+				r := p.call(http.MethodPost, "/api/keys/"+id+"/rotate", Fields{"grace": "1h"})
+				s.ExpectJSON(r, http.StatusCreated)
+				r.require(r.text("predecessor") == id && r.text("key") != "", "the successor, its key and the predecessor",
+					r.came())
+				s.ExpectCreated(s.SendV1(nil, Key(r.text("key"))))
+				s.ExpectCreated(s.SendV1(nil, Key(secret)))
+			},
+		},
+		{
+			Requirement: "A change names its version: an old one is 412, none is 428, and neither changes anything.",
+			Run: func(s *Story) {
+				p := s.owner()
+				id, _ := p.keyed(nil)
+				tag := p.call(http.MethodGet, "/api/keys/"+id, nil).Header.Get("ETag")
+				r := p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "first"}, Header("If-Match", tag))
+				s.ExpectJSON(r, http.StatusOK)
+				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "second"}, Header("If-Match", tag))
+				s.ExpectProblem(r, http.StatusPreconditionFailed, "")
+				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "third"})
+				s.ExpectProblem(r, http.StatusPreconditionRequired, "")
+				r = p.call(http.MethodGet, "/api/keys/"+id, nil)
+				r.require(r.text("name") == "first", "the name first", r.came())
+			},
+		},
+		{
+			Requirement: "A key of an account that somebody may not see is 404, in the words of one that nobody has.",
+			Run: func(s *Story) {
+				p, dev := s.owner(), s.newcomer()
+				id, _ := p.keyed(nil)
+				r := p.call(http.MethodPost, "/api/people", Fields{"email": dev.email, "role": "developer",
+					"accounts": []string{s.Second().account.Address}})
+				s.ExpectJSON(r, http.StatusCreated)
+				s.ExpectJSON(dev.register(r.text("invitation")), http.StatusCreated)
+				foreign := dev.call(http.MethodGet, "/api/keys/"+id, nil)
+				s.ExpectProblem(foreign, http.StatusNotFound, "")
+				none := dev.call(http.MethodGet, "/api/keys/"+turned(id), nil)
+				none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign key", none.came())
+				s.ExpectProblem(dev.call(http.MethodDelete, "/api/keys/"+id, nil), http.StatusNotFound, "")
+				s.ExpectJSON(p.call(http.MethodGet, "/api/keys/"+id, nil), http.StatusOK)
+			},
+		},
+		{
+			Requirement: "A member that is not known and the place of a bad address are named by a 400, which makes nothing.",
+			Run: func(s *Story) {
+				p := s.owner()
+				before := p.keyNames()
+				for pointer, member := range map[string]Fields{
+					"/allowed_ip":    {"allowed_ip": []string{"203.0.113.7"}},
+					"/allowed_ips/1": {"allowed_ips": []string{"203.0.113.7", "52.44.123.456"}},
+				} {
+					member["account"], member["name"] = s.account.Address, "refused"
+					s.ExpectInvalid(p.call(http.MethodPost, "/api/keys", member), pointer)
+				}
+				after := p.keyNames()
+				s.Require(len(after) == len(before), plural(len(before), "key"), plural(len(after), "key"))
+			},
+		},
+		{
+			Requirement: "A cookie alone changes nothing without its CSRF token, nor on a page of another origin.",
+			Run: func(s *Story) {
+				p := s.owner()
+				r := p.call(http.MethodGet, "/api/csrf-token", nil)
+				s.ExpectJSON(r, http.StatusOK)
+				token := r.text("csrf_token")
+				body := Fields{"account": s.account.Address, "name": "by cookie"}
+				cookie := Header("Cookie", p.cookie)
+				post := func(opts ...Option) Reply {
+					return p.call(http.MethodPost, "/api/keys", body, append([]Option{NoKey, cookie}, opts...)...)
+				}
+				s.ExpectProblem(post(), http.StatusForbidden, "CSRF_TOKEN_INVALID")
+				s.ExpectProblem(post(Header("X-CSRF-Token", turned(token))), http.StatusForbidden, "CSRF_TOKEN_INVALID")
+				s.ExpectProblem(post(Header("X-CSRF-Token", token), Header("Origin", "https://elsewhere.example"),
+					Header("Sec-Fetch-Site", "cross-site")), http.StatusForbidden, "")
+				s.ExpectJSON(post(Header("X-CSRF-Token", token)), http.StatusCreated)
+			},
+		},
+		{
+			Requirement: "An API key makes no keys.",
+			Run: func(s *Story) {
+				p := s.owner()
+				_, secret := p.keyed(nil)
+				r := p.call(http.MethodPost, "/api/keys", Fields{"account": s.account.Address, "name": "by a key"}, Key(secret))
+				s.ExpectProblem(r, http.StatusForbidden, "PERMISSION_DENIED")
+			},
+		},
+	}
+}

@@ -1,0 +1,135 @@
+package conform
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// The words in which a case talks to /api, as a person who was made for it.
+
+// someone is a person at the target, and what they were given last.
+type someone struct {
+	story    *Story
+	email    string
+	password string
+	access   string
+	refresh  string
+	cookie   string
+}
+
+// newcomer is somebody who has yet to register.
+func (s *Story) newcomer() *someone {
+	if s.again == nil {
+		panic(skipped{"It needs a sandbox, where whoever wants to may register."})
+	}
+	name := "p" + randomHex(10)
+	return &someone{story: s, email: name + "@conform.example", password: "kayak marzipan tandem " + randomHex(6)}
+}
+
+// call sends the members of a body to a path of /api. What the answer shows once is no secret of a report's.
+func (p *someone) call(method, path string, body Fields, opts ...Option) Reply {
+	text := ""
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			p.story.stop(err)
+		}
+		text = string(raw)
+	}
+	r := p.story.V1(method, path, text, append([]Option{Method(method), p.bearer}, opts...)...)
+	p.story.mu.Lock()
+	for _, member := range []string{
+		"access_token", "refresh_token", "csrf_token", "invitation", "key", "signing_secret",
+	} {
+		p.story.log.secret(strings.ToUpper(member), r.text(member))
+	}
+	if cookies := r.Header["Set-Cookie"]; len(cookies) > 0 {
+		name, value, _ := strings.Cut(strings.Split(cookies[0], ";")[0], "=")
+		p.story.log.secret("COOKIE", value)
+		p.cookie = name + "=" + value
+	}
+	p.story.mu.Unlock()
+	if access := r.text("access_token"); access != "" && r.Status < 300 {
+		p.access, p.refresh = access, r.text("refresh_token")
+	}
+	return r
+}
+
+// bearer sends the access token, if there is one, where the option of a call does not decide otherwise.
+func (p *someone) bearer(c *call) {
+	c.key, c.noKey = p.access, p.access == ""
+}
+
+// register makes the person, with an invitation if there is one.
+func (p *someone) register(invitation string) Reply {
+	body := Fields{"email": p.email, "password": p.password, "name": "Conform"}
+	if invitation != "" {
+		body["invitation"] = invitation
+	}
+	r := p.call(http.MethodPost, "/api/auth/register", body)
+	switch {
+	case r.Status == http.StatusNotFound:
+		panic(skipped{"The target has no /api."})
+	case r.Status == http.StatusForbidden && invitation == "":
+		panic(skipped{"The target lets nobody register without an invitation."})
+	}
+	return r
+}
+
+// login logs in with a password.
+func (p *someone) login(password string) Reply {
+	return p.call(http.MethodPost, "/api/auth/login", Fields{"email": p.email, "password": password}, NoKey)
+}
+
+// owner is a person who has registered.
+func (s *Story) owner() *someone {
+	p := s.newcomer()
+	s.ExpectJSON(p.register(""), http.StatusCreated)
+	return p
+}
+
+// keyed makes a key of the story's account.
+func (p *someone) keyed(more Fields) (id, secret string) {
+	body := Fields{"account": p.story.account.Address, "name": "conform"}
+	for name, value := range more {
+		body[name] = value
+	}
+	r := p.call(http.MethodPost, "/api/keys", body)
+	p.story.ExpectJSON(r, http.StatusCreated)
+	r.require(r.text("id") != "" && r.text("key") != "", "an id and the key itself", r.came())
+	return r.text("id"), r.text("key")
+}
+
+// expectEmpty takes an answer without a body.
+func (s *Story) expectEmpty(r Reply) {
+	r.require(r.Status == http.StatusNoContent && r.Body == "", "status 204 No Content and no body", r.came())
+}
+
+// keyNames are the names of the account's keys.
+func (p *someone) keyNames() []string {
+	r := p.call(http.MethodGet, "/api/keys?limit=100&account="+p.story.account.Address, nil)
+	p.story.ExpectJSON(r, http.StatusOK)
+	list, _ := r.document["data"].([]any)
+	var names []string
+	for _, one := range list {
+		member, _ := one.(map[string]any)
+		names = append(names, fmt.Sprint(member["name"]))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sameBut reports whether two problems are the same, but for the request that they answer and what it asked for.
+func sameBut(a, b Reply, asked ...string) bool {
+	strip := func(r Reply) string {
+		text := strings.ReplaceAll(r.Body, r.text("request_id"), "")
+		for _, one := range asked {
+			text = strings.ReplaceAll(text, one, "")
+		}
+		return text
+	}
+	return a.Status == b.Status && strip(a) == strip(b)
+}
