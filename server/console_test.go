@@ -23,7 +23,7 @@ import (
 // The pages that a sandbox shows to everybody.
 var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys",
 	"recipients", "accounts/10000000000001/guards", "accounts/10000000000001/tests",
-	"accounts/10000000000001/messages", "webhooks", "audit", "people", "system", "components", "login", "register", "recover"}
+	"accounts/10000000000001/messages", "webhooks", "watch", "audit", "people", "system", "components", "login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
 func axe(t *testing.T) string {
@@ -55,6 +55,7 @@ func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
 	s.do("POST", "/v1/send", `{"to":"a@shop.example","method":"email","type":"verification"}`, "X-API-Key", documentedKey,
 		"Content-Type", "application/json")
+	s.watched(t)
 	checker := axe(t)
 	b := newBrowser(t, s.URL())
 	for _, page := range append(sandboxPages, "inbox/message/"+s.messages("limit=1")[0].ID) {
@@ -191,8 +192,9 @@ var byAPI = map[string]string{
 	"new-account": "POST /api/accounts", "accounts/:account/change": "PATCH /api/accounts/:account",
 	"accounts/:account/messages/preview": "POST /api/accounts/:account/templates/preview",
 	"accounts/:account/messages/test":    "POST /api/accounts/:account/send-test",
-	"audit/verify":                       "POST /api/audit/verify",
-	"recipients":                         "POST /api/recipients/why", "recipients/unlock": "POST /api/recipients/unlock",
+	"watch/acknowledge":                  "POST /api/alerts/:id/acknowledge", "watch/review": "POST /api/checklist/:id/review",
+	"audit/verify": "POST /api/audit/verify",
+	"recipients":   "POST /api/recipients/why", "recipients/unlock": "POST /api/recipients/unlock",
 	"accounts/:account/guards/lift":  "DELETE /api/accounts/:account/stopped-prefixes/:prefix",
 	"accounts/:account/tests":        "POST /api/accounts/:account/test-recipients",
 	"accounts/:account/tests/remove": "DELETE /api/accounts/:account/test-recipients/:id",

@@ -117,7 +117,7 @@ func (s *Server) mountConsole(router *gin.Engine, requests *sandbox.Recorder) {
 		return
 	}
 	console.Mount(router, console.Options{
-		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Audit: s.audit,
+		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Audit: s.audit, Insight: s.insight,
 		Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath,
 		Version: versionLine(),
 		Sandbox: s.settings.Sandbox(), Requests: requests, Server: router, Stopping: s.draining,

@@ -19,6 +19,7 @@ import (
 
 	"otpbridge/server/audit"
 	"otpbridge/server/engine"
+	"otpbridge/server/insight"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -40,6 +41,7 @@ type Options struct {
 	People      *people.People
 	Webhooks    *webhook.Webhooks
 	Audit       *audit.Log
+	Insight     *insight.Insight
 	Plain       *web.Plain
 	Log         *slog.Logger
 	PublicURL   string // where browsers reach the server; empty for the host that each request names

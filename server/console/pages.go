@@ -13,7 +13,7 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, messagePages, recipientPages, keyPages, webhookPages, auditPages,
+	}, loginPages, sandboxPages, accountPages, messagePages, recipientPages, keyPages, webhookPages, auditPages, watchPages,
 		peoplePages, securityPages, passkeyPages, systemPages)
 }
 
@@ -49,6 +49,7 @@ func (x *exchange) navigation() []group {
 			{Page: "people", Title: "People", needs: people.ReadPeople},
 		}},
 		{"Watch", []entry{
+			{Page: "watch", Title: "Security", needs: people.ReadStatistics},
 			{Page: "audit", Title: "Audit", needs: people.ReadAudit},
 		}},
 		{"Yours", []entry{
@@ -85,6 +86,8 @@ func (x *exchange) home() error {
 
 // notices are what a page says after a change that led to it, by the parameter done.
 var notices = map[string]string{
+	"acknowledged": "It is noted that you know. The alert goes when its cause has gone.",
+	"reviewed":     "Your review was noted; it holds for a quarter of a year.",
 	"emptied":      "The inbox is empty. Codes that were sent stay good.",
 	"password":     "Your password was changed, and your other sessions were ended.",
 	"session":      "The session was ended.",

@@ -169,6 +169,12 @@ func (i *Insight) Alerts(ctx context.Context, accounts []string) ([]sql.Alert, e
 	return i.store.Alerts.List(ctx, accounts)
 }
 
+// Alert is one warning about one subject.
+type Alert = sql.Alert
+
+// Raised is the state of an alert that nobody has acknowledged and whose cause is there.
+const Raised = sql.AlertRaised
+
 // AlertPrefix is how the ids of alerts begin.
 const AlertPrefix = "alr"
 

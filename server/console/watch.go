@@ -1,0 +1,155 @@
+package console
+
+import (
+	"fmt"
+	"strconv"
+
+	"otpbridge/server/insight"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+)
+
+// watchPages are what happens, in numbers, and what should not be.
+var watchPages = []route{
+	{method: get, path: "watch", who: person, needs: people.ReadStatistics, serve: (*exchange).watch},
+	{method: post, path: "watch/acknowledge", who: person, needs: people.WriteAlerts, serve: (*exchange).acknowledge},
+	{method: post, path: "watch/review", who: person, needs: people.WriteAlerts, serve: (*exchange).review},
+}
+
+// watchBody is the page with the numbers of a span of time.
+type watchBody struct {
+	Account, Span    string
+	Accounts         []string
+	Times            []insight.Line // hours, or days for a week
+	Calls, Sends     []bar
+	Tables           []watchTable
+	Alerts           []insight.Alert
+	Checklist        []insight.Item
+	MayRead, MayNote bool
+}
+
+// watchTable is one table of numbers.
+type watchTable struct {
+	Title string
+	Sends bool // else calls
+	Lines []insight.Line
+}
+
+// bar is one of a chart: a title, and how much of its height is filled, of which how much is marked.
+type bar struct {
+	X, Width, Y, Height, MarkY, Mark float64
+	Title                            string
+}
+
+// shownLines is how many lines a table has at most; the API has the others.
+const shownLines = 20
+
+func (x *exchange) watch() (err error) {
+	body := watchBody{Account: x.query("account"), Span: x.query("span"), MayRead: x.who.May(people.ReadAlerts) == nil,
+		MayNote: x.who.May(people.WriteAlerts) == nil}
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	q := insight.Query{Accounts: x.who.Grant.Accounts, To: now(), By: insight.ByHour}
+	if body.Account != "" {
+		if err := x.who.See(body.Account); err != nil {
+			return x.refuse(err, "watch", "Security", body)
+		}
+		q.Accounts = []string{body.Account}
+	}
+	q.From = q.To - otp.Day + otp.Hour
+	if body.Span == "week" {
+		q.From, q.By = q.To-6*otp.Day, insight.ByDay
+		q.From -= q.From % otp.Day
+	}
+	if body.Times, err = x.door.Insight.Statistics(x.ctx, q); err != nil {
+		return err
+	}
+	body.Calls = chart(body.Times, "refused", func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
+	body.Sends = chart(body.Times, "verified", func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
+	for _, t := range []struct {
+		title, by string
+		sends     bool
+	}{
+		{"Where codes go", insight.ByCountry, true}, {"Ranges of numbers", insight.ByPrefix, true},
+		{"Channels", insight.ByChannel, true}, {"Where calls come from", insight.ByClientCountry, false},
+		{"Keys", insight.ByKey, false}, {"What calls were answered", insight.ByReason, false},
+		{"How long calls took at most", insight.ByLatency, false},
+	} {
+		q.By = t.by
+		lines, err := x.door.Insight.Statistics(x.ctx, q)
+		if err != nil {
+			return err
+		}
+		body.Tables = append(body.Tables, watchTable{t.title, t.sends, lines[:min(len(lines), shownLines)]})
+	}
+	if body.MayRead {
+		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts); err != nil {
+			return err
+		}
+		if body.Checklist, err = x.door.Insight.Checklist(x.ctx, q.Accounts, q.To); err != nil {
+			return err
+		}
+	}
+	return x.show("watch", "Security", body)
+}
+
+// Open reports whether something is to be done about an alert.
+func (watchBody) Open(a insight.Alert) bool { return a.State == insight.Raised }
+
+// ID is how an alert is named.
+func (watchBody) ID(a insight.Alert) string { return a.ID.Text(insight.AlertPrefix) }
+
+// Remedy is what to do about an alert.
+func (watchBody) Remedy(a insight.Alert) string { return insight.RemedyOf(a.Rule) }
+
+// Percent is a share for people.
+func (watchBody) Percent(share *float64) string {
+	if share == nil {
+		return "–"
+	}
+	return strconv.FormatFloat(*share, 'f', 1, 64) + " %"
+}
+
+// Money is millionths as an amount.
+func (watchBody) Money(micros int64) string {
+	return strconv.FormatFloat(float64(micros)/1e6, 'f', 2, 64)
+}
+
+// chartHeight and chartWidth are the units of a chart, which its style scales.
+const chartHeight, chartWidth = 40.0, 240.0
+
+// chart draws lines in order of time, each as high as its number and marked as high as its part.
+func chart(lines []insight.Line, part string, of func(*insight.Line) (all, marked int64)) (bars []bar) {
+	most := int64(1)
+	for i := range lines {
+		all, _ := of(&lines[i])
+		most = max(most, all)
+	}
+	width := chartWidth / float64(max(1, len(lines)))
+	for i := range lines {
+		all, marked := of(&lines[i])
+		height := chartHeight * float64(all) / float64(most)
+		mark := min(height, chartHeight*float64(marked)/float64(most))
+		bars = append(bars, bar{X: width * float64(i), Width: width * 0.85, Y: chartHeight - height, Height: height,
+			MarkY: chartHeight - mark, Mark: mark,
+			Title: fmt.Sprintf("%s: %d, %d %s", lines[i].Of, all, marked, part)})
+	}
+	return bars
+}
+
+func (x *exchange) acknowledge() error {
+	err := x.door.Insight.Acknowledge(x.ctx, x.who.Actor(), x.who.Name, x.who.Grant.Accounts, x.form("id"), now())
+	if err != nil {
+		return err
+	}
+	return x.goTo("watch?done=acknowledged")
+}
+
+func (x *exchange) review() error {
+	err := x.door.Insight.Review(x.ctx, x.who.Actor(), x.who.Name, x.form("item"), x.form("note"), now())
+	if err != nil {
+		return err
+	}
+	return x.goTo("watch?done=reviewed")
+}
