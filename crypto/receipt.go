@@ -83,11 +83,15 @@ func ReceiptHash(challenge, value string) string {
 
 // Sign makes a receipt a compact JWS (EdDSA over Ed25519, RFC 8037).
 func (k *ReceiptKey) Sign(r Receipt) (string, error) {
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, receiptClaims{Receipt: r})
-	token.Header["typ"], token.Header["kid"] = receiptType, k.id
+	return k.sign(receiptType, receiptClaims{Receipt: r})
+}
+
+func (k *ReceiptKey) sign(kind string, claims jwt.Claims) (string, error) {
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
+	token.Header["typ"], token.Header["kid"] = kind, k.id
 	signed, err := token.SignedString(k.private)
 	if err != nil {
-		return "", fmt.Errorf("sign receipt: %w", err)
+		return "", fmt.Errorf("sign %s: %w", kind, err)
 	}
 	return signed, nil
 }
@@ -106,18 +110,23 @@ var ErrReceipt = errors.New("not a receipt of ours")
 // whether it has expired, its reader checks. The error is ErrReceipt.
 func OpenReceipt(text string, keys map[string][]byte) (Receipt, error) {
 	var claims receiptClaims
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithoutClaimsValidation(),
-		jwt.WithStrictDecoding())
-	_, err := parser.ParseWithClaims(text, &claims, func(token *jwt.Token) (any, error) {
-		id, _ := token.Header["kid"].(string)
-		key := keys[id]
-		if token.Header["typ"] != receiptType || len(key) != ed25519.PublicKeySize {
-			return nil, ErrReceipt
-		}
-		return ed25519.PublicKey(key), nil
-	})
-	if err != nil {
+	if openSigned(text, receiptType, &claims, keys) != nil {
 		return Receipt{}, ErrReceipt
 	}
 	return claims.Receipt, nil
+}
+
+// openSigned reads a JWS of a kind that one of the keys has signed.
+func openSigned(text, kind string, claims jwt.Claims, keys map[string][]byte) error {
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithoutClaimsValidation(),
+		jwt.WithStrictDecoding())
+	_, err := parser.ParseWithClaims(text, claims, func(token *jwt.Token) (any, error) {
+		id, _ := token.Header["kid"].(string)
+		key := keys[id]
+		if token.Header["typ"] != kind || len(key) != ed25519.PublicKeySize {
+			return nil, errors.New("another kind of token, or an unknown key")
+		}
+		return ed25519.PublicKey(key), nil
+	})
+	return err
 }

@@ -141,3 +141,10 @@ func (v *Vault) ReplaceSigningKey(ctx context.Context, compromised bool) (Replac
 	made.ID = key.ID
 	return made, nil
 }
+
+// CertificateKey signs erasure certificates. It is derived from the index key, which outlives rotations of the keyring
+// and is in every backup: a certificate can be checked for as long as somebody keeps it, and after a restore.
+func (v *Vault) CertificateKey() (*crypto.ReceiptKey, error) {
+	seed := v.Index.Sum32("erasure certificate key")
+	return crypto.NewReceiptKey(crypto.NewSecret(seed[:]))
+}

@@ -132,6 +132,11 @@ func (v *Vault) RecipientHash(account string, environment otp.Environment, ident
 	return v.Index.Sum("recipient", account, string(environment), identity)
 }
 
+// UserHash is what the history of an application's user is found by; user is otp.UserOf its metadata.
+func (v *Vault) UserHash(account string, environment otp.Environment, user string) otp.ID {
+	return v.Index.Sum("user", account, string(environment), user)
+}
+
 // PrefixCounter names the counter of an account's sends to numbers that begin alike.
 func (v *Vault) PrefixCounter(account string, environment otp.Environment, prefix string) otp.ID {
 	return v.Index.Sum("prefix", account, string(environment), prefix)
