@@ -17,6 +17,8 @@ import (
 const (
 	decidedColumns   = `id, hash, version, seq, sends, failures, run, run_at, locked_until, updated_at`
 	recipientColumns = decidedColumns + `, esme_address, environment, sealed, mask`
+	// An erased recipient has its counters and no name.
+	isErased = `, mask = ''`
 )
 
 // find completes the operations that name a challenge alone. It locks nothing, because recipients are
@@ -67,7 +69,7 @@ func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error 
 	}
 	list, args := in(b.order, b.values.id)
 	recipients := lookup{`
-		SELECT ` + decidedColumns + `
+		SELECT ` + decidedColumns + isErased + `
 		FROM recipients
 		WHERE hash IN ` + list + `
 		ORDER BY hash` + s.dialect.lock, args, func(found row) error {
@@ -92,7 +94,7 @@ func readRecipient(found row, recipient *otp.Recipient) error {
 	r := reader{row: found}
 	*recipient = otp.Recipient{
 		ID: r.id(), Hash: r.id(), Version: r.number(), Seq: r.number(), Sends: r.window(), Failures: r.window(),
-		Run: int(r.number()), RunAt: r.moment(), LockedUntil: r.moment(), UpdatedAt: r.moment(),
+		Run: int(r.number()), RunAt: r.moment(), LockedUntil: r.moment(), UpdatedAt: r.moment(), Erased: r.number() == 1,
 	}
 	if r.err != nil {
 		return fmt.Errorf("recipient: %w", r.err)
@@ -260,6 +262,9 @@ func (b *batch) writeRecipients(writes *script) {
 				WHERE id = ? AND version = ?`,
 				r.Seq, nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run),
 				v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt), v.id(r.ID), r.Version)
+			if r.Erased && r.Sealed != nil { // and came back
+				writes.count(nil, `UPDATE recipients SET sealed = ?, mask = ? WHERE id = ?`, r.Sealed, r.Mask, v.id(r.ID))
+			}
 		}
 	}
 	writes.insert(b.layouts.recipients, inserts)
@@ -320,7 +325,8 @@ func (b *batch) writeUsed(writes *script, used []*challengeRow) {
 	}
 }
 
-const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary`
+const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary,
+	user_hash, mailbox_hash`
 
 func (b *batch) writeEvents(writes *script) {
 	v := &b.values
@@ -330,7 +336,7 @@ func (b *batch) writeEvents(writes *script) {
 		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)),
 			v.text(string(e.Kind)), v.text(string(e.Door)),
 			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining),
-			encodeSummary(e.Summary))
+			encodeSummary(e.Summary), v.idOrNull(e.User), v.idOrNull(e.MailboxHash))
 	}
 	writes.insert(b.layouts.events, inserts)
 }

@@ -207,6 +207,9 @@ func (f form) read(stored []byte) []byte {
 		}
 		return object.Metadata
 	}
+	if len(stored) == 0 { // of an erased recipient
+		return nil
+	}
 	return stored
 }
 

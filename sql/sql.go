@@ -52,6 +52,8 @@ type dialect struct {
 	allocate  int                         // bytes of a row that needs pages of its own; 0 where no write can tell
 	tables    string                      // counts the tables whose name is what follows
 	columns   string                      // lists every column as table.column
+	forget    []string                    // lets go of what was deleted, outside transactions
+	migrated  string                      // the moment of a row of goose_db_version, in seconds since 1970
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
@@ -112,6 +114,9 @@ var sqliteDialect = dialect{
 	// Four pages. A smaller row finds room in a page that is there already, also when there is no more.
 	allocate: 16 << 10,
 	columns:  `SELECT m.name || '.' || p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'`,
+	// Readers hold the log up for milliseconds. Codes wait meanwhile, so that it is given up soon.
+	forget:   []string{`PRAGMA busy_timeout(200)`, `PRAGMA wal_checkpoint(TRUNCATE)`, `PRAGMA busy_timeout(10000)`},
+	migrated: `CAST(strftime('%s', tstamp) AS INTEGER)`,
 	tables:   `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,
 	fate:     func(err error) fate { return sqliteFate(sqliteCode(err)) },
 	taken:    func(err error) bool { return sqliteTaken(sqliteCode(err)) },
@@ -159,7 +164,7 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 	// A larger cache keeps the random pages of the one random index at hand, and a longer log
 	// writes a page that changes often into the database once where it would be ten times.
 	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)",
-		"wal_autocheckpoint(16000)"}
+		"wal_autocheckpoint(16000)", "secure_delete(1)"}
 	db, err := sql.Open("sqlite", sqliteURI(path, append(pragmas, more...)...))
 	if err != nil {
 		return nil, err
@@ -192,6 +197,7 @@ var mysqlDialect = dialect{
 	insert:    "INSERT INTO",
 	lock:      " FOR UPDATE",
 	columns:   `SELECT CONCAT(table_name, '.', column_name) FROM information_schema.columns WHERE table_schema = DATABASE()`,
+	migrated:  `CAST(UNIX_TIMESTAMP(tstamp) AS SIGNED)`,
 	tables:    `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name`,
 	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
 	fate:      mysqlFate,

@@ -55,6 +55,7 @@ type Store struct {
 	Statistics  *Statistics
 	Shadows     *Shadows
 	Alerts      *Alerts
+	Privacy     *Privacy
 
 	options Options
 	dialect dialect
@@ -109,6 +110,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.Audit, s.Guards = &Audit{s}, &Guards{s}
 	s.Calls, s.Statistics, s.Shadows = &Calls{s}, &Statistics{s}, &Shadows{s}
 	s.Alerts = &Alerts{s}
+	s.Privacy = &Privacy{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)
 	if err := s.settleSchema(ctx, schema); err != nil {

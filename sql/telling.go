@@ -186,7 +186,7 @@ func (w *Webhooks) tellings(look func(lookup) error, due condition) (all []Telli
 			EXISTS (SELECT 1 FROM webhook_endpoints w WHERE w.esme_address = e.esme_address AND w.recipients = 'full')
 		FROM (SELECT ` + tellingColumns + ` FROM webhook_events WHERE ` + due.text + ` ORDER BY due_at, id LIMIT ?) q
 		LEFT JOIN events e ON e.id = q.event_id
-		LEFT JOIN recipients r ON r.hash = e.recipient_hash
+		LEFT JOIN recipients r ON r.hash = e.recipient_hash AND r.mask <> ''
 		LEFT JOIN events sent ON sent.challenge_id = e.challenge_id AND sent.kind = 'sent' AND e.door = 'v1'
 		LEFT JOIN challenges c ON c.id = e.challenge_id AND q.due_at > 0
 		ORDER BY q.due_at, q.id`, append(due.args[:len(due.args):len(due.args)], int64(tellingChunk)),

@@ -55,6 +55,7 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 	if draft.Channels.Has(otp.Email) || draft.Details != nil && t.Mailbox != "" { // a fallback may need it, or a resend
 		draft.Mailbox = e.keyring.Seal(vault.Mailbox(draft.ID), []byte(t.Mailbox))
 	}
+	mailboxHash := e.mailboxHash(c, t)
 	if draft.Channels.Has(otp.Email) {
 		e.lockMailbox(c, op, t)
 		mailbox = e.keyring.Seal(vault.Mailbox(op.Event), []byte(t.Mailbox))
@@ -78,9 +79,9 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		made.send = e.sendOf(c, op, t, challenge, challenge.Channels, s.Now)
 		e.entrust(op, s, &made.send, guard)
 		sent := event(op, c, s, challenge, otp.EventSent)
-		sent.Mailbox, sent.Sending = mailbox, made.send.sending()
+		sent.Mailbox, sent.MailboxHash, sent.Sending = mailbox, mailboxHash, made.send.sending()
 		if challenge.Details != nil {
-			sent.Summary = summaryOf(challenge, t)
+			sent.Summary, sent.User = summaryOf(challenge, t), challenge.Details.User
 			sent.Summary.Taken = !e.waits(&made.send)
 			made.remaining = s.Recipient.AttemptsLeft(challenge, s.Now)
 		}
@@ -105,6 +106,14 @@ func (e *Engine) lockMailbox(c *Caller, op *sql.Operation, t Target) {
 	if mailbox := e.recipientHash(c, t.Mailbox); mailbox != op.Recipient {
 		op.Mailbox = mailbox
 	}
+}
+
+// mailboxHash is what an event about t is found by besides its recipient, zero for nothing.
+func (e *Engine) mailboxHash(c *Caller, t Target) otp.ID {
+	if t.Mailbox == "" || t.Mailbox == t.Recipient {
+		return otp.ID{}
+	}
+	return e.recipientHash(c, t.Mailbox)
 }
 
 // Resend sends the slot's code again, to the target's mailbox if it names one and else to the
@@ -159,7 +168,7 @@ func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, challe
 	resent := event(op, c, s, challenge, otp.EventResent)
 	resent.Channels, resent.Sending = channels, sent.sending()
 	if channels.Has(otp.Email) {
-		resent.Mailbox = e.keyring.Seal(vault.Mailbox(op.Event), []byte(t.Mailbox))
+		resent.Mailbox, resent.MailboxHash = e.keyring.Seal(vault.Mailbox(op.Event), []byte(t.Mailbox)), e.mailboxHash(c, t)
 	}
 	if c.Door == otp.V1Door {
 		resent.Summary = &otp.Summary{Taken: !e.waits(&sent)}
@@ -258,7 +267,7 @@ func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
 		recipient *otp.Recipient
 		name      string
 	}{{s.Recipient, t.Recipient}, {s.Mailbox, t.Mailbox}} {
-		if r := row.recipient; r != nil && r.Version == 0 && r.Sealed == nil {
+		if r := row.recipient; r != nil && (r.Version == 0 || r.Erased) && r.Sealed == nil {
 			r.Account, r.Environment, r.Mask = c.Account.Address, c.Environment, deliver.Mask(row.name)
 			r.Sealed = e.keyring.Seal(vault.Recipient(r.ID), []byte(row.name))
 		}

@@ -56,7 +56,7 @@ func (e *Engine) receipt(ctx context.Context, c *Caller, event otp.ID, challenge
 }
 
 // JWKS is the public keys of all receipts that can still be good as a JSON Web Key Set (RFC 7517),
-// newest first.
+// newest first, and then the one of erasure certificates, which stays.
 func (e *Engine) JWKS(ctx context.Context) ([]byte, error) {
 	keys, err := e.signingKeys.value(ctx, "")
 	if err != nil {
@@ -66,14 +66,21 @@ func (e *Engine) JWKS(ctx context.Context) ([]byte, error) {
 		Keys []map[string]string `json:"keys"`
 	}{Keys: []map[string]string{}}
 	now := otp.At(time.Now())
-	for _, key := range keys {
-		if key.Over(now) {
-			continue
-		}
+	add := func(id string, public []byte) {
 		set.Keys = append(set.Keys, map[string]string{
 			"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig",
-			"kid": key.ID, "x": base64.RawURLEncoding.EncodeToString(key.Public),
+			"kid": id, "x": base64.RawURLEncoding.EncodeToString(public),
 		})
 	}
+	for _, key := range keys {
+		if !key.Over(now) {
+			add(key.ID, key.Public)
+		}
+	}
+	certificates, err := e.vault.CertificateKey()
+	if err != nil {
+		return nil, err
+	}
+	add(certificates.ID(), certificates.Public())
 	return json.Marshal(set)
 }

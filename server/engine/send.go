@@ -167,6 +167,9 @@ func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, er
 	}
 	if s.Metadata = metadata; metadata != nil {
 		details.Metadata = e.keyring.Seal(vault.Metadata(challenge), metadata)
+		if user := otp.UserOf(metadata); user != "" {
+			details.User = e.vault.UserHash(c.Account.Address, c.Environment, user)
+		}
 	}
 	return details, nil
 }

@@ -89,6 +89,7 @@ type Details struct {
 	Binding  ID         // keyed hash of what the challenge is bound to; zero for nothing
 	Fallback []Channels // to try in turn once the one before surely did not send
 	Metadata []byte     // sealed; nil for none
+	User     ID         // keyed hash of the metadata's user_id, zero for none; it is stored with the send's event
 }
 
 // DefaultType is the type of a challenge that was made without one, as the servlets' all are, and

@@ -93,6 +93,16 @@ const (
 	ItemReviewed      ChangeKind = "checklist.reviewed"
 )
 
+// What is done about what is kept of a person. Details name a pseudonym.
+const (
+	PrivacyCounted   ChangeKind = "privacy.counted"
+	PrivacyExported  ChangeKind = "privacy.exported"
+	PrivacyErasing   ChangeKind = "privacy.erasing" // an erasure was asked for, and has begun
+	PrivacyErased    ChangeKind = "privacy.erased"
+	PrivacyReapplied ChangeKind = "privacy.reapplied" // the ledger's erasures were made again
+	PrivacyReported  ChangeKind = "privacy.reported"
+)
+
 // Actor is who does something, and from where.
 type Actor struct {
 	Kind    string // person, service, key, operator for the command line, or server for what it does by itself

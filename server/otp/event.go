@@ -48,6 +48,8 @@ type Event struct {
 	Send        int      // the send it speaks of, from 1; 0 for guesses
 	Channels    Channels // the channels of a send
 	Mailbox     []byte   // sealed address of an e-mail send, nil without one
+	User        ID       // keyed hash of the user_id in a send's metadata; zero without one
+	MailboxHash ID       // of the mailbox of a send or its fallback, where it is not the recipient; zero for none
 	Remaining   int      // after a wrong guess
 	Summary     *Summary // of a send that was asked for through the JSON API, else nil
 	Sending     Sending

@@ -41,6 +41,8 @@ const (
 	PermitReadWebhooks  = "read:webhooks"
 	PermitWriteWebhooks = "write:webhooks"
 
+	PermitPrivacy = "write:privacy" // export and erase what is kept of a person
+
 	// These read what belongs to the key's account, at the door for people.
 	PermitAccounts   = "read:accounts"
 	PermitKeys       = "read:keys"
@@ -56,7 +58,8 @@ func ReadingPermissions() []string { return slices.Clone(reading) }
 
 // permissions are in the order of their bits, which are stored: others come at the end.
 var permissions = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead, PermitDebug, Everything,
-	PermitReadWebhooks, PermitWriteWebhooks, PermitAccounts, PermitKeys, PermitAudit, PermitStatistics}
+	PermitReadWebhooks, PermitWriteWebhooks, PermitAccounts, PermitKeys, PermitAudit, PermitStatistics,
+	PermitPrivacy}
 
 // Permissions lists every permission that a key may be given.
 func Permissions() []string { return slices.Clone(permissions) }
@@ -116,7 +119,7 @@ var kinds = map[KeyKind]kindTraits{
 		perMinute: 60},
 }
 
-// daily is what applications need. Webhooks and debug are given by name.
+// daily is what applications need. Webhooks, privacy and debug are given by name.
 var daily = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead}
 
 // May reports whether a key of this kind, with these permissions listed, may do one thing.

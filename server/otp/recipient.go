@@ -48,6 +48,7 @@ type Recipient struct {
 	Environment Environment
 	Sealed      []byte // the normalised recipient, readable with the keyring only
 	Mask        string // for display: +91••••••2394
+	Erased      bool   // the row has its counters alone; a send names it again
 
 	Version     int64 // 0 = not stored yet
 	Seq         int64 // the newest challenge's number

@@ -1,0 +1,302 @@
+package sql
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"otpbridge/server/otp"
+)
+
+// Privacy finds and destroys what is kept of one person.
+type Privacy struct{ store *Store }
+
+// Subject is a person of an account, known by keyed hashes.
+type Subject struct {
+	Account     string
+	Environment otp.Environment
+	User        otp.ID // of the user_id in metadata
+	Recipient   otp.ID // of a number or mailbox; zero for none
+}
+
+// found is an event by which a challenge is found. An unlocking has no challenge, and stands for itself.
+type found struct{ event, challenge otp.ID }
+
+// finder is one way in which a subject's challenges are found, each within an index. It leaves out those that the ways
+// before it have found.
+type finder struct {
+	where string
+	args  []any
+}
+
+const (
+	byUser      = `e.user_hash = ?`
+	byRecipient = `e.recipient_hash = ? AND e.kind IN ('sent', 'unlocked')`
+	byMailbox   = `e.mailbox_hash = ?`
+
+	notByUser    = ` AND NOT EXISTS (SELECT 1 FROM events o WHERE o.challenge_id = e.challenge_id AND o.user_hash = ?)`
+	notRecipient = ` AND e.recipient_hash <> ?`
+	firstMail    = ` AND NOT EXISTS (
+		SELECT 1 FROM events o
+		WHERE o.challenge_id = e.challenge_id AND o.mailbox_hash = e.mailbox_hash AND o.id < e.id)`
+)
+
+func (s *Subject) finders() []finder {
+	all := []finder{{byUser, []any{s.User[:]}}}
+	if !s.Recipient.IsZero() {
+		all = append(all, finder{byRecipient + notByUser, []any{s.Recipient[:], s.User[:]}},
+			finder{byMailbox + notRecipient + firstMail + notByUser, []any{s.Recipient[:], s.Recipient[:], s.User[:]}})
+	}
+	return all
+}
+
+// pageOf reads the next challenges of a finder, oldest first.
+func (p *Privacy) pageOf(ctx context.Context, f finder, after, before otp.ID, limit int) (page []found, err error) {
+	rows, err := p.store.reads.QueryContext(ctx, `
+		SELECT e.id, e.challenge_id
+		FROM events e
+		WHERE `+f.where+` AND e.id > ? AND e.id < ?
+		ORDER BY e.id
+		LIMIT ?`, append(slices.Clone(f.args), after[:], before[:], limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("look for a person's history: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var f found
+		if err := rows.Scan(idScan{&f.event}, idScan{&f.challenge}); err != nil {
+			return nil, fmt.Errorf("look for a person's history: %w", err)
+		}
+		page = append(page, f)
+	}
+	return page, rows.Err()
+}
+
+// The size of what is read, or destroyed in one transaction: short enough that no batch waits for it noticeably.
+const privacyChunk = 100
+
+// Page is some of what is kept of a subject: challenges, and events that belong to none.
+type Page struct{ Challenges, Loose []otp.ID }
+
+// Each visits a subject's history in pages, what began before a moment (0: all of it). Each page is read after the one
+// before it was visited, so visit may destroy it.
+func (p *Privacy) Each(ctx context.Context, s Subject, before otp.Millis, visit func(Page) error) error {
+	end := otp.ID(slices.Repeat([]byte{0xff}, len(otp.ID{})))
+	if before != 0 {
+		end = firstID(before)
+	}
+	for _, f := range s.finders() {
+		for after := (otp.ID{}); ; {
+			found, err := p.pageOf(ctx, f, after, end, privacyChunk)
+			if err != nil || len(found) == 0 {
+				if err != nil {
+					return err
+				}
+				break
+			}
+			var page Page
+			for _, one := range found {
+				if one.challenge.IsZero() {
+					page.Loose = append(page.Loose, one.event)
+				} else {
+					page.Challenges = append(page.Challenges, one.challenge)
+				}
+				after = one.event
+			}
+			if err := visit(page); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Unhashed is the send of a server that did not store the hashes yet.
+type Unhashed struct {
+	Event, Challenge otp.ID
+	Account          string
+	Environment      otp.Environment
+	Mailbox          []byte // sealed; nil for none
+	Metadata         []byte // the same
+}
+
+// EachUnhashed visits such sends, in bounded steps, until they are too old to be kept. A new database has none.
+func (p *Privacy) EachUnhashed(ctx context.Context, visit func(Unhashed) error) error {
+	end, err := p.hashedFrom(ctx)
+	if err != nil || end.IsZero() {
+		return err
+	}
+	const step = 1000
+	for after := (otp.ID{}); ; {
+		looked := 0
+		rows, err := p.store.reads.QueryContext(ctx, `
+			SELECT id, challenge_id, esme_address, environment, mailbox, summary, user_hash IS NULL, mailbox_hash IS NULL
+			FROM events
+			WHERE id > ? AND id < ?
+			ORDER BY id
+			LIMIT ?`, after[:], end[:], step)
+		if err != nil {
+			return fmt.Errorf("look through the history: %w", err)
+		}
+		var sends []Unhashed
+		for rows.Next() {
+			var u Unhashed
+			var summary []byte
+			var noUser, noMailbox bool
+			err := rows.Scan(idScan{&u.Event}, idScan{&u.Challenge}, &u.Account, &u.Environment, &u.Mailbox, &summary, &noUser,
+				&noMailbox)
+			kept, decoding := decodeSummary(summary)
+			if err == nil {
+				err = decoding
+			}
+			if err != nil {
+				rows.Close()
+				return fmt.Errorf("look through the history: %w", err)
+			}
+			if kept != nil && noUser {
+				u.Metadata = kept.Metadata
+			}
+			if !noMailbox {
+				u.Mailbox = nil
+			}
+			if u.Metadata != nil || u.Mailbox != nil {
+				sends = append(sends, u)
+			}
+			after = u.Event
+			looked++
+		}
+		if err := rows.Close(); err != nil {
+			return fmt.Errorf("look through the history: %w", err)
+		}
+		for _, u := range sends {
+			if err := visit(u); err != nil {
+				return err
+			}
+		}
+		if looked < step {
+			return nil
+		}
+	}
+}
+
+// hashedFrom returns the event from which on every server stores the hashes, zero if all have done so from the first.
+// A server of before may have served beside this one for a day.
+func (p *Privacy) hashedFrom(ctx context.Context) (otp.ID, error) {
+	const migration = 64
+	var begun, hashed int64
+	at := `SELECT ` + p.store.dialect.migrated + ` FROM goose_db_version WHERE version_id = ? AND is_applied ORDER BY id DESC LIMIT 1`
+	err := p.store.reads.GetContext(ctx, &begun, at, 1)
+	if err == nil {
+		err = p.store.reads.GetContext(ctx, &hashed, at, migration)
+	}
+	if err != nil {
+		return otp.ID{}, fmt.Errorf("read when the schema was changed: %w", err)
+	}
+	if hashed-begun < 60 {
+		return otp.ID{}, nil
+	}
+	return firstID(otp.Millis(hashed)*otp.Second + otp.Day), nil
+}
+
+// Trace is one line of a subject's history, with what it says of them.
+type Trace struct {
+	otp.Event
+	Sealed []byte // the recipient, nil where it is gone
+	Row    otp.ID // its row
+}
+
+// Traces reads all events of a page, oldest first of those with a challenge, then of the others.
+func (p *Privacy) Traces(ctx context.Context, page Page) (all []Trace, err error) {
+	for _, part := range page.parts() {
+		if all, err = p.traces(ctx, part, all); err != nil {
+			return nil, fmt.Errorf("read a person's history: %w", err)
+		}
+	}
+	return all, nil
+}
+
+func (p *Privacy) traces(ctx context.Context, part pagePart, all []Trace) ([]Trace, error) {
+	list, args := in(part.ids, idArg)
+	rows, err := p.store.reads.QueryContext(ctx, `
+		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.door, e.recipient_hash, e.challenge_id, e.send,
+			e.channels, e.mailbox, e.remaining, e.summary, r.id, r.sealed
+		FROM events e
+		LEFT JOIN recipients r ON r.hash = e.recipient_hash AND r.mask <> ''
+		WHERE e.`+part.column+` IN `+list+`
+		ORDER BY e.id`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t Trace
+		var summary, row []byte
+		err := rows.Scan(idScan{&t.ID}, &t.At, &t.Account, &t.Environment, &t.Kind, &t.Door, idScan{&t.Recipient},
+			idScan{&t.Challenge}, &t.Send, &t.Channels, &t.Mailbox, &t.Remaining, &summary, &row, &t.Sealed)
+		if err == nil {
+			t.Summary, err = decodeSummary(summary)
+		}
+		if err != nil {
+			return nil, err
+		}
+		copy(t.Row[:], row)
+		all = append(all, t)
+	}
+	return all, rows.Err()
+}
+
+// pagePart is a column of events with the values that a page has in it.
+type pagePart struct {
+	column string
+	ids    []otp.ID
+}
+
+func (p Page) parts() (parts []pagePart) {
+	if len(p.Challenges) > 0 {
+		parts = append(parts, pagePart{"challenge_id", p.Challenges})
+	}
+	if len(p.Loose) > 0 {
+		parts = append(parts, pagePart{"id", p.Loose})
+	}
+	return parts
+}
+
+// Tale is what an endpoint was told, or is to be told, of a subject.
+type Tale struct {
+	At    otp.Millis
+	Type  string
+	State string
+	Host  string // of the endpoint's URL
+}
+
+// Told reads what webhooks were told of a page's challenges.
+func (p *Privacy) Told(ctx context.Context, page Page) (all []Tale, err error) {
+	if len(page.Challenges) == 0 {
+		return nil, nil
+	}
+	list, challenges := in(page.Challenges, idArg)
+	rows, err := p.store.reads.QueryContext(ctx, `
+		SELECT d.at, d.type, d.state, COALESCE(e.url, '')
+		FROM webhook_deliveries d
+		LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id
+		WHERE d.recipient_hash IN (SELECT recipient_hash FROM events WHERE challenge_id IN `+list+`)
+			AND d.challenge_id IN `+list+`
+		ORDER BY d.id`, append(challenges, challenges...)...)
+	if err != nil {
+		return nil, fmt.Errorf("read what webhooks were told: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t Tale
+		var target string
+		if err := rows.Scan(&t.At, &t.Type, &t.State, &target); err != nil {
+			return nil, fmt.Errorf("read what webhooks were told: %w", err)
+		}
+		if parsed, err := url.Parse(target); err == nil {
+			t.Host = parsed.Hostname()
+		}
+		all = append(all, t)
+	}
+	return all, rows.Err()
+}
