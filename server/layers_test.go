@@ -36,13 +36,16 @@ var layers = map[string][]string{
 	"server/audit":   {"server/otp", "sql", "crypto", "server/vault"},
 	"server/webhook": {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
 	"server/insight": {"server/otp", "server/deliver", "sql"}, // counts and warns
+	"server/privacy": {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
 	"server/bridge":  {"server/otp", "server/deliver", "sql"}, // passes calls on to the service that an account comes from
 	"server/web":     {"server/otp", "server/strict"},         // what the doors have in common
 	"server/servlet": {"server/otp", "server/engine", "server/bridge", "server/web"},
-	"server/v1":      {"server/otp", "server/people", "server/engine", "server/web", "server/webhook"},
+	"server/v1":      {"server/otp", "server/people", "server/privacy", "server/engine", "server/web", "server/webhook"},
 	"server/admin": {
 		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/engine", "server/bridge",
 		"server/web", "server/webhook", "server/insight",
+		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/privacy", "server/engine",
+		"server/bridge", "server/web", "server/webhook",
 	},
 	"server/console": {"crypto", "server/otp", "server/audit", "server/manage", "server/people", "server/engine", "server/web",
 		"server/sandbox", "server/webhook", "server/insight"},
@@ -51,6 +54,7 @@ var layers = map[string][]string{
 	"server": {
 		"config", "crypto", "sql", "server/otp", "server/vault", "server/deliver", "server/engine", "server/manage",
 		"server/people", "server/audit", "server/bridge", "server/strict", "server/web", "server/webhook", "server/insight",
+		"server/people", "server/audit", "server/privacy", "server/bridge", "server/strict", "server/web", "server/webhook",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/people/passkeytest": {}, // an authenticator for tests

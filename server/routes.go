@@ -86,7 +86,8 @@ func (s *Server) routes() http.Handler {
 		})
 	}
 	if s.settings.Open(config.V1Door) {
-		api := v1.Options{Engine: s.engine, People: s.people, Webhooks: s.webhooks, Plain: s.plain, Log: s.log}
+		api := v1.Options{Engine: s.engine, People: s.people, Webhooks: s.webhooks, Privacy: s.privacy, Plain: s.plain,
+			Log: s.log}
 		if s.settings.Sandbox() {
 			api.DemoKey = s.manage.Sandbox.DemoCredentials()[0].APIKey
 		}
@@ -95,14 +96,14 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Open(config.APIDoor) {
 		admin.MountOAuth(router, admin.OAuthOptions{Services: s.people.Services, Plain: s.plain, Log: s.log})
 		admin.Mount(router, admin.Options{
-			People: s.people, Manage: s.manage, Engine: s.engine, Audit: s.audit, Webhooks: s.webhooks, Plain: s.plain,
-			Log:       s.log,
+			People: s.people, Manage: s.manage, Engine: s.engine, Audit: s.audit, Webhooks: s.webhooks, Privacy: s.privacy,
+			Plain: s.plain, Log: s.log,
 			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(), Reports: bridge.NewReports(s.store),
 			Insight: s.insight,
 		})
 	}
 	s.mountConsole(router, requests)
-	return router
+	return v1.KeepEscapes(router)
 }
 
 // noIcon says that there is no icon, and that nobody need ask again today.

@@ -26,6 +26,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/privacy"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 	"otpbridge/sql"
@@ -54,6 +55,7 @@ type Server struct {
 	tally    *bridge.Tally
 	people   *people.People
 	audit    *audit.Log
+	privacy  *privacy.Privacy
 	webhooks *webhook.Webhooks
 	insight  *insight.Insight
 	counts   *insight.Tally
@@ -175,6 +177,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.openPeople()
 	if s.audit, err = openAudit(s.settings, s.store, s.manage.Vault(), s.log); err != nil {
+		return err
+	}
+	if err = s.openPrivacy(); err != nil {
 		return err
 	}
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)

@@ -19,6 +19,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/privacy"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 )
@@ -34,6 +35,7 @@ type Options struct {
 	Audit    *audit.Log
 	Webhooks *webhook.Webhooks
 	Insight  *insight.Insight
+	Privacy  *privacy.Privacy
 	Engine   *engine.Engine // reads API keys; nil where there are none
 	Plain    *web.Plain     // refuses credentials over plain HTTP
 	Log      *slog.Logger

@@ -28,6 +28,9 @@ type Options struct {
 	CallDays, ChangeDays int
 	// CheckpointFile gets every checkpoint appended; empty for none.
 	CheckpointFile string
+	// Pushed is called after each checkpoint, to push what else is to be where the database's owner has no hand; nil
+	// calls nothing.
+	Pushed func(context.Context) error
 }
 
 // Log is the audit log of one database. It is safe for concurrent use, and several servers may have one each.
@@ -213,7 +216,9 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 			l.giveBack(calls)
 			break
 		}
-		err = p.push(tree)
+		if err = p.push(tree); err == nil && l.Pushed != nil {
+			err = l.Pushed(ctx)
+		}
 	}
 	p.report(err)
 }

@@ -52,7 +52,8 @@ const (
 	ReadStatistics = "read:statistics"
 	ReadAlerts     = "read:alerts"
 	WriteAlerts    = "write:alerts"
-	WritePrivacy   = "write:privacy" // export and erase what is kept of a recipient
+	ReadPrivacy    = "read:privacy"  // the report of what is kept, and the ledger of erasures
+	WritePrivacy   = "write:privacy" // export and erase what is kept of a person
 )
 
 // granted is the one table of who may do what. Its columns are those of Roles.
@@ -85,6 +86,7 @@ var granted = map[string][5]bool{
 	ReadStatistics: {true, true, true, true, true},
 	ReadAlerts:     {true, true, true, true, true},
 	WriteAlerts:    {true, true, false, true, false},
+	ReadPrivacy:    {true, true, false, false, true},
 	WritePrivacy:   {true, true, false, false, false},
 }
 

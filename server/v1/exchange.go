@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/privacy"
 	"otpbridge/server/web"
 )
 
@@ -26,6 +28,7 @@ type exchange struct {
 	caller *engine.Caller  // nil until the key is accepted
 	body   []byte
 	query  *web.Query
+	stream func(context.Context, io.Writer) error // writes the answer, if it is set
 }
 
 // serve answers one request. What goes wrong on its way is rendered here and nowhere else.
@@ -46,7 +49,14 @@ func (d *door) serve(r route) gin.HandlerFunc {
 			x.refuse(err)
 			return
 		}
-		x.write(answer)
+		if x.stream == nil {
+			x.write(answer)
+			return
+		}
+		web.RequestOf(c).Kind = "ok"
+		if err := web.Stream(c, d.errors.Log, "application/json; charset=utf-8", privacy.ExportFile, x.stream); err != nil {
+			x.refuse(err)
+		}
 	}
 }
 

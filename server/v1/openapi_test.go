@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
+	"otpbridge/server/privacy"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 )
@@ -136,7 +137,7 @@ func unreadable(at string, part any) []string {
 func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	documents, calls := gin.New(), gin.New()
-	Mount(documents, calls, Options{Webhooks: &webhook.Webhooks{}})
+	Mount(documents, calls, Options{Webhooks: &webhook.Webhooks{}, Privacy: &privacy.Privacy{}})
 	parameter := regexp.MustCompile(`:(\w+)`)
 	path := func(of gin.RouteInfo) string { return parameter.ReplaceAllString(of.Path, "{$1}") }
 	var served []string

@@ -22,6 +22,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/privacy"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 )
@@ -39,6 +40,8 @@ type Options struct {
 	DemoKey string
 	// Webhooks are managed through the API if there are any.
 	Webhooks *webhook.Webhooks
+	// Privacy exports and erases what is kept of a person; nil where nothing does.
+	Privacy *privacy.Privacy
 }
 
 // route is one call of the API, its path written as the OpenAPI document writes it.
@@ -77,6 +80,7 @@ type door struct {
 	engine   *engine.Engine
 	people   *people.People
 	webhooks *webhook.Webhooks
+	privacy  *privacy.Privacy
 	errors   *web.Writer
 	plain    *web.Plain
 }
@@ -85,7 +89,7 @@ func newDoor(o Options) *door {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &door{engine: o.Engine, people: o.People, webhooks: o.Webhooks, plain: o.Plain,
+	return &door{engine: o.Engine, people: o.People, webhooks: o.Webhooks, privacy: o.Privacy, plain: o.Plain,
 		errors: &web.Writer{Door: "v1", Log: o.Log}}
 }
 
@@ -95,6 +99,11 @@ func Mount(documents, calls gin.IRouter, o Options) {
 	d := newDoor(o)
 	if o.Webhooks != nil {
 		for _, r := range webhookRoutes { // no call for web pages, so that none asks ahead
+			calls.Handle(r.method, r.pattern(), d.serve(r))
+		}
+	}
+	if o.Privacy != nil {
+		for _, r := range userRoutes { // the same
 			calls.Handle(r.method, r.pattern(), d.serve(r))
 		}
 	}

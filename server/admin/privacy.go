@@ -1,0 +1,169 @@
+package admin
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/privacy"
+	"otpbridge/server/web"
+)
+
+// privacyRoutes are the calls about what is kept of a person. Whom they are about stands in the body, so that no log of
+// paths has it.
+var privacyRoutes = []route{
+	{method: http.MethodPost, path: "/api/privacy/count", who: person, needs: people.WritePrivacy,
+		call: (*exchange).countSubject},
+	{method: http.MethodPost, path: "/api/privacy/export", who: person, needs: people.WritePrivacy, live: true,
+		call: (*exchange).exportSubject},
+	{method: http.MethodPost, path: "/api/privacy/erase", who: person, needs: people.WritePrivacy, live: true,
+		call: (*exchange).eraseSubject},
+	{method: http.MethodPost, path: "/api/privacy/verify", who: person, needs: people.ReadPrivacy,
+		call: (*exchange).verifyCertificate},
+	{method: http.MethodGet, path: "/api/privacy/erasures", who: person, needs: people.ReadPrivacy,
+		parameters: []string{limitParameter, cursorParameter, "account"}, call: (*exchange).erasures},
+	{method: http.MethodGet, path: "/api/privacy/report", who: person, needs: people.ReadPrivacy,
+		call: (*exchange).privacyReport},
+}
+
+// subject names a person of an account's application.
+type subject struct {
+	Account     string          `json:"account"`
+	Environment otp.Environment `json:"environment"`
+	ID          string          `json:"id"`
+}
+
+// asked checks whom a body names. Accounts that are not the caller's are refused like those that do not exist.
+func (s *subject) asked(x *exchange) (privacy.Asked, error) {
+	if err := needed("account", s.Account, "id", s.ID); err != nil {
+		return privacy.Asked{}, err
+	}
+	if err := x.who.See(s.Account); err != nil {
+		return privacy.Asked{}, err
+	}
+	web.RequestOf(x.gin).Account = s.Account
+	return privacy.Asked{Account: s.Account, Environment: s.Environment, ID: s.ID}, nil
+}
+
+func (x *exchange) readSubject() (privacy.Asked, error) {
+	named := subject{Environment: otp.Live}
+	if err := x.read(&named); err != nil {
+		return privacy.Asked{}, err
+	}
+	return named.asked(x)
+}
+
+func (x *exchange) countSubject() (answer, error) {
+	asked, err := x.readSubject()
+	if err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.Privacy.Count(x.ctx, x.who.Actor(), asked)
+	return answer{http.StatusOK, found}, err
+}
+
+// exportSubject streams.
+func (x *exchange) exportSubject() (answer, error) {
+	asked, err := x.readSubject()
+	if err != nil {
+		return answer{}, err
+	}
+	by := x.who.Actor()
+	return answer{http.StatusOK, file{"application/json; charset=utf-8", privacy.ExportFile,
+		func(ctx context.Context, w io.Writer) error { return x.door.Privacy.Export(ctx, by, asked, w) }}}, nil
+}
+
+func (x *exchange) eraseSubject() (answer, error) {
+	var named struct {
+		subject
+		Confirm string `json:"confirm"`
+	}
+	named.Environment = otp.Live
+	if err := x.read(&named); err != nil {
+		return answer{}, err
+	}
+	asked, err := named.asked(x)
+	if err != nil {
+		return answer{}, err
+	}
+	if named.Confirm != named.ID {
+		return answer{}, web.Invalid(web.Fault{Pointer: "/confirm", Detail: "must be the id once more; nothing was erased"})
+	}
+	made, err := x.door.Privacy.Erase(context.WithoutCancel(x.ctx), x.who.Actor(), asked)
+	return answer{http.StatusOK, made}, err
+}
+
+func (x *exchange) verifyCertificate() (answer, error) {
+	var given struct {
+		Certificate string `json:"certificate"`
+	}
+	if err := x.read(&given); err != nil {
+		return answer{}, err
+	}
+	says, err := x.door.Privacy.Verify(given.Certificate)
+	return answer{http.StatusOK, says}, err
+}
+
+// erasure is a line of the ledger.
+type erasure struct {
+	ID          string          `json:"id"`
+	Account     string          `json:"account"`
+	Environment otp.Environment `json:"environment"`
+	Subject     string          `json:"subject"` // a pseudonym
+	AskedAt     time.Time       `json:"asked_at"`
+	ErasedAt    *time.Time      `json:"erased_at"` // null: it goes on, or waits for the next start of a server
+	Certificate string          `json:"certificate,omitempty"`
+}
+
+func (x *exchange) erasures() (answer, error) {
+	query := web.ReadQuery(x.gin, limitParameter, cursorParameter, "account")
+	account, limit := query.Text("account"), query.Number(limitParameter, usualPage, 1, 100)
+	var after otp.ID
+	if cursor, given := query.Given(cursorParameter); given {
+		var ok bool
+		if after, ok = otp.ParseID(privacy.ErasurePrefix, cursor); !ok {
+			query.Fault(cursorParameter, "must be the next_cursor of an answer")
+		}
+	}
+	switch seen := x.who.Grant.Accounts; {
+	case account != "" || seen == nil:
+	case len(seen) == 1:
+		account = seen[0]
+	default:
+		query.Fault("account", "must name one of your accounts, because you do not see all")
+	}
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	if account != "" {
+		if err := x.who.See(account); err != nil {
+			return answer{}, err
+		}
+	}
+	found, err := x.door.Privacy.Ledger(x.ctx, account, after, limit+1)
+	if err != nil {
+		return answer{}, err
+	}
+	shown := page[erasure]{Data: []erasure{}}
+	for _, e := range found[:min(len(found), limit)] {
+		line := erasure{ID: e.ID.Text(privacy.ErasurePrefix), Account: e.Account, Environment: otp.Environment(e.Environment),
+			Subject: e.User.Text(privacy.Pseudonym), AskedAt: e.At.Time(), Certificate: e.Certificate}
+		if e.DoneAt != 0 {
+			at := e.DoneAt.Time()
+			line.ErasedAt = &at
+		}
+		shown.Data = append(shown.Data, line)
+	}
+	if len(found) > limit {
+		shown.NextCursor, shown.HasMore = x.next(limit, shown.Data[limit-1].ID), true
+	}
+	return answer{http.StatusOK, shown}, nil
+}
+
+func (x *exchange) privacyReport() (answer, error) {
+	report, err := x.door.Privacy.Report(x.ctx, x.who.Actor(), x.who.MaySee)
+	return answer{http.StatusOK, report}, err
+}

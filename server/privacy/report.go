@@ -1,0 +1,112 @@
+package privacy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Report is what is kept of people, for how long, and what was done about it: the record that an auditor asks for.
+type Report struct {
+	At       time.Time       `json:"at"`
+	Held     []Held          `json:"held"`
+	Accounts []AccountReport `json:"accounts"`
+	Ledger   Lines           `json:"ledger"`
+}
+
+// Held is one class of what is kept.
+type Held struct {
+	Class  string     `json:"class"`
+	What   string     `json:"what"`
+	Kept   string     `json:"kept"`   // for how long
+	Oldest *time.Time `json:"oldest"` // record of all accounts; null for none
+}
+
+// AccountReport is an account's part.
+type AccountReport struct {
+	Account       string `json:"account"`
+	RetentionDays int    `json:"retention_days"`
+	Exports       int    `json:"exports"` // as long as the audit log keeps them
+	Erasures      int    `json:"erasures"`
+}
+
+// Lines counts the ledger's.
+type Lines struct {
+	Erasures int `json:"erasures"`
+	Open     int `json:"open"` // that are not done yet
+}
+
+// held describes the classes, by the names that sql.Privacy.Oldest has for them.
+func (p *Privacy) held() []Held {
+	return []Held{
+		{Class: "history", What: "what was sent and verified, when and on which channel; the mailbox and the metadata, sealed",
+			Kept: "retention_days of its account"},
+		{Class: "recipients", What: "the number or mailbox, sealed, and counters of sends and wrong codes",
+			Kept: "until it has not been used for 24 hours"},
+		{Class: "challenges", What: "codes that are or were live, none of which is stored; the mailbox and the metadata, sealed",
+			Kept: "until an hour after they expire"},
+		{Class: "deliveries", What: "messages on their way, with the mailbox, sealed", Kept: "24 hours"},
+		{Class: "webhook_deliveries", What: "what accounts' own servers were told, and answered, sealed",
+			Kept: "retention_days of its account, at most 30 days"},
+		{Class: "stored_answers", What: "answers for repeated requests, sealed", Kept: "24 hours"},
+		{Class: "test_recipients", What: "numbers whose code is fixed, sealed", Kept: "as long as the account says, at most 30 days"},
+		{Class: "audit_changes", What: "who did what; of recipients the mask, or a pseudonym",
+			Kept: fmt.Sprintf("%d days", p.ChangeDays)},
+		{Class: "audit_calls", What: "calls with their addresses, and nobody's number", Kept: fmt.Sprintf("%d days", p.CallDays)},
+	}
+}
+
+// Report looks, and records that somebody looked. Of accounts it has those that sees reports.
+func (p *Privacy) Report(ctx context.Context, by otp.Actor, sees func(account string) bool) (r Report, err error) {
+	now := otp.At(time.Now())
+	err = p.Store.Change(ctx, func(tx *sql.Tx) error {
+		return tx.Record(otp.Change{ID: sql.NewID(), At: now, Kind: otp.PrivacyReported, Actor: by})
+	})
+	if err != nil {
+		return r, err
+	}
+	r = Report{At: now.Time(), Held: p.held(), Accounts: []AccountReport{}}
+	for i := range r.Held {
+		oldest, err := p.Store.Privacy.Oldest(ctx, r.Held[i].Class)
+		if err != nil {
+			return r, err
+		}
+		if oldest != 0 {
+			at := oldest.Time()
+			r.Held[i].Oldest = &at
+		}
+	}
+	exports, err := p.Store.Privacy.Exports(ctx, string(otp.PrivacyExported))
+	if err != nil {
+		return r, err
+	}
+	done := map[string]int{}
+	err = p.eachLine(ctx, otp.ID{}, func(e sql.Erasure) error {
+		if !sees(e.Account) {
+			return nil
+		}
+		r.Ledger.Erasures++
+		done[e.Account]++
+		if e.DoneAt == 0 {
+			r.Ledger.Open++
+		}
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	return r, p.Store.Accounts.Each(ctx, func(a otp.Account, _ error) error {
+		if sees(a.Address) {
+			r.Accounts = append(r.Accounts, AccountReport{a.Address, a.RetentionDays, exports[a.Address], done[a.Address]})
+		}
+		return nil
+	})
+}
+
+// Ledger reads erasures after an id, oldest first; of one account, or of all for "".
+func (p *Privacy) Ledger(ctx context.Context, account string, after otp.ID, limit int) ([]sql.Erasure, error) {
+	return p.Store.Privacy.Ledger(ctx, account, after, limit)
+}
