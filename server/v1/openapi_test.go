@@ -171,6 +171,23 @@ func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	require.Equal(t, documented, served)
 }
 
+// Whoever holds an access token names account and environment at every call of the door.
+func TestOpenAPI_EveryCallTakesAccountAndEnvironment(t *testing.T) {
+	calls := 0
+	for path, item := range openapi(t).Paths.Map() {
+		if !strings.HasPrefix(path, "/v1/") {
+			continue
+		}
+		for method, operation := range item.Operations() {
+			calls++
+			for _, name := range []string{accountHeader, environmentHeader} {
+				require.NotNil(t, operation.Parameters.GetByInAndName("header", name), "%s %s lacks %s", method, path, name)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, calls, 15)
+}
+
 func TestRefusals_EveryKindHasARowAndTheDocumentHasTheSame(t *testing.T) {
 	var documented map[string]struct {
 		Status int    `json:"status"`
