@@ -1,13 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,13 +35,22 @@ func TestManagement_ThePagesCommandsWork(t *testing.T) {
 	const password = "tandem-marzipan-kayak-41"
 	token := regexp.MustCompile(`otpl_[\w-]{43}`).FindString(bash(blocks(t, text, "setup", "sh")[0], ""))
 	require.NotEmpty(t, token)
-	bash("otpbridge account import - --make-secrets", `{"esme_address":"10000000000001","message_profile":"live"}`)
+	bash(blocks(t, text, "account", "sh")[0], "")
 	script := ""
-	for _, marker := range []string{"register", "login", "key-create", "key-change", "key-end", "invite", "service", "refresh"} {
+	for _, marker := range []string{"register", "login", "mfa", "key-create", "key-change", "key-end", "invite", "service", "refresh"} {
 		script += blocks(t, text, marker, "sh")[0]
 	}
 	here := strings.NewReplacer("https://otp.shop.example", s.URL(), "otpl_…", token)
-	out := bash(here.Replace(script), password+"\n")
+	// Where a person reads the code in the app, the shell stops and another goes on.
+	before, after, found := strings.Cut(here.Replace(script), "read -rp 'Code in the app: ' CODE\n")
+	require.True(t, found)
+	out := bash(before+"declare -p URL PASSWORD TOKEN > shell; declare -f member >> shell\n", password+"\n")
+	var factor struct{ Secret string }
+	require.NoError(t, json.Unmarshal([]byte(page(t, filepath.Join(folder, "factor.json"))), &factor))
+	code, err := totp.GenerateCode(factor.Secret, time.Now())
+	require.NoError(t, err)
+	out += bash("source ./shell; CODE="+code+"\n"+after, "")
+	require.Contains(t, out, `"backup_codes":["`)
 	require.Contains(t, out, `"email":"owner@shop.example"`)
 	require.Contains(t, out, `"role":"owner"`)
 	for _, part := range []string{`"permissions":["send:otp","verify:otp"]`, `"allowed_ips":["203.0.113.0/24"]`,
