@@ -2,7 +2,6 @@ package people
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -102,16 +101,20 @@ func (p *People) judgeFactor(ctx context.Context, person sql.Person, code string
 			return proof{kind: f.Kind, factor: f.ID, step: step, guess: guess}, nil
 		}
 	}
-	return proof{}, cmp.Or(p.wrongFactor(ctx, person.ID, from, at), wrongCode())
+	return proof{}, p.wrongFactor(ctx, person.ID, from, at)
 }
 
 func wrongCode() error {
 	return otp.Refuse(otp.FactorRequired, "the code is wrong or was used before; wait for the next one")
 }
 
-// wrongFactor records a wrong code.
+// wrongFactor records a wrong code, and returns the refusal.
 func (p *People) wrongFactor(ctx context.Context, person otp.ID, from Client, at otp.Millis) error {
-	return p.change(ctx, func(tx *sql.Tx) error { return record(tx, otp.FactorGuessed, stranger(from), person, at) })
+	err := p.change(ctx, func(tx *sql.Tx) error { return record(tx, otp.FactorGuessed, stranger(from), person, at) })
+	if err != nil {
+		return err
+	}
+	return wrongCode()
 }
 
 // use uses a proof up. Of any number who try with one code, one succeeds.
@@ -383,7 +386,7 @@ func (p *People) Reauthenticate(ctx context.Context, who Principal, password, co
 			return err
 		}
 	}
-	return p.change(ctx, func(tx *sql.Tx) error {
+	err = p.change(ctx, func(tx *sql.Tx) error {
 		if err := unchanged(tx, person); err != nil {
 			return err
 		}
@@ -398,4 +401,8 @@ func (p *People) Reauthenticate(ctx context.Context, who Principal, password, co
 		}
 		return record(tx, otp.SessionConfirmed, who.Actor(), who.ID, at, "factor", shown.kind)
 	})
+	if otp.KindOf(err) == otp.FactorRequired { // it was used before, or is no backup code
+		err = p.wrongFactor(ctx, person.ID, who.From, at)
+	}
+	return err
 }

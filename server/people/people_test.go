@@ -170,7 +170,8 @@ func scan(t testing.TB, uri string) string {
 	require.NoError(t, err)
 	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
 	require.NoError(t, err)
-	read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+	hints := map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true} // it is no photograph
+	read, err := qrcode.NewQRCodeReader().Decode(bitmap, hints)
 	require.NoError(t, err)
 	return read.GetText()
 }

@@ -42,6 +42,7 @@ type order struct {
 	Question              people.Answer
 	ID                    otp.ID // of a session
 	Version               int64
+	Round                 int // each comes from other networks, where nothing was counted yet
 	First, Count          int // the numbers of those who do it
 }
 
@@ -94,7 +95,7 @@ func carryOut(p *people.People, o order) outcome {
 	texts := make([]string, o.Count)
 	answers := atOnce(o.Count, func(i int) (err error) {
 		i += o.First
-		from := people.Client{Address: netip.AddrFrom4([4]byte{10, byte(i), 0, 1})}
+		from := people.Client{Address: netip.AddrFrom4([4]byte{10, byte(i), byte(o.Round), 1})}
 		texts[i-o.First], err = deeds[o.Do](p, o, from, i)
 		return err
 	})
