@@ -25,6 +25,7 @@ import (
 	"otpbridge/server/insight"
 	"otpbridge/server/manage"
 	"otpbridge/server/people"
+	"otpbridge/server/privacy"
 	"otpbridge/server/vault"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
@@ -73,6 +74,8 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 		SMS: []deliver.Channel{deliver.NewInbox()}})
 	require.NoError(t, err)
 	o.Audit, err = audit.Open(audit.Options{Store: store, Vault: opened, Log: log, CallDays: 30, ChangeDays: 400})
+	require.NoError(t, err)
+	o.Privacy, err = privacy.New(privacy.Options{Store: store, Vault: opened, Log: log, CallDays: 30, ChangeDays: 400})
 	require.NoError(t, err)
 	d.audit = o.Audit
 	d.counts = insight.NewTally()

@@ -35,6 +35,8 @@ var mayCall = map[string]string{
 	"POST /api/accounts/:account/templates/preview": "OADSU", "GET /api/accounts/:account/channels": "OADSU",
 	"POST /api/accounts/:account/send-test": "OA", "GET /api/migration": "OADSU",
 	"GET /api/audit": "OAU", "POST /api/audit/verify": "OAU", "GET /api/audit/export": "OAU",
+	"POST /api/privacy/count": "OA", "POST /api/privacy/export": "OA", "POST /api/privacy/erase": "OA",
+	"POST /api/privacy/verify": "OAU", "GET /api/privacy/erasures": "OAU", "GET /api/privacy/report": "OAU",
 	"GET /api/statistics": "OADSU",
 	"GET /api/alerts":     "OADSU", "POST /api/alerts/:id/acknowledge": "OAS",
 	"GET /api/checklist": "OADSU", "POST /api/checklist/:id/review": "OAS",

@@ -20,7 +20,7 @@ var may = map[string]string{
 	"read:service_accounts": "oadu", "write:service_accounts": "oa", "read:people": "oau", "write:people": "oa",
 	"write:owners": "o",
 	"read:audit":   "oau", "read:statistics": "oadsu", "read:alerts": "oadsu", "write:alerts": "oas",
-	"write:privacy": "oa",
+	"write:privacy": "oa", "read:privacy": "oau",
 }
 
 func TestRoles_MayDoWhatTheTableSaysAndNothingElse(t *testing.T) {
