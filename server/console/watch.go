@@ -65,8 +65,9 @@ func (x *exchange) watch() (err error) {
 	if body.Times, err = x.door.Insight.Statistics(x.ctx, q); err != nil {
 		return err
 	}
-	body.Calls = chart(body.Times, "refused", func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
-	body.Sends = chart(body.Times, "verified", func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
+	times := everyTime(body.Times, q)
+	body.Calls = chart(times, "refused", func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
+	body.Sends = chart(times, "verified", func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
 	for _, t := range []struct {
 		title, by string
 		sends     bool
@@ -118,6 +119,24 @@ func (watchBody) Money(micros int64) string {
 
 // chartHeight and chartWidth are the units of a chart, which its style scales.
 const chartHeight, chartWidth = 40.0, 240.0
+
+// everyTime adds the hours or days in which nothing happened, so that a chart has a place for each.
+func everyTime(lines []insight.Line, q insight.Query) (all []insight.Line) {
+	known := map[string]insight.Line{}
+	for _, line := range lines {
+		known[line.Of] = line
+	}
+	step := otp.Hour
+	if q.By == insight.ByDay {
+		step = otp.Day
+	}
+	for at := q.From; at <= q.To; at += step {
+		line := known[insight.TimeOf(at, q.By)]
+		line.Of = insight.TimeOf(at, q.By)
+		all = append(all, line)
+	}
+	return all
+}
 
 // chart draws lines in order of time, each as high as its number and marked as high as its part.
 func chart(lines []insight.Line, part string, of func(*insight.Line) (all, marked int64)) (bars []bar) {

@@ -121,14 +121,20 @@ func (i *Insight) Statistics(ctx context.Context, q Query) ([]Line, error) {
 	return all[:min(len(all), maxLines)], nil
 }
 
+// TimeOf is what a line of an hour or day is called.
+func TimeOf(at otp.Millis, by string) string {
+	if by == ByDay {
+		return at.Time().Format(time.DateOnly)
+	}
+	return (at - at%otp.Hour).Time().Format(time.RFC3339)
+}
+
 // of is what a way of telling apart calls a count.
 func of(n *sql.Statistic, by string) string {
 	channels, prefix, _ := strings.Cut(n.Part, " ")
 	switch by {
-	case ByHour:
-		return n.Hour.Time().Format(time.RFC3339)
-	case ByDay:
-		return n.Hour.Time().Format(time.DateOnly)
+	case ByHour, ByDay:
+		return TimeOf(n.Hour, by)
 	case ByChannel:
 		return channels
 	case ByPrefix:
