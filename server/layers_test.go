@@ -40,7 +40,8 @@ var layers = map[string][]string{
 	"server/bridge":  {"server/otp", "server/deliver", "sql"}, // passes calls on to the service that an account comes from
 	"server/web":     {"server/otp", "server/strict"},         // what the doors have in common
 	"server/servlet": {"server/otp", "server/engine", "server/bridge", "server/web"},
-	"server/v1":      {"server/otp", "server/people", "server/privacy", "server/engine", "server/web", "server/webhook"},
+	"server/v1": {"server/otp", "server/people", "server/privacy", "server/engine", "server/web", "server/webhook",
+		"server/audit"},
 	"server/admin": {
 		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/engine", "server/bridge",
 		"server/web", "server/webhook", "server/insight",

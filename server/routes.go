@@ -86,8 +86,8 @@ func (s *Server) routes() http.Handler {
 		})
 	}
 	if s.settings.Open(config.V1Door) {
-		api := v1.Options{Engine: s.engine, People: s.people, Webhooks: s.webhooks, Privacy: s.privacy, Plain: s.plain,
-			Log: s.log}
+		api := v1.Options{Engine: s.engine, People: s.people, Webhooks: s.webhooks, Audit: s.audit,
+			Privacy: s.privacy, Plain: s.plain, Log: s.log}
 		if s.settings.Sandbox() {
 			api.DemoKey = s.manage.Sandbox.DemoCredentials()[0].APIKey
 		}

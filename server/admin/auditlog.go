@@ -15,7 +15,7 @@ import (
 
 // auditRoutes are the calls that search the audit log, and that prove and take away all of it.
 var auditRoutes = []route{
-	{method: http.MethodGet, path: "/api/audit", who: person, needs: people.ReadAudit, parameters: auditParameters,
+	{method: http.MethodGet, path: "/api/audit", who: person, needs: people.ReadAudit, parameters: audit.Filters(),
 		call: (*exchange).auditLog},
 	{method: http.MethodPost, path: "/api/audit/verify", who: person, needs: people.ReadAudit,
 		call: (*exchange).verifyAudit},
@@ -23,22 +23,9 @@ var auditRoutes = []route{
 		parameters: []string{"format"}, call: (*exchange).exportAudit},
 }
 
-var auditParameters = []string{limitParameter, cursorParameter, "action", "actor", "account", "credential", "address",
-	"result", "from", "to"}
-
 func (x *exchange) auditLog() (answer, error) {
-	query := web.ReadQuery(x.gin, auditParameters...)
-	q := audit.Query{
-		Action: query.Text("action"), Actor: query.Text("actor"), Credential: query.Text("credential"),
-		Address: query.Text("address"), Result: query.Text("result"), Limit: query.Number(limitParameter, usualPage, 1, 100),
-		From: momentOf(query, "from"), To: momentOf(query, "to"),
-	}
-	if cursor, given := query.Given(cursorParameter); given {
-		var err error
-		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
-			query.Fault(cursorParameter, "must be the next_cursor of an answer")
-		}
-	}
+	query := web.ReadQuery(x.gin, audit.Filters()...)
+	q := audit.ReadQuery(query, usualPage)
 	account, given := query.Given("account")
 	switch seen := x.who.Grant.Accounts; {
 	case given || seen == nil:
@@ -68,20 +55,6 @@ func (x *exchange) auditLog() (answer, error) {
 		shown.NextCursor, shown.HasMore = x.next(q.Limit, strconv.FormatInt(found.Next, 10)), true
 	}
 	return answer{http.StatusOK, shown}, nil
-}
-
-// momentOf is a parameter that is a moment, 0 for none.
-func momentOf(query *web.Query, name string) otp.Millis {
-	text, given := query.Given(name)
-	if !given {
-		return 0
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil || at.Year() < 1971 {
-		query.Fault(name, "must be a time such as 2026-11-29T12:00:00Z")
-		return 0
-	}
-	return otp.At(at)
 }
 
 // verifyAudit proves the log as it is now. It answers with what was found, whether the log fits or not.

@@ -32,8 +32,8 @@ const usualSpan = otp.Day
 func (x *exchange) statistics() (answer, error) {
 	query := web.ReadQuery(x.gin, statisticsParameters...)
 	now := otp.At(time.Now())
-	q := insight.Query{Environment: query.Text("environment"), By: query.Text("by"), From: momentOf(query, "from"),
-		To: momentOf(query, "to")}
+	q := insight.Query{Environment: query.Text("environment"), By: query.Text("by"), From: query.Moment("from"),
+		To: query.Moment("to")}
 	if q.By == "" {
 		q.By = insight.ByHour
 	}

@@ -230,6 +230,10 @@ func (x *exchange) write(answer engine.Answer) {
 	for name, value := range answer.Header {
 		x.gin.Header(name, value)
 	}
+	if answer.Status == http.StatusNoContent {
+		x.gin.Status(answer.Status) // without a type, for there is no content
+		return
+	}
 	// The client may be gone. The decision stands, and there is nobody to tell.
 	x.gin.Data(answer.Status, "application/json; charset=utf-8", answer.Body)
 }

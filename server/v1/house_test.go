@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/crypto"
+	"otpbridge/server/audit"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
@@ -29,17 +30,20 @@ import (
 	"otpbridge/server/people"
 	"otpbridge/server/servlet"
 	"otpbridge/server/web"
+	"otpbridge/server/webhook"
 	"otpbridge/sql"
 )
 
 // house is an engine over a database, and the API in front of it.
 type house struct {
-	engine  *engine.Engine
-	manage  *manage.Manager
-	people  *people.People
-	path    string
-	log     *bytes.Buffer
-	handler http.Handler
+	engine   *engine.Engine
+	manage   *manage.Manager
+	people   *people.People
+	audit    *audit.Log
+	webhooks *webhook.Webhooks
+	path     string
+	log      *bytes.Buffer
+	handler  http.Handler
 
 	mu   sync.Mutex
 	told web.Request // of the last request, for the log of requests
@@ -81,7 +85,13 @@ func newHouse(t testing.TB) *house {
 	})
 	h.people = people.New(people.Options{Store: store, Vault: h.manage.Vault(), Issuer: "https://otp.shop.example",
 		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4), Sandbox: true})
-	Mount(router, router, Options{Engine: h.engine, People: h.people, Log: slog.New(slog.NewTextHandler(h.log, nil))})
+	log := slog.New(slog.NewTextHandler(h.log, nil))
+	h.audit, err = audit.Open(audit.Options{Store: store, Vault: h.manage.Vault(), Log: log, CallDays: 30, ChangeDays: 400})
+	require.NoError(t, err)
+	h.webhooks = webhook.New(webhook.Options{Store: store, Vault: h.manage.Vault(), Log: log,
+		Guard: &deliver.Guard{Sandbox: true}, Look: 50 * time.Millisecond})
+	t.Cleanup(h.webhooks.Close)
+	Mount(router, router, Options{Engine: h.engine, People: h.people, Audit: h.audit, Webhooks: h.webhooks, Log: log})
 	servlet.Mount(router, "/otpauthapi", servlet.Options{Engine: h.engine, Log: slog.New(slog.DiscardHandler)})
 	h.handler = validated{t: t, next: router, routes: documented(t)}
 	return h

@@ -19,6 +19,7 @@ import (
 	"github.com/oasdiff/yaml"
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/server/audit"
 	"otpbridge/server/otp"
 	"otpbridge/server/privacy"
 	"otpbridge/server/web"
@@ -137,7 +138,7 @@ func unreadable(at string, part any) []string {
 func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	documents, calls := gin.New(), gin.New()
-	Mount(documents, calls, Options{Webhooks: &webhook.Webhooks{}, Privacy: &privacy.Privacy{}})
+	Mount(documents, calls, Options{Webhooks: &webhook.Webhooks{}, Privacy: &privacy.Privacy{}, Audit: &audit.Log{}})
 	parameter := regexp.MustCompile(`:(\w+)`)
 	path := func(of gin.RouteInfo) string { return parameter.ReplaceAllString(of.Path, "{$1}") }
 	var served []string

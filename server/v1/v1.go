@@ -19,6 +19,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/audit"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -42,6 +43,8 @@ type Options struct {
 	Webhooks *webhook.Webhooks
 	// Privacy exports and erases what is kept of a person; nil where nothing does.
 	Privacy *privacy.Privacy
+	// Audit is the log that keys may read of their account, if there is one.
+	Audit *audit.Log
 }
 
 // route is one call of the API, its path written as the OpenAPI document writes it.
@@ -81,6 +84,7 @@ type door struct {
 	people   *people.People
 	webhooks *webhook.Webhooks
 	privacy  *privacy.Privacy
+	audit    *audit.Log
 	errors   *web.Writer
 	plain    *web.Plain
 }
@@ -89,7 +93,8 @@ func newDoor(o Options) *door {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &door{engine: o.Engine, people: o.People, webhooks: o.Webhooks, privacy: o.Privacy, plain: o.Plain,
+	return &door{engine: o.Engine, people: o.People, webhooks: o.Webhooks, audit: o.Audit, privacy: o.Privacy,
+		plain:  o.Plain,
 		errors: &web.Writer{Door: "v1", Log: o.Log}}
 }
 
@@ -106,6 +111,9 @@ func Mount(documents, calls gin.IRouter, o Options) {
 		for _, r := range userRoutes { // the same
 			calls.Handle(r.method, r.pattern(), d.serve(r))
 		}
+	}
+	if o.Audit != nil {
+		calls.Handle(auditRoute.method, auditRoute.pattern(), d.serve(auditRoute))
 	}
 	for _, r := range routes {
 		calls.Handle(r.method, r.pattern(), d.serve(r))

@@ -139,13 +139,18 @@ func (x *exchange) listDeliveries() (engine.Answer, error) {
 		x.query.Text("cursor"), limit+1)
 	page := list[webhook.Delivery]{Data: all[:min(len(all), limit)], HasMore: len(all) > limit}
 	if page.HasMore {
-		page.NextCursor = &page.Data[limit-1].ID
-		query := x.gin.Request.URL.Query()
-		query.Set("limit", strconv.Itoa(limit))
-		query.Set("cursor", *page.NextCursor)
-		x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+query.Encode()+`>; rel="next"`) // RFC 8288
+		page.NextCursor = x.next(limit, page.Data[limit-1].ID)
 	}
 	return answered(page, err)
+}
+
+// next says where a list goes on, also in the header Link of RFC 8288.
+func (x *exchange) next(limit int, cursor string) *string {
+	query := x.gin.Request.URL.Query()
+	query.Set("limit", strconv.Itoa(limit))
+	query.Set("cursor", cursor)
+	x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+query.Encode()+`>; rel="next"`)
+	return &cursor
 }
 
 func (x *exchange) showDelivery() (engine.Answer, error) {

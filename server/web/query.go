@@ -78,6 +78,20 @@ func (q *Query) Number(name string, otherwise, from, to int) int {
 	return n
 }
 
+// Moment is a parameter that is a time of RFC 3339; 0 for none.
+func (q *Query) Moment(name string) otp.Millis {
+	text, given := q.Given(name)
+	if !given {
+		return 0
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil || at.Year() < 1971 {
+		q.Fault(name, "must be a time such as 2026-11-29T12:00:00Z")
+		return 0
+	}
+	return otp.At(at)
+}
+
 // Duration is a parameter that is a duration up to the most; 0 for none.
 func (q *Query) Duration(name string, most time.Duration) time.Duration {
 	text := q.Text(name)

@@ -1,0 +1,35 @@
+package v1
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"otpbridge/server/audit"
+	"otpbridge/server/engine"
+	"otpbridge/server/otp"
+)
+
+// auditRoute searches what was done with the caller's account.
+var auditRoute = route{http.MethodGet, "/v1/audit-logs", otp.PermitAudit, (*exchange).auditLogs, audit.Filters()}
+
+func (x *exchange) auditLogs() (engine.Answer, error) {
+	q := audit.ReadQuery(x.query, usualPage)
+	if err := x.query.Err(); err != nil {
+		return engine.Answer{}, err
+	}
+	own := x.caller.Account.Address
+	if q.Account != "" && q.Account != own {
+		return engine.Answer{}, otp.Refuse(otp.NotFound, "there is no such account")
+	}
+	q.Account = own
+	found, err := x.door.audit.Read(x.ctx, x.asker().Actor, q, otp.At(time.Now()))
+	page := list[audit.Placed]{Data: found.Entries}
+	if page.Data == nil {
+		page.Data = []audit.Placed{}
+	}
+	if found.Next != 0 {
+		page.NextCursor, page.HasMore = x.next(q.Limit, strconv.FormatInt(found.Next, 10)), true
+	}
+	return answered(page, err)
+}

@@ -1,0 +1,101 @@
+package v1
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
+)
+
+// Each call once, in earnest: the house holds every answer to the document.
+func TestWebhooks_EveryAnswerIsAsTheDocumentSays(t *testing.T) {
+	t.Parallel()
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "no", http.StatusInternalServerError)
+	}))
+	defer receiver.Close()
+	h := newHouse(t)
+	app := h.newClient(t, nil)
+	c := app.with(manage.NewKey{Name: "hooks", Permissions: []string{otp.PermitReadWebhooks, otp.PermitWriteWebhooks}})
+	made := c.post("/v1/webhooks", `{"url":"`+receiver.URL+`","events":["*"]}`)
+	require.Equal(t, 201, made.status, made.text)
+	path := made.header.Get("Location")
+	app.sent(sendBody)
+	deliveries := func() []any { return c.get(path + "/deliveries").json["data"].([]any) }
+	require.Eventually(t, func() bool {
+		all := deliveries()
+		return len(all) == 1 && all[0].(map[string]any)["attempts"] == 1.0
+	}, 10*time.Second, 20*time.Millisecond)
+	delivery := deliveries()[0].(map[string]any)["id"].(string)
+	shown := c.get(path + "/deliveries/" + delivery)
+	require.Equal(t, "no\n", shown.json["answer"])
+	require.Equal(t, "otp.sent", shown.json["request"].(map[string]any)["type"])
+	since := url.QueryEscape(time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+	for _, call := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"GET", "/v1/webhooks", "", 200}, {"GET", path, "", 200},
+		{"PATCH", path, `{"description":"orders","enabled":false}`, 200}, {"PATCH", path, `{"events":[]}`, 400},
+		{"POST", path + "/rotate", "", 200}, {"POST", path + "/test", "", 200},
+		{"GET", path + "/deliveries?limit=1&state=pending", "", 200}, {"GET", path + "/deliveries?state=lost", "", 400},
+		{"GET", path + "/replay?since=" + since, "", 200}, {"GET", path + "/replay?since=today", "", 400},
+		{"POST", path + "/replay", `{"delivery":"` + delivery + `"}`, 200}, {"POST", path + "/replay", `{}`, 400},
+		{"GET", path + "/deliveries/wdl_1", "", 404}, {"POST", "/v1/webhooks", `{"url":"ftp://x"}`, 400},
+		{"DELETE", path, "", 204}, {"GET", path, "", 404}, {"POST", path + "/test", "", 404},
+	} {
+		answer := c.call(call.method, call.path, call.body, "Content-Type", "application/json", "If-Match", "*")
+		require.Equal(t, call.status, answer.status, "%s %s: %s", call.method, call.path, answer.text)
+	}
+	require.Equal(t, 403, app.get("/v1/webhooks").status)
+}
+
+func TestAuditLogs_ShowAnAccountItsOwnAndNobodyElses(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	app, other := h.newClient(t, nil), h.newClient(t, nil)
+	c := app.with(manage.NewKey{Name: "auditor", Permissions: []string{otp.PermitAudit}})
+	seal := func() {
+		t.Helper()
+		_, err := h.audit.Seal(t.Context())
+		require.NoError(t, err)
+	}
+	seal()
+	found := func(query string) []any {
+		t.Helper()
+		answer := c.get("/v1/audit-logs" + query)
+		require.Equal(t, 200, answer.status, answer.text)
+		return answer.json["data"].([]any)
+	}
+	all := found("")
+	require.NotEmpty(t, all)
+	for _, entry := range all {
+		require.Equal(t, app.Address, entry.(map[string]any)["account"])
+	}
+	require.NotEmpty(t, found("?action=key.created&account="+app.Address))
+	require.Empty(t, found("?action=key.created&to=2020-01-01T00:00:00Z"))
+	seal()
+	read := found("?action=audit.read")
+	require.Len(t, read, 3)
+	require.Equal(t, "key", read[0].(map[string]any)["actor_kind"])
+	require.Len(t, found("?actor="+read[0].(map[string]any)["actor"].(string)), 3)
+
+	page := c.get("/v1/audit-logs?limit=2")
+	require.Equal(t, true, page.json["has_more"])
+	require.Contains(t, page.header.Get("Link"), "cursor="+page.json["next_cursor"].(string))
+	next := found("?limit=2&cursor=" + page.json["next_cursor"].(string))
+	require.Less(t, next[0].(map[string]any)["place"], page.json["data"].([]any)[1].(map[string]any)["place"])
+
+	for query, status := range map[string]int{"?account=" + other.Address: 404, "?account=nobody": 404, "?limit=0": 400,
+		"?limit=101": 400, "?cursor=0": 400, "?cursor=x": 400, "?from=today": 400, "?to=": 400, "?who=me": 400,
+		"?action=a&action=b": 400} {
+		require.Equal(t, status, c.get("/v1/audit-logs"+query).status, query)
+	}
+	require.Equal(t, 403, app.get("/v1/audit-logs").status, "a key that may not")
+}
