@@ -42,6 +42,8 @@ func TestAudit_ThePagesCommandsWork(t *testing.T) {
 	require.Contains(t, bash(blocks(t, text, "export", "sh")[0]), "entries fit")
 	require.Contains(t, bash(blocks(t, text, "search", "sh")[0], "TOKEN="+token), `"actor_kind":"operator"`)
 	require.Contains(t, bash(blocks(t, text, "prove", "sh")[0], "TOKEN="+token), `"fits":true`)
+	bash(`echo '[{"esme_address":"10000000000001","otp_cipher":"none"}]' | otpbridge account import --profile live -`)
+	require.Contains(t, bash(blocks(t, text, "own", "sh")[0]), `"has_more":false`)
 	require.Contains(t, bash("otpbridge audit prove 0"), `"hashes"`)
 
 	s.do("GET", "/api/people?limit=3&919551492394=x", "", "Authorization", "Bearer "+token)

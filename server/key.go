@@ -27,7 +27,7 @@ type createKeyCommand struct {
 	Name              string   `placeholder:"TEXT" help:"What the key is for, to tell it from others."`
 	Kind              string   `enum:"secret,service,read_only,client,access_key" default:"secret" help:"What the key may be used for: ${enum}."`
 	Environment       string   `enum:"live,test,dev," default:"" help:"live, test or dev. Without it live, and test in a sandbox. Codes of test and dev reach nobody."`
-	Permissions       []string `placeholder:"NAME" help:"What the key may do, of send:otp, verify:otp, resend:otp, cancel:otp, read:otp, read:webhooks, write:webhooks, write:privacy, debug and *. Without it those with :otp that its kind may."`
+	Permissions       []string `placeholder:"NAME" help:"What the key may do, of send:otp, verify:otp, resend:otp, cancel:otp, read:otp, read:webhooks, write:webhooks, write:privacy, read:accounts, read:keys, read:audit, read:statistics, debug and *. Without it those with :otp that its kind may."`
 	AllowedIPs        []string `name:"allowed-ips" placeholder:"NETWORK" help:"Addresses and networks that the key may be used from. Without it every one."`
 	DeniedIPs         []string `name:"denied-ips" placeholder:"NETWORK" help:"Those that it may not be used from; they win."`
 	AllowedOrigins    []string `placeholder:"ORIGIN" help:"Web pages that the key may be used from, like https://www.example.com. A client key needs at least one."`

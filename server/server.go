@@ -188,9 +188,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
 	s.metrics.registry.MustRegister(slices.Concat(s.store.Collectors(), s.engine.Collectors(), s.insight.Collectors())...)
-	s.audit.Start()
 	s.insight.Start()
 	s.openWebhooks()
+	s.audit.Start()
 	s.serve()
 	s.warnIfExposed()
 	return nil

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"time"
 
+	"otpbridge/server/audit"
+	"otpbridge/server/otp"
 	"otpbridge/server/webhook"
 )
 
@@ -14,4 +17,8 @@ func (s *Server) openWebhooks() {
 	s.webhooks = webhook.New(webhook.Options{Store: s.store, Vault: s.manage.Vault(), Guard: openGuard(s.settings),
 		Log: s.log, Look: lookForWebhooks})
 	s.metrics.registry.MustRegister(s.webhooks.Collectors()...)
+	s.metrics.registry.MustRegister(s.audit.Collectors()...)
+	s.audit.Tell = func(ctx context.Context, c audit.Checkpoint) error {
+		return s.webhooks.TellCheckpoint(ctx, c.Size, c.Note, otp.At(c.At))
+	}
 }

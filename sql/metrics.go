@@ -49,7 +49,7 @@ func newMetrics(s *Store) *metrics {
 		faults: counter("batch_faults_total", "Batches that failed for good, whose callers got an error."),
 		events: vector("events_total", "Decisions committed, by what happened and the door they came through.", "event",
 			"door"),
-		notices:  counter("webhook_notices_total", "Rows committed of what webhooks are to be told of codes."),
+		notices:  counter("webhook_notices_total", "What was given to webhooks to be told of codes."),
 		refusals: vector("refusals_total", "Operations refused by a rule, by kind.", "kind"),
 		sweeps:   vector("sweeps_total", "Sweeps, by result.", "result"),
 		swept:    vector("swept_rows_total", "Rows removed because no rule looks at them any more.", "table"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -263,6 +264,31 @@ type giving struct {
 	later   []driver.Value
 }
 
+// TellAll tells every endpoint that asked for it of something that is no event of its account. Text makes what it is
+// told.
+func (w *Webhooks) TellAll(ctx context.Context, told otp.NoticeType, event otp.ID, at otp.Millis,
+	text func(t *Telling, told otp.NoticeType, id otp.ID) Text) error {
+	return w.store.write(ctx, func(in *session) error {
+		known, err := readEndpoints(ctx, in)
+		if err != nil {
+			return err
+		}
+		var g giving
+		for account, listening := range known {
+			if !slices.ContainsFunc(listening, func(to Endpoint) bool { return to.wants(told, "") }) {
+				continue
+			}
+			t := Telling{ID: noticeID(at, told, 0), Types: []otp.NoticeType{told}, At: at,
+				Event: otp.Event{ID: event, Account: account}, version: math.MaxInt64}
+			t.describe(text)
+			g.add(&t, listening, at)
+		}
+		var writes script
+		g.write(&writes, w.store.batch)
+		return in.play(ctx, &writes)
+	})
+}
+
 // give adds the notices of what is still to be told, and takes it off the list. Who comes second waits behind the
 // locks of the first, and finds nothing. Known are the endpoints; nil for those that the batches know.
 func (w *Webhooks) give(ctx context.Context, tx *session, found []Telling, known map[string][]Endpoint, now otp.Millis) (
@@ -293,12 +319,15 @@ func (w *Webhooks) give(ctx context.Context, tx *session, found []Telling, known
 		}
 	}
 	var writes script
-	layouts := &w.store.batch.layouts
-	writes.insert(layouts.texts, g.texts)
-	writes.insert(layouts.tellings, g.later)
-	writeNotices(&writes, layouts.notices, g.notices)
+	g.write(&writes, w.store.batch)
 	writes.count(nil, `DELETE FROM webhook_events WHERE `+where, args...)
 	return g, tx.play(ctx, &writes)
+}
+
+func (g *giving) write(writes *script, b *batch) {
+	writes.insert(b.layouts.texts, g.texts)
+	writes.insert(b.layouts.tellings, g.later)
+	writeNotices(writes, b.layouts.notices, g.notices)
 }
 
 // add gives one event to the endpoints of its account that were there when it happened and asked for it.

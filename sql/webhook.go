@@ -79,10 +79,10 @@ var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column 
 }}
 
 // wants reports whether an endpoint asked for a type of notice of an environment. What belongs to none, such as a
-// change of a key, is live.
+// change of a key, is live. Checkpoints of the audit log are no events of an account, and go to those who name them.
 func (e *Endpoint) wants(told otp.NoticeType, of string) bool {
 	return (e.Environment == "" || e.Environment == cmp.Or(of, string(otp.Live))) &&
-		(slices.Contains(e.Events, "*") || slices.Contains(e.Events, string(told)))
+		(slices.Contains(e.Events, string(told)) || told != otp.NoticeCheckpoint && slices.Contains(e.Events, "*"))
 }
 
 // ByID reads an account's endpoint; ErrNotFound for none.

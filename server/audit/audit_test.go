@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -400,4 +401,29 @@ func TestEntry_KeepsItsForm(t *testing.T) {
 	require.True(t, s.fits(content))
 	require.Equal(t, "77fd50e6404d913912fe144fb0e930c8609ab4fa2fa84bb4d32657fa189e08e1",
 		fmt.Sprintf("%x", [32]byte(s.hash())), "SHA-256 of 0, 1, the time in 8 bytes, and the SHA-256 of the content")
+}
+
+// Checkpoints are brought to those who are told, not more often than once a minute, and a log that cannot be sealed says
+// for how long.
+func TestStart_TellsOfCheckpointsAndSaysHowFarItIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+		var told []Checkpoint
+		l.Tell = func(_ context.Context, c Checkpoint) error {
+			told = append(told, c)
+			return nil
+		}
+		require.Zero(t, l.Behind())
+		l.Start()
+		defer l.Close()
+		for range 70 {
+			change(t, l, otp.At(time.Now()), "again")
+			time.Sleep(time.Second)
+		}
+		require.Len(t, told, 2)
+		require.Less(t, l.Behind(), 2*time.Second)
+		require.NoError(t, l.store.Close())
+		time.Sleep(2 * time.Minute)
+		require.Greater(t, l.Behind(), 118*time.Second)
+	})
 }

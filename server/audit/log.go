@@ -9,7 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/vault"
@@ -31,6 +34,8 @@ type Options struct {
 	// Pushed is called after each checkpoint, to push what else is to be where the database's owner has no hand; nil
 	// calls nothing.
 	Pushed func(context.Context) error
+	// Tell brings a checkpoint to whoever asked to be told of them, once a minute; nil for nobody.
+	Tell func(context.Context, Checkpoint) error
 }
 
 // Log is the audit log of one database. It is safe for concurrent use, and several servers may have one each.
@@ -46,6 +51,8 @@ type Log struct {
 	calls   []Call
 	dropped int
 	lists   map[string][]string
+
+	sealed atomic.Pointer[time.Time] // when that last succeeded; nil before Start
 
 	wake chan struct{}
 	stop chan struct{}
@@ -118,6 +125,23 @@ func (l *Log) Record(call Call, names []byte) {
 		default:
 		}
 	}
+}
+
+// Behind is for how long nothing could be sealed; 0 before Start. Whatever is recorded meanwhile is kept, but nobody could
+// prove afterwards that it was not changed.
+func (l *Log) Behind() time.Duration {
+	if sealed := l.sealed.Load(); sealed != nil {
+		return time.Since(*sealed)
+	}
+	return 0
+}
+
+// Collectors are the log's metrics, for a registry.
+func (l *Log) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "otpbridge", Name: "audit_unsealed_seconds",
+		Help: "Time since the audit log's entries could last be sealed, a second or less where all is well.",
+	}, func() float64 { return l.Behind().Seconds() })}
 }
 
 // maxLists is how many lists of names are remembered. Applications use a few.
@@ -202,7 +226,7 @@ func (l *Log) Close() {
 // tend seals once, and pushes what came of it. A fault is logged once until it is over: the calls are kept, as far as
 // there is room, and the changes wait in their table.
 func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
-	waiting, err := false, error(nil)
+	waiting, asked, err := false, look, error(nil)
 	if look {
 		waiting, err = l.store.Audit.Waiting(ctx)
 	}
@@ -211,6 +235,7 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 		if len(calls) == 0 && !waiting {
 			break
 		}
+		asked = true
 		var tree sql.AuditTree
 		if tree, waiting, err = l.seal(ctx, calls, otp.At(time.Now())); err != nil {
 			l.giveBack(calls)
@@ -220,7 +245,9 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 			err = l.Pushed(ctx)
 		}
 	}
-	p.report(err)
+	if asked { // else this says nothing of the database
+		p.report(err)
+	}
 }
 
 // Seal seals everything that waits now and returns the checkpoint.
@@ -245,7 +272,7 @@ type pusher struct {
 	failed bool
 }
 
-// logEvery is the pause between two checkpoints in the server's log. The file gets every one.
+// logEvery is the pause between two checkpoints in the server's log, and to webhooks. The file gets every one.
 const logEvery = time.Minute
 
 func (p *pusher) push(tree sql.AuditTree) error {
@@ -256,6 +283,11 @@ func (p *pusher) push(tree sql.AuditTree) error {
 	if now := time.Now(); now.Sub(p.logged) >= logEvery {
 		p.logged = now
 		p.log.Log.Info("audit checkpoint", "size", c.Size, "note", c.Note)
+		if p.log.Tell != nil {
+			if err := p.log.Tell(context.Background(), c); err != nil {
+				return fmt.Errorf("tell webhooks of a checkpoint: %w", err)
+			}
+		}
 	}
 	if p.log.CheckpointFile == "" {
 		return nil
@@ -272,6 +304,9 @@ func (p *pusher) push(tree sql.AuditTree) error {
 }
 
 func (p *pusher) report(err error) {
+	if now := time.Now(); err == nil || p.log.sealed.Load() == nil {
+		p.log.sealed.Store(&now)
+	}
 	switch {
 	case err != nil && !p.failed:
 		p.log.Log.Error("audit: entries could not be sealed, or a checkpoint not be pushed", "error", err.Error())

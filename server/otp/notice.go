@@ -27,15 +27,16 @@ const (
 	NoticeRotationDue NoticeType = "key.rotation_due"
 
 	NoticePaused     NoticeType = "alert.webhook_paused" // another endpoint of the account was paused
-	NoticeCheckpoint NoticeType = "audit.checkpoint"
-	NoticeTest       NoticeType = "webhook.test" // asked for by whoever tries an endpoint out
+	NoticeAlert      NoticeType = "alert.raised"         // something unusual, that the account is to look at
+	NoticeCheckpoint NoticeType = "audit.checkpoint"     // of the whole log; told to those who name it
+	NoticeTest       NoticeType = "webhook.test"         // asked for by whoever tries an endpoint out
 )
 
 // NoticeTypes lists every type that an endpoint can ask for. A test is sent whatever it asks for.
 func NoticeTypes() []NoticeType {
 	return []NoticeType{NoticeSent, NoticeDelivered, NoticeFailed, NoticeVerified, NoticeExpired, NoticeMaxAttempts,
 		NoticeReplaced, NoticeCanceled, NoticeLocked, NoticeLimit, NoticeFraud, NoticeKeyCreated, NoticeKeyRotated,
-		NoticeKeyRevoked, NoticeKeyExpiring, NoticeRotationDue, NoticePaused, NoticeCheckpoint}
+		NoticeKeyRevoked, NoticeKeyExpiring, NoticeRotationDue, NoticePaused, NoticeAlert, NoticeCheckpoint}
 }
 
 // Notices lists what endpoints are told of an event, with its recipient and its challenge as they are after

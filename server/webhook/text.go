@@ -114,3 +114,17 @@ func (w *Webhooks) describe(t *sql.Telling, told otp.NoticeType, id otp.ID) (tex
 	}
 	return text
 }
+
+// TellCheckpoint tells the endpoints that name audit.checkpoint of one, as far as somebody keeps them who has no hand in
+// the database.
+func (w *Webhooks) TellCheckpoint(ctx context.Context, size int64, note string, at otp.Millis) error {
+	return w.Store.Webhooks.TellAll(ctx, otp.NoticeCheckpoint, sql.NewID(), at,
+		func(t *sql.Telling, told otp.NoticeType, id otp.ID) sql.Text {
+			encoded, err := json.Marshal(body{ID: t.Event.ID.Text("evt"), Type: string(told), Timestamp: t.At.Time(),
+				Account: t.Event.Account, Data: map[string]any{"size": size, "note": note}})
+			if err != nil {
+				panic(err) // numbers and texts always have JSON
+			}
+			return sql.Text{Masked: w.Vault.Keyring.Seal(vault.WebhookEvent(id), encoded)}
+		})
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -381,6 +382,86 @@ func TestDelivery_SeveralServersShareTheEndpoints(t *testing.T) {
 		require.Len(t, told, 60)
 		for id, n := range told {
 			require.Equal(t, 1, n, id)
+		}
+	})
+}
+
+// causes are what every type of notice comes from, but for those that only codes under way can have.
+func causes(t *testing.T, h *house) map[otp.NoticeType]func() {
+	event := func(kind otp.EventKind) func() {
+		return func() {
+			challenge := randomID()
+			h.record(t, challenge, otp.EventSent)
+			h.record(t, challenge, kind)
+		}
+	}
+	wrong := func(do func(*sql.State)) func() {
+		return func() {
+			challenge := randomID()
+			h.record(t, challenge, otp.EventSent)
+			op := h.operation(challenge, otp.EventWrong)
+			decide := op.Decide
+			op.Decide = func(s *sql.State) error {
+				do(s)
+				return decide(s)
+			}
+			require.NoError(t, h.Store.Do(op))
+		}
+	}
+	change := func(kind otp.ChangeKind) func() {
+		return func() {
+			require.NoError(t, h.Store.Change(ctx, func(tx *sql.Tx) error {
+				return tx.Record(otp.Change{ID: sql.NewID(), At: otp.At(time.Now()), Kind: kind, Account: me.Account,
+					Details: map[string]string{"what": string(kind)}})
+			}))
+		}
+	}
+	return map[otp.NoticeType]func(){
+		otp.NoticeSent:        func() { h.record(t, randomID(), otp.EventSent) },
+		otp.NoticeDelivered:   event(otp.EventDelivered),
+		otp.NoticeFailed:      event(otp.EventUndelivered),
+		otp.NoticeVerified:    event(otp.EventVerified),
+		otp.NoticeExpired:     func() { h.record(t, randomID(), otp.EventSent); time.Sleep(6 * time.Minute) },
+		otp.NoticeMaxAttempts: wrong(func(s *sql.State) { s.Challenge.Wrong = s.Challenge.MaxAttempts }),
+		otp.NoticeReplaced:    event(otp.EventReplaced),
+		otp.NoticeCanceled:    event(otp.EventCanceled),
+		otp.NoticeLocked:      wrong(func(s *sql.State) { s.Recipient.LockedUntil = s.Now + otp.Hour }),
+		otp.NoticeLimit:       event(otp.EventSpendCap),
+		otp.NoticeFraud:       event(otp.EventPrefixStop),
+		otp.NoticeKeyCreated:  change(otp.KeyCreated),
+		otp.NoticeKeyRotated:  change(otp.KeyRotated),
+		otp.NoticeKeyRevoked:  change(otp.KeyCompromised),
+		otp.NoticeKeyExpiring: change(otp.KeyExpiring),
+		otp.NoticeRotationDue: change(otp.KeyRotationDue),
+		otp.NoticeAlert:       change("alert.raised"),
+		otp.NoticePaused: func() {
+			e, _ := h.listen(t, "paused.example.com", Wish{Events: []string{"otp.sent"}})
+			id, _ := otp.ParseID(EndpointPrefix, e.ID)
+			row, err := h.Store.Webhooks.ByID(ctx, me.Account, id)
+			require.NoError(t, err)
+			require.NoError(t, h.switchOff(&row, offPaused, otp.WebhookPaused, otp.At(time.Now())))
+		},
+		otp.NoticeCheckpoint: func() {
+			require.NoError(t, h.TellCheckpoint(ctx, 17, "the note", otp.At(time.Now())))
+		},
+	}
+}
+
+// Each type has a cause, is told once for it, and to nobody else.
+func TestDelivery_EveryTypeIsToldOfItsCause(t *testing.T) {
+	onBoth(t, time.Second, func(t *testing.T, h *house) {
+		causes := causes(t, h)
+		require.Len(t, causes, len(otp.NoticeTypes()))
+		_, all := h.listen(t, "all.example.com", Wish{})
+		for told, cause := range causes {
+			e, named := h.listen(t, "named.example.com", Wish{Events: []string{string(told)}})
+			before := len(all.all())
+			cause()
+			time.Sleep(2 * time.Second)
+			require.Equal(t, []string{string(told)}, types(named.all()))
+			require.Equal(t, told != otp.NoticeCheckpoint, slices.Contains(types(all.all()[before:]), string(told)), told)
+			require.NotEmpty(t, named.all()[0].body.Data, told)
+			require.NoError(t, h.Delete(ctx, me, e.ID, func(int64) error { return nil }))
 		}
 	})
 }
