@@ -221,9 +221,9 @@ var byAPI = map[string]string{
 // A page can do nothing that the JSON API cannot.
 func TestConsole_EveryFormHasItsCall(t *testing.T) {
 	s := boot(t, variables(t)...)
-	require.Empty(t, formsWithoutCall(s.routes().(*gin.Engine)))
+	require.Empty(t, formsWithoutCall(s.router()))
 
-	extra := s.routes().(*gin.Engine)
+	extra := s.router()
 	extra.POST(console.Path+"accounts/:account/reveal", func(*gin.Context) {})
 	require.Equal(t, []string{"accounts/:account/reveal"}, formsWithoutCall(extra),
 		"a build with one form too many passes")

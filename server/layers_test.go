@@ -49,7 +49,7 @@ var layers = map[string][]string{
 		"server/bridge", "server/web", "server/webhook",
 	},
 	"server/console": {"crypto", "server/otp", "server/audit", "server/manage", "server/people", "server/engine", "server/web",
-		"server/sandbox", "server/webhook", "server/insight"},
+		"server/deliver", "server/sandbox", "server/webhook", "server/insight"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {

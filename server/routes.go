@@ -17,9 +17,11 @@ import (
 	v1 "otpbridge/server/v1"
 )
 
-// routes is the whole surface. In production what belongs to the sandbox is not switched off
-// but absent.
-func (s *Server) routes() http.Handler {
+// routes is the whole surface.
+func (s *Server) routes() http.Handler { return v1.KeepEscapes(s.router()) }
+
+// router has every route. In production what belongs to the sandbox is not switched off but absent.
+func (s *Server) router() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	// A redirect would make a client send its key twice, or turn its POST into a GET.
@@ -103,7 +105,7 @@ func (s *Server) routes() http.Handler {
 		})
 	}
 	s.mountConsole(router, requests)
-	return v1.KeepEscapes(router)
+	return router
 }
 
 // noIcon says that there is no icon, and that nobody need ask again today.

@@ -43,7 +43,6 @@ type Text struct{ Masked, Whole []byte }
 type tellingRow struct {
 	id, event otp.ID
 	types     string
-	version   int64
 	lapses    otp.Millis
 }
 
