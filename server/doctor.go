@@ -168,7 +168,7 @@ func examine(environ []string) (all findings) {
 	}
 	all.pass("keyring", "opens what this database holds")
 	all.remains(ctx, settings, patient)
-	all.accounts(ctx, settings, out, patient)
+	all.bridges(ctx, openGuard(settings), store, all.accounts(ctx, settings, out, patient))
 	return all
 }
 
@@ -469,15 +469,17 @@ func (f *findings) remains(ctx context.Context, settings config.Settings, patien
 // that travel out of band ten minutes.
 const longTTL = 600
 
-func (f *findings) accounts(ctx context.Context, settings config.Settings, out outlets, patient manage.Examiner) {
+// accounts looks at all, and returns them.
+func (f *findings) accounts(ctx context.Context, settings config.Settings, out outlets,
+	patient manage.Examiner) []manage.ManagedAccount {
 	accounts, err := patient.Accounts(ctx)
 	if err != nil {
 		f.fail("accounts", "see the message", "%v", err)
-		return
+		return nil
 	}
 	if len(accounts) == 0 {
 		f.warn("accounts", "otpbridge account import --help", "there is none, so nobody can send a code")
-		return
+		return nil
 	}
 	for i := range accounts {
 		f.account(&accounts[i])
@@ -504,6 +506,7 @@ func (f *findings) accounts(ctx context.Context, settings config.Settings, out o
 			f.pass(check, "in order, %d looked at", len(accounts))
 		}
 	}
+	return accounts
 }
 
 func (f *findings) account(m *manage.ManagedAccount) {

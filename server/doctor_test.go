@@ -3,6 +3,8 @@ package main
 import (
 	"database/sql"
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	_ "github.com/go-sql-driver/mysql"
@@ -105,7 +108,7 @@ func (p *patient) sql(statements ...string) {
 
 // kept are the tables that a misconfiguration alters. Making a schema anew takes a server a second,
 // and putting a few rows back nothing.
-var kept = []string{"otp_auth_config", "credentials", "goose_db_version", "sandbox_accounts"}
+var kept = []string{"otp_auth_config", "credentials", "goose_db_version", "sandbox_accounts", "calls"}
 
 // keep remembers what restore brings back.
 func (p *patient) keep() {
@@ -205,6 +208,24 @@ var misconfigurations = []struct {
 	{"codes in clear", "plain codes", warned, "account 4711", true, func(p *patient) { p.sql(`UPDATE otp_auth_config SET plain_validation_enabled = 1`) }},
 	{"messages without a limit", "send limits", warned, "account 4711", true, func(p *patient) { p.sql(`UPDATE otp_auth_config SET sends_per_day = 0`) }},
 	{"an account that nobody can use", "account keys", warned, "account 4711", true, func(p *patient) { p.sql(`UPDATE credentials SET enabled = 0`) }},
+	{"an upstream in clear", "upstreams", faulty, "must begin with https://", true, func(p *patient) {
+		p.sql(`UPDATE otp_auth_config SET bridge_mode = 'forward', upstream_url = 'http://otp.example.com/otpauthapi'`)
+	}},
+	{"an upstream that does not answer", "upstreams", warned, "does not answer", true, func(p *patient) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(p.t, err)
+		require.NoError(p.t, listener.Close())
+		p.set("OTPBRIDGE_OUTBOUND_NETWORKS=127.0.0.1")
+		p.sql(`UPDATE otp_auth_config SET bridge_mode = 'forward', upstream_url = 'https://` + listener.Addr().String() + `/'`)
+	}},
+	{"calls passed on after a cut-over", "cut-over", warned, "with 7 of them", true, func(p *patient) {
+		p.sql(`UPDATE otp_auth_config SET bridge_before = 'forward', cut_over_at = 1000, upstream_url = 'https://otp.example.com/'`)
+		p.called("generated")
+	}},
+	{"servlets called after their end", "servlets", warned, "with 7 calls", true, func(p *patient) {
+		p.sql(`UPDATE otp_auth_config SET servlets_sunset_at = 1000`)
+		p.called("")
+	}},
 	{"no account at all", "accounts", warned, "there is none", true, func(p *patient) { p.sql(`DELETE FROM otp_auth_config`) }},
 
 	// Of one database alone.
@@ -246,6 +267,14 @@ var misconfigurations = []struct {
 		p.sql("SET GLOBAL init_connect = 'SET @@timestamp = UNIX_TIMESTAMP() + 30'")
 		p.t.Cleanup(func() { require.NoError(p.t, p.server.Exec("SET GLOBAL init_connect = ''")) })
 	}},
+}
+
+// called has seven servlet calls counted, with what an upstream answered to them.
+func (p *patient) called(passed string) {
+	at := time.Now().UnixMilli()
+	p.sql(fmt.Sprintf(`INSERT INTO calls (hour, server, esme_address, door, name, credential_id, address, passed, kind,
+		calls, micros, bytes, last_at) VALUES (%d, X'00112233445566778899aabbccddeeff', '4711', 'servlet', 'otpgenservlet',
+		X'00112233445566778899aabbccddeeff', '192.0.2.7', '%s', 'ok', 7, 7000, 70, %d)`, at-at%3600_000, passed, at))
 }
 
 func (p *patient) write(keyring string) {
