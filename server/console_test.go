@@ -23,7 +23,8 @@ import (
 // The pages that a sandbox shows to everybody.
 var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys",
 	"recipients", "accounts/10000000000001/guards", "accounts/10000000000001/tests",
-	"accounts/10000000000001/messages", "webhooks", "watch", "audit", "people", "system", "components", "login", "register", "recover"}
+	"accounts/10000000000001/messages", "webhooks", "watch", "audit", "migration", "migration/10000000000001", "people",
+	"system", "components", "login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
 func axe(t *testing.T) string {
@@ -193,8 +194,10 @@ var byAPI = map[string]string{
 	"accounts/:account/messages/preview": "POST /api/accounts/:account/templates/preview",
 	"accounts/:account/messages/test":    "POST /api/accounts/:account/send-test",
 	"watch/acknowledge":                  "POST /api/alerts/:id/acknowledge", "watch/review": "POST /api/checklist/:id/review",
-	"audit/verify": "POST /api/audit/verify",
-	"recipients":   "POST /api/recipients/why", "recipients/unlock": "POST /api/recipients/unlock",
+	"audit/verify":                "POST /api/audit/verify",
+	"migration/:account/upstream": "PATCH /api/accounts/:account",
+	"migration/:account/cut-over": "POST /api/accounts/:account/cut-over",
+	"recipients":                  "POST /api/recipients/why", "recipients/unlock": "POST /api/recipients/unlock",
 	"accounts/:account/guards/lift":  "DELETE /api/accounts/:account/stopped-prefixes/:prefix",
 	"accounts/:account/tests":        "POST /api/accounts/:account/test-recipients",
 	"accounts/:account/tests/remove": "DELETE /api/accounts/:account/test-recipients/:id",

@@ -44,12 +44,10 @@ var layers = map[string][]string{
 		"server/audit"},
 	"server/admin": {
 		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/engine", "server/bridge",
-		"server/web", "server/webhook", "server/insight",
-		"server/otp", "crypto", "server/audit", "server/manage", "server/people", "server/privacy", "server/engine",
-		"server/bridge", "server/web", "server/webhook",
+		"server/privacy", "server/web", "server/webhook", "server/insight",
 	},
-	"server/console": {"crypto", "server/otp", "server/audit", "server/manage", "server/people", "server/engine", "server/web",
-		"server/deliver", "server/sandbox", "server/webhook", "server/insight"},
+	"server/console": {"crypto", "server/otp", "server/audit", "server/bridge", "server/manage", "server/people",
+		"server/engine", "server/web", "server/deliver", "server/sandbox", "server/webhook", "server/insight"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {

@@ -18,6 +18,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"otpbridge/server/audit"
+	"otpbridge/server/bridge"
 	"otpbridge/server/engine"
 	"otpbridge/server/insight"
 	"otpbridge/server/manage"
@@ -42,6 +43,7 @@ type Options struct {
 	Webhooks    *webhook.Webhooks
 	Audit       *audit.Log
 	Insight     *insight.Insight
+	Reports     *bridge.Reports
 	Plain       *web.Plain
 	Log         *slog.Logger
 	PublicURL   string // where browsers reach the server; empty for the host that each request names

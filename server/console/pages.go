@@ -14,7 +14,7 @@ func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
 	}, loginPages, sandboxPages, accountPages, messagePages, recipientPages, keyPages, webhookPages, auditPages, watchPages,
-		peoplePages, securityPages, passkeyPages, systemPages)
+		peoplePages, migrationPages, securityPages, passkeyPages, systemPages)
 }
 
 // entry is one page in the navigation.
@@ -51,6 +51,7 @@ func (x *exchange) navigation() []group {
 		{"Watch", []entry{
 			{Page: "watch", Title: "Security", needs: people.ReadStatistics},
 			{Page: "audit", Title: "Audit", needs: people.ReadAudit},
+			{Page: "migration", Title: "Migration", needs: people.ReadStatistics},
 		}},
 		{"Yours", []entry{
 			{Page: "security", Title: "My security"},
@@ -101,6 +102,7 @@ var notices = map[string]string{
 	"webhook-gone": "The webhook is gone.",
 	"withdrawn":    "The invitation was withdrawn; its link is good no more.",
 	"account":      "The account was changed; every server goes by it within five seconds.",
+	"cut-over":     "It is set. Whoever answers then is shown here, with the moment.",
 	"same":         "Nothing was different.",
 	"deleted":      "The account is gone, with its keys.",
 	"changed":      "It was changed.",

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/console"
+	"otpbridge/server/otp"
+)
+
+// An operator takes an account from servlets alone to both, and on from its upstream, in the console.
+func TestConsole_Migration(t *testing.T) {
+	w := &way{T: t, vendor: boot(t, variables(t)...), here: boot(t, variables(t)...)}
+	w.login(w.here)
+	w.here.tally.Write()
+	b := newBrowser(t, w.here.URL())
+	b.allow("400 (Bad Request)")
+	page := console.Path + "migration/" + wayAccount
+	b.open(page)
+	b.sees("0 % of the last week's calls")
+	b.sees("POST /v1/send")
+	key := demoAPIKey
+	require.Equal(t, 201, w.here.v1("POST", "/v1/send", key, map[string]any{"to": "+919876543211", "ip": "203.0.113.7",
+		"method": "sms", "type": "verification"}).status)
+	w.here.tally.Write()
+	b.open(page)
+	b.sees("33 % of the last week's calls")
+	b.sees("/v1/send")
+
+	b.fill("What stands before the servlets' names there", w.vendor.URL()+"/otpauthapi")
+	b.press("Set the upstream")
+	b.sees("The account was changed")
+	change := func(confirm string) {
+		eval[bool](b, `document.querySelector("details.danger").open = true`)
+		b.fill("Who answers from then on", "forward")
+		b.fill("Type the account's address", confirm)
+		b.press("Change it")
+	}
+	change("4711")
+	b.sees("must be the account's address")
+	change(wayAccount)
+	b.sees("It is set")
+	b.sees("forward from")
+	w.here.engine.Forget()
+	found, err := w.here.manage.Accounts.Find(t.Context(), wayAccount)
+	require.NoError(t, err)
+	require.Equal(t, otp.BridgeForward, found.Bridge)
+	b.open(console.Path + "migration")
+	b.sees(wayAccount)
+	b.sees("33 %")
+	if f := os.Getenv("PIC"); f != "" {
+		for _, p := range []string{console.Path + "migration", page} {
+			for _, w := range []int64{360, 1280} {
+				b.look(w, "light")
+				b.open(p)
+				b.picture(fmt.Sprintf("%s/%d-%d.png", f, len(p), w))
+				t.Log(eval[string](b, `[...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.tagName + "." + e.className + " " + Math.round(e.getBoundingClientRect().right) + " " + e.innerText?.slice(0,30)).slice(-12).join("|")`))
+				checkPage(b, axe(t), p)
+			}
+		}
+	}
+}
