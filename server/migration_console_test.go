@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,15 +49,4 @@ func TestConsole_Migration(t *testing.T) {
 	b.open(console.Path + "migration")
 	b.sees(wayAccount)
 	b.sees("33 %")
-	if f := os.Getenv("PIC"); f != "" {
-		for _, p := range []string{console.Path + "migration", page} {
-			for _, w := range []int64{360, 1280} {
-				b.look(w, "light")
-				b.open(p)
-				b.picture(fmt.Sprintf("%s/%d-%d.png", f, len(p), w))
-				t.Log(eval[string](b, `[...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.tagName + "." + e.className + " " + Math.round(e.getBoundingClientRect().right) + " " + e.innerText?.slice(0,30)).slice(-12).join("|")`))
-				checkPage(b, axe(t), p)
-			}
-		}
-	}
 }
