@@ -16,7 +16,7 @@ func TestAudit_ThePagesCommandsWork(t *testing.T) {
 	needs(t, "bash", "curl")
 	folder := t.TempDir()
 	pushed := filepath.Join(folder, "pushed")
-	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_DOORS=api",
+	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_DOORS=api,v1",
 		"OTPBRIDGE_AUDIT_CHECKPOINT_FILE="+pushed))
 	s := boot(t, environ...)
 	bash := func(script string, more ...string) string {

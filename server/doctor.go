@@ -167,6 +167,7 @@ func examine(environ []string) (all findings) {
 		return all
 	}
 	all.pass("keyring", "opens what this database holds")
+	all.erasures(ctx, settings, store)
 	all.remains(ctx, settings, patient)
 	all.bridges(ctx, openGuard(settings), store, all.accounts(ctx, settings, out, patient))
 	return all

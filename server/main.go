@@ -50,6 +50,7 @@ type commandLine struct {
 	Account    accountCommand    `cmd:"" help:"Look after accounts: the customers' systems that send codes."`
 	Key        keyCommand        `cmd:"" help:"Look after the keys of accounts: of the servlets and of the JSON API."`
 	Migration  migrationCommand  `cmd:"" help:"Follow accounts on their way from the servlets."`
+	Privacy    privacyCommand    `cmd:"" help:"Report what is kept of people, and erase again after a restore."`
 	Service    serviceCommand    `cmd:"" help:"Look after service accounts: what automation manages with."`
 	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
 	Setup      setupCommand      `cmd:"" help:"Print a link with which the first owner registers."`
