@@ -53,6 +53,17 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 	require.Contains(t, s.post("audit/verify"), "entries fit")
 	exported := s.do("GET", console.Path+"audit/export?format=csv", "")
 	require.True(t, strings.HasPrefix(exported.body, "place,type,at,"), exported.body)
+	s.do("POST", "/v1/send", `{"to":"+919876543211","method":"sms","type":"verification","metadata":{"user_id":"u-77"}}`,
+		"X-API-Key", documentedKey, "Content-Type", "application/json")
+	somebody := []string{"account", "10000000000001", "environment", "test", "id", "u-77"}
+	require.Contains(t, s.post("privacy/count", somebody...), "1 codes and 1 lines")
+	require.Contains(t, s.post("privacy/export", somebody...), `"complete":true`)
+	refused := s.do("POST", console.Path+"privacy/erase", formOf(append(somebody, "confirm", "u-7")...), "Content-Type", formType)
+	require.Equal(t, 400, refused.status)
+	erased := s.post("privacy/erase", append(somebody, "confirm", "u-77")...)
+	certificate := regexp.MustCompile(`eyJ[\w.-]+`).FindString(erased)
+	require.Contains(t, s.post("privacy/verify", "certificate", certificate), "This installation has signed it")
+	require.Contains(t, s.post("privacy/count", somebody...), "0 codes and 0 lines")
 	require.Contains(t, s.post("inbox/empty"), "The inbox is empty")
 
 	for _, page := range append(sandboxPages, "accounts/4711") {

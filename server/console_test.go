@@ -23,7 +23,8 @@ import (
 // The pages that a sandbox shows to everybody.
 var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10000000000001", "new-account", "keys",
 	"recipients", "accounts/10000000000001/guards", "accounts/10000000000001/tests",
-	"accounts/10000000000001/messages", "webhooks", "watch", "audit", "migration", "migration/10000000000001", "people",
+	"accounts/10000000000001/messages", "webhooks", "watch", "audit", "migration", "migration/10000000000001",
+	"privacy", "people",
 	"system", "components", "login", "register", "recover"}
 
 // axe is the accessibility checker, as text to run in a page.
@@ -194,6 +195,8 @@ var byAPI = map[string]string{
 	"accounts/:account/messages/preview": "POST /api/accounts/:account/templates/preview",
 	"accounts/:account/messages/test":    "POST /api/accounts/:account/send-test",
 	"watch/acknowledge":                  "POST /api/alerts/:id/acknowledge", "watch/review": "POST /api/checklist/:id/review",
+	"privacy/count": "POST /api/privacy/count", "privacy/export": "POST /api/privacy/export",
+	"privacy/erase": "POST /api/privacy/erase", "privacy/verify": "POST /api/privacy/verify",
 	"audit/verify":                "POST /api/audit/verify",
 	"migration/:account/upstream": "PATCH /api/accounts/:account",
 	"migration/:account/cut-over": "POST /api/accounts/:account/cut-over",

@@ -47,7 +47,8 @@ var layers = map[string][]string{
 		"server/privacy", "server/web", "server/webhook", "server/insight",
 	},
 	"server/console": {"crypto", "server/otp", "server/audit", "server/bridge", "server/manage", "server/people",
-		"server/engine", "server/web", "server/deliver", "server/sandbox", "server/webhook", "server/insight"},
+		"server/engine", "server/web", "server/deliver", "server/privacy", "server/sandbox", "server/webhook",
+		"server/insight"},
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {

@@ -20,9 +20,10 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// integrationKey and integrationNumber are what the page's account is called with.
+// integrationKey and integrationNumber are what the page's account is called with. The key that stands on the page is
+// refused, because everybody can read it there.
 const (
-	integrationKey    = "the-key-that-the-integration-sends"
+	integrationKey    = "kd83-fresh-key-of-the-integration"
 	integrationNumber = "919551492394"
 )
 

@@ -121,7 +121,8 @@ func (s *Server) mountConsole(router *gin.Engine, requests *sandbox.Recorder) {
 	}
 	console.Mount(router, console.Options{
 		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Audit: s.audit, Insight: s.insight,
-		Plain: s.plain, Log: s.log, PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath,
+		Privacy: s.privacy,
+		Plain:   s.plain, Log: s.log, PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath,
 		Version: versionLine(), Reports: bridge.NewReports(s.store),
 		Sandbox: s.settings.Sandbox(), Requests: requests, Server: router, Stopping: s.draining,
 	})

@@ -24,6 +24,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/privacy"
 	"otpbridge/server/sandbox"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
@@ -43,6 +44,7 @@ type Options struct {
 	Webhooks    *webhook.Webhooks
 	Audit       *audit.Log
 	Insight     *insight.Insight
+	Privacy     *privacy.Privacy
 	Reports     *bridge.Reports
 	Plain       *web.Plain
 	Log         *slog.Logger

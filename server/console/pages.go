@@ -14,7 +14,7 @@ func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
 	}, loginPages, sandboxPages, accountPages, messagePages, recipientPages, keyPages, webhookPages, auditPages, watchPages,
-		peoplePages, migrationPages, securityPages, passkeyPages, systemPages)
+		peoplePages, privacyPages, migrationPages, securityPages, passkeyPages, systemPages)
 }
 
 // entry is one page in the navigation.
@@ -52,6 +52,7 @@ func (x *exchange) navigation() []group {
 			{Page: "watch", Title: "Security", needs: people.ReadStatistics},
 			{Page: "audit", Title: "Audit", needs: people.ReadAudit},
 			{Page: "migration", Title: "Migration", needs: people.ReadStatistics},
+			{Page: "privacy", Title: "Privacy", needs: people.ReadPrivacy},
 		}},
 		{"Yours", []entry{
 			{Page: "security", Title: "My security"},

@@ -76,6 +76,11 @@ var functions = template.FuncMap{
 				return moment{}
 			}
 			return moment{t.Time().UTC()}
+		case int64: // seconds, as certificates have them
+			if t == 0 {
+				return moment{}
+			}
+			return moment{time.Unix(t, 0).UTC()}
 		}
 		panic("console: moment of something that is no time")
 	},

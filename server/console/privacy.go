@@ -1,0 +1,115 @@
+package console
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"otpbridge/crypto"
+	"otpbridge/server/otp"
+	"otpbridge/server/people"
+	"otpbridge/server/privacy"
+	"otpbridge/server/web"
+)
+
+// privacyPages export and erase what is kept of a person. Whom they are about stands in forms, never in an address.
+var privacyPages = []route{
+	{method: get, path: "privacy", who: person, needs: people.ReadPrivacy, serve: (*exchange).privacy},
+	{method: post, path: "privacy/count", who: person, needs: people.WritePrivacy, serve: (*exchange).countSubject},
+	{method: post, path: "privacy/export", who: person, needs: people.WritePrivacy, live: true,
+		serve: (*exchange).exportSubject},
+	{method: post, path: "privacy/erase", who: person, needs: people.WritePrivacy, live: true,
+		serve: (*exchange).eraseSubject},
+	{method: post, path: "privacy/verify", who: person, needs: people.ReadPrivacy, serve: (*exchange).verifyCertificate},
+}
+
+// privacyBody is what is kept of people, and of one whom somebody asked about.
+type privacyBody struct {
+	privacy.Asked
+	Accounts     []string
+	Environments []otp.Environment
+	Report       privacy.Report
+	Count        *privacy.Count   // of the person who was asked about
+	Erased       *privacy.Erasure // what has just been erased
+	Certificate  string           // that was pasted
+	Says         *crypto.Certificate
+	MayWrite     bool
+}
+
+func (x *exchange) privacy() error {
+	body := privacyBody{Asked: privacy.Asked{Environment: otp.Live}}
+	if x.door.Sandbox {
+		body.Environment = otp.Test
+	}
+	return x.showPrivacy(nil, body)
+}
+
+func (x *exchange) showPrivacy(refused error, body privacyBody) (err error) {
+	if body.Accounts, err = x.addresses(); err != nil {
+		return err
+	}
+	body.Environments, body.MayWrite = otp.Environments(), x.who.May(people.WritePrivacy) == nil
+	if body.Report, err = x.door.Privacy.Report(x.ctx, x.who.Actor(), x.who.MaySee); err != nil {
+		return err
+	}
+	if refused != nil {
+		return x.refuse(refused, "privacy", "Privacy", body)
+	}
+	return x.show("privacy", "Privacy", body)
+}
+
+// subject is the person whom a form names, if the reader may see the account.
+func (x *exchange) subject() (privacyBody, error) {
+	body := privacyBody{Asked: privacy.Asked{Account: x.form("account"), Environment: otp.Environment(x.form("environment")),
+		ID: strings.TrimSpace(x.form("id"))}}
+	return body, x.who.See(body.Account)
+}
+
+func (x *exchange) countSubject() error {
+	body, err := x.subject()
+	if err != nil {
+		return x.showPrivacy(err, body)
+	}
+	count, err := x.door.Privacy.Count(x.ctx, x.who.Actor(), body.Asked)
+	if err == nil {
+		body.Count = &count
+	}
+	return x.showPrivacy(err, body)
+}
+
+func (x *exchange) exportSubject() error {
+	body, err := x.subject()
+	if err == nil {
+		by := x.who.Actor()
+		err = web.Stream(x.gin, x.door.Log, "application/json; charset=utf-8", privacy.ExportFile,
+			func(ctx context.Context, w io.Writer) error { return x.door.Privacy.Export(ctx, by, body.Asked, w) })
+	}
+	if err != nil {
+		return x.showPrivacy(err, body)
+	}
+	return nil
+}
+
+func (x *exchange) eraseSubject() error {
+	body, err := x.subject()
+	if err == nil && x.form("confirm") != body.ID {
+		err = otp.RefuseField("confirm", "must be the person's id once more; nothing was erased")
+	}
+	if err != nil {
+		return x.showPrivacy(err, body)
+	}
+	made, err := x.door.Privacy.Erase(context.WithoutCancel(x.ctx), x.who.Actor(), body.Asked)
+	if err == nil {
+		body.Erased = &made
+	}
+	return x.showPrivacy(err, body)
+}
+
+func (x *exchange) verifyCertificate() error {
+	body := privacyBody{Asked: privacy.Asked{Environment: otp.Live}, Certificate: strings.TrimSpace(x.form("certificate"))}
+	says, err := x.door.Privacy.Verify(body.Certificate)
+	if err == nil {
+		body.Says = &says
+	}
+	return x.showPrivacy(err, body)
+}
