@@ -214,7 +214,7 @@ func TestCutOver_UnderLoadThroughTwoServersOnMariaDBRace(t *testing.T) {
 	address := upstream.server.URL + "/otpauthapi"
 	var made [2]int
 	for round := range rounds {
-		c := &turn{T: t, key: fmt.Sprintf("a key of round %d", round), upstream: upstream, front: front,
+		c := &turn{T: t, key: fmt.Sprintf("a-key-of-this-round-%d", round), upstream: upstream, front: front,
 			logins: make(chan struct{}), moment: make(chan struct{})}
 		account := otp.DefaultAccount("")
 		account.PlainValidation = true

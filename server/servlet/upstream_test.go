@@ -28,7 +28,7 @@ import (
 	"otpbridge/server/servlet"
 )
 
-const bridgedKey = "a key that both sides know"
+const bridgedKey = "a-key-that-both-sides-know"
 
 // side is one of the two: a house, its account, and the servlets on a socket.
 type side struct {
