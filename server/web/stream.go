@@ -29,7 +29,7 @@ const partTime = 10 * time.Second
 // a refusal; one after it is logged and ends the connection, since a client must not take what it has for the whole.
 func Stream(c *gin.Context, log *slog.Logger, contentType, name string,
 	write func(ctx context.Context, w io.Writer) error) error {
-	parts := &parts{gin: c, ResponseWriter: c.Writer}
+	parts := &parts{gin: c}
 	c.Header("Content-Type", contentType)
 	c.Header("Content-Disposition", `attachment; filename="`+name+`"`)
 	err := write(c.Request.Context(), parts)
@@ -46,9 +46,8 @@ func Stream(c *gin.Context, log *slog.Logger, contentType, name string,
 	panic(http.ErrAbortHandler)
 }
 
-// parts gives the client time for each part.
+// parts gives the client time for each part. It has no other method than Write, so that nothing passes it by.
 type parts struct {
-	gin.ResponseWriter
 	gin         *gin.Context
 	begun, gone bool
 }
@@ -56,7 +55,7 @@ type parts struct {
 func (p *parts) Write(part []byte) (int, error) {
 	p.begun = true
 	Allow(p.gin, partTime)
-	n, err := p.ResponseWriter.Write(part)
+	n, err := p.gin.Writer.Write(part)
 	p.gone = p.gone || err != nil
 	return n, err
 }
