@@ -95,10 +95,12 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	to.got = append(to.got, got)
 	number := len(to.got)
 	to.mu.Unlock()
-	select {
-	case <-time.After(to.takes):
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+	if to.takes > 0 { // a timer that is due at once can crash the runtime in a bubble under the race detector
+		select {
+		case <-time.After(to.takes):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
 	}
 	status, header := http.StatusNoContent, http.Header{}
 	if to.answer != nil {
