@@ -568,7 +568,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		insert := func(at otp.Millis, n int) {
 			made := id(at, n)
 			args = append(args, made[:], int64(at), "1", "live", "sent", "servlet", made[:], made[:], int64(1), int64(1), nil,
-				int64(0), nil)
+				int64(0), nil, nil, nil)
 		}
 		for n := range kept {
 			insert(now-29*otp.Day, n)
