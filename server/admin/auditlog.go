@@ -26,21 +26,9 @@ var auditRoutes = []route{
 func (x *exchange) auditLog() (answer, error) {
 	query := web.ReadQuery(x.gin, audit.Filters()...)
 	q := audit.ReadQuery(query, usualPage)
-	account, given := query.Given("account")
-	switch seen := x.who.Grant.Accounts; {
-	case given || seen == nil:
-	case len(seen) == 1:
-		account = seen[0]
-	default:
-		query.Fault("account", "must name one of your accounts, because you do not see all")
-	}
-	if err := query.Err(); err != nil {
+	account, err := x.oneAccount(query)
+	if err != nil {
 		return answer{}, err
-	}
-	if account != "" {
-		if err := x.who.See(account); err != nil {
-			return answer{}, err
-		}
 	}
 	q.Account = account
 	found, err := x.door.Audit.Read(x.ctx, x.who.Actor(), q, otp.At(time.Now()))

@@ -68,6 +68,7 @@ func TestAudit_IsSearchedByThoseWhoMayAndEveryReadingIsRecorded(t *testing.T) {
 	}
 	require.Len(t, own.members["data"], 1)
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/audit?account=4711", "", narrow...)
+	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/audit?account=", "", d.member(t, people.Auditor, "4711", "4712")...)
 	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/audit", "", d.member(t, people.Auditor, "4711", "4712")...)
 }
 

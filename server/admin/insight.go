@@ -107,19 +107,10 @@ func (x *exchange) alerts() (answer, error) {
 	for i := range found {
 		a := &found[i]
 		shown.Data = append(shown.Data, alert{a.ID.Text(insight.AlertPrefix), a.Rule, a.Account, a.Subject, a.State, a.Value,
-			a.Says, insight.RemedyOf(a.Rule), a.Action, a.RaisedAt.Time(), a.SeenAt.Time(), maybe(a.AcknowledgedAt),
-			a.AcknowledgedBy, maybe(a.ResolvedAt)})
+			a.Says, insight.RemedyOf(a.Rule), a.Action, a.RaisedAt.Time(), a.SeenAt.Time(), moment(a.AcknowledgedAt),
+			a.AcknowledgedBy, moment(a.ResolvedAt)})
 	}
 	return answer{http.StatusOK, shown}, nil
-}
-
-// maybe is a moment, nil for none.
-func maybe(at otp.Millis) *time.Time {
-	if at == 0 {
-		return nil
-	}
-	moment := at.Time()
-	return &moment
 }
 
 func (x *exchange) acknowledge() (answer, error) {

@@ -53,3 +53,23 @@ func (x *exchange) next(limit int, last string) *string {
 	x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+query.Encode()+`>; rel="next"`)
 	return &last
 }
+
+// oneAccount is the account that a search is about, "" for all. Who sees single accounts must name one, unless there is
+// only one. It ends the reading of the query.
+func (x *exchange) oneAccount(query *web.Query) (string, error) {
+	account := query.Text("account")
+	switch seen := x.who.Grant.Accounts; {
+	case account != "" || seen == nil:
+	case len(seen) == 1:
+		account = seen[0]
+	default:
+		query.Fault("account", "must name one of your accounts, because you do not see all")
+	}
+	if err := query.Err(); err != nil {
+		return "", err
+	}
+	if account == "" {
+		return "", nil
+	}
+	return account, x.who.See(account)
+}

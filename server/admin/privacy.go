@@ -120,7 +120,7 @@ type erasure struct {
 
 func (x *exchange) erasures() (answer, error) {
 	query := web.ReadQuery(x.gin, limitParameter, cursorParameter, "account")
-	account, limit := query.Text("account"), query.Number(limitParameter, usualPage, 1, 100)
+	limit := query.Number(limitParameter, usualPage, 1, 100)
 	var after otp.ID
 	if cursor, given := query.Given(cursorParameter); given {
 		var ok bool
@@ -128,20 +128,9 @@ func (x *exchange) erasures() (answer, error) {
 			query.Fault(cursorParameter, "must be the next_cursor of an answer")
 		}
 	}
-	switch seen := x.who.Grant.Accounts; {
-	case account != "" || seen == nil:
-	case len(seen) == 1:
-		account = seen[0]
-	default:
-		query.Fault("account", "must name one of your accounts, because you do not see all")
-	}
-	if err := query.Err(); err != nil {
+	account, err := x.oneAccount(query)
+	if err != nil {
 		return answer{}, err
-	}
-	if account != "" {
-		if err := x.who.See(account); err != nil {
-			return answer{}, err
-		}
 	}
 	found, err := x.door.Privacy.Ledger(x.ctx, account, after, limit+1)
 	if err != nil {
@@ -150,11 +139,8 @@ func (x *exchange) erasures() (answer, error) {
 	shown := page[erasure]{Data: []erasure{}}
 	for _, e := range found[:min(len(found), limit)] {
 		line := erasure{ID: e.ID.Text(privacy.ErasurePrefix), Account: e.Account, Environment: otp.Environment(e.Environment),
-			Subject: e.User.Text(privacy.Pseudonym), AskedAt: e.At.Time(), Certificate: e.Certificate}
-		if e.DoneAt != 0 {
-			at := e.DoneAt.Time()
-			line.ErasedAt = &at
-		}
+			Subject: e.User.Text(privacy.Pseudonym), AskedAt: e.At.Time(), ErasedAt: moment(e.DoneAt),
+			Certificate: e.Certificate}
 		shown.Data = append(shown.Data, line)
 	}
 	if len(found) > limit {
