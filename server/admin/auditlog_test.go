@@ -68,8 +68,9 @@ func TestAudit_IsSearchedByThoseWhoMayAndEveryReadingIsRecorded(t *testing.T) {
 	}
 	require.Len(t, own.members["data"], 1)
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/audit?account=4711", "", narrow...)
-	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/audit?account=", "", d.member(t, people.Auditor, "4711", "4712")...)
-	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/audit", "", d.member(t, people.Auditor, "4711", "4712")...)
+	both := d.member(t, people.Auditor, "4711", "4712")
+	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/audit", "", both...)
+	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/audit?account=", "", both...)
 }
 
 func TestAudit_IsProvedAndTakenAwayByThoseWhoSeeAll(t *testing.T) {
