@@ -71,7 +71,7 @@ func (x *exchange) whyNoMessage() (answer, error) {
 	if err := asked.check(x); err != nil {
 		return answer{}, err
 	}
-	reasons, err := x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), asked.Account, asked.Environment, asked.To)
+	reasons, _, err := x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), asked.Account, asked.Environment, asked.To)
 	return answer{http.StatusOK, map[string][]manage.Reason{"reasons": reasons}}, err
 }
 

@@ -72,19 +72,12 @@ func (x *exchange) named() (recipientBody, error) {
 func (x *exchange) recipient() error {
 	body, err := x.named()
 	if err == nil {
-		body.Reasons, err = x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), body.Account, body.Environment, body.To)
+		body.Reasons, body.Known, err = x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), body.Account, body.Environment, body.To)
 	}
 	if err != nil {
 		return x.showRecipient(err, body)
 	}
 	body.Asked = true
-	found, err := x.door.Manage.Recipients.Find(x.ctx, body.Account, body.Environment, body.To)
-	switch kind := otp.KindOf(err); {
-	case err == nil:
-		body.Known = &found
-	case kind != otp.NotFound && kind != otp.Invalid:
-		return err
-	}
 	return x.showRecipient(nil, body)
 }
 

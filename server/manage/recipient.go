@@ -45,18 +45,25 @@ const maxHistory = 50
 // Look is Find for somebody who is not on the server's machine: that they looked is recorded before they see anything.
 func (c Recipients) Look(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
 	Recipient, error) {
-	found, err := c.Find(ctx, address, environment, to)
+	found, _, err := c.look(ctx, by, address, environment, to)
+	return found, err
+}
+
+// look is Look with the row.
+func (c Recipients) look(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
+	Recipient, otp.Recipient, error) {
+	found, row, err := c.find(ctx, address, environment, to)
 	if err != nil && otp.KindOf(err) != otp.NotFound {
-		return found, err
+		return found, row, err
 	}
 	recording := c.store.Change(ctx, func(tx *sql.Tx) error {
 		return record(tx, otp.RecipientRead, by, address, otp.At(time.Now()), "recipient", found.Mask,
 			"environment", string(environment))
 	})
 	if recording != nil {
-		return Recipient{}, recording
+		return Recipient{}, otp.Recipient{}, recording
 	}
-	return found, err
+	return found, row, err
 }
 
 // Outline is a challenge without its code or anything that leads to it.
@@ -75,21 +82,28 @@ type Outline struct {
 // names. Refusals: NotFound; Invalid.
 func (c Recipients) Find(ctx context.Context, address string, environment otp.Environment, to string) (Recipient,
 	error) {
+	found, _, err := c.find(ctx, address, environment, to)
+	return found, err
+}
+
+// find is Find with the row.
+func (c Recipients) find(ctx context.Context, address string, environment otp.Environment, to string) (Recipient,
+	otp.Recipient, error) {
 	hash, err := c.recipientOf(ctx, address, environment, to)
 	if err != nil {
-		return Recipient{}, err
+		return Recipient{}, otp.Recipient{}, err
 	}
 	now, err := c.now(ctx, address)
 	if err != nil {
-		return Recipient{}, err
+		return Recipient{}, otp.Recipient{}, err
 	}
 	recipient, challenges, err := c.store.Challenges.Recipient(ctx, hash)
 	if errors.Is(err, sql.ErrNotFound) {
-		return Recipient{}, otp.Refuse(otp.NotFound, "nothing is known of this recipient: nothing was sent to it in the "+
+		return Recipient{}, recipient, otp.Refuse(otp.NotFound, "nothing is known of this recipient: nothing was sent to it in the "+
 			string(environment)+" environment of account "+address+" for a day, and it is not locked")
 	}
 	if err != nil {
-		return Recipient{}, err
+		return Recipient{}, otp.Recipient{}, err
 	}
 	found := Recipient{
 		Account: address, Environment: environment, Mask: recipient.Mask,
@@ -118,7 +132,7 @@ func (c Recipients) Find(ctx context.Context, address string, environment otp.En
 			found.History[i].Challenge = e.Challenge.Text("otp")
 		}
 	}
-	return found, err
+	return found, recipient, err
 }
 
 // Unlock lifts both locks of a recipient, and records who did it and why: a reason of 1 to 200 characters. Refusals:

@@ -20,45 +20,43 @@ type Reason struct {
 	Until  *time.Time `json:"until"` // when it ends by itself; null if it does not
 }
 
-// Why names the reasons for which a recipient of an account gets no message, most often one; that somebody asked is
-// recorded. With a recipient that nothing keeps from messages it says what is known of the last. Refusals: NotFound
-// for the account; Invalid for a recipient that is none or in a country that the account does not send to.
+// Why names the reasons for which a recipient of an account gets no message, most often one, and what is known of the
+// recipient, nil for nothing; that somebody asked is recorded. Where nothing keeps messages away it says what became of
+// the last one. Refusals: NotFound for the account; Invalid for what is no recipient, or is in a country that the account
+// does not send to.
 func (c Recipients) Why(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
-	[]Reason, error) {
+	reasons []Reason, known *Recipient, err error) {
 	account, err := c.account(ctx, address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	to = strings.TrimSpace(to)
-	found, err := c.Look(ctx, by, address, environment, to)
+	found, row, err := c.look(ctx, by, address, environment, to)
 	unknown := otp.KindOf(err) == otp.NotFound
 	if err != nil && !unknown {
-		return nil, err
+		return nil, nil, err
 	}
 	now, err := c.now(ctx, address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	reasons := c.whyNone(&account, strings.Contains(to, "@"))
+	reasons = c.whyNone(&account, strings.Contains(to, "@"))
 	stopped, err := c.whyStopped(ctx, &account.Account, environment, to, now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	reasons = append(reasons, stopped...)
 	if unknown {
 		return append(reasons, Reason{Code: "never_asked", Text: "Nothing was sent to it for a day in the " +
 			string(environment) + " environment of this account.", Remedy: "Check the number, the account and the " +
-			"environment; if they are right, see how the client's calls were answered."}), nil
+			"environment; if they are right, see how the client's calls were answered."}), nil, nil
 	}
 	if found.LockedUntil != nil {
 		reasons = append(reasons, Reason{"locked", fmt.Sprintf("It is locked: %d wrong codes in the last hour, %d in a row.",
 			found.Failures, found.Run), "Unlock it for somebody who has proved who they are.", found.LockedUntil})
 	}
-	over, err := c.whyLimited(ctx, &account.Account, environment, to, now)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(reasons, over...), lastSend(found.History)), nil
+	reasons = append(append(reasons, whyLimited(&account.Account, row.Sends, now)...), lastSend(found.History))
+	return reasons, &found, nil
 }
 
 // whyNone is what keeps an account from sending at all.
@@ -69,7 +67,7 @@ func (c Recipients) whyNone(account *ManagedAccount, mail bool) (reasons []Reaso
 			account.Broken.Error() + ".", Remedy: "Mend the column that is named."})
 	case account.State() != "active":
 		reasons = append(reasons, Reason{Code: "account", Text: "The account is " + account.State() + ".",
-			Remedy: "See its columns active, expires_at and the like."})
+			Remedy: "See its columns enabled and otp_enabled."})
 	}
 	medium, enabled := "sms", account.SMSEnabled
 	if mail {
@@ -125,16 +123,7 @@ func (c Recipients) whyStopped(ctx context.Context, account *otp.Account, enviro
 }
 
 // whyLimited is the limits on sends to the recipient that are reached.
-func (c Recipients) whyLimited(ctx context.Context, account *otp.Account, environment otp.Environment, to string,
-	now otp.Millis) (reasons []Reason, err error) {
-	hash, err := c.recipientOf(ctx, account.Address, environment, to)
-	if err != nil {
-		return nil, err
-	}
-	known, _, err := c.store.Challenges.Recipient(ctx, hash)
-	if err != nil && !errors.Is(err, sql.ErrNotFound) {
-		return nil, err
-	}
+func whyLimited(account *otp.Account, sends otp.Window, now otp.Millis) (reasons []Reason) {
 	for _, limit := range []struct {
 		column string
 		span   otp.Millis
@@ -143,12 +132,12 @@ func (c Recipients) whyLimited(ctx context.Context, account *otp.Account, enviro
 		{"sends_per_minute", otp.Minute, account.SendsPerMinute}, {"sends_per_hour", otp.Hour, account.SendsPerHour},
 		{"sends_per_day", otp.Day, account.SendsPerDay},
 	} {
-		if limit.max > 0 && known.Sends.Within(limit.span, now) >= limit.max {
+		if limit.max > 0 && sends.Within(limit.span, now) >= limit.max {
 			reasons = append(reasons, Reason{"limit", fmt.Sprintf("It got %d messages, the limit of %s.", limit.max, limit.column),
-				"Wait, or raise " + limit.column + " of the account.", moment(known.Sends.Oldest(limit.max) + limit.span)})
+				"Wait, or raise " + limit.column + " of the account.", moment(sends.Oldest(limit.max) + limit.span)})
 		}
 	}
-	return reasons, nil
+	return reasons
 }
 
 func moment(at otp.Millis) *time.Time {
