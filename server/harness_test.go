@@ -26,6 +26,7 @@ import (
 	"otpbridge/config"
 	"otpbridge/crypto"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // These tests run whole servers: in this process where they look inside, and as children made
@@ -115,7 +116,7 @@ func variables(t *testing.T, more ...string) []string {
 	t.Helper()
 	return append([]string{
 		"OTPBRIDGE_ADDR=127.0.0.1:0",
-		"OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "otp.db"),
+		"OTPBRIDGE_DATABASE_URL=" + migrated.SQLite(t),
 		"OTPBRIDGE_KEYRING=" + crypto.NewKeyringText("k1"),
 		"OTPBRIDGE_STATE_DIR=" + t.TempDir(),
 	}, more...)

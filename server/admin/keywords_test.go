@@ -12,6 +12,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // The command line asks manage as this test does, the sandbox's door as well. What they and the API say of a bad key
@@ -22,7 +23,7 @@ func TestKeys_EveryWayInRefusesWithTheSameWords(t *testing.T) {
 	d.shop(t, "4711", who)
 	keyring, err := crypto.ParseKeyring(crypto.NewKeyringText("k1"))
 	require.NoError(t, err)
-	store, err := sql.Open(t.Context(), "sqlite:"+t.TempDir()+"/sandbox.db", sql.Options{Sandbox: true})
+	store, err := sql.Open(t.Context(), migrated.SQLite(t), sql.Options{Sandbox: true})
 	require.NoError(t, err)
 	defer store.Close()
 	sandbox, err := manage.Open(t.Context(), manage.Options{Store: store, Keyring: keyring, Sandbox: true})

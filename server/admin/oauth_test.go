@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"otpbridge/server/people"
 	"otpbridge/server/web"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 const base = "https://otp.shop.example"
@@ -37,7 +37,7 @@ type office struct {
 
 func newOffice(t testing.TB) *office {
 	ctx := context.Background()
-	store, err := sql.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), sql.Options{})
+	store, err := sql.Open(ctx, migrated.SQLite(t), sql.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	keyring, err := crypto.ParseKeyring(crypto.NewKeyringText("k1"))

@@ -30,6 +30,7 @@ import (
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 const (
@@ -56,7 +57,7 @@ type desk struct {
 
 func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk {
 	t.Helper()
-	store, err := sql.Open(t.Context(), "sqlite:"+filepath.Join(folder, "otp.db"), sql.Options{})
+	store, err := sql.Open(t.Context(), migrated.At(t, filepath.Join(folder, "otp.db")), sql.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	keyring, err := crypto.ParseKeyring(ring)

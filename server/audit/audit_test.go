@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,6 +20,7 @@ import (
 	"otpbridge/server/vault"
 	"otpbridge/sql"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 var (
@@ -33,8 +33,8 @@ func TestMain(m *testing.M) { sqltest.Main(m) }
 
 // onBoth runs a test over each database.
 func onBoth(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db")) })
-	t.Run("mariadb", func(t *testing.T) { test(t, sqltest.Shared(t).Schema(t)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, migrated.SQLite(t)) })
+	t.Run("mariadb", func(t *testing.T) { test(t, migrated.MariaDB(t)) })
 }
 
 // open is one server's log.
@@ -150,7 +150,7 @@ func TestVerify_NamesTheFirstEntryThatWasTamperedWith(t *testing.T) {
 			X'0000000000000000000000000000000000000000000000000000000000000000'`}, 0, "root"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := "sqlite:" + filepath.Join(t.TempDir(), "otp.db")
+			url := migrated.SQLite(t)
 			l := open(t, url)
 			fill(t, l, 12)
 			_, err := l.Verify(ctx, nil, now)
@@ -183,7 +183,7 @@ func TestVerify_AnEarlierCheckpointFindsATreeThatWasComputedAnew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			over := func(_ *testing.T, test func(*testing.T, string)) {
-				test(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+				test(t, migrated.SQLite(t))
 			}
 			if name == "removed" {
 				over = onBoth
@@ -218,8 +218,8 @@ func TestVerify_AnEarlierCheckpointFindsATreeThatWasComputedAnew(t *testing.T) {
 }
 
 func TestVerify_RefusesCheckpointsOfOthers(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
-	other := open(t, "sqlite:"+filepath.Join(t.TempDir(), "other.db"))
+	l := open(t, migrated.SQLite(t))
+	other := open(t, migrated.SQLite(t))
 	ours, theirs := fill(t, l, 3), fill(t, other, 3)
 	for name, text := range map[string]string{
 		"another log":       theirs[2].Note,
@@ -250,7 +250,7 @@ func TestVerify_RefusesCheckpointsOfOthers(t *testing.T) {
 
 // What a change records and the change are one transaction.
 func TestChange_DoesNotHappenWithoutItsEntry(t *testing.T) {
-	url := "sqlite:" + filepath.Join(t.TempDir(), "otp.db")
+	url := migrated.SQLite(t)
 	l := open(t, url)
 	bySQL(t, url, `CREATE TRIGGER refuse BEFORE INSERT ON changes BEGIN SELECT RAISE(ABORT, 'no'); END`)
 	invite := sql.Ticket{ID: sql.NewID(), Hash: [32]byte{1}, Purpose: "invite", CreatedAt: now, ExpiresAt: now + otp.Day}
@@ -300,7 +300,7 @@ func TestSeal_TwoServersShareOneLogRace(t *testing.T) {
 
 // An entry that commits late is sealed late: its id is older than that of the newest place.
 func TestSeal_FindsWhatCommitsLate(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	l := open(t, migrated.SQLite(t))
 	late := sql.NewID()
 	fill(t, l, 3)
 	require.NoError(t, l.store.Change(ctx, func(tx *sql.Tx) error {
@@ -407,7 +407,7 @@ func TestEntry_KeepsItsForm(t *testing.T) {
 // for how long.
 func TestStart_TellsOfCheckpointsAndSaysHowFarItIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+		l := open(t, migrated.SQLite(t))
 		var told []Checkpoint
 		l.Tell = func(_ context.Context, c Checkpoint) error {
 			told = append(told, c)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 func exported(t testing.TB, l *Log) []string {
@@ -34,7 +34,7 @@ func compare(before, after []string) error {
 
 // Line n+1 of an export is entry n.
 func TestCompare_NamesTheFirstEntryThatDoesNotFit(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	l := open(t, migrated.SQLite(t))
 	fill(t, l, 6)
 	before := exported(t, l)
 	fill(t, l, 6)
@@ -84,8 +84,8 @@ func replaced(line int, old, with string) func([]string) []string {
 }
 
 func TestCompare_RefusesWhatIsNoExportOrOfAnotherLog(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
-	other := open(t, "sqlite:"+filepath.Join(t.TempDir(), "other.db"))
+	l := open(t, migrated.SQLite(t))
+	other := open(t, migrated.SQLite(t))
 	fill(t, l, 3)
 	fill(t, other, 3)
 	ours := exported(t, l)
@@ -106,7 +106,7 @@ func TestCompare_RefusesWhatIsNoExportOrOfAnotherLog(t *testing.T) {
 
 // What a spreadsheet takes for a formula has an apostrophe in front.
 func TestExportCSV_HoldsNoFormula(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	l := open(t, migrated.SQLite(t))
 	formulas := []string{
 		"=1+1", "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "  @x",
 		"＝1", "＋1", "－1", "＠x",
@@ -135,7 +135,7 @@ func TestExportCSV_HoldsNoFormula(t *testing.T) {
 
 // A proof is checked with nothing but tlog and note.
 func TestProve_IsCheckedWithoutTheServer(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	l := open(t, migrated.SQLite(t))
 	fill(t, l, 10)
 	for place := range int64(10) {
 		proof, err := l.Prove(ctx, place)
@@ -160,7 +160,7 @@ func TestProve_IsCheckedWithoutTheServer(t *testing.T) {
 
 // Calls say what was asked and how it ended, and nothing of what was in it.
 func TestRecord_WritesWhatACallWas(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	l := open(t, migrated.SQLite(t))
 	id := otp.ID{1}
 	l.Record(Call{Began: now.Time(), Took: 1500 * 1000, Action: "otpgenservlet", Method: "GET", Status: 200, Result: "ok",
 		Request: "req_1", Address: netip.MustParseAddr("203.0.113.7"), Account: "919551492394", Key: id},
@@ -183,7 +183,7 @@ func TestRecord_WritesWhatACallWas(t *testing.T) {
 
 // Calls that come faster than they are written are dropped and counted, so that memory stays bounded.
 func TestRecord_DropsAndCountsWhatIsTooMuch(t *testing.T) {
-	l := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	l := open(t, migrated.SQLite(t))
 	for range maxGathered + 7 {
 		l.Record(call(now, "919551492394"), nil)
 	}

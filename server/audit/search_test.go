@@ -14,6 +14,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 var (
@@ -114,7 +115,7 @@ func TestRead_FindsByEachFilterWhatAWalkThroughEverythingFinds(t *testing.T) {
 
 // A part of an answer does not move when entries come meanwhile.
 func TestRead_CursorsStayGoodWhileTheLogGrows(t *testing.T) {
-	l := open(t, "sqlite:"+t.TempDir()+"/otp.db")
+	l := open(t, migrated.SQLite(t))
 	story(t, l)
 	first, err := l.Read(ctx, reader, Query{Limit: 10}, now)
 	require.NoError(t, err)
@@ -128,7 +129,7 @@ func TestRead_CursorsStayGoodWhileTheLogGrows(t *testing.T) {
 
 // No reading without its entry.
 func TestRead_ShowsNothingThatCannotBeRecorded(t *testing.T) {
-	url := "sqlite:" + t.TempDir() + "/otp.db"
+	url := migrated.SQLite(t)
 	l := open(t, url)
 	story(t, l)
 	bySQL(t, url, `CREATE TRIGGER refuse BEFORE INSERT ON changes BEGIN SELECT RAISE(ABORT, 'no'); END`)

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +11,10 @@ import (
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
-	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
-func onMariaDB(t testing.TB) string { return sqltest.Shared(t).Schema(t) }
+func onMariaDB(t testing.TB) string { return migrated.MariaDB(t) }
 
 func guarded(t testing.TB, at place, next deliver.Channel) house {
 	return through(t, at, func(o *engine.Options) { o.Cost.PrefixUnverified = 50 }, next)
@@ -92,7 +91,7 @@ func TestCost_OwnNumbersKeepNoPrefixOpen(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				next := &provider{name: "next"}
-				h := guarded(t, place("sqlite:"+filepath.Join(t.TempDir(), "otp.db")), next)
+				h := guarded(t, place(migrated.SQLite(t)), next)
 				caller := throwaway(t, h, func(a *otp.Account) {
 					a.SendsPerMinute, a.SendsPerHour, a.SendsPerDay = 0, 0, 0
 				})

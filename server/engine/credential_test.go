@@ -14,6 +14,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 const demoAccount = "10000000000001"
@@ -47,7 +48,7 @@ func v1Kind(h house, secret string) otp.Kind {
 func one(n int) *int { return &n }
 
 func TestMay_EachKindMayWhatItsPurposeNeeds(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	all := []string{"send:otp", "verify:otp", "resend:otp", "cancel:otp", "read:otp", "debug"}
 	for _, tt := range []struct {
 		kind       otp.KeyKind
@@ -99,7 +100,7 @@ func TestMay_ARowCannotWidenItsKind(t *testing.T) {
 }
 
 func TestFromOrigin_KeepsAClientKeyToItsPages(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	key, secret := newKey(t, h, manage.NewKey{Kind: otp.ClientKey,
 		AllowedOrigins: []string{"HTTPS://Shop.Example:443/", "http://localhost:3000"}})
 	require.Equal(t, []string{"https://shop.example", "http://localhost:3000"}, key.AllowedOrigins)
@@ -158,7 +159,7 @@ func TestAuthenticate_TellsOfNetworksOnlyWhoeverHasAGoodKey(t *testing.T) {
 }
 
 func TestCreateKey_NamesWhatIsWrong(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	past := time.Now().Add(-time.Minute)
 	before, err := h.Keys.List(background, demoAccount)
 	require.NoError(t, err)
@@ -274,7 +275,7 @@ func TestCreateKey_TakesAForeignKeyAsItIs(t *testing.T) {
 }
 
 func TestCreateKey_ProductionRefusesAPublishedKey(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	production := openWith(t, h.at, func(o *engine.Options) { o.Sandbox, o.Inbox, o.Faults = false, nil, nil })
 	for _, demo := range h.Sandbox.DemoCredentials() {
 		for _, published := range []string{demo.AccessKey, demo.APIKey} {
@@ -338,7 +339,7 @@ func TestRotateKey_BothAreGoodForTheGraceAndThenTheSuccessor(t *testing.T) {
 }
 
 func TestRotateKey_RefusesWhatHasNothingToHandOn(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	key, _ := newKey(t, h, manage.NewKey{})
 	for _, grace := range []time.Duration{-time.Second, 91 * 24 * time.Hour} {
 		_, _, _, err := h.Keys.Rotate(background, manage.Operator(), key.ID, grace)

@@ -20,6 +20,7 @@ import (
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // house is an engine as a sandbox runs it.
@@ -50,8 +51,8 @@ func TestMain(m *testing.M) { sqltest.Main(m) }
 // onBoth runs a test over each database. In a synctest bubble inside it time is fake for the
 // engine and everything below, the driver included.
 func onBoth(t *testing.T, test func(t *testing.T, at place)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, place("sqlite:"+filepath.Join(t.TempDir(), "odd # name?.db"))) })
-	t.Run("mariadb", func(t *testing.T) { test(t, place(sqltest.Shared(t).Schema(t))) })
+	t.Run("sqlite", func(t *testing.T) { test(t, place(migrated.At(t, filepath.Join(t.TempDir(), "odd # name?.db")))) })
+	t.Run("mariadb", func(t *testing.T) { test(t, place(migrated.MariaDB(t))) })
 }
 
 // byHand opens the database behind the engine's back, as an operator does.

@@ -10,6 +10,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // keyChanges are what was recorded of a key, oldest first.
@@ -132,7 +133,7 @@ func TestChangeKeyRace_OneOfManyThatSawOneVersion(t *testing.T) {
 }
 
 func TestChangeKey_IsCheckedAsANewOneIs(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	key, _ := newKey(t, h, manage.NewKey{Kind: otp.ReadOnlyKey})
 	past, far := time.Now().Add(-time.Minute), time.Now().Add(1000*time.Hour)
 	refused := func(seen manage.Key, edit func(*manage.NewKey)) error {
@@ -168,7 +169,7 @@ func TestChangeKey_IsCheckedAsANewOneIs(t *testing.T) {
 }
 
 func TestBy_HoldsKeysInTheirBounds(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	unproved := otp.Refuse(otp.ReauthenticationRequired, "prove it")
 	strangers, _ := newKey(t, h, manage.NewKey{Environment: otp.Live})
 	by := manage.By{Sees: func(a string) bool { return a == demoAccount }, Holds: []string{"send:otp", "verify:otp"},

@@ -16,6 +16,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // published are the keys of receipts that a server shows, newest first. Behind them is that of erasure certificates.
@@ -146,7 +147,7 @@ func TestReceiptKey_ThatLeakedLeavesAtOnce(t *testing.T) {
 // A backend that uses the key set and nothing else accepts what was signed for its account, while it
 // is good, and none of the changes that somebody may try.
 func TestReceipt_IsCheckedByTheKeySetAlone(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/otp.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	c, stranger := application(t, h, nil), application(t, h, nil)
 	receipt, kid := receiptFrom(t, h, c)
 	_, keys := published(t, h)

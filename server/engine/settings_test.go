@@ -11,6 +11,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // contents is a channel that keeps what it was given to send.
@@ -46,7 +47,7 @@ func TestAccount_ABadListOfChannelsOrTemplateBreaksItByTheColumnsName(t *testing
 }
 
 func TestCreateAccount_LeadsItsChannelsToThisMachineAlone(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/otp.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	for urls, good := range map[string]bool{
 		"inbox:": true, "http://127.0.0.1:1/?to={to}&text={text}": true,
 		"http://localhost:1/?to={to}&text={text}#name=a,inbox:": true,

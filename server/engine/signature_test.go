@@ -14,6 +14,7 @@ import (
 	"otpbridge/server/engine"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // signer makes signed requests with one key.
@@ -154,7 +155,7 @@ func nonces(t testing.TB, at place) (n int) {
 }
 
 func TestCheckSignature_NoncesAre32HexadecimalCharacters(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	s := newSigner(t, h, otp.SigningRequired)
 	for _, nonce := range []string{"1", strings.Repeat("0", 31), strings.Repeat("0", 33), strings.Repeat("0", 64),
 		strings.Repeat("g", 32), strings.Repeat("é", 16)} {

@@ -15,6 +15,7 @@ import (
 
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // tokenIssuer signs tokens, and is listed by accounts with its one key.
@@ -114,7 +115,7 @@ func TestTokens_BelongToOneAccount(t *testing.T) {
 
 // A key that looks like a token stays the key it was.
 func TestTokens_AKeyMayLookLikeOne(t *testing.T) {
-	h := open(t, place("sqlite:"+t.TempDir()+"/a.db"))
+	h := open(t, place(migrated.SQLite(t)))
 	text := newTokenIssuer(t).token(t, "elsewhere")
 	_, secret := newKey(t, h, manage.NewKey{Name: "imported", Import: text})
 	require.Equal(t, text, secret)

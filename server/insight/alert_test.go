@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 var (
@@ -158,7 +158,7 @@ func TestAlerts_EachIsRaisedOnceForItsCause(t *testing.T) {
 	for _, rule := range Rules() {
 		t.Run(rule.Name, func(t *testing.T) {
 			t.Parallel()
-			url := "sqlite:" + filepath.Join(t.TempDir(), "otp.db")
+			url := migrated.SQLite(t)
 			i, other := open(t, url), open(t, url)
 			cause := causes[rule.Name]
 			require.NotNil(t, cause, "every rule has a cause")
@@ -185,7 +185,7 @@ func TestAlerts_EachIsRaisedOnceForItsCause(t *testing.T) {
 }
 
 func TestAlerts_AreAcknowledgedResolvedAndRaisedAgain(t *testing.T) {
-	i := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	i := open(t, migrated.SQLite(t))
 	open := true
 	i.Circuits = func() []string {
 		if open {
@@ -219,7 +219,7 @@ func TestAlerts_AreAcknowledgedResolvedAndRaisedAgain(t *testing.T) {
 }
 
 func TestAlerts_ActOnlyWhereThatIsSwitchedOn(t *testing.T) {
-	url := "sqlite:" + filepath.Join(t.TempDir(), "otp.db")
+	url := migrated.SQLite(t)
 	i, other := open(t, url), open(t, url)
 	i.Acting = []string{"address_failures", "key_country"}
 	shop(t, i, func(*otp.Account, *sql.Credential) {})
@@ -246,7 +246,7 @@ func TestAlerts_ActOnlyWhereThatIsSwitchedOn(t *testing.T) {
 
 // A week of a shop whose customers sleep at night, mistype and sometimes give up, raises nothing.
 func TestAlerts_AQuietWeekRaisesNone(t *testing.T) {
-	i := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	i := open(t, migrated.SQLite(t))
 	random := rand.New(rand.NewPCG(1, 2))
 	events, days := 0, otp.Millis(2)
 	if os.Getenv("FULL") != "" {
@@ -283,7 +283,7 @@ func TestAlerts_AQuietWeekRaisesNone(t *testing.T) {
 func abs(n int) int { return max(n, -n) }
 
 func TestChecklist_SaysWhatIsWrongAndWhoLooked(t *testing.T) {
-	i := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	i := open(t, migrated.SQLite(t))
 	shop(t, i, func(_ *otp.Account, key *sql.Credential) { key.CreatedAt, key.UsedAt = now-100*otp.Day, 0 })
 	item := func(name string, accounts ...string) Item {
 		all, err := i.Checklist(ctx, accounts, now)

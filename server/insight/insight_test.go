@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 var (
@@ -46,7 +46,7 @@ func lines(t testing.TB, i *Insight, by string, accounts ...string) map[string]L
 }
 
 func TestStatistics_SayWhatHappened(t *testing.T) {
-	i := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	i := open(t, migrated.SQLite(t))
 	tally := i.Tally
 	event := func(account string, kind otp.EventKind, s otp.Sending) {
 		tally.Events([]otp.Event{{Kind: kind, Account: account, Environment: otp.Live, Sending: s}}, now)
@@ -116,7 +116,7 @@ func TestTally_IsBounded(t *testing.T) {
 }
 
 func TestWrite_WhatCannotBeWrittenIsKept(t *testing.T) {
-	i := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	i := open(t, migrated.SQLite(t))
 	i.Tally.Events([]otp.Event{sent("1", "919551"), sent("1", "919551")}, now)
 	ended, cancel := context.WithCancel(ctx)
 	cancel()

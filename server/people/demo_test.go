@@ -1,13 +1,13 @@
 package people_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // sandboxed is open, of a sandbox on loopback.
@@ -45,7 +45,7 @@ func TestDemoOwner_IsMadeOnceAndKeepsItsPassword(t *testing.T) {
 func TestDemoOwner_EverySandboxHasItsOwnPassword(t *testing.T) {
 	seen := map[string]bool{}
 	for range 2 {
-		password, err := sandboxed(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db")).OpenDemo(ctx)
+		password, err := sandboxed(t, migrated.SQLite(t)).OpenDemo(ctx)
 		require.NoError(t, err)
 		require.False(t, seen[password])
 		seen[password] = true
@@ -53,7 +53,7 @@ func TestDemoOwner_EverySandboxHasItsOwnPassword(t *testing.T) {
 }
 
 func TestDemoOwner_IsNotMadeElsewhere(t *testing.T) {
-	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	p := open(t, migrated.SQLite(t))
 	password, err := p.OpenDemo(ctx)
 	require.NoError(t, err)
 	require.Empty(t, password, "not in production")

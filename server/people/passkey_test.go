@@ -1,7 +1,6 @@
 package people_test
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +12,7 @@ import (
 	"otpbridge/server/people"
 	"otpbridge/server/people/passkeytest"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // The site that passkeys of these tests are for.
@@ -117,7 +117,7 @@ func TestPasskeys_LogInAndProve(t *testing.T) {
 
 // Whatever is wrong with an answer, nobody is logged in, the question is gone, and the right passkey works still.
 func TestPasskeys_NoWrongAnswerLogsIn(t *testing.T) {
-	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	p := open(t, migrated.SQLite(t))
 	who := owner(t, p)
 	dev := member(t, p, who, "dev@shop.example", people.Grant{Role: people.Developer})
 	theirs, _ := passkey(t, p, dev)
@@ -224,7 +224,7 @@ func TestPasskeys_NoWrongAnswerLogsIn(t *testing.T) {
 
 // What is added was made for this person, just now, by an authenticator that verified them.
 func TestPasskeys_NoWrongAnswerAddsOne(t *testing.T) {
-	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	p := open(t, migrated.SQLite(t))
 	who := owner(t, p)
 	dev := member(t, p, who, "dev@shop.example", people.Grant{Role: people.Developer})
 	theirs, _ := passkey(t, p, dev)
@@ -274,7 +274,7 @@ func TestPasskeys_NoWrongAnswerAddsOne(t *testing.T) {
 
 func TestPasskeys_TimeRunsOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+		p := open(t, migrated.SQLite(t))
 		who := owner(t, p)
 		key, _ := passkey(t, p, who)
 		adding, showing := offer(t, p, who), ask(t, p)
@@ -306,7 +306,7 @@ func TestPasskeys_TimeRunsOut(t *testing.T) {
 
 // Passkeys belong to a name. What has none is told so.
 func TestPasskeys_BelongToTheNameOfTheServer(t *testing.T) {
-	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	p := open(t, migrated.SQLite(t))
 	for issuer, want := range map[string][2]string{ // in production, in a sandbox
 		"https://otp.shop.example":      {site, site},
 		"https://otp.shop.example:443":  {site, site},

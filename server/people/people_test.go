@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"image/png"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +21,7 @@ import (
 	"otpbridge/server/people"
 	"otpbridge/server/vault"
 	"otpbridge/sql"
-	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 var ctx = context.Background()
@@ -39,8 +38,8 @@ var (
 
 // onBoth runs a test over each database.
 func onBoth(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db")) })
-	t.Run("mariadb", func(t *testing.T) { test(t, sqltest.Shared(t).Schema(t)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, migrated.SQLite(t)) })
+	t.Run("mariadb", func(t *testing.T) { test(t, migrated.MariaDB(t)) })
 }
 
 // open is a server's people, with passwords that cost next to nothing.
@@ -178,7 +177,7 @@ func scan(t testing.TB, uri string) string {
 
 // A phone that has nothing but the picture logs in.
 func TestFactors_ThePictureIsTheSeed(t *testing.T) {
-	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	p := open(t, migrated.SQLite(t))
 	who := owner(t, p)
 	for _, email := range []string{"owner@shop.example", "dev+otp@a-rather-long-name-of-a-department.shop.example"} {
 		if email != who.Email {

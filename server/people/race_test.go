@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -15,6 +14,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // rounds is few, because each has 64 at once in two processes; with FULL=1 it is 100.
@@ -162,7 +162,7 @@ func TestStaff_OneVersionIsChangedOnceAndOneOwnerStaysRace(t *testing.T) {
 
 func TestRefresh_ReuseAfterTheGraceEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+		p := open(t, migrated.SQLite(t))
 		owner(t, p)
 		first, err := login(p, "owner@shop.example", password, "")
 		require.NoError(t, err)
@@ -185,7 +185,7 @@ func TestRefresh_ReuseAfterTheGraceEndsTheSession(t *testing.T) {
 
 func TestLogin_StrangersDoNotKeepTheOwnerOutFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+		p := open(t, migrated.SQLite(t))
 		owner(t, p)
 		judged, refused, networks := 0, 0, scaled(50, 500)
 		for i := range 20 * networks {
@@ -212,7 +212,7 @@ func TestLogin_StrangersDoNotKeepTheOwnerOutFault(t *testing.T) {
 
 func TestFactors_SurviveAThousandGuessesFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+		p := open(t, migrated.SQLite(t))
 		secret, _ := app(t, p, owner(t, p))
 		counts := map[string]int{}
 		guesses := scaled(100, 1000)

@@ -1,7 +1,6 @@
 package people_test
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // The whole table, as literals: o owner, a admin, d developer, s support, u auditor.
@@ -39,7 +39,7 @@ func TestRoles_MayDoWhatTheTableSaysAndNothingElse(t *testing.T) {
 }
 
 func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
-	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	p := open(t, migrated.SQLite(t))
 	boss := owner(t, p)
 	admin := member(t, p, boss, "admin@shop.example", people.Grant{Role: people.Admin})
 	narrow := member(t, p, boss, "narrow@shop.example", people.Grant{Role: people.Admin, Accounts: []string{"4711"},
@@ -98,7 +98,7 @@ func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 }
 
 func TestRegister_RefusesWeakPasswordsAndWrongAddresses(t *testing.T) {
-	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	p := open(t, migrated.SQLite(t))
 	for _, weak := range []string{
 		"", "short", "elevenchars", strings.Repeat("a", 12), strings.Repeat("x", 129), "passwordpassword", "otpbridge2026",
 		"abcdefghijkl",

@@ -24,6 +24,7 @@ import (
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 var (
@@ -38,11 +39,11 @@ func TestMain(m *testing.M) { sqltest.Main(m) }
 func onBoth(t *testing.T, test func(t *testing.T, h *house)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		test(t, open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db")))
+		test(t, open(t, migrated.SQLite(t)))
 	})
 	t.Run("mariadb", func(t *testing.T) {
 		t.Parallel()
-		test(t, open(t, sqltest.Shared(t).Schema(t)))
+		test(t, open(t, migrated.MariaDB(t)))
 	})
 }
 
@@ -321,7 +322,7 @@ func TestErase_NothingIsLeftAndNobodyElseIsTouched(t *testing.T) {
 func TestErase_TheFilesHoldNothingOfIt(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "otp.db")
-	h := open(t, "sqlite:"+path)
+	h := open(t, migrated.At(t, path))
 	c := h.application(t)
 	h.listen(t, c)
 	h.fill(t, c, "+919551492395", "john@example.com", "another user")
@@ -377,7 +378,7 @@ func TestErase_WhatIsErasedIsWhatTheIDNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+			h := open(t, migrated.SQLite(t))
 			c := h.application(t)
 			h.send(t, c, "+919551492394", "", "sms", "u1")
 			h.send(t, c, "+919551492394", "jane@example.com", "email", "jane@example.org")
@@ -401,7 +402,7 @@ func TestErase_WhatIsErasedIsWhatTheIDNames(t *testing.T) {
 
 func TestErase_TheCertificateSaysSoAndNobodyCanChangeIt(t *testing.T) {
 	t.Parallel()
-	h := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	h := open(t, migrated.SQLite(t))
 	c := h.application(t)
 	h.fill(t, c, someNumber, someMailbox, someUser)
 	made, err := h.Erase(ctx, operator, Asked{c.Account.Address, otp.Live, someUser})
@@ -427,14 +428,14 @@ func TestErase_TheCertificateSaysSoAndNobodyCanChangeIt(t *testing.T) {
 		_, err := h.Verify(forged)
 		require.Equal(t, otp.Invalid, otp.KindOf(err), name)
 	}
-	other := open(t, "sqlite:"+filepath.Join(t.TempDir(), "other.db"))
+	other := open(t, migrated.SQLite(t))
 	_, err = other.Verify(made.Certificate)
 	require.Equal(t, otp.Invalid, otp.KindOf(err), "another installation's")
 }
 
 func TestAsked_RefusesWhatNamesNobody(t *testing.T) {
 	t.Parallel()
-	h := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
+	h := open(t, migrated.SQLite(t))
 	c := h.application(t)
 	for _, tt := range []struct {
 		asked Asked

@@ -20,6 +20,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // turn is an account whose calls change sides under load.
@@ -204,7 +205,7 @@ func TestCutOver_UnderLoadThroughTwoServersOnMariaDBRace(t *testing.T) {
 	if os.Getenv("FULL") == "1" {
 		rounds = 50
 	}
-	database, keyring := sqltest.Shared(t).Schema(t), crypto.NewKeyringText("k1")
+	database, keyring := migrated.MariaDB(t), crypto.NewKeyringText("k1")
 	front := []*side{{house: newHouseOn(t, database, keyring, "")}, {house: newHouseOn(t, database, keyring, "")}}
 	for _, s := range front {
 		s.server = s.serve(t, asItIs)

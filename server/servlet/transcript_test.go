@@ -40,6 +40,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 var update = flag.Bool("update", false, "rewrite the responses in testdata with what the server answers")
@@ -105,7 +106,7 @@ type house struct {
 
 func newHouse(t testing.TB, fixedCode string) *house {
 	path := filepath.Join(t.TempDir(), "otpbridge.db")
-	h := newHouseOn(t, "sqlite:"+path, crypto.NewKeyringText("k1"), fixedCode)
+	h := newHouseOn(t, migrated.At(t, path), crypto.NewKeyringText("k1"), fixedCode)
 	h.path = path
 	require.NoError(t, h.manage.Sandbox.SeedDemo(t.Context()))
 	return h

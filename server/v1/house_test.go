@@ -32,6 +32,7 @@ import (
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // house is an engine over a database, and the API in front of it.
@@ -52,7 +53,7 @@ type house struct {
 func newHouse(t testing.TB) *house {
 	ctx := context.Background()
 	h := &house{path: filepath.Join(t.TempDir(), "otpbridge.db"), log: new(bytes.Buffer)}
-	store, err := sql.Open(ctx, "sqlite:"+h.path, sql.Options{Sandbox: true})
+	store, err := sql.Open(ctx, migrated.At(t, h.path), sql.Options{Sandbox: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	keyring, err := crypto.ParseKeyring(crypto.NewKeyringText("k1"))

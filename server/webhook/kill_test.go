@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"otpbridge/server/vault"
 	"otpbridge/sql"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // childVariable names the database of a process that a test starts in order to kill it, keyringVariable its keyring.
@@ -77,8 +77,8 @@ func TestDelivery_KillLosesNothing(t *testing.T) {
 		rounds, events = 10, 2*20_000
 	}
 	for name, url := range map[string]func(t *testing.T) string{
-		"sqlite":  func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "otp.db") },
-		"mariadb": func(t *testing.T) string { return sqltest.Shared(t).Schema(t) },
+		"sqlite":  func(t *testing.T) string { return migrated.SQLite(t) },
+		"mariadb": func(t *testing.T) string { return migrated.MariaDB(t) },
 	} {
 		t.Run(name, func(t *testing.T) { killed(t, url(t), rounds, events) })
 	}

@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -27,6 +26,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/vault"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // message is a request as a receiver has it.
@@ -91,7 +91,7 @@ func verifyStandard(m message) bool {
 	return err == nil && verifier.Verify(m.Body, m.all) == nil
 }
 
-func plain(t *testing.T) *house { return open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), 0) }
+func plain(t *testing.T) *house { return open(t, migrated.SQLite(t), 0) }
 
 // sign makes the message that an endpoint would get on a try, as a receiver with a secret has it.
 func (h *house) sign(t *testing.T, id string, try int, now time.Time, secret string) message {

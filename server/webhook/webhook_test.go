@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"otpbridge/server/vault"
 	"otpbridge/sql"
 	"otpbridge/sql/sqltest"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 func TestMain(m *testing.M) {
@@ -45,11 +45,11 @@ func onBoth(t *testing.T, look time.Duration, test func(t *testing.T, h *house))
 	bubble := func(t *testing.T, url string) {
 		synctest.Test(t, func(t *testing.T) { test(t, open(t, url, look)) })
 	}
-	t.Run("sqlite", func(t *testing.T) { bubble(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db")) })
+	t.Run("sqlite", func(t *testing.T) { bubble(t, migrated.SQLite(t)) })
 	if look > time.Second {
 		return // what takes days is the same on both
 	}
-	t.Run("mariadb", func(t *testing.T) { bubble(t, sqltest.Shared(t).Schema(t)) })
+	t.Run("mariadb", func(t *testing.T) { bubble(t, migrated.MariaDB(t)) })
 }
 
 // house is a server's webhooks, with receivers instead of a network.
