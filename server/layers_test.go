@@ -22,26 +22,26 @@ import (
 // point down only. A package without a row fails the test, so that a new one is a decision; a
 // row without a package is one that is still to come.
 var layers = map[string][]string{
-	"config":         {},
-	"crypto":         {},
-	"server/otp":     {},
-	"server/strict":  {"server/otp"}, // reads JSON input, wherever it comes in
-	"sql":            {"server/otp", "server/strict"},
-	"sql/sqltest":    {}, // starts databases for tests
+	"config":        {},
+	"crypto":        {},
+	"server/otp":    {},
+	"server/strict": {"server/otp"}, // reads JSON input, wherever it comes in
+	"sql":           {"server/otp", "server/strict"},
+	"sql/sqltest":   {}, // starts databases for tests
 	// Copies databases with the schema for tests.
 	"sql/sqltest/migrated": {"sql", "sql/sqltest"},
-	"server/deliver": {"server/otp", "server/strict"},
-	"server/vault":   {"server/otp", "sql", "crypto"}, // seals and hashes rows, for those above
-	"server/engine":  {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
-	"server/manage":  {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
-	"server/people":  {"server/otp", "sql", "crypto", "server/vault"},
-	"server/audit":   {"server/otp", "sql", "crypto", "server/vault"},
-	"server/webhook": {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
-	"server/insight": {"server/otp", "server/deliver", "sql"}, // counts and warns
-	"server/privacy": {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
-	"server/bridge":  {"server/otp", "server/deliver", "sql"}, // passes calls on to the service that an account comes from
-	"server/web":     {"server/otp", "server/strict"},         // what the doors have in common
-	"server/servlet": {"server/otp", "server/engine", "server/bridge", "server/web"},
+	"server/deliver":       {"server/otp", "server/strict"},
+	"server/vault":         {"server/otp", "sql", "crypto"}, // seals and hashes rows, for those above
+	"server/engine":        {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
+	"server/manage":        {"server/otp", "sql", "server/deliver", "crypto", "server/vault"},
+	"server/people":        {"server/otp", "sql", "crypto", "server/vault"},
+	"server/audit":         {"server/otp", "sql", "crypto", "server/vault"},
+	"server/webhook":       {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
+	"server/insight":       {"server/otp", "server/deliver", "sql"}, // counts and warns
+	"server/privacy":       {"server/otp", "sql", "crypto", "server/vault", "server/deliver"},
+	"server/bridge":        {"server/otp", "server/deliver", "sql"}, // passes calls on to the service that an account comes from
+	"server/web":           {"server/otp", "server/strict"},         // what the doors have in common
+	"server/servlet":       {"server/otp", "server/engine", "server/bridge", "server/web"},
 	"server/v1": {"server/otp", "server/people", "server/privacy", "server/engine", "server/web", "server/webhook",
 		"server/audit"},
 	"server/admin": {
