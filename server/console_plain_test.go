@@ -1,8 +1,10 @@
 package main
 
 import (
+	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,6 +79,63 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 		for _, form := range forms.FindAllString(a.body, -1) {
 			require.True(t, page == "components" || strings.Contains(form, "<button"), "%s: %s", page, form)
 		}
+	}
+}
+
+// filled is what a browser posts of a page's fields if nobody changes them: name, value, name, value.
+func filled(page string) (fields []string) {
+	for _, found := range regexp.MustCompile(`<input[^>]* name="(\w+)" value="([^"]*)"( checked)?|`+
+		`<select[^>]* name="(\w+)"|<option value="([^"]+)" selected`).FindAllStringSubmatch(page, -1) {
+		switch name, box := found[1], found[2] == "yes"; {
+		case name != "" && (!box || found[3] != ""):
+			fields = append(fields, name, html.UnescapeString(found[2]))
+		case found[4] != "":
+			fields = append(fields, found[4], "")
+		case found[5] != "":
+			fields[len(fields)-1] = found[5]
+		}
+	}
+	return fields
+}
+
+// What was wrong with a field stands beside it, with what was typed, and the field is where the reader's cursor is.
+func TestConsole_ARefusalStandsBesideItsField(t *testing.T) {
+	s := boot(t, variables(t)...)
+	const account = "accounts/10000000000001/"
+	settings := filled(s.do("GET", console.Path+"accounts/10000000000001", "").body)
+	for _, c := range []struct {
+		page, field, value string
+		others             []string
+	}{
+		{"new-account", "esme_address", "x", nil},
+		{"new-account", "cipher_key", "abc", []string{"esme_address", "4712"}},
+		{account + "change", "otp_length", "3", settings},
+		{account + "change", "otp_ttl_seconds", "soon", settings},
+		{account + "change", "prices", "cheap", settings},
+		{account + "change", "countries", "Atlantis", settings},
+		{account + "delete", "confirm", "10000000000002", nil},
+		{"webhooks", "url", "ftp://x", []string{"account", "10000000000001", "events", "*"}},
+		{"webhooks", "events", "otp.none", []string{"account", "10000000000001", "url", "http://127.0.0.1:9/"}},
+		{account + "tests", "reason", "", []string{"number", "+919551492394", "code", "246810", "days", "30"}},
+		{"keys", "expires_at", "soon", []string{"account", "10000000000001", "kind", "secret", "environment", "test", "name", "x"}},
+		{"keys", "allowed_ips", "here", []string{"account", "10000000000001", "kind", "secret", "environment", "test", "name", "x"}},
+		{"recipients", "to", "somebody", []string{"account", "10000000000001", "environment", "test"}},
+		{account + "tests", "number", "12", []string{"code", "246810", "reason", "review", "days", "30"}},
+		{account + "tests", "code", "abc", []string{"number", "+919551492394", "reason", "review", "days", "30"}},
+		{account + "tests", "days", "99", []string{"number", "+919551492394", "code", "246810", "reason", "review"}},
+		{"people/invite", "email", "nobody", []string{"role", "auditor"}},
+		{"privacy/erase", "confirm", "u-7", []string{"account", "10000000000001", "environment", "test", "id", "u-77"}},
+		{"privacy/verify", "certificate", "abc", nil},
+		{"register", "password", "short", []string{"email", "o@shop.example", "name", "Ada"}},
+	} {
+		t.Run(c.page+" "+c.field, func(t *testing.T) {
+			a := s.do("POST", console.Path+c.page, formOf(append(slices.Clone(c.others), c.field, c.value)...),
+				"Content-Type", formType)
+			require.Contains(t, []int{400, 403, 409}, a.status, a.body)
+			require.Regexp(t, `<(input|textarea)[^>]* name="`+c.field+`"[^>]*aria-invalid="true" autofocus`, a.body)
+			require.Contains(t, a.body, `id="wrong-`+c.field+`"`)
+			require.Equal(t, 1, strings.Count(a.body, "aria-invalid"))
+		})
 	}
 }
 

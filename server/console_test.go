@@ -117,7 +117,7 @@ func TestConsole_AnAccountIsMadeAndChanged(t *testing.T) {
 	b.fill("Name", "Shop")
 	b.fill("Cipher key", sampleIV+"~"+sampleKey)
 	b.fill("Access key", "c2hvcC1hY2Nlc3Mta2V5LTQ3MTE=")
-	b.press("Make it")
+	b.press("Make the account")
 	b.sees("The account was made")
 	b.open(console.Path + "accounts/4711")
 	b.allow("400 (Bad Request)") // what follows is refused

@@ -74,7 +74,7 @@ func TestConsole_APasskeyLogsInAndChangesWhatIsLive(t *testing.T) {
 		b.open(console.Path + "new-account")
 		b.fill("Address", "4711")
 		b.fill("Name", "Shop")
-		b.press("Make it")
+		b.press("Make the account")
 	}
 
 	b.open(console.Path + "register#setup_token=" + issued.Token)

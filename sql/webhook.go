@@ -102,9 +102,13 @@ func (w *Webhooks) Mine(ctx context.Context, id, owner otp.ID, now otp.Millis) (
 		int64(now))
 }
 
-// List reads an account's endpoints, in the order in which they came.
-func (w *Webhooks) List(ctx context.Context, account string) ([]Endpoint, error) {
-	return endpoints.find(ctx, w.store, `esme_address = ? ORDER BY id`, account)
+// List reads accounts' endpoints, in the order in which they came.
+func (w *Webhooks) List(ctx context.Context, accounts ...string) ([]Endpoint, error) {
+	if len(accounts) == 0 {
+		return nil, nil
+	}
+	list, args := in(accounts, func(a string) any { return a })
+	return endpoints.find(ctx, w.store, `esme_address IN `+list+` ORDER BY id`, args...)
 }
 
 // Count counts an account's endpoints, and keeps others from changing how many there are until tx ends.

@@ -82,7 +82,7 @@ func (x *exchange) webhooks() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	all, err := x.door.Webhooks.List(x.ctx, by)
+	all, err := x.door.Webhooks.List(x.ctx, by.Environment, by.Account)
 	if err != nil {
 		return answer{}, err
 	}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -42,10 +43,11 @@ func (x *exchange) accounts() error {
 // column is one column of an account as a form has it.
 type column struct {
 	otp.Column
-	Value   string
-	Input   string   // checkbox, select, number, textarea, secret or text
-	Choices []string // of a select; the first is NULL where there is one
-	Set     bool     // a secret is there
+	Value, Hint string
+	Input       string   // checkbox, select, number, textarea, secret or text
+	Choices     []string // of a select; the first is NULL where there is one
+	Set         bool     // a secret is there
+	Wrong       string   // why what was sent was refused
 }
 
 // section is some columns under one title.
@@ -59,7 +61,8 @@ var sections = map[string]string{
 	"name": "The account", "message_profile": "What the servlets answer", "otp_length": "Codes",
 	"countries": "Who gets codes, and how", "servlet_types": "The servlets", "otp_cipher": "The parameter otp",
 	"department_mode": "Departments", "sends_per_minute": "Limits", "sms_channels": "Channels and texts",
-	"cors_allowed_origins": "Web pages", "cost_guards": "Cost", "jwt_issuers": "Tokens of your own",
+	"cors_allowed_origins": "Web pages", "cost_guards": "Cost", "retention_days": "History", "templates": "Templates", "require_https": "Safety",
+	"jwt_issuers": "Tokens of your own", "upstream_url": "Migration",
 }
 
 // hidden are the columns whose values are secrets, or hold some.
@@ -99,8 +102,13 @@ func columnsOf(m *manage.ManagedAccount) (all []section) {
 		default:
 			shown.Input = "text"
 		}
-		shown.Meaning = plain(shown.Meaning)
-		shown.Values, shown.Absent = plain(c.Values), plain(c.Absent)
+		shown.Absent, shown.Hint = plain(c.Absent), plain(c.Meaning)
+		if shown.Input != "checkbox" && shown.Input != "select" {
+			shown.Hint += " Takes " + plain(c.Values) + "."
+			if c.Absent != "" {
+				shown.Hint += " Empty: " + shown.Absent + "."
+			}
+		}
 		all[len(all)-1].Columns = append(all[len(all)-1].Columns, shown)
 	}
 	return all
@@ -145,17 +153,21 @@ func (x *exchange) showAccount(refused error) error {
 	}
 	title := "Account " + found.Address
 	if refused != nil {
-		body.fill(x)
+		body.fill(x, refused)
 		return x.refuse(refused, "account", title, body)
 	}
 	return x.show("account", title, body)
 }
 
-// fill puts what was posted into the form again.
-func (b *accountBody) fill(x *exchange) {
+// fill puts what was posted into the form again, and why it was refused beside the column that this is about.
+func (b *accountBody) fill(x *exchange, refused error) {
+	refusal, _ := errors.AsType[*otp.Error](refused)
 	for i := range b.Sections {
 		for j := range b.Sections[i].Columns {
 			c := &b.Sections[i].Columns[j]
+			if refusal != nil && c.Name == fieldOf(refusal) {
+				c.Wrong = sentence(refusal)
+			}
 			switch c.Input {
 			case "secret":
 			case "checkbox":
@@ -219,18 +231,26 @@ func (x *exchange) changeAccount() error {
 			}
 			return nil
 		},
-		Set: func(n *manage.Imported) error {
-			body, err := json.Marshal(members)
-			if err != nil {
-				return err
-			}
-			return web.Decode(body, n)
-		},
+		Set: func(n *manage.Imported) error { return setColumns(n, members) },
 	})
 	if err != nil {
 		return x.showAccount(err)
 	}
 	return x.goTo("accounts/" + found.Address + "?done=account")
+}
+
+// setColumns sets columns of an account. What does not fit is refused by the name of its column.
+func setColumns(n *manage.Imported, members map[string]json.RawMessage) error {
+	body, err := json.Marshal(members)
+	if err != nil {
+		return err
+	}
+	err = web.Decode(body, n)
+	if problem, ok := errors.AsType[*web.Problem](err); ok && len(problem.Faults) > 0 {
+		column, _, _ := strings.Cut(strings.TrimPrefix(problem.Faults[0].Pointer, "/"), "/")
+		return otp.RefuseField(column, problem.Faults[0].Detail)
+	}
+	return err
 }
 
 func (x *exchange) deleteAccount() error {

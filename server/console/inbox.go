@@ -60,6 +60,14 @@ func (x *exchange) addresses() ([]string, error) {
 	return slices.DeleteFunc(all, func(a string) bool { return !x.who.MaySee(a) }), err
 }
 
+// chosen is one account of those that a reader sees, or all if none was chosen.
+func chosen(one string, seen []string) []string {
+	if one == "" {
+		return seen
+	}
+	return slices.DeleteFunc(slices.Clone(seen), func(a string) bool { return a != one })
+}
+
 func (x *exchange) emptyInbox() error {
 	if err := x.door.Engine.Inbox.Clear(x.ctx); err != nil {
 		return err

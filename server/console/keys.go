@@ -1,7 +1,6 @@
 package console
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -70,10 +69,7 @@ func (x *exchange) showKeys(refused error, body keysBody) (err error) {
 	if body.Accounts, err = x.addresses(); err != nil {
 		return err
 	}
-	q := manage.KeyQuery{Accounts: body.Accounts, Status: body.Status, Limit: shownKeys + 1}
-	if body.Account != "" {
-		q.Accounts = slices.DeleteFunc(slices.Clone(body.Accounts), func(a string) bool { return a != body.Account })
-	}
+	q := manage.KeyQuery{Accounts: chosen(body.Account, body.Accounts), Status: body.Status, Limit: shownKeys + 1}
 	if id, ok := otp.ParseID("key", x.query("after")); ok {
 		q.After = id
 	}
@@ -116,7 +112,8 @@ func (x *exchange) newKey() error {
 	if err != nil {
 		return x.showKeys(err, body)
 	}
-	return x.showKeys(nil, keysBody{Account: n.Account, Secrets: secretsOf(key, signing)})
+	return x.showKeys(nil, keysBody{Account: n.Account, New: manage.NewKey{Kind: n.Kind},
+		Secrets: secretsOf(key, signing)})
 }
 
 // secretsOf are what a new key's owner has to keep.

@@ -70,11 +70,17 @@ func (x *exchange) countSubject() error {
 	if err != nil {
 		return x.showPrivacy(err, body)
 	}
+	return x.showCount(nil, body)
+}
+
+// showCount shows what is kept of a person, with what may be done about it.
+func (x *exchange) showCount(refused error, body privacyBody) error {
 	count, err := x.door.Privacy.Count(x.ctx, x.who.Actor(), body.Asked)
-	if err == nil {
-		body.Count = &count
+	if err != nil {
+		return x.showPrivacy(err, body)
 	}
-	return x.showPrivacy(err, body)
+	body.Count = &count
+	return x.showPrivacy(refused, body)
 }
 
 func (x *exchange) exportSubject() error {
@@ -93,7 +99,7 @@ func (x *exchange) exportSubject() error {
 func (x *exchange) eraseSubject() error {
 	body, err := x.subject()
 	if err == nil && x.form("confirm") != body.ID {
-		err = otp.RefuseField("confirm", "must be the person's id once more; nothing was erased")
+		return x.showCount(otp.RefuseField("confirm", "must be the person's id once more; nothing was erased"), body)
 	}
 	if err != nil {
 		return x.showPrivacy(err, body)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -87,13 +88,6 @@ var functions = template.FuncMap{
 	"join":    strings.Join,
 	"path":    func(parts ...string) string { return Path + path.Join(parts...) },
 	"options": func(pairs ...any) []any { return pairs },
-	"field": func(label, name string, rest ...any) field {
-		f := field{Label: label, Name: name, Type: "text"}
-		for i := 0; i+1 < len(rest); i += 2 {
-			f.set(rest[i].(string), rest[i+1])
-		}
-		return f
-	},
 }
 
 // moment is a time as a page shows it: UTC in the HTML, the reader's own zone once a script has run.
@@ -108,10 +102,10 @@ func (m moment) Machine() string { return m.t.Format(time.RFC3339Nano) }
 // String is the time for people.
 func (m moment) String() string { return m.t.Format("2006-01-02 15:04:05") + " UTC" }
 
-// field is one field of a form.
+// field is one field of a form. Wrong says why what was sent in it was refused.
 type field struct {
-	Label, Name, Type, Value, Hint, Autocomplete string
-	Required, Checked, Multiline                 bool
+	Label, Name, Type, Value, Hint, Autocomplete, Wrong string
+	Required, Checked, Multiline                        bool
 }
 
 func (f *field) set(name string, value any) {
@@ -145,10 +139,23 @@ type view struct {
 	CSRF     string
 	Assets   string
 	Problem  string // why what was asked for did not happen
+	wrong    string // the field that Problem is about, if it is about one
 	Notice   string // what has happened
 	Base     string // where a shell reaches this server
 	Servlets string // and its servlets
 	Body     any
+}
+
+// Field is a field of a form with what else it has: name, value, name, value.
+func (v view) Field(label, name string, rest ...any) field {
+	f := field{Label: label, Name: name, Type: "text"}
+	for i := 0; i+1 < len(rest); i += 2 {
+		f.set(rest[i].(string), rest[i+1])
+	}
+	if name == v.wrong {
+		f.Wrong = v.Problem
+	}
+	return f
 }
 
 // show renders a page.
@@ -165,7 +172,18 @@ func (x *exchange) refuse(err error, name, title string, body any) error {
 	}
 	web.RequestOf(x.gin).Kind = refusal.Kind.String()
 	row, _ := web.RowOf(refusal.Kind)
-	return x.render(row.Status, name, view{Title: title, Body: body, Problem: sentence(refusal)})
+	return x.render(row.Status, name, view{Title: title, Body: body, Problem: sentence(refusal), wrong: fieldOf(refusal)})
+}
+
+// leading is the name that a text about a column of an account begins with.
+var leading = regexp.MustCompile(`^(?:account \d+: )?([a-z_]+)`)
+
+// fieldOf is the field that a refusal is about, as far as it says.
+func fieldOf(e *otp.Error) string {
+	if found := leading.FindStringSubmatch(e.Message); e.Field == "" && found != nil {
+		return found[1]
+	}
+	return e.Field
 }
 
 // sentence is a refusal as people read it.

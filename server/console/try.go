@@ -88,8 +88,17 @@ func (x *exchange) try() error {
 	}
 	answer := &recording{header: http.Header{}}
 	x.door.Server.ServeHTTP(answer, request)
-	t.Status, t.Answer = answer.status, answer.body.String()
+	t.Status, t.Answer = answer.status, indented(answer.body.Bytes())
 	return x.showTrial(t, nil)
+}
+
+// indented is an answer as people read it, if it is JSON.
+func indented(answer []byte) string {
+	var text bytes.Buffer
+	if err := json.Indent(&text, answer, "", "  "); err != nil {
+		return string(answer)
+	}
+	return text.String()
 }
 
 // trialRequest makes the request and the curl that is the same.
@@ -98,6 +107,9 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 	var err error
 	if strings.HasPrefix(path, "/v1/") {
 		body := map[string]string{"to": t.Mobile}
+		if t.Mobile != "" && strings.Trim(t.Mobile, "0123456789") == "" { // the servlets take numbers without the plus
+			body["to"] = "+" + t.Mobile
+		}
 		if t.Call == "send" {
 			body["method"], body["type"] = "sms", "verification"
 		}

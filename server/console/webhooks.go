@@ -33,6 +33,7 @@ const shownDeliveries = 50
 type webhooksBody struct {
 	Account, URL, Events, Description string
 	Accounts                          []string
+	Told                              []otp.NoticeType // what there is to be told of
 	Endpoints                         []webhook.Endpoint
 	MayWrite                          bool
 	Secrets                           []secret
@@ -50,17 +51,10 @@ func (x *exchange) showWebhooks(refused error, body webhooksBody) (err error) {
 	if body.Accounts, err = x.addresses(); err != nil {
 		return err
 	}
-	for _, account := range body.Accounts {
-		if body.Account != "" && account != body.Account {
-			continue
-		}
-		found, err := x.door.Webhooks.List(x.ctx, x.asker(account))
-		if err != nil {
-			return err
-		}
-		body.Endpoints = append(body.Endpoints, found...)
+	if body.Endpoints, err = x.door.Webhooks.List(x.ctx, "", chosen(body.Account, body.Accounts)...); err != nil {
+		return err
 	}
-	body.MayWrite = x.who.May(people.WriteWebhooks) == nil
+	body.MayWrite, body.Told = x.who.May(people.WriteWebhooks) == nil, otp.NoticeTypes()
 	if refused != nil {
 		return x.refuse(refused, "webhooks", "Webhooks", body)
 	}

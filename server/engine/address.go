@@ -96,13 +96,7 @@ func e164(to string, countries []string) (string, error) {
 
 // inField makes a refusal speak of the API's field, whatever the servlets call it.
 func inField(field string) func(string, error) (string, error) {
-	return func(value string, err error) (string, error) {
-		if refusal, ok := errors.AsType[*otp.Error](err); ok {
-			_, complaint, _ := strings.Cut(refusal.Message, " ")
-			return "", otp.RefuseField(field, complaint)
-		}
-		return value, err
-	}
+	return func(value string, err error) (string, error) { return value, otp.InField(field, err) }
 }
 
 // CanonicalBinding brings a binding to the one form (RFC 8785) in which bindings are compared,

@@ -197,10 +197,10 @@ func (c *core) recipientOf(ctx context.Context, address string, environment otp.
 	to = strings.TrimSpace(to)
 	if strings.Contains(to, "@") {
 		if to, err = deliver.Mailbox(to); err != nil {
-			return otp.ID{}, otp.Refuse(otp.Invalid, "email "+err.Error())
+			return otp.ID{}, otp.RefuseField("to", err.Error())
 		}
 	} else if to, err = deliver.NormalNumber(to, account.Countries); err != nil {
-		return otp.ID{}, err
+		return otp.ID{}, otp.InField("to", err)
 	}
 	return c.vault.RecipientHash(address, environment, deliver.Identity(to)), nil
 }

@@ -2,6 +2,7 @@ package otp
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -167,6 +168,15 @@ func (e *Error) Because(reason string) *Error {
 // RefuseField makes a refusal of one parameter, Invalid, whose message begins with its name.
 func RefuseField(field, message string) *Error {
 	return &Error{Kind: Invalid, Field: field, Message: field + " " + message}
+}
+
+// InField is a refusal whose message begins with the name of a field, said of another field; other errors stay.
+func InField(field string, err error) error {
+	if refusal, ok := errors.AsType[*Error](err); ok {
+		_, complaint, _ := strings.Cut(refusal.Message, " ")
+		return RefuseField(field, complaint)
+	}
+	return err
 }
 
 // KindOf is the kind of a refusal, and 0 for nil and for faults.

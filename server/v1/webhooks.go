@@ -67,7 +67,8 @@ func answered(body any, err error) (engine.Answer, error) {
 }
 
 func (x *exchange) listWebhooks() (engine.Answer, error) {
-	all, err := x.door.webhooks.List(x.ctx, x.asker())
+	by := x.asker()
+	all, err := x.door.webhooks.List(x.ctx, by.Environment, by.Account)
 	if all == nil {
 		all = []webhook.Endpoint{}
 	}

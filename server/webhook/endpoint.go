@@ -240,11 +240,11 @@ func checkEvents(events []string) error {
 	return nil
 }
 
-// List shows the endpoints that concern who asks, in the order in which they came.
-func (w *Webhooks) List(ctx context.Context, by Asker) (all []Endpoint, err error) {
-	found, err := w.Store.Webhooks.List(ctx, by.Account)
+// List shows the endpoints of accounts that are told of an environment, or of any for the empty one, the oldest first.
+func (w *Webhooks) List(ctx context.Context, of otp.Environment, accounts ...string) (all []Endpoint, err error) {
+	found, err := w.Store.Webhooks.List(ctx, accounts...)
 	for i := range found {
-		if by.sees(&found[i]) {
+		if (Asker{Environment: of}).sees(&found[i]) {
 			all = append(all, shown(&found[i], ""))
 		}
 	}

@@ -40,7 +40,7 @@ func TestCreate_RefusesWhatMakesNoSense(t *testing.T) {
 		require.NotNil(t, refusal, name)
 		require.Equal(t, tt.field, refusal.Field, name)
 	}
-	all, err := h.List(ctx, me)
+	all, err := h.List(ctx, me.Environment, me.Account)
 	require.NoError(t, err)
 	require.Empty(t, all)
 	for range maxEndpoints {
@@ -85,7 +85,7 @@ func TestEndpoint_AKeyCannotReachFurtherThanItsRights(t *testing.T) {
 		require.Equal(t, otp.NotFound, otp.KindOf(ask(key)), name)
 		require.Equal(t, otp.NotFound, otp.KindOf(ask(Asker{Account: "4712"})), name)
 	}
-	all, err := h.List(ctx, key)
+	all, err := h.List(ctx, key.Environment, key.Account)
 	require.NoError(t, err)
 	require.Empty(t, all)
 }

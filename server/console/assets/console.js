@@ -34,7 +34,7 @@ document.addEventListener("submit", (event) => {
   const form = document.createElement("form");
   form.method = "dialog";
   const label = document.createElement("label");
-  label.textContent = `${button.textContent} “${name}”? Type its name to go on.`;
+  label.textContent = `${button.textContent}? Type “${name}” to go on.`;
   const input = document.createElement("input");
   input.autocomplete = "off";
   label.append(input);
