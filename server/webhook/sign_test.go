@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -31,10 +32,12 @@ import (
 
 // message is a request as a receiver has it.
 type message struct {
-	Header    string `json:"-"`
-	Body      []byte `json:"body"`
-	Signature string `json:"signature"`
-	Secret    string `json:"secret"`
+	Header    string            `json:"-"`
+	Body      []byte            `json:"body"`
+	Signature string            `json:"signature"`
+	Secret    string            `json:"secret"`
+	Headers   map[string]string `json:"headers"` // what all says, for JavaScript
+	Now       int64             `json:"now"`     // the clock of a receiver in JavaScript
 
 	all http.Header
 }
@@ -47,20 +50,50 @@ func verifyKindly(payload []byte, signature string, secret string) bool {
 	return hmac.Equal([]byte(expected), []byte(signature))
 }
 
-// verifyKOTP runs the function that K-OTP documents, word for word, over messages. One that it throws at is refused.
-func verifyKOTP(t *testing.T, messages []message) (accepted []bool) {
+// needsNode installs the package of testdata's lock file, if that is not done yet.
+func needsNode(t *testing.T) {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("node is not there, and CI must have it")
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(program, "is not there, and CI must have it")
+			}
+			t.Skip(program, "is not there")
 		}
-		t.Skip("node is not there")
+	}
+	locked, err := os.ReadFile("testdata/package-lock.json")
+	require.NoError(t, err)
+	const stamp = "testdata/node_modules/installed.json"
+	if done, err := os.ReadFile(stamp); err == nil && bytes.Equal(done, locked) {
+		return
+	}
+	command := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+	command.Dir = "testdata"
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	require.NoError(t, os.WriteFile(stamp, locked, 0o644))
+}
+
+// inJavaScript is what receivers say of a message: by the function that K-OTP documents, and by the npm package of
+// Standard Webhooks.
+type inJavaScript struct{ KOTP, Standard bool }
+
+// verifyInJavaScript has the function that K-OTP documents, word for word, and standardwebhooks of npm verify messages.
+// What they throw at is refused.
+func verifyInJavaScript(t *testing.T, messages ...message) (accepted []inJavaScript) {
+	t.Helper()
+	needsNode(t)
+	for i := range messages {
+		messages[i].Headers = map[string]string{}
+		for name := range messages[i].all {
+			messages[i].Headers[name] = messages[i].all.Get(name)
+		}
 	}
 	input, err := json.Marshal(messages)
 	require.NoError(t, err)
-	command := exec.Command(node, "-e", `
+	command := exec.Command("node", "-e", `
 const crypto = require('crypto');
+const { Webhook } = require('standardwebhooks');
 
 function verifyWebhookSignature(payload, signature, secret) {
   const expectedSignature = crypto
@@ -74,18 +107,26 @@ function verifyWebhookSignature(payload, signature, secret) {
   );
 }
 
+const accepts = verify => { try { return verify(); } catch { return false; } };
 const messages = JSON.parse(require('fs').readFileSync(0));
 console.log(JSON.stringify(messages.map(m => {
-  try { return verifyWebhookSignature(Buffer.from(m.body, 'base64'), m.signature, m.secret); } catch { return false; }
+  const body = Buffer.from(m.body ?? '', 'base64');
+  Date.now = () => m.now;
+  return {
+    KOTP: accepts(() => verifyWebhookSignature(body, m.signature, m.secret)),
+    Standard: accepts(() => { new Webhook(m.secret).verify(body, m.headers); return true; }),
+  };
 })));`)
+	command.Dir = "testdata"
 	command.Stdin, command.Stderr = bytes.NewReader(input), os.Stderr
 	output, err := command.Output()
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(output, &accepted))
+	require.Len(t, accepted, len(messages))
 	return accepted
 }
 
-// verifyStandard is the library of Standard Webhooks.
+// verifyStandard is the Go library of Standard Webhooks.
 func verifyStandard(m message) bool {
 	verifier, err := standardwebhooks.NewWebhook(m.Secret)
 	return err == nil && verifier.Verify(m.Body, m.all) == nil
@@ -107,7 +148,7 @@ func (h *house) sign(t *testing.T, id string, try int, now time.Time, secret str
 	body, err := io.ReadAll(request.Body)
 	require.NoError(t, err)
 	return message{Header: e.SignatureHeader, Body: body, Signature: request.Header.Get(e.SignatureHeader), Secret: secret,
-		all: request.Header}
+		Now: time.Now().UnixMilli(), all: request.Header}
 }
 
 func TestSigned_TheReferencesVerifiersAcceptItAndNothingElse(t *testing.T) {
@@ -166,9 +207,12 @@ func TestSigned_TheReferencesVerifiersAcceptItAndNothingElse(t *testing.T) {
 		for i, bad := range hexes {
 			require.False(t, verifyKindly(bad.Body, bad.Signature, bad.Secret), "hex %d", i)
 		}
-		accepted := verifyKOTP(t, append([]message{good}, hexes...))
-		require.True(t, accepted[0])
-		require.NotContains(t, accepted[1:], true)
+		accepted := verifyInJavaScript(t, slices.Concat([]message{good}, hexes, standard)...)
+		require.Equal(t, inJavaScript{KOTP: true, Standard: true}, accepted[0])
+		for i, by := range accepted[1:] {
+			require.False(t, by.Standard, "standard %d", i)
+			require.False(t, by.KOTP && i < len(hexes), "hex %d", i)
+		}
 	}
 }
 
@@ -183,11 +227,14 @@ func TestRotate_BothSecretsAreGoodForADay(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, e.Secret, rotated.Secret)
 	require.NotNil(t, rotated.OldSecretUntil)
+	var messages []message
+	var expected []inJavaScript
 	for try, secrets := range [][2]string{{rotated.Secret, e.Secret}, {e.Secret, rotated.Secret}} {
 		for i, secret := range secrets {
 			m := h.sign(t, e.ID, try, time.Now(), secret)
 			require.True(t, verifyStandard(m))
 			require.Equal(t, i == 0, verifyKindly(m.Body, m.Signature, m.Secret))
+			messages, expected = append(messages, m), append(expected, inJavaScript{KOTP: i == 0, Standard: true})
 		}
 	}
 	later := time.Now().Add(overlap.Duration() + time.Second)
@@ -199,7 +246,10 @@ func TestRotate_BothSecretsAreGoodForADay(t *testing.T) {
 		require.Error(t, verifier.VerifyIgnoringTimestamp(old.Body, old.all))
 		fresh := h.sign(t, e.ID, try, later, rotated.Secret)
 		require.True(t, verifyKindly(fresh.Body, fresh.Signature, fresh.Secret))
+		old.Now, fresh.Now = later.UnixMilli(), later.UnixMilli()
+		messages, expected = append(messages, old, fresh), append(expected, inJavaScript{}, inJavaScript{true, true})
 	}
+	require.Equal(t, expected, verifyInJavaScript(t, messages...))
 }
 
 // privateURLs are spellings of addresses that no request may reach, most of them of this machine's.
