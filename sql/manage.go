@@ -9,17 +9,27 @@ import (
 	"otpbridge/server/otp"
 )
 
-// RecipientHistory reads what was noted about a recipient since a moment, newest first, at most limit lines. Only the account's
-// history since then is looked through.
+// recipientHistory finds a recipient's events by its index, which has the first event of each challenge, and the
+// others of a challenge by theirs. A challenge that began two days ago may have been noted since.
+const recipientHistory = `
+	SELECT e.id, e.at, e.kind, e.door, e.challenge_id, e.send, e.channels, e.remaining
+	FROM events s
+	JOIN events e ON e.challenge_id = s.challenge_id
+	WHERE s.recipient_hash = ? AND s.kind IN ('sent', 'unlocked') AND s.kind = 'sent' AND s.id >= ? AND e.id >= ?
+		AND s.esme_address = ?
+	UNION ALL
+	SELECT id, at, kind, door, challenge_id, send, channels, remaining
+	FROM events
+	WHERE recipient_hash = ? AND kind IN ('sent', 'unlocked') AND kind = 'unlocked' AND id >= ? AND esme_address = ?
+	ORDER BY id DESC
+	LIMIT ?`
+
+// RecipientHistory reads what was noted about a recipient since a moment, newest first, at most limit lines.
 func (c *Challenges) RecipientHistory(ctx context.Context, account string, hash otp.ID, since otp.Millis, limit int) (
 	[]otp.Event, error) {
-	from := firstID(since)
-	rows, err := c.store.reads.QueryContext(ctx, `
-		SELECT id, at, kind, door, challenge_id, send, channels, remaining
-		FROM events
-		WHERE id >= ? AND recipient_hash = ? AND esme_address = ?
-		ORDER BY id DESC
-		LIMIT ?`, from[:], hash[:], account, limit)
+	begun, from := firstID(since-2*otp.Day), firstID(since)
+	rows, err := c.store.reads.QueryContext(ctx, recipientHistory, hash[:], begun[:], from[:], account, hash[:], from[:],
+		account, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the recipient's history: %w", err)
 	}

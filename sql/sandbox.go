@@ -265,9 +265,8 @@ func OldestSend(now otp.Millis) (id otp.ID) {
 	return id
 }
 
-// Sends reads committed sends that were not taken back and whose challenge is still there,
-// newest first.
-func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
+// text is the statement that reads what q selects.
+func (q *SendQuery) text() (string, []any) {
 	where, args := `e.kind IN ('sent', 'resent') AND e.id > ? AND e.id > ?`, []any{q.After[:], q.From[:]}
 	if q.Account != "" {
 		where, args = where+` AND e.esme_address = ?`, append(args, q.Account)
@@ -288,7 +287,7 @@ func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	if q.Since != 0 {
 		where, args = where+` AND e.at > ?`, append(args, q.Since)
 	}
-	rows, err := box.store.reads.QueryxContext(ctx, `
+	return `
 		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.challenge_id, e.send, e.channels, e.mailbox,
 			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, c.details, r.id, r.sealed
 		FROM events e
@@ -296,14 +295,21 @@ func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 		JOIN recipients r ON r.id = c.recipient_id
 		LEFT JOIN sandbox_accounts mine ON mine.esme_address = e.esme_address
 		LEFT JOIN sandbox_accounts everyone ON everyone.esme_address = ''
-		WHERE `+where+`
+		WHERE ` + where + `
 			AND (mine.inbox_after IS NULL OR e.id > mine.inbox_after)
 			AND (everyone.inbox_after IS NULL OR e.id > everyone.inbox_after)
 			AND NOT EXISTS (
 				SELECT 1 FROM events u
 				WHERE u.challenge_id = e.challenge_id AND u.kind = 'unsent' AND u.send = e.send)
 		ORDER BY e.id DESC
-		LIMIT ?`, append(args, q.Limit)...)
+		LIMIT ?`, append(args, q.Limit)
+}
+
+// Sends reads committed sends that were not taken back and whose challenge is still there,
+// newest first.
+func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
+	text, args := q.text()
+	rows, err := box.store.reads.QueryxContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read sends: %w", err)
 	}

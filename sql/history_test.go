@@ -1,0 +1,90 @@
+package sql
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/otp"
+)
+
+// noted is an event as the history's statement needs it.
+type noted struct {
+	at                   otp.Millis
+	account, kind        string
+	recipient, challenge byte
+}
+
+// event is the row of an event; its id follows the moment, and n.
+func (e noted) row(n int) string {
+	id := firstID(e.at)
+	id[14], id[15] = byte(n>>8), byte(n)
+	return fmt.Sprintf(`(X'%x', %d, '%s', 'live', '%s', 'v1', X'%032x', X'%032x', 1, 1, 0)`, id[:], e.at, e.account, e.kind,
+		e.recipient, e.challenge)
+}
+
+// A recipient's history is found by its index, whatever else the history holds.
+func TestRecipientHistory_IsFoundByAnIndex(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		s := openTest(t, url, Options{})
+		since := counted - otp.Day
+		rows := []noted{
+			{since - otp.Day, "1", "sent", 1, 1}, // too old itself, with a receipt that is not
+			{since - 1, "1", "wrong", 1, 1},
+			{since + 1, "1", "delivered", 1, 1},
+			{since + 2, "1", "sent", 1, 2},
+			{since + 3, "1", "wrong", 1, 2},
+			{since + 4, "1", "resent", 1, 2},
+			{since + 5, "1", "verified", 1, 2},
+			{since + 6, "1", "unlocked", 1, 0},
+			{since + 7, "2", "sent", 1, 3}, // another account's
+			{since + 8, "1", "sent", 2, 4}, // somebody else's
+			{since + 9, "1", "unlocked", 2, 0},
+			{since + 10, "1", "wrong", 2, 4},
+			{since - 2, "1", "unlocked", 1, 0}, // too old
+			{since + 11, "1", "prefix_stop", 1, 2},
+		}
+		for n := range 2000 { // others, so that an index is worth it
+			rows = append(rows, noted{since + otp.Millis(n), "1", "sent", byte(100 + n%100), byte(10 + n%200)})
+		}
+		values := make([]string, len(rows))
+		for n, e := range rows {
+			values[n] = e.row(n)
+		}
+		sqlite := strings.HasPrefix(url, "sqlite:")
+		require.NoError(t, s.write(ctx, func(w *session) error {
+			return w.exec(ctx, `INSERT INTO events (id, at, esme_address, environment, kind, door, recipient_hash, challenge_id,
+				send, channels, remaining) VALUES `+strings.Join(values, ", "))
+		}))
+		if !sqlite {
+			_, err := s.reads.Exec(`ANALYZE TABLE events`)
+			require.NoError(t, err)
+		}
+
+		var hash otp.ID
+		hash[15] = 1
+		found, err := s.Challenges.RecipientHistory(ctx, "1", hash, since, 100)
+		require.NoError(t, err)
+		var kinds []string
+		for _, e := range found {
+			kinds = append(kinds, string(e.Kind))
+		}
+		require.Equal(t, []string{"prefix_stop", "unlocked", "verified", "resent", "wrong", "sent", "delivered"}, kinds)
+		found, err = s.Challenges.RecipientHistory(ctx, "1", hash, since, 2)
+		require.NoError(t, err)
+		require.Len(t, found, 2)
+
+		from := firstID(since)
+		indexes := requireSearch(t, s, sqlite, recipientHistory, []any{hash[:], from[:], from[:], "1", hash[:], from[:], "1", 9})
+		require.Contains(t, strings.Join(indexes, " "), "events_recipient")
+		require.NotContains(t, strings.Join(indexes, " "), "PRIMARY")
+		inbox := SendQuery{From: OldestSend(counted), Limit: 100}
+		for _, q := range []SendQuery{inbox, {Account: "1", From: inbox.From, Limit: 100},
+			{Recipients: []otp.ID{hash}, From: inbox.From, Limit: 100}} {
+			text, args := q.text()
+			requireSearch(t, s, sqlite, text, args)
+		}
+	})
+}
