@@ -55,11 +55,12 @@ type Needs int
 
 // The needs, to be combined.
 const (
-	NeedsClock  Needs = 1 << iota // time must pass: the sandbox clock, or really with --slow
-	NeedsSecond                   // a second account
-	NeedsInbox                    // to see each message, not only the newest code
-	NeedsFaults                   // faults on demand
-	NeedsV1                       // the JSON API, and an API key for it
+	NeedsClock    Needs = 1 << iota // time must pass: the sandbox clock, or really with --slow
+	NeedsSecond                     // a second account
+	NeedsInbox                      // to see each message, not only the newest code
+	NeedsFaults                     // faults on demand
+	NeedsV1                         // the JSON API, and an API key for it
+	NeedsUpstream                   // an account whose calls are passed on to this client
 )
 
 // Case is one requirement. Its file's name is its section: servlet_2_generate.go holds

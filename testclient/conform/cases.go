@@ -23,6 +23,7 @@ func Cases() []Case {
 		{"servlet/limits", servletLimits()},
 		{"servlet/concurrency", servletConcurrency()},
 		{"servlet/answers", servletAnswers()},
+		{"servlet/upstream", servletUpstream()},
 		{"v1/common", v1Common()},
 		{"v1/send", v1Send()},
 		{"v1/verify", v1Verify()},
@@ -41,7 +42,10 @@ func Cases() []Case {
 			if !strings.HasPrefix(section.name, "servlet/") {
 				c.Profile, c.Needs = None, c.Needs|NeedsV1
 			}
-			if section.name == "management" {
+			if section.name == "servlet/upstream" {
+				c.Needs |= NeedsUpstream
+			}
+			if section.name == "management" || section.name == "servlet/upstream" {
 				c.Source, c.Level = Choice, May
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,7 +103,11 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	path, _, _ := strings.Cut(r.URL.Opaque, "?")
 	served := r.Clone(r.Context())
 	if path != "" {
-		served.URL.Path, served.URL.Opaque = path, ""
+		served.URL.RawPath, served.URL.Opaque = path, ""
+		var err error
+		if served.URL.Path, err = url.PathUnescape(path); err != nil {
+			return nil, err
+		}
 	}
 	w := httptest.NewRecorder()
 	p.server.ServeHTTP(w, served)
@@ -200,7 +205,7 @@ func killers(t *testing.T, flaw string, everywhere bool) []string {
 // anything, and does not count.
 func failures(t *testing.T, flaw string, profile Profile, cases []Case) []string {
 	var failed []string
-	for _, r := range play(t, "reference.invalid", inProcess{newReference(flaw)}, profile, cases) {
+	for _, r := range play(t, "localhost", inProcess{newReference(flaw)}, profile, cases) {
 		if r.Status == Fail {
 			failed = append(failed, r.Case.ID)
 		}

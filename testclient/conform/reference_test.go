@@ -61,6 +61,8 @@ type refAccount struct {
 	PerHour          int               `json:"sends_per_hour"`
 	PerDay           int               `json:"sends_per_day"`
 	PerKey           int               `json:"requests_per_minute"`
+	Upstream         string            `json:"upstream_url"`
+	Mode             string            `json:"bridge_mode"`
 	Burst            int               `json:"burst"`
 	AccessKeys       []struct {
 		Key       string     `json:"key"`
@@ -153,6 +155,9 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == "POST" && f.has("request: POST is refused") {
 		allowed = false
 	}
+	if account := f.anyForwarded(); !allowed && account != nil && f.has("upstream: HEAD is passed on") {
+		f.forward(w, r, string(body), account)
+	}
 	if !allowed {
 		w.Header().Set("Allow", "GET, POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -161,7 +166,15 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key, known := f.authenticate(r)
 	account := key.account
 	if !known {
-		f.unauthorised(w, r, account)
+		if account = f.anyForwarded(); account != nil && f.has("upstream: a call with an unknown key is passed on") {
+			f.forward(w, r, string(body), account)
+			return
+		}
+		f.unauthorised(w, r, key.account)
+		return
+	}
+	if account != nil && account.Mode == "forward" {
+		f.forward(w, r, string(body), account)
 		return
 	}
 	outcome, left := f.serve(servlet, key, r, string(body))

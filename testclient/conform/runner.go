@@ -267,6 +267,9 @@ func (r *runner) play(ctx context.Context, j job) (result Result) {
 		}
 	}()
 	*story = *r.story(ctx, j)
+	if story.upstream != nil {
+		defer story.upstream.server.Close()
+	}
 	if j.test.Needs&NeedsFaults != 0 {
 		defer func() {
 			// Whatever became of the case: the next one starts without faults.
@@ -335,6 +338,9 @@ func (r *runner) cannot(test *Case) string {
 	if test.Needs&NeedsFaults != 0 {
 		lacks = append(lacks, "faults on demand")
 	}
+	if test.Needs&NeedsUpstream != 0 {
+		lacks = append(lacks, "an account whose calls are passed on to this client")
+	}
 	if len(lacks) == 0 {
 		return ""
 	}
@@ -362,6 +368,9 @@ func (r *runner) story(ctx context.Context, j job) *Story {
 		}
 		return s
 	}
+	if j.test.Needs&NeedsUpstream != 0 {
+		s.upstream = newUpstream()
+	}
 	r.equip(s, j.profile, s.id)
 	s.again = func() (*Story, error) {
 		other := *s
@@ -381,6 +390,9 @@ func (r *runner) equip(s *Story, profile Profile, id string) {
 	}
 	if _, chosen := asked["message_profile"]; !chosen {
 		asked["message_profile"] = string(profile)
+	}
+	if s.upstream != nil {
+		asked["upstream_url"], asked["bridge_mode"] = "http://"+s.upstream.addr+upstreamPath, "forward"
 	}
 	made, err := r.Target.makeAccount(s.ctx, asked)
 	if err != nil {

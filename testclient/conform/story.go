@@ -30,6 +30,8 @@ type Story struct {
 	sentAt time.Time
 	again  func() (*Story, error) // makes the second account
 	mu     *sync.Mutex
+
+	upstream *upstream // of the account; nil for none
 }
 
 // Profile is the one whose texts this story expects.

@@ -1,0 +1,115 @@
+package conform
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// upstreamPath is what stands before the names of the upstream's servlets.
+const upstreamPath = "/there"
+
+// upstream stands where the service would be that an account comes from. It notes what it is asked, and answers
+// what the case has it answer.
+type upstream struct {
+	server *http.Server
+	addr   string
+
+	mu    sync.Mutex
+	calls []Request
+	says  Answer // with status 0 it breaks off
+}
+
+// newUpstream listens on a free port of this machine, and answers as after a generate. It ends the story if it cannot.
+func newUpstream() *upstream {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(broken{&Trouble{Tried: "listen as an upstream", Err: err,
+			Remedy: "Allow this program to listen on 127.0.0.1."}})
+	}
+	u := &upstream{addr: listener.Addr().String(), says: Answer{Status: http.StatusOK, Body: Generated.In(Documented)}}
+	u.server = &http.Server{Handler: u}
+	go func() { _ = u.server.Serve(listener) }() // ends by Close
+	return u
+}
+
+// ServeHTTP answers a call.
+func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	path, query, _ := strings.Cut(r.RequestURI, "?")
+	u.mu.Lock()
+	u.calls = append(u.calls, Request{Method: r.Method, Path: path, Query: query, Header: r.Header, Body: string(body)})
+	says := u.says
+	u.mu.Unlock()
+	if says.Status == 0 {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header()["Content-Type"] = nil
+	for name, values := range says.Header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(says.Body)))
+	w.WriteHeader(says.Status)
+	_, _ = io.WriteString(w, says.Body)
+}
+
+// UpstreamSays has the upstream answer that from now on.
+func (s *Story) UpstreamSays(status int, body string, header http.Header) {
+	s.upstream.mu.Lock()
+	defer s.upstream.mu.Unlock()
+	s.upstream.says = Answer{Status: status, Body: body, Header: header}
+}
+
+// UpstreamBreaksOff has the upstream close the connection in place of an answer.
+func (s *Story) UpstreamBreaksOff() { s.UpstreamSays(0, "", nil) }
+
+// PassedOn are the calls that reached the upstream since it was last asked.
+func (s *Story) PassedOn() []Request {
+	s.upstream.mu.Lock()
+	defer s.upstream.mu.Unlock()
+	calls := s.upstream.calls
+	s.upstream.calls = nil
+	return calls
+}
+
+// connect skips the case unless a call reaches the upstream at all. A target on another machine, or in a container,
+// cannot call 127.0.0.1 here.
+func (s *Story) connect() {
+	s.Generate()
+	if len(s.PassedOn()) == 0 {
+		panic(skipped{"No call reached the upstream which this client serves at " + s.upstream.addr +
+			": the target is not on this machine, or does not pass calls on."})
+	}
+}
+
+// expectPassedOn takes exactly one call at the upstream, of that method, servlet, query and body.
+func (s *Story) expectPassedOn(asked Request) Request {
+	calls := s.PassedOn()
+	s.Require(len(calls) == 1, "1 call of the upstream", plural(len(calls), "call"))
+	came := calls[0]
+	line := func(r Request) string {
+		return r.method() + " " + r.Path + "?" + r.Query + " with the body " + strconv.Quote(r.Body)
+	}
+	asked.Path = upstreamPath + "/" + asked.Path
+	s.Require(line(came) == line(asked), "that the upstream is asked "+line(asked), line(came))
+	return came
+}
+
+// expectHeaders takes the same values of those headers, in the same order.
+func (s *Story) expectHeaders(came, sent http.Header, names ...string) {
+	for _, name := range names {
+		s.Require(slices.Equal(came[name], sent[name]), name+" "+strings.Join(quotedAll(sent[name]), ", "),
+			name+" "+orNone(strings.Join(quotedAll(came[name]), ", ")))
+	}
+}
+
+func quotedAll(texts []string) (all []string) {
+	for _, text := range texts {
+		all = append(all, strconv.Quote(text))
+	}
+	return all
+}
