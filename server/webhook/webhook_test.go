@@ -69,6 +69,7 @@ type network struct {
 type receiver struct {
 	answer func(n int, r *http.Request) (status int, header http.Header)
 	takes  time.Duration
+	drips  bool // answers with a body of a byte a second that never ends
 
 	mu  sync.Mutex
 	got []delivered
@@ -106,8 +107,24 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	if to.answer != nil {
 		status, header = to.answer(number, r)
 	}
-	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader("thanks")),
-		Request: r}, nil
+	answered := &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader("thanks")),
+		Request: r}
+	if to.drips {
+		answered.Body = io.NopCloser(drip{r.Context()})
+	}
+	return answered, nil
+}
+
+// drip is a body of a byte a second, until its request is given up.
+type drip struct{ request context.Context }
+
+func (d drip) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(time.Second):
+		return copy(p, "."), nil
+	case <-d.request.Done():
+		return 0, d.request.Err()
+	}
 }
 
 // all is what a receiver got so far.
@@ -339,7 +356,8 @@ func TestDelivery_AnEndpointThatFailsForThreeDaysIsPausedWithOneNotice(t *testin
 	})
 }
 
-// What others do must not be felt: a receiver that refuses, one that takes its time, and one that never answers.
+// What others do must not be felt: a receiver that refuses, one that takes its time, one that never answers, and one
+// whose answer comes by a byte a second.
 func TestDelivery_NoEndpointDelaysAnother(t *testing.T) {
 	onBoth(t, time.Second, func(t *testing.T, h *house) {
 		_, good := h.listen(t, "good.example.com", Wish{Events: []string{"otp.sent"}})
@@ -349,6 +367,8 @@ func TestDelivery_NoEndpointDelaysAnother(t *testing.T) {
 		slow.takes = 9 * time.Second
 		_, hung := h.listen(t, "hung.example.com", Wish{Events: []string{"otp.sent"}})
 		hung.takes = time.Hour
+		_, dripping := h.listen(t, "drip.example.com", Wish{Events: []string{"otp.sent"}})
+		dripping.drips = true
 		for range 40 {
 			h.record(t, randomID(), otp.EventSent)
 			time.Sleep(time.Second)
@@ -359,6 +379,7 @@ func TestDelivery_NoEndpointDelaysAnother(t *testing.T) {
 			require.Less(t, d.at.Sub(d.body.Timestamp), 100*time.Millisecond)
 		}
 		require.LessOrEqual(t, len(slow.all()), 12, "two connections, nine seconds each")
+		require.LessOrEqual(t, len(dripping.all()), 10, "two connections, held until patience ends")
 	})
 }
 
