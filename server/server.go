@@ -54,6 +54,7 @@ type Server struct {
 	upstream *bridge.Upstreams
 	tally    *bridge.Tally
 	people   *people.People
+	mails    *post
 	audit    *audit.Log
 	privacy  *privacy.Privacy
 	webhooks *webhook.Webhooks
@@ -175,7 +176,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
-	s.openPeople()
+	s.openPeople(out)
 	if s.audit, err = openAudit(s.settings, s.store, s.manage.Vault(), s.log); err != nil {
 		return err
 	}
@@ -300,11 +301,12 @@ func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, out o
 
 // openPeople opens what people and service accounts log in with. Only a sandbox that nobody else can reach lets
 // whoever asks become its owner.
-func (s *Server) openPeople() {
+func (s *Server) openPeople(out outlets) {
 	issuer := cmp.Or(s.settings.PublicURL, s.URL())
+	s.mails = newPost(out.email, s.log)
 	s.people = people.New(people.Options{
 		Store: s.store, Vault: s.manage.Vault(), Issuer: issuer, Sandbox: s.settings.Sandbox() && s.onLoopback(),
-		Passwords: crypto.NewPasswords(crypto.DefaultPasswordCost, runtime.GOMAXPROCS(0)),
+		Mail: s.mails.mail(), Passwords: crypto.NewPasswords(crypto.DefaultPasswordCost, runtime.GOMAXPROCS(0)),
 	})
 }
 
@@ -404,6 +406,7 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 			errors.Join(err, s.http.Close()))
 	}
 	s.served.Wait()
+	s.mails.close(ctx)
 	s.upstream.Close()
 	s.webhooks.Close()
 	s.tally.Close()

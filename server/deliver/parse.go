@@ -69,8 +69,8 @@ func Parse(urls string, o Options) ([]Channel, error) {
 			label = ""
 		}
 		if err == nil && names[channel.Name()] {
-			err = fmt.Errorf("has the name %s as another entry has; tell them apart in the log, for example with #name=backup",
-				channel.Name())
+			err = fmt.Errorf("has the name %s as another entry has; tell them apart in the log, with #name=backup behind a "+
+				"gateway or &name=backup behind a mail server", channel.Name())
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("entry %d%s: %w", i+1, label, err))

@@ -101,19 +101,20 @@ func (p *People) judgeFactor(ctx context.Context, person sql.Person, code string
 			return proof{kind: f.Kind, factor: f.ID, step: step, guess: guess}, nil
 		}
 	}
-	return proof{}, p.wrongFactor(ctx, person.ID, from, at)
+	return proof{}, p.wrongFactor(ctx, person, guess, from, at)
 }
 
 func wrongCode() error {
 	return otp.Refuse(otp.FactorRequired, "the code is wrong or was used before; wait for the next one")
 }
 
-// wrongFactor records a wrong code, and returns the refusal.
-func (p *People) wrongFactor(ctx context.Context, person otp.ID, from Client, at otp.Millis) error {
-	err := p.change(ctx, func(tx *sql.Tx) error { return record(tx, otp.FactorGuessed, stranger(from), person, at) })
+// wrongFactor records a wrong code, tells the person if it was one too many, and returns the refusal.
+func (p *People) wrongFactor(ctx context.Context, person sql.Person, guess *attempt, from Client, at otp.Millis) error {
+	err := p.change(ctx, func(tx *sql.Tx) error { return record(tx, otp.FactorGuessed, stranger(from), person.ID, at) })
 	if err != nil {
 		return err
 	}
+	p.mailLock(person, guess, from)
 	return wrongCode()
 }
 
@@ -402,7 +403,7 @@ func (p *People) Reauthenticate(ctx context.Context, who Principal, password, co
 		return record(tx, otp.SessionConfirmed, who.Actor(), who.ID, at, "factor", shown.kind)
 	})
 	if otp.KindOf(err) == otp.FactorRequired { // it was used before, or is no backup code
-		err = p.wrongFactor(ctx, person.ID, who.From, at)
+		err = p.wrongFactor(ctx, person, shown.guess, who.From, at)
 	}
 	return err
 }

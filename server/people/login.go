@@ -79,7 +79,7 @@ func (p *People) Login(ctx context.Context, in Login, from Client) (Tokens, erro
 		return p.insert(tx, session, refresh, person.ID, from)
 	})
 	if otp.KindOf(err) == otp.FactorRequired { // it was used before, or is no backup code; the password was right
-		err = cmp.Or(guess.forgive(alone{ctx, p.rows}), p.wrongFactor(ctx, person.ID, from, at))
+		err = cmp.Or(guess.forgive(alone{ctx, p.rows}), p.wrongFactor(ctx, person, shown.guess, from, at))
 	}
 	if err != nil {
 		return Tokens{}, err

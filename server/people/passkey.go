@@ -146,8 +146,8 @@ func (k *Passkeys) Add(ctx context.Context, who Principal, a Answer) ([]string, 
 	return codes, nil
 }
 
-// Ask asks for a passkey, to log in or to prove again who somebody is. Refusals: FeatureOff; RateLimited for a network that
-// asks for many.
+// Ask asks for a passkey, to log in or to prove again who somebody is. Refusals: FeatureOff; RateLimited for a network
+// that asks for many.
 func (k *Passkeys) Ask(ctx context.Context, from Client) (Question, error) {
 	at := now()
 	if err := k.possible(); err != nil {

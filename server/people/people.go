@@ -38,6 +38,8 @@ type Options struct {
 	Vault     *vault.Vault
 	Passwords *crypto.Passwords
 	Issuer    string // of access tokens: the server's public URL
+	// Mail sends one in its own time; nil where no mail server is set. It must not block.
+	Mail func(Mail)
 	// Sandbox opens registration: who registers without a link owns the server.
 	Sandbox bool
 }

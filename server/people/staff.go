@@ -71,7 +71,8 @@ func (s *Staff) Setup(ctx context.Context, who Principal) (Issued, error) {
 	return issued(text, ticket), err
 }
 
-// Invite makes a ticket that one person can register with. An earlier one for the same address ends.
+// Invite makes a ticket that one person can register with, and mails it to them where a mail server is set. An earlier
+// one for the same address ends.
 // Refusals: Forbidden, Invalid, PersonExists, ReauthenticationRequired.
 func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant Grant) (Issued, error) {
 	at := now()
@@ -107,7 +108,11 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 		return record(tx, otp.PersonInvited, who.Actor(), otp.ID{}, at, "email", email, "role", ticket.Role, "accounts",
 			listed(ticket.Accounts))
 	})
-	return issued(text, ticket), err
+	made := issued(text, ticket)
+	if err == nil {
+		s.p.mailInvitation(who, made, grant.Role)
+	}
+	return made, err
 }
 
 // mayGive refuses a grant that is wrong in itself or more than who holds.
@@ -371,7 +376,7 @@ func (s *Staff) Remove(ctx context.Context, who Principal, id string, version in
 }
 
 // Recover makes a ticket with which a person chooses a new password. An earlier one ends. It is given to who
-// asks, never mailed: whoever reads somebody's mail must not become them. Refusals: those of touch.
+// asks, never mailed; the mail says only that it was made. Refusals: those of touch.
 func (s *Staff) Recover(ctx context.Context, who Principal, id string) (link Issued, err error) {
 	err = s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
 		if err := notOneself(who, person); err != nil {
@@ -388,6 +393,9 @@ func (s *Staff) Recover(ctx context.Context, who Principal, id string) (link Iss
 		link = issued(text, ticket)
 		return record(tx, otp.RecoveryIssued, who.Actor(), person.ID, at)
 	})
+	if err == nil {
+		s.p.mailRecovery(who, link)
+	}
 	return link, err
 }
 
