@@ -2,7 +2,6 @@ package sql
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -168,7 +167,7 @@ func TestSweep_RemovesDeliveriesADayAfterTheyEnded(t *testing.T) {
 // The indexes of deliveries hold few of them, and the queries that they are for must still find them
 // there. The sweeper walks the table itself.
 func TestDeliveries_AreFoundByTheirIndexesOnSQLite(t *testing.T) {
-	s := openTest(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), Options{})
+	s := openTest(t, migrated.SQLite(t), Options{})
 	walk := s.walks[slices.IndexFunc(s.walks, func(w *walk) bool { return w.table == "deliveries" })]
 	receipt := id(4, 1)
 	b, writes := newBatch(s.dialect.insert), script{}

@@ -166,7 +166,7 @@ func TestOpen_TellsARestoredDatabaseFromOthers(t *testing.T) {
 
 // A restore under a running server is found by its next write, which is not answered.
 func TestDo_NoticesARestoreUnderARunningServer(t *testing.T) {
-	r := &reopened{t: t, url: sqltest.Shared(t).Schema(t), options: Options{State: t.TempDir()}}
+	r := &reopened{t: t, url: migrated.MariaDB(t), options: Options{State: t.TempDir()}}
 	r.restart()
 	op, _ := generate(nextID(), nextID(), policy, noon)
 	require.NoError(t, r.Do(op))

@@ -18,7 +18,7 @@ func TestOpen_RequiringASchemaMakesNothing(t *testing.T) {
 		require.ErrorIs(t, err, ErrNoDatabase)
 		require.NoDirExists(t, filepath.Dir(missing))
 	}
-	onBoth(t, func(t *testing.T, databaseURL string) {
+	onEmpty(t, func(t *testing.T, databaseURL string) {
 		if path, isFile := strings.CutPrefix(databaseURL, "sqlite:"); isFile {
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
 		}
@@ -113,7 +113,7 @@ func TestMigrations_OnlyAdd(t *testing.T) {
 
 // A database of before, with a server's deliveries under way, comes up to date and keeps its history.
 func TestMigrate_ADatabaseWithWatermarksKeepsItsHistory(t *testing.T) {
-	onBoth(t, func(t *testing.T, databaseURL string) {
+	onEmpty(t, func(t *testing.T, databaseURL string) {
 		s, err := Open(ctx, databaseURL, Options{})
 		require.NoError(t, err)
 		recipient, slot := nextID(), nextID()

@@ -105,7 +105,7 @@ func requireSearch(t *testing.T, s *Store, sqlite bool, text string, args []any)
 }
 
 func TestStatistics_OldOnesAreRemoved(t *testing.T) {
-	s := openTest(t, "sqlite:"+t.TempDir()+"/otp.db", Options{})
+	s := openTest(t, migrated.SQLite(t), Options{})
 	old := counted - StatisticsMemory - otp.Hour
 	for _, hour := range []otp.Millis{old, counted} {
 		_, err := s.Statistics.Add(ctx, []Statistic{statistic(hour, "1", "sms")}, hour)

@@ -32,14 +32,28 @@ func openTest(t testing.TB, databaseURL string, options Options) *Store {
 
 func TestMain(m *testing.M) { sqltest.Main(m) }
 
-// onBoth runs a test over each database, given the URL of an empty one.
+var migrated = sqltest.Copies{Migrate: func(databaseURL string) error {
+	s, err := Open(ctx, databaseURL, Options{})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}}
+
+// onBoth runs a test over each database, given the URL of one with the schema.
 func onBoth(t *testing.T, test func(t *testing.T, databaseURL string)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, migrated.At(t, filepath.Join(t.TempDir(), "odd # name?.db"))) })
+	t.Run("mariadb", func(t *testing.T) { test(t, migrated.MariaDB(t)) })
+}
+
+// onEmpty is onBoth with nothing in the database.
+func onEmpty(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "odd # name?.db")) })
 	t.Run("mariadb", func(t *testing.T) { test(t, sqltest.Shared(t).Schema(t)) })
 }
 
 func fresh(t testing.TB) *Store {
-	return openTest(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"), Options{Sandbox: true})
+	return openTest(t, migrated.SQLite(t), Options{Sandbox: true})
 }
 
 // onFresh is onBoth with a sandbox's store opened.
@@ -360,7 +374,7 @@ func TestClock_MovesInsideTheOperationAndGoesBackOnlyByReset(t *testing.T) {
 }
 
 func TestOpen_TwoAtOnceOnOneNewFileBothFindTheSchema(t *testing.T) {
-	onBoth(t, func(t *testing.T, path string) {
+	onEmpty(t, func(t *testing.T, path string) {
 		var opening sync.WaitGroup
 		errs := make(chan error, 8)
 		for range 8 {

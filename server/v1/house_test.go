@@ -107,10 +107,18 @@ type validated struct {
 }
 
 func documented(t testing.TB) routers.Router {
-	routes, err := gorillamux.NewRouter(openapi(t))
+	routes, err := routed()
 	require.NoError(t, err)
 	return routes
 }
+
+var routed = sync.OnceValues(func() (routers.Router, error) {
+	document, err := loaded()
+	if err != nil {
+		return nil, err
+	}
+	return gorillamux.NewRouter(document)
+})
 
 func (v validated) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)

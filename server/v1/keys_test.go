@@ -80,10 +80,10 @@ func TestKeys_RefusedOnesAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		c := h.newClient(t, nil)
-		soon := time.Now().Add(time.Hour)
+		soon := time.Now().Add(time.Minute)
 		expiring := c.with(manage.NewKey{Name: "soon", ExpiresAt: &soon})
 		require.Equal(t, 201, expiring.post("/v1/send", sendBody).status)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		a := expiring.post("/v1/send", sendBody)
 		requireProblem(t, a, 401, "AUTH_002")
 		require.Equal(t, `Bearer realm="otpbridge", error="invalid_token"`, a.header.Get("WWW-Authenticate"))

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -28,12 +29,15 @@ import (
 
 var update = flag.Bool("update", false, "make openapi.json of openapi.yaml")
 
+// openapi is read once, which takes half a second under the race detector. Nobody changes it.
 func openapi(t testing.TB) *openapi3.T {
 	t.Helper()
-	document, err := openapi3.NewLoader().LoadFromData(openapiYAML)
+	document, err := loaded()
 	require.NoError(t, err)
 	return document
 }
+
+var loaded = sync.OnceValues(func() (*openapi3.T, error) { return openapi3.NewLoader().LoadFromData(openapiYAML) })
 
 func TestOpenAPI_IsOne(t *testing.T) {
 	document := openapi(t)
