@@ -281,27 +281,40 @@ func person(mobile string, more ...string) url.Values {
 	return values
 }
 
-// built is the program, made once for all tests without the race detector, under which the
-// database is twelve times slower.
+// built are programs, each made once for all tests.
 var built struct {
-	once   sync.Once
+	sync.Mutex
 	folder string
-	err    error
+	errs   map[string]error // by the program's name
 }
 
+// program is the server without the race detector, under which the database is twelve times slower.
 func program(t *testing.T) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.folder, built.err = os.MkdirTemp("", "otpbridge-test-*"); built.err == nil {
-			built.err = build(filepath.Join(built.folder, "otpbridge"))
-		}
-	})
-	require.NoError(t, built.err, "build the program")
-	return filepath.Join(built.folder, "otpbridge")
+	return builtOnce(t, "otpbridge", func() []string { return nil })
 }
 
+func builtOnce(t *testing.T, name string, flags func() []string) string {
+	t.Helper()
+	built.Lock()
+	defer built.Unlock()
+	if built.folder == "" {
+		var err error
+		built.folder, err = os.MkdirTemp("", "otpbridge-test-*")
+		require.NoError(t, err)
+		built.errs = map[string]error{}
+	}
+	path := filepath.Join(built.folder, name)
+	if _, tried := built.errs[name]; !tried {
+		built.errs[name] = build(path, flags()...)
+	}
+	require.NoError(t, built.errs[name], "build %s", name)
+	return path
+}
+
+// build makes the server as the Dockerfile does, without what only a debugger reads.
 func build(program string, flags ...string) error {
-	command := exec.Command("go", append(append([]string{"build", "-o", program}, flags...), ".")...)
+	command := exec.Command("go", append(append([]string{"build", "-ldflags=-s -w", "-o", program}, flags...), ".")...)
 	command.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Dockerfile builds it
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)

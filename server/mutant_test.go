@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,11 +16,21 @@ import (
 // A harness that has never caught a bug is not trusted. Here the store is built with the bugs that
 // the races, kills and cuts are there for, and they must notice each of them.
 
-// mutant builds the program with a mutated store.
+// mutant is the program with bugs. Those that have a name are all in one build.
 func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "otpbridge")
-	require.NoError(t, build(program, "-overlay", sqltest.Overlay(t, mutations...)))
+	if slices.ContainsFunc(mutations, func(m sqltest.Mutation) bool { return m.Name == "" }) {
+		require.NoError(t, build(program, "-overlay", sqltest.Overlay(t, mutations...)))
+		return program
+	}
+	every := builtOnce(t, "otpbridge-with-bugs", func() []string {
+		return []string{"-overlay", sqltest.Overlay(t, sqltest.WithoutLock, sqltest.WithoutGuard, diesBeforeTheMark,
+			diesBeforeTheHandOver, servletsDoNotMark, v1DoesNotMark, skipsRecipientAtV1)}
+	})
+	// The shell becomes the program, so that whoever kills its process kills the program.
+	script := "#!/bin/sh\nSEEDED_BUGS='" + sqltest.Names(mutations...) + "' exec " + every + " \"$@\"\n"
+	require.NoError(t, os.WriteFile(program, []byte(script), 0o700))
 	return program
 }
 

@@ -56,26 +56,34 @@ func (r *receiver) counts() map[string]int {
 
 // dies is a server that is killed at a line of the outbox, a moment after the first one that comes
 // there, so that others are further on, or not as far.
-func dies(line string) sqltest.Mutation {
-	return sqltest.Mutation{File: "outbox.go", Package: "otpbridge/server/engine",
+func dies(before, line string) sqltest.Mutation {
+	return sqltest.Mutation{Name: "dies before " + before, File: "outbox.go", Package: "otpbridge/server/engine",
 		Change: func(t testing.TB, source string) string {
 			t.Helper()
-			source = sqltest.Replace(t, source, "	\"sync\"\n", "	\"sync\"\n	\"syscall\"\n", 1)
-			return sqltest.Replace(t, source, line, line+`
-	time.Sleep(5 * time.Millisecond)
-	if syscall.Kill(syscall.Getpid(), syscall.SIGKILL) == nil {
-		select {}
-	}
-`, 1)
+			return sqltest.Replace(t, source, line, line+
+				"	if seeded(`dies before "+before+"`, true, false) {\n		dieSoon()\n	}\n", 1)
+		}}
+}
+
+// doesNotMark has a door's deliveries stored without the moment at which their hand-over began.
+func doesNotMark(door, moment, rest string) sqltest.Mutation {
+	return sqltest.Mutation{Name: door + " does not mark", File: "delivery.go",
+		Change: func(t testing.TB, source string) string {
+			t.Helper()
+			return sqltest.Replace(t, source, moment+rest,
+				"seeded[driver.Value](`"+door+" does not mark`, nil, "+moment+")"+rest, 1)
 		}}
 }
 
 var (
 	// diesBeforeTheMark is killed between a hand-over and the mark that tells of it.
-	diesBeforeTheMark = dies("func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt " +
+	diesBeforeTheMark = dies("the mark", "func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt "+
 		"otp.ID) error {\n")
+	servletsDoNotMark = doesNotMark("servlet", "v.moment(d.StartedAt)", ", v.text(d.Channel), "+
+		"v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)")
+	v1DoesNotMark = doesNotMark("v1", "v.moment(m.At)", ", v.text(m.Channel),")
 	// diesBeforeTheHandOver is killed between the COMMIT of a send and its hand-over.
-	diesBeforeTheHandOver = dies("func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell " +
+	diesBeforeTheHandOver = dies("the hand-over", "func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell "+
 		"func(deliver.Outcome)) {\n")
 )
 
@@ -196,22 +204,15 @@ func TestKill_BetweenCommitAndHandOverAServletsSendIsUnknownAndAnApplicationsIsD
 // follows it at the others.
 func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
 	for name, row := range map[string]struct {
-		through       door
-		marks, unmade string
+		through door
+		bug     sqltest.Mutation
 	}{
-		"servlet": {throughServlet, "v.moment(d.StartedAt), v.text(d.Channel), " +
-			"v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)",
-			"nil, v.text(d.Channel), v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)"},
-		"v1": {throughV1, "v.moment(m.At), v.text(m.Channel),", "nil, v.text(m.Channel),"},
+		"servlet": {throughServlet, servletsDoNotMark},
+		"v1":      {throughV1, v1DoesNotMark},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := new(ledger)
-			dying := mutant(t, diesBeforeTheMark, sqltest.Mutation{File: "delivery.go",
-				Change: func(t testing.TB, source string) string {
-					t.Helper()
-					return sqltest.Replace(t, source, row.marks, row.unmade, 1)
-				}})
-			killed(t, found, 3, dying, row.through)
+			killed(t, found, 3, mutant(t, diesBeforeTheMark, row.bug), row.through)
 			require.True(t, found.broken(), "the kills notice that the mark is missing: %v", found)
 			t.Logf("for example: %s", found.violations[0])
 		})

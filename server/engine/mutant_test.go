@@ -46,20 +46,19 @@ func TestHarness_CatchesABuildThatLoadsBeforeBeginAndDropsTheGuard(t *testing.T)
 	if os.Getenv("OTP_MUTANT") != "" {
 		t.Skip("this is the mutant")
 	}
-	output, err := runMutant(t, loadsEarly, sqltest.WithoutGuard)
+	tests := sqltest.Tests(t, loadsEarly, sqltest.WithoutGuard)
+	output, err := runMutant(tests, sqltest.WithoutGuard)
 	require.Error(t, err, "without the guard the race must fail:\n%s", output)
 	require.Contains(t, output, "--- FAIL: TestVerify_ExactlyTheLimitIsEvaluatedOfManyWrongAtOnceRace")
 
-	output, err = runMutant(t, loadsEarly)
+	output, err = runMutant(tests)
 	require.NoError(t, err, "with the guard the race must pass:\n%s", output)
 }
 
 // runMutant runs this package's races over a mutated store.
-func runMutant(t *testing.T, mutations ...sqltest.Mutation) (string, error) {
-	t.Helper()
-	command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, mutations...), "-count=1", "-timeout", "2m",
-		"-run", "OfManyWrongAtOnceRace", ".")
-	command.Env = append(os.Environ(), "OTP_MUTANT=1")
+func runMutant(tests string, mutations ...sqltest.Mutation) (string, error) {
+	command := exec.Command(tests, "-test.timeout", "2m", "-test.run", "OfManyWrongAtOnceRace")
+	command.Env = sqltest.Seeded(mutations...)
 	output, err := command.CombinedOutput()
 	return string(output), err
 }

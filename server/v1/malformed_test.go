@@ -253,13 +253,15 @@ func (h *house) dump(t testing.TB) map[string][]string {
 
 // checksNothing takes every request that decodes, and decodesAnything every one that is JSON.
 var (
-	checksNothing = sqltest.Mutation{Package: "otpbridge/server/v1", File: "checks.go",
+	checksNothing = sqltest.Mutation{Name: "checks nothing", Package: "otpbridge/server/v1", File: "checks.go",
 		Change: func(t testing.TB, source string) string {
-			return sqltest.Replace(t, source, "	if len(k.faults) == 0 {\n", "	if true {\n", 1)
+			return sqltest.Replace(t, source, "	if len(k.faults) == 0 {\n",
+				"	if len(k.faults) == 0 || seeded(`checks nothing`, true, false) {\n", 1)
 		}}
-	decodesAnything = sqltest.Mutation{Package: "otpbridge/server/strict", File: "strict.go",
+	decodesAnything = sqltest.Mutation{Name: "decodes anything", Package: "otpbridge/server/strict", File: "strict.go",
 		Change: func(t testing.TB, source string) string {
-			return sqltest.Replace(t, source, "	if len(d.faults) > 0 {\n", "	if false {\n", 1)
+			return sqltest.Replace(t, source, "	if len(d.faults) > 0 {\n",
+				"	if len(d.faults) > 0 && seeded(`decodes anything`, false, true) {\n", 1)
 		}}
 )
 
@@ -269,12 +271,12 @@ func TestMalformed_CatchesABuildThatValidatesNothing(t *testing.T) {
 	if os.Getenv("OTP_MUTANT") != "" {
 		t.Skip("this is the mutant")
 	}
-	for name, mutation := range map[string]sqltest.Mutation{"checks": checksNothing, "decoder": decodesAnything} {
-		command := exec.Command("go", "test", "-overlay", sqltest.Overlay(t, mutation), "-count=1", "-timeout", "2m",
-			"-run", "TestMalformed_IsRefused", ".")
-		command.Env = append(os.Environ(), "OTP_MUTANT=1")
+	tests := sqltest.Tests(t, checksNothing, decodesAnything)
+	for _, mutation := range []sqltest.Mutation{checksNothing, decodesAnything} {
+		command := exec.Command(tests, "-test.timeout", "2m", "-test.run", "TestMalformed_IsRefused")
+		command.Env = sqltest.Seeded(mutation)
 		output, err := command.CombinedOutput()
-		require.Error(t, err, "%s:\n%s", name, output)
-		require.Contains(t, string(output), "--- FAIL: TestMalformed_IsRefused", name)
+		require.Error(t, err, "%s:\n%s", mutation.Name, output)
+		require.Contains(t, string(output), "--- FAIL: TestMalformed_IsRefused", mutation.Name)
 	}
 }

@@ -2,6 +2,7 @@ package sqltest
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,24 +10,69 @@ import (
 	"testing"
 )
 
-// Mutation is a bug, seeded to see whether a test notices.
+// Mutation is a bug, seeded to see whether a test notices. Several are built into one program, which has those whose
+// names SEEDED_BUGS lists: a build takes half a minute of a processor. What Change writes asks
+// seeded("name", with the bug, without it), and dieSoon() ends the process a moment later.
 type Mutation struct {
+	Name    string // without a comma; empty for a bug that a build always has
 	File    string
 	Change  func(t testing.TB, source string) string
 	Package string // the file's; empty is the store
 }
 
+// seeded is a file of each package that has a bug.
+const seeded = `package %s
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func seeded[T any](bug string, with, without T) T {
+	if slices.Contains(strings.Split(os.Getenv("SEEDED_BUGS"), ","), bug) {
+		return with
+	}
+	return without
+}
+
+func dieSoon() {
+	time.Sleep(5 * time.Millisecond)
+	if syscall.Kill(syscall.Getpid(), syscall.SIGKILL) == nil {
+		select {}
+	}
+}
+`
+
+// Names is what SEEDED_BUGS says of a program that is to have these bugs of those that it was built with.
+func Names(mutations ...Mutation) string {
+	names := make([]string, len(mutations))
+	for i, mutation := range mutations {
+		names[i] = mutation.Name
+	}
+	return strings.Join(names, ",")
+}
+
+// Seeded is the environment of tests that were built with bugs.
+func Seeded(mutations ...Mutation) []string {
+	return append(os.Environ(), "SEEDED_BUGS="+Names(mutations...), "OTP_MUTANT=1")
+}
+
 // WithoutGuard lets a write count although the row has changed since it was read.
-var WithoutGuard = Mutation{File: "batch_rows.go", Change: func(t testing.TB, source string) string {
+var WithoutGuard = Mutation{Name: "without guard", File: "batch_rows.go", Change: func(t testing.TB,
+	source string) string {
 	t.Helper()
-	source = Replace(t, source, `WHERE id = ? AND version = ?`, `WHERE id = ? AND ? > 0`, 2)
-	return Replace(t, source, `WHERE version = ? AND id IN `, `WHERE ? > 0 AND id IN `, 1)
+	const guard = "` + seeded(`without guard`, `? > 0`, `version = ?`)"
+	source = Replace(t, source, "WHERE id = ? AND version = ?`", "WHERE id = ? AND "+guard, 2)
+	return Replace(t, source, "WHERE version = ? AND id IN `", "WHERE "+guard+"+` AND id IN `", 1)
 }}
 
 // WithoutLock reads the rows to decide on without locking them, where the database would.
-var WithoutLock = Mutation{File: "sql.go", Change: func(t testing.TB, source string) string {
+var WithoutLock = Mutation{Name: "without lock", File: "sql.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
-	return Replace(t, source, `" FOR UPDATE"`, `""`, 1)
+	return Replace(t, source, `" FOR UPDATE"`, `seeded("without lock", "", " FOR UPDATE")`, 1)
 }}
 
 // Replace replaces old, which must be there so many times: a mutation that no longer fits the
@@ -40,21 +86,30 @@ func Replace(t testing.TB, source, old, replacement string, times int) string {
 }
 
 // Overlay is a file for the -overlay flag of go build and go test, with which they see the mutated
-// sources, which stay as they are. No two mutations are of files with one name.
+// sources, which stay as they are.
 func Overlay(t testing.TB, mutations ...Mutation) string {
 	t.Helper()
 	folder := t.TempDir()
-	replaced := map[string]string{}
+	texts := map[string]string{} // by path
 	for _, mutation := range mutations {
-		original, mutated := filepath.Join(sources(t, mutation.Package), mutation.File), filepath.Join(folder, mutation.File)
-		source, err := os.ReadFile(original)
-		if err != nil {
+		at, name := sources(t, mutation.Package)
+		path := filepath.Join(at, mutation.File)
+		if texts[path] == "" {
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[path] = string(source)
+		}
+		texts[path] = mutation.Change(t, texts[path])
+		texts[filepath.Join(at, "seeded.go")] = fmt.Sprintf(seeded, name)
+	}
+	replaced := map[string]string{}
+	for path, text := range texts {
+		replaced[path] = filepath.Join(folder, fmt.Sprintf("%d.go", len(replaced)))
+		if err := os.WriteFile(replaced[path], []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(mutated, []byte(mutation.Change(t, string(source))), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replaced[original] = mutated
 	}
 	encoded, err := json.Marshal(map[string]any{"Replace": replaced})
 	if err != nil {
@@ -67,15 +122,27 @@ func Overlay(t testing.TB, mutations ...Mutation) string {
 	return overlay
 }
 
-// sources is the folder of a package.
-func sources(t testing.TB, name string) string {
+// Tests builds the tests of the folder they run in with bugs, and gives the program.
+func Tests(t testing.TB, mutations ...Mutation) string {
 	t.Helper()
-	if name == "" {
-		name = "otpbridge/sql"
+	program := filepath.Join(t.TempDir(), "mutants.test")
+	build := exec.Command("go", "test", "-c", "-o", program, "-overlay", Overlay(t, mutations...))
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build tests with bugs: %v\n%s", err, output)
 	}
-	listed, err := exec.Command("go", "list", "-f", "{{.Dir}}", name).Output()
+	return program
+}
+
+// sources is the folder of a package, and its name.
+func sources(t testing.TB, imported string) (folder, name string) {
+	t.Helper()
+	if imported == "" {
+		imported = "otpbridge/sql"
+	}
+	listed, err := exec.Command("go", "list", "-f", "{{.Dir}}\n{{.Name}}", imported).Output()
 	if err != nil {
-		t.Fatalf("find the sources of %s: %v", name, err)
+		t.Fatalf("find the sources of %s: %v", imported, err)
 	}
-	return strings.TrimSpace(string(listed))
+	folder, name, _ = strings.Cut(strings.TrimSpace(string(listed)), "\n")
+	return folder, name
 }
