@@ -7,13 +7,17 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/server/console"
 	"otpbridge/sql/sqltest"
 )
 
@@ -60,6 +64,7 @@ func benchLarge(t *testing.T, name string, open func(*contender)) []promise {
 	fmt.Printf("%s: stored %d events and %d live challenges in %v\n",
 		name, largeEvents, largeLive, time.Since(began).Round(time.Second))
 	large.start()
+	pages := pageTimes(t, name, large.measured.url)
 	ready := median(large.restart(5))
 	large.drive(benchConcurrency, time.Second)
 	large.pause(t)
@@ -93,7 +98,30 @@ func benchLarge(t *testing.T, name string, open func(*contender)) []promise {
 	if name == "SQLite" {
 		started.must, started.goal = float64(time.Second), float64(300*time.Millisecond)
 	}
-	return append(promises, started)
+	return append(promises, started, longest(name+", p95 of the console's slowest page", pages, 0, 50*time.Millisecond))
+}
+
+// pageTimes asks for every page of the console, prints how long it took, and returns the slowest's p95.
+func pageTimes(t *testing.T, name, url string) (slowest time.Duration) {
+	t.Helper()
+	for _, page := range sandboxPages {
+		took := make([]time.Duration, 20)
+		for n := range took {
+			began := time.Now()
+			response, err := http.Get(url + console.Path + page)
+			require.NoError(t, err)
+			_, err = io.Copy(io.Discard, response.Body)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			require.Equal(t, http.StatusOK, response.StatusCode, page)
+			took[n] = time.Since(began)
+		}
+		slices.Sort(took)
+		fmt.Printf("%s: /console/%-36s median %v, p95 %v\n", name, page, took[10].Round(10*time.Microsecond),
+			took[18].Round(10*time.Microsecond))
+		slowest = max(slowest, took[18])
+	}
+	return slowest
 }
 
 // fillHistory stores what a server of some age has: pairs of a send and its verification over

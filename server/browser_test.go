@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 )
 
@@ -99,6 +100,14 @@ func (b *browser) press(label string) {
 	b.t.Helper()
 	b.do(chromedp.Click(`//button[normalize-space()="`+label+`"]`), chromedp.Sleep(50*time.Millisecond),
 		chromedp.WaitReady("main"))
+}
+
+// confirm types the name that a question asks for.
+func (b *browser) confirm() {
+	b.t.Helper()
+	b.do(chromedp.WaitReady("dialog[open] input"))
+	name := eval[string](b, `/“(.*)”/.exec(document.querySelector("dialog label").innerText)[1]`)
+	b.do(chromedp.KeyEvent(name), chromedp.KeyEvent(kb.Enter))
 }
 
 // fill writes into the field with a label.

@@ -153,10 +153,7 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 	b.sees("rotated")
 	require.Equal(t, 201, send())
 	b.press("Revoke it")
-	eval[chromedp.Void](b, `(() => { const i = document.querySelector("dialog input");
-		i.value = /“(.*)”/.exec(document.querySelector("dialog label").innerText)[1];
-		i.dispatchEvent(new Event("input")); })()`)
-	eval[chromedp.Void](b, `document.querySelector("dialog button.danger").click()`)
+	b.confirm()
 	b.sees("The key was revoked")
 	require.Equal(t, 401, send())
 

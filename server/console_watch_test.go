@@ -1,9 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	cdpbrowser "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
@@ -22,8 +30,14 @@ func (b *booted) watched(t *testing.T) {
 
 // An operator sees what happened and of what they are warned, says that they know, and reviews the checklist.
 func TestConsole_SecurityIsWatched(t *testing.T) {
-	s := boot(t, variables(t)...)
+	s := boot(t, variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=6")...)
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
+	gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer gateway.Close()
+	shop := s.account(`{"sms_channels":"` + gateway.URL + `/?to={to}&text={text}"}`)
+	for n := range 12 {
+		s.servlet("otpgenservlet", shop.AccessKey, person(fmt.Sprintf("9195514923%02d", n)))
+	}
 	s.servlet("otpgenservlet", "nobody-has-this-key", person("919876543210"))
 	s.watched(t)
 	b := newBrowser(t, s.URL())
@@ -35,6 +49,12 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 	b.press("Acknowledge prefix_stopped +919876")
 	b.sees("It is noted that you know")
 	b.sees("acknowledged")
+	eval[chromedp.Void](b, `document.querySelector("a[href$='`+shop.Address+`/guards']").click()`)
+	b.sees("919551")
+	b.press("Lift")
+	b.confirm()
+	b.sees("Codes go to these numbers again")
+	b.sees("No prefix is stopped")
 	b.open(console.Path + "watch?span=week&account=10000000000001")
 	b.sees("By day")
 	response := s.do("POST", console.Path+"watch/review", "item=csrf&note=looked", "Content-Type",
@@ -42,4 +62,51 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 	require.Contains(t, []int{200, 303}, response.status, response.body)
 	b.open(console.Path + "watch")
 	b.sees("looked")
+
+	t.Run("the audit log is filtered, verified and exported", func(t *testing.T) {
+		b.open(console.Path + "audit")
+		b.fill("Action", "guard.prefix_lifted")
+		b.press("Search")
+		b.sees("919551")
+		require.NotContains(t, b.text(), "audit.read", "the filter lets others through")
+		eval[chromedp.Void](b, `document.querySelector("main details").open = true`)
+		b.press("Verify the whole log")
+		b.sees("entries fit")
+		b.fill("Checkpoints from before", eval[string](b, `document.querySelector(".shell code").innerText`))
+		b.press("Verify")
+		b.sees("and so do 1 checkpoints")
+		folder := t.TempDir()
+		_, err := chromedp.Call(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
+			Behavior: "allow", DownloadPath: folder})
+		require.NoError(t, err)
+		b.open(console.Path + "audit")
+		eval[chromedp.Void](b, `document.querySelector("main details").open = true`)
+		for ending, file := range map[string]string{"JSON": "audit.jsonl", "CSV": "audit.csv"} {
+			b.do(chromedp.Click(`//button[normalize-space()="Export all as ` + ending + `"]`))
+			eventually(t, file, func() bool {
+				content, err := os.ReadFile(filepath.Join(folder, file))
+				return err == nil && strings.Contains(string(content), "guard.prefix_lifted")
+			})
+		}
+	})
+
+	t.Run("a person is erased and the certificate holds", func(t *testing.T) {
+		b.open(console.Path + "privacy")
+		b.fill("Person", "+919876543210")
+		b.press("See what is kept")
+		b.sees("1 codes and 1 lines")
+		eval[chromedp.Void](b, `document.querySelector("main details").open = true`)
+		b.fill("Type the person's id once more", "+919876543210")
+		b.press("Erase")
+		b.sees("Keep the certificate")
+		certificate := eval[string](b, `document.querySelector(".once .shell code").innerText`)
+		b.fill("Certificate", certificate)
+		b.press("Check")
+		b.sees("This installation has signed it")
+		b.allow("400 (Bad Request)")
+		b.fill("Certificate", strings.Replace(certificate, ".", ".A", 1))
+		b.press("Check")
+		b.sees("certificate")
+		require.NotContains(t, b.text(), "has signed it")
+	})
 }

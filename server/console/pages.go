@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"otpbridge/server/people"
 )
@@ -21,7 +22,7 @@ func pages() []route {
 type entry struct {
 	Page, Title, needs string
 	who                asked
-	Current            bool
+	Current            string // page for the one that is shown, true for one above it, or empty
 }
 
 // group is a part of the navigation.
@@ -69,7 +70,12 @@ func (x *exchange) navigation() []group {
 				e.Page == "security" && !x.loggedIn
 		})
 		for i := range g.Entries {
-			g.Entries[i].Current = x.gin.Request.URL.Path == Path+g.Entries[i].Page
+			switch shown := strings.TrimPrefix(x.gin.Request.URL.Path, Path); {
+			case shown == g.Entries[i].Page:
+				g.Entries[i].Current = "page"
+			case strings.HasPrefix(shown, g.Entries[i].Page+"/"), shown == "new-account" && g.Entries[i].Page == "accounts":
+				g.Entries[i].Current = "true"
+			}
 		}
 		if len(g.Entries) > 0 {
 			shown = append(shown, g)

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"otpbridge/server/insight"
 	"otpbridge/server/otp"
@@ -103,6 +104,16 @@ func (watchBody) ID(a insight.Alert) string { return a.ID.Text(insight.AlertPref
 
 // Remedy is what to do about an alert.
 func (watchBody) Remedy(a insight.Alert) string { return insight.RemedyOf(a.Rule) }
+
+// Place is the page that can do what a remedy names by its call of the API; empty for none.
+func (watchBody) Place(remedy string) string {
+	for _, page := range []string{"keys", "webhooks", "migration", "people", "audit", "accounts"} {
+		if strings.Contains(remedy, "/api/"+page) {
+			return page
+		}
+	}
+	return ""
+}
 
 // Percent is a share for people.
 func (watchBody) Percent(share *float64) string {
