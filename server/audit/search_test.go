@@ -175,6 +175,18 @@ func TestRead_SearchesByIndex(t *testing.T) {
 			searches(t, url, `SELECT id FROM changes WHERE place >= 1 AND place < 9000 AND `+where+`
 				ORDER BY place DESC LIMIT 51`)
 		}
+		for n := 1; n < 8 && !strings.HasPrefix(url, "sqlite:"); n *= 2 { // a few thousand MariaDB would rather sort
+			bySQL(t, url, fmt.Sprintf(`
+				INSERT INTO changes (id, at, kind, actor_kind, address, request_id, esme_address, place)
+				SELECT UNHEX(MD5(CONCAT(HEX(id), %[1]d))), at, kind, '', address, '', esme_address, place + %[1]d
+				FROM changes
+				WHERE place IS NOT NULL`, 10_000*n), analyse[false])
+		}
+		for _, where := range []string{"at >= 1 AND at < 9000000000000", "at >= 9000000000000", "TRUE",
+			"esme_address = '4711' AND at < 9000000000000", "kind NOT IN ('a', 'b') AND at >= 1"} {
+			searches(t, url, `SELECT id, at FROM changes WHERE place >= 1 AND place < 900000 AND `+where+`
+				ORDER BY place DESC LIMIT 51`)
+		}
 		searches(t, url, `SELECT place FROM audit_pages WHERE sealed_at >= 5 ORDER BY sealed_at, place LIMIT 1`)
 		searches(t, url, `SELECT t0.page FROM audit_terms t0 JOIN audit_terms t1 ON t1.page = t0.page AND t1.term = `+id+`
 			WHERE t0.term = `+id+` AND t0.page >= 0 AND t0.page < 9000 ORDER BY t0.page DESC LIMIT 8`)
