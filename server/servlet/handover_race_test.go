@@ -201,7 +201,7 @@ func (c *turn) load() {
 // An account goes from its upstream to here and back, on two servers with one database. Whoever has a
 // code logs in, once.
 func TestCutOver_UnderLoadThroughTwoServersOnMariaDBRace(t *testing.T) {
-	rounds := 2
+	rounds := 1
 	if os.Getenv("FULL") == "1" {
 		rounds = 50
 	}
