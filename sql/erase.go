@@ -150,13 +150,15 @@ func (e *eraser) unname(hash otp.ID) error {
 	if err != nil {
 		return err
 	}
-	return e.count(&e.gone.Recipients, `
-		UPDATE recipients
-		SET sealed = X'', mask = '', version = version + 1
-		WHERE hash = ? AND mask <> ''
-			AND NOT EXISTS (SELECT 1 FROM events e WHERE `+byRecipient+`)
-			AND NOT EXISTS (SELECT 1 FROM events e WHERE `+byMailbox+`)`, hash[:], hash[:], hash[:])
+	return e.count(&e.gone.Recipients, unnaming, hash[:], hash[:], hash[:])
 }
+
+const unnaming = `
+	UPDATE recipients
+	SET sealed = X'', mask = '', version = version + 1
+	WHERE hash = ? AND mask <> ''
+		AND NOT EXISTS (SELECT 1 FROM events e WHERE ` + byRecipient + `)
+		AND NOT EXISTS (SELECT 1 FROM events e WHERE ` + byMailbox + `)`
 
 func (e *eraser) count(to *int64, text string, args ...driver.Value) error {
 	n, err := e.affect(e.ctx, text, args...)

@@ -51,14 +51,20 @@ func (s *Subject) finders() []finder {
 	return all
 }
 
-// pageOf reads the next challenges of a finder, oldest first.
-func (p *Privacy) pageOf(ctx context.Context, f finder, after, before otp.ID, limit int) (page []found, err error) {
-	rows, err := p.store.reads.QueryContext(ctx, `
+// next is the statement that reads what it finds between two events, oldest first.
+func (f finder) next(after, before otp.ID, limit int) (text string, args []any) {
+	return `
 		SELECT e.id, e.challenge_id
 		FROM events e
-		WHERE `+f.where+` AND e.id > ? AND e.id < ?
+		WHERE ` + f.where + ` AND e.id > ? AND e.id < ?
 		ORDER BY e.id
-		LIMIT ?`, append(slices.Clone(f.args), after[:], before[:], limit)...)
+		LIMIT ?`, append(slices.Clone(f.args), after[:], before[:], limit)
+}
+
+// pageOf reads the next challenges of a finder, oldest first.
+func (p *Privacy) pageOf(ctx context.Context, f finder, after, before otp.ID, limit int) (page []found, err error) {
+	text, args := f.next(after, before, limit)
+	rows, err := p.store.reads.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look for a person's history: %w", err)
 	}
@@ -217,14 +223,8 @@ func (p *Privacy) Traces(ctx context.Context, page Page) (all []Trace, err error
 }
 
 func (p *Privacy) traces(ctx context.Context, part pagePart, all []Trace) ([]Trace, error) {
-	list, args := in(part.ids, idArg)
-	rows, err := p.store.reads.QueryContext(ctx, `
-		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.door, e.recipient_hash, e.challenge_id, e.send,
-			e.channels, e.mailbox, e.remaining, e.summary, r.id, r.sealed
-		FROM events e
-		LEFT JOIN recipients r ON r.hash = e.recipient_hash AND r.mask <> ''
-		WHERE e.`+part.column+` IN `+list+`
-		ORDER BY e.id`, args...)
+	text, args := part.traces()
+	rows, err := p.store.reads.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -252,6 +252,18 @@ type pagePart struct {
 	ids    []otp.ID
 }
 
+// traces is the statement that reads the events of a part, oldest first.
+func (part *pagePart) traces() (text string, args []any) {
+	list, args := in(part.ids, idArg)
+	return `
+		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.door, e.recipient_hash, e.challenge_id, e.send,
+			e.channels, e.mailbox, e.remaining, e.summary, r.id, r.sealed
+		FROM events e
+		LEFT JOIN recipients r ON r.hash = e.recipient_hash AND r.mask <> ''
+		WHERE e.` + part.column + ` IN ` + list + `
+		ORDER BY e.id`, args
+}
+
 func (p Page) parts() (parts []pagePart) {
 	if len(p.Challenges) > 0 {
 		parts = append(parts, pagePart{"challenge_id", p.Challenges})
@@ -270,19 +282,25 @@ type Tale struct {
 	Host  string // of the endpoint's URL
 }
 
+// told is the statement that reads what webhooks were told of a page's challenges.
+func (p Page) told() (text string, args []any) {
+	list, challenges := in(p.Challenges, idArg)
+	return `
+		SELECT d.at, d.type, d.state, COALESCE(e.url, '')
+		FROM webhook_deliveries d
+		LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id
+		WHERE d.recipient_hash IN (SELECT recipient_hash FROM events WHERE challenge_id IN ` + list + `)
+			AND d.challenge_id IN ` + list + `
+		ORDER BY d.id`, append(challenges, challenges...)
+}
+
 // Told reads what webhooks were told of a page's challenges.
 func (p *Privacy) Told(ctx context.Context, page Page) (all []Tale, err error) {
 	if len(page.Challenges) == 0 {
 		return nil, nil
 	}
-	list, challenges := in(page.Challenges, idArg)
-	rows, err := p.store.reads.QueryContext(ctx, `
-		SELECT d.at, d.type, d.state, COALESCE(e.url, '')
-		FROM webhook_deliveries d
-		LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id
-		WHERE d.recipient_hash IN (SELECT recipient_hash FROM events WHERE challenge_id IN `+list+`)
-			AND d.challenge_id IN `+list+`
-		ORDER BY d.id`, append(challenges, challenges...)...)
+	text, args := page.told()
+	rows, err := p.store.reads.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read what webhooks were told: %w", err)
 	}

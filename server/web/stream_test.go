@@ -5,10 +5,14 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
@@ -58,4 +62,53 @@ func TestStream_ThatFailsDoesNotLookWhole(t *testing.T) {
 	_, _, err = get("/late")
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Equal(t, 1, strings.Count(log.String(), "the disk is gone"))
+}
+
+// connections is a listener for one connection.
+type connections chan net.Conn
+
+func (c connections) Accept() (net.Conn, error) {
+	conn, open := <-c
+	if !open {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+func (c connections) Close() error   { return nil }
+func (c connections) Addr() net.Addr { return &net.TCPAddr{} }
+
+// An answer may take longer than the server's timeout while the client reads, and ends ten seconds after it stops.
+func TestStream_CutsOffAClientThatStopsReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cut := make(chan error, 1)
+		router := gin.New()
+		router.GET("/", func(c *gin.Context) {
+			web.Identify(c, "req_12345678")
+			_ = web.Stream(c, slog.New(slog.DiscardHandler), "text/csv", "all.csv", func(_ context.Context, w io.Writer) error {
+				for {
+					if _, err := io.WriteString(w, strings.Repeat("a", 1000)); err != nil {
+						cut <- err
+						return err
+					}
+				}
+			})
+		})
+		client, peer := net.Pipe()
+		one := make(connections, 1)
+		one <- peer
+		server := &http.Server{Handler: router, ReadTimeout: time.Second, WriteTimeout: time.Second}
+		go server.Serve(one)
+		_, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		require.NoError(t, err)
+		for range 20 { // slow, and yet it reads
+			time.Sleep(5 * time.Second)
+			_, err := io.ReadFull(client, make([]byte, 4096))
+			require.NoError(t, err)
+		}
+		stopped := time.Now()
+		require.ErrorIs(t, <-cut, os.ErrDeadlineExceeded)
+		require.LessOrEqual(t, time.Since(stopped), 10*time.Second)
+		close(one)
+		require.NoError(t, client.Close())
+	})
 }
