@@ -18,7 +18,10 @@ import (
 )
 
 // Accounts are the rows of otp_auth_config.
-type Accounts struct{ store *Store }
+type Accounts struct {
+	store *Store
+	vault SafeLists
+}
 
 // ErrNotFound is the answer when a row that was asked for is not there.
 var ErrNotFound = errors.New("not found")
@@ -80,7 +83,7 @@ var accountColumns = []accountColumn{
 	optional("cost_guards", func(a *otp.Account) **otp.Guards { return &a.CostGuards }),
 	optionalNumber("spend_cap_per_day", func(a *otp.Account) **int { return &a.SpendCapPerDay }),
 	document("prices", func(a *otp.Account) *map[string]int64 { return &a.Prices }),
-	document("safe_list", func(a *otp.Account) *[]string { return &a.SafeList }),
+	safeList(),
 	flag("require_https", func(a *otp.Account) *bool { return &a.RequireHTTPS }),
 	document("jwt_issuers", func(a *otp.Account) *[]otp.JWTIssuer { return &a.JWTIssuers }),
 	optional("upstream_url", func(a *otp.Account) **string { return &a.UpstreamURL }),
@@ -268,7 +271,7 @@ func (b *BrokenRow) Unwrap() error { return b.Err }
 func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error) {
 	row := a.store.reads.QueryRowxContext(ctx,
 		`SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
-	account, err := scanAccount(row)
+	account, err := a.scan(row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return account, ErrNotFound
 	}
@@ -284,7 +287,7 @@ func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error
 	}
 	defer rows.Close()
 	for rows.Next() {
-		account, err := scanAccount(rows)
+		account, err := a.scan(rows)
 		if broken := (*BrokenRow)(nil); err != nil && !errors.As(err, &broken) {
 			return err
 		}
@@ -295,7 +298,7 @@ func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error
 	return rows.Err()
 }
 
-func scanAccount(row sqlx.ColScanner) (otp.Account, error) {
+func (a *Accounts) scan(row sqlx.ColScanner) (otp.Account, error) {
 	values := make([]sql.NullString, len(accountColumns))
 	targets := make([]any, len(values))
 	for i := range values {
@@ -304,16 +307,19 @@ func scanAccount(row sqlx.ColScanner) (otp.Account, error) {
 	if err := row.Scan(targets...); err != nil {
 		return otp.Account{}, fmt.Errorf("read account: %w", err)
 	}
-	return readAccount(values)
+	return a.read(values)
 }
 
-// readAccount reads the columns of a row.
-func readAccount(values []sql.NullString) (account otp.Account, _ error) {
+// read reads the columns of a row.
+func (a *Accounts) read(values []sql.NullString) (account otp.Account, _ error) {
 	var broken error
 	for i, column := range accountColumns {
 		if err := column.read(&account, values[i]); err != nil && broken == nil {
 			broken = fmt.Errorf("%s: %w", column.name, err)
 		}
+	}
+	if broken == nil {
+		broken = a.openSafeList(&account)
 	}
 	if broken == nil {
 		broken = account.Validate()
@@ -334,14 +340,15 @@ func accountColumnList() string {
 
 // Add adds an account with its credentials, and in a sandbox with its mark.
 func (a *Accounts) Add(tx *Tx, s *Seeded, throwaway bool) error {
-	if err := addAccount(tx.ctx, tx.session, &s.Account, s.Credentials); err != nil || !a.store.options.Sandbox {
+	if err := a.add(tx.ctx, tx.session, &s.Account, s.Credentials); err != nil || !a.store.options.Sandbox {
 		return err
 	}
 	return markSandboxAccount(tx.ctx, tx.session, s.Account.Address, throwaway)
 }
 
-// addAccount adds an account's row and those of its credentials.
-func addAccount(ctx context.Context, w *session, account *otp.Account, credentials []Credential) error {
+// add adds an account's row and those of its credentials.
+func (a *Accounts) add(ctx context.Context, w *session, account *otp.Account, credentials []Credential) error {
+	a.sealSafeList(account)
 	args := make([]driver.Value, len(accountColumns))
 	for i, column := range accountColumns {
 		args[i] = column.write(account)

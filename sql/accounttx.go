@@ -21,7 +21,7 @@ func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error)
 				return err
 			}
 		}
-		account, err = readAccount(values)
+		account, err = a.read(values)
 		return nil
 	})
 	if readErr != nil {
@@ -33,7 +33,7 @@ func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error)
 // Insert adds accounts with their credentials, without a mark of a sandbox.
 func (a *Accounts) Insert(tx *Tx, accounts []Seeded) error {
 	for i := range accounts {
-		if err := addAccount(tx.ctx, tx.session, &accounts[i].Account, accounts[i].Credentials); err != nil {
+		if err := a.add(tx.ctx, tx.session, &accounts[i].Account, accounts[i].Credentials); err != nil {
 			return err
 		}
 	}
@@ -43,6 +43,7 @@ func (a *Accounts) Insert(tx *Tx, accounts []Seeded) error {
 // Update writes the named columns of account, and no others. It reports false without such a row. A column that
 // does not exist is a caller's bug.
 func (a *Accounts) Update(tx *Tx, account *otp.Account, columns []string) (bool, error) {
+	a.sealSafeList(account)
 	var set []string
 	var args []driver.Value
 	for _, column := range accountColumns {

@@ -44,6 +44,7 @@ func SealedColumns() []Sealed {
 		{Table: "signing_keys", Column: "sealed", key: []string{"number"}, with: id},
 		{Table: "otp_auth_config", Column: "cipher_key", key: []string{"esme_address"}, form: coded},
 		{Table: "otp_auth_config", Column: "cipher_iv", key: []string{"esme_address"}, form: coded},
+		{Table: "otp_auth_config", Column: "safe_list", key: []string{"esme_address"}, form: coded},
 		{Table: "credentials", Column: "signing_secret", key: id, form: coded},
 		{Table: "recipients", Column: "sealed", key: id},
 		{Table: "challenges", Column: "mailbox", key: id},

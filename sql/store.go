@@ -103,7 +103,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 
 		outdated: make(chan struct{}),
 	}
-	s.Accounts, s.Credentials, s.Claims = &Accounts{s}, &Credentials{s}, &Claims{s}
+	s.Accounts, s.Credentials, s.Claims = &Accounts{store: s}, &Credentials{s}, &Claims{s}
 	s.Challenges, s.Deliveries = &Challenges{s}, &Deliveries{s}
 	s.Keyring, s.Sandbox = &Keyring{s}, &Sandbox{s}
 	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}

@@ -334,7 +334,7 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 		factor := addFactor(t, r.store, former)
 		addWebhook(t, r.store, former)
 		asked := manage.NewAccount{Account: otp.DefaultAccount("4711")}
-		asked.Account.EmailEnabled = true
+		asked.Account.EmailEnabled, asked.Account.SafeList = true, []string{"+919551400001"}
 		_, credentials, err := r.Sandbox.CreateAccount(t.Context(), asked)
 		require.NoError(t, err)
 		require.NoError(t, round(t.Context(), r, r, credentials.AccessKey, "919551400001"))

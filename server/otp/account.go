@@ -80,9 +80,10 @@ type Account struct {
 	CORSMethods          []string          `json:"cors_allowed_methods"`
 	CORSHeaders          []string          `json:"cors_allowed_headers"`
 	CostGuards           *Guards           `json:"cost_guards"`
-	SpendCapPerDay       *int              `json:"spend_cap_per_day"`      // millionths of the currency of prices
-	Prices               map[string]int64  `json:"prices"`                 // of an SMS, by country; * for all others
-	SafeList             []string          `json:"safe_list"`              // numbers and ranges that are never stopped
+	SpendCapPerDay       *int              `json:"spend_cap_per_day"` // millionths of the currency of prices
+	Prices               map[string]int64  `json:"prices"`            // of an SMS, by country; * for all others
+	SafeList             []string          `json:"safe_list"`         // numbers and ranges that are never stopped
+	SealedSafeList       []byte            `json:"-"`
 	RequireHTTPS         bool              `json:"require_https"`          // the servlets refuse plain HTTP
 	JWTIssuers           []JWTIssuer       `json:"jwt_issuers"`            // whose tokens the JSON API takes
 	UpstreamURL          *string           `json:"upstream_url"`           // where the servlets' calls can be passed on to

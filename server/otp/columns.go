@@ -65,7 +65,7 @@ func Columns() []Column {
 		{"spend_cap_per_day", "0–1000000000000", "no cap",
 			"Millionths of the currency of `prices` that SMS may cost in a day (UTC)."},
 		{"prices", "JSON object of millionths by country, `*` for all others", "none", "What an SMS costs."},
-		{"safe_list", "JSON list of numbers and beginnings of numbers, each with its plus", "none",
+		{"safe_list", "JSON list of numbers and beginnings of numbers, each with its plus; sealed at rest", "none",
 			"Numbers to which sends are never stopped because others like them are not verified; the cap still holds."},
 		{"require_https", "0, 1", "",
 			"With 1 the servlets refuse requests that came over plain HTTP from another machine."},

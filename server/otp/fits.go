@@ -13,6 +13,9 @@ import (
 // maxDocument is what a column of type TEXT holds, in bytes.
 const maxDocument = 1<<16 - 1
 
+// MaxSafeList is how long a safe list may be as JSON: sealed and in base64 it is a third longer.
+const MaxSafeList = 48000
+
 // Fits reports the first of the account's columns whose content no account should get: texts that
 // the column cannot hold (SQLite would store them and MariaDB would fail), and names and words with
 // characters that mislead their readers. Without columns it looks at all. It is asked before a row
@@ -40,7 +43,7 @@ func (a *Account) Fits(columns ...string) error {
 		{"cors_allowed_origins", list(a.CORSOrigins, checkOrigin)},
 		{"cors_allowed_methods", list(a.CORSMethods, checkMethod)},
 		{"cors_allowed_headers", list(a.CORSHeaders, checkToken)},
-		{"safe_list", func() error { return FitsDocument(a.SafeList) }},
+		{"safe_list", func() error { return fitsIn(a.SafeList, MaxSafeList) }},
 		{"servlets_brown_outs", func() error { return FitsDocument(a.ServletsBrownOuts) }},
 		{"prices", func() error { return FitsDocument(a.Prices) }},
 		{"jwt_issuers", func() error { return FitsDocument(a.JWTIssuers) }},
@@ -108,9 +111,11 @@ func list(entries []string, check func(string) error) func() error {
 }
 
 // FitsDocument reports whether a column of type TEXT can hold a value as JSON.
-func FitsDocument(value any) error {
-	if text, err := json.Marshal(value); err != nil || len(text) > maxDocument {
-		return fmt.Errorf("must be at most %d bytes as JSON", maxDocument)
+func FitsDocument(value any) error { return fitsIn(value, maxDocument) }
+
+func fitsIn(value any, most int) error {
+	if text, err := json.Marshal(value); err != nil || len(text) > most {
+		return fmt.Errorf("must be at most %d bytes as JSON", most)
 	}
 	return nil
 }

@@ -64,6 +64,7 @@ var rows = map[string]func(names [][]byte) []byte{
 	"signing_keys.sealed":          func(names [][]byte) []byte { return ReceiptKey(string(names[1])) },
 	"otp_auth_config.cipher_key":   func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_key") },
 	"otp_auth_config.cipher_iv":    func(names [][]byte) []byte { return accountColumn(string(names[0]), "cipher_iv") },
+	"otp_auth_config.safe_list":    func(names [][]byte) []byte { return accountColumn(string(names[0]), "safe_list") },
 	"credentials.signing_secret":   func(names [][]byte) []byte { return Signing(otp.ID(names[0])) },
 	"recipients.sealed":            func(names [][]byte) []byte { return Recipient(otp.ID(names[0])) },
 	"challenges.mailbox":           func(names [][]byte) []byte { return Mailbox(otp.ID(names[0])) },

@@ -40,13 +40,17 @@ func Open(ctx context.Context, store *sql.Store, keyring *crypto.Keyring, sandbo
 	if err != nil {
 		return nil, fmt.Errorf("read the index key: %w", err)
 	}
-	v.Index, err = v.openIndexKey(sealed)
-	return v, err
+	if v.Index, err = v.openIndexKey(sealed); err != nil {
+		return nil, err
+	}
+	return v, store.Accounts.SealSafeLists(ctx)
 }
 
 // Unopened is a vault without the index key, for who only looks: it seals and opens, and has changed nothing.
 func Unopened(store *sql.Store, keyring *crypto.Keyring, sandbox bool) *Vault {
-	return &Vault{Keyring: keyring, Sandbox: sandbox, store: store}
+	v := &Vault{Keyring: keyring, Sandbox: sandbox, store: store}
+	store.Accounts.Keep(v)
+	return v
 }
 
 func (v *Vault) openIndexKey(sealed []byte) (*crypto.IndexKey, error) {
@@ -155,6 +159,17 @@ func (v *Vault) SealCipher(row *otp.Account, key, iv crypto.Secret) {
 	if !iv.IsZero() {
 		row.SealedCipherIV = v.Keyring.Seal(accountColumn(row.Address, "cipher_iv"), iv.Bytes())
 	}
+}
+
+// SealSafeList implements sql.SafeLists.
+func (v *Vault) SealSafeList(address string, text []byte) []byte {
+	return v.Keyring.Seal(accountColumn(address, "safe_list"), text)
+}
+
+// OpenSafeList implements sql.SafeLists. The error names the column.
+func (v *Vault) OpenSafeList(address string, sealed []byte) ([]byte, error) {
+	opened, err := v.openColumn(&otp.Account{Address: address}, "safe_list", sealed)
+	return opened.Bytes(), err
 }
 
 // CipherKey and CipherIV open an account's, zero where there is none. The error names the column.
