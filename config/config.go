@@ -120,6 +120,9 @@ type Settings struct {
 	// AlertActions are the alerts that act, each once.
 	AlertActions []string `env:"ALERT_ACTIONS" show:"yes" values:"'address_failures', 'address_keys', 'address_recipients', 'key_country' and 'key_usage', separated by commas" empty:"none" example:"address_failures" doc:"Which alerts act: those of an address refuse it at the servlets and at the JSON API for 15 minutes, those of a key switch it off. The others say what they would have done."`
 
+	// AlertMailboxes is empty for nobody; deliver reads it.
+	AlertMailboxes Secret `env:"ALERT_MAILBOXES" values:"mailboxes, separated by commas" empty:"none" example:"ops@shop.example" doc:"Who gets a mail of every alert. 'EMAIL_CHANNELS' must name a mail server for it."`
+
 	// AuditCheckpointFile is empty where checkpoints go to the log alone.
 	AuditCheckpointFile string `env:"AUDIT_CHECKPOINT_FILE" show:"yes" values:"a path" empty:"none" example:"/var/log/otpbridge/checkpoints" doc:"Where checkpoints of the audit log are appended, one a second at most. Keep it where whoever can write to the database cannot."`
 

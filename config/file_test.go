@@ -126,7 +126,7 @@ func sentinelIn(f field, sentinel string) string {
 		return "9081726354"
 	case "SANDBOX_TEST_RECIPIENTS":
 		return sentinel + "@shop.example=sent:9081726354"
-	case "SANDBOX_RELAY_RECIPIENTS":
+	case "SANDBOX_RELAY_RECIPIENTS", "ALERT_MAILBOXES":
 		return sentinel + "@shop.example"
 	}
 	return "https://keeper:" + sentinel + "@gateway.example/" + sentinel + "?key=" + sentinel

@@ -2,61 +2,108 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"otpbridge/config"
 	"otpbridge/server/deliver"
 	"otpbridge/server/people"
 	"otpbridge/sql"
 )
 
-// How many mails to people are sent at once, and how long one may take, in which every mail server is tried.
+// How many mails are sent at once, how many wait at most, and how long one may take. Every mail server is tried in that
+// time.
 const (
 	postAtOnce   = 4
+	postWaiting  = 256
 	postPatience = time.Minute
 )
 
 // post sends mails to the people who run the server, through its mail servers, in order of preference.
 type post struct {
-	servers []deliver.Channel
-	log     *slog.Logger
-	slots   chan struct{}
-	running sync.WaitGroup
-	ended   context.Context
-	end     context.CancelFunc
+	servers   []deliver.Channel
+	operators []string
+	log       *slog.Logger
+	slots     chan struct{}
+	waiting   atomic.Int64
+	running   sync.WaitGroup
+	ended     context.Context
+	end       context.CancelFunc
 }
 
-// newPost takes the mail servers among the channels for e-mail. Gateways are left out: many keep the text themselves,
-// and know only that of a code.
-func newPost(channels []deliver.Channel, log *slog.Logger) *post {
-	p := &post{log: log, slots: make(chan struct{}, postAtOnce)}
+// newPost takes the mail servers among the channels for e-mail.
+func newPost(out outlets, log *slog.Logger) *post {
+	p := &post{log: log, slots: make(chan struct{}, postAtOnce), operators: out.operators, servers: mailServers(out.email)}
 	p.ended, p.end = context.WithCancel(context.Background())
-	for _, c := range channels {
-		if _, is := deliver.Innermost(c).(*deliver.Mailer); is {
-			p.servers = append(p.servers, c)
-		}
-	}
 	return p
 }
 
-// mail is what People send with; nil without a mail server.
-func (p *post) mail() func(people.Mail) {
+// mailServers leaves gateways out: many keep the text themselves, and know only that of a code.
+func mailServers(channels []deliver.Channel) (servers []deliver.Channel) {
+	for _, c := range channels {
+		if _, is := deliver.Innermost(c).(*deliver.Mailer); is {
+			servers = append(servers, c)
+		}
+	}
+	return servers
+}
+
+// readMailboxes reads the setting that says who is mailed of alerts.
+func readMailboxes(text config.Secret, email []deliver.Channel) (all []string, err error) {
+	if text.Empty() {
+		return nil, nil
+	}
+	for one := range strings.SplitSeq(text.Reveal(), ",") {
+		mailbox, err := deliver.Mailbox(strings.TrimSpace(one))
+		if err != nil {
+			return nil, fmt.Errorf("mailbox %d: %w", len(all)+1, err)
+		}
+		all = append(all, mailbox)
+	}
+	if len(mailServers(email)) == 0 {
+		return nil, errors.New("nobody can be mailed: name an smtp: or smtps: server in " + config.Prefix + "EMAIL_CHANNELS")
+	}
+	return all, nil
+}
+
+// toPeople is what People send with; nil without a mail server.
+func (p *post) toPeople() func(people.Mail) {
 	if len(p.servers) == 0 {
 		return nil
 	}
-	return func(m people.Mail) {
-		select {
-		case p.slots <- struct{}{}:
-		default:
-			p.log.Warn("a mail to a person was not sent: too many are being sent", "subject", m.Subject)
-			return
-		}
-		p.running.Go(func() {
-			defer func() { <-p.slots }()
-			p.send(m)
-		})
+	return p.post
+}
+
+// toOperators is what alerts are sent with; nil where nobody is to have them.
+func (p *post) toOperators() func(subject, text string) {
+	if len(p.operators) == 0 {
+		return nil
 	}
+	return func(subject, text string) {
+		for _, to := range p.operators {
+			p.post(people.Mail{To: to, Subject: subject, Text: text})
+		}
+	}
+}
+
+// post sends a mail in its own time, unless too many are waiting.
+func (p *post) post(m people.Mail) {
+	if p.waiting.Add(1) > postWaiting {
+		p.waiting.Add(-1)
+		p.log.Warn("a mail was not sent: too many are waiting", "subject", m.Subject)
+		return
+	}
+	p.running.Go(func() {
+		defer p.waiting.Add(-1)
+		p.slots <- struct{}{}
+		defer func() { <-p.slots }()
+		p.send(m)
+	})
 }
 
 func (p *post) send(m people.Mail) {
@@ -70,7 +117,7 @@ func (p *post) send(m people.Mail) {
 		if result.Outcome != deliver.NotSent {
 			return // it was sent, or may have been: twice is worse than not at all
 		}
-		p.log.Warn("a mail to a person was not sent", "channel", server.Name(), "subject", m.Subject, "reason",
+		p.log.Warn("a mail was not sent", "channel", server.Name(), "subject", m.Subject, "reason",
 			result.Reason)
 	}
 }

@@ -17,15 +17,17 @@ func TestPost_AsksMailServersInOrder(t *testing.T) {
 		"?tls=off&from=otp@shop.example", deliver.Options{Medium: "email"})
 	require.NoError(t, err)
 	log := new(output)
-	p := newPost(channels, slog.New(slog.NewTextHandler(log, nil)))
-	p.mail()(people.Mail{To: "dev@shop.example", Subject: "Your invitation to OTPBridge", Text: "the link\n"})
+	out := outlets{email: channels, operators: []string{"ops@shop.example"}}
+	p := newPost(out, slog.New(slog.NewTextHandler(log, nil)))
+	p.toPeople()(people.Mail{To: "dev@shop.example", Subject: "Your invitation to OTPBridge", Text: "the link\n"})
+	p.toOperators()("OTPBridge alert: clock", "the clocks are 600 ms apart")
 	p.close(t.Context())
-	require.Len(t, box.ids, 1)
+	require.Len(t, box.ids, 2)
 	require.Contains(t, box.ids[0], "mail_")
 	require.Contains(t, log.String(), "was not sent", "of the first server")
 	require.NotContains(t, log.String(), "dev@shop.example")
 
 	inbox, err := deliver.Parse("inbox:", deliver.Options{Medium: "email", Sandbox: true, Inbox: deliver.NewInbox()})
 	require.NoError(t, err)
-	require.Nil(t, newPost(inbox, nil).mail())
+	require.Nil(t, newPost(outlets{email: inbox}, nil).toPeople())
 }

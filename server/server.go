@@ -152,9 +152,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.tellRestored()
+	s.mails = newPost(out, s.log)
 	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log, Acting: s.settings.AlertActions,
 		Settings: insight.Settings{HTTPS: s.settings.HTTPS == config.RequireHTTPS, Sandbox: s.settings.Sandbox(),
 			AuditsCalls: s.settings.AuditCalls != config.AuditNoCalls},
+		Mail: s.mails.toOperators(), Unpushed: func() time.Duration { return s.audit.Behind() },
 		Circuits: func() []string { return deliver.OpenCircuits(slices.Concat(out.sms, out.email)...) }})
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, Files: out.files, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
@@ -176,7 +178,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if s.engine, err = engine.New(ctx, options); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
-	s.openPeople(out)
+	s.openPeople()
 	if s.audit, err = openAudit(s.settings, s.store, s.manage.Vault(), s.log); err != nil {
 		return err
 	}
@@ -209,6 +211,7 @@ func refuseMissing(ctx context.Context, store *sql.Store) error {
 // outlets is what the settings name for SMS and e-mail, opened.
 type outlets struct {
 	sms, email []deliver.Channel
+	operators  []string // who is mailed of alerts
 	recipients deliver.TestRecipients
 	relay      deliver.RelayRecipients
 	files      deliver.Files
@@ -254,6 +257,9 @@ func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, 
 	}
 	if out.relay, err = deliver.ParseRelayRecipients(settings.SandboxRelayRecipients.Reveal()); err != nil {
 		faults = append(faults, fmt.Errorf("%sSANDBOX_RELAY_RECIPIENTS: %w", config.Prefix, err))
+	}
+	if out.operators, err = readMailboxes(settings.AlertMailboxes, email); err != nil {
+		faults = append(faults, fmt.Errorf("%sALERT_MAILBOXES: %w", config.Prefix, err))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return outlets{}, unusable{err}
@@ -301,12 +307,11 @@ func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, out o
 
 // openPeople opens what people and service accounts log in with. Only a sandbox that nobody else can reach lets
 // whoever asks become its owner.
-func (s *Server) openPeople(out outlets) {
+func (s *Server) openPeople() {
 	issuer := cmp.Or(s.settings.PublicURL, s.URL())
-	s.mails = newPost(out.email, s.log)
 	s.people = people.New(people.Options{
 		Store: s.store, Vault: s.manage.Vault(), Issuer: issuer, Sandbox: s.settings.Sandbox() && s.onLoopback(),
-		Mail: s.mails.mail(), Passwords: crypto.NewPasswords(crypto.DefaultPasswordCost, runtime.GOMAXPROCS(0)),
+		Mail: s.mails.toPeople(), Passwords: crypto.NewPasswords(crypto.DefaultPasswordCost, runtime.GOMAXPROCS(0)),
 	})
 }
 
@@ -406,12 +411,12 @@ func (s *Server) stop(ctx context.Context, grace time.Duration) error {
 			errors.Join(err, s.http.Close()))
 	}
 	s.served.Wait()
-	s.mails.close(ctx)
 	s.upstream.Close()
 	s.webhooks.Close()
 	s.tally.Close()
 	s.engine.Close()
 	s.insight.Close()
+	s.mails.close(ctx)
 	s.audit.Close()
 	err = errors.Join(err, s.store.Close(), s.observers.close())
 	select {

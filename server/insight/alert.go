@@ -132,6 +132,10 @@ func (i *Insight) raise(ctx context.Context, rule *Rule, f finding, now otp.Mill
 		i.Log.Warn("alert", "rule", a.Rule, "account", a.Account, "subject", a.Subject, "says", a.Says, "action", a.Action,
 			"remedy", rule.Remedy)
 		i.raised.WithLabelValues(rule.Name).Inc()
+		if i.Mail != nil {
+			i.Mail("OTPBridge alert: "+a.Rule, fmt.Sprintf("%s\n\nrule: %s\naccount: %s\nsubject: %s\naction: %s\n\n"+
+				"What to do: %s\n", a.Says, a.Rule, a.Account, a.Subject, a.Action, rule.Remedy))
+		}
 	}
 	return err
 }

@@ -184,6 +184,24 @@ func TestAlerts_EachIsRaisedOnceForItsCause(t *testing.T) {
 	}
 }
 
+// Whoever is to know gets one mail of an alert, by the server that raised it; checkpoints that are not pushed are one.
+func TestAlerts_AreMailedOnce(t *testing.T) {
+	t.Parallel()
+	url := migrated.SQLite(t)
+	var mails []string
+	for _, i := range []*Insight{open(t, url), open(t, url)} {
+		i.Unpushed = func() time.Duration { return time.Minute }
+		i.Mail = func(subject, text string) { mails = append(mails, subject+"\n"+text) }
+		for at := now; at < now+30*otp.Second; at += 10 * otp.Second {
+			require.NoError(t, i.Evaluate(ctx, at))
+		}
+	}
+	require.Len(t, mails, 1)
+	require.Contains(t, mails[0], "audit_unsealed")
+	require.Contains(t, mails[0], "checkpoints")
+	require.Contains(t, mails[0], "What to do: look at the server's log")
+}
+
 func TestAlerts_AreAcknowledgedResolvedAndRaisedAgain(t *testing.T) {
 	i := open(t, migrated.SQLite(t))
 	open := true

@@ -24,6 +24,10 @@ type Options struct {
 	// Circuits names the providers that are given a pause; nil where there are none.
 	Circuits func() []string
 	Settings Settings
+	// Unpushed is for how long this server could not push checkpoints of the audit log; nil where it makes none.
+	Unpushed func() time.Duration
+	// Mail tells operators of an alert; nil where nobody is mailed. It must not block.
+	Mail func(subject, text string)
 }
 
 // Insight is the statistics of one database. It is safe for concurrent use, and several servers may have one each.
