@@ -31,9 +31,10 @@ run: ## build the server and start it as a sandbox on an embedded database
 build: ## build bin/otpbridge for production, as the Dockerfile does
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$(VERSION)" -o bin/otpbridge ./server
 
-screenshots: ## take pictures of every page of the console, in both themes and widths, into bin/screenshots
+screenshots: ## take pictures of every page of the console, in both themes and widths, into bin/screenshots, and those of the documentation
 	@mkdir -p bin/screenshots
 	SCREENSHOTS=$(CURDIR)/bin/screenshots $(GO) test ./server -count=1 -run TestConsole_EveryPage
+	cp bin/screenshots/console-*.png server/doc/images
 
 # The same commit and the same Go give the same bytes, so variables that change what a compiler makes are set here.
 release: ## build both programs for every platform, with checksums and bills of materials, in bin/release

@@ -70,6 +70,26 @@ func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
 			}
 		}
 	}
+	if folder := os.Getenv("SCREENSHOTS"); folder != "" {
+		pictureDocumentation(b, s, folder)
+	}
+}
+
+// pictureDocumentation makes the pictures that the documentation shows, of four messages and a wrong code.
+func pictureDocumentation(b *browser, s *booted, folder string) {
+	for _, call := range [][]string{{"otpgenservlet", "919551492394"}, {"otpgenservlet", "971501234567"},
+		{"otpvalidationservlet", "919551492394", "otp", "0000"}} {
+		s.servlet(call[0], documentedKey, person(call[1], call[2:]...))
+	}
+	b.look(1280, "light")
+	b.do(chromedp.EmulateViewport(1280, 620))
+	for _, page := range []string{"inbox", "requests"} {
+		b.open(console.Path + page)
+		eval[chromedp.Void](b, `document.querySelector("details.call")?.setAttribute("open", "")`)
+		image, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+		require.NoError(b.t, err)
+		require.NoError(b.t, os.WriteFile(folder+"/console-"+page+".png", image, 0o644))
+	}
 }
 
 // checkPage looks at the page that is open.

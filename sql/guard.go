@@ -25,8 +25,12 @@ type Stop struct {
 	Sealed      []byte // the number
 }
 
-// Stops reads an account's since a moment, newest first. Only the history since then is looked through.
-func (g *Guards) Stops(ctx context.Context, account string, since otp.Millis) ([]Stop, error) {
+// Stops reads an account's since a moment, newest first. Only the history since then is looked through, and that only
+// if something is stopped at now.
+func (g *Guards) Stops(ctx context.Context, account string, since, now otp.Millis) ([]Stop, error) {
+	if stopped, err := counters.find(ctx, g.store, `stopped_until > ? LIMIT 1`, int64(now)); len(stopped) == 0 {
+		return nil, err
+	}
 	from := firstID(since)
 	rows, err := g.store.reads.QueryContext(ctx, `
 		SELECT e.at, e.environment, r.id, r.sealed

@@ -75,6 +75,7 @@ var (
 
 // columnsOf are an account's settings as a form has them.
 func columnsOf(m *manage.ManagedAccount) (all []section) {
+	texts := manage.ColumnTexts(&m.Account)
 	for _, c := range otp.Columns() {
 		if c.Name == "esme_address" || strings.HasSuffix(c.Name, "_at") {
 			continue
@@ -82,7 +83,7 @@ func columnsOf(m *manage.ManagedAccount) (all []section) {
 		if title, begins := sections[c.Name]; begins {
 			all = append(all, section{Title: title})
 		}
-		shown := column{Column: c, Value: manage.ColumnText(&m.Account, c.Name)}
+		shown := column{Column: c, Value: texts[c.Name]}
 		switch {
 		case slices.Contains(hidden, c.Name):
 			shown.Set = shown.Value != "" || c.Name == "cipher_key" && m.SealedCipherKey != nil ||

@@ -29,8 +29,8 @@ func ColumnJSON(column, text string) (json.RawMessage, error) {
 	return value, nil
 }
 
-// ColumnText is what ColumnJSON reads: the value of an account's column as a person writes it, empty for NULL.
-func ColumnText(account *otp.Account, column string) string {
+// ColumnTexts are what ColumnJSON reads: the values of an account's columns as a person writes them, empty for NULL.
+func ColumnTexts(account *otp.Account) map[string]string {
 	encoded, err := json.Marshal(account)
 	if err != nil {
 		panic(err) // every column has JSON
@@ -39,18 +39,25 @@ func ColumnText(account *otp.Account, column string) string {
 	if err := json.Unmarshal(encoded, &members); err != nil {
 		panic(err)
 	}
-	value := string(members[column])
+	texts := make(map[string]string, len(members))
+	for column, value := range members {
+		texts[column] = textOf(value)
+	}
+	return texts
+}
+
+func textOf(value json.RawMessage) string {
 	var text string
 	var list []string
 	switch {
-	case value == "null":
+	case string(value) == "null":
 		return ""
-	case json.Unmarshal(members[column], &text) == nil:
+	case json.Unmarshal(value, &text) == nil:
 		return text
-	case json.Unmarshal(members[column], &list) == nil && !strings.Contains(strings.Join(list, ""), ","):
+	case json.Unmarshal(value, &list) == nil && !strings.Contains(strings.Join(list, ""), ","):
 		return strings.Join(list, ",")
 	}
-	return value
+	return string(value)
 }
 
 func columnKind(column string) reflect.Kind {

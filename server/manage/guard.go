@@ -39,7 +39,7 @@ func (c Guards) Stopped(ctx context.Context, address string) ([]StoppedPrefix, *
 		return nil, nil, err
 	}
 	now := otp.At(time.Now())
-	stops, err := c.store.Guards.Stops(ctx, address, now-stopSpan)
+	stops, err := c.store.Guards.Stops(ctx, address, now-stopSpan, now)
 	if err != nil {
 		return nil, nil, err
 	}
