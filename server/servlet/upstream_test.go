@@ -2,6 +2,7 @@ package servlet_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -33,12 +34,13 @@ const bridgedKey = "a-key-that-both-sides-know"
 // side is one of the two: a house, its account, and the servlets on a socket.
 type side struct {
 	*house
-	address string // of the account
-	server  *httptest.Server
+	address  string // of the account
+	server   *httptest.Server
+	deadline time.Duration // of upstreams; half a second if it is 0
 }
 
 // newSide makes an account, and serves it behind wrap.
-func newSide(t *testing.T, account otp.Account, wrap func(http.Handler) http.Handler) *side {
+func newSide(t testing.TB, account otp.Account, wrap func(http.Handler) http.Handler) *side {
 	s := &side{house: newHouse(t, "")}
 	account.PlainValidation = true
 	_, made, err := s.manage.Sandbox.CreateAccount(t.Context(), manage.NewAccount{Account: account,
@@ -50,8 +52,8 @@ func newSide(t *testing.T, account otp.Account, wrap func(http.Handler) http.Han
 }
 
 // serve is one more server on the side's database; before runs ahead of the servlets.
-func (s *side) serve(t *testing.T, wrap func(http.Handler) http.Handler, before ...gin.HandlerFunc) *httptest.Server {
-	upstreams := bridge.New(&deliver.Guard{Sandbox: true}, 500*time.Millisecond)
+func (s *side) serve(t testing.TB, wrap func(http.Handler) http.Handler, before ...gin.HandlerFunc) *httptest.Server {
+	upstreams := bridge.New(&deliver.Guard{Sandbox: true}, cmp.Or(s.deadline, 500*time.Millisecond))
 	router := gin.New()
 	router.Use(before...)
 	servlet.Mount(router, "/otpauthapi", servlet.Options{Engine: s.engine, Upstreams: upstreams,
