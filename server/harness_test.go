@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 	}
 	defaults := []string{"state", "data"} // a server's, in the folder it runs in
 	defaults = slices.DeleteFunc(defaults, isThere)
+	// What tests build, they build without cgo, as the Dockerfile does: a compiler's cache holds one form of each package.
+	os.Setenv("CGO_ENABLED", "0")
 	code := sqltest.Run(m)
 	for _, name := range slices.DeleteFunc(defaults, func(name string) bool { return !isThere(name) }) {
 		fmt.Fprintf(os.Stderr, "a test left %s beside the sources: give its server OTPBRIDGE_STATE_DIR and "+
@@ -315,7 +317,6 @@ func builtOnce(t *testing.T, name string, flags func() []string) string {
 // build makes the server as the Dockerfile does, without what only a debugger reads.
 func build(program string, flags ...string) error {
 	command := exec.Command("go", append(append([]string{"build", "-ldflags=-s -w", "-o", program}, flags...), ".")...)
-	command.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Dockerfile builds it
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}

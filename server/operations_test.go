@@ -237,9 +237,7 @@ func mustGlob(t *testing.T, pattern string) []string {
 func TestVersion_IsRealEverywhere(t *testing.T) {
 	needs(t, "go")
 	path := filepath.Join(t.TempDir(), "otpbridge")
-	build := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-X main.stamped=v1.2.3-4-gabcdef0", "-o", path, ".")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(t, build(path, "-buildvcs=false", "-ldflags=-s -w -X main.stamped=v1.2.3-4-gabcdef0"))
 	for _, arguments := range [][]string{{"--version"}, {"version"}} {
 		out, err := exec.Command(path, arguments...).CombinedOutput()
 		require.NoError(t, err)

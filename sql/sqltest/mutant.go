@@ -127,6 +127,7 @@ func Tests(t testing.TB, mutations ...Mutation) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "mutants.test")
 	build := exec.Command("go", "test", "-c", "-o", program, "-overlay", Overlay(t, mutations...))
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // the form of the packages that other builds of tests need
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build tests with bugs: %v\n%s", err, output)
 	}
