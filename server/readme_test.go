@@ -54,7 +54,7 @@ func TestReadme_TheDemoWorks(t *testing.T) {
 	require.NoError(t, os.Symlink(program(t), filepath.Join(folder, "bin", "otpbridge")))
 	c := startChild(t, folder)
 
-	script := strings.Join(demoBlocks(t, readme(t)), "\n")
+	script := strings.Join(append(demoBlocks(t, readme(t)), demoBlocks(t, page(t, "doc/sandbox.md"))...), "\n")
 	require.Contains(t, script, "http://127.0.0.1:8080")
 	var expected []string
 	for _, found := range regexp.MustCompile(`(?m)  # (.*)$`).FindAllStringSubmatch(script, -1) {
@@ -69,8 +69,9 @@ func TestReadme_TheDemoWorks(t *testing.T) {
 	out, err := bash.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	require.Equal(t, expected, lines[:4])
-	require.Contains(t, lines[4], `"access_key":"the-access-key-that-your-integration-sends"`)
+	require.Equal(t, expected[:2], lines[:2])
+	require.Contains(t, lines[2], `"access_key":"the-access-key-that-your-integration-sends"`)
+	require.Equal(t, expected[2:], lines[len(lines)-2:])
 	require.Equal(t, "OTP Generated Successfully\r\n",
 		c.servlet("otpgenservlet", "the-access-key-that-your-integration-sends",
 			person("919876543210")), "it serves that integration")
@@ -103,12 +104,12 @@ func TestDoc_TheCallsOfTheAPIWork(t *testing.T) {
 	}
 }
 
-// The calls of the section on tests are true as well; they use the demo's variable.
-func TestReadme_TheCallsForTestsWork(t *testing.T) {
+// The calls for tests are true as well; they use the demo's variable.
+func TestSandboxPage_TheCallsForTestsWork(t *testing.T) {
 	needs(t, "bash", "curl")
 	s := boot(t, variables(t)...)
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
-	_, rest, found := strings.Cut(readme(t), "## Test against it")
+	_, rest, found := strings.Cut(page(t, "doc/sandbox.md"), "## Test against it")
 	require.True(t, found)
 	section, _, _ := strings.Cut(rest, "\n## ")
 	calls := 0
@@ -138,8 +139,8 @@ func TestReadme_LinksLeadSomewhere(t *testing.T) {
 
 func TestReadme_NamesOnlyCallsThatExist(t *testing.T) {
 	s := boot(t, variables(t)...)
-	for _, path := range regexp.MustCompile("[ `\"B](/(?:sandbox/[a-z]+|livez|readyz))").FindAllStringSubmatch(readme(t),
-		-1) {
+	for _, path := range regexp.MustCompile("[ `\"B](/(?:sandbox/[a-z]+|livez|readyz))").FindAllStringSubmatch(
+		readme(t)+page(t, "doc/sandbox.md")+page(t, "doc/operating.md"), -1) {
 		require.NotEqual(t, http.StatusNotFound, s.do("GET", path[1], "").status, path[1])
 	}
 }

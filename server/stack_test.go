@@ -142,7 +142,7 @@ func serves(t *testing.T, environ []string, between func()) error {
 
 func nothing() {}
 
-// The user that compose and the README make may do what a server does, and nothing that it does
+// The user that compose and the page on databases make may do what a server does, and nothing that it does
 // not need: without any one of the privileges something fails.
 func TestStack_TheDatabaseUserHasWhatItNeedsAndNoMore(t *testing.T) {
 	database := sqltest.Own(t)
@@ -166,21 +166,22 @@ func TestStack_TheDatabaseUserHasWhatItNeedsAndNoMore(t *testing.T) {
 	}
 }
 
-// The README's user is compose's.
-func TestReadme_TheDatabaseIsMadeAsComposeMakesIt(t *testing.T) {
-	_, block, found := strings.Cut(readme(t), "```sql\n")
+// The page's user is compose's.
+func TestDatabasePage_TheDatabaseIsMadeAsComposeMakesIt(t *testing.T) {
+	_, block, found := strings.Cut(page(t, "doc/database.md"), "```sql\n")
 	require.True(t, found)
 	block, _, _ = strings.Cut(block, "```")
 	require.Equal(t, strings.Join(databaseScript(t), ";\n"),
 		strings.Replace(strings.TrimSuffix(block, ";\n"), "a password", "0123456789abcdef", 1))
 }
 
-func TestReadme_TheDatabaseOptionsAreAllThereAre(t *testing.T) {
+func TestDatabasePage_TheOptionsAreAllThereAre(t *testing.T) {
 	_, err := sql.Open(t.Context(), "mysql://user@127.0.0.1/otpauthapi?charset=utf8", sql.Options{})
 	_, known, found := strings.Cut(err.Error(), "known are ")
 	require.True(t, found, err)
 	var documented []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z-]+)`\\s+\\|").FindAllStringSubmatch(readme(t), -1) {
+	options := regexp.MustCompile("(?m)^\\| `([a-z-]+)`\\s+\\|").FindAllStringSubmatch(page(t, "doc/database.md"), -1)
+	for _, row := range options {
 		documented = append(documented, row[1])
 	}
 	require.Equal(t, strings.Split(strings.Replace(known, " and ", ", ", 1), ", "), documented)
