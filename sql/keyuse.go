@@ -155,7 +155,7 @@ func (tx *Tx) notice(k *noticedKey, now otp.Millis) error {
 	if err != nil || !ours {
 		return err
 	}
-	c := otp.Change{At: now, Account: k.account, Actor: otp.Actor{Kind: "server"}}
+	c := otp.Change{At: now, Account: k.account, Credential: k.id, Actor: otp.Actor{Kind: "server"}}
 	if last != 0 {
 		c.ID, c.Kind, c.Details = NewID(), otp.KeyExpiring, map[string]string{"key": k.id.Text("key"), "name": k.name,
 			"days": strconv.Itoa(last), "expires_at": k.expire.Time().Format(time.RFC3339)}

@@ -180,6 +180,7 @@ func TestNotices_AreRecordedOnceEach(t *testing.T) {
 			}
 			require.Equal(t, "77", c.Account)
 			require.Equal(t, "server", c.Actor.Kind)
+			require.Equal(t, c.Details["key"], c.Credential.Text("key"))
 		}
 		require.Equal(t, wants, got)
 	})

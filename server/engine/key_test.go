@@ -55,6 +55,7 @@ func TestKeys_EveryChangeIsRecordedWithItsActor(t *testing.T) {
 		require.Len(t, recorded, len(kinds))
 		for i, c := range recorded {
 			require.Equal(t, kinds[i], c.Kind)
+			require.Equal(t, key.ID, c.Credential, "the audit log finds it by its key")
 			require.Equal(t, by.Actor, c.Actor)
 			require.Equal(t, demoAccount, c.Account)
 			require.NotContains(t, fmt.Sprint(c), string(secret.Bytes()))

@@ -349,13 +349,14 @@ func statusOf(row *sql.Credential, now otp.Millis) KeyStatus {
 // recordKey adds a change of a key to the history: name, value, name, value. What is empty is left out.
 func recordKey(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, row *sql.Credential, at otp.Millis,
 	details ...string) error {
-	all := []string{"key", row.ID.Text("key")}
+	c := otp.Change{ID: sql.NewID(), At: at, Kind: kind, Actor: by, Account: row.Address, Credential: row.ID,
+		Details: map[string]string{"key": row.ID.Text("key")}}
 	for i := 0; i+1 < len(details); i += 2 {
 		if details[i+1] != "" {
-			all = append(all, details[i], details[i+1])
+			c.Details[details[i]] = details[i+1]
 		}
 	}
-	return record(tx, kind, by, row.Address, at, all...)
+	return tx.Record(c)
 }
 
 // described is what a key is bound to, for people to read: name, value, name, value.
