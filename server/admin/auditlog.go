@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -25,7 +24,9 @@ var auditRoutes = []route{
 
 func (x *exchange) auditLog() (answer, error) {
 	query := web.ReadQuery(x.gin, audit.Filters()...)
-	q := audit.ReadQuery(query, usualPage)
+	q := audit.QueryOf(query.Text)
+	q.From, q.To = query.Moment("from"), query.Moment("to")
+	q.Limit, q.Before = query.Number("limit", usualPage, 1, 100), query.Place("cursor")
 	account, err := x.oneAccount(query)
 	if err != nil {
 		return answer{}, err
@@ -56,8 +57,7 @@ func (x *exchange) verifyAudit() (answer, error) {
 	if err := x.who.SeeAll(); err != nil {
 		return answer{}, err
 	}
-	web.Allow(x.gin, audit.VerifyTime+patience)
-	ctx, cancel := context.WithTimeout(x.gin.Request.Context(), audit.VerifyTime)
+	ctx, cancel := web.Within(x.gin, audit.VerifyTime)
 	defer cancel()
 	found, err := x.door.Audit.Verify(ctx, []byte(asked.Checkpoints), otp.At(time.Now()))
 	shown := struct {

@@ -18,35 +18,15 @@ type Query struct {
 	Limit                                               int
 }
 
-// Parameters are those of a request; web.Query is it.
-type Parameters interface {
-	Text(name string) string
-	Given(name string) (string, bool)
-	Number(name string, otherwise, from, to int) int
-	Moment(name string) otp.Millis
-	Fault(name, detail string)
-}
-
-// Filters are the parameters that ReadQuery reads.
+// Filters are the parameters of a request that say what is looked for.
 func Filters() []string {
 	return []string{"limit", "cursor", "action", "actor", "account", "credential", "address", "result", "from", "to"}
 }
 
-// ReadQuery reads what a request looks for, in parts of as many entries as usual unless it says how many. Its account is
-// whatever the request says.
-func ReadQuery(p Parameters, usual int) Query {
-	q := Query{
-		Action: p.Text("action"), Actor: p.Text("actor"), Account: p.Text("account"), Credential: p.Text("credential"),
-		Address: p.Text("address"), Result: p.Text("result"), From: p.Moment("from"), To: p.Moment("to"),
-		Limit: p.Number("limit", usual, 1, 100),
-	}
-	if cursor, given := p.Given("cursor"); given {
-		var err error
-		if q.Before, err = strconv.ParseInt(cursor, 10, 64); err != nil || q.Before < 1 {
-			p.Fault("cursor", "must be the next_cursor of an answer")
-		}
-	}
-	return q
+// QueryOf makes a query of what the parameters say that are texts. Its account is whatever the request says.
+func QueryOf(text func(parameter string) string) Query {
+	return Query{Action: text("action"), Actor: text("actor"), Account: text("account"), Credential: text("credential"),
+		Address: text("address"), Result: text("result")}
 }
 
 // Found is one part of the answer to a query.

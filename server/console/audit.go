@@ -1,7 +1,6 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -42,8 +41,7 @@ func (x *exchange) verifyAudit() error {
 	body := verifiedBody{Checkpoints: x.form("checkpoints")}
 	err := x.who.SeeAll()
 	if err == nil {
-		web.Allow(x.gin, audit.VerifyTime+patience)
-		ctx, cancel := context.WithTimeout(x.gin.Request.Context(), audit.VerifyTime)
+		ctx, cancel := web.Within(x.gin, audit.VerifyTime)
 		defer cancel()
 		body.Report, err = x.door.Audit.Verify(ctx, []byte(body.Checkpoints), now())
 	}

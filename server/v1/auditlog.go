@@ -14,7 +14,9 @@ import (
 var auditRoute = route{http.MethodGet, "/v1/audit-logs", otp.PermitAudit, (*exchange).auditLogs, audit.Filters()}
 
 func (x *exchange) auditLogs() (engine.Answer, error) {
-	q := audit.ReadQuery(x.query, usualPage)
+	q := audit.QueryOf(x.query.Text)
+	q.From, q.To = x.query.Moment("from"), x.query.Moment("to")
+	q.Limit, q.Before = x.query.Number("limit", usualPage, 1, 100), x.query.Place("cursor")
 	if err := x.query.Err(); err != nil {
 		return engine.Answer{}, err
 	}

@@ -78,6 +78,19 @@ func (q *Query) Number(name string, otherwise, from, to int) int {
 	return n
 }
 
+// Place is a parameter that is the next_cursor of an answer in which that is a number; 0 for none.
+func (q *Query) Place(name string) int64 {
+	text, given := q.Given(name)
+	if !given {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 {
+		q.Fault(name, "must be the next_cursor of an answer")
+	}
+	return n
+}
+
 // Moment is a parameter that is a time of RFC 3339; 0 for none.
 func (q *Query) Moment(name string) otp.Millis {
 	text, given := q.Given(name)

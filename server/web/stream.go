@@ -21,6 +21,12 @@ func Allow(c *gin.Context, d time.Duration) {
 	_ = control.SetWriteDeadline(time.Now().Add(d))
 }
 
+// Within gives the work of a call d, and its answer ten seconds more. The context ends then, or when the client hangs up.
+func Within(c *gin.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	Allow(c, d+partTime)
+	return context.WithTimeout(c.Request.Context(), d)
+}
+
 // partTime is how long a client may take for each part of a streamed answer.
 const partTime = 10 * time.Second
 
