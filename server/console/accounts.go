@@ -293,6 +293,7 @@ func (x *exchange) newAccount() error {
 		_, err = x.door.Manage.Accounts.Import(x.ctx, x.who.Actor(), []manage.Imported{n}, false)
 	}
 	if err != nil {
+		body.CipherKey, body.AccessKey = "", "" // a page may be kept by whatever it passes
 		return x.refuse(err, "new-account", "New account", body)
 	}
 	for _, s := range []secret{{"Cipher key", n.CipherKey}, {"Cipher IV", n.CipherIV}, {"Access key", n.AccessKey}} {

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/base32"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// secretMembers are the members and fields in which callers give secrets, at whatever call.
+var secretMembers = []string{"password", "current_password", "new_password", "mfa_code", "refresh_token", "setup_token",
+	"invitation", "recovery_token", "client_secret", "client_assertion", "private_key", "secret", "cipher_key"}
+
+// Passwords, seeds, tokens and private keys are given to every call, where they belong and where they do not, and made
+// by those that make some. None is kept or told, but where it is shown once.
+func TestSentinel_NothingSecretOfPeopleIsKeptOrTold(t *testing.T) {
+	environ := variables(t, "OTPBRIDGE_LOG_LEVEL=debug", "OTPBRIDGE_AUTH_FAILURES_PER_MINUTE=0",
+		"OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
+	s := boot(t, environ...)
+	w := new(witness)
+	password := w.text("password")
+	owner := w.made(s, "/api/auth/register", `{"email":"boss@shop.example","name":"Olga","password":"`+password+`"}`, "")
+	answers := w.everyManagementCall(s, owner)
+	answers.WriteString(s.do("GET", "/api/audit?limit=100", "", "Authorization", "Bearer "+owner).body)
+	require.Greater(t, len(w.sentinels), 1000)
+	require.Empty(t, leaks([]byte(answers.String()), w.sentinels), "in an answer")
+	require.Empty(t, leaks([]byte(scrape(t, s.Server, "/metrics")), w.sentinels), "in the metrics")
+	require.Empty(t, leaks([]byte(s.log.String()), w.sentinels), "in the log")
+	require.Contains(t, s.log.String(), "msg=request")
+	path := strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(path + suffix)
+		require.NoError(t, err)
+		require.NotEmpty(t, content)
+		require.Empty(t, leaks(content, w.sentinels), "in the database")
+	}
+}
+
+// made makes something whose secrets are shown once, remembers these, and returns the access token or the id.
+func (w *witness) made(s *booted, path, body, owner string) string {
+	headers := []string{"Content-Type", "application/json"}
+	if owner != "" {
+		headers = append(headers, "Authorization", "Bearer "+owner)
+	}
+	a := s.do("POST", path, body, headers...)
+	require.Equal(s.t, 201, a.status, "%s: %s", path, a.body)
+	document, found := decoded(s.t, a), 0
+	for _, name := range []string{"access_token", "refresh_token", "secret", "client_secret", "key", "private_key",
+		"signing_secret", "recovery_token", "invitation"} {
+		text, _ := document[name].(string)
+		if text == "" {
+			continue
+		}
+		found++
+		w.add(textSentinel(name+" of "+path, text))
+		if block, _ := pem.Decode([]byte(text)); block != nil {
+			w.add(bytesSentinel("private key", block.Bytes), bytesSentinel("seed of a key", block.Bytes[len(block.Bytes)-32:]))
+		}
+		if seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text); err == nil {
+			w.add(bytesSentinel("seed", seed))
+		}
+	}
+	require.NotZero(s.t, found, "%s made nothing secret: %s", path, a.body)
+	if token, is := document["access_token"].(string); is {
+		return token
+	}
+	return ""
+}
+
+var pathParameter = regexp.MustCompile(`[:*][a-z_]+`)
+
+// everyManagementCall asks each call of the server, but those of the servlets and the sandbox, with secrets in every
+// place, as a stranger and as the owner, and returns the answers. It leaves out the inbox's stream, which never ends.
+func (w *witness) everyManagementCall(s *booted, owner string) *strings.Builder {
+	answers := new(strings.Builder)
+	w.made(s, "/api/auth/mfa/enable", `{"name":"phone"}`, owner)
+	for i := range 5 {
+		w.made(s, "/api/keys", fmt.Sprintf(`{"account":"10000000000001","name":"k%d","signing":"required"}`, i), owner)
+		w.made(s, "/api/service-accounts", fmt.Sprintf(`{"name":"s%d","role":"auditor"}`, i), owner)
+		w.made(s, "/api/people", fmt.Sprintf(`{"email":"p%d@shop.example","role":"auditor"}`, i), owner)
+	}
+	calls := 0
+	for _, route := range s.router().Routes() {
+		prefix := strings.SplitN(route.Path+"/", "/", 3)[1]
+		if strings.HasSuffix(route.Path, "inbox/live") || !strings.Contains(" api oauth v1 console ", " "+prefix+" ") {
+			continue
+		}
+		calls++
+		path := pathParameter.ReplaceAllString(route.Path, "x")
+		ask := func(body, kind string, headers ...string) {
+			a := s.do(route.Method, path, body, append(headers, "Content-Type", kind)...)
+			answers.WriteString(a.body)
+			fmt.Fprintln(answers, a.header)
+		}
+		const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+		ask(`{}`, asJSON, "Authorization", "Bearer "+w.text("bearer"))
+		ask(`{}`, asJSON, "Authorization", "Bearer eyJhbGciOiJIUzI1NiJ9."+w.text("claims")+"."+w.text("signature"))
+		ask(`{}`, asJSON, "Cookie", "otpbridge="+w.text("cookie"), "X-CSRF-Token", w.text("CSRF token"))
+		if route.Method == http.MethodGet {
+			continue
+		}
+		form, all := url.Values{}, []string{}
+		for _, name := range secretMembers {
+			form.Set(name, w.text(name))
+			all = append(all, fmt.Sprintf("%q:%q", name, w.text(name)))
+		}
+		ask(form.Encode(), asForm)
+		ask(`{"email":"boss@shop.example",`+strings.Join(all, ",")+`}`, asJSON)
+		if !strings.Contains(path, "logout") && !strings.Contains(path, "sessions") {
+			one := secretMembers[calls%len(secretMembers)]
+			ask(fmt.Sprintf(`{%q:%q}`, one, w.text(one)), asJSON, "Authorization", "Bearer "+owner)
+		}
+	}
+	for _, ask := range []string{`login {"email":"boss@shop.example","password":%q}`, `refresh {"refresh_token":%q}`,
+		`login {"email":"boss@shop.example","password":%q,"mfa_code":"1"}`, `recover {"recovery_token":"x","password":%q}`,
+		`recover {"recovery_token":%q,"password":"x"}`, `login {"email":"nobody@shop.example","password":%q}`} {
+		call, body, _ := strings.Cut(ask, " ")
+		answers.WriteString(s.do("POST", "/api/auth/"+call, fmt.Sprintf(body, w.text(call)), "Content-Type",
+			"application/json").body)
+	}
+	require.Greater(s.t, calls, 100)
+	return answers
+}
