@@ -49,6 +49,9 @@ func Run(m *testing.M) int {
 		shared.server.Stop()
 		os.RemoveAll(shared.server.folder)
 	}
+	if made.folder != "" {
+		os.RemoveAll(made.folder)
+	}
 	return code
 }
 
@@ -107,14 +110,8 @@ func needed(t testing.TB) {
 
 func start(folder string) (*Server, error) {
 	s := &Server{folder: folder}
-	install := exec.Command("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--datadir="+s.Data(), userFlag())
-	var err error
-	if install.Env, err = s.environ(); err != nil {
-		return nil, err
-	}
-	if output, err := install.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make data folder: %w\n%s", err, output)
+	if err := s.makeData(); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -125,6 +122,34 @@ func start(folder string) (*Server, error) {
 		return nil, err
 	}
 	return s, s.Start()
+}
+
+// made is the first data folder, as it was before its server started. Others are copies of it. A server enlarges the
+// small log when it starts.
+var made struct {
+	sync.Mutex
+	folder string
+}
+
+func (s *Server) makeData() error {
+	made.Lock()
+	defer made.Unlock()
+	if made.folder != "" {
+		return os.CopyFS(s.Data(), os.DirFS(made.folder))
+	}
+	install := exec.Command("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--datadir="+s.Data(), "--innodb-log-file-size=10M", userFlag())
+	var err error
+	if install.Env, err = s.environ(); err != nil {
+		return err
+	}
+	if output, err := install.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, output)
+	}
+	if made.folder, err = os.MkdirTemp("", "mariadb"); err != nil {
+		return err
+	}
+	return os.CopyFS(made.folder, os.DirFS(s.Data()))
 }
 
 // Data is the folder in which the server keeps everything.
