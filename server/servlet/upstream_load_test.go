@@ -53,6 +53,8 @@ func TestForward_AHangingUpstreamFailsNoOtherAccountFault(t *testing.T) {
 		_, _ = io.WriteString(w, generated)
 	}))
 	defer hanging.Close()
+	letGo := sync.OnceFunc(func() { close(release) })
+	defer letGo() // before Close, which waits for the calls
 	front := newSide(t, forwarding(hanging.URL), asItIs)
 	front.deadline = otp.UpstreamDeadline.Duration()
 	server := front.serve(t, asItIs).URL
@@ -89,7 +91,7 @@ func TestForward_AHangingUpstreamFailsNoOtherAccountFault(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, connections, waiting.Load())
-	close(release)
+	letGo()
 	hung.Wait()
 	require.Equal(t, slices.Repeat([]string{generated + "<nil>"}, connections), answers)
 }
