@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -197,75 +196,6 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.serve()
 	s.warnIfExposed()
 	return nil
-}
-
-// refuseMissing refuses a database whose tables are not those that its version says it has.
-func refuseMissing(ctx context.Context, store *sql.Store) error {
-	missing, err := store.MissingColumns(ctx)
-	if err == nil && len(missing) > 0 {
-		err = unusable{fmt.Errorf("the database lacks %s; restore it from a backup", strings.Join(missing, ", "))}
-	}
-	return err
-}
-
-// outlets is what the settings name for SMS and e-mail, opened.
-type outlets struct {
-	sms, email []deliver.Channel
-	operators  []string // who is mailed of alerts
-	recipients deliver.TestRecipients
-	relay      deliver.RelayRecipients
-	files      deliver.Files
-}
-
-// openGuard returns what makes requests to addresses that customers set.
-func openGuard(settings config.Settings) *deliver.Guard {
-	return &deliver.Guard{Networks: settings.OutboundNetworks, Sandbox: settings.Sandbox()}
-}
-
-// openFiles reads the folder of the files that channels may name.
-func openFiles(settings config.Settings) (deliver.Files, error) {
-	files, err := deliver.OpenFiles(settings.FilesDir)
-	if err != nil {
-		return files, unusable{fmt.Errorf("%sFILES_DIR: %w", config.Prefix, err)}
-	}
-	return files, nil
-}
-
-// openOutlets opens the channels and the files that they name; inbox is the sandbox's. It reports
-// everything that is wrong at once.
-func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, err error) {
-	var faults []error
-	if out.files, err = openFiles(settings); err != nil {
-		return outlets{}, err
-	}
-	open := func(medium, setting string, urls config.Secret) (channels []deliver.Channel) {
-		if urls.Empty() {
-			return nil
-		}
-		channels, err := deliver.Parse(urls.Reveal(), deliver.Options{Medium: medium, Sandbox: settings.Sandbox(),
-			Inbox: inbox, Files: out.files})
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s%s: %w", config.Prefix, setting, err))
-		}
-		return channels
-	}
-	sms := open("sms", "SMS_CHANNELS", settings.SMSChannels)
-	email := open("email", "EMAIL_CHANNELS", settings.EmailChannels)
-	out.recipients, err = deliver.ParseTestRecipients(settings.SandboxTestRecipients.Reveal())
-	if err != nil {
-		faults = append(faults, fmt.Errorf("%sSANDBOX_TEST_RECIPIENTS: %w", config.Prefix, err))
-	}
-	if out.relay, err = deliver.ParseRelayRecipients(settings.SandboxRelayRecipients.Reveal()); err != nil {
-		faults = append(faults, fmt.Errorf("%sSANDBOX_RELAY_RECIPIENTS: %w", config.Prefix, err))
-	}
-	if out.operators, err = readMailboxes(settings.AlertMailboxes, email); err != nil {
-		faults = append(faults, fmt.Errorf("%sALERT_MAILBOXES: %w", config.Prefix, err))
-	}
-	if err := errors.Join(faults...); err != nil {
-		return outlets{}, unusable{err}
-	}
-	out.sms, out.email = out.recipients.Before(sms), out.recipients.Before(email)
-	return out, nil
 }
 
 // listen takes an address, which setting names.

@@ -1,0 +1,115 @@
+package people
+
+import (
+	"context"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+)
+
+// Patch is what changes of a person; nil leaves a part as it is.
+type Patch struct {
+	Name        *string
+	Role        *Role
+	Accounts    *[]string // to nil: all
+	Permissions *[]string // to nil: all of the role
+	Disabled    *bool
+}
+
+// Change changes a person. Version is the one that the caller has seen, 0 for any. A person who is switched
+// off loses their sessions. Refusals: those of touch, Invalid, LastOwner, Outdated.
+func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patch, version int64) (Profile, error) {
+	changed := sql.Person{}
+	err := s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
+		if version != 0 && version != person.Version {
+			return outdated()
+		}
+		after := person
+		if err := patch.apply(&after, at); err != nil {
+			return err
+		}
+		if err := s.mayGive(who, grantOf(after)); err != nil {
+			return err
+		}
+		if err := keepsAnOwner(tx, person, after); err != nil {
+			return err
+		}
+		after.UpdatedAt = at
+		kept, err := tx.UpdatePerson(after)
+		if err == nil && !kept {
+			err = outdated()
+		}
+		if err == nil && after.DisabledAt != 0 {
+			_, err = tx.EndSessions(person.ID, otp.ID{}, at)
+		}
+		if err == nil && (after.DisabledAt != 0 || !grantOf(person).within(grantOf(after))) {
+			err = s.p.rows.EndTicketsBy(tx, person.ID, at) // they could give what they hold no more
+		}
+		if err != nil {
+			return err
+		}
+		changed, changed.Version = after, after.Version+1
+		return record(tx, otp.PersonChanged, who.Actor(), person.ID, at, describe(person, after)...)
+	})
+	return profile(changed), err
+}
+
+func (c Patch) apply(person *sql.Person, at otp.Millis) error {
+	if c.Name != nil {
+		if err := checkName(*c.Name); err != nil {
+			return err
+		}
+		person.Name = *c.Name
+	}
+	if c.Role != nil {
+		person.Role = string(*c.Role)
+	}
+	if c.Accounts != nil {
+		person.Accounts = *c.Accounts
+	}
+	if c.Permissions != nil {
+		person.Permissions = *c.Permissions
+	}
+	if c.Disabled != nil {
+		switch {
+		case !*c.Disabled:
+			person.DisabledAt = 0
+		case person.DisabledAt == 0:
+			person.DisabledAt = at
+		}
+	}
+	return nil
+}
+
+func outdated() error {
+	return otp.Refuse(otp.Outdated, "the person was changed meanwhile; read it again")
+}
+
+// describe says what is different after a change, for the history.
+func describe(before, after sql.Person) (details []string) {
+	add := func(name, was, is string) {
+		if was != is {
+			details = append(details, name, was+" → "+is)
+		}
+	}
+	off := map[bool]string{true: "off", false: "on"}
+	add("name", before.Name, after.Name)
+	add("role", before.Role, after.Role)
+	add("accounts", listed(before.Accounts), listed(after.Accounts))
+	add("permissions", listed(before.Permissions), listed(after.Permissions))
+	add("switched", off[before.DisabledAt != 0], off[after.DisabledAt != 0])
+	return details
+}
+
+// keepsAnOwner refuses a change after which nobody would own the server.
+func keepsAnOwner(tx *sql.Tx, before, after sql.Person) error {
+	owns := func(p sql.Person) bool { return p.Role == string(Owner) && p.DisabledAt == 0 }
+	if !owns(before) || owns(after) {
+		return nil
+	}
+	others, err := tx.Owners(string(Owner), before.ID)
+	if err == nil && others == 0 {
+		err = otp.Refuse(otp.LastOwner, "this is the last owner; make somebody else an owner first")
+	}
+	return err
+}

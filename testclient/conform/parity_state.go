@@ -1,0 +1,315 @@
+package conform
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+func parityState() []Case {
+	plain := Settings{"plain_validation_enabled": true}
+	many := unlimited(Settings{"max_attempts": 100})
+	return []Case{
+		{
+			Requirement: "The attempts of a code that a servlet sent are shared by all doors, and are as many as the " +
+				"servlets give.",
+			Source: Choice, Level: May, Settings: plain,
+			Run: func(s *Story) {
+				code := s.generated()
+				s.ExpectWrong(s.Validate(rotated(code)), 2)
+				s.ExpectMismatch(s.VerifyV1(rotated(code), s.paired()), 1)
+				s.ExpectWrong(s.PlainValidate(rotated(code)), 0)
+				s.ExpectReason(s.VerifyV1(code, s.paired()), "MAX_ATTEMPTS")
+				s.Expect(s.Validate(code), Exhausted)
+				s.Expect(s.PlainValidate(code), Exhausted)
+			},
+		},
+		{
+			Requirement: "The attempts of a code that /v1 sent are shared by all doors, and are as many as /v1 gives.",
+			Source:      Choice, Level: May, Settings: plain,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				s.ExpectWrong(s.Validate(rotated(code)), 4)
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 3)
+				s.ExpectWrong(s.PlainValidate(rotated(code)), 2)
+				s.ExpectMismatch(s.VerifyV1(rotated(code), s.paired()), 1)
+				s.ExpectWrong(s.Validate(rotated(code)), 0)
+				s.Expect(s.PlainValidate(code), Exhausted)
+				s.ExpectReason(s.VerifyV1(code, byID(id)), "MAX_ATTEMPTS")
+			},
+		},
+		{
+			Requirement: "Guesses at both doors at once share the attempts: no more are compared than the code has.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				compared := make([]bool, 10)
+				s.Concurrently(len(compared), func(i int) Answer {
+					if i%2 == 0 {
+						a := s.Validate(rotated(code))
+						compared[i] = a.Body != s.Text(Exhausted)
+						return a
+					}
+					r := s.VerifyV1(rotated(code), byID(id))
+					compared[i] = r.text("reason") == "MISMATCH"
+					return r.Answer
+				})
+				n := 0
+				for _, was := range compared {
+					if was {
+						n++
+					}
+				}
+				s.Require(n == 5, "5 guesses compared", strconv.Itoa(n)+" compared")
+			},
+		},
+		{
+			Requirement: "A recipient that wrong guesses at the servlets have locked is locked at /v1.",
+			Source:      Choice, Level: May, Settings: many,
+			Run: func(s *Story) {
+				code := s.generated()
+				s.guessWrong(code, 19, 20)
+				s.ExpectProblem(s.VerifyV1(code, s.paired()), http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+			},
+		},
+		{
+			Requirement: "A recipient that wrong guesses at /v1 have locked is locked at the servlets.",
+			Source:      Choice, Level: May, Settings: many,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				s.guessWrongV1(code, byID(id), 19, 20)
+				s.Expect(s.Validate(code), Exhausted)
+				s.Expect(s.Generate(), ErrorText)
+				s.Expect(s.Regenerate(), ErrorText)
+			},
+		},
+		{
+			Requirement: "The sends of both doors are counted together.",
+			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2},
+			Run: func(s *Story) {
+				s.Expect(s.Generate(), Generated)
+				s.ExpectCreated(s.SendV1(nil))
+				s.Expect(s.Generate(), ErrorText)
+				s.expectOverLimit(s.SendV1(nil))
+			},
+		},
+		{
+			Requirement: "Regenerations and resends of a code that /v1 sent are counted together.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				s.Expect(s.Regenerate(), Generated)
+				r := s.ResendV1(id, nil)
+				s.ExpectJSON(r, http.StatusOK)
+				r.require(r.number("resends_remaining") == 1, "resends_remaining 1", r.came())
+				s.Expect(s.Regenerate(), Generated)
+				s.Expect(s.Regenerate(), Regenerations)
+				s.expectNoResend(s.ResendV1(id, nil))
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "A code that a servlet sent can be resent, asked after and verified at /v1 by its id.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10}, Needs: NeedsInbox,
+			Run: func(s *Story) {
+				code := s.generated()
+				id := s.known()
+				s.ExpectJSON(s.StatusV1(id), http.StatusOK)
+				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
+				s.Require(s.Code() == code, "the same code", "another")
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+			},
+		},
+		{
+			Requirement: "A generate at a servlet replaces the code that /v1 sent.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Run: func(s *Story) {
+				id, before := s.challenged(Fields{"ip": s.IP()})
+				code := s.generated()
+				s.ExpectReason(s.VerifyV1(before, byID(id)), "REPLACED")
+				s.ExpectMismatch(s.VerifyV1(before, s.paired()), 2)
+				s.ExpectWrong(s.Validate(before), 1)
+				s.Expect(s.Validate(code), Verified)
+			},
+		},
+		{
+			Requirement: "A send at /v1 replaces the code that a servlet sent.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Run: func(s *Story) {
+				before := s.generated()
+				_, code := s.challenged(Fields{"ip": s.IP()})
+				s.ExpectWrong(s.Validate(before), 4)
+				s.ExpectMismatch(s.VerifyV1(before, s.paired()), 3)
+				s.ExpectValid(s.VerifyV1(code, s.paired()))
+			},
+		},
+		{
+			Requirement: "A code that was used at a servlet is used at /v1.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				code := s.generated()
+				s.Expect(s.Validate(code), Verified)
+				s.ExpectReason(s.VerifyV1(code, s.paired()), "ALREADY_VERIFIED")
+			},
+		},
+		{
+			Requirement: "A code that was used at /v1 is used at the servlets.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.Expect(s.Validate(code), Expired)
+				s.Expect(s.Regenerate(), ErrorText)
+			},
+		},
+		{
+			Requirement: "Of right guesses at both doors at once one verifies.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				right := make([]bool, 8)
+				s.Concurrently(len(right), func(i int) Answer {
+					if i%2 == 0 {
+						a := s.Validate(code)
+						right[i] = a.Body == s.Text(Verified)
+						return a
+					}
+					r := s.VerifyV1(code, byID(id))
+					right[i] = r.document["valid"] == true
+					return r.Answer
+				})
+				n := 0
+				for _, was := range right {
+					if was {
+						n++
+					}
+				}
+				s.Require(n == 1, "1 guess that verifies", strconv.Itoa(n)+" that verified")
+			},
+		},
+		{
+			Requirement: "A code that was called off at /v1 is none at the servlets, and not regenerated.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP()})
+				s.ExpectJSON(s.CancelV1(id), http.StatusOK)
+				s.Expect(s.Validate(code), ErrorText)
+				s.Expect(s.Regenerate(), ErrorText)
+			},
+		},
+		{
+			Requirement: "A code expires at both doors at once, by the ttl that it was sent with.",
+			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
+			Run: func(s *Story) {
+				id, code := s.challenged(Fields{"ip": s.IP(), "ttl": 400})
+				s.Advance(390 * time.Second)
+				s.ExpectWrong(s.Validate(rotated(code)), 4)
+				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 3)
+				s.Advance(11 * time.Second)
+				s.Expect(s.Validate(code), Expired)
+				s.ExpectReason(s.VerifyV1(code, byID(id)), "EXPIRED")
+			},
+		},
+		{
+			Requirement: "An address is one in every spelling, at both doors.",
+			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Run: func(s *Story) {
+				code := s.generated()
+				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "ip": "::ffff:" + s.IP()}), 2)
+				s.ExpectValid(s.VerifyV1(code, s.paired()))
+			},
+		},
+		{
+			Requirement: "A code that a servlet sent is not found at /v1 without an ip, unless the account does not key on it.",
+			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Run: func(s *Story) {
+				code := s.generated()
+				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
+				s.Expect(s.Validate(code), Verified)
+			},
+		},
+		{
+			Requirement: "An API key is good at the servlets, as access_key.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				s.Expect(s.Generate(Key(s.account.APIKey)), Generated)
+				s.Expect(s.Validate(s.Code(), Key(s.account.APIKey)), Verified)
+			},
+		},
+		{
+			Requirement: "What surely reached nobody at one door is not counted at the other.",
+			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
+			Run: func(s *Story) {
+				s.Fault("not_sent", 1)
+				s.Expect(s.Generate(), Undelivered)
+				s.ExpectCreated(s.SendV1(nil))
+				s.Expect(s.Generate(), ErrorText)
+			},
+		},
+		{
+			Requirement: "The servlets see verifications only: a code for another purpose is none there, is not regenerated, " +
+				"and costs nothing.",
+			Source: Choice, Level: May, Settings: unlimited(plain),
+			Run: func(s *Story) {
+				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
+					id, code := s.challenged(Fields{"ip": s.IP(), "type": kind})
+					for _, guess := range []string{code, rotated(code)} {
+						s.Expect(s.Validate(guess), ErrorText)
+						s.Expect(s.PlainValidate(guess), ErrorText)
+					}
+					s.Expect(s.Regenerate(), ErrorText)
+					s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "type": kind}), 4)
+				}
+			},
+		},
+		{
+			Requirement: "The servlets of an account whose servlet_types names other types see codes of those too, and of no " +
+				"other.",
+			Source: Choice, Level: May, Settings: unlimited(Settings{"servlet_types": []string{"verification",
+				"transaction"}}),
+			Run: func(s *Story) {
+				_, code := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
+				s.Expect(s.Validate(code), ErrorText)
+				for _, kind := range []string{"verification", "transaction"} {
+					_, code := s.challenged(Fields{"ip": s.IP(), "type": kind})
+					s.Expect(s.Regenerate(), Generated)
+					s.ExpectWrong(s.Validate(rotated(code)), 4)
+					s.Expect(s.Validate(code), Verified)
+				}
+			},
+		},
+		{
+			Requirement: "Each call of the servlets can move to /v1 by itself: generate, regenerate and validate in every " +
+				"mixture.",
+			Source: Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10,
+				"key_on_ip": true}), Needs: NeedsInbox,
+			Run: func(s *Story) {
+				for mixture := range 8 {
+					s.mixed(mixture&1 != 0, mixture&2 != 0, mixture&4 != 0)
+				}
+			},
+		},
+		{
+			Requirement: "What a servlet sent has its status at /v1 by its recipient, and can be called off there.",
+			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Run: func(s *Story) {
+				code := s.generated()
+				r := s.StatusByV1(s.paired())
+				s.ExpectJSON(r, http.StatusOK)
+				s.ExpectJSON(s.CancelByV1(s.paired()), http.StatusOK)
+				s.Expect(s.Validate(code), ErrorText)
+			},
+		},
+		{
+			Requirement: "A generate of a servlet replaces the code of /v1, whatever that is for.",
+			Source:      Choice, Level: May,
+			Run: func(s *Story) {
+				id, before := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
+				code := s.generated()
+				s.ExpectReason(s.VerifyV1(before, Fields{"id": id, "type": "password_reset"}), "REPLACED")
+				s.Expect(s.Validate(code), Verified)
+			},
+		},
+	}
+}
