@@ -61,9 +61,11 @@ func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
 	checker := axe(t)
 	b := newBrowser(t, s.URL())
 	for _, page := range append(sandboxPages, "inbox/message/"+s.messages("limit=1")[0].ID) {
-		for _, screen := range screens() {
+		for i, screen := range screens() {
 			b.look(screen.width, screen.theme)
-			b.open(console.Path + page)
+			if i == 0 { // pages are one for all screens; what differs is in the style sheet
+				b.open(console.Path + page)
+			}
 			checkPage(b, checker, page)
 			if folder := os.Getenv("SCREENSHOTS"); folder != "" {
 				b.picture(fmt.Sprintf("%s/%s-%d-%s.png", folder, strings.ReplaceAll(page, "/", "-"), screen.width, screen.theme))
