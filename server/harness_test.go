@@ -116,6 +116,9 @@ func (o *output) String() string {
 // nobody else has. Later ones win.
 func variables(t *testing.T, more ...string) []string {
 	t.Helper()
+	if slices.Contains(more, "OTPBRIDGE_MODE=production") { // which has metrics at a port that a real server may have
+		more = append([]string{"OTPBRIDGE_METRICS_ADDR=127.0.0.1:0"}, more...)
+	}
 	return append([]string{
 		"OTPBRIDGE_ADDR=127.0.0.1:0",
 		"OTPBRIDGE_DATABASE_URL=" + migrated.SQLite(t),
