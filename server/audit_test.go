@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The page's own commands, beside a production server, and what a call of it leaves in the log.
+// The page's own commands, and those of the page of alerts, beside a production server, and what a call of it leaves in
+// the log.
 func TestAudit_ThePagesCommandsWork(t *testing.T) {
 	needs(t, "bash", "curl")
 	folder := t.TempDir()
@@ -45,6 +46,19 @@ func TestAudit_ThePagesCommandsWork(t *testing.T) {
 	bash(`echo '[{"esme_address":"10000000000001","otp_cipher":"none"}]' | otpbridge account import --profile live -`)
 	require.Contains(t, bash(blocks(t, text, "own", "sh")[0]), `"has_more":false`)
 	require.Contains(t, bash("otpbridge audit prove 0"), `"hashes"`)
+
+	s.watched(t)
+	text = page(t, "doc/insight.md")
+	require.Regexp(t, `"of":"IN",.*"stopped":1,`, bash(blocks(t, text, "statistics", "sh")[0], "TOKEN="+token))
+	alerts := bash(blocks(t, text, "alerts", "sh")[0], "TOKEN="+token)
+	require.Contains(t, alerts, `"rule":"prefix_stopped","account":"10000000000001"`)
+	alert := regexp.MustCompile(`alr_\w+`).FindString(alerts)
+	bash(strings.ReplaceAll(blocks(t, text, "acknowledge", "sh")[0], "alr_…", alert), "TOKEN="+token)
+	require.Contains(t, bash(blocks(t, text, "alerts", "sh")[0], "TOKEN="+token), `"state":"acknowledged"`)
+	for range 2 {
+		alerts = bash(blocks(t, text, "checklist", "sh")[0], "TOKEN="+token)
+	}
+	require.Contains(t, alerts, `"note":"the shop has no forms without a token"`)
 
 	s.do("GET", "/api/people?limit=3&919551492394=x", "", "Authorization", "Bearer "+token)
 	require.NoError(t, s.Shutdown(t.Context()))

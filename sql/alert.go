@@ -44,14 +44,15 @@ var alerts = table[Alert]{"alerts", func(a *Alert) []column {
 	}
 }}
 
-// maxAlerts bounds what is listed, the newest first.
-const maxAlerts = 1000
+// MaxAlerts is how many are read at most.
+const MaxAlerts = 1000
 
 // AlertMemory is how long resolved alerts are kept.
 const AlertMemory = 92 * otp.Day
 
-// List reads alerts, the newest first; those of all accounts for nil.
-func (a *Alerts) List(ctx context.Context, accounts []string) ([]Alert, error) {
+// List reads the newest alerts, the newest first, limit at most: those of all accounts for nil, and those that were
+// raised before another one if its id is not zero.
+func (a *Alerts) List(ctx context.Context, accounts []string, before otp.ID, limit int) ([]Alert, error) {
 	where, args := `1 = 1`, []any{}
 	if accounts != nil {
 		if len(accounts) == 0 {
@@ -60,7 +61,10 @@ func (a *Alerts) List(ctx context.Context, accounts []string) ([]Alert, error) {
 		list, values := in(accounts, func(t string) any { return t })
 		where, args = `esme_address IN `+list, values
 	}
-	return alerts.find(ctx, a.store, where+` ORDER BY id DESC LIMIT ?`, append(args, maxAlerts)...)
+	if !before.IsZero() {
+		where, args = where+` AND id < ?`, append(args, before[:])
+	}
+	return alerts.find(ctx, a.store, where+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
 }
 
 // ByID reads an alert; ErrNotFound for none.
@@ -142,7 +146,7 @@ func (a *Alerts) PauseKey(tx *Tx, id otp.ID) (bool, error) {
 
 // PausedEndpoints reads the webhook endpoints that were paused because deliveries failed.
 func (a *Alerts) PausedEndpoints(ctx context.Context) ([]Endpoint, error) {
-	return endpoints.find(ctx, a.store, `off = ? LIMIT ?`, "paused", maxAlerts)
+	return endpoints.find(ctx, a.store, `off = ? LIMIT ?`, "paused", MaxAlerts)
 }
 
 // UnsealedSince is the moment of the oldest change that the audit log has no place for yet; 0 for none.

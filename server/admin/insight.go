@@ -16,7 +16,8 @@ import (
 var insightRoutes = []route{
 	{method: http.MethodGet, path: "/api/statistics", who: person, needs: people.ReadStatistics,
 		parameters: statisticsParameters, call: (*exchange).statistics},
-	{method: http.MethodGet, path: "/api/alerts", who: person, needs: people.ReadAlerts, call: (*exchange).alerts},
+	{method: http.MethodGet, path: "/api/alerts", who: person, needs: people.ReadAlerts,
+		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).alerts},
 	{method: http.MethodPost, path: "/api/alerts/:id/acknowledge", who: person, needs: people.WriteAlerts,
 		call: (*exchange).acknowledge},
 	{method: http.MethodGet, path: "/api/checklist", who: person, needs: people.ReadAlerts, call: (*exchange).checklist},
@@ -96,19 +97,27 @@ type alert struct {
 }
 
 func (x *exchange) alerts() (answer, error) {
-	found, err := x.door.Insight.Alerts(x.ctx, x.who.Grant.Accounts)
+	query := web.ReadQuery(x.gin, limitParameter, cursorParameter)
+	limit, before := query.Number(limitParameter, usualPage, 1, 100), cursorID(query, insight.AlertPrefix)
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.Insight.Alerts(x.ctx, x.who.Grant.Accounts, before, limit+1)
 	if err != nil {
 		return answer{}, err
 	}
 	shown := struct {
-		Data  []alert        `json:"data"`
+		page[alert]
 		Rules []insight.Rule `json:"rules"`
-	}{[]alert{}, insight.Rules()}
-	for i := range found {
+	}{page[alert]{Data: []alert{}}, insight.Rules()}
+	for i := range found[:min(len(found), limit)] {
 		a := &found[i]
 		shown.Data = append(shown.Data, alert{a.ID.Text(insight.AlertPrefix), a.Rule, a.Account, a.Subject, a.State, a.Value,
 			a.Says, insight.RemedyOf(a.Rule), a.Action, a.RaisedAt.Time(), a.SeenAt.Time(), moment(a.AcknowledgedAt),
 			a.AcknowledgedBy, moment(a.ResolvedAt)})
+	}
+	if len(found) > limit {
+		shown.NextCursor, shown.HasMore = x.next(limit, shown.Data[limit-1].ID), true
 	}
 	return answer{http.StatusOK, shown}, nil
 }

@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,6 +59,56 @@ func TestStatistics_AreOfTheAccountsThatTheCallerSees(t *testing.T) {
 		d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/statistics"+query, "", who...)
 	}
 	d.wants(t, 401, "AUTH_003", "GET", "/api/statistics", "")
+}
+
+// The parts of the list together are all that the caller sees, each once and the newest first, also when one is raised
+// in between.
+func TestAlerts_AreListedInParts(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.accounts(t, "4711", "4712")
+	now := otp.At(time.Now())
+	raise := func(account, prefix string) {
+		t.Helper()
+		d.counts.Events([]otp.Event{{Kind: otp.EventPrefixStop, Account: account, Environment: otp.Live,
+			Sending: otp.Sending{Channels: otp.SMS, Prefix: prefix}}}, now)
+		require.NoError(t, d.insight.Write(t.Context(), now))
+		require.NoError(t, d.insight.Evaluate(t.Context(), now))
+	}
+	var want []string
+	for _, digit := range []string{"1", "2", "3", "4", "5"} {
+		raise("4711", "91955"+digit)
+		raise("4712", "91956"+digit)
+		want = slices.Insert(want, 0, "+91956"+digit, "+91955"+digit)
+	}
+	parts := func(who []string, limit int) (found []string) {
+		cursor := ""
+		for {
+			part := d.wants(t, 200, "", "GET", fmt.Sprintf("/api/alerts?limit=%d%s", limit, cursor), "", who...)
+			for _, shown := range part.members["data"].([]any) {
+				found = append(found, shown.(map[string]any)["subject"].(string))
+			}
+			require.Equal(t, part.members["next_cursor"] != nil, part.members["has_more"])
+			if part.members["next_cursor"] == nil {
+				return found
+			}
+			if cursor == "" && limit == 4 {
+				raise("4711", "91957")
+			}
+			cursor = "&cursor=" + part.member("next_cursor")
+		}
+	}
+	require.Equal(t, want, parts(who, 3))
+	require.Equal(t, want, parts(who, 10), "no empty part at the end")
+	require.Equal(t, []string{"+919565", "+919564", "+919563", "+919562", "+919561"},
+		parts(d.member(t, people.Support, "4712"), 2))
+	require.Equal(t, want, parts(who, 4))
+	for _, query := range []string{
+		"limit=0", "limit=101", "limit=x", "limit=-1", "limit=1&limit=2", "cursor=", "cursor=x", "cursor=alr_", "cursor=5",
+		"cursor=" + otp.ID{1}.Text("key"), "offset=1", "state=raised",
+	} {
+		d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/alerts?"+query, "", who...)
+	}
 }
 
 func TestAlerts_AreShownAndAcknowledgedByWhoMay(t *testing.T) {

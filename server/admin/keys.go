@@ -187,13 +187,7 @@ func (x *exchange) keys() (answer, error) {
 	q := manage.KeyQuery{
 		Accounts: x.who.Grant.Accounts, Environment: among(query, "environment", otp.Environments()),
 		Kind: among(query, "kind", otp.KeyKinds()), Status: among(query, "status", manage.KeyStatuses()),
-		Limit: query.Number(limitParameter, usualPage, 1, 100),
-	}
-	if cursor, given := query.Given(cursorParameter); given {
-		var ok bool
-		if q.After, ok = otp.ParseID("key", cursor); !ok {
-			query.Fault(cursorParameter, "must be the next_cursor of an answer")
-		}
+		Limit: query.Number(limitParameter, usualPage, 1, 100), After: cursorID(query, "key"),
 	}
 	if err := query.Err(); err != nil {
 		return answer{}, err

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
 
@@ -43,6 +44,16 @@ func paged[T any](x *exchange, all []T, id func(T) string) (answer, error) {
 		shown.Data = append(shown.Data, each)
 	}
 	return answer{http.StatusOK, shown}, nil
+}
+
+// cursorID is the id that is the cursor, with its prefix; zero for none.
+func cursorID(query *web.Query, prefix string) otp.ID {
+	cursor, given := query.Given(cursorParameter)
+	id, ok := otp.ParseID(prefix, cursor)
+	if given && !ok {
+		query.Fault(cursorParameter, "must be the next_cursor of an answer")
+	}
+	return id
 }
 
 // next returns the cursor of the next part, and links to it (RFC 8288).

@@ -120,14 +120,7 @@ type erasure struct {
 
 func (x *exchange) erasures() (answer, error) {
 	query := web.ReadQuery(x.gin, limitParameter, cursorParameter, "account")
-	limit := query.Number(limitParameter, usualPage, 1, 100)
-	var after otp.ID
-	if cursor, given := query.Given(cursorParameter); given {
-		var ok bool
-		if after, ok = otp.ParseID(privacy.ErasurePrefix, cursor); !ok {
-			query.Fault(cursorParameter, "must be the next_cursor of an answer")
-		}
-	}
+	limit, after := query.Number(limitParameter, usualPage, 1, 100), cursorID(query, privacy.ErasurePrefix)
 	account, err := x.oneAccount(query)
 	if err != nil {
 		return answer{}, err

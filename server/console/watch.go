@@ -42,8 +42,11 @@ type bar struct {
 	Title                            string
 }
 
-// shownLines is how many lines a table has at most; the API has the others.
-const shownLines = 20
+// How many lines and alerts a table has at most; the API has the others.
+const (
+	shownLines  = 20
+	shownAlerts = 1000
+)
 
 func (x *exchange) watch() (err error) {
 	body := watchBody{Account: x.query("account"), Span: x.query("span"), MayRead: x.who.May(people.ReadAlerts) == nil,
@@ -86,7 +89,7 @@ func (x *exchange) watch() (err error) {
 		body.Tables = append(body.Tables, watchTable{t.title, t.sends, lines[:min(len(lines), shownLines)]})
 	}
 	if body.MayRead {
-		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts); err != nil {
+		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts, otp.ID{}, shownAlerts); err != nil {
 			return err
 		}
 		if body.Checklist, err = x.door.Insight.Checklist(x.ctx, q.Accounts, q.To); err != nil {

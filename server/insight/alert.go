@@ -55,7 +55,7 @@ const maxFindings = 20
 func (i *Insight) Evaluate(ctx context.Context, now otp.Millis) error {
 	i.evaluating.Lock()
 	defer i.evaluating.Unlock()
-	known, err := i.store.Alerts.List(ctx, nil)
+	known, err := i.store.Alerts.List(ctx, nil, otp.ID{}, sql.MaxAlerts)
 	if err != nil {
 		return err
 	}
@@ -168,9 +168,10 @@ func changeOf(a *sql.Alert, kind otp.ChangeKind, by otp.Actor, now otp.Millis) o
 	return otp.Change{ID: sql.NewID(), At: now, Kind: kind, Actor: by, Account: a.Account, Details: details}
 }
 
-// Alerts lists alerts, the newest first; those of all accounts, and of none, for nil.
-func (i *Insight) Alerts(ctx context.Context, accounts []string) ([]sql.Alert, error) {
-	return i.store.Alerts.List(ctx, accounts)
+// Alerts lists the newest alerts, the newest first, limit at most: those of all accounts, and of none, for nil, and
+// those that were raised before another one if its id is not zero.
+func (i *Insight) Alerts(ctx context.Context, accounts []string, before otp.ID, limit int) ([]sql.Alert, error) {
+	return i.store.Alerts.List(ctx, accounts, before, limit)
 }
 
 // Alert is one warning about one subject.

@@ -26,7 +26,7 @@ var (
 // raised lists the alerts with what rule they are of.
 func raised(t testing.TB, i *Insight) map[string][]sql.Alert {
 	t.Helper()
-	all, err := i.Alerts(ctx, nil)
+	all, err := i.Alerts(ctx, nil, otp.ID{}, sql.MaxAlerts)
 	require.NoError(t, err)
 	of := map[string][]sql.Alert{}
 	for _, a := range all {

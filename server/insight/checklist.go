@@ -158,7 +158,7 @@ func mfa(ctx context.Context, r *round) (string, error) {
 }
 
 func monitored(ctx context.Context, r *round) (string, error) {
-	all, err := r.insight.store.Alerts.List(ctx, nil)
+	all, err := r.insight.store.Alerts.List(ctx, nil, otp.ID{}, sql.MaxAlerts)
 	open := 0
 	for i := range all {
 		if all[i].State == sql.AlertRaised && all[i].RaisedAt < r.now-otp.Day {
