@@ -76,7 +76,8 @@ func TestProduction_RefusesWhatBelongsToASandbox(t *testing.T) {
 			return []string{"OTPBRIDGE_MODE=production"}
 		}, "OTPBRIDGE_KEYRING_FILE"},
 		{"a keyring file that is not there", func(t *testing.T) []string {
-			return []string{"OTPBRIDGE_MODE=production", "OTPBRIDGE_KEYRING_FILE=" + filepath.Join(t.TempDir(), "keyring")}
+			return []string{"OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0",
+				"OTPBRIDGE_KEYRING_FILE=" + filepath.Join(t.TempDir(), "keyring")}
 		}, "no such file"},
 		{"the published key", func(t *testing.T) []string {
 			return variables(t, "OTPBRIDGE_MODE=production", "OTPBRIDGE_KEYRING=k1 "+sample)
