@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -299,40 +298,3 @@ func TestAlerts_AQuietWeekRaisesNone(t *testing.T) {
 }
 
 func abs(n int) int { return max(n, -n) }
-
-func TestChecklist_SaysWhatIsWrongAndWhoLooked(t *testing.T) {
-	i := open(t, migrated.SQLite(t))
-	shop(t, i, func(_ *otp.Account, key *sql.Credential) { key.CreatedAt, key.UsedAt = now-100*otp.Day, 0 })
-	item := func(name string, accounts ...string) Item {
-		all, err := i.Checklist(ctx, accounts, now)
-		require.NoError(t, err)
-		for _, item := range all {
-			require.NotEmpty(t, item.Remedy)
-			if item.Name == name {
-				return item
-			}
-		}
-		t.Fatal(name)
-		return Item{}
-	}
-	for _, name := range []string{"key_rotation", "https", "request_signing", "ip_allowlist", "audit", "unused_keys"} {
-		require.Equal(t, ItemAttention, item(name).State, name)
-		require.NotEmpty(t, item(name).Reason, name)
-	}
-	for _, name := range []string{"mfa", "monitoring", "client_keys", "deprecated_calls"} {
-		require.Equal(t, ItemOK, item(name).State, name)
-	}
-	require.Equal(t, ItemManual, item("csrf").State)
-	require.Equal(t, ItemOK, item("key_rotation", "2").State, "the key is another account's")
-	i.Settings = Settings{HTTPS: true, AuditsCalls: true}
-	require.Equal(t, ItemOK, item("https").State)
-
-	require.True(t, item("csrf").ReviewDue)
-	require.NoError(t, i.Review(ctx, otp.Actor{}, "Olga", "csrf", "looked at the shop", now-reviewEvery))
-	require.False(t, item("csrf").ReviewDue)
-	require.NoError(t, i.Review(ctx, otp.Actor{}, "Olga", "csrf", "", now-reviewEvery-1))
-	require.True(t, item("csrf").ReviewDue)
-	require.Equal(t, "Olga", item("csrf").ReviewedBy)
-	require.Equal(t, otp.NotFound, otp.KindOf(i.Review(ctx, otp.Actor{}, "Olga", "nothing", "", now)))
-	require.Equal(t, otp.Invalid, otp.KindOf(i.Review(ctx, otp.Actor{}, "Olga", "csrf", strings.Repeat("x", 501), now)))
-}

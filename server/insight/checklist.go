@@ -107,6 +107,12 @@ var checks = []check{
 		look: keysWith("not used for 30 days", func(r *round, c *sql.Credential) bool {
 			return r.now-max(c.UsedAt, c.CreatedAt) > 30*otp.Day
 		})},
+	{name: "shared_keys", what: "Each of your environments has a key of its own",
+		remedy: "POST /api/keys for each, and give each allowed_ips",
+		look:   sharedKeys},
+	{name: "unused_features", what: "What nobody uses is switched off",
+		remedy: "switch it off by PATCH /api/accounts/{account}, so that nobody else uses it",
+		look:   unusedFeatures},
 	{name: "deprecated_calls", what: "Nobody calls servlets that are about to end",
 		remedy: "look at GET /api/migration", look: deprecated},
 }
@@ -137,6 +143,76 @@ func keysWith(wrong string, is func(*round, *sql.Credential) bool) func(context.
 		some := strings.Join(found[:min(3, len(found))], ", ")
 		return fmt.Sprintf("%d keys are %s, among them %s", len(found), wrong, some), err
 	}
+}
+
+// sharedDays is how far back sharedKeys looks. A key that moves from one network to another is used from both on one
+// day, and needs no attention.
+const sharedDays = 7
+
+// sharedKeys finds live keys without allowed_ips that were used from several networks on two days or more of the last
+// ones: production, tests and somebody's desk may have the same key. Keys of web pages are used from everywhere.
+func sharedKeys(ctx context.Context, r *round) (string, error) {
+	all, err := r.credentials(ctx)
+	var asked []otp.ID
+	for i := range all {
+		if c := &all[i]; c.Environment == otp.Live && c.Kind != string(otp.ClientKey) && len(c.AllowedIPs) == 0 {
+			asked = append(asked, c.ID)
+		}
+	}
+	several := map[otp.ID]int{}
+	for some := range slices.Chunk(asked, 500) { // databases bound how many parameters a statement has
+		days, err := r.insight.store.Credentials.Days(ctx, some, sql.DayOf(r.now)-sharedDays+1)
+		if err != nil {
+			return "", err
+		}
+		for _, day := range days {
+			if day.Network == sql.ManyNetworks {
+				several[day.ID]++
+			}
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return keysWith("used from several networks on two days of the last seven",
+		func(_ *round, c *sql.Credential) bool { return several[c.ID] > 1 })(ctx, r)
+}
+
+// unusedFor is how long a channel has to be unused.
+const unusedFor = 30 * otp.Day
+
+// unusedFeatures finds accounts that may send on a channel and have not for 30 days.
+func unusedFeatures(ctx context.Context, r *round) (string, error) {
+	made, err := r.sum(ctx, r.now-unusedFor, r.now+1, r.accounts, string(otp.EventSent), string(otp.EventResent))
+	if err != nil {
+		return "", err
+	}
+	used := map[string]bool{}
+	for _, n := range made {
+		channels, _, _ := strings.Cut(n.Part, " ")
+		for _, channel := range strings.Split(channels, ",") {
+			used[n.Account+" "+channel] = true
+		}
+	}
+	var found []string
+	err = r.insight.store.Accounts.Each(ctx, func(a otp.Account, broken error) error {
+		if broken != nil || !a.Enabled || !a.OTPEnabled || a.CreatedAt > r.now-unusedFor ||
+			r.accounts != nil && !slices.Contains(r.accounts, a.Address) {
+			return nil
+		}
+		for channel, may := range map[otp.Channels]bool{otp.SMS: a.SMSEnabled, otp.Email: a.EmailEnabled} {
+			if may && !used[a.Address+" "+channel.String()] {
+				found = append(found, a.Address+" ("+channel.String()+"_enabled)")
+			}
+		}
+		return nil
+	})
+	if len(found) == 0 || err != nil {
+		return "", err
+	}
+	slices.Sort(found)
+	return fmt.Sprintf("%d channels sent nothing for 30 days, among them %s", len(found),
+		strings.Join(found[:min(3, len(found))], ", ")), nil
 }
 
 func mfa(ctx context.Context, r *round) (string, error) {

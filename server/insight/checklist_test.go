@@ -1,0 +1,153 @@
+package insight
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"otpbridge/server/otp"
+	"otpbridge/sql"
+	"otpbridge/sql/sqltest/migrated"
+)
+
+// reasonOf is why an item of the checklist needs attention, empty if it does not.
+func reasonOf(t testing.TB, i *Insight, name string, accounts []string) string {
+	t.Helper()
+	all, err := i.Checklist(ctx, accounts, now)
+	require.NoError(t, err)
+	at := slices.IndexFunc(all, func(item Item) bool { return item.Name == name })
+	require.GreaterOrEqual(t, at, 0, name)
+	require.Equal(t, all[at].Reason != "", all[at].State == ItemAttention)
+	return all[at].Reason
+}
+
+func TestChecklist_FindsKeysThatEnvironmentsShare(t *testing.T) {
+	type key = sql.Credential
+	const a, b, several = "192.0.2.0/24", "198.51.100.0/24", sql.ManyNetworks
+	plain := func(*sql.Credential) {}
+	for name, c := range map[string]struct {
+		networks []string // of today, yesterday and so on
+		key      func(*sql.Credential)
+		shared   bool
+	}{
+		"never used":               {nil, plain, false},
+		"one network":              {[]string{a, a, a, a}, plain, false},
+		"moved over night":         {[]string{b, b, a, a}, plain, false},
+		"moved by day":             {[]string{b, several, a}, plain, false},
+		"two days":                 {[]string{several, several}, plain, true},
+		"two days apart":           {[]string{several, a, a, a, a, a, several}, plain, true},
+		"every day":                {[]string{several, several, several, several, several, several, several}, plain, true},
+		"one of them is long ago":  {[]string{several, a, a, a, a, a, a, several}, plain, false},
+		"both are long ago":        {[]string{a, a, a, a, a, a, a, several, several}, plain, false},
+		"a service account's":      {[]string{several, several}, func(k *key) { k.Kind = "service" }, true},
+		"a web page's":             {[]string{several, several}, func(k *key) { k.Kind = "client" }, false},
+		"for tests":                {[]string{several, several}, func(k *key) { k.Environment = otp.Test }, false},
+		"bound to its networks":    {[]string{several, several}, func(k *key) { k.AllowedIPs = []string{a, b} }, false},
+		"revoked":                  {[]string{several, several}, func(k *key) { k.RevokedAt = now }, false},
+		"switched off":             {[]string{several, several}, func(k *key) { k.Enabled = false }, false},
+		"replaced by another key":  {[]string{several, several}, func(k *key) { k.Successor = otp.ID{7} }, false},
+		"ended":                    {[]string{several, several}, func(k *key) { k.ExpiresAt = now - 1 }, false},
+		"one network after others": {[]string{a, several, several}, plain, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := open(t, migrated.SQLite(t))
+			shop(t, i, func(_ *otp.Account, key *sql.Credential) { c.key(key) })
+			var uses []sql.KeyUse
+			for n, network := range c.networks {
+				at := now - otp.Millis(n)*otp.Day
+				uses = append(uses, sql.KeyUse{At: at, Address: "192.0.2.1",
+					KeyDay: sql.KeyDay{ID: shopKey, Day: sql.DayOf(at), Calls: 1, Network: network}})
+			}
+			require.NoError(t, i.store.Credentials.AddUses(ctx, uses))
+			reason := reasonOf(t, i, "shared_keys", nil)
+			require.Equal(t, c.shared, strings.Contains(reason, shopKey.Text("key")), reason)
+			require.Equal(t, c.shared, reason != "")
+			require.Empty(t, reasonOf(t, i, "shared_keys", []string{"2"}), "the key is another account's")
+		})
+	}
+}
+
+func TestChecklist_FindsChannelsThatNobodyUses(t *testing.T) {
+	const both = otp.SMS | otp.Email
+	for name, c := range map[string]struct {
+		may, used otp.Channels
+		account   func(*otp.Account)
+		ago       otp.Millis
+		want      string
+	}{
+		"SMS is used":             {may: otp.SMS, used: otp.SMS},
+		"SMS is not":              {may: otp.SMS, want: "1 (sms_enabled)"},
+		"mail is used":            {may: otp.Email, used: otp.Email},
+		"mail is not":             {may: otp.Email, want: "1 (email_enabled)"},
+		"both are used at once":   {may: both, used: both},
+		"mail only":               {may: both, used: otp.Email, want: "1 (sms_enabled)"},
+		"SMS only":                {may: both, used: otp.SMS, want: "1 (email_enabled)"},
+		"neither is":              {may: both, want: "1 (email_enabled), 1 (sms_enabled)"},
+		"nothing may be sent":     {},
+		"used 29 days ago":        {may: otp.SMS, used: otp.SMS, ago: 29 * otp.Day},
+		"used 31 days ago":        {may: otp.SMS, used: otp.SMS, ago: 31 * otp.Day, want: "1 (sms_enabled)"},
+		"a new account":           {may: both, account: func(a *otp.Account) { a.CreatedAt = now - 29*otp.Day }},
+		"an account that is off":  {may: both, account: func(a *otp.Account) { a.Enabled = false }},
+		"one that makes no codes": {may: both, account: func(a *otp.Account) { a.OTPEnabled = false }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := open(t, migrated.SQLite(t))
+			shop(t, i, func(a *otp.Account, _ *sql.Credential) {
+				a.CreatedAt, a.SMSEnabled, a.EmailEnabled = now-40*otp.Day, c.may.Has(otp.SMS), c.may.Has(otp.Email)
+				if c.account != nil {
+					c.account(a)
+				}
+			})
+			if c.used != 0 {
+				i.Tally.Events([]otp.Event{{Kind: otp.EventSent, Account: "1", Environment: otp.Live,
+					Sending: otp.Sending{Channels: c.used}}}, now-c.ago)
+				require.NoError(t, i.Write(ctx, now-c.ago))
+			}
+			require.Equal(t, c.want, strings.Join(regexp.MustCompile(`1 \(\w+\)`).FindAllString(
+				reasonOf(t, i, "unused_features", nil), -1), ", "))
+			require.Empty(t, reasonOf(t, i, "unused_features", []string{"2"}), "the account is not theirs")
+		})
+	}
+}
+
+func TestChecklist_SaysWhatIsWrongAndWhoLooked(t *testing.T) {
+	i := open(t, migrated.SQLite(t))
+	shop(t, i, func(_ *otp.Account, key *sql.Credential) { key.CreatedAt, key.UsedAt = now-100*otp.Day, 0 })
+	item := func(name string, accounts ...string) Item {
+		all, err := i.Checklist(ctx, accounts, now)
+		require.NoError(t, err)
+		for _, item := range all {
+			require.NotEmpty(t, item.Remedy)
+			if item.Name == name {
+				return item
+			}
+		}
+		t.Fatal(name)
+		return Item{}
+	}
+	for _, name := range []string{"key_rotation", "https", "request_signing", "ip_allowlist", "audit", "unused_keys"} {
+		require.Equal(t, ItemAttention, item(name).State, name)
+		require.NotEmpty(t, item(name).Reason, name)
+	}
+	for _, name := range []string{"mfa", "monitoring", "client_keys", "deprecated_calls"} {
+		require.Equal(t, ItemOK, item(name).State, name)
+	}
+	require.Equal(t, ItemManual, item("csrf").State)
+	require.Equal(t, ItemOK, item("key_rotation", "2").State, "the key is another account's")
+	i.Settings = Settings{HTTPS: true, AuditsCalls: true}
+	require.Equal(t, ItemOK, item("https").State)
+
+	require.True(t, item("csrf").ReviewDue)
+	require.NoError(t, i.Review(ctx, otp.Actor{}, "Olga", "csrf", "looked at the shop", now-reviewEvery))
+	require.False(t, item("csrf").ReviewDue)
+	require.NoError(t, i.Review(ctx, otp.Actor{}, "Olga", "csrf", "", now-reviewEvery-1))
+	require.True(t, item("csrf").ReviewDue)
+	require.Equal(t, "Olga", item("csrf").ReviewedBy)
+	require.Equal(t, otp.NotFound, otp.KindOf(i.Review(ctx, otp.Actor{}, "Olga", "nothing", "", now)))
+	require.Equal(t, otp.Invalid, otp.KindOf(i.Review(ctx, otp.Actor{}, "Olga", "csrf", strings.Repeat("x", 501), now)))
+}
