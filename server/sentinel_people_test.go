@@ -4,12 +4,15 @@ import (
 	"encoding/base32"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -27,6 +30,13 @@ func TestSentinel_NothingSecretOfPeopleIsKeptOrTold(t *testing.T) {
 	w := new(witness)
 	password := w.text("password")
 	owner := w.made(s, "/api/auth/register", `{"email":"boss@shop.example","name":"Olga","password":"`+password+`"}`, "")
+	var delivered output
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(&delivered, r.Body)
+		fmt.Fprintln(&delivered, r.Header)
+	}))
+	defer receiver.Close()
+	w.made(s, "/api/webhooks", `{"account":"10000000000001","events":["*"],"url":"`+receiver.URL+`"}`, owner)
 	answers := w.everyManagementCall(s, owner)
 	answers.WriteString(s.do("GET", "/api/audit?limit=100", "", "Authorization", "Bearer "+owner).body)
 	require.Greater(t, len(w.sentinels), 1000)
@@ -34,6 +44,9 @@ func TestSentinel_NothingSecretOfPeopleIsKeptOrTold(t *testing.T) {
 	require.Empty(t, leaks([]byte(scrape(t, s.Server, "/metrics")), w.sentinels), "in the metrics")
 	require.Empty(t, leaks([]byte(s.log.String()), w.sentinels), "in the log")
 	require.Contains(t, s.log.String(), "msg=request")
+	require.Eventually(t, func() bool { return strings.Count(delivered.String(), `"type":"key.created"`) >= 5 },
+		20*time.Second, 10*time.Millisecond)
+	require.Empty(t, leaks([]byte(delivered.String()), w.sentinels), "in a webhook's delivery")
 	path := strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")
 	for _, suffix := range []string{"", "-wal"} {
 		content, err := os.ReadFile(path + suffix)
@@ -74,10 +87,29 @@ func (w *witness) made(s *booted, path, body, owner string) string {
 	return ""
 }
 
+// form has a secret in each field that takes one.
+func (w *witness) form() url.Values {
+	form := url.Values{}
+	for _, name := range secretMembers {
+		form.Set(name, w.text(name))
+	}
+	return form
+}
+
+// browserSession is the cookie and the CSRF token of the session that an access token is of.
+func (s *booted) browserSession(token string) (cookie, csrf string) {
+	ask := func(path string) map[string]any {
+		return decoded(s.t, s.do("GET", path, "", "Authorization", "Bearer "+token))
+	}
+	session := ask("/api/auth/sessions")["data"].([]any)[0].(map[string]any)["id"].(string)
+	return "otpbridge=" + s.people.Cookie(session), ask("/api/csrf-token")["csrf_token"].(string)
+}
+
 var pathParameter = regexp.MustCompile(`[:*][a-z_]+`)
 
 // everyManagementCall asks each call of the server, but those of the servlets and the sandbox, with secrets in every
-// place, as a stranger and as the owner, and returns the answers. It leaves out the inbox's stream, which never ends.
+// place, as a stranger and as the owner, at the console's forms with the session of a browser too, and returns the
+// answers. It leaves out the inbox's stream, which never ends.
 func (w *witness) everyManagementCall(s *booted, owner string) *strings.Builder {
 	answers := new(strings.Builder)
 	w.made(s, "/api/auth/mfa/enable", `{"name":"phone"}`, owner)
@@ -86,7 +118,8 @@ func (w *witness) everyManagementCall(s *booted, owner string) *strings.Builder 
 		w.made(s, "/api/service-accounts", fmt.Sprintf(`{"name":"s%d","role":"auditor"}`, i), owner)
 		w.made(s, "/api/people", fmt.Sprintf(`{"email":"p%d@shop.example","role":"auditor"}`, i), owner)
 	}
-	calls := 0
+	calls, taken := 0, 0
+	cookie, csrf := s.browserSession(owner)
 	for _, route := range s.router().Routes() {
 		prefix := strings.SplitN(route.Path+"/", "/", 3)[1]
 		if strings.HasSuffix(route.Path, "inbox/live") || !strings.Contains(" api oauth v1 console ", " "+prefix+" ") {
@@ -106,18 +139,34 @@ func (w *witness) everyManagementCall(s *booted, owner string) *strings.Builder 
 		if route.Method == http.MethodGet {
 			continue
 		}
-		form, all := url.Values{}, []string{}
-		for _, name := range secretMembers {
-			form.Set(name, w.text(name))
-			all = append(all, fmt.Sprintf("%q:%q", name, w.text(name)))
-		}
+		form := w.form()
 		ask(form.Encode(), asForm)
-		ask(`{"email":"boss@shop.example",`+strings.Join(all, ",")+`}`, asJSON)
-		if !strings.Contains(path, "logout") && !strings.Contains(path, "sessions") {
-			one := secretMembers[calls%len(secretMembers)]
-			ask(fmt.Sprintf(`{%q:%q}`, one, w.text(one)), asJSON, "Authorization", "Bearer "+owner)
+		all := []string{`"email":"boss@shop.example"`}
+		for name, values := range w.form() {
+			all = append(all, fmt.Sprintf("%q:%q", name, values[0]))
+		}
+		ask(`{`+strings.Join(all, ",")+`}`, asJSON)
+		if strings.Contains(path, "logout") || strings.Contains(path, "sessions") || strings.Contains(path, "security/end") {
+			continue // these end the owner's
+		}
+		one := secretMembers[calls%len(secretMembers)]
+		ask(fmt.Sprintf(`{%q:%q}`, one, w.text(one)), asJSON, "Authorization", "Bearer "+owner)
+		if prefix == "console" {
+			taken++
+			form = w.form()
+			form.Set("csrf", csrf)
+			ask(form.Encode(), asForm, "Cookie", cookie, "Origin", s.URL())
 		}
 	}
+	require.NotContains(s.t, answers.String(), "of another login", "the forms come with a session that counts")
+	require.Greater(s.t, calls, 100)
+	require.Greater(s.t, taken, 40)
+	w.wrongLogins(s, answers)
+	return answers
+}
+
+// wrongLogins gives secrets where a login takes them.
+func (w *witness) wrongLogins(s *booted, answers *strings.Builder) {
 	for _, ask := range []string{`login {"email":"boss@shop.example","password":%q}`, `refresh {"refresh_token":%q}`,
 		`login {"email":"boss@shop.example","password":%q,"mfa_code":"1"}`, `recover {"recovery_token":"x","password":%q}`,
 		`recover {"recovery_token":%q,"password":"x"}`, `login {"email":"nobody@shop.example","password":%q}`} {
@@ -125,6 +174,4 @@ func (w *witness) everyManagementCall(s *booted, owner string) *strings.Builder 
 		answers.WriteString(s.do("POST", "/api/auth/"+call, fmt.Sprintf(body, w.text(call)), "Content-Type",
 			"application/json").body)
 	}
-	require.Greater(s.t, calls, 100)
-	return answers
 }
