@@ -155,7 +155,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log, Acting: s.settings.AlertActions,
 		Settings: insight.Settings{HTTPS: s.settings.HTTPS == config.RequireHTTPS, Sandbox: s.settings.Sandbox(),
 			AuditsCalls: s.settings.AuditCalls != config.AuditNoCalls},
-		Mail: s.mails.toOperators(), Unpushed: func() time.Duration { return s.audit.Behind() },
+		Mail: s.mails.toOperators(), Unsealed: func() time.Duration { return s.audit.Behind() },
 		Circuits: func() []string { return deliver.OpenCircuits(slices.Concat(out.sms, out.email)...) }})
 	options := engine.Options{
 		Store: s.store, Keyring: keyring, Files: out.files, DeliveryWait: s.settings.DeliveryWait, Log: s.log,

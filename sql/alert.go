@@ -149,15 +149,6 @@ func (a *Alerts) PausedEndpoints(ctx context.Context) ([]Endpoint, error) {
 	return endpoints.find(ctx, a.store, `off = ? LIMIT ?`, "paused", MaxAlerts)
 }
 
-// UnsealedSince is the moment of the oldest change that the audit log has no place for yet; 0 for none.
-func (a *Alerts) UnsealedSince(ctx context.Context) (otp.Millis, error) {
-	found, err := changes.find(ctx, a.store, `place IS NULL ORDER BY id LIMIT 1`)
-	if err != nil || len(found) == 0 {
-		return 0, err
-	}
-	return found[0].At, nil
-}
-
 // Review is when somebody last looked at an item of the checklist.
 type Review struct {
 	Item     string

@@ -127,8 +127,8 @@ func (l *Log) Record(call Call, names []byte) {
 	}
 }
 
-// Behind is for how long nothing could be sealed; 0 before Start. Whatever is recorded meanwhile is kept, but nobody could
-// prove afterwards that it was not changed.
+// Behind is for how long nothing could be sealed, or no checkpoint be pushed; 0 before Start. The metric and the alert
+// tell it. Whatever is recorded meanwhile is kept, but nobody could prove afterwards that it was not changed.
 func (l *Log) Behind() time.Duration {
 	if sealed := l.sealed.Load(); sealed != nil {
 		return time.Since(*sealed)

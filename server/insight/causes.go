@@ -305,16 +305,16 @@ func clock(ctx context.Context, r *round, threshold int64) ([]finding, error) {
 	return nil, err
 }
 
-func auditUnsealed(ctx context.Context, r *round, threshold int64) (found []finding, err error) {
-	if unpushed := r.insight.Unpushed; unpushed != nil && int64(unpushed().Seconds()) >= threshold {
-		found = []finding{{value: int64(unpushed().Seconds()), subject: "checkpoints",
-			says: "a server could not push its checkpoints for a while"}}
+func auditUnsealed(_ context.Context, r *round, threshold int64) ([]finding, error) {
+	if r.insight.Unsealed == nil {
+		return nil, nil
 	}
-	since, err := r.insight.store.Alerts.UnsealedSince(ctx)
-	if waits := int64((r.now - since) / otp.Second); err == nil && since != 0 && waits >= threshold {
-		found = append(found, finding{value: waits, says: fmt.Sprintf("a change has waited %d seconds for its place", waits)})
+	seconds := int64(r.insight.Unsealed() / time.Second)
+	if seconds < threshold {
+		return nil, nil
 	}
-	return found, err
+	says := fmt.Sprintf("nothing could be sealed for %d seconds, or no checkpoint be pushed", seconds)
+	return []finding{{value: seconds, says: says}}, nil
 }
 
 func webhookPaused(ctx context.Context, r *round, _ int64) (found []finding, err error) {

@@ -24,8 +24,8 @@ type Options struct {
 	// Circuits names the providers that are given a pause; nil where there are none.
 	Circuits func() []string
 	Settings Settings
-	// Unpushed is for how long this server could not push checkpoints of the audit log; nil where it makes none.
-	Unpushed func() time.Duration
+	// Unsealed is for how long this server could not seal the audit log or push its checkpoints; nil where there is none.
+	Unsealed func() time.Duration
 	// Mail tells operators of an alert; nil where nobody is mailed. It must not block.
 	Mail func(subject, text string)
 }

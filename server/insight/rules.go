@@ -54,7 +54,7 @@ var rules = []Rule{
 		What:   "this server's clock and the database's are so many milliseconds apart; from 1000 on it is not ready",
 		Remedy: "let both machines ask a time server"},
 	{Name: "audit_unsealed", Threshold: 60, Quiet: 15 * time.Minute, look: auditUnsealed,
-		What:   "a change has waited so many seconds for its place in the audit log, or checkpoints could not be pushed",
+		What:   "a server could seal no entry of the audit log, or push no checkpoint, for so many seconds",
 		Remedy: "look at the server's log for audit:"},
 	{Name: "webhook_paused", Quiet: time.Hour, look: webhookPaused,
 		What:   "a webhook was paused because deliveries failed for days",
