@@ -115,7 +115,7 @@ func TestServlets_ExactCountsThroughTwoServersOnOneSQLiteFileRace(t *testing.T) 
 	environ := variables(t)
 	path := strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")
 	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
-	raceServlets(t, l, servers, 100, asking(t, byHand(t, "sqlite", path), newestWrong))
+	raceServlets(t, l, servers, times(100, 20), asking(t, byHand(t, "sqlite", path), newestWrong))
 	l.report(t)
 }
 
@@ -140,7 +140,7 @@ func onMariaDB(t *testing.T) (environ []string, db *sqlx.DB) {
 func TestServlets_ExactCountsThroughTwoServersOnOneMariaDBRace(t *testing.T) {
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
-	raceServlets(t, l, servers, 100, asking(t, db, newestWrong))
+	raceServlets(t, l, servers, times(100, 20), asking(t, db, newestWrong))
 	l.report(t)
 }
 
