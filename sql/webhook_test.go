@@ -148,7 +148,11 @@ func TestWebhooks_AnEndpointIsExactFromItsCommitOnRace(t *testing.T) {
 			mu.Lock()
 			there = append(there, e)
 			mu.Unlock()
-			time.Sleep(5 * time.Millisecond)
+			require.Eventually(t, func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return len(made[e.ID]) > 0
+			}, time.Minute, time.Millisecond)
 		}
 		close(stop)
 		busy.Wait()
