@@ -20,7 +20,8 @@ import (
 // Accounts are the rows of otp_auth_config.
 type Accounts struct {
 	store *Store
-	vault SafeLists
+	seal  func(address string, text []byte) []byte
+	open  func(address string, sealed []byte) ([]byte, error)
 }
 
 // ErrNotFound is the answer when a row that was asked for is not there.

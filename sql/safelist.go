@@ -12,15 +12,13 @@ import (
 	"otpbridge/server/otp"
 )
 
-// SafeLists seals accounts' safe lists: they may hold whole numbers, and the database holds no number in clear.
-type SafeLists interface {
-	SealSafeList(address string, text []byte) []byte
-	OpenSafeList(address string, sealed []byte) ([]byte, error)
+// Keep says how accounts' safe lists are sealed and opened: they may hold whole numbers, and the database holds no
+// number in clear. Before, those that are sealed are read as empty. It is called before the store is used by several
+// goroutines.
+func (a *Accounts) Keep(seal func(address string, text []byte) []byte,
+	open func(address string, sealed []byte) ([]byte, error)) {
+	a.seal, a.open = seal, open
 }
-
-// Keep has safe lists sealed from now on. Before, those that are sealed are read as empty. It is called before the
-// store is used by several goroutines.
-func (a *Accounts) Keep(vault SafeLists) { a.vault = vault }
 
 // SealSafeLists seals the safe lists that stand in clear, as SQL and earlier versions write them. One that would not
 // fit its column when it is sealed waits until somebody shortens it.
@@ -39,7 +37,7 @@ func (a *Accounts) SealSafeLists(ctx context.Context) error {
 	}
 	return a.store.write(ctx, func(w *session) error {
 		for _, row := range clear {
-			sealed := base64.StdEncoding.EncodeToString(a.vault.SealSafeList(row.Address, []byte(row.Text)))
+			sealed := base64.StdEncoding.EncodeToString(a.seal(row.Address, []byte(row.Text)))
 			if err := w.exec(ctx, `UPDATE otp_auth_config SET safe_list = ? WHERE esme_address = ? AND safe_list = ?`,
 				sealed, row.Address, row.Text); err != nil {
 				return fmt.Errorf("seal a safe list: %w", err)
@@ -70,10 +68,10 @@ func safeList() accountColumn {
 }
 
 func (a *Accounts) openSafeList(account *otp.Account) error {
-	if account.SealedSafeList == nil || a.vault == nil {
+	if account.SealedSafeList == nil || a.seal == nil {
 		return nil
 	}
-	text, err := a.vault.OpenSafeList(account.Address, account.SealedSafeList)
+	text, err := a.open(account.Address, account.SealedSafeList)
 	if err != nil {
 		return err
 	}
@@ -86,12 +84,12 @@ func (a *Accounts) openSafeList(account *otp.Account) error {
 // sealSafeList seals what is to be written.
 func (a *Accounts) sealSafeList(account *otp.Account) {
 	account.SealedSafeList = nil
-	if len(account.SafeList) == 0 || a.vault == nil {
+	if len(account.SafeList) == 0 || a.seal == nil {
 		return
 	}
 	text, err := json.Marshal(account.SafeList)
 	if err != nil {
 		panic(err) // texts always have JSON
 	}
-	account.SealedSafeList = a.vault.SealSafeList(account.Address, text)
+	account.SealedSafeList = a.seal(account.Address, text)
 }

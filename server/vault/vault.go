@@ -49,7 +49,7 @@ func Open(ctx context.Context, store *sql.Store, keyring *crypto.Keyring, sandbo
 // Unopened is a vault without the index key, for who only looks: it seals and opens, and has changed nothing.
 func Unopened(store *sql.Store, keyring *crypto.Keyring, sandbox bool) *Vault {
 	v := &Vault{Keyring: keyring, Sandbox: sandbox, store: store}
-	store.Accounts.Keep(v)
+	store.Accounts.Keep(v.sealSafeList, v.openSafeList)
 	return v
 }
 
@@ -161,13 +161,12 @@ func (v *Vault) SealCipher(row *otp.Account, key, iv crypto.Secret) {
 	}
 }
 
-// SealSafeList implements sql.SafeLists.
-func (v *Vault) SealSafeList(address string, text []byte) []byte {
+func (v *Vault) sealSafeList(address string, text []byte) []byte {
 	return v.Keyring.Seal(accountColumn(address, "safe_list"), text)
 }
 
-// OpenSafeList implements sql.SafeLists. The error names the column.
-func (v *Vault) OpenSafeList(address string, sealed []byte) ([]byte, error) {
+// openSafeList reads what sealSafeList made. The error names the column.
+func (v *Vault) openSafeList(address string, sealed []byte) ([]byte, error) {
 	opened, err := v.openColumn(&otp.Account{Address: address}, "safe_list", sealed)
 	return opened.Bytes(), err
 }
