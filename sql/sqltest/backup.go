@@ -1,7 +1,6 @@
 package sqltest
 
 import (
-	"database/sql"
 	"fmt"
 	"net/url"
 	"os"
@@ -49,22 +48,12 @@ func backupFile(t testing.TB, path string) (restore func()) {
 func copyTables(t testing.TB, from, to string) {
 	t.Helper()
 	s := Shared(t)
-	db, err := sql.Open("mysql", fmt.Sprintf("root@unix(%s)/", s.socket()))
+	tables, err := s.tables(from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema = ?`, from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
 	statements := []string{"CREATE DATABASE IF NOT EXISTS " + to + " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
-	for rows.Next() {
-		var table string
-		if err := rows.Scan(&table); err != nil {
-			t.Fatal(err)
-		}
+	for _, table := range tables {
 		statements = append(statements,
 			fmt.Sprintf("DROP TABLE IF EXISTS %s.%s", to, table),
 			fmt.Sprintf("CREATE TABLE %s.%s LIKE %s.%s", to, table, from, table),

@@ -2,6 +2,7 @@ package sqltest
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,10 +17,16 @@ type Copies struct {
 	// Migrate brings the schema of an empty database up to date and leaves nothing open.
 	Migrate func(databaseURL string) error
 
-	file, tables sync.Once
-	content      []byte // of a SQLite file
-	statements   string // that make a schema of MariaDB
-	err          error
+	file struct {
+		once    sync.Once
+		content []byte
+		err     error
+	}
+	schema struct {
+		once       sync.Once
+		statements string
+		err        error
+	}
 }
 
 // SQLite gives the URL of a file in a folder of the test's own.
@@ -31,9 +38,9 @@ func (c *Copies) SQLite(t testing.TB) string {
 // At is SQLite with a path that matters to the test. A file that is there stays as it is.
 func (c *Copies) At(t testing.TB, path string) string {
 	t.Helper()
-	c.file.Do(func() { c.content, c.err = c.makeFile() })
-	if c.err != nil {
-		t.Fatalf("make a database to copy: %v", c.err)
+	c.file.once.Do(func() { c.file.content, c.file.err = c.makeFile() })
+	if c.file.err != nil {
+		t.Fatalf("make a database to copy: %v", c.file.err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
@@ -41,7 +48,7 @@ func (c *Copies) At(t testing.TB, path string) string {
 	if _, err := os.Stat(path); err == nil {
 		return "sqlite:" + path
 	}
-	if err := os.WriteFile(path, c.content, 0o600); err != nil {
+	if err := os.WriteFile(path, c.file.content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return "sqlite:" + path
@@ -64,9 +71,9 @@ func (c *Copies) makeFile() ([]byte, error) {
 func (c *Copies) MariaDB(t testing.TB) string {
 	t.Helper()
 	s := Shared(t)
-	c.tables.Do(func() { c.statements, c.err = c.describe(s, s.Schema(t)) })
-	if c.err != nil {
-		t.Fatalf("make a schema to copy: %v", c.err)
+	c.schema.once.Do(func() { c.schema.statements, c.schema.err = c.describe(s, s.Schema(t)) })
+	if c.schema.err != nil {
+		t.Fatalf("make a schema to copy: %v", c.schema.err)
 	}
 	made := s.Schema(t)
 	db, err := sql.Open("mysql", s.DSN(made)+"?multiStatements=true")
@@ -74,7 +81,7 @@ func (c *Copies) MariaDB(t testing.TB) string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec(c.statements); err != nil {
+	if _, err := db.Exec(c.schema.statements); err != nil {
 		t.Fatalf("copy a schema: %v", err)
 	}
 	return made
@@ -85,25 +92,37 @@ func (c *Copies) describe(s *Server, template string) (string, error) {
 	if err := c.Migrate(template); err != nil {
 		return "", err
 	}
-	db, err := sql.Open("mysql", s.DSN(template))
-	if err != nil {
-		return "", err
-	}
-	defer db.Close()
 	name := path.Base(s.DSN(template))
-	rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema = ?`, name)
+	tables, err := s.tables(name)
 	if err != nil {
 		return "", err
 	}
-	defer rows.Close()
 	var statements []string
-	for rows.Next() {
-		var table string
-		if err := rows.Scan(&table); err != nil {
-			return "", err
-		}
+	for _, table := range tables {
 		from := "`" + name + "`.`" + table + "`"
 		statements = append(statements, "CREATE TABLE `"+table+"` LIKE "+from, "INSERT INTO `"+table+"` SELECT * FROM "+from)
 	}
-	return strings.Join(statements, ";\n"), rows.Err()
+	return strings.Join(statements, ";\n"), nil
+}
+
+// tables lists those of a schema.
+func (s *Server) tables(schema string) (names []string, err error) {
+	db, err := sql.Open("mysql", fmt.Sprintf("root@unix(%s)/", s.socket()))
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema = ?`, schema)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
 }
