@@ -144,7 +144,7 @@ func (e *Engine) sendAgain(ctx context.Context, row *otp.Delivery) (send, error)
 	return s, nil
 }
 
-// after is what is left of a list behind one of its members; all of it if that is none.
+// after returns the channels behind one of a list, or the whole list if it does not have that one.
 func after(list []otp.Channels, member otp.Channels) []otp.Channels {
 	for i, channels := range list {
 		if channels == member {

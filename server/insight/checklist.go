@@ -153,6 +153,9 @@ const sharedDays = 7
 // ones: production, tests and somebody's desk may have the same key. Keys of web pages are used from everywhere.
 func sharedKeys(ctx context.Context, r *round) (string, error) {
 	all, err := r.credentials(ctx)
+	if err != nil {
+		return "", err
+	}
 	var asked []otp.ID
 	for i := range all {
 		if c := &all[i]; c.Environment == otp.Live && c.Kind != string(otp.ClientKey) && len(c.AllowedIPs) == 0 {
@@ -170,9 +173,6 @@ func sharedKeys(ctx context.Context, r *round) (string, error) {
 				several[day.ID]++
 			}
 		}
-	}
-	if err != nil {
-		return "", err
 	}
 	return keysWith("used from several networks on two days of the last seven",
 		func(_ *round, c *sql.Credential) bool { return several[c.ID] > 1 })(ctx, r)
