@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest"
 )
 
 // accountTable is the table of doc/accounts.md: names, values and meanings as otp.Columns has them, defaults as
@@ -94,7 +95,7 @@ func TestAccounts_EveryColumnIsDescribed(t *testing.T) {
 	require.Len(t, described, len(made), "a column has no description in otp.Columns")
 
 	var columns []string
-	db := byHand(t, "sqlite", strings.TrimPrefix(s.settings.DatabaseURL.Reveal(), "sqlite:"))
+	db := sqltest.Connect(t, s.settings.DatabaseURL.Reveal())
 	require.NoError(t, db.Select(&columns, `SELECT name FROM pragma_table_info('otp_auth_config')`))
 	for _, column := range columns {
 		require.True(t, described[column], column)

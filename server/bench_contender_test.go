@@ -69,7 +69,7 @@ func newContender(t *testing.T, name string) *contender {
 func (c *contender) onSQLite() {
 	c.t.Helper()
 	path := filepath.Join(c.t.TempDir(), "otp.db")
-	c.on("sqlite:"+path, "sqlite", path)
+	c.on("sqlite:" + path)
 }
 
 // onMariaDB does the same on a new schema. The program reaches it over TCP, as it would reach
@@ -77,16 +77,12 @@ func (c *contender) onSQLite() {
 func (c *contender) onMariaDB(server *sqltest.Server) {
 	c.t.Helper()
 	c.server, c.pids = server, []int{server.PID()}
-	databaseURL := server.SchemaTCP(c.t)
-	c.on(databaseURL, "mysql", server.DSN(databaseURL))
+	c.on(server.SchemaTCP(c.t))
 }
 
-func (c *contender) on(databaseURL, driver, dsn string) {
+func (c *contender) on(databaseURL string) {
 	c.t.Helper()
-	db, err := sql.Open(driver, dsn)
-	require.NoError(c.t, err)
-	c.t.Cleanup(func() { db.Close() })
-	c.db, c.url, c.stored = db, databaseURL, rows{}
+	c.db, c.url, c.stored = sqltest.Connect(c.t, databaseURL).DB, databaseURL, rows{}
 	c.start()
 }
 

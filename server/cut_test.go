@@ -240,7 +240,7 @@ func cuttable(t *testing.T) *behindProxy {
 	proxy, proxied := sqltest.Proxied(t, direct)
 	s := boot(t, variables(t, "OTPBRIDGE_DATABASE_URL="+proxied)...)
 	dsn := sqltest.Shared(t).DSN(direct)
-	return &behindProxy{s, proxy, dsn[strings.LastIndex(dsn, "/")+1:], byHand(t, "mysql", dsn)}
+	return &behindProxy{s, proxy, dsn[strings.LastIndex(dsn, "/")+1:], sqltest.Connect(t, direct)}
 }
 
 func (s *behindProxy) victim() *victim {

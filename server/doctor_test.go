@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -93,13 +92,7 @@ func (p *patient) command(stdin string, arguments ...string) {
 // sql runs statements on the database as an administrator would.
 func (p *patient) sql(statements ...string) {
 	p.t.Helper()
-	driver, dsn := "sqlite", strings.TrimPrefix(p.database, "sqlite:")
-	if !p.sqlite {
-		driver, dsn = "mysql", p.server.DSN(p.database)
-	}
-	db, err := sql.Open(driver, dsn)
-	require.NoError(p.t, err)
-	defer db.Close()
+	db := sqltest.Connect(p.t, p.database)
 	for _, statement := range statements {
 		_, err := db.Exec(statement)
 		require.NoError(p.t, err, statement)

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/sql/sqltest"
 )
 
 // Whoever may ask a sandbox for an account, or change a row with SQL, makes the server open no file of their
@@ -37,7 +39,7 @@ func TestFiles_NoAccountNamesAPath(t *testing.T) {
 		"what is there cannot be told")
 	made := s.account(`{"sms_channels":"http://127.0.0.1:9/?to={to}&text={text}#profile=p.json"}`)
 
-	db := byHand(t, "sqlite", s.settings.DatabaseURL.Reveal()[len("sqlite:"):]+"?_pragma=busy_timeout(10000)")
+	db := sqltest.Connect(t, s.settings.DatabaseURL.Reveal())
 	for _, path := range []string{"/dev/zero", pipe, "pipe"} {
 		_, err := db.Exec(`UPDATE otp_auth_config SET sms_channels = ? WHERE esme_address = ?`, gateway+path, made.Address)
 		require.NoError(t, err)

@@ -169,11 +169,10 @@ func besiege(t *testing.T, database string) {
 		server := sqltest.Shared(t)
 		address := server.Schema(t)
 		environ = append(environ, "OTPBRIDGE_DATABASE_URL="+address)
-		storm(t, environ, byHand(t, "mysql", server.DSN(address)))
+		storm(t, environ, sqltest.Connect(t, address))
 		return
 	}
-	storm(t, environ, byHand(t, "sqlite", strings.TrimPrefix(environ[1],
-		"OTPBRIDGE_DATABASE_URL=sqlite:")+"?_pragma=busy_timeout(10000)"))
+	storm(t, environ, sqltest.Connect(t, databaseOf(t, environ)))
 }
 
 func storm(t *testing.T, environ []string, db *sqlx.DB) {

@@ -20,6 +20,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/sql/sqltest"
 )
 
 // rawGateway is an SMS gateway that keeps the bytes of each request: a parser would tidy them.
@@ -198,8 +200,7 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_FILES_DIR="+filepath.Dir(profile), "OTPBRIDGE_PREFIX_UNVERIFIED=0",
 		"OTPBRIDGE_SMS_CHANNELS="+gateway.url+"#profile="+profile+"&sender=SHOP",
 		"OTPBRIDGE_EMAIL_CHANNELS=smtp://"+drop.address+"?tls=off&from=codes@shop.example")
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1],
-		"OTPBRIDGE_DATABASE_URL=sqlite:")+"?_pragma=busy_timeout(10000)")
+	db := sqltest.Connect(t, databaseOf(t, environ))
 	s := boot(t, environ...)
 
 	attacks, number := map[string]attack{}, 0 // by number and by mailbox

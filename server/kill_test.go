@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -84,7 +83,7 @@ func (s *strikes) killServer(t *testing.T, program string, kills int, db *sqlx.D
 
 func TestKill_ServerUnderLoadOnSQLite(t *testing.T) {
 	environ := variables(t)
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	db := sqltest.Connect(t, databaseOf(t, environ))
 	s := &strikes{ledger: new(ledger)}
 	s.killServer(t, program(t), times(50, 3), db, environ)
 	s.conclude(t, db)
@@ -92,7 +91,7 @@ func TestKill_ServerUnderLoadOnSQLite(t *testing.T) {
 
 func TestKill_ServerUnderLoadOnMariaDB(t *testing.T) {
 	database := sqltest.Shared(t).Schema(t)
-	db := byHand(t, "mysql", sqltest.Shared(t).DSN(database))
+	db := sqltest.Connect(t, database)
 	s := &strikes{ledger: new(ledger)}
 	s.killServer(t, program(t), times(20, 2), db, variables(t, "OTPBRIDGE_DATABASE_URL="+database))
 	s.conclude(t, db)
@@ -103,7 +102,7 @@ func TestKill_MariaDBUnderLoad(t *testing.T) {
 	s := &strikes{ledger: new(ledger)}
 	database := sqltest.Own(t)
 	address := database.Schema(t)
-	db := byHand(t, "mysql", database.DSN(address))
+	db := sqltest.Connect(t, address)
 	running := startChild(t, t.TempDir(), "OTPBRIDGE_DATABASE_URL="+address,
 		"OTPBRIDGE_KEYRING="+crypto.NewKeyringText("k1"), "OTPBRIDGE_SANDBOX_FIXED_CODE="+loadCode)
 	process := running.command.Process.Pid

@@ -75,7 +75,7 @@ func TestHarness_CatchesAStoreThatAnswersBeforeItsCommitKill(t *testing.T) {
 	}
 	l := new(ledger)
 	environ := variables(t)
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	db := sqltest.Connect(t, databaseOf(t, environ))
 	s := &strikes{ledger: new(ledger)}
 	s.killServer(t, mutant(t, answersEarly), 50, db, environ)
 	l.inject(1)

@@ -109,7 +109,7 @@ func killed(t *testing.T, l *ledger, kills int, dying string, through door) (end
 	t.Helper()
 	receiver, folder := startReceiver(t), t.TempDir()
 	environ := variables(t, receiver.channel()...)
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	db := sqltest.Connect(t, databaseOf(t, environ))
 	number := 0
 	for range kills {
 		running := startProgram(t, dying, folder, environ...)
@@ -266,7 +266,7 @@ func TestCallbacks_AreAuthenticatedAndMonotonic(t *testing.T) {
 		0o600))
 	environ := variables(t, "OTPBRIDGE_FILES_DIR="+filepath.Dir(profile),
 		"OTPBRIDGE_SMS_CHANNELS="+gateway.URL+"/?to={to}&text={text}#callback=0123456789abcdef&profile="+profile)
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	db := sqltest.Connect(t, databaseOf(t, environ))
 	s := boot(t, environ...)
 	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", documentedKey, person("919551492394")))
 	outcome := func() (text string) {

@@ -154,7 +154,7 @@ func overloaded(t *testing.T, l *ledger, program string, calm time.Duration) *ov
 	o.overload(t, l, c, load.OpenOptions{
 		Rate: int(10*o.capacity) + 1, Duration: 10 * time.Second, Calm: 10, CalmFor: calm,
 	})
-	o.checkCharges(t, l, strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:"))
+	o.checkCharges(t, l, environ)
 	l.note("%v", o)
 	require.NoError(t, c.command.Process.Kill()) // so that the next one has the machine to itself
 	return o
@@ -223,10 +223,10 @@ func resident(c *child) int {
 // checkCharges compares what the database holds with what was acknowledged: every good answer has its
 // event, and only calls whose answer did not come may have one besides. A refused call has none, no
 // recipient, no challenge and no count.
-func (o *overload) checkCharges(t *testing.T, l *ledger, file string) {
+func (o *overload) checkCharges(t *testing.T, l *ledger, environ []string) {
 	t.Helper()
 	var stored struct{ Recipients, Sends, Challenges, Wrong, Used, Sent, Verified, Others int }
-	require.NoError(t, byHand(t, "sqlite", file).Get(&stored, `
+	require.NoError(t, sqltest.Connect(t, databaseOf(t, environ)).Get(&stored, `
 		SELECT (SELECT COUNT(*) FROM recipients) AS recipients, (SELECT COALESCE(SUM(seq), 0) FROM recipients) AS sends,
 			COUNT(*) AS challenges, SUM(wrong) AS wrong, COUNT(used_at) AS used,
 			(SELECT COUNT(*) FROM events WHERE kind = 'sent') AS sent,
@@ -299,21 +299,20 @@ func TestServer_AtTenTimesItsCapacityTiming(t *testing.T) {
 // charged, /v1 says when to come back, and it stays ready.
 func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
-	file := strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")
 	c := startChild(t, t.TempDir(), environ...)
-	release := hinder(t, file, 300*time.Millisecond)
+	release := hinder(t, environ, 300*time.Millisecond)
 	o, l := &overload{rightOf: map[string]int{}}, new(ledger)
 	o.overload(t, l, c, load.OpenOptions{Rate: 2000, Duration: time.Second, Patience: 20 * time.Second})
 	release()
-	o.checkCharges(t, l, file)
+	o.checkCharges(t, l, environ)
 	l.note("%v", o)
 	l.report(t)
 }
 
 // hinder holds the write lock of an SQLite file before each commit of somebody else, until release.
-func hinder(t *testing.T, file string, hold time.Duration) (release func()) {
+func hinder(t *testing.T, environ []string, hold time.Duration) (release func()) {
 	t.Helper()
-	conn, err := byHand(t, "sqlite", file).Connx(t.Context())
+	conn, err := sqltest.Connect(t, databaseOf(t, environ)).Connx(t.Context())
 	require.NoError(t, err)
 	stop, holding, seen := make(chan struct{}), sync.WaitGroup{}, 0
 	pause := func(d time.Duration) (goOn bool) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"database/sql"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -12,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"otpbridge/config"
+	"otpbridge/sql/sqltest"
 )
 
 // A backup from before an erasure has the person again. Doctor says so, and reapply erases them again.
@@ -20,9 +19,6 @@ func TestPrivacy_ARestoredBackupIsErasedAgain(t *testing.T) {
 	needs(t, "bash")
 	folder := t.TempDir()
 	environ := variables(t, "OTPBRIDGE_AUDIT_CHECKPOINT_FILE="+filepath.Join(folder, "pushed"))
-	settings, err := config.Load(environ)
-	require.NoError(t, err)
-	database := strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
 	command := func(code int, arguments ...string) string {
 		t.Helper()
 		var out, problems bytes.Buffer
@@ -30,10 +26,7 @@ func TestPrivacy_ARestoredBackupIsErasedAgain(t *testing.T) {
 		return out.String() + problems.String()
 	}
 	history := func() (n int) {
-		db, err := sql.Open("sqlite", database)
-		require.NoError(t, err)
-		defer db.Close()
-		require.NoError(t, db.QueryRow(`SELECT COUNT(*) FROM events`).Scan(&n))
+		require.NoError(t, sqltest.Connect(t, databaseOf(t, environ)).Get(&n, `SELECT COUNT(*) FROM events`))
 		return n
 	}
 
@@ -47,6 +40,7 @@ func TestPrivacy_ARestoredBackupIsErasedAgain(t *testing.T) {
 		require.Equal(t, 201, sent.status, sent.body)
 	}
 	require.NoError(t, s.Shutdown(t.Context()))
+	database := strings.TrimPrefix(databaseOf(t, environ), "sqlite:")
 	backup, err := os.ReadFile(database)
 	require.NoError(t, err)
 	both := history()

@@ -2,15 +2,13 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
-	"otpbridge/config"
 	"otpbridge/crypto"
+	"otpbridge/sql/sqltest"
 )
 
 const productionKey = "a-key-of-production"
@@ -34,11 +32,7 @@ func productionFrom(t *testing.T, environ []string) []string {
 // edit runs SQL on the database that environ names.
 func edit(t *testing.T, environ []string, statements ...string) {
 	t.Helper()
-	settings, err := config.Load(environ)
-	require.NoError(t, err)
-	db, err := sqlx.Open("sqlite", strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:"))
-	require.NoError(t, err)
-	defer db.Close()
+	db := sqltest.Connect(t, databaseOf(t, environ))
 	for _, statement := range statements {
 		_, err := db.Exec(statement)
 		require.NoError(t, err, statement)

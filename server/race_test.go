@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/config"
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
 	"otpbridge/sql/sqltest"
@@ -91,14 +92,12 @@ const newestWrong = `
 	SELECT c.wrong FROM challenges c JOIN recipients r ON r.id = c.recipient_id
 	WHERE r.esme_address = ? ORDER BY c.id DESC LIMIT 1`
 
-// byHand opens a database behind the servers' backs, as an operator does.
-func byHand(t *testing.T, driver, dsn string) *sqlx.DB {
+// databaseOf is the URL of the database that settings name.
+func databaseOf(t *testing.T, environ []string) string {
 	t.Helper()
-	db, err := sqlx.Open(driver, dsn)
+	settings, err := config.Load(environ)
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	db.SetMaxIdleConns(0) // an idle one would outlive a killed database, and the driver would say so
-	return db
+	return settings.DatabaseURL.Reveal()
 }
 
 // asking asks a database for one number about an account at a time.
@@ -113,9 +112,8 @@ func asking(t *testing.T, db *sqlx.DB, query string) func(account string) int {
 func TestServlets_ExactCountsThroughTwoServersOnOneSQLiteFileRace(t *testing.T) {
 	l := new(ledger)
 	environ := variables(t)
-	path := strings.TrimPrefix(environ[1], "OTPBRIDGE_DATABASE_URL=sqlite:")
 	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
-	raceServlets(t, l, servers, times(100, 20), asking(t, byHand(t, "sqlite", path), newestWrong))
+	raceServlets(t, l, servers, times(100, 20), asking(t, sqltest.Connect(t, databaseOf(t, environ)), newestWrong))
 	l.report(t)
 }
 
@@ -134,7 +132,7 @@ func onMariaDB(t *testing.T) (environ []string, db *sqlx.DB) {
 	t.Helper()
 	database := sqltest.Shared(t).Schema(t)
 	return []string{"OTPBRIDGE_DATABASE_URL=" + database, "OTPBRIDGE_KEYRING=" + crypto.NewKeyringText("k1")},
-		byHand(t, "mysql", sqltest.Shared(t).DSN(database))
+		sqltest.Connect(t, database)
 }
 
 func TestServlets_ExactCountsThroughTwoServersOnOneMariaDBRace(t *testing.T) {

@@ -44,7 +44,7 @@ func TestSentinel_NothingSecretIsInAMariaDBsDumpOrFilesFault(t *testing.T) {
 	l.inject(len(w.sentinels))
 	l.acknowledge(strings.Count(c.log.String(), "msg=request"))
 
-	db := byHand(t, "mysql", database.DSN(address))
+	db := sqltest.Connect(t, address)
 	places := dump(t, db)
 	for _, table := range []string{"otp_auth_config", "credentials", "recipients", "challenges", "events", "index_key",
 		"keyring_keys"} {

@@ -7,14 +7,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/sql/sqltest"
 )
 
 // What plain SQL wrote into a name is shown as what it is: in tables, in JSON and in the log.
 func TestShown_StoredTextsCannotDeceive(t *testing.T) {
 	environ := variables(t)
 	s := boot(t, environ...)
-	db := byHand(t, "sqlite", strings.TrimPrefix(environ[1],
-		"OTPBRIDGE_DATABASE_URL=sqlite:")+"?_pragma=busy_timeout(10000)")
+	db := sqltest.Connect(t, databaseOf(t, environ))
 	account := s.account(`{"esme_address":"4711"}`)
 	for _, name := range []string{
 		"Shop\u202eknaB", "Sh\u200bop", "Shop\nfault  none", "Shop\tactive", "Shop\x1b[31m", "Shop\u2066", "Sh\u00adop",

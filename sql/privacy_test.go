@@ -17,7 +17,7 @@ func TestPrivacy_SearchesByIndex(t *testing.T) {
 		op, _ := generate(nextID(), nextID(), policy, noon)
 		require.NoError(t, s.Do(op))
 		sqlite := strings.HasPrefix(url, "sqlite:")
-		random := map[bool]string{true: "randomblob(16)", false: "UNHEX(MD5(RAND()))"}[sqlite]
+		random := map[bool]string{true: "randomblob(16)", false: "UNHEX(REPLACE(UUID(), '-', ''))"}[sqlite]
 		statements := slices.Repeat([]string{strings.ReplaceAll(`
 			INSERT INTO events (id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels,
 				remaining, user_hash, mailbox_hash)

@@ -60,9 +60,7 @@ func (a *ailing) by(statements ...string) {
 		require.NoError(a.t, a.server.Exec(append([]string{"USE " + a.schema}, statements...)...))
 		return
 	}
-	db, err := sql.Open("sqlite", sqliteURI(a.path))
-	require.NoError(a.t, err)
-	defer db.Close()
+	db := sqltest.Connect(a.t, "sqlite:"+a.path)
 	for _, statement := range statements {
 		_, err := db.Exec(statement)
 		require.NoError(a.t, err, statement)

@@ -1,15 +1,16 @@
 package admin
 
 import (
-	stdsql "database/sql"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/people"
+	"otpbridge/sql/sqltest"
 )
 
 // proved is the owner, logged in with a second factor.
@@ -40,12 +41,9 @@ func (d *desk) recorded(t testing.TB, kind string) (n int) {
 }
 
 // database is the one that the store has open, beside it.
-func (d *desk) database(t testing.TB) *stdsql.DB {
+func (d *desk) database(t testing.TB) *sqlx.DB {
 	t.Helper()
-	db, err := stdsql.Open("sqlite", d.file)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	return db
+	return sqltest.Connect(t, "sqlite:"+d.file)
 }
 
 const shopAccount = `{"esme_address":"4711","name":"Shop","message_profile":"live","make_secrets":true,

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -99,13 +98,7 @@ func file(checkpoints ...Checkpoint) []byte {
 // bySQL changes the database as its owner can, behind the store's back.
 func bySQL(t testing.TB, url string, statements ...string) {
 	t.Helper()
-	name, source := "sqlite", strings.TrimPrefix(url, "sqlite:")
-	if strings.HasPrefix(url, "mysql:") {
-		name, source = "mysql", sqltest.Shared(t).DSN(url)
-	}
-	db, err := sqlx.Open(name, source)
-	require.NoError(t, err)
-	defer db.Close()
+	db := sqltest.Connect(t, url)
 	for _, statement := range statements {
 		_, err := db.Exec(statement)
 		require.NoError(t, err, statement)

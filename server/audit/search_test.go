@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
@@ -196,10 +195,8 @@ func TestRead_SearchesByIndex(t *testing.T) {
 // searches refuses a plan that reads a whole table.
 func searches(t *testing.T, url, statement string) {
 	t.Helper()
+	db := sqltest.Connect(t, url)
 	if strings.HasPrefix(url, "sqlite:") {
-		db, err := sqlx.Open("sqlite", strings.TrimPrefix(url, "sqlite:"))
-		require.NoError(t, err)
-		defer db.Close()
 		var steps []struct {
 			ID, Parent, Notused int
 			Detail              string
@@ -210,9 +207,6 @@ func searches(t *testing.T, url, statement string) {
 		}
 		return
 	}
-	db, err := sqlx.Open("mysql", sqltest.Shared(t).DSN(url))
-	require.NoError(t, err)
-	defer db.Close()
 	rows, err := db.Queryx("EXPLAIN " + statement)
 	require.NoError(t, err)
 	defer rows.Close()

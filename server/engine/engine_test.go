@@ -2,15 +2,13 @@ package engine_test
 
 import (
 	"context"
-	"database/sql"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/crypto"
@@ -56,18 +54,9 @@ func onBoth(t *testing.T, test func(t *testing.T, at place)) {
 }
 
 // byHand opens the database behind the engine's back, as an operator does.
-func byHand(t testing.TB, at place) *sql.DB {
+func byHand(t testing.TB, at place) *sqlx.DB {
 	t.Helper()
-	driver, dsn := "mysql", ""
-	if path, isFile := strings.CutPrefix(string(at), "sqlite:"); isFile {
-		driver, dsn = "sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(5000)"}).String()
-	} else {
-		dsn = sqltest.Shared(t).DSN(string(at))
-	}
-	db, err := sql.Open(driver, dsn)
-	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	return db
+	return sqltest.Connect(t, string(at))
 }
 
 func open(t testing.TB, at place) house { return openWith(t, at, func(*engine.Options) {}) }

@@ -13,6 +13,7 @@ import (
 	"otpbridge/server/audit"
 	"otpbridge/server/otp"
 	store "otpbridge/sql"
+	"otpbridge/sql/sqltest"
 	"otpbridge/sql/sqltest/migrated"
 )
 
@@ -52,7 +53,7 @@ func TestExport_StreamsInFlatMemory(t *testing.T) {
 	h := open(t, migrated.SQLite(t))
 	c := h.application(t)
 	h.send(t, c, someNumber, "", "sms", someUser)
-	db := h.byHand(t)
+	db := sqltest.Connect(t, h.url)
 	_, err := db.Exec(`
 		INSERT INTO events (id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels,
 			remaining, summary, user_hash)
@@ -198,7 +199,7 @@ func TestErase_FindsWhatHasNoHashes(t *testing.T) {
 	c := h.application(t)
 	h.fill(t, c, someNumber, someMailbox, someUser)
 	h.fill(t, c, "+919551492395", "john@example.com", "another")
-	db := h.byHand(t)
+	db := sqltest.Connect(t, h.url)
 	for _, statement := range []string{
 		`UPDATE events SET user_hash = NULL, mailbox_hash = NULL`,
 		`UPDATE goose_db_version SET tstamp = '2020-01-01 00:00:00' WHERE version_id = 1`,

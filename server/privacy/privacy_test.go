@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/crypto"
@@ -85,21 +85,6 @@ func (h *house) close() {
 		h.engine.Close()
 		h.Store.Close()
 	}
-}
-
-// byHand opens the database behind the store's back.
-func (h *house) byHand(t testing.TB) *sql.DB {
-	t.Helper()
-	driver, dsn := "mysql", ""
-	if path, isFile := strings.CutPrefix(h.url, "sqlite:"); isFile {
-		driver, dsn = "sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(5000)"}).String()
-	} else {
-		dsn = sqltest.Shared(t).DSN(h.url)
-	}
-	db, err := sql.Open(driver, dsn)
-	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	return db
 }
 
 // application is a new account's caller at the JSON API.
@@ -177,7 +162,7 @@ func (h *house) listen(t testing.TB, c *engine.Caller) {
 }
 
 // tables lists those of a database.
-func tables(t testing.TB, db *sql.DB) (names []string) {
+func tables(t testing.TB, db *sqlx.DB) (names []string) {
 	t.Helper()
 	rows, err := db.Query(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'`)
 	if err != nil {
@@ -196,7 +181,7 @@ func tables(t testing.TB, db *sql.DB) (names []string) {
 // dump is every row of a database but those of some tables, sorted.
 func (h *house) dump(t testing.TB, without ...string) (lines []string) {
 	t.Helper()
-	db := h.byHand(t)
+	db := sqltest.Connect(t, h.url)
 	for _, table := range tables(t, db) {
 		if slices.Contains(without, table) {
 			continue
@@ -328,7 +313,7 @@ func TestErase_TheFilesHoldNothingOfIt(t *testing.T) {
 	h.fill(t, c, "+919551492395", "john@example.com", "another user")
 	before := h.dump(t, kept...)
 	h.fill(t, c, someNumber, someMailbox, someUser)
-	db := h.byHand(t)
+	db := sqltest.Connect(t, h.url)
 	var secrets [][]byte
 	for _, query := range []string{`SELECT sealed FROM recipients`, `SELECT mailbox FROM challenges WHERE mailbox IS NOT NULL`,
 		`SELECT mailbox FROM events WHERE mailbox IS NOT NULL`, `SELECT answer FROM idempotency_keys`} {
@@ -394,7 +379,7 @@ func TestErase_WhatIsErasedIsWhatTheIDNames(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, int64(tt.gone), made.Says.Erased["challenges"])
 			var left int
-			require.NoError(t, h.byHand(t).QueryRow(`SELECT COUNT(*) FROM events WHERE kind = 'sent'`).Scan(&left))
+			require.NoError(t, sqltest.Connect(t, h.url).QueryRow(`SELECT COUNT(*) FROM events WHERE kind = 'sent'`).Scan(&left))
 			require.Equal(t, tt.stays, left)
 		})
 	}

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
+	"otpbridge/sql/sqltest"
 )
 
 // shadowing is an account whose calls go to the upstream while the rules here are compared.
@@ -157,9 +157,7 @@ func (s *shadowing) nothingHappenedHere() {
 	messages, err := s.front.engine.Inbox.List(s.Context(), engine.MessageQuery{Account: s.front.address, Limit: 9})
 	require.NoError(s, err)
 	require.Empty(s, messages)
-	db, err := sqlx.Open("sqlite", s.front.path)
-	require.NoError(s, err)
-	defer db.Close()
+	db := sqltest.Connect(s.T, "sqlite:"+s.front.path)
 	for _, table := range []string{"recipients", "challenges", "events", "deliveries", "counters"} {
 		var rows int
 		require.NoError(s, db.Get(&rows, `SELECT COUNT(*) FROM `+table))

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
-	databasesql "database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -40,6 +39,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/servlet"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest"
 	"otpbridge/sql/sqltest/migrated"
 )
 
@@ -377,10 +377,7 @@ func (s *story) encrypt(t *testing.T, code string) []byte {
 
 // runSQL does what an operator does with the database's own tools, beside the running server.
 func (s *story) runSQL(t *testing.T, statement string) {
-	database, err := databasesql.Open("sqlite", "file:"+s.house.path+"?_pragma=busy_timeout(10000)")
-	require.NoError(t, err)
-	defer database.Close()
-	result, err := database.Exec(statement)
+	result, err := sqltest.Connect(t, "sqlite:"+s.house.path).Exec(statement)
 	require.NoError(t, err)
 	changed, err := result.RowsAffected()
 	require.NoError(t, err)

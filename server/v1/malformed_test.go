@@ -1,7 +1,6 @@
 package v1
 
 import (
-	databasesql "database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -218,9 +217,7 @@ func TestMalformed_IsRefusedChangesNothingAndCostsNothing(t *testing.T) {
 
 // dump is every row of the database. Credentials and accounts are in it as well.
 func (h *house) dump(t testing.TB) map[string][]string {
-	db, err := databasesql.Open("sqlite", "file:"+h.path+"?_pragma=busy_timeout(10000)")
-	require.NoError(t, err)
-	defer db.Close()
+	db := sqltest.Connect(t, "sqlite:"+h.path)
 	names, err := db.Query(`SELECT name FROM sqlite_master WHERE type = 'table'`)
 	require.NoError(t, err)
 	var tables []string

@@ -1,14 +1,12 @@
 package webhook
 
 import (
-	database "database/sql"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,7 +85,7 @@ func TestDelivery_KillLosesNothing(t *testing.T) {
 // recorded reads the ids of all events behind the store's back.
 func recorded(t *testing.T, at string) (ids []otp.ID) {
 	t.Helper()
-	rows, err := behind(t, at).Query("SELECT id FROM events")
+	rows, err := sqltest.Connect(t, at).Query("SELECT id FROM events")
 	require.NoError(t, err)
 	defer rows.Close()
 	for rows.Next() {
@@ -97,21 +95,6 @@ func recorded(t *testing.T, at string) (ids []otp.ID) {
 	}
 	require.NoError(t, rows.Err())
 	return ids
-}
-
-// behind opens a database behind the store's back.
-func behind(t *testing.T, at string) *database.DB {
-	t.Helper()
-	driver, dsn := "mysql", ""
-	if path, isFile := strings.CutPrefix(at, "sqlite:"); isFile {
-		driver, dsn = "sqlite", path
-	} else {
-		dsn = sqltest.Shared(t).DSN(at)
-	}
-	db, err := database.Open(driver, dsn)
-	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	return db
 }
 
 func killed(t *testing.T, url string, rounds, least int) {
@@ -138,7 +121,7 @@ func killed(t *testing.T, url string, rounds, least int) {
 	e, err := h.Create(ctx, me, otp.ID{}, Wish{URL: &receiver.URL, Events: []string{"otp.sent", "otp.verified"}})
 	require.NoError(t, err)
 
-	db := behind(t, url)
+	db := sqltest.Connect(t, url)
 	for round := 1; round <= rounds; round++ {
 		var children []*exec.Cmd
 		for range 2 {
