@@ -111,9 +111,9 @@ bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot p
 bench-large: ## measure what a million events and a hundred thousand live challenges cost
 	BENCH=1 $(GO) test -count=1 -v -timeout 20m -run '^TestBenchLarge$$' ./server
 
-# Statements about time hold for a normal binary, not under the race detector.
+# Statements about time hold for a normal binary, not under the race detector, and while nothing is compiled beside it.
 timing: ## check that answers which must not differ by time do not, and how codes are distributed
-	FULL=1 $(GO) test -count=1 -v -timeout 30m -run 'Timing|Distribution' ./...
+	FULL=1 $(GO) test -p 1 -count=1 -v -timeout 30m -run 'Timing|Distribution' ./...
 
 faults: ## run races, kills and faults with the full number of rounds
 	FULL=1 $(GO) test $(RACE) -count=1 -v -timeout 60m -run 'Race|Kill|Fault' ./...

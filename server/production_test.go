@@ -21,9 +21,15 @@ func productionFrom(t *testing.T, environ []string) []string {
 	s := boot(t, environ...)
 	account := s.account(`{"access_keys":[{"key":"` + productionKey + `"}]}`)
 	require.NoError(t, s.Shutdown(t.Context()))
+	return promoted(t, environ, account.Address)
+}
+
+// promoted is productionFrom with the account of that address.
+func promoted(t *testing.T, environ []string, address string) []string {
+	t.Helper()
 	edit(t, environ,
-		`DELETE FROM credentials WHERE esme_address <> '`+account.Address+`'`,
-		`DELETE FROM otp_auth_config WHERE esme_address <> '`+account.Address+`'`,
+		`DELETE FROM credentials WHERE esme_address <> '`+address+`'`,
+		`DELETE FROM otp_auth_config WHERE esme_address <> '`+address+`'`,
 		`DELETE FROM sandbox_accounts`,
 		`UPDATE credentials SET environment = 'live'`) // those of a sandbox reach simulated channels only
 	return append(environ, "OTPBRIDGE_MODE=production", "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")

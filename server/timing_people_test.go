@@ -52,9 +52,9 @@ func peopleCases(t *testing.T, s *booted) []timed {
 	}
 	const stranger = "other@shop.example"
 	return []timed{
-		{"login, unknown address", [2]func() *http.Request{login(known), login(stranger)}, 100},
-		{"registration, unknown address", [2]func() *http.Request{register(known), register(stranger)}, 100},
-		{"recovery, unknown token", [2]func() *http.Request{recovery(used.Token), recovery(unknown)}, 100},
+		{"login, unknown address", [2]func() *http.Request{login(known), login(stranger)}, 300},
+		{"registration, unknown address", [2]func() *http.Request{register(known), register(stranger)}, 300},
+		{"recovery, unknown token", [2]func() *http.Request{recovery(used.Token), recovery(unknown)}, 300},
 	}
 }
 
