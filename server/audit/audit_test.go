@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -418,5 +419,27 @@ func TestStart_TellsOfCheckpointsAndSaysHowFarItIsBehind(t *testing.T) {
 		require.NoError(t, l.store.Close())
 		time.Sleep(2 * time.Minute)
 		require.Greater(t, l.Behind(), 118*time.Second)
+	})
+}
+
+// A busy server's calls come while others are sealed. They wait for the next time: each sealing is a commit, which
+// the codes would wait for.
+func TestStart_SealsTwiceASecondHoweverManyCallsCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, migrated.SQLite(t))
+		var sealings atomic.Int64
+		l.Pushed = func(context.Context) error {
+			if sealings.Add(1) < 100 {
+				l.Record(call(otp.At(time.Now()), "919551492394"), nil)
+			}
+			return nil
+		}
+		l.Start()
+		l.Record(call(otp.At(time.Now()), "919551492394"), nil)
+		time.Sleep(10*time.Second + time.Millisecond)
+		require.EqualValues(t, 20, sealings.Load())
+		sealings.Store(100)
+		l.Close()
+		require.Equal(t, int64(21), seal(t, l).Size, "none is left out at the end")
 	})
 }

@@ -230,7 +230,7 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 	if look {
 		waiting, err = l.store.Audit.Waiting(ctx)
 	}
-	for err == nil {
+	for more := true; err == nil && more; {
 		calls := l.take()
 		if len(calls) == 0 && !waiting {
 			break
@@ -244,6 +244,7 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 		if err = p.push(tree); err == nil && l.Pushed != nil {
 			err = l.Pushed(ctx)
 		}
+		more = waiting || len(calls) == sealCalls // what came meanwhile is sealed with what comes next
 	}
 	if asked { // else this says nothing of the database
 		p.report(err)

@@ -77,6 +77,6 @@ func term(pair [2]string) otp.ID {
 // sealEvery and lookEvery are the pauses between two sealings while calls come, and between two looks for changes of
 // servers and commands that do not seal themselves.
 const (
-	sealEvery = 250 * time.Millisecond
+	sealEvery = 500 * time.Millisecond
 	lookEvery = time.Second
 )
