@@ -1,13 +1,18 @@
 package main
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
+	"otpbridge/server/otp"
+	"otpbridge/server/webhook"
 )
 
 // controls are what a reader of a page can use.
@@ -50,9 +55,15 @@ func TestConsole_EveryControlIsReachedByKeyboard(t *testing.T) {
 
 // A first code, and a key from its making to its end, with the keyboard alone.
 func TestConsole_ByKeyboardAlone(t *testing.T) {
-	s := boot(t, variables(t)...)
-	b := newBrowser(t, s.URL())
+	s := boot(t, variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=6")...)
+	s.stopped(t, `"esme_address":"4712"`)
+	b := newBrowser(t, strings.Replace(s.URL(), "127.0.0.1", "localhost", 1)) // passkeys need a name
+	b.authenticator()
+	b.allow("status of 401") // a login without the second factor
 	enter := func(label, text string) {
+		if eval[bool](b, `document.activeElement === document.body`) {
+			b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)) // skip to the content
+		}
 		b.tabTo(label)
 		b.do(chromedp.KeyEvent(text), chromedp.Sleep(0), chromedp.WaitReady("main"))
 	}
@@ -71,41 +82,98 @@ func TestConsole_ByKeyboardAlone(t *testing.T) {
 	b.confirm()
 	b.sees("The key was revoked")
 	s.watched(t)
-	for _, flow := range keyboardFlows {
+	app := ""
+	for _, flow := range append(keyboardFlows, replayFlow) {
+		if flow.page == replayFlow.page {
+			eventually(t, "a delivery", func() bool { return delivered(s) })
+		}
 		b.open(console.Path + flow.page)
 		for _, step := range flow.steps {
-			enter(step.label, step.keys)
+			switch step.keys {
+			case appCode:
+				app = eval[string](b, `document.querySelector(".once p code").innerText`)
+				enter(step.label, appCodeOf(t, app, 0))
+			case laterCode:
+				enter(step.label, appCodeOf(t, app, 30*time.Second))
+			default:
+				enter(step.label, step.keys)
+			}
 			b.sees(step.sees)
 		}
 	}
 }
 
+// appCodeOf is what an app shows that has a secret, so much later than now.
+func appCodeOf(t *testing.T, secret string, later time.Duration) string {
+	t.Helper()
+	code, err := totp.GenerateCode(secret, time.Now().Add(later))
+	require.NoError(t, err)
+	return code
+}
+
 // keyStep is a control that Tab comes to, the keys that are then pressed, and what the page shows in the end.
 type keyStep struct{ label, keys, sees string }
 
-// keyboardFlows are what people do on pages, from the page to its end. The demo account has had a first code.
-var keyboardFlows = []struct {
+type keyFlow struct {
 	page  string
 	steps []keyStep
-}{
+}
+
+// Keys that a reader takes from their app, of the secret on the page: those of now, and those that come next.
+const appCode, laterCode = "{code}", "{later code}"
+
+// keyboardFlows are what people do on pages, from the page to its end. The demo account has had a first code.
+var keyboardFlows = []keyFlow{
 	{"new-account", []keyStep{{"Address", "4711", ""}, {"Make the account", kb.Enter, "Shown this once"}}},
 	{"accounts/10000000000001", []keyStep{{"otp_length", "8", ""}, {"Save", kb.Enter, "The account was changed"}}},
-	{"accounts/10000000000001/messages", []keyStep{{"Text to try", "{code} it is", ""}, {"Show it", kb.Enter, "12345678 it is"}}},
+	{"accounts/10000000000001/messages", []keyStep{{"Text to try", "{code} it is", ""},
+		{"Show it", kb.Enter, "12345678 it is"}}},
 	{"accounts/10000000000001/tests", []keyStep{{"Number", "+919551492394", ""}, {"Code", "24681012", ""},
 		{"What for", "review", ""}, {"Add", kb.Enter, "It was changed"}}},
 	{"recipients", []keyStep{{"Number or mailbox, whole", "+919876543210", ""}, {"Find out", kb.Enter, "taken"}}},
 	{"webhooks", []keyStep{{"Address of your server", "http://127.0.0.1:9/", ""}, {"Make the webhook", kb.Enter, "whsec_"},
 		{"http://127.0.0.1:9/", kb.Enter, "Nothing was delivered yet"}, {"Send a test", kb.Enter, "Right signature"}}},
+	{"keys?account=10000000000001", []keyStep{{"Name", "told", ""}, {"Make the key", kb.Enter, "Shown this once"}}},
 	{"people", []keyStep{{"E-mail", "dev@shop.example", ""}, {"Invite", kb.Enter, "#invitation="}}},
 	{"watch", []keyStep{{"Acknowledge prefix_stopped +919876", kb.Enter, "It is noted that you know"}}},
 	{"audit", []keyStep{{"Verify it, or take it away", kb.Enter, "Verify the whole log"},
 		{"Verify the whole log", kb.Enter, "entries fit"}}},
-	{"inbox", []keyStep{{"Empty the inbox", kb.Enter, ""}, {"Empty it", kb.Enter, "The inbox is empty"}}},
+	{"accounts/4712/guards", []keyStep{{"Lift", kb.Enter, "each costs money"},
+		{"Type “+919551” to go on", "+919551", ""}, {"Lift it", kb.Enter, "No prefix is stopped"}}},
+	{"inbox", []keyStep{{"Empty the inbox", kb.Enter, "Codes that were sent stay good"},
+		{"Empty it", kb.Enter, "The inbox is empty"}}},
 	{"privacy", []keyStep{{"Person", "+919876543210", ""}, {"See what is kept", kb.Enter, "1 codes"},
-		{"Erase this person", kb.Enter, ""}, {"Type the person's id once more", "+919876543210", ""},
+		{"Erase this person", kb.Enter, "Type"}, {"Type “+919876543210” to go on", "+919876543210", ""},
 		{"Erase", kb.Enter, "Keep the certificate"}}},
 	{"migration/10000000000001", []keyStep{{"What stands before the servlets' names there", "http://127.0.0.1:9/otpauthapi", ""},
-		{"Set the upstream", kb.Enter, "The account was changed"}}},
+		{"Set the upstream", kb.Enter, "The account was changed"}, {"Who answers from then on", "f", ""},
+		{"Change it", kb.Enter, "Type"}, {"Type “10000000000001” to go on", "10000000000001", ""},
+		{"Change it", kb.Enter, "It is set"}}},
 	{"register", []keyStep{{"E-mail", "owner@shop.example", ""}, {"Your name", "Ada", ""},
-		{"Password", "correct-horse-97-battery", ""}, {"Make my login", kb.Enter, "You have a login"}}},
+		{"Password", "correct-horse-97-battery", ""}, {"Make my login", kb.Enter, "You have a login"},
+		{"Add a passkey", kb.Enter, "Your backup codes"}, {"Add an authenticator app", kb.Enter, "Scan the picture"},
+		{"Code that the app shows", appCode, ""}, {"Confirm", kb.Enter, "totp"},
+		{"Log out", kb.Enter, "You are logged out"}}},
+	{"login", []keyStep{{"Log in with a passkey", kb.Enter, "owner@shop.example"},
+		{"Log out", kb.Enter, "You are logged out"}}},
+	{"login?to=/console/security", []keyStep{{"E-mail", "owner@shop.example", ""},
+		{"Password", "correct-horse-97-battery", ""}, {"Log in", kb.Enter, "Code of your app"},
+		{"Password", "correct-horse-97-battery", ""},
+		{"Code of your app, or a backup code", laterCode, ""}, {"Log in", kb.Enter, "Where you are logged in"},
+		{"Remove", kb.Enter, "Type “This device”"}, {"Type “This device” to go on", "This device", ""},
+		{"Remove it", kb.Enter, "The factor was removed"}}},
+}
+
+// replayFlow needs a delivery of the webhook that keyboardFlows make, which is told of the key.
+var replayFlow = keyFlow{"webhooks?account=10000000000001", []keyStep{{"http://127.0.0.1:9/", kb.Enter, "Newest first"},
+	{"key.created", kb.Enter, "What was sent"}, {"Send it again", kb.Enter, "It is sent again now"}}}
+
+// delivered reports whether a webhook of the demo account was tried.
+func delivered(s *booted) bool {
+	by := webhook.Asker{Account: "10000000000001", Actor: otp.Actor{Kind: "operator"}}
+	all, err := s.webhooks.List(s.t.Context(), "", by.Account)
+	require.NoError(s.t, err)
+	found, err := s.webhooks.Deliveries(s.t.Context(), by, all[0].ID, "", "", 1)
+	require.NoError(s.t, err)
+	return len(found) > 0
 }

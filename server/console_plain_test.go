@@ -66,7 +66,7 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 	certificate := regexp.MustCompile(`eyJ[\w.-]+`).FindString(erased)
 	require.Contains(t, s.post("privacy/verify", "certificate", certificate), "This installation has signed it")
 	require.Contains(t, s.post("privacy/count", somebody...), "0 codes and 0 lines")
-	require.Contains(t, s.post("inbox/empty"), "The inbox is empty")
+	require.Contains(t, s.post("inbox/empty", "confirm", "yes"), "The inbox is empty")
 
 	for _, page := range append(sandboxPages, "accounts/4711") {
 		a := s.do("GET", console.Path+page, "")

@@ -310,6 +310,7 @@ func TestConsole_WhatIsStoredStaysText(t *testing.T) {
 			{"webhooks", "account", account, "url", "http://127.0.0.1:9/", "events", "*", "description", payload},
 			{"accounts/" + account + "/messages/preview", "medium", "sms", "text", payload + " {code}"},
 			{"recipients", "account", account, "environment", "test", "to", payload},
+			{"accounts/" + account + "/delete"}, // which asks by name
 		} {
 			answer := s.do("POST", console.Path+form[0], formOf(form[1:]...), "Content-Type", formType)
 			require.Less(t, answer.status, 500, payload)

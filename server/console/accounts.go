@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -259,7 +260,13 @@ func (x *exchange) deleteAccount() error {
 	if err != nil {
 		return err
 	}
-	if err := x.door.Manage.Accounts.Delete(x.ctx, x.who.Actor(), found.Address, x.form("confirm")); err != nil {
+	name := cmp.Or(found.Name, found.Address)
+	if asked, err := x.ask(question{Title: "Delete account " + found.Address + "?", Name: name, Do: "Delete it",
+		What: "The account goes with its keys, for good: whoever uses them is refused at once.",
+		Back: "accounts/" + found.Address}); asked {
+		return err
+	}
+	if err := x.door.Manage.Accounts.Delete(x.ctx, x.who.Actor(), found.Address, name); err != nil {
 		return x.showAccount(err)
 	}
 	return x.goTo("accounts?done=deleted")

@@ -69,6 +69,10 @@ func chosen(one string, seen []string) []string {
 }
 
 func (x *exchange) emptyInbox() error {
+	if asked, err := x.ask(question{Title: "Empty the inbox?", Do: "Empty it", Back: "inbox",
+		What: "The messages of all accounts go. Codes that were sent stay good."}); asked {
+		return err
+	}
 	if err := x.door.Engine.Inbox.Clear(x.ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -174,9 +175,23 @@ func (x *exchange) rotateKey() error {
 	return x.showKey(nil, secretsOf(key, signing))
 }
 
+// askForKey asks q about a key, by its name or the end of it.
+func (x *exchange) askForKey(id otp.ID, q question) (bool, error) {
+	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	if err != nil {
+		return true, err
+	}
+	q.Name, q.Back = cmp.Or(found.Name, found.LastFour), "keys/"+x.gin.Param("id")
+	return x.ask(q)
+}
+
 func (x *exchange) compromisedKey() error {
 	id, err := x.keyID()
 	if err != nil {
+		return err
+	}
+	if asked, err := x.askForKey(id, question{Title: "May somebody else have this key?", Do: "Replace it now",
+		What: "It is refused at once, and a successor takes its place, which you give to whoever uses it."}); asked {
 		return err
 	}
 	_, _, key, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), id, manage.Narrower{})
@@ -189,6 +204,10 @@ func (x *exchange) compromisedKey() error {
 func (x *exchange) revokeKey() error {
 	id, err := x.keyID()
 	if err != nil {
+		return err
+	}
+	if asked, err := x.askForKey(id, question{Title: "Revoke this key?", Do: "Revoke it",
+		What: "It is refused within a second, for good: whoever uses it needs another."}); asked {
 		return err
 	}
 	if err := x.door.Manage.Keys.Revoke(x.ctx, x.by(), id); err != nil {

@@ -160,6 +160,13 @@ func (x *exchange) setUpstream() error {
 	return x.goTo("migration/" + found.Address + "?done=account")
 }
 
+// cutOverMeans says what each mode does.
+var cutOverMeans = map[otp.BridgeMode]string{
+	otp.BridgeLocal:   "From then on this server answers the account's clients.",
+	otp.BridgeForward: "From then on the upstream answers the account's clients, and this server passes their calls on.",
+	otp.BridgeShadow:  "From then on the upstream answers the account's clients, and this server compares its answers.",
+}
+
 func (x *exchange) cutOver() error {
 	found, err := x.seen()
 	if err != nil {
@@ -168,8 +175,6 @@ func (x *exchange) cutOver() error {
 	mode, at := otp.BridgeMode(x.form("to")), strings.TrimSpace(x.form("at"))
 	var moment time.Time
 	switch {
-	case strings.TrimSpace(x.form("confirm")) != found.Address:
-		err = otp.RefuseField("confirm", "must be the account's address")
 	case !slices.Contains(otp.BridgeModes(), mode):
 		err = otp.RefuseField("to", "must be local, forward or shadow")
 	case at != "":
@@ -178,6 +183,12 @@ func (x *exchange) cutOver() error {
 		}
 	}
 	if err == nil {
+		q := question{Title: "Change who answers for account " + found.Address + "?", Name: found.Address, Do: "Change it",
+			What: cutOverMeans[mode] + " Codes that were sent stay good: whoever made a code checks it.",
+			Back: "migration/" + found.Address, Keep: []string{"to", "at"}}
+		if asked, err := x.ask(q); asked {
+			return err
+		}
 		_, err = x.door.Manage.Accounts.CutOver(x.ctx, x.who.Actor(), found.Address, mode, moment, nil)
 	}
 	if err != nil {

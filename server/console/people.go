@@ -77,6 +77,10 @@ func (x *exchange) invite() error {
 }
 
 func (x *exchange) withdraw() error {
+	if asked, err := x.ask(question{Title: "Withdraw this invitation?", Do: "Withdraw it", Back: "people",
+		What: "Its link is good no more, also if it was sent already.", Keep: []string{"id"}}); asked {
+		return err
+	}
 	if err := x.door.People.Staff.Withdraw(x.ctx, x.who, x.form("id")); err != nil {
 		return x.showPeople(err, peopleBody{Role: string(people.Developer)})
 	}
@@ -134,7 +138,21 @@ func (x *exchange) recoverPerson() error {
 	return x.showPerson(nil, people.Link(x.base(), "recover", "recovery_token", issued.Token))
 }
 
+// askForPerson asks q about the person in the address.
+func (x *exchange) askForPerson(q question) (bool, error) {
+	found, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
+	if err != nil {
+		return true, err
+	}
+	q.Name, q.Back = found.Email, "people/"+x.gin.Param("id")
+	return x.ask(q)
+}
+
 func (x *exchange) resetFactors() error {
+	if asked, err := x.askForPerson(question{Title: "Remove their second factors?", Do: "Remove them",
+		What: "Their apps, passkeys and backup codes go for good; until they add new ones the password is enough."}); asked {
+		return err
+	}
 	return x.didPerson(x.door.People.Staff.ResetFactors(x.ctx, x.who, x.gin.Param("id")), "factors")
 }
 
@@ -143,6 +161,10 @@ func (x *exchange) endSessionsOf() error {
 }
 
 func (x *exchange) removePerson() error {
+	if asked, err := x.askForPerson(question{Title: "Remove this person?", Do: "Remove them",
+		What: "Their login and sessions end at once, for good. What they did stays in the history."}); asked {
+		return err
+	}
 	if err := x.door.People.Staff.Remove(x.ctx, x.who, x.gin.Param("id"), 0); err != nil {
 		return x.showPerson(err, "")
 	}

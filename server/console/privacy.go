@@ -70,17 +70,11 @@ func (x *exchange) countSubject() error {
 	if err != nil {
 		return x.showPrivacy(err, body)
 	}
-	return x.showCount(nil, body)
-}
-
-// showCount shows what is kept of a person, with what may be done about it.
-func (x *exchange) showCount(refused error, body privacyBody) error {
 	count, err := x.door.Privacy.Count(x.ctx, x.who.Actor(), body.Asked)
-	if err != nil {
-		return x.showPrivacy(err, body)
+	if err == nil {
+		body.Count = &count
 	}
-	body.Count = &count
-	return x.showPrivacy(refused, body)
+	return x.showPrivacy(err, body)
 }
 
 func (x *exchange) exportSubject() error {
@@ -98,11 +92,14 @@ func (x *exchange) exportSubject() error {
 
 func (x *exchange) eraseSubject() error {
 	body, err := x.subject()
-	if err == nil && x.form("confirm") != body.ID {
-		return x.showCount(otp.RefuseField("confirm", "must be the person's id once more; nothing was erased"), body)
-	}
 	if err != nil {
 		return x.showPrivacy(err, body)
+	}
+	if asked, err := x.ask(question{Title: "Erase this person?", Name: body.ID, Do: "Erase", Back: "privacy",
+		What: "Everything goes for good: history, live codes, numbers, mailboxes, metadata, and what webhooks were told. " +
+			"Counters of wrong codes stay for a day, backups until you delete them.",
+		Keep: []string{"account", "environment", "id"}}); asked {
+		return err
 	}
 	made, err := x.door.Privacy.Erase(context.WithoutCancel(x.ctx), x.who.Actor(), body.Asked)
 	if err == nil {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,7 +125,13 @@ func (x *exchange) liftPrefix() error {
 	if err != nil {
 		return err
 	}
-	if err := x.door.Manage.Guards.Lift(x.ctx, x.who.Actor(), found.Address, x.form("prefix")); err != nil {
+	prefix := x.form("prefix")
+	if asked, err := x.ask(question{Title: "Lift this stop?", Name: prefix, Do: "Lift it",
+		What: "Codes go to these numbers again at once, and each costs money.",
+		Back: "accounts/" + found.Address + "/guards", Keep: []string{"prefix"}}); asked {
+		return err
+	}
+	if err := x.door.Manage.Guards.Lift(x.ctx, x.who.Actor(), found.Address, prefix); err != nil {
 		return x.showGuards(err)
 	}
 	return x.goTo("accounts/" + found.Address + "/guards?done=lifted")
@@ -176,6 +183,8 @@ func (x *exchange) addTestRecipient() error {
 	return x.goTo("accounts/" + found.Address + "/tests?done=changed")
 }
 
+var errNoTest = otp.Refuse(otp.NotFound, "the account has no such test recipient")
+
 func (x *exchange) removeTestRecipient() error {
 	found, err := x.seen()
 	if err != nil {
@@ -183,7 +192,20 @@ func (x *exchange) removeTestRecipient() error {
 	}
 	id, ok := otp.ParseID("test", x.form("id"))
 	if !ok {
-		return otp.Refuse(otp.NotFound, "the account has no such test recipient")
+		return errNoTest
+	}
+	all, err := x.door.Manage.Tests.List(x.ctx, found.Address)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(all, func(r manage.TestRecipient) bool { return r.ID == id })
+	if at < 0 {
+		return errNoTest
+	}
+	if asked, err := x.ask(question{Title: "Remove this test recipient?", Name: all[at].Reason, Do: "Remove it",
+		What: "The number gets real messages again, and its own code is good no more.",
+		Back: "accounts/" + found.Address + "/tests", Keep: []string{"id"}}); asked {
+		return err
 	}
 	if err := x.door.Manage.Tests.Remove(x.ctx, x.who.Actor(), found.Address, id); err != nil {
 		return x.showTests(err, testsBody{Days: "30"})

@@ -97,6 +97,21 @@ func (x *exchange) newBackupCodes() error {
 }
 
 func (x *exchange) removeFactor() error {
+	all, _, err := x.door.People.Factors.List(x.ctx, x.who)
+	if err != nil {
+		return err
+	}
+	var name string // of none, if Remove is to refuse it
+	for _, f := range all {
+		if f.ID == x.form("id") {
+			name = f.Name
+		}
+	}
+	if asked, err := x.ask(question{Title: "Remove this second factor?", Name: name, Do: "Remove it", Back: "security",
+		What: "It proves nothing any more. Without any second factor you may change nothing that is live in production.",
+		Keep: []string{"id"}}); asked {
+		return err
+	}
 	return x.did(x.door.People.Factors.Remove(x.ctx, x.who, x.form("id")), "removed")
 }
 

@@ -214,6 +214,14 @@ func (x *exchange) deleteWebhook() error {
 	if err != nil {
 		return err
 	}
+	found, err := x.door.Webhooks.Find(x.ctx, by, id)
+	if err != nil {
+		return err
+	}
+	if asked, err := x.ask(question{Title: "Delete this webhook?", Name: found.URL, Do: "Delete it",
+		Back: "webhooks/" + id, What: "It goes with its secret and the record of its deliveries; your server is told nothing more."}); asked {
+		return err
+	}
 	if err := x.door.Webhooks.Delete(x.ctx, by, id, func(int64) error { return nil }); err != nil {
 		return x.showWebhook(err, nil, nil)
 	}

@@ -24,39 +24,31 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 });
 
-/** Asks for the name of what is about to go. */
-document.addEventListener("submit", (event) => {
+/** Shows what a form asks before it does lasting harm as a dialogue; without scripts it is a page. */
+document.addEventListener("submit", async (event) => {
   const button = event instanceof SubmitEvent ? event.submitter : null;
-  const name = button?.getAttribute("data-confirm");
-  if (!(button instanceof HTMLButtonElement) || !name || button.dataset.confirmed) return;
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || !button?.hasAttribute("data-asks")) return;
   event.preventDefault();
+  const fields = [...new FormData(form)].map(([name, value]) => [name, String(value)]);
+  const answer = await fetch(form.action, {
+    method: "POST", headers: { "X-Part": "live" }, body: new URLSearchParams(fields),
+  }).catch(() => null);
+  if (!answer?.ok || answer.redirected) return form.submit(); // the page says why
+  if (document.querySelector("dialog")) return;
   const dialog = document.createElement("dialog");
-  const form = document.createElement("form");
-  form.method = "dialog";
-  const label = document.createElement("label");
-  label.textContent = `${button.textContent}? Type “${name}” to go on.`;
-  const input = document.createElement("input");
-  input.autocomplete = "off";
-  label.append(input);
-  const actions = document.createElement("p");
-  actions.className = "actions";
-  const no = document.createElement("button");
-  no.className = "quiet";
-  no.type = "button";
-  no.textContent = "Keep it";
-  no.addEventListener("click", () => dialog.close());
-  const yes = document.createElement("button");
-  yes.className = "danger";
-  yes.textContent = button.textContent;
-  yes.disabled = true;
-  input.addEventListener("input", () => { yes.disabled = input.value !== name; });
-  actions.append(no, yes);
-  form.append(label, actions);
-  form.addEventListener("submit", () => {
-    button.dataset.confirmed = "yes";
-    button.click();
+  dialog.setAttribute("aria-label", button.textContent ?? "");
+  dialog.innerHTML = await answer.text();
+  const typed = dialog.querySelector("input[name=confirm]:not([type=hidden])");
+  const yes = dialog.querySelector("button");
+  if (typed instanceof HTMLInputElement && yes) {
+    yes.disabled = true;
+    typed.addEventListener("input", () => { yes.disabled = typed.value.trim() !== typed.form?.dataset.name; });
+  }
+  dialog.querySelector("a")?.addEventListener("click", (click) => {
+    click.preventDefault();
+    dialog.close();
   });
-  dialog.append(form);
   dialog.addEventListener("close", () => { dialog.remove(); button.focus(); });
   document.body.append(dialog);
   dialog.showModal();
