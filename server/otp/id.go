@@ -22,7 +22,8 @@ func (id ID) Text(prefix string) string {
 // IsZero reports whether id names nothing.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// ParseID reads what Text wrote with the same prefix.
+// ParseID reads what Text wrote with the same prefix. The id of zeros names nothing, and is no id: where an id is left
+// out it often stands for all, which nobody must be able to ask for by spelling it.
 func ParseID(prefix, text string) (ID, bool) {
 	body, found := strings.CutPrefix(text, prefix+"_")
 	if !found || len(body) != 26 {
@@ -37,5 +38,5 @@ func ParseID(prefix, text string) (ID, bool) {
 	if id.Text(prefix) != Lower(text) {
 		return ID{}, false
 	}
-	return id, true
+	return id, !id.IsZero()
 }

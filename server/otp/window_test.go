@@ -2,6 +2,7 @@ package otp
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,7 +71,7 @@ func TestID_TextIsReadBackAndNothingElseIs(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, id, back)
 	for _, wrong := range []string{"", "otp_", text[4:], "evt" + text[3:], text + "0", text[:len(text)-1],
-		text[:len(text)-1] + "v", "otp_" + "!" + text[5:]} {
+		text[:len(text)-1] + "v", "otp_" + "!" + text[5:], "otp_" + strings.Repeat("0", 26)} {
 		_, ok := ParseID("otp", wrong)
 		require.False(t, ok, wrong)
 	}
