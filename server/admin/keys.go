@@ -193,7 +193,7 @@ func (x *exchange) keys() (answer, error) {
 		return answer{}, err
 	}
 	if account, given := query.Given("account"); given {
-		if err := x.who.See(account); err != nil {
+		if err := x.seeAccount(account); err != nil {
 			return answer{}, err
 		}
 		q.Accounts = []string{account}

@@ -106,7 +106,7 @@ func TestKeys_AreListedInPagesAndByWhatTheyAre(t *testing.T) {
 		return found, got
 	}
 	for query, want := range map[string][]string{
-		"": ids, "?account=4712": ids[2:], "?account=4799": nil, "?environment=dev": ids[1:2], "?kind=secret": {ids[0], ids[2]},
+		"": ids, "?account=4712": ids[2:], "?environment=dev": ids[1:2], "?kind=secret": {ids[0], ids[2]},
 		"?status=active": ids[:2], "?status=revoked&environment=test": ids[2:], "?kind=client": nil, "?limit=100": ids,
 	} {
 		found, got := list(query, who)
@@ -127,6 +127,7 @@ func TestKeys_AreListedInPagesAndByWhatTheyAre(t *testing.T) {
 	found, _ = list("", dev)
 	require.Equal(t, ids[2:], found, "of their accounts alone")
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/keys?account=4711", "", dev...)
+	d.wants(t, 404, "NOT_FOUND", "GET", "/api/keys?account=4799", "", who...)
 	for _, query := range []string{"?limit=0", "?limit=101", "?cursor=x", "?cursor=" + strings.Replace(ids[0], "key", "per", 1),
 		"?status=good", "?environment=prod", "?kind=token", "?page=2", "?kind=secret&kind=client", "?environment="} {
 		d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/keys"+query, "", who...)

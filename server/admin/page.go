@@ -65,6 +65,16 @@ func (x *exchange) next(limit int, last string) *string {
 	return &last
 }
 
+// seeAccount refuses an account that is not among the caller's, and one that does not exist. What is kept of accounts
+// that were deleted, such as the audit log, is asked for without it. Refusal: NotFound.
+func (x *exchange) seeAccount(account string) error {
+	if err := x.who.See(account); err != nil {
+		return err
+	}
+	_, err := x.door.Manage.Accounts.Find(x.ctx, account)
+	return err
+}
+
 // oneAccount is the account that a search is about, "" for all. Who sees single accounts must name one, unless there is
 // only one. It ends the reading of the query.
 func (x *exchange) oneAccount(query *web.Query) (string, error) {

@@ -20,6 +20,7 @@ func (d *desk) id(t testing.TB, credential []string) string {
 
 func TestStaff_AStoryFromAnInvitationToRemoval(t *testing.T) {
 	d := fresh(t)
+	d.accounts(t, "4711")
 	boss := bearer(d.owner(t))
 	made := d.wants(t, 201, "", "POST", "/api/people",
 		`{"email":"Dev@shop.example","role":"developer","accounts":["4711"]}`, boss...)
@@ -74,6 +75,7 @@ func TestStaff_AStoryFromAnInvitationToRemoval(t *testing.T) {
 // anything.
 func TestStaff_ForeignAndForbiddenThingsChangeNothing(t *testing.T) {
 	d := fresh(t)
+	d.accounts(t, "4711", "4712")
 	first := d.owner(t)
 	boss := bearer(first)
 	narrow, dev := d.member(t, "admin", "4711"), d.member(t, "developer", "4711")
@@ -176,6 +178,7 @@ func TestStaff_WhatSomebodyGaveEndsWithThem(t *testing.T) {
 		"demoted": `{"role":"auditor"}`, "removed": ""} {
 		t.Run(name, func(t *testing.T) {
 			d := fresh(t)
+			d.accounts(t, "4711")
 			boss := bearer(d.owner(t))
 			admin := d.member(t, "admin")
 			path := "/api/people/" + d.id(t, admin)
@@ -193,6 +196,7 @@ func TestStaff_WhatSomebodyGaveEndsWithThem(t *testing.T) {
 
 func TestServiceAccounts_AreMadeShownAndEnded(t *testing.T) {
 	d := fresh(t)
+	d.accounts(t, "4711")
 	boss := d.proved(t)
 	byKey := d.wants(t, 201, "", "POST", "/api/service-accounts",
 		`{"name":"analytics-processor","description":"Reads","permissions":["read:statistics","read:audit"]}`, boss...)

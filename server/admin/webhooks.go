@@ -78,6 +78,9 @@ func (x *exchange) webhooks() (answer, error) {
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
+	if err := x.seeAccount(account); err != nil {
+		return answer{}, err
+	}
 	by, err := x.asker(account)
 	if err != nil {
 		return answer{}, err

@@ -40,6 +40,7 @@ func TestWebhooks_AStoryFromMakingToDeleting(t *testing.T) {
 
 func TestWebhooks_WhatIsAskedWronglyOrByOthersIsRefused(t *testing.T) {
 	d := fresh(t)
+	d.accounts(t, "12")
 	who := d.proved(t)
 	d.wants(t, 201, "", "POST", "/api/accounts", shopAccount, who...)
 	made := d.wants(t, 201, "", "POST", "/api/webhooks", `{"account":"4711","url":"https://hooks.shop.example"}`, who...)

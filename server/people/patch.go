@@ -1,6 +1,7 @@
 package people
 
 import (
+	"cmp"
 	"context"
 
 	"otpbridge/server/otp"
@@ -20,6 +21,10 @@ type Patch struct {
 // off loses their sessions. Refusals: those of touch, Invalid, LastOwner, Outdated.
 func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patch, version int64) (Profile, error) {
 	changed := sql.Person{}
+	var missing error // told after it is known that who changes may give what they give
+	if patch.Accounts != nil {
+		missing = exist(ctx, s.p.Store, *patch.Accounts)
+	}
 	err := s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
 		if version != 0 && version != person.Version {
 			return outdated()
@@ -28,7 +33,7 @@ func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patc
 		if err := patch.apply(&after, at); err != nil {
 			return err
 		}
-		if err := s.mayGive(who, grantOf(after)); err != nil {
+		if err := cmp.Or(s.mayGive(who, grantOf(after)), missing); err != nil {
 			return err
 		}
 		if err := keepsAnOwner(tx, person, after); err != nil {

@@ -64,6 +64,23 @@ func onFresh(t *testing.T, test func(t *testing.T, p *people.People)) {
 	onBoth(t, func(t *testing.T, url string) { test(t, open(t, url)) })
 }
 
+// accounts makes accounts that people may see.
+func accounts(t testing.TB, p *people.People, addresses ...string) {
+	t.Helper()
+	require.NoError(t, p.Store.Change(ctx, func(tx *sql.Tx) error {
+		var made []sql.Seeded
+		for _, address := range addresses {
+			account := otp.DefaultAccount(address)
+			account.Cipher = "none"
+			made = append(made, sql.Seeded{Account: account})
+		}
+		if err := p.Store.Accounts.Insert(tx, made); err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: sql.NewID(), At: otp.At(time.Now()), Kind: otp.AccountCreated})
+	}))
+}
+
 // owner registers the first owner.
 func owner(t testing.TB, p *people.People) people.Principal {
 	t.Helper()

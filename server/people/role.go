@@ -1,10 +1,13 @@
 package people
 
 import (
+	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"otpbridge/server/otp"
+	"otpbridge/sql"
 )
 
 // Role is what a person may do, unless a list of permissions narrows it.
@@ -151,8 +154,8 @@ func (g Grant) within(other Grant) bool {
 	return !slices.ContainsFunc(g.permissions(), func(p string) bool { return !slices.Contains(held, p) })
 }
 
-// Check refuses a grant that makes no sense. The refusal names the field and the remedy. Which accounts
-// exist is not looked at: a list of accounts opens no other.
+// Check refuses a grant that makes no sense. The refusal names the field and the remedy. Which accounts exist is looked
+// at by exist.
 func (g Grant) Check() error {
 	roles := make([]string, len(Roles()))
 	for i, r := range Roles() {
@@ -176,6 +179,28 @@ func (g Grant) Check() error {
 	for _, permission := range g.Permissions {
 		if !slices.Contains(held, permission) {
 			return otp.RefuseField("permissions", "can narrow the role only; "+string(g.Role)+" has "+strings.Join(held, ", "))
+		}
+	}
+	return nil
+}
+
+// exist refuses a list with an account that does not exist: a slip of the keyboard would give nothing now, and somebody
+// else's account once that is made. It is asked after who gives may see all of the list, so that it tells nobody which
+// other accounts there are. Refusal: Invalid.
+func exist(ctx context.Context, store *sql.Store, accounts []string) error {
+	if accounts == nil {
+		return nil
+	}
+	known, err := store.Accounts.Addresses(ctx)
+	if err != nil {
+		return err
+	}
+	for i, account := range accounts {
+		if !slices.Contains(known, account) {
+			refusal := otp.RefuseField("accounts", "names "+account+", which does not exist; make the account first, or take "+
+				"it from the list")
+			refusal.Path = "/" + strconv.Itoa(i)
+			return refusal
 		}
 	}
 	return nil

@@ -40,6 +40,7 @@ func TestRoles_MayDoWhatTheTableSaysAndNothingElse(t *testing.T) {
 
 func TestStaff_NobodyGivesWhatTheyDoNotHold(t *testing.T) {
 	p := open(t, migrated.SQLite(t))
+	accounts(t, p, "4711", "4712")
 	boss := owner(t, p)
 	admin := member(t, p, boss, "admin@shop.example", people.Grant{Role: people.Admin})
 	narrow := member(t, p, boss, "narrow@shop.example", people.Grant{Role: people.Admin, Accounts: []string{"4711"},
@@ -123,4 +124,56 @@ func TestRegister_RefusesWeakPasswordsAndWrongAddresses(t *testing.T) {
 		_, err := p.Register(ctx, people.Registration{Email: "a@b.example", Password: password, Name: name}, office)
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "%q", name)
 	}
+}
+
+// Nothing is given for an account that does not exist: in an invitation, to a person, to a service account, or by the
+// command line. Who sees single accounts learns of no other whether it exists.
+func TestGrants_NameAccountsThatExist(t *testing.T) {
+	t.Parallel()
+	p := open(t, migrated.SQLite(t))
+	accounts(t, p, "4711", "4712")
+	boss := owner(t, p)
+	narrow := member(t, p, boss, "narrow@shop.example", people.Grant{Role: people.Admin, Accounts: []string{"4711"}})
+	dev := member(t, p, boss, "dev@shop.example", people.Grant{Role: people.Developer, Accounts: []string{"4711"}})
+	ways := map[string]func(who people.Principal, accounts []string) error{
+		"invite": func(who people.Principal, accounts []string) error {
+			_, err := p.Staff.Invite(ctx, who, "new@shop.example", people.Grant{Role: people.Developer, Accounts: accounts})
+			return err
+		},
+		"change": func(who people.Principal, accounts []string) error {
+			_, err := p.Staff.Change(ctx, who, dev.Text(), people.Patch{Accounts: &accounts}, 0)
+			return err
+		},
+		"service": func(who people.Principal, accounts []string) error {
+			_, _, err := servicesOf(p).Create(ctx, who, people.NewService{Name: "n",
+				Grant: people.Grant{Role: people.Auditor, Accounts: accounts}})
+			return err
+		},
+	}
+	for name, way := range ways {
+		for _, tt := range []struct {
+			accounts []string
+			path     string
+		}{
+			{[]string{"1"}, "/0"}, {[]string{"4713"}, "/0"}, {[]string{"4711", "47110"}, "/1"},
+			{[]string{"04711"}, "/0"}, {[]string{"4711", "4712", "4713"}, "/2"}, {[]string{"471"}, "/0"},
+			{[]string{"999999999999999"}, "/0"}, {[]string{"4713", "4711"}, "/0"}, {[]string{"4711", "0"}, "/1"},
+			{[]string{"4712", "4712", "47"}, "/2"},
+		} {
+			for _, who := range []people.Principal{boss, people.Operator()} {
+				var refusal *otp.Error
+				require.ErrorAs(t, way(who, tt.accounts), &refusal, "%s %v", name, tt.accounts)
+				require.Equal(t, otp.Invalid, refusal.Kind)
+				require.Equal(t, "accounts"+tt.path, refusal.Field+refusal.Path, "%s %v", name, tt.accounts)
+			}
+		}
+		require.Equal(t, otp.Forbidden, otp.KindOf(way(narrow, []string{"4712"})), name)
+		require.Equal(t, otp.Forbidden, otp.KindOf(way(narrow, []string{"4713"})), name)
+		require.NoError(t, way(boss, []string{"4712", "4711"}), name)
+	}
+	found, err := p.Staff.Find(ctx, boss, dev.Text())
+	require.NoError(t, err)
+	require.Equal(t, []string{"4712", "4711"}, found.Accounts)
+	_, err = p.Staff.Change(ctx, boss, dev.Text(), people.Patch{Accounts: new([]string)}, 0)
+	require.NoError(t, err, "all accounts")
 }

@@ -92,6 +92,9 @@ func (s *Services) Create(ctx context.Context, who Principal, n NewService) (Ser
 	if err := n.check(who); err != nil {
 		return Service{}, crypto.Secret{}, err
 	}
+	if err := exist(ctx, s.store, n.Grant.Accounts); err != nil {
+		return Service{}, crypto.Secret{}, err
+	}
 	row := sql.ServiceAccount{
 		ID: sql.NewID(), Name: n.Name, Description: n.Description, Role: string(n.Grant.Role), Accounts: n.Grant.Accounts,
 		Permissions: n.Grant.Permissions, PublicKey: n.PublicKey, CreatedBy: who.ID, CreatedAt: at,

@@ -78,6 +78,7 @@ func assertion(t testing.TB, key any, id string, change jwt.MapClaims) string {
 
 func TestServices_GetTokensByKeyAndBySecret(t *testing.T) {
 	onFresh(t, func(t *testing.T, p *people.People) {
+		accounts(t, p, "4711")
 		services, boss := servicesOf(p), owner(t, p)
 		ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		require.NoError(t, err)
@@ -248,6 +249,7 @@ func TestServices_AnAssertionIsGoodOnceRace(t *testing.T) {
 
 func TestServices_NobodyGivesMoreThanTheyHold(t *testing.T) {
 	onFresh(t, func(t *testing.T, p *people.People) {
+		accounts(t, p, "4711", "4712")
 		services, boss := servicesOf(p), owner(t, p)
 		narrow := member(t, p, boss, "admin@shop.example", people.Grant{Role: people.Admin, Accounts: []string{"4711"}})
 		developer := member(t, p, boss, "dev@shop.example", people.Grant{Role: people.Developer})

@@ -89,6 +89,9 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 	if err := s.mayGive(who, grant); err != nil {
 		return Issued{}, err
 	}
+	if err := exist(ctx, s.p.Store, grant.Accounts); err != nil {
+		return Issued{}, err
+	}
 	if person, err := s.p.byEmail(ctx, email); err != nil || !person.ID.IsZero() {
 		if err == nil {
 			err = otp.Refuse(otp.PersonExists, "this address belongs to somebody here; change what they may do instead")

@@ -110,7 +110,8 @@ const (
 var ErrNone = otp.Refuse(otp.NotFound, "there is no such webhook or delivery")
 
 // Create makes an endpoint, whose secret is shown this once. ID is zero, or made by a caller who may ask twice.
-// Refusals: Invalid, Forbidden.
+// Refusals: Invalid, Forbidden,
+// NotFound for an account that does not exist.
 func (w *Webhooks) Create(ctx context.Context, by Asker, id otp.ID, wish Wish) (Endpoint, error) {
 	if id.IsZero() {
 		id = sql.NewID()
@@ -130,6 +131,12 @@ func (w *Webhooks) Create(ctx context.Context, by Asker, id otp.ID, wish Wish) (
 		return Endpoint{}, err
 	}
 	err := w.Store.Change(ctx, func(tx *sql.Tx) error {
+		broken := (*sql.BrokenRow)(nil)
+		if _, err := w.Store.Accounts.Lock(tx, by.Account); errors.Is(err, sql.ErrNotFound) {
+			return otp.Refuse(otp.NotFound, "there is no such account")
+		} else if err != nil && !errors.As(err, &broken) {
+			return err
+		}
 		n, err := w.Store.Webhooks.Count(tx, by.Account)
 		if err != nil {
 			return err

@@ -49,6 +49,8 @@ func TestCreate_RefusesWhatMakesNoSense(t *testing.T) {
 	}
 	_, err = h.Create(ctx, me, otp.ID{}, Wish{URL: url})
 	require.Equal(t, otp.Invalid, otp.KindOf(err))
+	_, err = h.Create(ctx, Asker{Account: "4712", Actor: me.Actor}, otp.ID{}, Wish{URL: url})
+	require.Equal(t, otp.NotFound, otp.KindOf(err), "an account that nobody has")
 }
 
 // A key can neither have whole recipients sent nor have them sent elsewhere, and sees its own environment alone.

@@ -118,6 +118,7 @@ func killed(t *testing.T, url string, rounds, least int) {
 	h, err := onLoopback(url, keyringText)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, h.Store.Close()) }()
+	require.NoError(t, ensureAccount(h.Store))
 	e, err := h.Create(ctx, me, otp.ID{}, Wish{URL: &receiver.URL, Events: []string{"otp.sent", "otp.verified"}})
 	require.NoError(t, err)
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -149,9 +150,25 @@ func open(t testing.TB, url string, look time.Duration) *house {
 	h.Webhooks = prepared(Options{Store: store, Vault: opened, Guard: &deliver.Guard{}, Look: look,
 		Log: slog.New(slog.DiscardHandler)})
 	h.client = func() *http.Client { return &http.Client{Transport: h.net, Timeout: patience} }
+	require.NoError(t, ensureAccount(store))
 	h.start()
 	t.Cleanup(h.Close)
 	return h
+}
+
+// ensureAccount makes the account that the tests are about, unless it is there.
+func ensureAccount(store *sql.Store) error {
+	account := otp.DefaultAccount(me.Account)
+	account.Cipher = "none"
+	if _, err := store.Accounts.Find(ctx, account.Address); !errors.Is(err, sql.ErrNotFound) {
+		return err
+	}
+	return store.Change(ctx, func(tx *sql.Tx) error {
+		if err := store.Accounts.Insert(tx, []sql.Seeded{{Account: account}}); err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: sql.NewID(), At: otp.At(time.Now()), Kind: otp.AccountCreated})
+	})
 }
 
 // listen makes an endpoint with its receiver.
