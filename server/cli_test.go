@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -130,4 +131,18 @@ func TestParam_TheHelpsExamplesWork(t *testing.T) {
 		require.Equal(t, exitOK, code, problems)
 		require.Equal(t, map[string]string{"encrypt": "Xrgn4bpX/4iYytICyC1wNg==\n", "decrypt": "123456\n"}[verb], out)
 	}
+}
+
+// A key of one's own is not for a command line, where others see it.
+func TestParam_KeyAndIVFromFiles(t *testing.T) {
+	folder := t.TempDir()
+	key, iv := filepath.Join(folder, "key"), filepath.Join(folder, "iv")
+	require.NoError(t, os.WriteFile(key, []byte(sampleKey+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(iv, []byte(sampleIV+"\r\n"), 0o600))
+	code, out, problems := command("param", "encrypt", "123456", "--key", "@"+key, "--iv", "@"+iv)
+	require.Equal(t, exitOK, code, problems)
+	require.Equal(t, "Xrgn4bpX/4iYytICyC1wNg==\n", out)
+	code, _, problems = command("param", "encrypt", "123456", "--key", "@"+key+"x", "--iv", "@"+iv)
+	require.Equal(t, exitUnusable, code)
+	require.Contains(t, problems, key+"x")
 }

@@ -16,8 +16,8 @@ type paramCommand struct {
 // cipherFlags name an account's cipher. Nothing has a default that could be a key: a parameter
 // made with a key somebody forgot to give would look right and be wrong.
 type cipherFlags struct {
-	Key    string `placeholder:"TEXT" help:"The account's cipher key, 16, 24 or 32 bytes in base64 or hex; or key and IV in one as 'iv~key'."`
-	IV     string `name:"iv" placeholder:"TEXT" help:"The account's IV, 16 bytes in base64 or hex; for aes-cbc only."`
+	Key    string `placeholder:"TEXT" help:"The account's cipher key, 16, 24 or 32 bytes in base64 or hex; or key and IV in one as 'iv~key'. @FILE takes it from a file, @- from the standard input."`
+	IV     string `name:"iv" placeholder:"TEXT" help:"The account's IV, 16 bytes in base64 or hex, or @FILE; for aes-cbc only."`
 	Cipher string `enum:"aes-cbc,aes-ecb,none" default:"aes-cbc" help:"The account's otp_cipher: ${enum}."`
 }
 
@@ -38,8 +38,8 @@ The demo accounts of a sandbox use the published sample key, for example:
 
     otpbridge param %s --key AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= --iv 8PHy8/T19vf4+fr7/P3+/w== %s
 
-Other users of the machine can see a command line while it runs. Where that matters, use a
-machine of your own.`
+Other users of the machine can see a command line while it runs, so give a key of your own
+as --key @FILE.`
 
 // Help is shown below the flags.
 func (encryptCommand) Help() string { return fmt.Sprintf(paramExample, "encrypt", "123456") }
@@ -52,7 +52,7 @@ func (decryptCommand) Help() string {
 // Run prints the parameter. In a URL it has to be percent-encoded, which curl's
 // --data-urlencode does.
 func (e encryptCommand) Run(p process) error {
-	cipher, err := e.open(crypto.ParamEncoding(e.Encoding))
+	cipher, err := e.open(p, crypto.ParamEncoding(e.Encoding))
 	if err != nil {
 		return unusable{err}
 	}
@@ -66,7 +66,7 @@ func (e encryptCommand) Run(p process) error {
 
 // Run prints the code.
 func (d decryptCommand) Run(p process) error {
-	cipher, err := d.open(crypto.ParamEncoding(d.Encoding))
+	cipher, err := d.open(p, crypto.ParamEncoding(d.Encoding))
 	if err != nil {
 		return unusable{err}
 	}
@@ -80,7 +80,15 @@ func (d decryptCommand) Run(p process) error {
 }
 
 // open makes the cipher, and says of what is missing or unreadable which flag it is.
-func (f cipherFlags) open(encoding crypto.ParamEncoding) (*crypto.ServletCipher, error) {
+func (f cipherFlags) open(p process, encoding crypto.ParamEncoding) (*crypto.ServletCipher, error) {
+	for _, text := range []*string{&f.Key, &f.IV} {
+		if path, isFile := strings.CutPrefix(*text, "@"); isFile {
+			var err error
+			if *text, err = p.readSecret(path); err != nil {
+				return nil, err
+			}
+		}
+	}
 	mode := crypto.CipherMode(f.Cipher)
 	key, iv, err := f.keys(mode)
 	if err != nil {

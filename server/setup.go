@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"otpbridge/server/people"
 )
@@ -37,6 +38,9 @@ func (s setupCommand) Run(p process) error {
 	})
 }
 
+// quote makes one word of a shell of a text.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
 // withPeople is work for commands about people.
 func withPeople(p process, do func(context.Context, *workplace, *people.People) error) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
@@ -44,7 +48,8 @@ func withPeople(p process, do func(context.Context, *workplace, *people.People) 
 	})
 }
 
-// printLink prints a ticket for whom.
+// printLink prints a ticket for whom. The command that uses it asks for the password and hands it to curl by standard
+// input, as it does the token: whatever is on a command line, others on the machine can see.
 func printLink(p process, form asJSON, at *workplace, issued people.Issued, page, member, whom string) error {
 	address := at.settings.PublicURL
 	if address == "" {
@@ -58,13 +63,15 @@ func printLink(p process, form asJSON, at *workplace, issued people.Issued, page
 		}
 		body += `"email":"` + email + `","name":"…",`
 	}
-	body += `"password":"…"}`
+	body += `"password":"`
 	made := link{
 		URL: people.Link(address, page, member, issued.Token), Token: issued.Token, ExpiresAt: shown(issued.ExpiresAt.Time()),
 	}
 	return form.print(p.stdout, made, func(w io.Writer) {
 		fmt.Fprintf(w, "For %s, once, until %s:\n\n", whom, made.ExpiresAt)
-		fmt.Fprintf(w, "  curl -sS %s/api/auth/%s -H 'Content-Type: application/json' \\\n    -d '%s'\n", address, page, body)
+		fmt.Fprintf(w, "  read -rsp 'Password: ' PASSWORD && printf %%s %s\"$PASSWORD\"'\"}' |\n"+
+			"    curl -sS %s/api/auth/%s -H 'Content-Type: application/json' -d @-\n", quote(body), address, page)
+		fmt.Fprint(w, "\nIt is for bash, and takes a password without \" and \\.\n")
 		fmt.Fprintf(w, "\nIn a browser, the console takes the same as a link:\n\n  %s\n", made.URL)
 	})
 }

@@ -21,8 +21,7 @@ func welcome(url, contextPath, password string) string {
 	if password != "" {
 		login = `The console needs no login on this machine. The calls under /api need one, as the demo owner for example:
 
-  curl -sS 'URL/api/auth/login' -H 'Content-Type: application/json' -d '{"email":"` + people.DemoOwner + `","password":"` +
-			password + `"}'
+  echo '{"email":"` + people.DemoOwner + `","password":"` + password + `"}' | curl -sS 'URL/api/auth/login' -H 'Content-Type: application/json' -d @-
 
 `
 	}
