@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -561,4 +562,23 @@ type sandboxOf struct {
 func (s sandboxOf) Code(ctx context.Context, w Wanted) (string, error) {
 	w.Account = s.account
 	return sandboxCodes{s.target}.Code(ctx, w)
+}
+
+// A server that has too much to do says so and means it: it is asked again, and judged by what it answers then.
+func TestRun_ABusyServerIsAskedAgain(t *testing.T) {
+	reference := newReference("")
+	var refused atomic.Int64
+	target := newTestTarget(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/auth/login") && refused.CompareAndSwap(0, 1) {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"code":"OVERLOADED"}`)
+			return
+		}
+		reference.ServeHTTP(w, r)
+	})))
+	report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: []string{"management/4"}, Profile: Live})
+	require.NoError(t, err)
+	require.Equal(t, ExitPass, report.ExitCode())
+	require.EqualValues(t, 1, refused.Load())
 }

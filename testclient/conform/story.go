@@ -135,6 +135,13 @@ func (s *Story) Send(r Request) Answer {
 func (s *Story) send(r Request) Answer {
 	began := time.Now()
 	answer, err := s.target.Do(s.ctx, r)
+	for try := 0; try < maxTries && err == nil && overloaded(r, answer); try++ {
+		select {
+		case <-time.After(time.Second):
+		case <-s.ctx.Done():
+		}
+		answer, err = s.target.Do(s.ctx, r)
+	}
 	s.mu.Lock()
 	s.log.exchange(s, r, answer, err)
 	answer.steps = len(s.log.steps)
@@ -146,6 +153,16 @@ func (s *Story) send(r Request) Answer {
 		s.stop(err)
 	}
 	return answer
+}
+
+// maxTries is how often a request is sent again that a busy server has refused.
+const maxTries = 10
+
+// overloaded reports whether a server had too much to do for a call of people and keys, each of which may hash a
+// password. It promises that such a call changed nothing, and says nothing of what is right.
+func overloaded(r Request, a Answer) bool {
+	return strings.HasPrefix(r.Path, "/api/") && a.Status == http.StatusServiceUnavailable &&
+		a.Header.Get("Retry-After") != "" && strings.Contains(a.Body, `"OVERLOADED"`)
 }
 
 // Encrypt makes an otp parameter, not escaped.
