@@ -53,7 +53,7 @@ func requireAllPass(t *testing.T, address string) {
 	t.Helper()
 	report := conformance(t, address)
 	unasked := slices.ContainsFunc(report.Results, func(r conform.Result) bool {
-		return r.Status == conform.Skip && !needsOtherKeys(r.Reason)
+		return r.Status == conform.Skip && !needsMore(r.Reason)
 	})
 	if report.ExitCode() != conform.ExitPass || unasked {
 		var text strings.Builder
@@ -63,10 +63,11 @@ func requireAllPass(t *testing.T, address string) {
 	t.Logf("%d cases in %s", len(report.Results), report.Took)
 }
 
-// needsOtherKeys reports whether a case was skipped because a sandbox's accounts have no such key.
-// TestConformance_WithKeysThatSignAndOfBothEnvironments asks those.
-func needsOtherKeys(reason string) bool {
-	return strings.Contains(reason, "--signing-secret") || strings.Contains(reason, "--other-api-key")
+// needsMore reports whether a case was skipped because a sandbox's accounts have no such key, or because it waits for
+// real. TestConformance_WithKeysThatSignAndOfBothEnvironments asks the former, and FULL=1 the latter.
+func needsMore(reason string) bool {
+	return strings.Contains(reason, "--signing-secret") || strings.Contains(reason, "--other-api-key") ||
+		strings.Contains(reason, "--slow")
 }
 
 // The keys of a sandbox's accounts neither sign nor come from two environments, so these are made
@@ -99,7 +100,7 @@ func TestConformance_WithKeysThatSignAndOfBothEnvironments(t *testing.T) {
 	require.Equal(t, conform.ExitPass, report.ExitCode())
 	asked := 0
 	for _, r := range report.Results {
-		require.False(t, r.Status == conform.Skip && needsOtherKeys(r.Reason), r.Case.ID)
+		require.False(t, r.Status == conform.Skip && needsMore(r.Reason), r.Case.ID)
 		if r.Status == conform.Pass && (r.Case.Section() == "v1/signing" ||
 			strings.Contains(r.Case.Requirement, "the same environment")) {
 			asked++
@@ -113,7 +114,7 @@ func conformance(t *testing.T, address string) *conform.Report {
 	target, err := conform.NewTarget(address, 30*time.Second, nil)
 	require.NoError(t, err)
 	defer target.Close()
-	report, err := conform.Run(t.Context(), conform.Options{Target: target, Cases: conform.Cases()})
+	report, err := conform.Run(t.Context(), conform.Options{Target: target, Cases: conform.Cases(), Slow: os.Getenv("FULL") != ""})
 	require.NoError(t, err)
 	require.Equal(t, []conform.Profile{conform.Documented, conform.Live}, report.Detection.Profiles)
 	return report
@@ -125,7 +126,7 @@ func requireOnlyStatusFails(t *testing.T, report *conform.Report) {
 	t.Helper()
 	require.NotZero(t, report.Count(conform.Fail))
 	for _, r := range report.Results {
-		if r.Status != conform.Pass && !needsOtherKeys(r.Reason) {
+		if r.Status != conform.Pass && !needsMore(r.Reason) {
 			require.Equal(t, "status 401 Unauthorized", r.Actual, r.Case.ID)
 			require.Equal(t, conform.Client, r.Case.Source, r.Case.ID)
 		}
@@ -181,7 +182,7 @@ func TestConformance_ByTheBinary(t *testing.T) {
 	require.Zero(t, read.Counts["fail"]+read.Counts["error"])
 	require.Greater(t, read.Counts["pass"], 500)
 	for _, r := range read.Results {
-		require.True(t, r.Status == "pass" || needsOtherKeys(r.Reason), "%s: %s", r.ID, r.Reason)
+		require.True(t, r.Status == "pass" || needsMore(r.Reason), "%s: %s", r.ID, r.Reason)
 	}
 
 	t.Run("a named account", func(t *testing.T) {

@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,6 +36,10 @@ func Cases() []Case {
 		{"v1/signing", v1Signing()},
 		{"parity", parity()},
 		{"management", management()},
+		{"privacy", privacy()},
+		{"audit", audit()},
+		{"insight", insight()},
+		{"webhooks", webhooks()},
 	} {
 		for i := range section.cases {
 			c := &section.cases[i]
@@ -45,7 +50,7 @@ func Cases() []Case {
 			if section.name == "servlet/upstream" {
 				c.Needs |= NeedsUpstream
 			}
-			if section.name == "management" || section.name == "servlet/upstream" {
+			if slices.Contains(Managed(), section.name) || section.name == "servlet/upstream" {
 				c.Source, c.Level = Choice, May
 			}
 		}
@@ -53,6 +58,9 @@ func Cases() []Case {
 	}
 	return all
 }
+
+// Managed are the sections about /api, which need a sandbox where whoever wants to may register.
+func Managed() []string { return []string{"management", "privacy", "audit", "insight", "webhooks"} }
 
 // unlimited is for cases that send often and are about something else.
 func unlimited(more Settings) Settings {

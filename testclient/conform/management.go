@@ -1,6 +1,9 @@
 package conform
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 func management() []Case {
 	return []Case{
@@ -187,6 +190,37 @@ func management() []Case {
 				_, secret := p.keyed(nil)
 				r := p.call(http.MethodPost, "/api/keys", Fields{"account": s.account.Address, "name": "by a key"}, Key(secret))
 				s.ExpectProblem(r, http.StatusForbidden, "PERMISSION_DENIED")
+			},
+		},
+		{
+			Requirement: "A refresh token that is brought again after 15 seconds ends its session, with all that came of it.",
+			Run: func(s *Story) {
+				p := s.owner()
+				s.mustWait()
+				first := p.refresh
+				refresh := func(token string) Reply {
+					return p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": token}, NoKey)
+				}
+				s.ExpectJSON(refresh(first), http.StatusOK)
+				p.idle(16 * time.Second)
+				s.ExpectJSON(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusOK)
+				s.ExpectProblem(refresh(first), http.StatusUnauthorized, "AUTH_004")
+				s.ExpectProblem(refresh(p.refresh), http.StatusUnauthorized, "")
+				s.ExpectProblem(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusUnauthorized, "")
+			},
+		},
+		{
+			Requirement: "An invitation, and what a person may see, name accounts that exist; others are named by a 400.",
+			Run: func(s *Story) {
+				p := s.owner()
+				nowhere := []string{s.account.Address, "987654321"}
+				s.ExpectInvalid(p.call(http.MethodPost, "/api/people",
+					Fields{"email": "x" + p.email, "role": "developer", "accounts": nowhere}), "/accounts/1")
+				dev := p.colleague("developer", s.account.Address)
+				r := p.call(http.MethodGet, "/api/people/"+dev.id, nil)
+				s.ExpectJSON(r, http.StatusOK)
+				s.ExpectInvalid(p.call(http.MethodPatch, "/api/people/"+dev.id, Fields{"accounts": nowhere},
+					Header("If-Match", r.Header.Get("ETag"))), "/accounts/1")
 			},
 		},
 	}

@@ -2,7 +2,6 @@ package conform
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 // someone is a person at the target, and what they were given last.
 type someone struct {
 	story    *Story
+	id       string
 	email    string
 	password string
 	access   string
@@ -42,7 +42,7 @@ func (p *someone) call(method, path string, body Fields, opts ...Option) Reply {
 	r := p.story.V1(method, path, text, append([]Option{Method(method), p.bearer}, opts...)...)
 	p.story.mu.Lock()
 	for _, member := range []string{
-		"access_token", "refresh_token", "csrf_token", "invitation", "key", "signing_secret",
+		"access_token", "refresh_token", "csrf_token", "invitation", "key", "signing_secret", "secret",
 	} {
 		p.story.log.secret(strings.ToUpper(member), r.text(member))
 	}
@@ -54,6 +54,9 @@ func (p *someone) call(method, path string, body Fields, opts ...Option) Reply {
 	p.story.mu.Unlock()
 	if access := r.text("access_token"); access != "" && r.Status < 300 {
 		p.access, p.refresh = access, r.text("refresh_token")
+		if user, there := r.document["user"].(map[string]any); there {
+			p.id = shownMember(user["id"])
+		}
 	}
 	return r
 }
@@ -112,11 +115,9 @@ func (s *Story) expectEmpty(r Reply) {
 func (p *someone) keyNames() []string {
 	r := p.call(http.MethodGet, "/api/keys?limit=100&account="+p.story.account.Address, nil)
 	p.story.ExpectJSON(r, http.StatusOK)
-	list, _ := r.document["data"].([]any)
 	var names []string
-	for _, one := range list {
-		member, _ := one.(map[string]any)
-		names = append(names, fmt.Sprint(member["name"]))
+	for _, one := range r.list("data") {
+		names = append(names, shownMember(one["name"]))
 	}
 	slices.Sort(names)
 	return names
@@ -132,4 +133,16 @@ func sameBut(a, b Reply, asked ...string) bool {
 		return text
 	}
 	return a.Status == b.Status && strip(a) == strip(b)
+}
+
+// shownMember is the value of a member as a report shows it: a text as it is, anything else as JSON.
+func shownMember(value any) string {
+	if text, ok := value.(string); ok {
+		return text
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }

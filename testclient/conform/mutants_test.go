@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"go/ast"
@@ -17,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // The tester is tested: every case passes against the reference server, every mutant of it fails
@@ -69,23 +72,30 @@ func flaws(t *testing.T) []string {
 	for _, flaw := range refNamedFlaws {
 		add(flaw)
 	}
+	for _, wrong := range refWrongRefusals {
+		add(wrong.flaw())
+	}
+	for _, filter := range refFilters {
+		add(ignored(filter))
+	}
 	return all
 }
 
-// play runs cases, with the accounts of one profile or of both. Without a transport it goes over
-// the network.
-func play(t *testing.T, address string, transport http.RoundTripper, profile Profile, cases []Case) []Result {
+// play runs cases against a server, with the accounts of one profile or of both. With an address it goes over the
+// network.
+func play(t *testing.T, server *reference, address string, profile Profile, cases []Case) []Result {
 	t.Helper()
-	target, err := NewTarget(address, time.Minute, nil)
+	target, err := NewTarget(cmp.Or(address, "localhost"), time.Minute, nil)
 	if err != nil {
 		t.Error(err)
 		return nil
 	}
 	defer target.Close()
-	if transport != nil {
-		target.client.Transport = transport
+	if address == "" {
+		target.client.Transport = inProcess{server}
 	}
-	report, err := Run(context.Background(), Options{Target: target, Cases: cases, Profile: profile, Parallel: 2})
+	target.patience, target.idle = time.Second/2, server.idle
+	report, err := Run(context.Background(), Options{Target: target, Cases: cases, Profile: profile, Parallel: 2, Slow: true})
 	if err != nil {
 		t.Error(err)
 		return nil
@@ -115,13 +125,19 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestCases_ReferenceServerPassesEach(t *testing.T) {
-	server := httptest.NewServer(newReference(""))
+	reference := newReference("")
+	server := httptest.NewServer(reference)
 	defer server.Close()
-	for _, r := range play(t, server.URL, nil, Any, Cases()) {
+	for _, r := range play(t, reference, server.URL, Any, Cases()) {
 		if r.Status != Pass {
 			t.Errorf("%s (%s): %s: %s\n  %s\n  expected %s\n  got      %s", r.Case.ID, r.Profile, r.Status, r.Reason,
 				r.Case.Requirement, r.Expected, r.Actual)
 		}
+	}
+	for refusal := range reference.record.refused {
+		require.True(t, slices.ContainsFunc(refWrongRefusals, func(w refWrongRefusal) bool {
+			return w.section+" "+w.code == refusal
+		}), "no mutant answers another status for %s", refusal)
 	}
 }
 
@@ -205,7 +221,7 @@ func killers(t *testing.T, flaw string, everywhere bool) []string {
 // anything, and does not count.
 func failures(t *testing.T, flaw string, profile Profile, cases []Case) []string {
 	var failed []string
-	for _, r := range play(t, "localhost", inProcess{newReference(flaw)}, profile, cases) {
+	for _, r := range play(t, newReference(flaw), "", profile, cases) {
 		if r.Status == Fail {
 			failed = append(failed, r.Case.ID)
 		}
@@ -218,7 +234,7 @@ func home(id string) string { return id[:strings.LastIndex(id, "/")] }
 // section is where a flaw's cases are. Those of the servlets leave the door out.
 func section(flaw string) string {
 	name, _, _ := strings.Cut(flaw, ": ")
-	if name == "parity" || name == "management" || strings.HasPrefix(name, "v1/") {
+	if name == "parity" || slices.Contains(Managed(), name) || strings.HasPrefix(name, "v1/") {
 		return name
 	}
 	return "servlet/" + name

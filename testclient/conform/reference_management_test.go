@@ -6,21 +6,25 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The reference server's management: people who log in, and keys.
 
 type refStaff struct {
-	people   map[string]*refPerson // by address
-	sessions map[string]*refPerson // by access token
-	refresh  map[string]string     // the successor of each refresh token; empty for none yet
-	tokens   map[string][2]string  // refresh token → its access token, and its session's first refresh token
-	ended    map[string]bool       // sessions, by their first refresh token
-	invited  map[string]*refPerson // by invitation
-	keys     map[string]*refMade   // by id
+	people   map[string]*refPerson    // by address
+	sessions map[string]*refPerson    // by access token
+	refresh  map[string]string        // the successor of each refresh token; empty for none yet
+	tokens   map[string][2]string     // refresh token → its access token, and its session's first refresh token
+	ended    map[string]bool          // sessions, by their first refresh token
+	invited  map[string]*refPerson    // by invitation
+	used     map[string]time.Time     // when each refresh token was used first
+	ahead    map[string]time.Duration // how far somebody's clock is ahead
+	keys     map[string]*refMade      // by id
 }
 
 type refPerson struct {
+	id, role        string
 	email, password string
 	first           string   // its first refresh token
 	accounts        []string // nil: all
@@ -34,7 +38,7 @@ type refMade struct {
 func newRefStaff() refStaff {
 	return refStaff{people: map[string]*refPerson{}, sessions: map[string]*refPerson{}, refresh: map[string]string{},
 		tokens: map[string][2]string{}, ended: map[string]bool{}, invited: map[string]*refPerson{},
-		keys: map[string]*refMade{}}
+		used: map[string]time.Time{}, ahead: map[string]time.Duration{}, keys: map[string]*refMade{}}
 }
 
 func (f *reference) serveAPI(w http.ResponseWriter, r *http.Request, body []byte) {
@@ -43,14 +47,17 @@ func (f *reference) serveAPI(w http.ResponseWriter, r *http.Request, body []byte
 		header[http.CanonicalHeaderKey(name)] = values
 	}
 	r.Header = header
+	f.record.request = randomHex(16)
+	w.Header().Set("X-Request-Id", f.record.request)
 	reply := f.replyAPI(r, body)
+	f.spoilRefusal(r.URL.Path, &reply)
 	for name, value := range reply.header {
 		w.Header().Set(name, value)
 	}
 	kind := "application/json"
 	if reply.status >= 400 {
 		kind = "application/problem+json"
-		reply.document["request_id"] = randomHex(16)
+		reply.document["request_id"] = f.record.request
 	}
 	if reply.document == nil {
 		w.WriteHeader(reply.status)
@@ -74,6 +81,7 @@ func (f *reference) replyAPI(r *http.Request, body []byte) refReply {
 			return refProblem(401, "AUTH_001", "Nobody has this address.")
 		}
 		if p == nil || p.password != text("password") {
+			f.noteRefusal(text("password"))
 			return refProblem(401, "AUTH_001", "The address or the password is wrong.")
 		}
 		before := p.first
@@ -99,23 +107,48 @@ func (f *reference) replyAPI(r *http.Request, body []byte) refReply {
 			f.staff.ended[f.staff.tokens[token][1]] = true
 		}
 		return refReply{status: 204}
-	case "POST /api/people":
-		invitation := "inv-" + randomHex(16)
-		invited := &refPerson{}
-		for _, a := range asked["accounts"].([]any) {
-			invited.accounts = append(invited.accounts, a.(string))
-		}
-		f.staff.invited[invitation] = invited
-		return refReply{status: 201, document: map[string]any{"invitation": invitation}}
+	}
+	switch section := sectionOf(r.URL.Path); {
+	case section != "management":
+		return f.replyRecord(section, r, p, asked)
+	case strings.HasPrefix(r.URL.Path, "/api/people"):
+		return f.refPeople(r, asked)
 	}
 	return f.refKeys(r, p, asked)
+}
+
+// refPeople invites, shows and changes people.
+func (f *reference) refPeople(r *http.Request, asked map[string]any) refReply {
+	var accounts []string
+	list, _ := asked["accounts"].([]any)
+	blind := r.Method == "POST" && f.has("management: an invitation names accounts that nobody has") ||
+		r.Method == "PATCH" && f.has("management: a person is given accounts that nobody has")
+	for i, a := range list {
+		accounts = append(accounts, a.(string))
+		if f.accounts[a.(string)] == nil && !blind {
+			return refProblem(400, "INVALID_REQUEST", "there is no such account", "/accounts/"+strconv.Itoa(i))
+		}
+	}
+	if r.Method == "POST" {
+		invitation, role := "inv-"+randomHex(16), asked["role"].(string)
+		f.staff.invited[invitation] = &refPerson{id: "per_" + randomHex(16), role: role, accounts: accounts}
+		return refReply{status: 201, document: map[string]any{"invitation": invitation}}
+	}
+	return refReply{status: 200, document: map[string]any{}, header: map[string]string{"ETag": `"1"`}}
+}
+
+// idle lets time pass for somebody's sessions.
+func (f *reference) idle(email string, d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.staff.ahead[email] += d
 }
 
 func (f *reference) refRegister(email, password, invitation string) refReply {
 	if f.staff.people[email] != nil && !f.has("management: an address belongs to two") {
 		return refProblem(409, "PERSON_EXISTS", "The address belongs to somebody.")
 	}
-	p := &refPerson{}
+	p := &refPerson{id: "per_" + randomHex(16), role: "owner"}
 	if invitation != "" {
 		p = f.staff.invited[invitation]
 	}
@@ -145,7 +178,7 @@ func (f *reference) refTokens(p *refPerson, status int, earlier string) refReply
 	f.staff.tokens[refresh], f.staff.tokens[access] = [2]string{access, session}, [2]string{access, session}
 	return refReply{status: status, header: map[string]string{"Set-Cookie": "session=" + access + "; HttpOnly"},
 		document: map[string]any{"access_token": access, "refresh_token": refresh, "token_type": "Bearer",
-			"expires_in": 3600, "user": map[string]any{"email": p.email}}}
+			"expires_in": 3600, "user": map[string]any{"id": p.id, "email": p.email}}}
 }
 
 func (f *reference) refRefresh(token string) refReply {
@@ -154,13 +187,21 @@ func (f *reference) refRefresh(token string) refReply {
 		return refProblem(401, "AUTH_004", "The refresh token is not good.")
 	}
 	p := f.staff.sessions[known[0]]
+	now := time.Now().Add(f.staff.ahead[p.email])
+	late := !f.staff.used[token].IsZero() && now.Sub(f.staff.used[token]) > 15*time.Second
+	if late && !f.has("management: a refresh token is good long after its successor") {
+		if !f.has("management: a refresh token that comes again ends nothing") {
+			f.staff.ended[known[1]] = true
+		}
+		return refProblem(401, "AUTH_004", "The refresh token was used before.")
+	}
 	if next := f.staff.refresh[token]; next != "" && !f.has("management: a repeated refresh makes another token") {
 		reply := f.refTokens(p, 200, token)
 		reply.document["refresh_token"] = next
 		return reply
 	}
 	reply := f.refTokens(p, 200, token)
-	f.staff.refresh[token] = reply.document["refresh_token"].(string)
+	f.staff.refresh[token], f.staff.used[token] = reply.document["refresh_token"].(string), now
 	return reply
 }
 
@@ -222,12 +263,12 @@ func (f *reference) refKeys(r *http.Request, p *refPerson, asked map[string]any)
 		}
 		return refReply{status: 200, document: map[string]any{"data": list}}
 	case id == "":
-		return f.refMakeKey(asked)
+		return f.refMakeKey(p, asked)
 	case action == "rotate":
 		if f.has("management: a rotated key ends at once") {
 			delete(f.keys, k.secret)
 		}
-		reply := f.refMakeKey(map[string]any{"account": k.account, "name": k.name})
+		reply := f.refMakeKey(p, map[string]any{"account": k.account, "name": k.name})
 		reply.document["predecessor"] = id
 		return reply
 	case r.Method == "DELETE":
@@ -254,9 +295,9 @@ func (f *reference) refKeys(r *http.Request, p *refPerson, asked map[string]any)
 
 func (k *refMade) tag() string { return `"` + strconv.Itoa(k.version) + `"` }
 
-func (f *reference) refMakeKey(asked map[string]any) refReply {
+func (f *reference) refMakeKey(p *refPerson, asked map[string]any) refReply {
 	for name := range asked {
-		if !slices.Contains([]string{"account", "name", "allowed_ips"}, name) &&
+		if !slices.Contains([]string{"account", "name", "allowed_ips", "environment", "permissions"}, name) &&
 			!f.has("management: an unknown member is ignored") {
 			return refProblem(400, "INVALID_REQUEST", "is not known", "/"+name)
 		}
@@ -274,6 +315,12 @@ func (f *reference) refMakeKey(asked map[string]any) refReply {
 	k := &refMade{id: "key_" + randomHex(16), name: asked["name"].(string), account: asked["account"].(string),
 		secret: "otpb_test_sk_" + randomHex(32), version: 1}
 	f.staff.keys[k.id] = k
-	f.keys[k.secret] = refKey{account: f.accounts[k.account], usable: true}
+	made := refKey{account: f.accounts[k.account], usable: true}
+	permissions, _ := asked["permissions"].([]any)
+	for _, one := range permissions {
+		made.permissions = append(made.permissions, one.(string))
+	}
+	f.keys[k.secret] = made
+	f.note(refEntry{"action": "key.created", "actor": p.id, "account": k.account, "credential": k.id, "result": "ok"})
 	return refReply{status: 201, document: map[string]any{"id": k.id, "name": k.name, "key": k.secret}}
 }

@@ -24,6 +24,7 @@ type reference struct {
 	faults   []refFault
 	v1       refV1
 	staff    refStaff
+	record   refRecord
 }
 
 type refKey struct {
@@ -31,6 +32,7 @@ type refKey struct {
 	usable      bool
 	why         string // it is not usable: disabled, expired or elsewhere
 	environment string // empty for the usual one
+	permissions []string
 }
 
 // refAccount is the account's row, under the names of its columns, and what happened to it.
@@ -112,7 +114,8 @@ func refTexts(p Profile) map[string]string {
 }
 
 func newReference(flaw string) *reference {
-	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1(), staff: newRefStaff()}
+	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1(), staff: newRefStaff(),
+		record: newRefRecord()}
 }
 
 // has reports whether the server is to do this wrong. The mutants are all that is asked here.

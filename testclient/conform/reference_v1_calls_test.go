@@ -198,6 +198,7 @@ func (f *reference) sendV1(key refKey, body []byte) refReply {
 	if outcome != "generated" && outcome != "undelivered" {
 		return f.refusedV1(a, holder, c.now, outcome)
 	}
+	f.tell("otp.sent", a, holder.slots[c.slot])
 	reply := f.challengeV1(a, holder.slots[c.slot], c.now)
 	reply.status = 201
 	if f.has("v1/send: a send is 200") {

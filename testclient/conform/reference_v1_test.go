@@ -276,6 +276,7 @@ func (f *reference) takeRequest(secret string, a *refAccount) (map[string]string
 	}
 	asked := f.v1.asked[secret]
 	if within(asked, time.Minute, now) >= limit {
+		f.warn(a.Address)
 		reply := f.overLimitV1(limit, now.Add(time.Minute), now)
 		return nil, &reply
 	}
@@ -399,6 +400,9 @@ func (f *reference) callV1(r *http.Request, secret string, key refKey, body []by
 			return refProblem(503, "INTERNAL_ERROR", "Something is broken.")
 		}
 		return refProblem(500, "INTERNAL_ERROR", "Something is broken.")
+	}
+	if strings.HasPrefix(r.URL.Path, "/v1/users/") || r.URL.Path == "/v1/audit-logs" {
+		return f.refOwn(r, key)
 	}
 	if id, ok := strings.CutPrefix(r.URL.Path, "/v1/status"); ok && r.Method == "GET" {
 		return f.statusV1(key, strings.TrimPrefix(id, "/"), r.URL.Query())

@@ -186,6 +186,7 @@ func (f *reference) proveV1(a *refAccount, ch *refChallenge, guess string, now t
 	f.yield("parity: a code is consumed outside the lock")
 	if !f.has("parity: what is used at /v1 is not used elsewhere") {
 		ch.used = true
+		f.tell("otp.verified", a, ch)
 	}
 	ch.verifiedAt, holder.run = now, 0
 	document := map[string]any{"valid": true, "id": ch.id, "verified_at": refTime(now), "attempts": ch.wrong}

@@ -249,8 +249,12 @@ func (r *runner) play(ctx context.Context, j job) (result Result) {
 		return result
 	}
 	if !r.Slow || r.Target.sandbox {
+		limit := r.CaseTimeout
+		if r.Slow {
+			limit += warnedWithin // what no sandbox clock moves is waited for
+		}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, r.CaseTimeout)
+		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
 	if j.test.Needs&NeedsFaults != 0 {
@@ -265,9 +269,13 @@ func (r *runner) play(ctx context.Context, j job) (result Result) {
 		}
 	}()
 	*story = *r.story(ctx, j)
-	if story.upstream != nil {
-		defer story.upstream.server.Close()
-	}
+	defer func() {
+		for _, u := range []*upstream{story.upstream, story.told} {
+			if u != nil {
+				_ = u.server.Close()
+			}
+		}
+	}()
 	if j.test.Needs&NeedsFaults != 0 {
 		defer func() {
 			// Whatever became of the case: the next one starts without faults.

@@ -32,6 +32,7 @@ type Story struct {
 	mu     *sync.Mutex
 
 	upstream *upstream // of the account; nil for none
+	told     *upstream // serves the other end of webhooks; nil for none
 }
 
 // Profile is the one whose texts this story expects.
@@ -242,9 +243,7 @@ func (s *Story) Advance(d time.Duration) {
 		}
 		return
 	}
-	if !s.slow {
-		panic(skipped{"time must pass; --slow really waits"})
-	}
+	s.mustWait()
 	select {
 	case <-time.After(d):
 	case <-s.ctx.Done():

@@ -50,6 +50,10 @@ type Target struct {
 
 	// faults is held by the one case that may set some: the target has one table for all.
 	faults sync.Mutex
+
+	// What the tests of this client shorten; a target has neither.
+	patience time.Duration                        // the most that await waits
+	idle     func(person string, d time.Duration) // in place of waiting for somebody's sessions
 }
 
 // DefaultContext is where the vendor's service has the servlets.

@@ -21,7 +21,8 @@ type upstream struct {
 
 	mu    sync.Mutex
 	calls []Request
-	says  Answer // with status 0 it breaks off
+	says  Answer            // with status 0 it breaks off
+	judge func(Request) int // gives the status in place of says; nil for none
 }
 
 // newUpstream listens on a free port of this machine, and answers as after a generate. It ends the story if it cannot.
@@ -42,8 +43,12 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	u.mu.Lock()
-	u.calls = append(u.calls, Request{Method: r.Method, Path: path, Query: query, Header: r.Header, Body: string(body)})
+	call := Request{Method: r.Method, Path: path, Query: query, Header: r.Header, Body: string(body)}
+	u.calls = append(u.calls, call)
 	says := u.says
+	if u.judge != nil {
+		says = Answer{Status: u.judge(call)}
+	}
 	u.mu.Unlock()
 	if says.Status == 0 {
 		panic(http.ErrAbortHandler)
@@ -55,6 +60,13 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(says.Body)))
 	w.WriteHeader(says.Status)
 	_, _ = io.WriteString(w, says.Body)
+}
+
+// judgeBy has a function decide from now on which status a call is answered with.
+func (u *upstream) judgeBy(judge func(Request) int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.judge = judge
 }
 
 // UpstreamSays has the upstream answer that from now on.
