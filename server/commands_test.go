@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
 
 	"otpbridge/config"
 	"otpbridge/sql/sqltest"
@@ -23,10 +25,12 @@ import (
 // a folder of its own, with a keyring and an empty production database. Every script runs on both
 // databases.
 func TestCommands_Transcripts(t *testing.T) {
+	scripts, err := filepath.Abs("testdata/commands") // commands change the folder
+	require.NoError(t, err)
 	path := filepath.Dir(program(t)) + string(os.PathListSeparator) + os.Getenv("PATH")
 	run := func(t *testing.T, database func(work string) string) {
 		testscript.Run(t, testscript.Params{
-			Dir: "testdata/commands",
+			Dir: scripts,
 			Setup: func(env *testscript.Env) error {
 				env.Setenv("PATH", path)
 				env.Setenv("OTPBRIDGE_MODE", "production")
@@ -39,8 +43,9 @@ func TestCommands_Transcripts(t *testing.T) {
 				return nil
 			},
 			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-				"exits": exits,
-				"guess": guess,
+				"otpbridge": inProcess,
+				"exits":     exits,
+				"guess":     guess,
 			},
 			RequireExplicitExec: true,
 			RequireUniqueNames:  true,
@@ -55,6 +60,37 @@ func TestCommands_Transcripts(t *testing.T) {
 	})
 }
 
+// environOf are the settings of a script.
+func environOf(ts *testscript.TestScript) (environ []string) {
+	for _, setting := range config.Reference() {
+		if value := ts.Getenv(setting.Name); value != "" {
+			environ = append(environ, setting.Name+"="+value)
+		}
+	}
+	return environ
+}
+
+// inFolder is held by the script in whose folder the process is.
+var inFolder sync.Mutex
+
+// otpbridge runs a command of the program in this process, in the script's folder: a process of its own takes longer
+// to start than most commands. A script that needs one, for its input or a terminal, says exec.
+func otpbridge(ts *testscript.TestScript, args []string) (code int) {
+	inFolder.Lock()
+	defer inFolder.Unlock()
+	before, err := os.Getwd()
+	ts.Check(err)
+	ts.Check(os.Chdir(ts.MkAbs(".")))
+	defer func() { ts.Check(os.Chdir(before)) }()
+	return run(args, process{environ: environOf(ts), stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr()})
+}
+
+func inProcess(ts *testscript.TestScript, neg bool, args []string) {
+	if code := otpbridge(ts, args); (code != exitOK) != neg {
+		ts.Fatalf("exit code %d", code)
+	}
+}
+
 // exits runs a command and insists on its exit code: exits 2 otpbridge account list.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -62,12 +98,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
 	code := 0
-	if exited := (*exec.ExitError)(nil); errors.As(err, &exited) {
+	if args[1] == "otpbridge" {
+		code = otpbridge(ts, args[2:])
+	} else if err = ts.Exec(args[1], args[2:]...); err != nil {
+		exited := (*exec.ExitError)(nil)
+		if !errors.As(err, &exited) {
+			ts.Check(err)
+		}
 		code = exited.ExitCode()
-	} else {
-		ts.Check(err)
 	}
 	if code != want {
 		ts.Fatalf("exit code %d, not %d", code, want)
@@ -81,12 +120,7 @@ func guess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	count, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	var environ []string
-	for _, name := range []string{"MODE", "ADDR", "METRICS_ADDR", "SHUTDOWN_TIMEOUT", "KEYRING_FILE", "DATABASE_URL",
-		"STATE_DIR"} {
-		environ = append(environ, "OTPBRIDGE_"+name+"="+ts.Getenv("OTPBRIDGE_"+name))
-	}
-	settings, err := config.Load(environ)
+	settings, err := config.Load(environOf(ts))
 	ts.Check(err)
 	s := New(settings, slog.New(slog.DiscardHandler))
 	ts.Check(s.Start(context.Background()))
