@@ -135,8 +135,8 @@ var keyboardFlows = []keyFlow{
 		{"http://127.0.0.1:9/", kb.Enter, "Nothing was delivered yet"}, {"Send a test", kb.Enter, "Right signature"}}},
 	{"keys?account=10000000000001", []keyStep{{"Name", "told", ""}, {"Make the key", kb.Enter, "Shown this once"}}},
 	{"people", []keyStep{{"E-mail", "dev@shop.example", ""}, {"Invite", kb.Enter, "#invitation="}}},
-	{"watch", []keyStep{{"Acknowledge prefix_stopped +919876", kb.Enter, "It is noted that you know"}}},
-	{"audit", []keyStep{{"Verify it, or take it away", kb.Enter, "Verify the whole log"},
+	{"watch", []keyStep{{"Acknowledge prefix_stopped +919876", kb.Enter, "Acknowledged."}}},
+	{"audit", []keyStep{{"Verify or export", kb.Enter, "Verify the whole log"},
 		{"Verify the whole log", kb.Enter, "entries fit"}}},
 	{"accounts/4712/guards", []keyStep{{"Lift", kb.Enter, "each costs money"},
 		{"Type “+919551” to go on", "+919551", ""}, {"Lift it", kb.Enter, "No prefix is stopped"}}},
@@ -145,7 +145,7 @@ var keyboardFlows = []keyFlow{
 	{"privacy", []keyStep{{"Person", "+919876543210", ""}, {"See what is kept", kb.Enter, "1 codes"},
 		{"Erase this person", kb.Enter, "Type"}, {"Type “+919876543210” to go on", "+919876543210", ""},
 		{"Erase", kb.Enter, "Keep the certificate"}}},
-	{"migration/10000000000001", []keyStep{{"What stands before the servlets' names there", "http://127.0.0.1:9/otpauthapi", ""},
+	{"migration/10000000000001", []keyStep{{"Upstream address", "http://127.0.0.1:9/otpauthapi", ""},
 		{"Set the upstream", kb.Enter, "The account was changed"}, {"Who answers from then on", "f", ""},
 		{"Change it", kb.Enter, "Type"}, {"Type “10000000000001” to go on", "10000000000001", ""},
 		{"Change it", kb.Enter, "It is set"}}},
@@ -166,7 +166,7 @@ var keyboardFlows = []keyFlow{
 
 // replayFlow needs a delivery of the webhook that keyboardFlows make, which is told of the key.
 var replayFlow = keyFlow{"webhooks?account=10000000000001", []keyStep{{"http://127.0.0.1:9/", kb.Enter, "Newest first"},
-	{"key.created", kb.Enter, "What was sent"}, {"Send it again", kb.Enter, "It is sent again now"}}}
+	{"key.created", kb.Enter, "What was sent"}, {"Send it again", kb.Enter, "It is being sent again"}}}
 
 // delivered reports whether a webhook of the demo account was tried.
 func delivered(s *booted) bool {

@@ -55,7 +55,7 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 		b.sees(text)
 	}
 	b.press("Acknowledge prefix_stopped +919876")
-	b.sees("It is noted that you know")
+	b.sees("Acknowledged.")
 	b.sees("acknowledged")
 	eval[chromedp.Void](b, `document.querySelector("a[href$='`+shop+`/guards']").click()`)
 	b.sees("919551")

@@ -28,7 +28,7 @@ func TestConsole_Migration(t *testing.T) {
 	b.sees("33 % of the last week's calls")
 	b.sees("/v1/send")
 
-	b.fill("What stands before the servlets' names there", w.vendor.URL()+"/otpauthapi")
+	b.fill("Upstream address", w.vendor.URL()+"/otpauthapi")
 	b.press("Set the upstream")
 	b.sees("The account was changed")
 	change := func() {

@@ -31,9 +31,9 @@ type watchBody struct {
 
 // watchTable is one table of numbers.
 type watchTable struct {
-	Title string
-	Sends bool // else calls
-	Lines []insight.Line
+	Title, Of string // Of heads the first column
+	Sends     bool   // else calls
+	Lines     []insight.Line
 }
 
 // bar is one of a chart: a title, and how much of its height is filled, of which how much is marked.
@@ -73,20 +73,21 @@ func (x *exchange) watch() (err error) {
 	body.Calls = chart(times, "refused", func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
 	body.Sends = chart(times, "verified", func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
 	for _, t := range []struct {
-		title, by string
-		sends     bool
+		title, of, by string
+		sends         bool
 	}{
-		{"Where codes go", insight.ByCountry, true}, {"Ranges of numbers", insight.ByPrefix, true},
-		{"Channels", insight.ByChannel, true}, {"Where calls come from", insight.ByClientCountry, false},
-		{"Keys", insight.ByKey, false}, {"What calls were answered", insight.ByReason, false},
-		{"How long calls took at most", insight.ByLatency, false},
+		{"Where codes go", "Country", insight.ByCountry, true}, {"Ranges of numbers", "Prefix", insight.ByPrefix, true},
+		{"Channels", "Channel", insight.ByChannel, true},
+		{"Where calls come from", "Country", insight.ByClientCountry, false}, {"Keys", "Key", insight.ByKey, false},
+		{"How calls were answered", "Answer", insight.ByReason, false},
+		{"How long calls took", "Up to", insight.ByLatency, false},
 	} {
 		q.By = t.by
 		lines, err := x.door.Insight.Statistics(x.ctx, q)
 		if err != nil {
 			return err
 		}
-		body.Tables = append(body.Tables, watchTable{t.title, t.sends, lines[:min(len(lines), shownLines)]})
+		body.Tables = append(body.Tables, watchTable{t.title, t.of, t.sends, lines[:min(len(lines), shownLines)]})
 	}
 	if body.MayRead {
 		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts, otp.ID{}, shownAlerts); err != nil {
@@ -116,6 +117,11 @@ func (watchBody) Place(remedy string) string {
 		}
 	}
 	return ""
+}
+
+// Clock is the hour or the day of a line, for people.
+func (watchBody) Clock(of string) string {
+	return strings.TrimSuffix(strings.Replace(of, "T", " ", 1), ":00Z")
 }
 
 // Percent is a share for people.
