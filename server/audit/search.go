@@ -185,6 +185,9 @@ func (l *Log) findCalls(ctx context.Context, q Query, from, before int64) (found
 			return nil, 0, err
 		}
 		for _, page := range pages {
+			if len(found) > q.Limit {
+				return found, next, nil // older pages are of the next part
+			}
 			matching, err := callsOf(page, q, before)
 			if err != nil {
 				return nil, 0, err
@@ -198,20 +201,23 @@ func (l *Log) findCalls(ctx context.Context, q Query, from, before int64) (found
 	return found, looked, nil
 }
 
-// callsOf returns the calls of a page that a query looks for.
+// callsOf returns the calls of a page that a query looks for, of the newest as many as one part can show and one more.
 func callsOf(page sql.AuditPage, q Query, before int64) (found []Placed, err error) {
 	calls, err := unpackCalls(page)
 	if err != nil {
 		return nil, err
 	}
 	place := page.Place + int64(page.Entries-len(calls)) // changes come first
-	for i, content := range calls {
+	for i, content := range slices.Backward(calls) {
 		one := Placed{Place: place + int64(i)}
 		if err := json.Unmarshal(content, &one.Entry); err != nil {
 			return nil, err
 		}
 		if one.Place < before && q.wants(one.Entry) {
 			found = append(found, one)
+		}
+		if len(found) > q.Limit {
+			break
 		}
 	}
 	return found, nil

@@ -113,6 +113,36 @@ func TestRead_FindsByEachFilterWhatAWalkThroughEverythingFinds(t *testing.T) {
 }
 
 // A part of an answer does not move when entries come meanwhile.
+// A part of the answer opens no page beyond what it shows, and no more calls of one.
+func TestRead_OpensNoMoreThanItShows(t *testing.T) {
+	url := migrated.SQLite(t)
+	l := open(t, url)
+	for n := range 4 {
+		for i := range 5 {
+			l.Record(call(now+otp.Millis(10*n+i), "4711"), nil)
+		}
+		seal(t, l)
+	}
+	all := pages(t, l, Query{Limit: 3})
+	var calls []int64
+	for _, p := range all {
+		if p.Action == "POST /v1/verify" {
+			calls = append(calls, p.Place)
+		}
+	}
+	require.Len(t, calls, 20)
+	seal(t, l)
+	bySQL(t, url, fmt.Sprint(`UPDATE audit_pages SET calls = X'00' WHERE place < `, calls[9])) // all but the newer two
+	for limit := 1; limit <= 9; limit++ {
+		found, err := l.Read(ctx, reader, Query{Limit: limit, Before: calls[0] + 1}, now)
+		require.NoError(t, err, limit)
+		require.Len(t, found.Entries, limit)
+		require.Equal(t, calls[0], found.Entries[0].Place)
+	}
+	_, err := l.Read(ctx, reader, Query{Limit: 20, Before: calls[0] + 1}, now)
+	require.Error(t, err, "an older page is opened by whoever asks for it")
+}
+
 func TestRead_CursorsStayGoodWhileTheLogGrows(t *testing.T) {
 	l := open(t, migrated.SQLite(t))
 	story(t, l)

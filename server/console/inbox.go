@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"otpbridge/crypto"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
 	"otpbridge/server/sandbox"
@@ -170,15 +171,21 @@ func (x *exchange) requests() error {
 	if body.Accounts, err = x.addresses(); err != nil {
 		return err
 	}
+	ciphers := map[string]*crypto.ServletCipher{} // nil for an account that is gone or broken
 	for _, call := range x.door.Requests.Latest(account, shownRequests) {
 		shown := inspected{Call: call}
 		if call.Guess() != "" && call.Account != "" {
-			code, readable, err := x.door.Manage.Sandbox.Decrypt(x.ctx, call.Account, call.Guess())
-			switch kind := otp.KindOf(err); {
-			case err == nil:
+			cipher, known := ciphers[call.Account]
+			if !known {
+				cipher, err = x.door.Manage.Sandbox.Cipher(x.ctx, call.Account)
+				if kind := otp.KindOf(err); err != nil && kind != otp.NotFound && kind != otp.BrokenAccount {
+					return err
+				}
+				ciphers[call.Account] = cipher
+			}
+			if cipher != nil {
+				code, readable := cipher.Decrypt(call.Guess())
 				shown.Code, shown.Unreadable = code, !readable
-			case kind != otp.NotFound && kind != otp.BrokenAccount:
-				return err
 			}
 		}
 		body.Calls = append(body.Calls, shown)

@@ -331,7 +331,7 @@ func refuseStrangers(row *otp.Account) error {
 // Encrypt returns a code as the servlets take it from an account's integration, for whoever tries calls in a
 // sandbox. Refusals: NotFound, Invalid for what is no code, BrokenAccount.
 func (c Sandbox) Encrypt(ctx context.Context, account, code string) (string, error) {
-	cipher, err := c.servletCipher(ctx, account)
+	cipher, err := c.Cipher(ctx, account)
 	if err != nil {
 		return "", err
 	}
@@ -342,17 +342,8 @@ func (c Sandbox) Encrypt(ctx context.Context, account, code string) (string, err
 	return text, nil
 }
 
-// Decrypt is its reverse. It reports false for what is no encrypted code of the account.
-func (c Sandbox) Decrypt(ctx context.Context, account, text string) (code string, ok bool, err error) {
-	cipher, err := c.servletCipher(ctx, account)
-	if err != nil {
-		return "", false, err
-	}
-	code, ok = cipher.Decrypt(text)
-	return code, ok, nil
-}
-
-func (c Sandbox) servletCipher(ctx context.Context, address string) (*crypto.ServletCipher, error) {
+// Cipher returns that of an account's parameter otp. Refusals: NotFound, BrokenAccount.
+func (c Sandbox) Cipher(ctx context.Context, address string) (*crypto.ServletCipher, error) {
 	found, err := c.account(ctx, address)
 	if err != nil {
 		return nil, err
