@@ -582,3 +582,32 @@ func TestRun_ABusyServerIsAskedAgain(t *testing.T) {
 	require.Equal(t, ExitPass, report.ExitCode())
 	require.EqualValues(t, 1, refused.Load())
 }
+
+// Wherever something was put into a parameter, the script puts it there into the parameter of another code.
+func TestInserted_NeverSplitsAnEscape(t *testing.T) {
+	for _, tt := range []struct {
+		text, changed string
+		at            int
+		put           string
+		ok            bool
+	}{
+		{"abcdef", "abc%0Adef", 3, "%0A", true},
+		{"abc%2Bdef", "abc%0A%2Bdef", 3, "%0A", true}, // both begin with abc%
+		{"abc%2Bdef", "abc%2B%20def", 4, "%20", true},
+		{"%2B%2Fabc", "%2B%0A%2Fabc", 1, "%0A", true},
+		{"a%2Ba%2Fb", "a%2Ba%2F%0D%0Ab", 4, "%0D%0A", true},
+		{"abc", "+abc", 0, "+", true},
+		{"%3Dabc", "%0A%3Dabc", 0, "%0A", true},
+		{"abc", "abd", 0, "", false},
+		{"abc", "axyzbc", 1, "xyz", false},
+		{"abc", "abc", 0, "", false},
+		{"a%2Bb", "a%2b%0Ab", 0, "", false},
+	} {
+		at, put, ok := inserted(tt.text, tt.changed)
+		require.Equal(t, tt.ok, ok, "%s, %s", tt.text, tt.changed)
+		if ok {
+			require.Equal(t, tt.put, put, "%s, %s", tt.text, tt.changed)
+			require.Equal(t, tt.at, at, "%s, %s", tt.text, tt.changed)
+		}
+	}
+}

@@ -117,23 +117,28 @@ func writtenAs(raw string, sealed []byte) string {
 				return writings[as] + escape.shell
 			}
 			if at, put, ok := inserted(made, raw); ok {
-				return fmt.Sprintf(`%s%s | sed 's/^.\{%d\}/&%s/'`, writings[as], escape.shell, at, put)
+				return fmt.Sprintf(`%s%s | sed -E 's/^(%%..|[^%%]){%d}/&%s/'`, writings[as], escape.shell, at, put)
 			}
 		}
 	}
 	return ""
 }
 
-// inserted reports whether changed is text with something harmless put in at one place.
+// inserted reports whether changed is text with something harmless put in after so many characters. An escape counts as
+// one: another code has escapes elsewhere, and nothing is to be put into the midst of one.
 func inserted(text, changed string) (at int, put string, ok bool) {
 	more := len(changed) - len(text)
 	for more > 0 && more <= 6 && at < len(text) && text[at] == changed[at] {
 		at++
 	}
+	if start := strings.LastIndexByte(text[:at], '%'); start >= 0 && start > at-3 {
+		at = start
+	}
 	if more <= 0 || more > 6 || changed[at+more:] != text[at:] {
 		return 0, "", false
 	}
 	put = changed[at : at+more]
+	at -= 2 * strings.Count(text[:at], "%")
 	return at, put, strings.Trim(put, "%0123456789ABCDEFabcdef+") == ""
 }
 
