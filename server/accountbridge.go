@@ -66,7 +66,8 @@ func (a accountCutOverCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "From %s on the mode of account %s is %s.\n", shown(changed.CutOverAt.Time()), a.Account, a.To)
+		_, err = fmt.Fprintf(p.stdout, "From %s on the mode of account %s is %s.\n", shown(changed.CutOverAt.Time()),
+			a.Account, a.To)
 		return err
 	})
 }

@@ -42,7 +42,8 @@ func TestAccounts_ThePagesCommandsWork(t *testing.T) {
 	require.NotContains(t, out, "246810")
 	var made struct{ Secrets map[string]string }
 	require.NoError(t, json.Unmarshal([]byte(page(t, folder+"/made.json")), &made))
-	request, err := http.NewRequest(http.MethodPost, s.URL()+"/otpauthapi/otpgenservlet?ipaddress=1&mobile=919551492394", nil)
+	request, err := http.NewRequest(http.MethodPost, s.URL()+"/otpauthapi/otpgenservlet?ipaddress=1&mobile=919551492394",
+		nil)
 	require.NoError(t, err)
 	request.Header.Set("access_key", made.Secrets["access_key"])
 	response, err := http.DefaultClient.Do(request)
@@ -60,7 +61,8 @@ func TestAccounts_ThePagesCommandsWork(t *testing.T) {
 func ownerToken(t *testing.T, url string, environ []string) string {
 	t.Helper()
 	var out, problems output
-	require.Equal(t, exitOK, run([]string{"setup"}, process{environ: environ, stdout: &out, stderr: &problems}), problems.String())
+	require.Equal(t, exitOK, run([]string{"setup"}, process{environ: environ, stdout: &out, stderr: &problems}),
+		problems.String())
 	ask := func(path, token, body string) (got map[string]any) {
 		t.Helper()
 		request, err := http.NewRequest(http.MethodPost, url+path, strings.NewReader(body))

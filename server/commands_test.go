@@ -82,7 +82,8 @@ func otpbridge(ts *testscript.TestScript, args []string) (code int) {
 	ts.Check(err)
 	ts.Check(os.Chdir(ts.MkAbs(".")))
 	defer func() { ts.Check(os.Chdir(before)) }()
-	return run(args, process{environ: environOf(ts), stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr()})
+	return run(args, process{environ: environOf(ts), stdin: strings.NewReader(""), stdout: ts.Stdout(),
+		stderr: ts.Stderr()})
 }
 
 func inProcess(ts *testscript.TestScript, neg bool, args []string) {

@@ -114,7 +114,8 @@ func conformance(t *testing.T, address string) *conform.Report {
 	target, err := conform.NewTarget(address, 30*time.Second, nil)
 	require.NoError(t, err)
 	defer target.Close()
-	report, err := conform.Run(t.Context(), conform.Options{Target: target, Cases: conform.Cases(), Slow: os.Getenv("FULL") != ""})
+	report, err := conform.Run(t.Context(), conform.Options{Target: target, Cases: conform.Cases(),
+		Slow: os.Getenv("FULL") != ""})
 	require.NoError(t, err)
 	require.Equal(t, []conform.Profile{conform.Documented, conform.Live}, report.Detection.Profiles)
 	return report

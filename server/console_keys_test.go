@@ -38,7 +38,8 @@ func TestConsole_EveryControlIsReachedByKeyboard(t *testing.T) {
 	s := boot(t, variables(t)...)
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
 	b := newBrowser(t, s.URL())
-	for _, page := range []string{"inbox", "try", "accounts/10000000000001/messages", "recipients", "keys", "audit", "login"} {
+	for _, page := range []string{"inbox", "try", "accounts/10000000000001/messages", "recipients", "keys", "audit",
+		"login"} {
 		b.open(console.Path + page)
 		eval[chromedp.Void](b, `window.reached = new Set()`)
 		for range eval[int](b, controls+`.length + 4 * document.querySelectorAll("[type=date]").length`) + 2 {

@@ -50,7 +50,8 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 	require.Contains(t, s.post("webhooks", "account", "4711", "url", "http://127.0.0.1:9/hook", "events", "*"), "whsec_")
 	require.Contains(t, s.post("accounts/4711/messages/preview", "medium", "sms", "text", "{code} is it"),
 		`<p class="bubble">123456 is it</p>`)
-	require.Contains(t, s.post("accounts/4711/tests", "number", "+919551492394", "code", "246810", "reason", "review", "days",
+	require.Contains(t, s.post("accounts/4711/tests", "number", "+919551492394", "code", "246810", "reason", "review",
+		"days",
 		"30"), "••••")
 	require.Contains(t, s.post("audit/verify"), "entries fit")
 	exported := s.do("GET", console.Path+"audit/export?format=csv", "")
@@ -60,7 +61,8 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 	somebody := []string{"account", "10000000000001", "environment", "test", "id", "u-77"}
 	require.Contains(t, s.post("privacy/count", somebody...), "1 codes and 1 lines")
 	require.Contains(t, s.post("privacy/export", somebody...), `"complete":true`)
-	refused := s.do("POST", console.Path+"privacy/erase", formOf(append(somebody, "confirm", "u-7")...), "Content-Type", formType)
+	refused := s.do("POST", console.Path+"privacy/erase", formOf(append(somebody, "confirm", "u-7")...), "Content-Type",
+		formType)
 	require.Equal(t, 400, refused.status)
 	erased := s.post("privacy/erase", append(somebody, "confirm", "u-77")...)
 	certificate := regexp.MustCompile(`eyJ[\w.-]+`).FindString(erased)
@@ -117,8 +119,10 @@ func TestConsole_ARefusalStandsBesideItsField(t *testing.T) {
 		{"webhooks", "url", "ftp://x", []string{"account", "10000000000001", "events", "*"}},
 		{"webhooks", "events", "otp.none", []string{"account", "10000000000001", "url", "http://127.0.0.1:9/"}},
 		{account + "tests", "reason", "", []string{"number", "+919551492394", "code", "246810", "days", "30"}},
-		{"keys", "expires_at", "soon", []string{"account", "10000000000001", "kind", "secret", "environment", "test", "name", "x"}},
-		{"keys", "allowed_ips", "here", []string{"account", "10000000000001", "kind", "secret", "environment", "test", "name", "x"}},
+		{"keys", "expires_at", "soon", []string{"account", "10000000000001", "kind", "secret", "environment", "test", "name",
+			"x"}},
+		{"keys", "allowed_ips", "here", []string{"account", "10000000000001", "kind", "secret", "environment", "test", "name",
+			"x"}},
 		{"recipients", "to", "somebody", []string{"account", "10000000000001", "environment", "test"}},
 		{account + "tests", "number", "12", []string{"code", "246810", "reason", "review", "days", "30"}},
 		{account + "tests", "code", "abc", []string{"number", "+919551492394", "reason", "review", "days", "30"}},
@@ -141,7 +145,8 @@ func TestConsole_ARefusalStandsBesideItsField(t *testing.T) {
 
 // A name that somebody else made to resolve to this server opens no page.
 func TestConsole_AnswersToItsOwnNameOnly(t *testing.T) {
-	environ := productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console", "OTPBRIDGE_PUBLIC_URL=https://otp.shop.example"))
+	environ := productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console",
+		"OTPBRIDGE_PUBLIC_URL=https://otp.shop.example"))
 	s := boot(t, environ...)
 	for host, status := range map[string]int{
 		"otp.shop.example": 200, "OTP.shop.example:443": 200, "127.0.0.1:8080": 200, "[::1]": 200, "localhost": 200,

@@ -50,7 +50,8 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 	s.watched(t)
 	b := newBrowser(t, s.URL())
 	b.open(console.Path + "watch")
-	for _, text := range []string{"prefix_stopped", "+919876", "Why, and lift", "servlet unknown_credential", "IP2Location",
+	for _, text := range []string{"prefix_stopped", "+919876", "Why, and lift", "servlet unknown_credential",
+		"IP2Location",
 		"Keys are rotated every 90 days"} {
 		b.sees(text)
 	}

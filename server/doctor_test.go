@@ -140,12 +140,16 @@ var misconfigurations = []struct {
 	alters bool // it alters the database
 	spoil  func(p *patient)
 }{
-	{"a setting that cannot be used", "settings", faulty, "OTPBRIDGE_READ_TIMEOUT", false, func(p *patient) { p.set("OTPBRIDGE_READ_TIMEOUT=10") }},
-	{"a setting that does not exist", "settings", faulty, "OTPBRIDGE_TRUSTED_PROXY", false, func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXY=10.0.0.1") }},
-	{"a sandbox that others reach", "exposure", warned, "shows every code", false, func(p *patient) { p.set("OTPBRIDGE_MODE=sandbox", "OTPBRIDGE_ADDR=:8080") }},
+	{"a setting that cannot be used", "settings", faulty, "OTPBRIDGE_READ_TIMEOUT", false,
+		func(p *patient) { p.set("OTPBRIDGE_READ_TIMEOUT=10") }},
+	{"a setting that does not exist", "settings", faulty, "OTPBRIDGE_TRUSTED_PROXY", false,
+		func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXY=10.0.0.1") }},
+	{"a sandbox that others reach", "exposure", warned, "shows every code", false,
+		func(p *patient) { p.set("OTPBRIDGE_MODE=sandbox", "OTPBRIDGE_ADDR=:8080") }},
 	{"no TLS", "transport", warned, "in clear", false, func(p *patient) { p.set("OTPBRIDGE_ADDR=0.0.0.0:8080") }},
 	{"a certificate that is not there", "transport", faulty, "cannot be used", false, func(p *patient) {
-		p.set("OTPBRIDGE_ADDR=0.0.0.0:8443", "OTPBRIDGE_TLS_CERT_FILE="+p.folder+"/tls.crt", "OTPBRIDGE_TLS_KEY_FILE="+p.folder+"/tls.key")
+		p.set("OTPBRIDGE_ADDR=0.0.0.0:8443", "OTPBRIDGE_TLS_CERT_FILE="+p.folder+"/tls.crt",
+			"OTPBRIDGE_TLS_KEY_FILE="+p.folder+"/tls.key")
 	}},
 	{"no way to send", "delivery", warned, "SMSEMAILFAIL", false, func(p *patient) { p.set("OTPBRIDGE_SMS_CHANNELS=") }},
 	{"a sender that neither account nor channel has", "senders", warned, "gateway.example", false, func(p *patient) {
@@ -163,9 +167,12 @@ var misconfigurations = []struct {
 		p.command("", "key", "create", "4711", "--signing", "required")
 		p.sql(`UPDATE credentials SET id = X'00112233445566778899aabbccddeeff' WHERE signing = 'required'`)
 	}},
-	{"metrics for everybody", "metrics", warned, "without a credential", false, func(p *patient) { p.set("OTPBRIDGE_METRICS_ADDR=0.0.0.0:9464") }},
-	{"half the world is a trusted proxy", "trusted proxies", warned, "0.0.0.0/1", false, func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXIES=0.0.0.0/1") }},
-	{"a keyring that is not there", "keyring", faulty, "no such file", false, func(p *patient) { require.NoError(p.t, os.Remove(p.keyring)) }},
+	{"metrics for everybody", "metrics", warned, "without a credential", false,
+		func(p *patient) { p.set("OTPBRIDGE_METRICS_ADDR=0.0.0.0:9464") }},
+	{"half the world is a trusted proxy", "trusted proxies", warned, "0.0.0.0/1", false,
+		func(p *patient) { p.set("OTPBRIDGE_TRUSTED_PROXIES=0.0.0.0/1") }},
+	{"a keyring that is not there", "keyring", faulty, "no such file", false,
+		func(p *patient) { require.NoError(p.t, os.Remove(p.keyring)) }},
 	{"a keyring that cannot be read", "keyring", faulty, "line 1", false, func(p *patient) { p.write("k1 c2hvcnQ=\n") }},
 	{"a keyring that lacks a key", "keyring", faulty, `lacks key \"k1\"`, false, func(p *patient) { p.write(crypto.NewKeyringText("k2")) }},
 	{"a wrong key of the right name", "keyring", faulty, `\"k1\" is not the one`, false, func(p *patient) { p.write(crypto.NewKeyringText("k1")) }},
@@ -174,7 +181,8 @@ var misconfigurations = []struct {
 		require.NoError(p.t, err)
 		p.write(string(kept) + "k0 " + sampleKey + "\n")
 	}},
-	{"a keyring for all to read", "keyring file", warned, "-rw-r--r--", false, func(p *patient) { require.NoError(p.t, os.Chmod(p.keyring, 0o644)) }},
+	{"a keyring for all to read", "keyring file", warned, "-rw-r--r--", false,
+		func(p *patient) { require.NoError(p.t, os.Chmod(p.keyring, 0o644)) }},
 	{"a database that is not there", "database", faulty, "", false, func(p *patient) {
 		if p.sqlite {
 			p.set("OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(p.folder, "elsewhere.db"))
@@ -234,16 +242,18 @@ var misconfigurations = []struct {
 		_, err = file.WriteAt([]byte(strings.Repeat("\xff", 4096)), 4096*8)
 		require.NoError(p.t, err)
 	}},
-	{"mariadb: names that do not tell case apart", "collation", faulty, "otp_auth_config.esme_address", true, func(p *patient) {
-		p.sql(`ALTER TABLE otp_auth_config CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci`)
-		p.t.Cleanup(func() { p.sql(`ALTER TABLE otp_auth_config CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`) })
-	}},
+	{"mariadb: names that do not tell case apart", "collation", faulty, "otp_auth_config.esme_address", true,
+		func(p *patient) {
+			p.sql(`ALTER TABLE otp_auth_config CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci`)
+			p.t.Cleanup(func() { p.sql(`ALTER TABLE otp_auth_config CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`) })
+		}},
 	{"mariadb: a user that may everything", "grants", warned, "ALL PRIVILEGES", false, func(p *patient) {
 		p.set("OTPBRIDGE_DATABASE_URL=" + p.server.Administrator(p.database))
 	}},
 	{"mariadb: a user that may too little", "grants", faulty, "lacks UPDATE", true, func(p *patient) {
 		name, schema := p.user()
-		p.sql("REVOKE UPDATE ON "+schema+".* FROM '"+name+"'@'%'", "REVOKE UPDATE ON "+schema+".* FROM '"+name+"'@'localhost'")
+		p.sql("REVOKE UPDATE ON "+schema+".* FROM '"+name+"'@'%'",
+			"REVOKE UPDATE ON "+schema+".* FROM '"+name+"'@'localhost'")
 		p.t.Cleanup(func() {
 			p.sql("GRANT UPDATE ON "+schema+".* TO '"+name+"'@'%'", "GRANT UPDATE ON "+schema+".* TO '"+name+"'@'localhost'")
 		})
@@ -252,10 +262,11 @@ var misconfigurations = []struct {
 		p.sql("SET GLOBAL read_only = 1")
 		p.t.Cleanup(func() { require.NoError(p.t, p.server.Exec("SET GLOBAL read_only = 0")) })
 	}},
-	{"mariadb: commits that a crash forgets", "durability", warned, "innodb_flush_log_at_trx_commit=2", true, func(p *patient) {
-		p.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
-		p.t.Cleanup(func() { require.NoError(p.t, p.server.Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 1")) })
-	}},
+	{"mariadb: commits that a crash forgets", "durability", warned, "innodb_flush_log_at_trx_commit=2", true,
+		func(p *patient) {
+			p.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+			p.t.Cleanup(func() { require.NoError(p.t, p.server.Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 1")) })
+		}},
 	{"mariadb: a clock that is ahead", "clock", faulty, "off the database's", true, func(p *patient) {
 		p.sql("SET GLOBAL init_connect = 'SET @@timestamp = UNIX_TIMESTAMP() + 30'")
 		p.t.Cleanup(func() { require.NoError(p.t, p.server.Exec("SET GLOBAL init_connect = ''")) })
@@ -371,7 +382,8 @@ func TestDoctor_ChangesNothing(t *testing.T) {
 	code, _, problems = p.diagnosed()
 	require.Equal(t, exitOK, code, "k2 was recorded by the first look: "+problems)
 
-	p.set("OTPBRIDGE_DATABASE_URL=sqlite:"+filepath.Join(p.folder, "none", "otp.db"), "OTPBRIDGE_KEYRING_FILE="+filepath.Join(p.folder, "none", "keyring"))
+	p.set("OTPBRIDGE_DATABASE_URL=sqlite:"+filepath.Join(p.folder, "none", "otp.db"),
+		"OTPBRIDGE_KEYRING_FILE="+filepath.Join(p.folder, "none", "keyring"))
 	code, _, _ = p.diagnosed()
 	require.Equal(t, exitFailed, code)
 	require.NoDirExists(t, filepath.Join(p.folder, "none"))

@@ -192,7 +192,8 @@ func TestArchitecture_ThePageIsTrue(t *testing.T) {
 	page := string(text)
 	for folder := range importsOf(t, "..") {
 		name := strings.TrimPrefix(folder, "server/")
-		if strings.Contains(folder, "doc/examples") || strings.HasPrefix(folder, "sql/sqltest") || folder == "server/people/passkeytest" {
+		if strings.Contains(folder, "doc/examples") || strings.HasPrefix(folder, "sql/sqltest") ||
+			folder == "server/people/passkeytest" {
 			continue
 		}
 		require.True(t, strings.Contains(page, name+"`"), "the page says nothing of package %s", folder)

@@ -70,7 +70,8 @@ func TestMetrics_DocumentsAndAlertsNameWhatExists(t *testing.T) {
 	}
 	// A vector without a child is not gathered, but says what it is.
 	descriptions := make(chan *prometheus.Desc, 200)
-	for _, collector := range slices.Concat(s.store.Collectors(), s.engine.Collectors(), s.insight.Collectors(), s.upstream.Collectors(),
+	for _, collector := range slices.Concat(s.store.Collectors(), s.engine.Collectors(), s.insight.Collectors(),
+		s.upstream.Collectors(),
 		[]prometheus.Collector{s.plain.Collector()}) {
 		collector.Describe(descriptions)
 	}

@@ -56,7 +56,8 @@ func reported(ctx context.Context, at *workplace, address string) (accounts []ot
 
 func writeReport(w io.Writer, report bridge.Report) {
 	for _, a := range report.Accounts {
-		fmt.Fprintf(w, "Account %s%s: mode %s, %d servlet calls, %d calls of /v1 since %s.\n", a.Address, named(a.Name), a.Mode,
+		fmt.Fprintf(w, "Account %s%s: mode %s, %d servlet calls, %d calls of /v1 since %s.\n", a.Address, named(a.Name),
+			a.Mode,
 			a.Servlets, a.V1, shown(report.Since))
 		if len(a.Calls) > 0 {
 			rows := []string{"  CALL\tCALLS\tPASSED ON\tLAST\tKEYS\tADDRESSES"}

@@ -91,8 +91,9 @@ func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
 	for what, text := range map[string]string{"access key": documentedKey, "cipher key": sampleKey, "API key": key} {
 		w.secrets = append(w.secrets, textSentinel(what, text))
 	}
-	_, err := w.vendor.manage.Accounts.Change(t.Context(), manage.Edit{Account: wayAccount, Columns: []string{"otp_length"},
-		Set: func(n *manage.Imported) error { n.Length = 10; return nil }})
+	_, err := w.vendor.manage.Accounts.Change(t.Context(),
+		manage.Edit{Account: wayAccount, Columns: []string{"otp_length"},
+			Set: func(n *manage.Imported) error { n.Length = 10; return nil }})
 	require.NoError(t, err)
 	w.set("otp_length", func(a *otp.Account) { a.Length = 10 })
 	require.Empty(t, w.report().Calls)
@@ -120,7 +121,8 @@ func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
 	ends := now + otp.Day
 	w.set("servlets_deprecated_at", func(a *otp.Account) { a.ServletsDeprecatedAt = &now })
 	w.set("servlets_sunset_at", func(a *otp.Account) { a.ServletsSunsetAt = &ends })
-	told := w.here.do("GET", "/otpauthapi/otpregenservlet?"+person("919876543211").Encode(), "", "access_key", documentedKey)
+	told := w.here.do("GET", "/otpauthapi/otpregenservlet?"+person("919876543211").Encode(), "", "access_key",
+		documentedKey)
 	requireAnnounced(t, told.header)
 
 	// All /v1: the servlets' counts stand still.
@@ -163,7 +165,8 @@ func (w *way) forwardAndShadow() {
 	require.Empty(w, w.report().Differences)
 	w.set("otp_length", func(a *otp.Account) { a.Length = 4 })
 	w.login(w.vendor)
-	require.Equal(w, map[string]int64{"otpvalidationservlet: verified there, wrong_length here": 1}, w.report().Differences)
+	require.Equal(w, map[string]int64{"otpvalidationservlet: verified there, wrong_length here": 1},
+		w.report().Differences)
 	require.Empty(w, w.here.messages(""), "nothing was sent here")
 	w.set("otp_length", func(a *otp.Account) { a.Length = 10 })
 }
@@ -173,7 +176,8 @@ func (w *way) nothingSecretIsKept() {
 	settings, err := config.Load(w.environ)
 	require.NoError(w, err)
 	file := strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
-	places := map[string]string{"the log": w.here.log.String(), "the file": page(w.T, file), "its log": page(w.T, file+"-wal")}
+	places := map[string]string{"the log": w.here.log.String(), "the file": page(w.T, file),
+		"its log": page(w.T, file+"-wal")}
 	require.Greater(w, len(w.secrets), 12)
 	for place, text := range places {
 		require.Empty(w, leaks([]byte(text), w.secrets), place)

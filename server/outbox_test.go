@@ -77,14 +77,16 @@ func doesNotMark(door, moment, rest string) sqltest.Mutation {
 
 var (
 	// diesBeforeTheMark is killed between a hand-over and the mark that tells of it.
-	diesBeforeTheMark = dies("the mark", "func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt "+
-		"otp.ID) error {\n")
+	diesBeforeTheMark = dies("the mark",
+		"func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt "+
+			"otp.ID) error {\n")
 	servletsDoNotMark = doesNotMark("servlet", "v.moment(d.StartedAt)", ", v.text(d.Channel), "+
 		"v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)")
 	v1DoesNotMark = doesNotMark("v1", "v.moment(m.At)", ", v.text(m.Channel),")
 	// diesBeforeTheHandOver is killed between the COMMIT of a send and its hand-over.
-	diesBeforeTheHandOver = dies("the hand-over", "func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell "+
-		"func(deliver.Outcome)) {\n")
+	diesBeforeTheHandOver = dies("the hand-over",
+		"func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell "+
+			"func(deliver.Outcome)) {\n")
 )
 
 // door asks for a code, and reports whether the answer said that it is on its way.

@@ -237,15 +237,16 @@ func TestParity_TheLockIsSharedByEveryDoor(t *testing.T) {
 }
 
 // skipsRecipientAtV1 does not write the recipient's row for guesses that come through the JSON API.
-var skipsRecipientAtV1 = sqltest.Mutation{Name: "skips recipient", File: "batch.go", Change: func(t testing.TB, source string) string {
-	t.Helper()
-	return sqltest.Replace(t, source, "	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)\n",
-		`	if seeded("skips recipient", true, false) && state.event.Door == "v1" && state.event.Kind == "wrong" {
+var skipsRecipientAtV1 = sqltest.Mutation{Name: "skips recipient", File: "batch.go",
+	Change: func(t testing.TB, source string) string {
+		t.Helper()
+		return sqltest.Replace(t, source, "	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)\n",
+			`	if seeded("skips recipient", true, false) && state.event.Door == "v1" && state.event.Kind == "wrong" {
 		recipient.Recipient = beforeRecipient
 	}
 	recipient.dirty = recipient.dirty || recipient.changed(&beforeRecipient)
 `, 1)
-}}
+	}}
 
 // Were the recipient's row left out at one door, a guesser would go there.
 func TestHarness_CatchesADoorThatSkipsTheRecipient(t *testing.T) {

@@ -49,7 +49,8 @@ func (c privacyReportCommand) Run(p process) error {
 				rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%d", a.Account, a.RetentionDays, a.Exports, a.Erasures))
 			}
 			table(w, rows...)
-			fmt.Fprintf(w, "\nThe ledger has %d erasures, %d of them not done yet.\n", report.Ledger.Erasures, report.Ledger.Open)
+			fmt.Fprintf(w, "\nThe ledger has %d erasures, %d of them not done yet.\n", report.Ledger.Erasures,
+				report.Ledger.Open)
 		})
 	})
 }

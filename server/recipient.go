@@ -81,7 +81,8 @@ func (r recipientShowCommand) Run(p process) error {
 // Run lifts the locks.
 func (r recipientUnlockCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		event, err := at.Recipients.Unlock(ctx, people.Operator().Actor(), r.Account, otp.Environment(r.Environment), r.Number,
+		event, err := at.Recipients.Unlock(ctx, people.Operator().Actor(), r.Account, otp.Environment(r.Environment),
+			r.Number,
 			r.Reason)
 		if err != nil {
 			return err

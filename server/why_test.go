@@ -70,8 +70,9 @@ func TestWhyNoMessage_NamesTheReason(t *testing.T) {
 	}
 	why(shop, "919551492392", "locked")
 	require.Contains(t, page(shop, "919551492392"), "Why you unlock it")
-	unlocked := s.do("POST", console.Path+"recipients/unlock", url.Values{"account": {shop.address}, "environment": {"test"},
-		"to": {"919551492392"}, "reason": {"called us"}}.Encode(), "Content-Type", formType)
+	unlocked := s.do("POST", console.Path+"recipients/unlock",
+		url.Values{"account": {shop.address}, "environment": {"test"},
+			"to": {"919551492392"}, "reason": {"called us"}}.Encode(), "Content-Type", formType)
 	require.Contains(t, unlocked.body, "The recipient is unlocked")
 	require.NotContains(t, page(shop, "919551492392"), `">locked</span>`)
 	for n := range 12 {

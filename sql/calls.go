@@ -61,7 +61,8 @@ func (c *Calls) Add(ctx context.Context, server otp.ID, counts []CallCount, now 
 }
 
 func addCalls(ctx context.Context, w *session, server otp.ID, n *CallCount) error {
-	key := []driver.Value{int64(n.Hour), server[:], n.Account, n.Door, n.Name, n.Credential[:], n.Address, n.Passed, n.Kind}
+	key := []driver.Value{int64(n.Hour), server[:], n.Account, n.Door, n.Name, n.Credential[:], n.Address, n.Passed,
+		n.Kind}
 	counts := []driver.Value{n.Calls, n.Micros, n.Bytes, int64(n.LastAt)}
 	added, err := w.affect(ctx, `
 		UPDATE calls

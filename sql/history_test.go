@@ -77,7 +77,8 @@ func TestRecipientHistory_IsFoundByAnIndex(t *testing.T) {
 		require.Len(t, found, 2)
 
 		from := firstID(since)
-		indexes := requireSearch(t, s, sqlite, recipientHistory, []any{hash[:], from[:], from[:], "1", hash[:], from[:], "1", 9})
+		indexes := requireSearch(t, s, sqlite, recipientHistory, []any{hash[:], from[:], from[:], "1", hash[:], from[:], "1",
+			9})
 		require.Contains(t, strings.Join(indexes, " "), "events_recipient")
 		require.NotContains(t, strings.Join(indexes, " "), "PRIMARY")
 		inbox := SendQuery{From: OldestSend(counted), Limit: 100}

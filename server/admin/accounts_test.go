@@ -27,7 +27,8 @@ func (d *desk) proved(t testing.TB) []string {
 func (d *desk) member(t testing.TB, role people.Role, accounts ...string) []string {
 	t.Helper()
 	email := string(role) + strings.Join(accounts, "") + "@shop.example"
-	issued, err := d.people.Staff.Invite(t.Context(), people.Operator(), email, people.Grant{Role: role, Accounts: accounts})
+	issued, err := d.people.Staff.Invite(t.Context(), people.Operator(), email,
+		people.Grant{Role: role, Accounts: accounts})
 	require.NoError(t, err)
 	return bearer(d.wants(t, 201, "", "POST", "/api/auth/register",
 		`{"email":"`+email+`","password":"`+another+`","name":"M","invitation":"`+issued.Token+`"}`))
@@ -133,5 +134,6 @@ func TestAccounts_ChangesAreRefusedByName(t *testing.T) {
 			require.Equal(t, tt.pointer, told.Errors[0].Pointer, tt.change+got.text)
 		}
 	}
-	require.Equal(t, made.header.Get("ETag"), d.wants(t, 200, "", "GET", "/api/accounts/4711", "", who...).header.Get("ETag"))
+	require.Equal(t, made.header.Get("ETag"), d.wants(t, 200, "", "GET", "/api/accounts/4711", "",
+		who...).header.Get("ETag"))
 }

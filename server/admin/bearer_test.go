@@ -154,13 +154,14 @@ func TestExplain_SaysHowACredentialIsReadAndNoMore(t *testing.T) {
 		code          any
 		accounts      any
 	}{
-		"nothing":              {nil, nil, nil, "AUTH_003", nil},
-		"an access token":      {bearer(mine), "Authorization", "access_token", nil, nil},
-		"a cookie":             {cookieOf(t, mine), "cookie", "session_cookie", nil, nil},
-		"a made-up cookie":     {[]string{"Cookie", "__Host-otpbridge=x"}, "cookie", "session_cookie", "AUTH_003", nil},
-		"a service's token":    {service, "Authorization", "service_account_token", nil, []any{"4711"}},
-		"a key":                {key, "X-API-Key", "api_key", nil, []any{"4711"}},
-		"a key as bearer":      {[]string{"Authorization", "Bearer " + key[1]}, "Authorization", "api_key", nil, []any{"4711"}},
+		"nothing":           {nil, nil, nil, "AUTH_003", nil},
+		"an access token":   {bearer(mine), "Authorization", "access_token", nil, nil},
+		"a cookie":          {cookieOf(t, mine), "cookie", "session_cookie", nil, nil},
+		"a made-up cookie":  {[]string{"Cookie", "__Host-otpbridge=x"}, "cookie", "session_cookie", "AUTH_003", nil},
+		"a service's token": {service, "Authorization", "service_account_token", nil, []any{"4711"}},
+		"a key":             {key, "X-API-Key", "api_key", nil, []any{"4711"}},
+		"a key as bearer": {[]string{"Authorization", "Bearer " + key[1]}, "Authorization", "api_key", nil,
+			[]any{"4711"}},
 		"a key as access_key":  {[]string{"access_key", key[1]}, "access_key", "api_key", nil, []any{"4711"}},
 		"a revoked key":        {revoked, "X-API-Key", "api_key", "AUTH_004", nil},
 		"an unknown key":       {[]string{"X-API-Key", "a-key-that-nobody-has-41"}, "X-API-Key", "unknown", "AUTH_004", nil},

@@ -128,7 +128,8 @@ func TestKeys_AreListedInPagesAndByWhatTheyAre(t *testing.T) {
 	require.Equal(t, ids[2:], found, "of their accounts alone")
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/keys?account=4711", "", dev...)
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/keys?account=4799", "", who...)
-	for _, query := range []string{"?limit=0", "?limit=101", "?cursor=x", "?cursor=" + strings.Replace(ids[0], "key", "per", 1),
+	for _, query := range []string{"?limit=0", "?limit=101", "?cursor=x", "?cursor=" +
+		strings.Replace(ids[0], "key", "per", 1),
 		"?status=good", "?environment=prod", "?kind=token", "?page=2", "?kind=secret&kind=client", "?environment="} {
 		d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/keys"+query, "", who...)
 	}

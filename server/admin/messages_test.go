@@ -17,7 +17,8 @@ func TestMessages_APreviewSaysWhatAnSMSCosts(t *testing.T) {
 	p := d.wants(t, 200, "", "POST", path, `{"medium":"sms","template":"login"}`, who...)
 	require.Equal(t, "123456 logs you in to Shop", p.member("text"))
 	require.Equal(t, "1101", p.member("dlt_entity_id"))
-	require.Equal(t, map[string]any{"encoding": "GSM-7", "units": 26.0, "count": 1.0, "left": 134.0}, p.members["segments"])
+	require.Equal(t, map[string]any{"encoding": "GSM-7", "units": 26.0, "count": 1.0, "left": 134.0},
+		p.members["segments"])
 	p = d.wants(t, 200, "", "POST", path, `{"medium":"sms","text":"DLT-Template-ID: 22\n\n{code} – {validity}"}`, who...)
 	require.Equal(t, "22", p.member("dlt_template_id"))
 	require.Equal(t, "UCS-2", p.members["segments"].(map[string]any)["encoding"])

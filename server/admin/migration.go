@@ -13,7 +13,8 @@ import (
 
 // migrationRoutes are the calls for accounts on their way from the service that they come from.
 var migrationRoutes = []route{
-	{method: http.MethodPost, path: "/api/accounts/:account/cut-over", who: person, needs: people.WriteAccounts, live: true,
+	{method: http.MethodPost, path: "/api/accounts/:account/cut-over", who: person, needs: people.WriteAccounts,
+		live: true,
 		call: (*exchange).cutOver},
 	{method: http.MethodGet, path: "/api/migration", who: person, needs: people.ReadStatistics,
 		parameters: []string{"account", "hours"}, call: (*exchange).migration},
@@ -66,7 +67,8 @@ func (x *exchange) cutOver() (answer, error) {
 	if !slices.Contains(otp.BridgeModes(), otp.BridgeMode(asked.Mode)) {
 		return answer{}, web.Invalid(web.Fault{Pointer: "/mode", Detail: "must be local, forward or shadow"})
 	}
-	changed, err := x.door.Manage.Accounts.CutOver(x.ctx, x.who.Actor(), x.gin.Param("account"), otp.BridgeMode(asked.Mode),
+	changed, err := x.door.Manage.Accounts.CutOver(x.ctx, x.who.Actor(), x.gin.Param("account"),
+		otp.BridgeMode(asked.Mode),
 		at, nil)
 	if err != nil {
 		return answer{}, err

@@ -23,5 +23,6 @@ const (
 )
 
 // routes are all calls of the door, by what they are about.
-var routes = slices.Concat(authRoutes, passkeyRoutes, keyRoutes, accountRoutes, recipientRoutes, staffRoutes, serviceRoutes,
+var routes = slices.Concat(authRoutes, passkeyRoutes, keyRoutes, accountRoutes, recipientRoutes, staffRoutes,
+	serviceRoutes,
 	migrationRoutes, webhookRoutes, auditRoutes, insightRoutes, privacyRoutes)

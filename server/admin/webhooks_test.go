@@ -27,7 +27,8 @@ func TestWebhooks_AStoryFromMakingToDeleting(t *testing.T) {
 	rotated := d.wants(t, 200, "", "POST", path+"/rotate", `{}`, append(who, "If-Match", `"2"`)...)
 	require.NotEqual(t, made.member("secret"), rotated.member("secret"))
 	require.Empty(t, d.wants(t, 200, "", "GET", path+"/deliveries?state=dead", "", who...).members["data"])
-	require.Equal(t, 0.0, d.wants(t, 200, "", "GET", path+"/replay?since=2026-01-01T00:00:00Z", "", who...).members["count"])
+	require.Equal(t, 0.0, d.wants(t, 200, "", "GET", path+"/replay?since=2026-01-01T00:00:00Z", "",
+		who...).members["count"])
 	d.wants(t, 200, "", "POST", path+"/replay", `{"since":"2026-01-01T00:00:00Z"}`, who...)
 	require.Equal(t, []int{1, 1, 1, 1}, []int{d.recorded(t, "webhook.created"), d.recorded(t, "webhook.changed"),
 		d.recorded(t, "webhook.secret_rotated"), d.recorded(t, "webhook.replayed")})

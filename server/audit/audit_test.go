@@ -63,7 +63,8 @@ func change(t testing.TB, l *Log, at otp.Millis, details string) {
 }
 
 func call(at otp.Millis, account string) Call {
-	return Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Address: netip.MustParseAddr("203.0.113.7"), Result: "ok",
+	return Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Address: netip.MustParseAddr("203.0.113.7"),
+		Result: "ok",
 		Method: "POST", Status: 200, Took: time.Millisecond}
 }
 

@@ -32,8 +32,9 @@ func story(t testing.TB, l *Log) {
 			account, key, address, result = "4712", bank, "2001:db8::1", "wrong_code"
 		}
 		if i%2 == 0 {
-			l.Record(Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Key: key, Address: netip.MustParseAddr(address),
-				Result: result, Status: 200, Method: "POST"}, nil)
+			l.Record(Call{Began: at.Time(), Action: "POST /v1/verify", Account: account, Key: key,
+				Address: netip.MustParseAddr(address),
+				Result:  result, Status: 200, Method: "POST"}, nil)
 		} else {
 			kind := otp.PersonChanged
 			if i%5 == 0 {

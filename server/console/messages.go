@@ -12,7 +12,8 @@ import (
 
 // messagePages show how an account's messages read and travel.
 var messagePages = []route{
-	{method: get, path: "accounts/:account/messages", who: person, needs: people.ReadAccounts, serve: (*exchange).messages},
+	{method: get, path: "accounts/:account/messages", who: person, needs: people.ReadAccounts,
+		serve: (*exchange).messages},
 	{method: post, path: "accounts/:account/messages/preview", who: person, needs: people.ReadAccounts,
 		serve: (*exchange).preview},
 	{method: post, path: "accounts/:account/messages/test", who: person, needs: people.WriteAccounts, live: true,

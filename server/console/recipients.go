@@ -73,7 +73,8 @@ func (x *exchange) named() (recipientBody, error) {
 func (x *exchange) recipient() error {
 	body, err := x.named()
 	if err == nil {
-		body.Reasons, body.Known, err = x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), body.Account, body.Environment, body.To)
+		body.Reasons, body.Known, err = x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), body.Account, body.Environment,
+			body.To)
 	}
 	if err != nil {
 		return x.showRecipient(err, body)

@@ -97,15 +97,18 @@ func documents() []documented {
 				 "status":{"groupId":3,"groupName":"DELIVERED","id":5,"name":"DELIVERED_TO_HANDSET","description":"Message delivered to handset"},
 				 "error":{"groupId":0,"groupName":"Ok","id":0,"name":"NO_ERROR","description":"No Error","permanent":false}},
 				{"messageId":"12db39c3-7822-4e72-a3ec-c87442c0ffc5","status":{"groupId":2,"groupName":"UNDELIVERABLE"},"error":{"id":27,"name":"EC_ABSENT_SUBSCRIBER"}}]}`,
-				told: []string{"delivered MESSAGE-ID-123-xyz NO_ERROR", "failed 12db39c3-7822-4e72-a3ec-c87442c0ffc5 EC_ABSENT_SUBSCRIBER"}}},
+				told: []string{"delivered MESSAGE-ID-123-xyz NO_ERROR",
+					"failed 12db39c3-7822-4e72-a3ec-c87442c0ffc5 EC_ABSENT_SUBSCRIBER"}}},
 		},
 		{ // without a template there is no region
 			preset: "infobip", path: "/sms/2/text/advanced", method: "POST", seen: "/sms/2/text/advanced",
 			body: `{"messages":[{"destinations":[{"to":"919876543210","messageId":"send_1"}],"text":"493817","notifyContentType":"application/json"}]}`,
 		},
 		{
-			preset: "msg91", path: "/api/v5/flow/", options: "&service=EnterflowID&sender=EnterSenderID&callback=" + callbackSecret,
-			method: "POST", seen: "/api/v5/flow/", headers: map[string]string{"authkey": "key", "Content-Type": "application/json"},
+			preset: "msg91", path: "/api/v5/flow/", options: "&service=EnterflowID&sender=EnterSenderID&callback=" +
+				callbackSecret,
+			method: "POST", seen: "/api/v5/flow/", headers: map[string]string{"authkey": "key",
+				"Content-Type": "application/json"},
 			body: `{"flow_id":"EnterflowID","sender":"EnterSenderID","recipients":[{"mobiles":"919876543210","VAR1":"493817"}]}`,
 			answers: []documentedAnswer{
 				{200, `{"message":"5762846b4f8d285d378b4567","type":"success"}`, Sent, "5762846b4f8d285d378b4567"},
@@ -127,7 +130,8 @@ func documents() []documented {
 				{200, `{"errors":[{"code":2,"message":"Unrecognised command"}],"status":"failure"}`, NotSent, ""},
 			},
 			reports: []documentedReport{
-				{kind: formType, body: "number=918123456789&status=D&customID=send_1&datetime=2024-05-22+10%3A06%3A20", told: []string{"delivered send_1"}},
+				{kind: formType, body: "number=918123456789&status=D&customID=send_1&datetime=2024-05-22+10%3A06%3A20",
+					told: []string{"delivered send_1"}},
 				{kind: formType, body: "number=918123456789&status=U&customID=send_1", told: []string{"failed send_1"}},
 				{kind: formType, body: "number=918123456789&status=%3F&customID=send_1", told: []string{"unknown send_1"}},
 			},
@@ -151,7 +155,8 @@ func TestPresets_SpeakAsTheirDocumentationSays(t *testing.T) {
 		t.Run(doc.preset, func(t *testing.T) {
 			for _, answer := range append(doc.answers, documentedAnswer{503, "<html>busy</html>", Unknown, ""}) {
 				server, seen := provider(t, answer.status, answer.body)
-				g := one(t, strings.Replace(server.URL, "//", "//user:key@", 1)+doc.path+"#preset="+doc.preset+doc.options, Options{}).(*Gateway)
+				g := one(t, strings.Replace(server.URL, "//", "//user:key@", 1)+doc.path+"#preset="+doc.preset+doc.options,
+					Options{}).(*Gateway)
 				m := message()
 				m.SendID = "send_1"
 				m.Content = func() (Content, error) {

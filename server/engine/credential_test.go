@@ -265,7 +265,8 @@ func TestCreateKey_TakesAForeignKeyAsItIs(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
 		for _, foreign := range []string{"kc_live_4eC39HqLyjWDarjtT1zdp7dc", "0f1e7d9c2b6a8543", `p@ss:w0rd/+=~!"#$%&'()*`} {
-			key, secret, _, err := h.Keys.Create(background, manage.Operator(), manage.NewKey{Account: demoAccount, Import: foreign})
+			key, secret, _, err := h.Keys.Create(background, manage.Operator(),
+				manage.NewKey{Account: demoAccount, Import: foreign})
 			require.NoError(t, err)
 			require.Equal(t, foreign, string(secret.Bytes()))
 			require.Equal(t, key.ID, v1Caller(t, h, foreign).Key.ID)
@@ -279,7 +280,8 @@ func TestCreateKey_ProductionRefusesAPublishedKey(t *testing.T) {
 	production := openWith(t, h.at, func(o *engine.Options) { o.Sandbox, o.Inbox, o.Faults = false, nil, nil })
 	for _, demo := range h.Sandbox.DemoCredentials() {
 		for _, published := range []string{demo.AccessKey, demo.APIKey} {
-			_, _, _, err := production.Keys.Create(background, manage.Operator(), manage.NewKey{Account: demoAccount, Import: published})
+			_, _, _, err := production.Keys.Create(background, manage.Operator(),
+				manage.NewKey{Account: demoAccount, Import: published})
 			require.ErrorContains(t, err, "published")
 		}
 	}

@@ -153,7 +153,8 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 			require.NoError(t, round(ctx, servers[0], servers[0], credentials.AccessKey, fmt.Sprintf("9195514%05d", i)))
 		}
 
-		_, secret, _, err := servers[0].Keys.Create(ctx, manage.Operator(), manage.NewKey{Account: "4711", Signing: otp.SigningRequired})
+		_, secret, _, err := servers[0].Keys.Create(ctx, manage.Operator(),
+			manage.NewKey{Account: "4711", Signing: otp.SigningRequired})
 		require.NoError(t, err)
 		application := string(secret.Bytes())
 		asOne, replayed, err := once(ctx, servers[1], application)
@@ -338,7 +339,8 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 		_, credentials, err := r.Sandbox.CreateAccount(t.Context(), asked)
 		require.NoError(t, err)
 		require.NoError(t, round(t.Context(), r, r, credentials.AccessKey, "919551400001"))
-		_, secret, _, err := r.Keys.Create(t.Context(), manage.Operator(), manage.NewKey{Account: "4711", Signing: otp.SigningRequired})
+		_, secret, _, err := r.Keys.Create(t.Context(), manage.Operator(),
+			manage.NewKey{Account: "4711", Signing: otp.SigningRequired})
 		require.NoError(t, err)
 		_, _, err = once(t.Context(), r, string(secret.Bytes()))
 		require.NoError(t, err)

@@ -25,7 +25,8 @@ type signer struct {
 
 func newSigner(t testing.TB, h house, mode otp.Signing) signer {
 	t.Helper()
-	_, secret, signing, err := h.Keys.Create(background, manage.Operator(), manage.NewKey{Account: demoAccount, Signing: mode})
+	_, secret, signing, err := h.Keys.Create(background, manage.Operator(),
+		manage.NewKey{Account: demoAccount, Signing: mode})
 	require.NoError(t, err)
 	return signer{v1Caller(t, h, string(secret.Bytes())), signing}
 }

@@ -38,7 +38,8 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 		"kc_live_4eC39HqLyjWDarjtT1zdp7dc",
 		"otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijG", crypto.NewAPIKey("live", "sk"), crypto.NewAPIKey("test", "ro"),
 	} {
-		_, _, _, err := e.Keys.Create(background, manage.Operator(), manage.NewKey{Account: "4711", Kind: otp.AccessKey, Import: key})
+		_, _, _, err := e.Keys.Create(background, manage.Operator(), manage.NewKey{Account: "4711", Kind: otp.AccessKey,
+			Import: key})
 		require.Equal(t, otp.Invalid, otp.KindOf(err), "%q: %v", key, err)
 		_, why, found := strings.Cut(err.Error(), "import: ")
 		require.True(t, found, err)

@@ -155,7 +155,8 @@ func (c Messages) SendTest(ctx context.Context, by otp.Actor, address, to, chann
 	}
 	tried := deliver.Try(ctx, channels, message, channel, trialWait)
 	if len(tried) == 0 {
-		return nil, otp.RefuseField("channel", "names no channel for "+choice.Medium+"; see GET /api/accounts/{account}/channels")
+		return nil, otp.RefuseField("channel",
+			"names no channel for "+choice.Medium+"; see GET /api/accounts/{account}/channels")
 	}
 	return tried, nil
 }

@@ -81,9 +81,11 @@ func newManager(opened *vault.Vault, options Options) *Manager {
 	if options.Guard == nil {
 		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
 	}
-	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sms: options.SMS, email: options.Email, sandbox: options.Sandbox,
+	c := &core{guard: options.Guard, store: options.Store, vault: opened, files: options.Files, sms: options.SMS,
+		email: options.Email, sandbox: options.Sandbox,
 		changed: options.Changed}
-	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, TestRecipients{c}, Guards{c}, Messages{c}, Keyring{c}, Sandbox{c}, c}
+	return &Manager{Accounts{c}, Keys{c}, Recipients{c}, TestRecipients{c}, Guards{c}, Messages{c}, Keyring{c}, Sandbox{c},
+		c}
 }
 
 // RefuseSandboxRemains returns what keeps this database and keyring from serving in production.

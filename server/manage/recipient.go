@@ -99,8 +99,9 @@ func (c Recipients) find(ctx context.Context, address string, environment otp.En
 	}
 	recipient, challenges, err := c.store.Challenges.Recipient(ctx, hash)
 	if errors.Is(err, sql.ErrNotFound) {
-		return Recipient{}, recipient, otp.Refuse(otp.NotFound, "nothing is known of this recipient: nothing was sent to it in the "+
-			string(environment)+" environment of account "+address+" for a day, and it is not locked")
+		return Recipient{}, recipient, otp.Refuse(otp.NotFound,
+			"nothing is known of this recipient: nothing was sent to it in the "+
+				string(environment)+" environment of account "+address+" for a day, and it is not locked")
 	}
 	if err != nil {
 		return Recipient{}, otp.Recipient{}, err

@@ -70,7 +70,8 @@ func (c TestRecipients) Add(ctx context.Context, by otp.Actor, n NewTestRecipien
 	}
 	number, err := deliver.NormalNumber(n.Number, account.Countries)
 	if err != nil {
-		return TestRecipient{}, otp.RefuseField("number", "must be a number with its country code, of a country of the account")
+		return TestRecipient{}, otp.RefuseField("number",
+			"must be a number with its country code, of a country of the account")
 	}
 	row := sql.TestRecipient{
 		ID: sql.NewID(), Account: n.Account, Mask: deliver.Mask(number), Reason: n.Reason, CreatedAt: now,
@@ -90,7 +91,8 @@ func (c TestRecipients) Add(ctx context.Context, by otp.Actor, n NewTestRecipien
 			return err
 		}
 		if count > maxTestRecipients {
-			return otp.RefuseField("number", fmt.Sprintf("is one too many; an account has up to %d test recipients", maxTestRecipients))
+			return otp.RefuseField("number", fmt.Sprintf("is one too many; an account has up to %d test recipients",
+				maxTestRecipients))
 		}
 		if err := c.refuseVerified(ctx, &row, now-otp.Minute); err != nil {
 			return err
@@ -117,8 +119,9 @@ func (n *NewTestRecipient) check(account *otp.Account, now otp.Millis) error {
 func (c TestRecipients) refuseVerified(ctx context.Context, row *sql.TestRecipient, since otp.Millis) error {
 	verified, err := c.store.Tests.Verified(ctx, row.Account, row.Recipient, since)
 	if err == nil && verified {
-		err = otp.RefuseField("number", "belongs to somebody: it was verified with a code that was sent to it; take a number "+
-			"that nobody has")
+		err = otp.RefuseField("number",
+			"belongs to somebody: it was verified with a code that was sent to it; take a number "+
+				"that nobody has")
 	}
 	return err
 }

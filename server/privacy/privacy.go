@@ -112,7 +112,8 @@ func recipientOf(id string, countries []string) string {
 const Pseudonym = "sub"
 
 // note records that somebody did something about a subject.
-func note(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, s *sql.Subject, at otp.Millis, details map[string]string) error {
+func note(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, s *sql.Subject, at otp.Millis,
+	details map[string]string) error {
 	if details == nil {
 		details = map[string]string{}
 	}

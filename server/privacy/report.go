@@ -52,10 +52,12 @@ func (p *Privacy) held() []Held {
 		{Class: "webhook_deliveries", What: "what accounts' own servers were told, and answered, sealed",
 			Kept: "retention_days of its account, at most 30 days"},
 		{Class: "stored_answers", What: "answers for repeated requests, sealed", Kept: "24 hours"},
-		{Class: "test_recipients", What: "numbers whose code is fixed, sealed", Kept: "as long as the account says, at most 30 days"},
+		{Class: "test_recipients", What: "numbers whose code is fixed, sealed",
+			Kept: "as long as the account says, at most 30 days"},
 		{Class: "audit_changes", What: "who did what; of recipients the mask, or a pseudonym",
 			Kept: fmt.Sprintf("%d days", p.ChangeDays)},
-		{Class: "audit_calls", What: "calls with their addresses, and nobody's number", Kept: fmt.Sprintf("%d days", p.CallDays)},
+		{Class: "audit_calls", What: "calls with their addresses, and nobody's number",
+			Kept: fmt.Sprintf("%d days", p.CallDays)},
 	}
 }
 

@@ -199,8 +199,9 @@ func TestServe_AnAccountMayRequireHTTPS(t *testing.T) {
 		web.RequestOf(c).Plain = plain
 	})
 	require.Contains(t, c.call(t.Context(), "/otpgenservlet"+target), "Generated")
-	_, err := c.house.manage.Accounts.Change(t.Context(), manage.Edit{Account: c.Address, Columns: []string{"require_https"},
-		Set: func(n *manage.Imported) error { n.RequireHTTPS = true; return nil }})
+	_, err := c.house.manage.Accounts.Change(t.Context(),
+		manage.Edit{Account: c.Address, Columns: []string{"require_https"},
+			Set: func(n *manage.Imported) error { n.RequireHTTPS = true; return nil }})
 	require.NoError(t, err)
 	c.house.engine.Forget()
 	require.Contains(t, c.call(t.Context(), "/otpgenservlet"+target), "UNAUTHERISED USER")

@@ -87,7 +87,8 @@ func newHouse(t testing.TB) *house {
 	h.people = people.New(people.Options{Store: store, Vault: h.manage.Vault(), Issuer: "https://otp.shop.example",
 		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4), Sandbox: true})
 	log := slog.New(slog.NewTextHandler(h.log, nil))
-	h.audit, err = audit.Open(audit.Options{Store: store, Vault: h.manage.Vault(), Log: log, CallDays: 30, ChangeDays: 400})
+	h.audit, err = audit.Open(audit.Options{Store: store, Vault: h.manage.Vault(), Log: log, CallDays: 30,
+		ChangeDays: 400})
 	require.NoError(t, err)
 	h.webhooks = webhook.New(webhook.Options{Store: store, Vault: h.manage.Vault(), Log: log,
 		Guard: &deliver.Guard{Sandbox: true}, Look: 50 * time.Millisecond})

@@ -151,7 +151,8 @@ func killed(t *testing.T, url string, rounds, least int) {
 	defer h.Close()
 	require.Eventually(t, func() bool {
 		var waiting int
-		if db.QueryRow("SELECT COUNT(*) FROM webhook_events WHERE due_at <= ?", time.Now().UnixMilli()).Scan(&waiting) != nil ||
+		if db.QueryRow("SELECT COUNT(*) FROM webhook_events WHERE due_at <= ?",
+			time.Now().UnixMilli()).Scan(&waiting) != nil ||
 			waiting > 0 { // to be given to the endpoints
 			return false
 		}

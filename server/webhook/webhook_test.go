@@ -208,7 +208,8 @@ func (h *house) record(t testing.TB, challenge otp.ID, kind otp.EventKind) otp.I
 }
 
 func (h *house) operation(challenge otp.ID, kind otp.EventKind) *sql.Operation {
-	op := &sql.Operation{Event: sql.NewID(), Account: "4711", Recipient: challenge, Slot: challenge, Now: otp.At(time.Now())}
+	op := &sql.Operation{Event: sql.NewID(), Account: "4711", Recipient: challenge, Slot: challenge,
+		Now: otp.At(time.Now())}
 	op.Decide = func(s *sql.State) error {
 		if s.Recipient.Version == 0 && s.Recipient.Sealed == nil {
 			s.Recipient.Account, s.Recipient.Environment, s.Recipient.Mask = "4711", otp.Live, "+91••••2394"

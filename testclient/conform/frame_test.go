@@ -577,7 +577,8 @@ func TestRun_ABusyServerIsAskedAgain(t *testing.T) {
 		}
 		reference.ServeHTTP(w, r)
 	})))
-	report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: []string{"management/4"}, Profile: Live})
+	report, err := Run(t.Context(), Options{Target: target, Cases: Cases(), Patterns: []string{"management/4"},
+		Profile: Live})
 	require.NoError(t, err)
 	require.Equal(t, ExitPass, report.ExitCode())
 	require.EqualValues(t, 1, refused.Load())

@@ -15,7 +15,8 @@ func management() []Case {
 				s.ExpectJSON(r, http.StatusCreated)
 				user, _ := r.document["user"].(map[string]any)
 				r.require(p.access != "" && p.refresh != "" && r.text("token_type") == "Bearer" &&
-					r.number("expires_in") == 3600 && user["email"] == p.email, "both tokens, token_type Bearer, expires_in 3600 and the user",
+					r.number("expires_in") == 3600 &&
+					user["email"] == p.email, "both tokens, token_type Bearer, expires_in 3600 and the user",
 					r.came())
 			},
 		},

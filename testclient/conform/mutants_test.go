@@ -95,7 +95,8 @@ func play(t *testing.T, server *reference, address string, profile Profile, case
 		target.client.Transport = inProcess{server}
 	}
 	target.patience, target.idle = time.Second/2, server.idle
-	report, err := Run(context.Background(), Options{Target: target, Cases: cases, Profile: profile, Parallel: 2, Slow: true})
+	report, err := Run(context.Background(), Options{Target: target, Cases: cases, Profile: profile, Parallel: 2,
+		Slow: true})
 	if err != nil {
 		t.Error(err)
 		return nil

@@ -114,7 +114,8 @@ func refTexts(p Profile) map[string]string {
 }
 
 func newReference(flaw string) *reference {
-	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1(), staff: newRefStaff(),
+	return &reference{flaw: flaw, accounts: map[string]*refAccount{}, keys: map[string]refKey{}, v1: newRefV1(),
+		staff:  newRefStaff(),
 		record: newRefRecord()}
 }
 

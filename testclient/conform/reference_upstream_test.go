@@ -162,6 +162,7 @@ func (f *reference) servletSays(r *http.Request, status int, said string) bool {
 		return false
 	}
 	odd := strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c > '~' })
-	return (!odd || f.has("upstream: odd bytes come back")) && (len(line) <= 200 || f.has("upstream: a long answer comes back")) &&
+	return (!odd || f.has("upstream: odd bytes come back")) &&
+		(len(line) <= 200 || f.has("upstream: a long answer comes back")) &&
 		(!strings.ContainsAny(line, "<{") || f.has("upstream: a page comes back"))
 }

@@ -202,7 +202,8 @@ func (f *reference) post(h *refWebhook, secrets []string, text []byte) int {
 	request.Header.Set("Webhook-Timestamp", at)
 	request.Header.Set("Webhook-Signature", strings.Join(signatures, " "))
 	request.Header.Set("X-OTP-Signature", hex.EncodeToString(sum(key, string(text))))
-	response, err := (&http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	response, err := (&http.Client{Timeout: 2 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
 	if err != nil {
 		return 0
 	}

@@ -70,7 +70,8 @@ func v1Credentials() []Case {
 			Requirement: "An expired key is 401 AUTH_002.",
 			Source:      Client, Level: Should,
 			Settings: Settings{"access_keys": []any{
-				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-expired", "expires_at": "2020-01-01T00:00:00Z"},
+				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-expired",
+					"expires_at": "2020-01-01T00:00:00Z"},
 			}},
 			Run: func(s *Story) {
 				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-key-expired")), http.StatusUnauthorized, "AUTH_002")
