@@ -21,16 +21,21 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// The page that the README leads to has every setting.
+// The page that the README leads to has every setting. UPDATE=1 writes its table anew.
 func TestReadme_SettingsTableIsTheConfigs(t *testing.T) {
 	const begin, end = "<!-- settings:begin -->\n", "<!-- settings:end -->"
 	require.Contains(t, readme(t), "(server/doc/settings.md)")
-	_, rest, found := strings.Cut(page(t, "doc/settings.md"), begin)
+	const path = "doc/settings.md"
+	before, rest, found := strings.Cut(page(t, path), begin)
 	require.True(t, found)
-	table, _, found := strings.Cut(rest, end)
+	table, after, found := strings.Cut(rest, end)
 	require.True(t, found)
-	require.Equal(t, strings.TrimSpace(config.MarkdownTable()), strings.TrimSpace(table),
-		"paste what config.MarkdownTable returns between the markers")
+	made := strings.TrimSpace(config.MarkdownTable()) + "\n"
+	if os.Getenv("UPDATE") == "1" {
+		require.NoError(t, os.WriteFile(path, []byte(before+begin+made+end+after), 0o600))
+		return
+	}
+	require.Equal(t, made, table, "run UPDATE=1 go test -run TestReadme_Settings ./server")
 }
 
 // demoBlocks are the code blocks that a text marks as runnable, in order.
