@@ -265,7 +265,8 @@ func OldestSend(now otp.Millis) (id otp.ID) {
 	return id
 }
 
-// text is the statement that reads what q selects.
+// text is the statement that reads what q selects. MariaDB begins with the newest events, as told: by itself it would
+// begin with all live challenges and sort them. To SQLite that is a comment.
 func (q *SendQuery) text() (string, []any) {
 	where, args := `e.kind IN ('sent', 'resent') AND e.id > ? AND e.id > ?`, []any{q.After[:], q.From[:]}
 	if q.Account != "" {
@@ -287,8 +288,12 @@ func (q *SendQuery) text() (string, []any) {
 	if q.Since != 0 {
 		where, args = where+` AND e.at > ?`, append(args, q.Since)
 	}
+	order := `/*! STRAIGHT_JOIN */`
+	if len(q.Recipients) > 0 {
+		order = ""
+	}
 	return `
-		SELECT e.id, e.at, e.esme_address, e.environment, e.kind, e.challenge_id, e.send, e.channels, e.mailbox,
+		SELECT ` + order + ` e.id, e.at, e.esme_address, e.environment, e.kind, e.challenge_id, e.send, e.channels, e.mailbox,
 			c.slot, c.key_id, c.nonce, c.code_length, c.expires_at, c.created_at, c.details, r.id, r.sealed
 		FROM events e
 		JOIN challenges c ON c.id = e.challenge_id
