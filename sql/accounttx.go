@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"cmp"
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
@@ -69,4 +71,38 @@ func (a *Accounts) Delete(tx *Tx, address string) (bool, error) {
 		}
 	}
 	return tx.changed(`DELETE FROM otp_auth_config WHERE esme_address = ?`, address)
+}
+
+// SharedWith names who holds rights for one account by its address, whether there is such an account or not: a person
+// or an invitation by mailbox, a service account by name. It is empty for none; who holds rights for all is not meant.
+func (a *Accounts) SharedWith(ctx context.Context, address string, now otp.Millis) (string, error) {
+	const lists = `accounts IS NOT NULL`
+	people, err := persons.find(ctx, a.store, lists)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range people {
+		if slices.Contains(p.Accounts, address) {
+			return p.Email, nil
+		}
+	}
+	services, err := serviceAccounts.find(ctx, a.store, lists+` AND revoked_at IS NULL`)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range services {
+		if slices.Contains(s.Accounts, address) {
+			return "service account " + s.Name, nil
+		}
+	}
+	invited, err := tickets.find(ctx, a.store, lists+` AND used_at IS NULL AND expires_at > ?`, int64(now))
+	if err != nil {
+		return "", err
+	}
+	for _, t := range invited {
+		if slices.Contains(t.Accounts, address) {
+			return cmp.Or(t.Email, "an invitation"), nil
+		}
+	}
+	return "", nil
 }

@@ -137,3 +137,34 @@ func TestAccounts_ChangesAreRefusedByName(t *testing.T) {
 	require.Equal(t, made.header.Get("ETag"), d.wants(t, 200, "", "GET", "/api/accounts/4711", "",
 		who...).header.Get("ETag"))
 }
+
+// Who could see an account that was deleted must not see one that gets its address later.
+func TestAccounts_AnAddressIsFreeOnceNobodyHoldsItsFormerAccount(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	again := func(status int, code, named string) {
+		t.Helper()
+		refused := d.wants(t, status, code, "POST", "/api/accounts", `{"esme_address":"4712","make_secrets":true}`, who...)
+		require.Contains(t, refused.text, named)
+	}
+	for _, address := range []string{"4711", "4712"} {
+		d.wants(t, 201, "", "POST", "/api/accounts", `{"esme_address":"`+address+`","make_secrets":true}`, who...)
+	}
+	member := d.member(t, people.Developer, "4711", "4712")
+	me := d.wants(t, 200, "", "GET", "/api/auth/me", "", member...).member("id")
+	service := d.wants(t, 201, "", "POST", "/api/service-accounts", `{"name":"deploys","role":"developer",
+		"accounts":["4712"]}`, who...)
+	late := d.wants(t, 201, "", "POST", "/api/people", `{"email":"late@shop.example","role":"auditor","accounts":["4712"]}`, who...)
+	d.wants(t, 204, "", "DELETE", "/api/accounts/4712", `{"confirm":"4712"}`, who...)
+
+	again(409, "ACCOUNT_EXISTS", "developer47114712@shop.example")
+	tag := d.wants(t, 200, "", "GET", "/api/people/"+me, "", who...).header.Get("ETag")
+	d.wants(t, 200, "", "PATCH", "/api/people/"+me, `{"accounts":["4711"]}`, append(who, "If-Match", tag)...)
+	again(409, "ACCOUNT_EXISTS", "service account deploys")
+	d.wants(t, 204, "", "DELETE", "/api/service-accounts/"+service.member("id"), "", who...)
+	again(409, "ACCOUNT_EXISTS", "late@shop.example")
+	d.wants(t, 204, "", "DELETE", "/api/people/invitations/"+late.member("id"), "", who...)
+	again(201, "", "4712")
+	d.wants(t, 404, "NOT_FOUND", "GET", "/api/accounts/4712", "", bearer(d.wants(t, 200, "", "POST", "/api/auth/login",
+		`{"email":"developer47114712@shop.example","password":"`+another+`"}`))...)
+}

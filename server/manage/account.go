@@ -237,6 +237,14 @@ func (t *inUse) add(ctx context.Context, c *core, account *sql.Seeded) error {
 	case !errors.Is(err, sql.ErrNotFound):
 		return err
 	}
+	// A former account's people must not find themselves in the new one.
+	switch who, err := c.store.Accounts.SharedWith(ctx, address, account.Account.CreatedAt); {
+	case err != nil:
+		return err
+	case who != "":
+		return otp.Refuse(otp.AccountExists, "account "+address+" was deleted and is still among the accounts of "+who+
+			", who would see the new one; take it out there, or give the new one another esme_address")
+	}
 	for i := range account.Credentials {
 		key := &account.Credentials[i]
 		if t.hashes[key.Hash] {
