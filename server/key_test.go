@@ -132,10 +132,11 @@ func TestKey_ErrorsNameTheRemedyAndChangeNothing(t *testing.T) {
 		{"create 10000000000001 --import-file " + published, []string{"import", "5 characters", "16"}},
 		{"create 10000000000001 --signing maybe", []string{"--signing", "required"}},
 		{"list 404", []string{"unknown"}},
-		{"rotate key_00000000000000000000000000", []string{"there is no key"}},
-		{"revoke key_00000000000000000000000000", []string{"there is no key"}},
+		{"rotate key_00000000000000000000000000", []string{"is no id of a key"}},
+		{"rotate key_00000000000000000000000004", []string{"there is no key"}},
+		{"revoke key_00000000000000000000000004", []string{"there is no key"}},
 		{"revoke otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF", []string{"KEY-ID", "otpbridge key list"}},
-		{"rotate key_00000000000000000000000000 --grace 1y", []string{"--grace"}},
+		{"rotate key_00000000000000000000000004 --grace 1y", []string{"--grace"}},
 	} {
 		code, out, problems := c.run(strings.Fields(tt.arguments)...)
 		require.Equal(t, exitUnusable, code, "%s: %s", tt.arguments, problems)

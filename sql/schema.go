@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // SchemaPolicy says what opening a database does about its schema.
@@ -72,7 +74,7 @@ func (s *Store) settleSchema(ctx context.Context, schema *sql.DB) error {
 		return nil
 	}
 	// The library reads and takes apart every migration first, which takes a command longer than all else that it does.
-	if state, err := s.Schema(ctx); err == nil && state.complete() {
+	if state, err := s.schemaOf(ctx, sqlx.NewDb(schema, s.reads.DriverName())); err == nil && state.complete() {
 		return nil
 	}
 	err := s.migrate(ctx, schema)
@@ -106,8 +108,10 @@ func (s Schema) complete() bool {
 
 // Schema reads the versions without changing anything, which the migrating library would: it
 // makes its table when it looks.
-func (s *Store) Schema(ctx context.Context) (Schema, error) {
-	applied, err := s.appliedMigrations(ctx)
+func (s *Store) Schema(ctx context.Context) (Schema, error) { return s.schemaOf(ctx, s.reads) }
+
+func (s *Store) schemaOf(ctx context.Context, db *sqlx.DB) (Schema, error) {
+	applied, err := s.appliedMigrations(ctx, db)
 	if err != nil {
 		return Schema{}, err
 	}
@@ -141,16 +145,16 @@ func (s *Store) Schema(ctx context.Context) (Schema, error) {
 }
 
 // appliedMigrations is when each version was applied. A database that lacks the table is empty.
-func (s *Store) appliedMigrations(ctx context.Context) (map[int64]time.Time, error) {
+func (s *Store) appliedMigrations(ctx context.Context, db *sqlx.DB) (map[int64]time.Time, error) {
 	tables := 0
-	if err := s.reads.GetContext(ctx, &tables, s.dialect.tables+` = 'goose_db_version'`); err != nil {
+	if err := db.GetContext(ctx, &tables, s.dialect.tables+` = 'goose_db_version'`); err != nil {
 		return nil, fmt.Errorf("look for the schema's version: %w", err)
 	}
 	applied := map[int64]time.Time{}
 	if tables == 0 {
 		return applied, nil
 	}
-	rows, err := s.reads.QueryContext(ctx,
+	rows, err := db.QueryContext(ctx,
 		`SELECT version_id, tstamp FROM goose_db_version WHERE version_id > 0 ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("read the schema's version: %w", err)

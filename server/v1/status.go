@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"otpbridge/server/engine"
-	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
 
@@ -29,9 +28,8 @@ type delivery struct {
 
 // status tells how a challenge stands. It changes nothing and burns no attempt.
 func (x *exchange) status() (engine.Answer, error) {
-	text := x.gin.Param("id")
-	id, ok := otp.ParseID(idPrefix, text)
-	if !ok || text != id.Text(idPrefix) {
+	id, ok := challengeID(x.gin.Param("id"))
+	if !ok {
 		return engine.Answer{}, web.Invalid(web.Fault{Parameter: "id",
 			Detail: "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc"})
 	}
