@@ -35,10 +35,15 @@ func (k *checks) idAt(pointer, text string) otp.ID {
 	return id
 }
 
-// challengeID reads a challenge's id as it was written. That of zeros is one too, which no challenge has.
+// challengeID reads a challenge's id as it was written. That of zeros is well-formed, and no challenge has it; since it
+// means no id to the engine, another that no challenge has takes its place.
 func challengeID(text string) (id otp.ID, ok bool) {
 	id, _ = otp.ParseID(idPrefix, text)
-	return id, text == id.Text(idPrefix)
+	ok = text == id.Text(idPrefix)
+	if id.IsZero() {
+		id[len(id)-1] = 1
+	}
+	return id, ok
 }
 
 // text checks a member that is required, printable and not longer than so many characters.

@@ -178,7 +178,11 @@ func TestResend_TheSameCodeAsOftenAsAllowed(t *testing.T) {
 	a := c.post("/v1/resend", `{"id":"`+id+`","method":"email"}`)
 	requireProblem(t, a, 400, "INVALID_REQUEST")
 	require.Equal(t, "/method", a.json["errors"].([]any)[0].(map[string]any)["pointer"])
-	requireProblem(t, c.post("/v1/resend", `{"id":"otp_00000000000000000000000000"}`), 404, "NOT_FOUND")
+	for _, call := range []string{"resend", "cancel"} {
+		requireProblem(t, c.post("/v1/"+call, `{"id":"otp_00000000000000000000000000"}`), 404, "NOT_FOUND")
+	}
+	require.JSONEq(t, `{"valid":false,"reason":"NOT_FOUND"}`,
+		c.post("/v1/verify", `{"id":"otp_00000000000000000000000000","code":"123456"}`).text)
 }
 
 func TestCancel_EndsTheCode(t *testing.T) {
