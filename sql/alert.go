@@ -67,6 +67,20 @@ func (a *Alerts) List(ctx context.Context, accounts []string, before otp.ID, lim
 	return alerts.find(ctx, a.store, where+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
 }
 
+// Current reads the alerts of a rule that are not resolved, or were resolved after a moment. There may be many more than
+// MaxAlerts of other rules.
+func (a *Alerts) Current(ctx context.Context, rule string, resolvedAfter otp.Millis) ([]Alert, error) {
+	return alerts.find(ctx, a.store, `rule = ? AND (state <> ? OR resolved_at > ?)`, rule, AlertResolved,
+		int64(resolvedAfter))
+}
+
+// CountRaised counts the alerts that were raised before a moment and that nobody acknowledged.
+func (a *Alerts) CountRaised(ctx context.Context, before otp.Millis) (n int, err error) {
+	err = a.store.reads.GetContext(ctx, &n, `SELECT COUNT(*) FROM alerts WHERE state = ? AND raised_at < ?`, AlertRaised,
+		int64(before))
+	return n, err
+}
+
 // ByID reads an alert; ErrNotFound for none.
 func (a *Alerts) ByID(ctx context.Context, id otp.ID) (Alert, error) {
 	return alerts.one(ctx, a.store, `id = ?`, id[:])

@@ -55,16 +55,12 @@ const maxFindings = 20
 func (i *Insight) Evaluate(ctx context.Context, now otp.Millis) error {
 	i.evaluating.Lock()
 	defer i.evaluating.Unlock()
-	known, err := i.store.Alerts.List(ctx, nil, otp.ID{}, sql.MaxAlerts)
-	if err != nil {
-		return err
-	}
 	var faults []error
 	r := &round{insight: i, now: now}
 	for _, rule := range rules {
 		found, err := rule.look(ctx, r, rule.Threshold)
 		if err == nil {
-			err = i.settle(ctx, &rule, found[:min(len(found), maxFindings)], known, now)
+			err = i.settle(ctx, &rule, found[:min(len(found), maxFindings)], now)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("alert %s: %w", rule.Name, err))
@@ -74,18 +70,22 @@ func (i *Insight) Evaluate(ctx context.Context, now otp.Millis) error {
 }
 
 // settle brings the alerts of a rule up to what was found.
-func (i *Insight) settle(ctx context.Context, rule *Rule, found []finding, known []sql.Alert, now otp.Millis) error {
-	var seen []sql.Alert
+func (i *Insight) settle(ctx context.Context, rule *Rule, found []finding, now otp.Millis) error {
 	quiet := otp.Span(rule.Quiet)
+	known, err := i.store.Alerts.Current(ctx, rule.Name, now-quiet)
+	if err != nil {
+		return err
+	}
+	var seen []sql.Alert
 	for _, f := range found {
 		at := slices.IndexFunc(known, func(a sql.Alert) bool {
-			return a.Rule == rule.Name && a.Account == f.account && a.Subject == f.subject
+			return a.Account == f.account && a.Subject == f.subject
 		})
 		switch {
 		case at >= 0 && known[at].State != sql.AlertResolved:
 			known[at].SeenAt, known[at].Value = now, f.value
 			seen = append(seen, known[at])
-		case at < 0 || known[at].ResolvedAt <= now-quiet:
+		case at < 0:
 			if err := i.raise(ctx, rule, f, now); err != nil {
 				return err
 			}
@@ -95,7 +95,7 @@ func (i *Insight) settle(ctx context.Context, rule *Rule, found []finding, known
 		return err
 	}
 	for n := range known {
-		if a := &known[n]; a.Rule == rule.Name && a.State != sql.AlertResolved && a.SeenAt < now-quiet {
+		if a := &known[n]; a.State != sql.AlertResolved && a.SeenAt < now-quiet {
 			if err := i.resolve(ctx, a, now-quiet, now); err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest"
 	"otpbridge/sql/sqltest/migrated"
 )
 
@@ -255,6 +256,28 @@ func TestAlerts_AreAcknowledgedResolvedAndRaisedAgain(t *testing.T) {
 	require.Equal(t, 2, recorded(t, i, "circuit_open", otp.AlertRaised))
 	require.Equal(t, 1, recorded(t, i, "circuit_open", otp.AlertResolved))
 	require.Equal(t, otp.NotFound, otp.KindOf(i.Acknowledge(ctx, otp.Actor{}, "Olga", nil, id, now)), "it is another one")
+}
+
+// A stranger with many addresses can have more alerts raised than a page lists.
+func TestAlerts_AnOldOneIsResolvedBehindManyNewOnes(t *testing.T) {
+	url := migrated.SQLite(t)
+	i := open(t, url)
+	broken := []string{"gateway"}
+	i.Circuits = func() []string { return broken }
+	require.NoError(t, i.Evaluate(ctx, now))
+	id := raised(t, i)["circuit_open"][0].ID
+	sqltest.Connect(t, url).MustExec(`
+		WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT ?)
+		INSERT INTO alerts (rule, esme_address, subject, id, state, value, says, raised_at, seen_at, acknowledged_by, action)
+		SELECT 'many_keys', '', n, CAST(printf('%016d', n) AS BLOB), ?, 0, '', ?, ?, '', '' FROM n`,
+		sql.MaxAlerts+1, sql.AlertRaised, int64(now-2*otp.Day), int64(now+otp.Day))
+	require.NotContains(t, raised(t, i), "circuit_open", "it is not on the first page")
+	broken = nil
+	require.NoError(t, i.Evaluate(ctx, now+otp.Hour))
+	found, err := i.store.Alerts.ByID(ctx, id)
+	require.NoError(t, err)
+	require.Equal(t, sql.AlertResolved, found.State)
+	require.Contains(t, reasonOf(t, i, "monitoring", nil), "1001 alerts are older than a day")
 }
 
 func TestAlerts_ActOnlyWhereThatIsSwitchedOn(t *testing.T) {

@@ -234,14 +234,8 @@ func mfa(ctx context.Context, r *round) (string, error) {
 }
 
 func monitored(ctx context.Context, r *round) (string, error) {
-	all, err := r.insight.store.Alerts.List(ctx, nil, otp.ID{}, sql.MaxAlerts)
-	open := 0
-	for i := range all {
-		if all[i].State == sql.AlertRaised && all[i].RaisedAt < r.now-otp.Day {
-			open++
-		}
-	}
-	if open == 0 {
+	open, err := r.insight.store.Alerts.CountRaised(ctx, r.now-otp.Day)
+	if err != nil || open == 0 {
 		return "", err
 	}
 	return fmt.Sprintf("%d alerts are older than a day, and nobody acknowledged them", open), err
