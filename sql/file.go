@@ -12,11 +12,13 @@ import (
 // moved or emptied, itself or one of the files that SQLite keeps beside it. The open file would go on
 // taking commits, and a restart would find none of them.
 var ErrMoved = errors.New("the database is no longer the one that was opened; put its files back or restore a " +
-	"backup, " +
-	"and then restart the server")
+	"backup, and then restart the server")
 
 // databaseFile compares a SQLite database that is open with what its path leads to. A nil one, of a
 // database that is no file, is always in its place.
+//
+// The writer opens a new connection before it closes the old one, so that SQLite never removes the
+// log as long as the store is open. A new log in its place was therefore put there by somebody else.
 type databaseFile struct {
 	path   string
 	opened os.FileInfo
@@ -24,8 +26,8 @@ type databaseFile struct {
 	beside []besideFile
 }
 
-// besideFile is the log or its index, which SQLite makes when it opens the database and removes when
-// the last connection closes.
+// besideFile is the log or its index. SQLite makes them with the first connection and removes them
+// with the last.
 type besideFile struct {
 	path   string
 	opened os.FileInfo // nil if SQLite has not made it yet
@@ -63,26 +65,11 @@ func (d *databaseFile) found() (size int64, err error) {
 
 // connecting is asked before a connection is opened. The file may be empty before the first one.
 func (d *databaseFile) connecting() error {
-	if d == nil {
-		return nil
+	if d == nil || d.filled {
+		return d.inPlace()
 	}
-	size, err := d.found()
-	if err == nil && size == 0 && d.filled {
-		err = fmt.Errorf("%w: %s was emptied", ErrMoved, d.path)
-	}
+	_, err := d.found()
 	return err
-}
-
-// connected takes note of the files that a new connection works with.
-func (d *databaseFile) connected() error {
-	if d == nil {
-		return nil
-	}
-	for i := range d.beside {
-		d.beside[i].opened = nil
-	}
-	d.filled = true // SQLite has written its head, if nothing else
-	return d.inPlace()
 }
 
 // inPlace returns ErrMoved if a path leads elsewhere by now. It costs three calls of stat, some
@@ -98,6 +85,7 @@ func (d *databaseFile) inPlace() error {
 	if size == 0 {
 		return fmt.Errorf("%w: %s was emptied", ErrMoved, d.path)
 	}
+	d.filled = true
 	for i := range d.beside {
 		beside := &d.beside[i]
 		now, err := os.Stat(beside.path)

@@ -159,7 +159,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	return start(ctx, sqliteDialect, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
 }
 
-// sqliteWriter is the one connection that writes, with pragmas that come after its own.
+// sqliteWriter opens the connection that writes, with pragmas that come after its own.
 func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 	// A larger cache keeps the random pages of the one random index at hand, and a longer log
 	// writes a page that changes often into the database once where it would be ten times.
@@ -169,7 +169,7 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1)
+	db.SetMaxOpenConns(2) // the one in use, and the next before the one in doubt is closed
 	return db, nil
 }
 

@@ -94,7 +94,11 @@ func (w *writer) connect(ctx context.Context) error {
 			return nil
 		}
 	}
-	w.disconnect()
+	w.forget()
+	w.release()
+	if w.file == nil {
+		w.disconnect()
+	}
 	if err := w.file.connecting(); err != nil {
 		return err
 	}
@@ -102,8 +106,9 @@ func (w *writer) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
+	w.disconnect() // after the new one is open: see databaseFile
 	w.conn, w.statements, w.forgotten = conn, map[string]driver.Stmt{}, false
-	if err := w.file.connected(); err != nil {
+	if err := w.file.inPlace(); err != nil {
 		w.forget()
 		return err
 	}
@@ -113,21 +118,25 @@ func (w *writer) connect(ctx context.Context) error {
 // forget gives the connection up: the next transaction opens another.
 func (w *writer) forget() { w.forgotten = true }
 
+// release closes the statements: SQLite keeps a connection, its transaction and its lock for as long
+// as a statement of it is left.
+func (w *writer) release() {
+	for _, statement := range w.statements {
+		_ = statement.Close()
+	}
+	w.statements = nil
+}
+
 // disconnect closes the connection for good rather than give it back: it may be in the middle of
-// a transaction. Its statements go first, because SQLite keeps a connection, its transaction
-// and its lock for as long as a statement of it is left.
+// a transaction.
 func (w *writer) disconnect() {
 	if w.conn == nil {
 		return
 	}
-	_ = w.conn.Raw(func(any) error {
-		for _, statement := range w.statements {
-			_ = statement.Close()
-		}
-		return driver.ErrBadConn
-	})
+	w.release()
+	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 	w.conn.Close()
-	w.conn, w.statements = nil, nil
+	w.conn = nil
 }
 
 func (w *writer) close() error {
