@@ -37,26 +37,8 @@ func (s *Server) router() *gin.Engine {
 	if s.certificate != nil {
 		router.Use(strictTransport)
 	}
-	router.NoRoute(func(c *gin.Context) {
-		switch path := c.Request.URL.Path; {
-		case v1.Owns(path):
-			v1.NotFound(c)
-			return
-		case admin.Owns(path):
-			admin.NotFound(c)
-			return
-		}
-		c.String(http.StatusNotFound, "Not found.\n")
-	})
-	router.NoMethod(func(c *gin.Context) {
-		if path := c.Request.URL.Path; v1.Owns(path) || admin.Owns(path) || path == people.TokenPath {
-			v1.MethodNotAllowed(c)
-			return
-		}
-		c.Header("Cache-Control", "no-store")
-		c.String(http.StatusMethodNotAllowed, "Method not allowed.\n")
-	})
-
+	router.NoRoute(noRoute)
+	router.NoMethod(noMethod)
 	router.GET("/livez", live)
 	router.HEAD("/livez", live)
 	// Every browser asks for it, and a 404 each time would be noise where 404s are watched.
@@ -76,6 +58,35 @@ func (s *Server) router() *gin.Engine {
 		router.GET("/", s.frontPage)
 		router.HEAD("/", s.frontPage)
 	}
+	s.mountDoors(router, calls)
+	s.mountConsole(router, requests)
+	return router
+}
+
+// noRoute answers an unknown path in the form of the door that owns it.
+func noRoute(c *gin.Context) {
+	switch path := c.Request.URL.Path; {
+	case v1.Owns(path):
+		v1.NotFound(c)
+	case admin.Owns(path):
+		admin.NotFound(c)
+	default:
+		c.String(http.StatusNotFound, "Not found.\n")
+	}
+}
+
+// noMethod answers an unknown method of a known path in the form of the door that owns it.
+func noMethod(c *gin.Context) {
+	if path := c.Request.URL.Path; v1.Owns(path) || admin.Owns(path) || path == people.TokenPath {
+		v1.MethodNotAllowed(c)
+		return
+	}
+	c.Header("Cache-Control", "no-store")
+	c.String(http.StatusMethodNotAllowed, "Method not allowed.\n")
+}
+
+// mountDoors adds the servlets, /v1 and /api as far as the settings open them. A sandbox records what comes to calls.
+func (s *Server) mountDoors(router *gin.Engine, calls *gin.RouterGroup) {
 	if s.settings.Open(config.ServletDoor) {
 		servlet.Mount(calls, s.settings.ContextPath, servlet.Options{
 			Engine:      s.engine,
@@ -104,8 +115,6 @@ func (s *Server) router() *gin.Engine {
 			Insight: s.insight,
 		})
 	}
-	s.mountConsole(router, requests)
-	return router
 }
 
 // noIcon says that there is no icon, and that nobody need ask again today.

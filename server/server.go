@@ -94,22 +94,23 @@ func New(settings config.Settings, log *slog.Logger) *Server {
 // The addresses come first: if another server has one, this one goes away without having touched
 // keyring or database. Connections that come early wait until the rest is open.
 func (s *Server) Start(ctx context.Context) (err error) {
+	var opened []func() error
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, close := range slices.Backward(opened) {
+			err = errors.Join(err, close())
+		}
+	}()
 	if s.listener, err = listen(ctx, s.settings.Addr, config.Prefix+"ADDR"); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.listener.Close())
-		}
-	}()
+	opened = append(opened, s.listener.Close)
 	if err = s.observe(ctx); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.observers.close())
-		}
-	}()
+	opened = append(opened, func() error { return s.observers.close() })
 	if s.settings.TLSCertFile != "" {
 		if s.certificate, err = openCertificate(s.settings.TLSCertFile, s.settings.TLSKeyFile, s.log); err != nil {
 			return err
@@ -124,57 +125,21 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.settings.SMSChannels.Empty() && s.settings.EmailChannels.Empty() {
-		s.log.Warn("no channel is set, so that no code can be sent", "set",
-			config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
-	}
-	state, err := stateFolder(s.settings, s.log)
-	if err != nil {
+	if err = s.openStore(ctx); err != nil {
 		return err
 	}
-	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(),
-		sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state, Committed: s.countEvents})
-	if err != nil {
-		err = databaseRemedy(fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err), s.settings)
-		if errors.Is(err, sql.ErrMayNotMigrate) {
-			return unusable{err}
-		}
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.store.Close())
-		}
-	}()
+	opened = append(opened, func() error { return s.store.Close() })
 
 	if err = refuseMissing(ctx, s.store); err != nil {
 		return err
 	}
 	s.tellRestored()
-	s.mails = newPost(out, s.log)
-	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log, Acting: s.settings.AlertActions,
-		Settings: insight.Settings{HTTPS: s.settings.HTTPS == config.RequireHTTPS, Sandbox: s.settings.Sandbox(),
-			AuditsCalls: s.settings.AuditCalls != config.AuditNoCalls},
-		Mail: s.mails.toOperators(), Unsealed: func() time.Duration { return s.audit.Behind() },
-		Circuits: func() []string { return deliver.OpenCircuits(slices.Concat(out.sms, out.email)...) }})
-	options := engine.Options{
-		Store: s.store, Keyring: keyring, Files: out.files, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
-		Guard:    openGuard(s.settings),
-		Blocked:  func(peer netip.Addr) time.Duration { return s.insight.Block(peer, otp.At(time.Now())) },
-		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
-		Sandbox: s.settings.Sandbox(), SMS: out.sms, Email: out.email, TestRecipients: out.recipients, TendOutbox: tendOutbox,
-		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards,
-			PrefixUnverified: s.settings.PrefixUnverified},
-	}
-	if s.settings.Sandbox() {
-		options.Inbox, options.Faults, options.RelayRecipients = inbox, faults, out.relay
-		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
-	}
+	s.openInsight(out)
 	if err = s.openManager(ctx, keyring, out); err != nil {
 		return err
 	}
-	options.Vault = s.manage.Vault()
-	if s.engine, err = engine.New(ctx, options); err != nil {
+	guard := openGuard(s.settings)
+	if s.engine, err = engine.New(ctx, s.engineOptions(keyring, out, inbox, faults, guard)); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
 	s.openPeople()
@@ -186,16 +151,62 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
 	s.tally = bridge.NewTally(s.store, s.log)
-	s.upstream = bridge.New(options.Guard, otp.UpstreamDeadline.Duration())
+	s.upstream = bridge.New(guard, otp.UpstreamDeadline.Duration())
 	s.metrics.registry.MustRegister(s.plain.Collector())
-	s.metrics.registry.MustRegister(s.upstream.Collectors()...)
-	s.metrics.registry.MustRegister(slices.Concat(s.store.Collectors(), s.engine.Collectors(), s.insight.Collectors())...)
+	s.metrics.registry.MustRegister(slices.Concat(s.upstream.Collectors(), s.store.Collectors(), s.engine.Collectors(),
+		s.insight.Collectors())...)
 	s.insight.Start()
 	s.openWebhooks()
 	s.audit.Start()
 	s.serve()
-	s.warnIfExposed()
+	s.warn()
 	return nil
+}
+
+// openStore opens the database, whose error names the setting that leads to it.
+func (s *Server) openStore(ctx context.Context) error {
+	state, err := stateFolder(s.settings, s.log)
+	if err != nil {
+		return err
+	}
+	s.store, err = sql.Open(ctx, s.settings.DatabaseURL.Reveal(),
+		sql.Options{Sandbox: s.settings.Sandbox(), SweepEvery: sweepEvery, State: state, Committed: s.countEvents})
+	if err == nil {
+		return nil
+	}
+	err = databaseRemedy(fmt.Errorf("open database %v: %w", s.settings.DatabaseURL, err), s.settings)
+	if errors.Is(err, sql.ErrMayNotMigrate) {
+		return unusable{err}
+	}
+	return err
+}
+
+// openInsight opens what counts and warns, and the mails that it sends.
+func (s *Server) openInsight(out outlets) {
+	s.mails = newPost(out, s.log)
+	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log, Acting: s.settings.AlertActions,
+		Settings: insight.Settings{HTTPS: s.settings.HTTPS == config.RequireHTTPS, Sandbox: s.settings.Sandbox(),
+			AuditsCalls: s.settings.AuditCalls != config.AuditNoCalls},
+		Mail: s.mails.toOperators(), Unsealed: func() time.Duration { return s.audit.Behind() },
+		Circuits: func() []string { return deliver.OpenCircuits(slices.Concat(out.sms, out.email)...) }})
+}
+
+func (s *Server) engineOptions(keyring *crypto.Keyring, out outlets, inbox *deliver.Inbox, faults *deliver.Faults,
+	guard *deliver.Guard) engine.Options {
+	options := engine.Options{
+		Store: s.store, Keyring: keyring, Files: out.files, DeliveryWait: s.settings.DeliveryWait, Log: s.log,
+		Guard: guard, Vault: s.manage.Vault(),
+		Blocked:  func(peer netip.Addr) time.Duration { return s.insight.Block(peer, otp.At(time.Now())) },
+		RedisURL: s.settings.RedisURL.Reveal(), AuthFailuresPerMinute: s.settings.AuthFailuresPerMinute,
+		Sandbox: s.settings.Sandbox(), SMS: out.sms, Email: out.email, TestRecipients: out.recipients, TendOutbox: tendOutbox,
+		Cost: engine.Cost{RecordOnly: s.settings.CostGuards == config.RecordGuards,
+			PrefixUnverified: s.settings.PrefixUnverified},
+	}
+	if s.settings.Sandbox() {
+		options.Inbox, options.Faults, options.RelayRecipients = inbox, faults, out.relay
+		options.FixedCode = s.settings.SandboxFixedCode.Reveal()
+	}
+	return options
 }
 
 // listen takes an address, which setting names.
@@ -276,9 +287,13 @@ func (s *Server) serve() {
 	})
 }
 
-// warnIfExposed says what a sandbox that others can reach means. It may be meant: a team's
-// shared sandbox, a container whose port is published on loopback only.
-func (s *Server) warnIfExposed() {
+// warn logs what may be a mistake: a server without channels, and a sandbox that others can reach. A team's shared
+// sandbox may be meant, and so may a container whose port is published on loopback only.
+func (s *Server) warn() {
+	if s.settings.SMSChannels.Empty() && s.settings.EmailChannels.Empty() {
+		s.log.Warn("no channel is set, so that no code can be sent", "set",
+			config.Prefix+"SMS_CHANNELS or "+config.Prefix+"EMAIL_CHANNELS")
+	}
 	if s.settings.Sandbox() && !s.onLoopback() {
 		s.log.Warn("this sandbox shows every code to whoever can reach it, and listens beyond this machine", "addr", s.Addr())
 	}

@@ -303,6 +303,11 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 	if challenge != nil {
 		challenge.dirty = challenge.dirty || challenge.changed(&beforeChallenge)
 	}
+	b.collect(op, state, &recipient.Recipient, decidedOf(challenge))
+}
+
+// collect takes the rows that a decision adds: its new challenge, deliveries, events and changes.
+func (b *batch) collect(op *Operation, state *State, recipient *otp.Recipient, decided *otp.Challenge) {
 	if state.inserted != nil {
 		row := b.rows.challenges.next()
 		row.Challenge = *state.inserted
@@ -313,7 +318,7 @@ func (b *batch) apply(op *Operation, offset otp.Millis) {
 	if state.event != nil {
 		b.events = append(b.events, *state.event)
 		b.events = append(b.events, state.also...)
-		b.tell(op, state, &recipient.Recipient, decidedOf(challenge))
+		b.tell(op, state, recipient, decided)
 		b.changes = append(b.changes, state.changes...)
 	}
 }

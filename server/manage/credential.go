@@ -117,6 +117,25 @@ func (c *core) checkKey(n *NewKey, now time.Time) error {
 	if err := otp.CheckName(n.Name); err != nil {
 		return fmt.Errorf("name: %w", err)
 	}
+	if err := n.checkLists(); err != nil {
+		return err
+	}
+	for _, rate := range []struct {
+		field string
+		value *int
+	}{{"requests_per_minute", n.RequestsPerMinute}, {"burst", n.Burst}} {
+		if rate.value != nil && (*rate.value < 1 || *rate.value > otp.MaxRate) {
+			return fmt.Errorf("%s: %d is not from 1 to %d", rate.field, *rate.value, otp.MaxRate)
+		}
+	}
+	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) && !n.throwaway && otp.At(*n.ExpiresAt) != n.ends {
+		return fmt.Errorf("expires_at: %s has passed", n.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	return c.checkImport(n)
+}
+
+// checkLists checks what narrows the key's use, and writes its origins in their one spelling.
+func (n *NewKey) checkLists() error {
 	for _, list := range []struct {
 		field   string
 		entries []string
@@ -154,18 +173,7 @@ func (c *core) checkKey(n *NewKey, now time.Time) error {
 		}
 		n.AllowedOrigins[i] = origin
 	}
-	for _, rate := range []struct {
-		field string
-		value *int
-	}{{"requests_per_minute", n.RequestsPerMinute}, {"burst", n.Burst}} {
-		if rate.value != nil && (*rate.value < 1 || *rate.value > otp.MaxRate) {
-			return fmt.Errorf("%s: %d is not from 1 to %d", rate.field, *rate.value, otp.MaxRate)
-		}
-	}
-	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) && !n.throwaway && otp.At(*n.ExpiresAt) != n.ends {
-		return fmt.Errorf("expires_at: %s has passed", n.ExpiresAt.UTC().Format(time.RFC3339))
-	}
-	return c.checkImport(n)
+	return nil
 }
 
 func joined[T ~string](names []T) string {

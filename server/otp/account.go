@@ -126,6 +126,16 @@ func (a *Account) Validate() error {
 	if !ValidAddress(a.Address) {
 		return fmt.Errorf("esme_address: must be 1–15 digits without leading zero")
 	}
+	for _, validate := range []func() error{a.validateRanges, a.validateChoices, a.validatePrices, a.validateSafeList,
+		a.validateIssuers, a.validateBridge, a.validateSunset, a.validateOverrides, a.validateSending} {
+		if err := validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Account) validateRanges() error {
 	checks := []struct {
 		column   string
 		value    int
@@ -147,6 +157,10 @@ func (a *Account) Validate() error {
 			return fmt.Errorf("%s %d: must be %d–%d", c.column, c.value, c.from, c.to)
 		}
 	}
+	return nil
+}
+
+func (a *Account) validateChoices() error {
 	choices := []struct {
 		column  string
 		value   string
@@ -164,23 +178,19 @@ func (a *Account) Validate() error {
 			return fmt.Errorf("%s: must be one of %s", c.column, strings.Join(c.allowed, ", "))
 		}
 	}
-	if err := a.validatePrices(); err != nil {
-		return err
-	}
+	return nil
+}
+
+func (a *Account) validateSafeList() error {
 	for _, entry := range a.SafeList {
 		if digits, plus := strings.CutPrefix(entry, "+"); !plus || len(digits) < 1 || len(digits) > 15 || !Digits(digits) {
 			return fmt.Errorf("safe_list: must be a list of numbers, or of their beginnings, like +919551492394 and +91955")
 		}
 	}
-	if err := a.validateIssuers(); err != nil {
-		return err
-	}
-	if err := a.validateBridge(); err != nil {
-		return err
-	}
-	if err := a.validateSunset(); err != nil {
-		return err
-	}
+	return nil
+}
+
+func (a *Account) validateOverrides() error {
 	for name, text := range a.Overrides {
 		if !slices.Contains(overrideNames, name) {
 			return fmt.Errorf("message_overrides: names a text that is none of %s", strings.Join(overrideNames, ", "))
@@ -189,6 +199,11 @@ func (a *Account) Validate() error {
 			return fmt.Errorf("message_overrides: %q must be one line of at most 500 bytes", name)
 		}
 	}
+	return nil
+}
+
+// validateSending checks where codes go, what they are for and who sends them.
+func (a *Account) validateSending() error {
 	if len(a.Countries) == 0 {
 		return fmt.Errorf("countries: must name at least one country, such as IN,AE")
 	}
