@@ -9,13 +9,13 @@ import (
 // Profile names which texts the servlets answer with.
 type Profile string
 
-// The two profiles: the vendor's article, and the bytes its production service was seen to send.
+// The two profiles: the texts of the vendor's article, and the bytes that its production service sends.
 const (
 	Documented  Profile = "documented"
 	LiveProfile Profile = "live"
 )
 
-// DepartmentMode says what the servlets ask of the department-id header.
+// DepartmentMode says when the servlets require the department-id header.
 type DepartmentMode string
 
 // The department modes.
@@ -25,18 +25,17 @@ const (
 	DepartmentRequiredToValidate DepartmentMode = "require_on_validation"
 )
 
-// Guards says what the guards against unwanted costs do.
+// Guards says whether the cost guards refuse sends.
 type Guards string
 
-// The two ways.
+// The modes of the cost guards.
 const (
 	GuardsEnforce Guards = "enforce"
-	GuardsRecord  Guards = "record" // refuse nothing, and note what would have been
+	GuardsRecord  Guards = "record" // refuse nothing; record what would have been refused
 )
 
-// Account is one row of otp_auth_config. The JSON names are the column names. A pointer is nil
-// where the column is NULL and a process-wide or door's default applies. The cipher key and IV
-// are sealed and not part of it in clear.
+// Account is one row of otp_auth_config. The JSON names are the column names. A nil pointer means NULL: the default of
+// the server or of the door applies. The cipher key and IV are held in sealed form only.
 type Account struct {
 	Address              string            `json:"esme_address"`
 	Name                 string            `json:"name"`
@@ -54,7 +53,7 @@ type Account struct {
 	SMSEnabled           bool              `json:"sms_enabled"`
 	EmailEnabled         bool              `json:"email_enabled"`
 	PlainValidation      bool              `json:"plain_validation_enabled"`
-	ServletTypes         []string          `json:"servlet_types"` // types of the codes that the servlets see
+	ServletTypes         []string          `json:"servlet_types"` // types of the codes that the servlets can use
 	Cipher               string            `json:"otp_cipher"`
 	Encoding             string            `json:"otp_encoding"`
 	SealedCipherKey      []byte            `json:"-"`
@@ -82,24 +81,24 @@ type Account struct {
 	CostGuards           *Guards           `json:"cost_guards"`
 	SpendCapPerDay       *int              `json:"spend_cap_per_day"` // millionths of the currency of prices
 	Prices               map[string]int64  `json:"prices"`            // of an SMS, by country; * for all others
-	SafeList             []string          `json:"safe_list"`         // numbers and ranges that are never stopped
+	SafeList             []string          `json:"safe_list"`         // numbers and prefixes that are never stopped
 	SealedSafeList       []byte            `json:"-"`
 	RequireHTTPS         bool              `json:"require_https"`          // the servlets refuse plain HTTP
-	JWTIssuers           []JWTIssuer       `json:"jwt_issuers"`            // whose tokens the JSON API takes
-	UpstreamURL          *string           `json:"upstream_url"`           // where the servlets' calls can be passed on to
+	JWTIssuers           []JWTIssuer       `json:"jwt_issuers"`            // issuers whose tokens the JSON API accepts
+	UpstreamURL          *string           `json:"upstream_url"`           // where servlet calls are forwarded to
 	Bridge               BridgeMode        `json:"bridge_mode"`            // from CutOverAt on
 	BridgeBefore         *BridgeMode       `json:"bridge_before"`          // the mode until then
-	CutOverAt            *Millis           `json:"cut_over_at"`            // nil: Bridge holds, without a hand-over
-	CutOverBefore        *Millis           `json:"cut_over_before"`        // when sides changed last before CutOverAt; nil: never
-	ServletsDeprecatedAt *Millis           `json:"servlets_deprecated_at"` // nil: answers say nothing of it
-	ServletsSunsetAt     *Millis           `json:"servlets_sunset_at"`     // when they end; nil: never
-	ServletsGrace        bool              `json:"servlets_grace"`         // they go on after it
-	ServletsBrownOuts    []string          `json:"servlets_brown_outs"`    // spans in which they are off
+	CutOverAt            *Millis           `json:"cut_over_at"`            // nil: Bridge applies, without a hand-over
+	CutOverBefore        *Millis           `json:"cut_over_before"`        // the change of sides before; nil: none
+	ServletsDeprecatedAt *Millis           `json:"servlets_deprecated_at"` // nil: answers do not mention deprecation
+	ServletsSunsetAt     *Millis           `json:"servlets_sunset_at"`     // when the servlets end; nil: never
+	ServletsGrace        bool              `json:"servlets_grace"`         // the servlets stay on after ServletsSunsetAt
+	ServletsBrownOuts    []string          `json:"servlets_brown_outs"`    // spans of time in which the servlets are off
 	CreatedAt            Millis            `json:"created_at"`
 	UpdatedAt            Millis            `json:"updated_at"`
 }
 
-// DefaultAccount is an account with every column at its default.
+// DefaultAccount returns an account with every column at its default.
 func DefaultAccount(address string) Account {
 	return Account{
 		Address: address, Enabled: true, OTPEnabled: true,
@@ -116,12 +115,12 @@ var overrideNames = []string{
 	"verified", "expired", "wrong", "exhausted", "regenerations",
 }
 
-// maxSends bounds the send limits: a recipient's row remembers one entry a send.
+// maxSends bounds the send limits: a recipient's row stores one entry per send.
 const maxSends = 10_000
 
-// Validate tells what makes the row unusable. Every complaint names the column and what it may
-// hold, so that whoever edited the row with plain SQL can mend it. It quotes no text: a key that
-// landed in the wrong column must not go on into a log.
+// Validate returns an error if the row cannot be used. The error names the column and the values it may hold, so that
+// someone who edited the row with SQL can correct it. It does not quote texts: a key written into the wrong column
+// must not reach a log.
 func (a *Account) Validate() error {
 	if !ValidAddress(a.Address) {
 		return fmt.Errorf("esme_address: must be 1–15 digits without leading zero")
@@ -231,10 +230,10 @@ func (a *Account) validateSending() error {
 	return nil
 }
 
-// otherCountries is the key of prices for countries that have none of their own.
+// otherCountries is the key in prices for countries that have no price of their own.
 const otherCountries = "*"
 
-// maxMoney bounds prices and caps, in millionths: a million a day.
+// maxMoney bounds prices and caps, in millionths: one million units of the currency.
 const maxMoney = 1_000_000_000_000
 
 func (a *Account) validatePrices() error {
@@ -259,7 +258,7 @@ func (a *Account) validatePrices() error {
 	return nil
 }
 
-// Price is what an SMS to a country costs, in millionths.
+// Price returns the price of an SMS to a country, in millionths.
 func (a *Account) Price(country string) int64 {
 	if price, ok := a.Prices[country]; ok {
 		return price
@@ -267,7 +266,7 @@ func (a *Account) Price(country string) int64 {
 	return a.Prices[otherCountries]
 }
 
-// Safe reports whether sends to a number are never stopped for what happened to others like it.
+// Safe reports whether the safe list contains number: the cost guards then never stop sends to it.
 func (a *Account) Safe(number string) bool {
 	return slices.ContainsFunc(a.SafeList, func(entry string) bool { return strings.HasPrefix(number, entry) })
 }
@@ -283,8 +282,8 @@ func valueOr[T any](p *T, otherwise T) T {
 	return *p
 }
 
-// ValidAddress reports whether s can be an esme_address: 1–15 digits without leading zero, so
-// that operators may write it unquoted in SQL.
+// ValidAddress reports whether s can be an esme_address: 1–15 digits without a leading zero, so that it can be written
+// in SQL without quotes.
 func ValidAddress(s string) bool {
 	if len(s) < 1 || len(s) > 15 || s[0] == '0' {
 		return false

@@ -1,9 +1,8 @@
 package otp
 
-// Lower returns s with A to Z in lower case and every other byte as it is. Names that mean
-// something (hosts, ids, schemes, header names) are compared in this form. Unicode's case folding
-// takes other characters for ASCII letters, such as the Kelvin sign (U+212A) for a k and, in
-// EqualFold, the long s (U+017F) for an s, so that two different names would pass for one.
+// Lower returns s with A to Z in lower case; other bytes do not change. Hosts, ids, schemes and header names are
+// compared in this form. Unicode's case folding maps other characters to ASCII letters, such as the Kelvin sign
+// (U+212A) to k and, in EqualFold, the long s (U+017F) to s, so two different names could compare equal.
 func Lower(s string) string {
 	for i := range len(s) {
 		if 'A' <= s[i] && s[i] <= 'Z' {
@@ -24,7 +23,7 @@ func SameName(a, b string) bool {
 	return len(a) == len(b) && (a == b || Lower(a) == Lower(b))
 }
 
-// Upper returns s with the ASCII letters in upper case, and everything else as it is.
+// Upper returns s with a to z in upper case; other bytes do not change.
 func Upper(s string) string {
 	upper := []byte(s)
 	for i, b := range upper {

@@ -27,7 +27,7 @@ func TestLower_ChangesLettersOfASCIIAlone(t *testing.T) {
 
 func TestParseID_HasOneSpellingButForTheCaseOfASCII(t *testing.T) {
 	id := ID{0xa0, 0x52, 0x94, 0xa5, 0x29, 0x4a, 0x52, 0x94, 0xa5, 0x29, 0x4a, 0x52, 0x94, 0xa5, 0x29, 0x4a}
-	text := id.Text("otp") // it has a k
+	text := id.Text("otp") // contains a k
 	require.Contains(t, text, "k")
 	_, ok := ParseID("otp", text)
 	require.True(t, ok)

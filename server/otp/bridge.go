@@ -5,44 +5,44 @@ import (
 	"slices"
 )
 
-// BridgeMode says who answers an account's calls of the servlets.
+// BridgeMode says who answers an account's servlet calls.
 type BridgeMode string
 
-// The modes. In all but the first the account's upstream makes and judges the codes.
+// The modes. In all but the first, the account's upstream makes and checks the codes.
 const (
 	BridgeLocal   BridgeMode = "local"   // this server
 	BridgeForward BridgeMode = "forward" // the upstream
-	BridgeShadow  BridgeMode = "shadow"  // the upstream, and this server's rules are compared with what it answers
+	BridgeShadow  BridgeMode = "shadow"  // the upstream; this server compares its own rules with the answers
 )
 
-// BridgeModes lists all.
+// BridgeModes lists all modes.
 func BridgeModes() []BridgeMode { return []BridgeMode{BridgeLocal, BridgeForward, BridgeShadow} }
 
 // upstream reports whether calls go to the upstream.
 func (m BridgeMode) upstream() bool { return m == BridgeForward || m == BridgeShadow }
 
 const (
-	// CutOverLead is how far ahead a change of the mode has to be set. A server goes by settings that are up to
-	// five seconds old, so with this every server knows of the moment before it comes.
+	// CutOverLead is how far ahead a change of the mode must be set. A server's settings are up to five seconds old,
+	// so every server knows about the change before it happens.
 	CutOverLead = 10 * Second
-	// CutOverSkew is how far two servers' clocks may differ at that moment. Servers whose clock is more than a
-	// second off the database's are not ready.
+	// CutOverSkew is the largest difference between two servers' clocks at that moment. A server whose clock differs
+	// from the database's by more than a second is not ready.
 	CutOverSkew = 5 * Second
-	// UpstreamDeadline bounds one call of the upstream.
+	// UpstreamDeadline bounds one call to the upstream.
 	UpstreamDeadline = 10 * Second
 )
 
-// Handling says how a call of the servlets is to be handled at a moment.
+// Handling says how a servlet call is handled at one moment.
 type Handling struct {
 	Mode BridgeMode
-	// HandOver says that codes of both sides may be alive: the mode has changed less than a code's lifetime
-	// ago, or has in the eyes of a server whose clock is ahead.
+	// HandOver says that codes of both sides may be live: the mode changed less than a code's lifetime ago, or has
+	// already changed for a server whose clock is ahead.
 	HandOver bool
 	since    Millis // when the mode changed, or will
-	back     bool   // to the upstream
+	back     bool   // the change goes back to the upstream
 }
 
-// Handling returns how calls of a are handled at now, by the account's clock.
+// Handling returns how a's servlet calls are handled at now, by the account's clock.
 func (a *Account) Handling(now Millis) Handling {
 	h := Handling{Mode: a.Bridge}
 	if a.CutOverAt == nil || a.BridgeBefore == nil {
@@ -51,7 +51,7 @@ func (a *Account) Handling(now Millis) Handling {
 	if now < *a.CutOverAt {
 		h.Mode = *a.BridgeBefore
 	}
-	// A call that was passed on just before the moment may make its code only as late as its deadline.
+	// An upstream call that began just before the change can make its code until its deadline.
 	span := Millis(a.TTLSeconds)*Second + UpstreamDeadline + CutOverSkew
 	h.since, h.back = *a.CutOverAt, a.Bridge.upstream()
 	h.HandOver = a.ChangesSides() && now >= h.since-CutOverSkew && now < h.since+span
@@ -66,16 +66,16 @@ func (a *Account) ChangesSides() bool {
 	return a.CutOverAt != nil && a.BridgeBefore != nil && a.Bridge.upstream() != a.BridgeBefore.upstream()
 }
 
-// Stands reports whether c, a slot's newest challenge, is newer than any code that the upstream may have made
-// for the slot, in a hand-over. What was made here since the mode changed is, and so is what lived here when
-// calls went back to the upstream: whenever the upstream makes a code in a hand-over, the challenge that
-// stands is replaced.
+// Stands reports whether c, a slot's newest challenge, is newer than every code that the upstream may have made for
+// the slot during a hand-over. That holds for a challenge made here since the mode changed. It also holds for one that
+// was live here when calls went back to the upstream: each code that the upstream makes during a hand-over replaces
+// the slot's challenge.
 func (h Handling) Stands(c *Challenge, now Millis) bool {
 	if c == nil || c.CreatedAt >= h.since {
 		return c != nil
 	}
-	// From an earlier turn. If it is over, the upstream may have made others since, which nobody noted here; one
-	// of the JSON API says nothing about what the servlets did.
+	// c is older than the change. If it has ended, the upstream may have made later codes that were not recorded here.
+	// A challenge of the JSON API says nothing about what the servlets did.
 	return now < c.ExpiresAt && (h.back || c.Details == nil)
 }
 

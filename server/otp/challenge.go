@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Memory is how long after its expiry a challenge still answers as expired or used. Later it
-// answers as if it had never been; that is a rule here and not the sweeper's timing.
+// Memory is how long after its expiry a challenge still answers as expired or used. After that it answers as not
+// found, whether or not the sweeper has removed it.
 const Memory = Hour
 
 // Channels is a set of channels.
@@ -18,13 +18,13 @@ const (
 	Email
 )
 
-// Rehearsed are the channels of the event that tells that a test recipient verified: nothing was sent on any.
+// Rehearsed marks the event of a test recipient's verification: no message was sent on any channel.
 const Rehearsed Channels = 1 << 7
 
-// Has reports whether all of other is in c.
+// Has reports whether c contains all of other.
 func (c Channels) Has(other Channels) bool { return c&other == other }
 
-// Each lists the members of c one by one.
+// Each returns the members of c, one to a set.
 func (c Channels) Each() []Channels {
 	switch c & (SMS | Email) {
 	case SMS:
@@ -37,12 +37,12 @@ func (c Channels) Each() []Channels {
 	return nil
 }
 
-// String names the members of c, comma-separated.
+// String returns the names of c's members, separated by commas.
 func (c Channels) String() string {
 	return [...]string{"", "sms", "email", "sms,email"}[c&(SMS|Email)]
 }
 
-// Policy is the numbers that apply to one operation, taken from the account and the door.
+// Policy holds the numbers that apply to one operation. They come from the account and the door.
 type Policy struct {
 	Length           int    // digits, 4–10
 	TTL              Millis // 30 s – 30 min
@@ -51,8 +51,8 @@ type Policy struct {
 	Limits           []Limit
 }
 
-// Challenge is one request to prove control of a recipient. It holds what its code is derived
-// from, never the code.
+// Challenge is one request to prove control of a recipient. It holds the inputs of the code's derivation, never the
+// code.
 type Challenge struct {
 	ID        ID
 	Recipient ID
@@ -66,12 +66,12 @@ type Challenge struct {
 
 	Channels Channels
 	Mailbox  []byte   // sealed address for the email channel, nil without one
-	Details  *Details // nil for one that the servlets made; never changed
+	Details  *Details // nil for a challenge of the servlets; never changed
 
-	MaxAttempts   int // the limit it was made with
+	MaxAttempts   int // the limit when it was made
 	Wrong         int
 	Sends         int // 1 after generate
-	Regenerations int // resends that count; a refunded one does not
+	Regenerations int // resends that count; a refunded resend does not
 
 	CreatedAt  Millis
 	ExpiresAt  Millis
@@ -81,25 +81,25 @@ type Challenge struct {
 	ReplacedAt Millis
 }
 
-// Details is what an application asks of a challenge beyond what the servlets can say.
+// Details holds what an application can ask for through the JSON API and not through the servlets.
 type Details struct {
 	Type     string     // what the code is for; empty means DefaultType
-	Template string     // of the account's, by name; empty for none
+	Template string     // name of one of the account's templates; empty for none
 	Locale   string     // a language tag (BCP 47); empty for none
 	Binding  ID         // keyed hash of what the challenge is bound to; zero for nothing
-	Fallback []Channels // to try in turn once the one before surely did not send
+	Fallback []Channels // tried in turn when the channel before surely did not send
 	Metadata []byte     // sealed; nil for none
-	User     ID         // keyed hash of the metadata's user_id, zero for none; it is stored with the send's event
+	User     ID         // keyed hash of the metadata's user_id, zero for none; stored with the send's event
 }
 
-// DefaultType is the type of a challenge that was made without one, as the servlets' all are, and
-// what a request means that names no type.
+// DefaultType is the type of a challenge made without a type, as all of the servlets are, and of a request that names
+// none.
 const DefaultType = "verification"
 
-// Types are what a code can be for.
+// Types lists what a code can be for.
 func Types() []string { return []string{DefaultType, "two_factor", "password_reset", "transaction"} }
 
-// Type is what c's code is for.
+// Type returns what c's code is for.
 func (c *Challenge) Type() string {
 	if c.Details == nil || c.Details.Type == "" {
 		return DefaultType
@@ -107,7 +107,7 @@ func (c *Challenge) Type() string {
 	return c.Details.Type
 }
 
-// Binding is the hash of what c is bound to, zero for nothing.
+// Binding returns the hash of what c is bound to, zero for nothing.
 func (c *Challenge) Binding() ID {
 	if c.Details == nil {
 		return ID{}
@@ -115,10 +115,9 @@ func (c *Challenge) Binding() ID {
 	return c.Details.Binding
 }
 
-// Meant returns c if it is bound to binding (zero for nothing) and its type is one of types, else
-// nil. A code for one purpose must not serve another: one that was sent to reset a password would
-// otherwise log its finder in. A challenge that is not meant is treated as one that is not there, so
-// that no answer tells that it exists, and none of its attempts can be spent or tried out.
+// Meant returns c if it is bound to binding (zero for nothing) and its type is one of types, else nil. A code for one
+// purpose must not serve another: a code sent to reset a password must not log somebody in. A challenge that does not
+// match is treated as not found, so no answer shows that it exists and none of its attempts is used.
 func (c *Challenge) Meant(binding ID, types []string) *Challenge {
 	if c == nil || c.Binding() != binding || !slices.Contains(types, c.Type()) {
 		return nil
@@ -126,8 +125,8 @@ func (c *Challenge) Meant(binding ID, types []string) *Challenge {
 	return c
 }
 
-// superseded is the refusal of a challenge whose slot a newer one took, nil for one that is its
-// slot's newest. Only its id can still name it. What ended it before counts for more.
+// superseded returns the refusal for a challenge that was replaced in its slot, nil for a slot's newest challenge. A
+// replaced challenge can only be reached by its id. If it was used before it was replaced, the refusal is Used.
 func (c *Challenge) superseded() error {
 	switch {
 	case c.ReplacedAt == 0:
@@ -138,11 +137,11 @@ func (c *Challenge) superseded() error {
 	return Refuse(Replaced, "a newer challenge has taken its place")
 }
 
-// Forgotten reports whether c answers as if it had never been.
+// Forgotten reports whether c answers as not found at now.
 func (c *Challenge) Forgotten(now Millis) bool { return c == nil || now > c.ExpiresAt+Memory }
 
-// Moment is when an operation read at now happens for rows last written at the given moments:
-// a server whose clock lags behind another's must not make time run backwards for a row.
+// Moment returns the time of an operation: the latest of now and the times at which its rows were last written. Time
+// must not go backwards for a row when one server's clock is behind another's.
 func Moment(now Millis, written ...Millis) Millis {
 	for _, at := range written {
 		now = max(now, at)
@@ -150,9 +149,9 @@ func Moment(now Millis, written ...Millis) Millis {
 	return now
 }
 
-// Generate replaces previous, the slot's challenge (nil for none), by next. Mailbox is the row
-// of the e-mail address's own send window, nil where no e-mail is sent; either row over a limit
-// refuses, and then neither is charged. The caller fills in next's identity, key and channels.
+// Generate replaces previous, the slot's challenge (nil for none), with next. mailbox is the row that counts sends to
+// the e-mail address, nil if no e-mail is sent. If either row is over a limit, Generate refuses and charges neither.
+// The caller sets next's identity, key and channels.
 //
 // Refusals: Locked, OverLimit.
 func Generate(r, mailbox *Recipient, previous, next *Challenge, p Policy, now Millis) error {
@@ -173,9 +172,9 @@ func Generate(r, mailbox *Recipient, previous, next *Challenge, p Policy, now Mi
 	return nil
 }
 
-// Resend sends c's code again: same code, same expiry, attempts as they are. The order of the
-// tests is part of the contract: alive, not locked, regenerations, send windows; the first that
-// fails answers and nothing changes.
+// Resend sends c's code again, with the same expiry and the same attempts. The order of the tests is part of the
+// contract: live, not locked, regenerations, send windows. The first that fails decides the answer, and nothing
+// changes.
 //
 // Refusals: NotFound, Canceled, Replaced, Used, Expired, AttemptsExhausted, Locked,
 // RegenerationsExhausted, OverLimit.
@@ -209,11 +208,10 @@ func Resend(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 	return nil
 }
 
-// Reroute sends c's code once more on another channel, after a send that surely reached none was
-// refunded. It is the rest of what was asked for and so no regeneration, but the recipient's
-// limits count it.
+// Reroute sends c's code once more on another channel, after a send that surely reached no channel was refunded. It
+// completes the first request, so it is not a regeneration, but the recipient's limits count it.
 //
-// Refusals: those of Resend but RegenerationsExhausted.
+// Refusals: those of Resend except RegenerationsExhausted.
 func Reroute(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 	p.MaxRegenerations = math.MaxInt
 	if err := Resend(r, mailbox, c, p, now); err != nil {
@@ -223,7 +221,7 @@ func Reroute(r, mailbox *Recipient, c *Challenge, p Policy, now Millis) error {
 	return nil
 }
 
-// charge counts one send on r and, if there is one, the mailbox's row, or on neither.
+// charge counts one send on r and on mailbox (nil for none), or refuses and counts it on neither.
 func charge(r, mailbox *Recipient, limits []Limit, now Millis) error {
 	wait, limit := r.overLimit(limits, now)
 	if mailbox != nil {
@@ -244,8 +242,8 @@ func charge(r, mailbox *Recipient, limits []Limit, now Millis) error {
 	return nil
 }
 
-// Refund takes back what a send cost, once it surely reached no channel: the entries made at
-// sentAt in the send windows and, for a resend, the regeneration. The code stays live.
+// Refund takes back the cost of a send that surely reached no channel: the entries made at sentAt in the send windows
+// and, for a resend, the regeneration. The code stays live.
 func Refund(r, mailbox *Recipient, c *Challenge, resend bool, sentAt, now Millis) {
 	r.Sends, r.UpdatedAt = r.Sends.Remove(sentAt), now
 	if mailbox != nil {
@@ -257,22 +255,21 @@ func Refund(r, mailbox *Recipient, c *Challenge, resend bool, sentAt, now Millis
 	}
 }
 
-// Closed is what a guess at a used or expired challenge does.
+// Closed says how a guess at a used or expired challenge is handled.
 type Closed bool
 
 const (
-	// ClosedIsCompared is the servlets' way: they answer OTPEXPIRED for the right code only, so
-	// the guess is compared, and a wrong one is charged, or it would be a free oracle.
+	// ClosedIsCompared is for the servlets. They answer OTPEXPIRED for the right code only, so the guess is compared.
+	// A wrong guess is charged; otherwise it would be a free test of a code.
 	ClosedIsCompared Closed = false
-	// ClosedIsFinal answers used or expired to every guess; nothing is compared or charged.
+	// ClosedIsFinal answers used or expired to every guess; no guess is compared or charged.
 	ClosedIsFinal Closed = true
 )
 
-// Verify decides one guess at c, the slot's newest challenge or the one that its id names (nil for
-// none). Matches tells
-// whether the guess equals the code; callers compute it, in constant time, whatever the state,
-// so that the time of an answer does not tell one refusal from another. Only a wrong guess that
-// was evaluated is charged: to the challenge and to the recipient's budget.
+// Verify decides one guess at c: the slot's newest challenge, or the one named by its id (nil for none). matches says
+// whether the guess equals the code. Callers compute it in constant time in every state, so that the response time
+// does not reveal which refusal it is. Only an evaluated wrong guess is charged: to the challenge and to the
+// recipient's budget.
 //
 // It returns nil for the right code of a live challenge, once. Refusals, tested in this order:
 // NotFound, Canceled, Replaced (or Used, for one that was used before it was replaced), Locked, AttemptsExhausted,
@@ -319,7 +316,7 @@ func Verify(r *Recipient, c *Challenge, closed Closed, matches bool, now Millis)
 	}
 }
 
-// Cancel calls a live challenge off.
+// Cancel cancels a live challenge.
 //
 // Refusals: NotFound, Canceled, Replaced, Used, Expired.
 func Cancel(c *Challenge, now Millis) error {
@@ -339,10 +336,10 @@ func Cancel(c *Challenge, now Millis) error {
 	return nil
 }
 
-// Stage is how far a challenge has come.
+// Stage is the state of a challenge as applications see it.
 type Stage string
 
-// The stages. Live is the only one in which a code can be right.
+// The stages. Only a live challenge accepts its code.
 const (
 	StageLive      Stage = "live"
 	StageVerified  Stage = "verified"
@@ -352,7 +349,7 @@ const (
 	StageExpired   Stage = "expired"
 )
 
-// Stage tells how far c has come at now. It burns nothing.
+// Stage returns c's stage at now. It changes nothing.
 func (c *Challenge) Stage(now Millis) Stage {
 	switch {
 	case c.UsedAt != 0:

@@ -31,7 +31,7 @@ func lockedRecipient() *Recipient {
 	return r
 }
 
-// The table that every door's Verify follows, row by row, top row first.
+// Each row of the table that every door's Verify follows, in order.
 func TestVerify_FollowsTheTruthTable(t *testing.T) {
 	used := func(c *Challenge) { c.UsedAt = noon + Minute }
 	canceled := func(c *Challenge) { c.CanceledAt = noon + Minute }
@@ -42,11 +42,11 @@ func TestVerify_FollowsTheTruthTable(t *testing.T) {
 		recipient    *Recipient
 		challenge    *Challenge
 		now          Millis
-		right, wrong Kind // where a used or expired code is compared, as at the servlets
-		finalRight   Kind // where it is not, as on v1
+		right, wrong Kind // if a used or expired code is compared, as at the servlets
+		finalRight   Kind // if it is not, as at v1
 		finalWrong   Kind
 		wrongCharged bool // at the servlets
-		finalCharged bool // on v1
+		finalCharged bool // at v1
 	}{
 		{"none", nil, nil, noon, NotFound, NotFound, NotFound, NotFound, false, false},
 		{"cancelled", nil, challenge(canceled), noon + Minute, Canceled, Canceled, Canceled, Canceled, false, false},
@@ -275,7 +275,7 @@ func TestGenerate_IsRefusedWhileLocked(t *testing.T) {
 	require.Equal(t, challenge(nil), previous)
 }
 
-// The first failure answers, and nothing changes.
+// The first failed check decides the answer, and nothing changes.
 func TestResend_TestsInItsOrder(t *testing.T) {
 	full := &Recipient{}
 	for range 10 {

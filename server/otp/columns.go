@@ -1,10 +1,10 @@
 package otp
 
-// Column describes one column of otp_auth_config for people: the page on accounts is made of these.
+// Column describes one column of otp_auth_config. The documentation page on accounts is generated from these.
 type Column struct {
 	Name    string
-	Values  string // what it may hold; a range as from–to
-	Absent  string // what NULL means; empty where there is no NULL
+	Values  string // allowed values; a range as from–to
+	Absent  string // what NULL means; empty if the column is NOT NULL
 	Meaning string
 }
 

@@ -2,8 +2,8 @@ package otp
 
 import "unicode/utf8"
 
-// Cut returns at most n characters from the start of s. It never cuts inside a character: a database
-// refuses a text that ends in half of one.
+// Cut returns at most n characters from the start of s. It never splits a character: a database refuses text that ends
+// in part of one.
 func Cut(s string, n int) string {
 	for i := range s {
 		if n == 0 {
@@ -14,8 +14,7 @@ func Cut(s string, n int) string {
 	return s
 }
 
-// CutBytes returns at most n bytes from the start of s, fewer where the last would be part of a
-// character.
+// CutBytes returns at most n bytes from the start of s, fewer if the last character would be split.
 func CutBytes(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -25,5 +24,5 @@ func CutBytes(s string, n int) string {
 			return s[:n-back]
 		}
 	}
-	return s[:n] // no text in UTF-8, so there is no character to keep whole
+	return s[:n] // not UTF-8, so there is no character to keep whole
 }

@@ -147,7 +147,7 @@ func TestCounter_ARecipientCountsOnceInAWindow(t *testing.T) {
 	require.Zero(t, unsent.Converted, "verified before any send was counted")
 }
 
-// Whatever is sent and verified in whatever order, the loss of one window stays what Conversion states.
+// Whatever is sent and verified, in any order, the loss in one window stays within the bound that Conversion states.
 func TestCounter_TheLossOfAWindowIsBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rule := Conversion{

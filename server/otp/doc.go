@@ -1,11 +1,9 @@
-// Package otp holds the rules of one-time passwords as values and pure functions: what a
-// generate, a guess, a regeneration or a cancellation does to a recipient and its challenge at
-// a given moment. It performs no I/O, reads no clock and imports the standard library only, so
-// every rule can be read, tested and argued about without a database or a network in sight.
+// Package otp holds the rules of one-time passwords as values and pure functions: what a generate, a guess, a
+// regeneration or a cancellation does to a recipient and its challenge at a given moment. It does no I/O, reads no
+// clock and imports only the standard library, so every rule can be read and tested without a database or a network.
 //
-// It promises that equal inputs give equal outputs, that a refusal changes nothing, and that
-// every refusal is an [Error] with a [Kind]. Making a decision durable is left to the store,
-// protecting codes at rest to the crypto package, and wording answers to the doors.
+// Equal inputs give equal outputs, a refusal changes nothing, and every refusal is an [Error] with a [Kind]. The store
+// makes decisions durable, the crypto package protects codes at rest, and the doors word the answers.
 //
 // # Glossary
 //
@@ -13,9 +11,9 @@
 //
 //   - account: a customer system; one row of otp_auth_config, keyed by its esme_address.
 //   - credential: one secret that an account or a person presents: access key, API key.
-//   - recipient: who is to prove control, a normalised E.164 number or a mailbox. It is the
+//   - recipient: who has to prove control, a normalised E.164 number or a mailbox. It is the
 //     aggregate: one row per account, environment and recipient guards everything below it.
-//   - environment: live, test or dev; nothing made in one is visible in the other.
+//   - environment: live, test or dev; nothing made in one is visible in another.
 //   - channel: how a code travels: sms, email, inbox.
 //   - code: the short secret that is sent. Nothing else is called a code.
 //   - challenge: one request to prove control of a recipient.

@@ -11,37 +11,37 @@ type Kind int
 
 // The kinds of refusal.
 const (
-	// MissingCredential: no credential was presented, or one that cannot be one.
+	// MissingCredential: no credential was presented, or a malformed one.
 	MissingCredential Kind = iota + 1
-	// UnknownCredential: nobody has this credential, or it or its account is disabled.
+	// UnknownCredential: the credential does not exist, or it or its account is disabled.
 	UnknownCredential
-	// ExpiredCredential: the credential was good once.
+	// ExpiredCredential: the credential has expired.
 	ExpiredCredential
 	// ForbiddenNetwork: the credential may not be used from the peer's address.
 	ForbiddenNetwork
-	// BrokenAccount: the account's row cannot be used as it stands; the log names the column.
+	// BrokenAccount: the account's row cannot be used; the log names the column.
 	BrokenAccount
-	// FeatureOff: the account has the OTP feature, or the servlet asked for, switched off.
+	// FeatureOff: the account has the OTP feature, or the servlet that was called, switched off.
 	FeatureOff
 	// Invalid: a parameter is missing or malformed; the message names it.
 	Invalid
-	// MissingDepartment: the account requires a department and the request names none of its list.
+	// MissingDepartment: the account requires a department, and the request names none from its list.
 	MissingDepartment
-	// NotFound: the slot has no challenge, or one so old that it is forgotten.
+	// NotFound: the slot has no challenge, or its challenge is forgotten.
 	NotFound
-	// Canceled: the challenge was called off.
+	// Canceled: the challenge was cancelled.
 	Canceled
 	// Replaced: a newer challenge took the slot.
 	Replaced
 	// Locked: the recipient's failure budget is spent.
 	Locked
-	// AttemptsExhausted: the challenge has cost all its attempts.
+	// AttemptsExhausted: the challenge has no attempts left.
 	AttemptsExhausted
 	// Used: the code was accepted before.
 	Used
 	// Expired: the code's lifetime is over.
 	Expired
-	// WrongCode: the guess was evaluated, is wrong and was charged; Remaining tells what is left.
+	// WrongCode: the guess was evaluated, is wrong and was charged; Remaining is the number of attempts left.
 	WrongCode
 	// RegenerationsExhausted: the challenge was resent as often as its account allows.
 	RegenerationsExhausted
@@ -51,41 +51,40 @@ const (
 	Undelivered
 	// Overloaded: the queue of writes is full; nothing was charged.
 	Overloaded
-	// AccountExists: the esme_address or a credential asked for is taken.
+	// AccountExists: the requested esme_address or credential is taken.
 	AccountExists
-	// ClockBackwards: a clock can be set forward only; a reset takes it back.
+	// ClockBackwards: a clock can only be set forward; a reset sets it back.
 	ClockBackwards
-	// Forbidden: the credential is good and may not do this.
+	// Forbidden: the credential is valid but lacks the permission.
 	Forbidden
-	// ForbiddenOrigin: the credential may be used only from the web pages of its list.
+	// ForbiddenOrigin: the credential may be used only from the web pages in its list.
 	ForbiddenOrigin
-	// BadSignature: the request's signature is missing where one is required, wrong, too old, or
-	// was used before.
+	// BadSignature: the request's signature is required and missing, wrong, too old, or was used before.
 	BadSignature
-	// RateLimited: the credential, or the peer with credentials that fail, asked too often.
+	// RateLimited: the credential, or a peer whose credentials fail, sent too many requests.
 	RateLimited
-	// IdempotencyMismatch: the idempotency key was used for another request.
+	// IdempotencyMismatch: the idempotency key was used for a different request.
 	IdempotencyMismatch
-	// IdempotencyBusy: the first request with this idempotency key is still being served.
+	// IdempotencyBusy: the first request with this idempotency key is still in progress.
 	IdempotencyBusy
-	// CostLimited: the send would cost more than the account may spend in a day, or goes to numbers
-	// that are stopped because nobody there uses the codes.
+	// CostLimited: the send would exceed the account's daily cap, or goes to a range that is stopped because too few
+	// codes sent there are verified.
 	CostLimited
-	// WrongPassword: nobody has this address, or it has another password.
+	// WrongPassword: no person has this address, or the password is wrong.
 	WrongPassword
 	// FactorRequired: the password is right, and a second factor is missing or wrong.
 	FactorRequired
-	// PersonLocked: the person is switched off, or their second factor was guessed at too often.
+	// PersonLocked: the person is switched off, or had too many guesses at the second factor.
 	PersonLocked
-	// ReauthenticationRequired: the person must prove again who they are, or with a second factor.
+	// ReauthenticationRequired: the person must authenticate again, or with a second factor.
 	ReauthenticationRequired
-	// RegistrationClosed: the link to register or recover with is missing, used, old or none.
+	// RegistrationClosed: the link to register or recover is missing, used, too old or invalid.
 	RegistrationClosed
-	// PersonExists: the address asked for belongs to somebody.
+	// PersonExists: the requested address belongs to another person.
 	PersonExists
-	// LastOwner: without this person nobody would own the server.
+	// LastOwner: the change would leave the server without an owner.
 	LastOwner
-	// Outdated: what is to be changed was changed meanwhile.
+	// Outdated: the record was changed since the caller read it.
 	Outdated
 
 	kindEnd
@@ -109,7 +108,7 @@ var kindNames = [...]string{
 	PersonExists: "person_exists", LastOwner: "last_owner", Outdated: "outdated",
 }
 
-// String is the name of k in logs and events.
+// String returns the name of k in logs and events.
 func (k Kind) String() string {
 	if k < MissingCredential || k >= kindEnd {
 		return "unknown"
@@ -117,7 +116,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// Kinds lists every kind, so that a door can be tested to have a row for each.
+// Kinds lists every kind, so that a test can require a row for each in a door.
 func Kinds() []Kind {
 	kinds := make([]Kind, 0, kindEnd-1)
 	for k := MissingCredential; k < kindEnd; k++ {
@@ -126,22 +125,22 @@ func Kinds() []Kind {
 	return kinds
 }
 
-// Error is a refusal: an expected answer to a request that cannot be granted. Anything else
-// that goes wrong is a fault and no Error. Message is for the caller's developer: it names the
-// field and the remedy and never holds a code, a secret or a whole recipient.
+// Error is a refusal: an expected answer to a request that cannot be granted. Any other error is a fault. Message is
+// for the caller's developer: it names the field and the remedy, and never holds a code, a secret or a whole
+// recipient.
 type Error struct {
 	Kind    Kind
 	Message string
-	// what exactly is wrong, "mobile: no country code", for whoever runs the server; never on the wire
+	// Reason says exactly what is wrong ("mobile: no country code"), for the operator; never sent to the caller
 	Reason    string
-	Field     string // Invalid: the parameter that is wrong, by its name in the JSON API; empty for none alone
-	Path      string // within Field, as a JSON pointer (RFC 6901); empty for all of it
+	Field     string // Invalid: the wrong parameter, by its name in the JSON API; empty if it is not one field
+	Path      string // within Field, as a JSON pointer (RFC 6901); empty for the whole field
 	Remaining int    // WrongCode: attempts left, 0 or more
-	// Locked, PersonLocked, OverLimit, RateLimited, Overloaded, CostLimited: when asking again can help
+	// Locked, PersonLocked, OverLimit, RateLimited, Overloaded, CostLimited: after which a retry can succeed
 	RetryAfter time.Duration
-	Limit      int           // Locked, OverLimit: how many the limit that refused allows
+	Limit      int           // Locked, OverLimit: the maximum of the limit that refused
 	Window     time.Duration // of that limit
-	Err        error         // what lies behind it, for the log
+	Err        error         // the cause, for the log
 }
 
 // Error implements error.
@@ -152,25 +151,26 @@ func (e *Error) Error() string {
 	return e.Kind.String() + ": " + e.Message
 }
 
-// Unwrap gives the cause to errors.Is and errors.As.
+// Unwrap returns the cause, for errors.Is and errors.As.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Refuse makes a refusal.
+// Refuse returns a refusal.
 func Refuse(kind Kind, message string) *Error { return &Error{Kind: kind, Message: message} }
 
-// Because is a refusal with a Reason.
+// Because returns a copy of e with a Reason.
 func (e *Error) Because(reason string) *Error {
 	reasoned := *e
 	reasoned.Reason = reason
 	return &reasoned
 }
 
-// RefuseField makes a refusal of one parameter, Invalid, whose message begins with its name.
+// RefuseField returns an Invalid refusal of one parameter. Its message begins with the parameter's name.
 func RefuseField(field, message string) *Error {
 	return &Error{Kind: Invalid, Field: field, Message: field + " " + message}
 }
 
-// InField is a refusal whose message begins with the name of a field, said of another field; other errors stay.
+// InField returns a refusal with the field name at the start of its message replaced by field; other errors are
+// returned unchanged.
 func InField(field string, err error) error {
 	if refusal, ok := errors.AsType[*Error](err); ok {
 		_, complaint, _ := strings.Cut(refusal.Message, " ")
@@ -179,7 +179,7 @@ func InField(field string, err error) error {
 	return err
 }
 
-// KindOf is the kind of a refusal, and 0 for nil and for faults.
+// KindOf returns the kind of a refusal, 0 for nil and for faults.
 func KindOf(err error) Kind {
 	if refusal, ok := errors.AsType[*Error](err); ok {
 		return refusal.Kind

@@ -10,16 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxDocument is what a column of type TEXT holds, in bytes.
+// maxDocument is the capacity of a TEXT column, in bytes.
 const maxDocument = 1<<16 - 1
 
-// MaxSafeList is how long a safe list may be as JSON: sealed and in base64 it is a third longer.
+// MaxSafeList is the longest safe list as JSON, in bytes: sealed and in base64 it is a third longer.
 const MaxSafeList = 48000
 
-// Fits reports the first of the account's columns whose content no account should get: texts that
-// the column cannot hold (SQLite would store them and MariaDB would fail), and names and words with
-// characters that mislead their readers. Without columns it looks at all. It is asked before a row
-// is written; a row that is stored already stays usable. The error names the column and no text.
+// Fits returns an error for the first column whose content cannot be written: texts that are too long for the column
+// (SQLite would store them, MariaDB would fail), and names and texts with characters that mislead readers. Without
+// columns it checks all. It is called before a row is written; a stored row stays usable. The error names the column
+// and does not quote the text.
 func (a *Account) Fits(columns ...string) error {
 	for _, c := range []struct {
 		column string
@@ -58,12 +58,12 @@ func (a *Account) Fits(columns ...string) error {
 	return nil
 }
 
-// name checks a column that holds a name of so many characters.
+// name checks a column that holds a name of at most most characters.
 func name(text *string, most int) func() error {
 	return func() error { return checkName(valueOr(text, ""), most) }
 }
 
-// words checks a column that holds what people read.
+// words checks a column that holds text for people.
 func words(text *string) func() error {
 	return func() error {
 		if text := valueOr(text, ""); len(text) > maxDocument {
@@ -73,7 +73,7 @@ func words(text *string) func() error {
 	}
 }
 
-// joined checks a column that holds a list with commas.
+// joined checks a column that holds a comma-separated list.
 func joined(entries []string, most int) func() error {
 	return func() error {
 		if utf8.RuneCountInString(strings.Join(entries, ",")) > most {
@@ -110,7 +110,7 @@ func list(entries []string, check func(string) error) func() error {
 	}
 }
 
-// FitsDocument reports whether a column of type TEXT can hold a value as JSON.
+// FitsDocument returns an error if value as JSON is too long for a TEXT column.
 func FitsDocument(value any) error { return fitsIn(value, maxDocument) }
 
 func fitsIn(value any, most int) error {
@@ -136,7 +136,7 @@ func checkMethod(text string) error {
 	return checkToken(text)
 }
 
-// checkToken checks a name of a method or header (RFC 9110, section 5.6.2).
+// checkToken checks the name of a method or header (RFC 9110, section 5.6.2).
 func checkToken(text string) error {
 	if text == "" || len(text) > 100 || strings.ContainsFunc(text, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||

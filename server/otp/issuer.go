@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// JWTIssuer is somebody whose JSON Web Tokens an account takes on the JSON API in place of an API key, such as
-// the account's own identity provider. Each is one entry of the column jwt_issuers.
+// JWTIssuer is an issuer whose JSON Web Tokens the account accepts at the JSON API in place of an API key, such as the
+// account's identity provider. Each is one entry of the column jwt_issuers.
 type JWTIssuer struct {
-	Issuer     string   `json:"issuer"`     // of the claim iss
-	Audience   string   `json:"audience"`   // that the claim aud must name
-	Algorithms []string `json:"algorithms"` // of JWTAlgorithms; no others are taken
-	// JWKSURL is where the issuer publishes its keys; PublicKeyPEM is its one key. One of the two is given.
+	Issuer     string   `json:"issuer"`     // the claim iss
+	Audience   string   `json:"audience"`   // which the claim aud must contain
+	Algorithms []string `json:"algorithms"` // from JWTAlgorithms; others are refused
+	// JWKSURL is where the issuer publishes its keys; PublicKeyPEM is its only key. Exactly one of the two is set.
 	JWKSURL      string   `json:"jwks_url,omitempty"`
 	PublicKeyPEM string   `json:"public_key_pem,omitempty"`
-	Permissions  []string `json:"permissions"`             // that its tokens have
-	SubjectClaim string   `json:"subject_claim,omitempty"` // names whoever the token is of; empty: sub
+	Permissions  []string `json:"permissions"`             // of its tokens
+	SubjectClaim string   `json:"subject_claim,omitempty"` // names the token's subject; empty: sub
 }
 
-// Subject is the name of the claim that names whoever a token is of.
+// Subject returns the name of the claim that holds a token's subject.
 func (i *JWTIssuer) Subject() string {
 	if i.SubjectClaim == "" {
 		return "sub"
@@ -27,8 +27,8 @@ func (i *JWTIssuer) Subject() string {
 	return i.SubjectClaim
 }
 
-// JWTAlgorithms lists the algorithms that tokens of issuers may be signed with (RFC 7518, RFC 8037). None has a
-// secret that both sides know: whoever reads an account's settings could sign with it.
+// JWTAlgorithms lists the algorithms that an issuer may sign tokens with (RFC 7518, RFC 8037). None uses a shared
+// secret: anyone who can read an account's settings could then sign tokens.
 func JWTAlgorithms() []string {
 	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 }
@@ -36,8 +36,8 @@ func JWTAlgorithms() []string {
 // maxIssuers bounds the issuers of an account.
 const maxIssuers = 10
 
-// validateIssuers refuses a jwt_issuers that leaves open which tokens are taken. Whether a URL may be asked, a
-// key can be read and a permission exists is not its question.
+// validateIssuers refuses a jwt_issuers that does not determine which tokens are accepted. It does not check whether a
+// URL may be called, a key can be parsed or a permission exists.
 func (a *Account) validateIssuers() error {
 	if len(a.JWTIssuers) > maxIssuers {
 		return fmt.Errorf("jwt_issuers: must be at most %d entries", maxIssuers)

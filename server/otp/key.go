@@ -10,7 +10,7 @@ import (
 // KeyKind says what a credential is for.
 type KeyKind string
 
-// The kinds. Only an access key has no prefix of its own: it looks like those that vendors issue.
+// The kinds. Only an access key has no prefix: it looks like the keys that vendors issue.
 const (
 	AccessKey   KeyKind = "access_key"
 	SecretKey   KeyKind = "secret"
@@ -18,17 +18,17 @@ const (
 	ClientKey   KeyKind = "client"
 	ServiceKey  KeyKind = "service"
 
-	// TokenKey is the kind of a JSON Web Token, which an issuer of the account's makes and nobody stores.
+	// TokenKey is the kind of a JSON Web Token, which one of the account's issuers makes; it is not stored.
 	TokenKey KeyKind = "token"
 )
 
-// KeyKinds lists every kind that can be made.
+// KeyKinds lists every kind that can be created.
 func KeyKinds() []KeyKind {
 	return []KeyKind{AccessKey, SecretKey, ReadOnlyKey, ClientKey, ServiceKey}
 }
 
-// The permissions. Everything is all of them, those to come included; only a key that lists it,
-// or PermitDebug itself, gets debug headers.
+// The permissions. Everything means all of them, including future ones. Only a key that lists it, or PermitDebug
+// itself, gets debug headers.
 const (
 	PermitSend   = "send:otp"
 	PermitVerify = "verify:otp"
@@ -41,22 +41,23 @@ const (
 	PermitReadWebhooks  = "read:webhooks"
 	PermitWriteWebhooks = "write:webhooks"
 
-	PermitPrivacy = "write:privacy" // export and erase what is kept of a person
+	PermitPrivacy = "write:privacy" // export and erase the records about a person
 
-	// These read what belongs to the key's account, at the door for people.
+	// These read what belongs to the key's account, in the management API.
 	PermitAccounts   = "read:accounts"
 	PermitKeys       = "read:keys"
 	PermitAudit      = "read:audit"
 	PermitStatistics = "read:statistics"
 )
 
-// reading are the permissions that are good at the door for people.
+// reading are the permissions that apply in the management API.
 var reading = []string{PermitAccounts, PermitKeys, PermitAudit, PermitStatistics}
 
-// ReadingPermissions lists those with which a key reads at the door for people. It changes nothing there.
+// ReadingPermissions lists the permissions with which a key can read in the management API. A key can change nothing
+// there.
 func ReadingPermissions() []string { return slices.Clone(reading) }
 
-// permissions are in the order of their bits, which are stored: others come at the end.
+// permissions are in the order of their bits, which are stored: new ones go at the end.
 var permissions = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead, PermitDebug, Everything,
 	PermitReadWebhooks, PermitWriteWebhooks, PermitAccounts, PermitKeys, PermitAudit, PermitStatistics,
 	PermitPrivacy}
@@ -64,7 +65,7 @@ var permissions = []string{PermitSend, PermitVerify, PermitResend, PermitCancel,
 // Permissions lists every permission that a key may be given.
 func Permissions() []string { return slices.Clone(permissions) }
 
-// PermissionBit is the bit by which a permission is stored; 0 for one that does not exist.
+// PermissionBit returns the bit by which a permission is stored; 0 for an unknown one.
 func PermissionBit(permission string) int64 {
 	if i := slices.Index(permissions, permission); i >= 0 {
 		return 1 << i
@@ -72,21 +73,20 @@ func PermissionBit(permission string) int64 {
 	return 0
 }
 
-// RotationAge is the age at which a key is due for a successor.
+// RotationAge is the age at which a key should be rotated.
 const RotationAge = 90 * Day
 
 // Signing says whether a key's requests are signed.
 type Signing string
 
-// The modes. Optional checks a signature where there is one, for integrations that are moving
-// to signing one call at a time.
+// The modes. Optional checks a signature if there is one, for integrations that move to signing one call at a time.
 const (
 	SigningOff      Signing = "off"
 	SigningOptional Signing = "optional"
 	SigningRequired Signing = "required"
 )
 
-// Key is what may be known of a credential: all but its secrets.
+// Key is everything about a credential except its secrets.
 type Key struct {
 	ID             ID
 	Kind           KeyKind
@@ -98,31 +98,31 @@ type Key struct {
 	ExpiresAt      Millis // 0: never
 }
 
-// kindTraits are what a kind decides. Whatever a row lists, its key can do no more than within.
+// kindTraits are the properties of a kind. A key can do no more than within allows, whatever its row lists.
 type kindTraits struct {
 	code      string   // in the text of an API key
 	within    []string // nil: no bound
-	otherwise []string // of a key that lists no permissions
-	perMinute int      // requests, where neither the key nor its account says; 0: no limit
+	otherwise []string // for a key that lists no permissions
+	perMinute int      // requests, if neither the key nor its account sets it; 0: no limit
 }
 
-// A client key sits in a web page or an app, where anybody can take it out: it sends and
-// verifies, a request a second, and cannot resend, cancel or look up what others asked for.
+// A client key is in a web page or an app, where anybody can extract it. It can send and verify, one request a second,
+// and cannot resend, cancel or look up challenges of others.
 var kinds = map[KeyKind]kindTraits{
 	AccessKey:  {otherwise: daily},
 	SecretKey:  {code: "sk", otherwise: daily, perMinute: 1000},
 	ServiceKey: {code: "svc", otherwise: daily, perMinute: 1000},
 	ReadOnlyKey: {code: "ro", within: append(ReadingPermissions(), PermitRead, PermitReadWebhooks, PermitDebug),
 		otherwise: []string{PermitRead}, perMinute: 1000},
-	TokenKey: {perMinute: 1000}, // it has what its issuer's entry lists
+	TokenKey: {perMinute: 1000}, // its permissions are those of its issuer's entry
 	ClientKey: {code: "pk", within: []string{PermitSend, PermitVerify}, otherwise: []string{PermitSend, PermitVerify},
 		perMinute: 60},
 }
 
-// daily is what applications need. Webhooks, privacy and debug are given by name.
+// daily are the permissions of a usual application. Webhooks, privacy and debug must be listed.
 var daily = []string{PermitSend, PermitVerify, PermitResend, PermitCancel, PermitRead}
 
-// May reports whether a key of this kind, with these permissions listed, may do one thing.
+// May reports whether a key of this kind that lists these permissions has one permission.
 func (k KeyKind) May(listed []string, permission string) bool {
 	traits, known := kinds[k]
 	if !known || traits.within != nil && !slices.Contains(traits.within, permission) {
@@ -134,12 +134,12 @@ func (k KeyKind) May(listed []string, permission string) bool {
 	return slices.Contains(listed, permission) || slices.Contains(listed, Everything)
 }
 
-// Effective lists what a key of this kind, with these permissions listed, may do.
+// Effective lists the permissions of a key of this kind that lists these.
 func (k KeyKind) Effective(listed []string) []string {
 	return slices.DeleteFunc(Permissions(), func(p string) bool { return p == Everything || !k.May(listed, p) })
 }
 
-// CheckPermissions names the first that does not exist, or that a key of this kind can not have.
+// CheckPermissions returns an error for the first permission that does not exist or that this kind cannot have.
 func (k KeyKind) CheckPermissions(listed []string) error {
 	within := kinds[k].within
 	for i, permission := range listed {
@@ -154,31 +154,32 @@ func (k KeyKind) CheckPermissions(listed []string) error {
 	return nil
 }
 
-// Code is what the text of an API key calls its kind; empty for an access key.
+// Code returns the kind's part of an API key's text; empty for an access key.
 func (k KeyKind) Code() string { return kinds[k].code }
 
-// PerMinute is how many requests a key may make in a minute where neither it nor its account says; 0 is no limit.
+// PerMinute returns how many requests a minute a key may make if neither it nor its account sets it; 0 is no limit.
 func (k KeyKind) PerMinute() int { return kinds[k].perMinute }
 
-// MaxCredential is the length of the longest credential that is looked up, in bytes, far beyond any in use.
+// MaxCredential is the length of the longest credential that is looked up, in bytes; real ones are far shorter.
 const MaxCredential = 512
 
-// MaxRate is the highest limit of requests that a key or an account can have, in a minute.
+// MaxRate is the highest request limit of a key or an account, per minute.
 const MaxRate = 1_000_000
 
-// NetworkOf is the part of an address within which one customer of a provider moves: an IPv4 /24 or an IPv6 /64. It is
-// not valid for a text that is no address.
+// NetworkOf returns the network around an address that one customer of a provider can move in: an IPv4 /24 or an IPv6
+// /64. It is invalid if a is.
 func NetworkOf(a netip.Addr) netip.Prefix {
 	bits := 64
 	if a = a.Unmap().WithZone(""); a.Is4() {
 		bits = 24
 	}
-	prefix, _ := a.Prefix(bits) // which fails for no address
+	prefix, _ := a.Prefix(bits) // fails for an invalid address
 	return prefix
 }
 
-// HostOf is whom an address is counted as: itself, or for IPv6 its /64, which is the least that anybody is given
-// (RFC 6177): one of its 2^64 addresses for every try would be no limit.
+// HostOf returns the network that counts as one host: an IPv4 address, or an IPv6 /64, the smallest network that a
+// customer is given (RFC 6177). A limit per IPv6 address would be useless, because a host can use a new one of 2^64
+// addresses for each try.
 func HostOf(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
@@ -199,7 +200,7 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if address := prefix.Addr(); address.Is4In6() && prefix.Bits() >= 96 {
-		prefix = netip.PrefixFrom(address.Unmap(), prefix.Bits()-96) // as peers are written
+		prefix = netip.PrefixFrom(address.Unmap(), prefix.Bits()-96) // in the form in which peers are written
 	}
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%q is no network; write one like 203.0.113.0/24", text)

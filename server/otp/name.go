@@ -8,19 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// MaxName is the length of the longest name that people give to something, in characters.
+// MaxName is the length of the longest name, in characters.
 const MaxName = 200
 
-// CheckName reports what keeps text from being the name of something: a key, an account, a
-// department, a template, a sender. Names are read by people, in lists, logs and consoles, and
-// decide what those people do; so a name holds only characters that can be seen and cannot move
-// their neighbours: no control characters, no line or paragraph separators, no formatting
-// characters (Unicode's Cf: those that change the direction of text, have no width, or mark
-// nothing) and none that Unicode has not assigned. Blanks around it would make two names look
-// alike. The error names neither the field nor the text. An empty name is one.
+// CheckName returns an error if text cannot be a name: of a key, an account, a department, a template, a sender.
+// People read names in lists, logs and consoles and act on them, so a name holds only characters that are visible and
+// do not move other characters: no control characters, no line or paragraph separators, no formatting characters
+// (Unicode's Cf: they change the direction of text, have no width, or mark nothing) and no unassigned ones. Blanks at
+// either end are refused, because they make two names look alike. The error names neither the field nor the text. An
+// empty name is valid.
 func CheckName(text string) error { return checkName(text, MaxName) }
 
-// checkName is CheckName with another number of characters.
+// checkName is CheckName with another maximum.
 func checkName(text string, most int) error {
 	switch {
 	case !utf8.ValidString(text):
@@ -38,10 +37,9 @@ func checkName(text string, most int) error {
 	return nil
 }
 
-// CheckText reports what keeps text from being the words of a message: control characters other
-// than line breaks, and formatting characters, which can show a reader other words than those that
-// are there. It takes the joiners that Hindi, Persian and emoji are written with. The error names
-// neither the field nor the text.
+// CheckText returns an error if text cannot be the words of a message. It refuses control characters other than line
+// breaks, and formatting characters, which can make a reader see different words. It allows the joiners used in Hindi,
+// Persian and emoji. The error names neither the field nor the text.
 func CheckText(text string) error {
 	if !utf8.ValidString(text) {
 		return errors.New("must be UTF-8")
@@ -62,7 +60,7 @@ func CheckLine(text string) error {
 	return CheckText(text)
 }
 
-// readable reports whether a character may stand in a line of text.
+// readable reports whether a character may be in a line of text.
 func readable(r rune) bool {
 	switch {
 	case r == '\u200c', r == '\u200d', r >= 0xe0020 && r <= 0xe007f: // joiners, and the tags of flags
@@ -73,9 +71,9 @@ func readable(r rune) bool {
 	return !unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Noncharacter_Code_Point)
 }
 
-// Visible reports whether people can see a character. unicode.IsGraphic leaves out controls (Cc),
-// formatting (Cf), surrogates, private use, what is not assigned, and the separators of lines and
-// paragraphs; of the blanks it keeps, only the plain one is told from its neighbours.
+// Visible reports whether people can see a character. unicode.IsGraphic excludes controls (Cc), formatting (Cf),
+// surrogates, private use, unassigned characters, and line and paragraph separators. It includes blanks; of those only
+// the plain one can be told from its neighbours.
 func Visible(r rune) bool {
 	switch {
 	case r == ' ':

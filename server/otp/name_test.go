@@ -22,7 +22,7 @@ func TestCheckName_RefusesWhatDeceives(t *testing.T) {
 		"a\nb", "a\rb", "a\tb", "a\x00b", "\x1b[31mred", "a\x7fb", "a\u0085b", // controls
 		"a\u202eb", "a\u202ab", "a\u2066b", "a\u2069b", "a\u200eb", "a\u200fb", "a\u061cb", // direction
 		"a\u200bb", "a\u200cb", "a\u200db", "a\u2060b", "a\ufeffb", "a\u00adb", "a\U000e0041b", "a\u180eb", // without width
-		// look like nothing
+		// invisible
 		"a\u3164b", "a\uffa0b", "a\u115fb", "a\u034fb", "a\ufe0fb", "a\u2800b", "a\u00a0b", "a\u2003b", "a\u3000b",
 		"a\u2028b", "a\u2029b", "a\ue000b", "a\U0010fffdb", "a\u0378b", "a\ufffeb", // separators, private, not assigned
 		"a\xffb", "\xc3", " a", "a ", "\u00a0a", " ", strings.Repeat("é", MaxName+1),

@@ -7,8 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the id of a challenge that is not its slot's newest answers, at every door and to every
-// guess: nothing is compared and nothing changes.
+// Guesses at a challenge by id that is not its slot's newest are never compared, at any door, and change nothing.
 func TestVerify_AnOlderChallengeByIDIsNeverCompared(t *testing.T) {
 	replaced := func(also func(*Challenge)) *Challenge {
 		return challenge(func(c *Challenge) {
@@ -120,7 +119,7 @@ func TestAttemptsLeft_IsTheLesserOfTheChallengesAndTheBudgets(t *testing.T) {
 	require.Equal(t, 2, (&Recipient{LockedUntil: noon}).AttemptsLeft(c, noon))
 }
 
-// A fallback is the rest of what was asked for: no regeneration, but a send that counts.
+// A fallback completes the first request: it is no regeneration, but a send that counts.
 func TestReroute_CountsAsASendAndNotAsARegeneration(t *testing.T) {
 	policy := Policy{MaxRegenerations: 0, Limits: []Limit{{Minute, 2}}}
 	c, r := challenge(nil), &Recipient{}

@@ -2,14 +2,14 @@ package otp
 
 import "slices"
 
-// NoticeType is what a webhook endpoint is told, under the name that it has on the wire.
+// NoticeType is a type of webhook message, as named on the wire.
 type NoticeType string
 
 // The types of notices.
 const (
-	NoticeSent        NoticeType = "otp.sent" // a code was given to its channels, for the first time or again
+	NoticeSent        NoticeType = "otp.sent" // a code was handed to its channels, for the first time or again
 	NoticeDelivered   NoticeType = "otp.delivered"
-	NoticeFailed      NoticeType = "otp.failed" // a send surely reached nobody
+	NoticeFailed      NoticeType = "otp.failed" // a send surely did not arrive
 	NoticeVerified    NoticeType = "otp.verified"
 	NoticeExpired     NoticeType = "otp.expired"
 	NoticeMaxAttempts NoticeType = "otp.max_attempts"
@@ -17,7 +17,7 @@ const (
 	NoticeCanceled    NoticeType = "otp.canceled"
 
 	NoticeLocked NoticeType = "recipient.locked" // after too many wrong codes
-	NoticeLimit  NoticeType = "limit.exceeded"   // what may be spent in a day is spent
+	NoticeLimit  NoticeType = "limit.exceeded"   // the daily cap is reached
 	NoticeFraud  NoticeType = "fraud.suspected"  // a range of numbers was stopped
 
 	NoticeKeyCreated  NoticeType = "key.created"
@@ -27,20 +27,19 @@ const (
 	NoticeRotationDue NoticeType = "key.rotation_due"
 
 	NoticePaused     NoticeType = "alert.webhook_paused" // another endpoint of the account was paused
-	NoticeAlert      NoticeType = "alert.raised"         // something unusual, that the account is to look at
-	NoticeCheckpoint NoticeType = "audit.checkpoint"     // of the whole log; told to those who name it
-	NoticeTest       NoticeType = "webhook.test"         // asked for by whoever tries an endpoint out
+	NoticeAlert      NoticeType = "alert.raised"         // something unusual that the account should look at
+	NoticeCheckpoint NoticeType = "audit.checkpoint"     // of the whole log; only sent to endpoints that name it
+	NoticeTest       NoticeType = "webhook.test"         // requested by someone who tries an endpoint
 )
 
-// NoticeTypes lists every type that an endpoint can ask for. A test is sent whatever it asks for.
+// NoticeTypes lists every type that an endpoint can subscribe to. A test is sent whatever it subscribes to.
 func NoticeTypes() []NoticeType {
 	return []NoticeType{NoticeSent, NoticeDelivered, NoticeFailed, NoticeVerified, NoticeExpired, NoticeMaxAttempts,
 		NoticeReplaced, NoticeCanceled, NoticeLocked, NoticeLimit, NoticeFraud, NoticeKeyCreated, NoticeKeyRotated,
 		NoticeKeyRevoked, NoticeKeyExpiring, NoticeRotationDue, NoticePaused, NoticeAlert, NoticeCheckpoint}
 }
 
-// Notices lists what endpoints are told of an event, with its recipient and its challenge as they are after
-// it; nil where there is none.
+// Notices lists the notices for an event. r and c are its recipient and challenge after the event; nil for none.
 func (e *Event) Notices(r *Recipient, c *Challenge, now Millis) []NoticeType {
 	switch e.Kind {
 	case EventSent, EventResent:
@@ -72,7 +71,7 @@ func (e *Event) Notices(r *Recipient, c *Challenge, now Millis) []NoticeType {
 	return nil
 }
 
-// Notice returns what endpoints are told of a change, and whether they are told anything.
+// Notice returns the notice for a change, and whether there is one.
 func (k ChangeKind) Notice() (NoticeType, bool) {
 	told := NoticeType(k)
 	if k == KeyCompromised {
@@ -81,8 +80,8 @@ func (k ChangeKind) Notice() (NoticeType, bool) {
 	return told, slices.Contains(NoticeTypes(), told)
 }
 
-// NoticeID is the id under which endpoints are told of an event. It is the event's own, but where one event
-// has several types, or a type speaks of the same event at another time.
+// NoticeID returns the id of the notice for an event. It is the event's id, except where one event has several
+// notices, or a notice refers to the same event at another time.
 func NoticeID(event ID, told NoticeType) ID {
 	switch told {
 	case NoticeLocked:

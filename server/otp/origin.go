@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// maxOrigin is a scheme, the longest host name and a port, in bytes.
+// maxOrigin is the length of a scheme, the longest host name and a port, in bytes.
 const maxOrigin = len("https://") + 253 + len(":65535")
 
-// ParseOrigin reads the origin of a web page and writes it as browsers do (RFC 6454, section 6.1):
-// scheme and host in lower case, no slash behind, no port that is the scheme's own.
+// ParseOrigin reads the origin of a web page and returns it as browsers write it (RFC 6454, section 6.1): scheme and
+// host in lower case, no slash at the end, no port if it is the scheme's default.
 func ParseOrigin(text string) (string, error) {
 	wrong := fmt.Errorf("%q is no origin; write one like https://www.example.com, without a path", Cut(text, 80))
 	if len(text) > maxOrigin || strings.ContainsFunc(text, func(r rune) bool {

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// maxBrownOuts bounds the rehearsals of an account, and maxBrownOut how long each is.
+// maxBrownOuts bounds an account's brown-outs, and maxBrownOut the length of each.
 const (
 	maxBrownOuts = 50
 	maxBrownOut  = 24 * time.Hour
 )
 
-// servletsTimed reports whether the servlets of a end, or pause, at some moment.
+// servletsTimed reports whether a's servlets end or pause at some moment.
 func (a *Account) servletsTimed() bool {
 	return a.ServletsSunsetAt != nil || len(a.ServletsBrownOuts) > 0
 }
 
-// Timed reports whether who answers an account's servlet calls depends on the moment.
+// Timed reports whether the handling of an account's servlet calls depends on the time.
 func (a *Account) Timed() bool { return a.CutOverAt != nil || a.servletsTimed() }
 
-// ServletsOff reports whether the account's servlets are over at now, or a rehearsal of that is under way.
+// ServletsOff reports whether the account's servlets have ended at now or are in a brown-out.
 func (a *Account) ServletsOff(now Millis) bool {
 	if a.ServletsSunsetAt != nil && now >= *a.ServletsSunsetAt && !a.ServletsGrace {
 		return true
@@ -34,7 +34,7 @@ func (a *Account) ServletsOff(now Millis) bool {
 	return false
 }
 
-// parseSpan reads a span of time: two moments with a slash between them (RFC 3339).
+// parseSpan reads a span of time: two moments (RFC 3339) separated by a slash.
 func parseSpan(text string) (from, until time.Time, err error) {
 	begin, end, found := strings.Cut(text, "/")
 	if from, err = time.Parse(time.RFC3339, begin); err == nil {
@@ -65,7 +65,7 @@ func (a *Account) validateSunset() error {
 			return fmt.Errorf("%s: must be milliseconds since 1970, up to the year 9999", m.column)
 		}
 	}
-	// RFC 9745, section 4: something is not gone before it is deprecated.
+	// RFC 9745, section 4: the sunset must not be before the deprecation.
 	if a.ServletsDeprecatedAt != nil && a.ServletsSunsetAt != nil && *a.ServletsSunsetAt < *a.ServletsDeprecatedAt {
 		return errors.New("servlets_sunset_at: must not be before servlets_deprecated_at")
 	}

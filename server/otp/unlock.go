@@ -1,9 +1,9 @@
 package otp
 
-// What a person does at the command line leaves its line in the history like everything else.
+// Commands on the server's machine are recorded in the history too.
 const (
-	// EventUnlocked: an operator lifted the recipient's locks. It speaks of no challenge.
+	// EventUnlocked: an operator lifted the recipient's locks. It refers to no challenge.
 	EventUnlocked EventKind = "unlocked"
-	// CommandLine is the surface of whoever runs a command on the server's machine.
+	// CommandLine is the door of commands on the server's machine.
 	CommandLine Door = "command"
 )

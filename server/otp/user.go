@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// UserOf is the user_id of an application's metadata, a JSON object: its text, or a number as it is written. Empty
-// where there is none, or something else.
+// UserOf returns the user_id in an application's metadata, a JSON object: a text, or a number as it is written. Empty
+// if there is none, or it is something else.
 func UserOf(metadata []byte) string {
-	var members map[string]json.RawMessage // and no struct, which would take User_ID for it
+	var members map[string]json.RawMessage // not a struct, which would also accept User_ID
 	if json.Unmarshal(metadata, &members) != nil {
 		return ""
 	}

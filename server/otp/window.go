@@ -1,12 +1,11 @@
 package otp
 
-// Window remembers the moments at which something happened, oldest first. It counts exactly:
-// "ten in any sixty seconds" holds for every sixty-second interval, which neither a fixed
-// bucket nor a leaky one with a burst can promise. A Window is never changed in place, so a
-// copy of the struct that holds it is a snapshot.
+// Window holds the moments at which something happened, oldest first. It counts exactly: "ten in any sixty seconds"
+// holds for every sixty-second interval, which a fixed bucket or a leaky one with a burst cannot guarantee. A Window
+// is never changed in place, so a copy of the struct that holds it is a snapshot.
 type Window []Millis
 
-// Within counts the entries of the last span. An entry made at t leaves at t+span exactly.
+// Within returns the number of entries in the last span. An entry made at t leaves at t+span exactly.
 func (w Window) Within(span, now Millis) int {
 	n := 0
 	for i := len(w) - 1; i >= 0 && w[i] > now-span; i-- {
@@ -15,11 +14,11 @@ func (w Window) Within(span, now Millis) int {
 	return n
 }
 
-// Oldest is the first of the newest n entries: the one that must leave before there are fewer
-// than n. It panics when there are fewer, which is the caller's bug.
+// Oldest returns the first of the newest n entries: fewer than n are left once it leaves. It panics if there are fewer
+// than n, which is the caller's bug.
 func (w Window) Oldest(n int) Millis { return w[len(w)-n] }
 
-// Add appends now, and forgets entries that have left span or exceed the newest keep.
+// Add returns w with now appended, without entries that are older than span or exceed the newest keep.
 func (w Window) Add(now, span Millis, keep int) Window {
 	from := len(w) - w.Within(span, now)
 	if excess := len(w) - from + 1 - keep; excess > 0 {
@@ -32,7 +31,7 @@ func (w Window) Add(now, span Millis, keep int) Window {
 	return append(append(added, w[from:]...), now)
 }
 
-// Remove takes one entry made at t back; without one w is unchanged.
+// Remove returns w without one entry made at t; w itself if there is none.
 func (w Window) Remove(t Millis) Window {
 	for i := len(w) - 1; i >= 0; i-- {
 		if w[i] == t {

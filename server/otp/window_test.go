@@ -26,8 +26,8 @@ func TestWindow_KeepsTheNewest(t *testing.T) {
 	require.Equal(t, Window{Day + 5}, Window{1, 2, 3}.Add(Day+5, Day, 10), "older than the span")
 }
 
-// Whatever the sends and however the window was trimmed, no span ever holds more than the limit,
-// and a send is refused only while the span is full.
+// Whatever the sends and however the window was trimmed, no span holds more than the limit, and a send is refused only
+// while the span is full.
 func FuzzWindow_HoldsItsLimitInEveryInterval(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 10, 200, 3, 90, 0, 0, 0}, uint8(3))
 	f.Add([]byte{59, 1, 59, 1, 60, 0}, uint8(1))
@@ -98,7 +98,7 @@ func equalFold(a, b string) bool {
 	return true
 }
 
-// A refusal names the limit that holds the caller up the longest.
+// A refusal names the limit with the longest wait.
 func TestRefusals_NameTheLimitThatRefused(t *testing.T) {
 	refusal := func(err error) *Error {
 		refused, ok := errors.AsType[*Error](err)
