@@ -18,7 +18,7 @@ import (
 	store "otpbridge/sql"
 )
 
-// bySQL changes the database behind the engine's back.
+// bySQL changes the database directly.
 func bySQL(t testing.TB, h house, query string, args ...any) {
 	t.Helper()
 	_, err := byHand(t, h.at).Exec(query, args...)

@@ -11,20 +11,20 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Target is whom an operation concerns, normalised: every spelling of one number is one Target.
+// Target is the normalised recipient of an operation: every spelling of one number gives the same Target.
 type Target struct {
-	Recipient string // E.164 with the plus, or a mailbox as deliver.Mailbox has it
-	Subject   string // the end user's address as the caller states it; empty where the account does not key on it
-	Mailbox   string // where e-mail goes, as deliver.Mailbox has it; empty for none
+	Recipient string // E.164 with the plus, or a mailbox as deliver.Mailbox returns it
+	Subject   string // the end user's address as the caller states it; empty if the account does not key on it
+	Mailbox   string // where e-mail goes, as deliver.Mailbox returns it; empty for none
 	Binding   string // what the challenge is bound to, as canonical JSON (RFC 8785); empty for nothing
-	// Department is who asks within the account, by the name that templates have; it words the
-	// message and identifies nothing. Empty for none.
+	// Department is the caller's department, as templates name it. It selects the message's text and is not part of
+	// any key. Empty for none.
 	Department string
 	HandOver   *otp.Handling // between the account's upstream and this server; nil for none
 }
 
-// Target normalises what a caller states: number in any of the contract's spellings, subject
-// 1–64 printable ASCII (required), mailbox one address or empty.
+// Target normalises what a caller states: number in any of the contract's spellings, subject 1–64 printable ASCII
+// characters (required), mailbox one address or empty.
 //
 // Refusals: Invalid, naming the field.
 func (c *Caller) Target(number, subject, mailbox string) (Target, error) {
@@ -49,10 +49,9 @@ func (c *Caller) Target(number, subject, mailbox string) (Target, error) {
 	return Target{Recipient: normal, Subject: subject, Mailbox: mailbox}, nil
 }
 
-// TargetOf reads whom a request of the JSON API concerns: to is a number in E.164 form or a
-// mailbox, which is a recipient of its own; ip (empty for none) pairs with the servlets'
-// ipaddress and is ignored where the account does not key on it; email (empty for none) is where
-// e-mail goes when to is a number; binding is any JSON, null and none being the same.
+// TargetOf normalises the recipient of a JSON API request. to is a number in E.164 form, or a mailbox, which is then
+// the recipient. ip (empty for none) corresponds to the servlets' ipaddress and is ignored if the account does not key
+// on it. email (empty for none) is where e-mail goes if to is a number. binding is any JSON; null means none.
 //
 // Refusals: Invalid, with its Field.
 func (c *Caller) TargetOf(to, ip, email string, binding json.RawMessage) (t Target, err error) {
@@ -83,8 +82,8 @@ func (c *Caller) TargetOf(to, ip, email string, binding json.RawMessage) (t Targ
 	return t, nil
 }
 
-// e164 reads a number that is written as E.164 has it and no other way: the API is new, and every
-// spelling more is one more that two systems read differently.
+// e164 accepts only numbers in E.164 form. The API is new, and each further spelling could be read differently by two
+// systems.
 func e164(to string, countries []string) (string, error) {
 	digits, plus := strings.CutPrefix(to, "+")
 	if !plus || !otp.Digits(digits) {
@@ -94,14 +93,13 @@ func e164(to string, countries []string) (string, error) {
 	return inField("to")(deliver.NormalNumber(to, countries))
 }
 
-// inField makes a refusal speak of the API's field, whatever the servlets call it.
+// inField makes a refusal name the API's field instead of the servlets' parameter.
 func inField(field string) func(string, error) (string, error) {
 	return func(value string, err error) (string, error) { return value, otp.InField(field, err) }
 }
 
-// CanonicalBinding brings a binding to the one form (RFC 8785) in which bindings are compared,
-// empty for null and for none. Refusal: Invalid, field binding, with the path to a number that the
-// form would change.
+// CanonicalBinding returns a binding in canonical form (RFC 8785), in which bindings are compared; empty for null and
+// for none. Refusal: Invalid, field binding, with the path to a number whose value the canonical form would change.
 func CanonicalBinding(binding json.RawMessage) (string, error) {
 	if len(binding) == 0 {
 		return "", nil
@@ -123,8 +121,8 @@ func CanonicalBinding(binding json.RawMessage) (string, error) {
 	return string(canonical), nil
 }
 
-// normalSubject reads ipaddress. It is the caller's statement, used as part of a key and never
-// for access control, so anything printable goes; addresses are brought to one spelling.
+// normalSubject reads ipaddress. The caller states it, and it is used only as part of a key, never for access control,
+// so any printable text is allowed; addresses are brought to one spelling.
 func normalSubject(subject string) (string, error) {
 	if subject == "" || len(subject) > 64 {
 		return "", otp.Refuse(otp.Invalid, "ipaddress must be 1 to 64 characters")
@@ -138,7 +136,7 @@ func normalSubject(subject string) (string, error) {
 	if err != nil {
 		return subject, nil
 	}
-	// Nearly all come in the one spelling, and need no other string.
+	// Most addresses already have this spelling; then no new string is allocated.
 	var spelling [64]byte
 	if normal := address.Unmap().AppendTo(spelling[:0]); string(normal) != subject {
 		return string(normal), nil
@@ -146,7 +144,7 @@ func normalSubject(subject string) (string, error) {
 	return subject, nil
 }
 
-// normalMailbox returns the identity of a mailbox; see deliver.Mailbox. Refusal: Invalid.
+// normalMailbox returns a mailbox in normal form; see deliver.Mailbox. Refusal: Invalid.
 func normalMailbox(mailbox string) (string, error) {
 	identity, err := deliver.Mailbox(mailbox)
 	if err != nil {

@@ -8,19 +8,18 @@ import (
 	"otpbridge/sql"
 )
 
-// maxInFlight is how many calls may be under way at once, those that wait for a provider included. Each
-// holds its request, its goroutine and its connection: about 45 KiB by an earlier
-// measurement of 20,000 at once, so 90 MiB in all.
+// maxInFlight is the maximum number of calls in progress, including those that wait for a provider. Each holds its
+// request, goroutine and connection: about 45 KiB (measured with 20,000 concurrent calls), so 90 MiB in all.
 const maxInFlight = 2048
 
-// Admission refuses calls that there is no time for, before they cost anything.
+// Admission refuses calls that the server has no time for, before they cost anything.
 type Admission struct {
-	calls atomic.Int64 // under way
+	calls atomic.Int64 // in progress
 	store *sql.Store
 }
 
-// Enter counts a call in, until Leave. A door asks first of all, before it looks up a key or reads a
-// body. Refusal: Overloaded, after which there is nothing to leave.
+// Enter counts a call until Leave. A door calls it before it looks up a key or reads a body. Refusal: Overloaded; then
+// Leave must not be called.
 func (a *Admission) Enter() error {
 	if a.calls.Add(1) <= maxInFlight {
 		return nil
@@ -29,12 +28,11 @@ func (a *Admission) Enter() error {
 	return &otp.Error{Kind: otp.Overloaded, Message: "the server is busy; try again", RetryAfter: time.Second}
 }
 
-// Leave counts a call out that Enter let in.
+// Leave ends a call that Enter admitted.
 func (a *Admission) Leave() { a.calls.Add(-1) }
 
-// Refusal returns the refusal of a call that needs this permission, nil while there is time for it. It
-// costs next to nothing and keeps a call that would be refused anyway from being counted, checked and
-// written for. Refusal: Overloaded.
+// Refusal returns the refusal of a call that needs this permission, nil if there is time for it. It costs almost
+// nothing, and a call that would be refused anyway is not counted, checked or written. Refusal: Overloaded.
 func (a *Admission) Refusal(permission string) error {
 	switch permission {
 	case otp.PermitSend, otp.PermitResend:
@@ -42,5 +40,5 @@ func (a *Admission) Refusal(permission string) error {
 	case otp.PermitVerify, otp.PermitCancel:
 		return a.store.Admits(sql.Verifying)
 	}
-	return nil // it only reads
+	return nil // a read
 }

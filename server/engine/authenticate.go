@@ -15,7 +15,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Caller is who asks: an authenticated credential, its account and the door it came through.
+// Caller is an authenticated credential, its account and the door it came through.
 type Caller struct {
 	Account     *otp.Account
 	Environment otp.Environment
@@ -23,37 +23,38 @@ type Caller struct {
 	Key         *KeyInfo
 
 	cipher   *crypto.ServletCipher
-	settings *account   // as it is cached; nil for a caller that nobody authenticated
-	peer     netip.Addr // of a client key, else not valid
-	muted    bool       // its sends reach simulated channels alone
-	quota    quota      // what CountRequest counts against; zero for no limit
+	settings *account   // as cached; nil for a caller that was not authenticated
+	peer     netip.Addr // of a client key; invalid for other keys
+	muted    bool       // it sends to simulated channels only
+	quota    quota      // the limit that CountRequest counts against; zero for none
 }
 
-// KeyInfo is what may be known of a credential. Callers share it for as long as it is cached, so nobody changes it.
+// KeyInfo is everything about a credential except its secrets. Callers share it while it is cached, so it must not be
+// changed.
 type KeyInfo struct {
 	otp.Key
 
-	Subject string // of a token: whom its issuer made it for
+	Subject string // of a token: the subject it was issued to
 
 	signingSecret crypto.Secret
 	use           *use // nil for a token
 }
 
-// account is an account as it is cached: its row, and what was made from it once.
+// account is a cached account: its row and what was parsed from it.
 type account struct {
 	row     otp.Account
 	cipher  *crypto.ServletCipher
 	sms     []deliver.Channel // nil: the server's
-	email   []deliver.Channel // the same
+	email   []deliver.Channel // nil: the server's
 	issuers []vault.Issuer
 	catalog *deliver.Catalog
-	// rehearsals are the test recipients by number.
+	// rehearsals holds the test recipients by number.
 	rehearsals map[string]testRecipient
 	found      bool
-	broken     error // names the column; the account answers nothing but an error
+	broken     error // names the column; every call is answered with an error
 }
 
-// credential is a credential as it is cached: its row, and what was made from it once.
+// credential is a cached credential: its row and what was parsed from it.
 type credential struct {
 	row             sql.Credential
 	info            KeyInfo
@@ -61,15 +62,14 @@ type credential struct {
 	found           bool
 }
 
-// Authenticate resolves the secret that a request presents at a door from peer's address
-// (the resolved client address, never a parameter). All kinds of keys are good at all doors, except
-// that the servlets refuse read-only and client keys, and keys whose requests must be signed. The JSON API takes
-// tokens of the account's issuers too.
+// Authenticate resolves the secret that a request presents at a door. peer is the resolved client address, never a
+// parameter. Every kind of key works at every door, except that the servlets refuse read-only and client keys, and
+// keys whose requests must be signed. The JSON API also accepts tokens of the account's issuers.
 //
-// Refusals: MissingCredential, also for what cannot be a credential; UnknownCredential;
-// ExpiredCredential; RateLimited for an address that is blocked; ForbiddenNetwork, Forbidden and BadSignature, only for a secret that is
-// right; all with a nil Caller. BrokenAccount and FeatureOff with a Caller, so that the door can word its answer for
-// the account.
+// Refusals with a nil Caller: MissingCredential, also for a malformed credential; UnknownCredential;
+// ExpiredCredential; RateLimited for a blocked address; ForbiddenNetwork, Forbidden and BadSignature, only if the
+// secret is right. Refusals with a Caller, so that the door can word its answer for the account: BrokenAccount,
+// FeatureOff.
 func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string, peer netip.Addr) (*Caller, error) {
 	if e.options.Blocked != nil {
 		if left := e.options.Blocked(peer); left > 0 {
@@ -124,7 +124,7 @@ func (e *Engine) Authenticate(ctx context.Context, door otp.Door, secret string,
 	return caller.opened()
 }
 
-// opened returns the caller, with a refusal if the account cannot be worked with.
+// opened returns the caller, with a refusal if its account cannot be used.
 func (c *Caller) opened() (*Caller, error) {
 	switch {
 	case c.settings.broken != nil:
@@ -136,9 +136,8 @@ func (c *Caller) opened() (*Caller, error) {
 	return c, nil
 }
 
-// plausible reports whether text can be a credential at all. One that looks like an API key and
-// whose check does not fit is a slip of the keyboard or a key that was cut short; saying so
-// helps its owner, and tells others nothing that they could not compute.
+// plausible reports whether text can be a credential. A text that looks like an API key and has a wrong check sum was
+// mistyped or cut short. Saying so helps its owner, and tells others nothing that they could not compute.
 func plausible(text string) bool {
 	if text == "" || len(text) > otp.MaxCredential && !looksLikeToken(text) {
 		return false
@@ -150,8 +149,8 @@ func plausible(text string) bool {
 	return ok
 }
 
-// loadCredential gives a credential that is not found for an unknown hash, so that this too is
-// remembered.
+// loadCredential reads a credential by its hash. For an unknown hash it returns a credential with found false, so that
+// this result is cached too.
 func (e *Engine) loadCredential(ctx context.Context, hash [32]byte) (*credential, error) {
 	row, err := e.store.Credentials.ByHash(ctx, hash)
 	if errors.Is(err, sql.ErrNotFound) {
@@ -170,11 +169,11 @@ func (e *Engine) loadCredential(ctx context.Context, hash [32]byte) (*credential
 	return cred, nil
 }
 
-// networks is a list of networks as it is cached.
+// networks is a cached list of networks.
 type networks struct {
 	prefixes []netip.Prefix
-	listed   bool // something is, be it readable or not
-	broken   bool // one cannot be read
+	listed   bool // the list is not empty, readable or not
+	broken   bool // at least one entry cannot be read
 }
 
 func readNetworks(texts []string) networks {
@@ -194,8 +193,8 @@ func (n *networks) contain(peer netip.Addr) bool {
 	return slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
-// allows reports whether the credential may be used from peer. A network that cannot be read
-// allows nothing and denies everything.
+// allows reports whether the credential may be used from peer. A network that cannot be read allows no address in the
+// allow list, and denies every address in the deny list.
 func (c *credential) allows(peer netip.Addr) bool {
 	peer = peer.Unmap().WithZone("") // no network contains an address with a zone
 	if c.denied.broken || c.denied.contain(peer) {
@@ -204,8 +203,8 @@ func (c *credential) allows(peer netip.Addr) bool {
 	return !c.allowed.listed || c.allowed.contain(peer)
 }
 
-// loadAccount reads an account and makes its cipher. A broken row is remembered as broken, and
-// logged each time it is loaded, which the cache keeps to once in its time.
+// loadAccount reads an account and makes its cipher. A broken row is cached as broken, and logged each time it is
+// loaded, so at most once per cache period.
 func (e *Engine) loadAccount(ctx context.Context, address string) (*account, error) {
 	row, err := e.store.Accounts.Find(ctx, address)
 	if errors.Is(err, sql.ErrNotFound) {
@@ -231,8 +230,8 @@ func (e *Engine) loadAccount(ctx context.Context, address string) (*account, err
 	return acc, nil
 }
 
-// UnreadableReason says why DecryptCode cannot read value, for a sandbox's inspector. In production it is
-// empty: whoever reads the log could decrypt captured parameters by sending altered ones.
+// UnreadableReason says why DecryptCode cannot read value, for a sandbox's inspector. In production it is empty:
+// someone who can read the log could decrypt captured parameters by sending modified ones.
 func (e *Engine) UnreadableReason(c *Caller, value string) string {
 	if !e.options.Sandbox {
 		return ""
@@ -240,9 +239,9 @@ func (e *Engine) UnreadableReason(c *Caller, value string) string {
 	return c.cipher.Reason(value)
 }
 
-// DecryptCode reads the servlets' encrypted otp parameter with the account's cipher, and gives
-// the empty string for anything that is not exactly 4 to 10 digits, without saying why: a
-// reason would be a padding oracle. Value must not be trimmed (a blank can be an eaten plus).
+// DecryptCode decrypts the servlets' otp parameter with the account's cipher. It returns the empty string for anything
+// other than exactly 4 to 10 digits, without a reason: a reason would be a padding oracle. value must not be trimmed,
+// because a blank can be a decoded plus.
 func (c *Caller) DecryptCode(value string) string {
 	code, ok := c.cipher.Decrypt(value)
 	if !ok {

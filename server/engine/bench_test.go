@@ -15,14 +15,14 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// BenchmarkCycle is generate and verify for a fresh recipient, each answered after its COMMIT,
-// by 64 callers at once.
+// BenchmarkCycle measures generate and verify for a new recipient, each answered after its COMMIT, with 64 concurrent
+// callers.
 func BenchmarkCycle(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) { benchmarkCycle(b, place("sqlite:"+filepath.Join(b.TempDir(), "bench.db"))) })
 	b.Run("mariadb", func(b *testing.B) { benchmarkCycle(b, place(sqltest.Shared(b).Schema(b))) })
 }
 
-// BenchmarkOutboxCycle is the same through the outbox and a channel that takes everything at once.
+// BenchmarkOutboxCycle measures the same through the outbox and a channel that accepts everything at once.
 func BenchmarkOutboxCycle(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		benchmarkCycle(b, place("sqlite:"+filepath.Join(b.TempDir(), "bench.db")), taking{})
@@ -30,7 +30,7 @@ func BenchmarkOutboxCycle(b *testing.B) {
 	b.Run("mariadb", func(b *testing.B) { benchmarkCycle(b, place(sqltest.Shared(b).Schema(b)), taking{}) })
 }
 
-// taking is a channel that takes everything and leads nowhere.
+// taking is a channel that accepts everything and sends nothing.
 type taking struct{}
 
 func (taking) Name() string { return "taking" }

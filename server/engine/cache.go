@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// cache remembers what was loaded for a short, fixed time. Nothing else invalidates what
-// production relies on: the time is the promise, on this server and on every other. Only one caller loads a key at
-// once.
+// cache keeps loaded values for a short, fixed time. Production relies on that time alone for invalidation, on every
+// server. Only one caller at a time loads a key.
 type cache[K comparable, V any] struct {
 	ttl    time.Duration
 	load   func(ctx context.Context, key K) (V, error)
@@ -33,13 +32,13 @@ func newCache[K comparable, V any](ttl time.Duration, load func(context.Context,
 	return &cache[K, V]{ttl: ttl, load: load, entries: map[K]cached[V]{}}
 }
 
-// value is the cached or freshly loaded value of key. An error is never remembered. The age of
-// an entry counts from before its load began, so the promise holds for slow loads too.
+// value returns the cached or freshly loaded value of key. Errors are not cached. The age of an entry counts from
+// before its load began, so the time holds for slow loads too.
 func (c *cache[K, V]) value(ctx context.Context, key K) (V, error) {
 	if value, found := c.cached(key); found {
 		return value, nil
 	}
-	// Others may wait for this load, so it does not end with the request that began it.
+	// Others may wait for this load, so it must not end with the request that began it.
 	ctx = context.WithoutCancel(ctx)
 	loaded, err, _ := c.flight.Do(fmt.Sprint(key), func() (any, error) {
 		started := time.Now()
@@ -58,7 +57,7 @@ func (c *cache[K, V]) value(ctx context.Context, key K) (V, error) {
 	return loaded.(V), nil
 }
 
-// cached returns the value of key if it is remembered.
+// cached returns the value of key if it is cached.
 func (c *cache[K, V]) cached(key K) (V, bool) {
 	now := time.Now()
 	c.mu.RLock()
@@ -74,12 +73,11 @@ func (c *cache[K, V]) keep(key K, entry cached[V]) {
 	c.entries[key] = entry
 }
 
-// looks is how many entries makeRoom looks at, so that a flood does not pay each of its entries with a
-// walk through all others.
+// looks is how many entries makeRoom inspects, so that during a flood not every new entry walks through the whole map.
 const looks = 64
 
-// makeRoom keeps a map below most entries. Of a few, at random, those that are over go; where none is,
-// whoever floods the map makes room in it.
+// makeRoom keeps a map below most entries. It inspects a few random entries and removes the expired ones; if none is
+// expired it removes one of the others.
 func makeRoom[K comparable, V any](entries map[K]V, most int, until func(V) time.Time) {
 	if len(entries) < most {
 		return
@@ -101,7 +99,7 @@ func makeRoom[K comparable, V any](entries map[K]V, most int, until func(V) time
 	}
 }
 
-// forget drops every entry. It is for the sandbox, whose resets would otherwise be seen late.
+// forget drops every entry. The sandbox uses it; otherwise a reset would take effect late.
 func (c *cache[K, V]) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,30 +15,30 @@ import (
 	"otpbridge/sql"
 )
 
-// Callback is what a provider reports about its messages, before anything of it is believed.
+// Callback is a provider's report about its messages, not yet checked.
 type Callback struct {
 	Channel string // its name
 	Account string // whose channel it is; empty for the server's own
 	Secret  string
 	Query   url.Values // without the secret
-	// ContentType and Body are as they came, at most MaxReport bytes.
+	// ContentType and Body are as received, at most MaxReport bytes.
 	ContentType string
 	Body        []byte
-	Peer        netip.Addr // who reports; wrong secrets are counted by it, like failed keys
+	Peer        netip.Addr // the sender of the report; wrong secrets are counted per peer, like failed keys
 }
 
 // MaxReport bounds the body of a report, in bytes.
 const MaxReport = deliver.MaxReport
 
-// reportChunk is how many receipts of one report are recorded at once.
+// reportChunk is how many receipts of one report are recorded concurrently.
 const reportChunk = 64
 
-// RecordReport records a provider's report. What is known of a delivery only ever grows: of reports that
-// come twice, late or in any order, those that tell nothing new change nothing. Of a report about
-// several messages what can be read and found counts; so a provider that sends it again does no harm.
+// RecordReport records a provider's report. Reports may come twice, late or in any order: a report that adds nothing
+// to what is known about a delivery changes nothing. From a report about several messages, those that can be read and
+// found are recorded; so a provider can safely send it again.
 //
-// Refusals: UnknownCredential, also for a channel that there is not; Invalid if nothing in it can be
-// read; NotFound if nobody sent any of its messages, or their outcomes are not recorded yet.
+// Refusals: UnknownCredential, also for an unknown channel; Invalid if nothing in it can be read; NotFound if none of
+// its messages was sent from here, or their outcomes are not recorded yet.
 func (e *Engine) RecordReport(ctx context.Context, b Callback) error {
 	gateway, err := e.gateway(ctx, b)
 	if err != nil {
@@ -52,7 +52,7 @@ func (e *Engine) RecordReport(ctx context.Context, b Callback) error {
 	}
 	if errors.Is(err, deliver.ErrCallbackSecret) {
 		if _, over := e.CountFailure(ctx, b.Peer); over != nil {
-			return over // only for a wrong secret: a right one is always taken
+			return over // only for a wrong secret: a right one is always accepted
 		}
 		return otp.Refuse(otp.UnknownCredential, "no channel takes callbacks with this secret")
 	}
@@ -80,7 +80,7 @@ func (e *Engine) RecordReport(ctx context.Context, b Callback) error {
 	return nil
 }
 
-// eachAtOnce does something with each of several at once, so that they share a transaction.
+// eachAtOnce calls do for every element concurrently, so that they share a transaction.
 func eachAtOnce[T any](all []T, do func(*T) error) error {
 	faults := make([]error, len(all))
 	var each sync.WaitGroup
@@ -91,7 +91,7 @@ func eachAtOnce[T any](all []T, do func(*T) error) error {
 	return errors.Join(faults...)
 }
 
-// recordReceipts records one receipt, and reports whether it is about a message of ours, or tells nothing.
+// recordReceipts records one receipt. It reports true if the receipt is about a message of ours or is not final.
 func (e *Engine) recordReceipts(ctx context.Context, account string, receipt *deliver.Receipt) (found bool, err error) {
 	if !receipt.Final() {
 		return true, nil
@@ -117,16 +117,16 @@ func (e *Engine) recordReceipts(ctx context.Context, account string, receipt *de
 	return result != "unknown", nil
 }
 
-// maxStrange bounds how many words that profiles do not know are logged until the server restarts.
+// maxStrange bounds how many unknown status words are logged until the server restarts.
 const maxStrange = 100
 
-// strange remembers the words for a status that were logged.
+// strange holds the unknown status words that were logged.
 type strange struct {
 	mu    sync.Mutex
 	words map[string]bool
 }
 
-// remember remembers a word of a channel, and reports whether it is to be logged: once, and not without end.
+// remember records a word of a channel and reports whether to log it: once, and only the first maxStrange words.
 func (s *strange) remember(channel, word string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +141,7 @@ func (s *strange) remember(channel, word string) bool {
 	return true
 }
 
-// strangeWords tells the operator which words a channel's profile lacks.
+// strangeWords logs the status words that a channel's profile lacks.
 func (e *Engine) strangeWords(ctx context.Context, channel string, words []string) {
 	for _, word := range words {
 		e.metrics.receipts.WithLabelValues(channel, "unreadable").Inc()
@@ -152,7 +152,7 @@ func (e *Engine) strangeWords(ctx context.Context, channel string, words []strin
 	}
 }
 
-// gateway is the channel that a callback is for, nil for none.
+// gateway returns the channel that a callback is for, nil for none.
 func (e *Engine) gateway(ctx context.Context, b Callback) (*deliver.Gateway, error) {
 	lists := [][]deliver.Channel{e.options.SMS, e.options.Email}
 	if b.Account != "" {
@@ -172,7 +172,7 @@ func (e *Engine) gateway(ctx context.Context, b Callback) (*deliver.Gateway, err
 	return nil, nil
 }
 
-// recordReceipt records what became of a delivery, and reports whether that is news.
+// recordReceipt records the outcome of a delivery and reports whether it changed anything.
 func (e *Engine) recordReceipt(row *otp.Delivery, receipt *deliver.Receipt) (news bool, err error) {
 	arrived := receipt.Status == deliver.Delivered
 	op := &sql.Operation{

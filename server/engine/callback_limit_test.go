@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Guesses at a callback's secret are limited by address, and a right secret is taken all the same.
+// Guesses at a callback's secret are limited by address, and a right secret is still accepted.
 func TestReported_GuessesAtSecretsAreLimitedAndRightOnesTaken(t *testing.T) {
 	const secret = "0123456789abcdef"
 	gateways,

@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// What a column cannot hold is refused by its name on both databases, and is no fault of either.
+// A text that a column cannot hold is refused by the column's name on both databases, without a fault.
 func TestImport_RefusesTextsThatNoColumnHolds(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)

@@ -8,47 +8,47 @@ import (
 	"otpbridge/sql"
 )
 
-// The guards against unwanted bills. They look at SMS that leave the process and decide on counters in
-// the database, inside the operation that makes the send. So they are exact with any number of servers:
-// of 64 sends at once at the edge of a cap, none is too many.
+// The guards against unwanted costs. They apply to SMS that leave the process, and decide with counters in the
+// database, inside the operation that makes the send. So they are exact with any number of servers: 64 concurrent
+// sends at the edge of a cap never exceed it.
 
-// Cost is how the guards are set for the server.
+// Cost holds the server's settings of the guards.
 type Cost struct {
-	// RecordOnly lets through what would be refused and notes it in the history.
+	// RecordOnly allows what would be refused, and records it in the history.
 	RecordOnly bool
-	// PrefixUnverified is how many sends to one prefix may stay unverified in a day before the prefix is
-	// stopped, if less than 5 % were verified; 0 stops none. otp.Conversion has the most it can cost.
+	// PrefixUnverified is how many sends to one prefix may stay unverified in a day before the prefix is stopped, if
+	// less than 5 % were verified; 0 stops none. otp.Conversion states the maximum cost.
 	PrefixUnverified int
 }
 
-// conversion is when a prefix stops. Of people who asked for a code, far more than one in twenty verify
-// it. Someone who is paid for each message to a range of numbers verifies none, or those to a few numbers
-// of their own; each of these buys 19 more, once a day.
+// conversion returns when a prefix stops. Far more than one in twenty of the people who ask for a code verify it.
+// Someone who is paid for each message to a range of numbers verifies none, or only those to a few numbers of their
+// own; each of these allows 19 more sends a day.
 func (c Cost) conversion() otp.Conversion {
 	return otp.Conversion{Unverified: int64(c.PrefixUnverified), Percent: 5, Window: otp.Day, Pause: otp.Hour}
 }
 
-// guard is what one send counts against.
+// guard holds what one send counts against.
 type guard struct {
 	record  bool
 	spend   otp.ID // zero without a cap
 	price   int64
 	cap     int64
 	prefix  otp.ID // zero without a breaker
-	numbers string // that the prefix stands for
+	numbers string // the range that the prefix stands for
 	rule    otp.Conversion
 	at      otp.Millis // of the send
 }
 
-// guard gives the operation the counters that a send to t by these channels is judged by, nil if
-// it costs nothing: an e-mail, or what no channel takes out of the process.
+// guard gives the operation the counters that decide about a send to t by these channels. It is nil if the send costs
+// nothing: an e-mail, or a send that stays in the process.
 func (e *Engine) guard(c *Caller, op *sql.Operation, t Target, channels otp.Channels) *guard {
 	g := e.guardAt(c, t, channels, op.Now)
 	op.Counters = g.counters()
 	return g
 }
 
-// guardOf is the guard that the send of a delivery was judged by.
+// guardOf returns the guard that decided about a delivery's send.
 func (e *Engine) guardOf(s *send, row *otp.Delivery) *guard {
 	g := e.guardAt(s.caller, s.target, s.channels, row.CreatedAt)
 	if g != nil {
@@ -87,7 +87,7 @@ func (e *Engine) prefixCounter(c *Caller, t Target) otp.ID {
 	return e.vault.PrefixCounter(c.Account.Address, c.Environment, deliver.Prefix(t.Recipient))
 }
 
-// counters are what g decides on, in the order in which charge and release expect them.
+// counters returns the ids of g's counters, in the order that of expects.
 func (g *guard) counters() (ids []otp.ID) {
 	if g == nil {
 		return nil
@@ -100,7 +100,7 @@ func (g *guard) counters() (ids []otp.ID) {
 	return ids
 }
 
-// of gives the loaded counters, nil for one that is not looked at.
+// of returns the loaded counters, nil for one that is not used.
 func (g *guard) of(state *sql.State) (spend, prefix *otp.Counter) {
 	counters := state.Counters
 	if len(counters) > 0 && !g.spend.IsZero() {
@@ -112,8 +112,7 @@ func (g *guard) of(state *sql.State) (spend, prefix *otp.Counter) {
 	return spend, prefix
 }
 
-// charge counts one send, or refuses it as CostLimited, inside its operation. A refusal changes
-// nothing; what is counted is taken back with the send.
+// charge counts one send inside its operation, or refuses it as CostLimited. A refusal changes nothing.
 func (g *guard) charge(op *sql.Operation, c *Caller, state *sql.State, challenge *otp.Challenge) error {
 	if g == nil {
 		return nil
@@ -141,22 +140,22 @@ func (g *guard) charge(op *sql.Operation, c *Caller, state *sql.State, challenge
 	case !within && !g.record:
 		return &otp.Error{Kind: otp.CostLimited, RetryAfter: (otp.Day - op.Now%otp.Day).Duration(),
 			Message: "the account has spent what it may in a day; see spend_cap_per_day"}
-	case within && !g.record && spend.Total+g.price > g.cap: // the last one that it allows
+	case within && !g.record && spend.Total+g.price > g.cap: // the last send that it allows
 		note(otp.EventSpendCap)
-	case !within && spend.Total-g.price <= g.cap: // the first one beyond
+	case !within && spend.Total-g.price <= g.cap: // the first send beyond
 		note(otp.EventSpendCap)
 	}
 	return nil
 }
 
-// release takes back what a send counted that surely reached nobody.
+// release takes back what a send counted if it surely reached nobody.
 func (g *guard) release(state *sql.State) {
 	if g == nil {
 		return
 	}
 	spend, prefix := g.of(state)
 	spend.Release(g.price, state.Now)
-	if prefix != nil && g.at >= prefix.Since { // else it was counted in a window that is over
+	if prefix != nil && g.at >= prefix.Since { // otherwise it was counted in a window that is over
 		prefix.Release(1, state.Now)
 	}
 }
@@ -169,7 +168,7 @@ func (e *Engine) lockConversion(c *Caller, op *sql.Operation, t Target) {
 	}
 }
 
-// countVerified puts a conversion into the metrics.
+// countVerified counts a verified send in the metrics.
 func (e *Engine) countVerified(op *sql.Operation, t Target, err error) {
 	if err == nil && len(op.Counters) > 0 {
 		e.metrics.verified.WithLabelValues(deliver.Country(t.Recipient)).Inc()

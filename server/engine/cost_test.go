@@ -64,8 +64,8 @@ func TestCost_APrefixThatIsVerifiedGoesOnAndAStoppedOneAfterAnHour(t *testing.T)
 	})
 }
 
-// An attacker who is paid for each message to a prefix plays the rule with numbers of their own. Each row
-// is a way of playing it; the loss never passes what otp.Conversion states.
+// An attacker who is paid for each message to a prefix uses numbers of their own. Each row is one strategy; the loss
+// never exceeds the bound that otp.Conversion states.
 func TestCost_OwnNumbersKeepNoPrefixOpen(t *testing.T) {
 	for _, way := range []struct {
 		name   string
@@ -74,7 +74,7 @@ func TestCost_OwnNumbersKeepNoPrefixOpen(t *testing.T) {
 		sends  int
 		pause  time.Duration // before each send
 		byID   bool          // verified at the JSON door
-		resend bool          // others are sent to again and again
+		resend bool          // others are resent repeatedly
 	}{
 		{name: "one number every 15 sends", own: 1, every: 15, sends: 160},
 		{name: "one number every second send", own: 1, every: 2, sends: 160},
@@ -135,7 +135,7 @@ func TestCost_OwnNumbersKeepNoPrefixOpen(t *testing.T) {
 	}
 }
 
-// priced is an account that may spend so many messages a day.
+// priced returns an account that may spend so many messages a day.
 func priced(t testing.TB, h house, messages int, guards otp.Guards) *engine.Caller {
 	return throwaway(t, h, func(a *otp.Account) {
 		spend := messages*2000 + 1999 // not enough for one more

@@ -19,7 +19,7 @@ import (
 
 const demoAccount = "10000000000001"
 
-// newKey makes a key of the demo account, and gives its secret.
+// newKey makes a key of the demo account, and returns its secret.
 func newKey(t testing.TB, h house, n manage.NewKey) (manage.Key, string) {
 	t.Helper()
 	n.Account = demoAccount
@@ -83,7 +83,7 @@ func TestMay_EachKindMayWhatItsPurposeNeeds(t *testing.T) {
 	}
 }
 
-// What a row lists cannot widen its kind, however it came to list it.
+// What a row lists cannot widen its kind, however it got there.
 func TestMay_ARowCannotWidenItsKind(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -135,7 +135,7 @@ func TestAuthenticate_AMistypedKeyIsMalformedAndAStrangeOneUnknown(t *testing.T)
 	})
 }
 
-// 401 makes a client try its other key; 403 tells that the secret is right.
+// 401 makes a client try its other key; 403 says that the secret is right.
 func TestAuthenticate_TellsOfNetworksOnlyWhoeverHasAGoodKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)

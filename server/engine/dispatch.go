@@ -22,14 +22,14 @@ type send struct {
 	at        otp.Millis
 	fallback  []otp.Channels
 	price     int64 // in millionths
-	// What operations about it lock.
+	// The rows that operations about it lock.
 	recipient, mailbox otp.ID
-	// rows are its deliveries in the outbox, none where every channel is simulated: a committed
-	// send is in the inbox, and nothing can be lost on the way.
+	// rows are its deliveries in the outbox. It has none if every channel is simulated: a committed send is in the
+	// inbox, and nothing can be lost on the way.
 	rows []otp.Delivery
 }
 
-// sendOf is the send that op is about to commit.
+// sendOf returns the send that op is about to commit.
 func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.Challenge, channels otp.Channels,
 	at otp.Millis) send {
 	s := send{
@@ -45,7 +45,7 @@ func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.C
 	return s
 }
 
-// operation starts an operation about a send that was made before.
+// operation starts an operation about an existing send.
 func (s *send) operation() *sql.Operation {
 	return &sql.Operation{
 		Event: sql.NewID(), Account: s.caller.Account.Address, Recipient: s.recipient, Mailbox: s.mailbox,
@@ -53,7 +53,7 @@ func (s *send) operation() *sql.Operation {
 	}
 }
 
-// newEvent starts an event that is about s.
+// newEvent starts an event about s.
 func (s *send) newEvent(op *sql.Operation, state *sql.State, kind otp.EventKind) otp.Event {
 	e := event(op, s.caller, state, &s.challenge, kind)
 	e.Send, e.Channels, e.Sending = s.number, s.channels, s.sending()
@@ -65,9 +65,9 @@ func (s *send) sending() otp.Sending {
 		Peer: s.caller.peer}
 }
 
-// dispatch hands a committed send to its channels and waits for the first outcome that settles
-// the answer: sent on any, or unknown, or no outcome in time means that the code may be on its
-// way; only if it surely went nowhere the send is refunded and the answer is Undelivered.
+// dispatch hands a committed send to its channels and waits for the first outcome that decides the answer. Sent on any
+// channel, unknown, or no outcome in time: the code may be on its way. Only if it surely was not sent anywhere, the
+// send is refunded and the answer is Undelivered.
 func (e *Engine) dispatch(s *send) (Sent, error) {
 	answer := Sent{Challenge: s.challenge.ID, ExpiresAt: s.challenge.ExpiresAt.Time(),
 		Regenerations: s.challenge.Regenerations}
@@ -95,9 +95,8 @@ func errUndelivered() error {
 	return otp.Refuse(otp.Undelivered, "the message could not be handed over to any channel")
 }
 
-// sendOff hands a committed send to its channels for a caller who does not wait for the outcome:
-// it is told by the history. A send that surely went nowhere is refunded, and the next method that
-// the application named is tried.
+// sendOff hands a committed send to its channels for a caller who does not wait; the outcome goes into the history. A
+// send that surely was not sent is refunded, and the application's next fallback method is tried.
 func (e *Engine) sendOff(s send) {
 	if !e.waits(&s) {
 		if e.handOverNow(&s) == deliver.NotSent {
@@ -120,7 +119,7 @@ func (e *Engine) sendOff(s send) {
 	})
 }
 
-// recordOutcome puts into the history how a send ended. Nothing depends on it but what is shown.
+// recordOutcome records in the history how a send ended. It is only used for display.
 func (e *Engine) recordOutcome(s send, outcome otp.EventKind) {
 	op := s.operation()
 	op.Decide = func(state *sql.State) error {
@@ -136,15 +135,15 @@ func (e *Engine) recordOutcome(s send, outcome otp.EventKind) {
 	}
 }
 
-// fallBack sends by the next method that the application named, if the challenge can still be
-// verified and its recipient may receive another send.
+// fallBack sends by the application's next fallback method, if the challenge can still be verified and its recipient
+// may receive another send.
 func (e *Engine) fallBack(failed send) {
 	if len(failed.fallback) == 0 || e.closing.Err() != nil {
 		return
 	}
 	c, channels := failed.caller, failed.fallback[0]
 	op := e.operation(c, failed.target)
-	op.Challenge, op.Rank = failed.challenge.ID, sql.Settling // it was promised when the send was taken
+	op.Challenge, op.Rank = failed.challenge.ID, sql.Settling // it was promised when the send was accepted
 	guard := e.guard(c, op, failed.target, channels)
 	policy := e.unthrottled(c.policy(), failed.target, channels)
 	next := failed
@@ -168,7 +167,7 @@ func (e *Engine) fallBack(failed send) {
 	e.sendOff(next)
 }
 
-// waits reports whether a hand-over may take time.
+// waits reports whether the hand-over can take time.
 func (e *Engine) waits(s *send) bool {
 	for _, medium := range s.channels.Each() {
 		for _, channel := range e.channels(s.caller, medium) {
@@ -180,7 +179,7 @@ func (e *Engine) waits(s *send) bool {
 	return false
 }
 
-// outbound reports whether a send by these media leaves this process, whatever comes of it.
+// outbound reports whether a send by these media leaves this process, whatever its outcome.
 func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
 	for _, medium := range channels.Each() {
 		for _, channel := range e.channels(c, medium) {
@@ -192,9 +191,9 @@ func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
 	return false
 }
 
-// channels are those of one medium, in order of preference: the account's, else the server's. What
-// a credential of another environment than live sends reaches simulated ones only, whatever is configured:
-// a test costs nothing and wakes nobody. A sandbox, which has no live credentials, sends where it is told to.
+// channels returns the channels of one medium, in order of preference: the account's, else the server's. Credentials
+// of an environment other than live send only to simulated channels, whatever is configured: a test costs nothing and
+// reaches nobody. A sandbox, which has no live credentials, uses its configured channels.
 func (e *Engine) channels(c *Caller, medium otp.Channels) []deliver.Channel {
 	own, others := c.settings.channelsOf(medium), e.options.SMS
 	if medium == otp.Email {
@@ -209,7 +208,7 @@ func (e *Engine) channels(c *Caller, medium otp.Channels) []deliver.Channel {
 	return others
 }
 
-// handOverNow is handOver where nothing has to be waited for.
+// handOverNow is handOver for channels that do not wait.
 func (e *Engine) handOverNow(s *send) deliver.Outcome {
 	if s.caller.muted {
 		e.metrics.rehearsals.Inc()
@@ -226,15 +225,13 @@ func (e *Engine) handOverNow(s *send) deliver.Outcome {
 	return settled
 }
 
-// handOver tries every medium at once and tells settled as soon as one outcome decides the
-// answer. The others go on, whoever still waits, until the code has expired: nothing is
-// delivered after that. It does not depend on the request: the message is owed whether or not
-// the client still listens.
+// handOver tries every medium at the same time and reports to settled as soon as one outcome decides the answer. The
+// others continue until the code has expired; nothing is delivered after that. It does not depend on the request: the
+// message is sent whether or not the client still listens.
 func (e *Engine) handOver(s *send, settled chan<- deliver.Outcome) {
 	life := (s.challenge.ExpiresAt - s.at).Duration()
 	if s.rows != nil {
-		// The code's time runs from the decision, however long the COMMIT took, or this process
-		// stood still behind it.
+		// The code's time counts from the decision, however long the COMMIT took or the process stalled after it.
 		e.carryAll(s, life-time.Since(s.rows[0].CreatedAt.Time()), settled)
 		return
 	}
@@ -249,8 +246,8 @@ func (e *Engine) handOver(s *send, settled chan<- deliver.Outcome) {
 	}
 }
 
-// together does something for each of several at once, and settles with the first outcome other
-// than NotSent that any of them tells. It returns when all are done, and whether there was one.
+// together calls do for all elements concurrently, and sends the first outcome other than NotSent to settled. It
+// returns when all are done, and reports whether there was one.
 func together[T any](all []T, settled chan<- deliver.Outcome, do func(T, func(deliver.Outcome))) bool {
 	var open atomic.Bool
 	tell := func(outcome deliver.Outcome) {
@@ -270,7 +267,7 @@ func together[T any](all []T, settled chan<- deliver.Outcome, do func(T, func(de
 	return open.Load()
 }
 
-// message is what a channel is given on one medium.
+// message returns what a channel is given on one medium.
 func (e *Engine) message(s *send, medium otp.Channels) deliver.Message {
 	to, from := s.target.Recipient, s.caller.Account.SMSSender
 	if medium == otp.Email {
@@ -291,8 +288,7 @@ func (e *Engine) message(s *send, medium otp.Channels) deliver.Message {
 	}
 }
 
-// handOverOn tries one medium's channels in order of preference, the next one only if the last
-// surely did not send.
+// handOverOn tries one medium's channels in order of preference, the next one only if the last surely did not send.
 func (e *Engine) handOverOn(ctx context.Context, medium otp.Channels, s *send) deliver.Outcome {
 	message := e.message(s, medium)
 	for _, channel := range e.channels(s.caller, medium) {
@@ -314,7 +310,7 @@ func (e *Engine) notHandedOver(ctx context.Context, channel deliver.Channel, m d
 		result.Reason)
 }
 
-// sendOn contains a channel's panic, after which nobody knows how far it came.
+// sendOn sends on a channel. If the channel panics the outcome is Unknown.
 func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.Message) (result deliver.Result) {
 	began := time.Now()
 	defer func() {
@@ -328,8 +324,8 @@ func (e *Engine) sendOn(ctx context.Context, channel deliver.Channel, m deliver.
 	return channel.Send(ctx, m)
 }
 
-// refund takes back what a send cost that has no row in the outbox. If that fails the recipient is
-// merely left with one send less, so it is logged and the answer stays what it is.
+// refund takes back the cost of a send that has no row in the outbox. If that fails the recipient only has one send
+// less, so the fault is logged and the answer does not change.
 func (e *Engine) refund(ctx context.Context, s send) {
 	op := s.operation()
 	op.Decide = func(state *sql.State) error {
@@ -342,7 +338,7 @@ func (e *Engine) refund(ctx context.Context, s send) {
 	}
 }
 
-// refund is the rule: the send surely reached nobody on any medium.
+// refund applies the rule for a send that surely reached nobody on any medium.
 func (s *send) refund(op *sql.Operation, state *sql.State) {
 	if state.Recipient.Version == 0 {
 		return // swept or reset meanwhile
@@ -351,7 +347,7 @@ func (s *send) refund(op *sql.Operation, state *sql.State) {
 	state.Record(s.newEvent(op, state, otp.EventUnsent))
 }
 
-// content renders a challenge's message, code included, at the moment of sending or showing.
+// content renders a challenge's message, including the code, at the moment of sending or showing.
 func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, medium otp.Channels,
 	department string) (deliver.Content, error) {
 	code, err := e.code(settings, c, recipient)
@@ -373,7 +369,7 @@ func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, 
 	return catalog.Choose(want).Render(want.Medium, values), nil
 }
 
-// textOf is the text of a column, empty where it is NULL.
+// textOf returns the text of a column, empty for NULL.
 func textOf(column *string) string {
 	if column == nil {
 		return ""

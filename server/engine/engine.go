@@ -23,45 +23,43 @@ import (
 	"otpbridge/sql"
 )
 
-// Options are what an engine works with.
+// Options configure an engine.
 type Options struct {
 	Store   *sql.Store
 	Keyring *crypto.Keyring
-	// Vault is the database's, where it is open already; nil has New open it with Keyring.
+	// Vault is the database's vault if it is open already; with nil, New opens it with Keyring.
 	Vault *vault.Vault
-	// SMS and Email are the channels in order of preference; without one nothing can be sent.
+	// SMS and Email are the channels in order of preference; an empty list sends nothing.
 	SMS, Email []deliver.Channel
-	// Files are what the channels of accounts may name a file of.
+	// Files are the files that accounts' channels may refer to.
 	Files deliver.Files
-	// Blocked returns for how long callers at an address are refused, 0 for not at all; nil refuses nobody.
+	// Blocked returns how long callers at an address are refused, 0 for not at all; nil refuses nobody.
 	Blocked func(netip.Addr) time.Duration
-	// DeliveryWait bounds how long generate and resend wait for a channel's outcome; with 0 they
-	// answer at once.
+	// DeliveryWait bounds how long generate and resend wait for a channel's outcome; with 0 they answer at once.
 	DeliveryWait time.Duration
 	Log          *slog.Logger
 
-	// TendOutbox is the pause between two looks for deliveries whose server is gone, and at the
-	// leases of this one's; 0 leaves both to calls of TakeOver.
+	// TendOutbox is the interval at which the engine looks for deliveries of dead servers and renews its own leases;
+	// with 0 it does so only when TakeOver is called.
 	TendOutbox time.Duration
 	Cost       Cost
 
-	// RedisURL names the Redis in which servers that share a database count requests together;
-	// empty counts in this process alone.
+	// RedisURL names the Redis in which servers with a common database count requests together; if empty, each process
+	// counts for itself.
 	RedisURL string
-	// AuthFailuresPerMinute bounds how often an address may present a credential that is
-	// refused; 0 is no limit.
+	// AuthFailuresPerMinute bounds how often an address may present a refused credential; 0 is no limit.
 	AuthFailuresPerMinute int
 
-	// Guard makes the requests to addresses that customers set; nil opens nothing but public addresses.
+	// Guard makes the requests to addresses that customers set; nil allows public addresses only.
 	Guard *deliver.Guard
 
-	// Sandbox enables everything below and the sandbox's calls; production has none of it.
+	// Sandbox enables the options below and the sandbox's calls; production has none of them.
 	Sandbox bool
 	Inbox   *deliver.Inbox
 	Faults  *deliver.Faults
-	// TestRecipients stand in front of accounts' own channels too.
+	// TestRecipients take precedence over accounts' own channels too.
 	TestRecipients deliver.TestRecipients
-	// RelayRecipients are whom messages of the inbox may be relayed to.
+	// RelayRecipients are the recipients that inbox messages may be relayed to.
 	RelayRecipients deliver.RelayRecipients
 	// FixedCode replaces every derived code of its length.
 	FixedCode string
@@ -83,10 +81,10 @@ type Engine struct {
 	accounts    *cache[string, *account]
 	origins     *cache[string, []string]
 	issuers     *cache[string, map[string][]string]
-	addresses   *cache[string, []string] // of all accounts, by the empty key
+	addresses   *cache[string, []string] // of all accounts, under the empty key
 	keySets     *keySets
 	signingKeys *cache[string, []vault.SigningKey]
-	simulated   []deliver.Channel // of the test environment in production
+	simulated   []deliver.Channel // of the test and dev environments in production
 	lists       channelLists
 	limiter     *limiter
 	metrics     *metrics
@@ -97,16 +95,16 @@ type Engine struct {
 
 	process otp.ID // names this process in the outbox
 	leases  leases
-	sending sync.WaitGroup  // messages on their way to a channel, and who tends the outbox
-	closing context.Context // begin nothing more
+	sending sync.WaitGroup  // hand-overs in progress, and the goroutine that tends the outbox
+	closing context.Context // when done: begin nothing more
 	close   context.CancelFunc
-	cut     context.Context // end what is under way
+	cut     context.Context // when done: stop what is in progress
 	cutOff  context.CancelFunc
 }
 
-// Close lets what is being handed to providers come to its end for a moment and cuts it off then,
-// as unknown. What waits to be tried again is left to other servers or to the next start. Then it writes
-// how keys were used. It returns when all has ended, and comes before the store's Close.
+// Close waits a moment for hand-overs in progress, then cuts them off with outcome unknown. Deliveries that wait for
+// another try are left to other servers or the next start. Then it writes the key use statistics. It returns when all
+// has ended; call it before the store's Close.
 func (e *Engine) Close() {
 	e.close()
 	grace := time.AfterFunc(handOverGrace, e.cutOff)
@@ -117,7 +115,7 @@ func (e *Engine) Close() {
 	e.limiter.close()
 }
 
-// New checks the keyring against the database and takes the index key from it, or makes it on the first start.
+// New checks the keyring against the database and loads the index key, or makes it on the first start.
 func New(ctx context.Context, options Options) (*Engine, error) {
 	if !options.Sandbox && (options.FixedCode != "" || len(options.TestRecipients) > 0 ||
 		len(options.RelayRecipients) > 0 || options.Inbox != nil || options.Faults != nil) {
@@ -144,8 +142,7 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 	if err := e.loadNoncesFrom(ctx); err != nil {
 		return nil, err
 	}
-	// Half a second keeps the promise that a revoked key stops within one; three keep the five
-	// that a change of settings may take.
+	// 500 ms: a revoked key must stop working within one second. 3 s: settings may take effect within five.
 	e.credentials = newCache(500*time.Millisecond, e.loadCredential)
 	e.accounts = newCache(3*time.Second, e.loadAccount)
 	e.origins = newCache(3*time.Second, e.loadOrigins)
@@ -173,11 +170,11 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 type Check struct {
 	Name string
 	Err  error
-	Note string // what to read in place of "ok"; it is no reason not to be ready
+	Note string // shown in place of "ok"; the check still passes
 }
 
-// Ready tests what the engine needs to serve. Overload is not part of it: all servers of a database
-// have it at once, and a balancer would take them all out.
+// Ready tests what the engine needs to serve. Overload is not tested: it affects all servers of a database at once,
+// and a load balancer would remove them all.
 func (e *Engine) Ready(ctx context.Context) []Check {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -189,7 +186,7 @@ func (e *Engine) Ready(ctx context.Context) []Check {
 	}
 }
 
-// queueNote returns what is worth reading about the queue, empty while little waits.
+// queueNote returns a note about the queue if it is more than half full, else nothing.
 func (e *Engine) queueNote() string {
 	if waiting, length := e.store.Queued(); waiting > length/2 {
 		return fmt.Sprintf("busy, %d of %d operations waiting", waiting, length)
@@ -197,8 +194,8 @@ func (e *Engine) queueNote() string {
 	return ""
 }
 
-// checkClock compares this machine's clock with the database's, both unmoved by any sandbox.
-// Servers that share a database decide about each other's rows, so their clocks must agree.
+// checkClock compares this machine's clock with the database's, without sandbox offsets. Servers that share a database
+// decide about each other's rows, so their clocks must agree.
 func (e *Engine) checkClock(ctx context.Context) error {
 	skew, err := e.store.ClockSkew(ctx)
 	if err == nil && skew.Abs() > time.Second {

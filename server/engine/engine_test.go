@@ -21,7 +21,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// house is an engine as a sandbox runs it.
+// house is an engine with a sandbox's settings.
 type house struct {
 	*engine.Engine
 	*manage.Manager
@@ -30,7 +30,7 @@ type house struct {
 	store  *store.Store
 }
 
-// sweep removes what no rule looks at any more.
+// sweep removes what no rule uses any more.
 func (h house) sweep(t testing.TB) {
 	t.Helper()
 	_, err := h.store.Sweep(context.Background(), otp.At(time.Now()))
@@ -41,19 +41,19 @@ var peer = netip.MustParseAddr("127.0.0.1")
 
 var keyringText = crypto.NewKeyringText("test")
 
-// place is the URL of a database that a test has to itself.
+// place is the URL of a test's own database.
 type place string
 
 func TestMain(m *testing.M) { sqltest.Main(m) }
 
-// onBoth runs a test over each database. In a synctest bubble inside it time is fake for the
-// engine and everything below, the driver included.
+// onBoth runs a test on each database. In a synctest bubble inside it, time is fake for the engine and everything
+// below, including the driver.
 func onBoth(t *testing.T, test func(t *testing.T, at place)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, place(migrated.At(t, filepath.Join(t.TempDir(), "odd # name?.db")))) })
 	t.Run("mariadb", func(t *testing.T) { test(t, place(migrated.MariaDB(t))) })
 }
 
-// byHand opens the database behind the engine's back, as an operator does.
+// byHand opens the database directly, as an operator does.
 func byHand(t testing.TB, at place) *sqlx.DB {
 	t.Helper()
 	return sqltest.Connect(t, string(at))
@@ -82,7 +82,7 @@ func openWith(t testing.TB, at place, adjust func(*engine.Options)) house {
 	return house{e, managerOf(t, options, e), at, faults, opened}
 }
 
-// managerOf is what accounts and keys are managed with beside an engine, with the demo accounts made.
+// managerOf returns a manager beside an engine, with the demo accounts created.
 func managerOf(t testing.TB, o engine.Options, e *engine.Engine) *manage.Manager {
 	t.Helper()
 	m, err := manage.Open(context.Background(), manage.Options{

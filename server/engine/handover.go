@@ -8,8 +8,8 @@ import (
 	"otpbridge/sql"
 )
 
-// Handling returns how the caller's calls of the servlets are to be handled now, by the clock of its account.
-// Refusal: FeatureOff once the account's servlets are over.
+// Handling returns how the caller's servlet calls are handled now, by its account's clock. Refusal: FeatureOff once
+// the account's servlets are off.
 func (e *Engine) Handling(ctx context.Context, c *Caller) (otp.Handling, error) {
 	if !c.Account.Timed() {
 		return c.Account.Handling(0), nil
@@ -24,7 +24,7 @@ func (e *Engine) Handling(ctx context.Context, c *Caller) (otp.Handling, error) 
 	return c.Account.Handling(now), nil
 }
 
-// accountTime is the time by the clock of the caller's account.
+// accountTime returns the time by the clock of the caller's account.
 func (e *Engine) accountTime(ctx context.Context, c *Caller) (otp.Millis, error) {
 	if !e.options.Sandbox {
 		return otp.At(time.Now()), nil
@@ -33,8 +33,8 @@ func (e *Engine) accountTime(ctx context.Context, c *Caller) (otp.Millis, error)
 	return otp.At(time.Now().Add(ahead)), err
 }
 
-// GiveWay replaces the challenge of the target's slot because the account's upstream has made a code for it,
-// which from then on is the newest. Refusal: Overloaded.
+// GiveWay replaces the challenge of the target's slot, because the account's upstream has made a newer code for it.
+// Refusal: Overloaded.
 func (e *Engine) GiveWay(c *Caller, t Target) error {
 	op := e.operation(c, t)
 	op.Slot, op.Rank = e.slot(c, t), sql.Verifying
@@ -54,8 +54,8 @@ func (e *Engine) GiveWay(c *Caller, t Target) error {
 	return e.store.Do(op)
 }
 
-// standing returns the challenge that an operation found if it counts: all do but for those that a code of
-// the account's upstream may have followed, in a hand-over.
+// standing returns the challenge that an operation found, nil if during a hand-over the upstream may have made a newer
+// code.
 func (t Target) standing(challenge *otp.Challenge, now otp.Millis) *otp.Challenge {
 	if t.HandOver != nil && !t.HandOver.Stands(challenge, now) {
 		return nil

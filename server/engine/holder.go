@@ -7,18 +7,18 @@ import (
 	"otpbridge/sql"
 )
 
-// Holder is somebody who acts on accounts by a role of theirs, instead of by a key of the account's.
+// Holder acts on accounts by a role instead of by one of an account's keys.
 type Holder struct {
 	ID          string          // with its type, such as per_0e9k…
 	Name        string          // for people
 	Accounts    []string        // addresses; nil: all
-	Permissions []string        // none of them is otp.Everything
-	Environment otp.Environment // empty: that of credentials which name none
+	Permissions []string        // never contains otp.Everything
+	Environment otp.Environment // empty: the default environment
 }
 
-// Caller returns the caller that a holder, who has proved who they are, is on an account. An empty address is the
-// only account that the holder has. Refusals: NotFound for an account that is not theirs, and for none if they have
-// several; BrokenAccount and FeatureOff with a Caller, as Authenticate.
+// Caller returns the caller for an authenticated holder on an account. An empty address means the holder's only
+// account. Refusals: NotFound for an account that is not theirs, or for an empty address if they have several;
+// BrokenAccount and FeatureOff with a Caller, as Authenticate.
 func (h Holder) Caller(ctx context.Context, e *Engine, address string) (*Caller, error) {
 	address, err := e.onlyAccount(ctx, address, h.Accounts)
 	if err != nil {
@@ -39,7 +39,7 @@ func (h Holder) Caller(ctx context.Context, e *Engine, address string) (*Caller,
 	return (&Caller{
 		Account: &acc.row, Environment: environment, Door: otp.V1Door,
 		Key: &KeyInfo{Subject: h.ID, Key: otp.Key{
-			// Requests are counted, and repeated, for each account and environment by itself.
+			// Requests are counted, and matched for idempotency, per account and environment.
 			ID:   e.index.Sum("holder", address, string(environment), h.ID),
 			Kind: otp.TokenKey, Name: h.Name, Permissions: h.Permissions, Signing: otp.SigningOff,
 		}},
@@ -51,7 +51,8 @@ func notTheirs() error {
 	return otp.Refuse(otp.NotFound, "must name one of your accounts; GET /api/accounts lists them")
 }
 
-// onlyAccount finds the account that is meant among those of a list, nil for all there are.
+// onlyAccount returns address if it is in the list, or the list's only account if address is empty; nil means all
+// accounts.
 func (e *Engine) onlyAccount(ctx context.Context, address string, theirs []string) (string, error) {
 	if theirs == nil {
 		if address != "" {
@@ -70,7 +71,7 @@ func (e *Engine) onlyAccount(ctx context.Context, address string, theirs []strin
 	return "", notTheirs()
 }
 
-// loadAddresses lists the accounts that are served.
+// loadAddresses lists the enabled accounts.
 func (e *Engine) loadAddresses(ctx context.Context, _ string) (all []string, err error) {
 	err = e.store.Accounts.Each(ctx, func(account otp.Account, broken error) error {
 		if account.Enabled || broken != nil {

@@ -12,33 +12,31 @@ import (
 	"otpbridge/sql"
 )
 
-// The numbers of Once.
+// The times of Once.
 const (
 	claimLease = 10 * time.Second       // of a claim; renewed three times in it while its work goes on
 	claimWait  = 5 * time.Second        // how long a second request waits for the first one's answer
 	claimLook  = 100 * time.Millisecond // how often it looks
 )
 
-// Answer is what a door answered, to be given again.
+// Answer is a door's answer, stored for repetition.
 type Answer struct {
 	Status int               `json:"status"`
 	Header map[string]string `json:"header,omitempty"`
 	Body   []byte            `json:"body,omitempty"`
 }
 
-// Once lets do run once for the caller's credential and the key that its client chose, whichever
-// server a repeated request reaches and whatever dies in between; every repetition within 24 hours
-// gets the first one's answer, and then replayed is true. Request is a hash of all that the
-// request says.
+// Once runs do once for the caller's credential and the client's idempotency key, whichever server a repeated request
+// reaches and whatever server dies in between. Every repetition within 24 hours gets the first answer, and replayed is
+// true. request is a hash of the whole request.
 //
-// Before do runs a claim is stored that names the id which do must make its challenge with (Send)
-// or its event (ResendNamed). Whoever takes a dead server's claim over uses the same id: if redo
-// finds what was done it gives the answer, else do runs again, and the id's primary key decides
-// whether anything is left to do. A refusal of do is handed out and forgotten, because it changed
-// nothing; after a fault, of which nobody knows what it changed, the claim is up for takeover.
+// Before do runs, a claim is stored with the id that do must use for its challenge (Send) or its event (ResendNamed).
+// A server that takes over a dead server's claim uses the same id: if redo finds the work done it returns the answer,
+// else do runs again, and the id's primary key prevents doing the work twice. A refusal of do is returned and not
+// stored, because it changed nothing. After a fault, which may have changed something, the claim is open to takeover.
 //
-// Refusals: IdempotencyMismatch for another request under the key; IdempotencyBusy while the
-// first one runs for longer than anyone wants to wait; those of do.
+// Refusals: IdempotencyMismatch for another request under the key; IdempotencyBusy if the first one takes longer than
+// the wait; those of do.
 func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]byte,
 	do func(challenge otp.ID) (Answer, error), redo func(challenge otp.ID) (Answer, bool,
 		error)) (answer Answer, replayed bool, err error) {
@@ -112,8 +110,8 @@ func (e *Engine) takeOver(ctx context.Context, claim *sql.Claim, do func(otp.ID)
 	return answer, replayed, err
 }
 
-// work does a claim's work, keeps its lease meanwhile, and stores the answer. It no longer depends
-// on the client, who may come back for the answer.
+// work does a claim's work, renews its lease meanwhile, and stores the answer. It does not depend on the client, who
+// may come back for the answer.
 func (e *Engine) work(ctx context.Context, claim *sql.Claim, do func() (Answer, error)) (answer Answer, err error) {
 	ctx = context.WithoutCancel(ctx)
 	release := e.keepClaim(ctx, claim)
@@ -140,7 +138,7 @@ func (e *Engine) work(ctx context.Context, claim *sql.Claim, do func() (Answer, 
 	return e.keepAnswer(ctx, claim, answer)
 }
 
-// keepClaim renews the lease until release is called, which may be called again.
+// keepClaim renews the lease until release is called. release may be called more than once.
 func (e *Engine) keepClaim(ctx context.Context, claim *sql.Claim) (release func()) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -156,7 +154,7 @@ func (e *Engine) keepClaim(ctx context.Context, claim *sql.Claim) (release func(
 			until := otp.At(time.Now()) + otp.Span(claimLease)
 			held, err := e.store.Claims.Hold(ctx, claim, until)
 			if err == nil && !held {
-				return // another server has it; the challenge's id keeps both from doing it twice
+				return // another server has it; the challenge's id prevents doing it twice
 			}
 			if err == nil {
 				claim.ClaimedUntil = until
@@ -173,15 +171,15 @@ func (e *Engine) keepClaim(ctx context.Context, claim *sql.Claim) (release func(
 	}
 }
 
-// giveUp puts a claim up for takeover at once, because nobody knows how far its work came.
+// giveUp opens a claim to takeover at once, because it is not known how far its work came.
 func (e *Engine) giveUp(ctx context.Context, claim *sql.Claim) {
 	if _, err := e.store.Claims.Hold(ctx, claim, otp.At(time.Now())); err != nil {
 		e.log.WarnContext(ctx, "idempotency key could not be given up; it is once its lease has ended", "error", err)
 	}
 }
 
-// keepAnswer stores the answer, or gives the one that another server has stored first. If it
-// cannot be stored the work is done all the same; a repetition rebuilds the answer.
+// keepAnswer stores the answer, or returns the one that another server stored first. If it cannot be stored the work
+// is still done; a repetition rebuilds the answer.
 func (e *Engine) keepAnswer(ctx context.Context, claim *sql.Claim, answer Answer) (Answer, error) {
 	text, err := json.Marshal(answer)
 	if err != nil {

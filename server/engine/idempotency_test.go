@@ -18,7 +18,7 @@ import (
 	store "otpbridge/sql"
 )
 
-// times is how often a slower race is run, and ten times as often with FULL=1.
+// times returns how often a slower race runs: ten times as often with FULL=1.
 func times(often int) int {
 	if os.Getenv("FULL") == "1" {
 		return 10 * often
@@ -26,7 +26,7 @@ func times(often int) int {
 	return often
 }
 
-// request is a send as a door makes it count once.
+// request is a send that a door runs through Once.
 type request struct {
 	caller *engine.Caller
 	target engine.Target
@@ -99,7 +99,7 @@ func TestOnce_ManyAtOnceMakeOneMessageAndGetOneAnswerRace(t *testing.T) {
 	})
 }
 
-// Two servers may both believe that a claim is theirs. The id that they share decides.
+// Two servers may both believe that they own a claim. The id that they share decides.
 func TestSend_WithOneIDSendsOnceRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		houses := two(t, at)
@@ -257,7 +257,7 @@ func TestOnce_ATakeoverFromADeadServerNeverSendsTwice(t *testing.T) {
 	})
 }
 
-// A claim outlives its lease for as long as its work goes on: nobody takes it over.
+// A claim outlives its lease while its work goes on, and is not taken over.
 func TestOnce_ASlowRequestKeepsItsClaim(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {

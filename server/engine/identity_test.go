@@ -9,8 +9,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// One mailbox has one budget and one code, whatever spelling a door is given; another mailbox that
-// looks or folds like it has its own.
+// One mailbox has one budget and one code in any spelling; another mailbox that looks similar or folds to the same
+// text has its own.
 func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -51,7 +51,7 @@ func TestSend_OneMailboxInAllItsSpellingsAndNoOther(t *testing.T) {
 	})
 }
 
-// Whatever is written before an @ is sent or refused by name; it never fails as a fault.
+// Any text before an @ is sent or refused by name; it never causes a fault.
 func TestSend_NoAddressFailsAsAFault(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)

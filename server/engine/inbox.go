@@ -12,10 +12,10 @@ import (
 	"otpbridge/sql"
 )
 
-// Inbox is what the sandbox would have sent: a view over committed sends. It keeps nothing of its own.
+// Inbox shows what the sandbox would have sent: a view over committed sends. It stores nothing itself.
 type Inbox struct{ engine *Engine }
 
-// Message is one message in the sandbox's inbox: a view over committed sends, rendered when read.
+// Message is one message in the sandbox's inbox, rendered from a committed send when it is read.
 type Message struct {
 	ID          string    `json:"id"`
 	Account     string    `json:"account"`
@@ -28,10 +28,10 @@ type Message struct {
 	ChallengeID string    `json:"challenge_id"`
 	CreatedAt   time.Time `json:"created_at"`
 
-	content deliver.Content // all of it
+	content deliver.Content // complete
 }
 
-// Segments are what a provider would bill for the text.
+// Segments returns the number of segments that a provider would bill for the text.
 func (m Message) Segments() deliver.Segments { return deliver.CountSegments(m.Text) }
 
 // MessageQuery selects messages of the inbox. Zero fields select everything.
@@ -42,10 +42,10 @@ type MessageQuery struct {
 	Limit   int    // 1–500; 0 means 50
 }
 
-// messagePage is how many sends one reading of the inbox takes.
+// messagePage is how many sends one read of the inbox takes.
 const messagePage = 500
 
-// List reads the inbox, newest first. Refusals: Invalid (after, to).
+// List returns messages of the inbox, newest first. Refusals: Invalid (after, to).
 func (i *Inbox) List(ctx context.Context, q MessageQuery) ([]Message, error) {
 	if q.Limit == 0 {
 		q.Limit = 50
@@ -85,7 +85,7 @@ func (i *Inbox) List(ctx context.Context, q MessageQuery) ([]Message, error) {
 	}
 }
 
-// sendQuery is the part of q that the store can select.
+// sendQuery returns the part of q that the store can select.
 func (i *Inbox) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, error) {
 	sends := sql.SendQuery{Account: q.Account, From: sql.OldestSend(otp.At(time.Now())), Limit: min(q.Limit, messagePage)}
 	if q.After != "" {
@@ -104,8 +104,8 @@ func (i *Inbox) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, e
 		return sends, err
 	case to == "":
 	case strings.Contains(to, "@"):
-		// A mailbox is sealed with each send, and its hash names its own row, so these are told
-		// apart once they are opened.
+		// A mailbox is sealed with each send, and its hash names another row. So sends are selected by mailbox only
+		// after they are opened.
 		sends.WithMail, sends.Limit = true, messagePage
 	default:
 		addresses := []string{q.Account}
@@ -125,8 +125,8 @@ func (i *Inbox) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, e
 	return sends, nil
 }
 
-// recipientSpelling brings what an inbox is searched for to the spelling messages have. Refusal:
-// Invalid for a mailbox that cannot be one.
+// recipientSpelling brings an inbox search term to the spelling that messages have. Refusal: Invalid for a malformed
+// mailbox.
 func recipientSpelling(to string) (string, error) {
 	if to == "" {
 		return "", nil
@@ -138,7 +138,7 @@ func recipientSpelling(to string) (string, error) {
 	return "+" + strings.TrimPrefix(digits, "00"), nil
 }
 
-// render renders what one send put into the inbox, one message a channel.
+// render renders the inbox messages of one send, one per channel.
 func (i *Inbox) render(ctx context.Context, send *sql.Send) ([]Message, error) {
 	challenge, event := &send.Challenge, &send.Event
 	opened, err := i.engine.keyring.Open(vault.Recipient(send.Recipient.ID), send.Recipient.Sealed)
@@ -178,13 +178,13 @@ func (i *Inbox) render(ctx context.Context, send *sql.Send) ([]Message, error) {
 	return messages, nil
 }
 
-// Await is List that waits until there is at least one match, ctx ends or wait is
-// over; then it answers what there is, possibly nothing.
+// Await is List, but waits until there is at least one match, ctx ends or wait is over; then it returns what there is,
+// possibly nothing.
 func (i *Inbox) Await(ctx context.Context, q MessageQuery, wait time.Duration) ([]Message, error) {
 	if i.engine.options.Inbox == nil {
 		return nil, errors.New("there is no inbox to wait for")
 	}
-	// Another server on the same database does not wake this one's waiters, so they look again.
+	// A send by another server on the same database does not wake waiters here, so they poll.
 	const lookAgain = 250 * time.Millisecond
 	over := time.NewTimer(wait)
 	defer over.Stop()
@@ -209,7 +209,7 @@ func (i *Inbox) Await(ctx context.Context, q MessageQuery, wait time.Duration) (
 	}
 }
 
-// Clear empties the inbox by moving its mark; codes stay live.
+// Clear empties the inbox by moving its watermark; codes stay live.
 func (i *Inbox) Clear(ctx context.Context) error {
 	return i.engine.store.Sandbox.ClearInbox(ctx, sql.NewID())
 }

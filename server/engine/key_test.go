@@ -13,7 +13,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// keyChanges are what was recorded of a key, oldest first.
+// keyChanges returns the changes recorded for a key, oldest first.
 func keyChanges(t testing.TB, h house, key otp.ID) (all []otp.Change) {
 	t.Helper()
 	changes, err := h.store.People.Changes(background, otp.ID{}, 1000)
@@ -65,7 +65,7 @@ func TestKeys_EveryChangeIsRecordedWithItsActor(t *testing.T) {
 	})
 }
 
-// recordedKeys are who made keys of an account, with their changes.
+// recordedKeys returns who made an account's keys, with the changes.
 func recordedKeys(t testing.TB, h house, account string) (actors []string) {
 	t.Helper()
 	changes, err := h.store.People.Changes(background, otp.ID{}, 1000)

@@ -12,19 +12,19 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The key sets that issuers publish are asked for when a token needs them, and kept. A token that names an unknown
-// key may be the first after a rotation, or made up: so the set is asked for again, but once a minute at most,
-// and everybody else is judged by what is known.
+// Key sets of issuers are fetched when a token needs them, and cached. A token that names an unknown key may be the
+// first after a rotation, or forged. So the set is fetched again, but at most once a minute; until then other tokens
+// are checked against the cached set.
 const (
-	keySetAge     = 5 * time.Minute // after which a set is asked for anew
-	keySetEnd     = time.Hour       // after which a set that cannot be had anew is good for nothing
+	keySetAge     = 5 * time.Minute // after which a set is fetched again
+	keySetEnd     = time.Hour       // after which a set that could not be fetched again is not used
 	keySetPause   = time.Minute     // between two requests for a set
-	keySetTimeout = 3 * time.Second // of a request, which somebody waits for
+	keySetTimeout = 3 * time.Second // of a request, while a caller waits
 	maxKeySet     = 1 << 20         // bytes
-	maxKeySets    = 1000            // kept
+	maxKeySets    = 1000            // cached
 )
 
-// keySets are the published key sets, by their URLs.
+// keySets are the published key sets, by URL.
 type keySets struct {
 	fetch func(ctx context.Context, url string) ([]byte, error)
 	log   *slog.Logger
@@ -33,13 +33,13 @@ type keySets struct {
 	sets map[string]*keySet
 }
 
-// keySet is one of them.
+// keySet is one published key set.
 type keySet struct {
 	mu    sync.Mutex
-	keys  *crypto.JWTKeys // nil: none were ever read
-	read  time.Time       // when keys were asked for
-	tried time.Time       // when they were asked for last
-	under chan struct{}   // closed when the request under way has ended; nil: there is none
+	keys  *crypto.JWTKeys // nil: none was ever read
+	read  time.Time       // when keys were requested
+	tried time.Time       // time of the last request
+	under chan struct{}   // closed when the request in progress ends; nil: none
 }
 
 func newKeySets(guard *deliver.Guard, log *slog.Logger) *keySets {
@@ -62,7 +62,7 @@ func (s *keySets) at(url string) *keySet {
 	return set
 }
 
-// find returns the keys at a URL, with that of the id if they have it. Refusal: Overloaded while there are none.
+// find returns the keys at a URL, with the key of this id if the set has it. Refusal: Overloaded while there are none.
 func (s *keySets) find(ctx context.Context, url, id string) (*crypto.JWTKeys, error) {
 	set := s.at(url)
 	for waited := false; ; waited = true {
@@ -85,8 +85,8 @@ func (s *keySets) find(ctx context.Context, url, id string) (*crypto.JWTKeys, er
 	}
 }
 
-// look returns what is known now. Under is the request to wait for, if it may bring what is missing; mine is true
-// for the one caller who is to make it.
+// look returns the current keys. under is the request to wait for, if it may bring the missing key; mine is true for
+// the one caller who has to make it.
 func (s *keySet) look(id string, now time.Time) (keys *crypto.JWTKeys, under chan struct{}, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *keySet) look(id string, now time.Time) (keys *crypto.JWTKeys, under cha
 	return keys, nil, false
 }
 
-// ask reads a set. A set that cannot be read leaves the former one in its place.
+// ask fetches a set. If that fails the previous set stays.
 func (s *keySets) ask(ctx context.Context, set *keySet, url string) {
 	var keys *crypto.JWTKeys
 	defer func() {
@@ -121,13 +121,13 @@ func (s *keySets) ask(ctx context.Context, set *keySet, url string) {
 		close(set.under)
 		set.under = nil
 	}()
-	// Others wait for it, so it does not end with the request that began it.
+	// Others wait for it, so it must not end with the request that began it.
 	text, err := s.fetch(context.WithoutCancel(ctx), url)
 	if err == nil {
 		keys, err = crypto.ParseKeySet(text)
 	}
 	if err != nil {
-		shown, _, _ := strings.Cut(url, "?") // which may hold a secret
+		shown, _, _ := strings.Cut(url, "?") // the query may hold a secret
 		s.log.WarnContext(ctx, "the key set of an issuer of tokens cannot be read", "jwks_url", shown, "error", err)
 	}
 }

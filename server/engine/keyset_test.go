@@ -17,7 +17,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// publisher answers requests for a key set as it is told.
+// publisher answers requests for a key set as the test sets it.
 type publisher struct {
 	mu    sync.Mutex
 	ids   []string // nil: it does not answer
@@ -135,7 +135,7 @@ func TestKeySets_OneRequestServesAllWhoWaitRace(t *testing.T) {
 		require.Equal(t, 1, p.asked)
 		require.Equal(t, 2*time.Second, time.Since(began))
 
-		// While a set is asked for anew, whoever needs no new key goes by the old one.
+		// While a set is fetched again, callers that need no new key use the old one.
 		time.Sleep(10 * time.Minute)
 		began = time.Now()
 		all.Go(func() { _, _ = sets.find(t.Context(), "u", "b") })

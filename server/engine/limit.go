@@ -21,32 +21,31 @@ import (
 	"otpbridge/sql"
 )
 
-// The limits of requests protect capacity, and nothing that is guessed: what guards codes and
-// money are rows, decided with the guess or the send. So these may be counted in memory, and may
-// be forgotten. They are spread evenly (the generic cell rate algorithm): a key with 1000 a minute
-// may make 1000 requests at once, and then one every 60 ms.
+// Request limits protect capacity, not secrets: codes and money are protected by rows that are decided with the guess
+// or the send. So requests may be counted in memory, and the counts may be lost. The limits use the generic cell rate
+// algorithm: a key with 1000 a minute may make 1000 requests at once, and then one every 60 ms.
 //
-// Servers that are given one Redis count together. When it cannot be reached each counts for
-// itself until it can, which is logged once: then N servers let N times as many requests pass.
-// To refuse everything instead would turn the loss of a counter into the loss of the service.
+// Servers with the same Redis count together. While it cannot be reached each server counts for itself, which is
+// logged once; then N servers allow N times as many requests. Refusing everything instead would turn the loss of a
+// counter into the loss of the service.
 
-// Quota is how a limit stands after a request.
+// Quota is the state of a limit after a request.
 type Quota struct {
-	Limit      int           // how many are allowed at once; 0: there is no limit
-	Remaining  int           // how many are left of those now
-	Reset      time.Time     // when Remaining is Limit again; in whole seconds, round it up
-	Window     time.Duration // in which Limit come back
-	RetryAfter time.Duration // of a refused request: when the next one is allowed; likewise
+	Limit      int           // requests allowed at once; 0: no limit
+	Remaining  int           // how many of those are left now
+	Reset      time.Time     // when Remaining is Limit again; round up to whole seconds
+	Window     time.Duration // the time in which Limit requests are allowed again
+	RetryAfter time.Duration // of a refused request: when the next one is allowed; round up likewise
 }
 
-// quota is a limit as it is configured.
+// quota is a limit as configured.
 type quota struct {
 	perMinute int
-	burst     int // how many at once
+	burst     int // requests at once
 }
 
-// quotaOf is the limit of a key's requests: its own, else its account's, else its kind's. An
-// account's cannot raise that of a client key, which anybody may have taken from a page.
+// quotaOf returns the limit of a key's requests: its own, else its account's, else its kind's. An account's limit
+// cannot raise that of a client key, which anybody can copy from a web page.
 func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	standard := otp.KeyKind(key.Kind).PerMinute()
 	var q quota
@@ -71,12 +70,12 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	if q.perMinute <= 0 {
 		return quota{}
 	}
-	return quota{min(q.perMinute, otp.MaxRate), min(q.burst, otp.MaxRate)} // whatever somebody wrote into the row
+	return quota{min(q.perMinute, otp.MaxRate), min(q.burst, otp.MaxRate)} // whatever the row says
 }
 
-// CountRequest counts one request of the caller against its key's limit, also if ctx ends meanwhile: whoever
-// hangs up has made a request all the same. Without a limit it costs nothing and the Quota is zero.
-// Refusal: RateLimited, with the Quota filled in.
+// CountRequest counts one request of the caller against its key's limit, even if ctx ends meanwhile: a client that
+// hangs up has still made a request. Without a limit it does nothing and returns a zero Quota. Refusal: RateLimited,
+// with the Quota filled in.
 func (e *Engine) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
 	if c.quota == (quota{}) {
 		return Quota{}, nil
@@ -85,14 +84,13 @@ func (e *Engine) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
 		"the key has made as many requests as it may in this time")
 }
 
-// CountFailure counts a refused credential of an address, after Authenticate. Refusal:
-// RateLimited, with the Quota filled in, when the address is over the limit; answer that in place
-// of the failure.
+// CountFailure counts a refused credential of an address, after Authenticate. Refusal: RateLimited, with the Quota
+// filled in, if the address is over the limit; the door answers with that instead of the failure.
 //
-// The limit is never asked before a credential is decided: behind one proxy or carrier live many,
-// and a stranger's wrong keys must not stop a key that is right. Guessing needs no such stop. A key
-// has 16 characters or more and is no pattern (crypto.Guessable), so that even at a million tries a
-// second nobody finds one. What the limit bounds is work: see lookUp.
+// The limit is never checked before a credential is decided: many callers may share one proxy or carrier, and a
+// stranger's wrong keys must not stop a right key. The limit is not needed against guessing: a key has 16 characters
+// or more and is not a pattern (crypto.Guessable), so a million tries a second do not find one. The limit bounds the
+// work; see lookUp.
 func (e *Engine) CountFailure(ctx context.Context, peer netip.Addr) (Quota, error) {
 	from := otp.HostOf(peer)
 	if quota, err := e.limiter.over(from); err != nil {
@@ -101,9 +99,9 @@ func (e *Engine) CountFailure(ctx context.Context, peer netip.Addr) (Quota, erro
 	return e.limiter.countFailure(ctx, from)
 }
 
-// lookUp finds a credential by its hash. Those of an address over the limit of failures that are
-// not cached are looked up a few at once, in the order in which they came, so that a flood of
-// unknown keys leaves the database to others, and a right key waits for its turn and no longer.
+// lookUp finds a credential by its hash. For an address over the limit of failures, credentials that are not cached
+// are looked up a few at a time, in order of arrival. So a flood of unknown keys leaves the database to others, and a
+// right key only waits for its turn.
 func (e *Engine) lookUp(ctx context.Context, hash [32]byte, peer netip.Addr) (*credential, error) {
 	if cred, found := e.credentials.cached(hash); found {
 		return cred, nil
@@ -127,36 +125,36 @@ type limiter struct {
 	log      *slog.Logger
 	failures quota
 	memory   *counters
-	shared   *counters // nil: there is no Redis
+	shared   *counters // nil: no Redis
 	client   *redis.Client
 
 	seed      maphash.Seed
 	turns     [256]sync.Mutex // by the hash of a key
-	restUntil atomic.Int64    // Unix nanoseconds until which Redis is not asked; 0 while it answers
+	restUntil atomic.Int64    // Unix nanoseconds until which Redis is not used; 0 while it answers
 
 	lookUps [64]chan struct{} // by the hash of a network that is over the limit of failures
 
 	mu      sync.RWMutex
-	blocked map[netip.Prefix]time.Time // until when one more failure is one too many
+	blocked map[netip.Prefix]time.Time // until when one more failure is refused
 }
 
-// counters are the counts in one store, with an algorithm for each quota that keys have.
+// counters are the counts in one store, with one algorithm per quota in use.
 type counters struct {
 	store      throttled.GCRAStoreCtx
 	algorithms sync.Map // quota → *throttled.GCRARateLimiterCtx
 }
 
 const (
-	// maxCounted bounds what is counted in memory; the longest unused makes room. What is lost
-	// then is a count, and whoever makes up that many keys or addresses lost nobody's but theirs.
+	// maxCounted bounds the counts in memory; the least recently used is evicted. A flood of made-up keys or addresses
+	// evicts only its own counts.
 	maxCounted = 100_000
-	// redisPatience bounds what a request waits for Redis, and redisPause is how long it is left
-	// alone after it did not answer, but for one request: they must not all wait for what is gone.
+	// redisPatience bounds how long a request waits for Redis. redisPause is how long Redis is not used after it did
+	// not answer, except by one request at a time, so that not every request waits for it.
 	redisPatience = 500 * time.Millisecond
 	redisPause    = 2 * time.Second
-	// lookUpsAtOnce is how many unknown credentials of a flooded address are looked up at once.
+	// lookUpsAtOnce is how many unknown credentials of a flooded address are looked up concurrently.
 	lookUpsAtOnce = 2
-	// casAttempts is how often a count is tried against others who count the same at once.
+	// casAttempts is how often a count is retried against concurrent requests with the same key.
 	casAttempts = 200
 )
 
@@ -194,8 +192,8 @@ func newLimiter(redisURL string, failuresPerMinute int, log *slog.Logger) (*limi
 	return l, nil
 }
 
-// ProbeRedis counts once in a Redis, as servers do: it shows that the password is right and that
-// scripts may run. What it counted expires.
+// ProbeRedis counts once in a Redis, as servers do. This checks that the password is right and that scripts may run.
+// The count expires.
 func ProbeRedis(ctx context.Context, redisURL string) error {
 	l, err := newLimiter(redisURL, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -206,7 +204,7 @@ func ProbeRedis(ctx context.Context, redisURL string) error {
 	return err
 }
 
-// silent drops the Redis client's own log lines: every error it writes there it returns as well.
+// silent drops the Redis client's own log lines: it also returns every error that it logs.
 type silent struct{}
 
 // Printf implements the client's logger.
@@ -214,11 +212,11 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 func (l *limiter) close() {
 	if l.client != nil {
-		_ = l.client.Close() // nothing is lost: what it counted is in Redis
+		_ = l.client.Close() // nothing is lost: the counts are in Redis
 	}
 }
 
-// take counts one request for key and refuses it if that is one too many.
+// take counts one request for key and refuses it if it exceeds the limit.
 func (l *limiter) take(ctx context.Context, q quota, key, refusal string) (Quota, error) {
 	limited, state, err := l.count(ctx, q, key)
 	if err != nil {
@@ -235,15 +233,15 @@ func (l *limiter) take(ctx context.Context, q quota, key, refusal string) (Quota
 	return stand, &otp.Error{Kind: otp.RateLimited, Message: refusal, RetryAfter: stand.RetryAfter}
 }
 
-// window is the time in which as many requests are allowed as may come at once.
+// window returns the time in which a full burst is allowed again.
 func (q quota) window() time.Duration {
 	return time.Minute * time.Duration(q.burst) / time.Duration(q.perMinute)
 }
 
-// interval is the time after which one more request is allowed.
+// interval returns the time after which one more request is allowed.
 func (q quota) interval() time.Duration { return time.Minute / time.Duration(q.perMinute) }
 
-// count asks Redis where there is one and it answers, and else this process's memory.
+// count uses Redis if there is one and it answers, else this process's memory.
 func (l *limiter) count(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
 	if l.shared != nil && !l.resting() {
 		limited, state, err := l.countTogether(ctx, q, key)
@@ -254,11 +252,11 @@ func (l *limiter) count(ctx context.Context, q quota, key string) (bool, throttl
 	return l.memory.count(ctx, q, key)
 }
 
-// errResting is the answer while Redis is left alone.
+// errResting is returned while Redis is not used after a failure.
 var errResting = errors.New("the shared counts are not asked for a moment")
 
-// countTogether asks Redis. Of this server's requests with one key one asks at a time: the count
-// is compared and swapped, and all but one of those who tried at once would have to try again.
+// countTogether counts in Redis. This server sends the requests of one key one at a time: the count is compared and
+// swapped, and concurrent tries would all but one have to be repeated.
 func (l *limiter) countTogether(ctx context.Context, q quota, key string) (bool, throttled.RateLimitResult, error) {
 	turn := &l.turns[maphash.String(l.seed, key)%uint64(len(l.turns))]
 	turn.Lock()
@@ -282,10 +280,10 @@ func (l *limiter) countTogether(ctx context.Context, q quota, key string) (bool,
 	return limited, state, err
 }
 
-// resting reports whether Redis is left alone for now.
+// resting reports whether Redis is not used for now.
 func (l *limiter) resting() bool { return time.Now().UnixNano() < l.restUntil.Load() }
 
-// claimAsk is true while Redis answers, and for one request after each pause while it does not.
+// claimAsk reports true while Redis answers; while it does not, it reports true for one request after each pause.
 func (l *limiter) claimAsk() bool {
 	until, now := l.restUntil.Load(), time.Now()
 	return until == 0 || now.UnixNano() >= until && l.restUntil.CompareAndSwap(until, now.Add(redisPause).UnixNano())
@@ -305,9 +303,9 @@ func (c *counters) count(ctx context.Context, q quota, key string) (bool, thrott
 	return algorithm.(*throttled.GCRARateLimiterCtx).RateLimitCtx(ctx, key, 1)
 }
 
-// over refuses an address that is over the limit of failures. It goes by what this server has
-// seen, so that a flood costs no trip to Redis for each request: an address that used up its
-// failures elsewhere is over it here after one more.
+// over refuses an address that is over the limit of failures. It uses what this server has seen, so that a flood does
+// not cost a Redis call per request: an address that used up its failures at another server is refused here after one
+// more.
 func (l *limiter) over(from netip.Prefix) (Quota, error) {
 	if l.failures.perMinute <= 0 {
 		return Quota{}, nil
@@ -331,7 +329,7 @@ func (l *limiter) countFailure(ctx context.Context, from netip.Prefix) (Quota, e
 		return stand, err
 	}
 	if stand.Remaining == 0 {
-		// One more is allowed when all but one have still to come back.
+		// One more is allowed when all but one are allowed again.
 		l.block(from, stand.Reset.Add(-l.failures.interval()*time.Duration(l.failures.burst-1)))
 	}
 	return stand, err

@@ -135,7 +135,7 @@ func TestTakeRace_ExactlyAsManyAsTheLimit(t *testing.T) {
 	})
 }
 
-// The limit of failures counts whom a network is given to, not the addresses it has.
+// The limit of failures counts per assigned network, not per address in it.
 func TestAuthenticationFailed_SixtyAMinuteForAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openWith(t, sqlite(t), func(o *engine.Options) { o.AuthFailuresPerMinute = 60 })
@@ -256,9 +256,9 @@ func TestTake_ServersWithOneRedisCountTogether(t *testing.T) {
 	}, 20*time.Second, 50*time.Millisecond)
 }
 
-// Requests do not wait for a Redis that is gone: one finds out for all, now and then.
+// Requests do not wait for a dead Redis: one tries from time to time for all.
 func TestTake_ARedisThatIsGoneHoldsNobodyUp(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
 	require.NoError(t, err)
 	defer listener.Close()
 	h := openWith(t, sqlite(t), func(o *engine.Options) { o.RedisURL = "redis://" + listener.Addr().String() })
@@ -284,8 +284,8 @@ func TestNew_RefusesARedisURLWithoutQuotingIt(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 }
 
-// A key that is right is let in from an address that strangers flooded, at both doors, also the
-// first time that this server sees it and while the flood goes on; and a wrong one never is.
+// A right key is accepted from an address that strangers flood, at both doors, also when this server first sees it and
+// while the flood goes on. A wrong key never is.
 func TestAuthenticate_ARightKeyIsLetInFromAFloodedAddress(t *testing.T) {
 	h := openWith(t, sqlite(t), func(o *engine.Options) { o.AuthFailuresPerMinute = 3 })
 	for _, from := range []string{"192.0.2.1", "::ffff:192.0.2.2", "2001:db8:0:7::1", "::1", "fe80::1%eth0"} {

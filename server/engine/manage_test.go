@@ -14,7 +14,7 @@ import (
 	store "otpbridge/sql"
 )
 
-// A command that takes a production database for a sandbox leaves nothing that production refuses.
+// A command that opens a production database as a sandbox leaves nothing that production refuses.
 func TestOpen_LeavesNoMarkOfASandbox(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		opened, err := store.Open(background, string(at), store.Options{Sandbox: true})
@@ -103,7 +103,7 @@ func TestChange_WritesOnlyWhatWasNamed(t *testing.T) {
 	})
 }
 
-// changeTo changes columns of an account to what they are in to.
+// changeTo sets columns of an account to their values in to.
 func changeTo(h house, to otp.Account, columns ...string) error {
 	_, err := h.Accounts.Change(background, manage.Edit{Account: to.Address, Columns: columns,
 		Set: func(n *manage.Imported) error {
@@ -113,7 +113,7 @@ func changeTo(h house, to otp.Account, columns ...string) error {
 	return err
 }
 
-// Of 64 changes that were made on one reading of the account, through two servers, one is made, and recorded once.
+// Of 64 changes based on the same version of the account, through two servers, one is made, and recorded once.
 func TestChange_OneOfThoseWithOneVersionRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		servers := []house{open(t, at), open(t, at)}

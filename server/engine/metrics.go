@@ -8,8 +8,7 @@ import (
 	"otpbridge/server/deliver"
 )
 
-// metrics count what providers do and what becomes of messages. Labels are names that operators
-// gave to their channels, and countries.
+// metrics count hand-overs, receipts and sends. Labels are the names of channels and countries.
 type metrics struct {
 	handOvers *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
@@ -44,7 +43,7 @@ func newMetrics() *metrics {
 	}
 }
 
-// Collectors are the engine's metrics, for a registry.
+// Collectors returns the engine's metrics, for a registry.
 func (e *Engine) Collectors() []prometheus.Collector {
 	m := e.metrics
 	return []prometheus.Collector{m.handOvers, m.seconds, m.receipts, m.takeOvers, m.sends, m.verified, m.rehearsals}

@@ -40,8 +40,8 @@ var loadsEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, s
 	if retry`, `	if retry`, 1)
 }}
 
-// A harness that has never caught a bug is not trusted. Here the store is built with one, once
-// without and once with the guard: the first build must fail the race, the second must pass it.
+// A harness is trusted only if it has caught a bug. Here the store is built with one, with and without the guard: the
+// build without the guard must fail the race, the other must pass it.
 func TestHarness_CatchesABuildThatLoadsBeforeBeginAndDropsTheGuard(t *testing.T) {
 	if os.Getenv("OTP_MUTANT") != "" {
 		t.Skip("this is the mutant")
@@ -55,7 +55,7 @@ func TestHarness_CatchesABuildThatLoadsBeforeBeginAndDropsTheGuard(t *testing.T)
 	require.NoError(t, err, "with the guard the race must pass:\n%s", output)
 }
 
-// runMutant runs this package's races over a mutated store.
+// runMutant runs this package's races with a mutated store.
 func runMutant(tests string, mutations ...sqltest.Mutation) (string, error) {
 	command := exec.Command(tests, "-test.timeout", "2m", "-test.run", "OfManyWrongAtOnceRace")
 	command.Env = sqltest.Seeded(mutations...)

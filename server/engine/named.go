@@ -9,19 +9,18 @@ import (
 	"otpbridge/sql"
 )
 
-// Named says which challenge an application means: the one with an id, or the newest of a target.
+// Named selects an application's challenge: the one with an id, or the newest of a target.
 type Named struct {
-	ID     otp.ID // if zero, Target says which
+	ID     otp.ID // if zero, Target selects
 	Target Target
-	// Type is the challenge's; empty is otp.DefaultType, and any beside an ID, which is as good as a
-	// name for everything that does not verify.
+	// Type is the challenge's type; empty means otp.DefaultType, or any type if ID is set: for all but verifying, the
+	// id is enough.
 	Type string
-	// Binding stands beside an ID: what the challenge is bound to, as CanonicalBinding gives it; empty
-	// is anything.
+	// Binding goes with ID: what the challenge must be bound to, as CanonicalBinding returns it; empty means anything.
 	Binding string
 }
 
-// meant returns a function that returns the challenge that was loaded for n if n means it, else nil.
+// meant returns a function that returns the loaded challenge if n selects it, else nil.
 func (e *Engine) meant(c *Caller, n Named) func(*otp.Challenge) *otp.Challenge {
 	binding := n.Binding
 	if n.ID.IsZero() {
@@ -42,10 +41,10 @@ func (e *Engine) meant(c *Caller, n Named) func(*otp.Challenge) *otp.Challenge {
 	}
 }
 
-// on starts an operation on the challenge with this id, or if that is zero on the newest of t's slot.
-// Learn names what else the operation needs, once t is known: of an id the batch finds it, with the
-// challenge as far as it never changes. If the id is not the caller's, t stays empty, learn is not called
-// and the operation finds no challenge.
+// on starts an operation on the challenge with this id, or, if id is zero, on the newest of t's slot. It calls learn
+// once t is known, to add what else the operation needs. For an id, the batch finds t and passes learn the challenge,
+// of which only fields that never change may be used. If the id is not the caller's, t stays empty, learn is not
+// called and the operation finds no challenge.
 func (e *Engine) on(c *Caller, id otp.ID, t *Target, learn func(*sql.Operation, *otp.Challenge)) *sql.Operation {
 	op := operation(c)
 	if id.IsZero() {
@@ -68,8 +67,8 @@ func (e *Engine) on(c *Caller, id otp.ID, t *Target, learn func(*sql.Operation, 
 	return op
 }
 
-// newest returns the id of the target's newest challenge if n means it. It is read outside any
-// operation. Refusal: NotFound.
+// newest returns the id of the target's newest challenge if n selects it. It reads outside any operation. Refusal:
+// NotFound.
 func (e *Engine) newest(ctx context.Context, c *Caller, n Named) (otp.ID, error) {
 	newest, err := e.store.Challenges.Newest(context.WithoutCancel(ctx), e.recipientHash(c, n.Target.Recipient),
 		e.slot(c, n.Target))
@@ -82,16 +81,15 @@ func (e *Engine) newest(ctx context.Context, c *Caller, n Named) (otp.ID, error)
 	return newest.ID, nil
 }
 
-// errMoved says that a newer challenge took the place of the target's newest.
+// errMoved says that the target has a newer challenge than the one that was read.
 var errMoved = errors.New("another challenge is the newest now")
 
-// maxMoves is how often an operation looks again after errMoved. Each time somebody sent anew in the
-// moment between two reads.
+// maxMoves is how often an operation is repeated after errMoved. Each time a new challenge was sent between two reads.
 const maxMoves = 20
 
-// ResendNamed sends a challenge's code again, same code and expiry: by method, or if that is empty
-// by the one it was made with. It counts like a regeneration of the servlets. Once is the id that
-// Once gave: what was sent again with it before is answered and not sent once more; zero for none.
+// ResendNamed sends a challenge's code again, with the same expiry: by method, or if method is empty, by the method
+// that it was made with. It counts like a regeneration at the servlets. once is the id that Once gave, zero for none:
+// if the code was already resent under it, that result is returned and nothing is sent.
 //
 // Refusals: Invalid (method), those of otp.Resend, CostLimited, Overloaded.
 func (e *Engine) ResendNamed(ctx context.Context, c *Caller, n Named, method string, once otp.ID) (Challenge, error) {
@@ -124,8 +122,8 @@ func (e *Engine) madeOr(ctx context.Context, c *Caller, id otp.ID, err error) (C
 	return e.Made(ctx, c, id)
 }
 
-// resentBefore returns the challenge whose code was sent again under the id that Once gave, zero for
-// none. A recipient's newest challenge may be another one by now.
+// resentBefore returns the challenge whose code was resent under the id that Once gave, zero for none. The recipient's
+// newest challenge may be another one by now.
 func (e *Engine) resentBefore(ctx context.Context, once otp.ID) (otp.ID, error) {
 	if once.IsZero() {
 		return otp.ID{}, nil
@@ -137,8 +135,8 @@ func (e *Engine) resentBefore(ctx context.Context, once otp.ID) (otp.ID, error) 
 	return challenge, err
 }
 
-// resend sends the code of the challenge with this id again and returns the id, zero if that has
-// happened before under once. The error is errMoved if n is a target that has a newer challenge.
+// resend sends the code of the challenge with this id again and returns the id, zero if that has already happened
+// under once. The error is errMoved if n is a target that has a newer challenge.
 func (e *Engine) resend(c *Caller, n Named, id otp.ID, method string, once otp.ID) (otp.ID, error) {
 	var (
 		target   Target
@@ -197,7 +195,7 @@ func (e *Engine) resend(c *Caller, n Named, id otp.ID, method string, once otp.I
 	return done, nil
 }
 
-// CancelNamed calls a live challenge off. Refusals: those of otp.Cancel, Overloaded.
+// CancelNamed cancels a live challenge. Refusals: those of otp.Cancel, Overloaded.
 func (e *Engine) CancelNamed(ctx context.Context, c *Caller, n Named) (Challenge, error) {
 	target := n.Target
 	op, meant := e.on(c, n.ID, &target, func(*sql.Operation, *otp.Challenge) {}), e.meant(c, n)
@@ -218,8 +216,8 @@ func (e *Engine) CancelNamed(ctx context.Context, c *Caller, n Named) (Challenge
 	return e.Status(ctx, c, canceled)
 }
 
-// StatusNamed is Status of the challenge that n means. By a target it finds none that expired more than
-// an hour ago, as a guess does not; by an ID it does. Refusal: NotFound.
+// StatusNamed is Status of the challenge that n selects. By a target it finds none that expired more than an hour ago,
+// as Verify does; by an ID it does. Refusal: NotFound.
 func (e *Engine) StatusNamed(ctx context.Context, c *Caller, n Named) (Challenge, error) {
 	if !n.ID.IsZero() {
 		return e.Status(ctx, c, n.ID)

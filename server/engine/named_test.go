@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// byName are the calls that name a challenge and guess nothing.
+// byName are the calls that name a challenge without a guess.
 var byName = map[string]func(h house, c *engine.Caller, n engine.Named) (engine.Challenge, error){
 	"status": func(h house, c *engine.Caller, n engine.Named) (engine.Challenge, error) {
 		return h.StatusNamed(background, c, n)
@@ -25,8 +25,8 @@ var byName = map[string]func(h house, c *engine.Caller, n engine.Named) (engine.
 	},
 }
 
-// What verify does not find, nothing else finds by the same name, and it stays as it was; by its id a
-// challenge needs no more than its account and environment.
+// A challenge that verify does not find is not found by the other calls under the same name, and does not change. By
+// its id, a challenge needs only its account and environment.
 func TestNamed_EachCallFindsWhatAGuessWouldFind(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -58,7 +58,7 @@ func TestNamed_EachCallFindsWhatAGuessWouldFind(t *testing.T) {
 					{&live, engine.Named{Target: right, Type: row.kind}},
 				} {
 					if call == "status" && !wrong.named.ID.IsZero() && wrong.named.Type != "" {
-						continue // a path names an id and nothing else
+						continue // a path names only an id
 					}
 					_, err := do(h, wrong.caller, wrong.named)
 					require.Equal(t, otp.NotFound, otp.KindOf(err), "%s %+v", call, wrong.named)
@@ -93,7 +93,7 @@ func TestNamed_ARecipientMeansItsNewestChallenge(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, status.Sends, 1)
 
-			// A challenge that a guess no longer finds has no status by its recipient; its id keeps one.
+			// A challenge that a guess no longer finds has no status by its recipient, but still by its id.
 			time.Sleep(5*time.Minute + time.Hour)
 			status, err = h.StatusNamed(background, c, named)
 			require.NoError(t, err)
@@ -109,8 +109,8 @@ func TestNamed_ARecipientMeansItsNewestChallenge(t *testing.T) {
 	})
 }
 
-// A request that is repeated after its server died hears of the challenge whose code it had sent
-// again, though another is the recipient's newest by now, and nothing is sent.
+// A request that is repeated after its server died is answered with the challenge whose code it resent, even if the
+// recipient has a newer one now, and nothing is sent.
 func TestResendNamed_ARepetitionIsAnsweredForTheChallengeThatItResent(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -132,8 +132,8 @@ func TestResendNamed_ARepetitionIsAnsweredForTheChallengeThatItResent(t *testing
 	})
 }
 
-// Resends race with sends that replace what they are to send again. Each succeeds for whichever is the
-// newest at its moment: none is told that its challenge was replaced, for it named none.
+// Resends race with sends that replace their challenges. Each succeeds for the newest challenge of its moment. None is
+// refused as replaced, because it named no challenge.
 func TestResendNamed_WhileTheNewestChangesRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)

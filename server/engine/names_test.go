@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// deceptive are texts that show people something else than what is there.
+// deceptive are texts that show people something different from their content.
 var deceptive = []string{
 	"Shop\u202eknaB", "Shop\u2066", "\u200fShop", "Sh\u200bop", "Shop\u0000", "Shop\x1b[2J", "Shop\u0085",
 	"Shop\u2028Bank", "Sh\u00adop",
@@ -77,7 +77,7 @@ func TestAccounts_RefuseTextsThatDeceive(t *testing.T) {
 	require.NotContains(t, kept.Templates, "login")
 }
 
-// What people write in earnest is taken, and comes back as it was written.
+// Real texts are accepted, and come back unchanged.
 func TestAccounts_TakeTextsInEveryScript(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -103,7 +103,7 @@ func TestAccounts_TakeTextsInEveryScript(t *testing.T) {
 	})
 }
 
-// A row that somebody wrote with SQL keeps working, and its other columns can be changed.
+// A row that was written with SQL keeps working, and its other columns can be changed.
 func TestChange_LooksAtWhatIsWritten(t *testing.T) {
 	h := open(t, sqlite(t))
 	account := otp.DefaultAccount("4711")
@@ -112,13 +112,13 @@ func TestChange_LooksAtWhatIsWritten(t *testing.T) {
 	require.NoError(t, err)
 	stored, err := h.Accounts.Find(background, "4711")
 	require.NoError(t, err)
-	stored.Name = "Shop\u202e" // as SQL may have it
+	stored.Name = "Shop\u202e" // as SQL may have written it
 	stored.Enabled = false
 	require.NoError(t, changeTo(h, stored.Account, "enabled"))
 	require.ErrorContains(t, changeTo(h, stored.Account, "enabled", "name"), "name: ")
 }
 
-// Lists of a key are held to what their columns hold, on both databases.
+// A key's lists are checked against the size of their columns, on both databases.
 func TestCreateKey_RefusesListsThatNoColumnHolds(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)

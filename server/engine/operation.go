@@ -12,16 +12,15 @@ import (
 	"otpbridge/sql"
 )
 
-// Sent is what Generate and Resend answer.
+// Sent is the result of Generate and Resend.
 type Sent struct {
 	Challenge     otp.ID
 	ExpiresAt     time.Time
 	Regenerations int // resends that count so far
 }
 
-// Generate makes a new code for the target's slot and has it delivered; whatever code was live
-// there is replaced. Refusals: Invalid (e-mail-only account and no mailbox), Locked, OverLimit,
-// CostLimited, Undelivered, Overloaded.
+// Generate makes a new code for the target's slot and delivers it; a code that is live there is replaced. Refusals:
+// Invalid (e-mail-only account and no mailbox), Locked, OverLimit, CostLimited, Undelivered, Overloaded.
 func (e *Engine) Generate(_ context.Context, c *Caller, t Target) (Sent, error) {
 	channels := c.channels(t)
 	if channels == 0 {
@@ -44,15 +43,15 @@ type generated struct {
 	happened  bool
 }
 
-// generate makes the drafted challenge, which has its id, channels and details, the newest of
-// the target's slot. Refusals: Locked, OverLimit, CostLimited, Overloaded.
+// generate makes the drafted challenge, which has its id, channels and details, the newest of the target's slot.
+// Refusals: Locked, OverLimit, CostLimited, Overloaded.
 func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Challenge,
 	policy otp.Policy) (made generated, err error) {
 	policy = e.unthrottled(policy, t, draft.Channels)
 	op.Slot = e.slot(c, t)
 	draft.Slot, draft.KeyID, draft.Nonce = op.Slot, e.keyring.Primary(), randomID()
 	var mailbox []byte
-	if draft.Channels.Has(otp.Email) || draft.Details != nil && t.Mailbox != "" { // a fallback may need it, or a resend
+	if draft.Channels.Has(otp.Email) || draft.Details != nil && t.Mailbox != "" { // a fallback or a resend may need it
 		draft.Mailbox = e.keyring.Seal(vault.Mailbox(draft.ID), []byte(t.Mailbox))
 	}
 	mailboxHash := e.mailboxHash(c, t)
@@ -65,7 +64,7 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 		if made.happened = s.Happened; made.happened {
 			return nil
 		}
-		// Each try starts from the draft, in the place from which it is sent.
+		// Each try starts from the draft.
 		challenge, previous := &made.send.challenge, s.Challenge
 		*challenge = *draft
 		if err := otp.Generate(s.Recipient, s.Mailbox, previous, challenge, policy, s.Now); err != nil {
@@ -100,15 +99,15 @@ func (e *Engine) generate(c *Caller, t Target, op *sql.Operation, draft *otp.Cha
 	return made, err
 }
 
-// lockMailbox lets op lock and count the send window of the mailbox that e-mail goes to. Where the
-// mailbox is the recipient itself its row is locked and counted anyway.
+// lockMailbox makes op lock and count the send window of the mailbox that e-mail goes to. If the mailbox is the
+// recipient itself, its row is locked and counted anyway.
 func (e *Engine) lockMailbox(c *Caller, op *sql.Operation, t Target) {
 	if mailbox := e.recipientHash(c, t.Mailbox); mailbox != op.Recipient {
 		op.Mailbox = mailbox
 	}
 }
 
-// mailboxHash is what an event about t is found by besides its recipient, zero for nothing.
+// mailboxHash returns the second hash by which an event about t is found, besides its recipient; zero for none.
 func (e *Engine) mailboxHash(c *Caller, t Target) otp.ID {
 	if t.Mailbox == "" || t.Mailbox == t.Recipient {
 		return otp.ID{}
@@ -116,9 +115,8 @@ func (e *Engine) mailboxHash(c *Caller, t Target) otp.ID {
 	return e.recipientHash(c, t.Mailbox)
 }
 
-// Resend sends the slot's code again, to the target's mailbox if it names one and else to the
-// one the code was first sent to. Refusals: those of otp.Resend, CostLimited, Undelivered,
-// Overloaded.
+// Resend sends the slot's code again, to the target's mailbox if it names one, else to the one that the code was first
+// sent to. Refusals: those of otp.Resend, CostLimited, Undelivered, Overloaded.
 func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) {
 	op := e.operation(c, t)
 	op.Slot = e.slot(c, t)
@@ -155,8 +153,8 @@ func (e *Engine) Resend(ctx context.Context, c *Caller, t Target) (Sent, error) 
 	return e.dispatch(&send)
 }
 
-// recordResend puts the challenge's next send into the history and the outbox, inside its operation,
-// and gives it. Refusal: CostLimited.
+// recordResend puts the challenge's next send into the history and the outbox, inside its operation, and returns it.
+// Refusal: CostLimited.
 func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, challenge *otp.Challenge, t Target,
 	channels otp.Channels, guard *guard) (send, error) {
 	e.introduce(s, c, t)
@@ -177,9 +175,9 @@ func (e *Engine) recordResend(op *sql.Operation, c *Caller, s *sql.State, challe
 	return sent, nil
 }
 
-// storedMailbox is where the slot's live code was sent by e-mail, empty for nowhere. It is read
-// ahead of the operation, because the mailbox decides which rows the operation locks; if the
-// challenge is replaced in between, its successor was sent for the same slot by the same caller.
+// storedMailbox returns the mailbox that the slot's live code was sent to, empty for none. It is read before the
+// operation, because the mailbox decides which rows the operation locks. If the challenge is replaced in between, its
+// successor was sent for the same slot by the same caller.
 func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation) (string, error) {
 	challenge, err := e.store.Challenges.Newest(context.WithoutCancel(ctx), op.Recipient, op.Slot)
 	if err != nil || challenge == nil || challenge.Mailbox == nil {
@@ -189,9 +187,9 @@ func (e *Engine) storedMailbox(ctx context.Context, c *Caller, op *sql.Operation
 	return string(mailbox), err
 }
 
-// Verify decides one guess at the slot's newest challenge. The error is nil for the right code
-// only. Guess is what the door read; an unreadable one is the empty string, which is a wrong
-// code and costs an attempt. Refusals: those of otp.Verify, Overloaded.
+// Verify decides one guess at the slot's newest challenge. The error is nil for the right code only. guess is what the
+// door read; an unreadable one is the empty string, which is a wrong code and costs an attempt. Refusals: those of
+// otp.Verify, Overloaded.
 func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) error {
 	op := e.operation(c, t)
 	op.Slot, op.Rank = e.slot(c, t), sql.Verifying
@@ -205,12 +203,12 @@ func (e *Engine) Verify(_ context.Context, c *Caller, t Target, guess string) er
 	return err
 }
 
-// decideGuess decides one guess at a challenge of a recipient, nil for none, inside its operation. Every
-// door's guesses come here.
+// decideGuess decides one guess at a challenge of a recipient, nil for none, inside its operation. Every door's
+// guesses are decided here.
 func (e *Engine) decideGuess(op *sql.Operation, c *Caller, s *sql.State, recipient string, guessed *otp.Challenge,
 	guess string) error {
-	// The code is derived and compared whatever the state, so that the time of the answer
-	// does not tell a locked or missing challenge from a live one.
+	// The code is derived and compared in every state, so that the response time does not tell a locked or missing
+	// challenge from a live one.
 	challenge := guessed
 	if challenge == nil {
 		challenge = &otp.Challenge{KeyID: e.keyring.Primary(), Length: 6}
@@ -246,7 +244,7 @@ func (e *Engine) operation(c *Caller, t Target) *sql.Operation {
 	return op
 }
 
-// operation starts an operation of the caller. Its clock is read here, once.
+// operation starts an operation of the caller. Its time is read here, once.
 func operation(c *Caller) *sql.Operation {
 	return &sql.Operation{Event: sql.NewID(), Account: c.Account.Address, Now: otp.At(time.Now())}
 }
@@ -255,13 +253,13 @@ func (e *Engine) recipientHash(c *Caller, recipient string) otp.ID {
 	return e.vault.RecipientHash(c.Account.Address, c.Environment, deliver.Identity(recipient))
 }
 
-// slot is what may have one live challenge.
+// slot returns the id of the slot: what may have one live challenge.
 func (e *Engine) slot(c *Caller, t Target) otp.ID {
 	return e.index.Sum("slot", c.Account.Address, string(c.Environment), deliver.Identity(t.Recipient), t.Subject,
 		t.Binding)
 }
 
-// introduce fills in the rows of recipients that are not stored yet.
+// introduce fills in recipients' rows that are not stored yet.
 func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
 	for _, row := range []struct {
 		recipient *otp.Recipient
@@ -274,8 +272,8 @@ func (e *Engine) introduce(s *sql.State, c *Caller, t Target) {
 	}
 }
 
-// code derives a challenge's code; nothing stores it. That of an account's test recipient is a fixed one if it has the
-// challenge's length. In a sandbox it can be another fixed one, the recipient's own before everyone's.
+// code derives a challenge's code, which is stored nowhere. An account's test recipient has a fixed code, if it has
+// the challenge's length. A sandbox can have other fixed codes: the recipient's own, then the general one.
 func (e *Engine) code(settings *account, c *otp.Challenge, recipient string) (string, error) {
 	code, err := e.keyring.Code(c.KeyID, c.ID, c.Nonce, c.Slot, c.Length)
 	if err != nil {

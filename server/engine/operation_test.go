@@ -42,7 +42,7 @@ func TestVerify_TheCanceledRow(t *testing.T) {
 	})
 }
 
-// In a bubble time is fake, for the engine and everything below it: expiry costs none.
+// In a bubble time is fake, for the engine and everything below it, so expiry takes no real time.
 func TestVerify_ExpiresByTheEnginesOwnClock(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestGenerate_SurelyUndeliveredIsRefundedAndLeavesTheNewCodeLive(t *testing.
 		caller := throwaway(t, h, nil)
 		to, old := generated(t, h, caller, "919551492394")
 		h.faults.Set([]deliver.Fault{{Target: "inbox", Kind: "not_sent", Account: caller.Account.Address}})
-		for range 30 { // far beyond the ten a minute: every one is refunded
+		for range 30 { // far beyond ten a minute: each is refunded
 			_, err := h.Generate(background, caller, to)
 			require.Equal(t, otp.Undelivered, otp.KindOf(err))
 		}
@@ -114,7 +114,7 @@ func TestGenerate_WaitsForAnOutcomeNoLongerThanItsDeadline(t *testing.T) {
 	})
 }
 
-// scripted is a channel with given outcomes, one a call.
+// scripted is a channel with given outcomes, one per call.
 type scripted struct {
 	outcomes []deliver.Outcome
 	calls    atomic.Int32
@@ -141,7 +141,7 @@ func TestDispatch_TriesTheNextChannelOnlyAfterSurelyNotSent(t *testing.T) {
 		}{
 			{deliver.Sent, deliver.Sent, 0, 0},
 			{deliver.Unknown, deliver.Sent, 0, 0},
-			{0, deliver.Sent, 0, 0}, // a panic tells nothing about the message
+			{0, deliver.Sent, 0, 0}, // a panic says nothing about the message
 			{deliver.NotSent, deliver.Sent, 1, 0},
 			{deliver.NotSent, deliver.Unknown, 1, 0},
 			{deliver.NotSent, deliver.NotSent, 1, otp.Undelivered},

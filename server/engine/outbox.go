@@ -12,32 +12,31 @@ import (
 	"otpbridge/sql"
 )
 
-// The outbox: every send that leaves this process has a row for each medium, committed with the
-// send and leased to this server. Before each hand-over the row says so, and afterwards how it
-// ended. Whoever finds a row whose lease ran out therefore knows whether the message surely went
-// nowhere, and may be sent, or may have gone out, and must not be.
+// The outbox: every send that leaves this process has a row per medium, committed with the send and leased to this
+// server. Before each hand-over the row is marked as started, and afterwards with the outcome. So a server that finds
+// a row with an expired lease knows whether the message surely was not sent, and may be sent, or may have gone out,
+// and must not be sent again.
 //
-// Where somebody waits for the hand-over the row says from the beginning that one is under way: it
-// follows the COMMIT at once, and a step of its own in between would cost every send a transaction.
-// If the process dies between the two, whoever waits hears an error and asks again; a message that
-// another server sent a quarter of a minute later would be a code that nobody waits for, or a second
-// one. So it ends as unknown, which is what is known of it. An application was promised that its
+// If a caller waits for the hand-over, the row is inserted as started: the hand-over follows the COMMIT at once, and a
+// separate mark would cost every send a transaction. If the process dies between the two, the caller gets an error and
+// asks again. Another server must not send that message 15 seconds later: it would be a code that nobody waits for, or
+// a second one. So it ends as unknown. An application of the JSON API was promised that its send is queued and does
+// not wait, so there the two steps are separate.
 // send is queued, and does not wait, so there the steps are two.
 
 // The times of the outbox.
 const (
-	// retryFor bounds how long a send that somebody polls for is tried again: longer than that
-	// nobody looks at a phone.
+	// retryFor bounds how long a send of the JSON API is retried: after that, hardly anybody still waits for the code.
 	retryFor = 60 * otp.Second
 	// firstPause and longestPause bound the pause between two rounds through the channels.
 	firstPause, longestPause = 500 * time.Millisecond, 8 * time.Second
-	// handOverGrace is how long hand-overs under way may take once the server stops.
+	// handOverGrace is how long hand-overs in progress may take once the server stops.
 	handOverGrace = 3 * time.Second
 	// takeOverChunk is how many deliveries are taken over at once.
 	takeOverChunk = 64
 )
 
-// entrust puts the send's deliveries into the outbox, inside the operation that makes it.
+// entrust puts the send's deliveries into the outbox, inside the operation that makes the send.
 func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard) {
 	if !e.outbound(s.caller, s.channels) {
 		return
@@ -70,7 +69,7 @@ func (e *Engine) entrust(op *sql.Operation, state *sql.State, s *send, g *guard)
 	state.Deliver(s.rows)
 }
 
-// awaited reports whether somebody waits for the hand-over of what c sends.
+// awaited reports whether c waits for the hand-over of its sends.
 func (e *Engine) awaited(c *Caller) bool {
 	return c.Door == otp.ServletDoor && e.options.DeliveryWait > 0
 }
@@ -87,8 +86,8 @@ func (e *Engine) carryAll(s *send, life time.Duration, settled chan<- deliver.Ou
 	}
 }
 
-// carry takes one delivery through its channels, again and again while that can help, and tells
-// its outcome once: as soon as it is known, or NotSent when it is also recorded.
+// carry takes one delivery through its channels, repeatedly while that can help. It reports the outcome once: as soon
+// as it is known, but NotSent only after it is recorded.
 func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func(deliver.Outcome)) {
 	e.leases.hold(row.ID, row.LeasedUntil)
 	defer e.leases.drop(row.ID)
@@ -137,7 +136,7 @@ func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell func
 	tell(deliver.NotSent)
 }
 
-// recordHandOver records the outcome of a hand-over after which nothing more is tried.
+// recordHandOver records a final outcome of a hand-over.
 func (e *Engine) recordHandOver(ctx context.Context, s *send, row *otp.Delivery, channel deliver.Channel,
 	m deliver.Message, result deliver.Result) {
 	var receipt otp.ID
@@ -147,26 +146,26 @@ func (e *Engine) recordHandOver(ctx context.Context, s *send, row *otp.Delivery,
 	outcome := otp.OutcomeSent
 	if result.Outcome != deliver.Sent {
 		e.notHandedOver(ctx, channel, m, result)
-		outcome = otp.OutcomeUnknown // which a receipt may still clear up
+		outcome = otp.OutcomeUnknown // a receipt may still clear it up
 	}
 	e.finish(s, row, outcome, receipt)
 }
 
-// receiptHash is what a delivery remembers of the provider's name for it.
+// receiptHash returns the keyed hash of a provider's message id, as a delivery stores it.
 func (e *Engine) receiptHash(channel, messageID string) otp.ID {
 	return e.index.Sum("receipt", channel, messageID)
 }
 
-// backOff is the pause after a round in which nothing was sent: doubled each time, and shortened by
-// chance by up to half, so that servers do not come back to a provider together.
+// backOff returns the pause after a round in which nothing was sent: doubled each time, and randomly shortened by up
+// to half, so that servers do not return to a provider at the same time.
 func backOff(round int) time.Duration {
 	pause := min(firstPause<<min(round, 8), longestPause)
 	return pause - time.Duration(rand.Int64N(int64(pause/2)))
 }
 
-// worthWhile reports whether somebody will still use the code if the channels are tried again after
-// pause. A servlet's client waits for the answer, and must hear in time that there is none; an
-// application that named another method is better served by that.
+// worthWhile reports whether the code will still be of use if the channels are tried again after pause. A servlet's
+// client waits for the answer, and must hear in time if there is none. An application that named a fallback method is
+// better served by that method.
 func (e *Engine) worthWhile(s *send, row *otp.Delivery, pause time.Duration) bool {
 	passed := otp.At(time.Now()) - row.CreatedAt + otp.Span(pause)
 	if s.caller.Door == otp.ServletDoor {
@@ -175,31 +174,30 @@ func (e *Engine) worthWhile(s *send, row *otp.Delivery, pause time.Duration) boo
 	return len(s.fallback) == 0 && passed < min(retryFor, row.ExpiresAt-row.SentAt)
 }
 
-// started is the answer to whether a hand-over may begin.
+// started says whether a hand-over may begin.
 type started int
 
 const (
-	lost    started = iota // it may not: the delivery is somebody else's by now, or nobody can tell
-	tooLate                // it may not: the code has expired
+	lost    started = iota // no: another server has the delivery, or that could not be determined
+	tooLate                // no: the code has expired
 	mayGo
 )
 
-// markStarted marks that the delivery is about to be handed to a channel, unless its row has said so from
-// the beginning, and reports whether it may be. Nothing may be handed over that is not marked: whoever
-// takes over would send it again.
+// markStarted marks a delivery as about to be handed to a channel, unless its row was inserted as started, and reports
+// whether it may be. An unmarked delivery must not be handed over: a server that takes it over would send it again.
 func (e *Engine) markStarted(ctx context.Context, s *send, row *otp.Delivery, channel string, begun bool) started {
 	if ctx.Err() != nil && e.cut.Err() == nil {
 		return tooLate
 	}
 	if begun {
-		// Somebody may have taken it over meanwhile, if this process stood still for so long, but
-		// nobody has sent it: what has begun is not sent again.
+		// Another server may have taken it over meanwhile, if this process stalled for so long. But it has not sent
+		// it: a started delivery is never sent again.
 		return mayGo
 	}
 	held, err := e.store.Deliveries.Mark(&sql.Mark{ID: row.ID, Owner: e.process, Step: sql.Started,
 		At: otp.At(time.Now()), Channel: channel})
 	if err != nil {
-		// Its lease runs out, and whoever takes it over will know that it was not sent.
+		// Its lease runs out, and the server that takes it over knows that it was not sent.
 		e.log.ErrorContext(e.closing, "delivery could not be begun", "account", row.Account,
 			"challenge", s.challenge.ID.Text("otp"), "send", s.number, "error", err)
 	}
@@ -209,8 +207,8 @@ func (e *Engine) markStarted(ctx context.Context, s *send, row *otp.Delivery, ch
 	return mayGo
 }
 
-// pause waits before another round, with the delivery marked as surely not under way, and tells
-// whether it is still this server's.
+// pause waits before another round, with the delivery marked as not in progress, and reports whether this server still
+// has the delivery.
 func (e *Engine) pause(row *otp.Delivery, pause time.Duration) bool {
 	until := otp.At(time.Now()) + otp.Lease
 	if !e.markRested(row, until) {
@@ -226,9 +224,9 @@ func (e *Engine) pause(row *otp.Delivery, pause time.Duration) bool {
 	return true
 }
 
-// letGo gives the delivery up before its lease ends, so that another server takes it over at once.
+// letGo gives up the delivery before its lease ends, so that another server takes it over at once.
 func (e *Engine) letGo(row *otp.Delivery) {
-	e.leases.drop(row.ID) // or it might be renewed in between
+	e.leases.drop(row.ID) // first, or the lease might be renewed in between
 	e.markRested(row, otp.At(time.Now()))
 }
 
@@ -238,8 +236,8 @@ func (e *Engine) markRested(row *otp.Delivery, until otp.Millis) bool {
 	return held
 }
 
-// finish records how a delivery ended, what history tells of that, and the refund if the send
-// surely reached nobody on any medium: all in one transaction.
+// finish records how a delivery ended, the event, and the refund if the send surely reached nobody on any medium: all
+// in one transaction.
 func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) {
 	for try := range 3 {
 		err := e.tryFinish(s, row, outcome, receipt)
@@ -260,7 +258,7 @@ func (e *Engine) finish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt
 
 func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt otp.ID) error {
 	if outcome == otp.OutcomeSent && s.caller.Door != otp.V1Door {
-		// Nobody asks history for more than that it was sent.
+		// The event of the send is enough for the history.
 		_, err := e.store.Deliveries.Mark(&sql.Mark{
 			ID: row.ID, Owner: e.process, Step: sql.Ended, At: otp.At(time.Now()), Outcome: outcome, Receipt: receipt,
 		})
@@ -283,14 +281,14 @@ func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, rece
 	return e.store.Do(op)
 }
 
-// recordOutcomeOf records what an outcome means for history and refunds. What the servlets sent needs no
-// event: that a send was made says so.
+// recordOutcomeOf records the event and the refund for an outcome. Sends of the servlets need no outcome event: the
+// send's own event is enough.
 func (e *Engine) recordOutcomeOf(op *sql.Operation, s *send, state *sql.State, outcome otp.Outcome, guard *guard) {
 	switch {
 	case state.Recipient.Version == 0: // swept or reset meanwhile
 	case outcome == otp.OutcomeUnsent:
 		if other := state.Sibling; other != nil && other.Outcome != otp.OutcomeUnsent {
-			return // it may have reached them there
+			return // it may have arrived on the other medium
 		}
 		s.refund(op, state)
 		guard.release(state)

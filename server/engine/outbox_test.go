@@ -16,10 +16,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// provider is a channel that leads out of the process, with a next hop that counts what arrived.
+// provider is a channel that leaves the process, with a next hop that counts what arrived.
 type provider struct {
 	name string
-	send func(ctx context.Context, m deliver.Message) deliver.Result // nil: takes everything
+	send func(ctx context.Context, m deliver.Message) deliver.Result // nil: accepts everything
 
 	mu    sync.Mutex
 	calls int
@@ -59,14 +59,14 @@ func (p *provider) called() int {
 	return p.calls
 }
 
-// down is a provider that is not reached.
+// down returns a provider that cannot be reached.
 func down(name string) *provider {
 	return &provider{name: name, send: func(context.Context, deliver.Message) deliver.Result {
 		return deliver.Result{Outcome: deliver.NotSent, Retryable: true, Down: true, Reason: "the connection was refused"}
 	}}
 }
 
-// silent is one that takes the request and never answers.
+// silent returns a provider that accepts the request and never answers.
 func silent(name string) *provider {
 	return &provider{name: name, send: func(ctx context.Context, _ deliver.Message) deliver.Result {
 		select {
@@ -86,7 +86,7 @@ func through(t testing.TB, at place, adjust func(*engine.Options), channels ...d
 	})
 }
 
-// open rows are those that somebody still has to end.
+// openRows counts the deliveries that are not finished.
 const openRows = `SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`
 
 func settled(t testing.TB, h house) {
@@ -184,7 +184,7 @@ func TestOutbox_StatusTellsHowAnApplicationsSendEnded(t *testing.T) {
 	})
 }
 
-// A provider that comes back is found by what was sent in between, but never after the code expired.
+// A provider that recovers gets what was sent meanwhile, but nothing after the code expired.
 func TestOutbox_AnApplicationsSendIsTriedAgainForAMinute(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
@@ -220,8 +220,8 @@ func TestOutbox_AnApplicationsSendIsTriedAgainForAMinute(t *testing.T) {
 	})
 }
 
-// What a servlet's caller waits for has begun with its COMMIT, in one write. What its server did not
-// live to hand over ends as unknown, and is not delivered to somebody who heard an error.
+// A delivery that a servlet's caller waits for is marked as begun in its COMMIT. If its server dies before the
+// hand-over it ends as unknown, and is not delivered to a caller who got an error.
 func TestTakeOver_WhatAServletsCallerWaitedForIsUnknownAndNeverDelivered(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		gate := make(chan struct{})
@@ -254,8 +254,7 @@ func TestTakeOver_WhatAServletsCallerWaitedForIsUnknownAndNeverDelivered(t *test
 	})
 }
 
-// A server that stops before it has begun what it said it had begins lets it go, and another one
-// delivers it.
+// A server that stops before a hand-over that it has marked lets the delivery go, and another server delivers it.
 func TestOutbox_AClosingServerLetsGoOfWhatItHasNotHandedOver(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		first := &provider{name: "first"}
@@ -278,7 +277,7 @@ func TestOutbox_AClosingServerLetsGoOfWhatItHasNotHandedOver(t *testing.T) {
 	})
 }
 
-// Each send has a name of its own, which a gateway's receipts can be matched by.
+// Each send has another id, by which a gateway's receipts are matched.
 func TestOutbox_EverySendIsNamedAnew(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		all := &provider{name: "all"}
@@ -299,7 +298,7 @@ func TestOutbox_EverySendIsNamedAnew(t *testing.T) {
 	})
 }
 
-// What a server that died had not begun is delivered by another; what it had begun never is.
+// Deliveries that a dead server had not begun are delivered by another; those that it had begun never are.
 func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		gate := make(chan struct{})
@@ -310,7 +309,7 @@ func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = 0 }, stuck)
 		t.Cleanup(func() { close(gate) }) // before the server closes
 		caller := throwaway(t, dead, nil)
-		for i := range 4 { // nobody waits: at the servlets, since the wait is none, and at v1
+		for i := range 4 { // no caller waits: at the servlets because the wait is 0, and at v1
 			to := target(t, dead, caller, fmt.Sprint("91955149230", i), "x")
 			var err error
 			if i%2 == 0 {
@@ -323,7 +322,7 @@ func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.Eventually(t, func() bool { return stuck.called() == 4 }, 10*time.Second, time.Millisecond)
-		// As a server leaves them that is killed before the mark, and after.
+		// The states that a server leaves if it is killed before the mark, and after it.
 		bySQL(t, dead, `UPDATE deliveries SET leased_until = 1, version = version + 1`)
 		bySQL(t, dead,
 			`UPDATE deliveries SET started_at = NULL WHERE recipient_hash IN (SELECT hash FROM recipients WHERE mask LIKE '%2300' OR mask LIKE '%2301')`)
@@ -364,7 +363,7 @@ func TestTakeOver_NothingIsDeliveredAfterItsCodeExpired(t *testing.T) {
 	})
 }
 
-// full is how often something is repeated.
+// full returns how often something is repeated: all times with FULL=1, else few.
 func full(all, few int) int {
 	if os.Getenv("FULL") == "1" {
 		return all

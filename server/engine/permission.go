@@ -15,11 +15,10 @@ func (c *Caller) May(permission string) error {
 	return otp.Refuse(otp.Forbidden, "this "+string(c.Key.Kind)+" key lacks the permission "+permission)
 }
 
-// FromOrigin returns nil if the caller's key may be used from a web page of origin, the request's
-// Origin header, empty if there is none. A client key is good from the origins of its list and
-// from nowhere else; any other key with a list only keeps other pages out. What is no browser
-// can claim any origin: this keeps a client key out of other people's pages, and is not what
-// keeps it from harm. Refusal: ForbiddenOrigin.
+// FromOrigin returns nil if the caller's key may be used from a web page of origin, the request's Origin header, empty
+// if there is none. A client key works only from the origins in its list; for other keys a list only keeps other pages
+// out. A client that is not a browser can claim any origin: the check keeps a client key out of other sites' pages and
+// does not protect it otherwise. Refusal: ForbiddenOrigin.
 func (c *Caller) FromOrigin(origin string) error {
 	if origin == "" && c.Key.Kind != otp.ClientKey || slices.Contains(c.Key.AllowedOrigins, origin) {
 		return nil

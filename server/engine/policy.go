@@ -6,8 +6,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// doors is what differs between doors in the rules: the servlets' numbers are the vendor's, and
-// their OTPEXPIRED makes it necessary to compare guesses at closed challenges.
+// doors holds the rules that differ between doors. The servlets' numbers are the vendor's, and their OTPEXPIRED
+// requires comparing guesses at closed challenges.
 var doors = map[otp.Door]struct {
 	maxAttempts int
 	closed      otp.Closed
@@ -16,8 +16,8 @@ var doors = map[otp.Door]struct {
 	otp.V1Door:      {maxAttempts: 5, closed: otp.ClosedIsFinal},
 }
 
-// types are the types of the challenges that the caller means: the one that it names, else what its
-// door shows. No servlet can name a type, so the account says which ones they see.
+// types returns the types of the challenges that the caller can use: the one it names, else the door's. The servlets
+// cannot name a type, so the account says which ones they can use.
 func (c *Caller) types(named string) []string {
 	switch {
 	case named != "":
@@ -28,7 +28,7 @@ func (c *Caller) types(named string) []string {
 	return []string{otp.DefaultType}
 }
 
-// limits is every limit on the sends to one recipient.
+// limits are the limits on sends to one recipient.
 var limits = []struct {
 	span otp.Millis
 	max  func(*otp.Account) int
@@ -38,7 +38,7 @@ var limits = []struct {
 	{otp.Day, func(a *otp.Account) int { return a.SendsPerDay }},
 }
 
-// policy is the numbers that apply to the caller's operation.
+// policy returns the numbers that apply to the caller's operation.
 func (c *Caller) policy() otp.Policy {
 	p := otp.Policy{
 		Length:           c.Account.Length,
@@ -56,8 +56,8 @@ func (c *Caller) policy() otp.Policy {
 	return p
 }
 
-// rehearsed reports whether a send to t by these channels reaches test recipients alone. Nothing is sent to
-// anybody then, so neither the limits on sends nor the guards against costs have anybody to protect.
+// rehearsed reports whether a send to t by these channels reaches test recipients only. Nothing is sent then, so
+// neither send limits nor cost guards apply.
 func (e *Engine) rehearsed(t Target, channels otp.Channels) bool {
 	if len(e.options.TestRecipients) == 0 || channels == 0 {
 		return false
@@ -74,7 +74,7 @@ func (e *Engine) rehearsed(t Target, channels otp.Channels) bool {
 	return true
 }
 
-// unthrottled is p for a send to t by these channels: without limits on sends where it is rehearsed.
+// unthrottled returns p, without send limits if the send to t by these channels reaches test recipients only.
 func (e *Engine) unthrottled(p otp.Policy, t Target, channels otp.Channels) otp.Policy {
 	if e.rehearsed(t, channels) {
 		p.Limits = nil
@@ -82,8 +82,8 @@ func (e *Engine) unthrottled(p otp.Policy, t Target, channels otp.Channels) otp.
 	return p
 }
 
-// channels is how a send to t travels: by SMS where the account has it, and by e-mail where it
-// has that and knows an address; none if e-mail is all it has and there is no address.
+// channels returns how a send to t travels: by SMS if the account has it switched on, and by e-mail if that is
+// switched on and an address is known; none if e-mail is the only one and there is no address.
 func (c *Caller) channels(t Target) otp.Channels {
 	var channels otp.Channels
 	if c.Account.SMSEnabled {

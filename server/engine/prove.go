@@ -11,27 +11,26 @@ import (
 	"otpbridge/sql"
 )
 
-// Proof is one guess, at the challenge with an id or at the newest one of a target.
+// Proof is one guess, at the challenge with an id or at a target's newest.
 type Proof struct {
-	ID      otp.ID // if zero, Target says which
+	ID      otp.ID // if zero, Target selects
 	Target  Target
 	Code    string
 	Type    string // the challenge's; empty is otp.DefaultType
-	Binding string // with ID: what the challenge is bound to, as CanonicalBinding gives it; empty for nothing
+	Binding string // with ID: what the challenge must be bound to, as CanonicalBinding returns it; empty for nothing
 }
 
-// Verified is a right guess.
+// Verified is the result of a right guess.
 type Verified struct {
 	ID         otp.ID
 	VerifiedAt time.Time
-	Attempts   int // wrong guesses that the challenge had cost before
+	Attempts   int // wrong guesses before
 	Metadata   json.RawMessage
 	Receipt    string // a JWS; see Receipt
 }
 
-// VerifyNamed decides one guess. The error is nil for the right code only. Where the challenge is not
-// the caller's, is bound to something else or is of another type, the answer is NotFound and
-// nothing is compared.
+// VerifyNamed decides one guess. The error is nil for the right code only. If the challenge is not the caller's, or
+// has another binding or type, the answer is NotFound and nothing is compared.
 //
 // Refusals: those of otp.Verify (WrongCode with Remaining, Locked with RetryAfter), Overloaded.
 func (e *Engine) VerifyNamed(ctx context.Context, c *Caller, p Proof) (Verified, error) {
@@ -61,8 +60,8 @@ func (e *Engine) VerifyNamed(ctx context.Context, c *Caller, p Proof) (Verified,
 	return e.verified(ctx, c, op.Event, &verified, target.Recipient, binding), nil
 }
 
-// verified tells of a right guess. The code is used by now, and whoever gave it must hear so:
-// what cannot be added is logged and left out.
+// verified returns the result of a right guess. The code is used now and the caller must learn that, so parts that
+// cannot be added are logged and left out.
 func (e *Engine) verified(ctx context.Context, c *Caller, event otp.ID, challenge *otp.Challenge, recipient,
 	binding string) Verified {
 	v := Verified{ID: challenge.ID, VerifiedAt: challenge.UsedAt.Time(), Attempts: challenge.Wrong}
@@ -78,16 +77,15 @@ func (e *Engine) verified(ctx context.Context, c *Caller, event otp.ID, challeng
 	return v
 }
 
-// foundChallenge is a challenge as it was read outside any operation: only what never changes may be
-// relied on.
+// foundChallenge is a challenge read outside any operation: only fields that never change may be relied on.
 type foundChallenge struct {
 	challenge *otp.Challenge
 	recipient *otp.Recipient
 	target    Target // without subject and binding
 }
 
-// find reads the caller's challenge with this id and whom it concerns. Refusal: NotFound, for
-// those of other accounts and of the other environment too.
+// find reads the caller's challenge with this id and its recipient. Refusal: NotFound, also for challenges of other
+// accounts and environments.
 func (e *Engine) find(ctx context.Context, c *Caller, id otp.ID) (foundChallenge, error) {
 	challenge, recipient, err := e.store.Challenges.ByID(context.WithoutCancel(ctx), id)
 	if errors.Is(err, sql.ErrNotFound) || err == nil && !c.owned(recipient) {
@@ -106,7 +104,7 @@ func (c *Caller) owned(r *otp.Recipient) bool {
 	return r.Account == c.Account.Address && r.Environment == c.Environment
 }
 
-// addressee opens whom a challenge was sent to.
+// addressee opens the recipient that a challenge was sent to.
 func (e *Engine) addressee(challenge *otp.Challenge, recipient *otp.Recipient) (t Target, err error) {
 	to, err := e.keyring.Open(vault.Recipient(recipient.ID), recipient.Sealed)
 	if err != nil {

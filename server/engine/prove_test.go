@@ -15,8 +15,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// One engine stands behind both doors: whichever sent a code, the other one verifies it, and they
-// share its attempts.
+// Both doors share one engine: a code of either door can be verified at the other, and they share its attempts.
 func TestProve_ACodeOfEitherDoorVerifiesAtTheOther(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -51,7 +50,7 @@ func TestProve_ACodeOfEitherDoorVerifiesAtTheOther(t *testing.T) {
 	})
 }
 
-// left is what a wrong code leaves.
+// left returns the attempts that a wrong code leaves.
 func left(t testing.TB, err error) int {
 	t.Helper()
 	refusal, ok := errors.AsType[*otp.Error](err)
@@ -137,7 +136,7 @@ func TestProve_NothingCrossesBindingTypeEnvironmentOrAccount(t *testing.T) {
 	})
 }
 
-// What each id answers once its challenge is over, or another has taken its place.
+// The answer by id once its challenge is over, or another has replaced it.
 func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
@@ -146,9 +145,9 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 				state  string
 				end    func(c *engine.Caller, id otp.ID, right string)
 				kind   otp.Kind // of its id while it is the newest
-				older  otp.Kind // once another took its place
+				older  otp.Kind // once another replaced it
 				status string
-				after  string // status, once another took its place
+				after  string // status, once another replaced it
 			}{
 				{"live", func(*engine.Caller, otp.ID, string) {}, 0, otp.Replaced, "sent", "replaced"},
 				{"used", func(c *engine.Caller, id otp.ID, right string) {
@@ -208,7 +207,7 @@ func TestProve_ByIDTheTableOfWhatIsOver(t *testing.T) {
 				require.NoError(t, err)
 				require.Zero(t, newest.Attempts)
 
-				// Its row goes, its history tells the same.
+				// Its row is swept, its history says the same.
 				time.Sleep(2 * time.Hour)
 				before = after
 				bySQL(t, h, `DELETE FROM challenges`)

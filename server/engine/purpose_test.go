@@ -10,8 +10,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// A code for one purpose must not serve another: whoever asks names the type that they mean, and who
-// names none means a verification. The servlets cannot name any, so their account says what they see.
+// A code for one purpose must not serve another: a caller names the type; without one it is verification. The servlets
+// cannot name a type, so the account lists the types that they accept.
 func TestVerify_ACodeServesOnlyThePurposeThatIsNamed(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -33,7 +33,7 @@ func TestVerify_ACodeServesOnlyThePurposeThatIsNamed(t *testing.T) {
 	})
 }
 
-// onePurpose sends a code of one type and tries it by every other name and at the servlets.
+// onePurpose sends a code of one type and tries it with every other type and at the servlets.
 func onePurpose(t *testing.T, h house, c *engine.Caller, kind string, seen bool) {
 	api := atAPI(c)
 	there, here := to(t, h, api, someNumber, "10.20.51.122", "", ""), target(t, h, c, "919551492394", "10.20.51.122")
@@ -69,7 +69,7 @@ func onePurpose(t *testing.T, h house, c *engine.Caller, kind string, seen bool)
 		require.NoError(t, h.Verify(background, c, here, right))
 		return
 	}
-	// A servlet's generate takes the slot over all the same: no recipient has two live codes there.
+	// A servlet's generate still replaces it: a recipient never has two live codes there.
 	_, err = h.Generate(background, c, here)
 	require.NoError(t, err)
 	_, err = h.VerifyNamed(background, api, engine.Proof{ID: challenge.ID, Code: right, Type: kind})

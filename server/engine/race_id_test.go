@@ -10,8 +10,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Whether a guess names the challenge by its id or its recipient, and through which server it comes, the
-// limits are the same. Strangers who guess at the same id at once take nothing of them.
+// The limits are the same whether a guess names the challenge by id or by recipient, on any server. Strangers' guesses
+// at the same id do not count.
 func TestProve_ByIDAndByRecipientShareOneLimitRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		houses := two(t, at)
@@ -57,8 +57,8 @@ func TestProve_ByIDAndByRecipientShareOneLimitRace(t *testing.T) {
 	})
 }
 
-// The same of resends and of cancelling. An e-mail locks two recipients for each resend, of which every
-// second challenge has the other's mailbox.
+// The same for resends and cancelling. An e-mail locks two recipients for each resend; every second challenge has the
+// other's mailbox.
 func TestNamed_ByIDAndByRecipientShareOneLimitRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		houses := two(t, at)

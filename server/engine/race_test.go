@@ -17,7 +17,7 @@ import (
 // rounds is how often each race is run.
 const rounds = 100
 
-// atOnce runs do n times at once and gives the answers.
+// atOnce runs do n times concurrently and returns the results.
 func atOnce(n int, do func(i int) error) []error {
 	answers := make([]error, n)
 	var ready, running sync.WaitGroup
@@ -27,7 +27,7 @@ func atOnce(n int, do func(i int) error) []error {
 			ready.Done()
 			ready.Wait()
 			for tries := 0; ; tries++ {
-				// Who is refused undecided asks again, as clients do: a slow machine is busy sooner.
+				// A call that is refused undecided is repeated, as clients do: a slow machine is busy sooner.
 				if answers[i] = do(i); otp.KindOf(answers[i]) != otp.Overloaded || tries == 1000 {
 					break
 				}
@@ -54,7 +54,7 @@ func tally(answers []error) map[string]int {
 	return counts
 }
 
-// two are two engines on one database, as two servers have it.
+// two returns two engines on one database, like two servers.
 func two(t *testing.T, at place) [2]house {
 	return [2]house{open(t, at), open(t, at)}
 }
@@ -93,14 +93,14 @@ func code(t testing.TB, h house, c *engine.Caller, number string) string {
 	return messages[0].Code
 }
 
-// ask reads one number from the database itself.
+// ask reads one number directly from the database.
 func ask(t testing.TB, h house, query string, args ...any) (n int) {
 	t.Helper()
 	require.NoError(t, byHand(t, h.at).QueryRow(query, args...).Scan(&n))
 	return n
 }
 
-// wrongCount is the wrong guesses at an account's newest challenge, as the database has it.
+// wrongCount selects the number of wrong guesses at an account's newest challenge.
 const wrongCount = `
 	SELECT c.wrong FROM challenges c JOIN recipients r ON r.id = c.recipient_id
 	WHERE r.esme_address = ? AND c.replaced_at IS NULL ORDER BY c.id DESC LIMIT 1`

@@ -7,10 +7,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Why an address was refused, for the developer of the client: the servlets answer one text for all
-// mistakes. A reason holds nothing of what was given.
+// Reasons why an address was refused, for the developer of the client: the servlets have one answer text for all
+// mistakes. A reason quotes nothing of the input.
 
-// because gives a refusal a reason that begins with the parameter's name; other errors stay as they are.
+// because adds a reason to a refusal, starting with the parameter's name; other errors are returned unchanged.
 func because(err error, name, reason string) error {
 	if refusal, ok := errors.AsType[*otp.Error](err); ok {
 		return refusal.Because(name + ": " + reason)

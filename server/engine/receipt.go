@@ -13,15 +13,14 @@ import (
 	"otpbridge/server/vault"
 )
 
-// receiptIssuer is the iss of every receipt. Which installation it comes from is told by the key
-// that signed it.
+// receiptIssuer is the iss of every receipt. The signing key identifies the installation.
 const receiptIssuer = "otpbridge"
 
 func (e *Engine) loadSigningKeys(ctx context.Context, _ string) ([]vault.SigningKey, error) {
 	return e.vault.SigningKeys(ctx)
 }
 
-// signing is the key that signs at now: the newest that may, or the oldest of all.
+// signing returns the key that signs at now: the newest that may sign, or the oldest of all.
 func signing(keys []vault.SigningKey, now otp.Millis) *crypto.ReceiptKey {
 	for _, key := range keys {
 		if now >= key.SignsFrom {
@@ -55,8 +54,8 @@ func (e *Engine) receipt(ctx context.Context, c *Caller, event otp.ID, challenge
 	return signing(keys, otp.At(now)).Sign(r)
 }
 
-// JWKS is the public keys of all receipts that can still be good as a JSON Web Key Set (RFC 7517),
-// newest first, and then the one of erasure certificates, which stays.
+// JWKS returns the public keys of all receipts that can still be valid, as a JSON Web Key Set (RFC 7517), newest
+// first, followed by the permanent key of erasure certificates.
 func (e *Engine) JWKS(ctx context.Context) ([]byte, error) {
 	keys, err := e.signingKeys.value(ctx, "")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// published are the keys of receipts that a server shows, newest first. Behind them is that of erasure certificates.
+// published returns the keys of receipts that a server publishes, newest first. The erasure certificates' key follows.
 func published(t *testing.T, h house) (ids []string, keys map[string]ed25519.PublicKey) {
 	t.Helper()
 	set, err := h.JWKS(background)
@@ -35,7 +35,7 @@ func published(t *testing.T, h house) (ids []string, keys map[string]ed25519.Pub
 	return ids, keys
 }
 
-// accept is how a backend checks a receipt with nothing but the key set and its account.
+// accept checks a receipt as a backend does, with only the key set and its account.
 func accept(receipt, account string, keys map[string]ed25519.PublicKey) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
 	_, err := jwt.ParseWithClaims(receipt, claims, func(token *jwt.Token) (any, error) {
@@ -50,7 +50,7 @@ func accept(receipt, account string, keys map[string]ed25519.PublicKey) (jwt.Map
 	return claims, err
 }
 
-// receiptFrom has a code verified on a server.
+// receiptFrom verifies a code on a server and returns the receipt.
 func receiptFrom(t *testing.T, h house, c *engine.Caller) (receipt, kid string) {
 	t.Helper()
 	target := to(t, h, c, someNumber, "", "", "")
@@ -65,8 +65,8 @@ func receiptFrom(t *testing.T, h house, c *engine.Caller) (receipt, kid string) 
 
 func unthrottled(a *otp.Account) { a.SendsPerMinute, a.SendsPerHour, a.SendsPerDay = 0, 0, 0 }
 
-// At no moment does a server sign with a key that another does not show, and every receipt can be
-// checked on both for as long as it is good.
+// No server ever signs with a key that another does not publish, and every receipt can be checked on both while it is
+// valid.
 func TestReceiptKey_IsReplacedBesideRunningServers(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		synctest.Test(t, func(t *testing.T) {
@@ -144,8 +144,8 @@ func TestReceiptKey_ThatLeakedLeavesAtOnce(t *testing.T) {
 	})
 }
 
-// A backend that uses the key set and nothing else accepts what was signed for its account, while it
-// is good, and none of the changes that somebody may try.
+// A backend that uses only the key set accepts what was signed for its account, while it is valid, and none of the
+// possible forgeries.
 func TestReceipt_IsCheckedByTheKeySetAlone(t *testing.T) {
 	h := open(t, place(migrated.SQLite(t)))
 	c, stranger := application(t, h, nil), application(t, h, nil)

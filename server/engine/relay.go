@@ -11,7 +11,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Relayed is how a message of the inbox fared on its way to somebody real.
+// Relayed is the result of relaying an inbox message to a real recipient.
 type Relayed struct {
 	Channel   string `json:"channel"`
 	Outcome   string `json:"outcome"` // sent or unknown
@@ -22,12 +22,12 @@ type Relayed struct {
 // relayTime bounds a relay through all channels.
 const relayTime = 20 * time.Second
 
-// Relay sends one message of the inbox, as it stands there, to a recipient whom the settings
-// allow, through the server's channels for it that lead out of this process. It changes nothing: no
-// challenge, no limit, no history; what comes of it is told by the answer alone.
+// Relay sends one message of the inbox, unchanged, to a recipient that the settings allow, through the server's
+// channels of its medium that leave this process. It changes no challenge, limit or history; only the answer reports
+// the outcome.
 //
-// Refusals: NotFound; Invalid, field to, for a recipient that is not allowed or not of the message's
-// medium; FeatureOff without a channel that leads anywhere; Undelivered.
+// Refusals: NotFound; Invalid, field to, for a recipient that is not allowed or not of the message's medium;
+// FeatureOff if there is no channel that leaves this process; Undelivered.
 func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 	if !i.engine.options.RelayRecipients.Allow(to) {
 		return Relayed{}, otp.RefuseField("to", "must be one of OTPBRIDGE_SANDBOX_RELAY_RECIPIENTS; nothing was sent")
@@ -55,7 +55,7 @@ func (i *Inbox) Relay(ctx context.Context, id, to string) (Relayed, error) {
 	defer cancel()
 	own := sql.NewID().Text("relay")
 	message := deliver.Message{
-		// Not the challenge's: receipts are not about it, and a provider may drop what it knows.
+		// Not the challenge's id: receipts are not about it, and a provider may drop an id that it knows.
 		ID: own, SendID: own, Number: 1, Account: found.Account, Medium: found.Channel, To: to,
 		ExpiresAt: time.Now().Add(time.Minute),
 		Content:   func() (deliver.Content, error) { return found.content, nil },

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A full map costs whoever floods it a few looks for each entry, not a walk through all.
+// When the map is full, each new entry costs a few looks, not a walk through all entries.
 func TestMakeRoom_LooksAtAFew(t *testing.T) {
 	const most = 10_000
 	entries := map[int]time.Time{}

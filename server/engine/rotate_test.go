@@ -23,8 +23,7 @@ import (
 	store "otpbridge/sql"
 )
 
-// replica is one server of several on a database, which can be restarted with another keyring
-// while the others work on.
+// replica is one of several servers on a database. It can be restarted with another keyring while the others work on.
 type replica struct {
 	at    place
 	using sync.RWMutex // write-locked while it is down
@@ -60,7 +59,7 @@ func (r *replica) stop(t *testing.T) {
 	}
 }
 
-// round generates a code on one server, regenerates it and verifies it on the other.
+// round generates a code on one server, then regenerates and verifies it on the other.
 func round(ctx context.Context, first, second *replica, key, number string) error {
 	first.using.RLock()
 	caller, err := first.Authenticate(ctx, otp.ServletDoor, key, peer)
@@ -81,7 +80,7 @@ func round(ctx context.Context, first, second *replica, key, number string) erro
 	if caller, err = second.Authenticate(ctx, otp.ServletDoor, key, peer); err != nil {
 		return fmt.Errorf("authenticate: %w", err)
 	}
-	// Without a mailbox the stored one is opened.
+	// Without a mailbox the stored one is used.
 	target.Mailbox = ""
 	if _, err := second.Resend(ctx, caller, target); err != nil {
 		return fmt.Errorf("resend: %w", err)
@@ -101,8 +100,8 @@ func round(ctx context.Context, first, second *replica, key, number string) erro
 	return nil
 }
 
-// once asks for a code as an application does: signed, with metadata, and at most once. It tells
-// whether it was asked before.
+// once requests a code as an application does: signed, with metadata, and at most once. It reports whether the answer
+// was a replay.
 func once(ctx context.Context, r *replica, secret string) (challenge string, replayed bool, err error) {
 	caller, err := r.Authenticate(ctx, otp.V1Door, secret, peer)
 	if err != nil {
@@ -132,8 +131,8 @@ func once(ctx context.Context, r *replica, secret string) (challenge string, rep
 	return string(answer.Body), replayed, err
 }
 
-// One story: a keyring is rotated on two servers that never stop working together, every value
-// stays readable all the while, and afterwards nothing needs the former key.
+// A keyring is rotated on two servers that never both stop. Every value stays readable, and afterwards nothing needs
+// the former key.
 func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		ctx := context.Background()
@@ -148,7 +147,7 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		asked.Account.SendsPerMinute, asked.Account.SendsPerHour, asked.Account.SendsPerDay = 0, 0, 0
 		_, credentials, err := servers[0].Sandbox.CreateAccount(ctx, asked)
 		require.NoError(t, err)
-		// History that is in nobody's cache: enough for several chunks.
+		// History that is in no cache: enough for several chunks.
 		for i := range 300 {
 			require.NoError(t, round(ctx, servers[0], servers[0], credentials.AccessKey, fmt.Sprintf("9195514%05d", i)))
 		}
@@ -199,7 +198,7 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		everywhere(former + next) // first all can open what the new key seals
 		everywhere(next + former) // then they seal with it
 
-		// Interrupted after its first chunk, and repeated, by two at once.
+		// Interrupted after its first chunk, and repeated by two at once.
 		interrupted, interrupt := context.WithCancel(ctx)
 		_, err = servers[0].Keyring.Reseal(interrupted, func(manage.Resealing) { interrupt() })
 		require.ErrorIs(t, err, context.Canceled)
@@ -228,7 +227,7 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		require.Positive(t, use.Codes)
 		require.False(t, use.Removable())
 
-		// Two hours later the last code is forgotten, and the key with it.
+		// Two hours later the last code is forgotten, and with it the need for the key.
 		_, err = servers[0].store.Sweep(ctx, otp.At(time.Now().Add(2*time.Hour)))
 		require.NoError(t, err)
 		retired, err := servers[1].Keyring.Reseal(ctx, func(manage.Resealing) {})
@@ -277,16 +276,15 @@ func keyUse(t *testing.T, r *replica, id string) manage.KeyUse {
 	return manage.KeyUse{}
 }
 
-// sealedUnder searches every column of every table for bytes that say they were sealed under a
-// key, in whatever coding: so a sealed column that the rotation does not know fails its test once
-// something is in it.
+// sealedUnder searches every column of every table for bytes sealed under a key, in any encoding. So a sealed column
+// that the rotation does not know fails its test once it has a value.
 func sealedUnder(t *testing.T, at place, id string) map[string]int {
 	t.Helper()
 	found := map[string]int{}
 	header := append([]byte{1, byte(len(id))}, id...)
 	coded := base64.StdEncoding.EncodeToString(header)
 	coded = strings.TrimRight(coded, "=")
-	coded = coded[:len(header)*8/6] // what later bytes cannot change
+	coded = coded[:len(header)*8/6] // the part that later bytes cannot change
 	db := byHand(t, at)
 	tables := `SELECT name FROM sqlite_master WHERE type = 'table'`
 	if strings.HasPrefix(string(at), "mysql") {
@@ -325,7 +323,7 @@ func sealedUnder(t *testing.T, at place, id string) map[string]int {
 	return found
 }
 
-// What the walks count and what a search finds in the whole database is the same.
+// The walks and a search of the whole database find the same number.
 func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		r := &replica{at: at}
@@ -368,7 +366,7 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 	})
 }
 
-// addFactor adds an app of a person, whose secret is sealed.
+// addFactor adds a person's app, whose secret is sealed.
 func addFactor(t *testing.T, s *store.Store, keyring string) store.Factor {
 	t.Helper()
 	ring, err := crypto.ParseKeyring(keyring)
@@ -384,7 +382,7 @@ func addFactor(t *testing.T, s *store.Store, keyring string) store.Factor {
 	return factor
 }
 
-// addWebhook adds an endpoint with both secrets, and what was told to it.
+// addWebhook adds an endpoint with both secrets, and its notices.
 func addWebhook(t *testing.T, s *store.Store, keyring string) {
 	t.Helper()
 	ring, err := crypto.ParseKeyring(keyring)
@@ -413,7 +411,7 @@ func addWebhook(t *testing.T, s *store.Store, keyring string) {
 	require.NoError(t, s.Webhooks.Settle(told))
 }
 
-// A value that someone changes between the reading and the writing of a walk stays theirs.
+// A value that is changed between a walk's read and its write keeps that change.
 func TestReseal_WhoeverChangesAValueMeanwhileWins(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		r := &replica{at: at}
@@ -434,7 +432,7 @@ func TestReseal_WhoeverChangesAValueMeanwhileWins(t *testing.T) {
 		require.NoError(t, db.QueryRow(`SELECT COUNT(*) FROM otp_auth_config WHERE cipher_key = 'theirs'`).Scan(&theirs))
 		require.Equal(t, 2, theirs)
 
-		// What is no sealed value stops no rotation.
+		// A value that is not sealed does not stop a rotation.
 		r.restart(t, next+former)
 		retired, err := r.Keyring.Reseal(t.Context(), func(manage.Resealing) {})
 		require.NoError(t, err)
@@ -442,7 +440,7 @@ func TestReseal_WhoeverChangesAValueMeanwhileWins(t *testing.T) {
 	})
 }
 
-// A value that cannot be opened names its row, and keeps its key.
+// A value that cannot be opened is reported with its row, and keeps its key.
 func TestReseal_ADamagedValueIsNamedAndKeepsItsKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		r := &replica{at: at}

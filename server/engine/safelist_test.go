@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// A safe list may hold whole numbers, and the database holds no number in clear, by whatever way the list came.
+// A safe list may hold whole numbers, and the database holds no number in clear, however the list was written.
 func TestSafeList_IsSealed(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		h := open(t, at)
@@ -42,7 +42,7 @@ func TestSafeList_IsSealed(t *testing.T) {
 			require.NotContains(t, stored(address), "919552", name)
 		}
 
-		caller := throwaway(t, h, nil) // whose list is written with SQL, or was by an earlier version
+		caller := throwaway(t, h, nil) // its list is written with SQL, or by an earlier version
 		bySQL(t, h, `UPDATE otp_auth_config SET safe_list = '["+919553"]' WHERE esme_address = ?`, caller.Account.Address)
 		require.Equal(t, []string{"+919553"}, read(h, caller.Account.Address))
 		again := open(t, at)

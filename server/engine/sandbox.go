@@ -7,7 +7,7 @@ import (
 // Fault is one injected failure, under the name that doors know it by.
 type Fault = deliver.Fault
 
-// Forget lets this server see at once what was changed of accounts and credentials.
+// Forget makes changes to accounts and credentials visible on this server at once.
 func (e *Engine) Forget() {
 	e.credentials.forget()
 	e.accounts.forget()

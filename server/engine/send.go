@@ -15,37 +15,37 @@ import (
 	"otpbridge/sql"
 )
 
-// The numbers of the JSON API.
+// The limits of the JSON API.
 const (
 	minTTL = 30 * time.Second
-	// NIST SP 800-63B, section 5.1.3.2: an out-of-band secret is good for 10 minutes at most
+	// NIST SP 800-63B, section 5.1.3.2: an out-of-band secret is valid for at most 10 minutes
 	maxTTL      = 10 * time.Minute
 	maxLength   = 10
 	maxMetadata = 1024 // bytes, without insignificant space
-	maxLocale   = 35   // RFC 5646, section 4.4.1: what every implementation must take
+	maxLocale   = 35   // RFC 5646, section 4.4.1: what every implementation must accept
 )
 
-// Send asks for a new challenge. Zero fields take the account's or the API's default.
+// Send is a request for a new challenge. Zero fields take the account's or the API's default.
 type Send struct {
 	Target   Target
 	Method   string          // sms or email
-	Fallback []string        // methods to try in turn once the one before surely did not send
+	Fallback []string        // methods tried in turn once the one before surely did not send
 	Type     string          // verification (the default), two_factor, password_reset, transaction
-	Template string          // of the account's, by name
+	Template string          // name of one of the account's templates
 	Locale   string          // a language tag (BCP 47)
-	TTL      time.Duration   // 30 s or more; more than 10 minutes is cut to that; 0 is the account's
-	Length   int             // digits, from the account's up to 10; 0 is the account's
+	TTL      time.Duration   // 30 s or more; more than 10 minutes is reduced to that; 0: the account's
+	Length   int             // digits, from the account's up to 10; 0: the account's
 	Metadata json.RawMessage // an object of at most 1 KiB
-	// Challenge is the id that Once gave. A challenge that has it already is answered and nothing
-	// is sent. Zero makes one.
+	// Challenge is the id that Once gave. If a challenge with this id exists it is returned and nothing is sent. Zero
+	// makes a new id.
 	Challenge otp.ID
 }
 
-// Send makes a new challenge for the target's slot, whatever was live there being replaced, and
-// answers at once with the status queued: how its delivery ends is told by Status.
+// Send makes a new challenge for the target's slot, replaces the one that is live there, and returns at once with the
+// status queued; Status tells how its delivery ends.
 //
-// A lifetime shorter than the account's is granted, because it only makes a code harder to guess;
-// a shorter code is refused, because it makes it easier.
+// A lifetime shorter than the account's is granted, because it only makes a code harder to guess; a shorter code is
+// refused, because it makes guessing easier.
 //
 // Refusals: Invalid with its Field, Locked, OverLimit, CostLimited, Overloaded.
 func (e *Engine) Send(ctx context.Context, c *Caller, s Send) (Challenge, error) {
@@ -86,7 +86,7 @@ func (e *Engine) Send(ctx context.Context, c *Caller, s Send) (Challenge, error)
 	}, nil
 }
 
-// policyFor is the account's policy with what s asks for.
+// policyFor returns the account's policy with the requested values of s.
 func (c *Caller) policyFor(s *Send) (otp.Policy, error) {
 	p := c.policy()
 	switch {
@@ -107,7 +107,7 @@ func (c *Caller) policyFor(s *Send) (otp.Policy, error) {
 	return p, nil
 }
 
-// methods reads how s is to travel.
+// methods reads the requested methods of s.
 func (c *Caller) methods(s *Send) (first otp.Channels, fallback []otp.Channels, err error) {
 	if first, err = c.method("method", s.Method, s.Target); err != nil {
 		return 0, nil, err
@@ -127,7 +127,7 @@ func (c *Caller) methods(s *Send) (first otp.Channels, fallback []otp.Channels, 
 	return first, fallback, nil
 }
 
-// method reads one method by its name and reports whether it can reach t.
+// method reads one method by its name and refuses it if it cannot reach t.
 func (c *Caller) method(field, name string, t Target) (otp.Channels, error) {
 	isMailbox := strings.Contains(t.Recipient, "@")
 	switch {
@@ -145,7 +145,7 @@ func (c *Caller) method(field, name string, t Target) (otp.Channels, error) {
 	return otp.Email, nil
 }
 
-// details reads what s asks of its challenge.
+// details returns the details that s requests for its challenge.
 func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, error) {
 	details := &otp.Details{Type: s.Type, Template: s.Template, Locale: s.Locale,
 		Binding: e.bindingHash(c, s.Target.Binding)}
@@ -174,8 +174,8 @@ func (e *Engine) details(c *Caller, challenge otp.ID, s *Send) (*otp.Details, er
 	return details, nil
 }
 
-// validLocale reports whether s is empty or has a language tag's shape (RFC 5646, section 2.1):
-// subtags of 1–8 letters and digits. Whether a template exists in it is not its question.
+// validLocale reports whether s is empty or has the form of a language tag (RFC 5646, section 2.1): subtags of 1–8
+// letters and digits. It does not check whether a template has this language.
 func validLocale(s string) bool {
 	if s == "" {
 		return true
@@ -193,7 +193,7 @@ func validLocale(s string) bool {
 	return len(s) <= maxLocale
 }
 
-// compactMetadata reads a JSON object without the space that means nothing, nil for null and none.
+// compactMetadata reads a JSON object and removes insignificant space; nil for null and none.
 func compactMetadata(metadata json.RawMessage) (json.RawMessage, error) {
 	if trimmed := bytes.TrimSpace(metadata); len(trimmed) == 0 || string(trimmed) == "null" {
 		return nil, nil
@@ -219,7 +219,7 @@ func (e *Engine) openMetadata(challenge otp.ID, sealed []byte) (json.RawMessage,
 	return metadata, nil
 }
 
-// bindingHash is what a challenge remembers of its binding, zero for none.
+// bindingHash returns the hash of a binding that a challenge stores, zero for none.
 func (e *Engine) bindingHash(c *Caller, binding string) otp.ID {
 	if binding == "" {
 		return otp.ID{}
@@ -227,7 +227,7 @@ func (e *Engine) bindingHash(c *Caller, binding string) otp.ID {
 	return e.index.Sum("binding", c.Account.Address, string(c.Environment), binding)
 }
 
-// summaryOf is what the history keeps of a challenge.
+// summaryOf returns what the history keeps of a challenge.
 func summaryOf(c *otp.Challenge, t Target) *otp.Summary {
 	return &otp.Summary{
 		Mask: deliver.Mask(t.Recipient), Type: c.Type(), MaxAttempts: c.MaxAttempts, ExpiresAt: c.ExpiresAt,

@@ -21,13 +21,13 @@ import (
 	store "otpbridge/sql"
 )
 
-// application is an account's caller at the JSON API.
+// application returns an account's caller at the JSON API.
 func application(t testing.TB, h house, adjust func(*otp.Account)) *engine.Caller {
 	t.Helper()
 	return atAPI(throwaway(t, h, adjust))
 }
 
-// atAPI is the same credential at the JSON API.
+// atAPI returns the same credential's caller at the JSON API.
 func atAPI(c *engine.Caller) *engine.Caller {
 	same := *c
 	same.Door = otp.V1Door
@@ -262,7 +262,7 @@ func TestSend_TellsHowItsDeliveryEndedAndRefundsOneThatSurelyFailed(t *testing.T
 	})
 }
 
-// slowly takes 20 seconds for everything.
+// slowly takes 20 seconds for every message.
 type slowly struct {
 	outcome deliver.Outcome
 	calls   atomic.Int32
@@ -348,8 +348,7 @@ func TestResendNamed_CountsLikeARegenerationAndKeepsCodeAndExpiry(t *testing.T) 
 	})
 }
 
-// A test key may be in anybody's hands and in every pipeline: it costs nothing and wakes nobody,
-// in production too.
+// A test key may be widely known: its sends cost nothing and reach nobody, in production too.
 func TestSend_OfTestAndDevReachesSimulatedChannelsOnly(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		test := application(t, open(t, at), nil)

@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/vault"
 )
 
-// channelsOf is the account's own list for a medium, nil where the server's applies.
+// channelsOf returns the account's own list for a medium, nil if the server's applies.
 func (a *account) channelsOf(medium otp.Channels) []deliver.Channel {
 	switch {
 	case a == nil:
@@ -24,8 +24,7 @@ func (a *account) channelsOf(medium otp.Channels) []deliver.Channel {
 // has reports whether the account has a template of this name.
 func (a *account) has(template string) bool { return a != nil && a.catalog.Has(template) }
 
-// furnish makes from the account's row what sending needs: its channels and its templates. The
-// error names the column.
+// furnish makes the account's channels and templates from its row. The error names the column.
 func (e *Engine) furnish(a *account) (err error) {
 	if a.sms, err = e.lists.open(e, "sms_channels", "sms", a.row.SMSChannels); err != nil {
 		return err
@@ -40,14 +39,14 @@ func (e *Engine) furnish(a *account) (err error) {
 	return err
 }
 
-// channelLists are the lists of channels that accounts name, by their text. Accounts are loaded
-// every few seconds, and what a list has learnt about its providers must outlive that.
+// channelLists are the lists of channels that accounts name, by their text. Accounts are loaded every few seconds;
+// what a list has learnt about its providers, such as the state of a circuit breaker, must outlive that.
 type channelLists struct {
 	mu    sync.Mutex
 	lists map[[2]string][]deliver.Channel
 }
 
-// maxLists bounds the lists, so that editing columns cannot fill the memory.
+// maxLists bounds the lists, so that edits of the columns cannot fill the memory.
 const maxLists = 1000
 
 func (l *channelLists) open(e *Engine, column, medium string, urls *string) ([]deliver.Channel, error) {
@@ -72,7 +71,7 @@ func (l *channelLists) open(e *Engine, column, medium string, urls *string) ([]d
 	return channels, nil
 }
 
-// parsing says how URLs of channels are read here.
+// parsing returns the options for reading an account's channel URLs.
 func (e *Engine) parsing(medium string) deliver.Options {
 	o := deliver.AccountOptions(medium, e.options.Sandbox, e.options.Files)
 	if e.options.Inbox != nil {

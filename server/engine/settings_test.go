@@ -14,7 +14,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// contents is a channel that keeps what it was given to send.
+// contents is a channel that stores what it was given to send.
 type contents struct {
 	*provider
 	seen *[]deliver.Content
@@ -83,7 +83,7 @@ func TestContent_IsWordedByTheAccountsTemplates(t *testing.T) {
 	})
 }
 
-// Hand-overs under way end in peace, and what waits to be tried again is left to others at once.
+// Hand-overs in progress may end, and deliveries that wait for another try are left to others at once.
 func TestClose_LetsHandOversEndAndLeavesTheRest(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		taken := &provider{name: "taken"}

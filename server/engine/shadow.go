@@ -15,15 +15,15 @@ import (
 
 // ShadowCall is a call that an account's upstream has answered.
 type ShadowCall struct {
-	Permission string // what the call needs: otp.PermitSend, PermitVerify or PermitResend
-	Guess      string // of a validation; empty for one that cannot be read
-	Right      bool   // the upstream found the guess right, or right too late
-	Accepted   bool   // the upstream did what was asked
-	// Agrees reports whether a decision of the rules here is the upstream's too.
+	Permission string // of the call: otp.PermitSend, PermitVerify or PermitResend
+	Guess      string // of a validation; empty if it cannot be read
+	Right      bool   // the upstream found the guess right, in time or too late
+	Accepted   bool   // the upstream did what the call asked for
+	// Agrees reports whether a decision of the local rules agrees with the upstream's answer.
 	Agrees func(decision error) bool
 }
 
-// shadow is what the rules would know of a recipient.
+// shadow is the state of a recipient by the local rules.
 type shadow struct {
 	Recipient  otp.Recipient
 	Challenges map[string]*otp.Challenge // by slot
@@ -32,14 +32,14 @@ type shadow struct {
 const (
 	// shadowSlots bounds the slots of a shadow.
 	shadowSlots = 20
-	// shadowSends is how many sends a shadow remembers beyond the account's limits, where the upstream allows more.
+	// shadowSends is how many sends a shadow stores beyond the account's limits, if the upstream allows more.
 	shadowSends = 100
 )
 
-// Shadow decides a call by the rules here, on a state of its own: nothing is sent, and no limit, code or history of the
-// account is touched. Where the rules disagree with the upstream their decision is returned, and from there on what the
-// upstream has done is what counts, so that one difference does not bring others. Nothing is compared that rests on a
-// code which was made before shadowing began. The error is a fault.
+// Shadow decides a call by the local rules on a separate state: nothing is sent, and no limit, code or history of the
+// account is touched. If the rules disagree with the upstream, their decision is returned, and the state then follows
+// what the upstream did, so that one difference does not cause others. Calls about codes made before shadowing began
+// are not compared. The error is a fault.
 func (e *Engine) Shadow(ctx context.Context, c *Caller, t Target, call ShadowCall) (differs bool, decision, err error) {
 	now, err := e.accountTime(ctx, c)
 	if err != nil {
@@ -66,7 +66,7 @@ func (e *Engine) Shadow(ctx context.Context, c *Caller, t Target, call ShadowCal
 	return differs, decision, err
 }
 
-// decide decides a call. It is not known where the slot has no challenge to decide about.
+// decide decides a call. known is false if the slot has no challenge to decide about.
 func (s *shadow) decide(slot string, call ShadowCall, channels otp.Channels, policy otp.Policy, now otp.Millis) (decision error,
 	known bool) {
 	challenge := s.Challenges[slot]
@@ -89,7 +89,7 @@ func (s *shadow) decide(slot string, call ShadowCall, channels otp.Channels, pol
 	return otp.Verify(&s.Recipient, challenge, otp.ClosedIsCompared, right, now), true
 }
 
-// follow does what the upstream has done, where the rules would not.
+// follow changes the state to what the upstream did.
 func (s *shadow) follow(slot string, call ShadowCall, policy otp.Policy, now otp.Millis) {
 	switch {
 	case call.Permission == otp.PermitVerify:
@@ -106,7 +106,7 @@ func (s *shadow) follow(slot string, call ShadowCall, policy otp.Policy, now otp
 	}
 }
 
-// readShadow reads a state, nil for none. It forgets what the rules do not look at any more, and the oldest slots beyond
+// readShadow reads a stored state, nil for none. It drops what the rules no longer use, and the oldest slots beyond
 // shadowSlots.
 func readShadow(stored []byte, now otp.Millis) (*shadow, error) {
 	s := &shadow{Challenges: map[string]*otp.Challenge{}}

@@ -13,7 +13,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Signed is a request as its signature sees it. The headers are as they came, empty if absent.
+// Signed is a signed request. The headers are as received, empty if absent.
 type Signed struct {
 	Method    string
 	Path      string // the request target as sent, query included: http.Request.RequestURI
@@ -23,11 +23,11 @@ type Signed struct {
 	Body      []byte // as sent
 }
 
-// signatureAge is how far a timestamp may be from this server's clock, either way, in seconds.
+// signatureAge is how far a timestamp may differ from this server's clock, either way, in seconds.
 const signatureAge = 300
 
-// loadNoncesFrom reads since when used nonces are all known. A restored backup has lost those that
-// were used after it, so that requests signed before it was found could be repeated.
+// loadNoncesFrom reads the time since when all used nonces are known. A restored backup has lost the nonces that were
+// used after it was made, so requests signed before the restore was found could be replayed.
 func (e *Engine) loadNoncesFrom(ctx context.Context) error {
 	restores, err := e.store.Restores(ctx, otp.At(time.Now())-2*signatureAge*otp.Second)
 	if err == nil && len(restores) > 0 {
@@ -36,9 +36,9 @@ func (e *Engine) loadNoncesFrom(ctx context.Context) error {
 	return err
 }
 
-// AcceptSignature checks a request's signature and uses up its nonce, by the mode of the caller's key. A nonce is good
-// once for each key; it is used up only by a request that is right in everything else, so that
-// nobody without the secret can use up anybody's. Refusal: BadSignature.
+// AcceptSignature checks a request's signature and uses up its nonce, according to the mode of the caller's key. A
+// nonce works once per key. It is used up only if everything else is right, so that nobody without the secret can use
+// up nonces. Refusal: BadSignature.
 func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error {
 	unsigned := s.Timestamp == "" && s.Nonce == "" && s.Signature == ""
 	switch c.Key.Signing {
@@ -54,7 +54,7 @@ func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error
 			"three")
 	}
 	stamp, err := strconv.ParseInt(s.Timestamp, 10, 64)
-	if err != nil || strconv.FormatInt(stamp, 10) != s.Timestamp { // one spelling only: what is signed is the text
+	if err != nil || strconv.FormatInt(stamp, 10) != s.Timestamp { // one spelling only: the text is what is signed
 		return otp.Refuse(otp.BadSignature, "X-Timestamp is not the time in Unix seconds, such as 1700000000")
 	}
 	if age := time.Now().Unix() - stamp; age > signatureAge || age < -signatureAge {
@@ -74,7 +74,7 @@ func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error
 		return otp.Refuse(otp.BadSignature, "X-Signature is not the HMAC-SHA256 of method, path with query, timestamp, "+
 			"nonce and body under the key's signing secret")
 	}
-	// The whole of the last second counts, as it does above.
+	// The whole of the last second counts, as above.
 	expires := otp.Millis(stamp+signatureAge+1) * otp.Second
 	err = e.store.Credentials.TakeNonce(ctx, c.Key.ID, nonce, expires)
 	if errors.Is(err, sql.ErrTaken) {
@@ -86,8 +86,7 @@ func (e *Engine) AcceptSignature(ctx context.Context, c *Caller, s Signed) error
 	return nil
 }
 
-// nonceText is the header if it has a nonce's length, and nothing otherwise: what is decoded has
-// room for no more.
+// nonceText returns the header if it has a nonce's length, else nothing: the decoding buffer has room for no more.
 func nonceText(header string) string {
 	if len(header) != 32 {
 		return ""

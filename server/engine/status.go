@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Challenge is what the API tells of a challenge.
+// Challenge is a challenge as the API shows it.
 type Challenge struct {
 	ID                otp.ID
 	To                string // masked
@@ -30,13 +30,13 @@ type Challenge struct {
 type Delivery struct {
 	Number int // from 1
 	Method string
-	Status string // queued, sent, delivered, failed; unknown if it may have been sent and nobody will ever know
+	Status string // queued, sent, delivered, failed; unknown: it may have been sent, and no outcome will come
 	At     time.Time
-	Error  string // the provider's code for why it failed; empty if it gave none
+	Error  string // the provider's code for the failure; empty if it gave none
 }
 
-// How a send stands. A challenge that is live stands as its last send, and one whose outcome is
-// unknown counts as sent: the code may be on its way.
+// The statuses of a send. A live challenge has the status of its last send; unknown counts as sent, because the code
+// may be on its way.
 const (
 	statusQueued  = "queued"
 	statusSent    = "sent"
@@ -46,15 +46,13 @@ const (
 	statusDelivered = "delivered"
 )
 
-// Status tells how the caller's challenge stands, from its row while there is one, and from its
-// history until the account's retention. It burns nothing and is no ground for a decision.
-// Refusal: NotFound.
+// Status returns the status of the caller's challenge: from its row while it exists, later from its history until the
+// account's retention ends. It changes nothing, and decisions must not be based on it. Refusal: NotFound.
 func (e *Engine) Status(ctx context.Context, c *Caller, id otp.ID) (Challenge, error) {
 	return e.status(ctx, c, id, false)
 }
 
-// status is Status; a caller that named the challenge by its target does not find one that a guess
-// would not find.
+// status is Status. With byTarget it does not find a challenge that Verify would not find.
 func (e *Engine) status(ctx context.Context, c *Caller, id otp.ID, byTarget bool) (Challenge, error) {
 	history, err := e.store.Challenges.History(ctx, id)
 	if err != nil {
@@ -73,8 +71,8 @@ func (e *Engine) status(ctx context.Context, c *Caller, id otp.ID, byTarget bool
 	return e.fromHistory(c, id, history)
 }
 
-// Made is what Send or ResendNamed answered for a challenge that is live, and else its Status: what
-// a request that is repeated after its server died is answered. Refusal: NotFound.
+// Made returns what Send or ResendNamed returned, if the challenge is live, and else its Status: the answer to a
+// request that is repeated after its server died. Refusal: NotFound.
 func (e *Engine) Made(ctx context.Context, c *Caller, id otp.ID) (Challenge, error) {
 	challenge, err := e.Status(ctx, c, id)
 	if err == nil && challenge.AttemptsRemaining != nil {
@@ -117,7 +115,7 @@ func (e *Engine) fromRow(ctx context.Context, c *Caller, found foundChallenge, h
 	return shown, nil
 }
 
-// moment is the rules' time of an account, of rows written at the given moments.
+// moment returns the time of an account's rules, for rows last written at the given moments.
 func (e *Engine) moment(ctx context.Context, account string, written ...otp.Millis) (otp.Millis, error) {
 	now := otp.At(time.Now())
 	if e.options.Sandbox {
@@ -130,8 +128,8 @@ func (e *Engine) moment(ctx context.Context, account string, written ...otp.Mill
 	return otp.Moment(now, written...), nil
 }
 
-// fromHistory puts a challenge together whose row is swept. It ended long ago, so what is left to
-// tell is how; of one that the servlets made, the history does not know the recipient's mask.
+// fromHistory assembles a challenge whose row is swept. The history of a challenge of the servlets does not contain
+// the recipient's mask.
 func (e *Engine) fromHistory(c *Caller, id otp.ID, history []otp.Event) (Challenge, error) {
 	first := slices.IndexFunc(history, func(event otp.Event) bool { return event.Kind == otp.EventSent })
 	if first < 0 {
@@ -175,7 +173,7 @@ func deliveries(history []otp.Event) []Delivery {
 		switch event.Kind {
 		case otp.EventSent, otp.EventResent:
 			status := statusQueued
-			// The servlets wait for the outcome, and tell of one that surely failed.
+			// The servlets wait for the outcome and record an event only if the send surely failed.
 			if event.Summary == nil || event.Summary.Taken {
 				status = statusSent
 			}
@@ -216,7 +214,7 @@ func setError(sends []Delivery, number int, code string) {
 	}
 }
 
-// standing is how a live challenge stands by its sends.
+// standing returns the status of a live challenge from its sends.
 func standing(sends []Delivery) string {
 	if len(sends) == 0 {
 		return statusSent // its history was removed by hand
@@ -227,8 +225,8 @@ func standing(sends []Delivery) string {
 	return statusSent
 }
 
-// AllowedOrigins is every origin that an enabled account lists for its web pages, in order: what
-// a browser's preflight can be answered with, which carries no credential.
+// AllowedOrigins returns the origins of all enabled accounts, sorted: for answers to browsers' preflights, which carry
+// no credential.
 func (e *Engine) AllowedOrigins(ctx context.Context) ([]string, error) {
 	return e.origins.value(ctx, "")
 }

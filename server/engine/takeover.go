@@ -13,7 +13,7 @@ import (
 	"otpbridge/sql"
 )
 
-// leases are the deliveries that this server is working on, with the end of each lease.
+// leases are the deliveries that this server works on, with the end of each lease.
 type leases struct {
 	mu   sync.Mutex
 	held map[otp.ID]otp.Millis
@@ -43,9 +43,8 @@ func (l *leases) ending(before otp.Millis) (ids []otp.ID) {
 	return ids
 }
 
-// TakeOver takes over deliveries whose server died or lost its database: those of which a
-// hand-over had begun are finished as unknown, and the others are delivered. It tells how many
-// there were.
+// TakeOver takes over deliveries whose server died or lost its database. Those whose hand-over had begun are finished
+// as unknown; the others are delivered. It returns how many there were.
 func (e *Engine) TakeOver(ctx context.Context) (int, error) {
 	expired, err := e.store.Deliveries.Expired(ctx, otp.At(time.Now()), takeOverChunk)
 	if err != nil {
@@ -101,8 +100,8 @@ func (e *Engine) takeOverDelivery(ctx context.Context, row *otp.Delivery) error 
 	return nil
 }
 
-// sendAgain puts together, from what is stored, the send that a delivery belongs to. The error is
-// sql.ErrNotFound, with as much of it as the row tells, if its challenge or account is gone.
+// sendAgain reads the send that a delivery belongs to. If its challenge or account is gone, the error is
+// sql.ErrNotFound and the send holds only what the row tells.
 func (e *Engine) sendAgain(ctx context.Context, row *otp.Delivery) (send, error) {
 	c := &Caller{Account: &otp.Account{Address: row.Account}, Environment: row.Environment, Door: row.Door}
 	s := send{
@@ -144,7 +143,7 @@ func (e *Engine) sendAgain(ctx context.Context, row *otp.Delivery) (send, error)
 	return s, nil
 }
 
-// after returns the channels behind one of a list, or the whole list if it does not have that one.
+// after returns the members of a list behind one, or the whole list if it does not contain that one.
 func after(list []otp.Channels, member otp.Channels) []otp.Channels {
 	for i, channels := range list {
 		if channels == member {
@@ -154,8 +153,8 @@ func after(list []otp.Channels, member otp.Channels) []otp.Channels {
 	return list
 }
 
-// tend renews leases and takes deliveries over until the engine closes. The pause is jittered, so
-// that servers which share a database do not look at the same moment.
+// tend renews leases and takes over deliveries until the engine closes. The pause is jittered, so that servers that
+// share a database do not poll at the same moment.
 func (e *Engine) tend(every time.Duration) {
 	for {
 		pause := time.NewTimer(every - time.Duration(rand.Int64N(int64(every/4)+1)))
@@ -178,7 +177,7 @@ func (e *Engine) tend(every time.Duration) {
 	}
 }
 
-// renew keeps what this server is working on.
+// renew renews the leases that this server works on.
 func (e *Engine) renew() {
 	now := otp.At(time.Now())
 	ending := e.leases.ending(now + otp.Lease*2/3)
@@ -194,7 +193,7 @@ func (e *Engine) renew() {
 	}
 }
 
-// renewed notes a lease's new end, if the delivery is still worked on.
+// renewed records a lease's new end, if the delivery is still worked on.
 func (l *leases) renewed(id otp.ID, until otp.Millis) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,14 +10,14 @@ import (
 	"otpbridge/server/vault"
 )
 
-// testRecipient is a number of an account that gets no message. Challenges that are made for it from its creation to
-// its expiry have its code; those made before were for somebody else.
+// testRecipient is one of an account's numbers that gets no message. Challenges made for it between from and to have
+// its fixed code; those made before were for a real recipient.
 type testRecipient struct {
 	code     string
 	from, to otp.Millis
 }
 
-// loadTestRecipients reads those of an account, by number.
+// loadTestRecipients reads an account's test recipients, by number.
 func (e *Engine) loadTestRecipients(ctx context.Context, account string) (map[string]testRecipient, error) {
 	rows, err := e.store.Tests.List(ctx, account, otp.At(time.Now()))
 	if err != nil || len(rows) == 0 {
@@ -39,7 +39,7 @@ func (e *Engine) loadTestRecipients(ctx context.Context, account string) (map[st
 	return all, nil
 }
 
-// tests returns the test recipient that a number is for a challenge made at a moment.
+// tests returns the test recipient of a number, for a challenge made at a moment.
 func (a *account) tests(number string, made otp.Millis) (testRecipient, bool) {
 	if a == nil || len(a.rehearsals) == 0 {
 		return testRecipient{}, false
@@ -48,7 +48,8 @@ func (a *account) tests(number string, made otp.Millis) (testRecipient, bool) {
 	return t, found && made >= t.from && made < t.to
 }
 
-// toward is the caller for the sends of a challenge to a number: to a test recipient it has simulated channels alone.
+// toward returns the caller for the sends of a challenge to a number: for a test recipient it has simulated channels
+// only.
 func (c *Caller) toward(number string, challenge *otp.Challenge) *Caller {
 	if _, test := c.settings.tests(number, challenge.CreatedAt); !test {
 		return c

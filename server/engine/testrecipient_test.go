@@ -14,7 +14,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// live is a caller of a new account in earnest, at a door.
+// live returns a caller of a new live account, at a door.
 func live(t testing.TB, h house, door otp.Door) *engine.Caller {
 	t.Helper()
 	asked := manage.Imported{Account: otp.DefaultAccount("4711"), AccessKey: "the-shops-access-key"}
@@ -82,7 +82,7 @@ func TestTestRecipients_AreNobodysNumberAndEnd(t *testing.T) {
 		_, err := h.Generate(background, caller, to)
 		require.NoError(t, err)
 
-		// A code that is on its way to somebody is not replaced by the fixed one.
+		// A code that is already sent is not replaced by the fixed one.
 		early, err := h.Tests.Add(background, otp.Actor{}, rehearsal("919551492394"))
 		require.NoError(t, err)
 		caller = live(t, h, otp.ServletDoor)
@@ -93,7 +93,7 @@ func TestTestRecipients_AreNobodysNumberAndEnd(t *testing.T) {
 		_, err = h.Tests.Add(background, otp.Actor{}, rehearsal("919551492394"))
 		require.ErrorContains(t, err, "number belongs to somebody")
 
-		// One that is removed is good no more, on codes that were made before.
+		// A removed test recipient no longer has its code, even for challenges made before.
 		made, err := h.Tests.Add(background, otp.Actor{}, rehearsal("919551492395"))
 		require.NoError(t, err)
 		caller = live(t, h, otp.ServletDoor)

@@ -13,7 +13,7 @@ import (
 	"otpbridge/sql"
 )
 
-// loadIssuers finds out which accounts take tokens of which issuers: addresses by the claim iss.
+// loadIssuers returns the addresses of the accounts that accept tokens of each issuer, by the claim iss.
 func (e *Engine) loadIssuers(ctx context.Context, _ string) (map[string][]string, error) {
 	takers := map[string][]string{}
 	err := e.store.Accounts.Each(ctx, func(account otp.Account, broken error) error {
@@ -31,8 +31,8 @@ func (e *Engine) loadIssuers(ctx context.Context, _ string) (map[string][]string
 	return takers, err
 }
 
-// authenticateToken finds out whose a customer's token is. A text that is no token of an issuer that any account
-// lists has neither a Caller nor an error: it may be a key.
+// authenticateToken authenticates a customer's token. For a text that is not a token of a known issuer it returns
+// neither a Caller nor an error: the text may be a key.
 //
 // Refusals: those of Authenticate, and Overloaded while the issuer's keys cannot be fetched.
 func (e *Engine) authenticateToken(ctx context.Context, text string) (*Caller, error) {
@@ -78,8 +78,8 @@ func (e *Engine) authenticateToken(ctx context.Context, text string) (*Caller, e
 	return found.opened()
 }
 
-// graver is the refusal that says more: the token was signed rightly and is too old, or its keys are not at
-// hand, rather than that one of several entries does not take it.
+// graver returns the more informative refusal: that a token is expired or its keys cannot be fetched, rather than that
+// one of several entries does not accept it.
 func graver(a, b error) error {
 	if otp.KindOf(a) == otp.UnknownCredential {
 		return b
@@ -87,7 +87,7 @@ func graver(a, b error) error {
 	return a
 }
 
-// verifyToken holds a token to one entry of an account.
+// verifyToken checks a token against one entry of an account.
 func (e *Engine) verifyToken(
 	ctx context.Context, text string, head crypto.JWTHead, acc *account, entry *vault.Issuer,
 ) (*Caller, error) {
@@ -113,7 +113,7 @@ func (e *Engine) verifyToken(
 	return &Caller{
 		Account: &acc.row, Environment: e.usualEnvironment(), Door: otp.V1Door,
 		Key: &KeyInfo{Subject: subject, Key: otp.Key{
-			// Its requests are counted, and repeated, apart from those of other subjects.
+			// Requests are counted, and matched for idempotency, per subject.
 			ID: e.index.Sum("token", acc.row.Address, entry.Issuer, entry.Audience, subject), Kind: otp.TokenKey,
 			Name: entry.Issuer, Permissions: entry.Permissions, Signing: otp.SigningOff,
 			ExpiresAt: otp.At(claims.Expires()),
@@ -122,7 +122,7 @@ func (e *Engine) verifyToken(
 	}, nil
 }
 
-// usualEnvironment is that of credentials which name none.
+// usualEnvironment returns the environment of credentials that name none.
 func (e *Engine) usualEnvironment() otp.Environment {
 	if e.options.Sandbox {
 		return otp.Test
@@ -130,7 +130,7 @@ func (e *Engine) usualEnvironment() otp.Environment {
 	return otp.Live
 }
 
-// unknownToken is the refusal of what was meant as a token and is no key either.
+// unknownToken returns the refusal of a text that looks like a token and is not a known key.
 func unknownToken(text string) error {
 	if _, readable := crypto.ReadJWTHead(text); !readable {
 		return otp.Refuse(otp.MissingCredential, "the credential looks like a JSON Web Token and cannot be read as one")

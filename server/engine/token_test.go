@@ -44,7 +44,7 @@ func (i tokenIssuer) token(t testing.TB, audience ...string) string {
 	return text
 }
 
-// accepting imports an account that takes the issuer's tokens.
+// accepting imports an account that accepts the issuer's tokens.
 func accepting(t testing.TB, h house, address string, entries ...otp.JWTIssuer) error {
 	n := manage.Imported{Account: otp.DefaultAccount(address)}
 	n.Cipher, n.JWTIssuers = "none", entries
@@ -113,7 +113,7 @@ func TestTokens_BelongToOneAccount(t *testing.T) {
 	})
 }
 
-// A key that looks like a token stays the key it was.
+// A key that looks like a token still works as a key.
 func TestTokens_AKeyMayLookLikeOne(t *testing.T) {
 	h := open(t, place(migrated.SQLite(t)))
 	text := newTokenIssuer(t).token(t, "elsewhere")

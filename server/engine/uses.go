@@ -10,17 +10,17 @@ import (
 	"otpbridge/sql"
 )
 
-// usesEvery is the pause between two reports of how keys were used.
+// usesEvery is the interval at which key use is written.
 const usesEvery = time.Minute
 
-// uses is how keys were used since the last report. Only keys that exist are among them, so that nobody can fill the
-// memory.
+// uses holds how keys were used since the last write. It contains existing keys only, so it cannot be filled by
+// strangers.
 type uses struct {
 	mu  sync.Mutex
 	all map[otp.ID]*use
 }
 
-// use is one key's. A call adds to it without asking the database or allocating.
+// use is the use of one key. Counting a call neither asks the database nor allocates.
 type use struct {
 	mu          sync.Mutex
 	id          otp.ID
@@ -32,7 +32,7 @@ type use struct {
 	several     bool // networks
 }
 
-// of returns a key's, for callers to keep.
+// of returns a key's use, for callers to keep.
 func (u *uses) of(id otp.ID) *use {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -54,7 +54,7 @@ func (u *use) call(peer netip.Addr, now otp.Millis) {
 	u.at, u.peer, u.network = now, peer, network
 }
 
-// permit notes a permission that was used; nil notes nothing.
+// permit records a permission that was used; on nil it does nothing.
 func (u *use) permit(permission string) {
 	if u == nil {
 		return
@@ -64,7 +64,7 @@ func (u *use) permit(permission string) {
 	u.permissions |= otp.PermissionBit(permission)
 }
 
-// take returns what came together and begins anew. It reports false if nothing did.
+// take returns the counts and resets them. It reports false if there were none.
 func (u *use) take() (told sql.KeyUse, used bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -99,7 +99,7 @@ func (u *use) back(told *sql.KeyUse) {
 // usesAtOnce bounds what one transaction writes.
 const usesAtOnce = 500
 
-// tellUses writes how keys were used since it was asked last. What cannot be written is told the next time.
+// tellUses writes the key use since the last write. What cannot be written is kept for the next time.
 func (e *Engine) tellUses(ctx context.Context) {
 	e.uses.mu.Lock()
 	all := make([]*use, 0, len(e.uses.all))
@@ -131,7 +131,7 @@ func (e *Engine) tellUses(ctx context.Context) {
 	}
 }
 
-// keepUses tells how keys were used until the engine closes, which tells the rest.
+// keepUses writes key use until the engine closes; Close writes the rest.
 func (e *Engine) keepUses() {
 	tick := time.NewTicker(usesEvery)
 	defer tick.Stop()

@@ -12,7 +12,7 @@ import (
 	store "otpbridge/sql"
 )
 
-// Whichever way a key comes in, the same keys are refused with the same words.
+// Every way to add a key refuses the same keys with the same text.
 func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 	opened, err := store.Open(background, string(sqlite(t)), store.Options{})
 	require.NoError(t, err)
