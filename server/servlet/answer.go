@@ -13,7 +13,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// answer words the outcome of an exchange: nil for success, a refusal, or a fault.
+// answer answers an exchange: with success for nil, a refusal, or a fault.
 func (d *door) answer(c *gin.Context, x *exchange, err error) {
 	found, kind, remaining := judge(err)
 	if kind == kindFault {
@@ -37,8 +37,7 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 	says := found.at(x.servlet.step)
 	v := d.processWide
 	if x.account != nil {
-		// Whoever holds a key that is refused must not learn from the answer why, so this text
-		// is worded alike for everybody, whatever account the key belongs to.
+		// The answer must not tell why a key is refused. So this text is the same for all accounts.
 		if says != unauthorised {
 			v = voiceOf(x.account, d.processWide)
 		}
@@ -46,15 +45,15 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 	d.write(c, v.status(found.status), v.body(says, remaining))
 }
 
-// What the log of requests reads for an outcome that is no refusal.
+// Kinds in the request log for outcomes that are not refusals.
 const (
 	kindOK       = "ok"
 	kindFault    = "fault"
-	kindUpstream = "upstream_failed" // no answer of the account's upstream
+	kindUpstream = "upstream_failed" // the account's upstream did not answer
 )
 
-// judge finds the row of an outcome, and its kind for the log of requests. An error that is no
-// refusal is a fault, and so is a refusal without a row: silence would be the wrong answer.
+// judge returns the row of an outcome, and its kind for the request log. An error that is not a refusal is a fault,
+// and so is a refusal without a row: silence would be the wrong answer.
 func judge(err error) (found row, kind string, remaining int) {
 	if err == nil {
 		return success, kindOK, 0
@@ -72,8 +71,8 @@ func judge(err error) (found row, kind string, remaining int) {
 
 var noStore = []string{"no-store"}
 
-// lengths are the Content-Length headers of short answers, longer than every text of the servlets' own.
-// All answers share them: nobody writes into the values of a header.
+// lengths are the Content-Length headers of short answers, longer than every text of the servlets. All answers share
+// them, so they must not be changed.
 var lengths = func() (headers [96][]string) {
 	for n := range headers {
 		headers[n] = []string{strconv.Itoa(n)}
@@ -81,7 +80,7 @@ var lengths = func() (headers [96][]string) {
 	return headers
 }()
 
-// contentLength is the header of an answer of n bytes.
+// contentLength returns the header of an answer of n bytes.
 func contentLength(n int) []string {
 	if n < len(lengths) {
 		return lengths[n]
@@ -96,11 +95,11 @@ func (d *door) write(c *gin.Context, status int, body string) {
 	header["Cache-Control"] = noStore
 	header["Content-Length"] = contentLength(len(body))
 	c.Status(status)
-	// The client may be gone. The decision stands, and there is nobody to tell.
+	// The client may be gone. The decision is committed, so an error here is ignored.
 	_, _ = c.Writer.WriteString(body)
 }
 
-// logFault writes down what the answer does not say.
+// logFault logs a fault, which the answer does not explain.
 func (d *door) logFault(c *gin.Context, x *exchange, err error) {
 	attrs := []slog.Attr{
 		slog.String("request_id", web.RequestOf(c).LogID),

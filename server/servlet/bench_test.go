@@ -17,8 +17,8 @@ import (
 	"otpbridge/server/servlet"
 )
 
-// BenchmarkServlets is a cycle for a fresh recipient through the router, without sockets: the
-// door, the engine and SQLite, by 64 callers at once.
+// BenchmarkServlets measures a cycle for a new recipient through the router, without sockets: the door, the engine and
+// SQLite, with 64 concurrent callers.
 func BenchmarkServlets(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
 	h := newHouse(b, "123456")
@@ -46,7 +46,7 @@ func BenchmarkServlets(b *testing.B) {
 	})
 }
 
-// ask calls a servlet with as little around it as can be.
+// ask calls a servlet with as little overhead as possible.
 func ask(router http.Handler, header http.Header, path, query string) string {
 	var w answerWriter
 	router.ServeHTTP(&w, &http.Request{
@@ -55,7 +55,7 @@ func ask(router http.Handler, header http.Header, path, query string) string {
 	return w.String()
 }
 
-// answerWriter keeps the body.
+// answerWriter stores the body.
 type answerWriter struct {
 	strings.Builder
 	header http.Header

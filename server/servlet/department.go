@@ -6,8 +6,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// department is the one that asks, for the wording of the message: of the account's list, so that
-// a header decides nothing else. Empty for none.
+// department returns the department that selects the message's template; empty for none. It must be in the account's
+// list, so that the header decides nothing else.
 func (x *exchange) department() string {
 	department, single := one(x.request.Header["Department-Id"])
 	if !single || !slices.Contains(x.account.Departments, department) || len(department) > maxDepartment {
@@ -16,11 +16,11 @@ func (x *exchange) department() string {
 	return department
 }
 
-// maxDepartment is the longest name of a department that templates are chosen by, in bytes.
+// maxDepartment is the length of the longest department name that can select a template, in bytes.
 const maxDepartment = 200
 
-// departmentMissing reports whether the account requires a department here and the request
-// names none of its list, an empty list taking any.
+// departmentMissing reports whether the account requires a department and the request names none from its list. An
+// empty list allows any.
 func (x *exchange) departmentMissing() bool {
 	switch x.account.DepartmentMode {
 	case otp.DepartmentRequired:
@@ -38,7 +38,7 @@ func (x *exchange) departmentMissing() bool {
 	return len(x.account.Departments) > 0 && !slices.Contains(x.account.Departments, department)
 }
 
-// departmentReason says what is wrong with the department that is given.
+// departmentReason says what is wrong with the request's department.
 func (x *exchange) departmentReason() string {
 	department, single := one(x.request.Header["Department-Id"])
 	switch {

@@ -30,7 +30,7 @@ type client struct {
 	manage.Credentials
 }
 
-// newClient makes an account that takes plain codes; before runs ahead of the servlets.
+// newClient makes an account that accepts plain codes; before runs ahead of the servlets.
 func newClient(t *testing.T, log *slog.Logger, before ...gin.HandlerFunc) client {
 	account := otp.DefaultAccount("")
 	account.PlainValidation = true
@@ -51,7 +51,7 @@ func (c client) call(ctx context.Context, path string) string {
 	return w.Body.String()
 }
 
-// codes gives the code of the last message and one that is wrong.
+// codes returns the code of the last message and a wrong one.
 func (c client) codes(t *testing.T) (right, wrong string) {
 	messages, err := c.house.engine.Inbox.List(t.Context(), engine.MessageQuery{Account: c.Address, Limit: 1})
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func TestServe_TellsTheLogOfRequestsWhatHappened(t *testing.T) {
 	require.Empty(t, account)
 }
 
-// tally calls path 64 times at once and counts the answers.
+// tally calls path 64 times concurrently and counts the answers.
 func (c client) tally(ctx context.Context, path string) map[string]int {
 	var all sync.Map
 	var calls sync.WaitGroup
@@ -157,7 +157,7 @@ func TestValidate_RightAtOnceRace(t *testing.T) {
 		c.tally(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+right))
 }
 
-// An API key is an access_key too, and may do at the servlets what its permissions say.
+// An API key works as access_key too, with its permissions.
 func TestServe_AKeyMayDoWhatItsPermissionsSay(t *testing.T) {
 	c := newClient(t, slog.New(slog.DiscardHandler))
 	const generated, refused = "OTP Generated Successfully", "UNAUTHERISED USER"
@@ -180,7 +180,7 @@ func TestServe_AKeyMayDoWhatItsPermissionsSay(t *testing.T) {
 		require.Equal(t, tt.generate, c.call(t.Context(), "/otpgenservlet"+target), "%+v", tt.key)
 		if tt.validate != refused {
 			_, wrong := c.codes(t)
-			if tt.generate == refused { // the code before, which has cost a guess by now
+			if tt.generate == refused { // the previous code, which has a wrong guess by now
 				c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+wrong)
 			}
 			require.Equal(t, tt.validate, c.call(t.Context(), "/plainotpvalidationservlet"+target+"&otp="+wrong), "%+v", tt.key)
@@ -191,7 +191,7 @@ func TestServe_AKeyMayDoWhatItsPermissionsSay(t *testing.T) {
 	}
 }
 
-// An account that requires HTTPS takes no request in clear; another goes on as before.
+// An account that requires HTTPS refuses plain HTTP; another does not.
 func TestServe_AnAccountMayRequireHTTPS(t *testing.T) {
 	plain := true
 	c := newClient(t, slog.New(slog.DiscardHandler), func(c *gin.Context) {

@@ -33,10 +33,10 @@ type turn struct {
 	logins          chan struct{} // one for each
 	pace            int           // how many logins each part of the load has, in pairs
 	mu              sync.Mutex
-	moment          chan struct{} // closed when the next change has come
+	moment          chan struct{} // closed at the next change
 	made            [2]int        // logins with codes of the upstream, and of the fronts
 	refused, twice  []string
-	strange, others []string // codes of the other side that were accepted; answers that nobody should get
+	strange, others []string // codes of the other side that were accepted; unexpected answers
 }
 
 func (c *turn) violate(of *[]string, format string, args ...any) {
@@ -68,7 +68,7 @@ func (c *turn) ask(server int, name, mobile string, more ...string) string {
 	return fmt.Sprint(response.StatusCode, " ", string(text))
 }
 
-// newest is the id and the code of the newest message to a number from either side.
+// newest returns the id and the code of the newest message to a number from each side.
 func (c *turn) newest(mobile string) (ids, codes [2]string) {
 	for i, s := range []*side{c.upstream, c.front[0]} {
 		messages, err := s.engine.Inbox.List(c.Context(), engine.MessageQuery{Account: s.address, To: "+" + mobile, Limit: 1})
@@ -82,7 +82,7 @@ func (c *turn) newest(mobile string) (ids, codes [2]string) {
 	return ids, codes
 }
 
-// makes has a code made, and says by whom.
+// makes requests a code, and returns which side made it.
 func (c *turn) makes(server int, servlet, mobile string) (maker int, code string) {
 	before, _ := c.newest(mobile)
 	if answer := c.ask(server, servlet, mobile); answer != sent {
@@ -95,7 +95,7 @@ func (c *turn) makes(server int, servlet, mobile string) (maker int, code string
 	return 0, codes[0]
 }
 
-// login is one of a person who may ask twice, and may wait for the next change of sides with the code in hand.
+// login plays one person, who may ask twice, and may hold the code until the next change of sides.
 func (c *turn) login(i int, waits bool) {
 	mobile := fmt.Sprintf("91955%07d", c.number.Add(1))
 	maker, code := c.makes(i, "otpgenservlet", mobile)
@@ -138,14 +138,14 @@ func (c *turn) login(i int, waits bool) {
 	c.logins <- struct{}{}
 }
 
-// to sets a mode, has people log in before its moment, at it and after it.
+// to sets a mode, and lets people log in before the change, at it and after it.
 func (c *turn) to(mode otp.BridgeMode) {
 	front := c.front[0]
 	_, err := front.manage.Accounts.CutOver(c.Context(), otp.Actor{Kind: "operator"}, front.address, mode, time.Time{},
 		nil)
 	require.NoError(c, err)
 	for _, s := range c.front {
-		s.engine.Forget() // in place of the seconds that there are for it
+		s.engine.Forget() // instead of waiting some seconds
 	}
 	c.await(2 * c.pace)
 	beyond := otp.CutOverLead.Duration() + time.Second
@@ -163,7 +163,7 @@ func (c *turn) await(logins int) {
 	}
 }
 
-// load changes sides and back with six people logging in all the time.
+// load changes sides and back while six people log in all the time.
 func (c *turn) load() {
 	stop := make(chan struct{})
 	var people sync.WaitGroup
@@ -199,8 +199,8 @@ func (c *turn) load() {
 	}
 }
 
-// An account goes from its upstream to here and back, on two servers with one database. Whoever has a
-// code logs in, once. With FULL=1 the database is MariaDB, whose start takes longer than all of the short form.
+// An account goes from its upstream to here and back, on two servers with one database. Everyone with a code can log
+// in, once. With FULL=1 the database is MariaDB, whose start takes longer than the whole short form.
 func TestCutOver_UnderLoadThroughTwoServersRace(t *testing.T) {
 	rounds, pace, database := 2, 1, migrated.SQLite
 	if os.Getenv("FULL") == "1" {
@@ -242,7 +242,7 @@ func TestCutOver_UnderLoadThroughTwoServersRace(t *testing.T) {
 		made[1])
 }
 
-// Built without the rule for codes on their way, the same load must notice it.
+// A build without the hand-over rule must fail under the same load.
 func TestCutOver_TheLoadCatchesABuildWithoutHandOverRace(t *testing.T) {
 	if os.Getenv("FULL") != "1" || os.Getenv("OTP_MUTANT") != "" {
 		t.Skip("this runs with FULL=1, and not inside itself")

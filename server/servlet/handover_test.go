@@ -18,7 +18,7 @@ const (
 	verified = "200 Verified successfully"
 )
 
-// crossing is an account with both of its sides, and what was passed on.
+// crossing is an account with both of its sides, and the count of forwarded calls.
 type crossing struct {
 	*testing.T
 	front, upstream *side
@@ -41,7 +41,7 @@ func newCrossing(t *testing.T) *crossing {
 	return c
 }
 
-// to has a mode hold, once its moment has come.
+// to sets a mode and waits until it applies.
 func (c *crossing) to(mode otp.BridgeMode) {
 	c.Helper()
 	_, err := c.front.manage.Accounts.CutOver(c.Context(), otp.Actor{Kind: "operator"}, c.front.address, mode,
@@ -54,7 +54,7 @@ func (c *crossing) advance(by time.Duration) {
 	require.NoError(c, c.front.manage.Sandbox.AdvanceClock(c.Context(), c.front.address, by))
 }
 
-// send generates or regenerates for a number, and says whether it was passed on.
+// send generates or regenerates for a number, and reports whether the call was forwarded.
 func (c *crossing) send(servlet, mobile string) (passedOn bool) {
 	c.Helper()
 	before := c.passed.Load()
@@ -73,7 +73,7 @@ const (
 	third  = "919551492396"
 )
 
-// Codes that are on their way at a cut-over are judged by whoever made them.
+// Codes that are live at a cut-over are checked by the side that made them.
 func TestCutOver_CodesOnTheirWayWorkOn(t *testing.T) {
 	c := newCrossing(t)
 	for _, mobile := range []string{first, second, third} {
@@ -131,7 +131,7 @@ func TestCutOver_BackIsTheSameInReverse(t *testing.T) {
 	require.Equal(t, verified, c.validate(third, c.upstream.code(t, third)))
 }
 
-// An operator who goes back and forth within one lifetime loses no code, whichever side made it.
+// An operator who goes back and forth within one lifetime loses no code of either side.
 func TestCutOver_ThereAndBackWithinALifetime(t *testing.T) {
 	c := newCrossing(t)
 	made := map[string]*side{}
@@ -154,7 +154,7 @@ func TestCutOver_ThereAndBackWithinALifetime(t *testing.T) {
 	}
 }
 
-// A change that is set while codes of the one before are on their way leaves them be, before its moment and after it.
+// A change that is set while codes of the previous one are live does not affect them, before it applies or after.
 func TestCutOver_SetAgainWithinALifetime(t *testing.T) {
 	c := newCrossing(t)
 	set := func(mode otp.BridgeMode, at time.Duration) {
@@ -186,7 +186,7 @@ func TestCutOver_SetAgainWithinALifetime(t *testing.T) {
 	require.Equal(t, verified, c.validate(second, c.front.code(t, second)))
 }
 
-// A change that is set for later leaves everything as it is until its moment, and can be called off.
+// A change that is set for later has no effect before its time, and can be cancelled.
 func TestCutOver_SetForLater(t *testing.T) {
 	c := newCrossing(t)
 	accounts, by := c.front.manage.Accounts, otp.Actor{Kind: "operator"}
@@ -210,7 +210,7 @@ func TestCutOver_SetForLater(t *testing.T) {
 	require.ErrorContains(t, err, "about to happen")
 }
 
-// The servlets of an account are announced to end, rehearse it, end, and go on in grace.
+// An account's servlets are announced to end, pause in brown-outs, end, and stay on with a grace.
 func TestSunset_AnnouncedRehearsedAndMade(t *testing.T) {
 	c := newCrossing(t)
 	set := func(columns []string, change func(a *otp.Account)) {

@@ -10,21 +10,20 @@ import (
 	"otpbridge/server/otp"
 )
 
-// maxBody is how long a form body may be. The longest honest one is a few hundred bytes.
+// maxBody is the longest form body, in bytes. Real ones have a few hundred.
 const maxBody = 64 << 10
 
-// parameters is what the servlets read of a request. Values are trimmed of blanks, but not
-// otp: there a blank at the start can be the + of a base64 text that form decoding ate, and
-// only the cipher's decoder can tell.
+// parameters holds what the servlets read from a request. Values are trimmed of blanks, except otp: a blank at its
+// start can be a + of base64 text that form decoding turned into a blank. The cipher's decoder handles that.
 type parameters struct {
 	ipaddress string
 	mobile    string
 	email     string
 	otp       string
 
-	given   names // also of those that were given empty
-	similar names // that were given in another case
-	noForm  bool  // there is a body, and it is not read
+	given   names // also those with an empty value
+	similar names // given in another case
+	noForm  bool  // there is a body that is not read
 }
 
 // names is a set of parameters.
@@ -37,7 +36,7 @@ const (
 	nameOTP
 )
 
-// String is the name of one parameter.
+// String returns the name of one parameter.
 func (n names) String() string {
 	switch n {
 	case nameIPAddress:
@@ -50,7 +49,7 @@ func (n names) String() string {
 	return "otp"
 }
 
-// absent says what may have become of a parameter that has no value.
+// absent returns the likely reason why a parameter has no value.
 func (p *parameters) absent(name names) string {
 	switch {
 	case p.given&name != 0:
@@ -63,12 +62,12 @@ func (p *parameters) absent(name names) string {
 	return "missing"
 }
 
-// malformed refuses a request for its form, and gives the reason.
+// malformed refuses a malformed request, with the reason.
 func malformed(message, reason string) *otp.Error {
 	return otp.Refuse(otp.Invalid, message).Because(reason)
 }
 
-// inName says of which parameter a reason is, empty for none.
+// inName puts a parameter's name before a reason; empty for none.
 func inName(name, reason string) string {
 	if reason == "" {
 		return ""
@@ -76,10 +75,9 @@ func inName(name, reason string) string {
 	return name + ": " + reason
 }
 
-// readParameters reads the query first and a form body second.
+// readParameters reads the query first, then a form body.
 //
-// Refusals: Invalid for anything malformed, for a body that does not arrive whole, and for a
-// parameter given twice.
+// Refusals: Invalid for a malformed request, for an incomplete body, and for a repeated parameter.
 func readParameters(r *http.Request) (parameters, error) {
 	if len(r.Header.Values("Content-Type")) > 1 {
 		return parameters{}, malformed("the header Content-Type is given twice", "the header Content-Type is given twice")
@@ -93,9 +91,8 @@ func readParameters(r *http.Request) (parameters, error) {
 	return p, err
 }
 
-// parse reads a query and a form body, each in the form encoding, and either may be empty.
-// A parameter that arrives twice is refused, because whatever stands between the client and
-// this server (a firewall, a log) may have looked at the other one.
+// parse reads a query and a form body, both form-encoded; either may be empty. A repeated parameter is refused,
+// because a firewall or a log in front of this server may have looked at the other value.
 func parse(query, body string) (parameters, error) {
 	var p parameters
 	if err := p.read(query); err != nil {
@@ -107,9 +104,8 @@ func parse(query, body string) (parameters, error) {
 	return p, nil
 }
 
-// read adds the parameters of one encoded form to p. A semicolon is refused rather than
-// taken for a letter: some servers separate parameters by it, so it too is a way of showing
-// two readers two different requests.
+// read adds the parameters of one encoded form to p. A semicolon is refused: some servers separate parameters by it,
+// so with it two readers could see two different requests.
 func (p *parameters) read(form string) error {
 	if strings.IndexByte(form, ';') >= 0 {
 		return malformed("a semicolon in the query or form: write %3B", "a semicolon in the query or form")
@@ -131,8 +127,7 @@ func (p *parameters) read(form string) error {
 	return nil
 }
 
-// take keeps one parameter if the servlets know it. They ignore what they do not know,
-// however often it is given.
+// take keeps a parameter that the servlets know. Unknown ones are ignored, however often they are given.
 func (p *parameters) take(name, value string) error {
 	var place *string
 	var known names
@@ -159,7 +154,7 @@ func (p *parameters) take(name, value string) error {
 	p.given |= known
 
 	if known == nameOTP {
-		*place = value // an unreadable one is a wrong code, which costs an attempt
+		*place = value // an unreadable one is a wrong code and costs an attempt
 		return nil
 	}
 	if !printable(value) {
@@ -169,12 +164,12 @@ func (p *parameters) take(name, value string) error {
 	return nil
 }
 
-// trim removes blanks. The vendor's article prints its addresses with a stray one after the
-// question mark, and people copy it.
+// trim removes blanks. The vendor's article has a stray blank after the question mark in its addresses, and people
+// copy it.
 func trim(s string) string { return strings.Trim(s, " ") }
 
-// unescape undoes the form encoding: a plus is a blank, %XX is a byte. Without either it
-// answers s itself and allocates nothing.
+// unescape decodes the form encoding: a plus is a blank, %XX is a byte. If there is nothing to decode it returns s
+// itself and allocates nothing.
 func unescape(s string) (text string, readable bool) {
 	i := strings.IndexAny(s, "%+")
 	if i < 0 {
@@ -230,8 +225,8 @@ func printable(s string) bool {
 	return true
 }
 
-// readForm is the body of r if it is a form, and empty for every other body: the clients in
-// the field send all sorts of content types with a query that says everything.
+// readForm returns the body of r if it is a form, else nothing: real clients send all sorts of content types along
+// with a complete query.
 func readForm(r *http.Request) (string, error) {
 	if r.Body == nil || r.Body == http.NoBody || !isForm(r.Header.Get("Content-Type")) {
 		return "", nil
@@ -251,8 +246,8 @@ func readForm(r *http.Request) (string, error) {
 	return string(body), nil
 }
 
-// isForm reports whether a content type is that of a form. Its parameters are not looked at: the
-// only one in use is charset, and whatever it says, UTF-8 is what is read.
+// isForm reports whether a content type is that of a form. Its parameters are ignored: only charset is in use, and the
+// body is always read as UTF-8.
 func isForm(contentType string) bool {
 	const form = "application/x-www-form-urlencoded"
 	mediaType, _, _ := strings.Cut(contentType, ";")

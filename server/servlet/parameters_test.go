@@ -16,7 +16,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// values is what a test compares: the parameters without the memory of which were given.
+// values is what a test compares: the parameters without the record of which were given.
 type values struct{ ipaddress, mobile, email, otp string }
 
 func (p parameters) values() values { return values{p.ipaddress, p.mobile, p.email, p.otp} }
@@ -157,7 +157,7 @@ func TestReadParameters_BoundsTheBody(t *testing.T) {
 	}
 	tests := map[string]struct {
 		body  io.Reader
-		known int64 // the length announced; -1 for a chunked body
+		known int64 // the announced length; -1 for a chunked body
 		want  otp.Kind
 	}{
 		"64 KiB":                  {strings.NewReader(form(64 << 10)), 64 << 10, 0},
@@ -187,8 +187,8 @@ type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
-// FuzzParseRequest holds the parser against a slow one made of net/url. They must agree on
-// every query and body: on what is refused, and on every value of what is accepted.
+// FuzzParseRequest compares the parser with a slow one made from net/url. They must agree on every query and body: on
+// what is refused, and on every accepted value.
 func FuzzParseRequest(f *testing.F) {
 	f.Add("+ipaddress=10.20.51.122&mobile=919551492394&email=user@example.com", "")
 	f.Add("ipaddress=10.20.51.122", "mobile=%2B919551492394&otp=+rc5f87doGFTeAvAwlkhrA==")
@@ -212,7 +212,7 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
-// slowParse says the same as parse, in terms of net/url.
+// slowParse does what parse does, with net/url.
 func slowParse(query, body string) (v values, acceptable bool) {
 	places := map[string]*string{"ipaddress": &v.ipaddress, "mobile": &v.mobile, "email": &v.email, "otp": &v.otp}
 	given := map[string]int{}

@@ -8,10 +8,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Everything that decides the bytes of an answer is in this file: which text a refusal is
-// answered with at which servlet and with which status, and how the profiles word each text.
+// Everything that decides the bytes of an answer is in this file: the text and status of each refusal at each servlet,
+// and the wording of each text in each profile.
 
-// text names one answer, as an account's message_overrides do.
+// text names one answer, as in an account's message_overrides.
 type text string
 
 // The texts.
@@ -24,22 +24,22 @@ const (
 	failed        text = "error"
 	verified      text = "verified"
 	expired       text = "expired"
-	wrong         text = "wrong" // {n} stands for the attempts that are left
+	wrong         text = "wrong" // {n} stands for the attempts left
 	exhausted     text = "exhausted"
 	regenerations text = "regenerations"
 
-	// silence is zero bytes, without the profile's line end. No account can override it.
+	// silence is zero bytes, without the profile's line end. Accounts cannot override it.
 	silence text = ""
 )
 
-// profile is one way the vendor's servlets are known to word their answers.
+// profile is one known wording of the vendor's answers.
 type profile struct {
 	lineEnd string
 	texts   map[text]string
 }
 
-// profiles are the vendor's article, and the bytes that its production service was seen to
-// send, completed by what its clients compare against.
+// profiles are the vendor's article, and the bytes that its production service sends, completed with the texts that
+// its clients compare with.
 var profiles = map[otp.Profile]profile{
 	otp.Documented: {
 		lineEnd: "",
@@ -75,16 +75,15 @@ var profiles = map[otp.Profile]profile{
 	},
 }
 
-// row is how one kind of refusal is answered: the text at each servlet, and the status of an
-// account with strict_http.
+// row is the answer to one kind of refusal: the text at each servlet, and the status for an account with strict_http.
 type row struct {
 	generate   text
-	validate   text // the plain servlet too
+	validate   text // also at the plain servlet
 	regenerate text
 	status     int
 }
 
-// at is the row's text for one kind of servlet.
+// at returns the row's text for one kind of servlet.
 func (r row) at(s step) text {
 	switch s {
 	case generate:
@@ -96,10 +95,9 @@ func (r row) at(s step) text {
 	}
 }
 
-// rows has one row for every kind. Two clients of the vendor take every text they do not know
-// for success, so generate says nothing outside the vendor's table whatever goes wrong, and
-// regenerate has four texts: generated, unauthorised, regenerations, and error for the rest.
-// Kinds that no servlet can meet are answered like faults, which they would be.
+// rows has one row per kind. Two of the vendor's clients take every unknown text for success. So generate answers only
+// texts in the vendor's table, whatever goes wrong, and regenerate has four texts: generated, unauthorised,
+// regenerations, and error for the rest. Kinds that cannot occur at a servlet are answered like faults.
 var rows = map[otp.Kind]row{
 	otp.MissingCredential: {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
 	otp.UnknownCredential: {unauthorised, unauthorised, unauthorised, http.StatusUnauthorized},
@@ -145,20 +143,20 @@ var rows = map[otp.Kind]row{
 	otp.Outdated:                 {failed, failed, failed, http.StatusInternalServerError},
 }
 
-// success and fault are what is no refusal.
+// success and fault are the rows of outcomes that are not refusals.
 var (
 	success = row{generated, verified, generated, http.StatusOK}
 	fault   = row{failed, failed, failed, http.StatusInternalServerError}
 )
 
-// voice is how answers are worded for one account, or for those who have none.
+// voice holds the wording of answers for one account, or for requests without an account.
 type voice struct {
 	profile    profile
 	overrides  map[string]string
 	strictHTTP bool
 }
 
-// voiceOf is the voice for an account: what it does not decide is processWide.
+// voiceOf returns the voice for an account; processWide supplies what the account does not set.
 func voiceOf(a *otp.Account, processWide voice) voice {
 	v := voice{profile: processWide.profile, overrides: a.Overrides, strictHTTP: a.StrictHTTP}
 	if a.Profile != nil {
@@ -169,8 +167,8 @@ func voiceOf(a *otp.Account, processWide voice) voice {
 	return v
 }
 
-// status is that of an answer, which is 200 for every one unless the account asked for more:
-// clients in the field take any other status for an outage.
+// status returns the status of an answer: always 200 unless the account has strict_http, because clients take any
+// other status for an outage.
 func (v voice) status(strict int) int {
 	if v.strictHTTP {
 		return strict
@@ -178,8 +176,8 @@ func (v voice) status(strict int) int {
 	return http.StatusOK
 }
 
-// body is the bytes of an answer. An override that is empty is none, because zero bytes mean
-// a missing department and nothing else.
+// body returns the bytes of an answer. An empty override is ignored, because zero bytes mean a missing department
+// only.
 func (v voice) body(t text, remaining int) string {
 	if t == silence {
 		return ""

@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Texts in this file are typed from the protocol page, never taken from profile.go.
+// The texts in this file are copied from the protocol page, never from profile.go.
 
 func TestVoice_SaysTheTextsOfBothProfiles(t *testing.T) {
 	tests := []struct {
@@ -153,7 +153,7 @@ func TestRows_EveryKindIsAnsweredAsTheProtocolSays(t *testing.T) {
 	require.Len(t, rows, len(otp.Kinds()))
 }
 
-// Clients take what they do not know for success, so what a servlet may say is a closed list.
+// Clients take unknown texts for success, so a servlet may only answer texts of a closed list.
 func TestRows_NoServletLeavesItsTexts(t *testing.T) {
 	all := []row{success, fault}
 	for _, r := range rows {

@@ -1,15 +1,12 @@
-// Package servlet is the legacy door: the vendor's four servlets, for integrations that were
-// written against them and cannot be changed.
+// Package servlet is the legacy door: the vendor's four servlets, for existing integrations that cannot be changed.
 //
-// It translates a request into one call of the engine, and what the engine answers into one
-// bare line of text. It promises the vendor's bytes in either of two profiles, status 200 for
-// every business answer unless an account asks for more, and no text outside the vendor's
-// table whatever goes wrong, panics included: there are clients that take a text they do not
-// know for success.
+// It translates a request into one call of the engine, and the result into one line of text. It guarantees the
+// vendor's bytes in either of two profiles, status 200 for every business answer unless an account asks for others,
+// and no text outside the vendor's table whatever goes wrong, including panics: some clients take an unknown text for
+// success.
 //
-// Who may call, what a number looks like, whether a code is right and what a guess costs is
-// left to the engine. Which behaviours are the vendor's and which this project's choice is
-// listed on the protocol page, doc/servlets.md.
+// The engine decides who may call, what a number looks like, whether a code is right and what a guess costs. The
+// protocol page, doc/servlets.md, says which behaviours are the vendor's and which are this project's.
 package servlet
 
 import (
@@ -27,30 +24,29 @@ import (
 	"otpbridge/server/web"
 )
 
-// Options is what the door needs.
+// Options configure the door.
 type Options struct {
 	Engine *engine.Engine
-	// Profile words the answers of accounts that name none, and of every request whose key is
-	// refused: all of those get equal bytes. Empty is otp.Documented.
+	// Profile words the answers for accounts that set none, and for every request with a refused key, so that all of
+	// those get the same bytes. Empty is otp.Documented.
 	Profile otp.Profile
-	// StrictHTTP gives a refused key the status 401; all other statuses are the account's choice.
+	// StrictHTTP gives a refused key the status 401; other statuses are set per account.
 	StrictHTTP bool
 	// ContentType of every answer; empty is text/plain; charset=utf-8.
 	ContentType string
-	// Plain counts keys that came over plain HTTP; nil counts none. They are served.
+	// Plain counts keys that came over plain HTTP; nil counts none. The requests are served.
 	Plain *web.Plain
-	// Upstreams passes on the calls of accounts that ask for it.
+	// Upstreams forwards the calls of accounts that ask for it.
 	Upstreams *bridge.Upstreams
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
 }
 
-// Mount registers the servlets under contextPath, which starts with a slash and does not end
-// with one, or is empty for the root. It refuses an unknown profile by panicking.
+// Mount registers the servlets under contextPath, which starts with a slash and does not end with one, or is empty for
+// the root. It panics on an unknown profile.
 //
-// Only GET and POST are registered. To answer every other method, of whatever name, with 405,
-// the router must handle methods that are not allowed; if routes is the gin engine itself,
-// Mount switches that on, for a group its owner must.
+// Only GET and POST are registered. To answer all other methods with 405, the router must have HandleMethodNotAllowed
+// set. Mount sets it if routes is the gin engine itself; for a group its owner must.
 func Mount(routes gin.IRouter, contextPath string, o Options) {
 	if router, ok := routes.(*gin.Engine); ok {
 		router.HandleMethodNotAllowed = true
@@ -110,7 +106,7 @@ var permissions = [...]string{generate: otp.PermitSend, validate: otp.PermitVeri
 type servlet struct {
 	name  string
 	step  step
-	plain bool // its otp is the digits themselves
+	plain bool // its otp is not encrypted
 }
 
 var servlets = []servlet{
@@ -120,8 +116,8 @@ var servlets = []servlet{
 	{name: "plainotpvalidationservlet", step: validate, plain: true},
 }
 
-// servletNamed finds the servlet of a path's last segment, in any letter case. A path
-// parameter, such as the ;jsessionid= that Java clients append, is no part of the name.
+// servletNamed finds the servlet named by a path's last segment, in any letter case. A path parameter, such as the
+// ;jsessionid= that Java clients append, is ignored.
 func servletNamed(segment string) (s servlet, known bool) {
 	name, _, _ := strings.Cut(segment, ";")
 	for _, s := range servlets {
@@ -156,18 +152,18 @@ type exchange struct {
 	inTheClear bool
 
 	account *otp.Account // nil until the key is accepted
-	key     otp.ID       // of the credential, with the account
-	// for the log, never in the answer: why the upstream failed, or in a sandbox why the code cannot be read
+	key     otp.ID       // of the credential; set together with account
+	// for the log only: why the upstream failed, or in a sandbox why the code cannot be read
 	reason string
 
-	inside   bool           // counted as under way
-	passed   string         // the class of what the upstream answered
-	differs  string         // what the rules here decide, where that is another
-	upstream *bridge.Answer // what is answered in place of words of ours
+	inside   bool           // counted as in progress
+	passed   string         // the class of the upstream's answer
+	differs  string         // the local rules' decision, if it differs
+	upstream *bridge.Answer // sent instead of our own text
 }
 
-// run decides the request. A panic becomes a fault here, where it is still known whose request
-// it was, because the client must get one of the vendor's texts even then.
+// run decides the request. A panic becomes a fault here, where the request's account is still known, because the
+// client must get one of the vendor's texts even then.
 func (x *exchange) run() (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -179,13 +175,12 @@ func (x *exchange) run() (err error) {
 	}
 	x.inside = true
 	defer x.leave()
-	// Whoever sent a whole request is served and charged, even if they no longer listen: a
-	// client that hangs up after each guess would otherwise guess for free. The engine sees to
-	// that in every call below, none of which ends with its context.
+	// A complete request is served and charged even if the client hangs up; otherwise a client that hangs up after
+	// each guess would guess for free. Every engine call below continues when its context ends.
 	return x.decide(x.request.Context())
 }
 
-// leave counts the call out, once.
+// leave ends the admission, once.
 func (x *exchange) leave() {
 	if x.inside {
 		x.inside = false
@@ -193,9 +188,8 @@ func (x *exchange) leave() {
 	}
 }
 
-// decide follows the order of checks that the protocol page promises: key, feature flag, whether
-// there is time for it, the key's limit of requests; then for calls that are not passed on parameters,
-// department, engine.
+// decide checks in the order that the protocol page states: key, feature flag, admission, the key's request limit;
+// then, for calls that are not forwarded, parameters, department, engine.
 func (x *exchange) decide(ctx context.Context) error {
 	caller, err := x.authenticate(ctx)
 	if err != nil {
@@ -230,8 +224,7 @@ func (x *exchange) decide(ctx context.Context) error {
 	return x.answerHere(ctx, caller, nil)
 }
 
-// answerHere has the engine answer. HandOver is not nil where the account's upstream may have made the code that is
-// asked about.
+// answerHere has the engine answer. handOver is not nil if the account's upstream may have made the code in question.
 func (x *exchange) answerHere(ctx context.Context, caller *engine.Caller, handOver *otp.Handling) error {
 	p, target, err := x.asked(caller)
 	if err != nil {
@@ -250,7 +243,7 @@ func (x *exchange) answerHere(ctx context.Context, caller *engine.Caller, handOv
 	return err
 }
 
-// asked reads whom the request concerns, or refuses it for what it says.
+// asked reads the request's parameters and recipient, or refuses it.
 func (x *exchange) asked(caller *engine.Caller) (parameters, engine.Target, error) {
 	if err := x.switchedOff(); err != nil {
 		return parameters{}, engine.Target{}, err
@@ -271,7 +264,7 @@ func (x *exchange) asked(caller *engine.Caller) (parameters, engine.Target, erro
 	return p, target, nil
 }
 
-// switchedOff refuses the plain servlet where the account has not switched it on.
+// switchedOff refuses the plain servlet if the account has not switched it on.
 func (x *exchange) switchedOff() error {
 	if x.servlet.plain && !x.account.PlainValidation {
 		return otp.Refuse(otp.FeatureOff, "plain_validation_enabled is 0 for this account")
@@ -279,8 +272,7 @@ func (x *exchange) switchedOff() error {
 	return nil
 }
 
-// authenticate resolves the access key and checks that it may do what is asked for, and that the
-// account has the feature as a whole.
+// authenticate resolves the access key, and checks that it has the permission and that the account has the feature.
 func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	key, single := one(x.request.Header["Access_key"])
 	if !single {
@@ -290,7 +282,7 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	caller, err := x.door.engine.Authenticate(ctx, otp.ServletDoor, key, peer)
 	switch otp.KindOf(err) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
-		// Counted, and answered as any other key that is not right: there is no word for the limit here.
+		// The failure is counted. The answer is that of any wrong key: the servlets have no text for the limit.
 		_, _ = x.door.engine.CountFailure(ctx, peer)
 	}
 	if caller != nil {
@@ -308,7 +300,7 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	return caller, nil
 }
 
-// address reads whom the request concerns, and refuses a validation that brings no code.
+// address reads the request's recipient, and refuses a validation without a code.
 func (x *exchange) address(caller *engine.Caller, p parameters) (engine.Target, error) {
 	if x.servlet.step == validate {
 		if trim(p.otp) == "" {
@@ -328,8 +320,8 @@ func (x *exchange) address(caller *engine.Caller, p parameters) (engine.Target, 
 	return caller.Target(p.mobile, p.ipaddress, p.email)
 }
 
-// guess is the code that a validation brings. What cannot be read as one is the empty guess,
-// which is wrong and costs an attempt: an answer of its own would tell why it could not.
+// guess returns the code of a validation. A code that cannot be read becomes the empty guess, which is wrong and costs
+// an attempt: a separate answer would reveal why it could not be read.
 func (x *exchange) guess(caller *engine.Caller, p parameters) string {
 	if !x.servlet.plain {
 		code := caller.DecryptCode(p.otp)
@@ -346,8 +338,8 @@ func (x *exchange) guess(caller *engine.Caller, p parameters) string {
 	return digits
 }
 
-// one is the value of a header that may be repeated only with the same value; without any it
-// is empty. Taking one of two would let whatever stands in front of this server judge the other.
+// one returns the value of a header that may be repeated only with the same value; empty if there is none. If one of
+// two values were used, a proxy in front of this server could have checked the other.
 func one(values []string) (value string, single bool) {
 	for i, v := range values {
 		v = trim(v)

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	sqltest.Main(m)
 }
 
-// mounted is a router with the servlets and no engine behind them: whatever reaches the engine
-// panics and is answered with ERROR, so every other answer shows that nothing was executed.
+// mounted returns a router with the servlets and no engine: a request that reaches the engine panics and is answered
+// with ERROR, so every other answer shows that nothing was executed.
 func mounted(contextPath string, o Options) *gin.Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -129,8 +129,7 @@ func TestServe_EveryAnswerCarriesTheSameHeaders(t *testing.T) {
 	}
 }
 
-// A panic before the key is known has only the process-wide way to be answered, and regenerate
-// has no other text for it than the rest.
+// A panic before the key is known is answered with the process-wide texts, and regenerate has only one text for it.
 func TestServe_APanicIsAnsweredAndLoggedOnce(t *testing.T) {
 	for _, s := range servlets {
 		t.Run(s.name, func(t *testing.T) {

@@ -14,15 +14,15 @@ import (
 // comparing bounds how long an answer of the upstream waits for the comparison.
 const comparing = time.Second
 
-// What a validation that the upstream finds right, and the rules here do not, is wrong in.
+// Reasons why the local rules find a guess wrong that the upstream finds right.
 const (
 	wrongLength = "wrong_length"
 	unreadable  = "unreadable_code"
 )
 
-// compare decides a call that the upstream has answered by the rules here too, and notes a difference. The answer is
-// the upstream's whatever comes out. What the rules cannot know is not compared: whether a message arrived, and what
-// a text means that no source knows.
+// compare decides a call that the upstream has answered by the local rules too, and records a difference. The answer
+// is always the upstream's. What the rules cannot know is not compared: whether a message arrived, and what an unknown
+// text means.
 func (x *exchange) compare(ctx context.Context, caller *engine.Caller, body []byte, class string) {
 	if class == classOther || class == string(undelivered) {
 		return
@@ -65,7 +65,7 @@ func (x *exchange) decideInShadow(ctx context.Context, caller *engine.Caller, cl
 	return decision, differs, err
 }
 
-// agrees tells which decisions are answered with the text of a class.
+// agrees returns a function that reports whether a decision is answered with the text of a class.
 func (x *exchange) agrees(class string) func(error) bool {
 	return func(decision error) bool {
 		found, _, _ := judge(decision)

@@ -16,7 +16,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// shadowing is an account whose calls go to the upstream while the rules here are compared.
+// shadowing is an account whose calls go to the upstream and are compared with the rules here.
 type shadowing struct {
 	*testing.T
 	upstream, front *side
@@ -50,7 +50,7 @@ func (s *shadowing) call(servlet, mobile string, more ...string) {
 	s.front.askFor(s.T, s.front.server, servlet, mobile, more...)
 }
 
-// code is the newest one that the upstream sent.
+// code returns the newest one that the upstream sent.
 func (s *shadowing) code(mobile string) string {
 	code := s.upstream.code(s.T, mobile)
 	s.codes = append(s.codes, code)
@@ -63,7 +63,8 @@ func (s *shadowing) advance(by time.Duration) {
 	}
 }
 
-// play makes the calls of people who forget, err, come too late and ask too often. Each turn has numbers of its own.
+// play makes the calls of people who forget, make mistakes, come too late and ask too often. Each turn has other
+// numbers.
 func (s *shadowing) play(turn int) {
 	number := func(person int) string { return fmt.Sprintf("9195514%03d%02d", turn, person) }
 	const generate, regenerate, validate = "otpgenservlet", "otpregenservlet", "otpvalidationservlet"
@@ -110,8 +111,8 @@ func TestShadow_NamesWhatIsSetWrong(t *testing.T) {
 	for i, test := range []struct {
 		name  string
 		wrong func(*otp.Account)
-		named []string // exactly, and
-		also  string   // how others end that follow from it; empty for none
+		named []string // exactly these, and
+		also  string   // the result of others that follows from it; empty for none
 	}{
 		{"nothing", func(*otp.Account) {}, nil, ""},
 		{"length", func(a *otp.Account) { a.Length = 4 }, []string{accepted + "wrong_length",
@@ -151,7 +152,7 @@ func TestShadow_NamesWhatIsSetWrong(t *testing.T) {
 	}
 }
 
-// nothingHappenedHere looks for messages, and into the tables.
+// nothingHappenedHere checks that there are no messages and no rows.
 func (s *shadowing) nothingHappenedHere() {
 	s.Helper()
 	messages, err := s.front.engine.Inbox.List(s.Context(), engine.MessageQuery{Account: s.front.address, Limit: 9})

@@ -7,11 +7,11 @@ import (
 	"otpbridge/server/otp"
 )
 
-// successors are the calls of the JSON API that do what a step does.
+// successors are the calls of the JSON API that replace each step.
 var successors = [...]string{generate: "/v1/send", validate: "/v1/verify", regenerate: "/v1/resend"}
 
-// announce tells programs that the servlets end for the account, and what follows them: RFC 9745, RFC 8594, and
-// RFC 5829 for the relation. It is for accounts that ask for it; the vendor's clients know no such headers.
+// announce announces the end of the account's servlets and their replacement in headers: RFC 9745, RFC 8594, and RFC
+// 5829 for the relation. It applies to accounts that set it; the vendor's clients do not know these headers.
 func announce(header http.Header, a *otp.Account, s step) {
 	if a.ServletsDeprecatedAt == nil {
 		return

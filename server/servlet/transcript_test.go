@@ -45,9 +45,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the responses in testdata with what the server answers")
 
-// TestTranscripts plays the stories of testdata against a whole server: the engine over SQLite,
-// the servlets, and HTTP over a loopback socket. A story is a txtar archive with an account of
-// its own; its files are, in the order they are played:
+// TestTranscripts plays the stories in testdata against a whole server: the engine over SQLite, the servlets, and HTTP
+// over a loopback socket. A story is a txtar archive with a separate account; its files, in the order in which they
+// are played, are:
 //
 //	server        JSON: profile, strict_http, content_type, context_path, fixed_code; first if at all
 //	settings      JSON: columns of otp_auth_config, and access_keys, cipher_key, cipher_iv; likewise
@@ -63,14 +63,13 @@ var update = flag.Bool("update", false, "rewrite the responses in testdata with 
 //	inbox         all messages so far, oldest first, one a line: a letter for the code, equal
 //	              for equal codes, the channel, and where it went
 //
-// A request, and a statement, may hold {account}, {key} (the account's first access key) and
-// what is made from a code of the inbox: {code}, {right} and {right_hex} (encrypted as the
-// account says, as base64 escaped for a query and as hex), {wrong_code}, {wrong} and
-// {wrong_hex} (the same of another code). They speak of the last code, {right of 3} of the one
-// that request 3 had sent.
+// A request or a statement may contain {account}, {key} (the account's first access key) and values made from a code
+// in the inbox: {code}, {right} and {right_hex} (encrypted by the account's settings, as base64 escaped for a query
+// and as hex), {wrong_code}, {wrong} and {wrong_hex} (the same for another code). They refer to the last code; {right
+// of 3} refers to the one that request 3 had sent.
 //
-// With -update the responses are rewritten. Those in the repository were typed from the protocol
-// page; read what an update changes as what it is, a change of the protocol.
+// With -update the responses are rewritten. Those in the repository were typed from the protocol page; every change by
+// an update is a change of the protocol.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	require.NoError(t, err)
@@ -112,7 +111,7 @@ func newHouse(t testing.TB, fixedCode string) *house {
 	return h
 }
 
-// newHouseOn is one of the houses on a database, all of which have the same keyring.
+// newHouseOn returns one of the houses on a database, all of which have the same keyring.
 func newHouseOn(t testing.TB, database, keyringText, fixedCode string) *house {
 	ctx := context.Background()
 	h := &house{}
@@ -136,7 +135,7 @@ func newHouseOn(t testing.TB, database, keyringText, fixedCode string) *house {
 	return h
 }
 
-// story is a story that is being played.
+// story is a story in progress.
 type story struct {
 	house       *house
 	server      *httptest.Server
@@ -148,7 +147,7 @@ type story struct {
 	got         map[string]string // responses, by number
 }
 
-// begin starts a story's server and makes its account.
+// begin starts a story's server and creates its account.
 func begin(t *testing.T, archive *txtar.Archive, houseFor func(fixedCode string) *house) *story {
 	serverSettings := struct {
 		Profile     otp.Profile `json:"profile"`
@@ -199,7 +198,7 @@ func decode(t *testing.T, file txtar.File, into any) {
 	require.NoError(t, decoder.Decode(into), file.Name)
 }
 
-// play does what one file of a story says.
+// play executes one file of a story.
 func (s *story) play(t *testing.T, file *txtar.File) {
 	ctx := context.Background()
 	verb, argument, _ := strings.Cut(file.Name, " ")
@@ -246,7 +245,7 @@ func (s *story) play(t *testing.T, file *txtar.File) {
 	}
 }
 
-// exchange sends a request as it stands and spells out the response.
+// exchange sends a request unchanged and returns the response as text.
 func (s *story) exchange(t *testing.T, text string) string {
 	head, body, _ := strings.Cut(strings.TrimRight(text, "\n"), "\n\n")
 	lines := strings.Split(head, "\n")
@@ -284,7 +283,7 @@ func (s *story) exchange(t *testing.T, text string) string {
 	return b.String()
 }
 
-// messages are the account's, oldest first.
+// messages returns the account's messages, oldest first.
 func (s *story) messages(t *testing.T) []engine.Message {
 	messages, err := s.house.engine.Inbox.List(context.Background(),
 		engine.MessageQuery{Account: s.credentials.Address, Limit: 500})
@@ -303,7 +302,7 @@ func (s *story) readInbox(t *testing.T, number string) {
 	}
 }
 
-// inbox spells out the account's messages.
+// inbox returns the account's messages as text.
 func (s *story) inbox(t *testing.T) string {
 	var b strings.Builder
 	letters := map[string]string{}
@@ -319,14 +318,14 @@ func (s *story) inbox(t *testing.T) string {
 
 var placeholder = regexp.MustCompile(`\{(account|key|code|right|right_hex|wrong_code|wrong|wrong_hex)(?: of (\d+))?\}`)
 
-// fill puts values in place of placeholders.
+// fill replaces placeholders with values.
 func (s *story) fill(t *testing.T, text string) string {
 	return placeholder.ReplaceAllStringFunc(text, func(found string) string {
 		match := placeholder.FindStringSubmatch(found)
 		code, sent := s.codes[match[2]]
 		if !sent {
 			require.Empty(t, match[2], "request %s had no code sent", match[2])
-			code = "135790" // nothing was sent yet, and every code is as wrong as this one
+			code = "135790" // nothing was sent yet, and every code is wrong
 		}
 		other := code[:len(code)-1] + string('0'+(code[len(code)-1]-'0'+1)%10)
 		switch match[1] {
@@ -357,7 +356,7 @@ func (s *story) base64(t *testing.T, code string) string {
 	return url.QueryEscape(base64.StdEncoding.EncodeToString(s.encrypt(t, code)))
 }
 
-// encrypt is what a client does, written here again so that no mistake is made twice.
+// encrypt does what a client does, written independently of the product.
 func (s *story) encrypt(t *testing.T, code string) []byte {
 	key, err := base64.StdEncoding.DecodeString(s.credentials.CipherKey)
 	require.NoError(t, err)

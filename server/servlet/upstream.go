@@ -16,13 +16,13 @@ import (
 	"otpbridge/server/otp"
 )
 
-// passOn answers a call of an account whose calls go to its upstream, or did or will in a hand-over.
+// passOn answers a call that goes to the account's upstream, or did or will in a hand-over.
 //
-// In a hand-over codes of both sides may be alive, and of a slot's two codes the newer one counts. So what is
-// generated at the upstream replaces the slot's challenge here, before its client hears of it, and a validation
-// or regeneration is decided here first: by the engine's guarded write, which finds the challenge or none.
-// Where there is none nothing was charged, and the upstream is asked. Servers whose clocks differ, or of which
-// one has a mode that the other has no more, decide alike that way, because the rows tell and not the mode.
+// In a hand-over codes of both sides may be live, and of a slot's two codes the newer one counts. So a code generated
+// at the upstream replaces the slot's challenge here before its client hears of it. A validation or regeneration is
+// first decided here, by the engine's guarded write, which finds the challenge or none. If it finds none, nothing was
+// charged, and the upstream is asked. Servers with different clocks or modes decide alike, because the decision
+// depends on the rows and not on the mode.
 func (x *exchange) passOn(ctx context.Context, caller *engine.Caller, handling otp.Handling) error {
 	body, err := x.takeBody()
 	if err != nil {
@@ -38,7 +38,7 @@ func (x *exchange) passOn(ctx context.Context, caller *engine.Caller, handling o
 		}
 		x.request.Body, x.reason = io.NopCloser(bytes.NewReader(body)), ""
 	}
-	x.leave() // it waits for somebody else now, and has a bound of its own
+	x.leave() // it waits for the upstream now, which has its own limit
 	class, err := x.forward(ctx, body)
 	if err == nil && handling.Mode == otp.BridgeShadow {
 		x.compare(ctx, caller, body, class)
@@ -49,18 +49,18 @@ func (x *exchange) passOn(ctx context.Context, caller *engine.Caller, handling o
 	return x.giveWay(caller)
 }
 
-// nothingHere are the refusals of a call about a code that was not made here. None of them has charged anything.
-// The last three are of calls that no code made here can be meant by, as the account's settings are.
+// nothingHere are the refusals of a call about a code that was not made here. None of them has charged anything. The
+// last three are of calls that cannot refer to a code made here, given the account's settings.
 var nothingHere = map[otp.Kind]bool{
 	otp.NotFound: true, otp.Canceled: true, otp.Replaced: true,
 	otp.Invalid: true, otp.MissingDepartment: true, otp.FeatureOff: true,
 }
 
-// giveWay replaces the slot's challenge by the code that the upstream has made.
+// giveWay replaces the slot's challenge with the code that the upstream has made.
 func (x *exchange) giveWay(caller *engine.Caller) error {
 	p, err := readParameters(x.request)
 	if err != nil {
-		return nil // no code made here can be meant by such a call
+		return nil // such a call cannot refer to a code made here
 	}
 	target, err := x.address(caller, p)
 	if err != nil {
@@ -69,7 +69,7 @@ func (x *exchange) giveWay(caller *engine.Caller) error {
 	return x.door.engine.GiveWay(caller, target)
 }
 
-// takeBody reads the whole body, and leaves it to be read again.
+// takeBody reads the whole body, and makes it readable again.
 func (x *exchange) takeBody() ([]byte, error) {
 	if x.request.Body == nil || x.request.Body == http.NoBody {
 		return nil, nil
@@ -85,7 +85,7 @@ func (x *exchange) takeBody() ([]byte, error) {
 	return body, nil
 }
 
-// forward has the upstream answer, and returns the class of what it says.
+// forward sends the call to the upstream, and returns the class of its answer.
 func (x *exchange) forward(ctx context.Context, body []byte) (class string, err error) {
 	began := time.Now()
 	answer, err := x.door.upstreams.Do(ctx, x.account, bridge.Call{
@@ -108,7 +108,7 @@ func (x *exchange) forward(ctx context.Context, body []byte) (class string, err 
 	return class, err
 }
 
-// passBack answers what the upstream did.
+// passBack sends the upstream's answer.
 func (d *door) passBack(c *gin.Context, answer *bridge.Answer) {
 	header := c.Writer.Header()
 	for name, values := range answer.Header {
@@ -116,21 +116,21 @@ func (d *door) passBack(c *gin.Context, answer *bridge.Answer) {
 	}
 	header["Content-Length"] = contentLength(len(answer.Body))
 	c.Status(answer.Status)
-	// The client may be gone. The decision stands, and there is nobody to tell.
+	// The client may be gone. The decision is committed, so an error here is ignored.
 	_, _ = c.Writer.Write(answer.Body)
 }
 
-// The classes of answers beside the names of texts.
+// The classes of answers that are not names of texts.
 const (
 	classSilence = "silence" // zero bytes, to a validation
-	classOther   = "other"   // one short line that no source knows
+	classOther   = "other"   // one short line of unknown text
 )
 
-// maxLine is how long an answer of an unknown text may be, in bytes.
+// maxLine is the longest answer of unknown text, in bytes.
 const maxLine = 200
 
-// classOf returns which text an upstream's answer is, whatever the profile. It is empty for what no servlet says:
-// clients would take the page of a proxy that has lost its servers for success.
+// classOf returns which text an upstream's answer is, in any profile. It is empty for an answer that no servlet gives,
+// such as a proxy's error page, which clients would take for success.
 func classOf(a *otp.Account, s step, answer bridge.Answer) string {
 	line := strings.TrimSuffix(strings.TrimSuffix(string(answer.Body), "\n"), "\r")
 	if len(answer.Body) == 0 && s == validate && answer.Status == http.StatusOK {
@@ -156,10 +156,10 @@ func classOf(a *otp.Account, s step, answer bridge.Answer) string {
 	return ""
 }
 
-// squeezed is a text without its blanks, in which the sources differ.
+// squeezed returns a text without blanks, because the known texts differ in them.
 func squeezed(text string) string { return strings.ReplaceAll(text, " ", "") }
 
-// matches reports whether a text is these words, {n} being a number.
+// matches reports whether a text equals words, where {n} stands for any number.
 func matches(text, words string) bool {
 	before, after, numbered := strings.Cut(words, "{n}")
 	if !numbered {

@@ -19,7 +19,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// says is the text that a server answers a generate of a number with.
+// says returns the text of a server's answer to a generate for a number.
 func says(client *http.Client, server, key, mobile string) (string, error) {
 	r, err := http.NewRequest("POST", server+"/otpauthapi/otpgenservlet?ipaddress=10.20.51.122&mobile="+mobile, nil)
 	if err != nil {
@@ -35,8 +35,8 @@ func says(client *http.Client, server, key, mobile string) (string, error) {
 	return string(text), err
 }
 
-// Calls that wait for an upstream which hangs take nothing from other accounts, whether those are answered here or by
-// an upstream that answers.
+// Calls that wait for a hanging upstream do not affect other accounts, whether those are answered here or by a working
+// upstream.
 func TestForward_AHangingUpstreamFailsNoOtherAccountFault(t *testing.T) {
 	connections := 50
 	if os.Getenv("FULL") == "1" {
@@ -96,9 +96,9 @@ func TestForward_AHangingUpstreamFailsNoOtherAccountFault(t *testing.T) {
 	require.Equal(t, slices.Repeat([]string{generated + "<nil>"}, connections), answers)
 }
 
-// BenchmarkForward is what passing a call on costs over calling the upstream: 64 connections, each of which makes in
-// turn one call of either kind 20 times a second, so that the machine is not full and times are not those of waiting
-// for it.
+// BenchmarkForward measures the cost of forwarding a call, compared with calling the upstream directly: 64
+// connections, each of which makes one call of either kind in turn 20 times a second, so that the machine is not
+// saturated.
 func BenchmarkForward(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -31,7 +31,7 @@ import (
 
 const bridgedKey = "a-key-that-both-sides-know"
 
-// side is one of the two: a house, its account, and the servlets on a socket.
+// side is one of the two sides: a house, its account, and the servlets on a socket.
 type side struct {
 	*house
 	address  string // of the account
@@ -51,7 +51,7 @@ func newSide(t testing.TB, account otp.Account, wrap func(http.Handler) http.Han
 	return s
 }
 
-// serve is one more server on the side's database; before runs ahead of the servlets.
+// serve returns one more server on the side's database; before runs ahead of the servlets.
 func (s *side) serve(t testing.TB, wrap func(http.Handler) http.Handler, before ...gin.HandlerFunc) *httptest.Server {
 	upstreams := bridge.New(&deliver.Guard{Sandbox: true}, cmp.Or(s.deadline, 500*time.Millisecond))
 	router := gin.New()
@@ -65,14 +65,14 @@ func (s *side) serve(t testing.TB, wrap func(http.Handler) http.Handler, before 
 
 func asItIs(h http.Handler) http.Handler { return h }
 
-// forwarding is an account whose calls go to an upstream.
+// forwarding returns an account whose calls go to an upstream.
 func forwarding(upstream string) otp.Account {
 	account := otp.DefaultAccount("")
 	account.UpstreamURL, account.Bridge = &upstream, otp.BridgeForward
 	return account
 }
 
-// exchanged is a request or an answer as far as the bridge promises not to change it.
+// exchanged holds the parts of a request or an answer that the bridge must not change.
 type exchanged struct {
 	line, body string // method and the address after the host, or the status
 	headers    map[string][]string
@@ -88,7 +88,7 @@ func only(h http.Header, names ...string) map[string][]string {
 	return kept
 }
 
-// wire remembers what passed a server.
+// wire records what passed a server.
 type wire struct {
 	mu  sync.Mutex
 	all []exchanged
@@ -118,8 +118,8 @@ func answered(status int, header http.Header, body string) exchanged {
 		only(header, "Content-Type", "Cache-Control", "Content-Length", "Set-Cookie")}
 }
 
-// Five hundred calls of every form that clients have, to either profile: what the upstream hears is what was said,
-// and what is heard is what the upstream said.
+// Five hundred calls of every form that clients use, to either profile: the upstream gets what was sent, and the
+// client gets what the upstream answered.
 func TestForward_ExchangesAreEqualByteForByte(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, profile := range []otp.Profile{otp.Documented, otp.LiveProfile} {
@@ -134,7 +134,7 @@ func TestForward_ExchangesAreEqualByteForByte(t *testing.T) {
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			asked := exchanged{r.Method + " " + r.URL.RequestURI(), string(body),
 				only(r.Header, "Access_key", "Department-Id", "Content-Type", "User-Agent", "Accept")}
-			if key := r.Header[strings.ToLower("Access_key")]; key != nil { // as a client that knows no canonical form
+			if key := r.Header[strings.ToLower("Access_key")]; key != nil { // as a client that does not canonicalise
 				asked.headers["Access_key"] = key
 			}
 			response, err := http.DefaultTransport.RoundTrip(r)
@@ -151,7 +151,7 @@ func TestForward_ExchangesAreEqualByteForByte(t *testing.T) {
 	}
 }
 
-// anyCall is a call as one of the clients might make it.
+// anyCall returns a random call of one of the clients.
 func anyCall(t *testing.T, random *rand.Rand, address string, i int) *http.Request {
 	one := func(all ...string) string { return all[random.IntN(len(all))] }
 	name := one("otpgenservlet", "OTPGenServlet", "otpregenservlet;jsessionid=AB%20C", "plainotpvalidationservlet",
@@ -185,7 +185,7 @@ func anyCall(t *testing.T, random *rand.Rand, address string, i int) *http.Reque
 	return r
 }
 
-// An upstream that fails is answered in the servlets' words, and never by a judgement of ours.
+// An upstream's failure is answered with a servlet's text, and never with a decision of this server.
 func TestForward_FailuresAreAnErrorOfTheServlets(t *testing.T) {
 	page := strings.Repeat("<html>gone</html>", 10)
 	says := func(status int, text string) http.HandlerFunc {
@@ -233,7 +233,7 @@ func TestForward_FailuresAreAnErrorOfTheServlets(t *testing.T) {
 	}
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	secured := httptest.NewTLSServer(http.NotFoundHandler()) // by no authority
+	secured := httptest.NewTLSServer(http.NotFoundHandler()) // signed by no known authority
 	defer secured.Close()
 	secured.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	for _, address := range []string{closed.URL, secured.URL} {
@@ -265,7 +265,7 @@ func (s *side) askFor(t *testing.T, server *httptest.Server, name, mobile string
 	return fmt.Sprint(response.StatusCode, " ", string(text))
 }
 
-// code is the code of the newest message to a number.
+// code returns the code of the newest message to a number.
 func (s *side) code(t *testing.T, mobile string) string {
 	t.Helper()
 	messages, err := s.engine.Inbox.List(t.Context(), engine.MessageQuery{Account: s.address, To: "+" + mobile, Limit: 1})
@@ -274,7 +274,7 @@ func (s *side) code(t *testing.T, mobile string) string {
 	return messages[0].Code
 }
 
-// A connection that nobody has closed is used again, and a keyless or unknown call never leaves.
+// An open connection is reused, and a call without a key or with an unknown one is never forwarded.
 func TestForward_OnlyCallsOfTheAccountLeave(t *testing.T) {
 	var calls, connections atomic.Int32
 	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -1,10 +1,10 @@
-// Package strict reads JSON that people and programs write, wherever it comes in: requests, imports, columns, profiles.
+// Package strict reads JSON from people and programs: requests, imports, columns, profiles.
 //
-// Its promise: what is accepted means to encoding/json exactly what it means here, and nothing in it was ignored.
-// encoding/json by itself takes field names in any case, lets the last of two equal names win, reads null into
-// anything and repairs broken text. Each of these turns a typing mistake into a setting that nobody chose.
+// It guarantees that accepted JSON means the same to encoding/json as here, and that nothing in it was ignored.
+// encoding/json by itself accepts field names in any case, uses the last of two equal names, accepts null for any type
+// and repairs broken text. Each of these turns a typing mistake into a setting that nobody chose.
 //
-// What a value may be, beyond its type, is left to whoever asked for it.
+// It checks types only; the caller checks what values are allowed.
 package strict
 
 import (
@@ -23,19 +23,19 @@ import (
 )
 
 const (
-	// MaxFaults is how many faults of one text are told; whoever has more learns of the rest later.
+	// MaxFaults is how many faults of one text are reported at once.
 	MaxFaults = 20
-	maxDepth  = 32 // of free JSON; no binding or metadata that a person wrote comes near
+	maxDepth  = 32 // of free JSON; real bindings and metadata are far flatter
 )
 
-// Fault is one thing that is wrong with a text: where, and what to write instead. No value is quoted, because it may be
-// a secret; names are, cut to 64 characters.
+// Fault is one error in a text: where, and what to write instead. It quotes no value, because a value may be a secret;
+// names are quoted, cut to 64 characters.
 type Fault struct {
 	Pointer string // RFC 6901; empty for the whole text
-	Detail  string // what to write behind the place: "must be …", "is …"
+	Detail  string // follows the place: "must be …", "is …"
 }
 
-// String returns the fault as a sentence about its place, such as "countries/1 must be a string".
+// String returns the fault as a sentence that begins with its place, such as "countries/1 must be a string".
 func (f Fault) String() string {
 	place := strings.TrimPrefix(f.Pointer, "/")
 	if place == "" {
@@ -44,20 +44,20 @@ func (f Fault) String() string {
 	return place + " " + f.Detail
 }
 
-// Error is what Decode returns: all faults, of which there is at least one, in the order of the text.
+// Error is the error of Decode: all faults, at least one, in the order of the text.
 type Error struct{ Faults []Fault }
 
-// Error implements error. It tells the first fault.
+// Error implements error. It returns the first fault.
 func (e *Error) Error() string { return e.Faults[0].String() }
 
 // Unknown is the detail of a member that the target does not have.
 const Unknown = "is not known here"
 
-// Decode reads the one JSON value in text over target, a pointer that holds the defaults. The error is an *Error;
-// target is then half filled and of no use.
+// Decode reads the one JSON value in text into target, a pointer to a value that holds the defaults. The error is an
+// *Error; target is then partly filled and must not be used.
 //
-// A pointer, list or map takes null for nothing, unless its field has the tag null:"refused". A json.RawMessage and an
-// empty interface take any value, null too, in which all the same no name is given twice; numbers in an interface are
+// A pointer, list or map accepts null as absent, unless its field has the tag null:"refused". A json.RawMessage and an
+// empty interface accept any value, including null, in which no name may be repeated; numbers in an interface are
 // json.Number.
 func Decode(text []byte, target any) error {
 	fail := func(detail string) error { return &Error{[]Fault{{Detail: detail}}} }
@@ -67,7 +67,7 @@ func Decode(text []byte, target any) error {
 	if at := loneSurrogate(text); at >= 0 {
 		return fail("has half a character: byte " + strconv.Itoa(at+1))
 	}
-	// Syntax first, to the end: the walk below only ever sees well-formed JSON.
+	// Check the whole syntax first: the walk below only sees well-formed JSON.
 	var whole json.RawMessage
 	if err := json.Unmarshal(text, &whole); err != nil {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -83,7 +83,7 @@ func Decode(text []byte, target any) error {
 	return nil
 }
 
-// decoder walks a value along the Go type that is to hold it.
+// decoder walks a value along the Go type that will hold it.
 type decoder struct {
 	faults []Fault
 }
@@ -94,8 +94,8 @@ func (d *decoder) fault(pointer, detail string) {
 	}
 }
 
-// full reports whether there are as many faults as are told. The walk ends there: a body of unknown
-// members is refused for its first ones, and costs no more than these.
+// full reports whether MaxFaults faults were found. The walk ends there, so a body of unknown members costs no more
+// than its first ones.
 func (d *decoder) full() bool { return len(d.faults) == MaxFaults }
 
 func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer string) {
@@ -139,7 +139,7 @@ func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer strin
 
 const notNull = "must not be null; leave it out for the default"
 
-// null is the absence of a value, so it fits where Go can hold one.
+// null stands for an absent value, so it is accepted where Go can hold nil.
 func (d *decoder) null(target reflect.Value, pointer string) {
 	switch target.Kind() {
 	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
@@ -195,7 +195,7 @@ func (d *decoder) array(raw json.RawMessage, target reflect.Value, pointer strin
 	target.Set(filled)
 }
 
-// members calls each for every member of an object, in order, those given twice but once.
+// members calls each for every member of an object, in order; for a repeated name only once.
 func (d *decoder) members(raw json.RawMessage, pointer, expected string,
 	each func(name string, value json.RawMessage, at string)) {
 	if raw[0] != '{' {
@@ -222,7 +222,7 @@ func (d *decoder) members(raw json.RawMessage, pointer, expected string,
 	}
 }
 
-// any reads a value that may be anything, and keeps its numbers as they were written.
+// any reads a value of any type, and keeps its numbers as written.
 func (d *decoder) any(raw json.RawMessage, target reflect.Value, pointer string) {
 	d.free(raw, pointer)
 	numbers := json.NewDecoder(bytes.NewReader(raw))
@@ -232,11 +232,11 @@ func (d *decoder) any(raw json.RawMessage, target reflect.Value, pointer string)
 	}
 }
 
-// free walks a value that may be anything, in one pass: its depth is the sender's to choose.
+// free walks a value of any type without recursion, because the sender chooses its depth.
 func (d *decoder) free(raw json.RawMessage, pointer string) {
 	type level struct {
 		names  map[string]bool // nil in a list
-		name   string          // that was read and whose value comes next
+		name   string          // read, and whose value comes next
 		atName bool
 	}
 	var levels []level
@@ -245,7 +245,7 @@ func (d *decoder) free(raw json.RawMessage, pointer string) {
 	for {
 		token, err := tokens.Token()
 		if err != nil {
-			return // io.EOF: the value was checked for syntax before
+			return // io.EOF: the syntax was checked before
 		}
 		inside := len(levels) - 1
 		if name, isText := token.(string); isText && inside >= 0 && levels[inside].atName {
@@ -280,9 +280,8 @@ func (d *decoder) free(raw json.RawMessage, pointer string) {
 	}
 }
 
-// loneSurrogate finds an escape such as \ud800 that is half of a character, for which
-// encoding/json would put another character in silence; -1 if there is none. It reads broken
-// JSON too, about which it need not be right.
+// loneSurrogate returns the position of an escape such as \ud800 that is half of a character, -1 if there is none;
+// encoding/json would silently replace it. Its result for broken JSON need not be right.
 func loneSurrogate(body []byte) int {
 	half := func(i int) (unit rune, ok bool) {
 		if i+6 > len(body) || body[i] != '\\' || body[i+1] != 'u' {
@@ -303,7 +302,7 @@ func loneSurrogate(body []byte) int {
 			i += 11
 			continue
 		}
-		i++ // what is escaped is no beginning of an escape
+		i++ // the escaped character does not begin an escape
 	}
 	return -1
 }
@@ -317,11 +316,10 @@ func fieldNamed(target reflect.Value, name string) (reflect.Value, reflect.Struc
 	return target.FieldByIndex(field.Index), field.Tag, true
 }
 
-// knownFields remembers fieldsOf of each type: making it anew for each member was an eighth of what a
-// request allocated.
+// knownFields caches fieldsOf for each type: without it, this was an eighth of a request's allocations.
 var knownFields sync.Map
 
-// fieldsOf are the fields of a struct by their JSON names.
+// fieldsOf returns the fields of a struct by their JSON names.
 func fieldsOf(of reflect.Type) map[string]reflect.StructField {
 	if known, ok := knownFields.Load(of); ok {
 		return known.(map[string]reflect.StructField)
@@ -337,8 +335,8 @@ func fieldsOf(of reflect.Type) map[string]reflect.StructField {
 	return fields
 }
 
-// escapePointer writes name as a token of a JSON pointer (RFC 6901, section 3), cut where a
-// hostile name would fill the answer.
+// escapePointer returns name as a token of a JSON pointer (RFC 6901, section 3), cut to 64 characters so that a
+// hostile name cannot fill the answer.
 func escapePointer(name string) string {
 	if kept := otp.Cut(name, 64); kept != name {
 		name = kept + "…"

@@ -15,7 +15,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// newAccount has every shape that a target can have.
+// newAccount has every type that a target can have.
 type newAccount struct {
 	otp.Account
 	AccessKeys []struct {
@@ -143,8 +143,7 @@ func TestDecode_ManyFaultsAreCut(t *testing.T) {
 	require.Len(t, refused.Faults, MaxFaults)
 }
 
-// The law: what decode accepts, encoding/json accepts too, with the same result, without any
-// field that the target lacks.
+// What Decode accepts, encoding/json accepts too, with the same result, and without a field that the target lacks.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `null`, `{"name":"a"}`, `{"NAME":"a"}`, `{"name":"a","name":"b"}`, `{"n\u0061me":"\ud800"}`,
@@ -170,7 +169,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// inOneZone writes times in one zone: two readings of one instant differ in their pointers.
+// inOneZone converts times to one zone: two readings of one instant differ in their pointers.
 func inOneZone(a newAccount) newAccount {
 	for i, key := range a.AccessKeys {
 		if key.ExpiresAt != nil {
@@ -181,7 +180,7 @@ func inOneZone(a newAccount) newAccount {
 	return a
 }
 
-// hostileBodies are as large as a body may be, and wrong from end to end.
+// hostileBodies are as large as a body may be, and wrong throughout.
 func hostileBodies() map[string][]byte {
 	fill := func(head, tail string, part func(i int) string) []byte {
 		body := []byte(head)
@@ -219,7 +218,7 @@ type hostileTarget struct {
 	Free json.RawMessage   `json:"free"`
 }
 
-// Whatever is wrong with a body, no more than the first faults are told and looked for.
+// Whatever is wrong with a body, only the first faults are reported and searched for.
 func TestDecode_StopsAtTheFaultsThatItTells(t *testing.T) {
 	for name, body := range hostileBodies() {
 		err := Decode(body, &hostileTarget{})

@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// auditRoute searches what was done with the caller's account.
+// auditRoute searches the audit log of the caller's account.
 var auditRoute = route{http.MethodGet, "/v1/audit-logs", otp.PermitAudit, (*exchange).auditLogs, audit.Filters()}
 
 func (x *exchange) auditLogs() (engine.Answer, error) {

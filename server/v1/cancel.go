@@ -6,7 +6,7 @@ import (
 	"otpbridge/server/engine"
 )
 
-// cancel calls a challenge off: its code is good for nothing from then on.
+// cancel cancels a challenge: its code is not accepted any more.
 func (x *exchange) cancel() (engine.Answer, error) {
 	var asked named
 	if err := x.read(&asked); err != nil {

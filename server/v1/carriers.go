@@ -13,14 +13,14 @@ import (
 	"otpbridge/server/web"
 )
 
-// The headers with which the holder of an access token says what a call is about. A key says so by itself.
+// The headers with which the holder of an access token names the account and environment. A key implies both.
 const (
 	accountHeader     = "X-Account"
 	environmentHeader = "X-Environment"
 )
 
-// credential is the one secret that a request carries, as web.Credential reads it. Refusal: MissingCredential
-// for none, and for what cannot be a credential.
+// credential returns the request's only secret, as web.Credential reads it. Refusal: MissingCredential for none, and
+// for a malformed one.
 func credential(header http.Header) (string, error) {
 	secret, err := web.Credential(header, "API key")
 	if err == nil && secret == "" {
@@ -30,8 +30,8 @@ func credential(header http.Header) (string, error) {
 	return secret, err
 }
 
-// authenticate finds out who calls: by an access token of this server, else by what the account's keys and issuers
-// give.
+// authenticate identifies the caller: by an access token of this server, else by a key or a token of the account's
+// issuers.
 func (x *exchange) authenticate(secret string, peer netip.Addr) (*engine.Caller, error) {
 	if x.door.people != nil && strings.HasPrefix(secret, "ey") { // {" in base64, as every JSON Web Token begins
 		who, err := x.door.people.Bearer(x.ctx, secret, people.Client{
@@ -51,7 +51,7 @@ func (x *exchange) authenticate(secret string, peer netip.Addr) (*engine.Caller,
 	return caller, err
 }
 
-// holder is the caller that a person or service account is on the account that the request names.
+// holder returns the caller for a person or service account on the account that the request names.
 func (x *exchange) holder(who people.Principal) (*engine.Caller, error) {
 	environment := otp.Environment(x.gin.GetHeader(environmentHeader))
 	switch environment {
@@ -61,7 +61,7 @@ func (x *exchange) holder(who people.Principal) (*engine.Caller, error) {
 	}
 	permissions := who.Permissions()
 	if who.ProvedTwice() != nil && !x.door.people.Sandbox {
-		// Sending needs no second factor. What changes more than a code does.
+		// Sending needs no second factor. Permissions to change settings or data do.
 		permissions = slices.DeleteFunc(permissions, func(p string) bool { return strings.HasPrefix(p, "write:") })
 	}
 	holder := engine.Holder{ID: who.Text(), Name: who.Name, Accounts: who.Grant.Accounts, Permissions: permissions,
@@ -73,7 +73,7 @@ func (x *exchange) holder(who people.Principal) (*engine.Caller, error) {
 	return caller, err
 }
 
-// checkNamed refuses headers that name another account or environment than the key has: one of both is a mistake.
+// checkNamed refuses headers that name another account or environment than the key's: one of the two is a mistake.
 func (x *exchange) checkNamed(c *engine.Caller) error {
 	var faults []web.Fault
 	if named := x.gin.GetHeader(accountHeader); named != "" && named != c.Account.Address {

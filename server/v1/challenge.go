@@ -7,10 +7,10 @@ import (
 	"otpbridge/server/engine"
 )
 
-// idPrefix is the type that a challenge's id shows.
+// idPrefix is the type prefix of a challenge's id.
 const idPrefix = "otp"
 
-// challenge is a challenge as send and resend answer it.
+// challenge is a challenge in the answers to send and resend.
 type challenge struct {
 	ID                string          `json:"id"`
 	To                string          `json:"to"`
@@ -33,7 +33,7 @@ func shown(c engine.Challenge) challenge {
 	}
 }
 
-// metadataOf is what the application gave with the challenge, an empty object for nothing.
+// metadataOf returns the challenge's metadata, an empty object for none.
 func metadataOf(given json.RawMessage) json.RawMessage {
 	if len(given) == 0 {
 		return json.RawMessage("{}")

@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// checks gathers what is wrong with a request, so that its sender is told of all of it at once.
+// checks collects what is wrong with a request, so that all of it is reported at once.
 type checks struct {
 	faults []web.Fault
 }
@@ -28,15 +28,15 @@ func (k *checks) err() error {
 	return web.Invalid(k.faults...)
 }
 
-// idAt reads a challenge's id, which stands at pointer.
+// idAt reads a challenge's id at pointer.
 func (k *checks) idAt(pointer, text string) otp.ID {
 	id, ok := challengeID(text)
 	k.that(ok, pointer, "must be the id of a challenge, such as otp_06bq3c7k5sqn2e8v4g1t9hp0mc")
 	return id
 }
 
-// challengeID reads a challenge's id as it was written. That of zeros is well-formed, and no challenge has it; since it
-// means no id to the engine, another that no challenge has takes its place.
+// challengeID reads a challenge's id. The id of zeros is well-formed and no challenge has it. Because zero means "no
+// id" to the engine, it is replaced by another id that no challenge has.
 func challengeID(text string) (id otp.ID, ok bool) {
 	id, _ = otp.ParseID(idPrefix, text)
 	ok = text == id.Text(idPrefix)
@@ -46,12 +46,12 @@ func challengeID(text string) (id otp.ID, ok bool) {
 	return id, ok
 }
 
-// text checks a member that is required, printable and not longer than so many characters.
+// text checks a member that is required, printable and at most so many characters long.
 func (k *checks) text(pointer, value string, most int, detail string) {
 	k.that(value != "" && utf8.RuneCountInString(value) <= most && !strings.ContainsFunc(value, control), pointer, detail)
 }
 
-// control tells the characters that forge lines, in a message or a log.
+// control reports whether a character can forge lines in a message or a log.
 func control(r rune) bool { return r < 0x20 || r == 0x7f || r == '\u2028' || r == '\u2029' }
 
 func (k *checks) choice(pointer, value string, allowed []string) {
@@ -71,7 +71,7 @@ func (k *checks) metadata(given json.RawMessage) {
 	}
 }
 
-// text is what a member holds, empty for one that was left out.
+// text returns a member's value, empty if it was left out.
 func text(member *string) string {
 	if member == nil {
 		return ""

@@ -9,21 +9,20 @@ import (
 	"otpbridge/server/web"
 )
 
-// A web page may call the API if its origin is on the account's list, compared byte by byte.
-// Whose the request is shows only once its key is read, and a preflight carries no key. So a
-// preflight, and the refusal of a key, go by every account's list together: such an answer says
-// nothing that a request without a browser could not ask. Every other answer goes by the one
-// account's list. Cookies are never read here, so credentials are never allowed.
+// A web page may call the API if its origin is on the account's list, compared byte by byte. The account is known only
+// once the key is read, and a preflight carries no key. So preflights and refusals of keys use the lists of all
+// accounts together; such answers reveal nothing that a client without a browser could not get. All other answers use
+// the account's own list. Cookies are never read, so credentials are never allowed.
 
 const (
 	allowedHeaders = "Authorization, X-API-Key, access_key, Content-Type, Idempotency-Key, X-Request-Id, X-Debug-Auth, " +
 		"X-Timestamp, X-Nonce, X-Signature, " + accountHeader + ", " + environmentHeader
 	exposedHeaders = "Location, Retry-After, X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, " +
 		"X-RateLimit-Reset, X-RateLimit-Window, Idempotent-Replayed"
-	preflightAge = "600" // seconds for which a browser need not ask again
+	preflightAge = "600" // seconds that a browser may cache the answer
 )
 
-// preflight answers a browser's question ahead of a call.
+// preflight answers a browser's preflight request.
 func (d *door) preflight(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")
@@ -37,7 +36,7 @@ func (d *door) preflight(r route) gin.HandlerFunc {
 	}
 }
 
-// allowAnyListedOrigin lets a page read the answer whose origin some account lists.
+// allowAnyListedOrigin lets a page read the answer if any account lists its origin.
 func (d *door) allowAnyListedOrigin(c *gin.Context) {
 	c.Header("Vary", "Origin")
 	origin, err := web.Single(c.Request.Header, "Origin")
@@ -55,7 +54,7 @@ func (d *door) allowAnyListedOrigin(c *gin.Context) {
 	}
 }
 
-// allowOrigin goes by the account's own list, now that it is known.
+// allowOrigin applies the account's own list, now that the account is known.
 func (x *exchange) allowOrigin() {
 	origin := x.gin.GetHeader("Origin")
 	if origin == "" {

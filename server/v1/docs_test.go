@@ -50,7 +50,7 @@ func TestDocs_TheDocumentIsServedInBothForms(t *testing.T) {
 	}
 }
 
-// A judge that lets everything pass proves nothing.
+// A check that accepts everything proves nothing.
 func TestJudge_NoticesWhatTheDocumentDoesNotHave(t *testing.T) {
 	v := validated{t: t, routes: documented(t)}
 	for name, tt := range map[string]struct {
@@ -100,7 +100,7 @@ func TestJudge_NoticesWhatTheDocumentDoesNotHave(t *testing.T) {
 	}
 }
 
-// Whoever sends a host cannot put anything else into the reader's shell or browser.
+// A malicious host header cannot put anything else into the reader's shell or browser.
 func TestDocs_TheExampleTakesNothingButAHost(t *testing.T) {
 	for host, base := range map[string]string{
 		"127.0.0.1:8080": "127.0.0.1:8080", "localhost": "localhost", "otp.shop.example:443": "otp.shop.example:443",

@@ -24,21 +24,21 @@ import (
 type exchange struct {
 	door   *door
 	gin    *gin.Context
-	ctx    context.Context // goes on when the client hangs up
+	ctx    context.Context // continues when the client hangs up
 	caller *engine.Caller  // nil until the key is accepted
 	body   []byte
 	query  *web.Query
-	stream func(context.Context, io.Writer) error // writes the answer, if it is set
+	stream func(context.Context, io.Writer) error // if set, writes the answer
 }
 
-// serve answers one request. What goes wrong on its way is rendered here and nowhere else.
+// serve answers one request. Errors are rendered here and nowhere else.
 func (d *door) serve(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		// Answers hold what belongs to one caller.
+		// Answers belong to one caller.
 		c.Header("Cache-Control", "no-store")
 		c.Header("X-Content-Type-Options", "nosniff")
-		// Whoever sent a whole request is served and charged, even if they no longer listen: a
-		// client that hangs up after each guess would otherwise guess for free.
+		// A complete request is served and charged even if the client hangs up; otherwise a client that hangs up after
+		// each guess would guess for free.
 		x := &exchange{door: d, gin: c, ctx: context.WithoutCancel(c.Request.Context())}
 		var answer engine.Answer
 		err := web.Guarded(func() (err error) {
@@ -60,8 +60,8 @@ func (d *door) serve(r route) gin.HandlerFunc {
 	}
 }
 
-// decide follows the order of checks that the page on the API promises: key, its limit, the whole
-// request, its signature, the key's permission, the call.
+// decide checks in the order that the API's page states: key, its limit, the whole request, its signature, the key's
+// permission, the call.
 func (x *exchange) decide(r route) (engine.Answer, error) {
 	if err := x.door.engine.Admission.Enter(); err != nil {
 		return engine.Answer{}, err
@@ -90,14 +90,14 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 	return r.call(x)
 }
 
-// singleHeaders are refused if they are given twice. A request's own id is not among them: the server
-// makes one instead. X-Forwarded-For may be given twice (RFC 9110, section 5.3).
+// singleHeaders are refused if they are repeated. X-Request-Id is not among them: the server then makes one.
+// X-Forwarded-For may be repeated (RFC 9110, section 5.3).
 var singleHeaders = []string{
 	"Origin", "Authorization", "X-API-Key", "access_key", "Content-Type", "X-Debug-Auth", "Idempotency-Key",
 	"X-Timestamp", "X-Nonce", "X-Signature", accountHeader, environmentHeader,
 }
 
-// admit finds out whose the request is, and counts it if there is time for it.
+// admit authenticates the caller, and counts the request if it is admitted.
 func (x *exchange) admit(permission string) error {
 	x.door.allowAnyListedOrigin(x.gin)
 	for _, name := range singleHeaders {
@@ -136,7 +136,7 @@ func (x *exchange) admit(permission string) error {
 	return err
 }
 
-// countFailure counts a credential that nobody has against the peer that tried it.
+// countFailure counts an unknown credential against the peer that tried it.
 func (x *exchange) countFailure(peer netip.Addr, refusal error) error {
 	switch otp.KindOf(refusal) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
@@ -148,8 +148,7 @@ func (x *exchange) countFailure(peer netip.Addr, refusal error) error {
 	return refusal
 }
 
-// checkSignature passes the signing headers on as they came: whether the key asks for them is
-// not the door's to know.
+// checkSignature passes the signing headers to the engine unchanged, which knows whether the key requires them.
 func (x *exchange) checkSignature() error {
 	signed := engine.Signed{Method: x.gin.Request.Method, Path: x.gin.Request.RequestURI, Body: x.body}
 	for _, part := range []struct {
@@ -165,19 +164,19 @@ func (x *exchange) checkSignature() error {
 	return x.door.engine.AcceptSignature(x.ctx, x.caller, signed)
 }
 
-// showQuota tells a client where it stands with the limit that counted, or refused, its request.
+// showQuota tells a client the state of the limit that counted, or refused, its request.
 func (x *exchange) showQuota(q engine.Quota) {
 	if q.Limit <= 0 {
 		return
 	}
 	x.gin.Header("X-RateLimit-Limit", strconv.Itoa(q.Limit))
 	x.gin.Header("X-RateLimit-Remaining", strconv.Itoa(q.Remaining))
-	// Rounded up, so that whoever comes back at that second is not refused again.
+	// Rounded up, so that a client that returns at that second is not refused again.
 	x.gin.Header("X-RateLimit-Reset", strconv.FormatInt(int64(math.Ceil(float64(q.Reset.UnixMilli())/1000)), 10))
 	x.gin.Header("X-RateLimit-Window", web.Seconds(q.Window))
 }
 
-// showDebug answers X-Debug-Auth: 1 with who the server takes the caller for, if the key may know.
+// showDebug answers X-Debug-Auth: 1 with the authenticated caller, if the key has the permission.
 func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
 	if x.gin.GetHeader("X-Debug-Auth") != "1" || x.caller.May(otp.PermitDebug) != nil {
 		return
@@ -189,7 +188,7 @@ func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
 	x.gin.Header("X-Auth-Remaining-Quota", strconv.Itoa(q.Remaining))
 }
 
-// authMethod names what kind of credential the caller has.
+// authMethod returns the caller's kind of credential.
 func authMethod(c *engine.Caller) string {
 	switch c.Key.Kind {
 	case otp.AccessKey:
@@ -200,7 +199,7 @@ func authMethod(c *engine.Caller) string {
 	return "api_key"
 }
 
-// read decodes the body, which must say that it is JSON.
+// read decodes the body. Its Content-Type must be JSON.
 func (x *exchange) read(target any) error {
 	if err := web.RequireJSON(x.gin.Request.Header); err != nil {
 		return err
@@ -211,7 +210,7 @@ func (x *exchange) read(target any) error {
 	return web.Decode(x.body, target)
 }
 
-// answerOf is a body as JSON. It is made in memory, since it may be kept for an idempotency key.
+// answerOf returns body as JSON. It is encoded in memory, because it may be stored for an idempotency key.
 func answerOf(status int, body any) (engine.Answer, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -222,7 +221,7 @@ func answerOf(status int, body any) (engine.Answer, error) {
 	return engine.Answer{Status: status, Body: bytes.TrimRight(text.Bytes(), "\n")}, nil
 }
 
-// write sends what the call answered.
+// write sends the call's answer.
 func (x *exchange) write(answer engine.Answer) {
 	if request := web.RequestOf(x.gin); request.Kind == "" {
 		request.Kind = "ok"
@@ -231,10 +230,10 @@ func (x *exchange) write(answer engine.Answer) {
 		x.gin.Header(name, value)
 	}
 	if answer.Status == http.StatusNoContent {
-		x.gin.Status(answer.Status) // without a type, for there is no content
+		x.gin.Status(answer.Status) // without a type, because there is no content
 		return
 	}
-	// The client may be gone. The decision stands, and there is nobody to tell.
+	// The client may be gone. The decision is committed, so an error here is ignored.
 	x.gin.Data(answer.Status, "application/json; charset=utf-8", answer.Body)
 }
 
@@ -246,7 +245,7 @@ func (x *exchange) refuse(err error) {
 	x.door.errors.Refuse(x.gin, err)
 }
 
-// dressed adds to a refusal the headers that its status asks for.
+// dressed adds the headers that a refusal's status requires.
 func (x *exchange) dressed(refusal *otp.Error) error {
 	if refusal.Limit > 0 {
 		x.showQuota(engine.Quota{Limit: refusal.Limit, Reset: time.Now().Add(refusal.RetryAfter), Window: refusal.Window})
@@ -260,7 +259,7 @@ func (x *exchange) dressed(refusal *otp.Error) error {
 		x.gin.Header("WWW-Authenticate", challenge)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusConflict:
 		if refusal.Kind != otp.IdempotencyBusy && row.Status == http.StatusConflict {
-			break // it will not be otherwise later
+			break // a retry would not help
 		}
 		if refusal.RetryAfter <= 0 {
 			again := *refusal

@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// readers read the bodies of the calls as far as a door can judge them.
+// readers read the bodies of the calls as far as the door checks them.
 var readers = map[string]func(body []byte) error{
 	"/v1/send": func(body []byte) error {
 		var asked sendRequest
@@ -30,7 +30,7 @@ var readers = map[string]func(body []byte) error{
 	},
 }
 
-// The law: what the door takes, the document allows.
+// Every body that the door accepts is allowed by the document.
 func FuzzRequests(f *testing.F) {
 	for path, body := range valid {
 		if readers[path] != nil {
@@ -53,14 +53,14 @@ func FuzzRequests(f *testing.F) {
 		}
 		var value any
 		if json.Unmarshal(body, &value) != nil {
-			return // a number in free JSON beyond what Go's hold, which the engine refuses
+			return // a number in free JSON beyond Go's range, which the engine refuses
 		}
 		schema := document.Paths.Value(path).Post.RequestBody.Value.Content["application/json"].Schema.Value
 		require.NoError(t, schema.VisitJSON(value, openapi3.EnableJSONSchema2020()), "%s", body)
 	})
 }
 
-// The law: a request is one credential, or none, and never panics; what comes out was sent.
+// A request has one credential or none, and never panics; a returned credential is one that was sent.
 func FuzzCredential(f *testing.F) {
 	f.Add("Bearer a", "", "")
 	f.Add("Bearer a", "a", "a")

@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// A person's access token and a service account's are good on /v1 by their role, and end at once.
+// Access tokens of a person and of a service account work at /v1 by their role, and stop at once.
 func TestHolders_SendAndVerifyByTheirRole(t *testing.T) {
 	h := newHouse(t)
 	one, two := h.newClient(t, nil), h.newClient(t, nil)
@@ -67,7 +67,7 @@ func TestHolders_SendAndVerifyByTheirRole(t *testing.T) {
 		})
 	}
 
-	// Environments and accounts keep apart what was sent, and what is repeated.
+	// Environments and accounts separate sends and idempotency keys.
 	again := func(headers ...string) string {
 		got := send(boss.AccessToken, append(headers, "Idempotency-Key", "order-41")...)
 		require.Equal(t, 201, got.status, got.text)

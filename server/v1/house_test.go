@@ -35,7 +35,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// house is an engine over a database, and the API in front of it.
+// house is an engine over a database, with the API in front of it.
 type house struct {
 	engine   *engine.Engine
 	manage   *manage.Manager
@@ -47,7 +47,7 @@ type house struct {
 	handler  http.Handler
 
 	mu   sync.Mutex
-	told web.Request // of the last request, for the log of requests
+	told web.Request // of the last request, for the request log
 }
 
 func newHouse(t testing.TB) *house {
@@ -99,8 +99,8 @@ func newHouse(t testing.TB) *house {
 	return h
 }
 
-// validated holds every exchange to the document: what is answered with success was asked as the
-// document says, and every answer is one that the document has for the call.
+// validated checks every exchange against the document: a successful request must match it, and every answer must be
+// one that the document has for the call.
 type validated struct {
 	t      testing.TB
 	next   http.Handler
@@ -171,7 +171,7 @@ type client struct {
 	manage.Credentials
 }
 
-// newClient makes an account; adjust, if it is not nil, changes it before.
+// newClient makes an account, changed by adjust if that is not nil.
 func (h *house) newClient(t testing.TB, adjust func(*otp.Account)) client {
 	account := otp.DefaultAccount("")
 	account.EmailEnabled = true
@@ -183,7 +183,7 @@ func (h *house) newClient(t testing.TB, adjust func(*otp.Account)) client {
 	return client{house: h, t: t, Credentials: credentials}
 }
 
-// with is the client with another key.
+// with returns the client with another key.
 func (c client) with(key manage.NewKey) client {
 	c.t.Helper()
 	key.Account = c.Address
@@ -193,7 +193,7 @@ func (c client) with(key manage.NewKey) client {
 	return c
 }
 
-// answer is what a call was answered.
+// answer is the answer to a call.
 type answer struct {
 	status int
 	header http.Header
@@ -201,8 +201,8 @@ type answer struct {
 	json   map[string]any
 }
 
-// call makes a call with the client's key. A body is JSON unless a header says otherwise; headers
-// are name and value in turn, an empty value taking the header away.
+// call makes a call with the client's key. A body is JSON unless a header says otherwise; headers are names and values
+// in turn, where an empty value removes the header.
 func (c client) call(method, path, body string, headers ...string) answer {
 	c.t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -247,7 +247,7 @@ const (
 	sendBody = `{"to":"` + number + `","method":"sms","type":"verification"}`
 )
 
-// sent sends a code and gives the challenge's id and the code, and one that is wrong.
+// sent sends a code and returns the challenge's id, the code, and a wrong one.
 func (c client) sent(body string) (id, right, wrong string) {
 	c.t.Helper()
 	a := c.post("/v1/send", body)
@@ -256,7 +256,7 @@ func (c client) sent(body string) (id, right, wrong string) {
 	return a.json["id"].(string), right, wrong
 }
 
-// codes gives the code of the last message and one that is wrong.
+// codes returns the code of the last message and a wrong one.
 func (c client) codes() (right, wrong string) {
 	c.t.Helper()
 	messages, err := c.engine.Inbox.List(context.Background(), engine.MessageQuery{Account: c.Address, Limit: 1})
@@ -266,7 +266,7 @@ func (c client) codes() (right, wrong string) {
 	return right, right[:len(right)-1] + string('0'+(right[len(right)-1]-'0'+1)%10)
 }
 
-// forward moves the account's clock to so far ahead.
+// forward sets the account's clock ahead by this much.
 func (c client) forward(by time.Duration) {
 	c.t.Helper()
 	require.NoError(c.t, c.manage.Sandbox.SetClock(context.Background(), c.Address, by))

@@ -11,11 +11,11 @@ import (
 // maxIdempotencyKey is the longest Idempotency-Key, in characters.
 const maxIdempotencyKey = 255
 
-// once makes do count once for the request's Idempotency-Key, whatever dies in between: the same
-// key with the same request gets the answer that the first was given. Without a key it just does.
-// Do gives the engine the id that it is given; a zero id leaves it to the engine.
+// once runs do once for the request's Idempotency-Key, whatever server dies in between: a repeated request with the
+// same key gets the first answer. Without a key it runs do directly. do must pass its id to the engine; a zero id
+// leaves the choice to the engine.
 //
-// The request is read and checked before, so that one which cannot mean anything takes no key.
+// The request is read and checked before, so an invalid request does not use up a key.
 func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engine.Answer, error) {
 	keys := x.gin.Request.Header.Values("Idempotency-Key") // one at most, see singleHeaders
 	switch {
@@ -35,11 +35,11 @@ func (x *exchange) once(do func(challenge otp.ID) (engine.Answer, error)) (engin
 	return answer, nil
 }
 
-// anew has an answer made again for work whose server died before it could keep one: the id that
-// the engine gave says whether anything is left to do.
+// anew is the redo of a claim whose server died before it stored an answer: do runs again, and the id that the engine
+// gave decides whether anything is left to do.
 func anew(otp.ID) (engine.Answer, bool, error) { return engine.Answer{}, false, nil }
 
-// fingerprint tells two requests apart: the call and every byte of its body.
+// fingerprint returns a hash of the request: the call and every byte of its body.
 func (x *exchange) fingerprint() (sum [32]byte) {
 	hash := sha256.New()
 	hash.Write([]byte(x.gin.Request.Method + " " + x.gin.FullPath() + "\n"))

@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// A code that was sent to one mailbox verifies no other, whatever Unicode makes of their spellings.
+// A code sent to one mailbox verifies no other, whatever Unicode makes of their spellings.
 func TestVerify_ACodeForOneMailboxVerifiesNoOther(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	for i, pair := range [][2]string{
@@ -31,7 +31,7 @@ func TestVerify_ACodeForOneMailboxVerifiesNoOther(t *testing.T) {
 	}
 }
 
-// All spellings of one mailbox have one budget of sends.
+// All spellings of one mailbox share one budget of sends.
 func TestSend_SpellingsOfOneMailboxShareItsBudget(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	spellings := []string{

@@ -6,7 +6,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// keys answers the public keys of receipts. They are for everybody, browsers of any page included.
+// keys answers the public keys of receipts. They are public, also for web pages of any origin.
 func (d *door) keys(c *gin.Context) {
 	keys, err := d.engine.JWKS(c.Request.Context())
 	if err != nil {

@@ -194,7 +194,7 @@ func TestSignatures_AreHeldToWhereTheKeySaysSo(t *testing.T) {
 	path := "/v1/status/" + a.json["id"].(string)
 	require.Equal(t, 200, c.get(path, sign("GET", path, "")...).status)
 	a = c.get(path+"?x=%41", sign("GET", path+"?x=%41", "")...)
-	requireProblem(t, a, 400, "INVALID_REQUEST") // signed as it was sent, and unknown all the same
+	requireProblem(t, a, 400, "INVALID_REQUEST") // signed as it was sent, and still unknown
 }
 
 func TestIdempotency_ARepeatedRequestCountsOnce(t *testing.T) {
@@ -228,7 +228,7 @@ func TestIdempotency_ARepeatedRequestCountsOnce(t *testing.T) {
 	}
 	require.Equal(t, 201, c.post("/v1/send", sendBody, "Idempotency-Key", strings.Repeat("k", 255)).status)
 
-	// A request that was refused took no key.
+	// A refused request uses no key.
 	requireProblem(t, c.post("/v1/send", `{}`, "Idempotency-Key", "new"), 400, "INVALID_REQUEST")
 	require.Equal(t, 201, c.post("/v1/send", sendBody, "Idempotency-Key", "new").status)
 }
@@ -236,7 +236,7 @@ func TestIdempotency_ARepeatedRequestCountsOnce(t *testing.T) {
 func TestIdempotency_ManyAtOnceSendOnceRace(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	answers := make(chan answer, 16)
-	handler := c.handler.(validated).next // the recorder of the test is not for many at once
+	handler := c.handler.(validated).next // the test's recorder is not safe for concurrent use
 	for range cap(answers) {
 		go func() {
 			r := httptest.NewRequest("POST", "/v1/send", strings.NewReader(sendBody))

@@ -20,11 +20,11 @@ import (
 type malformed struct {
 	path, body  string
 	contentType string // empty: application/json
-	pointer     string // of the first fault; "" if it is of the whole body, "*" if it may be anywhere
+	pointer     string // of the first fault; "" for the whole body, "*" for anywhere
 }
 
-// valid are bodies that are all right, from which the malformed ones are made. {id} and {code}
-// stand for those of a live challenge.
+// valid are correct bodies, from which the malformed ones are made. {id} and {code} stand for those of a live
+// challenge.
 var valid = map[string]string{
 	"/v1/send": `{"to":"+919876543210","method":"sms","type":"verification","template":"plain","locale":"en","ttl":300,"length":6,` +
 		`"email":"user@example.com","metadata":{"a":1},"binding":{"a":1},"ip":"203.0.113.7","fallback":["email"]}`,
@@ -43,8 +43,8 @@ var values = []string{
 	`[[["x"]]]`, `{}`, `{"a":{"b":[]}}`,
 }
 
-// generated makes bodies of the document: each member with each value that its schema refuses,
-// each left out that is required, each given twice, and one more that nobody knows.
+// generated makes bodies from the document: each member with each value that its schema refuses, each required member
+// left out, each member repeated, and an unknown one added.
 func generated(t testing.TB) []malformed {
 	var all []malformed
 	document := openapi(t)
@@ -90,7 +90,7 @@ func generated(t testing.TB) []malformed {
 
 // refused reports whether a schema does not allow a value.
 func refused(schema *openapi3.Schema, text string) bool {
-	if text == `1e400` { // more than Go's numbers hold
+	if text == `1e400` { // beyond Go's range
 		return !schema.Type.Includes("number") && !schema.Type.Includes("integer") || schema.Type.Is("integer")
 	}
 	var value any
@@ -111,7 +111,7 @@ func object(members map[string]json.RawMessage) string {
 	return "{" + b.String() + "}"
 }
 
-// byHand are those that no schema tells.
+// byHand returns malformed requests that no schema expresses.
 func byHand() []malformed {
 	const to = `"to":"+919876543210","method":"sms","type":"verification"`
 	all := []malformed{
@@ -172,8 +172,8 @@ func byHand() []malformed {
 	return all
 }
 
-// Every malformed body is refused with 400 and told where it is wrong; and after all of them the
-// database is what it was, to the byte, and the recipient has every send and every guess it had.
+// Every malformed body is refused with 400 and the place of the fault. After all of them the database is unchanged to
+// the byte, and the recipient has all its sends and guesses.
 func TestMalformed_IsRefusedChangesNothingAndCostsNothing(t *testing.T) {
 	h := newHouse(t)
 	c := h.newClient(t, nil).with(unlimitedKey)
@@ -207,7 +207,7 @@ func TestMalformed_IsRefusedChangesNothingAndCostsNothing(t *testing.T) {
 	require.Equal(t, before, h.dump(t))
 	t.Logf("%d malformed requests", len(all))
 
-	// All the limits still have what they had: nine more sends of ten, five guesses of five.
+	// All limits are unchanged: nine more sends of ten, five guesses of five.
 	require.Equal(t, true, c.post("/v1/verify", fill.Replace(`{"id":"{id}","code":"{code}"}`)).json["valid"])
 	for range 9 {
 		c.sent(sendBody)
@@ -215,7 +215,7 @@ func TestMalformed_IsRefusedChangesNothingAndCostsNothing(t *testing.T) {
 	requireProblem(t, c.post("/v1/send", sendBody), 429, "RATE_LIMIT_EXCEEDED")
 }
 
-// dump is every row of the database. Credentials and accounts are in it as well.
+// dump returns every row of the database, including credentials and accounts.
 func (h *house) dump(t testing.TB) map[string][]string {
 	db := sqltest.Connect(t, "sqlite:"+h.path)
 	names, err := db.Query(`SELECT name FROM sqlite_master WHERE type = 'table'`)
@@ -248,7 +248,7 @@ func (h *house) dump(t testing.TB) map[string][]string {
 	return dump
 }
 
-// checksNothing takes every request that decodes, and decodesAnything every one that is JSON.
+// checksNothing accepts every request that decodes, and decodesAnything every one that is JSON.
 var (
 	checksNothing = sqltest.Mutation{Name: "checks nothing", Package: "otpbridge/server/v1", File: "checks.go",
 		Change: func(t testing.TB, source string) string {
@@ -262,8 +262,7 @@ var (
 		}}
 )
 
-// A test that has never caught a bug is not trusted: built with a validator that does nothing, this
-// one must fail.
+// A test is trusted only if it has caught a bug: built with a validator that does nothing, this one must fail.
 func TestMalformed_CatchesABuildThatValidatesNothing(t *testing.T) {
 	if os.Getenv("OTP_MUTANT") != "" {
 		t.Skip("this is the mutant")

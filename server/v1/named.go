@@ -11,8 +11,8 @@ import (
 	"otpbridge/server/web"
 )
 
-// named is how a request names a challenge: by id, or by the recipient and whatever tells the
-// challenge from the recipient's others.
+// named is how a request names a challenge: by id, or by the recipient and what tells the challenge from the
+// recipient's others.
 type named struct {
 	ID      *string         `json:"id" null:"refused"`
 	To      *string         `json:"to" null:"refused"`
@@ -23,7 +23,7 @@ type named struct {
 
 const recipientForm = "must be a number such as +919551492394 or a mailbox such as user@example.com"
 
-// check returns the id, zero if the recipient is named.
+// check returns the id, zero if the request names a recipient.
 func (n *named) check(k *checks) (id otp.ID) {
 	switch {
 	case n.ID == nil && n.To == nil:
@@ -43,7 +43,7 @@ func (n *named) check(k *checks) (id otp.ID) {
 	return id
 }
 
-// meant is the challenge that a checked request names.
+// meant returns the challenge that a checked request names.
 func (x *exchange) meant(n *named, id otp.ID) (m engine.Named, err error) {
 	m = engine.Named{ID: id, Type: text(n.Type)}
 	if n.ID != nil {
@@ -54,10 +54,10 @@ func (x *exchange) meant(n *named, id otp.ID) (m engine.Named, err error) {
 	return m, err
 }
 
-// byRecipient are the parameters of a query that names a challenge by its recipient.
+// byRecipient are the query parameters that name a challenge by its recipient.
 var byRecipient = []string{"to", "ip", "type"}
 
-// meantByQuery is the challenge that the request's query names.
+// meantByQuery returns the challenge that the request's query names.
 func (x *exchange) meantByQuery() (engine.Named, error) {
 	var k checks
 	given := func(name string) *string {
@@ -82,7 +82,7 @@ func (x *exchange) meantByQuery() (engine.Named, error) {
 	return m, ofQuery(err)
 }
 
-// ofQuery makes a refusal that points into a body speak of the query's parameter.
+// ofQuery changes a refusal that points into a body to name the query parameter.
 func ofQuery(err error) error {
 	if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Field != "" {
 		return web.Invalid(web.Fault{Parameter: refusal.Field,

@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Whoever has no id names the challenge by its recipient, with whatever a guess would have to name.
+// Without an id, a request names the challenge by its recipient, together with everything that a guess must name.
 func TestNamed_ResendCancelAndStatusTakeARecipient(t *testing.T) {
 	c := newHouse(t).newClient(t, nil)
 	id, code, _ := c.sent(`{"to":"` + number + `","method":"sms","type":"two_factor","ip":"203.0.113.7"}`)
@@ -45,7 +45,7 @@ func TestNamed_ResendCancelAndStatusTakeARecipient(t *testing.T) {
 	require.Equal(t, "canceled", a.json["status"])
 	require.Equal(t, "canceled", c.get(query).json["status"])
 
-	// By its id it needs nothing beside it, and what stands there must fit.
+	// With its id nothing else is needed, and what is given must match.
 	id, _, _ = c.sent(`{"to":"` + number + `","method":"sms","type":"two_factor","binding":{"a":1}}`)
 	requireProblem(t, c.post("/v1/resend", `{"id":"`+id+`","type":"transaction"}`), 404, "NOT_FOUND")
 	requireProblem(t, c.post("/v1/resend", `{"id":"`+id+`","binding":{"a":2}}`), 404, "NOT_FOUND")
@@ -115,7 +115,7 @@ func TestNamed_AQueryIsReadAsStrictlyAsABody(t *testing.T) {
 	}
 }
 
-// A servlet gives no id: each of its calls can move to /v1 by itself, and be told of there.
+// A servlet returns no id: each of its calls can still be moved to /v1 separately.
 func TestNamed_EachServletCallMovesByItself(t *testing.T) {
 	c := newHouse(t).newClient(t, func(a *otp.Account) {
 		a.PlainValidation, a.SendsPerMinute, a.SendsPerHour, a.SendsPerDay = true, 0, 0, 0

@@ -29,7 +29,7 @@ import (
 
 var update = flag.Bool("update", false, "make openapi.json of openapi.yaml")
 
-// openapi is read once, which takes half a second under the race detector. Nobody changes it.
+// openapi is read once, because that takes half a second under the race detector. It must not be changed.
 func openapi(t testing.TB) *openapi3.T {
 	t.Helper()
 	document, err := loaded()
@@ -58,7 +58,7 @@ func TestOpenAPI_TheTwoFormsAreOneDocument(t *testing.T) {
 	require.Equal(t, made.String(), string(openapiJSON), "run go test ./server/v1 -run TheTwoForms -update")
 }
 
-// Generators of clients stop at a list of types and leave a value without a type untyped; linters refuse the rest.
+// Client generators do not support lists of types and leave values without a type untyped; linters refuse the rest.
 func TestOpenAPI_GeneratorsAndLintersCanReadIt(t *testing.T) {
 	var document map[string]any
 	require.NoError(t, json.Unmarshal(openapiJSON, &document))
@@ -101,7 +101,7 @@ func TestUnreadable_FindsWhatGeneratorsAndLintersRefuse(t *testing.T) {
 	}
 }
 
-// unreadable names what generators and linters refuse in a part of the document, by JSON pointer.
+// unreadable returns what generators and linters refuse in a part of the document, by JSON pointer.
 func unreadable(at string, part any) []string {
 	var found []string
 	switch part := part.(type) {
@@ -138,7 +138,7 @@ func unreadable(at string, part any) []string {
 	return found
 }
 
-// The document has every route and no other, and each asks for a credential in both or neither.
+// The document has exactly the routes, and the same of them require a credential.
 func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	documents, calls := gin.New(), gin.New()
@@ -153,7 +153,7 @@ func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 		switch path(route) {
 		case jsonPath, yamlPath, docsPath, "/docs/{file}": // the document does not describe itself
 		default:
-			if route.Method != http.MethodOptions { // browsers' own
+			if route.Method != http.MethodOptions { // for browsers
 				served = append(served, route.Method+" "+path(route))
 			}
 		}
@@ -161,7 +161,7 @@ func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	var documented []string
 	for path, item := range openapi(t).Paths.Map() {
 		if path != keysPath && !Owns(path) {
-			continue // another door's, whose test holds it to the document
+			continue // another door's, whose own test compares it with the document
 		}
 		for method, operation := range item.Operations() {
 			line := method + " " + path
@@ -176,7 +176,7 @@ func TestOpenAPI_IsTheTableOfRoutes(t *testing.T) {
 	require.Equal(t, documented, served)
 }
 
-// Whoever holds an access token names account and environment at every call of the door.
+// The holder of an access token may name account and environment at every call of the door.
 func TestOpenAPI_EveryCallTakesAccountAndEnvironment(t *testing.T) {
 	calls := 0
 	for path, item := range openapi(t).Paths.Map() {
@@ -211,8 +211,7 @@ func TestRefusals_EveryKindHasARowAndTheDocumentHasTheSame(t *testing.T) {
 	}
 }
 
-// What the calls can be refused with is documented for them: every status has a response, which
-// names the code.
+// The possible refusals of each call are documented: every status has a response, which names the code.
 func TestOpenAPI_EveryRefusalIsDescribedWhereItHappens(t *testing.T) {
 	every := []otp.Kind{
 		otp.MissingCredential, otp.UnknownCredential, otp.ExpiredCredential, otp.BadSignature, otp.ForbiddenNetwork,

@@ -13,7 +13,7 @@ type resendRequest struct {
 	Method *string `json:"method" null:"refused"`
 }
 
-// resend sends a challenge's code again: same code, same expiry.
+// resend sends a challenge's code again, with the same expiry.
 func (x *exchange) resend() (engine.Answer, error) {
 	var asked resendRequest
 	if err := x.read(&asked); err != nil {

@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// sendRequest is the body of POST /v1/send. A pointer is nil where the member is left out.
+// sendRequest is the body of POST /v1/send. A pointer is nil if the member is left out.
 type sendRequest struct {
 	To       string          `json:"to"`
 	Method   string          `json:"method"`
@@ -46,7 +46,7 @@ const (
 	maxMetadata = 1 << 10
 )
 
-// check tells what the request cannot mean. What depends on the account, the engine tells.
+// check refuses what is invalid for every account. The engine checks what depends on the account.
 func (r *sendRequest) check() error {
 	var k checks
 	k.text("/to", r.To, maxTo, recipientForm)
@@ -80,7 +80,7 @@ func (r *sendRequest) check() error {
 	return k.err()
 }
 
-// send makes a new challenge and has its code sent; it does not wait for the outcome.
+// send makes a new challenge and sends its code; it does not wait for the outcome.
 func (x *exchange) send() (engine.Answer, error) {
 	var asked sendRequest
 	if err := x.read(&asked); err != nil {
@@ -113,7 +113,7 @@ func (x *exchange) send() (engine.Answer, error) {
 	})
 }
 
-// created answers a challenge that was made.
+// created answers a new challenge.
 func created(made engine.Challenge) (engine.Answer, error) {
 	answer, err := answerOf(http.StatusCreated, shown(made))
 	answer.Header = map[string]string{"Location": "/v1/status/" + made.ID.Text(idPrefix)}

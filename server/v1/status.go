@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// standing is a challenge and everything that was sent for it.
+// standing is a challenge and its sends.
 type standing struct {
 	challenge
 	VerifiedAt *time.Time `json:"verified_at,omitempty"`
@@ -23,10 +23,10 @@ type delivery struct {
 	Method string    `json:"method"`
 	Status string    `json:"status"`
 	At     time.Time `json:"at"`
-	Error  string    `json:"provider_error,omitempty"` // the provider's code, of one that failed
+	Error  string    `json:"provider_error,omitempty"` // the provider's code for a failure
 }
 
-// status tells how a challenge stands. It changes nothing and burns no attempt.
+// status answers the status of a challenge. It changes nothing and costs no attempt.
 func (x *exchange) status() (engine.Answer, error) {
 	id, ok := challengeID(x.gin.Param("id"))
 	if !ok {
@@ -36,8 +36,8 @@ func (x *exchange) status() (engine.Answer, error) {
 	return x.standing(engine.Named{ID: id})
 }
 
-// statusByRecipient tells how the newest challenge of a recipient stands: for whoever has no id,
-// such as an integration whose code was sent by a servlet.
+// statusByRecipient answers the status of a recipient's newest challenge, for callers without an id, such as an
+// integration whose code was sent by a servlet.
 func (x *exchange) statusByRecipient() (engine.Answer, error) {
 	meant, err := x.meantByQuery()
 	if err != nil {

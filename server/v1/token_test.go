@@ -68,7 +68,7 @@ func newProvider(t testing.TB) *provider {
 	return p
 }
 
-// set is the provider's key set, with a key for encryption, a secret and one of an unknown kind in it.
+// set returns the provider's key set, with a key for encryption, a secret and one of an unknown kind in it.
 func (p *provider) set(t testing.TB) []byte {
 	point, err := p.ec.PublicKey.Bytes()
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func (p *provider) entry() otp.JWTIssuer {
 	}
 }
 
-// token is a token on its way to be signed. What is nil is left out.
+// token is a token before signing. Nil members are left out.
 type token struct {
 	header, claims map[string]any
 	sign           func(head string) []byte
@@ -133,7 +133,7 @@ func (p *provider) rs256(head string) []byte {
 func header(name string, value any) func(*token) { return func(m *token) { m.header[name] = value } }
 func claim(name string, value any) func(*token)  { return func(m *token) { m.claims[name] = value } }
 
-// signed has another method and key.
+// signed sets another method and key.
 func signed(method jwt.SigningMethod, kid any, key any) func(*token) {
 	return func(m *token) {
 		m.header["alg"], m.header["kid"] = method.Alg(), kid
@@ -147,7 +147,7 @@ func signed(method jwt.SigningMethod, kid any, key any) func(*token) {
 	}
 }
 
-// bearing sends a code with a token, from an address of its own.
+// bearing sends a code with a token, from an address that no other call uses.
 func (c client) bearing(token string) answer {
 	c.t.Helper()
 	r := httptest.NewRequest("POST", "/v1/send",
@@ -381,7 +381,7 @@ func TestTokens_KeySetsThatAttack(t *testing.T) {
 	}
 }
 
-// endless writes until its reader has enough.
+// endless writes until its reader stops.
 func endless(w http.ResponseWriter, r *http.Request) {
 	for r.Context().Err() == nil {
 		if _, err := w.Write(bytes.Repeat([]byte("a"), 64<<10)); err != nil {

@@ -13,7 +13,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// userRoutes are the calls about what is kept of one person.
+// userRoutes are the calls about the records of one person.
 var userRoutes = []route{
 	{http.MethodGet, "/v1/users/{id}/export", otp.PermitPrivacy, (*exchange).exportUser, nil},
 	{http.MethodDelete, "/v1/users/{id}/delete", otp.PermitPrivacy, (*exchange).deleteUser, nil},
@@ -22,7 +22,7 @@ var userRoutes = []route{
 // usersPath begins the paths that name a person.
 const usersPath = "/v1/users/"
 
-// KeepEscapes lets an id in a path have a slash in it, written as %2F: the router would take it for one of its own.
+// KeepEscapes allows a slash, written as %2F, in an id in a path; otherwise the router would split the path there.
 func KeepEscapes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, usersPath) {
@@ -32,7 +32,7 @@ func KeepEscapes(next http.Handler) http.Handler {
 	})
 }
 
-// userAsked is whom a call is about, in the environment of its key.
+// userAsked returns the person that a call is about, in the environment of its key.
 func (x *exchange) userAsked() (privacy.Asked, error) {
 	id, err := url.PathUnescape(x.gin.Param("id"))
 	if err != nil {
@@ -41,7 +41,7 @@ func (x *exchange) userAsked() (privacy.Asked, error) {
 	return privacy.Asked{Account: x.caller.Account.Address, Environment: x.caller.Environment, ID: id}, nil
 }
 
-// exportUser streams.
+// exportUser streams the export.
 func (x *exchange) exportUser() (engine.Answer, error) {
 	asked, err := x.userAsked()
 	if err != nil {

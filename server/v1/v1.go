@@ -1,15 +1,13 @@
-// Package v1 is the JSON API for applications: send a code, verify it, send it again, call it
-// off, ask how it stands.
+// Package v1 is the JSON API for applications: send a code, verify it, resend it, cancel it, read its status.
 //
-// It translates a request into one call of the engine, and what the engine answers into JSON. It
-// promises that a request is read strictly or not at all (what is refused has changed nothing and
-// cost nothing but one request of the key's limit), that every error is a problem of RFC 9457
-// with a code that stays, that a request whose body has arrived is decided whether or not its
-// client still listens, and that all of it is as openapi.yaml says: tests hold the routes, the
-// table of refusals and every request and answer to that document.
+// It translates a request into one call of the engine, and the result into JSON. It guarantees that a request is read
+// strictly or refused (a refused request has changed nothing and costs only one request of the key's limit), that
+// every error is a problem of RFC 9457 with a stable code, that a request whose body has arrived is decided even if
+// its client hangs up, and that all of it matches openapi.yaml: tests compare the routes, the table of refusals and
+// every request and answer with that document.
 //
-// Whether a code is right, what a guess costs, which limits there are and which key may do what
-// is left to the engine. For people the API is described in doc/v1.md.
+// The engine decides whether a code is right, what a guess costs, which limits apply and what a key may do. The user
+// documentation is doc/v1.md.
 package v1
 
 import (
@@ -28,26 +26,26 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// Options is what the door needs.
+// Options configure the door.
 type Options struct {
 	Engine *engine.Engine
-	// People read the access tokens of persons and service accounts; nil where there are none.
+	// People reads the access tokens of persons and service accounts; nil if there are none.
 	People *people.People
 	// Log gets the faults, each once; nil is slog.Default().
 	Log *slog.Logger
-	// Plain decides about keys that came over plain HTTP; nil lets them pass.
+	// Plain decides about keys that came over plain HTTP; nil allows them.
 	Plain *web.Plain
-	// DemoKey is a key that the page of the API may show, as a sandbox's is; empty for none.
+	// DemoKey is a key that the API's page may show, such as a sandbox's; empty for none.
 	DemoKey string
-	// Webhooks are managed through the API if there are any.
+	// Webhooks manages webhook endpoints; nil switches these calls off.
 	Webhooks *webhook.Webhooks
-	// Privacy exports and erases what is kept of a person; nil where nothing does.
+	// Privacy exports and erases the records about a person; nil switches these calls off.
 	Privacy *privacy.Privacy
-	// Audit is the log that keys may read of their account, if there is one.
+	// Audit is the log whose entries about their account keys may read; nil for none.
 	Audit *audit.Log
 }
 
-// route is one call of the API, its path written as the OpenAPI document writes it.
+// route is one call of the API. Its path is written as in the OpenAPI document.
 type route struct {
 	method, path string
 	permission   string
@@ -55,10 +53,10 @@ type route struct {
 	query        []string // the parameters that it knows
 }
 
-// pattern is the path as gin writes it.
+// pattern returns the path in gin's form.
 func (r route) pattern() string { return strings.NewReplacer("{", ":", "}", "").Replace(r.path) }
 
-// routes are the calls that ask for a credential.
+// routes are the calls that need a credential.
 var routes = []route{
 	{http.MethodPost, "/v1/send", otp.PermitSend, (*exchange).send, nil},
 	{http.MethodPost, "/v1/verify", otp.PermitVerify, (*exchange).verify, nil},
@@ -68,7 +66,7 @@ var routes = []route{
 	{http.MethodGet, "/v1/status/{id}", otp.PermitRead, (*exchange).status, nil},
 }
 
-// The paths that anybody may read.
+// The public paths.
 const (
 	keysPath    = "/.well-known/jwks.json"
 	jsonPath    = "/openapi.json"
@@ -98,12 +96,12 @@ func newDoor(o Options) *door {
 		errors: &web.Writer{Door: "v1", Log: o.Log}}
 }
 
-// Mount registers the API and its documents. Calls is where the calls themselves are
-// registered; a caller puts what should see only those in front of it.
+// Mount registers the API and its documents. The calls themselves are registered on calls, so that the caller can put
+// middleware in front of them only.
 func Mount(documents, calls gin.IRouter, o Options) {
 	d := newDoor(o)
 	if o.Webhooks != nil {
-		for _, r := range webhookRoutes { // no call for web pages, so that none asks ahead
+		for _, r := range webhookRoutes { // not for web pages, so no preflight
 			calls.Handle(r.method, r.pattern(), d.serve(r))
 		}
 	}
@@ -126,15 +124,15 @@ func Mount(documents, calls gin.IRouter, o Options) {
 	documents.GET(docsFile, docsAsset)
 }
 
-// Owns reports whether a path that no route serves would be this door's.
+// Owns reports whether a path without a route belongs to this door.
 func Owns(path string) bool { return strings.HasPrefix(path, ownedPrefix) }
 
-// NotFound answers a path of this door that no route serves.
+// NotFound answers a path of this door without a route.
 func NotFound(c *gin.Context) {
 	refuseUnserved(c, http.StatusNotFound, "NOT_FOUND", "there is no such call; "+docsPath+" lists those there are")
 }
 
-// MethodNotAllowed answers a path of this door under a method that it does not have.
+// MethodNotAllowed answers a path of this door with a method that it does not have.
 func MethodNotAllowed(c *gin.Context) {
 	refuseUnserved(c, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED",
 		"this call has another method; the Allow header names it")

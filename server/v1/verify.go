@@ -24,7 +24,7 @@ func (r *verifyRequest) check() (id otp.ID, err error) {
 	return id, k.err()
 }
 
-// verified answers the right code.
+// verified is the answer to a right code.
 type verified struct {
 	Valid      bool            `json:"valid"`
 	ID         string          `json:"id"`
@@ -34,15 +34,15 @@ type verified struct {
 	Receipt    string          `json:"receipt"`
 }
 
-// unverified answers every other. Where nothing was compared, what is left of the attempts is not
-// told: a change in it, or none, would tell right from wrong.
+// unverified is the answer to any other code. If nothing was compared, the attempts left are not included: whether
+// they change would tell right from wrong.
 type unverified struct {
 	Valid             bool   `json:"valid"`
 	Reason            string `json:"reason"`
 	AttemptsRemaining *int   `json:"attempts_remaining,omitempty"`
 }
 
-// reasons are the refusals of a code that are answers, not errors: the request was all right.
+// reasons are the refusals of a code that are answers, not errors: the request itself was valid.
 var reasons = map[otp.Kind]string{
 	otp.WrongCode:         "MISMATCH",
 	otp.Expired:           "EXPIRED",
@@ -79,7 +79,7 @@ func (x *exchange) verify() (engine.Answer, error) {
 	})
 }
 
-// unverified answers a refusal that has a reason, and passes on every other.
+// unverified answers a refusal that has a reason; other errors are returned.
 func (x *exchange) unverified(err error) (engine.Answer, error) {
 	refusal, ok := errors.AsType[*otp.Error](err)
 	if !ok || reasons[refusal.Kind] == "" {

@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// webhookRoutes are the calls about what an account's own servers are told.
+// webhookRoutes are the calls about an account's webhooks.
 var webhookRoutes = []route{
 	{http.MethodGet, "/v1/webhooks", otp.PermitReadWebhooks, (*exchange).listWebhooks, nil},
 	{http.MethodPost, "/v1/webhooks", otp.PermitWriteWebhooks, (*exchange).createWebhook, nil},
@@ -35,7 +35,7 @@ type list[T any] struct {
 	HasMore    bool    `json:"has_more"`
 }
 
-// asker is the caller, who never gets whole recipients sent: that takes a person.
+// asker returns the caller for the webhook package. It never gets whole recipients: only a person can.
 func (x *exchange) asker() webhook.Asker {
 	actor := otp.Actor{Kind: "key", ID: x.caller.Key.ID, Request: web.RequestOf(x.gin).LogID}
 	if peer := web.Peer(x.gin.Request); peer.IsValid() {
@@ -100,7 +100,7 @@ func (x *exchange) changeWebhook() (engine.Answer, error) {
 	return answerWebhook(http.StatusOK, e, err)
 }
 
-// readNothing is read for calls without members.
+// readNothing reads the body of calls without members.
 func (x *exchange) readNothing() error {
 	if len(bytes.TrimSpace(x.body)) == 0 {
 		return nil
@@ -128,7 +128,7 @@ func (x *exchange) testWebhook() (engine.Answer, error) {
 	return answered(x.door.webhooks.Test(x.ctx, x.asker(), x.gin.Param("id")))
 }
 
-// usualPage is how many members a page of a list has if nobody says.
+// usualPage is the default page size of a list.
 const usualPage = 20
 
 func (x *exchange) listDeliveries() (engine.Answer, error) {
@@ -145,7 +145,7 @@ func (x *exchange) listDeliveries() (engine.Answer, error) {
 	return answered(page, err)
 }
 
-// next says where a list goes on, also in the header Link of RFC 8288.
+// next returns the cursor of the next page, and also sets the Link header of RFC 8288.
 func (x *exchange) next(limit int, cursor string) *string {
 	query := x.gin.Request.URL.Query()
 	query.Set("limit", strconv.Itoa(limit))

@@ -13,7 +13,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Each call once, in earnest: the house holds every answer to the document.
+// Each call once: the house checks every answer against the document.
 func TestWebhooks_EveryAnswerIsAsTheDocumentSays(t *testing.T) {
 	t.Parallel()
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
