@@ -7,13 +7,13 @@ import (
 	"otpbridge/server/otp"
 )
 
-// AccountOptions say how the channels that accounts name are read.
+// AccountOptions returns the options for reading the channels that accounts name.
 func AccountOptions(medium string, sandbox bool, files Files) Options {
 	return Options{Medium: medium, Sandbox: sandbox, Files: files, Account: true}
 }
 
-// CheckAccount returns why an account could not send: a channel or a template of its own that cannot be read. The
-// error names the column. Nothing is opened or sent.
+// CheckAccount returns an error if the account could not send, because one of its own channels or templates cannot be
+// read. The error names the column. Nothing is opened or sent.
 func CheckAccount(row *otp.Account, sandbox bool, files Files) error {
 	for _, column := range []struct {
 		name, medium string

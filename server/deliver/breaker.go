@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// BreakerOptions say when a provider counts as down. A zero field is the default.
+// BreakerOptions say when a provider counts as down. A zero field means the default.
 type BreakerOptions struct {
-	Failures int           // in a row that open the circuit; 5
-	Pause    time.Duration // before the first probe; 5 s, doubled after each one that fails
-	Longest  time.Duration // that the pause becomes; 2 min
+	Failures int           // in a row that open the circuit; default 5
+	Pause    time.Duration // before the first probe; default 5 s, doubled after each failed probe
+	Longest  time.Duration // upper bound of the pause; default 2 min
 }
 
 func (o BreakerOptions) orDefaults() BreakerOptions {
@@ -28,24 +28,24 @@ func (o BreakerOptions) orDefaults() BreakerOptions {
 	return o
 }
 
-// circuit is the state machine of a breaker: closed, open until a moment, or half open while one
-// probe is under way. It knows no clock and no chance; both are handed in.
+// circuit is the state machine of a breaker: closed, open until a moment, or half open while one probe is in progress.
+// The caller passes in the time and the random number.
 type circuit struct {
 	options  BreakerOptions
 	failures int       // in a row while closed
 	opened   int       // times in a row without a success
 	until    time.Time // zero while closed
 	probing  bool
-	era      int // counts state changes: what began in another one proves nothing about this
+	era      int // counts state changes; results from an earlier era are ignored
 }
 
-// ticket allows one hand-over.
+// ticket permits one hand-over.
 type ticket struct {
 	era   int
 	probe bool
 }
 
-// admit reports whether a message may be handed over now, and until when not.
+// admit reports whether a message may be handed over now. The ticket goes to settle.
 func (c *circuit) admit(now time.Time) (ticket, bool) {
 	if c.until.IsZero() {
 		return ticket{era: c.era}, true
@@ -57,9 +57,8 @@ func (c *circuit) admit(now time.Time) (ticket, bool) {
 	return ticket{era: c.era, probe: true}, true
 }
 
-// settle takes note of how an admitted hand-over ended. chance, at least 0 and below 1, shortens
-// the pause by up to half, so that servers which lost a provider together do not come back to it
-// together.
+// settle records how an admitted hand-over ended. chance, at least 0 and below 1, shortens the pause by up to half, so
+// that servers that lost a provider at the same time do not all return at the same time.
 func (c *circuit) settle(t ticket, failed bool, now time.Time, chance float64) {
 	if t.era != c.era {
 		return
@@ -90,38 +89,38 @@ func (c *circuit) open(now time.Time, chance float64) {
 	c.era++
 }
 
-// Breaker is a channel that stops asking a provider which is down. After so many failures in a
-// row every message is surely not sent, at once, so that the next channel is tried without
-// waiting; after a pause one message probes. A refusal that is about the message is no failure.
-// Each server has its own: what it saves is time, and nothing that guards codes or money.
+// Breaker is a channel that stops calling a provider that is down. After so many failures in a row every message is at
+// once surely not sent, so that the next channel is tried without waiting; after a pause one message is sent as a
+// probe. A refusal of the message itself is not a failure. Each server has its own state: it only saves time, and
+// guards neither codes nor money.
 type Breaker struct {
 	channel Channel
 	mu      sync.Mutex
 	circuit circuit
 }
 
-// NewBreaker puts a closed breaker in front of a channel.
+// NewBreaker returns a closed breaker in front of a channel.
 func NewBreaker(channel Channel, o BreakerOptions) *Breaker {
 	return &Breaker{channel: channel, circuit: circuit{options: o.orDefaults()}}
 }
 
-// Name is the name of the channel behind.
+// Name returns the name of the channel behind.
 func (b *Breaker) Name() string { return b.channel.Name() }
 
 // Waits reports whether the channel behind waits.
 func (b *Breaker) Waits() bool { return b.channel.Waits() }
 
-// Behind is the channel behind.
+// Behind returns the channel behind.
 func (b *Breaker) Behind() Channel { return b.channel }
 
-// Open reports whether the provider is given a pause.
+// Open reports whether the circuit is open.
 func (b *Breaker) Open() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !b.circuit.until.IsZero()
 }
 
-// OpenCircuits names the channels whose provider is given a pause.
+// OpenCircuits returns the names of the channels whose circuit is open.
 func OpenCircuits(channels ...Channel) (names []string) {
 	for _, c := range channels {
 		switch front := c.(type) {

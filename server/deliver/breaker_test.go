@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A story a row: what happens to a circuit second by second.
+// Each row is a story: what happens to a circuit second by second.
 func TestCircuit_TellsTheStory(t *testing.T) {
 	type step struct {
 		at     time.Duration
-		do     string // ok, fail: admit and settle; begin N, ok N, fail N: apart; no: not admitted
+		do     string // ok, fail: admit and settle; begin N, ok N, fail N: separately; no: not admitted
 		ticket int
 	}
 	options := BreakerOptions{Failures: 3, Pause: 10 * time.Second, Longest: 30 * time.Second}
@@ -83,7 +83,7 @@ func TestCircuit_ChanceShortensThePauseByUpToHalf(t *testing.T) {
 	}
 }
 
-// flaky is a channel with given results, the last one for ever.
+// flaky is a channel with given results; the last one repeats.
 type flaky struct {
 	results []Result
 	calls   int

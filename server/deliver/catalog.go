@@ -15,16 +15,16 @@ import (
 //
 //	[department:]name[/method][/locale]      retail:login/sms/hi-IN
 //
-// The name is one that an application asks for, or a type such as password_reset, or default.
+// The name is one that an application asks for, a type such as password_reset, or default.
 type Catalog struct{ templates map[templateKey]Template }
 
-// templateKey is a key taken apart; method and locale, in lower case, may be empty.
+// templateKey is a parsed key; method and locale, in lower case, may be empty.
 type templateKey struct{ department, name, method, locale string }
 
-// Choice is what a message asks a catalog for. Only the medium is needed.
+// Choice describes a message for which a catalog has to find the template. Only Medium is required.
 type Choice struct {
 	Medium     string // sms or email
-	Name       string // the template that was asked for by name
+	Name       string // the template that the application asked for
 	Type       string // what the challenge is for
 	Department string
 	Locale     string // BCP 47, such as hi-IN
@@ -35,9 +35,9 @@ var (
 	localeName   = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$`)
 )
 
-// NewCatalog reads an account's templates: its map of keys and texts, and the texts of its
-// columns sms_template and email_template, which are default/sms and default/email unless the
-// map has these. The error names every key that is wrong.
+// NewCatalog reads an account's templates: its map of keys and texts, and the texts of its columns sms_template and
+// email_template, which become default/sms and default/email unless the map has these keys. The error names every
+// wrong key.
 func NewCatalog(templates map[string]string, sms, email *string) (*Catalog, error) {
 	c := &Catalog{templates: make(map[templateKey]Template, len(templates)+2)}
 	var faults []error
@@ -79,7 +79,7 @@ func (c *Catalog) add(text, wording string) error {
 	return nil
 }
 
-// readKey takes a key apart.
+// readKey parses a key.
 func readKey(text string) (key templateKey, err error) {
 	rest := text
 	if i := strings.LastIndexByte(text, ':'); i >= 0 {
@@ -103,7 +103,7 @@ func readKey(text string) (key templateKey, err error) {
 	return key, nil
 }
 
-// Has reports whether there is a template under a name, for any department, method and locale.
+// Has reports whether there is a template with this name, for any department, method and locale.
 func (c *Catalog) Has(name string) bool {
 	if c == nil {
 		return false
@@ -116,10 +116,9 @@ func (c *Catalog) Has(name string) bool {
 	return false
 }
 
-// Choose finds the template for a message. What is asked for gives way in this order, the last
-// first: the name, then the department, then the language, then the method. So a text that an
-// application asked for by name is sent in another language rather than another text in the
-// right one. With nothing that fits it is the plain English text.
+// Choose returns the template for a message. If no template matches everything, it drops the method first, then the
+// language, then the department, and the name last. So a text that an application asked for by name is sent in another
+// language rather than another text in the right one. If nothing matches it returns the plain English text.
 func (c *Catalog) Choose(want Choice) Template {
 	if c == nil {
 		return plain
@@ -138,12 +137,12 @@ func (c *Catalog) Choose(want Choice) Template {
 	return plain
 }
 
-// orNone leaves out what is empty.
+// orNone removes empty texts.
 func orNone(texts ...string) []string {
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }
 
-// locales are a locale and what it is a variety of: hi-Latn-IN, hi-Latn, hi.
+// locales returns a locale and its more general forms: hi-Latn-IN, hi-Latn, hi.
 func locales(locale string) (list []string) {
 	for locale != "" {
 		list = append(list, locale)

@@ -6,15 +6,15 @@ import (
 	"net/url"
 )
 
-// Discard takes every message at once and drops it. It is for measuring what a send costs on its
-// whole way to a provider, outbox and breaker included, when the provider itself costs nothing;
-// so it counts as a channel that leads out of the process, and says that it may wait.
+// Discard accepts every message and drops it. It is for measuring what a send costs on the way to a provider,
+// including outbox and breaker, with a provider that costs nothing. So it counts as a channel that leaves the process
+// and may wait.
 type Discard struct{}
 
 // Name is the channel's name in settings and logs.
 func (Discard) Name() string { return "discard" }
 
-// Waits is true, as of the channels that it stands in for.
+// Waits is true, as for the real channels that it replaces.
 func (Discard) Waits() bool { return true }
 
 // Send drops the message. It cannot fail.

@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// Fault is one failure that the sandbox injects so that an integration can be tested against a
-// provider's or this server's bad day.
+// Fault is one failure that the sandbox injects, to test an integration against failures of a provider or of this
+// server.
 type Fault struct {
 	// Target is "inbox" for the simulated channel, "servlet" or "v1" for a door.
 	Target string
 	// Kind is not_sent, unknown or delay for the inbox, error or panic for a door.
 	Kind string
-	// Account narrows the fault to one esme_address; empty means every account.
+	// Account limits the fault to one esme_address; empty means every account.
 	Account string
-	// Probability of striking, above 0 up to 1; 0 is read as 1.
+	// Probability of the fault, above 0 up to 1; 0 means 1.
 	Probability float64
-	// Count is how often it strikes before it is gone; 0 means until it is deleted.
+	// Count is how often it happens before it is removed; 0 means until it is deleted.
 	Count int
-	// Delay is how long a delay takes.
+	// Delay is the duration of a delay.
 	Delay time.Duration
 }
 
-// Faults is the table of faults set at the moment. The zero value has none and is ready to use;
-// it is kept in memory and ends with the process.
+// Faults is the table of current faults. The zero value is empty and ready to use; it is kept in memory and ends with
+// the process.
 type Faults struct {
 	mu    sync.Mutex
 	rules []Fault
@@ -39,7 +39,7 @@ func (f *Faults) Set(rules []Fault) {
 	f.rules = append([]Fault(nil), rules...)
 }
 
-// List is the table as it stands, counts as far as they are left.
+// List returns the table, with the counts that are left.
 func (f *Faults) List() []Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -53,7 +53,7 @@ func (f *Faults) any() bool {
 	return len(f.rules) > 0
 }
 
-// Strike takes the first fault that applies to target and account, if one strikes this time.
+// Strike returns the first fault that applies to target and account, if one happens this time.
 func (f *Faults) Strike(target, account string) (Fault, bool) {
 	if f == nil {
 		return Fault{}, false
@@ -76,8 +76,8 @@ func (f *Faults) Strike(target, account string) (Fault, bool) {
 	return Fault{}, false
 }
 
-// Inject is what a door calls for a request of an account: it returns an error or panics where a fault strikes, and
-// returns nil otherwise, and always for nil Faults.
+// Inject is called by a door for a request of an account. If a fault strikes it returns an error or panics, else it
+// returns nil, as it does for nil Faults.
 func (f *Faults) Inject(door, account string) error {
 	fault, strikes := f.Strike(door, account)
 	switch {
@@ -89,23 +89,23 @@ func (f *Faults) Inject(door, account string) error {
 	return ErrInjected
 }
 
-// ErrInjected is behind every outcome that a fault made.
+// ErrInjected is the cause of every outcome that a fault made.
 var ErrInjected = errors.New("fault injected by the sandbox")
 
-// Faulty is a channel with the faults of the target "inbox" in front of it.
+// Faulty is a channel behind the faults of the target "inbox".
 type Faulty struct {
 	Channel Channel
 	Faults  *Faults
 }
 
-// Name is the name of the channel behind.
+// Name returns the name of the channel behind.
 func (f Faulty) Name() string { return f.Channel.Name() }
 
 // Waits reports whether a fault may delay a message, or the channel behind waits.
 func (f Faulty) Waits() bool { return f.Faults.any() || f.Channel.Waits() }
 
-// Send hands m to the channel unless a fault strikes. A delayed message is handed over when
-// the delay is over, whoever still waits for it.
+// Send hands m to the channel unless a fault strikes. A delayed message is handed over after the delay, even if no
+// caller waits for it any more.
 func (f Faulty) Send(ctx context.Context, m Message) Result {
 	fault, strikes := f.Faults.Strike("inbox", m.Account)
 	if !strikes {

@@ -11,25 +11,24 @@ import (
 	"syscall"
 )
 
-// The limits of the folder of files.
+// The limits of the files folder.
 const (
-	maxFile  = 64 << 10 // bytes of one file; a profile or a key has a few
+	maxFile  = 64 << 10 // bytes of one file; profiles and keys are far smaller
 	maxFiles = 1000
 )
 
-// Files are what channels may name a file of: profiles of gateways and keys of DKIM. They are the regular
-// files below one folder that the operator configures, read once, when the server or a command starts. So
-// nothing that an account or a request says makes the server open a file: a path of somebody else's choice
-// would tell whether a file exists, end the process by a device that has no end (/dev/zero), or hold whoever
-// reads a named pipe for ever. The zero value has none.
+// Files are the files that channels may refer to: gateway profiles and DKIM keys. They are the regular files below one
+// folder that the operator configures, read once, when the server or a command starts. So no value in an account or
+// request makes the server open a file. Otherwise a chosen path could reveal whether a file exists, exhaust the memory
+// with an endless device (/dev/zero), or block forever on a named pipe. The zero value has no files.
 type Files struct {
 	folder  string
 	content map[string][]byte // by path below the folder, with slashes
-	unfit   map[string]error  // why one that is there cannot be used
+	unfit   map[string]error  // why a file that exists cannot be used
 }
 
-// OpenFiles reads the files of a folder; empty is no folder. Symbolic links are followed where they lead to
-// a place within it. What is not a regular file of at most 64 KiB is left out until a channel names it.
+// OpenFiles reads the files of a folder; an empty name means no folder. Symbolic links are followed if they lead to a
+// place within it. A file that is not regular or over 64 KiB causes an error only when a channel names it.
 func OpenFiles(folder string) (Files, error) {
 	if folder == "" {
 		return Files{}, nil
@@ -39,7 +38,7 @@ func OpenFiles(folder string) (Files, error) {
 		return Files{}, err
 	}
 	about, err := os.Stat(absolute)
-	if err == nil && !about.IsDir() { // opened, a pipe would be waited for
+	if err == nil && !about.IsDir() { // opening a pipe would block
 		err = errors.New("it is not a folder")
 	}
 	if err != nil {
@@ -83,8 +82,8 @@ var (
 	errPath       = errors.New("names a path; an account names a file of OTPBRIDGE_FILES_DIR by its name alone")
 )
 
-// readRegular reads a file within root without ever waiting for it: what is not regular is not opened, and a
-// pipe that takes its place in between does not block.
+// readRegular reads a file within root and never blocks: only regular files are opened, and a pipe that replaces one
+// in between is opened without blocking.
 func readRegular(root *os.Root, path string) ([]byte, error) {
 	if about, err := root.Stat(path); err != nil {
 		return nil, errUnreadable
@@ -109,8 +108,8 @@ func readRegular(root *os.Root, path string) ([]byte, error) {
 	return text, nil
 }
 
-// read returns the content of a file that a setting names, by its path in the folder or by one that lies in
-// it. The error says nothing of what is outside.
+// read returns the content of a file that a setting names: by a path relative to the folder, or an absolute one within
+// it. The error reveals nothing about files outside.
 func (f Files) read(path string) ([]byte, error) {
 	if f.folder == "" {
 		return nil, errNoFolder
@@ -125,7 +124,7 @@ func (f Files) read(path string) ([]byte, error) {
 	return f.at(filepath.ToSlash(filepath.Clean(path)))
 }
 
-// readNamed returns the content of a file that an account names: by a name without a path.
+// readNamed returns the content of a file that an account names: a name without a path.
 func (f Files) readNamed(name string) ([]byte, error) {
 	if strings.ContainsAny(name, `/\`) || name == "." || name == ".." {
 		return nil, errPath

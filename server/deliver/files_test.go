@@ -16,7 +16,7 @@ import (
 
 const plainProfile = `{"form":{"to":"{to}","text":"{text}"}}`
 
-// hostileFolder has every kind of thing that can be in a folder, beside one that is outside.
+// hostileFolder returns a folder with every kind of file, and a path outside it.
 func hostileFolder(t *testing.T) (folder, outside string) {
 	t.Helper()
 	base, err := os.MkdirTemp("", "files") // short, for the socket's name
@@ -49,8 +49,8 @@ func hostileFolder(t *testing.T) (folder, outside string) {
 	return folder, outside
 }
 
-// A file is usable by a setting if it is a regular one below the folder, however it is named, and by an
-// account by its name alone. Nothing hangs, nothing is read without end, and no error tells of what is outside.
+// A setting can use a regular file below the folder, under any name for it, and an account a file by its name only.
+// Nothing hangs, no read is endless, and no error reveals what is outside.
 func TestFiles_OnlyRegularOnesInTheFolderAreRead(t *testing.T) {
 	folder, outside := hostileFolder(t)
 	files, err := OpenFiles(folder)
@@ -120,7 +120,7 @@ func TestFiles_OnlyRegularOnesInTheFolderAreRead(t *testing.T) {
 			require.Error(t, err, name)
 		}
 	}
-	// Whether something is there outside cannot be told by the error.
+	// The error does not reveal whether something exists outside.
 	for _, account := range []bool{false, true} {
 		_, there := Parse(url+outside, Options{Medium: "sms", Files: files, Account: account})
 		_, missing := Parse(url+outside+"x", Options{Medium: "sms", Files: files, Account: account})
@@ -149,7 +149,7 @@ func TestFiles_AreReadOnceAtTheStart(t *testing.T) {
 	require.ErrorIs(t, err, errNoFolder)
 }
 
-// Whatever a name is, what is read is one of the folder's files, and an account's name has no path.
+// Whatever the name, only the folder's files are read, and an account's name has no path.
 func FuzzFiles(f *testing.F) {
 	for _, name := range []string{"a", "sub/b", "../x", "/etc/passwd", "a/../sub/b", "\x00", `..\x`, "sub//b", "./a", ""} {
 		f.Add(name)

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// folded are words that Unicode's rules for case, though not ASCII's, make one.
+// folded are pairs of words that are equal by Unicode's case rules and not by ASCII's.
 var folded = [][2]string{
 	{"ok", "o\u212a"}, {"sent", "\u017fent"}, {"failed", "fa\u0130led"}, {"k", "\u212a"}, {"å", "\u212b"}, {"ω", "\u2126"},
 	{"status", "\u017ftatu\u017f"}, {"kick", "\u212aic\u212a"}, {"é", "É"}, {"σ", "Σ"},

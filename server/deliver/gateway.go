@@ -19,9 +19,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Gateway is a provider that takes messages by HTTP. Which request it wants is configuration: the
-// query of its URL, or a profile. Tokens in braces are replaced by values, each escaped for the
-// place where it stands, so that no value can become anything else than a value:
+// Gateway is a provider that accepts messages by HTTP. Its request format is configuration: the query of its URL, or a
+// profile. Tokens in braces are replaced by values, each escaped for its place, so that a value cannot become syntax:
 //
 //	{to} {to_digits}   the recipient; a number with and without its plus
 //	{text} {code}      the message; the code alone, for gateways that keep the text
@@ -37,26 +36,26 @@ import (
 //	{callback_url}     where receipts go, secret included
 //	{user} {password}  of the URL, in a profile
 //
-// What is known afterwards follows from two things: whether a byte of the request left this
-// process, and what the answer says. Redirects are not followed, and no request is ever repeated.
+// The outcome depends on two things: whether a byte of the request left this process, and what the answer says.
+// Redirects are not followed, and a request is never repeated.
 type Gateway struct {
 	name      string
 	method    string
 	target    url.URL // without user, query and fragment
 	user      string
 	password  string
-	anonymous bool     // it is told a sender, and has none of its own
+	anonymous bool     // its request has a sender, and the channel sets none
 	basic     bool     // user and password go into an Authorization header
-	path      []string // its segments, where they have tokens
+	path      []string // its segments, if they have tokens
 	query     []pair
 	form      []pair
 	json      any // with tokens in its strings
 	headers   []pair
 	sender    string
 	service   string
-	encodings map[string]string // by what CountSegments calls them
+	encodings map[string]string // by the names of CountSegments
 	timeout   time.Duration
-	begin     time.Duration // what everything before the request may take
+	begin     time.Duration // bounds everything before the request
 
 	refusals []rule
 	sent     rule
@@ -73,20 +72,18 @@ type pair struct{ name, text string }
 
 const (
 	gatewayTimeout = 10 * time.Second
-	// gatewayConnect bounds reaching a gateway, and once more the TLS handshake. Twice as long is what
-	// everything before the request may take, a proxy's part included: so within three seconds of the
-	// hand-over the next channel is tried if this one cannot be reached.
+	// gatewayConnect bounds connecting to a gateway, and separately the TLS handshake. Everything before the request,
+	// including a proxy, may take twice as long: so if this channel cannot be reached, the next one is tried within
+	// three seconds.
 	gatewayConnect = 1500 * time.Millisecond
-	// maxAnswer bounds what is read of an answer.
+	// maxAnswer bounds the part of an answer that is read.
 	maxAnswer = 64 << 10
-	// gatewayIdle is less than the five seconds after which Apache and Node close a connection
-	// that nobody uses. A request that crosses such a closing may or may not have been seen, and
-	// its message would be given up as unknown.
+	// gatewayIdle is less than the five seconds after which Apache and Node close an idle connection. If a request
+	// crosses such a close, it is not known whether it was seen, and its message would end as unknown.
 	gatewayIdle = 4 * time.Second
 )
 
-// Anonymous returns the names of channels that tell their gateway who sends and have no name for it:
-// the account needs one.
+// Anonymous returns the names of channels whose request has a sender and that set none: accounts must set one.
 func Anonymous(channels []Channel) (names []string) {
 	for _, channel := range channels {
 		if guarded, ok := channel.(rehearsed); ok {
@@ -105,10 +102,10 @@ func Anonymous(channels []Channel) (names []string) {
 // Name is the gateway's name in logs and receipts.
 func (g *Gateway) Name() string { return g.name }
 
-// Waits is true: somebody else answers.
+// Waits is true: the gateway answers over the network.
 func (g *Gateway) Waits() bool { return true }
 
-// Format prints the name alone, with any verb: the rest holds secrets.
+// Format prints the name only, with any verb: the rest holds secrets.
 func (g *Gateway) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "gateway "+g.name) }
 
 func openGateway(u *url.URL, o Options) (Channel, error) {
@@ -160,7 +157,7 @@ func openGateway(u *url.URL, o Options) (Channel, error) {
 	return g, nil
 }
 
-// profileOf is the profile that the fragment names; none is one that says nothing.
+// profileOf returns the profile that the fragment names, an empty one for none.
 func profileOf(said map[string]string, o Options) (profile, error) {
 	switch preset, path := said["preset"], said["profile"]; {
 	case preset != "" && path != "":
@@ -177,7 +174,7 @@ func profileOf(said map[string]string, o Options) (profile, error) {
 	return profile{}, nil
 }
 
-// shape takes from URL and profile what the request looks like.
+// shape sets the form of the request from URL and profile.
 func (g *Gateway) shape(u *url.URL, p profile) (err error) {
 	if g.query, err = pairsOf(u.RawQuery); err != nil {
 		return err
@@ -204,7 +201,7 @@ func (g *Gateway) shape(u *url.URL, p profile) (err error) {
 	return g.checkTokens(u)
 }
 
-// learn takes from the profile what answers mean.
+// learn sets the meaning of answers from the profile.
 func (g *Gateway) learn(p profile) (err error) {
 	g.refusals, g.sent, g.idPath = p.Refused, p.Sent, p.ID
 	if g.refusals == nil {
@@ -240,8 +237,8 @@ func (g *Gateway) learn(p profile) (err error) {
 	return nil
 }
 
-// client makes connections that count what they write. Connections are kept: a gateway is called
-// for every message, and a handshake is most of what a call costs.
+// client makes connections that count the bytes they write. Connections are kept open: a gateway is called for every
+// message, and the handshake is most of the cost of a call.
 func client(o Options, connect time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: connect}
 	return &http.Client{
@@ -265,11 +262,11 @@ func client(o Options, connect time.Duration) *http.Client {
 	}
 }
 
-// Send makes one request and judges the answer.
+// Send makes one request and evaluates the answer.
 func (g *Gateway) Send(ctx context.Context, m Message) Result {
 	result := g.ask(ctx, m)
 	if result.Outcome != NotSent && g.callback.secret != "" && g.callback.names.Reference != "" {
-		result.MessageID = m.SendID // which is what receipts will name, whatever the answer called it
+		result.MessageID = m.SendID // receipts name this id, whatever the answer contained
 	}
 	return result
 }

@@ -31,7 +31,7 @@ const (
 	testText = "493817 is your code & 100% € \"yours\"\nbye"
 )
 
-// message is one with everything that a gateway may want to know.
+// message returns a message with everything that a gateway may need.
 func message() Message {
 	return Message{
 		ID: "otp_0190", Number: 2, Account: "4711", Medium: "sms", To: testTo, ExpiresAt: time.Now().Add(5*time.Minute +
@@ -58,7 +58,7 @@ func one(t *testing.T, text string, o Options) Channel {
 	return channels[0]
 }
 
-// withProfile is the URL of a server with a profile behind the #, which one reads from its folder.
+// withProfile returns a server's URL with a profile after the #, for channels that read it from its folder.
 func withProfile(t *testing.T, server, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "profile.json")
@@ -83,7 +83,7 @@ func filesOf(t *testing.T, urls string) Files {
 	return files
 }
 
-// recorded is what a provider saw.
+// recorded is a request as a provider saw it.
 type recorded struct {
 	method, path, query, body string
 	header                    http.Header
@@ -165,7 +165,7 @@ func TestGateway_PresetSpeaksAsItsDocumentationSays(t *testing.T) {
 	require.Equal(t, "AC1 token", user+" "+password)
 }
 
-// Every class of answer, and what it proves.
+// Every class of answer, and the outcome that it proves.
 func TestGateway_OutcomeFollowsFromTheAnswer(t *testing.T) {
 	const judged = `{
 		"json": {"to": "{to}", "text": "{text}"},
@@ -274,7 +274,7 @@ func raw(t *testing.T, handle func(n int32, conn net.Conn)) (address string, con
 	return listener.Addr().String(), connections
 }
 
-// readRequest reads a request whole, so that closing the connection resets nothing.
+// readRequest reads a whole request, so that closing the connection does not reset it.
 func readRequest(conn net.Conn, reader *bufio.Reader) bool {
 	request, err := http.ReadRequest(reader)
 	if err != nil {
@@ -392,8 +392,8 @@ func TestGateway_AGoodCertificateIsAccepted(t *testing.T) {
 	require.Equal(t, unreachable("no TLS could be agreed on"), result)
 }
 
-// A connection that is closed as soon as it stands may be seen to be before or after the request
-// was written. Whichever it was, not sent is said only where nothing arrived.
+// If a connection is closed as soon as it is open, the client may see that before or after it wrote the request. In
+// either case it reports not sent only if nothing arrived.
 func TestGateway_NotSentIsSaidOnlyIfNothingArrived(t *testing.T) {
 	var withData atomic.Int32
 	address, _ := raw(t, func(n int32, conn net.Conn) {
@@ -415,8 +415,8 @@ func TestGateway_NotSentIsSaidOnlyIfNothingArrived(t *testing.T) {
 	require.LessOrEqual(t, int(withData.Load()), seen[Unknown])
 }
 
-// A kept connection that breaks off after the request was written is where net/http would repeat
-// a GET by itself, and a person would get two messages.
+// If a kept connection breaks after the request was written, net/http would repeat a GET by itself, and a person would
+// get two messages.
 func TestGateway_ARequestIsNeverRepeated(t *testing.T) {
 	for _, method := range []string{"GET", "POST", "PUT"} {
 		var requests atomic.Int32
@@ -474,7 +474,7 @@ func TestGateway_RefusesToPrintItsSecrets(t *testing.T) {
 	require.Equal(t, "{}", string(text))
 }
 
-// Whatever a field holds, the request has the shape that was configured and nothing else.
+// Whatever the fields contain, the request has exactly the configured form.
 func FuzzGateway_ValuesStayValues(f *testing.F) {
 	f.Add(testTo, testText, testCode, "ACME", "1107")
 	f.Add("+1&to=2", "{to}{code}\r\nX-Evil: 1\x00", "\"}],\"to\":\"1", "A\r\nB", "{dlt_entity_id}")
@@ -496,7 +496,7 @@ func FuzzGateway_ValuesStayValues(f *testing.F) {
 		content := Content{Text: text, Code: code, DLTTemplateID: template}
 		want := url.Values{}
 		for name, value := range map[string]string{"to": to, "text": text, "code": code, "from": sender, "t": template} {
-			if value != "" { // else the field is left out
+			if value != "" { // otherwise the field is left out
 				want.Set(name, value)
 			}
 		}

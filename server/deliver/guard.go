@@ -16,33 +16,31 @@ import (
 	"time"
 )
 
-// Guard makes requests to URLs that customers set, such as webhooks and key sets. It sends a request only to
-// an address that the customer could reach too: never to this machine, to private networks, or to the
-// metadata service of a cloud.
+// Guard makes requests to URLs that customers set, such as webhooks and key sets. It only connects to addresses that
+// the customer could reach too: never to this machine, to private networks, or to a cloud's metadata service.
 //
-// The address that is judged is the address that is dialled. A name is resolved once for each connection, all
-// its addresses are judged, and one of those is dialled, so that a name server which answers differently the
-// second time gains nothing. Redirects and proxies are not followed: either would have somebody else choose
-// the address.
+// The checked address is the dialled address. A name is resolved once per connection, all its addresses are checked,
+// and one of those is dialled, so a name server gains nothing by answering differently the second time. Redirects and
+// proxies are not followed: with either, somebody else would choose the address.
 //
-// The zero value opens no network and is for production.
+// The zero value opens no networks; it is for production.
 type Guard struct {
-	// Networks are opened by the operator. They open private addresses, but never link-local addresses,
-	// multicast or metadata services; loopback only where a network is that one address.
+	// Networks are opened by the operator. They may contain private addresses, but never open link-local addresses,
+	// multicast or metadata services; loopback only if a network is that single address.
 	Networks []netip.Prefix
-	// Sandbox opens loopback, where http:// may be used as well.
+	// Sandbox opens loopback, where http:// is allowed too.
 	Sandbox bool
-	// Roots are the certificate authorities that are trusted; nil for the system's.
+	// Roots are the trusted certificate authorities; nil means the system's.
 	Roots *x509.CertPool
-	// Resolver finds the addresses of names; nil for the system's.
+	// Resolver finds the addresses of names; nil means the system's.
 	Resolver *net.Resolver
 }
 
-// ErrGuarded is wrapped by the refusal of an address that a customer may not send us to.
+// ErrGuarded is wrapped by the refusal of an address that customers must not make the server connect to.
 var ErrGuarded = errors.New("is not allowed as an address of requests")
 
 const (
-	// guardConnect bounds finding, reaching and greeting a host, each.
+	// guardConnect bounds each of name resolution, connecting and the TLS handshake.
 	guardConnect = 5 * time.Second
 	// guardHeader bounds the header of an answer, in bytes.
 	guardHeader = 16 << 10
@@ -50,8 +48,8 @@ const (
 	guardAddresses = 4
 )
 
-// Client returns a client whose every request passes the guard and ends within timeout, the body of the
-// answer included. It keeps idle connections: make one for each use, not one for each request.
+// Client returns a client whose requests all pass the guard and end within timeout, including the body of the answer.
+// It keeps idle connections: make one client per use, not one per request.
 func (g *Guard) Client(timeout time.Duration) *http.Client {
 	transport := g.Transport(2)
 	transport.ResponseHeaderTimeout, transport.IdleConnTimeout = timeout, gatewayIdle
@@ -62,11 +60,11 @@ func (g *Guard) Client(timeout time.Duration) *http.Client {
 	}
 }
 
-// Transport returns a transport that connects only to addresses that the guard allows, with at most so many
-// connections to one host. It follows no redirect, and it judges no URL: use it with one that Parse has read.
+// Transport returns a transport that connects only to allowed addresses, with at most perHost connections to one host.
+// It follows no redirects and does not check URLs: use it with a URL that Parse has read.
 func (g *Guard) Transport(perHost int) *http.Transport {
 	return &http.Transport{
-		Proxy:                  nil, // the environment's would dial in our place
+		Proxy:                  nil, // a proxy would choose the address
 		DialContext:            g.dial,
 		TLSClientConfig:        &tls.Config{RootCAs: g.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    guardConnect,
@@ -76,7 +74,7 @@ func (g *Guard) Transport(perHost int) *http.Transport {
 	}
 }
 
-// guarded judges the URL of each request before it is sent.
+// guarded checks the URL of each request before it is sent.
 type guarded struct {
 	guard *Guard
 	next  http.RoundTripper
@@ -93,11 +91,11 @@ func (t guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// CloseIdleConnections is what http.Client asks its transport for.
+// CloseIdleConnections is called by http.Client.
 func (t guarded) CloseIdleConnections() { t.next.(*http.Transport).CloseIdleConnections() }
 
-// Fetch reads a document of at most so many bytes with client, which Client made. Any status but 200 is an
-// error. The error is safe to log and to show: it quotes neither the answer nor an address.
+// Fetch reads a document of at most most bytes with a client made by Client. Any status but 200 is an error. The error
+// is safe to log and to show: it quotes neither the answer nor an address.
 func Fetch(ctx context.Context, client *http.Client, address string, most int64) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -126,8 +124,8 @@ func Fetch(ctx context.Context, client *http.Client, address string, most int64)
 	return body, nil
 }
 
-// Unreached says in words why a request of a guarded client got no answer. It is safe to log and to show: it quotes
-// no address.
+// Unreached returns in words why a request of a guarded client got no answer. The text is safe to log and to show: it
+// quotes no address.
 func Unreached(err error) string {
 	if errors.Is(err, ErrGuarded) {
 		return unwrapURL(err).Error()
@@ -135,7 +133,7 @@ func Unreached(err error) string {
 	return "was not reached: " + Phrase(err)
 }
 
-// unwrapURL takes off the method and URL that http.Client puts in front of its errors.
+// unwrapURL removes the method and URL that http.Client puts in front of its errors.
 func unwrapURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
@@ -143,7 +141,7 @@ func unwrapURL(err error) error {
 	return err
 }
 
-// dial connects to one of a host's addresses, all of which it has judged.
+// dial connects to one of a host's addresses after checking all of them.
 func (g *Guard) dial(ctx context.Context, network, hostPort string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*guardConnect)
 	defer cancel()
@@ -155,7 +153,7 @@ func (g *Guard) dial(ctx context.Context, network, hostPort string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	// The kernel's own view is judged once more: Control sees the very address that connect is given.
+	// Check again: Control gets the exact address that the kernel connects to.
 	control := func(_, address string, _ syscall.RawConn) error {
 		dialled, err := netip.ParseAddrPort(address)
 		if err != nil {
@@ -173,8 +171,8 @@ func (g *Guard) dial(ctx context.Context, network, hostPort string) (net.Conn, e
 	return nil, err
 }
 
-// resolve returns the addresses of a host, at least one. One that is refused refuses all: a name that leads
-// both outside and inside was made to be tried until it leads inside.
+// resolve returns the addresses of a host, at least one. If one is refused, all are: a name with both public and
+// private addresses is made to be retried until it leads inside.
 func (g *Guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) {
 	if address, err := netip.ParseAddr(name); err == nil {
 		return []netip.Addr{address}, g.judge(address)
@@ -201,15 +199,15 @@ func (g *Guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) 
 	return addresses, nil
 }
 
-// Check is Parse for who needs the error only.
+// Check is Parse without the URL.
 func (g *Guard) Check(text string) error {
 	_, err := g.Parse(text)
 	return err
 }
 
-// Parse reads a URL that a customer set and refuses what requests may not be sent to, as far as the text
-// tells. An address in it has one spelling: the others (decimal, octal, hexadecimal, shortened) mean different
-// addresses to different programs. The error follows the name of the setting and says what to write.
+// Parse reads a URL that a customer set, and refuses it if its text shows that requests must not be sent to it. An IP
+// address must be in standard form: other spellings (decimal, octal, hexadecimal, shortened) mean different addresses
+// to different programs. The error follows the name of the setting and says what to write.
 func (g *Guard) Parse(text string) (*url.URL, error) {
 	for _, r := range text {
 		if r <= ' ' || r > '~' || r == '\\' {
@@ -245,7 +243,7 @@ func (g *Guard) ParseBase(text string) (*url.URL, error) {
 // maxGuardedURL bounds a URL, in characters.
 const maxGuardedURL = 2048
 
-// refusal makes an error that wraps ErrGuarded and reads well after the name of a setting.
+// refusal returns an error that wraps ErrGuarded and follows the name of a setting.
 func refusal(text string) error { return &guardError{text} }
 
 type guardError struct{ text string }

@@ -42,8 +42,8 @@ func counting(t *testing.T, address string, handler http.HandlerFunc) (string, *
 	return port, accepted, server
 }
 
-// spellings all lead to this machine, to a private network or to a cloud's metadata, or are read as something
-// that does by some program. P is the port of a listener on this machine.
+// spellings are URLs that lead to this machine, to a private network or to a cloud's metadata, or that some program
+// reads like that. P is the port of a listener on this machine.
 var spellings = []string{
 	"https://127.0.0.1:P/", "https://127.0.0.2:P/", "https://127.255.255.254:P/", "https://127.1:P/",
 	"https://127.0.1:P/",
@@ -187,7 +187,7 @@ func TestGuard_OpensWhatTheOperatorNames(t *testing.T) {
 	}
 }
 
-// resolving answers A questions with what answer says for the name's nth question, from 0.
+// resolving answers the nth question (from 0) for an A record of a name with answer's result.
 func resolving(t *testing.T, answer func(name string, n int) []string) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -247,7 +247,7 @@ func TestGuard_ANameThatChangesItsMindReachesNothing(t *testing.T) {
 	client := guard.Client(5 * time.Second)
 	transport := client.Transport.(guarded).next.(*http.Transport)
 	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	transport.TLSClientConfig.ServerName = "example.com" // which the certificate of httptest is for
+	transport.TLSClientConfig.ServerName = "example.com" // the name in httptest's certificate
 	transport.DisableKeepAlives = true
 
 	reached := 0
@@ -269,7 +269,7 @@ func TestGuard_ANameThatChangesItsMindReachesNothing(t *testing.T) {
 	require.Zero(t, inside.Load())
 	require.Equal(t, int32(11), outside.Load())
 
-	// A guard that looks first and has the dialler look again is what this test would find out.
+	// This test must fail for a guard that checks first and lets the dialler resolve again.
 	lookThenDial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		if _, err := guard.resolve(ctx, "naive.example.com"); err != nil {
 			return nil, err
@@ -321,8 +321,8 @@ func TestFetch_IsBoundedInTimeAndSize(t *testing.T) {
 	}
 }
 
-// What the guard accepts as a URL is one that every program reads alike: an https URL whose host is a plain
-// name or a public address.
+// Every URL that the guard accepts is read alike by every program: an https URL whose host is a plain name or a public
+// address.
 func FuzzGuard_Parse(f *testing.F) {
 	for _, spelling := range spellings {
 		f.Add(spelling)
@@ -365,7 +365,7 @@ func FuzzGuard_Judge(f *testing.F) {
 	})
 }
 
-// requirePublic judges by what the standard library knows of addresses.
+// requirePublic checks an address with the standard library's knowledge of addresses.
 func requirePublic(t *testing.T, address netip.Addr) {
 	t.Helper()
 	address = address.Unmap()

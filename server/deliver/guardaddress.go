@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// hostLabel is one part of a host's name. The underscore is not allowed in host names, but some use it.
+// hostLabel is one label of a host name. Underscores are not allowed in host names, but some have them.
 var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
-// judgeHost refuses hosts that programs read differently, and addresses that are not allowed.
+// judgeHost refuses hosts that programs read differently, and forbidden addresses.
 func (g *Guard) judgeHost(u *url.URL) error {
 	name := u.Hostname()
 	if address, err := netip.ParseAddr(name); err == nil {
@@ -34,8 +34,8 @@ func (g *Guard) judgeHost(u *url.URL) error {
 	return nil
 }
 
-// numeric reports whether the last label of a host makes it an address, as the URL standard of browsers has
-// it: digits, or 0x and hexadecimal digits.
+// numeric reports whether the last label of a host makes it an IP address by the browsers' URL standard: digits, or 0x
+// and hexadecimal digits.
 func numeric(label string) bool {
 	rest, hex := strings.CutPrefix(strings.ToLower(label), "0x")
 	digits := "0123456789"
@@ -45,14 +45,13 @@ func numeric(label string) bool {
 	return label != "" && strings.Trim(rest, digits) == ""
 }
 
-// otherServices are ports from 1024 that belong to other protocols, as browsers block them
+// otherServices are ports from 1024 on that belong to other protocols and that browsers block
 // (https://fetch.spec.whatwg.org/#port-blocking).
 var otherServices = []int{
 	1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 }
 
-// judgeScheme refuses everything but https, and http to this machine in a sandbox; and ports of other
-// protocols.
+// judgeScheme refuses everything except https, and http to this machine in a sandbox; and ports of other protocols.
 func (g *Guard) judgeScheme(u *url.URL) error {
 	port, err := strconv.Atoi(u.Port())
 	written := strings.HasSuffix(u.Host, ":") || u.Port() != ""
@@ -71,16 +70,16 @@ func (g *Guard) judgeScheme(u *url.URL) error {
 	return nil
 }
 
-// Networks of which no address is reached from the internet, by IANA's registries of special-purpose
-// addresses (RFC 6890), and beside those what once was 6to4's relay.
+// IPv4 networks that cannot be reached from the internet, by IANA's registries of special-purpose addresses (RFC
+// 6890), and the former 6to4 relay network.
 var special4 = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4")
 
-// special6 are those within 2000::/3, the only part of IPv6 that is assigned for public use. 2001::/23 has
-// Teredo in it.
+// special6 are the special-purpose networks within 2000::/3, the only part of IPv6 assigned for public use. 2001::/23
+// contains Teredo.
 var special6 = prefixes("2001::/23", "2001:db8::/32", "3fff::/20")
 
-// metadata are services that tell a machine in a cloud its secrets. One has a public address.
+// metadata are the addresses of cloud services that give a machine its secrets. One of them is a public address.
 var metadata = prefixes("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fd00:ec2::/32", "fd20:ce::254/128",
 	"fd00:42::42/128")
 
@@ -98,8 +97,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// judge refuses an address that requests may not be sent to. An IPv6 address that stands for an IPv4 address
-// has to be allowed as both.
+// judge refuses an address that requests must not be sent to. An IPv6 address that stands for an IPv4 address must be
+// allowed as both.
 func (g *Guard) judge(address netip.Addr) error {
 	plain := address.Unmap()
 	if !address.IsValid() || address.Zone() != "" {
@@ -124,8 +123,8 @@ func (g *Guard) judge(address netip.Addr) error {
 	return refusal("leads to an address that is not public; OTPBRIDGE_OUTBOUND_NETWORKS opens private networks")
 }
 
-// embedded returns the IPv4 address that an IPv6 address stands for in one of the ways in which networks
-// translate them: NAT64 (RFC 6052), 6to4 (RFC 3056) and ISATAP (RFC 5214).
+// embedded returns the IPv4 address that an IPv6 address stands for by one of the translations in use: NAT64 (RFC
+// 6052), 6to4 (RFC 3056) and ISATAP (RFC 5214).
 func embedded(address netip.Addr) (netip.Addr, bool) {
 	raw := address.As16()
 	at := 12

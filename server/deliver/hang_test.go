@@ -18,11 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slack is twice the promised three seconds, since machines stall, and far below every timeout.
+// slack is twice the promised three seconds, because machines stall, and far below every timeout.
 const slack = 6 * time.Second
 
-// hangAt is a mail server with TLS that says no more once it has read a word. It offers STARTTLS and
-// AUTH PLAIN, unless other extensions are named.
+// hangAt is a mail server with TLS that stops answering once it has read a word. It offers STARTTLS and AUTH PLAIN,
+// unless other extensions are given.
 func hangAt(t *testing.T, config *tls.Config, implicit bool, word string, extensions ...string) string {
 	t.Helper()
 	if extensions == nil {
@@ -72,7 +72,7 @@ func hangAt(t *testing.T, config *tls.Config, implicit bool, word string, extens
 			case "DATA":
 				say("354 go on")
 				if word == "content" {
-					<-over // and reads nothing of it
+					<-over // without reading it
 					return
 				}
 			default:
@@ -83,12 +83,12 @@ func hangAt(t *testing.T, config *tls.Config, implicit bool, word string, extens
 	return address
 }
 
-// Wherever a mail server hangs before the end of the mail, the next channel is tried within three
-// seconds: with the settings as they come, for nothing of it was sent.
+// Wherever a mail server hangs before the end of the mail, the next channel is tried within three seconds, with
+// default settings, because nothing was sent.
 func TestMailer_AHangBeforeTheEndCostsThreeSeconds(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	config := &tls.Config{Certificates: []tls.Certificate{cert}}
-	var all sync.WaitGroup // at once, since each takes three seconds
+	var all sync.WaitGroup // in parallel, because each takes three seconds
 	for _, tt := range []struct{ scheme, word, reason string }{
 		{"smtps", "connect", "no session: the time is over"},
 		{"smtps", "greeting", "no session: the time is over"},
@@ -106,7 +106,7 @@ func TestMailer_AHangBeforeTheEndCostsThreeSeconds(t *testing.T) {
 		address := hangAt(t, config, tt.scheme == "smtps", tt.word)
 		mailer := one(t, tt.scheme+"://user:hunter2@"+address+"?"+mailFrom, Options{Medium: "email", Roots: roots})
 		send := func() Result { return mailer.Send(t.Context(), mailMessage()) }
-		if tt.word == "content" { // more than the kernel takes in; to write such a mail takes longer than to send it
+		if tt.word == "content" { // more than the kernel buffers; writing such a mail takes longer than sending it
 			mail := envelope{"<a@shop.example>", "<b@shop.example>", bytes.Repeat([]byte("493817 and more\r\n"), 1_000_000)}
 			send = func() Result { return mailer.(*Mailer).deliver(t.Context(), mail) }
 		}
@@ -119,8 +119,7 @@ func TestMailer_AHangBeforeTheEndCostsThreeSeconds(t *testing.T) {
 	all.Wait()
 }
 
-// After the end of the mail nothing else may be tried, however long the answer takes, and so the
-// server gets the time that it may need.
+// After the end of the mail nothing else may be tried, however long the answer takes, so the server gets more time.
 func TestMailer_TheAnswerToTheEndIsWaitedForLonger(t *testing.T) {
 	address, bodies := scriptedPost(t, "dot", true)
 	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off&begin_timeout=200ms&timeout=600ms", Options{Medium: "email"})
@@ -132,7 +131,7 @@ func TestMailer_TheAnswerToTheEndIsWaitedForLonger(t *testing.T) {
 	require.True(t, whole)
 }
 
-// A proxy that takes the connection and hangs is no gateway that was reached.
+// A proxy that accepts the connection and hangs does not count as a reached gateway.
 func TestGateway_AHangBeforeTheRequestCostsThreeSeconds(t *testing.T) {
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
@@ -145,7 +144,7 @@ func TestGateway_AHangBeforeTheRequestCostsThreeSeconds(t *testing.T) {
 	tunnel, _ := raw(t, func(_ int32, conn net.Conn) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		<-over // and no TLS behind it
+		<-over // without TLS after it
 	})
 	var all sync.WaitGroup
 	for name, proxy := range map[string]string{
@@ -167,7 +166,7 @@ func TestGateway_AHangBeforeTheRequestCostsThreeSeconds(t *testing.T) {
 	all.Wait()
 }
 
-// What a server offers that no password can be proved by is named, in words of ours, with what to do.
+// If a server offers no method for passwords, its methods are named in our own words, with what to do.
 func TestMailer_NamesTheLoginThatItCannotSpeak(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	config := &tls.Config{Certificates: []tls.Certificate{cert}}
@@ -198,7 +197,7 @@ func TestMailer_NamesTheLoginThatItCannotSpeak(t *testing.T) {
 	}
 }
 
-// Of what a server offers the best is taken that a password can be proved by.
+// Of the methods that a server offers, the best one for passwords is used.
 func TestMailer_LogsInByTheBestThatIsOffered(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	config := &tls.Config{Certificates: []tls.Certificate{cert}}

@@ -15,9 +15,9 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 )
 
-// countedConn is a connection that knows how much was written to it and can be sealed, after
-// which nothing is any more. The count is what tells surely not sent from unknown: not whether a
-// library believes that it wrote a request, but whether a byte of it was handed to the kernel.
+// countedConn is a connection that counts the bytes written and can be sealed, after which nothing is written. The
+// count separates surely not sent from unknown: not whether a library believes that it wrote a request, but whether a
+// byte was handed to the kernel.
 type countedConn struct {
 	net.Conn
 	mu     sync.Mutex
@@ -25,7 +25,7 @@ type countedConn struct {
 	sealed bool
 }
 
-// Write counts what the kernel took, all of it or part.
+// Write counts the bytes that the kernel accepted.
 func (c *countedConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,14 +37,14 @@ func (c *countedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// count is how much was written so far.
+// count returns the number of bytes written so far.
 func (c *countedConn) count() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.wrote
 }
 
-// seal closes the connection, which ends a Write under way, and says how much was written in all.
+// seal closes the connection, which ends a Write in progress, and returns the total number of bytes written.
 func (c *countedConn) seal() int64 {
 	_ = c.Conn.Close()
 	c.mu.Lock()
@@ -55,15 +55,15 @@ func (c *countedConn) seal() int64 {
 
 // hop watches one request on its way to a connection.
 type hop struct {
-	opening *time.Timer // gives the request up; stopped once there is a connection to write it to
+	opening *time.Timer // cancels the request; stopped once it has a connection
 
 	mu     sync.Mutex
 	conn   *countedConn
 	before int64 // written before this request
-	lost   bool  // there is a connection, and it cannot be looked into
+	lost   bool  // there is a connection whose bytes cannot be counted
 }
 
-// got notes the connection that the request will be written to.
+// got records the connection that the request will be written to.
 func (h *hop) got(info httptrace.GotConnInfo) {
 	h.opening.Stop()
 	conn := info.Conn
@@ -80,8 +80,8 @@ func (h *hop) got(info httptrace.GotConnInfo) {
 	h.conn, h.before = counted, counted.count()
 }
 
-// untouched tells, of a request that failed, whether surely no byte of it left this process. The
-// connection is of no use to anybody afterwards.
+// untouched reports, for a failed request, whether surely no byte of it left this process. The connection cannot be
+// used afterwards.
 func (h *hop) untouched() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,22 +89,22 @@ func (h *hop) untouched() bool {
 	case h.lost:
 		return false
 	case h.conn == nil:
-		return true // it never got as far as a connection of its own
+		return true // it never had a connection
 	}
 	return h.conn.seal() == h.before
 }
 
-// wire holds the one connection of a session, so that it can be closed from outside and is closed
-// whatever the library forgets.
+// wire holds the one connection of a session, so that it can be closed from outside, and is closed even if the library
+// forgets it.
 //
-// It is also closed without a farewell unless the mail was taken: in the middle of a mail QUIT
-// would end the mail first, and the half of it that was written would be delivered.
+// Unless the mail was accepted it is closed without QUIT: in the middle of a mail, QUIT would end the mail first, and
+// the half that was written would be delivered.
 type wire struct {
 	conn   atomic.Pointer[net.Conn]
 	closed atomic.Bool
 }
 
-// take keeps conn, or closes it at once if it comes too late.
+// take stores conn, or closes it at once if the wire is already closed.
 func (w *wire) take(conn net.Conn) bool {
 	w.conn.Store(&conn)
 	if w.closed.Load() {
@@ -121,15 +121,16 @@ func (w *wire) close() {
 	}
 }
 
-// goodbye ends a session politely, within a second: the mail is gone, and so should be we.
+// goodbye ends a session with QUIT, within a second. The mail has been accepted, so the session must not hold up
+// anything.
 func (w *wire) goodbye(session *smtp.Client) {
 	timer := time.AfterFunc(time.Second, w.close)
 	defer timer.Stop()
 	_ = session.Quit()
 }
 
-// Phrase says what happened to a connection in words that are ours. What net, tls and net/http
-// say may quote an address with its query, or whatever the other side wrote.
+// Phrase describes a connection error in our own words. The errors of net, tls and net/http may quote an address with
+// its query, or text from the other side.
 func Phrase(err error) string {
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "its host is not found by DNS"
@@ -141,7 +142,7 @@ func Phrase(err error) string {
 		return "the time is over"
 	}
 	operation, ok := errors.AsType[*net.OpError](err)
-	alert := ok && (operation.Op == "remote error" || operation.Op == "local error") // as crypto/tls calls alerts
+	alert := ok && (operation.Op == "remote error" || operation.Op == "local error") // as crypto/tls names alerts
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

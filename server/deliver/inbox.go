@@ -5,15 +5,14 @@ import (
 	"sync"
 )
 
-// Inbox is the sandbox's channel. A message is in the inbox once the transaction that made it
-// has committed: the inbox is a view over committed sends, so there is nothing to hand over and
-// nothing that a crash could lose. Send only wakes whoever waits for a message.
+// Inbox is the sandbox's channel. The inbox is a view over committed sends: a message is in it once its transaction
+// has committed, so there is nothing to hand over and a crash loses nothing. Send only wakes waiters.
 type Inbox struct {
 	mu      sync.Mutex
 	arrived chan struct{} // nil while nobody waits
 }
 
-// NewInbox is an inbox that nobody waits for yet.
+// NewInbox returns an inbox without waiters.
 func NewInbox() *Inbox { return new(Inbox) }
 
 // Name is the channel's name in settings and logs.
@@ -33,14 +32,13 @@ func (i *Inbox) Send(context.Context, Message) Result {
 	return Result{Outcome: Sent}
 }
 
-// Simulated reports whether a channel leads nowhere but into the sandbox's inbox: a message is there
-// once its transaction has committed, whatever is in front of the inbox.
+// Simulated reports whether a channel leads to the sandbox's inbox only, whatever is in front of it.
 func Simulated(c Channel) bool {
 	_, simulated := Innermost(c).(*Inbox)
 	return simulated
 }
 
-// Innermost is the channel behind everything that stands in front of it.
+// Innermost returns the channel behind all wrappers.
 func Innermost(c Channel) Channel {
 	switch front := c.(type) {
 	case Faulty:
@@ -53,7 +51,7 @@ func Innermost(c Channel) Channel {
 	return c
 }
 
-// Arrival is closed by the next message. Take it before reading the inbox, or the message that
+// Arrival returns a channel that the next message closes. Call it before reading the inbox; otherwise a message that
 // comes between reading and waiting is missed.
 func (i *Inbox) Arrival() <-chan struct{} {
 	i.mu.Lock()

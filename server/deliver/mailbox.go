@@ -9,11 +9,11 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The law of this file: two spellings have one identity only if the same mailbox receives both,
-// and messages go to the identity itself, never to another spelling of it.
+// The rule of this file: two spellings have one identity only if the same mailbox receives both, and messages go to
+// the identity itself, never to another spelling of it.
 
-// Identity returns the one name that a recipient is known by: a mailbox as Mailbox has it, a number
-// as it is. What is neither stays as it is but for the case of ASCII letters, so it is nobody else's.
+// Identity returns the normal form of a recipient: a mailbox as Mailbox returns it, a number unchanged. For anything
+// else it only lowers ASCII letters, so the result equals no other recipient.
 func Identity(recipient string) string {
 	if !strings.Contains(recipient, "@") {
 		return recipient
@@ -31,16 +31,15 @@ const (
 	maxLabel   = 63  // the same section
 )
 
-// Mailbox returns the identity of a mailbox that is written as one bare address: ASCII letters in
-// lower case, the domain as its A-labels (RFC 5890). A domain written in another script, in
-// full-width letters or with an ideographic full stop is the domain that a client would look up for
-// it. The result is ASCII, so every mail server takes it, with SMTPUTF8 (RFC 6531) or without.
+// Mailbox returns the identity of a mailbox that is written as one bare address: ASCII letters in lower case, the
+// domain as A-labels (RFC 5890). A domain in another script, in full-width letters or with an ideographic full stop
+// becomes the domain that a client would look up for it. The result is ASCII, so every mail server accepts it, with
+// SMTPUTF8 (RFC 6531) or without.
 //
-// The part before the @ is compared without regard to case, which RFC 5321 leaves to the receiver:
-// no provider in use tells two people apart by it, and counted apart one person would have a budget
-// of guesses for each spelling. Mail goes to the lower-case form, so it cannot reach another person
-// either. Before the @ other scripts are refused: nobody but the receiving server knows which of
-// their spellings are one mailbox.
+// The part before the @ is compared without regard to case, although RFC 5321 leaves that to the receiver. No provider
+// in use has two users that differ in case only, and if case counted, one person would have a separate guess budget
+// for each spelling. Mail goes to the lower-case form, so it cannot reach somebody else. Before the @ other scripts
+// are refused: only the receiving server knows which of their spellings are one mailbox.
 //
 // The error completes a sentence that begins with the field's name, and quotes nothing.
 func Mailbox(text string) (string, error) {
@@ -62,7 +61,7 @@ func Mailbox(text string) (string, error) {
 	return local + "@" + domain, nil
 }
 
-// localMarks stand in a dot-atom (RFC 5322, section 3.2.3) beside letters and digits.
+// localMarks are allowed in a dot-atom (RFC 5322, section 3.2.3) beside letters and digits.
 const localMarks = "!#$%&'*+-/=?^_`{|}~."
 
 func checkLocal(local string) error {
@@ -92,14 +91,14 @@ func checkLocal(local string) error {
 	return nil
 }
 
-// Domain returns the A-labels of a domain that mail can go to. The error is as that of Mailbox.
+// Domain returns the A-labels of a domain that mail can go to. The error is like Mailbox's.
 func Domain(text string) (string, error) {
 	switch {
 	case text == "":
 		return "", errors.New("must have a domain after its @, as in user@example.com")
 	case strings.ContainsAny(text, "[]:"):
 		return "", errors.New("must have the name of a domain after its @, no address in brackets")
-	case len(text) > 4*maxDomain: // before work that grows with it; no character of a domain takes more bytes
+	case len(text) > 4*maxDomain: // before work that grows with it; no character takes more than 4 bytes
 		return "", errors.New("must have a domain of at most 253 characters, as A-labels")
 	}
 	domain, err := idna.Lookup.ToASCII(text)
@@ -119,7 +118,7 @@ func Domain(text string) (string, error) {
 			return "", err
 		}
 	}
-	// What mapping made of the text must be final, or a second reading would give a second identity.
+	// The mapping must be final; otherwise a second reading would give a second identity.
 	if again, err := idna.Lookup.ToASCII(domain); err != nil || again != domain {
 		return "", errors.New("must have a domain after its @ whose A-labels stand for themselves")
 	}
@@ -129,7 +128,7 @@ func Domain(text string) (string, error) {
 	return domain, nil
 }
 
-// checkLabel refuses a label that is not what its own Unicode form would be written as.
+// checkLabel refuses a label that differs from the A-label of its own Unicode form.
 func checkLabel(label string) error {
 	switch {
 	case label == "":
@@ -155,8 +154,8 @@ func checkLabel(label string) error {
 	return nil
 }
 
-// isNumber reports whether a domain with this last label would be read as an IPv4 address by some
-// (WHATWG URL, section 3.5, "ends in a number"): digits, or 0x and hex digits.
+// isNumber reports whether some programs would read a domain with this last label as an IPv4 address (WHATWG URL,
+// section 3.5, "ends in a number"): digits, or 0x and hex digits.
 func isNumber(label string) bool {
 	if hex, found := strings.CutPrefix(label, "0x"); found {
 		return strings.Trim(hex, "0123456789abcdef") == ""

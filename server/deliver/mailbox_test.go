@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Each row is one mailbox in all its spellings, the first being its identity. No two rows meet.
+// Each row is one mailbox in all its spellings; the first is its identity. No identity is in two rows.
 var mailboxes = [][]string{
 	{"victim@github.example", "Victim@GitHub.example", "victim@ＧＩＴＨＵＢ.example", "victim@github。example",
 		"victim@github．example",
@@ -25,7 +25,7 @@ var mailboxes = [][]string{
 	{"a@strasse.example"},
 	{"a@xn--r8jz45g.example", "a@例え.example", "a@例え。example"},
 	{"a@xn--mgbh0fb.example", "a@مثال.example"},
-	{"a@kelvin.example", "a@\u212aelvin.example", "a@ｋelvin.example"}, // one domain for whoever looks it up
+	{"a@kelvin.example", "a@\u212aelvin.example", "a@ｋelvin.example"}, // one domain to a resolver
 	{"a@xn--pple-43d.example", "a@аpple.example"},                     // a Cyrillic а
 	{"a@apple.example"},
 	{"user+tag@example.co.in", "User+Tag@Example.CO.IN"},
@@ -103,9 +103,8 @@ func TestIdentity_OfWhatIsNoMailboxIsItsOwn(t *testing.T) {
 	}
 }
 
-// Equal identity means that the same mailbox receives it: the identity is what mail is sent to, it
-// is ASCII and its own identity, and two spellings of it differ only in what the law allows: the
-// case of ASCII letters before the @, and spellings of one domain to whoever looks it up.
+// Equal identity means that the same mailbox receives it: mail is sent to the identity, which is ASCII and its own
+// identity. Two spellings differ only in the case of ASCII letters before the @, and in spellings of one domain.
 func FuzzMailbox(f *testing.F) {
 	for i, row := range mailboxes {
 		for _, spelling := range row {
@@ -149,7 +148,7 @@ func FuzzMailbox(f *testing.F) {
 	})
 }
 
-// asciiUpper is written apart from the code that it judges.
+// asciiUpper is independent of the code under test.
 func asciiUpper(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' {
@@ -159,7 +158,7 @@ func asciiUpper(s string) string {
 	}, s)
 }
 
-// A mail server without SMTPUTF8 gets nothing that it could not take.
+// A mail server without SMTPUTF8 only gets what it can accept.
 func TestMailer_WritesAddressesInASCII(t *testing.T) {
 	mailer := one(t, "smtp://mail.example?from="+"codes@b%C3%BCcher.example", Options{Medium: "email"})
 	inner := mailer.(*Mailer)

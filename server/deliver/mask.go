@@ -15,7 +15,7 @@ func Mask(recipient string) string {
 	return recipient[:min(3, shown)] + dots(max(0, shown-3)) + recipient[shown:]
 }
 
-// dots are n bullets, without making a string of them where it is a number's.
+// dots returns n bullets; for the length of a number it allocates nothing.
 func dots(n int) string {
 	const many = "••••••••••••••••"
 	if n*len("•") <= len(many) {

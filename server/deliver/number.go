@@ -11,11 +11,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// NormalNumber reads a number with its country code in digits, with or without "+" or "00" in
-// front and blanks and dashes inside, and gives its E.164 form. It must be possible for a country
-// of the list and not of a type that is known to cost its caller or to have no person behind it.
-// Possible, not valid: numbering plans in a library age, and refusing a newly allotted range
-// would lock people out.
+// NormalNumber reads a number with its country code in digits, optionally with "+" or "00" in front and blanks and
+// dashes inside, and returns its E.164 form. It must be possible in one of the countries, and not of a type that costs
+// the caller money or reaches no person. "Possible" instead of "valid": a library's numbering plans age, and refusing
+// a newly allotted range would lock people out.
 //
 // Refusal: Invalid.
 func NormalNumber(number string, countries []string) (string, error) {
@@ -37,8 +36,8 @@ func NormalNumber(number string, countries []string) (string, error) {
 	return parsedNumber(digits, countries)
 }
 
-// indianMobile is the fast path: 91, then 6–9, then nine digits. It only ever accepts, and only
-// what the library accepts; a fuzzer holds it to that. A parse by the library costs 34 allocations.
+// indianMobile is the fast path: 91, then 6–9, then nine digits. It accepts only what the library accepts, which a
+// fuzzer checks. A parse by the library costs 34 allocations.
 func indianMobile(digits string) bool {
 	return len(digits) == 12 && digits[0] == '9' && digits[1] == '1' && digits[2] >= '6'
 }
@@ -49,12 +48,12 @@ var refusedTypes = []phonenumbers.PhoneNumberType{
 	phonenumbers.VOICEMAIL,
 }
 
-// parsedNumber asks the library, always on the form with a plus: a library that is given a
-// default region turns 971501234567 into +91971501234567.
+// parsedNumber asks the library, always with a plus: with a default region the library turns 971501234567 into
+// +91971501234567.
 func parsedNumber(digits string, countries []string) (string, error) {
 	parsed, number, ok := possible("+" + digits)
-	// The library drops trunk prefixes and the like. What it made of the number must be a normal
-	// form, or one person would have two recipients, with a budget each.
+	// The library drops trunk prefixes and the like. Its result must itself be a normal form; otherwise one person
+	// would have two recipients, with a budget each.
 	if ok && number != "+"+digits {
 		var again string
 		parsed, again, ok = possible(number)
@@ -70,8 +69,8 @@ func parsedNumber(digits string, countries []string) (string, error) {
 	if slices.Contains(refusedTypes, phonenumbers.GetNumberType(parsed)) {
 		return "", otp.Refuse(otp.Invalid, "mobile is of a kind that is not sent to")
 	}
-	// A number that is possible but not allotted belongs to no region yet; then it is enough
-	// that one of its calling code's countries is on the list.
+	// A possible number that is not allotted has no region; then one of its calling code's countries must be on the
+	// list.
 	regions := phonenumbers.GetRegionCodesForCountryCode(int(parsed.GetCountryCode()))
 	if region := phonenumbers.GetRegionCodeForNumber(parsed); region != "" && region != "ZZ" {
 		regions = []string{region}
@@ -84,13 +83,13 @@ func parsedNumber(digits string, countries []string) (string, error) {
 	return "", otp.Refuse(otp.Invalid, "mobile belongs to a country that the account does not send to")
 }
 
-// PossibleNumber reports whether number is written in E.164 form, with its plus, and possible.
+// PossibleNumber reports whether number is in E.164 form, with its plus, and possible.
 func PossibleNumber(number string) bool {
 	_, normal, ok := possible(number)
 	return ok && normal == number
 }
 
-// possible parses a number and gives its E.164 form, and reports whether it is a possible number.
+// possible parses a number, returns its E.164 form, and reports whether it is a possible number.
 func possible(number string) (*phonenumbers.PhoneNumber, string, bool) {
 	parsed, err := phonenumbers.Parse(number, "ZZ")
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
@@ -99,12 +98,12 @@ func possible(number string) (*phonenumbers.PhoneNumber, string, bool) {
 	return parsed, phonenumbers.Format(parsed, phonenumbers.E164), true
 }
 
-// refusedCodes are calling codes that belong to no country: satellites, international networks,
-// premium and shared-cost services. They are what messages cost most to, and no list of countries
-// can allow them (ITU-T E.164, list of assigned country codes).
+// refusedCodes are calling codes without a country: satellites, international networks, premium and shared-cost
+// services. Messages to them cost most, and no list of countries can allow them (ITU-T E.164, list of assigned country
+// codes).
 var refusedCodes = []int{800, 808, 870, 878, 881, 882, 883, 888, 979}
 
-// refusedRange returns a refusal for a calling code that is never sent to.
+// refusedRange returns the refusal of a calling code that is never sent to.
 func refusedRange(code int) error {
 	if slices.Contains(refusedCodes, code) {
 		return otp.Refuse(otp.Invalid, fmt.Sprintf("mobile begins with %d, which no message is sent to: it belongs to "+
@@ -113,7 +112,7 @@ func refusedRange(code int) error {
 	return nil
 }
 
-// CountryCode is the length of the country code that digits begin with. No code begins another
+// CountryCode returns the length of the country code that digits begin with. No code is the beginning of another
 // (ITU-T E.164, section 6.2.1).
 func CountryCode(digits string) int {
 	for n := 1; n <= min(3, len(digits)); n++ {
@@ -125,7 +124,7 @@ func CountryCode(digits string) int {
 	return min(3, len(digits))
 }
 
-// Country is the two-letter code of a number's country, ZZ if it is unknown.
+// Country returns the two-letter code of a number's country, ZZ if it is unknown.
 func Country(number string) string {
 	if indianMobile(strings.TrimPrefix(number, "+")) {
 		return "IN"

@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// NumberReason says why NormalNumber refuses number. It holds nothing of what was given.
+// NumberReason says why NormalNumber refuses number. It quotes nothing of the input.
 func NumberReason(number string, countries []string) string {
 	digits := strings.NewReplacer(" ", "", "-", "").Replace(number)
 	digits, plus := strings.CutPrefix(digits, "+")
@@ -92,7 +92,7 @@ func possibleReason(digits string) string {
 // triedCountries bounds the countries that a number without a country code is tried with.
 const triedCountries = 10
 
-// withoutCountry reports whether digits become a number of one of the countries with its code in front.
+// withoutCountry reports whether digits are a valid number of one of the countries if its code is put in front.
 func withoutCountry(digits string, countries []string) bool {
 	for _, country := range countries[:min(len(countries), triedCountries)] {
 		parsed, err := phonenumbers.Parse(digits, country)
@@ -103,7 +103,7 @@ func withoutCountry(digits string, countries []string) bool {
 	return false
 }
 
-// reaches reports whether digits are a valid number of one of the countries as they stand.
+// reaches reports whether digits are, unchanged, a valid number of one of the countries.
 func reaches(digits string, countries []string) bool {
 	parsed, err := phonenumbers.Parse("+"+digits, "ZZ")
 	if err != nil {

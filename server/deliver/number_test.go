@@ -22,7 +22,7 @@ func TestNormalNumber_EverySpellingIsOneNumber(t *testing.T) {
 		require.Equal(t, "+919551492394", number, spelling)
 	}
 	for spelling, expected := range map[string]string{
-		"971501234567":     "+971501234567", // a library given IN would make +91971501234567 of it
+		"971501234567":     "+971501234567", // with IN as the default region a library would make +91971501234567
 		"+971-50-123-4567": "+971501234567",
 		"914422334455":     "+914422334455", // a fixed line, possible
 		"915551234567":     "+915551234567", // not allotted, possible
@@ -66,8 +66,8 @@ func TestNormalNumber_RefusesWhatCannotBeSentTo(t *testing.T) {
 	require.Equal(t, otp.Invalid, otp.KindOf(err), "the fast path asks for the country too")
 }
 
-// What the fast path accepts the library accepts, as the same number; and whatever is accepted is
-// its own normal form.
+// The library accepts what the fast path accepts, as the same number; and every accepted number is its own normal
+// form.
 func FuzzNormalNumber(f *testing.F) {
 	for _, seed := range []string{"919551492394", "+91 95514-92394", "971501234567", "00914422334455", "911800123456",
 		"916000000000", "919999999999"} {
@@ -95,7 +95,7 @@ func FuzzNormalNumber(f *testing.F) {
 	})
 }
 
-// The fast path's whole shape, not only what a fuzzer finds: every prefix it takes.
+// All of the fast path, not only what a fuzzer finds: every prefix that it accepts.
 func TestNormalNumber_TheLibraryAcceptsEveryPrefixOfTheFastPath(t *testing.T) {
 	for prefix := 60000; prefix <= 99999; prefix++ {
 		digits := "91" + itoa(prefix) + "12345"

@@ -13,17 +13,17 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Options is what [Parse] needs beside the settings.
+// Options is what [Parse] needs besides the settings.
 type Options struct {
 	Medium  string  // sms or email
-	Sandbox bool    // allows the inbox, what drops messages, and http:// to other machines
-	Inbox   Channel // what inbox: stands for
-	// Files are what a URL may name a file of; Account says that an account's URL does, by a name alone.
+	Sandbox bool    // allows the inbox, discard:, and http:// to other machines
+	Inbox   Channel // the channel for inbox:
+	// Files are the files that a URL may name. Account is true for an account's URLs, which name them without a path.
 	Files   Files
 	Account bool
-	// Roots are the authorities that certificates are judged by; nil means the system's.
+	// Roots are the trusted certificate authorities; nil means the system's.
 	Roots *x509.CertPool
-	// Breaker is used for each channel that leads out of this process; zero means the default.
+	// Breaker is used for each channel that leaves this process; zero means the default.
 	Breaker BreakerOptions
 }
 
@@ -31,11 +31,11 @@ type Options struct {
 type scheme struct {
 	name  string
 	media []string
-	form  string // what to write, for whoever wrote something else
+	form  string // the expected form, for error texts
 	open  func(u *url.URL, o Options) (Channel, error)
 }
 
-// schemes has a row for each kind of channel, which lives in a file of its own.
+// schemes has a row for each kind of channel. Each kind has its own file.
 func schemes() []scheme {
 	return []scheme{
 		{"inbox", []string{"sms", "email"}, "inbox:", openInbox},
@@ -48,20 +48,18 @@ func schemes() []scheme {
 	}
 }
 
-// Parse opens the channels that urls names, separated by commas, in order of preference. Each
-// one that may wait for somebody else has a circuit breaker of its own in front. Nothing is
-// connected to yet.
+// Parse opens the channels in urls, separated by commas, in order of preference. Each channel that may wait has its
+// own circuit breaker in front. No connection is made yet.
 //
-// The error tells of every entry that is wrong: which one it is, by its place and host, and what
-// to write instead. It never repeats a user, a password, a path or a query, since each of them is
-// where some gateway has its secret.
+// The error lists every wrong entry by its place and host, and says what to write instead. It never repeats a user, a
+// password, a path or a query, since some gateways have their secret in each of these.
 func Parse(urls string, o Options) ([]Channel, error) {
 	var channels []Channel
 	var faults []error
 	names := make(map[string]bool)
 	entries := strings.Split(urls, ",")
-	// A comma in a password makes two entries, of which the second begins with none of ours. Then
-	// it is not sure that any host is one.
+	// A comma in a password makes two entries, the second of which has no known scheme. Then what looks like a host in
+	// any entry may be part of a password.
 	showsHosts := !slices.ContainsFunc(entries, func(text string) bool { return kindOf(text, o.Medium) < 0 })
 	for i, text := range entries {
 		channel, label, err := open(strings.TrimSpace(text), o)
@@ -85,7 +83,7 @@ func Parse(urls string, o Options) ([]Channel, error) {
 	return channels, nil
 }
 
-// kindOf is the row of an entry's scheme, below 0 if there is none for the medium.
+// kindOf returns the row of an entry's scheme, below 0 if there is none for the medium.
 func kindOf(text, medium string) int {
 	name, _, _ := strings.Cut(strings.TrimSpace(text), ":")
 	return slices.IndexFunc(schemes(), func(s scheme) bool {
@@ -93,7 +91,7 @@ func kindOf(text, medium string) int {
 	})
 }
 
-// open opens one entry; label is how an error may call it.
+// open opens one entry; label identifies it in errors.
 func open(text string, o Options) (channel Channel, label string, err error) {
 	kind := kindOf(text, o.Medium)
 	switch {
@@ -121,8 +119,8 @@ func open(text string, o Options) (channel Channel, label string, err error) {
 	return channel, label, nil
 }
 
-// strayAt reports whether an @ stands behind the host, from= excepted. It does where a password has
-// a / ? or # that is not encoded, and then what looks like the host is a piece of the password.
+// strayAt reports whether there is an @ after the host, except in from=. That happens if a password has a / ? or #
+// that is not encoded, and then what looks like the host is part of the password.
 func strayAt(text string) bool {
 	_, rest, _ := strings.Cut(text, "//")
 	i := strings.IndexAny(rest, "/?#")
@@ -158,8 +156,8 @@ func openInbox(u *url.URL, o Options) (Channel, error) {
 	return o.Inbox, nil
 }
 
-// host checks what stands between the slashes. A password with a character that should have been
-// encoded ends up here, which is why the host is not repeated where it cannot be one.
+// host checks the host of a URL. A password with a character that should have been encoded can end up here, so an
+// invalid host is not repeated in the error.
 func host(u *url.URL) error {
 	name := u.Hostname()
 	addr, err := netip.ParseAddr(name)
@@ -179,7 +177,7 @@ func host(u *url.URL) error {
 	return nil
 }
 
-// Local reports whether every channel that urls names leads nowhere or to this machine.
+// Local reports whether every channel in urls leads nowhere or to this machine.
 func Local(urls string) bool {
 	for text := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(text))
@@ -190,14 +188,13 @@ func Local(urls string) bool {
 	return true
 }
 
-// loopback reports whether the host can be nothing but this machine.
+// loopback reports whether the host can only be this machine.
 func loopback(u *url.URL) bool {
 	addr, err := netip.ParseAddr(u.Hostname())
 	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// words reads what a URL says to us (a fragment, or a query that is ours) and refuses what it
-// says twice or what is not in known.
+// words reads the options in a URL (a fragment, or a query with our options) and refuses repeated and unknown names.
 func words(text, where string, known ...string) (map[string]string, error) {
 	values, err := url.ParseQuery(text)
 	if err != nil {
@@ -216,7 +213,7 @@ func words(text, where string, known ...string) (map[string]string, error) {
 	return said, nil
 }
 
-// span reads a duration from 100ms to a minute; text may be empty for the default.
+// span reads a duration from 100ms to a minute; empty means the default.
 func span(name, text string, otherwise time.Duration) (time.Duration, error) {
 	if text == "" {
 		return otherwise, nil
@@ -228,7 +225,7 @@ func span(name, text string, otherwise time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// logName checks the name that a channel has in logs and receipts.
+// logName checks a channel's name for logs and receipts.
 func logName(text, otherwise string) (string, error) {
 	if text == "" {
 		return otherwise, nil

@@ -46,7 +46,7 @@ func TestParse_DefaultsOfMailServers(t *testing.T) {
 	}
 }
 
-// Every mistake names its entry and what to write, and none of them shows a secret.
+// Every error names the entry and what to write, and none shows a secret.
 func TestParse_SaysWhatIsWrong(t *testing.T) {
 	profile := func(text string) string {
 		path := filepath.Join(t.TempDir(), "profile.json")
@@ -161,8 +161,7 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// What takes everything and leads nowhere goes the way of a channel that leads out: behind a
-// breaker, waited for, and not taken for the inbox.
+// discard: is treated like a channel that leaves the process: with a breaker, waited for, and not taken for the inbox.
 func TestParse_DiscardStandsInForAChannelThatLeadsOut(t *testing.T) {
 	for _, medium := range []string{"sms", "email"} {
 		channels, err := Parse("discard:", Options{Medium: medium, Sandbox: true})
@@ -186,7 +185,7 @@ func TestParse_ReportsEveryEntry(t *testing.T) {
 	require.ErrorContains(t, err, "entry 3 (http://gw.example): ")
 }
 
-// Whatever is written, the answer is channels or an error, and the error keeps the password.
+// Whatever the text, the result is channels or an error, and the error does not contain the password.
 func FuzzParse(f *testing.F) {
 	f.Add("https://", "@gw.example/?to={to}&text={text}#name=a")
 	f.Add("smtp://", "@mail.example:587?from=a@b.example&tls=mandatory")
@@ -215,7 +214,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzProfile: what is accepted can be asked, and every answer has an outcome.
+// FuzzProfile: an accepted profile can be used, and every answer has an outcome.
 func FuzzProfile(f *testing.F) {
 	f.Add(`{"form": {"to": "{to}", "text": "{text}"}, "sent": {"field": "a.0", "values": ["1"]}}`, `{"a":[1]}`, 200)
 	f.Add(`{"json": {"a": ["{to}", {"b": "{text}"}, null, 1e9]}, "refused": [{"match": "x+"}], "id": "a.b"}`, `xx`, 500)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// presets are profiles of gateways whose documentation is public. A row says where each fact of
-// it is written; a gateway whose documentation nobody can read gets none.
+// presets are profiles of gateways with public documentation. Each row cites the sources of its facts; a gateway
+// without public documentation has no preset.
 var presets = map[string]string{
 	// Twilio, "Messages resource", https://www.twilio.com/docs/messaging/api/message-resource:
 	// POST /2010-04-01/Accounts/{AccountSid}/Messages.json with To, From or MessagingServiceSid or
@@ -31,11 +31,10 @@ var presets = map[string]string{
 		"receipt": {"id": "MessageSid", "status": "MessageStatus", "error": "ErrorCode"}
 	}`,
 
-	// Vonage, "SMS API", https://developer.vonage.com/en/api/sms: POST /sms/json with api_key,
-	// api_secret, from, to, text, type, callback and client-ref as a form, always status 200, one
-	// entry of messages for each part; the entry's status: "Troubleshooting SMS",
-	// https://developer.vonage.com/en/messaging/sms/guides/troubleshooting-sms. 5 is an error of
-	// theirs of which nobody knows what it left. Receipts: "Delivery receipts",
+	// Vonage, "SMS API", https://developer.vonage.com/en/api/sms: POST /sms/json with api_key, api_secret, from, to,
+	// text, type, callback and client-ref as a form, always status 200, one entry of messages for each part; the
+	// entry's status: "Troubleshooting SMS", https://developer.vonage.com/en/messaging/sms/guides/troubleshooting-sms.
+	// After status 5, an internal error, the outcome is not known. Receipts: "Delivery receipts",
 	// https://developer.vonage.com/en/messaging/sms/guides/delivery-receipts.
 	"vonage": `{
 		"name": "vonage",
@@ -59,11 +58,10 @@ var presets = map[string]string{
 		"receipt": {"id": "messageId", "status": "status", "error": "err-code"}
 	}`,
 
-	// Infobip's client for Java, github.com/infobip/infobip-api-java-client, whose tests
-	// (SmsApiTest.java) hold POST /sms/2/text/advanced with its answer and its receipts; "API
-	// authentication" and "Message status codes",
-	// https://www.infobip.com/docs/developer-resources/api-fundamentals/message-status-codes.
-	// Group DELIVERED also holds what reached the operator where no more is ever told.
+	// Infobip's client for Java, github.com/infobip/infobip-api-java-client, whose tests (SmsApiTest.java) contain
+	// POST /sms/2/text/advanced with its answer and its receipts; "API authentication" and "Message status codes",
+	// https://www.infobip.com/docs/developer-resources/api-fundamentals/message-status-codes. Group DELIVERED includes
+	// messages that reached the operator if nothing more will be reported.
 	"infobip": `{
 		"name": "infobip",
 		"headers": {"Authorization": "App {password}", "Accept": "application/json"},

@@ -12,12 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// documented is what a gateway's documentation says, in its own bytes but for the white space.
+// documented is what a gateway's documentation says, in its own bytes except for white space.
 type documented struct {
 	preset, path, options string // of the channel; the key is user and password
 	template              bool   // the text is registered
 	method, seen          string // the request that follows: its path with the query
-	body                  string // a form in the order of its names, or JSON
+	body                  string // a form sorted by names, or JSON
 	headers               map[string]string
 	answers               []documentedAnswer
 	reports               []documentedReport
@@ -147,7 +147,7 @@ func documents() []documented {
 	}
 }
 
-// A preset asks, understands the answers and reads the receipts as its gateway's documentation has them.
+// A preset's requests, answers and receipts are those of its gateway's documentation.
 func TestPresets_SpeakAsTheirDocumentationSays(t *testing.T) {
 	tried := map[string]bool{}
 	for _, doc := range documents() {
@@ -193,7 +193,7 @@ func TestPresets_SpeakAsTheirDocumentationSays(t *testing.T) {
 	require.Equal(t, slices.Sorted(maps.Keys(presets)), slices.Sorted(maps.Keys(tried)), "each has its documents")
 }
 
-// The page names every preset, with a channel that is taken.
+// The page names every preset, with a valid channel.
 func TestPresets_ArePartOfThePage(t *testing.T) {
 	page, err := os.ReadFile("../doc/delivery.md")
 	require.NoError(t, err)

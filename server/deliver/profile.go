@@ -13,8 +13,8 @@ import (
 	"otpbridge/server/strict"
 )
 
-// profile is how a gateway wants to be spoken to and what its answers mean, as a JSON file has
-// it. Everything may be left out.
+// profile is a gateway's request format and the meaning of its answers, as a JSON file states them. Everything is
+// optional.
 type profile struct {
 	Name    string            `json:"name"`
 	Method  string            `json:"method"`
@@ -27,26 +27,26 @@ type profile struct {
 	Timeout string            `json:"timeout"`
 	Connect string            `json:"connect_timeout"`
 
-	// Encodings are the gateway's words for {encoding}: of gsm and unicode.
+	// Encodings are the gateway's words for {encoding}: gsm and unicode.
 	Encodings map[string]string `json:"encodings"`
 
 	Sent    rule   `json:"sent"`
 	Refused []rule `json:"refused"`
-	// ID is the path of the provider's message id in a JSON answer; IDMatch finds it in any other
-	// by the first group of a regular expression.
+	// ID is the path of the provider's message id in a JSON answer; for other answers, IDMatch finds it by the first
+	// group of a regular expression.
 	ID       string              `json:"id"`
 	IDMatch  string              `json:"id_match"`
 	Statuses map[Status][]string `json:"statuses"`
 	Receipt  receiptNames        `json:"receipt"`
 }
 
-// rule holds of an answer if all it says does.
+// rule matches an answer if all its conditions hold.
 type rule struct {
 	Status string   `json:"status"` // such as 200-299,304; empty means any
 	Field  string   `json:"field"`  // path in a JSON answer
 	Values []string `json:"values"` // one of which the field must be
 	Match  string   `json:"match"`  // regular expression that the body must match
-	Retry  bool     `json:"retry"`  // of a refusal: the same message may be taken later
+	Retry  bool     `json:"retry"`  // of a refusal: the same message may be accepted later
 
 	statuses []statusRange
 	match    *regexp.Regexp
@@ -54,8 +54,8 @@ type rule struct {
 
 type statusRange struct{ from, to int }
 
-// parseProfile reads a profile strictly: a misspelt name that is ignored would be a refusal that
-// counts as sent. The error quotes no value, and no name that whoever wrote the profile chose: either may be a secret.
+// parseProfile reads a profile strictly: if a misspelt name were ignored, a refusal could count as sent. The error
+// quotes no value and no name that the profile's author chose: either may be a secret.
 func parseProfile(text []byte) (p profile, err error) {
 	wrong, ok := errors.AsType[*strict.Error](strict.Decode(text, &p))
 	if !ok {
@@ -72,8 +72,8 @@ func parseProfile(text []byte) (p profile, err error) {
 	return profile{}, fmt.Errorf("the profile's %s %s", place, wrong.Faults[0].Detail)
 }
 
-// encodingsOf are a profile's words for encodings, by what CountSegments calls them. One that is empty
-// leaves its field out.
+// encodingsOf returns a profile's words for encodings, by the names of CountSegments. An empty word leaves its field
+// out.
 func encodingsOf(words map[string]string) (map[string]string, error) {
 	named := map[string]string{"gsm": "GSM-7", "unicode": "UCS-2"}
 	found := map[string]string{"GSM-7": "gsm", "UCS-2": "unicode"}
@@ -119,7 +119,7 @@ func (r *rule) compile(name string) (err error) {
 // looks reports whether the rule needs the answer's body.
 func (r *rule) looks() bool { return r.Field != "" || r.match != nil }
 
-// holds reports whether the rule holds of an answer.
+// holds reports whether the rule matches an answer.
 func (r *rule) holds(a *answer) bool {
 	if len(r.statuses) > 0 && !slices.ContainsFunc(r.statuses,
 		func(s statusRange) bool { return a.status >= s.from && a.status <= s.to }) {
@@ -138,9 +138,9 @@ func (r *rule) holds(a *answer) bool {
 	return ok && slices.Contains(r.Values, text)
 }
 
-// plainRefusals are the statuses by which a gateway says that it did not take the message, where
-// its profile does not say otherwise. 408 and 409 are not among them: the first may come from a
-// proxy that had passed the request on, the second may mean that the message is known already.
+// plainRefusals are the statuses that mean "not accepted", unless a gateway's profile says otherwise. 408 and 409 are
+// not among them: 408 may come from a proxy that had forwarded the request, 409 may mean that the message is already
+// known.
 func plainRefusals() []rule {
 	return []rule{
 		{Status: "400-407,410,411,413-415,422"},
@@ -148,7 +148,7 @@ func plainRefusals() []rule {
 	}
 }
 
-// checkRefusals refuses a profile that takes a status for more than it says.
+// checkRefusals refuses rules that would match too much.
 func checkRefusals(rules []rule) error {
 	for i := range rules {
 		name := fmt.Sprintf("refused[%d]", i)
@@ -169,16 +169,16 @@ func checkRefusals(rules []rule) error {
 	return nil
 }
 
-// answer is what a gateway answered, as far as it was read.
+// answer is a gateway's answer, as far as it was read.
 type answer struct {
 	status int
 	body   []byte
 	whole  bool // the body was read to its end
-	value  any  // the body as JSON, if it is some
+	value  any  // the body as JSON, if it is JSON
 	parsed bool
 }
 
-// field is the text of a scalar at a dotted path, where a number counts into a list.
+// field returns the text of a scalar at a dotted path, in which a number is an index into a list.
 func (a *answer) field(path string) (string, bool) {
 	if !a.parsed {
 		a.parsed = true
@@ -187,8 +187,8 @@ func (a *answer) field(path string) (string, bool) {
 	return scalarAt(a.value, path)
 }
 
-// judge turns an answer into a result: a refusal that the profile knows, else sent as the profile
-// knows it, else nobody knows.
+// judge turns an answer into a result: not sent if a refusal of the profile matches, else sent if the profile's rule
+// for sent matches, else unknown.
 func (g *Gateway) judge(a *answer) Result {
 	for i := range g.refusals {
 		if r := &g.refusals[i]; r.holds(a) {
@@ -209,7 +209,7 @@ func (g *Gateway) judge(a *answer) Result {
 	return doubtful(fmt.Sprintf("answered with status %d, which is neither sent nor refused", a.status))
 }
 
-// said is the value that a refusal was known by. It is the profile's own text.
+// said returns the field and value that identified a refusal. The value is the profile's own text.
 func (r *rule) said(a *answer) string {
 	if r.Field == "" {
 		return ""
@@ -218,11 +218,11 @@ func (r *rule) said(a *answer) string {
 	return fmt.Sprintf(" and %s=%q", r.Field, text)
 }
 
-// maxMessageID bounds a provider's message id; a longer one is none.
+// maxMessageID bounds a provider's message id; a longer one is ignored.
 const maxMessageID = 128
 
-// messageID is what the provider calls the message. It goes into the database and logs, so it is
-// taken only if it looks like an id, and never if it could be the recipient's number.
+// messageID returns the provider's message id. It is stored and logged, so it is used only if it looks like an id, and
+// never if it could be the recipient's number.
 func (g *Gateway) messageID(a *answer) string {
 	var id string
 	switch {
@@ -240,13 +240,12 @@ func (g *Gateway) messageID(a *answer) string {
 	return id
 }
 
-// Receipt reads what the provider reports about a message; false if the profile does not know
-// the word.
+// Receipt completes a receipt from the provider's word for the status; false if the profile does not know the word.
 func (g *Gateway) Receipt(r Receipt, word string) (Receipt, bool) {
 	status, known := g.statuses[otp.Lower(word)]
 	r.Provider, r.Status = g.name, status
 	return r, known
 }
 
-// methods are those that a gateway may be called with.
+// methods are the HTTP methods that a gateway may be called with.
 var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut}

@@ -12,11 +12,10 @@ import (
 	"time"
 )
 
-// Status is what became of a message after the provider had taken it.
+// Status is a provider's later report about a message that it had accepted.
 type Status string
 
-// The statuses. Delivered and the two that failed are final. One that is unclear tells nothing: some
-// providers say so themselves.
+// The statuses. Delivered, Failed and Expired are final. Unclear says nothing: some providers report it themselves.
 const (
 	Pending   Status = "pending"
 	Delivered Status = "delivered"
@@ -28,12 +27,12 @@ const (
 // statuses are those that a profile may map words to.
 var statuses = []Status{Pending, Delivered, Failed, Expired, Unclear}
 
-// Receipt is what a provider reports about a message later.
+// Receipt is a provider's later report about a message.
 type Receipt struct {
 	Provider  string // the channel's name
 	MessageID string // as in the Result of the send
 	Status    Status
-	Error     string // the provider's code for why, if it gave one; never longer than maxErrorCode
+	Error     string // the provider's reason code, if it gave one; at most maxErrorCode long
 	At        time.Time
 }
 
@@ -42,8 +41,8 @@ func (r Receipt) Final() bool {
 	return r.Status == Delivered || r.Status == Failed || r.Status == Expired
 }
 
-// receiptNames are the paths of what a provider's receipts say. A reference is the send's own id, which
-// the provider gives back; with it the provider's id is of no use.
+// receiptNames are the paths of the fields in a provider's receipts. A reference is our own send id, which the
+// provider returns; with it the provider's id is not used.
 type receiptNames struct {
 	List      string `json:"list"` // of several receipts in one report
 	ID        string `json:"id"`
@@ -52,21 +51,21 @@ type receiptNames struct {
 	Error     string `json:"error"`
 }
 
-// naming is the path of what names the message.
+// naming returns the path of the field that identifies the message.
 func (n receiptNames) naming() string { return cmp.Or(n.Reference, n.ID) }
 
-// callback is what is known of a gateway's receipts; without a secret none are taken.
+// callback holds a gateway's receipt settings; without a secret no receipts are accepted.
 type callback struct {
 	secret string
-	url    string // what the gateway is told, secret included; empty if it is told nothing
+	url    string // what the gateway is told, including the secret; empty for nothing
 	names  receiptNames
 }
 
-// minCallbackSecret is the length of the shortest secret, in bytes. It is all that keeps others
-// from reporting messages as delivered that never were.
+// minCallbackSecret is the length of the shortest secret, in bytes. Only the secret keeps others from reporting
+// messages as delivered.
 const minCallbackSecret = 16
 
-// plainStatuses are the words of providers that speak as SMPP does (version 3.4, appendix B).
+// plainStatuses are the words of providers that use SMPP's statuses (version 3.4, appendix B).
 func plainStatuses() map[Status][]string {
 	return map[Status][]string{
 		Pending: {"enroute", "accepted", "acceptd", "queued", "sent"}, Delivered: {"delivrd", "delivered"},
@@ -97,8 +96,8 @@ func callbackOf(said map[string]string, profile receiptNames, name string, sandb
 	return c, err
 }
 
-// callbackURL is the address that a gateway is told to send receipts to: text, which may be the origin
-// alone, with the secret. It is part of every request, so it must be right from the start.
+// callbackURL returns the address that a gateway is told to send receipts to: text, which may be just the origin, with
+// the secret. It is part of every request, so it is checked at the start.
 func callbackURL(text, secret, name string, sandbox bool) (string, error) {
 	if text == "" {
 		return "", nil
@@ -123,21 +122,21 @@ func callbackURL(text, secret, name string, sandbox bool) (string, error) {
 	return u.String(), nil
 }
 
-// The ways in which a report is refused as a whole.
+// The errors of a report that is refused as a whole.
 var (
 	ErrCallbackSecret = errors.New("the channel takes no callbacks, or the secret is not its own")
 	ErrCallbackFields = errors.New("the callback has no message id or no status that the channel's profile knows")
 	errTooMany        = fmt.Errorf("a report may be about %d messages", maxReceipts)
 )
 
-// Receipts is what a report says.
+// Receipts is the content of a report.
 type Receipts struct {
 	Known   []Receipt
 	Strange []string // words for a status that the profile does not know
 }
 
-// ReadReceipts reads a provider's report, if the secret that came with it is the channel's. That is
-// compared in constant time. A receipt that cannot be read is left out; if none can it is an error.
+// ReadReceipts reads a provider's report if it came with the channel's secret, which is compared in constant time.
+// Receipts that cannot be read are left out; if none can be read, that is an error.
 func (g *Gateway) ReadReceipts(secret string, report Report, at time.Time) (Receipts, error) {
 	want, got := sha256.Sum256([]byte(g.callback.secret)), sha256.Sum256([]byte(secret))
 	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || g.callback.secret == "" {
@@ -175,17 +174,17 @@ func (g *Gateway) readReceipt(piece *scope, at time.Time, all *Receipts) {
 	all.Strange = append(all.Strange, statusWord(word))
 }
 
-// maxErrorCode bounds a provider's error code. A longer text is no code.
+// maxErrorCode bounds a provider's error code. A longer text is not a code.
 const maxErrorCode = 64
 
 var (
 	codeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/ -]*$`)
-	// longNumber is what could be a recipient's number.
+	// longNumber matches what could be a recipient's number.
 	longNumber = regexp.MustCompile(`[0-9]([ -]?[0-9]){6}`)
 )
 
-// errorCode is a provider's error code as it may be stored and shown: what looks like something else,
-// such as a sentence that quotes the number, is none.
+// errorCode returns a provider's error code if it can be stored and shown. A text that does not look like a code, such
+// as a sentence that quotes the number, is dropped.
 func errorCode(text string) string {
 	if len(text) > maxErrorCode || !codeForm.MatchString(text) || longNumber.MatchString(text) {
 		return ""
@@ -193,7 +192,7 @@ func errorCode(text string) string {
 	return text
 }
 
-// statusWord is a word that a log may show.
+// statusWord returns a status word that may be logged.
 func statusWord(text string) string {
 	if len(text) > 32 || !codeForm.MatchString(text) || longNumber.MatchString(text) {
 		return "something that looks like no status"

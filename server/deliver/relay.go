@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// RelayRecipients are those to whom a sandbox may really send a message that it has captured:
-// numbers with their plus, and mailboxes; see Identity.
+// RelayRecipients are the recipients that a sandbox may really send a captured message to: numbers with their plus,
+// and mailboxes; see Identity.
 type RelayRecipients []string
 
-// ParseRelayRecipients reads recipients, separated by commas. Empty text is nobody. Errors name no
-// value.
+// ParseRelayRecipients reads recipients, separated by commas. Empty text means none. Errors quote no value.
 func ParseRelayRecipients(text string) (RelayRecipients, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil

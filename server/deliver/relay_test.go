@@ -25,7 +25,7 @@ func TestRelayRecipients_AllowWhoIsListedAlone(t *testing.T) {
 	require.False(t, recipients.Allow(""))
 }
 
-// Whatever is read has only recipients that can be sent to.
+// Every parsed recipient can be sent to.
 func FuzzParseRelayRecipients(f *testing.F) {
 	f.Add("+919000000001,a@b.example")
 	f.Add(",@")

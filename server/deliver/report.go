@@ -13,28 +13,28 @@ import (
 	"strings"
 )
 
-// Report is a request by which a provider reports what became of messages, as it came. What it says is
-// in its query, its body or both; providers send JSON, forms, and either of them under the wrong name.
+// Report is a provider's request with receipts, as received. The content is in its query, its body or both; providers
+// send JSON, forms, and each of them with the wrong content type.
 type Report struct {
 	Query       url.Values // without the secret
 	ContentType string
 	Body        []byte
 }
 
-// What is read of a report at most. Providers bundle a hundred receipts, and some a thousand.
+// The limits of a report. Providers bundle a hundred receipts, some a thousand.
 const (
 	MaxReport   = 256 << 10
 	maxReceipts = 1000
 	maxFields   = 64 // of a query or form
 )
 
-// scope is a piece of a report: an object or a list, with what it stands in.
+// scope is a piece of a report, an object or a list, with the scope around it.
 type scope struct {
 	value any
 	outer *scope
 }
 
-// read takes a report apart. The outermost scope is its query; within that lies its body, if it has one.
+// read parses a report. The outermost scope is its query; within it is its body, if there is one.
 func (r Report) read() (*scope, error) {
 	query, err := fieldsOf(r.Query)
 	if err != nil {
@@ -48,7 +48,7 @@ func (r Report) read() (*scope, error) {
 	kind, parameters, _ := mime.ParseMediaType(r.ContentType)
 	value, isJSON := parseJSON(body)
 	switch {
-	case isJSON && (body[0] == '{' || body[0] == '['): // which no form begins with, whatever it is called
+	case isJSON && (body[0] == '{' || body[0] == '['): // no form begins like this, whatever its content type
 		return &scope{unfold(value), root}, nil
 	case kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json"):
 		return nil, errors.New("the body is no JSON object or list")
@@ -64,7 +64,7 @@ func (r Report) read() (*scope, error) {
 	return &scope{form, root}, err
 }
 
-// parseJSON reads one JSON value, numbers as they are written.
+// parseJSON reads one JSON value and keeps numbers as written.
 func parseJSON(text []byte) (value any, ok bool) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -75,7 +75,7 @@ func parseJSON(text []byte) (value any, ok bool) {
 	return value, err == io.EOF
 }
 
-// fieldsOf are the fields of a query or form. Of a name that comes twice the first one counts.
+// fieldsOf returns the fields of a query or form. Of a repeated name the first value counts.
 func fieldsOf(values url.Values) (map[string]any, error) {
 	if len(values) > maxFields {
 		return nil, fmt.Errorf("a report may have %d fields", maxFields)
@@ -87,7 +87,7 @@ func fieldsOf(values url.Values) (map[string]any, error) {
 	return unfold(fields).(map[string]any), nil
 }
 
-// multipartFields are the fields of a form with boundaries, files left out.
+// multipartFields returns the fields of a multipart form, without files.
 func multipartFields(body []byte, boundary string) (map[string]any, error) {
 	broken := errors.New("the body is no form")
 	if boundary == "" {
@@ -113,7 +113,7 @@ func multipartFields(body []byte, boundary string) (map[string]any, error) {
 	}
 }
 
-// unfold reads the fields of an object that hold JSON in a text, as some providers wrap it in a form.
+// unfold parses the fields of an object that contain JSON as text, as some providers send in a form.
 func unfold(value any) any {
 	object, _ := value.(map[string]any)
 	for name, field := range object {
@@ -128,15 +128,15 @@ func unfold(value any) any {
 	return value
 }
 
-// receipts are the pieces of a report that are about one message each: those at a path, every list on
-// the way walked through; without a path the body, or each member of it if it is a list.
+// receipts returns the pieces of a report that are about one message each: those at a path, including all members of
+// lists on the way; without a path the body, or each member of it if it is a list.
 func (s *scope) receipts(path string) []*scope {
 	found := s.walk(path, nil)
 	if len(found) == 0 && s.outer != nil {
 		found = s.outer.walk(path, nil)
 	}
 	if len(found) == 0 && path != "" {
-		return s.walk("", nil) // one alone may come without its list
+		return s.walk("", nil) // a single one may come without its list
 	}
 	return found
 }
@@ -165,7 +165,7 @@ func (s *scope) walk(path string, found []*scope) []*scope {
 	return found
 }
 
-// text is the scalar at a path, in the piece itself or else in what it stands in.
+// text returns the scalar at a path, in this scope or else in one around it.
 func (s *scope) text(path string) string {
 	for ; path != "" && s != nil; s = s.outer {
 		if text, ok := scalarAt(s.value, path); ok {
@@ -175,8 +175,8 @@ func (s *scope) text(path string) string {
 	return ""
 }
 
-// scalarAt is the text of a scalar at a dotted path, as it is written there: a number keeps its digits.
-// In a list a step is a place, counted from 0. A name with dots in it is found too.
+// scalarAt returns the text of a scalar at a dotted path, as written: a number keeps its digits. In a list, a step is
+// an index from 0. A name that contains dots is found too.
 func scalarAt(value any, path string) (string, bool) {
 	switch in := value.(type) {
 	case map[string]any:
@@ -202,7 +202,7 @@ func scalarAt(value any, path string) (string, bool) {
 	return "", false
 }
 
-// scalar is the text of a JSON string, number or boolean.
+// scalar returns the text of a JSON string, number or boolean.
 func scalar(value any) (string, bool) {
 	switch value := value.(type) {
 	case string:

@@ -16,7 +16,7 @@ const (
 	formType       = "application/x-www-form-urlencoded"
 )
 
-// receiving is a gateway whose receipts have these paths and whose statuses are those of SMPP.
+// receiving returns a gateway whose receipts have these paths and whose statuses are those of SMPP.
 func receiving(t testing.TB, names receiptNames, words map[Status][]string) *Gateway {
 	t.Helper()
 	g := &Gateway{name: "g"}
@@ -27,7 +27,7 @@ func receiving(t testing.TB, names receiptNames, words map[Status][]string) *Gat
 	return g
 }
 
-// told is what a report said, one line for each receipt: status, id, error.
+// told returns a report's receipts, one line each: status, id, error.
 func told(t testing.TB, g *Gateway, query, contentType, body string) ([]string, error) {
 	t.Helper()
 	values, err := url.ParseQuery(query)
@@ -44,7 +44,7 @@ func told(t testing.TB, g *Gateway, query, contentType, body string) ([]string, 
 	return lines, err
 }
 
-// However a report comes, what it says is read, to the digit.
+// A report is read exactly, in every form.
 func TestReport_IsReadInWhateverFormItComes(t *testing.T) {
 	flat := receiptNames{Error: "err"}
 	nested := receiptNames{List: "results", ID: "messageId", Status: "status.groupName", Error: "error.id"}
@@ -188,7 +188,7 @@ func TestReport_WhatCannotBeReadIsRefused(t *testing.T) {
 	}
 }
 
-// A word that no profile knows changes nothing and is told once, unless it may be somebody's number.
+// An unknown word changes nothing and is reported once, unless it may be a phone number.
 func TestReport_StrangeWordsAreTold(t *testing.T) {
 	g := receiving(t, receiptNames{}, nil)
 	for word, shown := range map[string]string{
@@ -205,8 +205,8 @@ func TestReport_StrangeWordsAreTold(t *testing.T) {
 	}
 }
 
-// A send is known to its receipts by the id that the gateway gave it, or by its own where that is what
-// comes back: also if nobody knows whether it was taken.
+// A send's receipts are matched by the id that the gateway gave it, or by its own id if that is what comes back: also
+// if it is unknown whether the send was accepted.
 func TestGateway_ReceiptsNameTheSendByWhatComesBack(t *testing.T) {
 	m := message()
 	m.SendID = "send_1"
@@ -233,8 +233,8 @@ func TestGateway_ReceiptsNameTheSendByWhatComesBack(t *testing.T) {
 	require.ErrorContains(t, err, "has an id and a reference")
 }
 
-// FuzzReport: whatever a stranger sends is read or refused; what is read has an id and a status that
-// could be stored, and nothing of a report can make another kind of receipt.
+// FuzzReport: whatever a stranger sends is read or refused. What is read has an id and a status that could be stored,
+// and no report can make another kind of receipt.
 func FuzzReport(f *testing.F) {
 	f.Add("id=1&status=DELIVRD", formType, "", "", "id", "status", "")
 	f.Add("", "application/json", `[{"id":12345678901234567890,"status":true}]`, "", "id", "status", "err")
@@ -262,7 +262,7 @@ func FuzzReport(f *testing.F) {
 	})
 }
 
-// FuzzReport_NumbersKeepTheirDigits: an id comes out as it was written, as text or number.
+// FuzzReport_NumbersKeepTheirDigits: an id is returned as it was written, as text or number.
 func FuzzReport_NumbersKeepTheirDigits(f *testing.F) {
 	f.Add("12345678901234567890")
 	f.Add("1e5")

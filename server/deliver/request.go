@@ -18,7 +18,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// contentTokens and headerTokens are what may stand where.
+// contentTokens and headerTokens are the tokens allowed in content and in headers.
 var (
 	headerTokens = []string{
 		"to", "to_digits", "sender", "service", "id", "send_id", "expires_in", "encoding", "segments",
@@ -27,7 +27,7 @@ var (
 	contentTokens = append([]string{"text", "code", "subject"}, headerTokens...)
 )
 
-// checkTokens finds tokens that do not exist, and requests that would leave out what matters.
+// checkTokens refuses unknown tokens, and requests that lack the recipient or the text.
 func (g *Gateway) checkTokens(u *url.URL) error {
 	used := make(map[string]bool)
 	check := func(where, text string, allowed []string) error {
@@ -88,7 +88,7 @@ func (g *Gateway) checkTokens(u *url.URL) error {
 	return nil
 }
 
-// ownHeaders are made by the client itself, and a second one would change what is sent.
+// ownHeaders are set by the HTTP client itself; a second one would change what is sent.
 var ownHeaders = []string{"host", "content-length", "transfer-encoding", "connection", "trailer", "upgrade", "te",
 	"expect", "content-type"}
 
@@ -106,13 +106,13 @@ func checkHeader(h pair) error {
 	return nil
 }
 
-// headerValue reports whether text can be a header's value: visible ASCII and blanks. CR, LF and
-// NUL are what header injection is made of.
+// headerValue reports whether text can be a header's value: visible ASCII and blanks. CR, LF and NUL would allow
+// header injection.
 func headerValue(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// request builds the request for one message. Errors name no value.
+// request builds the request for one message. Errors quote no value.
 func (g *Gateway) request(ctx context.Context, m Message, content Content) (*http.Request, error) {
 	size := CountSegments(content.Text)
 	values := map[string]string{
@@ -146,8 +146,8 @@ func (g *Gateway) request(ctx context.Context, m Message, content Content) (*htt
 	if err != nil {
 		return nil, errors.New("the request could not be built")
 	}
-	// A body that cannot be rewound keeps net/http from repeating the request by itself, as it
-	// does with a GET when a kept connection breaks off after the request was written.
+	// With a body that cannot be rewound, net/http does not repeat the request by itself, as it does with a GET when a
+	// kept connection breaks after the request was written.
 	request.Body = io.NopCloser(strings.NewReader(body))
 	request.ContentLength = int64(len(body))
 	if kind != "" {
@@ -173,19 +173,19 @@ func (g *Gateway) request(ctx context.Context, m Message, content Content) (*htt
 // token is a name in braces. JSON has no text of this form outside its strings.
 var token = regexp.MustCompile(`\{([A-Za-z0-9_]+)\}`)
 
-// fillIn replaces the tokens in text, once: a value that looks like a token stays what it is.
+// fillIn replaces the tokens in text, once: a value that looks like a token is not replaced again.
 func fillIn(text string, values map[string]string) string {
 	return token.ReplaceAllStringFunc(text, func(found string) string { return values[found[1:len(found)-1]] })
 }
 
-// onlyTokens is a text that holds nothing of its own.
+// onlyTokens matches a text that consists of tokens only.
 var onlyTokens = regexp.MustCompile(`^(\{[A-Za-z0-9_]+\})+$`)
 
-// leftOut reports whether a field is left out: all that it would hold came out empty, as a DLT template
-// id does where there is none. Gateways refuse an empty field that they would do without.
+// leftOut reports whether a field is left out because all its tokens are empty, such as a DLT template id if there is
+// none. Gateways refuse empty optional fields.
 func leftOut(text, value string) bool { return value == "" && onlyTokens.MatchString(text) }
 
-// encode writes pairs as a query or a form, in their order.
+// encode returns pairs as a query or a form, in their order.
 func encode(pairs []pair, fill func(string) string) string {
 	var text strings.Builder
 	for _, p := range pairs {
@@ -201,20 +201,20 @@ func encode(pairs []pair, fill func(string) string) string {
 	return text.String()
 }
 
-// segmentsOf are the segments of a path, unescaped, nil where none of them has a token.
+// segmentsOf returns the segments of a path, unescaped, nil if none has a token.
 func segmentsOf(u *url.URL) []string {
 	if !token.MatchString(u.Path) {
 		return nil
 	}
 	segments := strings.Split(u.EscapedPath(), "/")
 	for i := range segments {
-		segments[i], _ = url.PathUnescape(segments[i]) // which url.Parse has done before
+		segments[i], _ = url.PathUnescape(segments[i]) // url.Parse has checked it
 	}
 	return segments
 }
 
-// fillPath writes the path of a request. A value stays within its segment: it is escaped, and one that
-// is nothing, or that some server on the way may take for a step to another folder, is refused.
+// fillPath writes the path of a request. A value stays within its segment: it is escaped, and refused if it is empty
+// or if a server could read it as a step to another folder.
 func (g *Gateway) fillPath(target *url.URL, fill func(string) string) (err error) {
 	if g.path == nil {
 		return nil
@@ -262,7 +262,7 @@ func sorted(texts map[string]string) []pair {
 	return pairs
 }
 
-// each copies a JSON value with every string of it, but no name, changed by f.
+// each copies a JSON value, with f applied to every string except names.
 func each(value any, f func(string) string) any {
 	switch v := value.(type) {
 	case string:
@@ -283,14 +283,14 @@ func each(value any, f func(string) string) any {
 	return value
 }
 
-// filledJSON copies a JSON value with the tokens in its strings replaced. A member of an object is left
-// out if all that it would hold came out empty; a list keeps its places, unless every one is empty.
+// filledJSON copies a JSON value with the tokens in its strings replaced. A member of an object is left out if all its
+// tokens are empty; a list keeps all its elements, unless every one is empty.
 func filledJSON(value any, fill func(string) string) any {
 	filled, _ := fillJSON(value, fill)
 	return filled
 }
 
-// fillJSON is filledJSON, and reports whether there is something to keep.
+// fillJSON is filledJSON, and reports whether to keep the value.
 func fillJSON(value any, fill func(string) string) (filled any, kept bool) {
 	switch v := value.(type) {
 	case string:

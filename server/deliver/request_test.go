@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pathOf is the path that a gateway is asked for, as it stands in the request.
+// pathOf returns the path in a gateway's request.
 func pathOf(t *testing.T, g *Gateway, m Message, content Content) (string, error) {
 	t.Helper()
 	request, err := g.request(t.Context(), m, content)
@@ -21,7 +21,7 @@ func pathOf(t *testing.T, g *Gateway, m Message, content Content) (string, error
 	return path, nil
 }
 
-// A value in the path is one segment, or a part of one, whatever it holds.
+// A value in the path is one segment, or a part of one, whatever it contains.
 func TestGateway_TokensInThePathAreSegments(t *testing.T) {
 	channel, _, err := open("https://:key@gw.example/API/V1/{password}/SMS/{to}/{code}/x-{sender}.json?text={text}",
 		Options{Medium: "sms"})
@@ -66,8 +66,8 @@ func TestGateway_APathWithoutTokensIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A field that would hold nothing but an empty value is left out, wherever it stands; what the
-// configuration wrote empty, or next to something, stays.
+// A field whose value would be empty is left out, wherever it is; what the configuration wrote empty, or beside other
+// text, stays.
 func TestGateway_EmptyFieldsAreLeftOut(t *testing.T) {
 	server, seen := provider(t, 200, "")
 	bare := message()
@@ -100,7 +100,7 @@ func TestGateway_EmptyFieldsAreLeftOut(t *testing.T) {
 	require.Contains(t, seen.body, "tpl=1107")
 }
 
-// How a text travels is told in the gateway's own words.
+// The encoding of a text is stated in the gateway's own words.
 func TestGateway_TellsTheEncodingInTheGatewaysWords(t *testing.T) {
 	server, seen := provider(t, 200, "")
 	for _, tt := range []struct{ profile, text, query string }{
@@ -125,7 +125,7 @@ func TestGateway_TellsTheEncodingInTheGatewaysWords(t *testing.T) {
 	}
 }
 
-// The gateway is told where receipts go in the request itself, where the channel says so.
+// The request tells the gateway where receipts go, if the channel says so.
 func TestGateway_TellsWhereReceiptsGo(t *testing.T) {
 	const secret = "0123456789abcdef&x"
 	const fields = "?to={to}&text={text}&cb={callback_url}#name=acme"
@@ -174,8 +174,8 @@ func TestGateway_TellsWhereReceiptsGo(t *testing.T) {
 	require.ErrorContains(t, err, "{send_id} must stand in the query")
 }
 
-// FuzzGateway_ThePathStaysAPath: whatever a value is, the request goes to the host and below the folders
-// that were configured, and the value arrives as it was.
+// FuzzGateway_ThePathStaysAPath: whatever the value, the request goes to the configured host and folders, and the
+// value arrives unchanged.
 func FuzzGateway_ThePathStaysAPath(f *testing.F) {
 	f.Add("ACME", testCode)
 	f.Add("../../x", "..")
@@ -210,7 +210,7 @@ func FuzzGateway_ThePathStaysAPath(f *testing.F) {
 	})
 }
 
-// FuzzFilledJSON: what is left out held nothing, and nothing else changes.
+// FuzzFilledJSON: what is left out was empty, and nothing else changes.
 func FuzzFilledJSON(f *testing.F) {
 	f.Add(`{"a":"{x}","b":["{x}","{y}"],"c":{"d":"{x}"}}`, "")
 	f.Add(`[1,null,{"a":"{y}"}]`, "v")

@@ -44,7 +44,7 @@ func TestCountSegments_TheTablesAreWhole(t *testing.T) {
 	require.Equal(t, 10, utf8.RuneCountInString(gsmExtension))
 }
 
-// Segments hold what they say they hold, and one character more is never fewer segments.
+// Segments have the stated capacity, and one more character never means fewer segments.
 func FuzzCountSegments(f *testing.F) {
 	for _, text := range []string{"", "a€", "क😀", strings.Repeat("€", 90), "\xff\x00"} {
 		f.Add(text)

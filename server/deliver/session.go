@@ -15,16 +15,16 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 )
 
-// envelope is one mail, written and signed, with the addresses that it travels under.
+// envelope is one signed mail with its sender and recipient addresses.
 type envelope struct {
 	from, to string // in angle brackets
 	text     []byte
 }
 
-// deliver hands one mail over in a session of its own. Everything up to the line that ends the mail
-// shares one budget: until that line is written the mail surely goes nowhere, so a server that hangs
-// before it costs the next channel no more than that. How long the answer to the line may take is
-// bounded by the timeout alone, since nothing else may be tried any more.
+// deliver hands over one mail in its own session. Everything before the line that ends the mail shares one time
+// budget: until that line is written the mail surely is not sent, so a server that hangs before it delays the next
+// channel by no more than that. The wait for the answer to that line is bounded only by the timeout, because nothing
+// else may be tried any more.
 func (s *Mailer) deliver(ctx context.Context, e envelope) Result {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -47,7 +47,7 @@ func (s *Mailer) deliver(ctx context.Context, e envelope) Result {
 	if _, err := body.Write(e.text); err != nil || !unwatch() {
 		return unreachable("the mail was not sent to its end: " + lost(opening))
 	}
-	// From here on it may have been taken.
+	// From here on the mail may have been accepted.
 	stop := context.AfterFunc(ctx, wire.close)
 	defer stop()
 	if err := body.Close(); err != nil {
@@ -61,7 +61,7 @@ func (s *Mailer) deliver(ctx context.Context, e envelope) Result {
 	return Result{Outcome: Sent}
 }
 
-// lost says why a connection is no more of use.
+// lost says why a connection cannot be used any more.
 func lost(ctx context.Context) string {
 	if ctx.Err() != nil {
 		return Phrase(ctx.Err())
@@ -69,7 +69,7 @@ func lost(ctx context.Context) string {
 	return "the connection was closed"
 }
 
-// open connects, greets, secures the connection and logs in.
+// open connects, greets, starts TLS and logs in.
 func (s *Mailer) open(ctx context.Context, w *wire) (*smtp.Client, error) {
 	conn, err := s.dial(ctx, w)
 	if err != nil {
@@ -118,8 +118,8 @@ func (s *Mailer) dial(ctx context.Context, w *wire) (net.Conn, error) {
 	return secured, secured.HandshakeContext(ctx)
 }
 
-// setupError is a session that cannot be, as the server and the settings are. Its text says what to
-// change, and has nothing of the server's own.
+// setupError is an error in the combination of server and settings. Its text says what to change and quotes nothing
+// from the server.
 type setupError string
 
 func (e setupError) Error() string { return string(e) }
@@ -131,7 +131,7 @@ const (
 		"name its port for submission, 587 or 465, or leave out the user and password"
 )
 
-// logins are the ways to prove a user and password, the best first.
+// logins are the supported authentication methods, the best first.
 func (s *Mailer) logins(session *smtp.Client) []namedLogin {
 	list := []namedLogin{
 		{"SCRAM-SHA-256", smtp.ScramSHA256Auth(s.user, s.password)},
@@ -153,7 +153,7 @@ type namedLogin struct {
 	auth smtp.Auth
 }
 
-// login is how to log in, of the ways that the server offers.
+// login returns the best method that the server offers.
 func (s *Mailer) login(session *smtp.Client) (smtp.Auth, error) {
 	has, list := session.Extension("AUTH")
 	offered := strings.Fields(strings.ToUpper(list))
@@ -175,7 +175,7 @@ func (s *Mailer) login(session *smtp.Client) (smtp.Auth, error) {
 		"does", foreign(offered), strings.Join(names, ", ")))
 }
 
-// foreignLogins are the mechanisms that take something else than a password, or are no longer safe.
+// foreignLogins are mechanisms that need something other than a password, or are no longer safe.
 var foreignLogins = []string{
 	"XOAUTH2", "OAUTHBEARER", "OAUTH10A", "XOAUTH", "NTLM", "GSSAPI", "GS2-KRB5", "GS2-KRB5-PLUS", "GSS-SPNEGO",
 	"KERBEROS_V4",
@@ -183,7 +183,7 @@ var foreignLogins = []string{
 	"SCRAM-SHA-512-PLUS",
 }
 
-// foreign names what a server offers in words of ours, once each.
+// foreign names a server's offered mechanisms in our own words, once each.
 func foreign(offered []string) string {
 	var names []string
 	unknown := 0
@@ -201,7 +201,7 @@ func foreign(offered []string) string {
 	return strings.Join(names, ", ")
 }
 
-// announce says who the mail is from and to, and names the command that failed.
+// announce sends the mail's sender and recipient, and returns the name of the command that failed.
 func announce(session *smtp.Client, e envelope) (phase string, err error) {
 	if err := session.Mail(e.from); err != nil {
 		return "MAIL", err
@@ -209,7 +209,7 @@ func announce(session *smtp.Client, e envelope) (phase string, err error) {
 	return "RCPT", session.Rcpt(e.to)
 }
 
-// notReached judges a session that never got as far as a mail.
+// notReached returns the result of a session that failed before the mail.
 func notReached(ctx context.Context, err error) Result {
 	if code := replyOf(err); code != 0 {
 		return Result{Outcome: NotSent, Retryable: code < 500, Down: true,
@@ -224,8 +224,7 @@ func notReached(ctx context.Context, err error) Result {
 	return unreachable("no session: " + Phrase(err))
 }
 
-// notTaken judges a mail that was refused, or given up, at a phase in which that proves that it went
-// nowhere.
+// notTaken returns the result of a mail that was refused or given up in a phase in which it surely was not sent.
 func notTaken(ctx context.Context, session *smtp.Client, phase string, err error) Result {
 	reply, ok := errors.AsType[*textproto.Error](err)
 	if !ok || reply.Code < 400 || reply.Code >= 600 {
@@ -237,14 +236,14 @@ func notTaken(ctx context.Context, session *smtp.Client, phase string, err error
 			reason += " " + strings.TrimSpace(found)
 		}
 	}
-	// 421 is the server going away, whatever the mail was.
+	// 421: the server is going away, independent of the mail.
 	return Result{Outcome: NotSent, Retryable: reply.Code < 500, Down: reply.Code == 421, Reason: reason}
 }
 
-// enhancedCode is what a reply begins with where the server has said so (RFC 3463).
+// enhancedCode is the status code at the start of a reply, if the server announces such codes (RFC 3463).
 var enhancedCode = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}( |$)`)
 
-// replyOf is the reply code behind an error, 0 if there is none.
+// replyOf returns the reply code in an error, 0 if there is none.
 func replyOf(err error) int {
 	if reply, ok := errors.AsType[*textproto.Error](err); ok && reply.Code >= 400 && reply.Code < 600 {
 		return reply.Code

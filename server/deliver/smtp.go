@@ -18,12 +18,12 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// Mailer hands messages to a mail server. It makes a connection for each message, says who it is,
-// and demands TLS with a certificate that is good unless it is told otherwise.
+// Mailer hands messages to a mail server. It makes a connection for each message, authenticates, and requires TLS with
+// a valid certificate unless it is configured otherwise.
 //
-// A mail is sent once the server has answered its end with 250. Any refusal by the server, at
-// whatever point, means that it went nowhere; so does a connection that is lost before the line
-// with the single dot that ends a mail. Only from there to the answer is the outcome unknown.
+// A mail is sent once the server has answered its end with 250. A refusal by the server at any point means that it was
+// not sent; so does a connection that is lost before the final line with the single dot. Only between that line and
+// the answer is the outcome unknown.
 type Mailer struct {
 	name     string
 	host     string
@@ -40,7 +40,7 @@ type Mailer struct {
 	dkim     *mail.DKIMSigner
 }
 
-// tlsPolicy is when TLS is spoken.
+// tlsPolicy says when TLS is used.
 type tlsPolicy string
 
 const (
@@ -50,21 +50,21 @@ const (
 	tlsOff           tlsPolicy = "off"
 )
 
-// mailTimeout bounds one message from connecting to the answer at its end. Servers that look for
-// spam take seconds there.
+// mailTimeout bounds one message, from connecting to the answer at its end, where servers with spam filters take
+// seconds.
 const mailTimeout = 20 * time.Second
 
-// mailBegin bounds everything before the end of a mail: connecting, TLS, greeting, login and the mail
-// itself. Within it the next channel is tried, since until then the mail surely went nowhere.
+// mailBegin bounds everything before the end of a mail: connecting, TLS, greeting, login and the mail itself. After it
+// the next channel is tried, because until then the mail surely is not sent.
 const mailBegin = 3 * time.Second
 
 // Name is the mail server's name in logs and receipts.
 func (s *Mailer) Name() string { return s.name }
 
-// Waits is true: somebody else answers.
+// Waits is true: the mail server answers over the network.
 func (s *Mailer) Waits() bool { return true }
 
-// Format prints the name alone, with any verb: the rest holds secrets.
+// Format prints the name only, with any verb: the rest holds secrets.
 func (s *Mailer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "mail server "+s.name) }
 
 func openMailer(u *url.URL, o Options) (Channel, error) {
@@ -113,8 +113,8 @@ func openMailer(u *url.URL, o Options) (Channel, error) {
 	return s, nil
 }
 
-// secure decides how the connection is protected. A password is only ever sent where it is sure
-// that TLS protects it: with opportunistic TLS whoever sits in between takes the offer away.
+// secure decides how the connection is protected. A password is sent only if TLS surely protects it: with
+// opportunistic TLS an attacker in between can remove the offer.
 func (s *Mailer) secure(u *url.URL, policy tlsPolicy) (err error) {
 	s.policy = cmp.Or(policy, tlsMandatory)
 	port := "587"
@@ -141,7 +141,7 @@ func (s *Mailer) secure(u *url.URL, policy tlsPolicy) (err error) {
 	return nil
 }
 
-// helloName is what the server is greeted with.
+// helloName returns the name that the server is greeted with.
 func helloName(text string) (string, error) {
 	if text == "" {
 		name, err := os.Hostname()
@@ -156,7 +156,7 @@ func helloName(text string) (string, error) {
 	return text, nil
 }
 
-// signer reads the DKIM options; nil where there are none.
+// signer reads the DKIM options; nil if there are none.
 func signer(said map[string]string, domain string, o Options) (*mail.DKIMSigner, error) {
 	selector, path := said["dkim_selector"], said["dkim_key"]
 	if selector == "" && path == "" && said["dkim_domain"] == "" {
@@ -174,7 +174,7 @@ func signer(said map[string]string, domain string, o Options) (*mail.DKIMSigner,
 		return nil, errors.New("has a dkim_key that is no RSA or Ed25519 private key in PEM")
 	}
 	signer := mail.NewDKIMSigner(cmp.Or(said["dkim_domain"], domain), selector, key)
-	// Signed once more than they occur, these cannot be added to a signed mail.
+	// Oversigned: these headers cannot be added to a signed mail.
 	signer.OversignHeaders("From", "To", "Subject")
 	if _, err := signer.Sign([]byte("From: <try@"+domain+">\r\n"), []byte("try\r\n")); err != nil {
 		return nil, errors.New("has DKIM options that cannot sign; an RSA key needs 1024 bits at least")
@@ -182,8 +182,8 @@ func signer(said map[string]string, domain string, o Options) (*mail.DKIMSigner,
 	return signer, nil
 }
 
-// mailbox reports whether text is one bare address: no name, no list, no comment, nothing that a
-// header or a command could mistake for something else.
+// mailbox reports whether text is one bare address: no name, list or comment, nothing that a header or a command could
+// read as something else.
 func mailbox(text string) bool {
 	if len(text) > 254 || strings.ContainsFunc(text, func(r rune) bool {
 		return r <= ' ' || r == 0x7f ||
@@ -195,7 +195,7 @@ func mailbox(text string) bool {
 	return err == nil && parsed.Name == "" && parsed.Address == text
 }
 
-// asciiDomain returns a sender's address with its domain as A-labels, which every mail server takes.
+// asciiDomain returns a sender's address with its domain as A-labels, which every mail server accepts.
 func asciiDomain(address string) string {
 	domain := domainOf(address)
 	if ascii, err := Domain(domain); err == nil {
@@ -235,7 +235,7 @@ func (s *Mailer) Send(ctx context.Context, m Message) Result {
 	return result
 }
 
-// compose builds the mail and its Message-ID. Errors name no value.
+// compose builds the mail and its Message-ID. Errors quote no value.
 func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) {
 	to, err := Mailbox(m.To)
 	if err != nil {
@@ -260,7 +260,7 @@ func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) 
 	id := fmt.Sprintf("%s.%d@%s", messageIDWord(m.ID), m.Number, idDomain(from.Address))
 	message.SetMessageIDWithValue(id)
 	message.SetDateWithValue(time.Now().UTC())
-	// RFC 3834: nobody's absence note is to answer this.
+	// RFC 3834: suppresses automatic replies.
 	message.SetGenHeader("Auto-Submitted", "auto-generated")
 	if !m.ExpiresAt.IsZero() {
 		message.SetGenHeader("Expires", m.ExpiresAt.UTC().Format(time.RFC1123Z))
@@ -272,7 +272,7 @@ func (s *Mailer) compose(m Message, content Content) (*mail.Msg, string, error) 
 	return message, id, nil
 }
 
-// idDomain is the domain of a Message-ID, which is ASCII also where an address is not.
+// idDomain returns the domain for a Message-ID. It is ASCII even if the address is not.
 func idDomain(address string) string {
 	domain := domainOf(address)
 	if strings.ContainsFunc(domain, func(r rune) bool { return r > '~' }) {
@@ -281,7 +281,7 @@ func idDomain(address string) string {
 	return domain
 }
 
-// messageIDWord keeps of a text what RFC 5322 lets stand in a Message-ID without quotes.
+// messageIDWord removes the characters that RFC 5322 does not allow unquoted in a Message-ID.
 func messageIDWord(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {

@@ -36,14 +36,14 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// mailMessage is a mail to one mailbox.
+// mailMessage returns a mail to one mailbox.
 func mailMessage() Message {
 	m := message()
 	m.Medium, m.To = "email", "person@customer.example"
 	return m
 }
 
-// certificate is one for 127.0.0.1 or for a name, and the pool that trusts it.
+// certificate returns one for 127.0.0.1 or for a name, and the pool that trusts it.
 func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -67,7 +67,7 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
 }
 
-// post is a real mail server that keeps what it gets and refuses what it is told to.
+// post is a real mail server that stores what it gets and refuses what the test sets.
 type post struct {
 	mu     sync.Mutex
 	mails  []posted
@@ -212,7 +212,7 @@ func TestMailer_HandsOverOneMail(t *testing.T) {
 	}
 }
 
-// bodyOf is the text of a mail, with the line breaks of a template.
+// bodyOf returns the text of a mail, with the line breaks of a template.
 func bodyOf(t *testing.T, mail *netmail.Message) string {
 	t.Helper()
 	require.Equal(t, "quoted-printable", mail.Header.Get("Content-Transfer-Encoding"))
@@ -289,7 +289,7 @@ func TestMailer_DemandsAGoodCertificate(t *testing.T) {
 	}
 }
 
-// scriptedPost is a mail server that stops, by hanging or closing, when it has got so far.
+// scriptedPost is a mail server that stops at a given point, by hanging or closing.
 func scriptedPost(t *testing.T, stopAt string, hang bool) (address string, bodies *sync.Map) {
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
@@ -389,8 +389,8 @@ func TestMailer_OutcomeFollowsFromThePhase(t *testing.T) {
 	}
 }
 
-// Half of a mail must not be delivered: neither the dot that ends a mail nor QUIT, which would
-// send it, follows when writing was given up in the middle.
+// Half of a mail must not be delivered: if writing is given up in the middle, neither the final dot nor QUIT, which
+// would send it, follows.
 func TestMailer_AMailGivenUpHalfwayIsNotEnded(t *testing.T) {
 	over := make(chan struct{})
 	defer close(over)
@@ -423,7 +423,7 @@ func TestMailer_AMailGivenUpHalfwayIsNotEnded(t *testing.T) {
 	require.NotContains(t, <-got, "\r\n.\r\n")
 }
 
-// A mail that cannot be signed is found out before anybody is asked to take it.
+// A mail that cannot be signed is detected before a server is contacted.
 func TestMailer_AMailThatCannotBeSignedIsNotEnded(t *testing.T) {
 	address, bodies := scriptedPost(t, "", false)
 	mailer := one(t, "smtp://"+address+"?"+mailFrom+"&tls=off", Options{Medium: "email"}).(*Mailer)
@@ -493,8 +493,8 @@ func TestMailer_RefusesToPrintItsSecrets(t *testing.T) {
 	}
 }
 
-// Whatever a field holds, the mail goes to one mailbox, has the headers it always has, once each,
-// and nothing of a value has become one.
+// Whatever the fields contain, the mail goes to one mailbox and has its usual headers, once each; no part of a value
+// becomes a header.
 func FuzzMailer_NothingReachesAHeaderOrASecondRecipient(f *testing.F) {
 	f.Add("person@customer.example", "Shop <codes@shop.example>", "Your code", testText, "otp_1")
 	f.Add("a@b.example, c@d.example", "x@y.example\r\nBcc: e@f.example", "a\r\nBcc: e@f.example\r\n\r\nbody",

@@ -13,21 +13,20 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Values are what the tokens of a template stand for.
+// Values are the values of a template's tokens.
 type Values struct {
 	Code       string        // {code}
 	Lifetime   time.Duration // {minutes}, rounded up, and {validity}, in words
 	Account    string        // {account}: its name
 	Department string        // {department}
 	Type       string        // {type}, with blanks for underscores
-	// What the text is registered under, unless the template says so itself.
+	// The ids that the text is registered under, unless the template states them.
 	DLTEntityID   string
 	DLTTemplateID string
 }
 
-// Template is the wording of a message. As text it is what will be read, with tokens in braces;
-// a brace itself is written twice. Above the text may stand a head: lines of a name, a colon and
-// a value, and then an empty line.
+// Template is the wording of a message. The text has tokens in braces; a literal brace is doubled. A head may precede
+// the text: lines with a name, a colon and a value, followed by an empty line.
 //
 //	Subject: Your {account} code          e-mail only; never the code
 //	DLT-Template-ID: 1107161234567890123  SMS only, as the next two
@@ -35,7 +34,7 @@ type Values struct {
 //	App-Hash: FA+9qCX9VSu                 adds that line, which Android hands the app the text by
 //	Footer: Never share this code.        adds that line; "on" stands for just this one
 //
-// Whatever can be wrong with a template is found when it is parsed. Rendering cannot fail.
+// All errors of a template are found when it is parsed. Rendering cannot fail.
 type Template struct {
 	subject string
 	text    string
@@ -45,18 +44,17 @@ type Template struct {
 	footer  string
 }
 
-// Preview is a template rendered with sample values, and what it costs as SMS.
+// Preview is a template rendered with sample values, and its size as SMS.
 type Preview struct {
 	Content
 	Segments Segments
 	Warnings []string
 }
 
-// maxTemplate bounds a template's text, in bytes: ten segments of SMS, and more than enough of
-// what should be read on a phone.
+// maxTemplate bounds a template's text, in bytes: ten SMS segments.
 const maxTemplate = 1600
 
-// The tokens of a text, and of a subject, which lists and locked screens show.
+// The tokens allowed in a text and in a subject. Subjects show in lists and on locked screens.
 var (
 	textTokens    = []string{"code", "minutes", "validity", "account", "department", "type", "app_hash"}
 	subjectTokens = []string{"minutes", "validity", "account", "department", "type"}
@@ -74,8 +72,8 @@ var (
 	domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
 )
 
-// ParseTemplate reads a template for a medium, sms or email, or for both if medium is empty. The
-// error names what is wrong and what to write.
+// ParseTemplate reads a template for a medium, sms or email, or for both if medium is empty. The error says what is
+// wrong and what to write.
 func ParseTemplate(medium, text string) (Template, error) {
 	var t Template
 	text = strings.ReplaceAll(text, "\r\n", "\n")
@@ -109,7 +107,7 @@ func ParseTemplate(medium, text string) (Template, error) {
 	return t, nil
 }
 
-// split takes the head off a template. There is one if the first line has a name of a head.
+// split separates the head from a template. There is a head if the first line has a head name.
 func split(text string) (head []string, rest string) {
 	name, _, found := strings.Cut(text, ":")
 	if !found || !slices.Contains(headNames, otp.Lower(name)) {
@@ -171,10 +169,10 @@ func must(form *regexp.Regexp, value, otherwise string) error {
 	return nil
 }
 
-// piece is a doubled brace, a token, or a brace that is neither.
+// piece is a doubled brace, a token, or a stray brace.
 var piece = regexp.MustCompile(`\{\{|\}\}|\{[a-z_]+\}|[{}]`)
 
-// tokensOf lists the tokens of a text and refuses those that are not allowed, and single braces.
+// tokensOf lists the tokens of a text, and refuses stray braces and tokens that are not allowed.
 func tokensOf(where, text string, allowed []string) (used []string, err error) {
 	for _, found := range piece.FindAllString(text, -1) {
 		switch name := strings.Trim(found, "{}"); {
@@ -193,7 +191,7 @@ func tokensOf(where, text string, allowed []string) (used []string, err error) {
 	return used, nil
 }
 
-// Render words a message for a medium.
+// Render returns the message for a medium.
 func (t Template) Render(medium string, v Values) Content {
 	values := map[string]string{
 		"code": v.Code, "minutes": strconv.Itoa(int((v.Lifetime +
@@ -221,11 +219,10 @@ func (t Template) Render(medium string, v Values) Content {
 	return content
 }
 
-// lastLine is what makes phones fill in the code. Both forms have to be the last line:
-// "Origin-bound one-time codes delivered via SMS", https://wicg.github.io/sms-one-time-codes, and
-// "Perform SMS Verification on a Server", https://developers.google.com/identity/sms-retriever/verify.
-// The first is a convenience and is left out where it would cost a segment; without the second
-// the app sees nothing, so it is always there.
+// lastLine returns the last line with which phones fill in the code. Both forms have to be the last line:
+// "Origin-bound one-time codes delivered via SMS", https://wicg.github.io/sms-one-time-codes, and "Perform SMS
+// Verification on a Server", https://developers.google.com/identity/sms-retriever/verify. The first is a convenience
+// and is left out if it would cost a segment; without the second the app gets nothing, so it is always added.
 func (t Template) lastLine(text, code string) string {
 	switch {
 	case t.webOTP != "":
@@ -239,7 +236,7 @@ func (t Template) lastLine(text, code string) string {
 	return ""
 }
 
-// replace puts values for tokens and braces for doubled ones, once.
+// replace replaces tokens by values and doubled braces by single ones, once.
 func replace(text string, values map[string]string) string {
 	return piece.ReplaceAllStringFunc(text, func(found string) string {
 		if found == "{{" || found == "}}" {
@@ -249,8 +246,8 @@ func replace(text string, values map[string]string) string {
 	})
 }
 
-// oneLine makes a value fit for a line of text and for a subject: whatever could break or reverse
-// one becomes a blank.
+// oneLine makes a value safe for a line of text and for a subject: characters that break or reverse a line become
+// blanks.
 func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		bidi := r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
@@ -261,10 +258,10 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// maxRetriever is what Android's SMS Retriever takes, in bytes.
+// maxRetriever is the longest message for Android's SMS Retriever, in bytes.
 const maxRetriever = 140
 
-// Preview renders the template with values and says what it costs and what may go wrong.
+// Preview renders the template with values, and reports its size and likely problems.
 func (t Template) Preview(medium string, v Values) Preview {
 	p := Preview{Content: t.Render(medium, v)}
 	if medium != "sms" {
@@ -287,11 +284,11 @@ func (t Template) Preview(medium string, v Values) Preview {
 	return p
 }
 
-// plain is the wording where an account has none.
+// plain is the wording for accounts without templates.
 var plain = Template{text: "{code} is your verification code. It is valid for {validity}. Do not share it with anyone."}
 
-// Render words the message that carries a code which is valid for lifetime, for an account
-// without templates. The code is in the text only: subjects show on locked screens and in lists.
+// Render returns the message with a code that is valid for lifetime, for an account without templates. Only the text
+// contains the code: subjects show on locked screens and in lists.
 func Render(isMail bool, code string, lifetime time.Duration) Content {
 	medium := "sms"
 	if isMail {
@@ -300,7 +297,7 @@ func Render(isMail bool, code string, lifetime time.Duration) Content {
 	return plain.Render(medium, Values{Code: code, Lifetime: lifetime})
 }
 
-// spoken says a duration in whole minutes where it is some, else in seconds.
+// spoken returns a duration in minutes if it is a whole number of them, else in seconds.
 func spoken(d time.Duration) string {
 	switch {
 	case d == time.Minute:

@@ -131,7 +131,7 @@ func TestRender_IsThePlainText(t *testing.T) {
 
 func TestCatalog_ChoosesInTheOrderOfThePage(t *testing.T) {
 	texts := make(map[string]string)
-	// From the last resort to the first choice; each one beats all before it.
+	// From the last resort to the first choice; each one takes precedence over all before it.
 	order := []string{
 		"default", "default/sms", "default/hi", "default/sms/hi", "default/hi-IN", "default/sms/hi-IN",
 		"retail:default", "retail:default/sms/hi-IN",
@@ -198,8 +198,8 @@ func TestCatalog_NamesEveryKeyThatIsWrong(t *testing.T) {
 	require.NotContains(t, err.Error(), "ok/sms")
 }
 
-// Whatever a template and its values hold: an accepted template renders, its subject is one line
-// without the code's token, and no value can add a token, a line to the subject, or a second code.
+// Whatever a template and its values contain: an accepted template renders, its subject is one line without the code's
+// token, and no value can add a token, a line to the subject, or a second code.
 func FuzzTemplate(f *testing.F) {
 	f.Add("{code} for {account}", "Shop\r\nBcc: a@b.example", "{code}", "493817")
 	f.Add("Subject: {account} {type}\nFooter: on\n\n{code}{{}}", "\u202e\u2028\x00", "\xff\xfe", "1")

@@ -8,20 +8,19 @@ import (
 	"strings"
 )
 
-// TestRecipients are recipients with a fixed outcome, for a sandbox whose channels are real:
-// whatever is sent to one of them goes nowhere and ends as its row says. Keys are numbers with
-// their plus, or mailboxes; see Identity.
+// TestRecipients are recipients with a fixed outcome, for a sandbox with real channels: nothing is sent to them, and
+// the outcome is the one in their row. Keys are numbers with their plus, or mailboxes; see Identity.
 type TestRecipients map[string]TestRecipient
 
-// TestRecipient is how messages to a test recipient end.
+// TestRecipient is the outcome of messages to a test recipient.
 type TestRecipient struct {
 	Outcome Outcome
-	// Code is that of every challenge of the recipient whose codes have its length, 4 to 10 digits;
-	// empty leaves codes as they are.
+	// Code replaces the code of the recipient's challenges whose codes have the same length, 4 to 10 digits; empty
+	// replaces none.
 	Code string
 }
 
-// Code is the fixed code of a recipient's challenges that have codes of a length, empty for none.
+// Code returns the fixed code for a recipient's challenges with codes of this length, empty for none.
 func (r TestRecipients) Code(to string, length int) string {
 	if code := r[Identity(to)].Code; len(code) == length {
 		return code
@@ -39,9 +38,8 @@ var fixedCode = regexp.MustCompile(`^[0-9]{4,10}$`)
 
 var testNumber = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
-// ParseTestRecipients reads recipient=outcome or recipient=outcome:code, separated by commas;
-// outcomes are sent, not_sent and unknown, a code is 4 to 10 digits. Empty text is nobody. Errors
-// name no value.
+// ParseTestRecipients reads recipient=outcome or recipient=outcome:code, separated by commas. Outcomes are sent,
+// not_sent and unknown; a code is 4 to 10 digits. Empty text means none. Errors quote no value.
 func ParseTestRecipients(text string) (TestRecipients, error) {
 	recipients := TestRecipients{}
 	if strings.TrimSpace(text) == "" {
@@ -70,13 +68,13 @@ func ParseTestRecipients(text string) (TestRecipients, error) {
 	return recipients, nil
 }
 
-// reachable reports whether to is a number with its plus, or a mailbox and nothing around it.
+// reachable reports whether to is a number with its plus, or a bare mailbox.
 func reachable(to string) bool {
 	_, err := Mailbox(to)
 	return testNumber.MatchString(to) || err == nil
 }
 
-// Before puts the recipients in front of channels.
+// Before returns the channels with the test recipients in front.
 func (r TestRecipients) Before(channels []Channel) []Channel {
 	if len(r) == 0 {
 		return channels
@@ -96,7 +94,7 @@ type rehearsed struct {
 
 var errRehearsed = errors.New("a test recipient's outcome")
 
-// Send ends as the recipient's row says, and hands everybody else's messages on.
+// Send returns the fixed outcome for a test recipient, and hands all other messages on.
 func (r rehearsed) Send(ctx context.Context, m Message) Result {
 	row, fixed := r.recipients[Identity(m.To)]
 	switch {

@@ -39,7 +39,7 @@ func TestTestRecipients_HaveCodesOfTheRightLengthAlone(t *testing.T) {
 	require.Empty(t, recipients.Code("+919000000004", 6))
 }
 
-// Whatever is read has recipients that can be sent to, each with an outcome.
+// Every parsed test recipient can be sent to and has an outcome.
 func FuzzParseTestRecipients(f *testing.F) {
 	f.Add("+919000000001=sent,a@b.example=unknown")
 	f.Add("=,=sent")

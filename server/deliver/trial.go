@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Trial is how one channel fared with a test message.
+// Trial is the result of a test message on one channel.
 type Trial struct {
 	Channel string
 	Result
 	Took time.Duration
 }
 
-// TestMessage is a message with a code that nothing accepts, to a number with its plus or a mailbox. The id is made
-// anew for each: mailboxes and gateways drop what they take for a repetition.
+// TestMessage returns a message with a code that is not accepted anywhere, to a number with its plus or a mailbox. id
+// must be new each time: mailboxes and gateways drop repetitions.
 func TestMessage(id, to, account string, t Template, v Values) (Message, error) {
 	m := Message{ID: id, SendID: id, Number: 1, Account: account, Medium: "sms", To: to,
 		ExpiresAt: time.Now().Add(5 * time.Minute)}
@@ -32,8 +32,8 @@ func TestMessage(id, to, account string, t Template, v Values) (Message, error) 
 	return m, nil
 }
 
-// Try sends m through the channels, in order, until one has sent it or may have. Only restricts them to the one of a
-// name; wait bounds each. It returns how each fared that was tried.
+// Try sends m through the channels, in order, until one has sent it or may have. only restricts it to the channel with
+// that name; wait bounds each try. It returns the result of each channel that was tried.
 func Try(ctx context.Context, channels []Channel, m Message, only string, wait time.Duration) (all []Trial) {
 	for _, channel := range channels {
 		if only != "" && channel.Name() != only {
