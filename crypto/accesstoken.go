@@ -11,18 +11,18 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// An access token is a JWT (RFC 7519) that this server signs for itself and reads again: HS256 under a key
-// of its own that is derived from the keyring, and whose id is the header's kid. The payload's typ keeps
-// tokens for people apart from those for service accounts and from whatever comes later.
+// An access token is a JWT (RFC 7519) that this server signs and reads itself: HS256 with a separate key derived from
+// the keyring, whose id is the header's kid. The payload's typ separates tokens of people from those of service
+// accounts and of later kinds.
 
-// TokenLifetime is how long an access token is good.
+// TokenLifetime is how long an access token is valid.
 const TokenLifetime = time.Hour
 
-// tokenSkew is how far ahead the clock of the server that signed a token may be. Servers whose clocks are
-// more than a second apart are not ready.
+// tokenSkew is how far ahead the clock of the signing server may be. Servers whose clock differs from the database's
+// by more than a second are not ready.
 const tokenSkew = 2 * time.Second
 
-// maxAccessToken bounds what is looked at. Our own tokens have about 600 bytes.
+// maxAccessToken bounds the tokens that are read, in bytes. Our own have about 600.
 const maxAccessToken = 4 << 10
 
 // The values of AccessClaims.Type.
@@ -31,22 +31,22 @@ const (
 	ServiceToken = "service"
 )
 
-// Why an access token is refused.
+// The reasons why an access token is refused.
 var (
 	ErrAccessToken        = errors.New("not an access token of this server")
 	ErrAccessTokenExpired = errors.New("the access token has expired")
 )
 
-// AccessClaims are what an access token says.
+// AccessClaims are the claims of an access token.
 type AccessClaims struct {
 	Type      string // PersonToken or ServiceToken
 	Subject   string
 	Email     string // of a person
 	Name      string
-	Session   string // of a person; a service account has none
+	Session   string // of a person; empty for a service account
 	ID        string
 	IssuedAt  time.Time // whole seconds
-	ExpiresAt time.Time // not included
+	ExpiresAt time.Time // exclusive
 }
 
 type accessClaims struct {
@@ -57,7 +57,7 @@ type accessClaims struct {
 	Session string `json:"sid,omitempty"`
 }
 
-// SignAccessToken signs claims for TokenLifetime from now. The issuer and the audience are the server's own.
+// SignAccessToken signs claims for TokenLifetime from now. issuer and audience name this server.
 func (k *Keyring) SignAccessToken(issuer, audience string, c AccessClaims, now time.Time) (string, error) {
 	key, err := k.key(k.Primary())
 	if err != nil {
@@ -74,8 +74,8 @@ func (k *Keyring) SignAccessToken(issuer, audience string, c AccessClaims, now t
 	return token.SignedString(key.token)
 }
 
-// ReadAccessToken returns what a token says that SignAccessToken made with this issuer, this audience and
-// the type of wanted. Everything else is ErrAccessToken, or ErrAccessTokenExpired for a token that was good.
+// ReadAccessToken returns the claims of a token made by SignAccessToken with this issuer and audience and the type
+// wanted. The error is ErrAccessTokenExpired for a token that has expired, else ErrAccessToken.
 func (k *Keyring) ReadAccessToken(text, issuer, audience, wanted string, now time.Time) (AccessClaims, error) {
 	if len(text) > maxAccessToken || !plainHeader(text) {
 		return AccessClaims{}, ErrAccessToken
@@ -107,8 +107,8 @@ func (k *Keyring) ReadAccessToken(text, issuer, audience, wanted string, now tim
 	}, nil
 }
 
-// plainHeader reports whether a token's header has the members that ours have, and no other: a token that
-// brings a key or the address of one (jwk, jku, x5c, x5u) is refused before anything else is looked at.
+// plainHeader reports whether a token's header has exactly the members of ours. A token that brings a key or its
+// address (jwk, jku, x5c, x5u) is refused before anything else is read.
 func plainHeader(text string) bool {
 	encoded, _, _ := strings.Cut(text, ".")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)

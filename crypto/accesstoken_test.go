@@ -69,8 +69,8 @@ func TestAccessToken_OutlivesARotation(t *testing.T) {
 	require.ErrorIs(t, err, ErrAccessToken)
 }
 
-// Every token here is wrong in one way. The key of the first ones is the right one, so that nothing but
-// the claim or header named keeps them out.
+// Every token here is wrong in one way. The first ones are signed with the right key, so that only the named claim or
+// header makes them invalid.
 func TestAccessToken_AttacksFail(t *testing.T) {
 	ring := tokenRing(t, "k1", "k2")
 	right := ring.keys["k1"].token
@@ -186,7 +186,7 @@ func signPublic(t *testing.T, method jwt.SigningMethod) string {
 	return text
 }
 
-// Whatever is read was signed here: any change to a token makes it none.
+// Only tokens signed here are accepted: any change makes a token invalid.
 func FuzzReadAccessToken(f *testing.F) {
 	ring := tokenRing(f, "k1")
 	text, err := ring.SignAccessToken(issuer, audience, claims, issued)

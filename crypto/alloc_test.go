@@ -1,7 +1,6 @@
 //go:build !race
 
-// The race detector makes sync.Pool drop what it is given at random, so these counts are
-// taken without it.
+// The race detector makes sync.Pool drop items at random, so these counts are taken without it.
 
 package crypto
 
@@ -11,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every request runs some of these several times. What is left is the result itself.
+// Every request runs some of these several times. Only the result itself may be allocated.
 func TestHotPaths_AllocateNoMoreThanTheirResult(t *testing.T) {
 	ring := parseKeyring(t, "k1 "+keyText(100))
 	index := NewIndexKey(RandomIndexKey())

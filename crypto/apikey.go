@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// An API key reads otpb_{environment}_{kind}_, then 32 random base62 characters, then 6
-// that check all before them:
+// An API key is otpb_{environment}_{kind}_, followed by 32 random base62 characters and 6 characters of a check sum
+// over all of that:
 //
 //	otpb_live_sk_3f0Zc9…mQ2x1LxGd
 //
-// The prefix lets secret scanners find a key that was published by accident and tells a
-// person what it is for. The check lets a server refuse a mistyped key without asking
-// the database. It is no protection: anyone can compute it. The 32 characters hold 190
-// random bits, and those are what is not guessed.
+// With the prefix, secret scanners find a key that was published by accident, and people see what it is for. With the
+// check sum, a server refuses a mistyped key without asking the database. The check sum is no protection, because
+// anyone can compute it. The security is in the 32 characters, which hold 190 random bits.
 
-// APIKeyPrefix starts every API key, and nothing else that is presented as a credential.
+// APIKeyPrefix starts every API key and no other credential.
 const APIKeyPrefix = "otpb_"
 
 const (
@@ -31,8 +30,7 @@ var (
 	apiKeyKinds        = []string{"sk", "ro", "pk", "svc"} // secret, read-only, publishable, service
 )
 
-// NewAPIKey is a fresh key. The environment is live, test or dev, the kind sk, ro, pk or
-// svc; it panics for others.
+// NewAPIKey returns a new key. environment is live, test or dev, kind is sk, ro, pk or svc; it panics for others.
 func NewAPIKey(environment, kind string) string {
 	if !slices.Contains(apiKeyEnvironments, environment) || !slices.Contains(apiKeyKinds, kind) {
 		panic("crypto: NewAPIKey called with an unknown environment or kind")
@@ -41,9 +39,8 @@ func NewAPIKey(environment, kind string) string {
 	return key + checksum(key)
 }
 
-// CheckAPIKey reports whether s is written as NewAPIKey writes a key, and which
-// environment and kind it claims. It says nothing about whether the key exists. A
-// single wrong character is always noticed, other slips all but one in 4·10^9.
+// CheckAPIKey reports whether s has the form of a key from NewAPIKey, and which environment and kind it names. It does
+// not check whether the key exists. It detects every single wrong character, and other mistakes except one in 4·10^9.
 func CheckAPIKey(s string) (environment, kind string, ok bool) {
 	rest, found := strings.CutPrefix(s, APIKeyPrefix)
 	if !found {
@@ -62,7 +59,7 @@ func CheckAPIKey(s string) (environment, kind string, ok bool) {
 	return environment, kind, true
 }
 
-// checksum is the CRC-32 (IEEE) of text in base62, the most significant digit first.
+// checksum returns the CRC-32 (IEEE) of text in base62, most significant digit first.
 func checksum(text string) string {
 	sum := crc32.ChecksumIEEE([]byte(text))
 	var digits [apiKeyChecksum]byte
@@ -73,9 +70,8 @@ func checksum(text string) string {
 	return string(digits[:])
 }
 
-// randomBase62 draws each of n characters with equal chance. A byte has 256 values, of
-// which 248 are four full rounds of the alphabet; the other 8 would favour its start and are
-// drawn again.
+// randomBase62 draws n characters with equal probability. Of a byte's 256 values, 248 are four full rounds of the
+// alphabet; the other 8 would make its start more likely and are drawn again.
 func randomBase62(n int) string {
 	text := make([]byte, 0, n)
 	var random [48]byte

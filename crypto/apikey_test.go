@@ -31,7 +31,7 @@ func TestNewAPIKey_PanicsForAnUnknownEnvironmentOrKind(t *testing.T) {
 	require.Panics(t, func() { NewAPIKey("live", "") })
 }
 
-// The check was computed by another implementation (Python's zlib.crc32). Keys in use hold it.
+// The check sum was computed by another implementation (Python's zlib.crc32). Existing keys contain it.
 func TestCheckAPIKey_ChecksumStaysWhatItWas(t *testing.T) {
 	environment, kind, ok := CheckAPIKey("otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF")
 	require.True(t, ok)
@@ -53,7 +53,7 @@ func TestCheckAPIKey_NoticesEverySingleWrongCharacter(t *testing.T) {
 	}
 }
 
-// Right in its checksum is not enough: the rest of the form is judged too.
+// A right check sum is not enough: the rest of the form is checked too.
 func TestCheckAPIKey_RefusesOtherForms(t *testing.T) {
 	random := strings.Repeat("a", 32)
 	for name, body := range map[string]string{

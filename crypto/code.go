@@ -6,25 +6,22 @@ import (
 	"math"
 )
 
-// A code has 4 to 10 digits: fewer would be guessed within the attempts that a person
-// needs, more would not be typed.
+// A code has 4 to 10 digits: a shorter one could be guessed within the attempts that people need, a longer one is hard
+// to type.
 const (
 	minDigits = 4
 	maxDigits = 10
 )
 
-// Code derives the code of a challenge, 4 to 10 digits with leading zeros kept.
-// The same arguments give the same code for as long as the key is on the keyring.
+// Code derives the code of a challenge, 4 to 10 digits with leading zeros. The same arguments give the same code as
+// long as the key is on the keyring.
 //
-// It is HMAC-SHA-256, under the code key of keyID, of challengeID ‖ nonce ‖ slot, made
-// into digits by number. The nonce is random, so that a challenge id that comes
-// twice (a restored backup, a cloned database) does not bring an old code back. The slot
-// ties the code to account, recipient and binding, so that a challenge row moved to another
-// slot has another code. All three have a fixed length, so no two different challenges
-// make the same 48 bytes.
+// It is HMAC-SHA-256, with the code key of keyID, of challengeID ‖ nonce ‖ slot, turned into digits by number. The
+// nonce is random, so that a challenge id that occurs twice (a restored backup, a cloned database) gives another code.
+// The slot ties the code to account, recipient and binding, so that a challenge row moved to another slot has another
+// code. All three have a fixed length, so different challenges never give the same 48 bytes.
 //
-// The error wraps ErrUnknownKey and names the id if the keyring lacks it, or says that
-// digits is out of range.
+// The error wraps ErrUnknownKey and names the id if the keyring lacks it, or says that digits is out of range.
 func (k *Keyring) Code(keyID string, challengeID [16]byte, nonce [16]byte, slot [16]byte, digits int) (string, error) {
 	key, err := k.key(keyID)
 	if err != nil {
@@ -55,9 +52,9 @@ var powersOfTen = [maxDigits + 1]uint64{
 	4: 1e4, 5: 1e5, 6: 1e6, 7: 1e7, 8: 1e8, 9: 1e9, 10: 1e10,
 }
 
-// number makes the MAC in state into a number below modulus, each equally likely. In the
-// rare case that the MAC has no word to offer, it goes on with the MAC of the MAC.
-// That message has 32 bytes where a challenge's has 48, so it is nobody else's code.
+// number turns the MAC in state into a number below modulus, all equally likely. In the rare case that no word of the
+// MAC can be used, it continues with the MAC of the MAC. That message has 32 bytes and a challenge's has 48, so the
+// result is not the code of another challenge.
 func number(state *macState, modulus uint64) uint64 {
 	for {
 		if n, ok := sample(&state.sum, modulus); ok {
@@ -68,14 +65,12 @@ func number(state *macState, modulus uint64) uint64 {
 	}
 }
 
-// sample is rejection sampling over the four big-endian 64-bit words of a MAC. There are
-// 2^64 words and modulus does not divide that, so a plain remainder would make the small
-// numbers likelier than the others. The words at or above the largest multiple of
-// modulus are the surplus, and are passed over. With ten digits that happens to one word
-// in 10^9, so the loop in number is there to be correct, not to be run.
+// sample does rejection sampling over the four big-endian 64-bit words of a MAC. modulus does not divide 2^64, so a
+// plain remainder would make small numbers more likely. Words at or above the largest multiple of modulus are skipped.
+// With ten digits that happens to one word in 10^9.
 func sample(sum *[32]byte, modulus uint64) (n uint64, ok bool) {
-	surplus := math.MaxUint64%modulus + 1 // is modulus itself if 2^64 were a multiple, which no power of ten's is
-	limit := math.MaxUint64 - surplus     // the last word below the surplus
+	surplus := math.MaxUint64%modulus + 1 // would be modulus if it divided 2^64, which a power of ten does not
+	limit := math.MaxUint64 - surplus     // the largest word that is used
 	for i := 0; i < len(sum); i += 8 {
 		if word := binary.BigEndian.Uint64(sum[i:]); word <= limit {
 			return word % modulus, true

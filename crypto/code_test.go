@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// counting is 16 bytes counting up from a start.
+// counting returns 16 bytes counting up from start.
 func counting(start byte) (b [16]byte) {
 	for i := range b {
 		b[i] = start + byte(i)
@@ -20,8 +20,8 @@ func counting(start byte) (b [16]byte) {
 	return b
 }
 
-// The codes were computed by another implementation (Python's hmac). Challenges under way
-// during an upgrade depend on them.
+// The codes were computed by another implementation (Python's hmac). Challenges that are live during an upgrade depend
+// on them.
 func TestCode_StaysWhatItWas(t *testing.T) {
 	ring := parseKeyring(t, "2026-01 "+keyText(100))
 	for digits, want := range map[int]string{
@@ -84,8 +84,8 @@ func TestCode_RefusesOtherLengthsThan4To10(t *testing.T) {
 	}
 }
 
-// For each modulus the accepted words are a whole number of rounds, and no round that
-// would have fitted is thrown away. So every number has equally many words.
+// For each modulus the accepted words are a whole number of rounds, and no round that fits is skipped. So every number
+// has equally many words.
 func TestSample_AcceptsOnlyWholeRounds(t *testing.T) {
 	for digits := minDigits; digits <= maxDigits; digits++ {
 		modulus := powersOfTen[digits]
@@ -105,7 +105,7 @@ func TestSample_AcceptsOnlyWholeRounds(t *testing.T) {
 		_, ok := sample(&sum, modulus)
 		require.False(t, ok, "four surplus words")
 
-		for at := 3; at >= 0; at-- { // the first word that is good counts
+		for at := 3; at >= 0; at-- { // the first usable word counts
 			word(at, limit)
 			_, ok = sample(&sum, modulus)
 			require.Equal(t, at < 3, ok, "the first surplus word")
@@ -121,8 +121,8 @@ func TestSample_AcceptsOnlyWholeRounds(t *testing.T) {
 	}
 }
 
-// A MAC without a good word is too rare to meet, so this test makes one. The wanted numbers
-// are those of HMAC(code key, 32 bytes of ff), by Python's hmac.
+// A MAC without a usable word is too rare to find, so this test makes one. The expected numbers are those of HMAC(code
+// key, 32 bytes of ff), by Python's hmac.
 func TestNumber_HashesAgainWhenEveryWordIsRejected(t *testing.T) {
 	ring := parseKeyring(t, "2026-01 "+keyText(100))
 	state := ring.keys["2026-01"].code.take()
@@ -132,15 +132,15 @@ func TestNumber_HashesAgainWhenEveryWordIsRejected(t *testing.T) {
 	}
 }
 
-// Critical values of χ² at p = 10^-6, by the incomplete gamma function. The codes below
-// come from fixed keys and counted challenges, so a run that passes passes always.
+// Critical values of χ² at p = 10^-6, by the incomplete gamma function. The codes come from fixed keys and counted
+// challenges, so the result is always the same.
 const (
 	chiSquared9    = 44.811
 	chiSquared61   = 128.524
 	chiSquared9999 = 10685.66
 )
 
-// chiSquared compares counts with what equal chances would give.
+// chiSquared compares counts with a uniform distribution.
 func chiSquared(counts []int) (statistic float64) {
 	total := 0
 	for _, count := range counts {
@@ -153,7 +153,7 @@ func chiSquared(counts []int) (statistic float64) {
 	return statistic
 }
 
-// FULL=1 draws 10^7 codes of each length in place of 10^5.
+// FULL=1 draws 10^7 codes of each length instead of 10^5.
 func TestCode_DistributionIsEvenInEveryPlace(t *testing.T) {
 	draws := 100_000
 	if os.Getenv("FULL") == "1" {
@@ -197,8 +197,8 @@ func TestCode_DistributionIsEvenInEveryPlace(t *testing.T) {
 	}
 }
 
-// A test of evenness that has not refused an uneven source proves nothing. This one makes
-// four digits of 16 bits by plain remainder, which favours the numbers below 5536.
+// A test of uniformity proves nothing until it has refused a biased source. This one makes four digits from 16 bits by
+// plain remainder, which favours the numbers below 5536.
 func TestDistribution_ModuloBiasIsFound(t *testing.T) {
 	ring := parseKeyring(t, "k1 "+keyText(100))
 	state := ring.keys["k1"].code.take()

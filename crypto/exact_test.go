@@ -46,7 +46,7 @@ func TestExactNumbers_TellsWhatADoubleHolds(t *testing.T) {
 	require.NoError(t, ExactNumbers([]byte(`{"iban":"12345678901234567890","s":"9007199254740993"}`)), "text is text")
 }
 
-// Of two numbers that pass and have one canonical form, both have one value.
+// Two accepted numbers with one canonical form have the same value.
 func FuzzExactNumbers(f *testing.F) {
 	f.Add("12345678901234567168", "12345678901234567000")
 	f.Add("0.1", "0.10")

@@ -11,9 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Laws: what is accepted is 4 to 10 digits, and encrypting it again gives the same block, so
-// no two blocks mean one code; hex and base64 of one block mean the same; any plaintext,
-// encrypted honestly, is judged by naiveCode.
+// An accepted code has 4 to 10 digits, and encrypting it again gives the same block, so no two blocks mean one code;
+// hex and base64 of one block mean the same; the result for any correctly encrypted plaintext is that of naiveCode.
 func FuzzDecrypt(f *testing.F) {
 	for _, vector := range readParamVectors(f).Vectors {
 		f.Add(vector.Hex, []byte(vector.Code+"\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a"))
@@ -60,8 +59,8 @@ func FuzzDecrypt(f *testing.F) {
 	})
 }
 
-// Laws: a keyring that is accepted has distinct, valid ids, all of which work, and reads
-// the same when written with other blanks; an error quotes no part of the text.
+// An accepted keyring has distinct, valid ids, all of which work, and reads the same when written with other blanks;
+// an error quotes no part of the text.
 func FuzzParseKeyring(f *testing.F) {
 	a, b := keyText(100), keyText(110)
 	f.Add("k1 " + a)
@@ -100,9 +99,8 @@ func FuzzParseKeyring(f *testing.F) {
 	})
 }
 
-// Laws: arbitrary bytes never open, never panic, and fail as one of the two errors;
-// what was sealed opens with its own additional data and with no other; SealedUnder and Open
-// agree on what is malformed.
+// Arbitrary bytes never open, never panic, and fail with one of the two errors; sealed bytes open with their own
+// additional data and with no other; SealedUnder and Open agree on what is malformed.
 func FuzzOpen(f *testing.F) {
 	ring := parseKeyring(f, "k1 "+keyText(100), "k2 "+keyText(110))
 	other := parseKeyring(f, "k3 "+keyText(120))
@@ -134,8 +132,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// Laws: what is accepted has a length that AES takes, and means the same when written as
-// hex; an error quotes nothing.
+// An accepted text has an AES key length, and means the same when written as hex; an error quotes nothing.
 func FuzzParseKeyText(f *testing.F) {
 	vectors := readParamVectors(f)
 	for _, text := range []string{vectors.KeyHex, vectors.KeyBase64, vectors.IVHex, vectors.IVBase64, "", " ",
@@ -160,8 +157,7 @@ func FuzzParseKeyText(f *testing.F) {
 	})
 }
 
-// Laws: a pair that is accepted makes a cipher, and its halves alone mean the same as in the
-// pair.
+// An accepted pair makes a cipher, and its halves alone mean the same as in the pair.
 func FuzzParseKeyPair(f *testing.F) {
 	vectors := readParamVectors(f)
 	f.Add(vectors.IVBase64 + "~" + vectors.KeyBase64)
@@ -186,7 +182,7 @@ func FuzzParseKeyPair(f *testing.F) {
 	})
 }
 
-// Law: what is accepted is spelt out of what is answered and cannot be shortened.
+// An accepted key consists of the returned parts and cannot be shortened.
 func FuzzCheckAPIKey(f *testing.F) {
 	f.Add("otpb_live_sk_0123456789ABCDEFGHIJKLMNOPQRSTUV4JDijF")
 	f.Add(NewAPIKey("test", "svc"))

@@ -4,19 +4,18 @@ import (
 	"strings"
 )
 
-// What a key must not be, by a rule that fits into a few lines of documentation: a key is too
-// easy to guess if it is a short text repeated, has fewer than five different characters, or has
-// fewer than six characters that do not follow from what precedes them. A character follows if it
-// repeats the one before it, counts on or back from it (123, cba), or is its neighbour on a row of
-// the keyboard (qwe); and so do all characters of common passwords, and of the words that are known
-// of its owner, such as the account's number and name.
+// The rule for weak keys, short enough for the documentation: a key is too easy to guess if it is a short text
+// repeated, has fewer than five different characters, or has fewer than six characters that do not follow from the
+// ones before. A character follows if it repeats the one before, counts up or down from it (123, cba), or is its
+// neighbour on a row of the keyboard (qwe). All characters of common passwords also follow, and those of words that
+// are known about the owner, such as the account's number and name.
 //
-// This keeps out what people type. A random key can be refused by chance, the likelier the shorter
-// it is and the fewer characters it is drawn from.
+// This catches what people type. A random key can be refused by chance; that is more likely for short keys and for
+// small alphabets.
 const (
 	leastDifferent  = 5
 	leastUnforeseen = 6
-	// leastPeriod is the length at which a text that is repeated is a key of its own.
+	// leastPeriod is the length from which a repeated text counts as a key of its own.
 	leastPeriod = 16
 )
 
@@ -28,8 +27,8 @@ var commonWords = []string{
 var keyboardRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "!@#$%^&*()",
 	"1234567890"}
 
-// Guessable returns why a key is too easy to guess, empty for one that is not. Known are words
-// that others know of its owner; those of fewer than 3 characters are ignored.
+// Guessable returns why a key is too easy to guess, empty if it is not. known are words that others know about its
+// owner; words of fewer than 3 characters are ignored.
 func Guessable(key string, known ...string) string {
 	text := strings.ToLower(key)
 	if period := shortestPeriod(text); period < leastPeriod && period <= len(text)/2 {
@@ -59,7 +58,7 @@ func Guessable(key string, known ...string) string {
 	return ""
 }
 
-// follows reports whether b is what somebody would try after a.
+// follows reports whether b is a likely guess after a.
 func follows(a, b byte) bool {
 	if step := int(b) - int(a); step >= -1 && step <= 1 {
 		return true
@@ -75,7 +74,8 @@ func follows(a, b byte) bool {
 	return false
 }
 
-// shortestPeriod returns the length of the shortest text whose repetition text begins.
+// shortestPeriod returns the length of the shortest text of which text is a repetition (the last one may be
+// incomplete).
 func shortestPeriod(text string) int {
 	for period := 1; period < len(text); period++ {
 		if strings.HasPrefix(text, text[period:]) {
@@ -85,9 +85,9 @@ func shortestPeriod(text string) int {
 	return len(text)
 }
 
-// WeakCipherKey returns what makes a servlet cipher key no secret, empty for one that may be:
-// bytes that are all one, count, or repeat within half the key, a text that Guessable refuses,
-// and keys that this project or the vendor published.
+// WeakCipherKey returns why a servlet cipher key is not a secret, empty if it may be one. Weak are bytes that are all
+// equal, that count, or that repeat within half the key; a text that Guessable refuses; and keys that this project or
+// the vendor published.
 func WeakCipherKey(key []byte) string {
 	if SampleKey(key) {
 		return "is the published sample key"

@@ -6,22 +6,21 @@ import (
 	"encoding/binary"
 )
 
-// indexKeySize is the block of security of HMAC-SHA-256: a longer key adds nothing.
+// indexKeySize is the security strength of HMAC-SHA-256, in bytes: a longer key adds nothing.
 const indexKeySize = 32
 
-// IndexKey keys every hash by which a row is found: recipient, slot, credential. A plain
-// hash of a phone number is no hiding place, since all the numbers of a country are
-// hashed in minutes; a keyed one tells nothing to whoever has only the database.
+// IndexKey is the key of every hash by which a row is found: recipient, slot, credential. A plain hash does not hide a
+// phone number, because all numbers of a country can be hashed in minutes. A keyed hash tells nothing to someone who
+// only has the database.
 //
-// It is not a key of the keyring, but a random secret that is stored sealed under it.
-// So the keyring rotates without changing a single hash.
+// It is not a key of the keyring, but a random secret stored sealed under it, so rotating the keyring changes no hash.
 type IndexKey struct {
 	redacted
 	mac *macPool
 }
 
-// NewIndexKey panics if the secret is not 32 bytes long: whatever a caller unsealed that
-// has another length is not an index key, and to go on would orphan every row.
+// NewIndexKey panics if the secret is not 32 bytes long: a secret of another length is not an index key, and
+// continuing with it would orphan every row.
 func NewIndexKey(secret Secret) *IndexKey {
 	if secret.Len() != indexKeySize {
 		panic("crypto: NewIndexKey called with a secret that is not 32 bytes")
@@ -29,30 +28,26 @@ func NewIndexKey(secret Secret) *IndexKey {
 	return &IndexKey{mac: newMACPool(secret.Bytes())}
 }
 
-// RandomIndexKey is a fresh secret for NewIndexKey, to be sealed and stored.
+// RandomIndexKey returns a new secret for NewIndexKey, to be sealed and stored.
 func RandomIndexKey() Secret {
 	var raw [indexKeySize]byte
 	rand.Read(raw[:]) // never fails: the runtime stops the process instead
 	return NewSecret(raw[:])
 }
 
-// Sum is the first 16 bytes of Sum32. That is enough for a key of a table: among 10^9
-// rows two share a hash with a probability of 10^-21, and nobody can search for such a
-// pair without the key.
+// Sum returns the first 16 bytes of Sum32. That is enough for a table's key: among 10^9 rows, two share a hash with a
+// probability of 10^-21, and nobody can search for such a pair without the key.
 func (k *IndexKey) Sum(purpose string, parts ...string) [16]byte {
 	sum := k.Sum32(purpose, parts...)
 	return [16]byte(sum[:])
 }
 
-// Sum32 is the HMAC-SHA-256 of a purpose and any number of parts, which may hold any
-// bytes and may be empty.
+// Sum32 returns the HMAC-SHA-256 of a purpose and any number of parts, which may hold any bytes and may be empty.
 //
-// Each of them is preceded by its length in 8 bytes, big-endian. That encoding is
-// injective: reading it from the left, the first 8 bytes say where the purpose ends, the
-// next 8 where the first part ends, and so on until the message ends, so the message
-// determines the purpose, the parts and their number. Joined with a separator instead,
-// parts that contain it could be cut in two ways: ("a|b", "c") would find the row of
-// ("a", "b|c").
+// Each of them is preceded by its length in 8 bytes, big-endian. This encoding is injective: read from the left, the
+// first 8 bytes say where the purpose ends, the next 8 where the first part ends, and so on, so the message determines
+// the purpose, the parts and their number. With a separator instead, parts that contain it would be ambiguous: ("a|b",
+// "c") would find the row of ("a", "b|c").
 func (k *IndexKey) Sum32(purpose string, parts ...string) [sha256.Size]byte {
 	state := k.mac.take()
 	defer k.mac.give(state)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The hashes were computed by another implementation (Python's hmac). They are the keys of
-// rows: if one changes, the rows are lost.
+// The hashes were computed by another implementation (Python's hmac). They are the keys of rows: if one changes, the
+// rows are lost.
 func TestSum_StaysWhatDatabasesHold(t *testing.T) {
 	index := NewIndexKey(NewSecret(keyFrom(200)))
 	for _, test := range []struct {
@@ -60,8 +60,7 @@ func TestNewIndexKey_PanicsUnlessTheSecretHas32Bytes(t *testing.T) {
 	require.Equal(t, 32, RandomIndexKey().Len())
 }
 
-// RFC 4231, test cases 1 to 4, 6 and 7, each twice in one pool, so that the state taken up
-// again is judged as well as the fresh one.
+// RFC 4231, test cases 1 to 4, 6 and 7, each twice in one pool, so that both a fresh and a reused state are tested.
 func TestMAC_GivesThePublishedValues(t *testing.T) {
 	for _, test := range []struct{ key, message, want string }{
 		{strings.Repeat("\x0b", 20), "Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},

@@ -13,10 +13,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// JCS is the canonical form of one JSON value (RFC 8785, JCS): equal data have equal
-// bytes, whoever wrote them. It refuses what has no such form: anything but exactly one value,
-// duplicate member names, text that is not Unicode, and numbers beyond an IEEE 754 double. As
-// the RFC has it, numbers are doubles: one that does not fit is rounded; see ExactNumbers.
+// JCS returns the canonical form of one JSON value (RFC 8785): equal data have equal bytes, whoever wrote them. It
+// refuses what has no such form: anything but exactly one value, duplicate member names, text that is not Unicode, and
+// numbers beyond an IEEE 754 double. By the RFC, numbers are doubles: a number that does not fit is rounded; see
+// ExactNumbers.
 //
 // The error says what is wrong and where, and quotes no value.
 func JCS(value []byte) ([]byte, error) {
@@ -30,8 +30,8 @@ func JCS(value []byte) ([]byte, error) {
 	return canonical, nil
 }
 
-// checkNumbers refuses numbers that the canonicalizer would cut to the largest double, where two
-// different ones would come out as one.
+// checkNumbers refuses numbers that the canonicalizer would cut to the largest double, which would make different
+// numbers equal.
 func checkNumbers(value []byte) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(value))
 	for {
@@ -49,18 +49,18 @@ func checkNumbers(value []byte) error {
 	}
 }
 
-// InexactError is a number that an IEEE 754 double does not hold, at a place in the value (RFC 6901).
+// InexactError says that an IEEE 754 double cannot hold the number at a place in the value (RFC 6901).
 type InexactError struct{ Pointer string }
 
-// Error implements error, and quotes no value.
+// Error implements error. It quotes no value.
 func (e InexactError) Error() string {
 	return "has a number that a double does not hold exactly; write it as text, in quotes"
 }
 
-// ExactNumbers refuses a JSON value with a number that its canonical form would change: RFC 8785 makes
-// doubles of numbers, so that 12345678901234567890 and 12345678901234567891 come out as one. A whole number
-// must be exactly a double. A fraction must be the shortest decimal of its double, as 0.1 is, with or without
-// zeros behind it. So no two numbers of different value pass that have one canonical form.
+// ExactNumbers refuses a JSON value with a number that its canonical form would change: RFC 8785 turns numbers into
+// doubles, so 12345678901234567890 and 12345678901234567891 become equal. A whole number must be exactly a double. A
+// fraction must be the shortest decimal of its double, such as 0.1, with or without trailing zeros. So different
+// accepted numbers never have the same canonical form.
 func ExactNumbers(value []byte) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(value))
 	for {
@@ -76,7 +76,7 @@ func ExactNumbers(value []byte) error {
 	}
 }
 
-// exact reports whether a JSON number passes ExactNumbers.
+// exact reports whether ExactNumbers accepts a JSON number.
 func exact(number string) bool {
 	double, err := strconv.ParseFloat(number, 64)
 	if err != nil {
@@ -90,19 +90,19 @@ func exact(number string) bool {
 		shortest, _ := decimalOf(strconv.FormatFloat(double, 'e', -1, 64))
 		return given == shortest
 	}
-	// A double is at most 309 digits long, so this is short.
+	// A double has at most 309 digits, so this is short.
 	whole, ok := new(big.Int).SetString(given.digits+strings.Repeat("0", given.exponent), 10)
 	held, _ := new(big.Float).SetFloat64(math.Abs(double)).Int(nil)
 	return ok && whole.Cmp(held) == 0
 }
 
-// decimal is a number's magnitude: digits without zeros at either end, "0" for zero, times a power of ten.
+// decimal is a number's magnitude: digits without leading or trailing zeros, "0" for zero, times a power of ten.
 type decimal struct {
 	digits   string
 	exponent int
 }
 
-// decimalOf reads a JSON number. It is false for an exponent that no double has.
+// decimalOf reads a JSON number. It reports false for an exponent that a double cannot have.
 func decimalOf(number string) (decimal, bool) {
 	mantissa, power, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(number, "-")), "e")
 	whole, fraction, _ := strings.Cut(mantissa, ".")
@@ -121,7 +121,7 @@ func decimalOf(number string) (decimal, bool) {
 	return decimal{significant, exponent - len(fraction) + len(digits) - len(significant)}, true
 }
 
-// plainJSONError says what is wrong without the value that is: it may be somebody's secret.
+// plainJSONError says what is wrong without quoting the value, which may be a secret.
 func plainJSONError(err error) error {
 	if errors.Is(err, jsontext.ErrDuplicateName) {
 		return errors.New("a member is named twice")

@@ -32,7 +32,7 @@ func TestJCS_IsWhatTheRFCShows(t *testing.T) {
 	}
 }
 
-// Appendix B of RFC 8785: doubles by their bits, and how ECMAScript writes them.
+// Appendix B of RFC 8785: doubles by their bits, and their ECMAScript form.
 func TestJCS_WritesNumbersAsTheRFCsTableHasThem(t *testing.T) {
 	for bits, text := range map[uint64]string{
 		0x0000000000000000: "0", 0x8000000000000000: "0",
@@ -70,8 +70,8 @@ func TestJCS_RefusesWhatHasNoCanonicalFormAndQuotesNothing(t *testing.T) {
 	require.Error(t, err, "depth is bounded")
 }
 
-// What is canonical stays as it is, means what the given text means, and is the same whatever the
-// order of its members.
+// The canonical form is its own canonical form, means the same as the given text, and does not depend on the order of
+// members.
 func FuzzJCS(f *testing.F) {
 	for _, seed := range []string{`{"b":[1,2.5e-7],"a":{"é":null,"\ud83d\ude00":true}}`, `-0.0`, `"\u2028"`, `1e23`, `[]`, `{"a":1,"a":2}`, "\"\xff\""} {
 		f.Add([]byte(seed))
@@ -90,7 +90,7 @@ func FuzzJCS(f *testing.F) {
 		require.NoError(t, json.Unmarshal(given, &before))
 		require.NoError(t, json.Unmarshal(canonical, &after))
 		require.Equal(t, before, after)
-		spread, err := json.MarshalIndent(before, " ", "\t") // sorted otherwise, spaced, escaped
+		spread, err := json.MarshalIndent(before, " ", "\t") // sorted differently, spaced, escaped
 		require.NoError(t, err)
 		again, err = JCS(spread)
 		require.NoError(t, err)

@@ -17,16 +17,15 @@ const MaxJWT = 8 << 10
 // jwtLeeway is how far ahead of ours an issuer's clock may be.
 const jwtLeeway = 5 * time.Second
 
-// JWTHead is what an unchecked token says of itself. It serves to find out who would have to have signed it,
-// and for nothing else.
+// JWTHead is what an unchecked token states about itself. Use it only to find out who must have signed the token.
 type JWTHead struct {
 	Issuer string
 	KeyID  string // empty: the token names no key
 }
 
-// ReadJWTHead reads a compact JWS with claims in JSON. It reports false for any other text.
+// ReadJWTHead reads a compact JWS with JSON claims. It reports false for any other text.
 func ReadJWTHead(text string) (JWTHead, bool) {
-	if len(text) > MaxJWT || !strings.HasPrefix(text, "ey") { // what the base64 of {" begins with
+	if len(text) > MaxJWT || !strings.HasPrefix(text, "ey") { // the base64 of {"
 		return JWTHead{}, false
 	}
 	claims := jwt.MapClaims{}
@@ -43,23 +42,23 @@ func strictParser(more ...jwt.ParserOption) *jwt.Parser {
 	return jwt.NewParser(append(more, jwt.WithStrictDecoding(), jwt.WithJSONNumber())...)
 }
 
-// JWTRules is what a signed token is held to, by RFC 7519 and RFC 8725. Nothing that the token says of itself
-// can widen it: the algorithms are pinned, and keys come from elsewhere.
+// JWTRules are the requirements for a signed token, by RFC 7519 and RFC 8725. Nothing in a token can widen them: the
+// algorithms are fixed, and the keys come from elsewhere.
 type JWTRules struct {
 	Issuer     string
 	Audiences  []string      // the token has to name one
-	Algorithms []string      // JWA names; a rule with none takes no token
-	Lifetime   time.Duration // the most between now, or iat, and exp
+	Algorithms []string      // JWA names; if empty, no token is accepted
+	Lifetime   time.Duration // the longest time from now, or from iat, to exp
 }
 
-// Errors of Verify. Each is wrapped by one that says what is wrong, and quotes nothing of the token.
+// Errors of Verify. Each is wrapped by an error that says what is wrong and quotes nothing from the token.
 var (
 	ErrJWT        = errors.New("the token is refused")
 	ErrJWTExpired = errors.New("the token has expired")
 	ErrJWTKey     = errors.New("the token is signed with a key that its issuer does not have")
 )
 
-// Claims are a token's claims once it is verified.
+// Claims are a verified token's claims.
 type Claims map[string]any
 
 // Text returns a claim that is a text, empty for any other.
@@ -68,7 +67,7 @@ func (c Claims) Text(name string) string {
 	return text
 }
 
-// Expires is the moment from which the token is no longer good.
+// Expires returns the moment from which the token is invalid.
 func (c Claims) Expires() time.Time {
 	at, err := jwt.MapClaims(c).GetExpirationTime()
 	if err != nil || at == nil {
@@ -77,7 +76,7 @@ func (c Claims) Expires() time.Time {
 	return at.Time
 }
 
-// Verify checks a token's signature with keys, and everything that the rules say, at now.
+// Verify checks a token's signature with keys, and all of the rules at now.
 func (r JWTRules) Verify(text string, keys *JWTKeys, now time.Time) (Claims, error) {
 	if len(text) > MaxJWT || len(r.Algorithms) == 0 || len(r.Audiences) == 0 {
 		return nil, ErrJWT
@@ -109,7 +108,7 @@ func (r JWTRules) Verify(text string, keys *JWTKeys, now time.Time) (Claims, err
 	return Claims(claims), nil
 }
 
-// tokenFault words what the library found wrong; its own words may quote the token.
+// tokenFault describes an error of the library, whose own text may quote the token.
 func tokenFault(err error) string {
 	for _, known := range []error{
 		jwt.ErrTokenMalformed, jwt.ErrTokenSignatureInvalid, jwt.ErrTokenRequiredClaimMissing,
@@ -128,7 +127,7 @@ var (
 	errTokenHeader = errors.New("its header brings a key of its own, or demands an extension")
 )
 
-// checkHeader refuses headers that would have the token choose its own key, or that change how it is read.
+// checkHeader refuses headers with which a token would choose its own key or change how it is read.
 func checkHeader(header map[string]any) error {
 	for _, name := range []string{"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"} {
 		if _, found := header[name]; found {
@@ -140,7 +139,7 @@ func checkHeader(header map[string]any) error {
 			return errTokenHeader
 		}
 	}
-	// A token made for another purpose is not taken, whoever signed it (RFC 8725, section 3.11).
+	// A token made for another purpose is refused, whoever signed it (RFC 8725, section 3.11).
 	kind, found := header["typ"]
 	if text, ok := kind.(string); found && !(ok && accessType(text)) {
 		return errTokenType
@@ -148,17 +147,17 @@ func checkHeader(header map[string]any) error {
 	return nil
 }
 
-// accessType reports whether a header's typ may be that of an access token; RFC 9068 has at+jwt.
+// accessType reports whether a header's typ can be that of an access token; RFC 9068 uses at+jwt.
 func accessType(text string) bool {
 	text = strings.TrimPrefix(strings.ToLower(text), "application/")
 	return text == "jwt" || text == "at+jwt"
 }
 
-// checkClaims adds what the library does not check.
+// checkClaims checks what the library does not.
 func (r JWTRules) checkClaims(claims Claims, now time.Time) error {
 	expires := claims.Expires()
 	if !now.Before(expires) {
-		return ErrJWTExpired // the leeway is for clocks that are ahead
+		return ErrJWTExpired // the leeway is only for clocks that are ahead
 	}
 	issued, err := jwt.MapClaims(claims).GetIssuedAt()
 	if err != nil {
@@ -167,7 +166,7 @@ func (r JWTRules) checkClaims(claims Claims, now time.Time) error {
 	if expires.Sub(now) > r.Lifetime+jwtLeeway || issued != nil && expires.Sub(issued.Time) > r.Lifetime {
 		return fmt.Errorf("%w: it is good for longer than %v", ErrJWT, r.Lifetime)
 	}
-	// Keycloak and Cognito sign refresh and identity tokens with the same keys and say so here.
+	// Keycloak and Cognito sign refresh and identity tokens with the same keys and mark them here.
 	for _, name := range []string{"typ", "token_use", "token_type"} {
 		value, found := claims[name]
 		text, _ := value.(string)
@@ -179,12 +178,12 @@ func (r JWTRules) checkClaims(claims Claims, now time.Time) error {
 	return nil
 }
 
-// SubjectOf returns the claim of that name, which must be a text of 1 to 255 printable characters.
+// SubjectOf returns the claim with this name, which must be a text of 1 to 255 printable characters.
 func (c Claims) SubjectOf(name string) (string, error) {
 	subject := c.Text(name)
 	number, isNumber := c[name].(json.Number)
 	if isNumber {
-		subject = number.String() // some issuers number people
+		subject = number.String() // some issuers identify people by number
 	}
 	control := func(r rune) bool { return r < ' ' || r == 0x7f }
 	if subject == "" || len(subject) > 255 || strings.ContainsFunc(subject, control) {

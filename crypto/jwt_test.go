@@ -118,7 +118,7 @@ func TestJWTRules_HoldATokenToEachOfThem(t *testing.T) {
 	require.Equal(t, JWTHead{Issuer: "i"}, head)
 }
 
-// Whatever is done to a token, the only text that verifies is one that its issuer signed.
+// Whatever is done to a token, only a text that its issuer signed verifies.
 func FuzzJWTRules_Verify(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(f, err)
@@ -140,7 +140,7 @@ func FuzzJWTRules_Verify(f *testing.F) {
 	})
 }
 
-// A key set that is taken has keys that can be used, and none that are too weak.
+// An accepted key set has usable keys, and none that is too weak.
 func FuzzParseKeySet(f *testing.F) {
 	f.Add([]byte(rfcKeys))
 	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))

@@ -19,11 +19,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// JWTKeys are the public keys of one issuer. It does not change once made.
+// JWTKeys are the public keys of one issuer. They do not change once made.
 type JWTKeys struct{ keys []jwtKey }
 
 type jwtKey struct {
-	id        string // empty: the key has no name, and is good for any that a token gives
+	id        string // empty: matches any key id in a token
 	algorithm string // empty: any that fits the key
 	public    any
 }
@@ -32,10 +32,10 @@ const (
 	// maxJWTKeys bounds a set. Issuers have a handful.
 	maxJWTKeys = 100
 	minRSA     = 2048 // bits; RFC 7518, section 3.3
-	maxRSA     = 8192 // a longer one is slow to check with
+	maxRSA     = 8192 // longer ones are slow to verify with
 )
 
-// jsonKey is a key as RFC 7517 writes it.
+// jsonKey is a key in the form of RFC 7517.
 type jsonKey struct {
 	Type       string   `json:"kty"`
 	ID         string   `json:"kid"`
@@ -50,8 +50,8 @@ type jsonKey struct {
 	Private    string   `json:"d"`
 }
 
-// ParseKeySet reads a JSON Web Key Set (RFC 7517). Keys for other uses, of unknown kinds, too short or broken are
-// left out, as the RFC has it; a set without any that is left is an error.
+// ParseKeySet reads a JSON Web Key Set (RFC 7517). As the RFC says, keys for other uses, of unknown kinds, too short
+// or broken are left out; a set with no usable key is an error.
 func ParseKeySet(text []byte) (*JWTKeys, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -80,7 +80,7 @@ func ParseKeySet(text []byte) (*JWTKeys, error) {
 	return keys, nil
 }
 
-// public returns the key, nil for one that is unusable.
+// public returns the key, nil if it is unusable.
 func (k *jsonKey) public() any {
 	x, y := unbase64(k.X), unbase64(k.Y)
 	switch curve := curves[k.Curve]; {
@@ -104,7 +104,7 @@ func (k *jsonKey) public() any {
 
 var curves = map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}
 
-// curveOf is the one curve that an algorithm is defined for (RFC 7518, section 3.4).
+// curveOf is the curve that each algorithm requires (RFC 7518, section 3.4).
 var curveOf = map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}
 
 func unbase64(text string) []byte {
@@ -130,8 +130,8 @@ func usableRSA(key *rsa.PublicKey) any {
 	return key
 }
 
-// ParsePublicKey reads one public key in PEM ("BEGIN PUBLIC KEY"). The error quotes nothing: it may be a private
-// key that somebody pasted.
+// ParsePublicKey reads one public key in PEM ("BEGIN PUBLIC KEY"). The error quotes nothing, because the text may be a
+// private key pasted by mistake.
 func ParsePublicKey(text string) (*JWTKeys, error) {
 	block, rest := pem.Decode([]byte(strings.TrimSpace(text)))
 	switch {
@@ -174,7 +174,7 @@ func (k *JWTKeys) Takes(algorithm string) bool {
 	return false
 }
 
-// Has reports whether the set has a key of that id.
+// Has reports whether the set has a key with this id, or a key without an id.
 func (k *JWTKeys) Has(id string) bool {
 	for i := range k.keys {
 		if k.keys[i].id == id || k.keys[i].id == "" {
@@ -199,8 +199,8 @@ func (k *jwtKey) fits(algorithm string) bool {
 	return false
 }
 
-// find returns the keys that a token which names a key, or none, may be signed with. A token that names none is
-// taken from an issuer with one key only: to try several would say which of them a forger came close to.
+// find returns the keys that may have signed a token that names this key, or none. A token without a key id is
+// accepted only from an issuer with one key.
 func (k *JWTKeys) find(id, algorithm string) (any, error) {
 	var set jwt.VerificationKeySet
 	for i := range k.keys {

@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// NewKeyPair returns a fresh Ed25519 key, the private half as PEM of PKCS #8 and the public one as ParsePublicKey
-// reads it.
+// NewKeyPair returns a new Ed25519 key: the private half as PKCS #8 in PEM, the public half in the form that
+// ParsePublicKey reads.
 func NewKeyPair() (private Secret, public string, err error) {
 	publicKey, privateKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -15,14 +15,12 @@ import (
 	"sync"
 )
 
-// Keyring is the set of keys everything at rest depends on. Its first key, the
-// primary, seals and derives whatever is new; the others open what was made before
-// them. So a key is rotated without a pause: put a new line first, restart or reload
-// every server, seal the old rows again (SealedUnder tells which), and take the old
-// line out once nothing names it.
+// Keyring is the set of keys that protect everything at rest. Its first key, the primary, is used for everything new;
+// the others open what was made with them. So a key is rotated without downtime: put a new line first, restart or
+// reload every server, seal the old rows again (SealedUnder finds them), and remove the old line once nothing uses it.
 //
-// A Keyring does not change once made. Make one with ParseKeyring; the zero value
-// holds no key, knows no id, and panics when asked to seal.
+// A Keyring does not change once made. Make one with ParseKeyring; the zero value has no key and panics when asked to
+// seal.
 type Keyring struct {
 	redacted
 	ids  []string // primary first, then in the order of the text
@@ -32,8 +30,8 @@ type Keyring struct {
 	bound sync.Pool
 }
 
-// ringKey is what one key was made into. The key itself is not kept: nothing needs it
-// after this, and what is not there cannot leak.
+// ringKey holds what is derived from one key. The key itself is not kept, because it is not needed any more and cannot
+// leak then.
 type ringKey struct {
 	sealing cipher.AEAD
 	code    *macPool
@@ -46,9 +44,9 @@ type ringKey struct {
 var ErrUnknownKey = errors.New("not on the keyring")
 
 const (
-	ringKeySize = 32 // AES-256, and a full block of security for HMAC-SHA-256
+	ringKeySize = 32 // AES-256, and the full security strength of HMAC-SHA-256
 	checkSize   = 16
-	maxIDLength = 32 // so that its length fits the one byte a sealed value has for it
+	maxIDLength = 32 // a sealed value stores its length in one byte
 
 	labelSeal  = "otpbridge seal v1"
 	labelCode  = "otpbridge code v1"
@@ -61,12 +59,11 @@ const (
 //	# made 2026-01-05
 //	2026-01 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=
 //
-// The id is 1 to 32 of the characters A-Z a-z 0-9 . _ -, the key is 32 bytes in
-// standard base64. Blank lines and lines that start with # are ignored. The first key
-// is the primary.
+// The id is 1 to 32 of the characters A-Z a-z 0-9 . _ -, the key is 32 bytes in standard base64. Blank lines and lines
+// that start with # are ignored. The first key is the primary.
 //
-// An error names the line and the remedy, and quotes nothing: a line with its fields
-// swapped or a key cut in two looks like an id, and would be printed with the rest.
+// An error names the line and the remedy, and quotes nothing: in a line with swapped fields, or a key cut in two, a
+// part of the key would look like an id.
 func ParseKeyring(text string) (*Keyring, error) {
 	ring := &Keyring{keys: make(map[string]*ringKey)}
 	lineOfID := make(map[string]int)
@@ -95,7 +92,7 @@ func ParseKeyring(text string) (*Keyring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keyring line %d: %w", number, err)
 		}
-		// The same key under two ids would look like a rotation and be none.
+		// The same key under two ids would look like a rotation without being one.
 		if first, taken := lineOfKey[raw]; taken {
 			return nil, fmt.Errorf("keyring line %d: the key is that of line %d: make a new one or remove the line", number,
 				first)
@@ -131,8 +128,8 @@ func ValidKeyID(id string) bool {
 	return true
 }
 
-// decodeRingKey refuses what cannot be a random key. Nothing can tell a weak key
-// from a random one in general, but a placeholder of zeros is the mistake people make.
+// decodeRingKey refuses what cannot be a random key. In general a weak key cannot be told from a random one, but
+// people do use placeholders of zeros.
 func decodeRingKey(text string) (raw [ringKeySize]byte, err error) {
 	b, err := strictBase64.DecodeString(text)
 	if err != nil || len(b) != ringKeySize {
@@ -146,8 +143,7 @@ func decodeRingKey(text string) (raw [ringKeySize]byte, err error) {
 	return [ringKeySize]byte(b), nil
 }
 
-// strictBase64 refuses a text whose last character has its unused bits set: no encoder
-// writes that, so it was mistyped, and we could only guess what was meant.
+// strictBase64 refuses a text whose last character has unused bits set. Encoders never write that, so it was mistyped.
 var strictBase64 = base64.StdEncoding.Strict()
 
 func newRingKey(raw []byte) (*ringKey, error) {
@@ -171,7 +167,7 @@ func newRingKey(raw []byte) (*ringKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the sealing key: %w", err)
 	}
-	// The library draws the nonce itself, so no code of ours can ever repeat one.
+	// The library draws the nonce, so our code cannot repeat one.
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the sealing key: %w", err)
@@ -179,8 +175,8 @@ func newRingKey(raw []byte) (*ringKey, error) {
 	return &ringKey{sealing: aead, code: newMACPool(code), token: token, check: check, sample: SampleKey(raw)}, nil
 }
 
-// NewKeyringText is a fresh keyring of one random key: a line with its end, so that an
-// older keyring may be put behind it. It panics if the id is not a ValidKeyID.
+// NewKeyringText returns a new keyring with one random key: a line with its line end, so that the lines of an older
+// keyring can be appended. It panics if the id is not a ValidKeyID.
 func NewKeyringText(id string) string {
 	if !ValidKeyID(id) {
 		panic("crypto: NewKeyringText called with an id that ValidKeyID refuses")
@@ -190,7 +186,7 @@ func NewKeyringText(id string) string {
 	return id + " " + base64.StdEncoding.EncodeToString(raw[:]) + "\n"
 }
 
-// Primary is the id of the key that seals and derives what is new.
+// Primary returns the id of the key that is used for everything new.
 func (k *Keyring) Primary() string {
 	if len(k.ids) == 0 {
 		return ""
@@ -198,14 +194,14 @@ func (k *Keyring) Primary() string {
 	return k.ids[0]
 }
 
-// IDs are the ids of all keys, the primary first.
+// IDs returns the ids of all keys, the primary first.
 func (k *Keyring) IDs() []string { return slices.Clone(k.ids) }
 
-// Has reports whether the keyring holds a key of that id.
+// Has reports whether the keyring holds a key with this id.
 func (k *Keyring) Has(id string) bool { return k.keys[id] != nil }
 
-// SampleIDs are the ids of keys that are SampleKeys. They work, because a demo
-// may use them; production refuses to start with one.
+// SampleIDs returns the ids of keys that are sample keys (see SampleKey). They work, because a demo may use them;
+// production refuses to start with one.
 func (k *Keyring) SampleIDs() []string {
 	var ids []string
 	for _, id := range k.ids {
@@ -216,10 +212,9 @@ func (k *Keyring) SampleIDs() []string {
 	return ids
 }
 
-// Check is the 16-byte check value of a key. The database keeps one for each key in
-// use, so that a server started with a wrong key of the right name finds out before
-// it sends codes that nobody can verify. It is an HKDF output of its own label:
-// whoever has it can confirm a guess of the whole 256-bit key, and do nothing else.
+// Check returns the 16-byte check value of a key. The database stores one for each key in use, so that a server that
+// was started with a wrong key under the right id finds out before it sends codes that cannot be verified. The value
+// is an HKDF output with a separate label: it can only be used to confirm a guess of the whole 256-bit key.
 //
 // The error wraps ErrUnknownKey and names the id.
 func (k *Keyring) Check(id string) ([]byte, error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Keys for tests: 32 bytes counting up from a start, and their text.
+// keyFrom returns a key for tests: 32 bytes counting up from start.
 func keyFrom(start byte) []byte {
 	raw := make([]byte, ringKeySize)
 	for i := range raw {
@@ -99,7 +99,7 @@ func TestParseKeyring_RefusesNamingTheLineAndNeverTheKey(t *testing.T) {
 	}
 }
 
-// requireQuotesNothing fails if an error repeats a run of 9 characters of what it is about.
+// requireQuotesNothing fails if an error contains 9 consecutive characters of the text.
 func requireQuotesNothing(t testing.TB, err error, text string) {
 	t.Helper()
 	for _, word := range strings.Fields(text) {
@@ -124,8 +124,8 @@ func TestKeyring_IDsAreTheCallersToChange(t *testing.T) {
 	require.Equal(t, "k1", ring.Primary())
 }
 
-// The value was computed by another implementation of RFC 5869 (Python's cryptography).
-// It is in databases: if it changes, every server refuses to start.
+// The value was computed by another implementation of RFC 5869 (Python's cryptography). Databases store it: if it
+// changes, every server refuses to start.
 func TestCheck_ValueStaysWhatDatabasesHold(t *testing.T) {
 	ring := parseKeyring(t, "2026-01 "+keyText(100))
 	check, err := ring.Check("2026-01")

@@ -7,15 +7,13 @@ import (
 	"strings"
 )
 
-// ParseKeyText reads a cipher key or an IV as accounts give it: 16, 24 or 32 bytes in
-// hex, either case, or in standard base64, with blanks around it ignored.
+// ParseKeyText reads an account's cipher key or IV: 16, 24 or 32 bytes in hex, either case, or in standard base64,
+// with surrounding blanks ignored.
 //
-// Hex is tried first, by length. Only a text of 32 characters can be both, a key of 16
-// bytes in hex or one of 24 in base64; of the latter, fewer than one random key in 10^14
-// has no character outside the hex alphabet.
+// Hex is tried first, by length. Only a text of 32 characters can be both: a key of 16 bytes in hex or one of 24 bytes
+// in base64. Fewer than one random 24-byte key in 10^14 has only characters of the hex alphabet.
 //
-// The error gives the length and the remedy, and quotes nothing. The caller adds which
-// setting it was.
+// The error states the length and the remedy, and quotes nothing. The caller adds the name of the setting.
 func ParseKeyText(text string) (Secret, error) {
 	text = strings.Trim(text, blanks)
 	if text == "" {
@@ -37,8 +35,8 @@ func ParseKeyText(text string) (Secret, error) {
 	return NewSecret(b), nil
 }
 
-// ParseKeyPair reads 'iv~key', the form in which the vendor hands both out. The IV is 16
-// bytes, the key 16, 24 or 32, each as in ParseKeyText.
+// ParseKeyPair reads 'iv~key', the form in which the vendor issues both. The IV is 16 bytes, the key 16, 24 or 32,
+// each as in ParseKeyText.
 func ParseKeyPair(text string) (key, iv Secret, err error) {
 	ivText, keyText, found := strings.Cut(text, "~")
 	if !found || strings.Contains(keyText, "~") {
@@ -59,12 +57,11 @@ func ParseKeyPair(text string) (key, iv Secret, err error) {
 	return key, iv, nil
 }
 
-// isKeyLength reports whether AES takes a key of n bytes.
+// isKeyLength reports whether n bytes are an AES key length.
 func isKeyLength(n int) bool { return n == 16 || n == 24 || n == 32 }
 
-// SampleKey reports whether b is the key that this project publishes in examples and
-// test vectors, 00 01 02 and so on, in one of the three lengths that AES takes. All the
-// world knows it, so production refuses it.
+// SampleKey reports whether b is the key that this project publishes in examples and test vectors, 00 01 02 and so on,
+// in one of the three AES key lengths. It is public, so production refuses it.
 func SampleKey(b []byte) bool {
 	if !isKeyLength(len(b)) {
 		return false

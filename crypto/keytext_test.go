@@ -21,7 +21,7 @@ func TestParseKeyText_ReadsHexAndBase64(t *testing.T) {
 		vectors.IVBase64:                    sampleIV,
 		hex.EncodeToString(keyFrom(0)[:24]): keyFrom(0)[:24],
 		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYX":  keyFrom(0)[:24],
-		// 24 bytes in base64 too: hex comes first
+		// 24 bytes in base64 too: hex is tried first
 		"00000000000000000000000000000000": make([]byte, 16),
 		strings.Repeat("0", 31) + "g":      append(bytes.Repeat([]byte{0xd3, 0x4d, 0x34}, 7), 0xd3, 0x4d, 0x20), // not hex
 	} {

@@ -8,16 +8,14 @@ import (
 	"sync"
 )
 
-// macPool computes HMAC-SHA-256 under one key. Each request needs several, and a
-// fresh HMAC costs six allocations and hashes the padded key twice over; a pooled one
-// costs none and starts from the hashed key, which FIPS 198-1 section 6 provides for.
+// macPool computes HMAC-SHA-256 under one key. Each request needs several. A new HMAC costs six allocations and hashes
+// the padded key twice; a pooled one costs none and starts from the hashed key (FIPS 198-1, section 6).
 type macPool struct {
 	states sync.Pool
 }
 
-// macState is one HMAC under way. The caller appends to message, calls compute and
-// finds the result in sum. Both live here because what is passed through the
-// hash.Hash interface would otherwise be allocated for every call.
+// macState is one HMAC in progress. The caller appends to message, calls compute and reads the result in sum. Both are
+// fields because arguments of the hash.Hash interface would be allocated for every call.
 type macState struct {
 	hash    hash.Hash
 	message []byte
@@ -31,7 +29,7 @@ func newMACPool(key []byte) *macPool {
 	}}}
 }
 
-// take hands out a state with an empty message, to be given back after use.
+// take returns a state with an empty message, to be given back after use.
 func (p *macPool) take() *macState {
 	state := p.states.Get().(*macState)
 	state.message = state.message[:0]

@@ -9,37 +9,37 @@ import (
 	"github.com/alexedwards/argon2id"
 )
 
-// PasswordCost is what hashing one password takes. Each hash says its own, so the cost may be raised at
-// any time: Check reports hashes that were made for less.
+// PasswordCost is the cost of hashing one password. Each hash contains its cost, so the cost may be raised at any
+// time: Check reports hashes made with a lower one.
 type PasswordCost struct {
 	MemoryKiB uint32
 	Passes    uint32
 }
 
-// DefaultPasswordCost is the second of the settings that the OWASP password storage cheat sheet takes for
-// equally strong, the one with less memory: 19 MiB and two passes.
+// DefaultPasswordCost is the second of the settings that the OWASP password storage cheat sheet lists as equally
+// strong: 19 MiB and two passes.
 var DefaultPasswordCost = PasswordCost{MemoryKiB: 19 << 10, Passes: 2}
 
-// maxPasswordMemory bounds what a stored hash may ask for. A hash that somebody planted in the database
-// must not take the server's memory.
+// maxPasswordMemory bounds the memory that a stored hash may ask for: a hash planted in the database must not exhaust
+// the server's memory.
 const maxPasswordMemory = 256 << 10 // KiB
 
-// Passwords hashes and checks passwords with Argon2id (RFC 9106). It works on a few at a time, so that
-// any number of callers takes a bounded amount of memory; the others wait.
+// Passwords hashes and checks passwords with Argon2id (RFC 9106). It works on a few at a time, so that the memory is
+// bounded for any number of callers; the others wait.
 type Passwords struct {
 	params argon2id.Params
 	slots  chan struct{}
-	nobody string // the hash of a password that nobody knows
+	nobody string // the hash of an unknown password
 }
 
-// NewPasswords returns Passwords that work on atOnce passwords at a time.
+// NewPasswords returns Passwords that works on atOnce passwords at a time.
 func NewPasswords(cost PasswordCost, atOnce int) *Passwords {
 	p := &Passwords{
 		params: argon2id.Params{Memory: cost.MemoryKiB, Iterations: cost.Passes, Parallelism: 1, SaltLength: 16,
 			KeyLength: 32},
 		slots: make(chan struct{}, max(1, atOnce)),
 	}
-	// Random bytes are the hash of no password that anybody could find, and cost nothing to make.
+	// Random bytes cost nothing to make, and no known password has them as its hash.
 	var random [48]byte
 	rand.Read(random[:]) // never fails: the runtime stops the process instead
 	text := base64.RawStdEncoding.EncodeToString
@@ -48,7 +48,7 @@ func NewPasswords(cost PasswordCost, atOnce int) *Passwords {
 	return p
 }
 
-// Hash returns what to store of a password. The error is ctx's, if it ends while others are served.
+// Hash returns the hash to store for a password. The error is ctx's, if it ends while the call waits.
 func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	if err := p.enter(ctx); err != nil {
 		return "", err
@@ -57,8 +57,8 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	return argon2id.CreateHash(password, &p.params)
 }
 
-// Check reports whether password is the one that was hashed, and whether the hash is weaker than one made
-// now. An empty hash stands for a person who does not exist: the answer is false, after the same work.
+// Check reports whether password has this hash, and whether the hash is weaker than a new one would be. An empty hash
+// means a person who does not exist: the result is false, after the same work.
 func (p *Passwords) Check(ctx context.Context, password, hash string) (right, outdated bool, err error) {
 	if err := p.enter(ctx); err != nil {
 		return false, false, err

@@ -29,7 +29,7 @@ func TestPasswords_TellRightFromWrong(t *testing.T) {
 		{"correct horse batterY", hash, false},
 		{"correct horse battery ", hash, false},
 		{"", hash, false},
-		{"correct horse battery", "", false}, // nobody
+		{"correct horse battery", "", false}, // a person who does not exist
 		{"", "", false},
 	} {
 		right, outdated, err := p.Check(ctx, tt.password, tt.hash)
@@ -63,7 +63,7 @@ func TestPasswords_RefuseHashesThatAreNone(t *testing.T) {
 
 func TestPasswords_WorkOnAFewAtATimeRace(t *testing.T) {
 	p := NewPasswords(cheap, 1)
-	p.slots <- struct{}{} // somebody's password is being checked
+	p.slots <- struct{}{} // a password is being checked
 	ctx, cancel := context.WithCancel(context.Background())
 	var waiting sync.WaitGroup
 	for range 8 {

@@ -11,22 +11,22 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// ReceiptKey signs receipts: statements that a challenge was verified, which a backend can check
-// by itself instead of believing the browser that brings them.
+// ReceiptKey signs receipts: statements that a challenge was verified. A backend can check a receipt itself and need
+// not trust the browser that brings it.
 type ReceiptKey struct {
 	redacted
 	id      string
 	private ed25519.PrivateKey
 }
 
-// RandomReceiptKey is a fresh seed for NewReceiptKey, to be sealed and stored.
+// RandomReceiptKey returns a new seed for NewReceiptKey, to be sealed and stored.
 func RandomReceiptKey() Secret {
 	var seed [ed25519.SeedSize]byte
 	rand.Read(seed[:]) // never fails: the runtime stops the process instead
 	return NewSecret(seed[:])
 }
 
-// NewReceiptKey makes a key from its seed of 32 bytes.
+// NewReceiptKey returns the key with a seed of 32 bytes.
 func NewReceiptKey(seed Secret) (*ReceiptKey, error) {
 	if seed.Len() != ed25519.SeedSize {
 		return nil, fmt.Errorf("a receipt key's seed has %d bytes, got %d", ed25519.SeedSize, seed.Len())
@@ -35,10 +35,10 @@ func NewReceiptKey(seed Secret) (*ReceiptKey, error) {
 	return &ReceiptKey{id: receiptKeyID(private.Public().(ed25519.PublicKey)), private: private}, nil
 }
 
-// ID names the key in a receipt's kid and in the key set: its thumbprint (RFC 7638, RFC 8037).
+// ID returns the key's id in a receipt's kid and in the key set: its thumbprint (RFC 7638, RFC 8037).
 func (k *ReceiptKey) ID() string { return k.id }
 
-// Public is the public key's 32 bytes.
+// Public returns the public key's 32 bytes.
 func (k *ReceiptKey) Public() []byte { return k.private.Public().(ed25519.PublicKey) }
 
 func receiptKeyID(public ed25519.PublicKey) string {
@@ -47,17 +47,17 @@ func receiptKeyID(public ed25519.PublicKey) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Receipt is what a receipt says. The times are seconds since the Unix epoch.
+// Receipt is the content of a receipt. Times are in seconds since the Unix epoch.
 type Receipt struct {
 	Issuer      string `json:"iss"`
-	ID          string `json:"jti"` // the event of the verification: no two receipts share it
+	ID          string `json:"jti"` // the event of the verification, unique per receipt
 	Challenge   string `json:"sub"`
-	Audience    string `json:"aud"` // the account, whose receipts its backends accept
+	Audience    string `json:"aud"` // the account, whose backends accept the receipt
 	Account     string `json:"account"`
 	Environment string `json:"environment"`
 	Type        string `json:"type"`
-	// RecipientHash and BindingHash are ReceiptHash of the recipient and of the binding's
-	// canonical form; the latter is left out where there was no binding.
+	// RecipientHash and BindingHash are ReceiptHash of the recipient and of the binding's canonical form; BindingHash
+	// is left out if there was no binding.
 	RecipientHash string `json:"recipient_hash"`
 	BindingHash   string `json:"binding_hash,omitempty"`
 	Test          bool   `json:"test,omitempty"` // the recipient is a test recipient, whose code is always the same
@@ -66,22 +66,21 @@ type Receipt struct {
 	ExpiresAt     int64  `json:"exp"`
 }
 
-// receiptType keeps a receipt from passing for another kind of token (RFC 8725, section 3.11).
+// receiptType distinguishes a receipt from other kinds of tokens (RFC 8725, section 3.11).
 const receiptType = "otp-receipt+jwt"
 
-// ReceiptHash is how a receipt names a value that its reader knows: base64url, without padding,
-// of SHA-256 of the challenge's id, a line feed, and the value. A backend computes the same from
-// its own copy of the value and compares.
+// ReceiptHash returns the hash by which a receipt refers to a value that its reader knows: base64url, without padding,
+// of SHA-256 of the challenge's id, a line feed, and the value. A backend computes the same from its own copy of the
+// value and compares.
 //
-// It is no hiding place: whoever holds a receipt can try all the numbers of a country. It keeps
-// the value itself out of logs, and receipts of one person from being told by their look; a keyed
-// hash would hide more and could not be compared by anyone but us.
+// It does not hide the value: whoever has a receipt can try all numbers of a country. It keeps the value itself out of
+// logs, and makes receipts of one person look unrelated. A keyed hash would hide more, but only we could compare it.
 func ReceiptHash(challenge, value string) string {
 	sum := sha256.Sum256([]byte(challenge + "\n" + value))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Sign makes a receipt a compact JWS (EdDSA over Ed25519, RFC 8037).
+// Sign returns a receipt as a compact JWS (EdDSA over Ed25519, RFC 8037).
 func (k *ReceiptKey) Sign(r Receipt) (string, error) {
 	return k.sign(receiptType, receiptClaims{Receipt: r})
 }
@@ -96,18 +95,18 @@ func (k *ReceiptKey) sign(kind string, claims jwt.Claims) (string, error) {
 	return signed, nil
 }
 
-// receiptClaims lets the library carry a Receipt; it asks for none of the times it checks.
+// receiptClaims lets the library carry a Receipt without the times that the library checks.
 type receiptClaims struct {
 	Receipt
 	jwt.RegisteredClaims `json:"-"`
 }
 
-// ErrReceipt says that a text is no receipt that one of the keys has signed.
+// ErrReceipt says that a text is not a receipt signed by one of the keys.
 var ErrReceipt = errors.New("not a receipt of ours")
 
-// OpenReceipt checks who signed a receipt, against public keys by their ids. It takes EdDSA and
-// nothing else, whatever the receipt's own header asks for (RFC 8725, section 3.1). Whose it is, and
-// whether it has expired, its reader checks. The error is ErrReceipt.
+// OpenReceipt checks the signature of a receipt with public keys by their ids. It accepts EdDSA only, whatever the
+// receipt's header says (RFC 8725, section 3.1). The reader checks the audience and the expiry. The error is
+// ErrReceipt.
 func OpenReceipt(text string, keys map[string][]byte) (Receipt, error) {
 	var claims receiptClaims
 	if openSigned(text, receiptType, &claims, keys) != nil {
@@ -116,7 +115,7 @@ func OpenReceipt(text string, keys map[string][]byte) (Receipt, error) {
 	return claims.Receipt, nil
 }
 
-// openSigned reads a JWS of a kind that one of the keys has signed.
+// openSigned reads a JWS of one kind that one of the keys has signed.
 func openSigned(text, kind string, claims jwt.Claims, keys map[string][]byte) error {
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithoutClaimsValidation(),
 		jwt.WithStrictDecoding())

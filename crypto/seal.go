@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The sealed form, in order:
+// The format of sealed bytes, in order:
 //
 //	1 byte    version, 1
 //	1 byte    length of the key's id
@@ -14,9 +14,9 @@ import (
 //	n         ciphertext, as long as the plaintext
 //	16        tag
 //
-// AES-256-GCM under the sealing key of that id. What it authenticates besides the
-// ciphertext is the first three fields followed by the caller's additional data; the
-// three say how long they are, so no pair of header and data can pass for another.
+// The cipher is AES-256-GCM with the sealing key of that id. It authenticates the ciphertext, the first three fields
+// and the caller's additional data; the fields contain their lengths, so the boundary between them and the data is
+// unambiguous.
 
 const (
 	sealVersion = 1
@@ -24,19 +24,16 @@ const (
 	tagSize     = 16
 )
 
-// ErrSealed says that bytes are not what Seal made for this row: malformed, altered, or
-// moved. Which of them is not told apart, because GCM cannot tell either.
+// ErrSealed says that bytes are not what Seal made for this row: malformed, altered, or moved. GCM cannot tell which.
 var ErrSealed = errors.New("sealed bytes are malformed, were altered, or belong to another row")
 
-// Seal encrypts plaintext under the primary key. The additional data aad is the
-// identity of the place where the result will be stored (table, row, column) and must
-// be given again to open it.
+// Seal encrypts plaintext under the primary key. The additional data aad identifies the place where the result will be
+// stored (table, row, column); Open needs the same aad.
 //
-// The nonce is random. NIST SP 800-38D section 8.3 allows 2^32 messages for a key that
-// way, after which two of them share a nonce with a probability of about 2^-33; such a
-// pair would give away the difference of their plaintexts, and let altered ones pass.
-// At ten million sealed values a day that is more than a year, so rotate the primary
-// once a year on a busy system.
+// The nonce is random. NIST SP 800-38D section 8.3 allows 2^32 messages per key, after which two of them share a nonce
+// with a probability of about 2^-33. Such a pair would reveal the difference of their plaintexts and allow forgeries.
+// At ten million sealed values a day the limit is reached after more than a year, so a busy system should rotate the
+// primary once a year.
 func (k *Keyring) Seal(aad []byte, plaintext []byte) []byte {
 	if len(k.ids) == 0 {
 		panic("crypto: Seal called on a Keyring that ParseKeyring did not make")
@@ -51,9 +48,8 @@ func (k *Keyring) Seal(aad []byte, plaintext []byte) []byte {
 	return k.keys[id].sealing.Seal(sealed, nil, plaintext, *bound)
 }
 
-// Open is the inverse of Seal. It answers ErrSealed for bytes that Seal did not make
-// with this aad, and an error that wraps ErrUnknownKey and names the id for those of a
-// key that the keyring lacks.
+// Open is the inverse of Seal. The error is ErrSealed for bytes that Seal did not make with this aad. For a key that
+// the keyring lacks, it wraps ErrUnknownKey and names the id.
 func (k *Keyring) Open(aad []byte, sealed []byte) ([]byte, error) {
 	header, body, err := splitSealed(sealed)
 	if err != nil {
@@ -74,9 +70,8 @@ func (k *Keyring) Open(aad []byte, sealed []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-// SealedUnder is the id of the key that bytes say they were sealed under, for finding
-// what a rotation has yet to seal again. Only Open proves that they say the truth. The
-// error is ErrSealed.
+// SealedUnder returns the id of the key that sealed bytes name, to find what a rotation still has to seal again. Only
+// Open proves that the id is true. The error is ErrSealed.
 func SealedUnder(sealed []byte) (id string, err error) {
 	header, _, err := splitSealed(sealed)
 	if err != nil {
@@ -85,8 +80,8 @@ func SealedUnder(sealed []byte) (id string, err error) {
 	return string(header[2:]), nil
 }
 
-// splitSealed separates what names the key from what the cipher made. It insists on an
-// id that a keyring could hold, because the id of an unknown key ends up in errors.
+// splitSealed separates the header with the key's id from the body. It requires a valid id, because the id of an
+// unknown key is shown in errors.
 func splitSealed(sealed []byte) (header, body []byte, err error) {
 	if len(sealed) < 2 || sealed[0] != sealVersion {
 		return nil, nil, ErrSealed
@@ -98,9 +93,8 @@ func splitSealed(sealed []byte) (header, body []byte, err error) {
 	return sealed[:headerSize], sealed[headerSize:], nil
 }
 
-// additionalData joins header and aad in a pooled buffer, which the caller gives back.
-// It is pooled because the cipher takes it through an interface, where it would be
-// allocated anew for every value sealed or opened.
+// additionalData joins header and aad in a pooled buffer, which the caller gives back. The cipher takes it through an
+// interface, so without the pool it would be allocated for every value.
 func (k *Keyring) additionalData(header, aad []byte) *[]byte {
 	bound, ok := k.bound.Get().(*[]byte)
 	if !ok {

@@ -31,8 +31,8 @@ func TestOpen_GivesBackWhatWasSealed(t *testing.T) {
 	}
 }
 
-// These bytes were made by another implementation (Python's cryptography) under the nonce
-// 00 01 … 0b. They stand for the rows of a running system: they must open for ever.
+// These bytes were made by another implementation (Python's cryptography) with the nonce 00 01 … 0b. They represent
+// the rows of existing systems: they must always open.
 func TestOpen_ReadsWhatDatabasesHold(t *testing.T) {
 	ring := parseKeyring(t, "2026-01 "+keyText(100))
 	sealed, err := base64.StdEncoding.DecodeString("AQcyMDI2LTAxAAECAwQFBgcICQoLwfiDqz8ReX4QOl0tdao2DKUk36muAT58tgZE0K8=")
@@ -42,8 +42,8 @@ func TestOpen_ReadsWhatDatabasesHold(t *testing.T) {
 	require.Equal(t, "+919551492394", string(opened))
 }
 
-// The form and the derivation written out a second time, with HKDF from its definition
-// (RFC 5869: extract under a salt of zeros, then one block of expansion).
+// The format and the derivation, written a second time, with HKDF from its definition (RFC 5869: extract with a salt
+// of zeros, then one block of expansion).
 func TestSeal_IsTheDocumentedForm(t *testing.T) {
 	mac := func(key []byte, message string) []byte {
 		h := hmac.New(sha256.New, key)
@@ -105,8 +105,7 @@ func TestOpen_RefusesEveryAlteredBit(t *testing.T) {
 			altered[i] ^= 1 << bit
 			opened, err := ring.Open([]byte("row"), altered)
 			require.Nil(t, opened)
-			// In the header (the id and its length) the change may have made the id of a key
-			// that the keyring lacks.
+			// In the header (the id and its length) the change may have made the id of a key that the keyring lacks.
 			if inID := 1 <= i && i <= 3; !inID || !errors.Is(err, ErrUnknownKey) {
 				require.ErrorIs(t, err, ErrSealed, "byte %d bit %d", i, bit)
 			}
@@ -127,8 +126,8 @@ func TestOpen_RefusesCutAndLengthenedBytes(t *testing.T) {
 	require.ErrorIs(t, err, ErrSealed)
 }
 
-// The header is authenticated: bytes cannot be relabelled with another id, even when that
-// id has the very same key, nor can a byte wander between header and additional data.
+// The header is authenticated: bytes cannot be relabelled with another id, even if that id has the same key, and no
+// byte can move between header and additional data.
 func TestOpen_RefusesARelabelledKey(t *testing.T) {
 	sealed := parseKeyring(t, "k1 "+keyText(100)).Seal([]byte("1row"), []byte("value"))
 	renamed := parseKeyring(t, "k2 "+keyText(100), "k "+keyText(101))
@@ -157,8 +156,7 @@ func TestOpen_AnotherKeyOfTheSameNameIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrSealed)
 }
 
-// A rotation as an operator does it: a new key in front, everything sealed again, the old
-// key taken out.
+// A rotation as an operator does it: add a new key in front, seal everything again, remove the old key.
 func TestKeyring_RotatesWithoutLosingAnything(t *testing.T) {
 	aad := []byte("row")
 	before := parseKeyring(t, "old "+keyText(100))
@@ -208,7 +206,7 @@ func TestSealedUnder_RefusesWhatSealDidNotMake(t *testing.T) {
 	require.Equal(t, "k1", id)
 }
 
-// With the randomness fixed, the bytes are fixed: nothing but the nonce is random.
+// With fixed randomness the bytes are fixed: only the nonce is random.
 func TestSeal_IsRandomInItsNonceOnly(t *testing.T) {
 	ring := parseKeyring(t, "k1 "+keyText(100))
 	cryptotest.SetGlobalRandom(t, 1)

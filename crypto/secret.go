@@ -8,24 +8,21 @@ import (
 	"log/slog"
 )
 
-// Secret is bytes that must not be seen: a cipher key, an index key, a signing
-// secret. The zero value is the secret that has not been set.
+// Secret is bytes that must not be shown: a cipher key, an index key, a signing secret. The zero value is a secret
+// that is not set.
 //
-// It prints as [redacted] wherever it is printed, and a struct that contains it may
-// therefore be logged. Two Secrets cannot be compared with ==, which does not
+// It always prints as [redacted], so a struct that contains it may be logged. Comparing two Secrets with == does not
 // compile; Equal compares them in constant time.
 type Secret struct {
 	redacted
 
-	// The bytes stand behind two pointers for the cases in which fmt does not call our
-	// methods: it cannot when the Secret is in an unexported field of another struct, and
-	// does not for %p. It then prints what it finds by reflection. A []byte it would print
-	// as it is, and a *[]byte it would follow when the verb is one that pointers do not
-	// have, such as %s. A pointer to a pointer it never follows.
+	// There are two pointers because fmt does not always call our methods: it cannot if the Secret is in an unexported
+	// field of another struct, and does not for %p. Then it prints what reflection shows: a []byte as it is, and a
+	// *[]byte for verbs that pointers do not have, such as %s. It never follows a pointer to a pointer.
 	b **[]byte
 }
 
-// NewSecret copies b, so that the caller may overwrite its own.
+// NewSecret copies b, so the caller may overwrite it.
 func NewSecret(b []byte) Secret {
 	if len(b) == 0 {
 		return Secret{}
@@ -35,8 +32,7 @@ func NewSecret(b []byte) Secret {
 	return Secret{b: &pointer}
 }
 
-// Bytes is the secret itself, to be passed on to a cipher and not kept or changed:
-// it is not a copy.
+// Bytes returns the secret itself, not a copy: pass it to a cipher, and do not keep or change it.
 func (s Secret) Bytes() []byte {
 	if s.b == nil {
 		return nil
@@ -44,27 +40,26 @@ func (s Secret) Bytes() []byte {
 	return **s.b
 }
 
-// Len is the number of bytes, which is no secret.
+// Len returns the number of bytes, which is not secret.
 func (s Secret) Len() int { return len(s.Bytes()) }
 
 // IsZero reports whether the secret has not been set.
 func (s Secret) IsZero() bool { return s.Len() == 0 }
 
-// Equal compares in a time that depends on the lengths only. Two secrets that have
-// not been set are equal, so whoever uses Equal to admit somebody must first refuse
-// a secret that IsZero.
+// Equal compares in a time that depends only on the lengths. Two secrets that are not set are equal, so check IsZero
+// before using Equal to grant access.
 func (s Secret) Equal(o Secret) bool {
 	return subtle.ConstantTimeCompare(s.Bytes(), o.Bytes()) == 1
 }
 
-// redaction is what every secret prints as. It is one word for all, so that not even
-// the length shows and one search finds every place that tried.
+// redaction is what every secret prints as. It is the same for all, so that it does not show the length, and one
+// search finds every place that printed one.
 const redaction = "[redacted]"
 
-// redacted makes the type that embeds it refuse to print. Formatter alone covers
-// every verb of fmt; the others are for encoders and for callers that ask directly.
+// redacted makes the type that embeds it refuse to print. Format covers every verb of fmt; the other methods are for
+// encoders and direct calls.
 type redacted struct {
-	_ [0]func() // functions cannot be compared, so == on the embedding type is a compile error
+	_ [0]func() // functions cannot be compared, so == on the embedding type does not compile
 }
 
 func (redacted) String() string { return redaction }

@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sentinel is a secret that no output may contain in any spelling.
+// sentinel is a secret that no output may contain in any form.
 const sentinel = "sentinel-0123456789-abcdefghijkl"
 
-// requireNoSentinel searches text for the sentinel as it is, in hex, in base64, and as the
-// lists of numbers that fmt makes of bytes.
+// requireNoSentinel searches text for the sentinel in clear, in hex, in base64, and as the lists of numbers that fmt
+// makes from bytes.
 func requireNoSentinel(t *testing.T, text string) {
 	t.Helper()
 	raw := []byte(sentinel)
@@ -38,8 +38,7 @@ func requireNoSentinel(t *testing.T, text string) {
 	}
 }
 
-// secretHolders are values of every type here that holds a secret, each made from the
-// sentinel.
+// secretHolders returns values of every type here that holds a secret, each made from the sentinel.
 func secretHolders(t *testing.T) map[string]any {
 	t.Helper()
 	secret := NewSecret([]byte(sentinel))
@@ -72,8 +71,7 @@ func TestSecrets_RefuseToPrintWithEveryVerb(t *testing.T) {
 	}
 }
 
-// The hard case: fmt cannot call methods on what it finds in unexported fields, nor does
-// it for %p and for a verb it complains about.
+// The hard case: fmt cannot call methods of values in unexported fields, and does not for %p and for invalid verbs.
 func TestSecrets_RefuseToPrintInsideOtherValues(t *testing.T) {
 	secret := NewSecret([]byte(sentinel))
 	type inner struct{ secret Secret }

@@ -12,45 +12,42 @@ import (
 	"sync"
 )
 
-// CipherMode says how an account's callers encrypt the otp parameter; it is the value
-// of its column otp_cipher.
+// CipherMode says how an account's callers encrypt the otp parameter: the value of column otp_cipher.
 type CipherMode string
 
 const (
 	AESCBC     CipherMode = "aes-cbc"
 	AESECB     CipherMode = "aes-ecb"
-	CipherNone CipherMode = "none" // the digits themselves
+	CipherNone CipherMode = "none" // not encrypted
 )
 
-// ParamEncoding says how the encrypted block is written as text; it is the value of the
-// column otp_encoding.
+// ParamEncoding says how the encrypted block is written as text: the value of column otp_encoding.
 type ParamEncoding string
 
 const (
-	EncodingAuto   ParamEncoding = "auto" // told apart by length and alphabet; written as base64
+	EncodingAuto   ParamEncoding = "auto" // detected by length and alphabet; written as base64
 	EncodingHex    ParamEncoding = "hex"
 	EncodingBase64 ParamEncoding = "base64"
 )
 
-// ServletCipher reads and writes one account's otp parameter: a code, padded by PKCS#7
-// and encrypted with AES under a key and an IV that never change. A code fits one
-// block, so a parameter is one block, and for one block ECB is CBC with an IV of zeros.
+// ServletCipher reads and writes one account's otp parameter: a code, padded by PKCS#7 and encrypted with AES under a
+// fixed key and IV. A code fits in one block, so a parameter is one block, and for one block ECB is CBC with an IV of
+// zeros.
 //
-// Make it once for an account and keep it. The zero value decrypts nothing.
+// Make one per account and keep it. The zero value decrypts nothing.
 type ServletCipher struct {
 	redacted
 	mode     CipherMode
 	encoding ParamEncoding
 	block    cipher.Block // nil for CipherNone
 	iv       Secret       // zeros for AESECB
-	key      Secret       // for Reason alone
+	key      Secret       // for Reason only
 	scratch  sync.Pool    // of *[aes.BlockSize]byte, which escapes through the cipher.Block interface
 }
 
-// NewServletCipher takes the settings as the account's row has them. The key is 16, 24
-// or 32 bytes, the IV 16; AESECB ignores the IV and CipherNone both. An error is for
-// the operator who wrote the row: it names the column and the remedy, gives lengths,
-// and quotes nothing, since a key that was put into the wrong column is still a key.
+// NewServletCipher takes the settings of the account's row. The key is 16, 24 or 32 bytes, the IV 16; AESECB ignores
+// the IV, CipherNone both. Errors are for the operator who wrote the row: they name the column, the remedy and
+// lengths, and quote nothing, because a key in the wrong column is still a key.
 func NewServletCipher(mode CipherMode, enc ParamEncoding, key, iv Secret) (*ServletCipher, error) {
 	switch enc {
 	case EncodingAuto, EncodingHex, EncodingBase64:
@@ -90,16 +87,14 @@ func lengthFault(s Secret, want string) string {
 	return fmt.Sprintf("has %d bytes where AES takes %s", s.Len(), want)
 }
 
-// Decrypt reads an otp parameter and answers the code in it: 4 to 10 ASCII digits.
-// The parameter is wanted as form decoding left it, untrimmed; see decodeBase64.
+// Decrypt returns the code in an otp parameter: 4 to 10 ASCII digits. param must be as form decoding returned it,
+// untrimmed; see decodeBase64.
 //
-// Everything else is ok=false, and there is no error on purpose. Whoever could tell bad
-// padding from bad digits could decrypt captured parameters by asking about altered
-// ones (Vaudenay's padding oracle). So the caller learns one bit, which it must treat as a
-// wrong code and charge for, and the work is the same on every road: one block is
-// always decrypted, and padding and digits are judged together without a branch on the
-// plaintext. Whether the text is one block at all is known to the sender and may be
-// decided early.
+// Everything else is ok=false, deliberately without an error. Someone who can tell bad padding from bad digits can
+// decrypt captured parameters by sending altered ones (Vaudenay's padding oracle). So the caller learns one bit, which
+// it must treat as a wrong code and charge for. The work is always the same: one block is decrypted, and padding and
+// digits are checked together without a branch on the plaintext. Only whether the text is one block is decided early,
+// because the sender knows that.
 func (c *ServletCipher) Decrypt(param string) (code string, ok bool) {
 	if c.mode == CipherNone {
 		return plainCode(param)
@@ -121,8 +116,8 @@ func (c *ServletCipher) Decrypt(param string) (code string, ok bool) {
 	return string(block[:length]), true
 }
 
-// Encrypt writes a code as Decrypt reads it: lower-case hex for EncodingHex, padded
-// standard base64 for the others. The error says that the code is not 4 to 10 digits.
+// Encrypt writes a code in the form that Decrypt reads: lower-case hex for EncodingHex, padded standard base64 for the
+// others. The error says that the code is not 4 to 10 digits.
 func (c *ServletCipher) Encrypt(code string) (string, error) {
 	if !isCode(code) {
 		return "", fmt.Errorf("encrypt a code: it is not %d to %d ASCII digits", minDigits, maxDigits)
@@ -149,9 +144,8 @@ func (c *ServletCipher) Encrypt(code string) (string, error) {
 	return base64.StdEncoding.EncodeToString(block[:]), nil
 }
 
-// codeLength judges a decrypted block: valid is 1 if it is a code of `length` digits
-// followed by PKCS#7 padding, else 0. Every byte is looked at in the same way and
-// nothing branches on what it is.
+// codeLength checks a decrypted block: valid is 1 if it is a code of `length` digits followed by PKCS#7 padding, else
+// 0. It treats every byte the same way and never branches on its value.
 func codeLength(block *[aes.BlockSize]byte) (length, valid int) {
 	last := block[aes.BlockSize-1]
 	padding := int(last)

@@ -46,7 +46,7 @@ func readParamVectors(t testing.TB) paramVectors {
 
 var sampleIV, _ = hex.DecodeString("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
 
-// sampleCipher has the key and the IV of the vectors.
+// sampleCipher returns a cipher with the key and the IV of the vectors.
 func sampleCipher(t testing.TB, mode CipherMode, encoding ParamEncoding) *ServletCipher {
 	t.Helper()
 	c, err := NewServletCipher(mode, encoding, NewSecret(keyFrom(0)), NewSecret(sampleIV))
@@ -168,8 +168,8 @@ func TestDecrypt_RefusesTextThatIsNotOneBlock(t *testing.T) {
 	}
 }
 
-// A value that starts with + reaches us starting with a blank, and is not to be trimmed.
-// This is the whole rule over every place a + can stand in.
+// A value that starts with + arrives with a blank in its place, and must not be trimmed. This tests every place of a
+// +.
 func TestDecrypt_ReadsABlankAsThePlusThatFormDecodingAte(t *testing.T) {
 	c := sampleCipher(t, AESCBC, EncodingAuto)
 	places := map[int]bool{}
@@ -197,7 +197,7 @@ func digitsOf(n, digits int) string {
 	return string(text)
 }
 
-// naiveCode is the law of padding and digits in plain words.
+// naiveCode is the rule for padding and digits, written simply.
 func naiveCode(block []byte) (code string, ok bool) {
 	padding := int(block[len(block)-1])
 	if padding < 1 || padding > len(block) || !bytes.HasSuffix(block, bytes.Repeat([]byte{byte(padding)}, padding)) {
@@ -210,8 +210,7 @@ func naiveCode(block []byte) (code string, ok bool) {
 	return code, true
 }
 
-// Every last byte, behind every number of digits, and with every single byte of the block
-// replaced by every value.
+// Every last byte, after every number of digits, and with every single byte of the block replaced by every value.
 func TestDecrypt_JudgesPaddingAndDigitsByThePlainRule(t *testing.T) {
 	c := sampleCipher(t, AESCBC, EncodingHex)
 	accepted := 0
@@ -242,7 +241,7 @@ func TestDecrypt_JudgesPaddingAndDigitsByThePlainRule(t *testing.T) {
 	require.NotZero(t, accepted)
 }
 
-// encryptBlocks is CBC by the standard library, of any number of blocks, padded or not.
+// encryptBlocks is CBC by the standard library, for any number of blocks, padded or not.
 func encryptBlocks(t testing.TB, plaintext []byte) []byte {
 	t.Helper()
 	block, err := aes.NewCipher(keyFrom(0))
@@ -268,9 +267,8 @@ func TestDecrypt_RefusesEveryAlteredByte(t *testing.T) {
 	}
 }
 
-// What an attacker of CBC does: put a block of their own before or behind the captured one
-// and vary it until the padding comes out right. Among the 256 last bytes one does come
-// out right, and the answer must not differ for it.
+// An attack on CBC: put a chosen block before or after the captured one and vary it until the padding is right. Of the
+// 256 last bytes one gives right padding, and the answer must not differ for it.
 func TestDecrypt_RefusesForgeriesOfSeveralBlocks(t *testing.T) {
 	c := sampleCipher(t, AESCBC, EncodingAuto)
 	captured, err := hex.DecodeString("5eb827e1ba57ff8898cad202c82d7036")

@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// How one encrypted block is written as text. Java's encoder pads, others do not; some
-// clients use the alphabet made for URLs, and those that use the standard one often
-// forget that + means a blank in a query.
+// The text forms of one encrypted block. Java's encoder pads, others do not. Some clients use the URL alphabet, and
+// those that use the standard one often forget that + means a blank in a query.
 
-// blanks are what gets pasted around a value.
+// blanks are the characters that get pasted around a value.
 const blanks = " \t\r\n"
 
 const (
@@ -22,11 +21,10 @@ const (
 
 var strictRawBase64 = base64.RawStdEncoding.Strict()
 
-// decode reads param into block and reports whether it was exactly one block in the
-// account's encoding. If it was not, what it leaves in block has no meaning.
+// decode reads param into block and reports whether it was exactly one block in the account's encoding. If not, the
+// content of block has no meaning.
 //
-// EncodingAuto can try both: hex has 32 characters and base64 22 or 24, so no text is
-// good in both.
+// EncodingAuto can try both: hex has 32 characters and base64 22 or 24, so no text is valid in both.
 func (c *ServletCipher) decode(block *[aes.BlockSize]byte, param string) bool {
 	switch c.encoding {
 	case EncodingHex:
@@ -38,7 +36,7 @@ func (c *ServletCipher) decode(block *[aes.BlockSize]byte, param string) bool {
 	}
 }
 
-// decodeHex reads 32 hex digits of either case, blanks around them ignored.
+// decodeHex reads 32 hex digits of either case and ignores surrounding blanks.
 func decodeHex(block *[aes.BlockSize]byte, param string) bool {
 	param = strings.Trim(param, blanks)
 	if len(param) != hexLength {
@@ -50,16 +48,16 @@ func decodeHex(block *[aes.BlockSize]byte, param string) bool {
 	return err == nil
 }
 
-// decodeBase64 first takes the value as it is, because a blank at its start may be a +
-// that form decoding ate: that is how 1 in 64 values starts, and trimming it would
-// refuse a right code. Only a value that is no block that way is trimmed.
+// decodeBase64 first tries the value untrimmed, because a blank at its start may be a + that form decoding replaced: 1
+// in 64 values starts like that, and trimming would refuse a right code. Only if that is not a block, the value is
+// trimmed.
 func decodeBase64(block *[aes.BlockSize]byte, param string) bool {
 	return decodeBase64Exactly(block, param) || decodeBase64Exactly(block, strings.Trim(param, blanks))
 }
 
-// decodeBase64Exactly reads 22 characters, or 24 of which the last two are padding, in the
-// standard or the URL alphabet, with a blank for +. The unused bits of the last
-// character must be zero, so that two texts that both pass differ in more than spelling.
+// decodeBase64Exactly reads 22 characters, or 24 of which the last two are padding, in the standard or the URL
+// alphabet, with a blank for +. The unused bits of the last character must be zero, so that each block has only one
+// spelling per alphabet.
 func decodeBase64Exactly(block *[aes.BlockSize]byte, param string) bool {
 	if len(param) == unpaddedLength+len(base64Padding) {
 		param = strings.TrimSuffix(param, base64Padding)
@@ -75,7 +73,7 @@ func decodeBase64Exactly(block *[aes.BlockSize]byte, param string) bool {
 	return err == nil && n == aes.BlockSize
 }
 
-// standardCharacter is the character of the standard base64 alphabet that c stands for.
+// standardCharacter returns the character of the standard base64 alphabet that c stands for.
 func standardCharacter(c byte) byte {
 	switch c {
 	case '-', ' ':

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// What was encrypted instead of a code, found under the right key.
+// Checks of what was encrypted instead of a code, for Reason.
 
 // isCodeBlock reports whether plain is a code with PKCS#7 padding and nothing else.
 func isCodeBlock(plain []byte) bool {
@@ -19,7 +19,7 @@ func isCodeBlock(plain []byte) bool {
 	return valid == 1
 }
 
-// unpad takes PKCS#7 padding off, if there is some.
+// unpad removes PKCS#7 padding, if there is any.
 func unpad(plain []byte) (text []byte, padded bool) {
 	n := int(plain[len(plain)-1])
 	if n < 1 || n > aes.BlockSize || n > len(plain) {
@@ -61,7 +61,7 @@ func reasonOfPadding(plain []byte) string {
 	return ""
 }
 
-// reasonOfPlain says why a decrypted text is no code. It says how long the text is and never what it is.
+// reasonOfPlain says why a decrypted text is not a code. It may state the length of the text, never its content.
 func reasonOfPlain(text []byte) string {
 	bare := bytes.Trim(text, blanks+"\x00")
 	switch {
@@ -98,8 +98,8 @@ func allDigits(text []byte) bool {
 	return len(text) > 0
 }
 
-// isWide reports whether text is digits in UTF-16 of either order, or in UTF-32, with or without a
-// byte order mark.
+// isWide reports whether text is digits in UTF-16 of either byte order, or in UTF-32, with or without a byte order
+// mark.
 func isWide(text []byte) bool {
 	if len(text) < 4 || len(text)%2 != 0 || bytes.IndexByte(text, 0) < 0 {
 		return false

@@ -11,15 +11,14 @@ import (
 	"strings"
 )
 
-// Why an otp parameter does not decrypt, for the developer of the client that made it. The commonest
-// mistakes are tried out one by one.
+// Why an otp parameter does not decrypt, for the developer of the client. The most common mistakes are tried one by
+// one.
 
-// Reason says in a few words why Decrypt refuses param, and is empty if it does not. It never holds
-// the parameter, a code or a key.
+// Reason says in a few words why Decrypt refuses param, empty if it does not. It never contains the parameter, a code
+// or a key.
 //
-// It tells bad padding from bad digits, so whoever can read it for parameters of their choice can
-// decrypt captured ones. Show it on a developer's machine, and never to a caller or in a log of
-// production.
+// It tells bad padding from bad digits, so whoever can read it for parameters of their choice can decrypt captured
+// ones. Show it on a developer's machine only, never to a caller or in a production log.
 func (c *ServletCipher) Reason(param string) string {
 	if _, ok := c.Decrypt(param); ok {
 		return ""
@@ -37,7 +36,7 @@ func (c *ServletCipher) Reason(param string) string {
 	return c.reasonOfBytes(raw)
 }
 
-// reasonOfText looks at what stands around the encoded block.
+// reasonOfText checks the text around the encoded block.
 func (c *ServletCipher) reasonOfText(param string) string {
 	text := strings.Trim(param, blanks)
 	switch {
@@ -84,7 +83,7 @@ func (c *ServletCipher) decodes(param string) bool {
 	return decodeHex(&block, param) || decodeBase64(&block, param)
 }
 
-// reasonOfEncoding reads text as hex or base64 of whole blocks, or says why it is neither.
+// reasonOfEncoding decodes text as hex or base64 of whole blocks, or says why it is neither.
 func (c *ServletCipher) reasonOfEncoding(text string) (raw []byte, reason string) {
 	trimmed := strings.TrimPrefix(strings.TrimPrefix(text, "0x"), "0X")
 	switch isHex := onlyHex(trimmed); {
@@ -136,7 +135,7 @@ func onlyHex(text string) bool {
 	return text != ""
 }
 
-// reasonOfBytes looks at what was encoded.
+// reasonOfBytes checks the decoded bytes.
 func (c *ServletCipher) reasonOfBytes(raw []byte) string {
 	switch {
 	case bytes.HasPrefix(raw, []byte("Salted__")):
@@ -173,7 +172,7 @@ func (c *ServletCipher) reasonOfBytes(raw []byte) string {
 	return "wrong key or IV: bad padding"
 }
 
-// reasonOfKeys tries what clients take for key, IV and mode by mistake.
+// reasonOfKeys tries common mistakes in key, IV and mode.
 func (c *ServletCipher) reasonOfKeys(raw []byte) string {
 	zeros := make([]byte, aes.BlockSize)
 	if c.mode == AESCBC && isCodeBlock(c.cbc(c.block, zeros, raw)) {

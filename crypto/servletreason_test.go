@@ -42,7 +42,7 @@ func wide(text string, little bool) string {
 	return b.String()
 }
 
-// A developer whose parameter is refused is told what is the matter with it.
+// The developer of a refused parameter is told what is wrong with it.
 func TestServletCipher_ReasonNamesTheMistake(t *testing.T) {
 	const code = "903517"
 	key, iv, b64 := keyFrom(0), sampleIV, base64.StdEncoding.EncodeToString
@@ -162,8 +162,8 @@ func TestServletCipher_ReasonGoesByTheAccount(t *testing.T) {
 	}
 }
 
-// Whatever is sent, there is a reason if and only if it does not decrypt, and the reason is short and
-// does not repeat what was sent.
+// Whatever is sent, there is a reason if and only if it does not decrypt, and the reason is short and does not quote
+// what was sent.
 func FuzzServletReason(f *testing.F) {
 	for _, seed := range []string{"", "123456", "Xrgn4bpX/4iYytICyC1wNg==", "5eb827e1ba57ff8898cad202c82d7036",
 		"U2FsdGVkX18=", "%2B", "a~b", "\xff"} {

@@ -11,22 +11,21 @@ import (
 	"unicode/utf8"
 )
 
-// A signed request carries the hex HMAC-SHA-256, keyed by the text of a signing secret, of
+// A signed request carries the hex HMAC-SHA-256, with the text of a signing secret as key, of
 //
 //	method + path + timestamp + nonce + body
 //
-// with nothing in between. The path is the request target as it was sent, query and percent
-// signs included: "/v1/audit-logs?limit=2&cursor=a%2Bb".
+// without separators. The path is the request target as sent, including query and percent signs:
+// "/v1/audit-logs?limit=2&cursor=a%2Bb".
 //
-// The parts have no separators, so a part could take up its neighbour's bytes. What keeps two
-// requests from having one message is the form of what stands in the middle: whoever checks a
-// signature has refused every timestamp that is not about now in plain digits and every nonce
-// that is not 32 hexadecimal ones, a method has no slash and a path starts with one, and no
-// path that is served has a timestamp and a nonce in it.
+// Without separators, a part could contain its neighbour's bytes. Two requests still never have the same message,
+// because of the form of the middle parts: the caller has refused every timestamp that is not about now in plain
+// digits and every nonce that is not 32 hexadecimal characters, a method has no slash and a path starts with one, and
+// no served path contains a timestamp and a nonce.
 //
-// Clients are known that sign Python's json.dumps(body, sort_keys=True) and then let their
-// HTTP library write the same object in another order and spacing. So a signature is good over
-// the body as sent or over that canonical form; both say the same request.
+// Some clients sign Python's json.dumps(body, sort_keys=True) and then let their HTTP library write the same object in
+// another order and spacing. So a signature is valid over the body as sent or over that canonical form; both describe
+// the same request.
 
 // SignedRequest is what a signature covers.
 type SignedRequest struct {
@@ -34,28 +33,28 @@ type SignedRequest struct {
 	Body                           []byte // as sent
 }
 
-// NewSigningSecret is a fresh secret to sign requests with: 40 base62 characters hold 238 bits.
-// Its prefix lets scanners find one that was published by accident.
+// NewSigningSecret returns a new secret to sign requests with: 40 base62 characters, 238 bits. With its prefix,
+// scanners find one that was published by accident.
 func NewSigningSecret() string { return "otpbsig_" + randomBase62(40) }
 
-// NewNonce is 32 hexadecimal characters that were never used before.
+// NewNonce returns 32 random hexadecimal characters.
 func NewNonce() string {
 	var raw [16]byte
 	rand.Read(raw[:]) // never fails: the runtime stops the process instead
 	return hex.EncodeToString(raw[:])
 }
 
-// Sign is the signature over the body as it stands.
+// Sign returns the signature over the body as sent.
 func (r SignedRequest) Sign(secret Secret) string {
 	sum := r.sum(secret, r.Body)
 	return hex.EncodeToString(sum[:])
 }
 
-// SignedBy reports whether signature, in hexadecimal of either case, is secret's over the body
-// as sent or over its canonical form. A secret that is not set has signed nothing.
+// SignedBy reports whether signature, in hexadecimal of either case, is secret's over the body as sent or over its
+// canonical form. For a secret that is not set it reports false.
 //
-// Each comparison takes the same time for every wrong signature. Which of the two forms matched
-// may show; whoever knows a right signature knows that anyway.
+// Each comparison takes the same time for every wrong signature. The time may show which of the two forms matched;
+// whoever has a right signature knows that anyway.
 func (r SignedRequest) SignedBy(secret Secret, signature string) bool {
 	given, err := hex.DecodeString(signature)
 	if err != nil || len(given) != sha256.Size || secret.IsZero() {
@@ -68,7 +67,7 @@ func (r SignedRequest) SignedBy(secret Secret, signature string) bool {
 	if !ok {
 		return false
 	}
-	if string(canonical) == "{}" { // the reference client leaves an empty object out
+	if string(canonical) == "{}" { // the reference client sends no body for an empty object
 		canonical = nil
 	}
 	sum := r.sum(secret, canonical)
@@ -85,14 +84,12 @@ func (r SignedRequest) sum(secret Secret, body []byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// PythonJSON writes a JSON text as Python's json.dumps(…, sort_keys=True) does: members
-// sorted by the code points of their names, ", " and ": " between them, everything outside
-// printable ASCII as \uXXXX. Number literals stay as they are: 1.50 is not rewritten to 1.5,
-// because what a client's parser makes of a number is the client's.
+// PythonJSON writes a JSON text as Python's json.dumps(…, sort_keys=True) does: members sorted by the code points of
+// their names, ", " and ": " between them, everything outside printable ASCII as \uXXXX. Number literals are copied:
+// 1.50 does not become 1.5, because it depends on the client's parser how a number is written.
 //
-// It refuses what is not one JSON value (RFC 8259) in UTF-8, more than 64 levels deep, and
-// objects with a name twice: parsers differ in which of the two counts, so a signature over
-// one would be good for the other.
+// It refuses anything but one JSON value (RFC 8259) in UTF-8, more than 64 levels, and objects with a repeated name:
+// parsers differ in which of the two values counts, so a signature over one would be valid for the other.
 func PythonJSON(text []byte) (canonical []byte, ok bool) {
 	if !utf8.Valid(text) {
 		return nil, false
@@ -104,19 +101,18 @@ func PythonJSON(text []byte) (canonical []byte, ok bool) {
 	return canonical, ok && len(c.rest) == 0
 }
 
-// canonicalDepth bounds the recursion. No body that a door accepts comes near it.
+// canonicalDepth bounds the recursion. Accepted bodies are far flatter.
 const canonicalDepth = 64
 
-// canonicaliser reads a JSON text from the left. Its methods append to out what they have
-// read, in canonical form.
+// canonicaliser reads a JSON text from the left. Its methods append what they have read to out, in canonical form.
 type canonicaliser struct {
 	rest    []byte
-	decoded []byte // of the string that was read last
+	decoded []byte // the string that was read last
 }
 
 func (c *canonicaliser) blank() { c.rest = bytes.TrimLeft(c.rest, " \t\r\n") }
 
-// next takes b if it comes next.
+// next skips b if it comes next, and reports whether it did.
 func (c *canonicaliser) next(b byte) bool {
 	if len(c.rest) == 0 || c.rest[0] != b {
 		return false
@@ -155,13 +151,13 @@ func (c *canonicaliser) literal(out []byte, word string) ([]byte, bool) {
 	return append(out, word...), found
 }
 
-// member is one of an object: its name as code points, and where its canonical form stands.
+// member is one member of an object: its name, and the place of its canonical form.
 type member struct {
 	name     string
 	from, to int
 }
 
-// object writes the members in the order they came, and then once more in theirs.
+// object writes the members in their original order first, then sorted.
 func (c *canonicaliser) object(out []byte, depth int) ([]byte, bool) {
 	c.next('{')
 	start := len(out)
@@ -190,7 +186,7 @@ func (c *canonicaliser) object(out []byte, depth int) ([]byte, bool) {
 		m.to = len(out)
 		members = append(members, m)
 	}
-	// The names are compared as UTF-8, whose bytes sort as the code points do.
+	// The names are compared as UTF-8, which sorts like the code points.
 	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
 	for i := range members[min(1, len(members)):] {
 		if members[i].name == members[i+1].name {
@@ -229,7 +225,7 @@ func (c *canonicaliser) array(out []byte, depth int) ([]byte, bool) {
 	return append(out, ']'), true
 }
 
-// number takes a number literal (RFC 8259, section 6) as it stands.
+// number copies a number literal (RFC 8259, section 6).
 func (c *canonicaliser) number(out []byte) ([]byte, bool) {
 	all := c.rest
 	digits := func() bool {
@@ -256,8 +252,8 @@ func (c *canonicaliser) number(out []byte) ([]byte, bool) {
 	return append(out, all[:len(all)-len(c.rest)]...), true
 }
 
-// text reads a string into decoded. Half a surrogate pair that an escape wrote, which is no
-// character, is kept as the three bytes that UTF-8 would have for it: Python keeps it too.
+// text reads a string into decoded. An escaped half of a surrogate pair, which is not a character, is kept as the
+// three bytes that UTF-8 would have for it: Python keeps it too.
 func (c *canonicaliser) text() bool {
 	c.decoded = c.decoded[:0]
 	if !c.next('"') {
@@ -322,7 +318,7 @@ func (c *canonicaliser) unicodeEscape() bool {
 			c.decoded = utf8.AppendRune(c.decoded, 0x10000+(unit-highSurrogates)<<10+(low-lowSurrogates))
 			return true
 		}
-		c.rest = before // an escape of its own
+		c.rest = before // an independent escape
 	}
 	if unit >= highSurrogates && unit < surrogatesEnd {
 		c.decoded = append(c.decoded, 0xe0|byte(unit>>12), 0x80|byte(unit>>6&0x3f), 0x80|byte(unit&0x3f))
@@ -344,7 +340,7 @@ func (c *canonicaliser) codeUnit() (rune, bool) {
 	return rune(raw[0])<<8 | rune(raw[1]), true
 }
 
-// appendPythonString writes a string as text has decoded it.
+// appendPythonString writes a string that text has decoded.
 func appendPythonString(out, decoded []byte) []byte {
 	out = append(out, '"')
 	for len(decoded) > 0 {

@@ -122,8 +122,8 @@ func TestPythonJSON_RefusesWhatIsNotOneJSONValue(t *testing.T) {
 	require.True(t, ok)
 }
 
-// The law: what has a canonical form is JSON, its form is printable ASCII, says the same and is
-// its own canonical form; and what is JSON without a name twice has one.
+// A text with a canonical form is JSON; the form is printable ASCII, means the same and is its own canonical form.
+// JSON without repeated names has a canonical form.
 func FuzzPythonJSON(f *testing.F) {
 	for _, v := range readSignatureVectors(f).Requests {
 		if v.Body != nil {
