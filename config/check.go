@@ -18,8 +18,8 @@ import (
 	"unicode"
 )
 
-// check says what is wrong with text as the value of the setting, if anything.
-// The answer quotes the value only where the setting is not secret.
+// check returns what is wrong with text as the setting's value, nil for nothing. The error quotes the value only if
+// the setting is not secret.
 func (f field) check(text string) error {
 	if text == "" && f.empty != "" {
 		return nil
@@ -74,8 +74,8 @@ func (f field) check(text string) error {
 	panic("config: nothing checks " + f.name())
 }
 
-// canonical rewrites the accepted texts that have more than one spelling into
-// the one that go-envconfig reads and that readers of [Settings] rely on.
+// canonical rewrites accepted texts that have several spellings into the one that go-envconfig reads and that readers
+// of [Settings] rely on.
 func canonical(accepted map[string]string) map[string]string {
 	texts := maps.Clone(accepted)
 	if texts["CONTEXT_PATH"] == "/" {
@@ -122,7 +122,7 @@ func (f field) checkDuration(text string) error {
 	return nil
 }
 
-// number is digits alone: strconv would take a sign.
+// number matches digits only: strconv would accept a sign.
 var number = regexp.MustCompile(`^[0-9]{1,9}$`)
 
 func (f field) checkNumber(text string) error {
@@ -155,7 +155,7 @@ func checkAddr(text string) error {
 	return nil
 }
 
-// isPort accepts decimal digits alone: ParseUint takes no sign, blank or name.
+// isPort accepts decimal digits only: ParseUint accepts no sign, blank or name.
 func isPort(text string) bool {
 	_, err := strconv.ParseUint(text, 10, 16)
 	return err == nil
@@ -169,8 +169,8 @@ func checkKeyring(text string) error {
 	return nil
 }
 
-// checkKeyringFile refuses a keyring pasted where its path belongs: the attempt
-// to open it would put the key into an error, and from there into the log.
+// checkKeyringFile refuses a keyring pasted in place of its path: opening it would put the key into an error, and so
+// into the log.
 func checkKeyringFile(text string) error {
 	first, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	if words := strings.Fields(first); len(words) == 2 {
@@ -202,8 +202,7 @@ func checkPath(text string) error {
 	return nil
 }
 
-// contextPath admits what means itself in a URL and nothing to the router, whose
-// patterns give ':' and '*' a meaning.
+// contextPath allows characters that need no escaping in a URL and have no meaning to the router, as ':' and '*' have.
 var contextPath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 
 func checkContextPath(text string) error {
@@ -222,8 +221,8 @@ func checkContextPath(text string) error {
 	return nil
 }
 
-// checkContentType goes beyond mime.ParseMediaType, which takes a line break for
-// a blank and a lone word for a type. The value becomes a header as it stands.
+// checkContentType is stricter than mime.ParseMediaType, which accepts line breaks as blanks and a single word as a
+// type. The value becomes a header unchanged.
 func checkContentType(text string) error {
 	visible := func(r rune) bool { return r >= ' ' && r <= '~' }
 	kind, _, err := mime.ParseMediaType(text)
@@ -233,11 +232,10 @@ func checkContentType(text string) error {
 	return nil
 }
 
-// networks reads a list of addresses and networks. What could trust more than
-// was meant is refused rather than guessed at: a network with host bits set
-// (10.0.0.1/8 — the address or all of 10?), and a network of all addresses: with
-// such a proxy every client names its own address, and no limit by address holds.
-// IPv4 written as IPv6 becomes IPv4, since netip never finds one in the other.
+// networks reads a list of addresses and networks. It refuses entries that could trust more than was meant: a network
+// with host bits set (10.0.0.1/8 can mean the address or all of 10), and a network of all addresses: with such a proxy
+// every client could choose its own address, and no limit per address would work. IPv4 written as IPv6 becomes IPv4,
+// because netip does not match one with the other.
 func networks(text string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for item := range strings.SplitSeq(text, ",") {
@@ -268,7 +266,7 @@ func networks(text string) ([]netip.Prefix, error) {
 	return prefixes, nil
 }
 
-// checkOutbound refuses networks that would open nothing, or more than whoever wrote them can have meant.
+// checkOutbound refuses networks that would open nothing, or more than can be meant.
 func checkOutbound(text string) error {
 	prefixes, err := networks(text)
 	for _, prefix := range prefixes {
@@ -282,7 +280,7 @@ func checkOutbound(text string) error {
 	return err
 }
 
-// listed are the elements of a list, without blanks around them.
+// listed returns the elements of a list, without blanks around them.
 func listed(text string) []string {
 	elements := strings.Split(text, ",")
 	for i, element := range elements {
@@ -328,8 +326,8 @@ func checkAlertActions(text string) error {
 	return nil
 }
 
-// checkPublicURL takes an origin: scheme and host, no user, path, query or fragment. Browsers compare
-// origins byte by byte, so the host is in lower case and the scheme's own port is not written.
+// checkPublicURL accepts an origin: scheme and host, without user, path, query or fragment. Browsers compare origins
+// byte by byte, so the host must be in lower case and the scheme's default port left out.
 func checkPublicURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
@@ -364,7 +362,7 @@ func checkChannels(text string) error {
 
 var fixedCode = regexp.MustCompile(`^[0-9]{4,10}$`)
 
-// checkFixedCode does not show the value: it is, or nearly is, a code.
+// checkFixedCode does not quote the value: it is, or nearly is, a code.
 func checkFixedCode(text string) error {
 	if !fixedCode.MatchString(text) {
 		return errors.New("is not 4 to 10 digits")

@@ -9,13 +9,12 @@ import (
 	"unicode"
 )
 
-// databaseName is what MySQL takes without quotes, and the dash that many use.
+// databaseName matches names that MySQL accepts without quotes, and the dash, which is common.
 var databaseName = regexp.MustCompile(`^/[A-Za-z0-9_$-]{1,64}$`)
 
-// checkDatabaseURL never shows any part of the value. A password with an
-// unescaped '/', '#' or '?' moves the borders between the parts, so that a piece
-// of it may stand where host or port are looked for. For the same reason user
-// and database are demanded: a URL cut in the wrong place lacks one of them.
+// checkDatabaseURL never quotes any part of the value. A password with an unescaped '/', '#' or '?' shifts the borders
+// between the parts, so a piece of it may be where the host or port is expected. For the same reason user and database
+// are required: a URL cut in the wrong place lacks one of them.
 func checkDatabaseURL(text string) error {
 	if path, ok := strings.CutPrefix(text, "sqlite:"); ok {
 		return checkDatabasePath(path)
@@ -41,10 +40,10 @@ func checkDatabaseURL(text string) error {
 	return nil
 }
 
-// redisDatabase is the number of a database, or nothing.
+// redisDatabase matches the number of a database, or nothing.
 var redisDatabase = regexp.MustCompile(`^(/[0-9]{0,5})?$`)
 
-// checkRedisURL never shows any part of the value, as checkDatabaseURL does not.
+// checkRedisURL never quotes any part of the value, for the reasons of checkDatabaseURL.
 func checkRedisURL(text string) error {
 	if !strings.HasPrefix(text, "redis://") && !strings.HasPrefix(text, "rediss://") {
 		return errors.New("starts neither with redis:// nor with rediss://")
@@ -75,7 +74,7 @@ func checkDatabasePath(path string) error {
 	case path == "":
 		return errors.New("names no file")
 	case strings.HasPrefix(path, "//"):
-		// Some read sqlite://a/b as a/b, some as /a/b, and some look for a host a.
+		// Programs read sqlite://a/b as a/b, as /a/b, or with a as a host.
 		return errors.New("has slashes behind sqlite: that different programs read differently, and a path needs none")
 	case strings.HasSuffix(path, "/"):
 		return errors.New("names a folder, not a file")

@@ -1,14 +1,13 @@
 // Package config reads every setting of OTPBridge from the environment into one struct.
 //
-// A [Settings] that [Load] returns is valid as a whole: every value lies in the range that its documentation states,
-// and values that depend on each other fit. Nothing else checks a setting again. If something is wrong, Load reports
-// all of it at once, each fault with its remedy. Names that it does not know are faults too, because a misspelt
-// setting would otherwise be ignored.
+// A [Settings] that [Load] returns is valid as a whole: every value is in its documented range, and values that depend
+// on each other fit. Settings are not checked again elsewhere. If something is wrong, Load reports all faults at once,
+// each with its remedy. Unknown names are faults too, because a misspelt setting would otherwise be ignored.
 //
 // Secrets have types that refuse to print ([Secret], [DatabaseURL]), and no fault quotes one.
 //
-// The package reads the environment that it is given and the files that hold secrets. It does not open the keyring
-// file or the database.
+// The package reads the environment that it is given and the files that hold secrets. It opens neither the keyring
+// file nor the database.
 package config
 
 import (
@@ -22,11 +21,11 @@ import (
 	"github.com/sethvargo/go-envconfig"
 )
 
-// Prefix starts the name of every variable that belongs to OTPBridge.
+// Prefix starts the name of every variable of OTPBridge.
 const Prefix = "OTPBRIDGE_"
 
-// Settings is everything an operator decides. A field's tags are its whole
-// definition, read by Load, by [Reference] and by the text of a fault alike:
+// Settings holds everything an operator decides. A field's tags are its whole definition; Load, [Reference] and the
+// texts of faults use them:
 //
 //	env         the variable's name without the prefix
 //	show        yes if the value is safe to show to whoever may run "otpbridge config"; parts if its
@@ -49,13 +48,13 @@ type Settings struct {
 
 	DatabaseURL DatabaseURL `env:"DATABASE_URL" show:"parts" default:"sqlite:data/otpbridge.db" values:"'sqlite:path' or 'mysql://user:password@host:3306/database'" doc:"Where the database is. A SQLite path is taken as it stands; special characters in a password are percent-encoded."`
 
-	// Keyring is the text of the keyring, or empty when KeyringFile says where it is.
+	// Keyring is the text of the keyring, empty if KeyringFile is used.
 	Keyring Secret `env:"KEYRING" values:"lines of 'id base64', the first is the primary key" example:"k1 $(openssl rand -base64 32)" doc:"The keys that protect everything at rest, as text. This or the file is required in production; both together are refused."`
 
-	// KeyringFile is the path of the keyring, or empty when Keyring holds it.
+	// KeyringFile is the path of the keyring, empty if Keyring is used.
 	KeyringFile string `env:"KEYRING_FILE" show:"yes" sandbox:"data/keyring" values:"a path" example:"/run/secrets/otpbridge_keyring" doc:"The same, as a file with one key a line. The default of the sandbox is made on first start; a file named here must exist."`
 
-	// StateDir is empty where nothing is to be remembered outside the database.
+	// StateDir is empty if nothing is to be stored outside the database.
 	StateDir string `env:"STATE_DIR" show:"yes" default:"state" values:"a path" empty:"none: a backup that is restored is not noticed" doc:"A folder of this server's own, outside everything that a backup of the database takes, such as '/var/lib/otpbridge/state'. It remembers how far the server's commits came, so that the codes of a backup that is restored can be ended."`
 
 	// ContextPath is empty for the root, else starts with a slash and does not end with one.
@@ -69,7 +68,7 @@ type Settings struct {
 
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" show:"yes" values:"addresses and networks, separated by commas" empty:"none" example:"10.0.0.0/8,192.0.2.7" doc:"Proxies whose word on the address of a client is believed."`
 
-	// OutboundNetworks opens private networks to requests that customers cause.
+	// OutboundNetworks allows private networks as targets of requests that customers cause.
 	OutboundNetworks []netip.Prefix `env:"OUTBOUND_NETWORKS" show:"yes" values:"addresses and networks, separated by commas" empty:"none" example:"10.20.0.0/16,192.168.7.9" doc:"Private networks to which webhooks and key sets of customers may lead. Without it they lead to public addresses only. Link-local addresses and the metadata services of clouds stay closed, and loopback but for single addresses."`
 
 	// TLSCertFile and TLSKeyFile are both empty or both paths.
@@ -77,18 +76,18 @@ type Settings struct {
 
 	TLSKeyFile string `env:"TLS_KEY_FILE" show:"yes" values:"a path" empty:"no TLS" example:"/etc/otpbridge/tls.key" doc:"The private key of the certificate, in PEM."`
 
-	// Doors are those that are open, in any order, each once.
+	// Doors are the open doors, in any order, each once.
 	Doors []Door `env:"DOORS" show:"yes" default:"servlet,v1,api,console" values:"'servlet', 'v1', 'api' and 'console', separated by commas" doc:"Which surfaces this server has: the servlets, the JSON API for applications, the API for management, and the console. A surface that is not named answers 404."`
 
 	HTTPS HTTPS `env:"HTTPS" show:"yes" sandbox:"off" production:"require" values:"require|warn|off" doc:"What happens to a credential that comes over plain HTTP from another machine: 'require' refuses it at the JSON APIs, and logs it at the servlets, whose accounts may refuse it with 'require_https'; 'warn' logs it. HTTPS that ends in a proxy counts where the proxy is one of the trusted and sends 'X-Forwarded-Proto: https'."`
 
-	// PublicURL has no slash at its end, and is empty where nobody said.
+	// PublicURL has no slash at its end; empty if it is not set.
 	PublicURL string `env:"PUBLIC_URL" show:"yes" values:"an 'https://' URL without a path; in a sandbox also 'http://'" empty:"the address that is listened on" example:"https://otp.shop.example" doc:"Where people and applications reach this server. Links that people are sent begin with it, and passkeys are bound to it."`
 
 	// MetricsAddr is empty for no metrics.
 	MetricsAddr string `env:"METRICS_ADDR" show:"yes" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`
 
-	// RedisURL is empty where each server counts requests for itself.
+	// RedisURL is empty if each server counts requests for itself.
 	RedisURL RedisURL `env:"REDIS_URL" show:"parts" values:"'redis://user:password@host:6379/0', with 'rediss:' over TLS" example:"redis://redis:6379/0" doc:"Where servers that share a database count requests together. Without it, or while it does not answer, each counts for itself. Codes and guesses are always counted in the database."`
 
 	AuthFailuresPerMinute int `env:"AUTH_FAILURES_PER_MINUTE" show:"yes" default:"60" values:"0 to 100000" doc:"How many credentials may be refused to one address in a minute, or to one IPv6 /64, before more of them are looked up a few at a time and answered with 429 by the JSON API; a key that is right is always let in. 0 sets no limit."`
@@ -102,7 +101,7 @@ type Settings struct {
 
 	EmailChannels Secret `env:"EMAIL_CHANNELS" sandbox:"inbox:" values:"URLs, separated by commas, in order of preference" empty:"none" example:"smtp://user:password@mail.example?from=codes@shop.example" doc:"The same for e-mail: 'inbox:', 'smtp:' and 'smtps:' servers, 'https:' gateways, 'discard:' for measuring."`
 
-	// FilesDir is empty where channels name no files.
+	// FilesDir is empty if channels name no files.
 	FilesDir string `env:"FILES_DIR" show:"yes" values:"a path" empty:"none" example:"/etc/otpbridge/files" doc:"The folder of the files that channels may name: profiles of gateways and DKIM keys, at most 64 KiB each. They are read at the start. Accounts name them by name, 'SMS_CHANNELS' and 'EMAIL_CHANNELS' by name or path."`
 
 	CostGuards CostGuards `env:"COST_GUARDS" show:"yes" default:"enforce" values:"enforce|record" doc:"Whether spend caps and stopped prefixes refuse sends, or are only noted in the history; an account may say otherwise."`
@@ -118,10 +117,10 @@ type Settings struct {
 	// AlertActions are the alerts that act, each once.
 	AlertActions []string `env:"ALERT_ACTIONS" show:"yes" values:"'address_failures', 'address_keys', 'address_recipients', 'key_country' and 'key_usage', separated by commas" empty:"none" example:"address_failures" doc:"Which alerts act: those of an address refuse it at the servlets and at the JSON API for 15 minutes, those of a key switch it off. The others say what they would have done."`
 
-	// AlertMailboxes is empty for nobody; deliver reads it.
+	// AlertMailboxes is empty for none; deliver reads it.
 	AlertMailboxes Secret `env:"ALERT_MAILBOXES" values:"mailboxes, separated by commas" empty:"none" example:"ops@shop.example" doc:"Who gets a mail of every alert. 'EMAIL_CHANNELS' must name a mail server for it."`
 
-	// AuditCheckpointFile is empty where checkpoints go to the log alone.
+	// AuditCheckpointFile is empty if checkpoints only go to the log.
 	AuditCheckpointFile string `env:"AUDIT_CHECKPOINT_FILE" show:"yes" values:"a path" empty:"none" example:"/var/log/otpbridge/checkpoints" doc:"Where checkpoints of the audit log are appended, one a second at most. Keep it where whoever can write to the database cannot."`
 
 	DeliveryWait time.Duration `env:"DELIVERY_WAIT" show:"yes" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
@@ -140,11 +139,11 @@ type Settings struct {
 	// SandboxRelayRecipients is empty for none; deliver reads it.
 	SandboxRelayRecipients Secret `env:"SANDBOX_RELAY_RECIPIENTS" values:"numbers and mailboxes, separated by commas" empty:"none" example:"+919551492394,me@shop.example" doc:"To whom 'POST /sandbox/messages/{id}/relay' may send a message of the inbox, for a look at it on a real phone. Production refuses to start with it."`
 
-	// SandboxFixedCode is empty unless the sandbox is to use one code for everything.
+	// SandboxFixedCode is empty unless the sandbox uses one code for everything.
 	SandboxFixedCode Secret `env:"SANDBOX_FIXED_CODE" values:"4 to 10 digits" example:"123456" doc:"The code of every challenge, for tests that cannot read an inbox. Production refuses to start with it."`
 }
 
-// Mode tells a place to try things from a place that guards something.
+// Mode distinguishes a sandbox from a production server.
 type Mode string
 
 const (
@@ -152,15 +151,15 @@ const (
 	Production Mode = "production"
 )
 
-// Profile names the set of texts the servlets answer with.
+// Profile names the set of texts of the servlets' answers.
 type Profile string
 
 const (
-	Documented Profile = "documented" // as the vendor's article prints them
-	Live       Profile = "live"       // as the vendor's service sent them
+	Documented Profile = "documented" // as printed in the vendor's article
+	Live       Profile = "live"       // as sent by the vendor's service
 )
 
-// Door is a surface that can be turned off.
+// Door is an interface that can be switched off.
 type Door string
 
 const (
@@ -179,7 +178,7 @@ const (
 	IgnoreHTTPS  HTTPS = "off"
 )
 
-// CostGuards says what the guards against unwanted costs do.
+// CostGuards says whether the cost guards refuse sends.
 type CostGuards string
 
 const (
@@ -204,7 +203,7 @@ const (
 	JSONFormat LogFormat = "json"
 )
 
-// LogLevel is a threshold; it is a [slog.Leveler], so handlers take it as it is.
+// LogLevel is a threshold. It is a [slog.Leveler], so handlers accept it directly.
 type LogLevel string
 
 const (
@@ -214,7 +213,7 @@ const (
 	ErrorLevel LogLevel = "error"
 )
 
-// Level returns slog's number for the level, and that of info for no level at all.
+// Level returns slog's number for the level; an empty level is info.
 func (l LogLevel) Level() slog.Level {
 	switch l {
 	case DebugLevel:
@@ -228,13 +227,12 @@ func (l LogLevel) Level() slog.Level {
 	}
 }
 
-// Sandbox reports whether this server is a place to try things.
+// Sandbox reports whether this server is a sandbox.
 func (s Settings) Sandbox() bool { return s.Mode == Sandbox }
 
-// MayMakeKeyringFile reports whether a missing keyring file may be made with a
-// fresh key. Only the sandbox's own default may. A path somebody wrote down
-// points at a key that exists: if it is not there a mount is missing, and a new
-// key in its place would make every sealed row unreadable for good.
+// MayMakeKeyringFile reports whether a missing keyring file may be created with a new key. Only the sandbox's default
+// path may. A configured path refers to an existing key: if the file is missing, a mount is missing, and a new key in
+// its place would make every sealed row unreadable for good.
 func (s Settings) MayMakeKeyringFile() bool {
 	own, _ := fieldNamed("KEYRING_FILE").defaultIn(Sandbox)
 	return s.Sandbox() && s.KeyringFile == own
@@ -243,25 +241,23 @@ func (s Settings) MayMakeKeyringFile() bool {
 // Open reports whether a door is open.
 func (s Settings) Open(door Door) bool { return slices.Contains(s.Doors, door) }
 
-// NamesStateDir reports whether the state folder is one that somebody chose.
+// NamesStateDir reports whether the state folder is not the default.
 func (s Settings) NamesStateDir() bool {
 	own, _ := fieldNamed("STATE_DIR").defaultIn(s.Mode)
 	return s.StateDir != "" && s.StateDir != own
 }
 
-// Load reads the settings from environ, which has the form of [os.Environ]: of
-// two entries with one name the later counts, as it does for os/exec. Variables
-// without [Prefix] are not looked at.
+// Load reads the settings from environ, which has the form of [os.Environ]: of two entries with one name the later
+// counts, as in os/exec. Variables without [Prefix] are ignored.
 //
-// The error is a [Faults] with everything that is wrong; the Settings beside an
-// error are zero.
+// The error is a [Faults] with everything that is wrong; the Settings are then zero.
 func Load(environ []string) (Settings, error) {
 	given := ownVariables(environ)
 	_, faults := readFiles(given)
 	mode := modeOf(given)
 
-	// go-envconfig stops at the first value it cannot read. So every text is
-	// judged by itself beforehand, and it is handed those that passed.
+	// go-envconfig stops at the first value it cannot read. So every text is checked separately before, and
+	// go-envconfig gets only the accepted ones.
 	accepted := make(map[string]string)
 	for _, f := range fields() {
 		text, ok := f.textIn(given, mode)

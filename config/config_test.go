@@ -205,8 +205,7 @@ func TestLoad_TrustedProxiesAreNetworks(t *testing.T) {
 		"172.16.0.0/12"), s.TrustedProxies)
 }
 
-// refusedValues has at least one value for every setting. The problem is what
-// the fault must say of it.
+// refusedValues has at least one value for every setting. problem is what the fault must say.
 var refusedValues = []struct{ key, text, problem string }{
 	{"MODE", "prod", `"prod" is not on the list`},
 	{"MODE", "Production", `"Production" is not on the list`},

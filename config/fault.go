@@ -8,18 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// Fault is one thing that is wrong with the environment, told to whoever can
-// change it. It holds no secret: values of secret settings are described, never
-// quoted.
+// Fault is one thing that is wrong with the environment, for whoever can change it. It holds no secret: values of
+// secret settings are described, never quoted.
 type Fault struct {
 	Name    string // the variable, with prefix
-	Problem string // what is wrong with its value, or with its being there
+	Problem string // what is wrong with its value, or with its presence
 	Remedy  string // what to write instead, with an example
 }
 
 func (f Fault) String() string { return f.Name + ": " + f.Problem + "; " + f.Remedy }
 
-// Faults is the error of [Load]: everything wrong at once, a line each.
+// Faults is the error of [Load]: everything wrong at once, one fault a line.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -36,8 +35,8 @@ func (f Faults) Error() string {
 	return text.String()
 }
 
-// unknownName is the fault of a variable nobody reads. Its value is not shown: a
-// misspelt OTPBRIDGE_KEYRING holds a keyring all the same.
+// unknownName returns the fault of a variable without a setting. Its value is not shown: a misspelt OTPBRIDGE_KEYRING
+// still holds a keyring.
 func unknownName(key string) Fault {
 	fault := Fault{
 		Name:    readable(Prefix + key),
@@ -50,9 +49,8 @@ func unknownName(key string) Fault {
 	return fault
 }
 
-// nearest returns the setting whose name is fewest edits away from key, if that
-// is close enough to be a slip: at most three edits, and fewer than would turn
-// one short word into any other.
+// nearest returns the setting whose name needs the fewest edits from key, if it is close enough for a typing mistake:
+// at most three edits, and at most half of the longer name.
 func nearest(key string) (field, bool) {
 	var best field
 	fewest := 4
@@ -65,8 +63,8 @@ func nearest(key string) (field, bool) {
 	return best, fewest < 4
 }
 
-// edits counts the letters to insert, drop or exchange to turn a into b
-// (Levenshtein's distance), keeping one row of the table at a time.
+// edits returns the Levenshtein distance of a and b: the letters to insert, drop or exchange. It keeps one row of the
+// table at a time.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -87,9 +85,8 @@ func edits(a, b string) int {
 	return row[len(b)]
 }
 
-// quoted shows a value that is not secret: escaped, so that it cannot forge a
-// line of the report, and cut, so that a file pasted into a variable does not
-// fill the screen.
+// quoted returns a value that is not secret: escaped, so that it cannot forge a line of the report, and cut, so that a
+// pasted file does not fill the screen.
 func quoted(text string) string {
 	const most = 60
 	if utf8.RuneCountInString(text) > most {
@@ -98,7 +95,7 @@ func quoted(text string) string {
 	return strconv.Quote(text)
 }
 
-// readable returns a name as it stands if it can be shown so, else quoted.
+// readable returns a name unchanged if it is printable and short, else quoted.
 func readable(name string) string {
 	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) ||
 		len(name) > 80 {

@@ -11,24 +11,23 @@ import (
 	"strings"
 )
 
-// fileSuffix ends the name of the variable that says in which file a secret is. The environment of
-// a process is seen by more people and programs than a file is: it is inherited by children, shown
-// by process lists and kept in the definitions of services.
+// fileSuffix ends the name of the variable with the path of a secret's file. More people and programs see a process's
+// environment than a file: it is inherited by children, shown by process lists and stored in service definitions.
 const fileSuffix = "_FILE"
 
-// maxSecretFile is more than any secret needs and less than a device that never ends.
+// maxSecretFile is more than any secret needs, in bytes, and bounds the read of an endless device.
 const maxSecretFile = 64 << 10
 
-// isSecret reports whether the value, or a part of it, is not to be shown.
+// isSecret reports whether the value, or a part of it, must not be shown.
 func (f field) isSecret() bool { return f.show != "yes" }
 
-// takesFile reports whether the setting may be given as a file by this rule. The keyring has a
-// setting of its own for that, because the sandbox may make the file.
+// takesFile reports whether the setting may be given as a file by this rule. The keyring has a separate setting for
+// that, because the sandbox may create the file.
 func (f field) takesFile() bool { return f.isSecret() && !known(f.key+fileSuffix) }
 
-// readFiles replaces every variable that names a secret's file with the secret, and answers which
-// settings came from where. What cannot be read is a fault and is left out. No fault quotes a
-// path: it may be the secret itself, written where its path belongs.
+// readFiles replaces every variable that names a secret's file with the secret, and returns the path of each such
+// setting. A file that cannot be read is a fault, and the setting is left out. No fault quotes a path: it may be the
+// secret itself, written in place of its path.
 func readFiles(given map[string]string) (paths map[string]string, faults Faults) {
 	paths = make(map[string]string)
 	for _, f := range fields() {
@@ -59,8 +58,7 @@ func readFiles(given map[string]string) (paths map[string]string, faults Faults)
 	return paths, faults
 }
 
-// readSecretFile is the content of a file without the line ends behind it, which editors and echo
-// add.
+// readSecretFile returns the content of a file without the line ends at its end, which editors and echo add.
 func readSecretFile(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -84,7 +82,7 @@ func readSecretFile(path string) (string, error) {
 	return string(content), nil
 }
 
-// Explained is a setting with the value it has and where that came from.
+// Explained is a setting with its value and where the value came from.
 type Explained struct {
 	Name    string `json:"name"`
 	Value   string `json:"value"`  // secrets are redacted; empty for none
@@ -94,9 +92,8 @@ type Explained struct {
 	Meaning string `json:"meaning"`
 }
 
-// Explain tells of every setting what environ makes of it, also where [Load] refuses environ. It
-// shows no secret, and nothing of a value that cannot be used: that may be a secret which landed in
-// the wrong variable.
+// Explain returns every setting with the value it has in environ, even if [Load] refuses environ. It shows no secret,
+// and nothing of an unusable value, which may be a secret in the wrong variable.
 func Explain(environ []string) []Explained {
 	given := ownVariables(environ)
 	paths, _ := readFiles(given)
@@ -125,7 +122,7 @@ func Explain(environ []string) []Explained {
 	return all
 }
 
-// shown is a value as it may be seen: whole or in parts only where the field says that this is safe.
+// shown returns the part of a value that may be shown: all or parts of it only if the field allows that.
 func (f field) shown(text string) string {
 	switch {
 	case f.check(text) != nil:
@@ -140,7 +137,7 @@ func (f field) shown(text string) string {
 	return redacted
 }
 
-// parts is what a value's own type prints of it.
+// parts returns what the value's own type prints of it.
 func (f field) parts(text string) string {
 	value := reflect.New(f.kind)
 	decoder, decodes := value.Interface().(interface{ EnvDecode(string) error })
@@ -153,7 +150,7 @@ func (f field) parts(text string) string {
 	return redacted
 }
 
-// defaultShown is the default in the mode at hand, or in both where that is not known.
+// defaultShown returns the default in the mode, or in both modes if the mode is not known.
 func (f field) defaultShown(mode Mode) string {
 	if mode == "" {
 		return f.defaults()
@@ -164,5 +161,5 @@ func (f field) defaultShown(mode Mode) string {
 	return "none"
 }
 
-// plain takes the quotes off literals.
+// plain removes the quotes of literals.
 func plain(text string) string { return strings.ReplaceAll(text, "'", "") }

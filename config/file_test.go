@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// secretFile makes a file with a content and gives its path.
+// secretFile makes a file and returns its path.
 func secretFile(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
@@ -113,7 +113,7 @@ func TestExplain_TellsValueSourceAndDefaultAndNoSecret(t *testing.T) {
 	require.Equal(t, "127.0.0.1:8080 in sandbox, :8080 in production", all["OTPBRIDGE_ADDR"].Default)
 }
 
-// A value of each setting that holds a sentinel, or none where the setting cannot hold one.
+// sentinelIn returns a value of a setting that contains a sentinel, empty if the setting cannot contain one.
 func sentinelIn(f field, sentinel string) string {
 	switch f.key {
 	case "KEYRING":
@@ -132,7 +132,7 @@ func sentinelIn(f field, sentinel string) string {
 	return "https://keeper:" + sentinel + "@gateway.example/" + sentinel + "?key=" + sentinel
 }
 
-// Whoever adds a setting without a mark adds one that is not shown, in no way that settings get into a log.
+// A new setting without a mark is not shown in any of the ways by which settings get into a log.
 func TestSettings_NothingIsShownThatIsNotMarkedAsSafe(t *testing.T) {
 	const sentinel = "hunter2hunter2"
 	secrets := 0

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzLoad states what nobody downstream checks again. The environment comes as
-// one text with a NUL between entries, as /proc shows one.
+// FuzzLoad states what other packages rely on. The environment comes as one text with a NUL between entries, as in
+// /proc.
 func FuzzLoad(f *testing.F) {
 	for _, c := range acceptedValues {
 		f.Add(Prefix + c.key + "=" + c.text)
@@ -40,7 +40,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// requireValid is the promise of Load, said without the code that keeps it.
+// requireValid checks what Load promises, without Load's own code.
 func requireValid(t *testing.T, s Settings) {
 	t.Helper()
 	require.Contains(t, []Mode{"sandbox", "production"}, s.Mode)

@@ -13,17 +13,16 @@ import (
 // sandboxKeys starts the names, without prefix, of settings that production refuses.
 const sandboxKeys = "SANDBOX_"
 
-// Setting is what a reader needs to know about one setting.
+// Setting is the documentation of one setting.
 type Setting struct {
 	Name    string // the variable, with prefix
-	Default string // its value where it is not set, in both modes if they differ
-	Values  string // what may be written
+	Default string // its value if it is not set, for both modes if they differ
+	Values  string // the allowed values
 	Meaning string
 }
 
-// Reference returns every setting in the order of the fields of [Settings], and
-// behind a secret the variable that names its file.
-// Literals in prose stand in 'single quotes'.
+// Reference returns every setting in the order of the fields of [Settings], and after each secret the variable for its
+// file. Literals in prose are in 'single quotes'.
 func Reference() []Setting {
 	var settings []Setting
 	for _, f := range fields() {
@@ -45,9 +44,8 @@ func Reference() []Setting {
 	return settings
 }
 
-// MarkdownTable returns the reference as a table in Markdown, with a line break
-// at its end. The columns but the last are aligned, so that the source reads as
-// a table too.
+// MarkdownTable returns the reference as a Markdown table, with a line break at its end. All columns but the last are
+// aligned, so that the source is readable too.
 func MarkdownTable() string {
 	rows := [][]string{{"Variable", "Default", "Values", "Meaning"}}
 	for _, s := range Reference() {
@@ -80,7 +78,7 @@ func MarkdownTable() string {
 	return table.String()
 }
 
-// field is a field of [Settings] with its tags read.
+// field is a field of [Settings] with its parsed tags.
 type field struct {
 	key     string // the variable's name without prefix
 	show    string // yes, parts, or empty for nothing
@@ -93,7 +91,7 @@ type field struct {
 	doc     string
 }
 
-// fields reads the tags of [Settings] in order.
+// fields returns the fields of [Settings] in order.
 func fields() []field {
 	var all []field
 	for tagged := range reflect.TypeFor[Settings]().Fields() {
@@ -125,7 +123,7 @@ func fields() []field {
 	return all
 }
 
-// fieldNamed returns the field with a key that exists; another is a caller's bug.
+// fieldNamed returns the field with an existing key; any other key is a caller's bug.
 func fieldNamed(key string) field {
 	for _, f := range fields() {
 		if f.key == key {
@@ -141,8 +139,8 @@ func known(key string) bool {
 
 func (f field) name() string { return Prefix + f.key }
 
-// defaultIn returns the default in a mode, if there is one. Where the mode is
-// not known, only a default that both modes share is one.
+// defaultIn returns the default in a mode, if there is one. If the mode is not known, only a default that both modes
+// share counts.
 func (f field) defaultIn(mode Mode) (string, bool) {
 	if mode == "" && f.texts[Sandbox] != f.texts[Production] {
 		return "", false
@@ -154,7 +152,7 @@ func (f field) defaultIn(mode Mode) (string, bool) {
 	return text, ok
 }
 
-// textIn returns what is given for the setting, else its default, if there is one.
+// textIn returns the given text of the setting, else its default, if there is one.
 func (f field) textIn(given map[string]string, mode Mode) (string, bool) {
 	if text, ok := given[f.key]; ok {
 		return text, true
@@ -162,7 +160,7 @@ func (f field) textIn(given map[string]string, mode Mode) (string, bool) {
 	return f.defaultIn(mode)
 }
 
-// bounds returns the least and most of a duration.
+// bounds returns the least and greatest value of a duration.
 func (f field) bounds() (least, most time.Duration) {
 	from, to, _ := strings.Cut(f.values, " to ")
 	least, err := time.ParseDuration(from)
@@ -176,7 +174,7 @@ func (f field) bounds() (least, most time.Duration) {
 	return least, most
 }
 
-// extremes returns the least and most of a number.
+// extremes returns the least and greatest value of a number.
 func (f field) extremes() (least, most int) {
 	from, to, _ := strings.Cut(f.values, " to ")
 	least, err := strconv.Atoi(from)
@@ -190,8 +188,7 @@ func (f field) extremes() (least, most int) {
 	return least, most
 }
 
-// fault is the fault of the setting's value. The remedy is the same for all of
-// them: what may be written, and an example.
+// fault returns a fault of the setting's value. The remedy is always the allowed values and an example.
 func (f field) fault(problem string) Fault {
 	remedy := "write " + f.valuesText() + ", for example " + f.assignment()
 	if f.list != nil {
@@ -200,7 +197,7 @@ func (f field) fault(problem string) Fault {
 	return Fault{Name: f.name(), Problem: problem, Remedy: remedy}
 }
 
-// assignment shows how the setting is set in a shell.
+// assignment returns an example of how the setting is set in a shell.
 func (f field) assignment() string {
 	text := f.example
 	if text == "" {

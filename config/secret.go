@@ -7,16 +7,14 @@ import (
 	"strings"
 )
 
-// redacted stands wherever a secret would be printed.
+// redacted is printed in place of a secret.
 const redacted = "[redacted]"
 
-// Secret is a text that refuses to print: fmt with any verb, slog, encoding/json
-// and everything that asks for text get "[redacted]". The one way to the text is
-// [Secret.Reveal], so that a search for that word finds every use.
+// Secret is a text that refuses to print: fmt with any verb, slog, encoding/json and text encoders get "[redacted]".
+// Only [Secret.Reveal] returns the text, so a search for that name finds every use.
 //
-// The text lies behind a pointer because fmt does not call the methods of values
-// it finds in unexported fields: printed as part of somebody's struct, a plain
-// string would come out in clear, while a pointer comes out as an address.
+// The text is behind a pointer because fmt does not call the methods of values in unexported fields: there, a plain
+// string would print in clear, while a pointer prints as an address.
 type Secret struct{ text *string }
 
 // Reveal returns the secret text, which is empty if the setting is not set.
@@ -30,7 +28,7 @@ func (s Secret) Reveal() string {
 // Empty reports whether there is no secret.
 func (s Secret) Empty() bool { return s.Reveal() == "" }
 
-// EnvDecode reads the text as it stands; it is how go-envconfig fills the field.
+// EnvDecode stores the text unchanged; go-envconfig calls it to fill the field.
 func (s *Secret) EnvDecode(text string) error {
 	s.text = &text
 	return nil
@@ -43,9 +41,8 @@ func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) 
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
-// DatabaseURL says where the database is, and may hold its password. It prints
-// like a [Secret] except that everything but the password can be read: who
-// connects where is the first question when a database does not answer.
+// DatabaseURL is the address of the database, and may hold its password. It prints like a [Secret] except that
+// everything but the password can be read: who connects where is the first question when a database does not answer.
 type DatabaseURL struct{ text Secret }
 
 // Reveal returns the URL with its password.
@@ -57,7 +54,7 @@ func (d DatabaseURL) Scheme() string {
 	return scheme
 }
 
-// EnvDecode accepts what [Load] accepts; it is how go-envconfig fills the field.
+// EnvDecode accepts what [Load] accepts; go-envconfig calls it to fill the field.
 func (d *DatabaseURL) EnvDecode(text string) error {
 	if err := checkDatabaseURL(text); err != nil {
 		return err
@@ -65,9 +62,8 @@ func (d *DatabaseURL) EnvDecode(text string) error {
 	return d.text.EnvDecode(text)
 }
 
-// String returns the URL without its password. What stands behind a question
-// mark is left out as well: options are the store's to understand, and what is
-// not understood may be secret.
+// String returns the URL without its password and its query: only the store understands the options, and an unknown
+// option may be secret.
 func (d DatabaseURL) String() string {
 	if d.Scheme() != "mysql" {
 		return d.Reveal()
@@ -100,13 +96,13 @@ func (d DatabaseURL) Format(f fmt.State, _ rune)   { fmt.Fprint(f, d.String()) }
 func (d DatabaseURL) LogValue() slog.Value         { return slog.StringValue(d.String()) }
 func (d DatabaseURL) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// RedisURL says where Redis is, and may hold its password. It prints like a [DatabaseURL].
+// RedisURL is the address of Redis, and may hold its password. It prints like a [DatabaseURL].
 type RedisURL struct{ text Secret }
 
-// Reveal returns the URL with its password, which is empty if the setting is not set.
+// Reveal returns the URL with its password, empty if the setting is not set.
 func (r RedisURL) Reveal() string { return r.text.Reveal() }
 
-// EnvDecode accepts what [Load] accepts; it is how go-envconfig fills the field.
+// EnvDecode accepts what [Load] accepts; go-envconfig calls it to fill the field.
 func (r *RedisURL) EnvDecode(text string) error {
 	if err := checkRedisURL(text); err != nil {
 		return err
@@ -114,8 +110,8 @@ func (r *RedisURL) EnvDecode(text string) error {
 	return r.text.EnvDecode(text)
 }
 
-// String returns the URL without its password, and nothing where there is none. A user without a password is
-// not shown either: Redis had passwords alone for long, and one may stand in the user's place.
+// String returns the URL without its password, empty if the setting is not set. A user without a password is not shown
+// either: for long, Redis had only passwords, and one may be in the user's place.
 func (r RedisURL) String() string {
 	if r.text.Empty() {
 		return ""

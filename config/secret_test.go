@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// prints shows v in every way a value gets into a log or an error.
+// prints returns v in every form in which a value gets into a log or an error.
 func prints(t *testing.T, v any) map[string]string {
 	t.Helper()
 	shown := make(map[string]string)
@@ -61,7 +61,7 @@ func TestSecrets_AreNotPrinted(t *testing.T) {
 	require.Equal(t, code, s.SandboxFixedCode.Reveal())
 	require.Contains(t, s.DatabaseURL.Reveal(), password)
 
-	// fmt does not call the methods of what it finds in unexported fields.
+	// fmt does not call the methods of values in unexported fields.
 	type hidden struct {
 		settings Settings
 		secret   Secret

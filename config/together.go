@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// ownVariables returns what environ holds for OTPBridge, by name without prefix.
+// ownVariables returns the variables of OTPBridge in environ, by name without prefix.
 //
-// Kubernetes puts the addresses of every service of a namespace into the
-// environment of its pods; for a service called "otpbridge" these are
-// OTPBRIDGE_SERVICE_HOST, OTPBRIDGE_PORT_8080_TCP and the like. Nobody wrote
-// them and nobody can easily take them away, so they are left out here.
+// Kubernetes puts the addresses of every service of a namespace into the environment of its pods; for a service called
+// "otpbridge" these are OTPBRIDGE_SERVICE_HOST, OTPBRIDGE_PORT_8080_TCP and the like. They are hard to switch off, so
+// they are left out here.
 func ownVariables(environ []string) map[string]string {
 	own := make(map[string]string)
 	for _, entry := range environ {
@@ -27,9 +26,8 @@ func ownVariables(environ []string) map[string]string {
 	return own
 }
 
-// modeOf returns the mode that defaults and rules follow, and none for a mode
-// that does not exist: whatever depends on it is then not judged, since a rule of
-// the wrong mode would send the operator after faults that are not there.
+// modeOf returns the mode that defaults and rules follow, empty for an unknown mode. What depends on the mode is then
+// not checked, because rules of the wrong mode would report faults that are none.
 func modeOf(given map[string]string) Mode {
 	f := fieldNamed("MODE")
 	text, _ := f.textIn(given, "")
@@ -39,7 +37,7 @@ func modeOf(given map[string]string) Mode {
 	return Mode(text)
 }
 
-// keyringFaults finds what the two ways to give a keyring do to each other.
+// keyringFaults returns the faults in the combination of the two ways to give a keyring.
 func keyringFaults(given map[string]string, mode Mode) Faults {
 	text, file := fieldNamed("KEYRING"), fieldNamed("KEYRING_FILE")
 	_, textGiven := given[text.key]
@@ -62,7 +60,7 @@ func keyringFaults(given map[string]string, mode Mode) Faults {
 	return nil
 }
 
-// tlsFaults finds half a certificate. A path with a fault of its own was reported and counts as none.
+// tlsFaults returns a fault if only one half of a certificate is set. A path that is faulty itself counts as not set.
 func tlsFaults(accepted map[string]string) Faults {
 	cert, key := fieldNamed("TLS_CERT_FILE"), fieldNamed("TLS_KEY_FILE")
 	missing, there := cert, key
@@ -79,7 +77,7 @@ func tlsFaults(accepted map[string]string) Faults {
 	}}
 }
 
-// publicURLFaults finds a production server that people are to reach without TLS.
+// publicURLFaults returns a fault for a production server with a public URL without TLS.
 func publicURLFaults(accepted map[string]string, mode Mode) Faults {
 	url := fieldNamed("PUBLIC_URL")
 	if mode != Production || !strings.HasPrefix(accepted[url.key], "http:") {
@@ -88,8 +86,7 @@ func publicURLFaults(accepted map[string]string, mode Mode) Faults {
 	return Faults{url.fault("begins with http://, and passwords would travel in clear")}
 }
 
-// timeFaults finds times that contradict each other. Times that are faulty
-// themselves were reported and are left out.
+// timeFaults returns a fault for times that contradict each other. Times that are faulty themselves are left out.
 func timeFaults(s Settings, accepted map[string]string) Faults {
 	write, wait := fieldNamed("WRITE_TIMEOUT"), fieldNamed("DELIVERY_WAIT")
 	_, writeRead := accepted[write.key]
@@ -107,9 +104,8 @@ func timeFaults(s Settings, accepted map[string]string) Faults {
 	}}
 }
 
-// nameFaults finds variables that should not be there: names nobody reads, and
-// in production everything that is meant for the sandbox. The latter goes by the
-// name, not by the list of settings, so that it holds for settings to come.
+// nameFaults returns the faults of variables that should not be there: unknown names, and in production everything for
+// the sandbox. The latter goes by the name's prefix, so that it covers future settings too.
 func nameFaults(given map[string]string, mode Mode) Faults {
 	var faults Faults
 	for key := range given {
