@@ -24,15 +24,15 @@ type Accounts struct {
 	open  func(address string, sealed []byte) ([]byte, error)
 }
 
-// ErrNotFound is the answer when a row that was asked for is not there.
+// ErrNotFound says that the requested row does not exist.
 var ErrNotFound = errors.New("not found")
 
-// ErrTaken is the answer when a key that must be unique is in use.
+// ErrTaken says that a key that must be unique is in use.
 var ErrTaken = errors.New("already taken")
 
-// accountColumn reads one column of otp_auth_config into an account and back. Every column is
-// fetched as text and parsed here, so that a value of the wrong type breaks the one account that
-// has it, by the column's name, and not the statement that fetched it.
+// accountColumn reads one column of otp_auth_config into an account and back. Every column is fetched as text and
+// parsed here. So a value of the wrong type breaks only its own account, with the column's name, and not the statement
+// that fetched it.
 type accountColumn struct {
 	name  string
 	read  func(*otp.Account, sql.NullString) error
@@ -211,8 +211,8 @@ func document[T []string | []otp.JWTIssuer | map[string]string | map[string]int6
 	}
 }
 
-// sealed is kept as base64, because people read this table in a terminal, which would obey some of
-// the bytes. What is no base64 is taken as it stands; whoever opens it will say what is wrong.
+// sealed is a column of sealed bytes. It is stored as base64, because people read this table in a terminal, which
+// could interpret raw bytes. A value that is not base64 is taken unchanged; opening it reports the fault.
 func sealed(name string, field func(*otp.Account) *[]byte) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
@@ -236,8 +236,8 @@ func sealed(name string, field func(*otp.Account) *[]byte) accountColumn {
 	}
 }
 
-// list is written with commas, which operators type more easily than JSON. Neither blanks nor letter
-// case matter: each entry is read in the one that normal gives it.
+// list is a column of entries separated by commas, which operators type more easily than JSON. Blanks around entries
+// are removed, and normal sets their letter case.
 func list(name string, normal func(string) string, field func(*otp.Account) *[]string) accountColumn {
 	return accountColumn{name,
 		func(a *otp.Account, v sql.NullString) error {
@@ -251,8 +251,8 @@ func list(name string, normal func(string) string, field func(*otp.Account) *[]s
 	}
 }
 
-// BrokenRow is an account whose row cannot be used. Err names the column and what it may hold,
-// and never quotes a text that it does hold: that may be a key which landed in the wrong column.
+// BrokenRow is an account whose row cannot be used. Err names the column and the values it may hold, and never quotes
+// its text, which may be a key in the wrong column.
 type BrokenRow struct {
 	Address string
 	Err     error
@@ -263,12 +263,11 @@ func (b *BrokenRow) Error() string {
 	return fmt.Sprintf("otp_auth_config row %s: %v", b.Address, b.Err)
 }
 
-// Unwrap gives the cause to errors.Is and errors.As.
+// Unwrap returns the cause, for errors.Is and errors.As.
 func (b *BrokenRow) Unwrap() error { return b.Err }
 
-// Find reads one row of otp_auth_config. With a *BrokenRow error the account is filled in as
-// far as its columns could be read. Columns that the table has beyond those known here are left
-// alone, and their order does not matter.
+// Find reads one row of otp_auth_config. With a *BrokenRow error the account holds the columns that could be read.
+// Other columns of the table are ignored, and the order of columns does not matter.
 func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error) {
 	row := a.store.reads.QueryRowxContext(ctx,
 		`SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
@@ -279,7 +278,7 @@ func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error
 	return account, err
 }
 
-// Each calls each for every row, broken ones with their error.
+// Each calls each for every row, with the error of broken ones.
 func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error) error {
 	rows, err := a.store.reads.QueryxContext(ctx,
 		`SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
@@ -311,7 +310,7 @@ func (a *Accounts) scan(row sqlx.ColScanner) (otp.Account, error) {
 	return a.read(values)
 }
 
-// read reads the columns of a row.
+// read parses the columns of a row.
 func (a *Accounts) read(values []sql.NullString) (account otp.Account, _ error) {
 	var broken error
 	for i, column := range accountColumns {
@@ -339,7 +338,7 @@ func accountColumnList() string {
 	return strings.Join(names, ", ")
 }
 
-// Add adds an account with its credentials, and in a sandbox with its mark.
+// Add adds an account with its credentials, and in a sandbox with its sandbox mark.
 func (a *Accounts) Add(tx *Tx, s *Seeded, throwaway bool) error {
 	if err := a.add(tx.ctx, tx.session, &s.Account, s.Credentials); err != nil || !a.store.options.Sandbox {
 		return err
@@ -347,7 +346,7 @@ func (a *Accounts) Add(tx *Tx, s *Seeded, throwaway bool) error {
 	return markSandboxAccount(tx.ctx, tx.session, s.Account.Address, throwaway)
 }
 
-// add adds an account's row and those of its credentials.
+// add adds the rows of an account and its credentials.
 func (a *Accounts) add(ctx context.Context, w *session, account *otp.Account, credentials []Credential) error {
 	a.sealSafeList(account)
 	args := make([]driver.Value, len(accountColumns))
@@ -366,7 +365,7 @@ func (a *Accounts) add(ctx context.Context, w *session, account *otp.Account, cr
 	return nil
 }
 
-// bit is a flag as it is stored.
+// bit returns a flag in its stored form.
 func bit(set bool) driver.Value {
 	if set {
 		return int64(1)
@@ -374,7 +373,7 @@ func bit(set bool) driver.Value {
 	return int64(0)
 }
 
-// Addresses lists every account.
+// Addresses lists the addresses of all accounts.
 func (a *Accounts) Addresses(ctx context.Context) ([]string, error) {
 	var addresses []string
 	if err := a.store.reads.SelectContext(ctx, &addresses,

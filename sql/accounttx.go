@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Lock reads an account inside a transaction that is going to decide on it, as Find does.
+// Lock is Find inside a transaction that will decide on the account; it locks the row.
 func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error) {
 	err = ErrNotFound
 	readErr := tx.query(tx.ctx, `SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`+
@@ -32,7 +32,7 @@ func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error)
 	return account, err
 }
 
-// Insert adds accounts with their credentials, without a mark of a sandbox.
+// Insert adds accounts with their credentials, without a sandbox mark.
 func (a *Accounts) Insert(tx *Tx, accounts []Seeded) error {
 	for i := range accounts {
 		if err := a.add(tx.ctx, tx.session, &accounts[i].Account, accounts[i].Credentials); err != nil {
@@ -42,8 +42,8 @@ func (a *Accounts) Insert(tx *Tx, accounts []Seeded) error {
 	return nil
 }
 
-// Update writes the named columns of account, and no others. It reports false without such a row. A column that
-// does not exist is a caller's bug.
+// Update writes only the named columns of account. It reports false if there is no such row. An unknown column is a
+// caller's bug.
 func (a *Accounts) Update(tx *Tx, account *otp.Account, columns []string) (bool, error) {
 	a.sealSafeList(account)
 	var set []string
@@ -60,7 +60,8 @@ func (a *Accounts) Update(tx *Tx, account *otp.Account, columns []string) (bool,
 		append(args, account.Address)...)
 }
 
-// Delete removes an account, its credentials and its webhooks. Its history stays for as long as history without an account does.
+// Delete removes an account, its credentials and its webhooks. Its history stays as long as history without an account
+// does.
 func (a *Accounts) Delete(tx *Tx, address string) (bool, error) {
 	if err := tx.countEndpoints(); err != nil {
 		return false, err
@@ -73,8 +74,9 @@ func (a *Accounts) Delete(tx *Tx, address string) (bool, error) {
 	return tx.changed(`DELETE FROM otp_auth_config WHERE esme_address = ?`, address)
 }
 
-// SharedWith names who holds rights for one account by its address, whether there is such an account or not: a person
-// or an invitation by mailbox, a service account by name. It is empty for none; who holds rights for all is not meant.
+// SharedWith returns who holds rights for one account by its address, even if the account does not exist: a person or
+// an invitation by mailbox, a service account by name. It is empty if nobody does; rights for all accounts do not
+// count.
 func (a *Accounts) SharedWith(ctx context.Context, address string, now otp.Millis) (string, error) {
 	const lists = `accounts IS NOT NULL`
 	people, err := persons.find(ctx, a.store, lists)

@@ -6,14 +6,14 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Alerts are what operators are warned of. They are decided by guarded writes, so that of several servers one raises
-// an alert.
+// Alerts are the warnings for operators. They are decided by guarded writes, so only one of several servers raises an
+// alert.
 type Alerts struct{ store *Store }
 
 // The states of an alert.
 const (
 	AlertRaised       = "raised"
-	AlertAcknowledged = "acknowledged" // somebody knows
+	AlertAcknowledged = "acknowledged" // somebody knows about it
 	AlertResolved     = "resolved"     // its cause is gone
 )
 
@@ -21,13 +21,13 @@ const (
 type Alert struct {
 	Rule           string
 	Account        string // empty for none
-	Subject        string // what it is about, besides the account: a key, an address, a range of numbers
-	ID             otp.ID // another one each time that it is raised
+	Subject        string // besides the account: a key, an address, a range of numbers
+	ID             otp.ID // new each time that it is raised
 	State          string
-	Value          int64 // that was over the threshold, as it was last seen
+	Value          int64 // the value over the threshold when last seen
 	Says           string
 	RaisedAt       otp.Millis
-	SeenAt         otp.Millis // when the cause was last there
+	SeenAt         otp.Millis // when the cause was last seen
 	AcknowledgedAt otp.Millis
 	AcknowledgedBy string
 	ResolvedAt     otp.Millis
@@ -44,14 +44,14 @@ var alerts = table[Alert]{"alerts", func(a *Alert) []column {
 	}
 }}
 
-// MaxAlerts is how many are read at most.
+// MaxAlerts is the largest number of alerts read at once.
 const MaxAlerts = 1000
 
 // AlertMemory is how long resolved alerts are kept.
 const AlertMemory = 92 * otp.Day
 
-// List reads the newest alerts, the newest first, limit at most: those of all accounts for nil, and those that were
-// raised before another one if its id is not zero.
+// List reads alerts, newest first, at most limit: those of the given accounts (nil: all), and only those raised before
+// the alert with the id before, unless that is zero.
 func (a *Alerts) List(ctx context.Context, accounts []string, before otp.ID, limit int) ([]Alert, error) {
 	where, args := `1 = 1`, []any{}
 	if accounts != nil {
@@ -67,8 +67,7 @@ func (a *Alerts) List(ctx context.Context, accounts []string, before otp.ID, lim
 	return alerts.find(ctx, a.store, where+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
 }
 
-// Current reads the alerts of a rule that are not resolved, or were resolved after a moment. There may be many more than
-// MaxAlerts of other rules.
+// Current reads all alerts of a rule that are not resolved or were resolved after a moment.
 func (a *Alerts) Current(ctx context.Context, rule string, resolvedAfter otp.Millis) ([]Alert, error) {
 	return alerts.find(ctx, a.store, `rule = ? AND (state <> ? OR resolved_at > ?)`, rule, AlertResolved,
 		int64(resolvedAfter))
@@ -81,13 +80,13 @@ func (a *Alerts) CountRaised(ctx context.Context, before otp.Millis) (n int, err
 	return n, err
 }
 
-// ByID reads an alert; ErrNotFound for none.
+// ByID reads an alert; ErrNotFound if there is none.
 func (a *Alerts) ByID(ctx context.Context, id otp.ID) (Alert, error) {
 	return alerts.one(ctx, a.store, `id = ?`, id[:])
 }
 
-// Raise raises an alert, unless it is raised already or was resolved after a moment. It reports whether it did; act
-// then runs in the same transaction, and records the change.
+// Raise raises an alert, unless it is already raised or was resolved after resolvedBefore. It reports whether it did;
+// act then runs in the same transaction and records the change.
 func (a *Alerts) Raise(ctx context.Context, made Alert, resolvedBefore otp.Millis, act func(*Tx) error) (bool, error) {
 	err := a.store.Change(ctx, func(tx *Tx) error {
 		if err := tx.exec(ctx, `DELETE FROM alerts WHERE rule = ? AND esme_address = ? AND subject = ? AND resolved_at <= ?`,
@@ -95,7 +94,7 @@ func (a *Alerts) Raise(ctx context.Context, made Alert, resolvedBefore otp.Milli
 			return err
 		}
 		if err := alerts.insert(ctx, tx, &made); err != nil {
-			return err // for a row that is still there ErrTaken, which undoes the whole
+			return err // ErrTaken for a row that is still there, which undoes the whole
 		}
 		return act(tx)
 	})
@@ -105,7 +104,7 @@ func (a *Alerts) Raise(ctx context.Context, made Alert, resolvedBefore otp.Milli
 	return err == nil, err
 }
 
-// See notes that causes are still there.
+// See records that causes were seen again.
 func (a *Alerts) See(ctx context.Context, seen []Alert) error {
 	if len(seen) == 0 {
 		return nil
@@ -122,14 +121,14 @@ func (a *Alerts) See(ctx context.Context, seen []Alert) error {
 	})
 }
 
-// Resolve ends an alert whose cause was last seen before a moment. It reports false if it was seen since, or is
-// resolved.
+// Resolve ends an alert whose cause was last seen before seenBefore. It reports false if it was seen since, or is
+// already resolved.
 func (a *Alerts) Resolve(tx *Tx, id otp.ID, seenBefore, now otp.Millis) (bool, error) {
 	return tx.changed(`UPDATE alerts SET state = ?, resolved_at = ? WHERE id = ? AND state <> ? AND seen_at < ?`,
 		AlertResolved, int64(now), id[:], AlertResolved, int64(seenBefore))
 }
 
-// Acknowledge notes that somebody knows. It reports false if the alert is not in the state raised.
+// Acknowledge records that somebody knows about an alert. It reports false if the alert is not in the state raised.
 func (a *Alerts) Acknowledge(tx *Tx, id otp.ID, by string, now otp.Millis) (bool, error) {
 	return tx.changed(`
 		UPDATE alerts
@@ -137,12 +136,12 @@ func (a *Alerts) Acknowledge(tx *Tx, id otp.ID, by string, now otp.Millis) (bool
 		WHERE id = ? AND state = ?`, AlertAcknowledged, int64(now), by, id[:], AlertRaised)
 }
 
-// Acting reads the alerts whose action holds at now.
+// Acting reads the alerts whose action is in force at now.
 func (a *Alerts) Acting(ctx context.Context, now otp.Millis) ([]Alert, error) {
 	return alerts.find(ctx, a.store, `acts_until > ?`, int64(now))
 }
 
-// Sweep removes alerts that were resolved long ago.
+// Sweep removes alerts that were resolved more than AlertMemory ago.
 func (a *Alerts) Sweep(ctx context.Context, now otp.Millis) error {
 	old, err := alerts.find(ctx, a.store, `resolved_at < ? LIMIT 1`, int64(now-AlertMemory))
 	if err != nil || len(old) == 0 {
@@ -153,7 +152,7 @@ func (a *Alerts) Sweep(ctx context.Context, now otp.Millis) error {
 	})
 }
 
-// PauseKey switches a key off. It reports false for one that is off or gone.
+// PauseKey switches a key off. It reports false if it is already off or gone.
 func (a *Alerts) PauseKey(tx *Tx, id otp.ID) (bool, error) {
 	return tx.changed(`UPDATE credentials SET enabled = 0, version = version + 1 WHERE id = ? AND enabled = 1`, id[:])
 }
@@ -163,7 +162,7 @@ func (a *Alerts) PausedEndpoints(ctx context.Context) ([]Endpoint, error) {
 	return endpoints.find(ctx, a.store, `off = ? LIMIT ?`, "paused", MaxAlerts)
 }
 
-// Review is when somebody last looked at an item of the checklist.
+// Review is the last review of an item of the checklist.
 type Review struct {
 	Item     string
 	At       otp.Millis
@@ -175,12 +174,12 @@ var reviews = table[Review]{"checklist_reviews", func(r *Review) []column {
 	return []column{{"item", &r.Item}, {"at", &r.At}, {"reviewer", &r.Reviewer}, {"note", &r.Note}}
 }}
 
-// Reviews reads them all.
+// Reviews reads all reviews.
 func (a *Alerts) Reviews(ctx context.Context) ([]Review, error) {
 	return reviews.find(ctx, a.store, `1 = 1`)
 }
 
-// Review keeps one in place of the one before.
+// Review stores a review and replaces the previous one of its item.
 func (a *Alerts) Review(tx *Tx, r Review) error {
 	if err := tx.exec(tx.ctx, `DELETE FROM checklist_reviews WHERE item = ?`, r.Item); err != nil {
 		return err

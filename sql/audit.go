@@ -9,29 +9,29 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Audit keeps the audit log: pages of entries, and the Merkle tree over them. What an entry says, and how it is
-// hashed, is its caller's.
+// Audit stores the audit log: pages of entries, and the Merkle tree over them. The caller decides what an entry
+// contains and how it is hashed.
 type Audit struct{ store *Store }
 
-// AuditTree is how far the log is sealed.
+// AuditTree is the sealed state of the log.
 type AuditTree struct {
-	Size     int64      // entries with a place
-	Root     [32]byte   // the tree's hash
-	SealedAt otp.Millis // never goes back
-	Lag      otp.Millis // the longest that any entry waited for its place
+	Size     int64      // number of entries with a place
+	Root     [32]byte   // the tree's root hash
+	SealedAt otp.Millis // never decreases
+	Lag      otp.Millis // the longest time that an entry waited for its place
 }
 
 var auditTrees = table[AuditTree]{"audit_tree", func(t *AuditTree) []column {
 	return []column{{"size", &t.Size}, {"root", &t.Root}, {"sealed_at", &t.SealedAt}, {"lag", &t.Lag}}
 }}
 
-// AuditPage holds entries that were sealed together. Their places follow one another.
+// AuditPage holds entries that were sealed together. Their places are consecutive.
 type AuditPage struct {
 	Place    int64 // of the first
 	Entries  int
 	SealedAt otp.Millis
 	Stubs    []byte // what the tree hashes of each entry
-	Calls    []byte // nil: there were none, or they have been removed
+	Calls    []byte // nil: there were none, or they were removed
 }
 
 var auditPages = table[AuditPage]{"audit_pages", func(p *AuditPage) []column {
@@ -75,7 +75,7 @@ var placedChanges = table[placedChange]{"changes", func(c *placedChange) []colum
 	return append(changes.columns(&c.change), column{"place", &c.place})
 }}
 
-// AuditSeal is what one sealing adds. The changes keep the order in which they were given, and come first.
+// AuditSeal is the result of one sealing. The changes come first, in the order in which they were given.
 type AuditSeal struct {
 	Tree  AuditTree
 	Page  AuditPage
@@ -83,7 +83,7 @@ type AuditSeal struct {
 	Tiles []AuditTile
 }
 
-// AuditState is what a sealing starts from.
+// AuditState is the input of a sealing.
 type AuditState struct {
 	Tree    AuditTree
 	Changes []otp.Change // without a place, oldest first
@@ -99,8 +99,8 @@ func (a *Audit) Waiting(ctx context.Context) (bool, error) {
 	return n > 0, err
 }
 
-// Seal gives places to the oldest changes that have none, limit at most, and to what seal adds to them. Seal may run
-// several times, each time on a fresh state. If it returns nil, nothing is written.
+// Seal gives places to the oldest changes without one, at most limit, and to what seal adds to them. seal may be
+// called several times, each time on a fresh state. If it returns nil, nothing is written.
 func (a *Audit) Seal(ctx context.Context, limit int, seal func(AuditState) (*AuditSeal, error)) error {
 	return a.store.write(ctx, func(w *session) error {
 		tx := &Tx{session: w, store: a.store, ctx: ctx}
@@ -169,7 +169,7 @@ func writeSeal(tx *Tx, state AuditState, made *AuditSeal) error {
 	return tx.play(tx.ctx, &writes)
 }
 
-// insertInto adds a row to a script, to the INSERT before it if that is into the same table.
+// insertInto adds a row to a script, to the last INSERT if that is into the same table.
 func insertInto[R any](tx *Tx, writes *script, t table[R], r *R) {
 	text := `INSERT INTO ` + t.name + ` (` + t.names() + `) VALUES `
 	columns := t.columns(r)
@@ -184,12 +184,12 @@ func insertInto[R any](tx *Tx, writes *script, t table[R], r *R) {
 	writes.writes = append(writes.writes, write{text: text, args: args, width: len(columns)})
 }
 
-// Tree reads how far the log is sealed.
+// Tree reads the sealed state of the log.
 func (a *Audit) Tree(ctx context.Context) (AuditTree, error) {
 	return auditTrees.one(ctx, a.store, `id = 1`)
 }
 
-// Tile reads a row of the tree's hashes, nil for none.
+// Tile reads a row of the tree's hashes, nil if there is none.
 func (a *Audit) Tile(ctx context.Context, level int, number int64) ([]byte, error) {
 	tiles, err := auditTiles.find(ctx, a.store, `level = ? AND number = ?`, level, number)
 	if err != nil || len(tiles) == 0 {
@@ -198,17 +198,17 @@ func (a *Audit) Tile(ctx context.Context, level int, number int64) ([]byte, erro
 	return tiles[0].Hashes, nil
 }
 
-// Pages reads a few pages in the order of their places, from the first that begins at a place or after it.
+// Pages reads up to limit pages in the order of their places, starting with the first page at or after from.
 func (a *Audit) Pages(ctx context.Context, from int64, limit int) ([]AuditPage, error) {
 	return auditPages.find(ctx, a.store, `place >= ? ORDER BY place LIMIT ?`, from, limit)
 }
 
-// Page reads the page that holds a place; ErrNotFound for none.
+// Page reads the page that holds a place; ErrNotFound if there is none.
 func (a *Audit) Page(ctx context.Context, place int64) (AuditPage, error) {
 	return auditPages.one(ctx, a.store, `place <= ? ORDER BY place DESC LIMIT 1`, place)
 }
 
-// Changes reads those with a place from one up to another, that one excluded.
+// Changes reads the changes with a place from from up to, but not including, to.
 func (a *Audit) Changes(ctx context.Context, from, to int64) ([]SealedChange, error) {
 	return a.changes(ctx, `place >= ? AND place < ? ORDER BY place`, from, to)
 }
@@ -228,13 +228,13 @@ func (a *Audit) changes(ctx context.Context, where string, args ...any) ([]Seale
 	return found, nil
 }
 
-// PagesWithCalls reads a few pages that hold calls and were sealed before a time, from a place on.
+// PagesWithCalls reads up to limit pages from a place on that hold calls and were sealed before a time.
 func (a *Audit) PagesWithCalls(ctx context.Context, from int64, before otp.Millis, limit int) ([]AuditPage, error) {
 	return auditPages.find(ctx, a.store, `place >= ? AND sealed_at < ? AND calls IS NOT NULL ORDER BY place LIMIT ?`,
 		from, int64(before), limit)
 }
 
-// RemoveCalls removes the content of a page's calls, and what it is found by.
+// RemoveCalls removes the calls of a page and their search terms.
 func (a *Audit) RemoveCalls(ctx context.Context, page int64, terms []otp.ID) error {
 	return a.store.write(ctx, func(w *session) error {
 		for chunk := range slices.Chunk(terms, 256) {

@@ -7,9 +7,9 @@ import (
 	"otpbridge/server/otp"
 )
 
-// AuditFilter says which changes are looked for; what is zero or nil does not matter.
+// AuditFilter selects changes; zero and nil fields select everything.
 type AuditFilter struct {
-	From, Before int64 // places, from one up to another
+	From, Before int64 // places; Before is exclusive
 	Kind         string
 	Kinds        []string // any of these
 	OtherThan    []string // none of these
@@ -17,10 +17,10 @@ type AuditFilter struct {
 	Credential   otp.ID // which the change is about
 	Account      string
 	Address      string
-	Since, Until otp.Millis // moments, from one up to another
+	Since, Until otp.Millis // times; Until is exclusive
 }
 
-// FindChanges reads the newest changes that a filter lets pass, limit at most, by an index for each filter.
+// FindChanges reads the newest changes that match a filter, at most limit. Each filter has an index.
 func (a *Audit) FindChanges(ctx context.Context, f AuditFilter, limit int) ([]SealedChange, error) {
 	where, args := `place >= ? AND place < ?`, []any{f.From, f.Before}
 	and := func(given bool, condition string, value ...any) {
@@ -49,8 +49,8 @@ func (a *Audit) FindChanges(ctx context.Context, f AuditFilter, limit int) ([]Se
 	return a.changes(ctx, where+` ORDER BY place DESC LIMIT ?`, append(args, limit)...)
 }
 
-// FindPages reads the newest pages with calls that hold every one of some terms, limit at most, from one place up to
-// another.
+// FindPages reads the newest pages with calls that contain all of the terms, at most limit, with places from from up
+// to, but not including, before.
 func (a *Audit) FindPages(ctx context.Context, terms []otp.ID, from, before int64, limit int) ([]AuditPage, error) {
 	if len(terms) == 0 {
 		return auditPages.find(ctx, a.store, `place >= ? AND place < ? AND calls IS NOT NULL ORDER BY place DESC LIMIT ?`,
@@ -63,14 +63,14 @@ func (a *Audit) FindPages(ctx context.Context, terms []otp.ID, from, before int6
 		inner += ` JOIN audit_terms ` + name + ` ON ` + name + `.page = t0.page AND ` + name + `.term = ?`
 		args = append(args, terms[i+1][:])
 	}
-	// MySQL takes no LIMIT in an IN, but in a table that is derived.
+	// MySQL allows no LIMIT inside IN, except in a derived table.
 	return auditPages.find(ctx, a.store, `place IN (SELECT page FROM (`+inner+
 		` WHERE t0.term = ? AND t0.page >= ? AND t0.page < ? ORDER BY t0.page DESC LIMIT ?) found) ORDER BY place DESC`,
 		append(args, terms[0][:], from, before, limit)...)
 }
 
-// FirstSealed returns the place of the first page that was sealed at a moment or later, and the size of the tree if
-// there is none.
+// FirstSealed returns the place of the first page that was sealed at since or later, or the size of the tree if there
+// is none.
 func (a *Audit) FirstSealed(ctx context.Context, since otp.Millis) (int64, error) {
 	pages, err := auditPages.find(ctx, a.store, `sealed_at >= ? ORDER BY sealed_at, place LIMIT 1`, int64(since))
 	if err == nil && len(pages) > 0 {

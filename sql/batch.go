@@ -12,15 +12,14 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The bounds of one batch's tries, before it is a fault.
+// The limits of the tries of one batch; after them it fails.
 const (
 	maxTries  = 10
 	maxTrying = 3 * time.Second
 )
 
-// commitBatches is the store's one consumer. Whatever is queued when it looks, up to maxBatch,
-// shares the next transaction; it never lingers for more, because while one batch waits for its
-// fsync the next gathers by itself.
+// commitBatches is the store's one consumer. Everything queued when it looks, up to maxBatch, shares the next
+// transaction. It never waits for more: while one batch waits for its fsync, the next one gathers.
 func (s *Store) commitBatches() {
 	defer s.done.Done()
 	operations := make([]*Operation, 0, maxBatch)
@@ -41,10 +40,9 @@ func (s *Store) commitBatches() {
 	}
 }
 
-// letGather yields the processor for as long as that brings more operations into the queue. After a
-// COMMIT everyone who was answered is ready to run, and their next operations would miss this batch
-// by microseconds and cost an fsync of their own. It waits for nobody: with nothing else to run it
-// returns at once.
+// letGather yields the processor as long as that brings more operations into the queue. After a COMMIT every caller
+// that was answered is ready to run; without the yield, their next operations would miss this batch by microseconds
+// and cost another fsync. With nothing else to run it returns at once.
 func (s *Store) letGather() {
 	for before := -1; before < maxBatch; {
 		now := s.queue.len()
@@ -56,7 +54,7 @@ func (s *Store) letGather() {
 	}
 }
 
-// commit decides a batch and gives every operation its err.
+// commit decides a batch and sets every operation's err.
 func (s *Store) commit(operations []*Operation) {
 	s.writing.Lock()
 	err := s.tryCommit(operations)
@@ -75,8 +73,8 @@ func (s *Store) commit(operations []*Operation) {
 		return
 	}
 	s.readiness.gaveUp()
-	// A connection that is gone concerns them all. Anything else may be one operation's doing,
-	// and the others must not fail with it.
+	// A lost connection concerns all operations. Any other error may be caused by one operation, and the others must
+	// not fail with it.
 	if len(operations) > 1 && s.fate(err) == faulty && !errors.Is(err, errUnknown) {
 		for i := range operations {
 			s.commit(operations[i : i+1])
@@ -89,8 +87,8 @@ func (s *Store) commit(operations []*Operation) {
 	}
 }
 
-// errUnknown is the end of a batch of which a COMMIT was sent and never answered. It may have
-// happened, so nothing of it may be decided again by itself, where nobody looks its events up.
+// errUnknown ends a batch whose COMMIT was sent and not answered. The COMMIT may have happened, so the operations must
+// not be decided again one by one, where their events are not looked up.
 var errUnknown = errors.New("an earlier commit was not answered")
 
 // tryCommit runs the batch until it commits, up to maxTries times.
@@ -107,8 +105,8 @@ func (s *Store) tryCommit(operations []*Operation) error {
 		}
 		fate := s.fate(err)
 		if fate == lost && errors.Is(err, errCommit) && !unknown {
-			// Waiting for the answer may have taken all the time there was, and yet somebody has
-			// to look: the callers of what did happen must not hear that it failed.
+			// Waiting for the answer may have used all the time, but the events must still be looked up: if the COMMIT
+			// happened, its callers must not get an error.
 			unknown, started = true, time.Now()
 		}
 		switch over := try >= maxTries || time.Since(started) > maxTrying; {
@@ -119,8 +117,8 @@ func (s *Store) tryCommit(operations []*Operation) error {
 		case fate == again:
 			time.Sleep(jitter(try))
 		case unknown:
-			// The database may or may not have it: the next try looks the events up. Until one
-			// has, no other error tells what happened.
+			// The database may or may not have it: the next try looks the events up. Until one has, no other error
+			// tells what happened.
 			time.Sleep(maxTrying / maxTries)
 		default:
 			return err
@@ -128,15 +126,15 @@ func (s *Store) tryCommit(operations []*Operation) error {
 	}
 }
 
-// batch is what one transaction holds in memory.
+// batch is the state of one transaction in memory.
 type batch struct {
-	order      []otp.ID                 // of the recipients' hashes, in which every server locks and writes them
+	order      []otp.ID                 // hashes of recipients, in the order in which every server locks and writes them
 	recipients map[otp.ID]*recipientRow // by hash
-	challenges map[otp.ID]*challengeRow // by id, those to insert included
+	challenges map[otp.ID]*challengeRow // by id, including those to insert
 	newest     map[otp.ID]*challengeRow // by slot
 
 	deliveries map[otp.ID]*deliveryRow // by id, those that operations name
-	counters   map[otp.ID]*counterRow  // the same, those that are not stored yet included
+	counters   map[otp.ID]*counterRow  // by id, including those not yet stored
 
 	inserts  []*challengeRow
 	outbox   []otp.Delivery // to insert
@@ -145,7 +143,7 @@ type batch struct {
 	events   []otp.Event
 	tellings []tellingRow
 	changes  []otp.Change
-	state    State // of the operation that is decided
+	state    State // of the operation being decided
 	rows     struct {
 		recipients chunk[recipientRow]
 		challenges chunk[challengeRow]
@@ -156,8 +154,8 @@ type batch struct {
 	listening map[string][]Endpoint // by account
 }
 
-// newBatch makes the one batch that a store uses for all its transactions, one after the other:
-// its maps and lists would else be a tenth of what a server allocates.
+// newBatch returns the one batch that a store uses for all its transactions, one after the other: new maps and lists
+// each time would be a tenth of a server's allocations.
 func newBatch(insert string) *batch {
 	b := &batch{
 		recipients: make(map[otp.ID]*recipientRow, maxBatch),
@@ -198,8 +196,7 @@ func (b *batch) reset() {
 	b.values.reset()
 }
 
-// runBatch loads what the operations need, applies their rules in queue order and writes each
-// touched row once.
+// runBatch loads what the operations need, applies their rules in queue order and writes each changed row once.
 func (s *Store) runBatch(w *session, operations []*Operation, retry bool) error {
 	ctx := context.Background()
 	b := s.batch
@@ -208,8 +205,8 @@ func (s *Store) runBatch(w *session, operations []*Operation, retry bool) error 
 		return err
 	}
 	if retry {
-		// Only now, behind the locks: a COMMIT that was still running when its connection broke
-		// is invisible until it lets go of them.
+		// Only after the locks: a COMMIT that was still running when its connection broke is invisible until its locks
+		// are released.
 		happened, err := s.happened(ctx, w, operations)
 		if err != nil || happened {
 			return err
@@ -234,7 +231,7 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 	if err := s.loadRecipients(ctx, w, b); err != nil {
 		return err
 	}
-	// Each of these only needs to know the recipients, so they travel together.
+	// These only need the recipients, so they are sent together.
 	lookups := s.challengesOf(b, operations)
 	lookups = append(lookups, s.namedDeliveries(b, operations)...)
 	lookups = append(lookups, s.countersOf(b, operations)...)
@@ -244,8 +241,8 @@ func (s *Store) load(ctx context.Context, w *session, b *batch, operations []*Op
 	return s.loadRepeated(ctx, w, operations)
 }
 
-// apply runs one operation's rule on the batch's rows. A rule that panics, or neither
-// records an event nor marks a delivery, leaves the rows as they were.
+// apply runs one operation's rule on the batch's rows. A rule that panics, or neither records an event nor marks a
+// delivery, changes no row.
 func (b *batch) apply(op *Operation, offset otp.Millis) {
 	if op.mark != nil {
 		b.marks = append(b.marks, op.mark)
@@ -340,7 +337,7 @@ func decide(op *Operation, state *State) error {
 	return err
 }
 
-// contain makes a panic of one operation's function a fault of that operation alone.
+// contain turns a panic of one operation's function into a fault of that operation only.
 func contain(do func() error) (err error, panicked bool) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -350,7 +347,7 @@ func contain(do func() error) (err error, panicked bool) {
 	return do(), false
 }
 
-// recipient is the row with this hash, an empty one if the database has none.
+// recipient returns the row with this hash, an empty one if the database has none.
 func (b *batch) recipient(hash otp.ID) *recipientRow {
 	row := b.recipients[hash]
 	if row == nil {
@@ -372,8 +369,8 @@ func (b *batch) challenge(op *Operation, recipient otp.ID) *challengeRow {
 	return row
 }
 
-// appendHashes appends the recipients that a batch touches, sorted, so that two servers that want
-// the same rows wait for each other instead of deadlocking.
+// appendHashes appends the hashes of the recipients that a batch uses, sorted, so that two servers that need the same
+// rows wait for each other instead of deadlocking.
 func appendHashes(ids []otp.ID, operations []*Operation) []otp.ID {
 	for _, op := range operations {
 		if op.decidesNothing() || op.Found != nil && op.Recipient.IsZero() { // a challenge that was not found

@@ -12,8 +12,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// recipientColumns are what a recipient is made of; decidedColumns are those that rules decide on.
-// The others are written once and read by whoever shows them.
+// recipientColumns are all columns of a recipient; decidedColumns are those that rules decide on. The others are
+// written once and only shown.
 const (
 	decidedColumns   = `id, hash, version, seq, sends, failures, run, run_at, locked_until, updated_at`
 	recipientColumns = decidedColumns + `, esme_address, environment, sealed, mask`
@@ -21,9 +21,8 @@ const (
 	isErased = `, mask = ''`
 )
 
-// find completes the operations that name a challenge alone. It locks nothing, because recipients are
-// locked first and in their order. So it reads only what never changes, and what it has found
-// once holds for every further try.
+// find completes operations that name only a challenge. It locks nothing, because recipients are locked first and in
+// order. So it reads only columns that never change, and its results stay valid for every further try.
 func (s *Store) find(ctx context.Context, w *session, b *batch, operations []*Operation) error {
 	var asking []*Operation
 	for _, op := range operations {
@@ -61,11 +60,11 @@ func (s *Store) find(ctx context.Context, w *session, b *batch, operations []*Op
 	})
 }
 
-// loadRecipients reads and locks the recipients of a batch, in the order of their hashes, and makes sure of
-// the endpoints that are to be told of what happens.
+// loadRecipients reads and locks the recipients of a batch, in the order of their hashes, and loads the endpoints that
+// are told of events.
 func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error {
 	if len(b.order) == 0 {
-		return nil // marks alone
+		return nil // only marks
 	}
 	list, args := in(b.order, b.values.id)
 	recipients := lookup{`
@@ -105,8 +104,8 @@ func readRecipient(found row, recipient *otp.Recipient) error {
 const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, code_length, channels, mailbox,
 	max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at, details`
 
-// challengesOf reads the newest challenge of each slot that a known recipient has, and those
-// that operations name by id. The recipients' locks already keep other writers away from them.
+// challengesOf reads the newest challenge of each slot of a known recipient, and those that operations name by id. The
+// recipients' locks already keep other writers away from them.
 func (s *Store) challengesOf(b *batch, operations []*Operation) (lookups []lookup) {
 	var recipients, named []otp.ID
 	for _, op := range operations {
@@ -137,13 +136,13 @@ func (s *Store) challengesOf(b *batch, operations []*Operation) (lookups []looku
 			return nil
 		}})
 	}
-	// A slot's newest challenge is the one that no other has replaced.
+	// A slot's newest challenge is the one that is not replaced.
 	load(recipients, `replaced_at IS NULL AND recipient_id IN `)
 	load(named, `id IN `)
 	return lookups
 }
 
-// add takes a loaded challenge in; one that two SELECTs found is one row.
+// add adds a loaded challenge; one that two SELECTs found is one row.
 func (b *batch) add(c *challengeRow) {
 	row := b.challenges[c.ID]
 	if row == nil {
@@ -170,13 +169,12 @@ func readChallenge(found row, c *otp.Challenge) error {
 	return nil
 }
 
-// happened reports whether an earlier try of this very batch committed after all. Its operations
-// share one transaction, so one event speaks for all of them, and what they decided then still
-// stands in their err and in the variables of their rules.
+// happened reports whether an earlier try of this batch committed after all. Its operations share one transaction, so
+// one event proves all of them, and their decisions are still in their err and in the variables of their rules.
 func (s *Store) happened(ctx context.Context, w *session, operations []*Operation) (bool, error) {
 	events := make([]otp.ID, 0, len(operations))
 	for _, op := range operations {
-		if !op.Repeats && !op.decidesNothing() { // the event of one that does may be of another batch
+		if !op.Repeats && !op.decidesNothing() { // a repeated one's event may be from another batch
 			events = append(events, op.Event)
 		}
 	}
@@ -192,8 +190,8 @@ func (s *Store) happened(ctx context.Context, w *session, operations []*Operatio
 	return found, err
 }
 
-// loadRepeated looks for what operations that may repeat one have already done. It comes behind
-// the locks of their recipients, which whoever did it had too.
+// loadRepeated looks up what operations that may repeat an earlier one have already done. It runs after the locks of
+// their recipients, which the earlier operation held too.
 func (s *Store) loadRepeated(ctx context.Context, w *session, operations []*Operation) error {
 	var events []otp.ID
 	for _, op := range operations {
@@ -216,14 +214,13 @@ func (s *Store) loadRepeated(ctx context.Context, w *session, operations []*Oper
 	})
 }
 
-// recorded reports whether an operation before op in the same batch recorded op's event.
+// recorded reports whether an earlier operation in the same batch recorded op's event.
 func (b *batch) recorded(op *Operation) bool {
 	return slices.ContainsFunc(b.events, func(e otp.Event) bool { return e.ID == op.Event })
 }
 
-// writeBatch writes each touched row once: new recipients by a plain INSERT, whose loser's
-// duplicate key sends its batch round again; known rows by an UPDATE guarded by the version that
-// the decision was made on.
+// writeBatch writes each changed row once: new recipients by a plain INSERT, where a duplicate key makes the loser's
+// batch run again; known rows by an UPDATE guarded by the version that was decided on.
 func (s *Store) writeBatch(ctx context.Context, w *session, b *batch) error {
 	var writes script
 	b.writeRecipients(&writes)
@@ -262,7 +259,7 @@ func (b *batch) writeRecipients(writes *script) {
 				WHERE id = ? AND version = ?`,
 				r.Seq, nullable(encodeWindow(r.Sends)), nullable(encodeWindow(r.Failures)), int64(r.Run),
 				v.moment(r.RunAt), v.moment(r.LockedUntil), v.moment(r.UpdatedAt), v.id(r.ID), r.Version)
-			if r.Erased && r.Sealed != nil { // and came back
+			if r.Erased && r.Sealed != nil { // it was erased and is named again
 				writes.count(nil, `UPDATE recipients SET sealed = ?, mask = ? WHERE id = ?`, r.Sealed, r.Mask, v.id(r.ID))
 			}
 		}
@@ -301,8 +298,8 @@ func (b *batch) writeChallenges(writes *script) {
 	writes.insert(b.layouts.challenges, inserts)
 }
 
-// writeUsed writes the challenges to which nothing happened but that their codes were used, where
-// every right code ends: those of the same moment and version together, and only what changed.
+// writeUsed writes the challenges that only changed by their code being used, as after every right code: those with
+// the same time and version together, and only the changed columns.
 func (b *batch) writeUsed(writes *script, used []*challengeRow) {
 	v := &b.values
 	slices.SortFunc(used, func(x, y *challengeRow) int {
@@ -352,7 +349,7 @@ func (b *batch) writeChanges(writes *script) {
 	writes.insert(b.layouts.changes, inserts)
 }
 
-// nullable is NULL for what there is not: a nil slice in an interface is no nil.
+// nullable returns NULL for nil: a nil slice in an interface is not nil.
 func nullable(b []byte) driver.Value {
 	if b == nil {
 		return nil

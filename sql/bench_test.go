@@ -8,11 +8,11 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// BenchmarkDo is the store's part of a cycle for a fresh recipient: the operation of a generate
-// and that of a validate, by 64 callers at once.
+// BenchmarkDo measures the store's part of a cycle for a new recipient: the operations of a generate and of a
+// validate, with 64 concurrent callers.
 func BenchmarkDo(b *testing.B) { benchmarkDo(b, 0) }
 
-// BenchmarkDo_Webhooks is the same for an account with three endpoints that are told of everything.
+// BenchmarkDo_Webhooks measures the same for an account with three endpoints that subscribe to everything.
 func BenchmarkDo_Webhooks(b *testing.B) { benchmarkDo(b, 3) }
 
 func benchmarkDo(b *testing.B, endpoints int) {

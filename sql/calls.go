@@ -9,28 +9,28 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Calls counts the calls of accounts by the hour. It guards nothing: a count may miss what a server that was killed
-// had not written yet.
+// Calls counts the calls of accounts per hour. It guards nothing: counts that a killed server had not yet written are
+// lost.
 type Calls struct{ store *Store }
 
 // CallKey is what calls are counted by.
 type CallKey struct {
-	Hour       otp.Millis // when it began
+	Hour       otp.Millis // start of the hour
 	Account    string
-	Door       string // servlet, v1, or shadow for what the rules here and an upstream decided differently
+	Door       string // servlet, v1, or shadow for calls that the local rules and an upstream decided differently
 	Name       string // of the servlet or the route
 	Credential otp.ID
-	Address    string // of the peer; empty for one beyond those that are told apart
-	Passed     string // the class of what an upstream answered; empty where none was asked
-	Kind       string // ok, fault or a refusal's kind, of what this server decided
+	Address    string // of the peer; empty beyond the number of addresses counted separately
+	Passed     string // the class of the upstream's answer; empty if none was asked
+	Kind       string // this server's decision: ok, fault or a refusal's kind
 }
 
-// CallCount is how often calls of a key were made.
+// CallCount is how often calls with a key were made.
 type CallCount struct {
 	CallKey
 	Calls  int64
-	Micros int64 // that they took together
-	Bytes  int64 // of their answers together
+	Micros int64 // total duration
+	Bytes  int64 // total length of the answers
 	LastAt otp.Millis
 }
 
@@ -39,10 +39,10 @@ const callKeyColumns = `hour, server, esme_address, door, name, credential_id, a
 // CallsMemory is how long counts are kept.
 const CallsMemory = 90 * otp.Day
 
-// callsAtOnce bounds the rows of one transaction, so that decisions do not wait for it long.
+// callsAtOnce bounds the rows of one transaction, so that decisions do not wait long for it.
 const callsAtOnce = 100
 
-// Add adds what a server has counted, and removes what is too old.
+// Add adds the counts of a server, and removes old ones.
 func (c *Calls) Add(ctx context.Context, server otp.ID, counts []CallCount, now otp.Millis) error {
 	for part := range slices.Chunk(counts, callsAtOnce) {
 		err := c.store.write(ctx, func(w *session) error {
@@ -76,7 +76,7 @@ func addCalls(ctx context.Context, w *session, server otp.ID, n *CallCount) erro
 		len(key)+len(counts), 1), slices.Concat(key, counts)...)
 }
 
-// Since reads what all servers counted in hours that began at a moment or later, of one account or with "" of all.
+// Since reads the counts of all servers for hours that began at since or later, of one account or, with "", of all.
 func (c *Calls) Since(ctx context.Context, since otp.Millis, account string) ([]CallCount, error) {
 	rows, err := c.store.reads.QueryContext(ctx, `
 		SELECT hour, esme_address, door, name, credential_id, address, passed, kind,

@@ -9,11 +9,11 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Challenges are read here outside of batches: what they were, and what became of them.
+// Challenges reads challenges outside of batches, with their history.
 type Challenges struct{ store *Store }
 
-// Newest reads a slot's newest challenge outside any operation, nil for none. Nothing may be
-// decided on it: by the time it is returned it can have been replaced.
+// Newest reads a slot's newest challenge outside any operation, nil for none. Decisions must not be based on it: it
+// may be replaced by the time it is returned.
 func (c *Challenges) Newest(ctx context.Context, recipient, slot otp.ID) (*otp.Challenge, error) {
 	rows, err := c.store.reads.QueryContext(ctx, `
 		SELECT `+challengeColumns+`
@@ -33,9 +33,8 @@ func (c *Challenges) Newest(ctx context.Context, recipient, slot otp.ID) (*otp.C
 	return challenge, nil
 }
 
-// ByID reads the challenge with this id and its recipient outside any operation. Nothing may
-// be decided on it but which recipient an operation has to lock, and who owns it: these never
-// change. The error is ErrNotFound if there is none.
+// ByID reads the challenge with this id and its recipient outside any operation. Use it only to find which recipient
+// an operation has to lock and who owns it: these never change. The error is ErrNotFound if there is none.
 func (c *Challenges) ByID(ctx context.Context, id otp.ID) (*otp.Challenge, *otp.Recipient, error) {
 	challenge, err := c.store.challenge(ctx, id)
 	if err != nil {
@@ -105,8 +104,8 @@ func (c *Challenges) History(ctx context.Context, challenge otp.ID) ([]otp.Event
 	return events, rows.Err()
 }
 
-// OfEvent reads which challenge an event of the history is about. The error is ErrNotFound if
-// there is no such event.
+// OfEvent returns the challenge that an event of the history is about. The error is ErrNotFound if there is no such
+// event.
 func (c *Challenges) OfEvent(ctx context.Context, event otp.ID) (challenge otp.ID, err error) {
 	err = c.store.reads.QueryRowContext(ctx, `SELECT challenge_id FROM events WHERE id = ?`,
 		event[:]).Scan(idScan{&challenge})

@@ -1,13 +1,12 @@
 package sql
 
-// chunkSize is how many rows are made at once.
+// chunkSize is how many rows are allocated at once.
 const chunkSize = 16
 
-// chunk makes the rows that batches work on, many in one allocation. No row is made twice, so
-// whoever holds on to one is not surprised by the next batch.
+// chunk allocates the rows that batches work on, several at a time. A row is never reused, so a caller may keep one.
 type chunk[T any] struct{ left []T }
 
-// next is a new row.
+// next returns a new row.
 func (c *chunk[T]) next() *T {
 	if len(c.left) == 0 {
 		c.left = make([]T, chunkSize)

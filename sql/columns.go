@@ -11,8 +11,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// MissingColumns lists the tables and columns that the migrations make and the database lacks, as
-// table or table.column. What the database has besides does no harm.
+// MissingColumns lists the tables and columns that the migrations make and the database lacks, as table or
+// table.column. Additional ones are ignored.
 func (s *Store) MissingColumns(ctx context.Context) (missing []string, err error) {
 	wanted, err := wantedColumns()
 	if err != nil {
@@ -37,15 +37,14 @@ func (s *Store) MissingColumns(ctx context.Context) (missing []string, err error
 	return missing, nil
 }
 
-// wantedColumns are those of a new database, made in memory once. They have the same names in every
-// dialect.
+// wantedColumns returns the columns of a new database, made in memory once. They have the same names in every dialect.
 var wantedColumns = sync.OnceValues(func() (columns []string, err error) {
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(1) // each connection would have a memory of its own
+	db.SetMaxOpenConns(1) // each connection would have a separate memory
 	fresh := &Store{dialect: sqliteDialect, reads: sqlx.NewDb(db, "sqlite")}
 	if err := fresh.migrate(context.Background(), db); err != nil {
 		return nil, err
@@ -53,7 +52,7 @@ var wantedColumns = sync.OnceValues(func() (columns []string, err error) {
 	return fresh.columns(context.Background())
 })
 
-// columns lists every table.column in lower case, by name.
+// columns lists every table.column in lower case, sorted.
 func (s *Store) columns(ctx context.Context) (columns []string, err error) {
 	err = s.reads.SelectContext(ctx, &columns, s.dialect.columns)
 	for i := range columns {

@@ -20,7 +20,7 @@ import (
 // Credentials are the keys of accounts.
 type Credentials struct{ store *Store }
 
-// Credential is one secret of an account, as it is stored: by hash.
+// Credential is one secret of an account, stored as its hash.
 type Credential struct {
 	ID          otp.ID
 	Address     string
@@ -32,7 +32,7 @@ type Credential struct {
 
 	Permissions       []string // empty: those of the kind
 	AllowedIPs        []string // networks; empty allows every address
-	DeniedIPs         []string // networks; one that matches wins over AllowedIPs
+	DeniedIPs         []string // networks; take precedence over AllowedIPs
 	AllowedOrigins    []string
 	RequestsPerMinute *int
 	Burst             *int
@@ -44,10 +44,10 @@ type Credential struct {
 	RevokedAt otp.Millis // 0: not revoked
 	Successor otp.ID     // zero: not rotated
 	CreatedAt otp.Millis
-	Version   int64 // from 1, raised by every change but a use
+	Version   int64 // from 1, raised by every change except a use
 
-	UsedAt      otp.Millis // when it was used last, to a minute; 0: never
-	UsedAddress string     // and from where
+	UsedAt      otp.Millis // time of the last use, to a minute; 0: never
+	UsedAddress string     // address of the last use
 }
 
 const credentialColumns = `id, esme_address, kind, name, environment, hash, last_four, permissions, allowed_ips, denied_ips,
@@ -75,7 +75,7 @@ func (s *Store) credential(ctx context.Context, where string, arg []byte) (Crede
 	return credential, err
 }
 
-// List are those of an account, oldest first; of every account for "".
+// List returns the credentials of an account, oldest first; of every account for "".
 func (c *Credentials) List(ctx context.Context, address string) ([]Credential, error) {
 	return c.read(ctx, `esme_address = ? OR ? = '' ORDER BY esme_address, id`, address, address)
 }
@@ -97,10 +97,10 @@ func (c *Credentials) read(ctx context.Context, where string, args ...any) ([]Cr
 	return all, rows.Err()
 }
 
-// CredentialQuery asks for a page of credentials, oldest first.
+// CredentialQuery selects a page of credentials, oldest first.
 type CredentialQuery struct {
 	Accounts    []string // nil: all
-	Environment string   // empty: any; so are the others
+	Environment string   // empty: any; the same for the next two
 	Kind        string
 	Status      string // a key of statusRows
 	After       otp.ID // the last of the page before
@@ -108,7 +108,7 @@ type CredentialQuery struct {
 	Now         otp.Millis
 }
 
-// statusRows are the conditions for what a key is, of which one is true; ? is the present.
+// statusRows are the conditions of a key's states; exactly one is true. ? is the current time.
 var statusRows = map[string]string{
 	"revoked":  `revoked_at IS NOT NULL`,
 	"disabled": `revoked_at IS NULL AND enabled = 0`,
@@ -117,7 +117,7 @@ var statusRows = map[string]string{
 	"active":   `revoked_at IS NULL AND enabled = 1 AND (expires_at IS NULL OR expires_at > ?) AND successor IS NULL`,
 }
 
-// Page reads what a query asks for.
+// Page reads the page that a query selects.
 func (c *Credentials) Page(ctx context.Context, q CredentialQuery) ([]Credential, error) {
 	where, args := `id > ?`, []any{q.After[:]}
 	if q.Accounts != nil && len(q.Accounts) == 0 {
@@ -157,7 +157,7 @@ func scanCredential(row sqlx.ColScanner) (Credential, error) {
 	copy(c.Successor[:], successor)
 	c.ExpiresAt, c.RevokedAt, c.UsedAt = otp.Millis(expires.Int64), otp.Millis(revoked.Int64), otp.Millis(used.Int64)
 	c.RequestsPerMinute, c.Burst = whole(perMinute), whole(burst)
-	// A list that cannot be read must not turn into the empty one, which allows everything.
+	// An unreadable list must not become an empty one, which allows everything.
 	for _, list := range []struct {
 		column string
 		text   sql.NullString
@@ -175,7 +175,7 @@ func scanCredential(row sqlx.ColScanner) (Credential, error) {
 	}
 	if signing.Valid {
 		if c.SigningSecret, err = base64.StdEncoding.DecodeString(signing.String); err != nil {
-			c.SigningSecret = []byte(signing.String) // whoever opens it will say what is wrong
+			c.SigningSecret = []byte(signing.String) // opening it reports what is wrong
 		}
 	}
 	return c, nil
@@ -213,9 +213,9 @@ func (c *Credential) sealedSecret() driver.Value {
 	return base64.StdEncoding.EncodeToString(c.SigningSecret)
 }
 
-// Update writes what may be changed of a credential if its row still has c's version, which it raises by one.
-// What was noticed of its end is forgotten with an end of before. It reports false, and changes nothing, for a row
-// that was changed meanwhile or is revoked.
+// Update writes the changeable columns of a credential, if its row still has c's version, and raises the version by
+// one. If the expiry changes, the notices about the old expiry are reset. It reports false, and changes nothing, if
+// the row was changed meanwhile or is revoked.
 func (*Credentials) Update(tx *Tx, c *Credential) (bool, error) {
 	return tx.changed(`
 		UPDATE credentials
@@ -229,9 +229,9 @@ func (*Credentials) Update(tx *Tx, c *Credential) (bool, error) {
 		int64(c.ExpiresAt), int64(rotationNoticed), moment(c.ExpiresAt), c.ID[:], c.Version)
 }
 
-// Rotate adds a successor to the credential id and lets that end at until, or at its
-// own end if that is sooner. It reports false, and changes nothing, for one
-// that is unknown, off, revoked or expired at now, or has a successor.
+// Rotate adds a successor to the credential id, which then expires at until, or at its own expiry if that is sooner.
+// It reports false, and changes nothing, if the credential is unknown, off, revoked or expired at now, or has a
+// successor.
 func (c *Credentials) Rotate(tx *Tx, id otp.ID, successor *Credential, until, now otp.Millis) (bool, error) {
 	rotated, err := tx.changed(`
 		UPDATE credentials
@@ -245,14 +245,13 @@ func (c *Credentials) Rotate(tx *Tx, id otp.ID, successor *Credential, until, no
 	return true, c.Insert(tx, successor)
 }
 
-// Revoke ends a credential for good. It reports false, and changes nothing, for one that is unknown or was revoked
-// before.
+// Revoke ends a credential for good. It reports false, and changes nothing, if it is unknown or already revoked.
 func (*Credentials) Revoke(tx *Tx, id otp.ID, now otp.Millis) (bool, error) {
 	return tx.changed(`UPDATE credentials SET revoked_at = ?, version = version + 1 WHERE id = ? AND revoked_at IS NULL`,
 		int64(now), id[:])
 }
 
-// Replace is Revoke of a credential that gets a successor, which it adds.
+// Replace revokes a credential and adds its successor; see Revoke.
 func (c *Credentials) Replace(tx *Tx, id otp.ID, successor *Credential, now otp.Millis) (bool, error) {
 	revoked, err := tx.changed(
 		`UPDATE credentials SET revoked_at = ?, successor = ?, version = version + 1 WHERE id = ? AND revoked_at IS NULL`,
@@ -263,9 +262,8 @@ func (c *Credentials) Replace(tx *Tx, id otp.ID, successor *Credential, now otp.
 	return true, c.Insert(tx, successor)
 }
 
-// TakeNonce uses up a credential's nonce until expires: of any number who try, on any number of
-// servers, one succeeds. ErrTaken means that it was used. It is refused as Overloaded if too many writes
-// wait.
+// TakeNonce uses up a credential's nonce until expires: of any number of callers, on any number of servers, one
+// succeeds. ErrTaken means that it was used before. The error is a refusal, Overloaded, if too many writes wait.
 func (c *Credentials) TakeNonce(ctx context.Context, credential otp.ID, nonce [16]byte, expires otp.Millis) error {
 	if err := c.store.admitsWrite(); err != nil {
 		return err
@@ -280,12 +278,11 @@ func (c *Credentials) TakeNonce(ctx context.Context, credential otp.ID, nonce [1
 	return err
 }
 
-// nonceGrace is how long after its end a nonce is kept. A server whose clock is behind this
-// one's, by a second at most or it would not be ready, still takes requests of that age.
+// nonceGrace is how long after its expiry a nonce is kept. A server whose clock is behind this one's, by at most a
+// second, still accepts requests of that age.
 const nonceGrace = otp.Minute
 
-// sweepNonces removes nonces that no request can use again, oldest first and at most a chunk and
-// a second's worth at once.
+// sweepNonces removes expired nonces, oldest first, a chunk at a time and those of the chunk's last second.
 func (s *Store) sweepNonces(ctx context.Context, now otp.Millis) error {
 	for {
 		var oldest []int64
@@ -329,7 +326,7 @@ func optionalInt(p *int) driver.Value {
 	return int64(*p)
 }
 
-// Key is what may be known of the credential.
+// Key returns everything about the credential except its secrets.
 func (c *Credential) Key() otp.Key {
 	return otp.Key{
 		ID: c.ID, Kind: otp.KeyKind(c.Kind), Name: c.Name, LastFour: c.LastFour,

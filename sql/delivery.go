@@ -14,35 +14,34 @@ import (
 // Deliveries are messages on their way: the outbox.
 type Deliveries struct{ store *Store }
 
-// The outbox. Its rows are inserted by the operation that makes the send necessary. A later step
-// with consequences, such as a refund, is an operation too, decided on the locked row and written
-// guarded by its version; one without is a mark. All of them share the transaction of a batch, so
-// none costs an fsync of its own.
+// The outbox. Its rows are inserted by the operation that makes the send. A later step with consequences, such as a
+// refund, is an operation too, decided on the locked row and guarded by its version; a step without consequences is a
+// mark. All of them share a batch's transaction, so none costs an fsync of its own.
 
 const deliveryColumns = `id, version, challenge_id, recipient_hash, esme_address, environment, door, medium, channels, send,
 	mailbox, department, price, sent_at, expires_at, owner, leased_until, started_at, channel, outcome, receipt, created_at, finished_at`
 
-// deliveryRow is a delivery as a batch works on it.
+// deliveryRow is a delivery in a batch.
 type deliveryRow struct {
 	otp.Delivery
 	dirty bool
 }
 
-// changed reports whether a rule wrote to the row since the snapshot.
+// changed reports whether a rule changed the row since the snapshot.
 func (d *deliveryRow) changed(before *otp.Delivery) bool {
 	return d.Owner != before.Owner || d.LeasedUntil != before.LeasedUntil || d.StartedAt != before.StartedAt ||
 		d.Channel != before.Channel || d.Outcome != before.Outcome || d.Receipt != before.Receipt ||
 		d.FinishedAt != before.FinishedAt
 }
 
-// counterRow is a counter as a batch works on it.
+// counterRow is a counter in a batch.
 type counterRow struct {
 	otp.Counter
 	dirty bool
 }
 
-// namedDeliveries reads and locks the deliveries that operations name. Whoever else would write
-// one holds its recipient first, except for the renewal of leases.
+// namedDeliveries reads and locks the deliveries that operations name. Every other writer of one holds its recipient
+// first, except the renewal of leases.
 func (s *Store) namedDeliveries(b *batch, operations []*Operation) []lookup {
 	var ids []otp.ID
 	for _, op := range operations {
@@ -86,8 +85,7 @@ func readDelivery(found row, d *otp.Delivery) error {
 	return nil
 }
 
-// countersOf reads and locks the counters that operations name, in the order of their ids and
-// behind everything else.
+// countersOf reads and locks the counters that operations name, in the order of their ids and after everything else.
 func (s *Store) countersOf(b *batch, operations []*Operation) []lookup {
 	var ids []otp.ID
 	for _, op := range operations {
@@ -167,34 +165,34 @@ func (b *batch) writeCounters(writes *script) {
 	writes.insert(b.layouts.counters, inserts)
 }
 
-// Mark is a step of a delivery that nothing else is decided with: it is written if the delivery is
-// still its owner's, and else nothing happens.
+// Mark is a step of a delivery without other consequences. It is written only if the delivery still belongs to its
+// owner.
 type Mark struct {
 	ID, Owner otp.ID
 	Step      Step
-	At        otp.Millis  // of the hand-over, of the end, or that the lease is to end at
+	At        otp.Millis  // time of the hand-over or of the end, or the new end of the lease
 	Channel   string      // Started
 	Outcome   otp.Outcome // Ended
 	Receipt   otp.ID      // Ended; zero for none
 
 	matched   int64
-	operation Operation // that brings it to its batch
+	operation Operation // that carries it to its batch
 }
 
-// Step is what a mark says.
+// Step is the kind of a mark.
 type Step int
 
 // The steps.
 const (
 	Started Step = iota // a hand-over is about to begin
-	Rested              // none is under way, and the lease ends at At
+	Rested              // no hand-over is in progress, and the lease ends at At
 	Ended
 )
 
-// Mark queues m, returns when it is committed, and reports whether the delivery was its owner's; of
-// Ended without a receipt it does not, because many of these share an UPDATE.
-// After a COMMIT that was not answered Started and Rested are written again to the same effect,
-// and Ended may be told that somebody else has ended it. Errors are those of Do.
+// Mark queues m, returns when it is committed, and reports whether the delivery belonged to its owner. For Ended
+// without a receipt it always reports false, because many of these share an UPDATE. After a COMMIT that was not
+// answered, Started and Rested are written again with the same effect, and Ended may report false. Errors are those of
+// Do.
 func (d *Deliveries) Mark(m *Mark) (held bool, err error) {
 	m.operation = Operation{mark: m, Rank: Settling}
 	err = d.store.Do(&m.operation)
@@ -214,7 +212,7 @@ func (b *batch) writeMarks(writes *script) {
 			writes.count(&m.matched, `UPDATE deliveries SET version = version + 1, started_at = NULL, leased_until = ?`+still,
 				v.moment(m.At), v.id(m.ID), v.id(m.Owner))
 		case m.Receipt.IsZero():
-			alike = append(alike, m) // nobody asks whether it was held
+			alike = append(alike, m) // whether it was held is not needed
 		default:
 			writes.count(&m.matched,
 				`UPDATE deliveries SET version = version + 1, leased_until = NULL, outcome = ?, receipt = ?, finished_at = ?`+still,
@@ -224,11 +222,10 @@ func (b *batch) writeMarks(writes *script) {
 	b.writeAlike(writes, alike)
 }
 
-// writeAlike writes the marks of deliveries that ended in the same way, without a receipt, in one
-// UPDATE for all of them: they are most of what an outbox writes, and all that is their own is an
-// id. They are finished when the last of them was, which is less than a batch later. That they are
-// open is asked of the column that no index is over: one over all open rows, other servers' included,
-// must not be taken for the short way to a few ids, since it would lock what it passes.
+// writeAlike writes the marks of deliveries that ended in the same way, without a receipt, in one UPDATE. They are
+// most of an outbox's writes, and differ only in their ids. Their end is the time of the latest, less than a batch
+// later. The condition that they are open uses the column without an index: an index over all open rows, including
+// other servers', must not be chosen to find a few ids, since it would lock the rows it passes.
 func (b *batch) writeAlike(writes *script, marks []*Mark) {
 	v := &b.values
 	for len(marks) > 0 {
@@ -250,7 +247,7 @@ func (b *batch) writeAlike(writes *script, marks []*Mark) {
 	}
 }
 
-// touched is what an operation has of deliveries and counters, with how they were before.
+// touched holds the deliveries and counters of an operation, and their earlier values.
 type touched struct {
 	deliveries [2]*deliveryRow
 	before     [2]otp.Delivery
@@ -258,8 +255,8 @@ type touched struct {
 	counted    []otp.Counter
 }
 
-// touch gives the state what op names, and remembers how it was. Of an operation that names
-// nothing it costs nothing.
+// touch puts the deliveries and counters that op names into the state, and stores their values. It does nothing for an
+// operation that names none.
 func (b *batch) touch(op *Operation, state *State) (t touched) {
 	for i, id := range [...]otp.ID{op.Delivery, op.Sibling} {
 		if d := b.deliveries[id]; d != nil && !id.IsZero() {
@@ -280,7 +277,7 @@ func (b *batch) touch(op *Operation, state *State) (t touched) {
 	return t
 }
 
-// keep notes what the operation changed.
+// keep marks the rows that the operation changed as dirty.
 func (t *touched) keep() {
 	for i, d := range t.deliveries {
 		if d != nil && d.changed(&t.before[i]) {
@@ -294,7 +291,7 @@ func (t *touched) keep() {
 	}
 }
 
-// restore takes back what an operation changed that does not count.
+// restore undoes the changes of an operation that does not count.
 func (t *touched) restore() {
 	for i, d := range t.deliveries {
 		if d != nil {
@@ -306,13 +303,12 @@ func (t *touched) restore() {
 	}
 }
 
-// Expired reads deliveries whose lease has run out by now, the longest ago first. Nothing may be
-// decided on them but which to lock.
+// Expired reads deliveries whose lease has run out, longest ago first. Use them only to find which to lock.
 func (d *Deliveries) Expired(ctx context.Context, now otp.Millis, limit int) ([]otp.Delivery, error) {
 	return d.store.readDeliveries(ctx, expiredDeliveries, int64(now), limit)
 }
 
-// Each of these has an index, on SQLite of the few rows alone that it can find.
+// Each of these has an index; on SQLite it covers only the few rows that can match.
 const (
 	expiredDeliveries = `
 		SELECT ` + deliveryColumns + `
@@ -326,7 +322,7 @@ const (
 		WHERE receipt = ?`
 )
 
-// ByReceipt reads the deliveries that a provider's receipt can mean.
+// ByReceipt reads the deliveries that a provider's receipt may refer to.
 func (d *Deliveries) ByReceipt(ctx context.Context, receipt otp.ID) ([]otp.Delivery, error) {
 	return d.store.readDeliveries(ctx, deliveriesOf, receipt[:])
 }
@@ -356,8 +352,8 @@ func scanDelivery(rows *sql.Rows, d *otp.Delivery) error {
 	return readDelivery(values, d)
 }
 
-// RenewLeases moves the end of owner's leases on these deliveries to until. One that is finished
-// or somebody else's by now stays as it is.
+// RenewLeases moves the end of owner's leases on these deliveries to until. Deliveries that are finished or belong to
+// another owner do not change.
 func (d *Deliveries) RenewLeases(ctx context.Context, owner otp.ID, ids []otp.ID, until otp.Millis) error {
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), maxInsert)]

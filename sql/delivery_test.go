@@ -58,10 +58,10 @@ func TestMark_CountsForTheOwnerOfAnOpenDeliveryAlone(t *testing.T) {
 	})
 }
 
-// What ended alike shares an UPDATE, and that must look at each as closely as one of its own would.
+// Deliveries that ended alike share an UPDATE, which must check each of them as a separate one would.
 func TestMark_ManyThatEndAlikeCountForTheOwnerOfOpenDeliveriesAlone(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
-		const many = 150 // more than one statement takes
+		const many = 150 // more than one statement holds
 		owner, other := id(3, 1), id(3, 2)
 		b := newBatch(s.dialect.insert)
 		for n := 1; n <= many; n++ {
@@ -126,7 +126,7 @@ func TestDo_CountersAreDecidedInTheirBatchAndARefusalLeavesThem(t *testing.T) {
 				Now: noon}
 			op.Decide = func(state *State) error {
 				if !state.Counters[0].Spend(10, 35, false, state.Now) {
-					state.Counters[0].Total = 1000 // what a refusal did does not count
+					state.Counters[0].Total = 1000 // a refusal's changes do not count
 					return otp.Refuse(otp.CostLimited, "")
 				}
 				state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Environment: otp.Live, Kind: otp.EventSent,
@@ -164,8 +164,8 @@ func TestSweep_RemovesDeliveriesADayAfterTheyEnded(t *testing.T) {
 	})
 }
 
-// The indexes of deliveries hold few of them, and the queries that they are for must still find them
-// there. The sweeper walks the table itself.
+// The indexes of deliveries hold few of them, and their queries must still use them. The sweeper walks the table
+// itself.
 func TestDeliveries_AreFoundByTheirIndexesOnSQLite(t *testing.T) {
 	s := openTest(t, migrated.SQLite(t), Options{})
 	walk := s.walks[slices.IndexFunc(s.walks, func(w *walk) bool { return w.table == "deliveries" })]

@@ -30,7 +30,7 @@ type storedSummary struct {
 	ProviderError string `json:"provider_error,omitempty"`
 }
 
-// encodeDetails is NULL for none.
+// encodeDetails returns NULL for nil.
 func encodeDetails(d *otp.Details) driver.Value {
 	if d == nil {
 		return nil
@@ -45,7 +45,7 @@ func encodeDetails(d *otp.Details) driver.Value {
 	return encoded(stored)
 }
 
-// encodeSummary is NULL for none.
+// encodeSummary returns NULL for nil.
 func encodeSummary(s *otp.Summary) driver.Value {
 	if s == nil {
 		return nil
@@ -73,7 +73,7 @@ func decodeDetails(text []byte) (*otp.Details, error) {
 	for _, channels := range stored.Fallback {
 		d.Fallback = append(d.Fallback, otp.Channels(channels))
 	}
-	// A binding that cannot be read must not pass for none.
+	// An unreadable binding must not become no binding.
 	if stored.Binding != nil && len(stored.Binding) != len(d.Binding) {
 		return nil, fmt.Errorf("details: binding has %d bytes", len(stored.Binding))
 	}

@@ -70,7 +70,7 @@ func TestHistory_IsThatOfOneChallengeOldestFirst(t *testing.T) {
 	})
 }
 
-// A binding that cannot be read must not pass for none: whatever is read is what was written.
+// An unreadable binding must not become none: whatever is read is what was written.
 func FuzzDetails_AreReadBackOrRefused(f *testing.F) {
 	for _, seed := range []string{`{}`,
 		`{"type":"x","binding":"AAAAAAAAAAAAAAAAAAAAAQ==","fallback":[1,2],"metadata":"AA=="}`, `{"binding":"AA=="}`,

@@ -8,9 +8,9 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Erased counts what an erasure destroyed.
+// Erased counts what an erasure removed.
 type Erased struct {
-	Recipients     int64 `json:"recipients"` // numbers and mailboxes; their counters lapse by themselves
+	Recipients     int64 `json:"recipients"` // numbers and mailboxes; their counters lapse later
 	Challenges     int64 `json:"challenges"`
 	Events         int64 `json:"events"`
 	Deliveries     int64 `json:"deliveries"`
@@ -19,7 +19,7 @@ type Erased struct {
 	TestRecipients int64 `json:"test_recipients"`
 }
 
-// Add adds what another step destroyed.
+// Add adds the counts of another step.
 func (e *Erased) Add(more Erased) {
 	e.Recipients += more.Recipients
 	e.Challenges += more.Challenges
@@ -30,13 +30,13 @@ func (e *Erased) Add(more Erased) {
 	e.TestRecipients += more.TestRecipients
 }
 
-// eraser destroys a page inside a transaction.
+// eraser erases a page inside a transaction.
 type eraser struct {
 	*Tx
 	gone Erased
 }
 
-// Erase destroys a page in one transaction. Recipients that nothing else names lose their number or mailbox, and keep
+// Erase erases a page in one transaction. Recipients that no other event names lose their number or mailbox, and keep
 // the counters that guard against guessing.
 func (p *Privacy) Erase(ctx context.Context, page Page) (gone Erased, err error) {
 	err = p.store.write(ctx, func(w *session) error {
@@ -55,8 +55,8 @@ func (p *Privacy) Erase(ctx context.Context, page Page) (gone Erased, err error)
 	return gone, nil
 }
 
-// erase destroys the events of a part, and all that hangs on them. Every decision about a challenge holds its
-// recipient, so these are locked first.
+// erase erases the events of a part and everything that depends on them. Every decision about a challenge holds its
+// recipient's lock, so the recipients are locked first.
 func (e *eraser) erase(part pagePart) error {
 	_, recipients, err := e.named(part)
 	if err != nil || len(recipients) == 0 {
@@ -68,7 +68,7 @@ func (e *eraser) erase(part pagePart) error {
 	if err != nil {
 		return err
 	}
-	events, recipients, err := e.named(part) // what they are now
+	events, recipients, err := e.named(part) // their current state
 	if err != nil || len(events) == 0 {
 		return err
 	}
@@ -116,7 +116,7 @@ func (e *eraser) eraseChallenges(challenges, events, recipients []otp.ID) error 
 		}
 		e.gone.Webhooks += n
 	}
-	// An answer is kept under the id of what its request made: a challenge, or the event of a resend.
+	// An answer is stored under the id that its request made: a challenge, or the event of a resend.
 	made := append(append([]otp.ID{}, challenges...), events...)
 	for len(made) > 0 {
 		some := made[:min(len(made), maxInsert)]
@@ -141,8 +141,8 @@ func (e *eraser) eraseChallenges(challenges, events, recipients []otp.ID) error 
 	return nil
 }
 
-// unname takes the number or mailbox from a recipient that no event names any more. Its counters stay: without them an
-// erasure would lift a lock. They lapse within a day. The row is locked by a statement of its own, so that the next one
+// unname removes the number or mailbox of a recipient that no event names any more. Its counters stay and lapse within
+// a day: without them an erasure would lift a lock. The row is locked by a separate statement, so that the next one
 // sees a send that was faster.
 func (e *eraser) unname(hash otp.ID) error {
 	err := e.query(e.ctx, `SELECT id FROM recipients WHERE hash = ?`+e.store.dialect.lock, []driver.Value{hash[:]},
@@ -166,8 +166,8 @@ func (e *eraser) count(to *int64, text string, args ...driver.Value) error {
 	return err
 }
 
-// Unname destroys what is kept from before a moment of a subject's number or mailbox itself, once its history is gone:
-// its row, what webhooks were told of its locks, and a code of its own for tests.
+// Unname removes what remains of a subject's number or mailbox from before a moment, once its history is gone: its
+// row, the webhook messages about its locks, and its test recipient.
 func (p *Privacy) Unname(tx *Tx, s Subject, before otp.Millis) (Erased, error) {
 	e := &eraser{Tx: tx}
 	if s.Recipient.IsZero() {
@@ -192,8 +192,8 @@ func (p *Privacy) Unname(tx *Tx, s Subject, before otp.Millis) (Erased, error) {
 	return e.gone, err
 }
 
-// Forget makes the database let go of what was erased, as far as it can be told to: SQLite overwrites what it
-// deletes, and keeps the page of before in its log until this.
+// Forget removes erased data from the database's files as far as possible: SQLite overwrites what it deletes, but
+// keeps the old page in its log until this call.
 func (p *Privacy) Forget(ctx context.Context) error {
 	s := p.store
 	s.single.Lock()
@@ -219,7 +219,7 @@ type Erasure struct {
 	User        otp.ID
 	Recipient   otp.ID
 	At          otp.Millis
-	DoneAt      otp.Millis // 0: it goes on
+	DoneAt      otp.Millis // 0: in progress
 	Certificate string     // a signed JWS; empty until it is done
 }
 
@@ -230,7 +230,7 @@ var erasures = table[Erasure]{"erasures", func(e *Erasure) []column {
 	}
 }}
 
-// Subject is whose erasure it is.
+// Subject returns whose erasure it is.
 func (e *Erasure) Subject() Subject {
 	return Subject{e.Account, otp.Environment(e.Environment), e.User, e.Recipient}
 }
@@ -238,13 +238,13 @@ func (e *Erasure) Subject() Subject {
 // Begin adds a line to the ledger.
 func (p *Privacy) Begin(tx *Tx, e Erasure) error { return erasures.insert(tx.ctx, tx, &e) }
 
-// Finish writes that an erasure is done; false if it was.
+// Finish records that an erasure is done. It reports false if it was already.
 func (p *Privacy) Finish(tx *Tx, e Erasure) (bool, error) {
 	return tx.changed(`UPDATE erasures SET done_at = ?, certificate = ? WHERE id = ? AND done_at IS NULL`,
 		int64(e.DoneAt), e.Certificate, e.ID[:])
 }
 
-// Ledger reads erasures after an id, oldest first; of one account, or of all for "".
+// Ledger reads erasures after an id, oldest first, of one account, or of all for "".
 func (p *Privacy) Ledger(ctx context.Context, account string, after otp.ID, limit int) ([]Erasure, error) {
 	if account != "" {
 		return erasures.find(ctx, p.store, `esme_address = ? AND id > ? ORDER BY id LIMIT ?`, account, after[:], limit)
@@ -252,7 +252,7 @@ func (p *Privacy) Ledger(ctx context.Context, account string, after otp.ID, limi
 	return erasures.find(ctx, p.store, `id > ? ORDER BY id LIMIT ?`, after[:], limit)
 }
 
-// Erasure reads a line of the ledger; ErrNotFound for none.
+// Erasure reads a line of the ledger; ErrNotFound if there is none.
 func (p *Privacy) Erasure(ctx context.Context, id otp.ID) (Erasure, error) {
 	return erasures.one(ctx, p.store, `id = ?`, id[:])
 }

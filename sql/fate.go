@@ -14,32 +14,30 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// fate is what an error means for the batch that met it. Every error of a database gets its fate in
-// this file and nowhere else.
+// fate is what an error means for its batch. This file alone assigns fates to the errors of databases.
 type fate int
 
 const (
-	// faulty may be one operation's doing: the batch is run again one by one.
+	// faulty may be caused by one operation: the operations are run again one by one.
 	faulty fate = iota
-	// again is another writer's doing: the whole batch runs again.
+	// again is caused by another writer: the whole batch runs again.
 	again
-	// lost is a connection or a disk that failed under way: the batch fails at once, and if it was its
-	// COMMIT that failed, it may have happened.
+	// lost is a connection or a disk that failed: the batch fails at once. If its COMMIT failed, it may have happened.
 	lost
-	// refused is a database that would refuse every batch now: full, read-only, damaged or without
-	// the rights it needs. The batch fails at once, and nothing of it happened.
+	// refused is a database that would now refuse every batch: full, read-only, damaged or without the necessary
+	// rights. The batch fails at once, and nothing of it happened.
 	refused
 )
 
-// errGuard is a guarded write that did not find the version it was decided on.
+// errGuard says that a guarded write did not find the version it was decided on.
 var errGuard = errors.New("row changed between load and write")
 
-// transact runs do in a transaction of the writer, and fails if what it committed is not where the
-// database is looked for.
+// transact runs do in a transaction of the writer. It fails if the committed data is not in the file that the
+// database's path names.
 //
-// A connection or a database that failed is opened anew for the next transaction: a disk that was
-// read-only when SQLite opened a file on it stays so for that connection. A file that was moved is
-// not, because a new connection would take what is in its place for the database.
+// After a failure the connection is opened again for the next transaction: a disk that was read-only when SQLite
+// opened a file on it stays so for that connection. After a file was moved it is not, because a new connection would
+// use the file in its place as the database.
 func (s *Store) transact(ctx context.Context, do func(*session) error) error {
 	err := s.writer.transaction(ctx, s.dialect.begin, func(w *session) error {
 		if err := s.witness.settle(ctx, w); err != nil {
@@ -64,7 +62,7 @@ func (s *Store) fate(err error) fate {
 	switch {
 	case errors.Is(err, errGuard):
 		return again
-	case errors.Is(err, errConnect): // refused, full or gone, but no operation's doing
+	case errors.Is(err, errConnect): // refused, full or gone, but not caused by an operation
 		return lost
 	case errors.Is(err, ErrMoved), errors.Is(err, ErrRestored):
 		return refused
@@ -72,8 +70,8 @@ func (s *Store) fate(err error) fate {
 	return s.dialect.fate(err)
 }
 
-// sqliteFate goes by the class of a result code, which is its low byte, and by the whole code where
-// one member of a class differs. https://sqlite.org/rescode.html lists them.
+// sqliteFate goes by the class of a result code, its low byte, and by the whole code if a member of a class differs.
+// See https://sqlite.org/rescode.html.
 func sqliteFate(code int) fate {
 	if sqliteTaken(code) {
 		return again
@@ -99,7 +97,7 @@ func sqliteTaken(code int) bool {
 	return false
 }
 
-// sqliteCode is the extended result code of an error, 0 if SQLite did not make it.
+// sqliteCode returns the extended result code of an error, 0 if it is not SQLite's.
 func sqliteCode(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code()
@@ -107,7 +105,7 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// mysqlFate goes by the server's error number; an error without one was met on the way there.
+// mysqlFate goes by the server's error number; an error without one occurred before the server.
 func mysqlFate(err error) fate {
 	if number := mysqlNumber(err); number != 0 {
 		return mysqlNumberFate(number)
@@ -133,16 +131,16 @@ func mysqlNumberFate(number uint16) fate {
 	switch number {
 	case 1020, // MariaDB: the row has changed since the snapshot
 		1180,             // an error during COMMIT, which Galera reports for a conflict
-		1205, 1213, 1614, // lock wait timeout, deadlock (on Galera a conflict, at COMMIT too), the same of XA
+		1205, 1213, 1614, // lock wait timeout, deadlock (on Galera a conflict, at COMMIT too), the same for XA
 		1317,       // interrupted, as Galera does to the loser of a conflict
-		1412, 1615, // a table was changed under the statement
+		1412, 1615, // a table was changed during the statement
 		1637,                               // too many transactions at once
 		3101,                               // rolled back by group replication
-		3572,                               // a lock that is not waited for
+		3572,                               // a lock with NOWAIT
 		8002, 8022, 8028, 9003, 9004, 9007: // TiDB: conflicts, a changed schema, a busy or locked store
 		return again
 	case 1047, 1053, 1077, 1078, 1079, 1080, 1152, 1184, // not prepared, shutting down, aborted
-		1156, 1157, 1158, 1159, 1160, 1161, // packets that were not read or written
+		1156, 1157, 1158, 1159, 1160, 1161, // packets that could not be read or written
 		1927, 2006, 2013, 3032, 3168, 3169, 4031, // killed, gone, offline
 		1969, 3024, // a statement took longer than the server allows
 		1026, 1030, // error writing a file, or of the storage engine
@@ -170,7 +168,7 @@ func mysqlTaken(number uint16) bool {
 	return false
 }
 
-// mysqlNumber is the server's number of an error, 0 if it did not make it.
+// mysqlNumber returns the server's error number, 0 if the error is not the server's.
 func mysqlNumber(err error) uint16 {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return e.Number

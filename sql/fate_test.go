@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The codes are those of https://sqlite.org/rescode.html, every extended one included.
+// The codes are those of https://sqlite.org/rescode.html, including every extended one.
 func TestFate_OfEveryResultCodeOfSQLite(t *testing.T) {
 	ioerr := []int{10} // IOERR and its 34 extended codes, IOERR_READ to IOERR_IN_PAGE
 	for n := 1; n <= 34; n++ {
@@ -67,8 +67,8 @@ func TestFate_OfErrorsOfMySQL(t *testing.T) {
 	require.Equal(t, faulty, mysqlFate(errors.New("something else")))
 }
 
-// A full database refuses every operation alike, so none of them is tried by itself; and the
-// connection is not kept, so that it is found out at once when there is room again.
+// A full database refuses every operation alike, so they are not tried one by one; and the connection is not kept, so
+// that it is noticed at once when there is room again.
 func TestCommit_AFullDatabaseFailsTheBatchAtOnce(t *testing.T) {
 	s := fresh(t)
 	require.NoError(t, s.write(ctx, func(w *session) error {

@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// byID is a guess by an application that knows the challenge's id alone. It is account 1's.
+// byID is a guess by an application of account 1 that knows only the challenge's id.
 func byID(challenge otp.ID, right bool) *Operation {
 	op := &Operation{Event: nextID(), Account: "1", Challenge: challenge, Now: noon}
 	op.Found = func(c *otp.Challenge, r *otp.Recipient) error {
@@ -31,7 +31,7 @@ func byID(challenge otp.ID, right bool) *Operation {
 	return op
 }
 
-// owned makes a challenge of a recipient of its own, as another account or environment has it.
+// owned makes a challenge with a new recipient, in the given account and environment.
 func owned(t *testing.T, s *Store, account string, environment otp.Environment) *otp.Challenge {
 	op, made := generate(nextID(), nextID(), policy, noon)
 	decide := op.Decide
@@ -58,7 +58,7 @@ func TestDo_FindsAChallengeByItsIDAloneInItsBatch(t *testing.T) {
 			name string
 			op   *Operation
 			kind otp.Kind // 0 for the right code
-			text string   // of a fault, in place of a kind
+			text string   // of a fault, instead of a kind
 		}{
 			{"no such id", byID(otp.ID{1}, true), otp.NotFound, ""},
 			{"the zero id", byID(otp.ID{}, true), otp.NotFound, ""},
@@ -114,7 +114,7 @@ func TestDo_FindsAChallengeByItsIDAloneInItsBatch(t *testing.T) {
 	})
 }
 
-// A batch that goes round again finds on its second try what it found on its first.
+// A batch that runs again finds on its second try what it found on its first.
 func TestCommit_AChallengeThatWasFoundIsDecidedAnewOnEachTry(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		made := owned(t, s, "1", otp.Live)
@@ -124,7 +124,7 @@ func TestCommit_AChallengeThatWasFoundIsDecidedAnewOnEachTry(t *testing.T) {
 		decided := 0
 		op.Decide = func(state *State) error {
 			if decided++; decided == 1 {
-				defer func() { state.Challenge.Version += 5 }() // as if somebody had written it since
+				defer func() { state.Challenge.Version += 5 }() // as if another server had written it since
 			}
 			return decide(state)
 		}
@@ -135,8 +135,8 @@ func TestCommit_AChallengeThatWasFoundIsDecidedAnewOnEachTry(t *testing.T) {
 	})
 }
 
-// Two servers guess by id and by recipient at many challenges at once, each in an order of its own.
-// Recipients' locks keep their order, so none waits for the other in a circle, and each guess counts once.
+// Two servers guess by id and by recipient at many challenges concurrently, each in another order. Recipients are
+// locked in order, so there is no deadlock, and each guess counts once.
 func TestDo_ByIDAndByRecipientOnTwoStoresRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, databaseURL string) {
 		stores := []*Store{openTest(t, databaseURL, Options{}), openTest(t, databaseURL, Options{})}
@@ -183,7 +183,7 @@ func TestDo_ByIDAndByRecipientOnTwoStoresRace(t *testing.T) {
 	})
 }
 
-// deadlocks counts those that the database had to break; SQLite, which has one writer, has none.
+// deadlocks counts the deadlocks that the database had to break; SQLite, with one writer, has none.
 func deadlocks(t *testing.T, s *Store) int {
 	if s.dialect.name != "mysql" {
 		return 0

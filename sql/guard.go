@@ -7,7 +7,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Guards are the counters that stop sends before they cost too much, for whoever looks after them.
+// Guards are the counters that stop sends before they cost too much, for management.
 type Guards struct{ store *Store }
 
 var counters = table[otp.Counter]{"counters", func(c *otp.Counter) []column {
@@ -25,8 +25,8 @@ type Stop struct {
 	Sealed      []byte // the number
 }
 
-// Stops reads an account's since a moment, newest first. Only the history since then is looked through, and that only
-// if something is stopped at now.
+// Stops reads an account's stops since a moment, newest first. It searches only the history since then, and only if
+// something is stopped at now.
 func (g *Guards) Stops(ctx context.Context, account string, since, now otp.Millis) ([]Stop, error) {
 	if stopped, err := counters.find(ctx, g.store, `stopped_until > ? LIMIT 1`, int64(now)); len(stopped) == 0 {
 		return nil, err
@@ -53,13 +53,13 @@ func (g *Guards) Stops(ctx context.Context, account string, since, now otp.Milli
 	return all, rows.Err()
 }
 
-// Counter reads a counter; ErrNotFound for none.
+// Counter reads a counter; ErrNotFound if there is none.
 func (g *Guards) Counter(ctx context.Context, id otp.ID) (otp.Counter, error) {
 	return counters.one(ctx, g.store, `id = ?`, id[:])
 }
 
-// Lift lets a stopped range of numbers go on, and counts anew. It reports false, and changes nothing, for one that is
-// not stopped at now.
+// Lift allows a stopped range of numbers again and restarts its count. It reports false, and changes nothing, if the
+// range is not stopped at now.
 func (g *Guards) Lift(tx *Tx, id otp.ID, now otp.Millis) (bool, error) {
 	return tx.changed(`
 		UPDATE counters

@@ -17,7 +17,7 @@ type noted struct {
 	recipient, challenge byte
 }
 
-// event is the row of an event; its id follows the moment, and n.
+// row returns the row of an event; its id follows from the moment and n.
 func (e noted) row(n int) string {
 	id := firstID(e.at)
 	id[14], id[15] = byte(n>>8), byte(n)
@@ -40,13 +40,13 @@ func TestRecipientHistory_IsFoundByAnIndex(t *testing.T) {
 			{since + 5, "1", "verified", 1, 2},
 			{since + 6, "1", "unlocked", 1, 0},
 			{since + 7, "2", "sent", 1, 3}, // another account's
-			{since + 8, "1", "sent", 2, 4}, // somebody else's
+			{since + 8, "1", "sent", 2, 4}, // another recipient's
 			{since + 9, "1", "unlocked", 2, 0},
 			{since + 10, "1", "wrong", 2, 4},
 			{since - 2, "1", "unlocked", 1, 0}, // too old
 			{since + 11, "1", "prefix_stop", 1, 2},
 		}
-		for n := range 2000 { // others, so that an index is worth it
+		for n := range 2000 { // others, so that an index is worth using
 			rows = append(rows, noted{since + otp.Millis(n), "1", "sent", byte(100 + n%100), byte(10 + n%200)})
 		}
 		values := make([]string, len(rows))

@@ -12,27 +12,27 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Claims are the keys with which requests are repeated.
+// Claims are the stored idempotency keys.
 type Claims struct{ store *Store }
 
-// IdempotencyMemory is how long a credential's idempotency key is remembered.
+// IdempotencyMemory is how long a credential's idempotency key is stored.
 const IdempotencyMemory = 24 * otp.Hour
 
-// Claim is one request that counts once: who works on it until when, and its answer.
+// Claim is one request that runs once: the end of its lease, and its answer.
 type Claim struct {
 	Credential   otp.ID
-	Key          otp.ID // keyed hash of the key that the client chose
+	Key          otp.ID // keyed hash of the client's key
 	Request      [32]byte
-	Challenge    otp.ID     // the id that the work makes its challenge or event with
-	ClaimedUntil otp.Millis // end of the lease of whoever works on it, by the unmoved clock
+	Challenge    otp.ID     // the id for the challenge or event that the work makes
+	ClaimedUntil otp.Millis // end of the worker's lease, by the real clock
 	Status       int        // of the answer
-	Answer       []byte     // sealed; nil = none yet
+	Answer       []byte     // sealed; nil: none yet
 	CreatedAt    otp.Millis
 }
 
 // Insert stores a new claim. The error is ErrTaken if its key has one.
 //
-// It is refused as Overloaded if too many writes wait: nothing has been done for it yet.
+// The error is a refusal, Overloaded, if too many writes wait; nothing has been done for the request then.
 func (box *Claims) Insert(ctx context.Context, c *Claim) error {
 	if err := box.store.admitsWrite(); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (box *Claims) Insert(ctx context.Context, c *Claim) error {
 	return fmt.Errorf("store idempotency key: %w", err)
 }
 
-// Find reads the claim of a key. The error is ErrNotFound if it has none.
+// Find reads the claim of a key. The error is ErrNotFound if there is none.
 func (box *Claims) Find(ctx context.Context, credential, key otp.ID) (*Claim, error) {
 	c := &Claim{Credential: credential, Key: key}
 	var request []byte
@@ -73,8 +73,8 @@ func (box *Claims) Find(ctx context.Context, credential, key otp.ID) (*Claim, er
 	return c, nil
 }
 
-// Hold moves the end of a claim's lease to until, if it is still what c says and there is no
-// answer yet, and reports whether it did. It is how a claim is renewed, given up and taken over.
+// Hold moves the end of a claim's lease to until, if the lease still has c's end and there is no answer yet. It
+// reports whether it did. It serves to renew, give up and take over a claim.
 func (box *Claims) Hold(ctx context.Context, c *Claim, until otp.Millis) (bool, error) {
 	return box.store.changeClaim(ctx, `
 		UPDATE idempotency_keys
@@ -92,7 +92,7 @@ func (box *Claims) Answer(ctx context.Context, c *Claim) (bool, error) {
 		int64(c.Status), c.Answer, c.Credential[:], c.Key[:], c.Challenge[:])
 }
 
-// Drop forgets a claim without an answer: nothing was done for it. It leaves one that another
+// Drop removes a claim without an answer, for which nothing was done. It does not remove a claim that another server
 // has taken over.
 func (box *Claims) Drop(ctx context.Context, c *Claim) error {
 	_, err := box.store.changeClaim(ctx, `
@@ -102,7 +102,7 @@ func (box *Claims) Drop(ctx context.Context, c *Claim) error {
 	return err
 }
 
-// Expire forgets a claim that is older than IdempotencyMemory and was not swept yet.
+// Expire removes a claim that is older than IdempotencyMemory and was not swept yet.
 func (box *Claims) Expire(ctx context.Context, c *Claim) error {
 	_, err := box.store.changeClaim(ctx,
 		`DELETE FROM idempotency_keys WHERE credential_id = ? AND key_hash = ? AND challenge_id = ?`,
@@ -122,8 +122,7 @@ func (s *Store) changeClaim(ctx context.Context, text string, args ...driver.Val
 	return changed == 1, nil
 }
 
-// sweepClaims removes claims that are older than IdempotencyMemory, oldest first and a chunk at a
-// time.
+// sweepClaims removes claims that are older than IdempotencyMemory, oldest first and a chunk at a time.
 func (s *Store) sweepClaims(ctx context.Context, now otp.Millis) error {
 	for {
 		var oldest []int64

@@ -80,7 +80,7 @@ func TestSigningKey_TheFirstServerWins(t *testing.T) {
 
 var errHappened = errors.New("it happened before")
 
-// repeating makes a generate that may repeat one: it finds out, and leaves everything alone.
+// repeating makes a generate that may repeat one: if it does, it changes nothing.
 func repeating(recipient, slot, event otp.ID) *Operation {
 	op, _ := generate(recipient, slot, otp.Policy{Length: 6, TTL: otp.Minute, MaxAttempts: 3}, noon)
 	decide, made := op.Decide, op.Event
@@ -98,8 +98,8 @@ func repeating(recipient, slot, event otp.ID) *Operation {
 	return op
 }
 
-// However many repeat an operation, in one batch or in many, beside others or alone: it happens
-// once, and the others are as they would be without them.
+// However many callers repeat an operation, in one batch or in many, with others or alone: it happens once, and the
+// others are not affected.
 func TestDo_WhatRepeatsHappensOnceRace(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		for range 20 {
@@ -129,8 +129,8 @@ func TestDo_WhatRepeatsHappensOnceRace(t *testing.T) {
 	})
 }
 
-// A retry asks whether its batch was committed. The event of one that repeats may be of another
-// batch, and must not pass for the receipt of this one.
+// A retry checks whether its batch was committed. The event of a repeated operation may be from another batch, and
+// must not count as this batch's receipt.
 func TestRunBatch_ARetryDoesNotTakeARepeatedEventForItsOwn(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		recipient, slot, event := nextID(), nextID(), nextID()

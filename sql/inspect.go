@@ -10,30 +10,29 @@ import (
 	"strings"
 )
 
-// Condition is what can be said of a database from the outside, for those who look after it.
+// Condition describes a database's configuration and health, for operators.
 type Condition struct {
 	Version string
-	// CaseBlind are key columns that do not tell case apart, which servers refuse.
+	// CaseBlind are key columns with a case-insensitive collation, which servers refuse.
 	CaseBlind []string
 	// Damage is what the database's own check found, empty for nothing.
 	Damage string
-	// Forgetful says which setting lets an acknowledged write be lost, empty for none.
+	// Forgetful names the setting that can lose an acknowledged write, empty for none.
 	Forgetful string
-	// Encrypted reports whether this connection is; always for a file.
+	// Encrypted reports whether this connection is encrypted; always true for a file.
 	Encrypted bool
-	// Missing and Excess are privileges that a server needs and lacks, or has and does not need.
-	// Unchanging are those that only a change of the schema needs and that are not there.
+	// Missing and Excess are privileges that a server needs and lacks, or has and does not need. Unchanging are
+	// missing privileges that only schema changes need.
 	Missing, Excess, Unchanging []string
 }
 
-// Privileges of a server's user: those that serving needs, and those that changing the schema
-// needs besides.
+// Privileges of a server's database user: those for serving, and the additional ones for changing the schema.
 var (
 	servingPrivileges  = []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
 	changingPrivileges = []string{"CREATE", "ALTER", "INDEX"}
 )
 
-// Inspect looks and changes nothing.
+// Inspect returns the condition of the database and changes nothing.
 func (s *Store) Inspect(ctx context.Context) (Condition, error) {
 	if s.dialect.name == "sqlite" {
 		return s.inspectSQLite(ctx)
@@ -85,7 +84,7 @@ func (s *Store) inspectMySQL(ctx context.Context) (c Condition, err error) {
 	return c, nil
 }
 
-// caseBlindColumns are the key columns whose collation takes one name for another's.
+// caseBlindColumns returns the key columns whose collation is case-insensitive.
 func (s *Store) caseBlindColumns(ctx context.Context) ([]string, error) {
 	var columns []string
 	err := s.reads.SelectContext(ctx, &columns, `
@@ -102,8 +101,8 @@ func (s *Store) caseBlindColumns(ctx context.Context) ([]string, error) {
 
 var grantLine = regexp.MustCompile(`^GRANT (.+) ON (\S+) TO `)
 
-// judgeGrants compares what SHOW GRANTS says with what a server needs. A user whose rights come
-// through a role is judged by what stands beside it, and lacks nothing as far as can be seen.
+// judgeGrants compares the output of SHOW GRANTS with what a server needs. For a user with a role it checks only the
+// direct grants and reports nothing as missing.
 func (c *Condition) judgeGrants(grants []string, schema string) {
 	held := map[string]bool{}
 	throughRole := false
@@ -152,8 +151,7 @@ func (c *Condition) judgeGrants(grants []string, schema string) {
 	}
 }
 
-// Keyless lists the accounts that nobody can use: without a credential that is enabled and has not
-// ended at now.
+// Keyless lists the accounts that cannot be used: without a credential that is enabled and has not ended at now.
 func (a *Accounts) Keyless(ctx context.Context, now int64) ([]string, error) {
 	var accounts []string
 	err := a.store.reads.SelectContext(ctx, &accounts, `

@@ -8,11 +8,11 @@ import (
 	"database/sql"
 )
 
-// Keyring is what the database knows of the keyring: check values, the index key, the keys of receipts, and what is
-// sealed.
+// Keyring stores what belongs to the keyring: check values, the index key, the keys of receipts, and the sealed
+// columns.
 type Keyring struct{ store *Store }
 
-// Checks are the check values of every key that has sealed or derived something here, by id.
+// Checks returns the check values of every key that has sealed or derived something in this database, by id.
 func (k *Keyring) Checks(ctx context.Context) (map[string][]byte, error) {
 	rows, err := k.store.reads.QueryxContext(ctx, `SELECT id, check_value FROM keyring_keys`)
 	if err != nil {
@@ -31,7 +31,7 @@ func (k *Keyring) Checks(ctx context.Context) (map[string][]byte, error) {
 	return checks, rows.Err()
 }
 
-// InsertCheck adds a key's check value; one that another server added first is left alone.
+// InsertCheck adds a key's check value, unless another server has already added it.
 func (k *Keyring) InsertCheck(ctx context.Context, id string, check []byte, now int64) error {
 	err := k.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `INSERT INTO keyring_keys (id, check_value, created_at) VALUES (?, ?, ?)`, id, check, now)
@@ -42,8 +42,8 @@ func (k *Keyring) InsertCheck(ctx context.Context, id string, check []byte, now 
 	return err
 }
 
-// IndexKey is the sealed key of all look-up hashes. If there is none yet it is set to fresh; of
-// several servers that start at once one wins, and all get the winner's.
+// IndexKey returns the sealed key of all look-up hashes. If there is none yet it stores fresh; of several servers that
+// start at once one wins, and all get the winner's key.
 func (k *Keyring) IndexKey(ctx context.Context, fresh []byte) ([]byte, error) {
 	var sealed []byte
 	read := func() error {
@@ -62,7 +62,7 @@ func (k *Keyring) IndexKey(ctx context.Context, fresh []byte) ([]byte, error) {
 	return sealed, read()
 }
 
-// StoredIndexKey is the sealed key of all look-up hashes, nil if there is none yet.
+// StoredIndexKey returns the sealed key of all look-up hashes, nil if there is none yet.
 func (k *Keyring) StoredIndexKey(ctx context.Context) (sealed []byte, err error) {
 	err = k.store.reads.GetContext(ctx, &sealed, `SELECT sealed FROM index_key WHERE id = 1`)
 	if errors.Is(err, sql.ErrNoRows) {

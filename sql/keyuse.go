@@ -8,13 +8,13 @@ import (
 	"otpbridge/server/otp"
 )
 
-// KeyDay is how a credential was used on one day.
+// KeyDay is the use of a credential on one day.
 type KeyDay struct {
 	ID          otp.ID
-	Day         int64 // since 1970, of UTC
+	Day         int64 // days since 1970, UTC
 	Calls       int64
-	Permissions int64  // the bits of those that it used
-	Network     string // from where; ManyNetworks for several
+	Permissions int64  // bits of the permissions used
+	Network     string // of the peers; ManyNetworks for several
 }
 
 // ManyNetworks stands for several networks.
@@ -27,17 +27,17 @@ var keyDays = table[KeyDay]{"key_days", func(d *KeyDay) []column {
 	}
 }}
 
-// DayOf is the day of a moment, as KeyDay has it.
+// DayOf returns the day of a moment, as in KeyDay.
 func DayOf(at otp.Millis) int64 { return int64(at / otp.Day) }
 
-// KeyUse is what came together of a credential's use within a minute or so.
+// KeyUse is the use of a credential within about a minute.
 type KeyUse struct {
 	KeyDay
-	At      otp.Millis // the last one
+	At      otp.Millis // of the last call
 	Address string     // of its peer
 }
 
-// AddUses adds what came together, in one transaction.
+// AddUses adds uses in one transaction.
 func (c *Credentials) AddUses(ctx context.Context, uses []KeyUse) error {
 	return c.store.write(ctx, func(w *session) error {
 		tx := &Tx{session: w, store: c.store, ctx: ctx}
@@ -68,7 +68,7 @@ func (tx *Tx) addUse(u *KeyUse) error {
 	return keyDays.insert(tx.ctx, tx, &u.KeyDay)
 }
 
-// Days reads how credentials were used from a day on.
+// Days reads the use of credentials from a day on.
 func (c *Credentials) Days(ctx context.Context, ids []otp.ID, from int64) ([]KeyDay, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -77,10 +77,10 @@ func (c *Credentials) Days(ctx context.Context, ids []otp.ID, from int64) ([]Key
 	return keyDays.find(ctx, c.store, `credential_id IN `+list+` AND day >= ?`, append(args, from)...)
 }
 
-// keyMemory is how long a day of use is kept: longer than anybody looks back.
+// keyMemory is how long a day of use is kept: longer than it is looked back.
 const keyMemory = 32 * otp.Day
 
-// Notices of a credential, each given once. They are bits, and stay what they are.
+// Notices of a credential, each given once. They are stored as bits, so they must not be renumbered.
 const (
 	rotationNoticed = 1
 	monthNoticed    = 2
@@ -88,14 +88,14 @@ const (
 	dayNoticed      = 8
 )
 
-// ends are the notices before a key's end, the last one first.
+// ends are the notices before a key's expiry, the last one first.
 var ends = []struct {
 	bit    int64
 	before otp.Millis
 	days   int
 }{{dayNoticed, otp.Day, 1}, {weekNoticed, 7 * otp.Day, 7}, {monthNoticed, 30 * otp.Day, 30}}
 
-// noticedKey is what notices are about.
+// noticedKey holds the columns of a credential that notices depend on.
 type noticedKey struct {
 	id              otp.ID
 	account, name   string
@@ -110,9 +110,9 @@ var noticedKeys = table[noticedKey]{"credentials", func(k *noticedKey) []column 
 	}
 }}
 
-// noticeKeys records of each key that works, once among all servers, that it is due for rotation, and 30, 7 and 1 days
-// before its end that it ends; of several that are due at once only the last. A key that was made to live for less has
-// no such notice, and one that has a successor none at all.
+// noticeKeys records for each working key that it is due for rotation, and 30, 7 and 1 days before its expiry that it
+// expires, once among all servers. If several are due at once, only the last is recorded. A key with a shorter
+// lifetime gets no such notice, and a key with a successor none at all.
 func (s *Store) noticeKeys(ctx context.Context, now otp.Millis) error {
 	where := `revoked_at IS NULL AND enabled = 1 AND successor IS NULL AND (expires_at IS NULL OR expires_at > ?)
 		AND (created_at <= ? AND noticed & 1 = 0`
@@ -130,7 +130,7 @@ func (s *Store) noticeKeys(ctx context.Context, now otp.Millis) error {
 	return err
 }
 
-// notice records what is due of one key, unless another server was first.
+// notice records what is due for one key, unless another server was first.
 func (tx *Tx) notice(k *noticedKey, now otp.Millis) error {
 	noticed, last, first := k.noticed, 0, true
 	for _, end := range ends {
@@ -171,7 +171,7 @@ func (tx *Tx) notice(k *noticedKey, now otp.Millis) error {
 	return nil
 }
 
-// sweepKeyDays removes days of use that nobody looks at any more.
+// sweepKeyDays removes days of use that are older than keyMemory.
 func (s *Store) sweepKeyDays(ctx context.Context, now otp.Millis) error {
 	old, err := keyDays.find(ctx, s, `day < ? LIMIT 1`, DayOf(now-keyMemory))
 	if err != nil || len(old) == 0 {

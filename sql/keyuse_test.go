@@ -121,7 +121,7 @@ func TestAddUses_AddUpOverServers(t *testing.T) {
 	})
 }
 
-// Two servers sweep side by side, every twelve hours, for as long as the keys live and longer.
+// Two servers sweep side by side, every twelve hours, for longer than the keys live.
 func TestNotices_AreRecordedOnceEach(t *testing.T) {
 	onBoth(t, func(t *testing.T, databaseURL string) {
 		stores := [2]*Store{openTest(t, databaseURL, Options{}), openTest(t, databaseURL, Options{})}

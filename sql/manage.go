@@ -9,8 +9,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// recipientHistory finds a recipient's events by its index, which has the first event of each challenge, and the
-// others of a challenge by theirs. A challenge that began two days ago may have been noted since.
+// recipientHistory finds a recipient's events: the first event of each challenge by the recipient's index, the others
+// by the challenge's. A challenge that began up to two days earlier may have had events since.
 const recipientHistory = `
 	SELECT e.id, e.at, e.kind, e.door, e.challenge_id, e.send, e.channels, e.remaining
 	FROM events s
@@ -24,7 +24,7 @@ const recipientHistory = `
 	ORDER BY id DESC
 	LIMIT ?`
 
-// RecipientHistory reads what was noted about a recipient since a moment, newest first, at most limit lines.
+// RecipientHistory reads a recipient's events since a moment, newest first, at most limit.
 func (c *Challenges) RecipientHistory(ctx context.Context, account string, hash otp.ID, since otp.Millis, limit int) (
 	[]otp.Event, error) {
 	begun, from := firstID(since-2*otp.Day), firstID(since)
@@ -46,7 +46,7 @@ func (c *Challenges) RecipientHistory(ctx context.Context, account string, hash 
 	return events, rows.Err()
 }
 
-// Recipient reads one by its hash, with its challenges, newest first; ErrNotFound for none.
+// Recipient reads a recipient by its hash, with its challenges, newest first; ErrNotFound if there is none.
 func (c *Challenges) Recipient(ctx context.Context, hash otp.ID) (otp.Recipient, []otp.Challenge, error) {
 	var r otp.Recipient
 	var sends, failures []byte

@@ -8,7 +8,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// metrics count what the store does. No label holds anything that a caller chose.
+// metrics count what the store does. No label holds text that a caller chose.
 type metrics struct {
 	operations prometheus.Histogram // of a batch
 	seconds    prometheus.Histogram // of a batch, from begin to the end of its last try
@@ -23,7 +23,7 @@ type metrics struct {
 	capacity   prometheus.GaugeFunc
 	sweptAt    prometheus.Gauge
 
-	counters map[[2]string]prometheus.Counter // of events, the batch loop's own
+	counters map[[2]string]prometheus.Counter // of events; used by the batch loop only
 }
 
 func newMetrics(s *Store) *metrics {
@@ -37,7 +37,7 @@ func newMetrics(s *Store) *metrics {
 	m := &metrics{
 		operations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "batch_operations", Help: "Operations that shared a transaction.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 9), // to 256, the most there are
+			Buckets: prometheus.ExponentialBuckets(1, 2, 9), // to 256, the maximum
 		}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "batch_seconds", Help: "Time from the begin of a batch to its commit, further tries " +
@@ -69,7 +69,7 @@ func newMetrics(s *Store) *metrics {
 	return m
 }
 
-// Collectors are the store's metrics, for a registry.
+// Collectors returns the store's metrics, for a registry.
 func (s *Store) Collectors() []prometheus.Collector {
 	m := s.metrics
 	return []prometheus.Collector{
@@ -88,12 +88,12 @@ func (m *metrics) decided(operations []*Operation, took time.Duration) {
 	}
 }
 
-// refused counts what was refused before it was decided.
+// refused counts a refusal before a decision.
 func (m *metrics) refused(refusal *otp.Error) {
 	m.refusals.WithLabelValues(refusal.Kind.String()).Inc()
 }
 
-// happened counts what a transaction committed.
+// happened counts the events of a committed transaction.
 func (m *metrics) happened(events []otp.Event) {
 	for i := range events {
 		label := [2]string{string(events[i].Kind), string(events[i].Door)}

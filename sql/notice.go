@@ -14,26 +14,26 @@ import (
 const (
 	NoticePending   = "pending"
 	NoticeDelivered = "delivered"
-	NoticeDead      = "dead"    // it was tried as often as it is
+	NoticeDead      = "dead"    // it has been tried the maximum number of times
 	NoticeSkipped   = "skipped" // its endpoint was off
 )
 
-// Notice is one thing to tell one endpoint. The source is the event or change that it names: the text is made
-// when it is first sent, and kept from then on.
+// Notice is one message for one endpoint. Its source is the event or change with the id Event. The text is made when
+// it is first sent, and stored from then on.
 type Notice struct {
 	Endpoint    otp.ID
-	ID          otp.ID // in the order in which an endpoint is told of a challenge
-	Event       otp.ID // of the history, or of changes for a key
+	ID          otp.ID // in the order in which an endpoint gets the notices of a challenge
+	Event       otp.ID // of the history; for a key, of the changes
 	Account     string
 	Environment string
 	Type        string
 	Challenge   otp.ID     // zero for none
 	Recipient   otp.ID     // its hash; zero for none
 	At          otp.Millis // of the event
-	DueAt       otp.Millis // of the next try; 0: there is none
+	DueAt       otp.Millis // of the next try; 0: none
 	State       string
 	Attempts    int
-	Status      int    // of the last answer; 0 without one
+	Status      int    // of the last answer; 0: none
 	Reason      string // why the last try failed; empty if it did not
 	TriedAt     otp.Millis
 	Request     []byte // sealed body; nil until the first try
@@ -50,15 +50,16 @@ var notices = table[Notice]{"webhook_deliveries", func(n *Notice) []column {
 	}
 }}
 
-// noticeID orders what an endpoint is told of one challenge: by the moment, which never runs backwards for a
-// challenge, then by the stage in its life, for servers whose clocks differ, then by the place in the batch.
+// noticeID returns an id that orders the notices of one challenge for an endpoint: by the time, which never goes
+// backwards for a challenge; then by the stage of the challenge, for servers with different clocks; then by the place
+// in the batch.
 func noticeID(at otp.Millis, told otp.NoticeType, place int) otp.ID {
-	id := NewID() // which is random from its ninth byte on
+	id := NewID() // random from its ninth byte on
 	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16|7<<12|uint64(min(place, 1<<10-1)))
 	return staged(id, told)
 }
 
-// staged is the id with the stage of another type.
+// staged returns the id with the stage of a notice type.
 func staged(id otp.ID, told otp.NoticeType) otp.ID {
 	stage := uint64(1)
 	switch told {
@@ -74,8 +75,8 @@ func staged(id otp.ID, told otp.NoticeType) otp.ID {
 	return id
 }
 
-// expiryGrace is how long after its expiry a challenge is looked at, to see whether it was used: an operation
-// that was in time may commit a moment later.
+// expiryGrace is how long after its expiry a challenge is checked for having been used: an operation that was in time
+// may commit a moment later.
 const expiryGrace = maxTrying + patience
 
 // begin makes a notice due at once, or skipped if its endpoint is off.
@@ -96,8 +97,8 @@ func writeNotices(writes *script, into *layout, all []Notice) {
 	writes.insert(into, inserts)
 }
 
-// Tell adds a notice to each endpoint of an account that asked for its type, in tx. Event names its source:
-// the change that tx records, or a text that goes with it in Request. It returns how many there are.
+// Tell adds a notice, in tx, to each endpoint of an account that subscribes to its type. Event is its source: the
+// change that tx records, or Request holds the text. It returns the number of notices.
 func (w *Webhooks) Tell(tx *Tx, n Notice, now otp.Millis) (int, error) {
 	listening, err := endpoints.lock(tx.ctx, tx, `esme_address = ? ORDER BY id`, n.Account)
 	if err != nil {
@@ -115,7 +116,7 @@ func (w *Webhooks) Tell(tx *Tx, n Notice, now otp.Millis) (int, error) {
 	return told, nil
 }
 
-// TellOne adds a notice to one endpoint, whatever it asked for.
+// TellOne adds a notice to one endpoint, whatever it subscribes to.
 func (w *Webhooks) TellOne(tx *Tx, to *Endpoint, n Notice, now otp.Millis) error {
 	row := Notice{Endpoint: to.ID, ID: noticeID(n.At, otp.NoticeType(n.Type), 0), Account: to.Account, Type: n.Type, At: n.At,
 		Event: n.Event, Environment: n.Environment, Request: n.Request}
@@ -123,7 +124,7 @@ func (w *Webhooks) TellOne(tx *Tx, to *Endpoint, n Notice, now otp.Millis) error
 	return notices.insert(tx.ctx, tx, &row)
 }
 
-// tellChange tells an account's endpoints of a change that they can ask for.
+// tellChange adds a change to an account's endpoints, if it is of a type they can subscribe to.
 func (tx *Tx) tellChange(c *otp.Change) error {
 	told, known := c.Kind.Notice()
 	if !known || c.Account == "" {
@@ -133,7 +134,7 @@ func (tx *Tx) tellChange(c *otp.Change) error {
 	return err
 }
 
-// Due lists the endpoints that are on, nobody else's at now, and have something due.
+// Due lists the endpoints that are on, not leased by another server at now, and have a notice due.
 func (w *Webhooks) Due(ctx context.Context, owner otp.ID, now otp.Millis) (ids []otp.ID, err error) {
 	rows, err := w.store.reads.QueryContext(ctx, `
 		SELECT e.id
@@ -155,20 +156,20 @@ func (w *Webhooks) Due(ctx context.Context, owner otp.ID, now otp.Millis) (ids [
 	return ids, rows.Err()
 }
 
-// isNext is true of what is due at a moment and has nothing of the same challenge open before it.
+// isNext is true for a notice that is due and has no earlier open notice of the same challenge.
 const isNext = `due_at <= ? AND NOT EXISTS (
 		SELECT 1
 		FROM webhook_deliveries earlier
 		WHERE earlier.challenge_id = webhook_deliveries.challenge_id AND earlier.due_at IS NOT NULL
 			AND earlier.endpoint_id = webhook_deliveries.endpoint_id AND earlier.id < webhook_deliveries.id)`
 
-// Next reads what is to be sent to an endpoint at now, the longest due first.
+// Next reads the notices to send to an endpoint at now, longest due first.
 func (w *Webhooks) Next(ctx context.Context, endpoint otp.ID, now otp.Millis, limit int) ([]Notice, error) {
 	return notices.find(ctx, w.store, `endpoint_id = ? AND `+isNext+` ORDER BY due_at LIMIT ?`, endpoint[:], int64(now), limit)
 }
 
-// Settle writes how tries ended: what is in Notice from State on, and DueAt. A notice that is gone or done
-// meanwhile stays as it is.
+// Settle writes the results of tries: the fields of Notice from State on, and DueAt. A notice that is gone or done
+// meanwhile does not change.
 func (w *Webhooks) Settle(tried []Notice) error {
 	return w.store.aside(func(writes *script) {
 		for i := range tried {
@@ -183,7 +184,7 @@ func (w *Webhooks) Settle(tried []Notice) error {
 	})
 }
 
-// Drop removes notices of which it has turned out that they are not true.
+// Drop removes notices that turned out not to be true.
 func (w *Webhooks) Drop(untrue []Notice) error {
 	return w.store.aside(func(writes *script) {
 		for i := range untrue {
@@ -193,8 +194,8 @@ func (w *Webhooks) Drop(untrue []Notice) error {
 	})
 }
 
-// Erase removes what was told, or is to be told, of a recipient, known by their hash: all of it, or only of the
-// challenges named. It returns how many notices there were.
+// Erase removes the notices about a recipient, given by its hash: all of them, or only those of the named challenges.
+// It returns how many there were.
 func (w *Webhooks) Erase(tx *Tx, recipient otp.ID, challenges ...otp.ID) (int64, error) {
 	where, args := `recipient_hash = ?`, []driver.Value{recipient[:]}
 	if len(challenges) > 0 {
@@ -210,14 +211,14 @@ func (w *Webhooks) Erase(tx *Tx, recipient otp.ID, challenges ...otp.ID) (int64,
 	return tx.affect(tx.ctx, `DELETE FROM webhook_deliveries WHERE `+where, args...)
 }
 
-// NoticeQuery selects notices of an endpoint, the newest first. Zero fields select everything.
+// NoticeQuery selects notices of an endpoint, newest first. Zero fields select everything.
 type NoticeQuery struct {
 	State  string
 	Before otp.ID // only older ones
 	Limit  int
 }
 
-// Notices reads what an endpoint was told, or is to be told.
+// Notices reads the notices of an endpoint, sent or not.
 func (w *Webhooks) Notices(ctx context.Context, endpoint otp.ID, q NoticeQuery) ([]Notice, error) {
 	where, args := `endpoint_id = ?`, []any{endpoint[:]}
 	if q.State != "" {
@@ -229,12 +230,12 @@ func (w *Webhooks) Notices(ctx context.Context, endpoint otp.ID, q NoticeQuery) 
 	return notices.find(ctx, w.store, where+` ORDER BY id DESC LIMIT ?`, append(args, q.Limit)...)
 }
 
-// Notice reads one; ErrNotFound for none.
+// Notice reads one notice; ErrNotFound if there is none.
 func (w *Webhooks) Notice(ctx context.Context, endpoint, id otp.ID) (Notice, error) {
 	return notices.one(ctx, w.store, `endpoint_id = ? AND id = ?`, endpoint[:], id[:])
 }
 
-// failed finds what a replay of everything since a moment sends again.
+// failedNotices selects the notices that a replay since a moment sends again.
 const failedNotices = ` FROM webhook_deliveries WHERE endpoint_id = ? AND id >= ? AND state IN ('dead', 'skipped')`
 
 // Failed counts the notices since a moment that are dead or were skipped.
@@ -243,8 +244,8 @@ func (w *Webhooks) Failed(ctx context.Context, endpoint otp.ID, since otp.Millis
 	return n, err
 }
 
-// Replay makes notices due again at now: one, or for the zero id all that are dead or were skipped since a
-// moment. It returns how many.
+// Replay makes notices due again at now: one, or for the zero id all since a moment that are dead or were skipped. It
+// returns how many.
 func (w *Webhooks) Replay(tx *Tx, endpoint, id otp.ID, since, now otp.Millis) (int64, error) {
 	const again = `UPDATE webhook_deliveries SET due_at = ?, state = 'pending', attempts = 0 WHERE endpoint_id = ? AND `
 	if !id.IsZero() {
@@ -253,14 +254,14 @@ func (w *Webhooks) Replay(tx *Tx, endpoint, id otp.ID, since, now otp.Millis) (i
 	return tx.affect(tx.ctx, again+`id >= ? AND state IN ('dead', 'skipped')`, int64(now), endpoint[:], oldest(since))
 }
 
-// oldest is the first id of a moment.
+// oldest returns the smallest id of a moment.
 func oldest(since otp.Millis) []byte {
 	var id otp.ID
 	binary.BigEndian.PutUint64(id[:8], uint64(max(0, since))<<16)
 	return id[:]
 }
 
-// Texts reads what endpoints are told by the given notices, by their ids.
+// Texts reads the texts of notices, by the ids of the notices.
 func (w *Webhooks) Texts(ctx context.Context, of []Notice) (map[otp.ID]Text, error) {
 	texts := make(map[otp.ID]Text, len(of))
 	if len(of) == 0 {
@@ -276,7 +277,7 @@ func (w *Webhooks) Texts(ctx context.Context, of []Notice) (map[otp.ID]Text, err
 	return texts, err
 }
 
-// Change reads a change that a notice tells of; ErrNotFound for none.
+// Change reads the change that a notice is about; ErrNotFound if there is none.
 func (w *Webhooks) Change(ctx context.Context, id otp.ID) (otp.Change, error) {
 	found, err := changes.one(ctx, w.store, `id = ?`, id[:])
 	if err == nil && found.details != "" {

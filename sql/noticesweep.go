@@ -10,8 +10,8 @@ import (
 // noticeMemory is how long a notice is kept, in days, unless its account keeps its history for less.
 const noticeMemory = 30
 
-// sweepNotices removes notices that are too old, and those of endpoints that are gone. A long table is not
-// looked through at once: the next sweep goes on where this one ended.
+// sweepNotices removes notices that are too old, and those of removed endpoints. One sweep reads only part of a long
+// table; the next sweep continues there.
 func (s *Store) sweepNotices(ctx context.Context, now otp.Millis) (removed int, err error) {
 	for range sweepIdle {
 		doomed, err := s.oldNotices(ctx, now)
@@ -36,7 +36,7 @@ func (s *Store) sweepNotices(ctx context.Context, now otp.Millis) (removed int, 
 	return removed, nil
 }
 
-// oldNotices looks at one chunk for notices to remove, by endpoint.
+// oldNotices reads one chunk of notices and returns those to remove, by endpoint.
 func (s *Store) oldNotices(ctx context.Context, now otp.Millis) (map[otp.ID][]otp.ID, error) {
 	from := &s.noticeWalk
 	rows, err := s.reads.QueryContext(ctx, `

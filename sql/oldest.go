@@ -7,8 +7,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// classes finds the first record of each class of what is kept of people, within an index: an id, which has its moment
-// in it, or the moment.
+// classes finds the first record of each class of data about people, using an index: an id, which contains its time,
+// or the time.
 var classes = map[string]struct {
 	query string
 	isID  bool
@@ -27,7 +27,8 @@ var classes = map[string]struct {
 	"audit_calls":     {`SELECT MIN(sealed_at) FROM audit_pages WHERE calls IS NOT NULL`, false},
 }
 
-// Oldest is the moment of the oldest record of a class, 0 for none. A recipient's is when it was first known.
+// Oldest returns the time of the oldest record of a class, 0 for none. For recipients it is when the recipient was
+// first known.
 func (p *Privacy) Oldest(ctx context.Context, class string) (otp.Millis, error) {
 	look, known := classes[class]
 	if !known {

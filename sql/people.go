@@ -8,8 +8,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// People holds persons and all that belongs to one: sessions, tickets, factors, backup codes, guesses, and
-// the history of what they changed. Everything that decides something happens in a transaction, see Change.
+// People stores persons and what belongs to them: sessions, tickets, factors, backup codes, guesses, and the history
+// of their changes. Decisions are made in a transaction, see Change.
 type People struct{ store *Store }
 
 // Person is somebody who may log in.
@@ -19,12 +19,12 @@ type Person struct {
 	Name         string
 	PasswordHash string
 	Role         string
-	Accounts     []string // addresses; nil for all, those to come included
-	Permissions  []string // a narrower list; nil for those of the role
+	Accounts     []string // addresses; nil for all, including future ones
+	Permissions  []string // a subset; nil for those of the role
 	Version      int64
 	CreatedAt    otp.Millis
 	UpdatedAt    otp.Millis
-	DisabledAt   otp.Millis // 0: not
+	DisabledAt   otp.Millis // 0: enabled
 }
 
 var persons = table[Person]{"persons", func(p *Person) []column {
@@ -39,15 +39,15 @@ var persons = table[Person]{"persons", func(p *Person) []column {
 type Session struct {
 	ID              otp.ID
 	Person          otp.ID
-	Factor          string // the second factor it was proved with; empty for none
-	Address         string // of the peer that used it last
+	Factor          string // the second factor it was authenticated with; empty for none
+	Address         string // of the last peer
 	Network         string // of that address
 	Agent           string
 	CreatedAt       otp.Millis
-	AuthenticatedAt otp.Millis // when the person last proved who they are
+	AuthenticatedAt otp.Millis // when the person last authenticated
 	SeenAt          otp.Millis
 	ExpiresAt       otp.Millis
-	EndedAt         otp.Millis // 0: not
+	EndedAt         otp.Millis // 0: not ended
 }
 
 var sessions = table[Session]{"sessions", func(s *Session) []column {
@@ -58,13 +58,13 @@ var sessions = table[Session]{"sessions", func(s *Session) []column {
 	}
 }}
 
-// RefreshToken is one of a session's, by the hash of its text.
+// RefreshToken is one refresh token of a session, stored as its hash.
 type RefreshToken struct {
 	Hash      [32]byte
 	Session   otp.ID
 	CreatedAt otp.Millis
-	UsedAt    otp.Millis // 0: not
-	Nonce     otp.ID     // random; of a used one, makes its successor
+	UsedAt    otp.Millis // 0: unused
+	Nonce     otp.ID     // random; with a used token, makes its successor
 }
 
 var refreshTokens = table[RefreshToken]{"refresh_tokens", func(t *RefreshToken) []column {
@@ -74,12 +74,12 @@ var refreshTokens = table[RefreshToken]{"refresh_tokens", func(t *RefreshToken) 
 	}
 }}
 
-// Ticket lets its holder do one thing once.
+// Ticket allows its holder one action, once.
 type Ticket struct {
 	ID          otp.ID
 	Hash        [32]byte
 	Purpose     string
-	Person      otp.ID // whom it recovers; zero for one that makes a person
+	Person      otp.ID // whom it recovers; zero for a ticket that creates a person
 	Email       string // who is invited; empty for anybody
 	Role        string
 	Accounts    []string
@@ -87,7 +87,7 @@ type Ticket struct {
 	CreatedBy   otp.ID // zero for the command line
 	CreatedAt   otp.Millis
 	ExpiresAt   otp.Millis
-	UsedAt      otp.Millis // 0: not
+	UsedAt      otp.Millis // 0: unused
 }
 
 var tickets = table[Ticket]{"tickets", func(t *Ticket) []column {
@@ -107,11 +107,11 @@ type Factor struct {
 	Kind           string
 	Name           string
 	Secret         []byte   // of an app; sealed
-	LastStep       int64    // of an app: the newest time step that was used; of a passkey: its sign counter
+	LastStep       int64    // of an app: the newest time step used; of a passkey: its sign counter
 	CredentialHash [32]byte // of a passkey
 	Credential     []byte
 	CreatedAt      otp.Millis
-	ConfirmedAt    otp.Millis // 0: it does not count yet
+	ConfirmedAt    otp.Millis // 0: not active yet
 	UsedAt         otp.Millis
 }
 
@@ -124,7 +124,7 @@ var factors = table[Factor]{"factors", func(f *Factor) []column {
 	}
 }}
 
-// Ceremony is what a passkey is asked to sign, until it answers or time is up.
+// Ceremony is a challenge for a passkey to sign, until it is answered or expires.
 type Ceremony struct {
 	ID        otp.ID
 	Person    otp.ID // who adds a passkey; zero for a login
@@ -136,7 +136,7 @@ var ceremonies = table[Ceremony]{"ceremonies", func(c *Ceremony) []column {
 	return []column{{"id", &c.ID}, {"person_id", &c.Person}, {"data", &c.Data}, {"expires_at", &c.ExpiresAt}}
 }}
 
-// BackupCode stands in for a factor, once.
+// BackupCode replaces a factor, once.
 type BackupCode struct {
 	Person    otp.ID
 	Hash      [32]byte
@@ -191,22 +191,22 @@ func (c *change) read() (otp.Change, error) {
 	return c.Change, nil
 }
 
-// ByID reads a person; ErrNotFound for none.
+// ByID reads a person; ErrNotFound if there is none.
 func (p *People) ByID(ctx context.Context, id otp.ID) (Person, error) {
 	return persons.one(ctx, p.store, `id = ?`, id[:])
 }
 
-// ByEmail reads the person with an address in lower case; ErrNotFound for none.
+// ByEmail reads the person with an address in lower case; ErrNotFound if there is none.
 func (p *People) ByEmail(ctx context.Context, email string) (Person, error) {
 	return persons.one(ctx, p.store, `email = ?`, email)
 }
 
-// List reads everybody, in the order in which they came.
+// List reads all persons, oldest first.
 func (p *People) List(ctx context.Context) ([]Person, error) {
 	return persons.find(ctx, p.store, `1 = 1 ORDER BY id`)
 }
 
-// Session reads a session with its person; ErrNotFound for none.
+// Session reads a session with its person; ErrNotFound if there is none.
 func (p *People) Session(ctx context.Context, id otp.ID) (Session, Person, error) {
 	session, err := sessions.one(ctx, p.store, `id = ?`, id[:])
 	if err != nil {
@@ -216,51 +216,51 @@ func (p *People) Session(ctx context.Context, id otp.ID) (Session, Person, error
 	return session, person, err
 }
 
-// Sessions reads a person's sessions that have not ended at now, the newest first.
+// Sessions reads a person's sessions that have not ended at now, newest first.
 func (p *People) Sessions(ctx context.Context, person otp.ID, now otp.Millis) ([]Session, error) {
 	return sessions.find(ctx, p.store, `person_id = ? AND ended_at IS NULL AND expires_at > ? ORDER BY id DESC`,
 		person[:], int64(now))
 }
 
-// Ticket reads one by its hash; ErrNotFound for none.
+// Ticket reads a ticket by its hash; ErrNotFound if there is none.
 func (p *People) Ticket(ctx context.Context, hash [32]byte) (Ticket, error) {
 	return tickets.one(ctx, p.store, `hash = ?`, hash[:])
 }
 
-// Tickets reads those with a purpose that are still good, the newest first.
+// Tickets reads the tickets with a purpose that are still valid, newest first.
 func (p *People) Tickets(ctx context.Context, purpose string, now otp.Millis) ([]Ticket, error) {
 	return tickets.find(ctx, p.store, `purpose = ? AND used_at IS NULL AND expires_at > ? ORDER BY id DESC`, purpose,
 		int64(now))
 }
 
-// EndTicketsBy ends every ticket that somebody made and nobody used.
+// EndTicketsBy ends every unused ticket of one creator.
 func (p *People) EndTicketsBy(tx *Tx, creator otp.ID, now otp.Millis) error {
 	return tx.exec(tx.ctx, `UPDATE tickets SET expires_at = ? WHERE created_by = ? AND used_at IS NULL AND expires_at > ?`,
 		int64(now), creator[:], int64(now))
 }
 
-// Factors reads a person's second factors that are confirmed, the oldest first.
+// Factors reads a person's confirmed second factors, oldest first.
 func (p *People) Factors(ctx context.Context, person otp.ID) ([]Factor, error) {
 	return factors.find(ctx, p.store, `person_id = ? AND confirmed_at IS NOT NULL ORDER BY id`, person[:])
 }
 
-// Factor reads one of a person's, confirmed or not; ErrNotFound for none.
+// Factor reads one factor of a person, confirmed or not; ErrNotFound if there is none.
 func (p *People) Factor(ctx context.Context, person, id otp.ID) (Factor, error) {
 	return factors.one(ctx, p.store, `id = ? AND person_id = ?`, id[:], person[:])
 }
 
-// Passkey reads the factor of a credential, by the hash of the credential's id; ErrNotFound for none.
+// Passkey reads the factor of a credential, by the hash of the credential's id; ErrNotFound if there is none.
 func (p *People) Passkey(ctx context.Context, hash [32]byte) (Factor, error) {
 	return factors.one(ctx, p.store, `credential_hash = ? AND confirmed_at IS NOT NULL`, hash[:])
 }
 
-// Ceremony reads one that is open at now; ErrNotFound for none.
+// Ceremony reads a ceremony that is open at now; ErrNotFound if there is none.
 func (p *People) Ceremony(ctx context.Context, id otp.ID, now otp.Millis) (Ceremony, error) {
 	return ceremonies.one(ctx, p.store, `id = ? AND expires_at > ?`, id[:], int64(now))
 }
 
-// InsertCeremony adds a login's, of which there is no record: nobody has proved anything yet. It is refused as
-// Overloaded if too many writes wait.
+// InsertCeremony adds the ceremony of a login, without a record: nobody has authenticated yet. The error is a refusal,
+// Overloaded, if too many writes wait.
 func (p *People) InsertCeremony(ctx context.Context, c Ceremony) error {
 	if err := p.store.admitsWrite(); err != nil {
 		return err
@@ -270,13 +270,13 @@ func (p *People) InsertCeremony(ctx context.Context, c Ceremony) error {
 	})
 }
 
-// BackupCodesLeft counts a person's backup codes that were not used.
+// BackupCodesLeft counts a person's unused backup codes.
 func (p *People) BackupCodesLeft(ctx context.Context, person otp.ID) (int, error) {
 	left, err := backupCodes.find(ctx, p.store, `person_id = ? AND used_at IS NULL`, person[:])
 	return len(left), err
 }
 
-// Guesses reads what was counted under an id, nothing if nothing was.
+// Guesses reads the guesses counted under an id, zero if there are none.
 func (p *People) Guesses(ctx context.Context, id otp.ID) (otp.Guesses, error) {
 	all, err := guesses.find(ctx, p.store, `id = ?`, id[:])
 	if err != nil || len(all) == 0 {
@@ -285,7 +285,7 @@ func (p *People) Guesses(ctx context.Context, id otp.ID) (otp.Guesses, error) {
 	return all[0], nil
 }
 
-// Changes reads what was recorded of a person, of everybody for the zero id, the newest first.
+// Changes reads the changes recorded about a person, or for the zero id about everybody, newest first.
 func (p *People) Changes(ctx context.Context, person otp.ID, limit int) ([]otp.Change, error) {
 	where, args := `1 = 1`, []any{}
 	if !person.IsZero() {
@@ -304,7 +304,7 @@ func (p *People) Changes(ctx context.Context, person otp.ID, limit int) ([]otp.C
 	return all, nil
 }
 
-// Seen notes that a session was used at now from an address.
+// Seen records that a session was used at now from an address.
 func (p *People) Seen(ctx context.Context, id otp.ID, address, network string, now otp.Millis) error {
 	return p.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `UPDATE sessions SET seen_at = ?, address = ?, network = ? WHERE id = ? AND seen_at < ?`,
@@ -312,7 +312,7 @@ func (p *People) Seen(ctx context.Context, id otp.ID, address, network string, n
 	})
 }
 
-// HasRefreshToken reports whether a token was ever given out, used or not.
+// HasRefreshToken reports whether a token was ever issued, used or not.
 func (p *People) HasRefreshToken(ctx context.Context, hash [32]byte) (bool, error) {
 	found, err := refreshTokens.find(ctx, p.store, `hash = ?`, hash[:])
 	return len(found) > 0, err

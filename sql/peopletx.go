@@ -8,8 +8,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Tx is a transaction that changes people, keys or accounts. It is good until the function that it was given to returns. What
-// it writes is guarded where two might write at once: a method that reports false has changed nothing.
+// Tx is a transaction that changes people, keys or accounts. It is valid until the function that it was given to
+// returns. Its writes are guarded against concurrent ones: a method that reports false has changed nothing.
 type Tx struct {
 	*session
 	store    *Store
@@ -17,13 +17,13 @@ type Tx struct {
 	recorded bool
 }
 
-// errUnrecorded marks a caller's bug.
+// errUnrecorded reports a caller's bug.
 var errUnrecorded = errors.New("sql: something was changed and no change was recorded")
 
-// Change runs do in a transaction and commits what it did if it returns nil. It may run several times, each
-// time on fresh rows, and the outcome of the last run counts. Do must record what it changes, in the same
-// transaction: without a record there is no change. ErrTaken means that an address, or another key that must
-// be unique, is in use. It is refused as Overloaded if too many writes wait.
+// Change runs do in a transaction and commits if do returns nil. do may run several times, each time on fresh rows;
+// the last run counts. do must record its changes in the same transaction: without a record the transaction fails.
+// ErrTaken means that an address, or another unique key, is in use. The error is a refusal, Overloaded, if too many
+// writes wait.
 func (s *Store) Change(ctx context.Context, do func(*Tx) error) error {
 	if err := s.admitsWrite(); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (s *Store) Change(ctx context.Context, do func(*Tx) error) error {
 	return err
 }
 
-// Record adds a change to the history, and what the account's webhooks are to be told of it.
+// Record adds a change to the history, and the notices about it for the account's webhooks.
 func (tx *Tx) Record(c otp.Change) error {
 	tx.recorded = true
 	row := rowOf(c)
@@ -66,13 +66,13 @@ func (tx *Tx) changed(text string, args ...driver.Value) (bool, error) {
 	return n > 0, err
 }
 
-// Person reads a person; false for none.
+// Person reads a person; false if there is none.
 func (tx *Tx) Person(id otp.ID) (Person, bool, error) {
 	return first(persons.lock(tx.ctx, tx, `id = ?`, id[:]))
 }
 
-// Owners counts the persons of a role who are not switched off, but for one, and keeps every other
-// transaction from changing that until this one ends.
+// Owners counts the enabled persons with a role except one, and prevents other transactions from changing that number
+// until this one ends.
 func (tx *Tx) Owners(role string, except otp.ID) (int, error) {
 	if err := tx.exec(tx.ctx, `UPDATE owners SET version = version + 1 WHERE id = 1`); err != nil {
 		return 0, err
@@ -84,8 +84,8 @@ func (tx *Tx) Owners(role string, except otp.ID) (int, error) {
 // InsertPerson adds a person.
 func (tx *Tx) InsertPerson(p Person) error { return persons.insert(tx.ctx, tx, &p) }
 
-// UpdatePerson writes all of a person but address, password and creation, if the row still has p's version,
-// which it raises by one.
+// UpdatePerson writes a person's columns except address, password and creation, if the row still has p's version, and
+// raises the version by one.
 func (tx *Tx) UpdatePerson(p Person) (bool, error) {
 	cell := func(name string, field any) driver.Value { return column{name, field}.value() }
 	return tx.changed(`
@@ -101,7 +101,7 @@ func (tx *Tx) UpdatePassword(person otp.ID, old, hash string) (bool, error) {
 	return tx.changed(`UPDATE persons SET password_hash = ? WHERE id = ? AND password_hash = ?`, hash, person[:], old)
 }
 
-// DeletePerson removes a person and everything of theirs but the history.
+// DeletePerson removes a person and everything that belongs to them except the history.
 func (tx *Tx) DeletePerson(id otp.ID) (bool, error) {
 	err := tx.exec(tx.ctx,
 		`DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE person_id = ?)`, id[:])
@@ -119,7 +119,7 @@ func (tx *Tx) DeletePerson(id otp.ID) (bool, error) {
 // InsertTicket adds a ticket.
 func (tx *Tx) InsertTicket(t Ticket) error { return tickets.insert(tx.ctx, tx, &t) }
 
-// UseTicket uses one up that is good at now; false for any other.
+// UseTicket uses up a ticket that is valid at now; false for any other.
 func (tx *Tx) UseTicket(hash [32]byte, now otp.Millis) (t Ticket, found bool, err error) {
 	used, err := tx.changed(`UPDATE tickets SET used_at = ? WHERE hash = ? AND used_at IS NULL AND expires_at > ?`,
 		int64(now), hash[:], int64(now))
@@ -129,7 +129,7 @@ func (tx *Tx) UseTicket(hash [32]byte, now otp.Millis) (t Ticket, found bool, er
 	return first(tickets.lock(tx.ctx, tx, `hash = ?`, hash[:]))
 }
 
-// EndTickets ends every ticket with a purpose for a person or an address that was not used.
+// EndTickets ends every unused ticket with a purpose for a person or an address.
 func (tx *Tx) EndTickets(purpose string, person otp.ID, email string, now otp.Millis) (bool, error) {
 	where, who := `email = ?`, driver.Value(email)
 	if !person.IsZero() {
@@ -147,8 +147,8 @@ func (tx *Tx) InsertSession(s Session, token [32]byte) error {
 	return refreshTokens.insert(tx.ctx, tx, &RefreshToken{Hash: token, Session: s.ID, CreatedAt: s.CreatedAt})
 }
 
-// UseRefreshToken uses one up at now if nobody has; used reports whether it did. Found is the token as it
-// stands then, and its session; ErrNotFound for none.
+// UseRefreshToken uses up a token at now if it is unused; used reports whether it did. It also returns the token in
+// its new state and its session; ErrNotFound if there is none.
 func (tx *Tx) UseRefreshToken(hash [32]byte, nonce otp.ID, now otp.Millis) (used bool, found RefreshToken, s Session,
 	err error) {
 	used, err = tx.changed(`UPDATE refresh_tokens SET used_at = ?, nonce = ? WHERE hash = ? AND used_at IS NULL`,
@@ -169,13 +169,13 @@ func (tx *Tx) UseRefreshToken(hash [32]byte, nonce otp.ID, now otp.Millis) (used
 // InsertRefreshToken adds a successor.
 func (tx *Tx) InsertRefreshToken(t RefreshToken) error { return refreshTokens.insert(tx.ctx, tx, &t) }
 
-// UpdateSession writes from where a session was used last, unless it has ended.
+// UpdateSession writes where a session was last used from, unless it has ended.
 func (tx *Tx) UpdateSession(s Session) (bool, error) {
 	return tx.changed(`UPDATE sessions SET address = ?, network = ?, agent = ?, seen_at = ? WHERE id = ? AND ended_at IS NULL`,
 		s.Address, s.Network, s.Agent, int64(s.SeenAt), s.ID[:])
 }
 
-// ProveSession writes when and with which factor a session was proved last, unless it has ended.
+// ProveSession writes when and with which factor a session was last authenticated, unless it has ended.
 func (tx *Tx) ProveSession(id otp.ID, factor string, now otp.Millis) (bool, error) {
 	return tx.changed(`UPDATE sessions SET factor = ?, authenticated_at = ? WHERE id = ? AND ended_at IS NULL`, factor,
 		int64(now), id[:])
@@ -187,13 +187,13 @@ func (tx *Tx) EndSession(person, id otp.ID, now otp.Millis) (bool, error) {
 		id[:], person[:])
 }
 
-// EndSessions ends all sessions of a person but one, none for the zero id.
+// EndSessions ends all sessions of a person except one; for the zero id it ends all.
 func (tx *Tx) EndSessions(person, except otp.ID, now otp.Millis) (bool, error) {
 	return tx.changed(`UPDATE sessions SET ended_at = ? WHERE person_id = ? AND id <> ? AND ended_at IS NULL`,
 		int64(now), person[:], except[:])
 }
 
-// InsertFactor adds a factor. Others of its kind that the person never confirmed go.
+// InsertFactor adds a factor. It removes the person's unconfirmed factors of the same kind.
 func (tx *Tx) InsertFactor(f Factor) error {
 	err := tx.exec(tx.ctx, `DELETE FROM factors WHERE person_id = ? AND kind = ? AND confirmed_at IS NULL`, f.Person[:],
 		f.Kind)
@@ -203,20 +203,20 @@ func (tx *Tx) InsertFactor(f Factor) error {
 	return factors.insert(tx.ctx, tx, &f)
 }
 
-// ConfirmFactor makes a factor count, with the step of the code that confirmed it.
+// ConfirmFactor activates a factor, with the time step of the code that confirmed it.
 func (tx *Tx) ConfirmFactor(person, id otp.ID, step int64, now otp.Millis) (bool, error) {
 	return tx.changed(`UPDATE factors SET confirmed_at = ?, last_step = ? WHERE id = ? AND person_id = ? AND confirmed_at IS NULL`,
 		int64(now), step, id[:], person[:])
 }
 
-// UseStep uses up a time step of a factor: of any number who try with one step or an older one, one succeeds.
+// UseStep uses up a time step of a factor: of any number of callers with the same step or an older one, one succeeds.
 func (tx *Tx) UseStep(person, id otp.ID, step int64, now otp.Millis) (bool, error) {
 	return tx.changed(`UPDATE factors SET last_step = ?, used_at = ? WHERE id = ? AND person_id = ? AND confirmed_at IS NOT NULL AND last_step < ?`,
 		step, int64(now), id[:], person[:], step)
 }
 
-// UsePasskey notes that a passkey signed, with its sign counter: a counter must rise, unless the passkey has none and
-// always says 0. Of any number who bring one counter, one succeeds.
+// UsePasskey records that a passkey signed, with its sign counter. The counter must rise, unless the passkey has none
+// and always sends 0. Of any number of callers with the same counter, one succeeds.
 func (tx *Tx) UsePasskey(person, id otp.ID, counter int64, now otp.Millis) (bool, error) {
 	return tx.changed(`
 		UPDATE factors
@@ -225,15 +225,15 @@ func (tx *Tx) UsePasskey(person, id otp.ID, counter int64, now otp.Millis) (bool
 		counter, int64(now), id[:], person[:], counter, counter)
 }
 
-// InsertCeremony adds one.
+// InsertCeremony adds a ceremony.
 func (tx *Tx) InsertCeremony(c Ceremony) error { return ceremonies.insert(tx.ctx, tx, &c) }
 
-// UseCeremony ends one that is open at now. Of any number who answer it, one succeeds.
+// UseCeremony ends a ceremony that is open at now. Of any number of answers to it, one succeeds.
 func (tx *Tx) UseCeremony(id otp.ID, now otp.Millis) (bool, error) {
 	return tx.changed(`DELETE FROM ceremonies WHERE id = ? AND expires_at > ?`, id[:], int64(now))
 }
 
-// DeleteFactor removes one factor of a person, or all for the zero id. With the last one go the backup codes.
+// DeleteFactor removes one factor of a person, or all for the zero id. The backup codes are removed with the last one.
 func (tx *Tx) DeleteFactor(person, id otp.ID) (bool, error) {
 	where, args := `person_id = ?`, []driver.Value{person[:]}
 	if !id.IsZero() {
@@ -250,7 +250,7 @@ func (tx *Tx) DeleteFactor(person, id otp.ID) (bool, error) {
 	return deleted, err
 }
 
-// ReplaceBackupCodes makes a person's backup codes those with these hashes.
+// ReplaceBackupCodes replaces a person's backup codes with those that have these hashes.
 func (tx *Tx) ReplaceBackupCodes(person otp.ID, hashes [][32]byte, now otp.Millis) error {
 	if err := tx.exec(tx.ctx, `DELETE FROM backup_codes WHERE person_id = ?`, person[:]); err != nil {
 		return err
@@ -263,13 +263,13 @@ func (tx *Tx) ReplaceBackupCodes(person otp.ID, hashes [][32]byte, now otp.Milli
 	return nil
 }
 
-// UseBackupCode uses one up.
+// UseBackupCode uses up one backup code.
 func (tx *Tx) UseBackupCode(person otp.ID, hash [32]byte, now otp.Millis) (bool, error) {
 	return tx.changed(`UPDATE backup_codes SET used_at = ? WHERE person_id = ? AND hash = ? AND used_at IS NULL`,
 		int64(now), person[:], hash[:])
 }
 
-// Guess applies a rule to what is counted under an id, and writes what comes of it.
+// Guess applies a rule to the guesses counted under ids, and writes the result.
 func (p *People) Guess(ctx context.Context, ids []otp.ID, rule func(all []otp.Guesses) error) error {
 	if err := p.store.admitsWrite(); err != nil {
 		return err
@@ -280,7 +280,7 @@ func (p *People) Guess(ctx context.Context, ids []otp.ID, rule func(all []otp.Gu
 	})
 }
 
-// Guess is People's within a transaction.
+// Guess is People.Guess within a transaction.
 func (tx *Tx) Guess(ids []otp.ID, rule func(all []otp.Guesses) error) error {
 	list, args := in(ids, idValue)
 	found, err := guesses.lock(tx.ctx, tx, `id IN `+list+` ORDER BY id`, args...)
@@ -309,7 +309,7 @@ func (tx *Tx) Guess(ids []otp.ID, rule func(all []otp.Guesses) error) error {
 
 func (tx *Tx) writeGuesses(g otp.Guesses) error {
 	if g == (otp.Guesses{ID: g.ID}) {
-		return nil // nothing was counted yet, and nothing is
+		return nil // nothing to count
 	}
 	if g.Version == 0 {
 		g.Version = 1
@@ -327,10 +327,11 @@ func (tx *Tx) writeGuesses(g otp.Guesses) error {
 	return err
 }
 
-// peopleMemory is how long sessions and tickets that are over are kept: for a look at who was there.
+// peopleMemory is how long ended sessions and tickets are kept, for review.
 const peopleMemory = 30 * otp.Day
 
-// sweepPeople removes sessions, tickets, ceremonies and test recipients that no rule looks at any more. There are few of them.
+// sweepPeople removes sessions, tickets, ceremonies and test recipients that no rule uses any more. There are few of
+// them.
 func (s *Store) sweepPeople(ctx context.Context, now otp.Millis) error {
 	before, kept := int64(now), int64(now-peopleMemory)
 	for _, dead := range []struct {

@@ -23,12 +23,11 @@ import (
 	"otpbridge/server/otp"
 )
 
-// What a power cut leaves of a file is all that was written before its last sync, and of what was written
-// after it anything: some of the writes, in any order, each torn between sectors. These tests record what
-// SQLite writes under a load of the store, make such remains of it, and look with a SQLite that is not ours
-// for every fact that was acknowledged before the cut.
+// After a power cut a file has everything written before its last sync, and an arbitrary part of later writes, in any
+// order, each torn between sectors. These tests record what SQLite writes under a load of the store, make such remains
+// from it, and check with an independent SQLite that every acknowledged fact is there.
 
-// written is one thing that happened to a file, in the order of all files.
+// written is one event of a file, in the order of all files.
 type written struct {
 	file   string // the name's last element; empty for an acknowledgement
 	offset int64
@@ -60,7 +59,7 @@ func (r *recorded) add(w written) {
 	r.history = append(r.history, w)
 }
 
-// recording is what SQLite's writes go to; one test at a time records.
+// recording receives SQLite's writes; one test at a time records.
 var recording struct {
 	ordinary uintptr // SQLite's own VFS
 	sync.RWMutex
@@ -73,8 +72,8 @@ type recordedFile struct {
 	own  lib.Tsqlite3_io_methods
 }
 
-// record makes every connection that is opened from now on record what it writes below folder. The VFS
-// that does it passes everything on to SQLite's own.
+// record makes every connection that is opened from now on record its writes below folder. Its VFS forwards everything
+// to SQLite's own.
 func record(t *testing.T, folder string) *recorded {
 	t.Helper()
 	tls := libc.NewTLS()
@@ -102,7 +101,7 @@ func record(t *testing.T, folder string) *recorded {
 	return recording.to
 }
 
-// at is the value at an address in SQLite's memory.
+// at returns a pointer to the value at an address in SQLite's memory.
 func at[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) }
 
 func allocated[T any](t *testing.T, tls *libc.TLS, value T) uintptr {
@@ -112,7 +111,8 @@ func allocated[T any](t *testing.T, tls *libc.TLS, value T) uintptr {
 	return address
 }
 
-// pointer is a declared function as SQLite keeps it after its translation to Go; function is its inverse.
+// pointer returns a declared function in the form in which the Go translation of SQLite stores it; function is its
+// inverse.
 func pointer[F any](function F) uintptr { return *(*uintptr)(unsafe.Pointer(&function)) }
 
 func function[F any](pointer uintptr) F { return *(*F)(unsafe.Pointer(&pointer)) }
@@ -178,7 +178,7 @@ func recordSync(tls *libc.TLS, file uintptr, flags int32) int32 {
 	return code
 }
 
-// content is what a file holds.
+// content is the content of a file.
 type content []byte
 
 func (c content) after(w written) content {
@@ -194,7 +194,7 @@ func (c content) after(w written) content {
 	return c
 }
 
-// remains are the files after a power cut: durable is what was synced, pending is what was not.
+// remains returns the files after a power cut: durable is what was synced, pending is what was not.
 func remains(durable map[string]content, pending map[string][]written, random *rand.Rand) map[string]content {
 	files := map[string]content{}
 	for name, c := range durable {
@@ -223,7 +223,7 @@ func remains(durable map[string]content, pending map[string][]written, random *r
 	return files
 }
 
-// sectors are the parts of a write that a disk writes whole: 512 bytes each.
+// sectors returns the parts of a write that a disk writes atomically: 512 bytes each.
 func sectors(w written) (parts []written) {
 	const size = 512
 	for start := 0; start < len(w.data); {
@@ -237,7 +237,7 @@ func sectors(w written) (parts []written) {
 // cutReport counts what the cuts found.
 type cutReport struct{ cuts, unsynced, checked, violations int }
 
-// cutPower replays a history up to so many places behind its first acknowledgement and checks what is left.
+// cutPower replays a history up to many places after its first acknowledgement and checks what is left.
 func cutPower(t *testing.T, history []written, cuts int) (report cutReport) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(7, uint64(cuts)))
@@ -314,7 +314,7 @@ func lookAt(t *testing.T, files map[string]content, facts []string) error {
 	return nil
 }
 
-// loaded is the history of a store under load, with checkpoints in between.
+// loaded returns the history of a store under load, with checkpoints in between.
 func loaded(t *testing.T) []written {
 	folder := t.TempDir()
 	history := record(t, folder)
@@ -377,7 +377,7 @@ func TestPowerCut_LosesNothingAcknowledgedFault(t *testing.T) {
 	require.Zero(t, report.violations)
 }
 
-// A harness that has not found a loss proves nothing: here no sync reaches the disk after the first fact.
+// A harness that has found no loss proves nothing: here no sync reaches the disk after the first fact.
 func TestPowerCut_AStoreThatDoesNotSyncIsFoundFault(t *testing.T) {
 	needsSQLite(t)
 	history := loaded(t)

@@ -9,10 +9,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Privacy finds and destroys what is kept of one person.
+// Privacy finds and erases the records about one person.
 type Privacy struct{ store *Store }
 
-// Subject is a person of an account, known by keyed hashes.
+// Subject is a person of an account, identified by keyed hashes.
 type Subject struct {
 	Account     string
 	Environment otp.Environment
@@ -20,11 +20,10 @@ type Subject struct {
 	Recipient   otp.ID // of a number or mailbox; zero for none
 }
 
-// found is an event by which a challenge is found. An unlocking has no challenge, and stands for itself.
+// found is an event that leads to a challenge. An unlocking has no challenge and is found itself.
 type found struct{ event, challenge otp.ID }
 
-// finder is one way in which a subject's challenges are found, each within an index. It leaves out those that the ways
-// before it have found.
+// finder is one way to find a subject's challenges by an index. It leaves out those that the earlier finders find.
 type finder struct {
 	where string
 	args  []any
@@ -51,7 +50,7 @@ func (s *Subject) finders() []finder {
 	return all
 }
 
-// next is the statement that reads what it finds between two events, oldest first.
+// next returns the statement that reads the finder's results between two events, oldest first.
 func (f finder) next(after, before otp.ID, limit int) (text string, args []any) {
 	return `
 		SELECT e.id, e.challenge_id
@@ -79,14 +78,14 @@ func (p *Privacy) pageOf(ctx context.Context, f finder, after, before otp.ID, li
 	return page, rows.Err()
 }
 
-// The size of what is read, or destroyed in one transaction: short enough that no batch waits for it noticeably.
+// The number of records read, or erased in one transaction: small enough that batches hardly wait for it.
 const privacyChunk = 100
 
-// Page is some of what is kept of a subject: challenges, and events that belong to none.
+// Page is a part of the records about a subject: challenges, and events without one.
 type Page struct{ Challenges, Loose []otp.ID }
 
-// Each visits a subject's history in pages, what began before a moment (0: all of it). Each page is read after the one
-// before it was visited, so visit may destroy it.
+// Each visits a subject's history in pages, limited to what began before a moment (0: no limit). Each page is read
+// after the previous one was visited, so visit may erase it.
 func (p *Privacy) Each(ctx context.Context, s Subject, before otp.Millis, visit func(Page) error) error {
 	end := otp.ID(slices.Repeat([]byte{0xff}, len(otp.ID{})))
 	if before != 0 {
@@ -118,7 +117,7 @@ func (p *Privacy) Each(ctx context.Context, s Subject, before otp.Millis, visit 
 	return nil
 }
 
-// Unhashed is the send of a server that did not store the hashes yet.
+// Unhashed is a send of an older server, which did not store the hashes.
 type Unhashed struct {
 	Event, Challenge otp.ID
 	Account          string
@@ -127,7 +126,8 @@ type Unhashed struct {
 	Metadata         []byte // the same
 }
 
-// EachUnhashed visits such sends, in bounded steps, until they are too old to be kept. A new database has none.
+// EachUnhashed visits such sends, in bounded steps. A new database has none, and an old one none once they are too old
+// to be kept.
 func (p *Privacy) EachUnhashed(ctx context.Context, visit func(Unhashed) error) error {
 	end, err := p.hashedFrom(ctx)
 	if err != nil || end.IsZero() {
@@ -186,8 +186,8 @@ func (p *Privacy) EachUnhashed(ctx context.Context, visit func(Unhashed) error) 
 	}
 }
 
-// hashedFrom returns the event from which on every server stores the hashes, zero if all have done so from the first.
-// A server of before may have served beside this one for a day.
+// hashedFrom returns the event from which on every server stores the hashes, zero if all have from the start. An older
+// server may have run beside this one for a day.
 func (p *Privacy) hashedFrom(ctx context.Context) (otp.ID, error) {
 	const migration = 64
 	var begun, hashed int64
@@ -205,14 +205,14 @@ func (p *Privacy) hashedFrom(ctx context.Context) (otp.ID, error) {
 	return firstID(otp.Millis(hashed)*otp.Second + otp.Day), nil
 }
 
-// Trace is one line of a subject's history, with what it says of them.
+// Trace is one event of a subject's history, with its recipient.
 type Trace struct {
 	otp.Event
-	Sealed []byte // the recipient, nil where it is gone
-	Row    otp.ID // its row
+	Sealed []byte // the recipient; nil if it is gone
+	Row    otp.ID // the id of its row
 }
 
-// Traces reads all events of a page, oldest first of those with a challenge, then of the others.
+// Traces reads all events of a page, oldest first: those with a challenge, then the others.
 func (p *Privacy) Traces(ctx context.Context, page Page) (all []Trace, err error) {
 	for _, part := range page.parts() {
 		if all, err = p.traces(ctx, part, all); err != nil {
@@ -246,13 +246,13 @@ func (p *Privacy) traces(ctx context.Context, part pagePart, all []Trace) ([]Tra
 	return all, rows.Err()
 }
 
-// pagePart is a column of events with the values that a page has in it.
+// pagePart is a column of events with a page's values in it.
 type pagePart struct {
 	column string
 	ids    []otp.ID
 }
 
-// traces is the statement that reads the events of a part, oldest first.
+// traces returns the statement that reads the events of a part, oldest first.
 func (part *pagePart) traces() (text string, args []any) {
 	list, args := in(part.ids, idArg)
 	return `
@@ -274,7 +274,7 @@ func (p Page) parts() (parts []pagePart) {
 	return parts
 }
 
-// Tale is what an endpoint was told, or is to be told, of a subject.
+// Tale is a webhook message about a subject, sent or not.
 type Tale struct {
 	At    otp.Millis
 	Type  string
@@ -282,7 +282,7 @@ type Tale struct {
 	Host  string // of the endpoint's URL
 }
 
-// told is the statement that reads what webhooks were told of a page's challenges.
+// told returns the statement that reads the webhook messages about a page's challenges.
 func (p Page) told() (text string, args []any) {
 	list, challenges := in(p.Challenges, idArg)
 	return `
@@ -294,7 +294,7 @@ func (p Page) told() (text string, args []any) {
 		ORDER BY d.id`, append(challenges, challenges...)
 }
 
-// Told reads what webhooks were told of a page's challenges.
+// Told reads the webhook messages about a page's challenges.
 func (p *Privacy) Told(ctx context.Context, page Page) (all []Tale, err error) {
 	if len(page.Challenges) == 0 {
 		return nil, nil

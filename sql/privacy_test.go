@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// What an export and an erasure ask of a long history: no statement reads a whole table.
+// No statement of an export or an erasure reads a whole table of a long history.
 func TestPrivacy_SearchesByIndex(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		s := openTest(t, url, Options{})

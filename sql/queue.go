@@ -7,55 +7,54 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Rank is what goes first while more operations wait than one batch holds.
+// Rank is the priority of an operation while more wait than fit in one batch.
 type Rank uint8
 
-// The ranks, the last first.
+// The ranks, lowest priority first.
 const (
-	// Sending begins something new. It is what an overloaded server refuses most of.
+	// Sending begins something new. An overloaded server refuses these first.
 	Sending Rank = iota
-	// Verifying has a person behind it who holds a code already.
+	// Verifying is for a person who already has a code.
 	Verifying
-	// Settling records what became of what was committed: outcomes of deliveries, refunds. The server
-	// owes these, so none is refused; there are a few for each send at most.
+	// Settling records the outcome of what was committed: outcomes of deliveries, refunds. These are never refused,
+	// because the server owes them; there are a few for each send at most.
 	Settling
 	ranks
 )
 
-// The numbers of the queue.
+// The limits of the queue.
 const (
 	QueueLength = 4096 // operations of a rank that may wait, however fast the database is
 	maxBatch    = 256  // operations that share a transaction
 
-	// patience is how long after it was queued an operation may be answered. Clients of the servlets
-	// give up after a few seconds; what is decided after that uses a code up or sends a second one.
+	// patience is how long after it was queued an operation may be answered. Clients of the servlets give up after a
+	// few seconds; a later decision would only use a code up or send a second one.
 	patience = 2 * time.Second
-	// aim is the wait that a queue is cut to, so that under steady overload answers come well within a
-	// second, with time left for a batch that takes longer than those before.
+	// aim is the wait that a queue is cut to, so that under steady overload answers come well within a second, with
+	// time left for a batch that takes longer than usual.
 	aim = patience / 4
-	// guaranteed is the part of a batch that sends have, however many guesses wait.
+	// guaranteed is the number of sends that a batch has room for, however many guesses wait.
 	guaranteed = max(1, maxBatch/4)
-	// leastWrites is how many writes by themselves may wait, however slow the database is.
+	// leastWrites is how many single writes may wait, however slow the database is.
 	leastWrites = 64
 )
 
 // queue holds the operations that wait for their batch. Nothing in it is decided or charged.
 //
-// It promises that an operation is refused rather than decided once it cannot be answered in time: at
-// the door, if as many wait as the database commits in the time that there is, by the measured time of
-// a batch; and when a batch is cut, if its time has passed meanwhile. So the queue of a database that
-// became slow gets short, and what is committed is for callers who still listen.
+// It refuses an operation that cannot be answered in time: on arrival, if as many wait as the database can commit in
+// the available time, by the measured time of a batch; and when a batch is cut, if its time has passed. So the queue
+// of a slow database becomes short, and what is committed is for callers who still listen.
 type queue struct {
 	mu     sync.Mutex
 	lanes  [ranks]lane
 	pace   time.Duration  // of a batch, averaged over the last few
-	first  [ranks]float64 // operations of a batch by rank that come before sends, averaged over some more
+	first  [ranks]float64 // operations per batch, by rank, that come before sends, averaged over more batches
 	closed bool
-	filled chan struct{} // told when something was put into an empty queue, and when it is closed
+	filled chan struct{} // receives when something was put into an empty queue, and when it is closed
 	refuse func(*otp.Error)
 }
 
-// lane holds the operations of one rank in their order.
+// lane holds the operations of one rank in order.
 type lane struct {
 	operations []*Operation
 	next       int
@@ -81,7 +80,7 @@ func newQueue(refuse func(*otp.Error)) *queue {
 	return &queue{filled: make(chan struct{}, 1), refuse: refuse}
 }
 
-// len is how many operations wait.
+// len returns how many operations wait.
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -96,8 +95,8 @@ func (q *queue) waiting() int {
 	return n
 }
 
-// length returns how many operations of a rank may wait: as many as the next batches have room for in
-// the time that there is, and of one batch at least.
+// length returns how many operations of a rank may wait: as many as the next batches have room for in the available
+// time, and at least those of one batch.
 func (q *queue) length(rank Rank) int {
 	if q.pace <= 0 {
 		return QueueLength
@@ -106,23 +105,23 @@ func (q *queue) length(rank Rank) int {
 	return int(min(batches*q.room(rank), QueueLength))
 }
 
-// room returns how many operations of a rank to expect in each of the next batches. It goes by what came
-// before them in the last few: what waits at this moment says more about the batch that is under way.
+// room returns how many operations of a rank to expect in each of the next batches. It uses the averages of the last
+// batches: what waits right now says more about the batch in progress.
 func (q *queue) room(rank Rank) float64 {
 	room := maxBatch - q.first[Settling]
 	switch {
 	case rank == Verifying:
 		room -= float64(min(guaranteed, q.lanes[Sending].len()))
 	case q.lanes[Verifying].len() > maxBatch:
-		room = guaranteed // guesses fill whole batches, however it was before
+		room = guaranteed // guesses fill whole batches, whatever the average is
 	default:
 		room -= q.first[Verifying]
 	}
 	return max(guaranteed, room)
 }
 
-// Admits returns the refusal that an operation of this rank would get now, nil for none. A door asks
-// before it does anything that costs.
+// Admits returns the refusal that an operation of this rank would get now, nil for none. A door calls it before it
+// does anything that costs.
 func (s *Store) Admits(rank Rank) error {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
@@ -134,8 +133,8 @@ func (s *Store) Admits(rank Rank) error {
 	return refusal
 }
 
-// admitsWrite returns the refusal of one more write by itself, nil while there is time for it. Each
-// takes about as long as a batch, and lets a batch through before it.
+// admitsWrite returns the refusal of one more single write, nil while there is time for it. Each takes about as long
+// as a batch, and lets a batch go first.
 func (s *Store) admitsWrite() error {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
@@ -199,7 +198,7 @@ func (q *queue) wait() bool {
 	}
 }
 
-// close lets no more in. What waits stays.
+// close admits nothing more. What waits stays.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -207,14 +206,14 @@ func (q *queue) close() {
 	q.tell()
 }
 
-// cut takes a batch out of the queue. Operations that cannot be answered in time any more are
-// refused here: their callers are told, and they are in no batch.
+// cut takes a batch out of the queue. Operations that cannot be answered in time any more are refused here and are in
+// no batch.
 func (q *queue) cut(batch []*Operation) []*Operation {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// Half of the time is left for waiting even if a batch takes longer than there is. Otherwise nothing
-	// would be tried any more, and nobody would find out that the database is fast again.
+	// Half of the time is left for waiting even if a batch takes longer than the whole. Otherwise nothing would be
+	// tried any more, and the queue would not notice that the database is fast again.
 	latest := now.Add(min(q.pace, patience/2))
 	fill := func(rank Rank, upTo int) {
 		for len(batch) < upTo && q.lanes[rank].len() > 0 {
@@ -239,7 +238,7 @@ func (q *queue) cut(batch []*Operation) []*Operation {
 	return batch
 }
 
-// measure takes note of how long a batch took.
+// measure records how long a batch took.
 func (q *queue) measure(took time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -250,7 +249,7 @@ func (q *queue) measure(took time.Duration) {
 	average(&q.pace, took, 4)
 }
 
-// average moves a number towards its latest value, so that about as many values count as count says.
+// average moves a number towards its latest value, so that it averages over about count values.
 func average[N time.Duration | float64](number *N, latest, count N) {
 	*number += (latest - *number) / count
 }

@@ -13,7 +13,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// slowly is a queue whose batches take a while, and a clock that costs none.
+// slowly is a queue whose batches take a while, with a fake clock.
 type slowly struct {
 	*queue
 	t       *testing.T
@@ -21,7 +21,7 @@ type slowly struct {
 	refused int
 
 	mu      sync.Mutex
-	decided []*Operation // in their order
+	decided []*Operation // in order
 	at      map[*Operation]time.Time
 	ended   chan struct{}
 }
@@ -65,7 +65,7 @@ func (s *slowly) ask(rank Rank) (*Operation, error) {
 	return op, op.err
 }
 
-// begun is when op's batch began.
+// begun returns when op's batch began.
 func (s *slowly) begun(op *Operation) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,8 +76,8 @@ func always(d time.Duration) func([]*Operation) time.Duration {
 	return func([]*Operation) time.Duration { return d }
 }
 
-// Ten times of what a database can commit: what is admitted is answered soon, what is not is refused at
-// once or when its time has passed, and nothing is decided that nobody waits for.
+// Ten times the load that a database can commit: what is admitted is answered soon, the rest is refused at once or
+// when its time has passed, and nothing is decided for callers that no longer wait.
 func TestQueue_UnderTenTimesItsCapacity(t *testing.T) {
 	for _, takes := range []time.Duration{20, 50, 100, 250, 400, 700, 950} {
 		t.Run((takes * time.Millisecond).String(), func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestQueue_UnderTenTimesItsCapacity(t *testing.T) {
 				s := newSlowly(t, always(takes*time.Millisecond))
 				s.measure(takes * time.Millisecond)
 				go s.commits()
-				// Every batch's time brings ten batches of operations, half of them sends.
+				// During each batch ten batches of operations arrive, half of them sends.
 				var asking sync.WaitGroup
 				var mu sync.Mutex
 				var waits []time.Duration
@@ -138,13 +138,13 @@ func TestQueue_UnderTenTimesItsCapacity(t *testing.T) {
 	}
 }
 
-// Clients who each wait for their answers before they ask again are not refused while the queue can
-// answer all of them in the time it aims at. A send and a guess follow each other, so half of a batch is
-// guesses: that is what sends have to expect, not the batch that happens to be next.
+// Clients that wait for each answer before the next request are not refused while the queue can answer all of them
+// within its target time. A send and a guess follow each other, so half of a batch is guesses: sends have to expect
+// that, not the batch that happens to be next.
 //
-// Of what happens at one moment the order is chance, and now and then a whole batch of guesses comes first:
-// so one in a thousand of all may be refused. It is one in ten thousand on average, and one in 160 if what to
-// expect is taken from the guesses that wait at the moment.
+// The order within one moment is random, and now and then a whole batch of guesses comes first: so one in a thousand
+// may be refused. The average is one in ten thousand; it would be one in 160 if the expectation were the number of
+// guesses that wait at the moment.
 func TestQueue_RefusesOneInAThousandOfSoManyClientsThatItCanAnswer(t *testing.T) {
 	refused, decided := 0, 0
 	for _, c := range []struct{ clients, takes int }{
@@ -181,7 +181,7 @@ func TestQueue_RefusesOneInAThousandOfSoManyClientsThatItCanAnswer(t *testing.T)
 	require.LessOrEqual(t, refused*1000, decided)
 }
 
-// The length follows the time of a batch, both ways, between what one batch holds and QueueLength.
+// The length follows the time of a batch, both ways, between the size of a batch and QueueLength.
 func TestQueue_ItsLengthFollowsTheTimeOfABatch(t *testing.T) {
 	q := newQueue(func(*otp.Error) {})
 	require.Equal(t, QueueLength, q.length(Verifying), "nothing is known yet")
@@ -214,8 +214,8 @@ func TestQueue_ItsLengthFollowsTheTimeOfABatch(t *testing.T) {
 	}
 }
 
-// What goes first in the batches leaves less of them, and the length follows that too: with commits of
-// 50 ms, ten batches go by in the time that there is.
+// Operations with higher priority leave less room in the batches, and the length follows that too: with commits of 50
+// ms, ten batches fit in the available time.
 func TestQueue_ItsLengthFollowsWhatGoesFirst(t *testing.T) {
 	for _, c := range []struct{ settling, guesses, sends, wantGuesses, wantSends int }{
 		{0, 0, 0, 256, 256},
@@ -247,7 +247,7 @@ func TestQueue_ItsLengthFollowsWhatGoesFirst(t *testing.T) {
 	}
 }
 
-// What a batch is made of while more waits than it holds.
+// The content of a batch while more waits than it holds.
 func TestQueue_GuessesGoBeforeSendsAndWhatIsOwedGoesFirst(t *testing.T) {
 	for name, c := range map[string]struct{ settling, guesses, sends, wantSettling, wantGuesses, wantSends int }{
 		"nothing":                     {0, 0, 0, 0, 0, 0},
@@ -324,7 +324,7 @@ func TestQueue_RefusesNothingThatIsOwed(t *testing.T) {
 	})
 }
 
-// A database that stood still and is fast again is found out although everybody's time had passed.
+// If a database stalled and is fast again, the queue notices although the time of all operations had passed.
 func TestQueue_RecoversByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var takes atomic.Int64
@@ -384,7 +384,7 @@ func TestDo_RefusesUndecidedWhatCannotBeAnsweredInTime(t *testing.T) {
 	})
 }
 
-// mayWait is length, for those who do not hold the lock.
+// mayWait is length for callers without the lock.
 func (q *queue) mayWait(rank Rank) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -10,18 +10,17 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The numbers of readiness.
+// The times and limits of readiness.
 const (
-	provenFor   = 2 * time.Second // how long a commit shows that the next will succeed
-	probeEvery  = time.Second     // the least time between the beginnings of two probes
+	provenFor   = 2 * time.Second // how long a commit counts as proof that the next will succeed
+	probeEvery  = time.Second     // the least time between the starts of two probes
 	probeWithin = 3 * time.Second // a probe that takes longer has failed
-	// afterFailure is how many times as much room a probe needs after something failed: a few pages that
-	// are left over do not make a full database writable again.
+	// afterFailure multiplies the room that a probe needs after a failure: a few free pages do not make a full
+	// database writable again.
 	afterFailure = 16
 )
 
-// readiness is what is known of whether the database takes writes: the outcome of the last commit,
-// and that of the last probe.
+// readiness records whether the database accepts writes: the result of the last commit, and that of the last probe.
 type readiness struct {
 	mu        sync.Mutex
 	succeeded time.Time // the last commit that wrote something
@@ -33,10 +32,10 @@ type readiness struct {
 type probe struct {
 	began time.Time
 	ended chan struct{}
-	err   error // once ended is closed
+	err   error // valid once ended is closed
 }
 
-// committed notes that a transaction wrote and was committed.
+// committed records that a transaction wrote and was committed.
 func (r *readiness) committed() {
 	now := time.Now()
 	r.mu.Lock()
@@ -44,8 +43,8 @@ func (r *readiness) committed() {
 	r.succeeded = now
 }
 
-// gaveUp notes that a batch or a write was given up. What was wrong may have been its data, so this
-// only asks for a probe.
+// gaveUp records that a batch or a write was given up. The cause may have been its data, so this only triggers a
+// probe.
 func (r *readiness) gaveUp() {
 	now := time.Now()
 	r.mu.Lock()
@@ -53,18 +52,18 @@ func (r *readiness) gaveUp() {
 	r.failed = now
 }
 
-// proven reports whether the last outcome was a commit, a moment ago.
+// proven reports whether the last result was a commit, a moment ago.
 func (r *readiness) proven(now time.Time) bool {
 	return r.succeeded.After(r.failed) && now.Sub(r.succeeded) < provenFor
 }
 
-// Ready returns nil if the database takes writes. It goes by the operations that were committed a
-// moment ago. Without any, or after one failed, it makes all writes of a send and a guess itself, in a
-// transaction that removes them again, at most once a second whoever asks. Any error is a reason to
-// send requests elsewhere; the next probe that succeeds ends it.
+// Ready returns nil if the database accepts writes. It relies on operations that were committed a moment ago. Without
+// any, or after one failed, it makes all writes of a send and a guess itself, in a transaction that removes them
+// again, at most once a second for all callers. On any error, requests should go elsewhere; the next probe that
+// succeeds ends it.
 //
-// How many operations wait does not matter here: every server has that in common at the same time,
-// and a balancer that goes by it would take them all out.
+// The length of the queue does not count: all servers of a database have long queues at the same time, and a load
+// balancer would remove them all.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
@@ -83,7 +82,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 }
 
-// probe returns the attempt to go by, and begins one if it is time; nil if none is needed.
+// probe returns the attempt to wait for, and begins one if it is time; nil if none is needed.
 func (s *Store) probe() (*probe, error) {
 	s.closing.RLock()
 	defer s.closing.RUnlock()
@@ -126,10 +125,9 @@ func (s *Store) probe() (*probe, error) {
 	return p, nil
 }
 
-// tryWriting makes the writes of a send and of what follows it, as the operations make them, for a
-// recipient that nobody else can see, and removes them in the same transaction. So it fails where they
-// would: without room, without a privilege, without a table or column, on a replica, behind a lock.
-// Room is how many bytes it needs besides.
+// tryWriting makes the writes of a send and its follow-ups, as operations make them, for a recipient that nobody else
+// can see, and removes them in the same transaction. So it fails where they would: without room, without a privilege,
+// without a table or column, on a replica, behind a lock. room is the number of additional bytes that it needs.
 func (s *Store) tryWriting(room int) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -147,10 +145,10 @@ func (s *Store) tryWriting(room int) error {
 	return nil
 }
 
-// rehearsal is the account of a probe's rows, which no account can have: an address is digits.
+// rehearsal is the account of a probe's rows. No account can have it, because addresses are digits.
 const rehearsal = "probe"
 
-// rehearse writes every table that operations write, twice where they change a row later.
+// rehearse writes every table that operations write, twice if they change a row later.
 func (s *Store) rehearse(w *session, room int) error {
 	now := otp.At(time.Now())
 	hash, slot, counter, made := NewID(), NewID(), NewID(), NewID()

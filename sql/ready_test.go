@@ -20,7 +20,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// ailing is a store, and other ways into its database.
+// ailing is a store, with other connections to its database.
 type ailing struct {
 	*Store
 	t      *testing.T
@@ -30,7 +30,7 @@ type ailing struct {
 	schema string
 }
 
-// asks forgets what earlier commits and probes have shown, so that time does not matter.
+// asks calls Ready after forgetting earlier commits and probes, so that time does not matter.
 func (a *ailing) asks() error {
 	a.readiness.mu.Lock()
 	a.readiness.succeeded, a.readiness.probe = time.Time{}, nil
@@ -38,7 +38,7 @@ func (a *ailing) asks() error {
 	return a.Ready(ctx)
 }
 
-// asksBriefly is asks with little patience, for what never answers.
+// asksBriefly is asks with a short timeout, for what never answers.
 func (a *ailing) asksBriefly() error {
 	a.readiness.mu.Lock()
 	a.readiness.succeeded, a.readiness.probe = time.Time{}, nil
@@ -53,7 +53,7 @@ func (a *ailing) sends() error {
 	return a.Do(op)
 }
 
-// by runs statements over a connection of somebody else.
+// by runs statements on another connection.
 func (a *ailing) by(statements ...string) {
 	a.t.Helper()
 	if a.path == "" {
@@ -78,7 +78,7 @@ func (a *ailing) with(pragmas ...string) {
 	a.writer.db = db
 }
 
-// holds begins something on a connection of somebody else and returns what ends it.
+// holds begins something on another connection and returns what ends it.
 func (a *ailing) holds(driver, dsn string, statements ...string) (end func()) {
 	a.t.Helper()
 	db, err := sql.Open(driver, dsn)
@@ -95,7 +95,7 @@ func (a *ailing) holds(driver, dsn string, statements ...string) (end func()) {
 	}
 }
 
-// illness is a way in which no write succeeds. It returns what mends it, or nil if nothing does.
+// illness is a way in which every write fails. strike returns a function that repairs it, or nil.
 type illness struct {
 	name   string
 	strike func(a *ailing) (mend func())
@@ -111,7 +111,7 @@ func statements(breaks, mends string) func(a *ailing) func() {
 func onlyOnSQLite() []illness {
 	return []illness{
 		{"no more pages", func(a *ailing) func() {
-			a.with("max_page_count(1)") // it takes no fewer than there are
+			a.with("max_page_count(1)") // it accepts no fewer than there are
 			for a.sends() == nil {
 			}
 			return func() { a.with() }
@@ -165,7 +165,7 @@ func onlyOnMariaDB() []illness {
 	}
 }
 
-// onEither are those that SQL can make anywhere.
+// onEither returns those that SQL can make on any database.
 func onEither() (all []illness) {
 	for _, table := range []string{"recipients", "challenges", "events"} {
 		all = append(all, illness{"no table " + table, statements(
@@ -179,8 +179,8 @@ func onEither() (all []illness) {
 	return all
 }
 
-// Readiness is about writes: while none succeeds no server may say that it is ready, and once they do
-// it must say so by itself.
+// Readiness is about writes: while all fail no server may say that it is ready, and once they succeed it must say so
+// by itself.
 func TestReady_NotWhileNoWriteSucceeds(t *testing.T) {
 	ill := func(t *testing.T, a *ailing, all []illness) {
 		for _, i := range all {
@@ -190,7 +190,7 @@ func TestReady_NotWhileNoWriteSucceeds(t *testing.T) {
 				a.by("DELETE FROM events", "DELETE FROM challenges", "DELETE FROM recipients")
 				mend := i.strike(a)
 				require.Error(t, a.asksBriefly(), "with nothing to commit")
-				if !strings.Contains(i.name, "LOCK") { // where an operation waits for as long as the lock is held
+				if !strings.Contains(i.name, "LOCK") { // there an operation waits while the lock is held
 					require.Error(t, a.sends(), "the illness is one")
 					require.Error(t, a.Ready(ctx), "right after a commit that failed")
 				}
@@ -227,8 +227,8 @@ func TestReady_NotWhileNoWriteSucceeds(t *testing.T) {
 	})
 }
 
-// A disk without room, as a limit on the size of files makes one. It holds for a process, so that this
-// is one of its own.
+// A disk without room, simulated by a limit on the size of files. The limit applies to a process, so this test runs in
+// a separate one.
 func TestReady_NotOnAFullDisk(t *testing.T) {
 	if path := os.Getenv("OTP_FULL_DISK"); path != "" {
 		a := &ailing{Store: openTest(t, "sqlite:"+path, Options{}), t: t, path: path}
@@ -263,8 +263,7 @@ func TestReady_LeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// However many ask, a database that has nothing to commit is written to once a second at most, and one
-// that commits is not written to at all.
+// However many callers ask, an idle database is written to at most once a second, and a busy one not at all.
 func TestReady_ProbesOnceASecondAndNotUnderLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "otp.db")
 	openTest(t, "sqlite:"+path, Options{}) // migrations look at the real clock
@@ -301,7 +300,7 @@ func TestReady_ProbesOnceASecondAndNotUnderLoad(t *testing.T) {
 	})
 }
 
-// What is refused by a rule commits nothing and shows nothing.
+// A refusal by a rule commits nothing, so it proves nothing.
 func TestReady_ARefusalIsNoProof(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		require.Equal(t, otp.NotFound, otp.KindOf(s.Do(verify(nextID(), nextID(), true, noon))))

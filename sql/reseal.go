@@ -14,8 +14,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Sealed is a column that holds sealed bytes. Table and Column name it; the rest is how its rows
-// are found and its bytes are written.
+// Sealed is a column that holds sealed bytes. Table and Column name it; the rest says how its rows are found and its
+// bytes are written.
 type Sealed struct {
 	Table, Column string
 	key           []string // the primary key
@@ -23,7 +23,7 @@ type Sealed struct {
 	form          form
 }
 
-// form is how sealed bytes stand in a column.
+// form is how sealed bytes are written in a column.
 type form int
 
 const (
@@ -32,11 +32,11 @@ const (
 	member      // in base64, as the member "metadata" of a JSON object
 )
 
-// Name is the table and the column, as errors and reports show it.
+// Name returns the table and the column, for errors and reports.
 func (c Sealed) Name() string { return c.Table + "." + c.Column }
 
-// SealedColumns are all columns that hold sealed bytes. What a rotation of the keyring does not
-// find here keeps the old key needed for ever, so a test searches a filled database for more.
+// SealedColumns returns all columns that hold sealed bytes. If one were missing here, a rotation of the keyring could
+// never drop the old key, so a test searches a filled database for others.
 func SealedColumns() []Sealed {
 	id := []string{"id"}
 	return []Sealed{
@@ -65,26 +65,25 @@ func SealedColumns() []Sealed {
 	}
 }
 
-// SealedRow is one value of a sealed column. Names are the row's primary key and what else the
-// value is bound to, as they are stored.
+// SealedRow is one value of a sealed column. Names are the row's primary key and what else the value is bound to, as
+// stored.
 type SealedRow struct {
 	Names [][]byte
-	Value []byte // nil where the column holds a text without anything sealed
+	Value []byte // nil if the column's text holds nothing sealed
 
 	keys   []driver.Value
 	stored []byte
 }
 
-// The size of a walk through a sealed column: a chunk is one read, and the rows of it that change
-// are one transaction, short enough that no batch waits for it noticeably.
+// The chunk size of a walk through a sealed column: a chunk is one read, and its changed rows are one transaction,
+// short enough that batches hardly wait for it.
 const resealChunk = 200
 
-// WalkSealed goes through a sealed column in chunks, in the order of the primary key. Visit gets
-// each value and gives what is to stand there instead, nil for the same. A value is replaced only
-// if it is still the one that was visited; otherwise whoever changed it meanwhile has won, which
-// is no error. Done is told how many rows were looked at so far, after each chunk.
+// WalkSealed reads a sealed column in chunks, in the order of the primary key. visit gets each value and returns its
+// replacement, nil for none. A value is replaced only if it has not changed since; otherwise the other change wins,
+// which is not an error. done is called after each chunk with the number of rows read so far.
 //
-// The walk may be interrupted and repeated at any time, and any number may run at once.
+// The walk may be interrupted and repeated at any time, and several may run at once.
 func (k *Keyring) WalkSealed(ctx context.Context, column Sealed, visit func(SealedRow) ([]byte, error),
 	done func(looked int)) error {
 	looked := 0
@@ -130,7 +129,7 @@ func (k *Keyring) WalkSealed(ctx context.Context, column Sealed, visit func(Seal
 	}
 }
 
-// shown names a row in an error: by its text, or its bytes in hex.
+// shown returns a row's name for errors: its text, or its bytes in hex.
 func (r SealedRow) shown() string {
 	if text, isText := r.keys[0].(string); isText {
 		return text
@@ -189,8 +188,8 @@ func (s *Store) replaceSealed(ctx context.Context, column Sealed, changes [][]dr
 	})
 }
 
-// read takes the sealed bytes out of what is stored. What is no base64 was put there by hand and
-// is nothing that was ever sealed; it is left to whoever opens it.
+// read returns the sealed bytes in a stored value. A value that is not base64 was written by hand and never sealed;
+// opening it reports the fault.
 func (f form) read(stored []byte) []byte {
 	switch f {
 	case coded:
@@ -214,7 +213,7 @@ func (f form) read(stored []byte) []byte {
 	return stored
 }
 
-// replace puts fresh in the place of value in what is stored.
+// replace replaces value with fresh in a stored value.
 func (f form) replace(stored, value, fresh []byte) driver.Value {
 	switch f {
 	case coded:
@@ -226,8 +225,8 @@ func (f form) replace(stored, value, fresh []byte) driver.Value {
 	return fresh
 }
 
-// stored is what a column holds, as the database compares it: SQLite does not take the bytes of a
-// text for the text.
+// stored returns a value in the column's type, for comparisons: SQLite does not treat the bytes of a text as equal to
+// the text.
 func (f form) stored(value []byte) driver.Value {
 	if f == bare {
 		return value
@@ -235,7 +234,7 @@ func (f form) stored(value []byte) driver.Value {
 	return string(value)
 }
 
-// keyValue is the same for a part of a primary key: those are ids and hashes in bytes, but for two.
+// keyValue does the same for a part of a primary key: ids and hashes in bytes, except an address or a small number.
 func keyValue(name string, value []byte) driver.Value {
 	switch {
 	case name == "esme_address":
@@ -248,9 +247,8 @@ func keyValue(name string, value []byte) driver.Value {
 	return value
 }
 
-// CountDerived counts the challenges whose codes are derived under each key. Those can not be
-// derived anew under another key, since the code was sent; they go by themselves, an hour after
-// they expire.
+// CountDerived counts the challenges whose codes are derived under each key. Their codes were sent, so they cannot be
+// derived under another key; the challenges are swept an hour after they expire.
 func (k *Keyring) CountDerived(ctx context.Context) (map[string]int, error) {
 	rows, err := k.store.reads.QueryContext(ctx, `SELECT key_id, COUNT(*) FROM challenges GROUP BY key_id`)
 	if err != nil {
@@ -269,7 +267,7 @@ func (k *Keyring) CountDerived(ctx context.Context) (map[string]int, error) {
 	return counts, rows.Err()
 }
 
-// RemoveCheck forgets a key, so that servers start without it.
+// RemoveCheck removes a key's check value, so that servers start without the key.
 func (k *Keyring) RemoveCheck(ctx context.Context, id string) error {
 	return k.store.write(ctx, func(w *session) error {
 		return w.exec(ctx, `DELETE FROM keyring_keys WHERE id = ?`, id)

@@ -13,20 +13,20 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Restore is a backup that was found in the database's place. What was committed between From and
-// Until is lost: revoked keys are good again, locks and counters are what they were at From.
+// Restore is a backup that was found in the database's place. What was committed between From and Until is lost:
+// revoked keys work again, locks and counters are as they were at From.
 type Restore struct {
 	FoundAt otp.Millis
-	From    otp.Millis // when the newest event of the restored database was; 0 for a database without one
-	Until   otp.Millis // when the server last committed to the one before; 0 if that is not known
+	From    otp.Millis // time of the restored database's newest event; 0 if it has none
+	Until   otp.Millis // the server's last commit to the previous database; 0 if it is not known
 	Ended   int        // challenges that were live in the backup
 }
 
 // Restored returns what Open found, nil for a database that has lost nothing.
 func (s *Store) Restored() *Restore { return s.restored }
 
-// Outdated is closed when the database was found to be older than what this store committed. Nothing
-// is committed from then on; only a store that is opened anew ends the codes that are in it.
+// Outdated is closed when the database turns out to be older than what this store committed. Nothing is committed from
+// then on; the next Open ends the codes in it.
 func (s *Store) Outdated() <-chan struct{} { return s.outdated }
 
 // Restores returns what servers of this database found since a moment, newest first.
@@ -50,16 +50,16 @@ func (s *Store) Restores(ctx context.Context, since otp.Millis) (found []Restore
 	return found, rows.Err()
 }
 
-// forgetMarks is how long the mark of a server that does not come back is kept. One that comes later
-// finds none, and ends the codes that are live then.
+// forgetMarks is how long the mark of a server that does not come back is kept. If it comes back later it finds none,
+// and ends the codes that are live then.
 const forgetMarks = 90 * 24 * time.Hour
 
-// callWitness compares the database with what servers that kept their state in this folder have
-// committed. Of a database that is older it ends everything that a code of the backup could still do,
-// before anything is served; then this server begins a row and a file of its own.
+// callWitness compares the database with what the servers with state in this folder have committed. If the database is
+// older, it ends everything that a code of the backup could still be used for, before serving begins. Then this server
+// begins a new row and file.
 //
-// Every server of a database does so by itself. Codes that one of them sent in the meantime end as
-// well: that costs a few people another message, and needs no agreement between servers.
+// Every server of a database does this for itself. Codes that another server sent in the meantime end as well: that
+// costs a few people another message, and the servers need not coordinate.
 func (s *Store) callWitness(ctx context.Context) error {
 	if s.options.State == "" || s.options.Schema != UpdateSchema {
 		return nil
@@ -77,7 +77,7 @@ func (s *Store) callWitness(ctx context.Context) error {
 	return nil
 }
 
-// hear compares, ends and registers.
+// hear compares, ends codes and registers.
 func (s *Store) hear(ctx context.Context, m *witness, left []*os.File) error {
 	restored, err := s.compare(ctx, append([]*os.File{m.file}, left...))
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *Store) hear(ctx context.Context, m *witness, left []*os.File) error {
 	if err := s.register(ctx, m); err != nil {
 		return fmt.Errorf("begin this server's mark: %w", err)
 	}
-	for _, file := range left { // what they say has been heard
+	for _, file := range left { // their content has been used
 		if err := os.Remove(file.Name()); err != nil {
 			return fmt.Errorf("remove the state of a server that is gone: %w", err)
 		}
@@ -100,8 +100,8 @@ func (s *Store) hear(ctx context.Context, m *witness, left []*os.File) error {
 	return nil
 }
 
-// Compare returns what the database lacks of what servers with their state in this folder have
-// committed, nil if it lacks nothing. It changes neither, and may be asked beside running servers.
+// Compare returns what the database lacks of the commits of the servers with state in this folder, nil if it lacks
+// nothing. It changes neither, and may run beside running servers.
 func (s *Store) Compare(ctx context.Context, folder string) (*Restore, error) {
 	names, err := filepath.Glob(filepath.Join(folder, witnessName(s.options.url)+".*"))
 	if err != nil {
@@ -170,8 +170,8 @@ func (s *Store) behind(ctx context.Context, said testimony) (bool, error) {
 	return mark < said.mark, nil
 }
 
-// endRestored cancels the challenges of the backup and ends its deliveries, and says so in the
-// database. A challenge that a running server writes at the same moment is decided by its version.
+// endRestored cancels the challenges of the backup, ends its deliveries, and records that in the database. A challenge
+// that a running server writes at the same moment is decided by its version.
 func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 	for after := (otp.ID{}); ; {
 		var ids [][]byte
@@ -215,8 +215,7 @@ func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 	})
 }
 
-// register begins a row for this start of the server, and its file. A kill in between leaves a row
-// that nobody moves.
+// register adds a row for this start of the server, and its file. A kill in between leaves an unused row.
 func (s *Store) register(ctx context.Context, m *witness) error {
 	now := time.Now()
 	err := s.write(ctx, func(w *session) error {

@@ -12,7 +12,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// reopened is a store that is closed and opened again on the same database, as a server restarts.
+// reopened is a store that is closed and opened again on the same database, like a restarted server.
 type reopened struct {
 	*Store
 	t       *testing.T
@@ -33,7 +33,7 @@ func (r *reopened) restart(between ...func()) {
 	r.Store = s
 }
 
-// onRestarted gives a store whose state is in a folder of its own.
+// onRestarted runs a test with a store whose state is in a separate folder.
 func onRestarted(t *testing.T, test func(t *testing.T, r *reopened)) {
 	onBoth(t, func(t *testing.T, url string) {
 		r := &reopened{t: t, url: url, options: Options{Sandbox: true, State: filepath.Join(t.TempDir(), "state")}}
@@ -43,8 +43,8 @@ func onRestarted(t *testing.T, test func(t *testing.T, r *reopened)) {
 	})
 }
 
-// A code that was used after the backup, and one whose attempts were spent, are of no use after it
-// was restored; neither is one that was live all the time.
+// A code that was used after the backup, one whose attempts were used up, and one that was live all the time are all
+// rejected after the restore.
 func TestOpen_EndsTheCodesOfARestoredBackup(t *testing.T) {
 	onRestarted(t, func(t *testing.T, r *reopened) {
 		now := otp.At(time.Now())
@@ -80,7 +80,7 @@ func TestOpen_EndsTheCodesOfARestoredBackup(t *testing.T) {
 	})
 }
 
-// What else may have happened to database and state between two starts.
+// Other things that can happen to database and state between two starts.
 func TestOpen_TellsARestoredDatabaseFromOthers(t *testing.T) {
 	states := func(t *testing.T, r *reopened) []string {
 		found, err := filepath.Glob(filepath.Join(r.options.State, "*"))
@@ -187,7 +187,7 @@ func TestDo_NoticesARestoreUnderARunningServer(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-// Servers that share a folder have a file each; the next start hears all of them.
+// Servers that share a folder have a file each; the next start reads all of them.
 func TestOpen_ServersOfOneFolderHaveAFileEach(t *testing.T) {
 	onRestarted(t, func(t *testing.T, r *reopened) {
 		second, err := Open(ctx, r.url, r.options)

@@ -9,11 +9,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// row is one row as the driver hands it out. Bytes in it are the driver's own and are copied by
-// whoever keeps them.
+// row is one row as the driver returns it. Its bytes belong to the driver; copy them to keep them.
 type row []driver.Value
 
-// scanRow reads through database/sql what the writer's connection hands out by itself.
+// scanRow reads a row through database/sql in the form that the writer's connection returns.
 func scanRow(rows *sql.Rows) (row, error) {
 	columns, err := rows.Columns()
 	if err != nil {
@@ -27,7 +26,7 @@ func scanRow(rows *sql.Rows) (row, error) {
 	return values, rows.Scan(targets...)
 }
 
-// look runs a SELECT beside the writer.
+// look runs a SELECT outside the writer.
 func (s *Store) look(ctx context.Context, l lookup) error {
 	args := make([]any, len(l.args))
 	for i, arg := range l.args {
@@ -50,8 +49,7 @@ func (s *Store) look(ctx context.Context, l lookup) error {
 	return rows.Err()
 }
 
-// reader takes a row's columns one after the other and remembers the first that is not what was
-// expected.
+// reader reads a row's columns one after the other and stores the first error.
 type reader struct {
 	row  row
 	next int
@@ -87,7 +85,7 @@ func (r *reader) number() int64 {
 
 func (r *reader) moment() otp.Millis { return otp.Millis(r.number()) }
 
-// borrowed reads bytes that are good until the next row, nil for NULL.
+// borrowed reads bytes that are valid until the next row, nil for NULL.
 func (r *reader) borrowed() []byte {
 	switch value := r.value().(type) {
 	case []byte:
@@ -134,7 +132,7 @@ func (r *reader) optionalID() (id otp.ID) {
 	return r.id()
 }
 
-// window reads the moments that encodeWindow wrote.
+// window reads a window that encodeWindow wrote.
 func (r *reader) window() otp.Window {
 	w, err := decodeWindow(r.borrowed())
 	if err != nil && r.err == nil {
@@ -160,7 +158,7 @@ func idArg(id otp.ID) any { return id[:] }
 
 func idValue(id otp.ID) driver.Value { return id[:] }
 
-// moment is NULL for what has not happened.
+// moment returns NULL for zero.
 func moment(at otp.Millis) driver.Value {
 	if at == 0 {
 		return nil
@@ -168,14 +166,14 @@ func moment(at otp.Millis) driver.Value {
 	return int64(at)
 }
 
-// values puts what a batch writes into interfaces, and uses what it made again in the next batch:
-// a value of its own for each id and moment would be a third of what a server allocates. It relies
-// on drivers being done with a statement's values when the statement is.
+// values wraps what a batch writes in interfaces, and reuses the wrapped values in the next batch: a new value for
+// each id and moment would be a third of a server's allocations. This is safe because a driver does not use a
+// statement's values after the statement has ended.
 type values struct {
 	ids     []boxedID
 	used    int // of ids, in this batch
 	moments map[otp.Millis]driver.Value
-	windows map[otp.Millis]driver.Value // those of one moment
+	windows map[otp.Millis]driver.Value // of one moment
 	texts   map[string]driver.Value
 }
 
@@ -189,7 +187,7 @@ func newValues() values {
 		texts: make(map[string]driver.Value, 16)}
 }
 
-// reset gives back what was made for the last batch.
+// reset releases the values of the last batch.
 func (v *values) reset() {
 	v.used = 0
 	clear(v.moments)
@@ -208,7 +206,7 @@ func (v *values) id(id otp.ID) driver.Value {
 	return box.value
 }
 
-// idOrNull is NULL for the zero id.
+// idOrNull returns NULL for the zero id.
 func (v *values) idOrNull(id otp.ID) driver.Value {
 	if id.IsZero() {
 		return nil
@@ -216,7 +214,7 @@ func (v *values) idOrNull(id otp.ID) driver.Value {
 	return v.id(id)
 }
 
-// moment is NULL for what has not happened. The operations of a batch share few moments.
+// moment returns NULL for zero. The operations of a batch share few moments.
 func (v *values) moment(at otp.Millis) driver.Value {
 	if at == 0 {
 		return nil
@@ -229,8 +227,7 @@ func (v *values) moment(at otp.Millis) driver.Value {
 	return value
 }
 
-// window is NULL for an empty one. A new recipient's holds the moment of its first send alone, which
-// others of the batch have in common.
+// window returns NULL for an empty window. A new recipient's window holds one moment, which others in the batch share.
 func (v *values) window(w otp.Window) driver.Value {
 	if len(w) != 1 {
 		return nullable(encodeWindow(w))
@@ -243,7 +240,7 @@ func (v *values) window(w otp.Window) driver.Value {
 	return value
 }
 
-// text is a string that many rows of a batch have in common.
+// text returns a string that many rows of a batch share.
 func (v *values) text(s string) driver.Value {
 	value, known := v.texts[s]
 	if !known {

@@ -12,16 +12,16 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Keep says how accounts' safe lists are sealed and opened: they may hold whole numbers, and the database holds no
-// number in clear. Before, those that are sealed are read as empty. It is called before the store is used by several
-// goroutines.
+// Keep sets how accounts' safe lists are sealed and opened. They may hold whole numbers, and the database holds no
+// number in clear. Until Keep is called, sealed lists are read as empty. Call it before several goroutines use the
+// store.
 func (a *Accounts) Keep(seal func(address string, text []byte) []byte,
 	open func(address string, sealed []byte) ([]byte, error)) {
 	a.seal, a.open = seal, open
 }
 
-// SealSafeLists seals the safe lists that stand in clear, as SQL and earlier versions write them. One that would not
-// fit its column when it is sealed waits until somebody shortens it.
+// SealSafeLists seals the safe lists that are stored in clear, as SQL and earlier versions write them. A list that
+// would not fit its column when sealed stays in clear until it is shortened.
 func (a *Accounts) SealSafeLists(ctx context.Context) error {
 	var clear []struct {
 		Address string `db:"esme_address"`
@@ -47,7 +47,7 @@ func (a *Accounts) SealSafeLists(ctx context.Context) error {
 	})
 }
 
-// safeList reads what is sealed into SealedSafeList, and what stands in clear as any list.
+// safeList reads a sealed value into SealedSafeList, and a value in clear like any list.
 func safeList() accountColumn {
 	clear := document("safe_list", func(a *otp.Account) *[]string { return &a.SafeList })
 	code := sealed("safe_list", func(a *otp.Account) *[]byte { return &a.SealedSafeList })
@@ -81,7 +81,7 @@ func (a *Accounts) openSafeList(account *otp.Account) error {
 	return nil
 }
 
-// sealSafeList seals what is to be written.
+// sealSafeList seals the list to write.
 func (a *Accounts) sealSafeList(account *otp.Account) {
 	account.SealedSafeList = nil
 	if len(account.SafeList) == 0 || a.seal == nil {

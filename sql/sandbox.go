@@ -12,20 +12,20 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Sandbox is what a sandbox has beside production: clocks, an inbox, and a way back.
+// Sandbox holds what only a sandbox has: clocks, an inbox, and resets.
 type Sandbox struct{ store *Store }
 
-// everyone is the row of sandbox_accounts that speaks of all accounts.
+// everyone is the row of sandbox_accounts that applies to all accounts.
 const everyone = ""
 
-// clockOffsets maps accounts to their offsets, everyone included.
+// clockOffsets maps accounts to their offsets, including everyone.
 type clockOffsets map[string]otp.Millis
 
-// of is the effective offset: the larger of the account's own and everyone's.
+// of returns the effective offset: the larger of the account's own and everyone's.
 func (c clockOffsets) of(account string) otp.Millis { return max(c[everyone], c[account]) }
 
-// clockOffsets reads the offsets inside the operations' own transaction: a cached one would let
-// a code that the moved clock has expired verify on another server.
+// clockOffsets reads the offsets inside the operations' own transaction: with a cached offset, another server could
+// accept a code that the moved clock has expired.
 func (s *Store) clockOffsets(ctx context.Context, w *session, operations []*Operation) (clockOffsets, error) {
 	if !s.options.Sandbox {
 		return nil, nil
@@ -48,7 +48,7 @@ func (s *Store) clockOffsets(ctx context.Context, w *session, operations []*Oper
 	return offsets, err
 }
 
-// Clock is the offset set for account ("" = everyone's) and the effective one.
+// Clock returns the offset set for account ("" means everyone's) and the effective one.
 func (box *Sandbox) Clock(ctx context.Context, account string) (set, effective time.Duration, err error) {
 	read := func(of string) (time.Duration, error) {
 		var offset otp.Millis
@@ -69,8 +69,8 @@ func (box *Sandbox) Clock(ctx context.Context, account string) (set, effective t
 	return set, max(set, all), nil
 }
 
-// SetClock moves a clock forward. It reports false, and changes nothing, for an offset
-// below the one that is set, which is 0 to begin with.
+// SetClock moves a clock forward. It reports false, and changes nothing, for an offset below the current one, which
+// starts at 0.
 func (box *Sandbox) SetClock(ctx context.Context, account string, offset time.Duration) (bool, error) {
 	moved := false
 	if offset < 0 {
@@ -96,16 +96,15 @@ func (box *Sandbox) SetClock(ctx context.Context, account string, offset time.Du
 	return moved, err
 }
 
-// AdvanceClock moves a clock forward by a span from what it shows, everyone's clock with all those
-// that are ahead of it. It reports false, and changes nothing, where the clock would then be more
-// than limit ahead.
+// AdvanceClock moves a clock forward by a span; everyone's clock takes along all clocks that are ahead of it. It
+// reports false, and changes nothing, if the clock would then be more than limit ahead.
 func (box *Sandbox) AdvanceClock(ctx context.Context, account string, by, limit time.Duration) (bool, error) {
-	if _, err := box.SetClock(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
+	if _, err := box.SetClock(ctx, everyone, 0); err != nil { // creates everyone's row if it is missing
 		return false, err
 	}
 	moved := false
 	err := box.store.write(ctx, func(w *session) error {
-		// A write of nothing locks the row, so that of two advances at once the second sees the first.
+		// This write changes nothing and locks the row, so that of two advances at once the second sees the first.
 		if err := w.exec(ctx, `UPDATE sandbox_accounts SET clock_offset = clock_offset WHERE esme_address = ?`,
 			everyone); err != nil {
 			return err
@@ -123,7 +122,7 @@ func (box *Sandbox) AdvanceClock(ctx context.Context, account string, by, limit 
 		if moved = advanced <= otp.Span(limit); !moved {
 			return nil
 		}
-		// Guarded, since a clock that somebody sets at the same time must not go back.
+		// Guarded, because a clock that is set at the same time must not go back.
 		advance := func(of string, to otp.Millis) error {
 			return w.exec(ctx, `UPDATE sandbox_accounts SET clock_offset = ? WHERE esme_address = ? AND clock_offset <= ?`,
 				int64(to), of, int64(to))
@@ -147,9 +146,8 @@ func (box *Sandbox) AdvanceClock(ctx context.Context, account string, by, limit 
 	return moved, err
 }
 
-// Reset forgets an account's challenges, recipients, history, clock, inbox mark and the
-// answers kept under idempotency keys. For "" it
-// forgets everyone's, and the throwaway accounts themselves.
+// Reset removes an account's challenges, recipients, history, clock, inbox mark and the stored answers of idempotency
+// keys. For "" it removes everyone's, and the throwaway accounts themselves.
 func (box *Sandbox) Reset(ctx context.Context, account string) error {
 	return box.store.write(ctx, func(w *session) error {
 		if account != everyone {
@@ -176,7 +174,7 @@ type Seeded struct {
 	Credentials []Credential
 }
 
-// ResetTo is Reset for everyone that adds throwaway accounts.
+// ResetTo is Reset for everyone, followed by adding throwaway accounts.
 func (box *Sandbox) ResetTo(tx *Tx, accounts []Seeded) error {
 	if err := resetEveryone(tx.ctx, tx.session); err != nil {
 		return err
@@ -227,7 +225,7 @@ func execAll(ctx context.Context, w *session, args []driver.Value, texts ...stri
 	return nil
 }
 
-// Remains tells what a sandbox has left in this database, in words, empty for nothing.
+// Remains lists the accounts that a sandbox has marked in this database.
 func (box *Sandbox) Remains(ctx context.Context) ([]string, error) {
 	var accounts []string
 	err := box.store.reads.SelectContext(ctx, &accounts, `SELECT esme_address FROM sandbox_accounts ORDER BY esme_address`)
@@ -244,7 +242,7 @@ type Send struct {
 	Recipient otp.Recipient
 }
 
-// SendQuery selects sends. Zero fields select everything, but From and Limit are always needed.
+// SendQuery selects sends. Zero fields select everything, but From and Limit are always required.
 type SendQuery struct {
 	Account    string
 	Recipients []otp.ID // to any of these, by hash
@@ -257,16 +255,16 @@ type SendQuery struct {
 	Limit      int
 }
 
-// OldestSend is the oldest event id whose challenge may still be there at now, which spares a
-// query over a long history. Now is unmoved by any sandbox clock.
+// OldestSend returns the oldest event id whose challenge may still exist at now, so that a query need not read a long
+// history. now is the real time, without sandbox offsets.
 func OldestSend(now otp.Millis) (id otp.ID) {
-	const longest = 30*otp.Minute + otp.Memory // the longest lifetime, then the memory of it
+	const longest = 30*otp.Minute + otp.Memory // the longest lifetime, and the time after it
 	binary.BigEndian.PutUint64(id[:8], uint64(max(0, now-longest-otp.Hour))<<16)
 	return id
 }
 
-// text is the statement that reads what q selects. MariaDB begins with the newest events, as told: by itself it would
-// begin with all live challenges and sort them. To SQLite that is a comment.
+// text returns the statement that reads what q selects. A hint makes MariaDB begin with the newest events; without it,
+// it would begin with all live challenges and sort them. For SQLite the hint is a comment.
 func (q *SendQuery) text() (string, []any) {
 	where, args := `e.kind IN ('sent', 'resent') AND e.id > ? AND e.id > ?`, []any{q.After[:], q.From[:]}
 	if q.Account != "" {
@@ -310,8 +308,7 @@ func (q *SendQuery) text() (string, []any) {
 		LIMIT ?`, append(args, q.Limit)
 }
 
-// Sends reads committed sends that were not taken back and whose challenge is still there,
-// newest first.
+// Sends reads committed sends that were not refunded and whose challenge still exists, newest first.
 func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 	text, args := q.text()
 	rows, err := box.store.reads.QueryxContext(ctx, text, args...)
@@ -338,7 +335,7 @@ func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
 
 // ClearInbox moves everyone's inbox mark to after: sends up to it are no longer shown.
 func (box *Sandbox) ClearInbox(ctx context.Context, after otp.ID) error {
-	if _, err := box.SetClock(ctx, everyone, 0); err != nil { // makes everyone's row if it is missing
+	if _, err := box.SetClock(ctx, everyone, 0); err != nil { // creates everyone's row if it is missing
 		return err
 	}
 	return box.store.write(ctx, func(w *session) error {

@@ -16,30 +16,30 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// SchemaPolicy says what opening a database does about its schema.
+// SchemaPolicy says what opening a database does with its schema.
 type SchemaPolicy int
 
 const (
-	// UpdateSchema brings it up to date, and makes a SQLite file that is missing. Servers do so.
+	// UpdateSchema brings the schema up to date, and creates a missing SQLite file. Servers use it.
 	UpdateSchema SchemaPolicy = iota
-	// RequireSchema refuses one that is not this program's, and a file that is missing: a command
-	// that was pointed at the wrong database must not turn it into one of ours.
+	// RequireSchema refuses a schema that is not this program's, and a missing file: a command with the wrong database
+	// URL must not turn that database into one of ours.
 	RequireSchema
-	// AnySchema takes it as it is, for those who are going to judge it.
+	// AnySchema accepts any schema, for commands that inspect it.
 	AnySchema
 )
 
-// ErrNoDatabase says that there is nothing at the path of a SQLite database.
+// ErrNoDatabase says that there is no file at the path of a SQLite database.
 var ErrNoDatabase = errors.New("there is no database file")
 
-// ErrMayNotMigrate says that the schema has to change and the database's user may not change it.
+// ErrMayNotMigrate says that the schema must be updated and the database user lacks the rights.
 var ErrMayNotMigrate = errors.New(`the schema has to change, and this user of the database may not change it; ` +
 	`run "otpbridge migrate up" as one with CREATE, ALTER and INDEX on it`)
 
 // SchemaError says that a schema is not this program's.
 type SchemaError struct{ Schema }
 
-// Error implements error and names the remedy.
+// Error implements error. It names the remedy.
 func (e SchemaError) Error() string {
 	if e.Version > e.Latest {
 		return fmt.Sprintf("the schema is version %d, made by a newer program than this one, which knows %d; use that "+
@@ -73,7 +73,7 @@ func (s *Store) settleSchema(ctx context.Context, schema *sql.DB) error {
 		}
 		return nil
 	}
-	// The library reads and takes apart every migration first, which takes a command longer than all else that it does.
+	// The library first reads and parses every migration, which would be most of a command's run time.
 	if state, err := s.schemaOf(ctx, sqlx.NewDb(schema, s.reads.DriverName())); err == nil && state.complete() {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (s *Store) settleSchema(ctx context.Context, schema *sql.DB) error {
 	return nil
 }
 
-// Schema is how far a database's schema has come.
+// Schema is the state of a database's schema.
 type Schema struct {
 	Version    int64       `json:"version"` // the newest that was applied, 0 for an empty database
 	Latest     int64       `json:"latest"`  // what this program needs
@@ -98,7 +98,7 @@ type Schema struct {
 type Migration struct {
 	Version   int64      `json:"version"`
 	Name      string     `json:"name"`
-	AppliedAt *time.Time `json:"applied_at"` // nil: it is still to come
+	AppliedAt *time.Time `json:"applied_at"` // nil: not yet applied
 }
 
 // complete reports whether every migration that this program knows was applied.
@@ -106,8 +106,7 @@ func (s Schema) complete() bool {
 	return !slices.ContainsFunc(s.Migrations, func(m Migration) bool { return m.AppliedAt == nil })
 }
 
-// Schema reads the versions without changing anything, which the migrating library would: it
-// makes its table when it looks.
+// Schema reads the versions without changing anything. The migration library would create its table.
 func (s *Store) Schema(ctx context.Context) (Schema, error) { return s.schemaOf(ctx, s.reads) }
 
 func (s *Store) schemaOf(ctx context.Context, db *sqlx.DB) (Schema, error) {
@@ -144,7 +143,7 @@ func (s *Store) schemaOf(ctx context.Context, db *sqlx.DB) (Schema, error) {
 	return schema, nil
 }
 
-// appliedMigrations is when each version was applied. A database that lacks the table is empty.
+// appliedMigrations returns when each version was applied. A database without the table is empty.
 func (s *Store) appliedMigrations(ctx context.Context, db *sqlx.DB) (map[int64]time.Time, error) {
 	tables := 0
 	if err := db.GetContext(ctx, &tables, s.dialect.tables+` = 'goose_db_version'`); err != nil {
@@ -171,8 +170,8 @@ func (s *Store) appliedMigrations(ctx context.Context, db *sqlx.DB) (map[int64]t
 	return applied, rows.Err()
 }
 
-// readTimestamp reads the one column of this schema that is a timestamp, which is not ours. It is
-// for display; what cannot be read is the zero time.
+// readTimestamp reads the only timestamp column of the schema, which belongs to the migration library. It is for
+// display; the zero time stands for a value that cannot be read.
 func readTimestamp(value any) time.Time {
 	switch value := value.(type) {
 	case time.Time:

@@ -90,8 +90,8 @@ func TestJudgeGrants_TellsTooLittleFromTooMuch(t *testing.T) {
 	}
 }
 
-// Servers of the version before go on beside a migration, and the schema's user has no DROP: so a migration takes
-// nothing away. The first five made the schema before anybody had one.
+// Servers of the previous version keep running during a migration, and the schema's user has no DROP: so a migration
+// removes nothing. The first five made the schema before its first release.
 func TestMigrations_OnlyAdd(t *testing.T) {
 	files, err := migrationFiles.ReadDir("migrations")
 	require.NoError(t, err)
@@ -111,7 +111,7 @@ func TestMigrations_OnlyAdd(t *testing.T) {
 	require.Positive(t, judged)
 }
 
-// A database of before, with a server's deliveries under way, comes up to date and keeps its history.
+// An older database, with a server's deliveries in progress, is brought up to date and keeps its history.
 func TestMigrate_ADatabaseWithWatermarksKeepsItsHistory(t *testing.T) {
 	onEmpty(t, func(t *testing.T, databaseURL string) {
 		s, err := Open(ctx, databaseURL, Options{})

@@ -14,7 +14,7 @@ type insertShape struct {
 	rows int
 }
 
-// script is the writes of one transaction, to be made all at once.
+// script is the writes of one transaction, made together.
 type script struct {
 	writes []write
 	args   []driver.Value // of the guarded writes, one after the other
@@ -24,33 +24,33 @@ type script struct {
 type write struct {
 	text    string // up to and including VALUES for an INSERT
 	args    []driver.Value
-	width   int    // of an INSERT's row; 0 of an UPDATE
-	guards  int    // rows that it must match, neither more nor fewer; 0 where any number will do
-	matched *int64 // gets how many rows it matched; nil where that is nobody's question
+	width   int    // of an INSERT's row; 0 for an UPDATE
+	guards  int    // the exact number of rows that it must match; 0: any number
+	matched *int64 // receives how many rows it matched; may be nil
 }
 
 // guard adds an UPDATE that must find one row with the version it was decided on.
 func (c *script) guard(text string, args ...driver.Value) { c.guardAll(1, text, args...) }
 
-// guardAll adds an UPDATE that must find so many rows with the version they were decided on.
+// guardAll adds an UPDATE that must find this number of rows with the version they were decided on.
 func (c *script) guardAll(rows int, text string, args ...driver.Value) {
 	from := len(c.args)
 	c.args = append(c.args, args...)
 	c.writes = append(c.writes, write{text: text, args: c.args[from:], guards: rows})
 }
 
-// count adds an UPDATE that may find its row or not, and tells whoever wants to know.
+// count adds an UPDATE that may match any number of rows, and stores the number in matched unless that is nil.
 func (c *script) count(matched *int64, text string, args ...driver.Value) {
 	c.guard(text, args...)
 	last := &c.writes[len(c.writes)-1]
 	last.guards, last.matched = 0, matched
 }
 
-// layout is the columns of a table into which a batch inserts.
+// layout is the columns of a table that a batch inserts into.
 type layout struct {
 	into    string // INSERT INTO and the table
 	columns []string
-	texts   map[uint64]string // of INSERTs up to and including VALUES, by the columns that are left out
+	texts   map[uint64]string // INSERTs up to and including VALUES, by the omitted columns
 }
 
 func newLayout(insert, table, columns string) *layout {
@@ -76,8 +76,8 @@ func (l *layout) without(nulls uint64) string {
 	return text
 }
 
-// insert adds an INSERT of any number of rows. Columns that are NULL in all of them are left out,
-// since every value that is passed costs time and most rows say nothing in a quarter of theirs.
+// insert adds an INSERT of any number of rows. Columns that are NULL in all of them are left out, because every value
+// costs time and most rows have NULL in a quarter of their columns.
 func (c *script) insert(into *layout, args []driver.Value) {
 	if len(args) == 0 {
 		return
@@ -98,9 +98,8 @@ func (c *script) insert(into *layout, args []driver.Value) {
 	c.writes = append(c.writes, write{text: into.without(nulls), args: kept, width: width - bits.OnesCount64(nulls)})
 }
 
-// play makes a script's writes. Where the database takes several statements in a packet they
-// all go in one, because a round trip for each row would cost more than its write; else they go
-// one by one, prepared.
+// play executes a script's writes. If the database accepts several statements in a packet they are all sent in one,
+// because a round trip per row would cost more than its write; otherwise they are sent one by one, prepared.
 func (s *session) play(ctx context.Context, c *script) error {
 	if len(c.writes) == 0 {
 		return nil
@@ -124,7 +123,7 @@ func (s *session) playOne(ctx context.Context, w *write) error {
 		}
 		return err
 	}
-	// A statement is prepared once for each size, and any number of rows is a sum of powers of two.
+	// A statement is prepared once per size; any number of rows is a sum of powers of two.
 	for args := w.args; len(args) > 0; {
 		rows := maxInsert
 		for rows*w.width > len(args) {
@@ -138,7 +137,7 @@ func (s *session) playOne(ctx context.Context, w *write) error {
 	return nil
 }
 
-// judge takes note of how many rows the statement matched.
+// judge checks how many rows the statement matched.
 func (w *write) judge(n int64) error {
 	if w.guards != 0 && n != int64(w.guards) {
 		return errGuard
@@ -149,7 +148,7 @@ func (w *write) judge(n int64) error {
 	return nil
 }
 
-// allAffected is the part of the MySQL driver's results that tells of each statement by itself.
+// allAffected is the part of the MySQL driver's results that reports each statement separately.
 type allAffected interface{ AllRowsAffected() []int64 }
 
 func (s *session) playAtOnce(ctx context.Context, c *script) error {
@@ -184,11 +183,11 @@ func (s *session) playAtOnce(ctx context.Context, c *script) error {
 	return nil
 }
 
-// maxInsert is the most rows one prepared INSERT carries: a power of two that keeps the widest
-// row's parameters well below every database's limit.
+// maxInsert is the largest number of rows of a prepared INSERT: a power of two that keeps the widest row's parameters
+// well below every database's limit.
 const maxInsert = 64
 
-// insertText remembers the texts of prepared INSERTs, of which there are few.
+// insertText caches the texts of prepared INSERTs, of which there are few.
 func (w *writer) insertText(into string, width, rows int) string {
 	shape := insertShape{into, rows}
 	text, known := w.inserts[shape]
@@ -207,8 +206,8 @@ func insertText(into string, width, rows int) string {
 	return into + strings.Repeat(row+",", rows-1) + row
 }
 
-// in is the tail of an IN list and its arguments. Lists are padded with their last member to a
-// handful of sizes, so that few prepared statements serve every batch.
+// in returns the list of an IN condition and its arguments. Lists are padded with their last member to a few sizes, so
+// that few prepared statements serve every batch.
 func in[A, T any](members []T, arg func(T) A) (list string, args []A) {
 	size := 1
 	for size < len(members) {
@@ -221,7 +220,7 @@ func in[A, T any](members []T, arg func(T) A) (list string, args []A) {
 	return "(" + strings.Repeat("?,", size-1) + "?)", args
 }
 
-// verb names a statement in errors: its first words, never its values.
+// verb returns the first words of a statement, for errors: never its values.
 func verb(text string) string {
 	words := strings.Fields(text)
 	return strings.ToLower(strings.Join(words[:min(len(words), 3)], " "))

@@ -6,15 +6,15 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Shadows are what the rules would know of recipients whose account's upstream answers. They guard nothing.
+// Shadows are the states of recipients by the local rules, for accounts whose upstream answers. They guard nothing.
 type Shadows struct{ store *Store }
 
-// Shadow is a row.
+// Shadow is one such state.
 type Shadow struct {
 	ID        otp.ID // the recipient's hash
 	Version   int64
 	Account   string
-	State     []byte // nil for one that is not stored yet
+	State     []byte // nil if not stored yet
 	UpdatedAt otp.Millis
 }
 
@@ -24,7 +24,7 @@ var shadows = table[Shadow]{"shadows", func(s *Shadow) []column {
 	}
 }}
 
-// Change has a rule change the state of an account's recipient at now. The rule may run more than once.
+// Change applies a rule to the state of an account's recipient at now. The rule may run more than once.
 func (s *Shadows) Change(ctx context.Context, account string, id otp.ID, now otp.Millis,
 	rule func(state []byte) ([]byte, error)) error {
 	if err := s.store.admitsWrite(); err != nil {

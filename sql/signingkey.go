@@ -9,15 +9,15 @@ import (
 
 // SigningKey is one key that receipts are signed with.
 type SigningKey struct {
-	Number    int // from 1; of those that sign already, the highest does
+	Number    int // from 1; of the keys that may sign, the highest signs
 	ID        string
 	Public    []byte
 	Sealed    []byte
 	CreatedAt otp.Millis
-	SignsFrom otp.Millis // published earlier
+	SignsFrom otp.Millis // it is published earlier
 }
 
-// SigningKeys are all keys that are stored, newest first.
+// SigningKeys returns all stored keys, newest first.
 func (box *Keyring) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	rows, err := box.store.reads.QueryContext(ctx, `
 		SELECT number, id, public_key, sealed, created_at, signs_from
@@ -38,8 +38,8 @@ func (box *Keyring) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return keys, rows.Err()
 }
 
-// AddSigningKey adds a key and deletes those with the given numbers, all or nothing. ErrTaken means
-// that another key was added under its number first.
+// AddSigningKey adds a key and deletes those with the given numbers, all or nothing. ErrTaken means that another key
+// was added under its number first.
 func (box *Keyring) AddSigningKey(ctx context.Context, k SigningKey, expired ...int) error {
 	err := box.store.write(ctx, func(w *session) error {
 		err := w.exec(ctx,

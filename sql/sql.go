@@ -1,15 +1,13 @@
-// Package sql keeps the engine's state in a relational database: embedded SQLite, or a server
-// that speaks MySQL's protocol, through the same SQL text. It is the only package that knows
-// that a table exists, and this file the only one that knows how the databases differ.
+// Package sql stores the engine's state in a relational database: embedded SQLite, or a server that speaks MySQL's
+// protocol, with the same SQL text. Only this package knows the tables, and only this file knows how the databases
+// differ.
 //
-// It promises that an operation's answer is given after its COMMIT and never before, that a
-// decision counts only if the guarded write that carries it changed exactly the rows it meant
-// to, and that an operation whose COMMIT was cut off is either found again by its event or
-// repeated, never doubled. All operations go through one queue and are committed in batches,
-// because one fsync shared by two hundred callers is what makes durability affordable.
+// An operation is answered after its COMMIT and never before. A decision counts only if its guarded write changed
+// exactly the expected rows. An operation whose COMMIT was cut off is either found by its event or repeated, never
+// doubled. All operations go through one queue and are committed in batches, because one fsync shared by two hundred
+// callers is what makes durability affordable.
 //
-// What an operation decides is left to the rules it brings along; what is sealed or hashed
-// arrives here sealed or hashed.
+// An operation's rule decides; the store only runs it. Sealed and hashed values arrive here sealed and hashed.
 package sql
 
 import (
@@ -40,20 +38,20 @@ import (
 	_ "modernc.org/sqlite" // the driver
 )
 
-// dialect is all in which the databases differ.
+// dialect holds all differences between the databases.
 type dialect struct {
-	name      string // in the suffix of migrations that are for this database alone
+	name      string // in the suffix of migrations for this database only
 	goose     goose.Dialect
 	locker    func() (lock.Locker, error) // keeps two servers from migrating at once; nil for none
-	pipelines bool                        // several statements travel in one packet
-	begin     string                      // starts a transaction that is going to write; empty if one is always open
+	pipelines bool                        // several statements can be sent in one packet
+	begin     string                      // starts a writing transaction; empty if one is always open
 	insert    string                      // begins an INSERT of many rows
-	lock      string                      // ends a SELECT whose rows the transaction is going to decide on
-	allocate  int                         // bytes of a row that needs pages of its own; 0 where no write can tell
-	tables    string                      // counts the tables whose name is what follows
+	lock      string                      // ends a SELECT of rows that the transaction will decide on
+	allocate  int                         // bytes of a row that needs new pages; 0 if no write can show that
+	tables    string                      // counts the tables whose name follows
 	columns   string                      // lists every column as table.column
-	forget    []string                    // lets go of what was deleted, outside transactions
-	migrated  string                      // the moment of a row of goose_db_version, in seconds since 1970
+	forget    []string                    // releases deleted data, outside transactions
+	migrated  string                      // the time of a row of goose_db_version, in seconds since 1970
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
@@ -62,9 +60,8 @@ type dialect struct {
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrations are the files that are for this database: those without a suffix of their own and
-// those with its name. Comments like /*sqlite WITHOUT ROWID */ are code where the name is the
-// database's, as MySQL does it with /*! … */.
+// migrations returns the files for this database: those without a database suffix and those with its name. Comments
+// such as /*sqlite WITHOUT ROWID */ become code for the database they name, like MySQL's /*! … */.
 func (d *dialect) migrations() (fs.FS, error) {
 	own := regexp.MustCompile(`/\*` + d.name + ` (.*?)\*/`)
 	files := fstest.MapFS{}
@@ -86,9 +83,8 @@ func (d *dialect) migrations() (fs.FS, error) {
 	return files, nil
 }
 
-// Open opens the database that databaseURL names, sqlite:path or
-// mysql://user:password@host:port/schema, and brings its schema up to date. A missing SQLite
-// file is created.
+// Open opens the database at databaseURL, sqlite:path or mysql://user:password@host:port/schema, and brings its schema
+// up to date. A missing SQLite file is created.
 func Open(ctx context.Context, databaseURL string, options Options) (*Store, error) {
 	scheme, rest, _ := strings.Cut(databaseURL, ":")
 	options.url = databaseURL
@@ -173,8 +169,8 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-// sqliteURI is built by net/url, because a '#' or '?' in a path would end a hand-built one early.
-// Its mode keeps SQLite from making a file where somebody has deleted one.
+// sqliteURI builds the URI with net/url, because a '#' or '?' in a path would end a hand-built one early. Its mode
+// keeps SQLite from creating a file that somebody has deleted.
 func sqliteURI(path string, pragmas ...string) string {
 	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"},
 		"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
@@ -186,7 +182,7 @@ var mysqlDialect = dialect{
 	name:  "mysql",
 	goose: goose.DialectMySQL,
 	locker: func() (lock.Locker, error) {
-		// A row with a lease rather than GET_LOCK, which neither Galera nor TiDB replicates.
+		// A row with a lease instead of GET_LOCK, which neither Galera nor TiDB replicates.
 		return lock.NewMySQLTableLocker(lock.WithTableLeaseDuration(30*time.Second),
 			lock.WithTableHeartbeatInterval(5*time.Second),
 			lock.WithTableLockTimeout(time.Second, 30), lock.WithTableLogger(slog.New(slog.DiscardHandler)),
@@ -204,8 +200,8 @@ var mysqlDialect = dialect{
 	taken:     func(err error) bool { return mysqlTaken(mysqlNumber(err)) },
 }
 
-// Deadlines of a MySQL connection. Locks are waited for at most two seconds by the server, so a
-// statement that has not answered after five is on a connection that is gone.
+// Timeouts of a MySQL connection. The server waits for locks for at most two seconds, so if a statement has not
+// answered after five, the connection is gone.
 const (
 	mysqlConnectTimeout   = 5 * time.Second
 	mysqlStatementTimeout = 5 * time.Second
@@ -218,9 +214,9 @@ func openMySQL(ctx context.Context, databaseURL string, options Options) (*Store
 		return nil, err
 	}
 	writing := config.Clone()
-	writing.Params["autocommit"] = "0" // spares each batch the round trip of a BEGIN
-	// One round trip for all guarded updates of a batch. Only constant texts of this package are
-	// ever sent, with every value interpolated by the driver.
+	writing.Params["autocommit"] = "0" // saves each batch the round trip of a BEGIN
+	// One round trip for all guarded updates of a batch. Only constant texts of this package are sent, with every
+	// value interpolated by the driver.
 	writing.MultiStatements, writing.InterpolateParams = true, true
 	open := func(config *mysql.Config, connections int) (*sql.DB, error) {
 		connector, err := mysql.NewConnector(config)
@@ -243,7 +239,7 @@ func openMySQL(ctx context.Context, databaseURL string, options Options) (*Store
 	}
 	migrating := config.Clone()
 	migrating.ParseTime = true // goose's lock reads its lease as a time
-	migrating.ReadTimeout = 0  // changing a large table takes its time
+	migrating.ReadTimeout = 0  // changing a large table can take long
 	schema, err := open(migrating, 4)
 	if err != nil {
 		return nil, errors.Join(err, writes.Close(), reads.Close())
@@ -264,9 +260,8 @@ func openMySQL(ctx context.Context, databaseURL string, options Options) (*Store
 	return s, nil
 }
 
-// mysqlConfig reads mysql://user:password@host:port/schema with the options tls (true, false,
-// preferred, skip-verify), tls-ca, tls-cert and tls-key (PEM files), and socket (a path, in place
-// of host and port).
+// mysqlConfig reads mysql://user:password@host:port/schema with the options tls (true, false, preferred, skip-verify),
+// tls-ca, tls-cert and tls-key (PEM files), and socket (a path, instead of host and port).
 func mysqlConfig(databaseURL string) (*mysql.Config, error) {
 	parsed, err := url.Parse(databaseURL)
 	if err != nil {
@@ -347,17 +342,17 @@ func setTLS(config *mysql.Config, host string, query url.Values) error {
 	return nil
 }
 
-// silent drops the driver's own log lines: every error it reports there it returns as well.
+// silent drops the driver's own log lines: it also returns every error that it logs.
 type silent struct{}
 
 func (silent) Print(...any) {}
 
-// readCommitted sets a new connection's isolation level. MariaDB 10.11 has no variable
-// transaction_isolation and MySQL 8 none named tx_isolation, so it takes the statement.
+// readCommitted sets a new connection's isolation level. It uses the statement, because MariaDB 10.11 has no variable
+// transaction_isolation and MySQL 8 none named tx_isolation.
 //
-// On a Galera cluster it also makes every statement wait for what other nodes have committed: a
-// refusal decided on rows that lag behind, such as "nothing to verify" right after the code was
-// generated on another node, would be wrong. Servers that do not know the variable need none.
+// On a Galera cluster it also makes every statement wait for what other nodes have committed. Otherwise a refusal
+// decided on outdated rows would be wrong, such as "nothing to verify" right after the code was generated on another
+// node. Servers that do not know the variable do not need it.
 type readCommitted struct{ driver.Connector }
 
 // Connect implements driver.Connector.
@@ -381,8 +376,8 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// refuseCollation refuses key columns that compare case-insensitively: two names that differ in
-// case alone would be one. The migrations set a binary one; someone may have changed it.
+// refuseCollation refuses key columns that compare case-insensitively: two names that differ only in case would be
+// one. The migrations set a binary collation; someone may have changed it.
 func (s *Store) refuseCollation(ctx context.Context) error {
 	columns, err := s.caseBlindColumns(ctx)
 	if err != nil {

@@ -42,7 +42,7 @@ func do(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-// sum tells one content of the table from another, having checked that the database is sound.
+// sum returns a checksum of the table's content, after checking that the database is sound.
 func sum(t *testing.T, db *sql.DB) (content string) {
 	t.Helper()
 	var sound string
@@ -73,11 +73,11 @@ const insertRows = `
 
 func rowsToInsert(rows, size int) string { return fmt.Sprintf(insertRows, size, rows) }
 
-// limitVariable is set in a child, which has the kernel refuse its writes: a process cannot be
-// limited without the tests beside this one.
+// limitVariable is set in a child process whose writes the kernel refuses: a limit on this process would affect the
+// other tests.
 const limitVariable = "OTPBRIDGE_TEST_FILE_LIMIT"
 
-// A write that the kernel makes in part, and then refuses, leaves the database as it was.
+// A write that the kernel makes in part and then refuses leaves the database as it was.
 func TestSQLite_AFileThatCannotGrowFailsTheCommit(t *testing.T) {
 	if os.Getenv(limitVariable) == "" {
 		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
@@ -112,7 +112,7 @@ func TestSQLite_AFileThatCannotGrowFailsTheCommit(t *testing.T) {
 	require.Equal(t, now, sum(t, crashed(t, path)))
 }
 
-// A statement that is left open would keep SQLite's connection, with its files and its locks.
+// An open statement would keep SQLite's connection, with its files and locks.
 func TestStore_CloseLeavesNoFileOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "otp.db")
 	s, err := Open(ctx, "sqlite:"+path, Options{})
@@ -124,7 +124,7 @@ func TestStore_CloseLeavesNoFileOpen(t *testing.T) {
 	require.NoFileExists(t, path+"-wal", "what the log held is in the database")
 }
 
-// openBelow lists the files that this process has open below folder.
+// openBelow lists the files below folder that this process has open.
 func openBelow(t *testing.T, folder string) (open []string) {
 	t.Helper()
 	const descriptors = "/proc/self/fd"

@@ -11,17 +11,17 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Statistics are counts by the hour and account. They guard nothing: a server that is killed loses what it had not
-// added yet, and a COMMIT that nobody answered may count twice.
+// Statistics are counts per hour and account. They guard nothing: a killed server loses what it had not added yet, and
+// a COMMIT that was not answered may count twice.
 type Statistics struct{ store *Store }
 
-// StatisticKey is what is counted.
+// StatisticKey identifies what is counted.
 type StatisticKey struct {
 	Name        string     // of the count, up to 16 characters
-	Hour        otp.Millis // when it began
-	Account     string     // empty for strangers
+	Hour        otp.Millis // start of the hour
+	Account     string     // empty for callers without an account
 	Environment string     // of sends; else empty
-	Part        string     // what is told apart under the name, up to 64 characters
+	Part        string     // what is counted separately under the name, up to 64 characters
 }
 
 // Statistic is a count.
@@ -34,11 +34,11 @@ type Statistic struct {
 // StatisticsMemory is how long counts are kept.
 const StatisticsMemory = 92 * otp.Day
 
-// statisticsAtOnce bounds the rows of one transaction, so that decisions do not wait for it long.
+// statisticsAtOnce bounds the rows of one transaction, so that decisions do not wait long for it.
 const statisticsAtOnce = 100
 
-// Add adds what a server has counted and removes what is too old. It returns what it could not add, with the reason.
-// Servers that count the same add up.
+// Add adds a server's counts and removes old ones. It returns what it could not add, with the reason. Counts of
+// several servers with the same key add up.
 func (c *Statistics) Add(ctx context.Context, counts []Statistic, now otp.Millis) ([]Statistic, error) {
 	slices.SortFunc(counts, func(x, y Statistic) int { return x.compare(&y.StatisticKey) }) // as every server locks them
 	for len(counts) > 0 {
@@ -86,15 +86,15 @@ func (c *Statistics) add(ctx context.Context, counts []Statistic, now otp.Millis
 
 // StatisticQuery selects counts.
 type StatisticQuery struct {
-	Names       []string // one at least
-	Accounts    []string // nil: all, and strangers
+	Names       []string // at least one
+	Accounts    []string // nil: all, and callers without an account
 	Environment string   // of sends; empty: any
 	From, To    otp.Millis
-	ByHour      bool // else counts of all hours are one
-	ByAccount   bool // else those of all accounts are one
+	ByHour      bool // else the counts of all hours are added up
+	ByAccount   bool // else those of all accounts are added up
 }
 
-// Sum reads counts, added up over what the query does not tell apart. It reads the rows of its names and hours alone,
+// Sum reads counts, added up over what the query does not separate. It reads only the rows of its names and hours,
 // however many events there were.
 func (c *Statistics) Sum(ctx context.Context, q StatisticQuery) ([]Statistic, error) {
 	if q.Accounts != nil && len(q.Accounts) == 0 {
@@ -117,7 +117,7 @@ func (c *Statistics) Sum(ctx context.Context, q StatisticQuery) ([]Statistic, er
 	return all, rows.Err()
 }
 
-// text is the statement that reads what q selects.
+// text returns the statement that reads what q selects.
 func (q *StatisticQuery) text() (string, []any) {
 	names, args := in(q.Names, func(n string) any { return n })
 	where := `name IN ` + names + ` AND hour >= ? AND hour < ?`

@@ -18,8 +18,8 @@ func statistic(hour otp.Millis, account, part string) Statistic {
 	return Statistic{StatisticKey{"sent", hour, account, "live", part}, 1, 10}
 }
 
-// What two servers count adds up. What is read depends on the hours, accounts and names that are asked for, and not on
-// how many events there were.
+// The counts of two servers add up. A query reads the rows of its hours, accounts and names, however many events there
+// were.
 func TestStatistics_AddUpAndAreFoundByAnIndexRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		const servers, rounds = 2, 10
@@ -80,7 +80,7 @@ func requireIndexed(t *testing.T, s *Store, sqlite bool) {
 	requireSearch(t, s, sqlite, `DELETE FROM statistics WHERE hour < ?`, []any{3})
 }
 
-// requireSearch refuses a plan that reads a whole table or index. It returns what the plan says of the indexes it uses.
+// requireSearch refuses a plan that reads a whole table or index. It returns the indexes that the plan uses.
 func requireSearch(t *testing.T, s *Store, sqlite bool, text string, args []any) (indexes []string) {
 	t.Helper()
 	rows, err := s.reads.Queryx(map[bool]string{true: `EXPLAIN QUERY PLAN `, false: `EXPLAIN `}[sqlite]+text, args...)

@@ -15,21 +15,20 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Options say how a store is run. The zero value is for production.
+// Options configure a store. The zero value is for production.
 type Options struct {
 	// Sandbox makes every operation read its account's clock offset.
 	Sandbox bool
-	// SweepEvery is the pause between two sweeps; 0 leaves sweeping to calls of Sweep.
+	// SweepEvery is the interval of sweeps; with 0, only calls of Sweep sweep.
 	SweepEvery time.Duration
-	// Schema says what happens to a schema that is not this program's; by default it is brought
-	// up to date.
+	// Schema says what to do with a schema that is not this program's; by default it is brought up to date.
 	Schema SchemaPolicy
 
-	// State is the folder, outside everything that a backup of the database takes, in which the store
-	// remembers how far its commits came, to find out that a backup was restored. Empty: it cannot.
+	// State is a folder, outside everything that a backup of the database contains, in which the store records its
+	// commits, to detect that a backup was restored. If empty, it cannot.
 	State string
-	// Committed is called with the events of each batch that committed, before its callers are answered: it must be quick,
-	// and must not keep them. Nil for nobody.
+	// Committed is called with the events of each committed batch, before its callers are answered. It must be quick
+	// and must not keep them. May be nil.
 	Committed func([]otp.Event)
 
 	url  string
@@ -61,9 +60,9 @@ type Store struct {
 	dialect dialect
 	reads   *sqlx.DB
 
-	writing sync.Mutex   // held by whoever uses the writer: a batch or a single write
-	single  sync.Mutex   // held by the one single write whose turn it is
-	alone   atomic.Int64 // single writes, waiting or under way
+	writing sync.Mutex   // held while the writer is used, by a batch or a single write
+	single  sync.Mutex   // held by the single write whose turn it is
+	alone   atomic.Int64 // single writes, waiting or in progress
 	writer  *writer
 	witness *witness // nil if the options name no folder for it
 
@@ -75,7 +74,7 @@ type Store struct {
 
 	sweeping   sync.Mutex
 	walks      []*walk
-	noticeWalk [2]otp.ID // where the next sweep of what webhooks are told goes on: endpoint and id
+	noticeWalk [2]otp.ID // where the next sweep of notices continues: endpoint and id
 
 	queue   *queue
 	waiters sync.Pool // of the channels on which callers wait
@@ -87,8 +86,7 @@ type Store struct {
 	done    sync.WaitGroup
 }
 
-// start takes over three handles: the one that writes, those that read, and the one through
-// which the schema is changed.
+// start returns the store and takes over three handles: for writing, for reading, and for schema changes.
 func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schema *sql.DB, options Options) (*Store,
 	error) {
 	s := &Store{
@@ -128,9 +126,8 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	return s, nil
 }
 
-// migrate applies what is missing. Two servers that start at once both try. Where the database
-// has no lock for that, the loser meets a busy database or a table that exists by now, and finds
-// nothing left to do when it looks again.
+// migrate applies the missing migrations. Two servers that start at once both try. If the database has no lock for
+// that, the loser finds a busy database or an existing table, and nothing left to do in its next try.
 func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 	files, err := s.dialect.migrations()
 	if err != nil {
@@ -157,7 +154,7 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 	}
 }
 
-// Close commits what is queued, refuses what comes later and closes the database.
+// Close commits what is queued, refuses later operations and closes the database.
 func (s *Store) Close() error {
 	s.closing.Lock()
 	if s.closed {
@@ -175,8 +172,8 @@ func (s *Store) Close() error {
 	return errors.Join(s.writer.close(), s.reads.Close(), s.witness.close())
 }
 
-// ClockSkew is how far the database's clock is ahead of this machine's, 0 where they are one. It
-// is the only time that SQL is asked for the time.
+// ClockSkew returns how far the database's clock is ahead of this machine's, 0 if they are the same clock. Nothing
+// else asks the database for the time.
 func (s *Store) ClockSkew(ctx context.Context) (time.Duration, error) {
 	if s.dialect.now == "" {
 		return 0, nil
@@ -191,16 +188,16 @@ func (s *Store) ClockSkew(ctx context.Context) (time.Duration, error) {
 	return time.UnixMilli(millis).Sub(between), nil
 }
 
-// Queued returns how many operations wait for their batch, and how many guesses may wait as fast as the
-// database is now.
+// Queued returns how many operations wait for their batch, and how many guesses may wait at the database's current
+// speed.
 func (s *Store) Queued() (waiting, length int) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	return s.queue.waiting(), s.queue.length(Verifying)
 }
 
-// write runs do in a transaction of its own, between two batches. Writes queue among themselves, so
-// that a batch never waits for more than one.
+// write runs do in its own transaction, between two batches. Single writes queue among themselves, so that a batch
+// never waits for more than one.
 func (s *Store) write(ctx context.Context, do func(w *session) error) error {
 	s.alone.Add(1)
 	defer s.alone.Add(-1)

@@ -40,13 +40,13 @@ var migrated = sqltest.Copies{Migrate: func(databaseURL string) error {
 	return s.Close()
 }}
 
-// onBoth runs a test over each database, given the URL of one with the schema.
+// onBoth runs a test on each database, given the URL of one with the schema.
 func onBoth(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, migrated.At(t, filepath.Join(t.TempDir(), "odd # name?.db"))) })
 	t.Run("mariadb", func(t *testing.T) { test(t, migrated.MariaDB(t)) })
 }
 
-// onEmpty is onBoth with nothing in the database.
+// onEmpty is onBoth with an empty database.
 func onEmpty(t *testing.T, test func(t *testing.T, databaseURL string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "odd # name?.db")) })
 	t.Run("mariadb", func(t *testing.T) { test(t, sqltest.Shared(t).Schema(t)) })
@@ -56,12 +56,12 @@ func fresh(t testing.TB) *Store {
 	return openTest(t, migrated.SQLite(t), Options{Sandbox: true})
 }
 
-// onFresh is onBoth with a sandbox's store opened.
+// onFresh is onBoth with an open sandbox store.
 func onFresh(t *testing.T, test func(t *testing.T, s *Store)) {
 	onBoth(t, func(t *testing.T, databaseURL string) { test(t, openTest(t, databaseURL, Options{Sandbox: true})) })
 }
 
-// id makes a time-ordered id of the given moment.
+// id returns a time-ordered id of the given moment.
 func id(at otp.Millis, n int) (made otp.ID) {
 	binary.BigEndian.PutUint64(made[:8], uint64(at)<<16)
 	binary.BigEndian.PutUint64(made[8:], uint64(n))
@@ -83,7 +83,7 @@ func nextID() otp.ID {
 var policy = otp.Policy{Length: 6, TTL: 5 * otp.Minute, MaxAttempts: 3, MaxRegenerations: 3,
 	Limits: []otp.Limit{{Span: otp.Minute, Max: 10}}}
 
-// generate is an operation as the engine makes one.
+// generate returns an operation like the engine's.
 func generate(recipient, slot otp.ID, p otp.Policy, now otp.Millis) (*Operation, *otp.Challenge) {
 	made := &otp.Challenge{}
 	challenge := otp.Challenge{ID: nextID(), Slot: slot, KeyID: "k", Nonce: nextID(), Channels: otp.SMS}
@@ -252,7 +252,7 @@ func TestCommit_GivesUpAfterTenTries(t *testing.T) {
 	})
 }
 
-// After a COMMIT whose answer was lost the batch is run again; its events tell that it happened.
+// After a COMMIT whose answer was lost the batch is run again; its events show that it happened.
 func TestRunBatch_ARetryFindsItsEventsAndRepeatsNothing(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		recipient, slot := nextID(), nextID()
@@ -422,7 +422,7 @@ func TestAccount_PlainSQLRowsHaveDefaultsAndBrokenOnesNameTheirColumn(t *testing
 		}
 		for address, row := range broken {
 			require.NoError(t, exec(`INSERT INTO otp_auth_config (esme_address) VALUES (`+address+`)`))
-			// A server with typed columns refuses a word where a number belongs; SQLite takes it.
+			// A server with typed columns refuses a word in place of a number; SQLite accepts it.
 			if err := exec(`UPDATE otp_auth_config SET ` + row.change + ` WHERE esme_address = '` + address + `'`); err != nil {
 				require.NotEqual(t, "sqlite", s.dialect.name)
 				require.NoError(t, exec(`DELETE FROM otp_auth_config WHERE esme_address IN (`+address+`)`))
@@ -571,7 +571,7 @@ func TestSweep_RemovesWhatNoRuleLooksAtAndNothingElse(t *testing.T) {
 	})
 }
 
-// A long history of events that are kept must not be read through by every sweep.
+// A long history that is kept must not be read completely by every sweep.
 func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 	s := fresh(t)
 	now := noon + 40*otp.Day
@@ -670,7 +670,7 @@ func TestPlay_WritesAnyNumberOfRowsWithAHandfulOfStatements(t *testing.T) {
 	})
 }
 
-// Every byte survives the way into the database, also where values travel inside the statement.
+// Every byte is stored unchanged, even if values are sent inside the statement.
 func TestPlay_KeepsEveryByte(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		every := make([]byte, 512)

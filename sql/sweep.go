@@ -12,10 +12,9 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The size of a sweep. A chunk is what one sweeping transaction removes: small enough that a
-// batch never waits for it noticeably. Idle chunks are those in which nothing was to be removed:
-// so many of a table and no more are looked at in one sweep, and the next one goes on from
-// there, so that the cost of a sweep does not grow with the history that is kept.
+// The size of a sweep. A chunk is removed in one transaction: small enough that batches hardly wait for it. Idle
+// chunks are those without rows to remove: a sweep reads at most this many per table, and the next one continues
+// there, so that the cost of a sweep does not grow with the history.
 const (
 	sweepChunk = 500
 	sweepIdle  = 20
@@ -33,21 +32,22 @@ func (s *Store) keepSweeping(every time.Duration) {
 		case <-s.stop:
 			return
 		case <-ticker.C:
-			// A sweep that fails leaves rows that the rules ignore anyway; the next one tries again, and the metrics tell.
+			// If a sweep fails, the rows that stay are ignored by the rules; the next one tries again, and the metrics
+			// show it.
 			s.metrics.sweep(s.Sweep(context.Background(), otp.At(time.Now())))
 		}
 	}
 }
 
-// walk is how a table is swept, in the order of its time-ordered ids, which needs no index of its
-// own. It is used by one sweep at a time.
+// walk sweeps a table in the order of its time-ordered ids, so it needs no additional index. Only one sweep at a time
+// uses it.
 type walk struct {
 	table string
-	query string // id and two numbers of the rows after an id
+	query string // selects id and two numbers of the rows after an id
 	judge func(now otp.Millis, id otp.ID, first, second otp.Millis) verdict
-	// guard repeats the condition in the DELETE where an operation may touch a row in between.
+	// guard repeats the condition in the DELETE if an operation may change a row in between.
 	guard func(now otp.Millis) (condition string, args []driver.Value)
-	next  otp.ID // where the next sweep goes on
+	next  otp.ID // where the next sweep continues
 }
 
 type verdict int
@@ -58,8 +58,8 @@ const (
 	young // and so is everything after it
 )
 
-// walks are the tables in which rows lose their meaning. Challenges and events are judged by the
-// time in their ids: that is when they were really made, whatever their account's clock said.
+// walks returns the walks of the tables whose rows expire. Challenges and events are judged by the time in their ids,
+// which is the real time, whatever their account's clock said.
 func walks() []*walk {
 	return []*walk{
 		{
@@ -146,8 +146,7 @@ func walks() []*walk {
 	}
 }
 
-// historyWalk is that of a table that is kept for as long as its account keeps its history, but for so many days at
-// most.
+// historyWalk returns the walk of a table that is kept as long as its account's history, but at most most.
 func historyWalk(table string, most otp.Millis) *walk {
 	const defaultRetention = 30
 	return &walk{
@@ -171,11 +170,10 @@ func historyWalk(table string, most otp.Millis) *walk {
 	}
 }
 
-// Sweep removes what no rule looks at any more, in chunks, oldest first: challenges more than an
-// hour past expiry, recipients untouched for a day, events beyond their account's retention,
-// deliveries that ended a day ago, counters untouched for two and what webhooks were told a month ago. A
-// table that is long is not looked through at once. Now is unmoved by any sandbox clock; a moved
-// one only makes rows stay a little longer.
+// Sweep removes what no rule uses any more, in chunks, oldest first: challenges more than an hour past expiry,
+// recipients unchanged for a day, events beyond their account's retention, deliveries that ended a day ago, counters
+// unchanged for two days and notices older than a month. It reads only part of a long table. now is the real time; a
+// moved sandbox clock only makes rows stay a little longer.
 func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
@@ -225,8 +223,8 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 	return swept, nil
 }
 
-// sweepChunk looks at one chunk of a table and deletes its dead rows. The walk begins anew when
-// it has reached the end, or what is too young.
+// sweepChunk reads one chunk of a table and deletes its dead rows. The walk starts again when it has reached the end,
+// or rows that are too young.
 func (s *Store) sweepChunk(ctx context.Context, w *walk, now otp.Millis) (removed int, err error) {
 	from := w.next
 	rows, err := s.reads.QueryContext(ctx, w.query, from[:], sweepChunk)
@@ -282,13 +280,13 @@ func (s *Store) remove(ctx context.Context, w *walk, now otp.Millis, ids []otp.I
 	return int(removed), err
 }
 
-// firstID is the least id of a moment.
+// firstID returns the smallest id of a moment.
 func firstID(at otp.Millis) (id otp.ID) {
 	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16)
 	return id
 }
 
-// idTime is the moment in a time-ordered id (RFC 9562, section 5.7): its first 48 bits.
+// idTime returns the time in a time-ordered id (RFC 9562, section 5.7): its first 48 bits.
 func idTime(id otp.ID) otp.Millis {
 	return otp.Millis(binary.BigEndian.Uint64(id[:8]) >> 16)
 }

@@ -11,15 +11,15 @@ import (
 	"otpbridge/server/otp"
 )
 
-// table describes a table whose rows are read and written a few at a time: its columns stand once, beside
-// the type of its rows, and every statement is made from them.
+// table describes a table whose rows are read and written a few at a time. Its columns are listed once, beside the row
+// type, and all its statements are generated from them.
 type table[R any] struct {
 	name    string
 	columns func(*R) []column
 }
 
-// column is one column and the field it is kept in: a pointer to an id, a hash, a text, a number, a moment,
-// bytes or a list of texts. The zero id, the zero moment and nil bytes and lists are NULL.
+// column is one column and its field: a pointer to an id, a hash, a text, a number, a moment, bytes or a list of
+// texts. The zero id, the zero moment and nil bytes and lists are NULL.
 type column struct {
 	name  string
 	field any
@@ -47,7 +47,7 @@ func (c column) Scan(value any) error {
 		*field = int(numberOf(value, &ok))
 	case *[]string:
 		*field = nil
-		// A list that cannot be read must not turn into none, which allows everything.
+		// An unreadable list must not become none, which allows everything.
 		ok = value == nil || json.Unmarshal(bytesOf(value), field) == nil && *field != nil
 	default:
 		panic(fmt.Sprintf("sql: a column cannot be kept in a %T", field))
@@ -58,7 +58,7 @@ func (c column) Scan(value any) error {
 	return nil
 }
 
-// value is what is written.
+// value returns the value to write.
 func (c column) value() driver.Value {
 	switch field := c.field.(type) {
 	case *otp.ID:
@@ -120,7 +120,7 @@ func numberOf(value any, ok *bool) int64 {
 	return 0
 }
 
-// selects is a SELECT of all columns, up to and including WHERE.
+// selects returns a SELECT of all columns, up to and including WHERE.
 func (t table[R]) selects() string {
 	return `SELECT ` + t.names() + ` FROM ` + t.name + ` WHERE `
 }
@@ -133,7 +133,7 @@ func (t table[R]) names() string {
 	return strings.Join(names, ", ")
 }
 
-// find reads the rows that a condition names. It may end in ORDER BY and LIMIT.
+// find reads the rows that match a condition. It may end in ORDER BY and LIMIT.
 func (t table[R]) find(ctx context.Context, s *Store, where string, args ...any) ([]R, error) {
 	rows, err := s.reads.QueryContext(ctx, t.selects()+where, args...)
 	if err != nil {
@@ -156,7 +156,7 @@ func (t table[R]) find(ctx context.Context, s *Store, where string, args ...any)
 	return all, rows.Err()
 }
 
-// one is find for a condition that one row at most meets; ErrNotFound for none.
+// one is find for a condition that matches at most one row; ErrNotFound for none.
 func (t table[R]) one(ctx context.Context, s *Store, where string, args ...any) (r R, err error) {
 	all, err := t.find(ctx, s, where, args...)
 	if err == nil && len(all) == 0 {
@@ -168,7 +168,7 @@ func (t table[R]) one(ctx context.Context, s *Store, where string, args ...any) 
 	return all[0], nil
 }
 
-// lock reads the rows that a condition names inside a transaction that is going to decide on them.
+// lock reads and locks the rows that match a condition, inside a transaction that will decide on them.
 func (t table[R]) lock(ctx context.Context, tx *Tx, where string, args ...driver.Value) ([]R, error) {
 	var all []R
 	err := tx.query(ctx, t.selects()+where+tx.store.dialect.lock, args, func(found row) error {

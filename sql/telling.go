@@ -11,32 +11,33 @@ import (
 	"otpbridge/server/otp"
 )
 
-// tellingChunk is how many events are given to endpoints in one transaction. It is short enough that no batch waits
-// for it noticeably.
+// tellingChunk is how many events are distributed to endpoints in one transaction: few enough that batches hardly wait
+// for it.
 const tellingChunk = 64
 
-// Telling is an event that endpoints are to be told of, with what can be said of it. Its row is written in the
-// transaction of the event; Distribute gives it to the endpoints that were there then.
+// Telling is an event that endpoints will be told about. Its row is written in the transaction of the event;
+// Distribute makes the notices for the endpoints that existed then.
 type Telling struct {
-	ID    otp.ID // orders what is told of a challenge, across all endpoints
+	ID    otp.ID // orders the notices of a challenge, across all endpoints
 	Types []otp.NoticeType
-	At    otp.Millis // when it came true
+	At    otp.Millis // when it happened
 	Event otp.Event
-	// Recipient is as far as it is still known, and First what the history keeps of the challenge's first send where
-	// it was asked for through the JSON API, nil for none.
+	// Recipient holds what is still known, and First the summary of the challenge's first send if it was requested
+	// through the JSON API, else nil.
 	Recipient otp.Recipient
 	First     *otp.Summary
 	Whole     bool // an endpoint of the account may see whole recipients
 
 	due     otp.Millis // 0: at once
 	version int64      // of the endpoints that its transaction saw
-	lapses  otp.Millis // when it is to be seen whether the challenge was used; 0: never
+	lapses  otp.Millis // when to check whether the challenge was used; 0: never
 	untrue  bool       // its event is gone, or the challenge was used after all
-	notices []Notice   // without endpoint, of those types that are told now
-	texts   []Text     // theirs
+	notices []Notice   // without endpoint, for the types that are due now
+	texts   []Text     // of the notices
 }
 
-// Text is what endpoints are told, sealed: with the mask of the recipient, and whole for those that may see it.
+// Text is the sealed text of a notice: with the recipient's mask, and with the whole recipient for endpoints that may
+// see it.
 type Text struct{ Masked, Whole []byte }
 
 // tellingRow is what the event's transaction writes.
@@ -50,7 +51,7 @@ const tellingColumns = `due_at, id, event_id, types, version, lapses_at`
 
 const textColumns = `id, esme_address, recipient_hash, challenge_id, masked, whole`
 
-// tell adds what endpoints are to be told of the events that op's decision recorded.
+// tell adds what endpoints will be told about the events that op's decision recorded.
 func (b *batch) tell(op *Operation, state *State, r *otp.Recipient, c *otp.Challenge) {
 	listening := b.listening[state.event.Account]
 	if len(listening) == 0 {
@@ -62,7 +63,7 @@ func (b *batch) tell(op *Operation, state *State, r *otp.Recipient, c *otp.Chall
 	types := state.event.Notices(r, c, state.Now)
 	var lapses otp.Millis
 	if state.event.Kind == otp.EventSent && c != nil {
-		// That nobody used a code in time is no event. It is told when it is due, if it is true then.
+		// An expiry has no event. It is announced later, if the code was not used by then.
 		types = append(types, otp.NoticeExpired)
 		lapses = op.Now + c.ExpiresAt - state.Now + otp.Span(expiryGrace)
 	}
@@ -72,7 +73,7 @@ func (b *batch) tell(op *Operation, state *State, r *otp.Recipient, c *otp.Chall
 	}
 }
 
-// tellOf adds the types that any endpoint asked for.
+// tellOf adds the types that at least one endpoint subscribes to.
 func (b *batch) tellOf(e *otp.Event, listening []Endpoint, types []otp.NoticeType, lapses otp.Millis) {
 	var wanted []string
 	for _, told := range types {
@@ -100,7 +101,7 @@ func (b *batch) writeTellings(writes *script, version int64) {
 	writes.insert(b.layouts.tellings, inserts)
 }
 
-// Happened is told that this server has committed something to be told.
+// Happened receives when this server has committed something to distribute.
 func (w *Webhooks) Happened() <-chan struct{} { return w.happened }
 
 func (w *Webhooks) wake() {
@@ -110,14 +111,14 @@ func (w *Webhooks) wake() {
 	}
 }
 
-// Distribute gives endpoints what they are to be told at now, as much as one transaction takes. It returns whether
-// there may be more, and the endpoints that have something to be sent. Without Text it does nothing.
+// Distribute makes the notices that are due at now, as many as fit in one transaction. It returns whether there may be
+// more, and the endpoints that have something to send. Without Text it does nothing.
 func (w *Webhooks) Distribute(ctx context.Context, now otp.Millis) (more bool, awake []otp.ID, err error) {
 	if w.Text == nil {
 		return false, nil, nil
 	}
 	for _, due := range dueAt(now) {
-		// What is read and sealed here keeps no batch waiting.
+		// Reading and sealing here keeps no batch waiting.
 		found, err := w.tellings(func(l lookup) error { return w.store.look(ctx, l) }, due)
 		if err != nil || len(found) == 0 {
 			if err != nil {
@@ -139,7 +140,7 @@ func (w *Webhooks) Distribute(ctx context.Context, now otp.Millis) (more bool, a
 	return more, awake, nil
 }
 
-// settle gives endpoints all that they are to be told at now, before tx changes what they ask for or what is told.
+// settle makes all notices that are due at now, before tx changes subscriptions or the source of notices.
 func (w *Webhooks) settle(tx *Tx, now otp.Millis) error {
 	if w.Text == nil {
 		return nil
@@ -165,8 +166,8 @@ func (w *Webhooks) settle(tx *Tx, now otp.Millis) error {
 	return nil
 }
 
-// dueAt is what is due at once, which has no moment, so that servers whose clocks differ take it in one order; and
-// what has become due by now.
+// dueAt returns the conditions for what is due at once, which has no time, so that servers with different clocks take
+// it in one order; and for what has become due by now.
 func dueAt(now otp.Millis) []condition {
 	return []condition{{`due_at = 0`, nil}, {`due_at BETWEEN 1 AND ?`, []driver.Value{int64(now)}}}
 }
@@ -176,7 +177,7 @@ type condition struct {
 	args []driver.Value
 }
 
-// tellings reads what is due, the first first, and makes its texts.
+// tellings reads what is due, in order, and makes its texts.
 func (w *Webhooks) tellings(look func(lookup) error, due condition) (all []Telling, err error) {
 	err = look(lookup{`
 		SELECT q.due_at, q.id, q.event_id, q.types, q.version, q.lapses_at,
@@ -227,7 +228,7 @@ func readTelling(found row) (t Telling, err error) {
 	}
 	t.At, t.untrue = e.At, e.Account == "" // its event is gone
 	if t.due > 0 {
-		t.At, t.untrue = expires, t.untrue || !unused // of a challenge that is gone nobody is told any more
+		t.At, t.untrue = expires, t.untrue || !unused // a challenge that is gone is not announced as expired
 	}
 	if e.Summary, err = decodeSummary(summary); err == nil {
 		t.First, err = decodeSummary(sent)
@@ -235,7 +236,7 @@ func readTelling(found row) (t Telling, err error) {
 	return t, err
 }
 
-// describe makes the notices and the texts of what is told now.
+// describe makes the notices and the texts that are due now.
 func (t *Telling) describe(text func(*Telling, otp.NoticeType, otp.ID) Text) {
 	if t.untrue {
 		return
@@ -255,7 +256,7 @@ func (t *Telling) describe(text func(*Telling, otp.NoticeType, otp.ID) Text) {
 	}
 }
 
-// giving is what one transaction gives to endpoints.
+// giving is what one transaction writes for endpoints.
 type giving struct {
 	notices []Notice
 	awake   []otp.ID
@@ -263,8 +264,8 @@ type giving struct {
 	later   []driver.Value
 }
 
-// TellAll tells every endpoint that asked for it of something that is no event of its account. Text makes what it is
-// told.
+// TellAll tells all endpoints that subscribe to it about something that is not an event of their account. text makes
+// the text.
 func (w *Webhooks) TellAll(ctx context.Context, told otp.NoticeType, event otp.ID, at otp.Millis,
 	text func(t *Telling, told otp.NoticeType, id otp.ID) Text) error {
 	return w.store.write(ctx, func(in *session) error {
@@ -288,8 +289,8 @@ func (w *Webhooks) TellAll(ctx context.Context, told otp.NoticeType, event otp.I
 	})
 }
 
-// give adds the notices of what is still to be told, and takes it off the list. Who comes second waits behind the
-// locks of the first, and finds nothing. Known are the endpoints; nil for those that the batches know.
+// give adds the notices of what is still listed, and removes it from the list. A second caller waits for the first
+// one's locks, and finds nothing. known are the endpoints; with nil, those that the batches know.
 func (w *Webhooks) give(ctx context.Context, tx *session, found []Telling, known map[string][]Endpoint, now otp.Millis) (
 	g giving, err error) {
 	where, args := `due_at = 0`, []driver.Value(nil)
@@ -329,7 +330,7 @@ func (g *giving) write(writes *script, b *batch) {
 	writeNotices(writes, b.layouts.notices, g.notices)
 }
 
-// add gives one event to the endpoints of its account that were there when it happened and asked for it.
+// add makes the notices of one event for its account's endpoints that existed when it happened and subscribe to it.
 func (g *giving) add(t *Telling, listening []Endpoint, now otp.Millis) {
 	for i := range t.notices {
 		given := len(g.notices)

@@ -7,10 +7,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// TestRecipients are numbers of accounts that get no message and have a code of their own.
+// TestRecipients are accounts' numbers that get no message and have a fixed code.
 type TestRecipients struct{ store *Store }
 
-// TestRecipient is one of them. Challenges that are made from its creation to its expiry have its code.
+// TestRecipient is one test recipient. Challenges made from its creation to its expiry have its code.
 type TestRecipient struct {
 	ID        otp.ID
 	Account   string
@@ -31,13 +31,13 @@ var testRecipients = table[TestRecipient]{"test_recipients", func(t *TestRecipie
 	}
 }}
 
-// List reads those of an account that have not expired at now, in the order in which they came.
+// List reads an account's test recipients that have not expired at now, oldest first.
 func (t *TestRecipients) List(ctx context.Context, account string, now otp.Millis) ([]TestRecipient, error) {
 	return testRecipients.find(ctx, t.store, `esme_address = ? AND expires_at > ? ORDER BY id`, account, int64(now))
 }
 
-// Insert adds one in place of an expired one of the same number. It reports how many the account has then, expired
-// ones not counted.
+// Insert adds a test recipient and removes an expired one with the same number. It returns how many unexpired ones the
+// account has then.
 func (t *TestRecipients) Insert(tx *Tx, r TestRecipient) (int, error) {
 	err := tx.exec(tx.ctx, `DELETE FROM test_recipients WHERE recipient_hash = ? AND expires_at <= ?`, r.Recipient[:],
 		int64(r.CreatedAt))
@@ -51,7 +51,7 @@ func (t *TestRecipients) Insert(tx *Tx, r TestRecipient) (int, error) {
 	return len(all), err
 }
 
-// Delete removes one of an account's and returns it; false for none.
+// Delete removes a test recipient of an account and returns it; false if there is none.
 func (t *TestRecipients) Delete(tx *Tx, account string, id otp.ID) (TestRecipient, bool, error) {
 	r, found, err := first(testRecipients.lock(tx.ctx, tx, `id = ? AND esme_address = ?`, id[:], account))
 	if err != nil || !found {
@@ -61,8 +61,8 @@ func (t *TestRecipients) Delete(tx *Tx, account string, id otp.ID) (TestRecipien
 	return r, found, err
 }
 
-// Verified reports whether somebody verified a code that was really sent to a recipient of an account since a moment,
-// as far as the history goes back. It looks through all of the history since then.
+// Verified reports whether a code that was really sent to an account's recipient was verified since a moment, as far
+// as the history goes back. It reads all of the history since then.
 func (t *TestRecipients) Verified(ctx context.Context, account string, recipient otp.ID, since otp.Millis) (bool,
 	error) {
 	from, n := firstID(since), 0

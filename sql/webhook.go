@@ -8,45 +8,45 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Webhooks holds where accounts want to be told of events, and what is to be told there.
+// Webhooks stores the endpoints of accounts and the notices for them.
 //
-// What is to be told is exact: a row that says so is inserted in the transaction of its event. A cursor over the
-// history would miss events, because ids are made before their transactions and commit in any order. A moment later
-// the row is taken off the list, and in the same transaction each endpoint that was there gets a notice: written
-// with the event, they would cost more than the event itself.
+// Notices are exact: a row for each is inserted in the transaction of its event. A cursor over the history would miss
+// events, because ids are made before their transactions and commit in any order. A moment later the row is removed,
+// and in the same transaction each endpoint that existed gets a notice: written with the event, the notices would cost
+// more than the event itself.
 //
-// Each batch has to know whether its accounts have endpoints, and most have none. A server keeps
-// all endpoints in memory, with the number that webhook_version had when it read them. The batch reads that
-// number, in the packet of its first SELECT, so that it costs no round trip; if it has changed, it reads the
-// endpoints anew, all in its own transaction. Whoever makes, changes or removes an endpoint counts the number
-// up in the transaction that does so. So an endpoint that was committed before a batch began is always seen,
-// whichever server made it, and a server that knows the number knows the endpoints.
+// Each batch must know whether its accounts have endpoints, and most have none. A server keeps all endpoints in
+// memory, with the number in webhook_version when it read them. Each batch reads that number in the packet of its
+// first SELECT, without an additional round trip. If the number has changed, the batch reads the endpoints again, in
+// its own transaction. Every change of the endpoints increases the number in its transaction. So a batch always sees
+// an endpoint that was committed before the batch began, whichever server made it, and a server that knows the number
+// knows the endpoints.
 //
-// On Galera a node applies what another has committed a moment later. There an endpoint counts for the events
-// of a node from that moment on.
+// On Galera a node applies another's commits a moment later. There an endpoint counts for the events of a node from
+// then on.
 type Webhooks struct {
-	// Text makes what is told of an event. It is set before anything happens, by whoever holds the keys; without it
-	// nothing is given to endpoints.
+	// Text makes the text of a notice. It is set before the store is used, by the holder of the keys; without it no
+	// notices are made.
 	Text func(t *Telling, told otp.NoticeType, id otp.ID) Text
 
 	store    *Store
 	happened chan struct{}
 
-	// The batches' own, guarded by Store.writing.
+	// Used by batches, guarded by Store.writing.
 	known   map[string][]Endpoint // by account; without secrets
-	version int64                 // that known was read at; -1: never
-	seen    int64                 // by the batch that runs
+	version int64                 // when known was read; -1: never
+	seen    int64                 // by the batch in progress
 }
 
 func newWebhooks(s *Store) *Webhooks {
 	return &Webhooks{store: s, happened: make(chan struct{}, 1), version: -1}
 }
 
-// Endpoint is where an account wants to be told of events.
+// Endpoint is where an account wants to be told about events.
 type Endpoint struct {
 	ID              otp.ID
 	Account         string
-	Environment     string // whose events it is told of; empty for all
+	Environment     string // whose events it gets; empty for all
 	URL             string
 	Events          []string // types of notices, or "*"
 	Description     string
@@ -64,7 +64,7 @@ type Endpoint struct {
 	FailingSince    otp.Millis // 0: the last delivery succeeded, or there was none
 	Owner           otp.ID     // the server that delivers there; zero for none
 	LeasedUntil     otp.Millis
-	Since           int64 // what webhook_version became by it; events that saw less are not told
+	Since           int64 // its value of webhook_version; events that saw a lower one are not sent to it
 }
 
 var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column {
@@ -78,31 +78,31 @@ var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column 
 	}
 }}
 
-// wants reports whether an endpoint asked for a type of notice of an environment. What belongs to none, such as a
-// change of a key, is live. Checkpoints of the audit log are no events of an account, and go to those who name them.
+// wants reports whether an endpoint subscribes to a type of notice in an environment. Notices without an environment,
+// such as a key's change, count as live. Checkpoints of the audit log only go to endpoints that name them.
 func (e *Endpoint) wants(told otp.NoticeType, of string) bool {
 	return (e.Environment == "" || e.Environment == cmp.Or(of, string(otp.Live))) &&
 		(slices.Contains(e.Events, string(told)) || told != otp.NoticeCheckpoint && slices.Contains(e.Events, "*"))
 }
 
-// ByID reads an account's endpoint; ErrNotFound for none.
+// ByID reads an account's endpoint; ErrNotFound if there is none.
 func (w *Webhooks) ByID(ctx context.Context, account string, id otp.ID) (Endpoint, error) {
 	return endpoints.one(ctx, w.store, `id = ? AND esme_address = ?`, id[:], account)
 }
 
-// AccountOf reads whose an endpoint is; ErrNotFound for none.
+// AccountOf returns the account of an endpoint; ErrNotFound if there is none.
 func (w *Webhooks) AccountOf(ctx context.Context, id otp.ID) (string, error) {
 	e, err := endpoints.one(ctx, w.store, `id = ?`, id[:])
 	return e.Account, err
 }
 
-// Mine reads an endpoint that is on and owner's at now; ErrNotFound for any other.
+// Mine reads an endpoint that is on and leased by owner at now; ErrNotFound for any other.
 func (w *Webhooks) Mine(ctx context.Context, id, owner otp.ID, now otp.Millis) (Endpoint, error) {
 	return endpoints.one(ctx, w.store, `id = ? AND off_at IS NULL AND owner = ? AND leased_until > ?`, id[:], owner[:],
 		int64(now))
 }
 
-// List reads accounts' endpoints, in the order in which they came.
+// List reads accounts' endpoints, oldest first.
 func (w *Webhooks) List(ctx context.Context, accounts ...string) ([]Endpoint, error) {
 	if len(accounts) == 0 {
 		return nil, nil
@@ -111,7 +111,7 @@ func (w *Webhooks) List(ctx context.Context, accounts ...string) ([]Endpoint, er
 	return endpoints.find(ctx, w.store, `esme_address IN `+list+` ORDER BY id`, args...)
 }
 
-// Count counts an account's endpoints, and keeps others from changing how many there are until tx ends.
+// Count counts an account's endpoints, and prevents others from changing their number until tx ends.
 func (w *Webhooks) Count(tx *Tx, account string) (int, error) {
 	if err := tx.countEndpoints(); err != nil {
 		return 0, err
@@ -120,7 +120,7 @@ func (w *Webhooks) Count(tx *Tx, account string) (int, error) {
 	return len(all), err
 }
 
-// Insert adds an endpoint. It is told of every event whose transaction begins after tx has committed.
+// Insert adds an endpoint. It gets every event whose transaction begins after tx has committed.
 func (w *Webhooks) Insert(tx *Tx, e Endpoint) error {
 	if err := tx.countEndpoints(); err != nil {
 		return err
@@ -135,13 +135,13 @@ func (w *Webhooks) Insert(tx *Tx, e Endpoint) error {
 	return endpoints.insert(tx.ctx, tx, &e)
 }
 
-// Lock reads an account's endpoint in a transaction that is going to decide on it; false for none.
+// Lock reads an account's endpoint in a transaction that will decide on it; false if there is none.
 func (w *Webhooks) Lock(tx *Tx, account string, id otp.ID) (Endpoint, bool, error) {
 	return first(endpoints.lock(tx.ctx, tx, `id = ? AND esme_address = ?`, id[:], account))
 }
 
-// Update writes what people and outcomes change of an endpoint, if the row still has e's version, which it
-// raises by one. What happened before is told as the endpoint was.
+// Update writes an endpoint's columns that people and outcomes change, if the row still has e's version, and raises
+// the version by one. Earlier events are delivered under the old settings.
 func (w *Webhooks) Update(tx *Tx, e Endpoint) (bool, error) {
 	if err := tx.countEndpoints(); err != nil {
 		return false, err
@@ -159,7 +159,7 @@ func (w *Webhooks) Update(tx *Tx, e Endpoint) (bool, error) {
 		e.ID[:], e.Version)
 }
 
-// Delete removes an account's endpoint. What was to be told there is swept later.
+// Delete removes an account's endpoint. Its notices are swept later.
 func (w *Webhooks) Delete(tx *Tx, account string, id otp.ID, version int64) (bool, error) {
 	if err := tx.countEndpoints(); err != nil {
 		return false, err
@@ -168,7 +168,7 @@ func (w *Webhooks) Delete(tx *Tx, account string, id otp.ID, version int64) (boo
 		version)
 }
 
-// countEndpoints notes that the endpoints change. It locks, so that two who change them go one after the other.
+// countEndpoints records that the endpoints change. Its lock makes concurrent changes run one after the other.
 func (tx *Tx) countEndpoints() error {
 	return tx.exec(tx.ctx, `UPDATE webhook_version SET version = version + 1 WHERE id = 1`)
 }
@@ -182,7 +182,7 @@ func (w *Webhooks) versionLookup() lookup {
 	}}
 }
 
-// refresh reads the endpoints inside a batch that has seen another version.
+// refresh reads the endpoints again inside a batch that has seen another version.
 func (w *Webhooks) refresh(ctx context.Context, in *session) error {
 	if w.seen == w.version {
 		return nil
@@ -194,7 +194,7 @@ func (w *Webhooks) refresh(ctx context.Context, in *session) error {
 	return err
 }
 
-// readEndpoints reads what decides who is told, by account.
+// readEndpoints reads the columns that decide who is told, by account.
 func readEndpoints(ctx context.Context, in *session) (map[string][]Endpoint, error) {
 	known := map[string][]Endpoint{}
 	return known, in.query(ctx, `SELECT id, esme_address, environment, events, off, since FROM webhook_endpoints ORDER BY id`,
@@ -211,8 +211,8 @@ func readEndpoints(ctx context.Context, in *session) (map[string][]Endpoint, err
 		})
 }
 
-// Claim makes endpoints owner's until a moment, those of them that are on and nobody else's at now, and
-// returns which.
+// Claim leases endpoints to owner until a moment, if they are on and not leased by another server at now, and returns
+// which.
 func (w *Webhooks) Claim(owner otp.ID, ids []otp.ID, now, until otp.Millis) (claimed []otp.ID, err error) {
 	matched := make([]int64, len(ids))
 	err = w.store.aside(func(writes *script) {
@@ -232,14 +232,14 @@ func (w *Webhooks) Claim(owner otp.ID, ids []otp.ID, now, until otp.Millis) (cla
 	return claimed, err
 }
 
-// Release gives owner's endpoints up.
+// Release ends owner's leases.
 func (w *Webhooks) Release(owner otp.ID) error {
 	return w.store.aside(func(writes *script) {
 		writes.count(nil, `UPDATE webhook_endpoints SET leased_until = NULL WHERE owner = ?`, owner[:])
 	})
 }
 
-// SetFailing notes since when deliveries to an endpoint fail, 0 that they do not.
+// SetFailing records since when deliveries to an endpoint fail; 0: they do not.
 func (w *Webhooks) SetFailing(id otp.ID, since otp.Millis) error {
 	return w.store.aside(func(writes *script) {
 		where := ` WHERE id = ?`
@@ -250,8 +250,8 @@ func (w *Webhooks) SetFailing(id otp.ID, since otp.Millis) error {
 	})
 }
 
-// aside has writes made along with the next batch, in its transaction. They must come to the same when they
-// are made twice: after a COMMIT that was not answered nothing reports whether it happened.
+// aside adds writes to the next batch, in its transaction. Doing them twice must have the same effect: after a COMMIT
+// that was not answered nothing shows whether it happened.
 func (s *Store) aside(write func(*script)) error {
 	return s.Do(&Operation{aside: write, Rank: Settling})
 }

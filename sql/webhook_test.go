@@ -22,7 +22,7 @@ func listen(t testing.TB, s *Store, events ...string) Endpoint {
 	return e
 }
 
-// alter makes a change that is recorded.
+// alter makes a recorded change.
 func alter(t testing.TB, s *Store, do func(*Tx) error) {
 	t.Helper()
 	require.NoError(t, s.Change(ctx, func(tx *Tx) error {
@@ -33,7 +33,7 @@ func alter(t testing.TB, s *Store, do func(*Tx) error) {
 	}))
 }
 
-// distribute gives the endpoints of a store what they are to be told at a moment.
+// distribute makes the notices of a store's endpoints that are due at a moment.
 func distribute(t testing.TB, s *Store, now otp.Millis) {
 	t.Helper()
 	s.Webhooks.Text = plainText
@@ -46,7 +46,7 @@ func distribute(t testing.TB, s *Store, now otp.Millis) {
 
 func plainText(t *Telling, told otp.NoticeType, _ otp.ID) Text { return Text{Masked: []byte(told)} }
 
-// told lists what an endpoint is to be told, oldest first, as type and state.
+// told lists an endpoint's notices, oldest first, as type and state.
 func told(t testing.TB, s *Store, e Endpoint) (all []string) {
 	t.Helper()
 	distribute(t, s, noon)
@@ -68,7 +68,7 @@ func TestWebhooks_ServersKnowEachOthersEndpointsFromTheNextBatchOn(t *testing.T)
 			op, _ := generate(nextID(), nextID(), policy, now)
 			require.NoError(t, s.Do(op))
 		}
-		send(two) // which knows by now that there is none
+		send(two) // it knows by now that there is none
 		all, some := listen(t, one, "*"), listen(t, one, "otp.verified", "otp.canceled")
 		send(two)
 		require.Equal(t, []string{"otp.sent pending"}, told(t, one, all))
@@ -92,7 +92,7 @@ func TestWebhooks_ServersKnowEachOthersEndpointsFromTheNextBatchOn(t *testing.T)
 	})
 }
 
-// A change that is not committed must be remembered by nobody.
+// No server may remember a change that was not committed.
 func TestWebhooks_AnEndpointThatWasRolledBackIsToldNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, databaseURL string) {
 		s := openTest(t, databaseURL, Options{})
@@ -110,13 +110,13 @@ func TestWebhooks_AnEndpointThatWasRolledBackIsToldNothing(t *testing.T) {
 	})
 }
 
-// Endpoints are made on one server while another commits as fast as it can. Every send that began after an
-// endpoint was there must be told to it, exactly once.
+// Endpoints are made on one server while another commits as fast as it can. Every send that began after an endpoint
+// existed must be told to it, exactly once.
 func TestWebhooks_AnEndpointIsExactFromItsCommitOnRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, databaseURL string) {
 		one, two := openTest(t, databaseURL, Options{}), openTest(t, databaseURL, Options{})
 		var mu sync.Mutex
-		made := map[otp.ID][]otp.ID{} // the events that began after an endpoint was there
+		made := map[otp.ID][]otp.ID{} // the events that began after an endpoint existed
 		var there []Endpoint
 		stop := make(chan struct{})
 		var busy sync.WaitGroup
@@ -173,8 +173,8 @@ func TestWebhooks_AnEndpointIsExactFromItsCommitOnRace(t *testing.T) {
 	})
 }
 
-// What was committed before an endpoint changes is told as the endpoint was, and what was committed before it was made
-// is not told to it, however late a server comes to give it out.
+// Events that were committed before an endpoint changed are told under its old settings, and events before it was made
+// are not told to it, however late they are distributed.
 func TestDistribute_TellsByTheEndpointsOfTheEventsMoment(t *testing.T) {
 	onBoth(t, func(t *testing.T, databaseURL string) {
 		s, other := openTest(t, databaseURL, Options{}), openTest(t, databaseURL, Options{})
@@ -209,7 +209,7 @@ func TestDistribute_TellsByTheEndpointsOfTheEventsMoment(t *testing.T) {
 	})
 }
 
-// Two servers that give out the same events at once give each to each endpoint once.
+// Two servers that distribute the same events concurrently give each to each endpoint once.
 func TestDistribute_TwoServersAtOnceRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, databaseURL string) {
 		s, other := openTest(t, databaseURL, Options{}), openTest(t, databaseURL, Options{})
@@ -238,7 +238,7 @@ func TestWebhooks_ATryThatRolledBackLeavesNoRow(t *testing.T) {
 		decide, tries := op.Decide, 0
 		op.Decide = func(state *State) error {
 			if tries++; tries < 3 {
-				state.Recipient.Version = 99 // which no row has: the guard sends the batch round again
+				state.Recipient.Version = 99 // no row has it: the guard makes the batch run again
 				state.Recipient.UpdatedAt = noon
 				state.Record(otp.Event{ID: op.Event, At: noon, Account: "1", Kind: otp.EventSent, Challenge: nextID()})
 				return nil
@@ -398,8 +398,7 @@ func TestErase_RemovesWhatWasToldOfASubjectAndNothingElse(t *testing.T) {
 	})
 }
 
-// Whoever read the history by a cursor over its ids would miss what commits late: ids are made before their
-// transactions.
+// A cursor over the history's ids would miss what commits late: ids are made before their transactions.
 func TestWebhooks_ACursorWouldLoseWhatCommitsLate(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		e := listen(t, s, "otp.sent")
@@ -414,7 +413,7 @@ func TestWebhooks_ACursorWouldLoseWhatCommitsLate(t *testing.T) {
 			}
 			return events
 		}
-		late, _ := generate(nextID(), nextID(), policy, noon) // waits, on a server that is slow
+		late, _ := generate(nextID(), nextID(), policy, noon) // waits, on a slow server
 		early, _ := generate(nextID(), nextID(), policy, noon)
 		require.NoError(t, s.Do(early))
 		seen := read()

@@ -7,8 +7,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-// A window is stored as the first moment and the distances between its moments, each as a
-// varint: forty sends of a day take about 150 bytes. An empty window is NULL.
+// encodeWindow stores a window as its first moment and the differences between its moments, each as a varint: a day's
+// forty sends take about 150 bytes. An empty window is NULL.
 
 func encodeWindow(w otp.Window) []byte {
 	if len(w) == 0 {

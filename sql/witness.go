@@ -20,41 +20,38 @@ import (
 	"otpbridge/server/otp"
 )
 
-// A backup that is restored brings back what was answered since: codes that were used and guesses
-// that were charged. Nothing in the database can tell, because whatever is in it is restored with it.
-// So each server counts its commits in a row of its own, and writes the count into a file outside the
-// database after each COMMIT and before its answer: the witness. A row that is behind the file, or is
-// not there, is one of an older database.
+// A restored backup undoes what was answered since: used codes and charged guesses. Nothing in the database can show
+// that, because everything in it is restored too. So each server counts its commits in a row, and writes the count
+// into a file outside the database after each COMMIT and before the answers: the witness. If its row is behind the
+// file or missing, the database is an older one.
 //
-// The file is written without waiting for the disk, since a process that is killed loses nothing of
-// it, and made durable once a second. So only a power cut and a backup of that same second could go
-// together unnoticed.
+// The file is written without waiting for the disk, because a killed process loses nothing of it, and synced once a
+// second. So only a power cut together with a backup of the same second could go unnoticed.
 
 // ErrRestored says that the database has become older under a running server.
 var ErrRestored = errors.New("the database is older than what this server committed: a backup was restored, or " +
 	"another database " +
 	"is in its place; the next start ends the codes that are in it")
 
-// witness is the file of this server. A nil one remembers nothing. Whoever uses it holds
-// Store.writing.
+// witness is the file of this server. A nil witness records nothing. Callers hold Store.writing.
 type witness struct {
 	file   *os.File
 	server otp.ID
-	mark   int64 // of the last COMMIT that is known
-	told   int64 // what the file says
-	moved  int64 // by how much the transaction under way moves it
-	doubt  bool  // a transaction failed that moved it: the database may have either mark
+	mark   int64 // of the last known COMMIT
+	told   int64 // the content of the file
+	moved  int64 // how far the transaction in progress moves it
+	doubt  bool  // a transaction that moved it failed: the database may have either mark
 	synced time.Time
 }
 
-// testimony is what a witness's file says.
+// testimony is the content of a witness's file.
 type testimony struct {
 	server otp.ID
 	mark   int64
 	at     otp.Millis // when it was written
 }
 
-// witnessFormat has one length, so that it is overwritten in place.
+// witnessFormat has a fixed length, so that it is overwritten in place.
 const witnessFormat = "otpbridge 1 %s %020d %020d "
 
 var witnessLength = len(fmt.Sprintf(witnessFormat, strings.Repeat("0", 32), 0, 0)) + len("00000000\n")
@@ -85,8 +82,8 @@ func parseTestimony(text []byte) (t testimony, err error) {
 	return t, nil
 }
 
-// witnessName begins the names of a database's witnesses. Databases in other places have others; a
-// user and a password do not matter.
+// witnessName returns the start of the names of a database's witness files. It depends on the database's location, not
+// on user and password.
 func witnessName(databaseURL string) string {
 	place := databaseURL
 	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
@@ -103,8 +100,8 @@ func witnessName(databaseURL string) string {
 // maxWitnesses is how many servers of one database may share a folder.
 const maxWitnesses = 64
 
-// openWitness takes the first file that no other server holds, and makes one if there is none. The
-// testimonies are those of all files that no server holds: one server may have been two before.
+// openWitness takes the first file that no other server holds, and creates one if there is none. left are all files
+// that no server holds: one server may have been two before.
 func openWitness(folder, databaseURL string) (own *os.File, left []*os.File, err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, nil, err
@@ -147,7 +144,7 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// readTestimony reads a file that is locked; a new one says nothing.
+// readTestimony reads a locked file; a new file is empty.
 func readTestimony(file io.ReaderAt) (t testimony, empty bool, err error) {
 	text := make([]byte, witnessLength+1)
 	n, err := file.ReadAt(text, 0)
@@ -161,7 +158,7 @@ func readTestimony(file io.ReaderAt) (t testimony, empty bool, err error) {
 	return t, false, err
 }
 
-// settle asks the database for the mark after a transaction whose outcome is not known.
+// settle reads the mark from the database after a transaction with an unknown outcome.
 func (m *witness) settle(ctx context.Context, w *session) error {
 	if m == nil {
 		return nil
@@ -187,8 +184,8 @@ func (m *witness) settle(ctx context.Context, w *session) error {
 	return nil
 }
 
-// advance moves the mark in a transaction that writes something. Its guard fails if the row is not
-// as this server left it.
+// advance moves the mark in a transaction that writes something. Its guard fails if the row is not as this server left
+// it.
 func (m *witness) advance(c *script) {
 	if m == nil {
 		return
@@ -198,14 +195,14 @@ func (m *witness) advance(c *script) {
 	m.moved++
 }
 
-// failed takes note of a transaction that did not commit, as far as is known.
+// failed records a transaction that did not commit, as far as is known.
 func (m *witness) failed() {
 	if m != nil && m.moved > 0 {
 		m.doubt = true
 	}
 }
 
-// committed writes the mark down. An error is a reason not to answer: what is answered has to be in
+// committed writes the mark to the file. On an error the callers must not be answered: what is answered has to be in
 // the file.
 func (m *witness) committed() error {
 	if m == nil {

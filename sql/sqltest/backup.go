@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Backup copies a database, a MariaDB of the shared server or a SQLite file that nobody has open, and
-// returns what puts the copy back in its place.
+// Backup copies a database, a schema of the shared MariaDB or a closed SQLite file. restore puts the copy back in its
+// place.
 func Backup(t testing.TB, databaseURL string) (restore func()) {
 	t.Helper()
 	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
@@ -43,8 +43,7 @@ func backupFile(t testing.TB, path string) (restore func()) {
 	}
 }
 
-// copyTables makes a schema the copy of another, as loading a dump does: every table is dropped and
-// made anew.
+// copyTables makes a schema a copy of another, as loading a dump does: every table is dropped and created again.
 func copyTables(t testing.TB, from, to string) {
 	t.Helper()
 	s := Shared(t)

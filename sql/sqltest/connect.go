@@ -9,8 +9,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Connect opens a database behind the store's back, as an operator does. Where the store writes to a SQLite file,
-// it waits. Its connections are not kept: one that is idle would outlive a killed database, and the driver says so.
+// Connect opens a database directly, as an operator does. While the store writes to a SQLite file, it waits. Idle
+// connections are not kept: they would outlive a killed database, and the driver logs that.
 func Connect(t testing.TB, databaseURL string) *sqlx.DB {
 	t.Helper()
 	driver, source := "mysql", ""

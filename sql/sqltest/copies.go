@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Copies gives databases that have a schema already. It is made once and copied from then on: migrating takes half
-// a second under the race detector and more on MariaDB, a copy some milliseconds.
+// Copies makes databases that already have a schema. The schema is made once and then copied: migrating takes half a
+// second under the race detector and more on MariaDB, a copy some milliseconds.
 type Copies struct {
 	// Migrate brings the schema of an empty database up to date and leaves nothing open.
 	Migrate func(databaseURL string) error
@@ -29,13 +29,13 @@ type Copies struct {
 	}
 }
 
-// SQLite gives the URL of a file in a folder of the test's own.
+// SQLite returns the URL of a new file in a folder for the test.
 func (c *Copies) SQLite(t testing.TB) string {
 	t.Helper()
 	return c.At(t, filepath.Join(t.TempDir(), "otp.db"))
 }
 
-// At is SQLite with a path that matters to the test. A file that is there stays as it is.
+// At is SQLite with a given path. An existing file is not changed.
 func (c *Copies) At(t testing.TB, path string) string {
 	t.Helper()
 	c.file.once.Do(func() { c.file.content, c.file.err = c.makeFile() })
@@ -64,10 +64,10 @@ func (c *Copies) makeFile() ([]byte, error) {
 	if err := c.Migrate("sqlite:" + path); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(path) // SQLite has emptied its log when it closed the file
+	return os.ReadFile(path) // SQLite emptied its log when it closed the file
 }
 
-// MariaDB gives the URL of a schema on the server that a package's tests share, over its socket.
+// MariaDB returns the URL of a new schema on the package's shared server, over its socket.
 func (c *Copies) MariaDB(t testing.TB) string {
 	t.Helper()
 	s := Shared(t)
@@ -87,7 +87,7 @@ func (c *Copies) MariaDB(t testing.TB) string {
 	return made
 }
 
-// describe migrates an empty schema and gives the statements that make another like it.
+// describe migrates an empty schema and returns the statements that create another like it.
 func (c *Copies) describe(s *Server, template string) (string, error) {
 	if err := c.Migrate(template); err != nil {
 		return "", err
@@ -105,7 +105,7 @@ func (c *Copies) describe(s *Server, template string) (string, error) {
 	return strings.Join(statements, ";\n"), nil
 }
 
-// tables lists those of a schema.
+// tables lists the tables of a schema.
 func (s *Server) tables(schema string) (names []string, err error) {
 	db, err := sql.Open("mysql", fmt.Sprintf("root@unix(%s)/", s.socket()))
 	if err != nil {

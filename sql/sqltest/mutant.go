@@ -10,17 +10,17 @@ import (
 	"testing"
 )
 
-// Mutation is a bug, seeded to see whether a test notices. Several are built into one program, which has those whose
-// names SEEDED_BUGS lists: a build takes half a minute of a processor. What Change writes asks
-// seeded("name", with the bug, without it), and dieSoon() ends the process a moment later.
+// Mutation is a seeded bug, to check that a test notices it. Several are built into one program, because a build takes
+// half a minute of processor time; SEEDED_BUGS lists the active ones by name. The code that Change writes calls
+// seeded("name", with the bug, without it), and dieSoon() to end the process a moment later.
 type Mutation struct {
-	Name    string // without a comma; empty for a bug that a build always has
+	Name    string // without a comma; empty for a bug that is always active
 	File    string
 	Change  func(t testing.TB, source string) string
-	Package string // the file's; empty is the store
+	Package string // the file's; empty means the store
 }
 
-// seeded is a file of each package that has a bug.
+// seeded is a file that is added to each package with a bug.
 const seeded = `package %s
 
 import (
@@ -46,7 +46,7 @@ func dieSoon() {
 }
 `
 
-// Names is what SEEDED_BUGS says of a program that is to have these bugs of those that it was built with.
+// Names returns the value of SEEDED_BUGS that activates these bugs.
 func Names(mutations ...Mutation) string {
 	names := make([]string, len(mutations))
 	for i, mutation := range mutations {
@@ -55,12 +55,12 @@ func Names(mutations ...Mutation) string {
 	return strings.Join(names, ",")
 }
 
-// Seeded is the environment of tests that were built with bugs.
+// Seeded returns the environment for tests that were built with bugs.
 func Seeded(mutations ...Mutation) []string {
 	return append(os.Environ(), "SEEDED_BUGS="+Names(mutations...), "OTP_MUTANT=1")
 }
 
-// WithoutGuard lets a write count although the row has changed since it was read.
+// WithoutGuard accepts a write although the row has changed since it was read.
 var WithoutGuard = Mutation{Name: "without guard", File: "batch_rows.go", Change: func(t testing.TB,
 	source string) string {
 	t.Helper()
@@ -69,14 +69,14 @@ var WithoutGuard = Mutation{Name: "without guard", File: "batch_rows.go", Change
 	return Replace(t, source, "WHERE version = ? AND id IN `", "WHERE "+guard+"+` AND id IN `", 1)
 }}
 
-// WithoutLock reads the rows to decide on without locking them, where the database would.
+// WithoutLock reads the rows to decide on without locking them.
 var WithoutLock = Mutation{Name: "without lock", File: "sql.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	return Replace(t, source, `" FOR UPDATE"`, `seeded("without lock", "", " FOR UPDATE")`, 1)
 }}
 
-// Replace replaces old, which must be there so many times: a mutation that no longer fits the
-// source would make a build without a bug.
+// Replace replaces old, which must occur exactly times times: a mutation that no longer fits the source would build a
+// program without the bug.
 func Replace(t testing.TB, source, old, replacement string, times int) string {
 	t.Helper()
 	if found := strings.Count(source, old); found != times {
@@ -85,8 +85,8 @@ func Replace(t testing.TB, source, old, replacement string, times int) string {
 	return strings.ReplaceAll(source, old, replacement)
 }
 
-// Overlay is a file for the -overlay flag of go build and go test, with which they see the mutated
-// sources, which stay as they are.
+// Overlay returns a file for the -overlay flag of go build and go test, which then use the mutated sources. The
+// sources themselves do not change.
 func Overlay(t testing.TB, mutations ...Mutation) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -122,19 +122,19 @@ func Overlay(t testing.TB, mutations ...Mutation) string {
 	return overlay
 }
 
-// Tests builds the tests of the folder they run in with bugs, and gives the program.
+// Tests builds the tests of the current folder with bugs, and returns the program's path.
 func Tests(t testing.TB, mutations ...Mutation) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "mutants.test")
 	build := exec.Command("go", "test", "-c", "-o", program, "-overlay", Overlay(t, mutations...))
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // the form of the packages that other builds of tests need
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as other builds of tests, which then share packages
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build tests with bugs: %v\n%s", err, output)
 	}
 	return program
 }
 
-// sources is the folder of a package, and its name.
+// sources returns the folder of a package, and its name.
 func sources(t testing.TB, imported string) (folder, name string) {
 	t.Helper()
 	if imported == "" {

@@ -13,10 +13,9 @@ import (
 	"testing"
 )
 
-// Proxy stands between a store and its server. It knows just enough of MySQL's protocol, the
-// framing of packets and the OK that ends a result, to see a COMMIT go by and its answer come
-// back, and to cut the connection there: the one moment after which a client cannot know what
-// happened.
+// Proxy sits between a store and its server. It knows just enough of MySQL's protocol, packet framing and the OK that
+// ends a result, to recognise a COMMIT and its answer, and to cut the connection there: the one moment after which a
+// client cannot know what happened.
 type Proxy struct {
 	listener net.Listener
 	server   string
@@ -29,43 +28,42 @@ type Proxy struct {
 	closed  bool
 }
 
-// Moment is where around a COMMIT a connection is cut.
+// Moment says where around a COMMIT a connection is cut.
 type Moment int
 
 // The moments.
 const (
 	// BeforeCommit: the server never gets the COMMIT, and rolls back.
 	BeforeCommit Moment = iota
-	// AfterCommit: the server has run it, and its OK is not passed on.
+	// AfterCommit: the server has run it, and its OK is dropped.
 	AfterCommit
-	// DuringCommit: the client loses its connection while the COMMIT is still on its way. Whoever
-	// looks too early finds nothing, though the transaction is going to commit.
+	// DuringCommit: the client loses its connection while the COMMIT is still on its way. A client that looks too
+	// early finds nothing, although the transaction will commit.
 	DuringCommit
 )
 
 // Cut is one connection lost at a COMMIT.
 type Cut struct {
 	Moment Moment
-	// Meanwhile runs between the two halves of the cut: with BeforeCommit when the server has lost
-	// its connection and the client has not; with AfterCommit when the COMMIT has run and nobody
-	// has been told; with DuringCommit when the client has lost its connection and the server
-	// has not got the COMMIT yet. It may be nil.
+	// Meanwhile runs between the two halves of the cut: with BeforeCommit when the server has lost its connection and
+	// the client has not; with AfterCommit when the COMMIT has run and the client has no answer; with DuringCommit
+	// when the client has lost its connection and the server has not got the COMMIT yet. It may be nil.
 	Meanwhile func()
-	// Silent keeps the client's connection open, and the server's before a COMMIT, as a network
-	// does that drops packets, until the client has given up waiting. It is not for DuringCommit.
+	// Silent keeps the client's connection open, and before a COMMIT the server's too, as a network does that drops
+	// packets, until the client gives up. It is not for DuringCommit.
 	Silent bool
-	// Refused is how many connections are refused next, as a server does that has too many.
+	// Refused is how many of the next connections are refused, as by a server that has too many.
 	Refused int
-	// With is a text that must stand in the transaction, which tells those of one server apart. Empty for any.
+	// With is a text that the transaction must contain, to select one of a server's transactions. Empty for any.
 	With string
 
 	struck chan error
 }
 
-// Struck waits until the cut has been made. An error tells that it did not happen as it should.
+// Struck waits until the cut has been made. The error says if it did not go as planned.
 func (c *Cut) Struck() error { return <-c.struck }
 
-// Proxied is databaseURL, which must be of SchemaTCP, by way of a proxy.
+// Proxied returns databaseURL, which must be from SchemaTCP, changed to go through a new proxy.
 func Proxied(t testing.TB, databaseURL string) (*Proxy, string) {
 	t.Helper()
 	parsed, err := url.Parse(databaseURL)
@@ -83,7 +81,7 @@ func Proxied(t testing.TB, databaseURL string) (*Proxy, string) {
 	return p, parsed.String()
 }
 
-// Cut arms the proxy: the next COMMIT of any client that is one of those meant is cut.
+// Cut arms the proxy: the next COMMIT that matches c is cut.
 func (p *Proxy) Cut(c *Cut) {
 	c.struck = make(chan error, 1)
 	p.mu.Lock()
@@ -112,7 +110,7 @@ func (p *Proxy) close() {
 	p.serving.Wait()
 }
 
-// keep remembers conn until it is closed, so that close ends it.
+// keep tracks conn until it is closed, so that close can end it.
 func (p *Proxy) keep(conn net.Conn) (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +143,7 @@ func (p *Proxy) connect(client net.Conn) {
 	c.upstream()
 	client.Close()
 	server.Close()
-	for range c.answers { // whatever nobody waited for
+	for range c.answers { // discard what is left
 	}
 	c.both.Wait()
 }
@@ -160,7 +158,7 @@ func (p *Proxy) refuses() bool {
 	return true
 }
 
-// take gives the armed cut, once, if it means the transaction that was sent.
+// take returns the armed cut, once, if it matches the transaction that was sent.
 func (p *Proxy) take(sent []byte) *Cut {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,7 +182,7 @@ type proxied struct {
 	answers chan []byte // the server's packets from then on; closed with its connection
 }
 
-// upstream passes on what the client sends, up to the COMMIT that is to be cut.
+// upstream forwards what the client sends, up to the COMMIT to cut.
 func (c *proxied) upstream() {
 	packets := bufio.NewReader(c.client)
 	var sent []byte // since the COMMIT before
@@ -227,8 +225,8 @@ func (c *proxied) downstream() {
 	}
 }
 
-// strike makes the cut. Nothing is under way from the server at this moment, because a client
-// sends its COMMIT when it has read all that came before.
+// strike makes the cut. The server sends nothing at this moment, because a client sends its COMMIT after it has read
+// all earlier answers.
 func (c *proxied) strike(cut *Cut, commit []byte) error {
 	meanwhile := func() {
 		if cut.Meanwhile != nil {
@@ -259,14 +257,14 @@ func (c *proxied) strike(cut *Cut, commit []byte) error {
 	return fmt.Errorf("no such moment: %d", cut.Moment)
 }
 
-// wait returns when the client has closed its connection, if it is to be waited for.
+// wait returns when the client has closed its connection, if silent.
 func (c *proxied) wait(silent bool) {
 	if silent {
 		_, _ = io.Copy(io.Discard, c.client) // it ends with the connection
 	}
 }
 
-// committed has the server run commit and reads its answer.
+// committed makes the server run commit and reads its answer.
 func (c *proxied) committed(commit []byte) error {
 	if _, err := c.server.Write(commit); err != nil {
 		return fmt.Errorf("pass the COMMIT on: %w", err)
@@ -280,7 +278,7 @@ func (c *proxied) committed(commit []byte) error {
 	return errors.New("the server closed the connection without answering the COMMIT")
 }
 
-// A packet is three bytes of length, one of sequence, and as many as the length says.
+// readPacket reads one packet: three bytes of length, one of sequence, then that many bytes.
 func readPacket(from *bufio.Reader) ([]byte, error) {
 	head, err := from.Peek(4)
 	if err != nil {
@@ -291,15 +289,15 @@ func readPacket(from *bufio.Reader) ([]byte, error) {
 	return packet, err
 }
 
-// isCommit reports whether the packet is a query that ends with COMMIT, whatever stands before it.
+// isCommit reports whether the packet is a query that ends with COMMIT.
 func isCommit(packet []byte) bool {
 	const query = 3
 	return len(packet) > 4 && packet[3] == 0 && packet[4] == query &&
 		bytes.HasSuffix(bytes.ToUpper(bytes.TrimRight(packet[5:], "; \n")), []byte("COMMIT"))
 }
 
-// readOK tells of the answer to a query without rows whether it is the last one, which it is not
-// for the first of several statements in one query.
+// readOK reads the answer to a query without rows and reports whether it is the last one. With several statements in a
+// query, only the answer to the last one is.
 func readOK(packet []byte) (last bool, err error) {
 	const moreResults = 8
 	if len(packet) < 9 || packet[4] != 0 {

@@ -1,8 +1,8 @@
-// Package sqltest starts databases for tests: a mariadbd found on PATH, on a socket and a data
-// folder of its own, that nobody else's settings reach. It is imported by tests only.
+// Package sqltest starts databases for tests: a mariadbd from PATH, with its own socket and data folder, independent
+// of other configuration. Only tests import it.
 //
-// Where there is no mariadbd a test that needs one is skipped on a developer's machine and fails
-// when CI=true, so that a green run there has seen both databases.
+// Without a mariadbd, a test that needs one is skipped on a developer's machine and fails with CI=true, so that a
+// green run there has tested both databases.
 package sqltest
 
 import (
@@ -40,10 +40,10 @@ var shared struct {
 	err    error
 }
 
-// Main is the whole TestMain of a package that has nothing else to do in it.
+// Main is the TestMain of a package that needs no other set-up.
 func Main(m *testing.M) { os.Exit(Run(m)) }
 
-// Run runs a package's tests, stops the shared server after them and gives the exit code.
+// Run runs a package's tests, then stops the shared server and returns the exit code.
 func Run(m *testing.M) int {
 	code := m.Run()
 	if shared.server != nil {
@@ -56,8 +56,8 @@ func Run(m *testing.M) int {
 	return code
 }
 
-// Shared is the server that a package's tests have in common, started by the first that asks.
-// The package's TestMain must call Main or Run.
+// Shared returns the server that a package's tests share, started by the first caller. The package's TestMain must
+// call Main or Run.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	needed(t)
@@ -75,11 +75,11 @@ func Shared(t testing.TB) *Server {
 	return shared.server
 }
 
-// Own is a server of this test's own, to be killed and restarted at will.
+// Own returns a server for one test, which may kill and restart it.
 func Own(t testing.TB) *Server {
 	t.Helper()
 	needed(t)
-	// A socket's path may have 107 bytes, which t.TempDir easily exceeds.
+	// A socket's path may have at most 107 bytes, which t.TempDir easily exceeds.
 	folder, err := os.MkdirTemp("", "mariadb")
 	if err != nil {
 		t.Fatal(err)
@@ -125,15 +125,15 @@ func start(folder string) (*Server, error) {
 	return s, s.Start()
 }
 
-// smallLog is a tenth of the default, which tests would copy, and search for what must not be in it.
+// smallLog is a tenth of the default, because tests copy the log and search it for secrets.
 const smallLog = "--innodb-log-file-size=10M"
 
-// measuring reports whether benchmarks run, which get the log that servers have.
+// measuring reports whether benchmarks run. They use the default log size.
 func measuring() bool {
 	return os.Getenv("BENCH") != "" || flag.Lookup("test.bench").Value.String() != ""
 }
 
-// made is the first data folder, as it was before its server started. Others are copies of it.
+// made is the first data folder before its server started. Others are copies of it.
 var made struct {
 	sync.Mutex
 	folder string
@@ -160,12 +160,12 @@ func (s *Server) makeData() error {
 	return os.CopyFS(made.folder, os.DirFS(s.Data()))
 }
 
-// Data is the folder in which the server keeps everything.
+// Data returns the server's data folder.
 func (s *Server) Data() string { return filepath.Join(s.folder, "data") }
 
 func (s *Server) socket() string { return filepath.Join(s.folder, "s") }
 
-// userFlag lets mariadbd run as the user the test runs as; it refuses to be root unasked.
+// userFlag makes mariadbd run as the test's user; it refuses to run as root without the flag.
 func userFlag() string {
 	if os.Getuid() == 0 {
 		return "--user=root"
@@ -173,14 +173,14 @@ func userFlag() string {
 	return "--skip-name-resolve"
 }
 
-// environ gives the server a folder of its own for temporary files. A server that starts removes the temporary
-// tables that it finds in its folder, also those of others that run.
+// environ gives the server its own folder for temporary files. A starting server removes the temporary tables in its
+// folder, including those of other running servers.
 func (s *Server) environ() ([]string, error) {
 	temporary := filepath.Join(s.folder, "tmp")
 	return append(os.Environ(), "TMPDIR="+temporary), os.MkdirAll(temporary, 0o700)
 }
 
-// Start starts the server, again after a Kill or Stop, and returns when it answers.
+// Start starts the server, also again after Kill or Stop, and returns when it answers.
 func (s *Server) Start() error {
 	log, err := os.Create(filepath.Join(s.folder, "log"))
 	if err != nil {
@@ -203,7 +203,7 @@ func (s *Server) Start() error {
 	exited := make(chan struct{})
 	s.exited = exited
 	go func(process *exec.Cmd) {
-		_ = process.Wait() // killed ones end with an error, as they should
+		_ = process.Wait() // killed ones end with an error, as expected
 		close(exited)
 	}(s.process)
 	deadline := time.Now().Add(30 * time.Second)
@@ -224,16 +224,16 @@ func (s *Server) Start() error {
 	}
 }
 
-// PID is the process that runs now, for those who look at what it uses.
+// PID returns the id of the current process, to measure what it uses.
 func (s *Server) PID() int { return s.process.Process.Pid }
 
-// Kill ends the server at once, as a power cut would.
+// Kill ends the server at once, like a power cut.
 func (s *Server) Kill() {
 	_ = s.process.Process.Kill()
 	<-s.exited
 }
 
-// Stop ends the server in order.
+// Stop shuts the server down.
 func (s *Server) Stop() {
 	_ = s.process.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
@@ -266,19 +266,19 @@ type silent struct{}
 
 func (silent) Print(...any) {}
 
-// Schema makes an empty schema and gives the URL of a database in it, over the socket.
+// Schema creates an empty schema and returns its database URL, over the socket.
 func (s *Server) Schema(t testing.TB) string {
 	t.Helper()
 	return s.url(t, s.nextName(), url.Values{"socket": {s.socket()}})
 }
 
-// SchemaNamed is Schema with a name that matters to the test; it must be free.
+// SchemaNamed is Schema with a given name, which must be free.
 func (s *Server) SchemaNamed(t testing.TB, name string) string {
 	t.Helper()
 	return s.url(t, name, url.Values{"socket": {s.socket()}})
 }
 
-// SchemaTCP is Schema over the loopback network, for tests that put something in between.
+// SchemaTCP is Schema over the loopback network, for tests that put a proxy in between.
 func (s *Server) SchemaTCP(t testing.TB) string {
 	t.Helper()
 	return s.url(t, s.nextName(), nil)
@@ -288,7 +288,7 @@ func (s *Server) nextName() string { return fmt.Sprintf("otp%d", s.schemas.Add(1
 
 func (s *Server) url(t testing.TB, name string, options url.Values) string {
 	t.Helper()
-	// The worst default a server may have; the migrations must not depend on it.
+	// The worst default that a server may have; the migrations must not depend on it.
 	if err := s.Exec("CREATE DATABASE " + name + " CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"); err != nil {
 		t.Fatalf("make schema: %v", err)
 	}
@@ -297,15 +297,15 @@ func (s *Server) url(t testing.TB, name string, options url.Values) string {
 	return made.String()
 }
 
-// Client is the command line client, as an operator uses it, told to run the statements. It is
-// found on PATH like the server.
+// Client returns the command line client, as operators use it, with statements to run. It is found on PATH like the
+// server.
 func (s *Server) Client(statements string, options ...string) *exec.Cmd {
 	options = append([]string{"--no-defaults", "--user=root", "--socket=" + s.socket(),
 		"--default-character-set=utf8mb4"}, options...)
 	return exec.Command("mariadb", append(options, "--execute="+statements)...)
 }
 
-// DSN opens the schema of one of this server's URLs by hand.
+// DSN returns the driver's data source name for the schema of one of this server's URLs.
 func (s *Server) DSN(databaseURL string) string {
 	parsed, err := url.Parse(databaseURL)
 	if err != nil {
@@ -314,7 +314,7 @@ func (s *Server) DSN(databaseURL string) string {
 	return fmt.Sprintf("root@unix(%s)/%s", s.socket(), strings.Trim(parsed.Path, "/"))
 }
 
-// Administrator is the schema of one of this server's URLs for its root.
+// Administrator returns one of this server's URLs with root as the user.
 func (s *Server) Administrator(databaseURL string) string {
 	parsed, err := url.Parse(databaseURL)
 	if err != nil {
