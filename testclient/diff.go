@@ -19,7 +19,7 @@ type diffCommand struct {
 	reach
 }
 
-// Run compares two servers. It ends with 1 if they differ.
+// Run compares two servers. The exit code is 1 if they differ.
 func (c *diffCommand) Run(ctx context.Context, p process) error {
 	conversation := conform.Conversation()
 	if c.Transcript != "" {
@@ -61,7 +61,7 @@ func (c *diffCommand) Run(ctx context.Context, p process) error {
 	return nil
 }
 
-// side reads URL#ACCOUNT. An account named so has the keys that the sandbox shows.
+// side reads URL#ACCOUNT. An account named like that has the keys that the sandbox shows.
 func (r reach) side(address string, g given, codes conform.CodeSource) (conform.Side, error) {
 	address, account, _ := strings.Cut(address, "#")
 	target, err := r.target(address)

@@ -11,7 +11,7 @@ type listCommand struct {
 	picks
 }
 
-// Run lists the cases that the arguments pick.
+// Run lists the cases that the arguments select.
 func (c *listCommand) Run(p process) error {
 	cases, err := conform.Selected(conform.Cases(), c.Cases, c.level(), c.profile())
 	if err != nil {

@@ -49,7 +49,7 @@ func (loadCommand) Help() string {
 
 const longestLoad = 10 * time.Minute
 
-// Run makes load. It ends by itself, and at an interrupt when the cycles under way have ended.
+// Run makes load. It ends by itself, or after an interrupt once the cycles in progress have ended.
 func (c *loadCommand) Run(p process) error {
 	if c.Concurrency < 1 || c.Concurrency > 4096 || c.Duration <= 0 || c.Duration > longestLoad {
 		return &conform.Trouble{Tried: "-c must be 1 to 4096, and -d above 0 and at most 10m",
@@ -66,7 +66,7 @@ func (c *loadCommand) Run(p process) error {
 	}
 	result, err := load.Run(ctx, load.Options{
 		URL: c.Target, Concurrency: c.Concurrency, Duration: c.Duration,
-		// Every run begins elsewhere, so that no recipient's limit is met by the run before.
+		// Each run starts with other numbers, so that it does not meet the limits of recipients of the run before.
 		First: int(time.Now().Unix()%2000) * 500_000,
 		Cycle: cycle,
 		Progress: func(so load.Progress) {
@@ -92,7 +92,7 @@ func (c *loadCommand) Run(p process) error {
 	return err
 }
 
-// cycle is what is asked at the door.
+// cycle returns the steps for the door.
 func (c *loadCommand) cycle() ([]load.Step, error) {
 	if c.Door == "v1" {
 		key := c.APIKey
@@ -109,7 +109,7 @@ func (c *loadCommand) cycle() ([]load.Step, error) {
 	return load.Servlets{Path: c.Path, AccessKey: c.AccessKey, OTP: parameter, IPAddress: "203.0.113.7"}.Cycle(), nil
 }
 
-// hint is the usual cause of failures.
+// hint returns the usual cause of failures.
 func (c *loadCommand) hint() string {
 	text := "A wrong answer to a guess often means that the server has no fixed code: start it with " +
 		"OTPBRIDGE_SANDBOX_FIXED_CODE."
@@ -157,7 +157,7 @@ func writeLoadJSON(out io.Writer, r *load.Result) error {
 	})
 }
 
-// round cuts a duration to what a person reads.
+// round rounds a duration for display.
 func round(d time.Duration) time.Duration {
 	switch {
 	case d > time.Second:

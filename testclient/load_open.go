@@ -13,14 +13,14 @@ import (
 	"otpbridge/testclient/load"
 )
 
-// The bounds of an open load: it does not slow down for a server that suffers.
+// The bounds of an open load, which does not slow down for an overloaded server.
 const (
 	highestRate  = 20_000
 	longestPhase = time.Minute
 )
 
-// open makes load by a schedule. A server that refuses is what it is there to see, so that refusals and
-// clients that gave up are no failure of the run.
+// open makes load by a schedule. Refusals and clients that give up are what it measures, so they are not failures of
+// the run.
 func (c *loadCommand) open(ctx context.Context, p process, cycle []load.Step) error {
 	switch {
 	case c.Rate < 1 || c.Rate > highestRate || c.Calm < 0 || c.Calm > highestRate:
@@ -75,7 +75,7 @@ func (c *loadCommand) open(ctx context.Context, p process, cycle []load.Step) er
 	return encoder.Encode(report)
 }
 
-// onLoopback reports whether a target's host is this machine by its name or address.
+// onLoopback reports whether a target's host is this machine, by name or address.
 func onLoopback(target string) bool {
 	parsed, err := url.Parse(target)
 	if err != nil {

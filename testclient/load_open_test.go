@@ -36,7 +36,7 @@ func newBusy(t *testing.T) *busy {
 	return s
 }
 
-// openReport is what load --rate --json prints.
+// openReport is the output of load --rate --json.
 type openReport struct {
 	Offered  int                `json:"offered"`
 	Good     int                `json:"answered_well"`
@@ -50,7 +50,7 @@ type openReport struct {
 	Recovery *float64           `json:"recovery_seconds"`
 }
 
-// The figures add up, and are those of the server.
+// The figures add up, and match the server's.
 func TestLoadOpen_ItsReportAddsUp(t *testing.T) {
 	for _, c := range []struct {
 		flags     string
@@ -76,7 +76,7 @@ func TestLoadOpen_ItsReportAddsUp(t *testing.T) {
 			require.Equal(t, r.Offered, r.Good+r.Refused)
 			require.Zero(t, r.TimedOut+r.Wrong+r.Skipped)
 			require.Equal(t, r.Offered/3, r.Refused)
-			// A cycle asks a second time if it was answered well, and ends there.
+			// A cycle sends a second request after a good answer, and then ends.
 			require.GreaterOrEqual(t, r.Offered, c.scheduled)
 			require.LessOrEqual(t, r.Offered, c.scheduled+r.Good)
 			sum := 0
@@ -94,7 +94,7 @@ func TestLoadOpen_ItsReportAddsUp(t *testing.T) {
 	}
 }
 
-// Nothing is asked beyond the bounds, and the refusal says which they are.
+// Requests beyond the bounds are refused with the bounds.
 func TestLoadOpen_ItsBounds(t *testing.T) {
 	s := newBusy(t)
 	for _, flags := range []string{
@@ -128,7 +128,7 @@ func TestLoadOpen_AsksThisMachineOnly(t *testing.T) {
 	require.Contains(t, out.stderr, "--anywhere")
 }
 
-// A server that refuses everything is what an open load is there to see; one that is not there is not.
+// An open load is meant to measure a server that refuses everything; a missing server is an error.
 func TestLoadOpen_ItsExitCode(t *testing.T) {
 	down := httptest.NewServer(http.NotFoundHandler())
 	down.Close()

@@ -1,9 +1,8 @@
-// Command testclient answers one question for someone who owns an integration or a server: does
-// this server speak the OTP servlet protocol, and, where it has one, the JSON API beside it? This package is its
-// command line; testclient/conform has what is asked and how it is judged.
+// Command testclient tests whether a server speaks the OTP servlet protocol and, if it has one, the JSON API. This
+// package is the command line; testclient/conform has the cases and their evaluation.
 //
-// It promises three exit codes (0 all pass, 1 the server is wrong, 2 the test could not run), that
-// an error names its remedy, and that no secret given to it is printed.
+// There are three exit codes: 0 all pass, 1 the server is wrong, 2 the test could not run. An error names its remedy,
+// and no secret given to the command is printed.
 package main
 
 import (
@@ -25,7 +24,7 @@ func main() {
 	os.Exit(run(os.Args[1:], process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
 }
 
-// process is what a command has of the process it runs in.
+// process holds the streams of the process that a command runs in.
 type process struct {
 	stdin  io.Reader
 	stdout io.Writer
@@ -51,7 +50,7 @@ Exit codes: 0 all pass, 1 the server is wrong or differs, 2 the test could not r
 // stamped is the version that make release links in.
 var stamped string
 
-// version is the stamped one, else what the Go toolchain recorded.
+// version returns the stamped version, else what the Go toolchain recorded.
 func version() string {
 	if build, ok := debug.ReadBuildInfo(); ok && stamped == "" {
 		return build.Main.Version
@@ -62,12 +61,12 @@ func version() string {
 // exited carries an exit code out of kong, which exits when it has shown help.
 type exited int
 
-// verdict is an exit code with nothing left to say.
+// verdict is an exit code without a message.
 type verdict int
 
 func (v verdict) Error() string { return fmt.Sprintf("exit code %d", int(v)) }
 
-// run is the program; it returns its exit code.
+// run runs the program and returns its exit code.
 func run(arguments []string, p process) (code int) {
 	defer func() {
 		switch value := recover().(type) {
@@ -75,7 +74,7 @@ func run(arguments []string, p process) (code int) {
 		case exited:
 			code = int(value)
 		default:
-			// Nobody who tests a server can use our stack.
+			// A stack trace does not help someone who tests a server.
 			fmt.Fprintf(p.stderr, "testclient: a fault of this client: %v\n  Please report it, with the command line but "+
 				"without its secrets.\n", value)
 			code = conform.ExitCouldNot
@@ -110,7 +109,7 @@ func run(arguments []string, p process) (code int) {
 
 type helpCommand struct{}
 
-// Run shows the help of the whole.
+// Run shows the help.
 func (helpCommand) Run(parser *kong.Kong) error {
 	_, err := parser.Parse([]string{"--help"})
 	return err

@@ -15,7 +15,7 @@ import (
 	"otpbridge/testclient/conform"
 )
 
-// said is what a command printed, and its exit code.
+// said is a command's output and exit code.
 type said struct {
 	code           int
 	stdout, stderr string
@@ -48,7 +48,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Exit 2, what was tried, what to do; never a stack, never a secret.
+// Exit code 2, what was tried, what to do; never a stack trace, never a secret.
 func TestRun_WhatCannotRunIsExplained(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

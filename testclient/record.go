@@ -21,7 +21,7 @@ type recordCommand struct {
 	reach
 }
 
-// stopWait is how long exchanges in flight may take once the recording is stopped.
+// stopWait is how long exchanges in progress may take once the recording is stopped.
 const stopWait = 5 * time.Second
 
 // Run records until it is interrupted.
@@ -53,7 +53,7 @@ func (c *recordCommand) Run(ctx context.Context, p process) error {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
 	}
-	// Streams never end by themselves, so the wait has an end.
+	// Streams never end by themselves, so the wait is bounded.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
 	defer cancel()
 	if err := server.Shutdown(stopping); err != nil && !errors.Is(err, context.DeadlineExceeded) {

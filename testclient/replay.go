@@ -16,7 +16,7 @@ type replayCommand struct {
 	reach
 }
 
-// Run plays a transcript. It ends with 1 if the target answers otherwise.
+// Run plays a transcript. The exit code is 1 if the target answers differently.
 func (c *replayCommand) Run(ctx context.Context, p process) error {
 	transcript, err := readTranscript(c.File)
 	if err != nil {

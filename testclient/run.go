@@ -14,7 +14,7 @@ import (
 	"otpbridge/testclient/conform"
 )
 
-// reach is how to get at a server.
+// reach holds the flags for reaching a server.
 type reach struct {
 	CA      string        `name:"ca" placeholder:"FILE" type:"existingfile" help:"Certificates (PEM) of the authority that signed the target's."`
 	Timeout time.Duration `default:"10s" help:"How long one answer may take."`
@@ -37,7 +37,7 @@ func (r reach) target(address string) (*conform.Target, error) {
 	return conform.NewTarget(address, r.Timeout, roots)
 }
 
-// given is the account to call with where the target makes none.
+// given holds the flags for the account to use if the target does not create one.
 type given struct {
 	AccessKey string `placeholder:"KEY" env:"TESTCLIENT_ACCESS_KEY" help:"Access key of the account to test with. A sandbox makes its own accounts."`
 	CipherKey string `placeholder:"KEY" env:"TESTCLIENT_CIPHER_KEY" help:"Its cipher key: base64, hex, or with the IV as iv~key."`
@@ -46,14 +46,14 @@ type given struct {
 	Codes     string `placeholder:"SOURCE" help:"Where codes come from: sandbox, inbox=ADDR (serves an inbox for the target's SMS gateway), command=CMD (gets the number, prints the code), ask (a person types)."`
 }
 
-// keys are what /v1 is called with where the target makes no account.
+// keys holds the flags for the keys to use at /v1 if the target does not create an account.
 type keys struct {
 	APIKey        string `name:"api-key" placeholder:"KEY" env:"TESTCLIENT_API_KEY" help:"API key of the same account, for /v1. Without one the cases of /v1 are skipped."`
 	SigningSecret string `placeholder:"SECRET" env:"TESTCLIENT_SIGNING_SECRET" help:"What requests with the API key may be signed with, if it may sign."`
 	OtherAPIKey   string `name:"other-api-key" placeholder:"KEY" env:"TESTCLIENT_OTHER_API_KEY" help:"API key of the same account in another environment, of live, test and dev."`
 }
 
-// codes opens the source that --codes names; nil leaves it to what the target is.
+// codes opens the source that --codes names; nil means the target's default.
 func (g given) codes(p process) (source conform.CodeSource, closing func(), err error) {
 	kind, argument, _ := strings.Cut(g.Codes, "=")
 	closing = func() {}
@@ -160,7 +160,7 @@ func (c *runCommand) Run(ctx context.Context, p process) error {
 
 	out := p.stdout
 	if writesStdout(reports) {
-		out = p.stderr // a report for machines has stdout to itself
+		out = p.stderr // the report for machines goes to stdout alone
 	}
 	screen := conform.Terminal{Out: out, Fancy: isTerminal(out), Verbose: c.Verbose}
 	report, err := conform.Run(ctx, conform.Options{
@@ -188,7 +188,7 @@ func (c *runCommand) Run(ctx context.Context, p process) error {
 
 type wantedReport struct{ format, path string }
 
-// readReports looks before the run, which may be long, whether its reports can be written at all.
+// readReports checks before the run, which may be long, that its reports can be written.
 func readReports(arguments []string) ([]wantedReport, error) {
 	var list []wantedReport
 	for _, argument := range arguments {
@@ -234,7 +234,7 @@ func (w wantedReport) write(report *conform.Report, p process) error {
 	return nil
 }
 
-// isTerminal reports whether somebody watches who can see colours (see no-color.org).
+// isTerminal reports whether w is a terminal that shows colours (see no-color.org).
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

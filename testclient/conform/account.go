@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// account is what a story calls with.
+// account is the account that a story calls with.
 type account struct {
 	Address   string
 	AccessKey string
@@ -14,9 +14,9 @@ type account struct {
 	CipherIV  string
 	Profile   Profile
 
-	// For /v1. The last two are empty where the target gives none out.
+	// For /v1. The last two are empty if the target has none.
 	APIKey        string
-	SigningSecret string // what requests with APIKey may be signed with
+	SigningSecret string // for signing requests with APIKey
 	OtherAPIKey   string // of the same account in the other environment
 
 	cipher *paramCipher
@@ -31,18 +31,18 @@ func (a *account) prepare(mode string) error {
 	return nil
 }
 
-// text gives a setting that is a text, or "".
+// text returns a setting that is a text, or "".
 func (s Settings) text(name string) string {
 	value, _ := s[name].(string)
 	return value
 }
 
-// on reports whether a setting is true, written as JSON or as the column has it.
+// on reports whether a setting is true, in JSON or as the column stores it.
 func (s Settings) on(name string) bool {
 	return s[name] == true || fmt.Sprint(s[name]) == "1"
 }
 
-// named is s with {id} in every text replaced, so that a case may name what nobody else has.
+// named returns s with {id} replaced in every text, so that a case can use names that nothing else has.
 func (s Settings) named(id string) Settings {
 	out := maps.Clone(s)
 	for name, value := range out {

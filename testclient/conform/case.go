@@ -1,18 +1,15 @@
-// Package conform answers one question for someone who owns an integration or a server: does
-// this server speak the protocol? It holds the requirements as data, one value a case, the small
-// vocabulary in which a case tells its story, and the judgement of what came back.
+// Package conform tests whether a server speaks the protocol. It holds the requirements as data, one value per case,
+// the small vocabulary in which a case tells its story, and the evaluation of the answers.
 //
-// It shares no code with the server, because a tester that shares code shares its bugs: the
-// texts, the cipher and the arithmetic here were written from the protocol and nothing else. It
-// promises that a failure names the requirement, what was expected, what came, and how to see it
-// again with curl; that a server that is wrong (fail) and a test that could not run (error) are
-// never confused; and that no secret reaches a report. Where the target comes from and where
-// reports go is left to the command.
+// It shares no code with the server, because a tester with shared code shares its bugs: the texts, the cipher and the
+// arithmetic here were written from the protocol only. A failure names the requirement, the expected and the actual
+// answer, and curl commands that reproduce it. A server that is wrong (fail) and a test that could not run (error) are
+// never confused, and no secret reaches a report. The command supplies the target and writes the reports.
 package conform
 
 import "time"
 
-// Level says how firmly a requirement stands.
+// Level says how binding a requirement is.
 type Level int
 
 // The levels.
@@ -29,16 +26,15 @@ type Source string
 const (
 	Article  Source = "article"  // the vendor's published article
 	Captured Source = "captured" // bytes logged from the vendor's service
-	Client   Source = "client"   // what public clients compare against
+	Client   Source = "client"   // what public clients compare with
 	Choice   Source = "choice"   // chosen where the sources are silent
 )
 
-// Profile names which texts a server answers with.
+// Profile names the texts that a server answers with.
 type Profile string
 
-// The profiles. Any is for requirements in which they do not differ but for their texts; such a
-// case is played with each. None is for requirements that are not about texts of the servlets, as
-// those of /v1; such a case is played once.
+// The profiles. Any is for requirements in which they differ only in their texts; such a case is played with each.
+// None is for requirements that are not about texts of the servlets, such as those of /v1; such a case is played once.
 const (
 	Any        Profile = ""
 	Documented Profile = "documented"
@@ -46,25 +42,24 @@ const (
 	None       Profile = "none"
 )
 
-// Settings are columns of the account that a case needs, by column name, as JSON has them. A
-// target that cannot be told to make accounts skips the cases that need any.
+// Settings are the columns of the account that a case needs, by column name, with values as in JSON. A target that
+// cannot create accounts skips the cases that need any.
 type Settings map[string]any
 
-// Needs is what a case asks of a target beside an account.
+// Needs is what a case requires of a target besides an account.
 type Needs int
 
 // The needs, to be combined.
 const (
-	NeedsClock    Needs = 1 << iota // time must pass: the sandbox clock, or really with --slow
+	NeedsClock    Needs = 1 << iota // time must pass: by the sandbox clock, or really with --slow
 	NeedsSecond                     // a second account
 	NeedsInbox                      // to see each message, not only the newest code
 	NeedsFaults                     // faults on demand
 	NeedsV1                         // the JSON API, and an API key for it
-	NeedsUpstream                   // an account whose calls are passed on to this client
+	NeedsUpstream                   // an account whose calls are forwarded to this client
 )
 
-// Case is one requirement. Its file's name is its section: servlet_2_generate.go holds
-// servlet/generate/….
+// Case is one requirement. The name of its file is its section: servlet_2_generate.go holds servlet/generate/….
 type Case struct {
 	ID          string // servlet/validate/3
 	Requirement string // one sentence
@@ -73,23 +68,23 @@ type Case struct {
 	Profile     Profile
 	Settings    Settings
 	Needs       Needs
-	// Run tells the story. It ends early, by a panic that the runner knows, at the first
-	// expectation that is not met.
+	// Run tells the story. It ends early, by a panic that the runner recognises, at the first expectation that is not
+	// met.
 	Run func(s *Story)
 }
 
-// Status is how a case ended.
+// Status is the result of a case.
 type Status string
 
 // The statuses.
 const (
 	Pass  Status = "pass"
 	Fail  Status = "fail"  // the server is wrong
-	Skip  Status = "skip"  // the target cannot be asked; Reason says why
+	Skip  Status = "skip"  // the target cannot be tested; Reason says why
 	Error Status = "error" // the test could not run
 )
 
-// Result is what became of one case with one account profile.
+// Result is the result of one case with one account profile.
 type Result struct {
 	Case     *Case
 	Profile  Profile

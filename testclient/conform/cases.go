@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Cases are all that is required, in the order of their sections. A case's number is its place
-// in its section's file: new ones go to the end, so that an id means one requirement for good.
+// Cases returns all requirements, in the order of their sections. A case's number is its place in its section's file:
+// new cases go to the end, so that an id always means the same requirement.
 func Cases() []Case {
 	var all []Case
 	for _, section := range []struct {
@@ -59,10 +59,10 @@ func Cases() []Case {
 	return all
 }
 
-// Managed are the sections about /api, which need a sandbox where whoever wants to may register.
+// Managed lists the sections about /api, which need a sandbox with open registration.
 func Managed() []string { return []string{"management", "privacy", "audit", "insight", "webhooks"} }
 
-// unlimited is for cases that send often and are about something else.
+// unlimited adds settings without send limits, for cases that send often.
 func unlimited(more Settings) Settings {
 	settings := Settings{"sends_per_minute": 0, "sends_per_hour": 0, "sends_per_day": 0}
 	for name, value := range more {
@@ -74,17 +74,17 @@ func unlimited(more Settings) Settings {
 // emirati is a number of another country that accounts serve by default.
 const emirati = "971501234567"
 
-// otherIP is an ipaddress that is not the story's.
+// otherIP is an ipaddress other than the story's.
 const otherIP = "192.0.2.77"
 
-// generated makes a code and gives it.
+// generated makes a code and returns it.
 func (s *Story) generated(opts ...Option) string {
 	s.Expect(s.Generate(opts...), Generated)
 	return s.Code(opts...)
 }
 
-// expectWrongPIN takes the text of a wrong code, however many attempts are left, and tells how many
-// those are. What the article and the captured bytes say holds for any number of attempts.
+// expectWrongPIN requires the text of a wrong code, with any number of attempts left, and returns that number. The
+// article and the captured bytes define the text for any number.
 func (s *Story) expectWrongPIN(a Answer) (left int) {
 	for left = range 100 {
 		if a.Body == wrongPIN(s.Profile(), left)+s.LineEnd() {
@@ -95,25 +95,25 @@ func (s *Story) expectWrongPIN(a Answer) (left int) {
 	return left
 }
 
-// expectNotVerified takes any text but that of a right code: which one it is, other cases ask.
+// expectNotVerified requires any text except that of a right code; other cases test which one.
 func (s *Story) expectNotVerified(a Answer) {
 	s.Require(a.Text() != Verified.In(s.Profile()), "that the code does not verify", "the answer "+visible(a.Body))
 }
 
-// spend guesses wrong as often as code has attempts by default.
+// spend guesses wrong as often as a code has attempts by default.
 func (s *Story) spend(code string) {
 	for left := 2; left >= 0; left-- {
 		s.ExpectWrong(s.Validate(rotated(code)), left)
 	}
 }
 
-// expectSent takes exactly n messages so far to the story's account.
+// expectSent requires exactly n messages so far to the story's account.
 func (s *Story) expectSent(n int) {
 	sent := len(s.Messages())
 	s.Require(sent == n, plural(n, "message")+" in the inbox", plural(sent, "message"))
 }
 
-// expectRecipients takes one message to each of to so far, newest first.
+// expectRecipients requires one message to each of to so far, newest first.
 func (s *Story) expectRecipients(to ...string) {
 	var sent []string
 	for _, m := range s.Messages() {

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Writing is how an encrypted code is written down.
+// Writing is how an encrypted code is written as text.
 type Writing int
 
-// The ways that a server takes.
+// The forms that a server accepts.
 const (
 	Base64            Writing = iota // standard alphabet, padded: 24 characters
 	Base64Unpadded                   // 22 characters
@@ -24,15 +24,15 @@ const (
 	HexUpper
 )
 
-// paramCipher makes otp parameters: AES over exactly what the protocol says, from the block
-// cipher up, so that no reading of it is shared with a server.
+// paramCipher makes otp parameters: AES exactly as the protocol says, built from the block cipher, so that no
+// interpretation is shared with a server.
 type paramCipher struct {
 	block cipher.Block
 	iv    []byte
 	mode  string // aes-cbc, aes-ecb or none
 }
 
-// newParamCipher takes key and IV as base64 or hex text, or both as one text iv~key.
+// newParamCipher reads key and IV as base64 or hex text, or both as one text iv~key.
 func newParamCipher(mode, key, iv string) (*paramCipher, error) {
 	if mode == "" {
 		mode = "aes-cbc"
@@ -60,8 +60,8 @@ func newParamCipher(mode, key, iv string) (*paramCipher, error) {
 	return c, nil
 }
 
-// keyText reads bytes written as hex or base64. Hex is tried first: 32 hex digits are 24 bytes
-// in base64 too, but nobody has ever handed out a 24-byte key without a single other letter.
+// keyText reads bytes written as hex or base64. Hex is tried first: 32 hex digits are also 24 bytes in base64, but a
+// random 24-byte key practically always has other letters.
 func keyText(text string, sizes ...int) ([]byte, error) {
 	text = strings.TrimSpace(text)
 	standard := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
@@ -97,13 +97,13 @@ func (c *paramCipher) blocks(plain []byte) []byte {
 	return out
 }
 
-// padded is PKCS#7: between 1 and 16 bytes, each of which says how many there are.
+// padded returns text with PKCS#7 padding: 1 to 16 bytes, each with the number of padding bytes.
 func padded(text string) []byte {
 	n := aes.BlockSize - len(text)%aes.BlockSize
 	return append([]byte(text), bytes.Repeat([]byte{byte(n)}, n)...)
 }
 
-// write gives code as a parameter. With the cipher none that is the code itself.
+// write returns code as a parameter. With the cipher none that is the code itself.
 func (c *paramCipher) write(code string, as Writing) string {
 	if c.mode == "none" {
 		return code
@@ -111,7 +111,7 @@ func (c *paramCipher) write(code string, as Writing) string {
 	return encoded(c.blocks(padded(code)), as)
 }
 
-// encoded writes bytes down.
+// encoded returns bytes as text.
 func encoded(sealed []byte, as Writing) string {
 	switch as {
 	case Base64Unpadded:
@@ -129,7 +129,7 @@ func encoded(sealed []byte, as Writing) string {
 	}
 }
 
-// opened decrypts whole blocks, whatever the padding, and leaves the rest.
+// opened decrypts whole blocks, whatever the padding, and ignores the rest.
 func (c *paramCipher) opened(sealed []byte) []byte {
 	sealed = sealed[:len(sealed)/aes.BlockSize*aes.BlockSize]
 	plain := make([]byte, len(sealed))

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// Wanted says which code is asked for.
+// Wanted says which code is requested.
 type Wanted struct {
 	Account string
 	Mobile  string
 	Email   string
-	// After is when the request went out that made the target send it; zero if none did.
+	// After is when the request that made the target send was sent; zero if there was none.
 	After time.Time
 }
 
-// CodeSource is where the code of a challenge comes from: what an end user would read on a phone.
+// CodeSource supplies the codes of challenges: what an end user would read on a phone.
 type CodeSource interface {
-	// Code waits for the code most recently sent to whom w says.
+	// Code waits for the code most recently sent to w's recipient.
 	Code(ctx context.Context, w Wanted) (string, error)
 }
 
@@ -34,8 +34,8 @@ const codeWait = 30 * time.Second
 // sandboxCodes reads the inbox of a sandbox.
 type sandboxCodes struct{ target *Target }
 
-// Code looks first and waits only then: a sandbox shows a message before it answers. A wait is for what
-// comes during it, so a message that came just before it is found by the last look.
+// Code looks first and then waits: a sandbox shows a message before it answers. The wait only returns messages that
+// come during it, so a last look finds a message that came just before.
 func (c sandboxCodes) Code(ctx context.Context, w Wanted) (string, error) {
 	for _, more := range []string{"", "&wait=3s", ""} {
 		messages, err := c.target.messages(ctx, w.Account, more)
@@ -59,7 +59,7 @@ func reaches(m Message, w Wanted) bool {
 	return digitsOf(m.To) == digitsOf(w.Mobile)
 }
 
-// digitsOf is a number without its spelling.
+// digitsOf returns a number's digits.
 func digitsOf(number string) string {
 	return strings.TrimPrefix(onlyDigits(number), "00")
 }
@@ -73,7 +73,7 @@ func onlyDigits(text string) string {
 	}, text)
 }
 
-// remembered keeps an answer until the target has sent again, for sources that cost something.
+// remembered stores an answer until the target has sent again, for sources that cost something.
 type remembered struct {
 	mu    sync.Mutex
 	key   Wanted
@@ -94,7 +94,7 @@ func (r *remembered) code(w Wanted, find func() (string, error)) (string, error)
 	return code, nil
 }
 
-// AskedCodes are typed by a person, who is asked on out.
+// AskedCodes returns a source whose codes a person types, asked on out.
 func AskedCodes(in io.Reader, out io.Writer) CodeSource {
 	return &askedCodes{in: bufio.NewReader(in), out: out}
 }
@@ -126,8 +126,8 @@ func isCode(text string) bool {
 	return len(text) >= 4 && len(text) <= 10 && onlyDigits(text) == text
 }
 
-// CommandCodes runs a shell command with the number as its argument, again and again until it
-// prints a code.
+// CommandCodes returns a source that runs a shell command with the number as its argument, repeatedly until it prints
+// a code.
 func CommandCodes(command string) CodeSource { return &commandCodes{command: command} }
 
 type commandCodes struct {

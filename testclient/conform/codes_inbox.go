@@ -15,20 +15,20 @@ import (
 	"unicode"
 )
 
-// Inbox stands where the SMS gateway of the target would: it takes what is sent to it, by any
-// method, in whatever form, answers 200, and finds number and code in it.
+// Inbox replaces the target's SMS gateway: it accepts requests with any method and form, answers 200, and finds number
+// and code in them.
 type Inbox struct {
 	server *http.Server
 	addr   string
 
 	mu       sync.Mutex
 	arrivals []arrival
-	changed  chan struct{} // closed and made anew with each arrival
+	changed  chan struct{} // closed and replaced with each arrival
 }
 
 type arrival struct {
 	at     time.Time
-	values []string // of the query, the form, the JSON; or the body as a whole
+	values []string // of the query, the form, the JSON; or the whole body
 }
 
 // NewInbox listens on addr.
@@ -45,7 +45,7 @@ func NewInbox(addr string) (*Inbox, error) {
 	return box, nil
 }
 
-// URL is where the target's gateway is to be pointed.
+// URL returns the address for the target's gateway setting.
 func (b *Inbox) URL() string { return "http://" + b.addr + "/" }
 
 // Close stops listening.
@@ -62,7 +62,7 @@ func (b *Inbox) take(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "OK\n")
 }
 
-// valuesIn takes a message apart into the texts it is made of.
+// valuesIn returns the texts in a message's query and body.
 func valuesIn(query, contentType string, body []byte) []string {
 	var values []string
 	form := func(text string) {
@@ -144,11 +144,11 @@ func inboxTrouble(address, mobile string, seen int) error {
 
 var runOfDigits = regexp.MustCompile(`[0-9]+`)
 
-// codeFor finds the code in a message to mobile, or nothing if it is not for that number. Words
-// with a number in them come before bare numbers, which may be ids of the gateway.
+// codeFor returns the code in a message to mobile, empty if the message is not for that number. Words with a number in
+// them are preferred to bare numbers, which may be ids of the gateway.
 func (a arrival) codeFor(mobile string) string {
 	number := digitsOf(mobile)
-	// Gateways of one country often get the number without its code.
+	// Some gateways get the number without its country code.
 	short := number[max(0, len(number)-10):]
 	forIt := slices.ContainsFunc(a.values, func(value string) bool { return strings.Contains(onlyDigits(value), short) })
 	if !forIt {

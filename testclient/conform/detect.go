@@ -11,18 +11,18 @@ import (
 	"strings"
 )
 
-// Detection is what a target turned out to be before the first case.
+// Detection is what was found out about a target before the first case.
 type Detection struct {
-	// Profiles are what it is tested for.
+	// Profiles are the profiles to test with.
 	Profiles []Profile
-	// Found says in sentences what was seen, and where it is like neither profile.
+	// Found says in sentences what was found, and where it matches neither profile.
 	Found []string
 	// NoV1 says in a sentence that the target has no /v1; empty if it has.
 	NoV1 string
 }
 
-// Detect looks at the target before the first case. A sandbox says which profiles its accounts
-// have; what any account has shows in the line ends and in the text of a wrong code.
+// Detect examines the target before the first case. A sandbox states the profiles of its accounts; for other accounts,
+// line ends and the text of a wrong code show the profile.
 func Detect(ctx context.Context, o Options) (Detection, error) {
 	t := o.Target
 	if err := t.findSandbox(ctx); err != nil {
@@ -40,8 +40,8 @@ func Detect(ctx context.Context, o Options) (Detection, error) {
 	return found, err
 }
 
-// findV1 sends what any JSON API behind a key refuses. The vendor's service has none, and then no
-// key of the caller's goes there.
+// findV1 sends a request that any JSON API with keys refuses. The vendor's service has no such API, and then the
+// caller's key is never sent there.
 func (t *Target) findV1(ctx context.Context) (none string, err error) {
 	answer, err := t.Do(ctx, Request{Method: http.MethodPost, Path: "/v1/send", Body: "{}", Type: jsonType})
 	if err != nil {
@@ -63,12 +63,12 @@ func (t *Target) detectProfiles(ctx context.Context, o Options) (Detection, erro
 		return t.detectGiven(ctx, o)
 	}
 	if !t.sandbox {
-		return Detection{Profiles: []Profile{Documented}}, nil // and ready says what is missing
+		return Detection{Profiles: []Profile{Documented}}, nil // ready says what is missing
 	}
 	return t.detectDemo(ctx)
 }
 
-// detectDemo asks each demo account of a sandbox.
+// detectDemo probes each demo account of a sandbox.
 func (t *Target) detectDemo(ctx context.Context) (Detection, error) {
 	found := Detection{Found: []string{"The target is a sandbox; every case gets an account of its own."}}
 	for _, a := range t.demo {
@@ -92,14 +92,14 @@ func (t *Target) detectDemo(ctx context.Context) (Detection, error) {
 	return found, nil
 }
 
-// detectGiven asks the account that was named. The probe needs a code to guess at, so it sends
-// one message, and it leaves with the first of the numbers.
+// detectGiven probes the given account. The probe needs a code to guess at, so it sends one message, to the first of
+// the numbers.
 func (t *Target) detectGiven(ctx context.Context, o Options) (Detection, error) {
 	mobile := fmt.Sprintf("917%09d", mathrand.Int64N(1_000_000_000))
 	if len(o.Mobiles) > 0 {
 		mobile = o.Mobiles[0]
 	} else if !t.sandbox {
-		return Detection{Profiles: []Profile{Documented}}, nil // and ready says what is missing
+		return Detection{Profiles: []Profile{Documented}}, nil // ready says what is missing
 	}
 	a := &account{AccessKey: o.AccessKey, CipherKey: o.CipherKey, CipherIV: o.CipherIV}
 	if err := a.prepare(""); err != nil {
@@ -117,10 +117,9 @@ func (t *Target) detectGiven(ctx context.Context, o Options) (Detection, error) 
 	return Detection{Profiles: []Profile{seen}, Found: append([]string{found}, differs...)}, nil
 }
 
-// probe makes three calls whose right answers are known and says which profile they are like,
-// and what is like neither.
+// probe makes three calls with known answers. It returns the profile that they match, and what matches neither.
 func (t *Target) probe(ctx context.Context, a *account, mobile string) (Profile, []string, error) {
-	// An ipaddress nobody has used: there is nothing to validate yet.
+	// An unused ipaddress: there is nothing to validate yet.
 	ip := fmt.Sprintf("2001:2::%x:%x", mathrand.Int32N(1<<16), mathrand.Int32N(1<<16))
 	who := "ipaddress=" + url.QueryEscape(ip) + "&mobile=" + mobile
 	guess := "&otp=" + url.QueryEscape(a.cipher.write(fmt.Sprintf("%06d", mathrand.IntN(1_000_000)), Base64))
@@ -165,7 +164,7 @@ func (t *Target) probe(ctx context.Context, a *account, mobile string) (Profile,
 	return Documented, differs, nil
 }
 
-// findSandbox asks for what only a sandbox has. A server that is none may answer anything.
+// findSandbox requests what only a sandbox has. Another server may answer anything.
 func (t *Target) findSandbox(ctx context.Context) error {
 	var list struct{ Accounts []credentials }
 	err := t.ask(ctx, http.MethodGet, "/sandbox/credentials", nil, &list)
@@ -186,9 +185,9 @@ func (t *Target) findSandbox(ctx context.Context) error {
 	return nil
 }
 
-// findHouse learns how the target refuses a key. A key that does not exist belongs to no account,
-// so this text cannot follow an account's profile. A page instead of it ends the run: hundreds of
-// failed cases would only hide that the address is wrong.
+// findHouse learns how the target refuses a key. An unknown key belongs to no account, so this text does not depend on
+// an account's profile. If the answer is a web page the run ends: hundreds of failed cases would only hide that the
+// address is wrong.
 func (t *Target) findHouse(ctx context.Context) error {
 	answer, err := t.Do(ctx, Request{Path: genServlet, Query: "ipaddress=198.18.0.1&mobile=917000000001",
 		Header: http.Header{"access_key": {"conformance-" + randomHex(16)}}})
@@ -196,7 +195,7 @@ func (t *Target) findHouse(ctx context.Context) error {
 		return err
 	}
 	if answer.Status == http.StatusNotFound && t.guessed {
-		// Nobody said that there is a path, and there may be none.
+		// No path was given, and there may be none.
 		t.Context, t.guessed = "", false
 		if t.findHouse(ctx) == nil {
 			return nil

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// said is a line of the built-in conversation, with the right key and, but for what a line says
-// itself, the parameters of a careful client.
+// said is a line of the built-in conversation, with the right key and the usual parameters unless the line sets
+// others.
 func said(title, servlet, parameters string) Line {
 	return Line{
 		Title: title, Method: "GET", Servlet: servlet, Query: "ipaddress={ip}&" + parameters,
@@ -21,8 +21,8 @@ func (l Line) with(header, value string) Line {
 	return l
 }
 
-// Conversation is what diff plays: every answer that an account gives without special settings,
-// and that no waiting is needed for. Each part has a number of its own.
+// Conversation returns what diff plays: all answers of an account without special settings that need no waiting. Each
+// part uses another number.
 func Conversation() *Transcript {
 	form := said("a POST with the parameters in a form", genServlet, "")
 	form.Method, form.Query, form.Body = "POST", "", "ipaddress={ip}&mobile={mobile4}"
@@ -67,14 +67,13 @@ func Conversation() *Transcript {
 	}}
 }
 
-// Difference is a way in which two answers differ, and where.
+// Difference is one way in which two answers differ, and the lines where.
 type Difference struct {
 	A, B  string // answers
 	Lines []int  // from 0
 }
 
-// Diff plays a conversation against two sides, line by line, and gives what differs, each way of
-// differing once.
+// Diff plays a conversation against two sides, line by line, and returns the differences, each once.
 func Diff(ctx context.Context, a, b Side, t *Transcript) ([]Difference, error) {
 	storyA, err := a.story(ctx)
 	if err != nil {
@@ -107,7 +106,7 @@ func note(found []Difference, line int, a, b string) []Difference {
 	return append(found, Difference{A: a, B: b, Lines: []int{line}})
 }
 
-// WriteDiff shows differences, calling the sides by the names given.
+// WriteDiff prints differences, with the given names for the sides.
 func WriteDiff(w io.Writer, nameA, nameB string, t *Transcript, found []Difference) error {
 	var b strings.Builder
 	lines := 0

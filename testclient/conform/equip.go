@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// story sets the scene of one case.
+// story prepares the story of one case.
 func (r *runner) story(ctx context.Context, j job) *Story {
 	n := r.numbers.Add(1)
 	s := &Story{
 		ctx: ctx, target: r.Target, settings: j.test.Settings, codes: r.Codes, slow: r.Slow,
 		id: "c" + randomHex(8), mobile: r.mobile(n),
-		// 198.18.0.0/15 is set aside for tests by RFC 2544.
+		// 198.18.0.0/15 is reserved for tests by RFC 2544.
 		ip:  fmt.Sprintf("198.%d.%d.%d", 18+n>>16&1, n>>8&255, n&255),
 		log: &journal{}, offset: new(time.Duration), mu: new(sync.Mutex),
 	}
@@ -66,7 +66,7 @@ func (r *runner) equip(s *Story, profile Profile, id string) {
 	s.log.made(s, asked)
 }
 
-// mobile is a number nobody else has in this run; of the numbers given, one after the other.
+// mobile returns a number that no other case of this run has; if numbers are given, the next of those.
 func (r *runner) mobile(n int64) string {
 	if len(r.Mobiles) > 0 && !r.throwaway() {
 		// The first has had a message already, if the profile had to be found out.
@@ -78,6 +78,6 @@ func (r *runner) mobile(n int64) string {
 
 func randomHex(digits int) string {
 	bytes := make([]byte, digits/2)
-	_, _ = rand.Read(bytes) // never fails, says crypto/rand
+	_, _ = rand.Read(bytes) // never fails, by crypto/rand's documentation
 	return hex.EncodeToString(bytes)
 }

@@ -7,38 +7,38 @@ import (
 	"strings"
 )
 
-// failed ends a case: the server is wrong. It showed after that many steps of the story.
+// failed ends a case: the server is wrong. steps is the number of steps of the story up to the failure.
 type failed struct {
 	expected, actual string
 	steps            int
 }
 
-// skipped ends a case: the target cannot be asked.
+// skipped ends a case: the target cannot be tested.
 type skipped struct{ reason string }
 
-// broken ends a case: the test could not go on.
+// broken ends a case: the test could not continue.
 type broken struct{ err error }
 
 func (s *Story) stop(err error) { panic(broken{err}) }
 
-// Expect takes exactly the text of that meaning in the story's profile, line end included, in an
-// answer that is framed as promised. The status must be 200 unless the settings ask for others.
+// Expect requires exactly the text of that meaning in the story's profile, including the line end, in a properly
+// framed answer. The status must be 200 unless the settings ask for others.
 func (s *Story) Expect(a Answer, text Text) {
 	s.ExpectBytes(a, s.Text(text))
 }
 
-// ExpectWrong takes the text of a wrong code with that many attempts left.
+// ExpectWrong requires the text of a wrong code with that many attempts left.
 func (s *Story) ExpectWrong(a Answer, remaining int) {
 	s.ExpectBytes(a, wrongPIN(s.Profile(), remaining)+s.LineEnd())
 }
 
-// ExpectBytes takes exactly that body, in an answer framed as promised.
+// ExpectBytes requires exactly that body, in a properly framed answer.
 func (s *Story) ExpectBytes(a Answer, body string) {
 	a.require(a.Body == body, "the answer "+visible(body), "the answer "+visible(a.Body)+statusNote(a))
 	s.expectFrame(a)
 }
 
-// ExpectOneOf takes any of several texts.
+// ExpectOneOf requires one of several texts.
 func (s *Story) ExpectOneOf(a Answer, texts ...Text) {
 	var expected []string
 	for _, text := range texts {
@@ -51,26 +51,26 @@ func (s *Story) ExpectOneOf(a Answer, texts ...Text) {
 	a.require(false, "one of the answers "+strings.Join(expected, ", "), "the answer "+visible(a.Body)+statusNote(a))
 }
 
-// ExpectStatus takes that status and looks at nothing else.
+// ExpectStatus requires that status and checks nothing else.
 func (s *Story) ExpectStatus(a Answer, status int) {
 	a.require(a.Status == status, "status "+statusText(status), "status "+statusText(a.Status))
 }
 
-// Require ends the case unless ok.
+// Require fails the case unless ok.
 func (s *Story) Require(ok bool, expected, actual string) {
 	if !ok {
 		panic(failed{expected: expected, actual: actual})
 	}
 }
 
-// require is Require for what shows in an answer: a report leaves out what came after it.
+// require is Require for a property of an answer: the report then omits what came after it.
 func (a Answer) require(ok bool, expected, actual string) {
 	if !ok {
 		panic(failed{expected, actual, a.steps})
 	}
 }
 
-// expectFrame is what holds for every answer: its status, and a length that is said and true.
+// expectFrame checks what holds for every answer: its status, and a correct Content-Length.
 func (s *Story) expectFrame(a Answer) {
 	refused := s.target.strict && a.Body == s.Text(Unauthorised)
 	switch {
@@ -102,8 +102,7 @@ func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
-// visible shows a body so that line ends, blanks and foreign bytes can be told apart, shortened
-// where someone answers with a whole page.
+// visible returns a body with line ends, blanks and foreign bytes made visible, shortened if it is a whole page.
 func visible(body string) string {
 	if body == "" {
 		return "of zero bytes"

@@ -23,10 +23,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tests of the frame play against the reference server, and against servers that are wrong in
-// ways that no mutant of it is: in front of it, or instead of it.
+// The tests of the frame use the reference server, and servers that are wrong in ways that its mutants are not: in
+// front of it, or instead of it.
 
-// newTestTarget is a target whose connections end with the test.
+// newTestTarget returns a target whose connections end with the test.
 func newTestTarget(t *testing.T, address string) *Target {
 	t.Helper()
 	target, err := NewTarget(address, 10*time.Second, nil)
@@ -43,7 +43,7 @@ func serve(t *testing.T, handler http.Handler) string {
 	return server.URL
 }
 
-// changed is the reference server with one text replaced by another on its way out.
+// changed is the reference server with one text replaced in its answers.
 func changed(t *testing.T, from, to string) string {
 	t.Helper()
 	behind, err := url.Parse(serve(t, newReference("")))
@@ -80,7 +80,7 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// What a new user does: run, read which requirement fails, paste the script, see it.
+// What a new user does: run, read which requirement fails, paste the script, see the failure.
 func TestRun_AChangedTextIsReportedWithAScriptThatShowsIt(t *testing.T) {
 	needs(t, "bash", "curl", "openssl", "base64", "od", "sed", "tr")
 	for _, wrong := range []struct{ from, to, cases string }{
@@ -129,7 +129,7 @@ func TestRun_AChangedTextIsReportedWithAScriptThatShowsIt(t *testing.T) {
 
 func lastAnswer(out string) string { return out[max(0, strings.LastIndex(out, "HTTP/1.1")):] }
 
-// mirror is the worst that a server can do to a report: it answers everything it was told.
+// mirror is the worst server for a report: it answers everything that it was sent.
 func mirror(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/sandbox/") {
 		http.NotFound(w, r)
@@ -244,7 +244,7 @@ func TestReports_AreWhatTheyClaim(t *testing.T) {
 	require.Contains(t, text.String(), "to see it again")
 }
 
-// What was tried and what to do, and never a stack.
+// The error says what was tried and what to do, never a stack trace.
 func TestRun_ATargetThatCannotBeTestedIsExplained(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -277,7 +277,7 @@ func TestRun_ATargetThatCannotBeTestedIsExplained(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			timeout := 10 * time.Second // a busy machine is no silent server
+			timeout := 10 * time.Second // a busy machine is not a silent server
 			if strings.Contains(c.remedy, "--timeout") {
 				timeout = 300 * time.Millisecond
 			}
@@ -293,7 +293,7 @@ func TestRun_ATargetThatCannotBeTestedIsExplained(t *testing.T) {
 	}
 }
 
-// raw accepts connections, reads the beginning of a request, does something, and hangs up.
+// raw accepts connections, reads the beginning of a request, calls do, and hangs up.
 func raw(t *testing.T, do func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -343,7 +343,7 @@ func TestNewTarget_WhatIsNoAddressIsRefused(t *testing.T) {
 	require.Equal(t, "/other/path", target.Context)
 }
 
-// The target dies in the middle: what was tested stays tested, the rest could not run.
+// The target dies in the middle: earlier results stay, the other cases could not run.
 func TestRun_ATargetThatDiesIsNoFailure(t *testing.T) {
 	reference := newReference("")
 	calls := make(chan struct{}, 60)
@@ -461,7 +461,7 @@ func TestDetect(t *testing.T) {
 	})
 }
 
-// An account that was given, and codes from the sources that need no sandbox.
+// A given account, and codes from the sources that need no sandbox.
 func TestRun_AgainstATargetThatIsNoSandbox(t *testing.T) {
 	reference := newReference("")
 	inside := newTestTarget(t, serve(t, reference))
@@ -504,7 +504,7 @@ func TestRun_AgainstATargetThatIsNoSandbox(t *testing.T) {
 	require.Positive(t, report.Count(Skip))
 }
 
-// The vendor's service has no /v1, and nothing of it is asked there.
+// The vendor's service has no /v1, so no case of /v1 is tested there.
 func TestRun_ATargetWithoutV1IsNotAskedForIt(t *testing.T) {
 	reference := newReference("")
 	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -528,7 +528,7 @@ func TestRun_ATargetWithoutV1IsNotAskedForIt(t *testing.T) {
 	}
 }
 
-// A server may refuse who fails to authenticate 60 times a minute, and one run is not to meet that.
+// A server may block a client that fails to authenticate 60 times a minute, so one run must stay below that.
 func TestRun_FailsToAuthenticateAtV1LessThan40Times(t *testing.T) {
 	reference := newReference("")
 	report, err := Run(t.Context(), Options{Target: newTestTarget(t, serve(t, reference)), Cases: Cases()})
@@ -538,7 +538,7 @@ func TestRun_FailsToAuthenticateAtV1LessThan40Times(t *testing.T) {
 	require.Greater(t, reference.v1.failures, 10)
 }
 
-// What profiles do not matter to is asked once, whatever the profile.
+// Cases without a profile are played once, whatever the profile.
 func TestRun_CasesOfV1ArePlayedOnce(t *testing.T) {
 	for _, profile := range []Profile{Any, Documented, Live} {
 		target := newTestTarget(t, serve(t, newReference("")))
@@ -553,7 +553,7 @@ func TestRun_CasesOfV1ArePlayedOnce(t *testing.T) {
 	}
 }
 
-// sandboxOf reads the codes of an account through a door of its own.
+// sandboxOf reads the codes of an account through a separate target.
 type sandboxOf struct {
 	target  *Target
 	account string
@@ -564,7 +564,7 @@ func (s sandboxOf) Code(ctx context.Context, w Wanted) (string, error) {
 	return sandboxCodes{s.target}.Code(ctx, w)
 }
 
-// A server that has too much to do says so and means it: it is asked again, and judged by what it answers then.
+// A server that is overloaded says so; the request is repeated, and the next answer counts.
 func TestRun_ABusyServerIsAskedAgain(t *testing.T) {
 	reference := newReference("")
 	var refused atomic.Int64
@@ -584,7 +584,7 @@ func TestRun_ABusyServerIsAskedAgain(t *testing.T) {
 	require.EqualValues(t, 1, refused.Load())
 }
 
-// Wherever something was put into a parameter, the script puts it there into the parameter of another code.
+// If something was inserted into a parameter, the script inserts it at the same place for another code.
 func TestInserted_NeverSplitsAnEscape(t *testing.T) {
 	for _, tt := range []struct {
 		text, changed string

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What happened is in the statistics within a time, and an alert is raised within another.
+// The times within which an event is in the statistics, and an alert is raised.
 const (
 	countedWithin = 25 * time.Second
 	warnedWithin  = 90 * time.Second

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// journal is what happened in a story, kept as it was and redacted only when a report needs it: a
-// code that a server gave away early is known as one only later.
+// journal records what happened in a story. It is redacted only when a report needs it, because a code that a server
+// revealed early is recognised as one only later.
 type journal struct {
 	steps   []step
 	secrets []shownOnce
 }
 
-// shownOnce is a secret that an answer gave away, as it should, under the name of a shell variable.
+// shownOnce is a secret that an answer contained, as it should, with the name of its shell variable.
 type shownOnce struct{ name, value string }
 
-// secret notes a secret, once. An empty one is none.
+// secret records a secret once, unless it is empty.
 func (l *journal) secret(name, value string) {
 	known := slices.ContainsFunc(l.secrets, func(s shownOnce) bool { return s.value == value })
 	if value == "" || known {
@@ -32,20 +32,20 @@ func (l *journal) secret(name, value string) {
 	l.secrets = append(l.secrets, shownOnce{numbered(name, n), value})
 }
 
-// step is one thing that happened. Its kind is told by which field is set.
+// step is one thing that happened. The field that is set tells its kind.
 type step struct {
 	story   *Story
-	made    Settings // an account was made with them
+	made    Settings // an account was made with these
 	request *Request
 	answer  Answer
 	err     error
-	code    string   // was read
+	code    string   // that was read
 	listed  []string // codes of all messages, newest first
-	newest  string   // id of the challenge that the newest message is of
+	newest  string   // id of the newest message's challenge
 	wanted  Wanted
 	clock   time.Duration
 	fault   *faultRule
-	cleared bool // faults were
+	cleared bool // faults were cleared
 }
 
 func (l *journal) made(s *Story, asked Settings) {
@@ -74,7 +74,7 @@ func (l *journal) list(s *Story, messages []Message) {
 
 var idMember = regexp.MustCompile(`"id": *"(otp_[0-9A-Za-z]+)"`)
 
-// tells are the ids of challenges that a step makes known.
+// tells returns the ids of challenges that a step reveals.
 func (s step) tells() []string {
 	if s.newest != "" {
 		return []string{s.newest}

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// The words in which a case talks to /api, as a person who was made for it.
+// The vocabulary for /api, used by a person created for the case.
 
-// someone is a person at the target, and what they were given last.
+// someone is a person at the target, with their latest tokens.
 type someone struct {
 	story    *Story
 	id       string
@@ -20,7 +20,7 @@ type someone struct {
 	cookie   string
 }
 
-// newcomer is somebody who has yet to register.
+// newcomer returns a person who has not registered yet.
 func (s *Story) newcomer() *someone {
 	if s.again == nil {
 		panic(skipped{"It needs a sandbox, where whoever wants to may register."})
@@ -29,7 +29,7 @@ func (s *Story) newcomer() *someone {
 	return &someone{story: s, email: name + "@conform.example", password: "kayak marzipan tandem " + randomHex(6)}
 }
 
-// call sends the members of a body to a path of /api. What the answer shows once is no secret of a report's.
+// call sends a body's members to a path of /api. Secrets in the answer are redacted in reports.
 func (p *someone) call(method, path string, body Fields, opts ...Option) Reply {
 	text := ""
 	if body != nil {
@@ -61,12 +61,12 @@ func (p *someone) call(method, path string, body Fields, opts ...Option) Reply {
 	return r
 }
 
-// bearer sends the access token, if there is one, where the option of a call does not decide otherwise.
+// bearer sends the access token, if there is one, unless an option of the call decides otherwise.
 func (p *someone) bearer(c *call) {
 	c.key, c.noKey = p.access, p.access == ""
 }
 
-// register makes the person, with an invitation if there is one.
+// register creates the person, with an invitation if there is one.
 func (p *someone) register(invitation string) Reply {
 	body := Fields{"email": p.email, "password": p.password, "name": "Conform"}
 	if invitation != "" {
@@ -87,7 +87,7 @@ func (p *someone) login(password string) Reply {
 	return p.call(http.MethodPost, "/api/auth/login", Fields{"email": p.email, "password": password}, NoKey)
 }
 
-// owner is a person who has registered.
+// owner returns a person who has registered.
 func (s *Story) owner() *someone {
 	p := s.newcomer()
 	s.ExpectJSON(p.register(""), http.StatusCreated)
@@ -106,12 +106,12 @@ func (p *someone) keyed(more Fields) (id, secret string) {
 	return r.text("id"), r.text("key")
 }
 
-// expectEmpty takes an answer without a body.
+// expectEmpty requires an answer without a body.
 func (s *Story) expectEmpty(r Reply) {
 	r.require(r.Status == http.StatusNoContent && r.Body == "", "status 204 No Content and no body", r.came())
 }
 
-// keyNames are the names of the account's keys.
+// keyNames returns the names of the account's keys.
 func (p *someone) keyNames() []string {
 	r := p.call(http.MethodGet, "/api/keys?limit=100&account="+p.story.account.Address, nil)
 	p.story.ExpectJSON(r, http.StatusOK)
@@ -123,7 +123,7 @@ func (p *someone) keyNames() []string {
 	return names
 }
 
-// sameBut reports whether two problems are the same, but for the request that they answer and what it asked for.
+// sameBut reports whether two problems are the same, except for the request id and the given texts.
 func sameBut(a, b Reply, asked ...string) bool {
 	strip := func(r Reply) string {
 		text := strings.ReplaceAll(r.Body, r.text("request_id"), "")
@@ -135,7 +135,7 @@ func sameBut(a, b Reply, asked ...string) bool {
 	return a.Status == b.Status && strip(a) == strip(b)
 }
 
-// shownMember is the value of a member as a report shows it: a text as it is, anything else as JSON.
+// shownMember returns a member's value for a report: a text unchanged, anything else as JSON.
 func shownMember(value any) string {
 	if text, ok := value.(string); ok {
 		return text

@@ -21,10 +21,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tester is tested: every case passes against the reference server, every mutant of it fails
-// at least one case, and every case fails at least one mutant.
+// Tests of the tester: every case passes against the reference server, every mutant of it fails at least one case, and
+// every case fails at least one mutant.
 
-// flaws are the mutants: all that the reference server asks has for.
+// flaws lists the mutants: all flaws that the reference server passes to has.
 func flaws(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -80,8 +80,7 @@ func flaws(t *testing.T) []string {
 	return all
 }
 
-// play runs cases against a server, with the accounts of one profile or of both. With an address it goes over the
-// network.
+// play runs cases against a server, with the accounts of one profile or of both. With an address it uses the network.
 func play(t *testing.T, server *reference, address string, profile Profile, cases []Case) []Result {
 	t.Helper()
 	target, err := NewTarget(cmp.Or(address, "localhost"), time.Minute, nil)
@@ -103,7 +102,7 @@ func play(t *testing.T, server *reference, address string, profile Profile, case
 	return report.Results
 }
 
-// inProcess calls a server without a network, which is most of what an exchange costs.
+// inProcess calls a server without a network, which is most of the cost of an exchange.
 type inProcess struct{ server http.Handler }
 
 func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -158,8 +157,8 @@ func TestCases_EachIsOneSentenceWithItsEvidence(t *testing.T) {
 	}
 }
 
-// A mutant is named for the section that must find it. Its kills elsewhere prove nothing: most
-// cases begin with a generate, and a server that cannot even generate fails them all.
+// A mutant is named for the section that must find it. Failures elsewhere prove nothing: most cases begin with a
+// generate, and a server that cannot generate fails them all.
 func TestCases_EachMutantIsFoundAndEachCaseFindsOneInItsSection(t *testing.T) {
 	mutants := flaws(t)
 	kills := make([][]string, len(mutants)) // ids of cases, by mutant
@@ -193,8 +192,8 @@ func TestCases_EachMutantIsFoundAndEachCaseFindsOneInItsSection(t *testing.T) {
 	t.Logf("%d cases kill %d mutants:\n%s", len(Cases()), len(mutants), table.String())
 }
 
-// killers returns the cases of a mutant's section that fail against it. The profiles differ in texts alone, so accounts
-// of the second are asked for what only they have, and where the first shows nothing.
+// killers returns the cases of a mutant's section that fail against it. The profiles differ only in texts, so the second
+// one is tested only for its own cases, and where the first finds nothing.
 func killers(t *testing.T, flaw string) []string {
 	var of []Case
 	for _, c := range Cases() {
@@ -211,8 +210,7 @@ func killers(t *testing.T, flaw string) []string {
 	return slices.Compact(failed)
 }
 
-// failures are the cases that say that the mutant is wrong. One that could not run has not seen
-// anything, and does not count.
+// failures returns the cases that report the mutant as wrong. A case that could not run does not count.
 func failures(t *testing.T, flaw string, profile Profile, cases []Case) []string {
 	var failed []string
 	for _, r := range play(t, newReference(flaw), "", profile, cases) {
@@ -225,7 +223,7 @@ func failures(t *testing.T, flaw string, profile Profile, cases []Case) []string
 
 func home(id string) string { return id[:strings.LastIndex(id, "/")] }
 
-// section is where a flaw's cases are. Those of the servlets leave the door out.
+// section returns the section of a flaw's cases. Those of the servlets omit the door.
 func section(flaw string) string {
 	name, _, _ := strings.Cut(flaw, ": ")
 	if name == "parity" || slices.Contains(Managed(), name) || strings.HasPrefix(name, "v1/") {

@@ -6,13 +6,13 @@ import (
 	"net/http"
 )
 
-// What was sent at one door is verified at any, and nothing that a door counts or knows is its own:
-// an integration moves from the servlets to /v1 one endpoint at a time, and an attacker gets no
-// second set of attempts at the other door.
+// parity returns the cases about several doors: a code sent at one door can be verified at any, and the doors share
+// all counts and states. An integration can move from the servlets to /v1 one endpoint at a time, and an attacker gets
+// no second set of attempts at the other door.
 
 func parity() []Case { return append(parityMatrix(), parityState()...) }
 
-// kind is what became of a guess, whatever the door calls it.
+// kind is the result of a guess, independent of the door's wording.
 type kind string
 
 const (
@@ -20,18 +20,18 @@ const (
 	notFound kind = "not found"
 )
 
-// twist is in what way a guess is at the same, or at another, than was sent to.
+// twist is one dimension in which a guess can match or differ from what was sent.
 type twist struct {
 	name     string // dimension of the matrix
 	said     string // in a requirement
 	settings Settings
 	needs    Needs
-	// Cells are what the right code gets: where all is the same, and where this one thing is another.
+	// The results of the right code: if everything matches, and if only this dimension differs.
 	same, other kind
 }
 
-// The matrix: every dimension, with the kind of both its cells. What the doors are does
-// not matter, which is the point; a binding is the exception that proves it: servlets have none.
+// The matrix: every dimension, with the results of its two cells. The doors do not matter, except for bindings, which
+// the servlets do not have.
 var twists = []twist{
 	{name: "account", said: "account", needs: NeedsSecond, same: verified, other: notFound},
 	{name: "recipient", said: "recipient", same: verified, other: notFound},
@@ -45,11 +45,11 @@ var twists = []twist{
 // door is where a guess is made.
 type door struct {
 	name string
-	// guess makes it by whom, and says at what.
+	// guess makes the guess and returns its result.
 	guess func(s *Story, code string, at place) kind
 }
 
-// place is what a guess is at: the defaults are the story's.
+// place is what a guess is at; the defaults are the story's.
 type place struct {
 	mobile  string
 	ip      string
@@ -81,7 +81,7 @@ func (p place) options() []Option {
 	return options
 }
 
-// servletKind and v1Kind take one of the answers of the matrix, and say which.
+// servletKind requires one of the answers of the matrix and returns which.
 func (s *Story) servletKind(a Answer) kind {
 	s.ExpectOneOf(a, Verified, ErrorText)
 	if a.Body == s.Text(Verified) {
@@ -105,7 +105,7 @@ func parityMatrix() []Case {
 		for _, at := range doors {
 			for _, t := range twists {
 				if t.name == "binding" && sender != "/v1" && at.name != "/v1" {
-					continue // servlets alone have none
+					continue // servlets have none
 				}
 				list = append(list, t.across(sender, at))
 			}
@@ -114,7 +114,7 @@ func parityMatrix() []Case {
 	return list
 }
 
-// across is the case of two cells: sent at one door, verified at another.
+// across returns the case of two cells: sent at one door, verified at another.
 func (t twist) across(sender string, at door) Case {
 	says := map[kind]string{verified: "verifies", notFound: "is not found"}
 	c := Case{
@@ -143,7 +143,7 @@ func (t twist) across(sender string, at door) Case {
 			return
 		}
 		code := s.sentBy(sender, here)
-		// The other first: it must neither use nor charge what is there.
+		// The other first: it must neither use nor charge the code.
 		got := at.guess(other, code, elsewhere)
 		s.Require(got == t.other, "another "+t.said+": "+string(t.other), string(got))
 		if got == verified {
@@ -155,8 +155,8 @@ func (t twist) across(sender string, at door) Case {
 	return c
 }
 
-// acrossBindings is the dimension that servlets know only the absence of: where the guess can have
-// no binding, it is the code that does.
+// acrossBindings handles bindings, which the servlets do not have: if the guess cannot have a binding, the code has
+// one.
 func (t twist) acrossBindings(s *Story, sender string, at door, here place) {
 	sent, other := here, here
 	switch {
@@ -191,7 +191,7 @@ func (s *Story) sentBy(sender string, at place) string {
 	return s.Code(Mobile(at.mobile))
 }
 
-// otherEnvironment is a key of the same account in the other environment.
+// otherEnvironment returns a key of the same account in the other environment.
 func (s *Story) otherEnvironment() string {
 	if s.account.OtherAPIKey == "" {
 		panic(skipped{"It needs a key of the account's other environment (--other-api-key), and this target shows none."})
@@ -199,10 +199,10 @@ func (s *Story) otherEnvironment() string {
 	return s.account.OtherAPIKey
 }
 
-// paired is the story's number and ipaddress as /v1 writes them.
+// paired returns the story's number and ipaddress as /v1 writes them.
 func (s *Story) paired() Fields { return Fields{"to": s.To(), "ip": s.ip} }
 
-// mixed is one flow from a code to its verification, of which some calls have moved to /v1.
+// mixed plays one flow from a code to its verification, with some calls at /v1.
 func (s *Story) mixed(generate, regenerate, validate bool) {
 	var code string
 	if generate {
@@ -225,7 +225,7 @@ func (s *Story) mixed(generate, regenerate, validate bool) {
 	}
 }
 
-// known is the id of the challenge that the newest message is of.
+// known returns the id of the newest message's challenge.
 func (s *Story) known() string {
 	messages := s.Messages()
 	s.Require(len(messages) > 0, "a message in the inbox", "none")

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Recorder stands between an integration and its server. It passes everything on as it is, and
-// writes down what is said at the servlets, without secrets. What belongs to one person or account
-// is a placeholder from the moment it is written: a secret never reaches the disk.
+// Recorder is a proxy between an integration and its server. It forwards everything unchanged, and records the servlet
+// calls without secrets. Values that belong to one person or account are replaced by placeholders before writing, so a
+// secret never reaches the disk.
 type Recorder struct {
 	target *Target
 	proxy  *httputil.ReverseProxy
@@ -32,7 +32,7 @@ type Recorder struct {
 	err   error
 }
 
-// NewRecorder writes to out, line by line, and tells notice what could not be passed on.
+// NewRecorder returns a recorder that writes to out, line by line, and reports to notice what could not be forwarded.
 func NewRecorder(target *Target, out io.Writer, notice func(string)) *Recorder {
 	r := &Recorder{target: target, out: out, notice: notice, names: map[string]map[string]string{},
 		right: map[string]bool{}}
@@ -41,11 +41,11 @@ func NewRecorder(target *Target, out io.Writer, notice func(string)) *Recorder {
 	r.proxy = &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(root)
-			// As it came, broken escapes included: they are part of what is recorded.
+			// Unchanged, including broken escapes: they are part of the recording.
 			p.Out.URL.RawQuery = p.In.URL.RawQuery
 		},
 		Transport:      target.client.Transport,
-		FlushInterval:  -1, // a stream of messages passes as it comes
+		FlushInterval:  -1, // a stream of messages is forwarded as it comes
 		ModifyResponse: r.take,
 		ErrorHandler: func(w http.ResponseWriter, request *http.Request, err error) {
 			notice(target.trouble("pass on "+request.Method+" "+request.URL.Path, err).Error())
@@ -56,14 +56,14 @@ func NewRecorder(target *Target, out io.Writer, notice func(string)) *Recorder {
 	return r
 }
 
-// Count is how many exchanges were written, and what went wrong in writing.
+// Count returns how many exchanges were written, and the first error in writing.
 func (r *Recorder) Count() (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.n, r.err
 }
 
-// formOf carries the form of a request to its answer.
+// formOf is the context key under which a request's form reaches its answer.
 type formOf struct{}
 
 type heard struct {
@@ -71,7 +71,7 @@ type heard struct {
 	at   time.Time
 }
 
-// ServeHTTP passes a request on.
+// ServeHTTP forwards a request.
 func (r *Recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if _, ok := r.servlet(request.URL.Path); ok {
 		h := heard{at: time.Now()}
@@ -89,16 +89,16 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.proxy.ServeHTTP(w, request)
 }
 
-// servlet is what stands below the context path. A path parameter may be a session: it goes.
+// servlet returns the path below the context path. A path parameter may be a session, so it is removed.
 func (r *Recorder) servlet(path string) (string, bool) {
 	name, ok := strings.CutPrefix(path, r.target.Context+"/")
 	name, _, _ = strings.Cut(name, ";")
-	// Where the servlets are at the root, the JSON APIs are beside them.
+	// If the servlets are at the root, the JSON APIs are beside them.
 	json := strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/sandbox/")
 	return name, ok && name != "" && !json
 }
 
-// take writes down one exchange on its way back.
+// take records one exchange when its answer comes.
 func (r *Recorder) take(response *http.Response) error {
 	h, ok := response.Request.Context().Value(formOf{}).(heard)
 	if !ok {
@@ -122,7 +122,7 @@ func (r *Recorder) take(response *http.Response) error {
 	return nil
 }
 
-// recorded are the headers that belong to the protocol. Others may hold anybody's secrets.
+// recorded are the headers that belong to the protocol. Others may hold secrets.
 var recorded = []string{"access_key", "department-id"}
 
 func (r *Recorder) line(request *http.Request, h heard, answer string) Line {
@@ -154,8 +154,8 @@ func (r *Recorder) line(request *http.Request, h heard, answer string) Line {
 	return l
 }
 
-// parameters puts placeholders in place of values. Names stay as they are, known or not: a name
-// given twice or misspelt is part of the conversation.
+// parameters replaces values by placeholders. Names are kept, known or not: a repeated or misspelt name is part of the
+// conversation.
 func (r *Recorder) parameters(text, servlet, answer string) string {
 	if text == "" {
 		return ""
@@ -195,13 +195,13 @@ func (r *Recorder) parameters(text, servlet, answer string) string {
 	return strings.Join(pairs, "&")
 }
 
-// isNumber takes what a number in some spelling could be.
+// isNumber reports whether a value can be a number in some spelling.
 func isNumber(value string) bool {
 	digits := digitsOf(value)
 	return len(digits) >= 10 && len(digits) <= 15 && strings.Trim(value, "+ -0123456789") == ""
 }
 
-// placeholder is the name of a value, the same each time.
+// placeholder returns the placeholder of a value, the same each time.
 func (r *Recorder) placeholder(kind, value string) string {
 	if r.names[kind] == nil {
 		r.names[kind] = map[string]string{}
@@ -217,8 +217,7 @@ func (r *Recorder) placeholder(kind, value string) string {
 	return name
 }
 
-// judged is {right} or {wrong}. The answer says which, or, where it says nothing of it, whether
-// the same parameter was right before.
+// judged returns {right} or {wrong}. The answer tells which; if it does not, it is what the same parameter was before.
 func (r *Recorder) judged(value, servlet, answer string) string {
 	key := servlet + " " + value
 	switch text := strings.TrimSpace(answer); text {
@@ -242,7 +241,7 @@ func (r *Recorder) judged(value, servlet, answer string) string {
 	return "{" + word + "}"
 }
 
-// clean keeps an answer of the protocol as it is. In any other there may be anything.
+// clean keeps the protocol's answers. Other answers may contain anything.
 func (r *Recorder) clean(answer string) string {
 	text := strings.TrimRight(answer, "\r\n")
 	known := text == "" || strings.HasPrefix(text, "Wrong PIN") && len(text) < 60

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// The words in which a case asks what was kept and told: privacy, the audit log, statistics and webhooks.
+// The vocabulary for privacy, the audit log, statistics and webhooks.
 
-// trial are the members of a key that codes in earnest do not go by.
+// trial returns the members of a key for the test environment, whose codes do not reach people.
 func trial(permissions ...string) Fields {
 	members := Fields{"environment": "test"}
 	if len(permissions) > 0 {
@@ -24,20 +24,20 @@ func trial(permissions ...string) Fields {
 	return members
 }
 
-// customer has a code sent to a person of the account's application, by a key for testing, and gives the ids of the
-// person and the challenge, and the code.
+// customer sends a code to a person of the account's application, with a test key, and returns the ids of the person
+// and the challenge, and the code.
 func (s *Story) customer(key string) (user, challenge, code string) {
 	user = "user-" + randomHex(12)
 	challenge, code = s.challenged(Fields{"metadata": map[string]any{"user_id": user}}, Key(key))
 	return user, challenge, code
 }
 
-// about names a person of the account's application.
+// about returns the members that name a person of the account's application.
 func (s *Story) about(user string) Fields {
 	return Fields{"account": s.account.Address, "environment": "test", "id": user}
 }
 
-// export asks for what is kept of a person, which must come whole.
+// export requests the records about a person, and requires a complete export.
 func (p *someone) export(user string) Reply {
 	r := p.call(http.MethodPost, "/api/privacy/export", p.story.about(user))
 	p.story.ExpectJSON(r, http.StatusOK)
@@ -45,12 +45,12 @@ func (p *someone) export(user string) Reply {
 	return r
 }
 
-// erase asks for what is kept of a person to be destroyed.
+// erase requests the erasure of the records about a person.
 func (p *someone) erase(user string) Reply {
 	return p.call(http.MethodPost, "/api/privacy/erase", with(p.story.about(user), "confirm", user))
 }
 
-// colleague is another person with a role, for the story's account or for other ones.
+// colleague returns another person with a role, for the given accounts.
 func (p *someone) colleague(role string, accounts ...string) *someone {
 	c := p.story.newcomer()
 	r := p.call(http.MethodPost, "/api/people", Fields{"email": c.email, "role": role, "accounts": accounts})
@@ -59,7 +59,7 @@ func (p *someone) colleague(role string, accounts ...string) *someone {
 	return c
 }
 
-// list is a member that is an array of objects.
+// list returns a member that is an array of objects.
 func (r Reply) list(name string) (list []Fields) {
 	members, _ := r.document[name].([]any)
 	for _, one := range members {
@@ -74,16 +74,16 @@ func (r Reply) holds(list, name string, value any) bool {
 	return slices.ContainsFunc(r.list(list), func(one Fields) bool { return one[name] == value })
 }
 
-// ExpectParameter takes a 400 that names a parameter of the query.
+// ExpectParameter requires a 400 that names a parameter of the query.
 func (s *Story) ExpectParameter(r Reply, name string) {
 	s.ExpectProblem(r, http.StatusBadRequest, "")
 	r.require(r.holds("errors", "parameter", name), "errors with the parameter "+name, r.came())
 }
 
-// soon is how long what follows an answer may take: to seal an entry, or to tell a webhook.
+// soon is how long the consequences of an answer may take: sealing an entry, or calling a webhook.
 const soon = 10 * time.Second
 
-// await tries until met holds, and reports whether it did in time. Longer than soon it waits with --slow only.
+// await repeats until met holds, and reports whether it did in time. It waits longer than soon only with --slow.
 func (s *Story) await(most time.Duration, met func() bool) bool {
 	if most > soon {
 		s.mustWait()
@@ -113,7 +113,7 @@ func (s *Story) mustWait() {
 	}
 }
 
-// idle lets time pass for somebody's sessions, which go by the server's clock.
+// idle lets time pass for a person's sessions, which go by the server's clock.
 func (p *someone) idle(d time.Duration) {
 	p.story.mustWait()
 	if p.story.target.idle != nil {
@@ -127,7 +127,7 @@ func (p *someone) idle(d time.Duration) {
 	}
 }
 
-// entry is the audit log's about what a query finds, as soon as there is one.
+// entry returns the audit log's first entry that a query finds, waiting until there is one.
 func (p *someone) entry(query string, is func(Fields) bool) Fields {
 	var r Reply
 	var found Fields
@@ -143,7 +143,7 @@ func (p *someone) entry(query string, is func(Fields) bool) Fields {
 	return found
 }
 
-// hook makes a webhook of the story's account, whose other end this client serves, and gives the answer.
+// hook creates a webhook of the story's account that leads to this client, and returns the answer.
 func (p *someone) hook(path string, events ...string) Reply {
 	s := p.story
 	if s.told == nil {
@@ -161,7 +161,7 @@ func (p *someone) hook(path string, events ...string) Reply {
 	return r
 }
 
-// toldOf are the requests with a type of event that came to a webhook so far.
+// toldOf returns the requests with a type of event that a webhook has received so far.
 func (s *Story) toldOf(path, kind string) (all []Request) {
 	s.told.mu.Lock()
 	defer s.told.mu.Unlock()
@@ -173,7 +173,7 @@ func (s *Story) toldOf(path, kind string) (all []Request) {
 	return all
 }
 
-// awaitTold takes an event of that type at a webhook, soon.
+// awaitTold requires an event of that type at a webhook, soon.
 func (s *Story) awaitTold(path, kind string) Request {
 	var all []Request
 	s.await(soon, func() bool {
@@ -184,14 +184,14 @@ func (s *Story) awaitTold(path, kind string) Request {
 	return all[0]
 }
 
-// eventOf is the body of what a webhook was told.
+// eventOf returns the body of a webhook request.
 func eventOf(r Request) (event Reply) {
-	_ = json.Unmarshal([]byte(r.Body), &event.document) // nil says that it is no object
+	_ = json.Unmarshal([]byte(r.Body), &event.document) // nil means that it is not an object
 	return event
 }
 
-// signedBy reports whether a request has the signatures that a secret makes: that of Standard Webhooks, and the one of
-// the body alone in hexadecimal digits.
+// signedBy reports whether a request has the signatures of a secret: that of Standard Webhooks, and the plain one, the
+// hex signature of the body.
 func signedBy(secret string, r Request) (standard, plain bool) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {

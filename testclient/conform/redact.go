@@ -10,25 +10,24 @@ import (
 	"strings"
 )
 
-// redactor shows what happened in a story without its secrets, and as a script that makes it
-// happen again. A secret is written as a shell variable, and the script says how to fill it: the
-// reader of a report gets something to run, and nothing to steal.
+// redactor shows what happened in a story without its secrets, and as a script that repeats it. A secret is written as
+// a shell variable, and the script says how to fill it: the reader of a report can run it, and learns no secret.
 //
-// Inside, a secret that was replaced stands as its variable's name between two zero bytes, so
-// that text that merely looks like a variable is never taken for one.
+// Internally a replaced secret is its variable's name between two zero bytes, so that text that looks like a variable
+// is never confused with one.
 type redactor struct {
 	story  *Story
 	codes  []string // in the order in which they were read
-	ids    []string // of challenges, in the order in which they were told
-	pieces []piece  // what a parameter may be made of
+	ids    []string // of challenges, in the order in which they were revealed
+	pieces []piece  // what a parameter may consist of
 
-	// Prepared once, since a long story has a hundred codes in a hundred exchanges.
+	// Prepared once, because a long story has a hundred codes in a hundred exchanges.
 	keys   *regexp.Regexp    // of all accounts, in any letter case; nil if there are none
 	nameOf map[string]string // of each key, in lower case
-	exact  *strings.Replacer // parameters made of codes, and numbers of real people
+	exact  *strings.Replacer // parameters made from codes, and numbers of real people
 }
 
-// mostSteps is how much of a long story a report shows.
+// mostSteps is how many steps of a long story a report shows.
 const mostSteps = 60
 
 func (s *Story) redactor() redactor {
@@ -87,7 +86,7 @@ func (s *Story) redactor() redactor {
 
 func mark(name string) string { return "\x00" + name + "\x00" }
 
-// shown is marked text for a reader.
+// shown returns marked text for a reader.
 func shown(marked string) string {
 	parts := strings.Split(marked, "\x00")
 	for i := 1; i < len(parts); i += 2 {
@@ -98,7 +97,7 @@ func shown(marked string) string {
 
 var shellSpecial = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", "$", `\$`)
 
-// shell is marked text as one word of a shell, in double quotes.
+// shell returns marked text as one word of a shell, in double quotes.
 func shell(marked string) string {
 	parts := strings.Split(marked, "\x00")
 	for i := range parts {
@@ -111,7 +110,7 @@ func shell(marked string) string {
 	return `"` + strings.Join(parts, "") + `"`
 }
 
-// numbered is NAME, NAME_2, NAME_3.
+// numbered returns NAME, NAME_2, NAME_3.
 func numbered(name string, i int) string {
 	if i == 0 {
 		return name
@@ -119,7 +118,7 @@ func numbered(name string, i int) string {
 	return name + "_" + strconv.Itoa(i+1)
 }
 
-// accounts are all that take part.
+// accounts returns all accounts of the story.
 func (r redactor) accounts() []*account {
 	if r.story.account == nil {
 		return nil
@@ -133,11 +132,11 @@ func (r redactor) accounts() []*account {
 	return list
 }
 
-// text is any text without secrets, for a reader.
+// text returns any text without secrets, for a reader.
 func (r redactor) text(text string) string { return shown(r.marked(text)) }
 
-// marked replaces every secret of the story wherever it stands: keys in any letter case, codes
-// where they are not part of a longer number, parameters made of codes.
+// marked replaces every secret of the story: keys in any letter case, codes that are not part of a longer number,
+// parameters made from codes.
 func (r redactor) marked(text string) string {
 	if r.keys != nil {
 		text = r.keys.ReplaceAllStringFunc(text, func(key string) string { return mark(r.nameOf[strings.ToLower(key)]) })
@@ -152,8 +151,8 @@ func (r redactor) marked(text string) string {
 	})
 }
 
-// exchanges is the story as a report shows it, its first upTo steps, or all if that is 0. The
-// scripts, one after the other, repeat it.
+// exchanges returns the story as a report shows it, its first upTo steps, or all if that is 0. The scripts, in order,
+// repeat it.
 func (r redactor) exchanges(upTo int) []Exchange {
 	if r.story.log == nil {
 		return nil
@@ -199,8 +198,7 @@ func (r redactor) exchanges(upTo int) []Exchange {
 
 type headerLine struct{ name, value string }
 
-// headers in an order that does not change from run to run. A key that shares a piece with a
-// real one is as good as that one.
+// headers returns the headers in a stable order. A key that shares a piece with a real one is redacted too.
 func (r redactor) headers(header http.Header) []headerLine {
 	var lines []headerLine
 	for name, values := range header {
@@ -221,7 +219,7 @@ func (r redactor) headers(header http.Header) []headerLine {
 	return lines
 }
 
-// stated reports whether a key is one that the case itself asked for, with the account to throw away.
+// stated reports whether the case itself requested this key with its throwaway account.
 func (r redactor) stated(value string) bool {
 	key := strings.TrimPrefix(value, "Bearer ")
 	return slices.ContainsFunc(r.story.log.steps, func(s step) bool {
@@ -260,8 +258,8 @@ func (r redactor) answer(s step) string {
 	return shown(strings.Join(lines, "\n")) + "\n\n" + r.foreign(visible(s.answer.Body))
 }
 
-// foreign is text that a server made, without what could be a code that it gave away and that the
-// story never read: any number of that length which nobody sent.
+// foreign returns text from a server without possible codes that the server revealed and the story never read: any
+// number of that length that was not sent.
 func (r redactor) foreign(text string) string {
 	var b strings.Builder
 	from := 0
@@ -272,7 +270,7 @@ func (r redactor) foreign(text string) string {
 	return b.String()
 }
 
-// clockTime is a time as JSON has it, which holds digits but no code.
+// clockTime matches a time in JSON, which has digits but no code.
 var clockTime = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z`)
 
 func (r redactor) withoutDigits(text string) string {
@@ -296,7 +294,7 @@ var loneDigits = regexp.MustCompile(`(^|[^0-9])[0-9]+`)
 
 var codeMember = regexp.MustCompile(`("code": *")([^"\\]*)"`)
 
-// members marks a JSON body, and says in shell how to make the guess in it.
+// members marks a JSON body, and returns shell lines that make the guess in it.
 func (r redactor) members(body string) (string, []string) {
 	var prepare []string
 	body = codeMember.ReplaceAllStringFunc(body, func(found string) string {
@@ -321,7 +319,7 @@ func (r redactor) members(body string) (string, []string) {
 
 var otpParameter = regexp.MustCompile(`(?i)(otp=)([^&]*)`)
 
-// parameters marks a query or form, and says in shell how to fill what it marked.
+// parameters marks a query or form, and returns shell lines that fill in what is marked.
 func (r redactor) parameters(text string) (string, []string) {
 	var prepare []string
 	n := 0
@@ -334,7 +332,7 @@ func (r redactor) parameters(text string) (string, []string) {
 		}
 		return name + marked
 	})
-	// What is marked already holds no secret; the rest may.
+	// What is marked already has no secret; the rest may.
 	parts := strings.Split(text, "\x00")
 	for i := 0; i < len(parts); i += 2 {
 		parts[i] = r.marked(parts[i])

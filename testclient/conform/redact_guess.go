@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// writings is how each Writing is made of the bytes that enc gives.
+// writings is how a shell writes the bytes from enc in each Writing.
 var writings = map[Writing]string{
 	Base64:            "base64 | tr -d '\\n'",
 	Base64Unpadded:    "base64 | tr -d '\\n='",
@@ -21,7 +21,7 @@ var writings = map[Writing]string{
 	HexUpper:          "hex | tr a-f A-F",
 }
 
-// escapes are how a parameter gets into a query, and how a shell does it.
+// escapes are the ways to put a parameter into a query, and how a shell does it.
 var escapes = []struct {
 	shell string
 	apply func(string) string
@@ -36,8 +36,8 @@ var escapes = []struct {
 	}},
 }
 
-// guess marks one otp value as it stood in the request. What holds no code is no secret and stays;
-// what does becomes a variable, with a line that makes it anew under another key and code.
+// guess marks one otp value as it was in the request. A value without a code is no secret and stays; a value with one
+// becomes a variable, with a line that makes it again with another key and code.
 func (r redactor) guess(raw string, name string) (marked, line string) {
 	value, err := url.QueryUnescape(raw)
 	if err != nil {
@@ -77,8 +77,7 @@ func (r redactor) guess(raw string, name string) (marked, line string) {
 	return marked, ""
 }
 
-// unpad takes off the padding that openssl would put there, or leaves plain and says that it is to
-// put none.
+// unpad removes the padding that openssl would add, or leaves plain and returns the option for no padding.
 func unpad(plain []byte) (text []byte, option string) {
 	if len(plain) > 0 {
 		n := int(plain[len(plain)-1])
@@ -89,7 +88,7 @@ func unpad(plain []byte) (text []byte, option string) {
 	return plain, " -nopad"
 }
 
-// decodings are the bytes that raw could stand for.
+// decodings returns the bytes that raw could encode.
 func decodings(raw string) [][]byte {
 	var list [][]byte
 	unescaped, err := url.PathUnescape(raw)
@@ -108,7 +107,7 @@ func decodings(raw string) [][]byte {
 	return list
 }
 
-// writtenAs says in shell how sealed became raw, or nothing if it cannot tell.
+// writtenAs returns the shell commands that turn sealed into raw, empty if they are not known.
 func writtenAs(raw string, sealed []byte) string {
 	for as := Base64; as <= HexUpper; as++ {
 		for _, escape := range escapes {
@@ -124,8 +123,8 @@ func writtenAs(raw string, sealed []byte) string {
 	return ""
 }
 
-// inserted reports whether changed is text with something harmless put in after so many characters. An escape counts as
-// one: another code has escapes elsewhere, and nothing is to be put into the midst of one.
+// inserted reports whether changed is text with something harmless inserted after so many characters. An escape counts
+// as one character: another code has escapes elsewhere, and nothing may be inserted within one.
 func inserted(text, changed string) (at int, put string, ok bool) {
 	more := len(changed) - len(text)
 	for more > 0 && more <= 6 && at < len(text) && text[at] == changed[at] {
@@ -142,11 +141,11 @@ func inserted(text, changed string) (at int, put string, ok bool) {
 	return at, put, strings.Trim(put, "%0123456789ABCDEFabcdef+") == ""
 }
 
-// piece is something that is made of a code, and how a shell makes it.
+// piece is something made from a code, and how a shell makes it.
 type piece struct{ value, shell string }
 
-// piecesOf are the codes, the wrong codes made of them, and the beginnings of both, longer ones
-// first: a code is not to be taken for the beginning of another.
+// piecesOf returns the codes, the wrong codes made from them, and the beginnings of both, longest first: a code must
+// not be taken for the beginning of another.
 func piecesOf(codes []string) []piece {
 	var pieces []piece
 	for i, code := range codes {
@@ -164,7 +163,7 @@ func piecesOf(codes []string) []piece {
 	return pieces
 }
 
-// derived writes text for printf, each piece of a code in it as what it is made of. It says whether
+// derived returns text for printf, in which each piece of a code is replaced by how it is made. It reports whether
 // there was any.
 func (r redactor) derived(text string) (string, bool) {
 	var b strings.Builder

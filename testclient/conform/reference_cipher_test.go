@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// digits is what the plain servlet reads.
+// digits returns what the plain servlet reads.
 func (f *reference) digits(otp string) string {
 	if !f.has("accounts: the plain servlet does not skip blanks") {
 		otp = strings.Trim(otp, " ")
@@ -18,7 +18,7 @@ func (f *reference) digits(otp string) string {
 	return otp
 }
 
-// decrypt gives the digits in a parameter, or a text that no code equals.
+// decrypt returns the digits in a parameter, or a text that equals no code.
 func (f *reference) decrypt(a *refAccount, otp string) string {
 	const unreadable = "unreadable"
 	if a.Cipher == "none" && !f.has("cipher: the cipher none is not known") {
@@ -104,7 +104,7 @@ func (f *reference) unblock(a *refAccount, raw []byte) []byte {
 	return plain
 }
 
-// unpad takes the padding off and insists on four to ten digits.
+// unpad removes the padding and requires four to ten digits.
 func (f *reference) unpad(plain []byte, unreadable string) string {
 	if len(plain) > aes.BlockSize {
 		return strings.TrimRight(string(plain[:aes.BlockSize]),

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What the reference server remembers and decides. Times are those of the account's clock.
+// The reference server's state and decisions. Times are those of the account's clock.
 
 type refRecipient struct {
 	sends, failures []time.Time
@@ -40,11 +40,11 @@ type refChallenge struct {
 type refCall struct {
 	account   *refAccount
 	number    string
-	recipient string // whose limits and codes these are: the number
+	recipient string // whose limits and codes are used: the number
 	slot      string
 	email     string
 	now       time.Time
-	send      *refSend // what /v1 asks for; nil at the servlets
+	send      *refSend // the request of /v1; nil at the servlets
 }
 
 func (f *reference) recipient(a *refAccount, to string) *refRecipient {
@@ -59,7 +59,7 @@ func (f *reference) recipient(a *refAccount, to string) *refRecipient {
 	return all[to]
 }
 
-// slot is where the recipient's code for this caller is.
+// slot returns the recipient's code for this caller.
 func (f *reference) slot(r *refRecipient, c refCall) *refChallenge {
 	found := r.slots[c.slot]
 	memory := time.Hour
@@ -242,7 +242,7 @@ func (f *reference) regenerate(c refCall, email string) string {
 	return f.again(c, ch, r, email)
 }
 
-// again sends a code again, for whichever door.
+// again sends a code again, for either door.
 func (f *reference) again(c refCall, ch *refChallenge, r *refRecipient, email string) string {
 	a := c.account
 	tooMany := ch.regenerations >= a.MaxRegenerations
@@ -399,7 +399,7 @@ func (f *reference) validate(c refCall, guess string) (outcome string, left int)
 	return "verified", 0
 }
 
-// charge counts a wrong guess and tells what is left.
+// charge counts a wrong guess and returns what is left.
 func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c refCall, guess string) (string, int) {
 	dead := ch.used || !c.now.Before(ch.expires)
 	switch {
@@ -439,7 +439,7 @@ func (f *reference) charge(a *refAccount, r *refRecipient, ch *refChallenge, c r
 	return "wrong", min(left, max(0, 20-within(budget.failures, time.Hour, c.now)), max(0, 100-r.run))
 }
 
-// yield lets other requests in between a check and the act that relies on it.
+// yield lets other requests run between a check and the action that relies on it.
 func (f *reference) yield(flaw string) {
 	if f.has(flaw) {
 		f.mu.Unlock()

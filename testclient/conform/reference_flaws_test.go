@@ -1,7 +1,6 @@
 package conform
 
-// The flaws of the reference server that are only another word or number. The others stand where
-// they change what it does.
+// The flaws of the reference server that only change a word or number. The others are in the code that they change.
 
 var refWrongTexts = []struct {
 	flaw, text, reads string
@@ -24,7 +23,7 @@ var refWrongTexts = []struct {
 	{"accounts: feature off is spelt otherwise", "feature_off", "Feature not enabled", Any},
 }
 
-// refWrongStatuses are those of an account with strict_http.
+// refWrongStatuses are the flaws in statuses of an account with strict_http.
 var refWrongStatuses = []struct {
 	flaw, outcome string
 	status        int
@@ -45,7 +44,7 @@ var refWrongStatuses = []struct {
 	{"answers: verified is 202", "verified", 202},
 }
 
-// refFifthTexts are what regenerate says instead of ERROR.
+// refFifthTexts are the flaws in which regenerate answers something other than ERROR.
 var refFifthTexts = []struct{ flaw, outcome string }{
 	{"regenerate: regenerate says Invalid Parameters", "invalid"},
 	{"regenerate: regenerate says Invalid Parameters to a missing department", "no department"},
@@ -56,7 +55,7 @@ var refFifthTexts = []struct{ flaw, outcome string }{
 	{"regenerate: regenerate says the max text", "exhausted"},
 }
 
-// refNamedFlaws are those of the calls that find a challenge by its recipient.
+// refNamedFlaws are the flaws of the calls that find a challenge by its recipient.
 var refNamedFlaws = []string{
 	"v1/resend: any code of the recipient is found", "v1/resend: by the recipient the type is ignored",
 	"v1/resend: the oldest code of the recipient is found",

@@ -18,8 +18,8 @@ type refStaff struct {
 	tokens   map[string][2]string     // refresh token → its access token, and its session's first refresh token
 	ended    map[string]bool          // sessions, by their first refresh token
 	invited  map[string]*refPerson    // by invitation
-	used     map[string]time.Time     // when each refresh token was used first
-	ahead    map[string]time.Duration // how far somebody's clock is ahead
+	used     map[string]time.Time     // when each refresh token was first used
+	ahead    map[string]time.Duration // how far a person's clock is ahead
 	keys     map[string]*refMade      // by id
 }
 
@@ -137,7 +137,7 @@ func (f *reference) refPeople(r *http.Request, asked map[string]any) refReply {
 	return refReply{status: 200, document: map[string]any{}, header: map[string]string{"ETag": `"1"`}}
 }
 
-// idle lets time pass for somebody's sessions.
+// idle lets time pass for a person's sessions.
 func (f *reference) idle(email string, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +161,7 @@ func (f *reference) refRegister(email, password, invitation string) refReply {
 	return f.refTokens(p, status, "")
 }
 
-// refTokens begins a session, or goes on with that of an earlier refresh token.
+// refTokens begins a session, or continues that of an earlier refresh token.
 func (f *reference) refTokens(p *refPerson, status int, earlier string) refReply {
 	access, refresh := "a."+randomHex(16)+".x", "r"+randomHex(16)
 	session := refresh
@@ -205,7 +205,7 @@ func (f *reference) refRefresh(token string) refReply {
 	return reply
 }
 
-// refCaller is whoever asks, by token, cookie or API key.
+// refCaller returns the caller, by token, cookie or API key.
 func (f *reference) refCaller(r *http.Request) (*refPerson, string, *refReply) {
 	refuse := func(status int, code string) (*refPerson, string, *refReply) {
 		problem := refProblem(status, code, "The credential is not good for this.")

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// The reference server's record: what it keeps, proves and erases, counts and warns of.
+// The reference server's records: audit log, exports and erasures, statistics and alerts.
 
 type refRecord struct {
-	request     string // the id of the one that is answered
+	request     string // the id of the request in progress
 	refused     map[string]bool
 	log         []refEntry // the place of each is its index
 	checkpoints map[string]bool
@@ -41,7 +41,7 @@ func (w refWrongRefusal) flaw() string {
 	return w.section + ": " + w.code + " is " + strconv.Itoa(w.status)
 }
 
-// refWrongRefusals are all refusals of /api that a case asks for.
+// refWrongRefusals are all refusals of /api that the cases test.
 var refWrongRefusals = []refWrongRefusal{
 	{"management", "AUTH_001", 400}, {"management", "AUTH_003", 403}, {"management", "AUTH_004", 400},
 	{"management", "PERSON_EXISTS", 400}, {"management", "NOT_FOUND", 410}, {"management", "PERMISSION_DENIED", 401},
@@ -55,7 +55,7 @@ var refWrongRefusals = []refWrongRefusal{
 	{"webhooks", "PRECONDITION_FAILED", 409},
 }
 
-// sectionOf is where the cases about a path of /api are.
+// sectionOf returns the section of the cases about a path of /api.
 func sectionOf(path string) string {
 	part, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/"), "/")
 	switch part {
@@ -81,7 +81,7 @@ func (f *reference) spoilRefusal(path string, reply *refReply) {
 	}
 }
 
-// note gives what was done a place in the log.
+// note adds an entry to the log.
 func (f *reference) note(e refEntry) {
 	e["place"], e["at"], e["request_id"] = len(f.record.log), time.Now().UTC().Format(time.RFC3339Nano), f.record.request
 	if e["actor_kind"], e["address"] = "person", "127.0.0.1"; f.has("audit: an entry does not say which request it is of") {
@@ -109,7 +109,7 @@ func (f *reference) noteRefusal(password string) {
 	f.note(e)
 }
 
-// refOK is a 200 with these members: name, value, name, value.
+// refOK returns a 200 with these members: name, value, name, value.
 func refOK(members ...any) refReply {
 	document := map[string]any{}
 	for i := 0; i < len(members); i += 2 {
@@ -179,7 +179,7 @@ func (f *reference) refPrivacy(r *http.Request, p *refPerson, asked map[string]a
 	return f.refErase(account, text("id"))
 }
 
-// refKept are a person's challenges at an account, or at all for a mutant.
+// refKept returns a person's challenges at an account, or for a mutant at all accounts.
 func (f *reference) refKept(a *refAccount, user string, everywhere bool) (kept []*refChallenge) {
 	for _, other := range f.accounts {
 		for _, ch := range other.challenges {

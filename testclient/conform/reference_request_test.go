@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// What the reference server reads in a request.
+// The parameters that the reference server reads in a request.
 
 type refParameters struct {
 	ip, mobile, email, otp string
 	validation             bool
 }
 
-// parameters reads the query, then a form. It is false for what no server may guess about.
+// parameters reads the query, then a form. It returns false for what a server must not guess about.
 func (f *reference) parameters(r *http.Request, body string) (p refParameters, ok bool) {
 	sources := []string{r.URL.RawQuery}
 	if r.Header.Get("Content-Type") == formType && !f.has("request: a form is ignored") ||
@@ -113,7 +113,7 @@ func (f *reference) departmentMissing(a *refAccount, r *http.Request, validation
 	})
 }
 
-// number gives the one spelling of a mobile, and whether it may be sent to.
+// number returns the normal form of a mobile, and whether it may be sent to.
 func (f *reference) number(a *refAccount, mobile string) (string, bool) {
 	digits := mobile
 	if !f.has("request: a plus in front is refused") {
@@ -151,7 +151,7 @@ func (f *reference) number(a *refAccount, mobile string) (string, bool) {
 		f.has("request: every country is served")
 }
 
-// subject gives the one spelling of an ipaddress that is an address.
+// subject returns the normal form of an ipaddress that is an address.
 func (f *reference) subject(ip string) (string, bool) {
 	if ip == "" && f.has("request: ipaddress is optional") {
 		return "none", true

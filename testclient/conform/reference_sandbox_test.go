@@ -32,7 +32,7 @@ type refFault struct {
 	Delay   string `json:"delay"`
 }
 
-// strike tells which fault, if any, is set for a part of the server.
+// strike returns the fault, if any, that is set for a part of the server.
 func (f *reference) strike(target string, a *refAccount) string {
 	for i, fault := range f.faults {
 		if fault.Target != target || fault.Account != "" && fault.Account != a.Address {
@@ -48,7 +48,7 @@ func (f *reference) strike(target string, a *refAccount) string {
 	return ""
 }
 
-// sandbox is as much of the sandbox's API as a tester needs.
+// sandbox implements the part of the sandbox's API that a tester needs.
 func (f *reference) sandbox(w http.ResponseWriter, r *http.Request, body []byte) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /sandbox/credentials":
@@ -84,7 +84,7 @@ func (f *reference) sandbox(w http.ResponseWriter, r *http.Request, body []byte)
 	}
 }
 
-// newAccount makes an account of the columns in body and tells its credentials.
+// newAccount makes an account from the columns in body and returns its credentials.
 func (f *reference) newAccount(body []byte) map[string]any {
 	random := func(n int) string {
 		fresh := make([]byte, n)
@@ -105,7 +105,7 @@ func (f *reference) newAccount(body []byte) map[string]any {
 	if iv, key, pair := strings.Cut(a.CipherKey, "~"); pair {
 		a.CipherIV, a.CipherKey = iv, key
 		if f.has("cipher: the IV of iv~key is not the one before the tilde") {
-			defer func() { a.CipherIV = random(16) }() // once it is told
+			defer func() { a.CipherIV = random(16) }() // after it was returned
 		}
 	}
 	f.accounts[a.Address] = a

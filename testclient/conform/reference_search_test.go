@@ -12,10 +12,10 @@ import (
 
 // The reference server's audit log, statistics, alerts and checklist.
 
-// refFilters are the parameters that say which entries are looked for.
+// refFilters are the parameters that select entries.
 var refFilters = []string{"action", "actor", "account", "credential", "address", "result", "from", "to"}
 
-// ignored is the flaw of a server that does not look at a filter.
+// ignored returns the flaw of a server that ignores a filter.
 func ignored(filter string) string { return "audit: the filter " + filter + " is ignored" }
 
 func (f *reference) refAudit(r *http.Request, p *refPerson, asked map[string]any) refReply {
@@ -52,7 +52,7 @@ func (f *reference) refAudit(r *http.Request, p *refPerson, asked map[string]any
 	return found
 }
 
-// search finds entries, the newest first.
+// search finds entries, newest first.
 func (f *reference) search(query url.Values) refReply {
 	limit, cursor := 50, len(f.record.log)
 	if n, err := strconv.Atoi(query.Get("limit")); err == nil && !f.has("audit: a page has any length") {

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// reference is a second server, written from the protocol alone: it shares nothing with the
-// product, nor with the judgement of the cases. Every case passes against it. With a flaw it is
-// a mutant, wrong in exactly one behaviour; each place that a flaw changes asks has for it.
+// reference is a second server, written from the protocol only: it shares nothing with the product, nor with the
+// evaluation of the cases. Every case passes against it. With a flaw it is a mutant, wrong in exactly one behaviour;
+// each place that a flaw changes calls has.
 //
-// It knows the servlets and as much of the sandbox as the cases need. One mutex is its database.
+// It has the servlets and as much of the sandbox as the cases need. One mutex is its database.
 type reference struct {
 	mu       sync.Mutex
 	flaw     string
@@ -30,12 +30,12 @@ type reference struct {
 type refKey struct {
 	account     *refAccount
 	usable      bool
-	why         string // it is not usable: disabled, expired or elsewhere
+	why         string // why it cannot be used: disabled, expired or a forbidden network
 	environment string // empty for the usual one
 	permissions []string
 }
 
-// refAccount is the account's row, under the names of its columns, and what happened to it.
+// refAccount is the account's row, under the names of its columns, and its state.
 type refAccount struct {
 	Address          string            `json:"esme_address"`
 	Enabled          bool              `json:"enabled"`
@@ -80,7 +80,7 @@ type refAccount struct {
 	signing    string
 }
 
-// refAnswers is what each outcome reads and, for an account with strict_http, its status.
+// refAnswers holds the text of each outcome and its status for an account with strict_http.
 var refAnswers = map[string]struct {
 	text   string
 	status int
@@ -119,7 +119,7 @@ func newReference(flaw string) *reference {
 		record: newRefRecord()}
 }
 
-// has reports whether the server is to do this wrong. The mutants are all that is asked here.
+// has reports whether the server has this flaw. The mutants are all flaws named in calls of it.
 func (f *reference) has(flaw string) bool { return f.flaw == flaw }
 
 func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -185,7 +185,7 @@ func (f *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.answer(w, servlet, account, outcome, left)
 }
 
-// header gives the values of a header, whose name counts in any letter case.
+// header returns the values of a header, with its name in any letter case.
 func (f *reference) header(r *http.Request, name string) []string {
 	var given []string
 	for spelt, values := range r.Header {
@@ -197,8 +197,8 @@ func (f *reference) header(r *http.Request, name string) []string {
 	return given
 }
 
-// authenticate reads the key from the header alone. The account of an unusable key is answered
-// for the mutants that treat it specially.
+// authenticate reads the key from the header only. It returns the account of an unusable key too, for the mutants that
+// treat it specially.
 func (f *reference) authenticate(r *http.Request) (refKey, bool) {
 	var keys []string
 	if f.has("accounts: access-key is taken for access_key") {
@@ -318,7 +318,7 @@ func (f *reference) write(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// serve is the order of checks: the feature, the parameters, the department, then the engine.
+// serve checks in order: the feature, the parameters, the department, then the engine.
 func (f *reference) serve(servlet string, key refKey, r *http.Request, body string) (outcome string, left int) {
 	a := key.account
 	if a == nil {

@@ -12,7 +12,7 @@ import (
 
 // The reference server's calls of upstreams.
 
-// anyForwarded is an account whose calls are passed on, for the mutants that do not ask whose call it is.
+// anyForwarded returns an account whose calls are forwarded, for the mutants that ignore whose call it is.
 func (f *reference) anyForwarded() *refAccount {
 	for _, a := range f.accounts {
 		if a.Mode == "forward" {
@@ -22,12 +22,12 @@ func (f *reference) anyForwarded() *refAccount {
 	return nil
 }
 
-// refPasses are the headers of a request that go on, and those of an answer that come back.
+// refPasses are the headers of a request that are forwarded, and those of an answer that are returned.
 var refPasses = [2][]string{
 	{"Access_key", "Department-Id", "Content-Type", "User-Agent"}, {"Content-Type", "Cache-Control", "Set-Cookie"},
 }
 
-// forward asks the account's upstream and answers what it says.
+// forward asks the account's upstream and returns its answer.
 func (f *reference) forward(w http.ResponseWriter, r *http.Request, body string, a *refAccount) {
 	status, header, said := f.ask(r, body, a)
 	if status == 0 && f.has("upstream: a call that fails is made again") {
@@ -75,7 +75,7 @@ func (f *reference) passBack(w http.ResponseWriter, status int, header http.Head
 	_, _ = io.WriteString(w, said)
 }
 
-// ask makes one call of the upstream; status 0 is none.
+// ask makes one call of the upstream; status 0 means no answer.
 func (f *reference) ask(r *http.Request, body string, a *refAccount) (status int, header http.Header, said string) {
 	uri, query, _ := strings.Cut(r.URL.RequestURI(), "?")
 	name, method := uri[strings.LastIndex(uri, "/"):], r.Method
@@ -135,8 +135,8 @@ func (f *reference) misleads(header http.Header) {
 	}
 }
 
-// servletSays reports whether an answer is one of a servlet: a known text, with status 200 also another short line,
-// and to a validation nothing.
+// servletSays reports whether an answer is a servlet's: a known text; with status 200 also another short line, or, for
+// a validation, nothing.
 func (f *reference) servletSays(r *http.Request, status int, said string) bool {
 	validation := strings.Contains(strings.ToLower(r.URL.Path), "validation")
 	line := strings.TrimSuffix(strings.TrimSuffix(said, "\n"), "\r")

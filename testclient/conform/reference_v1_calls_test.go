@@ -15,7 +15,7 @@ import (
 
 // The calls of the reference server's /v1.
 
-// environment is what keeps the recipients of one environment from the other's.
+// environment separates the recipients of the environments.
 func (f *reference) environment(key refKey) string {
 	if f.has("parity: the environments are one") {
 		return ""
@@ -23,8 +23,8 @@ func (f *reference) environment(key refKey) string {
 	return key.environment
 }
 
-// decode reads a body strictly into a pointer to a struct. The pointer it answers names what is
-// wrong, and is "/" for the whole.
+// decode reads a body strictly into a pointer to a struct. It returns a pointer to what is wrong, "/" for the whole
+// body.
 func (f *reference) decode(body []byte, into any) (pointer string) {
 	if len(body) > 64<<10 && !f.has("v1/common: a body has any size") || len(body) > 32<<10 &&
 		f.has("v1/common: a body has 32 KiB") {
@@ -67,7 +67,7 @@ func (f *reference) decode(body []byte, into any) (pointer string) {
 	return ""
 }
 
-// hasDuplicate reports whether an object has a member twice, at any depth.
+// hasDuplicate reports whether an object has a repeated member, at any depth.
 func hasDuplicate(decoder *json.Decoder) bool {
 	token, err := decoder.Token()
 	if err != nil {
@@ -94,7 +94,7 @@ func hasDuplicate(decoder *json.Decoder) bool {
 	return false
 }
 
-// recipientV1 is the one spelling of a recipient.
+// recipientV1 returns the normal form of a recipient.
 func (f *reference) recipientV1(a *refAccount, to string) (recipient, pointer string) {
 	if strings.Contains(to, "@") {
 		if f.has("v1/send: a mailbox is no recipient") {
@@ -121,7 +121,7 @@ func (f *reference) recipientV1(a *refAccount, to string) (recipient, pointer st
 	return number, ""
 }
 
-// slotV1 is the slot of a recipient's challenge for an ip and a binding.
+// slotV1 returns the slot of a recipient's challenge for an ip and a binding.
 func (f *reference) slotV1(a *refAccount, ip, binding string) string {
 	subject, _ := f.subject(ip)
 	if ip == "" {
@@ -239,7 +239,7 @@ func (f *reference) spoilSend(document map[string]any, ch *refChallenge, ask ref
 	}
 }
 
-// checkSend refuses what a send may not ask for, and fills in what it does not.
+// checkSend refuses an invalid send, and fills in defaults.
 func (f *reference) checkSend(a *refAccount, ask *refSend) (pointer string) {
 	methods := []string{"sms", "email"}
 	types := []string{"verification", "two_factor", "password_reset", "transaction"}
@@ -299,7 +299,7 @@ func (f *reference) checkSend(a *refAccount, ask *refSend) (pointer string) {
 	return ""
 }
 
-// identify makes a new challenge one that /v1 can name.
+// identify gives a new challenge an id for /v1.
 func (f *reference) identify(c refCall, fresh *refChallenge, holder *refRecipient) {
 	a := c.account
 	fresh.id, fresh.slot, fresh.holder, fresh.created, fresh.send, fresh.number = "otp_"+randomHex(24), c.slot, holder,
@@ -327,7 +327,7 @@ func (f *reference) identify(c refCall, fresh *refChallenge, holder *refRecipien
 
 func refTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// challengeV1 shows a challenge.
+// challengeV1 returns a challenge as shown by /v1.
 func (f *reference) challengeV1(a *refAccount, ch *refChallenge, now time.Time) refReply {
 	send := refSend{Method: "sms", Type: "verification"}
 	if ch.send != nil {
@@ -374,7 +374,7 @@ func (f *reference) challengeV1(a *refAccount, ch *refChallenge, now time.Time) 
 	return refReply{status: 200, document: document, header: map[string]string{}}
 }
 
-// refusedV1 is the refusal of a send or resend.
+// refusedV1 returns the refusal of a send or resend.
 func (f *reference) refusedV1(a *refAccount, holder *refRecipient, now time.Time, outcome string) refReply {
 	switch outcome {
 	case "locked":
@@ -433,13 +433,12 @@ func (f *reference) challengeByID(key refKey, id string, anybodys bool) *refChal
 	return nil
 }
 
-// refNamed is what a request says of the challenge that it means.
+// refNamed is how a request names a challenge.
 type refNamed struct{ id, to, ip, kind, binding string }
 
 func (n refNamed) one() bool { return (n.id == "") != (n.to == "") }
 
-// named finds the challenge that a request means, for what does not verify. Section is where the
-// flaws of it are.
+// named finds the challenge that a request names, for calls other than verify. section is where its flaws are tested.
 func (f *reference) named(key refKey, n refNamed, section string, anybodys bool) *refChallenge {
 	if n.id != "" {
 		return f.challengeByID(key, n.id, anybodys)

@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// The reference server's /v1, over the same memory as its servlets.
+// The reference server's /v1, with the same state as its servlets.
 
-// refV1 is what the door itself remembers.
+// refV1 is the state of the door itself.
 type refV1 struct {
 	signer   ed25519.PrivateKey
 	asked    map[string][]time.Time // requests, by key
 	replays  map[string]refReply    // by credential and Idempotency-Key
 	nonces   map[string]bool
-	failures int // authentications that failed, of everybody
+	failures int // failed authentications of all callers
 }
 
 func newRefV1() refV1 {
@@ -55,7 +55,7 @@ type refReply struct {
 	status   int
 	header   map[string]string
 	document map[string]any
-	request  string // that it answers, for replays
+	request  string // the request that it answers, for replays
 }
 
 func refProblem(status int, code, detail string, pointers ...string) refReply {
@@ -83,7 +83,7 @@ func (f *reference) refInvalid(pointer, detail string) refReply {
 var refRequestID = regexp.MustCompile(`^[A-Za-z0-9._:-]{8,128}$`)
 
 func (f *reference) serveV1(w http.ResponseWriter, r *http.Request, body []byte) {
-	header := http.Header{} // a request that never was on a network has names as they were spelt
+	header := http.Header{} // a request without a network has names as they were spelt
 	for name, values := range r.Header {
 		header[http.CanonicalHeaderKey(name)] = values
 	}
@@ -166,7 +166,7 @@ func (f *reference) spoilProblem(document map[string]any, kind *string) {
 	}
 }
 
-// replyV1 is the order of checks: the credential, its limit, its signature, the fault, the call.
+// replyV1 checks in order: the credential, its limit, its signature, the fault, the call.
 func (f *reference) replyV1(r *http.Request, body []byte) refReply {
 	if r.URL.Path == "/.well-known/jwks.json" {
 		key := map[string]any{"kty": "OKP", "crv": "Ed25519", "kid": "1",
@@ -247,7 +247,7 @@ func (f *reference) credential(r *http.Request) (string, refKey, *refReply) {
 	return given[0], found, nil
 }
 
-// anyKey is one of the account that has a challenge.
+// anyKey returns a key of the account that has a challenge.
 func (f *reference) anyKey(id string) refKey {
 	for _, key := range f.keys {
 		if key.account.challenges[id] != nil {
@@ -293,7 +293,7 @@ func (f *reference) takeRequest(secret string, a *refAccount) (map[string]string
 	return quota, nil
 }
 
-// overLimitV1 refuses for a limit, whose headers it has.
+// overLimitV1 returns the refusal of a limit, with its headers.
 func (f *reference) overLimitV1(limit int, reset, now time.Time) refReply {
 	reply := refProblem(429, "RATE_LIMIT_EXCEEDED", "Too many.")
 	if f.has("v1/limits: a limit is 403") {
@@ -363,7 +363,7 @@ func (f *reference) signedV1(r *http.Request, secret string, key refKey, body []
 	return f.callV1(r, secret, key, body)
 }
 
-// canonical is the form that Python's json.dumps(sort_keys=True) gives.
+// canonical returns the form of Python's json.dumps(sort_keys=True).
 func (f *reference) canonical(body []byte) []byte {
 	var value any
 	decoder := json.NewDecoder(bytes.NewReader(body))

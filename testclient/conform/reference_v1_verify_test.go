@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// How the reference server's /v1 judges a guess.
+// verifyV1 answers a guess at the reference server's /v1.
 
 func (f *reference) verifyV1(key refKey, body []byte) refReply {
 	a := key.account
@@ -86,7 +86,7 @@ func (f *reference) verifyV1(key refKey, body []byte) refReply {
 	return f.proveV1(a, ch, ask.Code, now)
 }
 
-// purpose reports whether a challenge is for what a request names.
+// purpose reports whether a challenge has the type that a request names.
 func (f *reference) purpose(ch *refChallenge, named string) bool {
 	if f.has("v1/verify: the type is ignored") || named == "" && f.has("v1/verify: without a type any code is meant") {
 		return true
@@ -97,7 +97,7 @@ func (f *reference) purpose(ch *refChallenge, named string) bool {
 	return ch.kind() == named
 }
 
-// kind is what a challenge's code is for.
+// kind returns what a challenge's code is for.
 func (ch *refChallenge) kind() string {
 	if ch.send == nil {
 		return "verification"
@@ -105,7 +105,7 @@ func (ch *refChallenge) kind() string {
 	return ch.send.Type
 }
 
-// verdictV1 is the answer to a guess that is not right.
+// verdictV1 returns the answer to a guess that is not right.
 func (f *reference) verdictV1(reason string, ch *refChallenge) refReply {
 	document := map[string]any{"valid": false, "reason": reason}
 	if f.has("v1/verify: attempts_remaining comes with every reason") && ch != nil {
@@ -117,7 +117,7 @@ func (f *reference) verdictV1(reason string, ch *refChallenge) refReply {
 	return refReply{status: 200, document: document, header: map[string]string{}}
 }
 
-// proveV1 is the table of what a guess is answered.
+// proveV1 holds the table of the answers to guesses.
 func (f *reference) proveV1(a *refAccount, ch *refChallenge, guess string, now time.Time) refReply {
 	memory := time.Hour
 	if f.has("v1/verify: a challenge is never forgotten") {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// The reference server's webhooks. It tells what happened at once, one endpoint after the other.
+// The reference server's webhooks. It sends events at once, one endpoint after the other.
 
 type refWebhook struct {
 	id, account, url string
@@ -125,7 +125,7 @@ func (f *reference) refAllWebhooks(r *http.Request, p *refPerson, asked map[stri
 	return f.shownWebhook(h, 201, true)
 }
 
-// refTest sends an event that says it is a test, and one with wrong signatures.
+// refTest sends a test event, and one with wrong signatures.
 func (f *reference) refTest(h *refWebhook) refReply {
 	text, _ := json.Marshal(map[string]any{"id": "evt_test", "type": "webhook.test"})
 	signed, forged := f.post(h, h.secrets, text), 401
@@ -142,7 +142,7 @@ func (f *reference) refTest(h *refWebhook) refReply {
 	return refOK("ok", ok, "signed", map[string]any{"status": signed}, "forged", map[string]any{"status": forged})
 }
 
-// tell tells the webhooks of an account what happened to a challenge.
+// tell sends an event about a challenge to an account's webhooks.
 func (f *reference) tell(kind string, a *refAccount, ch *refChallenge) {
 	for _, h := range f.record.webhooks {
 		named := slices.Contains(h.events, kind) || f.has("webhooks: everything is told to everybody")
@@ -169,7 +169,7 @@ func (f *reference) tell(kind string, a *refAccount, ch *refChallenge) {
 	}
 }
 
-// post sends an event with a signature by each secret, and gives the status.
+// post sends an event with a signature by each secret, and returns the status.
 func (f *reference) post(h *refWebhook, secrets []string, text []byte) int {
 	request, err := http.NewRequest("POST", h.url, bytes.NewReader(text))
 	if err != nil {

@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// Replay plays a recorded conversation against a side and gives what the side answers otherwise
-// than the recorded server did.
+// Replay plays a recorded conversation against a side and returns where its answers differ from the recorded ones.
 func Replay(ctx context.Context, side Side, t *Transcript) ([]Difference, error) {
 	if side.AccessKey == "" && side.Address == "" {
 		side.Settings = t.settings(side.Settings)
@@ -25,8 +24,8 @@ func Replay(ctx context.Context, side Side, t *Transcript) ([]Difference, error)
 	return found, err
 }
 
-// settings are those an account needs to be like the recorded one, as far as the answers show
-// them. What is set already stays.
+// settings returns the settings with which an account is like the recorded one, as far as the answers show. Settings
+// in set stay.
 func (t *Transcript) settings(set Settings) Settings {
 	out := Settings{"message_profile": string(Documented)}
 	for _, line := range t.Lines {

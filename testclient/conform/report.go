@@ -11,7 +11,7 @@ import (
 // Format writes a report.
 type Format func(w io.Writer, r *Report) error
 
-// Formats are the forms of a report, by the name that --report takes.
+// Formats are the report formats, by the name that --report takes.
 var Formats = map[string]Format{
 	"text":     PlainText,
 	"junit":    JUnit,
@@ -20,7 +20,7 @@ var Formats = map[string]Format{
 	"html":     HTML,
 }
 
-// String is the level as RFC 2119 has it.
+// String returns the level as in RFC 2119.
 func (l Level) String() string {
 	switch l {
 	case Must:
@@ -42,7 +42,7 @@ func ParseLevel(text string) (Level, bool) {
 	return 0, false
 }
 
-// Section is the id without its last part.
+// Section returns the id without its last part.
 func (c *Case) Section() string {
 	if i := strings.LastIndexByte(c.ID, '/'); i > 0 {
 		return c.ID[:i]
@@ -57,7 +57,7 @@ type tally struct {
 	pass, fail, skip, error int
 }
 
-// tallies are the sections in the order of the cases.
+// tallies returns the sections in the order of the cases.
 func (r *Report) tallies() []tally {
 	var list []tally
 	for i := range r.Results {
@@ -82,7 +82,7 @@ func (r *Report) tallies() []tally {
 	return list
 }
 
-// verdict is the report in one sentence.
+// verdict returns the report in one sentence.
 func (r *Report) verdict() string {
 	counts := fmt.Sprintf("%d passed, %d failed, %d skipped, %d could not run", r.Count(Pass), r.Count(Fail),
 		r.Count(Skip), r.Count(Error))
@@ -98,7 +98,7 @@ func (r *Report) verdict() string {
 	}
 }
 
-// reproduction is a script that makes a result happen again.
+// reproduction returns a script that repeats a result.
 func (r *Result) reproduction() string {
 	var lines []string
 	for _, e := range r.Exchange {
@@ -107,7 +107,7 @@ func (r *Result) reproduction() string {
 	return strings.Join(lines, "\n")
 }
 
-// last is the exchange that decided, or nil.
+// last returns the exchange that decided, or nil.
 func (r *Result) last() *Exchange {
 	if len(r.Exchange) == 0 {
 		return nil
@@ -115,7 +115,7 @@ func (r *Result) last() *Exchange {
 	return &r.Exchange[len(r.Exchange)-1]
 }
 
-// basis is the firmness and origin of a requirement, and the profile it was tested with, if any.
+// basis returns the level and source of a requirement, and the profile it was tested with, if any.
 func (r *Result) basis() string {
 	if r.Profile == None {
 		return fmt.Sprintf("%s, from %s", r.Case.Level, r.Case.Source.words())

@@ -11,8 +11,8 @@ var page string
 
 var pageTemplate = template.Must(template.New("report").Parse(page))
 
-// HTML writes a report as one file that opens from disk: no script, no picture, nothing fetched.
-// A browser's own details element folds the cases, and its own colours make it light or dark.
+// HTML writes a report as one file that opens from disk: without scripts, images or other resources. The browser's
+// details element folds the cases, and its default colours make it light or dark.
 func HTML(w io.Writer, r *Report) error {
 	type row struct {
 		Section                 string

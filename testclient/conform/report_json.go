@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// JSON writes a report for machines. Fields are only ever added to this form.
+// JSON writes a report for machines. Fields are only ever added to this format.
 func JSON(w io.Writer, r *Report) error {
 	type exchange struct {
 		Request string `json:"request"`

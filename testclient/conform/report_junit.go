@@ -94,7 +94,7 @@ func junitCaseOf(r *Result, class string) junitCase {
 	return c
 }
 
-// plainDetail is what the terminal shows of a result.
+// plainDetail returns what the terminal shows of a result.
 func plainDetail(r *Result) string {
 	var b strings.Builder
 	Terminal{}.detail(&b, r)

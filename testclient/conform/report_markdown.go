@@ -54,7 +54,7 @@ func markdownDetail(b *strings.Builder, r *Result) {
 	}
 }
 
-// longestFence is a fence that nothing in text can close.
+// longestFence returns a fence that nothing in text can close.
 func longestFence(text string) string {
 	fence := "```"
 	for strings.Contains(text, fence) {

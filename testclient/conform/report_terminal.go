@@ -10,10 +10,10 @@ import (
 // PlainText writes a report for people, without colour.
 func PlainText(w io.Writer, r *Report) error { return Terminal{Out: w}.Write(r) }
 
-// Terminal shows a run to whoever started it.
+// Terminal shows a run on a terminal.
 type Terminal struct {
 	Out io.Writer
-	// Colour and a line that overwrites itself, which only a terminal shows as they are meant.
+	// Fancy uses colours and a line that overwrites itself, which only terminals show correctly.
 	Fancy bool
 	// Verbose names every case as it ends.
 	Verbose bool
@@ -28,7 +28,7 @@ func (t Terminal) coloured(status Status, text string) string {
 	return colours[status] + text + "\x1b[0m"
 }
 
-// clear goes back to the beginning of the line and empties it.
+// clear returns to the beginning of the line and empties it.
 func (t Terminal) clear() string {
 	if !t.Fancy {
 		return ""
@@ -57,7 +57,7 @@ func (t Terminal) Progress(r Result, done, total int) {
 	}
 }
 
-// Write shows a whole report: what failed with all there is to know, then the sections.
+// Write shows a whole report: the failures with all details, then the sections.
 func (t Terminal) Write(r *Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Target %s\n", r.Target)
@@ -78,7 +78,7 @@ func (t Terminal) Write(r *Report) error {
 	return err
 }
 
-// worst is the status that decides about the whole.
+// worst returns the status that decides the overall result.
 func (r *Report) worst() Status {
 	for _, status := range []Status{Fail, Error} {
 		if r.Count(status) > 0 {
@@ -105,7 +105,7 @@ func (t Terminal) detail(b *strings.Builder, r *Result) {
 	}
 }
 
-// skips names each reason once, with how many cases it kept from being asked.
+// skips lists each reason once, with the number of cases it skipped.
 func (t Terminal) skips(b *strings.Builder, r *Report) {
 	counts := map[string]int{}
 	var order []string

@@ -20,20 +20,19 @@ const (
 	jsonType = "application/json"
 )
 
-// Request is one request as it goes out. Nothing is added to it but what HTTP demands and the
-// story's access key, and that only where Header names none in any letter case.
+// Request is one request as it is sent. Only what HTTP requires is added, and the story's access key if Header has
+// none in any letter case.
 type Request struct {
 	Method string // empty means GET
-	// Path is what follows the context path, otpgenservlet for instance. One that begins with
-	// a slash is the whole path.
+	// Path is the part after the context path, such as otpgenservlet, or the whole path if it begins with a slash.
 	Path   string
-	Query  string      // as it stands, escaped or not
-	Header http.Header // names go out in the letter case given here
+	Query  string      // sent unchanged, escaped or not
+	Header http.Header // names are sent in this letter case
 	Body   string
 	Type   string // Content-Type of Body, empty for none
 }
 
-// Answer is what came back.
+// Answer is a response.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -42,10 +41,10 @@ type Answer struct {
 	steps int // of the story when it came
 }
 
-// Text is the body without the line end.
+// Text returns the body without the line end.
 func (a Answer) Text() string { return strings.TrimRight(a.Body, "\r\n") }
 
-// call is a request in the making: what the servlets' callers vary.
+// call is a request in preparation: the parts that the servlets' callers vary.
 type call struct {
 	servlet  string
 	method   string
@@ -62,10 +61,10 @@ type call struct {
 	rawQuery *string
 }
 
-// Option varies one call.
+// Option changes one call.
 type Option func(*call)
 
-// Mobile sends another number, in whatever spelling.
+// Mobile sends another number, in any spelling.
 func Mobile(m string) Option { return func(c *call) { c.mobile = m } }
 
 // IP sends another ipaddress.
@@ -74,16 +73,16 @@ func IP(ip string) Option { return func(c *call) { c.ip = ip } }
 // Email sends an e-mail address.
 func Email(e string) Option { return func(c *call) { c.email, c.hasEmail = e, true } }
 
-// NoEmail sends none, where the account's settings would make the story send its own.
+// NoEmail sends no e-mail address, even if the account's settings would make the story send its own.
 func NoEmail(c *call) { c.hasEmail = false }
 
 // Key sends another access key.
 func Key(k string) Option { return func(c *call) { c.key = k } }
 
-// NoKey sends no access_key header at all.
+// NoKey sends no access_key header.
 func NoKey(c *call) { c.noKey = true }
 
-// Header adds a header. Its name goes out in the letter case given.
+// Header adds a header. Its name is sent in the given letter case.
 func Header(name, value string) Option {
 	return func(c *call) {
 		if c.headers == nil {
@@ -99,16 +98,16 @@ func Department(d string) Option { return Header("department-id", d) }
 // Method uses another method than GET. Parameters stay in the query; see Form.
 func Method(m string) Option { return func(c *call) { c.method = m } }
 
-// Form sends the parameters in the body of a form, by POST unless Method says otherwise.
+// Form sends the parameters as a form in the body, by POST unless Method says otherwise.
 func Form() Option { return func(c *call) { c.form = true } }
 
-// RawQuery sends q as the query, as it stands, instead of the parameters.
+// RawQuery sends q unchanged as the query, instead of the parameters.
 func RawQuery(q string) Option { return func(c *call) { c.rawQuery = &q } }
 
 // Path calls another servlet name, or a whole path if it begins with a slash.
 func Path(p string) Option { return func(c *call) { c.servlet = p } }
 
-// request is the call as it goes out.
+// request returns the call as it is sent.
 func (c call) request() Request {
 	r := Request{Method: c.method, Path: c.servlet, Header: make(http.Header)}
 	maps.Copy(r.Header, c.headers)
@@ -132,7 +131,7 @@ func (c call) request() Request {
 	return r
 }
 
-// parameters joins the parameters in the order of the article, which url.Values would not keep.
+// parameters joins the parameters in the article's order, which url.Values would not keep.
 func (c call) parameters() string {
 	text := "ipaddress=" + url.QueryEscape(c.ip) + "&mobile=" + url.QueryEscape(c.mobile)
 	if c.hasEmail {

@@ -12,35 +12,35 @@ import (
 	"time"
 )
 
-// Options say what to run against which server.
+// Options say which cases to run against which server.
 type Options struct {
 	Target *Target
 	Cases  []Case
-	// Profile is documented or live; empty finds out. Against a sandbox, empty means both.
+	// Profile is documented or live; empty means to find out. For a sandbox, empty means both.
 	Profile Profile
-	Level   Level // up to which; zero is May
-	// Patterns pick cases by the beginning of their id or as a glob; none picks all.
+	Level   Level // the highest level to test; zero is May
+	// Patterns select cases by the beginning of their id or as a glob; none selects all.
 	Patterns []string
 
-	// The account to use where the target makes none to throw away.
+	// The account to use if the target creates no throwaway accounts.
 	AccessKey     string
 	CipherKey     string
 	CipherIV      string
 	APIKey        string   // for /v1
-	SigningSecret string   // of APIKey, if requests may be signed with it
+	SigningSecret string   // of APIKey, if it can sign requests
 	OtherAPIKey   string   // of the same account in the other environment
 	Mobiles       []string // numbers that may be sent to
 	Codes         CodeSource
-	Slow          bool // wait for real where there is no clock to turn
+	Slow          bool // wait for real if there is no clock to move
 
 	Parallel int // zero is 8; without a sandbox it is always 1
-	// CaseTimeout is how long one case may take, zero is a minute. Real waiting comes on top.
+	// CaseTimeout is how long one case may take; zero is a minute. Real waiting is added.
 	CaseTimeout time.Duration
-	// Progress is told of each result as it comes, one at a time.
+	// Progress is called with each result, one at a time.
 	Progress func(r Result, done, total int)
 }
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
 	Target    string
 	Sandbox   bool
@@ -50,7 +50,7 @@ type Report struct {
 	Took      time.Duration
 }
 
-// Count is how many results have a status.
+// Count returns how many results have a status.
 func (r *Report) Count(status Status) int {
 	n := 0
 	for _, result := range r.Results {
@@ -68,7 +68,7 @@ const (
 	ExitCouldNot = 2 // the test could not run
 )
 
-// ExitCode is 1 if the server is wrong anywhere, else 2 if a case could not run, or none did.
+// ExitCode returns 1 if the server is wrong anywhere, else 2 if a case could not run or none did.
 func (r *Report) ExitCode() int {
 	switch {
 	case r.Count(Fail) > 0:
@@ -79,14 +79,14 @@ func (r *Report) ExitCode() int {
 	return ExitPass
 }
 
-// job is one case to be played with an account of one profile.
+// job is one case to play with an account of one profile.
 type job struct {
 	test    *Case
 	profile Profile
 	index   int
 }
 
-// shown is the profile that a report names.
+// shown returns the profile that a report names.
 func (j job) shown() Profile {
 	if j.test.Profile == None {
 		return None
@@ -102,8 +102,8 @@ type runner struct {
 	troubles  atomic.Int32 // cases in a row that could not reach the target
 }
 
-// Run plays the cases. An error means that there was nothing to play them against; what became
-// of single cases is in the report.
+// Run plays the cases. An error means that there was nothing to play them against; the results of single cases are in
+// the report.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 8
@@ -149,7 +149,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return report, nil
 }
 
-// ready refuses what could not lead to a run.
+// ready refuses options that cannot lead to a run.
 func (r *runner) ready() error {
 	if r.throwaway() {
 		return nil
@@ -179,8 +179,7 @@ func (r *runner) throwaway() bool { return r.Target.sandbox && r.AccessKey == ""
 
 func (r *runner) playAll(ctx context.Context, jobs []job) []Result {
 	results := make([]Result, len(jobs))
-	// Cases that wait for the one table of faults would block a worker each, so they have one
-	// queue of their own.
+	// Cases that wait for the one table of faults would each block a worker, so they have a separate queue.
 	var side, rest []job
 	for _, j := range jobs {
 		if j.test.Needs&NeedsFaults != 0 {
@@ -228,10 +227,10 @@ func (r *runner) playAll(ctx context.Context, jobs []job) []Result {
 	return results
 }
 
-// enough is after how many cases in a row that could not reach the target the rest is not tried.
+// enough is the number of cases in a row that could not reach the target after which the rest is not tried.
 const enough = 10
 
-// play plays one case and says what became of it.
+// play plays one case and returns its result.
 func (r *runner) play(ctx context.Context, j job) (result Result) {
 	began := time.Now()
 	result = Result{Case: j.test, Profile: j.shown(), Status: Pass}
@@ -251,7 +250,7 @@ func (r *runner) play(ctx context.Context, j job) (result Result) {
 	if !r.Slow || r.Target.sandbox {
 		limit := r.CaseTimeout
 		if r.Slow {
-			limit += warnedWithin // what no sandbox clock moves is waited for
+			limit += warnedWithin // for what no sandbox clock moves
 		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -278,7 +277,7 @@ func (r *runner) play(ctx context.Context, j job) (result Result) {
 	}()
 	if j.test.Needs&NeedsFaults != 0 {
 		defer func() {
-			// Whatever became of the case: the next one starts without faults.
+			// Whatever the result: the next case starts without faults.
 			_ = r.Target.clearFaults(context.WithoutCancel(ctx))
 		}()
 	}
@@ -314,7 +313,7 @@ func (r *runner) judge(result *Result, story *Story, early any) {
 	}
 }
 
-// cannot says why a case cannot be asked of this target, or nothing.
+// cannot returns why a case cannot be tested with this target, empty if it can.
 func (r *runner) cannot(test *Case) string {
 	if test.Needs&NeedsV1 != 0 && r.detection.NoV1 != "" {
 		return r.detection.NoV1

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// The steps of a story as a report shows them, each with the lines of shell that repeat it.
+// The steps of a story as a report shows them, each with the shell lines that repeat it.
 
-// prelude is what the scripts of a story share. An account that was given has to be given again.
+// prelude returns what the scripts of a story share. Credentials that were given have to be set by the reader.
 func (r redactor) prelude(list []Exchange) string {
 	text := "B=" + r.story.target.Root + "\n"
 	uses := func(function string) bool {
@@ -73,7 +73,7 @@ func delayField(delay string) string {
 	return `,\"delay\":\"` + delay + `\"`
 }
 
-// suffix tells the accounts of a story apart.
+// suffix returns the suffix that distinguishes the accounts of a story.
 func (r redactor) suffix(s *Story) string {
 	for i, a := range r.accounts() {
 		if i > 0 && s.account == a {
@@ -105,7 +105,7 @@ func (r redactor) madeExchange(settings Settings, suffix string) Exchange {
 	}
 }
 
-// uses reports whether the story needs a secret that only /v1 knows.
+// uses reports whether the story needs a secret of /v1.
 func (r redactor) uses(name string) bool {
 	return slices.ContainsFunc(r.story.log.steps, func(s step) bool {
 		if s.request == nil || !strings.HasPrefix(s.request.Path, "/v1/") {
@@ -119,7 +119,7 @@ func (r redactor) uses(name string) bool {
 	})
 }
 
-// opensslCipher is the account's cipher as arguments of openssl enc; $2 is the key, $3 the IV.
+// opensslCipher returns the account's cipher as arguments of openssl enc; $2 is the key, $3 the IV.
 func (r redactor) opensslCipher() string {
 	bits := 256
 	if key, err := keyText(r.story.account.CipherKey, 16, 24, 32); err == nil {
@@ -149,8 +149,7 @@ func (r redactor) codeExchange(s step, suffix string) Exchange {
 	return e
 }
 
-// listExchange reads all messages. In a script it names only the codes that the rest of the script
-// uses, which is told by used.
+// listExchange reads all messages. In a script it names only the codes that the rest of the script, used, needs.
 func (r redactor) listExchange(s step, suffix string, used string) Exchange {
 	list := `curl -sS "$B/sandbox/messages?account=$ACCOUNT` + suffix + `&limit=500"`
 	lines := []string{`M=$(` + list + ` | grep -o '"code": *"[0-9]*"' | tr -dc '0-9\n')`}
@@ -224,7 +223,7 @@ func (r redactor) servletExchange(s step) Exchange {
 	}
 }
 
-// keepingID lets a script remember the id that an answer tells: the next run's is another.
+// keepingID makes a script store the id in an answer, because the next run has another id.
 func (r redactor) keepingID(s step, call string) string {
 	for _, id := range s.tells() {
 		name := numbered("ID", slices.Index(r.ids, id))
@@ -234,7 +233,7 @@ func (r redactor) keepingID(s step, call string) string {
 	return call
 }
 
-// signature says in shell how to sign a request. It is as far from now as the case's was.
+// signature returns shell lines that sign a request, with the same time difference as in the case.
 func (r redactor) signature(s step, body string) []string {
 	if s.request.Header["X-Signature"] == nil {
 		return nil

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Selected are the cases that patterns, level and profile pick, in their order. An empty profile
-// picks the cases of both; those that profiles do not matter to are picked with any.
+// Selected returns the cases that patterns, level and profile select, in order. An empty profile selects the cases of
+// both; cases without a profile are selected with any.
 func Selected(cases []Case, patterns []string, level Level, profile Profile) ([]*Case, error) {
 	used := make([]bool, len(patterns))
 	var picked []*Case
@@ -33,7 +33,7 @@ func Selected(cases []Case, patterns []string, level Level, profile Profile) ([]
 	return picked, nil
 }
 
-// matches takes whole parts of an id only: servlet/validate/1 is not servlet/validate/12.
+// matches compares whole parts of an id only: servlet/validate/1 does not match servlet/validate/12.
 func matches(pattern, id string) bool {
 	pattern = strings.TrimSuffix(pattern, "/")
 	if id == pattern || strings.HasPrefix(id, pattern+"/") {
@@ -42,7 +42,7 @@ func matches(pattern, id string) bool {
 	if ok, err := path.Match(pattern, id); err == nil && ok {
 		return true
 	}
-	// servlet/val* means everything below what it matches.
+	// servlet/val* matches everything below what it matches.
 	parts := strings.Split(id, "/")
 	if n := strings.Count(pattern, "/") + 1; n < len(parts) {
 		ok, err := path.Match(pattern, strings.Join(parts[:n], "/"))

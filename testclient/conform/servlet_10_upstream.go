@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Accounts whose calls are passed on to the service that they come from, which is this client.
+// servletUpstream returns the cases about accounts whose calls are forwarded to an upstream, which is this client.
 
 func servletUpstream() []Case { return append(upstreamCalls(), upstreamAnswers()...) }
 
@@ -153,13 +153,13 @@ func upstreamAnswers() []Case {
 	}
 }
 
-// expectNothingPassedOn takes no call at the upstream.
+// expectNothingPassedOn requires that no call reached the upstream.
 func (s *Story) expectNothingPassedOn() {
 	calls := s.PassedOn()
 	s.Require(len(calls) == 0, "no call of the upstream", plural(len(calls), "call"))
 }
 
-// expectPassedBack takes exactly what the upstream said.
+// expectPassedBack requires exactly the upstream's answer.
 func (s *Story) expectPassedBack(a Answer, said Answer) {
 	a.require(a.Body == said.Body && a.Status == said.Status,
 		"the answer "+visible(said.Body)+" with status "+statusText(said.Status),

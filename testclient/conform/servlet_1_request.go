@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// How requests may look, and how answers are framed. Nothing here is about codes.
+// servletRequest returns the cases about the form of requests and answers. None is about codes.
 
 func servletRequest() []Case {
 	return append(append(requestTransport(), requestParameters()...), requestValues()...)
 }
 
-// query is the article's query for the story's number and ipaddress.
+// query returns the article's query for the story's number and ipaddress.
 func (s *Story) query() string { return "ipaddress=" + s.IP() + "&mobile=" + s.Mobile() }
 
-// expectRefused takes Invalid Parameters for each query of generate, and that nothing was sent.
+// expectRefused requires Invalid Parameters for each query of generate.
 func (s *Story) expectRefused(queries ...string) {
 	for _, query := range queries {
 		s.Expect(s.Generate(RawQuery(query)), Invalid)

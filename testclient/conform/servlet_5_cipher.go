@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// The encrypted otp: how it may be written, and what must be a wrong code.
+// servletCipher returns the cases about the encrypted otp: the accepted forms, and what must be a wrong code.
 
 func servletCipher() []Case {
 	return append(append(cipherWritings(), cipherAccounts()...), cipherMalformed()...)
 }
 
-// expectRead takes the right code in a writing.
+// expectRead requires that the right code is accepted in a writing.
 func (s *Story) expectRead(as Writing) {
 	s.Expect(s.ValidateRaw(url.QueryEscape(s.Encrypt(s.generated(), as))), Verified)
 }
 
-// paddedTo16 is text with PKCS#7 padding to one block.
+// paddedTo16 returns text with PKCS#7 padding to one block.
 func paddedTo16(text string) []byte {
 	n := 16 - len(text)
 	return []byte(text + strings.Repeat(string(rune(n)), n))
@@ -85,8 +85,8 @@ func cipherWritings() []Case {
 	}
 }
 
-// untilEncrypted generates until a code, encrypted as base64, is what a case needs: one in 64 begins
-// with a plus, and one in three holds one. Each of a batch is live for an ipaddress of its own.
+// untilEncrypted generates until a code, encrypted as base64, is what a case needs: one in 64 begins with a plus, and
+// one in three contains one. Each code of a batch has another ipaddress.
 func (s *Story) untilEncrypted(suits func(otp string) bool) (code string, ip Option) {
 	const batch = 16
 	for range 100 {
@@ -158,8 +158,8 @@ func cipherAccounts() []Case {
 	}
 }
 
-// cipherMalformed are the classes of parameters that are no code. Each must cost an attempt and
-// read like any wrong code, or the answer would tell what the padding was (a padding oracle).
+// cipherMalformed returns the cases of malformed parameters. Each must cost an attempt and be answered like any wrong
+// code; otherwise the answer would reveal the padding (a padding oracle).
 func cipherMalformed() []Case {
 	malformed := func(what string, make func(s *Story, code string) string) Case {
 		return Case{

@@ -2,7 +2,7 @@ package conform
 
 import "net/url"
 
-// What depends on whose key it is.
+// servletAccounts returns the cases that depend on the account.
 
 func servletAccounts() []Case {
 	cases := append(accountKeys(), accountDepartments()...)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Limits hold in every window of their length, whenever it begins. Cases stay two seconds away
-// from an edge that must not be passed, since the target's clock runs on between requests.
+// servletLimits returns the cases about limits, which hold in every window of their length, whenever it begins. Cases
+// keep two seconds away from an edge that must not be passed, because the target's clock runs between requests.
 
 func servletLimits() []Case { return append(limitSends(), limitGuesses()...) }
 
@@ -140,7 +140,7 @@ func limitSends() []Case {
 	}
 }
 
-// guessWrong takes the attempts left of wrong guesses, from one number down to 0.
+// guessWrong makes n wrong guesses and requires the attempts left to count down from from.
 func (s *Story) guessWrong(code string, from, n int, opts ...Option) {
 	for left := from; left > from-n; left-- {
 		s.ExpectWrong(s.Validate(rotated(code), opts...), left)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// What holds when many ask at once: counts are exact, and a code verifies once. These cases find
-// a server that checks first and counts later.
+// crowd is the number of concurrent requests. Counts must be exact, and a code verifies once. These cases find a
+// server that checks first and counts later.
 
 const crowd = 64
 
@@ -80,7 +80,7 @@ func servletConcurrency() []Case {
 	}
 }
 
-// expectTally takes each text as often as said, and no other.
+// expectTally requires each text exactly as often as given, and no other.
 func (s *Story) expectTally(answers []Answer, expected map[Text]int) {
 	counts := make(map[string]int)
 	for _, a := range answers {
@@ -93,8 +93,8 @@ func (s *Story) expectTally(answers []Answer, expected map[Text]int) {
 	s.Require(maps.Equal(counts, wanted), counted(wanted), counted(counts))
 }
 
-// expectCounts takes the text of a wrong code with n-1 to 0 attempts left once each, and rest for
-// all other answers.
+// expectCounts requires the text of a wrong code with n-1 to 0 attempts left once each, and rest for all other
+// answers.
 func (s *Story) expectCounts(answers []Answer, n int, rest Text) {
 	counts := make(map[string]int)
 	for _, a := range answers {
@@ -107,7 +107,7 @@ func (s *Story) expectCounts(answers []Answer, n int, rest Text) {
 	s.Require(maps.Equal(counts, wanted), counted(wanted), counted(counts))
 }
 
-// counted tells how often there was each answer.
+// counted lists how often there was each answer.
 func counted(counts map[string]int) string {
 	var parts []string
 	for _, body := range slices.Sorted(maps.Keys(counts)) {

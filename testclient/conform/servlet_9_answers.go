@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The texts and statuses that an account may choose. Integrations that exist keep status 200 and
-// the profile's texts; strict_http is for those that are written anew.
+// servletAnswers returns the cases about texts and statuses that an account may choose. Existing integrations keep
+// status 200 and the profile's texts; strict_http is for new ones.
 
 func servletAnswers() []Case { return append(answerTexts(), answerStatuses()...) }
 

@@ -12,11 +12,11 @@ import (
 // HeaderLine is one header of a transcript.
 type HeaderLine struct{ Name, Value string }
 
-// Side is one end to play a conversation against: a server, and the account to use there.
+// Side is one side of a comparison: a server, and the account to use there.
 type Side struct {
 	Target *Target
-	// Address picks one of a sandbox's accounts. Without it, and without an access key, a
-	// sandbox makes one to throw away, with Settings.
+	// Address selects one of a sandbox's accounts. Without it, and without an access key, a sandbox creates a
+	// throwaway account with Settings.
 	Address   string
 	Settings  Settings
 	AccessKey string
@@ -27,7 +27,7 @@ type Side struct {
 	Slow      bool
 }
 
-// Name says which side it is.
+// Name returns the side's name for output.
 func (s Side) Name() string {
 	name := s.Target.Root + s.Target.Context
 	if s.Address != "" {
@@ -36,7 +36,7 @@ func (s Side) Name() string {
 	return name
 }
 
-// story sets the scene on a side.
+// story prepares a story for a side.
 func (s Side) story(ctx context.Context) (*Story, error) {
 	t := s.Target
 	if err := t.findSandbox(ctx); err != nil {
@@ -109,7 +109,7 @@ func (s Side) cast(ctx context.Context, story *Story) error {
 		Remedy: "After the # stands one of " + strings.Join(known, ", ") + "."}
 }
 
-// number is the n-th number of a story: of those given, over and over, or the next ones.
+// number returns the n-th number of a story: from the given ones, repeated, or the following ones.
 func (s *Story) number(n int) string {
 	if len(s.given) > 0 {
 		return s.given[(n-1)%len(s.given)]

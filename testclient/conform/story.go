@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Story is one case being played against one account: who is calling, what was said so far, and
-// the words to say more. Its methods end the case, by a panic that the runner knows, when an
-// expectation is not met or the test cannot go on; a case reads as if nothing ever failed.
+// Story is one case played against one account: who is calling, what happened so far, and the vocabulary to continue.
+// Its methods end the case, by a panic that the runner recognises, if an expectation is not met or the test cannot
+// continue. So a case is written as if nothing could fail.
 type Story struct {
 	ctx      context.Context
 	target   *Target
@@ -32,31 +32,31 @@ type Story struct {
 	mu     *sync.Mutex
 
 	upstream *upstream // of the account; nil for none
-	told     *upstream // serves the other end of webhooks; nil for none
+	told     *upstream // receives webhooks; nil for none
 }
 
-// Profile is the one whose texts this story expects.
+// Profile returns the profile whose texts this story expects.
 func (s *Story) Profile() Profile { return s.account.Profile }
 
-// Mobile is this story's own number: digits, with the country code 91.
+// Mobile returns this story's number: digits, with the country code 91.
 func (s *Story) Mobile() string { return s.mobile }
 
-// IP is this story's own ipaddress.
+// IP returns this story's ipaddress.
 func (s *Story) IP() string { return s.ip }
 
-// Email is this story's own mailbox.
+// Email returns this story's mailbox.
 func (s *Story) Email() string { return s.id + "@conform.example" }
 
-// ID is what {id} in the settings was replaced by.
+// ID returns what {id} in the settings was replaced by.
 func (s *Story) ID() string { return s.id }
 
-// Key is the access key.
+// Key returns the access key.
 func (s *Story) Key() string { return s.account.AccessKey }
 
-// LineEnd is what ends every answer but the empty one.
+// LineEnd returns what ends every answer except the empty one.
 func (s *Story) LineEnd() string { return lineEnd(s.Profile()) }
 
-// Text is the whole body of an answer with that meaning.
+// Text returns the whole body of an answer with that meaning.
 func (s *Story) Text(t Text) string {
 	if t == Unauthorised {
 		return t.line(s.target.house)
@@ -64,8 +64,7 @@ func (s *Story) Text(t Text) string {
 	return t.line(s.Profile())
 }
 
-// Second is the same story with another account: own key and cipher, the same settings, number
-// and ipaddress.
+// Second returns the same story with another account: other key and cipher, the same settings, number and ipaddress.
 func (s *Story) Second() *Story {
 	if s.again == nil {
 		panic(skipped{"the target cannot make a second account"})
@@ -78,12 +77,12 @@ func (s *Story) Second() *Story {
 	return other
 }
 
-// Generate asks for a code.
+// Generate requests a code.
 func (s *Story) Generate(opts ...Option) Answer {
 	return s.call(genServlet, nil, opts)
 }
 
-// Regenerate asks for the code to be sent again.
+// Regenerate requests the code again.
 func (s *Story) Regenerate(opts ...Option) Answer {
 	return s.call(regenServlet, nil, opts)
 }
@@ -94,12 +93,12 @@ func (s *Story) Validate(code string, opts ...Option) Answer {
 	return s.call(validateServlet, &parameter, opts)
 }
 
-// ValidateRaw sends parameter as otp as it stands, not escaped.
+// ValidateRaw sends parameter as otp, without escaping it.
 func (s *Story) ValidateRaw(parameter string, opts ...Option) Answer {
 	return s.call(validateServlet, &parameter, opts)
 }
 
-// PlainValidate guesses digits in clear at the servlet for that.
+// PlainValidate guesses unencrypted digits at the plain servlet.
 func (s *Story) PlainValidate(digits string, opts ...Option) Answer {
 	parameter := url.QueryEscape(digits)
 	return s.call(plainServlet, &parameter, opts)
@@ -118,7 +117,7 @@ func (s *Story) call(servlet string, otp *string, opts []Option) Answer {
 	return s.send(c.request())
 }
 
-// Send sends a request of any shape. The access key is added unless the header has one.
+// Send sends a request of any form. The access key is added unless the header has one.
 func (s *Story) Send(r Request) Answer {
 	header := make(http.Header)
 	own := true
@@ -156,26 +155,26 @@ func (s *Story) send(r Request) Answer {
 	return answer
 }
 
-// maxTries is how often a request is sent again that a busy server has refused.
+// maxTries is how often a request that a busy server refused is repeated.
 const maxTries = 10
 
-// overloaded reports whether a server had too much to do for a call of people and keys, each of which may hash a
-// password. It promises that such a call changed nothing, and says nothing of what is right.
+// overloaded reports whether a server was too busy for a call about people and keys, each of which may hash a
+// password. Such a call changed nothing, and its answer says nothing about the requirement.
 func overloaded(r Request, a Answer) bool {
 	return strings.HasPrefix(r.Path, "/api/") && a.Status == http.StatusServiceUnavailable &&
 		a.Header.Get("Retry-After") != "" && strings.Contains(a.Body, `"OVERLOADED"`)
 }
 
-// Encrypt makes an otp parameter, not escaped.
+// Encrypt returns an otp parameter, not escaped.
 func (s *Story) Encrypt(code string, as Writing) string {
 	return s.account.cipher.write(code, as)
 }
 
-// Seal encrypts whole blocks of 16 bytes and adds no padding: for what a server must refuse.
+// Seal encrypts whole blocks of 16 bytes and adds no padding, for parameters that a server must refuse.
 func (s *Story) Seal(plain []byte) []byte { return s.account.cipher.blocks(plain) }
 
-// Code is the code most recently sent to the story's number, or to that of Mobile or Email. A
-// case in which none comes could not run.
+// Code returns the code most recently sent to the story's number, or to that of Mobile or Email. If none comes, the
+// case could not run.
 func (s *Story) Code(opts ...Option) string {
 	c := call{mobile: s.mobile, email: s.Email()}
 	for _, option := range opts {
@@ -192,7 +191,7 @@ func (s *Story) Code(opts ...Option) string {
 	return code
 }
 
-// Wrong is a wrong code as long as the right one: each digit of that, plus one.
+// Wrong returns a wrong code of the same length as the right one: each digit plus one.
 func (s *Story) Wrong() string { return rotated(s.Code()) }
 
 func rotated(code string) string {
@@ -203,7 +202,7 @@ func rotated(code string) string {
 	return string(digits)
 }
 
-// Message is one message that the target's inbox shows.
+// Message is one message in the target's inbox.
 type Message struct {
 	ID      string `json:"id"`
 	Channel string `json:"channel"` // sms or email
@@ -214,7 +213,7 @@ type Message struct {
 	Challenge string `json:"challenge_id"`
 }
 
-// Messages are all messages of the story's account, newest first.
+// Messages returns all messages of the story's account, newest first.
 func (s *Story) Messages() []Message {
 	messages, err := s.target.messages(s.ctx, s.account.Address, "")
 	if err != nil {
@@ -226,8 +225,7 @@ func (s *Story) Messages() []Message {
 	return messages
 }
 
-// Advance lets time pass: on the sandbox clock of the account (and of the second one), or for
-// real.
+// Advance lets time pass: on the sandbox clock of the account (and of the second one), or really.
 func (s *Story) Advance(d time.Duration) {
 	if s.target.sandbox {
 		*s.offset += d
@@ -251,9 +249,8 @@ func (s *Story) Advance(d time.Duration) {
 	}
 }
 
-// Fault makes parts of the target fail for this account: not_sent, unknown and delay on the
-// channel, error and panic in the servlets, "v1 error" and "v1 panic" in /v1; count times, or
-// until ResetFaults if 0.
+// Fault makes parts of the target fail for this account: not_sent, unknown and delay on the channel, error and panic
+// in the servlets, "v1 error" and "v1 panic" in /v1; count times, or until ResetFaults if 0.
 func (s *Story) Fault(kind string, count int) {
 	if err := s.target.setFault(s.ctx, s.account.Address, kind, count); err != nil {
 		s.stop(err)
@@ -273,7 +270,7 @@ func (s *Story) ResetFaults() {
 	s.mu.Unlock()
 }
 
-// Concurrently sends n requests that start together, and gives their answers in the order of i.
+// Concurrently sends n requests that start together, and returns their answers in the order of i.
 func (s *Story) Concurrently(n int, send func(i int) Answer) []Answer {
 	answers := make([]Answer, n)
 	ended := make([]any, n)
@@ -290,7 +287,7 @@ func (s *Story) Concurrently(n int, send func(i int) Answer) []Answer {
 	all.Wait()
 	for _, early := range ended {
 		if early != nil {
-			panic(early) // to the goroutine of the runner, which knows what it means
+			panic(early) // to the runner's goroutine, which recognises it
 		}
 	}
 	return answers

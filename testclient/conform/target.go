@@ -18,8 +18,7 @@ import (
 	"time"
 )
 
-// Trouble is a test that could not run, for whoever has to do something about it: what was
-// tried, what came of it, and the remedy.
+// Trouble says why a test could not run, for the person who has to act: what was tried, the cause, and the remedy.
 type Trouble struct {
 	Tried  string
 	Remedy string
@@ -39,27 +38,27 @@ func (t *Trouble) Unwrap() error { return t.Err }
 // Target is a server under test.
 type Target struct {
 	Root    string // scheme and host
-	Context string // what stands before the names of the servlets
+	Context string // the path before the names of the servlets
 
 	client  *http.Client
-	guessed bool // nobody has said what Context is
+	guessed bool // Context was not given
 	sandbox bool
 	demo    []*account
 	house   Profile // of UNAUTHERISED USER, which is the same for all accounts
 	strict  bool    // UNAUTHERISED USER has status 401
 
-	// faults is held by the one case that may set some: the target has one table for all.
+	// faults is held by the case that sets faults: the target has one table for all.
 	faults sync.Mutex
 
-	// What the tests of this client shorten; a target has neither.
-	patience time.Duration                        // the most that await waits
-	idle     func(person string, d time.Duration) // in place of waiting for somebody's sessions
+	// Only set by tests of this client.
+	patience time.Duration                        // the longest wait of await
+	idle     func(person string, d time.Duration) // replaces waiting for a person's sessions
 }
 
-// DefaultContext is where the vendor's service has the servlets.
+// DefaultContext is the path of the vendor's servlets.
 const DefaultContext = "/otpauthapi"
 
-// maxBody is more than any answer of the protocol; what is longer is somebody else's page.
+// maxBody is more than any answer of the protocol has; a longer one is some other page.
 const maxBody = 1 << 20
 
 // NewTarget reads the address of a server. A path in it is the context path.
@@ -82,7 +81,7 @@ func NewTarget(address string, timeout time.Duration, roots *x509.CertPool) (*Ta
 	}
 	t.client = &http.Client{
 		Timeout: timeout,
-		// An answer is judged as it is; a redirect would also carry the key elsewhere.
+		// A redirect would be judged as an answer, and would carry the key elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
@@ -95,12 +94,12 @@ func NewTarget(address string, timeout time.Duration, roots *x509.CertPool) (*Ta
 	return t, nil
 }
 
-// Close lets go of the connections.
+// Close closes the connections.
 func (t *Target) Close() { t.client.CloseIdleConnections() }
 
 func quoted(text string) string { return fmt.Sprintf("%q", text) }
 
-// address is where r goes.
+// path returns the path of r on the server.
 func (t *Target) path(r Request) string {
 	path := r.Path
 	if !strings.HasPrefix(path, "/") {
@@ -109,13 +108,13 @@ func (t *Target) path(r Request) string {
 	return path
 }
 
-// Do sends a request as it stands.
+// Do sends a request unchanged.
 func (t *Target) Do(ctx context.Context, r Request) (Answer, error) {
 	root, err := url.Parse(t.Root)
 	if err != nil {
 		return Answer{}, err
 	}
-	// Opaque goes out as it stands, where Path would be escaped anew.
+	// Opaque is sent unchanged; Path would be escaped again.
 	root.Opaque, root.RawQuery = t.path(r), r.Query
 	request := (&http.Request{Method: r.method(), URL: root, Host: root.Host, Header: make(http.Header)}).WithContext(ctx)
 	if r.Body != "" {
@@ -142,8 +141,8 @@ func (t *Target) Do(ctx context.Context, r Request) (Answer, error) {
 	return Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}, nil
 }
 
-// trouble says what a failed exchange means and what to do. The error of net/http would repeat
-// the address with its query, in which there are secrets.
+// trouble explains a failed exchange and what to do. The error of net/http would repeat the address with its query,
+// which has secrets.
 func (t *Target) trouble(tried string, err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
@@ -185,10 +184,10 @@ func (t *Target) trouble(tried string, err error) error {
 	return trouble
 }
 
-// refusedCall is an answer of the sandbox API that is not what was asked for. The target is there.
+// refusedCall is an unexpected answer of the sandbox API. The target was reached.
 type refusedCall struct{ Trouble }
 
-// ask makes one call of the sandbox API. What it answers goes into out, if that is not nil.
+// ask makes one call of the sandbox API. It stores the answer in out unless that is nil.
 func (t *Target) ask(ctx context.Context, method, path string, body, out any) error {
 	var payload io.Reader
 	if body != nil {
@@ -240,7 +239,7 @@ type credentials struct {
 	Profile   Profile `json:"message_profile"`
 	APIKey    string  `json:"api_key"`
 
-	// What a sandbox may give beside: without them the cases about them are skipped.
+	// Optional: without them the cases about them are skipped.
 	SigningSecret string `json:"signing_secret"`
 	OtherAPIKey   string `json:"other_api_key"`
 }
@@ -252,7 +251,7 @@ func (c credentials) account() *account {
 	}
 }
 
-// demoAPIKey is the API key that a sandbox shows beside an access key, or nothing.
+// demoAPIKey returns the API key that a sandbox shows beside an access key, or nothing.
 func (t *Target) demoAPIKey(accessKey string) string {
 	for _, a := range t.demo {
 		if a.AccessKey == accessKey {
@@ -262,7 +261,7 @@ func (t *Target) demoAPIKey(accessKey string) string {
 	return ""
 }
 
-// makeAccount makes one to throw away.
+// makeAccount creates a throwaway account.
 func (t *Target) makeAccount(ctx context.Context, settings Settings) (*account, error) {
 	var made credentials
 	if err := t.ask(ctx, http.MethodPost, "/sandbox/accounts", settings, &made); err != nil {

@@ -2,10 +2,10 @@ package conform
 
 import "strconv"
 
-// Text is the meaning of an answer. What it reads is the profile's.
+// Text is the meaning of an answer. The profile decides its wording.
 type Text int
 
-// The meanings. NoDepartment is the one answer of zero bytes.
+// The meanings. NoDepartment is the only answer of zero bytes.
 const (
 	Generated Text = iota
 	Unauthorised
@@ -20,8 +20,8 @@ const (
 	NoDepartment
 )
 
-// wording is typed from the protocol, not taken from a server: first as the article prints it,
-// then as the service was seen to answer.
+// wording is copied from the protocol, not from a server: first the article's text, then the one that the service
+// sends.
 var wording = [...]struct{ name, documented, live string }{
 	Generated:    {"generated", "OTP Generated Successfully", "OTP Generated Successfully"},
 	Unauthorised: {"unauthorised", "UNAUTHERISED USER", "UNAUTHERISED USER"},
@@ -44,10 +44,10 @@ var wording = [...]struct{ name, documented, live string }{
 	NoDepartment: {"no_department", "", ""},
 }
 
-// String is the name of the meaning, as message_overrides knows it.
+// String returns the name of the meaning in message_overrides.
 func (t Text) String() string { return wording[t].name }
 
-// In is what t reads in a profile, without the line end.
+// In returns t's text in a profile, without the line end.
 func (t Text) In(p Profile) string {
 	if p == Live {
 		return wording[t].live
@@ -55,7 +55,7 @@ func (t Text) In(p Profile) string {
 	return wording[t].documented
 }
 
-// line is what t reads on the wire.
+// line returns t's text on the wire.
 func (t Text) line(p Profile) string {
 	if t == NoDepartment {
 		return ""
@@ -63,7 +63,7 @@ func (t Text) line(p Profile) string {
 	return t.In(p) + lineEnd(p)
 }
 
-// wrongPIN is the text of a wrong code with n attempts left, without the line end.
+// wrongPIN returns the text of a wrong code with n attempts left, without the line end.
 func wrongPIN(p Profile, n int) string {
 	if p == Live {
 		return "Wrong PIN . No of Retries remaining # " + strconv.Itoa(n)
@@ -71,7 +71,7 @@ func wrongPIN(p Profile, n int) string {
 	return "Wrong PIN. No of Retries remaining #" + strconv.Itoa(n)
 }
 
-// lineEnd is what ends every answer but the empty one.
+// lineEnd returns what ends every answer except the empty one.
 func lineEnd(p Profile) string {
 	if p == Live {
 		return "\r\n"

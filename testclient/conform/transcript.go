@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Transcript is a conversation with a server, without its secrets: what differs from one account,
-// number or day to the next is a placeholder.
+// Transcript is a conversation with a server, without its secrets: everything that depends on account, number or day
+// is a placeholder.
 //
 //	{access_key} {wrong_access_key}   a key that was taken, and one that was refused
 //	{mobile} {mobile2} …              numbers, in the order in which they appeared
@@ -23,8 +23,8 @@ import (
 //	{bad_mobile} {bad_email}          what is no number or mailbox
 //	{other}                           the value of a parameter that the protocol does not know
 //
-// On disk it is text. Each exchange has two parts, headed like the files of a txtar archive, and
-// the body of an answer is quoted, so that its line end survives any editor:
+// On disk it is text. Each exchange has two parts, headed like the files of a txtar archive. The body of an answer is
+// quoted, so that editors do not change its line end:
 //
 //	-- 1 request --
 //	GET /otpgenservlet?ipaddress={ip}&mobile={mobile}
@@ -34,7 +34,7 @@ import (
 //	200 text/plain; charset=utf-8
 //	"OTP Generated Successfully"
 //
-// A request that came ten seconds or more after the one before it begins with a line "later 6m0s".
+// A request that came ten seconds or more after the previous one begins with a line "later 6m0s".
 type Transcript struct{ Lines []Line }
 
 // Line is one exchange of a transcript.
@@ -52,10 +52,10 @@ type Line struct {
 	Answer string
 }
 
-// noticeable is from when on a pause is part of the conversation.
+// noticeable is the shortest pause that is part of the conversation.
 const noticeable = 10 * time.Second
 
-// Write gives the transcript its form on disk.
+// Write writes the transcript in its disk format.
 func (t *Transcript) Write(w io.Writer) error {
 	for i, line := range t.Lines {
 		if err := line.write(w, i+1); err != nil {
@@ -78,7 +78,7 @@ func (l Line) write(w io.Writer, n int) error {
 	return err
 }
 
-// request is the request as the transcript shows it.
+// request returns the request as the transcript shows it.
 func (l Line) request() string {
 	text := l.Method + " /" + l.Servlet
 	if l.Query != "" {
@@ -93,12 +93,12 @@ func (l Line) request() string {
 	return text
 }
 
-// answer is the answer as the transcript shows it.
+// answer returns the answer as the transcript shows it.
 func (l Line) answer() string {
 	return strings.TrimSpace(strconv.Itoa(l.Status)+" "+l.Type) + " " + strconv.Quote(l.Answer)
 }
 
-// ReadTranscript reads the form on disk.
+// ReadTranscript reads the disk format.
 func ReadTranscript(r io.Reader) (*Transcript, error) {
 	t := new(Transcript)
 	lines := bufio.NewScanner(r)
@@ -179,15 +179,15 @@ func (l *Line) readAnswer(text string) (err error) {
 	return err
 }
 
-// player says the lines of a transcript to one side.
+// player plays the lines of a transcript against one side.
 type player struct {
 	story *Story
-	sent  map[string]bool // numbers a code has been sent to
+	sent  map[string]bool // numbers that a code has been sent to
 }
 
 func newPlayer(s *Story) *player { return &player{story: s, sent: map[string]bool{}} }
 
-// say plays one line and gives the answer as a line has it.
+// say plays one line and returns the answer as a Line.
 func (p *player) say(l Line) Line {
 	if l.Later > 0 && p.story.canWait() {
 		p.story.Advance(l.Later)
@@ -215,7 +215,7 @@ func (p *player) fillHeader(value string) string {
 		"no-such-key-"+p.story.id).Replace(value)
 }
 
-// mobileOf is the number that a line is about.
+// mobileOf returns the number that a line is about.
 func (p *player) mobileOf(l Line) string {
 	for _, text := range []string{l.Query, l.Body} {
 		for pair := range strings.SplitSeq(text, "&") {
@@ -227,7 +227,7 @@ func (p *player) mobileOf(l Line) string {
 	return p.story.mobile
 }
 
-// fill puts values in place of placeholders, escaped.
+// fill replaces placeholders with values, escaped.
 func (p *player) fill(text, servlet, mobile string) string {
 	var b strings.Builder
 	for {
@@ -270,7 +270,7 @@ func (p *player) value(name, servlet, mobile string) string {
 	}
 }
 
-// suffixed makes another opaque ipaddress of the first.
+// suffixed returns a suffix that makes another opaque ipaddress of the first.
 func suffixed(n int) string {
 	if n == 1 {
 		return ""
@@ -278,8 +278,7 @@ func suffixed(n int) string {
 	return "-" + strconv.Itoa(n)
 }
 
-// guess makes an otp parameter. A wrong one needs a right one to differ from only where a code has
-// been sent.
+// guess returns an otp parameter. A wrong one must differ from the right one only if a code has been sent.
 func (p *player) guess(right bool, way, servlet, mobile string) string {
 	code := "123456"
 	if p.sent[mobile] {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An integration is recorded in front of one server and replayed against a fresh one.
+// An integration is recorded in front of one server and replayed against a new one.
 func TestRecord_ThenReplayWithoutDifference(t *testing.T) {
 	for _, profile := range []Profile{Documented, Live} {
 		t.Run(string(profile), func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestRecord_WhatIsNotKnownIsNotWritten(t *testing.T) {
 	}
 }
 
-// Between two accounts that differ in profile and in the plain servlet, exactly that shows.
+// For two accounts that differ in profile and in the plain servlet, exactly these differences are found.
 func TestDiff_ShowsTheProfilesAndThePlainServlet(t *testing.T) {
 	target := newTestTarget(t, serve(t, newReference("")))
 	side := func(settings Settings) Side { return Side{Target: target, Settings: settings} }

@@ -10,22 +10,23 @@ import (
 	"sync"
 )
 
-// upstreamPath is what stands before the names of the upstream's servlets.
+// upstreamPath is the path before the names of the upstream's servlets.
 const upstreamPath = "/there"
 
-// upstream stands where the service would be that an account comes from. It notes what it is asked, and answers
-// what the case has it answer.
+// upstream replaces the service that an account comes from. It records its requests and gives the answers that the
+// case sets.
 type upstream struct {
 	server *http.Server
 	addr   string
 
 	mu    sync.Mutex
 	calls []Request
-	says  Answer            // with status 0 it breaks off
-	judge func(Request) int // gives the status in place of says; nil for none
+	says  Answer            // status 0 closes the connection
+	judge func(Request) int // returns the status, instead of says; nil for none
 }
 
-// newUpstream listens on a free port of this machine, and answers as after a generate. It ends the story if it cannot.
+// newUpstream listens on a free port of this machine, and answers as after a generate. If it cannot, it ends the
+// story.
 func newUpstream() *upstream {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,24 +63,24 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, says.Body)
 }
 
-// judgeBy has a function decide from now on which status a call is answered with.
+// judgeBy makes a function decide which status a call is answered with.
 func (u *upstream) judgeBy(judge func(Request) int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.judge = judge
 }
 
-// UpstreamSays has the upstream answer that from now on.
+// UpstreamSays sets the upstream's answer from now on.
 func (s *Story) UpstreamSays(status int, body string, header http.Header) {
 	s.upstream.mu.Lock()
 	defer s.upstream.mu.Unlock()
 	s.upstream.says = Answer{Status: status, Body: body, Header: header}
 }
 
-// UpstreamBreaksOff has the upstream close the connection in place of an answer.
+// UpstreamBreaksOff makes the upstream close the connection instead of answering.
 func (s *Story) UpstreamBreaksOff() { s.UpstreamSays(0, "", nil) }
 
-// PassedOn are the calls that reached the upstream since it was last asked.
+// PassedOn returns the calls that reached the upstream since the last call of PassedOn.
 func (s *Story) PassedOn() []Request {
 	s.upstream.mu.Lock()
 	defer s.upstream.mu.Unlock()
@@ -88,8 +89,8 @@ func (s *Story) PassedOn() []Request {
 	return calls
 }
 
-// connect skips the case unless a call reaches the upstream at all. A target on another machine, or in a container,
-// cannot call 127.0.0.1 here.
+// connect skips the case unless calls reach the upstream. A target on another machine, or in a container, cannot call
+// 127.0.0.1 here.
 func (s *Story) connect() {
 	s.Generate()
 	if len(s.PassedOn()) == 0 {
@@ -98,7 +99,7 @@ func (s *Story) connect() {
 	}
 }
 
-// expectPassedOn takes exactly one call at the upstream, of that method, servlet, query and body.
+// expectPassedOn requires exactly one call at the upstream, with that method, servlet, query and body.
 func (s *Story) expectPassedOn(asked Request) Request {
 	calls := s.PassedOn()
 	s.Require(len(calls) == 1, "1 call of the upstream", plural(len(calls), "call"))
@@ -111,7 +112,7 @@ func (s *Story) expectPassedOn(asked Request) Request {
 	return came
 }
 
-// expectHeaders takes the same values of those headers, in the same order.
+// expectHeaders requires the same values of those headers, in the same order.
 func (s *Story) expectHeaders(came, sent http.Header, names ...string) {
 	for _, name := range names {
 		s.Require(slices.Equal(came[name], sent[name]), name+" "+strings.Join(quotedAll(sent[name]), ", "),

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// The words in which a case talks to /v1. The options of the servlets' calls hold here too, where
-// they make sense: Key is then an API key, sent as a bearer's unless NoKey takes it away.
+// The vocabulary for /v1. The options of the servlets' calls apply here too, where they make sense: Key is then an API
+// key, sent as a bearer token unless NoKey is given.
 
-// Fields are the members of a JSON body, beside or instead of those that the story sends itself.
+// Fields are the members of a JSON body, in addition to or instead of those that the story sends.
 type Fields map[string]any
 
-// Without takes a member away that the story would send itself.
+// Without removes a member that the story would send.
 var Without any = without{}
 
 type without struct{}
@@ -26,10 +26,10 @@ type without struct{}
 // Reply is an answer of /v1.
 type Reply struct {
 	Answer
-	document map[string]any // nil if the body is no JSON object
+	document map[string]any // nil if the body is not a JSON object
 }
 
-// V1 sends a body, as it stands, to a path of /v1.
+// V1 sends a body unchanged to a path of /v1.
 func (s *Story) V1(method, path, body string, opts ...Option) Reply {
 	if s.account.APIKey == "" {
 		panic(skipped{"The target shows no API key."})
@@ -50,11 +50,11 @@ func (s *Story) V1(method, path, body string, opts ...Option) Reply {
 		r.Header["Authorization"] = append(r.Header["Authorization"], "Bearer "+c.key)
 	}
 	reply := Reply{Answer: s.send(r)}
-	_ = json.Unmarshal([]byte(reply.Body), &reply.document) // nil says that it is none
+	_ = json.Unmarshal([]byte(reply.Body), &reply.document) // nil means that it is none
 	return reply
 }
 
-// post sends the members of fields, laid over own.
+// post sends the members of own, overridden by fields.
 func (s *Story) post(path string, own, fields Fields, opts []Option) Reply {
 	body := Fields{}
 	for _, from := range []Fields{own, fields} {
@@ -72,30 +72,30 @@ func (s *Story) post(path string, own, fields Fields, opts []Option) Reply {
 	return s.V1(http.MethodPost, path, string(text), opts...)
 }
 
-// To is the story's number as /v1 writes it.
+// To returns the story's number as /v1 writes it.
 func (s *Story) To() string { return "+" + s.mobile }
 
-// SendV1 asks for a code by SMS to the story's number.
+// SendV1 requests a code by SMS to the story's number.
 func (s *Story) SendV1(fields Fields, opts ...Option) Reply {
 	return s.post("/v1/send", Fields{"to": s.To(), "method": "sms", "type": "verification"}, fields, opts)
 }
 
-// VerifyV1 guesses code. Fields say at what: an id, or a number with to.
+// VerifyV1 guesses code. fields name the challenge: an id, or a number with to.
 func (s *Story) VerifyV1(code string, fields Fields, opts ...Option) Reply {
 	return s.post("/v1/verify", Fields{"code": code}, fields, opts)
 }
 
-// ResendV1 asks for the code of a challenge to be sent again.
+// ResendV1 requests the code of a challenge again.
 func (s *Story) ResendV1(id string, fields Fields, opts ...Option) Reply {
 	return s.post("/v1/resend", Fields{"id": id}, fields, opts)
 }
 
-// CancelV1 calls a challenge off.
+// CancelV1 cancels a challenge.
 func (s *Story) CancelV1(id string, opts ...Option) Reply {
 	return s.post("/v1/cancel", Fields{"id": id}, nil, opts)
 }
 
-// ResendByV1 and CancelByV1 name the challenge by what the fields say, as a guess does.
+// ResendByV1 and CancelByV1 name the challenge by fields, as a guess does.
 func (s *Story) ResendByV1(fields Fields, opts ...Option) Reply {
 	return s.post("/v1/resend", nil, fields, opts)
 }
@@ -104,7 +104,7 @@ func (s *Story) CancelByV1(fields Fields, opts ...Option) Reply {
 	return s.post("/v1/cancel", nil, fields, opts)
 }
 
-// StatusByV1 asks by a query how the challenge stands that the fields name.
+// StatusByV1 requests the status of the challenge that the fields name, by a query.
 func (s *Story) StatusByV1(fields Fields, opts ...Option) Reply {
 	query := url.Values{}
 	for name, value := range fields {
@@ -113,17 +113,17 @@ func (s *Story) StatusByV1(fields Fields, opts ...Option) Reply {
 	return s.V1(http.MethodGet, "/v1/status?"+query.Encode(), "", opts...)
 }
 
-// StatusV1 asks what became of a challenge.
+// StatusV1 requests the status of a challenge.
 func (s *Story) StatusV1(id string, opts ...Option) Reply {
 	return s.V1(http.MethodGet, "/v1/status/"+id, "", opts...)
 }
 
-// byID and byTo say which challenge a guess is at.
+// byID and byTo name the challenge of a guess.
 func byID(id string) Fields { return Fields{"id": id} }
 
 func (s *Story) byTo() Fields { return Fields{"to": s.To()} }
 
-// with is fields with one of them changed.
+// with returns fields with one of them changed.
 func with(fields Fields, name string, value any) Fields {
 	changed := maps.Clone(fields)
 	if changed[name] = value; value == Without {
@@ -132,7 +132,7 @@ func with(fields Fields, name string, value any) Fields {
 	return changed
 }
 
-// challenged sends a code and gives the challenge's id and the code.
+// challenged sends a code and returns the challenge's id and the code.
 func (s *Story) challenged(fields Fields, opts ...Option) (id, code string) {
 	r := s.SendV1(fields, opts...)
 	s.ExpectCreated(r)
@@ -150,13 +150,13 @@ func sentByV1(r Request, a Answer) bool {
 
 func (r Reply) has(name string) bool { return r.document[name] != nil }
 
-// text is a member that is a text, or "".
+// text returns a member that is a text, or "".
 func (r Reply) text(name string) string {
 	text, _ := r.document[name].(string)
 	return text
 }
 
-// number is a member that is a whole number, or -1.
+// number returns a member that is a whole number, or -1.
 func (r Reply) number(name string) int {
 	number, ok := r.document[name].(float64)
 	if !ok || number != float64(int(number)) {
@@ -165,7 +165,7 @@ func (r Reply) number(name string) int {
 	return int(number)
 }
 
-// time is a member that is a time as RFC 3339 has it, in UTC and with Z; zero if it is none.
+// time returns a member that is an RFC 3339 time in UTC with Z; zero if it is not one.
 func (r Reply) time(name string) time.Time {
 	text := r.text(name)
 	at, err := time.Parse(time.RFC3339, text)
@@ -175,12 +175,12 @@ func (r Reply) time(name string) time.Time {
 	return at
 }
 
-// came is how a report shows an answer.
+// came returns an answer as a report shows it.
 func (r Reply) came() string {
 	return statusText(r.Status) + ", " + visible(r.Body)
 }
 
-// ExpectJSON takes a JSON object with that status.
+// ExpectJSON requires a JSON object with that status.
 func (s *Story) ExpectJSON(r Reply, status int) {
 	r.require(r.Status == status, "status "+statusText(status), r.came())
 	r.expectType(jsonType)
@@ -192,31 +192,31 @@ func (r Reply) expectType(want string) {
 	r.require(r.document != nil, "a JSON object", r.came())
 }
 
-// ExpectCreated takes a challenge that was made.
+// ExpectCreated requires a new challenge.
 func (s *Story) ExpectCreated(r Reply) {
 	s.ExpectJSON(r, http.StatusCreated)
 	r.require(r.text("id") != "", "an id", r.came())
 }
 
-// ExpectValid takes the answer to the right code.
+// ExpectValid requires the answer to the right code.
 func (s *Story) ExpectValid(r Reply) {
 	s.ExpectJSON(r, http.StatusOK)
 	r.require(r.document["valid"] == true, "valid true", r.came())
 }
 
-// ExpectReason takes the answer to a code that does not verify.
+// ExpectReason requires the answer to a code that does not verify.
 func (s *Story) ExpectReason(r Reply, reason string) {
 	s.ExpectJSON(r, http.StatusOK)
 	r.require(r.document["valid"] == false && r.text("reason") == reason, "valid false, reason "+reason, r.came())
 }
 
-// ExpectMismatch takes the answer to a wrong code with that many attempts left.
+// ExpectMismatch requires the answer to a wrong code with that many attempts left.
 func (s *Story) ExpectMismatch(r Reply, left int) {
 	s.ExpectReason(r, "MISMATCH")
 	r.require(r.number("attempts_remaining") == left, "attempts_remaining "+strconv.Itoa(left), r.came())
 }
 
-// ExpectProblem takes an error of that status. An empty code takes any.
+// ExpectProblem requires an error with that status. An empty code accepts any.
 func (s *Story) ExpectProblem(r Reply, status int, code string) {
 	r.require(r.Status == status, "status "+statusText(status), r.came())
 	r.expectType("application/problem+json")
@@ -225,7 +225,7 @@ func (s *Story) ExpectProblem(r Reply, status int, code string) {
 	}
 }
 
-// ExpectInvalid takes a 400 that points at a member of the body.
+// ExpectInvalid requires a 400 that points at a member of the body.
 func (s *Story) ExpectInvalid(r Reply, pointer string) {
 	s.ExpectProblem(r, http.StatusBadRequest, "")
 	r.require(slices.ContainsFunc(r.pointers(), func(p string) bool {
@@ -233,7 +233,7 @@ func (s *Story) ExpectInvalid(r Reply, pointer string) {
 	}), "errors with the pointer "+pointer, r.came())
 }
 
-// pointers are the places in the request that a problem names.
+// pointers returns the places in the request that a problem names.
 func (r Reply) pointers() []string {
 	var list []string
 	errors, _ := r.document["errors"].([]any)
@@ -245,20 +245,20 @@ func (r Reply) pointers() []string {
 	return list
 }
 
-// ExpectRefused takes any error that is the caller's: which one it is, other cases ask.
+// ExpectRefused requires any client error; other cases test which one.
 func (s *Story) ExpectRefused(r Reply) {
 	r.require(r.Status >= 400 && r.Status < 500, "a status from 400 to 499", r.came())
 	r.expectType("application/problem+json")
 }
 
-// expectRetryAfter takes a refusal that says when to come back, in seconds.
+// expectRetryAfter requires a refusal with Retry-After in seconds.
 func (r Reply) expectRetryAfter() {
 	after := r.Header.Get("Retry-After")
 	seconds, err := strconv.Atoi(after)
 	r.require(err == nil && seconds >= 1, "Retry-After of at least 1 second", "Retry-After "+orNone(after))
 }
 
-// expectHeader takes a header whose value is a whole number within bounds.
+// expectHeader requires a header whose value is a whole number within bounds.
 func (r Reply) expectHeader(name string, least, most int64) {
 	given := r.Header.Get(name)
 	value, err := strconv.ParseInt(given, 10, 64)
@@ -269,7 +269,7 @@ func (r Reply) expectHeader(name string, least, most int64) {
 	r.require(err == nil && value >= least && value <= most, want, name+" "+orNone(given))
 }
 
-// number64 is a header that is a whole number, or -1.
+// number64 returns a header that is a whole number, or -1.
 func (r Reply) number64(name string) int64 {
 	value, err := strconv.ParseInt(r.Header.Get(name), 10, 64)
 	if err != nil {
@@ -278,7 +278,7 @@ func (r Reply) number64(name string) int64 {
 	return value
 }
 
-// guessWrongV1 takes the attempts left of wrong guesses, from one number down.
+// guessWrongV1 makes n wrong guesses and requires the attempts left to count down from from.
 func (s *Story) guessWrongV1(code string, at Fields, from, n int) {
 	for left := from; left > from-n; left-- {
 		s.ExpectMismatch(s.VerifyV1(rotated(code), at), left)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What holds for every call of /v1: who may ask, how it refuses, what it counts, what it reads.
+// v1Common returns the cases about every call of /v1: credentials, refusals, counts and input.
 
 func v1Common() []Case {
 	return append(append(v1Credentials(), v1Problems()...), v1Input()...)
@@ -107,7 +107,7 @@ func v1Credentials() []Case {
 	}
 }
 
-// inside is what no caller is to see: stacks, SQL, places in a source.
+// inside matches what callers must not see: stack traces, SQL, source locations.
 var inside = regexp.MustCompile(`goroutine |\.go:\d|panic|SELECT |INSERT |UPDATE |sqlite|mysql|/(home|usr|tmp|root)/|injected`)
 
 var codeForm = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`)
@@ -215,7 +215,7 @@ func v1Problems() []Case {
 				for range 3 {
 					r = s.StatusV1("otp_unknown")
 				}
-				// What was taken comes back with time, so a slow target may have given some of it back.
+				// Used requests come back with time, so with a slow target some may have come back.
 				r.expectHeader("X-RateLimit-Remaining", first-3, first-1)
 			},
 		},
@@ -329,5 +329,5 @@ func v1Input() []Case {
 	}
 }
 
-// fetches is what makes a browser ask another server: links that a person follows do not.
+// fetches matches what makes a browser load from another server; links that a person follows do not.
 var fetches = regexp.MustCompile(`(?i)<(script|img|iframe|link|source)\b[^>]*\b(src|href)\s*=\s*["']?(https?:)?//[^>]*>|@import|url\(\s*["']?(https?:)?//`)

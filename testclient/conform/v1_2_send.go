@@ -248,7 +248,7 @@ func v1Send() []Case {
 				s.Fault("not_sent", 1)
 				r := s.SendV1(nil)
 				r.require(r.Status != http.StatusTooManyRequests, "a send", r.came())
-				// The answer waits for no channel: that nobody was reached, and the refund, may come later.
+				// The answer does not wait for channels: the failure and the refund may come later.
 				again := s.SendV1(nil)
 				for deadline := time.Now().Add(2 * time.Second); again.Status == http.StatusTooManyRequests &&
 					time.Now().Before(deadline); {
@@ -279,7 +279,7 @@ func v1Send() []Case {
 	}
 }
 
-// expectLife takes a challenge that lives that long.
+// expectLife requires a challenge with that lifetime.
 func (s *Story) expectLife(r Reply, life time.Duration) {
 	s.ExpectCreated(r)
 	lives := r.time("expires_at").Sub(r.time("created_at")).Round(time.Second)

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// turned is an id of the same form that is another: one character in it is. Not the last, which in
-// some ways of writing has less to say than the others.
+// turned returns another id of the same form, with one character changed. Not the last one, which in some encodings
+// carries fewer bits.
 func turned(id string) string {
 	at := max(0, len(id)-5)
 	put := "2"
@@ -32,7 +32,7 @@ func (s *Story) atOnce(n int, send func() Reply) []Reply {
 	return replies
 }
 
-// expectVerdicts takes that many of each verdict.
+// expectVerdicts requires that many of each verdict.
 func (s *Story) expectVerdicts(replies []Reply, want map[string]int) {
 	got := map[string]int{}
 	for _, r := range replies {
@@ -59,7 +59,7 @@ func tallied(counts map[string]int) string {
 	return strings.Join(list, ", ")
 }
 
-// receiptPayload is what a receipt says, if a key of the set has signed it, else why it is none.
+// receiptPayload returns a receipt's payload if a key of the set has signed it, else the reason why it is not valid.
 func receiptPayload(receipt string, set map[string]any) (payload, why string) {
 	parts := strings.Split(receipt, ".")
 	if len(parts) != 3 {

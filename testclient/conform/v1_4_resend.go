@@ -153,8 +153,8 @@ func v1Resend() []Case {
 	}
 }
 
-// expectNoResend takes the refusal of a resend too many. Waiting does not help, so it need not be
-// that of a limit.
+// expectNoResend requires the refusal of a resend beyond the limit. Waiting does not help, so the refusal need not be
+// a rate limit.
 func (s *Story) expectNoResend(r Reply) {
 	r.require(r.Status == http.StatusConflict || r.Status == http.StatusTooManyRequests, "status 409 or 429", r.came())
 	s.ExpectRefused(r)

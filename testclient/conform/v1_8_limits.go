@@ -12,7 +12,7 @@ func (s *Story) sendTimesV1(n int) {
 	}
 }
 
-// expectOverLimit takes the refusal of a limit.
+// expectOverLimit requires the refusal of a limit.
 func (s *Story) expectOverLimit(r Reply) {
 	s.ExpectProblem(r, http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
 }

@@ -12,13 +12,13 @@ import (
 // signed is a request of which any part can be wrong.
 type signed struct {
 	method, path, body string
-	over               string // what is signed as body, if it is not body
+	over               string // what is signed as body, if not body
 	at                 time.Time
 	nonce              string
 	secret             string
 }
 
-// sign makes a send that is good.
+// sign returns a correctly signed send.
 func (s *Story) sign() signed {
 	if s.account.SigningSecret == "" {
 		panic(skipped{"It needs an API key that signs requests (--api-key and --signing-secret), and this target shows " +
@@ -30,7 +30,7 @@ func (s *Story) sign() signed {
 	}
 }
 
-// sendSigned sends it with its signature.
+// sendSigned sends the request with its signature.
 func (s *Story) sendSigned(g signed, opts ...Option) Reply {
 	over := g.over
 	if over == "" {

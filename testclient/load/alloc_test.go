@@ -31,7 +31,7 @@ func TestRun_AllocatesNothingOnceItsConnectionsAreOpen(t *testing.T) {
 	require.Less(t, many-few, 200, "for 20,000 requests more")
 }
 
-// constantServer answers every request with the same bytes and allocates nothing either.
+// constantServer answers every request with the same bytes and allocates nothing.
 func constantServer(t *testing.T, answer string) (url string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -10,19 +10,18 @@ import (
 // answer is a parsed response.
 type answer struct {
 	status int
-	body   []byte // part of what was parsed
-	closes bool   // the server ends the connection behind it
+	body   []byte // a part of the parsed bytes
+	closes bool   // the server closes the connection after it
 }
 
 var headEnd = []byte("\r\n\r\n")
 
-// parseAnswer reads the response that b starts with. Size is its length in b, and 0 while b
-// does not hold all of it yet. It allocates nothing unless it refuses.
+// parseAnswer reads the response at the start of b. size is its length in b, 0 while b is incomplete. It allocates
+// nothing unless it returns an error.
 //
-// This is a small part of HTTP/1.1 (RFC 9112): a status line, header lines that end with CR LF,
-// and a body whose length is stated once. Whatever else HTTP has to say where a body ends is
-// refused, as is everything that two readers might understand in two ways: a load generator
-// that lost its place would call a healthy server wrong.
+// It accepts a small part of HTTP/1.1 (RFC 9112): a status line, header lines that end with CR LF, and a body with one
+// Content-Length. It refuses every other way to end a body, and everything that two readers could understand
+// differently: a load generator that lost its position would report a healthy server as wrong.
 func parseAnswer(b []byte) (a answer, size int, err error) {
 	end := bytes.Index(b, headEnd)
 	if end < 0 {
@@ -50,13 +49,13 @@ func parseAnswer(b []byte) (a answer, size int, err error) {
 	return a, size, nil
 }
 
-// cutLine takes the first line off lines, which end with CR LF.
+// cutLine splits the first line off lines, which end with CR LF.
 func cutLine(lines []byte) (line, rest []byte) {
 	end := bytes.Index(lines, headEnd[:2])
 	return lines[:end], lines[end+2:]
 }
 
-// parseStatus reads a status line of a response that may have a body.
+// parseStatus reads the status line of a response that may have a body.
 func parseStatus(line []byte) (int, error) {
 	const version = "HTTP/1.1 "
 	if len(line) < len(version)+3 || string(line[:len(version)]) != version || !fieldContent(line) {
@@ -79,7 +78,7 @@ func parseStatus(line []byte) (int, error) {
 	return status, nil
 }
 
-// header reads one header line and keeps what matters of it. Length is -1 until one is stated.
+// header reads one header line and stores what is needed. length is -1 until a length is stated.
 func (a *answer) header(line []byte, length *int) error {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 1 || !token(line[:colon]) || !fieldContent(line) {
@@ -118,7 +117,7 @@ func parseLength(value []byte) (int, bool) {
 	return n, n <= bufferSize
 }
 
-// is reports whether a name is the given one, which is in lower case, in any letter case.
+// is reports whether a name equals lower, which is in lower case, in any letter case.
 func is(name []byte, lower string) bool {
 	if len(name) != len(lower) {
 		return false
@@ -134,7 +133,7 @@ func is(name []byte, lower string) bool {
 	return true
 }
 
-// listed reports whether a comma-separated list has a member, given in lower case.
+// listed reports whether a comma-separated list contains a member, given in lower case.
 func listed(list []byte, lower string) bool {
 	for len(list) > 0 {
 		var member []byte
@@ -146,7 +145,7 @@ func listed(list []byte, lower string) bool {
 	return false
 }
 
-// token reports whether a name consists of what header names may hold (RFC 9110, section 5.6.2).
+// token reports whether a name has only the characters allowed in header names (RFC 9110, section 5.6.2).
 func token(name []byte) bool {
 	for _, c := range name {
 		switch {
@@ -160,8 +159,8 @@ func token(name []byte) bool {
 	return true
 }
 
-// fieldContent reports whether a line is free of control characters but for tabs. A lone CR or LF
-// is a line end to some readers.
+// fieldContent reports whether a line has no control characters except tabs. Some readers treat a lone CR or LF as a
+// line end.
 func fieldContent(line []byte) bool {
 	for _, c := range line {
 		if c < ' ' && c != '\t' || c == 0x7f {

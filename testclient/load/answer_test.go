@@ -85,8 +85,8 @@ func TestParseAnswer_RefusesWhatCouldBeReadInTwoWays(t *testing.T) {
 	}
 }
 
-// What is taken for an answer is one to net/http too, with the same status, text and end. What
-// is whole stays the same whatever follows it, and no part of it is whole or refused.
+// Every accepted answer is one for net/http too, with the same status, text and end. A complete answer stays the same
+// whatever follows it, and no part of it is complete or refused.
 func FuzzParseAnswer_AgreesWithNetHTTP(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"))
 	f.Add([]byte("HTTP/1.1 503 \r\nX-A: b, c\r\ncontent-length: 0\r\n\r\n"))

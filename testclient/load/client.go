@@ -8,11 +8,10 @@ import (
 	"time"
 )
 
-// bufferSize bounds an answer, header and all. The longest honest one has a few hundred bytes.
+// bufferSize bounds an answer including its header. Real ones have a few hundred bytes.
 const bufferSize = 16 << 10
 
-// reconnectPause is how long a client waits before it knocks again at a server that took no
-// connection.
+// reconnectPause is how long a client waits after a refused connection.
 const reconnectPause = 100 * time.Millisecond
 
 // client is one of the run's clients, with one connection.
@@ -22,8 +21,8 @@ type client struct {
 	conn   net.Conn // nil while there is none
 	buffer []byte
 
-	// deadline is when the connection's deadline strikes. Moving it at every request would cost
-	// more than parsing the answer, so it is moved once half of it is gone.
+	// deadline is when the connection's deadline ends. Setting it for every request would cost more than parsing the
+	// answer, so it is set when half of it has passed.
 	deadline time.Duration
 }
 
@@ -35,7 +34,7 @@ func (r *run) newClient() *client {
 	return c
 }
 
-// connect opens the connection. The first exchange gives it its deadline.
+// connect opens the connection. The first exchange sets its deadline.
 func (c *client) connect(ctx context.Context) error {
 	dialer := net.Dialer{Timeout: c.run.timeout}
 	conn, err := dialer.DialContext(ctx, "tcp", c.run.address)
@@ -51,7 +50,7 @@ func (c *client) close() {
 	if c == nil || c.conn == nil {
 		return
 	}
-	// Nothing is owed to the peer any more, so how the closing went does not matter.
+	// The connection is not used any more, so an error here does not matter.
 	_ = c.conn.Close()
 	c.conn = nil
 }
@@ -91,15 +90,15 @@ func (c *client) reconnect() bool {
 	return false
 }
 
-// cycle runs the steps for one recipient and reports whether all of them were answered rightly.
-// The first that is not ends it: what follows depends on it.
+// cycle runs the steps for one recipient and reports whether all answers were right. The first wrong one ends it,
+// because the later steps depend on it.
 func (c *client) cycle(place int) bool {
 	began := c.run.now()
 	for i := range c.steps {
 		step := &c.steps[i]
 		step.address(place)
 		if c.conn == nil {
-			// A cycle that was begun is finished, also when the run is over meanwhile.
+			// A cycle that has begun is finished even if the run ends meanwhile.
 			if err := c.connect(context.Background()); err != nil {
 				c.run.failures.add("connect", Connection, cause(err))
 				return false
@@ -140,7 +139,7 @@ var (
 	errUnasked = errors.New("more was answered than was asked")
 )
 
-// exchange sends a request and reads its answer, whose body is good until the next exchange.
+// exchange sends a request and reads its answer, whose body is valid until the next exchange.
 func (c *client) exchange(request []byte, now time.Duration) (answer, error) {
 	if now+c.run.timeout > c.deadline {
 		c.deadline = now + 2*c.run.timeout
@@ -178,8 +177,8 @@ func (c *client) exchange(request []byte, now time.Duration) (answer, error) {
 	}
 }
 
-// cause is an error without the addresses of its connection, which are different every time and
-// would make a failure of its own of each.
+// cause returns an error's text without the addresses of its connection, which would make every failure a different
+// one.
 func cause(err error) string {
 	if network, ok := errors.AsType[*net.OpError](err); ok {
 		return network.Op + ": " + network.Err.Error()

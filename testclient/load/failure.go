@@ -8,38 +8,38 @@ import (
 	"sync"
 )
 
-// Kind is how something went wrong.
+// Kind is the kind of a failure.
 type Kind string
 
 // The kinds of failures.
 const (
-	Text       Kind = "text"       // the right status with another text than the right one
-	Status     Kind = "status"     // another status
-	Connection Kind = "connection" // no answer, or one that is not understood
+	Text       Kind = "text"       // the right status with a wrong text
+	Status     Kind = "status"     // a wrong status
+	Connection Kind = "connection" // no answer, or one that cannot be parsed
 )
 
-// Failure is everything that went wrong in one way.
+// Failure is one kind of failure with its count.
 type Failure struct {
 	Step   string // or "connect"
 	Kind   Kind
-	Detail string // the wrong text in quotes, behind the status if that is wrong; or the error
+	Detail string // the wrong text in quotes, after the status if that is wrong; or the error
 	Count  int
 }
 
-// String is one line for a person.
+// String returns the failure in one line.
 func (f Failure) String() string {
 	return fmt.Sprintf("%d × %s: %s: %s", f.Count, f.Step, f.Kind, f.Detail)
 }
 
-// failures counts what goes wrong. It is safe for concurrent use.
+// failures counts failures. It is safe for concurrent use.
 type failures struct {
 	mu     sync.Mutex
 	counts map[Failure]int // by failures without their count
 	total  int
 }
 
-// maxWays is how many different failures are kept; a server that echoes a time or an id in its
-// texts has a new one each time.
+// maxWays is how many different failures are kept; a server that includes a time or an id in its texts has a new one
+// each time.
 const maxWays = 50
 
 const otherDetail = "others"
@@ -58,7 +58,7 @@ func (f *failures) add(step string, kind Kind, detail string) {
 	f.counts[way]++
 }
 
-// addText quotes the answer, so that blanks and line ends are seen.
+// addText quotes the answer, so that blanks and line ends are visible.
 func (f *failures) addText(step string, kind Kind, status int, body []byte) {
 	const longest = 200
 	text := fmt.Sprintf("%q", body[:min(len(body), longest)])
@@ -77,7 +77,7 @@ func (f *failures) count() int {
 	return f.total
 }
 
-// list is what was counted, the most frequent first.
+// list returns the failures, most frequent first.
 func (f *failures) list() []Failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()

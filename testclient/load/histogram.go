@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// Histogram counts durations in buckets whose width grows with what they hold: 64 to each
-// doubling, so a duration is known to within 1/64 (1.6 %) of itself, from a nanosecond to the
-// eighteen minutes of the last bucket, in 18 KB whatever the count. The layout is that of Gil
-// Tene's HdrHistogram.
+// Histogram counts durations in buckets whose width grows with the value: 64 per doubling, so a duration is known to
+// within 1/64 (1.6 %) of itself, from a nanosecond to the eighteen minutes of the last bucket, in 18 KB whatever the
+// count. The layout is that of Gil Tene's HdrHistogram.
 //
 // The zero value is ready to use. It is safe for concurrent use and must not be copied.
 type Histogram struct {
@@ -21,13 +20,12 @@ type Histogram struct {
 }
 
 const (
-	precisionBits = 6 // 64 buckets to a doubling
+	precisionBits = 6 // 64 buckets per doubling
 	longestBits   = 40
 	bucketCount   = (longestBits - precisionBits + 1) << precisionBits
 )
 
-// Record counts one duration. Less than nothing counts as 0, and more than the last bucket
-// holds counts there.
+// Record counts one duration. A negative one counts as 0, and one beyond the last bucket counts in that bucket.
 func (h *Histogram) Record(d time.Duration) {
 	nanos := uint64(max(0, d))
 	h.buckets[bucketOf(nanos)].Add(1)
@@ -41,25 +39,25 @@ func (h *Histogram) Record(d time.Duration) {
 	}
 }
 
-// bucketOf is the index of a value's bucket. Values below 128 have one each; above, the bucket
-// is the value's exponent and the six bits behind its first.
+// bucketOf returns the index of a value's bucket. Values below 128 have one each; above, the bucket is the value's
+// exponent and the six bits after its first.
 func bucketOf(nanos uint64) int {
 	nanos = min(nanos, 1<<longestBits-1)
 	shift := max(0, bits.Len64(nanos)-precisionBits-1)
 	return shift<<precisionBits + int(nanos>>shift)
 }
 
-// upperEnd is the largest value of a bucket.
+// upperEnd returns the largest value of a bucket.
 func upperEnd(bucket int) uint64 {
 	shift := max(0, bucket>>precisionBits-1)
 	first := uint64(bucket - shift<<precisionBits)
 	return (first+1)<<shift - 1
 }
 
-// Count is how many durations were recorded.
+// Count returns how many durations were recorded.
 func (h *Histogram) Count() int { return int(h.count.Load()) }
 
-// Mean is the exact average, 0 of nothing.
+// Mean returns the exact average, 0 if nothing was recorded.
 func (h *Histogram) Mean() time.Duration {
 	if n := h.count.Load(); n > 0 {
 		return time.Duration(h.sum.Load() / n)
@@ -67,15 +65,14 @@ func (h *Histogram) Mean() time.Duration {
 	return 0
 }
 
-// Max is the longest duration, exactly.
+// Max returns the longest duration, exactly.
 func (h *Histogram) Max() time.Duration { return time.Duration(h.highest.Load()) }
 
-// Quantile is a duration that the fraction q of all did not exceed, 0 of nothing. It is at
-// least the true one and at most 1/64 above it. While others record it speaks of a moment
-// within the call.
+// Quantile returns a duration that the fraction q of all did not exceed, 0 if nothing was recorded. It is at least the
+// true quantile and at most 1/64 above it. During concurrent recording it is that of some moment within the call.
 func (h *Histogram) Quantile(q float64) time.Duration {
-	// The rank counts from 1: of 1000, the 990th smallest is the 0.99 quantile. The hair taken off
-	// is because 0.99 has no exact binary form, and times 1000 may come out a little above 990.
+	// The rank counts from 1: of 1000, the 990th smallest is the 0.99 quantile. 1e-6 is subtracted because 0.99 has no
+	// exact binary form, and times 1000 may be slightly more than 990.
 	rank := uint64(math.Ceil(q*float64(h.count.Load()) - 1e-6))
 	rank = max(rank, 1)
 	seen := uint64(0)
@@ -90,12 +87,12 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 
 // Band is a part of a histogram.
 type Band struct {
-	From, To time.Duration // From is in it, To is not
+	From, To time.Duration // From is inclusive, To is not
 	Count    int
 }
 
-// Bands sums the histogram up by doublings of a microsecond, from the first that has any to the
-// last; what is shorter than a microsecond is in a band of its own.
+// Bands sums the histogram up by doublings of a microsecond, from the first non-empty band to the last; durations
+// below a microsecond are in one band.
 func (h *Histogram) Bands() []Band {
 	var bands []Band
 	for bucket := range h.buckets {
@@ -115,8 +112,8 @@ func (h *Histogram) Bands() []Band {
 	return bands
 }
 
-// bandOf is the empty band that a value belongs to. Its ends are powers of two of nanoseconds,
-// so that no bucket lies across them; 1024 of them pass for a microsecond.
+// bandOf returns the empty band of a value. Its ends are powers of two of nanoseconds, so that no bucket is in two
+// bands; 1024 ns count as a microsecond.
 func bandOf(nanos uint64) Band {
 	const first = 10 // 1024 ns
 	exponent := bits.Len64(nanos)

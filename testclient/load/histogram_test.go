@@ -29,7 +29,7 @@ func TestHistogram_AQuantileIsNeverFlatteredAndWithinOneSixtyFourth(t *testing.T
 				}
 				slices.Sort(all)
 				for _, permille := range []int{0, 1, 500, 900, 990, 999, 1000} {
-					// The smallest that so many of a thousand do not exceed, in whole numbers.
+					// The smallest value that so many of a thousand do not exceed, in whole numbers.
 					exact := all[max(0, (n*permille+999)/1000-1)]
 					got := h.Quantile(float64(permille) / 1000)
 					require.GreaterOrEqual(t, got, exact, "%d of 1000 of %d", permille, n)

@@ -1,21 +1,17 @@
-// Package load asks a server for one-time codes as fast as a given number of clients can, and
-// says how that went: cycles a second, how long answers took, and every answer that was not the
-// right one.
+// Package load requests one-time codes from a server as fast as a given number of clients can, and reports cycles a
+// second, latencies, and every wrong answer.
 //
-// A cycle is what one person costs a server: generate and validate, or send and verify at the JSON
-// API, for a recipient that nobody asked about before. Each client has a connection of its own that it keeps, and
-// sends a request only after the last one was answered, so the concurrency is the number of requests in flight. That
-// also means that a server which stalls is asked less while it does: the latencies are what these clients saw, not
-// what independent arrivals would have seen.
+// A cycle is the work that one person causes: generate and validate, or send and verify at the JSON API, for a
+// recipient that has not been used before. Each client keeps one connection and sends a request only after the answer
+// to the last one, so the concurrency is the number of requests in flight. A server that stalls therefore gets fewer
+// requests meanwhile: the latencies are those of these clients, not of independent arrivals.
 //
-// It promises that every answer's status and text is checked and each wrong one counted under
-// what it said, that a quantile is never flattered, and that it takes little of the machine it
-// shares with the server, less than 25 µs of CPU a request: requests are laid out beforehand,
-// answers are parsed where they were read, and nothing is allocated once the connections are
-// open. It speaks no more HTTP than that takes: plain HTTP/1.1, answers with a Content-Length.
+// The status and text of every answer are checked, and wrong answers are counted by what they said. A quantile is
+// never below the true one. The load takes less than 25 µs of CPU a request from the machine that it shares with the
+// server: requests are prepared, answers are parsed in place, and nothing is allocated once the connections are open.
+// It only speaks plain HTTP/1.1 with Content-Length.
 //
-// The code is not read from anywhere: the server is told to use one code for everybody, or the
-// target is not a servlet server at all. Printing and the command line are left to others.
+// It does not read codes: the server must use one code for every challenge. Command line and output are elsewhere.
 package load
 
 import (
@@ -29,71 +25,70 @@ import (
 	"time"
 )
 
-// Options say what is asked, by how many and for how long.
+// Options configure a run.
 type Options struct {
 	// URL is the server, http://host:port without a path.
 	URL string
-	// Cycle is what each client sends for each recipient, in this order.
+	// Cycle holds the steps that each client sends for each recipient, in order.
 	Cycle []Step
 	// Concurrency is the number of clients, at least 1.
 	Concurrency int
-	// Duration ends the run: no cycle begins after it. 0 sets no end.
+	// Duration ends the run: no cycle begins after it. 0 means no limit.
 	Duration time.Duration
-	// Cycles ends the run too: no more than these are begun. 0 sets no end; one of both must.
+	// Cycles also ends the run: at most this many cycles are begun. 0 means no limit; Duration or Cycles must be set.
 	Cycles int
-	// First is the place of the first recipient in the sequence of numbers; the run uses this one
-	// and the following, each once. Whoever runs twice against one server begins where the first
-	// run ended, at First + Result.Recipients.
+	// First is the index of the first recipient in the sequence of numbers; the run uses it and the following ones,
+	// each once. For a second run against the same server, start at First + Result.Recipients.
 	First int
-	// Timeout is how long an answer may take before its connection counts as broken; it strikes
-	// between this and twice this. 0 is ten seconds.
+	// Timeout is how long an answer may take before its connection counts as broken; the actual limit is between one
+	// and two times this. 0 is ten seconds.
 	Timeout time.Duration
-	// Progress is told every second how far the run is, one call at a time; nil for nobody.
+	// Progress is called every second, one call at a time; may be nil.
 	Progress func(Progress)
 }
 
-// Progress is how far a run is.
+// Progress is the state of a run.
 type Progress struct {
 	Elapsed time.Duration
-	Cycles  int     // whole ones so far
-	Rate    float64 // cycles a second since the last time
+	Cycles  int     // completed so far
+	Rate    float64 // cycles a second since the last call
 	Failed  int     // wrong answers and broken or refused connections so far
 	P50     time.Duration
 	P99     time.Duration // of the right answers so far
 }
 
-// Result is how a run went.
+// Result is the result of a run.
 type Result struct {
 	// Elapsed is from the first request to the last answer.
 	Elapsed time.Duration
-	// Cycles counts those whose every answer was right.
+	// Cycles counts the cycles whose answers were all right.
 	Cycles int
-	// Recipients counts the numbers that were used: one for each cycle that was begun.
+	// Recipients counts the numbers used: one for each cycle that was begun.
 	Recipients int
-	// Requests counts those that were sent, whatever came back.
+	// Requests counts the requests sent, whatever the answers.
 	Requests int
-	// Connections counts those that were opened; more than the concurrency means that some were
-	// closed, by the server or after a failure.
+	// Connections counts the connections opened; more than the concurrency means that some were closed, by the server
+	// or after a failure.
 	Connections int
 	// Steps are in the order of the cycle.
 	Steps []StepResult
-	// Latency is of the right answers of all steps. Wrong ones are left out: a refusal that
-	// comes quickly would flatter the rest.
+	// Latency is that of the right answers of all steps. Wrong ones are left out, because fast refusals would improve
+	// the result.
 	Latency *Histogram
-	// Failures are what went wrong, the most frequent first; empty if nothing did.
+	// Failures are the failures, most frequent first; empty if there were none.
 	Failures []Failure
-	// CPU is what this whole process used meanwhile, 0 where the system cannot tell.
+	// CPU is the CPU time of this whole process, 0 if the system cannot tell.
 	CPU time.Duration
 }
 
-// StepResult is how one step of the cycle went.
+// StepResult is the result of one step of the cycle.
 type StepResult struct {
 	Name    string
 	Right   int // answers with the right status and text
 	Latency *Histogram
 }
 
-// CyclesPerSecond is the throughput.
+// CyclesPerSecond returns the throughput.
 func (r *Result) CyclesPerSecond() float64 {
 	if r.Elapsed <= 0 {
 		return 0
@@ -101,7 +96,7 @@ func (r *Result) CyclesPerSecond() float64 {
 	return float64(r.Cycles) / r.Elapsed.Seconds()
 }
 
-// CPUPerRequest is what the load itself cost this process, 0 where that is not known.
+// CPUPerRequest returns the CPU time of this process per request, 0 if it is not known.
 func (r *Result) CPUPerRequest() time.Duration {
 	if r.Requests == 0 {
 		return 0
@@ -109,14 +104,13 @@ func (r *Result) CPUPerRequest() time.Duration {
 	return r.CPU / time.Duration(r.Requests)
 }
 
-// Failed counts the cycles that did not end well.
+// Failed returns the number of cycles that were not completed with right answers.
 func (r *Result) Failed() int { return r.Recipients - r.Cycles }
 
-// Run drives the load and returns when every cycle that was begun has ended. When ctx ends no
-// further cycle begins.
+// Run makes the load and returns when every cycle that was begun has ended. When ctx ends no further cycle begins.
 //
-// The error is for a run that could not begin: options that make no sense, or a server that
-// takes no connection. Whatever goes wrong after that is counted in the result.
+// The error is for a run that could not begin: invalid options, or a server that accepts no connection. Everything
+// that goes wrong later is counted in the result.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	r, err := newRun(o)
 	if err != nil {
@@ -150,7 +144,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return result, nil
 }
 
-// run is what the clients of one run share.
+// run is the state that the clients of one run share.
 type run struct {
 	address string
 	steps   []preparedStep
@@ -160,7 +154,7 @@ type run struct {
 
 	ctx     context.Context // ends when no further cycle may begin
 	end     context.CancelFunc
-	over    atomic.Bool // ctx has ended; looked at far more often than a channel allows
+	over    atomic.Bool // ctx has ended; read more often than a channel allows
 	started time.Time
 
 	begun       atomic.Int64
@@ -223,10 +217,10 @@ func (r *run) begin(ctx context.Context, duration time.Duration) {
 	r.started = time.Now()
 }
 
-// now is the time since the run began.
+// now returns the time since the run began.
 func (r *run) now() time.Duration { return time.Since(r.started) }
 
-// nextRecipient hands out the number of one more cycle, unless the run is over.
+// nextRecipient returns the index of one more cycle's recipient, unless the run is over.
 func (r *run) nextRecipient() (place int, ok bool) {
 	if r.over.Load() {
 		return 0, false
@@ -239,7 +233,7 @@ func (r *run) nextRecipient() (place int, ok bool) {
 	return (r.first + int(n) - 1) % numbers, true
 }
 
-// reportProgress calls report every second until the function it returns is called.
+// reportProgress calls report every second until stop is called.
 func (r *run) reportProgress(report func(Progress)) (stop func()) {
 	if report == nil {
 		return func() {}

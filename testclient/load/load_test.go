@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var servlets = Servlets{Path: "/otpauthapi", AccessKey: "a key", OTP: "Xrgn4bpX/4iYytICyC1wNg==",
 	IPAddress: "203.0.113.7"}
 
-// target is a server that remembers what it was asked.
+// target is a server that records what it was asked.
 type target struct {
 	*httptest.Server
 	mu        sync.Mutex
@@ -32,7 +32,7 @@ type target struct {
 	validated map[string]int
 }
 
-// newTarget answers as the servlets do, unless wrong writes an answer of its own and says so.
+// newTarget answers as the servlets do, unless wrong writes another answer and returns true.
 func newTarget(t *testing.T, wrong func(w http.ResponseWriter, r *http.Request) bool) *target {
 	s := &target{generated: map[string]int{}, validated: map[string]int{}}
 	handle := func(seen map[string]int, text string) http.HandlerFunc {
@@ -192,7 +192,7 @@ func TestRun_AnAnswerThatDoesNotComeBreaksItsConnection(t *testing.T) {
 	require.Equal(t, 19, result.Cycles)
 }
 
-// A server that is restarted meanwhile costs the cycles of that time and not the run.
+// If a server restarts during the run, only the cycles of that time fail.
 func TestRun_ComesBackToAServerThatWasAway(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -280,7 +280,7 @@ func TestStep_IsARequestThatServersRead(t *testing.T) {
 	require.NotContains(t, string(p.request), "987654321", "each client writes into its own copy")
 }
 
-// The JSON API: POSTs with a body, another status, and an answer that is different every time.
+// The JSON API: POSTs with a body, another status, and an answer that differs every time.
 func TestRun_SendsAndVerifiesAtV1(t *testing.T) {
 	var asked atomic.Int64
 	var mu sync.Mutex
@@ -322,8 +322,7 @@ func TestRun_SendsAndVerifiesAtV1(t *testing.T) {
 	}
 }
 
-// By its id each challenge is verified once, whatever blanks the answer has that names it; an answer
-// without an id is a wrong one.
+// By its id each challenge is verified once, with any blanks in the answer; an answer without an id is a wrong one.
 func TestRun_VerifiesAtV1ByTheIDThatWasAnswered(t *testing.T) {
 	var asked atomic.Int64
 	var mu sync.Mutex

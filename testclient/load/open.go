@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// OpenOptions say what is asked when requests come by a schedule, whatever the server does.
+// OpenOptions configure a run in which requests come by a schedule, whatever the server does.
 type OpenOptions struct {
 	// URL, Cycle and First are those of Options.
 	URL   string
 	Cycle []Step
 	First int
-	// Rate is how many cycles begin in a second, and Duration how long.
+	// Rate is how many cycles begin per second, and Duration for how long.
 	Rate     int
 	Duration time.Duration
-	// Calm is how many begin in a second afterwards, for CalmFor: it shows when the server recovers.
-	// There is no such phase if either is 0.
+	// Calm is how many begin per second afterwards, for CalmFor: it shows when the server recovers. If either is 0
+	// there is no such phase.
 	Calm    int
 	CalmFor time.Duration
-	// Patience is how long a client waits for an answer before it gives up and hangs up. 0 is 3 s.
+	// Patience is how long a client waits for an answer before it hangs up. 0 is 3 s.
 	Patience time.Duration
-	// Clients is how many may wait at once; a cycle that finds none free is counted as Skipped. 0 is 4096.
+	// Clients is how many clients may wait at once; a cycle for which none is free is counted as Skipped. 0 is 4096.
 	Clients int
 }
 
-// moment is when the i-th cycle is scheduled, from 0; false behind the last one.
+// moment returns when the i-th cycle is scheduled, counted from 0; false after the last one.
 func (o *OpenOptions) moment(i int) (at time.Duration, ok bool) {
 	if at = every(i, o.Rate); at < o.Duration {
 		return at, true
@@ -42,48 +42,48 @@ func (o *OpenOptions) moment(i int) (at time.Duration, ok bool) {
 	return o.Duration + at, at < o.CalmFor
 }
 
-// every is when the i-th of so many in a second is due. It is reckoned anew for each: a rounded pause
-// between two would add up.
+// every returns when the i-th cycle of rate cycles per second is due. It is computed from the start each time, because
+// the rounding of a pause would add up.
 func every(i, rate int) time.Duration { return time.Duration(i) * time.Second / time.Duration(rate) }
 
-// OpenResult is how an open run went. Requests are counted, not cycles.
+// OpenResult is the result of an open run. It counts requests, not cycles.
 type OpenResult struct {
 	Elapsed  time.Duration
-	Offered  int // scheduled cycles, and the steps behind a good answer
-	Good     int // right answers within the patience
-	Refused  int // answers that say that the server is busy: 503, or ERROR
+	Offered  int // scheduled cycles, and the steps after a good answer
+	Good     int // right answers within Patience
+	Refused  int // answers that the server is busy: 503, or ERROR
 	TimedOut int
-	Wrong    int // every other answer, and connections that broke
-	Skipped  int // scheduled, and no client was free
+	Wrong    int // every other answer, and broken connections
+	Skipped  int // scheduled when no client was free
 	// Steps are in the order of the cycle, with their good answers.
 	Steps []StepResult
-	// Latency is of the good answers to what was scheduled under the load, from the scheduled moment of the
-	// request and not from the moment at which it could be sent, so that a server which stalls cannot hide
-	// it. Calm is the same of what was scheduled afterwards.
+	// Latency is that of the good answers to what was scheduled under load, from the scheduled moment of the request
+	// and not from when it could be sent, so that a server which stalls cannot hide it. Calm is the same for what was
+	// scheduled afterwards.
 	Latency, Calm *Histogram
 	// Seconds are the good answers of each second of the run.
 	Seconds []int
-	// Recovery is from the end of the load to the last request scheduled after it that was not answered
-	// well, 0 if all were; negative without a calm phase.
+	// Recovery is from the end of the load to the last request scheduled after it that had no good answer, 0 if all
+	// had; negative without a calm phase.
 	Recovery time.Duration
 }
 
-// openRun is what the clients of an open run share.
+// openRun is the state that the clients of an open run share.
 type openRun struct {
 	*run
 	options                                          OpenOptions
 	offered, good, refused, timedOut, wrong, skipped atomic.Int64
 	calm                                             Histogram
 	seconds                                          []atomic.Int64
-	// lastBad is the scheduled moment of the last request that was not answered well, in nanoseconds.
+	// lastBad is the scheduled moment of the last request without a good answer, in nanoseconds.
 	lastBad atomic.Int64
 	free    chan *client
 	clients []*client
 }
 
-// RunOpen begins cycles by a schedule that the server's answers do not change, and returns when all have
-// ended. A server that is asked for more than it can do therefore meets what it would meet in earnest:
-// a closed loop asks less of a server that is slow, and calls the pause a good answer.
+// RunOpen begins cycles by a schedule that does not depend on the answers, and returns when all have ended. So an
+// overloaded server gets the load that it would get in production. A closed loop would send less to a slow server and
+// report better latencies.
 func RunOpen(ctx context.Context, o OpenOptions) (*OpenResult, error) {
 	if o.Rate < 1 || o.Duration <= 0 {
 		return nil, errors.New("an open run needs a rate of at least 1 and a duration")
@@ -134,7 +134,7 @@ func RunOpen(ctx context.Context, o OpenOptions) (*OpenResult, error) {
 	return r.outcome(), nil
 }
 
-// wait sleeps until a moment of the run; true if the run was ended meanwhile.
+// wait sleeps until a moment of the run; true if the run ended meanwhile.
 func (r *openRun) wait(until time.Duration) (ended bool) {
 	if pause := until - r.now(); pause > 0 {
 		select {
@@ -145,7 +145,7 @@ func (r *openRun) wait(until time.Duration) (ended bool) {
 	return r.ctx.Err() != nil
 }
 
-// client is one that waits for nothing, nil if there is none.
+// client returns a free client, nil if there is none.
 func (r *openRun) client() *client {
 	select {
 	case c := <-r.free:
@@ -160,7 +160,7 @@ func (r *openRun) client() *client {
 	return c
 }
 
-// cycle asks the steps one after the other until one is not answered well.
+// cycle sends the steps one after the other until one has no good answer.
 func (r *openRun) cycle(c *client, scheduled time.Duration) {
 	place := (r.first + int(r.begun.Add(1)) - 1) % numbers
 	for i := range c.steps {
@@ -175,7 +175,7 @@ func (r *openRun) cycle(c *client, scheduled time.Duration) {
 	}
 }
 
-// ask sends one step's request and counts what came of it; true for a good answer.
+// ask sends one step's request and counts the result; true for a good answer.
 func (r *openRun) ask(c *client, i, place int, scheduled time.Duration) bool {
 	step := &c.steps[i]
 	step.address(place)
@@ -208,7 +208,7 @@ func (r *openRun) ask(c *client, i, place int, scheduled time.Duration) bool {
 	return false
 }
 
-// exchange is a client's, with the deadline that patience sets from the scheduled moment on.
+// exchange is client.exchange with a deadline Patience after the scheduled moment.
 func (r *openRun) exchange(c *client, step *preparedStep, scheduled time.Duration) (answer, error) {
 	deadline := r.started.Add(scheduled + r.options.Patience)
 	if c.conn == nil {

@@ -59,7 +59,7 @@ func TestRunOpen_AsksByTheScheduleAndCountsWhatComesBack(t *testing.T) {
 	require.Equal(t, result.Good, sum)
 }
 
-// A server that stalls is asked all the same, and its clients give up.
+// A server that stalls still gets requests, and its clients give up.
 func TestRunOpen_AServerThatStallsCannotHideIt(t *testing.T) {
 	release := make(chan struct{})
 	s := newTarget(t, func(http.ResponseWriter, *http.Request) bool { <-release; return false })
@@ -74,7 +74,7 @@ func TestRunOpen_AServerThatStallsCannotHideIt(t *testing.T) {
 	require.EqualValues(t, -1, result.Recovery)
 }
 
-// The i-th of so many cycles a second is due after i/rate seconds, however long the run.
+// The i-th of rate cycles a second is due after i/rate seconds, however long the run.
 func TestOpenOptions_KeepTheRate(t *testing.T) {
 	for _, c := range []struct {
 		o             OpenOptions
@@ -115,8 +115,8 @@ func TestOpenOptions_KeepTheRate(t *testing.T) {
 	}
 }
 
-// Latency counts from the scheduled moment. Of 25 requests, 10 ms apart, the first is not answered before
-// the last has come: each has waited for as long as the schedule had still to go.
+// Latency counts from the scheduled moment. Of 25 requests, 10 ms apart, the first is answered only after the last has
+// come: each has waited for the rest of the schedule.
 func TestRunOpen_LatencyCountsFromTheScheduledMoment(t *testing.T) {
 	const requests, apart = 25, 10 * time.Millisecond
 	var arrived atomic.Int64
@@ -140,7 +140,7 @@ func TestRunOpen_LatencyCountsFromTheScheduledMoment(t *testing.T) {
 	}
 }
 
-// A request that is begun late has been waiting since its scheduled moment, and its client's patience too.
+// A request that is sent late has been waiting since its scheduled moment, and so has its client's patience.
 func TestRunOpen_ALateStartIsPartOfTheLatency(t *testing.T) {
 	s := newTarget(t, nil)
 	for late, good := range map[time.Duration]int64{
@@ -165,7 +165,7 @@ func TestRunOpen_ALateStartIsPartOfTheLatency(t *testing.T) {
 	}
 }
 
-// No more clients wait at once than may, and the run ends with its context.
+// No more clients wait at once than allowed, and the run ends with its context.
 func TestRunOpen_Bounds(t *testing.T) {
 	for _, clients := range []int{1, 2, 3, 8} {
 		var within, most atomic.Int64

@@ -7,42 +7,39 @@ import (
 	"strings"
 )
 
-// Step is one request of a cycle, and the answer that it must get. It is a GET, or, with a body, a
-// POST.
+// Step is one request of a cycle with its expected answer. It is a GET, or a POST if it has a body.
 type Step struct {
-	// Name is what reports call it.
+	// Name identifies the step in reports.
 	Name string
-	// Target is the path and query. Number stands in it for the digits of the cycle's recipient, and
-	// ID for the id in the answer of the step before.
+	// Target is the path and query. Number in it is replaced by the digits of the cycle's recipient, and ID by the id
+	// in the answer to the step before.
 	Target string
-	// Header is lines such as "access_key: secret", beside Host and Content-Length.
+	// Header holds lines such as "access_key: secret", in addition to Host and Content-Length.
 	Header []string
-	// Body is sent as it stands, but for Number and ID.
+	// Body is sent unchanged, except for Number and ID.
 	Body string
-	// Status is what the answer has to have; 0 is 200.
+	// Status is the expected status; 0 is 200.
 	Status int
-	// Text is the whole answer. A line end behind it is not looked at: that is a matter of the
-	// server's profile.
+	// Text is the whole expected answer, without its line end, which depends on the server's profile.
 	Text string
-	// Holds, if not empty, is looked for in the answer instead of Text. Blanks in the answer are
-	// passed over, since JSON may have some or none.
+	// Holds, if not empty, must be contained in the answer, instead of Text. Blanks in the answer are ignored, because
+	// JSON may have some or none.
 	Holds string
 }
 
-// Number is the place of the recipient's digits in a Step's Target and Body.
+// Number is the placeholder of the recipient's digits in a Step's Target and Body.
 const Number = "{number}"
 
-// ID is the place of a challenge's id in a Step's Target and Body.
+// ID is the placeholder of a challenge's id in a Step's Target and Body.
 const ID = "{id}"
 
-// numbers is how many recipients there are: 919, as Indian mobile numbers begin, and any nine
-// digits.
+// numbers is how many recipients there are: 919, as Indian mobile numbers begin, and nine digits.
 const numbers = 1_000_000_000
 
-// digits is how long a number is.
+// digits is the length of a number.
 const digits = len("919000000000")
 
-// writeNumber writes the number at a place of the sequence over the first bytes of b.
+// writeNumber writes the number with this index over the first bytes of b.
 func writeNumber(b []byte, place int) {
 	b = b[:digits]
 	copy(b, "919")
@@ -52,20 +49,20 @@ func writeNumber(b []byte, place int) {
 	}
 }
 
-// Servlets is a server that speaks the OTP servlets' protocol, and an account of it. The server
-// must use one code for every challenge.
+// Servlets is a server with the OTP servlets, and one of its accounts. The server must use one code for every
+// challenge.
 type Servlets struct {
-	// Path is what stands before the names of the servlets, such as /otpauthapi.
+	// Path is the path before the names of the servlets, such as /otpauthapi.
 	Path string
 	// AccessKey is the account's.
 	AccessKey string
-	// OTP is the code, encrypted with the account's key as the protocol wants it.
+	// OTP is the code, encrypted with the account's key as the protocol requires.
 	OTP string
-	// IPAddress is the end user's address that every request states.
+	// IPAddress is the end user's address in every request.
 	IPAddress string
 }
 
-// Cycle is generate and validate, each to be answered as in the protocol's article.
+// Cycle returns generate and validate, with the answers of the protocol's article.
 func (s Servlets) Cycle() []Step {
 	header := []string{"access_key: " + s.AccessKey}
 	who := "?ipaddress=" + url.QueryEscape(s.IPAddress) + "&mobile=" + Number
@@ -77,11 +74,11 @@ func (s Servlets) Cycle() []Step {
 	}
 }
 
-// V1 is a server that speaks the JSON API, and a key of one of its accounts. The server must use one
-// code for every challenge.
+// V1 is a server with the JSON API, and a key of one of its accounts. The server must use one code for every
+// challenge.
 type V1 struct {
-	// Key is an API key, or an access key: those have no limit of requests, unless their account
-	// sets one, and load soon meets that of an API key.
+	// Key is an API key or an access key. An access key has no request limit unless its account sets one; the load
+	// soon reaches an API key's limit.
 	Key string
 	// Code is the code of every challenge.
 	Code string
@@ -89,7 +86,7 @@ type V1 struct {
 	ByID bool
 }
 
-// Cycle is send and verify.
+// Cycle returns send and verify.
 func (v V1) Cycle() []Step {
 	named := `{"to":"+` + Number + `"`
 	if v.ByID {
@@ -108,8 +105,8 @@ func (v V1) Cycle() []Step {
 	}
 }
 
-// Bare is the same requests to a server that answers all of them with text, which shows what
-// the transport alone costs.
+// Bare returns the same requests, for a server that answers all of them with text; this measures the cost of the
+// transport.
 func (s Servlets) Bare(text string) []Step {
 	steps := s.Cycle()
 	for i := range steps {
@@ -118,12 +115,12 @@ func (s Servlets) Bare(text string) []Step {
 	return steps
 }
 
-// preparedStep is a step whose request is laid out but for the number and the id.
+// preparedStep is a step with its request prepared except for the number and the id.
 type preparedStep struct {
 	name    string
 	request []byte
-	numbers []int // where in request a number goes
-	ids     []int // where in request an id goes
+	numbers []int // where numbers go in request
+	ids     []int // where ids go in request
 	status  int
 	text    []byte
 	holds   []byte
@@ -155,16 +152,16 @@ func (s Step) prepare(host string) preparedStep {
 	return p
 }
 
-// someNumber and someID are as long as each.
+// someNumber and someID have the length of the real ones.
 const (
 	someNumber = "919000000000"
 	someID     = "otp_00000000000000000000000000"
 )
 
-// places fills in numbers and ids, to be written over.
+// places fills in numbers and ids that are overwritten later.
 var places = strings.NewReplacer(Number, someNumber, ID, someID)
 
-// lay writes text and remembers where its numbers and ids are.
+// lay writes text and records where its numbers and ids are.
 func (p *preparedStep) lay(request *strings.Builder, text string) {
 	for {
 		number, id := strings.Index(text, Number), strings.Index(text, ID)
@@ -186,7 +183,7 @@ func (p *preparedStep) lay(request *strings.Builder, text string) {
 	}
 }
 
-// own is a copy whose request one client may write numbers into.
+// own returns a copy whose request belongs to one client.
 func (p preparedStep) own() preparedStep {
 	p.request = bytes.Clone(p.request)
 	return p
@@ -199,8 +196,8 @@ func (p *preparedStep) address(place int) {
 	}
 }
 
-// identify writes the id in the answer of the step before into the request. It reports whether it
-// did: whether the request needs none, or the answer holds one.
+// identify writes the id in the answer to the step before into the request. It reports true if the request needs no
+// id, or the answer contains one.
 func (p *preparedStep) identify(answer []byte) bool {
 	if len(p.ids) == 0 {
 		return true
@@ -216,7 +213,7 @@ func (p *preparedStep) identify(answer []byte) bool {
 	return true
 }
 
-// answeredBy reports whether body is what the step wants.
+// answeredBy reports whether body is the step's expected answer.
 func (p *preparedStep) answeredBy(body []byte) bool {
 	if len(p.holds) > 0 {
 		return holds(body, p.holds)
@@ -224,7 +221,7 @@ func (p *preparedStep) answeredBy(body []byte) bool {
 	return bytes.Equal(bytes.TrimRight(body, "\r\n"), p.text)
 }
 
-// holds reports whether what is in body, blanks in body apart. It allocates nothing.
+// holds reports whether body contains what, ignoring blanks in body. It allocates nothing.
 func holds(body, what []byte) bool {
 	for start := range body {
 		at := 0
