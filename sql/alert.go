@@ -67,7 +67,7 @@ func (a *Alerts) List(ctx context.Context, accounts []string, before otp.ID, lim
 	return alerts.find(ctx, a.store, where+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
 }
 
-// Current reads all alerts of a rule that are not resolved or were resolved after a moment.
+// Current reads the alerts of a rule that are not resolved or were resolved after a moment. It has no limit.
 func (a *Alerts) Current(ctx context.Context, rule string, resolvedAfter otp.Millis) ([]Alert, error) {
 	return alerts.find(ctx, a.store, `rule = ? AND (state <> ? OR resolved_at > ?)`, rule, AlertResolved,
 		int64(resolvedAfter))

@@ -89,7 +89,7 @@ type Account struct {
 	Bridge               BridgeMode        `json:"bridge_mode"`            // from CutOverAt on
 	BridgeBefore         *BridgeMode       `json:"bridge_before"`          // the mode until then
 	CutOverAt            *Millis           `json:"cut_over_at"`            // nil: Bridge applies, without a hand-over
-	CutOverBefore        *Millis           `json:"cut_over_before"`        // the change of sides before; nil: none
+	CutOverBefore        *Millis           `json:"cut_over_before"`        // the last change before CutOverAt; nil: none
 	ServletsDeprecatedAt *Millis           `json:"servlets_deprecated_at"` // nil: answers do not mention deprecation
 	ServletsSunsetAt     *Millis           `json:"servlets_sunset_at"`     // when the servlets end; nil: never
 	ServletsGrace        bool              `json:"servlets_grace"`         // the servlets stay on after ServletsSunsetAt
