@@ -59,7 +59,7 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 	s.do("POST", "/v1/send", `{"to":"+919876543211","method":"sms","type":"verification","metadata":{"user_id":"u-77"}}`,
 		"X-API-Key", documentedKey, "Content-Type", "application/json")
 	somebody := []string{"account", "10000000000001", "environment", "test", "id", "u-77"}
-	require.Contains(t, s.post("privacy/count", somebody...), "1 codes and 1 lines")
+	require.Contains(t, s.post("privacy/count", somebody...), "1 code and 1 line ")
 	require.Contains(t, s.post("privacy/export", somebody...), `"complete":true`)
 	refused := s.do("POST", console.Path+"privacy/erase", formOf(append(somebody, "confirm", "u-7")...), "Content-Type",
 		formType)

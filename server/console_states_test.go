@@ -33,7 +33,7 @@ func (o *ownedSandbox) states() []state {
 	return []state{
 		pressed("try-answered", "try?account=10000000000001", "Make the call", "The answer"),
 		{"recipients-answered", "recipients", func(b *browser) {
-			b.fill("Number or mailbox, whole", "+919876543210")
+			b.fill("Full number or mailbox", "+919876543210")
 			b.press("Find out")
 			b.sees("taken")
 		}},
@@ -73,14 +73,14 @@ func (o *ownedSandbox) states() []state {
 			b.fill("E-mail", "owner@shop.example")
 			b.fill("Password", ownerPassword)
 			b.press("Log in")
-			b.sees("Code of your app")
+			b.sees("Code from your authenticator app")
 		}},
 		{"security", "login?to=" + console.Path + "security", func(b *browser) {
 			b.fill("E-mail", "owner@shop.example")
 			b.fill("Password", ownerPassword)
 			b.press("Log in")
 			b.fill("Password", ownerPassword)
-			b.fill("Code of your app, or a backup code", appCodeOf(b.t, o.app, 30*time.Second))
+			b.fill("Code from your authenticator app or a backup code", appCodeOf(b.t, o.app, 30*time.Second))
 			b.press("Log in")
 			b.sees("Where you are logged in")
 		}},

@@ -103,7 +103,7 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 		b.open(console.Path + "privacy")
 		b.fill("Person", "+919876543210")
 		b.press("See what is kept")
-		b.sees("1 codes and 1 lines")
+		b.sees("1 code and 1 line ")
 		b.press("Erase this person")
 		b.confirm()
 		b.sees("Keep the certificate")

@@ -104,17 +104,30 @@ func columnsOf(m *manage.ManagedAccount) (all []section) {
 		default:
 			shown.Input = "text"
 		}
-		shown.Absent, shown.Hint = plain(c.Absent), plain(c.Meaning)
-		if shown.Input != "checkbox" && shown.Input != "select" {
-			shown.Hint += " Takes " + plain(c.Values) + "."
+		shown.Hint = inForm.Replace(plain(c.Meaning))
+		switch shown.Input {
+		case "checkbox":
+		case "select":
 			if c.Absent != "" {
-				shown.Hint += " Empty: " + shown.Absent + "."
+				shown.Hint += " Not set: " + plain(c.Absent) + "."
+			}
+		default:
+			if c.Values != "text" {
+				shown.Hint += " Takes " + plain(c.Values) + "."
+			}
+			if c.Absent != "" {
+				shown.Hint += " Empty: " + plain(c.Absent) + "."
 			}
 		}
 		all[len(all)-1].Columns = append(all[len(all)-1].Columns, shown)
 	}
 	return all
 }
+
+// inForm puts a column's description, which is for SQL, in the words of a form.
+var inForm = strings.NewReplacer("With 0 ", "When off, ", "With 1 ", "When on, ", "must be 1", "must be on",
+	" Set it by command or API, not with SQL.", "", "Set it with otpbridge account cut-over.",
+	"Change it on the page Migration.")
 
 var link = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
 

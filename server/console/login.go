@@ -41,6 +41,10 @@ func (x *exchange) login() error {
 	if err != nil {
 		body := x.loginBody(x.form("to"))
 		body.Email, body.Code = in.Email, otp.KindOf(err) == otp.FactorRequired || in.Code != ""
+		if body.Code && in.Code == "" {
+			err = otp.Refuse(otp.FactorRequired,
+				"type your password again, and a code from your authenticator app or a backup code")
+		}
 		return x.refuse(err, "login", "Log in", body)
 	}
 	x.enter(tokens)

@@ -86,6 +86,8 @@ var functions = template.FuncMap{
 		panic("console: moment of something that is no time")
 	},
 	"join":    strings.Join,
+	"split":   strings.Split,
+	"words":   func(code string) string { return strings.ReplaceAll(code, "_", " ") },
 	"path":    func(parts ...string) string { return Path + path.Join(parts...) },
 	"options": func(pairs ...any) []any { return pairs },
 }
@@ -193,10 +195,13 @@ func sentence(e *otp.Error) string {
 		text = e.Kind.String()
 	}
 	if e.Field == "" { // the names of fields stay as they are
-		text = strings.ToUpper(text[:1]) + text[1:]
+		text = capital(text)
 	}
 	return text + "."
 }
+
+// capital returns text with a capital letter at its beginning.
+func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 func (x *exchange) render(status int, name string, v view) error {
 	v.Page, v.Sandbox, v.Assets = name, x.door.Sandbox, Path+"assets/"+version+"/"
@@ -242,7 +247,7 @@ func (x *exchange) fail(err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		status, text = http.StatusServiceUnavailable, "The server has too much to do. Try again in a moment."
 	case isProblem:
-		status, text = problem.Status, problem.Detail
+		status, text = problem.Status, capital(strings.TrimSuffix(problem.Detail, "."))+"."
 	case isRefusal:
 		row, _ := web.RowOf(refusal.Kind)
 		status, text = row.Status, sentence(refusal)

@@ -81,7 +81,7 @@ func Columns() []Column {
 			"Since when the servlets are deprecated; with it their answers say so in the headers Deprecation, Sunset and Link."},
 		{"servlets_sunset_at", "milliseconds since 1970", "never",
 			"When the servlets end: from then on they answer `The feature is not enabled`."},
-		{"servlets_grace", "0, 1", "", "With 1 they go on after that."},
+		{"servlets_grace", "0, 1", "", "With 1 the servlets go on after `servlets_sunset_at`."},
 		{"servlets_brown_outs", "JSON list of spans such as `2026-12-01T06:00:00Z/2026-12-01T06:15:00Z`", "none",
 			"When the servlets answer as if they had ended, to rehearse it."},
 		{"created_at", "milliseconds since 1970", "", "Set by the server."},
