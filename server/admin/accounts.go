@@ -13,7 +13,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// accountRoutes are the calls that make, show and change accounts.
+// accountRoutes are the calls that create, show and change accounts.
 var accountRoutes = slices.Concat(messageRoutes, []route{
 	{method: http.MethodGet, path: "/api/accounts", who: person, needs: people.ReadAccounts,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).accounts},
@@ -37,13 +37,13 @@ type accountOutline struct {
 	Cipher  string       `json:"otp_cipher"`
 }
 
-// writeOnly is what is shown of a column that holds a secret.
+// writeOnly shows whether a column with a secret is set.
 type writeOnly struct {
 	Set bool `json:"set"`
 }
 
-// shownAccount is an account without its secrets. A channel's URL is one: users, passwords, paths and queries are
-// each where some gateway has its own.
+// shownAccount is an account without its secrets. The URLs of channels count as secrets: gateways put secrets into
+// the user, the password, the path or the query.
 type shownAccount struct {
 	otp.Account
 	CipherKey     writeOnly `json:"cipher_key"`
@@ -56,7 +56,7 @@ type shownAccount struct {
 	Fault         string    `json:"fault,omitempty"`
 }
 
-// showAccount answers an account with its entity tag.
+// showAccount answers with an account and its entity tag.
 func (x *exchange) showAccount(status int, m manage.ManagedAccount) answer {
 	x.gin.Header("ETag", web.ETag(x.door.Manage.Accounts.Version(&m.Account)))
 	return answer{status, shown(&m)}
@@ -91,10 +91,10 @@ func (x *exchange) accounts() (answer, error) {
 	return paged(x, all, func(a accountOutline) string { return a.Address })
 }
 
-// madeAccount is an account as it was made, and what was made up for it, which is shown this once.
+// madeAccount is a new account with the secrets that were generated for it, which are shown only once.
 type madeAccount struct {
 	shownAccount
-	MadeUp map[string]string `json:"secrets"` // by the names of members
+	MadeUp map[string]string `json:"secrets"` // by member name
 }
 
 func (x *exchange) createAccount() (answer, error) {
@@ -116,7 +116,7 @@ func (x *exchange) createAccount() (answer, error) {
 	if asked.MakeSecrets {
 		asked.Imported.MakeSecrets()
 	}
-	if err := x.who.ProvedRecently(otp.At(time.Now())); err != nil { // access keys are made, or cipher keys
+	if err := x.who.ProvedRecently(otp.At(time.Now())); err != nil { // a new account may get keys
 		return answer{}, err
 	}
 	made, err := x.door.Manage.Accounts.Import(x.ctx, x.who.Actor(), []manage.Imported{asked.Imported}, false)
@@ -144,7 +144,7 @@ func (x *exchange) account() (answer, error) {
 	return x.showAccount(http.StatusOK, found), nil
 }
 
-// changeAccount takes the columns to change, each whole: null is the column's NULL.
+// changeAccount sets the columns in the body; null is the column's NULL.
 func (x *exchange) changeAccount() (answer, error) {
 	var members map[string]json.RawMessage
 	if err := x.read(&members); err != nil {

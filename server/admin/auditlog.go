@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// auditRoutes are the calls that search the audit log, and that prove and take away all of it.
+// auditRoutes are the calls that search, verify and export the audit log.
 var auditRoutes = []route{
 	{method: http.MethodGet, path: "/api/audit", who: person, needs: people.ReadAudit, parameters: audit.Filters(),
 		call: (*exchange).auditLog},
@@ -46,7 +46,7 @@ func (x *exchange) auditLog() (answer, error) {
 	return answer{http.StatusOK, shown}, nil
 }
 
-// verifyAudit proves the log as it is now. It answers with what was found, whether the log fits or not.
+// verifyAudit verifies the log as it is now, and answers with the result, also if the log was changed.
 func (x *exchange) verifyAudit() (answer, error) {
 	var asked struct {
 		Checkpoints string `json:"checkpoints"`
@@ -63,10 +63,10 @@ func (x *exchange) verifyAudit() (answer, error) {
 	shown := struct {
 		Fits        bool    `json:"fits"`
 		Entries     int64   `json:"entries"`
-		Removed     int64   `json:"removed"` // of those, without content because their time is over
+		Removed     int64   `json:"removed"` // entries whose content was removed after its time
 		Checkpoints int     `json:"checkpoints"`
-		Checkpoint  *string `json:"checkpoint"` // of now, to keep elsewhere; null for a log that does not fit
-		Place       *int64  `json:"place"`      // of the first entry that does not fit
+		Checkpoint  *string `json:"checkpoint"` // the current one, to keep elsewhere; null if the log does not verify
+		Place       *int64  `json:"place"`      // of the first entry that does not verify
 		Problem     *string `json:"problem"`
 	}{err == nil, found.Entries, found.Removed, found.Checkpoints, &found.Now.Note, nil, nil}
 	if fault, ok := errors.AsType[*audit.Fault](err); ok {

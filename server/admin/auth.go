@@ -7,7 +7,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// authRoutes are the calls with which people say who they are.
+// authRoutes are the calls with which people register, log in and log out.
 var authRoutes = []route{
 	{method: http.MethodPost, path: "/api/auth/register", who: anybody, call: (*exchange).register},
 	{method: http.MethodPost, path: "/api/auth/login", who: anybody, call: (*exchange).login},
@@ -45,7 +45,7 @@ func shownUser(p people.Profile) user {
 	return user{p.ID, p.Email, p.Name, p.CreatedAt.Time(), p.Role, p.Accounts, p.Permissions}
 }
 
-// tokensAnswer is what begins or goes on with a session.
+// tokensAnswer has the tokens of a new or refreshed session.
 type tokensAnswer struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
@@ -54,7 +54,7 @@ type tokensAnswer struct {
 	User         user   `json:"user"`
 }
 
-// tokens answers what a person logged in with, and has a browser keep the session.
+// tokens answers with a session's tokens, and sets the session cookie.
 func (x *exchange) tokens(status int, t people.Tokens, err error) (answer, error) {
 	if err != nil {
 		return answer{}, err
@@ -118,7 +118,7 @@ func (x *exchange) refresh() (answer, error) {
 	return x.tokens(http.StatusOK, t, err)
 }
 
-// recover gives a person a new password, by a link that an admin made.
+// recover sets a person's new password, with the token of a link that an admin made.
 func (x *exchange) recover() (answer, error) {
 	var asked struct {
 		Token    string `json:"recovery_token"`

@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// csrfHeader carries what only our own pages can read.
+// csrfHeader has the CSRF token, which only our own pages can read.
 const csrfHeader = "X-CSRF-Token"
 
 // singleHeaders are refused if they are given twice.
@@ -19,7 +19,7 @@ var singleHeaders = []string{
 	csrfHeader,
 }
 
-// admit finds out who asks, and keeps other sites' pages out.
+// admit identifies the caller, and refuses requests from other sites' pages.
 func (x *exchange) admit(who asked) error {
 	for _, name := range singleHeaders {
 		if _, err := web.Single(x.gin.Request.Header, name); err != nil {
@@ -31,7 +31,7 @@ func (x *exchange) admit(who asked) error {
 	}
 	switch who {
 	case anybody:
-		// The body holds the credential. Others in headers, such as a cookie of before, are not looked at.
+		// The body has the credential. Those in headers, such as an earlier cookie, are ignored.
 		return x.door.Plain.Admit(x.gin, "api")
 	case stranger:
 		x.refusal = x.identify()
@@ -40,8 +40,8 @@ func (x *exchange) admit(who asked) error {
 	return x.identify()
 }
 
-// identify sets who asks, by an access token, an API key or the session cookie. Token and cookie may both be sent if
-// they are of one session.
+// identify sets x.who from an access token, an API key or the session cookie. A token and a cookie may come together
+// only if they belong to the same session.
 func (x *exchange) identify() error {
 	secret, err := web.Credential(x.gin.Request.Header, "access token")
 	cookie, cookieErr := x.door.browser.Cookie(x.gin.Request)
@@ -72,7 +72,7 @@ func (x *exchange) identify() error {
 	return x.checked("cookie of the same session", err)
 }
 
-// present reads what stands in a header: an access token of a person or service account, or an API key.
+// present reads a header's credential: an access token of a person or service account, or an API key.
 func (x *exchange) present(secret string) (err error) {
 	x.who, err = x.door.People.Bearer(x.ctx, secret, x.from)
 	if otp.KindOf(err) != otp.MissingCredential || x.door.Engine == nil || people.Issues(secret) {
@@ -81,8 +81,8 @@ func (x *exchange) present(secret string) (err error) {
 	return x.presentKey(secret)
 }
 
-// presentKey reads an API key, as the API for applications does. Here it reads what belongs to its account and
-// changes nothing: it has no person who could answer for it.
+// presentKey reads an API key as /v1 does. Here a key may only read its account's data: no person is responsible for
+// a change that it makes.
 func (x *exchange) presentKey(secret string) error {
 	e, r := x.door.Engine, x.gin.Request
 	key, err := e.Authenticate(x.ctx, otp.APIDoor, secret, x.from.Address)
@@ -95,7 +95,7 @@ func (x *exchange) presentKey(secret string) error {
 		x.checked("API key", nil)
 		return x.checked("network", err)
 	case otp.FeatureOff:
-		err = nil // which is about codes
+		err = nil // the account may not send codes; this call is about something else
 	}
 	if err := x.checked("API key", err); err != nil {
 		return err
@@ -126,8 +126,8 @@ func (x *exchange) presentKey(secret string) error {
 
 func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// checkCSRF refuses a change that a browser was made to send. SameSite and the check of origins do so too; the
-// token holds in browsers that know neither.
+// checkCSRF refuses a change that another site made a browser send. SameSite and the check of origins do so too; the
+// token also protects browsers that support neither.
 func (x *exchange) checkCSRF() error {
 	if isRead(x.gin.Request) {
 		return nil
@@ -142,7 +142,7 @@ func (x *exchange) checkCSRF() error {
 	}
 }
 
-// keepSession gives a browser its session.
+// keepSession sets the browser's session cookie.
 func (x *exchange) keepSession(tokens people.Tokens) {
 	x.door.browser.KeepSession(x.gin.Writer, x.gin.Request, x.door.People.Cookie(tokens.Session), tokens.ExpiresAt.Time())
 }

@@ -24,7 +24,8 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// patience bounds one call. Passwords are hashed a few at a time, and who waits longer is told so.
+// patience is how long one call may take. Only a few passwords are hashed at a time; a call that waits longer is
+// refused with Overloaded.
 const patience = 10 * time.Second
 
 // Options are what the door needs.
@@ -52,7 +53,7 @@ type door struct {
 	browser *web.Browser
 }
 
-// answer is what a call answers: no body for 204.
+// answer is the answer of a call; body is nil for 204.
 type answer struct {
 	status int
 	body   any
@@ -60,7 +61,7 @@ type answer struct {
 
 var done = answer{status: http.StatusNoContent}
 
-// Mount registers the calls for people. It panics on a public URL that is no origin, which the settings refuse.
+// Mount registers the calls under /api. It panics if the public URL is not an origin; the settings refuse that.
 func Mount(router gin.IRouter, o Options) {
 	d := &door{Options: o, errors: &web.Writer{Door: "api", Log: o.Log}, browser: web.NewBrowser(o.PublicURL, o.Sandbox)}
 	for _, r := range routes {
@@ -68,7 +69,7 @@ func Mount(router gin.IRouter, o Options) {
 	}
 }
 
-// Owns reports whether a path that no route serves would be this door's.
+// Owns reports whether a path belongs to this door, also if no route serves it.
 func Owns(path string) bool { return strings.HasPrefix(path, "/api/") }
 
 // NotFound answers a path of this door that no route serves.
@@ -78,24 +79,24 @@ func NotFound(c *gin.Context) {
 		Detail: "there is no such call"})
 }
 
-// exchange is one request on its way through a call.
+// exchange is one request and its state.
 type exchange struct {
 	door   *door
 	gin    *gin.Context
 	ctx    context.Context
 	from   people.Client
-	who    people.Principal // set for calls that ask for a credential
-	apiKey *engine.Caller   // of an API key
+	who    people.Principal // set for calls that need a credential
+	apiKey *engine.Caller   // nil for other credentials
 
-	checks  []check // what became of the credential, in order
-	refusal error   // for calls that take bad credentials too
+	checks  []check // of the credential, in order
+	refusal error   // of the credential, for calls that accept bad ones
 }
 
-// serve answers one request. What goes wrong on its way is rendered here and nowhere else. A client that hangs
-// up gains no guess by it: guesses are charged before they are judged.
+// serve answers one request. All errors are rendered here. A client that hangs up does not gain a guess: a guess is
+// counted before it is checked.
 func (d *door) serve(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		// Answers hold secrets, and what belongs to one person.
+		// Answers contain secrets and personal data.
 		c.Header("Cache-Control", "no-store")
 		c.Header("X-Content-Type-Options", "nosniff")
 		ctx, cancel := context.WithTimeout(c.Request.Context(), patience)
@@ -166,7 +167,7 @@ type file struct {
 	write             func(ctx context.Context, w io.Writer) error
 }
 
-// read decodes the body. One that is there must say that it is JSON.
+// read decodes the body. A body needs a Content-Type of JSON.
 func (x *exchange) read(target any) error {
 	body, err := web.ReadBody(x.gin)
 	if err != nil {
@@ -197,7 +198,7 @@ func needed(members ...string) error {
 	return web.Invalid(faults...)
 }
 
-// refuse answers an error, with the headers that its status asks for.
+// refuse answers with an error and the headers that its status requires.
 func (x *exchange) refuse(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &otp.Error{Kind: otp.Overloaded, RetryAfter: time.Second, Message: "the server has too much to do; try again"}

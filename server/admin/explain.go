@@ -11,14 +11,14 @@ import (
 	"otpbridge/server/web"
 )
 
-// check is one thing that a credential was held to.
+// check is one check of a credential and its result.
 type check struct {
 	Name   string `json:"check"`
 	Passed bool   `json:"passed"`
-	Detail string `json:"detail,omitempty"` // why not, and what to do
+	Detail string `json:"detail,omitempty"` // why it did not pass, and what to do
 }
 
-// checked notes a check, and returns its error.
+// checked records a check, and returns its error.
 func (x *exchange) checked(name string, err error) error {
 	c := check{Name: name, Passed: err == nil}
 	if err != nil {
@@ -28,26 +28,26 @@ func (x *exchange) checked(name string, err error) error {
 	return err
 }
 
-// explanation is how the server read the credential that was presented to it. What it says of one that was refused,
-// its holder could find out by looking at it, or by calling.
+// explanation is how the server read the presented credential. About a refused credential it says only what its holder
+// could learn from the credential itself or from a call.
 type explanation struct {
-	Carrier     *string  `json:"carrier"` // the header, or cookie; null: nothing was presented
-	Kind        *string  `json:"kind"`    // of one that was refused, what it looks like
+	Carrier     *string  `json:"carrier"` // the header, or cookie; null: no credential
+	Kind        *string  `json:"kind"`    // of a refused credential: what it looks like
 	Accepted    bool     `json:"accepted"`
-	Code        *string  `json:"code"` // of the refusal; null: there is none
-	ID          *string  `json:"id"`   // null, like all that follows, if it was refused
+	Code        *string  `json:"code"` // of the refusal; null: accepted
+	ID          *string  `json:"id"`   // this and the following members are null if it was refused
 	Name        *string  `json:"name"`
 	Role        *string  `json:"role"`     // of a person or service account
 	Accounts    []string `json:"accounts"` // null: all, if it was accepted
 	Permissions []string `json:"permissions"`
 	Network     struct {
-		Address string `json:"address"` // where the request came from, behind trusted proxies
-		Allowed *bool  `json:"allowed"` // null: it was not looked at
+		Address string `json:"address"` // of the client, as trusted proxies say
+		Allowed *bool  `json:"allowed"` // null: not checked
 	} `json:"network"`
-	Checks []check `json:"checks"` // in the order in which they were made
+	Checks []check `json:"checks"` // in order
 }
 
-// The kinds of a credential, for explanation.
+// The values of explanation.Kind.
 const (
 	accessTokenKind = "access_token"
 	serviceToken    = "service_account_token"
@@ -60,7 +60,7 @@ func (x *exchange) explain() (answer, error) {
 	code, _ := described(x.refusal)
 	kind := otp.KindOf(x.refusal)
 	if x.refusal != nil && code == "" || kind == otp.RateLimited || kind == otp.Overloaded {
-		return answer{}, x.refusal // floods and faults are answered as everywhere
+		return answer{}, x.refusal // floods and faults get the usual answer
 	}
 	e := explanation{Accepted: x.refusal == nil, Checks: x.checks}
 	e.Network.Address = x.from.Address.Unmap().WithZone("").String()
@@ -88,7 +88,7 @@ func (x *exchange) explain() (answer, error) {
 	return answer{http.StatusOK, e}, nil
 }
 
-// presented says where a credential stands, and what it looks like.
+// presented returns where the credential is in the request, and what it looks like.
 func (x *exchange) presented() (carrier, kind *string) {
 	header := x.gin.Request.Header
 	for _, name := range []string{"Authorization", "X-API-Key", "access_key"} {
@@ -111,7 +111,7 @@ func (x *exchange) presented() (carrier, kind *string) {
 	return nil, nil
 }
 
-// described is the code and the words of a refusal, empty for a fault.
+// described returns the code and the text of a refusal, empty for a fault.
 func described(err error) (code, detail string) {
 	if problem, ok := errors.AsType[*web.Problem](err); ok {
 		return problem.Code, problem.Detail

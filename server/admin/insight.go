@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// insightRoutes are the calls that tell what was counted.
+// insightRoutes are the calls for statistics and alerts.
 var insightRoutes = []route{
 	{method: http.MethodGet, path: "/api/statistics", who: person, needs: people.ReadStatistics,
 		parameters: statisticsParameters, call: (*exchange).statistics},
@@ -27,7 +27,7 @@ var insightRoutes = []route{
 
 var statisticsParameters = []string{"account", "environment", "from", "to", "by"}
 
-// usualSpan is how far statistics look back where nobody says how far.
+// usualSpan is how far statistics look back by default.
 const usualSpan = otp.Day
 
 func (x *exchange) statistics() (answer, error) {
@@ -78,7 +78,7 @@ func (x *exchange) statistics() (answer, error) {
 	}{q.From.Time().Format(time.RFC3339), q.To.Time().Format(time.RFC3339), q.By, lines}}, nil
 }
 
-// alert is a warning as it is answered.
+// alert is an alert in an answer.
 type alert struct {
 	ID             string     `json:"id"`
 	Rule           string     `json:"rule"`

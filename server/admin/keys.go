@@ -14,7 +14,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// keyRoutes are the calls that make, show, change and end keys.
+// keyRoutes are the calls that create, show, change and end keys.
 var keyRoutes = []route{
 	{method: http.MethodPost, path: "/api/keys", who: person, needs: people.WriteKeys, call: (*exchange).createKey},
 	{method: http.MethodGet, path: "/api/keys", who: person, needs: people.ReadKeys, parameters: keyParameters,
@@ -36,23 +36,23 @@ type key struct {
 	Account     string          `json:"account"`
 	Kind        otp.KeyKind     `json:"kind"`
 	Environment otp.Environment `json:"environment"`
-	Prefix      string          `json:"prefix"`    // how the key begins; empty for an access key
-	LastFour    string          `json:"last_four"` // and ends; empty for a short one that was imported
+	Prefix      string          `json:"prefix"`    // the key's beginning; empty for an access key
+	LastFour    string          `json:"last_four"` // the key's end; empty for a short imported key
 	Status      string          `json:"status"`
 	keySettings
 	CreatedAt time.Time  `json:"created_at"`
 	AgeDays   int        `json:"age_days"`
-	RevokedAt *time.Time `json:"revoked_at"` // null: not
+	RevokedAt *time.Time `json:"revoked_at"` // null: not revoked
 	Successor *string    `json:"successor"`  // null: not rotated
 
-	UsedAt     *time.Time `json:"last_used_at"` // to a minute or so; null: never
+	UsedAt     *time.Time `json:"last_used_at"` // to about a minute; null: never
 	UsedIP     *string    `json:"last_used_ip"`
 	Calls      int64      `json:"calls_30d"`
-	OldPercent *int       `json:"old_key_percent"` // of a rotated key: the share of today's calls that it still has
+	OldPercent *int       `json:"old_key_percent"` // of a rotated key: its share of today's calls
 	Advice     []advice   `json:"advice"`
 }
 
-// keySettings are what can be changed of a key.
+// keySettings are the members of a key that can be changed.
 type keySettings struct {
 	Name              string      `json:"name"`
 	Permissions       []string    `json:"permissions"`     // null: those of the kind
@@ -72,12 +72,12 @@ type advice struct {
 	Remedy string `json:"remedy"`
 }
 
-// madeKey is a key with its secrets, which are shown this once.
+// madeKey is a key with its secrets, which are shown only once.
 type madeKey struct {
 	key
 	Secret        string `json:"key,omitempty"`
 	SigningSecret string `json:"signing_secret,omitempty"`
-	Predecessor   string `json:"predecessor,omitempty"` // whose successor it is
+	Predecessor   string `json:"predecessor,omitempty"` // the key that this one replaces
 }
 
 func settingsOf(n manage.NewKey) keySettings {
@@ -115,13 +115,13 @@ func shownKey(k manage.Key, now otp.Millis) key {
 	return s
 }
 
-// by is who asks, with what manage has to know of them.
+// by returns the caller as manage needs it.
 func (x *exchange) by() manage.By {
 	return manage.By{Actor: x.who.Actor(), Sees: x.who.MaySee, Holds: x.who.Permissions(),
 		Unproved: x.who.ProvedFully(x.door.Sandbox, otp.At(time.Now()))}
 }
 
-// keyID is the id in the path. What is none cannot be found.
+// keyID returns the id in the path. Refusal: NotFound for a text that is not a key's id.
 func (x *exchange) keyID() (otp.ID, error) {
 	id, ok := otp.ParseID("key", x.gin.Param("id"))
 	if !ok {
@@ -130,7 +130,7 @@ func (x *exchange) keyID() (otp.ID, error) {
 	return id, nil
 }
 
-// readKey reads settings of a key. Allowed_ips has two other names, of which one may be used.
+// readKey reads a key's settings. allowed_ips may have one of two other names instead.
 func (x *exchange) readKey(target any) error {
 	var members map[string]json.RawMessage
 	if err := x.read(&members); err != nil {
@@ -155,7 +155,7 @@ func (x *exchange) readKey(target any) error {
 	return web.Decode(body, target)
 }
 
-// answerKey answers a key with its entity tag.
+// answerKey answers with a key and its entity tag.
 func (x *exchange) answerKey(status int, k manage.Key, secret, signing crypto.Secret) (answer, error) {
 	x.gin.Header("ETag", web.ETag(k.Version))
 	return answer{status, madeKey{key: shownKey(k, otp.At(time.Now())), Secret: string(secret.Bytes()),
@@ -198,7 +198,7 @@ func (x *exchange) keys() (answer, error) {
 		}
 		q.Accounts = []string{account}
 	}
-	q.Limit++ // one more says whether there is another page
+	q.Limit++ // one more shows whether there is another page
 	found, err := x.door.Manage.Keys.Page(x.ctx, q)
 	if err != nil {
 		return answer{}, err
@@ -214,7 +214,7 @@ func (x *exchange) keys() (answer, error) {
 	return answer{http.StatusOK, shown}, nil
 }
 
-// among is a parameter that is one of some words, empty for none.
+// among returns a parameter that must be one of words, empty if it is missing.
 func among[T ~string](query *web.Query, name string, words []T) T {
 	word, given := query.Given(name)
 	if given && !slices.Contains(words, T(word)) {
@@ -299,7 +299,8 @@ func (x *exchange) rotateKey() (answer, error) {
 	return answer{result.status, shown}, err
 }
 
-// compromisedKey answers the successor, with its secrets if it was made now, and the key that was ended.
+// compromisedKey answers with the successor and the key that was ended. The successor has its secrets if it was made
+// now.
 func (x *exchange) compromisedKey() (answer, error) {
 	var asked struct {
 		Permissions []string `json:"permissions"`

@@ -7,7 +7,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// messageRoutes are the calls that show how an account's messages read and travel.
+// messageRoutes are the calls that show an account's messages and test its channels.
 var messageRoutes = []route{
 	{method: http.MethodPost, path: "/api/accounts/:account/templates/preview", who: person, needs: people.ReadAccounts,
 		call: (*exchange).previewTemplate},
@@ -17,12 +17,12 @@ var messageRoutes = []route{
 		live: true, call: (*exchange).sendTest},
 }
 
-// segments is how a text travels as SMS.
+// segments is how a text is split into SMS.
 type segments struct {
 	Encoding string `json:"encoding"` // GSM-7 or UCS-2
 	Units    int    `json:"units"`
 	Count    int    `json:"count"`
-	Left     int    `json:"left"` // units that still fit into the last one
+	Left     int    `json:"left"` // units that still fit into the last segment
 }
 
 func (x *exchange) previewTemplate() (answer, error) {

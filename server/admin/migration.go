@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// migrationRoutes are the calls for accounts on their way from the service that they come from.
+// migrationRoutes are the calls for accounts that move from another service.
 var migrationRoutes = []route{
 	{method: http.MethodPost, path: "/api/accounts/:account/cut-over", who: person, needs: people.WriteAccounts,
 		live: true,
@@ -20,10 +20,10 @@ var migrationRoutes = []route{
 		parameters: []string{"account", "hours"}, call: (*exchange).migration},
 }
 
-// usualHours is how far the report looks back where nobody says how far: a week.
+// usualHours is how far the report looks back by default: a week.
 const usualHours = 168
 
-// migration reports which calls the accounts that the caller sees make.
+// migration reports which calls are made by the accounts that the caller sees.
 func (x *exchange) migration() (answer, error) {
 	query := web.ReadQuery(x.gin, "account", "hours")
 	only, hours := query.Text("account"), query.Number("hours", usualHours, 1, int(bridge.Memory/time.Hour))
@@ -48,7 +48,7 @@ func (x *exchange) migration() (answer, error) {
 	return answer{http.StatusOK, report}, err
 }
 
-// cutOver has this server or the upstream answer an account's servlet calls from a moment on.
+// cutOver sets whether this server or the upstream answers an account's servlet calls, and from when.
 func (x *exchange) cutOver() (answer, error) {
 	var asked struct {
 		Mode string `json:"mode"`

@@ -1,7 +1,8 @@
-// Package admin is the JSON API that people and automation manage with: it translates.
+// Package admin is the JSON API with which people and automation manage the server. It only translates between HTTP
+// and the packages that do the work.
 //
-// It promises what the other JSON doors promise: a request is read strictly or not at all, and every refusal is a
-// problem of RFC 9457. Who may do what is left to people.
+// It promises the same as the other JSON doors: requests are read strictly, and every refusal is a problem of
+// RFC 9457. Package people decides who may do what.
 package admin
 
 import (
@@ -20,10 +21,10 @@ import (
 	"otpbridge/server/web"
 )
 
-// assertionType is the one kind of client_assertion that is taken (RFC 7523, section 2.2).
+// assertionType is the only client_assertion_type that is accepted (RFC 7523, section 2.2).
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// tokenRequest is what may be sent, as JSON or as a form.
+// tokenRequest is the body, as JSON or as a form.
 type tokenRequest struct {
 	GrantType     string `json:"grant_type"`
 	ClientID      string `json:"client_id"`
@@ -32,14 +33,14 @@ type tokenRequest struct {
 	Assertion     string `json:"client_assertion"`
 }
 
-// tokenAnswer is RFC 6749, section 5.1.
+// tokenAnswer is the answer of RFC 6749, section 5.1.
 type tokenAnswer struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int    `json:"expires_in"` // seconds
 }
 
-// tokenRefusal is a problem (RFC 9457) that clients of OAuth read as well (RFC 6749, section 5.2).
+// tokenRefusal is a problem (RFC 9457) that is also an OAuth error (RFC 6749, section 5.2).
 type tokenRefusal struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
@@ -62,7 +63,7 @@ type OAuthOptions struct {
 // MountOAuth registers the token endpoint.
 func MountOAuth(router gin.IRouter, o OAuthOptions) {
 	router.POST(people.TokenPath, func(c *gin.Context) {
-		// A token must not stay anywhere on its way.
+		// No cache on the way may store a token.
 		c.Header("Cache-Control", "no-store")
 		c.Header("X-Content-Type-Options", "nosniff")
 		var token people.Token
@@ -93,7 +94,7 @@ func (e oauthError) Error() string { return e.code + ": " + e.detail }
 
 func invalidRequest(detail string) error { return oauthError{"invalid_request", detail} }
 
-// readProof reads a request, and takes one way of proving who asks: two would leave open which of them counts.
+// readProof reads a request's proof of identity. It refuses two proofs, because it would be unclear which one counts.
 func readProof(c *gin.Context) (people.Proof, error) {
 	body, err := web.ReadBody(c)
 	if err != nil {
@@ -114,7 +115,7 @@ func readProof(c *gin.Context) (people.Proof, error) {
 	}
 	ways := 0
 	if id, secret, basic := c.Request.BasicAuth(); basic {
-		// Both are form-encoded before they are put together (RFC 6749, section 2.3.1).
+		// Both are form-encoded within the header (RFC 6749, section 2.3.1).
 		name, err1 := url.QueryUnescape(id)
 		password, err2 := url.QueryUnescape(secret)
 		if err1 != nil || err2 != nil || asked.ClientID != "" && asked.ClientID != name {
@@ -149,7 +150,7 @@ func readProof(c *gin.Context) (people.Proof, error) {
 	return people.Proof{Client: asked.ClientID, Secret: asked.ClientSecret, Assertion: asked.Assertion}, nil
 }
 
-// readForm reads a form as strictly as JSON is read: what is unknown or given twice is refused.
+// readForm reads a form as strictly as JSON: it refuses unknown and repeated parameters.
 func (r *tokenRequest) readForm(body string) error {
 	values, err := url.ParseQuery(body)
 	if err != nil {
@@ -175,7 +176,7 @@ func (r *tokenRequest) readForm(body string) error {
 	return nil
 }
 
-// refuse answers an error in the words of OAuth.
+// refuse answers with an error of OAuth.
 func (o OAuthOptions) refuse(c *gin.Context, err error) {
 	request := web.RequestOf(c)
 	request.Kind = otp.Invalid.String()

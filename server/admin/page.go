@@ -10,22 +10,22 @@ import (
 
 // The parameters of every list, for route.parameters.
 const (
-	limitParameter  = "limit"  // how many to answer, 1 to 100
-	cursorParameter = "cursor" // the next_cursor of the answer before
+	limitParameter  = "limit"  // the size of the page, 1 to 100
+	cursorParameter = "cursor" // the next_cursor of the previous page
 )
 
-// usualPage is how many are answered where nobody says how many.
+// usualPage is the size of a page by default.
 const usualPage = 50
 
-// page is one part of a list.
+// page is one page of a list.
 type page[T any] struct {
 	Data       []T     `json:"data"`
-	NextCursor *string `json:"next_cursor"` // null: this is the last part
+	NextCursor *string `json:"next_cursor"` // null: this is the last page
 	HasMore    bool    `json:"has_more"`
 }
 
-// paged answers the part of a short list that was asked for. All are in the order of their ids, so that a cursor
-// stays good when others come and go.
+// paged answers with the requested page of a short list. The list is in the order of its ids, so that a cursor stays
+// valid when elements are added or removed.
 func paged[T any](x *exchange, all []T, id func(T) string) (answer, error) {
 	query := web.ReadQuery(x.gin, limitParameter, cursorParameter)
 	limit, after := query.Number(limitParameter, usualPage, 1, 100), query.Text(cursorParameter)
@@ -46,7 +46,7 @@ func paged[T any](x *exchange, all []T, id func(T) string) (answer, error) {
 	return answer{http.StatusOK, shown}, nil
 }
 
-// cursorID is the id that is the cursor, with its prefix; zero for none.
+// cursorID returns the id in the cursor parameter; zero if there is none.
 func cursorID(query *web.Query, prefix string) otp.ID {
 	cursor, given := query.Given(cursorParameter)
 	id, ok := otp.ParseID(prefix, cursor)
@@ -56,7 +56,7 @@ func cursorID(query *web.Query, prefix string) otp.ID {
 	return id
 }
 
-// next returns the cursor of the next part, and links to it (RFC 8288).
+// next returns the cursor of the next page, and sets the Link header (RFC 8288).
 func (x *exchange) next(limit int, last string) *string {
 	query := x.gin.Request.URL.Query()
 	query.Set(limitParameter, strconv.Itoa(limit))
@@ -65,8 +65,8 @@ func (x *exchange) next(limit int, last string) *string {
 	return &last
 }
 
-// seeAccount refuses an account that is not among the caller's, and one that does not exist. What is kept of accounts
-// that were deleted, such as the audit log, is asked for without it. Refusal: NotFound.
+// seeAccount refuses an account that the caller does not see or that does not exist. Calls about data of deleted
+// accounts, such as the audit log, do not use it. Refusal: NotFound.
 func (x *exchange) seeAccount(account string) error {
 	if err := x.who.See(account); err != nil {
 		return err
@@ -75,8 +75,8 @@ func (x *exchange) seeAccount(account string) error {
 	return err
 }
 
-// oneAccount is the account that a search is about, "" for all. Who sees single accounts must name one, unless there is
-// only one. It ends the reading of the query.
+// oneAccount returns the account of a search, "" for all. A caller who sees several accounts but not all must name
+// one. Call it last: it also returns the query's faults.
 func (x *exchange) oneAccount(query *web.Query) (string, error) {
 	account := query.Text("account")
 	switch seen := x.who.Grant.Accounts; {

@@ -17,13 +17,13 @@ var passkeyRoutes = []route{
 	{method: http.MethodPost, path: "/api/auth/passkeys/login", who: anybody, call: (*exchange).loginByPasskey},
 }
 
-// question is what a browser hands to its authenticator.
+// question is the challenge that a browser passes to its authenticator.
 type question struct {
 	ID      string          `json:"id"`
 	Options json.RawMessage `json:"options"`
 }
 
-// passkeyAnswer is what the authenticator makes of it.
+// passkeyAnswer is the authenticator's answer to it.
 type passkeyAnswer struct {
 	ID         string          `json:"id"`
 	Credential json.RawMessage `json:"credential"`
@@ -79,7 +79,7 @@ func (x *exchange) readAnswer() (people.Answer, error) {
 	return asked.read()
 }
 
-// reauthenticate takes a passkey, or a code from who has a second factor, or the password from who has none.
+// reauthenticate accepts a passkey, a code of another second factor, or from a person without one the password.
 func (x *exchange) reauthenticate() (answer, error) {
 	var asked struct {
 		Password string         `json:"password"`

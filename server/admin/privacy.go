@@ -12,8 +12,8 @@ import (
 	"otpbridge/server/web"
 )
 
-// privacyRoutes are the calls about what is kept of a person. Whom they are about stands in the body, so that no log of
-// paths has it.
+// privacyRoutes are the calls about a person's data. The person is named in the body, so that no log of paths contains
+// the name.
 var privacyRoutes = []route{
 	{method: http.MethodPost, path: "/api/privacy/count", who: person, needs: people.WritePrivacy,
 		call: (*exchange).countSubject},
@@ -29,14 +29,15 @@ var privacyRoutes = []route{
 		call: (*exchange).privacyReport},
 }
 
-// subject names a person of an account's application.
+// subject names a user of an account's application.
 type subject struct {
 	Account     string          `json:"account"`
 	Environment otp.Environment `json:"environment"`
 	ID          string          `json:"id"`
 }
 
-// asked checks whom a body names. Accounts that are not the caller's are refused like those that do not exist.
+// asked checks the person that a body names. It refuses accounts that the caller does not see like those that do not
+// exist.
 func (s *subject) asked(x *exchange) (privacy.Asked, error) {
 	if err := needed("account", s.Account, "id", s.ID); err != nil {
 		return privacy.Asked{}, err
@@ -65,7 +66,7 @@ func (x *exchange) countSubject() (answer, error) {
 	return answer{http.StatusOK, found}, err
 }
 
-// exportSubject streams.
+// exportSubject streams the export.
 func (x *exchange) exportSubject() (answer, error) {
 	asked, err := x.readSubject()
 	if err != nil {
@@ -114,7 +115,7 @@ type erasure struct {
 	Environment otp.Environment `json:"environment"`
 	Subject     string          `json:"subject"` // a pseudonym
 	AskedAt     time.Time       `json:"asked_at"`
-	ErasedAt    *time.Time      `json:"erased_at"` // null: it goes on, or waits for the next start of a server
+	ErasedAt    *time.Time      `json:"erased_at"` // null: it is running, or waits for the next start of a server
 	Certificate string          `json:"certificate,omitempty"`
 }
 

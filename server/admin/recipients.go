@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// recipientRoutes are the calls that help recipients, and stop or allow sends.
+// recipientRoutes are the calls that show and unlock recipients, and that stop or allow sends.
 var recipientRoutes = []route{
 	{method: http.MethodPost, path: "/api/recipients/lookup", who: person, needs: people.ReadRecipients,
 		call: (*exchange).lookUpRecipient},
@@ -32,15 +32,15 @@ var recipientRoutes = []route{
 		needs: people.WriteGuards, live: true, call: (*exchange).liftPrefix},
 }
 
-// whose names a recipient of an account. The whole number or mailbox is typed by whoever asks, so that nothing is
-// revealed to them.
+// whose names a recipient of an account. The caller has to know the whole number or mailbox, so that the answer does
+// not reveal it.
 type whose struct {
 	Account     string          `json:"account"`
 	Environment otp.Environment `json:"environment"`
 	To          string          `json:"to"`
 }
 
-// check refuses what is missing, and accounts that are not the caller's like those that do not exist.
+// check refuses missing members, and accounts that the caller does not see like those that do not exist.
 func (w *whose) check(x *exchange) error {
 	if err := needed("account", w.Account, "to", w.To); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (x *exchange) unlockRecipient() (answer, error) {
 	return done, err
 }
 
-// testRecipient is one as it is shown; its code never is.
+// testRecipient is a test recipient in an answer, without its code.
 type testRecipient struct {
 	ID        string    `json:"id"`
 	Mask      string    `json:"recipient"`
@@ -148,7 +148,7 @@ func (x *exchange) removeTestRecipient() (answer, error) {
 	return done, x.door.Manage.Tests.Remove(x.ctx, x.who.Actor(), x.gin.Param("account"), id)
 }
 
-// stoppedPrefix is a range of numbers to which nothing is sent for a while.
+// stoppedPrefix is a range of numbers to which sending is stopped for a while.
 type stoppedPrefix struct {
 	Prefix       string          `json:"prefix"`
 	Environment  otp.Environment `json:"environment"`
@@ -180,11 +180,11 @@ func (x *exchange) stoppedPrefixes() (answer, error) {
 	}
 	return answer{shown.status, struct {
 		page[stoppedPrefix]
-		SpendToday *int64 `json:"spend_today"` // null: the account has no cap, and nothing is counted
+		SpendToday *int64 `json:"spend_today"` // null: the account has no cap, so spend is not counted
 	}{shown.body.(page[stoppedPrefix]), spent}}, nil
 }
 
-// placeOf is a stopped prefix's place in the list.
+// placeOf returns the cursor of a stopped prefix.
 func placeOf(p stoppedPrefix) string { return p.Prefix + " " + string(p.Environment) }
 
 func (x *exchange) liftPrefix() (answer, error) {

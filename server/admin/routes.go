@@ -4,25 +4,25 @@ import "slices"
 
 // route is one call.
 type route struct {
-	method, path string // the path is gin's pattern; :account names an account, and must be one of the caller's
+	method, path string // the path is gin's pattern; the caller must see the account in :account
 	who          asked
-	needs        string   // the permission, one of people's; empty for calls about oneself
-	live         bool     // changes what codes in earnest go by: in production a person needs a second factor for it
-	parameters   []string // of the query, which the call reads itself with web.ReadQuery; others are refused
+	needs        string   // the permission, one of people's; empty for calls about the caller
+	live         bool     // affects the sending of real codes: in production a person needs a second factor for it
+	parameters   []string // of the query, which the call reads with web.ReadQuery; others are refused
 	call         func(*exchange) (answer, error)
 }
 
-// asked is whom a call may be asked by.
+// asked is who may make a call.
 type asked int
 
 const (
-	anybody  asked = iota // whoever proves something by the body
-	person                // whoever is logged in; for calls that need a permission, service accounts and reading keys too
-	caller                // whoever has a credential
-	stranger              // whoever brings a credential, good or bad
+	anybody  asked = iota // the body has the credential, if the call needs one
+	person                // a person who is logged in; with a permission also service accounts, and keys that read
+	caller                // any valid credential
+	stranger              // any credential, valid or not
 )
 
-// routes are all calls of the door, by what they are about.
+// routes are all calls of the door.
 var routes = slices.Concat(authRoutes, passkeyRoutes, keyRoutes, accountRoutes, recipientRoutes, staffRoutes,
 	serviceRoutes,
 	migrationRoutes, webhookRoutes, auditRoutes, insightRoutes, privacyRoutes)

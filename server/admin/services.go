@@ -8,7 +8,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// serviceRoutes are the calls that make, show and end service accounts.
+// serviceRoutes are the calls that create, show and end service accounts.
 var serviceRoutes = []route{
 	{method: http.MethodPost, path: "/api/service-accounts", who: person, needs: people.WriteServices, live: true,
 		call: (*exchange).createService},
@@ -37,7 +37,8 @@ func shownService(s people.Service) service {
 		s.CreatedAt.Time(), moment(s.UsedAt), moment(s.RevokedAt)}
 }
 
-// madeService shows once what it proves itself with; neither for one that brought its public key.
+// madeService is a new service account with its private key or secret, which is shown only once; it has neither if the
+// caller sent a public key.
 type madeService struct {
 	service
 	PrivateKey string `json:"private_key,omitempty"` // PEM

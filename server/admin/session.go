@@ -79,7 +79,7 @@ func moment(at otp.Millis) *time.Time {
 	return &t
 }
 
-// enrolment is what an app needs, shown once.
+// enrolment is what an authenticator app needs, shown only once.
 type enrolment struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret"`
@@ -121,7 +121,7 @@ func (x *exchange) newBackupCodes() (answer, error) {
 	return backupCodes(codes), err
 }
 
-// backupCodes shows codes once; a second app brings none.
+// backupCodes answers with backup codes, which are shown only once. There are none for a second app.
 func backupCodes(codes []string) answer {
 	if codes == nil {
 		codes = []string{}
@@ -136,7 +136,7 @@ func (x *exchange) removeFactor() (answer, error) {
 	return done, x.door.People.Factors.Remove(x.ctx, x.who, x.gin.Param("id"))
 }
 
-// oneOf returns the one of two members that is given, empty for none.
+// oneOf returns the one of two members that is given, empty if neither is. It refuses both.
 func oneOf(name, value, other, otherValue string) (string, error) {
 	if value != "" && otherValue != "" {
 		return "", web.Invalid(web.Fault{Pointer: "/" + other, Detail: "is given beside " + name + "; send one of them"})

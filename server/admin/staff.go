@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// staffRoutes are the calls that invite people and change what they may do.
+// staffRoutes are the calls that invite people and change their roles and permissions.
 var staffRoutes = []route{
 	{method: http.MethodPost, path: "/api/people", who: person, needs: people.WritePeople, call: (*exchange).invite},
 	{method: http.MethodGet, path: "/api/people", who: person, needs: people.ReadPeople,
@@ -31,7 +31,7 @@ var staffRoutes = []route{
 		call: (*exchange).recoverPerson},
 }
 
-// member is a person as those see them who look after people.
+// member is a person as people with the permission to read people see them.
 type member struct {
 	user
 	DisabledAt *time.Time `json:"disabled_at"` // null: not
@@ -39,7 +39,7 @@ type member struct {
 
 func shownMember(p people.Profile) member { return member{shownUser(p), moment(p.DisabledAt)} }
 
-// askedGrant is what somebody is given.
+// askedGrant is a grant in a request.
 type askedGrant struct {
 	Role        people.Role `json:"role"`
 	Accounts    []string    `json:"accounts"`    // null: all
@@ -48,7 +48,7 @@ type askedGrant struct {
 
 func (a askedGrant) grant() people.Grant { return people.Grant(a) }
 
-// invitation is a link that was made and not yet used.
+// invitation is an invitation that has not been used yet.
 type invitation struct {
 	ID    string `json:"id"`
 	Email string `json:"email"`
@@ -57,7 +57,7 @@ type invitation struct {
 	ExpiresAt time.Time  `json:"expires_at"`
 }
 
-// madeInvitation shows its link, once.
+// madeInvitation is a new invitation with its link, which is shown only once.
 type madeInvitation struct {
 	invitation
 	Token string `json:"invitation"`
@@ -158,7 +158,7 @@ func (x *exchange) changePerson() (answer, error) {
 	return x.shownPerson(changed), nil
 }
 
-// givenList reads a list that may be left out, which gives nil, or be null, which gives a pointer to nil.
+// givenList reads an optional list. It returns nil if the member is missing, and a pointer to nil if it is null.
 func givenList(name string, raw json.RawMessage) (*[]string, error) {
 	if raw == nil {
 		return nil, nil
@@ -170,7 +170,7 @@ func givenList(name string, raw json.RawMessage) (*[]string, error) {
 	return new(lists[name]), nil
 }
 
-// removePerson minds If-Match where it is sent.
+// removePerson removes a person. If-Match is optional.
 func (x *exchange) removePerson() (answer, error) {
 	if err := x.readNothing(); err != nil {
 		return answer{}, err

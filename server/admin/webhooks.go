@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// webhookRoutes are the calls about what accounts' own servers are told.
+// webhookRoutes are the calls about webhooks and their deliveries.
 var webhookRoutes = []route{
 	{method: http.MethodGet, path: "/api/webhooks", who: person, needs: people.ReadWebhooks,
 		parameters: []string{accountParameter, limitParameter, cursorParameter}, call: (*exchange).webhooks},
@@ -38,7 +38,8 @@ var webhookRoutes = []route{
 
 const accountParameter = "account"
 
-// asker is who asks about the webhooks of an account. One that is not theirs is like one that does not exist.
+// asker returns the caller as package webhook needs it. It refuses an account that the caller does not see like one
+// that does not exist.
 func (x *exchange) asker(account string) (webhook.Asker, error) {
 	if err := x.who.See(account); err != nil {
 		return webhook.Asker{}, err
@@ -46,7 +47,7 @@ func (x *exchange) asker(account string) (webhook.Asker, error) {
 	return webhook.Asker{Account: account, Actor: x.who.Actor(), Full: x.who.May(people.FullRecipients) == nil}, nil
 }
 
-// named is who asks about the webhook in the path, and its id.
+// named returns the caller, and the id of the webhook in the path.
 func (x *exchange) named() (by webhook.Asker, id string, err error) {
 	id = x.gin.Param("webhook")
 	account, err := x.door.Webhooks.AccountOf(x.ctx, id)
@@ -92,7 +93,7 @@ func (x *exchange) webhooks() (answer, error) {
 	if all == nil {
 		all = []webhook.Endpoint{}
 	}
-	return answer{http.StatusOK, page[webhook.Endpoint]{Data: all}}, nil // an account has few
+	return answer{http.StatusOK, page[webhook.Endpoint]{Data: all}}, nil // an account has only a few
 }
 
 func (x *exchange) createWebhook() (answer, error) {
@@ -197,7 +198,7 @@ func (x *exchange) delivery() (answer, error) {
 	return answer{http.StatusOK, found}, err
 }
 
-// replayable is how many deliveries a replay sends, or would send, again.
+// replayable is how many deliveries a replay sends again, or would.
 type replayable struct {
 	Count int64 `json:"count"`
 }
