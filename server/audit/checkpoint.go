@@ -17,7 +17,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Checkpoint says what the log was at a moment: its first entries, as many as its size, have this root.
+// Checkpoint is the state of the log at a time: the first Size entries have this Root.
 type Checkpoint struct {
 	Origin string
 	Size   int64
@@ -34,8 +34,8 @@ type key struct {
 	public   string // as note.NewVerifier reads it
 }
 
-// newKey derives the key and the log's name from the index key, which outlives rotations of the keyring and is in
-// every backup: checkpoints of before a restore can still be checked.
+// newKey derives the key and the log's name from the index key. That key survives rotations of the keyring and is in
+// every backup, so that checkpoints from before a restore can still be verified.
 func newKey(index *crypto.IndexKey) (*key, error) {
 	seed := index.Sum32("audit checkpoint key")
 	name := index.Sum("audit log")
@@ -55,7 +55,7 @@ func newKey(index *crypto.IndexKey) (*key, error) {
 	return k, err
 }
 
-// sign makes the checkpoint of a tree: a note whose text is a C2SP tlog-checkpoint, with the time as its extension.
+// sign returns the checkpoint of a tree: a note whose text is a C2SP tlog-checkpoint, with the time as extension line.
 func (k *key) sign(tree sql.AuditTree) (Checkpoint, error) {
 	c := Checkpoint{Origin: k.origin, Size: tree.Size, Root: tree.Root, At: tree.SealedAt.Time()}
 	text := fmt.Sprintf("%s\n%d\n%s\n%s\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]),
@@ -89,7 +89,7 @@ func readCheckpoint(text string, verifier note.Verifier) (Checkpoint, error) {
 	return c, nil
 }
 
-// readCheckpoints reads a file of them.
+// readCheckpoints reads a file of checkpoints.
 func readCheckpoints(content []byte, verifier note.Verifier) ([]Checkpoint, error) {
 	var all []Checkpoint
 	var one bytes.Buffer

@@ -14,14 +14,14 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Compared is what two exports that fit were found to hold.
+// Compared is the result for two exports that match.
 type Compared struct {
 	Before, After Checkpoint
 	Removed       int64 // entries without content in the later one
 }
 
 // Compare reads an export and a later one of the same log, line by line. The error is a *Fault if the later one does
-// not begin with all that the earlier one has, or if either does not fit its own checkpoint.
+// not begin with the entries of the earlier one, or if either does not match its own checkpoint.
 func Compare(before, after io.Reader) (Compared, error) {
 	a, err := newExport("the first file", before, "")
 	if err != nil {
@@ -64,10 +64,10 @@ type export struct {
 	removed    int64
 }
 
-// maxLine bounds a line of an export.
+// maxLine is the length of an export's line at most, in bytes.
 const maxLine = 1 << 20
 
-// newExport reads the head of an export. Key is that of the file it is compared with, empty for the first.
+// newExport reads the head of an export. key is the key of the file it is compared with, empty for the first.
 func newExport(name string, r io.Reader, key string) (*export, error) {
 	e := &export{name: name, lines: bufio.NewScanner(r)}
 	e.lines.Buffer(nil, maxLine)
@@ -87,7 +87,7 @@ func newExport(name string, r io.Reader, key string) (*export, error) {
 	return e, nil
 }
 
-// next reads one entry, whose place is that of the line.
+// next reads the next line's entry.
 func (e *export) next() (stub, error) {
 	place := e.peaks.size
 	if !e.lines.Scan() {

@@ -18,8 +18,8 @@ const (
 	CallEntry   = "call"
 )
 
-// Entry is what the log says, as exports and the API show it. Its JSON is what the tree hashes: members may be added
-// if they are left out where they are empty, and none may change its name, form or order.
+// Entry is an entry of the log, as exports and the API show it. The tree hashes its JSON: a new member must be omitted
+// when it is empty, and no member may change its name, form or order.
 type Entry struct {
 	Type       string            `json:"type"`
 	ID         string            `json:"id,omitempty"` // of a change
@@ -30,9 +30,9 @@ type Entry struct {
 	Session    string            `json:"session,omitempty"`
 	Address    string            `json:"address,omitempty"` // of the peer
 	Request    string            `json:"request_id,omitempty"`
-	Person     string            `json:"person,omitempty"` // whom a change is about
+	Person     string            `json:"person,omitempty"` // the person that a change is about
 	Account    string            `json:"account,omitempty"`
-	Credential string            `json:"credential,omitempty"` // the key that made a call, or that a change is about
+	Credential string            `json:"credential,omitempty"` // the key of a call, or the key that a change is about
 	Result     string            `json:"result"`               // ok, fault, or the kind of the refusal
 	Method     string            `json:"method,omitempty"`
 	Status     int               `json:"status,omitempty"`
@@ -47,7 +47,7 @@ const Refused = "refused"
 // refusals are the kinds of changes that record a failed attempt.
 var refusals = []otp.ChangeKind{otp.SessionRefused, otp.FactorGuessed, otp.RefreshTokenReused, otp.RegistrationRefused}
 
-// prefixes begin the ids of those who act.
+// prefixes are the prefixes of actors' ids, by the actors' kinds.
 var prefixes = map[string]string{"person": "per", "service": "svc", "key": "key"}
 
 func textOf(prefix string, id otp.ID) string {
@@ -76,7 +76,7 @@ func ofChange(c otp.Change) Entry {
 	return e
 }
 
-// encode is the content of an entry.
+// encode returns the content of an entry.
 func (e Entry) encode() []byte {
 	content, err := json.Marshal(e)
 	if err != nil {
@@ -85,10 +85,10 @@ func (e Entry) encode() []byte {
 	return content
 }
 
-// stubSize is a byte for the kind of entry, eight for its time and 32 for the hash of its content.
+// stubSize is one byte for the entry's kind, eight for its time and 32 for the hash of its content.
 const stubSize = 1 + 8 + sha256.Size
 
-// stub is what the tree hashes of an entry.
+// stub is the part of an entry that the tree hashes.
 type stub [stubSize]byte
 
 // stubKinds are the kinds of entries by their byte.
@@ -112,7 +112,7 @@ func (s stub) at() otp.Millis { return otp.Millis(binary.BigEndian.Uint64(s[1:])
 // hash is the entry's leaf in the tree.
 func (s stub) hash() tlog.Hash { return tlog.RecordHash(s[:]) }
 
-// fits reports whether a content is the stub's.
+// fits reports whether content has the stub's hash.
 func (s stub) fits(content []byte) bool {
 	sum := sha256.Sum256(content)
 	return string(s[9:]) == string(sum[:])

@@ -15,11 +15,11 @@ import (
 	"otpbridge/server/otp"
 )
 
-// header is the first line of an export, and line each of the others. Entry is the content as it was sealed, byte by
-// byte; SHA256 stands in its place where it was removed.
+// header is the first line of an export, and line each of the others. Entry is the content exactly as it was sealed;
+// if it was removed, the line has SHA256 instead.
 type header struct {
 	Format     int    `json:"otpbridge_audit"`
-	Key        string `json:"key"` // checks the checkpoint's signature
+	Key        string `json:"key"` // verifies the checkpoint's signature
 	Checkpoint string `json:"checkpoint"`
 }
 
@@ -34,8 +34,8 @@ type line struct {
 // exportFormat is the version of the format.
 const exportFormat = 1
 
-// ExportJSON writes the whole log as lines of JSON, a page at a time, with a checkpoint of its end. Two such files can
-// be compared without a server, see Compare.
+// ExportJSON writes the whole log as lines of JSON, with a checkpoint of its end. Compare compares two such files
+// without a server.
 func (l *Log) ExportJSON(ctx context.Context, w io.Writer) error {
 	tree, err := l.store.Audit.Tree(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func (l *Log) ExportJSON(ctx context.Context, w io.Writer) error {
 	return errors.Join(err, out.Flush())
 }
 
-// columns are those of the CSV, with what an entry has in each.
+// columns are the columns of the CSV, with the function that returns an entry's value.
 var columns = []struct {
 	name string
 	of   func(Entry) string
@@ -98,7 +98,7 @@ func nonZero(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// ExportCSV writes the entries that have their content, for a spreadsheet. It proves nothing.
+// ExportCSV writes the entries that have their content, for a spreadsheet. The file proves nothing.
 func (l *Log) ExportCSV(ctx context.Context, w io.Writer) error {
 	tree, err := l.store.Audit.Tree(ctx)
 	if err != nil {
@@ -130,14 +130,14 @@ func (l *Log) ExportCSV(ctx context.Context, w io.Writer) error {
 	return errors.Join(err, out.Error())
 }
 
-// File is an export: its type, its name, and what writes it.
+// File is an export: its media type, its name, and the function that writes it.
 type File struct {
 	ContentType, Name string
 	Write             func(ctx context.Context, w io.Writer) error
 }
 
-// Export is the whole log as a file in a format, json or csv; that somebody takes it is recorded first. Refusal: Invalid
-// for another format.
+// Export returns the whole log as a file in a format, json or csv. It first records the export in the log. Refusal:
+// Invalid for another format.
 func (l *Log) Export(ctx context.Context, by otp.Actor, format string, now otp.Millis) (File, error) {
 	file := File{"application/jsonl", "audit.jsonl", l.ExportJSON}
 	switch format {
@@ -150,10 +150,11 @@ func (l *Log) Export(ctx context.Context, by otp.Actor, format string, now otp.M
 	return file, l.NoteReading(ctx, otp.AuditExported, by, map[string]string{"format": format}, "", now)
 }
 
-// formulas begin what spreadsheets run, some also in their wide forms, and after blanks that they skip.
+// formulas are the characters that begin a formula in a spreadsheet, some also in their full-width forms.
 const formulas = "=+-@|%\t\r\n＝＋－＠｜％"
 
-// inert is a text as a cell that no spreadsheet takes for a formula: an apostrophe in front says that it is text.
+// inert returns a cell that no spreadsheet takes for a formula: an apostrophe in front marks it as text. Spreadsheets
+// skip blanks and quotes before a formula, so inert does too.
 func inert(cell string) string {
 	begin := strings.TrimLeft(cell, " \u00a0\u200b\u3000\ufeff\x00'\"")
 	if strings.ContainsAny(firstRune(cell), formulas) || strings.ContainsAny(firstRune(begin), formulas) {

@@ -19,7 +19,7 @@ import (
 	"otpbridge/sql"
 )
 
-// maxGathered is how many calls wait for being written; further ones are dropped and counted.
+// maxGathered is how many calls may wait to be written; further ones are dropped and counted.
 const maxGathered = 1 << 15
 
 // Options are what a log needs.
@@ -29,37 +29,37 @@ type Options struct {
 	Log   *slog.Logger
 	// CallDays and ChangeDays are how long the content of entries is kept.
 	CallDays, ChangeDays int
-	// CheckpointFile gets every checkpoint appended; empty for none.
+	// CheckpointFile is the file that every checkpoint is appended to; empty for none.
 	CheckpointFile string
-	// Pushed is called after each checkpoint, to push what else is to be where the database's owner has no hand; nil
-	// calls nothing.
+	// Pushed is called after each checkpoint, to copy other data out of the reach of the database's owner; it may be
+	// nil.
 	Pushed func(context.Context) error
-	// Tell brings a checkpoint to whoever asked to be told of them, once a minute; nil for nobody.
+	// Tell sends a checkpoint to webhooks, once a minute; it may be nil.
 	Tell func(context.Context, Checkpoint) error
 }
 
-// Log is the audit log of one database. It is safe for concurrent use, and several servers may have one each.
+// Log is the audit log of one database. It is safe for concurrent use. Every server of a database has one.
 type Log struct {
 	Options
 	store *sql.Store
 	key   *key
 
 	sealing sync.Mutex
-	pack    packer // of whoever is sealing
+	pack    packer // guarded by sealing
 
 	mu      sync.Mutex
 	calls   []Call
 	dropped int
 	lists   map[string][]string
 
-	sealed atomic.Pointer[time.Time] // when that last succeeded; nil before Start
+	sealed atomic.Pointer[time.Time] // when sealing last succeeded; nil before Start
 
 	wake chan struct{}
 	stop chan struct{}
 	done sync.WaitGroup
 }
 
-// Open returns a log that nothing runs yet: it can be read, verified and sealed by hand.
+// Open returns a log. Without Start it can be read, verified and sealed with Seal.
 func Open(o Options) (*Log, error) {
 	k, err := newKey(o.Vault.Index)
 	if err != nil {
@@ -68,10 +68,10 @@ func Open(o Options) (*Log, error) {
 	return &Log{Options: o, store: o.Store, key: k, wake: make(chan struct{}, 1), stop: make(chan struct{})}, nil
 }
 
-// Origin names the log in its checkpoints, and PublicKey checks their signatures.
+// Origin returns the log's name in its checkpoints.
 func (l *Log) Origin() string { return l.key.origin }
 
-// PublicKey is the key in the form of golang.org/x/mod/sumdb/note.
+// PublicKey returns the key that verifies the checkpoints' signatures, in the form of golang.org/x/mod/sumdb/note.
 func (l *Log) PublicKey() string { return l.key.public }
 
 // Call is a request that a door has answered.
@@ -82,14 +82,14 @@ type Call struct {
 	Method  string
 	Status  int
 	Result  string     // ok, fault, or the kind of the refusal
-	Request string     // the id, in the form that the log may hold
+	Request string     // the request's id, in the form that may be logged
 	Address netip.Addr // of the peer
-	Account string     // once the caller is known
-	Key     otp.ID     // of the caller, zero for a person or a stranger
-	Actor   otp.Actor  // a person or service account, else zero
+	Account string     // empty if the caller is unknown
+	Key     otp.ID     // of the caller; zero for a person or a stranger
+	Actor   otp.Actor  // a person or service account; else zero
 
 	parameters []string
-	dropped    int // calls before it that are not in the log
+	dropped    int // how many calls were dropped before it
 }
 
 func (c Call) entry() Entry {
@@ -105,9 +105,9 @@ func (c Call) entry() Entry {
 	return e
 }
 
-// Record adds a call. It never waits: the call is written within a second, and lost if the server crashes before. When
-// too many wait, it is dropped, and the next one that is written says how many were. Names are those of the parameters
-// in its query, with a blank between them, and no value.
+// Record adds a call. It never waits. The call is written within a second, and is lost if the server crashes before.
+// If too many calls wait, it is dropped, and the next call that is written has the number of dropped ones. names are
+// the names of the query's parameters, separated by blanks, without values.
 func (l *Log) Record(call Call, names []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,8 +127,8 @@ func (l *Log) Record(call Call, names []byte) {
 	}
 }
 
-// Behind is for how long nothing could be sealed, or no checkpoint be pushed; 0 before Start. The metric and the alert
-// tell it. Whatever is recorded meanwhile is kept, but nobody could prove afterwards that it was not changed.
+// Behind returns the time since entries were last sealed and a checkpoint pushed; 0 before Start. The metric and the
+// alert use it. Entries of that time are kept, but a change of them could not be detected.
 func (l *Log) Behind() time.Duration {
 	if sealed := l.sealed.Load(); sealed != nil {
 		return time.Since(*sealed)
@@ -136,7 +136,7 @@ func (l *Log) Behind() time.Duration {
 	return 0
 }
 
-// Collectors are the log's metrics, for a registry.
+// Collectors returns the log's metrics, for a registry.
 func (l *Log) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "otpbridge", Name: "audit_unsealed_seconds",
@@ -144,10 +144,10 @@ func (l *Log) Collectors() []prometheus.Collector {
 	}, func() float64 { return l.Behind().Seconds() })}
 }
 
-// maxLists is how many lists of names are remembered. Applications use a few.
+// maxLists is how many lists of parameter names are remembered. Applications use a few.
 const maxLists = 512
 
-// list splits names. Calls with the same ones share a list, so that a call costs no memory of its own for it.
+// list splits names. Calls with the same names share one list, to save memory.
 func (l *Log) list(names []byte) []string {
 	if list, known := l.lists[string(names)]; known {
 		return list
@@ -217,14 +217,14 @@ func (l *Log) Start() {
 	})
 }
 
-// Close seals what waits and ends what Start began.
+// Close seals what waits, and stops what Start started.
 func (l *Log) Close() {
 	close(l.stop)
 	l.done.Wait()
 }
 
-// tend seals once, and pushes what came of it. A fault is logged once until it is over: the calls are kept, as far as
-// there is room, and the changes wait in their table.
+// tend seals what waits, and pushes the checkpoints. After a fault the calls are kept, as far as there is room, and
+// the changes wait in their table. A fault is logged once until it is over.
 func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 	waiting, asked, err := false, look, error(nil)
 	if look {
@@ -244,14 +244,14 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 		if err = p.push(tree); err == nil && l.Pushed != nil {
 			err = l.Pushed(ctx)
 		}
-		more = waiting || len(calls) == sealCalls // what came meanwhile is sealed with what comes next
+		more = waiting || len(calls) == sealCalls // a few new calls wait for the next time
 	}
-	if asked { // else this says nothing of the database
+	if asked { // otherwise the database was not used
 		p.report(err)
 	}
 }
 
-// Seal seals everything that waits now and returns the checkpoint.
+// Seal seals everything that waits, and returns the checkpoint.
 func (l *Log) Seal(ctx context.Context) (Checkpoint, error) {
 	for {
 		calls := l.take()
@@ -266,14 +266,14 @@ func (l *Log) Seal(ctx context.Context) (Checkpoint, error) {
 	}
 }
 
-// pusher brings checkpoints to where whoever can write to the database cannot.
+// pusher copies checkpoints to places that a writer of the database cannot change.
 type pusher struct {
 	log    *Log
 	logged time.Time
 	failed bool
 }
 
-// logEvery is the pause between two checkpoints in the server's log, and to webhooks. The file gets every one.
+// logEvery is the pause between two checkpoints in the server's log and to webhooks. The file gets all of them.
 const logEvery = time.Minute
 
 func (p *pusher) push(tree sql.AuditTree) error {

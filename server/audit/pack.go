@@ -19,7 +19,7 @@ type packedCalls struct {
 	terms []otp.ID
 }
 
-// packer compresses calls: a line of theirs shrinks to a tenth.
+// packer compresses calls, to about a tenth of their size.
 type packer struct {
 	deflate *flate.Writer
 	entry   Entry
@@ -27,7 +27,7 @@ type packer struct {
 	encoder *json.Encoder
 }
 
-// calls packs calls. Each is hashed in the form in which it is stored.
+// calls packs calls. Each call's hash is of its line as it is stored.
 func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 	if len(calls) == 0 {
 		return packed, nil
@@ -52,7 +52,7 @@ func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 			p.entry.Address = once(addresses, call.Address, netip.Addr.String)
 		}
 		p.line.Reset()
-		if err := p.encoder.Encode(&p.entry); err != nil { // as Entry.encode does, and ends the line
+		if err := p.encoder.Encode(&p.entry); err != nil { // the same JSON as Entry.encode, and a newline
 			return packed, err
 		}
 		line := p.line.Bytes()
@@ -72,7 +72,7 @@ func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 	return packed, err
 }
 
-// once returns the text of a value, made once for all calls that have it.
+// once returns the text of a value, and computes it only once for all calls with that value.
 func once[K comparable](made map[K]string, value K, text func(K) string) string {
 	if _, known := made[value]; !known {
 		made[value] = text(value)
@@ -80,10 +80,10 @@ func once[K comparable](made map[K]string, value K, text func(K) string) string 
 	return made[value]
 }
 
-// maxPage bounds what unpacking one page may take, whoever wrote it.
+// maxPage is the unpacked size of a page at most, in bytes. It protects against a page that somebody forged.
 const maxPage = 64 << 20
 
-// unpackCalls returns the contents of a page's calls, nil where there are none or they have been removed.
+// unpackCalls returns the contents of a page's calls, nil if it has none or they have been removed.
 func unpackCalls(page sql.AuditPage) ([][]byte, error) {
 	if page.Calls == nil {
 		return nil, nil

@@ -8,18 +8,18 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// Proof shows that an entry is in the log of a checkpoint. With the hash of the entry's stub and package tlog, or any
-// other that knows RFC 6962, it can be checked without this server.
+// Proof proves that an entry is in the log of a checkpoint. Package tlog, or any other implementation of RFC 6962, can
+// verify it with the hash of the entry's stub, without this server.
 type Proof struct {
 	Place      int64           `json:"place"`
-	Entry      json.RawMessage `json:"entry,omitempty"` // missing once it was removed
+	Entry      json.RawMessage `json:"entry,omitempty"` // missing if it was removed
 	Stub       string          `json:"stub"`            // hex; see the page on the audit log
 	Hashes     []tlog.Hash     `json:"hashes"`
 	Key        string          `json:"key"`
 	Checkpoint string          `json:"checkpoint"`
 }
 
-// Prove makes the proof of an entry. Error: sql.ErrNotFound for a place that has none.
+// Prove returns the proof of an entry. Error: sql.ErrNotFound for a place without an entry.
 func (l *Log) Prove(ctx context.Context, place int64) (Proof, error) {
 	tree, err := l.store.Audit.Tree(ctx)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"otpbridge/sql"
 )
 
-// contents returns the content of each entry of a page, nil where it was removed.
+// contents returns the content of each entry of a page, nil for one that was removed.
 func (l *Log) contents(ctx context.Context, page sql.AuditPage, stubs []stub) ([][]byte, error) {
 	contents := make([][]byte, len(stubs))
 	calls, err := unpackCalls(page)
 	if err != nil {
-		calls = nil // reported where the first of them is looked at
+		calls = nil // the first of these calls is then reported as a fault
 	}
 	next := 0
 	for i, s := range stubs {
@@ -39,7 +39,7 @@ func (l *Log) contents(ctx context.Context, page sql.AuditPage, stubs []stub) ([
 	return contents, nil
 }
 
-// walk visits every entry before a place, a page at a time. Content is nil where it was removed.
+// walk visits every entry before a place, a page at a time. content is nil if it was removed.
 func (l *Log) walk(ctx context.Context, end int64, visit func(place int64, s stub, content []byte) error) error {
 	for place := int64(0); place < end; {
 		pages, err := l.store.Audit.Pages(ctx, place, pagesAtOnce)

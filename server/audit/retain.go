@@ -10,10 +10,10 @@ import (
 	"otpbridge/server/otp"
 )
 
-// sweepEvery is the pause between two removals of what is past its time.
+// sweepEvery is the pause between two removals of expired content.
 const sweepEvery = 10 * time.Minute
 
-// keptFrom is the time from which on entries of a kind have their content.
+// keptFrom returns the time since which entries of a kind keep their content.
 func (l *Log) keptFrom(kind string, now otp.Millis) otp.Millis {
 	days := l.ChangeDays
 	if kind == CallEntry {

@@ -11,14 +11,15 @@ import (
 	"otpbridge/sql"
 )
 
-// The most that one sealing takes, so that no batch of codes waits long for it.
+// How many entries one sealing takes at most, so that sends do not wait long for the database.
 const (
 	sealChanges = 500
 	sealCalls   = 4096
 )
 
-// seal gives places to the changes that wait and to calls, and returns the tree with them. Any server may seal at any
-// time: they take turns on the tree's row. A change whose transaction commits late is sealed late.
+// seal gives places to the waiting changes and to calls, and returns the new tree and whether more changes may wait.
+// Every server may seal at any time: the lock on the tree's row orders them. A change whose transaction commits late
+// is sealed late.
 func (l *Log) seal(ctx context.Context, calls []Call, now otp.Millis) (tree sql.AuditTree, more bool, err error) {
 	l.sealing.Lock()
 	defer l.sealing.Unlock()
@@ -62,20 +63,20 @@ func sealed(state sql.AuditState, packed packedCalls, now otp.Millis) (*sql.Audi
 	return made, err
 }
 
-// pairs are what an entry is found by.
+// pairs returns the names and values that a search can compare.
 func (e Entry) pairs() [6][2]string {
 	return [6][2]string{{"action", e.Action}, {"actor", e.Actor}, {"account", e.Account}, {"credential", e.Credential},
 		{"address", e.Address}, {"result", e.Result}}
 }
 
-// term is what a page with calls is found by.
+// term returns the search term under which pages with such a call are found.
 func term(pair [2]string) otp.ID {
 	sum := sha256.Sum256([]byte(pair[0] + "\x00" + pair[1]))
 	return otp.ID(sum[:16])
 }
 
-// sealEvery and lookEvery are the pauses between two sealings while calls come, and between two looks for changes of
-// servers and commands that do not seal themselves.
+// sealEvery is the pause between two sealings of calls. lookEvery is the pause between two searches for waiting
+// changes, which include those of the command line: it does not seal.
 const (
 	sealEvery = 500 * time.Millisecond
 	lookEvery = time.Second

@@ -10,29 +10,29 @@ import (
 	"otpbridge/sql"
 )
 
-// Query says which entries are looked for. What is zero does not matter.
+// Query is a search for entries. A zero field matches every entry.
 type Query struct {
 	Action, Actor, Account, Credential, Address, Result string
-	From, To                                            otp.Millis // from one up to another
-	Before                                              int64      // the Next of the part before
+	From, To                                            otp.Millis // including From, excluding To
+	Before                                              int64      // the Next of the previous page
 	Limit                                               int
 }
 
-// Filters are the parameters of a request that say what is looked for.
+// Filters returns the names of a request's parameters for a search.
 func Filters() []string {
 	return []string{"limit", "cursor", "action", "actor", "account", "credential", "address", "result", "from", "to"}
 }
 
-// QueryOf makes a query of what the parameters say that are texts. Its account is whatever the request says.
+// QueryOf returns a query with the text parameters. It does not check that the caller sees the account.
 func QueryOf(text func(parameter string) string) Query {
 	return Query{Action: text("action"), Actor: text("actor"), Account: text("account"), Credential: text("credential"),
 		Address: text("address"), Result: text("result")}
 }
 
-// Found is one part of the answer to a query.
+// Found is one page of the answer to a query.
 type Found struct {
 	Entries []Placed // the newest first
-	Next    int64    // the Before of the next part; 0 if this is the last
+	Next    int64    // the Before of the next page; 0 if this is the last
 }
 
 // Placed is an entry with its place.
@@ -41,18 +41,18 @@ type Placed struct {
 	Entry
 }
 
-// The most pages that one part of an answer looks at, and how many at once. A page can hold each thing that is looked
-// for without a call that has all of it.
+// How many pages of the log one page of an answer reads at most, and how many at once. A page of the log can contain
+// all terms of a search without a call that matches all of them, so the number is limited.
 const (
 	searchPages = 128
 	searchChunk = 8
 )
 
-// clockSlack is more than the clocks of two servers differ by.
+// clockSlack is more than the difference of two servers' clocks.
 const clockSlack = otp.Minute
 
-// Read records that somebody reads the log, and searches all of it. What was not sealed yet is not found: it is a
-// second later.
+// Read records that somebody reads the log, and searches it. Entries that are not sealed yet are not found; they are
+// sealed within about a second.
 func (l *Log) Read(ctx context.Context, reader otp.Actor, q Query, now otp.Millis) (Found, error) {
 	if err := l.NoteReading(ctx, otp.AuditRead, reader, q.details(), q.Account, now); err != nil {
 		return Found{}, err
@@ -92,7 +92,7 @@ func (l *Log) NoteReading(ctx context.Context, kind otp.ChangeKind, reader otp.A
 	})
 }
 
-// details say what was looked for.
+// details returns the query as details of an entry.
 func (q Query) details() map[string]string {
 	all := map[string]string{}
 	for _, pair := range q.pairs() {
@@ -114,8 +114,8 @@ func (q Query) pairs() [6][2]string {
 		Result: q.Result}.pairs()
 }
 
-// between turns moments into places. Entries are sealed in about the order of their times; the tree knows by how much
-// one was ever late.
+// between turns the query's times into places. Entries are sealed in about the order of their times; the tree has the
+// longest delay so far.
 func (l *Log) between(ctx context.Context, tree sql.AuditTree, q Query) (from, before int64, err error) {
 	before = tree.Size
 	if q.From != 0 {
@@ -170,7 +170,7 @@ func (l *Log) findChanges(ctx context.Context, q Query, from, before int64) ([]P
 	return found, err
 }
 
-// findCalls returns calls, and the place down to which all pages were looked at.
+// findCalls returns calls, newest first, and the place down to which it has searched.
 func (l *Log) findCalls(ctx context.Context, q Query, from, before int64) (found []Placed, looked int64, err error) {
 	var terms []otp.ID
 	for _, pair := range q.pairs() {
@@ -178,7 +178,7 @@ func (l *Log) findCalls(ctx context.Context, q Query, from, before int64) (found
 			terms = append(terms, term(pair))
 		}
 	}
-	// The page that holds the place before begins before it, so it is looked at too.
+	// The page that contains the place before is searched too, because it begins earlier.
 	for next, n := before, 0; n < searchPages && len(found) <= q.Limit; n += searchChunk {
 		pages, err := l.store.Audit.FindPages(ctx, terms, from, next, searchChunk)
 		if err != nil {
@@ -186,7 +186,7 @@ func (l *Log) findCalls(ctx context.Context, q Query, from, before int64) (found
 		}
 		for _, page := range pages {
 			if len(found) > q.Limit {
-				return found, next, nil // older pages are of the next part
+				return found, next, nil // older pages come with the answer's next page
 			}
 			matching, err := callsOf(page, q, before)
 			if err != nil {
@@ -201,7 +201,8 @@ func (l *Log) findCalls(ctx context.Context, q Query, from, before int64) (found
 	return found, looked, nil
 }
 
-// callsOf returns the calls of a page that a query looks for, of the newest as many as one part can show and one more.
+// callsOf returns the calls of a page that match a query, newest first, at most one more than a page of the answer
+// has.
 func callsOf(page sql.AuditPage, q Query, before int64) (found []Placed, err error) {
 	calls, err := unpackCalls(page)
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"otpbridge/sql"
 )
 
-// Tiles hold the tree's hashes as tlog defines them: 256 neighbours of one level, on every eighth level.
+// Tiles store the tree's hashes as tlog defines them: 256 neighbours of one level, on every eighth level.
 const (
 	tileHeight = 8
 	tileWidth  = 1 << tileHeight
 )
 
-// readTile returns the hashes of a tile, nil for one that is not there.
+// readTile returns the hashes of a tile, nil for one that does not exist.
 type readTile func(level int, number int64) ([]byte, error)
 
 // hashes reads stored hashes of the tree from tiles.
@@ -81,7 +81,7 @@ func grow(size int64, leaves []tlog.Hash, read readTile) ([]sql.AuditTile, tlog.
 	return changed, root, err
 }
 
-// tileRoot is the hash above all hashes of a full tile.
+// tileRoot returns the root hash of a full tile.
 func tileRoot(data []byte) tlog.Hash {
 	row := make([]tlog.Hash, tileWidth)
 	for i := range row {
@@ -95,7 +95,7 @@ func tileRoot(data []byte) tlog.Hash {
 	return row[0]
 }
 
-// peaks computes a tree's root leaf by leaf, in memory for one hash of each level.
+// peaks computes a tree's root leaf by leaf. It stores one hash for each level.
 type peaks struct {
 	size   int64
 	hashes []tlog.Hash // of the full subtrees, the largest first

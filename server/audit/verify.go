@@ -14,7 +14,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Fault is the first entry of a log that does not fit. An error of reading is none.
+// Fault is the first entry that was changed, removed or moved. An error of reading the log is not a Fault.
 type Fault struct {
 	Place   int64
 	Problem string
@@ -25,21 +25,21 @@ func (f *Fault) Error() string { return fmt.Sprintf("entry %d %s", f.Place, f.Pr
 // VerifyTime is how long a door waits for Verify. The command line waits until all is read.
 const VerifyTime = time.Minute
 
-// Report is what a log that fits was found to hold.
+// Report is the result for a log without a fault.
 type Report struct {
-	Entries     int64 // with a place
-	Removed     int64 // of those, without content because their time is over
+	Entries     int64 // that are sealed
+	Removed     int64 // of these, without content because their time is over
 	Checkpoints int   // that were compared
 	Now         Checkpoint
 }
 
-// Verify reads the whole log, a page at a time, and compares it with itself and with checkpoints of before, the text
-// of a file or none. The error is a *Fault for a log that was tampered with or is damaged. Refusal: Invalid for
-// checkpoints that are damaged or of another log.
+// Verify reads the whole log, a page at a time, and compares it with its tree and with earlier checkpoints; since is
+// the text of a checkpoint file, or empty. The error is a *Fault for a log that was tampered with or is damaged.
+// Refusal: Invalid for checkpoints that are damaged or of another log.
 //
-// An entry that was changed without the tree is named exactly. If the tree was computed anew as well, which takes the
-// database and the keyring, only a checkpoint can tell; the fault then names the first entry after the last checkpoint
-// that fits.
+// If an entry was changed but not the tree, the fault names exactly that entry. If the tree was computed again as
+// well, which takes the database and the keyring, only a checkpoint shows it; the fault then names the first entry
+// after the last checkpoint that matches.
 func (l *Log) Verify(ctx context.Context, since []byte, now otp.Millis) (Report, error) {
 	checkpoints, err := readCheckpoints(since, l.key.verifier)
 	if err != nil {
@@ -60,7 +60,7 @@ func (l *Log) Verify(ctx context.Context, since []byte, now otp.Millis) (Report,
 		}
 		for _, page := range pages {
 			if page.Place >= tree.Size {
-				break // sealed since
+				break // sealed since Verify began
 			}
 			if err := v.page(page); err != nil {
 				return Report{}, err
@@ -138,7 +138,7 @@ func (v *verification) entry(s stub, content []byte) error {
 	return v.against.compare(&v.peaks)
 }
 
-// end compares what was read with the tree's row, and looks for changes beyond it.
+// end compares the computed root with the tree's row, and looks for changes that have no place in the tree.
 func (v *verification) end(tree sql.AuditTree) error {
 	if v.peaks.root() != tlog.Hash(tree.Root) {
 		return &Fault{v.against.fits, "or one after it was changed: the tree's root is another"}
@@ -153,17 +153,17 @@ func (v *verification) end(tree sql.AuditTree) error {
 	if err != nil || len(beyond) == 0 {
 		return err
 	}
-	now, err := v.log.store.Audit.Tree(v.ctx) // read last: it holds what was sealed while this was reading
+	now, err := v.log.store.Audit.Tree(v.ctx) // read last: it includes what was sealed meanwhile
 	if last := beyond[len(beyond)-1].Place; err == nil && last >= now.Size {
 		return &Fault{last, "is a change beyond the end of the tree"}
 	}
 	return err
 }
 
-// against is checkpoints that a walk through the log passes, the smallest first.
+// against compares checkpoints during a walk through the log, the smallest first.
 type against struct {
 	waiting []Checkpoint
-	fits    int64 // the size of the last that did
+	fits    int64 // the size of the last one that matched
 }
 
 func newAgainst(all []Checkpoint) *against {
