@@ -17,30 +17,29 @@ import (
 )
 
 const (
-	// maxEndpoints bounds the endpoints of an account, because each of its events writes a row for each of them.
+	// maxEndpoints is how many endpoints an account may have. Each event writes a row for each endpoint.
 	maxEndpoints = 16
-	// overlap is how long an old secret goes on signing beside a new one.
+	// overlap is how long a replaced secret still signs beside the new one.
 	overlap = 24 * otp.Hour
 )
 
-// The headers that a signature in hexadecimal digits may stand in: ours, and those of two services that are
-// replaced by this one.
+// The headers that can carry the hexadecimal signature: ours, and those of two services that OTPBridge replaces.
 var signatureHeaders = []string{"X-OTP-Signature", "X-KOTP-Signature", "X-Kindly-Signature"}
 
-// The choices of what is shown of recipients.
+// The ways to show recipients.
 const (
 	masked = "masked"
 	full   = "full"
 )
 
-// Why an endpoint is off.
+// The reasons why an endpoint is off.
 const (
 	offDisabled = "disabled" // by a person or a key
 	offGone     = "gone"     // it answered 410
 	offPaused   = "paused"   // deliveries failed for days
 )
 
-// Wish is what is asked of an endpoint; nil leaves a member as it is, or to its default.
+// Wish has the members of an endpoint to set. A nil member keeps its value, or gets its default.
 type Wish struct {
 	URL             *string  `json:"url" null:"refused"`
 	Events          []string `json:"events" null:"refused"`
@@ -51,21 +50,21 @@ type Wish struct {
 	Recipients      *string  `json:"recipients" null:"refused"`
 }
 
-// Asker is who asks, and for which account.
+// Asker is the caller and the account that the call is about.
 type Asker struct {
 	Account string
 	Actor   otp.Actor
-	// Environment is the only one whose events and endpoints concern them; empty for all.
+	// Environment limits the endpoints and events that the caller sees; empty for all environments.
 	Environment otp.Environment
-	// Full says that they may have whole recipients sent.
+	// Full reports whether the caller may have whole recipients sent.
 	Full bool
 }
 
-// Endpoint is what is shown of one.
+// Endpoint is an endpoint as the API shows it.
 type Endpoint struct {
 	ID              string     `json:"id"`
 	Account         string     `json:"account"`
-	Environment     string     `json:"environment,omitempty"` // all, if it is missing
+	Environment     string     `json:"environment,omitempty"` // missing: all
 	URL             string     `json:"url"`
 	Events          []string   `json:"events"`
 	Description     string     `json:"description"`
@@ -74,7 +73,7 @@ type Endpoint struct {
 	Format          string     `json:"format"`
 	SignatureHeader string     `json:"signature_header"`
 	Recipients      string     `json:"recipients"`
-	Secret          string     `json:"secret,omitempty"` // once, by the call that made it
+	Secret          string     `json:"secret,omitempty"` // only in the answer of the call that made it
 	OldSecretUntil  *time.Time `json:"old_secret_until,omitempty"`
 	FailingSince    *time.Time `json:"failing_since,omitempty"`
 	CreatedAt       time.Time  `json:"created_at"`
@@ -100,18 +99,17 @@ func timeOf(at otp.Millis) *time.Time {
 	return &t
 }
 
-// EndpointPrefix and DeliveryPrefix are the types of ids.
+// EndpointPrefix and DeliveryPrefix are the prefixes of ids.
 const (
 	EndpointPrefix = "whk"
 	DeliveryPrefix = "wdl"
 )
 
-// ErrNone is the refusal of an endpoint, or a delivery, that is not the account's.
+// ErrNone is the refusal for an endpoint or delivery that does not exist in the account.
 var ErrNone = otp.Refuse(otp.NotFound, "there is no such webhook or delivery")
 
-// Create makes an endpoint, whose secret is shown this once. ID is zero, or made by a caller who may ask twice.
-// Refusals: Invalid, Forbidden,
-// NotFound for an account that does not exist.
+// Create makes an endpoint, and returns its secret, which is not shown again. id is zero for a new one; a caller that
+// may repeat the call passes the same id. Refusals: Invalid, Forbidden, NotFound for an account that does not exist.
 func (w *Webhooks) Create(ctx context.Context, by Asker, id otp.ID, wish Wish) (Endpoint, error) {
 	if id.IsZero() {
 		id = sql.NewID()
@@ -161,20 +159,20 @@ func (a Asker) change(kind otp.ChangeKind, e *sql.Endpoint, now otp.Millis) otp.
 		Details: map[string]string{"webhook": e.ID.Text(EndpointPrefix)}}
 }
 
-// newSecret is random, in the form of Standard Webhooks.
+// newSecret returns a random secret in the form of Standard Webhooks.
 func newSecret() string {
 	raw := make([]byte, 32)
-	rand.Read(raw) // never fails: crypto/rand ends the process instead
+	rand.Read(raw) // never returns an error; crypto/rand ends the process instead
 	return "whsec_" + base64.StdEncoding.EncodeToString(raw)
 }
 
-// grant makes an endpoint what is asked for.
+// grant applies a wish to an endpoint, if the caller may.
 func (w *Webhooks) grant(e *sql.Endpoint, by Asker, wish Wish, now otp.Millis) error {
 	if wish.URL != nil {
 		if err := w.Guard.Check(*wish.URL); err != nil {
 			return otp.RefuseField("url", err.Error())
 		}
-		// Whoever names another address decides who gets to know the recipients.
+		// A new URL would get the whole recipients, so it needs the same right.
 		if e.Recipients == full && *wish.URL != e.URL && !by.Full {
 			return errFull
 		}
@@ -247,7 +245,7 @@ func checkEvents(events []string) error {
 	return nil
 }
 
-// List shows the endpoints of accounts that are told of an environment, or of any for the empty one, the oldest first.
+// List returns the endpoints of accounts, oldest first: those that are told of an environment, or all if of is empty.
 func (w *Webhooks) List(ctx context.Context, of otp.Environment, accounts ...string) (all []Endpoint, err error) {
 	found, err := w.Store.Webhooks.List(ctx, accounts...)
 	for i := range found {
@@ -262,7 +260,7 @@ func (a Asker) sees(e *sql.Endpoint) bool {
 	return a.Environment == "" || e.Environment == string(a.Environment)
 }
 
-// Find shows one. Refusal: NotFound.
+// Find returns one endpoint. Refusal: NotFound.
 func (w *Webhooks) Find(ctx context.Context, by Asker, id string) (Endpoint, error) {
 	e, err := w.find(ctx, by, id)
 	if err != nil {
@@ -296,7 +294,7 @@ func (w *Webhooks) AccountOf(ctx context.Context, text string) (string, error) {
 	return account, err
 }
 
-// edit changes an endpoint as it is in the transaction, once match has accepted its version.
+// edit locks an endpoint in a transaction and changes it with do, after match has accepted its version.
 func (w *Webhooks) edit(ctx context.Context, by Asker, text string, kind otp.ChangeKind, match func(version int64) error,
 	do func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error) (e sql.Endpoint, err error) {
 	id, ok := otp.ParseID(EndpointPrefix, text)
@@ -324,7 +322,7 @@ func (w *Webhooks) edit(ctx context.Context, by Asker, text string, kind otp.Cha
 	return e, err
 }
 
-// update writes an edited endpoint, which is locked.
+// update writes an edited endpoint. The caller has locked its row.
 func (w *Webhooks) update(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error {
 	e.UpdatedAt = now
 	if _, err := w.Store.Webhooks.Update(tx, *e); err != nil {
@@ -334,8 +332,8 @@ func (w *Webhooks) update(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error {
 	return nil
 }
 
-// Change changes an endpoint. Switching one on forgets that it failed. Refusals: NotFound, Invalid, Forbidden and
-// those of match.
+// Change changes an endpoint. Switching it on resets the time since which it has failed. Refusals: NotFound, Invalid,
+// Forbidden and those of match.
 func (w *Webhooks) Change(ctx context.Context, by Asker, id string, match func(version int64) error,
 	wish Wish) (Endpoint, error) {
 	e, err := w.edit(ctx, by, id, otp.WebhookChanged, match, func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error {
@@ -350,8 +348,8 @@ func (w *Webhooks) Change(ctx context.Context, by Asker, id string, match func(v
 	return shown(&e, ""), nil
 }
 
-// Rotate gives an endpoint a new secret, shown this once. The old one signs beside it for a day. Refusals: NotFound
-// and those of match.
+// Rotate gives an endpoint a new secret and returns it; it is not shown again. The old secret signs beside it for a
+// day. Refusals: NotFound and those of match.
 func (w *Webhooks) Rotate(ctx context.Context, by Asker, id string, match func(version int64) error) (Endpoint, error) {
 	secret := newSecret()
 	e, err := w.edit(ctx, by, id, otp.WebhookRotated, match, func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error {
@@ -365,7 +363,7 @@ func (w *Webhooks) Rotate(ctx context.Context, by Asker, id string, match func(v
 	return shown(&e, secret), nil
 }
 
-// Delete removes an endpoint and what it was told. Refusals: NotFound and those of match.
+// Delete removes an endpoint and its deliveries. Refusals: NotFound and those of match.
 func (w *Webhooks) Delete(ctx context.Context, by Asker, id string, match func(version int64) error) error {
 	_, err := w.edit(ctx, by, id, otp.WebhookRemoved, match, func(tx *sql.Tx, e *sql.Endpoint, _ otp.Millis) error {
 		_, err := w.Store.Webhooks.Delete(tx, e.Account, e.ID, e.Version)
@@ -374,7 +372,7 @@ func (w *Webhooks) Delete(ctx context.Context, by Asker, id string, match func(v
 	return err
 }
 
-// secrets are the texts that sign at now, the new one first.
+// secrets returns the secrets that sign at now, the newest first.
 func (w *Webhooks) secrets(e *sql.Endpoint, now otp.Millis) (texts []string, err error) {
 	sealed := [][]byte{e.Secret}
 	if e.OldSecret != nil && now < e.OldUntil {

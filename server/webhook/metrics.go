@@ -8,7 +8,7 @@ import (
 	"otpbridge/sql"
 )
 
-// metrics count what is told. No label holds anything that a customer chose.
+// metrics count tries and endpoints that were switched off. No label has a value that a customer chose.
 type metrics struct {
 	tries   *prometheus.CounterVec
 	seconds prometheus.Histogram
@@ -44,7 +44,7 @@ func (m *metrics) tried(state string, took time.Duration) {
 	m.seconds.Observe(took.Seconds())
 }
 
-// Collectors are the metrics, for a registry.
+// Collectors returns the metrics, for a registry.
 func (w *Webhooks) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{w.metrics.tries, w.metrics.seconds, w.metrics.off}
 }

@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// connections is how many tries an endpoint gets at once.
+	// connections is how many requests are sent to an endpoint at once.
 	connections = 2
 	// chunk is how many notices of an endpoint are read at once.
 	chunk = 64
-	// settleEvery bounds how long an outcome waits for others to be written with.
+	// settleEvery is how long an outcome may wait to be written together with others.
 	settleEvery = 200 * time.Millisecond
-	// linger is how long the queue of an endpoint waits for more.
+	// linger is how long an empty queue waits for more.
 	linger = 5 * time.Second
-	// pauseAfter is how long every delivery to an endpoint may fail before it is paused.
+	// pauseAfter is how long all deliveries to an endpoint must fail before it is paused.
 	pauseAfter = 3 * otp.Day
 )
 
-// queue delivers to one endpoint. It is this server's while its lease holds.
+// queue delivers to one endpoint. Only this server does so while it has the lease.
 type queue struct {
 	*Webhooks
 	id    otp.ID
@@ -34,7 +34,7 @@ type queue struct {
 	until otp.Millis // of the lease; guarded by mu
 }
 
-// tend begins the queues of endpoints that have something due, and renews the leases of those that run.
+// tend starts queues for endpoints with due notices, and renews the leases of the running ones.
 func (w *Webhooks) tend() {
 	look := time.NewTicker(w.Look)
 	defer look.Stop()
@@ -46,7 +46,7 @@ func (w *Webhooks) tend() {
 		case <-w.Store.Webhooks.Happened():
 			due = w.distribute()
 		case <-look.C:
-			// What other servers left, and what is due by now.
+			// Notices that other servers left, and retries that are due now.
 			left := w.distribute()
 			found, err := w.Store.Webhooks.Due(w.closing, w.process, otp.At(time.Now()))
 			if err != nil && w.closing.Err() == nil {
@@ -60,8 +60,8 @@ func (w *Webhooks) tend() {
 	}
 }
 
-// distribute gives endpoints what they are to be told, and returns those that have something to be sent. While
-// operations wait for their batch it takes a fifth of the time at most.
+// distribute gives new notices to their endpoints, and returns the endpoints with something to send. While operations
+// wait for a batch it uses at most a fifth of the time.
 func (w *Webhooks) distribute() (due []otp.ID) {
 	for more := true; more && w.closing.Err() == nil; {
 		var awake []otp.ID
@@ -79,7 +79,7 @@ func (w *Webhooks) distribute() (due []otp.ID) {
 	return due
 }
 
-// ending lists the endpoints whose leases end soon.
+// ending returns the endpoints whose leases end soon.
 func (w *Webhooks) ending() (ids []otp.ID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,7 +92,7 @@ func (w *Webhooks) ending() (ids []otp.ID) {
 	return ids
 }
 
-// attend wakes the queues of endpoints, and begins those that no server runs.
+// attend wakes the queues of endpoints, and claims and starts those that no server runs.
 func (w *Webhooks) attend(ids []otp.ID) error {
 	now := otp.At(time.Now())
 	var unclaimed []otp.ID
@@ -102,7 +102,7 @@ func (w *Webhooks) attend(ids []otp.ID) error {
 		if q != nil {
 			select {
 			case q.wake <- struct{}{}:
-			default: // it is awake
+			default: // it is already awake
 			}
 		}
 		if (q == nil || q.until < now+otp.Lease*2/3) && !slices.Contains(unclaimed, id) {
@@ -131,7 +131,7 @@ func (w *Webhooks) attend(ids []otp.ID) error {
 	return nil
 }
 
-// run delivers until nothing is left for a while, or the endpoint is somebody else's.
+// run delivers until the queue was empty for linger, or another server has the endpoint.
 func (q *queue) run() {
 	defer func() {
 		q.mu.Lock()
@@ -149,7 +149,7 @@ func (q *queue) run() {
 			return
 		case err != nil:
 			q.Log.WarnContext(q.closing, "webhook could not be served", "webhook", q.id.Text(EndpointPrefix), "error", err)
-			return // the next look begins again
+			return // tend starts it again
 		case sent > 0:
 			idle.Reset(linger)
 			continue
@@ -164,8 +164,8 @@ func (q *queue) run() {
 	}
 }
 
-// round sends what is due now, and returns how much that was. The error is sql.ErrNotFound if the endpoint is off, gone,
-// or not this server's any more.
+// round sends the notices that are due, and returns their number. The error is sql.ErrNotFound if the endpoint is off
+// or deleted, or another server has it now.
 func (q *queue) round(client *http.Client) (int, error) {
 	ctx := q.closing
 	e, err := q.Store.Webhooks.Mine(ctx, q.id, q.process, otp.At(time.Now()))
@@ -205,20 +205,20 @@ func (q *queue) round(client *http.Client) (int, error) {
 	return len(due), q.settle(&e, tried)
 }
 
-// outcome is one try.
+// outcome is the result of one try.
 type outcome struct {
 	notice *sql.Notice
 	err    error
 }
 
-// held reports whether the lease still holds: another server may have begun with what comes next.
+// held reports whether this server still has the lease. After it, another server may send the next notices.
 func (q *queue) held() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return otp.At(time.Now()) < q.until
 }
 
-// settle writes outcomes as they come, many at once.
+// settle writes outcomes as they come, several at once.
 func (q *queue) settle(e *sql.Endpoint, tried <-chan outcome) (failure error) {
 	var done, untrue []sql.Notice
 	written := time.Now()
@@ -248,7 +248,7 @@ func (q *queue) settle(e *sql.Endpoint, tried <-chan outcome) (failure error) {
 	return failure
 }
 
-// judge notes whether an endpoint works, and switches off one that is gone or has failed for days.
+// judge records whether an endpoint works, and switches off one that answered 410 or has failed for pauseAfter.
 func (q *queue) judge(e *sql.Endpoint, tried []sql.Notice) error {
 	now := otp.At(time.Now())
 	switch {
@@ -269,7 +269,7 @@ func (q *queue) judge(e *sql.Endpoint, tried []sql.Notice) error {
 	return nil
 }
 
-// switchOff stops deliveries to an endpoint. The account's other endpoints are told once if it is paused.
+// switchOff stops deliveries to an endpoint. If it is paused, the account's other endpoints are told once.
 func (w *Webhooks) switchOff(e *sql.Endpoint, why string, kind otp.ChangeKind, now otp.Millis) error {
 	w.Log.Warn("webhook switched off", "webhook", e.ID.Text(EndpointPrefix), "account", e.Account, "why", why)
 	w.metrics.off.WithLabelValues(why).Inc()
@@ -296,14 +296,14 @@ func (w *Webhooks) switchOff(e *sql.Endpoint, why string, kind otp.ChangeKind, n
 	})
 }
 
-// failed notes that a try failed: when the next one is due, or that there is none.
+// failed records a failed try in a notice: it sets when the next try is due, or that there is none.
 func failed(n *sql.Notice, wait time.Duration, now otp.Millis) {
 	if n.Attempts > len(delays) || n.Status == http.StatusGone {
 		n.State, n.DueAt = sql.NoticeDead, 0
 		return
 	}
 	pause := delays[n.Attempts-1]
-	// Jitter keeps what failed together from coming back together.
+	// Jitter spreads the retries of notices that failed together.
 	pause += time.Duration(rand.Int64N(int64(pause / 10)))
 	n.DueAt = now + otp.Span(max(pause, wait))
 }

@@ -13,17 +13,17 @@ import (
 	"otpbridge/sql"
 )
 
-// body is what is sent.
+// body is the body of a request.
 type body struct {
 	ID          string    `json:"id"`
 	Type        string    `json:"type"`
 	Timestamp   time.Time `json:"timestamp"`
 	Account     string    `json:"account"`
-	Environment string    `json:"environment,omitempty"` // not of keys' changes
+	Environment string    `json:"environment,omitempty"` // missing for changes of keys
 	Data        any       `json:"data"`
 }
 
-// about is the data of an event of a challenge.
+// about is the data member for an event of a challenge.
 type about struct {
 	Challenge string          `json:"challenge_id"`
 	Recipient string          `json:"recipient,omitempty"` // unknown a day after its last use
@@ -35,11 +35,11 @@ type about struct {
 	Error     string          `json:"provider_error,omitempty"`
 }
 
-// errUntrue is the end of a notice whose source is gone.
+// errUntrue means that the change that a notice tells of is gone: the notice is dropped.
 var errUntrue = errors.New("there is nothing to tell")
 
-// text returns a notice's body: what all endpoints are told of its event, what was sent before of a change, or what is
-// made of it now.
+// text returns a notice's body. For an event that is the text for all endpoints; for a change it is the text of the
+// first try, or a new one.
 func (w *Webhooks) text(ctx context.Context, e *sql.Endpoint, n *sql.Notice, of sql.Text) ([]byte, error) {
 	switch {
 	case e.Recipients == full && of.Whole != nil:
@@ -69,8 +69,8 @@ func (w *Webhooks) text(ctx context.Context, e *sql.Endpoint, n *sql.Notice, of 
 	return encoded, nil
 }
 
-// describe makes what endpoints are told of an event. What cannot be opened is left out and logged, so that one event
-// holds up no other.
+// describe returns the text of an event for endpoints. Values that cannot be decrypted are left out and logged, so
+// that one event does not block others.
 func (w *Webhooks) describe(t *sql.Telling, told otp.NoticeType, id otp.ID) (text sql.Text) {
 	e := &t.Event
 	data := about{Challenge: e.Challenge.Text("otp"), Recipient: t.Recipient.Mask, Door: e.Door, Send: e.Send}
@@ -115,8 +115,8 @@ func (w *Webhooks) describe(t *sql.Telling, told otp.NoticeType, id otp.ID) (tex
 	return text
 }
 
-// TellCheckpoint tells the endpoints that name audit.checkpoint of one, as far as somebody keeps them who has no hand in
-// the database.
+// TellCheckpoint sends a checkpoint to the endpoints that name audit.checkpoint, so that their owners can keep it out
+// of the reach of the database's owner.
 func (w *Webhooks) TellCheckpoint(ctx context.Context, size int64, note string, at otp.Millis) error {
 	return w.Store.Webhooks.TellAll(ctx, otp.NoticeCheckpoint, sql.NewID(), at,
 		func(t *sql.Telling, told otp.NoticeType, id otp.ID) sql.Text {

@@ -15,7 +15,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Delivery is what is shown of what an endpoint was told, or is to be told.
+// Delivery is a delivery to an endpoint, sent or not, as the API shows it.
 type Delivery struct {
 	ID          string     `json:"id"`
 	Event       string     `json:"event_id"` // the header webhook-id
@@ -28,7 +28,7 @@ type Delivery struct {
 	Last        *time.Time `json:"last_attempt_at,omitempty"`
 	Status      int        `json:"status,omitempty"` // of the last answer
 	Reason      string     `json:"reason,omitempty"` // why the last try failed
-	// In full only: the body that was sent, and the start of the last answer.
+	// Request is the body that was sent, and Answer the start of the last answer. Lists omit both.
 	Request json.RawMessage `json:"request,omitempty"`
 	Answer  *string         `json:"answer,omitempty"`
 }
@@ -41,13 +41,13 @@ func told(n *sql.Notice) Delivery {
 	}
 }
 
-// States are those that deliveries can be listed by.
+// States returns the states by which deliveries can be listed.
 func States() []string {
 	return []string{sql.NoticePending, sql.NoticeDelivered, sql.NoticeDead, sql.NoticeSkipped}
 }
 
-// Deliveries lists an endpoint's, the newest first: of one state, or all for the empty one, and only those older than
-// before, unless it is empty. Refusals: NotFound, Invalid.
+// Deliveries returns an endpoint's deliveries, newest first. state and before limit them to a state and to those older
+// than a delivery; empty does not limit. Refusals: NotFound, Invalid.
 func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint, state, before string,
 	limit int) ([]Delivery, error) {
 	e, err := w.find(ctx, by, endpoint)
@@ -72,7 +72,7 @@ func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint, state, be
 	return all, err
 }
 
-// Delivery shows one in full. Refusal: NotFound.
+// Delivery returns one delivery with request and answer. Refusal: NotFound.
 func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) (Delivery, error) {
 	e, n, err := w.delivery(ctx, by, endpoint, id)
 	if err != nil {
@@ -114,7 +114,7 @@ func (w *Webhooks) delivery(ctx context.Context, by Asker, endpoint, text string
 	return e, n, err
 }
 
-// Failed counts what Replay would send again of everything since a moment: what is dead or was skipped. Refusal:
+// Failed counts the deliveries since a time that Replay would send again: the dead and the skipped ones. Refusal:
 // NotFound.
 func (w *Webhooks) Failed(ctx context.Context, by Asker, endpoint string, since time.Time) (int, error) {
 	e, err := w.find(ctx, by, endpoint)
@@ -124,16 +124,16 @@ func (w *Webhooks) Failed(ctx context.Context, by Asker, endpoint string, since 
 	return w.Store.Webhooks.Failed(ctx, e.ID, otp.At(since))
 }
 
-// Replay is what is asked to be sent again: one delivery, or everything since a moment that is dead or was skipped.
+// Replay names what to send again: one delivery, or all deliveries since a time that are dead or were skipped.
 type Replay struct {
 	Delivery *string `json:"delivery" null:"refused"`
 	Since    *string `json:"since" null:"refused"`
 }
 
-// SinceForm says how the moment is written.
+// SinceForm says how Replay.Since is written, for error texts.
 const SinceForm = "must be a time such as 2026-01-31T09:30:00Z"
 
-// Replay sends deliveries again and returns how many. Their ids and texts stay the same. Refusals: NotFound, Invalid.
+// Replay sends deliveries again, with the same ids and texts, and returns their number. Refusals: NotFound, Invalid.
 func (w *Webhooks) Replay(ctx context.Context, by Asker, endpoint string, asked Replay) (n int64, err error) {
 	var one otp.ID
 	var since time.Time
@@ -159,11 +159,11 @@ func (w *Webhooks) Replay(ctx context.Context, by Asker, endpoint string, asked 
 	return n, err
 }
 
-// Tested is how an endpoint took a test.
+// Tested is the result of an endpoint's test.
 type Tested struct {
 	Accepted Try `json:"signed"` // should be accepted
-	Refused  Try `json:"forged"` // has wrong signatures, and should be refused
-	// OK says that both went as they should.
+	Refused  Try `json:"forged"` // has wrong signatures and should be refused
+	// OK reports whether the endpoint treated both correctly.
 	OK bool `json:"ok"`
 }
 
@@ -173,7 +173,7 @@ type Try struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Test sends an endpoint an event that says it is a test, and once more with wrong signatures, whether it is on or off.
+// Test sends an endpoint a test event, once with right and once with wrong signatures. The endpoint may be off.
 // Refusal: NotFound.
 func (w *Webhooks) Test(ctx context.Context, by Asker, endpoint string) (t Tested, err error) {
 	e, err := w.find(ctx, by, endpoint)
@@ -185,7 +185,7 @@ func (w *Webhooks) Test(ctx context.Context, by Asker, endpoint string) (t Teste
 	if err != nil {
 		return t, err
 	}
-	client := w.Guard.Client(patience * 8 / 10) // within the time that a door has
+	client := w.Guard.Client(patience * 8 / 10) // shorter than the time that a door has
 	defer client.CloseIdleConnections()
 	var both sync.WaitGroup
 	for _, try := range []struct {

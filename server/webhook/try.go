@@ -25,17 +25,17 @@ import (
 const (
 	// patience is how long a receiver may take to answer.
 	patience = 10 * time.Second
-	// maxAnswer is how much of an answer is kept, in bytes.
+	// maxAnswer is how many bytes of an answer are kept.
 	maxAnswer = 4 << 10
-	// maxRetryAfter bounds what a receiver may ask for by Retry-After.
+	// maxRetryAfter is the longest Retry-After that is honoured.
 	maxRetryAfter = 24 * time.Hour
 )
 
-// delays are how long a notice waits after each try that failed. After the last it is dead.
+// delays are the pauses after each failed try. When the last has failed, the notice is dead.
 var delays = []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
 	10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}
 
-// attempt sends a notice to its endpoint once, and notes in it what came of that.
+// attempt sends a notice to its endpoint once, and records the result in the notice.
 func (w *Webhooks) attempt(ctx context.Context, client *http.Client, e *sql.Endpoint, n *sql.Notice,
 	text sql.Text) error {
 	body, err := w.text(ctx, e, n, text)
@@ -56,7 +56,7 @@ func (w *Webhooks) attempt(ctx context.Context, client *http.Client, e *sql.Endp
 	began := time.Now()
 	status, answer, wait, reason := exchange(ctx, client, request)
 	if ctx.Err() != nil {
-		return ctx.Err() // the server stops, and this says nothing of the endpoint
+		return ctx.Err() // the server stops; the endpoint is not at fault
 	}
 	n.Status, n.Reason, n.Answer = status, otp.Cut(reason, 200), nil
 	if len(answer) > 0 {
@@ -71,10 +71,10 @@ func (w *Webhooks) attempt(ctx context.Context, client *http.Client, e *sql.Endp
 	return nil
 }
 
-// signed makes the request of one try. Beside the signatures of Standard Webhooks, one for each secret, it has one in
-// hexadecimal digits by the text of the secret, which the header of some receivers holds alone. While there are two
-// secrets that one is made with the new and the old by turns, so that the second try succeeds whichever the receiver
-// knows.
+// signed returns the request of one try. It has the signatures of Standard Webhooks, one for each secret, and a
+// hexadecimal one, whose key is the secret's text, for receivers whose header holds only that. While there are two
+// secrets, tries use the new and the old one in turn for the hexadecimal signature, so that the receiver accepts the
+// first or the second try, whichever secret it has.
 func signed(e *sql.Endpoint, id string, body []byte, secrets []string, try int, now time.Time) (*http.Request, error) {
 	request, err := http.NewRequest(http.MethodPost, e.URL, bytes.NewReader(body))
 	if err != nil {
@@ -103,8 +103,8 @@ func signed(e *sql.Endpoint, id string, body []byte, secrets []string, try int, 
 	return request, nil
 }
 
-// exchange sends a request. Reason is empty if it was accepted, and safe to show: it quotes neither the answer nor an
-// address. Wait is what the receiver asks for before the next.
+// exchange sends a request. reason says why it was not accepted, and is empty if it was. It is safe to show: it
+// contains neither the answer nor an address. wait is the receiver's Retry-After.
 func exchange(ctx context.Context, client *http.Client, request *http.Request) (status int, answer []byte,
 	wait time.Duration, reason string) {
 	response, err := client.Do(request.WithContext(ctx))
@@ -112,7 +112,7 @@ func exchange(ctx context.Context, client *http.Client, request *http.Request) (
 		return 0, nil, 0, deliver.Unreached(err)
 	}
 	defer response.Body.Close()
-	// Whether it was accepted is known by now; an answer that never ends is cut off by the client's timeout.
+	// The status has already decided whether it was accepted; the client's timeout cuts off an endless answer.
 	answer, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if response.StatusCode/100 == 2 {
 		return response.StatusCode, answer, 0, ""
@@ -121,7 +121,7 @@ func exchange(ctx context.Context, client *http.Client, request *http.Request) (
 		fmt.Sprintf("answered with status %d where 2xx is expected", response.StatusCode)
 }
 
-// retryAfter reads the header of RFC 9110, section 10.2.3; 0 for none.
+// retryAfter parses a Retry-After header (RFC 9110, section 10.2.3); it returns 0 if there is none.
 func retryAfter(header string, now time.Time) (wait time.Duration) {
 	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
 		wait = time.Duration(seconds) * time.Second

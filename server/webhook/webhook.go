@@ -1,12 +1,15 @@
 // Package webhook tells the servers of accounts what happened to their codes and keys.
 //
-// It promises that an endpoint is told of every event that it asked for and whose transaction began after the
-// endpoint was made, at least once and with the same id on every try; that what is told of one challenge comes in
-// order; that no endpoint delays another; and that requests go only where deliver.Guard lets them. No text holds a
-// code, and a whole recipient only where a person with that right has asked for it.
+// It promises:
+//   - An endpoint is told at least once of every event that it asked for and whose transaction began after the
+//     endpoint was made. Every try has the same id.
+//   - The events of one challenge come in order.
+//   - No endpoint delays another.
+//   - Requests go only to addresses that deliver.Guard allows.
+//   - No text contains a code. It contains a whole recipient only if a person with that right has asked for it.
 //
-// Which events are told, and that none is missed, is decided in sql, in the transaction of the event. A moment later
-// they are given to the endpoints, with one text for all.
+// Package sql decides which events are told, in the event's transaction, so that none is missed. A moment later they
+// are distributed to the endpoints, with one text for all.
 package webhook
 
 import (
@@ -28,29 +31,29 @@ type Options struct {
 	Vault *vault.Vault
 	Guard *deliver.Guard
 	Log   *slog.Logger
-	// Look is the pause between two looks for what other servers left and what is to be tried again; with 0 nothing
-	// is delivered.
+	// Look is the pause between two searches for notices that other servers left and for due retries; 0 delivers
+	// nothing.
 	Look time.Duration
 }
 
-// Webhooks is safe for concurrent use.
+// Webhooks manages endpoints and delivers to them. It is safe for concurrent use.
 type Webhooks struct {
 	Options
-	process otp.ID // names this process to others that deliver
+	process otp.ID // identifies this process to other servers
 	metrics *metrics
-	client  func() *http.Client // makes what sends the requests of one endpoint
+	client  func() *http.Client // makes the client for one endpoint
 
-	closing context.Context // begin no try
+	closing context.Context // its end: start no more tries
 	close   context.CancelFunc
-	cut     context.Context // end those under way
+	cut     context.Context // its end: cut off tries in flight
 	cutOff  context.CancelFunc
 	busy    sync.WaitGroup
 
 	mu     sync.Mutex
-	queues map[otp.ID]*queue // of the endpoints that are this server's
+	queues map[otp.ID]*queue // of the endpoints that this server has claimed
 }
 
-// New starts delivering.
+// New returns a Webhooks that delivers in the background until Close.
 func New(o Options) *Webhooks {
 	w := prepared(o)
 	w.start()
@@ -75,11 +78,11 @@ func (w *Webhooks) start() {
 	}
 }
 
-// grace is how long tries under way may take once the server stops.
+// grace is how long tries in flight may take when the server stops.
 const grace = 3 * time.Second
 
-// Close lets tries that are under way come to their end for a moment, and gives the endpoints to other servers. It comes
-// before the store's Close.
+// Close waits for tries in flight, for grace at most, and releases the endpoints to other servers. Call it before the
+// store's Close.
 func (w *Webhooks) Close() {
 	w.close()
 	over := time.AfterFunc(grace, w.cutOff)
@@ -87,7 +90,7 @@ func (w *Webhooks) Close() {
 	over.Stop()
 	w.cutOff()
 	if w.Look > 0 {
-		// If this fails the leases run out.
+		// If this fails, the leases expire.
 		_ = w.Store.Webhooks.Release(w.process)
 	}
 }
