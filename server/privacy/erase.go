@@ -11,18 +11,18 @@ import (
 	"otpbridge/sql"
 )
 
-// ErasurePrefix begins the id of an erasure.
+// ErasurePrefix is the prefix of an erasure's id.
 const ErasurePrefix = "era"
 
-// Erasure is one that is done.
+// Erasure is an erasure that is done.
 type Erasure struct {
 	ID          string             `json:"id"`
 	Certificate string             `json:"certificate"` // the signed JWS
-	Says        crypto.Certificate `json:"says"`        // what it says, for people
+	Says        crypto.Certificate `json:"says"`        // its content, for people
 }
 
-// Erase destroys what is kept of a subject. That it was asked for is in the ledger and in the audit log before anything
-// is gone, so that an interrupted erasure is known, and finished. Refusals: Invalid, NotFound.
+// Erase destroys the data of a subject. It writes the request into the ledger and the audit log before it destroys
+// anything, so that an interrupted erasure can be finished. Refusals: Invalid, NotFound.
 func (p *Privacy) Erase(ctx context.Context, by otp.Actor, a Asked) (Erasure, error) {
 	s, err := p.subject(ctx, a)
 	if err != nil {
@@ -40,11 +40,11 @@ func (p *Privacy) Erase(ctx context.Context, by otp.Actor, a Asked) (Erasure, er
 	if err != nil {
 		return Erasure{}, err
 	}
-	// Whoever asked may hang up; what has begun goes on.
+	// The erasure goes on if the caller hangs up.
 	return p.finish(context.WithoutCancel(ctx), by, e)
 }
 
-// finish destroys, and certifies it.
+// finish destroys the data, and certifies that.
 func (p *Privacy) finish(ctx context.Context, by otp.Actor, e sql.Erasure) (made Erasure, err error) {
 	s, gone := e.Subject(), sql.Erased{}
 	err = p.each(ctx, s, 0, func(page sql.Page) error {
@@ -83,7 +83,7 @@ func (p *Privacy) finish(ctx context.Context, by otp.Actor, e sql.Erasure) (made
 	return made, p.Store.Privacy.Forget(ctx)
 }
 
-// certificate is what is certified of an erasure.
+// certificate returns the content of an erasure's certificate.
 func (p *Privacy) certificate(e *sql.Erasure, gone sql.Erased) crypto.Certificate {
 	until := func(span otp.Millis) int64 { return (e.DoneAt + span).Time().Unix() }
 	c := crypto.Certificate{
@@ -114,7 +114,7 @@ func (p *Privacy) certificate(e *sql.Erasure, gone sql.Erased) crypto.Certificat
 	return c
 }
 
-// Verify reads a certificate that this installation has signed. Refusal: Invalid.
+// Verify returns the content of a certificate that this installation has signed. Refusal: Invalid.
 func (p *Privacy) Verify(certificate string) (crypto.Certificate, error) {
 	c, err := crypto.OpenCertificate(certificate, map[string][]byte{p.key.ID(): p.key.Public()})
 	if err != nil {
@@ -123,10 +123,10 @@ func (p *Privacy) Verify(certificate string) (crypto.Certificate, error) {
 	return c, nil
 }
 
-// interrupted is the age at which an erasure that is not done is nobody's any more.
+// interrupted is the age at which no server works on an unfinished erasure any more.
 const interrupted = 10 * otp.Minute
 
-// Resume finishes erasures that were interrupted, and returns how many.
+// Resume finishes interrupted erasures, and returns their number.
 func (p *Privacy) Resume(ctx context.Context, now otp.Millis) (n int, err error) {
 	open, err := p.Store.Privacy.Open(ctx, now-interrupted)
 	for _, e := range open {

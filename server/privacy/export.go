@@ -13,35 +13,35 @@ import (
 	"otpbridge/sql"
 )
 
-// ExportFormat names the form of an export. Members may be added to it, and none changes its meaning.
+// ExportFormat names the format of an export. New members may be added; no member changes its meaning.
 const ExportFormat = "otpbridge-export-1"
 
-// exportHead is what an export begins with. History and told follow, and complete at the end: an export without it was
+// exportHead has the first members of an export. history and told follow. complete is last: an export without it was
 // cut off.
 type exportHead struct {
 	Format      string          `json:"format"`
 	Account     string          `json:"account"`
 	Environment otp.Environment `json:"environment"`
-	ID          string          `json:"id"` // as it was asked for
+	ID          string          `json:"id"` // as in the request
 	ExportedAt  time.Time       `json:"exported_at"`
 }
 
-// exported is one line of a subject's history. It has no code: none is kept.
+// exported is one line of a subject's history. It has no code, because none is kept.
 type exported struct {
 	At        time.Time       `json:"at"`
 	Kind      otp.EventKind   `json:"kind"`
 	Door      otp.Door        `json:"door"`
 	Challenge string          `json:"challenge_id,omitempty"`
 	Recipient string          `json:"recipient,omitempty"` // missing a day after its last use
-	Email     string          `json:"email,omitempty"`     // where a message went besides
+	Email     string          `json:"email,omitempty"`     // the mailbox, if a message went there too
 	Channels  []string        `json:"channels,omitempty"`
-	Send      int             `json:"send,omitempty"` // of the challenge's, from 1
+	Send      int             `json:"send,omitempty"` // its number within the challenge, from 1
 	Type      string          `json:"type,omitempty"`
 	ExpiresAt *time.Time      `json:"expires_at,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"`
 }
 
-// tale is something that a webhook told another server of a subject.
+// tale is a webhook's delivery about a subject.
 type tale struct {
 	At    time.Time `json:"at"`
 	Type  string    `json:"type"`
@@ -49,15 +49,15 @@ type tale struct {
 	Host  string    `json:"host"`
 }
 
-// ExportFile is what an export is called where it is kept as a file.
+// ExportFile is the file name of an export.
 const ExportFile = "export.json"
 
-// exportPatience bounds one export.
+// exportPatience is how long one export may take.
 const exportPatience = 10 * time.Minute
 
-// Export writes what is kept of a subject as JSON, a page at a time, whatever its length, after it is recorded that
-// somebody reads it. An error after the first byte leaves the export without its end. Refusals, before it: Invalid,
-// NotFound.
+// Export writes the data of a subject as JSON. It first records in the audit log that somebody reads it. It writes a
+// page at a time, so that an export may have any length; after an error it lacks its end. Refusals, before the first
+// byte: Invalid, NotFound.
 func (p *Privacy) Export(ctx context.Context, by otp.Actor, a Asked, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, exportPatience)
 	defer cancel()
@@ -110,7 +110,7 @@ func (p *Privacy) Export(ctx context.Context, by otp.Actor, a Asked, w io.Writer
 	return out.flush()
 }
 
-// line opens what an event says.
+// line decrypts an event into a line of the history.
 func (p *Privacy) line(t *sql.Trace) (e exported, err error) {
 	e = exported{At: t.At.Time(), Kind: t.Kind, Door: t.Door, Send: t.Send}
 	if !t.Challenge.IsZero() {
@@ -151,7 +151,7 @@ func (p *Privacy) line(t *sql.Trace) (e exported, err error) {
 	return e, nil
 }
 
-// list writes members of JSON arrays.
+// list writes elements of JSON arrays.
 type list struct {
 	w    io.Writer
 	page strings.Builder
@@ -175,7 +175,7 @@ func (l *list) member(m any) {
 	l.page.Write(encoded)
 }
 
-// flush hands out what was written.
+// flush writes the buffered page.
 func (l *list) flush() error {
 	if l.err == nil {
 		_, l.err = io.WriteString(l.w, l.page.String())

@@ -18,7 +18,7 @@ import (
 	"otpbridge/sql"
 )
 
-// LedgerFile is where the ledger stands beside a file of checkpoints, empty for none.
+// LedgerFile returns the path of the ledger beside a file of checkpoints; it is empty if checkpoints is.
 func LedgerFile(checkpoints string) string {
 	if checkpoints == "" {
 		return ""
@@ -47,10 +47,10 @@ func (p *Privacy) eachLine(ctx context.Context, after otp.ID, visit func(sql.Era
 	}
 }
 
-// stillLate is how long after it began an erasure may be done, and the ledger's file lacks it.
+// stillLate is how long an erasure may take: Push looks for missing certificates of erasures that began so long ago.
 const stillLate = otp.Hour
 
-// Push appends the certificates that the ledger's file lacks, one a line. It is called with each checkpoint.
+// Push appends missing certificates to the ledger's file, one a line. It is called after each checkpoint.
 func (p *Privacy) Push(ctx context.Context) error {
 	if p.LedgerFile == "" {
 		return nil
@@ -104,7 +104,7 @@ type ledgerLine struct {
 	text string
 }
 
-// readLedger reads a file of certificates, and checks none; a file that is missing has none.
+// readLedger reads a file of certificates without verifying them; a missing file has none.
 func readLedger(path string) (lines []ledgerLine, err error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -130,7 +130,7 @@ func readLedger(path string) (lines []ledgerLine, err error) {
 	return lines, scanner.Err()
 }
 
-// claimedID is the id that a certificate claims.
+// claimedID returns the id in a certificate that is not verified.
 func claimedID(text string) (id otp.ID, err error) {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
@@ -151,7 +151,8 @@ func claimedID(text string) (id otp.ID, err error) {
 	return id, nil
 }
 
-// Behind counts the erasures of a ledger's file that a database does not know: it was restored from an older backup.
+// Behind counts the erasures in a ledger's file that the database does not have. If there are any, the database was
+// restored from an older backup.
 func Behind(ctx context.Context, store *sql.Store, file string) (n int, err error) {
 	lines, err := readLedger(file)
 	if err != nil {
@@ -168,16 +169,16 @@ func Behind(ctx context.Context, store *sql.Store, file string) (n int, err erro
 	return n, nil
 }
 
-// Reapplied is what came of erasing again.
+// Reapplied is the result of Reapply.
 type Reapplied struct {
-	Erasures int        `json:"erasures"` // of the ledger
-	Missing  int        `json:"missing"`  // that the database did not know
+	Erasures int        `json:"erasures"` // in the ledger
+	Missing  int        `json:"missing"`  // that the database did not have
 	Erased   sql.Erased `json:"erased"`
 }
 
-// Reapply erases again what the ledger says, in the database and in a file ("" for none): everything of its subjects
-// from before they were erased. It is for databases that were restored, and may be repeated. A line of the file that is
-// not signed by this installation is refused, and nothing has been erased then.
+// Reapply repeats the erasures of the ledger, which is in the database and in a file ("" for none): it erases all data
+// of their subjects from before each erasure. It is for restored databases, and may be repeated. If this installation
+// has not signed a line of the file, Reapply erases nothing.
 func (p *Privacy) Reapply(ctx context.Context, by otp.Actor, file string) (r Reapplied, err error) {
 	missing, err := p.missing(ctx, file)
 	if err != nil {
@@ -219,7 +220,7 @@ func (p *Privacy) Reapply(ctx context.Context, by otp.Actor, file string) (r Rea
 	return r, p.Store.Privacy.Forget(ctx)
 }
 
-// missing returns the lines of a file that the database does not know.
+// missing returns the lines of a file that the database does not have.
 func (p *Privacy) missing(ctx context.Context, file string) (all []sql.Erasure, err error) {
 	if file == "" {
 		return nil, nil
@@ -248,7 +249,8 @@ func (p *Privacy) missing(ctx context.Context, file string) (all []sql.Erasure, 
 	return all, nil
 }
 
-// endOf is the end of what an erasure destroys: a certificate's times are whole seconds.
+// endOf returns the time before which an erasure destroys data. It adds a second, because a certificate's times are
+// whole seconds.
 func endOf(e sql.Erasure) otp.Millis { return max(e.DoneAt, e.At) + otp.Second }
 
 func (p *Privacy) eraseAgain(ctx context.Context, r *Reapplied) (all []sql.Erasure, err error) {

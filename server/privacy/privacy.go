@@ -1,11 +1,11 @@
-// Package privacy exports and erases what is kept of one person, and says what is kept of everybody and how long.
+// Package privacy exports and erases the data of one person, and reports which personal data is kept and how long.
 //
-// A subject is a user_id of an application's metadata, or a recipient: a number in E.164 form, or a mailbox. It is found
-// by keyed hashes within an index. An erasure destroys all that is kept of the subject but the counters that guard
-// against guessing, which lapse within a day, and pseudonyms in the audit log and in the ledger of erasures. The ledger
-// is written beside the audit log's checkpoints, so that a restored backup can be erased again.
+// A subject is a user_id in an application's metadata, or a recipient: a number in E.164 form, or a mailbox. It is
+// found by keyed hashes in an index. An erasure destroys all data of the subject except the counters against guessing,
+// which expire within a day, and pseudonyms in the audit log and in the ledger of erasures. The ledger is written
+// beside the audit log's checkpoints, so that erasures can be repeated on a restored backup.
 //
-// An erasure that was interrupted is finished by the next server that starts. What is sent to the subject while it runs
+// The next server that starts finishes an interrupted erasure. Data that is sent to the subject while an erasure runs
 // may stay, as if it had been sent afterwards.
 package privacy
 
@@ -31,21 +31,21 @@ type Options struct {
 	Log   *slog.Logger
 	// CallDays and ChangeDays are how long the audit log keeps the content of its entries.
 	CallDays, ChangeDays int
-	// LedgerFile gets every certificate appended; empty for none.
+	// LedgerFile is the file that every certificate is appended to; empty for none.
 	LedgerFile string
 }
 
-// Privacy is safe for concurrent use.
+// Privacy exports, erases and reports. It is safe for concurrent use.
 type Privacy struct {
 	Options
 	key *crypto.ReceiptKey
 
 	mu     sync.Mutex
-	pushed map[otp.ID]bool // the lines of the ledger's file; nil until it is read
+	pushed map[otp.ID]bool // the erasures in the ledger's file; nil until it is read
 	last   otp.ID
 }
 
-// New derives the key that signs certificates.
+// New returns a Privacy. It derives the key that signs certificates.
 func New(o Options) (*Privacy, error) {
 	key, err := o.Vault.CertificateKey()
 	if o.Log == nil {
@@ -61,11 +61,11 @@ type Asked struct {
 	ID          string // a user_id, or a recipient
 }
 
-// maxID is the longest user_id that metadata has room for.
+// maxID is the length of the longest user_id that fits into metadata, in bytes.
 const maxID = 1024
 
-// subject is who is asked about. An id that can be both is both: the user and the recipient. A number counts as one
-// only with its plus, because digits alone are somebody else's user_id as easily. Refusals: Invalid, NotFound.
+// subject returns the subject that a request names. An id that can be both a user_id and a recipient means both. A
+// number needs its plus: digits alone could be another person's user_id. Refusals: Invalid, NotFound.
 func (p *Privacy) subject(ctx context.Context, a Asked) (sql.Subject, error) {
 	if err := a.Environment.Check(); err != nil {
 		return sql.Subject{}, err
@@ -88,8 +88,8 @@ func (p *Privacy) subject(ctx context.Context, a Asked) (sql.Subject, error) {
 	return s, nil
 }
 
-// recipientOf is the identity of a number or mailbox, empty for what is neither. A number of a country that the account
-// no longer sends to is one as well.
+// recipientOf returns the identity of a number or mailbox, empty for an id that is neither. It also accepts numbers of
+// countries that the account no longer sends to.
 func recipientOf(id string, countries []string) string {
 	if strings.Contains(id, "@") {
 		mailbox, err := deliver.Mailbox(id)
@@ -108,10 +108,10 @@ func recipientOf(id string, countries []string) string {
 	return "+" + digits
 }
 
-// Pseudonym begins the name that the audit log, certificates and the ledger have for a subject.
+// Pseudonym is the prefix of a subject's pseudonym in the audit log, in certificates and in the ledger.
 const Pseudonym = "sub"
 
-// note records that somebody did something about a subject.
+// note records an action about a subject in the audit log.
 func note(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, s *sql.Subject, at otp.Millis,
 	details map[string]string) error {
 	if details == nil {
@@ -125,13 +125,13 @@ func (p *Privacy) noted(ctx context.Context, kind otp.ChangeKind, by otp.Actor, 
 	return p.Store.Change(ctx, func(tx *sql.Tx) error { return note(tx, kind, by, s, otp.At(time.Now()), nil) })
 }
 
-// Count says how much an erasure would destroy.
+// Count is how much an erasure would destroy.
 type Count struct {
 	Challenges int `json:"challenges"` // of the history
 	Events     int `json:"events"`
 }
 
-// Count looks at what is kept of a subject, and records that somebody looked.
+// Count counts the data of a subject, and records that somebody did so.
 func (p *Privacy) Count(ctx context.Context, by otp.Actor, a Asked) (c Count, err error) {
 	s, err := p.subject(ctx, a)
 	if err != nil {
@@ -149,7 +149,7 @@ func (p *Privacy) Count(ctx context.Context, by otp.Actor, a Asked) (c Count, er
 	return c, err
 }
 
-// each visits all pages of a subject, those of servers that did not store the hashes included.
+// each visits all pages of a subject, also those that older servers stored without hashes.
 func (p *Privacy) each(ctx context.Context, s sql.Subject, before otp.Millis, visit func(sql.Page) error) error {
 	if err := p.Store.Privacy.Each(ctx, s, before, visit); err != nil {
 		return err
@@ -157,7 +157,7 @@ func (p *Privacy) each(ctx context.Context, s sql.Subject, before otp.Millis, vi
 	return p.eachUnhashed(ctx, []sql.Subject{s}, visit)
 }
 
-// eachUnhashed looks through the sends without hashes for some subjects, once for all of them.
+// eachUnhashed searches the sends without hashes for several subjects in one pass.
 func (p *Privacy) eachUnhashed(ctx context.Context, subjects []sql.Subject, visit func(sql.Page) error) error {
 	return p.Store.Privacy.EachUnhashed(ctx, func(u sql.Unhashed) error {
 		for i := range subjects {
@@ -169,7 +169,7 @@ func (p *Privacy) eachUnhashed(ctx context.Context, subjects []sql.Subject, visi
 	})
 }
 
-// isOf reports whether a send without hashes names a subject. What does not open names nobody.
+// isOf reports whether a send without hashes names a subject. A value that cannot be decrypted does not.
 func (p *Privacy) isOf(u *sql.Unhashed, s *sql.Subject) bool {
 	if u.Metadata != nil {
 		metadata, err := p.Vault.Keyring.Open(vault.Metadata(u.Challenge), u.Metadata)

@@ -9,7 +9,8 @@ import (
 	"otpbridge/sql"
 )
 
-// Report is what is kept of people, for how long, and what was done about it: the record that an auditor asks for.
+// Report lists which personal data is kept, for how long, and the exports and erasures: the record that an auditor
+// asks for.
 type Report struct {
 	At       time.Time       `json:"at"`
 	Held     []Held          `json:"held"`
@@ -17,29 +18,29 @@ type Report struct {
 	Ledger   Lines           `json:"ledger"`
 }
 
-// Held is one class of what is kept.
+// Held is one class of kept data.
 type Held struct {
 	Class  string     `json:"class"`
 	What   string     `json:"what"`
 	Kept   string     `json:"kept"`   // for how long
-	Oldest *time.Time `json:"oldest"` // record of all accounts; null for none
+	Oldest *time.Time `json:"oldest"` // oldest record of all accounts; null: none
 }
 
-// AccountReport is an account's part.
+// AccountReport is an account's part of a Report.
 type AccountReport struct {
 	Account       string `json:"account"`
 	RetentionDays int    `json:"retention_days"`
-	Exports       int    `json:"exports"` // as long as the audit log keeps them
+	Exports       int    `json:"exports"` // that the audit log still has
 	Erasures      int    `json:"erasures"`
 }
 
-// Lines counts the ledger's.
+// Lines counts lines of the ledger.
 type Lines struct {
 	Erasures int `json:"erasures"`
-	Open     int `json:"open"` // that are not done yet
+	Open     int `json:"open"` // not done yet
 }
 
-// held describes the classes, by the names that sql.Privacy.Oldest has for them.
+// held returns the classes, with the names of sql.Privacy.Oldest.
 func (p *Privacy) held() []Held {
 	return []Held{
 		{Class: "history", What: "what was sent and verified, when and on which channel; the mailbox and the metadata, sealed",
@@ -61,7 +62,7 @@ func (p *Privacy) held() []Held {
 	}
 }
 
-// Report looks, and records that somebody looked. Of accounts it has those that sees reports.
+// Report returns a report, and records that somebody asked for it. It has the accounts for which sees returns true.
 func (p *Privacy) Report(ctx context.Context, by otp.Actor, sees func(account string) bool) (r Report, err error) {
 	now := otp.At(time.Now())
 	err = p.Store.Change(ctx, func(tx *sql.Tx) error {
@@ -108,7 +109,7 @@ func (p *Privacy) Report(ctx context.Context, by otp.Actor, sees func(account st
 	})
 }
 
-// Ledger reads erasures after an id, oldest first; of one account, or of all for "".
+// Ledger returns the erasures after an id, oldest first, of one account or, for "", of all.
 func (p *Privacy) Ledger(ctx context.Context, account string, after otp.ID, limit int) ([]sql.Erasure, error) {
 	return p.Store.Privacy.Ledger(ctx, account, after, limit)
 }
