@@ -12,31 +12,31 @@ import (
 	"otpbridge/sql"
 )
 
-// Rule is one thing that operators are warned of.
+// Rule is a condition that operators are alerted of.
 type Rule struct {
 	Name   string `json:"name"`
 	What   string `json:"what"`
 	Remedy string `json:"remedy"`
-	// Threshold is what has to be reached; 0 where it is enough that something is so.
+	// Threshold is the value at which the rule raises an alert; 0 for a rule without a number.
 	Threshold int64 `json:"threshold"`
-	// Quiet is for how long an alert stays after its cause was last seen, and for how long it is not raised again then.
+	// Quiet is how long an alert stays after its cause was last seen, and then how long it is not raised again.
 	Quiet time.Duration `json:"-"`
-	// Action is what the rule can do by itself: blocked or paused; empty for nothing.
+	// Action is what the rule can do itself: blocked or paused; empty for nothing.
 	Action string `json:"action"`
 
 	look func(ctx context.Context, r *round, threshold int64) ([]finding, error)
 }
 
-// What rules can do.
+// The actions of rules.
 const (
 	Blocked = "blocked" // the address is refused for blockFor
-	Paused  = "paused"  // the key is switched off until somebody switches it on
+	Paused  = "paused"  // the key is off until somebody switches it on
 )
 
-// blockFor is how long an address is refused.
+// blockFor is how long requests of an address are refused.
 const blockFor = 15 * otp.Minute
 
-// finding is one cause that a rule has found.
+// finding is one cause for an alert that a rule has found.
 type finding struct {
 	account, subject string
 	value            int64
@@ -44,14 +44,14 @@ type finding struct {
 	key              otp.ID // to pause; zero for none
 }
 
-// evaluateEvery is the pause between two looks at the rules.
+// evaluateEvery is the pause between two evaluations of the rules.
 const evaluateEvery = time.Minute
 
-// maxFindings bounds the causes that one rule tells apart at once, so that nobody fills the table with addresses.
+// maxFindings is how many causes one rule reports at once, so that an attacker cannot fill the table with addresses.
 const maxFindings = 20
 
-// Evaluate looks at every rule at now, raises alerts whose cause is there and resolves those whose cause is gone. A
-// rule that cannot look is in the error, and its alerts stay as they are.
+// Evaluate evaluates every rule at now. It raises alerts whose cause exists and resolves those whose cause is gone.
+// The error names rules that could not be evaluated; their alerts stay as they are.
 func (i *Insight) Evaluate(ctx context.Context, now otp.Millis) error {
 	i.evaluating.Lock()
 	defer i.evaluating.Unlock()
@@ -69,7 +69,7 @@ func (i *Insight) Evaluate(ctx context.Context, now otp.Millis) error {
 	return errors.Join(append(faults, i.store.Alerts.Sweep(ctx, now), i.loadBlocks(ctx, now))...)
 }
 
-// settle brings the alerts of a rule up to what was found.
+// settle updates the alerts of a rule to its findings.
 func (i *Insight) settle(ctx context.Context, rule *Rule, found []finding, now otp.Millis) error {
 	quiet := otp.Span(rule.Quiet)
 	known, err := i.store.Alerts.Current(ctx, rule.Name, now-quiet)
@@ -104,7 +104,7 @@ func (i *Insight) settle(ctx context.Context, rule *Rule, found []finding, now o
 	return nil
 }
 
-// raise raises one alert, and does what its rule does if that is switched on.
+// raise raises one alert, and takes its rule's action if that is switched on.
 func (i *Insight) raise(ctx context.Context, rule *Rule, f finding, now otp.Millis) error {
 	a := sql.Alert{Rule: rule.Name, Account: f.account, Subject: f.subject, ID: sql.NewID(), State: sql.AlertRaised,
 		Value: f.value, Says: f.says, RaisedAt: now, SeenAt: now}
@@ -148,13 +148,13 @@ func (i *Insight) resolve(ctx context.Context, a *sql.Alert, seenBefore, now otp
 		}
 		return tx.Record(changeOf(a, otp.AlertResolved, otp.Actor{Kind: "server"}, now))
 	})
-	if errors.Is(err, errUnchanged) { // another server did
+	if errors.Is(err, errUnchanged) { // another server has resolved it
 		err = nil
 	}
 	return err
 }
 
-// errUnchanged ends a transaction in which there was nothing to do.
+// errUnchanged ends a transaction that had nothing to change.
 var errUnchanged = errors.New("insight: nothing was changed")
 
 func changeOf(a *sql.Alert, kind otp.ChangeKind, by otp.Actor, now otp.Millis) otp.Change {
@@ -168,23 +168,23 @@ func changeOf(a *sql.Alert, kind otp.ChangeKind, by otp.Actor, now otp.Millis) o
 	return otp.Change{ID: sql.NewID(), At: now, Kind: kind, Actor: by, Account: a.Account, Details: details}
 }
 
-// Alerts lists the newest alerts, the newest first, limit at most: those of all accounts, and of none, for nil, and
-// those that were raised before another one if its id is not zero.
+// Alerts returns at most limit alerts, newest first. Nil accounts means all alerts, also those without an account. If
+// before is not zero, only alerts that were raised before that one.
 func (i *Insight) Alerts(ctx context.Context, accounts []string, before otp.ID, limit int) ([]sql.Alert, error) {
 	return i.store.Alerts.List(ctx, accounts, before, limit)
 }
 
-// Alert is one warning about one subject.
+// Alert is an alert of one rule about one subject.
 type Alert = sql.Alert
 
-// Raised is the state of an alert that nobody has acknowledged and whose cause is there.
+// Raised is the state of an alert whose cause exists and that nobody has acknowledged.
 const Raised = sql.AlertRaised
 
-// AlertPrefix is how the ids of alerts begin.
+// AlertPrefix is the prefix of alerts' ids.
 const AlertPrefix = "alr"
 
-// Acknowledge notes that somebody knows of an alert of these accounts, nil for all, and ends the block of an address.
-// It changes nothing for one that is acknowledged or resolved. Refusal: NotFound.
+// Acknowledge records that somebody knows of an alert of these accounts, nil for all, and ends its block of an
+// address. It does not change an alert that is acknowledged or resolved. Refusal: NotFound.
 func (i *Insight) Acknowledge(ctx context.Context, by otp.Actor, who string, accounts []string, id string,
 	now otp.Millis) error {
 	parsed, ok := otp.ParseID(AlertPrefix, id)
@@ -208,7 +208,7 @@ func (i *Insight) Acknowledge(ctx context.Context, by otp.Actor, who string, acc
 	return err
 }
 
-// loadBlocks learns which addresses are refused, by this server's alerts and by those of others.
+// loadBlocks reads which addresses are refused, because of this server's alerts or another's.
 func (i *Insight) loadBlocks(ctx context.Context, now otp.Millis) error {
 	acting, err := i.store.Alerts.Acting(ctx, now)
 	if err != nil {
@@ -224,8 +224,8 @@ func (i *Insight) loadBlocks(ctx context.Context, now otp.Millis) error {
 	return nil
 }
 
-// Block returns for how long requests of an address are refused; 0 for not at all. It asks no database: a block holds
-// on every server within a minute.
+// Block returns how long requests of an address are still refused; 0 if they are not. It does not read the database: a
+// block reaches every server within a minute.
 func (i *Insight) Block(peer netip.Addr, now otp.Millis) time.Duration {
 	blocks := i.blocks.Load()
 	if blocks == nil || len(*blocks) == 0 || !peer.IsValid() {

@@ -12,11 +12,11 @@ import (
 	"otpbridge/sql"
 )
 
-// leastUsage is how many calls in an hour are never unusual.
+// leastUsage is the number of calls in an hour below which a key's usage is never unusual.
 const leastUsage = 300
 
-// keyUsage compares this hour's calls of each key with those of the same hour in the four weeks before. A key that was
-// not used in any of those hours, nor in the day before one, has nothing to be compared with.
+// keyUsage compares this hour's calls of each key with those of the same hour in the four weeks before. It skips a key
+// that was not used in those hours nor in the days before them.
 func keyUsage(ctx context.Context, r *round, threshold int64) (found []finding, err error) {
 	used, err := r.sum(ctx, r.hour(), r.now+1, nil, keys)
 	used = slices.DeleteFunc(used, func(n sql.Statistic) bool { return n.Times < leastUsage })
@@ -47,7 +47,7 @@ func keyUsage(ctx context.Context, r *round, threshold int64) (found []finding, 
 	return found, nil
 }
 
-// keyCountry finds keys that are used from a country that they were not used from in 30 days, but were used in these.
+// keyCountry finds keys that are used from a new country: they were used in the last 30 days, but not from there.
 func keyCountry(ctx context.Context, r *round, _ int64) (found []finding, err error) {
 	today := r.now - r.now%otp.Day
 	used, err := r.sum(ctx, today, today+1, nil, keyCountries)
@@ -98,7 +98,7 @@ func accountsOf(counts []sql.Statistic) (accounts []string) {
 	return accounts
 }
 
-// over finds the accounts of which as much was counted in this hour as the threshold.
+// over finds the accounts whose count in this hour has reached the threshold.
 func over(ctx context.Context, r *round, threshold int64, name, says string, counts func(kind string) bool) ([]finding,
 	error) {
 	counted, err := r.sum(ctx, r.hour(), r.now+1, nil, name)
@@ -127,7 +127,7 @@ func limitViolations(ctx context.Context, r *round, threshold int64) ([]finding,
 		func(kind string) bool { return slices.Contains(limiting, kind) })
 }
 
-// addresses finds the networks that did something as often as the threshold, on this server and in this hour.
+// addresses finds the networks whose count on this server in this hour has reached the threshold.
 func addresses(r *round, threshold int64, says string, of func(*address) int) (found []finding, err error) {
 	r.insight.Tally.eachAddress(r.hour(), func(network netip.Prefix, did *address) {
 		if n := int64(of(did)); n >= threshold {
@@ -152,13 +152,13 @@ func addressRecipients(_ context.Context, r *round, threshold int64) ([]finding,
 		func(a *address) int { return len(a.recipients) })
 }
 
-// The sends that are needed before shares of them are compared.
+// How many sends are needed before conversion rates are compared.
 const (
 	recentSends = 100
 	usualSends  = 500
 )
 
-// conversionFell compares the share of verified sends in the last three whole hours with that of the week before.
+// conversionFell compares the rate of verified sends in the last three whole hours with that of the week before.
 func conversionFell(ctx context.Context, r *round, threshold int64) ([]finding, error) {
 	return r.hourly("conversion", func() (found []finding, err error) {
 		names := []string{string(otp.EventSent), string(otp.EventResent), string(otp.EventUnsent), string(otp.EventVerified)}
@@ -210,7 +210,7 @@ func byAccount(counts []sql.Statistic) map[string]*Line {
 	return of
 }
 
-// spend compares what accounts have spent today with what they may. Only the highest mark that was reached is told.
+// spend compares accounts' spend of today with their caps. It reports only the highest mark that was reached.
 func spend(ctx context.Context, r *round, threshold int64) (found []finding, err error) {
 	caps := map[string]int64{}
 	var accounts []string
@@ -275,7 +275,7 @@ func keyUnused(ctx context.Context, r *round, threshold int64) ([]finding, error
 	})
 }
 
-// eachKey finds the keys that work and of which look says something.
+// eachKey finds the active keys for which look returns a text.
 func (r *round) eachKey(ctx context.Context, look func(*sql.Credential) (int64, string)) (found []finding, err error) {
 	all, err := r.credentials(ctx)
 	for i := range all {

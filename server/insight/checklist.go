@@ -11,18 +11,18 @@ import (
 	"otpbridge/sql"
 )
 
-// Item is one line of the checklist, as it stands now.
+// Item is one item of the checklist with its current state.
 type Item struct {
 	Name   string `json:"name"`
 	What   string `json:"what"`
-	State  string `json:"state"` // ok, attention, or manual for what only a person can see
+	State  string `json:"state"` // ok, attention, or manual for what only a person can check
 	Reason string `json:"reason"`
 	Remedy string `json:"remedy"`
 
 	ReviewedAt *time.Time `json:"reviewed_at"` // nil: never
 	ReviewedBy string     `json:"reviewed_by"`
 	Note       string     `json:"note"`
-	// ReviewDue says that nobody looked at it for a quarter.
+	// ReviewDue reports whether nobody has reviewed it for a quarter of a year.
 	ReviewDue bool `json:"review_due"`
 }
 
@@ -33,24 +33,24 @@ const (
 	ItemManual    = "manual"
 )
 
-// reviewEvery is how long a review holds: a quarter of a year.
+// reviewEvery is how long a review is valid: a quarter of a year.
 const reviewEvery = 92 * otp.Day
 
-// Settings are what the checklist has to know of how the server is run.
+// Settings are the server's settings that the checklist needs.
 type Settings struct {
 	HTTPS       bool // credentials over plain HTTP are refused
 	Sandbox     bool
 	AuditsCalls bool
 }
 
-// check is an item and how to look at it. Look returns why it needs attention, empty if it does not.
+// check is an item and its function look, which returns why the item needs attention, empty if it does not.
 type check struct {
 	name, what, remedy string
-	manual             string // why only a person can see it; then there is no look
+	manual             string // why only a person can check it; look is nil then
 	look               func(context.Context, *round) (string, error)
 }
 
-// checks is the table of the checklist: the twelve items of the reference's guide, then what else goes wrong.
+// checks are the checklist's items: the twelve of the reference's guide, then our own.
 var checks = []check{
 	{name: "key_storage", what: "Keys are stored safely",
 		remedy: "keep keys in the environment or a key service, and never in code",
@@ -117,7 +117,7 @@ var checks = []check{
 		remedy: "look at GET /api/migration", look: deprecated},
 }
 
-// setting looks at one setting; a sandbox is not asked.
+// setting checks one setting; it is always fine in a sandbox.
 func setting(wrong string, holds func(Settings) bool) func(context.Context, *round) (string, error) {
 	return func(_ context.Context, r *round) (string, error) {
 		if r.insight.Settings.Sandbox || holds(r.insight.Settings) {
@@ -127,7 +127,7 @@ func setting(wrong string, holds func(Settings) bool) func(context.Context, *rou
 	}
 }
 
-// keysWith counts the keys that work and are as they should not be.
+// keysWith counts the active keys with a fault.
 func keysWith(wrong string, is func(*round, *sql.Credential) bool) func(context.Context, *round) (string, error) {
 	return func(ctx context.Context, r *round) (string, error) {
 		all, err := r.credentials(ctx)
@@ -145,12 +145,13 @@ func keysWith(wrong string, is func(*round, *sql.Credential) bool) func(context.
 	}
 }
 
-// sharedDays is how far back sharedKeys looks. A key that moves from one network to another is used from both on one
-// day, and needs no attention.
+// sharedDays is how many days back sharedKeys looks. A key that moves to another network is used from both on one day
+// only, and needs no attention.
 const sharedDays = 7
 
-// sharedKeys finds live keys without allowed_ips that were used from several networks on two days or more of the last
-// ones: production, tests and somebody's desk may have the same key. Keys of web pages are used from everywhere.
+// sharedKeys finds live keys without allowed_ips that were used from several networks on two or more of the last
+// sharedDays days: production, tests and a developer may share such a key. It skips client keys, which web pages use
+// from everywhere.
 func sharedKeys(ctx context.Context, r *round) (string, error) {
 	all, err := r.credentials(ctx)
 	if err != nil {
@@ -163,7 +164,7 @@ func sharedKeys(ctx context.Context, r *round) (string, error) {
 		}
 	}
 	several := map[otp.ID]int{}
-	for some := range slices.Chunk(asked, 500) { // databases bound how many parameters a statement has
+	for some := range slices.Chunk(asked, 500) { // databases limit the parameters of a statement
 		days, err := r.insight.store.Credentials.Days(ctx, some, sql.DayOf(r.now)-sharedDays+1)
 		if err != nil {
 			return "", err
@@ -178,10 +179,10 @@ func sharedKeys(ctx context.Context, r *round) (string, error) {
 		func(_ *round, c *sql.Credential) bool { return several[c.ID] > 1 })(ctx, r)
 }
 
-// unusedFor is how long a channel has to be unused.
+// unusedFor is how long a channel has to be unused to need attention.
 const unusedFor = 30 * otp.Day
 
-// unusedFeatures finds accounts that may send on a channel and have not for 30 days.
+// unusedFeatures finds accounts that may send on a channel but have not used it for 30 days.
 func unusedFeatures(ctx context.Context, r *round) (string, error) {
 	made, err := r.sum(ctx, r.now-unusedFor, r.now+1, r.accounts, string(otp.EventSent), string(otp.EventResent))
 	if err != nil {
@@ -241,7 +242,7 @@ func monitored(ctx context.Context, r *round) (string, error) {
 	return fmt.Sprintf("%d alerts are older than a day, and nobody acknowledged them", open), err
 }
 
-// deprecated finds accounts whose servlets are said to end and were called today.
+// deprecated finds accounts whose servlets are deprecated and were called within the last day.
 func deprecated(ctx context.Context, r *round) (string, error) {
 	ending := map[string]bool{}
 	err := r.insight.store.Accounts.Each(ctx, func(a otp.Account, broken error) error {
@@ -265,7 +266,7 @@ func deprecated(ctx context.Context, r *round) (string, error) {
 	return "still called within a day: " + strings.Join(found[:min(3, len(found))], ", "), err
 }
 
-// Checklist looks at every item at now. What is about accounts is about these, and about all for nil.
+// Checklist returns every item with its state at now. Items about accounts consider only these, nil for all.
 func (i *Insight) Checklist(ctx context.Context, accounts []string, now otp.Millis) ([]Item, error) {
 	reviews, err := i.store.Alerts.Reviews(ctx)
 	if err != nil {
@@ -296,8 +297,8 @@ func (i *Insight) Checklist(ctx context.Context, accounts []string, now otp.Mill
 	return items, nil
 }
 
-// Review keeps that somebody looked at an item of the checklist. Refusals: NotFound; Invalid for a note of more than
-// 500 characters.
+// Review records that somebody has reviewed an item of the checklist. Refusals: NotFound; Invalid for a note of more
+// than 500 characters.
 func (i *Insight) Review(ctx context.Context, by otp.Actor, who, item, note string, now otp.Millis) error {
 	if !slices.ContainsFunc(checks, func(c check) bool { return c.name == item }) {
 		return otp.Refuse(otp.NotFound, "the checklist has no such item")

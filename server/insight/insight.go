@@ -14,23 +14,24 @@ import (
 	"otpbridge/sql"
 )
 
-// Options are what an insight needs.
+// Options are what an Insight needs.
 type Options struct {
 	Store *sql.Store
 	Tally *Tally
 	Log   *slog.Logger
-	// Acting are the names of the rules that act and do not only say what they would do.
+	// Acting are the names of the rules that take their action. The others only say what they would do.
 	Acting []string
-	// Circuits names the providers that are given a pause; nil where there are none.
+	// Circuits returns the names of the providers that are paused after failures; it may be nil.
 	Circuits func() []string
 	Settings Settings
-	// Unsealed is for how long this server could not seal the audit log or push its checkpoints; nil where there is none.
+	// Unsealed returns how long this server could not seal the audit log or push its checkpoints; it may be nil.
 	Unsealed func() time.Duration
-	// Mail tells operators of an alert; nil where nobody is mailed. It must not block.
+	// Mail sends an alert to operators; nil if nobody is mailed. It must not block.
 	Mail func(subject, text string)
 }
 
-// Insight is the statistics of one database. It is safe for concurrent use, and several servers may have one each.
+// Insight has the statistics, alerts and checklist of one database. It is safe for concurrent use. Every server of a
+// database has one.
 type Insight struct {
 	Options
 	store  *sql.Store
@@ -41,14 +42,14 @@ type Insight struct {
 
 	blocks atomic.Pointer[map[netip.Prefix]otp.Millis] // until when networks are refused
 
-	// What evaluations remember of each other.
+	// What an evaluation remembers for the next.
 	evaluating  sync.Mutex
 	hourly      map[string]looked
 	countriesOf otp.Millis      // the day of usual
-	usual       map[string]bool // keys and countries that were found to be usual
+	usual       map[string]bool // known pairs of key and country
 }
 
-// Open returns an insight that writes nothing yet.
+// Open returns an Insight. Without Start it writes nothing.
 func Open(o Options) *Insight {
 	return &Insight{Options: o, store: o.Store, stop: make(chan struct{}), skew: o.Store.ClockSkew,
 		hourly: map[string]looked{},
@@ -56,10 +57,10 @@ func Open(o Options) *Insight {
 			Help: "Alerts that this server raised, by rule."}, []string{"rule"})}
 }
 
-// Collectors are the insight's metrics, for a registry.
+// Collectors returns the metrics, for a registry.
 func (i *Insight) Collectors() []prometheus.Collector { return []prometheus.Collector{i.raised} }
 
-// Start writes what is counted, and looks at the rules, until Close.
+// Start writes the counts and evaluates the rules in the background until Close.
 func (i *Insight) Start() {
 	i.done.Go(func() {
 		ticker, looks := time.NewTicker(writeEvery), time.NewTicker(evaluateEvery)
@@ -79,7 +80,7 @@ func (i *Insight) Start() {
 	})
 }
 
-// Close writes what is left.
+// Close stops what Start started, and writes the remaining counts.
 func (i *Insight) Close() {
 	close(i.stop)
 	i.done.Wait()
@@ -101,7 +102,7 @@ func (i *Insight) write() {
 	}
 }
 
-// Write adds what was counted since the last time to the database. What cannot be written is kept.
+// Write adds the counts since the last time to the database. It keeps counts that cannot be written.
 func (i *Insight) Write(ctx context.Context, now otp.Millis) error {
 	left, err := i.store.Statistics.Add(ctx, i.Tally.take(), now)
 	i.Tally.giveBack(left)

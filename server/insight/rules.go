@@ -9,7 +9,7 @@ import (
 	"otpbridge/sql"
 )
 
-// rules is the table of what operators are warned of.
+// rules are the rules of alerts.
 var rules = []Rule{
 	{Name: "key_usage", Threshold: 5, Quiet: 2 * time.Hour, Action: Paused, look: keyUsage,
 		What:   "a key makes more than so many times the calls of this hour in the weeks before, and 300 at least",
@@ -61,10 +61,10 @@ var rules = []Rule{
 		Remedy: "mend the receiver, switch the webhook on and replay what was skipped"},
 }
 
-// Rules lists what operators are warned of.
+// Rules returns the rules of alerts.
 func Rules() []Rule { return rules }
 
-// RemedyOf is what to do about an alert of a rule.
+// RemedyOf returns what to do about an alert of a rule.
 func RemedyOf(name string) string {
 	for i := range rules {
 		if rules[i].Name == name {
@@ -74,7 +74,7 @@ func RemedyOf(name string) string {
 	return ""
 }
 
-// Actions lists the names of the rules that can do something by themselves.
+// Actions returns the names of the rules with an action.
 func Actions() (names []string) {
 	for _, rule := range rules {
 		if rule.Action != "" {
@@ -84,26 +84,26 @@ func Actions() (names []string) {
 	return names
 }
 
-// round is one look at all rules. What several of them need is read once.
+// round is one evaluation of all rules. Data that several of them need is read once.
 type round struct {
 	insight *Insight
 	now     otp.Millis
 	keys    []sql.Credential
 	read    bool
 
-	accounts []string // whose keys are looked at; nil: all
+	accounts []string // whose keys are checked; nil: all
 }
 
 func (r *round) hour() otp.Millis { return r.now - r.now%otp.Hour }
 
-// sum reads counts in a span of time by account; those of all accounts for nil.
+// sum returns counts of a span of time, by account; nil accounts means all.
 func (r *round) sum(ctx context.Context, from, to otp.Millis, accounts []string, names ...string) ([]sql.Statistic,
 	error) {
 	return r.insight.store.Statistics.Sum(ctx, sql.StatisticQuery{Names: names, Accounts: accounts, From: from, To: to,
 		ByAccount: true})
 }
 
-// hourly looks once an hour for what changes slowly or costs much to find.
+// hourly calls look once an hour, for findings that change slowly or are expensive.
 func (r *round) hourly(rule string, look func() ([]finding, error)) ([]finding, error) {
 	known := r.insight.hourly[rule]
 	if known.hour == r.hour() {
@@ -116,13 +116,13 @@ func (r *round) hourly(rule string, look func() ([]finding, error)) ([]finding, 
 	return found, err
 }
 
-// looked is what was found in an hour.
+// looked is the findings of an hour.
 type looked struct {
 	hour  otp.Millis
 	found []finding
 }
 
-// credentials are the keys that work.
+// credentials returns the active keys.
 func (r *round) credentials(ctx context.Context) ([]sql.Credential, error) {
 	if r.read {
 		return r.keys, nil

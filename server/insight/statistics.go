@@ -12,25 +12,25 @@ import (
 	"otpbridge/sql"
 )
 
-// What statistics can be told apart by.
+// The ways to group statistics.
 const (
 	ByHour          = "hour"
 	ByDay           = "day"
-	ByCountry       = "country" // that codes were sent to
-	ByPrefix        = "prefix"  // the range of numbers that codes were sent to
+	ByCountry       = "country" // the recipients' country
+	ByPrefix        = "prefix"  // the recipients' range of numbers
 	ByChannel       = "channel"
 	ByKey           = "key"
-	ByClientCountry = "client_country" // of the addresses that called
-	ByReason        = "reason"         // what calls were answered with, and credentials refused for
+	ByClientCountry = "client_country" // the country of the callers' addresses
+	ByReason        = "reason"         // of calls' answers, and of refused credentials
 	ByLatency       = "latency"
 )
 
-// Ways lists what statistics can be told apart by.
+// Ways returns the ways to group statistics.
 func Ways() []string {
 	return []string{ByHour, ByDay, ByCountry, ByPrefix, ByChannel, ByKey, ByClientCountry, ByReason, ByLatency}
 }
 
-// namesBy are the names of the counts that each way looks at.
+// namesBy returns the names of the counts that a grouping uses.
 func namesBy(by string) (names []string) {
 	switch by {
 	case ByKey:
@@ -52,44 +52,44 @@ func namesBy(by string) (names []string) {
 
 // Query selects statistics.
 type Query struct {
-	Accounts    []string // nil: all, and what strangers did
+	Accounts    []string // nil: all, and callers without an account
 	Environment string   // of sends; empty: any
 	From, To    otp.Millis
 	By          string
 }
 
-// Line is what was counted of one thing. What a way of telling apart does not count is 0.
+// Line has the counts of one group. Counts that the grouping does not use are 0.
 type Line struct {
-	Of string `json:"of"` // what: a key, a country, a reason, an hour in RFC 3339 or a day; empty for mailboxes
+	Of string `json:"of"` // the group: a key, a country, a reason, an hour in RFC 3339 or a day; empty for mailboxes
 
-	Sent        int64    `json:"sent"` // resends are in it
+	Sent        int64    `json:"sent"` // including resends
 	Unsent      int64    `json:"unsent"`
-	Delivered   int64    `json:"delivered"` // as providers reported
+	Delivered   int64    `json:"delivered"` // as providers report
 	Undelivered int64    `json:"undelivered"`
 	Verified    int64    `json:"verified"`
 	Wrong       int64    `json:"wrong"`
-	Conversion  *float64 `json:"conversion"` // share of sends that were verified, in percent; nil without sends
+	Conversion  *float64 `json:"conversion"` // percentage of sends that were verified; nil without sends
 	Spend       int64    `json:"spend_micros"`
-	Stopped     int64    `json:"stopped"` // times that sends to a range of numbers were stopped
-	Capped      int64    `json:"capped"`  // times that the spend of a day came to its end
+	Stopped     int64    `json:"stopped"` // how often sending to a range of numbers was stopped
+	Capped      int64    `json:"capped"`  // how often the cap of a day's spend was reached
 
 	Calls     int64   `json:"calls"`
 	Refused   int64   `json:"refused"`
 	Faults    int64   `json:"faults"`
-	Limited   int64   `json:"limited"` // of the refused, those by a limit
+	Limited   int64   `json:"limited"` // refused by a limit; also counted as refused
 	Failed    int64   `json:"failed_authentications"`
 	AverageMS float64 `json:"average_ms"`
 
 	micros int64
 }
 
-// Longest is how far apart the ends of a query may be.
+// Longest is the longest span of a query.
 const Longest = sql.StatisticsMemory
 
-// maxLines bounds an answer; the lines with the most sends and calls are in it.
+// maxLines is how many lines an answer has at most. It keeps those with the most sends and calls.
 const maxLines = 2500
 
-// Statistics adds up counts. Hours and days come in order of time, everything else by how much there was.
+// Statistics adds up counts. Hours and days are in order of time, other groups the most frequent first.
 func (i *Insight) Statistics(ctx context.Context, q Query) ([]Line, error) {
 	byTime := q.By == ByHour || q.By == ByDay
 	found, err := i.store.Statistics.Sum(ctx, sql.StatisticQuery{Names: namesBy(q.By), Accounts: q.Accounts,
@@ -121,7 +121,7 @@ func (i *Insight) Statistics(ctx context.Context, q Query) ([]Line, error) {
 	return all[:min(len(all), maxLines)], nil
 }
 
-// TimeOf is what a line of an hour or day is called.
+// TimeOf returns Line.Of for an hour or a day.
 func TimeOf(at otp.Millis, by string) string {
 	if by == ByDay {
 		return at.Time().Format(time.DateOnly)
@@ -129,7 +129,7 @@ func TimeOf(at otp.Millis, by string) string {
 	return (at - at%otp.Hour).Time().Format(time.RFC3339)
 }
 
-// of is what a way of telling apart calls a count.
+// of returns Line.Of for a count.
 func of(n *sql.Statistic, by string) string {
 	channels, prefix, _ := strings.Cut(n.Part, " ")
 	switch by {

@@ -12,27 +12,27 @@ import (
 	"otpbridge/sql"
 )
 
-// The names of counts beside those of sends, which are counted under the kind of their event.
+// The names of counts. Sends are counted under the kind of their event.
 const (
 	calls        = "call"        // by door and kind; the amount is microseconds
 	latencies    = "latency"     // calls by how long they took
 	keys         = "key"         // calls by key
 	countries    = "country"     // calls by the country of the client's address
-	keyCountries = "key_country" // the same by key, and by the day instead of the hour
+	keyCountries = "key_country" // the same by key, and by day instead of hour
 	failures     = "failed"      // credentials and passwords that were refused, by door and kind
 )
 
-// sends are the kinds of event that are counted, by channel and range of numbers. The amount is what was paid.
+// sends are the kinds of event that are counted by channel and range of numbers. The amount is the price.
 var sends = []otp.EventKind{
 	otp.EventSent, otp.EventResent, otp.EventUnsent, otp.EventVerified, otp.EventWrong, otp.EventDelivered,
 	otp.EventUndelivered, otp.EventPrefixStop, otp.EventSpendCap,
 }
 
-// failing are the kinds of refusal that mean that somebody did not prove who they are.
+// failing are the kinds of refusal of a credential or password.
 var failing = namesOf(otp.UnknownCredential, otp.ExpiredCredential, otp.ForbiddenNetwork, otp.ForbiddenOrigin,
 	otp.BadSignature, otp.WrongPassword, otp.FactorRequired, otp.PersonLocked)
 
-// limiting are the kinds of refusal that mean that a limit was hit.
+// limiting are the kinds of refusal by a limit.
 var limiting = namesOf(otp.RateLimited, otp.OverLimit, otp.RegenerationsExhausted, otp.Locked, otp.CostLimited)
 
 func namesOf(kinds ...otp.Kind) (names []string) {
@@ -42,7 +42,7 @@ func namesOf(kinds ...otp.Kind) (names []string) {
 	return names
 }
 
-// classes are the latency classes, each up to a duration.
+// classes are the latency classes, each with its upper bound.
 var classes = []struct {
 	name string
 	up   time.Duration
@@ -51,37 +51,37 @@ var classes = []struct {
 	{"500ms", 500 * time.Millisecond}, {"2s", 2 * time.Second}, {"5s", 5 * time.Second},
 }
 
-// slower is the class of what no other holds.
+// slower is the class of calls above all bounds.
 const slower = "slower"
 
 const (
-	// writeEvery is the pause between two writes, and what a server that is killed has not counted at most.
+	// writeEvery is the pause between two writes. A server that is killed loses the counts of this time at most.
 	writeEvery = 10 * time.Second
-	// maxCounts bounds what is told apart between two writes. What would be new beyond it is not counted.
+	// maxCounts is how many separate counts are kept between two writes. Further ones are not counted.
 	maxCounts = 5000
-	// maxRanges bounds the ranges of numbers that one server tells apart for an account in an hour. Sends to further ones
-	// are counted without theirs, so that nobody fills the table by sending everywhere.
+	// maxRanges is how many ranges of numbers one server counts separately for an account in an hour. Sends to others
+	// are counted without their range, so that nobody fills the table by sending everywhere.
 	maxRanges = 200
-	// maxMembers bounds the keys and the recipients of a network that are told apart.
+	// maxMembers is how many keys, and how many recipients, of a network are remembered.
 	maxMembers = 1000
-	// maxAddresses bounds the networks that are watched in an hour.
+	// maxAddresses is how many networks are watched in an hour.
 	maxAddresses = 10_000
 )
 
-// Tally counts in memory, for somebody to take. It is safe for concurrent use.
+// Tally counts in memory; Insight writes its counts to the database. It is safe for concurrent use.
 type Tally struct {
 	mu        sync.Mutex
 	hour      otp.Millis
 	counts    map[sql.StatisticKey]*sql.Statistic
-	ranges    map[string]map[string]bool // by account, of this hour
-	addresses map[netip.Prefix]*address  // the same
+	ranges    map[string]map[string]bool // of this hour, by account
+	addresses map[netip.Prefix]*address  // of this hour
 }
 
 // address is what one network did within the hour.
 type address struct {
 	failed     int
 	keys       map[otp.ID]bool
-	recipients map[otp.ID]bool // that its client keys had codes sent to
+	recipients map[otp.ID]bool // to whom codes were sent with client keys
 }
 
 // NewTally returns an empty tally.
@@ -130,7 +130,8 @@ func (t *Tally) Call(c Call, now otp.Millis) {
 	}
 }
 
-// Events counts what was committed at now, which no sandbox's clock moves. It keeps none of them.
+// Events counts events that were committed at now, the real time: a sandbox's clock does not move it. It does not keep
+// the events.
 func (t *Tally) Events(events []otp.Event, now otp.Millis) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,7 +149,7 @@ func (t *Tally) Events(events []otp.Event, now otp.Millis) {
 	}
 }
 
-// begin forgets what was watched in an hour that is over.
+// begin forgets the ranges and networks of an earlier hour.
 func (t *Tally) begin(now otp.Millis) {
 	if hour := now - now%otp.Hour; hour != t.hour {
 		t.hour = hour
@@ -173,7 +174,7 @@ func (t *Tally) add(key sql.StatisticKey, amount int64) {
 	n.Amount += amount
 }
 
-// part is the channels of a send and the range of numbers that it went to.
+// part returns the channels of a send and the range of its number.
 func (t *Tally) part(e *otp.Event) string {
 	channels, prefix := e.Sending.Channels.String(), e.Sending.Prefix
 	known := t.ranges[e.Account]
@@ -188,7 +189,7 @@ func (t *Tally) part(e *otp.Event) string {
 	return channels + " " + prefix
 }
 
-// address is what is known of an address's network, nil for no address or one too many.
+// address returns the counts of an address's network, nil without an address or if too many networks are watched.
 func (t *Tally) address(peer netip.Addr) *address {
 	if !peer.IsValid() {
 		return nil
@@ -202,7 +203,7 @@ func (t *Tally) address(peer netip.Addr) *address {
 	return from
 }
 
-// eachAddress calls do for each network that did anything in an hour, if that is the present one. It must be quick.
+// eachAddress calls do for each network of an hour, if that is the current hour. do must be quick.
 func (t *Tally) eachAddress(hour otp.Millis, do func(netip.Prefix, *address)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -220,7 +221,7 @@ func note(members map[otp.ID]bool, id otp.ID) {
 	}
 }
 
-// take returns what was counted since the last time.
+// take returns the counts since the last time.
 func (t *Tally) take() []sql.Statistic {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -232,7 +233,7 @@ func (t *Tally) take() []sql.Statistic {
 	return counts
 }
 
-// giveBack undoes take for what could not be written.
+// giveBack undoes take for counts that could not be written.
 func (t *Tally) giveBack(counts []sql.Statistic) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -254,11 +255,11 @@ func classOf(took time.Duration) string {
 	return slower
 }
 
-// unlocated is the country of an address that is nobody's, such as one of a private network.
+// unlocated is the country of an address without one, such as a private address.
 const unlocated = "ZZ"
 
-// Country is the two-letter code of the country of an address, ZZ if it has none or that is not known. The data is
-// IP2Location LITE's, which github.com/phuslu/iploc has in it.
+// Country returns the two-letter code of an address's country, ZZ if it has none or it is unknown. The data is
+// IP2Location LITE's, which is part of github.com/phuslu/iploc.
 func Country(peer netip.Addr) string {
 	peer = peer.Unmap()
 	if !peer.IsValid() || !peer.IsGlobalUnicast() || peer.IsPrivate() {
