@@ -10,7 +10,7 @@ import (
 	"otpbridge/sql"
 )
 
-// A backup code holds 50 random bits. All of a person's are made at once.
+// A backup code has 50 random bits. All codes of a person are made at once.
 const (
 	backupCodes  = 10
 	backupLength = 10 // characters of base32
@@ -18,7 +18,7 @@ const (
 
 var backupText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-// plainCode is a code without the blanks and hyphens that people write it with.
+// plainCode returns a code without blanks and hyphens.
 func plainCode(code string) string {
 	if len(code) > 64 {
 		return "too long"
@@ -30,7 +30,7 @@ func (p *People) backupHash(person otp.ID, code string) [32]byte {
 	return p.Vault.Index.Sum32("backup code", string(person[:]), code)
 }
 
-// NewBackupCodes replaces the person's backup codes, and shows the new ones once. Refusals:
+// NewBackupCodes replaces the person's backup codes, and returns the new ones, which are not shown again. Refusals:
 // ReauthenticationRequired, NotFound for a person without a factor.
 func (f *Factors) NewBackupCodes(ctx context.Context, who Principal) (codes []string, err error) {
 	at := now()
@@ -55,7 +55,7 @@ func (p *People) makeBackupCodes(tx *sql.Tx, who Principal, at otp.Millis) ([]st
 	codes, hashes := make([]string, backupCodes), make([][32]byte, backupCodes)
 	for i := range codes {
 		var raw [8]byte
-		rand.Read(raw[:]) // never fails: the runtime stops the process instead
+		rand.Read(raw[:]) // never returns an error; the runtime stops the process instead
 		code := backupText.EncodeToString(raw[:])[:backupLength]
 		codes[i], hashes[i] = code[:backupLength/2]+"-"+code[backupLength/2:], p.backupHash(who.ID, code)
 	}

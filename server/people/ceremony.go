@@ -18,7 +18,7 @@ import (
 // ceremony is a Question as it is stored.
 type ceremony struct {
 	Purpose string               `json:"purpose"`
-	Name    string               `json:"name,omitempty"` // of the passkey that is added
+	Name    string               `json:"name,omitempty"` // of the new passkey
 	Session webauthn.SessionData `json:"session"`
 }
 
@@ -36,7 +36,7 @@ func begun(c ceremony, options any, person otp.ID, at otp.Millis, store func(sql
 	return Question{ID: row.ID.Text(CeremonyPrefix), Options: shown}, store(row)
 }
 
-// open returns a question that waits for its answer. Refusal: NotFound.
+// open returns a question that has not been answered yet. Refusal: NotFound.
 func (k *Passkeys) open(ctx context.Context, id, purpose string, person otp.ID, at otp.Millis) (sql.Ceremony, ceremony,
 	error) {
 	var c ceremony
@@ -61,7 +61,7 @@ func noQuestion() error {
 	return otp.Refuse(otp.NotFound, "there is no such question that waits for an answer; begin again")
 }
 
-// answered ends a question. Refusal: NotFound for one that was answered meanwhile.
+// answered marks a question as answered. Refusal: NotFound if it already was.
 func answered(tx *sql.Tx, c sql.Ceremony, at otp.Millis) error {
 	used, err := tx.UseCeremony(c.ID, at)
 	if err == nil && !used {
@@ -70,8 +70,8 @@ func answered(tx *sql.Tx, c sql.Ceremony, at otp.Millis) error {
 	return err
 }
 
-// newParty returns the relying party that browsers know a server by. Its id is the host of the server's URL. An
-// address can be none; for loopback, browsers take the name localhost instead, which only a sandbox is opened by.
+// newParty returns the server's relying party for browsers. Its id is the host of the server's URL. It returns nil for
+// an IP address, which cannot be an id, except that a sandbox on loopback uses the name localhost.
 func newParty(issuer string, sandbox bool) *webauthn.WebAuthn {
 	at, err := url.Parse(issuer)
 	if err != nil || at.Hostname() == "" {
@@ -86,7 +86,7 @@ func newParty(issuer string, sandbox bool) *webauthn.WebAuthn {
 	}
 	origin := at.Scheme + "://" + host
 	if port := at.Port(); port != "" && at.Scheme+port != "https443" && at.Scheme+port != "http80" {
-		origin += ":" + port // browsers leave out the usual one
+		origin += ":" + port // browsers omit the default port
 	}
 	resident := true
 	party, err := webauthn.New(&webauthn.Config{
@@ -107,14 +107,14 @@ func newParty(issuer string, sandbox bool) *webauthn.WebAuthn {
 	return party
 }
 
-// holder is a person with their passkeys, as the library asks for them.
+// holder is a person with their passkeys, as the library needs them.
 type holder struct {
 	person      sql.Person
-	factors     []sql.Factor // all of the person's
+	factors     []sql.Factor // of every kind
 	credentials []webauthn.Credential
 }
 
-// WebAuthnID implements webauthn.User. Authenticators keep the id, so it is not the address.
+// WebAuthnID implements webauthn.User. Authenticators store the id, so it is not the e-mail address.
 func (h *holder) WebAuthnID() []byte { return h.person.ID[:] }
 
 // WebAuthnName implements webauthn.User.

@@ -9,14 +9,14 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Cookie returns what a browser keeps to prove that it is the one of a session: the session's id and a MAC of
-// it. The database holds neither the MAC nor, without the keyring, its key, so that a dump opens no session. It
-// stays the same for as long as the session lives.
+// Cookie returns the value of a session's cookie: the session's id and a MAC of it. It stays the same as long as
+// the session lives. The database does not contain the MAC, and its key only encrypted, so that a dump of the
+// database is not enough to use a session.
 func (p *People) Cookie(session string) string {
 	return session + "." + p.sessionMAC("session cookie", session)
 }
 
-// CookieSession returns whose session a cookie is for, and whether this server made it. The session may be
+// CookieSession returns the id of a cookie's session, and whether this server made the cookie. The session may be
 // over.
 func (p *People) CookieSession(cookie string) (otp.ID, bool) {
 	session, mac, _ := strings.Cut(cookie, ".")
@@ -24,8 +24,8 @@ func (p *People) CookieSession(cookie string) (otp.ID, bool) {
 	return id, ok && same(mac, p.sessionMAC("session cookie", session))
 }
 
-// FromCookie returns who a cookie speaks for, reading session and person as Authenticate does. Refusals:
-// MissingCredential for what is no cookie of this server, ExpiredCredential.
+// FromCookie returns the principal of a cookie. It reads session and person, as Authenticate does. Refusals:
+// MissingCredential for a cookie that this server did not make, ExpiredCredential.
 func (p *People) FromCookie(ctx context.Context, cookie string, from Client) (Principal, error) {
 	id, ok := p.CookieSession(cookie)
 	if !ok {
@@ -34,13 +34,13 @@ func (p *People) FromCookie(ctx context.Context, cookie string, from Client) (Pr
 	return p.Session(ctx, id, from)
 }
 
-// CSRFToken returns what pages of ours send beside the cookie, and pages of others cannot know. It is good for
-// as long as the session lives.
+// CSRFToken returns the token that our pages send beside the cookie, and that other sites' pages cannot know. It is
+// valid as long as the session lives.
 func (p *People) CSRFToken(who Principal) string {
 	return p.sessionMAC("CSRF token", who.Session.Text(SessionPrefix))
 }
 
-// IsCSRFToken reports whether token is that of the principal's session.
+// IsCSRFToken reports whether token belongs to the principal's session.
 func (p *People) IsCSRFToken(who Principal, token string) bool { return same(token, p.CSRFToken(who)) }
 
 func (p *People) sessionMAC(purpose, session string) string {

@@ -8,15 +8,15 @@ import (
 	"otpbridge/sql"
 )
 
-// DemoOwner is the address of the owner that a sandbox on loopback begins with. No message can reach it.
+// DemoOwner is the address of the first owner of a sandbox on loopback. It cannot receive mail.
 const DemoOwner = "owner@sandbox.example"
 
-// OpenDemo makes the demo owner of a sandbox where there are no people yet, and returns the password. It returns
-// the same one at every later start, and none once somebody has changed it, where others came before, and outside
-// a sandbox.
+// OpenDemo makes the demo owner of a sandbox without people, and returns the password. Every later start returns the
+// same password. It returns none if somebody has changed it, if the first person was somebody else, and outside a
+// sandbox.
 //
-// The password is kept nowhere: it is computed from the person's id, which is random, with the database's index key.
-// So two sandboxes never have the same one, even with one keyring between them.
+// The password is not stored: it is computed from the person's random id with the database's index key. So two
+// sandboxes never have the same password, even if they share a keyring.
 func (p *People) OpenDemo(ctx context.Context) (string, error) {
 	if !p.Sandbox {
 		return "", nil
@@ -57,13 +57,13 @@ func (p *People) makeDemo(ctx context.Context) (string, error) {
 		return record(tx, otp.PersonRegistered, otp.Actor{Kind: "server"}, person.ID, at, "role", person.Role,
 			"accounts", listed(nil))
 	})
-	if errors.Is(err, sql.ErrTaken) { // by another server, which started at the same time
+	if errors.Is(err, sql.ErrTaken) { // another server started at the same time
 		return p.OpenDemo(ctx)
 	}
 	return password, err
 }
 
-// demoPassword has 80 random bits, in groups that can be read aloud.
+// demoPassword returns the demo owner's password: 80 bits, in groups that can be read aloud.
 func (p *People) demoPassword(person otp.ID) string {
 	sum := p.Vault.Index.Sum("password of a sandbox's demo owner", string(person[:]))
 	text := backupText.EncodeToString(sum[:10])

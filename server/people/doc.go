@@ -1,13 +1,16 @@
-// Package people decides who a person is and what they may do: registering, logging in, sessions, second
-// factors, passkeys, roles.
+// Package people authenticates people and service accounts, and decides what they may do: registration, login,
+// sessions, second factors, passkeys, roles.
 //
-// It promises that a password, a code or a link is good for exactly what it is meant for, however many try
-// it at once, on however many servers: every decision is a guarded write. A session that ends, a role that
-// is taken away and a person who is switched off count from the next request on, because every request
-// reads them. Strangers cannot tell whether an address is known here, and cannot lock its owner out. Nobody
-// can give away more than they have. Every change is recorded in the transaction that makes it.
+// It promises:
+//   - A password, a code or a link is valid only for its purpose, and as often as it should be, also if many requests
+//     on many servers use it at once: every decision is a guarded write.
+//   - The end of a session, a role that is taken away and a person who is switched off take effect with the next
+//     request, because every request reads them.
+//   - Strangers cannot find out whether an address is known, and cannot lock its owner out.
+//   - Nobody can give others more than they have themselves.
+//   - Every change is recorded in its own transaction.
 //
-// It stores no password, seed or token that the database alone could give away: passwords and tokens are
-// hashed, seeds are sealed. How all of this looks on the wire, cookies included, is left to the doors; so
-// are the networks and the transport a request may come from.
+// Nobody can learn a password, seed or token from the database alone: passwords and tokens are hashed, seeds are
+// sealed. The doors decide the form on the wire, cookies included, and from which networks and over which transport a
+// request may come.
 package people

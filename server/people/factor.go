@@ -27,13 +27,13 @@ const (
 	BackupFactor  = "backup_code"
 )
 
-// The numbers of RFC 6238 that every app knows, and how many steps a clock may be off.
+// The parameters of RFC 6238 that every app supports, and how many steps an app's clock may be off.
 const (
 	stepSeconds = 30
 	stepSkew    = 1
 )
 
-// Factors looks after a person's own second factors. Adding and removing one needs a recent login.
+// Factors manages a person's own second factors. Adding and removing one needs a recent login.
 type Factors struct{ p *People }
 
 // Factor is a second factor as its person sees it.
@@ -45,7 +45,7 @@ type Factor struct {
 	UsedAt    otp.Millis // 0: never
 }
 
-// Enrolment is what an app needs, shown once.
+// Enrolment is what an app needs. It is shown only once.
 type Enrolment struct {
 	ID     string
 	Secret string // base32
@@ -53,7 +53,7 @@ type Enrolment struct {
 	Image  string // the QR code of URI, as a data: URI of a PNG
 }
 
-// proof is what a person proved besides the password. It counts once it was used.
+// proof is a valid second factor that a person gave. It counts only after use has used it up.
 type proof struct {
 	kind   string // of the factor; empty if the person has none
 	factor otp.ID
@@ -62,8 +62,8 @@ type proof struct {
 	guess  *attempt
 }
 
-// judgeFactor returns the proof that a code gives, none for a person without second factors. Refusals:
-// FactorRequired for a missing or wrong code, PersonLocked after too many.
+// judgeFactor returns the proof for a code; it is empty for a person without second factors. Refusals: FactorRequired
+// for a missing or wrong code, PersonLocked after too many.
 func (p *People) judgeFactor(ctx context.Context, person sql.Person, code string, from Client, at otp.Millis) (proof,
 	error) {
 	factors, err := p.rows.Factors(ctx, person.ID)
@@ -81,7 +81,7 @@ func (p *People) judgeFactor(ctx context.Context, person sql.Person, code string
 	}
 	shown := proof{kind: BackupFactor, guess: guess, backup: p.backupHash(person.ID, code)}
 	if len(code) == backupLength {
-		return shown, nil // judged where it is used up
+		return shown, nil // use decides whether it is right
 	}
 	for _, f := range factors {
 		step, err := p.matchStep(f, code, at)
@@ -99,7 +99,7 @@ func wrongCode() error {
 	return otp.Refuse(otp.FactorRequired, "the code is wrong or was used before; wait for the next one")
 }
 
-// wrongFactor records a wrong code, tells the person if it was one too many, and returns the refusal.
+// wrongFactor records a wrong code, mails the person if it led to a lock, and returns the refusal.
 func (p *People) wrongFactor(ctx context.Context, person sql.Person, guess *attempt, from Client, at otp.Millis) error {
 	err := p.change(ctx, func(tx *sql.Tx) error { return record(tx, otp.FactorGuessed, stranger(from), person.ID, at) })
 	if err != nil {
@@ -109,7 +109,7 @@ func (p *People) wrongFactor(ctx context.Context, person sql.Person, guess *atte
 	return wrongCode()
 }
 
-// use uses a proof up. Of any number who try with one code, one succeeds.
+// use uses a proof up. If several requests use the same code, only one succeeds.
 func (pr proof) use(tx *sql.Tx, person otp.ID, from Client, at otp.Millis) error {
 	used, err := true, error(nil)
 	switch pr.kind {
@@ -132,7 +132,7 @@ func (pr proof) use(tx *sql.Tx, person otp.ID, from Client, at otp.Millis) error
 	return pr.guess.forgive(tx)
 }
 
-// matchStep returns the time step whose code it is, 0 for none. Every step is compared.
+// matchStep returns the time step that the code belongs to, 0 for none. It always compares every step.
 func (p *People) matchStep(f sql.Factor, code string, at otp.Millis) (match int64, err error) {
 	if f.Kind != AppFactor {
 		return 0, nil
@@ -155,7 +155,7 @@ func (p *People) matchStep(f sql.Factor, code string, at otp.Millis) (match int6
 	return match, nil
 }
 
-// List shows the person's factors, the oldest first, and how many backup codes are left.
+// List returns the person's factors, oldest first, and how many backup codes are left.
 func (f *Factors) List(ctx context.Context, who Principal) ([]Factor, int, error) {
 	rows, err := f.p.rows.Factors(ctx, who.ID)
 	if err != nil {
@@ -169,8 +169,8 @@ func (f *Factors) List(ctx context.Context, who Principal) ([]Factor, int, error
 	return all, left, err
 }
 
-// EnrolApp makes the secret of an app. It counts once Confirm has seen a code of it; the one before that
-// was never confirmed is forgotten. Refusal: ReauthenticationRequired.
+// EnrolApp makes the secret of an app. The app counts after ConfirmApp has accepted a code of it. An earlier app that
+// was never confirmed is dropped. Refusal: ReauthenticationRequired.
 func (f *Factors) EnrolApp(ctx context.Context, who Principal, name string) (Enrolment, error) {
 	at := now()
 	if err := who.ProvedRecently(at); err != nil {
@@ -217,8 +217,8 @@ func picture(key *totplib.Key) (string, error) {
 	return "data:image/png;base64," + base64.StdEncoding.EncodeToString(file.Bytes()), nil
 }
 
-// ConfirmApp makes an app count, given a code that it shows. With the first factor come backup codes, shown
-// once. Other sessions of the person end, since nobody proved there what is needed from now on.
+// ConfirmApp activates an app, given a code that it shows. For the first factor it returns backup codes, which are not
+// shown again, and ends the person's other sessions, because they began without the factor that is now needed.
 func (f *Factors) ConfirmApp(ctx context.Context, who Principal, id, code string) ([]string, error) {
 	at := now()
 	if err := who.ProvedRecently(at); err != nil {
@@ -261,7 +261,7 @@ func (f *Factors) ConfirmApp(ctx context.Context, who Principal, id, code string
 	return codes, nil
 }
 
-// added records that a factor counts from now on, and that the person proved it. The first one brings backup codes,
+// added records that a factor counts from now on, and that the person proved it. The first factor makes backup codes
 // and ends the person's other sessions.
 func (p *People) added(tx *sql.Tx, who Principal, f sql.Factor, first bool, at otp.Millis) (codes []string, err error) {
 	if err := p.proved(tx, who, f.Kind, at); err != nil {
@@ -278,7 +278,7 @@ func (p *People) added(tx *sql.Tx, who Principal, f sql.Factor, first bool, at o
 	return codes, record(tx, otp.FactorAdded, who.Actor(), who.ID, at, "kind", f.Kind, "name", f.Name)
 }
 
-// proved notes that the session's person proved who they are.
+// proved records that the session's person proved their identity.
 func (p *People) proved(tx *sql.Tx, who Principal, factor string, at otp.Millis) error {
 	kept, err := tx.ProveSession(who.Session, factor, at)
 	if err == nil && !kept {
@@ -287,8 +287,7 @@ func (p *People) proved(tx *sql.Tx, who Principal, factor string, at otp.Millis)
 	return err
 }
 
-// Remove takes a factor away; with the last one go the backup codes. Refusals: ReauthenticationRequired,
-// NotFound.
+// Remove removes a factor, and with the last one the backup codes. Refusals: ReauthenticationRequired, NotFound.
 func (f *Factors) Remove(ctx context.Context, who Principal, id string) error {
 	at := now()
 	if err := who.ProvedRecently(at); err != nil {
@@ -310,7 +309,7 @@ func (f *Factors) Remove(ctx context.Context, who Principal, id string) error {
 	})
 }
 
-// Reauthenticate notes that the session's person proved again who they are: with a code if they have a second
+// Reauthenticate records that the session's person proved their identity again: with a code if they have a second
 // factor, else with the password. Refusals: those of Login.
 func (p *People) Reauthenticate(ctx context.Context, who Principal, password, code string) error {
 	at := now()
@@ -346,7 +345,7 @@ func (p *People) Reauthenticate(ctx context.Context, who Principal, password, co
 		}
 		return record(tx, otp.SessionConfirmed, who.Actor(), who.ID, at, "factor", shown.kind)
 	})
-	if otp.KindOf(err) == otp.FactorRequired { // it was used before, or is no backup code
+	if otp.KindOf(err) == otp.FactorRequired { // the code was used before, or is not a backup code
 		err = p.wrongFactor(ctx, person, shown.guess, who.From, at)
 	}
 	return err

@@ -10,35 +10,34 @@ import (
 	"otpbridge/sql"
 )
 
-// Login is what a person logs in with.
+// Login has what a person enters to log in.
 type Login struct {
 	Email    string
 	Password string
 	Code     string // of an app, or a backup code; empty for none
 }
 
-// Tokens are what a login or a refresh gives.
+// Tokens are the result of a login or a refresh.
 type Tokens struct {
-	AccessToken  string // good for an hour
-	RefreshToken string // good once, within the session's time
+	AccessToken  string // valid for an hour
+	RefreshToken string // valid once, until the session ends
 	Session      string
 	ExpiresAt    otp.Millis // of the session
 	Person       Profile
 }
 
-// AccessLife is how long an access token is good.
+// AccessLife is how long an access token is valid.
 const AccessLife = crypto.TokenLifetime
 
-// maxSecret bounds what is hashed, in bytes. The longest password has four for each character.
+// maxSecret is the length of a password that is hashed at most, in bytes: four for each character.
 const maxSecret = 4 * mostPassword
 
 func wrongPassword() error {
 	return otp.Refuse(otp.WrongPassword, "the e-mail address or the password is wrong")
 }
 
-// Login begins a session. Known and unknown addresses are refused alike, after the same work. Refusals:
-// WrongPassword, FactorRequired after the right password, PersonLocked after the right password too,
-// RateLimited, and Overloaded.
+// Login begins a session. Known and unknown addresses get the same refusal after the same work. Refusals:
+// WrongPassword; FactorRequired and PersonLocked, both only after the right password; RateLimited; Overloaded.
 func (p *People) Login(ctx context.Context, in Login, from Client) (Tokens, error) {
 	at := now()
 	email := normalEmail(in.Email)
@@ -78,7 +77,7 @@ func (p *People) Login(ctx context.Context, in Login, from Client) (Tokens, erro
 		}
 		return p.insert(tx, session, refresh, person.ID, from)
 	})
-	if otp.KindOf(err) == otp.FactorRequired { // it was used before, or is no backup code; the password was right
+	if otp.KindOf(err) == otp.FactorRequired { // the password was right, but the code was used before or is wrong
 		err = cmp.Or(guess.forgive(alone{ctx, p.rows}), p.wrongFactor(ctx, person, shown.guess, from, at))
 	}
 	if err != nil {
@@ -87,7 +86,7 @@ func (p *People) Login(ctx context.Context, in Login, from Client) (Tokens, erro
 	return p.tokens(person, session, refresh, at)
 }
 
-// byEmail is a person, or nobody: the zero Person.
+// byEmail returns the person with an address, the zero Person if there is none.
 func (p *People) byEmail(ctx context.Context, email string) (sql.Person, error) {
 	person, err := p.rows.ByEmail(ctx, email)
 	if errors.Is(err, sql.ErrNotFound) {
@@ -96,7 +95,8 @@ func (p *People) byEmail(ctx context.Context, email string) (sql.Person, error) 
 	return person, err
 }
 
-// judgePassword returns the charged guess if the password is the person's, and whether its hash is outdated.
+// judgePassword counts a guess and checks the password. If it is right it returns the counted guess, and whether the
+// hash is outdated.
 func (p *People) judgePassword(ctx context.Context, person sql.Person, email, password string, from Client,
 	at otp.Millis) (*attempt, bool, error) {
 	if len(password) > maxSecret {
@@ -120,8 +120,8 @@ func (p *People) judgePassword(ctx context.Context, person sql.Person, email, pa
 	return guess, outdated, nil
 }
 
-// unchanged refuses a person who was removed or switched off, or whose password was changed, since they
-// were read. A stronger hash of the same password leaves the version alone.
+// unchanged refuses a person who was removed or switched off, or whose password was changed, since person was read. A
+// stronger hash of the same password does not change the version.
 func unchanged(tx *sql.Tx, person sql.Person) error {
 	current, found, err := tx.Person(person.ID)
 	if err != nil {
@@ -161,7 +161,7 @@ func (p *People) tokens(person sql.Person, s sql.Session, refresh string, at otp
 		Person: profile(person)}, err
 }
 
-// agent is what a browser or program calls itself, cut to what is worth keeping and to what can be shown.
+// agent returns the User-Agent, cut to 200 characters and without those that cannot be shown.
 func agent(from Client) string {
 	kept := make([]rune, 0, 200)
 	for _, r := range from.Agent {

@@ -9,16 +9,16 @@ import (
 	"otpbridge/sql"
 )
 
-// Mail is what a person is told by e-mail. It never has a code; an invitation has the link that the inviter is shown
-// too.
+// Mail is an e-mail to a person. It never contains a code. An invitation contains its link, which the inviter also
+// sees.
 type Mail struct {
 	To      string
 	Subject string
 	Text    string
 }
 
-// send hands a mail over, after the change that it is about was committed. It is lost if the server stops before it is
-// sent: nothing depends on it.
+// send passes a mail on, after its change was committed. The mail is lost if the server stops first: nothing depends
+// on it.
 func (p *People) send(m Mail) {
 	if p.Mail != nil {
 		p.Mail(m)
@@ -32,8 +32,8 @@ func (p *People) mailInvitation(who Principal, made Issued, role Role) {
 		nameOf(who), p.Issuer, role, shownTime(made.ExpiresAt), Link(p.Issuer, "register", "invitation", made.Token))})
 }
 
-// mailRecovery tells a person that somebody has a link to choose a new password for them. The link is not in it: whoever
-// reads somebody's mail must not become them.
+// mailRecovery tells a person that somebody has a link to choose a new password for them. The mail does not contain
+// the link: whoever reads a person's mail must not get their login.
 func (p *People) mailRecovery(who Principal, made Issued) {
 	p.send(Mail{To: made.Email, Subject: "A new password for your OTPBridge login", Text: fmt.Sprintf(
 		"%s made a link with which a new password can be chosen for your login at %s, until %s, and will give it to you.\n\n"+
@@ -41,7 +41,7 @@ func (p *People) mailRecovery(who Principal, made Issued) {
 		nameOf(who), p.Issuer, shownTime(made.ExpiresAt))})
 }
 
-// mailLock tells a person that the guess just charged was wrong and the last one for a while.
+// mailLock mails a person if the guess was wrong and led to a lock.
 func (p *People) mailLock(person sql.Person, guess *attempt, from Client) {
 	if guess == nil || guess.blocked[0] == 0 {
 		return

@@ -15,39 +15,38 @@ import (
 	"otpbridge/sql"
 )
 
-// Passkeys adds passkeys and logs in with them (WebAuthn Level 3). A passkey verifies its user and so is both
-// factors: whoever logs in with one needs no password. The server stores what each is asked to sign, and takes one
-// answer to it.
+// Passkeys adds passkeys and logs in with them (WebAuthn Level 3). A passkey verifies its user, so it counts as both
+// factors: a login with it needs no password. The server stores each challenge, and accepts one answer to it.
 type Passkeys struct {
 	p     *People
-	party *webauthn.WebAuthn // nil where browsers allow no passkeys
+	party *webauthn.WebAuthn // nil if browsers do not allow passkeys for the server's URL
 }
 
-// CeremonyPrefix is that of the ids of questions.
+// CeremonyPrefix is the prefix of questions' ids.
 const CeremonyPrefix = "cer"
 
-// ceremonyLife is how long a question can be answered: time enough to fetch a phone.
+// ceremonyLife is how long a question can be answered: enough time to fetch a phone.
 const ceremonyLife = 5 * otp.Minute
 
-// What a question is for. An answer is good for nothing else.
+// The purposes of a question. Its answer is valid for this purpose only.
 const (
 	addingPasskey  = "add"
-	showingPasskey = "show" // to log in, or to prove again who somebody is
+	showingPasskey = "show" // to log in or to reauthenticate
 )
 
-// Question is what a browser hands to its authenticator.
+// Question is the challenge that a browser passes to its authenticator.
 type Question struct {
 	ID      string
-	Options json.RawMessage // an object whose member publicKey is what navigator.credentials takes
+	Options json.RawMessage // an object with the member publicKey, for navigator.credentials
 }
 
-// Answer is what the authenticator makes of a Question.
+// Answer is the authenticator's answer to a Question.
 type Answer struct {
 	Question   string // its ID
 	Credential []byte // PublicKeyCredential.toJSON()
 }
 
-// Origin is where browsers reach the server for passkeys to work; empty if they do nowhere.
+// Origin returns the origin at which passkeys work; empty if they do not.
 func (k *Passkeys) Origin() string {
 	if k.party == nil {
 		return ""
@@ -63,7 +62,7 @@ func (k *Passkeys) possible() error {
 		"passkeys are bound to the name of a server, and this one has none; set OTPBRIDGE_PUBLIC_URL to a URL with a name")
 }
 
-// Offer begins to add a passkey. Refusals: ReauthenticationRequired, FeatureOff, Invalid for the name.
+// Offer returns the question for a new passkey. Refusals: ReauthenticationRequired, FeatureOff, Invalid for the name.
 func (k *Passkeys) Offer(ctx context.Context, who Principal, name string) (Question, error) {
 	at := now()
 	if err := cmp.Or(k.possible(), who.ProvedRecently(at)); err != nil {
@@ -94,9 +93,9 @@ func (k *Passkeys) Offer(ctx context.Context, who Principal, name string) (Quest
 	})
 }
 
-// Add makes a passkey count, given its answer to an Offer. With the first factor come backup codes, and other sessions
-// end, as ConfirmApp says. Refusals: ReauthenticationRequired, FeatureOff, Invalid, and NotFound for a question that
-// was answered or is too old.
+// Add adds a passkey, given its answer to an Offer. For the first factor it returns backup codes and ends other
+// sessions, as ConfirmApp does. Refusals: ReauthenticationRequired, FeatureOff, Invalid, and NotFound for a question
+// that was answered or is too old.
 func (k *Passkeys) Add(ctx context.Context, who Principal, a Answer) ([]string, error) {
 	at := now()
 	if err := cmp.Or(k.possible(), who.ProvedRecently(at)); err != nil {
@@ -146,8 +145,7 @@ func (k *Passkeys) Add(ctx context.Context, who Principal, a Answer) ([]string, 
 	return codes, nil
 }
 
-// Ask asks for a passkey, to log in or to prove again who somebody is. Refusals: FeatureOff; RateLimited for a network
-// that asks for many.
+// Ask returns a question for Login or Prove. Refusals: FeatureOff; RateLimited for a network that asks for many.
 func (k *Passkeys) Ask(ctx context.Context, from Client) (Question, error) {
 	at := now()
 	if err := k.possible(); err != nil {
@@ -166,8 +164,8 @@ func (k *Passkeys) Ask(ctx context.Context, from Client) (Question, error) {
 	return begun(c, options, otp.ID{}, at, func(row sql.Ceremony) error { return k.p.rows.InsertCeremony(ctx, row) })
 }
 
-// Login begins a session of whoever the passkey is of. Refusals: FeatureOff, WrongPassword for an answer that is not
-// right, PersonLocked.
+// Login begins a session of the passkey's person. Refusals: FeatureOff, WrongPassword for a wrong answer,
+// PersonLocked.
 func (k *Passkeys) Login(ctx context.Context, a Answer, from Client) (Tokens, error) {
 	at := now()
 	shown, err := k.judge(ctx, a, stranger(from), at)
@@ -187,7 +185,7 @@ func (k *Passkeys) Login(ctx context.Context, a Answer, from Client) (Tokens, er
 	return k.p.tokens(shown.person, session, refresh, at)
 }
 
-// Prove notes that the session's person proved again who they are. Refusals: those of Login.
+// Prove records that the session's person proved their identity again. Refusals: those of Login.
 func (k *Passkeys) Prove(ctx context.Context, who Principal, a Answer) error {
 	at := now()
 	shown, err := k.judge(ctx, a, who.Actor(), at)
@@ -205,7 +203,7 @@ func (k *Passkeys) Prove(ctx context.Context, who Principal, a Answer) error {
 	})
 }
 
-// shownPasskey is an answer that is right, and has yet to be used.
+// shownPasskey is a right answer that has not been used yet.
 type shownPasskey struct {
 	person   sql.Person
 	factor   otp.ID
@@ -213,7 +211,7 @@ type shownPasskey struct {
 	ceremony sql.Ceremony
 }
 
-// judge verifies an answer. One that is wrong ends its question.
+// judge verifies an answer. A wrong answer ends its question.
 func (k *Passkeys) judge(ctx context.Context, a Answer, actor otp.Actor, at otp.Millis) (shownPasskey, error) {
 	if err := k.possible(); err != nil {
 		return shownPasskey{}, err
@@ -251,7 +249,7 @@ func (k *Passkeys) judge(ctx context.Context, a Answer, actor otp.Actor, at otp.
 	return shownPasskey{owner.person, factor.ID, int64(used.Authenticator.SignCount), row}, nil
 }
 
-// use uses an answer up, and does what it was given for.
+// use uses an answer up, and calls do in the same transaction.
 func (k *Passkeys) use(ctx context.Context, s shownPasskey, actor otp.Actor, at otp.Millis,
 	do func(*sql.Tx) error) error {
 	err := k.p.change(ctx, func(tx *sql.Tx) error {
@@ -266,7 +264,7 @@ func (k *Passkeys) use(ctx context.Context, s shownPasskey, actor otp.Actor, at 
 		if err != nil {
 			return err
 		}
-		if !first || !kept { // it was answered, or the passkey removed, or a copy of it used meanwhile
+		if !first || !kept { // it was answered before, or the passkey was removed, or a copy of it was used
 			return wrongPasskey()
 		}
 		return do(tx)
@@ -277,7 +275,7 @@ func (k *Passkeys) use(ctx context.Context, s shownPasskey, actor otp.Actor, at 
 	return err
 }
 
-// spend ends a question that was answered wrongly, records that, and returns the refusal.
+// spend ends a question after a wrong answer, records that, and returns the refusal.
 func (k *Passkeys) spend(ctx context.Context, c sql.Ceremony, actor otp.Actor, person otp.ID, at otp.Millis,
 	refusal error, details ...string) error {
 	err := k.p.change(ctx, func(tx *sql.Tx) error {
@@ -297,7 +295,7 @@ func wrongPasskey() error {
 		"the passkey is not known here, or did not answer in time; begin again, or log in with your password")
 }
 
-// unusable refuses a new passkey. What the library says of it stays here: it quotes what was sent.
+// unusable refuses a new passkey. It does not show the library's error, which quotes the request.
 func unusable() error {
 	return otp.RefuseField("credential", "is no answer of a passkey that verified its user on this site; "+
 		"begin again, and let the device ask for your PIN, fingerprint or face")

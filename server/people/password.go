@@ -10,22 +10,22 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The bounds of a password, in characters. What it is made of is its owner's choice.
+// The bounds of a password, in characters. It may contain any characters.
 const (
 	leastPassword = 12
 	mostPassword  = 128
-	leastScore    = 3 // of zxcvbn's 0 to 4: 10^8 guesses and more
+	leastScore    = 3 // of zxcvbn's 0 to 4: at least 10^8 guesses
 )
 
-// product are words that everybody here would think of.
+// product are words that are easy to guess for this product.
 var product = []string{"otpbridge", "otp", "bridge", "onetimepassword", "authenticator", "passcode", "password"}
 
-// normalPassword gives a password the one form that it is hashed in (RFC 8265, OpaqueString): keyboards
-// differ in how they send the same letter.
+// normalPassword returns a password in the form in which it is hashed (RFC 8265, OpaqueString), because keyboards
+// send the same letter in different forms.
 func normalPassword(password string) string { return norm.NFC.String(password) }
 
-// checkPassword refuses a new password that is too short, too long or easy to guess by whoever knows the
-// person's words. The refusal names field.
+// checkPassword refuses a new password that is too short, too long or easy to guess for somebody who knows words,
+// such as the person's name. The refusal names field.
 func checkPassword(field, password string, words ...string) error {
 	length := utf8.RuneCountInString(password)
 	switch {
@@ -36,7 +36,7 @@ func checkPassword(field, password string, words ...string) error {
 	case length > mostPassword:
 		return otp.RefuseField(field, "must be at most 128 characters long")
 	}
-	// A password is as weak as what it adds to words that everybody knows of the person.
+	// Words that are known about the person do not make a password stronger; only the rest counts.
 	own := ownWords(words)
 	rest := strings.ToLower(password)
 	for _, word := range own {
@@ -51,7 +51,7 @@ func checkPassword(field, password string, words ...string) error {
 	return nil
 }
 
-// ownWords are the words of a person as somebody would put them into a password.
+// ownWords returns a person's words in the forms in which a password may contain them.
 func ownWords(texts []string) []string {
 	all := append([]string(nil), product...)
 	for _, text := range texts {
@@ -65,10 +65,10 @@ func ownWords(texts []string) []string {
 	return all
 }
 
-// normalEmail is the form in which an address is stored and compared: ASCII, in lower case.
+// normalEmail returns the form in which an address is stored and compared: ASCII, in lower case.
 func normalEmail(email string) string { return otp.Lower(strings.Trim(email, " ")) }
 
-// checkEmail refuses what cannot be the address of a person.
+// checkEmail refuses a text that cannot be a person's address.
 func checkEmail(email string) error {
 	local, domain, found := strings.Cut(email, "@")
 	ok := found && local != "" && len(local) <= 64 && len(email) <= 254 && strings.Contains(domain, ".") &&

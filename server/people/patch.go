@@ -8,7 +8,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Patch is what changes of a person; nil leaves a part as it is.
+// Patch is a change of a person; nil leaves a field as it is.
 type Patch struct {
 	Name        *string
 	Role        *Role
@@ -17,11 +17,11 @@ type Patch struct {
 	Disabled    *bool
 }
 
-// Change changes a person. Version is the one that the caller has seen, 0 for any. A person who is switched
-// off loses their sessions. Refusals: those of touch, Invalid, LastOwner, Outdated.
+// Change changes a person. version is the one that the caller has seen, 0 for any. Switching a person off ends their
+// sessions. Refusals: those of touch, Invalid, LastOwner, Outdated.
 func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patch, version int64) (Profile, error) {
 	changed := sql.Person{}
-	var missing error // told after it is known that who changes may give what they give
+	var missing error // returned only after who is known to be allowed to give the grant
 	if patch.Accounts != nil {
 		missing = exist(ctx, s.p.Store, *patch.Accounts)
 	}
@@ -48,7 +48,7 @@ func (s *Staff) Change(ctx context.Context, who Principal, id string, patch Patc
 			_, err = tx.EndSessions(person.ID, otp.ID{}, at)
 		}
 		if err == nil && (after.DisabledAt != 0 || !grantOf(person).within(grantOf(after))) {
-			err = s.p.rows.EndTicketsBy(tx, person.ID, at) // they could give what they hold no more
+			err = s.p.rows.EndTicketsBy(tx, person.ID, at) // they could grant what the person no longer has
 		}
 		if err != nil {
 			return err
@@ -90,7 +90,7 @@ func outdated() error {
 	return otp.Refuse(otp.Outdated, "the person was changed meanwhile; read it again")
 }
 
-// describe says what is different after a change, for the history.
+// describe returns the differences after a change, for the history.
 func describe(before, after sql.Person) (details []string) {
 	add := func(name, was, is string) {
 		if was != is {
@@ -106,7 +106,7 @@ func describe(before, after sql.Person) (details []string) {
 	return details
 }
 
-// keepsAnOwner refuses a change after which nobody would own the server.
+// keepsAnOwner refuses a change that would leave the server without an owner.
 func keepsAnOwner(tx *sql.Tx, before, after sql.Person) error {
 	owns := func(p sql.Person) bool { return p.Role == string(Owner) && p.DisabledAt == 0 }
 	if !owns(before) || owns(after) {

@@ -19,33 +19,33 @@ const (
 	TicketPrefix  = "inv"
 
 	refreshPrefix = "otpr_" // refresh tokens
-	ticketPrefix  = "otpl_" // links that are good once
+	ticketPrefix  = "otpl_" // tickets in links
 )
 
-// Issues reports whether a text looks like what this package gives out: an access token, a refresh token, a link or
-// the secret of a service account. It is no API key then.
+// Issues reports whether a text looks like a secret of this package and so is not an API key: an access token, a
+// refresh token, a ticket or a service account's secret.
 func Issues(text string) bool {
 	return strings.Count(text, ".") == 2 || strings.HasPrefix(text, refreshPrefix) ||
 		strings.HasPrefix(text, ticketPrefix) || strings.HasPrefix(text, servicePrefix)
 }
 
-// audience is whom access tokens are for.
+// audience is the audience of access tokens.
 const audience = "otpbridge"
 
-// Options are what People need. Passwords and Issuer may be left out where nobody logs in.
+// Options are what People needs. Passwords and Issuer are not needed if nobody logs in.
 type Options struct {
 	Store     *sql.Store
 	Vault     *vault.Vault
 	Passwords *crypto.Passwords
 	Issuer    string // of access tokens: the server's public URL
-	// Mail sends one in its own time; nil where no mail server is set. It must not block.
+	// Mail sends a mail in the background; nil without a mail server. It must not block.
 	Mail func(Mail)
-	// Sandbox opens registration: who registers without a link owns the server.
+	// Sandbox opens registration: a person who registers without a link becomes an owner.
 	Sandbox bool
 }
 
-// People logs persons in and keeps their sessions. Its methods that begin with a Principal ask what it may
-// do; the others are for those who have yet to say who they are.
+// People logs people in and manages their sessions. Methods that take a Principal check its permissions; the others
+// are for callers who have not logged in yet.
 type People struct {
 	Sessions *Sessions
 	Factors  *Factors
@@ -57,7 +57,7 @@ type People struct {
 	rows *sql.People
 }
 
-// New returns People over a store.
+// New returns People on a store.
 func New(o Options) *People {
 	p := &People{Options: o, rows: o.Store.People}
 	p.Sessions, p.Factors, p.Staff = &Sessions{p}, &Factors{p}, &Staff{p}
@@ -73,10 +73,10 @@ type Profile struct {
 	Name        string
 	Role        Role
 	Accounts    []string // nil: all
-	Permissions []string // those that the person has
-	Version     int64    // changes with every change
+	Permissions []string // the effective ones
+	Version     int64    // a new one after every change
 	CreatedAt   otp.Millis
-	DisabledAt  otp.Millis // 0: not
+	DisabledAt  otp.Millis // 0: not disabled
 }
 
 func profile(p sql.Person) Profile {
@@ -90,7 +90,7 @@ func grantOf(p sql.Person) Grant {
 	return Grant{Role: Role(p.Role), Accounts: p.Accounts, Permissions: p.Permissions}
 }
 
-// change runs do in a transaction. A key that is taken is an address that belongs to somebody.
+// change runs do in a transaction. If a unique key is taken, it refuses the address as known.
 func (p *People) change(ctx context.Context, do func(*sql.Tx) error) error {
 	err := p.Store.Change(ctx, do)
 	if errors.Is(err, sql.ErrTaken) {
@@ -99,7 +99,7 @@ func (p *People) change(ctx context.Context, do func(*sql.Tx) error) error {
 	return err
 }
 
-// record adds to the history within a transaction.
+// record adds a change to the history, within a transaction.
 func record(tx *sql.Tx, kind otp.ChangeKind, actor otp.Actor, person otp.ID, at otp.Millis, details ...string) error {
 	c := otp.Change{ID: sql.NewID(), At: at, Kind: kind, Actor: actor, Person: person}
 	for i := 0; i+1 < len(details); i += 2 {
@@ -111,7 +111,7 @@ func record(tx *sql.Tx, kind otp.ChangeKind, actor otp.Actor, person otp.ID, at 
 	return tx.Record(c)
 }
 
-// listed shows a list in the history; nil is all.
+// listed formats a list for the history; nil is "all".
 func listed(texts []string) string {
 	if texts == nil {
 		return "all"

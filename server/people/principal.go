@@ -8,22 +8,22 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Client is where a request comes from.
+// Client is the origin of a request.
 type Client struct {
-	Address netip.Addr // of the peer, behind trusted proxies
+	Address netip.Addr // the client's, as trusted proxies say
 	Agent   string     // the User-Agent header
 	Request string     // the request's id
 }
 
-// The kinds of a Principal, which are those of otp.Actor as well.
+// The kinds of a Principal, and of an otp.Actor.
 const (
 	PersonKind   = "person"
 	ServiceKind  = "service"  // a service account
 	KeyKind      = "key"      // an API key
-	OperatorKind = "operator" // whoever has a shell on the server; may do everything
+	OperatorKind = "operator" // somebody with a shell on the server, who may do everything
 )
 
-// Principal is who is asking, with what they hold. A door makes it once for each request.
+// Principal is an authenticated caller with their grant. A door makes it once for each request.
 type Principal struct {
 	Kind    string
 	ID      otp.ID
@@ -33,21 +33,21 @@ type Principal struct {
 	Grant   Grant
 	From    Client
 
-	AuthenticatedAt otp.Millis // when a person last proved who they are
-	Factor          string     // with which second factor; empty for none
+	AuthenticatedAt otp.Millis // when a person last proved their identity
+	Factor          string     // the second factor of the login; empty for none
 }
 
-// Key is the principal of an account's API key, which reads at most.
+// Key returns the principal of an account's API key. It can only read.
 func Key(key otp.Key, account string, from Client) Principal {
 	reads := slices.DeleteFunc(otp.ReadingPermissions(), func(p string) bool { return !key.Kind.May(key.Permissions, p) })
 	return Principal{Kind: KeyKind, ID: key.ID, Name: key.Name, From: from,
 		Grant: Grant{Accounts: []string{account}, Permissions: reads}}
 }
 
-// Operator is the command line's principal.
+// Operator returns the command line's principal.
 func Operator() Principal { return Principal{Kind: OperatorKind, Grant: Grant{Role: Owner}} }
 
-// Text is the id with its type; empty for an operator.
+// Text returns the id with its prefix; empty for an operator.
 func (p Principal) Text() string {
 	switch p.Kind {
 	case PersonKind:
@@ -60,10 +60,10 @@ func (p Principal) Text() string {
 	return ""
 }
 
-// recently is for how long a login or a factor counts as recent.
+// recently is how long a login or a factor counts as recent.
 const recently = 10 * otp.Minute
 
-// May refuses what the principal lacks the permission for. Refusal: Forbidden.
+// May refuses a principal without a permission. Refusal: Forbidden.
 func (p Principal) May(permission string) error {
 	if slices.Contains(p.Permissions(), permission) {
 		return nil
@@ -76,21 +76,21 @@ func (p Principal) May(permission string) error {
 		"admin")
 }
 
-// Permissions lists what the principal may do, in order.
+// Permissions returns the principal's permissions, sorted.
 func (p Principal) Permissions() []string {
 	if p.Kind == KeyKind {
-		return p.Grant.Permissions // it has no role to narrow
+		return p.Grant.Permissions // a key has no role
 	}
 	return p.Grant.permissions()
 }
 
-// MaySee reports whether an account is among the principal's. What is not is to be answered like one that
+// MaySee reports whether the principal sees an account. Answer for an account that it does not see as for one that
 // does not exist.
 func (p Principal) MaySee(account string) bool {
 	return p.Grant.Accounts == nil || slices.Contains(p.Grant.Accounts, account)
 }
 
-// See refuses an account that is not among the principal's like one that does not exist. Refusal: NotFound.
+// See refuses an account that the principal does not see, like one that does not exist. Refusal: NotFound.
 func (p Principal) See(account string) error {
 	if p.MaySee(account) {
 		return nil
@@ -98,7 +98,7 @@ func (p Principal) See(account string) error {
 	return otp.Refuse(otp.NotFound, "there is no such account")
 }
 
-// SeeAll refuses somebody who sees single accounts what is about all of them. Refusal: Forbidden.
+// SeeAll refuses a principal that does not see all accounts. Refusal: Forbidden.
 func (p Principal) SeeAll() error {
 	if p.Grant.Accounts == nil {
 		return nil
@@ -106,7 +106,7 @@ func (p Principal) SeeAll() error {
 	return otp.Refuse(otp.Forbidden, "this holds all accounts, and you see some; ask somebody who sees all")
 }
 
-// MayMake refuses the making of an account that would not be among the principal's. Refusal: Forbidden.
+// MayMake refuses to create an account that the principal would not see. Refusal: Forbidden.
 func (p Principal) MayMake(account string) error {
 	if p.MaySee(account) {
 		return nil
@@ -115,8 +115,8 @@ func (p Principal) MayMake(account string) error {
 		"all accounts")
 }
 
-// ProvedRecently refuses unless the person logged in or proved a factor within the last ten minutes. Others
-// than persons prove who they are with every request. Refusal: ReauthenticationRequired.
+// ProvedRecently refuses a person who has not logged in or proved a factor within the last ten minutes. Other
+// principals prove their identity with every request. Refusal: ReauthenticationRequired.
 func (p Principal) ProvedRecently(now otp.Millis) error {
 	if p.Kind != PersonKind || now-p.AuthenticatedAt <= recently {
 		return nil
@@ -134,8 +134,8 @@ func (p Principal) ProvedTwice() error {
 		"changes in live mode need a second factor; add one with POST /api/auth/mfa/enable, or log in with it")
 }
 
-// ProvedFully refuses a person who may not make live keys yet: outside a sandbox without a second factor, anywhere
-// without a recent proof. Refusal: ReauthenticationRequired.
+// ProvedFully refuses a person who may not make live keys yet: without a recent proof or, outside a sandbox, without a
+// second factor. Refusal: ReauthenticationRequired.
 func (p Principal) ProvedFully(sandbox bool, now otp.Millis) error {
 	if !sandbox {
 		if err := p.ProvedTwice(); err != nil {
@@ -145,7 +145,7 @@ func (p Principal) ProvedFully(sandbox bool, now otp.Millis) error {
 	return p.ProvedRecently(now)
 }
 
-// Actor is the principal as the history names it.
+// Actor returns the principal as the history records it.
 func (p Principal) Actor() otp.Actor {
 	a := otp.Actor{Kind: p.Kind, ID: p.ID, Session: p.Session, Request: p.From.Request}
 	if p.From.Address.IsValid() {
@@ -154,10 +154,10 @@ func (p Principal) Actor() otp.Actor {
 	return a
 }
 
-// stranger is the actor of a request that nobody has proved anything with.
+// stranger returns the actor of a request before anybody is authenticated.
 func stranger(from Client) otp.Actor { return Principal{Kind: PersonKind, From: from}.Actor() }
 
-// network is an address's, as it is stored; all callers without an address are one network.
+// network returns an address's network as it is stored. Callers without an address share one network.
 func network(a netip.Addr) string {
 	if prefix := otp.NetworkOf(a); prefix.IsValid() {
 		return prefix.String()

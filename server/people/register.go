@@ -9,19 +9,19 @@ import (
 	"otpbridge/sql"
 )
 
-// What a ticket is good for.
+// The purposes of a ticket.
 const (
 	setupTicket      = "setup"
 	invitationTicket = "invitation"
 	recoveryTicket   = "recovery"
 )
 
-// Registration is what a person comes to be with.
+// Registration has what a person enters to register.
 type Registration struct {
 	Email    string
 	Password string
 	Name     string
-	Ticket   string // of a setup or an invitation; a sandbox needs none
+	Ticket   string // of a setup or an invitation; not needed in a sandbox
 }
 
 func closed() error {
@@ -29,9 +29,8 @@ func closed() error {
 		`registration needs a link that is good: ask an admin to invite you, or run "otpbridge setup" on the server`)
 }
 
-// Register makes a person and logs them in. Without a ticket that is good the answer is the same, after the
-// same work, whether the address is known or not. Refusals: RegistrationClosed, Invalid, PersonExists,
-// RateLimited.
+// Register makes a person and logs them in. Without a valid ticket, known and unknown addresses get the same answer
+// after the same work. Refusals: RegistrationClosed, Invalid, PersonExists, RateLimited.
 func (p *People) Register(ctx context.Context, in Registration, from Client) (Tokens, error) {
 	at := now()
 	person := sql.Person{
@@ -90,7 +89,7 @@ func (p *People) Register(ctx context.Context, in Registration, from Client) (To
 	return p.tokens(person, session, refresh, at)
 }
 
-// admit uses a ticket up and gives the person what it grants.
+// admit uses a ticket up and gives the person its grant.
 func (p *People) admit(tx *sql.Tx, text string, person *sql.Person, at otp.Millis) error {
 	if text == "" && p.Sandbox {
 		return nil
@@ -117,8 +116,8 @@ func (p *People) admit(tx *sql.Tx, text string, person *sql.Person, at otp.Milli
 	return nil
 }
 
-// Recover gives a person a new password, with a ticket that an admin or the command line made. Their sessions
-// end; second factors stay. Refusals: RegistrationClosed, Invalid, RateLimited.
+// Recover sets a person's new password, with a ticket that an admin or the command line made. It ends their sessions
+// and keeps second factors. Refusals: RegistrationClosed, Invalid, RateLimited.
 func (p *People) Recover(ctx context.Context, ticket, password string, from Client) error {
 	at := now()
 	guess, err := p.chargeNetwork(ctx, from, at)
@@ -169,7 +168,7 @@ func (p *People) Recover(ctx context.Context, ticket, password string, from Clie
 	})
 }
 
-// replacePassword writes a new password and ends all sessions but one.
+// replacePassword writes a new password and ends all sessions except one.
 func (p *People) replacePassword(tx *sql.Tx, person sql.Person, hash string, except otp.ID, at otp.Millis) error {
 	person.UpdatedAt = at
 	kept, err := tx.UpdatePerson(person)
@@ -185,8 +184,8 @@ func (p *People) replacePassword(tx *sql.Tx, person sql.Person, hash string, exc
 	return err
 }
 
-// ChangePassword replaces the person's own password, given the present one. Their other sessions end.
-// Refusals: WrongPassword, Invalid, RateLimited.
+// ChangePassword replaces the person's own password, given the current one, and ends their other sessions. Refusals:
+// WrongPassword, Invalid, RateLimited.
 func (p *People) ChangePassword(ctx context.Context, who Principal, present, password string) error {
 	at := now()
 	person, err := p.rows.ByID(ctx, who.ID)

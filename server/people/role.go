@@ -10,22 +10,22 @@ import (
 	"otpbridge/sql"
 )
 
-// Role is what a person may do, unless a list of permissions narrows it.
+// Role is a set of permissions. A grant's own list can narrow it.
 type Role string
 
 // The roles.
 const (
-	Owner     Role = "owner"     // everything, other owners included
-	Admin     Role = "admin"     // everything but owners
+	Owner     Role = "owner"     // everything, also managing owners
+	Admin     Role = "admin"     // everything but managing owners
 	Developer Role = "developer" // keys, webhooks, sending and verifying
 	Support   Role = "support"   // helps people who are locked out; sees masked recipients
-	Auditor   Role = "auditor"   // reads what happened, and changes nothing
+	Auditor   Role = "auditor"   // reads the records, and changes nothing
 )
 
-// Roles lists every role, the one that may do most first.
+// Roles returns every role, the most powerful first.
 func Roles() []Role { return []Role{Owner, Admin, Developer, Support, Auditor} }
 
-// The permissions. Those with :otp are what an API key has as well.
+// The permissions. API keys can have those ending in :otp too.
 const (
 	SendCodes   = "send:otp"
 	VerifyCodes = "verify:otp"
@@ -39,7 +39,7 @@ const (
 	ReadKeys       = "read:keys"
 	WriteKeys      = "write:keys"
 	ReadRecipients = "read:recipients"  // masked
-	FullRecipients = "recipients:full"  // whole numbers and mailboxes, where something shows them
+	FullRecipients = "recipients:full"  // unmasked
 	Unlock         = "write:recipients" // lift a recipient's lock
 	WriteTests     = "write:test_recipients"
 	ReadGuards     = "read:guards" // stopped prefixes and spend
@@ -55,11 +55,11 @@ const (
 	ReadStatistics = "read:statistics"
 	ReadAlerts     = "read:alerts"
 	WriteAlerts    = "write:alerts"
-	ReadPrivacy    = "read:privacy"  // the report of what is kept, and the ledger of erasures
-	WritePrivacy   = "write:privacy" // export and erase what is kept of a person
+	ReadPrivacy    = "read:privacy"  // the report of kept data, and the ledger of erasures
+	WritePrivacy   = "write:privacy" // export and erase a person's data
 )
 
-// granted is the one table of who may do what. Its columns are those of Roles.
+// granted has the permissions of each role. The columns are in the order of Roles.
 var granted = map[string][5]bool{
 	//               owner  admin  developer support auditor
 	SendCodes:      {true, true, true, false, false},
@@ -93,7 +93,7 @@ var granted = map[string][5]bool{
 	WritePrivacy:   {true, true, false, false, false},
 }
 
-// Permissions lists every permission, in order.
+// Permissions returns every permission, sorted.
 func Permissions() []string {
 	all := make([]string, 0, len(granted))
 	for permission := range granted {
@@ -103,7 +103,7 @@ func Permissions() []string {
 	return all
 }
 
-// Permissions lists what a role may do, in order; nothing for a role that does not exist.
+// Permissions returns a role's permissions, sorted; none for a role that does not exist.
 func (r Role) Permissions() []string {
 	column := slices.Index(Roles(), r)
 	var all []string
@@ -115,7 +115,8 @@ func (r Role) Permissions() []string {
 	return all
 }
 
-// leastRole returns the role with the fewest permissions that has all of a list, but owner; Admin if none has.
+// leastRole returns the role with the fewest permissions that has all of a list. It never returns Owner, and returns
+// Admin if no role has them all.
 func leastRole(permissions []string) Role {
 	for _, r := range slices.Backward(Roles()) {
 		held := r.Permissions()
@@ -126,14 +127,14 @@ func leastRole(permissions []string) Role {
 	return Admin
 }
 
-// Grant is what a person, an invitation or a service account is given.
+// Grant is the role, accounts and permissions of a person, an invitation or a service account.
 type Grant struct {
 	Role        Role
-	Accounts    []string // addresses; nil for all, those to come included
+	Accounts    []string // addresses; nil for all, future ones included
 	Permissions []string // a narrower list; nil for all of the role
 }
 
-// permissions lists what a grant allows.
+// permissions returns the effective permissions of a grant.
 func (g Grant) permissions() []string {
 	all := g.Role.Permissions()
 	if g.Permissions == nil {
@@ -142,7 +143,7 @@ func (g Grant) permissions() []string {
 	return slices.DeleteFunc(all, func(p string) bool { return !slices.Contains(g.Permissions, p) })
 }
 
-// within reports whether g gives nothing that the other does not give.
+// within reports whether the other grant allows everything that g does.
 func (g Grant) within(other Grant) bool {
 	if other.Accounts != nil {
 		if g.Accounts == nil || slices.ContainsFunc(g.Accounts,
@@ -154,8 +155,8 @@ func (g Grant) within(other Grant) bool {
 	return !slices.ContainsFunc(g.permissions(), func(p string) bool { return !slices.Contains(held, p) })
 }
 
-// Check refuses a grant that makes no sense. The refusal names the field and the remedy. Which accounts exist is looked
-// at by exist.
+// Check refuses an invalid grant. The refusal names the field and the remedy. It does not check that the accounts
+// exist; see exist.
 func (g Grant) Check() error {
 	roles := make([]string, len(Roles()))
 	for i, r := range Roles() {
@@ -184,9 +185,9 @@ func (g Grant) Check() error {
 	return nil
 }
 
-// exist refuses a list with an account that does not exist: a slip of the keyboard would give nothing now, and somebody
-// else's account once that is made. It is asked after who gives may see all of the list, so that it tells nobody which
-// other accounts there are. Refusal: Invalid.
+// exist refuses a list with an account that does not exist: a typing error would otherwise grant a future account with
+// that address. Call it only after checking that the giver sees all accounts of the list, so that it does not reveal
+// which others exist. Refusal: Invalid.
 func exist(ctx context.Context, store *sql.Store, accounts []string) error {
 	if accounts == nil {
 		return nil

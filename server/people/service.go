@@ -12,45 +12,45 @@ import (
 	"otpbridge/sql"
 )
 
-// ServicePrefix begins the id of a service account, which is its client_id as well.
+// ServicePrefix is the prefix of a service account's id, which is also its client_id.
 const ServicePrefix = "svc"
 
-// servicePrefix begins a service account's secret.
+// servicePrefix is the prefix of a service account's secret.
 const servicePrefix = "otps_"
 
 // TokenPath is where service accounts get their access tokens (RFC 6749, section 3.2).
 const TokenPath = "/oauth/token"
 
-// assertionLife is how long the statement that a service account signs may be good (RFC 7523).
+// assertionLife is how long an assertion that a service account signs may be valid (RFC 7523).
 const assertionLife = time.Minute
 
-// Services makes and ends service accounts, and gives them access tokens. A service account does what a person
-// of its role does, narrowed by its permissions. It proves who it is with a key of its own, or with a secret.
+// Services creates and ends service accounts, and issues their access tokens. A service account may do what a person
+// with its role may do, limited to its permissions. It authenticates with its own key or with a secret.
 type Services struct {
 	store   *sql.Store
 	keyring *crypto.Keyring
 	issuer  string
 }
 
-// NewServices returns the service accounts of a store. Issuer is the server's public URL: access tokens are made by
-// it, and what service accounts sign is for it or for TokenPath on it.
+// NewServices returns the service accounts of a store. issuer is the server's public URL: it is the issuer of access
+// tokens. The audience of assertions is this URL or TokenPath on it.
 func NewServices(store *sql.Store, keyring *crypto.Keyring, issuer string) *Services {
 	return &Services{store, keyring, issuer}
 }
 
-// The ways in which a service account proves who it is, by their names in RFC 7591.
+// How a service account authenticates, by the names in RFC 7591.
 const (
 	ByKey    = "private_key_jwt"
 	BySecret = "client_secret_post"
 )
 
-// NewService asks for a service account.
+// NewService describes a service account to create.
 type NewService struct {
 	Name        string // 1 to 200 characters
 	Description string // at most 1,000
-	Grant       Grant  // without a role: the least that has the permissions
+	Grant       Grant  // without a role: the smallest role with the permissions
 	Method      string // ByKey or BySecret; empty: ByKey
-	PublicKey   string // PEM, Ed25519 or P-256; empty: a key is made, and its private half answered
+	PublicKey   string // PEM, Ed25519 or P-256; empty: Create makes a key pair and returns the private key
 }
 
 // Service is a service account as others may see it.
@@ -59,11 +59,11 @@ type Service struct {
 	Name        string
 	Description string
 	Grant       Grant
-	Permissions []string // those that it has
+	Permissions []string // the effective ones
 	Method      string
 	CreatedAt   otp.Millis
 	UsedAt      otp.Millis // to a minute; 0: never
-	RevokedAt   otp.Millis // 0: not
+	RevokedAt   otp.Millis // 0: not revoked
 }
 
 func service(s sql.ServiceAccount) Service {
@@ -82,8 +82,8 @@ func serviceGrant(s sql.ServiceAccount) Grant {
 	return Grant{Role: Role(s.Role), Accounts: s.Accounts, Permissions: s.Permissions}
 }
 
-// Create makes a service account. The secret is its private key in PEM or its client secret, shown this once and
-// not kept; zero for one that brought its public key. Refusals: Forbidden, Invalid, ReauthenticationRequired.
+// Create makes a service account. The secret is its private key in PEM or its client secret. It is not stored, so it
+// is shown only once; it is zero if n has a public key. Refusals: Forbidden, Invalid, ReauthenticationRequired.
 func (s *Services) Create(ctx context.Context, who Principal, n NewService) (Service, crypto.Secret, error) {
 	at := now()
 	if err := s.mayWrite(who, at); err != nil {
@@ -123,8 +123,8 @@ func (s *Services) Create(ctx context.Context, who Principal, n NewService) (Ser
 	return service(row), secret, nil
 }
 
-// mayWrite refuses who may not make or end service accounts. What acts for automation makes no further automation:
-// a key that leaked could not be got rid of.
+// mayWrite refuses callers who may not create or end service accounts. Service accounts may not: otherwise whoever
+// has a leaked key could make further accounts, and revoking the key would not stop them.
 func (s *Services) mayWrite(who Principal, at otp.Millis) error {
 	if err := who.May(WriteServices); err != nil {
 		return err
@@ -177,7 +177,7 @@ func (n *NewService) check(who Principal) error {
 	return nil
 }
 
-// algorithms are those that a service account's key may sign with.
+// algorithms returns the algorithms that a service account's key may sign with.
 func algorithms(keys *crypto.JWTKeys) (list []string) {
 	for _, algorithm := range []string{"EdDSA", "ES256"} {
 		if keys.Takes(algorithm) {
@@ -187,7 +187,7 @@ func algorithms(keys *crypto.JWTKeys) (list []string) {
 	return list
 }
 
-// List shows all service accounts that who may see, revoked ones too. Refusal: Forbidden.
+// List returns the service accounts that who may see, also revoked ones. Refusal: Forbidden.
 func (s *Services) List(ctx context.Context, who Principal) ([]Service, error) {
 	if err := who.May(ReadServices); err != nil {
 		return nil, err
@@ -202,7 +202,7 @@ func (s *Services) List(ctx context.Context, who Principal) ([]Service, error) {
 	return all, err
 }
 
-// Revoke ends a service account for good; its access tokens end with it. Refusals: NotFound, Forbidden,
+// Revoke ends a service account and its access tokens for good. Refusals: NotFound, Forbidden,
 // ReauthenticationRequired.
 func (s *Services) Revoke(ctx context.Context, who Principal, id string) error {
 	at := now()
@@ -234,7 +234,7 @@ func (s *Services) Revoke(ctx context.Context, who Principal, id string) error {
 	})
 }
 
-// row reads a service account by its text; the zero row for none.
+// row reads a service account by its id; it returns the zero row if there is none.
 func (s *Services) row(ctx context.Context, id string) (sql.ServiceAccount, error) {
 	parsed, ok := otp.ParseID(ServicePrefix, id)
 	if !ok || parsed.Text(ServicePrefix) != id {
@@ -247,22 +247,22 @@ func (s *Services) row(ctx context.Context, id string) (sql.ServiceAccount, erro
 	return row, err
 }
 
-// Proof is what a service account brings for an access token: its secret, or a statement that it signed.
+// Proof is what a service account sends for an access token: its secret, or an assertion that it signed.
 type Proof struct {
-	Client    string // its id; may be left out with an Assertion, which names it
+	Client    string // its id; may be empty with an Assertion, which has it
 	Secret    string
 	Assertion string // a JWT, RFC 7523, section 2.2
 }
 
-// Token is an access token and how long it is good.
+// Token is an access token and how long it is valid.
 type Token struct {
 	Text     string
 	Lifetime time.Duration
 }
 
-// Token gives an access token for a proof. The assertion's audience is the server's URL or that of the token
-// endpoint, and its jti is good once. Refusal: UnknownCredential, which does not say what is wrong, but for its
-// Reason, in the log.
+// Token returns an access token for a proof. An assertion's audience is the URL of the server or of the token
+// endpoint; its jti is valid once. Refusal: UnknownCredential, which does not say what is wrong; only its Reason, for
+// the log, does.
 func (s *Services) Token(ctx context.Context, proof Proof) (Token, error) {
 	at := now()
 	client := proof.Client
@@ -299,7 +299,8 @@ func noService(reason string) error {
 		"the service account is unknown or revoked, or did not prove who it is").Because(reason)
 }
 
-// checkSecret compares hashes also where there is no account, which takes as long.
+// checkSecret compares the hashes. It does so also for an account that does not exist, so that both take the same
+// time.
 func checkSecret(row sql.ServiceAccount, secret string) error {
 	hash := crypto.HashToken(secret)
 	equal := subtle.ConstantTimeCompare(hash[:], row.SecretHash[:]) == 1
@@ -312,7 +313,7 @@ func checkSecret(row sql.ServiceAccount, secret string) error {
 	return nil
 }
 
-// takeAssertion checks a signed statement and uses it up.
+// takeAssertion verifies an assertion and uses it up.
 func (s *Services) takeAssertion(ctx context.Context, row sql.ServiceAccount, text string, at otp.Millis) error {
 	if row.ID.IsZero() || row.RevokedAt != 0 || row.PublicKey == "" {
 		return noService("no such service account, or revoked, or it has a secret in place of a key")
@@ -334,7 +335,7 @@ func (s *Services) takeAssertion(ctx context.Context, row sql.ServiceAccount, te
 	case claims.Text("jti") == "" || len(claims.Text("jti")) > 255:
 		return noService("jti is missing or too long")
 	}
-	// The table of used nonces keeps 16 bytes. Nobody but the account itself could make two that are equal.
+	// The table of used nonces stores 16 bytes of the hash. Only the account itself could find a collision.
 	sum := sha256.Sum256([]byte(claims.Text("jti")))
 	err = s.store.Credentials.TakeNonce(ctx, row.ID, [16]byte(sum[:]), otp.At(claims.Expires()))
 	if errors.Is(err, sql.ErrTaken) {
@@ -343,9 +344,9 @@ func (s *Services) takeAssertion(ctx context.Context, row sql.ServiceAccount, te
 	return err
 }
 
-// Authenticate returns the service account that an access token speaks for. It reads the account, so that what was
-// revoked or narrowed counts at once. Refusals: MissingCredential for what is no access token of a service account,
-// ExpiredCredential, UnknownCredential.
+// Authenticate returns the principal of a service account's access token. It reads the account, so that a revocation
+// or a smaller grant takes effect at once. Refusals: MissingCredential for a text that is not a service account's
+// access token, ExpiredCredential, UnknownCredential.
 func (s *Services) Authenticate(ctx context.Context, accessToken string, from Client) (Principal, error) {
 	at := now()
 	claims, err := s.keyring.ReadAccessToken(accessToken, s.issuer, audience, crypto.ServiceToken, at.Time())

@@ -13,16 +13,16 @@ import (
 	"otpbridge/sql"
 )
 
-// The times of a session (ASVS 7.3): it ends after a month, or a week without use. A refresh token that was
-// used is good again for a moment, for the tab that asked at the same time.
+// The times of a session (ASVS 7.3). It ends after a month, or after a week without use. A used refresh token stays
+// valid for reuseGrace, for browser tabs that refresh at the same time.
 const (
 	sessionLife = 30 * otp.Day
 	sessionIdle = 7 * otp.Day
 	reuseGrace  = 15 * otp.Second
-	seenEvery   = otp.Minute // how exact the last use is known
+	seenEvery   = otp.Minute // the precision of the time of last use
 )
 
-// Sessions shows and ends sessions.
+// Sessions lists and ends sessions.
 type Sessions struct{ p *People }
 
 // Session is one login, as its person sees it.
@@ -34,18 +34,17 @@ type Session struct {
 	CreatedAt otp.Millis
 	SeenAt    otp.Millis // to a minute
 	ExpiresAt otp.Millis
-	Current   bool // it is the one that asks
+	Current   bool // it is the caller's session
 }
 
-// over reports whether a session can be used no more.
+// over reports whether a session has ended.
 func over(s sql.Session, at otp.Millis) bool {
 	return s.EndedAt != 0 || at >= s.ExpiresAt || at-s.SeenAt > sessionIdle
 }
 
-// Refresh gives a new access token and the refresh token's successor. Of any number who bring one token at
-// once, and of those who bring it again within 15 seconds, all get the same successor. A token that is
-// brought later was stolen, from its owner or by them: the session ends. Refusals: UnknownCredential,
-// ExpiredCredential.
+// Refresh returns a new access token and the refresh token's successor. Requests with the same token, at once or
+// within 15 seconds, get the same successor. If a token is used again later, one of its two users must have stolen it:
+// the session ends. Refusals: UnknownCredential, ExpiredCredential.
 func (p *People) Refresh(ctx context.Context, token string, from Client) (Tokens, error) {
 	at := now()
 	unknown := otp.Refuse(otp.UnknownCredential, "this refresh token is none; log in again")
@@ -57,7 +56,7 @@ func (p *People) Refresh(ctx context.Context, token string, from Client) (Tokens
 		return Tokens{}, cmp.Or[error](err, unknown)
 	}
 	var nonce otp.ID
-	rand.Read(nonce[:]) // never fails: the runtime stops the process instead
+	rand.Read(nonce[:]) // never returns an error; the runtime stops the process instead
 	var person sql.Person
 	var session sql.Session
 	next, reused := "", false
@@ -106,7 +105,7 @@ func (p *People) Refresh(ctx context.Context, token string, from Client) (Tokens
 	return p.tokens(person, session, next, at)
 }
 
-// sessionPerson returns whose session it is, unless it is over.
+// sessionPerson returns a session's person. Refusal: ExpiredCredential if the session is over.
 func sessionPerson(tx *sql.Tx, s sql.Session, at otp.Millis) (sql.Person, error) {
 	if over(s, at) {
 		return sql.Person{}, sessionOver()
@@ -122,9 +121,9 @@ func sessionOver() error {
 	return otp.Refuse(otp.ExpiredCredential, "the session has ended; log in again")
 }
 
-// Authenticate returns who an access token speaks for. It reads the session and the person, so that what
-// ended or changed counts at once. Refusals: MissingCredential for what is no access token,
-// ExpiredCredential, UnknownCredential.
+// Authenticate returns the principal of a person's access token. It reads the session and the person, so that changes
+// take effect at once. Refusals: MissingCredential for a text that is not an access token, ExpiredCredential,
+// UnknownCredential.
 func (p *People) Authenticate(ctx context.Context, accessToken string, from Client) (Principal, error) {
 	at := now()
 	claims, err := p.Vault.Keyring.ReadAccessToken(accessToken, p.Issuer, audience, crypto.PersonToken, at.Time())
@@ -142,8 +141,8 @@ func (p *People) Authenticate(ctx context.Context, accessToken string, from Clie
 	return p.Session(ctx, id, from)
 }
 
-// Bearer returns who an access token speaks for, a person or a service account, as Authenticate does for either.
-// Refusals: MissingCredential for what is no access token of this server, ExpiredCredential, UnknownCredential.
+// Bearer returns the principal of an access token of a person or a service account. Refusals: MissingCredential for a
+// text that is not an access token of this server, ExpiredCredential, UnknownCredential.
 func (p *People) Bearer(ctx context.Context, token string, from Client) (Principal, error) {
 	who, err := p.Authenticate(ctx, token, from)
 	if otp.KindOf(err) != otp.MissingCredential {
@@ -156,7 +155,7 @@ func (p *People) Bearer(ctx context.Context, token string, from Client) (Princip
 	return service, other
 }
 
-// Session returns the principal of a session whose id was proved. Refusal: ExpiredCredential.
+// Session returns the principal of a session. The caller has verified the token or cookie. Refusal: ExpiredCredential.
 func (p *People) Session(ctx context.Context, id otp.ID, from Client) (Principal, error) {
 	at := now()
 	session, person, err := p.rows.Session(ctx, id)
@@ -170,7 +169,7 @@ func (p *People) Session(ctx context.Context, id otp.ID, from Client) (Principal
 		return Principal{}, sessionOver()
 	}
 	if at-session.SeenAt >= seenEvery {
-		// For display alone, so that reading works where writing does not.
+		// It is only for display: ignore the error, so that reads work when writes do not.
 		_ = p.rows.Seen(ctx, id, shownAddress(from.Address), network(from.Address), at)
 	}
 	return Principal{
@@ -180,12 +179,12 @@ func (p *People) Session(ctx context.Context, id otp.ID, from Client) (Principal
 	}, nil
 }
 
-// Logout ends the session that asks.
+// Logout ends the caller's session.
 func (p *People) Logout(ctx context.Context, who Principal) error {
 	return p.Sessions.end(ctx, who, who.ID, who.Session)
 }
 
-// Profile is the principal's own.
+// Profile returns the caller's own profile.
 func (p *People) Profile(ctx context.Context, who Principal) (Profile, error) {
 	person, err := p.rows.ByID(ctx, who.ID)
 	if errors.Is(err, sql.ErrNotFound) {
@@ -194,7 +193,7 @@ func (p *People) Profile(ctx context.Context, who Principal) (Profile, error) {
 	return profile(person), err
 }
 
-// List shows the person's own sessions that can be used, the newest first.
+// List returns the person's own active sessions, newest first.
 func (s *Sessions) List(ctx context.Context, who Principal) ([]Session, error) {
 	at := now()
 	rows, err := s.p.rows.Sessions(ctx, who.ID, at)
@@ -214,7 +213,7 @@ func (s *Sessions) List(ctx context.Context, who Principal) ([]Session, error) {
 	return all, nil
 }
 
-// Find shows one of those that List shows. Refusal: NotFound.
+// Find returns one of the sessions of List. Refusal: NotFound.
 func (s *Sessions) Find(ctx context.Context, who Principal, id string) (Session, error) {
 	all, err := s.List(ctx, who)
 	if err != nil {
@@ -235,7 +234,7 @@ func (s *Sessions) End(ctx context.Context, who Principal, id string) error {
 	return s.end(ctx, who, who.ID, parsed)
 }
 
-// EndOthers ends the person's own sessions but the one that asks.
+// EndOthers ends the person's own sessions except the caller's.
 func (s *Sessions) EndOthers(ctx context.Context, who Principal) error {
 	at := now()
 	return s.p.change(ctx, func(tx *sql.Tx) error {

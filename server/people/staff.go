@@ -10,18 +10,18 @@ import (
 	"otpbridge/sql"
 )
 
-// How long tickets are good.
+// How long tickets are valid.
 const (
 	setupLife      = otp.Day
 	invitationLife = 7 * otp.Day
 	recoveryLife   = otp.Day
 )
 
-// Staff looks after persons, for admins and the command line. Whoever changes somebody must hold all that
-// they hold and all that they are given: nobody rises above themselves through another.
+// Staff manages people, for admins and the command line. A caller must have all permissions and accounts that the
+// person has or gets, so that nobody can gain more through another person.
 type Staff struct{ p *People }
 
-// Invitation is a ticket that was made and not yet used.
+// Invitation is an invitation that has not been used yet.
 type Invitation struct {
 	ID        string
 	Email     string
@@ -30,10 +30,10 @@ type Invitation struct {
 	ExpiresAt otp.Millis
 }
 
-// Issued is a ticket, whose text is shown once.
+// Issued is a new ticket with its text, which is shown only once.
 type Issued struct {
 	ID        string
-	Email     string // whom it is for; empty for the first owner
+	Email     string // the person's address; empty for the first owner
 	Token     string
 	ExpiresAt otp.Millis
 }
@@ -42,8 +42,7 @@ func issued(text string, t sql.Ticket) Issued {
 	return Issued{t.ID.Text(TicketPrefix), t.Email, text, t.ExpiresAt}
 }
 
-// Setup makes the ticket of the first owner and ends those made before. Refusal: PersonExists if there is an
-// owner.
+// Setup makes the ticket for the first owner and ends earlier ones. Refusal: PersonExists if there is an owner.
 func (s *Staff) Setup(ctx context.Context, who Principal) (Issued, error) {
 	if err := who.May(WriteOwners); err != nil {
 		return Issued{}, err
@@ -71,9 +70,8 @@ func (s *Staff) Setup(ctx context.Context, who Principal) (Issued, error) {
 	return issued(text, ticket), err
 }
 
-// Invite makes a ticket that one person can register with, and mails it to them where a mail server is set. An earlier
-// one for the same address ends.
-// Refusals: Forbidden, Invalid, PersonExists, ReauthenticationRequired.
+// Invite makes a ticket with which a person can register, and mails it if there is a mail server. It ends an earlier
+// ticket for the same address. Refusals: Forbidden, Invalid, PersonExists, ReauthenticationRequired.
 func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant Grant) (Issued, error) {
 	at := now()
 	if err := who.May(WritePeople); err != nil {
@@ -118,7 +116,7 @@ func (s *Staff) Invite(ctx context.Context, who Principal, email string, grant G
 	return made, err
 }
 
-// mayGive refuses a grant that is wrong in itself or more than who holds.
+// mayGive refuses a grant that is invalid or exceeds who's own.
 func (s *Staff) mayGive(who Principal, grant Grant) error {
 	if err := grant.Check(); err != nil {
 		return err
@@ -129,13 +127,13 @@ func (s *Staff) mayGive(who Principal, grant Grant) error {
 	return nil
 }
 
-// visible reports whether who may know of somebody with a list of accounts, nil for all. Others are to be
-// answered like those who do not exist.
+// visible reports whether who may know of a person with a list of accounts, nil for all. Answer for others as for
+// those who do not exist.
 func visible(who Principal, accounts []string) bool {
 	return (Grant{Accounts: accounts}).within(Grant{Accounts: who.Grant.Accounts})
 }
 
-// mayTouch refuses what who does to somebody that holds more than they.
+// mayTouch refuses changes of a person who has more than who.
 func mayTouch(who Principal, person sql.Person) error {
 	if !grantOf(person).within(who.Grant) {
 		return otp.Refuse(otp.Forbidden, "this person holds more than you; ask somebody who holds all of it")
@@ -143,7 +141,8 @@ func mayTouch(who Principal, person sql.Person) error {
 	return nil
 }
 
-// notOneself refuses what a second admin has to do: whoever took a session must not keep the account by it.
+// notOneself refuses calls about oneself that another admin has to make: whoever stole a session must not be able to
+// take over the login.
 func notOneself(who Principal, person sql.Person) error {
 	if who.ID == person.ID {
 		return otp.Refuse(otp.Forbidden, "another admin has to do this for you")
@@ -151,8 +150,8 @@ func notOneself(who Principal, person sql.Person) error {
 	return nil
 }
 
-// Link returns the address of a console page that takes a ticket. The token stands behind a #, which browsers send
-// to no server, so that it is in no log. Base is the server's URL; member is what the token is called in the body.
+// Link returns the URL of a console page that takes a ticket. The token is in the fragment, after #, which browsers do
+// not send, so that no log contains it. base is the server's URL; member is the token's name in the body.
 func Link(base, page, member, token string) string {
 	return base + "/console/" + page + "#" + member + "=" + token
 }
@@ -163,7 +162,7 @@ func issue(purpose string, who Principal, at, life otp.Millis) (string, sql.Tick
 		CreatedAt: at, ExpiresAt: at + life}
 }
 
-// Invitations lists those of who's accounts that can still be used, the oldest first. Refusal: Forbidden.
+// Invitations returns the usable invitations that who may see, oldest first. Refusal: Forbidden.
 func (s *Staff) Invitations(ctx context.Context, who Principal) ([]Invitation, error) {
 	if err := who.May(ReadPeople); err != nil {
 		return nil, err
@@ -209,7 +208,7 @@ func (s *Staff) Withdraw(ctx context.Context, who Principal, id string) error {
 	return otp.Refuse(otp.NotFound, "there is no such invitation that can be used")
 }
 
-// List shows everybody of who's accounts, in the order in which they came. Refusal: Forbidden.
+// List returns the people whom who may see, oldest first. Refusal: Forbidden.
 func (s *Staff) List(ctx context.Context, who Principal) ([]Profile, error) {
 	if err := who.May(ReadPeople); err != nil {
 		return nil, err
@@ -236,7 +235,7 @@ func (s *Staff) Find(ctx context.Context, who Principal, idOrEmail string) (Prof
 	return profile(person), err
 }
 
-// row reads a person of who's accounts.
+// row reads a person whom who may see.
 func (s *Staff) row(ctx context.Context, who Principal, idOrEmail string) (sql.Person, error) {
 	var person sql.Person
 	var err error
@@ -251,8 +250,8 @@ func (s *Staff) row(ctx context.Context, who Principal, idOrEmail string) (sql.P
 	return person, err
 }
 
-// Remove removes a person for good; the history keeps their id. Version is the one that the caller has seen, 0 for
-// any. What they gave away and nobody used yet ends with them. Refusals: those of touch, LastOwner, Outdated.
+// Remove removes a person for good; the history keeps their id. version is the one that the caller has seen, 0 for
+// any. Their unused invitations and links end. Refusals: those of touch, LastOwner, Outdated.
 func (s *Staff) Remove(ctx context.Context, who Principal, id string, version int64) error {
 	return s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
 		if version != 0 && version != person.Version {
@@ -271,8 +270,8 @@ func (s *Staff) Remove(ctx context.Context, who Principal, id string, version in
 	})
 }
 
-// Recover makes a ticket with which a person chooses a new password. An earlier one ends. It is given to who
-// asks, never mailed; the mail says only that it was made. Refusals: those of touch.
+// Recover makes a ticket with which a person chooses a new password, and ends an earlier one. The caller gets the
+// ticket; the person's mail says only that it was made. Refusals: those of touch.
 func (s *Staff) Recover(ctx context.Context, who Principal, id string) (link Issued, err error) {
 	err = s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
 		if err := notOneself(who, person); err != nil {
@@ -295,8 +294,8 @@ func (s *Staff) Recover(ctx context.Context, who Principal, id string) (link Iss
 	return link, err
 }
 
-// ResetFactors takes all second factors and backup codes from a person and ends their sessions. Refusals: those
-// of touch.
+// ResetFactors removes all second factors and backup codes of a person, and ends their sessions. Refusals: those of
+// touch.
 func (s *Staff) ResetFactors(ctx context.Context, who Principal, id string) error {
 	return s.touch(ctx, who, id, true, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
 		if err := notOneself(who, person); err != nil {
@@ -317,7 +316,7 @@ func (s *Staff) ResetFactors(ctx context.Context, who Principal, id string) erro
 	})
 }
 
-// EndSessions ends all sessions of a person. It may be urgent, so it asks for no recent login. Refusals: Forbidden,
+// EndSessions ends all sessions of a person. It needs no recent login, because it may be urgent. Refusals: Forbidden,
 // NotFound.
 func (s *Staff) EndSessions(ctx context.Context, who Principal, id string) error {
 	return s.touch(ctx, who, id, false, func(tx *sql.Tx, person sql.Person, at otp.Millis) error {
@@ -328,8 +327,8 @@ func (s *Staff) EndSessions(ctx context.Context, who Principal, id string) error
 	})
 }
 
-// touch runs do on a person whom who may change, in a transaction. Refusals: Forbidden, NotFound, and
-// ReauthenticationRequired where a recent login is asked for.
+// touch calls do in a transaction for a person whom who may change. Refusals: Forbidden, NotFound, and, if recent is
+// set, ReauthenticationRequired.
 func (s *Staff) touch(ctx context.Context, who Principal, id string, recent bool,
 	do func(*sql.Tx, sql.Person, otp.Millis) error) error {
 	at := now()

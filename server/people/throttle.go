@@ -8,17 +8,17 @@ import (
 	"otpbridge/sql"
 )
 
-// attempt is one guess that was charged and not yet judged.
+// attempt is one guess that has been counted and not checked yet.
 type attempt struct {
 	ids     []otp.ID
 	limits  []otp.GuessLimit
-	blocked []otp.Millis // until when it blocked what follows
+	blocked []otp.Millis // until when it blocks further guesses
 }
 
-// charge counts one guess at a password, or refuses it undecided if there were too many. Guesses are
-// counted for the address and network together, and for the network alone. Where the person has a session
-// in that network only the former counts: then nobody else's guesses keep them out. Unknown addresses are
-// counted like known ones. Refusal: RateLimited.
+// charge counts one guess at a password, or refuses it unchecked if there were too many. It counts guesses for the
+// pair of address and network, and for the network. If the person has a session in that network, only the pair is
+// counted, so that other people's guesses do not keep them out. Unknown addresses are counted like known ones.
+// Refusal: RateLimited.
 func (p *People) charge(ctx context.Context, email string, person otp.ID, from Client, at otp.Millis) (*attempt,
 	error) {
 	net := network(from.Address)
@@ -34,7 +34,7 @@ func (p *People) charge(ctx context.Context, email string, person otp.ID, from C
 	return a, p.chargeAttempt(ctx, a, at, tooMany)
 }
 
-// chargeNetwork is charge for what names no person.
+// chargeNetwork counts one guess of a network, for requests that do not name a person. Refusal: RateLimited.
 func (p *People) chargeNetwork(ctx context.Context, from Client, at otp.Millis) (*attempt, error) {
 	a := &attempt{}
 	a.add(otp.ID(p.Vault.Index.Sum("guesses from a network", network(from.Address))), otp.NetworkGuesses)
@@ -69,8 +69,8 @@ func (a *attempt) add(id otp.ID, limit otp.GuessLimit) {
 	a.ids, a.limits = append(a.ids, id), append(a.limits, limit)
 }
 
-// chargeAttempt decides by a guarded write. A caller who has to wait is refused by a read alone, so that a
-// flood of guesses costs no writes.
+// chargeAttempt decides with a guarded write. A caller who still has to wait is refused after a read, so that a flood
+// of guesses costs no writes.
 func (p *People) chargeAttempt(ctx context.Context, a *attempt, at otp.Millis, refuse func(time.Duration) error) error {
 	for _, id := range a.ids {
 		g, err := p.rows.Guesses(ctx, id)
@@ -94,8 +94,8 @@ func (p *People) chargeAttempt(ctx context.Context, a *attempt, at otp.Millis, r
 	})
 }
 
-// forgive takes back a guess that was right. What is counted for the person begins anew; what is counted
-// for a network only loses this one, or whoever has an account could guess at others' for ever.
+// forgive takes back a right guess. It resets the person's count, but only subtracts one from the network's: otherwise
+// somebody with a login could reset it and guess at others' passwords without end.
 func (a *attempt) forgive(tx guesser) error {
 	if a == nil {
 		return nil
@@ -112,12 +112,12 @@ func (a *attempt) forgive(tx guesser) error {
 	})
 }
 
-// guesser is a transaction, or a store that makes one.
+// guesser is a transaction, or a store that begins one.
 type guesser interface {
 	Guess(ids []otp.ID, rule func([]otp.Guesses) error) error
 }
 
-// alone makes a transaction for nothing but guesses.
+// alone counts guesses in a separate transaction.
 type alone struct {
 	ctx  context.Context
 	rows *sql.People
