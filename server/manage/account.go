@@ -18,20 +18,20 @@ import (
 	"otpbridge/sql"
 )
 
-// Accounts makes, shows and changes accounts.
+// Accounts creates, lists, changes and deletes accounts.
 type Accounts struct{ *core }
 
-// Imported is an account as a vendor hands it out: any columns, the cipher's key and IV in clear
-// as base64 or hex, or together as "iv~key", and the access keys that integrations already have.
+// Imported is an account as a vendor hands it out: any columns, the cipher's key and IV in clear as base64
+// or hex, separate or as "iv~key", and the access keys that integrations already have.
 type Imported struct {
 	otp.Account
 	CipherKey  string         `json:"cipher_key"`
 	CipherIV   string         `json:"cipher_iv"`
-	AccessKey  string         `json:"access_key"` // one, for short
+	AccessKey  string         `json:"access_key"` // short for one of AccessKeys
 	AccessKeys []NewAccessKey `json:"access_keys"`
 }
 
-// Missing names the secrets that an import needs and does not have.
+// Missing returns the names of the secrets that an import needs and does not have.
 func (n *Imported) Missing() []string {
 	var missing []string
 	switch {
@@ -44,7 +44,7 @@ func (n *Imported) Missing() []string {
 	return missing
 }
 
-// MakeSecrets makes up what Missing names, and an access key if there is none.
+// MakeSecrets generates the secrets that Missing names, and an access key if there is none.
 func (n *Imported) MakeSecrets() {
 	for _, name := range n.Missing() {
 		if name == "cipher_key" {
@@ -61,20 +61,19 @@ func (n *Imported) MakeSecrets() {
 
 func randomBase64(size int) string {
 	raw := make([]byte, size)
-	rand.Read(raw) // never fails: crypto/rand ends the process instead
+	rand.Read(raw) // never returns an error; crypto/rand ends the process instead
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// ImportedAccount is an account as Import made it, or would.
+// ImportedAccount is an account that Import made, or would make.
 type ImportedAccount struct {
 	Account otp.Account
 	Keys    []Key
 }
 
-// Import adds accounts for good: all of them in one transaction, or none. With check nothing is
-// written. By is who asks for it, for the history. Refusals name the account by its esme_address, and its place where there are several:
-// Invalid naming the column too; AccountExists when an address or a key is taken, also by another
-// of the list.
+// Import adds permanent accounts, all in one transaction or none. With check it writes nothing. by is the caller, for
+// the history. Refusals name the account's esme_address and, in a list, its place: Invalid, which names the column;
+// AccountExists if an address or a key is taken, also by another account of the list.
 func (c Accounts) Import(ctx context.Context, by otp.Actor, list []Imported, check bool) ([]ImportedAccount, error) {
 	now := time.Now()
 	made := make([]sql.Seeded, 0, len(list))
@@ -110,7 +109,7 @@ func (c Accounts) Import(ctx context.Context, by otp.Actor, list []Imported, che
 	return shown, err
 }
 
-// recordAccount adds an account that is made, and each of its keys, to the history.
+// recordAccount adds a new account, and each of its keys, to the history.
 func recordAccount(tx *sql.Tx, by otp.Actor, made *sql.Seeded) error {
 	err := record(tx, otp.AccountCreated, by, made.Account.Address, made.Account.CreatedAt,
 		"name", made.Account.Name, "access_keys", strconv.Itoa(len(made.Credentials)))
@@ -130,7 +129,7 @@ func record(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, account string, at ot
 	return tx.Record(c)
 }
 
-// placed says which account of a list an error is about.
+// placed adds to an error which account of a list it is about.
 func placed(err error, i int, list []Imported) error {
 	which, rest := "account "+clipped(list[i].Address)+": ", ""
 	if len(list) > 1 {
@@ -144,7 +143,7 @@ func placed(err error, i int, list []Imported) error {
 	return fmt.Errorf("%s%w%s", which, err, rest)
 }
 
-// clipped keeps what landed in the wrong column, which may be a key, out of messages.
+// clipped returns an address for messages. It does not quote an invalid one, which may be a key in the wrong column.
 func clipped(address string) string {
 	if !otp.ValidAddress(address) {
 		return "without a usable esme_address"
@@ -152,9 +151,8 @@ func clipped(address string) string {
 	return address
 }
 
-// newAccount is the one way in which an account comes to be, for an import as for the sandbox. It
-// checks what is asked for, and gives the account's row and those of its keys, which are not
-// stored yet, and the keys' secrets.
+// newAccount makes every account, for an import and for the sandbox. It checks n, and returns the rows of the account
+// and its keys, which the caller has to store, and the keys' secrets.
 func (c *core) newAccount(n *Imported, environment otp.Environment, now time.Time, throwaway bool) (sql.Seeded,
 	[]crypto.Secret, error) {
 	refuse := func(err error) (sql.Seeded, []crypto.Secret, error) {
@@ -188,13 +186,13 @@ func (c *core) newAccount(n *Imported, environment otp.Environment, now time.Tim
 	return account, secrets, nil
 }
 
-// askedKey is an access key of an import, and what stands before its members' names.
+// askedKey is an access key of an import. place is the prefix of its members' names in refusals.
 type askedKey struct {
 	NewKey
 	place string
 }
 
-// keys are the access keys that an import brings, in order.
+// keys returns the access keys of an import, in order.
 func (n *Imported) keys() (asked []askedKey) {
 	if n.AccessKey != "" {
 		asked = append(asked, askedKey{NewKey{Kind: otp.AccessKey, Import: n.AccessKey, field: "access_key"}, ""})
@@ -209,14 +207,13 @@ func (n *Imported) keys() (asked []askedKey) {
 	return asked
 }
 
-// inUse remembers the addresses and keys of a list.
+// inUse holds the addresses and keys of a list so far.
 type inUse struct {
 	addresses map[string]bool
 	hashes    map[[32]byte]bool
 }
 
-// add refuses an account of which something is there already, in the database or before it in the
-// list.
+// add refuses an account if its address or a key exists already, in the database or earlier in the list.
 func (t *inUse) add(ctx context.Context, c *core, account *sql.Seeded) error {
 	if t.addresses == nil {
 		t.addresses, t.hashes = map[string]bool{}, map[[32]byte]bool{}
@@ -237,7 +234,7 @@ func (t *inUse) add(ctx context.Context, c *core, account *sql.Seeded) error {
 	case !errors.Is(err, sql.ErrNotFound):
 		return err
 	}
-	// A former account's people must not find themselves in the new one.
+	// People of a former account with this address must not see the new one.
 	switch who, err := c.store.Accounts.SharedWith(ctx, address, account.Account.CreatedAt); {
 	case err != nil:
 		return err
@@ -269,8 +266,8 @@ func ending(lastFour string) string {
 	return "that ends in " + lastFour
 }
 
-// sealCipher puts an account's key and IV into its row, and proves that a cipher can be made of
-// them. Where the cipher is none, there is nothing to seal.
+// sealCipher seals an account's key and IV into its row, and checks that they make a cipher. It does nothing if the
+// account's cipher is none.
 func (c *core) sealCipher(row *otp.Account, keyText, ivText string) error {
 	if row.Cipher == "none" && keyText == "" && ivText == "" {
 		return nil
@@ -292,7 +289,7 @@ func (c *core) sealCipher(row *otp.Account, keyText, ivText string) error {
 	return nil
 }
 
-// readCipher reads a key and an IV, apart or as "iv~key". What is not given stays unset.
+// readCipher parses a key and an IV, separate or as "iv~key". One that is missing stays unset.
 func readCipher(keyText, ivText string) (key, iv crypto.Secret, err error) {
 	if strings.Contains(keyText, "~") {
 		if ivText != "" {
@@ -316,7 +313,7 @@ func readCipher(keyText, ivText string) (key, iv crypto.Secret, err error) {
 	return key, iv, nil
 }
 
-// cipherSecrets returns an account's key and IV in clear, in base64 and empty where there is none.
+// cipherSecrets returns an account's key and IV in clear, in base64; each is empty if there is none.
 func (c *core) cipherSecrets(row *otp.Account) (key, iv string, err error) {
 	opened, err := c.vault.CipherKey(row)
 	if err != nil {
@@ -329,13 +326,13 @@ func (c *core) cipherSecrets(row *otp.Account) (key, iv string, err error) {
 	return base64.StdEncoding.EncodeToString(opened.Bytes()), base64.StdEncoding.EncodeToString(openedIV.Bytes()), nil
 }
 
-// CipherSecrets are an account's key and IV in clear, in base64 and empty where there is none.
+// CipherSecrets returns an account's key and IV in clear, in base64; each is empty if there is none.
 func (c Accounts) CipherSecrets(row *otp.Account) (key, iv string, err error) {
 	return c.cipherSecrets(row)
 }
 
-// refuseSettings returns what is wrong with the columns that are written of an account, all without
-// any, and what would keep it from sending.
+// refuseSettings refuses invalid values in the given columns of an account, or in all if none is given, and settings
+// with which it could not send.
 func (c *core) refuseSettings(row *otp.Account, columns ...string) error {
 	if err := row.Fits(columns...); err != nil {
 		return refuseColumn(err)
@@ -354,7 +351,8 @@ func (c *core) refuseSettings(row *otp.Account, columns ...string) error {
 	return nil
 }
 
-// refuseColumn refuses what a column was to hold. The refusal names the column where the error begins with it.
+// refuseColumn turns an error about a column's value into a refusal, which names the column if the error begins with
+// it.
 func refuseColumn(err error) error {
 	refusal := otp.Refuse(otp.Invalid, strings.ReplaceAll(err.Error(), "\n", "; "))
 	name := refusal.Message[:len(refusal.Message)-len(strings.TrimLeft(refusal.Message, "abcdefghijklmnopqrstuvwxyz_"))]
@@ -364,7 +362,7 @@ func refuseColumn(err error) error {
 	return refusal
 }
 
-// refuseSharedIssuers refuses tokens that another account takes already: nobody could tell whose they are.
+// refuseSharedIssuers refuses token issuers that another account accepts already: a token's account would be unclear.
 func (c *core) refuseSharedIssuers(ctx context.Context, row *otp.Account) error {
 	if len(row.JWTIssuers) == 0 {
 		return nil

@@ -13,14 +13,13 @@ import (
 	"otpbridge/sql"
 )
 
-// ManagedAccount is an account as an operator sees it. Broken is why it is out of service, nil
-// for one that works.
+// ManagedAccount is an account as an operator sees it. Broken says why it is out of service; nil if it is not.
 type ManagedAccount struct {
 	otp.Account
 	Broken error
 }
 
-// State is active, disabled, feature off or broken.
+// State returns active, disabled, feature off or broken.
 func (m *ManagedAccount) State() string {
 	switch {
 	case m.Broken != nil:
@@ -33,7 +32,7 @@ func (m *ManagedAccount) State() string {
 	return "active"
 }
 
-// List returns every account, broken ones too.
+// List returns every account, also broken ones.
 func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
 	var all []ManagedAccount
 	err := c.store.Accounts.Each(ctx, func(row otp.Account, broken error) error {
@@ -46,7 +45,7 @@ func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
 	return all, err
 }
 
-// Addresses returns the address of every account, without a look at their settings.
+// Addresses returns the address of every account, without reading the settings.
 func (c Accounts) Addresses(ctx context.Context) ([]string, error) {
 	return c.store.Accounts.Addresses(ctx)
 }
@@ -56,7 +55,7 @@ func (c Accounts) Find(ctx context.Context, address string) (ManagedAccount, err
 	return c.account(ctx, address)
 }
 
-// account reads one. Refusal: NotFound.
+// account reads one account. Refusal: NotFound.
 func (c *core) account(ctx context.Context, address string) (ManagedAccount, error) {
 	row, err := c.store.Accounts.Find(ctx, address)
 	broken := (*sql.BrokenRow)(nil)
@@ -76,8 +75,8 @@ func noAccount(address string) error {
 	return otp.Refuse(otp.NotFound, "there is no account "+address+"; otpbridge account list shows all")
 }
 
-// Version returns a number that changes with an account, by whomever it is changed. Nothing can be learned of the
-// account from it.
+// Version returns a number that changes whenever the account changes, also by SQL. It reveals nothing about the
+// account.
 func (c *core) Version(row *otp.Account) int64 {
 	encoded, err := json.Marshal(row)
 	if err != nil {
@@ -87,22 +86,21 @@ func (c *core) Version(row *otp.Account) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:]) >> 1)
 }
 
-// Edit is what somebody changes of an account.
+// Edit is a change of an account.
 type Edit struct {
 	Account string
-	Match   func(version int64) error // refuses a Version that is not the one that was read; nil refuses none
-	Columns []string                  // that Set writes, cipher_key and cipher_iv among them
-	// Set writes the columns over the account as it stands. It may be called several times.
+	Match   func(version int64) error // refuses a Version other than the one that was read; nil accepts all
+	Columns []string                  // that Set sets; may include cipher_key and cipher_iv
+	// Set sets the columns on the current account. It may be called several times.
 	Set func(*Imported) error
 	By  otp.Actor
 }
 
-// fixed are the columns that say who and when an account is.
+// fixed are the members that Change does not change: identity, times and access keys.
 var fixed = []string{"esme_address", "created_at", "updated_at", "access_key", "access_keys"}
 
-// Change writes the columns that an edit names, and no others, and records their names. A broken account may be
-// mended by it. It returns the account as it is then. Refusals: NotFound; Invalid naming the column; what Match and
-// Set refuse.
+// Change writes the columns of an edit, and no others, and records their names. It can repair a broken account. It
+// returns the changed account. Refusals: NotFound; Invalid, which names the column; those of Match and Set.
 func (c Accounts) Change(ctx context.Context, e Edit) (changed ManagedAccount, err error) {
 	for _, column := range e.Columns {
 		if slices.Contains(fixed, column) {
@@ -118,7 +116,7 @@ func (c Accounts) Change(ctx context.Context, e Edit) (changed ManagedAccount, e
 	return c.change(ctx, e, otp.AccountChanged)
 }
 
-// change is Change for any column, recorded as of a kind.
+// change is Change for any column. It records a change of the given kind.
 func (c *core) change(ctx context.Context, e Edit, kind otp.ChangeKind) (changed ManagedAccount, err error) {
 	defer c.changed()
 	err = c.store.Change(ctx, func(tx *sql.Tx) error {
@@ -139,7 +137,7 @@ func (c *core) change(ctx context.Context, e Edit, kind otp.ChangeKind) (changed
 		if err != nil {
 			return err
 		}
-		// Every change makes another version, however fast they follow each other.
+		// Two changes within a millisecond must also differ in version.
 		n.UpdatedAt = max(otp.At(time.Now()), before+1)
 		changed = ManagedAccount{Account: n.Account}
 		if _, err := c.store.Accounts.Update(tx, &n.Account, append(slices.Clone(columns), "updated_at")); err != nil {
@@ -150,7 +148,7 @@ func (c *core) change(ctx context.Context, e Edit, kind otp.ChangeKind) (changed
 	return changed, err
 }
 
-// locked reads an account that a transaction decides on, a broken one as far as it can be read. Refusal: NotFound.
+// locked reads and locks an account in a transaction; a broken account as far as it can be read. Refusal: NotFound.
 func (c *core) locked(tx *sql.Tx, address string) (otp.Account, error) {
 	row, err := c.store.Accounts.Lock(tx, address)
 	broken := (*sql.BrokenRow)(nil)
@@ -163,7 +161,7 @@ func (c *core) locked(tx *sql.Tx, address string) (otp.Account, error) {
 	return row, err
 }
 
-// admit checks an account of which columns were changed, seals its cipher, and returns the columns to write, sorted.
+// admit checks an account after columns were changed, seals its cipher, and returns the columns to write, sorted.
 func (c *core) admit(ctx context.Context, n *Imported, columns []string) ([]string, error) {
 	row := &n.Account
 	if err := row.Validate(); err != nil {
@@ -190,9 +188,8 @@ func (c *core) admit(ctx context.Context, n *Imported, columns []string) ([]stri
 	return slices.Compact(columns), nil
 }
 
-// Delete removes an account with its keys, for good. Confirm is its name, or its address if it has none: whoever
-// deletes the wrong one notices. Codes to it are over at once; its history stays for 30 days. Refusals: NotFound;
-// Invalid.
+// Delete removes an account and its keys for good. confirm must be its name, or its address if it has no name, so that
+// nobody deletes the wrong one. Its codes end at once; its history stays for 30 days. Refusals: NotFound; Invalid.
 func (c Accounts) Delete(ctx context.Context, by otp.Actor, address, confirm string) error {
 	defer c.changed()
 	return c.store.Change(ctx, func(tx *sql.Tx) error {

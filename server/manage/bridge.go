@@ -8,16 +8,16 @@ import (
 	"otpbridge/server/otp"
 )
 
-// bridgeColumns say who answers an account's calls of the servlets.
+// bridgeColumns decide who answers an account's servlet calls.
 var bridgeColumns = []string{"bridge_mode", "bridge_before", "cut_over_at", "cut_over_before"}
 
-// maxAhead bounds how far ahead a cut-over can be set.
+// maxAhead is how far in the future a cut-over can be.
 const maxAhead = 366 * 24 * time.Hour
 
-// CutOver has mode hold for an account from a moment on, by the account's clock; the zero time is the earliest
-// moment that every server knows of in time, ten seconds from now. A change that was set for later gives way to it. It
-// returns the account as it is then. Refusals: NotFound; Invalid for a moment that is too near or over a year away, for
-// a mode without an upstream_url, and while another change is about to happen; what match refuses, if it is not nil.
+// CutOver sets the mode that an account has from a time on, by the account's clock. The zero time means as early as
+// every server can know of it: ten seconds from now. It replaces a change that was set for later, and returns the
+// changed account. Refusals: NotFound; Invalid for a time that is too near or more than a year away, for a mode
+// without an upstream_url, and shortly before another change; those of match, which may be nil.
 func (c Accounts) CutOver(ctx context.Context, by otp.Actor, account string, mode otp.BridgeMode, at time.Time,
 	match func(version int64) error) (ManagedAccount, error) {
 	ahead := time.Duration(0)

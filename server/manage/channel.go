@@ -10,22 +10,22 @@ import (
 	"otpbridge/sql"
 )
 
-// Messages shows how an account's messages read and travel, and tries it.
+// Messages previews an account's messages, shows its channels, and sends test messages.
 type Messages struct{ *core }
 
-// Wording asks for a preview: of a text, or of the account's template for a message.
+// Wording selects the text of a preview: a given text, or the account's template for a message.
 type Wording struct {
 	Account string
 	Medium  string // sms or email
 	Text    string // a template; empty for the account's
 
-	Template, Type, Department, Locale string // what the message asks for, as in deliver.Choice
+	Template, Type, Department, Locale string // as in deliver.Choice
 }
 
-// sampleCode stands for codes in previews, as many digits of it as the account's codes have.
+// sampleCode is the code in previews, cut to the account's number of digits.
 const sampleCode = "1234567890"
 
-// Preview renders a message with a sample code. Refusals: NotFound; Invalid naming the field.
+// Preview renders a message with a sample code. Refusals: NotFound; Invalid, which names the field.
 func (c Messages) Preview(ctx context.Context, w Wording) (deliver.Preview, error) {
 	account, err := c.account(ctx, w.Account)
 	if err != nil {
@@ -70,13 +70,14 @@ func valuesOf(account *otp.Account, code string, choice deliver.Choice) deliver.
 	return v
 }
 
-// Channels are what hands the messages of one medium on.
+// Channels are the channels for one medium.
 type Channels struct {
 	Own   bool     // the account's own, else the server's
-	Names []string // in order of preference; a name holds no secret
+	Names []string // in order of preference; names contain no secrets
 }
 
-// Channels returns those for SMS and for e-mail. Refusals: NotFound; Invalid for a column that cannot be used.
+// Channels returns an account's channels for SMS and e-mail. Refusals: NotFound; Invalid for a column that cannot be
+// used.
 func (c Messages) Channels(ctx context.Context, address string) (sms, email Channels, err error) {
 	account, err := c.account(ctx, address)
 	if err != nil {
@@ -113,11 +114,12 @@ func (c *core) channels(account *otp.Account, medium string) (found []deliver.Ch
 	return found, true, err
 }
 
-// trialWait bounds one channel, so that an answer comes in time.
+// trialWait is how long one channel may take, so that the call is answered in time.
 const trialWait = 8 * time.Second
 
-// SendTest sends one real message with a code that nothing accepts through the account's channels, or the one that is
-// named, and says how each fared that was tried. It is recorded first. Refusals: NotFound; Invalid naming the field.
+// SendTest sends one real message, with a code that is never accepted, through the account's channels or only the
+// named one. It returns the result of each channel that was tried. It records the test first. Refusals: NotFound;
+// Invalid, which names the field.
 func (c Messages) SendTest(ctx context.Context, by otp.Actor, address, to, channel string) ([]deliver.Trial, error) {
 	account, err := c.account(ctx, address)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"otpbridge/server/otp"
 )
 
-// ColumnJSON reads what a person wrote for a column as the column's JSON. A text needs no quotes, a list of texts is
-// separated by commas, a flag may be 0 or 1 as SQL has it, and null is NULL. Refusal: Invalid for what is no column.
-// Whether the value fits is not looked at.
+// ColumnJSON converts a value that a person wrote into the column's JSON. A text needs no quotes, a list of texts is
+// separated by commas, a flag may be 0 or 1 as in SQL, and null is NULL. It does not check whether the column accepts
+// the value. Refusal: Invalid for a name that is not a column.
 func ColumnJSON(column, text string) (json.RawMessage, error) {
 	kind := columnKind(column)
 	if kind == reflect.Invalid {
@@ -29,7 +29,7 @@ func ColumnJSON(column, text string) (json.RawMessage, error) {
 	return value, nil
 }
 
-// ColumnTexts are what ColumnJSON reads: the values of an account's columns as a person writes them, empty for NULL.
+// ColumnTexts returns the values of an account's columns in the form that ColumnJSON reads; empty for NULL.
 func ColumnTexts(account *otp.Account) map[string]string {
 	encoded, err := json.Marshal(account)
 	if err != nil {

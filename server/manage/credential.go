@@ -12,49 +12,47 @@ import (
 	"otpbridge/sql"
 )
 
-// NewKey asks for a credential. In the doors' JSON, ip_whitelist and ip_allowlist are other
-// names of allowed_ips, which the doors resolve.
+// NewKey describes a credential to make. The doors also accept ip_whitelist and ip_allowlist as names of allowed_ips.
 type NewKey struct {
 	Account     string
 	Name        string          // for people, up to 200 characters
 	Kind        otp.KeyKind     // empty: otp.SecretKey
-	Environment otp.Environment // empty: live, in a sandbox test
+	Environment otp.Environment // empty: live, or test in a sandbox
 
 	Permissions       []string    // of otp.Permissions; empty: those of the kind
 	AllowedIPs        []string    // addresses and networks; empty allows every address
 	DeniedIPs         []string    // win over AllowedIPs
 	AllowedOrigins    []string    // required of a client key, like https://www.example.com
 	RequestsPerMinute *int        // 1–1,000,000; nil: the account's, else the kind's
-	Burst             *int        // 1–1,000,000 at once; nil: as many as a minute's
+	Burst             *int        // 1–1,000,000 at once; nil: as many as in a minute
 	ExpiresAt         *time.Time  // nil: never
 	Signing           otp.Signing // empty: off
 
-	// Import is a key that exists, to be taken as it is, so that an integration keeps the one it
-	// has. It must be 16 to 512 printable ASCII characters without blanks, not easy to guess, not
-	// published, and right by its own checksum if it begins like an API key. Empty makes a fresh one.
+	// Import is an existing key, so that an integration can keep it. It must be 16 to 512 printable ASCII
+	// characters without blanks, not easy to guess and not published; if it begins like an API key, its
+	// checksum must be right. Empty makes a new key.
 	Import string
 
-	Disabled bool // kept, and good for nothing
+	Disabled bool // stored, but not accepted
 
-	throwaway bool       // of an account of a sandbox's API: the key may have expired already, which tests try
+	throwaway bool       // for a throwaway account of a sandbox: the key may have expired already, for tests
 	owner     string     // the account's name
-	ends      otp.Millis // when the key that is changed ends
-	field     string     // what the door calls Import; empty: import
+	ends      otp.Millis // when the key that is being changed ends
+	field     string     // the door's name of Import; empty: import
 }
 
 const (
-	// minImport keeps keys out that can be guessed: whoever guesses gets no second secret asked.
-	// With 16 characters even hexadecimal ones hold 64 bits. There is no exception; a shorter key
-	// is exchanged for a fresh one.
+	// minImport is the least length of an imported key. A key is the only secret, so it must not be guessable: 16
+	// hexadecimal characters have 64 bits. There is no exception; replace a shorter key by a new one.
 	minImport = 16
-	// maxGrace keeps a rotated key from living on for ever by a slip.
+	// maxGrace bounds how long a rotated key stays valid, so that a typing error does not keep it for ever.
 	maxGrace = 90 * 24 * time.Hour
 	maxList  = 100 // entries of each list
 )
 
-// newCredential is the one way in which a credential comes to be, whoever asks: the command line,
-// an import of accounts, the sandbox. It checks what is asked for and gives the row, which is not
-// stored yet, and its secrets. The error names the first field that is wrong.
+// newCredential makes every credential: for the command line, the API, an import of accounts and the sandbox. It
+// checks n, and returns the row, which the caller has to store, and its secrets. The error names the first wrong
+// field.
 func (c *core) newCredential(n NewKey, now time.Time) (row sql.Credential, secret, signing crypto.Secret, err error) {
 	if n.Kind == "" {
 		n.Kind = otp.SecretKey
@@ -84,8 +82,8 @@ func (c *core) newCredential(n NewKey, now time.Time) (row sql.Credential, secre
 	return row, secret, signing, nil
 }
 
-// giveSecrets makes a row's secret, unless one is imported, and its signing secret if it needs
-// one, and puts what is kept of them into the row.
+// giveSecrets makes a row's secret, unless one is imported, and its signing secret if it needs one. It sets the hash
+// and the sealed value in the row.
 func (c *core) giveSecrets(row *sql.Credential, imported string) (secret, signing crypto.Secret) {
 	text := imported
 	switch kind := otp.KeyKind(row.Kind); {
@@ -103,7 +101,7 @@ func (c *core) giveSecrets(row *sql.Credential, imported string) (secret, signin
 	return crypto.NewSecret([]byte(text)), signing
 }
 
-// checkKey names the first field that is wrong, and writes origins as browsers do.
+// checkKey returns an error that names the first wrong field. It rewrites origins to the form of browsers.
 func (c *core) checkKey(n *NewKey, now time.Time) error {
 	if !slices.Contains(otp.KeyKinds(), n.Kind) {
 		return fmt.Errorf("kind: %q does not exist; there are %s", n.Kind, joined(otp.KeyKinds()))
@@ -144,7 +142,7 @@ func (n *NewKey) checkLists() error {
 		if len(list.entries) > maxList {
 			return fmt.Errorf("%s: has %d entries; at most %d", list.field, len(list.entries), maxList)
 		}
-		// Whoever made the list empty may have meant that nothing is allowed; without one, all is.
+		// The caller may have meant that an empty list allows nothing, but a missing list allows everything.
 		if list.entries != nil && len(list.entries) == 0 {
 			return fmt.Errorf("%s: is an empty list; leave it out where nothing is to be narrowed", list.field)
 		}
@@ -193,8 +191,8 @@ func checkNetworks(field string, list []string) error {
 	return nil
 }
 
-// checkImport checks a key that is brought along, and never quotes it. It is the one check for every way in
-// which a key comes in, and has no exception: neither for keys that vendors issued, nor for a sandbox's accounts.
+// checkImport checks an imported key, and never quotes it. It checks every imported key without exception, also those
+// that vendors issued and those of a sandbox's accounts.
 func (c *core) checkImport(n *NewKey) error {
 	if n.Import == "" {
 		return nil
@@ -209,8 +207,8 @@ func (c *core) checkImport(n *NewKey) error {
 	return nil
 }
 
-// strongKey refuses a key that can be guessed, as no second secret goes with it, that no request could
-// present, or that would never be looked up.
+// strongKey refuses a key that can be guessed, that no request could carry, or that would never be looked up. A key
+// must not be guessable because there is no second secret.
 func (c *core) strongKey(n *NewKey) error {
 	key := n.Import
 	switch {
@@ -235,7 +233,7 @@ func (c *core) strongKey(n *NewKey) error {
 	return nil
 }
 
-// checkAPIKey refuses a key that begins like an API key and is not the one that it says it is.
+// checkAPIKey refuses a key that begins like an API key but has a wrong checksum, kind or environment.
 func (n *NewKey) checkAPIKey() error {
 	environment, code, ok := crypto.CheckAPIKey(n.Import)
 	switch {

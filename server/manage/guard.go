@@ -12,10 +12,10 @@ import (
 	"otpbridge/sql"
 )
 
-// Guards show and lift what the guards against unwanted costs have stopped.
+// Guards lists and lifts the stops of the guards against unwanted costs.
 type Guards struct{ *core }
 
-// StoppedPrefix is a range of numbers to which nothing is sent for a while, because hardly anybody verified.
+// StoppedPrefix is a range of numbers to which sending is stopped for a while, because hardly anybody verified.
 type StoppedPrefix struct {
 	Prefix       string // the beginning of the numbers, with its plus
 	Environment  otp.Environment
@@ -24,15 +24,15 @@ type StoppedPrefix struct {
 	CountedSince otp.Millis
 	Sends        int64 // since then
 	Verified     int64 // recipients that verified one of them
-	Spend        int64 // what the sends cost, in millionths, by the account's prices
-	Loss         int64 // what of it is lost if none of the others is verified any more
+	Spend        int64 // cost of the sends, in millionths, by the account's prices
+	Loss         int64 // the part of Spend for sends that were not verified
 }
 
-// stopSpan is for how long a stop holds unless somebody tries again: see otp.Conversion.
+// stopSpan is how long a stop lasts unless somebody tries again: see otp.Conversion.
 const stopSpan = otp.Hour + otp.Minute
 
-// Stopped returns the prefixes of an account that are stopped, the newest first, and what the account has spent today
-// in millionths, nil where it has no cap and nothing is counted. Refusal: NotFound.
+// Stopped returns an account's stopped prefixes, newest first, and the account's spend of today in millionths. The
+// spend is nil if the account has no cap, because it is not counted then. Refusal: NotFound.
 func (c Guards) Stopped(ctx context.Context, address string) ([]StoppedPrefix, *int64, error) {
 	account, err := c.account(ctx, address)
 	if err != nil {
@@ -72,7 +72,7 @@ func (c Guards) Stopped(ctx context.Context, address string) ([]StoppedPrefix, *
 	return all, spent, err
 }
 
-// spent is what the sends in earnest of an account have cost today.
+// spent returns the cost of an account's live sends of today.
 func (c Guards) spent(ctx context.Context, account *otp.Account, now otp.Millis) (*int64, error) {
 	if account.SpendCapPerDay == nil {
 		return nil, nil
@@ -84,8 +84,8 @@ func (c Guards) spent(ctx context.Context, account *otp.Account, now otp.Millis)
 	return &counter.Total, err
 }
 
-// Lift lets sends to a prefix go on, in every environment, and counts anew. Refusal: NotFound for one that is not
-// stopped.
+// Lift allows sends to a prefix again, in every environment, and resets its counts. Refusal: NotFound for a prefix
+// that is not stopped.
 func (c Guards) Lift(ctx context.Context, by otp.Actor, account, prefix string) error {
 	if err := c.known(ctx, account); err != nil {
 		return err

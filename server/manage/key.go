@@ -14,27 +14,27 @@ import (
 	"otpbridge/sql"
 )
 
-// Keys makes, shows, changes and ends credentials. Every change is recorded in its own transaction.
+// Keys creates, lists, changes and ends credentials. Every change is recorded in its own transaction.
 type Keys struct{ *core }
 
-// By is who asks for something to be done with keys, and how far they may go.
+// By is the caller of a method on keys, with their rights.
 type By struct {
 	Actor otp.Actor
-	// Sees reports whether an account is among theirs. A key of another is to them like one that does not exist. Nil: all
-	// are.
+	// Sees reports whether the caller sees an account. A key of another account is answered like one that does not
+	// exist. Nil: the caller sees all.
 	Sees func(account string) bool
-	// Holds are the permissions that they have; nobody gives a key others. Nil: all.
+	// Holds are the caller's permissions; the caller cannot give others to a key. Nil: all.
 	Holds []string
-	// Unproved is why they may not make, rotate or loosen live keys; nil: they may.
+	// Unproved is the refusal to make, rotate or loosen live keys; nil: the caller may.
 	Unproved error
 }
 
-// Operator is whoever has a shell on the server.
+// Operator returns the By of the command line, which may do everything.
 func Operator() By { return By{Actor: otp.Actor{Kind: "operator"}} }
 
 func (b *By) sees(account string) bool { return b.Sees == nil || b.Sees(account) }
 
-// mayGive refuses what nobody gives who does not hold it, and live keys to who has not proved enough.
+// mayGive refuses permissions that the caller does not have, and live keys if the caller is unproved.
 func (b *By) mayGive(row *sql.Credential) error {
 	kind := otp.KeyKind(row.Kind)
 	for _, permission := range kind.Effective(row.Permissions) {
@@ -49,7 +49,7 @@ func (b *By) mayGive(row *sql.Credential) error {
 	return nil
 }
 
-// Key is a credential as its owner sees it: all but its secrets.
+// Key is a credential without its secrets.
 type Key struct {
 	otp.Key
 
@@ -57,43 +57,42 @@ type Key struct {
 	Environment       otp.Environment
 	AllowedIPs        []string
 	DeniedIPs         []string
-	RequestsPerMinute *int // its own
+	RequestsPerMinute *int // nil: the account's, else the kind's
 	Burst             *int
 	Disabled          bool
 	CreatedAt         otp.Millis
 	RevokedAt         otp.Millis // 0: not revoked
 	Successor         otp.ID     // zero: not rotated
 	Status            KeyStatus
-	Version           int64 // raised by every change
+	Version           int64 // every change increases it
 
-	Use Use // all of it from Find and Page, else the last time only
+	Use Use // complete from Find and Page, else only the time of last use
 }
 
-// KeyStatus says whether a key is good, and why not.
+// KeyStatus says whether a key is valid, or why it is not.
 type KeyStatus string
 
 // The statuses.
 const (
 	KeyActive   KeyStatus = "active"
-	KeyRotated  KeyStatus = "rotated" // good until it expires, and has a successor
+	KeyRotated  KeyStatus = "rotated" // has a successor; valid until it expires
 	KeyExpired  KeyStatus = "expired"
 	KeyRevoked  KeyStatus = "revoked"
 	KeyDisabled KeyStatus = "disabled"
 )
 
-// KeyStatuses lists all.
+// KeyStatuses returns all statuses.
 func KeyStatuses() []KeyStatus {
 	return []KeyStatus{KeyActive, KeyRotated, KeyExpired, KeyRevoked, KeyDisabled}
 }
 
-// RotationGrace is how long a rotated key stays good where nobody says otherwise: a day, in
-// which the successor can be rolled out.
+// RotationGrace is how long a rotated key stays valid by default: a day, to roll out the successor.
 const RotationGrace = 24 * time.Hour
 
-// Create makes a credential, and answers its secret and, where requests are signed, its
-// signing secret: both are shown this once and not kept in clear. Without an account it is for the
-// only one that the caller sees. Refusals: Invalid naming the field; NotFound for the account;
-// AccountExists when the imported key is in use; Forbidden; what By says.
+// Create makes a credential, and returns its secret and, if requests are signed, its signing secret. Neither is stored
+// in clear, so they are shown only once. Without n.Account it takes the only account that the caller sees. Refusals:
+// Invalid, which names the field; NotFound for the account; AccountExists if the imported key is in use; Forbidden;
+// by.Unproved.
 func (c Keys) Create(ctx context.Context, by By, n NewKey) (Key, crypto.Secret, crypto.Secret, error) {
 	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
 		return Key{}, crypto.Secret{}, crypto.Secret{}, err
@@ -125,7 +124,7 @@ func (c Keys) Create(ctx context.Context, by By, n NewKey) (Key, crypto.Secret, 
 	return keyOf(&row, otp.At(now)), secret, signing, nil
 }
 
-// settleAccount finds the account that a key is for.
+// settleAccount finds and checks the account of a new key.
 func (c Keys) settleAccount(ctx context.Context, by By, n *NewKey) error {
 	if n.Account == "" && by.Sees != nil {
 		addresses, err := c.store.Accounts.Addresses(ctx)
@@ -146,12 +145,13 @@ func (c Keys) settleAccount(ctx context.Context, by By, n *NewKey) error {
 		return err
 	}
 	if owner, err := c.store.Accounts.Find(ctx, n.Account); err == nil {
-		n.owner = owner.Name // of a broken account, which is known, the name stays unknown
+		n.owner = owner.Name // empty for a broken account
 	}
 	return nil
 }
 
-// refuseMember refuses what one member was to hold: the error begins with its name, and its place in a list.
+// refuseMember turns an error about a member's value into a refusal. The error begins with the member's name and its
+// place in a list.
 func refuseMember(err error) error {
 	refusal := otp.Refuse(otp.Invalid, err.Error())
 	if place, _, found := strings.Cut(refusal.Message, ": "); found {
@@ -175,17 +175,17 @@ func (c Keys) List(ctx context.Context, account string) ([]Key, error) {
 	return keysOf(rows, otp.At(time.Now())), nil
 }
 
-// KeyQuery asks for keys. Empty members ask for any.
+// KeyQuery selects keys. Empty members match all.
 type KeyQuery struct {
 	Accounts    []string // nil: all
 	Environment otp.Environment
 	Kind        otp.KeyKind
 	Status      KeyStatus
-	After       otp.ID // the last of the page before
+	After       otp.ID // the last key of the previous page
 	Limit       int
 }
 
-// Page returns the keys that a query asks for, oldest first, and how they were used.
+// Page returns the keys that match a query, oldest first, with their use.
 func (c Keys) Page(ctx context.Context, q KeyQuery) ([]Key, error) {
 	now := otp.At(time.Now())
 	rows, err := c.store.Credentials.Page(ctx, sql.CredentialQuery{
@@ -199,7 +199,7 @@ func (c Keys) Page(ctx context.Context, q KeyQuery) ([]Key, error) {
 	return keys, c.fillUses(ctx, keys, now)
 }
 
-// Find returns one credential, and how it was used. Refusal: NotFound.
+// Find returns one credential with its use. Refusal: NotFound.
 func (c Keys) Find(ctx context.Context, by By, id otp.ID) (Key, error) {
 	row, err := c.key(ctx, by, id)
 	if err != nil {
@@ -211,10 +211,10 @@ func (c Keys) Find(ctx context.Context, by By, id otp.ID) (Key, error) {
 	return keys[0], err
 }
 
-// Rotate gives a key a successor with the same settings, secrets of its own and, if it
-// expires, as long a life. The key itself stays good for grace, 0 to 90 days, or until its own
-// end if that is sooner. It returns what Create returns. Refusals: NotFound; Invalid when
-// grace is out of range, or the key is no longer good, or was rotated before; Forbidden; what By says.
+// Rotate makes a key's successor, with the same settings, new secrets and, if the key expires, the same lifetime. The
+// key stays valid for grace, 0 to 90 days, or until its own end if that is sooner. It returns what Create returns.
+// Refusals: NotFound; Invalid if grace is out of range, or the key is not valid any more or was rotated before;
+// Forbidden; by.Unproved.
 func (c Keys) Rotate(ctx context.Context, by By, id otp.ID, grace time.Duration) (Key, crypto.Secret, crypto.Secret,
 	error) {
 	refuse := func(err error) (Key, crypto.Secret, crypto.Secret, error) {
@@ -257,14 +257,14 @@ func (c Keys) Rotate(ctx context.Context, by By, id otp.ID, grace time.Duration)
 	return keyOf(&successor, now), secret, signing, nil
 }
 
-// successorOf is a key with the settings of another, not rotated and never used.
+// successorOf returns a new, unused key with the settings of another.
 func (c *core) successorOf(old *sql.Credential, now otp.Millis) sql.Credential {
 	s := *old
 	s.ID, s.CreatedAt, s.Successor, s.Version, s.UsedAt, s.UsedAddress = sql.NewID(), now, otp.ID{}, 1, 0, ""
 	return s
 }
 
-// refuseRotation says why a key was not rotated.
+// refuseRotation returns the refusal that says why a key was not rotated.
 func (c *core) refuseRotation(ctx context.Context, id otp.ID, now otp.Millis) error {
 	old, err := c.key(ctx, Operator(), id)
 	if err != nil {
@@ -278,8 +278,8 @@ func (c *core) refuseRotation(ctx context.Context, id otp.ID, now otp.Millis) er
 		statusOf(&old, now)))
 }
 
-// Revoke ends a key for good, on every server within a second; one that was revoked before
-// stays so. A successor stays good. Refusal: NotFound.
+// Revoke ends a key for good, on every server within a second. Its successor stays valid. It does nothing for a key
+// that is revoked already. Refusal: NotFound.
 func (c Keys) Revoke(ctx context.Context, by By, id otp.ID) error {
 	row, err := c.key(ctx, by, id)
 	if err != nil || row.RevokedAt != 0 {
@@ -303,10 +303,10 @@ func (c Keys) Revoke(ctx context.Context, by By, id otp.ID) error {
 	return nil
 }
 
-// errNotDone is a guarded write that found a key as it was not expected; nothing has changed.
+// errNotDone means that a guarded write found that the key had changed, and wrote nothing.
 var errNotDone = errors.New("the key was changed meanwhile")
 
-// key reads one. Refusal: NotFound.
+// key reads one key. Refusal: NotFound.
 func (c *core) key(ctx context.Context, by By, id otp.ID) (sql.Credential, error) {
 	row, err := c.store.Credentials.ByID(ctx, id)
 	if errors.Is(err, sql.ErrNotFound) || err == nil && !by.sees(row.Address) {
@@ -346,7 +346,7 @@ func statusOf(row *sql.Credential, now otp.Millis) KeyStatus {
 	return KeyActive
 }
 
-// recordKey adds a change of a key to the history: name, value, name, value. What is empty is left out.
+// recordKey adds a change of a key to the history. details are name, value, name, value; empty values are left out.
 func recordKey(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, row *sql.Credential, at otp.Millis,
 	details ...string) error {
 	c := otp.Change{ID: sql.NewID(), At: at, Kind: kind, Actor: by, Account: row.Address, Credential: row.ID,
@@ -359,7 +359,7 @@ func recordKey(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, row *sql.Credentia
 	return tx.Record(c)
 }
 
-// described is what a key is bound to, for people to read: name, value, name, value.
+// described returns a key's restrictions as text for people: name, value, name, value.
 func described(row *sql.Credential) []string {
 	number := func(n *int) string {
 		if n == nil {

@@ -10,22 +10,22 @@ import (
 	"otpbridge/sql"
 )
 
-// Use is how a key was used. It is a minute behind at most.
+// Use is how a key was used. It is at most a minute old.
 type Use struct {
 	At          otp.Millis // the last time; 0: never
-	Address     string     // and from where
+	Address     string     // of the last use
 	Calls       int64      // in 30 days
-	Permissions []string   // that it used in 30 days
-	Network     string     // that it was used from in 30 days; empty for none, sql.ManyNetworks for several
-	// OnOld is which share of today's calls, in percent, is still on a rotated key and not on its successor. Nil: not
-	// rotated, or no calls today, which begins at midnight in UTC.
+	Permissions []string   // that were used in 30 days
+	Network     string     // of the uses in 30 days; empty for none, sql.ManyNetworks for several
+	// OnOld is the percentage of today's calls that still use a rotated key and not its successor. Nil: not rotated,
+	// or no calls today. The day begins at midnight in UTC.
 	OnOld *int
 }
 
-// useDays is how many days advice looks back, the present one included.
+// useDays is how many days advice looks back, including today.
 const useDays = 30
 
-// fillUses adds to keys how they were used.
+// fillUses sets the Use of keys.
 func (c *core) fillUses(ctx context.Context, keys []Key, now otp.Millis) error {
 	ids := make([]otp.ID, 0, len(keys))
 	for i := range keys {
@@ -54,7 +54,7 @@ func (c *core) fillUses(ctx context.Context, keys []Key, now otp.Millis) error {
 	return nil
 }
 
-// add counts days, and returns the calls of today.
+// add adds the use of days, and returns the calls of today.
 func (u *Use) add(days []sql.KeyDay, today int64) (calls int64) {
 	used := int64(0)
 	for _, day := range days {
@@ -79,12 +79,12 @@ func (u *Use) add(days []sql.KeyDay, today int64) (calls int64) {
 
 // Advice is what to do about a key, and why.
 type Advice struct {
-	Code   string // never changes
+	Code   string // stable, for programs
 	Reason string
 	Remedy string // a call
 }
 
-// Advise returns what to do about a key that works.
+// Advise returns what to do about an active key.
 func (k *Key) Advise(now otp.Millis) (all []Advice) {
 	if k.Status != KeyActive {
 		return nil

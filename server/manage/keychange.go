@@ -17,7 +17,7 @@ import (
 	"otpbridge/sql"
 )
 
-// Settings are what Change can change of a key; its kind, environment and account stay.
+// Settings returns the settings that Change can change. Kind, environment and account cannot change.
 func (k *Key) Settings() NewKey {
 	n := NewKey{
 		Name: k.Name, Permissions: slices.Clone(k.Permissions), AllowedIPs: slices.Clone(k.AllowedIPs),
@@ -31,9 +31,9 @@ func (k *Key) Settings() NewKey {
 	return n
 }
 
-// Change gives a key other settings, if nobody has changed it since it was seen. Where its requests begin to be signed
-// it returns a signing secret, which is shown this once. Refusals: NotFound; Outdated; Invalid naming the field, or for
-// a key that is revoked; Forbidden, or what By says, for a change that loosens.
+// Change changes a key's settings, if nobody else has changed it since it was seen. If its requests are to be signed
+// from now on, it returns a signing secret, which is shown only once. Refusals: NotFound; Outdated; Invalid, which
+// names the field, or for a revoked key; Forbidden or by.Unproved for a change that loosens.
 func (c Keys) Change(ctx context.Context, by By, seen Key, n NewKey) (Key, crypto.Secret, error) {
 	refuse := func(err error) (Key, crypto.Secret, error) { return Key{}, crypto.Secret{}, err }
 	now := time.Now()
@@ -76,7 +76,7 @@ func (c Keys) Change(ctx context.Context, by By, seen Key, n NewKey) (Key, crypt
 	return keyOf(&row, otp.At(now)), signing, err
 }
 
-// resettle is a key's row with other settings, checked as those of a new one are.
+// resettle returns a key's row with new settings, checked like those of a new key.
 func (c *core) resettle(old *sql.Credential, n NewKey, now time.Time) (row sql.Credential, signing crypto.Secret,
 	err error) {
 	if old.RevokedAt != 0 {
@@ -113,8 +113,8 @@ func (c *core) giveSigning(row *sql.Credential) crypto.Secret {
 	return signing
 }
 
-// loosens reports whether a key may do more, or be used longer, from more places or with less proof than before. In
-// doubt it does.
+// loosens reports whether a changed key may do more, or may be used longer, from more places or with less proof than
+// before. If that is unclear it returns true.
 func loosens(old, row *sql.Credential) bool {
 	more := func(before, after []string) bool {
 		return slices.ContainsFunc(after,
@@ -135,19 +135,19 @@ func loosens(old, row *sql.Credential) bool {
 		row.Enabled && !old.Enabled || old.ExpiresAt != 0 && (row.ExpiresAt == 0 || row.ExpiresAt > old.ExpiresAt)
 }
 
-// Narrower is what the successor of a compromised key may do: of what the key could.
+// Narrower has the rights of a compromised key's successor, which are at most those of the key.
 type Narrower struct {
-	Permissions []string // nil: those that the key used in 30 days, else those that it had, without debug
-	AllowedIPs  []string // nil: those of the key
+	Permissions []string // nil: those used in 30 days, or if none the key's; never debug
+	AllowedIPs  []string // nil: the key's
 }
 
-// successorLife is how long the successor of a compromised key is good at most.
+// successorLife is how long the successor of a compromised key is valid at most.
 const successorLife = 90 * otp.Day
 
-// Compromised ends a key that somebody else may have, at once, and gives it a successor that may do less and ends
-// within 90 days. A key that has a successor gets no other one. It returns the key with how it was used, and what
-// Create returns of the successor. Refusals: NotFound; Invalid for a key that is revoked, or naming the field that is
-// not narrower; Forbidden; what By says.
+// Compromised ends a key that somebody else may have at once, and makes a successor with fewer rights that ends within
+// 90 days, unless it has a successor already. It returns the key with its use, and for the successor what Create
+// returns. Refusals: NotFound; Invalid for a revoked key, or naming the field that exceeds the key's rights;
+// Forbidden; by.Unproved.
 func (c Keys) Compromised(ctx context.Context, by By, id otp.ID, narrow Narrower) (key, successor Key,
 	secret, signing crypto.Secret, err error) {
 	old, err := c.key(ctx, by, id)
@@ -205,7 +205,7 @@ func (c Keys) Compromised(ctx context.Context, by By, id otp.ID, narrow Narrower
 	return key, keyOf(&row, now), secret, signing, nil
 }
 
-// LookAt is where the calls that were made with a key are shown.
+// LookAt returns the path that lists the calls that were made with a key.
 func LookAt(key *Key) string { return "/api/audit?credential=" + key.ID.Text("key") }
 
 // of returns the successor's permissions and networks.
@@ -239,7 +239,7 @@ func (n Narrower) of(key *Key) (permissions, networks []string, err error) {
 	return permissions, networks, nil
 }
 
-// within reports whether one of several networks contains another.
+// within reports whether one of the networks in list contains network.
 func within(network netip.Prefix, list []string) bool {
 	return slices.ContainsFunc(list, func(text string) bool {
 		outer, err := otp.ParseNetwork(text)

@@ -14,26 +14,25 @@ import (
 )
 
 // Keyring rotates the keyring, and the key of receipts.
+//
+// A key is rotated while servers run. Every sealed value names its key, so a walk over all values finds those under
+// former keys, opens them and seals them again. It replaces a value only if it has not changed since it was read, and
+// changes nothing else in the row. So a walk may run beside servers and other walks, may be interrupted, and may be
+// repeated. Codes are not sealed but derived from a key. A code that was sent needs the former key until its challenge
+// is forgotten, at most an hour and a half after the last server uses the new key.
 type Keyring struct{ *core }
 
-// A key is rotated beside running servers. Every sealed value says under which key it is sealed,
-// so a walk over all of them finds those of former keys, opens each and seals it anew. Each is
-// replaced only where it is still what was read, and nothing else in its row is touched, so a walk
-// may run beside servers and other walks, be interrupted anywhere, and be repeated. Codes are not
-// sealed but derived from a key, and were sent: their challenges keep the former key needed until
-// they are forgotten, at most an hour and a half after the last server took up the new one.
-
-// KeyUse is what a key of the keyring or of the database is still needed for.
+// KeyUse is how much a key of the keyring or of the database is still needed.
 type KeyUse struct {
 	ID       string         `json:"id"`
 	Primary  bool           `json:"primary"`
-	Held     bool           `json:"held"`     // in the keyring at hand
+	Held     bool           `json:"held"`     // in the current keyring
 	Recorded bool           `json:"recorded"` // servers refuse to start without it
 	Sealed   map[string]int `json:"sealed"`   // values sealed under it, by column
 	Codes    int            `json:"codes"`    // challenges whose code is derived from it
 }
 
-// Uses is how many rows need the key.
+// Uses returns how many rows need the key.
 func (k KeyUse) Uses() int {
 	uses := k.Codes
 	for _, n := range k.Sealed {
@@ -42,11 +41,10 @@ func (k KeyUse) Uses() int {
 	return uses
 }
 
-// Removable reports whether the key's line may be taken out of every keyring.
+// Removable reports whether the key may be removed from every keyring.
 func (k KeyUse) Removable() bool { return !k.Primary && !k.Recorded && k.Uses() == 0 }
 
-// Uses returns every key, the keyring's in its order first, and what needs it. It reads every
-// sealed value there is.
+// Uses returns every key and how much it is needed: first the keyring's, in its order. It reads every sealed value.
 func (c Keyring) Uses(ctx context.Context) ([]KeyUse, error) {
 	recorded, err := c.store.Keyring.Checks(ctx)
 	if err != nil {
@@ -74,7 +72,7 @@ func (c Keyring) Uses(ctx context.Context) ([]KeyUse, error) {
 	}
 	for _, column := range sql.SealedColumns() {
 		err := c.store.Keyring.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
-			// What nobody sealed no key can be needed for; the account it breaks says so itself.
+			// A damaged value needs no key. Its account is reported as broken elsewhere.
 			if id, err := crypto.SealedUnder(row.Value); err == nil {
 				of(id).Sealed[column.Name()]++
 			}
@@ -96,19 +94,18 @@ func (c Keyring) Uses(ctx context.Context) ([]KeyUse, error) {
 	return all, nil
 }
 
-// Resealing is how far a rotation has come.
+// Resealing is the progress of a rotation.
 type Resealing struct {
 	Column   string
-	Looked   int // values looked at, in this column
-	Resealed int // of those, sealed anew
+	Looked   int // values read in this column
+	Resealed int // of these, sealed again
 }
 
-// Reseal seals everything under the primary key that is sealed under another, and forgets the
-// former keys that nothing needs any more. It answers those keys. Progress is told after every
-// chunk.
+// Reseal seals every value under the primary key, and retires the former keys that nothing needs any more. It returns
+// the ids of those keys, and calls progress after every chunk.
 //
-// A value that cannot be opened stops it with an error that names the row: whatever is wrong with
-// the row, the key that it names must not be removed.
+// A value that cannot be opened stops it with an error that names the row: the key that the row names must not be
+// removed.
 func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired []string, err error) {
 	primary := c.vault.Keyring.Primary()
 	for _, column := range sql.SealedColumns() {
@@ -136,8 +133,8 @@ func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 	if _, err := c.store.Sweep(ctx, otp.At(time.Now())); err != nil {
 		return nil, err
 	}
-	// Counted last and on fresh reads: what a server that still has another primary sealed
-	// meanwhile keeps that key.
+	// Count last and with new reads: a server with another primary key may have sealed values meanwhile, which
+	// need that key.
 	uses, err := c.Uses(ctx)
 	if err != nil {
 		return nil, err
@@ -153,7 +150,7 @@ func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 	return retired, nil
 }
 
-// ReplaceReceiptKey gives receipts a new key; see vault.Vault.ReplaceSigningKey.
+// ReplaceReceiptKey replaces the key that signs receipts; see vault.Vault.ReplaceSigningKey.
 func (c Keyring) ReplaceReceiptKey(ctx context.Context, compromised bool) (vault.ReplacedKey, error) {
 	return c.vault.ReplaceSigningKey(ctx, compromised)
 }

@@ -1,11 +1,11 @@
-// Package manage makes, changes and shows what codes are sent for: accounts, credentials, recipients, and the keys
-// that protect them. The command line, the management API and the sandbox all go through it.
+// Package manage creates, changes and lists accounts, credentials and recipients, and rotates the keyring. The command
+// line, the management API and the sandbox use it.
 //
-// It promises that a credential and an account come to be in one way each, with one set of checks, whoever asks;
-// that what is refused has changed nothing; and that secrets are sealed or hashed before they are stored. Servers
-// see a change within a second for credentials and five for settings.
+// It promises that every account and every credential passes the same checks, whoever creates it; that a refused call
+// has changed nothing; and that secrets are sealed or hashed before they are stored. Servers see a change of a
+// credential within one second, and a change of settings within five.
 //
-// Codes are left to engine, persons to people, and every wording to a door.
+// Package engine handles codes, and package people handles people. The doors write the answers.
 package manage
 
 import (
@@ -24,17 +24,17 @@ import (
 type Options struct {
 	Store   *sql.Store
 	Keyring *crypto.Keyring
-	SMS     []deliver.Channel // the server's, for test messages; nil for none
+	SMS     []deliver.Channel // the server's channels, for test messages; may be nil
 	Email   []deliver.Channel // the same
 	Files   deliver.Files     // that channels of accounts may name
-	Guard   *deliver.Guard    // of addresses that accounts name; nil opens public ones alone
+	Guard   *deliver.Guard    // of addresses that accounts name; nil allows public ones only
 	Sandbox bool
-	// Changed is called after a credential or an account was changed, so that a server in this process sees it at
-	// once; nil calls nothing.
+	// Changed is called after a change of a credential or an account, so that a server in this process sees it at
+	// once; it may be nil.
 	Changed func()
 }
 
-// Manager is safe for concurrent use. Its fields group what it does by what it is done to.
+// Manager has one field for each kind of object that it manages. It is safe for concurrent use.
 type Manager struct {
 	Accounts   Accounts
 	Keys       Keys
@@ -48,7 +48,7 @@ type Manager struct {
 	*core
 }
 
-// core is what the fields of a Manager share.
+// core is shared by the fields of a Manager.
 type core struct {
 	store   *sql.Store
 	vault   *vault.Vault
@@ -60,12 +60,11 @@ type core struct {
 	changed func()
 }
 
-// Vault is the one that the manager opened, for packages beside it.
+// Vault returns the vault that Open opened, for other packages.
 func (m *Manager) Vault() *vault.Vault { return m.vault }
 
-// Open makes a Manager, and checks the keyring against the database as a server does. It has no demo accounts made,
-// so that a command which was pointed at the wrong database, or took it for a sandbox, leaves nothing in it that
-// production would refuse.
+// Open returns a Manager, and checks the keyring against the database as a server does. It does not make demo
+// accounts, so that a command with the wrong database or mode leaves nothing that production would refuse.
 func Open(ctx context.Context, options Options) (*Manager, error) {
 	opened, err := vault.Open(ctx, options.Store, options.Keyring, options.Sandbox)
 	if err != nil {
@@ -88,7 +87,8 @@ func newManager(opened *vault.Vault, options Options) *Manager {
 		c}
 }
 
-// RefuseSandboxRemains returns what keeps this database and keyring from serving in production.
+// RefuseSandboxRemains returns an error that names what a sandbox left in this database and keyring and production
+// must not use.
 func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
 	var faults []error
 	if ids := m.vault.Keyring.SampleIDs(); len(ids) > 0 {
@@ -131,31 +131,30 @@ func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-// Examiner looks at a database and a keyring together, and changes neither: it is for those who want to know
-// whether a server would start on them.
+// Examiner checks a database and a keyring together and changes neither. It answers whether a server would start on
+// them.
 type Examiner struct{ *core }
 
-// Examine makes one.
+// Examine returns an Examiner.
 func Examine(options Options) Examiner {
 	return Examiner{newManager(vault.Unopened(options.Store, options.Keyring, options.Sandbox), options).core}
 }
 
-// Keyring returns why a server would refuse the keyring, nil for a keyring that fits.
+// Keyring returns why a server would refuse the keyring, nil if it would not.
 func (x Examiner) Keyring(ctx context.Context) error { return x.vault.CheckKeyring(ctx) }
 
-// IndexKey returns why a server could not open the key of all look-up hashes.
+// IndexKey returns why a server could not open the index key, nil if it could.
 func (x Examiner) IndexKey(ctx context.Context) error { return x.vault.CheckIndexKey(ctx) }
 
-// Remains returns what of a sandbox keeps a production server from starting.
+// Remains returns what a sandbox left that keeps a production server from starting.
 func (x Examiner) Remains(ctx context.Context) ([]string, error) { return x.store.Sandbox.Remains(ctx) }
 
-// Accounts returns every account and why it is out of service.
+// Accounts returns every account, with the reason for each that is out of service.
 func (x Examiner) Accounts(ctx context.Context) ([]ManagedAccount, error) {
 	return Accounts(x).List(ctx)
 }
 
-// Unsealable returns the keys whose signing secret cannot be opened: it is damaged, or moved from
-// another row.
+// Unsealable returns the keys whose signing secret cannot be opened: it is damaged, or was copied from another row.
 func (x Examiner) Unsealable(ctx context.Context) (ids []string, err error) {
 	rows, err := x.store.Credentials.List(ctx, "")
 	for i := range rows {
@@ -169,7 +168,7 @@ func (x Examiner) Unsealable(ctx context.Context) (ids []string, err error) {
 	return ids, err
 }
 
-// Keyless returns the accounts that have no key which works.
+// Keyless returns the accounts without a valid key.
 func (x Examiner) Keyless(ctx context.Context, now otp.Millis) ([]string, error) {
 	return x.store.Accounts.Keyless(ctx, int64(now))
 }

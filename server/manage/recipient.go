@@ -11,10 +11,10 @@ import (
 	"otpbridge/sql"
 )
 
-// Recipients shows and unlocks recipients, for operators.
+// Recipients finds and unlocks recipients, for operators and support.
 type Recipients struct{ *core }
 
-// Recipient is a recipient as an operator sees it: enough to help, too little to send or log in.
+// Recipient is a recipient as an operator sees it: enough to help, but not enough to send or log in.
 type Recipient struct {
 	Account     string          `json:"esme_address"`
 	Environment otp.Environment `json:"environment"`
@@ -42,7 +42,7 @@ type Happening struct {
 // maxHistory is how many lines of a recipient's history are shown.
 const maxHistory = 50
 
-// Look is Find for somebody who is not on the server's machine: that they looked is recorded before they see anything.
+// Look is Find for a caller who is not on the server's machine. It records the look-up before it returns anything.
 func (c Recipients) Look(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
 	Recipient, error) {
 	found, _, err := c.look(ctx, by, address, environment, to)
@@ -66,7 +66,7 @@ func (c Recipients) look(ctx context.Context, by otp.Actor, address string, envi
 	return found, row, err
 }
 
-// Outline is a challenge without its code or anything that leads to it.
+// Outline is a challenge without its code and anything from which the code could be found.
 type Outline struct {
 	ID            string    `json:"id"`
 	State         string    `json:"state"` // live, used, expired, canceled, replaced or exhausted
@@ -78,8 +78,7 @@ type Outline struct {
 	Regenerations int       `json:"regenerations"`
 }
 
-// Find gives the recipient of an account that a number in any of its spellings, or a mailbox,
-// names. Refusals: NotFound; Invalid.
+// Find returns an account's recipient with a number, in any spelling, or a mailbox. Refusals: NotFound; Invalid.
 func (c Recipients) Find(ctx context.Context, address string, environment otp.Environment, to string) (Recipient,
 	error) {
 	found, _, err := c.find(ctx, address, environment, to)
@@ -136,8 +135,8 @@ func (c Recipients) find(ctx context.Context, address string, environment otp.En
 	return found, recipient, err
 }
 
-// Unlock lifts both locks of a recipient, and records who did it and why: a reason of 1 to 200 characters. Refusals:
-// NotFound; Invalid, also for a recipient that is not locked, whose budget is not to be filled up by the way.
+// Unlock lifts both locks of a recipient, and records the caller and the reason, which has 1 to 200 characters.
+// Refusals: NotFound; Invalid, also for a recipient that is not locked: unlocking it would only give more guesses.
 func (c Recipients) Unlock(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to,
 	reason string) (event otp.ID, err error) {
 	if err := checkReason(reason); err != nil {
@@ -156,7 +155,7 @@ func (c Recipients) Unlock(ctx context.Context, by otp.Actor, address string, en
 	}
 	op := &sql.Operation{
 		Event: sql.NewID(), Account: address, Recipient: hash, Now: otp.At(time.Now()),
-		Slot: sql.NewID(), // of no challenge
+		Slot: sql.NewID(), // belongs to no challenge
 		Rank: sql.Verifying,
 	}
 	op.Decide = func(s *sql.State) error {
@@ -188,7 +187,7 @@ func checkReason(reason string) error {
 	return nil
 }
 
-// recipientOf finds what a recipient is stored under, broken accounts included.
+// recipientOf returns the id under which a recipient is stored, also in a broken account.
 func (c *core) recipientOf(ctx context.Context, address string, environment otp.Environment, to string) (otp.ID,
 	error) {
 	account, err := c.account(ctx, address)
@@ -206,7 +205,7 @@ func (c *core) recipientOf(ctx context.Context, address string, environment otp.
 	return c.vault.RecipientHash(address, environment, deliver.Identity(to)), nil
 }
 
-// now is the moment the rules of an account use.
+// now returns the time that an account's rules use.
 func (c *core) now(ctx context.Context, address string) (otp.Millis, error) {
 	now := time.Now()
 	if !c.sandbox {

@@ -16,14 +16,14 @@ import (
 	"otpbridge/sql"
 )
 
-// Sandbox makes throwaway accounts, moves clocks and resets.
+// Sandbox makes throwaway accounts, moves clocks and resets a sandbox.
 type Sandbox struct{ *core }
 
-// sandboxEnvironment is the environment of every credential that a sandbox makes up: one, so
-// that a code generated with an access key can be verified with an API key of the same account.
+// sandboxEnvironment is the environment of every credential that a sandbox generates. It is the same for all, so that
+// a code of an access key can be verified with an API key of the same account.
 const sandboxEnvironment = otp.Test
 
-// NewAccessKey is one access key asked for with an account. Its members are those of NewKey.
+// NewAccessKey describes an access key of a new account. Its members are those of NewKey.
 type NewAccessKey struct {
 	Key               string     `json:"key"`
 	Name              string     `json:"name"`
@@ -37,17 +37,16 @@ type NewAccessKey struct {
 	Enabled           *bool      `json:"enabled"`
 }
 
-// NewAccount asks for a throwaway account: any columns, key and IV in clear as base64 or hex.
-// Start from otp.DefaultAccount("") and decode JSON over Account. An empty address, key or IV
-// is made up.
+// NewAccount describes a throwaway account: any columns, key and IV in clear as base64 or hex. Start from
+// otp.DefaultAccount("") and decode JSON over Account. An empty address, key or IV is generated.
 type NewAccount struct {
 	Account    otp.Account
 	CipherKey  string // or "iv~key"
 	CipherIV   string
-	AccessKeys []NewAccessKey // empty: one is made
+	AccessKeys []NewAccessKey // empty: one is generated
 }
 
-// Credentials is what the sandbox tells of one account, in clear.
+// Credentials are an account's secrets in clear, as the sandbox shows them.
 type Credentials struct {
 	Address   string       `json:"esme_address"`
 	AccessKey string       `json:"access_key"`
@@ -57,14 +56,14 @@ type Credentials struct {
 	Profile   *otp.Profile `json:"message_profile"`
 }
 
-// The demo accounts' cipher key and IV are published with the protocol's test vectors; production
-// refuses them.
+// The demo accounts' cipher key and IV. They are published with the protocol's test vectors, so production refuses
+// them.
 const (
 	sampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 	sampleIV  = "8PHy8/T19vf4+fr7/P3+/w=="
 )
 
-// demo is the two accounts that every sandbox starts with.
+// demo returns the two accounts that every sandbox starts with.
 func demo() []NewAccount {
 	documented, live := otp.Documented, otp.LiveProfile
 	first, second := otp.DefaultAccount("10000000000001"), otp.DefaultAccount("10000000000002")
@@ -81,7 +80,7 @@ var demoAPIKeys = []string{
 	"otpb_test_sk_xyWKBcjhZ3UgaDW2yXkaid5K5AAnDKP51p7gmM",
 }
 
-// DemoCredentials are those of the two demo accounts.
+// DemoCredentials returns the credentials of the two demo accounts.
 func (c Sandbox) DemoCredentials() []Credentials {
 	var all []Credentials
 	for i, account := range demo() {
@@ -93,7 +92,7 @@ func (c Sandbox) DemoCredentials() []Credentials {
 	return all
 }
 
-// SeedDemo makes the demo accounts that are not there yet.
+// SeedDemo makes the demo accounts that do not exist yet.
 func (c Sandbox) SeedDemo(ctx context.Context) error {
 	for i, account := range demo() {
 		made, _, err := c.prepare(account, demoAPIKeys[i])
@@ -113,8 +112,8 @@ func (c Sandbox) SeedDemo(ctx context.Context) error {
 	return nil
 }
 
-// CreateAccount makes a throwaway account with its own clock. Refusals: Invalid naming the
-// column; AccountExists when the address or a key is taken.
+// CreateAccount makes a throwaway account with its own clock. Refusals: Invalid, which names the column; AccountExists
+// if the address or a key is taken.
 func (c Sandbox) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, Credentials, error) {
 	made, credentials, err := c.throwaway(n)
 	if err != nil {
@@ -130,7 +129,7 @@ func (c Sandbox) CreateAccount(ctx context.Context, n NewAccount) (otp.Account, 
 	return made.Account, credentials, err
 }
 
-// SeedError is what is wrong with one of the accounts of a seed.
+// SeedError is an error in one of the accounts of a seed.
 type SeedError struct {
 	Index int // from 0
 	Err   error
@@ -139,11 +138,11 @@ type SeedError struct {
 // Error implements error.
 func (s *SeedError) Error() string { return fmt.Sprintf("accounts[%d]: %v", s.Index, s.Err) }
 
-// Unwrap gives the cause to errors.Is and errors.As.
+// Unwrap returns the cause.
 func (s *SeedError) Unwrap() error { return s.Err }
 
-// ResetTo is Reset without an account that makes throwaway accounts in the same transaction: after a
-// refusal nothing has changed. Refusals: those of CreateAccount, Invalid as a *SeedError.
+// ResetTo resets everything, as Reset("") does, and makes throwaway accounts in the same transaction. A refusal
+// changes nothing. Refusals: those of CreateAccount, Invalid as a *SeedError.
 func (c Sandbox) ResetTo(ctx context.Context, seed []NewAccount) ([]otp.Account, []Credentials, error) {
 	if len(seed) == 0 {
 		return nil, nil, c.Reset(ctx, "")
@@ -175,7 +174,7 @@ func (c Sandbox) ResetTo(ctx context.Context, seed []NewAccount) ([]otp.Account,
 	return accounts, credentials, nil
 }
 
-// throwaway prepares an account that anybody who reaches the sandbox asks for.
+// throwaway prepares a throwaway account. Anybody who reaches the sandbox can ask for one.
 func (c *core) throwaway(n NewAccount) (sql.Seeded, Credentials, error) {
 	if n.Account.Address == "" {
 		address, err := rand.Int(rand.Reader, big.NewInt(1e14))
@@ -190,7 +189,7 @@ func (c *core) throwaway(n NewAccount) (sql.Seeded, Credentials, error) {
 	return c.prepare(n, crypto.NewAPIKey(string(sandboxEnvironment), "sk"))
 }
 
-// taken makes the store's word for an address or key in use a refusal.
+// taken turns the store's error for an address or key in use into a refusal.
 func taken(err error) error {
 	if errors.Is(err, sql.ErrTaken) {
 		return otp.Refuse(otp.AccountExists, "esme_address or an access key is taken")
@@ -198,8 +197,8 @@ func taken(err error) error {
 	return err
 }
 
-// prepare makes the rows of an account and its credentials, making up what is not given, and what
-// its owner is told of them.
+// prepare makes the rows of an account and its credentials, and generates missing values. It returns them and the
+// credentials in clear.
 func (c *core) prepare(n NewAccount, apiKey string) (sql.Seeded, Credentials, error) {
 	asked := Imported{Account: n.Account, CipherKey: n.CipherKey, CipherIV: n.CipherIV, AccessKeys: n.AccessKeys}
 	if asked.CipherKey == "" {
@@ -229,8 +228,8 @@ func (c *core) prepare(n NewAccount, apiKey string) (sql.Seeded, Credentials, er
 	}, err
 }
 
-// Clock tells the offset set for account ("" = for all), and the moment the rules use: the real
-// time moved by the larger of the account's and everyone's offset. Refusal: NotFound.
+// Clock returns the offset of account ("": of all accounts), and the time that the rules use: the real time plus the
+// larger of the account's offset and the common one. Refusal: NotFound.
 func (c Sandbox) Clock(ctx context.Context, account string) (offset time.Duration, now time.Time, err error) {
 	if err := c.known(ctx, account); err != nil {
 		return 0, time.Time{}, err
@@ -242,8 +241,8 @@ func (c Sandbox) Clock(ctx context.Context, account string) (offset time.Duratio
 // MaxClock is how far a clock can be ahead: a hundred years.
 const MaxClock = 100 * 365 * 24 * time.Hour
 
-// AdvanceClock moves a clock forward from what it shows; everyone's takes those that are ahead along.
-// Refusals: NotFound; Invalid beyond MaxClock.
+// AdvanceClock moves a clock forward from its current time. The common clock ("") also moves the accounts' clocks that
+// are ahead of it. Refusals: NotFound; Invalid beyond MaxClock.
 func (c Sandbox) AdvanceClock(ctx context.Context, account string, by time.Duration) error {
 	if err := c.known(ctx, account); err != nil {
 		return err
@@ -255,7 +254,7 @@ func (c Sandbox) AdvanceClock(ctx context.Context, account string, by time.Durat
 	return err
 }
 
-// SetClock sets an absolute offset. Refusals: NotFound; ClockBackwards for a lower one.
+// SetClock sets a clock's offset from the real time. Refusals: NotFound; ClockBackwards for a lower one.
 func (c Sandbox) SetClock(ctx context.Context, account string, offset time.Duration) error {
 	if err := c.known(ctx, account); err != nil {
 		return err
@@ -267,8 +266,8 @@ func (c Sandbox) SetClock(ctx context.Context, account string, offset time.Durat
 	return err
 }
 
-// Reset removes an account's challenges, recipients, messages and offset; without account
-// everything, throwaway accounts too. Refusal: NotFound.
+// Reset removes an account's challenges, recipients, messages and clock offset. For "" it removes those of all
+// accounts, and the throwaway accounts. Refusal: NotFound.
 func (c Sandbox) Reset(ctx context.Context, account string) error {
 	if err := c.known(ctx, account); err != nil {
 		return err
@@ -284,7 +283,7 @@ type Listed struct {
 	Fault     string `json:"fault,omitempty"` // why the row cannot be used
 }
 
-// ListAccounts lists every account, its secrets left out: keys are kept as hashes and cipher keys sealed.
+// ListAccounts returns every account without its secrets: keys are stored as hashes, and cipher keys sealed.
 func (c Sandbox) ListAccounts(ctx context.Context) ([]Listed, error) {
 	throwaway, err := c.store.Sandbox.Throwaway(ctx)
 	if err != nil {
@@ -316,8 +315,8 @@ func (c *core) known(ctx context.Context, account string) error {
 	return err
 }
 
-// refuseStrangers keeps the channels of accounts that anybody who reaches a sandbox can ask for to
-// this machine: else anybody could have the server make requests to wherever only the server gets.
+// refuseStrangers refuses channels of a throwaway account that lead to other machines. Anybody who reaches a sandbox
+// can make such an account, and could otherwise let the server call addresses that only the server reaches.
 func refuseStrangers(row *otp.Account) error {
 	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
 		if urls != nil && !deliver.Local(*urls) {
@@ -328,8 +327,8 @@ func refuseStrangers(row *otp.Account) error {
 	return nil
 }
 
-// Encrypt returns a code as the servlets take it from an account's integration, for whoever tries calls in a
-// sandbox. Refusals: NotFound, Invalid for what is no code, BrokenAccount.
+// Encrypt returns a code in the encrypted form that the servlets expect from an account's integration. Refusals:
+// NotFound, Invalid for a text that is not a code, BrokenAccount.
 func (c Sandbox) Encrypt(ctx context.Context, account, code string) (string, error) {
 	cipher, err := c.Cipher(ctx, account)
 	if err != nil {
@@ -342,7 +341,7 @@ func (c Sandbox) Encrypt(ctx context.Context, account, code string) (string, err
 	return text, nil
 }
 
-// Cipher returns that of an account's parameter otp. Refusals: NotFound, BrokenAccount.
+// Cipher returns the cipher of an account's otp parameter. Refusals: NotFound, BrokenAccount.
 func (c Sandbox) Cipher(ctx context.Context, address string) (*crypto.ServletCipher, error) {
 	found, err := c.account(ctx, address)
 	if err != nil {

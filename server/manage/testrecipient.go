@@ -12,8 +12,8 @@ import (
 	"otpbridge/sql"
 )
 
-// TestRecipients are numbers of an account that get no message and whose code is always the same, for whoever reviews
-// an app before it goes into a store. They work within five seconds on every server.
+// TestRecipients manages an account's test recipients: numbers that get no message and always have the same code, for
+// example for an app store's reviewers. They work on every server within five seconds.
 type TestRecipients struct{ *core }
 
 // The bounds of test recipients.
@@ -22,7 +22,7 @@ const (
 	maxTestRecipients = 20 // of one account
 )
 
-// NewTestRecipient asks for one.
+// NewTestRecipient describes a test recipient to add.
 type NewTestRecipient struct {
 	Account   string
 	Number    string // with its country code, in any spelling
@@ -31,7 +31,7 @@ type NewTestRecipient struct {
 	ExpiresAt time.Time
 }
 
-// TestRecipient is one as people see it. Its code is never shown again.
+// TestRecipient is a test recipient without its code, which is never shown again.
 type TestRecipient struct {
 	ID        otp.ID
 	Mask      string
@@ -40,7 +40,7 @@ type TestRecipient struct {
 	ExpiresAt otp.Millis
 }
 
-// List returns an account's, expired ones not counted. Refusal: NotFound.
+// List returns an account's test recipients that have not expired. Refusal: NotFound.
 func (c TestRecipients) List(ctx context.Context, account string) ([]TestRecipient, error) {
 	if err := c.known(ctx, account); err != nil {
 		return nil, err
@@ -57,8 +57,9 @@ func testRecipientOf(r *sql.TestRecipient) TestRecipient {
 	return TestRecipient{r.ID, r.Mask, r.Reason, r.CreatedAt, r.ExpiresAt}
 }
 
-// Add makes a number one. It is refused for a number that somebody has verified in earnest: its account in the
-// application would open to whoever knows the code. Refusals: NotFound; Invalid naming the field.
+// Add makes a number a test recipient. It refuses a number that somebody has verified with a live code: whoever knows
+// the fixed code could log in to that person's account in the application. Refusals: NotFound; Invalid, which names
+// the field.
 func (c TestRecipients) Add(ctx context.Context, by otp.Actor, n NewTestRecipient) (TestRecipient, error) {
 	account, err := c.account(ctx, n.Account)
 	if err != nil {
@@ -80,7 +81,7 @@ func (c TestRecipients) Add(ctx context.Context, by otp.Actor, n NewTestRecipien
 	}
 	row.Number = c.vault.Keyring.Seal(vault.TestNumber(row.ID), []byte(deliver.Identity(number)))
 	row.Code = c.vault.Keyring.Seal(vault.TestCode(row.ID), []byte(n.Code))
-	// The whole history is looked through before anything is locked, and then what came meanwhile.
+	// Search the whole history before locking anything, and then what was added meanwhile.
 	if err := c.refuseVerified(ctx, &row, 0); err != nil {
 		return TestRecipient{}, err
 	}
@@ -126,7 +127,7 @@ func (c TestRecipients) refuseVerified(ctx context.Context, row *sql.TestRecipie
 	return err
 }
 
-// Remove ends one: codes of challenges that were made for it are good no more. Refusal: NotFound.
+// Remove removes a test recipient. Codes of its challenges are not accepted any more. Refusal: NotFound.
 func (c TestRecipients) Remove(ctx context.Context, by otp.Actor, account string, id otp.ID) error {
 	defer c.changed()
 	return c.store.Change(ctx, func(tx *sql.Tx) error {

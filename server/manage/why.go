@@ -12,18 +12,18 @@ import (
 	"otpbridge/sql"
 )
 
-// Reason is why a recipient gets no message: what would refuse the next one now, or what became of the last one.
+// Reason says why a recipient gets no message: what would refuse the next one now, or the result of the last one.
 type Reason struct {
 	Code   string     `json:"code"`
 	Text   string     `json:"text"`
 	Remedy string     `json:"remedy"`
-	Until  *time.Time `json:"until"` // when it ends by itself; null if it does not
+	Until  *time.Time `json:"until"` // when it ends by itself; null: never
 }
 
-// Why names the reasons for which a recipient of an account gets no message, most often one, and what is known of the
-// recipient, nil for nothing; that somebody asked is recorded. Where nothing keeps messages away it says what became of
-// the last one. Refusals: NotFound for the account; Invalid for what is no recipient, or is in a country that the account
-// does not send to.
+// Why returns the reasons why a recipient of an account gets no message, usually one, and the recipient, nil if it is
+// unknown. If nothing stops messages, the reason is the result of the last one. Why records the call. Refusals:
+// NotFound for the account; Invalid for a text that is not a recipient, or is in a country that the account does not
+// send to.
 func (c Recipients) Why(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
 	reasons []Reason, known *Recipient, err error) {
 	account, err := c.account(ctx, address)
@@ -59,7 +59,7 @@ func (c Recipients) Why(ctx context.Context, by otp.Actor, address string, envir
 	return reasons, &found, nil
 }
 
-// whyNone is what keeps an account from sending at all.
+// whyNone returns the reasons why an account cannot send at all.
 func (c Recipients) whyNone(account *ManagedAccount, mail bool) (reasons []Reason) {
 	switch {
 	case account.Broken != nil:
@@ -87,7 +87,7 @@ func (c Recipients) whyNone(account *ManagedAccount, mail bool) (reasons []Reaso
 	return reasons
 }
 
-// whyStopped is what the guards against costs refuse.
+// whyStopped returns the stops of the guards against costs.
 func (c Recipients) whyStopped(ctx context.Context, account *otp.Account, environment otp.Environment, to string,
 	now otp.Millis) (reasons []Reason, err error) {
 	if strings.Contains(to, "@") || account.CostGuards != nil && *account.CostGuards == otp.GuardsRecord {
@@ -122,7 +122,7 @@ func (c Recipients) whyStopped(ctx context.Context, account *otp.Account, enviro
 	return reasons, nil
 }
 
-// whyLimited is the limits on sends to the recipient that are reached.
+// whyLimited returns the limits on sends to the recipient that are reached.
 func whyLimited(account *otp.Account, sends otp.Window, now otp.Millis) (reasons []Reason) {
 	for _, limit := range []struct {
 		column string
@@ -145,7 +145,7 @@ func moment(at otp.Millis) *time.Time {
 	return &t
 }
 
-// lastSend is what became of the newest send of a history, newest first.
+// lastSend returns the result of the newest send in a history, which is newest first.
 func lastSend(history []Happening) Reason {
 	outcomes := map[otp.EventKind]Reason{
 		otp.EventUnsent: {Code: "unsent", Text: "The last message reached no channel; it was not counted.",
