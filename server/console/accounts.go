@@ -16,7 +16,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// accountPages are what is known of the systems that send codes.
+// accountPages show and change accounts.
 var accountPages = []route{
 	{method: get, path: "accounts", who: person, needs: people.ReadAccounts, serve: (*exchange).accounts},
 	{method: get, path: "accounts/:account", who: person, needs: people.ReadAccounts, serve: (*exchange).account},
@@ -41,23 +41,23 @@ func (x *exchange) accounts() error {
 	}{all, x.who.May(people.WriteAccounts) == nil})
 }
 
-// column is one column of an account as a form has it.
+// column is one column of an account in a form.
 type column struct {
 	otp.Column
 	Value, Hint string
 	Input       string   // checkbox, select, number, textarea, secret or text
-	Choices     []string // of a select; the first is NULL where there is one
-	Set         bool     // a secret is there
-	Wrong       string   // why what was sent was refused
+	Choices     []string // of a select; the first is NULL if the column allows it
+	Set         bool     // the secret is set
+	Wrong       string   // why the sent value was refused
 }
 
-// section is some columns under one title.
+// section is a group of columns with a title.
 type section struct {
 	Title   string
 	Columns []column
 }
 
-// sections has the title above a column.
+// sections has the titles of sections, by their first column.
 var sections = map[string]string{
 	"name": "The account", "message_profile": "What the servlets answer", "otp_length": "Codes",
 	"countries": "Who gets codes, and how", "servlet_types": "The servlets", "otp_cipher": "The parameter otp",
@@ -66,7 +66,7 @@ var sections = map[string]string{
 	"jwt_issuers": "Tokens of your own", "upstream_url": "Migration",
 }
 
-// hidden are the columns whose values are secrets, or hold some.
+// hidden are the columns whose values are or contain secrets.
 var hidden = []string{"cipher_key", "cipher_iv", "sms_channels", "email_channels"}
 
 var (
@@ -74,7 +74,7 @@ var (
 	numeric = regexp.MustCompile(`^[0-9]+–[0-9]+$`)
 )
 
-// columnsOf are an account's settings as a form has them.
+// columnsOf returns an account's settings for a form.
 func columnsOf(m *manage.ManagedAccount) (all []section) {
 	texts := manage.ColumnTexts(&m.Account)
 	for _, c := range otp.Columns() {
@@ -131,7 +131,7 @@ var inForm = strings.NewReplacer("With 0 ", "When off, ", "With 1 ", "When on, "
 
 var link = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
 
-// plain is a text without its Markdown.
+// plain returns a text without its Markdown.
 func plain(text string) string { return strings.ReplaceAll(link.ReplaceAllString(text, "$1"), "`", "") }
 
 // accountBody is one account with its keys.
@@ -145,7 +145,7 @@ type accountBody struct {
 
 func (x *exchange) account() error { return x.showAccount(nil) }
 
-// seen is the account in the address, if the reader may see it.
+// seen returns the account in the path, if the reader may see it.
 func (x *exchange) seen() (manage.ManagedAccount, error) {
 	address := x.gin.Param("account")
 	if err := x.who.See(address); err != nil {
@@ -174,7 +174,7 @@ func (x *exchange) showAccount(refused error) error {
 	return x.show("account", title, body)
 }
 
-// fill puts what was posted into the form again, and why it was refused beside the column that this is about.
+// fill puts the posted values into the form again, and the refusal beside its column.
 func (b *accountBody) fill(x *exchange, refused error) {
 	refusal, _ := errors.AsType[*otp.Error](refused)
 	for i := range b.Sections {
@@ -194,7 +194,7 @@ func (b *accountBody) fill(x *exchange, refused error) {
 	}
 }
 
-// posted are the columns that a form changes of an account, as JSON.
+// posted returns the columns that a form changes, as JSON.
 func (x *exchange) posted(m *manage.ManagedAccount) (map[string]json.RawMessage, error) {
 	members := map[string]json.RawMessage{}
 	for _, s := range columnsOf(m) {
@@ -254,7 +254,7 @@ func (x *exchange) changeAccount() error {
 	return x.goTo("accounts/" + found.Address + "?done=account")
 }
 
-// setColumns sets columns of an account. What does not fit is refused by the name of its column.
+// setColumns sets columns of an account. A refusal names its column.
 func setColumns(n *manage.Imported, members map[string]json.RawMessage) error {
 	body, err := json.Marshal(members)
 	if err != nil {
@@ -275,7 +275,7 @@ func (x *exchange) deleteAccount() error {
 	}
 	name := cmp.Or(found.Name, found.Address)
 	if asked, err := x.ask(question{Title: "Delete account " + found.Address + "?", Name: name, Do: "Delete it",
-		What: "The account goes with its keys, for good: whoever uses them is refused at once.",
+		What: "This removes the account and its keys for good. Calls with these keys are refused at once.",
 		Back: "accounts/" + found.Address}); asked {
 		return err
 	}
@@ -285,14 +285,14 @@ func (x *exchange) deleteAccount() error {
 	return x.goTo("accounts?done=deleted")
 }
 
-// newAccountBody is the form of a new account, and what was made up for it.
+// newAccountBody is the form of a new account, and the secrets that were generated for it.
 type newAccountBody struct {
 	Address, Name, CipherKey, AccessKey string
 	Done                                bool
 	Made                                []secret // shown once
 }
 
-// secret is something that is shown once.
+// secret is a value that is shown only once.
 type secret struct{ Name, Value string }
 
 func (x *exchange) newAccountForm() error {
@@ -313,7 +313,7 @@ func (x *exchange) newAccount() error {
 		_, err = x.door.Manage.Accounts.Import(x.ctx, x.who.Actor(), []manage.Imported{n}, false)
 	}
 	if err != nil {
-		body.CipherKey, body.AccessKey = "", "" // a page may be kept by whatever it passes
+		body.CipherKey, body.AccessKey = "", "" // do not send secrets back in the page
 		return x.refuse(err, "new-account", "New account", body)
 	}
 	for _, s := range []secret{{"Cipher key", n.CipherKey}, {"Cipher IV", n.CipherIV}, {"Access key", n.AccessKey}} {

@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// auditPages are what was done, and by whom.
+// auditPages show and verify the audit log.
 var auditPages = []route{
 	{method: get, path: "audit", who: person, needs: people.ReadAudit, serve: (*exchange).auditLog},
 	{method: post, path: "audit/verify", who: person, needs: people.ReadAudit, serve: (*exchange).verifyAudit},
@@ -21,7 +21,7 @@ var auditPages = []route{
 
 const shownEntries = 50
 
-// auditBody is a part of the log that a search finds.
+// auditBody is a search and one page of its results.
 type auditBody struct {
 	Account, Action, Actor, Address, Result, From, To string
 	Accounts                                          []string
@@ -29,12 +29,12 @@ type auditBody struct {
 	Next                                              string // the address of the next page
 }
 
-// verifiedBody is what a walk through the whole log has found.
+// verifiedBody is the result of verifying the whole log.
 type verifiedBody struct {
 	Checkpoints string // to compare with, as they were pasted
 	Asked       bool
 	Report      audit.Report
-	Fault       *audit.Fault // nil for a log that fits
+	Fault       *audit.Fault // nil for a log that verifies
 }
 
 func (x *exchange) verifyAudit() error {
@@ -75,7 +75,7 @@ func (x *exchange) auditLog() (err error) {
 		return err
 	}
 	if x.who.Grant.Accounts != nil && body.Account == "" && len(body.Accounts) > 0 {
-		body.Account = body.Accounts[0] // who does not see all sees one after the other
+		body.Account = body.Accounts[0] // a reader who does not see all accounts sees one at a time
 	}
 	q := audit.Query{Action: body.Action, Actor: body.Actor, Account: body.Account, Address: body.Address,
 		Result: body.Result, Limit: shownEntries}
@@ -83,7 +83,7 @@ func (x *exchange) auditLog() (err error) {
 		q.To, err = dayOf("to", body.To)
 	}
 	if q.To != 0 {
-		q.To += otp.Day // the day itself is meant as well
+		q.To += otp.Day // include the day itself
 	}
 	if before := x.query("before"); before != "" && err == nil {
 		if q.Before, err = strconv.ParseInt(before, 10, 64); err != nil || q.Before < 1 {
@@ -109,7 +109,7 @@ func (x *exchange) auditLog() (err error) {
 	return x.show("audit", "Audit", body)
 }
 
-// dayOf is the beginning of a day in UTC, 0 for none.
+// dayOf returns the beginning of a day in UTC, 0 for an empty text.
 func dayOf(name, text string) (otp.Millis, error) {
 	if text == "" {
 		return 0, nil

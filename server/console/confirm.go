@@ -7,28 +7,29 @@ import (
 	"otpbridge/server/otp"
 )
 
-// question is what the console asks before it does lasting harm: on a page of its own, which a script shows as a
-// dialogue.
+// question is what the console asks before a change that cannot be undone. It is a separate page, which a script shows
+// as a dialogue.
 type question struct {
 	Title string   // of the page
-	What  string   // what will be gone or different
-	Name  string   // what the reader types to go on; empty if the button is enough
+	What  string   // what the change does
+	Name  string   // what the reader has to type; empty if the button is enough
 	Do    string   // the text of the button
-	Back  string   // the page of whoever changes their mind
-	Keep  []string // the fields of the form that are sent again with the answer
+	Back  string   // the page to cancel to
+	Keep  []string // the fields of the form to send again with the answer
 }
 
-// Type is the label of the field for the name.
+// Type returns the label of the field for the name.
 func (q question) Type() string { return "Type “" + q.Name + "” to go on" }
 
-// confirmBody is a question in the form that asks it.
+// confirmBody is a question and its form.
 type confirmBody struct {
 	question
 	Action string
 	Fields map[string]string // of Keep
 }
 
-// ask returns true until the form has the answer to q, and shows q then. The caller changes nothing before.
+// ask shows q and returns true until the form has the answer. The caller must not change anything while it returns
+// true.
 func (x *exchange) ask(q question) (asked bool, err error) {
 	q.Name = strings.TrimSpace(q.Name)
 	answer := strings.TrimSpace(x.form("confirm"))

@@ -1,11 +1,10 @@
-// Package console is the door for people with a browser: what a developer wants to see of an integration, and
-// what an operator has to know of a server.
+// Package console is the web console, for developers of an integration and for operators of a server.
 //
-// It promises that every page works as plain HTML (forms post, links link), that nothing comes from another host
-// or runs inline, and that a page can do nothing that the JSON API cannot: both call the same functions, which
-// ask the same table what somebody may do.
+// It promises that every page works as plain HTML, without scripts; that nothing is loaded from another host or runs
+// inline; and that a page can do nothing that the JSON API cannot: both call the same functions, which check the same
+// permissions.
 //
-// In a sandbox on loopback it opens without a login. Everywhere else it asks for one.
+// In a sandbox on loopback it needs no login. Everywhere else it does.
 package console
 
 import (
@@ -30,10 +29,10 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// Path is where the console is.
+// Path is the path of the console.
 const Path = "/console/"
 
-// patience bounds the making of one page.
+// patience is how long making one page may take.
 const patience = 10 * time.Second
 
 // Options are what the door needs.
@@ -52,12 +51,12 @@ type Options struct {
 	ContextPath string // of the servlets
 	Version     string
 
-	// Of a sandbox; nil and false elsewhere.
+	// The following are for a sandbox; nil and false elsewhere.
 	Sandbox  bool
 	Requests *sandbox.Recorder
-	// Server answers the calls that the page "Try it" makes.
+	// Server answers the calls of the page "Try it".
 	Server http.Handler
-	// Stopping is closed when the server begins to stop, which ends what pages follow live.
+	// Stopping is closed when the server begins to stop. It ends live updates of pages.
 	Stopping <-chan struct{}
 }
 
@@ -66,22 +65,22 @@ type door struct {
 	browser *web.Browser
 }
 
-// route is one page, or one thing that a page does.
+// route is one page, or one action of a page.
 type route struct {
 	method, path string // the path follows Path
 	who          asked
 	needs        string // the permission, one of people's
-	live         bool   // changes what codes in earnest go by: in production a person needs a second factor for it
+	live         bool   // affects the sending of real codes: in production a person needs a second factor for it
 	serve        func(*exchange) error
 }
 
-// asked is whom a page is for.
+// asked is who may open a page.
 type asked int
 
 const (
-	anybody asked = iota // whoever has yet to log in
-	person               // whoever is logged in, and everybody in an open sandbox
-	tester               // those, in a sandbox
+	anybody asked = iota // also without a login
+	person               // a person who is logged in; everybody in an open sandbox
+	tester               // like person, but only in a sandbox
 )
 
 // Mount adds the pages to routes.
@@ -96,14 +95,14 @@ func Mount(routes gin.IRouter, o Options) {
 	}
 }
 
-// exchange is one request on its way through a page.
+// exchange is one request and its state.
 type exchange struct {
 	door     *door
 	gin      *gin.Context
 	ctx      context.Context
 	from     people.Client
 	who      people.Principal
-	loggedIn bool // with a session, not by an open sandbox
+	loggedIn bool // with a session; false in an open sandbox without one
 }
 
 func (d *door) serve(r route) gin.HandlerFunc {
@@ -127,7 +126,7 @@ func (d *door) serve(r route) gin.HandlerFunc {
 	}
 }
 
-// policy lets a page load what this server serves and nothing else; data: is for QR codes.
+// policy allows a page to load only what this server serves; data: is for QR codes.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
@@ -137,15 +136,15 @@ func setHeaders(c *gin.Context) {
 	c.Header("X-Frame-Options", "DENY")
 	c.Header("Referrer-Policy", "same-origin")
 	c.Header("Cross-Origin-Opener-Policy", "same-origin")
-	c.Header("Cache-Control", "no-store") // pages hold what belongs to one person
+	c.Header("Cache-Control", "no-store") // pages contain personal data
 }
 
-// loginNeeded sends whoever asks for a page to the login, and back afterwards.
+// loginNeeded redirects the reader to the login, and back afterwards.
 type loginNeeded struct{}
 
 func (loginNeeded) Error() string { return "nobody is logged in" }
 
-// admit finds out who asks, and keeps other sites' pages out.
+// admit identifies the reader, and refuses requests of other sites' pages.
 func (x *exchange) admit(r route) error {
 	if err := x.door.browser.KeepHostsOut(x.gin.Request); err != nil {
 		return err
@@ -200,14 +199,14 @@ func (x *exchange) allow(r route) error {
 
 func now() otp.Millis { return otp.At(time.Now()) }
 
-// open reports whether the console opens without a login.
+// open reports whether the console needs no login.
 func (x *exchange) open() bool { return x.door.Sandbox && web.ArrivedOnLoopback(x.gin.Request) }
 
-// maxForm is how long a posted form may be, in bytes: that of a signing key is the longest.
+// maxForm is the size of a posted form at most, in bytes. The form with a signing key is the longest.
 const maxForm = 256 << 10
 
-// checkForm reads the form of a POST, and refuses one that a page of ours did not send: cookies alone prove no
-// intent. Where nobody is logged in the check of the origin has to do.
+// checkForm reads the form of a POST, and refuses one that our pages did not send: browsers send the cookie also with
+// requests of other sites' pages. If nobody is logged in, only the origin is checked.
 func (x *exchange) checkForm() error {
 	r := x.gin.Request
 	if r.Method != http.MethodPost {
@@ -225,19 +224,19 @@ func (x *exchange) checkForm() error {
 	return nil
 }
 
-// form is a posted field.
+// form returns a posted field.
 func (x *exchange) form(name string) string { return x.gin.Request.PostForm.Get(name) }
 
-// query is a parameter of the address.
+// query returns a parameter of the URL.
 func (x *exchange) query(name string) string { return x.gin.Query(name) }
 
-// goTo sends the browser to another page of the console, after a change, so that loading again repeats nothing.
+// goTo redirects the browser to another page after a change, so that a reload does not repeat the change.
 func (x *exchange) goTo(page string) error {
 	x.gin.Redirect(http.StatusSeeOther, Path+page)
 	return nil
 }
 
-// loginPage is the address of the login that leads back here.
+// loginPage returns the URL of the login that leads back to this page.
 func (x *exchange) loginPage() string {
 	if x.gin.Request.Method != http.MethodGet {
 		return Path + "login"

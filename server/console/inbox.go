@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/sandbox"
 )
 
-// sandboxPages are what a developer tries an integration with. They are absent in production.
+// sandboxPages are the pages for trying an integration. They do not exist in production.
 var sandboxPages = []route{
 	{method: get, path: "inbox", who: tester, serve: (*exchange).inbox},
 	{method: post, path: "inbox/empty", who: tester, serve: (*exchange).emptyInbox},
@@ -29,15 +29,15 @@ const (
 	shownRequests = 50
 )
 
-// inboxBody is the list of what would have been sent.
+// inboxBody is the list of messages that would have been sent.
 type inboxBody struct {
 	Account, To string
 	Accounts    []string
 	Messages    []engine.Message
-	Live        string // where the page hears of changes
+	Live        string // the URL that tells the page of changes
 }
 
-// search reads the filter of the inbox from the address.
+// search returns the inbox's filter from the URL.
 func (x *exchange) search() engine.MessageQuery {
 	return engine.MessageQuery{Account: x.query("account"), To: strings.TrimSpace(x.query("to")), Limit: shownMessages}
 }
@@ -55,13 +55,13 @@ func (x *exchange) inbox() error {
 	return x.show("inbox", "Inbox", body)
 }
 
-// addresses are the accounts that the reader may see.
+// addresses returns the accounts that the reader may see.
 func (x *exchange) addresses() ([]string, error) {
 	all, err := x.door.Manage.Accounts.Addresses(x.ctx)
 	return slices.DeleteFunc(all, func(a string) bool { return !x.who.MaySee(a) }), err
 }
 
-// chosen is one account of those that a reader sees, or all if none was chosen.
+// chosen returns the chosen account, or all that the reader sees if none was chosen.
 func chosen(one string, seen []string) []string {
 	if one == "" {
 		return seen
@@ -71,7 +71,7 @@ func chosen(one string, seen []string) []string {
 
 func (x *exchange) emptyInbox() error {
 	if asked, err := x.ask(question{Title: "Empty the inbox?", Do: "Empty it", Back: "inbox",
-		What: "The messages of all accounts go. Codes that were sent stay good."}); asked {
+		What: "This removes the messages of all accounts. Codes that were sent stay valid."}); asked {
 		return err
 	}
 	if err := x.door.Engine.Inbox.Clear(x.ctx); err != nil {
@@ -80,7 +80,7 @@ func (x *exchange) emptyInbox() error {
 	return x.goTo("inbox?done=emptied")
 }
 
-// message shows one message as the person gets it.
+// message shows one message as its recipient gets it.
 func (x *exchange) message() error {
 	found, err := x.door.Engine.Inbox.Find(x.ctx, x.gin.Param("id"))
 	if err != nil {
@@ -89,16 +89,16 @@ func (x *exchange) message() error {
 	return x.show("message", "Message to "+found.To, found)
 }
 
-// liveFor bounds one stream; the browser asks again by itself.
+// liveFor is how long one stream lasts; the browser reconnects.
 const liveFor = 10 * time.Minute
 
-// followInbox tells the page that the list has changed, as server-sent events. What has changed the page asks
-// for itself, so it shows what a reload would show.
+// followInbox tells the page by server-sent events that the list has changed. The page then loads the list, so that it
+// shows the same as a reload.
 func (x *exchange) followInbox() error {
 	c := x.gin
 	control := http.NewResponseController(c.Writer)
 	c.Header("Content-Type", "text/event-stream")
-	c.Header("X-Accel-Buffering", "no") // nginx would hold events back
+	c.Header("X-Accel-Buffering", "no") // otherwise nginx buffers the events
 	ctx := c.Request.Context()
 	say := func(text string) bool {
 		if control.SetWriteDeadline(time.Now().Add(patience)) != nil {
@@ -113,7 +113,7 @@ func (x *exchange) followInbox() error {
 	for over := time.Now().Add(liveFor); time.Now().Before(over); {
 		found, err := x.door.Engine.Inbox.List(ctx, q)
 		if err != nil || ctx.Err() != nil {
-			return nil // the client asks again
+			return nil // the client reconnects
 		}
 		present := idsOf(found)
 		switch {
@@ -153,11 +153,11 @@ func idsOf(messages []engine.Message) string {
 	return strings.Join(ids, " ")
 }
 
-// inspected is one call and what the server read in it.
+// inspected is one call and how the server read it.
 type inspected struct {
 	sandbox.Call
-	Code       string // what its parameter otp says, decrypted
-	Unreadable bool   // it has one that the account's cipher cannot open
+	Code       string // its otp parameter, decrypted
+	Unreadable bool   // the account's cipher cannot decrypt its otp parameter
 }
 
 func (x *exchange) requests() error {
@@ -171,7 +171,7 @@ func (x *exchange) requests() error {
 	if body.Accounts, err = x.addresses(); err != nil {
 		return err
 	}
-	ciphers := map[string]*crypto.ServletCipher{} // nil for an account that is gone or broken
+	ciphers := map[string]*crypto.ServletCipher{} // nil for an account that does not exist or is broken
 	for _, call := range x.door.Requests.Latest(account, shownRequests) {
 		shown := inspected{Call: call}
 		if call.Guess() != "" && call.Account != "" {
@@ -193,7 +193,7 @@ func (x *exchange) requests() error {
 	return x.show("requests", "Requests", body)
 }
 
-// components shows every part that pages are made of, in its states.
+// components shows every part of the pages, in all its states.
 func (x *exchange) components() error {
 	return x.render(http.StatusOK, "components", view{Title: "Components", Body: time.Now(),
 		Notice: "This is what a page says when something was done.", Problem: "This is what it says when it was not."})

@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// keyPages are what integrations prove themselves with.
+// keyPages list, create, change and end keys.
 var keyPages = []route{
 	{method: get, path: "keys", who: person, needs: people.ReadKeys, serve: (*exchange).keys},
 	{method: post, path: "keys", who: person, needs: people.WriteKeys, serve: (*exchange).newKey},
@@ -23,7 +23,7 @@ var keyPages = []route{
 
 const shownKeys = 50
 
-// by is the reader as manage's keys know them.
+// by returns the reader as manage.Keys needs it.
 func (x *exchange) by() manage.By {
 	by := manage.By{Actor: x.who.Actor(), Sees: x.who.MaySee}
 	if x.who.Kind == people.OperatorKind {
@@ -34,7 +34,7 @@ func (x *exchange) by() manage.By {
 	return by
 }
 
-// keyRow is a key with what to do about it.
+// keyRow is a key with advice.
 type keyRow struct {
 	manage.Key
 	Text    string // its id
@@ -55,11 +55,11 @@ type keysBody struct {
 	Statuses []manage.KeyStatus
 	Kinds    []otp.KeyKind
 	Keys     []keyRow
-	Next     string // the address of the next page
+	Next     string // the URL of the next page
 	MayWrite bool
 	New      manage.NewKey
 	IPs      string
-	Secrets  []secret // shown once
+	Secrets  []secret // shown only once
 }
 
 func (x *exchange) keys() error {
@@ -117,7 +117,7 @@ func (x *exchange) newKey() error {
 		Secrets: secretsOf(key, signing)})
 }
 
-// secretsOf are what a new key's owner has to keep.
+// secretsOf returns the secrets of a new key, which its owner has to keep.
 func secretsOf(key, signing crypto.Secret) []secret {
 	all := []secret{{"Key", string(key.Bytes())}}
 	if !signing.IsZero() {
@@ -175,7 +175,7 @@ func (x *exchange) rotateKey() error {
 	return x.showKey(nil, secretsOf(key, signing))
 }
 
-// askForKey asks q about a key, by its name or the end of it.
+// askForKey asks q about a key. The reader types the key's name or its last characters.
 func (x *exchange) askForKey(id otp.ID, q question) (bool, error) {
 	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
 	if err != nil {
@@ -191,7 +191,7 @@ func (x *exchange) compromisedKey() error {
 		return err
 	}
 	if asked, err := x.askForKey(id, question{Title: "May somebody else have this key?", Do: "Replace it now",
-		What: "It is refused at once, and a successor takes its place, which you give to whoever uses it."}); asked {
+		What: "This key is refused at once. You get a successor, which you give to the key's user."}); asked {
 		return err
 	}
 	_, _, key, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), id, manage.Narrower{})
@@ -207,7 +207,7 @@ func (x *exchange) revokeKey() error {
 		return err
 	}
 	if asked, err := x.askForKey(id, question{Title: "Revoke this key?", Do: "Revoke it",
-		What: "It is refused within a second, for good: whoever uses it needs another."}); asked {
+		What: "This key is refused for good within a second. Its user needs another key."}); asked {
 		return err
 	}
 	if err := x.door.Manage.Keys.Revoke(x.ctx, x.by(), id); err != nil {

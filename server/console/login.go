@@ -7,7 +7,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// loginPages are how somebody becomes somebody.
+// loginPages log in and out, register people and set forgotten passwords.
 var loginPages = []route{
 	{method: get, path: "login", who: anybody, serve: (*exchange).loginForm},
 	{method: post, path: "login", who: anybody, serve: (*exchange).login},
@@ -21,10 +21,10 @@ var loginPages = []route{
 // loginBody is the login's form.
 type loginBody struct {
 	Email, To string
-	Code      bool // a second factor is asked for
-	Open      bool // the console opens without a login as well
+	Code      bool // the form asks for a second factor
+	Open      bool // the console also works without a login
 	Passkeys  passkeyPlace
-	Passkey   *passkeyForm // asks for one
+	Passkey   *passkeyForm // asks for a passkey
 }
 
 func (x *exchange) loginBody(to string) loginBody {
@@ -51,12 +51,12 @@ func (x *exchange) login() error {
 	return x.goBack(x.form("to"))
 }
 
-// enter gives the browser its session.
+// enter sets the session cookie.
 func (x *exchange) enter(tokens people.Tokens) {
 	x.door.browser.KeepSession(x.gin.Writer, x.gin.Request, x.door.People.Cookie(tokens.Session), tokens.ExpiresAt.Time())
 }
 
-// goBack leads to where somebody wanted to go before the login. Only pages of the console are followed.
+// goBack redirects to the page that somebody wanted before the login. It accepts only pages of the console.
 func (x *exchange) goBack(to string) error {
 	page, ours := strings.CutPrefix(to, Path)
 	if !ours || strings.ContainsAny(to, "\\\r\n") || strings.HasPrefix(page, "/") {
@@ -65,7 +65,7 @@ func (x *exchange) goBack(to string) error {
 	return x.goTo(page)
 }
 
-// registerBody is the form of whoever has a link, or is the first in a sandbox.
+// registerBody is the form for a person with a link, or for the first person in a sandbox.
 type registerBody struct {
 	Email, Name, Ticket string
 	Open                bool // no ticket is needed

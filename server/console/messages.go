@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// messagePages show how an account's messages read and travel.
+// messagePages preview an account's messages and test its channels.
 var messagePages = []route{
 	{method: get, path: "accounts/:account/messages", who: person, needs: people.ReadAccounts,
 		serve: (*exchange).messages},
@@ -20,7 +20,7 @@ var messagePages = []route{
 		serve: (*exchange).sendTest},
 }
 
-// messagesBody is an account's channels, a message as it would read, and what became of a test.
+// messagesBody has an account's channels, the preview of a message, and the result of a test.
 type messagesBody struct {
 	Account    string
 	SMS, Email manage.Channels

@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// migrationPages are how far accounts are on their way from the service that they come from to the JSON API.
+// migrationPages show how far accounts have moved from another service to the JSON API.
 var migrationPages = []route{
 	{method: get, path: "migration", who: person, needs: people.ReadStatistics, serve: (*exchange).migration},
 	{method: get, path: "migration/:account", who: person, needs: people.ReadStatistics,
@@ -22,13 +22,13 @@ var migrationPages = []route{
 		serve: (*exchange).cutOver},
 }
 
-// lookBack is how far back the pages look.
+// lookBack is the time for which the pages count calls.
 const lookBack = 7 * 24 * time.Hour
 
-// stage is an account on its way.
+// stage is an account's progress.
 type stage struct {
 	bridge.AccountReport
-	Share  int64 // of calls that are the JSON API's, in percent
+	Share  int64 // percentage of calls on the JSON API
 	CutOff *otp.Millis
 }
 
@@ -73,8 +73,8 @@ type accountMigrationBody struct {
 	Upstream, To, At  string
 	Modes             []string
 	MayWrite          bool
-	Pending           bool   // the change that was set has yet to come
-	Next              string // the mode from then on
+	Pending           bool   // a change is set for later
+	Next              string // the mode after the change
 	DeprecatedAt      *otp.Millis
 	DifferencesListed []string
 }
@@ -120,7 +120,7 @@ func (x *exchange) showMigration(refused error, fill func(*accountMigrationBody)
 	return x.show("account-migration", title, body)
 }
 
-// daysOf adds calls up by the day, in order.
+// daysOf adds calls up by day, in order.
 func daysOf(calls []bridge.CallReport) []day {
 	var all []day
 	for _, call := range calls {

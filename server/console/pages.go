@@ -10,7 +10,7 @@ import (
 
 const get, post = http.MethodGet, http.MethodPost
 
-// pages are all pages, and all that they do.
+// pages returns all pages and their actions.
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
@@ -22,7 +22,7 @@ func pages() []route {
 type entry struct {
 	Page, Title, needs string
 	who                asked
-	Current            string // page for the one that is shown, true for one above it, or empty
+	Current            string // "page" for the current page, "true" for its parent, else empty
 }
 
 // group is a part of the navigation.
@@ -31,7 +31,7 @@ type group struct {
 	Entries []entry
 }
 
-// navigation is the groups with the pages that this reader may open.
+// navigation returns the groups with the pages that this reader may open.
 func (x *exchange) navigation() []group {
 	if !x.loggedIn && !x.open() {
 		return nil
@@ -84,7 +84,7 @@ func (x *exchange) navigation() []group {
 	return shown
 }
 
-// home is where the console begins: at the inbox of a sandbox, else at the accounts.
+// home redirects to the first page: the inbox in a sandbox, else the accounts.
 func (x *exchange) home() error {
 	if x.door.Sandbox {
 		return x.goTo("inbox")
@@ -92,11 +92,11 @@ func (x *exchange) home() error {
 	return x.goTo("accounts")
 }
 
-// notices are what a page says after a change that led to it, by the parameter done.
+// notices are the texts that a page shows after a change, by the parameter done.
 var notices = map[string]string{
 	"acknowledged": "Acknowledged. The alert closes when its cause is gone.",
 	"reviewed":     "Your review was noted. The next is due in three months.",
-	"emptied":      "The inbox is empty. Codes that were sent stay good.",
+	"emptied":      "The inbox is empty. Codes that were sent stay valid.",
 	"password":     "Your password was changed, and your other sessions were ended.",
 	"session":      "The session was ended.",
 	"sessions":     "All your other sessions were ended.",
@@ -117,9 +117,9 @@ var notices = map[string]string{
 	"ended":        "Their sessions were ended.",
 	"gone":         "They were removed. What they did stays in the history.",
 	"registered":   "You have a login. Add a second factor before you change anything that is live.",
-	"unlocked":     "The recipient is unlocked. The history has it, with your reason.",
+	"unlocked":     "The recipient is unlocked. The history has recorded it with your reason.",
 	"lifted":       "Codes go to these numbers again; counting starts over.",
 	"removed-test": "The test recipient is gone.",
 	"logout":       "You are logged out.",
-	"proved":       "You proved who you are; for ten minutes you are not asked again.",
+	"proved":       "You proved your identity; for ten minutes you are not asked again.",
 }

@@ -5,8 +5,8 @@ import (
 	"otpbridge/server/web"
 )
 
-// passkeyPages add passkeys, log in with them, and prove with them again who somebody is. Each begins with a question
-// that a script hands to the browser, and ends with a form that has the answer.
+// passkeyPages add passkeys, log in with them, and reauthenticate with them. Each starts with a question that a script
+// passes to the browser, and ends with a form that has the answer.
 var passkeyPages = []route{
 	{method: post, path: "login/passkey/begin", who: anybody, serve: (*exchange).askForLogin},
 	{method: post, path: "login/passkey", who: anybody, serve: (*exchange).loginByPasskey},
@@ -16,12 +16,12 @@ var passkeyPages = []route{
 	{method: post, path: "security/prove/passkey", who: person, serve: (*exchange).proveByPasskey},
 }
 
-// passkeyForm is a question, in the form that sends the answer.
+// passkeyForm is a question and the form that sends its answer.
 type passkeyForm struct {
 	Title, Action string
-	Adds          bool // a new passkey is made; else one that is there signs
+	Adds          bool // it adds a passkey; else an existing one signs
 	ID, Options   string
-	To            string // where a login leads
+	To            string // the page after a login
 }
 
 func formOf(q people.Question, title, action string) *passkeyForm {
@@ -31,18 +31,18 @@ func formOf(q people.Question, title, action string) *passkeyForm {
 // passkeyPlace says where passkeys work.
 type passkeyPlace struct {
 	Here      bool
-	Elsewhere string // the origin, if it is another one; empty if they work nowhere
+	Elsewhere string // the origin at which they work, if it is another; empty if there is none
 }
 
 func (x *exchange) passkeys() passkeyPlace {
 	origin := x.door.People.Passkeys.Origin()
-	if x.door.Sandbox && origin != web.BaseOf(x.gin.Request) { // on loopback by its address
+	if x.door.Sandbox && origin != web.BaseOf(x.gin.Request) { // the reader uses the address of loopback, not its name
 		return passkeyPlace{Elsewhere: origin}
 	}
 	return passkeyPlace{Here: origin != ""}
 }
 
-// passkeyAnswer is what the form sends.
+// passkeyAnswer returns the answer in the form.
 func (x *exchange) passkeyAnswer() people.Answer {
 	return people.Answer{Question: x.form("question"), Credential: []byte(x.form("credential"))}
 }

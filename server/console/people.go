@@ -8,7 +8,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// peoplePages are who else may use the console, and for what.
+// peoplePages manage the people who may use the console, and their permissions.
 var peoplePages = []route{
 	{method: get, path: "people", who: person, needs: people.ReadPeople, serve: (*exchange).people},
 	{method: post, path: "people/invite", who: person, needs: people.WritePeople, serve: (*exchange).invite},
@@ -31,7 +31,7 @@ type peopleBody struct {
 	MayWrite    bool
 	Email, Role string // of the form
 	Accounts    string
-	Link        string // of an invitation, shown once
+	Link        string // of an invitation, shown only once
 }
 
 func (x *exchange) people() error {
@@ -52,12 +52,12 @@ func (x *exchange) showPeople(refused error, body peopleBody) (err error) {
 	return x.show("people", "People", body)
 }
 
-// grant reads what a form gives: a role and, separated by commas or blanks, accounts.
+// grant returns the grant in a form: a role, and accounts that are separated by commas or blanks.
 func (x *exchange) grant() people.Grant {
 	return people.Grant{Role: people.Role(x.form("role")), Accounts: listed(x.form("accounts"))}
 }
 
-// listed is what stands in a field between commas and blanks; nil for nothing.
+// listed splits a field at commas and blanks; it returns nil for an empty field.
 func listed(text string) []string {
 	all := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \r\n", r) })
 	if len(all) == 0 {
@@ -78,7 +78,7 @@ func (x *exchange) invite() error {
 
 func (x *exchange) withdraw() error {
 	if asked, err := x.ask(question{Title: "Withdraw this invitation?", Do: "Withdraw it", Back: "people",
-		What: "Its link is good no more, also if it was sent already.", Keep: []string{"id"}}); asked {
+		What: "Its link stops working, also if it was sent already.", Keep: []string{"id"}}); asked {
 		return err
 	}
 	if err := x.door.People.Staff.Withdraw(x.ctx, x.who, x.form("id")); err != nil {
@@ -87,13 +87,13 @@ func (x *exchange) withdraw() error {
 	return x.goTo("people?done=withdrawn")
 }
 
-// personBody is one person, and what may be done about them.
+// personBody is one person, and the actions that the reader may take.
 type personBody struct {
 	people.Profile
 	Roles    []people.Role
 	MayWrite bool
 	Limited  string // the accounts, separated by commas
-	Link     string // with which they choose a new password, shown once
+	Link     string // for a new password, shown only once
 }
 
 func (x *exchange) person() error { return x.showPerson(nil, "") }
@@ -111,7 +111,7 @@ func (x *exchange) showPerson(refused error, link string) error {
 	return x.show("person", found.Name, body)
 }
 
-// didPerson goes back to the page of a person after a change, or shows why there was none.
+// didPerson redirects to a person's page after a change, or shows why it was refused.
 func (x *exchange) didPerson(err error, what string) error {
 	if err != nil {
 		return x.showPerson(err, "")
@@ -138,7 +138,7 @@ func (x *exchange) recoverPerson() error {
 	return x.showPerson(nil, people.Link(x.base(), "recover", "recovery_token", issued.Token))
 }
 
-// askForPerson asks q about the person in the address.
+// askForPerson asks q about the person in the path.
 func (x *exchange) askForPerson(q question) (bool, error) {
 	found, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
 	if err != nil {
@@ -150,7 +150,7 @@ func (x *exchange) askForPerson(q question) (bool, error) {
 
 func (x *exchange) resetFactors() error {
 	if asked, err := x.askForPerson(question{Title: "Remove their second factors?", Do: "Remove them",
-		What: "Their apps, passkeys and backup codes go for good; until they add new ones the password is enough."}); asked {
+		What: "This removes their apps, passkeys and backup codes for good. Until they add new ones, the password is enough."}); asked {
 		return err
 	}
 	return x.didPerson(x.door.People.Staff.ResetFactors(x.ctx, x.who, x.gin.Param("id")), "factors")
@@ -162,7 +162,7 @@ func (x *exchange) endSessionsOf() error {
 
 func (x *exchange) removePerson() error {
 	if asked, err := x.askForPerson(question{Title: "Remove this person?", Do: "Remove them",
-		What: "Their login and sessions end at once, for good. What they did stays in the history."}); asked {
+		What: "This ends their login and sessions at once and for good. What they did stays in the history."}); asked {
 		return err
 	}
 	if err := x.door.People.Staff.Remove(x.ctx, x.who, x.gin.Param("id"), 0); err != nil {
@@ -171,7 +171,7 @@ func (x *exchange) removePerson() error {
 	return x.goTo("people?done=gone")
 }
 
-// versionOf reads the version that a form was made of, so that it overwrites nobody's change.
+// versionOf returns the version that a form was made from, so that it does not overwrite another's change.
 func (x *exchange) versionOf(name string) (int64, error) {
 	version, err := strconv.ParseInt(x.form(name), 10, 64)
 	if err != nil || version < 1 {

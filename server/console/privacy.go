@@ -12,7 +12,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// privacyPages export and erase what is kept of a person. Whom they are about stands in forms, never in an address.
+// privacyPages export and erase a person's data. The person is named in forms, never in a URL.
 var privacyPages = []route{
 	{method: get, path: "privacy", who: person, needs: people.ReadPrivacy, serve: (*exchange).privacy},
 	{method: post, path: "privacy/count", who: person, needs: people.WritePrivacy, serve: (*exchange).countSubject},
@@ -23,15 +23,15 @@ var privacyPages = []route{
 	{method: post, path: "privacy/verify", who: person, needs: people.ReadPrivacy, serve: (*exchange).verifyCertificate},
 }
 
-// privacyBody is what is kept of people, and of one whom somebody asked about.
+// privacyBody is the report of kept data, and the result for one person.
 type privacyBody struct {
 	privacy.Asked
 	Accounts     []string
 	Environments []otp.Environment
 	Report       privacy.Report
-	Count        *privacy.Count   // of the person who was asked about
-	Erased       *privacy.Erasure // what has just been erased
-	Certificate  string           // that was pasted
+	Count        *privacy.Count   // of the person
+	Erased       *privacy.Erasure // the erasure that has just been done
+	Certificate  string           // as it was pasted
 	Says         *crypto.Certificate
 	MayWrite     bool
 }
@@ -58,7 +58,7 @@ func (x *exchange) showPrivacy(refused error, body privacyBody) (err error) {
 	return x.show("privacy", "Privacy", body)
 }
 
-// subject is the person whom a form names, if the reader may see the account.
+// subject returns the person in a form, if the reader may see the account.
 func (x *exchange) subject() (privacyBody, error) {
 	body := privacyBody{Asked: privacy.Asked{Account: x.form("account"), Environment: otp.Environment(x.form("environment")),
 		ID: strings.TrimSpace(x.form("id"))}}
@@ -96,7 +96,7 @@ func (x *exchange) eraseSubject() error {
 		return x.showPrivacy(err, body)
 	}
 	if asked, err := x.ask(question{Title: "Erase this person?", Name: body.ID, Do: "Erase", Back: "privacy",
-		What: "Everything goes for good: history, live codes, numbers, mailboxes, metadata, and what webhooks were told. " +
+		What: "This erases for good: history, live codes, numbers, mailboxes, metadata, and what webhooks were told. " +
 			"Counters of wrong codes stay for a day, backups until you delete them.",
 		Keep: []string{"account", "environment", "id"}}); asked {
 		return err

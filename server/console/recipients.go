@@ -11,8 +11,8 @@ import (
 	"otpbridge/server/people"
 )
 
-// recipientPages help somebody who got no code. A recipient is named in a form, never in an address: addresses are
-// kept by browsers and proxies.
+// recipientPages help a person who got no code. The recipient is named in a form, never in a URL, because browsers and
+// proxies store URLs.
 var recipientPages = []route{
 	{method: get, path: "recipients", who: person, needs: people.ReadRecipients, serve: (*exchange).recipientForm},
 	{method: post, path: "recipients", who: person, needs: people.ReadRecipients, serve: (*exchange).recipient},
@@ -29,7 +29,7 @@ var recipientPages = []route{
 		serve: (*exchange).removeTestRecipient},
 }
 
-// recipientBody is the form that names a recipient, and what is known of it.
+// recipientBody is the form that names a recipient, and the recipient.
 type recipientBody struct {
 	Account, To  string
 	Environment  otp.Environment
@@ -37,7 +37,7 @@ type recipientBody struct {
 	Environments []otp.Environment
 	Asked        bool
 	Reasons      []manage.Reason
-	Known        *manage.Recipient // nil if nothing is
+	Known        *manage.Recipient // nil if it is unknown
 	MayUnlock    bool
 }
 
@@ -60,7 +60,7 @@ func (x *exchange) showRecipient(refused error, body recipientBody) (err error) 
 	return x.show("recipients", "Why no message?", body)
 }
 
-// named is the recipient that a form names, if the reader may see its account.
+// named returns the recipient in a form, if the reader may see its account.
 func (x *exchange) named() (recipientBody, error) {
 	body := recipientBody{Account: x.form("account"), To: strings.TrimSpace(x.form("to")),
 		Environment: otp.Environment(x.form("environment"))}
@@ -95,7 +95,7 @@ func (x *exchange) unlockRecipient() error {
 	return x.goTo("recipients?done=unlocked")
 }
 
-// guardsBody is what the guards against costs have stopped for an account.
+// guardsBody has the prefixes of an account that the guards against costs have stopped.
 type guardsBody struct {
 	Account  string
 	Stopped  []manage.StoppedPrefix
@@ -138,7 +138,7 @@ func (x *exchange) liftPrefix() error {
 	return x.goTo("accounts/" + found.Address + "/guards?done=lifted")
 }
 
-// testsBody is the test recipients of an account, and the form of a new one.
+// testsBody has an account's test recipients, and the form of a new one.
 type testsBody struct {
 	Account              string
 	Tests                []manage.TestRecipient
@@ -204,7 +204,7 @@ func (x *exchange) removeTestRecipient() error {
 		return errNoTest
 	}
 	if asked, err := x.ask(question{Title: "Remove this test recipient?", Name: all[at].Reason, Do: "Remove it",
-		What: "The number gets real messages again, and its own code is good no more.",
+		What: "The number gets real messages again, and its fixed code is not accepted any more.",
 		Back: "accounts/" + found.Address + "/tests", Keep: []string{"id"}}); asked {
 		return err
 	}

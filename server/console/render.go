@@ -27,7 +27,8 @@ var pageFiles embed.FS
 //go:embed assets
 var assetFiles embed.FS
 
-// version names what is embedded, so that browsers may keep assets for good and get new ones at once.
+// version is a hash of the embedded assets. It is part of their URLs, so that browsers may cache them for ever and
+// still get new ones at once.
 var version = func() string {
 	sum := sha256.New()
 	err := fs.WalkDir(assetFiles, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -44,7 +45,7 @@ var version = func() string {
 	return hex.EncodeToString(sum.Sum(nil)[:6])
 }()
 
-// templates has the template of each page by its name, each with the layout and the parts around it.
+// templates has each page's template, with the layout and the common parts, by the page's name.
 var templates = func() map[string]*template.Template {
 	base := template.Must(template.New("").Funcs(functions).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
 	all := map[string]*template.Template{}
@@ -77,7 +78,7 @@ var functions = template.FuncMap{
 				return moment{}
 			}
 			return moment{t.Time().UTC()}
-		case int64: // seconds, as certificates have them
+		case int64: // seconds, as in certificates
 			if t == 0 {
 				return moment{}
 			}
@@ -92,19 +93,19 @@ var functions = template.FuncMap{
 	"options": func(pairs ...any) []any { return pairs },
 }
 
-// moment is a time as a page shows it: UTC in the HTML, the reader's own zone once a script has run.
+// moment is a time on a page: UTC in the HTML, which a script changes to the reader's own zone.
 type moment struct{ t time.Time }
 
-// Known reports whether there is a time at all.
+// Known reports whether the time is set.
 func (m moment) Known() bool { return !m.t.IsZero() }
 
-// Machine is RFC 3339, for the attribute datetime.
+// Machine returns the time in RFC 3339, for the attribute datetime.
 func (m moment) Machine() string { return m.t.Format(time.RFC3339Nano) }
 
-// String is the time for people.
+// String returns the time for people.
 func (m moment) String() string { return m.t.Format("2006-01-02 15:04:05") + " UTC" }
 
-// field is one field of a form. Wrong says why what was sent in it was refused.
+// field is one field of a form. Wrong says why its value was refused.
 type field struct {
 	Label, Name, Type, Value, Hint, Autocomplete, Wrong string
 	Required, Checked, Multiline                        bool
@@ -131,7 +132,7 @@ func (f *field) set(name string, value any) {
 	}
 }
 
-// view is what the layout shows, and what a page adds.
+// view is the data of the layout and of a page.
 type view struct {
 	Title    string
 	Page     string // its name in the navigation
@@ -140,15 +141,15 @@ type view struct {
 	Who      string // empty if nobody is logged in
 	CSRF     string
 	Assets   string
-	Problem  string // why what was asked for did not happen
-	wrong    string // the field that Problem is about, if it is about one
-	Notice   string // what has happened
-	Base     string // where a shell reaches this server
-	Servlets string // and its servlets
+	Problem  string // why the request was refused
+	wrong    string // the field that Problem is about, or empty
+	Notice   string // what has been done
+	Base     string // the server's URL for a shell
+	Servlets string // the servlets' URL for a shell
 	Body     any
 }
 
-// Field is a field of a form with what else it has: name, value, name, value.
+// Field returns a field of a form. rest has its other attributes: name, value, name, value.
 func (v view) Field(label, name string, rest ...any) field {
 	f := field{Label: label, Name: name, Type: "text"}
 	for i := 0; i+1 < len(rest); i += 2 {
@@ -165,8 +166,7 @@ func (x *exchange) show(name, title string, body any) error {
 	return x.render(http.StatusOK, name, view{Title: title, Body: body, Notice: notices[x.query("done")]})
 }
 
-// refuse renders a page again with what was wrong with the form that it sent. Errors that are nobody's refusal
-// go on.
+// refuse renders a page again with the refusal of its form. It returns errors that are not refusals.
 func (x *exchange) refuse(err error, name, title string, body any) error {
 	refusal, known := errors.AsType[*otp.Error](err)
 	if !known {
@@ -177,10 +177,10 @@ func (x *exchange) refuse(err error, name, title string, body any) error {
 	return x.render(row.Status, name, view{Title: title, Body: body, Problem: sentence(refusal), wrong: fieldOf(refusal)})
 }
 
-// leading is the name that a text about a column of an account begins with.
+// leading matches the column's name at the beginning of a text about an account.
 var leading = regexp.MustCompile(`^(?:account \d+: )?([a-z_]+)`)
 
-// fieldOf is the field that a refusal is about, as far as it says.
+// fieldOf returns the field that a refusal is about, empty if it names none.
 func fieldOf(e *otp.Error) string {
 	if found := leading.FindStringSubmatch(e.Message); e.Field == "" && found != nil {
 		return found[1]
@@ -188,13 +188,13 @@ func fieldOf(e *otp.Error) string {
 	return e.Field
 }
 
-// sentence is a refusal as people read it.
+// sentence returns a refusal as a sentence.
 func sentence(e *otp.Error) string {
 	text := e.Message
 	if text == "" {
 		text = e.Kind.String()
 	}
-	if e.Field == "" { // the names of fields stay as they are
+	if e.Field == "" { // do not capitalise a field's name
 		text = capital(text)
 	}
 	return text + "."
@@ -213,7 +213,7 @@ func (x *exchange) render(status int, name string, v view) error {
 	v.Servlets = v.Base + x.door.ContextPath
 	var page bytes.Buffer
 	part := "layout"
-	if x.gin.GetHeader("X-Part") == "live" { // a script of ours wants the part that changes
+	if x.gin.GetHeader("X-Part") == "live" { // our script asks for the live part only
 		part = "live"
 	}
 	if err := templates[name].ExecuteTemplate(&page, part, v); err != nil {
@@ -223,7 +223,7 @@ func (x *exchange) render(status int, name string, v view) error {
 	return nil
 }
 
-// base is where the reader reached this server.
+// base returns the URL with which the reader reaches this server.
 func (x *exchange) base() string {
 	if x.door.PublicURL != "" {
 		return strings.TrimSuffix(x.door.PublicURL, "/")
@@ -231,7 +231,7 @@ func (x *exchange) base() string {
 	return web.BaseOf(x.gin.Request)
 }
 
-// fail renders what went wrong on the way to a page.
+// fail renders an error of a page.
 func (x *exchange) fail(err error) {
 	if _, ok := errors.AsType[loginNeeded](err); ok {
 		x.gin.Redirect(http.StatusSeeOther, x.loginPage())
@@ -264,7 +264,7 @@ func (x *exchange) fail(err error) {
 	}
 }
 
-// asset serves style and scripts.
+// asset serves the style sheet and the scripts.
 func asset(c *gin.Context) {
 	setHeaders(c)
 	content, err := assetFiles.ReadFile("assets/" + path.Base(c.Param("file")))

@@ -8,7 +8,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// securityPages are what people do about their own login.
+// securityPages manage a person's own login.
 var securityPages = []route{
 	{method: get, path: "security", who: person, serve: (*exchange).security},
 	{method: post, path: "security/password", who: person, serve: (*exchange).changePassword},
@@ -21,19 +21,19 @@ var securityPages = []route{
 	{method: post, path: "security/prove", who: person, serve: (*exchange).prove},
 }
 
-// securityBody is the page about one's own login.
+// securityBody is the data of the page about the reader's own login.
 type securityBody struct {
 	Profile  people.Profile
 	Sessions []people.Session
 	Factors  []people.Factor
-	Left     int // backup codes
+	Left     int // backup codes that are left
 	Prove    bool
 	Passkeys passkeyPlace
 
-	// What is shown once.
+	// The following are shown only once.
 	Passkey   *passkeyForm
 	Enrolment *people.Enrolment
-	Image     template.URL // the QR code of it, a data: URI that this server made
+	Image     template.URL // its QR code, a data: URI that this server made
 	Codes     []string
 }
 
@@ -44,7 +44,7 @@ func (b securityBody) HasPasskey() bool {
 
 func (x *exchange) security() error { return x.showSecurity(nil, securityBody{}) }
 
-// showSecurity shows the page, with what was refused or is shown once.
+// showSecurity shows the page, with a refusal or with data that is shown only once.
 func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
 	if !x.loggedIn {
 		return loginNeeded{}
@@ -66,7 +66,7 @@ func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
 	return x.show("security", "My security", body)
 }
 
-// did goes back to the page after a change, or shows why there was none.
+// did redirects to the page after a change, or shows why it was refused.
 func (x *exchange) did(err error, what string) error {
 	if err != nil {
 		return x.showSecurity(err, securityBody{})
@@ -101,14 +101,14 @@ func (x *exchange) removeFactor() error {
 	if err != nil {
 		return err
 	}
-	var name string // of none, if Remove is to refuse it
+	var name string // empty for an unknown factor, which Remove refuses
 	for _, f := range all {
 		if f.ID == x.form("id") {
 			name = f.Name
 		}
 	}
 	if asked, err := x.ask(question{Title: "Remove this second factor?", Name: name, Do: "Remove it", Back: "security",
-		What: "It proves nothing any more. Without any second factor you may change nothing that is live in production.",
+		What: "You cannot log in with it any more. Without a second factor you cannot change anything live in production.",
 		Keep: []string{"id"}}); asked {
 		return err
 	}

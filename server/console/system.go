@@ -2,7 +2,7 @@ package console
 
 import "otpbridge/server/engine"
 
-// systemPages are about the server itself.
+// systemPages show the server itself.
 var systemPages = []route{
 	{method: get, path: "system", who: person, serve: (*exchange).system},
 }

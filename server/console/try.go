@@ -11,9 +11,9 @@ import (
 	"otpbridge/server/web"
 )
 
-// trial is a call that somebody tries.
+// trial is a call on the page "Try it", and its result.
 type trial struct {
-	Call     string // one of tried
+	Call     string // a name in tried
 	Account  string
 	Key      string // an access key, or an API key
 	Mobile   string
@@ -21,15 +21,15 @@ type trial struct {
 	IP       string
 	Code     string
 	Accounts []string
-	Demo     map[string]string // the access keys that everybody knows
+	Demo     map[string]string // the published access keys, by demo account
 
-	// What came of it.
+	// The result.
 	Curl   string
 	Status int
 	Answer string
 }
 
-// tried are the calls that the page can make.
+// tried has the calls that the page can make.
 var tried = map[string]struct{ method, path string }{
 	"generate":   {http.MethodGet, "otpgenservlet"},
 	"validate":   {http.MethodGet, "otpvalidationservlet"},
@@ -92,7 +92,7 @@ func (x *exchange) try() error {
 	return x.showTrial(t, nil)
 }
 
-// indented is an answer as people read it, if it is JSON.
+// indented returns an answer, indented if it is JSON.
 func indented(answer []byte) string {
 	var text bytes.Buffer
 	if err := json.Indent(&text, answer, "", "  "); err != nil {
@@ -101,7 +101,7 @@ func indented(answer []byte) string {
 	return text.String()
 }
 
-// trialRequest makes the request and the curl that is the same.
+// trialRequest returns the request, and sets the curl command that makes the same request.
 func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, error) {
 	var request *http.Request
 	var err error
@@ -158,7 +158,7 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 	return request, nil
 }
 
-// recording keeps an answer.
+// recording is a ResponseWriter that keeps the answer.
 type recording struct {
 	header http.Header
 	status int

@@ -10,14 +10,14 @@ import (
 	"otpbridge/server/people"
 )
 
-// watchPages are what happens, in numbers, and what should not be.
+// watchPages show statistics, alerts and the checklist.
 var watchPages = []route{
 	{method: get, path: "watch", who: person, needs: people.ReadStatistics, serve: (*exchange).watch},
 	{method: post, path: "watch/acknowledge", who: person, needs: people.WriteAlerts, serve: (*exchange).acknowledge},
 	{method: post, path: "watch/review", who: person, needs: people.WriteAlerts, serve: (*exchange).review},
 }
 
-// watchBody is the page with the numbers of a span of time.
+// watchBody is the data of the page for a span of time.
 type watchBody struct {
 	Account, Span    string
 	Accounts         []string
@@ -31,18 +31,18 @@ type watchBody struct {
 
 // watchTable is one table of numbers.
 type watchTable struct {
-	Title, Of string // Of heads the first column
-	Sends     bool   // else calls
+	Title, Of string // Of is the heading of the first column
+	Sends     bool   // it shows sends; else calls
 	Lines     []insight.Line
 }
 
-// bar is one of a chart: a title, and how much of its height is filled, of which how much is marked.
+// bar is one bar of a chart. Height is its filled part, and Mark the marked part of that.
 type bar struct {
 	X, Width, Y, Height, MarkY, Mark float64
 	Title                            string
 }
 
-// How many lines and alerts a table has at most; the API has the others.
+// How many lines and alerts a table shows at most; the API returns the others.
 const (
 	shownLines  = 20
 	shownAlerts = 1000
@@ -100,16 +100,16 @@ func (x *exchange) watch() (err error) {
 	return x.show("watch", "Security", body)
 }
 
-// Open reports whether something is to be done about an alert.
+// Open reports whether an alert is raised and not acknowledged.
 func (watchBody) Open(a insight.Alert) bool { return a.State == insight.Raised }
 
-// ID is how an alert is named.
+// ID returns an alert's id.
 func (watchBody) ID(a insight.Alert) string { return a.ID.Text(insight.AlertPrefix) }
 
-// Remedy is what to do about an alert.
+// Remedy returns what to do about an alert.
 func (watchBody) Remedy(a insight.Alert) string { return insight.RemedyOf(a.Rule) }
 
-// Place is the page that can do what a remedy names by its call of the API; empty for none.
+// Place returns the page that can do what a remedy's API call does; empty if there is none.
 func (watchBody) Place(remedy string) string {
 	for _, page := range []string{"keys", "webhooks", "migration", "people", "audit", "accounts"} {
 		if strings.Contains(remedy, "/api/"+page) {
@@ -119,12 +119,12 @@ func (watchBody) Place(remedy string) string {
 	return ""
 }
 
-// Clock is the hour or the day of a line, for people.
+// Clock returns the hour or day of a line, for people.
 func (watchBody) Clock(of string) string {
 	return strings.TrimSuffix(strings.Replace(of, "T", " ", 1), ":00Z")
 }
 
-// Percent is a share for people.
+// Percent returns a percentage for people.
 func (watchBody) Percent(share *float64) string {
 	if share == nil {
 		return "–"
@@ -132,15 +132,15 @@ func (watchBody) Percent(share *float64) string {
 	return strconv.FormatFloat(*share, 'f', 1, 64) + " %"
 }
 
-// Money is millionths as an amount.
+// Money returns an amount of millionths, for people.
 func (watchBody) Money(micros int64) string {
 	return strconv.FormatFloat(float64(micros)/1e6, 'f', 2, 64)
 }
 
-// chartHeight and chartWidth are the units of a chart, which its style scales.
+// chartHeight and chartWidth are the size of a chart in its own units; the style sheet scales it.
 const chartHeight, chartWidth = 40.0, 240.0
 
-// everyTime adds the hours or days in which nothing happened, so that a chart has a place for each.
+// everyTime adds empty lines for hours or days without events, so that a chart has a place for each.
 func everyTime(lines []insight.Line, q insight.Query) (all []insight.Line) {
 	known := map[string]insight.Line{}
 	for _, line := range lines {
@@ -158,7 +158,7 @@ func everyTime(lines []insight.Line, q insight.Query) (all []insight.Line) {
 	return all
 }
 
-// chart draws lines in order of time, each as high as its number and marked as high as its part.
+// chart returns the bars for lines, in order of time. of returns a line's number and its marked part.
 func chart(lines []insight.Line, part string, of func(*insight.Line) (all, marked int64)) (bars []bar) {
 	most := int64(1)
 	for i := range lines {

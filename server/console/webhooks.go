@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// webhookPages are what accounts' own servers are told, and how that went.
+// webhookPages manage webhooks and show their deliveries.
 var webhookPages = []route{
 	{method: get, path: "webhooks", who: person, needs: people.ReadWebhooks, serve: (*exchange).webhooks},
 	{method: post, path: "webhooks", who: person, needs: people.WriteWebhooks, live: true, serve: (*exchange).newWebhook},
@@ -33,7 +33,7 @@ const shownDeliveries = 50
 type webhooksBody struct {
 	Account, URL, Events, Description string
 	Accounts                          []string
-	Told                              []otp.NoticeType // what there is to be told of
+	Told                              []otp.NoticeType // all types of events
 	Endpoints                         []webhook.Endpoint
 	MayWrite                          bool
 	Secrets                           []secret
@@ -76,21 +76,21 @@ func (x *exchange) newWebhook() error {
 		Secrets: []secret{{"Signing secret", made.Secret}}})
 }
 
-// webhookBody is one endpoint and what it was told.
+// webhookBody is one endpoint and its deliveries.
 type webhookBody struct {
 	webhook.Endpoint
 	Listed     string // its events
 	State      string
 	States     []string
 	Deliveries []webhook.Delivery
-	Failed     int    // that a replay of the last day would send again
-	Next       string // the address of the next page
+	Failed     int    // how many a replay of the last day would send again
+	Next       string // the URL of the next page
 	MayWrite   bool
 	Tested     *webhook.Tested
 	Secrets    []secret
 }
 
-// endpoint is whose endpoint is in the address, and its id.
+// endpoint returns the caller for the endpoint in the path, and its id.
 func (x *exchange) endpoint() (webhook.Asker, string, error) {
 	id := x.gin.Param("id")
 	account, err := x.door.Webhooks.AccountOf(x.ctx, id)
@@ -102,7 +102,7 @@ func (x *exchange) endpoint() (webhook.Asker, string, error) {
 
 func (x *exchange) webhook() error { return x.showWebhook(nil, nil, nil) }
 
-// replayed is how far back a replay of everything goes.
+// replayed is how far back a replay of all failed deliveries goes.
 const replayed = 24 * time.Hour
 
 func (x *exchange) showWebhook(refused error, tested *webhook.Tested, secrets []secret) error {
@@ -135,7 +135,7 @@ func (x *exchange) showWebhook(refused error, tested *webhook.Tested, secrets []
 	return x.show("webhook", "Webhook", body)
 }
 
-// withWebhook does something to the endpoint in the address, and goes back to its page.
+// withWebhook calls do for the endpoint in the path, and redirects to its page.
 func (x *exchange) withWebhook(done string, do func(webhook.Asker, string) error) error {
 	by, id, err := x.endpoint()
 	if err != nil {
@@ -147,7 +147,7 @@ func (x *exchange) withWebhook(done string, do func(webhook.Asker, string) error
 	return x.goTo("webhooks/" + id + "?done=" + done)
 }
 
-// sameVersion refuses an endpoint that was changed since the page was made.
+// sameVersion returns a function that refuses an endpoint that was changed since the page was made.
 func (x *exchange) sameVersion() (func(int64) error, error) {
 	seen, err := x.versionOf("version")
 	return func(version int64) error {
@@ -219,7 +219,7 @@ func (x *exchange) deleteWebhook() error {
 		return err
 	}
 	if asked, err := x.ask(question{Title: "Delete this webhook?", Name: found.URL, Do: "Delete it",
-		Back: "webhooks/" + id, What: "It goes with its secret and the record of its deliveries; your server is told nothing more."}); asked {
+		Back: "webhooks/" + id, What: "This removes its secret and the record of its deliveries; your server gets no more events."}); asked {
 		return err
 	}
 	if err := x.door.Webhooks.Delete(x.ctx, by, id, func(int64) error { return nil }); err != nil {
