@@ -13,25 +13,25 @@ import (
 	"otpbridge/sql"
 )
 
-// Report says how far accounts have come on their way to the JSON API.
+// Report shows how far accounts have moved to the JSON API.
 type Report struct {
-	Since    time.Time       `json:"since"` // the begin of the first hour that is counted
+	Since    time.Time       `json:"since"` // the start of the first hour that is counted
 	Accounts []AccountReport `json:"accounts"`
 }
 
-// AccountReport is about one account. Only calls whose key was accepted are counted.
+// AccountReport is an account's part of a Report. It counts only calls whose key was accepted.
 type AccountReport struct {
 	Address     string           `json:"esme_address"`
 	Name        string           `json:"name"`
-	Mode        otp.BridgeMode   `json:"bridge_mode"` // that holds now
-	CutOverAt   *time.Time       `json:"cut_over_at"` // null: no change was ever set
+	Mode        otp.BridgeMode   `json:"bridge_mode"` // the current one
+	CutOverAt   *time.Time       `json:"cut_over_at"` // null: never set
 	Servlets    int64            `json:"servlet_calls"`
 	V1          int64            `json:"v1_calls"`
 	Calls       []CallReport     `json:"calls"`
-	Differences map[string]int64 `json:"differences,omitempty"` // in shadow, by what the upstream and this server decided
+	Differences map[string]int64 `json:"differences,omitempty"` // in shadow mode, by the two decisions
 }
 
-// CallReport is about one endpoint.
+// CallReport counts the calls of one endpoint.
 type CallReport struct {
 	Door      string           `json:"door"` // servlet or v1
 	Name      string           `json:"name"`
@@ -40,11 +40,11 @@ type CallReport struct {
 	LastCall  time.Time        `json:"last_call"`
 	AverageMS float64          `json:"average_ms"`
 	Bytes     int64            `json:"bytes"`
-	Answers   map[string]int64 `json:"answers"` // by class of an upstream's answer, or by kind
+	Answers   map[string]int64 `json:"answers"` // by the class of an upstream's answer, or by kind
 	Keys      []Caller         `json:"keys"`
 	Addresses []Caller         `json:"addresses"`
 	Hours     []Hourly         `json:"hours"`
-	Successor string           `json:"successor,omitempty"` // of a servlet call: what to call in its place
+	Successor string           `json:"successor,omitempty"` // of a servlet call: what to call instead
 }
 
 // Caller is a key, or an address.
@@ -54,25 +54,25 @@ type Caller struct {
 	LastCall time.Time `json:"last_call"`
 }
 
-// Hourly is the calls of an hour.
+// Hourly is the number of calls in an hour.
 type Hourly struct {
-	Hour  time.Time `json:"hour"` // its begin
+	Hour  time.Time `json:"hour"` // its start
 	Calls int64     `json:"calls"`
 }
 
-// ShadowDoor is the door of counts of differences.
+// ShadowDoor is the door under which differences in shadow mode are counted.
 const ShadowDoor = "shadow"
 
-// Memory is how long calls are remembered.
+// Memory is how long counts of calls are kept.
 const Memory = time.Duration(sql.CallsMemory) * time.Millisecond
 
-// Reports reports on the calls that servers counted.
+// Reports makes reports from the calls that servers counted.
 type Reports struct{ store *sql.Store }
 
-// NewReports makes Reports on what a store holds.
+// NewReports returns a Reports that reads a store.
 func NewReports(store *sql.Store) *Reports { return &Reports{store} }
 
-// On reports on accounts since a moment before now, in the order in which they are given.
+// On reports on accounts, in their given order, from since to now.
 func (r *Reports) On(ctx context.Context, accounts []otp.Account, since, now time.Time) (Report, error) {
 	from := otp.At(since)
 	from -= from % otp.Hour
@@ -122,7 +122,7 @@ func reportOn(a *otp.Account, counts []sql.CallCount, now otp.Millis) AccountRep
 	return r
 }
 
-// reportOnCall adds up the counts of one endpoint, at least one.
+// reportOnCall adds up the counts of one endpoint. counts is not empty.
 func reportOnCall(a *otp.Account, counts []sql.CallCount) CallReport {
 	r := CallReport{Door: counts[0].Door, Name: counts[0].Name, Answers: map[string]int64{}}
 	keys, addresses, hours := map[string]*Caller{}, map[string]*Caller{}, map[otp.Millis]int64{}
@@ -166,7 +166,7 @@ func add(to map[string]*Caller, id string, n sql.CallCount) {
 	to[id].LastCall = latest(to[id].LastCall, n.LastAt)
 }
 
-// listed are the callers, the most frequent first.
+// listed returns the callers, the most frequent first.
 func listed(callers map[string]*Caller) []Caller {
 	all := []Caller{}
 	for _, c := range callers {
@@ -176,7 +176,7 @@ func listed(callers map[string]*Caller) []Caller {
 	return all
 }
 
-// Successor is the call of the JSON API that does for an account what a servlet does.
+// Successor returns the call of the JSON API that replaces a servlet's call for an account.
 func Successor(a *otp.Account, servlet string) string {
 	whom := `"to": "+919876543210"`
 	if a.KeyOnIP {

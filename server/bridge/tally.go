@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// maxCounts bounds what is told apart between two writes; calls beyond it are counted without their address.
+	// maxCounts is how many separate counts are kept between two writes; further calls are counted without address.
 	maxCounts = 2000
-	// writeEvery is the pause between two writes, and what a server that is killed has not counted at most.
+	// writeEvery is the pause between two writes. A server that is killed loses the counts of this time at most.
 	writeEvery = 20 * time.Second
 )
 
@@ -31,16 +31,16 @@ type Tally struct {
 	done   sync.WaitGroup
 }
 
-// counted is what calls are counted by in memory, where addresses are no texts yet.
+// counted is the key of a count in memory, where addresses are not texts yet.
 type counted struct {
 	sql.CallKey
 	peer netip.Addr
 }
 
-// NewTally makes one that writes until Close.
+// NewTally returns a tally that writes to the store until Close.
 func NewTally(store *sql.Store, log *slog.Logger) *Tally {
 	t := &Tally{store: store, log: log, counts: map[counted]*sql.CallCount{}, stop: make(chan struct{})}
-	rand.Read(t.server[:]) // never fails: crypto/rand ends the process instead
+	rand.Read(t.server[:]) // never returns an error; crypto/rand ends the process instead
 	t.done.Go(func() {
 		ticker := time.NewTicker(writeEvery)
 		defer ticker.Stop()
@@ -63,8 +63,8 @@ func (t *Tally) Close() {
 	t.done.Wait()
 }
 
-// Note counts a call of a peer that ended at now, took so long and was answered with so many bytes. Its key needs
-// neither hour nor address.
+// Note counts a call of a peer that ended at now and took took; the answer had so many bytes. Note sets the hour and
+// the address of call.
 func (t *Tally) Note(call sql.CallKey, peer netip.Addr, now time.Time, took time.Duration, bytes int) {
 	at := otp.At(now)
 	call.Hour = at - at%otp.Hour
@@ -88,7 +88,7 @@ func (t *Tally) Note(call sql.CallKey, peer netip.Addr, now time.Time, took time
 	n.LastAt = at
 }
 
-// Write writes what was counted since the last time. What cannot be written is lost, and logged.
+// Write writes the counts since the last time. Counts that cannot be written are lost, and logged.
 func (t *Tally) Write() {
 	t.mu.Lock()
 	counts := make([]sql.CallCount, 0, len(t.counts))

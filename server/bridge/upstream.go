@@ -1,11 +1,11 @@
-// Package bridge passes calls of the servlets on to the service that an account comes from, its upstream.
+// Package bridge passes servlet calls on to an account's upstream: the service that the account is moving from. It
+// also counts calls and reports how far accounts have moved.
 //
-// It promises that a call goes out at most once and byte for byte as it came, that it ends within a deadline,
-// that an upstream which hangs takes no more than a bounded number of calls with it, and that of what passes
-// only its class, time and size are noted, never a number, a code or a key. Requests pass the guard of
-// addresses that customers set.
+// It promises that a call is sent at most once and with its exact bytes; that it ends within a deadline; that an
+// upstream which hangs holds only a bounded number of calls; and that only the class, time and size of a call are
+// recorded, never a number, a code or a key. Requests pass deliver.Guard, because customers set the addresses.
 //
-// Which calls are passed on, and what an answer means, is left to the servlets.
+// The servlets decide which calls are passed on, and what an answer means.
 package bridge
 
 import (
@@ -26,16 +26,16 @@ import (
 )
 
 const (
-	// perAccount and inAll bound the calls that are under way to upstreams. A server holds 4,096 connections,
-	// of which an account whose upstream hangs leaves half to others, and all such accounts a quarter.
+	// perAccount and inAll bound the calls in flight to upstreams. A server has 4,096 connections. If its upstream
+	// hangs, one account leaves half of them to others, and all such accounts together leave a quarter.
 	perAccount = 2048
 	inAll      = 3072
-	// maxAnswer is how much of an answer is read, in bytes: the servlets say one line.
+	// maxAnswer is how many bytes of an answer are read: the servlets answer with one line.
 	maxAnswer = 4 << 10
-	// idle is how long a connection waits for its next call. It is less than servers wait, so that a call does
-	// not meet a connection that the upstream is just closing.
+	// idle is how long a connection waits for its next call. It is shorter than servers wait, so that a call does
+	// not use a connection that the upstream is closing.
 	idle = 3 * time.Second
-	// maxIdle is how many connections to a host wait.
+	// maxIdle is how many idle connections to a host are kept.
 	maxIdle = 256
 )
 
@@ -53,7 +53,8 @@ type Upstreams struct {
 	seconds prometheus.Histogram
 }
 
-// New makes an Upstreams whose requests pass the guard and end within deadline, which is otp.UpstreamDeadline or less.
+// New returns an Upstreams whose requests pass the guard and end within deadline, which is at most
+// otp.UpstreamDeadline.
 func New(guard *deliver.Guard, deadline time.Duration) *Upstreams {
 	u := &Upstreams{
 		guard: guard, deadline: deadline, transport: guard.Transport(inAll), underWay: map[string]int{},
@@ -70,49 +71,49 @@ func New(guard *deliver.Guard, deadline time.Duration) *Upstreams {
 	return u
 }
 
-// Collectors are the metrics, for a registry.
+// Collectors returns the metrics, for a registry.
 func (u *Upstreams) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{u.calls, u.seconds}
 }
 
-// Close closes the connections that wait.
+// Close closes the idle connections.
 func (u *Upstreams) Close() { u.transport.CloseIdleConnections() }
 
-// Count notes a call: which servlet, the class of its answer, and how long it took.
+// Count counts a call in the metrics: the servlet, the class of its answer, and how long it took.
 func (u *Upstreams) Count(servlet, class string, took time.Duration) {
 	u.calls.WithLabelValues(servlet, class).Inc()
 	u.seconds.Observe(took.Seconds())
 }
 
-// Call is a call of a servlet as it came.
+// Call is a servlet call as the client sent it.
 type Call struct {
 	Method string
-	URL    *url.URL // of which the last segment and the query go on, escaped as they came
+	URL    *url.URL // the last segment and the query are passed on, with their original escapes
 	Header http.Header
 	Body   []byte
 }
 
-// Answer is what an upstream answered. Status, header and body go back as they are.
+// Answer is an upstream's answer. Status, header and body are returned to the client unchanged.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// Failure is why no answer came. Class is one of busy, timeout, unreachable and nonsense.
+// Failure says why there is no answer. Class is busy, timeout, unreachable or nonsense.
 type Failure struct {
 	Class string
-	Err   error // for the log; it quotes neither the call nor the answer
+	Err   error // for the log; it contains neither the call nor the answer
 }
 
 // Error implements error.
 func (f *Failure) Error() string { return "the upstream failed (" + f.Class + "): " + f.Err.Error() }
 
-// Unwrap gives the cause to errors.Is and errors.As.
+// Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// requested and answered are the headers that pass. The rest concerns one connection, or names machines in
-// between, and the servlets do not know it.
+// requested and answered are the headers that are passed on. The others concern one connection or name proxies, and
+// the servlets do not use them.
 var (
 	requested = map[string]string{"Access_key": "access_key", "Department-Id": "department-id",
 		"Content-Type": "Content-Type", "User-Agent": "User-Agent", "Accept": "Accept",
@@ -120,8 +121,8 @@ var (
 	answered = []string{"Content-Type", "Cache-Control", "Pragma", "Expires", "Set-Cookie"}
 )
 
-// Do passes a call of an account on and returns the answer. It does not end with ctx: an upstream that was asked
-// has done what it was asked. The error is a *Failure.
+// Do passes a call of an account on and returns the answer. It does not end with ctx, because the upstream acts on a
+// call that it has received. The error is a *Failure.
 func (u *Upstreams) Do(ctx context.Context, a *otp.Account, c Call) (Answer, error) {
 	if !u.enter(a.Address) {
 		return Answer{}, &Failure{"busy", errors.New("as many calls are under way as may be")}
@@ -161,7 +162,7 @@ func (u *Upstreams) failure(ctx context.Context, err error) *Failure {
 	return &Failure{"unreachable", errors.New(deliver.Phrase(err))}
 }
 
-// request makes the request of a call.
+// request returns the request for a call.
 func (u *Upstreams) request(a *otp.Account, c Call) (*http.Request, error) {
 	if a.UpstreamURL == nil {
 		return nil, errors.New("the account has no upstream_url")
@@ -186,8 +187,8 @@ func (u *Upstreams) request(a *otp.Account, c Call) (*http.Request, error) {
 			request.Header[goes] = values
 		}
 	}
-	// net/http sends a GET again when its connection breaks, unless there is a body that it could not. A code
-	// must not be made or tried twice, so here is one, of which nothing is sent.
+	// net/http repeats a GET when its connection breaks, unless it has a body that cannot be read again. A code must
+	// not be made or tried twice, so a GET gets an empty body.
 	if len(c.Body) > 0 || c.Method == http.MethodGet {
 		request.Body = io.NopCloser(bytes.NewReader(c.Body))
 	}

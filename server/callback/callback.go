@@ -1,8 +1,8 @@
-// Package callback is the door through which providers report what became of messages. It reads a
-// report in whatever form it comes, with GET or POST, and hands it to the engine.
+// Package callback receives providers' delivery reports. It reads a report in any form, by GET or POST, and passes it
+// to the engine, which decides whether to believe it.
 //
-// It promises to tell a stranger nothing: which channels there are, which messages exist and which
-// secret is nearly right all look the same. Whether a report is believed is the engine's decision.
+// It promises that a stranger learns nothing: neither which channels or messages exist, nor whether a secret is nearly
+// right.
 package callback
 
 import (
@@ -24,8 +24,8 @@ type Options struct {
 	Log    *slog.Logger
 }
 
-// Mount adds the routes: /callbacks/{channel} for the server's channels, and the same with an
-// account behind it for that account's own. The secret is the parameter secret of the query.
+// Mount adds the routes: /callbacks/{channel} for the server's channels, and /callbacks/{channel}/{account} for an
+// account's own. The secret is the query parameter secret.
 func Mount(router gin.IRoutes, o Options) {
 	for _, path := range []string{"/callbacks/:channel", "/callbacks/:channel/:account"} {
 		router.GET(path, o.receive)
@@ -67,7 +67,7 @@ func (o Options) receive(c *gin.Context) {
 	o.refuse(c, b, err)
 }
 
-// refuse answers what was not recorded.
+// refuse answers a report that was not recorded.
 func (o Options) refuse(c *gin.Context, b engine.Callback, err error) {
 	refusal, isRefusal := errors.AsType[*otp.Error](err)
 	if !isRefusal {
@@ -82,8 +82,8 @@ func (o Options) refuse(c *gin.Context, b engine.Callback, err error) {
 	c.String(status(refusal.Kind), "%s\n", refusal.Message)
 }
 
-// status is the answer to a refusal. Providers repeat what is answered with 404 or 5xx, and a
-// report may well be faster than the mark that it is about.
+// status returns the status of a refusal. Providers repeat a report after 404 or 5xx, which is needed: a report may
+// arrive before its message is recorded as sent.
 func status(kind otp.Kind) int {
 	switch kind {
 	case otp.UnknownCredential:

@@ -8,18 +8,18 @@ import (
 	"otpbridge/server/otp"
 )
 
-// tokenLifetime is how long a customer's token may be good for, at most.
+// tokenLifetime is how long a customer's token may be valid at most.
 const tokenLifetime = 24 * time.Hour
 
-// Issuer is one entry of an account's jwt_issuers, and what was made from it once.
+// Issuer is an entry of an account's jwt_issuers with its parsed rules and keys.
 type Issuer struct {
 	otp.JWTIssuer
 	Rules crypto.JWTRules
-	Keys  *crypto.JWTKeys // nil: those that the issuer publishes
+	Keys  *crypto.JWTKeys // nil: the issuer publishes its keys
 }
 
-// ReadIssuers makes an account's issuers usable; checkURL judges where an issuer publishes its keys. The error names
-// the column and what to mend.
+// ReadIssuers parses an account's issuers. checkURL checks the URL at which an issuer publishes its keys. The error
+// names the column and what to change.
 func ReadIssuers(entries []otp.JWTIssuer, checkURL func(string) error) ([]Issuer, error) {
 	var issuers []Issuer
 	for i, entry := range entries {

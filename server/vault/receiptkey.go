@@ -13,15 +13,15 @@ import (
 
 // The times of receipts and their keys.
 const (
-	// ReceiptLife is how long a receipt is good: enough for a browser to bring it to a backend.
+	// ReceiptLife is how long a receipt is valid: enough time for a browser to bring it to a backend.
 	ReceiptLife = 10 * time.Minute
-	// ReceiptKeysAge is how old what a server knows of the keys may be.
+	// ReceiptKeysAge is how old a server's copy of the keys may be.
 	ReceiptKeysAge = 3 * time.Second
-	// publishedAhead is how long a new key is in every server's key set before any signs with it. The servers look
-	// at most ReceiptKeysAge late, and their clocks differ by at most a second, or they are not ready.
+	// publishedAhead is how long a new key is published before a server signs with it. Every server learns of it
+	// within ReceiptKeysAge; a server whose clock differs by more than a second is not ready.
 	publishedAhead = 10 * time.Second
-	// publishedBehind is how long a key stays in the set after its last receipt has expired: for verifiers whose
-	// clocks are slow.
+	// publishedBehind is how long a key stays in the set after its last receipt has expired, for verifiers with slow
+	// clocks.
 	publishedBehind = 5 * time.Minute
 )
 
@@ -33,13 +33,13 @@ type SigningKey struct {
 	SignsFrom otp.Millis
 
 	number    int
-	goodUntil otp.Millis // in the key set; 0 while nothing has taken its place
+	goodUntil otp.Millis // when it leaves the key set; 0 until it is replaced
 }
 
 // Over reports whether every receipt that was signed with the key has expired.
 func (k *SigningKey) Over(now otp.Millis) bool { return k.goodUntil != 0 && now >= k.goodUntil }
 
-// SigningKeys reads all keys, newest first.
+// SigningKeys returns all keys, newest first.
 func (v *Vault) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	rows, err := v.store.Keyring.SigningKeys(ctx)
 	if err != nil {
@@ -56,7 +56,7 @@ func (v *Vault) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 			return nil, fmt.Errorf("open signing key %s: %w", row.ID, err)
 		}
 		key := SigningKey{number: row.Number, ID: row.ID, Public: row.Public, Signer: signer, SignsFrom: row.SignsFrom}
-		if i > 0 { // rows[i-1] has taken its place
+		if i > 0 { // rows[i-1] has replaced it
 			key.goodUntil = rows[i-1].SignsFrom + otp.Span(ReceiptKeysAge+ReceiptLife+publishedBehind)
 		}
 		keys = append(keys, key)
@@ -64,8 +64,8 @@ func (v *Vault) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return keys, nil
 }
 
-// EnsureSigningKey makes the first key of a new database. Of several servers that start at once one wins, and all
-// sign with the winner's.
+// EnsureSigningKey makes the first key of a new database. If several servers start at once, all use the key that was
+// stored first.
 func (v *Vault) EnsureSigningKey(ctx context.Context) error {
 	keys, err := v.SigningKeys(ctx)
 	if err != nil || len(keys) > 0 {
@@ -81,7 +81,7 @@ func (v *Vault) EnsureSigningKey(ctx context.Context) error {
 	return nil
 }
 
-// newSigningKey makes a key to be stored.
+// newSigningKey returns the row of a new key.
 func (v *Vault) newSigningKey(number int, signsFrom otp.Millis) (sql.SigningKey, error) {
 	seed := crypto.RandomReceiptKey()
 	key, err := crypto.NewReceiptKey(seed)
@@ -94,21 +94,20 @@ func (v *Vault) newSigningKey(number int, signsFrom otp.Millis) (sql.SigningKey,
 	}, nil
 }
 
-// ReplacedKey is what operators are told of a new key of receipts.
+// ReplacedKey is the result of ReplaceSigningKey, for operators.
 type ReplacedKey struct {
 	ID        string    `json:"id"` // a receipt's kid
 	SignsFrom time.Time `json:"signs_from"`
-	Removed   []string  `json:"removed"` // ids of keys that left the key set with it
+	Removed   []string  `json:"removed"` // ids of keys that were removed from the key set
 }
 
-// ReplaceSigningKey gives receipts a new key. Running servers take it up by themselves: they publish it at once and
-// sign with it once all of them do. The former key stays in the key set until its last receipt has expired, and
-// then leaves.
+// ReplaceSigningKey makes a new key that signs receipts. Running servers find it themselves: they publish it at once,
+// and sign with it when all of them publish it. The former key stays in the key set until its last receipt has
+// expired.
 //
-// If the former key is compromised, it and all before it are deleted instead: no receipt of theirs can be checked
-// any more, a forged one or a good one. Nothing is left to sign with meanwhile, so the new key signs at once; a
-// server may show it in its set up to 3 s later than another signs with it, and until then its receipts are
-// refused, not believed.
+// If the former key is compromised, it and all earlier keys are deleted: none of their receipts can be verified any
+// more, forged or genuine. There is no other key to sign with, so the new key signs at once. A server may publish it
+// up to 3 s after another signs with it; until then verifiers refuse its receipts.
 func (v *Vault) ReplaceSigningKey(ctx context.Context, compromised bool) (ReplacedKey, error) {
 	keys, err := v.SigningKeys(ctx)
 	if err != nil {
@@ -142,8 +141,8 @@ func (v *Vault) ReplaceSigningKey(ctx context.Context, compromised bool) (Replac
 	return made, nil
 }
 
-// CertificateKey signs erasure certificates. It is derived from the index key, which outlives rotations of the keyring
-// and is in every backup: a certificate can be checked for as long as somebody keeps it, and after a restore.
+// CertificateKey returns the key that signs erasure certificates. It is derived from the index key, which survives
+// rotations of the keyring and is in every backup, so that certificates can always be verified, also after a restore.
 func (v *Vault) CertificateKey() (*crypto.ReceiptKey, error) {
 	seed := v.Index.Sum32("erasure certificate key")
 	return crypto.NewReceiptKey(crypto.NewSecret(seed[:]))

@@ -5,8 +5,8 @@ import (
 	"otpbridge/sql"
 )
 
-// What a sealed value is tied to. These texts are part of the format of the database: who changes one makes every
-// value of its column unreadable.
+// The additional data that ties a sealed value to its row. These texts are part of the database's format: changing one
+// makes every value of its column unreadable.
 
 var indexKeyRow = []byte("index_key")
 
@@ -35,7 +35,7 @@ func FactorSecret(id otp.ID) []byte { return append([]byte("factors/secret/"), i
 // TestNumber ties the sealed number of a test recipient to its row.
 func TestNumber(id otp.ID) []byte { return append([]byte("test_recipients/number/"), id[:]...) }
 
-// TestCode ties its code.
+// TestCode ties the sealed code of a test recipient to its row.
 func TestCode(id otp.ID) []byte { return append([]byte("test_recipients/code/"), id[:]...) }
 
 // WebhookSecret ties the sealed secrets of a webhook endpoint to its row.
@@ -43,12 +43,12 @@ func WebhookSecret(endpoint otp.ID) []byte {
 	return append([]byte("webhook_endpoints/"), endpoint[:]...)
 }
 
-// WebhookText ties what was sent to an endpoint, and what it answered, to the delivery's row.
+// WebhookText ties the sealed request to an endpoint, and its answer, to the delivery's row.
 func WebhookText(endpoint, id otp.ID) []byte {
 	return append(append([]byte("webhook_deliveries/"), endpoint[:]...), id[:]...)
 }
 
-// WebhookEvent ties what endpoints are told of an event to the row of the text.
+// WebhookEvent ties the sealed text of an event for endpoints to the text's row.
 func WebhookEvent(id otp.ID) []byte { return append([]byte("webhook_texts/"), id[:]...) }
 
 // Claim ties the sealed answer of an idempotency key to its row.
@@ -58,7 +58,7 @@ func Claim(claim *sql.Claim) []byte {
 	return append(row, claim.Challenge[:]...)
 }
 
-// rows give what the values of each sealed column are tied to, from the names of their row.
+// rows has for each sealed column the function that returns a value's additional data from the names of its row.
 var rows = map[string]func(names [][]byte) []byte{
 	"index_key.sealed":             func([][]byte) []byte { return indexKeyRow },
 	"signing_keys.sealed":          func(names [][]byte) []byte { return ReceiptKey(string(names[1])) },
@@ -85,7 +85,7 @@ var rows = map[string]func(names [][]byte) []byte{
 	},
 }
 
-// Row is what a value of a sealed column is tied to; nil for a column that nobody described.
+// Row returns the additional data of a value in a sealed column; nil for a column that is not in rows.
 func Row(column sql.Sealed, names [][]byte) []byte {
 	row, known := rows[column.Name()]
 	if !known {

@@ -1,10 +1,10 @@
-// Package vault seals, opens and hashes what the database keeps.
+// Package vault seals, opens and hashes values of the database.
 //
-// It holds the keyring and the index key of one database, and is the one place that says what a sealed value is
-// tied to: the additional data with which it was sealed names its row, so that a value that was moved to another
-// row does not open. Everything above that stores a secret or looks one up goes through it.
+// It has the keyring and the index key of one database. It defines the additional data of every sealed value, which
+// names the value's row, so that a value that was copied to another row cannot be opened. All packages above use it to
+// store secrets and to look them up.
 //
-// How sealing and hashing work is left to crypto, and where values are stored to sql.
+// Package crypto does the sealing and hashing, and package sql stores the values.
 package vault
 
 import (
@@ -19,17 +19,17 @@ import (
 	"otpbridge/sql"
 )
 
-// Vault is safe for concurrent use.
+// Vault has the keys of one database. It is safe for concurrent use.
 type Vault struct {
 	Keyring *crypto.Keyring
-	Index   *crypto.IndexKey // of look-up hashes; it outlives rotations of the keyring
-	Sandbox bool             // published and weak cipher keys are let in
+	Index   *crypto.IndexKey // of look-up hashes; it survives rotations of the keyring
+	Sandbox bool             // accepts published and weak cipher keys
 
 	store *sql.Store
 }
 
-// Open compares the keyring with the database, and takes the index key from it, or makes it on the first start.
-// Error: KeyringError, if the keyring is not the database's.
+// Open compares the keyring with the database, and reads the database's index key, or makes it on the first start.
+// Error: KeyringError if the keyring does not match the database.
 func Open(ctx context.Context, store *sql.Store, keyring *crypto.Keyring, sandbox bool) (*Vault, error) {
 	v := Unopened(store, keyring, sandbox)
 	if err := v.RegisterKeyring(ctx); err != nil {
@@ -46,7 +46,7 @@ func Open(ctx context.Context, store *sql.Store, keyring *crypto.Keyring, sandbo
 	return v, store.Accounts.SealSafeLists(ctx)
 }
 
-// Unopened is a vault without the index key, for who only looks: it seals and opens, and has changed nothing.
+// Unopened returns a vault without the index key, which only seals and opens. It does not change the database.
 func Unopened(store *sql.Store, keyring *crypto.Keyring, sandbox bool) *Vault {
 	v := &Vault{Keyring: keyring, Sandbox: sandbox, store: store}
 	store.Accounts.Keep(v.sealSafeList, v.openSafeList)
@@ -61,8 +61,8 @@ func (v *Vault) openIndexKey(sealed []byte) (*crypto.IndexKey, error) {
 	return crypto.NewIndexKey(crypto.NewSecret(key)), nil
 }
 
-// CheckIndexKey returns why the index key could not be opened. A database that has none yet gets one at the first
-// start.
+// CheckIndexKey returns why the index key cannot be opened. It is no error if there is none yet: the first start makes
+// it.
 func (v *Vault) CheckIndexKey(ctx context.Context) error {
 	sealed, err := v.store.Keyring.StoredIndexKey(ctx)
 	if err != nil || sealed == nil {
@@ -72,7 +72,7 @@ func (v *Vault) CheckIndexKey(ctx context.Context) error {
 	return err
 }
 
-// KeyringError says which key a keyring lacks or has wrong. It stays until somebody changes the keyring.
+// KeyringError names the key that is missing or wrong in the keyring. A person has to change the keyring.
 type KeyringError struct{ error }
 
 // CheckKeyring compares the keyring with the check values in the database. Error: KeyringError.
@@ -81,15 +81,15 @@ func (v *Vault) CheckKeyring(ctx context.Context) error {
 	return err
 }
 
-// RegisterKeyring is CheckKeyring, and records the primary key in the database if it is not there yet. Starting
-// with a key missing would answer right codes as wrong.
+// RegisterKeyring does what CheckKeyring does, and records the primary key in the database if that is missing. The
+// check is needed because a server without a key would refuse right codes as wrong.
 func (v *Vault) RegisterKeyring(ctx context.Context) error {
 	stored, err := v.compareKeyring(ctx)
 	if err != nil {
 		return err
 	}
-	// Only the primary protects anything new. To record the others as well would bring a key back
-	// that a rotation has just retired, as long as one server still has its line.
+	// Record only the primary key, which seals new values. Recording the others would bring back a key that a
+	// rotation has just retired, as long as one server still has its line.
 	id := v.Keyring.Primary()
 	if stored[id] != nil {
 		return nil
@@ -104,7 +104,7 @@ func (v *Vault) RegisterKeyring(ctx context.Context) error {
 	return nil
 }
 
-// compareKeyring returns the check values in the database, which the keyring's fit.
+// compareKeyring returns the check values in the database, after comparing the keyring with them.
 func (v *Vault) compareKeyring(ctx context.Context) (map[string][]byte, error) {
 	stored, err := v.store.Keyring.Checks(ctx)
 	if err != nil {
@@ -127,31 +127,31 @@ func (v *Vault) compareKeyring(ctx context.Context) (map[string][]byte, error) {
 	return stored, nil
 }
 
-// CredentialHash is what a credential is looked up by. The index key makes a stolen database useless for trying
-// out guesses at short, vendor-issued keys.
+// CredentialHash returns the hash by which a credential is looked up. It uses the index key, so that a stolen database
+// is useless for guessing short, vendor-issued keys.
 func (v *Vault) CredentialHash(secret string) [32]byte { return v.Index.Sum32("credential", secret) }
 
-// RecipientHash is what a recipient of an account is stored under; identity is deliver.Identity's.
+// RecipientHash returns the id under which an account's recipient is stored; identity is deliver.Identity's.
 func (v *Vault) RecipientHash(account string, environment otp.Environment, identity string) otp.ID {
 	return v.Index.Sum("recipient", account, string(environment), identity)
 }
 
-// UserHash is what the history of an application's user is found by; user is otp.UserOf its metadata.
+// UserHash returns the id by which the history of an application's user is found; user is otp.UserOf its metadata.
 func (v *Vault) UserHash(account string, environment otp.Environment, user string) otp.ID {
 	return v.Index.Sum("user", account, string(environment), user)
 }
 
-// PrefixCounter names the counter of an account's sends to numbers that begin alike.
+// PrefixCounter returns the id of the counter of an account's sends to numbers with a prefix.
 func (v *Vault) PrefixCounter(account string, environment otp.Environment, prefix string) otp.ID {
 	return v.Index.Sum("prefix", account, string(environment), prefix)
 }
 
-// SpendCounter names the counter of what an account spends on the day of a moment, in UTC.
+// SpendCounter returns the id of the counter of an account's spend on the day of a time, in UTC.
 func (v *Vault) SpendCounter(account string, environment otp.Environment, at otp.Millis) otp.ID {
 	return v.Index.Sum("spend", account, string(environment), at.Time().Format(time.DateOnly))
 }
 
-// SealCipher puts an account's servlet key and IV into its row, those that are not zero.
+// SealCipher seals an account's servlet key and IV into its row. It skips those that are zero.
 func (v *Vault) SealCipher(row *otp.Account, key, iv crypto.Secret) {
 	if !key.IsZero() {
 		row.SealedCipherKey = v.Keyring.Seal(accountColumn(row.Address, "cipher_key"), key.Bytes())
@@ -165,18 +165,18 @@ func (v *Vault) sealSafeList(address string, text []byte) []byte {
 	return v.Keyring.Seal(accountColumn(address, "safe_list"), text)
 }
 
-// openSafeList reads what sealSafeList made. The error names the column.
+// openSafeList opens what sealSafeList sealed. The error names the column.
 func (v *Vault) openSafeList(address string, sealed []byte) ([]byte, error) {
 	opened, err := v.openColumn(&otp.Account{Address: address}, "safe_list", sealed)
 	return opened.Bytes(), err
 }
 
-// CipherKey and CipherIV open an account's, zero where there is none. The error names the column.
+// CipherKey opens an account's cipher key; it is zero if there is none. The error names the column.
 func (v *Vault) CipherKey(row *otp.Account) (crypto.Secret, error) {
 	return v.openColumn(row, "cipher_key", row.SealedCipherKey)
 }
 
-// CipherIV opens an account's IV; see CipherKey.
+// CipherIV opens an account's IV, as CipherKey does the key.
 func (v *Vault) CipherIV(row *otp.Account) (crypto.Secret, error) {
 	return v.openColumn(row, "cipher_iv", row.SealedCipherIV)
 }
@@ -192,7 +192,7 @@ func (v *Vault) openColumn(row *otp.Account, column string, sealed []byte) (cryp
 	return crypto.NewSecret(opened), nil
 }
 
-// ServletCipher makes the cipher of an account's otp parameter. NULL in cipher_key breaks only an account whose
+// ServletCipher returns the cipher of an account's otp parameter. NULL in cipher_key is an error only if the account's
 // cipher needs a key. The error names the column.
 func (v *Vault) ServletCipher(row *otp.Account) (*crypto.ServletCipher, error) {
 	mode, encoding := crypto.CipherMode(row.Cipher), crypto.ParamEncoding(row.Encoding)
@@ -213,7 +213,7 @@ func (v *Vault) ServletCipher(row *otp.Account) (*crypto.ServletCipher, error) {
 	return crypto.NewServletCipher(mode, encoding, key, iv)
 }
 
-// RefuseCipherKey refuses, in production, a servlet cipher key that others know or would try.
+// RefuseCipherKey refuses in production a servlet cipher key that is published or easy to guess.
 func (v *Vault) RefuseCipherKey(key crypto.Secret) error {
 	if weakness := crypto.WeakCipherKey(key.Bytes()); weakness != "" && !v.Sandbox {
 		return fmt.Errorf("cipher_key: %s; give the account one of its own", weakness)

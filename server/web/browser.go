@@ -8,26 +8,26 @@ import (
 	"otpbridge/server/otp"
 )
 
-// The names of the session cookie. A browser takes the first only over HTTPS, for one host and no subdomain
-// (RFC 6265bis, section 4.1.3.2). The second is for a sandbox on loopback, where there is no HTTPS.
+// The names of the session cookie. A browser accepts the first only over HTTPS and for exactly one host
+// (RFC 6265bis, section 4.1.3.2). The second is for a sandbox on loopback without HTTPS.
 const (
 	cookieName  = "__Host-otpbridge"
 	sandboxName = "otpbridge"
 )
 
-// Browser is what the doors that browsers use know of them: the session cookie, and the pages of other sites.
+// Browser handles the session cookie and refuses other sites' pages, for the doors that browsers use.
 type Browser struct {
 	sandbox     bool
 	host        string // of the public URL, empty without one
 	crossOrigin *http.CrossOriginProtection
 }
 
-// NewBrowser makes one. The public URL is where browsers reach the server, empty for the host that each request
-// names; it panics on one that is no origin, which the settings refuse.
+// NewBrowser returns a Browser. publicURL is where browsers reach the server; if it is empty, the host of each request
+// counts. It panics if publicURL is not an origin; the settings refuse that.
 func NewBrowser(publicURL string, sandbox bool) *Browser {
 	b := &Browser{sandbox: sandbox, crossOrigin: http.NewCrossOriginProtection()}
 	if publicURL != "" {
-		// A proxy in front may hide the host that the browser's Origin names.
+		// A proxy may change the Host header, so that it differs from the browser's Origin.
 		if err := b.crossOrigin.AddTrustedOrigin(publicURL); err != nil {
 			panic("the public URL is no origin: " + err.Error())
 		}
@@ -38,9 +38,9 @@ func NewBrowser(publicURL string, sandbox bool) *Browser {
 	return b
 }
 
-// KeepHostsOut refuses a page that was asked for by another name than the public URL's: the name may have been made
-// to resolve to this server, so that a page of its owner counts as ours. Addresses and localhost pass, which no name
-// server has a say in and by which proxies call. Without a public URL every name passes.
+// KeepHostsOut refuses a request whose Host is another name than the public URL's. An attacker can let a name resolve
+// to this server (DNS rebinding), so that the attacker's page counts as ours. IP addresses and localhost pass: they do
+// not depend on DNS, and proxies use them. Without a public URL every name passes.
 func (b *Browser) KeepHostsOut(r *http.Request) error {
 	if b.host == "" || HostIsAddress(r.Host) || otp.Lower(hostName(r.Host)) == otp.Lower(b.host) {
 		return nil
@@ -51,9 +51,9 @@ func (b *Browser) KeepHostsOut(r *http.Request) error {
 	}
 }
 
-// KeepPagesOut refuses what a page of another site sends: it could log its visitor in as somebody else. A
-// client that is no browser passes. In a sandbox, where registration may be open, a page whose name was made
-// to resolve to loopback (DNS rebinding) is refused too.
+// KeepPagesOut refuses requests of other sites' pages, which could log a visitor in as somebody else. Clients that are
+// not browsers pass. In a sandbox, where registration may be open, it also refuses a page whose name resolves to
+// loopback (DNS rebinding).
 func (b *Browser) KeepPagesOut(r *http.Request) error {
 	if b.sandbox && ArrivedOnLoopback(r) && !HostIsAddress(r.Host) {
 		return &Problem{
@@ -70,7 +70,7 @@ func (b *Browser) KeepPagesOut(r *http.Request) error {
 	return nil
 }
 
-// Cookie returns the session cookie, empty for none. Refusal: one that is sent twice.
+// Cookie returns the session cookie's value, empty if there is none. Refusal: a cookie that is sent twice.
 func (b *Browser) Cookie(r *http.Request) (string, error) {
 	found := r.CookiesNamed(b.cookieName(r))
 	switch len(found) {
@@ -82,7 +82,7 @@ func (b *Browser) Cookie(r *http.Request) (string, error) {
 	return "", Invalid(Fault{Header: "Cookie", Detail: "has the session twice; send it once"})
 }
 
-// KeepSession gives a browser its session.
+// KeepSession sets the session cookie.
 func (b *Browser) KeepSession(w http.ResponseWriter, r *http.Request, value string, expires time.Time) {
 	http.SetCookie(w, &http.Cookie{
 		Name: b.cookieName(r), Value: value, Path: "/", Expires: expires,
@@ -90,7 +90,7 @@ func (b *Browser) KeepSession(w http.ResponseWriter, r *http.Request, value stri
 	})
 }
 
-// DropSession takes it away.
+// DropSession removes the session cookie.
 func (b *Browser) DropSession(w http.ResponseWriter, r *http.Request) {
 	b.KeepSession(w, r, "", time.Unix(0, 0))
 }
@@ -102,7 +102,7 @@ func (b *Browser) cookieName(r *http.Request) string {
 	return cookieName
 }
 
-// inTheClear reports whether a cookie may go over plain HTTP: in a sandbox, on this machine.
+// inTheClear reports whether a cookie may be sent over plain HTTP: only in a sandbox on loopback.
 func (b *Browser) inTheClear(r *http.Request) bool {
 	return b.sandbox && r.TLS == nil && ArrivedOnLoopback(r)
 }

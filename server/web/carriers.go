@@ -8,18 +8,18 @@ import (
 	"otpbridge/server/otp"
 )
 
-// maxCredential is longer than any key that was ever issued, and maxToken than most tokens.
+// The longest key and the longest token that are accepted, in bytes. No issued key is so long, and few tokens are.
 const (
 	maxCredential = 1024
 	maxToken      = 8 << 10
 )
 
-// Credential returns the one secret that the headers of a request carry, empty for none. Three can carry it:
-// Authorization as a bearer token (RFC 6750), X-API-Key, and the servlets' access_key. They may repeat each
-// other. Where they differ, a proxy in front may have checked either one, so such a request is refused as it
-// is, with 400. What says what the caller should send, as in "API key".
+// Credential returns the secret in the headers of a request, empty if there is none. Three headers can carry it:
+// Authorization as a bearer token (RFC 6750), X-API-Key, and the servlets' access_key. They may have the same value.
+// If they differ it refuses the request, because a proxy may have checked either one. what names the credential in the
+// refusal, as in "API key".
 //
-// Refusals: a Problem with status 400; MissingCredential for what cannot be a credential.
+// Refusals: a Problem with status 400; MissingCredential for a text that cannot be a credential.
 func Credential(header http.Header, what string) (string, error) {
 	var found, carrier string
 	malformed := false
@@ -45,7 +45,7 @@ func Credential(header http.Header, what string) (string, error) {
 	return found, nil
 }
 
-// longest is how long a credential of that look may be.
+// longest returns how long a credential of this form may be.
 func longest(credential string) int {
 	if strings.HasPrefix(credential, "ey") && strings.Count(credential, ".") == 2 {
 		return maxToken
@@ -63,9 +63,8 @@ func Printable(s string) bool {
 	return s != ""
 }
 
-// RequireJSON refuses a request whose header does not say that its body is JSON in UTF-8. Anything else was
-// meant for another reader, and a form that happens to read as JSON would have come past a browser's preflight.
-// Refusal: a Problem with status 400.
+// RequireJSON refuses a request whose Content-Type is not JSON in UTF-8. Otherwise a page of another site could send
+// JSON as a form, which browsers send without a preflight request. Refusal: a Problem with status 400.
 func RequireJSON(header http.Header) error {
 	wrong := Invalid(Fault{Header: "Content-Type", Detail: "must be application/json"})
 	values := header.Values("Content-Type")

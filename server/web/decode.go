@@ -22,7 +22,7 @@ func ReadJSON(c *gin.Context, target any) error {
 	return Decode(body, target)
 }
 
-// ReadBody reads all of c's body, which is at most 64 KiB.
+// ReadBody reads c's body, and refuses one of more than 64 KiB.
 func ReadBody(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -38,8 +38,8 @@ func ReadBody(c *gin.Context) ([]byte, error) {
 	return body, nil
 }
 
-// Decode decodes the JSON object in body over target, a pointer to a struct that holds the defaults, as strict.Decode
-// does. No body at all is the empty object. The refusal names every fault by a JSON pointer.
+// Decode decodes the JSON object in body into target as strict.Decode does. target points to a struct with the
+// defaults. An empty body counts as the empty object. The refusal names every fault by a JSON pointer.
 func Decode(body []byte, target any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")

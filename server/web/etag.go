@@ -9,12 +9,12 @@ import (
 	"otpbridge/server/otp"
 )
 
-// ETag is the strong entity tag of a version of something.
+// ETag returns the strong entity tag of a version.
 func ETag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// IfMatch refuses a change of something that is at a version, unless the header If-Match names that version's
-// entity tag (RFC 9110, section 13.1.1). It is 428 without the header, so that nobody overwrites by mistake what
-// another changed meanwhile, and 412 for other tags, weak ones too.
+// IfMatch refuses a change unless the header If-Match has the entity tag of version, the current one (RFC 9110,
+// section 13.1.1). The status is 428 without the header, so that nobody overwrites another's change by mistake, and
+// 412 for other tags, weak ones included.
 func IfMatch(h http.Header, version int64) error {
 	given := h.Values("If-Match")
 	if len(given) == 0 {

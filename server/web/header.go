@@ -4,12 +4,11 @@ import (
 	"net/http"
 )
 
-// Twice is the fault of a header that is given more than once and may be given once only.
+// Twice is the detail of the fault that a header is given more than once.
 const Twice = "is given twice; send it once"
 
-// Single is the value of a header that may be given once, empty for none. What stands in front of
-// the server may have looked at another one than the server would: a header given twice, also with
-// the same value, is refused and named.
+// Single returns the value of a header, empty if there is none. It refuses a header that is given twice, also with the
+// same value, because a proxy may have checked the other one.
 //
 // Refusal: a Problem with status 400.
 func Single(header http.Header, name string) (string, error) {

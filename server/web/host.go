@@ -10,16 +10,16 @@ import (
 	"otpbridge/server/otp"
 )
 
-// ArrivedOnLoopback reports whether r came over a loopback address. It looks at the connection, not at
-// the address listened on: of a server that listens everywhere, the loopback side is open to DNS
-// rebinding all the same. What cannot be told counts as loopback.
+// ArrivedOnLoopback reports whether r came over a loopback address. It checks the connection's address, because a
+// server that listens on all addresses is open to DNS rebinding on loopback too. An unknown address counts as
+// loopback.
 func ArrivedOnLoopback(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	return !ok || local.IP.IsLoopback()
 }
 
-// HostIsAddress reports whether host, a Host header, is one that DNS has no say in: an IP address, or a
-// name that RFC 6761, section 6.3, reserves for loopback. HTTP/1.0 sends none; no browser speaks it.
+// HostIsAddress reports whether host, a Host header, does not depend on DNS: it is an IP address, or a name that RFC
+// 6761, section 6.3, reserves for loopback. An empty host passes: HTTP/1.0 sends none, and no browser uses HTTP/1.0.
 func HostIsAddress(host string) bool {
 	if host == "" {
 		return true
@@ -47,7 +47,7 @@ func HostIsLocal(r *http.Request, host string) bool {
 	return ok && local.AddrPort().Addr().Unmap() == address
 }
 
-// hostName is a Host header without port and brackets.
+// hostName returns a Host header without port and brackets.
 func hostName(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		return name
@@ -65,18 +65,18 @@ func isLoopbackName(name string) bool {
 
 var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$`)
 
-// BaseOf is where the reader's shell reaches this server: what a page itself was asked for by, if that can be
-// nothing but a host.
+// BaseOf returns the base URL with which the reader's shell reaches this server: scheme and host of r, if r's Host is
+// a plain host.
 func BaseOf(r *http.Request) string {
 	host := r.Host
 	if !plainHost.MatchString(host) {
 		host = "127.0.0.1:8080"
 	}
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" { // a client that says so changes its own page
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" { // a client that sends it changes only its own page
 		return "https://" + host
 	}
 	return "http://" + host
 }
 
-// ShellWord is a text as one word of a POSIX shell, whoever wrote it.
+// ShellWord quotes any text as one word of a POSIX shell.
 func ShellWord(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -10,23 +10,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Plain decides about credentials that came over plain HTTP from another machine, where anybody on the way could
-// read them. It is told by the server's middleware which requests did, in Request.Plain, and counts them by door.
-// A nil Plain lets everything pass.
+// Plain counts, logs and refuses credentials that came over plain HTTP from another machine, where others on the
+// network could read them. The server's middleware marks such requests in Request.Plain. A nil Plain lets everything
+// pass.
 type Plain struct {
 	refuse, warn bool
 	log          *slog.Logger
 
 	counter *prometheus.CounterVec
 	mu      sync.Mutex
-	told    map[string]time.Time // by door, when it was logged last
+	told    map[string]time.Time // by door: when it was logged last
 }
 
-// plainTold is the least time between two lines about one door: a client that sends in clear does so each time.
+// plainTold is the least time between two log lines about one door, because such a client does it with every request.
 const plainTold = time.Minute
 
-// NewPlain returns a Plain that refuses such requests at the JSON doors, or not, and logs them, or not. The servlets
-// have no answer for it: there the account decides.
+// NewPlain returns a Plain. refuse says whether it refuses such requests at the JSON doors, and warn whether it logs
+// them. The servlets have no answer for this refusal: there the account's settings decide.
 func NewPlain(refuse, warn bool, log *slog.Logger) *Plain {
 	return &Plain{
 		refuse: refuse, warn: warn, log: log, told: map[string]time.Time{},
@@ -37,12 +37,12 @@ func NewPlain(refuse, warn bool, log *slog.Logger) *Plain {
 	}
 }
 
-// Collector is the counter, for a registry.
+// Collector returns the counter, for a registry.
 func (p *Plain) Collector() prometheus.Collector { return p.counter }
 
-// Admit refuses a request at a JSON door whose credential came over plain HTTP, with 403 HTTPS_REQUIRED, if that
-// is the setting. Call it for requests that carry a credential, before the credential is looked at: whether it is
-// right is not said to whoever listens.
+// Admit refuses a request at a JSON door whose credential came over plain HTTP, with 403 HTTPS_REQUIRED, if the
+// settings say so. Call it for requests with a credential before checking the credential, so that an eavesdropper does
+// not learn whether it is right.
 func (p *Plain) Admit(c *gin.Context, door string) error {
 	if !p.Note(c, door) || !p.refuse {
 		return nil
@@ -67,7 +67,7 @@ func (p *Plain) Note(c *gin.Context, door string) bool {
 	return true
 }
 
-// mayTell reports whether a line about the door is due, and notes that it is written.
+// mayTell reports whether a log line about the door is due, and records its time.
 func (p *Plain) mayTell(door string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

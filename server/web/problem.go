@@ -17,7 +17,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Problem is a refusal of the door itself: a request that cannot be read or may not be made.
+// Problem is a refusal by the door itself, of a request that cannot be read or is not allowed.
 type Problem struct {
 	Status int
 	Code   string
@@ -28,7 +28,7 @@ type Problem struct {
 // Error implements error.
 func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
 
-// Fault is one thing that is wrong with a request: where, and what to write instead.
+// Fault is one fault of a request: its place, and what to write instead.
 type Fault struct {
 	Pointer   string `json:"pointer,omitempty"`   // RFC 6901, into the body
 	Parameter string `json:"parameter,omitempty"` // of the query or path
@@ -36,7 +36,7 @@ type Fault struct {
 	Detail    string `json:"detail"`
 }
 
-// String is f as a sentence without an end.
+// String returns f as a sentence without a full stop.
 func (f Fault) String() string {
 	if f.Header != "" {
 		return "header " + f.Header + " " + f.Detail
@@ -50,7 +50,7 @@ func (f Fault) String() string {
 	return "the body " + f.Detail
 }
 
-// Invalid refuses a request for faults in its input, of which there is at least one.
+// Invalid returns the refusal of a request with faults, of which there must be at least one.
 func Invalid(faults ...Fault) *Problem {
 	detail := faults[0].String()
 	if more := len(faults) - 1; more > 0 {
@@ -59,11 +59,11 @@ func Invalid(faults ...Fault) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Code: CodeInvalid, Detail: detail, Faults: faults}
 }
 
-// CodeInvalid is the code of every request that cannot be read.
+// CodeInvalid is the code of every refusal of a request that cannot be read.
 const CodeInvalid = "INVALID_REQUEST"
 
-// details is application/problem+json (RFC 9457). Its type is about:blank, for which the title
-// is the status in words; the code tells problems apart and does not change.
+// details is the body application/problem+json (RFC 9457). Its type is about:blank, so the title is the status in
+// words. The code identifies the problem and never changes.
 type details struct {
 	Type      string  `json:"type"`
 	Title     string  `json:"title"`
@@ -75,18 +75,17 @@ type details struct {
 	Errors    []Fault `json:"errors,omitempty"`
 }
 
-// statusClientGone is nginx's number for a client that did not wait. Nobody receives it; it is
-// what the access log shows.
+// statusClientGone is nginx's status for a client that hung up. Only the access log shows it.
 const statusClientGone = 499
 
-// Writer is the one writer of a door's errors: refusals as they are, faults logged in full and
-// answered neutrally.
+// Writer writes a door's errors. It answers with a refusal as it is; it logs a fault in full, and answers it without
+// details.
 type Writer struct {
 	Door string // for the log
 	Log  *slog.Logger
 }
 
-// Refuse answers c with err.
+// Refuse answers c with the problem for err.
 func (w *Writer) Refuse(c *gin.Context, err error) {
 	p := w.ProblemOf(c, err)
 	if c.Request.Context().Err() != nil {
@@ -104,7 +103,7 @@ func (w *Writer) Refuse(c *gin.Context, err error) {
 	})
 }
 
-// ProblemOf is what c is to be answered for err. It logs a fault, so it is asked once a request.
+// ProblemOf returns the problem to answer for err. It logs faults, so call it only once for a request.
 func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 	if own, ok := errors.AsType[*Problem](err); ok {
 		return own
@@ -144,7 +143,7 @@ func (w *Writer) logFault(c *gin.Context, err error) {
 	w.Log.LogAttrs(c.Request.Context(), slog.LevelError, w.Door+" call failed", attributes...)
 }
 
-// panicked is a panic on its way to the log.
+// panicked is a recovered panic as an error.
 type panicked struct {
 	value any
 	stack []byte
@@ -152,12 +151,12 @@ type panicked struct {
 
 func (p *panicked) Error() string { return "panic while serving" }
 
-// Guarded runs one call; a panic in it becomes a fault, where it is still known whose it was.
+// Guarded calls call and turns a panic into a fault, so that the log has the request's details.
 func Guarded(call func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			if value == http.ErrAbortHandler {
-				panic(value) // net/http's own word for "close this connection", and no fault
+				panic(value) // http.ErrAbortHandler asks net/http to close the connection; it is not a fault
 			}
 			err = &panicked{value: value, stack: debug.Stack()}
 		}
@@ -165,7 +164,7 @@ func Guarded(call func() error) (err error) {
 	return call()
 }
 
-// Seconds is d in whole seconds, rounded up: a caller that comes back earlier is refused again.
+// Seconds returns d in whole seconds, rounded up, because a caller that comes back earlier is refused again.
 func Seconds(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }

@@ -14,14 +14,14 @@ import (
 	"otpbridge/server/strict"
 )
 
-// Query is the query of a request, as strict as a body: each parameter known and given once.
-// Faults gather, so that a caller is told of all of them at once.
+// Query is the query of a request. It is as strict as a body: each parameter must be known and given once. It collects
+// faults, so that a caller learns all of them at once.
 type Query struct {
 	values url.Values
 	faults []Fault
 }
 
-// ReadQuery reads the query of c, in which the known parameters may stand.
+// ReadQuery reads the query of c. Parameters that are not in known are faults.
 func ReadQuery(c *gin.Context, known ...string) *Query {
 	values, err := url.ParseQuery(c.Request.URL.RawQuery)
 	q := &Query{values: values}
@@ -48,7 +48,7 @@ func joined(known []string) string {
 	return strings.Join(known, ", ")
 }
 
-// Fault notes that a parameter is wrong.
+// Fault adds a fault of a parameter.
 func (q *Query) Fault(name, detail string) {
 	if len(q.faults) == strict.MaxFaults {
 		return
@@ -56,15 +56,15 @@ func (q *Query) Fault(name, detail string) {
 	q.faults = append(q.faults, Fault{Parameter: otp.Cut(strings.ToValidUTF8(name, "\uFFFD"), 64), Detail: detail})
 }
 
-// Given returns a parameter as it was given, and whether it was.
+// Given returns a parameter's value, and whether it was given.
 func (q *Query) Given(name string) (value string, given bool) {
 	return q.Text(name), q.values.Has(name)
 }
 
-// Text is a parameter as it was given, empty for none.
+// Text returns a parameter's value, empty if it was not given.
 func (q *Query) Text(name string) string { return q.values.Get(name) }
 
-// Number is a parameter that is a number from one to another.
+// Number returns a parameter that must be a number between from and to, or otherwise if it was not given.
 func (q *Query) Number(name string, otherwise, from, to int) int {
 	text := q.Text(name)
 	if text == "" {
@@ -78,7 +78,7 @@ func (q *Query) Number(name string, otherwise, from, to int) int {
 	return n
 }
 
-// Place is a parameter that is the next_cursor of an answer in which that is a number; 0 for none.
+// Place returns a parameter that must be a numeric next_cursor; 0 if it was not given.
 func (q *Query) Place(name string) int64 {
 	text, given := q.Given(name)
 	if !given {
@@ -91,7 +91,7 @@ func (q *Query) Place(name string) int64 {
 	return n
 }
 
-// Moment is a parameter that is a time of RFC 3339; 0 for none.
+// Moment returns a parameter that must be a time of RFC 3339; 0 if it was not given.
 func (q *Query) Moment(name string) otp.Millis {
 	text, given := q.Given(name)
 	if !given {
@@ -105,7 +105,7 @@ func (q *Query) Moment(name string) otp.Millis {
 	return otp.At(at)
 }
 
-// Duration is a parameter that is a duration up to the most; 0 for none.
+// Duration returns a parameter that must be a duration of at most most; 0 if it was not given.
 func (q *Query) Duration(name string, most time.Duration) time.Duration {
 	text := q.Text(name)
 	if text == "" {
@@ -119,7 +119,7 @@ func (q *Query) Duration(name string, most time.Duration) time.Duration {
 	return d
 }
 
-// Err refuses the request if anything was wrong with its query.
+// Err returns the refusal of the request if its query has faults.
 func (q *Query) Err() error {
 	if len(q.faults) == 0 {
 		return nil

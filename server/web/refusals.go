@@ -6,22 +6,22 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Row is how a kind of refusal looks on the JSON doors. The title of the answer is the status in words.
+// Row is the answer of the JSON doors to a kind of refusal. The answer's title is the status in words.
 type Row struct {
 	Status int
 	Code   string // upper case, never changes
 }
 
-// RowOf returns how the JSON doors answer a kind of refusal. It reports false for a kind that has no row yet, which a
-// test does not let pass.
+// RowOf returns how the JSON doors answer a kind of refusal. It returns false for a kind without a row, which a test
+// forbids.
 func RowOf(kind otp.Kind) (Row, bool) {
 	row, ok := refusals[kind]
 	return row, ok
 }
 
-// refusals is the one table of all JSON doors, so that a client handles a refusal the same way wherever it comes from.
-// The OpenAPI document has it for people. A wrong code is no refusal on /v1: verify answers it with 200 and a reason.
-// The two limits share a code because a client does the same about both: it waits for Retry-After.
+// refusals is the table of refusals for all JSON doors, so that a client can handle a refusal of any door the same
+// way. The OpenAPI document shows it to people. On /v1 a wrong code is not a refusal: verify answers 200 with a
+// reason. The two limits share a code because a client does the same for both: it waits for Retry-After.
 var refusals = map[otp.Kind]Row{
 	otp.MissingCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_003"},
 	otp.UnknownCredential:      {Status: http.StatusUnauthorized, Code: "AUTH_004"},

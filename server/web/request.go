@@ -12,36 +12,35 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Request is what is known of a request beside what it says, for the log of requests, the metrics
-// and the sandbox's recorder. The door that answers fills it in. It is one value and not a key of
-// gin's for each fact, because every request has one.
+// Request has facts about a request for the request log, the metrics and the sandbox's recorder. The door that answers
+// fills it in. It is one value, not one gin key for each fact, because every request has one.
 type Request struct {
-	ID      string    // names the request in answers
-	LogID   string    // names it in logs: ID, without what may be somebody's number or key
-	Call    string    // the name that a door gives a call whose route has a parameter for it
-	Account string    // the esme_address, once the key is accepted
+	ID      string    // identifies the request in answers
+	LogID   string    // identifies it in logs: ID without what may be a phone number or a key
+	Call    string    // the call's name, if the route has a parameter for it
+	Account string    // the esme_address, set when the key is accepted
 	Kind    string    // ok, fault or the name of the refusal's kind
-	Reason  string    // what exactly was wrong, where the answer does not say it; holds nothing of the request's values
-	Key     otp.ID    // of the credential, once it is accepted
-	Actor   otp.Actor // who, if that is no key: a person or a service account
-	Passed  string    // the class of what the account's upstream answered; empty where it was not asked
-	Differs string    // what the rules here decide where the account's upstream decided differently
+	Reason  string    // the exact fault, if the answer does not say it; contains no values of the request
+	Key     otp.ID    // of the credential, set when it is accepted
+	Actor   otp.Actor // the person or service account; zero for a key
+	Passed  string    // the class of the upstream's answer; empty if it was not called
+	Differs string    // this server's decision, if it differs from the upstream's
 	Plain   bool      // it came over plain HTTP from another machine, see Plain
 
-	idHeader [1]string // what the answer's header holds, in the memory that is here anyway
+	idHeader [1]string // the value of the answer's header, without an allocation
 }
 
-// requestKey is the gin key of the Request.
+// requestKey is the gin key of a Request.
 type requestKey struct{}
 
-// Identify gives c's request its id, which the answer shows and the log in the form of LogID.
+// Identify sets the id of c's request. The answer shows id; logs show the form of LogID.
 func Identify(c *gin.Context, id string) {
 	r := RequestOf(c)
 	r.ID, r.LogID, r.idHeader[0] = id, loggedID(id), id
 	c.Writer.Header()["X-Request-Id"] = r.idHeader[:]
 }
 
-// RequestOf is what is known of c's request.
+// RequestOf returns the Request of c.
 func RequestOf(c *gin.Context) *Request {
 	if known, found := c.Get(requestKey{}); found {
 		return known.(*Request)
@@ -52,16 +51,16 @@ func RequestOf(c *gin.Context) *Request {
 }
 
 var (
-	// longNumber is as long as nearly all phone numbers with a country code.
+	// longNumber matches nine or more digits: nearly all phone numbers with a country code.
 	longNumber = regexp.MustCompile(`[0-9](?:[-.:_]?[0-9]){8,}`)
-	// machineID is a UUID or a trace id (W3C Trace Context): random, and often with long runs of digits.
+	// machineID matches a UUID or a trace id (W3C Trace Context). They are random and often have long runs of digits.
 	machineID = regexp.MustCompile(`^(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[0-9a-f]{32}|[0-9a-f]{16})$`)
 	letter    = regexp.MustCompile(`[a-fA-F]`)
 )
 
-// loggedID is a caller's id as a log may hold it. A caller can name a request after a person, by a phone
-// number, or by mistake after a key; the log is read by people who must see neither. Ids of machines stay as
-// they are, so that one can be found by the id that its caller knows.
+// loggedID returns a caller's id in the form that may be logged. A caller may use a phone number or, by mistake, a key
+// as id, which readers of the log must not see. UUIDs and trace ids stay unchanged, so that a request can be found by
+// its caller's id.
 func loggedID(id string) string {
 	switch {
 	case machineID.MatchString(id) && letter.MatchString(id):
@@ -75,8 +74,8 @@ func loggedID(id string) string {
 	})
 }
 
-// Peer is the client's address, which the server's middleware has resolved behind trusted proxies. One that
-// cannot be read is no address, and no network contains it.
+// Peer returns the client's address, which the server's middleware has resolved behind trusted proxies. It returns the
+// zero address, which no network contains, if the address cannot be read.
 func Peer(r *http.Request) netip.Addr {
 	address, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

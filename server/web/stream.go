@@ -11,17 +11,16 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Allow moves the deadlines of the exchange for a call that takes longer than others. The server's write timeout began
-// when the request came. Its read timeout still stands although the request is complete, and net/http takes its passing
-// for a client that hung up. Where there is no connection, as in a test of the handler alone, there is no deadline to
-// move either.
+// Allow extends the deadlines of the connection for a call that takes longer than others. The server's write timeout
+// began with the request. The read timeout still runs although the request is complete, and when it passes net/http
+// believes that the client hung up. It does nothing without a connection, as in a test of the handler alone.
 func Allow(c *gin.Context, d time.Duration) {
 	control := http.NewResponseController(c.Writer)
 	_ = control.SetReadDeadline(time.Time{})
 	_ = control.SetWriteDeadline(time.Now().Add(d))
 }
 
-// Within gives the work of a call d, and its answer ten seconds more. The context ends then, or when the client hangs up.
+// Within returns a context that ends after d, or when the client hangs up. The answer has ten seconds more.
 func Within(c *gin.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	Allow(c, d+partTime)
 	return context.WithTimeout(c.Request.Context(), d)
@@ -30,9 +29,10 @@ func Within(c *gin.Context, d time.Duration) (context.Context, context.CancelFun
 // partTime is how long a client may take for each part of a streamed answer.
 const partTime = 10 * time.Second
 
-// Stream answers with a file that write makes bit by bit, so that memory holds a part of it only. It may take as long as
-// it needs, but a client that stops reading for ten seconds is cut off. An error before the first part is returned, for
-// a refusal; one after it is logged and ends the connection, since a client must not take what it has for the whole.
+// Stream answers with a file that write produces in parts, so that it is never in memory as a whole. It may take as
+// long as it needs, but a client that stops reading for ten seconds is cut off. An error before the first part is
+// returned, for a refusal. A later one is logged and breaks the connection, so that the client notices that the file
+// is incomplete.
 func Stream(c *gin.Context, log *slog.Logger, contentType, name string,
 	write func(ctx context.Context, w io.Writer) error) error {
 	parts := &parts{gin: c}
@@ -52,7 +52,7 @@ func Stream(c *gin.Context, log *slog.Logger, contentType, name string,
 	panic(http.ErrAbortHandler)
 }
 
-// parts gives the client time for each part. It has no other method than Write, so that nothing passes it by.
+// parts gives the client partTime for each part. Write is its only method, so that no write bypasses it.
 type parts struct {
 	gin         *gin.Context
 	begun, gone bool

@@ -1,9 +1,7 @@
-// Package web is what the doors have in common: what they tell of a request to whoever logs,
-// counts or records it, and, for those that speak JSON, how they read a body or a query, and how
-// they say no.
+// Package web is the code that the doors share: the facts about a request for logs and metrics, and, for the JSON
+// doors, reading bodies and queries and answering errors.
 //
-// It promises strict input (an unknown field, a field given twice or a value of the wrong type
-// is refused and named, since a client that sends "tll" and is answered 201 has a lifetime that
-// nobody chose) and errors in the one form of RFC 9457, which never hold a stack, SQL or a
-// secret. A kind of refusal has the same status and code on all of them.
+// It promises strict input: it refuses and names an unknown field, a field given twice and a value of the wrong type.
+// Otherwise a client that sends "tll" for "ttl" would get 201 and a default lifetime. Errors have the form of RFC
+// 9457, and never contain a stack, SQL or a secret. A kind of refusal has the same status and code on all doors.
 package web
