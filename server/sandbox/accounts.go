@@ -14,8 +14,8 @@ import (
 	"otpbridge/server/web"
 )
 
-// newAccount is what may be asked of a throwaway account: every column, the cipher's key and IV
-// in clear, and access keys of the caller's choice.
+// newAccount is the body that makes a throwaway account: any columns, the cipher's key and IV in clear, and access
+// keys.
 type newAccount struct {
 	otp.Account
 	CipherKey  string                `json:"cipher_key"`
@@ -23,8 +23,8 @@ type newAccount struct {
 	AccessKeys []manage.NewAccessKey `json:"access_keys"`
 }
 
-// createdAccount is every column, and in clear what is sealed or hashed at rest: this answer is
-// the only place that tells it.
+// createdAccount is a new account with every column and its secrets in clear. Only this answer has them: they are
+// stored sealed or hashed.
 type createdAccount struct {
 	otp.Account
 	AccessKey string `json:"access_key"`
@@ -49,7 +49,7 @@ func (d *door) createAccount(c *gin.Context) error {
 	return nil
 }
 
-// order is what is asked for, in the engine's words.
+// order returns the account as manage needs it.
 func (n newAccount) order() manage.NewAccount {
 	return manage.NewAccount{Account: n.Account, CipherKey: n.CipherKey, CipherIV: n.CipherIV, AccessKeys: n.AccessKeys}
 }
@@ -64,7 +64,7 @@ func created(account otp.Account, credentials manage.Credentials) createdAccount
 	}
 }
 
-// withLists shows departments as [] and not null when there are none.
+// withLists sets empty departments to [], so that the JSON does not have null.
 func withLists(account otp.Account) otp.Account {
 	if account.Departments == nil {
 		account.Departments = []string{}
@@ -87,7 +87,7 @@ func (d *door) accounts(c *gin.Context) error {
 	return answerList(c, listed)
 }
 
-// maxSeed bounds the accounts of one seed.
+// maxSeed is how many accounts one seed may have.
 const maxSeed = 100
 
 // seed resets everything and makes accounts in one step.
@@ -127,7 +127,7 @@ func (d *door) seed(c *gin.Context, account string, texts []json.RawMessage) err
 
 func seedPointer(index int) string { return "/accounts/" + strconv.Itoa(index) }
 
-// below says of a part's faults where in the whole they are.
+// below prefixes the pointers of a part's faults with the part's own pointer.
 func below(pointer string, err error) error {
 	problem, ok := errors.AsType[*web.Problem](err)
 	if !ok {

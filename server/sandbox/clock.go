@@ -11,8 +11,8 @@ import (
 	"otpbridge/server/web"
 )
 
-// clockReading is how far a clock is ahead and what it shows. Account is empty for the clock of
-// all accounts; the offset of one is the larger of its own and that of all.
+// clockReading is a clock's offset and time. Account is empty for the common clock of all accounts. An account's
+// offset is the larger of its own and the common one.
 type clockReading struct {
 	Account string    `json:"account"`
 	Offset  string    `json:"offset"`
@@ -27,8 +27,8 @@ func (d *door) clock(c *gin.Context) error {
 	return d.answerClock(c, q.Text("account"))
 }
 
-// setClock moves a clock forward: to an absolute offset, or on from what it shows. A script that is run
-// twice without a reset needs the second, since the first finds the clock there already.
+// setClock moves a clock forward: to an offset from the real time, or on from its current time. A script that runs
+// twice without a reset needs the second form, because the clock already has the offset of the first run.
 func (d *door) setClock(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
@@ -84,9 +84,9 @@ func (d *door) answerClock(c *gin.Context, account string) error {
 	return nil
 }
 
-// reset forgets what an account did, or, without one, everything: throwaway accounts, the faults
-// set and the requests recorded too. With a list of accounts it makes these instead, in one step, and
-// answers them; a list with a mistake in it changes nothing.
+// reset removes an account's data or, without an account, everything: also throwaway accounts, injected faults and
+// recorded requests. With a list of accounts it also makes these, in the same step, and answers with them; a list with
+// a fault changes nothing.
 func (d *door) reset(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (d *door) reset(c *gin.Context) error {
 	return nil
 }
 
-// forget empties what this server alone remembers.
+// forget clears this server's memory: faults and recorded requests.
 func (d *door) forget() {
 	d.Engine.Faults.Set(nil)
 	d.Requests.Clear()

@@ -14,7 +14,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// fault is one injected failure as the wire has it. What GET answers, PUT takes.
+// fault is an injected failure as JSON. PUT accepts what GET answers.
 type fault struct {
 	Target      string   `json:"target"`
 	Kind        string   `json:"kind"`
@@ -29,7 +29,7 @@ type faultTable struct {
 	Faults []fault `json:"faults"`
 }
 
-// kindsOf tells what can be made to fail, and how.
+// kindsOf has the possible failures of each target.
 var kindsOf = map[string][]string{
 	"inbox":   {"not_sent", "unknown", "delay"},
 	"servlet": {"error", "panic"},
@@ -49,8 +49,7 @@ func (d *door) faults(c *gin.Context) error {
 	return d.answerFaults(c)
 }
 
-// setFaults replaces the whole table, so that a test starts from what it says and not from what
-// the test before it left.
+// setFaults replaces the whole table, so that a test does not start with the faults of the test before.
 func (d *door) setFaults(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
@@ -94,7 +93,7 @@ func (d *door) clearFaults(c *gin.Context) error {
 	return nil
 }
 
-// answerFaults shows the table as it stands, counts as far as they are left.
+// answerFaults answers with the current table, which has the remaining counts.
 func (d *door) answerFaults(c *gin.Context) error {
 	table := faultTable{Faults: []fault{}}
 	for _, rule := range d.Engine.Faults.List() {
@@ -111,7 +110,7 @@ func (d *door) answerFaults(c *gin.Context) error {
 	return nil
 }
 
-// check tells what is wrong with f, which stands at pointer.
+// check returns the faults of f, which is at pointer.
 func (f fault) check(pointer string) []web.Fault {
 	var wrong []web.Fault
 	expect := func(holds bool, field, detail string) {
@@ -140,7 +139,7 @@ func (f fault) probability() float64 {
 	return *f.Probability
 }
 
-// delay is 0 where there is none or it cannot be read, which check tells apart.
+// delay returns the delay, 0 if there is none or it cannot be parsed; check distinguishes the two.
 func (f fault) delay() time.Duration {
 	d, err := time.ParseDuration(f.Delay)
 	if err != nil {

@@ -8,14 +8,13 @@ import (
 	"otpbridge/server/web"
 )
 
-// guard keeps web pages out. The developer's browser is inside the loopback fence, and every
-// page it shows can send requests from there.
+// guard refuses requests of web pages. The developer's browser runs on this machine, and every page in it can send
+// requests to loopback.
 //
-// A page of another origin can send a POST but not read the answer: changing calls from another
-// origin are refused. A page whose own name was made to resolve to 127.0.0.1 (DNS rebinding)
-// is of the same origin for the browser and could read every code: such a request names the
-// page's host, so on loopback only hosts that no attacker's DNS answers for are served. A
-// client that is no browser sends neither header and passes.
+// A page of another origin can send a POST but cannot read the answer, so calls from another origin that change
+// something are refused. A page whose own name resolves to 127.0.0.1 (DNS rebinding) is of the same origin for the
+// browser and could read every code. Its requests have the page's name as Host, so on loopback only hosts that do not
+// depend on DNS are served. Clients that are not browsers pass, because they send no Origin.
 func (d *door) guard(c *gin.Context) {
 	if err := d.refusePage(c.Request); err != nil {
 		d.errors.Refuse(c, err)

@@ -17,11 +17,11 @@ const (
 	maxMessages     = 500
 	maxWait         = 30 * time.Second
 
-	// writeTime is how long a client may take to receive what is written to it at once.
+	// writeTime is how long a client may take to receive one write.
 	writeTime = 10 * time.Second
 )
 
-// credentials lists the demo accounts with everything needed to call as one of them.
+// credentials answers with the demo accounts and all their credentials.
 func (d *door) credentials(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
@@ -30,9 +30,9 @@ func (d *door) credentials(c *gin.Context) error {
 	return nil
 }
 
-// messages answers what would have been sent, newest first. With wait it answers as soon as there is a
-// match, at the latest when the wait is over or the server stops. A wait without after matches only what
-// comes while it waits: an older message is the code of another run, which a test would take for its own.
+// messages answers with the messages that would have been sent, newest first. With wait it answers at the first match,
+// or when the wait is over or the server stops. A wait without after matches only messages that come while it waits: a
+// test would take an older one, of an earlier run, for its own.
 func (d *door) messages(c *gin.Context) error {
 	q := web.ReadQuery(c, "account", "to", "after", "limit", "wait")
 	wanted := engine.MessageQuery{
@@ -64,11 +64,11 @@ func (d *door) messages(c *gin.Context) error {
 	return answerList(c, found)
 }
 
-// onlyNewer is the note of a wait that ended without a message.
+// onlyNewer is the note in the answer to a wait that ended without a message.
 const onlyNewer = "no message came; without after, wait answers only messages that are newer than the request. " +
 	"Leave wait out for those that are there, or give after"
 
-// awaitNew waits for messages that are not there yet.
+// awaitNew waits for new messages.
 func (d *door) awaitNew(ctx context.Context, c *gin.Context, wanted engine.MessageQuery, wait time.Duration) error {
 	limit := wanted.Limit
 	wanted.Limit = maxMessages
@@ -100,7 +100,7 @@ func (d *door) clearMessages(c *gin.Context) error {
 	return nil
 }
 
-// relay really sends one message, to somebody whom the settings allow.
+// relay really sends one message, to a recipient that the settings allow.
 func (d *door) relay(c *gin.Context) error {
 	if err := web.ReadQuery(c).Err(); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (d *door) relay(c *gin.Context) error {
 	return nil
 }
 
-// untilStop is ctx that also ends when the server begins to stop.
+// untilStop returns a context that ends with ctx or when the server begins to stop.
 func (d *door) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {

@@ -15,24 +15,23 @@ import (
 
 const (
 	keptRequests = 200
-	maxQuery     = 4 << 10 // of what is kept of a query or a form
+	maxQuery     = 4 << 10 // bytes that are kept of a query or a form
 	maxAnswer    = 4 << 10
 )
 
-// Recorder remembers the latest calls of the doors it stands in front of, for
-// GET /sandbox/requests. It is a ring in memory: old calls make room for new ones, all are gone
-// when the process ends, and none is in the log.
+// Recorder remembers the latest calls of the doors, for GET /sandbox/requests. It is a ring in memory: new calls
+// replace old ones, none survives the process, and none is logged.
 //
 // The zero value is ready to use. It is safe for concurrent use.
 type Recorder struct {
 	mu      sync.Mutex
 	calls   [keptRequests]call
-	answers [keptRequests][]byte // of the calls, in memory that the calls after them use again
-	count   int                  // all that were ever recorded
+	answers [keptRequests][]byte // of the calls; later calls reuse the memory
+	count   int                  // of all recorded calls
 }
 
-// call is one request as it came. It is redacted when it is shown, not here: this runs for
-// every request, that for the few somebody looks at. It never holds an access key.
+// call is one request as it came, without its key. It is redacted when it is shown, not when it is recorded: every
+// request is recorded, but few are shown.
 type call struct {
 	requestID  string
 	at         time.Time
@@ -45,13 +44,13 @@ type call struct {
 	hasForm    bool
 	json       string
 	hasJSON    bool
-	carriers   carrierSet // those that carried a key
+	carriers   carrierSet // the headers that carried a key
 	department string
 	account    string
 	kind       string
 	reason     string
 	status     int
-	answer     string // filled in when it is looked at
+	answer     string // set when the call is read
 }
 
 // Record is the middleware that records the calls of the routes it is used on.
@@ -95,7 +94,7 @@ func (r *Recorder) Record(c *gin.Context) {
 	r.add(made, answer.head)
 }
 
-// add copies the head of the answer, since the rest of what holds it ends with the request.
+// add records a call. It copies the answer, whose memory is reused after the request.
 func (r *Recorder) add(made call, answer []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +103,7 @@ func (r *Recorder) add(made call, answer []byte) {
 	r.count++
 }
 
-// latest is a copy of what is remembered, newest first.
+// latest returns a copy of the recorded calls, newest first.
 func (r *Recorder) latest() []call {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,7 +124,7 @@ func (r *Recorder) Clear() {
 	r.calls, r.answers, r.count = [keptRequests]call{}, [keptRequests][]byte{}, 0
 }
 
-// captured keeps the head of what the handler reads of a body.
+// captured keeps the beginning of a body that the handler reads.
 type captured struct {
 	io.ReadCloser
 	head []byte
@@ -137,11 +136,11 @@ func (b *captured) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// answering keeps the head of what the handler writes.
+// answering keeps the beginning of the answer that the handler writes.
 type answering struct {
 	gin.ResponseWriter
 	head  []byte
-	first [96]byte // where head begins: longer than every text of the servlets' own
+	first [96]byte // the first memory of head: longer than every text of the servlets
 }
 
 // Unwrap lets http.ResponseController find the connection.
@@ -184,7 +183,7 @@ func carriersIn(header http.Header) (set carrierSet) {
 	return set
 }
 
-// names are the headers of the set, as people write them.
+// names returns the headers of the set, as people write them.
 func (s carrierSet) names() (names []string) {
 	for i, carrier := range carriers {
 		if s&(1<<i) != 0 {
@@ -194,7 +193,7 @@ func (s carrierSet) names() (names []string) {
 	return names
 }
 
-// cut keeps at most n bytes of whole characters, in memory of its own where that is less than all.
+// cut returns at most n bytes of s, in whole characters. If it shortens s, it copies, so that the rest can be freed.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -11,18 +11,18 @@ import (
 	"otpbridge/server/web"
 )
 
-// The JSON of the API is shown by what is known to be harmless, like everything here: the names
-// of its members, and the values of those that are words of the protocol.
+// Only what is known to be harmless is shown of the API's JSON: the names of members, and the values of members that
+// are words of the protocol.
 
-// shownMembers are the members whose values can be no secret and nobody's, if they look like what
-// they are to be.
+// shownMembers are the members whose values are shown, if they have the expected form: they cannot be secrets or
+// personal data.
 var shownMembers = []string{
 	"method", "type", "template", "locale", "ttl", "length", "fallback", "valid", "reason", "attempts_remaining",
 	"resends_remaining", "attempts", "status", "created_at", "expires_at", "verified_at", "code", "title", "number",
 	"at", "sends", "errors", "pointer",
 }
 
-// maskedMembers are masked as the servlets' parameters are.
+// maskedMembers are masked like the servlets' parameters.
 var maskedMembers = map[string]func(string) string{
 	"to":    maskedTo,
 	"email": maskedMail,
@@ -36,14 +36,14 @@ func maskedTo(to string) string {
 	return maskedNumber(to)
 }
 
-// A word of the protocol, or a pointer to a member that has one for a name; and a time.
+// harmlessWord matches a word of the protocol, or a pointer to a member with such a name. plainTime matches a time.
 var (
 	harmlessWord = regexp.MustCompile(`^/?[A-Za-z][A-Za-z_/ -]{0,23}$`)
 	plainTime    = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}Z$`)
 )
 
-// redactedJSON is a JSON object as it may be shown, and whether it could be read to its end. What
-// cannot be read is not shown at all: a body that is no JSON may be anything.
+// redactedJSON returns a JSON object redacted, and whether it could be read to its end. A body that cannot be read is
+// not shown at all, because it may contain anything.
 func redactedJSON(text string) (shown string, whole bool) {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
@@ -82,8 +82,8 @@ func redactedMembers(members map[string]any) map[string]any {
 	return shown
 }
 
-// redactedValue is the value of a member that is shown, as far as it is what it is to be: somebody
-// may have put a code where the method belongs. A number of three digits is no code.
+// redactedValue returns the value of a shown member, redacted if it does not have the expected form: a client may have
+// put a code into another member. A number of three digits is not a code.
 func redactedValue(value any) any {
 	switch value := value.(type) {
 	case string:
@@ -110,8 +110,8 @@ func redactedValue(value any) any {
 	return redacted
 }
 
-// shownAnswer is what was answered. The servlets' texts are nobody's; of JSON only what is known
-// to be harmless is shown, and of what is cut off nothing.
+// shownAnswer returns an answer as it may be shown. The servlets' texts are shown whole. JSON is redacted, and not
+// shown at all if it was cut off.
 func shownAnswer(answer string) string {
 	if !strings.HasPrefix(answer, "{") {
 		return answer
@@ -120,7 +120,7 @@ func shownAnswer(answer string) string {
 	return shown
 }
 
-// jsonWord is a body as an argument of curl, with variables of the shell for what is secret.
+// jsonWord returns a body as an argument of curl, with shell variables for secrets.
 func jsonWord(text string) string {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
@@ -141,5 +141,5 @@ func jsonWord(text string) string {
 	return word
 }
 
-// bodyVariables are what stands in a curl for the values of these members.
+// bodyVariables are the shell variables that replace the values of these members in a curl command.
 var bodyVariables = map[string]string{"to": "TO", "email": "EMAIL", "code": "OTP", "id": "ID"}

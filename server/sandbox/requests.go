@@ -11,17 +11,17 @@ import (
 	"otpbridge/server/web"
 )
 
-// redacted stands for what is not shown at all.
+// redacted replaces values that are not shown.
 const redacted = "[redacted]"
 
-// parameter is one parameter of a call, in the order it was given; one that is given twice is
-// there twice, since that may be what is wrong with the call.
+// parameter is one parameter of a call. Lists of them have the order of the call. A parameter that was given twice is
+// in them twice, because that may be the call's fault.
 type parameter struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// Call is a recorded call as it may be shown.
+// Call is a recorded call, redacted.
 type Call struct {
 	RequestID  string            `json:"request_id"`
 	At         time.Time         `json:"at"`
@@ -34,7 +34,7 @@ type Call struct {
 	Body       string            `json:"body,omitempty"` // JSON, redacted
 	Account    string            `json:"account"`
 	Kind       string            `json:"kind"`
-	Reason     string            `json:"reason,omitempty"` // what exactly was wrong, where the answer does not say it
+	Reason     string            `json:"reason,omitempty"` // the exact fault, if the answer does not say it
 	Status     int               `json:"status"`
 	Answer     string            `json:"answer"`
 	Curl       string            `json:"curl"`
@@ -42,10 +42,10 @@ type Call struct {
 	guess string
 }
 
-// Guess is the servlets' parameter otp as it came, encrypted for most accounts; empty for a call without one.
+// Guess returns the servlets' otp parameter as it came, which most accounts encrypt; empty for a call without one.
 func (c Call) Guess() string { return c.guess }
 
-// Latest returns the latest calls of an account as they may be shown, newest first; of every account for "".
+// Latest returns the latest calls of an account, or for "" of every account, redacted and newest first.
 func (r *Recorder) Latest(account string, limit int) []Call {
 	var shown []Call
 	for _, made := range r.latest() {
@@ -59,8 +59,8 @@ func (r *Recorder) Latest(account string, limit int) []Call {
 	return shown
 }
 
-// requests shows the latest calls, newest first, with what was answered and a curl that makes
-// the call again once the variables in it are set.
+// requests answers with the latest calls, newest first, with their answers and a curl command that repeats the call
+// when its variables are set.
 func (d *door) requests(c *gin.Context) error {
 	q := web.ReadQuery(c, "account", "limit")
 	account, limit := q.Text("account"), q.Number("limit", defaultMessages, 1, keptRequests)
@@ -100,8 +100,8 @@ func (made call) shown() Call {
 	return s
 }
 
-// curl writes the call for a POSIX shell. Secrets and recipients are shell variables, so it can
-// be passed on as it stands; everything else is quoted, whoever wrote it.
+// curl returns the call as a command for a POSIX shell. Secrets and recipients are shell variables, so that the
+// command can be shared. Everything else is quoted.
 func (made call) curl(query, form []parameter) string {
 	words := []string{"curl", "-sS"}
 	usual := "GET"
@@ -109,14 +109,14 @@ func (made call) curl(query, form []parameter) string {
 	switch {
 	case made.hasForm, made.hasJSON:
 		usual = "POST"
-		queryFlag = "--url-query" // curl 7.87 or newer, needed in this case only
+		queryFlag = "--url-query" // needs curl 7.87 or newer
 	case len(query) > 0:
 		words = append(words, "--get")
 	}
 	switch made.method {
 	case usual:
 	case "HEAD":
-		words = append(words, "--head") // with -X curl would wait for a body
+		words = append(words, "--head") // with -X HEAD curl would wait for a body
 	default:
 		words = append(words, "-X", web.ShellWord(made.method))
 	}
@@ -145,22 +145,22 @@ func (made call) curl(query, form []parameter) string {
 	return strings.Join(words, " ")
 }
 
-// word is p as an argument of curl.
+// word returns p as an argument of curl.
 func (p parameter) word() string {
-	name := url.QueryEscape(shownName(p.Name)) // curl encodes what follows the = only
+	name := url.QueryEscape(shownName(p.Name)) // curl encodes only what follows the =
 	if variable, secret := variables[p.role()]; secret {
 		return web.ShellWord(name+"=") + `"$` + variable + `"`
 	}
 	return web.ShellWord(name + "=" + p.masked().Value)
 }
 
-// variables are what stands in a curl for the values of these parameters.
+// variables are the shell variables that replace the values of these parameters in a curl command.
 var variables = map[string]string{"mobile": "MOBILE", "email": "EMAIL", "otp": "OTP", "to": "TO"}
 
-// role is what the servlets take p for: they trim names of blanks.
+// role returns the name that the servlets read for p: they trim blanks of names.
 func (p parameter) role() string { return strings.ToLower(strings.TrimSpace(p.Name)) }
 
-// parameters reads the pairs of a query or form in order, and reports whether all could be read.
+// parameters returns the pairs of a query or form in order, and whether all could be read.
 func parameters(raw string) ([]parameter, bool) {
 	if raw == "" {
 		return nil, true
@@ -189,8 +189,8 @@ func masked(given []parameter) []parameter {
 	return shown
 }
 
-// masked is p as it may be shown. It goes by what is known to be harmless: the value of a
-// parameter nobody knows could be anything, such as the access key in the wrong place.
+// masked returns p redacted. It shows only what is known to be harmless: the value of an unknown parameter can be
+// anything, such as a misplaced access key.
 func (p parameter) masked() parameter {
 	name := shownName(p.Name)
 	switch p.role() {
@@ -215,7 +215,7 @@ func (p parameter) masked() parameter {
 
 var plainName = regexp.MustCompile(`^ ?[A-Za-z][A-Za-z_-]{0,23} ?$`)
 
-// shownName is a parameter's name, unless it looks like a value that lost its name.
+// shownName returns a parameter's name, redacted if it looks like a value without a name.
 func shownName(name string) string {
 	if plainName.MatchString(name) {
 		return name
@@ -228,8 +228,7 @@ var (
 	plainText  = regexp.MustCompile(`^[A-Za-z0-9 ._:%/~-]{0,64}$`)
 )
 
-// maskedText shows short harmless text, without any run of digits that could be a number or a
-// code.
+// maskedText shows short harmless text, but not runs of digits that could be a number or a code.
 func maskedText(text string) string {
 	if !plainText.MatchString(text) {
 		return redacted
@@ -237,7 +236,7 @@ func maskedText(text string) string {
 	return longDigits.ReplaceAllStringFunc(text, maskedNumber)
 }
 
-// maskedNumber keeps the last two characters of anything long enough that they tell nothing.
+// maskedNumber keeps the last two characters of a number, if it is long enough that they do not reveal it.
 func maskedNumber(number string) string {
 	runes := []rune(number)
 	kept := 0
@@ -247,7 +246,7 @@ func maskedNumber(number string) string {
 	return strings.Repeat("•", min(len(runes)-kept, 16)) + string(runes[len(runes)-kept:])
 }
 
-// maskedMail keeps the domain, which is where a typing mistake would be.
+// maskedMail keeps the domain, where a typing error is likely.
 func maskedMail(mail string) string {
 	at := strings.LastIndexByte(mail, '@')
 	if at < 1 || !plainText.MatchString(mail[at+1:]) {
@@ -256,14 +255,14 @@ func maskedMail(mail string) string {
 	return "•••@" + maskedText(mail[at+1:])
 }
 
-// keyWords are the headers that carry a key, as arguments of curl.
+// keyWords are the headers that carry a key, as arguments of curl, by header.
 var keyWords = map[string]string{
 	"access_key":    `"access_key: $ACCESS_KEY"`,
 	"X-API-Key":     `"X-API-Key: $API_KEY"`,
 	"Authorization": `"Authorization: Bearer $API_KEY"`,
 }
 
-// shownURL is where the call went, as a word of curl. The id of a challenge is whoever's it is.
+// shownURL returns the call's URL as an argument of curl. A variable replaces the id of a challenge.
 func (made call) shownURL() string {
 	address := func(path string) string {
 		return web.ShellWord("http://" + made.host + (&url.URL{Path: path}).EscapedPath())
@@ -274,12 +273,12 @@ func (made call) shownURL() string {
 	return address(shownPath(made.path))
 }
 
-// statusPath is what stands before an id in a path.
+// statusPath is the part of a path before a challenge's id.
 const statusPath = "/v1/status/"
 
 var servletPath = regexp.MustCompile(`^[A-Za-z0-9/._~-]{1,128}$`)
 
-// shownPath is the path without path parameters: ;jsessionid is somebody's session.
+// shownPath returns the path without path parameters, because ;jsessionid is a session's secret.
 func shownPath(path string) string {
 	path, _, _ = strings.Cut(path, ";")
 	if strings.HasPrefix(path, statusPath) {

@@ -1,15 +1,13 @@
-// Package sandbox is the door for people and tests who try things: it shows what would have
-// been sent, turns clocks forward, makes accounts to throw away and lets parts of the server
-// fail on purpose. It exists in mode sandbox only.
+// Package sandbox is the API for trying and testing integrations. It shows messages that would have been sent, moves
+// clocks forward, makes throwaway accounts and injects faults. It exists only in sandbox mode.
 //
-// It promises strict input (an unknown field, a field given twice or a value of the wrong type
-// is refused and named, since a test that sets "otp_lenght" and passes proves nothing) and
-// errors in the one form of RFC 9457, which never hold a stack, SQL or a secret.
+// It promises strict input: it refuses and names an unknown field, a field given twice and a value of the wrong type,
+// because a test that sets "otp_lenght" and passes proves nothing. Errors have the form of RFC 9457, and never contain
+// a stack, SQL or a secret.
 //
-// No credential is asked: whoever reaches the address reads every code. What stands between it
-// and the rest of the world is that the sandbox listens on loopback, and the guard that keeps
-// web pages in the developer's own browser out. What the calls do is the engine's; this
-// package reads requests, calls the engine once and writes answers.
+// It needs no credential: whoever reaches the address can read every code. It is protected because the sandbox listens
+// on loopback by default, and because guard refuses web pages in the developer's browser. The package reads requests,
+// calls the engine and writes answers; the engine does the work.
 package sandbox
 
 import (
@@ -28,8 +26,8 @@ type Options struct {
 	Engine   *engine.Engine
 	Manage   *manage.Manager
 	Requests *Recorder
-	// Stopping is closed when the server begins to stop: whoever waits for a message is
-	// answered then, or the wait would hold up the shutdown.
+	// Stopping is closed when the server begins to stop. Requests that wait for a message are answered then, so that
+	// they do not delay the shutdown.
 	Stopping <-chan struct{}
 	Log      *slog.Logger
 }
@@ -64,10 +62,10 @@ func Mount(routes gin.IRouter, o Options) {
 	calls.POST("/reset", d.handler(d.reset))
 }
 
-// handler runs one call. What it returns is rendered here and nowhere else.
+// handler returns the handler of a call. It answers the call's error.
 func (d *door) handler(call func(c *gin.Context) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		// Answers hold codes and keys.
+		// Answers contain codes and keys.
 		c.Header("Cache-Control", "no-store")
 		c.Header("X-Content-Type-Options", "nosniff")
 		if err := call(c); err != nil {
@@ -79,10 +77,10 @@ func (d *door) handler(call func(c *gin.Context) error) gin.HandlerFunc {
 // list is the answer of every call that lists something.
 type list[T any] struct {
 	Data []T    `json:"data"`
-	Note string `json:"note,omitempty"` // why it may be empty although something was expected
+	Note string `json:"note,omitempty"` // why it may be unexpectedly empty
 }
 
-// answerList writes items as a list that is [] and not null when there are none.
+// answerList answers with items; without items the list is [], not null.
 func answerList[T any](c *gin.Context, items []T) error {
 	if items == nil {
 		items = []T{}

@@ -16,18 +16,17 @@ import (
 )
 
 const (
-	// heartbeat keeps proxies from closing a stream that is merely quiet.
+	// heartbeat is the pause between two comments that keep proxies from closing a quiet stream.
 	heartbeat = 15 * time.Second
-	// lookBack is how often a stream looks for messages that came late.
+	// lookBack is the pause between two searches for messages that were committed late.
 	lookBack = time.Second
-	// settled is when no message can come late any more: an operation gets its id before it is
-	// queued, and is committed or given up within a few seconds.
+	// settled is the age after which no message can appear late: an operation gets its id before it is queued, and is
+	// committed or abandoned within a few seconds.
 	settled = 10 * time.Second
 )
 
-// stream sends messages as they come, as server-sent events. It starts at the present unless
-// after, or the Last-Event-ID of a browser that reconnects, says otherwise, and ends with the
-// request or the server.
+// stream sends messages as they come, as server-sent events. It starts with new messages, or after the one in after or
+// in the Last-Event-ID of a browser that reconnects. It ends with the request or the server.
 func (d *door) stream(c *gin.Context) error {
 	q := web.ReadQuery(c, "account", "to", "after")
 	f := follower{engine: d.Engine, told: make(map[string]time.Time), query: engine.MessageQuery{
@@ -46,7 +45,7 @@ func (d *door) stream(c *gin.Context) error {
 	}
 
 	c.Header("Content-Type", "text/event-stream")
-	c.Header("X-Accel-Buffering", "no") // nginx would hold events back
+	c.Header("X-Accel-Buffering", "no") // otherwise nginx buffers the events
 	if send(c, ": one event for every message\n\n") != nil {
 		return nil
 	}
@@ -56,7 +55,7 @@ func (d *door) stream(c *gin.Context) error {
 			return nil
 		}
 		if err != nil {
-			// The status has gone out; all that is left is to end, and the client asks again.
+			// The status has been sent, so the stream can only end. The client reconnects.
 			d.Log.ErrorContext(ctx, "message stream ended", "request_id", web.RequestOf(c).LogID, "error", err)
 			return nil
 		}
@@ -73,19 +72,18 @@ func (d *door) stream(c *gin.Context) error {
 
 // follower reads the inbox as it grows, each message once.
 //
-// Ids are in the order in which operations began, which is not quite the order in which they
-// were committed: of two at once, the one with the smaller id may appear second. So a follower
-// that only ever asked for what is newer than the newest would now and then miss one. This one
-// reads the latest seconds again and leaves out what it has told.
+// Ids have the order in which operations began, which can differ from the order in which they were committed: the
+// smaller id may appear second. A follower that asked only for messages after the newest one would sometimes miss one.
+// So this one reads the last seconds again, and skips messages that it has sent.
 type follower struct {
 	engine *engine.Engine
-	query  engine.MessageQuery  // After: up to here everything has been told
-	told   map[string]time.Time // the messages above that which have been told, and when
-	newest string               // of all that have been told
+	query  engine.MessageQuery  // all messages up to After have been sent
+	told   map[string]time.Time // when messages newer than After were sent
+	newest string               // the newest message that was sent
 }
 
-// begin makes the present the start, unless the query has another one. It also refuses what
-// cannot be asked for while the answer can still be a refusal.
+// begin starts at the newest message, unless the query has another start. It also checks the query, while the answer
+// can still be a refusal.
 func (f *follower) begin(ctx context.Context) error {
 	present, err := f.engine.Inbox.List(ctx, f.query)
 	if err != nil || f.query.After != "" {
@@ -98,7 +96,7 @@ func (f *follower) begin(ctx context.Context) error {
 	return nil
 }
 
-// next waits for messages, at most for patience, and returns those that have not been told, oldest first.
+// next waits for messages, at most for patience, and returns those that have not been sent, oldest first.
 func (f *follower) next(ctx context.Context, patience time.Duration) ([]engine.Message, error) {
 	newer := f.query
 	newer.After, newer.Limit = max(f.newest, f.query.After), 1
@@ -124,7 +122,7 @@ func (f *follower) remember(messages []engine.Message) {
 	}
 }
 
-// settle moves the start up to the newest message that none can come before any more.
+// settle moves After up to the newest message before which no message can appear any more.
 func (f *follower) settle() {
 	for _, id := range slices.Sorted(maps.Keys(f.told)) {
 		if time.Since(f.told[id]) < settled {
@@ -135,7 +133,7 @@ func (f *follower) settle() {
 	}
 }
 
-// events writes messages in the form of the stream; none is the heartbeat.
+// events formats messages for the stream; without messages it returns the heartbeat.
 func events(messages []engine.Message) (string, error) {
 	if len(messages) == 0 {
 		return ": still here\n\n", nil
@@ -151,7 +149,7 @@ func events(messages []engine.Message) (string, error) {
 	return text, nil
 }
 
-// send writes text out at once. The error means that the client is gone.
+// send writes and flushes text. An error means that the client is gone.
 func send(c *gin.Context, text string) error {
 	web.Allow(c, writeTime)
 	if _, err := c.Writer.WriteString(text); err != nil {
