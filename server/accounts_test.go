@@ -76,7 +76,7 @@ func TestAccounts_ThePageIsTheColumns(t *testing.T) {
 	require.Contains(t, page(t, "../README.md"), "(server/doc/accounts.md)")
 }
 
-// A column that is added is described, and nothing is described that is not there.
+// Every column is described, and only existing columns are.
 func TestAccounts_EveryColumnIsDescribed(t *testing.T) {
 	s := boot(t, variables(t)...)
 	a := s.do("POST", "/sandbox/accounts", "")
@@ -103,7 +103,7 @@ func TestAccounts_EveryColumnIsDescribed(t *testing.T) {
 	require.Len(t, columns, len(described))
 }
 
-// The ranges on the page are those that an account is held to.
+// The ranges on the page are those that an account is checked against.
 func TestAccounts_TheRangesAreTrue(t *testing.T) {
 	judged := 0
 	for _, column := range otp.Columns() {

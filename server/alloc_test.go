@@ -15,9 +15,9 @@ import (
 	"otpbridge/testclient/load"
 )
 
-// Garbage is collected on the cores that serve. These are all allocations of the process at 64
-// connections: net/http, routing, the log, the engine and what the store does for a whole batch,
-// shared by those in it. The load generator allocates nothing.
+// The garbage collector uses the cores that serve, so allocations are limited. The test counts all allocations of the
+// process at 64 connections: net/http, routing, the log, the engine, and the store's work for a batch, divided among
+// its operations. The load generator allocates nothing.
 func TestServlets_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
 	s := startStack(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
 	cycle := s.servlets.Cycle()
@@ -47,21 +47,21 @@ func TestV1_ARequestStaysBelowItsCeilingOfAllocations(t *testing.T) {
 	require.LessOrEqual(t, both/2, float64(v1AllocationCeiling))
 }
 
-// The ceilings are what a request may allocate, hardly more than it does: they keep the numbers
-// from creeping up.
+// The ceilings are how much a request may allocate. They are just above the current numbers, so that these do not
+// creep up.
 const (
 	allocationCeiling   = 60
 	v1AllocationCeiling = 210
 	allocationCycles    = 10_000
 )
 
-// allocations counts those of one cycle, when the server is warm.
+// allocations returns the number of allocations of one cycle on a warm server.
 func (s *stack) allocations(t *testing.T, cycle []load.Step) float64 {
 	s.drive(t, 1000, cycle)
 	return allocations(t, func() { s.drive(t, allocationCycles, cycle) })
 }
 
-// allocations is how many a cycle makes of those that do makes.
+// allocations returns the number of allocations of do, divided by its cycles.
 func allocations(t *testing.T, do func()) float64 {
 	t.Helper()
 	var before, after runtime.MemStats

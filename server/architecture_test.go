@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The page on architecture says which tests hold a change together, as `TestA`, `TestB` in `package`: they exist.
+// The tests that the page on architecture names, as `TestA`, `TestB` in `package`, exist.
 func TestArchitecture_TheTestsThatItNamesExist(t *testing.T) {
 	_, changes, found := strings.Cut(page(t, "doc/architecture.md"), "## Where each change is made")
 	require.True(t, found)

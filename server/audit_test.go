@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The page's own commands, and those of the page of alerts, beside a production server, and what a call of it leaves in
-// the log.
+// The commands of the pages on the audit log and on alerts work beside a production server, and a call leaves its
+// entry in the log.
 func TestAudit_ThePagesCommandsWork(t *testing.T) {
 	needs(t, "bash", "curl")
 	folder := t.TempDir()

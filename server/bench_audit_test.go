@@ -13,9 +13,9 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// BenchmarkAudit is what the record of every call costs: two servers in this process, one with and one without it,
-// have their turns one after the other. It reports by how much more processor time the one takes for a cycle of the
-// servlets, the median of the turns in percent; with MariaDB without the database's own share.
+// BenchmarkAudit measures what recording every call costs. Two servers in this process, one with and one without the
+// record, take turns. It reports how much more processor time the first needs for a cycle of the servlets: the median
+// of the turns, in percent. With MariaDB, the database's own processor time is not counted.
 func BenchmarkAudit(b *testing.B) {
 	for name, url := range map[string]func() string{
 		"sqlite":  func() string { return "sqlite:" + filepath.Join(b.TempDir(), "otp.db") },
@@ -38,12 +38,12 @@ func BenchmarkAudit(b *testing.B) {
 			}
 			slices.Sort(costs)
 			b.ReportMetric(costs[turns/2], "%cost")
-			b.ReportMetric(0, "ns/op") // says nothing
+			b.ReportMetric(0, "ns/op") // hide a meaningless number
 		})
 	}
 }
 
-// processorTime is what the process takes to do something, in seconds.
+// processorTime returns the processor time that the process needs for do, in seconds.
 func processorTime(t testing.TB, do func()) float64 {
 	t.Helper()
 	used := func() float64 {

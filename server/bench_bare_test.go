@@ -10,10 +10,10 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// The measure of the benchmark is what the same HTTP stack costs that does nothing: a process
-// of its own, which is this test binary once more, with a gin route that answers a constant.
+// The benchmark compares servers with a process that uses the same HTTP stack but does nothing: this test binary as a
+// server, with a gin route that answers a constant.
 
-// bareVariable makes this binary that server instead of a run of tests.
+// bareVariable in the environment makes this binary serve instead of running tests.
 const bareVariable = "OTPBRIDGE_TEST_BARE"
 
 const bareText = "Answered successfully"
@@ -25,7 +25,7 @@ func bareHandler() http.Handler {
 	return router
 }
 
-// serveBare tells its URL on stdout and serves until stdin ends, which it does with its parent.
+// serveBare prints its URL and serves until stdin ends, which happens when its parent ends.
 func serveBare() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

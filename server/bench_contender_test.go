@@ -18,7 +18,7 @@ import (
 	"otpbridge/testclient/load"
 )
 
-// contender is one of the servers that are compared, and what it was asked so far.
+// contender is one of the servers that are compared, and its requests so far.
 type contender struct {
 	*measured
 	t      *testing.T
@@ -65,7 +65,7 @@ func newContender(t *testing.T, name string) *contender {
 	return &contender{t: t, name: name, cycle: benchServlets(t).Cycle(), home: t.TempDir()}
 }
 
-// onSQLite starts the program on a new database, into which another connection looks.
+// onSQLite starts the program on a new database, and opens a second connection to it.
 func (c *contender) onSQLite() {
 	c.t.Helper()
 	path := filepath.Join(c.t.TempDir(), "otp.db")
@@ -88,9 +88,8 @@ func (c *contender) on(databaseURL string) {
 
 func (c *contender) start() { c.measured = startMeasured(c.t, c.home, c.url, c.more...) }
 
-// throughTheOutbox lets what c sends leave the process, for a channel that drops it. All at once
-// begin with a number of one range, which without a right code would soon be stopped; the guard is
-// on all the same, since it is part of what such a send costs.
+// throughTheOutbox makes c send through the outbox, to a channel that drops messages. All numbers are of one range,
+// which the cost guard would soon stop without right codes. The guard stays on because it is part of a send's cost.
 func (c *contender) throughTheOutbox() {
 	c.more = []string{"OTPBRIDGE_SMS_CHANNELS=discard:", "OTPBRIDGE_PREFIX_UNVERIFIED=1000"}
 }
@@ -141,8 +140,7 @@ func (c *contender) load(concurrency int, duration time.Duration) *load.Result {
 	return result
 }
 
-// hold holds the server to what it said: every answer must have been right, and the database
-// must hold exactly what was answered.
+// hold checks that every answer was right, and that the database contains exactly what was answered.
 func (c *contender) hold(result *load.Result) {
 	c.t.Helper()
 	for _, failure := range result.Failures {
@@ -160,7 +158,7 @@ func (c *contender) hold(result *load.Result) {
 	c.stored.Verified += verified
 	if c.more != nil {
 		c.stored.Delivered += generated
-		// A send is answered when its channel has taken it, a moment before the outbox says so.
+		// A send is answered when its channel has accepted it, a moment before the outbox records that.
 		eventually(c.t, "every delivery has ended", func() bool {
 			var open int
 			require.NoError(c.t, c.db.QueryRow(`SELECT COUNT(*) FROM deliveries WHERE leased_until IS NOT NULL`).Scan(&open))
@@ -170,7 +168,7 @@ func (c *contender) hold(result *load.Result) {
 	require.Equal(c.t, c.stored, rowsOf(c.t, c.db), "%s: the rows are not what was answered", c.name)
 }
 
-// rows is what a database holds.
+// rows counts the rows of a database.
 type rows struct {
 	Recipients int
 	Charged    int // recipients with a send in their window
@@ -211,7 +209,7 @@ func (c *contender) rates() (rates []float64) {
 	return rates
 }
 
-// of is the median of one figure over all turns.
+// of returns the median of a figure over all turns.
 func of(c *contender, figure func(turn) time.Duration) time.Duration {
 	var values []time.Duration
 	for _, turn := range c.turns {
@@ -226,8 +224,8 @@ func (c *contender) cpuACycle() time.Duration {
 	return of(c, func(t turn) time.Duration { return t.cpu })
 }
 
-// inTurn lets the contenders run one after the other, again and again, and the first once more at
-// the end, so that each turn of another stands between two of the first.
+// inTurn runs the contenders one after the other, turns times, and the first once more at the end, so that each turn
+// of another is between two turns of the first.
 func inTurn(contenders []*contender, turns, concurrency int, duration time.Duration) {
 	for range turns {
 		for _, c := range contenders {
@@ -237,8 +235,8 @@ func inTurn(contenders []*contender, turns, concurrency int, duration time.Durat
 	contenders[0].turn(concurrency, duration)
 }
 
-// ratios is how c did in each turn, to the mean of what first did before and after it. Whatever
-// slows the machine for a while slows both, so these count and not the rates.
+// ratios returns for each turn of c its rate divided by the mean rate of first before and after it. Something that
+// slows the machine for a while slows both, so the ratios count and not the rates.
 func (c *contender) ratios(first *contender) (ratios []float64) {
 	for i, turn := range c.turns {
 		ratios = append(ratios, turn.rate/((first.turns[i].rate+first.turns[i+1].rate)/2))
@@ -246,7 +244,7 @@ func (c *contender) ratios(first *contender) (ratios []float64) {
 	return ratios
 }
 
-// peakResident is the most memory that the server had resident while it served.
+// peakResident returns the server's peak of resident memory under load.
 func (c *contender) peakResident(concurrency int, duration time.Duration) (peak int) {
 	c.t.Helper()
 	ended := make(chan struct{})
@@ -270,8 +268,8 @@ func (c *contender) peakResident(concurrency int, duration time.Duration) (peak 
 	return peak
 }
 
-// restart stops the server and starts it on what it left, several times, and tells how long it
-// took each time until it was ready.
+// restart stops the server and starts it again, several times, and returns how long each start took until it was
+// ready.
 func (c *contender) restart(times int) (ready []time.Duration) {
 	c.t.Helper()
 	for range times {
@@ -282,7 +280,7 @@ func (c *contender) restart(times int) (ready []time.Duration) {
 	return ready
 }
 
-// bench skips a benchmark unless it was asked for, and gives a folder for its databases.
+// bench skips a benchmark unless it was asked for, and returns a folder for its databases.
 func bench(t *testing.T) (folder string) {
 	t.Helper()
 	if os.Getenv("BENCH") == "" {
@@ -292,7 +290,7 @@ func bench(t *testing.T) (folder string) {
 	return filepath.Clean(t.TempDir())
 }
 
-// short is a duration with three digits.
+// short formats a duration with three digits.
 func short(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:

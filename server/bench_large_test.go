@@ -21,14 +21,14 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// What a large database holds before the load begins.
+// The rows of a large database before the load begins.
 const (
 	largeEvents = 1_000_000
 	largeLive   = 100_000 // challenges, with their recipients
 )
 
-// TestBenchLarge is make bench-large: what a long history and many live challenges cost. The
-// empty database is a new one in each turn; the large one keeps what it is asked for.
+// TestBenchLarge is make bench-large. It measures the cost of a long history and many live challenges. The empty
+// database is new in each turn; the large one keeps growing.
 func TestBenchLarge(t *testing.T) {
 	bench(t)
 	databases := map[string]func(*contender){"SQLite": (*contender).onSQLite}
@@ -101,7 +101,7 @@ func benchLarge(t *testing.T, name string, open func(*contender)) []promise {
 	return append(promises, started, longest(name+", p95 of the console's slowest page", pages, 0, 50*time.Millisecond))
 }
 
-// pageTimes asks for every page of the console, prints how long it took, and returns the slowest's p95.
+// pageTimes loads every page of the console, prints how long each took, and returns the slowest page's p95.
 func pageTimes(t *testing.T, name, url string) (slowest time.Duration) {
 	t.Helper()
 	for _, page := range sandboxPages {
@@ -124,10 +124,9 @@ func pageTimes(t *testing.T, name, url string) (slowest time.Duration) {
 	return slowest
 }
 
-// fillHistory stores what a server of some age has: pairs of a send and its verification over
-// the last 29 days, all still within their retention, and the live challenges of the last five
-// minutes with their recipients and sends. What is sealed or derived in a real row is random here;
-// nothing in a cycle opens a row of anybody else.
+// fillHistory stores the rows of an older server: pairs of a send and its verification over the last 29 days, all
+// within their retention, and the live challenges of the last five minutes with their recipients and sends. Values
+// that are sealed or derived in real rows are random here, because a cycle opens only its own rows.
 func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
 	t.Helper()
 	const account, environment, retention = "10000000000001", "test", 29 * 24 * time.Hour
@@ -152,7 +151,7 @@ func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
 		at := now.Add(-5*time.Minute + time.Duration(i)*5*time.Minute/largeLive)
 		recipient, hash, challenge, millis := timeOrderedID(at), random(16), timeOrderedID(at), at.UnixMilli()
 		event(at, "sent", hash, challenge, 1)
-		// A window is its moments as varints; see the store.
+		// A window is stored as varints of its times; see the store.
 		recipients.add(recipient, hash, account, environment, random(45), "+91••••••1234",
 			1, 1, binary.AppendVarint(nil, millis), nil, 0, nil, nil, millis)
 		challenges.add(challenge, recipient, 1, random(16), 1, "k1", random(16),
@@ -163,7 +162,7 @@ func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
 	challenges.flush()
 }
 
-// timeOrderedID is a UUID of version 7 (RFC 9562, section 5.7).
+// timeOrderedID returns a UUID of version 7 (RFC 9562, section 5.7).
 func timeOrderedID(at time.Time) []byte {
 	id := random(16)
 	binary.BigEndian.PutUint64(id, uint64(at.UnixMilli())<<16|uint64(id[6])<<8|uint64(id[7]))
@@ -177,7 +176,7 @@ func random(n int) []byte {
 	return b
 }
 
-// bulkInsert writes rows, many to a statement and many statements to a transaction.
+// bulkInsert writes rows: many in a statement, and many statements in a transaction.
 type bulkInsert struct {
 	t    *testing.T
 	db   *sql.DB

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// machineFacts is a line on what was measured on. What the system does not tell is left out.
+// machineFacts returns a line about the machine. Facts that the system does not provide are left out.
 func machineFacts() string {
 	facts := []string{fmt.Sprintf("%d cores", runtime.NumCPU())}
 	if processor := lineOf("/proc/cpuinfo", "model name"); processor != "" {
@@ -28,7 +28,7 @@ func machineFacts() string {
 	return strings.Join(append(facts, system, runtime.Version()), ", ")
 }
 
-// lineOf is the value of the first "name : value" line of a file.
+// lineOf returns the value of the first "name : value" line of a file.
 func lineOf(file, name string) string {
 	raw, _ := os.ReadFile(file)
 	for line := range strings.Lines(string(raw)) {
@@ -39,8 +39,7 @@ func lineOf(file, name string) string {
 	return ""
 }
 
-// fileSystemOf is the type of the file system that a folder is on: that of the longest mount
-// point above it.
+// fileSystemOf returns the type of a folder's file system: that of the longest mount point above it.
 func fileSystemOf(folder string) string {
 	mounts, _ := os.ReadFile("/proc/mounts")
 	kind, longest := "unknown file system", -1
@@ -56,7 +55,7 @@ func fileSystemOf(folder string) string {
 	return kind
 }
 
-// fsyncProbe is how long it takes to append 4 KiB to a file in folder and have it on disk.
+// fsyncProbe returns how long it takes to append 4 KiB to a file in folder and sync it to disk.
 func fsyncProbe(t *testing.T, folder string) (median, p99 time.Duration) {
 	t.Helper()
 	file, err := os.CreateTemp(folder, "fsync-*")

@@ -20,20 +20,20 @@ import (
 	"otpbridge/crypto"
 )
 
-// measured is a server under load, in a process of its own.
+// measured is a server under load, as a separate process.
 type measured struct {
 	url     string
 	command *exec.Cmd
 	ready   time.Duration // from its start until it said that it was ready
 }
 
-// benchCode is every code of the servers under load. It is derived all the same; only the
-// result is not used.
+// benchCode is the code that the servers under load use for every challenge. They still derive codes, but do not use
+// the result.
 const benchCode = "123456"
 
 var benchKeyring = crypto.NewKeyringText("k1")
 
-// measuredProgram is where the program is that is measured.
+// measuredProgram is the path of the measured program.
 var measuredProgram string
 
 // buildMeasured builds it by the Dockerfile's command, whose profile makes the compiler take
@@ -48,8 +48,8 @@ func buildMeasured(t *testing.T) {
 	require.NoError(t, err, string(out))
 }
 
-// startMeasured runs the program as it is meant to be run, with limits, events and log at their
-// defaults but for what more says; the log goes to a file in folder.
+// startMeasured runs the program with default limits, events and log, except for the settings in more. The log goes to
+// a file in folder.
 func startMeasured(t *testing.T, folder, databaseURL string, more ...string) *measured {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(folder, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -73,14 +73,14 @@ func startBare(t *testing.T) *measured {
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), bareVariable+"=1")
 	command.Stderr = os.Stderr
-	// It ends when this pipe does, so it cannot outlive a test binary that was killed.
+	// The process ends with this pipe, so it cannot outlive a test binary that is killed.
 	_, err := command.StdinPipe()
 	require.NoError(t, err)
 	return startProcess(t, command, "", "/otpauthapi/otpgenservlet")
 }
 
-// startProcess starts a server and waits until it answers at path. Its address is in the first
-// line of its output that holds a URL, behind the given words.
+// startProcess starts a server and waits until it answers at path. It reads the URL from the first line of output that
+// has one after the words in before.
 func startProcess(t *testing.T, command *exec.Cmd, before, path string) *measured {
 	t.Helper()
 	stdout, err := command.StdoutPipe()
@@ -104,8 +104,7 @@ func startProcess(t *testing.T, command *exec.Cmd, before, path string) *measure
 	return m
 }
 
-// pause keeps a server that has no turn from doing anything, such as sweeping, at the expense of
-// the one that has.
+// pause stops a server between its turns, so that it does not, for example, sweep during another's turn.
 func (m *measured) pause(t *testing.T) {
 	t.Helper()
 	require.NoError(t, m.command.Process.Signal(syscall.SIGSTOP))
@@ -133,21 +132,21 @@ func (m *measured) kill() {
 
 func (m *measured) pid() int { return m.command.Process.Pid }
 
-// cpuOf is the CPU time that a process has used, 0 where the system has no /proc.
+// cpuOf returns the CPU time that a process has used, 0 if the system has no /proc.
 func cpuOf(pid int) time.Duration {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	// The name in parentheses may hold anything; behind it are state, and eleven fields on user
-	// and system time in hundredths of a second.
+	// The name in parentheses may contain anything. After it comes the state, and eleven fields later user and system
+	// time in hundredths of a second.
 	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// machineCPU is the CPU time that the whole machine has used, 0 where the system has no /proc.
+// machineCPU returns the CPU time that the whole machine has used, 0 if the system has no /proc.
 func machineCPU() (used time.Duration) {
 	raw, _ := os.ReadFile("/proc/stat")
 	line, _, _ := strings.Cut(string(raw), "\n")
@@ -164,7 +163,7 @@ func machineCPU() (used time.Duration) {
 	return used
 }
 
-// residentOf is the resident memory of a process in bytes, 0 where the system has no /proc.
+// residentOf returns the resident memory of a process in bytes, 0 if the system has no /proc.
 func residentOf(pid int) int {
 	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, rest, _ := strings.Cut(string(raw), "VmRSS:")

@@ -16,9 +16,9 @@ import (
 	"otpbridge/testclient/load"
 )
 
-// BenchmarkServlets is a cycle through the whole server in this process, sockets included, by 64
-// connections. The load generator allocates nothing, so the allocations are the server's, and
-// with -cpuprofile it shows where the server's time goes.
+// BenchmarkServlets runs cycles through the whole server in this process, sockets included, on 64 connections. The
+// load generator allocates nothing, so all allocations are the server's. With -cpuprofile it shows where the server
+// spends its time.
 func BenchmarkServlets(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		benchmarkCycle(b, startStack(b, "sqlite:"+filepath.Join(b.TempDir(), "otp.db")), benchServlets(b).Cycle())
@@ -28,7 +28,7 @@ func BenchmarkServlets(b *testing.B) {
 	})
 }
 
-// BenchmarkV1 is send and verify by id in the same way.
+// BenchmarkV1 does the same with send and verify by id.
 func BenchmarkV1(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		benchmarkCycle(b, startStack(b, "sqlite:"+filepath.Join(b.TempDir(), "otp.db")), benchV1.Cycle())
@@ -45,14 +45,14 @@ func benchmarkCycle(b *testing.B, s *stack, cycle []load.Step) {
 	s.drive(b, b.N, cycle)
 }
 
-// stack is a whole server in this process that is asked by a load generator.
+// stack is a whole server in this process and its load generator.
 type stack struct {
 	*Server
 	servlets load.Servlets
 	asked    int
 }
 
-// startStack starts a server as benchmarks run it; its log is written and thrown away.
+// startStack starts a server for benchmarks; its log is written but discarded.
 func startStack(t testing.TB, databaseURL string, more ...string) *stack {
 	t.Helper()
 	settings, err := config.Load(append([]string{
@@ -69,7 +69,7 @@ func startStack(t testing.TB, databaseURL string, more ...string) *stack {
 	return &stack{Server: s, servlets: benchServlets(t)}
 }
 
-// drive runs so many cycles by 64 connections; every answer must be right.
+// drive runs a number of cycles on 64 connections; every answer must be right.
 func (s *stack) drive(t testing.TB, cycles int, cycle []load.Step) {
 	t.Helper()
 	result, err := load.Run(context.Background(), load.Options{

@@ -15,8 +15,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// The benchmarks compare servers in one run and judge ratios only: absolute numbers move with
-// the machine.
+// The benchmarks compare servers in one run and check only ratios, because absolute numbers depend on the machine.
 
 var (
 	benchTurns    = flag.Int("turns", 5, "benchmarks: how often each server has its turn")
@@ -25,9 +24,8 @@ var (
 
 const benchConcurrency = 64
 
-// TestBench is make bench. It fails for wrong answers, for rows that are not what was answered,
-// and for a ratio below what must be, to bare Gin, of the outbox to the inbox or of /v1 to the
-// servlets; never for a time.
+// TestBench is make bench. It fails for wrong answers, for rows that do not match the answers, and for a ratio that is
+// too low: to bare Gin, of the outbox to the inbox, or of /v1 to the servlets. It never fails for a time.
 func TestBench(t *testing.T) {
 	folder := bench(t)
 	began := time.Now()
@@ -85,7 +83,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// contenders starts everything, and remarks on MariaDB.
+// contenders starts all servers. remark says why MariaDB is missing, if it is.
 func contenders(t *testing.T) (bare *contender, products []*contender, remark string) {
 	bare = newBareContender(t)
 	onSQLite := newContender(t, "SQLite")
@@ -99,11 +97,12 @@ func contenders(t *testing.T) (bare *contender, products []*contender, remark st
 	return bare, append(products, onMariaDB), "mariadbd over TCP, innodb_flush_log_at_trx_commit=1"
 }
 
-// beside is servers of one database that differ in one thing, each on a new database, which grow alike.
+// beside is a set of servers with the same product that differ in one thing. Each has a new database, and these grow
+// alike.
 type beside struct{ inbox, outbox, v1 *contender }
 
-// besides measures what the outbox costs, and /v1, for each product, in turns between which no other
-// server has one. What they have in common, HTTP and limits and events, is in all three.
+// besides measures the cost of the outbox and of /v1 for each product, in turns that no other server interrupts. All
+// three servers do the common work: HTTP, limits and events.
 func besides(t *testing.T, products []*contender) (all []beside) {
 	for _, c := range products {
 		p := beside{newContender(t, c.name+", inbox"), newContender(t, c.name+", outbox"), newContender(t, c.name+", /v1")}
@@ -126,11 +125,11 @@ func besides(t *testing.T, products []*contender) (all []beside) {
 
 func (p beside) contenders() []*contender { return []*contender{p.inbox, p.outbox, p.v1} }
 
-// besideDuration is how long a turn of these takes: shorter, since there are more of them.
+// besideDuration returns the length of a turn of these servers: shorter, because there are more turns.
 func besideDuration() time.Duration { return *benchDuration * 3 / 5 }
 
-// promises holds the outbox and /v1 to what they may cost. The databases begin empty and so do those of
-// the products, but turns are shorter than theirs: rates are to be compared among these alone.
+// promises returns the limits on the cost of the outbox and of /v1. Their turns are shorter than those of the
+// products, so compare rates only among these servers.
 func (p beside) promises() []promise {
 	show := func(ratio float64) string { return fmt.Sprintf("%.2f", ratio) }
 	return []promise{
@@ -147,7 +146,7 @@ func (p beside) promises() []promise {
 
 const withoutMariaDB = "without MariaDB: mariadbd is not on PATH (Debian: apt-get install mariadb-server-core)"
 
-// promises holds a server's turns, its memory and its start to what it is to be.
+// promises returns the limits on a server's turns, its memory and its start.
 func (c *contender) promises(bare *contender, sync time.Duration) []promise {
 	c.t.Helper()
 	c.resume(c.t)
@@ -164,7 +163,7 @@ func (c *contender) promises(bare *contender, sync time.Duration) []promise {
 	}
 }
 
-// promised are the ratios to bare Gin and the latency that this project has set itself.
+// promised are the project's own goals: the ratios to bare Gin and the latency.
 var promised = map[string]struct {
 	must, goal float64
 	p99        time.Duration
@@ -173,7 +172,7 @@ var promised = map[string]struct {
 	"MariaDB": {must: 0.13, goal: 0.22, p99: 8 * time.Millisecond},
 }
 
-// promise is one measured figure beside what it must be and what it is meant to be.
+// promise is one measured figure, its limit and its goal.
 type promise struct {
 	what              string
 	value, must, goal float64 // a must or goal of 0 is none
@@ -213,7 +212,7 @@ func (p promise) verdict() string {
 	return ""
 }
 
-// bound words a must or a goal.
+// bound formats a must or a goal.
 func (p promise) bound(value float64) string {
 	switch {
 	case value == 0:
@@ -252,7 +251,7 @@ func printContenders(contenders []*contender) {
 	w.Flush()
 }
 
-// othersOf is the share of the machine that no contender and no load had.
+// othersOf returns the share of the machine that neither contenders nor load used.
 func othersOf(all []*contender) float64 {
 	var shares []float64
 	for _, c := range all {

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// browser is a headless Chromium on one page. It fails the test for everything that Chromium itself complains of:
-// an error in a script, what the content security policy blocked, a request that was refused.
+// browser is a headless Chromium on one page. It fails the test for everything that Chromium complains of: an error in
+// a script, a violation of the content security policy, a refused request.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
@@ -69,7 +69,7 @@ func (b *browser) hear(message chromedp.ConsoleMessage) {
 	b.complaints = append(b.complaints, complaint)
 }
 
-// allow names a complaint that what follows causes on purpose.
+// allow accepts a complaint that the next steps cause on purpose.
 func (b *browser) allow(part string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -95,7 +95,7 @@ func (b *browser) open(page string) {
 	b.do(chromedp.Navigate(b.url+page), chromedp.WaitReady("main"))
 }
 
-// press clicks the button with a text, and waits for what it leads to.
+// press clicks the button with a text, and waits for the next page.
 func (b *browser) press(label string) {
 	b.t.Helper()
 	b.do(chromedp.Click(`//button[normalize-space()="`+label+`"]`), chromedp.Sleep(50*time.Millisecond),
@@ -133,7 +133,7 @@ func quotedJS(text string) string {
 	return string(quoted)
 }
 
-// text is what a reader sees of the page.
+// text returns the visible text of the page.
 func (b *browser) text() string {
 	b.t.Helper()
 	return eval[string](b, `document.body?.innerText ?? ""`)
@@ -151,7 +151,7 @@ func (b *browser) sees(text string) {
 	require.Failf(b.t, "the page does not show it", "%q; it shows %q", text, b.text())
 }
 
-// eval runs an expression of JavaScript, which a page's policy does not bind.
+// eval runs a JavaScript expression. The page's policy does not apply to it.
 func eval[T any](b *browser, expression string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
@@ -161,7 +161,7 @@ func eval[T any](b *browser, expression string) T {
 	return result
 }
 
-// look makes the page as wide as a screen, light or dark.
+// look sets the page's width and theme.
 func (b *browser) look(width int64, theme string) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, 900))
@@ -171,7 +171,7 @@ func (b *browser) look(width int64, theme string) {
 	require.NoError(b.t, err)
 }
 
-// picture writes what the page looks like, whole, into a file.
+// picture writes a screenshot of the whole page into a file.
 func (b *browser) picture(file string) {
 	b.t.Helper()
 	image, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))

@@ -12,8 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// reporting is a gateway that gives no ids and answers with a status, and keeps what each send was
-// called by us and where it was told to report.
+// reporting is a gateway that returns no ids. It keeps our reference for each send and the URL for its report.
 type reporting struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -34,7 +33,7 @@ func startReporting(t *testing.T) *reporting {
 	return r
 }
 
-// last is the path that the last send was told to report to, and its reference.
+// last returns the path for the last send's report, and its reference.
 func (r *reporting) last(t *testing.T) (path, reference string) {
 	t.Helper()
 	r.mu.Lock()
@@ -52,8 +51,8 @@ func (r *reporting) answer(status int) {
 	r.status = status
 }
 
-// A gateway that knows our references alone reports on several messages at once, with its codes, and
-// what it says is shown where a send's fate is; also of a send of which nobody knew whether it was taken.
+// A gateway that knows only our references reports on several messages at once, with its own codes. Status shows the
+// report of each send, also of one whose outcome was unknown.
 func TestCallbacks_MatchByOurReferenceAndKeepTheError(t *testing.T) {
 	gateway := startReporting(t)
 	s := boot(t, variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SMS_CHANNELS="+gateway.URL+
@@ -108,7 +107,7 @@ func TestCallbacks_MatchByOurReferenceAndKeepTheError(t *testing.T) {
 	require.NotContains(t, s.log.String(), "0123456789abcdef")
 }
 
-// fate is how the only send of a challenge stands, by the API.
+// fate returns the state of a challenge's only send from the API.
 func (s client) fate(t *testing.T, id string, as []string) map[string]any {
 	t.Helper()
 	answer := s.do("GET", "/v1/status/"+id, "", as...)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// command runs the program without a server and answers what it printed.
+// command runs the program without a server and returns its output.
 func command(arguments ...string) (code int, stdout, stderr string) {
 	var out, problems output
 	code = run(arguments, process{stdout: &out, stderr: &problems})
@@ -119,7 +119,7 @@ func TestCommandLine_Version(t *testing.T) {
 	require.Regexp(t, `^otpbridge \S+.* go1\.[0-9]+\S* \w+/\w+\n$`, out)
 }
 
-// The example in the help is true.
+// The examples in the help work.
 func TestParam_TheHelpsExamplesWork(t *testing.T) {
 	for _, verb := range []string{"encrypt", "decrypt"} {
 		_, help, _ := command("param", verb, "--help")
@@ -133,7 +133,7 @@ func TestParam_TheHelpsExamplesWork(t *testing.T) {
 	}
 }
 
-// A key of one's own is not for a command line, where others see it.
+// Keys can come from files, because other users can see a command line.
 func TestParam_KeyAndIVFromFiles(t *testing.T) {
 	folder := t.TempDir()
 	key, iv := filepath.Join(folder, "key"), filepath.Join(folder, "iv")

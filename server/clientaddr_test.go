@@ -104,7 +104,7 @@ func TestResolveClient_PlainHTTPIsWhatOthersCanRead(t *testing.T) {
 	}
 }
 
-// The law: what stands to the left of an untrusted hop changes nothing.
+// The law: hops to the left of an untrusted hop do not change the result.
 func FuzzClientAddr(f *testing.F) {
 	f.Add("1.2.3.4", "203.0.113.9")
 	f.Add("x, ,[::1", "10.0.0.2")
@@ -117,8 +117,7 @@ func FuzzClientAddr(f *testing.F) {
 	})
 }
 
-// forgeries are headers in which somebody's proxy somewhere states a client's address. A client
-// can write them all.
+// forgeries returns headers with which some proxies state a client's address. A client can send all of them.
 func forgeries(address string) []string {
 	return []string{
 		"X-Forwarded-For", address, "X-Real-IP", address, "True-Client-IP", address, "CF-Connecting-IP", address,
@@ -127,7 +126,7 @@ func forgeries(address string) []string {
 	}
 }
 
-// What a client writes about itself neither opens a key's network list nor buys it a new count.
+// A forged address neither passes a key's network list nor gets a new rate limit.
 func TestServer_AForgedAddressIsNoAddress(t *testing.T) {
 	s := boot(t, variables(t)...)
 	bound := s.account(`{"access_keys":[{"allowed_ips":["203.0.113.0/24"]}]}`)

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An OpenAPI document is true if others can work with it. So linters read it, and generators make clients of it that
-// are compiled and go through a challenge's life against a running server.
+// The OpenAPI document must be usable by others. So these tests run linters on it, generate clients from it, compile
+// them, and run them against a server.
 
 const (
 	apiDocument   = "v1/openapi.yaml"
@@ -36,7 +36,7 @@ var clientTools struct {
 	err  error
 }
 
-// needsTools installs the linters and the generator of TypeScript if they are not there, or others are.
+// needsTools installs the linters and the TypeScript generator if they are missing or have another version.
 func needsTools(t *testing.T) {
 	t.Helper()
 	needs(t, "node", "npm")
@@ -50,7 +50,7 @@ func needsTools(t *testing.T) {
 		if done, err := os.ReadFile(stamp); err == nil && string(done) == string(locked) {
 			return
 		}
-		// Without scripts: a package that is read and run in a test has no business at installation.
+		// Packages must not run scripts at installation.
 		command := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
 		command.Dir = clientsFolder
 		if out, err := command.CombinedOutput(); err != nil {
@@ -69,7 +69,7 @@ func tool(t *testing.T, script string, arguments ...string) (string, error) {
 	return ran(t, clientsFolder, nil, "node", append([]string{filepath.Join("node_modules", script)}, arguments...)...)
 }
 
-// ran runs a program to its end; the error has what it wrote to stderr.
+// ran runs a program to its end; the error contains its stderr.
 func ran(t *testing.T, folder string, environ []string, program string, arguments ...string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, arguments...)
@@ -83,7 +83,7 @@ func ran(t *testing.T, folder string, environ []string, program string, argument
 	return string(out), err
 }
 
-// absolute is a path that means the same to a program in another folder.
+// absolute returns the absolute path.
 func absolute(t *testing.T, path string) string {
 	t.Helper()
 	path, err := filepath.Abs(path)
@@ -91,7 +91,7 @@ func absolute(t *testing.T, path string) string {
 	return path
 }
 
-// lintRules is what a linter says against one document: the names of its rules.
+// lintRules are the names of the rules that a linter reports, by document.
 type lintRules map[string][]string
 
 // spectral lints documents by the rules for OpenAPI, hints included.
@@ -174,7 +174,8 @@ func TestClients_LintersFindNothingInTheDocumentAndEveryFaultInACopy(t *testing.
 	}
 }
 
-// requireRule takes a finding by this rule away from those of a document, so that each fault needs one of its own.
+// requireRule removes one finding of this rule from a document's findings, so that each fault needs a separate
+// finding.
 func requireRule(t *testing.T, found lintRules, document, rule, fault string) {
 	t.Helper()
 	if rule == "" {
@@ -185,8 +186,8 @@ func requireRule(t *testing.T, found lintRules, document, rule, fault string) {
 	found[document] = slices.Delete(found[document], at, at+1)
 }
 
-// goClient makes the sources of a client of a document and the Go files in a folder, which has a module of its own,
-// and returns where they are.
+// goClient generates a Go client for a document, adds the Go files in sources, makes a module of them, and returns its
+// folder.
 func goClient(t *testing.T, document, sources string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -197,7 +198,7 @@ func goClient(t *testing.T, document, sources string) string {
 	return folder
 }
 
-// typescriptClient makes the sources of a client of a document and a TypeScript file, and returns where they are.
+// typescriptClient generates a TypeScript client for a document, adds a source file, and returns the folder.
 func typescriptClient(t *testing.T, document, source string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -216,7 +217,7 @@ func typescriptClient(t *testing.T, document, source string) string {
 	return folder
 }
 
-// rename gives a member another name in what was generated, as a document would that says what is not so.
+// rename renames a member in the generated client, as a wrong document would.
 func rename(t *testing.T, path, from, to string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -225,7 +226,7 @@ func rename(t *testing.T, path, from, to string) {
 	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), from, to)), 0o644))
 }
 
-// goesThrough runs a client and insists that it took all its steps.
+// goesThrough runs a client, which must take all its steps.
 func goesThrough(t *testing.T, s *booted, program string, arguments ...string) {
 	t.Helper()
 	environ := []string{"TARGET=" + s.URL(), "API_KEY=" + s.account("{}").APIKey, "MOBILE=+919876543210"}
@@ -265,7 +266,7 @@ func TestClients_AGeneratedClientInTypeScriptWorks(t *testing.T) {
 	require.ErrorContains(t, compile(), "expires_at")
 }
 
-// The lock names what is installed by its hash; where it comes from is the machine's setting.
+// The lock file identifies packages by hash and names no registry: that is the machine's setting.
 func TestClients_TheLockNamesNoRegistry(t *testing.T) {
 	text, err := os.ReadFile(clientsFolder + "/package-lock.json")
 	require.NoError(t, err)

@@ -21,9 +21,8 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// Each script in testdata/commands is what an operator does with the program and reads from it, in
-// a folder of its own, with a keyring and an empty production database. Every script runs on both
-// databases.
+// Each script in testdata/commands has an operator's commands and their output. It runs in its own folder, with a
+// keyring and an empty production database. Every script runs on both databases.
 func TestCommands_Transcripts(t *testing.T) {
 	scripts, err := filepath.Abs("testdata/commands") // commands change the folder
 	require.NoError(t, err)
@@ -70,11 +69,11 @@ func environOf(ts *testscript.TestScript) (environ []string) {
 	return environ
 }
 
-// inFolder is held by the script in whose folder the process is.
+// inFolder is locked by the script whose folder is the process's working directory.
 var inFolder sync.Mutex
 
-// otpbridge runs a command of the program in this process, in the script's folder: a process of its own takes longer
-// to start than most commands. A script that needs one, for its input or a terminal, says exec.
+// otpbridge runs a command of the program in this process, in the script's folder, because starting a process takes
+// longer than most commands. A script that needs a process, for its input or a terminal, uses exec.
 func otpbridge(ts *testscript.TestScript, args []string) (code int) {
 	inFolder.Lock()
 	defer inFolder.Unlock()
@@ -92,7 +91,7 @@ func inProcess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// exits runs a command and insists on its exit code: exits 2 otpbridge account list.
+// exits runs a command and requires its exit code: exits 2 otpbridge account list.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE COMMAND...")
@@ -114,7 +113,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// guess has a server of this script's settings take wrong guesses: guess 20 ACCESS_KEY NUMBER.
+// guess makes wrong guesses at a server with this script's settings: guess 20 ACCESS_KEY NUMBER.
 func guess(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: guess COUNT KEY NUMBER")

@@ -21,12 +21,11 @@ import (
 	"otpbridge/crypto"
 )
 
-// The compose file is read here by the library that docker compose itself reads it with, so what
-// it accepts and what it makes of the file is what a user gets.
+// These tests read the compose file with docker compose's own library, so that they see what a user gets.
 
 const composeFile = "../docker-compose.yml"
 
-// composeVariables are all that the compose file asks for.
+// composeVariables returns all variables that the compose file needs.
 func composeVariables() []string {
 	return []string{
 		"OTPBRIDGE_KEYRING=" + strings.TrimSpace(crypto.NewKeyringText("k1")),
@@ -43,7 +42,7 @@ func loadCompose(options ...cli.ProjectOptionsFn) (*types.Project, error) {
 	return project.LoadProject(context.Background())
 }
 
-// compose is the project as it comes up with all variables set.
+// compose returns the project with all variables set.
 func compose(t *testing.T) *types.Project {
 	t.Helper()
 	project, err := loadCompose(cli.WithEnv(composeVariables()))
@@ -91,7 +90,7 @@ func TestCompose_EveryMissingVariableIsNamed(t *testing.T) {
 	}
 }
 
-// What the README says to paste makes a .env with which everything comes up.
+// The commands in the README make an .env with all the variables that the compose file needs.
 func TestCompose_TheReadmesVariablesAreEnough(t *testing.T) {
 	needs(t, "bash", "openssl")
 	_, section, found := strings.Cut(readme(t), "## Run it with compose\n")
@@ -158,8 +157,8 @@ func containerEnvironSorted(t *testing.T, service types.ServiceConfig) []string 
 	return slices.Sorted(slices.Values(containerEnviron(t, service)))
 }
 
-// Whoever the servers trust chooses the client's address that they see. That is nginx, and never
-// the gateway, behind which everything on the host is.
+// A trusted proxy chooses the client's address that the servers see. Only nginx is trusted, and never the network's
+// gateway, through which every program on the host connects.
 func TestCompose_OnlyNginxIsTrusted(t *testing.T) {
 	project := compose(t)
 	front := project.Networks["front"].Ipam.Config[0]
@@ -247,8 +246,7 @@ func TestCompose_EveryServiceSaysWhetherItIsHealthy(t *testing.T) {
 	}
 }
 
-// A first build of two services that are to have one image name fails, because docker makes both
-// at once and the second finds the name taken.
+// Two services must not build the same image name: docker builds both at once, and the second fails.
 func TestCompose_ImagesArePinned(t *testing.T) {
 	names := map[string]string{}
 	for name, service := range compose(t).Services {
@@ -316,7 +314,7 @@ func TestCompose_NginxPassesTheKeyAndTheAddress(t *testing.T) {
 	require.EqualValues(t, 8080, project.Services["nginx"].Ports[0].Target)
 }
 
-// Two servers that shared a state, or lost it with the container, would not notice a restored backup.
+// Servers that share a state folder, or lose it with the container, do not notice a restored backup.
 func TestCompose_EachServerKeepsAStateOfItsOwn(t *testing.T) {
 	project := compose(t)
 	seen := map[string]bool{}

@@ -24,14 +24,13 @@ import (
 	"otpbridge/testclient/conform"
 )
 
-// The conformance client is written from the protocol and shares no code with the server. Every
-// case of every level passes with both profiles. In this process, so that the race detector and
-// goleak see the server through all of it.
+// The conformance client is written from the protocol and shares no code with the server. Every case of every level
+// passes with both profiles. The server runs in this process, so that the race detector and goleak watch it.
 func TestConformance_EveryCasePasses(t *testing.T) {
 	requireAllPass(t, boot(t, variables(t)...).URL())
 }
 
-// Whatever the process-wide settings are; each server is a normal build.
+// Every case passes with other process-wide settings too. Each server is a normal build.
 func TestConformance_EveryCasePassesWithOtherSettings(t *testing.T) {
 	for name, environ := range map[string][]string{
 		"live house on another path": {"OTPBRIDGE_MESSAGE_PROFILE=live", "OTPBRIDGE_CONTEXT_PATH=/legacy/otp"},
@@ -63,15 +62,15 @@ func requireAllPass(t *testing.T, address string) {
 	t.Logf("%d cases in %s", len(report.Results), report.Took)
 }
 
-// needsMore reports whether a case was skipped because a sandbox's accounts have no such key, or because it waits for
-// real. TestConformance_WithKeysThatSignAndOfBothEnvironments asks the former, and FULL=1 the latter.
+// needsMore reports whether a case was skipped because a sandbox's accounts have no such key, or because it has to
+// wait in real time. TestConformance_WithKeysThatSignAndOfBothEnvironments runs the former, and FULL=1 the latter.
 func needsMore(reason string) bool {
 	return strings.Contains(reason, "--signing-secret") || strings.Contains(reason, "--other-api-key") ||
 		strings.Contains(reason, "--slow")
 }
 
-// The keys of a sandbox's accounts neither sign nor come from two environments, so these are made
-// as an operator makes them, and the cases that need them are asked with a named account.
+// The keys of a sandbox's accounts do not sign and are of one environment only. So this test makes such keys as an
+// operator does, and runs the cases that need them with a named account.
 func TestConformance_WithKeysThatSignAndOfBothEnvironments(t *testing.T) {
 	folder := t.TempDir()
 	server := startChild(t, folder)
@@ -121,8 +120,8 @@ func conformance(t *testing.T, address string) *conform.Report {
 	return report
 }
 
-// requireOnlyStatusFails takes what is to be found where refused keys get 401: two clients take
-// that for an outage, and the client says so.
+// requireOnlyStatusFails requires the findings for an account whose refused keys get 401: two client libraries take
+// that for an outage, and the client reports it.
 func requireOnlyStatusFails(t *testing.T, report *conform.Report) {
 	t.Helper()
 	require.NotZero(t, report.Count(conform.Fail))
@@ -152,7 +151,7 @@ func testclient(t *testing.T) string {
 	return path
 }
 
-// runClient runs the program and gives its exit code and what it printed.
+// runClient runs the program and returns its exit code and output.
 func runClient(t *testing.T, program string, arguments ...string) (int, string) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, arguments...)
@@ -164,7 +163,7 @@ func runClient(t *testing.T, program string, arguments ...string) (int, string) 
 	return command.ProcessState.ExitCode(), string(out)
 }
 
-// As its README says: one program against another, over sockets.
+// The binary works as its README says: one program against another, over sockets.
 func TestConformance_ByTheBinary(t *testing.T) {
 	program := testclient(t)
 	server := startChild(t, t.TempDir())
@@ -210,8 +209,8 @@ func TestConformance_ByTheBinary(t *testing.T) {
 	})
 }
 
-// requireOnlyProfilesDiffer takes what the contract says that the demo accounts differ in: the
-// line end, the text of a wrong code, the text of the regeneration limit, and the plain servlet.
+// requireOnlyProfilesDiffer requires exactly the differences between the demo accounts in the contract: the line end,
+// the text of a wrong code, the text of the regeneration limit, and the plain servlet.
 func requireOnlyProfilesDiffer(t *testing.T, out string) {
 	t.Helper()
 	answers := regexpAnswer.FindAllStringSubmatch(out, -1)
@@ -277,8 +276,8 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// reportsWrongText is a server that somebody wrote anew and got one text wrong. What the report
-// prints to be pasted is pasted.
+// reportsWrongText runs the client against another implementation with one wrong text, and runs the command that the
+// report prints.
 func reportsWrongText(t *testing.T, program, server string) {
 	behind, err := url.Parse(server)
 	require.NoError(t, err)

@@ -17,8 +17,8 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// harmful are the forms that do lasting harm, each with its path, its fields, and the name that has to be typed; in
-// order, for the last takes what the others are about.
+// harmful returns the forms whose change cannot be undone, each with its path, its fields, and the name that has to be
+// typed. The order matters: the last one removes what the others are about.
 func harmful(o *ownedSandbox) []harm {
 	return []harm{
 		{"accounts/:account/guards/lift", "accounts/" + o.account + "/guards/lift", []string{"prefix", "+919551"}, "+919551"},
@@ -45,12 +45,12 @@ type harm struct {
 	name       string
 }
 
-// comesBack are the forms that end something which its owner begins again with a login.
+// comesBack are the forms that end something that its owner gets back with a login.
 var comesBack = []string{"security/end", "security/end-others", "people/:id/end-sessions"}
 
 const ownerPassword = "correct-horse-97-battery"
 
-// ownedSandbox is a sandbox with an owner, and something of all that can be lost.
+// ownedSandbox is a sandbox with an owner and one object of each kind that can be removed.
 type ownedSandbox struct {
 	*booted
 	environ, headers []string // headers are those of a form that the owner's browser sends
@@ -103,13 +103,13 @@ func newOwnedSandbox(t *testing.T) *ownedSandbox {
 	return o
 }
 
-// sends a form of the console in the owner's browser, and follows nothing.
+// sends posts a form of the console as the owner's browser, and does not follow redirects.
 func (o *ownedSandbox) sends(page string, fields ...string) answer {
 	return o.do("POST", console.Path+page, formOf(append(fields, "csrf", o.csrf)...), o.headers...)
 }
 
-// A form that does lasting harm changes nothing until its question was answered with the name of what it is about.
-// Forms whose call deletes something are such forms.
+// A form whose change cannot be undone changes nothing until its question is answered with the object's name. All
+// forms whose call deletes something are such forms.
 func TestConsole_LastingHarmIsAskedFirst(t *testing.T) {
 	o := newOwnedSandbox(t)
 	o.agent.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -152,11 +152,12 @@ func TestConsole_LastingHarmIsAskedFirst(t *testing.T) {
 	}
 }
 
-// byItself are the tables that the server writes to by itself: the sealed log, its own moments, sums.
+// byItself are the tables that the server itself writes to: the sealed log, its own times, counts.
 var byItself = []string{"audit_pages", "audit_terms", "audit_tree", "audit_tiles", "server_marks", "webhook_events",
 	"statistics", "key_days", "calls"}
 
-// dump is every row of the database but those of byItself. Of the log it has the ids: entries are sealed by and by.
+// dump returns every row of the database except those of byItself. For the log it returns only the ids, because
+// entries are sealed later.
 func (o *ownedSandbox) dump(t *testing.T) map[string][]string {
 	t.Helper()
 	db := sqltest.Connect(t, strings.TrimPrefix(o.environ[1], "OTPBRIDGE_DATABASE_URL="))

@@ -15,12 +15,12 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// controls are what a reader of a page can use.
+// controls selects the controls of a page.
 const controls = `[...document.querySelectorAll(
 	"a[href], button, input:not([type=hidden]), select, textarea, summary")].filter((e) => !e.disabled &&
 	!e.closest(":disabled") && e.checkVisibility() && !e.hidden)`
 
-// tabTo presses Tab until a control with a label has the focus, as its text, name or label.
+// tabTo presses Tab until the control with this text, name or label has the focus.
 func (b *browser) tabTo(label string) {
 	b.t.Helper()
 	for range 200 {
@@ -33,7 +33,7 @@ func (b *browser) tabTo(label string) {
 	require.Failf(b.t, "Tab never comes to it", "%q", label)
 }
 
-// Every control is reached by Tab and shows it. Arrows choose among the buttons of a group.
+// Tab reaches every control, which shows the focus. Arrows choose among the radio buttons of a group.
 func TestConsole_EveryControlIsReachedByKeyboard(t *testing.T) {
 	s := boot(t, variables(t)...)
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
@@ -54,7 +54,7 @@ func TestConsole_EveryControlIsReachedByKeyboard(t *testing.T) {
 	}
 }
 
-// A first code, and a key from its making to its end, with the keyboard alone.
+// A reader can get a first code, and make, use and end a key, with the keyboard alone.
 func TestConsole_ByKeyboardAlone(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=6")...)
 	s.stopped(t, `"esme_address":"4712"`)
@@ -104,7 +104,7 @@ func TestConsole_ByKeyboardAlone(t *testing.T) {
 	}
 }
 
-// appCodeOf is what an app shows that has a secret, so much later than now.
+// appCodeOf returns the code that an app with a secret shows at a later time.
 func appCodeOf(t *testing.T, secret string, later time.Duration) string {
 	t.Helper()
 	code, err := totp.GenerateCode(secret, time.Now().Add(later))
@@ -112,7 +112,7 @@ func appCodeOf(t *testing.T, secret string, later time.Duration) string {
 	return code
 }
 
-// keyStep is a control that Tab comes to, the keys that are then pressed, and what the page shows in the end.
+// keyStep is a control, the keys that are pressed on it, and the text that the page then shows.
 type keyStep struct{ label, keys, sees string }
 
 type keyFlow struct {
@@ -120,10 +120,10 @@ type keyFlow struct {
 	steps []keyStep
 }
 
-// Keys that a reader takes from their app, of the secret on the page: those of now, and those that come next.
+// Placeholders for the current and the next code of an app with the secret on the page.
 const appCode, laterCode = "{code}", "{later code}"
 
-// keyboardFlows are what people do on pages, from the page to its end. The demo account has had a first code.
+// keyboardFlows are tasks on the pages. The demo account has already sent a first code.
 var keyboardFlows = []keyFlow{
 	{"new-account", []keyStep{{"Address", "4711", ""}, {"Make the account", kb.Enter, "Shown this once"}}},
 	{"accounts/10000000000001", []keyStep{{"otp_length", "8", ""}, {"Save", kb.Enter, "The account was changed"}}},
@@ -165,7 +165,7 @@ var keyboardFlows = []keyFlow{
 		{"Remove it", kb.Enter, "The factor was removed"}}},
 }
 
-// replayFlow needs a delivery of the webhook that keyboardFlows make, which is told of the key.
+// replayFlow needs a delivery of the webhook that keyboardFlows make.
 var replayFlow = keyFlow{"webhooks?account=10000000000001", []keyStep{{"http://127.0.0.1:9/", kb.Enter, "Newest first"},
 	{"key.created", kb.Enter, "What was sent"}, {"Send it again", kb.Enter, "It is being sent again"}}}
 

@@ -13,7 +13,7 @@ import (
 	"otpbridge/server/console"
 )
 
-// post sends a form of the console as a browser without scripts does, and follows where it leads.
+// post posts a form of the console as a browser without scripts does, and follows redirects.
 func (c client) post(page string, fields ...string) string {
 	c.t.Helper()
 	a := c.do("POST", console.Path+page, formOf(fields...), "Content-Type", formType, "Origin", c.url,
@@ -22,7 +22,7 @@ func (c client) post(page string, fields ...string) string {
 	return a.body
 }
 
-// formOf is a form as a browser sends it: name, value, name, value.
+// formOf encodes a form as a browser sends it: name, value, name, value.
 func formOf(fields ...string) string {
 	values := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -36,8 +36,8 @@ var (
 	forms      = regexp.MustCompile(`(?s)<form [^>]*>.*?</form>`)
 )
 
-// Without scripts every page reads, every form has a button, and the main forms do what they say. A page asks no other
-// host, has no style of its own and is small.
+// Without scripts every page is readable, every form has a button, and the main forms work. A page loads nothing from
+// other hosts, has no inline style, and is small.
 func TestConsole_WorksWithoutScripts(t *testing.T) {
 	s := boot(t, variables(t)...)
 	require.Contains(t, s.post("try", "call", "generate", "account", "10000000000001", "key", documentedKey,
@@ -84,7 +84,7 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 	}
 }
 
-// filled is what a browser posts of a page's fields if nobody changes them: name, value, name, value.
+// filled returns what a browser posts for a page's unchanged fields: name, value, name, value.
 func filled(page string) (fields []string) {
 	for _, found := range regexp.MustCompile(`<input[^>]* name="(\w+)" value="([^"]*)"( checked)?|`+
 		`<select[^>]* name="(\w+)"|<option value="([^"]+)" selected`).FindAllStringSubmatch(page, -1) {
@@ -100,7 +100,7 @@ func filled(page string) (fields []string) {
 	return fields
 }
 
-// What was wrong with a field stands beside it, with what was typed, and the field is where the reader's cursor is.
+// A refusal is shown beside its field, the typed value stays, and the field has the focus.
 func TestConsole_ARefusalStandsBesideItsField(t *testing.T) {
 	s := boot(t, variables(t)...)
 	const account = "accounts/10000000000001/"
@@ -143,7 +143,7 @@ func TestConsole_ARefusalStandsBesideItsField(t *testing.T) {
 	}
 }
 
-// A name that somebody else made to resolve to this server opens no page.
+// Another name that resolves to this server (DNS rebinding) opens no page.
 func TestConsole_AnswersToItsOwnNameOnly(t *testing.T) {
 	environ := productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console",
 		"OTPBRIDGE_PUBLIC_URL=https://otp.shop.example"))

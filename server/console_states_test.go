@@ -13,13 +13,13 @@ import (
 	"otpbridge/server/console"
 )
 
-// state is a page as it is after a reader did something on it.
+// state is a page after an action of a reader.
 type state struct {
 	name, page string
 	do         func(*browser)
 }
 
-// pressed is a state after a button.
+// pressed returns a state after pressing a button.
 func pressed(name, page, button, sees string) state {
 	return state{name, page, func(b *browser) {
 		b.press(button)
@@ -27,7 +27,7 @@ func pressed(name, page, button, sees string) state {
 	}}
 }
 
-// states are pages as they are after the forms on them were sent, in order; the last are a logged-in owner's.
+// states returns pages after their forms were sent, in order; the last ones need the owner's login.
 func (o *ownedSandbox) states() []state {
 	shop := "accounts/" + o.account
 	return []state{

@@ -27,7 +27,7 @@ var sandboxPages = []string{"inbox", "try", "requests", "accounts", "accounts/10
 	"privacy", "people",
 	"system", "components", "login", "register", "recover"}
 
-// axe is the accessibility checker, as text to run in a page.
+// axe returns the accessibility checker's script, to run in a page.
 func axe(t *testing.T) string {
 	t.Helper()
 	needsTools(t)
@@ -36,13 +36,13 @@ func axe(t *testing.T) string {
 	return string(source)
 }
 
-// screen is what a page is looked at on.
+// screen is a page's width and theme.
 type screen struct {
 	width int64
 	theme string
 }
 
-// screens are a phone and a desk, in both themes where pictures are made of all; else each theme once.
+// screens returns a phone and a desktop, each in both themes if all pictures are made; else each theme once.
 func screens() []screen {
 	if os.Getenv("SCREENSHOTS") == "" {
 		return []screen{{360, "dark"}, {1280, "light"}}
@@ -50,9 +50,9 @@ func screens() []screen {
 	return []screen{{360, "dark"}, {1280, "light"}, {360, "light"}, {1280, "dark"}}
 }
 
-// Each page, light and dark, on a phone and on a desk: nothing that Chromium complains of, nothing wider than the
-// screen, nothing serious that axe-core finds. SCREENSHOTS names a folder to put a picture of each into. With it, and
-// with FULL=1, pages are looked at as they are after their forms were sent, too.
+// On every page, light and dark, on a phone and on a desktop, Chromium reports no error, nothing is wider than the
+// screen, and axe-core finds nothing serious. SCREENSHOTS names a folder for a picture of each page. With it, and with
+// FULL=1, pages are also checked after their forms were sent.
 func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
 	s := newOwnedSandbox(t)
 	s.do("POST", "/v1/send", `{"to":"a@shop.example","method":"email","type":"verification"}`, "X-API-Key", documentedKey,
@@ -91,7 +91,7 @@ func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
 	}
 }
 
-// pictureDocumentation makes the pictures that the documentation shows, of four messages and a wrong code.
+// pictureDocumentation makes the documentation's pictures, with four messages and a wrong code.
 func pictureDocumentation(b *browser, s *booted, folder string) {
 	s.do("DELETE", "/sandbox/messages", "")
 	for _, call := range [][]string{{"otpgenservlet", "919876543211"}, {"otpgenservlet", "919876543212"},
@@ -110,7 +110,7 @@ func pictureDocumentation(b *browser, s *booted, folder string) {
 	}
 }
 
-// checkPage looks at the page that is open.
+// checkPage checks the open page.
 func checkPage(b *browser, checker, page string) {
 	b.t.Helper()
 	require.LessOrEqual(b.t, eval[float64](b, `document.documentElement.scrollWidth - innerWidth`), 0.0,
@@ -122,7 +122,7 @@ func checkPage(b *browser, checker, page string) {
 	require.JSONEq(b.t, `[]`, string(found), "axe-core at %s", page)
 }
 
-// From the first start to a code that is verified, without a shell.
+// A developer gets from the first start to a verified code without a shell.
 func TestConsole_FirstCode(t *testing.T) {
 	s := boot(t, variables(t)...)
 	b := newBrowser(t, s.URL())
@@ -146,7 +146,7 @@ func TestConsole_FirstCode(t *testing.T) {
 	b.sees(code)
 }
 
-// An account is made with a vendor's iv~key, its settings are changed, and what is wrong is said beside the form.
+// An account is made with a vendor's iv~key, its settings are changed, and a fault is shown beside the form.
 func TestConsole_AnAccountIsMadeAndChanged(t *testing.T) {
 	s := boot(t, variables(t)...)
 	b := newBrowser(t, s.URL())
@@ -221,8 +221,8 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 	b.sees("You are logged out")
 }
 
-// byAPI is the call of the JSON API that does what a form of the console does. Forms that only a sandbox has, and
-// those that begin or end a session of a browser, have theirs as well.
+// byAPI has the call of the JSON API for each form of the console, also for those of a sandbox and of a browser's
+// session.
 var byAPI = map[string]string{
 	"login": "POST /api/auth/login", "register": "POST /api/auth/register", "recover": "POST /api/auth/recover",
 	"logout": "POST /api/auth/logout", "inbox/empty": "DELETE /sandbox/messages", "try": "POST /v1/send",
@@ -284,7 +284,7 @@ func formsWithoutCall(router *gin.Engine) (missing []string) {
 	return missing
 }
 
-// storedTexts are texts that become something else where a page shows them carelessly.
+// storedTexts are texts that change a page if it shows them without escaping.
 var storedTexts = []string{
 	`<script>hit=1</script>`, `"><script>hit=1</script>`, `'><img src=x onerror=hit=1>`, `<svg onload=hit=1>`,
 	`</title><script>hit=1</script>`, `{{.CSRF}}`, `{{template "csrf" .}}`, `<style>*{display:none}</style>`,
@@ -306,7 +306,7 @@ var storedTexts = []string{
 	`<template><script>hit=1</script></template>`, `<dialog open>x`,
 }
 
-// What somebody stores in a field is text on every page that shows it, and breaks no layout.
+// A stored text is shown as text on every page, and does not break the layout.
 func TestConsole_WhatIsStoredStaysText(t *testing.T) {
 	s := boot(t, variables(t)...)
 	b := newBrowser(t, s.URL())
@@ -347,7 +347,7 @@ func TestConsole_WhatIsStoredStaysText(t *testing.T) {
 	}
 }
 
-// A webhook is made, tested, fails, and what failed is sent again.
+// A webhook is made and tested; its delivery fails, and is sent again.
 func TestConsole_AWebhookIsMadeTestedAndReplayed(t *testing.T) {
 	var broken atomic.Bool
 	var got atomic.Int32

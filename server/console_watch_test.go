@@ -18,7 +18,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// watched brings what happened until now, and a range of numbers that was stopped, onto the page Security.
+// watched stops a range of numbers, and writes all counts, so that the page Security shows them.
 func (b *booted) watched(t *testing.T) {
 	t.Helper()
 	now := otp.At(time.Now())
@@ -28,8 +28,8 @@ func (b *booted) watched(t *testing.T) {
 	require.NoError(t, b.insight.Evaluate(t.Context(), now))
 }
 
-// stopped makes an account, of which the numbers that begin with +919551 are stopped if six unverified ones are enough,
-// and returns its address.
+// stopped makes an account and sends six unverified codes to numbers with +919551, which stops the range if columns
+// allow so few. It returns the account's address.
 func (b *booted) stopped(t *testing.T, columns string) string {
 	t.Helper()
 	gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -41,7 +41,7 @@ func (b *booted) stopped(t *testing.T, columns string) string {
 	return made.Address
 }
 
-// An operator sees what happened and of what they are warned, says that they know, and reviews the checklist.
+// An operator sees statistics and alerts, acknowledges an alert, and reviews the checklist.
 func TestConsole_SecurityIsWatched(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=6")...)
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))

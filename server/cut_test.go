@@ -20,11 +20,11 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// A COMMIT whose connection breaks may have happened or not. Here it is cut on purpose, on each
-// side of the moment in which the database runs it, under each kind of operation: the caller must
-// get the answer they would have got, and nothing may be there twice.
+// If the connection breaks during a COMMIT, the COMMIT may have happened or not. These tests cut the connection before
+// and after the database runs the COMMIT, for each kind of operation. The caller must get the same answer as without
+// the cut, and nothing may be stored twice.
 
-// victim is one account whose next operation is going to be cut.
+// victim is an account whose next operation will be cut.
 type victim struct {
 	t      *testing.T
 	engine *engine.Engine
@@ -34,7 +34,7 @@ type victim struct {
 	code   string // of the last generate
 }
 
-// traces is all that the operations on one recipient have left in the database.
+// traces counts what the operations on one recipient have left in the database.
 type traces struct {
 	Recipients, RecipientVersion, Seq, Run           int
 	Challenges, Replaced                             int
@@ -72,7 +72,7 @@ func (v *victim) traces() (found traces) {
 
 func (f traces) events() int { return f.Sent + f.Resent + f.WrongEvents + f.Verified }
 
-// said is an answer of the engine in words.
+// said returns an answer of the engine as text.
 func said(err error) string {
 	refusal, refused := errors.AsType[*otp.Error](err)
 	switch {
@@ -112,8 +112,8 @@ func (v *victim) verify(guess string) string {
 	return said(v.engine.Verify(v.t.Context(), v.caller, v.target, guess))
 }
 
-// attempt is one kind of operation: what happens before the cut, the operation that is cut, what it
-// must answer and leave behind, and what the next operation must answer then.
+// attempt is one kind of operation: the preparation, the operation that is cut, its expected answer and traces, and
+// the expected answer of the next operation.
 type attempt struct {
 	name   string
 	before func(*victim)
@@ -130,7 +130,7 @@ func rightGuess(v *victim) string { return v.verify(v.code) }
 
 func wrongGuess(v *victim) string { return v.verify("") }
 
-// sent is what one generate leaves.
+// sent is the traces of one generate.
 var sent = traces{Recipients: 1, RecipientVersion: 1, Seq: 1, Challenges: 1, Version: 1, Sends: 1, Live: 1, Sent: 1}
 
 func sentAnd(change func(*traces)) traces {
@@ -164,7 +164,7 @@ var attempts = []attempt{
 		}),
 		then: rightGuess, next: "ok",
 	}, {
-		// In as many batches as it takes, of which one is cut; so the versions are not compared.
+		// The guesses may need several batches, of which one is cut; so the versions are not compared.
 		name: "five wrong guesses at once", before: generated, do: fiveGuesses,
 		answer: "1 of wrong, 0 left, 1 of wrong, 1 left, 1 of wrong, 2 left, 2 of attempts_exhausted",
 		leaves: sentAnd(func(f *traces) { f.RecipientVersion, f.Version, f.Run, f.Wrong, f.WrongEvents = 0, 0, 3, 3, 3 }),
@@ -191,7 +191,7 @@ func fiveGuesses(v *victim) string {
 	return strings.Join(counts, ", ")
 }
 
-// cuts is one way to lose the connection.
+// cuts is one way to cut the connection.
 type cuts struct {
 	name      string
 	cut       sqltest.Cut
@@ -199,7 +199,7 @@ type cuts struct {
 }
 
 var ways = []cuts{
-	// The silent ones take as long as the store waits for an answer.
+	// A silent cut takes as long as the store waits for an answer.
 	{"in silence before the COMMIT", sqltest.Cut{Moment: sqltest.BeforeCommit, Silent: true}, 18, 2},
 	{"in silence after it ran", sqltest.Cut{Moment: sqltest.AfterCommit, Silent: true}, 18, 2},
 	{"before the COMMIT", sqltest.Cut{Moment: sqltest.BeforeCommit}, 100, 10},
@@ -222,7 +222,7 @@ func TestFault_ConnectionCutAroundCommit(t *testing.T) {
 		}
 	}
 	close(planned)
-	// Each server has a connection of its own to lose, and most of the time is spent waiting.
+	// Run in parallel: each server has its own connection, and most of the time is waiting.
 	var cutting sync.WaitGroup
 	for range 8 {
 		s := cuttable(t)
@@ -265,8 +265,8 @@ func (s *behindProxy) victim() *victim {
 	return &victim{t: s.t, engine: s.engine, caller: caller, target: target, db: s.db}
 }
 
-// cut runs one attempt with its connection cut, and checks that the cut was what it says, what was
-// answered, what is stored, and what the next operation makes of it.
+// cut runs one attempt and cuts its connection. It checks the cut itself, the answer, the stored rows, and the answer
+// of the next operation.
 func (s *behindProxy) cut(l *ledger, way cuts, a attempt) {
 	s.t.Helper()
 	v := s.victim()
@@ -300,8 +300,8 @@ func (s *behindProxy) cut(l *ledger, way cuts, a attempt) {
 	l.equal(a.next, a.then(v), "%s cut %s: next answer", a.name, way.name)
 }
 
-// someoneWaits reports whether a statement comes to stand still in this server's schema: that of the
-// next try, which asks for the rows that the one before has locked.
+// someoneWaits reports whether a statement waits for a lock in this server's schema: the next try waits for the rows
+// that the first one has locked.
 func (s *behindProxy) someoneWaits() bool {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		waiting := 0

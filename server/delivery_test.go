@@ -17,7 +17,7 @@ import (
 	"otpbridge/config"
 )
 
-// gatewayStandIn is a provider that answers with one status and keeps what it was asked to send.
+// gatewayStandIn is a provider that answers with one status and keeps its requests.
 type gatewayStandIn struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -48,8 +48,8 @@ func (g *gatewayStandIn) url(name string) string {
 	return g.URL + "/send?key=gateway-s3cret&to={to}&text={text}#name=" + name
 }
 
-// A code that production hands to a gateway verifies, and neither it nor what the gateway is paid
-// with is in the log.
+// A code that production sends through a gateway can be verified. The log contains neither the code nor the gateway's
+// credentials.
 func TestDelivery_ProductionSendsThroughItsGateways(t *testing.T) {
 	first, second := newGateway(t, http.StatusForbidden), newGateway(t, http.StatusOK)
 	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_LOG_LEVEL=debug"))
@@ -102,7 +102,7 @@ func TestDelivery_ChannelsThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-// What the page on delivery shows is what the server takes: every setting with every profile.
+// The server accepts every setting on the page on delivery, with every profile.
 func TestDelivery_TheExamplesOfThePageAreTaken(t *testing.T) {
 	text, err := os.ReadFile("doc/delivery.md")
 	require.NoError(t, err)

@@ -15,8 +15,7 @@ import (
 	"otpbridge/config"
 )
 
-// dockerfile is what of the Dockerfile ends in the image, read as text: there is nothing here
-// that could build it.
+// dockerfile is the parsed Dockerfile. The tests read it as text, because they cannot build it.
 type dockerfile struct {
 	bases   []string   // of all stages
 	build   [][]string // the RUN instructions of all stages but the last, in words
@@ -57,7 +56,7 @@ func readDockerfile(t *testing.T) dockerfile {
 	return d
 }
 
-// instruction is the words behind the only instruction of this name in the last stage.
+// instruction returns the words after the only instruction of this name in the last stage.
 func (d dockerfile) instruction(t *testing.T, name string) []string {
 	t.Helper()
 	var found [][]string
@@ -70,7 +69,7 @@ func (d dockerfile) instruction(t *testing.T, name string) []string {
 	return found[0]
 }
 
-// goBuild is the one command that builds the program.
+// goBuild returns the only command that builds the program.
 func (d dockerfile) goBuild(t *testing.T) string {
 	t.Helper()
 	var builds []string
@@ -83,7 +82,7 @@ func (d dockerfile) goBuild(t *testing.T) string {
 	return builds[0]
 }
 
-// What make bench measures is built by the Dockerfile's command too.
+// The Dockerfile builds the program with the same command as make, and so as make bench.
 func TestDockerfile_BuildsAsMakeDoes(t *testing.T) {
 	command := readDockerfile(t).goBuild(t)
 	makefile, err := os.ReadFile("../Makefile")
@@ -103,7 +102,7 @@ func TestDockerfile_BuildsAStaticProgramOnAnEmptyBase(t *testing.T) {
 	}
 }
 
-// The children of these tests are built as the Dockerfile builds the server.
+// The processes that these tests start are built as the Dockerfile builds the server.
 func TestDockerfile_TheProgramIsStatic(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("images hold Linux programs")
@@ -172,7 +171,7 @@ func TestDockerfile_HoldsNoSecret(t *testing.T) {
 		regexp.MustCompile(`--build-arg \S+`).FindAllString(string(makefile), -1))
 	require.Equal(t, []string{"OTPBRIDGE_ADDR=:8080"}, d.environ)
 
-	// The build reads a list of folders, so a key that somebody keeps beside them stays out.
+	// The build copies only listed folders, so that a key in another file stays out of the image.
 	ignored, err := os.ReadFile("../.dockerignore")
 	require.NoError(t, err)
 	var rules []string

@@ -22,20 +22,20 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// patient is a production installation in order, for a test to spoil.
+// patient is a correct production installation, in which a test makes a fault.
 type patient struct {
 	t       *testing.T
 	folder  string
 	keyring string // the path
-	// database is where it is; sqlite tells which it is.
+	// database is its URL; sqlite reports whether it is SQLite.
 	database string
 	sqlite   bool
 	server   *sqltest.Server // nil for SQLite
 	environ  []string
 }
 
-// healthy makes one. On MariaDB the schema is made by an administrator and the server's user has
-// the privileges that operating.md grants.
+// healthy makes a patient. On MariaDB an administrator makes the schema, and the server's user has the privileges that
+// operating.md grants.
 func healthy(t *testing.T, server *sqltest.Server) *patient {
 	t.Helper()
 	p := &patient{t: t, folder: t.TempDir(), server: server, sqlite: server == nil}
@@ -65,8 +65,8 @@ func healthy(t *testing.T, server *sqltest.Server) *patient {
 	return p
 }
 
-// likeIt is a patient with the same database and a keyring file and settings of its own, for what
-// leaves the database alone.
+// likeIt returns a patient with the same database but its own keyring file and settings, for faults outside the
+// database.
 func (p *patient) likeIt(t *testing.T) *patient {
 	t.Helper()
 	kept, err := os.ReadFile(p.keyring)
@@ -99,11 +99,11 @@ func (p *patient) sql(statements ...string) {
 	}
 }
 
-// kept are the tables that a misconfiguration alters. Making a schema anew takes a server a second,
-// and putting a few rows back nothing.
+// kept are the tables that a misconfiguration changes. Restoring a few rows is fast; making a new schema takes a
+// second.
 var kept = []string{"otp_auth_config", "credentials", "goose_db_version", "sandbox_accounts", "calls"}
 
-// keep remembers what restore brings back.
+// keep copies the tables that restore brings back.
 func (p *patient) keep() {
 	for _, table := range kept {
 		p.sql(`CREATE TABLE kept_` + table + ` AS SELECT * FROM ` + table)
@@ -116,7 +116,7 @@ func (p *patient) restore() {
 	}
 }
 
-// user is the server's, and its schema.
+// user returns the server's database user, and its schema.
 func (p *patient) user() (name, schema string) {
 	parsed, err := url.Parse(p.database)
 	require.NoError(p.t, err)
@@ -131,7 +131,7 @@ func (p *patient) diagnosed() (code int, all findings, problems string) {
 	return code, all, errors.String()
 }
 
-// misconfigurations are what doctor finds, by the name of the check and what it says.
+// misconfigurations are the faults that doctor must find, with the check's name and a part of its text.
 var misconfigurations = []struct {
 	name   string
 	check  string
@@ -198,7 +198,7 @@ var misconfigurations = []struct {
 		p.sql(`INSERT INTO sandbox_accounts (esme_address, throwaway, clock_offset) VALUES ('4711', 0, 0)`)
 	}},
 	{"the published cipher key", "sample secrets", faulty, "account 4712", true, func(p *patient) {
-		// A sandbox takes it, and leaves no other mark.
+		// A sandbox accepts this account, and leaves no other trace.
 		p.set("OTPBRIDGE_MODE=sandbox")
 		p.command(`{"esme_address":"4712","access_key":"another-access-key","message_profile":"live","cipher_key":"`+sampleIV+`~`+sampleKey+`"}`, "account", "import")
 		p.set("OTPBRIDGE_MODE=production")
@@ -229,7 +229,7 @@ var misconfigurations = []struct {
 	}},
 	{"no account at all", "accounts", warned, "there is none", true, func(p *patient) { p.sql(`DELETE FROM otp_auth_config`) }},
 
-	// Of one database alone.
+	// Faults of only one of the databases.
 	{"sqlite: a file for all to read", "database access", warned, "otp.db", true, func(p *patient) {
 		require.NoError(p.t, os.Chmod(filepath.Join(p.folder, "otp.db"), 0o644))
 	}},
@@ -238,7 +238,7 @@ var misconfigurations = []struct {
 		file, err := os.OpenFile(filepath.Join(p.folder, "otp.db"), os.O_RDWR, 0)
 		require.NoError(p.t, err)
 		defer file.Close()
-		// The page behind the last that the schema's own tables need.
+		// The page after the last one of the schema's own tables.
 		_, err = file.WriteAt([]byte(strings.Repeat("\xff", 4096)), 4096*8)
 		require.NoError(p.t, err)
 	}},
@@ -273,7 +273,7 @@ var misconfigurations = []struct {
 	}},
 }
 
-// called has seven servlet calls counted, with what an upstream answered to them.
+// called inserts a count of seven servlet calls, with the class of the upstream's answer.
 func (p *patient) called(passed string) {
 	at := time.Now().UnixMilli()
 	p.sql(fmt.Sprintf(`INSERT INTO calls (hour, server, esme_address, door, name, credential_id, address, passed, kind,
@@ -339,7 +339,7 @@ func TestDoctor_FindsEachMisconfigurationByName(t *testing.T) {
 	}
 }
 
-// The limit on open files belongs to the process, so it takes one of its own.
+// The limit on open files belongs to the process, so this test starts one.
 func TestDoctor_FindsALowLimitOnOpenFiles(t *testing.T) {
 	needs(t, "sh")
 	p := healthy(t, nil)
@@ -352,7 +352,7 @@ func TestDoctor_FindsALowLimitOnOpenFiles(t *testing.T) {
 	require.True(t, all.found("open files"))
 }
 
-// Who may not change the schema is told so, and by which privileges.
+// A user who may not change the schema is told so, and which privileges are missing.
 func TestMigrate_AUserWhoMayNotIsToldWhoMay(t *testing.T) {
 	server := sqltest.Shared(t)
 	made, err := url.Parse(server.SchemaTCP(t))
@@ -370,7 +370,7 @@ func TestMigrate_AUserWhoMayNotIsToldWhoMay(t *testing.T) {
 	}
 }
 
-// Looking changes nothing: not on an empty database, and not with a keyring that is new to it.
+// Doctor changes nothing, also on an empty database or with a keyring that is new to the database.
 func TestDoctor_ChangesNothing(t *testing.T) {
 	p := healthy(t, nil)
 	kept, err := os.ReadFile(p.keyring)

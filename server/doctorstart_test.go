@@ -14,7 +14,7 @@ import (
 	"otpbridge/config"
 )
 
-// refusal is why a server of these settings does not start or is not ready; empty if it serves.
+// refusal returns why a server with these settings does not start or is not ready; it is empty if the server serves.
 func refusal(t *testing.T, environ []string) string {
 	t.Helper()
 	settings, err := config.Load(environ)
@@ -34,7 +34,7 @@ func refusal(t *testing.T, environ []string) string {
 	return ""
 }
 
-// Where serve refuses, doctor fails and names the same thing; where it serves, doctor finds no fault.
+// If serve refuses to start, doctor reports a fault and names the same thing; if it serves, doctor finds no fault.
 func TestDoctor_FailsWhereServeRefuses(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -113,8 +113,8 @@ func TestDoctor_FailsWhereServeRefuses(t *testing.T) {
 	}
 }
 
-// A row that was restored from elsewhere or changed by hand is told of, and so is a restored backup
-// before the start that ends its codes.
+// Doctor reports a row that was restored from another database or changed by hand, and a restored backup before the
+// start that ends its codes.
 func TestDoctor_TellsOfARestoredBackup(t *testing.T) {
 	p := healthy(t, nil)
 	require.Empty(t, refusal(t, p.environ))

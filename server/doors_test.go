@@ -23,7 +23,7 @@ func TestDoors_WhatIsNotNamedIsAbsent(t *testing.T) {
 	}
 }
 
-// from is the answer to a request that arrived from a remote address, past the socket.
+// from returns the handler's answer to a request from a remote address, without a socket.
 func (s *booted) from(remote, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.RemoteAddr = remote
@@ -47,7 +47,8 @@ func TestHTTPS_ACredentialInClearIsRefusedAtTheJSONAPI(t *testing.T) {
 				more = append(more, "OTPBRIDGE_HTTPS="+policy)
 			}
 			s := boot(t, append(environ, more...)...)
-			// A right key, a wrong one and none that could be one: whoever listens learns nothing of the key.
+			// A right key, a wrong one and an impossible one get the same answer, so that an eavesdropper learns
+			// nothing.
 			for _, key := range []string{productionKey, "a-key-that-nobody-has", "otpb_live_mistyped"} {
 				for _, header := range []string{"X-Api-Key", "Access_key"} {
 					got := s.from(abroad, "POST", "/v1/send", body, header, key, "Content-Type", "application/json")

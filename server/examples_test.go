@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// examples are the clients in doc/examples: what runs each, and how it is found out that this
-// machine has all it takes.
+// examples are the clients in doc/examples: how to run each, and how to check that this machine can.
 var examples = []struct {
 	name  string
 	run   []string
@@ -25,8 +24,8 @@ var examples = []struct {
 	{"go", []string{"go"}, nil},
 }
 
-// required are the runtimes that the setup of the tests installs, or without which there is no
-// test at all. The others are run where they are.
+// required are the runtimes that the tests' setup installs or that every test needs. The other examples run only if
+// their runtime is installed.
 var required = []string{"php", "go"}
 
 func TestExamples_EachSendsAndVerifies(t *testing.T) {
@@ -37,7 +36,7 @@ func TestExamples_EachSendsAndVerifies(t *testing.T) {
 			t.Parallel()
 			runner := example.run
 			available(t, example.name, runner[0], example.probe)
-			// What is compiled is compiled once, since that takes longer than all its calls.
+			// Compile a client only once, because compiling takes longer than all its calls.
 			switch folder := t.TempDir(); example.name {
 			case "go":
 				runner = []string{filepath.Join(folder, "example")}
@@ -80,7 +79,7 @@ func compiled(t *testing.T, compiler string, arguments ...string) {
 	require.NoError(t, err, "%s", out)
 }
 
-// another is a code that is not this one.
+// another returns a different code.
 func another(code string) string {
 	if code[0] == '9' {
 		return "0" + code[1:]

@@ -14,8 +14,8 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// Whoever may ask a sandbox for an account, or change a row with SQL, makes the server open no file of their
-// choice: it neither ends, nor hangs, nor tells what is there.
+// Somebody who makes an account in a sandbox, or changes a row with SQL, cannot make the server open a file of their
+// choice: the server does not end, hang or reveal what exists.
 func TestFiles_NoAccountNamesAPath(t *testing.T) {
 	folder := t.TempDir()
 	pipe := filepath.Join(folder, "pipe")

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An empty value never means "no restriction": each flag of each command refuses one, those that are added
-// later too, and says which flag it was.
+// An empty value never means "no restriction": every flag of every command, also future ones, refuses it and names the
+// flag.
 func TestFlags_AnEmptyValueIsRefusedByEveryFlag(t *testing.T) {
 	var out output
 	parser := newParser(process{stdout: &out, stderr: &out})
@@ -57,7 +57,7 @@ func TestFlags_AnEmptyValueIsRefusedByEveryFlag(t *testing.T) {
 	require.Greater(t, tried, 60)
 }
 
-// commandWords are the names on the way to a command.
+// commandWords returns the names from the root to a command.
 func commandWords(node *kong.Node) (words []string) {
 	for ; node != nil && node.Type == kong.CommandNode; node = node.Parent {
 		words = append([]string{node.Name}, words...)

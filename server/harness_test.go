@@ -29,8 +29,8 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// These tests run whole servers: in this process where they look inside, and as children made
-// from a normal build where they kill, race or read what a person would.
+// These tests run whole servers: in this process if they read its state, and as child processes of a normal build if
+// they kill servers, race them or read their output.
 
 func TestMain(m *testing.M) {
 	if os.Getenv(bareVariable) != "" {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	}
 	defaults := []string{"state", "data"} // a server's, in the folder it runs in
 	defaults = slices.DeleteFunc(defaults, isThere)
-	// What tests build, they build without cgo, as the Dockerfile does: a compiler's cache holds one form of each package.
+	// Tests build without cgo, as the Dockerfile does, so that the build cache has one form of each package.
 	os.Setenv("CGO_ENABLED", "0")
 	code := sqltest.Run(m)
 	for _, name := range slices.DeleteFunc(defaults, func(name string) bool { return !isThere(name) }) {
@@ -85,8 +85,7 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// times is how often something is repeated: a few times with every test run, and in full where
-// FULL=1 asks for it.
+// times returns how often something is repeated: few times by default, and full times with FULL=1.
 func times(full, few int) int {
 	if os.Getenv("FULL") == "1" {
 		return full
@@ -112,8 +111,8 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// variables is an environment for a server of its own: a free port, a database and a keyring
-// nobody else has. Later ones win.
+// variables returns an environment for a separate server: a free port, its own database and keyring. Later variables
+// win.
 func variables(t *testing.T, more ...string) []string {
 	t.Helper()
 	if slices.Contains(more, "OTPBRIDGE_MODE=production") { // which has metrics at a port that a real server may have
@@ -199,13 +198,13 @@ func (c client) try(method, path, body string, headers ...string) (answer, error
 	return answer{status: response.StatusCode, header: response.Header, body: string(text)}, err
 }
 
-// servlet calls a servlet as a client does and answers its text.
+// servlet calls a servlet as a client does and returns its text.
 func (c client) servlet(name, key string, parameters url.Values) string {
 	c.t.Helper()
 	return c.do("GET", "/otpauthapi/"+name+"?"+parameters.Encode(), "", "access_key", key).body
 }
 
-// message is a message of the inbox, as the wire has it.
+// message is a message of the inbox as JSON.
 type message struct {
 	ID          string `json:"id"`
 	Account     string `json:"account"`
@@ -244,7 +243,7 @@ func (c client) account(columns string) (created struct {
 	return created
 }
 
-// untilFaultsStruck returns when the request that a counted fault was set for is in flight.
+// untilFaultsStruck returns when the request for a counted fault is in flight.
 func (c client) untilFaultsStruck() {
 	c.t.Helper()
 	eventually(c.t, "the fault strikes", func() bool {
@@ -252,8 +251,7 @@ func (c client) untilFaultsStruck() {
 	})
 }
 
-// eventually asks until holds is true, which another process or goroutine is about to bring
-// about.
+// eventually waits until holds is true, because of another process or goroutine.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
@@ -277,7 +275,7 @@ func encrypted(t testing.TB, key, iv, code string) string {
 	return value
 }
 
-// person is what a servlet call says about its end user.
+// person returns the parameters of a servlet call about its end user.
 func person(mobile string, more ...string) url.Values {
 	values := url.Values{"ipaddress": {"203.0.113.7"}, "mobile": {mobile}}
 	for i := 0; i < len(more); i += 2 {
@@ -286,14 +284,14 @@ func person(mobile string, more ...string) url.Values {
 	return values
 }
 
-// built are programs, each made once for all tests.
+// built has programs, each built once for all tests.
 var built struct {
 	sync.Mutex
 	folder string
 	errs   map[string]error // by the program's name
 }
 
-// program is the server without the race detector, under which the database is twelve times slower.
+// program returns the path of the server without the race detector, with which the database is twelve times slower.
 func program(t *testing.T) string {
 	t.Helper()
 	return builtOnce(t, "otpbridge", func() []string { return nil })
@@ -317,7 +315,7 @@ func builtOnce(t *testing.T, name string, flags func() []string) string {
 	return path
 }
 
-// build makes the server as the Dockerfile does, without what only a debugger reads.
+// build builds the server as the Dockerfile does, without debug information.
 func build(program string, flags ...string) error {
 	command := exec.Command("go", append(append([]string{"build", "-buildvcs=false",
 		"-ldflags=-s -w -X main.stamped=v1.2.3-4-gabcdef0", "-o", program}, flags...), ".")...)
@@ -327,7 +325,7 @@ func build(program string, flags ...string) error {
 	return nil
 }
 
-// child is the program running as a process of its own in a folder of its own.
+// child is the program as a separate process in its own folder.
 type child struct {
 	client
 	command *exec.Cmd
@@ -342,7 +340,7 @@ func startChild(t *testing.T, folder string, environ ...string) *child {
 	return startProgram(t, program(t), folder, environ...)
 }
 
-// startProgram is startChild with a program that was built in another way.
+// startProgram is startChild with another build of the program.
 func startProgram(t *testing.T, program, folder string, environ ...string) *child {
 	t.Helper()
 	c := &child{command: exec.Command(program), log: new(output)}

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A header that says who asks or what is asked may stand once: what is in front of the server may
-// have looked at the other one. Also the same value twice is refused, and the header is named.
+// A header that identifies the caller or the request may be given only once, because a proxy may have checked the
+// other one. The refusal names the header, also if both values are the same.
 func TestHeaders_GivenTwiceAreRefusedByName(t *testing.T) {
 	s := boot(t, variables(t)...)
 	a := s.account(`{"cors_allowed_origins":["https://shop.example"]}`)
@@ -61,7 +61,7 @@ func TestHeaders_GivenTwiceAreRefusedByName(t *testing.T) {
 	require.Contains(t, refused.body, "Invalid Parameters")
 }
 
-// A page whose name was made to resolve to the metrics' address names its own host, and gets nothing.
+// A page whose name resolves to the metrics' address (DNS rebinding) sends its own Host, and is refused.
 func TestMetrics_AnswerOnlyTheirOwnHosts(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")...)
 	for host, status := range map[string]int{

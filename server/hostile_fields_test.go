@@ -10,18 +10,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostileField is one place in a request that a text can stand in.
+// hostileField is one place in a request that can contain a text.
 type hostileField struct {
 	name string
 	json bool // the text is written as JSON, and escapes fit too
 	send func(b *besieged, text string) answer
-	// named is what a refusal must say; empty where its answer is one of a fixed set.
+	// named is a text that a refusal must contain; empty if the answer is one of a fixed set.
 	named string
-	// back compares what was taken with what can be read of it.
+	// back compares the accepted text with what can be read back.
 	back func(b *besieged, text string, a answer)
 }
 
-// stored reports whether what stands there comes to a database, in whatever form.
+// stored reports whether the text reaches the database in any form.
 func (f hostileField) stored() bool {
 	return !strings.Contains(f.name, "unescaped") && (!strings.Contains(f.name, "header") || strings.HasSuffix(f.name,
 		"send header Idempotency-Key"))
@@ -29,7 +29,7 @@ func (f hostileField) stored() bool {
 
 const formType = "application/x-www-form-urlencoded"
 
-// servletFields are the parameters and headers of the four servlets.
+// servletFields returns the parameters and headers of the four servlets.
 func servletFields() (fields []hostileField) {
 	for _, servlet := range []string{"otpgenservlet", "OtpRegenServlet", "otpvalidationservlet",
 		"plainotpvalidationservlet"} {
@@ -59,8 +59,8 @@ func servletFields() (fields []hostileField) {
 	return fields
 }
 
-// v1Bodies are right bodies of the calls, of which one member is replaced at a time. In the paths and
-// bodies ID is the live challenge.
+// v1Bodies are valid bodies of the calls; tests replace one member at a time. ID in paths and bodies stands for the
+// live challenge.
 var v1Bodies = map[string]string{
 	"/v1/send": `{"to":"+919551492001","method":"sms","type":"verification","template":"login","locale":"en",
 		"email":"a@shop.example","metadata":{},"binding":{},"ip":"203.0.113.7",
@@ -70,7 +70,7 @@ var v1Bodies = map[string]string{
 	"/v1/cancel": `{"id":"otp_06d13s0c5n7hp8v3k2a9e4q1tc"}`,
 }
 
-// v1Fields are members and headers of the JSON API, and what stands in its paths.
+// v1Fields returns the members, headers and path parameters of the JSON API.
 func v1Fields(t *testing.T) (fields []hostileField) {
 	for path, body := range v1Bodies {
 		var members map[string]json.RawMessage
@@ -141,7 +141,7 @@ func v1Fields(t *testing.T) (fields []hostileField) {
 	return fields
 }
 
-// sandboxFields are the members and parameters of the sandbox's calls, and of the callbacks.
+// sandboxFields returns the members and parameters of the sandbox's calls and of the callbacks.
 func sandboxFields() (fields []hostileField) {
 	members := map[string]string{"/sandbox/clock": "account offset advance", "/sandbox/faults": "faults",
 		"/sandbox/reset": "account accounts", "/sandbox/messages/x/relay": "to"}

@@ -21,7 +21,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// hostileTexts are texts that databases, decoders and terminals have stumbled over.
+// hostileTexts are texts that have broken databases, decoders and terminals.
 var hostileTexts = map[string]string{
 	"four bytes": "\U0001f511\U0001f511", "NUL": "a\x00b", "NUL alone": "\x00", "controls": "a\x01\x1b[2J\x7fb",
 	"line breaks": "a\r\nX-Evil: b\n\n",
@@ -56,7 +56,7 @@ type raw struct {
 	lines   *bufio.Reader
 }
 
-// send sends one request and answers its response, status 0 if the server hung up without one.
+// send sends one request and returns its response; the status is 0 if the server hung up without one.
 func (r *raw) send(method, target, body string, headers ...string) answer {
 	r.t.Helper()
 	var text bytes.Buffer
@@ -92,7 +92,7 @@ func (r *raw) close() {
 	}
 }
 
-// besieged is a server with what the table needs to attack it.
+// besieged is a server and the data that the attacks need.
 type besieged struct {
 	*booted
 	*raw
@@ -107,7 +107,7 @@ type besieged struct {
 	made    map[string][2]string // by address as JSON, the column that was given and its value
 }
 
-// jsonText writes any bytes as a JSON string, without mending them.
+// jsonText writes any bytes as a JSON string, without repairing them.
 func jsonText(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", "\x00").Replace(text) + `"`
 }
@@ -150,8 +150,8 @@ var accountColumns = map[string]string{
 	"cipher_key": "%s", "cipher_iv": "%s", "access_keys": `[{"key":%s}]`, "max_attempts": "%s", "otp_length": "%s",
 }
 
-// Whatever stands in whatever a stranger or a caller can write, on both databases: nothing fails here, what
-// is refused is named and changes nothing, and what is taken reads back as it was given.
+// Whatever text a stranger or a caller writes into any field, on both databases: the server has no fault, a refusal
+// names the field and changes nothing, and an accepted text reads back unchanged.
 func TestHostileTexts_AreTakenAsTheyAreOrRefusedByName(t *testing.T) {
 	for _, database := range []string{"sqlite", "mariadb"} {
 		t.Run(database, func(t *testing.T) {
@@ -217,7 +217,7 @@ func storm(t *testing.T, environ []string, db *sqlx.DB) {
 	t.Logf("%d requests, of which %d were taken, %v", tries, b.taken, time.Since(began))
 }
 
-// try sends a text and looks at what became of it.
+// try sends a text and checks the result.
 func (b *besieged) try(f hostileField, text string) {
 	b.t.Helper()
 	shown := text[:min(len(text), 60)]
@@ -282,7 +282,7 @@ func (b *besieged) accountWith(column, value string) {
 	b.made[string(fieldOfJSON(b.t, a.body, "esme_address"))] = [2]string{column, value}
 }
 
-// listed requires that every account that was made reads back as it was given.
+// listed requires that every account that was made reads back unchanged.
 func (b *besieged) listed() {
 	b.t.Helper()
 	var rows struct{ Data []map[string]json.RawMessage }
@@ -318,7 +318,7 @@ func fieldOfJSON(t *testing.T, text, name string) json.RawMessage {
 	return object[name]
 }
 
-// commands try the command line, each text in another column and flag.
+// commands tries the command line, each text in another column and flag.
 func (b *besieged) commands() {
 	columns := slices.Sorted(func(yield func(string) bool) {
 		for column := range accountColumns {
@@ -363,7 +363,7 @@ func (b *besieged) commands() {
 	}
 }
 
-// command runs one command, which must end as done or refused, and if refused has changed nothing.
+// command runs one command, which must succeed or be refused; a refused command must change nothing.
 func (b *besieged) command(arguments ...string) (done bool) {
 	b.t.Helper()
 	var out, problems strings.Builder

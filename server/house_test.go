@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The figures of the house: how much there is to read, and where it is hardest. `make house` prints them for
-// this tree, and `make house REF=v0.1.0` for the tree of a commit beside it.
+// Figures about the size and complexity of the source. `make house` prints them for this tree, and `make house
+// REF=v0.1.0` also those of a commit.
 
-// house is what a tree of Go sources measures. Tests and generated files do not count, except for packages.
+// house has the figures of a tree of Go sources. Tests and generated files do not count, except for packages.
 type house struct {
 	lines       int // with code or comments; blank lines do not count
 	comments    int // with nothing but a comment
@@ -39,7 +39,7 @@ const (
 	sameRun      = 8   // lines that make a duplicate
 )
 
-// measure walks the tree below root.
+// measure returns the figures of the tree below root.
 func measure(root string) (house, error) {
 	var h house
 	methods := map[string]int{}
@@ -108,7 +108,7 @@ func mustRel(root, path string) string {
 	return rel
 }
 
-// countLines counts a file's lines, and the runs of sameRun lines of code, without blanks and comments.
+// countLines counts a file's lines, and the runs of sameRun lines of code, without blank lines and comments.
 func (h *house) countLines(lines []string, runs map[string]int) {
 	var code []string
 	for _, line := range lines {
@@ -175,7 +175,7 @@ func methodOwner(method *ast.FuncDecl) string {
 	}
 }
 
-// String is the table that `make house` prints.
+// String returns the table that `make house` prints.
 func (h house) String() string {
 	var b bytes.Buffer
 	row := func(name string, value any) { fmt.Fprintf(&b, "%-44s %v\n", name, value) }
@@ -201,7 +201,7 @@ func TestHouse_Table(t *testing.T) {
 	require.NotZero(t, h.lines)
 }
 
-// The measure is measured: a tree with one of each fault.
+// A tree with one of each fault has all of them found.
 func TestHouse_FaultsAreFound(t *testing.T) {
 	root := t.TempDir()
 	long := "func long() {\n" + strings.Repeat("\t_ = 1\n", 60) + "}\n"

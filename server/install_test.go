@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// unitValues are the values of a directive of the unit, in order.
+// unitValues returns the values of a directive of the systemd unit, in order.
 func unitValues(t *testing.T, directive string) []string {
 	t.Helper()
 	var values []string
@@ -31,7 +31,7 @@ func lookPath(t *testing.T, name string) string {
 	return path
 }
 
-// The steps of the page put everything where the unit looks for it, and the user of the unit can read it.
+// The steps of the page install everything where the unit expects it, and the unit's user can read it.
 func TestInstall_PutsThingsWhereTheUnitLooks(t *testing.T) {
 	m := newMachine(t, "127.0.0.1")
 	m.do(page(t, "doc/operating.md"), "install")
@@ -87,8 +87,8 @@ func ownerOf(t *testing.T, path string) [2]int {
 	return [2]int{int(about.Uid), int(about.Gid)}
 }
 
-// What the unit reads is what the page makes: the two secrets, which are root's alone, by their names, and files
-// of other settings in a folder that the unit's group can read.
+// The page makes what the unit reads: the two secrets, which only root can read, by their names, and files of other
+// settings in a folder that the unit's group can read.
 func TestInstall_TheUnitCanReadWhatThePageMakes(t *testing.T) {
 	text := page(t, "doc/operating.md")
 	steps := strings.Join(blocks(t, text, "operator", "sh"), "\n")
@@ -109,7 +109,7 @@ func TestInstall_TheUnitCanReadWhatThePageMakes(t *testing.T) {
 	}
 	require.Equal(t, []string{"-/etc/otpbridge/environment"}, unitValues(t, "EnvironmentFile"), "which may be missing")
 
-	// As the page's own commands make them, in the folder that make install made.
+	// The page's commands make them in the folder that make install made.
 	require.Contains(t, unitValues(t, "Environment"), "OTPBRIDGE_FILES_DIR=/etc/otpbridge/files",
 		"in which the service reads")
 	m := newMachine(t, "127.0.0.1", "https://gateway.example/api/send?apikey=KEY&to={to_digits}&text={text}", "discard:")
@@ -129,7 +129,7 @@ func TestInstall_TheUnitCanReadWhatThePageMakes(t *testing.T) {
 	require.Equal(t, "ready\n", s.do("GET", "/readyz", "").body)
 }
 
-// The whole Makefile's target with nothing replaced but the root.
+// make install without a built program is refused.
 func TestInstall_IsRefusedWithoutAProgram(t *testing.T) {
 	needs(t, "make")
 	install := exec.Command("make", "install", "DESTDIR="+t.TempDir(), "BINARY="+filepath.Join(t.TempDir(), "none"))

@@ -21,7 +21,7 @@ func keyOf(t *testing.T, s *booted, n manage.NewKey) (secret, signing string) {
 	return text(key), text(signingSecret)
 }
 
-// The clients that the documents on signing, fallback keys and limits show, as programs.
+// The clients in the documents on signing, fallback keys and limits work as programs.
 func TestAPI_ExistingIntegrationsWork(t *testing.T) {
 	s := boot(t, variables(t)...)
 	mobiles := newInteropMobiles()
@@ -50,7 +50,7 @@ func TestAPI_ExistingIntegrationsWork(t *testing.T) {
 	})
 }
 
-// runAPIClient runs a program and insists that it went through all its steps.
+// runAPIClient runs a program, which must finish all its steps.
 func runAPIClient(t *testing.T, runtime, program string, steps []string, settings ...string) {
 	t.Helper()
 	runInteropProgram(t, runtime, program, "ok "+strings.Join(steps, "\nok ")+"\n", settings...)

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// The clients of testclient/interop know the server only from outside, as the
-// integrations do that the servlets are emulated for. Each compares raw bytes
-// itself; this file runs them and insists that they went all the way.
+// The clients of testclient/interop know the server only from outside, like existing integrations of the servlets.
+// Each compares raw bytes itself. This file runs them and requires that they finish all steps.
 
 const (
 	interopFolder  = "../testclient/interop"
@@ -24,7 +23,7 @@ const (
 	interopCipherKey = sampleKey
 	interopCipherIV  = sampleIV
 
-	// What a client prints when every step came out right, and nothing else.
+	// The exact output of a client whose steps all succeeded.
 	interopSuccess = "ok generate\nok regenerate\nok inbox\nok wrong code\nok right code\nok used code\n"
 )
 
@@ -68,7 +67,7 @@ func TestServlets_ExistingIntegrationsWork(t *testing.T) {
 							"MOBILE="+mobiles.next(),
 							"PROFILE="+account.profile,
 							"PARAM_ENCODING="+encoding,
-							// A proxy meant for the outside would catch the loopback calls of curl and Python.
+							// Otherwise curl and Python would use the environment's proxy for loopback.
 							"NO_PROXY=*", "no_proxy=*",
 						)
 					})
@@ -91,7 +90,7 @@ func runInteropProgram(t *testing.T, runtime, program, success string, settings 
 	cmd := exec.CommandContext(ctx, runtime, program)
 	cmd.Dir = interopFolder
 	cmd.Env = append(os.Environ(), settings...)
-	// The shell client's curl may outlive a killed shell and hold the pipes open.
+	// The shell client's curl may outlive a killed shell and keep the pipes open.
 	cmd.WaitDelay = 5 * time.Second
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -103,15 +102,14 @@ func runInteropProgram(t *testing.T, runtime, program, success string, settings 
 	if err != nil {
 		t.Fatalf("%s %s: %v\nstdout:\n%s\nstderr:\n%s", runtime, program, err, &stdout, &stderr)
 	}
-	// An exit status of zero alone would also come from a program that did nothing.
+	// A program that does nothing also exits with 0, so check the output.
 	if stdout.String() != success {
 		t.Fatalf("%s %s printed\n%s\nwant\n%s", runtime, program, &stdout, success)
 	}
 }
 
-// interopMobiles hands out Indian mobile numbers, none twice. They start at a
-// random place so that repeated runs against one database do not meet the send
-// limits of the run before.
+// interopMobiles returns Indian mobile numbers, none twice. They start at a random number, so that repeated runs
+// against one database do not reach the send limits of the run before.
 type interopMobiles struct {
 	last atomic.Int64
 }

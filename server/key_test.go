@@ -24,7 +24,7 @@ func (c terminal) run(arguments ...string) (code int, stdout, stderr string) {
 	return code, out.String(), problems.String()
 }
 
-// ok runs a command that succeeds, and reads what it printed as JSON where that was asked for.
+// ok runs a command, which must succeed, and parses its output if that is JSON.
 func (c terminal) ok(arguments ...string) (printed string, key keyJSON) {
 	c.t.Helper()
 	code, out, problems := c.run(arguments...)
@@ -36,7 +36,7 @@ func (c terminal) ok(arguments ...string) (printed string, key keyJSON) {
 	return out, key
 }
 
-// afterAStart is the environment of a sandbox that ran once: commands make no database.
+// afterAStart returns the environment of a sandbox that ran once, because commands do not make a database.
 func afterAStart(t *testing.T) []string {
 	t.Helper()
 	environ := variables(t)

@@ -13,7 +13,7 @@ import (
 	"otpbridge/config"
 )
 
-// sandboxSettings are those of a sandbox that nobody configured.
+// sandboxSettings returns the settings of an unconfigured sandbox.
 func sandboxSettings(t *testing.T) config.Settings {
 	t.Helper()
 	settings, err := config.Load(nil)
@@ -83,7 +83,7 @@ func TestKeyring_ABrokenFileIsNamedAndNotQuoted(t *testing.T) {
 	require.NotContains(t, err.Error(), "c2VjcmV0")
 }
 
-// Whoever loses reads the winner's key, and never half of it.
+// The process that loses the race reads the winner's whole key.
 func TestKeyring_FirstStartRace(t *testing.T) {
 	settings := sandboxSettings(t)
 	for range 20 {
@@ -119,8 +119,8 @@ func TestKeyring_FirstStartRace(t *testing.T) {
 	}
 }
 
-// The same between processes, database and all: two servers start at once in an empty folder,
-// and what one generates the other verifies.
+// The same with two processes: both start at once in an empty folder, and each verifies codes that the other
+// generated.
 func TestKeyring_FirstStartOfTwoProcessesRace(t *testing.T) {
 	for range 3 {
 		folder := t.TempDir()

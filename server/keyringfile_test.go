@@ -45,7 +45,7 @@ func TestKeyringNew_MakesIdsThatDiffer(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with the file, it stays as it is.
+// A file with a fault stays unchanged.
 func TestKeyringAdd_RefusesWhatIsNoPrivateKeyring(t *testing.T) {
 	k1 := crypto.NewKeyringText("k1")
 	as := func(text string, mode os.FileMode) func(t *testing.T) string {
@@ -152,7 +152,7 @@ func TestKeyringAdd_KeepsWhatIsThere(t *testing.T) {
 	}
 }
 
-// The service's user still reads what root has changed.
+// After root has changed the file, the service's user can still read it.
 func TestKeyringAdd_KeepsTheOwner(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give files away")
@@ -167,7 +167,7 @@ func TestKeyringAdd_KeepsTheOwner(t *testing.T) {
 	require.Equal(t, []uint32{4711, 4712}, []uint32{owner.Uid, owner.Gid})
 }
 
-// Commands at the same time lose none of each other's keys, and a reader never sees half a keyring.
+// Concurrent commands lose no keys, and a reader never sees half a keyring.
 func TestKeyringAdd_Race(t *testing.T) {
 	path := keyringIn(t, crypto.NewKeyringText("k1"))
 	var adding, reading sync.WaitGroup
@@ -206,8 +206,7 @@ func TestKeyringAdd_Race(t *testing.T) {
 	require.Len(t, idsIn(t, path), 17)
 }
 
-// The page's rotation is done under two servers, twice on one day, step by step as it is written.
-// Codes that are on their way stay good throughout.
+// The page's rotation works step by step with two servers, twice on one day. Codes that were sent stay valid.
 func TestOperating_TheRotationWorksTwiceOnOneDay(t *testing.T) {
 	needs(t, "bash", "awk")
 	steps := blocks(t, page(t, "doc/operating.md"), "rotation", "sh")

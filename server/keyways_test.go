@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// oddKeys are keys that are refused, and why.
+// oddKeys are keys that must be refused, and why.
 var oddKeys = map[string]string{
 	"1":                            "is 1 characters long, and must be 16 to 512: a shorter one can be guessed",
 	"fifteen-letters":              "is 15 characters long, and must be 16 to 512: a shorter one can be guessed",
@@ -27,8 +27,8 @@ var oddKeys = map[string]string{
 	"otpb_live_sk_of_my_own_one":   "starts with otpb_ and is mistyped or cut short",
 }
 
-// There is one check for every way in which a key comes in, and no way around it in a sandbox: the command line's two,
-// the management's API and the sandbox's two refuse a key with the same words and make nothing.
+// Every way to import a key has the same check, also in a sandbox: the two of the command line, the management API and
+// the two of the sandbox refuse a key with the same words and make nothing.
 func TestKeys_AreCheckedTheSameWhicheverWayTheyComeIn(t *testing.T) {
 	environ := variables(t)
 	s := boot(t, environ...)
@@ -62,7 +62,7 @@ func TestKeys_AreCheckedTheSameWhicheverWayTheyComeIn(t *testing.T) {
 	require.Equal(t, before, s.do("GET", "/sandbox/accounts", "").body)
 }
 
-// detailOf is what a refusal says.
+// detailOf returns a refusal's detail.
 func detailOf(t *testing.T, a answer) string {
 	t.Helper()
 	refused(t, a, 400, "INVALID_REQUEST")

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the command line says of a bad key as a program, the sandbox says over HTTP, word for word. The admin door's
-// test asks the functions behind both, and the API.
+// The command line, as a program, and the sandbox, over HTTP, refuse a bad key with the same words. The admin door's
+// test checks the functions behind both, and the API.
 func TestKeys_CommandLineAndSandboxRefuseWithTheSameWords(t *testing.T) {
 	type settings struct {
 		Name              string   `json:"name,omitempty"`
@@ -72,7 +72,7 @@ func TestKeys_CommandLineAndSandboxRefuseWithTheSameWords(t *testing.T) {
 	require.Equal(t, before, keys())
 }
 
-// number is n as a flag, empty for none.
+// number returns n as a flag's value, empty for nil.
 func number(n *int) string {
 	if n == nil {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// strikes is what a series of kills found.
+// strikes has the results of a series of kills.
 type strikes struct {
 	*ledger
 	loads    []*workload
@@ -23,8 +23,7 @@ type strikes struct {
 	back     []time.Duration // until it served again
 }
 
-// check is done after each kill: every acknowledged fact is looked up in the database, and then
-// the server is asked about it.
+// check runs after each kill. It looks up every acknowledged fact in the database, and then asks the server about it.
 func (s *strikes) check(t *testing.T, w *workload, db *sqlx.DB, c client, back time.Duration) {
 	t.Helper()
 	s.loads, s.back = append(s.loads, w), append(s.back, back)
@@ -36,7 +35,7 @@ func (s *strikes) check(t *testing.T, w *workload, db *sqlx.DB, c client, back t
 	s.asked = append(s.asked, w.ask(c))
 }
 
-// conclude looks all of it up once more, after the last kill, and demands that they met something.
+// conclude looks everything up once more after the last kill, and requires that kills met operations in flight.
 func (s *strikes) conclude(t *testing.T, db *sqlx.DB) {
 	t.Helper()
 	for _, w := range s.loads {
@@ -56,14 +55,13 @@ func (s *strikes) conclude(t *testing.T, db *sqlx.DB) {
 	require.GreaterOrEqual(t, slices.Min(s.asked), 200, "acknowledged facts after each kill")
 }
 
-// enough reports whether that were kills enough. Where they are few, chance may have it that none
-// met an operation; then there are some more.
+// enough reports whether there were enough kills. If there are only a few and by chance none met an operation, there
+// are some more.
 func (s *strikes) enough(kills int) bool {
 	return len(s.loads) >= kills && (s.struck > 0 || len(s.loads) >= kills+5)
 }
 
-// killServer kills the server process under load, until that was often enough or something is
-// violated.
+// killServer kills the server process under load until there were enough kills or a violation.
 func (s *strikes) killServer(t *testing.T, program string, kills int, db *sqlx.DB, environ []string) {
 	t.Helper()
 	environ = append(environ, "OTPBRIDGE_SANDBOX_FIXED_CODE="+loadCode)
@@ -97,7 +95,7 @@ func TestKill_ServerUnderLoadOnMariaDB(t *testing.T) {
 	s.conclude(t, db)
 }
 
-// The server outlives its database: it goes on by itself when the database is back.
+// The server survives its database: when the database is back, it continues.
 func TestKill_MariaDBUnderLoad(t *testing.T) {
 	s := &strikes{ledger: new(ledger)}
 	database := sqltest.Own(t)

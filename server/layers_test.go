@@ -18,9 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// layers is the house: which of our packages each of them may import, outside tests. Imports
-// point down only. A package without a row fails the test, so that a new one is a decision; a
-// row without a package is one that is still to come.
+// layers has for each package our packages that it may import, outside tests. Imports point down only. A package
+// without a row fails the test, so that adding one is a decision. A row without a package is for a future package.
 var layers = map[string][]string{
 	"config":        {},
 	"crypto":        {},
@@ -66,13 +65,13 @@ var layers = map[string][]string{
 	"testclient/conform":        {},
 }
 
-// bare are the packages that import nothing but the standard library.
+// bare are the packages that may import only the standard library.
 var bare = []string{"server/otp"}
 
-// topFolders are all that stand beside the files of the root.
+// topFolders are all folders in the root.
 var topFolders = []string{"config", "crypto", "sql", "server", "testclient"}
 
-// poorNames say that nobody knew what belongs in a package.
+// poorNames are forbidden names of packages: they do not say what a package is for.
 var poorNames = []string{"util", "utils", "common", "models", "helpers"}
 
 func TestLayers(t *testing.T) {
@@ -102,7 +101,7 @@ func TestLayers(t *testing.T) {
 	require.Contains(t, imports, "server/otp")
 }
 
-// The judge is judged: a tree with one fault of each kind.
+// A tree with one fault of each kind has all of them found.
 func TestLayers_FaultsAreFound(t *testing.T) {
 	root := t.TempDir()
 	for name, text := range map[string]string{
@@ -118,8 +117,7 @@ func TestLayers_FaultsAreFound(t *testing.T) {
 	require.Equal(t, map[string][]string{"server/otp": {"otpbridge/sql"}, "data": {"os"}}, importsOf(t, root))
 }
 
-// importsOf reads what each package below root imports outside its tests, whatever the build
-// constraints.
+// importsOf returns the imports of each package below root outside its tests, for all build constraints.
 func importsOf(t *testing.T, root string) map[string][]string {
 	t.Helper()
 	imports := make(map[string][]string)
@@ -162,9 +160,8 @@ func importsOf(t *testing.T, root string) map[string][]string {
 	return imports
 }
 
-// The SQLite driver is C translated to Go, and works with exactly the version of its C library
-// that it was translated against. Any dependency may raise the library's version; then this
-// fails, and the pair in go.mod is to be mended.
+// The SQLite driver is C translated to Go. It works only with the version of the C library that it was translated for.
+// Another dependency may raise that version; then this test fails, and go.mod must be corrected.
 func TestModules_SQLiteHasTheLibcItWasMadeFor(t *testing.T) {
 	driver := module(t, "modernc.org/sqlite")
 	wanted, err := os.ReadFile(driver.GoMod)
@@ -185,7 +182,7 @@ func module(t *testing.T, name string) (info moduleInfo) {
 	return info
 }
 
-// The page for who changes something names packages and files that are there.
+// The packages and files that the page on architecture names exist.
 func TestArchitecture_ThePageIsTrue(t *testing.T) {
 	text, err := os.ReadFile("doc/architecture.md")
 	require.NoError(t, err)

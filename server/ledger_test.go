@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ledger is what a test of races or faults did and found. It is printed whatever was found: a run
-// that injected nothing, or in which nothing was acknowledged, has shown nothing and fails.
+// ledger records what a test of races or faults did and found. It is always printed. A run that injected nothing, or
+// in which nothing was acknowledged, proves nothing and fails.
 type ledger struct {
 	mu           sync.Mutex
 	injections   int      // races run, processes killed, connections cut, bugs seeded
@@ -43,7 +43,7 @@ func (l *ledger) violate(format string, args ...any) {
 	l.violations = append(l.violations, fmt.Sprintf(format, args...))
 }
 
-// equal counts one check of what must be so.
+// equal checks that two values are equal, and counts the check.
 func (l *ledger) equal(want, got any, format string, args ...any) bool {
 	l.recheck(1)
 	if reflect.DeepEqual(want, got) {
@@ -78,7 +78,7 @@ func (l *ledger) String() string {
 	return text
 }
 
-// report prints the ledger and judges it.
+// report prints the ledger, and fails the test for violations.
 func (l *ledger) report(t *testing.T) {
 	t.Helper()
 	t.Log(l)

@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The load that servers are killed under: callers that take one new number after the other through
-// generate, wrong guesses and the right code, and write down what was acknowledged. What is written
-// down has to be true for good, whatever dies; what was sent and not answered may be true or not.
+// The load under which servers are killed. Callers take one new number after the other through generate, wrong guesses
+// and the right code, and record what was acknowledged. Every acknowledged fact must stay true whatever is killed; a
+// request without an answer may have happened or not.
 
 const (
 	loadCallers  = 48
@@ -26,7 +26,7 @@ const (
 	loadCode     = "123456"
 )
 
-// fact is one number's story. Sent counts what was asked for, acknowledged what was answered.
+// fact is one number's story, with the counts of sent and of acknowledged operations.
 type fact struct {
 	number           string
 	generated        bool
@@ -35,7 +35,7 @@ type fact struct {
 	unanswered       bool // the story broke off in a call whose outcome nobody knows
 }
 
-// workload is one strike's worth of it, on an account of its own.
+// workload is the load of one kill, on its own account.
 type workload struct {
 	l       *ledger
 	agent   *http.Client
@@ -60,8 +60,8 @@ func loadOn(l *ledger, c client) *workload {
 	return &workload{l: l, agent: c.agent, url: c.url, account: account.Address, key: account.AccessKey}
 }
 
-// call makes one servlet call; decided is false if nobody knows what became of it. It is a POST,
-// because the client would send a GET again by itself.
+// call makes one servlet call; decided is false if its outcome is unknown. It is a POST, because the client would
+// repeat a GET.
 func (w *workload) call(servlet string, f *fact, guess string) (text string, decided bool) {
 	parameters := url.Values{"ipaddress": {"203.0.113.7"}, "mobile": {f.number}}
 	if guess != "" {
@@ -91,8 +91,8 @@ func (w *workload) call(servlet string, f *fact, guess string) (text string, dec
 	return "", false
 }
 
-// newFact starts the story of a number nobody had. Its last four digits are its own within the
-// account, because they are what the database shows of it.
+// newFact starts the story of a new number. Its last four digits are unique in the account, because the database shows
+// only those.
 func (w *workload) newFact() *fact {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,7 +102,7 @@ func (w *workload) newFact() *fact {
 	return f
 }
 
-// tell goes through one story, and returns false if a call got no decision.
+// tell runs one story, and returns false if a call got no decision.
 func (w *workload) tell(f *fact) bool {
 	text, decided := w.call("otpgenservlet", f, "")
 	if !decided {
@@ -134,15 +134,15 @@ func (w *workload) tell(f *fact) bool {
 
 func remainingText(n int) string { return fmt.Sprint("Wrong PIN. No of Retries remaining #", n) }
 
-// Texts of calls about codes that are used up.
+// The texts for codes that are used up.
 const (
 	textUsed      = "OTPEXPIRED"
 	textExhausted = "Max no of tries for this pin been reached. Please generate other"
 	textVerified  = "Verified successfully"
 )
 
-// run keeps the callers at it until stop is closed. Where a call got no decision its caller waits
-// for back before it goes on with another number.
+// run runs the callers until stop is closed. After a call without a decision its caller waits for back before it
+// continues with another number.
 func (w *workload) run(back, stop <-chan struct{}) {
 	var calling sync.WaitGroup
 	for range loadCallers {
@@ -167,9 +167,8 @@ func (w *workload) run(back, stop <-chan struct{}) {
 	calling.Wait()
 }
 
-// strike runs the load, kills when some number of calls has begun, and ends the load when revive
-// has brought back what was killed. The number is random, so that the kill meets anything. Revive
-// may call goOn as soon as there is somebody to call again.
+// strike runs the load, kills after a random number of calls, and ends the load when revive has restarted what was
+// killed. revive may call goOn as soon as the server can be called again.
 func (w *workload) strike(t *testing.T, kill func(), revive func(goOn func())) {
 	t.Helper()
 	back, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -187,7 +186,7 @@ func (w *workload) strike(t *testing.T, kill func(), revive func(goOn func())) {
 	w.l.inject(1)
 }
 
-// stored is what the database holds of one number.
+// stored is what the database has about one number.
 type stored struct {
 	Mask              string
 	Challenges, Wrong int
@@ -197,8 +196,8 @@ type stored struct {
 	Verified          int
 }
 
-// lookUp compares every story with what the database itself says. It returns how many of the calls
-// that nobody got an answer to turned out to have been committed.
+// lookUp compares every story with the database. It returns how many of the calls without an answer had been
+// committed.
 func (w *workload) lookUp(t *testing.T, db *sqlx.DB) (happened int) {
 	t.Helper()
 	var rows []stored
@@ -246,8 +245,8 @@ func (w *workload) lookUp(t *testing.T, db *sqlx.DB) (happened int) {
 	return happened
 }
 
-// ask puts every story to the server again, as its next caller would, and adds to it what it
-// learns. It returns the number of acknowledged facts that it asked about.
+// ask asks the server about every story, as the next caller would, and adds the answers to it. It returns the number
+// of acknowledged facts that it asked about.
 func (w *workload) ask(c client) int {
 	w.agent, w.url = c.agent, c.url
 	asked := atomic.Int64{}
@@ -283,8 +282,8 @@ func (w *workload) askAbout(f *fact) {
 		w.l.equal(textUsed, say(loadCode), "the code of %s, which was accepted before", f.number)
 		return
 	}
-	// A wrong guess tells what remains. Each one that was acknowledged, and possibly one that was
-	// not, must have been counted.
+	// The answer to a wrong guess says how many remain. Each acknowledged guess must have been counted, and possibly
+	// one that was not acknowledged.
 	f.wrongSent++
 	text := say("654321")
 	allowed := map[string]bool{}

@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A target whose pattern matches nothing runs nothing and succeeds. So each word of each pattern in the
-// Makefile must match a test of the packages that it is given.
+// A target whose test pattern matches nothing succeeds without running anything. So each word of each pattern in the
+// Makefile must match a test in the target's packages.
 
-// testNames are the names of the tests and benchmarks of each package, by its folder below root.
+// testNames returns the names of the tests and benchmarks of each package, by its folder below root.
 func testNames(t *testing.T, root string) map[string][]string {
 	t.Helper()
 	names := map[string][]string{}
@@ -42,8 +42,8 @@ func testNames(t *testing.T, root string) map[string][]string {
 	return names
 }
 
-// unmatched are the words of a Makefile's go test patterns that match no test of the packages named
-// behind them, and how many words there are.
+// unmatched returns the words of a Makefile's go test patterns that match no test of the packages after them, and the
+// number of all words.
 func unmatched(makefile string, names map[string][]string) (missing []string, words int) {
 	makefile = strings.ReplaceAll(makefile, "$$", "$")
 	call := regexp.MustCompile(`\$\(GO\) test ([^\n;]*)`)
@@ -115,7 +115,7 @@ func TestMakefile_APatternThatMatchesNothingIsFound(t *testing.T) {
 	}
 }
 
-// Every target that a page tells its reader to run exists.
+// Every target that a page mentions exists.
 func TestMakefile_HasEveryTargetThatIsWrittenAbout(t *testing.T) {
 	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)

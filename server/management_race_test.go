@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Two processes on one database: of 64 changes that name one version one is made, and what was taken away in one
-// process has stopped in the other a second later.
+// With two processes on one database, only one of 64 changes that name the same version is made, and a right that was
+// taken away in one process ends in the other within a second.
 func TestManagement_ThroughTwoProcessesRace(t *testing.T) {
-	// Access tokens name the URL, so it has to be one.
+	// Access tokens contain the URL, so both processes need the same.
 	const url = "OTPBRIDGE_PUBLIC_URL=http://otp.shop.example"
 	for name, make := range map[string]func() []string{
 		"SQLite":  func() []string { return variables(t) },
@@ -32,7 +32,7 @@ func TestManagement_ThroughTwoProcessesRace(t *testing.T) {
 	}
 }
 
-// made is what a call answers that makes somebody or something.
+// made is the answer of a call that makes a person or an object.
 type made struct {
 	ID     string `json:"id"`
 	Key    string `json:"key"`
@@ -44,7 +44,7 @@ type made struct {
 	} `json:"user"`
 }
 
-// register makes a person: one who was invited, or without an invitation an owner of a sandbox.
+// register registers a person with an invitation, or without one an owner of a sandbox.
 func (c client) register(email, invitation string) made {
 	c.t.Helper()
 	return c.makes("/api/auth/register", made{}, fields{"email": email, "invitation": invitation, "name": "Olga",
@@ -65,7 +65,7 @@ func (c client) makes(path string, by made, body fields) (got made) {
 	return got
 }
 
-// raceVersions changes each kind of thing that has versions, 64 times at once.
+// raceVersions makes 64 concurrent changes of each kind of object with versions.
 func raceVersions(l *ledger, servers []client, owner made, rounds int) {
 	s := servers[0]
 	account := s.account(`{}`).Address
@@ -103,7 +103,7 @@ func raceVersions(l *ledger, servers []client, owner made, rounds int) {
 	}
 }
 
-// stopEverywhere takes each credential away, or something from it, in one process and asks with it in the other.
+// stopEverywhere ends or narrows each credential in one process, and uses it in the other.
 func stopEverywhere(l *ledger, servers []client, owner made) {
 	here, there := servers[0], servers[1]
 	account := here.account(unlimited).Address
@@ -144,7 +144,7 @@ func stopEverywhere(l *ledger, servers []client, owner made) {
 		{"person removed", "DELETE", "/api/people/" + removed.User.ID, "", removed.Token, reads, 200, "401 AUTH_002"},
 		{"service account revoked", "DELETE", "/api/service-accounts/" + service.ID, "", token, reads, 200, "401 AUTH_004"},
 	}
-	// Nothing is changed there, because a process that changes keys forgets what it remembers of them.
+	// Change nothing in the other process: a process that changes keys clears its cache.
 	for _, each := range all {
 		l.equal(each.before, each.asks(each.credential).status, "%s: before", each.what)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The page's own commands, in its order, on a production server: from the first owner to the logout. The commands
-// that the program prints for the others work as well.
+// The page's commands work in order on a production server, from the first owner to the logout. The commands that the
+// program prints work too.
 func TestManagement_ThePagesCommandsWork(t *testing.T) {
 	needs(t, "bash", "curl", "sed")
 	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_DOORS=api"))
@@ -42,7 +42,7 @@ func TestManagement_ThePagesCommandsWork(t *testing.T) {
 		script += step[1]
 	}
 	here := strings.NewReplacer("https://otp.shop.example", s.URL(), "otpl_…", token)
-	// Where a person reads the code in the app, the shell stops and another goes on.
+	// At the point where a person reads the app's code, the script is split into two.
 	before, after, found := strings.Cut(here.Replace(script), "read -rp 'Code in the app: ' CODE\n")
 	require.True(t, found)
 	out := bash(before+"declare -p URL PASSWORD TOKEN > shell; declare -f member >> shell\n", password+"\n")
@@ -60,7 +60,7 @@ func TestManagement_ThePagesCommandsWork(t *testing.T) {
 	}
 	require.NoFileExists(t, filepath.Join(folder, "session.json"))
 
-	// What is printed to be pasted asks for the password, which no command line has.
+	// The printed command asks for the password, so that it is not on a command line.
 	printed := regexp.MustCompile(`(?s)  (read .*? -d @-\n)`)
 	pasted := func(command string) string {
 		made := strings.Replace(printed.FindString(bash(command, "")), `"name":"…"`, `"name":"Dev"`, 1)

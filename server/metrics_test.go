@@ -59,7 +59,7 @@ func TestMetrics_CountWhatHappenedAndNameNobody(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\botpbridge_[a-z_]+\b`)
 
-// What documents and rules name has to exist, and what exists has to be in the document.
+// Every metric that documents and rules name exists, and every metric is in the document.
 func TestMetrics_DocumentsAndAlertsNameWhatExists(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")...)
 	families, err := s.metrics.registry.Gather()
@@ -68,7 +68,7 @@ func TestMetrics_DocumentsAndAlertsNameWhatExists(t *testing.T) {
 	for _, family := range families {
 		exist = append(exist, family.GetName())
 	}
-	// A vector without a child is not gathered, but says what it is.
+	// A vector without children is not gathered, but it describes itself.
 	descriptions := make(chan *prometheus.Desc, 200)
 	for _, collector := range slices.Concat(s.store.Collectors(), s.engine.Collectors(), s.insight.Collectors(),
 		s.upstream.Collectors(),
@@ -129,7 +129,7 @@ func TestTLS_ServesARenewedCertificateWithoutARestart(t *testing.T) {
 	require.Equal(t, "first.example", name)
 	require.Equal(t, "max-age=31536000", hsts)
 
-	// A key that does not fit, as between the two writes of a renewal, changes nothing.
+	// A key that does not match, as between the two writes of a renewal, changes nothing.
 	require.NoError(t, os.WriteFile(keyFile, []byte("half of it"), 0o600))
 	s.certificate.checkAgain()
 	name, _ = shown(first)
@@ -147,7 +147,7 @@ func TestTLS_ServesARenewedCertificateWithoutARestart(t *testing.T) {
 	require.Error(t, err, "TLS 1.1 is refused")
 }
 
-// checkAgain makes the next handshake look at the files.
+// checkAgain makes the next handshake check the files.
 func (c *certificate) checkAgain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

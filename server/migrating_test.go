@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// migratingPrograms are the programs of the page on migrating: what runs each, in the order of the page.
+// migratingPrograms are the programs on the page on migrating, in its order, with how to run each.
 var migratingPrograms = []struct {
 	language, file string
 	run            []string
@@ -30,7 +30,7 @@ var migratingPrograms = []struct {
 
 var migratingBlock = regexp.MustCompile("(?s)\n```([a-z]+)\n(.*?)\n```\n")
 
-// Each call of the servlets and its successor, in every language, as the page has them: what one door sends the other
+// The servlet calls and their successors on the page work in every language: a code that one door sends, the other
 // verifies.
 func TestMigrating_EachCallAndItsSuccessorWork(t *testing.T) {
 	_, section, found := strings.Cut(page(t, "doc/migrating.md"), "\n## The calls\n")

@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// An operator takes an account from servlets alone to both, and on from its upstream, in the console.
+// In the console, an operator moves an account from servlets only to both doors, and away from its upstream.
 func TestConsole_Migration(t *testing.T) {
 	w := &way{T: t, vendor: boot(t, variables(t)...), here: boot(t, variables(t)...)}
 	w.login(w.here)

@@ -19,7 +19,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// way is an account on its way from one server, which stands for the vendor's, to another.
+// way is an account that moves from one server, which stands for the vendor's, to another.
 type way struct {
 	*testing.T
 	vendor, here *booted
@@ -30,7 +30,7 @@ type way struct {
 
 const wayAccount = "10000000000001" // of the demo accounts, with the same keys on both
 
-// report is what the account's server says of it, the same on the command line and over HTTP.
+// report returns the account's report, which must be the same on the command line and over HTTP.
 func (w *way) report() bridge.AccountReport {
 	w.Helper()
 	w.here.tally.Write()
@@ -62,7 +62,7 @@ func (w *way) to(mode otp.BridgeMode) {
 	w.here.engine.Forget() // in place of waiting for the moment
 }
 
-// login generates and validates at the servlets; the message comes from maker.
+// login generates and validates with the servlets; maker must send the message.
 func (w *way) login(maker *booted) {
 	w.Helper()
 	require.Equal(w, "OTP Generated Successfully", w.here.servlet("otpgenservlet", documentedKey, person("919876543210")))
@@ -81,7 +81,7 @@ func (w *way) set(column string, change func(*otp.Account)) {
 	require.NoError(w, err)
 }
 
-// One account goes all the way, and the report is right at each step.
+// One account moves completely, and the report is right at each step.
 func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
 	w := &way{T: t, vendor: boot(t, variables(t)...), environ: variables(t, "OTPBRIDGE_LOG_LEVEL=debug"),
 		secrets: append(numberSentinel("919876543210"), numberSentinel("919876543211")...)}
@@ -125,7 +125,7 @@ func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
 		documentedKey)
 	requireAnnounced(t, told.header)
 
-	// All /v1: the servlets' counts stand still.
+	// Only /v1: the servlets' counts do not change.
 	last := w.call("otpvalidationservlet").LastCall
 	to["code"] = send()
 	verified := w.here.v1("POST", "/v1/verify", key, to)
@@ -142,7 +142,7 @@ func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
 	w.nothingSecretIsKept()
 }
 
-// forwardAndShadow are the steps in which the vendor makes the codes.
+// forwardAndShadow runs the steps in which the vendor makes the codes.
 func (w *way) forwardAndShadow() {
 	upstream := w.vendor.URL() + "/otpauthapi"
 	w.set("upstream_url", func(a *otp.Account) { a.UpstreamURL = &upstream })
@@ -171,7 +171,7 @@ func (w *way) forwardAndShadow() {
 	w.set("otp_length", func(a *otp.Account) { a.Length = 10 })
 }
 
-// nothingSecretIsKept searches the database's files and the log, of every mode that calls came in.
+// nothingSecretIsKept searches the database's files and the log for secrets, after calls in every mode.
 func (w *way) nothingSecretIsKept() {
 	settings, err := config.Load(w.environ)
 	require.NoError(w, err)
@@ -185,8 +185,8 @@ func (w *way) nothingSecretIsKept() {
 	}
 }
 
-// The grammar of what announces an end: a Date of RFC 9651 alone, an IMF-fixdate of RFC 9110, and one link of RFC 8288
-// with its parameters.
+// The grammar of the headers that announce an end: a Date of RFC 9651, an IMF-fixdate of RFC 9110, and one link of RFC
+// 8288 with its parameters.
 var (
 	deprecationGrammar = regexp.MustCompile(`^@-?[0-9]{1,15}$`)
 	sunsetGrammar      = regexp.MustCompile(`^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|` +
@@ -197,7 +197,7 @@ var (
 
 const linkToken = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
-// requireAnnounced takes the three headers once each, in their grammar, with a sunset no earlier than the deprecation.
+// requireAnnounced requires each of the three headers once, in its grammar, and a sunset not before the deprecation.
 func requireAnnounced(t *testing.T, header http.Header) {
 	t.Helper()
 	for name, grammar := range map[string]*regexp.Regexp{"Deprecation": deprecationGrammar, "Sunset": sunsetGrammar,
@@ -214,7 +214,7 @@ func requireAnnounced(t *testing.T, header http.Header) {
 	require.Equal(t, []string{"/v1/resend", `; rel="successor-version"`}, link[1:])
 }
 
-// What is not in the grammar is refused by it.
+// The grammar refuses other texts.
 func TestMigration_TheGrammarRefuses(t *testing.T) {
 	for grammar, lines := range map[*regexp.Regexp][]string{
 		deprecationGrammar: {"", "true", "?1", "@", "@1.5", "1793491200", "@1793491200 ", "@x", "@1234567890123456", "@1;@2"},
@@ -229,7 +229,7 @@ func TestMigration_TheGrammarRefuses(t *testing.T) {
 	}
 }
 
-// In shadow no message reaches an SMS gateway; the same calls reach it once they are answered here.
+// In shadow mode no message reaches an SMS gateway. When this server answers, the same calls reach it.
 func TestShadow_NothingReachesAGateway(t *testing.T) {
 	var sent atomic.Int32
 	gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))

@@ -13,10 +13,11 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// A harness that has never caught a bug is not trusted. Here the store is built with the bugs that
-// the races, kills and cuts are there for, and they must notice each of them.
+// These tests prove that the races, kills and cuts find bugs: they build the store with such bugs, and each must be
+// found.
 
-// mutant is the program with bugs. Those that have a name are all in one build.
+// mutant returns the program with the given bugs. Bugs with a name are all in one build, which switches them on by
+// name.
 func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "otpbridge")
@@ -28,14 +29,14 @@ func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 		return []string{"-overlay", sqltest.Overlay(t, sqltest.WithoutLock, sqltest.WithoutGuard, diesBeforeTheMark,
 			diesBeforeTheHandOver, servletsDoNotMark, v1DoesNotMark, skipsRecipientAtV1)}
 	})
-	// The shell becomes the program, so that whoever kills its process kills the program.
+	// exec replaces the shell, so that killing the process kills the program.
 	script := "#!/bin/sh\nSEEDED_BUGS='" + sqltest.Names(mutations...) + "' exec " + every + " \"$@\"\n"
 	require.NoError(t, os.WriteFile(program, []byte(script), 0o700))
 	return program
 }
 
-// Built without the lock and without the guard the same two servers must fail the same race. With
-// the guard alone they must pass, which is why there are both.
+// Without lock and guard the two servers must fail the race. With the guard alone they must pass: each protects even
+// if the other fails.
 func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {
 	l := new(ledger)
 	race := func(rounds int, mutations ...sqltest.Mutation) *ledger {
@@ -55,7 +56,7 @@ func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {
 	t.Logf("with the guard alone: %v", guarded)
 }
 
-// answersEarly tells the callers what was decided before its COMMIT.
+// answersEarly answers callers before the COMMIT.
 var answersEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	source = sqltest.Replace(t, source, `		for _, op := range operations {
@@ -85,14 +86,13 @@ func TestHarness_CatchesAStoreThatAnswersBeforeItsCommitKill(t *testing.T) {
 	t.Logf("noticed after kill %d, for example: %s", s.injections, s.violations[0])
 }
 
-// neverLooks decides a batch again without asking whether its unanswered COMMIT happened.
+// neverLooks repeats a batch without checking whether its unanswered COMMIT happened.
 var neverLooks = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	return sqltest.Replace(t, source, "\tif retry {\n", "\tif retry && len(operations) == 0 {\n", 1)
 }}
 
-// looksTooEarly asks before it has waited for the rows, when a COMMIT that is still on its way
-// cannot be seen yet.
+// looksTooEarly checks before it has waited for the rows' locks, when a COMMIT that is still running cannot be seen.
 var looksTooEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB, source string) string {
 	t.Helper()
 	source = neverLooks.Change(t, source)
@@ -106,8 +106,8 @@ var looksTooEarly = sqltest.Mutation{File: "batch.go", Change: func(t testing.TB
 `, 1)
 }}
 
-// The cuts around COMMIT must tell a store that looks up what happened from one that does not, and
-// from one that looks a moment too early.
+// The cuts around COMMIT must find a store that does not check whether its COMMIT happened, and one that checks too
+// early.
 func TestHarness_CatchesAStoreThatDoesNotLookUpItsCommitFault(t *testing.T) {
 	if os.Getenv("FULL") != "1" || os.Getenv("OTP_MUTANT") != "" {
 		t.Skip("this runs with FULL=1, and not inside itself")

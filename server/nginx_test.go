@@ -21,14 +21,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fronted is a real nginx with the configuration of the documents, in front of servers that a test names.
+// fronted is a real nginx with the documented configuration, in front of a test's servers.
 type fronted struct {
 	client
 	folder string
 }
 
-// startFront runs nginx with doc/nginx.conf. What a reader changes is changed here: name and certificate, the
-// servers' addresses, the folders; and the port, which anybody may take.
+// startFront runs nginx with doc/nginx.conf. It changes what a reader has to change: name and certificate, the
+// servers' addresses and the folders; and also the port, to one that needs no privileges.
 func startFront(t *testing.T, changes []string, servers ...string) *fronted {
 	t.Helper()
 	needs(t, "nginx")
@@ -79,7 +79,7 @@ func startFront(t *testing.T, changes []string, servers ...string) *fronted {
 	return &fronted{client: c, folder: folder}
 }
 
-// written is what nginx has written to its logs.
+// written returns what nginx has written to a log.
 func (f *fronted) written(name string) string {
 	text, err := os.ReadFile(filepath.Join(f.folder, name))
 	require.NoError(f.t, err)
@@ -90,7 +90,7 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1")...)
 	f := startFront(t, nil, s.Addr())
 
-	// The key arrives, and a parameter as it was sent: with a plus as a blank or as %2B, and in lower case.
+	// The key and the parameters arrive as they were sent: a plus as a blank or as %2B, and in lower case.
 	account := s.account(`{"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`)
 	for _, code := range []string{"000087", "000139", "123456"} { // two of the published ones begin with a plus
 		otp := encrypted(t, account.CipherKey, account.CipherIV, code)
@@ -112,7 +112,7 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 		"application/x-www-form-urlencoded")
 	require.Equal(t, "OTPEXPIRED", a.body)
 
-	// The client's address is the one that nginx saw, whatever the client says.
+	// The client's address is the one that nginx saw, not the one that the client claims.
 	s.account(`{"access_keys":[{"key":"bound-to-this-machine","allowed_ips":["127.0.0.1"]}]}`)
 	s.account(`{"access_keys":[{"key":"bound-to-another-one","allowed_ips":["203.0.113.9"]}]}`)
 	said := []string{"X-Forwarded-For", "203.0.113.9", "X-Real-IP", "203.0.113.9", "Forwarded", "for=203.0.113.9"}
@@ -149,7 +149,7 @@ func TestNginx_TheDocumentedFrontPassesEverythingOn(t *testing.T) {
 	f.checkLogs(t, account.AccessKey, plus.AccessKey)
 }
 
-// checkLogs looks for what must not be in nginx's logs.
+// checkLogs searches nginx's logs for texts that must not be there.
 func (f *fronted) checkLogs(t *testing.T, secrets ...string) {
 	t.Helper()
 	eventually(t, "the access log is written", func() bool {
@@ -164,8 +164,8 @@ func (f *fronted) checkLogs(t *testing.T, secrets ...string) {
 		regexp.MustCompile(`(?m)^\S+ 127\.0\.0\.1 GET /otpauthapi/otpgenservlet 200 \d+ [\d.]+ 127\.0\.0\.1:\d+ 200 req_[A-Z2-7]{26}$`), logs)
 }
 
-// A server that takes too long, breaks off or is gone is not replaced by the next: what it was asked may have
-// happened.
+// nginx does not repeat a request at the next server after a timeout, a broken connection or a dead server, because
+// the request may have been executed.
 func TestNginx_TheDocumentedFrontRepeatsNothing(t *testing.T) {
 	var asked atomic.Int32
 	release := make(chan struct{})

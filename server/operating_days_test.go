@@ -20,15 +20,15 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// integrationKey and integrationNumber are what the page's account is called with. The key that stands on the page is
-// refused, because everybody can read it there.
+// integrationKey and integrationNumber are the key and number for calls of the page's account. The key on the page
+// itself is refused, because it is published.
 const (
 	integrationKey    = "kd83-fresh-key-of-the-integration"
 	integrationNumber = "919551492394"
 )
 
-// installation is an installation that operating.md is followed on: two machines, one MariaDB, nginx on the first
-// machine, and two gateways.
+// installation is the installation of operating.md: two machines, one MariaDB, nginx on the first machine, and two
+// gateways.
 type installation struct {
 	t             *testing.T
 	text          string
@@ -40,8 +40,8 @@ type installation struct {
 	cipher        string
 }
 
-// The page is followed to the letter and in its order, as somebody would who has never seen the program: with a
-// MariaDB that is empty, a real nginx, and another folder in place of the root.
+// The page works if a new operator follows it exactly and in order, with an empty MariaDB, a real nginx, and another
+// folder instead of the root.
 func TestOperating_TheInstallationWorks(t *testing.T) {
 	needs(t, "openssl", "mariadb", "mariadb-dump", "tar")
 	o := newInstallation(t)
@@ -88,7 +88,7 @@ func (o *installation) prepareMachines() {
 	replaced := []string{
 		"127.0.0.1:3306", database.Host, "@10.0.0.11:", "@127.0.0.1:", "=10.0.0.11", "=127.0.0.1",
 		"https://gateway.example", o.gateways[0].URL,
-		// Channels of one name are refused.
+		// Two channels must not have the same name.
 		"https://other.example", strings.Replace(o.gateways[1].URL, "127.0.0.1", "localhost", 1),
 	}
 	o.first = newMachine(t, "127.0.0.1", replaced...)
@@ -108,7 +108,7 @@ func (o *installation) prepareMachines() {
 	require.NoError(t, o.database.Exec(statements...))
 }
 
-// install is the page's steps 1 to 7.
+// install does the page's steps 1 to 7.
 func (o *installation) install() {
 	t, m := o.t, o.first
 	m.do(o.text, "install")
@@ -144,7 +144,7 @@ func (o *installation) install() {
 		"KEYRING", "it reads the file, which does not name the keyring")
 }
 
-// serve is step 8: the service starts, as the user that make install made.
+// serve does step 8: it starts the service as the user that make install made.
 func (o *installation) serve() {
 	printed := o.first.do(o.text, "start")
 	require.Contains(o.t, printed, "ready")
@@ -152,8 +152,8 @@ func (o *installation) serve() {
 	require.Equal(o.t, "ready\n", o.first.client.do("GET", "/readyz", "").body)
 }
 
-// putInFront is steps 9 and 10. What a reader's machine has is made here: nginx's own file, a certificate, and a
-// port that anybody may take.
+// putInFront does steps 9 and 10. It makes what a reader's machine already has: nginx's own file and a certificate.
+// The port is one that needs no privileges.
 func (o *installation) putInFront() {
 	t, m := o.t, o.first
 	address := freeAddress(t)
@@ -185,7 +185,7 @@ func (o *installation) putInFront() {
 	require.Contains(t, shown, "not locked")
 }
 
-// generate has a code sent through a door, and returns it from the gateway that took it.
+// generate sends a code through a door, and returns it from the gateway that accepted it.
 func (o *installation) generate(door client, gateway int) (code string) {
 	o.t.Helper()
 	require.Equal(o.t, "OTP Generated Successfully\r\n", door.servlet("otpgenservlet", integrationKey,
@@ -203,7 +203,7 @@ func (o *installation) verify(door client, code string, number ...string) string
 	return door.servlet("otpvalidationservlet", integrationKey, person(number[0], "otp", strings.TrimSpace(otp)))
 }
 
-// addSecond puts a second machine beside the first. nginx asks both, and goes on with one when the other is gone.
+// addSecond adds a second machine. nginx uses both, and continues with one when the other is down.
 func (o *installation) addSecond() {
 	t := o.t
 	o.second.do(o.text, "install")
@@ -228,7 +228,7 @@ func (o *installation) addSecond() {
 	require.LessOrEqual(t, failed, 3, "a server that is gone is left out")
 }
 
-// restore brings a backup back, in which a code that was used is live and a key that was revoked is good.
+// restore restores a backup in which a used code is live and a revoked key is valid.
 func (o *installation) restore() {
 	t, m := o.t, o.first
 	code := o.generate(m.client, 0)
@@ -284,7 +284,7 @@ func (o *installation) databasePort() string {
 	return port
 }
 
-// unlock gives the account another cipher key, and helps a person who is locked out.
+// unlock gives the account another cipher key, and unlocks a recipient.
 func (o *installation) unlock() {
 	t, m := o.t, o.first
 	m.run("otpbridge account set 4711 sends_per_minute=0 sends_per_hour=0 sends_per_day=0 max_attempts=100")
@@ -318,7 +318,7 @@ func (o *installation) upgrade() {
 		"make build\nmake install\nsystemctl daemon-reload\nsystemctl restart otpbridge\n")
 }
 
-// loseGateway has the first gateway go, and a second one put behind it.
+// loseGateway stops the first gateway, and adds a second one after it.
 func (o *installation) loseGateway() {
 	o.gateways[0].Close()
 	require.Equal(o.t, "SMSEMAILFAIL\r\n", o.first.servlet("otpgenservlet", integrationKey, person(integrationNumber)))
@@ -343,7 +343,7 @@ func (o *installation) watch() {
 	require.Regexp(t, `otpbridge_events_total\{.*event="verified".*\} [1-9]`, printed)
 }
 
-// limit holds abuse and a flood down, and stops the account.
+// limit limits abuse and a flood, and stops the account.
 func (o *installation) limit() {
 	t, m := o.t, o.first
 	m.do(o.text, "limits")
@@ -361,7 +361,7 @@ func (o *installation) limit() {
 	})
 }
 
-// One server on SQLite: the copy of a file that is made under it brings everything back but its codes.
+// A copy of the SQLite file of a running server restores everything except live codes.
 func TestOperating_TheCopyOfAFileIsABackup(t *testing.T) {
 	needs(t, "sqlite3")
 	o := newInstallation(t)
@@ -390,7 +390,7 @@ func TestOperating_TheCopyOfAFileIsABackup(t *testing.T) {
 	require.Equal(t, "Verified successfully\r\n", o.verify(m.client, o.generate(m.client, 0)))
 }
 
-// A server on a disk that is full is not ready, finds room by itself, and has lost nothing that it answered.
+// A server on a full disk is not ready. When there is room again it continues, and has lost nothing that it answered.
 func TestOperating_AFullDiskIsGotOver(t *testing.T) {
 	needs(t, "bash", "du", "mount", "umount")
 	disk := t.TempDir()

@@ -18,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// machine stands for one that operating.md is followed on, below a folder in place of the root. The program, make
-// install, nginx and the database's tools are real. systemctl and journalctl are stood in for: they start the
-// server as the unit says, with its environment, its credentials and, where root runs the test, its user.
+// machine is a machine for operating.md, with a folder instead of the root. The program, make install, nginx and the
+// database's tools are real. systemctl and journalctl are replaced: they start the server as the unit says, with its
+// environment, its credentials and, if root runs the test, its user.
 type machine struct {
 	t        *testing.T
 	root     string // which has etc, usr and var
@@ -67,8 +67,7 @@ func freeAddressOf(t *testing.T, host string) string {
 	return free.Addr().String()
 }
 
-// makeCommands makes the commands of the machine that are not the program's, nor those of the machine that runs
-// the test.
+// makeCommands makes the commands that are replaced on the machine.
 func (m *machine) makeCommands(control string) {
 	shims := filepath.Join(m.root, "shims")
 	require.NoError(m.t, os.Mkdir(shims, 0o755))
@@ -85,7 +84,7 @@ func (m *machine) makeCommands(control string) {
 	if os.Getuid() == 0 {
 		needs(m.t, "systemd-sysusers", "systemd-tmpfiles")
 	} else {
-		// Only root can make users and give files away. Then whoever runs the test owns everything.
+		// Only root can make users and change owners. Otherwise the user of the test owns everything.
 		commands["systemd-sysusers"] = "exit 0\n"
 		commands["systemd-tmpfiles"] = "sed -n 's|^d /\\([^ ]*\\) \\([0-7]*\\) .*|install -d -m \\2 " + m.root + "/\\1|p' " +
 			m.root + "/usr/lib/tmpfiles.d/otpbridge.conf | sh -e\n"
@@ -98,7 +97,7 @@ func (m *machine) makeCommands(control string) {
 	}
 }
 
-// run runs a script as the page's operator and returns what it prints. What the shell exports stays.
+// run runs a script as the page's operator and returns its output. Exported variables stay for the next script.
 func (m *machine) run(script string) string {
 	m.t.Helper()
 	after := filepath.Join(m.root, "exported")
@@ -110,7 +109,7 @@ func (m *machine) run(script string) string {
 	return string(out)
 }
 
-// do runs the page's blocks behind a marker. Each command has to succeed: bash -e overlooks the ones before &&.
+// do runs the page's blocks after a marker. Each command has to succeed; bash -e ignores failures before &&.
 func (m *machine) do(text, marker string, before ...string) string {
 	m.t.Helper()
 	m.t.Log(marker)
@@ -124,7 +123,7 @@ func (m *machine) here(script string) string {
 		"chown otpbridge:", fmt.Sprintf("chown %d:%d", user, group))...).Replace(script)
 }
 
-// ids are the user and the group of the service, which make install made.
+// ids returns the user and the group of the service, which make install made.
 func (m *machine) ids() (user, group int) {
 	users, err := os.ReadFile(filepath.Join(m.root, "etc/passwd"))
 	if err != nil {
@@ -137,7 +136,7 @@ func (m *machine) ids() (user, group int) {
 	return user, group
 }
 
-// obey does what the page asks of systemctl, journalctl and sleep.
+// obey does the work of systemctl, journalctl and sleep.
 func (m *machine) obey(w http.ResponseWriter, r *http.Request) {
 	told, _ := io.ReadAll(r.Body)
 	fmt.Fprintln(m.calls, string(told))
@@ -232,7 +231,7 @@ func (m *machine) untilReady() {
 	})
 }
 
-// startFront starts nginx with what the page put into conf.d.
+// startFront starts nginx with the page's files in conf.d.
 func (m *machine) startFront() error {
 	m.front = exec.Command("nginx", "-e", "stderr", "-c", filepath.Join(m.root, "etc/nginx/nginx.conf"), "-g",
 		"daemon off;")

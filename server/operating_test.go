@@ -18,7 +18,7 @@ import (
 	"otpbridge/config"
 )
 
-// pages are what an operator reads.
+// pages are the pages for operators.
 var pages = []string{"../README.md", "../SECURITY.md", "doc/operating.md"}
 
 func page(t *testing.T, path string) string {
@@ -28,7 +28,7 @@ func page(t *testing.T, path string) string {
 	return string(text)
 }
 
-// blocks are a page's code blocks behind a marker, in order.
+// blocks returns a page's code blocks after a marker, in order.
 func blocks(t *testing.T, text, marker, language string) []string {
 	t.Helper()
 	var found []string
@@ -61,7 +61,7 @@ var blockTests = map[string][]string{
 	"TestOperating_AFullDiskIsGotOver":            {"disk"},
 }
 
-// unrun are the code blocks of a page that no test runs, by the lines before them.
+// unrun returns the code blocks of a page that no test runs, by the lines before them.
 func unrun(text string) []string {
 	run := slices.Concat(slices.Collect(maps.Values(blockTests))...)
 	var found []string
@@ -84,7 +84,7 @@ func unrun(text string) []string {
 	return found
 }
 
-// Every code block of the page is run by a test, whatever is added to it.
+// A test runs every code block of the page, also future ones.
 func TestOperating_EveryBlockIsRun(t *testing.T) {
 	text := page(t, "doc/operating.md")
 	require.Empty(t, unrun(text), "the lines before blocks that no test runs")
@@ -126,7 +126,7 @@ func TestPages_LinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// Every command and flag that a page, a help text or an example names is one.
+// Every command and flag in a page, a help text or an example exists.
 func TestPages_NameOnlyCommandsThatExist(t *testing.T) {
 	model := newParser(process{stdout: new(output), stderr: new(output)}).Model.Node
 	named := regexp.MustCompile(`(?m)otpbridge((?: [a-z][a-z-]*)+)([^\n` + "`" + `|]*)`)
@@ -169,7 +169,7 @@ func TestPages_NameOnlyCommandsThatExist(t *testing.T) {
 	require.Greater(t, seen, 40)
 }
 
-// What the alerts do over time is told by Prometheus' own tool, where there is one to ask.
+// Prometheus' own tool confirms when the alerts fire, if it is installed.
 func TestAlerts_FireAsTheySay(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
@@ -184,8 +184,7 @@ func TestAlerts_FireAsTheySay(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 }
 
-// The unit names only settings and a command that exist, and systemd understands it where there is
-// one to ask.
+// The unit names only existing settings and an existing command, and systemd accepts it, if it is installed.
 func TestOperating_TheUnitIsUsable(t *testing.T) {
 	unit := page(t, "doc/otpbridge.service")
 	var known []string
