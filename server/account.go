@@ -43,24 +43,24 @@ type accountExportCommand struct {
 	Secrets  bool     `help:"Write cipher_key and cipher_iv in clear. Access keys are stored as hashes only and cannot be written."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (accountSetCommand) Help() string {
-	return `Every server goes by the change within five seconds. For example:
+	return `Every server applies the change within five seconds. For example:
 
     otpbridge account set 4711 message_profile=live otp_ttl_seconds=180
     otpbridge account set 4711 max_attempts=null countries='["IN","AE","SG"]'
     otpbridge account set 4711 cipher_key=@/run/secrets/iv-and-key
 
-A secret on the command line itself could be seen by other users of the machine.`
+Take secrets from a file: other users of the machine can see the command line.`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (accountExportCommand) Help() string {
 	return `For example, to move an account to another database and keyring:
 
     otpbridge account export 4711 --secrets > account.json      # umask 077
 
-and there, with an access key added to the file or afterwards:
+and there, with an access key in the file or made afterwards:
 
     otpbridge account import account.json`
 }
@@ -201,7 +201,7 @@ func sealedOr(value []byte) string {
 	return "[sealed]"
 }
 
-// accountFields are the columns in the order of the table.
+// accountFields returns the columns in the table's order.
 func accountFields() (fields []reflect.StructField) {
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[otp.Account]()) {
 		if columnName(field) != "-" {
@@ -257,7 +257,7 @@ func (a accountSetCommand) Run(p process) error {
 	})
 }
 
-// setColumn writes a value that a person wrote into its column.
+// setColumn sets a column from the text of a column=value argument.
 func setColumn(into *manage.Imported, column, text string) error {
 	value, err := manage.ColumnJSON(column, text)
 	if err != nil {

@@ -12,25 +12,25 @@ import (
 
 type accountUpstreamCommand struct {
 	Account string `arg:"" help:"The account's esme_address."`
-	URL     string `arg:"" help:"What stands before the servlets' names there, as in https://otp.example.com/otpauthapi; none for none."`
+	URL     string `arg:"" help:"The upstream's URL up to the servlets' names, as in https://otp.example.com/otpauthapi; none removes it."`
 }
 
 type accountCutOverCommand struct {
 	Account string `arg:"" help:"The account's esme_address."`
 	To      string `enum:"local,forward,shadow" default:"local" help:"Who answers from then on: ${enum}. local is this server, forward the upstream, shadow the upstream while the rules here are compared with it."`
-	At      string `placeholder:"TIME" help:"When, as in 2026-12-24T06:00:00Z; at least 10 seconds ahead. Without it as soon as every server knows."`
+	At      string `placeholder:"TIME" help:"When, as in 2026-12-24T06:00:00Z; at least 10 seconds ahead. Without it, as soon as every server knows of it."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (accountCutOverCommand) Help() string {
-	return `Codes that are on their way at the moment work on: each is judged by whoever made it, until its lifetime is over. For example, to pass an account's calls on, to make its codes here from six o'clock on, and to go back:
+	return `A code sent before the cut-over stays valid until it expires: whoever made it also verifies it. For example, to pass an account's calls on, to make its codes here from six o'clock on, and to go back:
 
     otpbridge account upstream 4711 https://otp.example.com/otpauthapi
     otpbridge account cut-over 4711 --to forward
     otpbridge account cut-over 4711 --at 2026-12-24T06:00:00Z
     otpbridge account cut-over 4711 --to forward
 
-All servers of the database must know of cut-overs: update each of them first.`
+Every server of the database must have a version that knows cut-overs: update each of them first.`
 }
 
 // Run sets the upstream.
@@ -52,7 +52,7 @@ func (a accountUpstreamCommand) Run(p process) error {
 	})
 }
 
-// Run sets the mode and its moment.
+// Run sets the mode and the time it begins.
 func (a accountCutOverCommand) Run(p process) error {
 	var at time.Time
 	if a.At != "" {

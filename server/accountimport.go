@@ -19,14 +19,14 @@ import (
 type accountImportCommand struct {
 	asJSON
 	File        string `arg:"" default:"-" help:"A file with an account as a JSON object, or several as a list; - is the standard input."`
-	Profile     string `enum:"live,documented,default," default:"" placeholder:"NAME" help:"Texts of accounts whose JSON names no message_profile: live is what the vendor's service sends, and recommended for integrations that ran against it; documented is what its article prints; default leaves it to OTPBRIDGE_MESSAGE_PROFILE."`
-	MakeSecrets bool   `help:"Make up the cipher key, the IV and the access key where they are missing, and print what was made. It is not shown again."`
+	Profile     string `enum:"live,documented,default," default:"" placeholder:"NAME" help:"The message_profile of accounts whose JSON names none: live answers with the texts of the vendor's service, and is recommended for integrations that ran against it; documented answers with those that its article prints; default uses OTPBRIDGE_MESSAGE_PROFILE."`
+	MakeSecrets bool   `help:"Generate the cipher key, the IV and the access key where they are missing, and print them. They are not shown again."`
 	Check       bool   `help:"Only say what would be made."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (accountImportCommand) Help() string {
-	return `The members are the columns of otp_auth_config; what is left out has its default. For example what a vendor hands out:
+	return `The members are the columns of otp_auth_config; a member that is left out gets its default. For example, with what a vendor hands out:
 
     otpbridge account import --profile live - <<'EOF'
     {
@@ -37,7 +37,7 @@ func (accountImportCommand) Help() string {
     }
     EOF
 
-cipher_key and cipher_iv are base64 or hex, apart or as 'iv~key'. Instead of access_key there may be access_keys, a list of {"key", "name", "permissions",
+cipher_key and cipher_iv are base64 or hex, in two members or in one as 'iv~key'. access_keys can replace access_key: a list of {"key", "name", "permissions",
 "allowed_ips", "denied_ips", "allowed_origins", "requests_per_minute", "burst", "expires_at", "enabled"}. If any account is refused, none is made.`
 }
 
@@ -90,7 +90,8 @@ func (a accountImportCommand) Run(p process) error {
 	})
 }
 
-// profile is the one for accounts that name none: as the flag says, or as the person does.
+// profile returns the profile for accounts that name none: the flag's, or else the one that the person at the terminal
+// chooses. It is nil for the default.
 func (a accountImportCommand) profile(p process) (*otp.Profile, error) {
 	choice := a.Profile
 	if choice == "" && a.File != "-" && isTerminal(p.stdin) {
@@ -121,7 +122,7 @@ func (a accountImportCommand) profile(p process) (*otp.Profile, error) {
 	return &profile, nil
 }
 
-// importedAccount is what was made. Secrets are told only if they were made up just now.
+// importedAccount is an account as import prints it. It has the secrets only if the command generated them.
 type importedAccount struct {
 	otp.Account
 	CipherKey  string    `json:"cipher_key,omitempty"`
@@ -170,7 +171,7 @@ func (m *importedAccount) write(w io.Writer, check bool) {
 	}
 }
 
-// readAccounts reads one object or a list of them, and tells which name no profile.
+// readAccounts reads one object or a list of them. unnamed holds the indexes of those that name no profile.
 func readAccounts(raw []byte) (accounts []manage.Imported, unnamed []int, err error) {
 	raw = bytes.TrimPrefix(bytes.TrimSpace(raw), []byte("\xef\xbb\xbf"))
 	list := []json.RawMessage{raw}
@@ -200,7 +201,7 @@ func readAccounts(raw []byte) (accounts []manage.Imported, unnamed []int, err er
 	return accounts, unnamed, nil
 }
 
-// decodeAccount reads an object over into.
+// decodeAccount decodes an object into into; members that are missing keep into's values.
 func decodeAccount(raw []byte, into *manage.Imported) error {
 	err := strict.Decode(raw, into)
 	if wrong, ok := errors.AsType[*strict.Error](err); ok {

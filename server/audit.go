@@ -21,7 +21,7 @@ type auditCommand struct {
 	Checkpoint auditCheckpointCommand `cmd:"" help:"Seal what waits, and print a signed checkpoint."`
 }
 
-// withAudit does something with the log of the database that the settings name.
+// withAudit calls do with the audit log of the database that the settings name.
 func withAudit(p process, do func(ctx context.Context, log *audit.Log) error) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
 		log, err := openAudit(at.settings, at.store, at.Vault(), nil)
@@ -38,17 +38,17 @@ type auditVerifyCommand struct {
 	Files []string `arg:"" optional:"" help:"Two exports, the earlier one first: compare them, and ask no database."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (auditVerifyCommand) Help() string {
-	return `Without files it reads the log in the database. Exit code 1 says that an entry does not fit, and which is the first.
+	return `Without files it reads the log in the database. Exit code 1: an entry was changed, removed or moved; the output names the first.
 
-Who has the database and the keyring can make another log that fits itself. Only a checkpoint or an export from before shows that, so keep them elsewhere:
+Someone with the database and the keyring can write another log that verifies. Only an earlier checkpoint or export shows that, so keep them elsewhere:
 
     otpbridge audit verify --since /mnt/elsewhere/checkpoints
     otpbridge audit verify november.jsonl december.jsonl`
 }
 
-// verified is what a log that fits was found to hold.
+// verified is what verify prints of a log without a fault.
 type verified struct {
 	Entries     int64  `json:"entries"`
 	Removed     int64  `json:"removed"`

@@ -23,15 +23,15 @@ func openAudit(settings config.Settings, store *sql.Store, v *vault.Vault, log *
 	})
 }
 
-// recordCall adds a request that a door has answered to the audit log. Health, documents and paths that nothing serves
-// are no calls.
+// recordCall adds a request that a door has answered to the audit log. Requests for health, for documents and to
+// unknown paths are not calls.
 func (s *Server) recordCall(c *gin.Context, began time.Time) {
 	request, route, result := web.RequestOf(c), c.FullPath(), ""
 	switch {
 	case request.Kind != "":
 		result = request.Kind
 	case c.Writer.Status() >= http.StatusBadRequest && route != "/readyz":
-		result = audit.Refused // before it was understood
+		result = audit.Refused // before a door set its kind
 	}
 	if result == "" || route == "" || !s.audits(c.Request.Method, request.Call) {
 		return
@@ -48,7 +48,8 @@ func (s *Server) recordCall(c *gin.Context, began time.Time) {
 	s.audit.Record(call, appendNames(room[:0], c.Request.URL.RawQuery))
 }
 
-// audits reports whether the settings want a call in the audit log. The servlets change something by any method.
+// audits reports whether the settings want a call in the audit log. A servlet call counts as a write, whatever its
+// method.
 func (s *Server) audits(method, servlet string) bool {
 	switch s.settings.AuditCalls {
 	case config.AuditNoCalls:
@@ -59,11 +60,11 @@ func (s *Server) audits(method, servlet string) bool {
 	return true
 }
 
-// maxNames is how many parameters of a call are named.
-const maxNames = 10 // of 24 bytes at most, they fit in what recordCall has for them
+// maxNames is how many parameters of a call are named. With at most 24 bytes each they fit recordCall's array.
+const maxNames = 10
 
-// appendNames appends the parameters of a query to a list, without their values and with a blank between them. A name
-// that is more than letters may be a value that stands in the wrong place.
+// appendNames appends the names of a query's parameters to list, separated by blanks. A name with anything but letters
+// and underscores is written as "other": a client may have put a value in its place.
 func appendNames(list []byte, query string) []byte {
 	for n := 0; query != "" && n < maxNames; n++ {
 		var pair string

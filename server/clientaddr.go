@@ -9,17 +9,16 @@ import (
 	"otpbridge/server/otp"
 )
 
-// Who a request comes from decides whether a key may be used, and goes into the log. gin can
-// tell it too (Context.ClientIP), but reads the first X-Forwarded-For line only. A proxy may add
-// a line of its own below the client's, as RFC 9110, section 5.3, allows; then the first line is
-// whatever the client wrote, and the client would choose its own address. So all lines count
-// here, as the one list that they are.
+// The client's address decides whether a key may be used, and goes into the log. gin's Context.ClientIP
+// is not safe here: it reads only the first X-Forwarded-For line. A proxy may add its own line below the
+// client's (RFC 9110, section 5.3); then the first line is the client's, and the client could choose its
+// address. So this file reads all lines as one list.
 
-// resolveClient puts the client's address in place of r's RemoteAddr, so that everything after
-// it can go by that field alone. The port is 0 where only a proxy knew it.
+// resolveClient sets r.RemoteAddr to the client's address, so that later code reads only that field.
+// The port is 0 if only a proxy knew it.
 //
-// It reports whether the request was readable on its way: it came from another machine, not over TLS, and no
-// trusted proxy says that the client spoke TLS to it.
+// It returns true if others could read the request on its way: it came from another machine, not over TLS,
+// and no trusted proxy says that the client spoke TLS to it.
 func resolveClient(r *http.Request, trusted []netip.Prefix) (plain bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -33,23 +32,22 @@ func resolveClient(r *http.Request, trusted []netip.Prefix) (plain bool) {
 	return r.TLS == nil && !here && !saysHTTPS(r, peer.Addr(), trusted)
 }
 
-// saysHTTPS reports whether a trusted proxy says that the client spoke TLS. A list of several values, or two
-// lines, may begin with what the client wrote, and count as nothing.
+// saysHTTPS reports whether a trusted proxy says that the client spoke TLS. It ignores a header of several values
+// or lines, because the client may have written the first.
 func saysHTTPS(r *http.Request, peer netip.Addr, trusted []netip.Prefix) bool {
 	protocol := r.Header["X-Forwarded-Proto"]
 	return among(trusted, peer.Unmap().WithZone("")) && len(protocol) == 1 && otp.SameName(protocol[0], "https")
 }
 
-// among reports whether one of the networks has the address.
+// among reports whether the address is in one of the networks.
 func among(networks []netip.Prefix, address netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
-// clientAddr is the address of the client: the peer of the connection, unless that is a trusted
-// proxy. Then it is the right-most hop of the forwarded list that is no trusted proxy itself,
-// because that one was written by the last proxy that we trust, and everything to its left by
-// nobody we know. If all hops are trusted the left-most is the client. A hop that is no address
-// ends the walk at the proxy that passed it on: nothing to the left of it can be believed.
+// clientAddr returns the address of the client. That is the peer of the connection, unless the peer is a
+// trusted proxy. Then it is the right-most hop of the forwarded list that is not a trusted proxy: a trusted
+// proxy wrote that hop, and anybody can have written those to its left. If all hops are trusted, it is the
+// left-most. At a hop that is not an address it stops and returns the proxy that passed that hop on.
 func clientAddr(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
 	client := peer.Unmap().WithZone("")
 	believed := func() bool { return among(trusted, client) }
@@ -59,7 +57,7 @@ func clientAddr(peer netip.Addr, forwarded []string, trusted []netip.Prefix) net
 			hop := strings.Trim(line[comma+1:], " \t")
 			line = line[:max(comma, 0)]
 			if hop == "" {
-				continue // an empty place in a list means nothing (RFC 9110, section 5.6.1.2)
+				continue // empty list elements are ignored (RFC 9110, section 5.6.1.2)
 			}
 			address, ok := parseHop(hop)
 			if !ok {
@@ -71,7 +69,7 @@ func clientAddr(peer netip.Addr, forwarded []string, trusted []netip.Prefix) net
 	return client
 }
 
-// parseHop reads an address, in brackets or not, with a port or not: proxies write all of these.
+// parseHop reads an address, with or without brackets and port: proxies write all of these.
 func parseHop(hop string) (netip.Addr, bool) {
 	if withPort, err := netip.ParseAddrPort(hop); err == nil {
 		return withPort.Addr().Unmap().WithZone(""), true

@@ -21,7 +21,7 @@ import (
 	"otpbridge/sql"
 )
 
-// exitCodes is the one table of them, for the help and for the operator's page.
+// exitCodes are the program's exit codes, as the help and the operator's page list them.
 var exitCodes = []struct {
 	code    int
 	meaning string
@@ -31,12 +31,12 @@ var exitCodes = []struct {
 	{exitUnusable, "refused: the command line, a setting or what it points to has to change first"},
 }
 
-// asJSON is the flag of every command whose output is data.
+// asJSON is the --json flag of every command that prints data.
 type asJSON struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// print writes data as JSON, or has text write it for a person.
+// print writes data as JSON with the flag, and calls text to write it for a person without.
 func (a asJSON) print(w io.Writer, data any, text func(w io.Writer)) error {
 	if !a.JSON {
 		var out strings.Builder
@@ -47,7 +47,7 @@ func (a asJSON) print(w io.Writer, data any, text func(w io.Writer)) error {
 	return printJSON(w, data)
 }
 
-// printJSON writes data as JSON, in which nothing is hidden from whoever reads it on a screen.
+// printJSON writes data as indented JSON, with invisible characters escaped.
 func printJSON(w io.Writer, data any) error {
 	var out strings.Builder
 	encoder := json.NewEncoder(&out)
@@ -60,9 +60,8 @@ func printJSON(w io.Writer, data any) error {
 	return err
 }
 
-// escaped writes what people cannot see in a text, or what moves its neighbours, as JSON does:
-// \u202e. Names are checked when they come in, but plain SQL writes what it likes. The characters
-// of keep stay.
+// escaped writes characters that are invisible or that reorder their neighbours as JSON escapes
+// (\u202e), except those in keep. The API refuses such names, but plain SQL can write them.
 func escaped(text, keep string) string {
 	hidden := func(r rune) bool { return !otp.Visible(r) && !strings.ContainsRune(keep, r) }
 	if !strings.ContainsFunc(text, hidden) {
@@ -81,7 +80,7 @@ func escaped(text, keep string) string {
 	return out.String()
 }
 
-// table writes rows in columns; cells are separated by tabs.
+// table writes rows, whose cells are separated by tabs, in aligned columns.
 func table(w io.Writer, rows ...string) {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -90,7 +89,7 @@ func table(w io.Writer, rows ...string) {
 	_ = columns.Flush() // into memory
 }
 
-// shown is a moment as people read it.
+// shown formats a time for people, in UTC.
 func shown(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05Z") }
 
 func shownOr(at *time.Time, otherwise string) string {
@@ -100,7 +99,7 @@ func shownOr(at *time.Time, otherwise string) string {
 	return shown(*at)
 }
 
-// workplace is what a command beside the servers works with: their database, their keyring.
+// workplace is what a command that runs beside the servers works with: their database and keyring.
 type workplace struct {
 	settings config.Settings
 	store    *sql.Store
@@ -108,9 +107,8 @@ type workplace struct {
 	*manage.Manager
 }
 
-// work opens the workplace that the settings name, does something there and closes it. Interrupts
-// end do's context. Nothing is made that is not there: neither database, schema nor keyring, and
-// no demo account.
+// work opens the workplace that the settings name, calls do and closes it. Interrupts end do's context.
+// It creates no database, schema, keyring or demo account.
 func work(p process, do func(ctx context.Context, at *workplace) error) (err error) {
 	settings, err := config.Load(p.environ)
 	if err != nil {
@@ -146,7 +144,7 @@ func work(p process, do func(ctx context.Context, at *workplace) error) (err err
 	return remedied(do(ctx, &workplace{settings, store, keyring, manager}))
 }
 
-// openStore opens the database as it is.
+// openStore opens the database; schema says what to do with an outdated one.
 func openStore(ctx context.Context, settings config.Settings, schema sql.SchemaPolicy) (*sql.Store, error) {
 	store, err := sql.Open(ctx, settings.DatabaseURL.Reveal(), sql.Options{Sandbox: settings.Sandbox(), Schema: schema})
 	switch {
@@ -164,8 +162,8 @@ func openStore(ctx context.Context, settings config.Settings, schema sql.SchemaP
 	return store, nil
 }
 
-// remedied says a refusal in the words it has for people. A refusal is about what was asked for,
-// so the same command would be refused again.
+// remedied replaces a refusal by its message for people, as unusable: the same command would be
+// refused again. Other errors stay as they are.
 func remedied(err error) error {
 	if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Message != "" {
 		return unusable{errors.New(refusal.Message)}
@@ -173,7 +171,7 @@ func remedied(err error) error {
 	return err
 }
 
-// isTerminal reports whether a person can be asked.
+// isTerminal reports whether r is a terminal, so that a person can be asked.
 func isTerminal(r io.Reader) bool {
 	file, ok := r.(*os.File)
 	if !ok {
@@ -187,7 +185,7 @@ func isTerminal(r io.Reader) bool {
 	return err != nil || !os.SameFile(info, nowhere)
 }
 
-// maxInput bounds what a command reads of a file that is named to it.
+// maxInput is how many bytes of a file or of the standard input a command reads at most.
 const maxInput = 16 << 20
 
 // readInput reads a file, or the standard input for "-".
@@ -214,8 +212,8 @@ func (p process) readInput(path string) ([]byte, error) {
 	return content, nil
 }
 
-// readSecret reads a secret that stands alone in a file, so that it needs not be on a command
-// line, which other users of the machine can see.
+// readSecret reads a file that holds only a secret. A secret on the command line would be visible to
+// other users of the machine.
 func (p process) readSecret(path string) (string, error) {
 	content, err := p.readInput(path)
 	return strings.TrimRight(string(content), "\r\n"), err

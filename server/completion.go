@@ -8,13 +8,13 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// completionCommand writes what a shell needs to complete the command line. The scripts hold the
-// words themselves, so that completing runs nothing.
+// completionCommand prints a shell's completion script. The script contains all the words, so that
+// completing does not run the program.
 type completionCommand struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"${enum}."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (completionCommand) Help() string {
 	return `For example:
 
@@ -71,7 +71,7 @@ func (c completion) words() string {
 	return strings.Join(words, " ")
 }
 
-// values are what a flag may be followed by, where that is a list.
+// values returns the values that a flag with a fixed list of them accepts, empty for other flags.
 func values(flag *kong.Flag) string {
 	if flag.Enum == "" {
 		return ""
@@ -159,7 +159,7 @@ func firstSentence(help string) string {
 	return strings.TrimSuffix(first, ".")
 }
 
-// helpCommand is for those who write the word instead of the flag.
+// helpCommand is --help for people who write "otpbridge help".
 type helpCommand struct {
 	Command []string `arg:"" optional:"" help:"The command, for example: otpbridge help account import."`
 }

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// maxConnections is how many connections are held. Measured by resident memory, an idle one costs
-// 24 to 30 KiB: 4,096 of them took a server from 37 to 132 and 155 MB, and 2,048 calls at once with commits
+// maxConnections is how many connections a server keeps open. An idle one costs 24 to 30 KiB of resident
+// memory: 4,096 of them took a server from 37 to 132 and 155 MB, and 2,048 calls at once with commits
 // of 2 s took it to 189 and 195 MB at most (two runs of TestServer_MemoryUnderOverloadFault).
 const maxConnections = 4096
 
-// connections bounds what clients can make the server hold. When there are too many it closes one that
-// is idle, as nginx does; only if every one has a request in flight the new one is turned away, at once.
+// connections bounds the open connections. When there are too many it closes an idle one, as nginx does;
+// only if all of them have a request in flight is the new one refused, at once.
 type connections struct {
 	most int
 
@@ -27,7 +27,7 @@ func newConnections(most int) *connections {
 	return &connections{most: most, idle: map[net.Conn]struct{}{}}
 }
 
-// watch is the server's ConnState.
+// watch is the http.Server's ConnState hook.
 func (c *connections) watch(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -56,7 +56,7 @@ func (c *connections) admit(conn net.Conn) {
 	}
 	for idle := range c.idle {
 		delete(c.idle, idle)
-		_ = idle.Close() // its client opens another when it has something to ask
+		_ = idle.Close() // its client opens another for its next request
 		return
 	}
 	turnAway(conn)
@@ -66,8 +66,8 @@ const busyAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnec
 	"text/plain\r\n" +
 	"Content-Length: 32\r\n\r\nThe server is busy; try again.\r\n"
 
-// turnAway closes a connection that has just been accepted. It says why where that takes no
-// handshake; the answer fits the buffer of a new connection, so nothing is waited for.
+// turnAway closes a connection that has just been accepted. Without TLS it writes a 503 first, which fits
+// the buffer of a new connection, so the write does not wait.
 func turnAway(conn net.Conn) {
 	if _, secured := conn.(*tls.Conn); !secured {
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))

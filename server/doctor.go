@@ -25,25 +25,25 @@ type doctorCommand struct {
 	EnvFile string `name:"env-file" placeholder:"FILE" help:"Read settings of this file too, as systemd reads the EnvironmentFile of the service."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (doctorCommand) Help() string {
-	return `Reads the settings of the server beside which it is run, and looks at what they point to: database, keyring, clock, accounts, limits. It changes nothing, and may be run at any time.
+	return `Reads the settings of the server, and checks what they point to: database, keyring, clock, accounts, limits. Run it with the server's environment. It changes nothing, and may be run at any time.
 
-Each finding is a pass, a warning or a fault, and says what to do. Exit code 1 says that there is a fault, 0 that there is none; warnings alone do not change it:
+Each finding is a pass, a warning or a fault, and says what to do. The exit code is 1 if there is a fault and 0 if there is none; warnings do not change it:
 
     otpbridge doctor && systemctl start otpbridge
     otpbridge doctor --json | jq '.[] | select(.status != "pass")'
     otpbridge doctor --env-file /etc/otpbridge/environment`
 }
 
-// A finding's status.
+// The values of finding.Status.
 const (
 	passed = "pass"
 	warned = "warn"
 	faulty = "fail"
 )
 
-// finding is the outcome of one check. Remedy is empty where it passed.
+// finding is the outcome of one check. Remedy is empty if it passed.
 type finding struct {
 	Check  string `json:"check"`
 	Status string `json:"status"`
@@ -51,7 +51,7 @@ type finding struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// findings gathers them in the order of the checks.
+// findings are the outcomes in the order of the checks.
 type findings []finding
 
 func (f *findings) pass(check, detail string, values ...any) {
@@ -66,7 +66,7 @@ func (f *findings) fail(check, remedy, detail string, values ...any) {
 	*f = append(*f, finding{check, faulty, fmt.Sprintf(detail, values...), remedy})
 }
 
-// found reports whether a check has said anything but a pass.
+// found reports whether a check has warned or failed.
 func (f findings) found(check string) bool {
 	return slices.ContainsFunc(f, func(one finding) bool { return one.Check == check && one.Status != passed })
 }
@@ -104,8 +104,7 @@ func (d doctorCommand) Run(p process) error {
 	return nil
 }
 
-// examine makes every check that can be made: what one of them finds wrong is no reason to say
-// nothing of the others.
+// examine makes every check that is possible, also after one has failed.
 func examine(environ []string) (all findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -149,7 +148,7 @@ func examine(environ []string) (all findings) {
 	}
 	files, err := openFiles(settings)
 	if err != nil {
-		return all // the outlets' finding says so
+		return all // outlets has said why
 	}
 	patient := manage.Examine(manage.Options{
 		Store: store, Keyring: keyring, Files: files, Guard: openGuard(settings), Sandbox: settings.Sandbox(),
@@ -169,7 +168,7 @@ func examine(environ []string) (all findings) {
 	return all
 }
 
-// widest is how many addresses a trusted network may have before it looks like a mistake.
+// The shortest prefixes, in bits, of a trusted network that do not look like a mistake.
 const (
 	widestIPv4 = 8
 	widestIPv6 = 32
@@ -233,7 +232,7 @@ func (f *findings) exposure(settings config.Settings) {
 	}
 }
 
-// certificate looks at what the server would show.
+// certificate checks the TLS certificate that the server would use.
 func (f *findings) certificate(settings config.Settings) {
 	pair, err := tls.LoadX509KeyPair(settings.TLSCertFile, settings.TLSKeyFile)
 	switch {
@@ -260,7 +259,8 @@ func listensOnLoopback(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// enoughFiles is two thousand connections and what the server has open besides.
+// enoughFiles is the limit on open files below which doctor warns: two thousand connections and what else the
+// server has open.
 const enoughFiles = 4096
 
 func (f *findings) openFiles() {
@@ -277,7 +277,7 @@ func (f *findings) openFiles() {
 	f.pass("open files", "%d may be open at once", limit.Cur)
 }
 
-// keyring reads the keyring as a server would, and never makes one.
+// keyring reads the keyring as a server would, but never makes one.
 func (f *findings) keyring(settings config.Settings) *crypto.Keyring {
 	if settings.MayMakeKeyringFile() {
 		if _, err := os.Stat(settings.KeyringFile); errors.Is(err, os.ErrNotExist) {

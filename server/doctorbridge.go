@@ -11,7 +11,7 @@ import (
 	"otpbridge/sql"
 )
 
-// bridges looks at accounts on their way from the service that they come from, and at the last week's calls of them.
+// bridges checks the accounts that are moving from another service, and their calls of the last week.
 func (f *findings) bridges(ctx context.Context, guard *deliver.Guard, store *sql.Store,
 	accounts []manage.ManagedAccount) {
 	now := otp.At(time.Now())
@@ -39,7 +39,7 @@ func (f *findings) bridges(ctx context.Context, guard *deliver.Guard, store *sql
 	}
 }
 
-// upstream finds an upstream that may not be called or does not answer. It asks without a key.
+// upstream checks that an account's upstream may be called and answers. Its request has no key.
 func (f *findings) upstream(ctx context.Context, guard *deliver.Guard, client *http.Client, a *otp.Account) {
 	if _, err := guard.ParseBase(*a.UpstreamURL); err != nil {
 		f.fail("upstreams", "otpbridge account upstream "+a.Address+" https://HOST/PATH",
@@ -58,7 +58,7 @@ func (f *findings) upstream(ctx context.Context, guard *deliver.Guard, client *h
 		"account %s: its upstream does not answer: %s", a.Address, deliver.Phrase(err))
 }
 
-// lateCalls finds calls that came after what should have ended them.
+// lateCalls finds calls that were passed on after the cut-over, and servlet calls after the servlets' sunset.
 func (f *findings) lateCalls(a *otp.Account, counts []sql.CallCount, now otp.Millis) {
 	var passedOn, callers int64
 	for _, n := range counts {

@@ -19,7 +19,7 @@ import (
 func (f *findings) database(ctx context.Context, settings config.Settings) *sql.Store {
 	store, err := openStore(ctx, settings, sql.AnySchema)
 	if err == nil {
-		// Opening a MySQL database connects to nothing yet.
+		// Opening a MySQL database does not connect yet; this does.
 		if _, err = store.Schema(ctx); err != nil {
 			err = errors.Join(err, store.Close())
 		}
@@ -78,7 +78,7 @@ func (f *findings) grants(c sql.Condition) {
 	}
 }
 
-// privacy looks at what others on the way to the database, or on its machine, can see.
+// privacy checks what others can read: on the network to the database, or on the machine of a SQLite file.
 func (f *findings) privacy(settings config.Settings, c sql.Condition) {
 	if settings.DatabaseURL.Scheme() == "sqlite" {
 		path := strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
@@ -116,7 +116,7 @@ func (f *findings) clock(ctx context.Context, store *sql.Store) {
 	}
 }
 
-// schema reports whether the rest can be looked at.
+// schema checks the schema's version, and reports whether the checks that read its tables can follow.
 func (f *findings) schema(ctx context.Context, store *sql.Store) bool {
 	schema, err := store.Schema(ctx)
 	switch {
@@ -162,11 +162,11 @@ func (f *findings) remains(ctx context.Context, settings config.Settings, patien
 	}
 }
 
-// longTTL is what a code may live before a warning: NIST SP 800-63B, section 5.1.3.2, gives codes
-// that travel out of band ten minutes.
+// longTTL is the lifetime of codes, in seconds, above which doctor warns: NIST SP 800-63B, section 5.1.3.2,
+// allows ten minutes for out-of-band codes.
 const longTTL = 600
 
-// accounts looks at all, and returns them.
+// accounts checks every account, and returns them.
 func (f *findings) accounts(ctx context.Context, settings config.Settings, out outlets,
 	patient manage.Examiner) []manage.ManagedAccount {
 	accounts, err := patient.Accounts(ctx)

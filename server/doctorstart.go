@@ -19,11 +19,10 @@ import (
 	"otpbridge/sql"
 )
 
-// What follows makes the steps of a start by the functions that the server makes them with, and
-// undoes them.
+// The checks in this file take the steps of a start, with the server's own functions, and undo them.
 
-// addresses takes the server's addresses and gives them back. A server that answers there already is
-// the one that doctor is run beside.
+// addresses listens on the server's addresses and closes the listeners. If one is in use by a running server,
+// that passes: it is the server that doctor is run beside.
 func (f *findings) addresses(ctx context.Context, settings config.Settings) {
 	for setting, address := range map[string]string{"ADDR": settings.Addr, "METRICS_ADDR": settings.MetricsAddr} {
 		if address == "" {
@@ -42,7 +41,7 @@ func (f *findings) addresses(ctx context.Context, settings config.Settings) {
 	}
 }
 
-// answersAsServer reports whether a server of these settings runs, ready or not.
+// answersAsServer reports whether a server with these settings runs, ready or not.
 func answersAsServer(settings config.Settings) bool {
 	out := new(strings.Builder)
 	environ := []string{config.Prefix + "ADDR=" + settings.Addr}
@@ -55,7 +54,7 @@ func answersAsServer(settings config.Settings) bool {
 		strings.Contains(err.Error(), "not ready: ")
 }
 
-// outlets opens the channels as a start does.
+// outlets opens the delivery channels.
 func (f *findings) outlets(settings config.Settings) outlets {
 	out, err := openOutlets(settings, deliver.NewInbox())
 	if err != nil {
@@ -64,8 +63,8 @@ func (f *findings) outlets(settings config.Settings) outlets {
 	return out
 }
 
-// sender warns of an account whose messages would come from nobody: neither it nor a channel that
-// tells its gateway a sender has one.
+// sender warns of an account whose messages would have no sender: the account has none, and neither has a channel
+// that tells its gateway one.
 func (f *findings) sender(settings config.Settings, out outlets, m *manage.ManagedAccount) {
 	for _, medium := range []struct {
 		name, column string
@@ -81,7 +80,7 @@ func (f *findings) sender(settings config.Settings, out outlets, m *manage.Manag
 		}
 		channels := medium.channels
 		if medium.own != nil && strings.TrimSpace(*medium.own) != "" {
-			channels, _ = deliver.Parse(*medium.own, deliver.Options{ // a fault of it is said of the account
+			channels, _ = deliver.Parse(*medium.own, deliver.Options{ // accounts reports its faults
 				Medium: medium.name, Sandbox: settings.Sandbox(), Inbox: deliver.NewInbox(), Files: out.files, Account: true,
 			})
 		}
@@ -94,12 +93,12 @@ func (f *findings) sender(settings config.Settings, out outlets, m *manage.Manag
 	}
 }
 
-// state looks at the folder outside the database, and compares the two.
+// state checks the state folder, and compares it with the database.
 func (f *findings) state(ctx context.Context, settings config.Settings, store *sql.Store) {
 	const remedy = "set OTPBRIDGE_STATE_DIR to a folder of this server's own that it may write, outside the database's " +
 		"backup"
 	if _, err := os.Stat(settings.StateDir); settings.StateDir != "" && errors.Is(err, os.ErrNotExist) {
-		// Made by whoever runs this, it might not be the server's.
+		// Do not make it: it would belong to the user who runs doctor, and the server might not be able to write it.
 		f.pass("state folder", "there is none yet at %s; the first start makes it", settings.StateDir)
 		return
 	}
@@ -158,7 +157,7 @@ func (f *findings) tables(ctx context.Context, store *sql.Store) bool {
 	return false
 }
 
-// redis asks whether servers can count requests together. A server starts without.
+// redis checks that the servers can count requests together. A server also starts without Redis.
 func (f *findings) redis(ctx context.Context, settings config.Settings) {
 	if settings.RedisURL.Reveal() == "" {
 		return
@@ -174,11 +173,11 @@ func (f *findings) redis(ctx context.Context, settings config.Settings) {
 	f.pass("redis", "it counts")
 }
 
-// serviceEnvironment is where the unit that comes with the program has its settings.
+// serviceEnvironment is the EnvironmentFile of the systemd unit that comes with the program.
 const serviceEnvironment = "/etc/otpbridge/environment"
 
-// elsewhere warns of settings that the service has and this shell has not: what doctor says then is
-// said of another installation.
+// elsewhere warns if the service has settings that this shell does not have: then doctor has examined
+// another installation.
 func (f *findings) elsewhere(environ []string, path string) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -200,8 +199,8 @@ func (f *findings) elsewhere(environ []string, path string) {
 	}
 }
 
-// withEnvironmentFile is the environment that systemd makes with a unit's EnvironmentFile: what is in
-// the file wins.
+// withEnvironmentFile returns the environment that systemd makes with a unit's EnvironmentFile: the file's values
+// win.
 func withEnvironmentFile(environ []string, path string) ([]string, error) {
 	if path == "" {
 		return environ, nil
@@ -221,10 +220,10 @@ func withEnvironmentFile(environ []string, path string) ([]string, error) {
 	return environ, nil
 }
 
-// parseEnvironmentFile reads NAME=VALUE lines as systemd.exec(5) describes them: blank lines and those
-// that start with # or ; are skipped, a backslash at the end of a line goes on with the next, quotes
-// of either kind around a value or a part of it are taken off, within single quotes everything is
-// meant as it stands, and blanks around an unquoted value do not count.
+// parseEnvironmentFile reads NAME=VALUE lines as systemd.exec(5) describes them. Blank lines and those
+// that start with # or ; are skipped. A backslash at the end of a line continues it on the next. Quotes
+// of either kind around a value or a part of it are removed; text in single quotes is literal. Blanks
+// around an unquoted value are dropped.
 func parseEnvironmentFile(text string) (map[string]string, error) {
 	values := map[string]string{}
 	for len(text) > 0 {
@@ -252,7 +251,7 @@ func parseEnvironmentFile(text string) (map[string]string, error) {
 // environmentValue reads up to the end of the line that the value ends on.
 func environmentValue(text string) (value, rest string, err error) {
 	var out strings.Builder
-	quote, solid := byte(0), 0 // solid is how much of out was quoted or is not blank
+	quote, solid := byte(0), 0 // solid is the length of out up to the last byte that was quoted or is not blank
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		switch {

@@ -8,10 +8,10 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// refuseEmpty refuses a flag or argument that is given an empty value, or a list with an empty
-// element, for every command at once. Mostly it comes from a variable of a script that is not set,
-// and what most flags do is to narrow: --allowed-ips "$OFFICE" without an OFFICE must not make a
-// key that is good from everywhere. Whoever wants the default leaves the flag out.
+// refuseEmpty refuses a flag or argument of any command that has an empty value, or a list with an empty
+// element. Usually a script's variable is not set, and most flags restrict something:
+// --allowed-ips "$OFFICE" without OFFICE must not make a key that is valid from everywhere.
+// To get the default, leave the flag out.
 func refuseEmpty(command *kong.Context) error {
 	for _, part := range command.Path {
 		var value *kong.Value
@@ -30,7 +30,7 @@ func refuseEmpty(command *kong.Context) error {
 	return nil
 }
 
-// emptied reports whether a value that was given holds nothing.
+// emptied reports whether a given value is empty or a list with an empty element.
 func emptied(value reflect.Value) bool {
 	switch value.Kind() {
 	case reflect.String:
@@ -43,11 +43,11 @@ func emptied(value reflect.Value) bool {
 		}
 		return value.Len() == 0
 	}
-	return false // kong refuses empty numbers and times by itself
+	return false // kong itself refuses empty numbers and times
 }
 
-// list reads a flag that holds several texts, as kong does but for empty elements at the end, which
-// kong drops: "10.0.0.1,," is a list with elements that are missing.
+// list decodes a flag that is a list of texts as kong does, but keeps empty elements at the end, which
+// kong drops, so that refuseEmpty sees those of "10.0.0.1,,".
 func list(ctx *kong.DecodeContext, target reflect.Value) error {
 	var elements []string
 	if ctx.Value.Flag == nil {

@@ -12,19 +12,19 @@ import (
 	"otpbridge/server/engine"
 )
 
-// health remembers which checks failed last, so that the log tells of changes and not of every
-// question a balancer asks.
+// health remembers which checks failed last, so that the log has a line for a change and not for every
+// probe of a balancer.
 type health struct {
 	mu     sync.Mutex
 	failed string
 }
 
-// live answers that the process is up. It looks at nothing else: a supervisor that restarts
-// servers because their database is down makes an outage of it.
+// live answers that the process is up. It checks nothing else: a supervisor must not restart servers
+// because their database is down.
 func live(c *gin.Context) { c.String(http.StatusOK, "ok\n") }
 
-// ready answers whether requests should be sent here. It names checks and never shows an error,
-// which can hold a path or a host; those are in the log.
+// ready answers whether this server can take requests. It names the failed checks only: their errors can
+// contain a path or a host, and go into the log.
 func (s *Server) ready(c *gin.Context) {
 	checks := s.engine.Ready(c.Request.Context())
 	var stopping error

@@ -8,9 +8,9 @@ import (
 )
 
 // untilTold returns a context that ends with the first SIGTERM or SIGINT. A second one ends the process at
-// once, with the exit code that shells give such an end, whatever it was waiting for. The default action
-// of a signal would not do: the kernel drops it for process 1, which the server is in a container.
-// Stop gives the signals back and ends the context.
+// once, with the exit code that shells use for that signal. The signal's default action cannot be used: the
+// kernel ignores it for process 1, which the server is in a container. Stop restores the signals and ends
+// the context.
 func untilTold() (told context.Context, stop func()) {
 	told, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -41,7 +41,7 @@ type bySignal struct{ signal syscall.Signal }
 
 func (b bySignal) Error() string { return b.signal.String() }
 
-// wasTerminated reports whether a supervisor ended a context of untilTold, and no person at a terminal.
+// wasTerminated reports whether SIGTERM, which a supervisor sends, ended a context of untilTold.
 func wasTerminated(told context.Context) bool {
 	return context.Cause(told) == error(bySignal{syscall.SIGTERM})
 }

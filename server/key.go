@@ -15,10 +15,10 @@ import (
 )
 
 type keyCommand struct {
-	Create createKeyCommand `cmd:"" help:"Make a key for an account, or take one that exists, and show its secret, this once."`
-	Show   showKeyCommand   `cmd:"" help:"Show all of one key but its secrets."`
-	List   listKeysCommand  `cmd:"" help:"Show the keys of an account, or of all, without their secrets."`
-	Rotate rotateKeyCommand `cmd:"" help:"Give a key a successor, and let it end after a while."`
+	Create createKeyCommand `cmd:"" help:"Make a key for an account, or import one, and show its secret once."`
+	Show   showKeyCommand   `cmd:"" help:"Show everything about a key except its secrets."`
+	List   listKeysCommand  `cmd:"" help:"List the keys of an account, or of all accounts, without their secrets."`
+	Rotate rotateKeyCommand `cmd:"" help:"Make a key's successor, and end the key after a grace period."`
 	Revoke revokeKeyCommand `cmd:"" help:"End a key for good."`
 }
 
@@ -26,16 +26,16 @@ type createKeyCommand struct {
 	Account           string   `arg:"" help:"The account's esme_address."`
 	Name              string   `placeholder:"TEXT" help:"What the key is for, to tell it from others."`
 	Kind              string   `enum:"secret,service,read_only,client,access_key" default:"secret" help:"What the key may be used for: ${enum}."`
-	Environment       string   `enum:"live,test,dev," default:"" help:"live, test or dev. Without it live, and test in a sandbox. Codes of test and dev reach nobody."`
-	Permissions       []string `placeholder:"NAME" help:"What the key may do, of send:otp, verify:otp, resend:otp, cancel:otp, read:otp, read:webhooks, write:webhooks, write:privacy, read:accounts, read:keys, read:audit, read:statistics, debug and *. Without it those with :otp that its kind may."`
-	AllowedIPs        []string `name:"allowed-ips" placeholder:"NETWORK" help:"Addresses and networks that the key may be used from. Without it every one."`
-	DeniedIPs         []string `name:"denied-ips" placeholder:"NETWORK" help:"Those that it may not be used from; they win."`
+	Environment       string   `enum:"live,test,dev," default:"" help:"live, test or dev. Without it live, or test in a sandbox. Codes of test and dev are not delivered to anybody."`
+	Permissions       []string `placeholder:"NAME" help:"What the key may do: send:otp, verify:otp, resend:otp, cancel:otp, read:otp, read:webhooks, write:webhooks, write:privacy, read:accounts, read:keys, read:audit, read:statistics, debug or *. Without it, the permissions ending in :otp that its kind may have."`
+	AllowedIPs        []string `name:"allowed-ips" placeholder:"NETWORK" help:"Addresses and networks that the key may be used from. Without it, all."`
+	DeniedIPs         []string `name:"denied-ips" placeholder:"NETWORK" help:"Addresses and networks that the key may not be used from, even if an allowed network contains them."`
 	AllowedOrigins    []string `placeholder:"ORIGIN" help:"Web pages that the key may be used from, like https://www.example.com. A client key needs at least one."`
-	RequestsPerMinute *int     `placeholder:"N" help:"Limit of requests. Without it the account's, else 1000, 60 for a client key and none for an access key."`
-	Burst             *int     `placeholder:"N" help:"How many of these may come at once. Without it as many as a minute's."`
-	ExpiresAt         string   `placeholder:"TIME" help:"When the key ends, like 2027-01-31T00:00:00Z or 2027-01-31, or in how long, like 720h or 90d."`
+	RequestsPerMinute *int     `placeholder:"N" help:"Limit of requests per minute. Without it the account's limit, else 1000, 60 for a client key and none for an access key."`
+	Burst             *int     `placeholder:"N" help:"How many of these requests may come at once. Without it, as many as in a minute."`
+	ExpiresAt         string   `placeholder:"TIME" help:"When the key ends, like 2027-01-31T00:00:00Z or 2027-01-31, or after how long, like 720h or 90d."`
 	Signing           string   `enum:"off,optional,required" default:"off" help:"Whether requests carry an HMAC signature: ${enum}."`
-	ImportFile        string   `placeholder:"PATH" help:"Take the key that this file holds, - for the standard input, as it is, instead of a fresh one, so that an integration keeps the key it has."`
+	ImportFile        string   `placeholder:"PATH" help:"Import the key in this file (- for the standard input) instead of making a new one, so that an integration can keep its key."`
 	JSON              bool     `name:"json" help:"Print JSON."`
 }
 
@@ -51,7 +51,7 @@ type showKeyCommand struct {
 
 type rotateKeyCommand struct {
 	ID    string        `arg:"" name:"key-id" help:"The key's id, which starts with key_."`
-	Grace time.Duration `default:"24h" help:"How long the old key stays good; 0s ends it at once."`
+	Grace time.Duration `default:"24h" help:"How long the old key stays valid; 0s ends it at once."`
 	JSON  bool          `name:"json" help:"Print JSON."`
 }
 
@@ -63,10 +63,10 @@ const keySettings = `
 The command works on the database and with the keyring that the OTPBRIDGE_ variables name, a
 running server's or not; give it the same variables. Servers see the change within a second.`
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (createKeyCommand) Help() string {
-	return `For example a key for a backend, one that a dashboard reads with, one for a web page, and the
-key of another system that its clients go on using:
+	return `For example, a key for a backend, a key for a dashboard that only reads, a key for a web page, and the
+key of another system that its clients keep using:
 
     otpbridge key create 10000000000001 --name "shop, backend" --allowed-ips 203.0.113.0/24
     otpbridge key create 10000000000001 --kind read_only --expires-at 720h
@@ -80,7 +80,7 @@ refused.
 ` + keySettings
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (listKeysCommand) Help() string {
 	return `For example:
 
@@ -89,7 +89,7 @@ func (listKeysCommand) Help() string {
 ` + keySettings
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (showKeyCommand) Help() string {
 	return `For example:
 
@@ -97,17 +97,17 @@ func (showKeyCommand) Help() string {
 ` + keySettings
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (rotateKeyCommand) Help() string {
-	return `The successor has the same settings, and secrets of its own. For example:
+	return `The new key has the same settings and new secrets. For example:
 
     otpbridge key rotate ` + exampleKeyID + ` --grace 72h
 ` + keySettings
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (revokeKeyCommand) Help() string {
-	return `A successor that the key has stays good. For example:
+	return `The key's successor, if it has one, stays valid. For example:
 
     otpbridge key revoke ` + exampleKeyID + `
 ` + keySettings
@@ -148,7 +148,7 @@ func (c createKeyCommand) Run(p process) error {
 	})
 }
 
-// deadline reads a time, or a span from now with the units that people think of in days.
+// deadline parses a time, a date, or a duration from now; a duration may also be in days, like 90d.
 func deadline(text string, now time.Time) (time.Time, error) {
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return at, nil
@@ -167,7 +167,7 @@ func deadline(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, errors.New("is neither a time such as 2027-01-31T00:00:00Z nor a span such as 90d or 720h")
 }
 
-// Run prints all of one key but its secrets.
+// Run prints a key without its secrets.
 func (c showKeyCommand) Run(p process) error {
 	id, err := keyID(c.ID)
 	if err != nil {
@@ -186,7 +186,7 @@ func (c showKeyCommand) Run(p process) error {
 	})
 }
 
-// describe writes what a key is bound to, a line each.
+// describe returns a key's restrictions, one a line.
 func describe(key manage.Key) string {
 	var text strings.Builder
 	rows := []string{
@@ -264,7 +264,7 @@ func (c revokeKeyCommand) Run(p process) error {
 	})
 }
 
-// keyID never quotes what it cannot read: it may be the key itself.
+// keyID parses a key's id. Its error does not quote the text, which may be the key itself.
 func keyID(text string) (otp.ID, error) {
 	id, ok := otp.ParseID("key", text)
 	if !ok {
@@ -274,7 +274,7 @@ func keyID(text string) (otp.ID, error) {
 	return id, nil
 }
 
-// printSecrets shows what is shown once.
+// printSecrets prints a key with the secrets that are shown only once.
 func printSecrets(out io.Writer, asJSON bool, what string, key manage.Key, secret, signing crypto.Secret,
 	imported bool) error {
 	if asJSON {
@@ -302,7 +302,7 @@ func printSecrets(out io.Writer, asJSON bool, what string, key manage.Key, secre
 	return err
 }
 
-// keyJSON is a key as --json prints it, wherever a command prints one.
+// keyJSON is a key as every command prints it with --json.
 type keyJSON struct {
 	ID                string   `json:"id"`
 	Account           string   `json:"account"`
@@ -348,7 +348,7 @@ func jsonOfAll(keys []manage.Key) []keyJSON {
 	return shown
 }
 
-// moment is a time as people and programs read it, and nothing for none.
+// moment formats a time as RFC 3339; it is empty for zero.
 func moment(at otp.Millis) string {
 	if at == 0 {
 		return ""

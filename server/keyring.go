@@ -13,11 +13,11 @@ import (
 	"otpbridge/crypto"
 )
 
-// madeKeyID names the key of a keyring that the sandbox made for itself.
+// madeKeyID is the id of the key in a keyring that a sandbox made for itself.
 const madeKeyID = "k1"
 
-// openKeyring reads the keyring that the settings name, and makes the sandbox's own if it is
-// not there yet. In production a keyring with a published key is refused.
+// openKeyring reads the keyring that the settings name; a sandbox makes its own if there is none.
+// Production refuses a keyring with a published key.
 func openKeyring(settings config.Settings, log *slog.Logger) (*crypto.Keyring, error) {
 	text, source, err := keyringText(settings, log)
 	if err != nil {
@@ -54,12 +54,11 @@ func keyringText(settings config.Settings, log *slog.Logger) (text, source strin
 	return string(raw), path, nil
 }
 
-// makeKeyringFile makes path with a fresh key of that id, unless another process makes it first.
+// makeKeyringFile makes path with a new key of that id, unless another process makes it first.
 //
-// The file appears under its name complete or not at all: it is written under another name and
-// then linked, which fails if the name is taken. Whoever loses that race reads the winner's key
-// and never half of it; creating the file first and writing it then would leave a moment in
-// which it is empty.
+// The file appears complete or not at all: it is written under another name and then linked, which
+// fails if the name is taken. A process that loses that race reads the winner's whole key, and never
+// an empty or half-written file.
 func makeKeyringFile(path, id string) error {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -85,8 +84,8 @@ func makeKeyringFile(path, id string) error {
 	return syncFolder(folder)
 }
 
-// syncFolder makes the new name survive a power cut. The database, which is written next, can
-// not be read without the key behind it.
+// syncFolder makes the new name survive a power cut. The database, which is written next, cannot be
+// read without this key.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
@@ -95,8 +94,8 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// warnIfReadable does not refuse: secrets that an orchestrator mounts are often readable by a
-// group, and what else runs there is not ours to judge.
+// warnIfReadable warns if others than the owner may read the keyring. It does not refuse that: secrets
+// that an orchestrator mounts are often readable by a group.
 func warnIfReadable(path string, log *slog.Logger) {
 	info, err := os.Stat(path)
 	if err == nil && info.Mode().Perm()&0o077 != 0 {

@@ -14,18 +14,18 @@ import (
 	"otpbridge/crypto"
 )
 
-// maxKeyring bounds a keyring file: some thousand keys.
+// maxKeyring is the size of a keyring file at most, in bytes: about a thousand keys.
 const maxKeyring = 64 << 10
 
-// editKeyring changes the lines of a keyring file. The file is locked against other commands, has to
-// be a keyring before and after, and is replaced as a whole: whoever reads it at any moment, or after
-// a power cut, finds the old keyring or the new one. It keeps its owner, and nobody else may read it.
+// editKeyring changes the lines of a keyring file. It locks the file against other commands, checks that it
+// is a valid keyring before and after, and replaces it as a whole: a reader sees the old keyring or the new
+// one, also after a power cut. The file keeps its owner, and only the owner may read it.
 func editKeyring(path string, edit func(lines []string) ([]string, error)) error {
 	file, err := lockKeyring(path)
 	if err != nil {
 		return err
 	}
-	defer file.Close() // and with it the lock
+	defer file.Close() // releases the lock
 	text, err := io.ReadAll(io.LimitReader(file, maxKeyring+1))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -50,9 +50,9 @@ func editKeyring(path string, edit func(lines []string) ([]string, error)) error
 	return nil
 }
 
-// lockKeyring opens a keyring file and waits until no other command changes it. It refuses a link,
-// which would be replaced by a file while what it leads to stays as it is; what is no file; and a file
-// that others can read or write, because a key that is put there is known to them.
+// lockKeyring opens a keyring file and waits until no other command changes it. It refuses a symbolic link,
+// because the edit would replace the link and leave its target unchanged; anything else that is not a
+// regular file; and a file that others can read or write, because they would know a key written there.
 func lockKeyring(path string) (*os.File, error) {
 	for {
 		named, err := os.Lstat(path)
@@ -78,7 +78,7 @@ func lockKeyring(path string) (*os.File, error) {
 		if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 		}
-		// Who waited may hold the lock of a file that was replaced meanwhile.
+		// While this waited for the lock, the file may have been replaced.
 		locked, err := file.Stat()
 		if err != nil {
 			return nil, errors.Join(err, file.Close())
@@ -112,7 +112,7 @@ func replaceKeyring(old *os.File, path, text string) (err error) {
 	return syncFolder(folder)
 }
 
-// keepOwner gives the draft to whom the file belongs: root edits a keyring that a service reads.
+// keepOwner gives the draft the file's owner: root may edit a keyring that a service user reads.
 func keepOwner(file, draft *os.File) error {
 	was, err := file.Stat()
 	if err != nil {
@@ -132,7 +132,7 @@ func keepOwner(file, draft *os.File) error {
 	return nil
 }
 
-// keyLine is the index of a key's line, -1 if there is none.
+// keyLine returns the index of a key's line, -1 if there is none.
 func keyLine(lines []string, id string) int {
 	return slices.IndexFunc(lines, func(line string) bool {
 		fields := strings.Fields(line)
@@ -140,7 +140,7 @@ func keyLine(lines []string, id string) int {
 	})
 }
 
-// firstKey is the index of the primary key's line in a keyring.
+// firstKey returns the index of the first key's line, which is the primary key's; -1 if there is none.
 func firstKey(lines []string) int {
 	return slices.IndexFunc(lines, func(line string) bool {
 		fields := strings.Fields(line)

@@ -10,13 +10,13 @@ import (
 	"otpbridge/config"
 )
 
-// milliseconds is a duration as the log has it: a number whose name ends with its unit. slog writes a
-// duration as nanoseconds in JSON and says so nowhere.
+// milliseconds returns a duration as the log writes it: in milliseconds, with the unit in the name. slog would
+// write nanoseconds into JSON, without a unit.
 func milliseconds(name string, d time.Duration) slog.Attr {
 	return slog.Float64(name+"_ms", float64(d.Microseconds())/1000)
 }
 
-// withUnits writes every duration of a line as milliseconds, whoever logged it.
+// withUnits is a handler that writes every duration of a line in milliseconds.
 type withUnits struct{ slog.Handler }
 
 // Handle implements slog.Handler.
@@ -74,8 +74,8 @@ func inMilliseconds(a slog.Attr) slog.Attr {
 	return slog.Attr{Key: a.Key, Value: value}
 }
 
-// writesJSON reports whether the server that environ sets up logs JSON. It asks the environment and not
-// the settings, because it is about what is wrong with them as well.
+// writesJSON reports whether a server with this environment logs JSON. It does not read Settings, because
+// errors of the settings themselves are logged in the same form.
 func writesJSON(environ []string) bool {
 	value := func(name string) string {
 		for _, variable := range slices.Backward(environ) {

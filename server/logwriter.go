@@ -12,15 +12,15 @@ import (
 	"unicode/utf8"
 )
 
-// A line for every request is a system call for every request, a twentieth of what a request
-// costs. So lines gather for a moment and are written together; a warning or an error takes what
-// has gathered along at once, since it may be the last thing that the process says.
+// A system call for each request's line would take a twentieth of the request's time. So lines are
+// buffered and written together. A warning or an error is written at once, with what is buffered: it may
+// be the process's last line.
 const (
 	logGathers = 100 * time.Millisecond
 	logBuffer  = 64 << 10
 )
 
-// logWriter is the end of a log.
+// logWriter buffers the log and writes it at least every logGathers.
 type logWriter struct {
 	mu   sync.Mutex
 	out  *bufio.Writer
@@ -41,15 +41,15 @@ func (w *logWriter) keepFlushing() {
 	for {
 		select {
 		case <-ticker.C:
-			_ = w.Flush() // a log that cannot be written has nowhere to say so
+			_ = w.Flush() // there is nowhere to report that the log cannot be written
 		case <-w.stop:
 			return
 		}
 	}
 }
 
-// Write implements io.Writer. JSON leaves characters as they are that move their neighbours on a
-// screen; here they are escaped.
+// Write implements io.Writer. It escapes characters that reorder their neighbours on a screen, which
+// JSON does not.
 func (w *logWriter) Write(line []byte) (int, error) {
 	plain := line
 	if bytes.ContainsFunc(line, func(r rune) bool { return r >= utf8.RuneSelf }) {
@@ -63,21 +63,21 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Flush writes what has gathered.
+// Flush writes what is buffered.
 func (w *logWriter) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.out.Flush()
 }
 
-// Close writes what has gathered and ends the gathering.
+// Close writes what is buffered and stops the periodic flush.
 func (w *logWriter) Close() error {
 	close(w.stop)
 	<-w.done
 	return w.Flush()
 }
 
-// urgent is a handler that lets no warning or error wait.
+// urgent is a handler that flushes the writer after a warning or an error.
 type urgent struct {
 	slog.Handler
 	writer *logWriter

@@ -1,11 +1,10 @@
-// Command otpbridge is the server and its command line. This package wires the others together
-// and owns what none of them does: the routes, who a request comes from, readiness, the order
-// in which everything starts and stops, and what a person reads when they start it.
+// Command otpbridge is the server and its command line. This package wires the others together. It has
+// the routes, the client's address, readiness, the order in which everything starts and stops, and the
+// text that a sandbox prints when it starts.
 //
-// It promises that a request which was accepted is answered, a shutdown included, within the
-// time the settings give it; that nothing which is written to the log names a recipient, a code
-// or a secret; and that whatever keeps the server from starting is said with its remedy before
-// it ends.
+// It promises: an accepted request is answered within the time in the settings, also during a shutdown;
+// the log contains no recipient, code or secret; and a server that cannot start says why, and what to do
+// about it.
 package main
 
 import (
@@ -22,7 +21,7 @@ import (
 	"otpbridge/server/vault"
 )
 
-// Exit codes. A supervisor may restart after 1 and should not after 2: nothing will have changed.
+// Exit codes. A supervisor may restart the server after 1, but not after 2: it would fail the same way.
 const (
 	exitOK       = 0
 	exitFailed   = 1
@@ -33,7 +32,7 @@ func main() {
 	os.Exit(run(os.Args[1:], process{environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
 }
 
-// process is what a command has of the process it runs in.
+// process is what a command uses of the operating system's process. Tests run commands with their own.
 type process struct {
 	environ []string
 	stdin   io.Reader // nil: nothing to read
@@ -43,21 +42,21 @@ type process struct {
 
 type commandLine struct {
 	Serve      serveCommand      `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT. This is what happens without a command."`
-	Health     healthCommand     `cmd:"" help:"Ask a running server whether it is ready; exit code 0 says that it is."`
-	Doctor     doctorCommand     `cmd:"" help:"Look for what is or will go wrong here, with the remedy."`
-	Config     configCommand     `cmd:"" help:"Show every setting, its value and where that comes from."`
-	Migrate    migrateCommand    `cmd:"" help:"Look after the database's schema."`
-	Account    accountCommand    `cmd:"" help:"Look after accounts: the customers' systems that send codes."`
-	Key        keyCommand        `cmd:"" help:"Look after the keys of accounts: of the servlets and of the JSON API."`
-	Migration  migrationCommand  `cmd:"" help:"Follow accounts on their way from the servlets."`
-	Privacy    privacyCommand    `cmd:"" help:"Report what is kept of people, and erase again after a restore."`
-	Service    serviceCommand    `cmd:"" help:"Look after service accounts: what automation manages with."`
+	Health     healthCommand     `cmd:"" help:"Ask a running server whether it is ready; exit code 0 means yes."`
+	Doctor     doctorCommand     `cmd:"" help:"Find what is wrong here or soon will be, and say what to do."`
+	Config     configCommand     `cmd:"" help:"Show every setting, its value and where the value comes from."`
+	Migrate    migrateCommand    `cmd:"" help:"Update the database's schema, or show its versions."`
+	Account    accountCommand    `cmd:"" help:"Manage accounts: the customers' systems that send codes."`
+	Key        keyCommand        `cmd:"" help:"Manage the accounts' keys for the servlets and the JSON API."`
+	Migration  migrationCommand  `cmd:"" help:"Follow how accounts move from the servlets to the JSON API."`
+	Privacy    privacyCommand    `cmd:"" help:"Report which personal data is kept, and repeat erasures after a restore."`
+	Service    serviceCommand    `cmd:"" help:"Manage service accounts, which automation uses."`
 	Recipient  recipientCommand  `cmd:"" help:"Help a person who is locked out."`
 	Setup      setupCommand      `cmd:"" help:"Print a link with which the first owner registers."`
-	User       userCommand       `cmd:"" help:"Look after the people who may log in."`
-	Keyring    keyringCommand    `cmd:"" help:"Look after the keys that protect everything at rest."`
+	User       userCommand       `cmd:"" help:"Manage the people who may log in."`
+	Keyring    keyringCommand    `cmd:"" help:"Manage the keys that encrypt stored data."`
 	Audit      auditCommand      `cmd:"" help:"Verify and export the log of what happened."`
-	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the channels that are set, and say how it ended."`
+	SendTest   sendTestCommand   `cmd:"" name:"send-test" help:"Send one message through the configured channels, and say whether it was sent."`
 	Param      paramCommand      `cmd:"" help:"Make or read the encrypted otp parameter of the servlets."`
 	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 	Help       helpCommand       `cmd:"" help:"Show the help of a command, and the exit codes."`
@@ -66,7 +65,7 @@ type commandLine struct {
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
-// description is what the help begins with.
+// description returns the first part of the help.
 func description() string {
 	var text strings.Builder
 	text.WriteString("OTPBridge sends one-time codes and verifies them, for integrations written against the OTP " +
@@ -78,7 +77,7 @@ func description() string {
 	return text.String()
 }
 
-// unusable is an error that stays until a person changes something.
+// unusable is an error that a retry cannot solve: a person has to change something first.
 type unusable struct{ error }
 
 func (u unusable) Unwrap() error { return u.error }
@@ -98,7 +97,7 @@ func newParser(p process) *kong.Kong {
 	)
 }
 
-// run is the program; it returns its exit code.
+// run runs a command line and returns the exit code.
 func run(arguments []string, p process) (code int) {
 	defer func() {
 		if value := recover(); value != nil {

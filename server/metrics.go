@@ -26,9 +26,8 @@ import (
 	"otpbridge/sql"
 )
 
-// metrics are those of the whole process. Labels hold what this program chose and never what a
-// caller did: no recipient, no key, no account, no path. So their number is bounded, and whoever
-// may read them learns nothing about anybody.
+// metrics are those of the whole process. Labels never contain what a caller sent: no recipient, key,
+// account or path. So their number is bounded, and a reader learns nothing about anybody.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -80,7 +79,7 @@ func (m *metrics) count(c *gin.Context) {
 	m.duration.WithLabelValues(door, route).Observe(time.Since(began).Seconds())
 }
 
-// countEvents counts what was committed for the statistics.
+// countEvents counts committed events for the statistics.
 func (s *Server) countEvents(events []otp.Event) { s.counts.Events(events, otp.At(time.Now())) }
 
 // tallyCall is the middleware that counts calls for the statistics and for the migration report.
@@ -106,8 +105,7 @@ func (s *Server) tallyCall(c *gin.Context) {
 	}
 }
 
-// callOf is the surface that a request came through, and the pattern of its route from the table of
-// routes, or the servlet's name.
+// callOf returns the door that a request came through, and the pattern of its route or the servlet's name.
 func callOf(c *gin.Context) (door, route string) {
 	if call := web.RequestOf(c).Call; call != "" {
 		return "servlet", call
@@ -126,7 +124,7 @@ func callOf(c *gin.Context) (door, route string) {
 	return "server", route
 }
 
-// statusText is a status without an allocation for those that are common.
+// statusText returns a status as text, without an allocation for 200.
 func statusText(status int) string {
 	if status == http.StatusOK {
 		return "200"
@@ -134,15 +132,15 @@ func statusText(status int) string {
 	return strconv.Itoa(status)
 }
 
-// observers serve what is meant for whoever runs this server, and for nobody else: metrics and
-// profiles, on an address of their own that is this machine's alone unless it is set otherwise.
+// observers serve metrics and profiles to the people who run the server. They listen on a separate address,
+// by default on loopback.
 type observers struct {
 	listener net.Listener
 	http     *http.Server
 	done     chan struct{}
 }
 
-// observe starts the listener of metrics and profiles, if there is to be one.
+// observe starts the listener of metrics and profiles, if the settings have one.
 func (s *Server) observe(ctx context.Context) (err error) {
 	if s.settings.MetricsAddr == "" {
 		return nil
@@ -174,8 +172,8 @@ func (s *Server) observe(ctx context.Context) (err error) {
 }
 
 // localOnly serves a request only if its Host is a loopback name or address, or the address that it
-// arrived at. A page in a browser on this network whose name was made to resolve here (DNS rebinding)
-// names its own host, and could read the answer otherwise.
+// arrived at. This stops DNS rebinding: a web page whose own name resolves to this machine sends that
+// name as Host, and could otherwise read the answer.
 func localOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !web.HostIsLocal(r, r.Host) {
@@ -187,7 +185,7 @@ func localOnly(next http.Handler) http.Handler {
 	})
 }
 
-// MetricsAddr is where metrics are served, empty for nowhere.
+// MetricsAddr returns the address that metrics are served on, empty without one.
 func (s *Server) MetricsAddr() string {
 	if s.observers == nil {
 		return ""
@@ -195,7 +193,7 @@ func (s *Server) MetricsAddr() string {
 	return s.observers.listener.Addr().String()
 }
 
-// close ends the listener. It comes last, so that a scrape still sees a server that is stopping.
+// close ends the listener. stop calls it last, so that metrics can be scraped while the server stops.
 func (o *observers) close() error {
 	if o == nil {
 		return nil

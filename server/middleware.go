@@ -18,7 +18,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// identify says who asks and which request this is.
+// identify sets the request's client address and id.
 func (s *Server) identify(c *gin.Context) {
 	plain := resolveClient(c.Request, s.settings.TrustedProxies)
 	id, err := web.Single(c.Request.Header, "X-Request-Id")
@@ -29,18 +29,18 @@ func (s *Server) identify(c *gin.Context) {
 	web.RequestOf(c).Plain = plain
 }
 
-// newRequestID is an id that nobody else has: req_ and 128 random bits, in one piece.
+// newRequestID returns a unique id: req_ and 128 random bits.
 func newRequestID() string {
 	var random [16]byte
-	rand.Read(random[:]) // never fails: crypto/rand ends the process instead
+	rand.Read(random[:]) // never returns an error; crypto/rand ends the process instead
 	var room [32]byte
 	return string(requestIDText.AppendEncode(append(room[:0], "req_"...), random[:]))
 }
 
 var requestIDText = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// validRequestID reports whether a caller's id may be echoed and logged: 8 to 128 of letters,
-// digits and . _ : - which can forge neither a header nor a line.
+// validRequestID reports whether a caller's id may be echoed and logged. It has 8 to 128 letters, digits
+// and . _ : - only, so that it cannot forge a header or a line of the log.
 func validRequestID(id string) bool {
 	if len(id) < 8 || len(id) > 128 {
 		return false
@@ -61,12 +61,12 @@ var knownMethods = []string{
 	http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
 }
 
-// logRequest writes a line for every request. It names the pattern of the route and never the
-// path or query, which hold recipients and codes; even the method is a caller's free text.
+// logRequest writes a line for every request. It logs the pattern of the route, never the path or query,
+// which contain recipients and codes. It logs an unknown method as "other", because callers choose it freely.
 func (s *Server) logRequest(c *gin.Context) {
 	began := time.Now()
 	if s.isStopping() {
-		// Whoever keeps the connection learns in time that the next request needs another one.
+		// The client then opens another connection for its next request.
 		c.Header("Connection", "close")
 	}
 
@@ -122,19 +122,20 @@ func (s *Server) logRequest(c *gin.Context) {
 	s.log.LogAttrs(c.Request.Context(), level, "request", attributes...)
 }
 
-// strangersLines is how many lines a minute has for requests of strangers.
+// strangersLines is how many lines a minute the log has for requests of strangers.
 const strangersLines = 10
 
-// strangers bounds what people without a key can write into the log: their further requests are
-// counted, and the next line says how many there were.
+// strangers bounds how much callers without a known key can write into the log. Their further requests are
+// counted, and the next line has the count.
 type strangers struct {
 	mu     sync.Mutex
-	minute time.Time // when it began
-	lines  int       // in it
-	silent int       // requests without a line since the last one that had it
+	minute time.Time // the current minute's beginning
+	lines  int       // logged in it
+	silent int       // requests without a line since the last line
 }
 
-// tell reports whether a request at a time gets a line, and how many before it got none.
+// tell reports whether a request at a time gets a line, and how many requests before it did not. It counts
+// the request.
 func (s *strangers) tell(at time.Time) (told bool, silent int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +151,8 @@ func (s *strangers) tell(at time.Time) (told bool, silent int) {
 	return true, silent
 }
 
-// ofStranger reports whether whoever made a request showed no key that is known here.
+// ofStranger reports whether a request came without a key, login or session that this server knows, or to an unknown
+// path.
 func ofStranger(request *web.Request, route string) bool {
 	if request.Account != "" {
 		return false
@@ -164,7 +166,7 @@ func ofStranger(request *web.Request, route string) bool {
 	return route == "unmatched"
 }
 
-// recoverPanic is for panics that no door caught.
+// recoverPanic answers and logs a panic that no door recovered.
 func (s *Server) recoverPanic(c *gin.Context) {
 	defer func() {
 		value := recover()
@@ -172,7 +174,7 @@ func (s *Server) recoverPanic(c *gin.Context) {
 			return
 		}
 		if value == http.ErrAbortHandler {
-			panic(value) // net/http's own word for "close this connection", and no fault
+			panic(value) // http.ErrAbortHandler asks net/http to close the connection; it is not a fault
 		}
 		request := web.RequestOf(c)
 		s.log.Error("panic", "route", c.FullPath(), "request_id", request.LogID, "panic", fmt.Sprint(value), "stack",

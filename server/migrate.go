@@ -18,23 +18,23 @@ type migrateUpCommand struct{ asJSON }
 
 type migrateStatusCommand struct{ asJSON }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (migrateUpCommand) Help() string {
-	return `A server does the same when it starts. The command is for those who give the privilege to change the schema to nobody else:
+	return `A server does the same when it starts. Use the command if the server's database user may not change the schema:
 
     OTPBRIDGE_DATABASE_URL=mysql://admin:...@db/otpauthapi otpbridge migrate up
 
-It may be repeated, and run beside servers of the former version.`
+It may be repeated, and may run while servers of the former version run.`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (migrateStatusCommand) Help() string {
-	return `Nothing is changed. Exit code 1 says that something is to be applied:
+	return `Changes nothing. The exit code is 1 if a migration has to be applied:
 
     otpbridge migrate status || otpbridge migrate up`
 }
 
-// schemaOf opens the database that the settings name and looks at its schema.
+// schemaOf opens the database that the settings name, and reads its schema's version.
 func schemaOf(p process, policy sql.SchemaPolicy) (schema sql.Schema, settings config.Settings, err error) {
 	ctx := context.Background()
 	if settings, err = config.Load(p.environ); err != nil {
@@ -49,7 +49,7 @@ func schemaOf(p process, policy sql.SchemaPolicy) (schema sql.Schema, settings c
 	return schema, settings, err
 }
 
-// Run applies what is missing.
+// Run applies the missing migrations.
 func (m migrateUpCommand) Run(p process) error {
 	schema, settings, err := schemaOf(p, sql.UpdateSchema)
 	if err != nil {
@@ -61,7 +61,7 @@ func (m migrateUpCommand) Run(p process) error {
 	})
 }
 
-// Run shows what there is.
+// Run shows the versions.
 func (m migrateStatusCommand) Run(p process) error {
 	schema, _, err := schemaOf(p, sql.AnySchema)
 	if err != nil {

@@ -41,7 +41,7 @@ func (m migrationReportCommand) Run(p process) error {
 	})
 }
 
-// reported are the accounts that a report is about.
+// reported returns the account with the address, or all accounts if it is empty.
 func reported(ctx context.Context, at *workplace, address string) (accounts []otp.Account, err error) {
 	if address != "" {
 		found, err := at.Accounts.Find(ctx, address)

@@ -11,7 +11,7 @@ import (
 	"otpbridge/sql"
 )
 
-// refuseMissing refuses a database whose tables are not those that its version says it has.
+// refuseMissing refuses a database that lacks tables or columns of its schema's version.
 func refuseMissing(ctx context.Context, store *sql.Store) error {
 	missing, err := store.MissingColumns(ctx)
 	if err == nil && len(missing) > 0 {
@@ -20,7 +20,7 @@ func refuseMissing(ctx context.Context, store *sql.Store) error {
 	return err
 }
 
-// outlets is what the settings name for SMS and e-mail, opened.
+// outlets are the open channels for SMS and e-mail that the settings name.
 type outlets struct {
 	sms, email []deliver.Channel
 	operators  []string // who is mailed of alerts
@@ -29,12 +29,12 @@ type outlets struct {
 	files      deliver.Files
 }
 
-// openGuard returns what makes requests to addresses that customers set.
+// openGuard returns the guard that makes requests to addresses that customers set.
 func openGuard(settings config.Settings) *deliver.Guard {
 	return &deliver.Guard{Networks: settings.OutboundNetworks, Sandbox: settings.Sandbox()}
 }
 
-// openFiles reads the folder of the files that channels may name.
+// openFiles opens the folder of the files that channels may name.
 func openFiles(settings config.Settings) (deliver.Files, error) {
 	files, err := deliver.OpenFiles(settings.FilesDir)
 	if err != nil {
@@ -43,8 +43,8 @@ func openFiles(settings config.Settings) (deliver.Files, error) {
 	return files, nil
 }
 
-// openOutlets opens the channels and the files that they name; inbox is the sandbox's. It reports
-// everything that is wrong at once.
+// openOutlets opens the channels and the files that they name; inbox is the sandbox's. The error names
+// every fault.
 func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, err error) {
 	var faults []error
 	if out.files, err = openFiles(settings); err != nil {

@@ -13,10 +13,10 @@ type paramCommand struct {
 	Decrypt decryptCommand `cmd:"" help:"Read the code in an otp parameter."`
 }
 
-// cipherFlags name an account's cipher. Nothing has a default that could be a key: a parameter
-// made with a key somebody forgot to give would look right and be wrong.
+// cipherFlags are the flags of an account's cipher. The key has no default: a parameter made with the
+// wrong key looks right.
 type cipherFlags struct {
-	Key    string `placeholder:"TEXT" help:"The account's cipher key, 16, 24 or 32 bytes in base64 or hex; or key and IV in one as 'iv~key'. @FILE takes it from a file, @- from the standard input."`
+	Key    string `placeholder:"TEXT" help:"The account's cipher key, 16, 24 or 32 bytes in base64 or hex; or IV and key in one as 'iv~key'. @FILE takes it from a file, @- from the standard input."`
 	IV     string `name:"iv" placeholder:"TEXT" help:"The account's IV, 16 bytes in base64 or hex, or @FILE; for aes-cbc only."`
 	Cipher string `enum:"aes-cbc,aes-ecb,none" default:"aes-cbc" help:"The account's otp_cipher: ${enum}."`
 }
@@ -30,7 +30,7 @@ type encryptCommand struct {
 type decryptCommand struct {
 	cipherFlags
 	Encoding string `enum:"auto,base64,hex" default:"auto" help:"How the parameter is written: ${enum}; auto tells the other two apart."`
-	Value    string `arg:"" help:"The parameter, with its percent-encoding undone. One that starts with a dash goes behind --."`
+	Value    string `arg:"" help:"The parameter, percent-decoded. Put one that starts with a dash after --."`
 }
 
 const paramExample = `
@@ -41,16 +41,15 @@ The demo accounts of a sandbox use the published sample key, for example:
 Other users of the machine can see a command line while it runs, so give a key of your own
 as --key @FILE.`
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (encryptCommand) Help() string { return fmt.Sprintf(paramExample, "encrypt", "123456") }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (decryptCommand) Help() string {
 	return fmt.Sprintf(paramExample, "decrypt", "'Xrgn4bpX/4iYytICyC1wNg=='")
 }
 
-// Run prints the parameter. In a URL it has to be percent-encoded, which curl's
-// --data-urlencode does.
+// Run prints the parameter, not percent-encoded.
 func (e encryptCommand) Run(p process) error {
 	cipher, err := e.open(p, crypto.ParamEncoding(e.Encoding))
 	if err != nil {
@@ -79,7 +78,7 @@ func (d decryptCommand) Run(p process) error {
 	return err
 }
 
-// open makes the cipher, and says of what is missing or unreadable which flag it is.
+// open makes the cipher. Its error names the flag that is missing or unreadable.
 func (f cipherFlags) open(p process, encoding crypto.ParamEncoding) (*crypto.ServletCipher, error) {
 	for _, text := range []*string{&f.Key, &f.IV} {
 		if path, isFile := strings.CutPrefix(*text, "@"); isFile {

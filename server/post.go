@@ -16,15 +16,15 @@ import (
 	"otpbridge/sql"
 )
 
-// How many mails are sent at once, how many wait at most, and how long one may take. Every mail server is tried in that
-// time.
+// How many mails are sent at once, how many wait or are being sent at most, and how long one may take, which includes
+// trying every mail server.
 const (
 	postAtOnce   = 4
 	postWaiting  = 256
 	postPatience = time.Minute
 )
 
-// post sends mails to the people who run the server, through its mail servers, in order of preference.
+// post sends mails to people who log in and to operators, through the mail servers in order of preference.
 type post struct {
 	servers   []deliver.Channel
 	operators []string
@@ -36,14 +36,15 @@ type post struct {
 	end       context.CancelFunc
 }
 
-// newPost takes the mail servers among the channels for e-mail.
+// newPost returns a post that sends through the SMTP servers among out's e-mail channels.
 func newPost(out outlets, log *slog.Logger) *post {
 	p := &post{log: log, slots: make(chan struct{}, postAtOnce), operators: out.operators, servers: mailServers(out.email)}
 	p.ended, p.end = context.WithCancel(context.Background())
 	return p
 }
 
-// mailServers leaves gateways out: many keep the text themselves, and know only that of a code.
+// mailServers returns the SMTP servers among channels, without gateways: many have their own text, which is about a
+// code.
 func mailServers(channels []deliver.Channel) (servers []deliver.Channel) {
 	for _, c := range channels {
 		if _, is := deliver.Innermost(c).(*deliver.Mailer); is {
@@ -53,7 +54,7 @@ func mailServers(channels []deliver.Channel) (servers []deliver.Channel) {
 	return servers
 }
 
-// readMailboxes reads the setting that says who is mailed of alerts.
+// readMailboxes parses the setting with the mailboxes that get alerts.
 func readMailboxes(text config.Secret, email []deliver.Channel) (all []string, err error) {
 	if text.Empty() {
 		return nil, nil
@@ -71,7 +72,7 @@ func readMailboxes(text config.Secret, email []deliver.Channel) (all []string, e
 	return all, nil
 }
 
-// toPeople is what People send with; nil without a mail server.
+// toPeople returns the function that package people sends mails with; nil without a mail server.
 func (p *post) toPeople() func(people.Mail) {
 	if len(p.servers) == 0 {
 		return nil
@@ -79,7 +80,7 @@ func (p *post) toPeople() func(people.Mail) {
 	return p.post
 }
 
-// toOperators is what alerts are sent with; nil where nobody is to have them.
+// toOperators returns the function that alerts are mailed with; nil without a mailbox for alerts.
 func (p *post) toOperators() func(subject, text string) {
 	if len(p.operators) == 0 {
 		return nil
@@ -91,7 +92,7 @@ func (p *post) toOperators() func(subject, text string) {
 	}
 }
 
-// post sends a mail in its own time, unless too many are waiting.
+// post sends a mail in the background, and drops it with a warning if too many are waiting.
 func (p *post) post(m people.Mail) {
 	if p.waiting.Add(1) > postWaiting {
 		p.waiting.Add(-1)
@@ -115,14 +116,14 @@ func (p *post) send(m people.Mail) {
 	for _, server := range p.servers {
 		result := server.Send(ctx, message)
 		if result.Outcome != deliver.NotSent {
-			return // it was sent, or may have been: twice is worse than not at all
+			return // it was sent, or may have been: sending it twice is worse than not at all
 		}
 		p.log.Warn("a mail was not sent", "channel", server.Name(), "subject", m.Subject, "reason",
 			result.Reason)
 	}
 }
 
-// close waits until the mails that are being sent are, at most until ctx ends.
+// close waits for the mails that are being sent. When ctx ends it cuts them off.
 func (p *post) close(ctx context.Context) {
 	defer context.AfterFunc(ctx, p.end)()
 	p.running.Wait()

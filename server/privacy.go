@@ -17,8 +17,8 @@ func newPrivacy(settings config.Settings, store *sql.Store, v *vault.Vault, log 
 		ChangeDays: settings.AuditChangeDays, LedgerFile: privacy.LedgerFile(settings.AuditCheckpointFile)})
 }
 
-// openPrivacy opens what exports and erases, pushes its ledger with the audit log's checkpoints, and finishes erasures
-// that were interrupted.
+// openPrivacy opens s.privacy, has its ledger pushed with the audit log's checkpoints, and finishes erasures that were
+// interrupted.
 func (s *Server) openPrivacy() (err error) {
 	if s.privacy, err = newPrivacy(s.settings, s.store, s.manage.Vault(), s.log); err != nil {
 		return err

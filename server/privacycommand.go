@@ -14,11 +14,11 @@ import (
 )
 
 type privacyCommand struct {
-	Report  privacyReportCommand  `cmd:"" help:"Say what is kept of people, for how long, and how many exports and erasures there were."`
-	Reapply privacyReapplyCommand `cmd:"" help:"Erase again what a restored backup has brought back."`
+	Report  privacyReportCommand  `cmd:"" help:"Say which personal data is kept, for how long, and how many exports and erasures there were."`
+	Reapply privacyReapplyCommand `cmd:"" help:"Erase again the data that a restored backup brought back."`
 }
 
-// withPrivacy does something with the database that the settings name.
+// withPrivacy calls do with the privacy functions of the database that the settings name.
 func withPrivacy(p process, do func(ctx context.Context, settings config.Settings, all *privacy.Privacy) error) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
 		all, err := newPrivacy(at.settings, at.store, at.Vault(), slog.New(slog.DiscardHandler))
@@ -31,7 +31,7 @@ func withPrivacy(p process, do func(ctx context.Context, settings config.Setting
 
 type privacyReportCommand struct{ asJSON }
 
-// Run reports. That somebody looked is recorded.
+// Run reports, and records the report in the audit log.
 func (c privacyReportCommand) Run(p process) error {
 	return withPrivacy(p, func(ctx context.Context, _ config.Settings, all *privacy.Privacy) error {
 		report, err := all.Report(ctx, people.Operator().Actor(), func(string) bool { return true })
@@ -57,12 +57,12 @@ func (c privacyReportCommand) Run(p process) error {
 
 type privacyReapplyCommand struct {
 	asJSON
-	File string `arg:"" optional:"" help:"The ledger that was kept apart from backups. Without it the one beside OTPBRIDGE_AUDIT_CHECKPOINT_FILE, where that is set."`
+	File string `arg:"" optional:"" help:"The ledger of erasures, kept apart from backups. Without it, the one beside OTPBRIDGE_AUDIT_CHECKPOINT_FILE."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (privacyReapplyCommand) Help() string {
-	return `Run it after each restore, before servers start: the backup has what was erased since it was made, and does not know that it was.
+	return `Run it after each restore, before servers start: the backup still has data that was erased after the backup was made.
 
     otpbridge privacy reapply /mnt/elsewhere/checkpoints.erasures
 
@@ -90,7 +90,7 @@ func (c privacyReapplyCommand) Run(p process) error {
 	})
 }
 
-// erasures looks for a database that was restored, and holds again what was erased.
+// erasures finds a database that was restored and still holds data that was erased.
 func (f *findings) erasures(ctx context.Context, settings config.Settings, store *sql.Store) {
 	file := privacy.LedgerFile(settings.AuditCheckpointFile)
 	if file == "" {

@@ -16,28 +16,27 @@ import (
 	"otpbridge/config"
 )
 
-// healthCommand is for supervisors that know a process only by what a command says about it. An
-// image without a shell has nothing else to ask with.
+// healthCommand is for supervisors that check a server by running a command. A container image without a
+// shell has no other program to ask with.
 type healthCommand struct {
-	URL string `name:"url" placeholder:"URL" help:"Where the server is, such as http://127.0.0.1:8080; without it, where OTPBRIDGE_ADDR has it listen."`
+	URL string `name:"url" placeholder:"URL" help:"The server's URL, such as http://127.0.0.1:8080; without it, OTPBRIDGE_ADDR's."`
 }
 
-// healthTimeout is above the three seconds that the server gives its own checks, so that it can
-// say which one failed, and below the five that a container's healthcheck gives this command.
+// healthTimeout is more than the three seconds of the server's own checks, so that the server can answer
+// which one failed, and less than the five of a container's healthcheck.
 const healthTimeout = 4 * time.Second
 
-// maxHealth bounds what is shown of an answer; another program may have the address.
+// maxHealth is how many bytes of the answer are shown at most; another program may use the address.
 const maxHealth = 4 << 10
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (healthCommand) Help() string {
-	return "Prints what /readyz?verbose answers. In a Dockerfile:\n\n" +
+	return "Prints the answer of /readyz?verbose. In a Dockerfile:\n\n" +
 		"    HEALTHCHECK CMD [\"/otpbridge\", \"health\"]\n\n" +
-		"The settings are those of the server that is asked; with --url none are read."
+		"Run it with the server's settings; with --url it reads none."
 }
 
-// Run asks once. Everything but a 200 is an error, a redirect included: whoever redirects is not
-// this server.
+// Run asks once. Every status but 200 is an error, also a redirect: this server never redirects that path.
 func (h healthCommand) Run(p process) error {
 	address, err := h.address(p.environ)
 	if err != nil {
@@ -49,7 +48,7 @@ func (h healthCommand) Run(p process) error {
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", address, err)
 	}
-	// A transport of its own, because the default one would ask a proxy that the environment names.
+	// The default transport would use the proxy that the environment names.
 	client := http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: ownCertificate(h.URL)},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -70,7 +69,7 @@ func (h healthCommand) Run(p process) error {
 	return err
 }
 
-// address is where to ask, without a slash at its end.
+// address returns the server's base URL, without a slash at its end.
 func (h healthCommand) address(environ []string) (string, error) {
 	if h.URL != "" {
 		parsed, err := url.Parse(h.URL)
@@ -93,7 +92,7 @@ func (h healthCommand) address(environ []string) (string, error) {
 			config.Prefix)}
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "127.0.0.1" // one of the addresses that "all of them" means
+		host = "127.0.0.1" // the server listens on all addresses
 	}
 	scheme := "http://"
 	if settings.TLSCertFile != "" {
@@ -102,8 +101,8 @@ func (h healthCommand) address(environ []string) (string, error) {
 	return scheme + net.JoinHostPort(host, port), nil
 }
 
-// ownCertificate believes any certificate of this machine's own server, which was made for the name
-// that others reach it by. One that somebody names with --url has to be right.
+// ownCertificate accepts any certificate of this machine's server: the certificate is for the server's public
+// name. With --url it is verified.
 func ownCertificate(url string) *tls.Config {
 	if url != "" {
 		return nil

@@ -12,15 +12,15 @@ import (
 )
 
 type recipientCommand struct {
-	Show   recipientShowCommand   `cmd:"" help:"Show whether a person is locked out, and how their codes fare."`
-	Unlock recipientUnlockCommand `cmd:"" help:"Lift the locks that wrong guesses brought."`
+	Show   recipientShowCommand   `cmd:"" help:"Show whether a person is locked out, and the state of their codes."`
+	Unlock recipientUnlockCommand `cmd:"" help:"Lift the locks after wrong guesses."`
 }
 
-// whose names one recipient of one account.
+// whose are the arguments that name a recipient of an account.
 type whose struct {
 	Account     string `arg:"" help:"The account's esme_address."`
 	Number      string `arg:"" help:"The number with its country code in any spelling, or the mailbox."`
-	Environment string `enum:"live,test,dev" default:"live" help:"The environment of the credential that the code was asked for with: ${enum}. A sandbox's are test unless somebody asked for dev."`
+	Environment string `enum:"live,test,dev" default:"live" help:"The environment of the key that the code was requested with: ${enum}. In a sandbox it is test, or dev if the key was made so."`
 }
 
 type recipientShowCommand struct {
@@ -30,23 +30,23 @@ type recipientShowCommand struct {
 
 type recipientUnlockCommand struct {
 	whose
-	Reason string `default:"at the command line" placeholder:"TEXT" help:"Why, for the history."`
+	Reason string `default:"at the command line" placeholder:"TEXT" help:"The reason, for the history."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (recipientShowCommand) Help() string {
 	return `    otpbridge recipient show 4711 +919551492394
 
-Neither the code nor the whole number is shown: whoever can read this screen may help, and not log in.`
+It shows neither the code nor the whole number, so that a person who reads this screen can help but cannot log in.`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (recipientUnlockCommand) Help() string {
-	return `Twenty wrong guesses within an hour lock a recipient until the oldest leaves the hour, a hundred in a row for a day, on every door and server. Lift that only for a person who has proved who they are: each unlocking gives whoever guesses another twenty guesses.
+	return `Twenty wrong guesses within an hour lock a recipient until the oldest is an hour old; a hundred in a row lock it for a day. A lock holds for servlets and JSON API and on every server. Lift it only for a person who has proved who they are: each unlocking allows another twenty guesses.
 
     otpbridge recipient unlock 4711 +919551492394
 
-It is written into the history. Codes that were used up stay so; have a new one sent.`
+The unlocking is recorded in the history. Codes that are used up stay so; send a new one.`
 }
 
 // Run shows the recipient.

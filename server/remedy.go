@@ -13,8 +13,8 @@ import (
 	"otpbridge/server/vault"
 )
 
-// folderRemedy adds to err what to do where the reason for it is that path's folder, or the nearest one
-// above it that exists, cannot be written. Other errors stay as they are.
+// folderRemedy adds a remedy to err if path's folder, or the nearest existing one above it, cannot be written.
+// Other errors stay as they are.
 func folderRemedy(err error, path, setting string) error {
 	folder := filepath.Dir(path)
 	for {
@@ -28,7 +28,7 @@ func folderRemedy(err error, path, setting string) error {
 	}
 	probe, probeErr := os.CreateTemp(folder, ".otpbridge-*")
 	if probeErr == nil {
-		_ = errors.Join(probe.Close(), os.Remove(probe.Name())) // it said what it was made for
+		_ = errors.Join(probe.Close(), os.Remove(probe.Name())) // the folder can be written
 		return err
 	}
 	if !errors.Is(probeErr, fs.ErrPermission) && !errors.Is(probeErr, syscall.EROFS) {
@@ -40,7 +40,7 @@ func folderRemedy(err error, path, setting string) error {
 		"elsewhere", err, os.Getuid(), shown, os.Getuid(), shown, config.Prefix, setting)}
 }
 
-// databaseRemedy is folderRemedy for what keeps a database from being opened.
+// databaseRemedy is folderRemedy for an error of opening the database.
 func databaseRemedy(err error, settings config.Settings) error {
 	path, isFile := strings.CutPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
 	if !isFile {
@@ -49,7 +49,7 @@ func databaseRemedy(err error, settings config.Settings) error {
 	return folderRemedy(err, path, "DATABASE_URL")
 }
 
-// keyringRemedy says of a sandbox that lost the keyring it made for itself how it can go on.
+// keyringRemedy adds a remedy to the error of a sandbox that lost the keyring that it made for itself.
 func keyringRemedy(err error, settings config.Settings) error {
 	if _, wrong := errors.AsType[vault.KeyringError](err); !wrong || !settings.MayMakeKeyringFile() {
 		return err

@@ -20,28 +20,28 @@ import (
 type keyringCommand struct {
 	New     keyringNewCommand     `cmd:"" help:"Make a new key."`
 	Add     keyringAddCommand     `cmd:"" help:"Make a new key and put it into a keyring file."`
-	Promote keyringPromoteCommand `cmd:"" help:"Make a key of a keyring file the primary one."`
-	Remove  keyringRemoveCommand  `cmd:"" help:"Take a key that nothing needs out of a keyring file."`
-	Rotate  keyringRotateCommand  `cmd:"" help:"Seal everything at rest under the primary key, beside running servers."`
-	Status  keyringStatusCommand  `cmd:"" help:"Show what still needs which key."`
+	Promote keyringPromoteCommand `cmd:"" help:"Make a key in a keyring file the primary key."`
+	Remove  keyringRemoveCommand  `cmd:"" help:"Remove an unused key from a keyring file."`
+	Rotate  keyringRotateCommand  `cmd:"" help:"Encrypt all stored data again with the primary key, while servers run."`
+	Status  keyringStatusCommand  `cmd:"" help:"Show how much stored data needs each key."`
 
-	ReceiptKey receiptKeyCommand `cmd:"" name:"receipt-key" help:"Replace the key that signs receipts, beside running servers."`
+	ReceiptKey receiptKeyCommand `cmd:"" name:"receipt-key" help:"Replace the key that signs receipts, while servers run."`
 }
 
 type receiptKeyCommand struct {
-	Compromised bool `help:"The key is in wrong hands: remove it from the key set at once, and every receipt that it signed with it."`
+	Compromised bool `help:"The former key was stolen: remove it from the key set at once, which invalidates every receipt that it signed."`
 	asJSON
 }
 
 type keyringNewCommand struct {
 	ID   string `arg:"" optional:"" help:"The key's id, 1 to 32 of A-Z a-z 0-9 . _ -; without one today's date and six characters that no other key has."`
-	File string `placeholder:"FILE" help:"Make a keyring of this key alone in a file that only its owner may read. A file that is there is never touched."`
+	File string `placeholder:"FILE" help:"Write a keyring with this key alone to a new file that only its owner may read. An existing file is not changed."`
 }
 
 type keyringAddCommand struct {
 	ID    string `arg:"" optional:"" help:"The key's id, 1 to 32 of A-Z a-z 0-9 . _ -; without one today's date and six characters that no other key has."`
 	File  string `required:"" placeholder:"FILE" help:"The keyring. Only its owner may read it."`
-	First bool   `help:"Make it the primary key at once, where one server alone has this keyring."`
+	First bool   `help:"Make it the primary key at once. Only if a single server uses this keyring."`
 }
 
 type keyringPromoteCommand struct {
@@ -58,40 +58,40 @@ type keyringRotateCommand struct{ asJSON }
 
 type keyringStatusCommand struct{ asJSON }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (keyringNewCommand) Help() string {
 	return `The first keyring of an installation:
 
     otpbridge keyring new --file /etc/otpbridge/keyring
 
-A further key for a rotation is made and put behind the others by otpbridge keyring add. Without --file the key is printed, for keyrings that are kept elsewhere.
+To add a key for a rotation, use otpbridge keyring add. Without --file the key is printed, for keyrings that are kept elsewhere.
 
-No setting is read. Back the keyring up, apart from the database: without it the database cannot be read.`
+It reads no setting. Back up the keyring, apart from the database: without it the database cannot be read.`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (keyringRotateCommand) Help() string {
-	return `A rotation, with no pause for anybody:
+	return `A rotation without downtime:
 
-  1. otpbridge keyring add --file FILE         and restart every server: all can open what the new key will seal
-  2. otpbridge keyring promote ID --file FILE  and restart every server: all seal with it
-  3. otpbridge keyring rotate                  as often as it takes; it may be interrupted
+  1. otpbridge keyring add --file FILE         and restart every server: all can decrypt with the new key
+  2. otpbridge keyring promote ID --file FILE  and restart every server: all encrypt with it
+  3. otpbridge keyring rotate                  it may be interrupted; repeat it until it is done
   4. otpbridge keyring status                  an hour and a half later nothing needs the former key; rotate once more
   5. otpbridge keyring remove ID --file FILE   and restart every server
 
-With one server, keyring add --first is both 1 and 2. The settings are those of the servers.
+With one server, keyring add --first does both 1 and 2. Run it with the servers' settings.
 
-It replaces no key that is sealed itself: not the one that signs receipts (otpbridge keyring receipt-key), not the index
-key, not the accounts' cipher keys and the signing secrets of API keys.`
+It does not replace the keys that are stored encrypted: the one that signs receipts (otpbridge keyring receipt-key), the
+index key, the accounts' cipher keys and the signing secrets of API keys.`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (receiptKeyCommand) Help() string {
-	return `Servers publish the new key at /.well-known/jwks.json within 3 seconds and sign with it 10 seconds from now; none needs a
-restart. The former key stays in the set until its last receipt has expired, a quarter of an hour, and then leaves.
+	return `Servers publish the new key at /.well-known/jwks.json within 3 seconds and sign with it after 10 seconds; none needs a
+restart. The former key stays in the set for a quarter of an hour, until its last receipt has expired.
 
-With --compromised the former key leaves the set within 3 seconds and the new one signs at once. Verifiers may keep a key set
-for a minute: tell those who check receipts to fetch it anew.`
+With --compromised the former key leaves the set within 3 seconds and the new one signs at once. Verifiers may cache the key
+set for a minute: tell those who check receipts to fetch it again.`
 }
 
 // Run replaces the key.
@@ -110,39 +110,39 @@ func (k receiptKeyCommand) Run(p process) error {
 	})
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (keyringStatusCommand) Help() string {
-	return "Reads every sealed value there is, and changes nothing. A key may be taken out of the keyring when it says " +
-		"so here."
+	return "Reads every encrypted value, and changes nothing. Remove a key from the keyring only when this command " +
+		"says that you may."
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (keyringAddCommand) Help() string {
-	return `The file is locked, checked, and replaced as a whole, so that a server that starts meanwhile reads a whole keyring; it keeps its owner, and mode 0600. The key's id is the last word of what is printed:
+	return `The file is locked, checked, and replaced as a whole, so that a server that starts meanwhile reads a complete keyring. It keeps its owner and mode 0600. The last word that is printed is the key's id:
 
     otpbridge keyring add --file /etc/otpbridge/keyring
 
-No setting is read. Back the keyring up, apart from the database.`
+It reads no setting. Back up the keyring, apart from the database.`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (keyringPromoteCommand) Help() string {
-	return "Everything new is sealed under the first key of a keyring. Every server has to have the key before one of " +
-		"them is restarted with it in front.\n\nNo setting is read."
+	return "New data is encrypted with the first key of the keyring. Every server must have the key before one of " +
+		"them is restarted with it in front.\n\nIt reads no setting."
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (keyringRemoveCommand) Help() string {
-	return "Asks the database that the settings name whether something needs the key, and refuses if so. Keep the line " +
-		"beside backups that were made before."
+	return "Refuses if something in the database that the settings name needs the key. Keep the removed line with " +
+		"the backups that were made before: they need it."
 }
 
-// newKeyID is an id that no other key has: rotations of one day have to differ.
+// newKeyID returns a unique id. It has random characters because two rotations of one day must differ.
 func newKeyID() string {
 	return time.Now().UTC().Format(time.DateOnly) + "-" + strings.ToLower(rand.Text()[:6])
 }
 
-// chosenKeyID is the id that was asked for, or a new one.
+// chosenKeyID returns the id that the caller asked for, or a new one.
 func chosenKeyID(asked string) (string, error) {
 	if asked == "" {
 		return newKeyID(), nil
@@ -197,7 +197,7 @@ func (k keyringAddCommand) Run(p process) error {
 	return err
 }
 
-// Run moves a key to the front of a file.
+// Run moves a key's line to the front of a keyring file.
 func (k keyringPromoteCommand) Run(p process) error {
 	err := editKeyring(k.File, func(lines []string) ([]string, error) {
 		at := keyLine(lines, k.ID)
@@ -215,7 +215,7 @@ func (k keyringPromoteCommand) Run(p process) error {
 	return err
 }
 
-// Run takes a key out of a file.
+// Run removes a key from a keyring file.
 func (k keyringRemoveCommand) Run(p process) error {
 	err := work(p, func(ctx context.Context, at *workplace) error {
 		uses, err := at.Keyring.Uses(ctx)
@@ -246,7 +246,7 @@ func (k keyringRemoveCommand) Run(p process) error {
 	return err
 }
 
-// Run seals everything anew.
+// Run seals every stored value under the primary key.
 func (k keyringRotateCommand) Run(p process) error {
 	type result struct {
 		Primary string          `json:"primary"`
@@ -305,7 +305,7 @@ func writeUses(w io.Writer, uses []manage.KeyUse) {
 	table(w, rows...)
 }
 
-// verdict says what is to be done about a key.
+// verdict returns what a person should do about a key.
 func verdict(use manage.KeyUse) string {
 	switch {
 	case use.Primary:

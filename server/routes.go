@@ -17,10 +17,10 @@ import (
 	v1 "otpbridge/server/v1"
 )
 
-// routes is the whole surface.
+// routes returns the handler of the whole server.
 func (s *Server) routes() http.Handler { return v1.KeepEscapes(s.router()) }
 
-// router has every route. In production what belongs to the sandbox is not switched off but absent.
+// router returns a router with every route. In production the routes of the sandbox do not exist.
 func (s *Server) router() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
@@ -28,7 +28,7 @@ func (s *Server) router() *gin.Engine {
 	router.RedirectTrailingSlash = false
 	router.RedirectFixedPath = false
 	router.HandleMethodNotAllowed = true
-	// gin is to believe nobody about addresses; see clientaddr.go for why we resolve them.
+	// gin must not resolve addresses: clientaddr.go does, and says why.
 	router.ForwardedByClientIP = false
 	if err := router.SetTrustedProxies(nil); err != nil {
 		panic("an empty list of proxies cannot be wrong: " + err.Error())
@@ -41,7 +41,7 @@ func (s *Server) router() *gin.Engine {
 	router.NoMethod(noMethod)
 	router.GET("/livez", live)
 	router.HEAD("/livez", live)
-	// Every browser asks for it, and a 404 each time would be noise where 404s are watched.
+	// Every browser asks for it; 404s would be noise for people who watch them.
 	router.GET("/favicon.ico", noIcon)
 	router.HEAD("/favicon.ico", noIcon)
 	router.GET("/readyz", s.ready)
@@ -117,7 +117,7 @@ func (s *Server) mountDoors(router *gin.Engine, calls *gin.RouterGroup) {
 	}
 }
 
-// noIcon says that there is no icon, and that nobody need ask again today.
+// noIcon answers that there is no icon; browsers keep that for a day.
 func noIcon(c *gin.Context) {
 	c.Header("Cache-Control", "max-age=86400")
 	c.Status(http.StatusNoContent)

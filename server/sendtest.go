@@ -16,18 +16,17 @@ type sendTestCommand struct {
 	Channel string `placeholder:"NAME" help:"Only the channel with this name; without it each is tried, in order, until one has sent."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (sendTestCommand) Help() string {
-	return `Sends one message with the code 000000, which nothing accepts, through the channels that
-OTPBRIDGE_SMS_CHANNELS or OTPBRIDGE_EMAIL_CHANNELS name, and says of each how it ended:
+	return `Sends one message with the code 000000, which is never accepted, through the channels in
+OTPBRIDGE_SMS_CHANNELS or OTPBRIDGE_EMAIL_CHANNELS, and prints the result of each:
 
     otpbridge send-test +919551492394
 
-The database is not touched and the server need not run. A real message is sent, and costs what
-one costs.`
+It does not use the database or the server. The message is a real one, and your provider charges for it.`
 }
 
-// sendTestWait bounds one channel. The slowest has 20 seconds by default.
+// sendTestWait is how long one channel may take. The slowest has 20 seconds by default.
 const sendTestWait = time.Minute
 
 // Run sends, and fails unless a channel has sent.
@@ -69,7 +68,7 @@ func (s sendTestCommand) Run(p process) error {
 	return errors.New("no channel has sent it")
 }
 
-// detail is text with words before it, nothing for none.
+// detail returns text with words before it; it is empty if text is.
 func detail(words, text string) string {
 	if text == "" {
 		return ""

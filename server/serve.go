@@ -14,7 +14,7 @@ import (
 
 type serveCommand struct{}
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (serveCommand) Help() string {
 	var text strings.Builder
 	text.WriteString("Everything is set by environment variables, for example:\n\n" +
@@ -23,15 +23,14 @@ func (serveCommand) Help() string {
 	for _, setting := range config.Reference() {
 		fmt.Fprintf(&text, "    %-32s %s\n", setting.Name, strings.ReplaceAll(setting.Default, "'", ""))
 	}
-	text.WriteString("\nA first SIGTERM or SIGINT finishes the requests in flight; a second one ends at once. After " +
-		"SIGTERM the server first " +
-		"says that it is not ready, and goes on serving for a fifth of OTPBRIDGE_SHUTDOWN_TIMEOUT; so it does after " +
-		"SIGINT in production.")
+	text.WriteString("\nAt the first SIGTERM or SIGINT the server finishes the requests in flight; at the second it " +
+		"ends at once. After SIGTERM, and in production also after SIGINT, it first says that it is not ready, and " +
+		"goes on serving for a fifth of OTPBRIDGE_SHUTDOWN_TIMEOUT.")
 	return text.String()
 }
 
-// Run serves until the process is told to stop. What keeps it from starting, or goes wrong at its end, is
-// a line of the log where the log is JSON, since a collector reads nothing else; a person reads it as text.
+// Run serves until a signal stops it. If the log is JSON, an error of the start or the end is logged as a
+// line too, because a collector reads only those; otherwise it is printed as text.
 func (serveCommand) Run(p process) error {
 	writer := newLogWriter(p.stderr)
 	defer writer.Close()
@@ -43,7 +42,7 @@ func (serveCommand) Run(p process) error {
 	return err
 }
 
-// told is an error that has been shown.
+// told is an error that has already been shown.
 type told struct{ error }
 
 func (t told) Unwrap() error { return t.error }
@@ -88,9 +87,8 @@ func newLog(settings config.Settings, out *logWriter) *slog.Logger {
 	return slog.New(withUnits{urgent{slog.NewTextHandler(out, options), out}})
 }
 
-// collectLess trades memory, of which the server needs little, for time: its live heap is a few
-// megabytes, and collecting whenever that has doubled takes a tenth of the processor under load.
-// Whoever sets GOGC has decided otherwise.
+// collectLess raises GOGC to 300, unless the environment sets it. The server's live heap is a few
+// megabytes; collecting each time it has doubled takes a tenth of the processor under load.
 func collectLess(environ []string) {
 	if !set(environ, "GOGC") {
 		debug.SetGCPercent(300)

@@ -31,14 +31,14 @@ import (
 	"otpbridge/sql"
 )
 
-// maxHeader bounds the head of a request. The longest legitimate one is a servlet call with all
-// its parameters in the query, well under 2 KiB.
+// maxHeader is the size of a request's head at most, in bytes. The longest legitimate one, a servlet call
+// with all its parameters in the query, is well under 2 KiB.
 const maxHeader = 32 << 10
 
-// sweepEvery is the pause between removals of what no rule looks at any more.
+// sweepEvery is the pause between removals of rows that no rule needs any more.
 const sweepEvery = time.Minute
 
-// tendOutbox is the pause between two looks for deliveries whose server is gone.
+// tendOutbox is the pause between two searches for deliveries whose server is gone.
 const tendOutbox = time.Second
 
 // Server is one running server. Make it with New; Start it once, Shutdown it once.
@@ -70,12 +70,12 @@ type Server struct {
 	strangers strangers
 
 	stopping chan struct{} // closed first: not ready any more, still serving
-	draining chan struct{} // closed next: whoever waits for a message is answered
-	broken   chan struct{} // closed if serving ended without being told to
+	draining chan struct{} // closed next: requests that wait for a message are answered
+	broken   chan struct{} // closed if serving ended without Shutdown
 	served   sync.WaitGroup
 }
 
-// New is a server with these settings; nothing has been opened yet.
+// New returns a server with these settings. It opens nothing.
 func New(settings config.Settings, log *slog.Logger) *Server {
 	return &Server{
 		settings: settings,
@@ -88,11 +88,11 @@ func New(settings config.Settings, log *slog.Logger) *Server {
 	}
 }
 
-// Start opens everything and serves. It returns once requests are accepted; ctx ends the
-// opening, not the serving. The error names its remedy, and nothing is left open behind it.
+// Start opens everything and serves. It returns when requests are accepted; ctx limits the opening, not
+// the serving. An error names its remedy; Start has then closed what it opened.
 //
-// The addresses come first: if another server has one, this one goes away without having touched
-// keyring or database. Connections that come early wait until the rest is open.
+// It takes the addresses first: if another program uses one, it fails before it touches keyring or
+// database. Early connections wait until the rest is open.
 func (s *Server) Start(ctx context.Context) (err error) {
 	var opened []func() error
 	defer func() {
@@ -163,7 +163,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// openStore opens the database, whose error names the setting that leads to it.
+// openStore opens the database. Its error names the setting to change.
 func (s *Server) openStore(ctx context.Context) error {
 	state, err := stateFolder(s.settings, s.log)
 	if err != nil {
@@ -181,7 +181,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	return err
 }
 
-// openInsight opens what counts and warns, and the mails that it sends.
+// openInsight opens s.insight and s.mails, with which it mails alerts.
 func (s *Server) openInsight(out outlets) {
 	s.mails = newPost(out, s.log)
 	s.insight = insight.Open(insight.Options{Store: s.store, Tally: s.counts, Log: s.log, Acting: s.settings.AlertActions,
@@ -209,7 +209,7 @@ func (s *Server) engineOptions(keyring *crypto.Keyring, out outlets, inbox *deli
 	return options
 }
 
-// listen takes an address, which setting names.
+// listen listens on an address. setting is the name of its setting, for the error.
 func listen(ctx context.Context, address, setting string) (net.Listener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	switch {
@@ -223,8 +223,8 @@ func listen(ctx context.Context, address, setting string) (net.Listener, error) 
 	return listener, nil
 }
 
-// openManager opens what accounts and keys are managed with. A sandbox gets its demo accounts; production does not
-// serve accounts whose keys all the world knows.
+// openManager opens s.manage. A sandbox gets its demo accounts; production refuses to serve those, because their keys
+// are published.
 func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, out outlets) (err error) {
 	s.manage, err = manage.Open(ctx, manage.Options{
 		Store: s.store, Keyring: keyring, SMS: out.sms, Email: out.email, Files: out.files,
@@ -246,8 +246,8 @@ func (s *Server) openManager(ctx context.Context, keyring *crypto.Keyring, out o
 	return nil
 }
 
-// openPeople opens what people and service accounts log in with. Only a sandbox that nobody else can reach lets
-// whoever asks become its owner.
+// openPeople opens s.people, with which people and service accounts log in. In a sandbox that listens only on loopback
+// anybody may become the owner.
 func (s *Server) openPeople() {
 	issuer := cmp.Or(s.settings.PublicURL, s.URL())
 	s.people = people.New(people.Options{
@@ -287,8 +287,8 @@ func (s *Server) serve() {
 	})
 }
 
-// warn logs what may be a mistake: a server without channels, and a sandbox that others can reach. A team's shared
-// sandbox may be meant, and so may a container whose port is published on loopback only.
+// warn logs possible mistakes: a server without channels, and a sandbox that other machines can reach. The latter is no
+// error: a team may share a sandbox, and a container's port may be published on loopback only.
 func (s *Server) warn() {
 	if s.settings.SMSChannels.Empty() && s.settings.EmailChannels.Empty() {
 		s.log.Warn("no channel is set, so that no code can be sent", "set",
@@ -299,10 +299,10 @@ func (s *Server) warn() {
 	}
 }
 
-// Addr is the address listened on, with the port that was taken where the settings said 0.
+// Addr returns the address that the server listens on, with the actual port if the settings say 0.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// URL is where this machine reaches the server, without a slash at its end.
+// URL returns the URL of the server on this machine, without a slash at its end.
 func (s *Server) URL() string {
 	scheme := "http://"
 	if s.certificate != nil {
@@ -315,22 +315,22 @@ func (s *Server) URL() string {
 	return scheme + address.String()
 }
 
-// Broken is closed if the server stops serving without having been told to.
+// Broken is closed if the server stops serving without Shutdown.
 func (s *Server) Broken() <-chan struct{} { return s.broken }
 
-// Outdated is closed if the database became older while the server ran. Only another start helps.
+// Outdated is closed if a backup of the database was restored while the server ran. The server must be restarted.
 func (s *Server) Outdated() <-chan struct{} { return s.store.Outdated() }
 
-// Terminate stops in an order in which no request fails. First the server says that it is not ready,
-// and goes on serving for a fifth of the shutdown timeout, so that a balancer sees that and sends no
-// more requests. Then it accepts none, and finishes those in flight. All of it takes the shutdown
-// timeout at most; the error tells of requests that were cut off then.
+// Terminate stops without failing a request. First the server says that it is not ready, and goes on
+// serving for a fifth of the shutdown timeout, so that a balancer notices and sends no more requests.
+// Then it accepts none, and finishes those in flight. All of it takes the shutdown timeout at most; the
+// error says that requests were cut off then.
 func (s *Server) Terminate(ctx context.Context) error {
 	return s.stop(ctx, s.settings.ShutdownTimeout/5)
 }
 
-// Shutdown is Terminate in production. A sandbox, whose user waits at a terminal for it to end, stops
-// accepting requests at once.
+// Shutdown is Terminate in production. A sandbox stops accepting requests at once, because its user waits
+// at a terminal.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if s.settings.Sandbox() {
 		return s.stop(ctx, 0)

@@ -20,9 +20,9 @@ type serviceCreateCommand struct {
 	asJSON
 	Name        string   `arg:"" help:"A name for people."`
 	Role        string   `required:"" enum:"admin,developer,support,auditor" help:"What it may do: ${enum}."`
-	Accounts    []string `placeholder:"ACCOUNT" help:"The accounts that it sees; without any, all."`
-	Permissions []string `placeholder:"PERMISSION" help:"The permissions that it has of its role; without any, all of them."`
-	Secret      bool     `xor:"proof" help:"Give it a secret in place of a key pair."`
+	Accounts    []string `placeholder:"ACCOUNT" help:"The accounts that it may manage; without any, all."`
+	Permissions []string `placeholder:"PERMISSION" help:"The role's permissions that it gets; without any, all of them."`
+	Secret      bool     `xor:"proof" help:"Give it a secret instead of a key pair."`
 	PublicKey   string   `xor:"proof" placeholder:"FILE" help:"Its public key in PEM, Ed25519 or P-256; - is the standard input. Without it a pair is made."`
 }
 
@@ -32,15 +32,16 @@ type serviceRevokeCommand struct {
 	ID string `arg:"" help:"The id, as list shows it."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (serviceCreateCommand) Help() string {
-	return `A service account is what automation manages with. It asks POST /oauth/token for an access token of an hour, either
+	return `Automation manages accounts as a service account. It gets an access token for an hour from POST /oauth/token, either
 with a JSON Web Token that it signs with its private key, or with its secret. For example:
 
     otpbridge service create rotation --role developer > rotation.pem     # umask 077
     otpbridge service create dashboard --role auditor --secret
 
-The id goes to the standard error, the private key or secret to the standard output, so that a file holds it alone.`
+It prints the private key or secret to the standard output and the id to the standard error, so that a file gets only
+the secret.`
 }
 
 // serviceJSON is a service account as --json prints it.
@@ -145,7 +146,7 @@ func (c serviceRevokeCommand) Run(p process) error {
 	})
 }
 
-// services are the service accounts. The command line makes no tokens, so the issuer does not matter.
+// services opens the service accounts. The command line issues no tokens, so the issuer does not matter.
 func (w *workplace) services() *people.Services {
 	return people.NewServices(w.store, w.keyring, w.settings.PublicURL)
 }

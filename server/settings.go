@@ -9,9 +9,9 @@ import (
 
 type configCommand struct{ asJSON }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (configCommand) Help() string {
-	return `Secrets are redacted, those in a database's URL too. If a setting is wrong the list is shown all the same, then what is wrong, and the exit code is 2:
+	return `Secrets are redacted, also those in a database's URL. If a setting is wrong, the list is followed by the faults, and the exit code is 2:
 
     otpbridge config | grep environment`
 }

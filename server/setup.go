@@ -11,23 +11,23 @@ import (
 
 type setupCommand struct{ asJSON }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (setupCommand) Help() string {
-	return `It prints a command and a link, which hold the same token. It is good once and for a day; a later one ends it. Whoever has it may do everything, so give it to nobody else. Once there is an owner this is refused:
+	return `Prints a command and a link with the same token. The token works once, within a day, and until a newer one is made. Its holder may do everything, so keep it to yourself. If there is an owner, the command is refused:
 
     otpbridge setup
 
-The owner invites the others. On the server, "otpbridge user create" does so too.`
+The owner invites the others, in the console or with "otpbridge user create" on the server.`
 }
 
-// link is a ticket as the commands print it.
+// link is a ticket as commands print it with --json.
 type link struct {
 	URL       string `json:"url"`
 	Token     string `json:"token"`
 	ExpiresAt string `json:"expires_at"`
 }
 
-// Run makes the link of the first owner.
+// Run makes the link for the first owner.
 func (s setupCommand) Run(p process) error {
 	return withPeople(p, func(ctx context.Context, at *workplace, all *people.People) error {
 		issued, err := all.Staff.Setup(ctx, people.Operator())
@@ -38,18 +38,18 @@ func (s setupCommand) Run(p process) error {
 	})
 }
 
-// quote makes one word of a shell of a text.
+// quote quotes text as one word of a shell.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// withPeople is work for commands about people.
+// withPeople is work for commands that need People.
 func withPeople(p process, do func(context.Context, *workplace, *people.People) error) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
 		return do(ctx, at, people.New(people.Options{Store: at.store, Vault: at.Vault(), Sandbox: at.settings.Sandbox()}))
 	})
 }
 
-// printLink prints a ticket for whom. The command that uses it asks for the password and hands it to curl by standard
-// input, as it does the token: whatever is on a command line, others on the machine can see.
+// printLink prints a ticket. The printed command asks for the password and passes it and the token to curl by standard
+// input, because other users of the machine can see a command line.
 func printLink(p process, form asJSON, at *workplace, issued people.Issued, page, member, whom string) error {
 	address := at.settings.PublicURL
 	if address == "" {

@@ -10,9 +10,9 @@ import (
 	"otpbridge/server/otp"
 )
 
-// stateFolder returns the folder in which the store remembers how far its commits came, made if it
-// is not there. One that somebody chose has to be usable. The default may be missing where a server
-// has no place to write: then it goes on without, and says so.
+// stateFolder returns the folder in which the store remembers its last commit, and makes it if needed. It is
+// an error if a folder that the settings name cannot be written. If the default folder cannot be written,
+// stateFolder logs a warning and returns none.
 func stateFolder(settings config.Settings, log *slog.Logger) (string, error) {
 	if settings.StateDir == "" {
 		return "", nil
@@ -42,7 +42,7 @@ func tryFolder(path string) error {
 	return os.Remove(file.Name())
 }
 
-// tellRestored says what a restored backup means, once, where whoever restored it is looking.
+// tellRestored logs what a restored backup means, once, at the start after the restore.
 func (s *Server) tellRestored() {
 	restored := s.store.Restored()
 	if restored == nil {
@@ -58,7 +58,7 @@ const restoredRemedy = "revoke again the keys that were revoked since (otpbridge
 	"that were " +
 	"changed or switched off (otpbridge account list); locks, spend and guesses that were counted are those of the backup"
 
-// restoresTold is for how long doctor reminds of a restored backup.
+// restoresTold is how long doctor reminds of a restored backup.
 const restoresTold = 7 * 24 * time.Hour
 
 func shownMillis(at otp.Millis) string {

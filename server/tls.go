@@ -11,28 +11,28 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// certificateChecked is how often the certificate's files are looked at: at most so long after a
-// renewal new connections still get the old one.
+// certificateChecked is how often the certificate's files are checked. New connections get a renewed
+// certificate after this time at most.
 const certificateChecked = 10 * time.Second
 
-// certificateEndsSoon is when the log and doctor begin to say that a certificate has to be renewed.
+// certificateEndsSoon is how long before its end the log and doctor warn that a certificate has to be renewed.
 const certificateEndsSoon = 14 * 24 * time.Hour
 
-// certificate is what the server shows. Its files are read again when they change, so that a
-// renewed certificate needs no restart. Files that cannot be read, or do not fit each other
-// because only one of them has been written so far, leave the certificate as it is.
+// certificate is the server's TLS certificate. Its files are read again when they change, so that a renewed
+// certificate needs no restart. If they cannot be read, or do not match because only one has been written so
+// far, the former certificate stays.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	written [2]time.Time // of the files that current was read from
-	failed  [2]time.Time // of those that could not be used, so that it is said once
+	written [2]time.Time // when the files of current were written
+	failed  [2]time.Time // when files that could not be used were written, so that they are logged once
 	checked time.Time
 }
 
-// openCertificate reads the files for the first time; then they have to be right.
+// openCertificate reads the files for the first time. Unlike later, a fault is an error.
 func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
 	written, err := c.modified()
@@ -46,7 +46,7 @@ func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, nil
 }
 
-// config is for a listener of the web's clients. Go's defaults are the ciphers to use.
+// config returns the TLS configuration of the listener, with Go's default ciphers.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
 }
@@ -100,7 +100,7 @@ func (c *certificate) read(written [2]time.Time) error {
 	return nil
 }
 
-// strictTransport tells browsers to stay with TLS for a year (RFC 6797).
+// strictTransport tells browsers to use only TLS for a year (RFC 6797).
 func strictTransport(c *gin.Context) {
 	c.Header("Strict-Transport-Security", "max-age=31536000")
 }

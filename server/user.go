@@ -13,11 +13,11 @@ type userCommand struct {
 	Create   userCreateCommand   `cmd:"" help:"Print a link with which a person registers."`
 	List     userListCommand     `cmd:"" help:"Show everybody who may log in."`
 	Recover  userRecoverCommand  `cmd:"" help:"Print a link with which a person chooses a new password."`
-	ResetMFA userResetMFACommand `cmd:"" name:"reset-mfa" help:"Take all second factors from a person."`
+	ResetMFA userResetMFACommand `cmd:"" name:"reset-mfa" help:"Remove all second factors of a person."`
 	Remove   userRemoveCommand   `cmd:"" help:"Remove a person for good."`
 }
 
-// someone names a person.
+// someone is the argument that names a person.
 type someone struct {
 	Person string `arg:"" help:"The person's e-mail address, or id."`
 }
@@ -26,13 +26,13 @@ type userCreateCommand struct {
 	asJSON
 	Email       string   `arg:"" help:"The address that the person will log in with."`
 	Role        string   `required:"" enum:"owner,admin,developer,support,auditor" help:"What the person may do: ${enum}."`
-	Accounts    []string `help:"The esme_address of each account that the person may see, separated by commas; all without it."`
-	Permissions []string `help:"A narrower list than the role's, separated by commas."`
+	Accounts    []string `help:"The esme_address of each account that the person may see, separated by commas; without it, all."`
+	Permissions []string `help:"Only these permissions of the role, separated by commas; without it, all of them."`
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (userCreateCommand) Help() string {
-	return `The link is good once and for seven days; a later one for the same address ends it. The person chooses name and password:
+	return `The link works once, within seven days, and until a newer one is made for the same address. The person chooses name and password:
 
     otpbridge user create dev@shop.example --role developer --accounts 4711`
 }
@@ -93,9 +93,9 @@ type userRecoverCommand struct {
 	someone
 }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (userRecoverCommand) Help() string {
-	return `Do so only for a person who has proved who they are, and give the link to nobody else. It is good once and for a day. It leaves second factors alone; "otpbridge user reset-mfa" takes them away:
+	return `Use it only for a person who has proved who they are, and give the link to nobody else. It works once, within a day. It does not change second factors; "otpbridge user reset-mfa" removes them:
 
     otpbridge user recover owner@shop.example`
 }
@@ -113,14 +113,14 @@ func (u userRecoverCommand) Run(p process) error {
 
 type userResetMFACommand struct{ someone }
 
-// Help is shown below the flags.
+// Help implements kong.HelpProvider.
 func (userResetMFACommand) Help() string {
-	return `For a person who lost phone, passkey and backup codes, and has proved who they are. Their sessions end, and the password alone is enough until they add a factor:
+	return `Use it for a person who lost phone, passkey and backup codes, and who has proved who they are. Their sessions end, and the password alone is enough until they add a factor:
 
     otpbridge user reset-mfa owner@shop.example`
 }
 
-// Run takes the factors away.
+// Run removes the factors.
 func (u userResetMFACommand) Run(p process) error {
 	return withPeople(p, func(ctx context.Context, _ *workplace, all *people.People) error {
 		if err := all.Staff.ResetFactors(ctx, people.Operator(), u.Person); err != nil {

@@ -26,13 +26,12 @@ func versionLine() string {
 	return fmt.Sprintf("otpbridge %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// stamped is the version that make build links in, because it builds without asking
-// the repository: a checkout of another user's, or a container without .git, would fail the build.
+// stamped is the version that make build links in. Go's own stamping is off (-buildvcs=false): it fails the build in
+// another user's checkout.
 var stamped string
 
-// version is the one that was stamped in, else what the Go toolchain recorded: the module's version, which
-// within a repository is made of tag and commit. Without either it says so, and gives the commit if there
-// is one.
+// version returns the stamped version, or else the module's version that the Go toolchain recorded, which in
+// a repository consists of tag and commit. Without either it says so, with the commit if there is one.
 func version() string {
 	if stamped != "" {
 		return stamped

@@ -9,10 +9,10 @@ import (
 	"otpbridge/server/webhook"
 )
 
-// lookForWebhooks is the pause between two looks for what webhooks are to be told.
+// lookForWebhooks is the pause between two searches for events that webhooks have to be told of.
 const lookForWebhooks = time.Second
 
-// openWebhooks begins to tell accounts' own servers what happens.
+// openWebhooks starts the delivery of events to the accounts' own servers.
 func (s *Server) openWebhooks() {
 	s.webhooks = webhook.New(webhook.Options{Store: s.store, Vault: s.manage.Vault(), Guard: openGuard(s.settings),
 		Log: s.log, Look: lookForWebhooks})

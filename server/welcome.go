@@ -13,9 +13,9 @@ import (
 	"otpbridge/server/people"
 )
 
-// welcome is what a person who started a sandbox reads: what to paste, and where to look then.
-// The number is nobody's that a message could reach: the sandbox sends none. Without the demo owner's password it
-// says nothing of a login.
+// welcome returns the text that a sandbox prints at its start: a call to paste, and where its message is. The number
+// need not be a reserved one, because a sandbox delivers nothing. Without the demo owner's password the text omits the
+// login.
 func welcome(url, contextPath, password string) string {
 	login := ""
 	if password != "" {
@@ -45,7 +45,7 @@ Nothing leaves this machine. The message with the code is in the console's inbox
 `)
 }
 
-// openDemo returns the password of the demo owner, empty where there is none to show.
+// openDemo returns the password of the demo owner, empty if there is none to show.
 func (s *Server) openDemo() (string, error) {
 	if !s.settings.Open(config.APIDoor) {
 		return "", nil
@@ -57,7 +57,7 @@ func (s *Server) openDemo() (string, error) {
 	return password, err
 }
 
-// frontPage leads a browser to the console, and tells whoever asks with curl what this is.
+// frontPage redirects a browser to the console, and answers other clients with a short text.
 func (s *Server) frontPage(c *gin.Context) {
 	c.Header("Vary", "Accept")
 	if s.settings.Open(config.ConsoleDoor) && strings.Contains(c.GetHeader("Accept"), "text/html") {
