@@ -101,16 +101,16 @@ func Open(ctx context.Context, databaseURL string, options Options) (*Store, err
 var sqliteDialect = dialect{
 	name:  "sqlite",
 	goose: goose.DialectSQLite3,
-	// A deferred transaction that reads before it writes fails with SQLITE_BUSY_SNAPSHOT under
-	// load, whatever the busy timeout; IMMEDIATE takes the write lock before the first read.
+	// IMMEDIATE takes the write lock before the first read. A deferred transaction that reads before it writes fails
+	// with SQLITE_BUSY_SNAPSHOT under load, however long the busy timeout.
 	begin: "BEGIN IMMEDIATE",
-	// A batch is rolled back whole when one of its rows is refused. OR FAIL says that a statement
-	// need not be taken back by itself, and spares a copy of every page that it writes to.
+	// With OR FAIL a failed statement is not undone on its own, so SQLite need not copy every page that it changes. If
+	// a row is refused, the whole batch is rolled back anyway.
 	insert: "INSERT OR FAIL INTO",
-	// Four pages. A smaller row finds room in a page that is there already, also when there is no more.
+	// Four pages. A smaller row could fit into an existing page even if the disk is full.
 	allocate: 16 << 10,
 	columns:  `SELECT m.name || '.' || p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'`,
-	// Readers hold the log up for milliseconds. Codes wait meanwhile, so that it is given up soon.
+	// A reader delays the checkpoint for milliseconds. Codes wait meanwhile, so it gives up after 200 ms.
 	forget:   []string{`PRAGMA busy_timeout(200)`, `PRAGMA wal_checkpoint(TRUNCATE)`, `PRAGMA busy_timeout(10000)`},
 	migrated: `CAST(strftime('%s', tstamp) AS INTEGER)`,
 	tables:   `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name`,

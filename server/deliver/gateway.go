@@ -31,7 +31,7 @@ import (
 //	{segments}         of the text as SMS
 //	{id}               the challenge, the same for every send of it
 //	{send_id}          the send, another one for each, the same however often it is tried
-//	{expires_in}       seconds that the code is still good for, at least 1
+//	{expires_in}       seconds until the code expires, at least 1
 //	{dlt_entity_id} {dlt_template_id}
 //	{callback_url}     where receipts go, secret included
 //	{user} {password}  of the URL, in a profile

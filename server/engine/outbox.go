@@ -164,8 +164,8 @@ func backOff(round int) time.Duration {
 }
 
 // worthWhile reports whether the code will still be of use if the channels are tried again after pause. A servlet's
-// client waits for the answer, and must hear in time if there is none. An application that named a fallback method is
-// better served by that method.
+// client waits for the answer, and must be told in time if there is none. An application that named a fallback method
+// is better served by that method.
 func (e *Engine) worthWhile(s *send, row *otp.Delivery, pause time.Duration) bool {
 	passed := otp.At(time.Now()) - row.CreatedAt + otp.Span(pause)
 	if s.caller.Door == otp.ServletDoor {

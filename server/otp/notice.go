@@ -32,7 +32,7 @@ const (
 	NoticeTest       NoticeType = "webhook.test"         // requested by someone who tries an endpoint
 )
 
-// NoticeTypes lists every type that an endpoint can subscribe to. A test is sent whatever it subscribes to.
+// NoticeTypes lists every type that an endpoint can subscribe to. A test needs no subscription.
 func NoticeTypes() []NoticeType {
 	return []NoticeType{NoticeSent, NoticeDelivered, NoticeFailed, NoticeVerified, NoticeExpired, NoticeMaxAttempts,
 		NoticeReplaced, NoticeCanceled, NoticeLocked, NoticeLimit, NoticeFraud, NoticeKeyCreated, NoticeKeyRotated,

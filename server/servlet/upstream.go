@@ -19,8 +19,8 @@ import (
 // passOn answers a call that goes to the account's upstream, or did or will in a hand-over.
 //
 // In a hand-over codes of both sides may be live, and of a slot's two codes the newer one counts. So a code generated
-// at the upstream replaces the slot's challenge here before its client hears of it. A validation or regeneration is
-// first decided here, by the engine's guarded write, which finds the challenge or none. If it finds none, nothing was
+// at the upstream replaces the slot's challenge here before its client gets the answer. A validation or regeneration
+// is first decided here, by the engine's guarded write, which finds the challenge or none. If none, nothing is
 // charged, and the upstream is asked. Servers with different clocks or modes decide alike, because the decision
 // depends on the rows and not on the mode.
 func (x *exchange) passOn(ctx context.Context, caller *engine.Caller, handling otp.Handling) error {
