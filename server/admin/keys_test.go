@@ -143,6 +143,7 @@ func TestKeys_ARefusalChangesNothing(t *testing.T) {
 	mine := d.wants(t, 201, "", "POST", "/api/keys", `{"account":"4711","environment":"test"}`, who...)
 	live := d.wants(t, 201, "", "POST", "/api/keys", `{"account":"4711","permissions":["send:otp"]}`, who...)
 	theirs := d.wants(t, 201, "", "POST", "/api/keys", `{"account":"4712","environment":"test"}`, who...)
+	debugs := d.wants(t, 201, "", "POST", "/api/keys", `{"account":"4712","permissions":["debug"]}`, who...)
 	dev, auditor := d.member(t, people.Developer, "4711"), d.member(t, people.Auditor)
 	before, changes := d.stored(t), d.recorded(t, "key.created")
 	id := "/api/keys/" + mine.member("id")
@@ -181,9 +182,13 @@ func TestKeys_ARefusalChangesNothing(t *testing.T) {
 		`{"until":"x"}`} {
 		refused(400, "INVALID_REQUEST", who, "POST", id+"/rotate", body)
 	}
-	for _, body := range []string{`{"permissions":["debug"]}`, `{"permissions":["x"]}`, `{"allowed_ips":["x"]}`, `{"name":"x"}`} {
+	// An empty list would be no list: everything that the kind may, from everywhere.
+	for _, body := range []string{`{"permissions":["debug"]}`, `{"permissions":["x"]}`, `{"allowed_ips":["x"]}`, `{"name":"x"}`,
+		`{"permissions":[]}`, `{"allowed_ips":[]}`, `{"ip_allowlist":[]}`, `{"ip_whitelist":[]}`, `{"allowed_ips":[""]}`,
+		`{"permissions":[""]}`, `{"permissions":["verify:otp"],"allowed_ips":[]}`, `{"allowed_ips":["::1"],"permissions":[]}`} {
 		refused(400, "INVALID_REQUEST", who, "POST", id+"/compromised", body)
 	}
+	refused(400, "INVALID_REQUEST", who, "POST", "/api/keys/"+debugs.member("id")+"/compromised", `{}`)
 	refused(400, "INVALID_REQUEST", who, "DELETE", id, `{"at":"once"}`)
 	refused(404, "NOT_FOUND", who, "POST", "/api/keys", `{"account":"4799"}`)
 	refused(404, "NOT_FOUND", dev, "POST", "/api/keys", `{"account":"4712"}`)
@@ -213,6 +218,21 @@ func TestKeys_ARefusalChangesNothing(t *testing.T) {
 	d.wants(t, 204, "", "DELETE", liveID, "", dev...)
 	d.wants(t, 201, "", "POST", "/api/keys", `{"account":"4711","environment":"dev"}`, dev...)
 	require.Equal(t, changes+1, d.recorded(t, "key.created"))
+}
+
+// A moment after the year 9999 cannot be written as JSON: an answer with it would be empty, and with it every list.
+func TestKeys_EndInTheYear9999AtLast(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.shop(t, "4711", who)
+	for _, end := range []string{"9999-12-31T23:59:59-00:01", "9999-12-31T23:59:59-23:59", "9999-12-31T22:00:00-02:01"} {
+		d.wants(t, 400, "INVALID_REQUEST", "POST", "/api/keys", `{"expires_at":"`+end+`"}`, who...)
+	}
+	made := d.wants(t, 201, "", "POST", "/api/keys", `{"expires_at":"9999-12-31T23:59:59Z"}`, who...)
+	next := d.wants(t, 201, "", "POST", "/api/keys/"+made.member("id")+"/rotate", `{}`, who...)
+	require.NotEmpty(t, next.member("key"))
+	require.LessOrEqual(t, next.member("expires_at"), "9999-12-31T23:59:59.999Z")
+	require.Len(t, d.wants(t, 200, "", "GET", "/api/keys", "", who...).members["data"], 2)
 }
 
 func TestKeysRace_OneOf64ChangesWithOneETag(t *testing.T) {

@@ -129,6 +129,9 @@ func (c *core) checkKey(n *NewKey, now time.Time) error {
 	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) && !n.throwaway && otp.At(*n.ExpiresAt) != n.ends {
 		return fmt.Errorf("expires_at: %s has passed", n.ExpiresAt.UTC().Format(time.RFC3339))
 	}
+	if n.ExpiresAt != nil && otp.At(*n.ExpiresAt) > otp.LastMoment {
+		return errors.New("expires_at: must be in the year 9999 or before, in UTC")
+	}
 	return c.checkImport(n)
 }
 
@@ -139,15 +142,8 @@ func (n *NewKey) checkLists() error {
 		entries []string
 	}{{"permissions", n.Permissions}, {"allowed_ips", n.AllowedIPs}, {"denied_ips", n.DeniedIPs}, {"allowed_origins",
 		n.AllowedOrigins}} {
-		if len(list.entries) > maxList {
-			return fmt.Errorf("%s: has %d entries; at most %d", list.field, len(list.entries), maxList)
-		}
-		// The caller may have meant that an empty list allows nothing, but a missing list allows everything.
-		if list.entries != nil && len(list.entries) == 0 {
-			return fmt.Errorf("%s: is an empty list; leave it out where nothing is to be narrowed", list.field)
-		}
-		if err := otp.FitsDocument(list.entries); err != nil {
-			return fmt.Errorf("%s: %w", list.field, err)
+		if err := checkList(list.field, list.entries); err != nil {
+			return err
 		}
 	}
 	if err := n.Kind.CheckPermissions(n.Permissions); err != nil {
@@ -170,6 +166,21 @@ func (n *NewKey) checkLists() error {
 			return fmt.Errorf("allowed_origins[%d]: %w", i, err)
 		}
 		n.AllowedOrigins[i] = origin
+	}
+	return nil
+}
+
+// checkList checks a list that narrows what a key may do. The caller may have meant that an empty list allows nothing,
+// but a missing list allows everything.
+func checkList(field string, entries []string) error {
+	if len(entries) > maxList {
+		return fmt.Errorf("%s: has %d entries; at most %d", field, len(entries), maxList)
+	}
+	if entries != nil && len(entries) == 0 {
+		return fmt.Errorf("%s: is an empty list; leave it out where nothing is to be narrowed", field)
+	}
+	if err := otp.FitsDocument(entries); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
 	}
 	return nil
 }

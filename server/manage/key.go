@@ -233,7 +233,7 @@ func (c Keys) Rotate(ctx context.Context, by By, id otp.ID, grace time.Duration)
 	}
 	successor := c.successorOf(&old, now)
 	if old.ExpiresAt != 0 {
-		successor.ExpiresAt = now + old.ExpiresAt - old.CreatedAt
+		successor.ExpiresAt = min(now+old.ExpiresAt-old.CreatedAt, otp.LastMoment)
 	}
 	secret, signing := c.giveSecrets(&successor, "")
 	defer c.changed()

@@ -210,6 +210,12 @@ func LookAt(key *Key) string { return "/api/audit?credential=" + key.ID.Text("ke
 
 // of returns the successor's permissions and networks.
 func (n Narrower) of(key *Key) (permissions, networks []string, err error) {
+	if err := checkList("permissions", n.Permissions); err != nil {
+		return nil, nil, err
+	}
+	if err := checkList("allowed_ips", n.AllowedIPs); err != nil {
+		return nil, nil, err
+	}
 	had := slices.DeleteFunc(key.Kind.Effective(key.Permissions), func(p string) bool { return p == otp.PermitDebug })
 	permissions, networks = n.Permissions, n.AllowedIPs
 	if permissions == nil {
@@ -218,6 +224,9 @@ func (n Narrower) of(key *Key) (permissions, networks []string, err error) {
 		if len(permissions) == 0 {
 			permissions = had
 		}
+	}
+	if len(permissions) == 0 { // which would be those of the kind
+		return nil, nil, errors.New("permissions: the key has none that a successor could have; revoke it, and make a new one")
 	}
 	if networks == nil {
 		networks = key.AllowedIPs

@@ -55,13 +55,11 @@ func (a *Account) validateSunset() error {
 	if len(a.ServletsBrownOuts) > maxBrownOuts {
 		return fmt.Errorf("servlets_brown_outs: must be at most %d", maxBrownOuts)
 	}
-	// Moments beyond the year 9999 have no HTTP date.
-	const last = 253_402_300_799_999
 	for _, m := range []struct {
 		column string
 		at     *Millis
 	}{{"servlets_deprecated_at", a.ServletsDeprecatedAt}, {"servlets_sunset_at", a.ServletsSunsetAt}} {
-		if at := valueOr(m.at, 0); at < 0 || at > last {
+		if at := valueOr(m.at, 0); at < 0 || at > LastMoment {
 			return fmt.Errorf("%s: must be milliseconds since 1970, up to the year 9999", m.column)
 		}
 	}

@@ -14,6 +14,9 @@ const (
 	Day           = 24 * Hour
 )
 
+// LastMoment is the end of the year 9999: what comes after it has no form in HTTP, JSON or RFC 3339.
+const LastMoment Millis = 253_402_300_799_999
+
 // At returns t in milliseconds since the epoch.
 func At(t time.Time) Millis { return Millis(t.UnixMilli()) }
 
