@@ -170,8 +170,8 @@ func (s *Store) behind(ctx context.Context, said testimony) (bool, error) {
 	return mark < said.mark, nil
 }
 
-// endRestored cancels the challenges of the backup, ends its deliveries, and records that in the database. A challenge
-// that a running server writes at the same moment is decided by its version.
+// endRestored cancels the challenges of the backup, ends its deliveries and what people log in with, and records that in
+// the database. A challenge that a running server writes at the same moment is decided by its version.
 func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 	for after := (otp.ID{}); ; {
 		var ids [][]byte
@@ -205,6 +205,9 @@ func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 			UPDATE deliveries
 			SET version = version + 1, outcome = 'unknown', leased_until = NULL, finished_at = ?
 			WHERE leased_until IS NOT NULL AND finished_at IS NULL`, int64(restored.FoundAt))
+		if err == nil {
+			err = endLogins(ctx, w, restored.FoundAt)
+		}
 		if err != nil {
 			return err
 		}
@@ -213,6 +216,30 @@ func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 			INSERT INTO restores (id, found_at, lost_from, lost_until, challenges_ended) VALUES (?, ?, ?, ?, ?)`,
 			id[:], int64(restored.FoundAt), momentOrNull(restored.From), momentOrNull(restored.Until), int64(restored.Ended))
 	})
+}
+
+// stepSeconds is how long a code of an app is good, and with it the next (RFC 6238).
+const stepSeconds = 30
+
+// endLogins ends what people of the backup could log in with once more: sessions that ended since, links that were
+// used, questions to passkeys that were answered and codes of apps that were shown. Backup codes stay, since a person
+// may have nothing else: those that were used since are good again until their person makes new ones.
+func endLogins(ctx context.Context, w *session, now otp.Millis) error {
+	at, step := int64(now), int64(now/otp.Second)/stepSeconds+1
+	for _, end := range []struct {
+		text string
+		args []driver.Value
+	}{
+		{`UPDATE sessions SET ended_at = ? WHERE ended_at IS NULL`, []driver.Value{at}},
+		{`UPDATE tickets SET expires_at = ? WHERE used_at IS NULL AND expires_at > ?`, []driver.Value{at, at}},
+		{`DELETE FROM ceremonies`, nil},
+		{`UPDATE factors SET last_step = ? WHERE kind = 'totp' AND last_step < ?`, []driver.Value{step, step}},
+	} {
+		if err := w.exec(ctx, end.text, end.args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // register adds a row for this start of the server, and its file. A kill in between leaves an unused row.

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -77,6 +78,68 @@ func TestOpen_EndsTheCodesOfARestoredBackup(t *testing.T) {
 		require.Len(t, found, 1)
 		require.Equal(t, 3, found[0].Ended)
 		require.LessOrEqual(t, found[0].From, found[0].Until)
+	})
+}
+
+// What a person used up or ended after the backup lets nobody in after it was restored: a session, a link, the answer
+// to a passkey's question, a code of an app. A backup code does, and the documents say so.
+func TestOpen_EndsTheLoginsOfARestoredBackup(t *testing.T) {
+	onRestarted(t, func(t *testing.T, r *reopened) {
+		now := otp.At(time.Now())
+		step := int64(now / otp.Second / stepSeconds)
+		person := Person{ID: nextID(), Email: "ada@shop.example", Name: "Ada", Role: "owner", Version: 1, CreatedAt: now,
+			UpdatedAt: now}
+		login := Session{ID: nextID(), Person: person.ID, CreatedAt: now, AuthenticatedAt: now, SeenAt: now,
+			ExpiresAt: now + otp.Day}
+		link := Ticket{ID: nextID(), Hash: [32]byte{1}, Purpose: "recovery", Person: person.ID, CreatedAt: now,
+			ExpiresAt: now + otp.Day}
+		asked := Ceremony{ID: nextID(), Data: []byte("{}"), ExpiresAt: now + otp.Hour}
+		app := Factor{ID: nextID(), Person: person.ID, Kind: "totp", Name: "app", CreatedAt: now, ConfirmedAt: now,
+			LastStep: step - 2, CredentialHash: [32]byte{2}}
+		change := func(do func(tx *Tx) error) {
+			t.Helper()
+			require.NoError(t, r.Change(ctx, func(tx *Tx) error {
+				if err := do(tx); err != nil {
+					return err
+				}
+				return tx.Record(otp.Change{ID: NewID(), At: now, Kind: otp.SessionBegan})
+			}))
+		}
+		change(func(tx *Tx) error {
+			return errors.Join(tx.InsertPerson(person), tx.InsertSession(login, [32]byte{3}), tx.InsertTicket(link),
+				tx.InsertCeremony(asked), tx.InsertFactor(app), tx.ReplaceBackupCodes(person.ID, [][32]byte{{4}}, now))
+		})
+		// use reports which of them let somebody in.
+		use := func() (good []string) {
+			now := otp.At(time.Now())
+			for _, way := range []struct {
+				name string
+				use  func(tx *Tx) (bool, error)
+			}{
+				{"session", func(tx *Tx) (bool, error) { return tx.EndSession(person.ID, login.ID, now) }},
+				{"link", func(tx *Tx) (bool, error) { _, used, err := tx.UseTicket(link.Hash, now); return used, err }},
+				{"question", func(tx *Tx) (bool, error) { return tx.UseCeremony(asked.ID, now) }},
+				{"code", func(tx *Tx) (bool, error) { return tx.UseStep(person.ID, app.ID, step, now) }},
+				{"the next code", func(tx *Tx) (bool, error) { return tx.UseStep(person.ID, app.ID, step+1, now) }},
+				{"backup code", func(tx *Tx) (bool, error) { return tx.UseBackupCode(person.ID, [32]byte{4}, now) }},
+			} {
+				change(func(tx *Tx) error {
+					used, err := way.use(tx)
+					if used {
+						good = append(good, way.name)
+					}
+					return err
+				})
+			}
+			return good
+		}
+		var restore func()
+		r.restart(func() { restore = sqltest.Backup(t, r.url) })
+		require.Len(t, use(), 6)
+		require.Empty(t, use())
+		r.restart(restore)
+		require.NotNil(t, r.Restored())
+		require.Equal(t, []string{"backup code"}, use())
 	})
 }
 
