@@ -272,8 +272,9 @@ func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error
 	row := a.store.reads.QueryRowxContext(ctx,
 		`SELECT `+accountColumnList()+` FROM otp_auth_config WHERE esme_address = ?`, address)
 	account, err := a.scan(row)
-	if errors.Is(err, sql.ErrNoRows) {
-		return account, ErrNotFound
+	// MariaDB compares without the blanks at an end, and an account by another name is another account.
+	if errors.Is(err, sql.ErrNoRows) || account.Address != "" && account.Address != address {
+		return otp.Account{}, ErrNotFound
 	}
 	return account, err
 }

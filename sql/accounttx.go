@@ -23,7 +23,9 @@ func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error)
 				return err
 			}
 		}
-		account, err = a.read(values)
+		if account, err = a.read(values); account.Address != address { // as in Find
+			account, err = otp.Account{}, ErrNotFound
+		}
 		return nil
 	})
 	if readErr != nil {
