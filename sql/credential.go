@@ -172,6 +172,10 @@ func scanCredential(row sqlx.ColScanner) (Credential, error) {
 		if err := strict.Decode([]byte(list.text.String), list.into); err != nil {
 			return Credential{}, fmt.Errorf("credential %s: %s is no JSON list of texts: %w", c.ID.Text("key"), list.column, err)
 		}
+		if *list.into != nil && len(*list.into) == 0 { // whoever wrote it may have meant that nothing is allowed
+			return Credential{}, fmt.Errorf("credential %s: %s is an empty list; write NULL where nothing is to be narrowed",
+				c.ID.Text("key"), list.column)
+		}
 	}
 	if signing.Valid {
 		if c.SigningSecret, err = base64.StdEncoding.DecodeString(signing.String); err != nil {

@@ -152,11 +152,13 @@ func TestCredential_AnUnreadableListIsNoEmptyOne(t *testing.T) {
 		for i, column := range []string{"permissions", "allowed_ips", "denied_ips", "allowed_origins"} {
 			c := plainCredential(i)
 			require.NoError(t, insertKey(s, c))
-			require.NoError(t, s.write(ctx, func(w *session) error {
-				return w.exec(ctx, `UPDATE credentials SET `+column+` = 'send:otp' WHERE id = ?`, c.ID[:])
-			}))
-			_, err := s.Credentials.ByHash(ctx, c.Hash)
-			require.ErrorContains(t, err, column)
+			for _, list := range []string{"send:otp", "[]", "[ ]", "{}", `"send:otp"`, "[1]", "[null]"} {
+				require.NoError(t, s.write(ctx, func(w *session) error {
+					return w.exec(ctx, `UPDATE credentials SET `+column+` = ? WHERE id = ?`, list, c.ID[:])
+				}))
+				_, err := s.Credentials.ByHash(ctx, c.Hash)
+				require.ErrorContains(t, err, column, list)
+			}
 		}
 	})
 }
