@@ -10,6 +10,29 @@ import (
 	"otpbridge/server/otp"
 )
 
+// What somebody did is recorded, however long what they chose to call their request is, and what they looked for.
+func TestRecord_NothingThatACallerChoosesIsTooLong(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		s := openTest(t, url, Options{})
+		for name, c := range map[string]otp.Change{
+			"a request's id":    {Actor: otp.Actor{Kind: "person", Request: strings.Repeat("r", 128)}},
+			"one in four bytes": {Actor: otp.Actor{Kind: "person", Request: strings.Repeat("\U0001f511", 128)}},
+			"a detail":          {Details: map[string]string{"actor": strings.Repeat("x", 70_000)}},
+			"escaped":           {Details: map[string]string{"actor": strings.Repeat("<", 12_000), "result": "ok"}},
+			"in four bytes":     {Details: map[string]string{"actor": strings.Repeat("\U0001f511", 17_000)}},
+			"several":           {Details: map[string]string{"a": strings.Repeat("a", 33_000), "b": strings.Repeat("b", 33_000)}},
+			"no text":           {Details: map[string]string{"actor": strings.Repeat("\xff", 12_000)}},
+		} {
+			c.ID, c.At, c.Kind = nextID(), noon, otp.AuditRead
+			require.NoError(t, s.Change(ctx, func(tx *Tx) error { return tx.Record(c) }), name)
+			found, err := s.People.Changes(ctx, otp.ID{}, 1)
+			require.NoError(t, err)
+			require.Equal(t, c.ID, found[0].ID)
+			require.Len(t, found[0].Details, len(c.Details), name)
+		}
+	})
+}
+
 // noted is an event as the history's statement needs it.
 type noted struct {
 	at                   otp.Millis

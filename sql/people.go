@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"otpbridge/server/otp"
 )
@@ -161,16 +162,37 @@ type change struct {
 	details string // JSON; empty for none
 }
 
+// What the columns of changes hold. MariaDB would refuse more, and with it what somebody did: a request's id is their
+// choice, and some details are what they looked for.
+const (
+	maxRequestID = 64        // characters
+	maxDetails   = 1<<16 - 1 // bytes
+	maxDetail    = 500       // characters of each where all together are too long
+)
+
 func rowOf(c otp.Change) change {
 	row := change{Change: c}
-	if c.Details != nil {
-		encoded, err := json.Marshal(c.Details)
-		if err != nil {
-			panic(err) // texts always have JSON
+	row.Actor.Request = otp.Cut(c.Actor.Request, maxRequestID)
+	if row.details = detailsOf(c.Details); len(row.details) > maxDetails {
+		short := maps.Clone(c.Details)
+		for name, text := range short {
+			short[name] = otp.Cut(text, maxDetail)
 		}
-		row.details = string(encoded)
+		row.details = detailsOf(short)
 	}
 	return row
+}
+
+// detailsOf is the JSON of a change's details, empty for none.
+func detailsOf(details map[string]string) string {
+	if details == nil {
+		return ""
+	}
+	encoded, err := json.Marshal(details)
+	if err != nil {
+		panic(err) // texts always have JSON
+	}
+	return string(encoded)
 }
 
 var changes = table[change]{"changes", func(c *change) []column {

@@ -146,7 +146,7 @@ func (x *exchange) decide(r route) (answer, error) {
 		if err := x.who.See(account); err != nil {
 			return answer{}, err
 		}
-		web.RequestOf(x.gin).Account = account
+		web.RequestOf(x.gin).About(account)
 	}
 	if r.live && !x.door.Sandbox {
 		if err := x.who.ProvedTwice(); err != nil {

@@ -45,7 +45,7 @@ func (s *subject) asked(x *exchange) (privacy.Asked, error) {
 	if err := x.who.See(s.Account); err != nil {
 		return privacy.Asked{}, err
 	}
-	web.RequestOf(x.gin).Account = s.Account
+	web.RequestOf(x.gin).About(s.Account)
 	return privacy.Asked{Account: s.Account, Environment: s.Environment, ID: s.ID}, nil
 }
 

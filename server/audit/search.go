@@ -52,8 +52,11 @@ const (
 const clockSlack = otp.Minute
 
 // Read records that somebody reads the log, and searches it. Entries that are not sealed yet are not found; they are
-// sealed within about a second.
+// sealed within about a second. Refusal: NotFound for a text that cannot be an account.
 func (l *Log) Read(ctx context.Context, reader otp.Actor, q Query, now otp.Millis) (Found, error) {
+	if q.Account != "" && !otp.ValidAddress(q.Account) {
+		return Found{}, otp.Refuse(otp.NotFound, "there is no such account")
+	}
 	if err := l.NoteReading(ctx, otp.AuditRead, reader, q.details(), q.Account, now); err != nil {
 		return Found{}, err
 	}

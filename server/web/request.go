@@ -30,6 +30,14 @@ type Request struct {
 	idHeader [1]string // the value of the answer's header, without an allocation
 }
 
+// About notes which account the request is about, by what the caller says. What cannot be one stays out of the log, the
+// counts and the audit log.
+func (r *Request) About(account string) {
+	if otp.ValidAddress(account) {
+		r.Account = account
+	}
+}
+
 // requestKey is the gin key of a Request.
 type requestKey struct{}
 
