@@ -205,17 +205,20 @@ func (x *exchange) open() bool { return x.door.Sandbox && web.ArrivedOnLoopback(
 // maxForm is the size of a posted form at most, in bytes. The form with a signing key is the longest.
 const maxForm = 256 << 10
 
-// checkForm reads the form of a POST, and refuses one that our pages did not send: browsers send the cookie also with
-// requests of other sites' pages. If nobody is logged in, only the origin is checked.
+// checkForm reads the form of a POST. It refuses a query or form that none of our pages sends, and a form that another
+// site's page sent: browsers send the cookie also with its requests. If nobody is logged in, only the origin is checked.
 func (x *exchange) checkForm() error {
 	r := x.gin.Request
 	if r.Method != http.MethodPost {
-		return nil
+		return web.CheckPage(r.URL.Query())
 	}
 	r.Body = http.MaxBytesReader(x.gin.Writer, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		return &web.Problem{Status: http.StatusBadRequest, Code: web.CodeInvalid,
 			Detail: "the form cannot be read, or is longer than 256 KiB"}
+	}
+	if err := web.CheckPage(r.URL.Query(), r.PostForm); err != nil {
+		return err
 	}
 	if x.loggedIn && !x.door.People.IsCSRFToken(x.who, r.PostForm.Get("csrf")) {
 		return &web.Problem{Status: http.StatusForbidden, Code: "CSRF_TOKEN_INVALID",

@@ -57,13 +57,18 @@ func (x *exchange) grant() people.Grant {
 	return people.Grant{Role: people.Role(x.form("role")), Accounts: listed(x.form("accounts"))}
 }
 
-// listed splits a field at commas and blanks; it returns nil for an empty field.
+// listed splits a field at commas and blanks; it returns nil for an empty field. A field of commas and blanks alone is
+// an empty list, which is refused where nil means everything.
 func listed(text string) []string {
-	all := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \r\n", r) })
-	if len(all) == 0 {
+	if text == "" {
 		return nil
 	}
-	return all
+	return entries(text)
+}
+
+// entries is listed, but returns an empty list for an empty field.
+func entries(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
 }
 
 func (x *exchange) invite() error {
@@ -125,8 +130,11 @@ func (x *exchange) changePerson() error {
 		return x.showPerson(err, "")
 	}
 	name, grant, off := x.form("name"), x.grant(), x.form("disabled") != ""
-	_, err = x.door.People.Staff.Change(x.ctx, x.who, x.gin.Param("id"),
-		people.Patch{Name: &name, Role: &grant.Role, Accounts: &grant.Accounts, Disabled: &off}, version)
+	patch := people.Patch{Name: &name, Role: &grant.Role, Disabled: &off}
+	if x.gin.Request.PostForm.Has("accounts") { // a form that was cut short gives nobody all accounts
+		patch.Accounts = &grant.Accounts
+	}
+	_, err = x.door.People.Staff.Change(x.ctx, x.who, x.gin.Param("id"), patch, version)
 	return x.didPerson(err, "changed")
 }
 

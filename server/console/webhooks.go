@@ -68,7 +68,7 @@ func (x *exchange) newWebhook() error {
 		return x.showWebhooks(err, body)
 	}
 	made, err := x.door.Webhooks.Create(x.ctx, x.asker(body.Account), otp.ID{}, webhook.Wish{URL: &body.URL,
-		Events: listed(body.Events), Description: &body.Description})
+		Events: entries(body.Events), Description: &body.Description})
 	if err != nil {
 		return x.showWebhooks(err, body)
 	}

@@ -29,7 +29,7 @@ func (d *door) refusePage(r *http.Request) error {
 			Detail: "the sandbox answers on loopback only to localhost or an IP address as host; call it by one of them",
 		}
 	}
-	if err := d.crossOrigin.Check(r); err != nil {
+	if err := web.CheckOrigin(d.crossOrigin, r); err != nil {
 		return &web.Problem{
 			Status: http.StatusForbidden, Code: "FORBIDDEN_ORIGIN",
 			Detail: "a page of another origin may not change the sandbox; call it from a test or a command line",

@@ -61,13 +61,24 @@ func (b *Browser) KeepPagesOut(r *http.Request) error {
 			Detail: "a sandbox answers on loopback only to localhost or an IP address as host; call it by one of them",
 		}
 	}
-	if err := b.crossOrigin.Check(r); err != nil {
+	if err := CheckOrigin(b.crossOrigin, r); err != nil {
 		return &Problem{
 			Status: http.StatusForbidden, Code: "FORBIDDEN_ORIGIN",
 			Detail: "a page of another origin may not call this; call it from this server's pages, or from a program",
 		}
 	}
 	return nil
+}
+
+// CheckOrigin refuses a request of a page of another origin. A header that is given twice counts as another's: the
+// check reads the first one only.
+func CheckOrigin(protection *http.CrossOriginProtection, r *http.Request) error {
+	for _, name := range []string{"Origin", "Sec-Fetch-Site"} {
+		if _, err := Single(r.Header, name); err != nil {
+			return err
+		}
+	}
+	return protection.Check(r)
 }
 
 // Cookie returns the session cookie's value, empty if there is none. Refusal: a cookie that is sent twice.

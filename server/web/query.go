@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -31,14 +32,38 @@ func ReadQuery(c *gin.Context, known ...string) *Query {
 		return q
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		switch {
-		case !slices.Contains(known, name):
+		if !slices.Contains(known, name) {
 			q.Fault(name, "is not known; known are "+joined(known))
-		case len(values[name]) > 1:
-			q.Fault(name, "is given twice; which one is meant?")
+		} else if wrong := wrongValue(values[name]); wrong != "" {
+			q.Fault(name, wrong)
 		}
 	}
 	return q
+}
+
+// wrongValue says what is wrong with the values of a parameter or field whatever it means, empty for nothing.
+func wrongValue(values []string) string {
+	switch {
+	case len(values) > 1:
+		return "is given twice; which one is meant?"
+	case !utf8.ValidString(values[0]):
+		return "is not UTF-8"
+	}
+	return ""
+}
+
+// CheckPage refuses the query or the posted form of a page for what no page of ours sends: something that is given
+// twice or is not UTF-8.
+func CheckPage(given ...url.Values) error {
+	q := &Query{}
+	for _, values := range given {
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			if wrong := wrongValue(values[name]); wrong != "" {
+				q.Fault(name, wrong)
+			}
+		}
+	}
+	return q.Err()
 }
 
 func joined(known []string) string {
