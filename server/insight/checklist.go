@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
@@ -303,8 +304,11 @@ func (i *Insight) Review(ctx context.Context, by otp.Actor, who, item, note stri
 	if !slices.ContainsFunc(checks, func(c check) bool { return c.name == item }) {
 		return otp.Refuse(otp.NotFound, "the checklist has no such item")
 	}
-	if len(note) > 500 {
+	if utf8.RuneCountInString(note) > 500 {
 		return otp.RefuseField("note", "must have at most 500 characters")
+	}
+	if err := otp.CheckText(note); err != nil {
+		return otp.RefuseField("note", err.Error())
 	}
 	return i.store.Change(ctx, func(tx *sql.Tx) error {
 		err := i.store.Alerts.Review(tx, sql.Review{Item: item, At: now, Reviewer: otp.Cut(who, 64), Note: note})

@@ -188,6 +188,9 @@ func (w *Webhooks) grant(e *sql.Endpoint, by Asker, wish Wish, now otp.Millis) e
 		if utf8.RuneCountInString(*wish.Description) > 1000 {
 			return otp.RefuseField("description", "must be at most 1000 characters")
 		}
+		if err := otp.CheckText(*wish.Description); err != nil {
+			return otp.RefuseField("description", err.Error())
+		}
 		e.Description = *wish.Description
 	}
 	for _, choice := range []struct {

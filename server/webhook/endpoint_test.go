@@ -34,6 +34,12 @@ func TestCreate_RefusesWhatMakesNoSense(t *testing.T) {
 		"another header":     {Wish{URL: url, SignatureHeader: text("Authorization")}, "signature_header"},
 		"unknown recipients": {Wish{URL: url, Recipients: text("some")}, "recipients"},
 		"long description":   {Wish{URL: url, Description: text(strings.Repeat("ö", 1001))}, "description"},
+		"right to left":      {Wish{URL: url, Description: text("abc\u202edef")}, "description"},
+		"isolates":           {Wish{URL: url, Description: text("\u2066abc\u2069")}, "description"},
+		"no width":           {Wish{URL: url, Description: text("a\u200bb")}, "description"},
+		"a terminal's words": {Wish{URL: url, Description: text("\x1b[2J")}, "description"},
+		"NUL":                {Wish{URL: url, Description: text("a\x00b")}, "description"},
+		"no text":            {Wish{URL: url, Description: text("caf\xe9")}, "description"},
 	} {
 		_, err := h.Create(ctx, me, otp.ID{}, tt.wish)
 		refusal, _ := err.(*otp.Error)
