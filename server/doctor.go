@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -123,6 +122,7 @@ func examine(environ []string) (all findings) {
 	all.exposure(settings)
 	all.openFiles()
 	all.addresses(ctx, settings)
+	all.checkpoints(settings)
 	out := all.outlets(settings)
 	all.redis(ctx, settings)
 	keyring := all.keyring(settings)
@@ -234,12 +234,14 @@ func (f *findings) exposure(settings config.Settings) {
 
 // certificate checks the TLS certificate that the server would use.
 func (f *findings) certificate(settings config.Settings) {
-	pair, err := tls.LoadX509KeyPair(settings.TLSCertFile, settings.TLSKeyFile)
-	switch {
-	case err != nil:
+	opened, err := openCertificate(settings.TLSCertFile, settings.TLSKeyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
 		f.fail("transport", "put a certificate and the key that belongs to it where OTPBRIDGE_TLS_CERT_FILE and "+
 			"OTPBRIDGE_TLS_KEY_FILE say",
 			"the TLS certificate cannot be used: %v", err)
+		return
+	}
+	switch pair := opened.current; {
 	case time.Now().After(pair.Leaf.NotAfter):
 		f.fail("transport", "renew it", "the TLS certificate ended on %s", pair.Leaf.NotAfter.Format(time.DateOnly))
 	case time.Until(pair.Leaf.NotAfter) < certificateEndsSoon:

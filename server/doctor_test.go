@@ -183,6 +183,12 @@ var misconfigurations = []struct {
 	}},
 	{"a keyring for all to read", "keyring file", warned, "-rw-r--r--", false,
 		func(p *patient) { require.NoError(p.t, os.Chmod(p.keyring, 0o644)) }},
+	{"checkpoints in a folder that is not there", "audit checkpoints", faulty, "no such file", false, func(p *patient) {
+		p.set("OTPBRIDGE_AUDIT_CHECKPOINT_FILE=" + filepath.Join(p.folder, "elsewhere", "checkpoints"))
+	}},
+	{"checkpoints in what is no file", "audit checkpoints", faulty, "is a directory", false, func(p *patient) {
+		p.set("OTPBRIDGE_AUDIT_CHECKPOINT_FILE=" + p.folder)
+	}},
 	{"a database that is not there", "database", faulty, "", false, func(p *patient) {
 		if p.sqlite {
 			p.set("OTPBRIDGE_DATABASE_URL=sqlite:" + filepath.Join(p.folder, "elsewhere.db"))

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"otpbridge/config"
@@ -139,6 +141,27 @@ func (f *findings) state(ctx context.Context, settings config.Settings, store *s
 	if !f.found("restored backup") {
 		f.pass("restored backup", "none was found in the last seven days")
 	}
+}
+
+// checkpoints looks whether a server could write the audit log's checkpoints where they are to be kept. Without it nothing
+// is sealed, and servers say so in their log alone.
+func (f *findings) checkpoints(settings config.Settings) {
+	path := settings.AuditCheckpointFile
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) { // a server makes it
+		if file, err = os.CreateTemp(filepath.Dir(path), ".try-*"); err == nil {
+			defer os.Remove(file.Name())
+		}
+	}
+	if err != nil {
+		f.fail("audit checkpoints", "make the folder, and let the server's user write in it", "%v", err)
+		return
+	}
+	file.Close()
+	f.pass("audit checkpoints", "%s can be written", path)
 }
 
 // tables compares every table and column with those that the migrations make.
