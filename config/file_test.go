@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,8 @@ func TestLoad_EverySecretMayComeFromAFile(t *testing.T) {
 
 func TestLoad_ASecretsFileIsJudgedLikeTheVariable(t *testing.T) {
 	const secret = "hunter2hunter2"
-	good := secretFile(t, "mysql://keeper:"+secret+"@db:3306/otpauthapi\n")
+	good, pipe := secretFile(t, "mysql://keeper:"+secret+"@db:3306/otpauthapi\n"), filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	for _, tt := range []struct {
 		name    string
 		environ []string
@@ -57,6 +59,8 @@ func TestLoad_ASecretsFileIsJudgedLikeTheVariable(t *testing.T) {
 		{"both", []string{"DATABASE_URL_FILE=" + good, "DATABASE_URL=sqlite:a.db"},
 			[]string{"OTPBRIDGE_DATABASE_URL_FILE", "which of them is meant", "unset the other"}},
 		{"missing", []string{"DATABASE_URL_FILE=" + secret}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "no such file", "path"}},
+		{"a pipe", []string{"DATABASE_URL_FILE=" + pipe}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "cannot be read"}},
+		{"a device", []string{"DATABASE_URL_FILE=/dev/zero"}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "cannot be read"}},
 		{"a folder", []string{"DATABASE_URL_FILE=" + t.TempDir()}, []string{"OTPBRIDGE_DATABASE_URL_FILE", "cannot be read"}},
 		{"empty", []string{"DATABASE_URL_FILE=" + secretFile(t, "\n\n")},
 			[]string{"OTPBRIDGE_DATABASE_URL_FILE", "empty file"}},

@@ -40,15 +40,15 @@ func keyringText(settings config.Settings, log *slog.Logger) (text, source strin
 		return settings.Keyring.Reveal(), config.Prefix + "KEYRING", nil
 	}
 	path := settings.KeyringFile
-	raw, err := os.ReadFile(path)
+	raw, err := config.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && settings.MayMakeKeyringFile() {
 		if err := makeKeyringFile(path, madeKeyID); err != nil {
 			return "", "", folderRemedy(fmt.Errorf("make a keyring for this sandbox in %s: %w", path, err), path, "KEYRING_FILE")
 		}
-		raw, err = os.ReadFile(path)
+		raw, err = config.ReadFile(path)
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("read the keyring file that %sKEYRING_FILE names: %w", config.Prefix, err)
+		return "", "", fmt.Errorf("%sKEYRING_FILE %w", config.Prefix, err)
 	}
 	warnIfReadable(path, log)
 	return string(raw), path, nil

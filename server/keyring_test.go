@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +59,25 @@ func TestKeyring_AFileSomebodyNamedIsNeverMade(t *testing.T) {
 		require.ErrorIs(t, err, os.ErrNotExist)
 		require.ErrorContains(t, err, "OTPBRIDGE_KEYRING_FILE")
 		require.NoFileExists(t, path)
+	}
+}
+
+// A pipe would hold the start for ever, and a device without an end fill the memory.
+func TestStart_ReadsRegularFilesOnly(t *testing.T) {
+	folder := t.TempDir()
+	pipe, large := filepath.Join(folder, "pipe"), filepath.Join(folder, "large")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	require.NoError(t, os.Symlink(pipe, filepath.Join(folder, "link")))
+	require.NoError(t, os.WriteFile(large, make([]byte, 65<<10), 0o600))
+	for _, path := range []string{pipe, filepath.Join(folder, "link"), folder, "/dev/zero", "/dev/tty", "/dev/null", large} {
+		settings, err := config.Load([]string{"OTPBRIDGE_KEYRING_FILE=" + path})
+		require.NoError(t, err)
+		_, err = openKeyring(settings, slog.New(slog.DiscardHandler))
+		require.ErrorContains(t, err, "OTPBRIDGE_KEYRING_FILE", path)
+		if path != large {
+			_, err = openCertificate(path, path, slog.New(slog.DiscardHandler))
+			require.ErrorContains(t, err, "not a regular file", path)
+		}
 	}
 }
 

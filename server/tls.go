@@ -78,6 +78,9 @@ func (c *certificate) refresh() {
 func (c *certificate) modified() (written [2]time.Time, err error) {
 	for i, path := range []string{c.certFile, c.keyFile} {
 		info, err := os.Stat(path)
+		if err == nil && !info.Mode().IsRegular() { // it might never end
+			err = fmt.Errorf("%s is not a regular file", path)
+		}
 		if err != nil {
 			return written, err
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -293,7 +294,7 @@ func (p *pusher) push(tree sql.AuditTree) error {
 	if p.log.CheckpointFile == "" {
 		return nil
 	}
-	file, err := os.OpenFile(p.log.CheckpointFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(p.log.CheckpointFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return fmt.Errorf("append a checkpoint: %w", err)
 	}
