@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"otpbridge/server/deliver"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -40,7 +41,7 @@ type accountSetCommand struct {
 
 type accountExportCommand struct {
 	Accounts []string `arg:"" optional:"" name:"account" help:"Which accounts; without any, all."`
-	Secrets  bool     `help:"Write cipher_key and cipher_iv in clear. Access keys are stored as hashes only and cannot be written."`
+	Secrets  bool     `help:"Write cipher_key, cipher_iv, sms_channels and email_channels in clear. Access keys are stored as hashes only and cannot be written."`
 }
 
 // Help implements kong.HelpProvider.
@@ -170,6 +171,11 @@ func (a accountShowCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
+		for _, urls := range []*string{managed.SMSChannels, managed.EmailChannels} {
+			if urls != nil {
+				*urls = deliver.ShownChannels(*urls)
+			}
+		}
 		about := shownAccount{Account: managed.Account, State: managed.State(), Keys: jsonOfAll(keys)}
 		if managed.Broken != nil {
 			about.Fault = managed.Broken.Error()
@@ -232,6 +238,9 @@ func (a accountSetCommand) Run(p process) error {
 			if text, err = p.readSecret(path); err != nil {
 				return err
 			}
+		}
+		if text == "" && column != "name" {
+			return unusable{fmt.Errorf("%s is given an empty value; null is the column's NULL", column)}
 		}
 		values[column] = text
 	}
@@ -297,6 +306,11 @@ func (a accountExportCommand) Run(p process) error {
 					m.Broken)
 			}
 			row := exported{Account: m.Account}
+			for _, urls := range []*string{row.SMSChannels, row.EmailChannels} {
+				if urls != nil && !a.Secrets {
+					*urls = deliver.Hidden // which no import takes
+				}
+			}
 			if a.Secrets {
 				if row.CipherKey, row.CipherIV, err = at.Accounts.CipherSecrets(&m.Account); err != nil {
 					return err

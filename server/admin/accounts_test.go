@@ -124,6 +124,8 @@ func TestAccounts_ChangesAreRefusedByName(t *testing.T) {
 		{`{"templates":{"a":"{nope}"}}`, "/templates"}, {`{"cors_allowed_origins":["*"]}`, "/cors_allowed_origins"},
 		{`{"message_profile":"other"}`, "/message_profile"}, {`{"cipher_key":{"set":true}}`, "/cipher_key"},
 		{`{"jwt_issuers":[{"issuer":"x"}]}`, "/jwt_issuers"}, {`{"prices":{"XXX":1}}`, "/prices"}, {`{"name":"a\u202eb"}`, "/name"},
+		{`{"cipher_key":""}`, "/cipher_key"}, {`{"cipher_iv":""}`, "/cipher_iv"}, {`{"cipher_key":null}`, "/cipher_key"},
+		{`{"name":"x","cipher_key":""}`, "/cipher_key"}, {`{"cipher_key":" "}`, "/cipher_key"}, {`{"cipher_key":"~"}`, "/cipher_key"},
 		{`{}`, ""},
 	} {
 		got := d.wants(t, 400, "INVALID_REQUEST", "PATCH", "/api/accounts/4711", tt.change, append(who, "If-Match", "*")...)

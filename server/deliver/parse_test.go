@@ -24,6 +24,35 @@ func TestParse_KeepsTheOrderOfPreference(t *testing.T) {
 	require.IsType(t, &Breaker{}, channels[1])
 }
 
+// Whatever a channel's URL holds, it is shown where it leads and nothing else, and of what is no list nothing at all.
+func TestShownChannels_TellWhereAndNoSecret(t *testing.T) {
+	for urls, want := range map[string]string{
+		"":                                  "",
+		"inbox:":                            "inbox:",
+		"inbox:, discard:":                  "inbox:, discard:",
+		"https://hunter2@gw.example/":       "https://gw.example [redacted]",
+		"https://u:hunter2@gw.example:8443": "https://gw.example:8443 [redacted]",
+		"https://gw.example/hunter2/{to}?key=hunter2#sender=hunter2": "https://gw.example [redacted]",
+		"smtps://u:hunter2@mail.example?from=a@b.example":            "smtps://mail.example [redacted]",
+		"inbox:,smtp://u:hunter2@[2001:db8::1]:25?from=a@b.example":  "inbox:, smtp://[2001:db8::1]:25 [redacted]",
+		"inbox:hunter2":                      Hidden,
+		"https://u:12,inbox:ter2@gw.example": Hidden,
+		"HTTPS://u:hunter2@GW.example/":      "https://GW.example [redacted]",
+		"https://u:hun,ter2@gw.example/":     Hidden,
+		"https://u:12,ter2@gw.example/":      Hidden,
+		"https://u:12,smtp:ter2@gw.example/": Hidden,
+		"https://u:hun/ter2@gw.example/":     Hidden,
+		"https://u:hun?ter2@gw.example/":     Hidden,
+		"https://u:hun#ter2@gw.example/":     Hidden,
+		"hunter2":                            Hidden,
+		"hunter2:x":                          Hidden,
+		"ftp://hunter2":                      Hidden,
+		"https://%zz":                        Hidden,
+	} {
+		require.Equal(t, want, ShownChannels(urls), urls)
+	}
+}
+
 func TestParse_DefaultsOfMailServers(t *testing.T) {
 	for text, want := range map[string]struct {
 		port   int

@@ -174,6 +174,11 @@ func (c *core) admit(ctx context.Context, n *Imported, columns []string) ([]stri
 		return nil, err
 	}
 	columns = slices.Clone(columns)
+	for column, text := range map[string]string{"cipher_key": n.CipherKey, "cipher_iv": n.CipherIV} {
+		if text == "" && slices.Contains(columns, column) { // or the former one would stay, and the change seem made
+			return nil, otp.RefuseField(column, "is empty; give it in base64 or hex")
+		}
+	}
 	if slices.Contains(columns, "cipher_key") || slices.Contains(columns, "cipher_iv") {
 		if err := c.sealCipher(row, n.CipherKey, n.CipherIV); err != nil {
 			return nil, err
