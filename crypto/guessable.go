@@ -1,6 +1,9 @@
 package crypto
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"strings"
 )
 
@@ -28,8 +31,27 @@ var keyboardRows = []string{"qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl
 	"1234567890"}
 
 // Guessable returns why a key is too easy to guess, empty if it is not. known are words that others know about its
-// owner; words of fewer than 3 characters are ignored.
+// owner; words of fewer than 3 characters are ignored. A key that is a text in hexadecimal digits or base64 is as easy
+// as that text, because whoever tries texts also tries these forms of them.
 func Guessable(key string, known ...string) string {
+	if why := guessableText(key, known); why != "" {
+		return why
+	}
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
+		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		text, err := decode(key)
+		if err == nil && !bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			if why := guessableText(string(text), known); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
+func guessableText(key string, known []string) string {
 	text := strings.ToLower(key)
 	if period := shortestPeriod(text); period < leastPeriod && period <= len(text)/2 {
 		return "it is a short text repeated"

@@ -38,6 +38,8 @@ type ringKey struct {
 	token   []byte // signs access tokens
 	check   []byte
 	sample  bool
+
+	weakness string // what makes it no random key; empty for nothing
 }
 
 // ErrUnknownKey is wrapped by an error that names the id.
@@ -172,7 +174,8 @@ func newRingKey(raw []byte) (*ringKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the sealing key: %w", err)
 	}
-	return &ringKey{sealing: aead, code: newMACPool(code), token: token, check: check, sample: SampleKey(raw)}, nil
+	return &ringKey{sealing: aead, code: newMACPool(code), token: token, check: check, sample: SampleKey(raw),
+		weakness: WeakCipherKey(raw)}, nil
 }
 
 // NewKeyringText returns a new keyring with one random key: a line with its line end, so that the lines of an older
@@ -210,6 +213,17 @@ func (k *Keyring) SampleIDs() []string {
 		}
 	}
 	return ids
+}
+
+// Weakness is the id of the first key that is no random one, but a pattern, or a text that others
+// know or would try, and what it is; empty for a keyring without one. Samples are weak too.
+func (k *Keyring) Weakness() (id, what string) {
+	for _, id := range k.ids {
+		if what := k.keys[id].weakness; what != "" {
+			return id, what
+		}
+	}
+	return "", ""
 }
 
 // Check returns the 16-byte check value of a key. The database stores one for each key in use, so that a server that

@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
@@ -156,6 +157,30 @@ func TestCheck_UnknownKeyIsNamed(t *testing.T) {
 	_, err := parseKeyring(t, "k1 "+keyText(100)).Check("k9")
 	require.ErrorIs(t, err, ErrUnknownKey)
 	require.EqualError(t, err, `key "k9" is not on the keyring`)
+}
+
+func TestWeakness_NamesAKeyThatIsNoRandomOne(t *testing.T) {
+	for _, text := range []string{
+		"cipher key of your integration!!", strings.Repeat("ab", 16), strings.Repeat("changeme", 4), strings.Repeat("01", 16),
+		"abcdefghijklmnopqrstuvwxyzabcdef", "passwordpasswordpasswordpassword", "0123456789abcdef0123456789abcdef",
+		"qwertyuiopasdfghjklzxcvbnmqwerty", strings.Repeat("\x00\xff", 16),
+	} {
+		ring := parseKeyring(t, "good "+base64.StdEncoding.EncodeToString(random(32)),
+			"weak "+base64.StdEncoding.EncodeToString([]byte(text)))
+		id, what := ring.Weakness()
+		require.Equal(t, "weak", id, text)
+		require.NotEmpty(t, what)
+	}
+	for range 1000 {
+		id, _ := parseKeyring(t, "k1 "+base64.StdEncoding.EncodeToString(random(32))).Weakness()
+		require.Empty(t, id)
+	}
+}
+
+func random(size int) []byte {
+	raw := make([]byte, size)
+	rand.Read(raw)
+	return raw
 }
 
 func TestSampleIDs_NameThePublishedKey(t *testing.T) {

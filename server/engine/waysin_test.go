@@ -31,6 +31,9 @@ func TestImport_EveryWayInRefusesTheSameKeys(t *testing.T) {
 	for _, key := range []string{
 		"1", "1234", "fifteen-letters", strings.Repeat("Ab3$",
 			200), "sixteen letters!", " sixteen-letters", "sixteen-lettersé", "six\tteen-letters",
+		"cGFzc3dvcmRwYXNzd29yZDE=", "cGFzc3dvcmRwYXNzd29yZDE", "NDcxMjQ3MTI0NzEyNDcxMg==", "MTIzNDU2Nzg5MDEyMzQ1Ng==",
+		"31323334353637383930313233343536", "70617373776F726470617373776F726431", "51776572747955696f704173646647",
+		"QUFBQUFBQUFBQUFBQUFBQQ==", "Y2hhbmdlbWUtY2hhbmdlbWU=", "b3RwYnJpZGdlLWFkbWluLTEyMw==",
 		"aaaaaaaaaaaaaaaa", "1234567890123456", "abcdefghijklmnop", "zyxwvutsrqponmlk", "qwertyuiopasdfgh",
 		"abcd1234abcd1234", "47124712471247124712",
 		"Corner ShopCorner Shop", "passwordpassword1", "changeme12345678", "ababababababcdcd",

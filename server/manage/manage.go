@@ -93,6 +93,9 @@ func (m *Manager) RefuseSandboxRemains(ctx context.Context) error {
 	var faults []error
 	if ids := m.vault.Keyring.SampleIDs(); len(ids) > 0 {
 		faults = append(faults, fmt.Errorf("keyring key %q is the published sample key; make a new one", ids[0]))
+	} else if id, what := m.vault.Keyring.Weakness(); what != "" {
+		faults = append(faults, fmt.Errorf("keyring key %q %s; make a random one with otpbridge keyring add, put it first "+
+			"with keyring promote, and rotate", id, what))
 	}
 	remains, err := m.store.Sandbox.Remains(ctx)
 	if err != nil {
