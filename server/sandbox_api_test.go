@@ -152,6 +152,11 @@ func TestSandbox_Clock(t *testing.T) {
 		refused(t, set(body), 400, "INVALID_REQUEST")
 	}
 
+	for _, body := range []string{`{"account":""}`, `{"account":null}`, `{"account":"","accounts":[]}`, `{"account":" "}`} {
+		require.GreaterOrEqual(t, s.do("POST", "/sandbox/reset", body).status, 400, body)
+	}
+	_, ahead = reading("10000000000001")
+	require.Equal(t, 10*time.Minute, ahead, "an empty name is not everything")
 	require.Equal(t, 204, s.do("POST", "/sandbox/reset", `{"account":"`+account.Address+`"}`).status)
 	_, ahead = reading(account.Address)
 	require.Equal(t, 10*time.Minute, ahead, "a reset takes an account's own clock back")

@@ -92,19 +92,25 @@ func (d *door) reset(c *gin.Context) error {
 		return err
 	}
 	var asked struct {
-		Account  string            `json:"account"`
+		Account  *string           `json:"account" null:"refused"`
 		Accounts []json.RawMessage `json:"accounts" null:"refused"`
 	}
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
 	}
-	if asked.Accounts != nil {
-		return d.seed(c, asked.Account, asked.Accounts)
+	account := ""
+	if asked.Account != nil {
+		if account = *asked.Account; account == "" { // mostly a variable that was not set
+			return web.Invalid(web.Fault{Pointer: "/account", Detail: "must not be empty; leave it out to reset everything"})
+		}
 	}
-	if err := d.Manage.Sandbox.Reset(c.Request.Context(), asked.Account); err != nil {
+	if asked.Accounts != nil {
+		return d.seed(c, account, asked.Accounts)
+	}
+	if err := d.Manage.Sandbox.Reset(c.Request.Context(), account); err != nil {
 		return err
 	}
-	if asked.Account == "" {
+	if account == "" {
 		d.forget()
 	}
 	c.Status(http.StatusNoContent)
