@@ -100,7 +100,7 @@ func TestLog_ARequestNamesItsServletAndKey(t *testing.T) {
 	require.NotContains(t, s.log.String(), liveKey)
 }
 
-// What keeps a server from starting is in the form of its log, or a collector never shows it.
+// An error of the start is logged in the log's own form; otherwise a log collector never shows it.
 func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -162,8 +162,8 @@ func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 		"a person reads text: %s", stderr.String())
 }
 
-// A second Ctrl-C ends the process at once and by itself, since the kernel drops a signal without a handler for
-// process 1.
+// A second Ctrl-C ends the process at once. The program does that itself, because the kernel ignores a signal without
+// a handler for process 1.
 func TestServe_ASecondCtrlCEndsAtOnce(t *testing.T) {
 	c := startChild(t, t.TempDir(), "OTPBRIDGE_DELIVERY_WAIT=20s")
 	c.do("PUT", "/sandbox/faults", `{"faults":[{"target":"inbox","kind":"delay","delay":"60s","count":1}]}`)
@@ -202,7 +202,7 @@ func TestRemedies_OfFoldersAndKeyrings(t *testing.T) {
 		}
 	}
 
-	// A sandbox whose keyring was lost makes another, which does not fit the database.
+	// A sandbox whose keyring was lost makes another, which does not match the database.
 	data := filepath.Join(folder, "sandbox")
 	require.NoError(t, os.Mkdir(data, 0o700))
 	start := func() (int, string) {
@@ -273,7 +273,7 @@ func TestServer_RootAndIconAreNoNoise(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, root.do("GET", "/favicon.ico", "").status, "the servlets' paths do not take it")
 }
 
-// The page of the API begins with calls that work as they are pasted.
+// The calls at the beginning of the API's page work when they are pasted.
 func TestDocs_TheExampleWorks(t *testing.T) {
 	needs(t, "bash", "curl", "sed")
 	s := boot(t, variables(t)...)

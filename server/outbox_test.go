@@ -38,7 +38,8 @@ func startReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// channel is the setting that sends there, without the guard that numbers in a row would meet.
+// channel returns the settings that send to the receiver, without the cost guard, which would stop consecutive
+// numbers.
 func (r *receiver) channel() []string {
 	return []string{"OTPBRIDGE_SMS_CHANNELS=" + r.URL + "/?to={to_digits}&text={text}&id={id}",
 		"OTPBRIDGE_PREFIX_UNVERIFIED=0"}
@@ -54,8 +55,8 @@ func (r *receiver) counts() map[string]int {
 	return counts
 }
 
-// dies is a server that is killed at a line of the outbox, a moment after the first one that comes
-// there, so that others are further on, or not as far.
+// dies kills the server a moment after a delivery first reaches a line of the outbox, so that other deliveries are at
+// other lines.
 func dies(before, line string) sqltest.Mutation {
 	return sqltest.Mutation{Name: "dies before " + before, File: "outbox.go", Package: "otpbridge/server/engine",
 		Change: func(t testing.TB, source string) string {
@@ -65,7 +66,7 @@ func dies(before, line string) sqltest.Mutation {
 		}}
 }
 
-// doesNotMark has a door's deliveries stored without the moment at which their hand-over began.
+// doesNotMark stores a door's deliveries without the time at which their hand-over began.
 func doesNotMark(door, moment, rest string) sqltest.Mutation {
 	return sqltest.Mutation{Name: door + " does not mark", File: "delivery.go",
 		Change: func(t testing.TB, source string) string {
@@ -76,7 +77,7 @@ func doesNotMark(door, moment, rest string) sqltest.Mutation {
 }
 
 var (
-	// diesBeforeTheMark is killed between a hand-over and the mark that tells of it.
+	// diesBeforeTheMark is killed between a hand-over and the mark that records it.
 	diesBeforeTheMark = dies("the mark",
 		"func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt "+
 			"otp.ID) error {\n")
@@ -89,7 +90,7 @@ var (
 			"func(deliver.Outcome)) {\n")
 )
 
-// door asks for a code, and reports whether the answer said that it is on its way.
+// door requests a code, and reports whether the answer says that it is being sent.
 type door func(c client, number int) bool
 
 func throughServlet(c client, number int) bool {
@@ -104,9 +105,8 @@ func throughV1(c client, number int) bool {
 	return err == nil && a.status == http.StatusCreated
 }
 
-// killed generates codes until the server has died so many times at its failpoint, lets a sound one
-// settle what is left, checks every delivery against what the receiver counted, and tells how many
-// ended in which way.
+// killed generates codes until the server has died kills times at its failpoint, and lets a normal server finish the
+// rest. It compares every delivery with the receiver's counts, and returns how many ended in which way.
 func killed(t *testing.T, l *ledger, kills int, dying string, through door) (ended map[string]int) {
 	t.Helper()
 	receiver, folder := startReceiver(t), t.TempDir()
@@ -128,7 +128,7 @@ func killed(t *testing.T, l *ledger, kills int, dying string, through door) (end
 		require.NotZero(t, running.exitCode())
 		calls.Wait()
 		l.inject(1)
-		// As if the lease had run out by now.
+		// Let the leases expire.
 		_, err := db.Exec(`UPDATE deliveries SET leased_until = 1, version = version + 1 WHERE leased_until IS NOT NULL`)
 		require.NoError(t, err)
 	}
@@ -182,9 +182,9 @@ func TestKill_BetweenHandOverAndMarkNothingIsSentTwiceOrLost(t *testing.T) {
 	}
 }
 
-// Before the hand-over the doors differ. A servlet's caller waited and heard an error, so what it
-// asked for is not sent behind its back, and ends as unknown. An application did not wait: what it
-// was told is queued, another server delivers.
+// If a server is killed before the hand-over, the doors differ. A servlet's caller waited and got an error, so its
+// message is not sent later and ends as unknown. An application was told that its message is queued, so another server
+// delivers it.
 func TestKill_BetweenCommitAndHandOverAServletsSendIsUnknownAndAnApplicationsIsDelivered(t *testing.T) {
 	l, dying := new(ledger), mutant(t, diesBeforeTheHandOver)
 	for name, row := range map[string]struct {
@@ -201,9 +201,8 @@ func TestKill_BetweenCommitAndHandOverAServletsSendIsUnknownAndAnApplicationsIsD
 	l.report(t)
 }
 
-// Without the mark that comes before the hand-over the same kills must find messages sent twice:
-// without that of the transaction which made the send at the servlets, and without the one that
-// follows it at the others.
+// Without the mark before the hand-over the same kills must find messages that are sent twice. The servlets write the
+// mark in the transaction of the send, the others after it.
 func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
 	for name, row := range map[string]struct {
 		through door
@@ -221,7 +220,7 @@ func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
 	}
 }
 
-// A provider that is gone is found out before the next one's turn would be too late.
+// A dead provider is detected early enough to try the next one.
 func TestDelivery_ADeadGatewayCostsLessThanThreeSeconds(t *testing.T) {
 	second := startReceiver(t)
 	dead := httptest.NewServer(http.NotFoundHandler())
@@ -255,8 +254,7 @@ func TestStart_NamesTheSettingOfAChannelThatIsNone(t *testing.T) {
 	require.NotContains(t, log.String(), "swordfish")
 }
 
-// A provider's reports are believed with the channel's secret alone, and never take back what is
-// known.
+// A provider's reports are accepted only with the channel's secret, and never undo a known outcome.
 func TestCallbacks_AreAuthenticatedAndMonotonic(t *testing.T) {
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
 		_ *http.Request) {
@@ -363,8 +361,7 @@ func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
 	require.ErrorContains(t, err, "OTPBRIDGE_SANDBOX_TEST_RECIPIENTS")
 }
 
-// Two servers that share a database share its outbox: what one has sent the other leaves alone, and
-// between them nothing is left out.
+// Two servers that share a database share its outbox: together they send every message exactly once.
 func TestOutbox_TwoServersOnOneMariaDBSendEachMessageExactlyOnce(t *testing.T) {
 	l, receiver := new(ledger), startReceiver(t)
 	environ, db := onMariaDB(t)

@@ -22,8 +22,8 @@ import (
 	"otpbridge/testclient/load"
 )
 
-// The experiment on overload: a server whose commits are slow is asked for many times what it can do,
-// by a schedule that its answers do not change and by clients that give up after three seconds.
+// The overload experiment: a server with slow commits gets many times the requests that it can serve. They come on a
+// fixed schedule, independent of the answers, from clients that give up after three seconds.
 
 // slowCommit makes every COMMIT take that much longer.
 func slowCommit(by time.Duration) sqltest.Mutation {
@@ -34,7 +34,7 @@ func slowCommit(by time.Duration) sqltest.Mutation {
 	}}
 }
 
-// queueOf changes the queue: each pair is replaced by what stands behind it.
+// queueOf changes the queue's source: in each pair the first text is replaced by the second.
 func queueOf(pairs ...string) sqltest.Mutation {
 	return sqltest.Mutation{File: "queue.go", Change: func(t testing.TB, source string) string {
 		t.Helper()
@@ -46,16 +46,16 @@ func queueOf(pairs ...string) sqltest.Mutation {
 }
 
 var (
-	// smallBatch holds the capacity down: commits of 20 ms and four operations in each.
+	// smallBatch limits the capacity: a commit takes 20 ms and has four operations.
 	smallBatch = []string{"maxBatch    = 256 ", "maxBatch    = 4 "}
-	// workedOff is a queue of 4,096 that is worked off in order, for callers who have left too.
+	// workedOff is a queue of 4,096 that is served in order, also for callers that have given up.
 	workedOff = append([]string{
 		"	if q.pace <= 0 {\n", "	if q.pace >= 0 {\n",
 		"latest.After(op.deadline)", "latest.Before(time.Time{})",
 	}, smallBatch...)
 )
 
-// overload is what became of a server that was asked for too much.
+// overload has the results of an overloaded server.
 type overload struct {
 	capacity float64 // the most good answers a second at rates that rose until there were no more
 	load     *load.OpenResult
@@ -65,7 +65,7 @@ type overload struct {
 	probed   probed
 }
 
-// probed is what somebody saw who asked ten times a second under the load.
+// probed has the results of ten probes a second under load.
 type probed struct {
 	resident       int           // bytes, at most
 	ready, unready int           // answers of /readyz
@@ -78,7 +78,7 @@ func (o *overload) goodput() float64   { return perSecond(o.load, o.during) }
 func (o *overload) share() float64     { return o.goodput() / o.capacity }
 func (o *overload) p99() time.Duration { return o.load.Latency.Quantile(0.99) }
 
-// times is how many times the capacity was offered, in requests.
+// times returns how many times the capacity was offered, in requests.
 func (o *overload) times() float64 {
 	return float64(o.load.Offered-o.load.Calm.Count()) / o.during.Seconds() / o.capacity
 }
@@ -101,7 +101,7 @@ func (o *overload) String() string {
 		o.capacity, o.times(), o.goodput(), 100*o.share(), r.Recovery.Round(milli)) + text
 }
 
-// perSecond is how many good answers came in each second of a phase.
+// perSecond returns the good answers a second of a phase.
 func perSecond(r *load.OpenResult, phase time.Duration) float64 {
 	good := 0
 	for _, n := range r.Seconds[:min(len(r.Seconds), int(phase/time.Second))] {
@@ -110,7 +110,7 @@ func perSecond(r *load.OpenResult, phase time.Duration) float64 {
 	return float64(good) / phase.Seconds()
 }
 
-// run asks by a schedule, for recipients that nobody asked about before.
+// run sends requests on a schedule, for new recipients.
 func (o *overload) run(t *testing.T, options load.OpenOptions) *load.OpenResult {
 	t.Helper()
 	options.Cycle = load.Servlets{
@@ -130,7 +130,7 @@ func (o *overload) run(t *testing.T, options load.OpenOptions) *load.OpenResult 
 	return r
 }
 
-// measureCapacity raises the rate until that brings no more good answers.
+// measureCapacity raises the rate until there are no more good answers.
 func (o *overload) measureCapacity(t *testing.T, url string) {
 	t.Helper()
 	const phase = 2 * time.Second
@@ -143,8 +143,8 @@ func (o *overload) measureCapacity(t *testing.T, url string) {
 	}
 }
 
-// overloaded runs the experiment on a program in a server of its own: capacity, ten times as much for
-// a while, calm.
+// overloaded runs the experiment on a separate server: it measures the capacity, offers ten times as much for a while,
+// and then stops.
 func overloaded(t *testing.T, l *ledger, program string, calm time.Duration) *overload {
 	t.Helper()
 	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
@@ -160,7 +160,7 @@ func overloaded(t *testing.T, l *ledger, program string, calm time.Duration) *ov
 	return o
 }
 
-// overload asks for too much, and watches.
+// overload offers too much load, and probes the server.
 func (o *overload) overload(t *testing.T, l *ledger, c *child, options load.OpenOptions) {
 	t.Helper()
 	options.URL = c.url
@@ -176,7 +176,7 @@ func (o *overload) overload(t *testing.T, l *ledger, c *child, options load.Open
 	l.equal(0, o.probed.silent, "refusals at /v1 without Retry-After: %+v", o.probed)
 }
 
-// watch asks ten times a second whether the server is ready, sends by /v1, and looks what it holds.
+// watch checks ten times a second whether the server is ready, sends through /v1, and measures its memory.
 func (p *probed) watch(c *child, stop chan struct{}) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -211,7 +211,7 @@ func (p *probed) send(c *child, n int) {
 	}
 }
 
-// resident is how much memory a child holds, in bytes; 0 where the system does not tell.
+// resident returns a child's resident memory in bytes; 0 if the system does not provide it.
 func resident(c *child) int {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.command.Process.Pid))
 	_, rest, _ := strings.Cut(string(status), "VmRSS:")
@@ -220,9 +220,8 @@ func resident(c *child) int {
 	return kib << 10
 }
 
-// checkCharges compares what the database holds with what was acknowledged: every good answer has its
-// event, and only calls whose answer did not come may have one besides. A refused call has none, no
-// recipient, no challenge and no count.
+// checkCharges compares the database with the answers. Every good answer has its event; of the others only calls
+// without an answer may have one. A refused call has no event, recipient, challenge or count.
 func (o *overload) checkCharges(t *testing.T, l *ledger, environ []string) {
 	t.Helper()
 	var stored struct{ Recipients, Sends, Challenges, Wrong, Used, Sent, Verified, Others int }
@@ -246,8 +245,8 @@ func (o *overload) checkCharges(t *testing.T, l *ledger, environ []string) {
 	l.equal([]int{0, 0}, []int{stored.Wrong, stored.Others}, "wrong guesses and other events, of which there was none")
 }
 
-// aims are what a server that is asked for ten times its capacity has to reach, in the middle one of
-// these runs. They depend on time, and somebody else may use the machine in one of them.
+// aims checks what a server at ten times its capacity has to reach. The median run counts, because the figures depend
+// on time and something else may use the machine in one run.
 func aims(l *ledger, runs ...*overload) {
 	middle := func(of func(o *overload) float64) float64 {
 		all := make([]float64, len(runs))
@@ -266,7 +265,7 @@ func aims(l *ledger, runs ...*overload) {
 		{"goodput, in capacities", 0.8, 10, (*overload).share},
 		{"p99 of good answers, in seconds", 0, 1, func(o *overload) float64 { return o.p99().Seconds() }},
 		{"recovery, in seconds", 0, 3, func(o *overload) float64 { return o.load.Recovery.Seconds() }},
-		// Who was sent a code can use it: guesses go before sends.
+		// Codes that were sent can be verified, because guesses go before sends.
 		{"verified of the codes that were sent", 0.95, 1, func(o *overload) float64 {
 			return float64(o.load.Steps[1].Right) / float64(max(1, o.load.Steps[0].Right))
 		}},
@@ -280,8 +279,8 @@ func aims(l *ledger, runs ...*overload) {
 	}
 }
 
-// Three servers, one after the other, each asked for ten times what it was measured to do. What is said of time holds
-// for programs as they are delivered: under the race detector the load's own clients are too slow to offer that much.
+// Three servers, one after the other, each get ten times their measured capacity. The limits on time are for normal
+// builds: under the race detector the load's own clients are too slow.
 func TestServer_AtTenTimesItsCapacityTiming(t *testing.T) {
 	if os.Getenv("FULL") != "1" {
 		t.Skip("this runs with FULL=1; TestServer_OverloadIsRefusedAndNotChargedFault says what needs no time")
@@ -295,8 +294,8 @@ func TestServer_AtTenTimesItsCapacityTiming(t *testing.T) {
 	l.report(t)
 }
 
-// The server as it is, whose commits wait for somebody who holds the file's lock: what it refuses is not
-// charged, /v1 says when to come back, and it stays ready.
+// A normal server whose commits wait for another process's lock on the file: refused calls are not counted, /v1 says
+// when to retry, and the server stays ready.
 func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
 	c := startChild(t, t.TempDir(), environ...)
@@ -309,7 +308,7 @@ func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
 	l.report(t)
 }
 
-// hinder holds the write lock of an SQLite file before each commit of somebody else, until release.
+// hinder takes the write lock of an SQLite file before each commit of another process, until release.
 func hinder(t *testing.T, environ []string, hold time.Duration) (release func()) {
 	t.Helper()
 	conn, err := sqltest.Connect(t, databaseOf(t, environ)).Connx(t.Context())
@@ -342,7 +341,7 @@ func hinder(t *testing.T, environ []string, hold time.Duration) (release func())
 	return sync.OnceFunc(func() { close(stop); holding.Wait() })
 }
 
-// A server that works its queue off for callers who have left must be found bad by the same experiment.
+// The experiment must fail for a server that serves its queue also for callers that have given up.
 func TestHarness_CatchesAQueueWithoutDeadlinesTiming(t *testing.T) {
 	if os.Getenv("FULL") != "1" {
 		t.Skip("this runs with FULL=1")
@@ -358,12 +357,12 @@ func TestHarness_CatchesAQueueWithoutDeadlinesTiming(t *testing.T) {
 	t.Logf("for example: %s", found.violations[0])
 }
 
-// What a server holds is bounded by the connections and calls that it lets in.
+// A server's memory is bounded by the connections and calls that it accepts.
 func TestServer_MemoryUnderOverloadFault(t *testing.T) {
 	if os.Getenv("FULL") != "1" {
 		t.Skip("this runs with FULL=1")
 	}
-	// Every call waits for its commit, which takes two seconds; the queue does not learn that.
+	// Every call waits for its commit, which takes two seconds; the queue does not adapt to that.
 	slow := mutant(t, slowCommit(2*time.Second), queueOf("	if q.pace <= 0 {\n", "	if q.pace >= 0 {\n"))
 	c := startProgram(t, slow, t.TempDir(), variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0")...)
 	atRest := resident(c)
@@ -399,8 +398,7 @@ func TestServer_MemoryUnderOverloadFault(t *testing.T) {
 	l.report(t)
 }
 
-// hold opens connections that have each asked once, keeps them until the test ends and returns what
-// the server holds then.
+// hold opens connections, makes one request on each, keeps them until the test ends, and returns the server's memory.
 func hold(t *testing.T, c *child, n int) int {
 	t.Helper()
 	for range n {

@@ -10,10 +10,10 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// Whatever door a code was generated at, every door verifies it, and none verifies it for somebody
-// else. The matrix says in full what each door answers; nothing in it is computed.
+// Every door verifies a code of every door, but not for another recipient or account. The matrix has every door's
+// answer as a literal; nothing in it is computed.
 
-// circumstance is what a verification says beside the code.
+// circumstance has the values of a verification other than the code.
 type circumstance struct {
 	key     string // the credential
 	to      string
@@ -21,7 +21,7 @@ type circumstance struct {
 	binding any
 }
 
-// guessAt verifies at a door and gives the answer's kind, in the words of the JSON API.
+// guessAt verifies at a door and returns the answer's kind, in the words of the JSON API.
 func guessAt(c client, door string, w circumstance, cipher [2]string, code string) string {
 	c.t.Helper()
 	if door == "v1" {
@@ -60,7 +60,7 @@ func left(remaining *int) string {
 	return fmt.Sprint(" ", *remaining)
 }
 
-// generateAt generates at a door and gives the code.
+// generateAt generates at a door and returns the code.
 func generateAt(c client, door, account string, w circumstance) string {
 	c.t.Helper()
 	if door == "v1" {
@@ -78,8 +78,8 @@ func generateAt(c client, door, account string, w circumstance) string {
 	return messages[0].Code
 }
 
-// parity is what the right code is answered with: generated at one door, verified at another, with
-// everything the same but one thing, or with that the same too.
+// parity has the answers to a right code that one door generated and another verifies: with one value different, and
+// with all values the same.
 var parity = []struct {
 	generated, verified, differs string
 	same, other                  string
@@ -185,7 +185,7 @@ func TestParity_EveryDoorVerifiesWhatAnyGeneratedAndForNobodyElse(t *testing.T) 
 	}
 }
 
-// Three doors, one count: five wrong guesses at whichever doors use the code up at all of them.
+// The doors share one count: five wrong guesses at any doors use the code up at all of them.
 func TestParity_AttemptsAreShared(t *testing.T) {
 	s := boot(t, variables(t)...)
 	doors := []string{"servlet", "plain", "v1"}
@@ -209,7 +209,7 @@ func TestParity_AttemptsAreShared(t *testing.T) {
 	}
 }
 
-// sharesTheLock spends a recipient's budget at one door and asks at the others.
+// sharesTheLock uses up a recipient's budget at one door, and checks the others.
 func sharesTheLock(l *ledger, c client) {
 	account := c.account(`{"plain_validation_enabled":true,"max_attempts":100,"sends_per_minute":0}`)
 	cipher := [2]string{account.CipherKey, account.CipherIV}
@@ -236,7 +236,7 @@ func TestParity_TheLockIsSharedByEveryDoor(t *testing.T) {
 	l.report(t)
 }
 
-// skipsRecipientAtV1 does not write the recipient's row for guesses that come through the JSON API.
+// skipsRecipientAtV1 does not write the recipient's row for guesses through the JSON API.
 var skipsRecipientAtV1 = sqltest.Mutation{Name: "skips recipient", File: "batch.go",
 	Change: func(t testing.TB, source string) string {
 		t.Helper()
@@ -248,7 +248,7 @@ var skipsRecipientAtV1 = sqltest.Mutation{Name: "skips recipient", File: "batch.
 `, 1)
 	}}
 
-// Were the recipient's row left out at one door, a guesser would go there.
+// The test must find a door that does not write the recipient's row: attackers would guess there.
 func TestHarness_CatchesADoorThatSkipsTheRecipient(t *testing.T) {
 	skipping := new(ledger)
 	sharesTheLock(skipping, startProgram(t, mutant(t, skipsRecipientAtV1), t.TempDir(), variables(t)...).client)

@@ -16,7 +16,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// authenticator gives the browser one, which verifies its user until told otherwise.
+// authenticator adds a virtual authenticator to the browser. It verifies its user unless it is set otherwise.
 func (b *browser) authenticator() webauthn.AuthenticatorID {
 	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, webauthn.Enable, webauthn.EnableParams{})
@@ -31,8 +31,8 @@ func (b *browser) authenticator() webauthn.AuthenticatorID {
 	return made.AuthenticatorID
 }
 
-// productionAtLocalhost boots a server over TLS at the name localhost, with a certificate that the browser has to be told
-// to take.
+// productionAtLocalhost boots a server with TLS at the name localhost. The browser has to be told to accept its
+// certificate.
 func productionAtLocalhost(t *testing.T) (s *booted, url string) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,7 +47,7 @@ func productionAtLocalhost(t *testing.T) (s *booted, url string) {
 		"OTPBRIDGE_TLS_KEY_FILE="+key)...), url
 }
 
-// In production a login by password may not change what is live. The passkey that it adds logs in by itself, and may.
+// In production a login with a password may not change live settings. A login with the passkey that it added may.
 func TestConsole_APasskeyLogsInAndChangesWhatIsLive(t *testing.T) {
 	s, url := productionAtLocalhost(t)
 	issued, err := s.people.Staff.Setup(t.Context(), people.Operator())

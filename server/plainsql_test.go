@@ -18,8 +18,8 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// Operators change accounts with SQL and MariaDB's own client, as they did with the service that
-// this one stands in for, while the servers run.
+// Operators change accounts with SQL and MariaDB's own client while the servers run, as they did with the original
+// service.
 
 // operated is two servers on a schema of the usual name, and the client of its database.
 type operated struct {
@@ -60,7 +60,7 @@ func (o *operated) run(statements string, options ...string) string {
 	return string(out)
 }
 
-// generate has a server send a code to a number that nobody used before.
+// generate lets a server send a code to a new number.
 func (o *operated) generate(server int, key string) string {
 	o.acknowledge(1)
 	return o.servers[server].servlet("otpgenservlet", key, person(o.number()))
@@ -68,7 +68,7 @@ func (o *operated) generate(server int, key string) string {
 
 func (o *operated) number() string { return fmt.Sprintf("9198%08d", o.numbers.Add(1)) }
 
-// takes runs a change and waits until every server does as it says, which must be within a time.
+// takes runs a change and waits until every server applies it, which must be within a time.
 func (o *operated) takes(change string, within time.Duration, does func(server int) bool) time.Duration {
 	o.t.Helper()
 	o.run(change)

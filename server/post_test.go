@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// A mail goes to the first mail server that takes it. What is no mail server is not asked.
+// A mail goes to the first mail server that accepts it. Other channels are not tried.
 func TestPost_AsksMailServersInOrder(t *testing.T) {
 	server, box := startMailbox(t)
 	channels, err := deliver.Parse("smtp://127.0.0.1:1?tls=off&from=otp@shop.example&name=first,smtp://"+server+

@@ -14,7 +14,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// A backup from before an erasure has the person again. Doctor says so, and reapply erases them again.
+// A backup from before an erasure restores the person's data. Doctor reports that, and reapply erases it again.
 func TestPrivacy_ARestoredBackupIsErasedAgain(t *testing.T) {
 	needs(t, "bash")
 	folder := t.TempDir()

@@ -27,8 +27,7 @@ func TestHealth_AReadyServerIsHealthy(t *testing.T) {
 	}
 }
 
-// The image has the command without an address: it asks where the same settings have a server
-// listen.
+// The image runs the command without an address: it asks at the address of the same settings.
 func TestHealth_AsksWhereTheSettingsListen(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_ADDR=:0")...)
 	_, port, err := net.SplitHostPort(s.Addr())
@@ -40,8 +39,7 @@ func TestHealth_AsksWhereTheSettingsListen(t *testing.T) {
 	}
 }
 
-// In production a server that was told to stop goes on serving for a while, so that it is seen
-// to be going.
+// In production a server that stops continues serving for a while, so that balancers notice.
 func TestHealth_AServerThatStopsIsNot(t *testing.T) {
 	s := boot(t, productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=5s"))...)
 	stopped := make(chan error)

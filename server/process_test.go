@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a person does after make run: paste each curl, one after the other.
+// The curl commands after make run work one after the other.
 func TestWelcome_TheCurlsWork(t *testing.T) {
 	needs(t, "sh", "curl")
 	c := startChild(t, t.TempDir())
@@ -75,7 +75,7 @@ func TestServe_StopsOnSignals(t *testing.T) {
 	}
 }
 
-// A second signal does not wait for anybody.
+// A second signal ends the server at once.
 func TestServe_ASecondSignalEndsAtOnce(t *testing.T) {
 	c := startChild(t, t.TempDir(), "OTPBRIDGE_DELIVERY_WAIT=20s")
 	c.do("PUT", "/sandbox/faults", `{"faults":[{"target":"inbox","kind":"delay","delay":"60s","count":1}]}`)
@@ -93,7 +93,7 @@ func TestServe_ASecondSignalEndsAtOnce(t *testing.T) {
 	require.Error(t, <-generated)
 }
 
-// After kill -9 the inbox shows the same messages: they are a view over what was committed.
+// After kill -9 the inbox shows the same messages: it is computed from committed rows.
 func TestKill_TheInboxIsTheSameAfterwards(t *testing.T) {
 	folder := t.TempDir()
 	c := startChild(t, folder)

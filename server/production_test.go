@@ -13,9 +13,8 @@ import (
 
 const productionKey = "a-key-of-production"
 
-// productionFrom makes a production database out of a sandbox's, as nobody should: with an
-// account of its own keys and without what a sandbox leaves. It is how a test gets accounts
-// into production before there is a command for it.
+// productionFrom turns a sandbox's database into a production database, which only tests may do: it has an account
+// with its own keys and none of the sandbox's traces.
 func productionFrom(t *testing.T, environ []string) []string {
 	t.Helper()
 	s := boot(t, environ...)

@@ -28,7 +28,8 @@ func atOnce(n int, call func(i int) string) map[string]int {
 			ready.Done()
 			ready.Wait()
 			for tries := 0; ; tries++ {
-				// Who is refused undecided asks again, as clients do: a slow machine is busy sooner.
+				// A call that was refused as overloaded is repeated, as clients do: a slow machine is overloaded
+				// sooner.
 				if answers[i] = call(i); !strings.HasPrefix(answers[i], "503 ") || tries == 1000 {
 					break
 				}
@@ -50,9 +51,8 @@ func tally(servers []client, key, servlet string, parameters url.Values) map[str
 	return atOnce(64, func(i int) string { return servers[i%len(servers)].servlet(servlet, key, parameters) })
 }
 
-// raceServlets runs the two races that matter most, through servers that share one database, until
-// the rounds are over or something is violated. Wrong tells what the database itself says of the
-// newest challenge of an account.
+// raceServlets runs the two most important races through servers that share one database, until the rounds are over or
+// there is a violation. wrong returns the wrong guesses at an account's newest challenge, from the database.
 func raceServlets(t *testing.T, l *ledger, servers []client, rounds int, wrong func(account string) int) {
 	t.Helper()
 	for _, limit := range []int{3, 5} {
@@ -87,12 +87,12 @@ func raceServlets(t *testing.T, l *ledger, servers []client, rounds int, wrong f
 	}
 }
 
-// newestWrong is the wrong guesses at an account's newest challenge.
+// newestWrong selects the wrong guesses at an account's newest challenge.
 const newestWrong = `
 	SELECT c.wrong FROM challenges c JOIN recipients r ON r.id = c.recipient_id
 	WHERE r.esme_address = ? ORDER BY c.id DESC LIMIT 1`
 
-// databaseOf is the URL of the database that settings name.
+// databaseOf returns the database's URL in settings.
 func databaseOf(t *testing.T, environ []string) string {
 	t.Helper()
 	settings, err := config.Load(environ)
@@ -100,7 +100,7 @@ func databaseOf(t *testing.T, environ []string) string {
 	return settings.DatabaseURL.Reveal()
 }
 
-// asking asks a database for one number about an account at a time.
+// asking returns a function that queries a number about an account.
 func asking(t *testing.T, db *sqlx.DB, query string) func(account string) int {
 	t.Helper()
 	return func(account string) (n int) {
@@ -142,8 +142,8 @@ func TestServlets_ExactCountsThroughTwoServersOnOneMariaDBRace(t *testing.T) {
 	l.report(t)
 }
 
-// strictly calls a servlet of an account with strict_http, whose status tells a refusal from a
-// fault where the text does not.
+// strictly calls a servlet of an account with strict_http, whose status distinguishes a refusal from a fault even if
+// the text does not.
 func strictly(c client, key, servlet string, parameters url.Values) string {
 	a, err := c.try("GET", "/otpauthapi/"+servlet+"?"+parameters.Encode(), "", "access_key", key)
 	if err != nil {
@@ -152,7 +152,7 @@ func strictly(c client, key, servlet string, parameters url.Values) string {
 	return fmt.Sprint(a.status, " ", a.body)
 }
 
-// aggregate is what the database holds of an account.
+// aggregate is what the database has about an account.
 type aggregate struct {
 	Recipients, Seq, Challenges, Live, LiveSeq, Sent, Wrong, Verified int
 }
@@ -174,8 +174,8 @@ func aggregateOf(t *testing.T, db *sqlx.DB, account string) (stored aggregate) {
 	return stored
 }
 
-// Nobody has a row to lock yet, so both servers try to make it; one must win, and the other's
-// generates must count after it.
+// There is no row to lock yet, so both servers try to make it. One must win, and the other's generates must count
+// after it.
 func TestServlets_FirstGeneratesOfOneRecipientThroughTwoServersOnMariaDBRace(t *testing.T) {
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
@@ -226,8 +226,8 @@ func TestServlets_AThousandGeneratesThroughTwoServersOnMariaDBRace(t *testing.T)
 			l.equal(expected, counts, "a thousand generates, %d may succeed, round %d", succeed, round)
 			stored := aggregate{Recipients: 1, Seq: succeed, Challenges: succeed, Live: 1, LiveSeq: succeed, Sent: succeed}
 			l.equal(stored, aggregateOf(t, db, account.Address), "stored of %d, round %d", succeed, round)
-			// The inbox is in the order in which calls arrived. Sending the live code again makes its
-			// message the newest; an account that may not is one with few messages.
+			// The inbox has the order in which calls arrived. Sending the live code again makes its message the
+			// newest; an account that may not send again has few messages.
 			if succeed == 1000 {
 				l.equal("200 OTP Generated Successfully", strictly(servers[0], account.AccessKey, "otpregenservlet",
 					person("919551492394")), "sent again")
@@ -241,7 +241,7 @@ func TestServlets_AThousandGeneratesThroughTwoServersOnMariaDBRace(t *testing.T)
 	l.report(t)
 }
 
-// liveChallenge is the one challenge of an account that none has replaced, as the inbox names it.
+// liveChallenge returns the id of the account's only challenge that was not replaced, as the inbox has it.
 func liveChallenge(t *testing.T, db *sqlx.DB, account string) string {
 	t.Helper()
 	var raw []byte
@@ -251,7 +251,7 @@ func liveChallenge(t *testing.T, db *sqlx.DB, account string) string {
 	return otp.ID(raw).Text("otp")
 }
 
-// codeOf is the code in a challenge's message, or no code at all.
+// codeOf returns the code in a challenge's message, or a text that is not a code.
 func codeOf(messages []message, challenge string) string {
 	for _, m := range messages {
 		if m.ChallengeID == challenge {
@@ -261,8 +261,8 @@ func codeOf(messages []message, challenge string) string {
 	return "0000"
 }
 
-// A caller that varies ipaddress has a slot, and attempts, for each value; the recipient's budget
-// holds over all of them and over both servers.
+// A caller that varies ipaddress gets a slot and attempts for each value, but the recipient's budget limits all of
+// them, on both servers.
 func TestServlets_TheBudgetHoldsOver256AddressesThroughTwoServersOnMariaDBRace(t *testing.T) {
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))

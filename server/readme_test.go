@@ -21,7 +21,7 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// The page that the README leads to has every setting. UPDATE=1 writes its table anew.
+// The page of settings has every setting. UPDATE=1 rewrites its table.
 func TestReadme_SettingsTableIsTheConfigs(t *testing.T) {
 	const begin, end = "<!-- settings:begin -->\n", "<!-- settings:end -->"
 	require.Contains(t, readme(t), "(server/doc/settings.md)")
@@ -50,8 +50,7 @@ func demoBlocks(t *testing.T, text string) []string {
 	return blocks
 }
 
-// What the README says to paste is pasted, against a server that was started like its reader's,
-// and answers what the README says behind the #.
+// The README's commands, run against a server that was started as the README says, print what it has after the #.
 func TestReadme_TheDemoWorks(t *testing.T) {
 	needs(t, "bash", "curl", "openssl", "sed")
 	folder := t.TempDir()
@@ -82,7 +81,7 @@ func TestReadme_TheDemoWorks(t *testing.T) {
 			person("919876543210")), "it serves that integration")
 }
 
-// So are the calls of the page on the JSON API, with what they answer behind the #.
+// So do the calls of the page on the JSON API.
 func TestDoc_TheCallsOfTheAPIWork(t *testing.T) {
 	needs(t, "bash", "curl", "openssl", "sed")
 	page, err := os.ReadFile("doc/v1.md")
@@ -109,7 +108,7 @@ func TestDoc_TheCallsOfTheAPIWork(t *testing.T) {
 	}
 }
 
-// The calls for tests are true as well; they use the demo's variable.
+// The calls on the sandbox's page work too; they use the demo's variable.
 func TestSandboxPage_TheCallsForTestsWork(t *testing.T) {
 	needs(t, "bash", "curl")
 	s := boot(t, variables(t)...)
@@ -120,7 +119,7 @@ func TestSandboxPage_TheCallsForTestsWork(t *testing.T) {
 	calls := 0
 	for i, part := range strings.Split(section, "```sh\n")[1:] {
 		block, _, _ := strings.Cut(part, "```")
-		// Nothing is sent meanwhile, so the waits go to their ends.
+		// Nothing is sent meanwhile, so the waits last to their ends; shorten them.
 		block = strings.ReplaceAll(block, "wait=10s", "wait=500ms")
 		bash := exec.Command("bash", "-euo", "pipefail", "-c", block)
 		bash.Env = append(os.Environ(), "B="+s.url)

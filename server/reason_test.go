@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastReason is what the inspector says of the latest call.
+// lastReason returns the inspector's reason for the latest call.
 func lastReason(t *testing.T, c client) string {
 	t.Helper()
 	var got struct{ Data []struct{ Reason string } }
@@ -18,8 +18,8 @@ func lastReason(t *testing.T, c client) string {
 	return got.Data[0].Reason
 }
 
-// The servlets have one text for whatever is malformed. The inspector and the log say what it was, and
-// nothing of what was sent.
+// The servlets have one text for every malformed parameter. The inspector and the log name the fault, without the
+// value.
 func TestReasons_EveryInvalidParametersHasOne(t *testing.T) {
 	s := boot(t, variables(t)...)
 	const who = "ipaddress=203.0.113.7&mobile=919551492394"
@@ -94,8 +94,8 @@ func TestReasons_EveryInvalidParametersHasOne(t *testing.T) {
 	require.Empty(t, lastReason(t, s.client))
 }
 
-// A parameter that does not decrypt is a wrong code for its caller. In a sandbox the inspector and the log
-// say why it does not; a log of production that did would decrypt captured parameters for its readers.
+// For its caller a parameter that cannot be decrypted is a wrong code. In a sandbox the inspector and the log say why.
+// Production does not: readers of its log could use that to decrypt captured parameters.
 func TestReasons_EveryParameterThatDoesNotDecryptHasOne(t *testing.T) {
 	s := boot(t, variables(t)...)
 	answers := map[string]bool{}

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// released runs make release for one program on one platform, without bills of materials, whose tool would have to be
-// built first, and returns the checksums.
+// released runs make release for one program on one platform, and returns the checksums. It makes no bills of
+// materials, whose tool would have to be built first.
 func released(t *testing.T, folder string) string {
 	t.Helper()
 	out, err := exec.Command("make", "-C", "..", "release", "RELEASE="+folder, "VERSION=v0.0.1-test",
@@ -65,7 +65,7 @@ func TestRelease_HasBothProgramsForEveryPlatform(t *testing.T) {
 	}
 }
 
-// The workflow makes of a tag what make release makes, with the text of the changelog.
+// The release workflow uses make release and the changelog's section for the version.
 func TestRelease_TheChangelogHasASectionForTheVersion(t *testing.T) {
 	needs(t, "awk")
 	workflow, err := os.ReadFile("../.github/workflows/release.yml")

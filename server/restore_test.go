@@ -9,9 +9,9 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// A database is backed up, one code is used and another guessed at until it is worth nothing, the
-// server is killed and the backup restored: neither code verifies again, nor does a key that was
-// live in the backup do more than send a new one. The state folder is the program's own default.
+// After a backup one code is used and another is exhausted by guesses; then the server is killed and the backup restored.
+// None of the codes in the backup verifies afterwards, also not an untouched one; a new code does. The state folder is
+// the default.
 func TestKill_ARestoredBackupBringsNoCodeBack(t *testing.T) {
 	onEach := map[string]func(t *testing.T, folder string) (databaseURL string){
 		"sqlite":  func(_ *testing.T, folder string) string { return "sqlite:" + filepath.Join(folder, "data", "otp.db") },
@@ -63,8 +63,8 @@ func TestKill_ARestoredBackupBringsNoCodeBack(t *testing.T) {
 	}
 }
 
-// A restore under a running server ends the process as a failure, so that its supervisor starts it
-// anew; nothing is verified in between.
+// A restore under a running server ends the process with a failure, so that its supervisor restarts it. Nothing is
+// verified in between.
 func TestServe_EndsWhenABackupIsRestoredUnderIt(t *testing.T) {
 	databaseURL, folder := sqltest.Shared(t).Schema(t), t.TempDir()
 	c := startChild(t, folder, "OTPBRIDGE_DATABASE_URL="+databaseURL)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The guides' own programs, line by line, against a sandbox. What they had to be changed in says "deviation" there,
-// and has a row in doc/management.md.
+// The guides' own programs run against a sandbox, line by line. Changed lines are marked "deviation", and have a row
+// in doc/management.md.
 func TestSamples_OfTheGuidesRun(t *testing.T) {
 	needs(t, "bash", "curl", "sed", "node", "python3")
 	available(t, "python", "python3", []string{"python3", "-c", "import cryptography"})

@@ -174,7 +174,7 @@ func TestSandbox_StreamMissesNothingRace(t *testing.T) {
 	account := s.account(`{"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`)
 	stream := openStream(s.client, "")
 	defer stream.close()
-	// A message that never comes ends the test and not the run.
+	// If a message never comes, only this test fails.
 	defer time.AfterFunc(30*time.Second, func() { stream.close() }).Stop()
 	var all sync.WaitGroup
 	for i := range senders {

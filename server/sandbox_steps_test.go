@@ -24,7 +24,7 @@ func TestSandbox_TheDemoAccountsSendEmailToo(t *testing.T) {
 	require.Len(t, s.messages("to=me@mail.example"), 2)
 }
 
-// A script that moves the clock on passes as often as it is run.
+// A script that advances the clock passes however often it runs.
 func TestSandbox_AClockIsAdvanced(t *testing.T) {
 	s := boot(t, variables(t)...)
 	account := s.account(`{}`)
@@ -94,8 +94,7 @@ func TestSandbox_AdvancesAddUpRace(t *testing.T) {
 	require.Equal(t, "8m0s", decoded(t, s.do("GET", "/sandbox/clock", ""))["offset"])
 }
 
-// Who waits without naming a message gets what comes, and not what was there: a test would take
-// the code of the run before for its own.
+// A wait without after returns only new messages: a test would take the code of an earlier run for its own.
 func TestSandbox_AWaitIsForWhatIsNew(t *testing.T) {
 	s := boot(t, variables(t)...)
 	const number = "919551492001"
@@ -117,7 +116,7 @@ func TestSandbox_AWaitIsForWhatIsNew(t *testing.T) {
 			a, _ := s.try("GET", "/sandbox/messages?wait=30s"+query, "")
 			waited <- a
 		}()
-		// The wait may begin after any of these, so they go on until it ends.
+		// The wait may begin after any of these sends, so send until it ends.
 		sent := map[string]bool{}
 		var got answer
 		for ended := false; !ended; {
@@ -192,7 +191,7 @@ func TestSandbox_AccountsAreListed(t *testing.T) {
 	refused(t, s.do("GET", "/sandbox/accounts?account=1", ""), 400, "INVALID_REQUEST")
 }
 
-// One call brings a sandbox to where a test begins, however the test before ended.
+// One call resets a sandbox to a test's start, whatever the test before left.
 func TestSandbox_ResetSeedsAccounts(t *testing.T) {
 	s := boot(t, variables(t)...)
 	const seed = `{"accounts":[
@@ -223,7 +222,7 @@ func TestSandbox_ResetSeedsAccounts(t *testing.T) {
 			person("919551492394")))
 	}
 
-	// What cannot be made is not begun: everything is still there.
+	// A reset with a fault in its list changes nothing.
 	for body, named := range map[string]string{
 		`{"accounts":[{"esme_address":"1"},{"otp_length":11}]}`:                                   "/accounts/1",
 		`{"accounts":[{"otp_lenght":6}]}`:                                                         "/accounts/0/otp_lenght",

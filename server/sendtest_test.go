@@ -14,13 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mailbox is a mail server that keeps the Message-ID of whatever it gets.
+// mailbox is a mail server that keeps the Message-ID of every mail.
 type mailbox struct {
 	mu  sync.Mutex
 	ids []string
 }
 
-// startMailbox gives the address of a mail server without TLS.
+// startMailbox starts a mail server without TLS and returns its address.
 func startMailbox(t *testing.T) (address string, box *mailbox) {
 	t.Helper()
 	box = &mailbox{}
@@ -57,8 +57,8 @@ func (s mailSession) Data(r io.Reader) error {
 	return nil
 }
 
-// Mailboxes and gateways drop what they know already, so a second try by the same name would say that
-// it was sent and arrive nowhere.
+// Mailboxes and gateways drop a message with a known id. So each test message has a new id: otherwise a second one
+// would be reported as sent and never arrive.
 func TestSendTest_EachCallIsAMessageOfItsOwn(t *testing.T) {
 	var mu sync.Mutex
 	var ids []string
@@ -92,8 +92,8 @@ func TestSendTest_EachCallIsAMessageOfItsOwn(t *testing.T) {
 	}
 }
 
-// A mail server that takes the mail's addresses and hangs is left for the next one in time, which is
-// told, and nothing arrives twice.
+// If a mail server accepts the addresses and then hangs, the next one is tried in time. The output says so, and
+// nothing arrives twice.
 func TestSendTest_AMailServerThatHangsIsLeftForTheNext(t *testing.T) {
 	hanging, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -17,8 +17,8 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// The same calls and the same search, over what a thief of a MariaDB server gets: a dump of every
-// table, and every file of its data folder, as a power cut leaves them and as a shutdown does.
+// The same calls and the same search, for what a thief of a MariaDB server gets: a dump of every table, and every file
+// of its data folder, after a power cut and after a shutdown.
 func TestSentinel_NothingSecretIsInAMariaDBsDumpOrFilesFault(t *testing.T) {
 	l := new(ledger)
 	database := sqltest.Own(t)
@@ -65,7 +65,7 @@ func TestSentinel_NothingSecretIsInAMariaDBsDumpOrFilesFault(t *testing.T) {
 	}
 	w.searchAll(l, files)
 
-	// What is planted in a table is found by the same search, in the dump and in the files.
+	// The search finds a planted value in the dump and in the files.
 	require.NoError(t, database.Start())
 	_, err = db.Exec("CREATE TABLE planted (value LONGBLOB NOT NULL)")
 	require.NoError(t, err)
@@ -128,8 +128,8 @@ func dump(t *testing.T, db *sqlx.DB) map[string][]byte {
 	return dumped
 }
 
-// dataFiles reads everything below the server's data folder, by name. Empty pages, of which a fresh
-// log of writes is full, are left out.
+// dataFiles returns all files below the server's data folder, by name, without empty pages, of which a new redo log
+// consists.
 func dataFiles(t *testing.T, database *sqltest.Server) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}

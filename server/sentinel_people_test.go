@@ -17,12 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// secretMembers are the members and fields in which callers give secrets, at whatever call.
+// secretMembers are the members and fields in which callers send secrets, in any call.
 var secretMembers = []string{"password", "current_password", "new_password", "mfa_code", "refresh_token", "setup_token",
 	"invitation", "recovery_token", "client_secret", "client_assertion", "private_key", "secret", "cipher_key"}
 
-// Passwords, seeds, tokens and private keys are given to every call, where they belong and where they do not, and made
-// by those that make some. None is kept or told, but where it is shown once.
+// Every call gets passwords, seeds, tokens and private keys, in the right members and in wrong ones, and some calls
+// make them. None is stored or shown, except where it is shown once.
 func TestSentinel_NothingSecretOfPeopleIsKeptOrTold(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_LOG_LEVEL=debug", "OTPBRIDGE_AUTH_FAILURES_PER_MINUTE=0",
 		"OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
@@ -56,7 +56,7 @@ func TestSentinel_NothingSecretOfPeopleIsKeptOrTold(t *testing.T) {
 	}
 }
 
-// made makes something whose secrets are shown once, remembers these, and returns the access token or the id.
+// made makes an object whose secrets are shown once, remembers the secrets, and returns the access token or the id.
 func (w *witness) made(s *booted, path, body, owner string) string {
 	headers := []string{"Content-Type", "application/json"}
 	if owner != "" {
@@ -87,7 +87,7 @@ func (w *witness) made(s *booted, path, body, owner string) string {
 	return ""
 }
 
-// form has a secret in each field that takes one.
+// form returns a form with a secret in each field that accepts one.
 func (w *witness) form() url.Values {
 	form := url.Values{}
 	for _, name := range secretMembers {
@@ -96,7 +96,7 @@ func (w *witness) form() url.Values {
 	return form
 }
 
-// browserSession is the cookie and the CSRF token of the session that an access token is of.
+// browserSession returns the cookie and the CSRF token of an access token's session.
 func (s *booted) browserSession(token string) (cookie, csrf string) {
 	ask := func(path string) map[string]any {
 		return decoded(s.t, s.do("GET", path, "", "Authorization", "Bearer "+token))
@@ -107,9 +107,9 @@ func (s *booted) browserSession(token string) (cookie, csrf string) {
 
 var pathParameter = regexp.MustCompile(`[:*][a-z_]+`)
 
-// everyManagementCall asks each call of the server, but those of the servlets and the sandbox, with secrets in every
-// place, as a stranger and as the owner, at the console's forms with the session of a browser too, and returns the
-// answers. It leaves out the inbox's stream, which never ends.
+// everyManagementCall makes every call of the server, except those of the servlets and the sandbox, with secrets in
+// every place, as a stranger and as the owner; it also posts the console's forms with a browser's session. It returns
+// the answers. It skips the inbox's stream, which never ends.
 func (w *witness) everyManagementCall(s *booted, owner string) *strings.Builder {
 	answers := new(strings.Builder)
 	w.made(s, "/api/auth/mfa/enable", `{"name":"phone"}`, owner)
@@ -165,7 +165,7 @@ func (w *witness) everyManagementCall(s *booted, owner string) *strings.Builder 
 	return answers
 }
 
-// wrongLogins gives secrets where a login takes them.
+// wrongLogins sends secrets as wrong credentials to the logins.
 func (w *witness) wrongLogins(s *booted, answers *strings.Builder) {
 	for _, ask := range []string{`login {"email":"boss@shop.example","password":%q}`, `refresh {"refresh_token":%q}`,
 		`login {"email":"boss@shop.example","password":%q,"mfa_code":"1"}`, `recover {"recovery_token":"x","password":%q}`,

@@ -19,19 +19,18 @@ import (
 	"otpbridge/crypto"
 )
 
-// Every call is driven with values that occur nowhere else, at the most talkative log level, and
-// then the log and the database's files are searched for each of them in every spelling that
-// anything here could write. What the search finds when something is planted is tested with it.
+// Every call is made with values that occur nowhere else, at the most verbose log level. Then the log and the
+// database's files are searched for each value, in every spelling that the server could write. The search itself is
+// tested with planted values.
 
-// sentinel is one value that must be nowhere.
+// sentinel is one value that must not be found anywhere.
 type sentinel struct {
 	what     string // for the report; the value itself is not printed
 	spelled  []string
 	digitRun string // found only as a whole run of digits: a code among timestamps is no leak
 }
 
-// textSentinel covers a text as it is, in hex, in base64 wherever in a longer base64 text it may
-// stand, and percent-encoded.
+// textSentinel covers a text as it is, in hex, in base64 at any offset in a longer text, and percent-encoded.
 func textSentinel(what, text string) sentinel {
 	s := sentinel{what: what, spelled: []string{text, url.QueryEscape(text)}}
 	return s.withBytes([]byte(text))
@@ -66,7 +65,7 @@ func numberSentinel(number string) []sentinel {
 	return []sentinel{textSentinel("number "+number[:4]+"…", number), digitsSentinel("national number", number[2:])}
 }
 
-// value is the sentinel itself.
+// value returns the sentinel's value.
 func (s sentinel) value() string {
 	if s.digitRun != "" {
 		return s.digitRun
@@ -74,8 +73,8 @@ func (s sentinel) value() string {
 	return s.spelled[0]
 }
 
-// leaks tells which sentinels are in text. A spelling is looked for by its first bytes, because there
-// are thousands of spellings and a database has megabytes.
+// leaks returns the sentinels that text contains. It searches by a spelling's first bytes, because there are thousands
+// of spellings and a database has megabytes.
 func leaks(text []byte, sentinels []sentinel) []string {
 	const first = 8
 	type spelling struct {
@@ -118,7 +117,7 @@ func leaks(text []byte, sentinels []sentinel) []string {
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
-// digits makes n random ones, the first not 0.
+// digits returns n random digits, the first not 0.
 func digits(n int) string {
 	most := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n-1)), nil)
 	random, err := rand.Int(rand.Reader, new(big.Int).Mul(most, big.NewInt(9)))
@@ -164,7 +163,7 @@ func (w *witness) key(what string, size int) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// secretAccount is a throwaway account of which everything is a sentinel.
+// secretAccount is a throwaway account whose values are all sentinels.
 type secretAccount struct{ accessKey, cipherKey, cipherIV string }
 
 func (w *witness) account(c client, columns string) secretAccount {
@@ -179,7 +178,7 @@ func (w *witness) account(c client, columns string) secretAccount {
 	return a
 }
 
-// parameter is an otp parameter, which under a fixed key says as much as the code in it.
+// parameter returns an otp parameter, which is also a sentinel: under a fixed key it reveals as much as its code.
 func (w *witness) parameter(t *testing.T, a secretAccount, code string) string {
 	t.Helper()
 	value := encrypted(t, a.cipherKey, a.cipherIV, code)
@@ -220,7 +219,7 @@ func TestSentinel_NothingSecretIsInLogOrDatabase(t *testing.T) {
 	w.findsWhatIsPlanted(t, folder, c.log)
 }
 
-// everyServlet calls the servlets well and badly, with each kind of account.
+// everyServlet makes right and wrong calls of the servlets, with each kind of account.
 func (w *witness) everyServlet(c *child) {
 	t := c.t
 	for _, columns := range []string{
@@ -272,7 +271,7 @@ func (w *witness) everyServlet(c *child) {
 	}
 }
 
-// everyAPICall calls the JSON API well and badly.
+// everyAPICall makes right and wrong calls of the JSON API.
 func (w *witness) everyAPICall(c *child) {
 	t := c.t
 	made := c.do("POST", "/sandbox/accounts",
@@ -346,7 +345,7 @@ func (w *witness) everyAPICall(c *child) {
 	}
 }
 
-// everySandboxCall passes sentinels to the sandbox's calls, and lets things fail on purpose.
+// everySandboxCall passes sentinels to the sandbox's calls, and injects faults.
 func (w *witness) everySandboxCall(c *child) {
 	a := w.account(c.client, `,"email_enabled":true`)
 	generate := func() {
@@ -393,7 +392,7 @@ func (w *witness) everySandboxCall(c *child) {
 	}
 }
 
-// everyMalformedRequest sends what no client should, sentinels in every place.
+// everyMalformedRequest sends malformed requests with sentinels in every place.
 func (w *witness) everyMalformedRequest(c *child) {
 	key, number, mail := w.text("access key"), w.number(), w.mail()
 	for _, raw := range []string{
@@ -434,7 +433,7 @@ func (w *witness) everyMalformedRequest(c *child) {
 	c.do("POST", "/sandbox/accounts", `{"name":"`+strings.Repeat(number, 6000)+`"}`)
 }
 
-// search looks through the log and every file of the database, and tells which it read.
+// search searches the log and every file of the database, and returns the names of what it read.
 func (w *witness) search(t *testing.T, folder string, log *output) []string {
 	t.Helper()
 	require.Empty(t, leaks([]byte(log.String()), w.sentinels), "in the log")
@@ -450,8 +449,8 @@ func (w *witness) search(t *testing.T, folder string, log *output) []string {
 	return read
 }
 
-// findsWhatIsPlanted proves that the same search would have found each of them, in a copy of the
-// log and in a row of a copy of the database.
+// findsWhatIsPlanted proves that the search finds each sentinel in a copy of the log and in a row of a copy of the
+// database.
 func (w *witness) findsWhatIsPlanted(t *testing.T, folder string, log *output) {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "otp.db")

@@ -147,7 +147,7 @@ func TestServer_TheLogNamesTheClientBehindAProxy(t *testing.T) {
 	require.NotContains(t, untrusting.log.String(), "203.0.113.9")
 }
 
-// A key's network list goes by the resolved client, and by nothing the caller states.
+// A key's network list is checked against the resolved client address, not against what the caller claims.
 func TestServer_NetworksOfKeysGoByTheResolvedClient(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1")...)
 	account := s.account(`{"access_keys":[{"allowed_ips":["203.0.113.0/24"]}]}`)
@@ -207,8 +207,7 @@ func TestServer_HeadersAreBounded(t *testing.T) {
 	require.Equal(t, 431, s.do("GET", "/livez", "", "X-Large", strings.Repeat("x", 64<<10)).status)
 }
 
-// A panic that no door caught is answered, logged once with its stack, and costs nobody else
-// anything.
+// A panic that no door recovered is answered, logged once with its stack, and does not affect other requests.
 func TestServer_PanicsAreAnswered(t *testing.T) {
 	settings, err := config.Load(variables(t))
 	require.NoError(t, err)
@@ -261,8 +260,7 @@ func TestServer_AWrongKeyringRefusesToStart(t *testing.T) {
 	boot(t, environ...)
 }
 
-// A wait is longer than the time a client may take to send its request, or the server to answer
-// others.
+// A wait may last longer than the server's read and write timeouts.
 func TestServer_WaitsOutlastTheTimeouts(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_READ_TIMEOUT=1s", "OTPBRIDGE_WRITE_TIMEOUT=1s",
 		"OTPBRIDGE_DELIVERY_WAIT=500ms")...)

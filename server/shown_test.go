@@ -11,7 +11,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// What plain SQL wrote into a name is shown as what it is: in tables, in JSON and in the log.
+// Invisible characters that SQL wrote into a name are shown escaped: in tables, in JSON and in the log.
 func TestShown_StoredTextsCannotDeceive(t *testing.T) {
 	environ := variables(t)
 	s := boot(t, environ...)
@@ -51,7 +51,7 @@ func TestShown_StoredTextsCannotDeceive(t *testing.T) {
 	require.Contains(t, log.String(), `"name":"Shop\u202eknaB","script":"दुकान"`)
 }
 
-// namesIn are the values of all members called name.
+// namesIn returns the values of all members called name.
 func namesIn(t *testing.T, text string) (names []string) {
 	t.Helper()
 	var walk func(value any)

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Stopping is in order: not ready first while everything is still served, then the requests in
-// flight finish, and no new connection is taken.
+// A server that stops is first not ready while it still serves everything; then it finishes the requests in flight and
+// accepts no new connection.
 func TestShutdown_NotReadyFirstThenRequestsFinish(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=5s")
 	s := boot(t, productionFrom(t, environ)...)
@@ -32,8 +32,7 @@ func TestShutdown_NotReadyFirstThenRequestsFinish(t *testing.T) {
 	require.Error(t, err)
 }
 
-// The same of the program as make run starts it, told by a supervisor: it is a sandbox, and a load
-// balancer or a client's test goes by what it shows.
+// A sandbox that a supervisor stops does the same, because a load balancer or a client's test may depend on readiness.
 func TestShutdown_ASandboxThatIsTerminatedIsNotReadyFirst(t *testing.T) {
 	c := startChild(t, t.TempDir(), "OTPBRIDGE_SHUTDOWN_TIMEOUT=10s", "OTPBRIDGE_DELIVERY_WAIT=5s")
 	require.Equal(t, "ready\n", c.do("GET", "/readyz", "").body)

@@ -23,11 +23,10 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// What docker compose would start is started here without it: the database user that its script
-// makes, on a MariaDB; two servers with its variables; and nginx with its configuration, where
-// there is one.
+// These tests start the compose file's parts without docker: a MariaDB with the user that the script makes, two
+// servers with its variables, and nginx with its configuration, if it is installed.
 
-// databaseScript is the statements that compose runs on an empty database.
+// databaseScript returns the statements that compose runs on an empty database.
 func databaseScript(t *testing.T) []string {
 	t.Helper()
 	script := composeContent(t, compose(t), "mysql", "/docker-entrypoint-initdb.d/otpbridge.sql")
@@ -41,7 +40,7 @@ func databaseScript(t *testing.T) []string {
 	return statements
 }
 
-// privileges is the list that the script grants.
+// privileges returns the privileges that the script grants.
 func privileges(t *testing.T) []string {
 	t.Helper()
 	found := regexp.MustCompile(`^GRANT (.*) ON otpauthapi\.\* TO 'otpbridge'@'%'$`).FindStringSubmatch(databaseScript(t)[2])
@@ -49,8 +48,8 @@ func privileges(t *testing.T) []string {
 	return strings.Split(found[1], ", ")
 }
 
-// prepared makes the database as compose does, again if it was made before, and gives what its
-// servers are told of it, with this machine's address in place of the container's name.
+// prepared makes the database as compose does, again if it exists already. It returns the servers' variables for it,
+// with this machine's address instead of the container's name.
 func prepared(t *testing.T, server *sqltest.Server) (environ []string) {
 	t.Helper()
 	require.NoError(t, server.Exec("DROP DATABASE IF EXISTS otpauthapi", "DROP USER IF EXISTS 'otpbridge'@'%'"))
@@ -71,8 +70,8 @@ func prepared(t *testing.T, server *sqltest.Server) (environ []string) {
 	return environ
 }
 
-// bootBoth starts two servers at the same moment on a database that has no schema yet, as compose
-// does, and runs them until the test ends.
+// bootBoth starts two servers at the same time on a database without a schema, as compose does, and runs them until
+// the test ends.
 func bootBoth(t *testing.T, environ []string) (first, second *booted) {
 	t.Helper()
 	settings, err := config.Load(environ)
@@ -106,9 +105,8 @@ func TestStack_TwoServersAreOneService(t *testing.T) {
 		person("919876543210", "otp", otp)), "used is used on both")
 }
 
-// serves starts a server, generates and verifies a code, moves the clock, resets, and stops. It
-// answers the first thing that failed, with the log. What happens between the start and the rest
-// is the caller's.
+// serves starts a server, calls between, generates and verifies a code, moves the clock, resets, and stops. It returns
+// the first error, with the log.
 func serves(t *testing.T, environ []string, between func()) error {
 	settings, err := config.Load(environ)
 	require.NoError(t, err)
@@ -142,8 +140,8 @@ func serves(t *testing.T, environ []string, between func()) error {
 
 func nothing() {}
 
-// The user that compose and the page on databases make may do what a server does, and nothing that it does
-// not need: without any one of the privileges something fails.
+// The user that compose and the page on databases make has exactly the privileges that a server needs: without any one
+// of them something fails.
 func TestStack_TheDatabaseUserHasWhatItNeedsAndNoMore(t *testing.T) {
 	database := sqltest.Own(t)
 	revoke := func(privilege string) {
@@ -166,7 +164,7 @@ func TestStack_TheDatabaseUserHasWhatItNeedsAndNoMore(t *testing.T) {
 	}
 }
 
-// The page's user is compose's.
+// The page and compose make the same user.
 func TestDatabasePage_TheDatabaseIsMadeAsComposeMakesIt(t *testing.T) {
 	_, block, found := strings.Cut(page(t, "doc/database.md"), "```sql\n")
 	require.True(t, found)
@@ -187,8 +185,8 @@ func TestDatabasePage_TheOptionsAreAllThereAre(t *testing.T) {
 	require.Equal(t, strings.Split(strings.Replace(known, " and ", ", ", 1), ", "), documented)
 }
 
-// Once the schema is made, a server starts and serves without the right to change it, until an
-// upgrade brings a migration.
+// When the schema exists, a server starts and serves without the privilege to change it, until an upgrade has a
+// migration.
 func TestStack_TheSchemaCanBeChangedByAnotherUser(t *testing.T) {
 	database := sqltest.Own(t)
 	environ := prepared(t, database)
@@ -197,13 +195,13 @@ func TestStack_TheSchemaCanBeChangedByAnotherUser(t *testing.T) {
 	require.NoError(t, serves(t, environ, nothing))
 }
 
-// startNginx runs nginx with compose's configuration in front of two servers. Of the containers'
-// addresses it has the loopback network's: nginx is 127.0.0.10, as it is 172.30.57.10 there.
+// startNginx runs nginx with compose's configuration in front of two servers. Instead of the containers' addresses it
+// uses loopback addresses: nginx is 127.0.0.10 instead of 172.30.57.10.
 func startNginx(t *testing.T, first, second string) (address string) {
 	t.Helper()
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
-		// Not asked for in CI either: Debian's package starts a web server when it is installed.
+		// CI does not need it either: Debian's package starts a web server when it is installed.
 		t.Skip("nginx is not on PATH")
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -258,7 +256,7 @@ func TestStack_NginxInFront(t *testing.T) {
 		require.Contains(t, s.do("GET", "/sandbox/requests", "").body, "otpgenservlet", "both servers are asked")
 	}
 
-	// A client that came through the gateway, which nobody trusts, is where nginx saw it.
+	// A client that came through the network's gateway, which is not trusted, has the address that nginx saw.
 	require.Equal(t, 201, c.do("POST", "/sandbox/accounts",
 		`{"access_keys":[{"key":"a-key-from-here-only","allowed_ips":["127.0.0.1"]}]}`).status)
 	require.Equal(t, 201, c.do("POST", "/sandbox/accounts",
@@ -284,7 +282,7 @@ func TestStack_NginxInFront(t *testing.T) {
 	} {
 		require.Equal(t, tt.status, c.do("GET", tt.path, "", "Host", tt.host).status, tt.host+tt.path)
 	}
-	// The sandbox recognises its own pages behind nginx, because it is told the host they came from.
+	// The sandbox recognises its own pages behind nginx, because nginx passes the Host on.
 	require.Equal(t, 200, c.do("PUT", "/sandbox/clock", `{"offset":"1m"}`, "Origin", "http://"+address).status)
 	require.Equal(t, 403, c.do("PUT", "/sandbox/clock", `{"offset":"1m"}`, "Origin", "http://evil.example").status)
 }

@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/otp"
 )
 
-// What callers do is in the statistics: of what was committed, and of what was answered.
+// The statistics count committed events and answered calls.
 func TestStatistics_CountWhatIsServed(t *testing.T) {
 	s := boot(t, variables(t)...)
 	const number = "919551492394"

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever tries keys is answered the same bytes for ever, by no forwarded address counts as somebody
-// else, keeps nobody behind the same address out, and writes ten lines a minute into the log.
+// A client that tries keys always gets the same bytes. A forged forwarded address does not make it another client. It
+// does not lock out others behind its address, and causes at most ten log lines a minute.
 func TestStrangers_FailedKeysAreCountedAtEveryDoor(t *testing.T) {
 	const perMinute = 20
 	s := boot(t, variables(t, "OTPBRIDGE_AUTH_FAILURES_PER_MINUTE=20")...)

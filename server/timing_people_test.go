@@ -14,8 +14,8 @@ import (
 	"otpbridge/server/people"
 )
 
-// peopleCases ask for what a stranger may ask, of an address or token that is known here and of one that is not. Each
-// request comes from a network of its own, because guesses are counted by network.
+// peopleCases are a stranger's requests with a known and with an unknown address or token. Each request comes from
+// another network, because guesses are counted by network.
 func peopleCases(t *testing.T, s *booted) []timed {
 	const password = "tandem-marzipan-kayak-41"
 	known := "owner@shop.example"
@@ -58,7 +58,7 @@ func peopleCases(t *testing.T, s *booted) []timed {
 	}
 }
 
-// A stranger learns no address by waiting for the answer, which takes as long as hashing one password.
+// The time of an answer, which is that of hashing one password, does not reveal whether an address is known.
 func TestTiming_AddressesAreNotToldApart(t *testing.T) {
 	if os.Getenv("FULL") != "1" {
 		t.Skip("times are measured by make timing")

@@ -21,22 +21,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An answer must not tell by its time what it does not tell by its bytes. Each case asks a server for two
-// answers that are equal bytes, in random order, and compares the times by Welch's t-test, as dudect does
-// (Reparaz, Balasch, Verbauwhede, "Dude, is my code constant time?", 2017). "make timing" runs it.
+// The time of an answer must not reveal what its bytes do not. Each case requests two answers with equal bytes, in
+// random order, and compares their times by Welch's t-test, as dudect does (Reparaz, Balasch, Verbauwhede, "Dude, is
+// my code constant time?", 2017). "make timing" runs it.
 
 const (
-	// timingLimit is where |t| means a difference: dudect's 4.5 is a probability of 7 in a million.
+	// timingLimit is the |t| above which there is a difference: dudect's 4.5 has a probability of 7 in a million.
 	timingLimit = 4.5
-	// timingRounds must all pass the limit, in one direction, before a case fails: what else the machine
-	// does moves single rounds.
+	// timingRounds is how many rounds must all pass the limit, in one direction, before a case fails: other load on
+	// the machine moves single rounds.
 	timingRounds = 3
-	// timingCalls are made for each answer in each round.
+	// timingCalls is how many calls are made for each answer in each round.
 	timingCalls = 4000
 )
 
-// welch is the t statistic of two samples without the assumption of equal variance. Times above the 90th
-// percentile of both together are left out: they tell of the scheduler and the disk.
+// welch returns the t statistic of two samples without the assumption of equal variance. It ignores times above the
+// 90th percentile of both together, which the scheduler and the disk cause.
 func welch(a, b []time.Duration) (t float64) {
 	both := slices.Sorted(slices.Values(slices.Concat(a, b)))
 	limit := both[len(both)*9/10]
@@ -124,7 +124,7 @@ func (c timed) differs(t *testing.T, handler http.Handler) bool {
 	return higher == timingRounds || lower == timingRounds
 }
 
-// withoutIDs leaves out what differs from one request to the next.
+// withoutIDs removes the parts that differ between any two requests.
 func withoutIDs(answer string) string {
 	before, rest, found := strings.Cut(answer, `"request_id":"`)
 	if !found {
@@ -134,7 +134,7 @@ func withoutIDs(answer string) string {
 	return before + rest
 }
 
-// timingCases bring one recipient each into a state and ask for the right and for a wrong code.
+// timingCases each bring a recipient into a state, and try the right and a wrong code.
 func timingCases(t *testing.T, s *booted) []timed {
 	account := s.account(`{"requests_per_minute":1000000,"burst":1000000,"max_attempts":3,"plain_validation_enabled":true}`)
 	number := 919551492000
@@ -211,8 +211,8 @@ func validation(accessKey, mobile, otp string) func() *http.Request {
 	}
 }
 
-// A parameter that cannot be decrypted takes as long as a wrong code: time would be a padding oracle. A sandbox
-// finds out for its inspector why it could not, which takes longer.
+// A parameter that cannot be decrypted takes as long as a wrong code; otherwise time would be a padding oracle. In a
+// sandbox it takes longer, because the inspector says why it cannot be decrypted.
 func TestTiming_AProductionServerIsNoPaddingOracle(t *testing.T) {
 	if os.Getenv("FULL") != "1" {
 		t.Skip("times are measured by make timing")
@@ -262,7 +262,7 @@ func TestTiming_AnswersThatAreEqualTakeEqualTime(t *testing.T) {
 	}
 }
 
-// A measurement that has not found a leak proves nothing. Here the right code takes 10 µs longer.
+// The measurement finds a leak: here the right code takes 10 µs longer.
 func TestTiming_ALeakIsFound(t *testing.T) {
 	if os.Getenv("FULL") != "1" {
 		t.Skip("times are measured by make timing")

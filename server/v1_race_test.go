@@ -29,7 +29,7 @@ type reply struct {
 	Receipt   string `json:"receipt"`
 }
 
-// kind is what an answer says, in a word: of a verification its reason, of a problem its code.
+// kind returns the answer in one word: a verification's reason, or a problem's code.
 func (r reply) kind() string {
 	switch {
 	case r.Valid != nil && *r.Valid:
@@ -77,7 +77,7 @@ func sending(to string) fields { return fields{"to": to, "method": "sms", "type"
 
 const unlimited = `{"requests_per_minute":1000000,"strict_http":true,"plain_validation_enabled":true,"sends_per_minute":0,"sends_per_hour":0,"sends_per_day":0}`
 
-// One recipient may be sent ten messages a minute, whoever asks at once and through which server.
+// A recipient gets at most ten messages a minute, however many callers ask at once and through whichever server.
 func TestV1_ExactlyTenOfManySendsAtOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
@@ -125,7 +125,7 @@ func TestV1_TheEleventhSendWaitsUntilTheFirstLeavesTheMinute(t *testing.T) {
 	require.Equal(t, 429, send(), "the other nine have not")
 }
 
-// A client that repeats a send because it heard no answer gets the answer of the first.
+// A client that repeats a send because it got no answer gets the answer of the first.
 func TestV1_OneIdempotencyKeySendsOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
@@ -178,7 +178,7 @@ func TestV1_AnIdempotencyKeyOutlivesTheServer(t *testing.T) {
 	require.Len(t, s.messages("account="+account.Address), 1)
 }
 
-// spellings are ways to write one number that the servlets understand.
+// spellings returns ways to write a number that the servlets understand.
 func spellings(number string) (all []string) {
 	digits := strings.TrimPrefix(number, "+")
 	for _, prefix := range []string{"", "+", "00"} {
@@ -195,8 +195,7 @@ func spellings(number string) (all []string) {
 	return slices.Compact(all)
 }
 
-// Whatever a guesser varies, doors, keys, addresses and spellings, the recipient's budget of an
-// hour is one.
+// An attacker who varies doors, keys, addresses and spellings still has only the recipient's one budget an hour.
 func TestV1_TwentyThousandGuessesOverAllDoorsEvaluateTheBudgetRace(t *testing.T) {
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
@@ -274,7 +273,7 @@ type madeKey struct {
 	SigningSecret string `json:"signing_secret"`
 }
 
-// makeKey makes a key from the command line, beside running servers.
+// makeKey makes a key with the command line while servers run.
 func makeKey(t *testing.T, environ []string, arguments ...string) (made madeKey) {
 	t.Helper()
 	out, problems := new(output), new(output)
@@ -285,7 +284,7 @@ func makeKey(t *testing.T, environ []string, arguments ...string) (made madeKey)
 	return made
 }
 
-// signature is the headers of a signed request.
+// signature returns the headers of a signed request.
 func signature(key madeKey, method, path, body, nonce string, at time.Time) []string {
 	signed := crypto.SignedRequest{Method: method, Path: path, Timestamp: strconv.FormatInt(at.Unix(), 10), Nonce: nonce,
 		Body: []byte(body)}
@@ -295,8 +294,7 @@ func signature(key madeKey, method, path, body, nonce string, at time.Time) []st
 	}
 }
 
-// A signed request that somebody has seen on its way is worth nothing the second time, at
-// whichever server.
+// A captured signed request is refused the second time, on every server.
 func TestV1_ANonceIsGoodOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
 	l := new(ledger)
 	environ, db := onMariaDB(t)
@@ -331,8 +329,8 @@ func TestV1_ANonceIsGoodOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
 	l.report(t)
 }
 
-// A key that is revoked stops within a second on every server, wherever it was revoked; its
-// answer is the one on which clients take their other key.
+// A revoked key is refused within a second on every server, wherever it was revoked, with the answer on which clients
+// use their fallback key.
 func TestV1_ARevokedKeyStopsWithinASecondOnEveryServer(t *testing.T) {
 	environ, _ := onMariaDB(t)
 	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
@@ -352,8 +350,8 @@ func TestV1_ARevokedKeyStopsWithinASecondOnEveryServer(t *testing.T) {
 	}
 }
 
-// Whoever is no trusted proxy cannot choose the address that it is judged by: not for a key's
-// networks, and not for the count of refused credentials.
+// A client that is not a trusted proxy cannot choose its address: neither for a key's networks nor for the count of
+// refused credentials.
 func TestV1_HeadersDoNotBuyAnAddress(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_AUTH_FAILURES_PER_MINUTE=10")
 	s := boot(t, environ...)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The page's own commands, against a sandbox and a receiver that verifies as the page says.
+// The page's commands work with a sandbox and a receiver that verifies as the page says.
 func TestWebhooks_ThePagesCommandsWork(t *testing.T) {
 	needs(t, "bash", "curl", "sed")
 	environ := variables(t)

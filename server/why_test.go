@@ -13,7 +13,7 @@ import (
 	"otpbridge/server/console"
 )
 
-// Whoever asks why somebody got no message is told: by the API as a list of codes, and on the page without a script.
+// The API, as a list of codes, and the page, without a script, say why somebody got no message.
 func TestWhyNoMessage_NamesTheReason(t *testing.T) {
 	var dead atomic.Bool
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

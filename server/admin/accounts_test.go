@@ -13,7 +13,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// proved is the owner, logged in with a second factor.
+// proved returns the owner's headers, logged in with a second factor.
 func (d *desk) proved(t testing.TB) []string {
 	t.Helper()
 	who := bearer(d.owner(t))
@@ -23,7 +23,7 @@ func (d *desk) proved(t testing.TB) []string {
 	return bearer(d.login(t, `,"mfa_code":"`+shows(t, app.member("secret"), 30*time.Second)+`"`))
 }
 
-// member is somebody with a role for some accounts, all for nil.
+// member returns the headers of a person with a role for accounts, nil for all.
 func (d *desk) member(t testing.TB, role people.Role, accounts ...string) []string {
 	t.Helper()
 	email := string(role) + strings.Join(accounts, "") + "@shop.example"
@@ -41,7 +41,7 @@ func (d *desk) recorded(t testing.TB, kind string) (n int) {
 	return n
 }
 
-// database is the one that the store has open, beside it.
+// database returns a second connection to the store's database.
 func (d *desk) database(t testing.TB) *sqlx.DB {
 	t.Helper()
 	return sqltest.Connect(t, "sqlite:"+d.file)
@@ -110,7 +110,7 @@ func TestAccounts_ForeignOnesAreNotThere(t *testing.T) {
 		append(admin, "If-Match", "*")...)
 }
 
-// Whatever cannot be written is refused by the member's name, and nothing has changed.
+// A value that cannot be written is refused with the member's name, and nothing changes.
 func TestAccounts_ChangesAreRefusedByName(t *testing.T) {
 	d := fresh(t)
 	who := d.proved(t)
@@ -140,7 +140,7 @@ func TestAccounts_ChangesAreRefusedByName(t *testing.T) {
 		who...).header.Get("ETag"))
 }
 
-// Who could see an account that was deleted must not see one that gets its address later.
+// A person who could see a deleted account must not see a later account with its address.
 func TestAccounts_AnAddressIsFreeOnceNobodyHoldsItsFormerAccount(t *testing.T) {
 	d := fresh(t)
 	who := d.proved(t)

@@ -32,7 +32,7 @@ func (d *desk) apiKey(t testing.TB, key manage.NewKey) (id otp.ID, headers []str
 	return made.ID, []string{"X-API-Key", string(secret.Bytes())}
 }
 
-// serviceAccount makes one and gets its token.
+// serviceAccount makes a service account and gets its token.
 func (d *desk) serviceAccount(t testing.TB, grant people.Grant) (id string, headers []string) {
 	t.Helper()
 	made, secret, err := d.people.Services.Create(t.Context(), people.Operator(),
@@ -91,7 +91,7 @@ func TestKeys_ReadWhatIsTheirAccountsAndChangeNothing(t *testing.T) {
 	stops(t, other, account, reader)
 }
 
-// stops waits until a credential is good for nothing, which takes a second at most.
+// stops waits until a credential is refused, which takes a second at most.
 func stops(t testing.TB, d *desk, path string, credential []string) {
 	t.Helper()
 	require.Eventually(t, func() bool { return d.raw("GET", path, "", credential...).Code == 401 }, time.Second,

@@ -12,11 +12,11 @@ import (
 	"otpbridge/server/people"
 )
 
-// nowhere is an account that nobody has.
+// nowhere is an account that does not exist.
 const nowhere = "987654321"
 
-// naming are bodies, by call: those that name an account that does not exist, and those that a call asks for before it
-// looks for what its path names.
+// naming has bodies by call: those that name an account that does not exist, and those that a call checks before the
+// object in its path.
 var naming = map[string]string{
 	"POST /api/keys":                                `{"account":"` + nowhere + `","name":"x"}`,
 	"POST /api/webhooks":                            `{"account":"` + nowhere + `","url":"https://hooks.example.com/otp"}`,
@@ -44,11 +44,11 @@ var naming = map[string]string{
 	"POST /api/webhooks/:webhook/replay": `{"since":"2026-01-01T00:00:00Z"}`,
 }
 
-// outlasting are the calls about what is kept of accounts that were deleted.
+// outlasting are the calls about data of deleted accounts.
 var outlasting = []string{"GET /api/audit", "GET /api/statistics", "GET /api/privacy/erasures"}
 
-// Whatever a call names has to exist: accounts in path, query and body, and people, keys, webhooks and the rest by
-// their ids.
+// Every object that a call names must exist: accounts in path, query and body, and people, keys, webhooks and others
+// by id.
 func TestCalls_WhatTheyNameExists(t *testing.T) {
 	d := fresh(t)
 	d.accounts(t, "4711")
@@ -106,7 +106,7 @@ func TestCalls_WhatTheyNameExists(t *testing.T) {
 	}
 }
 
-// No body that names accounts is left out above: the document says which do.
+// The tests above try every body that names accounts; the document says which do.
 func TestCalls_EachBodyThatNamesAnAccountIsTried(t *testing.T) {
 	segment := regexp.MustCompile(`:(\w+)`)
 	for _, r := range routes {
@@ -123,7 +123,7 @@ func TestCalls_EachBodyThatNamesAnAccountIsTried(t *testing.T) {
 	}
 }
 
-// Who sees single accounts learns of no other whether it exists.
+// A caller who sees only some accounts cannot find out whether another exists.
 func TestCalls_AnotherAccountIsLikeNone(t *testing.T) {
 	d := fresh(t)
 	d.accounts(t, "4711", "4712")

@@ -61,8 +61,8 @@ func TestStatistics_AreOfTheAccountsThatTheCallerSees(t *testing.T) {
 	d.wants(t, 401, "AUTH_003", "GET", "/api/statistics", "")
 }
 
-// The parts of the list together are all that the caller sees, each once and the newest first, also when one is raised
-// in between.
+// The pages of the list together have every alert that the caller sees once, newest first, also if one is raised in
+// between.
 func TestAlerts_AreListedInParts(t *testing.T) {
 	d := fresh(t)
 	who := d.proved(t)

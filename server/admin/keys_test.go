@@ -20,7 +20,7 @@ func (d *desk) shop(t testing.TB, address string, who []string) {
 	d.wants(t, 201, "", "POST", "/api/accounts", `{"esme_address":"`+address+`","otp_cipher":"none"}`, who...)
 }
 
-// stored is every key as it is stored.
+// stored returns every key's row.
 func (d *desk) stored(t testing.TB) []sql.Credential {
 	t.Helper()
 	rows, err := d.store.Credentials.List(t.Context(), "")
@@ -207,7 +207,7 @@ func TestKeys_ARefusalChangesNothing(t *testing.T) {
 	}
 	refused(403, "PERMISSION_DENIED", auditor, "POST", "/api/keys", `{"account":"4711"}`)
 
-	// Who has no second factor makes no live keys, and may end them.
+	// A person without a second factor may not make live keys, but may end them.
 	liveID, tag := "/api/keys/"+live.member("id"), append(dev, "If-Match", live.header.Get("ETag"))
 	refused(403, "REAUTHENTICATION_REQUIRED", dev, "POST", "/api/keys", `{"account":"4711"}`)
 	refused(403, "REAUTHENTICATION_REQUIRED", dev, "POST", liveID+"/rotate", `{}`)

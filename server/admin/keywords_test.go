@@ -15,8 +15,8 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// The command line asks manage as this test does, the sandbox's door as well. What they and the API say of a bad key
-// is the same, word for word.
+// The command line and the sandbox call manage as this test does. They and the API refuse a bad key with the same
+// words.
 func TestKeys_EveryWayInRefusesWithTheSameWords(t *testing.T) {
 	d := fresh(t)
 	who := d.proved(t)

@@ -24,7 +24,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// document is the one OpenAPI document of the JSON doors, read once.
+// document returns the OpenAPI document of the JSON doors, read once.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
 	return openapi3.NewLoader().LoadFromFile("../v1/openapi.yaml")
 })
@@ -50,8 +50,8 @@ var documented = sync.OnceValues(func() (routers.Router, error) {
 	return gorillamux.NewRouter(d)
 })
 
-// judge holds an exchange to the document: what is answered with success was asked as the document says, and every
-// answer is one that the document has for the call.
+// judge checks an exchange against the document: a successful request is as the document says, and every answer is one
+// that the document has for the call.
 func judge(r *http.Request, body string, answer *httptest.ResponseRecorder) error {
 	routes, err := documented()
 	if err != nil {
@@ -89,7 +89,7 @@ func judged(t testing.TB, handler http.Handler, r *http.Request, body string) *h
 	return w
 }
 
-// securityOf is what the document says of who may ask, in order.
+// securityOf returns the security schemes of a call in the document, in order.
 func securityOf(operation *openapi3.Operation) []string {
 	ways := []string{}
 	for _, way := range *operation.Security {
@@ -98,7 +98,7 @@ func securityOf(operation *openapi3.Operation) []string {
 	return ways
 }
 
-// waysOf is who may ask for a route, as the document has to say it.
+// waysOf returns the security schemes that the document must have for a route.
 func waysOf(r route) []string {
 	if r.who == anybody {
 		return []string{}
@@ -116,7 +116,7 @@ func waysOf(r route) []string {
 	return ways
 }
 
-// The document has every call and no other, each with its permission, parameters and ways to say who asks.
+// The document has exactly the calls of the table, each with its permission, parameters and security schemes.
 func TestOpenAPI_IsTheTableOfCalls(t *testing.T) {
 	served, segment := map[string]bool{"POST " + people.TokenPath: true}, regexp.MustCompile(`:(\w+)`)
 	for _, r := range routes {
@@ -166,7 +166,7 @@ func closed(s *openapi3.SchemaRef) map[string]*openapi3.Schema {
 	return members
 }
 
-// What is said of columns elsewhere holds in the document: their names, ranges, choices, and which can be NULL.
+// The document has the columns' names, ranges, choices and NULLs as otp.Columns has them.
 func TestOpenAPI_AnAccountIsItsColumns(t *testing.T) {
 	schemas := openapi(t).Components.Schemas
 	answered, asked := closed(schemas["Account"]), closed(schemas["AccountChange"])
@@ -207,7 +207,7 @@ func TestOpenAPI_AnAccountIsItsColumns(t *testing.T) {
 	}
 }
 
-// A judge that lets everything pass proves nothing.
+// judge finds exchanges that are not in the document.
 func TestJudge_NoticesWhatTheDocumentDoesNotHave(t *testing.T) {
 	const key = `{"id":"key_06bq3c7k5sqn2e8v4g1t9hp0mc","account":"4711","kind":"secret","environment":"live",` +
 		`"prefix":"","last_four":"","status":"active","name":"x","permissions":null,"allowed_ips":null,"denied_ips":null,` +

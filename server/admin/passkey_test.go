@@ -9,7 +9,7 @@ import (
 	"otpbridge/server/people/passkeytest"
 )
 
-// answers is what a call takes: the answer of a passkey to what another call asked.
+// answers returns the body with a passkey's answer to another call's challenge.
 func answers(t *testing.T, asked reply, answer func(options []byte) []byte) string {
 	t.Helper()
 	options, err := json.Marshal(asked.members["options"])
@@ -17,7 +17,7 @@ func answers(t *testing.T, asked reply, answer func(options []byte) []byte) stri
 	return `{"id":"` + asked.member("id") + `","credential":` + string(answer(options)) + `}`
 }
 
-// A passkey is added, logs in, proves again who somebody is, and is removed.
+// A passkey is added, logs in, reauthenticates, and is removed.
 func TestPasskeys_ThroughTheCalls(t *testing.T) {
 	d := fresh(t)
 	mine := bearer(d.owner(t))

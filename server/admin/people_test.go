@@ -119,7 +119,8 @@ func (r reply) member(name string) string {
 	return text
 }
 
-// raw sends a request from a browser or program on https://otp.shop.example, and holds the answer to the document.
+// raw sends a request from a browser or program on https://otp.shop.example, and checks the answer against the
+// document.
 func (d *desk) raw(method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, base+path, strings.NewReader(body))
 	if body != "" {

@@ -10,8 +10,8 @@ import (
 	"otpbridge/server/people"
 )
 
-// mayCall is who may make each call: owner, admin, developer, support, auditor. A call about one's own login is for
-// every person; one that proves who asks by its body is for everybody.
+// mayCall has the roles that may make each call: owner, admin, developer, support, auditor. Every person may make
+// calls about their own login; everybody may make calls whose body has the credential.
 var mayCall = map[string]string{
 	"POST /api/auth/register": "everybody", "POST /api/auth/login": "everybody", "POST /api/auth/refresh": "everybody",
 	"POST /api/auth/recover": "everybody", "GET /api/auth/explain": "everybody",
@@ -57,7 +57,7 @@ var mayCall = map[string]string{
 	"GET /api/webhooks/:webhook/replay": "OADU", "POST /api/webhooks/:webhook/replay": "OAD",
 }
 
-// Every call is made by every role: for all accounts, for another account than the one it is about, and by nobody.
+// Every role makes every call: with all accounts, with another account than the call's, and without a credential.
 func TestRoles_EveryCallIsForWhomTheTableSays(t *testing.T) {
 	d := fresh(t)
 	d.accounts(t, "4711", "4712")
@@ -96,7 +96,7 @@ func TestRoles_EveryCallIsForWhomTheTableSays(t *testing.T) {
 			require.Empty(t, r.needs, call)
 			continue
 		}
-		// Who may not is asked first: what is removed then was removed by nobody of them.
+		// First come the roles that may not: then nothing that they try to remove is missing.
 		for i, role := range people.Roles() {
 			may := strings.Contains(allowed, "OADSU"[i:i+1])
 			if other := elsewhere[role]; other != nil && strings.Contains(r.path, "/:") {

@@ -12,7 +12,7 @@ import (
 	"otpbridge/crypto"
 )
 
-// id is the id of whoever has a credential.
+// id returns the id of a credential's owner.
 func (d *desk) id(t testing.TB, credential []string) string {
 	t.Helper()
 	return d.wants(t, 200, "", "GET", "/api/auth/me", "", credential...).member("id")
@@ -71,8 +71,7 @@ func TestStaff_AStoryFromAnInvitationToRemoval(t *testing.T) {
 	d.wants(t, 404, "NOT_FOUND", "GET", path, "", boss...)
 }
 
-// What one admin must not do, and what an admin of one account neither sees nor changes. Nothing of it changes
-// anything.
+// Calls that an admin must not make, and calls of an admin of one account about another, change nothing.
 func TestStaff_ForeignAndForbiddenThingsChangeNothing(t *testing.T) {
 	d := fresh(t)
 	d.accounts(t, "4711", "4712")
@@ -147,7 +146,7 @@ func TestStaff_ForeignAndForbiddenThingsChangeNothing(t *testing.T) {
 	d.wants(t, 200, "", "GET", "/api/people/invitations", "", boss...)
 }
 
-// Of 64 changes of one version one counts, over two servers.
+// Of 64 changes of one version through two servers only one is made.
 func TestStaff_OneOfManyChangesOfAVersionCountsRace(t *testing.T) {
 	folder, ring := t.TempDir(), crypto.NewKeyringText("k1")
 	desks := []*desk{newDesk(t, folder, ring), newDesk(t, folder, ring)}
@@ -172,7 +171,7 @@ func TestStaff_OneOfManyChangesOfAVersionCountsRace(t *testing.T) {
 	}
 }
 
-// Whoever is switched off, narrowed or removed leaves no invitation behind.
+// When a person is switched off, gets fewer rights or is removed, their unused invitations end.
 func TestStaff_WhatSomebodyGaveEndsWithThem(t *testing.T) {
 	for name, change := range map[string]string{"switched off": `{"disabled":true}`, "narrowed": `{"accounts":["4711"]}`,
 		"demoted": `{"role":"auditor"}`, "removed": ""} {

@@ -53,7 +53,7 @@ func open(t testing.TB, url string) *Log {
 	return log
 }
 
-// change records one.
+// change records a change.
 func change(t testing.TB, l *Log, at otp.Millis, details string) {
 	t.Helper()
 	require.NoError(t, l.store.Change(ctx, func(tx *sql.Tx) error {
@@ -97,7 +97,7 @@ func file(checkpoints ...Checkpoint) []byte {
 	return []byte(text.String())
 }
 
-// bySQL changes the database as its owner can, behind the store's back.
+// bySQL changes the database directly, as its owner can.
 func bySQL(t testing.TB, url string, statements ...string) {
 	t.Helper()
 	db := sqltest.Connect(t, url)
@@ -107,7 +107,7 @@ func bySQL(t testing.TB, url string, statements ...string) {
 	}
 }
 
-// forget is what somebody runs who wants the tree computed anew over what they have changed.
+// forget has the statements after which the tree is computed again, from entries that somebody has changed.
 var forget = []string{
 	`DELETE FROM audit_tiles`, `DELETE FROM audit_terms`,
 	`UPDATE audit_tree SET size = 0, root = X'E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855'`,
@@ -160,8 +160,9 @@ func TestVerify_NamesTheFirstEntryThatWasTamperedWith(t *testing.T) {
 	}
 }
 
-// Whoever has the database and the keyring can make a log that fits itself. Checkpoints of before tell, the exact
-// entry if there is one for each entry, else the first after the last that fits.
+// Somebody with the database and the keyring can write a log that verifies. Earlier checkpoints show that. The fault
+// names the exact entry if there is a checkpoint for each entry, else the first one after the last checkpoint that
+// matches.
 func TestVerify_AnEarlierCheckpointFindsATreeThatWasComputedAnew(t *testing.T) {
 	for name, tt := range map[string]struct {
 		statements []string
@@ -243,7 +244,7 @@ func TestVerify_RefusesCheckpointsOfOthers(t *testing.T) {
 	}
 }
 
-// What a change records and the change are one transaction.
+// A change and its entry are one transaction.
 func TestChange_DoesNotHappenWithoutItsEntry(t *testing.T) {
 	url := migrated.SQLite(t)
 	l := open(t, url)
@@ -293,7 +294,7 @@ func TestSeal_TwoServersShareOneLogRace(t *testing.T) {
 	})
 }
 
-// An entry that commits late is sealed late: its id is older than that of the newest place.
+// An entry that commits late is sealed late, although its id is older than that of the newest place.
 func TestSeal_FindsWhatCommitsLate(t *testing.T) {
 	l := open(t, migrated.SQLite(t))
 	late := sql.NewID()
@@ -379,7 +380,7 @@ func TestGrow_MakesTheTreeOfRFC6962(t *testing.T) {
 	}
 }
 
-// The content of an entry is part of the format of the database: another form breaks the proof of all entries.
+// The content of an entry is part of the database's format: another form would break the proofs of all entries.
 func TestEntry_KeepsItsForm(t *testing.T) {
 	id := otp.ID{1, 2, 3}
 	content := ofChange(otp.Change{ID: id, At: now, Kind: otp.PersonChanged, Person: id, Account: "919551492394",
@@ -398,8 +399,7 @@ func TestEntry_KeepsItsForm(t *testing.T) {
 		fmt.Sprintf("%x", [32]byte(s.hash())), "SHA-256 of 0, 1, the time in 8 bytes, and the SHA-256 of the content")
 }
 
-// Checkpoints are brought to those who are told, not more often than once a minute, and a log that cannot be sealed says
-// for how long.
+// Webhooks get checkpoints at most once a minute, and Behind returns how long the log could not be sealed.
 func TestStart_TellsOfCheckpointsAndSaysHowFarItIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t, migrated.SQLite(t))
@@ -423,8 +423,8 @@ func TestStart_TellsOfCheckpointsAndSaysHowFarItIsBehind(t *testing.T) {
 	})
 }
 
-// A busy server's calls come while others are sealed. They wait for the next time: each sealing is a commit, which
-// the codes would wait for.
+// Calls that come while others are sealed wait for the next sealing, because each sealing is a commit that codes would
+// wait for.
 func TestStart_SealsTwiceASecondHoweverManyCallsCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t, migrated.SQLite(t))

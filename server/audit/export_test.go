@@ -104,7 +104,7 @@ func TestCompare_RefusesWhatIsNoExportOrOfAnotherLog(t *testing.T) {
 	}
 }
 
-// What a spreadsheet takes for a formula has an apostrophe in front.
+// A cell that a spreadsheet takes for a formula gets an apostrophe in front.
 func TestExportCSV_HoldsNoFormula(t *testing.T) {
 	l := open(t, migrated.SQLite(t))
 	formulas := []string{
@@ -133,7 +133,7 @@ func TestExportCSV_HoldsNoFormula(t *testing.T) {
 	}
 }
 
-// A proof is checked with nothing but tlog and note.
+// tlog and note alone verify a proof.
 func TestProve_IsCheckedWithoutTheServer(t *testing.T) {
 	l := open(t, migrated.SQLite(t))
 	fill(t, l, 10)
@@ -158,7 +158,7 @@ func TestProve_IsCheckedWithoutTheServer(t *testing.T) {
 	}
 }
 
-// Calls say what was asked and how it ended, and nothing of what was in it.
+// A call's entry has the call and its result, but no values of the request.
 func TestRecord_WritesWhatACallWas(t *testing.T) {
 	l := open(t, migrated.SQLite(t))
 	id := otp.ID{1}

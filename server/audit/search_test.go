@@ -22,7 +22,7 @@ var (
 	bank   = otp.ID{2}
 )
 
-// story makes a log in which each filter finds something of changes and something of calls.
+// story makes a log in which each filter finds changes and calls.
 func story(t testing.TB, l *Log) {
 	t.Helper()
 	for i := range 30 {
@@ -113,8 +113,8 @@ func TestRead_FindsByEachFilterWhatAWalkThroughEverythingFinds(t *testing.T) {
 	})
 }
 
-// A part of an answer does not move when entries come meanwhile.
-// A part of the answer opens no page beyond what it shows, and no more calls of one.
+// A page of an answer does not move when entries are added.
+// A page of the answer opens only the log's pages that it shows, and no more calls of them.
 func TestRead_OpensNoMoreThanItShows(t *testing.T) {
 	url := migrated.SQLite(t)
 	l := open(t, url)
@@ -157,7 +157,7 @@ func TestRead_CursorsStayGoodWhileTheLogGrows(t *testing.T) {
 	require.Equal(t, int64(19), second.Entries[0].Place)
 }
 
-// No reading without its entry.
+// A search whose entry cannot be recorded returns nothing.
 func TestRead_ShowsNothingThatCannotBeRecorded(t *testing.T) {
 	url := migrated.SQLite(t)
 	l := open(t, url)
@@ -168,7 +168,7 @@ func TestRead_ShowsNothingThatCannotBeRecorded(t *testing.T) {
 	require.Empty(t, found.Entries)
 }
 
-// What sql.FindChanges, FindPages and FirstSealed ask, one filter at a time: none reads a whole table.
+// The queries of sql.FindChanges, FindPages and FirstSealed, one filter at a time, do not read a whole table.
 func TestRead_SearchesByIndex(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		l := open(t, url)

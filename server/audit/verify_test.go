@@ -14,7 +14,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// heap is a context that measures the memory that is in use whenever a query asks whether it is to end.
+// heap is a context that measures the memory in use whenever a query checks whether it has ended.
 type heap struct {
 	context.Context
 	asked int
@@ -29,7 +29,7 @@ func (h *heap) Done() <-chan struct{} {
 	return h.Context.Done()
 }
 
-// inUse is the size of what is not garbage, in bytes.
+// inUse returns the size of the live heap, in bytes.
 func inUse() uint64 {
 	runtime.GC()
 	var now runtime.MemStats
@@ -37,7 +37,7 @@ func inUse() uint64 {
 	return now.HeapAlloc
 }
 
-// A log that is read whole needs the memory of a few pages, however long it is. With FULL=1 it has a million entries.
+// Reading a whole log needs the memory of a few pages, however long the log is. With FULL=1 it has a million entries.
 func TestVerify_StreamsInFlatMemory(t *testing.T) {
 	const pageEntries, entrySize, most = 1000, 1 << 10, 8 << 20
 	entries := 20_000

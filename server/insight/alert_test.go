@@ -23,7 +23,7 @@ var (
 	abroad  = netip.MustParseAddr("2606:4700::1") // US
 )
 
-// raised lists the alerts with what rule they are of.
+// raised returns the alerts by rule.
 func raised(t testing.TB, i *Insight) map[string][]sql.Alert {
 	t.Helper()
 	all, err := i.Alerts(ctx, nil, otp.ID{}, sql.MaxAlerts)
@@ -81,7 +81,7 @@ func sending(i *Insight, times, verified int, at otp.Millis) {
 	}
 }
 
-// causes are what makes each rule raise an alert, at now.
+// causes has for each rule a function that causes an alert at now.
 var causes = map[string]func(testing.TB, *Insight){
 	"key_usage": func(_ testing.TB, i *Insight) {
 		calling(i, 100, "ok", shopKey, home, now-7*otp.Day)
@@ -182,7 +182,7 @@ func TestAlerts_EachIsRaisedOnceForItsCause(t *testing.T) {
 	}
 }
 
-// Whoever is to know gets one mail of an alert, by the server that raised it.
+// The server that raises an alert sends one mail about it.
 func TestAlerts_AreMailedOnce(t *testing.T) {
 	t.Parallel()
 	url := migrated.SQLite(t)
@@ -200,8 +200,8 @@ func TestAlerts_AreMailedOnce(t *testing.T) {
 	require.Contains(t, mails[0], "What to do: look at the server's log")
 }
 
-// The alert and the metric of what is not sealed are one number, that of the log. The time of a change is that of
-// whoever made it, and says nothing of the log.
+// The alert and the metric of unsealed entries have the log's own number. The time of a change comes from its writer's
+// clock, and says nothing about the log.
 func TestAlerts_UnsealedIsWhatTheLogSays(t *testing.T) {
 	for _, behind := range []time.Duration{0, time.Second, 59 * time.Second, 59*time.Second + 999*time.Millisecond,
 		time.Minute, time.Minute + time.Millisecond, 2 * time.Minute, time.Hour, 24 * time.Hour, 100 * 24 * time.Hour} {

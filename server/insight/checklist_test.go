@@ -13,7 +13,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// reasonOf is why an item of the checklist needs attention, empty if it does not.
+// reasonOf returns why an item of the checklist needs attention, empty if it does not.
 func reasonOf(t testing.TB, i *Insight, name string, accounts []string) string {
 	t.Helper()
 	all, err := i.Checklist(ctx, accounts, now)

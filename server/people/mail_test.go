@@ -11,7 +11,7 @@ import (
 	"otpbridge/server/people"
 )
 
-// Who is invited gets the link; whose second factor is guessed at is told once, whichever code was guessed.
+// An invited person gets the link. A person whose second factor is guessed is told once, for either kind of code.
 func TestMail_InvitationsAndLocks(t *testing.T) {
 	p := open(t, "sqlite:"+filepath.Join(t.TempDir(), "otp.db"))
 	var mails []people.Mail

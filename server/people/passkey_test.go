@@ -19,11 +19,11 @@ import (
 const (
 	site     = "https://otp.shop.example"
 	siteName = "otp.shop.example"
-	// foreign is a challenge that nobody was given.
+	// foreign is a challenge that the server did not make.
 	foreign = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 )
 
-// offer asks for a question to add a passkey.
+// offer returns a question for a new passkey.
 func offer(t testing.TB, p *people.People, who people.Principal) people.Question {
 	t.Helper()
 	question, err := p.Passkeys.Offer(ctx, who, "laptop")
@@ -31,7 +31,7 @@ func offer(t testing.TB, p *people.People, who people.Principal) people.Question
 	return question
 }
 
-// passkey is a person's, added.
+// passkey adds a passkey for a person.
 func passkey(t testing.TB, p *people.People, who people.Principal) (*passkeytest.Passkey, []string) {
 	t.Helper()
 	key := passkeytest.New(site, siteName)
@@ -41,10 +41,10 @@ func passkey(t testing.TB, p *people.People, who people.Principal) (*passkeytest
 	return key, codes
 }
 
-// nothing is no answer.
+// nothing returns an empty answer.
 func nothing(c people.Question) people.Answer { return people.Answer{Question: c.ID} }
 
-// ask asks for a question to log in.
+// ask returns a question for a login.
 func ask(t testing.TB, p *people.People) people.Question {
 	t.Helper()
 	question, err := p.Passkeys.Ask(ctx, office)
@@ -52,7 +52,7 @@ func ask(t testing.TB, p *people.People) people.Question {
 	return question
 }
 
-// created is a new passkey's answer.
+// created returns a new passkey's answer.
 func created(key *passkeytest.Passkey, c people.Question) people.Answer {
 	return people.Answer{Question: c.ID, Credential: key.Create(c.Options)}
 }
@@ -61,7 +61,7 @@ func signed(key *passkeytest.Passkey, c people.Question) people.Answer {
 	return people.Answer{Question: c.ID, Credential: key.Sign(c.Options)}
 }
 
-// A passkey is both factors: it logs in without a password, and what needs a second factor may be done.
+// A passkey is both factors: it logs in without a password, and allows what needs a second factor.
 func TestPasskeys_LogInAndProve(t *testing.T) {
 	onFresh(t, func(t *testing.T, p *people.People) {
 		who := owner(t, p)
@@ -115,7 +115,7 @@ func TestPasskeys_LogInAndProve(t *testing.T) {
 	})
 }
 
-// Whatever is wrong with an answer, nobody is logged in, the question is gone, and the right passkey works still.
+// A wrong answer logs nobody in and ends its question; the right passkey still works.
 func TestPasskeys_NoWrongAnswerLogsIn(t *testing.T) {
 	p := open(t, migrated.SQLite(t))
 	who := owner(t, p)
@@ -222,7 +222,7 @@ func TestPasskeys_NoWrongAnswerLogsIn(t *testing.T) {
 	require.Equal(t, otp.PersonLocked, otp.KindOf(err), "switched off")
 }
 
-// What is added was made for this person, just now, by an authenticator that verified them.
+// A passkey is added only if an authenticator that verified this person has just made it for them.
 func TestPasskeys_NoWrongAnswerAddsOne(t *testing.T) {
 	p := open(t, migrated.SQLite(t))
 	who := owner(t, p)
@@ -304,7 +304,7 @@ func TestPasskeys_TimeRunsOut(t *testing.T) {
 	})
 }
 
-// Passkeys belong to a name. What has none is told so.
+// Passkeys belong to a host name. A server without one refuses them.
 func TestPasskeys_BelongToTheNameOfTheServer(t *testing.T) {
 	p := open(t, migrated.SQLite(t))
 	for issuer, want := range map[string][2]string{ // in production, in a sandbox
@@ -343,7 +343,7 @@ func TestPasskeys_AnAnswerIsGoodOnceRace(t *testing.T) {
 			require.Equal(t, map[string]int{"": 1, "wrong_password": 63}, got.Answers)
 		}
 
-		// Of two answers to two questions with one counter, which a passkey and its copy give, one is taken.
+		// A passkey and its copy give answers with the same counter; only one of the two is accepted.
 		key.Counter++
 		answers := [2]people.Answer{signed(key, ask(t, servers.People)), signed(key, ask(t, servers.People))}
 		counts := atOnce(2, func(i int) error {

@@ -42,7 +42,7 @@ func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("mariadb", func(t *testing.T) { test(t, migrated.MariaDB(t)) })
 }
 
-// open is a server's people, with passwords that cost next to nothing.
+// open returns a server's People, with cheap password hashes.
 func open(t testing.TB, url string) *people.People {
 	t.Helper()
 	store, err := sql.Open(ctx, url, sql.Options{})
@@ -104,7 +104,7 @@ func authenticate(t testing.TB, p *people.People, tokens people.Tokens) people.P
 	return who
 }
 
-// member is somebody whom an owner invited.
+// member returns a person whom an owner invited.
 func member(t testing.TB, p *people.People, by people.Principal, email string, grant people.Grant) people.Principal {
 	t.Helper()
 	issued, err := p.Staff.Invite(ctx, by, email, grant)
@@ -116,7 +116,7 @@ func login(p *people.People, email, password, code string) (people.Tokens, error
 	return p.Login(ctx, people.Login{Email: email, Password: password, Code: code}, office)
 }
 
-// app is a person's authenticator, enrolled.
+// app enrols an authenticator app for a person.
 func app(t testing.TB, p *people.People, who people.Principal) (secret string, backup []string) {
 	t.Helper()
 	enrolment, err := p.Factors.EnrolApp(ctx, who, "")
@@ -126,7 +126,7 @@ func app(t testing.TB, p *people.People, who people.Principal) (secret string, b
 	return enrolment.Secret, backup
 }
 
-// shows is what an app with a secret shows so much later.
+// shows returns the code that an app with a secret shows at a later time.
 func shows(t testing.TB, secret string, later time.Duration) string {
 	t.Helper()
 	code, err := totp.GenerateCode(secret, time.Now().Add(later))
@@ -192,7 +192,7 @@ func scan(t testing.TB, uri string) string {
 	return read.GetText()
 }
 
-// A phone that has nothing but the picture logs in.
+// A phone that has only scanned the picture can log in.
 func TestFactors_ThePictureIsTheSeed(t *testing.T) {
 	p := open(t, migrated.SQLite(t))
 	who := owner(t, p)

@@ -17,7 +17,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// rounds is few, because each has 64 at once in two processes; with FULL=1 it is 100.
+// rounds is small, because each round has 64 concurrent calls in two processes; with FULL=1 it is 100.
 var rounds = scaled(3, 100)
 
 // scaled is a number of guesses: few, or with FULL=1 all that are promised.
@@ -100,7 +100,7 @@ func TestFactors_ACodeIsGoodOnceRace(t *testing.T) {
 	})
 }
 
-// What is taken away in one process counts in the other with its next request: there is nothing that it could remember.
+// A right that is taken away in one process ends in the other with the next request, because nothing is cached.
 func TestRevocation_CountsInTheOtherProcessAtOnceRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		servers := newPair(t, url)
@@ -131,7 +131,7 @@ func TestRevocation_CountsInTheOtherProcessAtOnceRace(t *testing.T) {
 	})
 }
 
-// guessesOf are what guesses at a person's second factor are counted under.
+// guessesOf returns the ids under which guesses at a person's second factor are counted.
 func guessesOf(p *people.People, person otp.ID) []otp.ID {
 	return []otp.ID{p.Vault.Index.Sum("guesses at a factor", string(person[:]))}
 }

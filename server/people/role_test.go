@@ -11,7 +11,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// The whole table, as literals: o owner, a admin, d developer, s support, u auditor.
+// may is the whole table as literals: o owner, a admin, d developer, s support, u auditor.
 var may = map[string]string{
 	"send:otp": "oad", "verify:otp": "oad", "resend:otp": "oad", "cancel:otp": "oad", "read:otp": "oadsu", "debug": "oad",
 	"read:accounts": "oadsu", "write:accounts": "oa", "read:keys": "oadu", "write:keys": "oad",
@@ -126,8 +126,8 @@ func TestRegister_RefusesWeakPasswordsAndWrongAddresses(t *testing.T) {
 	}
 }
 
-// Nothing is given for an account that does not exist: in an invitation, to a person, to a service account, or by the
-// command line. Who sees single accounts learns of no other whether it exists.
+// No grant names an account that does not exist: not in an invitation, for a person, for a service account, or from
+// the command line. A caller who sees only some accounts cannot find out whether another exists.
 func TestGrants_NameAccountsThatExist(t *testing.T) {
 	t.Parallel()
 	p := open(t, migrated.SQLite(t))

@@ -28,7 +28,7 @@ func servicesOf(p *people.People) *people.Services {
 	return people.NewServices(p.Store, p.Vault.Keyring, p.Issuer)
 }
 
-// privateKey reads what Create answered.
+// privateKey parses the private key that Create returned.
 func privateKey(t testing.TB, secret crypto.Secret) any {
 	t.Helper()
 	block, _ := pem.Decode(secret.Bytes())
@@ -47,7 +47,7 @@ func publicPEM(t testing.TB, key any) string {
 
 var jtis int
 
-// assertion is a statement of a service account, with claims changed; nil takes one away.
+// assertion returns a service account's assertion with changed claims; nil removes a claim.
 func assertion(t testing.TB, key any, id string, change jwt.MapClaims) string {
 	t.Helper()
 	jtis++

@@ -19,7 +19,7 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// workerVariable makes a process of this test binary a second server: it holds the keyring and the database's URL.
+// workerVariable makes a process of this test binary a second server. It contains the keyring and the database's URL.
 const workerVariable = "OTPBRIDGE_TEST_WORKER"
 
 func TestMain(m *testing.M) {
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	sqltest.Main(m)
 }
 
-// order is what many do at once on one server. Each comes from a network of its own.
+// order is a call that many make at once on one server, each from another network.
 type order struct {
 	Do                    string // the name of one of deeds
 	Email, Password, Code string
@@ -46,13 +46,13 @@ type order struct {
 	First, Count          int // the numbers of those who do it
 }
 
-// outcome is what became of an order.
+// outcome is the result of an order.
 type outcome struct {
 	Answers map[string]int // by kind of refusal; empty for none
 	Texts   []string       // what those got who were not refused
 }
 
-// deeds are what an order asks for, as one of those who do it at once.
+// deeds are the calls of orders, each as one of many callers.
 var deeds = map[string]func(p *people.People, o order, from people.Client, i int) (string, error){
 	"refresh": func(p *people.People, o order, from people.Client, _ int) (string, error) {
 		tokens, err := p.Refresh(ctx, o.Token, from)
@@ -90,7 +90,7 @@ var deeds = map[string]func(p *people.People, o order, from people.Client, i int
 	},
 }
 
-// carryOut does what an order says.
+// carryOut carries out an order.
 func carryOut(p *people.People, o order) outcome {
 	texts := make([]string, o.Count)
 	answers := atOnce(o.Count, func(i int) (err error) {
@@ -108,7 +108,7 @@ func carryOut(p *people.People, o order) outcome {
 	return result
 }
 
-// work is the second process: one line of JSON in is an order, one line out is what became of it.
+// work is the second process: each line of JSON that it reads is an order, and each line that it writes is an outcome.
 func work(set string) error {
 	var settings [2]string
 	if err := json.Unmarshal([]byte(set), &settings); err != nil {
@@ -174,7 +174,7 @@ func newPair(t testing.TB, url string) *pair {
 	return p
 }
 
-// other has the other process carry out an order. For nil it only waits for it to be ready.
+// other lets the other process carry out an order. For nil it only waits until that process is ready.
 func (p *pair) other(o *order) (result outcome) {
 	p.t.Helper()
 	if o != nil {
@@ -184,7 +184,7 @@ func (p *pair) other(o *order) (result outcome) {
 	return result
 }
 
-// race has 64 do the same at once, half of them on each side.
+// race makes 64 concurrent calls, half of them in each process.
 func (p *pair) race(o order) outcome {
 	p.t.Helper()
 	o.Count = 32

@@ -17,7 +17,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// reader takes an export, and measures the memory that is in use with every part.
+// reader reads an export, and measures the memory in use with every part.
 type reader struct {
 	parts, bytes int
 	most         uint64
@@ -35,7 +35,7 @@ func (r *reader) Write(part []byte) (int, error) {
 	return len(part), nil
 }
 
-// inUse is the size of what is not garbage, in bytes.
+// inUse returns the size of the live heap, in bytes.
 func inUse() uint64 {
 	runtime.GC()
 	var now runtime.MemStats
@@ -80,7 +80,8 @@ func TestExport_StreamsInFlatMemory(t *testing.T) {
 	require.Equal(t, 3, stopped.parts, "nothing is read for who does not take it")
 }
 
-// Some who erase one person at once, while the log is verified: all is gone once, and each has a certificate.
+// Several callers erase one person at once while the log is verified: the data is destroyed once, and each gets a
+// certificate.
 func TestErase_OfOnePersonAtOnceRace(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		c := h.application(t)
@@ -122,8 +123,8 @@ func TestErase_OfOnePersonAtOnceRace(t *testing.T) {
 	})
 }
 
-// An erasure that was interrupted is finished by whichever server looks, once it is old enough to be nobody's, and its
-// certificate gets into the file.
+// Any server finishes an interrupted erasure when it is old enough that no server works on it, and its certificate is
+// appended to the file.
 func TestResume_FinishesAndPushes(t *testing.T) {
 	t.Parallel()
 	h := open(t, migrated.SQLite(t))
@@ -172,7 +173,7 @@ func TestResume_FinishesAndPushes(t *testing.T) {
 	require.Zero(t, behind)
 }
 
-// A person of another account is not found, and nothing is written for having been asked, in the ledger least of all.
+// A person of another account is not found, and the call writes nothing, also not into the ledger.
 func TestErase_AForeignAccountChangesNothing(t *testing.T) {
 	t.Parallel()
 	h := open(t, migrated.SQLite(t))
@@ -192,7 +193,7 @@ func TestErase_AForeignAccountChangesNothing(t *testing.T) {
 	require.Equal(t, all, h.dump(t))
 }
 
-// Sends from before the hashes were stored are found by what they say.
+// Sends from before the hashes were stored are found by their content.
 func TestErase_FindsWhatHasNoHashes(t *testing.T) {
 	t.Parallel()
 	h := open(t, migrated.SQLite(t))

@@ -87,7 +87,7 @@ func (h *house) close() {
 	}
 }
 
-// application is a new account's caller at the JSON API.
+// application returns a new account's caller of the JSON API.
 func (h *house) application(t testing.TB) *engine.Caller {
 	t.Helper()
 	account := otp.DefaultAccount("")
@@ -121,7 +121,7 @@ func (h *house) send(t testing.TB, c *engine.Caller, to, email, method, user str
 	return made
 }
 
-// fill makes history of a person of an application: sends in every way, with a repeated request, a resend and guesses.
+// fill makes a history for an application's user: sends of every kind, a repeated request, a resend and guesses.
 func (h *house) fill(t testing.TB, c *engine.Caller, number, mailbox, user string) {
 	t.Helper()
 	h.send(t, c, number, "", "sms", user)
@@ -146,7 +146,7 @@ func (h *house) fill(t testing.TB, c *engine.Caller, number, mailbox, user strin
 	require.Equal(t, otp.WrongCode, otp.KindOf(h.engine.Verify(ctx, c, target, "")))
 }
 
-// listen makes an account's endpoint, so that each event has something to tell.
+// listen makes an endpoint for an account, so that each event makes a notice.
 func (h *house) listen(t testing.TB, c *engine.Caller) {
 	t.Helper()
 	require.NoError(t, h.Store.Change(ctx, func(tx *store.Tx) error {
@@ -178,7 +178,7 @@ func tables(t testing.TB, db *sqlx.DB) (names []string) {
 	return names
 }
 
-// dump is every row of a database but those of some tables, sorted.
+// dump returns every row of the database, sorted, without those of some tables.
 func (h *house) dump(t testing.TB, without ...string) (lines []string) {
 	t.Helper()
 	db := sqltest.Connect(t, h.url)
@@ -209,7 +209,7 @@ func (h *house) dump(t testing.TB, without ...string) (lines []string) {
 	return lines
 }
 
-// tell gives webhooks what they are to be told.
+// tell distributes notices to webhooks.
 func (h *house) tell(t testing.TB) {
 	t.Helper()
 	for more := true; more; {
@@ -219,8 +219,8 @@ func (h *house) tell(t testing.TB) {
 	}
 }
 
-// kept are the tables in which an erasure leaves something, or which every commit writes to. In webhook_events are the
-// ids of events, until the code would have expired.
+// kept are the tables in which an erasure leaves rows, or to which every commit writes. webhook_events has the ids of
+// events until the code would have expired.
 var kept = []string{"erasures", "changes", "webhook_events", "server_marks", "counters", "key_days", "goose_db_version"}
 
 func (h *house) export(t testing.TB, a Asked) (document struct {
@@ -242,7 +242,7 @@ const (
 	someMailbox = "jane.sentinel@example.com"
 )
 
-// sealed lists what of the database only the subject's rows hold: what was sealed of them.
+// newBytes returns the values that are only in the rows of after.
 func newBytes(before, after []string) (fresh []string) {
 	for _, line := range after {
 		if !slices.Contains(before, line) {
@@ -295,7 +295,7 @@ func TestErase_NothingIsLeftAndNobodyElseIsTouched(t *testing.T) {
 		for _, sentinel := range []string{"sentinel", someNumber, someNumber[1:], "jane"} {
 			require.NotContains(t, strings.Join(h.dump(t), "\n"), sentinel, "audit log and ledger included")
 		}
-		// A person who comes back is served, and known again.
+		// A person who comes back is served and has data again.
 		again := h.send(t, mine, someNumber, "", "sms", someUser)
 		_, err = h.engine.Status(ctx, mine, again.ID)
 		require.NoError(t, err)
@@ -303,7 +303,7 @@ func TestErase_NothingIsLeftAndNobodyElseIsTouched(t *testing.T) {
 	})
 }
 
-// What was deleted is overwritten, and the log of before is emptied: SQLite would keep both.
+// Deleted data is overwritten and the write-ahead log is emptied; SQLite would keep both.
 func TestErase_TheFilesHoldNothingOfIt(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "otp.db")

@@ -18,8 +18,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// bare is a door with no engine behind it: enough for everything that is refused before one is
-// called.
+// bare returns a door without an engine, for requests that are refused before the engine is called.
 func bare(log *strings.Builder) *door {
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	return &door{
@@ -45,7 +44,7 @@ func serve(t *testing.T, r *http.Request, handlers ...gin.HandlerFunc) (*httptes
 	return answer, body
 }
 
-// A kind of refusal has one status and one code on every JSON door: a client that has learnt one has learnt all.
+// A kind of refusal has the same status and code on every JSON door.
 func TestRefuse_AnswersWhatEveryJSONDoorAnswers(t *testing.T) {
 	for kind, want := range map[otp.Kind]web.Row{
 		otp.BrokenAccount:          {Status: 500, Code: "ACCOUNT_BROKEN"},

@@ -18,7 +18,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// recorded sends r through the recorder to a servlet that answers text, and shows the call.
+// recorded sends r through the recorder to a servlet that answers text, and returns the recorded call.
 func recorded(t *testing.T, r *http.Request, text string) Call {
 	t.Helper()
 	gin.SetMode(gin.TestMode)
@@ -99,7 +99,7 @@ func TestRecorder_ShowsWhatHelpsOfAStatusByRecipient(t *testing.T) {
 		` --data-urlencode 'to='"$TO" --data-urlencode 'ip=192.0.2.1' --data-urlencode 'type=two_factor'`, shown.Curl)
 }
 
-// The curl makes the same request again: it is run, and what arrives is compared.
+// The curl command makes the same request again: the test runs it and compares the requests.
 func TestRecorder_CurlMakesTheCallAgain(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		if os.Getenv("CI") == "true" {

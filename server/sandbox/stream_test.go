@@ -21,7 +21,7 @@ func TestEvents(t *testing.T) {
 		text)
 }
 
-// What has settled need not be remembered, and what has not is read again.
+// The follower forgets settled messages, and reads the others again.
 func TestFollower_SettlesInOrder(t *testing.T) {
 	f := follower{told: map[string]time.Time{}}
 	f.remember([]engine.Message{{ID: "msg_b"}, {ID: "msg_d"}})

@@ -20,7 +20,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// What fails before its first part is refused, and what fails after it does not look whole.
+// A stream that fails before its first part is refused; one that fails later does not look complete.
 func TestStream_ThatFailsDoesNotLookWhole(t *testing.T) {
 	var log strings.Builder
 	router := gin.New()
@@ -77,7 +77,8 @@ func (c connections) Accept() (net.Conn, error) {
 func (c connections) Close() error   { return nil }
 func (c connections) Addr() net.Addr { return &net.TCPAddr{} }
 
-// An answer may take longer than the server's timeout while the client reads, and ends ten seconds after it stops.
+// An answer may take longer than the server's timeout while the client reads; ten seconds after it stops reading, the
+// answer ends.
 func TestStream_CutsOffAClientThatStopsReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cut := make(chan error, 1)

@@ -59,7 +59,7 @@ func TestCreate_RefusesWhatMakesNoSense(t *testing.T) {
 	require.Equal(t, otp.NotFound, otp.KindOf(err), "an account that nobody has")
 }
 
-// A key can neither have whole recipients sent nor have them sent elsewhere, and sees its own environment alone.
+// A key can neither switch on whole recipients nor send them to another URL, and sees only its own environment.
 func TestEndpoint_AKeyCannotReachFurtherThanItsRights(t *testing.T) {
 	h := plain(t)
 	any := func(int64) error { return nil }

@@ -28,7 +28,7 @@ const (
 	keyringVariable = "WEBHOOK_TEST_KEYRING"
 )
 
-// onLoopback is a server's webhooks that deliver to this machine.
+// onLoopback returns a server's webhooks that deliver to this machine.
 func onLoopback(url, keyring string) (*house, error) {
 	store, err := sql.Open(ctx, url, sql.Options{})
 	if err != nil {
@@ -46,7 +46,7 @@ func onLoopback(url, keyring string) (*house, error) {
 		Look: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})}, nil
 }
 
-// child makes events as fast as it can, and tells them, until it is killed.
+// child makes events as fast as it can, and delivers them, until it is killed.
 func child(url string) {
 	h, err := onLoopback(url, os.Getenv(keyringVariable))
 	if err != nil {
@@ -66,9 +66,9 @@ func child(url string) {
 	select {}
 }
 
-// Two servers are killed in the middle of their work, again and again. Afterwards every event in the database was told
-// at least once, always by one id and one text, and nothing that is not in the database. With FULL=1 they are killed
-// ten times while they make 20,000 verifications.
+// Two servers are killed repeatedly while they work. Every event in the database is then delivered at least once,
+// always with the same id and text, and nothing else is. With FULL=1 they are killed ten times during 20,000
+// verifications.
 func TestDelivery_KillLosesNothing(t *testing.T) {
 	rounds, events := 2, 100
 	if os.Getenv("FULL") == "1" {
@@ -82,7 +82,7 @@ func TestDelivery_KillLosesNothing(t *testing.T) {
 	}
 }
 
-// recorded reads the ids of all events behind the store's back.
+// recorded reads the ids of all events directly from the database.
 func recorded(t *testing.T, at string) (ids []otp.ID) {
 	t.Helper()
 	rows, err := sqltest.Connect(t, at).Query("SELECT id FROM events")
@@ -141,7 +141,7 @@ func killed(t *testing.T, url string, rounds, least int) {
 			_ = c.Wait()
 		}
 	}
-	// This server takes the endpoint on, as one does when the lease of the dead has run out.
+	// This server claims the endpoint, as a server does when the dead one's lease has expired.
 	id, _ := otp.ParseID(EndpointPrefix, e.ID)
 	later := otp.At(time.Now()) + otp.Lease
 	claimed, err := h.Store.Webhooks.Claim(h.process, []otp.ID{id}, later, later+otp.Lease)

@@ -30,7 +30,7 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
-// message is a request as a receiver has it.
+// message is a request as a receiver sees it.
 type message struct {
 	Header    string            `json:"-"`
 	Body      []byte            `json:"body"`
@@ -74,12 +74,12 @@ func needsNode(t *testing.T) {
 	require.NoError(t, os.WriteFile(stamp, locked, 0o644))
 }
 
-// inJavaScript is what receivers say of a message: by the function that K-OTP documents, and by the npm package of
+// inJavaScript says whether a message was accepted by the function that K-OTP documents, and by the npm package of
 // Standard Webhooks.
 type inJavaScript struct{ KOTP, Standard bool }
 
-// verifyInJavaScript has the function that K-OTP documents, word for word, and standardwebhooks of npm verify messages.
-// What they throw at is refused.
+// verifyInJavaScript verifies messages with the function that K-OTP documents, word for word, and with
+// standardwebhooks of npm. An exception counts as refused.
 func verifyInJavaScript(t *testing.T, messages ...message) (accepted []inJavaScript) {
 	t.Helper()
 	needsNode(t)
@@ -126,7 +126,7 @@ console.log(JSON.stringify(messages.map(m => {
 	return accepted
 }
 
-// verifyStandard is the Go library of Standard Webhooks.
+// verifyStandard verifies a message with the Go library of Standard Webhooks.
 func verifyStandard(m message) bool {
 	verifier, err := standardwebhooks.NewWebhook(m.Secret)
 	return err == nil && verifier.Verify(m.Body, m.all) == nil
@@ -134,7 +134,7 @@ func verifyStandard(m message) bool {
 
 func plain(t *testing.T) *house { return open(t, migrated.SQLite(t), 0) }
 
-// sign makes the message that an endpoint would get on a try, as a receiver with a secret has it.
+// sign returns the message that an endpoint would get on a try, as a receiver with a secret sees it.
 func (h *house) sign(t *testing.T, id string, try int, now time.Time, secret string) message {
 	t.Helper()
 	whk, _ := otp.ParseID(EndpointPrefix, id)
@@ -184,7 +184,7 @@ func TestSigned_TheReferencesVerifiersAcceptItAndNothingElse(t *testing.T) {
 			harm(&bad)
 			hexes, standard = append(hexes, bad), append(standard, bad)
 		}
-		// What only Standard Webhooks has: the id and the time are signed too.
+		// Only Standard Webhooks also signs the id and the time.
 		for _, harm := range []func(http.Header){
 			func(h http.Header) { h.Set("webhook-id", "evt_2") },
 			func(h http.Header) { h.Del("webhook-id") },
@@ -216,7 +216,8 @@ func TestSigned_TheReferencesVerifiersAcceptItAndNothingElse(t *testing.T) {
 	}
 }
 
-// For a day both secrets are good: at once for Standard Webhooks, by turns where a header holds one signature.
+// For a day both secrets are valid: in every request for Standard Webhooks, and in turns in a header with one
+// signature.
 func TestRotate_BothSecretsAreGoodForADay(t *testing.T) {
 	h := plain(t)
 	e, _ := h.listen(t, "hooks.example.com", Wish{})
@@ -252,7 +253,7 @@ func TestRotate_BothSecretsAreGoodForADay(t *testing.T) {
 	require.Equal(t, expected, verifyInJavaScript(t, messages...))
 }
 
-// privateURLs are spellings of addresses that no request may reach, most of them of this machine's.
+// privateURLs returns spellings of addresses that no request may reach, most of them of this machine.
 func privateURLs(port string) (urls []string) {
 	for _, text := range []string{"127.0.0.1", "127.8.9.10", "0.0.0.0", "10.0.0.1", "169.254.169.254", "192.168.0.1",
 		"172.16.0.1", "100.64.0.1"} {
@@ -271,8 +272,8 @@ func privateURLs(port string) (urls []string) {
 		"https://[fe80::1%25lo]:"+port+"/", "https://localhost:"+port+"/", "file:///etc/passwd")
 }
 
-// A URL of this machine is refused when it is set; and where it got into the database all the same, or a name leads
-// there, no connection is made.
+// A URL of this machine is refused when it is set. If it got into the database another way, or a name resolves to it,
+// no connection is made.
 func TestEndpoint_NoSpellingOfAPrivateAddressIsReached(t *testing.T) {
 	h := plain(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -37,11 +37,11 @@ func TestMain(m *testing.M) {
 
 var ctx = context.Background()
 
-// me is somebody who may do everything with the account.
+// me is a caller who may do everything with the account.
 var me = Asker{Account: "4711", Actor: otp.Actor{Kind: "operator"}, Full: true}
 
-// onBoth runs a test in a bubble of fake time over each database. Look is the pause between two looks for what is due:
-// each costs a query, and a day has many seconds.
+// onBoth runs a test in a bubble of fake time on each database. look is the pause between two searches for due
+// notices: each needs a query, and tests run over days.
 func onBoth(t *testing.T, look time.Duration, test func(t *testing.T, h *house)) {
 	bubble := func(t *testing.T, url string) {
 		synctest.Test(t, func(t *testing.T) { test(t, open(t, url, look)) })
@@ -66,7 +66,8 @@ type network struct {
 	receivers map[string]*receiver
 }
 
-// receiver is one endpoint's server. Answer decides, by the number of the request from 1; nil accepts.
+// receiver is one endpoint's server. answer gets the number of a request, from 1, and returns status and headers; nil
+// accepts all.
 type receiver struct {
 	answer func(n int, r *http.Request) (status int, header http.Header)
 	takes  time.Duration
@@ -128,7 +129,7 @@ func (d drip) Read(p []byte) (int, error) {
 	}
 }
 
-// all is what a receiver got so far.
+// all returns what a receiver has got so far.
 func (r *receiver) all() []delivered {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -276,7 +277,8 @@ func TestDelivery_TellsThatACodeExpiredUnused(t *testing.T) {
 	})
 }
 
-// The whole schedule of retries, with one id and one text throughout, and what of the same challenge waits behind.
+// A notice is retried by the whole schedule, with the same id and text, and later notices of the same challenge wait
+// for it.
 func TestDelivery_RetriesByTheScheduleThenIsDead(t *testing.T) {
 	onBoth(t, time.Minute, func(t *testing.T, h *house) {
 		e, r := h.listen(t, "hooks.example.com", Wish{Events: []string{"otp.sent", "otp.verified"}})
@@ -355,7 +357,7 @@ func TestDelivery_AnEndpointThatFailsForThreeDaysIsPausedWithOneNotice(t *testin
 		require.Equal(t, []string{"alert.webhook_paused"}, types(other.all()))
 		require.Equal(t, map[string]any{"webhook": e.ID}, other.all()[0].body.Data)
 
-		// What happened while it was off is replayed once it is on.
+		// Events from the time when it was off are replayed when it is on.
 		n, err := h.Failed(ctx, me, e.ID, time.Now().Add(-100*time.Hour))
 		require.NoError(t, err)
 		require.Greater(t, n, 0)
@@ -374,8 +376,8 @@ func TestDelivery_AnEndpointThatFailsForThreeDaysIsPausedWithOneNotice(t *testin
 	})
 }
 
-// What others do must not be felt: a receiver that refuses, one that takes its time, one that never answers, and one
-// whose answer comes by a byte a second.
+// No receiver delays others: not one that refuses, one that is slow, one that never answers, and one that answers with
+// a byte a second.
 func TestDelivery_NoEndpointDelaysAnother(t *testing.T) {
 	onBoth(t, time.Second, func(t *testing.T, h *house) {
 		_, good := h.listen(t, "good.example.com", Wish{Events: []string{"otp.sent"}})
@@ -427,7 +429,7 @@ func TestDelivery_SeveralServersShareTheEndpoints(t *testing.T) {
 	})
 }
 
-// causes are what every type of notice comes from, but for those that only codes under way can have.
+// causes has a function that causes each type of notice, except for types that only live codes can have.
 func causes(t *testing.T, h *house) map[otp.NoticeType]func() {
 	event := func(kind otp.EventKind) func() {
 		return func() {
@@ -488,7 +490,7 @@ func causes(t *testing.T, h *house) map[otp.NoticeType]func() {
 	}
 }
 
-// Each type has a cause, is told once for it, and to nobody else.
+// Each type is told once for its cause, and only to its account.
 func TestDelivery_EveryTypeIsToldOfItsCause(t *testing.T) {
 	onBoth(t, time.Second, func(t *testing.T, h *house) {
 		causes := causes(t, h)
