@@ -14,7 +14,7 @@ func audit() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				r := p.call(http.MethodPost, "/api/keys", Fields{"account": s.account.Address, "name": "conform"})
-				s.ExpectJSON(r, http.StatusCreated)
+				r.ExpectJSON(http.StatusCreated)
 				id, request := r.text("id"), r.Header.Get("X-Request-Id")
 				found := p.entry("action=key.created&credential="+id, func(Fields) bool { return true })
 				for name, value := range map[string]string{"action": "key.created", "credential": id, "result": "ok",
@@ -42,10 +42,10 @@ func audit() []Case {
 					p.entry(query.Encode(), is)
 					query.Set(name, values[1])
 					r := p.call(http.MethodGet, "/api/audit?"+query.Encode(), nil)
-					s.ExpectJSON(r, http.StatusOK)
+					r.ExpectJSON(http.StatusOK)
 					r.require(len(r.list("data")) == 0, "no entry with "+name+"="+values[1], r.came())
 				}
-				s.ExpectParameter(p.call(http.MethodGet, "/api/audit?who="+p.id, nil), "who")
+				p.call(http.MethodGet, "/api/audit?who="+p.id, nil).ExpectParameter("who")
 			},
 		},
 		{
@@ -57,11 +57,11 @@ func audit() []Case {
 				query := "action=key.created&limit=1&account=" + s.account.Address
 				p.entry(query, func(e Fields) bool { return e["credential"] == second })
 				r := p.call(http.MethodGet, "/api/audit?"+query, nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 1 && r.document["has_more"] == true && r.text("next_cursor") != "",
 					"one entry, has_more true and a next_cursor", r.came())
 				r = p.call(http.MethodGet, "/api/audit?"+query+"&cursor="+url.QueryEscape(r.text("next_cursor")), nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 1 && r.holds("data", "credential", first), "the entry before", r.came())
 			},
 		},
@@ -71,7 +71,7 @@ func audit() []Case {
 				p := s.owner()
 				wrong := p.password + "r"
 				r := p.login(wrong)
-				s.ExpectProblem(r, http.StatusUnauthorized, "AUTH_001")
+				r.ExpectProblem(http.StatusUnauthorized, "AUTH_001")
 				request := r.Header.Get("X-Request-Id")
 				found := p.entry("action=session.refused&limit=100", func(e Fields) bool { return e["request_id"] == request })
 				s.Require(found["result"] == "refused", "result refused", "result "+shownMember(found["result"]))
@@ -98,17 +98,18 @@ func audit() []Case {
 				id, _ := p.keyed(nil)
 				p.entry("credential="+id, func(Fields) bool { return true })
 				r := p.call(http.MethodPost, "/api/audit/verify", nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				checkpoint := r.text("checkpoint")
 				r.require(r.document["fits"] == true && r.number("entries") > 0 && checkpoint != "",
 					"fits true, how many entries, and a checkpoint", r.came())
 				later := p.call(http.MethodPost, "/api/audit/verify", Fields{"checkpoints": checkpoint})
-				s.ExpectJSON(later, http.StatusOK)
+				later.ExpectJSON(http.StatusOK)
 				later.require(later.document["fits"] == true && later.number("checkpoints") == 1 &&
 					later.number("entries") >= r.number("entries"), "fits true with 1 checkpoint, and no fewer entries than before",
 					later.came())
-				s.ExpectInvalid(p.call(http.MethodPost, "/api/audit/verify", Fields{"checkpoints": turned(checkpoint)}),
+				p.call(http.MethodPost, "/api/audit/verify", Fields{"checkpoints": turned(checkpoint)}).ExpectInvalid(
 					"/checkpoints")
+
 			},
 		},
 		{
@@ -118,14 +119,15 @@ func audit() []Case {
 				id, _ := p.keyed(nil)
 				p.entry("credential="+id, func(Fields) bool { return true })
 				dev := p.colleague("developer", s.account.Address)
-				s.ExpectProblem(dev.call(http.MethodGet, "/api/audit", nil), http.StatusForbidden, "PERMISSION_DENIED")
+				dev.call(http.MethodGet, "/api/audit", nil).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
 				auditor := p.colleague("auditor", s.Second().account.Address)
-				s.ExpectProblem(auditor.call(http.MethodGet, "/api/audit?account="+s.account.Address, nil),
+				auditor.call(http.MethodGet, "/api/audit?account="+s.account.Address, nil).ExpectProblem(
 					http.StatusNotFound, "")
+
 				r := auditor.call(http.MethodGet, "/api/audit?credential="+id, nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no entry of another account", r.came())
-				s.ExpectProblem(auditor.call(http.MethodPost, "/api/audit/verify", nil), http.StatusForbidden, "")
+				auditor.call(http.MethodPost, "/api/audit/verify", nil).ExpectProblem(http.StatusForbidden, "")
 			},
 		},
 		{
@@ -136,13 +138,13 @@ func audit() []Case {
 				_, reads := p.keyed(trial("read:audit"))
 				p.entry("credential="+id, func(Fields) bool { return true })
 				ask := func(query, key string) Reply {
-					return s.V1(http.MethodGet, "/v1/audit-logs"+query, "", Key(key))
+					return s.V1.Call(http.MethodGet, "/v1/audit-logs"+query, "", Key(key))
 				}
-				s.ExpectProblem(ask("", sends), http.StatusForbidden, "")
+				ask("", sends).ExpectProblem(http.StatusForbidden, "")
 				r := ask("?action=key.created", reads)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.holds("data", "credential", id), "the entry of the key", r.came())
-				s.ExpectProblem(ask("?account="+s.Second().account.Address, reads), http.StatusNotFound, "")
+				ask("?account="+s.Second().account.Address, reads).ExpectProblem(http.StatusNotFound, "")
 			},
 		},
 	}

@@ -109,14 +109,14 @@ func (s *Story) spend(code string) {
 
 // expectSent requires exactly n messages so far to the story's account.
 func (s *Story) expectSent(n int) {
-	sent := len(s.Messages())
+	sent := len(s.Sandbox.Messages())
 	s.Require(sent == n, plural(n, "message")+" in the inbox", plural(sent, "message"))
 }
 
 // expectRecipients requires one message to each of to so far, newest first.
 func (s *Story) expectRecipients(to ...string) {
 	var sent []string
-	for _, m := range s.Messages() {
+	for _, m := range s.Sandbox.Messages() {
 		sent = append(sent, m.To)
 	}
 	s.Require(fmt.Sprint(sent) == fmt.Sprint(to),

@@ -20,6 +20,7 @@ func (r *runner) story(ctx context.Context, j job) *Story {
 		ip:  fmt.Sprintf("198.%d.%d.%d", 18+n>>16&1, n>>8&255, n&255),
 		log: &journal{}, offset: new(time.Duration), mu: new(sync.Mutex),
 	}
+	s.bind()
 	if !r.throwaway() {
 		s.given = r.Mobiles
 		s.account = &account{
@@ -37,6 +38,7 @@ func (r *runner) story(ctx context.Context, j job) *Story {
 	r.equip(s, j.profile, s.id)
 	s.again = func() (*Story, error) {
 		other := *s
+		other.bind()
 		other.again, other.others, other.offset = nil, nil, new(time.Duration)
 		other.id = "c" + randomHex(8)
 		r.equip(&other, j.profile, other.id)

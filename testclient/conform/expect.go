@@ -52,7 +52,7 @@ func (s *Story) ExpectOneOf(a Answer, texts ...Text) {
 }
 
 // ExpectStatus requires that status and checks nothing else.
-func (s *Story) ExpectStatus(a Answer, status int) {
+func (a Answer) ExpectStatus(status int) {
 	a.require(a.Status == status, "status "+statusText(status), "status "+statusText(a.Status))
 }
 
@@ -75,9 +75,9 @@ func (s *Story) expectFrame(a Answer) {
 	refused := s.target.strict && a.Body == s.Text(Unauthorised)
 	switch {
 	case refused:
-		s.ExpectStatus(a, http.StatusUnauthorized)
+		a.ExpectStatus(http.StatusUnauthorized)
 	case !s.settings.on("strict_http"):
-		s.ExpectStatus(a, http.StatusOK)
+		a.ExpectStatus(http.StatusOK)
 	}
 	said := a.Header.Get("Content-Length")
 	a.require(said == strconv.Itoa(len(a.Body)),

@@ -21,12 +21,12 @@ func insight() []Case {
 				p := s.owner()
 				_, key := p.keyed(trial())
 				_, challenge, code := s.customer(key)
-				s.ExpectReason(s.VerifyV1(rotated(code), byID(challenge), Key(key)), "MISMATCH")
-				s.ExpectValid(s.VerifyV1(code, byID(challenge), Key(key)))
+				s.V1.Verify(rotated(code), byID(challenge), Key(key)).ExpectReason("MISMATCH")
+				s.V1.Verify(code, byID(challenge), Key(key)).ExpectValid()
 				var r Reply
 				s.await(countedWithin, func() bool {
 					r = p.call(http.MethodGet, "/api/statistics?by=channel&environment=test&account="+s.account.Address, nil)
-					s.ExpectJSON(r, http.StatusOK)
+					r.ExpectJSON(http.StatusOK)
 					return slices.ContainsFunc(r.list("data"), func(line Fields) bool {
 						return line["of"] == "sms" && line["sent"] == 1.0 && line["verified"] == 1.0 && line["wrong"] == 1.0
 					})
@@ -47,7 +47,7 @@ func insight() []Case {
 					"by=weather": "by", "from=yesterday": "from", "environment=production": "environment",
 					"from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z": "from", "until=2026-01-01T00:00:00Z": "until",
 				} {
-					s.ExpectParameter(p.call(http.MethodGet, "/api/statistics?"+query, nil), name)
+					p.call(http.MethodGet, "/api/statistics?"+query, nil).ExpectParameter(name)
 				}
 			},
 		},
@@ -56,9 +56,10 @@ func insight() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				auditor := p.colleague("auditor", s.Second().account.Address)
-				s.ExpectProblem(auditor.call(http.MethodGet, "/api/statistics?account="+s.account.Address, nil),
+				auditor.call(http.MethodGet, "/api/statistics?account="+s.account.Address, nil).ExpectProblem(
 					http.StatusNotFound, "")
-				s.ExpectJSON(p.call(http.MethodGet, "/api/statistics?account="+s.account.Address, nil), http.StatusOK)
+
+				p.call(http.MethodGet, "/api/statistics?account="+s.account.Address, nil).ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -68,11 +69,11 @@ func insight() []Case {
 				p := s.owner()
 				s.mustWait()
 				for range 110 {
-					s.V1(http.MethodGet, "/v1/status?to="+url.QueryEscape(s.To()), "")
+					s.V1.Call(http.MethodGet, "/v1/status?to="+url.QueryEscape(s.To()), "")
 				}
 				alert := func() (found Fields) {
 					r := p.call(http.MethodGet, "/api/alerts?limit=100", nil)
-					s.ExpectJSON(r, http.StatusOK)
+					r.ExpectJSON(http.StatusOK)
 					for _, a := range r.list("data") {
 						if a["rule"] == "limit_violations" && a["account"] == s.account.Address {
 							found = a
@@ -103,15 +104,15 @@ func insight() []Case {
 				p := s.owner()
 				dev := p.colleague("developer", s.account.Address)
 				path := "/api/alerts/alr_00000000000000000000000000/acknowledge"
-				s.ExpectProblem(p.call(http.MethodPost, path, nil), http.StatusNotFound, "")
-				s.ExpectProblem(dev.call(http.MethodPost, path, nil), http.StatusForbidden, "PERMISSION_DENIED")
+				p.call(http.MethodPost, path, nil).ExpectProblem(http.StatusNotFound, "")
+				dev.call(http.MethodPost, path, nil).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
 			},
 		},
 		{
 			Requirement: "Each item of the checklist is ok, attention or manual, and all but ok say why and what to do.",
 			Run: func(s *Story) {
 				r := s.owner().call(http.MethodGet, "/api/checklist", nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				items := r.list("data")
 				r.require(len(items) >= 12, "12 items or more", r.came())
 				for _, item := range items {
@@ -130,14 +131,15 @@ func insight() []Case {
 				note := "looked at by " + s.ID()
 				s.expectEmpty(p.call(http.MethodPost, "/api/checklist/csrf/review", Fields{"note": note}))
 				r := p.call(http.MethodGet, "/api/checklist", nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				for _, item := range r.list("data") {
 					r.require(item["name"] != "csrf" || item["note"] == note && item["reviewed_by"] == "Conform" &&
 						item["review_due"] == false, "the note, by whom, and review_due false", shownMember(item))
 				}
 				r.require(r.holds("data", "name", "csrf"), "the item csrf", r.came())
-				s.ExpectProblem(p.call(http.MethodPost, "/api/checklist/weather/review", Fields{"note": note}),
+				p.call(http.MethodPost, "/api/checklist/weather/review", Fields{"note": note}).ExpectProblem(
 					http.StatusNotFound, "")
+
 			},
 		},
 	}

@@ -12,7 +12,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.newcomer()
 				r := p.register("")
-				s.ExpectJSON(r, http.StatusCreated)
+				r.ExpectJSON(http.StatusCreated)
 				user, _ := r.document["user"].(map[string]any)
 				r.require(p.access != "" && p.refresh != "" && r.text("token_type") == "Bearer" &&
 					r.number("expires_in") == 3600 &&
@@ -26,7 +26,7 @@ func management() []Case {
 				p := s.owner()
 				again := *p
 				again.access = ""
-				s.ExpectProblem(again.register(""), http.StatusConflict, "PERSON_EXISTS")
+				again.register("").ExpectProblem(http.StatusConflict, "PERSON_EXISTS")
 			},
 		},
 		{
@@ -35,9 +35,9 @@ func management() []Case {
 				p := s.owner()
 				first := p.refresh
 				r := p.login(p.password)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(p.refresh != "" && p.refresh != first, "another refresh token than before", r.came())
-				s.ExpectJSON(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusOK)
+				p.call(http.MethodGet, "/api/auth/me", nil).ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -45,7 +45,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p, nobody := s.owner(), s.newcomer()
 				wrong, unknown := p.login(p.password+"r"), nobody.login(nobody.password)
-				s.ExpectProblem(wrong, http.StatusUnauthorized, "AUTH_001")
+				wrong.ExpectProblem(http.StatusUnauthorized, "AUTH_001")
 				unknown.require(sameBut(wrong, unknown), "the same answer as to a wrong password", unknown.came())
 			},
 		},
@@ -53,9 +53,9 @@ func management() []Case {
 			Requirement: "Nobody is somebody without a token: none is 401 AUTH_003, and a changed one is 401.",
 			Run: func(s *Story) {
 				p := s.owner()
-				s.ExpectProblem(p.call(http.MethodGet, "/api/auth/me", nil, NoKey), http.StatusUnauthorized, "AUTH_003")
+				p.call(http.MethodGet, "/api/auth/me", nil, NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
 				r := p.call(http.MethodGet, "/api/auth/me", nil, Key(turned(p.access)))
-				s.ExpectProblem(r, http.StatusUnauthorized, "")
+				r.ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{
@@ -64,13 +64,13 @@ func management() []Case {
 				p := s.owner()
 				first := p.refresh
 				r := p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": first}, NoKey)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(p.refresh != "" && p.refresh != first, "another refresh token", r.came())
 				next := p.refresh
 				r = p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": first}, NoKey)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(p.refresh == next, "the same successor as before", r.came())
-				s.ExpectJSON(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusOK)
+				p.call(http.MethodGet, "/api/auth/me", nil).ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -78,9 +78,9 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				s.expectEmpty(p.call(http.MethodPost, "/api/auth/logout", nil))
-				s.ExpectProblem(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusUnauthorized, "")
+				p.call(http.MethodGet, "/api/auth/me", nil).ExpectProblem(http.StatusUnauthorized, "")
 				r := p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": p.refresh}, NoKey)
-				s.ExpectProblem(r, http.StatusUnauthorized, "")
+				r.ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{
@@ -89,9 +89,9 @@ func management() []Case {
 				p := s.owner()
 				id, secret := p.keyed(nil)
 				r := p.call(http.MethodGet, "/api/keys/"+id, nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("key") == "", "the key without its secret", r.came())
-				s.ExpectCreated(s.SendV1(nil, Key(secret)))
+				s.V1.Send(nil, Key(secret)).ExpectCreated()
 			},
 		},
 		{
@@ -100,7 +100,7 @@ func management() []Case {
 				p := s.owner()
 				id, secret := p.keyed(nil)
 				s.expectEmpty(p.call(http.MethodDelete, "/api/keys/"+id, nil))
-				s.ExpectProblem(s.SendV1(nil, Key(secret)), http.StatusUnauthorized, "AUTH_004")
+				s.V1.Send(nil, Key(secret)).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{
@@ -109,11 +109,11 @@ func management() []Case {
 				p := s.owner()
 				id, secret := p.keyed(nil)
 				r := p.call(http.MethodPost, "/api/keys/"+id+"/rotate", Fields{"grace": "1h"})
-				s.ExpectJSON(r, http.StatusCreated)
+				r.ExpectJSON(http.StatusCreated)
 				r.require(r.text("predecessor") == id && r.text("key") != "", "the successor, its key and the predecessor",
 					r.came())
-				s.ExpectCreated(s.SendV1(nil, Key(r.text("key"))))
-				s.ExpectCreated(s.SendV1(nil, Key(secret)))
+				s.V1.Send(nil, Key(r.text("key"))).ExpectCreated()
+				s.V1.Send(nil, Key(secret)).ExpectCreated()
 			},
 		},
 		{
@@ -123,11 +123,11 @@ func management() []Case {
 				id, _ := p.keyed(nil)
 				tag := p.call(http.MethodGet, "/api/keys/"+id, nil).Header.Get("ETag")
 				r := p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "first"}, Header("If-Match", tag))
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "second"}, Header("If-Match", tag))
-				s.ExpectProblem(r, http.StatusPreconditionFailed, "")
+				r.ExpectProblem(http.StatusPreconditionFailed, "")
 				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "third"})
-				s.ExpectProblem(r, http.StatusPreconditionRequired, "")
+				r.ExpectProblem(http.StatusPreconditionRequired, "")
 				r = p.call(http.MethodGet, "/api/keys/"+id, nil)
 				r.require(r.text("name") == "first", "the name first", r.came())
 			},
@@ -139,14 +139,14 @@ func management() []Case {
 				id, _ := p.keyed(nil)
 				r := p.call(http.MethodPost, "/api/people", Fields{"email": dev.email, "role": "developer",
 					"accounts": []string{s.Second().account.Address}})
-				s.ExpectJSON(r, http.StatusCreated)
-				s.ExpectJSON(dev.register(r.text("invitation")), http.StatusCreated)
+				r.ExpectJSON(http.StatusCreated)
+				dev.register(r.text("invitation")).ExpectJSON(http.StatusCreated)
 				foreign := dev.call(http.MethodGet, "/api/keys/"+id, nil)
-				s.ExpectProblem(foreign, http.StatusNotFound, "")
+				foreign.ExpectProblem(http.StatusNotFound, "")
 				none := dev.call(http.MethodGet, "/api/keys/"+turned(id), nil)
 				none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign key", none.came())
-				s.ExpectProblem(dev.call(http.MethodDelete, "/api/keys/"+id, nil), http.StatusNotFound, "")
-				s.ExpectJSON(p.call(http.MethodGet, "/api/keys/"+id, nil), http.StatusOK)
+				dev.call(http.MethodDelete, "/api/keys/"+id, nil).ExpectProblem(http.StatusNotFound, "")
+				p.call(http.MethodGet, "/api/keys/"+id, nil).ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -159,7 +159,7 @@ func management() []Case {
 					"/allowed_ips/1": {"allowed_ips": []string{"203.0.113.7", "52.44.123.456"}},
 				} {
 					member["account"], member["name"] = s.account.Address, "refused"
-					s.ExpectInvalid(p.call(http.MethodPost, "/api/keys", member), pointer)
+					p.call(http.MethodPost, "/api/keys", member).ExpectInvalid(pointer)
 				}
 				after := p.keyNames()
 				s.Require(len(after) == len(before), plural(len(before), "key"), plural(len(after), "key"))
@@ -170,18 +170,20 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				r := p.call(http.MethodGet, "/api/csrf-token", nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				token := r.text("csrf_token")
 				body := Fields{"account": s.account.Address, "name": "by cookie"}
 				cookie := Header("Cookie", p.cookie)
 				post := func(opts ...Option) Reply {
 					return p.call(http.MethodPost, "/api/keys", body, append([]Option{NoKey, cookie}, opts...)...)
 				}
-				s.ExpectProblem(post(), http.StatusForbidden, "CSRF_TOKEN_INVALID")
-				s.ExpectProblem(post(Header("X-CSRF-Token", turned(token))), http.StatusForbidden, "CSRF_TOKEN_INVALID")
-				s.ExpectProblem(post(Header("X-CSRF-Token", token), Header("Origin", "https://elsewhere.example"),
-					Header("Sec-Fetch-Site", "cross-site")), http.StatusForbidden, "")
-				s.ExpectJSON(post(Header("X-CSRF-Token", token)), http.StatusCreated)
+				post().ExpectProblem(http.StatusForbidden, "CSRF_TOKEN_INVALID")
+				post(Header("X-CSRF-Token", turned(token))).ExpectProblem(http.StatusForbidden, "CSRF_TOKEN_INVALID")
+				post(Header("X-CSRF-Token", token), Header("Origin", "https://elsewhere.example"),
+					Header("Sec-Fetch-Site", "cross-site")).ExpectProblem(
+					http.StatusForbidden, "")
+
+				post(Header("X-CSRF-Token", token)).ExpectJSON(http.StatusCreated)
 			},
 		},
 		{
@@ -190,7 +192,7 @@ func management() []Case {
 				p := s.owner()
 				_, secret := p.keyed(nil)
 				r := p.call(http.MethodPost, "/api/keys", Fields{"account": s.account.Address, "name": "by a key"}, Key(secret))
-				s.ExpectProblem(r, http.StatusForbidden, "PERMISSION_DENIED")
+				r.ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
 			},
 		},
 		{
@@ -202,12 +204,12 @@ func management() []Case {
 				refresh := func(token string) Reply {
 					return p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": token}, NoKey)
 				}
-				s.ExpectJSON(refresh(first), http.StatusOK)
+				refresh(first).ExpectJSON(http.StatusOK)
 				p.idle(16 * time.Second)
-				s.ExpectJSON(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusOK)
-				s.ExpectProblem(refresh(first), http.StatusUnauthorized, "AUTH_004")
-				s.ExpectProblem(refresh(p.refresh), http.StatusUnauthorized, "")
-				s.ExpectProblem(p.call(http.MethodGet, "/api/auth/me", nil), http.StatusUnauthorized, "")
+				p.call(http.MethodGet, "/api/auth/me", nil).ExpectJSON(http.StatusOK)
+				refresh(first).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
+				refresh(p.refresh).ExpectProblem(http.StatusUnauthorized, "")
+				p.call(http.MethodGet, "/api/auth/me", nil).ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{
@@ -215,13 +217,17 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				nowhere := []string{s.account.Address, "987654321"}
-				s.ExpectInvalid(p.call(http.MethodPost, "/api/people",
-					Fields{"email": "x" + p.email, "role": "developer", "accounts": nowhere}), "/accounts/1")
+				p.call(http.MethodPost, "/api/people",
+					Fields{"email": "x" + p.email, "role": "developer", "accounts": nowhere}).ExpectInvalid(
+					"/accounts/1")
+
 				dev := p.colleague("developer", s.account.Address)
 				r := p.call(http.MethodGet, "/api/people/"+dev.id, nil)
-				s.ExpectJSON(r, http.StatusOK)
-				s.ExpectInvalid(p.call(http.MethodPatch, "/api/people/"+dev.id, Fields{"accounts": nowhere},
-					Header("If-Match", r.Header.Get("ETag"))), "/accounts/1")
+				r.ExpectJSON(http.StatusOK)
+				p.call(http.MethodPatch, "/api/people/"+dev.id, Fields{"accounts": nowhere},
+					Header("If-Match", r.Header.Get("ETag"))).ExpectInvalid(
+					"/accounts/1")
+
 			},
 		},
 	}

@@ -39,7 +39,7 @@ func (p *someone) call(method, path string, body Fields, opts ...Option) Reply {
 		}
 		text = string(raw)
 	}
-	r := p.story.V1(method, path, text, append([]Option{Method(method), p.bearer}, opts...)...)
+	r := p.story.V1.Call(method, path, text, append([]Option{Method(method), p.bearer}, opts...)...)
 	p.story.mu.Lock()
 	for _, member := range []string{
 		"access_token", "refresh_token", "csrf_token", "invitation", "key", "signing_secret", "secret",
@@ -90,7 +90,7 @@ func (p *someone) login(password string) Reply {
 // owner returns a person who has registered.
 func (s *Story) owner() *someone {
 	p := s.newcomer()
-	s.ExpectJSON(p.register(""), http.StatusCreated)
+	p.register("").ExpectJSON(http.StatusCreated)
 	return p
 }
 
@@ -101,7 +101,7 @@ func (p *someone) keyed(more Fields) (id, secret string) {
 		body[name] = value
 	}
 	r := p.call(http.MethodPost, "/api/keys", body)
-	p.story.ExpectJSON(r, http.StatusCreated)
+	r.ExpectJSON(http.StatusCreated)
 	r.require(r.text("id") != "" && r.text("key") != "", "an id and the key itself", r.came())
 	return r.text("id"), r.text("key")
 }
@@ -114,7 +114,7 @@ func (s *Story) expectEmpty(r Reply) {
 // keyNames returns the names of the account's keys.
 func (p *someone) keyNames() []string {
 	r := p.call(http.MethodGet, "/api/keys?limit=100&account="+p.story.account.Address, nil)
-	p.story.ExpectJSON(r, http.StatusOK)
+	r.ExpectJSON(http.StatusOK)
 	var names []string
 	for _, one := range r.list("data") {
 		names = append(names, shownMember(one["name"]))

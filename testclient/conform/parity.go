@@ -69,7 +69,7 @@ var doors = []door{
 		if at.binding != nil {
 			fields["binding"] = at.binding
 		}
-		return s.v1Kind(s.VerifyV1(code, fields, at.options()...))
+		return s.v1Kind(s.V1.Verify(code, fields, at.options()...))
 	}},
 }
 
@@ -92,10 +92,10 @@ func (s *Story) servletKind(a Answer) kind {
 
 func (s *Story) v1Kind(r Reply) kind {
 	if r.document["valid"] == true {
-		s.ExpectValid(r)
+		r.ExpectValid()
 		return verified
 	}
-	s.ExpectReason(r, "NOT_FOUND")
+	r.ExpectReason("NOT_FOUND")
 	return notFound
 }
 
@@ -187,7 +187,7 @@ func (s *Story) sentBy(sender string, at place) string {
 	if at.binding != nil {
 		fields["binding"] = at.binding
 	}
-	s.ExpectCreated(s.SendV1(fields))
+	s.V1.Send(fields).ExpectCreated()
 	return s.Code(Mobile(at.mobile))
 }
 
@@ -210,16 +210,16 @@ func (s *Story) mixed(generate, regenerate, validate bool) {
 	} else {
 		code = s.generated()
 	}
-	before := len(s.Messages())
+	before := len(s.Sandbox.Messages())
 	if regenerate {
-		s.ExpectJSON(s.ResendByV1(s.paired()), http.StatusOK)
+		s.V1.ResendBy(s.paired()).ExpectJSON(http.StatusOK)
 	} else {
 		s.Expect(s.Regenerate(), Generated)
 	}
-	s.Require(len(s.Messages()) == before+1, "one message more", plural(len(s.Messages())-before, "message"))
+	s.Require(len(s.Sandbox.Messages()) == before+1, "one message more", plural(len(s.Sandbox.Messages())-before, "message"))
 	s.Require(s.Code() == code, "the same code", "another")
 	if validate {
-		s.ExpectValid(s.VerifyV1(code, s.paired()))
+		s.V1.Verify(code, s.paired()).ExpectValid()
 	} else {
 		s.Expect(s.Validate(code), Verified)
 	}
@@ -227,7 +227,7 @@ func (s *Story) mixed(generate, regenerate, validate bool) {
 
 // known returns the id of the newest message's challenge.
 func (s *Story) known() string {
-	messages := s.Messages()
+	messages := s.Sandbox.Messages()
 	s.Require(len(messages) > 0, "a message in the inbox", "none")
 	if messages[0].Challenge == "" {
 		panic(skipped{"The inbox of the target does not name the challenge of a message."})

@@ -17,9 +17,9 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.Validate(rotated(code)), 2)
-				s.ExpectMismatch(s.VerifyV1(rotated(code), s.paired()), 1)
+				s.V1.Verify(rotated(code), s.paired()).ExpectMismatch(1)
 				s.ExpectWrong(s.PlainValidate(rotated(code)), 0)
-				s.ExpectReason(s.VerifyV1(code, s.paired()), "MAX_ATTEMPTS")
+				s.V1.Verify(code, s.paired()).ExpectReason("MAX_ATTEMPTS")
 				s.Expect(s.Validate(code), Exhausted)
 				s.Expect(s.PlainValidate(code), Exhausted)
 			},
@@ -30,12 +30,12 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.ExpectWrong(s.Validate(rotated(code)), 4)
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 3)
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(3)
 				s.ExpectWrong(s.PlainValidate(rotated(code)), 2)
-				s.ExpectMismatch(s.VerifyV1(rotated(code), s.paired()), 1)
+				s.V1.Verify(rotated(code), s.paired()).ExpectMismatch(1)
 				s.ExpectWrong(s.Validate(rotated(code)), 0)
 				s.Expect(s.PlainValidate(code), Exhausted)
-				s.ExpectReason(s.VerifyV1(code, byID(id)), "MAX_ATTEMPTS")
+				s.V1.Verify(code, byID(id)).ExpectReason("MAX_ATTEMPTS")
 			},
 		},
 		{
@@ -50,7 +50,7 @@ func parityState() []Case {
 						compared[i] = a.Body != s.Text(Exhausted)
 						return a
 					}
-					r := s.VerifyV1(rotated(code), byID(id))
+					r := s.V1.Verify(rotated(code), byID(id))
 					compared[i] = r.text("reason") == "MISMATCH"
 					return r.Answer
 				})
@@ -69,8 +69,8 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 20)
-				s.ExpectProblem(s.VerifyV1(code, s.paired()), http.StatusTooManyRequests, "RECIPIENT_LOCKED")
-				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+				s.V1.Verify(code, s.paired()).ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+				s.V1.Send(nil).ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
 			},
 		},
 		{
@@ -89,9 +89,9 @@ func parityState() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
-				s.ExpectCreated(s.SendV1(nil))
+				s.V1.Send(nil).ExpectCreated()
 				s.Expect(s.Generate(), ErrorText)
-				s.expectOverLimit(s.SendV1(nil))
+				s.expectOverLimit(s.V1.Send(nil))
 			},
 		},
 		{
@@ -100,13 +100,13 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.Expect(s.Regenerate(), Generated)
-				r := s.ResendV1(id, nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r := s.V1.Resend(id, nil)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.number("resends_remaining") == 1, "resends_remaining 1", r.came())
 				s.Expect(s.Regenerate(), Generated)
 				s.Expect(s.Regenerate(), Regenerations)
-				s.expectNoResend(s.ResendV1(id, nil))
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.expectNoResend(s.V1.Resend(id, nil))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -115,10 +115,10 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				code := s.generated()
 				id := s.known()
-				s.ExpectJSON(s.StatusV1(id), http.StatusOK)
-				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
+				s.V1.Status(id).ExpectJSON(http.StatusOK)
+				s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
 				s.Require(s.Code() == code, "the same code", "another")
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -127,8 +127,8 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				id, before := s.challenged(Fields{"ip": s.IP()})
 				code := s.generated()
-				s.ExpectReason(s.VerifyV1(before, byID(id)), "REPLACED")
-				s.ExpectMismatch(s.VerifyV1(before, s.paired()), 2)
+				s.V1.Verify(before, byID(id)).ExpectReason("REPLACED")
+				s.V1.Verify(before, s.paired()).ExpectMismatch(2)
 				s.ExpectWrong(s.Validate(before), 1)
 				s.Expect(s.Validate(code), Verified)
 			},
@@ -140,8 +140,8 @@ func parityState() []Case {
 				before := s.generated()
 				_, code := s.challenged(Fields{"ip": s.IP()})
 				s.ExpectWrong(s.Validate(before), 4)
-				s.ExpectMismatch(s.VerifyV1(before, s.paired()), 3)
-				s.ExpectValid(s.VerifyV1(code, s.paired()))
+				s.V1.Verify(before, s.paired()).ExpectMismatch(3)
+				s.V1.Verify(code, s.paired()).ExpectValid()
 			},
 		},
 		{
@@ -150,7 +150,7 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
-				s.ExpectReason(s.VerifyV1(code, s.paired()), "ALREADY_VERIFIED")
+				s.V1.Verify(code, s.paired()).ExpectReason("ALREADY_VERIFIED")
 			},
 		},
 		{
@@ -158,7 +158,7 @@ func parityState() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 				s.Expect(s.Validate(code), Expired)
 				s.Expect(s.Regenerate(), ErrorText)
 			},
@@ -175,7 +175,7 @@ func parityState() []Case {
 						right[i] = a.Body == s.Text(Verified)
 						return a
 					}
-					r := s.VerifyV1(code, byID(id))
+					r := s.V1.Verify(code, byID(id))
 					right[i] = r.document["valid"] == true
 					return r.Answer
 				})
@@ -193,7 +193,7 @@ func parityState() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
-				s.ExpectJSON(s.CancelV1(id), http.StatusOK)
+				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
 				s.Expect(s.Validate(code), ErrorText)
 				s.Expect(s.Regenerate(), ErrorText)
 			},
@@ -203,12 +203,12 @@ func parityState() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP(), "ttl": 400})
-				s.Advance(390 * time.Second)
+				s.Sandbox.Advance(390 * time.Second)
 				s.ExpectWrong(s.Validate(rotated(code)), 4)
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 3)
-				s.Advance(11 * time.Second)
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(3)
+				s.Sandbox.Advance(11 * time.Second)
 				s.Expect(s.Validate(code), Expired)
-				s.ExpectReason(s.VerifyV1(code, byID(id)), "EXPIRED")
+				s.V1.Verify(code, byID(id)).ExpectReason("EXPIRED")
 			},
 		},
 		{
@@ -216,8 +216,8 @@ func parityState() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
-				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "ip": "::ffff:" + s.IP()}), 2)
-				s.ExpectValid(s.VerifyV1(code, s.paired()))
+				s.V1.Verify(rotated(code), Fields{"to": s.To(), "ip": "::ffff:" + s.IP()}).ExpectMismatch(2)
+				s.V1.Verify(code, s.paired()).ExpectValid()
 			},
 		},
 		{
@@ -225,7 +225,7 @@ func parityState() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
-				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
+				s.V1.Verify(code, s.byTo()).ExpectReason("NOT_FOUND")
 				s.Expect(s.Validate(code), Verified)
 			},
 		},
@@ -241,9 +241,9 @@ func parityState() []Case {
 			Requirement: "What surely reached nobody at one door is not counted at the other.",
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
 			Run: func(s *Story) {
-				s.Fault("not_sent", 1)
+				s.Sandbox.Fault("not_sent", 1)
 				s.Expect(s.Generate(), Undelivered)
-				s.ExpectCreated(s.SendV1(nil))
+				s.V1.Send(nil).ExpectCreated()
 				s.Expect(s.Generate(), ErrorText)
 			},
 		},
@@ -259,7 +259,7 @@ func parityState() []Case {
 						s.Expect(s.PlainValidate(guess), ErrorText)
 					}
 					s.Expect(s.Regenerate(), ErrorText)
-					s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "type": kind}), 4)
+					s.V1.Verify(rotated(code), Fields{"id": id, "type": kind}).ExpectMismatch(4)
 				}
 			},
 		},
@@ -295,9 +295,9 @@ func parityState() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
-				r := s.StatusByV1(s.paired())
-				s.ExpectJSON(r, http.StatusOK)
-				s.ExpectJSON(s.CancelByV1(s.paired()), http.StatusOK)
+				r := s.V1.StatusBy(s.paired())
+				r.ExpectJSON(http.StatusOK)
+				s.V1.CancelBy(s.paired()).ExpectJSON(http.StatusOK)
 				s.Expect(s.Validate(code), ErrorText)
 			},
 		},
@@ -307,7 +307,7 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				id, before := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
 				code := s.generated()
-				s.ExpectReason(s.VerifyV1(before, Fields{"id": id, "type": "password_reset"}), "REPLACED")
+				s.V1.Verify(before, Fields{"id": id, "type": "password_reset"}).ExpectReason("REPLACED")
 				s.Expect(s.Validate(code), Verified)
 			},
 		},

@@ -25,16 +25,17 @@ func privacy() []Case {
 				_, key := p.keyed(trial())
 				user, _, _ := s.customer(key)
 				r := p.erase(user)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				certificate := r.text("certificate")
 				r.require(strings.Count(certificate, ".") == 2, "a certificate that is a JWS", r.came())
 				r.require(!strings.Contains(r.Body, user), "an answer without the person's id", r.came())
 				says := p.call(http.MethodPost, "/api/privacy/verify", Fields{"certificate": certificate})
-				s.ExpectJSON(says, http.StatusOK)
+				says.ExpectJSON(http.StatusOK)
 				says.require(says.text("aud") == s.account.Address, "what the certificate says, with the account as aud",
 					says.came())
-				s.ExpectInvalid(p.call(http.MethodPost, "/api/privacy/verify", Fields{"certificate": turned(certificate)}),
+				p.call(http.MethodPost, "/api/privacy/verify", Fields{"certificate": turned(certificate)}).ExpectInvalid(
 					"/certificate")
+
 			},
 		},
 		{
@@ -43,11 +44,11 @@ func privacy() []Case {
 				p := s.owner()
 				_, key := p.keyed(trial())
 				user, challenge, code := s.customer(key)
-				s.ExpectJSON(p.erase(user), http.StatusOK)
+				p.erase(user).ExpectJSON(http.StatusOK)
 				r := p.export(user)
 				r.require(len(r.list("history")) == 0, "an export without history", r.came())
-				s.ExpectProblem(s.StatusV1(challenge, Key(key)), http.StatusNotFound, "")
-				s.ExpectReason(s.VerifyV1(code, byID(challenge), Key(key)), "NOT_FOUND")
+				s.V1.Status(challenge, Key(key)).ExpectProblem(http.StatusNotFound, "")
+				s.V1.Verify(code, byID(challenge), Key(key)).ExpectReason("NOT_FOUND")
 			},
 		},
 		{
@@ -56,9 +57,10 @@ func privacy() []Case {
 				p := s.owner()
 				_, key := p.keyed(trial())
 				user, challenge, _ := s.customer(key)
-				s.ExpectInvalid(p.call(http.MethodPost, "/api/privacy/erase", s.about(user)), "/confirm")
-				s.ExpectInvalid(p.call(http.MethodPost, "/api/privacy/erase", with(s.about(user), "confirm", turned(user))),
+				p.call(http.MethodPost, "/api/privacy/erase", s.about(user)).ExpectInvalid("/confirm")
+				p.call(http.MethodPost, "/api/privacy/erase", with(s.about(user), "confirm", turned(user))).ExpectInvalid(
 					"/confirm")
+
 				r := p.export(user)
 				r.require(r.holds("history", "challenge_id", challenge), "a history with the challenge", r.came())
 			},
@@ -70,9 +72,9 @@ func privacy() []Case {
 				_, key := p.keyed(trial())
 				user, _, _ := s.customer(key)
 				first := p.erase(user)
-				s.ExpectJSON(first, http.StatusOK)
+				first.ExpectJSON(http.StatusOK)
 				second := p.erase(user)
-				s.ExpectJSON(second, http.StatusOK)
+				second.ExpectJSON(http.StatusOK)
 				second.require(second.text("certificate") != "" && second.text("id") != first.text("id"),
 					"a certificate, under another id than the first", second.came())
 			},
@@ -87,7 +89,7 @@ func privacy() []Case {
 				other.story = s.Second()
 				r := other.export(user)
 				r.require(len(r.list("history")) == 0, "an export without history", r.came())
-				s.ExpectJSON(other.erase(user), http.StatusOK)
+				other.erase(user).ExpectJSON(http.StatusOK)
 				r = p.export(user)
 				r.require(r.holds("history", "challenge_id", challenge), "a history with the challenge", r.came())
 			},
@@ -105,8 +107,8 @@ func privacy() []Case {
 					if path == "/api/privacy/erase" {
 						body["confirm"] = user
 					}
-					s.ExpectProblem(dev.call(http.MethodPost, path, body), http.StatusForbidden, "PERMISSION_DENIED")
-					s.ExpectProblem(admin.call(http.MethodPost, path, body), http.StatusNotFound, "")
+					dev.call(http.MethodPost, path, body).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
+					admin.call(http.MethodPost, path, body).ExpectProblem(http.StatusNotFound, "")
 				}
 				r := p.export(user)
 				r.require(r.holds("history", "challenge_id", challenge), "a history with the challenge", r.came())
@@ -120,18 +122,18 @@ func privacy() []Case {
 				_, may := p.keyed(trial("write:privacy"))
 				user, challenge, _ := s.customer(sends)
 				ask := func(method, path, key string) Reply {
-					return s.V1(method, "/v1/users/"+user+path, "", Key(key))
+					return s.V1.Call(method, "/v1/users/"+user+path, "", Key(key))
 				}
-				s.ExpectProblem(ask(http.MethodGet, "/export", sends), http.StatusForbidden, "")
-				s.ExpectProblem(ask(http.MethodDelete, "/delete", sends), http.StatusForbidden, "")
+				ask(http.MethodGet, "/export", sends).ExpectProblem(http.StatusForbidden, "")
+				ask(http.MethodDelete, "/delete", sends).ExpectProblem(http.StatusForbidden, "")
 				r := ask(http.MethodGet, "/export", may)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.holds("history", "challenge_id", challenge), "a history with the challenge", r.came())
 				r = ask(http.MethodDelete, "/delete", may)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("certificate") != "", "a certificate", r.came())
 				r = ask(http.MethodGet, "/export", may)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(len(r.list("history")) == 0, "an export without history", r.came())
 			},
 		},

@@ -40,7 +40,7 @@ func (s *Story) about(user string) Fields {
 // export requests the records about a person, and requires a complete export.
 func (p *someone) export(user string) Reply {
 	r := p.call(http.MethodPost, "/api/privacy/export", p.story.about(user))
-	p.story.ExpectJSON(r, http.StatusOK)
+	r.ExpectJSON(http.StatusOK)
 	r.require(r.document["complete"] == true, "an export with complete true", r.came())
 	return r
 }
@@ -54,8 +54,8 @@ func (p *someone) erase(user string) Reply {
 func (p *someone) colleague(role string, accounts ...string) *someone {
 	c := p.story.newcomer()
 	r := p.call(http.MethodPost, "/api/people", Fields{"email": c.email, "role": role, "accounts": accounts})
-	p.story.ExpectJSON(r, http.StatusCreated)
-	p.story.ExpectJSON(c.register(r.text("invitation")), http.StatusCreated)
+	r.ExpectJSON(http.StatusCreated)
+	c.register(r.text("invitation")).ExpectJSON(http.StatusCreated)
 	return c
 }
 
@@ -75,8 +75,8 @@ func (r Reply) holds(list, name string, value any) bool {
 }
 
 // ExpectParameter requires a 400 that names a parameter of the query.
-func (s *Story) ExpectParameter(r Reply, name string) {
-	s.ExpectProblem(r, http.StatusBadRequest, "")
+func (r Reply) ExpectParameter(name string) {
+	r.ExpectProblem(http.StatusBadRequest, "")
 	r.require(r.holds("errors", "parameter", name), "errors with the parameter "+name, r.came())
 }
 
@@ -133,7 +133,7 @@ func (p *someone) entry(query string, is func(Fields) bool) Fields {
 	var found Fields
 	p.story.await(soon, func() bool {
 		r = p.call(http.MethodGet, "/api/audit?"+query, nil)
-		p.story.ExpectJSON(r, http.StatusOK)
+		r.ExpectJSON(http.StatusOK)
 		if i := slices.IndexFunc(r.list("data"), is); i >= 0 {
 			found = r.list("data")[i]
 		}
@@ -151,7 +151,7 @@ func (p *someone) hook(path string, events ...string) Reply {
 	}
 	r := p.call(http.MethodPost, "/api/webhooks",
 		Fields{"account": s.account.Address, "url": "http://" + s.told.addr + path, "events": events})
-	s.ExpectJSON(r, http.StatusCreated)
+	r.ExpectJSON(http.StatusCreated)
 	r.require(r.text("id") != "" && r.text("secret") != "", "an id and a secret", r.came())
 	p.call(http.MethodPost, "/api/webhooks/"+r.text("id")+"/test", nil)
 	if len(s.toldOf(path, "webhook.test")) == 0 {

@@ -268,6 +268,7 @@ func (r *runner) play(ctx context.Context, j job) (result Result) {
 		}
 	}()
 	*story = *r.story(ctx, j)
+	story.bind()
 	defer func() {
 		for _, u := range []*upstream{story.upstream, story.told} {
 			if u != nil {

@@ -46,7 +46,7 @@ func upstreamCalls() []Case {
 			Run: func(s *Story) {
 				s.connect()
 				for _, method := range []string{http.MethodHead, http.MethodPut, http.MethodDelete} {
-					s.ExpectStatus(s.Generate(Method(method)), http.StatusMethodNotAllowed)
+					s.Generate(Method(method)).ExpectStatus(http.StatusMethodNotAllowed)
 				}
 				s.expectNothingPassedOn()
 			},
@@ -85,7 +85,7 @@ func upstreamAnswers() []Case {
 					{Status: 200, Body: "Wrong PIN . No of Retries remaining # 12\r\n"}, {Status: 500, Body: "ERROR"},
 					{Status: 401, Body: "UNAUTHERISED USER"}, {Status: 429, Body: "MAXREGEN\r\n"},
 				} {
-					s.UpstreamSays(said.Status, said.Body, nil)
+					s.upstream.setAnswer(said.Status, said.Body, nil)
 					s.expectPassedBack(s.Validate("123456"), said)
 				}
 			},
@@ -94,7 +94,7 @@ func upstreamAnswers() []Case {
 			Requirement: "Zero bytes come back from a validation.",
 			Run: func(s *Story) {
 				s.connect()
-				s.UpstreamSays(http.StatusOK, "", nil)
+				s.upstream.setAnswer(http.StatusOK, "", nil)
 				s.expectPassedBack(s.Validate("123456"), Answer{Status: http.StatusOK})
 			},
 		},
@@ -103,7 +103,7 @@ func upstreamAnswers() []Case {
 			Run: func(s *Story) {
 				s.connect()
 				said := Answer{Status: http.StatusOK, Body: "Please wait for a minute\r\n"}
-				s.UpstreamSays(said.Status, said.Body, nil)
+				s.upstream.setAnswer(said.Status, said.Body, nil)
 				s.expectPassedBack(s.Generate(), said)
 			},
 		},
@@ -113,9 +113,9 @@ func upstreamAnswers() []Case {
 				s.connect()
 				said := http.Header{"Content-Type": {"text/html;charset=ISO-8859-1"}, "Cache-Control": {"private, max-age=0"},
 					"Set-Cookie": {"JSESSIONID=2; Path=/", "a=1", "JSESSIONID=1"}}
-				s.UpstreamSays(http.StatusOK, "OTP Generated Successfully", said)
+				s.upstream.setAnswer(http.StatusOK, "OTP Generated Successfully", said)
 				s.expectHeaders(s.Generate().Header, said, "Content-Type", "Cache-Control", "Set-Cookie")
-				s.UpstreamSays(http.StatusOK, "OTP Generated Successfully", nil)
+				s.upstream.setAnswer(http.StatusOK, "OTP Generated Successfully", nil)
 				s.expectHeaders(s.Generate().Header, nil, "Content-Type", "Cache-Control", "Set-Cookie")
 			},
 		},
@@ -130,10 +130,10 @@ func upstreamAnswers() []Case {
 					{Status: 200, Body: "Verified \xff"}, {Status: 302, Body: "Moved", Header: http.Header{"Location": {"/"}}},
 					{Status: 500}, {Status: 200, Body: strings.Repeat("Verified successfully ", maxBody/22)},
 				} {
-					s.UpstreamSays(said.Status, said.Body, said.Header)
+					s.upstream.setAnswer(said.Status, said.Body, said.Header)
 					a := s.Validate("123456")
 					s.Expect(a, ErrorText)
-					s.ExpectStatus(a, http.StatusOK)
+					a.ExpectStatus(http.StatusOK)
 				}
 			},
 		},
@@ -141,10 +141,10 @@ func upstreamAnswers() []Case {
 			Requirement: "An upstream that breaks off is asked once, and the answer is ERROR.",
 			Run: func(s *Story) {
 				s.connect()
-				s.UpstreamBreaksOff()
+				s.upstream.breaksOff()
 				for _, call := range []func(...Option) Answer{s.Generate, s.Regenerate} {
 					s.Expect(call(), ErrorText)
-					calls := s.PassedOn()
+					calls := s.upstream.passedOn()
 					s.Require(len(calls) == 1, "1 call of the upstream", plural(len(calls), "call"))
 				}
 				s.Expect(s.Validate("123456", Method(http.MethodPost)), ErrorText)
@@ -155,7 +155,7 @@ func upstreamAnswers() []Case {
 
 // expectNothingPassedOn requires that no call reached the upstream.
 func (s *Story) expectNothingPassedOn() {
-	calls := s.PassedOn()
+	calls := s.upstream.passedOn()
 	s.Require(len(calls) == 0, "no call of the upstream", plural(len(calls), "call"))
 }
 

@@ -64,7 +64,7 @@ func requestTransport() []Case {
 			Requirement: "HEAD is answered 405 and executes nothing.",
 			Source:      Choice, Level: May, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				s.ExpectStatus(s.Generate(Method(http.MethodHead)), http.StatusMethodNotAllowed)
+				s.Generate(Method(http.MethodHead)).ExpectStatus(http.StatusMethodNotAllowed)
 				s.expectSent(0)
 			},
 		},
@@ -74,7 +74,7 @@ func requestTransport() []Case {
 			Run: func(s *Story) {
 				for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodOptions, "PURGE"} {
 					a := s.Generate(Method(method))
-					s.ExpectStatus(a, http.StatusMethodNotAllowed)
+					a.ExpectStatus(http.StatusMethodNotAllowed)
 					allow := a.Header.Get("Allow")
 					s.Require(allow == "GET, POST", "Allow: GET, POST", "Allow: "+allow)
 				}
@@ -100,7 +100,7 @@ func requestTransport() []Case {
 			Requirement: "What is no servlet is not found.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectStatus(s.Generate(Path("otpgenservlets")), http.StatusNotFound)
+				s.Generate(Path("otpgenservlets")).ExpectStatus(http.StatusNotFound)
 			},
 		},
 		{
@@ -111,7 +111,7 @@ func requestTransport() []Case {
 					s.Generate(Key("no such key")), s.Generate(RawQuery("")), s.Regenerate(),
 					s.Validate("123456"), s.PlainValidate("123456"),
 				} {
-					s.ExpectStatus(a, http.StatusOK)
+					a.ExpectStatus(http.StatusOK)
 				}
 			},
 		},

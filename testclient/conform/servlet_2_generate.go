@@ -106,7 +106,7 @@ func servletGenerate() []Case {
 			Requirement: "A code that could surely not be handed over to any channel reads SMSEMAILFAIL.",
 			Source:      Client, Level: Should, Needs: NeedsFaults,
 			Run: func(s *Story) {
-				s.Fault("not_sent", 1)
+				s.Sandbox.Fault("not_sent", 1)
 				s.Expect(s.Generate(), Undelivered)
 			},
 		},
@@ -115,9 +115,9 @@ func servletGenerate() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				first := s.generated()
-				s.Fault("not_sent", 1)
+				s.Sandbox.Fault("not_sent", 1)
 				s.Expect(s.Generate(), Undelivered)
-				s.ResetFaults()
+				s.Sandbox.ResetFaults()
 				s.ExpectWrong(s.Validate(first), 2)
 				s.Expect(s.Regenerate(), Generated)
 				s.Expect(s.Validate(s.Code()), Verified)
@@ -128,11 +128,11 @@ func servletGenerate() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
-				s.Fault("not_sent", 3)
+				s.Sandbox.Fault("not_sent", 3)
 				for range 3 {
 					s.Expect(s.Generate(), Undelivered)
 				}
-				s.ResetFaults()
+				s.Sandbox.ResetFaults()
 				s.Expect(s.Generate(), Generated)
 			},
 		},
@@ -140,7 +140,7 @@ func servletGenerate() []Case {
 			Requirement: "Where nobody knows whether a message went out, the answer is that of a success.",
 			Source:      Choice, Level: May, Needs: NeedsFaults,
 			Run: func(s *Story) {
-				s.Fault("unknown", 1)
+				s.Sandbox.Fault("unknown", 1)
 				s.Expect(s.Generate(), Generated)
 			},
 		},
@@ -149,7 +149,7 @@ func servletGenerate() []Case {
 			Source:      Client, Level: Should, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				for _, kind := range []string{"error", "panic"} {
-					s.Fault(kind, 1)
+					s.Sandbox.Fault(kind, 1)
 					s.Expect(s.Generate(), ErrorText)
 				}
 			},
@@ -180,7 +180,7 @@ func servletGenerate() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.Advance(60 * time.Second)
+				s.Sandbox.Advance(60 * time.Second)
 				s.Expect(s.Validate(code), Expired)
 			},
 		},

@@ -53,7 +53,7 @@ func validateTexts() []Case {
 			Source:      Article, Level: Must, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.Advance(300 * time.Second)
+				s.Sandbox.Advance(300 * time.Second)
 				s.ExpectBytes(s.Validate(code), "OTPEXPIRED"+s.LineEnd())
 			},
 		},
@@ -72,7 +72,7 @@ func validateTexts() []Case {
 			Run: func(s *Story) {
 				code := s.generated()
 				for _, kind := range []string{"error", "panic"} {
-					s.Fault(kind, 1)
+					s.Sandbox.Fault(kind, 1)
 					s.Expect(s.Validate(code), ErrorText)
 				}
 			},
@@ -137,7 +137,7 @@ func validateStates() []Case {
 			Source:      Article, Level: Must, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.Advance(298 * time.Second)
+				s.Sandbox.Advance(298 * time.Second)
 				s.Expect(s.Validate(code), Verified)
 			},
 		},
@@ -146,7 +146,7 @@ func validateStates() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.Advance(301 * time.Second)
+				s.Sandbox.Advance(301 * time.Second)
 				s.spend(code)
 				s.Expect(s.Validate(code), Exhausted)
 			},
@@ -156,9 +156,9 @@ func validateStates() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.Advance((300 + 3590) * time.Second)
+				s.Sandbox.Advance((300 + 3590) * time.Second)
 				s.Expect(s.Validate(code), Expired)
-				s.Advance(11 * time.Second)
+				s.Sandbox.Advance(11 * time.Second)
 				s.Expect(s.Validate(code), ErrorText)
 				s.Expect(s.Validate(rotated(code)), ErrorText)
 			},
@@ -169,7 +169,7 @@ func validateStates() []Case {
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
-				s.Advance((300 + 3601) * time.Second)
+				s.Sandbox.Advance((300 + 3601) * time.Second)
 				s.Expect(s.Validate(code), ErrorText)
 			},
 		},

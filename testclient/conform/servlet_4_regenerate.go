@@ -24,9 +24,9 @@ func regenerateFlow() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
-				s.Advance(290 * time.Second)
+				s.Sandbox.Advance(290 * time.Second)
 				s.Expect(s.Regenerate(), Generated)
-				s.Advance(10 * time.Second)
+				s.Sandbox.Advance(10 * time.Second)
 				s.Expect(s.Validate(code), Expired)
 			},
 		},
@@ -110,10 +110,10 @@ func regenerateFlow() []Case {
 				"sends_per_minute": 2}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
-				s.Fault("not_sent", 2)
+				s.Sandbox.Fault("not_sent", 2)
 				s.Expect(s.Regenerate(), ErrorText)
 				s.Expect(s.Regenerate(), ErrorText)
-				s.ResetFaults()
+				s.Sandbox.ResetFaults()
 				s.Expect(s.Regenerate(), Generated)
 			},
 		},
@@ -143,7 +143,7 @@ func regenerateRefusals() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
-				s.Advance(300 * time.Second)
+				s.Sandbox.Advance(300 * time.Second)
 				s.Expect(s.Regenerate(), ErrorText)
 			},
 		},
@@ -199,7 +199,7 @@ func regenerateRefusals() []Case {
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				for _, kind := range []string{"error", "panic"} {
-					s.Fault(kind, 1)
+					s.Sandbox.Fault(kind, 1)
 					s.Expect(s.Regenerate(), ErrorText)
 				}
 			},

@@ -93,7 +93,7 @@ func (s *Story) untilEncrypted(suits func(otp string) bool) (code string, ip Opt
 		for i := range batch {
 			s.Expect(s.Generate(IP(batchIP(i))), Generated)
 		}
-		for i, m := range s.Messages()[:batch] { // newest first
+		for i, m := range s.Sandbox.Messages()[:batch] { // newest first
 			if suits(s.Encrypt(m.Code, Base64)) {
 				return m.Code, IP(batchIP(batch - 1 - i))
 			}
@@ -173,7 +173,7 @@ func cipherMalformed() []Case {
 		}
 	}
 	block := func(plain func(code string) []byte) func(*Story, string) string {
-		return func(s *Story, code string) string { return hex.EncodeToString(s.Seal(plain(code))) }
+		return func(s *Story, code string) string { return hex.EncodeToString(s.seal(plain(code))) }
 	}
 	return []Case{
 		malformed("An otp that is neither hex nor base64", func(*Story, string) string { return "not%20an%20otp%21" }),
@@ -182,7 +182,7 @@ func cipherMalformed() []Case {
 			return append(paddedTo16(code), []byte(strings.Repeat("\x10", 16))...)
 		})),
 		malformed("An otp of two blocks in base64, the first of them right", func(s *Story, code string) string {
-			sealed := s.Seal(append(paddedTo16(code), []byte(strings.Repeat("\x10", 16))...))
+			sealed := s.seal(append(paddedTo16(code), []byte(strings.Repeat("\x10", 16))...))
 			return url.QueryEscape(base64.StdEncoding.EncodeToString(sealed))
 		}),
 		malformed("A block whose padding is zero bytes", block(func(code string) []byte {

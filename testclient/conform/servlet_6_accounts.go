@@ -332,7 +332,7 @@ func accountChannels() []Case {
 			Source:      Article, Level: Must, Settings: both, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Email(s.Email())), Generated)
-				sent := s.Messages()
+				sent := s.Sandbox.Messages()
 				s.Require(len(sent) == 2, "2 messages in the inbox", plural(len(sent), "message"))
 				channels := sent[0].Channel + " " + sent[1].Channel
 				s.Require(channels == "sms email" || channels == "email sms", "one sms and one email", channels)

@@ -52,10 +52,10 @@ func limitSends() []Case {
 			Source: Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(5)
-				s.Advance(40 * time.Second)
+				s.Sandbox.Advance(40 * time.Second)
 				s.sendTimes(5)
 				s.Expect(s.Generate(), ErrorText)
-				s.Advance(21 * time.Second)
+				s.Sandbox.Advance(21 * time.Second)
 				s.sendTimes(5)
 				s.Expect(s.Generate(), ErrorText)
 			},
@@ -65,9 +65,9 @@ func limitSends() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(10)
-				s.Advance(57 * time.Second)
+				s.Sandbox.Advance(57 * time.Second)
 				s.Expect(s.Generate(), ErrorText)
-				s.Advance(4 * time.Second)
+				s.Sandbox.Advance(4 * time.Second)
 				s.sendTimes(10)
 			},
 		},
@@ -76,10 +76,10 @@ func limitSends() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(2)
-				s.Advance(30 * time.Second)
+				s.Sandbox.Advance(30 * time.Second)
 				s.Expect(s.Generate(), ErrorText)
 				s.Expect(s.Generate(), ErrorText)
-				s.Advance(31 * time.Second)
+				s.Sandbox.Advance(31 * time.Second)
 				s.sendTimes(2)
 			},
 		},
@@ -88,9 +88,9 @@ func limitSends() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(20)
-				s.Advance(3500 * time.Second)
+				s.Sandbox.Advance(3500 * time.Second)
 				s.Expect(s.Generate(), ErrorText)
-				s.Advance(101 * time.Second)
+				s.Sandbox.Advance(101 * time.Second)
 				s.Expect(s.Generate(), Generated)
 			},
 		},
@@ -99,9 +99,9 @@ func limitSends() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0, "sends_per_hour": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(40)
-				s.Advance(86300 * time.Second)
+				s.Sandbox.Advance(86300 * time.Second)
 				s.Expect(s.Generate(), ErrorText)
-				s.Advance(101 * time.Second)
+				s.Sandbox.Advance(101 * time.Second)
 				s.Expect(s.Generate(), Generated)
 			},
 		},
@@ -210,11 +210,11 @@ func limitGuesses() []Case {
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 10)
-				s.Advance(1200 * time.Second)
+				s.Sandbox.Advance(1200 * time.Second)
 				s.guessWrong(code, 9, 10)
-				s.Advance(2300 * time.Second)
+				s.Sandbox.Advance(2300 * time.Second)
 				s.Expect(s.Validate(code), Exhausted)
-				s.Advance(101 * time.Second)
+				s.Sandbox.Advance(101 * time.Second)
 				s.ExpectWrong(s.Validate(rotated(code)), 9)
 				s.Expect(s.Generate(), Generated)
 			},
@@ -254,12 +254,12 @@ func limitGuesses() []Case {
 			Run: func(s *Story) {
 				for range 5 {
 					s.guessWrong(s.generated(), 19, 20)
-					s.Advance(3601 * time.Second)
+					s.Sandbox.Advance(3601 * time.Second)
 				}
 				s.Expect(s.Generate(), ErrorText)
-				s.Advance(82600 * time.Second)
+				s.Sandbox.Advance(82600 * time.Second)
 				s.Expect(s.Generate(), ErrorText)
-				s.Advance(201 * time.Second)
+				s.Sandbox.Advance(201 * time.Second)
 				s.Expect(s.Generate(), Generated)
 			},
 		},
@@ -272,7 +272,7 @@ func limitGuesses() []Case {
 						s.Expect(s.Validate(s.generated()), Verified)
 					}
 					s.guessWrong(s.generated(), 19, 20)
-					s.Advance(3601 * time.Second)
+					s.Sandbox.Advance(3601 * time.Second)
 				}
 				s.Expect(s.Generate(), Generated)
 			},

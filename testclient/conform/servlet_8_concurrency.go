@@ -69,7 +69,7 @@ func servletConcurrency() []Case {
 				answers := s.Concurrently(8, func(int) Answer { return s.Generate() })
 				s.expectTally(answers, map[Text]int{Generated: 8})
 				verified := 0
-				for _, m := range s.Messages() {
+				for _, m := range s.Sandbox.Messages() {
 					if a := s.Validate(m.Code); a.Body == s.Text(Verified) {
 						verified++
 					}

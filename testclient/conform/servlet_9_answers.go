@@ -69,7 +69,7 @@ func answerStatuses() []Case {
 	}
 	says := func(s *Story, a Answer, status int, text Text) {
 		s.Expect(a, text)
-		s.ExpectStatus(a, status)
+		a.ExpectStatus(status)
 	}
 	return []Case{
 		{
@@ -94,7 +94,7 @@ func answerStatuses() []Case {
 				wrong := rotated(s.generated())
 				a := s.Validate(wrong)
 				s.ExpectWrong(a, 0)
-				s.ExpectStatus(a, http.StatusBadRequest)
+				a.ExpectStatus(http.StatusBadRequest)
 				says(s, s.Validate(wrong), http.StatusTooManyRequests, Exhausted)
 			},
 		},
@@ -107,7 +107,7 @@ func answerStatuses() []Case {
 				says(s, s.Validate(code), http.StatusGone, Expired)
 				says(s, s.Regenerate(), http.StatusGone, ErrorText)
 				code = s.generated()
-				s.Advance(301 * time.Second)
+				s.Sandbox.Advance(301 * time.Second)
 				says(s, s.Validate(code), http.StatusGone, Expired)
 			},
 		},
@@ -143,7 +143,7 @@ func answerStatuses() []Case {
 			Requirement: "With strict_http a failed delivery has status 502.",
 			Source:      Choice, Level: May, Settings: strict(nil), Needs: NeedsFaults,
 			Run: func(s *Story) {
-				s.Fault("not_sent", 1)
+				s.Sandbox.Fault("not_sent", 1)
 				says(s, s.Generate(), http.StatusBadGateway, Undelivered)
 			},
 		},
@@ -151,7 +151,7 @@ func answerStatuses() []Case {
 			Requirement: "With strict_http a fault inside has status 500.",
 			Source:      Choice, Level: May, Settings: strict(nil), Needs: NeedsFaults,
 			Run: func(s *Story) {
-				s.Fault("error", 1)
+				s.Sandbox.Fault("error", 1)
 				says(s, s.Generate(), http.StatusInternalServerError, ErrorText)
 			},
 		},

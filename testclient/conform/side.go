@@ -51,6 +51,7 @@ func (s Side) story(ctx context.Context) (*Story, error) {
 		id: "c" + randomHex(8), mobile: fmt.Sprintf("917%09d", n), ip: fmt.Sprintf("198.18.%d.%d", n>>8&255, n&255),
 		log: &journal{}, mu: new(sync.Mutex), given: s.Mobiles,
 	}
+	story.bind()
 	if len(s.Mobiles) > 0 {
 		story.mobile = s.Mobiles[0]
 	}

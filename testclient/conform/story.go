@@ -31,9 +31,15 @@ type Story struct {
 	again  func() (*Story, error) // makes the second account
 	mu     *sync.Mutex
 
+	V1      V1Door
+	Sandbox Sandbox
+
 	upstream *upstream // of the account; nil for none
 	told     *upstream // receives webhooks; nil for none
 }
+
+// bind makes the story's doors call for this story. It is called for each story that is made or copied.
+func (s *Story) bind() { s.V1, s.Sandbox = V1Door{s}, Sandbox{s} }
 
 // Profile returns the profile whose texts this story expects.
 func (s *Story) Profile() Profile { return s.account.Profile }
@@ -170,8 +176,8 @@ func (s *Story) Encrypt(code string, as Writing) string {
 	return s.account.cipher.write(code, as)
 }
 
-// Seal encrypts whole blocks of 16 bytes and adds no padding, for parameters that a server must refuse.
-func (s *Story) Seal(plain []byte) []byte { return s.account.cipher.blocks(plain) }
+// seal encrypts whole blocks of 16 bytes and adds no padding, for parameters that a server must refuse.
+func (s *Story) seal(plain []byte) []byte { return s.account.cipher.blocks(plain) }
 
 // Code returns the code most recently sent to the story's number, or to that of Mobile or Email. If none comes, the
 // case could not run.
@@ -213,8 +219,12 @@ type Message struct {
 	Challenge string `json:"challenge_id"`
 }
 
+// Sandbox controls what a sandbox alone offers to a story: its inbox, its clock and its faults.
+type Sandbox struct{ story *Story }
+
 // Messages returns all messages of the story's account, newest first.
-func (s *Story) Messages() []Message {
+func (b Sandbox) Messages() []Message {
+	s := b.story
 	messages, err := s.target.messages(s.ctx, s.account.Address, "")
 	if err != nil {
 		s.stop(err)
@@ -226,7 +236,8 @@ func (s *Story) Messages() []Message {
 }
 
 // Advance lets time pass: on the sandbox clock of the account (and of the second one), or really.
-func (s *Story) Advance(d time.Duration) {
+func (b Sandbox) Advance(d time.Duration) {
+	s := b.story
 	if s.target.sandbox {
 		*s.offset += d
 		err := s.target.setClock(s.ctx, s.account.Address, *s.offset)
@@ -237,7 +248,7 @@ func (s *Story) Advance(d time.Duration) {
 		s.log.advance(s, *s.offset)
 		s.mu.Unlock()
 		for _, other := range s.others {
-			other.Advance(d)
+			other.Sandbox.Advance(d)
 		}
 		return
 	}
@@ -251,7 +262,8 @@ func (s *Story) Advance(d time.Duration) {
 
 // Fault makes parts of the target fail for this account: not_sent, unknown and delay on the channel, error and panic
 // in the servlets, "v1 error" and "v1 panic" in /v1; count times, or until ResetFaults if 0.
-func (s *Story) Fault(kind string, count int) {
+func (b Sandbox) Fault(kind string, count int) {
+	s := b.story
 	if err := s.target.setFault(s.ctx, s.account.Address, kind, count); err != nil {
 		s.stop(err)
 	}
@@ -261,7 +273,8 @@ func (s *Story) Fault(kind string, count int) {
 }
 
 // ResetFaults ends every fault.
-func (s *Story) ResetFaults() {
+func (b Sandbox) ResetFaults() {
+	s := b.story
 	if err := s.target.clearFaults(s.ctx); err != nil {
 		s.stop(err)
 	}

@@ -190,7 +190,7 @@ func newPlayer(s *Story) *player { return &player{story: s, sent: map[string]boo
 // say plays one line and returns the answer as a Line.
 func (p *player) say(l Line) Line {
 	if l.Later > 0 && p.story.canWait() {
-		p.story.Advance(l.Later)
+		p.story.Sandbox.Advance(l.Later)
 	}
 	mobile := p.mobileOf(l)
 	r := Request{Method: l.Method, Path: l.Servlet, Header: http.Header{}}

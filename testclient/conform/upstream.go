@@ -70,22 +70,22 @@ func (u *upstream) judgeBy(judge func(Request) int) {
 	u.judge = judge
 }
 
-// UpstreamSays sets the upstream's answer from now on.
-func (s *Story) UpstreamSays(status int, body string, header http.Header) {
-	s.upstream.mu.Lock()
-	defer s.upstream.mu.Unlock()
-	s.upstream.says = Answer{Status: status, Body: body, Header: header}
+// setAnswer sets the upstream's answer from now on.
+func (u *upstream) setAnswer(status int, body string, header http.Header) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.says = Answer{Status: status, Body: body, Header: header}
 }
 
-// UpstreamBreaksOff makes the upstream close the connection instead of answering.
-func (s *Story) UpstreamBreaksOff() { s.UpstreamSays(0, "", nil) }
+// breaksOff makes the upstream close the connection instead of answering.
+func (u *upstream) breaksOff() { u.setAnswer(0, "", nil) }
 
-// PassedOn returns the calls that reached the upstream since the last call of PassedOn.
-func (s *Story) PassedOn() []Request {
-	s.upstream.mu.Lock()
-	defer s.upstream.mu.Unlock()
-	calls := s.upstream.calls
-	s.upstream.calls = nil
+// passedOn returns the calls that reached the upstream since the last call of passedOn.
+func (u *upstream) passedOn() []Request {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	calls := u.calls
+	u.calls = nil
 	return calls
 }
 
@@ -93,7 +93,7 @@ func (s *Story) PassedOn() []Request {
 // 127.0.0.1 here.
 func (s *Story) connect() {
 	s.Generate()
-	if len(s.PassedOn()) == 0 {
+	if len(s.upstream.passedOn()) == 0 {
 		panic(skipped{"No call reached the upstream which this client serves at " + s.upstream.addr +
 			": the target is not on this machine, or does not pass calls on."})
 	}
@@ -101,7 +101,7 @@ func (s *Story) connect() {
 
 // expectPassedOn requires exactly one call at the upstream, with that method, servlet, query and body.
 func (s *Story) expectPassedOn(asked Request) Request {
-	calls := s.PassedOn()
+	calls := s.upstream.passedOn()
 	s.Require(len(calls) == 1, "1 call of the upstream", plural(len(calls), "call"))
 	came := calls[0]
 	line := func(r Request) string {

@@ -29,8 +29,12 @@ type Reply struct {
 	document map[string]any // nil if the body is not a JSON object
 }
 
-// V1 sends a body unchanged to a path of /v1.
-func (s *Story) V1(method, path, body string, opts ...Option) Reply {
+// V1Door calls the JSON API for a story.
+type V1Door struct{ story *Story }
+
+// Call sends a body unchanged to a path of /v1.
+func (d V1Door) Call(method, path, body string, opts ...Option) Reply {
+	s := d.story
 	if s.account.APIKey == "" {
 		panic(skipped{"The target shows no API key."})
 	}
@@ -69,53 +73,53 @@ func (s *Story) post(path string, own, fields Fields, opts []Option) Reply {
 	if err != nil {
 		s.stop(err)
 	}
-	return s.V1(http.MethodPost, path, string(text), opts...)
+	return s.V1.Call(http.MethodPost, path, string(text), opts...)
 }
 
 // To returns the story's number as /v1 writes it.
 func (s *Story) To() string { return "+" + s.mobile }
 
-// SendV1 requests a code by SMS to the story's number.
-func (s *Story) SendV1(fields Fields, opts ...Option) Reply {
-	return s.post("/v1/send", Fields{"to": s.To(), "method": "sms", "type": "verification"}, fields, opts)
+// Send requests a code by SMS to the story's number.
+func (d V1Door) Send(fields Fields, opts ...Option) Reply {
+	return d.story.post("/v1/send", Fields{"to": d.story.To(), "method": "sms", "type": "verification"}, fields, opts)
 }
 
-// VerifyV1 guesses code. fields name the challenge: an id, or a number with to.
-func (s *Story) VerifyV1(code string, fields Fields, opts ...Option) Reply {
-	return s.post("/v1/verify", Fields{"code": code}, fields, opts)
+// Verify guesses code. fields name the challenge: an id, or a number with to.
+func (d V1Door) Verify(code string, fields Fields, opts ...Option) Reply {
+	return d.story.post("/v1/verify", Fields{"code": code}, fields, opts)
 }
 
-// ResendV1 requests the code of a challenge again.
-func (s *Story) ResendV1(id string, fields Fields, opts ...Option) Reply {
-	return s.post("/v1/resend", Fields{"id": id}, fields, opts)
+// Resend requests the code of a challenge again.
+func (d V1Door) Resend(id string, fields Fields, opts ...Option) Reply {
+	return d.story.post("/v1/resend", Fields{"id": id}, fields, opts)
 }
 
-// CancelV1 cancels a challenge.
-func (s *Story) CancelV1(id string, opts ...Option) Reply {
-	return s.post("/v1/cancel", Fields{"id": id}, nil, opts)
+// Cancel cancels a challenge.
+func (d V1Door) Cancel(id string, opts ...Option) Reply {
+	return d.story.post("/v1/cancel", Fields{"id": id}, nil, opts)
 }
 
-// ResendByV1 and CancelByV1 name the challenge by fields, as a guess does.
-func (s *Story) ResendByV1(fields Fields, opts ...Option) Reply {
-	return s.post("/v1/resend", nil, fields, opts)
+// ResendBy and CancelBy name the challenge by fields, as a guess does.
+func (d V1Door) ResendBy(fields Fields, opts ...Option) Reply {
+	return d.story.post("/v1/resend", nil, fields, opts)
 }
 
-func (s *Story) CancelByV1(fields Fields, opts ...Option) Reply {
-	return s.post("/v1/cancel", nil, fields, opts)
+func (d V1Door) CancelBy(fields Fields, opts ...Option) Reply {
+	return d.story.post("/v1/cancel", nil, fields, opts)
 }
 
-// StatusByV1 requests the status of the challenge that the fields name, by a query.
-func (s *Story) StatusByV1(fields Fields, opts ...Option) Reply {
+// StatusBy requests the status of the challenge that the fields name, by a query.
+func (d V1Door) StatusBy(fields Fields, opts ...Option) Reply {
 	query := url.Values{}
 	for name, value := range fields {
 		query.Set(name, fmt.Sprint(value))
 	}
-	return s.V1(http.MethodGet, "/v1/status?"+query.Encode(), "", opts...)
+	return d.Call(http.MethodGet, "/v1/status?"+query.Encode(), "", opts...)
 }
 
-// StatusV1 requests the status of a challenge.
-func (s *Story) StatusV1(id string, opts ...Option) Reply {
-	return s.V1(http.MethodGet, "/v1/status/"+id, "", opts...)
+// Status requests the status of a challenge.
+func (d V1Door) Status(id string, opts ...Option) Reply {
+	return d.Call(http.MethodGet, "/v1/status/"+id, "", opts...)
 }
 
 // byID and byTo name the challenge of a guess.
@@ -134,8 +138,8 @@ func with(fields Fields, name string, value any) Fields {
 
 // challenged sends a code and returns the challenge's id and the code.
 func (s *Story) challenged(fields Fields, opts ...Option) (id, code string) {
-	r := s.SendV1(fields, opts...)
-	s.ExpectCreated(r)
+	r := s.V1.Send(fields, opts...)
+	r.ExpectCreated()
 	to, _ := fields["to"].(string)
 	if to == "" {
 		return r.text("id"), s.Code()
@@ -181,7 +185,7 @@ func (r Reply) came() string {
 }
 
 // ExpectJSON requires a JSON object with that status.
-func (s *Story) ExpectJSON(r Reply, status int) {
+func (r Reply) ExpectJSON(status int) {
 	r.require(r.Status == status, "status "+statusText(status), r.came())
 	r.expectType(jsonType)
 }
@@ -193,31 +197,31 @@ func (r Reply) expectType(want string) {
 }
 
 // ExpectCreated requires a new challenge.
-func (s *Story) ExpectCreated(r Reply) {
-	s.ExpectJSON(r, http.StatusCreated)
+func (r Reply) ExpectCreated() {
+	r.ExpectJSON(http.StatusCreated)
 	r.require(r.text("id") != "", "an id", r.came())
 }
 
 // ExpectValid requires the answer to the right code.
-func (s *Story) ExpectValid(r Reply) {
-	s.ExpectJSON(r, http.StatusOK)
+func (r Reply) ExpectValid() {
+	r.ExpectJSON(http.StatusOK)
 	r.require(r.document["valid"] == true, "valid true", r.came())
 }
 
 // ExpectReason requires the answer to a code that does not verify.
-func (s *Story) ExpectReason(r Reply, reason string) {
-	s.ExpectJSON(r, http.StatusOK)
+func (r Reply) ExpectReason(reason string) {
+	r.ExpectJSON(http.StatusOK)
 	r.require(r.document["valid"] == false && r.text("reason") == reason, "valid false, reason "+reason, r.came())
 }
 
 // ExpectMismatch requires the answer to a wrong code with that many attempts left.
-func (s *Story) ExpectMismatch(r Reply, left int) {
-	s.ExpectReason(r, "MISMATCH")
+func (r Reply) ExpectMismatch(left int) {
+	r.ExpectReason("MISMATCH")
 	r.require(r.number("attempts_remaining") == left, "attempts_remaining "+strconv.Itoa(left), r.came())
 }
 
 // ExpectProblem requires an error with that status. An empty code accepts any.
-func (s *Story) ExpectProblem(r Reply, status int, code string) {
+func (r Reply) ExpectProblem(status int, code string) {
 	r.require(r.Status == status, "status "+statusText(status), r.came())
 	r.expectType("application/problem+json")
 	if code != "" {
@@ -226,8 +230,8 @@ func (s *Story) ExpectProblem(r Reply, status int, code string) {
 }
 
 // ExpectInvalid requires a 400 that points at a member of the body.
-func (s *Story) ExpectInvalid(r Reply, pointer string) {
-	s.ExpectProblem(r, http.StatusBadRequest, "")
+func (r Reply) ExpectInvalid(pointer string) {
+	r.ExpectProblem(http.StatusBadRequest, "")
 	r.require(slices.ContainsFunc(r.pointers(), func(p string) bool {
 		return p == pointer || strings.HasPrefix(p, pointer+"/")
 	}), "errors with the pointer "+pointer, r.came())
@@ -246,7 +250,7 @@ func (r Reply) pointers() []string {
 }
 
 // ExpectRefused requires any client error; other cases test which one.
-func (s *Story) ExpectRefused(r Reply) {
+func (r Reply) ExpectRefused() {
 	r.require(r.Status >= 400 && r.Status < 500, "a status from 400 to 499", r.came())
 	r.expectType("application/problem+json")
 }
@@ -281,6 +285,6 @@ func (r Reply) number64(name string) int64 {
 // guessWrongV1 makes n wrong guesses and requires the attempts left to count down from from.
 func (s *Story) guessWrongV1(code string, at Fields, from, n int) {
 	for left := from; left > from-n; left-- {
-		s.ExpectMismatch(s.VerifyV1(rotated(code), at), left)
+		s.V1.Verify(rotated(code), at).ExpectMismatch(left)
 	}
 }

@@ -18,41 +18,41 @@ func v1Credentials() []Case {
 		{
 			Requirement: "An API key is taken as a bearer's: Authorization: Bearer.",
 			Source:      Client, Level: Should,
-			Run: func(s *Story) { s.ExpectCreated(s.SendV1(nil)) },
+			Run: func(s *Story) { s.V1.Send(nil).ExpectCreated() },
 		},
 		{
 			Requirement: "An API key is taken from X-API-Key.",
 			Source:      Client, Level: Should,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(nil, NoKey, Header("X-API-Key", s.account.APIKey)))
+				s.V1.Send(nil, NoKey, Header("X-API-Key", s.account.APIKey)).ExpectCreated()
 			},
 		},
 		{
 			Requirement: "The access key of the servlets is good at /v1.",
 			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.ExpectCreated(s.SendV1(nil, Key(s.Key()))) },
+			Run: func(s *Story) { s.V1.Send(nil, Key(s.Key())).ExpectCreated() },
 		},
 		{
 			Requirement: "The same credential in two carriers is one; two different ones are refused with 400.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(nil, Header("X-API-Key", s.account.APIKey)))
-				s.ExpectProblem(s.SendV1(nil, Header("X-API-Key", s.Key())), http.StatusBadRequest, "")
+				s.V1.Send(nil, Header("X-API-Key", s.account.APIKey)).ExpectCreated()
+				s.V1.Send(nil, Header("X-API-Key", s.Key())).ExpectProblem(http.StatusBadRequest, "")
 			},
 		},
 		{
 			Requirement: "A request without a credential, or with one that is malformed, is 401 AUTH_003.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil, NoKey), http.StatusUnauthorized, "AUTH_003")
-				s.ExpectProblem(s.SendV1(nil, NoKey, Header("Authorization", "Bearer")), http.StatusUnauthorized, "AUTH_003")
+				s.V1.Send(nil, NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
+				s.V1.Send(nil, NoKey, Header("Authorization", "Bearer")).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
 			},
 		},
 		{
 			Requirement: "A key that nobody has is 401, never 403: a client tries its fallback key only then.",
 			Source:      Client, Level: Should,
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil, Key("unknown-"+randomHex(32))), http.StatusUnauthorized, "AUTH_004")
+				s.V1.Send(nil, Key("unknown-"+randomHex(32))).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{
@@ -62,8 +62,8 @@ func v1Credentials() []Case {
 				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-disabled", "enabled": false},
 			}},
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(nil, Key(s.ID()+"-key-good")))
-				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-key-disabled")), http.StatusUnauthorized, "AUTH_004")
+				s.V1.Send(nil, Key(s.ID()+"-key-good")).ExpectCreated()
+				s.V1.Send(nil, Key(s.ID()+"-key-disabled")).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{
@@ -74,7 +74,7 @@ func v1Credentials() []Case {
 					"expires_at": "2020-01-01T00:00:00Z"},
 			}},
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-key-expired")), http.StatusUnauthorized, "AUTH_002")
+				s.V1.Send(nil, Key(s.ID()+"-key-expired")).ExpectProblem(http.StatusUnauthorized, "AUTH_002")
 			},
 		},
 		{
@@ -85,23 +85,23 @@ func v1Credentials() []Case {
 					"allowed_ips": []string{"192.0.2.0/24"}},
 			}},
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil, Key(s.ID()+"-key-elsewhere")), http.StatusForbidden, "AUTH_005")
+				s.V1.Send(nil, Key(s.ID()+"-key-elsewhere")).ExpectProblem(http.StatusForbidden, "AUTH_005")
 			},
 		},
 		{
 			Requirement: "The keys of a disabled account are 401 AUTH_004.",
 			Source:      Choice, Level: May, Settings: Settings{"enabled": false},
 			Run: func(s *Story) {
-				s.ExpectProblem(s.SendV1(nil), http.StatusUnauthorized, "AUTH_004")
+				s.V1.Send(nil).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{
 			Requirement: "A key in the query is none.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.V1(http.MethodGet, "/v1/status/otp_unknown?api_key="+s.account.APIKey+"&access_key="+s.account.APIKey, "",
+				r := s.V1.Call(http.MethodGet, "/v1/status/otp_unknown?api_key="+s.account.APIKey+"&access_key="+s.account.APIKey, "",
 					NoKey)
-				s.ExpectProblem(r, http.StatusUnauthorized, "AUTH_003")
+				r.ExpectProblem(http.StatusUnauthorized, "AUTH_003")
 			},
 		},
 	}
@@ -119,8 +119,8 @@ func v1Problems() []Case {
 				"message like detail.",
 			Source: Choice, Level: May,
 			Run: func(s *Story) {
-				for _, r := range []Reply{s.SendV1(Fields{"to": "12"}), s.SendV1(nil, NoKey),
-					s.V1(http.MethodGet, "/v1/nothing", "")} {
+				for _, r := range []Reply{s.V1.Send(Fields{"to": "12"}), s.V1.Send(nil, NoKey),
+					s.V1.Call(http.MethodGet, "/v1/nothing", "")} {
 					r.expectType("application/problem+json")
 					r.require(r.text("type") != "" && r.text("title") != "" && r.text("detail") != "", "type, title and detail",
 						r.came())
@@ -135,9 +135,9 @@ func v1Problems() []Case {
 			Source:      Choice, Level: May, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				for _, kind := range []string{"v1 error", "v1 panic"} {
-					s.Fault(kind, 1)
-					r := s.SendV1(nil)
-					s.ExpectProblem(r, http.StatusInternalServerError, "")
+					s.Sandbox.Fault(kind, 1)
+					r := s.V1.Send(nil)
+					r.ExpectProblem(http.StatusInternalServerError, "")
 					r.require(!inside.MatchString(r.Body), "nothing of the inside", r.came())
 				}
 			},
@@ -148,8 +148,8 @@ func v1Problems() []Case {
 			Run: func(s *Story) {
 				for _, id := range []string{s.ID(), "A-Z.a_z:09", strings.Repeat("x", 128)} {
 					for _, r := range []Reply{
-						s.StatusV1("otp_unknown", Header("X-Request-Id", id)),
-						s.SendV1(nil, Header("X-Request-Id", id)),
+						s.V1.Status("otp_unknown", Header("X-Request-Id", id)),
+						s.V1.Send(nil, Header("X-Request-Id", id)),
 					} {
 						got := r.Header.Get("X-Request-Id")
 						r.require(got == id, "X-Request-Id "+id, "X-Request-Id "+orNone(got))
@@ -166,7 +166,7 @@ func v1Problems() []Case {
 					if id != "" {
 						opts = append(opts, Header("X-Request-Id", id))
 					}
-					r := s.StatusV1("otp_unknown", opts...)
+					r := s.V1.Status("otp_unknown", opts...)
 					got := r.Header.Get("X-Request-Id")
 					r.require(requestID.MatchString(got) && got != id, "an X-Request-Id of the server's", "X-Request-Id "+orNone(got))
 				}
@@ -176,7 +176,7 @@ func v1Problems() []Case {
 			Requirement: "An error holds the request id.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				for _, r := range []Reply{s.SendV1(Fields{"to": "12"}), s.SendV1(nil, NoKey)} {
+				for _, r := range []Reply{s.V1.Send(Fields{"to": "12"}), s.V1.Send(nil, NoKey)} {
 					got := r.text("request_id")
 					r.require(got != "" && got == r.Header.Get("X-Request-Id"), "the request_id of the header X-Request-Id", r.came())
 				}
@@ -187,7 +187,7 @@ func v1Problems() []Case {
 				"-Window.",
 			Source: Client, Level: Should,
 			Run: func(s *Story) {
-				for _, r := range []Reply{s.SendV1(nil), s.SendV1(Fields{"to": "12"}), s.StatusV1("otp_unknown")} {
+				for _, r := range []Reply{s.V1.Send(nil), s.V1.Send(Fields{"to": "12"}), s.V1.Status("otp_unknown")} {
 					r.expectHeader("X-RateLimit-Limit", 1, 1<<40)
 					r.expectHeader("X-RateLimit-Remaining", 0, 1<<40)
 					r.expectHeader("X-RateLimit-Window", 1, 86400)
@@ -198,7 +198,7 @@ func v1Problems() []Case {
 			Requirement: "X-RateLimit-Reset is a time in seconds since 1970, not before now and within the window.",
 			Source:      Client, Level: Should,
 			Run: func(s *Story) {
-				r := s.SendV1(nil)
+				r := s.V1.Send(nil)
 				now := time.Now().Unix()
 				r.expectHeader("X-RateLimit-Reset", now-30, now+86400+30)
 			},
@@ -207,13 +207,13 @@ func v1Problems() []Case {
 			Requirement: "An API key has 1000 requests a minute, and each takes one.",
 			Source:      Client, Level: Should, Settings: Settings{},
 			Run: func(s *Story) {
-				r := s.StatusV1("otp_unknown")
+				r := s.V1.Status("otp_unknown")
 				r.expectHeader("X-RateLimit-Limit", 1000, 1000)
 				r.expectHeader("X-RateLimit-Window", 60, 60)
 				r.expectHeader("X-RateLimit-Remaining", 900, 999)
 				first := r.number64("X-RateLimit-Remaining")
 				for range 3 {
-					r = s.StatusV1("otp_unknown")
+					r = s.V1.Status("otp_unknown")
 				}
 				// Used requests come back with time, so with a slow target some may have come back.
 				r.expectHeader("X-RateLimit-Remaining", first-3, first-1)
@@ -226,31 +226,31 @@ var requestID = regexp.MustCompile(`^[A-Za-z0-9._:-]{8,128}$`)
 
 func v1Input() []Case {
 	raw := func(s *Story, members string) Reply {
-		return s.V1(http.MethodPost, "/v1/send", `{"to":"`+s.To()+`","method":"sms","type":"verification"`+members)
+		return s.V1.Call(http.MethodPost, "/v1/send", `{"to":"`+s.To()+`","method":"sms","type":"verification"`+members)
 	}
 	return []Case{
 		{
 			Requirement: "A member that the call does not know is 400 and named.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectInvalid(s.SendV1(Fields{"colour": "red"}), "/colour")
-				s.ExpectInvalid(s.VerifyV1("123456", Fields{"to": s.To(), "otp": "123456"}), "/otp")
+				s.V1.Send(Fields{"colour": "red"}).ExpectInvalid("/colour")
+				s.V1.Verify("123456", Fields{"to": s.To(), "otp": "123456"}).ExpectInvalid("/otp")
 			},
 		},
 		{
 			Requirement: "A member given twice is 400.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectProblem(raw(s, `,"method":"sms"}`), http.StatusBadRequest, "")
-				s.ExpectProblem(raw(s, `,"metadata":{"a":1,"a":2}}`), http.StatusBadRequest, "")
+				raw(s, `,"method":"sms"}`).ExpectProblem(http.StatusBadRequest, "")
+				raw(s, `,"metadata":{"a":1,"a":2}}`).ExpectProblem(http.StatusBadRequest, "")
 			},
 		},
 		{
 			Requirement: "What follows the JSON object is 400.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectProblem(raw(s, `}{}`), http.StatusBadRequest, "")
-				s.ExpectProblem(raw(s, `} x`), http.StatusBadRequest, "")
+				raw(s, `}{}`).ExpectProblem(http.StatusBadRequest, "")
+				raw(s, `} x`).ExpectProblem(http.StatusBadRequest, "")
 			},
 		},
 		{
@@ -258,7 +258,7 @@ func v1Input() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, body := range []string{"", "[]", `"sms"`, "null", "{", `{"to"}`, "to=" + s.mobile} {
-					s.ExpectProblem(s.V1(http.MethodPost, "/v1/send", body), http.StatusBadRequest, "")
+					s.V1.Call(http.MethodPost, "/v1/send", body).ExpectProblem(http.StatusBadRequest, "")
 				}
 			},
 		},
@@ -266,28 +266,28 @@ func v1Input() []Case {
 			Requirement: "A member of the wrong type is 400 and named.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectInvalid(s.SendV1(Fields{"to": 919551492394}), "/to")
-				s.ExpectInvalid(s.SendV1(Fields{"ttl": "300"}), "/ttl")
-				s.ExpectInvalid(s.SendV1(Fields{"fallback": "email"}), "/fallback")
-				s.ExpectInvalid(s.SendV1(Fields{"metadata": "text"}), "/metadata")
-				s.ExpectInvalid(s.post("/v1/verify", Fields{"to": s.To(), "code": 123456}, nil, nil), "/code")
+				s.V1.Send(Fields{"to": 919551492394}).ExpectInvalid("/to")
+				s.V1.Send(Fields{"ttl": "300"}).ExpectInvalid("/ttl")
+				s.V1.Send(Fields{"fallback": "email"}).ExpectInvalid("/fallback")
+				s.V1.Send(Fields{"metadata": "text"}).ExpectInvalid("/metadata")
+				s.post("/v1/verify", Fields{"to": s.To(), "code": 123456}, nil, nil).ExpectInvalid("/code")
 			},
 		},
 		{
 			Requirement: "A body over 64 KiB is 400, and one below is read.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectCreated(raw(s, strings.Repeat(" ", 60<<10)+"}"))
-				s.ExpectProblem(raw(s, strings.Repeat(" ", 64<<10)+"}"), http.StatusBadRequest, "")
+				raw(s, strings.Repeat(" ", 60<<10)+"}").ExpectCreated()
+				raw(s, strings.Repeat(" ", 64<<10)+"}").ExpectProblem(http.StatusBadRequest, "")
 			},
 		},
 		{
 			Requirement: "A refused body sends nothing.",
 			Source:      Choice, Level: May, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				s.ExpectRefused(s.SendV1(Fields{"colour": "red"}))
-				s.ExpectRefused(raw(s, `}{}`))
-				s.ExpectRefused(s.SendV1(Fields{"ttl": "300"}))
+				s.V1.Send(Fields{"colour": "red"}).ExpectRefused()
+				raw(s, `}{}`).ExpectRefused()
+				s.V1.Send(Fields{"ttl": "300"}).ExpectRefused()
 				s.expectSent(0)
 			},
 		},
@@ -295,8 +295,8 @@ func v1Input() []Case {
 			Requirement: "Ids have the type in front: otp_; times are RFC 3339 in UTC with Z.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.SendV1(nil)
-				s.ExpectCreated(r)
+				r := s.V1.Send(nil)
+				r.ExpectCreated()
 				r.require(strings.HasPrefix(r.text("id"), "otp_"), "an id that begins with otp_", r.came())
 				for _, name := range []string{"created_at", "expires_at"} {
 					r.require(!r.time(name).IsZero(), name+" as RFC 3339 with Z", r.came())
@@ -307,7 +307,7 @@ func v1Input() []Case {
 			Requirement: "The API describes itself without a credential: OpenAPI 3.1 at /openapi.json, with every call.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.V1(http.MethodGet, "/openapi.json", "", NoKey)
+				r := s.V1.Call(http.MethodGet, "/openapi.json", "", NoKey)
 				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.text("openapi"), "3.1."), "OpenAPI 3.1", r.came())
 				paths, _ := r.document["paths"].(map[string]any)
 				for _, path := range []string{"/v1/send", "/v1/verify", "/v1/resend", "/v1/cancel", "/v1/status/{id}"} {
@@ -319,7 +319,7 @@ func v1Input() []Case {
 			Requirement: "The page /docs fetches nothing from other servers.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.V1(http.MethodGet, "/docs", "", NoKey)
+				r := s.V1.Call(http.MethodGet, "/docs", "", NoKey)
 				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"), "a page",
 					r.came())
 				elsewhere := fetches.FindString(r.Body)

@@ -14,7 +14,7 @@ func v1Send() []Case {
 			Requirement: "Recipient, method and type are enough, and the code arrives there.",
 			Source:      Client, Level: Should,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(nil))
+				s.V1.Send(nil).ExpectCreated()
 				s.Require(isCode(s.Code()), "a code in the message", "none")
 			},
 		},
@@ -23,8 +23,8 @@ func v1Send() []Case {
 				"and resends_remaining.",
 			Source: Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.SendV1(Fields{"type": "two_factor"})
-				s.ExpectCreated(r)
+				r := s.V1.Send(Fields{"type": "two_factor"})
+				r.ExpectCreated()
 				for _, name := range []string{"id", "to", "method", "type", "status", "created_at", "expires_at",
 					"attempts_remaining", "resends_remaining"} {
 					r.require(r.has(name), "the member "+name, r.came())
@@ -37,8 +37,8 @@ func v1Send() []Case {
 			Requirement: "Location leads to the status of the challenge.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.SendV1(nil)
-				s.ExpectCreated(r)
+				r := s.V1.Send(nil)
+				r.ExpectCreated()
 				location := strings.TrimPrefix(r.Header.Get("Location"), s.target.Root)
 				r.require(location == "/v1/status/"+r.text("id"), "Location /v1/status/ and the id", "Location "+orNone(location))
 			},
@@ -47,8 +47,8 @@ func v1Send() []Case {
 			Requirement: "The recipient is masked in the answer.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.SendV1(nil)
-				s.ExpectCreated(r)
+				r := s.V1.Send(nil)
+				r.ExpectCreated()
 				r.require(r.text("to") != "" && !strings.Contains(onlyDigits(r.text("to")), s.mobile[4:]) &&
 					!strings.Contains(r.text("to"), s.mobile),
 					"to without most of its digits", "the number "+r.text("to"))
@@ -58,8 +58,8 @@ func v1Send() []Case {
 			Requirement: "The answer does not hold the code.",
 			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
 			Run: func(s *Story) {
-				r := s.SendV1(nil)
-				s.ExpectCreated(r)
+				r := s.V1.Send(nil)
+				r.ExpectCreated()
 				code := s.Code()
 				r.require(!strings.Contains(r.Body, code), "no code", "the code")
 			},
@@ -68,8 +68,8 @@ func v1Send() []Case {
 			Requirement: "A code has five attempts.",
 			Source:      Client, Level: Should,
 			Run: func(s *Story) {
-				r := s.SendV1(nil)
-				s.ExpectCreated(r)
+				r := s.V1.Send(nil)
+				r.ExpectCreated()
 				r.require(r.number("attempts_remaining") == 5, "attempts_remaining 5", r.came())
 			},
 		},
@@ -77,32 +77,32 @@ func v1Send() []Case {
 			Requirement: "A code can be resent three times.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.SendV1(nil)
-				s.ExpectCreated(r)
+				r := s.V1.Send(nil)
+				r.ExpectCreated()
 				r.require(r.number("resends_remaining") == 3, "resends_remaining 3", r.came())
 			},
 		},
 		{
 			Requirement: "A code lives 300 seconds, or what the account says.",
 			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 240},
-			Run: func(s *Story) { s.expectLife(s.SendV1(nil), 240*time.Second) },
+			Run: func(s *Story) { s.expectLife(s.V1.Send(nil), 240*time.Second) },
 		},
 		{
 			Requirement: "The ttl that is asked for is the code's life.",
 			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60},
-			Run: func(s *Story) { s.expectLife(s.SendV1(Fields{"ttl": 450}), 450*time.Second) },
+			Run: func(s *Story) { s.expectLife(s.V1.Send(Fields{"ttl": 450}), 450*time.Second) },
 		},
 		{
 			Requirement: "A ttl over 600 is cut to 600, and expires_at says so.",
 			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.expectLife(s.SendV1(Fields{"ttl": 3600}), 600*time.Second) },
+			Run: func(s *Story) { s.expectLife(s.V1.Send(Fields{"ttl": 3600}), 600*time.Second) },
 		},
 		{
 			Requirement: "A ttl under 30 is 400.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, ttl := range []int{29, 0, -1} {
-					s.ExpectInvalid(s.SendV1(Fields{"ttl": ttl}), "/ttl")
+					s.V1.Send(Fields{"ttl": ttl}).ExpectInvalid("/ttl")
 				}
 			},
 		},
@@ -127,7 +127,7 @@ func v1Send() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_length": 6},
 			Run: func(s *Story) {
 				for _, length := range []int{11, 5, 3} {
-					s.ExpectInvalid(s.SendV1(Fields{"length": length}), "/length")
+					s.V1.Send(Fields{"length": length}).ExpectInvalid("/length")
 				}
 			},
 		},
@@ -135,7 +135,7 @@ func v1Send() []Case {
 			Requirement: "The method email sends to the mailbox in email, where to is a number.",
 			Source:      Choice, Level: May, Settings: both, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(Fields{"method": "email", "email": s.Email()}))
+				s.V1.Send(Fields{"method": "email", "email": s.Email()}).ExpectCreated()
 				s.expectRecipients(s.Email())
 			},
 		},
@@ -143,11 +143,11 @@ func v1Send() []Case {
 			Requirement: "A mailbox is a recipient of its own.",
 			Source:      Choice, Level: May, Settings: both, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(Fields{"method": "email", "to": s.Email()}))
+				s.V1.Send(Fields{"method": "email", "to": s.Email()}).ExpectCreated()
 				s.expectRecipients(s.Email())
 				code := s.Code(Mobile(""), Email(s.Email()))
-				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
-				s.ExpectValid(s.VerifyV1(code, Fields{"to": s.Email()}))
+				s.V1.Verify(code, s.byTo()).ExpectReason("NOT_FOUND")
+				s.V1.Verify(code, Fields{"to": s.Email()}).ExpectValid()
 			},
 		},
 		{
@@ -155,7 +155,7 @@ func v1Send() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, name := range []string{"to", "method", "type"} {
-					s.ExpectInvalid(s.SendV1(Fields{name: Without}), "/"+name)
+					s.V1.Send(Fields{name: Without}).ExpectInvalid("/" + name)
 				}
 			},
 		},
@@ -164,7 +164,7 @@ func v1Send() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, to := range []string{"+12", "nobody", "nobody@", "+9198x65432101", ""} {
-					s.ExpectInvalid(s.SendV1(Fields{"to": to}), "/to")
+					s.V1.Send(Fields{"to": to}).ExpectInvalid("/to")
 				}
 			},
 		},
@@ -172,16 +172,16 @@ func v1Send() []Case {
 			Requirement: "A number of a country that the account does not serve is 400 and named.",
 			Source:      Choice, Level: May, Settings: Settings{"countries": []string{"AE"}},
 			Run: func(s *Story) {
-				s.ExpectInvalid(s.SendV1(nil), "/to")
-				s.ExpectCreated(s.SendV1(Fields{"to": "+" + emirati}))
+				s.V1.Send(nil).ExpectInvalid("/to")
+				s.V1.Send(Fields{"to": "+" + emirati}).ExpectCreated()
 			},
 		},
 		{
 			Requirement: "A method or type that the call does not know is 400 and named.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectInvalid(s.SendV1(Fields{"method": "pigeon"}), "/method")
-				s.ExpectInvalid(s.SendV1(Fields{"type": "small talk"}), "/type")
+				s.V1.Send(Fields{"method": "pigeon"}).ExpectInvalid("/method")
+				s.V1.Send(Fields{"type": "small talk"}).ExpectInvalid("/type")
 			},
 		},
 		{
@@ -189,8 +189,8 @@ func v1Send() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, kind := range []string{"verification", "two_factor", "password_reset", "transaction"} {
-					r := s.SendV1(Fields{"type": kind})
-					s.ExpectCreated(r)
+					r := s.V1.Send(Fields{"type": kind})
+					r.ExpectCreated()
 					r.require(r.text("type") == kind, "the type "+kind, r.came())
 				}
 			},
@@ -201,8 +201,8 @@ func v1Send() []Case {
 			Run: func(s *Story) {
 				metadata := map[string]any{"user_id": "user_" + s.ID(),
 					"nested": map[string]any{"list": []any{1.5, true, nil, "é"}}}
-				r := s.SendV1(Fields{"metadata": metadata})
-				s.ExpectCreated(r)
+				r := s.V1.Send(Fields{"metadata": metadata})
+				r.ExpectCreated()
 				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
 			},
 		},
@@ -210,16 +210,16 @@ func v1Send() []Case {
 			Requirement: "Metadata over 1 KiB are 400 and named.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(Fields{"metadata": Fields{"note": strings.Repeat("x", 1000)}}))
-				s.ExpectInvalid(s.SendV1(Fields{"metadata": Fields{"note": strings.Repeat("x", 1025)}}), "/metadata")
+				s.V1.Send(Fields{"metadata": Fields{"note": strings.Repeat("x", 1000)}}).ExpectCreated()
+				s.V1.Send(Fields{"metadata": Fields{"note": strings.Repeat("x", 1025)}}).ExpectInvalid("/metadata")
 			},
 		},
 		{
 			Requirement: "A list of methods to fall back to is taken, and a method in it that the call does not know is 400.",
 			Source:      Choice, Level: May, Settings: both,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(Fields{"fallback": []string{"email"}, "email": s.Email()}))
-				s.ExpectInvalid(s.SendV1(Fields{"fallback": []string{"pigeon"}, "email": s.Email()}), "/fallback")
+				s.V1.Send(Fields{"fallback": []string{"email"}, "email": s.Email()}).ExpectCreated()
+				s.V1.Send(Fields{"fallback": []string{"pigeon"}, "email": s.Email()}).ExpectInvalid("/fallback")
 			},
 		},
 		{
@@ -228,8 +228,8 @@ func v1Send() []Case {
 			Run: func(s *Story) {
 				old, before := s.challenged(nil)
 				id, code := s.challenged(nil)
-				s.ExpectReason(s.VerifyV1(before, byID(old)), "REPLACED")
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(before, byID(old)).ExpectReason("REPLACED")
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -237,43 +237,43 @@ func v1Send() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectRefused(s.SendV1(Fields{"ttl": 1}))
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Send(Fields{"ttl": 1}).ExpectRefused()
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
 			Requirement: "What surely reached nobody is not counted as a send.",
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
 			Run: func(s *Story) {
-				s.Fault("not_sent", 1)
-				r := s.SendV1(nil)
+				s.Sandbox.Fault("not_sent", 1)
+				r := s.V1.Send(nil)
 				r.require(r.Status != http.StatusTooManyRequests, "a send", r.came())
 				// The answer does not wait for channels: the failure and the refund may come later.
-				again := s.SendV1(nil)
+				again := s.V1.Send(nil)
 				for deadline := time.Now().Add(2 * time.Second); again.Status == http.StatusTooManyRequests &&
 					time.Now().Before(deadline); {
 					time.Sleep(50 * time.Millisecond)
-					again = s.SendV1(nil)
+					again = s.V1.Send(nil)
 				}
-				s.ExpectCreated(again)
-				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "")
+				again.ExpectCreated()
+				s.V1.Send(nil).ExpectProblem(http.StatusTooManyRequests, "")
 			},
 		},
 		{
 			Requirement: "A mailbox is one in every letter case.",
 			Source:      Choice, Level: May, Settings: both,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(Fields{"method": "email", "to": "Box-" + s.Email()}))
+				s.V1.Send(Fields{"method": "email", "to": "Box-" + s.Email()}).ExpectCreated()
 				code := s.Code(Mobile(""), Email("box-"+s.Email()))
-				s.ExpectValid(s.VerifyV1(code, Fields{"to": "box-" + strings.ToUpper(s.Email())}))
+				s.V1.Verify(code, Fields{"to": "box-" + strings.ToUpper(s.Email())}).ExpectValid()
 			},
 		},
 		{
 			Requirement: "An ip of more than 64 characters is 400 and named.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectInvalid(s.SendV1(Fields{"ip": strings.Repeat("1", 65)}), "/ip")
-				s.ExpectCreated(s.SendV1(Fields{"ip": strings.Repeat("1", 64)}))
+				s.V1.Send(Fields{"ip": strings.Repeat("1", 65)}).ExpectInvalid("/ip")
+				s.V1.Send(Fields{"ip": strings.Repeat("1", 64)}).ExpectCreated()
 			},
 		},
 	}
@@ -281,7 +281,7 @@ func v1Send() []Case {
 
 // expectLife requires a challenge with that lifetime.
 func (s *Story) expectLife(r Reply, life time.Duration) {
-	s.ExpectCreated(r)
+	r.ExpectCreated()
 	lives := r.time("expires_at").Sub(r.time("created_at")).Round(time.Second)
 	r.require(lives == life, "expires_at "+life.String()+" after created_at", "a life of "+lives.String())
 }

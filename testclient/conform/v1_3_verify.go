@@ -18,8 +18,8 @@ func verifyVerdicts() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.VerifyV1(code, byID(id))
-				s.ExpectValid(r)
+				r := s.V1.Verify(code, byID(id))
+				r.ExpectValid()
 				r.require(r.text("id") == id && !r.time("verified_at").IsZero() && r.number("attempts") >= 0,
 					"id, verified_at and attempts", r.came())
 			},
@@ -29,8 +29,8 @@ func verifyVerdicts() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.VerifyV1(code, s.byTo())
-				s.ExpectValid(r)
+				r := s.V1.Verify(code, s.byTo())
+				r.ExpectValid()
 				r.require(r.text("id") == id, "the id of the challenge", r.came())
 			},
 		},
@@ -40,8 +40,8 @@ func verifyVerdicts() []Case {
 			Run: func(s *Story) {
 				metadata := map[string]any{"order": "o-" + s.ID()}
 				id, code := s.challenged(Fields{"metadata": metadata})
-				r := s.VerifyV1(code, byID(id))
-				s.ExpectValid(r)
+				r := s.V1.Verify(code, byID(id))
+				r.ExpectValid()
 				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
 			},
 		},
@@ -59,8 +59,8 @@ func verifyVerdicts() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 5)
-				s.ExpectReason(s.VerifyV1(rotated(code), byID(id)), "MAX_ATTEMPTS")
-				s.ExpectReason(s.VerifyV1(code, byID(id)), "MAX_ATTEMPTS")
+				s.V1.Verify(rotated(code), byID(id)).ExpectReason("MAX_ATTEMPTS")
+				s.V1.Verify(code, byID(id)).ExpectReason("MAX_ATTEMPTS")
 			},
 		},
 		{
@@ -69,7 +69,7 @@ func verifyVerdicts() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 4)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -78,7 +78,7 @@ func verifyVerdicts() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 1, 2)
-				s.ExpectReason(s.VerifyV1(code, byID(id)), "MAX_ATTEMPTS")
+				s.V1.Verify(code, byID(id)).ExpectReason("MAX_ATTEMPTS")
 			},
 		},
 		{
@@ -86,16 +86,16 @@ func verifyVerdicts() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.VerifyV1(code, byID(id))
-				s.ExpectValid(r)
+				r := s.V1.Verify(code, byID(id))
+				r.ExpectValid()
 				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
 				for _, guess := range []string{code, rotated(code)} {
-					r := s.VerifyV1(guess, byID(id))
+					r := s.V1.Verify(guess, byID(id))
 					r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
 				}
 				id, code = s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 5)
-				r = s.VerifyV1(code, byID(id))
+				r = s.V1.Verify(code, byID(id))
 				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
 			},
 		},
@@ -105,9 +105,9 @@ func verifyVerdicts() []Case {
 			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.VerifyV1(code, byID(id))
-				s.ExpectValid(r)
-				keys := s.V1(http.MethodGet, "/.well-known/jwks.json", "", NoKey)
+				r := s.V1.Verify(code, byID(id))
+				r.ExpectValid()
+				keys := s.V1.Call(http.MethodGet, "/.well-known/jwks.json", "", NoKey)
 				keys.require(keys.Status == http.StatusOK && keys.document != nil, "a set of keys", keys.came())
 				payload, why := receiptPayload(r.text("receipt"), keys.document)
 				r.require(why == "", "a receipt signed with a key of the set", why+": "+r.came())
@@ -119,10 +119,10 @@ func verifyVerdicts() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectProblem(s.VerifyV1(code, Fields{"id": id, "to": s.To()}), http.StatusBadRequest, "")
-				s.ExpectProblem(s.VerifyV1(code, nil), http.StatusBadRequest, "")
-				s.ExpectInvalid(s.VerifyV1(code, Fields{"id": id, "code": Without}), "/code")
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, Fields{"id": id, "to": s.To()}).ExpectProblem(http.StatusBadRequest, "")
+				s.V1.Verify(code, nil).ExpectProblem(http.StatusBadRequest, "")
+				s.V1.Verify(code, Fields{"id": id, "code": Without}).ExpectInvalid("/code")
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -130,7 +130,7 @@ func verifyVerdicts() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				replies := s.atOnce(8, func() Reply { return s.VerifyV1(code, byID(id)) })
+				replies := s.atOnce(8, func() Reply { return s.V1.Verify(code, byID(id)) })
 				s.expectVerdicts(replies, map[string]int{"valid": 1, "ALREADY_VERIFIED": 7})
 			},
 		},
@@ -139,7 +139,7 @@ func verifyVerdicts() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				replies := s.atOnce(8, func() Reply { return s.VerifyV1(rotated(code), byID(id)) })
+				replies := s.atOnce(8, func() Reply { return s.V1.Verify(rotated(code), byID(id)) })
 				s.expectVerdicts(replies, map[string]int{
 					"MISMATCH 4": 1, "MISMATCH 3": 1, "MISMATCH 2": 1, "MISMATCH 1": 1, "MISMATCH 0": 1, "MAX_ATTEMPTS": 3,
 				})
@@ -155,12 +155,12 @@ func verifyStates() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 				for range 6 {
-					s.ExpectReason(s.VerifyV1(rotated(code), byID(id)), "ALREADY_VERIFIED")
+					s.V1.Verify(rotated(code), byID(id)).ExpectReason("ALREADY_VERIFIED")
 				}
-				s.ExpectReason(s.VerifyV1(code, byID(id)), "ALREADY_VERIFIED")
-				s.ExpectReason(s.VerifyV1(code, s.byTo()), "ALREADY_VERIFIED")
+				s.V1.Verify(code, byID(id)).ExpectReason("ALREADY_VERIFIED")
+				s.V1.Verify(code, s.byTo()).ExpectReason("ALREADY_VERIFIED")
 			},
 		},
 		{
@@ -168,11 +168,11 @@ func verifyStates() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.Advance(300 * time.Second)
+				s.Sandbox.Advance(300 * time.Second)
 				for range 6 {
-					s.ExpectReason(s.VerifyV1(rotated(code), byID(id)), "EXPIRED")
+					s.V1.Verify(rotated(code), byID(id)).ExpectReason("EXPIRED")
 				}
-				s.ExpectReason(s.VerifyV1(code, s.byTo()), "EXPIRED")
+				s.V1.Verify(code, s.byTo()).ExpectReason("EXPIRED")
 			},
 		},
 		{
@@ -180,8 +180,8 @@ func verifyStates() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ttl": 400})
-				s.Advance(398 * time.Second)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.Sandbox.Advance(398 * time.Second)
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -189,11 +189,11 @@ func verifyStates() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock, Settings: Settings{"otp_ttl_seconds": 300},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.Advance((300 + 3590) * time.Second)
-				s.ExpectReason(s.VerifyV1(code, byID(id)), "EXPIRED")
-				s.Advance(11 * time.Second)
-				s.ExpectReason(s.VerifyV1(code, byID(id)), "NOT_FOUND")
-				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
+				s.Sandbox.Advance((300 + 3590) * time.Second)
+				s.V1.Verify(code, byID(id)).ExpectReason("EXPIRED")
+				s.Sandbox.Advance(11 * time.Second)
+				s.V1.Verify(code, byID(id)).ExpectReason("NOT_FOUND")
+				s.V1.Verify(code, s.byTo()).ExpectReason("NOT_FOUND")
 			},
 		},
 		{
@@ -203,9 +203,9 @@ func verifyStates() []Case {
 				old, before := s.challenged(nil)
 				id, code := s.challenged(nil)
 				for range 6 {
-					s.ExpectReason(s.VerifyV1(rotated(before), byID(old)), "REPLACED")
+					s.V1.Verify(rotated(before), byID(old)).ExpectReason("REPLACED")
 				}
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
 			},
 		},
 		{
@@ -213,12 +213,12 @@ func verifyStates() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				used, code := s.challenged(nil)
-				s.ExpectValid(s.VerifyV1(code, byID(used)))
+				s.V1.Verify(code, byID(used)).ExpectValid()
 				cancelled, _ := s.challenged(nil)
-				s.ExpectJSON(s.CancelV1(cancelled), http.StatusOK)
-				s.ExpectCreated(s.SendV1(nil))
-				s.ExpectReason(s.VerifyV1(code, byID(used)), "ALREADY_VERIFIED")
-				s.ExpectReason(s.VerifyV1(code, byID(cancelled)), "CANCELED")
+				s.V1.Cancel(cancelled).ExpectJSON(http.StatusOK)
+				s.V1.Send(nil).ExpectCreated()
+				s.V1.Verify(code, byID(used)).ExpectReason("ALREADY_VERIFIED")
+				s.V1.Verify(code, byID(cancelled)).ExpectReason("CANCELED")
 			},
 		},
 		{
@@ -226,17 +226,17 @@ func verifyStates() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				_, before := s.challenged(nil)
-				s.ExpectCreated(s.SendV1(nil))
-				s.ExpectMismatch(s.VerifyV1(before, s.byTo()), 4)
+				s.V1.Send(nil).ExpectCreated()
+				s.V1.Verify(before, s.byTo()).ExpectMismatch(4)
 			},
 		},
 		{
 			Requirement: "A recipient without a challenge, and an id that nobody has, are NOT_FOUND.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				s.ExpectReason(s.VerifyV1("123456", s.byTo()), "NOT_FOUND")
+				s.V1.Verify("123456", s.byTo()).ExpectReason("NOT_FOUND")
 				id, _ := s.challenged(nil)
-				s.ExpectReason(s.VerifyV1("123456", byID(turned(id))), "NOT_FOUND")
+				s.V1.Verify("123456", byID(turned(id))).ExpectReason("NOT_FOUND")
 			},
 		},
 	}
@@ -250,9 +250,9 @@ func verifySlots() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				other := s.Second()
-				s.ExpectReason(other.VerifyV1(code, byID(id)), "NOT_FOUND")
-				s.ExpectReason(other.VerifyV1(rotated(code), s.byTo()), "NOT_FOUND")
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
+				other.V1.Verify(code, byID(id)).ExpectReason("NOT_FOUND")
+				other.V1.Verify(rotated(code), s.byTo()).ExpectReason("NOT_FOUND")
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
 			},
 		},
 		{
@@ -261,14 +261,14 @@ func verifySlots() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"binding": Fields{"order": 1}})
 				for _, at := range []Fields{byID(id), s.byTo()} {
-					s.ExpectReason(s.VerifyV1(code, at), "NOT_FOUND")
+					s.V1.Verify(code, at).ExpectReason("NOT_FOUND")
 					for range 2 {
 						at["binding"] = Fields{"order": 2}
-						s.ExpectReason(s.VerifyV1(rotated(code), at), "NOT_FOUND")
+						s.V1.Verify(rotated(code), at).ExpectReason("NOT_FOUND")
 					}
 				}
-				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "binding": Fields{"order": 1}}), 4)
-				s.ExpectValid(s.VerifyV1(code, Fields{"to": s.To(), "binding": Fields{"order": 1}}))
+				s.V1.Verify(rotated(code), Fields{"id": id, "binding": Fields{"order": 1}}).ExpectMismatch(4)
+				s.V1.Verify(code, Fields{"to": s.To(), "binding": Fields{"order": 1}}).ExpectValid()
 			},
 		},
 		{
@@ -276,10 +276,10 @@ func verifySlots() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				send := `{"to":"` + s.To() + `","method":"sms","type":"verification","binding":{"b":[1.0,1e2],"a":"\u00e9"}}`
-				r := s.V1(http.MethodPost, "/v1/send", send)
-				s.ExpectCreated(r)
+				r := s.V1.Call(http.MethodPost, "/v1/send", send)
+				r.ExpectCreated()
 				guess := `{"id":"` + r.text("id") + `","code":"` + s.Code() + `","binding": {"a":"é", "b":[1,100]} }`
-				s.ExpectValid(s.V1(http.MethodPost, "/v1/verify", guess))
+				s.V1.Call(http.MethodPost, "/v1/verify", guess).ExpectValid()
 			},
 		},
 		{
@@ -287,8 +287,8 @@ func verifySlots() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"binding": nil})
-				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "binding": nil}), 4)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(rotated(code), Fields{"to": s.To(), "binding": nil}).ExpectMismatch(4)
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -297,9 +297,9 @@ func verifySlots() []Case {
 			Run: func(s *Story) {
 				first, one := s.challenged(Fields{"binding": "one"})
 				_, two := s.challenged(Fields{"binding": "two"})
-				s.ExpectMismatch(s.VerifyV1(one, Fields{"to": s.To(), "binding": "two"}), 4)
-				s.ExpectValid(s.VerifyV1(one, Fields{"id": first, "binding": "one"}))
-				s.ExpectValid(s.VerifyV1(two, Fields{"to": s.To(), "binding": "two"}))
+				s.V1.Verify(one, Fields{"to": s.To(), "binding": "two"}).ExpectMismatch(4)
+				s.V1.Verify(one, Fields{"id": first, "binding": "one"}).ExpectValid()
+				s.V1.Verify(two, Fields{"to": s.To(), "binding": "two"}).ExpectValid()
 			},
 		},
 		{
@@ -307,10 +307,10 @@ func verifySlots() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"type": "transaction"})
-				s.ExpectReason(s.VerifyV1(code, Fields{"id": id, "type": "verification"}), "NOT_FOUND")
-				s.ExpectReason(s.VerifyV1(rotated(code), Fields{"to": s.To(), "type": "verification"}), "NOT_FOUND")
-				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"id": id, "type": "transaction"}), 4)
-				s.ExpectValid(s.VerifyV1(code, Fields{"to": s.To(), "type": "transaction"}))
+				s.V1.Verify(code, Fields{"id": id, "type": "verification"}).ExpectReason("NOT_FOUND")
+				s.V1.Verify(rotated(code), Fields{"to": s.To(), "type": "verification"}).ExpectReason("NOT_FOUND")
+				s.V1.Verify(rotated(code), Fields{"id": id, "type": "transaction"}).ExpectMismatch(4)
+				s.V1.Verify(code, Fields{"to": s.To(), "type": "transaction"}).ExpectValid()
 			},
 		},
 		{
@@ -318,10 +318,10 @@ func verifySlots() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
-				s.ExpectReason(s.VerifyV1(code, s.byTo()), "NOT_FOUND")
-				s.ExpectReason(s.VerifyV1(code, Fields{"to": s.To(), "ip": otherIP}), "NOT_FOUND")
-				s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "ip": s.IP()}), 4)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, s.byTo()).ExpectReason("NOT_FOUND")
+				s.V1.Verify(code, Fields{"to": s.To(), "ip": otherIP}).ExpectReason("NOT_FOUND")
+				s.V1.Verify(rotated(code), Fields{"to": s.To(), "ip": s.IP()}).ExpectMismatch(4)
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -332,11 +332,11 @@ func verifySlots() []Case {
 				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
 					id, code := s.challenged(Fields{"type": kind})
 					for _, at := range []Fields{byID(id), s.byTo()} {
-						s.ExpectReason(s.VerifyV1(code, at), "NOT_FOUND")
-						s.ExpectReason(s.VerifyV1(rotated(code), at), "NOT_FOUND")
+						s.V1.Verify(code, at).ExpectReason("NOT_FOUND")
+						s.V1.Verify(rotated(code), at).ExpectReason("NOT_FOUND")
 					}
-					s.ExpectMismatch(s.VerifyV1(rotated(code), Fields{"to": s.To(), "type": kind}), 4)
-					s.ExpectValid(s.VerifyV1(code, Fields{"id": id, "type": kind}))
+					s.V1.Verify(rotated(code), Fields{"to": s.To(), "type": kind}).ExpectMismatch(4)
+					s.V1.Verify(code, Fields{"id": id, "type": kind}).ExpectValid()
 				}
 			},
 		},

@@ -13,25 +13,25 @@ func v1Resend() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10}, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
+				s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
 				s.expectSent(2)
 				s.Require(s.Code() == code, "the same code", "another")
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
 			Requirement: "A code that was sent again expires when it would have.",
 			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
-				first := s.SendV1(nil)
-				s.ExpectCreated(first)
-				s.Advance(200 * time.Second)
-				again := s.ResendV1(first.text("id"), nil)
-				s.ExpectJSON(again, http.StatusOK)
+				first := s.V1.Send(nil)
+				first.ExpectCreated()
+				s.Sandbox.Advance(200 * time.Second)
+				again := s.V1.Resend(first.text("id"), nil)
+				again.ExpectJSON(http.StatusOK)
 				again.require(again.time("expires_at").Equal(first.time("expires_at")), "expires_at "+first.text("expires_at"),
 					again.came())
-				s.Advance(100 * time.Second)
-				s.ExpectReason(s.VerifyV1("123456", s.byTo()), "EXPIRED")
+				s.Sandbox.Advance(100 * time.Second)
+				s.V1.Verify("123456", s.byTo()).ExpectReason("EXPIRED")
 			},
 		},
 		{
@@ -40,8 +40,8 @@ func v1Resend() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 2)
-				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 2)
+				s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(2)
 			},
 		},
 		{
@@ -50,12 +50,12 @@ func v1Resend() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				for left := 2; left >= 0; left-- {
-					r := s.ResendV1(id, nil)
-					s.ExpectJSON(r, http.StatusOK)
+					r := s.V1.Resend(id, nil)
+					r.ExpectJSON(http.StatusOK)
 					r.require(r.number("resends_remaining") == left, "resends_remaining "+strconv.Itoa(left), r.came())
 				}
-				s.expectNoResend(s.ResendV1(id, nil))
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.expectNoResend(s.V1.Resend(id, nil))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -63,19 +63,19 @@ func v1Resend() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2},
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				s.ExpectJSON(s.ResendV1(id, nil), http.StatusOK)
-				s.ExpectProblem(s.ResendV1(id, nil), http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
-				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
+				s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
+				s.V1.Resend(id, nil).ExpectProblem(http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
+				s.V1.Send(nil).ExpectProblem(http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
 			},
 		},
 		{
 			Requirement: "A resend may go by another method.",
 			Source:      Choice, Level: May, Settings: Settings{"email_enabled": true, "otp_length": 10}, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				r := s.SendV1(Fields{"email": s.Email()})
-				s.ExpectCreated(r)
-				s.ExpectJSON(s.ResendV1(r.text("id"), Fields{"method": "email"}), http.StatusOK)
-				messages := s.Messages()
+				r := s.V1.Send(Fields{"email": s.Email()})
+				r.ExpectCreated()
+				s.V1.Resend(r.text("id"), Fields{"method": "email"}).ExpectJSON(http.StatusOK)
+				messages := s.Sandbox.Messages()
 				s.Require(len(messages) == 2, "2 messages in the inbox", plural(len(messages), "message"))
 				s.Require(messages[0].To == s.Email() && messages[1].To != s.Email() && messages[0].Code == messages[1].Code,
 					"the code to the mailbox after the one to the number", "messages to "+messages[1].To+" and then "+
@@ -87,19 +87,19 @@ func v1Resend() []Case {
 			Source:      Choice, Level: May, Settings: unlimited(nil), Needs: NeedsClock | NeedsInbox,
 			Run: func(s *Story) {
 				used, code := s.challenged(nil)
-				s.ExpectValid(s.VerifyV1(code, byID(used)))
-				s.ExpectRefused(s.ResendV1(used, nil))
+				s.V1.Verify(code, byID(used)).ExpectValid()
+				s.V1.Resend(used, nil).ExpectRefused()
 				cancelled, _ := s.challenged(nil)
-				s.ExpectJSON(s.CancelV1(cancelled), http.StatusOK)
-				s.ExpectRefused(s.ResendV1(cancelled, nil))
+				s.V1.Cancel(cancelled).ExpectJSON(http.StatusOK)
+				s.V1.Resend(cancelled, nil).ExpectRefused()
 				replaced, _ := s.challenged(nil)
 				spent, code := s.challenged(nil)
-				s.ExpectRefused(s.ResendV1(replaced, nil))
+				s.V1.Resend(replaced, nil).ExpectRefused()
 				s.guessWrongV1(code, byID(spent), 4, 5)
-				s.ExpectRefused(s.ResendV1(spent, nil))
+				s.V1.Resend(spent, nil).ExpectRefused()
 				expired, _ := s.challenged(nil)
-				s.Advance(301 * time.Second)
-				s.ExpectRefused(s.ResendV1(expired, nil))
+				s.Sandbox.Advance(301 * time.Second)
+				s.V1.Resend(expired, nil).ExpectRefused()
 				s.expectSent(5)
 			},
 		},
@@ -108,8 +108,8 @@ func v1Resend() []Case {
 			Source:      Choice, Level: May, Needs: NeedsSecond,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				s.ExpectProblem(s.ResendV1(turned(id), nil), http.StatusNotFound, "")
-				s.ExpectProblem(s.Second().ResendV1(id, nil), http.StatusNotFound, "")
+				s.V1.Resend(turned(id), nil).ExpectProblem(http.StatusNotFound, "")
+				s.Second().V1.Resend(id, nil).ExpectProblem(http.StatusNotFound, "")
 			},
 		},
 		{
@@ -120,8 +120,8 @@ func v1Resend() []Case {
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, code := s.challenged(nil)
-				r := s.ResendByV1(s.byTo())
-				s.ExpectJSON(r, http.StatusOK)
+				r := s.V1.ResendBy(s.byTo())
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 				s.Require(s.Code() == code, "the same code", "another")
 				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
@@ -132,11 +132,11 @@ func v1Resend() []Case {
 						if name == "to" && value == Without {
 							continue
 						}
-						s.ExpectProblem(s.ResendByV1(with(full, name, value)), http.StatusNotFound, "")
+						s.V1.ResendBy(with(full, name, value)).ExpectProblem(http.StatusNotFound, "")
 					}
 				}
-				r = s.ResendByV1(full)
-				s.ExpectJSON(r, http.StatusOK)
+				r = s.V1.ResendBy(full)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 				s.expectSent(5)
 			},
@@ -146,8 +146,8 @@ func v1Resend() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				s.ExpectProblem(s.ResendByV1(Fields{"id": id, "to": s.To()}), http.StatusBadRequest, "")
-				s.ExpectProblem(s.ResendByV1(nil), http.StatusBadRequest, "")
+				s.V1.ResendBy(Fields{"id": id, "to": s.To()}).ExpectProblem(http.StatusBadRequest, "")
+				s.V1.ResendBy(nil).ExpectProblem(http.StatusBadRequest, "")
 			},
 		},
 	}
@@ -157,5 +157,5 @@ func v1Resend() []Case {
 // a rate limit.
 func (s *Story) expectNoResend(r Reply) {
 	r.require(r.Status == http.StatusConflict || r.Status == http.StatusTooManyRequests, "status 409 or 429", r.came())
-	s.ExpectRefused(r)
+	r.ExpectRefused()
 }

@@ -9,11 +9,11 @@ func v1Cancel() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectJSON(s.CancelV1(id), http.StatusOK)
+				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
 				for range 6 {
-					s.ExpectReason(s.VerifyV1(rotated(code), byID(id)), "CANCELED")
+					s.V1.Verify(rotated(code), byID(id)).ExpectReason("CANCELED")
 				}
-				s.ExpectReason(s.VerifyV1(code, s.byTo()), "CANCELED")
+				s.V1.Verify(code, s.byTo()).ExpectReason("CANCELED")
 			},
 		},
 		{
@@ -21,8 +21,8 @@ func v1Cancel() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				r := s.CancelV1(id)
-				s.ExpectJSON(r, http.StatusOK)
+				r := s.V1.Cancel(id)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id && r.text("status") == "canceled", "the id and the status canceled", r.came())
 			},
 		},
@@ -31,9 +31,9 @@ func v1Cancel() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				s.ExpectJSON(s.CancelV1(id), http.StatusOK)
+				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
 				next, code := s.challenged(nil)
-				s.ExpectValid(s.VerifyV1(code, byID(next)))
+				s.V1.Verify(code, byID(next)).ExpectValid()
 			},
 		},
 		{
@@ -41,8 +41,8 @@ func v1Cancel() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				s.ExpectJSON(s.CancelV1(id), http.StatusOK)
-				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
+				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
+				s.V1.Send(nil).ExpectProblem(http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
 			},
 		},
 		{
@@ -51,8 +51,8 @@ func v1Cancel() []Case {
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				bound, code := s.challenged(Fields{"binding": "kept"})
-				s.ExpectJSON(s.CancelV1(id), http.StatusOK)
-				s.ExpectValid(s.VerifyV1(code, Fields{"id": bound, "binding": "kept"}))
+				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
+				s.V1.Verify(code, Fields{"id": bound, "binding": "kept"}).ExpectValid()
 			},
 		},
 		{
@@ -60,9 +60,9 @@ func v1Cancel() []Case {
 			Source:      Choice, Level: May, Needs: NeedsSecond,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectProblem(s.CancelV1(turned(id)), http.StatusNotFound, "")
-				s.ExpectProblem(s.Second().CancelV1(id), http.StatusNotFound, "")
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Cancel(turned(id)).ExpectProblem(http.StatusNotFound, "")
+				s.Second().V1.Cancel(id).ExpectProblem(http.StatusNotFound, "")
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -70,9 +70,9 @@ func v1Cancel() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectInvalid(s.CancelByV1(nil), "/id")
-				s.ExpectProblem(s.CancelByV1(Fields{"id": id, "to": s.To()}), http.StatusBadRequest, "")
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.CancelBy(nil).ExpectInvalid("/id")
+				s.V1.CancelBy(Fields{"id": id, "to": s.To()}).ExpectProblem(http.StatusBadRequest, "")
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -83,11 +83,11 @@ func v1Cancel() []Case {
 				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
 				id, _ := s.challenged(full)
 				for name, other := range map[string]any{"ip": otherIP, "binding": Fields{"order": 2}, "type": "verification"} {
-					s.ExpectProblem(s.CancelByV1(with(full, name, other)), http.StatusNotFound, "")
-					s.ExpectProblem(s.CancelByV1(with(full, name, Without)), http.StatusNotFound, "")
+					s.V1.CancelBy(with(full, name, other)).ExpectProblem(http.StatusNotFound, "")
+					s.V1.CancelBy(with(full, name, Without)).ExpectProblem(http.StatusNotFound, "")
 				}
-				r := s.CancelByV1(full)
-				s.ExpectJSON(r, http.StatusOK)
+				r := s.V1.CancelBy(full)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id && r.text("status") == "canceled", "the id and the status canceled", r.came())
 			},
 		},

@@ -14,10 +14,10 @@ func v1Status() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				metadata := map[string]any{"user_id": "user_" + s.ID()}
-				sent := s.SendV1(Fields{"metadata": metadata})
-				s.ExpectCreated(sent)
-				r := s.StatusV1(sent.text("id"))
-				s.ExpectJSON(r, http.StatusOK)
+				sent := s.V1.Send(Fields{"metadata": metadata})
+				sent.ExpectCreated()
+				r := s.V1.Status(sent.text("id"))
+				r.ExpectJSON(http.StatusOK)
 				for _, name := range []string{"id", "to", "method", "type", "created_at", "expires_at"} {
 					r.require(r.has(name) && reflect.DeepEqual(r.document[name], sent.document[name]),
 						"the member "+name+" as the send answered it", r.came())
@@ -30,8 +30,8 @@ func v1Status() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.StatusV1(id)
-				s.ExpectJSON(r, http.StatusOK)
+				r := s.V1.Status(id)
+				r.ExpectJSON(http.StatusOK)
 				r.require(!strings.Contains(r.Body, code), "no code", "the code")
 			},
 		},
@@ -41,9 +41,9 @@ func v1Status() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				for range 6 {
-					s.ExpectJSON(s.StatusV1(id), http.StatusOK)
+					s.V1.Status(id).ExpectJSON(http.StatusOK)
 				}
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
 			},
 		},
 		{
@@ -51,9 +51,9 @@ func v1Status() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
-				r := s.StatusV1(id)
-				s.ExpectJSON(r, http.StatusOK)
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
+				r := s.V1.Status(id)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.number("attempts_remaining") == 4, "attempts_remaining 4", r.came())
 			},
 		},
@@ -62,9 +62,9 @@ func v1Status() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
-				r := s.StatusV1(id)
-				s.ExpectJSON(r, http.StatusOK)
+				s.V1.Verify(code, byID(id)).ExpectValid()
+				r := s.V1.Status(id)
+				r.ExpectJSON(http.StatusOK)
 				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
 			},
 		},
@@ -73,13 +73,13 @@ func v1Status() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				before := s.StatusV1(id)
-				s.ExpectJSON(before, http.StatusOK)
+				before := s.V1.Status(id)
+				before.ExpectJSON(http.StatusOK)
 				before.require(before.text("status") != "" && before.text("status") != "verified", "another status than verified",
 					before.came())
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
-				r := s.StatusV1(id)
-				s.ExpectJSON(r, http.StatusOK)
+				s.V1.Verify(code, byID(id)).ExpectValid()
+				r := s.V1.Status(id)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("status") == "verified" && !r.time("verified_at").IsZero(),
 					"the status verified, and verified_at", r.came())
 			},
@@ -90,13 +90,13 @@ func v1Status() []Case {
 			Run: func(s *Story) {
 				replaced, _ := s.challenged(nil)
 				canceled, _ := s.challenged(nil)
-				s.ExpectJSON(s.CancelV1(canceled), http.StatusOK)
+				s.V1.Cancel(canceled).ExpectJSON(http.StatusOK)
 				expired, _ := s.challenged(nil)
-				s.Advance(301 * time.Second)
+				s.Sandbox.Advance(301 * time.Second)
 				for _, one := range []struct{ id, status string }{{replaced, "replaced"}, {canceled, "canceled"},
 					{expired, "expired"}} {
-					r := s.StatusV1(one.id)
-					s.ExpectJSON(r, http.StatusOK)
+					r := s.V1.Status(one.id)
+					r.ExpectJSON(http.StatusOK)
 					r.require(r.text("status") == one.status, "the status "+one.status, r.came())
 				}
 			},
@@ -106,8 +106,8 @@ func v1Status() []Case {
 			Source:      Choice, Level: May, Needs: NeedsSecond,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				s.ExpectProblem(s.StatusV1(turned(id)), http.StatusNotFound, "")
-				s.ExpectProblem(s.Second().StatusV1(id), http.StatusNotFound, "")
+				s.V1.Status(turned(id)).ExpectProblem(http.StatusNotFound, "")
+				s.Second().V1.Status(id).ExpectProblem(http.StatusNotFound, "")
 			},
 		},
 		{
@@ -115,7 +115,7 @@ func v1Status() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				s.ExpectProblem(s.StatusV1(id, NoKey), http.StatusUnauthorized, "AUTH_003")
+				s.V1.Status(id, NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
 			},
 		},
 		{
@@ -125,18 +125,18 @@ func v1Status() []Case {
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, _ := s.challenged(nil)
-				r := s.StatusByV1(s.byTo())
-				s.ExpectJSON(r, http.StatusOK)
+				r := s.V1.StatusBy(s.byTo())
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 				full := Fields{"to": s.To(), "ip": s.IP(), "type": "transaction"}
 				id, _ = s.challenged(full)
 				for name, other := range map[string]any{"ip": otherIP, "type": "two_factor"} {
-					s.ExpectProblem(s.StatusByV1(with(full, name, other)), http.StatusNotFound, "")
+					s.V1.StatusBy(with(full, name, other)).ExpectProblem(http.StatusNotFound, "")
 				}
-				s.ExpectProblem(s.StatusByV1(Fields{"to": s.To(), "ip": s.IP()}), http.StatusNotFound, "")
-				s.ExpectProblem(s.StatusByV1(Fields{"to": "+" + emirati}), http.StatusNotFound, "")
-				r = s.StatusByV1(full)
-				s.ExpectJSON(r, http.StatusOK)
+				s.V1.StatusBy(Fields{"to": s.To(), "ip": s.IP()}).ExpectProblem(http.StatusNotFound, "")
+				s.V1.StatusBy(Fields{"to": "+" + emirati}).ExpectProblem(http.StatusNotFound, "")
+				r = s.V1.StatusBy(full)
+				r.ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 			},
 		},
@@ -145,8 +145,8 @@ func v1Status() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.challenged(nil)
-				s.ExpectProblem(s.StatusByV1(nil), http.StatusBadRequest, "")
-				s.ExpectProblem(s.StatusByV1(Fields{"to": s.To(), "unknown": "1"}), http.StatusBadRequest, "")
+				s.V1.StatusBy(nil).ExpectProblem(http.StatusBadRequest, "")
+				s.V1.StatusBy(Fields{"to": s.To(), "unknown": "1"}).ExpectProblem(http.StatusBadRequest, "")
 			},
 		},
 	}

@@ -13,9 +13,9 @@ func v1Idempotency() []Case {
 				"Idempotent-Replayed: true.",
 			Source: Choice, Level: May,
 			Run: func(s *Story) {
-				first := s.SendV1(nil, idempotent(s.ID()))
-				s.ExpectCreated(first)
-				again := s.SendV1(nil, idempotent(s.ID()))
+				first := s.V1.Send(nil, idempotent(s.ID()))
+				first.ExpectCreated()
+				again := s.V1.Send(nil, idempotent(s.ID()))
 				again.require(again.Status == first.Status && again.Body == first.Body, first.came(), again.came())
 				again.require(again.Header.Get("Location") == first.Header.Get("Location"), "the first answer's Location",
 					"Location "+orNone(again.Header.Get("Location")))
@@ -27,8 +27,8 @@ func v1Idempotency() []Case {
 			Requirement: "The first answer is not called a replay.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.SendV1(nil, idempotent(s.ID()))
-				s.ExpectCreated(r)
+				r := s.V1.Send(nil, idempotent(s.ID()))
+				r.ExpectCreated()
 				r.require(r.Header.Get(replayedHeader) == "", "no "+replayedHeader, replayedHeader+" "+r.Header.Get(replayedHeader))
 			},
 		},
@@ -37,7 +37,7 @@ func v1Idempotency() []Case {
 			Source:      Choice, Level: May, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				for range 3 {
-					s.ExpectCreated(s.SendV1(nil, idempotent(s.ID())))
+					s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
 				}
 				s.expectSent(1)
 			},
@@ -47,18 +47,18 @@ func v1Idempotency() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil, idempotent(s.ID()))
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
-				s.ExpectCreated(s.SendV1(nil, idempotent(s.ID())))
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 3)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
+				s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(3)
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
 			Requirement: "The same Idempotency-Key with another body is 422, and nothing is sent.",
 			Source:      Choice, Level: May, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				s.ExpectCreated(s.SendV1(nil, idempotent(s.ID())))
-				s.ExpectProblem(s.SendV1(Fields{"type": "transaction"}, idempotent(s.ID())), http.StatusUnprocessableEntity, "")
+				s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
+				s.V1.Send(Fields{"type": "transaction"}, idempotent(s.ID())).ExpectProblem(http.StatusUnprocessableEntity, "")
 				s.expectSent(1)
 			},
 		},
@@ -66,11 +66,11 @@ func v1Idempotency() []Case {
 			Requirement: "Another Idempotency-Key, or none, is another request.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				first := s.SendV1(nil, idempotent(s.ID()))
-				s.ExpectCreated(first)
+				first := s.V1.Send(nil, idempotent(s.ID()))
+				first.ExpectCreated()
 				for _, opts := range [][]Option{{idempotent("other-" + s.ID())}, nil} {
-					r := s.SendV1(nil, opts...)
-					s.ExpectCreated(r)
+					r := s.V1.Send(nil, opts...)
+					r.ExpectCreated()
 					r.require(r.text("id") != first.text("id"), "another id", r.came())
 				}
 			},
@@ -79,10 +79,10 @@ func v1Idempotency() []Case {
 			Requirement: "An Idempotency-Key belongs to its credential: another account's request with the same is its own.",
 			Source:      Choice, Level: May, Needs: NeedsSecond,
 			Run: func(s *Story) {
-				first := s.SendV1(nil, idempotent(s.ID()))
-				s.ExpectCreated(first)
-				r := s.Second().SendV1(nil, idempotent(s.ID()))
-				s.ExpectCreated(r)
+				first := s.V1.Send(nil, idempotent(s.ID()))
+				first.ExpectCreated()
+				r := s.Second().V1.Send(nil, idempotent(s.ID()))
+				r.ExpectCreated()
 				r.require(r.text("id") != first.text("id"), "another id", r.came())
 			},
 		},
@@ -92,12 +92,12 @@ func v1Idempotency() []Case {
 			Source: Choice, Level: May, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				ids := map[string]bool{}
-				for _, r := range s.atOnce(6, func() Reply { return s.SendV1(nil, idempotent(s.ID())) }) {
+				for _, r := range s.atOnce(6, func() Reply { return s.V1.Send(nil, idempotent(s.ID())) }) {
 					if r.Status == http.StatusConflict {
 						r.expectRetryAfter()
 						continue
 					}
-					s.ExpectCreated(r)
+					r.ExpectCreated()
 					ids[r.text("id")] = true
 				}
 				s.Require(len(ids) == 1, "1 id", plural(len(ids), "id"))
@@ -110,8 +110,8 @@ func v1Idempotency() []Case {
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				for range 2 {
-					r := s.ResendV1(id, nil, idempotent(s.ID()))
-					s.ExpectJSON(r, http.StatusOK)
+					r := s.V1.Resend(id, nil, idempotent(s.ID()))
+					r.ExpectJSON(http.StatusOK)
 					r.require(r.number("resends_remaining") == 2, "resends_remaining 2", r.came())
 				}
 				s.expectSent(2)

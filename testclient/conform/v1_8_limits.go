@@ -8,13 +8,13 @@ import (
 // sendTimesV1 sends n times.
 func (s *Story) sendTimesV1(n int) {
 	for range n {
-		s.ExpectCreated(s.SendV1(nil))
+		s.V1.Send(nil).ExpectCreated()
 	}
 }
 
 // expectOverLimit requires the refusal of a limit.
 func (s *Story) expectOverLimit(r Reply) {
-	s.ExpectProblem(r, http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
+	r.ExpectProblem(http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
 }
 
 func v1Limits() []Case {
@@ -25,7 +25,7 @@ func v1Limits() []Case {
 			Source:      Client, Level: Should,
 			Run: func(s *Story) {
 				s.sendTimesV1(10)
-				s.expectOverLimit(s.SendV1(nil))
+				s.expectOverLimit(s.V1.Send(nil))
 			},
 		},
 		{
@@ -33,7 +33,7 @@ func v1Limits() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
-				r := s.SendV1(nil)
+				r := s.V1.Send(nil)
 				s.expectOverLimit(r)
 				r.expectRetryAfter()
 				r.expectHeader("Retry-After", 1, 60)
@@ -44,7 +44,7 @@ func v1Limits() []Case {
 			Source:      Client, Level: Should, Settings: Settings{"sends_per_minute": 3},
 			Run: func(s *Story) {
 				s.sendTimesV1(3)
-				r := s.SendV1(nil)
+				r := s.V1.Send(nil)
 				s.expectOverLimit(r)
 				r.expectHeader("X-RateLimit-Limit", 3, 3)
 				r.expectHeader("X-RateLimit-Remaining", 0, 0)
@@ -58,12 +58,12 @@ func v1Limits() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
-				s.Advance(40 * time.Second)
+				s.Sandbox.Advance(40 * time.Second)
 				s.sendTimesV1(9)
-				s.expectOverLimit(s.SendV1(nil))
-				s.Advance(21 * time.Second)
+				s.expectOverLimit(s.V1.Send(nil))
+				s.Sandbox.Advance(21 * time.Second)
 				s.sendTimesV1(1)
-				s.expectOverLimit(s.SendV1(nil))
+				s.expectOverLimit(s.V1.Send(nil))
 			},
 		},
 		{
@@ -71,9 +71,9 @@ func v1Limits() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(20)
-				s.Advance(3500 * time.Second)
-				s.expectOverLimit(s.SendV1(nil))
-				s.Advance(101 * time.Second)
+				s.Sandbox.Advance(3500 * time.Second)
+				s.expectOverLimit(s.V1.Send(nil))
+				s.Sandbox.Advance(101 * time.Second)
 				s.sendTimesV1(1)
 			},
 		},
@@ -82,9 +82,9 @@ func v1Limits() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0, "sends_per_hour": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(40)
-				s.Advance(86300 * time.Second)
-				s.expectOverLimit(s.SendV1(nil))
-				s.Advance(101 * time.Second)
+				s.Sandbox.Advance(86300 * time.Second)
+				s.expectOverLimit(s.V1.Send(nil))
+				s.Sandbox.Advance(101 * time.Second)
 				s.sendTimesV1(1)
 			},
 		},
@@ -93,9 +93,9 @@ func v1Limits() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
-				s.ExpectCreated(s.SendV1(Fields{"to": "+" + emirati}))
-				s.expectOverLimit(s.SendV1(Fields{"ip": otherIP}))
-				s.expectOverLimit(s.SendV1(Fields{"binding": "another"}))
+				s.V1.Send(Fields{"to": "+" + emirati}).ExpectCreated()
+				s.expectOverLimit(s.V1.Send(Fields{"ip": otherIP}))
+				s.expectOverLimit(s.V1.Send(Fields{"binding": "another"}))
 			},
 		},
 		{
@@ -103,9 +103,9 @@ func v1Limits() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				s.expectOverLimit(s.SendV1(nil))
-				s.ExpectMismatch(s.VerifyV1(rotated(code), byID(id)), 4)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.expectOverLimit(s.V1.Send(nil))
+				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -114,11 +114,11 @@ func v1Limits() []Case {
 			Source: Client, Level: Should, Settings: Settings{"requests_per_minute": 5, "burst": 5},
 			Run: func(s *Story) {
 				for range 5 {
-					r := s.StatusV1("otp_unknown")
-					s.ExpectRefused(r) // there is no such challenge
+					r := s.V1.Status("otp_unknown")
+					r.ExpectRefused() // there is no such challenge
 					r.expectHeader("X-RateLimit-Limit", 5, 5)
 				}
-				r := s.StatusV1("otp_unknown")
+				r := s.V1.Status("otp_unknown")
 				s.expectOverLimit(r)
 				r.expectRetryAfter()
 				r.expectHeader("X-RateLimit-Limit", 5, 5)
@@ -133,8 +133,8 @@ func v1Limits() []Case {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)
 				for _, guess := range []string{rotated(code), code} {
-					r := s.VerifyV1(guess, byID(id))
-					s.ExpectProblem(r, http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+					r := s.V1.Verify(guess, byID(id))
+					r.ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
 					r.expectRetryAfter()
 				}
 			},
@@ -145,8 +145,8 @@ func v1Limits() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)
-				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "RECIPIENT_LOCKED")
-				s.ExpectProblem(s.ResendV1(id, nil), http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+				s.V1.Send(nil).ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+				s.V1.Resend(id, nil).ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
 				s.expectSent(1)
 			},
 		},
@@ -156,11 +156,11 @@ func v1Limits() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)
-				s.Advance(3500 * time.Second)
-				s.ExpectProblem(s.SendV1(nil), http.StatusTooManyRequests, "RECIPIENT_LOCKED")
-				s.Advance(101 * time.Second)
+				s.Sandbox.Advance(3500 * time.Second)
+				s.V1.Send(nil).ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+				s.Sandbox.Advance(101 * time.Second)
 				id, code = s.challenged(nil)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 			},
 		},
 		{
@@ -168,15 +168,15 @@ func v1Limits() []Case {
 			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
-				s.Advance(30 * time.Second)
+				s.Sandbox.Advance(30 * time.Second)
 				s.sendTimesV1(1)
-				r := s.SendV1(nil)
+				r := s.V1.Send(nil)
 				s.expectOverLimit(r)
 				r.expectHeader("Retry-After", 25, 31)
 				wait := time.Duration(r.number64("Retry-After")) * time.Second
-				s.Advance(wait - 5*time.Second)
-				s.expectOverLimit(s.SendV1(nil))
-				s.Advance(5*time.Second + time.Second)
+				s.Sandbox.Advance(wait - 5*time.Second)
+				s.expectOverLimit(s.V1.Send(nil))
+				s.Sandbox.Advance(5*time.Second + time.Second)
 				s.sendTimesV1(1)
 			},
 		},

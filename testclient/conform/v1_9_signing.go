@@ -43,7 +43,7 @@ func (s *Story) sendSigned(g signed, opts ...Option) Reply {
 		NoKey, Header("X-API-Key", s.account.APIKey), Header("X-Timestamp", at), Header("X-Nonce", g.nonce),
 		Header("X-Signature", hex.EncodeToString(mac.Sum(nil))),
 	}, opts...)
-	return s.V1(g.method, g.path, g.body, opts...)
+	return s.V1.Call(g.method, g.path, g.body, opts...)
 }
 
 func v1Signing() []Case {
@@ -51,7 +51,7 @@ func v1Signing() []Case {
 		{
 			Requirement: "A signature over method, path, timestamp, nonce and the body as it is sent is good.",
 			Source:      Client, Level: Should,
-			Run: func(s *Story) { s.ExpectCreated(s.sendSigned(s.sign())) },
+			Run: func(s *Story) { s.sendSigned(s.sign()).ExpectCreated() },
 		},
 		{
 			Requirement: "A signature over the canonical form is good, whatever the order in which the members are sent.",
@@ -60,7 +60,7 @@ func v1Signing() []Case {
 				g := s.sign()
 				g.body = `{"type":"verification","to":"` + s.To() + `","method":"sms","metadata":{"n":1.50,"a":"é"}}`
 				g.over = `{"metadata": {"a": "\u00e9", "n": 1.50}, "method": "sms", "to": "` + s.To() + `", "type": "verification"}`
-				s.ExpectCreated(s.sendSigned(g))
+				s.sendSigned(g).ExpectCreated()
 			},
 		},
 		{
@@ -73,11 +73,11 @@ func v1Signing() []Case {
 				} {
 					g := s.sign()
 					spoil(&g)
-					s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+					s.sendSigned(g).ExpectProblem(http.StatusUnauthorized, "")
 				}
 				g := s.sign()
 				g.path = "/v1/status/otp_unknown"
-				s.ExpectProblem(s.sendSigned(g, Path("/v1/send")), http.StatusUnauthorized, "")
+				s.sendSigned(g, Path("/v1/send")).ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{
@@ -87,11 +87,11 @@ func v1Signing() []Case {
 				for _, away := range []time.Duration{-310 * time.Second, 310 * time.Second} {
 					g := s.sign()
 					g.at = g.at.Add(away)
-					s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+					s.sendSigned(g).ExpectProblem(http.StatusUnauthorized, "")
 				}
 				g := s.sign()
 				g.at = g.at.Add(-280 * time.Second)
-				s.ExpectCreated(s.sendSigned(g))
+				s.sendSigned(g).ExpectCreated()
 			},
 		},
 		{
@@ -99,8 +99,8 @@ func v1Signing() []Case {
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				g := s.sign()
-				s.ExpectCreated(s.sendSigned(g))
-				s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+				s.sendSigned(g).ExpectCreated()
+				s.sendSigned(g).ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{
@@ -109,7 +109,7 @@ func v1Signing() []Case {
 			Run: func(s *Story) {
 				g := s.sign()
 				g.nonce = "short"
-				s.ExpectProblem(s.sendSigned(g), http.StatusUnauthorized, "")
+				s.sendSigned(g).ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 	}

@@ -16,7 +16,7 @@ func webhooks() []Case {
 				made.require(strings.HasPrefix(secret, "whsec_"), "a secret that begins with whsec_", made.came())
 				for _, path := range []string{"/" + made.text("id"), "?account=" + s.account.Address} {
 					r := p.call(http.MethodGet, "/api/webhooks"+path, nil)
-					s.ExpectJSON(r, http.StatusOK)
+					r.ExpectJSON(http.StatusOK)
 					r.require(strings.Contains(r.Body, made.text("id")), "the webhook", r.came())
 					r.require(!strings.Contains(r.Body, secret), "no secret", "the secret")
 				}
@@ -48,7 +48,7 @@ func webhooks() []Case {
 				p := s.owner()
 				p.hook("/told", "otp.verified")
 				id, code := s.challenged(nil)
-				s.ExpectValid(s.VerifyV1(code, byID(id)))
+				s.V1.Verify(code, byID(id)).ExpectValid()
 				s.awaitTold("/told", "otp.verified")
 				s.Require(len(s.toldOf("/told", "otp.sent")) == 0, "no event otp.sent", "one")
 			},
@@ -60,7 +60,7 @@ func webhooks() []Case {
 				made := p.hook("/told", "otp.sent")
 				test := func() Reply {
 					r := p.call(http.MethodPost, "/api/webhooks/"+made.text("id")+"/test", nil)
-					s.ExpectJSON(r, http.StatusOK)
+					r.ExpectJSON(http.StatusOK)
 					return r
 				}
 				r := test()
@@ -88,7 +88,7 @@ func webhooks() []Case {
 				var r Reply
 				there := func() bool {
 					r = p.call(http.MethodGet, "/api/webhooks/"+made.text("id")+"/deliveries?state=delivered", nil)
-					s.ExpectJSON(r, http.StatusOK)
+					r.ExpectJSON(http.StatusOK)
 					return r.holds("data", "event_id", event)
 				}
 				r.require(s.await(soon, there), "a delivery of the event "+event, r.came())
@@ -105,7 +105,7 @@ func webhooks() []Case {
 				made := p.hook("/told", "otp.sent")
 				path := "/api/webhooks/" + made.text("id")
 				r := p.call(http.MethodPost, path+"/rotate", nil, Header("If-Match", made.Header.Get("ETag")))
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				fresh := r.text("secret")
 				r.require(fresh != "" && fresh != made.text("secret"), "another secret than before", r.came())
 				s.challenged(nil)
@@ -123,12 +123,13 @@ func webhooks() []Case {
 				gone := p.hook("/gone", "otp.sent")
 				p.hook("/told", "otp.sent")
 				path := "/api/webhooks/" + gone.text("id")
-				s.ExpectProblem(p.call(http.MethodDelete, path, nil), http.StatusPreconditionRequired, "")
-				s.ExpectProblem(p.call(http.MethodDelete, path, nil, Header("If-Match", `"4711"`)),
+				p.call(http.MethodDelete, path, nil).ExpectProblem(http.StatusPreconditionRequired, "")
+				p.call(http.MethodDelete, path, nil, Header("If-Match", `"4711"`)).ExpectProblem(
 					http.StatusPreconditionFailed, "")
-				s.ExpectJSON(p.call(http.MethodGet, path, nil), http.StatusOK)
+
+				p.call(http.MethodGet, path, nil).ExpectJSON(http.StatusOK)
 				s.expectEmpty(p.call(http.MethodDelete, path, nil, Header("If-Match", gone.Header.Get("ETag"))))
-				s.ExpectProblem(p.call(http.MethodGet, path, nil), http.StatusNotFound, "")
+				p.call(http.MethodGet, path, nil).ExpectProblem(http.StatusNotFound, "")
 				s.challenged(nil)
 				s.awaitTold("/told", "otp.sent")
 				s.Require(len(s.toldOf("/gone", "otp.sent")) == 0, "nothing at the webhook that was deleted", "an event")
@@ -140,13 +141,15 @@ func webhooks() []Case {
 				p := s.owner()
 				good := Fields{"account": s.account.Address, "url": "https://hooks.example.com/otp"}
 				for _, url := range []string{"http://169.254.169.254/latest", "ftp://hooks.example.com/", "hooks"} {
-					s.ExpectInvalid(p.call(http.MethodPost, "/api/webhooks", with(good, "url", url)), "/url")
+					p.call(http.MethodPost, "/api/webhooks", with(good, "url", url)).ExpectInvalid("/url")
 				}
-				s.ExpectInvalid(p.call(http.MethodPost, "/api/webhooks", with(good, "events",
-					[]string{"otp.sent", "otp.lost"})), "/events/1")
-				s.ExpectInvalid(p.call(http.MethodPost, "/api/webhooks", with(good, "account", Without)), "/account")
+				p.call(http.MethodPost, "/api/webhooks", with(good, "events",
+					[]string{"otp.sent", "otp.lost"})).ExpectInvalid(
+					"/events/1")
+
+				p.call(http.MethodPost, "/api/webhooks", with(good, "account", Without)).ExpectInvalid("/account")
 				r := p.call(http.MethodGet, "/api/webhooks?account="+s.account.Address, nil)
-				s.ExpectJSON(r, http.StatusOK)
+				r.ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no webhook", r.came())
 			},
 		},
@@ -161,13 +164,14 @@ func webhooks() []Case {
 					{http.MethodGet, "/deliveries"},
 				} {
 					foreign := dev.call(ask.method, "/api/webhooks/"+id+ask.path, nil, Header("If-Match", `"1"`))
-					s.ExpectProblem(foreign, http.StatusNotFound, "")
+					foreign.ExpectProblem(http.StatusNotFound, "")
 					none := dev.call(ask.method, "/api/webhooks/"+turned(id)+ask.path, nil, Header("If-Match", `"1"`))
 					none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign webhook", none.came())
 				}
-				s.ExpectProblem(dev.call(http.MethodGet, "/api/webhooks?account="+s.account.Address, nil),
+				dev.call(http.MethodGet, "/api/webhooks?account="+s.account.Address, nil).ExpectProblem(
 					http.StatusNotFound, "")
-				s.ExpectJSON(p.call(http.MethodGet, "/api/webhooks/"+id, nil), http.StatusOK)
+
+				p.call(http.MethodGet, "/api/webhooks/"+id, nil).ExpectJSON(http.StatusOK)
 			},
 		},
 	}
