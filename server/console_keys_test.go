@@ -141,7 +141,7 @@ var keyboardFlows = []keyFlow{
 		{"Verify the whole log", kb.Enter, "entries fit"}}},
 	{"accounts/4712/guards", []keyStep{{"Lift", kb.Enter, "each costs money"},
 		{"Type “+919551” to go on", "+919551", ""}, {"Lift it", kb.Enter, "No prefix is stopped"}}},
-	{"inbox", []keyStep{{"Empty the inbox", kb.Enter, "Codes that were sent stay good"},
+	{"inbox", []keyStep{{"Empty the inbox", kb.Enter, "Codes that were sent stay valid"},
 		{"Empty it", kb.Enter, "The inbox is empty"}}},
 	{"privacy", []keyStep{{"Person", "+919876543210", ""}, {"See what is kept", kb.Enter, "1 code "},
 		{"Erase this person", kb.Enter, "Type"}, {"Type “+919876543210” to go on", "+919876543210", ""},

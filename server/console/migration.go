@@ -184,7 +184,7 @@ func (x *exchange) cutOver() error {
 	}
 	if err == nil {
 		q := question{Title: "Change who answers for account " + found.Address + "?", Name: found.Address, Do: "Change it",
-			What: cutOverMeans[mode] + " Codes that were sent stay good: whoever made a code checks it.",
+			What: cutOverMeans[mode] + " Codes that were sent stay valid: whoever made a code checks it.",
 			Back: "migration/" + found.Address, Keep: []string{"to", "at"}}
 		if asked, err := x.ask(q); asked {
 			return err
