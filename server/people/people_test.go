@@ -231,6 +231,19 @@ func TestRegister_OneLinkMakesTheFirstOwner(t *testing.T) {
 	})
 }
 
+// Judging a long password takes a tenth of a second, so whoever sends many is held back first.
+func TestRegister_WeakPasswordsAreCountedBeforeTheyAreJudged(t *testing.T) {
+	onFresh(t, func(t *testing.T, p *people.People) {
+		from := people.Client{Address: netip.MustParseAddr("198.51.100.77")}
+		kind := otp.Invalid
+		for n := 0; n <= otp.NetworkGuesses.Free && kind == otp.Invalid; n++ {
+			_, err := p.Register(ctx, people.Registration{Email: "x@shop.example", Password: "aaaaaaaaaaaa", Name: "X"}, from)
+			kind = otp.KindOf(err)
+		}
+		require.Equal(t, otp.RateLimited, kind)
+	})
+}
+
 func TestLogin_AnswersKnownAndUnknownAddressesAlike(t *testing.T) {
 	onFresh(t, func(t *testing.T, p *people.People) {
 		owner(t, p)

@@ -43,12 +43,13 @@ func (p *People) Register(ctx context.Context, in Registration, from Client) (To
 	if err := checkName(in.Name); err != nil {
 		return Tokens{}, err
 	}
-	password := normalPassword(in.Password)
-	if err := checkPassword("password", password, person.Email, in.Name); err != nil {
-		return Tokens{}, err
-	}
 	guess, err := p.chargeNetwork(ctx, from, at)
 	if err != nil {
+		return Tokens{}, err
+	}
+	password := normalPassword(in.Password)
+	// After the charge: to judge a password takes longer than all else here.
+	if err := checkPassword("password", password, person.Email, in.Name); err != nil {
 		return Tokens{}, err
 	}
 	if person.PasswordHash, err = p.Passwords.Hash(ctx, password); err != nil {
