@@ -8,33 +8,32 @@ import (
 	"path/filepath"
 )
 
-// ErrMoved says that a SQLite database's file is no longer where it was opened: deleted, replaced,
-// moved or emptied, itself or one of the files that SQLite keeps beside it. The open file would go on
-// taking commits, and a restart would find none of them.
+// ErrMoved says that the file of a SQLite database, or one of the files that SQLite keeps beside it, was deleted,
+// replaced, moved or emptied after it was opened. The open file would still accept commits, and a restart would find
+// none of them.
 var ErrMoved = errors.New("the database is no longer the one that was opened; put its files back or restore a " +
 	"backup, and then restart the server")
 
-// databaseFile compares a SQLite database that is open with what its path leads to. A nil one, of a
-// database that is no file, is always in its place.
+// databaseFile compares an open SQLite database with the file at its path. A nil databaseFile, for a database that is
+// not a file, is always in its place.
 //
-// The writer opens a new connection before it closes the old one, so that SQLite never removes the
-// log as long as the store is open. A new log in its place was therefore put there by somebody else.
+// The writer opens a new connection before it closes the old one, so SQLite never removes the log while the store is
+// open. So if another log is at its path, somebody else put it there.
 type databaseFile struct {
 	path   string
 	opened os.FileInfo
-	filled bool // it had content once
+	filled bool // it has had content
 	beside []besideFile
 }
 
-// besideFile is the log or its index. SQLite makes them with the first connection and removes them
-// with the last.
+// besideFile is the log or its index. SQLite creates both with the first connection and removes them with the last.
 type besideFile struct {
 	path   string
-	opened os.FileInfo // nil if SQLite has not made it yet
+	opened os.FileInfo // nil if SQLite has not created it yet
 }
 
-// watchFile begins with the file as it is opened now. SQLite follows symbolic links and keeps its
-// other files beside the target.
+// watchFile returns the databaseFile of a file that was just opened. SQLite follows symbolic links and keeps its other
+// files beside the target.
 func watchFile(path string, file *os.File) (*databaseFile, error) {
 	opened, err := file.Stat()
 	if err != nil {
@@ -51,7 +50,7 @@ func watchFile(path string, file *os.File) (*databaseFile, error) {
 	}, nil
 }
 
-// found returns the size of the file if its path leads to the one that was opened.
+// found returns the size of the file at the path, or ErrMoved if it is not the opened one.
 func (d *databaseFile) found() (size int64, err error) {
 	now, err := os.Stat(d.path)
 	switch {
@@ -63,7 +62,7 @@ func (d *databaseFile) found() (size int64, err error) {
 	return now.Size(), nil
 }
 
-// connecting is asked before a connection is opened. The file may be empty before the first one.
+// connecting is called before a connection is opened; before the first one the file may be empty.
 func (d *databaseFile) connecting() error {
 	if d == nil || d.filled {
 		return d.inPlace()
@@ -72,8 +71,8 @@ func (d *databaseFile) connecting() error {
 	return err
 }
 
-// inPlace returns ErrMoved if a path leads elsewhere by now. It costs three calls of stat, some
-// microseconds, and is asked after every COMMIT and before it is answered.
+// inPlace returns ErrMoved if another file, or none, is at one of the paths. It is called after every COMMIT, before
+// the answer, and costs three calls of stat, some microseconds.
 func (d *databaseFile) inPlace() error {
 	if d == nil {
 		return nil

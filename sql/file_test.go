@@ -18,12 +18,12 @@ func copied(t *testing.T, from, to string) {
 	require.NoError(t, os.WriteFile(to, content, 0o600))
 }
 
-// Nothing is acknowledged that a restart would not find. Each case begins with a database at
-// folder/data/otp.db, reached by the symbolic link folder/link.
+// Nothing is acknowledged that a restart would not find. Each case begins with a database at folder/data/otp.db,
+// reached by the symbolic link folder/link.
 func TestDo_AcknowledgesNothingOnceTheFileIsNotInItsPlace(t *testing.T) {
 	cases := map[string]struct {
 		harm func(t *testing.T, folder, path string)
-		mend func(t *testing.T, folder, path string) // nil where only a restart helps
+		mend func(t *testing.T, folder, path string) // nil if only a restart helps
 	}{
 		"deleted": {harm: func(t *testing.T, _, path string) { require.NoError(t, os.Remove(path)) }},
 		"deleted with all beside it": {harm: func(t *testing.T, _, path string) {
@@ -106,12 +106,12 @@ func TestDo_AcknowledgesNothingOnceTheFileIsNotInItsPlace(t *testing.T) {
 				}
 
 				c.harm(t, folder, path)
-				for range 2 { // it does not get used to it
+				for range 2 { // the error stays
 					op, _ = generate(nextID(), nextID(), policy, noon)
 					require.ErrorIs(t, s.Do(op), ErrMoved)
 					require.ErrorIs(t, s.Ready(ctx), ErrMoved, "not ready")
 				}
-				for range 2 { // nor when it connects anew
+				for range 2 { // with a new connection too
 					s.writer.forget()
 					op, _ = generate(nextID(), nextID(), policy, noon)
 					require.ErrorIs(t, s.Do(op), ErrMoved)
@@ -128,7 +128,7 @@ func TestDo_AcknowledgesNothingOnceTheFileIsNotInItsPlace(t *testing.T) {
 	}
 }
 
-// Connections come and go without the file having been moved.
+// A new connection finds the file in its place.
 func TestDo_ANewConnectionFindsTheSameFile(t *testing.T) {
 	s := fresh(t)
 	for range 5 {

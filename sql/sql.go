@@ -135,8 +135,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	watched, err := watchFile(path, file)
-	// Closed before SQLite opens it: closing any handle of a file gives up all locks that a process
-	// has on it.
+	// Closed before SQLite opens it: closing any handle of a file releases all locks that the process has on it.
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -155,10 +154,10 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 	return start(ctx, sqliteDialect, writes, sqlx.NewDb(reads, "sqlite"), writes, options)
 }
 
-// sqliteWriter opens the connection that writes, with pragmas that come after its own.
+// sqliteWriter opens the connection that writes; the pragmas in more follow its own.
 func sqliteWriter(path string, more ...string) (*sql.DB, error) {
-	// A larger cache keeps the random pages of the one random index at hand, and a longer log
-	// writes a page that changes often into the database once where it would be ten times.
+	// A larger cache holds the pages of the one index with random keys. With a longer log, a page that changes often
+	// is copied into the database once instead of ten times.
 	pragmas := []string{"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16384)",
 		"wal_autocheckpoint(16000)", "secure_delete(1)"}
 	db, err := sql.Open("sqlite", sqliteURI(path, append(pragmas, more...)...))

@@ -12,21 +12,19 @@ import (
 	"time"
 )
 
-// writer is the one connection that writes, with its prepared statements. Whoever uses it holds
-// Store.writing.
+// writer is the one connection that writes, with its prepared statements. Callers hold Store.writing.
 //
-// It works on the driver's connection itself, one level below database/sql: every operation
-// passes here, and the conversions, locks and copies in between took a tenth of its time. It
-// gives in return what database/sql would do for it: values must be of the driver's own types
-// (int64, []byte, string, bool, nil), and a row is only good until the next.
+// It uses the driver's connection directly, below database/sql, whose conversions, locks and copies took a tenth of an
+// operation's time. So values must have the driver's types (int64, []byte, string, bool, nil), and a row is valid only
+// until the next.
 type writer struct {
 	db         *sql.DB
-	pipelines  bool // several statements travel in one packet
+	pipelines  bool // several statements can be sent in one packet
 	file       *databaseFile
 	conn       *sql.Conn
 	statements map[string]driver.Stmt
 	forgotten  bool                // the connection is in doubt
-	args       []driver.NamedValue // of the statement that runs
+	args       []driver.NamedValue // of the running statement
 	length     int                 // of the last packet of statements
 	inserts    map[insertShape]string
 }
@@ -37,14 +35,14 @@ type session struct {
 	conn driver.Conn
 }
 
-// errCommit marks an error of COMMIT itself, after which nobody knows what happened.
+// errCommit marks an error of COMMIT itself: it is not known whether the transaction was committed.
 var errCommit = errors.New("commit")
 
-// errConnect marks an error of opening a connection, whatever the database said.
+// errConnect marks any error of opening a connection.
 var errConnect = errors.New("connect to the database")
 
-// transaction runs do between begin and COMMIT, and rolls back if it returns an error or
-// panics. After an error that leaves the connection in doubt the next transaction opens a new one.
+// transaction runs do between begin and COMMIT, and rolls back if do returns an error or panics. If the connection may
+// be unusable afterwards, the next transaction opens a new one.
 func (w *writer) transaction(ctx context.Context, begin string, do func(*session) error) error {
 	if err := w.connect(ctx); err != nil {
 		return err
@@ -80,8 +78,8 @@ func (w *writer) run(ctx context.Context, s *session, begin string, do func(*ses
 	return nil
 }
 
-// connect makes sure of a connection. One that the server has closed since its last use, as
-// servers do after a while or when they restart, is found out before anything depends on it.
+// connect checks the connection, and opens a new one if there is none or it is unusable. Servers close idle
+// connections, and all of them when they restart; this finds out before anything depends on the connection.
 func (w *writer) connect(ctx context.Context) error {
 	if w.conn != nil && !w.forgotten {
 		err := w.conn.Raw(func(conn any) error {
@@ -115,11 +113,11 @@ func (w *writer) connect(ctx context.Context) error {
 	return nil
 }
 
-// forget gives the connection up: the next transaction opens another.
+// forget marks the connection as unusable: the next transaction opens another.
 func (w *writer) forget() { w.forgotten = true }
 
-// release closes the statements: SQLite keeps a connection, its transaction and its lock for as long
-// as a statement of it is left.
+// release closes the statements: SQLite keeps a connection, its transaction and its lock as long as one of its
+// statements is open.
 func (w *writer) release() {
 	for _, statement := range w.statements {
 		_ = statement.Close()
@@ -127,8 +125,7 @@ func (w *writer) release() {
 	w.statements = nil
 }
 
-// disconnect closes the connection for good rather than give it back: it may be in the middle of
-// a transaction.
+// disconnect closes the connection instead of returning it to the pool: it may be in the middle of a transaction.
 func (w *writer) disconnect() {
 	if w.conn == nil {
 		return
@@ -144,8 +141,7 @@ func (w *writer) close() error {
 	return w.db.Close()
 }
 
-// control runs a statement that steers the transaction, prepared where the database can do
-// that: MySQL cannot.
+// control runs a statement that begins or ends a transaction, prepared if the database can prepare it; MySQL cannot.
 func (s *session) control(ctx context.Context, text string) error {
 	if !s.pipelines {
 		return s.exec(ctx, text)
@@ -166,13 +162,13 @@ func (s *session) prepared(ctx context.Context, text string) (driver.Stmt, error
 	return statement, nil
 }
 
-// exec runs a prepared statement whose row count does not matter.
+// exec runs a prepared statement.
 func (s *session) exec(ctx context.Context, text string, args ...driver.Value) error {
 	_, err := s.affect(ctx, text, args...)
 	return err
 }
 
-// affect runs a prepared statement and tells how many rows it matched.
+// affect runs a prepared statement and returns how many rows it matched.
 func (s *session) affect(ctx context.Context, text string, args ...driver.Value) (int64, error) {
 	statement, err := s.prepared(ctx, text)
 	if err != nil {
@@ -185,7 +181,7 @@ func (s *session) affect(ctx context.Context, text string, args ...driver.Value)
 	return result.RowsAffected()
 }
 
-// query runs a prepared SELECT and hands each row to scan.
+// query runs a prepared SELECT and passes each row to scan.
 func (s *session) query(ctx context.Context, text string, args []driver.Value, scan func(row) error) error {
 	statement, err := s.prepared(ctx, text)
 	if err != nil {
@@ -215,15 +211,15 @@ func scanAll(rows driver.Rows, text string, scan func(row) error) error {
 	}
 }
 
-// lookup is a SELECT with what is done with its rows.
+// lookup is a SELECT and the function that reads its rows.
 type lookup struct {
 	text string
 	args []driver.Value
 	scan func(row) error
 }
 
-// queryAll runs SELECTs in their order. Several of them travel in one packet where the database
-// takes that, which then reads each as text: a round trip costs more.
+// queryAll runs SELECTs in order. If the database accepts it, they are sent in one packet, as text instead of
+// prepared: parsing them again costs less than a round trip each.
 func (s *session) queryAll(ctx context.Context, lookups []lookup) error {
 	if !s.pipelines || len(lookups) < 2 {
 		for _, l := range lookups {
@@ -260,22 +256,22 @@ func (s *session) queryAll(ctx context.Context, lookups []lookup) error {
 	return nil
 }
 
-// named numbers a statement's arguments, in memory that the next statement uses again.
+// named numbers a statement's arguments, in memory that the next statement reuses.
 func (w *writer) named(args []driver.Value) []driver.NamedValue {
 	w.args = w.args[:0]
 	w.more(args)
 	return w.args
 }
 
-// more numbers further arguments, of another statement that travels along.
+// more numbers the arguments of another statement in the same packet.
 func (w *writer) more(args []driver.Value) {
 	for _, arg := range args {
 		w.args = append(w.args, driver.NamedValue{Ordinal: len(w.args) + 1, Value: arg})
 	}
 }
 
-// jitter is the pause before another try: random, so that two servers that collided once do not
-// collide again, and longer each time.
+// jitter returns a random pause before the next try, longer each time: two servers that collided should not collide
+// again.
 func jitter(try int) time.Duration {
 	return time.Duration(1+rand.Int64N(int64(5*try))) * time.Millisecond
 }
