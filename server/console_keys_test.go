@@ -158,9 +158,9 @@ var keyboardFlows = []keyFlow{
 	{"login", []keyStep{{"Log in with a passkey", kb.Enter, "owner@shop.example"},
 		{"Log out", kb.Enter, "You are logged out"}}},
 	{"login?to=/console/security", []keyStep{{"E-mail", "owner@shop.example", ""},
-		{"Password", "correct-horse-97-battery", ""}, {"Log in", kb.Enter, "Code from your authenticator app"},
+		{"Password", "correct-horse-97-battery", ""}, {"Log in", kb.Enter, "a code from your authenticator app"},
 		{"Password", "correct-horse-97-battery", ""},
-		{"Code from your authenticator app or a backup code", laterCode, ""}, {"Log in", kb.Enter, "Where you are logged in"},
+		{"Authenticator code or backup code", laterCode, ""}, {"Log in", kb.Enter, "Where you are logged in"},
 		{"Remove", kb.Enter, "Type “This device”"}, {"Type “This device” to go on", "This device", ""},
 		{"Remove it", kb.Enter, "The factor was removed"}}},
 }

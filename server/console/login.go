@@ -1,10 +1,12 @@
 package console
 
 import (
+	"net/http"
 	"strings"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/web"
 )
 
 // loginPages log in and out, register people and set forgotten passwords.
@@ -42,8 +44,9 @@ func (x *exchange) login() error {
 		body := x.loginBody(x.form("to"))
 		body.Email, body.Code = in.Email, otp.KindOf(err) == otp.FactorRequired || in.Code != ""
 		if body.Code && in.Code == "" {
-			err = otp.Refuse(otp.FactorRequired,
-				"type your password again, and a code from your authenticator app or a backup code")
+			web.RequestOf(x.gin).Kind = otp.FactorRequired.String()
+			return x.render(http.StatusUnauthorized, "login", view{Title: "Log in", Body: body,
+				Notice: "Now type your password again, with a code from your authenticator app or a backup code."})
 		}
 		return x.refuse(err, "login", "Log in", body)
 	}

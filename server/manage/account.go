@@ -131,6 +131,9 @@ func record(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, account string, at ot
 
 // placed adds to an error which account of a list it is about.
 func placed(err error, i int, list []Imported) error {
+	if len(list) == 1 && !otp.ValidAddress(list[i].Address) {
+		return err // it is about the address
+	}
 	which, rest := "account "+clipped(list[i].Address)+": ", ""
 	if len(list) > 1 {
 		rest = fmt.Sprintf(" (account %d of %d; none was made)", i+1, len(list))
