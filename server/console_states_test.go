@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,47 +21,54 @@ type state struct {
 	do         func(*browser)
 }
 
-// pressed returns a state after pressing a button.
-func pressed(name, page, button, sees string) state {
+// posted returns a state after filling in fields (label, text, label, text) and pressing a button.
+func posted(name, page, button, sees string, fields ...string) state {
 	return state{name, page, func(b *browser) {
+		for i := 0; i < len(fields); i += 2 {
+			b.fill(fields[i], fields[i+1])
+		}
 		b.press(button)
 		b.sees(sees)
 	}}
 }
 
-// states returns pages after their forms were sent, in order; the last ones need the owner's login.
+// states returns pages after their forms were sent, in order: without a login, then of the owner, then of a developer.
 func (o *ownedSandbox) states() []state {
-	shop := "accounts/" + o.account
-	return []state{
-		pressed("try-answered", "try?account=10000000000001", "Make the call", "The answer"),
-		{"recipients-answered", "recipients", func(b *browser) {
-			b.fill("Full number or mailbox", "+919876543210")
-			b.press("Find out")
-			b.sees("taken")
+	shop, demo := "accounts/"+o.account, "accounts/10000000000001"
+	return slices.Concat([]state{
+		{"guards-stopped", shop + "/guards", func(b *browser) { b.sees("+919551") }},
+		posted("webhook-made", "webhooks", "Make the webhook", "whsec_", "Address of your server", "http://127.0.0.1:9/all"),
+		posted("webhook-refused", "webhooks", "Make the webhook", "events must be of",
+			"Address of your server", "http://127.0.0.1:9/", "Events", "no.such"),
+		posted("webhook-tested", "webhooks/"+o.webhook, "Send a test", "Right signature"),
+		posted("try-answered", "try?account=10000000000001", "Make the call", "The answer"),
+		posted("recipients-answered", "recipients", "Find out", "taken", "Full number or mailbox", "+919876543210"),
+		posted("privacy-counted", "privacy", "See what is kept", "Erase this person", "Person", "+919876543210"),
+		posted("keys-made", "keys", "Make the key", "Shown this once", "Name", "web shop"),
+		{"delivery", "webhooks?account=10000000000001", func(b *browser) {
+			eval[chromedp.Void](b, `document.querySelector("td a[href*=webhooks]").click()`)
+			b.sees("Change it")
+			eventually(b.t, "a delivery", func() bool {
+				b.do(chromedp.Reload())
+				return strings.Contains(b.text(), "key.created")
+			})
+			eval[chromedp.Void](b, `document.querySelector("td a[href*=deliveries]").click()`)
+			b.sees("What was sent")
 		}},
-		{"privacy-counted", "privacy", func(b *browser) {
-			b.fill("Person", "+919876543210")
-			b.press("See what is kept")
-			b.sees("Erase this person")
-		}},
-		{"keys-made", "keys", func(b *browser) {
-			b.fill("Name", "web shop")
-			b.press("Make the key")
-			b.sees("Shown this once")
-		}},
-		pressed("messages-shown", "accounts/10000000000001/messages", "Show it", "left in the last"),
-		pressed("webhook-tested", "webhooks/"+o.webhook, "Send a test", "Right signature"),
-		pressed("person-link", "people/"+o.person, "Make a link for a new password", "recovery_token"),
-		pressed("confirm-dialogue", shop, "Delete the account", "Type “Shop”"),
+		posted("messages-shown", demo+"/messages", "Show it", "left in the last"),
+		posted("messages-tested", demo+"/messages", "Send", "Channels that were tried", "To", "+919876543210"),
+		posted("tests-refused", demo+"/tests", "Add", "code", "Number", "+919551492394", "Code", "1", "What for", "review"),
+		posted("new-account-made", "new-account", "Make the account", "Shown this once", "Address", "4713"),
+		posted("new-account-refused", "new-account", "Make the account", "must be", "Address", "0"),
+		posted("people-invited", "people", "Invite", "#invitation=", "E-mail", "third@shop.example"),
+		posted("person-link", "people/"+o.person, "Make a link for a new password", "recovery_token"),
+		posted("confirm-dialogue", shop, "Delete the account", "Type “Shop”"),
 		{"confirm-page", shop, func(b *browser) {
 			eval[chromedp.Void](b, `document.querySelector("form[action$=delete]").submit()`)
 			b.sees("Type “Shop”")
 		}},
-		{"account-refused", shop, func(b *browser) {
-			b.fill("otp_length", "3")
-			b.press("Save")
-			b.sees("must be")
-		}},
+		posted("account-refused", shop, "Save", "must be", "otp_length", "3"),
+		posted("account-saved", shop, "Save", "The account was changed", "otp_length", "7"),
 		{"request-opened", "requests", func(b *browser) {
 			eval[chromedp.Void](b, `document.querySelector("details.call").open = true`)
 		}},
@@ -69,22 +78,42 @@ func (o *ownedSandbox) states() []state {
 			b.sees("entries fit")
 		}},
 		{"problem", "keys/nothing", func(b *browser) { b.sees("no such key") }},
-		{"login-code", "login", func(b *browser) {
-			b.fill("E-mail", "owner@shop.example")
-			b.fill("Password", ownerPassword)
-			b.press("Log in")
-			b.sees("Code from your authenticator app")
-		}},
+		posted("register-refused", "register", "Make my login", "password", "E-mail", "new@shop.example", "Your name", "New",
+			"Password", "short"),
+	}, o.loginStates())
+}
+
+// loginStates returns the states of the login, and of pages that need one.
+func (o *ownedSandbox) loginStates() []state {
+	return []state{
+		posted("login-refused", "login", "Log in", "password", "E-mail", "owner@shop.example", "Password", "not the password"),
+		posted("login-code", "login", "Log in", "a code from your authenticator app",
+			"E-mail", "owner@shop.example", "Password", ownerPassword),
 		{"security", "login?to=" + console.Path + "security", func(b *browser) {
-			b.fill("E-mail", "owner@shop.example")
-			b.fill("Password", ownerPassword)
-			b.press("Log in")
-			b.fill("Password", ownerPassword)
-			b.fill("Code from your authenticator app or a backup code", appCodeOf(b.t, o.app, 30*time.Second))
-			b.press("Log in")
-			b.sees("Where you are logged in")
+			posted("", "", "Log in", "a code from", "E-mail", "owner@shop.example", "Password", ownerPassword).do(b)
+			posted("", "", "Log in", "Where you are logged in", "Password", ownerPassword,
+				"Authenticator code or backup code", appCodeOf(b.t, o.app, 30*time.Second)).do(b)
 		}},
-		pressed("security-app", "security", "Add an authenticator app", "Scan the picture"),
+		posted("security-app", "security", "Add an authenticator app", "Scan the picture"),
+		posted("security-codes", "security", "Make new backup codes", "Your backup codes"),
+		posted("security-refused", "security", "Change it", "password", "Current password", "wrong", "New password", "wrong"),
+		{"privacy-erased", "privacy", func(b *browser) {
+			posted("", "", "See what is kept", "Erase this person", "Person", "+919876543210").do(b)
+			b.press("Erase this person")
+			b.confirm()
+			b.sees("Keep the certificate")
+		}},
+		{"forbidden", "security", func(b *browser) {
+			b.press("Log out")
+			posted("", "", "Log in", "Inbox", "E-mail", "dev@shop.example", "Password", ownerPassword).do(b)
+			b.open(console.Path + "people")
+			b.sees("read:people")
+		}},
+		{"other-login", "security", func(b *browser) {
+			eval[chromedp.Void](b, `document.querySelector("input[name=csrf]").value = "another"`)
+			b.press("Log out")
+			b.sees("another login")
+		}},
 	}
 }
 
