@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Cases returns all requirements, in the order of their sections. A case's number is its place in its section's file:
@@ -81,6 +82,18 @@ const otherIP = "192.0.2.77"
 func (s *Story) generated(opts ...Option) string {
 	s.Expect(s.Generate(opts...), Generated)
 	return s.Code(opts...)
+}
+
+// inTime returns what do returns once do took no longer than most, or the fifth time. The target's clock runs during do,
+// so on a busy machine it can pass an edge that a case stays short of.
+func inTime[T any](most time.Duration, do func() T) T {
+	for range 4 {
+		began := time.Now()
+		if result := do(); time.Since(began) < most {
+			return result
+		}
+	}
+	return do()
 }
 
 // expectWrongPIN requires the text of a wrong code, with any number of attempts left, and returns that number. The

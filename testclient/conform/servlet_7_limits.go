@@ -7,8 +7,7 @@ import (
 )
 
 // servletLimits returns the cases about limits, which hold in every window of their length, whenever it begins. Cases
-// keep two seconds away from an edge that must not be passed, because the target's clock runs between requests.
-
+// keep ten seconds away from an edge that must not be passed, because the target's clock runs between requests.
 func servletLimits() []Case { return append(limitSends(), limitGuesses()...) }
 
 // sendTimes generates n times.
@@ -65,9 +64,9 @@ func limitSends() []Case {
 			Source:      Choice, Level: May, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(10)
-				s.Sandbox.Advance(57 * time.Second)
+				s.Sandbox.Advance(50 * time.Second)
 				s.Expect(s.Generate(), ErrorText)
-				s.Sandbox.Advance(4 * time.Second)
+				s.Sandbox.Advance(11 * time.Second)
 				s.sendTimes(10)
 			},
 		},
