@@ -138,7 +138,7 @@ var seededFaults = []struct{ correct, wrong, spectral, redocly string }{
 	{"operationId: verify\n", "operationId: cancel\n", "operation-operationId-unique", "operation-operationId-unique"},
 	{"schemas/SendRequest\"", "schemas/Missing\"", "invalid-ref", "no-unresolved-refs"},
 	{"- name: id\n          in: path", "- name: other\n          in: path", "path-params", "path-parameters-defined"},
-	{"          description: The guess was decided.\n", "", "oas3-schema", "struct"},
+	{"          description: The code was checked.\n", "", "oas3-schema", "struct"},
 	{"code: \"123456\"", "code: 123456", "oas3-valid-media-example", "no-invalid-media-type-examples"},
 	{"  - bearer: []\n", "  - barer: []\n", "oas3-operation-security-defined", "security-defined"},
 	{"status/{id}:", "status/{id}/:", "path-keys-no-trailing-slash", "no-path-trailing-slash"},

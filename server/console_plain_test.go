@@ -2,9 +2,11 @@ package main
 
 import (
 	"html"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -157,4 +159,19 @@ func TestConsole_AnswersToItsOwnNameOnly(t *testing.T) {
 		require.Equal(t, status, a.status, host)
 		require.Equal(t, status == 200, strings.Contains(a.body, "password"), host)
 	}
+}
+
+func TestConsole_SystemShowsAProviderThatIsPaused(t *testing.T) {
+	gateway := newGateway(t, http.StatusOK)
+	s := boot(t, variables(t, "OTPBRIDGE_SMS_CHANNELS="+gateway.url("first"), "OTPBRIDGE_DOORS=servlet,api,console")...)
+	gateway.Close()
+	system := func() string { return s.do("GET", console.Path+"system", "").body }
+	for _, shown := range []string{"servlet, api, console", "sqlite", "off the database", "operations waiting",
+		`<td data-label="Channel">first</td><td data-label="State"><span class="tag good">ok</span>`} {
+		require.Contains(t, system(), shown)
+	}
+	for i := range 5 {
+		s.servlet("otpgenservlet", documentedKey, person("91955149239"+strconv.Itoa(i)))
+	}
+	require.Contains(t, system(), `first</td><td data-label="State"><span class="tag bad">paused</span>`)
 }

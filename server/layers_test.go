@@ -54,8 +54,8 @@ var layers = map[string][]string{
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {
 		"config", "crypto", "sql", "server/otp", "server/vault", "server/deliver", "server/engine", "server/manage",
-		"server/people", "server/audit", "server/bridge", "server/strict", "server/web", "server/webhook", "server/insight",
 		"server/people", "server/audit", "server/privacy", "server/bridge", "server/strict", "server/web", "server/webhook",
+		"server/insight",
 		"server/servlet", "server/v1", "server/admin", "server/console", "server/sandbox", "server/callback",
 	},
 	"server/people/passkeytest": {}, // an authenticator for tests

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"otpbridge/config"
@@ -27,6 +28,16 @@ type outlets struct {
 	recipients deliver.TestRecipients
 	relay      deliver.RelayRecipients
 	files      deliver.Files
+}
+
+// paused returns the names of the channels that are paused after failures.
+func (o outlets) paused() (names []string) {
+	for _, b := range deliver.Breakers(slices.Concat(o.sms, o.email)...) {
+		if b.Open() {
+			names = append(names, b.Name())
+		}
+	}
+	return names
 }
 
 // openGuard returns the guard that makes requests to addresses that customers set.

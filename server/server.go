@@ -54,6 +54,7 @@ type Server struct {
 	tally    *bridge.Tally
 	people   *people.People
 	mails    *post
+	out      outlets
 	audit    *audit.Log
 	privacy  *privacy.Privacy
 	webhooks *webhook.Webhooks
@@ -125,6 +126,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.out = out
 	if err = s.openStore(ctx); err != nil {
 		return err
 	}
@@ -188,7 +190,7 @@ func (s *Server) openInsight(out outlets) {
 		Settings: insight.Settings{HTTPS: s.settings.HTTPS == config.RequireHTTPS, Sandbox: s.settings.Sandbox(),
 			AuditsCalls: s.settings.AuditCalls != config.AuditNoCalls},
 		Mail: s.mails.toOperators(), Unsealed: func() time.Duration { return s.audit.Behind() },
-		Circuits: func() []string { return deliver.OpenCircuits(slices.Concat(out.sms, out.email)...) }})
+		Circuits: out.paused})
 }
 
 func (s *Server) engineOptions(keyring *crypto.Keyring, out outlets, inbox *deliver.Inbox, faults *deliver.Faults,

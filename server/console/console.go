@@ -49,7 +49,7 @@ type Options struct {
 	Log         *slog.Logger
 	PublicURL   string // where browsers reach the server; empty for the host that each request names
 	ContextPath string // of the servlets
-	Version     string
+	System      System
 
 	// The following are for a sandbox; nil and false elsewhere.
 	Sandbox  bool

@@ -120,21 +120,19 @@ func (b *Breaker) Open() bool {
 	return !b.circuit.until.IsZero()
 }
 
-// OpenCircuits returns the names of the channels whose circuit is open.
-func OpenCircuits(channels ...Channel) (names []string) {
+// Breakers returns the breakers of channels, in their order.
+func Breakers(channels ...Channel) (found []*Breaker) {
 	for _, c := range channels {
 		switch front := c.(type) {
 		case Faulty:
-			names = append(names, OpenCircuits(front.Channel)...)
+			found = append(found, Breakers(front.Channel)...)
 		case rehearsed:
-			names = append(names, OpenCircuits(front.Channel)...)
+			found = append(found, Breakers(front.Channel)...)
 		case *Breaker:
-			if front.Open() {
-				names = append(names, front.Name())
-			}
+			found = append(found, front)
 		}
 	}
-	return names
+	return found
 }
 
 // Send hands m to the channel behind if the circuit allows it.

@@ -171,6 +171,8 @@ type Check struct {
 	Name string
 	Err  error
 	Note string // shown in place of "ok"; the check still passes
+	// Measured is what was measured, for people; empty for nothing.
+	Measured string
 }
 
 // Ready tests what the engine needs to serve. Overload is not tested: it affects all servers of a database at once,
@@ -180,27 +182,33 @@ func (e *Engine) Ready(ctx context.Context) []Check {
 	defer cancel()
 	return []Check{
 		{Name: "database", Err: e.store.Ready(ctx)},
-		{Name: "clock", Err: e.checkClock(ctx)},
+		e.checkClock(ctx),
 		{Name: "keyring", Err: e.vault.RegisterKeyring(ctx)},
-		{Name: "queue", Note: e.queueNote()},
+		e.checkQueue(),
 	}
 }
 
-// queueNote returns a note about the queue if it is more than half full, else nothing.
-func (e *Engine) queueNote() string {
-	if waiting, length := e.store.Queued(); waiting > length/2 {
-		return fmt.Sprintf("busy, %d of %d operations waiting", waiting, length)
+// checkQueue notes a queue that is more than half full.
+func (e *Engine) checkQueue() Check {
+	waiting, length := e.store.Queued()
+	c := Check{Name: "queue", Measured: fmt.Sprintf("%d of %d operations waiting", waiting, length)}
+	if waiting > length/2 {
+		c.Note = "busy, " + c.Measured
 	}
-	return ""
+	return c
 }
 
 // checkClock compares this machine's clock with the database's, without sandbox offsets. Servers that share a database
 // decide about each other's rows, so their clocks must agree.
-func (e *Engine) checkClock(ctx context.Context) error {
+func (e *Engine) checkClock(ctx context.Context) Check {
 	skew, err := e.store.ClockSkew(ctx)
-	if err == nil && skew.Abs() > time.Second {
-		return fmt.Errorf("this machine's clock is %v off the database's; synchronise both with NTP",
-			skew.Round(time.Millisecond))
+	if err != nil {
+		return Check{Name: "clock", Err: err}
 	}
-	return err
+	skew = skew.Round(time.Millisecond)
+	c := Check{Name: "clock", Measured: skew.String() + " off the database's clock"}
+	if skew.Abs() > time.Second {
+		c.Err = fmt.Errorf("this machine's clock is %v off the database's; synchronise both with NTP", skew)
+	}
+	return c
 }
