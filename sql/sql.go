@@ -60,6 +60,10 @@ type dialect struct {
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
+// statement matches one statement of a migration. Marked ones are copied by goose; of others it examines each line with a
+// buffer of 4 MiB.
+var statement = regexp.MustCompile(`(?ms)^[A-Z].*?;$`)
+
 // migrations returns the files for this database: those without a database suffix and those with its name. Comments
 // such as /*sqlite WITHOUT ROWID */ become code for the database they name, like MySQL's /*! … */.
 func (d *dialect) migrations() (fs.FS, error) {
@@ -78,7 +82,8 @@ func (d *dialect) migrations() (fs.FS, error) {
 		if err != nil {
 			return nil, err
 		}
-		files[name] = &fstest.MapFile{Data: own.ReplaceAll(text, []byte("$1"))}
+		text = statement.ReplaceAll(own.ReplaceAll(text, []byte("$1")), []byte("-- +goose StatementBegin\n$0\n-- +goose StatementEnd"))
+		files[name] = &fstest.MapFile{Data: text}
 	}
 	return files, nil
 }
