@@ -133,10 +133,16 @@ func quotedJS(text string) string {
 	return string(quoted)
 }
 
-// text returns the visible text of the page.
+// text returns the visible text of the page. If the page is left meanwhile, the next one is read.
 func (b *browser) text() string {
 	b.t.Helper()
-	return eval[string](b, `document.body?.innerText ?? ""`)
+	text, err := evaluated[string](b, `document.body?.innerText ?? ""`)
+	for n := 0; n < 20 && err != nil && strings.Contains(err.Error(), "navigated or closed"); n++ {
+		time.Sleep(50 * time.Millisecond)
+		text, err = evaluated[string](b, `document.body?.innerText ?? ""`)
+	}
+	require.NoError(b.t, err)
+	return text
 }
 
 // sees waits until the page shows a text.
@@ -154,11 +160,15 @@ func (b *browser) sees(text string) {
 // eval runs a JavaScript expression. The page's policy does not apply to it.
 func eval[T any](b *browser, expression string) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
-	defer cancel()
-	result, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	result, err := evaluated[T](b, expression)
 	require.NoError(b.t, err)
 	return result
+}
+
+func evaluated[T any](b *browser, expression string) (T, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 }
 
 // look sets the page's width and theme.
