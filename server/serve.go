@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"otpbridge/config"
@@ -53,7 +52,6 @@ func serve(p process, writer *logWriter) error {
 		return err
 	}
 	log := newLog(settings, writer)
-	collectLess(p.environ)
 	stopAsked, stopListening := untilTold()
 	defer stopListening()
 
@@ -68,6 +66,7 @@ func serve(p process, writer *logWriter) error {
 		}
 		fmt.Fprint(p.stdout, welcome(server.URL(), settings.ContextPath, password))
 	}
+	debug.FreeOSMemory() // what only the start needed
 	select {
 	case <-stopAsked.Done():
 	case <-server.Broken():
@@ -85,16 +84,4 @@ func newLog(settings config.Settings, out *logWriter) *slog.Logger {
 		return slog.New(withUnits{urgent{slog.NewJSONHandler(out, options), out}})
 	}
 	return slog.New(withUnits{urgent{slog.NewTextHandler(out, options), out}})
-}
-
-// collectLess raises GOGC to 300, unless the environment sets it. The server's live heap is a few
-// megabytes; collecting each time it has doubled takes a tenth of the processor under load.
-func collectLess(environ []string) {
-	if !set(environ, "GOGC") {
-		debug.SetGCPercent(300)
-	}
-}
-
-func set(environ []string, name string) bool {
-	return slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
 }
