@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,8 +47,19 @@ func (s *Server) recordCall(c *gin.Context, began time.Time) {
 	if call.Action == "" {
 		call.Action = call.Method + " " + route
 	}
-	var room [256]byte
-	s.audit.Record(call, appendNames(room[:0], c.Request.URL.RawQuery))
+	var room [maxNames * (maxName + 1)]byte
+	said := names(room[:0])
+	said.addForm(c.Request.URL.RawQuery)
+	switch body := bytes.TrimSpace(request.Body); {
+	case bytes.HasPrefix(body, []byte("{")):
+		said.addMembers(body)
+	case c.ContentType() == "application/x-www-form-urlencoded":
+		said.addForm(string(body))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Request.PostForm)) { // of a page
+		said.add(name)
+	}
+	s.audit.Record(call, said)
 }
 
 // audits reports whether the settings want a call in the audit log. A servlet call counts as a write, whatever its
@@ -60,25 +74,31 @@ func (s *Server) audits(method, servlet string) bool {
 	return true
 }
 
-// maxNames is how many parameters of a call are named. With at most 24 bytes each they fit recordCall's array.
-const maxNames = 10
+// How many parameters and members of a call are named, and how long a name may be. /v1/send has 13 members.
+const (
+	maxNames = 32
+	maxName  = 24
+)
 
-// appendNames appends the names of a query's parameters to list, separated by blanks. A name with anything but letters
-// and underscores is written as "other": a client may have put a value in its place.
-func appendNames(list []byte, query string) []byte {
-	for n := 0; query != "" && n < maxNames; n++ {
-		var pair string
-		pair, query, _ = strings.Cut(query, "&")
-		name, _, _ := strings.Cut(pair, "=")
-		if !isName(name) {
-			name = "other"
-		}
-		if n > 0 {
-			list = append(list, ' ')
-		}
-		list = append(list, name...)
+// names is a list of names, separated by blanks. It has each name once.
+type names []byte
+
+// add appends a name. One with anything but letters and underscores is written as "other": a client may have put a
+// value in its place.
+func (n *names) add(name string) {
+	if !isName(name) {
+		name = "other"
 	}
-	return list
+	known := 0
+	for one := range bytes.SplitSeq(*n, []byte(" ")) {
+		if known++; string(one) == name || known == maxNames {
+			return
+		}
+	}
+	if len(*n) > 0 {
+		*n = append(*n, ' ')
+	}
+	*n = append(*n, name...)
 }
 
 func isName(text string) bool {
@@ -87,5 +107,46 @@ func isName(text string) bool {
 			return false
 		}
 	}
-	return 0 < len(text) && len(text) <= 24
+	return 0 < len(text) && len(text) <= maxName
+}
+
+// addForm adds the names in a query or form.
+func (n *names) addForm(form string) {
+	for range maxNames {
+		if form == "" {
+			return
+		}
+		var pair string
+		pair, form, _ = strings.Cut(form, "&")
+		name, _, _ := strings.Cut(pair, "=")
+		n.add(name)
+	}
+}
+
+// addMembers adds the names of a JSON object's own members, not of those inside them. Of a text that is not JSON it may
+// add anything that looks like a name.
+func (n *names) addMembers(text []byte) {
+	depth, found := 0, 0
+	for i := 0; i < len(text) && found < maxNames; i++ {
+		switch text[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			begin := i + 1
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(text) || depth != 1 {
+				continue
+			}
+			if rest := bytes.TrimLeft(text[i+1:], " \t\r\n"); len(rest) > 0 && rest[0] == ':' {
+				n.add(string(text[begin:min(i, begin+maxName+1)]))
+				found++
+			}
+		}
+	}
 }

@@ -37,7 +37,7 @@ type Entry struct {
 	Method     string            `json:"method,omitempty"`
 	Status     int               `json:"status,omitempty"`
 	Micros     int64             `json:"duration_us,omitempty"`
-	Parameters []string          `json:"parameters,omitempty"` // names in the query, never values
+	Parameters []string          `json:"parameters,omitempty"` // names in the query and the body, never values
 	Details    map[string]string `json:"details,omitempty"`
 }
 

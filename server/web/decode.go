@@ -22,7 +22,7 @@ func ReadJSON(c *gin.Context, target any) error {
 	return Decode(body, target)
 }
 
-// ReadBody reads c's body, and refuses one of more than 64 KiB.
+// ReadBody reads c's body, and refuses one of more than 64 KiB. The body is also kept in c's Request.
 func ReadBody(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -35,6 +35,7 @@ func ReadBody(c *gin.Context) ([]byte, error) {
 	if err != nil {
 		return nil, Invalid(Fault{Detail: "ended before it was complete"})
 	}
+	RequestOf(c).Body = body
 	return body, nil
 }
 

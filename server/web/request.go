@@ -26,6 +26,7 @@ type Request struct {
 	Passed  string    // the class of the upstream's answer; empty if it was not called
 	Differs string    // this server's decision, if it differs from the upstream's
 	Plain   bool      // it came over plain HTTP from another machine, see Plain
+	Body    []byte    // as ReadBody read it
 
 	idHeader [1]string // the value of the answer's header, without an allocation
 }
