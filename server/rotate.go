@@ -15,6 +15,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/manage"
+	"otpbridge/server/people"
 )
 
 type keyringCommand struct {
@@ -97,7 +98,7 @@ set for a minute: tell those who check receipts to fetch it again.`
 // Run replaces the key.
 func (k receiptKeyCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
-		made, err := at.Keyring.ReplaceReceiptKey(ctx, k.Compromised)
+		made, err := at.Keyring.ReplaceReceiptKey(ctx, people.Operator().Actor(), k.Compromised)
 		if err != nil {
 			return err
 		}
@@ -256,7 +257,7 @@ func (k keyringRotateCommand) Run(p process) error {
 	return work(p, func(ctx context.Context, at *workplace) error {
 		resealed := map[string]int{}
 		told := time.Now()
-		retired, err := at.Keyring.Reseal(ctx, func(now manage.Resealing) {
+		retired, err := at.Keyring.Reseal(ctx, people.Operator().Actor(), func(now manage.Resealing) {
 			resealed[now.Column] = now.Resealed
 			if time.Since(told) > time.Second {
 				told = time.Now()

@@ -268,8 +268,6 @@ func (k *Keyring) CountDerived(ctx context.Context) (map[string]int, error) {
 }
 
 // RemoveCheck removes a key's check value, so that servers start without the key.
-func (k *Keyring) RemoveCheck(ctx context.Context, id string) error {
-	return k.store.write(ctx, func(w *session) error {
-		return w.exec(ctx, `DELETE FROM keyring_keys WHERE id = ?`, id)
-	})
+func (k *Keyring) RemoveCheck(tx *Tx, id string) error {
+	return tx.exec(tx.ctx, `DELETE FROM keyring_keys WHERE id = ?`, id)
 }

@@ -38,25 +38,33 @@ func (box *Keyring) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return keys, rows.Err()
 }
 
-// AddSigningKey adds a key and deletes those with the given numbers, all or nothing. ErrTaken means that another key
-// was added under its number first.
-func (box *Keyring) AddSigningKey(ctx context.Context, k SigningKey, expired ...int) error {
-	err := box.store.write(ctx, func(w *session) error {
-		err := w.exec(ctx,
-			`INSERT INTO signing_keys (number, id, public_key, sealed, created_at, signs_from) VALUES (?, ?, ?, ?, ?, ?)`,
-			int64(k.Number), k.ID, k.Public, k.Sealed, int64(k.CreatedAt), int64(k.SignsFrom))
-		for _, number := range expired {
-			if err == nil {
-				err = w.exec(ctx, `DELETE FROM signing_keys WHERE number = ?`, int64(number))
-			}
-		}
-		return err
-	})
-	switch {
-	case err != nil && box.store.dialect.taken(err):
+// AddSigningKey adds the first key. ErrTaken means that another key was added under its number first.
+func (box *Keyring) AddSigningKey(ctx context.Context, k SigningKey) error {
+	err := box.store.write(ctx, func(w *session) error { return insertSigningKey(ctx, w, k) })
+	if err != nil && box.store.dialect.taken(err) {
 		return ErrTaken
-	case err != nil:
+	}
+	return err
+}
+
+func insertSigningKey(ctx context.Context, w *session, k SigningKey) error {
+	err := w.exec(ctx,
+		`INSERT INTO signing_keys (number, id, public_key, sealed, created_at, signs_from) VALUES (?, ?, ?, ?, ?, ?)`,
+		int64(k.Number), k.ID, k.Public, k.Sealed, int64(k.CreatedAt), int64(k.SignsFrom))
+	if err != nil {
 		return fmt.Errorf("store signing key: %w", err)
 	}
 	return nil
+}
+
+// ReplaceSigningKey adds a key and deletes those with the given numbers. If another key was added under its number
+// first, Change returns ErrTaken.
+func (box *Keyring) ReplaceSigningKey(tx *Tx, k SigningKey, expired ...int) error {
+	err := insertSigningKey(tx.ctx, tx.session, k)
+	for _, number := range expired {
+		if err == nil {
+			err = tx.exec(tx.ctx, `DELETE FROM signing_keys WHERE number = ?`, int64(number))
+		}
+	}
+	return err
 }

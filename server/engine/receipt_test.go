@@ -74,7 +74,7 @@ func TestReceiptKey_IsReplacedBesideRunningServers(t *testing.T) {
 			c := application(t, houses[0], unthrottled)
 			_, former := receiptFrom(t, houses[0], c)
 			_, _ = receiptFrom(t, houses[1], c)
-			made, err := houses[0].Keyring.ReplaceReceiptKey(background, false)
+			made, err := houses[0].Keyring.ReplaceReceiptKey(background, otp.Actor{Kind: "operator"}, false)
 			require.NoError(t, err)
 			require.Empty(t, made.Removed)
 			var last string
@@ -109,7 +109,7 @@ func TestReceiptKey_IsReplacedBesideRunningServers(t *testing.T) {
 				ids, _ = published(t, h)
 				require.Equal(t, []string{made.ID}, ids)
 			}
-			again, err := houses[1].Keyring.ReplaceReceiptKey(background, false)
+			again, err := houses[1].Keyring.ReplaceReceiptKey(background, otp.Actor{Kind: "operator"}, false)
 			require.NoError(t, err)
 			require.Equal(t, []string{former}, again.Removed)
 			require.Equal(t, 2, ask(t, houses[0], `SELECT COUNT(*) FROM signing_keys`))
@@ -124,9 +124,11 @@ func TestReceiptKey_ThatLeakedLeavesAtOnce(t *testing.T) {
 			c := application(t, houses[0], unthrottled)
 			receipt, leaked := receiptFrom(t, houses[0], c)
 			_, _ = receiptFrom(t, houses[1], c)
-			made, err := houses[0].Keyring.ReplaceReceiptKey(background, true)
+			made, err := houses[0].Keyring.ReplaceReceiptKey(background, otp.Actor{Kind: "operator"}, true)
 			require.NoError(t, err)
 			require.Equal(t, []string{leaked}, made.Removed)
+			require.Equal(t, 1, ask(t, houses[0], `SELECT COUNT(*) FROM changes
+				WHERE kind = 'keyring.receipt_key_replaced' AND actor_kind = 'operator' AND details LIKE '%"compromised":"true"%'`))
 			time.Sleep(3*time.Second + time.Millisecond)
 			for _, h := range houses {
 				ids, keys := published(t, h)

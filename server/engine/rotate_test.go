@@ -200,14 +200,14 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 
 		// Interrupted after its first chunk, and repeated by two at once.
 		interrupted, interrupt := context.WithCancel(ctx)
-		_, err = servers[0].Keyring.Reseal(interrupted, func(manage.Resealing) { interrupt() })
+		_, err = servers[0].Keyring.Reseal(interrupted, otp.Actor{Kind: "operator"}, func(manage.Resealing) { interrupt() })
 		require.ErrorIs(t, err, context.Canceled)
 		resealed := atomic.Int64{}
 		var resealing sync.WaitGroup
 		for _, s := range servers {
 			resealing.Go(func() {
 				last := map[string]int{}
-				retired, err := s.Keyring.Reseal(ctx, func(at manage.Resealing) { last[at.Column] = at.Resealed })
+				retired, err := s.Keyring.Reseal(ctx, otp.Actor{Kind: "operator"}, func(at manage.Resealing) { last[at.Column] = at.Resealed })
 				if err != nil || len(retired) > 0 {
 					t.Errorf("reseal: %v, and %v retired, which codes still need", err, retired)
 				}
@@ -230,9 +230,13 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		// Two hours later the last code is forgotten, and with it the need for the key.
 		_, err = servers[0].store.Sweep(ctx, otp.At(time.Now().Add(2*time.Hour)))
 		require.NoError(t, err)
-		retired, err := servers[1].Keyring.Reseal(ctx, func(manage.Resealing) {})
+		retired, err := servers[1].Keyring.Reseal(ctx, otp.Actor{Kind: "operator"}, func(manage.Resealing) {})
 		require.NoError(t, err)
 		require.Equal(t, []string{"former"}, retired)
+		var recorded string
+		require.NoError(t, byHand(t, at).QueryRow(`SELECT details FROM changes WHERE kind = 'keyring.key_retired'`).
+			Scan(&recorded))
+		require.JSONEq(t, `{"key":"former"}`, recorded)
 		use = keyUse(t, servers[0], "former")
 		require.True(t, use.Removable())
 		for _, check := range servers[0].Ready(ctx) {
@@ -354,7 +358,7 @@ func TestKeyUses_CountEverySealedColumn(t *testing.T) {
 
 		next := crypto.NewKeyringText("next")
 		r.restart(t, next+former)
-		_, err = r.Keyring.Reseal(t.Context(), func(manage.Resealing) {})
+		_, err = r.Keyring.Reseal(t.Context(), otp.Actor{Kind: "operator"}, func(manage.Resealing) {})
 		require.NoError(t, err)
 		row, err := r.store.People.Factor(t.Context(), factor.Person, factor.ID)
 		require.NoError(t, err)
@@ -434,7 +438,7 @@ func TestReseal_WhoeverChangesAValueMeanwhileWins(t *testing.T) {
 
 		// A value that is not sealed does not stop a rotation.
 		r.restart(t, next+former)
-		retired, err := r.Keyring.Reseal(t.Context(), func(manage.Resealing) {})
+		retired, err := r.Keyring.Reseal(t.Context(), otp.Actor{Kind: "operator"}, func(manage.Resealing) {})
 		require.NoError(t, err)
 		require.Equal(t, []string{"former"}, retired)
 	})
@@ -455,7 +459,7 @@ func TestReseal_ADamagedValueIsNamedAndKeepsItsKey(t *testing.T) {
 		_, err := db.Exec(`UPDATE otp_auth_config SET cipher_key = ? WHERE esme_address = '10000000000001'`, string(moved))
 		require.NoError(t, err)
 		r.restart(t, next+former)
-		_, err = r.Keyring.Reseal(t.Context(), func(manage.Resealing) {})
+		_, err = r.Keyring.Reseal(t.Context(), otp.Actor{Kind: "operator"}, func(manage.Resealing) {})
 		require.ErrorIs(t, err, crypto.ErrSealed)
 		require.ErrorContains(t, err, "otp_auth_config.cipher_key of row 10000000000001")
 		require.False(t, keyUse(t, r, "former").Removable())

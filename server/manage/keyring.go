@@ -102,12 +102,19 @@ type Resealing struct {
 }
 
 // Reseal seals every value under the primary key, and retires the former keys that nothing needs any more. It returns
-// the ids of those keys, and calls progress after every chunk.
+// the ids of those keys, and calls progress after every chunk. The audit log records who did it, before anything is
+// changed.
 //
 // A value that cannot be opened stops it with an error that names the row: the key that the row names must not be
 // removed.
-func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired []string, err error) {
+func (c Keyring) Reseal(ctx context.Context, by otp.Actor, progress func(Resealing)) (retired []string, err error) {
 	primary := c.vault.Keyring.Primary()
+	err = c.store.Change(ctx, func(tx *sql.Tx) error {
+		return record(tx, otp.KeyringRotated, by, "", otp.At(time.Now()), "primary", primary)
+	})
+	if err != nil {
+		return nil, err
+	}
 	for _, column := range sql.SealedColumns() {
 		at := Resealing{Column: column.Name()}
 		err := c.store.Keyring.WalkSealed(ctx, column, func(row sql.SealedRow) ([]byte, error) {
@@ -141,7 +148,13 @@ func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 	}
 	for i := range uses {
 		if use := &uses[i]; !use.Primary && use.Recorded && use.Uses() == 0 {
-			if err := c.store.Keyring.RemoveCheck(ctx, use.ID); err != nil {
+			err := c.store.Change(ctx, func(tx *sql.Tx) error {
+				if err := c.store.Keyring.RemoveCheck(tx, use.ID); err != nil {
+					return err
+				}
+				return record(tx, otp.KeyringKeyRetired, by, "", otp.At(time.Now()), "key", use.ID)
+			})
+			if err != nil {
 				return retired, fmt.Errorf("forget key %q: %w", use.ID, err)
 			}
 			retired = append(retired, use.ID)
@@ -151,6 +164,7 @@ func (c Keyring) Reseal(ctx context.Context, progress func(Resealing)) (retired 
 }
 
 // ReplaceReceiptKey replaces the key that signs receipts; see vault.Vault.ReplaceSigningKey.
-func (c Keyring) ReplaceReceiptKey(ctx context.Context, compromised bool) (vault.ReplacedKey, error) {
-	return c.vault.ReplaceSigningKey(ctx, compromised)
+func (c Keyring) ReplaceReceiptKey(ctx context.Context, by otp.Actor, compromised bool) (vault.ReplacedKey,
+	error) {
+	return c.vault.ReplaceSigningKey(ctx, by, compromised)
 }

@@ -79,6 +79,13 @@ const (
 	KeyRotationDue ChangeKind = "key.rotation_due" // is 90 days old
 )
 
+// The changes of the keyring's keys in the database. Details name the keys by their ids.
+const (
+	KeyringRotated     ChangeKind = "keyring.rotated" // all sealed values are sealed again with the primary key
+	KeyringKeyRetired  ChangeKind = "keyring.key_retired"
+	ReceiptKeyReplaced ChangeKind = "keyring.receipt_key_replaced"
+)
+
 // Readings of the audit log. Details say what was searched for.
 const (
 	AuditRead     ChangeKind = "audit.read"

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"otpbridge/crypto"
@@ -108,7 +110,9 @@ type ReplacedKey struct {
 // If the former key is compromised, it and all earlier keys are deleted: none of their receipts can be verified any
 // more, forged or genuine. There is no other key to sign with, so the new key signs at once. A server may publish it
 // up to 3 s after another signs with it; until then verifiers refuse its receipts.
-func (v *Vault) ReplaceSigningKey(ctx context.Context, compromised bool) (ReplacedKey, error) {
+//
+// The audit log records who replaced it.
+func (v *Vault) ReplaceSigningKey(ctx context.Context, by otp.Actor, compromised bool) (ReplacedKey, error) {
 	keys, err := v.SigningKeys(ctx)
 	if err != nil {
 		return ReplacedKey{}, err
@@ -131,7 +135,15 @@ func (v *Vault) ReplaceSigningKey(ctx context.Context, compromised bool) (Replac
 	if err != nil {
 		return ReplacedKey{}, err
 	}
-	if err := v.store.Keyring.AddSigningKey(ctx, key, expired...); err != nil {
+	err = v.store.Change(ctx, func(tx *sql.Tx) error {
+		if err := v.store.Keyring.ReplaceSigningKey(tx, key, expired...); err != nil {
+			return err
+		}
+		return tx.Record(otp.Change{ID: sql.NewID(), At: now, Kind: otp.ReceiptKeyReplaced, Actor: by,
+			Details: map[string]string{"key": key.ID, "removed": strings.Join(made.Removed, ", "),
+				"compromised": strconv.FormatBool(compromised)}})
+	})
+	if err != nil {
 		if errors.Is(err, sql.ErrTaken) {
 			err = errors.New("the key is being replaced by somebody else right now; look and try again")
 		}
