@@ -113,7 +113,7 @@ type auditProveCommand struct {
 // Run prints the proof as JSON.
 func (a auditProveCommand) Run(p process) error {
 	return withAudit(p, func(ctx context.Context, log *audit.Log) error {
-		proof, err := log.Prove(ctx, a.Place)
+		proof, err := log.Prove(ctx, people.Operator().Actor(), a.Place, otp.At(time.Now()))
 		if errors.Is(err, sql.ErrNotFound) {
 			return unusable{fmt.Errorf("there is no entry %d", a.Place)}
 		}

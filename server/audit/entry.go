@@ -29,6 +29,7 @@ type Entry struct {
 	ActorKind  string            `json:"actor_kind,omitempty"` // person, service, key or operator
 	Session    string            `json:"session,omitempty"`
 	Address    string            `json:"address,omitempty"` // of the peer
+	Country    string            `json:"country,omitempty"` // of a call's address, two letters, if it is known
 	Request    string            `json:"request_id,omitempty"`
 	Person     string            `json:"person,omitempty"` // the person that a change is about
 	Account    string            `json:"account,omitempty"`

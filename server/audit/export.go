@@ -73,6 +73,7 @@ var columns = []struct {
 	{"actor_kind", func(e Entry) string { return e.ActorKind }},
 	{"actor", func(e Entry) string { return e.Actor }},
 	{"address", func(e Entry) string { return e.Address }},
+	{"country", func(e Entry) string { return e.Country }},
 	{"account", func(e Entry) string { return e.Account }},
 	{"credential", func(e Entry) string { return e.Credential }},
 	{"person", func(e Entry) string { return e.Person }},

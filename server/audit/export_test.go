@@ -138,7 +138,7 @@ func TestProve_IsCheckedWithoutTheServer(t *testing.T) {
 	l := open(t, migrated.SQLite(t))
 	fill(t, l, 10)
 	for place := range int64(10) {
-		proof, err := l.Prove(ctx, place)
+		proof, err := l.Prove(ctx, otp.Actor{Kind: "operator"}, place, now)
 		require.NoError(t, err)
 		verifier, err := note.NewVerifier(proof.Key)
 		require.NoError(t, err)
@@ -153,9 +153,14 @@ func TestProve_IsCheckedWithoutTheServer(t *testing.T) {
 		require.Error(t, tlog.CheckRecord(proof.Hashes, 10, root, (place+1)%10, tlog.RecordHash(raw)))
 	}
 	for _, place := range []int64{-1, 10, 1 << 40} {
-		_, err := l.Prove(ctx, place)
+		_, err := l.Prove(ctx, otp.Actor{Kind: "operator"}, place, now)
 		require.ErrorIs(t, err, sql.ErrNotFound)
 	}
+	seal(t, l)
+	found, err := l.Read(ctx, otp.Actor{Kind: "operator"}, Query{Action: string(otp.AuditRead), Limit: 100}, now)
+	require.NoError(t, err)
+	require.Len(t, found.Entries, 13, "each proof shows an entry, so it is recorded")
+	require.Equal(t, map[string]string{"place": "9"}, found.Entries[3].Details)
 }
 
 // A call's entry has the call and its result, but no values of the request.
@@ -163,17 +168,21 @@ func TestRecord_WritesWhatACallWas(t *testing.T) {
 	l := open(t, migrated.SQLite(t))
 	id := otp.ID{1}
 	l.Record(Call{Began: now.Time(), Took: 1500 * 1000, Action: "otpgenservlet", Method: "GET", Status: 200, Result: "ok",
-		Request: "req_1", Address: netip.MustParseAddr("203.0.113.7"), Account: "919551492394", Key: id},
+		Request: "req_1", Address: netip.MustParseAddr("8.8.8.8"), Account: "919551492394", Key: id},
 		[]byte("mobile type"))
 	l.Record(Call{Began: now.Time(), Action: "GET /api/staff", Method: "GET", Status: 403, Result: "forbidden",
 		Actor: otp.Actor{Kind: "person", ID: id, Session: id}}, nil)
+	for _, unlocated := range []string{"127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.1.1", "::1", "fd00::1", "fe80::1",
+		"224.0.0.1", "0.0.0.0", "::"} {
+		require.Empty(t, countryOf(netip.MustParseAddr(unlocated)), unlocated)
+	}
 	seal(t, l)
 	var first, second line
 	lines := exported(t, l)
 	require.NoError(t, json.Unmarshal([]byte(lines[1]), &first))
 	require.NoError(t, json.Unmarshal([]byte(lines[2]), &second))
 	require.JSONEq(t, `{"type":"call","at":"2026-11-29T12:00:00Z","action":"otpgenservlet","actor_kind":"key",
-		"actor":"key_04000000000000000000000000","credential":"key_04000000000000000000000000","address":"203.0.113.7",
+		"actor":"key_04000000000000000000000000","credential":"key_04000000000000000000000000","address":"8.8.8.8","country":"US",
 		"request_id":"req_1","account":"919551492394","result":"ok","method":"GET","status":200,"duration_us":1500,
 		"parameters":["mobile","type"]}`, string(first.Entry))
 	require.JSONEq(t, `{"type":"call","at":"2026-11-29T12:00:00Z","action":"GET /api/staff","actor_kind":"person",

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"strconv"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"otpbridge/server/otp"
 )
 
 // Proof proves that an entry is in the log of a checkpoint. Package tlog, or any other implementation of RFC 6962, can
@@ -19,8 +22,13 @@ type Proof struct {
 	Checkpoint string          `json:"checkpoint"`
 }
 
-// Prove returns the proof of an entry. Error: sql.ErrNotFound for a place without an entry.
-func (l *Log) Prove(ctx context.Context, place int64) (Proof, error) {
+// Prove records that somebody reads an entry, and returns its proof. Error: sql.ErrNotFound for a place without an
+// entry.
+func (l *Log) Prove(ctx context.Context, by otp.Actor, place int64, now otp.Millis) (Proof, error) {
+	details := map[string]string{"place": strconv.FormatInt(place, 10)}
+	if err := l.NoteReading(ctx, otp.AuditRead, by, details, "", now); err != nil {
+		return Proof{}, err
+	}
 	tree, err := l.store.Audit.Tree(ctx)
 	if err != nil {
 		return Proof{}, err
