@@ -11,11 +11,11 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"otpbridge/config"
 	"otpbridge/crypto"
+	"otpbridge/server/files"
 	"otpbridge/server/manage"
 )
 
@@ -266,17 +266,17 @@ func listensOnLoopback(address string) bool {
 const enoughFiles = 4096
 
 func (f *findings) openFiles() {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+	switch limit, err := files.OpenLimit(); {
+	case err != nil:
 		f.warn("open files", "look at ulimit -n", "the limit cannot be read: %v", err)
-		return
-	}
-	if limit.Cur < enoughFiles {
+	case limit == 0:
+		f.pass("open files", "this system has no limit")
+	case limit < enoughFiles:
 		f.warn("open files", "raise it: LimitNOFILE=65536 in the systemd unit, ulimits in compose, ulimit -n in a shell",
-			"%d may be open at once, and every connection is one", limit.Cur)
-		return
+			"%d may be open at once, and every connection is one", limit)
+	default:
+		f.pass("open files", "%d may be open at once", limit)
 	}
-	f.pass("open files", "%d may be open at once", limit.Cur)
 }
 
 // keyring reads the keyring as a server would, but never makes one.
@@ -309,7 +309,7 @@ func (f *findings) keyring(settings config.Settings) *crypto.Keyring {
 	if settings.KeyringFile == "" {
 		return keyring
 	}
-	if info, err := os.Stat(source); err == nil && info.Mode().Perm()&0o077 != 0 {
+	if info, err := os.Stat(source); err == nil && files.OpenToOthers(info) {
 		f.warn("keyring file", "chmod 600 "+source,
 			"others than its owner may read %s, and with it every code and recipient: %v", source, info.Mode().Perm())
 	} else {

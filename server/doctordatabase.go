@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"otpbridge/config"
+	"otpbridge/server/files"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
@@ -82,7 +83,7 @@ func (f *findings) grants(c sql.Condition) {
 func (f *findings) privacy(settings config.Settings, c sql.Condition) {
 	if settings.DatabaseURL.Scheme() == "sqlite" {
 		path := strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		if info, err := os.Stat(path); err == nil && files.OpenToOthers(info) {
 			f.warn("database access", "chmod 600 "+path+"* and 700 its folder",
 				"others than its owner may read or write %s: %v", filepath.Base(path), info.Mode().Perm())
 			return

@@ -11,6 +11,7 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/crypto"
+	"otpbridge/server/files"
 )
 
 // madeKeyID is the id of the key in a keyring that a sandbox made for itself.
@@ -81,24 +82,15 @@ func makeKeyringFile(path, id string) error {
 		return fmt.Errorf("%w; where a file system has no links, make the file yourself: "+
 			`umask 077 && echo "%s $(openssl rand -base64 32)" > %s`, err, id, path)
 	}
-	return syncFolder(folder)
-}
-
-// syncFolder makes the new name survive a power cut. The database, which is written next, cannot be
-// read without this key.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	// The database, which is written next, cannot be read without this key.
+	return files.SyncFolder(folder)
 }
 
 // warnIfReadable warns if others than the owner may read the keyring. It does not refuse that: secrets
 // that an orchestrator mounts are often readable by a group.
 func warnIfReadable(path string, log *slog.Logger) {
 	info, err := os.Stat(path)
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
+	if err == nil && files.OpenToOthers(info) {
 		log.Warn("others than the owner may read the keyring file, and with it every code and recipient; chmod 600 it",
 			"file", path, "mode", info.Mode().Perm().String())
 	}

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"otpbridge/crypto"
+	"otpbridge/server/files"
 )
 
 // maxKeyring is the size of a keyring file at most, in bytes: about a thousand keys.
@@ -21,7 +21,12 @@ const maxKeyring = 64 << 10
 // is a valid keyring before and after, and replaces it as a whole: a reader sees the old keyring or the new
 // one, also after a power cut. The file keeps its owner, and only the owner may read it.
 func editKeyring(path string, edit func(lines []string) ([]string, error)) error {
-	file, err := lockKeyring(path)
+	folder, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return noKeyring(path, err)
+	}
+	defer folder.Close()
+	file, err := lockKeyring(folder, path)
 	if err != nil {
 		return err
 	}
@@ -44,7 +49,7 @@ func editKeyring(path string, edit func(lines []string) ([]string, error)) error
 	if _, err := crypto.ParseKeyring(changed); err != nil {
 		return unusable{fmt.Errorf("%s is not changed, because it would be no keyring afterwards: %w", path, err)}
 	}
-	if err := replaceKeyring(file, path, changed); err != nil {
+	if err := replaceKeyring(folder, file, path, changed); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
@@ -53,29 +58,27 @@ func editKeyring(path string, edit func(lines []string) ([]string, error)) error
 // lockKeyring opens a keyring file and waits until no other command changes it. It refuses a symbolic link,
 // because the edit would replace the link and leave its target unchanged; anything else that is not a
 // regular file; and a file that others can read or write, because they would know a key written there.
-func lockKeyring(path string) (*os.File, error) {
+func lockKeyring(folder *os.Root, path string) (*os.File, error) {
+	name := filepath.Base(path)
 	for {
-		named, err := os.Lstat(path)
+		named, err := folder.Lstat(name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, unusable{fmt.Errorf("there is no keyring at %s; the first is made by otpbridge keyring new --file %s",
-				path, path)}
 		case err != nil:
-			return nil, unusable{err}
+			return nil, noKeyring(path, err)
 		case named.Mode()&fs.ModeSymlink != 0:
 			return nil, unusable{fmt.Errorf("%s is a link; name the file that it leads to", path)}
 		case !named.Mode().IsRegular():
 			return nil, unusable{fmt.Errorf("%s is not a regular file", path)}
-		case named.Mode().Perm()&0o077 != 0:
+		case files.OpenToOthers(named):
 			return nil, unusable{fmt.Errorf("others than the owner may read or write %s (%v); chmod 600 it first, and think "+
 				"about who has read it",
 				path, named.Mode().Perm())}
 		}
-		file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+		file, err := files.OpenIn(folder, name, os.O_RDWR)
 		if err != nil {
-			return nil, unusable{err}
+			return nil, unusable{fmt.Errorf("--file %w", err)}
 		}
-		if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		if err := files.Lock(file); err != nil {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 		}
 		// While this waited for the lock, the file may have been replaced.
@@ -83,7 +86,7 @@ func lockKeyring(path string) (*os.File, error) {
 		if err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
-		now, err := os.Lstat(path)
+		now, err := folder.Lstat(name)
 		if err == nil && os.SameFile(locked, now) {
 			return file, nil
 		}
@@ -91,9 +94,9 @@ func lockKeyring(path string) (*os.File, error) {
 	}
 }
 
-func replaceKeyring(old *os.File, path, text string) (err error) {
-	folder := filepath.Dir(path)
-	draft, err := os.CreateTemp(folder, ".keyring-*") // readable by the owner only
+// replaceKeyring renames within the folder as it was opened: Windows lets only that replace a file that is open.
+func replaceKeyring(folder *os.Root, old *os.File, path, text string) (err error) {
+	draft, err := os.CreateTemp(filepath.Dir(path), ".keyring-*") // readable by the owner only
 	if err != nil {
 		return err
 	}
@@ -103,33 +106,13 @@ func replaceKeyring(old *os.File, path, text string) (err error) {
 		}
 	}()
 	_, err = draft.WriteString(text)
-	if err = errors.Join(err, keepOwner(old, draft), draft.Sync(), draft.Close()); err != nil {
+	if err = errors.Join(err, files.KeepOwner(old, draft), draft.Sync(), draft.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(draft.Name(), path); err != nil {
+	if err = folder.Rename(filepath.Base(draft.Name()), filepath.Base(path)); err != nil {
 		return err
 	}
-	return syncFolder(folder)
-}
-
-// keepOwner gives the draft the file's owner: root may edit a keyring that a service user reads.
-func keepOwner(file, draft *os.File) error {
-	was, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	is, err := draft.Stat()
-	if err != nil {
-		return err
-	}
-	from, to := was.Sys().(*syscall.Stat_t), is.Sys().(*syscall.Stat_t)
-	if from.Uid == to.Uid && from.Gid == to.Gid {
-		return nil
-	}
-	if err := draft.Chown(int(from.Uid), int(from.Gid)); err != nil {
-		return fmt.Errorf("keep its owner: %w; run this as root or as the owner", err)
-	}
-	return nil
+	return files.SyncFolder(filepath.Dir(path))
 }
 
 // keyLine returns the index of a key's line, -1 if there is none.
@@ -146,6 +129,13 @@ func firstKey(lines []string) int {
 		fields := strings.Fields(line)
 		return len(fields) > 0 && !strings.HasPrefix(fields[0], "#")
 	})
+}
+
+func noKeyring(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there is no keyring at %s; the first is made by otpbridge keyring new --file %s", path, path)
+	}
+	return unusable{err}
 }
 
 func noSuchKey(path, id string) error { return fmt.Errorf("%s has no key %q", path, id) }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"otpbridge/server/files"
 	"otpbridge/server/otp"
 )
 
@@ -107,16 +108,16 @@ func (s *Store) Compare(ctx context.Context, folder string) (*Restore, error) {
 	if err != nil {
 		return nil, err
 	}
-	var files []*os.File
-	defer func() { closeAll(files) }()
+	var witnesses []*os.File
+	defer func() { closeAll(witnesses) }()
 	for _, name := range names {
-		file, err := os.Open(name)
+		file, err := files.Open(name, os.O_RDONLY)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s %w", name, err)
 		}
-		files = append(files, file)
+		witnesses = append(witnesses, file)
 	}
-	return s.compare(ctx, files)
+	return s.compare(ctx, witnesses)
 }
 
 // compare returns what is missing, nil if nothing is.

@@ -176,9 +176,10 @@ func sqliteWriter(path string, more ...string) (*sql.DB, error) {
 // sqliteURI builds the URI with net/url, because a '#' or '?' in a path would end a hand-built one early. Its mode
 // keeps SQLite from creating a file that somebody has deleted.
 func sqliteURI(path string, pragmas ...string) string {
+	path = "/" + strings.TrimPrefix(filepath.ToSlash(path), "/") // a drive of Windows too
 	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"},
 		"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
-	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query.Encode()}
+	uri := url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}
 	return uri.String()
 }
 

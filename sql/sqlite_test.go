@@ -1,3 +1,5 @@
+//go:build unix
+
 package sql
 
 import (
@@ -32,6 +34,16 @@ func strangerOf(t *testing.T, path string) *sql.DB {
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// A path of Windows has a drive instead of a slash in front.
+func TestSQLiteURI_HasNoHost(t *testing.T) {
+	for path, start := range map[string]string{
+		"/data/otp.db": "file:///data/otp.db?", "C:/Users/a b/otp.db": "file:///C:/Users/a%20b/otp.db?",
+		"//host/share/otp.db": "file:////host/share/otp.db?", "/a#b?c": "file:///a%23b%3Fc?",
+	} {
+		require.True(t, strings.HasPrefix(sqliteURI(path), start), sqliteURI(path))
+	}
 }
 
 func do(t *testing.T, db *sql.DB, statements ...string) {

@@ -14,9 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"otpbridge/server/files"
 	"otpbridge/server/otp"
 )
 
@@ -106,30 +106,34 @@ func openWitness(folder, databaseURL string) (own *os.File, left []*os.File, err
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, nil, err
 	}
-	name := filepath.Join(folder, witnessName(databaseURL))
+	root, err := os.OpenRoot(folder) // no link in it leads to a file elsewhere
+	if err != nil {
+		return nil, nil, err
+	}
+	defer root.Close()
 	var free []*os.File
 	for n := 1; n <= maxWitnesses; n++ {
-		path := fmt.Sprintf("%s.%d", name, n)
-		flags := os.O_RDWR | syscall.O_NOFOLLOW
+		flags := os.O_RDWR
 		if len(free) == 0 {
 			flags |= os.O_CREATE
 		}
-		file, err := os.OpenFile(path, flags, 0o600)
+		name := fmt.Sprintf("%s.%d", witnessName(databaseURL), n)
+		file, err := files.OpenIn(root, name, flags)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
+		locked := false
 		if err == nil {
-			if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-				err = errors.Join(err, file.Close())
-			}
+			locked, err = files.TryLock(file)
 		}
 		switch {
-		case errors.Is(err, syscall.EWOULDBLOCK): // another server's
-		case err != nil:
-			closeAll(free)
-			return nil, nil, err
-		default:
+		case locked:
 			free = append(free, file)
+		case err == nil: // another server's
+			file.Close()
+		default:
+			closeAll(append(free, file))
+			return nil, nil, fmt.Errorf("%s %w", filepath.Join(folder, name), err)
 		}
 	}
 	if len(free) == 0 {

@@ -27,7 +27,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -40,7 +39,7 @@ func seeded[T any](bug string, with, without T) T {
 
 func dieSoon() {
 	time.Sleep(5 * time.Millisecond)
-	if syscall.Kill(syscall.Getpid(), syscall.SIGKILL) == nil {
+	if itself, err := os.FindProcess(os.Getpid()); err == nil && itself.Kill() == nil {
 		select {}
 	}
 }
