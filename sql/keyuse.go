@@ -97,15 +97,16 @@ var ends = []struct {
 
 // noticedKey holds the columns of a credential that notices depend on.
 type noticedKey struct {
-	id              otp.ID
-	account, name   string
-	created, expire otp.Millis
-	noticed         int64
+	id                         otp.ID
+	account, environment, name string
+	created, expire            otp.Millis
+	noticed                    int64
 }
 
 var noticedKeys = table[noticedKey]{"credentials", func(k *noticedKey) []column {
 	return []column{
-		{"id", &k.id}, {"esme_address", &k.account}, {"name", &k.name}, {"created_at", &k.created},
+		{"id", &k.id}, {"esme_address", &k.account}, {"environment", &k.environment},
+		{"name", &k.name}, {"created_at", &k.created},
 		{"expires_at", &k.expire}, {"noticed", &k.noticed},
 	}
 }}
@@ -156,16 +157,19 @@ func (tx *Tx) notice(k *noticedKey, now otp.Millis) error {
 		return err
 	}
 	c := otp.Change{At: now, Account: k.account, Credential: k.id, Actor: otp.Actor{Kind: "server"}}
+	details := func(name, value string) map[string]string {
+		return map[string]string{"key": k.id.Text("key"), "environment": k.environment, "name": k.name, name: value}
+	}
 	if last != 0 {
-		c.ID, c.Kind, c.Details = NewID(), otp.KeyExpiring, map[string]string{"key": k.id.Text("key"), "name": k.name,
-			"days": strconv.Itoa(last), "expires_at": k.expire.Time().Format(time.RFC3339)}
+		c.ID, c.Kind, c.Details = NewID(), otp.KeyExpiring, details("days", strconv.Itoa(last))
+		c.Details["expires_at"] = k.expire.Time().Format(time.RFC3339)
 		if err := tx.Record(c); err != nil {
 			return err
 		}
 	}
 	if rotate {
-		c.ID, c.Kind, c.Details = NewID(), otp.KeyRotationDue, map[string]string{"key": k.id.Text("key"), "name": k.name,
-			"age_days": strconv.FormatInt(int64((now-k.created)/otp.Day), 10)}
+		c.ID, c.Kind, c.Details = NewID(), otp.KeyRotationDue,
+			details("age_days", strconv.FormatInt(int64((now-k.created)/otp.Day), 10))
 		return tx.Record(c)
 	}
 	return nil

@@ -130,7 +130,8 @@ func (tx *Tx) tellChange(c *otp.Change) error {
 	if !known || c.Account == "" {
 		return nil
 	}
-	_, err := tx.store.Webhooks.Tell(tx, Notice{Account: c.Account, Type: string(told), Event: c.ID, At: c.At}, c.At)
+	_, err := tx.store.Webhooks.Tell(tx, Notice{Account: c.Account, Environment: c.Details["environment"],
+		Type: string(told), Event: c.ID, At: c.At}, c.At)
 	return err
 }
 

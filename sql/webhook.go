@@ -79,7 +79,7 @@ var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column 
 }}
 
 // wants reports whether an endpoint subscribes to a type of notice in an environment. Notices without an environment,
-// such as a key's change, count as live. Checkpoints of the audit log only go to endpoints that name them.
+// such as an alert, count as live. Checkpoints of the audit log only go to endpoints that name them.
 func (e *Endpoint) wants(told otp.NoticeType, of string) bool {
 	return (e.Environment == "" || e.Environment == cmp.Or(of, string(otp.Live))) &&
 		(slices.Contains(e.Events, string(told)) || told != otp.NoticeCheckpoint && slices.Contains(e.Events, "*"))

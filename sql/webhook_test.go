@@ -277,6 +277,42 @@ func TestWebhooks_AKeysChangeIsToldInItsTransaction(t *testing.T) {
 	})
 }
 
+// A key's change is told to the endpoints of the key's environment. Older changes, which name none, count as live.
+func TestWebhooks_AKeysChangeIsOfItsEnvironment(t *testing.T) {
+	s := fresh(t)
+	of := map[string]Endpoint{}
+	for _, environment := range []string{"", "live", "test", "dev"} {
+		e := Endpoint{ID: NewID(), Account: "1", URL: "https://hooks.example.com", Events: []string{"*"}, Format: "json",
+			Environment: environment, SignatureHeader: "X-OTP-Signature", Recipients: "masked", Secret: []byte("sealed"),
+			Version: 1, CreatedAt: noon, UpdatedAt: noon}
+		alter(t, s, func(tx *Tx) error { return s.Webhooks.Insert(tx, e) })
+		of[environment] = e
+	}
+	kinds := []otp.ChangeKind{otp.KeyCreated, otp.KeyRotated, otp.KeyCompromised}
+	for i, environment := range []string{"live", "test", "dev", ""} {
+		details := map[string]string{"environment": environment}
+		if environment == "" {
+			details = nil
+		}
+		require.NoError(t, s.Change(ctx, func(tx *Tx) error {
+			return tx.Record(otp.Change{ID: NewID(), At: noon + otp.Millis(i), Kind: kinds[i%len(kinds)], Account: "1",
+				Details: details})
+		}))
+	}
+	environments := func(e Endpoint) (all []string) {
+		found, err := s.Webhooks.Notices(ctx, e.ID, NoticeQuery{Limit: 10})
+		require.NoError(t, err)
+		for _, n := range found {
+			all = append(all, n.Environment)
+		}
+		return all
+	}
+	require.Equal(t, []string{"", "dev", "test", "live"}, environments(of[""]))
+	require.Equal(t, []string{"", "live"}, environments(of["live"]))
+	require.Equal(t, []string{"test"}, environments(of["test"]))
+	require.Equal(t, []string{"dev"}, environments(of["dev"]))
+}
+
 func TestNext_KeepsTheOrderWithinAChallengeAlone(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		e := listen(t, s, "otp.sent", "otp.max_attempts")

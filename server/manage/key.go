@@ -350,7 +350,7 @@ func statusOf(row *sql.Credential, now otp.Millis) KeyStatus {
 func recordKey(tx *sql.Tx, kind otp.ChangeKind, by otp.Actor, row *sql.Credential, at otp.Millis,
 	details ...string) error {
 	c := otp.Change{ID: sql.NewID(), At: at, Kind: kind, Actor: by, Account: row.Address, Credential: row.ID,
-		Details: map[string]string{"key": row.ID.Text("key")}}
+		Details: map[string]string{"key": row.ID.Text("key"), "environment": string(row.Environment)}}
 	for i := 0; i+1 < len(details); i += 2 {
 		if details[i+1] != "" {
 			c.Details[details[i]] = details[i+1]

@@ -19,7 +19,7 @@ type body struct {
 	Type        string    `json:"type"`
 	Timestamp   time.Time `json:"timestamp"`
 	Account     string    `json:"account"`
-	Environment string    `json:"environment,omitempty"` // missing for changes of keys
+	Environment string    `json:"environment,omitempty"` // missing for what is about no environment, such as an alert
 	Data        any       `json:"data"`
 }
 
