@@ -157,9 +157,14 @@ func (a *Alerts) PauseKey(tx *Tx, id otp.ID) (bool, error) {
 	return tx.changed(`UPDATE credentials SET enabled = 0, version = version + 1 WHERE id = ? AND enabled = 1`, id[:])
 }
 
-// PausedEndpoints reads the webhook endpoints that were paused because deliveries failed.
-func (a *Alerts) PausedEndpoints(ctx context.Context) ([]Endpoint, error) {
-	return endpoints.find(ctx, a.store, `off = ? LIMIT ?`, "paused", MaxAlerts)
+// Endpoints reads webhook endpoints that are off for a reason, such as paused, or with "" those that are on.
+func (a *Alerts) Endpoints(ctx context.Context, off string) ([]Endpoint, error) {
+	return endpoints.find(ctx, a.store, `off = ? ORDER BY id LIMIT ?`, off, MaxAlerts)
+}
+
+// WebhookTests reads the last tests of webhooks, newest first.
+func (a *Alerts) WebhookTests(ctx context.Context) ([]SealedChange, error) {
+	return a.store.Audit.changes(ctx, `kind = ? ORDER BY id DESC LIMIT ?`, string(otp.WebhookTested), 10*MaxAlerts)
 }
 
 // Review is the last review of an item of the checklist.

@@ -85,8 +85,8 @@ var checks = []check{
 		remedy: "check the forms of your own applications",
 		manual: "the console here is protected; your own applications cannot be seen from here"},
 	{name: "webhook_signatures", what: "Webhook receivers verify signatures",
-		remedy: "POST /api/webhooks/{webhook}/test sends one that is wrong; it must be refused",
-		manual: "a test of each webhook shows whether its receiver refuses a wrong signature"},
+		remedy: "POST /api/webhooks/{webhook}/test sends one that is wrong; its receiver must refuse it",
+		look:   unverifiedWebhooks},
 	{name: "service_accounts", what: "Automation uses service accounts",
 		remedy: "POST /api/service-accounts in place of somebody's login",
 		manual: "whether a program logs in as a person cannot be seen from here"},
@@ -178,6 +178,34 @@ func sharedKeys(ctx context.Context, r *round) (string, error) {
 	}
 	return keysWith("used from several networks on two days of the last seven",
 		func(_ *round, c *sql.Credential) bool { return several[c.ID] > 1 })(ctx, r)
+}
+
+// unverifiedWebhooks finds webhooks whose receiver did not pass the last test, or was not tested since the webhook was
+// made or changed.
+func unverifiedWebhooks(ctx context.Context, r *round) (string, error) {
+	on, err := r.insight.store.Alerts.Endpoints(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	tests, err := r.insight.store.Alerts.WebhookTests(ctx)
+	passed := map[string]otp.Millis{}
+	for _, test := range slices.Backward(tests) {
+		if passed[test.Details["webhook"]] = test.At; test.Details["ok"] != "true" {
+			passed[test.Details["webhook"]] = 0
+		}
+	}
+	var found []string
+	for i := range on {
+		id := on[i].ID.Text("whk")
+		if passed[id] < on[i].UpdatedAt && (r.accounts == nil || slices.Contains(r.accounts, on[i].Account)) {
+			found = append(found, id)
+		}
+	}
+	if len(found) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("%d did not pass a test since they were made or changed, among them %s", len(found),
+		strings.Join(found[:min(3, len(found))], ", ")), err
 }
 
 // unusedFor is how long a channel has to be unused to need attention.

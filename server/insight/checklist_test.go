@@ -1,6 +1,7 @@
 package insight
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,6 +68,57 @@ func TestChecklist_FindsKeysThatEnvironmentsShare(t *testing.T) {
 			require.Equal(t, c.shared, strings.Contains(reason, shopKey.Text("key")), reason)
 			require.Equal(t, c.shared, reason != "")
 			require.Empty(t, reasonOf(t, i, "shared_keys", []string{"2"}), "the key is another account's")
+		})
+	}
+}
+
+func TestChecklist_FindsWebhooksWhoseReceiverWasNotTested(t *testing.T) {
+	const changed = otp.Hour // before now
+	for name, c := range map[string]struct {
+		off     string
+		tests   []string // results, oldest first, a minute apart; the last is at now
+		account string
+		want    bool
+	}{
+		"never tested":            {want: true},
+		"passed":                  {tests: []string{"true"}},
+		"failed":                  {tests: []string{"false"}, want: true},
+		"failed, then passed":     {tests: []string{"false", "true"}},
+		"passed, then failed":     {tests: []string{"true", "false"}, want: true},
+		"passed twice":            {tests: []string{"true", "true"}},
+		"passed before a change":  {tests: append([]string{"true"}, make([]string, 61)...), want: true},
+		"without a result":        {tests: []string{""}, want: true},
+		"paused":                  {off: "paused"},
+		"gone":                    {off: "gone", tests: []string{"false"}},
+		"of an account not shown": {account: "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := open(t, migrated.SQLite(t))
+			e := sql.Endpoint{ID: sql.NewID(), Account: "1", URL: "https://hooks.example.com", Events: []string{"*"},
+				Format: "json", SignatureHeader: "X-OTP-Signature", Recipients: "masked", Secret: []byte("sealed"), Version: 1,
+				CreatedAt: now - otp.Day, UpdatedAt: now - changed, Off: c.off}
+			require.NoError(t, i.store.Change(ctx, func(tx *sql.Tx) error {
+				return errors.Join(i.store.Webhooks.Insert(tx, e),
+					tx.Record(otp.Change{ID: sql.NewID(), At: now, Kind: otp.WebhookCreated, Account: "1"}))
+			}))
+			for n, ok := range c.tests {
+				at := now - otp.Millis(len(c.tests)-1-n)*otp.Minute
+				if ok == "" && len(c.tests) > 1 {
+					continue // only time passes
+				}
+				require.NoError(t, i.store.Change(ctx, func(tx *sql.Tx) error {
+					return tx.Record(otp.Change{ID: sql.NewID(), At: at, Kind: otp.WebhookTested, Account: "1",
+						Details: map[string]string{"webhook": e.ID.Text("whk"), "ok": ok}})
+				}))
+			}
+			var shown []string
+			if c.account != "" {
+				shown = []string{c.account}
+			}
+			reason := reasonOf(t, i, "webhook_signatures", shown)
+			require.Equal(t, c.want, strings.Contains(reason, e.ID.Text("whk")), reason)
+			require.Equal(t, c.want, reason != "")
 		})
 	}
 }

@@ -49,6 +49,8 @@ const (
 	WebhookRemoved  ChangeKind = "webhook.removed"
 	WebhookRotated  ChangeKind = "webhook.secret_rotated"
 	WebhookReplayed ChangeKind = "webhook.replayed"
+	WebhookTested   ChangeKind = "webhook.tested" // details say whether its receiver passed
+	WebhookRead     ChangeKind = "webhook.delivery_read"
 	WebhookPaused   ChangeKind = "webhook.paused" // by the server, after days of failed deliveries
 	WebhookGone     ChangeKind = "webhook.gone"   // by its receiver, which answered 410
 )

@@ -54,6 +54,17 @@ func TestWebhooks_EveryAnswerIsAsTheDocumentSays(t *testing.T) {
 		require.Equal(t, call.status, answer.status, "%s %s: %s", call.method, call.path, answer.text)
 	}
 	require.Equal(t, 403, app.get("/v1/webhooks").status)
+
+	_, err := h.audit.Seal(t.Context())
+	require.NoError(t, err)
+	auditor := app.with(manage.NewKey{Name: "auditor", Permissions: []string{otp.PermitAudit}})
+	for kind, want := range map[string]string{"webhook.delivery_read": `"delivery":"` + delivery + `"`,
+		"webhook.tested": `"ok":"false"`} {
+		found := auditor.get("/v1/audit-logs?action=" + kind)
+		require.Len(t, found.json["data"], 1, found.text)
+		require.Contains(t, found.text, want)
+		require.Contains(t, found.text, `"actor_kind":"key"`)
+	}
 }
 
 func TestAuditLogs_ShowAnAccountItsOwnAndNobodyElses(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -72,9 +73,13 @@ func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint, state, be
 	return all, err
 }
 
-// Delivery returns one delivery with request and answer. Refusal: NotFound.
+// Delivery returns one delivery with request and answer. They are about a person, so the audit log records who reads
+// them. Refusal: NotFound.
 func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) (Delivery, error) {
 	e, n, err := w.delivery(ctx, by, endpoint, id)
+	if err == nil {
+		err = w.record(ctx, by, otp.WebhookRead, &e, "delivery", id)
+	}
 	if err != nil {
 		return Delivery{}, err
 	}
@@ -173,8 +178,8 @@ type Try struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Test sends an endpoint a test event, once with right and once with wrong signatures. The endpoint may be off.
-// Refusal: NotFound.
+// Test sends an endpoint a test event, once with right and once with wrong signatures, and records the result. The
+// endpoint may be off. Refusal: NotFound.
 func (w *Webhooks) Test(ctx context.Context, by Asker, endpoint string) (t Tested, err error) {
 	e, err := w.find(ctx, by, endpoint)
 	if err != nil {
@@ -206,5 +211,14 @@ func (w *Webhooks) Test(ctx context.Context, by Asker, endpoint string) (t Teste
 	}
 	both.Wait()
 	t.OK = t.Accepted.Reason == "" && t.Refused.Status/100 == http.StatusBadRequest/100
-	return t, nil
+	return t, w.record(ctx, by, otp.WebhookTested, &e, "ok", strconv.FormatBool(t.OK))
+}
+
+// record adds to the audit log what was done with an endpoint, with one more detail.
+func (w *Webhooks) record(ctx context.Context, by Asker, kind otp.ChangeKind, e *sql.Endpoint, name, value string) error {
+	return w.Store.Change(ctx, func(tx *sql.Tx) error {
+		change := by.change(kind, e, otp.At(time.Now()))
+		change.Details[name] = value
+		return tx.Record(change)
+	})
 }
