@@ -103,6 +103,9 @@ var checks = []check{
 		look: keysWith("without allowed_origins", func(_ *round, c *sql.Credential) bool {
 			return c.Kind == string(otp.ClientKey) && len(c.AllowedOrigins) == 0
 		})},
+	{name: "keys_in_pages", what: "Keys of servers are not in web pages",
+		remedy: "POST /api/keys/{id}/compromised, and give the page a key of the kind client",
+		look:   keysInPages},
 	{name: "unused_keys", what: "Keys that nobody uses are revoked",
 		remedy: "DELETE /api/keys/{id}",
 		look: keysWith("not used for 30 days", func(r *round, c *sql.Credential) bool {
@@ -178,6 +181,22 @@ func sharedKeys(ctx context.Context, r *round) (string, error) {
 	}
 	return keysWith("used from several networks on two days of the last seven",
 		func(_ *round, c *sql.Credential) bool { return several[c.ID] > 1 })(ctx, r)
+}
+
+// keysInPages finds keys that browsers used in the last 30 days, except client keys, which are made for them: everybody
+// who opens the page can read such a key.
+func keysInPages(ctx context.Context, r *round) (string, error) {
+	used, err := r.sum(ctx, r.now-30*otp.Day, r.now+1, r.accounts, pages)
+	if err != nil {
+		return "", err
+	}
+	seen := map[string]bool{}
+	for _, n := range used {
+		seen[n.Part] = true
+	}
+	return keysWith("used by web pages", func(_ *round, c *sql.Credential) bool {
+		return c.Kind != string(otp.ClientKey) && seen[c.ID.Text("key")]
+	})(ctx, r)
 }
 
 // unverifiedWebhooks finds webhooks whose receiver did not pass the last test, or was not tested since the webhook was

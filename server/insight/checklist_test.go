@@ -123,6 +123,43 @@ func TestChecklist_FindsWebhooksWhoseReceiverWasNotTested(t *testing.T) {
 	}
 }
 
+func TestChecklist_FindsKeysInWebPages(t *testing.T) {
+	for name, c := range map[string]struct {
+		key       func(*sql.Credential)
+		elsewhere bool // it is used by programs
+		ago       otp.Millis
+		want      bool
+	}{
+		"a secret key":        {want: true},
+		"a service account's": {key: func(k *sql.Credential) { k.Kind = "service" }, want: true},
+		"one for tests":       {key: func(k *sql.Credential) { k.Environment = otp.Test }, want: true},
+		"a client key":        {key: func(k *sql.Credential) { k.Kind = "client" }},
+		"a program's":         {elsewhere: true},
+		"29 days ago":         {ago: 29 * otp.Day, want: true},
+		"32 days ago":         {ago: 32 * otp.Day},
+		"revoked":             {key: func(k *sql.Credential) { k.RevokedAt = now }},
+		"switched off":        {key: func(k *sql.Credential) { k.Enabled = false }},
+		"replaced":            {key: func(k *sql.Credential) { k.Successor = otp.ID{7} }},
+		"ended":               {key: func(k *sql.Credential) { k.ExpiresAt = now - 1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := open(t, migrated.SQLite(t))
+			shop(t, i, func(_ *otp.Account, key *sql.Credential) {
+				if c.key != nil {
+					c.key(key)
+				}
+			})
+			i.Tally.Call(Call{Door: "v1", Kind: "ok", Account: "1", Key: shopKey, Page: !c.elsewhere}, now-c.ago)
+			require.NoError(t, i.Write(ctx, now-c.ago))
+			reason := reasonOf(t, i, "keys_in_pages", nil)
+			require.Equal(t, c.want, strings.Contains(reason, shopKey.Text("key")), reason)
+			require.Equal(t, c.want, reason != "")
+			require.Empty(t, reasonOf(t, i, "keys_in_pages", []string{"2"}), "the key is another account's")
+		})
+	}
+}
+
 func TestChecklist_FindsChannelsThatNobodyUses(t *testing.T) {
 	const both = otp.SMS | otp.Email
 	for name, c := range map[string]struct {

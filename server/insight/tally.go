@@ -19,6 +19,7 @@ const (
 	keys         = "key"         // calls by key
 	countries    = "country"     // calls by the country of the client's address
 	keyCountries = "key_country" // the same by key, and by day instead of hour
+	pages        = "page"        // calls by key and day that came from a web page
 	failures     = "failed"      // credentials and passwords that were refused, by door and kind
 )
 
@@ -98,6 +99,7 @@ type Call struct {
 	Key     otp.ID // zero for none
 	Peer    netip.Addr
 	Took    time.Duration
+	Page    bool // it came from a web page
 }
 
 // Call counts a request that was answered at now.
@@ -125,6 +127,9 @@ func (t *Tally) Call(c Call, now otp.Millis) {
 	t.add(sql.StatisticKey{Name: keys, Account: c.Account, Part: key}, 0)
 	t.add(sql.StatisticKey{Name: keyCountries, Account: c.Account, Part: key + " " + country,
 		Hour: now - now%otp.Day}, 0)
+	if c.Page {
+		t.add(sql.StatisticKey{Name: pages, Account: c.Account, Part: key, Hour: now - now%otp.Day}, 0)
+	}
 	if from := t.address(c.Peer); from != nil {
 		note(from.keys, c.Key)
 	}
