@@ -10,12 +10,43 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 )
 
-// browser is a headless Chromium on one page. It fails the test for everything that Chromium complains of: an error in
+// chromium is a headless Chromium for all tests, because starting one takes seconds.
+var chromium struct {
+	once sync.Once
+	ctx  context.Context
+	err  error
+}
+
+// startedChromium returns the context of chromium, which it starts if need be.
+func startedChromium(t *testing.T) context.Context {
+	t.Helper()
+	needs(t, "chromium")
+	chromium.once.Do(func() {
+		options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU,
+			chromedp.ExecPath("chromium"), chromedp.WSURLReadTimeout(time.Minute))
+		allocator, _ := chromedp.NewExecAllocator(context.Background(), options...)
+		chromium.ctx, _ = chromedp.NewContext(allocator)
+		chromium.err = chromedp.Do(chromium.ctx)
+	})
+	require.NoError(t, chromium.err)
+	return chromium.ctx
+}
+
+// stopChromium ends chromium after all tests.
+func stopChromium() error {
+	if chromium.ctx == nil {
+		return nil
+	}
+	return chromedp.Cancel(chromium.ctx)
+}
+
+// browser is a page of chromium with its own cookies, as in a private window. It fails the test for everything that Chromium complains of: an error in
 // a script, a violation of the content security policy, a refused request.
 type browser struct {
 	t   *testing.T
@@ -29,11 +60,7 @@ type browser struct {
 
 func newBrowser(t *testing.T, url string) *browser {
 	t.Helper()
-	needs(t, "chromium")
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.ExecPath("chromium"),
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(time.Minute))
-	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	ctx, cancelPage := chromedp.NewContext(allocator)
+	ctx, closePage := chromedp.NewContext(startedChromium(t), chromedp.WithNewBrowserContext())
 	b := &browser{t: t, ctx: ctx, url: url}
 	b.do(chromedp.Navigate("about:blank"))
 	listening := make(chan struct{})
@@ -44,8 +71,7 @@ func newBrowser(t *testing.T, url string) *browser {
 		}
 	}()
 	t.Cleanup(func() {
-		cancelPage()
-		cancel()
+		closePage()
 		<-listening
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -67,6 +93,18 @@ func (b *browser) hear(message chromedp.ConsoleMessage) {
 		}
 	}
 	b.complaints = append(b.complaints, complaint)
+}
+
+// bringAxe makes loadAxe available on the pages that are opened from now on, which loads axe-core, the accessibility
+// checker. It is sent to Chromium once, because it has half a megabyte.
+func (b *browser) bringAxe() {
+	b.t.Helper()
+	needsTools(b.t)
+	axe, err := os.ReadFile(clientsFolder + "/node_modules/axe-core/axe.min.js")
+	require.NoError(b.t, err)
+	_, err = chromedp.Call(b.ctx, cdppage.AddScriptToEvaluateOnNewDocument,
+		cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: "window.loadAxe = () => {" + string(axe) + "\n}"})
+	require.NoError(b.t, err)
 }
 
 // allow accepts a complaint that the next steps cause on purpose.

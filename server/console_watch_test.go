@@ -86,7 +86,8 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 		b.sees("and so do 1 checkpoints")
 		folder := t.TempDir()
 		_, err := chromedp.Call(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
-			Behavior: "allow", DownloadPath: folder})
+			Behavior: "allow", DownloadPath: folder,
+			BrowserContextID: chromedp.FromContext(b.ctx).BrowserContextID})
 		require.NoError(t, err)
 		b.open(console.Path + "audit")
 		eval[chromedp.Void](b, `document.querySelector("main details").open = true`)

@@ -50,6 +50,10 @@ func TestMain(m *testing.M) {
 	if built.folder != "" {
 		os.RemoveAll(built.folder)
 	}
+	if err := stopChromium(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping Chromium:", err)
+		code = 1
+	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

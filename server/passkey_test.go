@@ -52,7 +52,8 @@ func TestConsole_APasskeyLogsInAndChangesWhatIsLive(t *testing.T) {
 	s, url := productionAtLocalhost(t)
 	issued, err := s.people.Staff.Setup(t.Context(), people.Operator())
 	require.NoError(t, err)
-	b, checker := newBrowser(t, url), axe(t)
+	b := newBrowser(t, url)
+	b.bringAxe()
 	_, err = chromedp.Call(b.ctx, security.SetIgnoreCertificateErrors,
 		security.SetIgnoreCertificateErrorsParams{Ignore: true})
 	require.NoError(t, err)
@@ -61,12 +62,12 @@ func TestConsole_APasskeyLogsInAndChangesWhatIsLive(t *testing.T) {
 		folder := os.Getenv("SCREENSHOTS")
 		if folder == "" {
 			b.look(360, "light")
-			checkPage(b, checker, page)
+			checkPage(b, page)
 			return
 		}
-		for _, screen := range screens() {
+		for _, screen := range screens(0) {
 			b.look(screen.width, screen.theme)
-			checkPage(b, checker, page)
+			checkPage(b, page)
 			b.picture(fmt.Sprintf("%s/%s-%d-%s.png", folder, page, screen.width, screen.theme))
 		}
 	}
