@@ -46,8 +46,8 @@ func stopChromium() error {
 	return chromedp.Cancel(chromium.ctx)
 }
 
-// browser is a page of chromium with its own cookies, as in a private window. It fails the test for everything that Chromium complains of: an error in
-// a script, a violation of the content security policy, a refused request.
+// browser is a page of chromium with its own cookies, as in a private window. It fails the test for everything that
+// Chromium complains of: an error in a script, a violation of the content security policy, a refused request.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
