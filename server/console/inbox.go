@@ -34,7 +34,8 @@ type inboxBody struct {
 	Account, To string
 	Accounts    []string
 	Messages    []engine.Message
-	Live        string // the URL that tells the page of changes
+	Live        string     // the URL that tells the page of changes
+	Refused     *inspected // the latest call, if it was refused
 }
 
 // search returns the inbox's filter from the URL.
@@ -52,7 +53,18 @@ func (x *exchange) inbox() error {
 	if body.Messages, err = x.door.Engine.Inbox.List(x.ctx, q); err != nil {
 		return x.refuse(err, "inbox", "Inbox", body)
 	}
+	body.Refused = x.latestRefused(q.Account)
 	return x.show("inbox", "Inbox", body)
+}
+
+// latestRefused returns the latest call of an account, or for "" of every account, if it was refused.
+func (x *exchange) latestRefused(account string) *inspected {
+	for _, call := range x.door.Requests.Latest(account, 1) {
+		if found := outcomeOf(call); !found.Ok() {
+			return &inspected{Call: call, Outcome: found}
+		}
+	}
+	return nil
 }
 
 // addresses returns the accounts that the reader may see.
@@ -116,6 +128,9 @@ func (x *exchange) followInbox() error {
 			return nil // the client reconnects
 		}
 		present := idsOf(found)
+		if refused := x.latestRefused(q.Account); refused != nil {
+			present += " " + refused.RequestID
+		}
 		switch {
 		case begun && present != before:
 			if !say("event: changed\ndata: inbox\n\n") {
@@ -156,6 +171,7 @@ func idsOf(messages []engine.Message) string {
 // inspected is one call and how the server read it.
 type inspected struct {
 	sandbox.Call
+	Outcome    outcome
 	Code       string // its otp parameter, decrypted
 	Unreadable bool   // the account's cipher cannot decrypt its otp parameter
 }
@@ -173,7 +189,7 @@ func (x *exchange) requests() error {
 	}
 	ciphers := map[string]*crypto.ServletCipher{} // nil for an account that does not exist or is broken
 	for _, call := range x.door.Requests.Latest(account, shownRequests) {
-		shown := inspected{Call: call}
+		shown := inspected{Call: call, Outcome: outcomeOf(call)}
 		if call.Guess() != "" && call.Account != "" {
 			cipher, known := ciphers[call.Account]
 			if !known {

@@ -24,9 +24,10 @@ type trial struct {
 	Demo     map[string]string // the published access keys, by demo account
 
 	// The result.
-	Curl   string
-	Status int
-	Answer string
+	Curl    string
+	Outcome outcome
+	Status  int
+	Answer  string
 }
 
 // tried has the calls that the page can make.
@@ -89,6 +90,9 @@ func (x *exchange) try() error {
 	answer := &recording{header: http.Header{}}
 	x.door.Server.ServeHTTP(answer, request)
 	t.Status, t.Answer = answer.status, indented(answer.body.Bytes())
+	if call, found := x.door.Requests.Find(answer.header.Get("X-Request-Id")); found {
+		t.Outcome = outcomeOf(call)
+	}
 	return x.showTrial(t, nil)
 }
 

@@ -59,6 +59,16 @@ func (r *Recorder) Latest(account string, limit int) []Call {
 	return shown
 }
 
+// Find returns the latest call with an id, redacted.
+func (r *Recorder) Find(id string) (Call, bool) {
+	for _, made := range r.latest() {
+		if made.requestID == id {
+			return made.shown(), true
+		}
+	}
+	return Call{}, false
+}
+
 // requests answers with the latest calls, newest first, with their answers and a curl command that repeats the call
 // when its variables are set.
 func (d *door) requests(c *gin.Context) error {
