@@ -55,7 +55,7 @@ func (f field) check(text string) error {
 		return checkAlertActions(text)
 	case "PUBLIC_URL":
 		return checkPublicURL(text)
-	case "SMS_CHANNELS", "EMAIL_CHANNELS", "ALERT_MAILBOXES", "SANDBOX_TEST_RECIPIENTS",
+	case "SMS_CHANNELS", "EMAIL_CHANNELS", "ALERT_MAILBOXES", "AUDIT_CHECKPOINT_MAILBOXES", "SANDBOX_TEST_RECIPIENTS",
 		"SANDBOX_RELAY_RECIPIENTS":
 		return checkChannels(text)
 	case "SANDBOX_FIXED_CODE":

@@ -123,6 +123,9 @@ type Settings struct {
 	// AuditCheckpointFile is empty if checkpoints only go to the log.
 	AuditCheckpointFile string `env:"AUDIT_CHECKPOINT_FILE" show:"yes" values:"a path" empty:"none" example:"/var/log/otpbridge/checkpoints" doc:"Where checkpoints of the audit log are appended, one a second at most. Keep it where whoever can write to the database cannot."`
 
+	// AuditCheckpointMailboxes is empty for none; deliver reads it.
+	AuditCheckpointMailboxes Secret `env:"AUDIT_CHECKPOINT_MAILBOXES" values:"mailboxes, separated by commas" empty:"none" example:"auditor@elsewhere.example" doc:"Who gets a mail of a checkpoint of the audit log when a server starts, and once a day after. 'EMAIL_CHANNELS' must name a mail server for it."`
+
 	DeliveryWait time.Duration `env:"DELIVERY_WAIT" show:"yes" default:"5s" values:"0s to 60s" doc:"How long generate and regenerate wait for the outcome of a delivery before they answer that it is on its way; with 0s they do not wait, and never answer SMSEMAILFAIL. Shorter than the write timeout."`
 
 	ReadTimeout time.Duration `env:"READ_TIMEOUT" show:"yes" default:"10s" values:"1s to 60s" doc:"How long a client may take to send a request."`

@@ -132,7 +132,7 @@ func sentinelIn(f field, sentinel string) string {
 		return "9081726354"
 	case "SANDBOX_TEST_RECIPIENTS":
 		return sentinel + "@shop.example=sent:9081726354"
-	case "SANDBOX_RELAY_RECIPIENTS", "ALERT_MAILBOXES":
+	case "SANDBOX_RELAY_RECIPIENTS", "ALERT_MAILBOXES", "AUDIT_CHECKPOINT_MAILBOXES":
 		return sentinel + "@shop.example"
 	}
 	return "https://keeper:" + sentinel + "@gateway.example/" + sentinel + "?key=" + sentinel

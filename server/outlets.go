@@ -25,6 +25,7 @@ func refuseMissing(ctx context.Context, store *sql.Store) error {
 type outlets struct {
 	sms, email []deliver.Channel
 	operators  []string // who is mailed of alerts
+	keepers    []string // who is mailed checkpoints of the audit log
 	recipients deliver.TestRecipients
 	relay      deliver.RelayRecipients
 	files      deliver.Files
@@ -83,6 +84,9 @@ func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, 
 	}
 	if out.operators, err = readMailboxes(settings.AlertMailboxes, email); err != nil {
 		faults = append(faults, fmt.Errorf("%sALERT_MAILBOXES: %w", config.Prefix, err))
+	}
+	if out.keepers, err = readMailboxes(settings.AuditCheckpointMailboxes, email); err != nil {
+		faults = append(faults, fmt.Errorf("%sAUDIT_CHECKPOINT_MAILBOXES: %w", config.Prefix, err))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return outlets{}, unusable{err}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"otpbridge/config"
+	"otpbridge/server/audit"
 	"otpbridge/server/deliver"
 	"otpbridge/server/people"
 	"otpbridge/sql"
@@ -28,6 +30,7 @@ const (
 type post struct {
 	servers   []deliver.Channel
 	operators []string
+	keepers   []string
 	log       *slog.Logger
 	slots     chan struct{}
 	waiting   atomic.Int64
@@ -38,7 +41,8 @@ type post struct {
 
 // newPost returns a post that sends through the SMTP servers among out's e-mail channels.
 func newPost(out outlets, log *slog.Logger) *post {
-	p := &post{log: log, slots: make(chan struct{}, postAtOnce), operators: out.operators, servers: mailServers(out.email)}
+	p := &post{log: log, slots: make(chan struct{}, postAtOnce), operators: out.operators, keepers: out.keepers,
+		servers: mailServers(out.email)}
 	p.ended, p.end = context.WithCancel(context.Background())
 	return p
 }
@@ -54,7 +58,7 @@ func mailServers(channels []deliver.Channel) (servers []deliver.Channel) {
 	return servers
 }
 
-// readMailboxes parses the setting with the mailboxes that get alerts.
+// readMailboxes parses a setting with mailboxes.
 func readMailboxes(text config.Secret, email []deliver.Channel) (all []string, err error) {
 	if text.Empty() {
 		return nil, nil
@@ -85,11 +89,20 @@ func (p *post) toOperators() func(subject, text string) {
 	if len(p.operators) == 0 {
 		return nil
 	}
-	return func(subject, text string) {
-		for _, to := range p.operators {
-			p.post(people.Mail{To: to, Subject: subject, Text: text})
-		}
+	return func(subject, text string) { p.toAll(p.operators, subject, text) }
+}
+
+func (p *post) toAll(mailboxes []string, subject, text string) {
+	for _, to := range mailboxes {
+		p.post(people.Mail{To: to, Subject: subject, Text: text})
 	}
+}
+
+// checkpoint mails a checkpoint of the audit log to those who keep one.
+func (p *post) checkpoint(c audit.Checkpoint) {
+	p.toAll(p.keepers, "OTPBridge audit checkpoint", "The audit log has "+strconv.FormatInt(c.Size, 10)+" entries. Keep "+
+		"this mail: with the lines below in a file, otpbridge audit verify --since FILE\nproves that nobody changed them.\n\n"+
+		c.Note)
 }
 
 // post sends a mail in the background, and drops it with a warning if too many are waiting.

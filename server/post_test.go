@@ -2,10 +2,12 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/server/audit"
 	"otpbridge/server/deliver"
 	"otpbridge/server/people"
 )
@@ -17,12 +19,17 @@ func TestPost_AsksMailServersInOrder(t *testing.T) {
 		"?tls=off&from=otp@shop.example", deliver.Options{Medium: "email"})
 	require.NoError(t, err)
 	log := new(output)
-	out := outlets{email: channels, operators: []string{"ops@shop.example"}}
+	out := outlets{email: channels, operators: []string{"ops@shop.example"},
+		keepers: []string{"auditor@elsewhere.example"}}
 	p := newPost(out, slog.New(slog.NewTextHandler(log, nil)))
 	p.toPeople()(people.Mail{To: "dev@shop.example", Subject: "Your invitation to OTPBridge", Text: "the link\n"})
 	p.toOperators()("OTPBridge alert: clock", "the clocks are 600 ms apart")
+	const note = "otpbridge-1\n12345\nsmb3ufYnvQB1DVtVyB4P1vRS1DtHYXUfsxIDaBnl/8Q=\n2026-11-29T12:00:00Z\n\n" +
+		"— otpbridge-1 5iginVwjXvMzHfLxhbPnkwmYZ6gzSmaCcOQ0RQ2cYbG9QfSnN9pGkJ3v7Z0Cq2qzRWJp2lP0Vv8iXg1dQyXwzq0=\n"
+	p.checkpoint(audit.Checkpoint{Size: 12345, Note: note})
 	p.close(t.Context())
-	require.Len(t, box.ids, 2)
+	require.Len(t, box.ids, 3)
+	require.Contains(t, strings.Join(box.texts, ""), "\n\n"+note, "verify reads it as it is in the mail")
 	require.Contains(t, box.ids[0], "mail_")
 	require.Contains(t, log.String(), "was not sent", "of the first server")
 	require.NotContains(t, log.String(), "dev@shop.example")

@@ -2,10 +2,12 @@ package main
 
 import (
 	"io"
+	"mime/quotedprintable"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	netmail "net/mail"
+	"strings"
 	"sync"
 	"testing"
 
@@ -14,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mailbox is a mail server that keeps the Message-ID of every mail.
+// mailbox is a mail server that keeps the Message-ID and the text of every mail.
 type mailbox struct {
-	mu  sync.Mutex
-	ids []string
+	mu         sync.Mutex
+	ids, texts []string
 }
 
 // startMailbox starts a mail server without TLS and returns its address.
@@ -54,7 +56,9 @@ func (s mailSession) Data(r io.Reader) error {
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
 	s.box.ids = append(s.box.ids, mail.Header.Get("Message-Id"))
-	return nil
+	text, err := io.ReadAll(quotedprintable.NewReader(mail.Body))
+	s.box.texts = append(s.box.texts, strings.ReplaceAll(string(text), "\r\n", "\n"))
+	return err
 }
 
 // Mailboxes and gateways drop a message with a known id. So each test message has a new id: otherwise a second one
