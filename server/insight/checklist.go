@@ -67,7 +67,7 @@ var checks = []check{
 			func(s Settings) bool { return s.HTTPS })},
 	{name: "request_signing", what: "Sensitive requests are signed",
 		remedy: `PATCH /api/keys/{id} {"signing":"required"}`,
-		look: keysWith("that take requests without a signature", func(_ *round, c *sql.Credential) bool {
+		look: keysWith("taking requests without a signature", func(_ *round, c *sql.Credential) bool {
 			return c.Kind == string(otp.SecretKey) && c.Environment == otp.Live && c.Signing != string(otp.SigningRequired)
 		})},
 	{name: "mfa", what: "People have a second factor",
@@ -144,8 +144,13 @@ func keysWith(wrong string, is func(*round, *sql.Credential) bool) func(context.
 		if len(found) == 0 {
 			return "", err
 		}
-		some := strings.Join(found[:min(3, len(found))], ", ")
-		return fmt.Sprintf("%d keys are %s, among them %s", len(found), wrong, some), err
+		keys, some := "keys", strings.Join(found[:min(3, len(found))], ", ")
+		if len(found) == 1 {
+			keys = "key"
+		} else if len(found) > 3 {
+			some += ", …"
+		}
+		return fmt.Sprintf("%d %s %s: %s", len(found), keys, wrong, some), err
 	}
 }
 

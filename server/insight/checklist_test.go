@@ -223,6 +223,7 @@ func TestChecklist_SaysWhatIsWrongAndWhoLooked(t *testing.T) {
 		require.Equal(t, ItemAttention, item(name).State, name)
 		require.NotEmpty(t, item(name).Reason, name)
 	}
+	require.Regexp(t, "^1 key taking requests without a signature: key_", item("request_signing").Reason)
 	for _, name := range []string{"mfa", "monitoring", "client_keys", "deprecated_calls"} {
 		require.Equal(t, ItemOK, item(name).State, name)
 	}
