@@ -33,7 +33,7 @@ build: ## build bin/otpbridge for production, as the Dockerfile does
 
 screenshots: ## take pictures of every page of the console, in both themes and widths, into bin/screenshots, and those of the documentation
 	@mkdir -p bin/screenshots
-	SCREENSHOTS=$(CURDIR)/bin/screenshots $(GO) test ./server -count=1 -run TestConsole_EveryPage
+	SCREENSHOTS=$(CURDIR)/bin/screenshots $(GO) test ./server -count=1 -timeout 40m -run TestConsole_EveryPage
 	cp bin/screenshots/console-*.png server/doc/images
 
 # The same commit and the same Go give the same bytes, so variables that change what a compiler makes are set here.
