@@ -130,7 +130,7 @@ var keyboardFlows = []keyFlow{
 	{"accounts/10000000000001/messages", []keyStep{{"Text to try", "{code} it is", ""},
 		{"Show it", kb.Enter, "12345678 it is"}}},
 	{"accounts/10000000000001/tests", []keyStep{{"Number", "+919551492394", ""}, {"Code", "24681012", ""},
-		{"What for", "review", ""}, {"Add", kb.Enter, "It was changed"}}},
+		{"What for", "review", ""}, {"Add", kb.Enter, "was added"}}},
 	{"recipients", []keyStep{{"Full number or mailbox", "+919876543210", ""}, {"Find out", kb.Enter, "taken"}}},
 	{"webhooks", []keyStep{{"Address of your server", "http://127.0.0.1:9/", ""}, {"Make the webhook", kb.Enter, "whsec_"},
 		{"http://127.0.0.1:9/", kb.Enter, "Nothing was delivered yet"}, {"Send a test", kb.Enter, "Right signature"}}},

@@ -119,7 +119,9 @@ var notices = map[string]string{
 	"registered":   "You have a login. Add a second factor before you change anything that is live.",
 	"unlocked":     "The recipient is unlocked. The history has recorded it with your reason.",
 	"lifted":       "Codes go to these numbers again; counting starts over.",
+	"added-test":   "The test recipient was added.",
 	"removed-test": "The test recipient is gone.",
 	"logout":       "You are logged out.",
+	"prove":        "Add a second factor or prove your identity here. Then go back and send the form again.",
 	"proved":       "You proved your identity; for ten minutes you are not asked again.",
 }

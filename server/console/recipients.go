@@ -181,7 +181,7 @@ func (x *exchange) addTestRecipient() error {
 	if err != nil {
 		return x.showTests(err, body)
 	}
-	return x.goTo("accounts/" + found.Address + "/tests?done=changed")
+	return x.goTo("accounts/" + found.Address + "/tests?done=added-test")
 }
 
 var errNoTest = otp.Refuse(otp.NotFound, "the account has no such test recipient")

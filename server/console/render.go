@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -90,6 +91,7 @@ var functions = template.FuncMap{
 	"split":   strings.Split,
 	"words":   func(code string) string { return strings.ReplaceAll(code, "_", " ") },
 	"path":    func(parts ...string) string { return Path + path.Join(parts...) },
+	"money":   func(micros int64) string { return strconv.FormatFloat(float64(micros)/1e6, 'f', 2, 64) }, // of millionths
 	"options": func(pairs ...any) []any { return pairs },
 }
 
@@ -144,6 +146,7 @@ type view struct {
 	Problem  string // why the request was refused
 	wrong    string // the field that Problem is about, or empty
 	Notice   string // what has been done
+	Prove    bool   // the reader has to prove their identity first
 	Base     string // the server's URL for a shell
 	Servlets string // the servlets' URL for a shell
 	Body     any
@@ -174,7 +177,8 @@ func (x *exchange) refuse(err error, name, title string, body any) error {
 	}
 	web.RequestOf(x.gin).Kind = refusal.Kind.String()
 	row, _ := web.RowOf(refusal.Kind)
-	return x.render(row.Status, name, view{Title: title, Body: body, Problem: sentence(refusal), wrong: fieldOf(refusal)})
+	return x.render(row.Status, name, view{Title: title, Body: body, Problem: sentence(refusal), wrong: fieldOf(refusal),
+		Prove: name != "security" && refusal.Kind == otp.ReauthenticationRequired})
 }
 
 // leading matches the column's name at the beginning of a text about an account.
@@ -257,7 +261,7 @@ func (x *exchange) fail(err error) {
 		web.RequestOf(x.gin).Kind = "fault"
 		x.door.Log.ErrorContext(x.ctx, "a page failed", "request_id", web.RequestOf(x.gin).LogID, "error", err)
 	}
-	v := view{Title: http.StatusText(status), Body: text}
+	v := view{Title: http.StatusText(status), Body: text, Prove: otp.KindOf(err) == otp.ReauthenticationRequired}
 	if err := x.render(status, "problem", v); err != nil {
 		x.door.Log.ErrorContext(x.ctx, "a page failed", "request_id", web.RequestOf(x.gin).LogID, "error", err)
 		x.gin.String(http.StatusInternalServerError, "Something went wrong.\n")

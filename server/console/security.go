@@ -59,6 +59,7 @@ func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
 		return err
 	}
 	body.Passkeys = x.passkeys()
+	body.Prove = x.query("done") == "prove" && (len(body.Factors) > 0 || x.who.ProvedRecently(now()) != nil)
 	if refused != nil {
 		body.Prove = otp.KindOf(refused) == otp.ReauthenticationRequired
 		return x.refuse(refused, "security", "My security", body)

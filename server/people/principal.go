@@ -122,7 +122,8 @@ func (p Principal) ProvedRecently(now otp.Millis) error {
 		return nil
 	}
 	return otp.Refuse(otp.ReauthenticationRequired,
-		"prove again who you are, with POST /api/auth/reauthenticate; the last time was over ten minutes ago")
+		"prove again who you are, at My security in the console or with POST /api/auth/reauthenticate; the last time was "+
+			"over ten minutes ago")
 }
 
 // ProvedTwice refuses a person who logged in without a second factor. Refusal: ReauthenticationRequired.
@@ -131,7 +132,8 @@ func (p Principal) ProvedTwice() error {
 		return nil
 	}
 	return otp.Refuse(otp.ReauthenticationRequired,
-		"changes in live mode need a second factor; add one with POST /api/auth/mfa/enable, or log in with it")
+		"changes in live mode need a second factor; add one at My security in the console or with "+
+			"POST /api/auth/mfa/enable, or log in with it")
 }
 
 // ProvedFully refuses a person who may not make live keys yet: without a recent proof or, outside a sandbox, without a

@@ -105,5 +105,6 @@ function improve(part) {
 
 improve(document);
 takeToken();
+addEventListener("hashchange", takeToken); // the link was opened in a tab that shows this page already
 offerDemoKeys();
 for (const list of document.querySelectorAll("[data-live]")) follow(list);
