@@ -80,6 +80,11 @@ func (o *ownedSandbox) states() []state {
 		{"problem", "keys/nothing", func(b *browser) { b.sees("no such key") }},
 		posted("register-refused", "register", "Make my login", "password", "E-mail", "new@shop.example", "Your name", "New",
 			"Password", "short"),
+		{"key-advice", "keys", func(b *browser) {
+			eval[chromedp.Void](b, `[...document.querySelectorAll("tr")].find((row) => row.innerText.includes("one network"))
+				.querySelector("a").click()`)
+			b.sees("/api/keys/key_")
+		}},
 	}, o.loginStates())
 }
 

@@ -62,9 +62,12 @@ var sections = map[string]string{
 	"name": "The account", "message_profile": "What the servlets answer", "otp_length": "Codes",
 	"countries": "Who gets codes, and how", "servlet_types": "The servlets", "otp_cipher": "The parameter otp",
 	"department_mode": "Departments", "sends_per_minute": "Limits", "sms_channels": "Channels and texts",
-	"cors_allowed_origins": "Web pages", "cost_guards": "Cost", "retention_days": "History", "templates": "Templates", "require_https": "Safety",
-	"jwt_issuers": "Tokens of your own", "upstream_url": "Migration",
+	"cors_allowed_origins": "Web pages", "cost_guards": "Cost", "retention_days": "History", "templates": "Templates",
+	"require_https": "Safety", "jwt_issuers": "Tokens of your own", "upstream_url": "Migration",
 }
+
+// byCutOver are the columns that only a cut-over changes, on the page Migration.
+var byCutOver = []string{"bridge_mode", "bridge_before", "cut_over_before"}
 
 // hidden are the columns whose values are or contain secrets.
 var hidden = []string{"cipher_key", "cipher_iv", "sms_channels", "email_channels"}
@@ -78,7 +81,7 @@ var (
 func columnsOf(m *manage.ManagedAccount) (all []section) {
 	texts := manage.ColumnTexts(&m.Account)
 	for _, c := range otp.Columns() {
-		if c.Name == "esme_address" || strings.HasSuffix(c.Name, "_at") {
+		if c.Name == "esme_address" || strings.HasSuffix(c.Name, "_at") || slices.Contains(byCutOver, c.Name) {
 			continue
 		}
 		if title, begins := sections[c.Name]; begins {
@@ -126,8 +129,7 @@ func columnsOf(m *manage.ManagedAccount) (all []section) {
 
 // inForm puts a column's description, which is for SQL, in the words of a form.
 var inForm = strings.NewReplacer("With 0 ", "When off, ", "With 1 ", "When on, ", "must be 1", "must be on",
-	" Set it by command or API, not with SQL.", "", "Set it with otpbridge account cut-over.",
-	"Change it on the page Migration.")
+	" Set it by command or API, not with SQL.", "")
 
 var link = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
 

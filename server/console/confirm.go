@@ -41,7 +41,8 @@ func (x *exchange) ask(q question) (asked bool, err error) {
 		body.Fields[name] = x.form(name)
 	}
 	if answer != "" {
-		wrong := otp.RefuseField("confirm", "must be “"+q.Name+"”; nothing was changed")
+		wrong := otp.Refuse(otp.Invalid, "Nothing was changed: that is not “"+q.Name+"”")
+		wrong.Field = "confirm"
 		return true, x.refuse(wrong, "confirm", q.Title, body)
 	}
 	return true, x.show("confirm", q.Title, body)

@@ -132,11 +132,6 @@ func (watchBody) Percent(share *float64) string {
 	return strconv.FormatFloat(*share, 'f', 1, 64) + " %"
 }
 
-// Money returns an amount of millionths, for people.
-func (watchBody) Money(micros int64) string {
-	return strconv.FormatFloat(float64(micros)/1e6, 'f', 2, 64)
-}
-
 // chartHeight and chartWidth are the size of a chart in its own units; the style sheet scales it.
 const chartHeight, chartWidth = 40.0, 240.0
 
