@@ -58,6 +58,32 @@ func TestOpenAPI_TheTwoFormsAreOneDocument(t *testing.T) {
 	require.Equal(t, made.String(), string(openapiJSON), "run go test ./server/v1 -run TheTwoForms -update")
 }
 
+// The document has every event that webhooks are sent, and an event as it is sent fits its schema.
+func TestOpenAPI_HasEveryEventOfWebhooks(t *testing.T) {
+	var document struct {
+		Webhooks map[string]struct {
+			Post struct {
+				RequestBody struct {
+					Content map[string]struct {
+						Schema struct {
+							Ref string `json:"$ref"`
+						}
+					}
+				}
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(openapiJSON, &document))
+	require.Len(t, document.Webhooks, len(otp.NoticeTypes())+1)
+	schemas := openapi(t).Components.Schemas
+	for _, told := range append(otp.NoticeTypes(), otp.NoticeTest) {
+		ref := document.Webhooks[string(told)].Post.RequestBody.Content["application/json"].Schema.Ref
+		schema := schemas[strings.TrimPrefix(ref, "#/components/schemas/")]
+		require.NotNil(t, schema, told)
+		require.Contains(t, schema.Value.Properties["type"].Value.Enum, string(told))
+	}
+}
+
 // Client generators do not support lists of types and leave values without a type untyped; linters refuse the rest.
 func TestOpenAPI_GeneratorsAndLintersCanReadIt(t *testing.T) {
 	var document map[string]any

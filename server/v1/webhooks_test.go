@@ -36,6 +36,7 @@ func TestWebhooks_EveryAnswerIsAsTheDocumentSays(t *testing.T) {
 	shown := c.get(path + "/deliveries/" + delivery)
 	require.Equal(t, "no\n", shown.json["answer"])
 	require.Equal(t, "otp.sent", shown.json["request"].(map[string]any)["type"])
+	require.NoError(t, openapi(t).Components.Schemas["ChallengeEvent"].Value.VisitJSON(shown.json["request"]))
 	since := url.QueryEscape(time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
 	for _, call := range []struct {
 		method, path, body string
