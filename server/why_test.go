@@ -81,3 +81,31 @@ func TestWhyNoMessage_NamesTheReason(t *testing.T) {
 	why(shop, "919800000099", "prefix")
 	require.Contains(t, s.do("GET", console.Path+"accounts/"+shop.address+"/guards", "").body, "919800</code>")
 }
+
+// Where no provider was asked, nothing leads to a provider's log: a sandbox names its inbox, or the fault that was set.
+func TestWhyNoMessage_InASandboxNoProviderIsBlamed(t *testing.T) {
+	s := boot(t, variables(t)...)
+	gateway := newGateway(t, http.StatusOK)
+	made := s.account(`{"sms_channels":"` + gateway.url("first") + `","email_enabled":true}`)
+	why := func(account, to string) string {
+		return s.post("recipients", "account", account, "environment", "test", "to", to)
+	}
+	const demo, inbox, provider = "10000000000001", "is in the sandbox&#39;s inbox", "provider&#39;s own log"
+	const mail = `{"to":"a@shop.example","method":"email","type":"verification"}`
+	for _, key := range []string{documentedKey, made.AccessKey} {
+		s.servlet("otpgenservlet", key, person("919551492391"))
+		s.do("POST", "/v1/send", mail, "X-API-Key", key, "Content-Type", "application/json")
+	}
+	for _, to := range []string{"919551492391", "+91 95514 92391", "a@shop.example"} {
+		page := why(demo, to)
+		require.Contains(t, page, inbox, to)
+		require.NotContains(t, page, provider, to)
+	}
+	require.Contains(t, why(made.Address, "919551492391"), provider, "its channel leads out")
+	require.Contains(t, why(made.Address, "a@shop.example"), inbox, "mail has no such channel")
+
+	s.do("PUT", "/sandbox/faults", `{"faults":[{"target":"inbox","kind":"not_sent","count":1}]}`,
+		"Content-Type", "application/json")
+	s.servlet("otpgenservlet", documentedKey, person("919551492393"))
+	require.Contains(t, why(demo, "919551492393"), "GET /sandbox/faults")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,8 +56,31 @@ func (c Recipients) Why(ctx context.Context, by otp.Actor, address string, envir
 		reasons = append(reasons, Reason{"locked", fmt.Sprintf("It is locked: %d wrong codes in the last hour, %d in a row.",
 			found.Failures, found.Run), "Unlock it for somebody who has proved who they are.", found.LockedUntil})
 	}
-	reasons = append(append(reasons, whyLimited(&account.Account, row.Sends, now)...), lastSend(found.History))
-	return reasons, &found, nil
+	last := lastSend(found.History)
+	if told, ok := c.simulated(&account.Account, to)[last.Code]; ok {
+		last = told
+	}
+	return append(append(reasons, whyLimited(&account.Account, row.Sends, now)...), last), &found, nil
+}
+
+// simulated returns what a sandbox says instead of the result of a last send, by its code. It returns nil if the
+// account's channels lead out of the sandbox.
+func (c Recipients) simulated(account *otp.Account, to string) map[string]Reason {
+	medium := "sms"
+	if strings.Contains(to, "@") {
+		medium = "email"
+	}
+	channels, _, err := c.channels(account, medium)
+	leadsOut := func(channel deliver.Channel) bool { return !deliver.Simulated(channel) }
+	if !c.sandbox || err != nil || slices.ContainsFunc(channels, leadsOut) {
+		return nil
+	}
+	return map[string]Reason{
+		"taken": {Code: "taken", Text: "The last message is in the sandbox's inbox; no provider was asked.",
+			Remedy: "Look there. To reach a phone, run in production with a channel."},
+		"unsent": {Code: "unsent", Text: "The last message reached no channel; it was not counted.",
+			Remedy: "A fault that was set does this. See GET /sandbox/faults, and remove it."},
+	}
 }
 
 // whyNone returns the reasons why an account cannot send at all.
