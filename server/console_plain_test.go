@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
@@ -83,6 +85,37 @@ func TestConsole_WorksWithoutScripts(t *testing.T) {
 		for _, form := range forms.FindAllString(a.body, -1) {
 			require.True(t, page == "components" || strings.Contains(form, "<button"), "%s: %s", page, form)
 		}
+	}
+}
+
+// In Chromium without scripts pages can be read, each form has a button that is seen, a change that does harm is asked
+// about on a page, and a reader can register and log in. FULL=1 opens all pages.
+func TestConsole_ABrowserWithoutScripts(t *testing.T) {
+	s := boot(t, variables(t)...)
+	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
+	b := newBrowser(t, s.URL())
+	_, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: true})
+	require.NoError(t, err)
+	for _, page := range sandboxPages[:times(len(sandboxPages), 4)] {
+		b.open(console.Path + page)
+		require.NotEmpty(t, eval[string](b, `document.querySelector("main h1").innerText`), page)
+		require.Empty(t, eval[[]string](b, `[...document.querySelectorAll("main form")].filter((form) =>
+			!form.closest("details") && ![...form.querySelectorAll("button")].some((button) => button.checkVisibility())).map((form) => form.outerHTML)`+
+			map[bool]string{true: ".slice(1)"}[page == "components"]), page)
+	}
+	for _, c := range []state{
+		posted("", "new-account", "Make the account", "Shown this once", "Address", "4711"),
+		posted("", "try", "Make the call", "OTP Generated Successfully"),
+		posted("", "accounts/4711", "Delete the account", "Type “4711”"),
+		posted("", "register", "Make my login", "You have a login", "E-mail", "owner@shop.example", "Your name", "Ada",
+			"Password", ownerPassword),
+		posted("", "security", "Log out", "You are logged out"),
+		posted("", "login?to=/console/security", "Log in", "Where you are logged in", "E-mail", "owner@shop.example",
+			"Password", ownerPassword),
+	} {
+		b.open(console.Path + c.page)
+		c.do(b)
 	}
 }
 

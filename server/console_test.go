@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 	"github.com/gin-gonic/gin"
 	"github.com/pquerna/otp/totp"
@@ -169,6 +170,25 @@ func TestConsole_AnAccountIsMadeAndChanged(t *testing.T) {
 	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", "c2hvcC1hY2Nlc3Mta2V5LTQ3MTE=",
 		person("919876543210")))
 	require.Len(t, s.messages("account=4711&limit=1")[0].Code, 8)
+}
+
+// The key that a new account gets makes its first call, in a new tab.
+func TestConsole_ANewAccountMakesItsFirstCall(t *testing.T) {
+	s := boot(t, variables(t)...)
+	b := newBrowser(t, s.URL())
+	b.open(console.Path + "new-account")
+	b.fill("Address", "4711")
+	b.press("Make the account")
+	b.sees("Shown this once")
+	opened := chromedp.WaitNewTarget(b.ctx, func(*target.Info) bool { return true })
+	b.do(chromedp.Click(`//button[normalize-space()="Make a first call, in a new tab"]`))
+	tab, closeTab := chromedp.NewContext(b.ctx, chromedp.WithTargetID(<-opened))
+	defer closeTab()
+	call := &browser{t: t, ctx: tab, url: b.url}
+	call.do(chromedp.WaitReady("main"))
+	call.sees("OTP Generated Successfully")
+	require.Len(t, s.messages("account=4711"), 1)
+	b.sees("Shown this once")
 }
 
 // A key is made, used, seen to be used, rotated and revoked; people are invited; and the first login adds an app.
