@@ -4,20 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"reflect"
 	"strings"
-	"syscall"
+
+	"otpbridge/server/files"
 )
 
 // fileSuffix ends the name of the variable with the path of a secret's file. More people and programs see a process's
 // environment than a file: it is inherited by children, shown by process lists and stored in service definitions.
 const fileSuffix = "_FILE"
 
-// maxSecretFile is more than any secret needs, in bytes, and bounds the read of an endless device.
-const maxSecretFile = 64 << 10
+// MaxSecretFile is more than any secret needs, in bytes.
+const MaxSecretFile = 64 << 10
 
 // isSecret reports whether the value, or a part of it, must not be shown.
 func (f field) isSecret() bool { return f.show != "yes" }
@@ -61,7 +59,7 @@ func readFiles(given map[string]string) (paths map[string]string, faults Faults)
 
 // readSecretFile returns the content of a file without the line ends at its end, which editors and echo add.
 func readSecretFile(path string) (string, error) {
-	content, err := ReadFile(path)
+	content, err := files.Read(path, MaxSecretFile)
 	if err != nil {
 		return "", err
 	}
@@ -70,33 +68,6 @@ func readSecretFile(path string) (string, error) {
 		return "", errors.New("names an empty file")
 	}
 	return string(content), nil
-}
-
-// ReadFile is the content of a regular file that a setting names, of at most 64 KiB. It never waits: a pipe would hold
-// the start for ever, and a device without an end fill the memory. The error completes a sentence that begins with the
-// setting's name, wraps fs.ErrNotExist and quotes no path.
-func ReadFile(path string) ([]byte, error) {
-	// Links are followed, which orchestrators mount secrets by.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
-			err = cause.Err
-		}
-		return nil, fmt.Errorf("names a file that cannot be opened: %w", err)
-	}
-	defer file.Close()
-	about, err := file.Stat()
-	if err != nil || !about.Mode().IsRegular() {
-		return nil, errors.New("names something that cannot be read as a file")
-	}
-	content, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
-	switch {
-	case err != nil:
-		return nil, errors.New("names something that cannot be read as a file")
-	case len(content) > maxSecretFile:
-		return nil, errors.New("names a file of more than 64 KiB, which is no secret")
-	}
-	return content, nil
 }
 
 // Explained is a setting with its value and where the value came from.

@@ -186,7 +186,7 @@ var misconfigurations = []struct {
 	{"checkpoints in a folder that is not there", "audit checkpoints", faulty, "no such file", false, func(p *patient) {
 		p.set("OTPBRIDGE_AUDIT_CHECKPOINT_FILE=" + filepath.Join(p.folder, "elsewhere", "checkpoints"))
 	}},
-	{"checkpoints in what is no file", "audit checkpoints", faulty, "is a directory", false, func(p *patient) {
+	{"checkpoints in what is no file", "audit checkpoints", faulty, "not a regular file", false, func(p *patient) {
 		p.set("OTPBRIDGE_AUDIT_CHECKPOINT_FILE=" + p.folder)
 	}},
 	{"a database that is not there", "database", faulty, "", false, func(p *patient) {

@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"otpbridge/config"
 	"otpbridge/server/deliver"
 	"otpbridge/server/engine"
+	"otpbridge/server/files"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
@@ -150,14 +150,15 @@ func (f *findings) checkpoints(settings config.Settings) {
 	if path == "" {
 		return
 	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	file, err := files.Open(path, os.O_APPEND|os.O_WRONLY)
 	if errors.Is(err, os.ErrNotExist) { // a server makes it
 		if file, err = os.CreateTemp(filepath.Dir(path), ".try-*"); err == nil {
 			defer os.Remove(file.Name())
 		}
 	}
 	if err != nil {
-		f.fail("audit checkpoints", "make the folder, and let the server's user write in it", "%v", err)
+		f.fail("audit checkpoints", "name a file in a folder that the server's user may write in",
+			"OTPBRIDGE_AUDIT_CHECKPOINT_FILE %v", err)
 		return
 	}
 	file.Close()
@@ -202,7 +203,7 @@ const serviceEnvironment = "/etc/otpbridge/environment"
 // elsewhere warns if the service has settings that this shell does not have: then doctor has examined
 // another installation.
 func (f *findings) elsewhere(environ []string, path string) {
-	text, err := os.ReadFile(path)
+	text, err := files.Read(path, maxInput)
 	if err != nil {
 		return
 	}
@@ -228,9 +229,9 @@ func withEnvironmentFile(environ []string, path string) ([]string, error) {
 	if path == "" {
 		return environ, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := files.Read(path, maxInput)
 	if err != nil {
-		return nil, unusable{fmt.Errorf("--env-file: %w", err)}
+		return nil, unusable{files.Named("--env-file", err)}
 	}
 	theirs, err := parseEnvironmentFile(string(text))
 	if err != nil {

@@ -41,15 +41,15 @@ func keyringText(settings config.Settings, log *slog.Logger) (text, source strin
 		return settings.Keyring.Reveal(), config.Prefix + "KEYRING", nil
 	}
 	path := settings.KeyringFile
-	raw, err := config.ReadFile(path)
+	raw, err := files.Read(path, config.MaxSecretFile)
 	if errors.Is(err, fs.ErrNotExist) && settings.MayMakeKeyringFile() {
 		if err := makeKeyringFile(path, madeKeyID); err != nil {
 			return "", "", folderRemedy(fmt.Errorf("make a keyring for this sandbox in %s: %w", path, err), path, "KEYRING_FILE")
 		}
-		raw, err = config.ReadFile(path)
+		raw, err = files.Read(path, config.MaxSecretFile)
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("%sKEYRING_FILE %w", config.Prefix, err)
+		return "", "", files.Named(config.Prefix+"KEYRING_FILE", err)
 	}
 	warnIfReadable(path, log)
 	return string(raw), path, nil

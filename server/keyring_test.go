@@ -76,7 +76,9 @@ func TestStart_ReadsRegularFilesOnly(t *testing.T) {
 		require.NoError(t, err)
 		_, err = openKeyring(settings, slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, "OTPBRIDGE_KEYRING_FILE", path)
+		_, err = withEnvironmentFile(nil, path)
 		if path != large {
+			require.ErrorContains(t, err, "--env-file names something that is not a regular file; write", path)
 			_, err = openCertificate(path, path, slog.New(slog.DiscardHandler))
 			require.ErrorContains(t, err, "not a regular file", path)
 		}

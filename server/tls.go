@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"otpbridge/config"
+	"otpbridge/server/files"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -78,9 +81,6 @@ func (c *certificate) refresh() {
 func (c *certificate) modified() (written [2]time.Time, err error) {
 	for i, path := range []string{c.certFile, c.keyFile} {
 		info, err := os.Stat(path)
-		if err == nil && !info.Mode().IsRegular() { // it might never end
-			err = fmt.Errorf("%s is not a regular file", path)
-		}
 		if err != nil {
 			return written, err
 		}
@@ -90,7 +90,7 @@ func (c *certificate) modified() (written [2]time.Time, err error) {
 }
 
 func (c *certificate) read(written [2]time.Time) error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	pair, err := files.KeyPair(config.Prefix+"TLS_CERT_FILE", c.certFile, config.Prefix+"TLS_KEY_FILE", c.keyFile)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"otpbridge/server/files"
+
 	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
@@ -135,9 +137,9 @@ func openSQLite(ctx context.Context, path string, options Options) (*Store, erro
 		return nil, fmt.Errorf("make the database's folder: %w", err)
 	}
 	// The driver would create the file readable by everyone.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := files.Open(path, os.O_CREATE|os.O_RDWR)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("open database: %s %w", path, err)
 	}
 	watched, err := watchFile(path, file)
 	// Closed before SQLite opens it: closing any handle of a file releases all locks that the process has on it.
@@ -328,9 +330,9 @@ func setTLS(config *mysql.Config, host string, query url.Values) error {
 	config.TLSConfig = ""
 	config.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 	if ca != "" {
-		pem, err := os.ReadFile(ca)
+		pem, err := files.ReadPEM(ca)
 		if err != nil {
-			return fmt.Errorf("database option tls-ca: %w", err)
+			return files.Named("database option tls-ca", err)
 		}
 		config.TLS.RootCAs = x509.NewCertPool()
 		if !config.TLS.RootCAs.AppendCertsFromPEM(pem) {
@@ -338,7 +340,7 @@ func setTLS(config *mysql.Config, host string, query url.Values) error {
 		}
 	}
 	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
+		pair, err := files.KeyPair("tls-cert", cert, "tls-key", key)
 		if err != nil {
 			return fmt.Errorf("database options tls-cert and tls-key: %w", err)
 		}

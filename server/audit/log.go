@@ -5,16 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"otpbridge/server/files"
 	"otpbridge/server/otp"
 	"otpbridge/server/vault"
 	"otpbridge/sql"
@@ -294,9 +293,9 @@ func (p *pusher) push(tree sql.AuditTree) error {
 	if p.log.CheckpointFile == "" {
 		return nil
 	}
-	file, err := os.OpenFile(p.log.CheckpointFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
+	file, err := files.Append(p.log.CheckpointFile)
 	if err != nil {
-		return fmt.Errorf("append a checkpoint: %w", err)
+		return fmt.Errorf("append a checkpoint: %w", files.Named("OTPBRIDGE_AUDIT_CHECKPOINT_FILE", err))
 	}
 	defer file.Close()
 	if _, err := file.WriteString(c.Note + "\n"); err != nil {

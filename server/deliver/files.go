@@ -3,12 +3,12 @@ package deliver
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"otpbridge/server/files"
 )
 
 // The limits of the files folder.
@@ -62,7 +62,7 @@ func OpenFiles(folder string) (Files, error) {
 		case len(f.content)+len(f.unfit) >= maxFiles:
 			return fmt.Errorf("the folder of files has more than %d; give it a folder of its own", maxFiles)
 		}
-		text, err := readRegular(root, path)
+		text, err := readIn(root, path)
 		if err != nil {
 			f.unfit[path] = err
 			return nil
@@ -75,37 +75,18 @@ func OpenFiles(folder string) (Files, error) {
 
 var (
 	errUnreadable = errors.New("names a file that this user may not read")
-	errIrregular  = errors.New("names something that is not a regular file")
-	errLarge      = fmt.Errorf("names a file of more than %d KiB", maxFile>>10)
 	errNoFile     = errors.New("names a file that was not in OTPBRIDGE_FILES_DIR at the start")
 	errNoFolder   = errors.New("names a file, and OTPBRIDGE_FILES_DIR names no folder of files")
 	errPath       = errors.New("names a path; an account names a file of OTPBRIDGE_FILES_DIR by its name alone")
 )
 
-// readRegular reads a file within root and never blocks: only regular files are opened, and a pipe that replaces one
-// in between is opened without blocking.
-func readRegular(root *os.Root, path string) ([]byte, error) {
-	if about, err := root.Stat(path); err != nil {
-		return nil, errUnreadable
-	} else if !about.Mode().IsRegular() {
-		return nil, errIrregular
+// readIn reads a file within root. Accounts see its error, which says nothing that the system says.
+func readIn(root *os.Root, path string) ([]byte, error) {
+	text, err := files.ReadIn(root, path, maxFile)
+	if errors.Unwrap(err) != nil {
+		err = errUnreadable
 	}
-	file, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, errUnreadable
-	}
-	defer file.Close()
-	if about, err := file.Stat(); err != nil || !about.Mode().IsRegular() {
-		return nil, errIrregular
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, errUnreadable
-	case len(text) > maxFile:
-		return nil, errLarge
-	}
-	return text, nil
+	return text, err
 }
 
 // read returns the content of a file that a setting names: by a path relative to the folder, or an absolute one within

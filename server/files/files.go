@@ -9,6 +9,7 @@
 package files
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,25 @@ func OpenIn(root *os.Root, path string, flag int) (*os.File, error) { return ope
 
 // Append opens a file for writing at its end, and makes it if it is not there.
 func Append(path string) (*os.File, error) { return Open(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY) }
+
+// maxPEM is the size of a file of certificates or of a key at most, in bytes: all authorities of a system and more.
+const maxPEM = 1 << 20
+
+// ReadPEM returns the content of a file of certificates or of a key.
+func ReadPEM(path string) ([]byte, error) { return Read(path, maxPEM) }
+
+// KeyPair returns a certificate with the key that belongs to it. certSetting and keySetting name the two files.
+func KeyPair(certSetting, certFile, keySetting, keyFile string) (tls.Certificate, error) {
+	cert, err := ReadPEM(certFile)
+	if err != nil {
+		return tls.Certificate{}, Named(certSetting, err)
+	}
+	key, err := ReadPEM(keyFile)
+	if err != nil {
+		return tls.Certificate{}, Named(keySetting, err)
+	}
+	return tls.X509KeyPair(cert, key)
+}
 
 // opener is the whole file system or an [os.Root].
 type opener interface {

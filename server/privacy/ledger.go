@@ -11,10 +11,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"otpbridge/crypto"
+	"otpbridge/server/files"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -85,12 +85,12 @@ func (p *Privacy) Push(ctx context.Context) error {
 		p.last = last
 		return err
 	}
-	file, err := os.OpenFile(p.LedgerFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
-	if err == nil {
-		_, err = file.WriteString(text.String())
-		err = errors.Join(err, file.Sync(), file.Close())
-	}
+	file, err := files.Append(p.LedgerFile)
 	if err != nil {
+		return fmt.Errorf("append to the ledger of erasures: %s %w", p.LedgerFile, err)
+	}
+	_, err = file.WriteString(text.String())
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("append to the ledger of erasures: %w", err)
 	}
 	for _, id := range fresh {
@@ -107,12 +107,12 @@ type ledgerLine struct {
 
 // readLedger reads a file of certificates without verifying them; a missing file has none.
 func readLedger(path string) (lines []ledgerLine, err error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to is empty
+	file, err := files.Open(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the ledger of erasures %s %w", path, err)
 	}
 	defer file.Close()
 	scanner := bufio.NewScanner(file)
