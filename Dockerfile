@@ -17,7 +17,8 @@ COPY . .
 # Without it the program calls itself devel. There is no other argument: its value would stay in the
 # image's history for all to read.
 ARG VERSION
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.stamped=$VERSION" \
+RUN CGO_ENABLED=0 go build -tags=nomsgpack -trimpath -buildvcs=false \
+    -ldflags="-s -w -X main.stamped=$VERSION" \
     -o /out/otpbridge ./server
 RUN mkdir -m 0700 /out/data /out/state
 
