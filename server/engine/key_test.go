@@ -60,8 +60,8 @@ func TestKeys_EveryChangeIsRecordedWithItsActor(t *testing.T) {
 			require.Equal(t, demoAccount, c.Account)
 			require.NotContains(t, fmt.Sprint(c), string(secret.Bytes()))
 		}
-		require.Equal(t, map[string]string{"key": key.ID.Text("key"), "name": "Kasse", "allowed_ips": "127.0.0.1",
-			"signing": "optional"}, recorded[1].Details)
+		require.Equal(t, map[string]string{"key": key.ID.Text("key"), "environment": "test", "name": "Kasse",
+			"allowed_ips": "127.0.0.1", "signing": "optional"}, recorded[1].Details)
 	})
 }
 
