@@ -36,6 +36,7 @@ type house struct {
 const (
 	mostFuncLine = 60  // lines of a function
 	mostColumns  = 120 // of a line
+	mostMethods  = 25  // exported, of a type
 	sameRun      = 8   // lines that make a duplicate
 )
 
@@ -191,14 +192,17 @@ func (h house) String() string {
 }
 
 func TestHouse_Table(t *testing.T) {
-	root := os.Getenv("HOUSE")
+	root, here := os.Getenv("HOUSE"), false
 	if root == "" {
-		root = ".."
+		root, here = "..", true
 	}
 	h, err := measure(root)
 	require.NoError(t, err)
 	t.Logf("\n%s", h)
 	require.NotZero(t, h.lines)
+	if here { // a past commit is only measured
+		require.LessOrEqual(t, h.methods, mostMethods, "give methods of %s to another type", h.methodsOf)
+	}
 }
 
 // A tree with one of each fault has all of them found.

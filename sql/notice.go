@@ -135,66 +135,6 @@ func (tx *Tx) tellChange(c *otp.Change) error {
 	return err
 }
 
-// Due lists the endpoints that are on, not leased by another server at now, and have a notice due.
-func (w *Webhooks) Due(ctx context.Context, owner otp.ID, now otp.Millis) (ids []otp.ID, err error) {
-	rows, err := w.store.reads.QueryContext(ctx, `
-		SELECT e.id
-		FROM webhook_endpoints e
-		WHERE e.off_at IS NULL AND (e.owner = ? OR e.leased_until IS NULL OR e.leased_until <= ?)
-			AND EXISTS (SELECT 1 FROM webhook_deliveries WHERE endpoint_id = e.id AND `+isNext+`)`,
-		owner[:], int64(now), int64(now))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id otp.ID
-		if err := rows.Scan(idScan{&id}); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
-}
-
-// isNext is true for a notice that is due and has no earlier open notice of the same challenge.
-const isNext = `due_at <= ? AND NOT EXISTS (
-		SELECT 1
-		FROM webhook_deliveries earlier
-		WHERE earlier.challenge_id = webhook_deliveries.challenge_id AND earlier.due_at IS NOT NULL
-			AND earlier.endpoint_id = webhook_deliveries.endpoint_id AND earlier.id < webhook_deliveries.id)`
-
-// Next reads the notices to send to an endpoint at now, longest due first.
-func (w *Webhooks) Next(ctx context.Context, endpoint otp.ID, now otp.Millis, limit int) ([]Notice, error) {
-	return notices.find(ctx, w.store, `endpoint_id = ? AND `+isNext+` ORDER BY due_at LIMIT ?`, endpoint[:], int64(now), limit)
-}
-
-// Settle writes the results of tries: the fields of Notice from State on, and DueAt. A notice that is gone or done
-// meanwhile does not change.
-func (w *Webhooks) Settle(tried []Notice) error {
-	return w.store.aside(func(writes *script) {
-		for i := range tried {
-			n := &tried[i]
-			writes.count(nil, `
-				UPDATE webhook_deliveries
-				SET due_at = ?, state = ?, attempts = ?, status = ?, reason = ?, tried_at = ?, request = ?, answer = ?
-				WHERE endpoint_id = ? AND id = ? AND due_at IS NOT NULL`,
-				moment(n.DueAt), n.State, int64(n.Attempts), int64(n.Status), n.Reason, moment(n.TriedAt), nullable(n.Request),
-				nullable(n.Answer), n.Endpoint[:], n.ID[:])
-		}
-	})
-}
-
-// Drop removes notices that turned out not to be true.
-func (w *Webhooks) Drop(untrue []Notice) error {
-	return w.store.aside(func(writes *script) {
-		for i := range untrue {
-			writes.count(nil, `DELETE FROM webhook_deliveries WHERE endpoint_id = ? AND id = ?`, untrue[i].Endpoint[:],
-				untrue[i].ID[:])
-		}
-	})
-}
-
 // Erase removes the notices about a recipient, given by its hash: all of them, or only those of the named challenges.
 // It returns how many there were.
 func (w *Webhooks) Erase(tx *Tx, recipient otp.ID, challenges ...otp.ID) (int64, error) {

@@ -288,7 +288,7 @@ func (p *People) InsertCeremony(ctx context.Context, c Ceremony) error {
 		return err
 	}
 	return p.store.write(ctx, func(w *session) error {
-		return (&Tx{session: w, store: p.store, ctx: ctx}).InsertCeremony(c)
+		return p.store.Passkeys.InsertCeremony(&Tx{session: w, store: p.store, ctx: ctx}, c)
 	})
 }
 

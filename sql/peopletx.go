@@ -215,24 +215,6 @@ func (tx *Tx) UseStep(person, id otp.ID, step int64, now otp.Millis) (bool, erro
 		step, int64(now), id[:], person[:], step)
 }
 
-// UsePasskey records that a passkey signed, with its sign counter. The counter must rise, unless the passkey has none
-// and always sends 0. Of any number of callers with the same counter, one succeeds.
-func (tx *Tx) UsePasskey(person, id otp.ID, counter int64, now otp.Millis) (bool, error) {
-	return tx.changed(`
-		UPDATE factors
-		SET last_step = ?, used_at = ?
-		WHERE id = ? AND person_id = ? AND confirmed_at IS NOT NULL AND (last_step < ? OR last_step = 0 AND ? = 0)`,
-		counter, int64(now), id[:], person[:], counter, counter)
-}
-
-// InsertCeremony adds a ceremony.
-func (tx *Tx) InsertCeremony(c Ceremony) error { return ceremonies.insert(tx.ctx, tx, &c) }
-
-// UseCeremony ends a ceremony that is open at now. Of any number of answers to it, one succeeds.
-func (tx *Tx) UseCeremony(id otp.ID, now otp.Millis) (bool, error) {
-	return tx.changed(`DELETE FROM ceremonies WHERE id = ? AND expires_at > ?`, id[:], int64(now))
-}
-
 // DeleteFactor removes one factor of a person, or all for the zero id. The backup codes are removed with the last one.
 func (tx *Tx) DeleteFactor(person, id otp.ID) (bool, error) {
 	where, args := `person_id = ?`, []driver.Value{person[:]}

@@ -107,7 +107,7 @@ func TestOpen_EndsTheLoginsOfARestoredBackup(t *testing.T) {
 		}
 		change(func(tx *Tx) error {
 			return errors.Join(tx.InsertPerson(person), tx.InsertSession(login, [32]byte{3}), tx.InsertTicket(link),
-				tx.InsertCeremony(asked), tx.InsertFactor(app), tx.ReplaceBackupCodes(person.ID, [][32]byte{{4}}, now))
+				r.Passkeys.InsertCeremony(tx, asked), tx.InsertFactor(app), tx.ReplaceBackupCodes(person.ID, [][32]byte{{4}}, now))
 		})
 		// use reports which of them let somebody in.
 		use := func() (good []string) {
@@ -118,7 +118,7 @@ func TestOpen_EndsTheLoginsOfARestoredBackup(t *testing.T) {
 			}{
 				{"session", func(tx *Tx) (bool, error) { return tx.EndSession(person.ID, login.ID, now) }},
 				{"link", func(tx *Tx) (bool, error) { _, used, err := tx.UseTicket(link.Hash, now); return used, err }},
-				{"question", func(tx *Tx) (bool, error) { return tx.UseCeremony(asked.ID, now) }},
+				{"question", func(tx *Tx) (bool, error) { return r.Passkeys.UseCeremony(tx, asked.ID, now) }},
 				{"code", func(tx *Tx) (bool, error) { return tx.UseStep(person.ID, app.ID, step, now) }},
 				{"the next code", func(tx *Tx) (bool, error) { return tx.UseStep(person.ID, app.ID, step+1, now) }},
 				{"backup code", func(tx *Tx) (bool, error) { return tx.UseBackupCode(person.ID, [32]byte{4}, now) }},

@@ -37,24 +37,26 @@ type Options struct {
 
 // Store is safe for concurrent use. Several stores, in one process or many, may share a database.
 type Store struct {
-	Accounts    *Accounts
-	Credentials *Credentials
-	Challenges  *Challenges
-	Deliveries  *Deliveries
-	Claims      *Claims
-	Keyring     *Keyring
-	Sandbox     *Sandbox
-	People      *People
-	Services    *ServiceAccounts
-	Webhooks    *Webhooks
-	Tests       *TestRecipients
-	Audit       *Audit
-	Guards      *Guards
-	Calls       *Calls
-	Statistics  *Statistics
-	Shadows     *Shadows
-	Alerts      *Alerts
-	Privacy     *Privacy
+	Accounts     *Accounts
+	Credentials  *Credentials
+	Challenges   *Challenges
+	Deliveries   *Deliveries
+	Claims       *Claims
+	Keyring      *Keyring
+	Sandbox      *Sandbox
+	People       *People
+	Services     *ServiceAccounts
+	Passkeys     Passkeys
+	Webhooks     *Webhooks
+	WebhookQueue *WebhookQueue
+	Tests        *TestRecipients
+	Audit        *Audit
+	Guards       *Guards
+	Calls        *Calls
+	Statistics   *Statistics
+	Shadows      *Shadows
+	Alerts       *Alerts
+	Privacy      *Privacy
 
 	options Options
 	dialect dialect
@@ -107,7 +109,7 @@ func start(ctx context.Context, d dialect, writes *sql.DB, reads *sqlx.DB, schem
 	s.People, s.Services, s.Webhooks, s.Tests = &People{s}, &ServiceAccounts{s}, newWebhooks(s), &TestRecipients{s}
 	s.Audit, s.Guards = &Audit{s}, &Guards{s}
 	s.Calls, s.Statistics, s.Shadows = &Calls{s}, &Statistics{s}, &Shadows{s}
-	s.Alerts = &Alerts{s}
+	s.Alerts, s.WebhookQueue = &Alerts{s}, &WebhookQueue{s}
 	s.Privacy = &Privacy{s}
 	s.metrics = newMetrics(s)
 	s.queue = newQueue(s.metrics.refused)

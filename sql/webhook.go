@@ -96,12 +96,6 @@ func (w *Webhooks) AccountOf(ctx context.Context, id otp.ID) (string, error) {
 	return e.Account, err
 }
 
-// Mine reads an endpoint that is on and leased by owner at now; ErrNotFound for any other.
-func (w *Webhooks) Mine(ctx context.Context, id, owner otp.ID, now otp.Millis) (Endpoint, error) {
-	return endpoints.one(ctx, w.store, `id = ? AND off_at IS NULL AND owner = ? AND leased_until > ?`, id[:], owner[:],
-		int64(now))
-}
-
 // List reads accounts' endpoints, oldest first.
 func (w *Webhooks) List(ctx context.Context, accounts ...string) ([]Endpoint, error) {
 	if len(accounts) == 0 {
@@ -209,34 +203,6 @@ func readEndpoints(ctx context.Context, in *session) (map[string][]Endpoint, err
 			known[e.Account] = append(known[e.Account], e)
 			return nil
 		})
-}
-
-// Claim leases endpoints to owner until a moment, if they are on and not leased by another server at now, and returns
-// which.
-func (w *Webhooks) Claim(owner otp.ID, ids []otp.ID, now, until otp.Millis) (claimed []otp.ID, err error) {
-	matched := make([]int64, len(ids))
-	err = w.store.aside(func(writes *script) {
-		for i := range ids {
-			writes.count(&matched[i], `
-				UPDATE webhook_endpoints
-				SET owner = ?, leased_until = ?
-				WHERE id = ? AND off_at IS NULL AND (owner = ? OR leased_until IS NULL OR leased_until <= ?)`,
-				owner[:], int64(until), ids[i][:], owner[:], int64(now))
-		}
-	})
-	for i, n := range matched {
-		if n == 1 {
-			claimed = append(claimed, ids[i])
-		}
-	}
-	return claimed, err
-}
-
-// Release ends owner's leases.
-func (w *Webhooks) Release(owner otp.ID) error {
-	return w.store.aside(func(writes *script) {
-		writes.count(nil, `UPDATE webhook_endpoints SET leased_until = NULL WHERE owner = ?`, owner[:])
-	})
 }
 
 // SetFailing records since when deliveries to an endpoint fail; 0: they do not.

@@ -327,7 +327,7 @@ func TestNext_KeepsTheOrderWithinAChallengeAlone(t *testing.T) {
 
 		distribute(t, s, noon)
 		next := func(at otp.Millis) (types []string, all []Notice) {
-			all, err := s.Webhooks.Next(ctx, e.ID, at, 10)
+			all, err := s.WebhookQueue.Next(ctx, e.ID, at, 10)
 			require.NoError(t, err)
 			for _, n := range all {
 				types = append(types, n.Type)
@@ -338,11 +338,11 @@ func TestNext_KeepsTheOrderWithinAChallengeAlone(t *testing.T) {
 		require.Equal(t, []string{"otp.sent", "otp.sent"}, types, "what came after the first send waits for it")
 		sent := all[slices.IndexFunc(all, func(n Notice) bool { return n.Event == op.Event })]
 		sent.DueAt, sent.Attempts = noon+otp.Hour, 1
-		require.NoError(t, s.Webhooks.Settle([]Notice{sent}))
+		require.NoError(t, s.WebhookQueue.Settle([]Notice{sent}))
 		types, _ = next(noon + otp.Minute)
 		require.Equal(t, []string{"otp.sent"}, types)
 		sent.DueAt, sent.State = 0, NoticeDead
-		require.NoError(t, s.Webhooks.Settle([]Notice{sent}))
+		require.NoError(t, s.WebhookQueue.Settle([]Notice{sent}))
 		types, _ = next(noon + otp.Minute)
 		require.ElementsMatch(t, []string{"otp.sent", "otp.max_attempts"}, types)
 	})
@@ -365,7 +365,7 @@ func TestClaim_GivesAnEndpointToOneServerAtATime(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		e, one, two := listen(t, s, "*"), NewID(), NewID()
 		claim := func(owner otp.ID, now otp.Millis) bool {
-			claimed, err := s.Webhooks.Claim(owner, []otp.ID{e.ID}, now, now+otp.Lease)
+			claimed, err := s.WebhookQueue.Claim(owner, []otp.ID{e.ID}, now, now+otp.Lease)
 			require.NoError(t, err)
 			return len(claimed) == 1
 		}
@@ -374,7 +374,7 @@ func TestClaim_GivesAnEndpointToOneServerAtATime(t *testing.T) {
 		require.True(t, claim(one, noon+otp.Second), "an owner renews")
 		require.True(t, claim(two, noon+otp.Second+otp.Lease), "whose lease ran out loses it")
 		require.False(t, claim(one, noon+2*otp.Second))
-		require.NoError(t, s.Webhooks.Release(two))
+		require.NoError(t, s.WebhookQueue.Release(two))
 		require.True(t, claim(one, noon+2*otp.Second))
 	})
 }

@@ -88,7 +88,7 @@ func (x *exchange) presentKey(secret string) error {
 	key, err := e.Authenticate(x.ctx, otp.APIDoor, secret, x.from.Address)
 	switch otp.KindOf(err) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
-		if _, flooded := e.CountFailure(x.ctx, x.from.Address); flooded != nil {
+		if _, flooded := e.Limits.CountFailure(x.ctx, x.from.Address); flooded != nil {
 			err = flooded
 		}
 	case otp.ForbiddenNetwork:
@@ -107,7 +107,7 @@ func (x *exchange) presentKey(secret string) error {
 	if err := x.checked("origin", key.FromOrigin(r.Header.Get("Origin"))); err != nil {
 		return err
 	}
-	_, err = e.CountRequest(x.ctx, key)
+	_, err = e.Limits.CountRequest(x.ctx, key)
 	if err := x.checked("requests a minute", err); err != nil {
 		return err
 	}

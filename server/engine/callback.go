@@ -51,7 +51,7 @@ func (e *Engine) RecordReport(ctx context.Context, b Callback) error {
 			Body: b.Body}, time.Now())
 	}
 	if errors.Is(err, deliver.ErrCallbackSecret) {
-		if _, over := e.CountFailure(ctx, b.Peer); over != nil {
+		if _, over := e.Limits.CountFailure(ctx, b.Peer); over != nil {
 			return over // only for a wrong secret: a right one is always accepted
 		}
 		return otp.Refuse(otp.UnknownCredential, "no channel takes callbacks with this secret")

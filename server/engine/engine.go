@@ -68,6 +68,7 @@ type Options struct {
 // Engine is safe for concurrent use.
 type Engine struct {
 	Admission *Admission
+	Limits    *Limits
 	Inbox     *Inbox          // of a sandbox
 	Faults    *deliver.Faults // nil in production
 
@@ -125,7 +126,8 @@ func New(ctx context.Context, options Options) (*Engine, error) {
 		options.Guard = &deliver.Guard{Sandbox: options.Sandbox}
 	}
 	e := &Engine{options: options, store: options.Store, keyring: options.Keyring, log: options.Log}
-	e.Admission, e.Inbox, e.Faults = &Admission{store: options.Store}, &Inbox{e}, options.Faults
+	e.Admission, e.Limits = &Admission{store: options.Store}, &Limits{e}
+	e.Inbox, e.Faults = &Inbox{e}, options.Faults
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.cut, e.cutOff = context.WithCancel(context.Background())
 	e.process, e.leases.held, e.lists.lists, e.metrics = randomID(), map[otp.ID]otp.Millis{},

@@ -73,14 +73,17 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	return quota{min(q.perMinute, otp.MaxRate), min(q.burst, otp.MaxRate)} // whatever the row says
 }
 
+// Limits counts requests.
+type Limits struct{ engine *Engine }
+
 // CountRequest counts one request of the caller against its key's limit, even if ctx ends meanwhile: a client that
 // hangs up has still made a request. Without a limit it does nothing and returns a zero Quota. Refusal: RateLimited,
 // with the Quota filled in.
-func (e *Engine) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
+func (l *Limits) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
 	if c.quota == (quota{}) {
 		return Quota{}, nil
 	}
-	return e.limiter.take(context.WithoutCancel(ctx), c.quota, "key:"+c.Key.ID.Text("key"),
+	return l.engine.limiter.take(context.WithoutCancel(ctx), c.quota, "key:"+c.Key.ID.Text("key"),
 		"the key has made as many requests as it may in this time")
 }
 
@@ -91,12 +94,12 @@ func (e *Engine) CountRequest(ctx context.Context, c *Caller) (Quota, error) {
 // stranger's wrong keys must not stop a right key. The limit is not needed against guessing: a key has 16 characters
 // or more and is not a pattern (crypto.Guessable), so a million tries a second do not find one. The limit bounds the
 // work; see lookUp.
-func (e *Engine) CountFailure(ctx context.Context, peer netip.Addr) (Quota, error) {
+func (l *Limits) CountFailure(ctx context.Context, peer netip.Addr) (Quota, error) {
 	from := otp.HostOf(peer)
-	if quota, err := e.limiter.over(from); err != nil {
+	if quota, err := l.engine.limiter.over(from); err != nil {
 		return quota, err
 	}
-	return e.limiter.countFailure(ctx, from)
+	return l.engine.limiter.countFailure(ctx, from)
 }
 
 // lookUp finds a credential by its hash. For an address over the limit of failures, credentials that are not cached
@@ -120,7 +123,7 @@ func (e *Engine) lookUp(ctx context.Context, hash [32]byte, peer netip.Addr) (*c
 	return e.credentials.value(ctx, hash)
 }
 
-// limiter counts requests.
+// limiter holds the counts.
 type limiter struct {
 	log      *slog.Logger
 	failures quota

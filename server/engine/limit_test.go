@@ -29,7 +29,7 @@ func TestTake_TellsExactlyHowTheLimitStands(t *testing.T) {
 		_, secret := newKey(t, h, manage.NewKey{RequestsPerMinute: one(5)})
 		caller := v1Caller(t, h, secret)
 		for left := 4; left >= 0; left-- {
-			quota, err := h.CountRequest(background, caller)
+			quota, err := h.Limits.CountRequest(background, caller)
 			require.NoError(t, err)
 			require.Equal(t, engine.Quota{
 				Limit: 5, Remaining: left, Reset: time.Now().Add(time.Duration(5-left) * 12 * time.Second).UTC(),
@@ -37,21 +37,21 @@ func TestTake_TellsExactlyHowTheLimitStands(t *testing.T) {
 			}, quota)
 		}
 		for range 3 {
-			quota, err := h.CountRequest(background, caller)
+			quota, err := h.Limits.CountRequest(background, caller)
 			require.Equal(t, otp.RateLimited, otp.KindOf(err))
 			require.Equal(t, engine.Quota{Limit: 5, Reset: time.Now().Add(time.Minute).UTC(), Window: time.Minute,
 				RetryAfter: 12 * time.Second}, quota)
 			require.Equal(t, 12*time.Second, err.(*otp.Error).RetryAfter)
 		}
 		time.Sleep(12*time.Second - time.Nanosecond)
-		_, err := h.CountRequest(background, caller)
+		_, err := h.Limits.CountRequest(background, caller)
 		require.Equal(t, otp.RateLimited, otp.KindOf(err))
 		time.Sleep(time.Nanosecond)
-		quota, err := h.CountRequest(background, caller)
+		quota, err := h.Limits.CountRequest(background, caller)
 		require.NoError(t, err)
 		require.Zero(t, quota.Remaining)
 		time.Sleep(time.Minute)
-		quota, err = h.CountRequest(background, caller)
+		quota, err = h.Limits.CountRequest(background, caller)
 		require.NoError(t, err)
 		require.Equal(t, 4, quota.Remaining)
 	})
@@ -63,7 +63,7 @@ func TestTake_WhoseLimitItIs(t *testing.T) {
 	h := open(t, at)
 	limit := func(secret string) string {
 		h := open(t, at)
-		quota, err := h.CountRequest(background, v1Caller(t, h, secret))
+		quota, err := h.Limits.CountRequest(background, v1Caller(t, h, secret))
 		require.NoError(t, err)
 		return fmt.Sprint(quota.Limit, " in ", quota.Window)
 	}
@@ -100,7 +100,7 @@ func TestTake_WithoutALimitCostsNothing(t *testing.T) {
 	h := open(t, sqlite(t))
 	caller := authenticate(t, h, "ZGVtby1hY2Nlc3Mta2V5MQ==")
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		if _, err := h.CountRequest(background, caller); err != nil {
+		if _, err := h.Limits.CountRequest(background, caller); err != nil {
 			t.Error(err)
 		}
 		if caller.May(otp.PermitSend) != nil {
@@ -119,7 +119,7 @@ func TestTakeRace_ExactlyAsManyAsTheLimit(t *testing.T) {
 		refused := 0
 		for range 20 {
 			atOnce(64, func(int) error {
-				quota, err := h.CountRequest(background, caller)
+				quota, err := h.Limits.CountRequest(background, caller)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -143,35 +143,35 @@ func TestAuthenticationFailed_SixtyAMinuteForAnAddress(t *testing.T) {
 			return netip.MustParseAddr(fmt.Sprintf("2001:db8:0:7::%x", n+1))
 		}
 		for n := range 60 {
-			quota, err := h.CountFailure(background, from(n))
+			quota, err := h.Limits.CountFailure(background, from(n))
 			require.NoError(t, err)
 			require.Equal(t, 59-n, quota.Remaining)
 			require.Equal(t, 60, quota.Limit)
 		}
-		quota, err := h.CountFailure(background, from(60))
+		quota, err := h.Limits.CountFailure(background, from(60))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err))
 		require.Equal(t, engine.Quota{Limit: 60, Reset: time.Now().Add(time.Minute).UTC(), Window: time.Minute,
 			RetryAfter: time.Second}, quota)
-		_, err = h.CountFailure(background, from(61))
+		_, err = h.Limits.CountFailure(background, from(61))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), "one that had begun before")
-		_, err = h.CountFailure(background, netip.MustParseAddr("2001:db8:0:8::1"))
+		_, err = h.Limits.CountFailure(background, netip.MustParseAddr("2001:db8:0:8::1"))
 		require.NoError(t, err, "another network")
 		time.Sleep(time.Second)
-		_, err = h.CountFailure(background, from(62))
+		_, err = h.Limits.CountFailure(background, from(62))
 		require.NoError(t, err)
-		_, err = h.CountFailure(background, from(63))
+		_, err = h.Limits.CountFailure(background, from(63))
 		require.Equal(t, otp.RateLimited, otp.KindOf(err))
 
 		mapped, plain := netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("192.0.2.1")
 		for range 30 {
 			for _, peer := range []netip.Addr{mapped, plain} {
-				_, err := h.CountFailure(background, peer)
+				_, err := h.Limits.CountFailure(background, peer)
 				require.NoError(t, err)
 			}
 		}
-		_, err = h.CountFailure(background, plain)
+		_, err = h.Limits.CountFailure(background, plain)
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), "two spellings of one address")
-		_, err = h.CountFailure(background, netip.MustParseAddr("192.0.2.2"))
+		_, err = h.Limits.CountFailure(background, netip.MustParseAddr("192.0.2.2"))
 		require.NoError(t, err)
 	})
 }
@@ -179,10 +179,10 @@ func TestAuthenticationFailed_SixtyAMinuteForAnAddress(t *testing.T) {
 func TestAuthenticationFailed_ZeroIsNoLimit(t *testing.T) {
 	h := open(t, sqlite(t))
 	for range 1000 {
-		_, err := h.CountFailure(background, peer)
+		_, err := h.Limits.CountFailure(background, peer)
 		require.NoError(t, err)
 	}
-	_, err := h.CountFailure(background, peer)
+	_, err := h.Limits.CountFailure(background, peer)
 	require.NoError(t, err)
 }
 
@@ -218,7 +218,7 @@ func TestTake_ServersWithOneRedisCountTogether(t *testing.T) {
 	servers := [2]house{openWith(t, at, shared), openWith(t, at, shared)}
 	_, secret := newKey(t, servers[0], manage.NewKey{RequestsPerMinute: one(40)})
 	callers := [2]*engine.Caller{v1Caller(t, servers[0], secret), v1Caller(t, servers[1], secret)}
-	take := func(i int) error { _, err := servers[i%2].CountRequest(background, callers[i%2]); return err }
+	take := func(i int) error { _, err := servers[i%2].Limits.CountRequest(background, callers[i%2]); return err }
 	passed := func(n int) (count int) {
 		for _, err := range atOnce(n, take) {
 			if err == nil {
@@ -232,12 +232,12 @@ func TestTake_ServersWithOneRedisCountTogether(t *testing.T) {
 	require.Equal(t, 40, passed(64))
 	require.NotContains(t, log.String(), "level=ERROR")
 	for range 3 {
-		_, err := servers[0].CountFailure(background, peer)
+		_, err := servers[0].Limits.CountFailure(background, peer)
 		require.NoError(t, err)
 	}
-	_, err := servers[1].CountFailure(background, peer)
+	_, err := servers[1].Limits.CountFailure(background, peer)
 	require.Equal(t, otp.RateLimited, otp.KindOf(err), "failures are counted together too")
-	_, err = servers[1].CountFailure(background, peer)
+	_, err = servers[1].Limits.CountFailure(background, peer)
 	require.Equal(t, otp.RateLimited, otp.KindOf(err))
 	redis.SetTime(time.Now().Add(5 * time.Minute))
 	redis.FastForward(5 * time.Minute)
@@ -266,7 +266,7 @@ func TestTake_ARedisThatIsGoneHoldsNobodyUp(t *testing.T) {
 	caller := v1Caller(t, h, secret)
 	passed := 0
 	for range 320 {
-		if _, err := h.CountRequest(background, caller); err == nil {
+		if _, err := h.Limits.CountRequest(background, caller); err == nil {
 			passed++
 		}
 	}
@@ -291,9 +291,9 @@ func TestAuthenticate_ARightKeyIsLetInFromAFloodedAddress(t *testing.T) {
 	for _, from := range []string{"192.0.2.1", "::ffff:192.0.2.2", "2001:db8:0:7::1", "::1", "fe80::1%eth0"} {
 		peer := netip.MustParseAddr(from)
 		for range 4 {
-			_, _ = h.CountFailure(background, peer)
+			_, _ = h.Limits.CountFailure(background, peer)
 		}
-		_, err := h.CountFailure(background, peer)
+		_, err := h.Limits.CountFailure(background, peer)
 		require.Equal(t, otp.RateLimited, otp.KindOf(err), from)
 		for _, door := range []otp.Door{otp.ServletDoor, otp.V1Door} {
 			_, fresh := newKey(t, h, manage.NewKey{})

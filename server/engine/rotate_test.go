@@ -408,11 +408,11 @@ func addWebhook(t *testing.T, s *store.Store, keyring string) {
 		}
 		return tx.Record(otp.Change{ID: store.NewID(), At: 1, Kind: otp.WebhookCreated})
 	}))
-	told, err := s.Webhooks.Next(t.Context(), e.ID, 1, 1)
+	told, err := s.WebhookQueue.Next(t.Context(), e.ID, 1, 1)
 	require.NoError(t, err)
 	told[0].Request = ring.Seal(vault.WebhookText(e.ID, told[0].ID), []byte("{}"))
 	told[0].Answer = ring.Seal(vault.WebhookText(e.ID, told[0].ID), []byte("ok"))
-	require.NoError(t, s.Webhooks.Settle(told))
+	require.NoError(t, s.WebhookQueue.Settle(told))
 }
 
 // A value that is changed between a walk's read and its write keeps that change.

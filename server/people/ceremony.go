@@ -62,8 +62,8 @@ func noQuestion() error {
 }
 
 // answered marks a question as answered. Refusal: NotFound if it already was.
-func answered(tx *sql.Tx, c sql.Ceremony, at otp.Millis) error {
-	used, err := tx.UseCeremony(c.ID, at)
+func (k *Passkeys) answered(tx *sql.Tx, c sql.Ceremony, at otp.Millis) error {
+	used, err := k.p.Store.Passkeys.UseCeremony(tx, c.ID, at)
 	if err == nil && !used {
 		err = noQuestion()
 	}

@@ -85,7 +85,7 @@ func (k *Passkeys) Offer(ctx context.Context, who Principal, name string) (Quest
 	}
 	return begun(ceremony{addingPasskey, name, *session}, options, who.ID, at, func(row sql.Ceremony) error {
 		return k.p.change(ctx, func(tx *sql.Tx) error {
-			if err := tx.InsertCeremony(row); err != nil {
+			if err := k.p.Store.Passkeys.InsertCeremony(tx, row); err != nil {
 				return err
 			}
 			return record(tx, otp.FactorOffered, who.Actor(), who.ID, at, "kind", PasskeyFactor)
@@ -127,7 +127,7 @@ func (k *Passkeys) Add(ctx context.Context, who Principal, a Answer) ([]string, 
 	}
 	var codes []string
 	err = k.p.Store.Change(ctx, func(tx *sql.Tx) error {
-		if err := answered(tx, row, at); err != nil {
+		if err := k.answered(tx, row, at); err != nil {
 			return err
 		}
 		if err := tx.InsertFactor(factor); err != nil {
@@ -256,11 +256,11 @@ func (k *Passkeys) use(ctx context.Context, s shownPasskey, actor otp.Actor, at 
 		if err := unchanged(tx, s.person); err != nil {
 			return err
 		}
-		first, err := tx.UseCeremony(s.ceremony.ID, at)
+		first, err := k.p.Store.Passkeys.UseCeremony(tx, s.ceremony.ID, at)
 		if err != nil {
 			return err
 		}
-		kept, err := tx.UsePasskey(s.person.ID, s.factor, s.counter, at)
+		kept, err := k.p.Store.Passkeys.Use(tx, s.person.ID, s.factor, s.counter, at)
 		if err != nil {
 			return err
 		}
@@ -279,7 +279,7 @@ func (k *Passkeys) use(ctx context.Context, s shownPasskey, actor otp.Actor, at 
 func (k *Passkeys) spend(ctx context.Context, c sql.Ceremony, actor otp.Actor, person otp.ID, at otp.Millis,
 	refusal error, details ...string) error {
 	err := k.p.change(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.UseCeremony(c.ID, at); err != nil {
+		if _, err := k.p.Store.Passkeys.UseCeremony(tx, c.ID, at); err != nil {
 			return err
 		}
 		return record(tx, otp.SessionRefused, actor, person, at, append(details, "factor", PasskeyFactor)...)

@@ -212,7 +212,7 @@ func (x *exchange) decide(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := x.door.engine.CountRequest(ctx, caller); err != nil {
+	if _, err := x.door.engine.Limits.CountRequest(ctx, caller); err != nil {
 		return err
 	}
 	if err := x.door.engine.Faults.Inject(string(otp.ServletDoor), x.account.Address); err != nil {
@@ -283,7 +283,7 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 	switch otp.KindOf(err) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
 		// The failure is counted. The answer is that of any wrong key: the servlets have no text for the limit.
-		_, _ = x.door.engine.CountFailure(ctx, peer)
+		_, _ = x.door.engine.Limits.CountFailure(ctx, peer)
 	}
 	if caller != nil {
 		x.account = caller.Account

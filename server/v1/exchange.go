@@ -128,7 +128,7 @@ func (x *exchange) admit(permission string) error {
 	if err := x.door.engine.Admission.Refusal(permission); err != nil {
 		return err
 	}
-	quota, err := x.door.engine.CountRequest(x.ctx, x.caller)
+	quota, err := x.door.engine.Limits.CountRequest(x.ctx, x.caller)
 	x.showQuota(quota)
 	if err == nil {
 		x.showDebug(peer, quota)
@@ -140,7 +140,7 @@ func (x *exchange) admit(permission string) error {
 func (x *exchange) countFailure(peer netip.Addr, refusal error) error {
 	switch otp.KindOf(refusal) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
-		if quota, err := x.door.engine.CountFailure(x.ctx, peer); err != nil {
+		if quota, err := x.door.engine.Limits.CountFailure(x.ctx, peer); err != nil {
 			x.showQuota(quota)
 			return err
 		}

@@ -144,7 +144,7 @@ func killed(t *testing.T, url string, rounds, least int) {
 	// This server claims the endpoint, as a server does when the dead one's lease has expired.
 	id, _ := otp.ParseID(EndpointPrefix, e.ID)
 	later := otp.At(time.Now()) + otp.Lease
-	claimed, err := h.Store.Webhooks.Claim(h.process, []otp.ID{id}, later, later+otp.Lease)
+	claimed, err := h.Store.WebhookQueue.Claim(h.process, []otp.ID{id}, later, later+otp.Lease)
 	require.NoError(t, err)
 	require.Len(t, claimed, 1)
 	h.start()

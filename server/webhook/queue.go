@@ -48,7 +48,7 @@ func (w *Webhooks) tend() {
 		case <-look.C:
 			// Notices that other servers left, and retries that are due now.
 			left := w.distribute()
-			found, err := w.Store.Webhooks.Due(w.closing, w.process, otp.At(time.Now()))
+			found, err := w.Store.WebhookQueue.Due(w.closing, w.process, otp.At(time.Now()))
 			if err != nil && w.closing.Err() == nil {
 				w.Log.WarnContext(w.closing, "webhooks that are due could not be read", "error", err)
 			}
@@ -113,7 +113,7 @@ func (w *Webhooks) attend(ids []otp.ID) error {
 	if len(unclaimed) == 0 {
 		return nil
 	}
-	claimed, err := w.Store.Webhooks.Claim(w.process, unclaimed, now, now+otp.Lease)
+	claimed, err := w.Store.WebhookQueue.Claim(w.process, unclaimed, now, now+otp.Lease)
 	if err != nil {
 		return err
 	}
@@ -168,11 +168,11 @@ func (q *queue) run() {
 // or deleted, or another server has it now.
 func (q *queue) round(client *http.Client) (int, error) {
 	ctx := q.closing
-	e, err := q.Store.Webhooks.Mine(ctx, q.id, q.process, otp.At(time.Now()))
+	e, err := q.Store.WebhookQueue.Mine(ctx, q.id, q.process, otp.At(time.Now()))
 	if err != nil {
 		return 0, err
 	}
-	due, err := q.Store.Webhooks.Next(ctx, q.id, otp.At(time.Now()), chunk)
+	due, err := q.Store.WebhookQueue.Next(ctx, q.id, otp.At(time.Now()), chunk)
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
@@ -224,10 +224,10 @@ func (q *queue) settle(e *sql.Endpoint, tried <-chan outcome) (failure error) {
 	written := time.Now()
 	write := func() {
 		if len(done) > 0 {
-			failure = errors.Join(failure, q.Store.Webhooks.Settle(done), q.judge(e, done))
+			failure = errors.Join(failure, q.Store.WebhookQueue.Settle(done), q.judge(e, done))
 		}
 		if len(untrue) > 0 {
-			failure = errors.Join(failure, q.Store.Webhooks.Drop(untrue))
+			failure = errors.Join(failure, q.Store.WebhookQueue.Drop(untrue))
 		}
 		done, untrue, written = done[:0], untrue[:0], time.Now()
 	}

@@ -91,6 +91,6 @@ func (w *Webhooks) Close() {
 	w.cutOff()
 	if w.Look > 0 {
 		// If this fails, the leases expire.
-		_ = w.Store.Webhooks.Release(w.process)
+		_ = w.Store.WebhookQueue.Release(w.process)
 	}
 }
