@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
+	"otpbridge/server/otp"
+	"otpbridge/sql"
 )
 
 // state is a page after an action of a reader.
@@ -81,8 +83,12 @@ func (o *ownedSandbox) states() []state {
 		posted("register-refused", "register", "Make my login", "password", "E-mail", "new@shop.example", "Your name", "New",
 			"Password", "short"),
 		{"key-advice", "keys", func(b *browser) {
-			eval[chromedp.Void](b, `[...document.querySelectorAll("tr")].find((row) => row.innerText.includes("one network"))
-				.querySelector("a").click()`)
+			id, isID := otp.ParseID("key", o.keys[0])
+			require.True(b.t, isID)
+			now := otp.At(time.Now()) // uses are written once a minute
+			require.NoError(b.t, o.store.Credentials.AddUses(b.t.Context(), []sql.KeyUse{{
+				KeyDay: sql.KeyDay{ID: id, Day: sql.DayOf(now), Calls: 1, Network: "127.0.0.0/24"}, At: now}}))
+			b.open(console.Path + "keys/" + o.keys[0])
 			b.sees("/api/keys/key_")
 		}},
 	}, o.loginStates())

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -167,9 +170,53 @@ func TestConsole_AnAccountIsMadeAndChanged(t *testing.T) {
 	b.fill("otp_length", "8")
 	b.press("Save")
 	b.sees("The account was changed")
+	b.open(console.Path + "inbox?account=4711")
+	b.sees("No message yet")
 	require.Equal(t, "OTP Generated Successfully", s.servlet("otpgenservlet", "c2hvcC1hY2Nlc3Mta2V5LTQ3MTE=",
 		person("919876543210")))
-	require.Len(t, s.messages("account=4711&limit=1")[0].Code, 8)
+	code := s.messages("account=4711&limit=1")[0].Code
+	require.Len(t, code, 8)
+	b.sees(code) // without a reload
+
+	b.open(console.Path + "accounts/4711")
+	b.allow("412 (Precondition Failed)")
+	eval[chromedp.Void](b, `document.querySelector("input[name=version]").value = "1"`) // somebody else saved meanwhile
+	b.fill("otp_length", "6")
+	for range 2 { // pressing again overwrites nothing either
+		b.press("Save")
+		b.sees("load the page again")
+	}
+	found, err := s.manage.Accounts.Find(t.Context(), "4711")
+	require.NoError(t, err)
+	require.Equal(t, 8, found.Length)
+}
+
+// A page's stream tells of what happened between the page and the stream, and of nothing that the page shows.
+func TestConsole_TheLiveInboxMissesNothing(t *testing.T) {
+	s := boot(t, variables(t)...)
+	first := func() string {
+		t.Helper()
+		live := regexp.MustCompile(`data-live="([^"]+)"`).FindStringSubmatch(s.do("GET", console.Path+"inbox", "").body)
+		require.NotNil(t, live)
+		return html.UnescapeString(live[1])
+	}
+	says := func(live string) string {
+		t.Helper()
+		answer, err := http.Get(s.URL() + live)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		line, err := bufio.NewReader(answer.Body).ReadString('\n')
+		require.NoError(t, err)
+		return line
+	}
+	before := first()
+	require.Equal(t, ": still here\n", says(before))
+	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
+	require.Equal(t, "event: changed\n", says(before))
+	before = first()
+	require.Equal(t, ": still here\n", says(before))
+	s.servlet("otpgenservlet", "bm8tc3VjaC1hY2Nlc3Mta2V5", person("919876543210"))
+	require.Equal(t, "event: changed\n", says(before), "a refused call")
 }
 
 // The key that a new account gets makes its first call, in a new tab.
@@ -402,4 +449,12 @@ func TestConsole_AWebhookIsMadeTestedAndReplayed(t *testing.T) {
 	b.press("Send it again")
 	b.sees("It is being sent again")
 	eventually(t, "the delivery", func() bool { return got.Load() > before })
+}
+
+// In production the address alone leads a browser to the console, and tells other clients nothing.
+func TestConsole_InProductionBrowsersAreLedToIt(t *testing.T) {
+	s := boot(t, variables(t, "OTPBRIDGE_MODE=production")...)
+	require.Contains(t, s.do("GET", "/", "", "Accept", "text/html").body, "Log in")
+	require.Equal(t, http.StatusNotFound, s.do("GET", "/", "").status)
+	require.Equal(t, http.StatusNotFound, s.do("GET", "/", "", "Accept", "application/json").status)
 }

@@ -38,7 +38,7 @@ func TestConsole_Migration(t *testing.T) {
 	}
 	change()
 	b.sees("It is set")
-	b.sees("forward from")
+	b.sees("the upstream from")
 	w.here.engine.Forget()
 	found, err := w.here.manage.Accounts.Find(t.Context(), wayAccount)
 	require.NoError(t, err)

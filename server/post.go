@@ -100,9 +100,9 @@ func (p *post) toAll(mailboxes []string, subject, text string) {
 
 // checkpoint mails a checkpoint of the audit log to those who keep one.
 func (p *post) checkpoint(c audit.Checkpoint) {
-	p.toAll(p.keepers, "OTPBridge audit checkpoint", "The audit log has "+strconv.FormatInt(c.Size, 10)+" entries. Keep "+
-		"this mail: with the lines below in a file, otpbridge audit verify --since FILE\nproves that nobody changed them.\n\n"+
-		c.Note)
+	p.toAll(p.keepers, "OTPBridge audit checkpoint", "The audit log has "+strconv.FormatInt(c.Size, 10)+
+		" entries. Keep this mail. Save the lines below to a file: otpbridge audit verify --since FILE\n"+
+		"then shows whether an older entry was changed.\n\n"+c.Note)
 }
 
 // post sends a mail in the background, and drops it with a warning if too many are waiting.

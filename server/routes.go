@@ -57,9 +57,9 @@ func (s *Server) router() *gin.Engine {
 		calls.Use(requests.Record)
 		sandbox.Mount(router, sandbox.Options{Engine: s.engine, Manage: s.manage, Requests: requests, Stopping: s.draining,
 			Log: s.log})
-		router.GET("/", s.frontPage)
-		router.HEAD("/", s.frontPage)
 	}
+	router.GET("/", s.frontPage)
+	router.HEAD("/", s.frontPage)
 	s.mountDoors(router, calls)
 	s.mountConsole(router, requests)
 	return router

@@ -36,7 +36,7 @@ Generate a code for the demo account, which answers "OTP Generated Successfully"
 
   curl -sS -H 'access_key: ZGVtby1hY2Nlc3Mta2V5MQ==' 'SERVLETS/otpgenservlet?ipaddress=203.0.113.7&mobile=919876543210'
 
-Nothing leaves this machine. The message with the code is in the console's inbox, and here:
+Unless you set channels, nothing leaves this machine. The message with the code is in the console's inbox, and here:
 
   curl -sS 'URL/sandbox/messages?limit=1'
 
@@ -57,15 +57,19 @@ func (s *Server) openDemo() (string, error) {
 	return password, err
 }
 
-// frontPage redirects a browser to the console, and answers other clients with a short text.
+// frontPage redirects a browser to the console, and answers other clients of a sandbox with a short text.
 func (s *Server) frontPage(c *gin.Context) {
 	c.Header("Vary", "Accept")
 	if s.settings.Open(config.ConsoleDoor) && strings.Contains(c.GetHeader("Accept"), "text/html") {
 		c.Redirect(http.StatusSeeOther, console.Path)
 		return
 	}
+	if !s.settings.Sandbox() {
+		noRoute(c)
+		return
+	}
 	page := strings.NewReplacer("URL", s.URL(), "SERVLETS", s.settings.ContextPath).Replace(`OTPBridge, a self-hosted OTP authenticator, running as a SANDBOX.
-Every code that would be sent can be read here, and no message leaves this machine.
+Every code that would be sent can be read here. No message leaves this machine unless you set channels.
 
 The servlets, with the header access_key:
 

@@ -124,7 +124,9 @@ func openWitness(folder, databaseURL string) (own *os.File, left []*os.File, err
 		}
 		locked := false
 		if err == nil {
-			locked, err = files.TryLock(file)
+			if locked, err = files.TryLock(file); err != nil {
+				err = fmt.Errorf("cannot be locked: %w", err)
+			}
 		}
 		switch {
 		case locked:

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -34,7 +35,7 @@ type Options struct {
 	// Pushed is called after each checkpoint, to copy other data out of the reach of the database's owner; it may be
 	// nil.
 	Pushed func(context.Context) error
-	// Tell sends a checkpoint to webhooks, once a minute; it may be nil.
+	// Tell sends a checkpoint to webhooks, once a minute, and by mail; it may be nil.
 	Tell func(context.Context, Checkpoint) error
 }
 
@@ -107,7 +108,7 @@ func (c Call) entry() Entry {
 
 // Record adds a call. It never waits. The call is written within a second, and is lost if the server crashes before.
 // If too many calls wait, it is dropped, and the next call that is written has the number of dropped ones. names are
-// the names of the query's parameters, separated by blanks, without values.
+// those of the query's parameters and of the body's members, separated by blanks, without values.
 func (l *Log) Record(call Call, names []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -281,6 +282,11 @@ func (p *pusher) push(tree sql.AuditTree) error {
 	if err != nil {
 		return err
 	}
+	if p.log.CheckpointFile != "" {
+		if err := p.log.append(c); err != nil {
+			return fmt.Errorf("append a checkpoint: %w", err)
+		}
+	}
 	if now := time.Now(); now.Sub(p.logged) >= logEvery {
 		p.logged = now
 		p.log.Log.Info("audit checkpoint", "size", c.Size, "note", c.Note)
@@ -290,18 +296,17 @@ func (p *pusher) push(tree sql.AuditTree) error {
 			}
 		}
 	}
-	if p.log.CheckpointFile == "" {
-		return nil
-	}
-	file, err := files.Append(p.log.CheckpointFile)
-	if err != nil {
-		return fmt.Errorf("append a checkpoint: %w", files.Named("OTPBRIDGE_AUDIT_CHECKPOINT_FILE", err))
-	}
-	defer file.Close()
-	if _, err := file.WriteString(c.Note + "\n"); err != nil {
-		return fmt.Errorf("append a checkpoint: %w", err)
-	}
 	return nil
+}
+
+// append adds a checkpoint to the file.
+func (l *Log) append(c Checkpoint) error {
+	file, err := files.Append(l.CheckpointFile)
+	if err != nil {
+		return files.Named("OTPBRIDGE_AUDIT_CHECKPOINT_FILE", err)
+	}
+	_, err = file.WriteString(c.Note + "\n")
+	return errors.Join(err, file.Close())
 }
 
 func (p *pusher) report(err error) {

@@ -66,8 +66,9 @@ var sections = map[string]string{
 	"require_https": "Safety", "jwt_issuers": "Tokens of your own", "upstream_url": "Migration",
 }
 
-// byCutOver are the columns that only a cut-over changes, on the page Migration.
-var byCutOver = []string{"bridge_mode", "bridge_before", "cut_over_before"}
+// byServer are the columns that a form leaves out: the server sets them, or a cut-over on the page Migration does.
+var byServer = []string{"esme_address", "created_at", "updated_at", "bridge_mode", "bridge_before", "cut_over_at",
+	"cut_over_before"}
 
 // hidden are the columns whose values are or contain secrets.
 var hidden = []string{"cipher_key", "cipher_iv", "sms_channels", "email_channels"}
@@ -81,7 +82,7 @@ var (
 func columnsOf(m *manage.ManagedAccount) (all []section) {
 	texts := manage.ColumnTexts(&m.Account)
 	for _, c := range otp.Columns() {
-		if c.Name == "esme_address" || strings.HasSuffix(c.Name, "_at") || slices.Contains(byCutOver, c.Name) {
+		if slices.Contains(byServer, c.Name) {
 			continue
 		}
 		if title, begins := sections[c.Name]; begins {
@@ -178,6 +179,9 @@ func (x *exchange) showAccount(refused error) error {
 
 // fill puts the posted values into the form again, and the refusal beside its column.
 func (b *accountBody) fill(x *exchange, refused error) {
+	if version := x.form("version"); version != "" {
+		b.Version = version // with the new one, pressing again would overwrite somebody else's change
+	}
 	refusal, _ := errors.AsType[*otp.Error](refused)
 	for i := range b.Sections {
 		for j := range b.Sections[i].Columns {

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,6 +56,7 @@ func (x *exchange) inbox() error {
 		return x.refuse(err, "inbox", "Inbox", body)
 	}
 	body.Refused = x.latestRefused(q.Account)
+	body.Live += "&seen=" + markOf(body.Messages, body.Refused)
 	return x.show("inbox", "Inbox", body)
 }
 
@@ -104,8 +107,8 @@ func (x *exchange) message() error {
 // liveFor is how long one stream lasts; the browser reconnects.
 const liveFor = 10 * time.Minute
 
-// followInbox tells the page by server-sent events that the list has changed. The page then loads the list, so that it
-// shows the same as a reload.
+// followInbox tells the page by server-sent events that the list is no longer the one that it shows, whose mark is the
+// parameter seen. The page then loads the list, so that it shows the same as a reload.
 func (x *exchange) followInbox() error {
 	c := x.gin
 	control := http.NewResponseController(c.Writer)
@@ -120,19 +123,16 @@ func (x *exchange) followInbox() error {
 		return err == nil && control.Flush() == nil
 	}
 	q := x.search()
-	before, begun := "", false
+	before := x.query("seen")
 	var spoke time.Time
 	for over := time.Now().Add(liveFor); time.Now().Before(over); {
 		found, err := x.door.Engine.Inbox.List(ctx, q)
 		if err != nil || ctx.Err() != nil {
 			return nil // the client reconnects
 		}
-		present := idsOf(found)
-		if refused := x.latestRefused(q.Account); refused != nil {
-			present += " " + refused.RequestID
-		}
+		present := markOf(found, x.latestRefused(q.Account))
 		switch {
-		case begun && present != before:
+		case present != before:
 			if !say("event: changed\ndata: inbox\n\n") {
 				return nil
 			}
@@ -143,7 +143,7 @@ func (x *exchange) followInbox() error {
 			}
 			spoke = time.Now()
 		}
-		before, begun = present, true
+		before = present
 		wanted := q
 		if len(found) > 0 {
 			wanted.After = found[0].ID
@@ -160,12 +160,16 @@ func (x *exchange) followInbox() error {
 	return nil
 }
 
-func idsOf(messages []engine.Message) string {
-	ids := make([]string, len(messages))
-	for i, m := range messages {
-		ids[i] = m.ID
+// markOf returns a short text that differs whenever the page would.
+func markOf(messages []engine.Message, refused *inspected) string {
+	mark := sha256.New()
+	for _, m := range messages {
+		mark.Write([]byte(m.ID))
 	}
-	return strings.Join(ids, " ")
+	if refused != nil {
+		mark.Write([]byte(refused.RequestID))
+	}
+	return hex.EncodeToString(mark.Sum(nil)[:8])
 }
 
 // inspected is one call and how the server read it.

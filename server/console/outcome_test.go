@@ -26,6 +26,12 @@ func TestOutcome_EveryRefusalOfACallHasAMeaning(t *testing.T) {
 		{sandbox.Call{Kind: "ok", Status: 201}, "ok"}, {sandbox.Call{Kind: "ok", Status: 409}, "refused"},
 		{sandbox.Call{Status: 404}, "refused"}, {sandbox.Call{Kind: "fault", Status: 200}, "failed"},
 		{sandbox.Call{Kind: "upstream_failed", Status: 200}, "failed"},
+		{sandbox.Call{Kind: "ok", Passed: "generated", Status: 200}, "ok"},
+		{sandbox.Call{Kind: "ok", Passed: "verified", Status: 200}, "ok"},
+		{sandbox.Call{Kind: "ok", Passed: "invalid", Status: 200}, "refused"},
+		{sandbox.Call{Kind: "ok", Passed: "unauthorised", Status: 200}, "refused"},
+		{sandbox.Call{Kind: "ok", Passed: "silence", Status: 200}, "refused"},
+		{sandbox.Call{Kind: "ok", Passed: "other", Status: 200}, "refused"},
 	} {
 		require.Equal(t, c.word, outcomeOf(c.call).Word, c.call)
 	}

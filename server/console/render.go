@@ -91,7 +91,7 @@ var functions = template.FuncMap{
 	"split":   strings.Split,
 	"words":   func(code string) string { return strings.ReplaceAll(code, "_", " ") },
 	"path":    func(parts ...string) string { return Path + path.Join(parts...) },
-	"money":   func(micros int64) string { return strconv.FormatFloat(float64(micros)/1e6, 'f', 2, 64) }, // of millionths
+	"money":   money,
 	"options": func(pairs ...any) []any { return pairs },
 }
 
@@ -283,4 +283,13 @@ func asset(c *gin.Context) {
 		c.Header("Cache-Control", "public, max-age=31536000, immutable")
 	}
 	c.Data(http.StatusOK, kinds[path.Ext(c.Param("file"))], content)
+}
+
+// money returns an amount of millionths, with two decimals or as many as it takes: a message can cost less than a cent.
+func money(micros int64) string {
+	decimals := 2
+	if micros%10_000 != 0 {
+		decimals = -1
+	}
+	return strconv.FormatFloat(float64(micros)/1e6, 'f', decimals, 64)
 }

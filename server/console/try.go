@@ -13,15 +13,16 @@ import (
 
 // trial is a call on the page "Try it", and its result.
 type trial struct {
-	Call     string // a name in tried
-	Account  string
-	Key      string // an access key, or an API key
-	Mobile   string
-	Email    string
-	IP       string
-	Code     string
-	Accounts []string
-	Demo     map[string]string // the published access keys, by demo account
+	Call       string // a name in tried
+	Account    string
+	Key        string // an access key, or an API key
+	Mobile     string
+	Email      string
+	IP         string
+	Code       string
+	Department string
+	Accounts   []string
+	Demo       map[string]string // the published access keys, by demo account
 
 	// The result.
 	Curl    string
@@ -75,6 +76,7 @@ func (x *exchange) try() error {
 		Call: x.form("call"), Account: x.form("account"), Key: strings.TrimSpace(x.form("key")),
 		Mobile: strings.TrimSpace(x.form("mobile")), Email: strings.TrimSpace(x.form("email")),
 		IP: strings.TrimSpace(x.form("ipaddress")), Code: strings.TrimSpace(x.form("code")),
+		Department: strings.TrimSpace(x.form("department")),
 	}
 	made, ok := tried[t.Call]
 	if !ok {
@@ -114,8 +116,12 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 		if t.Mobile != "" && strings.Trim(t.Mobile, "0123456789") == "" { // the servlets take numbers without the plus
 			body["to"] = "+" + t.Mobile
 		}
+		medium := "sms"
+		if t.Mobile == "" && t.Email != "" {
+			body["to"], medium = t.Email, "email"
+		}
 		if t.Call == "send" {
-			body["method"], body["type"] = "sms", "verification"
+			body["method"], body["type"] = medium, "verification"
 		}
 		if t.IP != "" {
 			body["ip"] = t.IP
@@ -148,11 +154,18 @@ func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, e
 			query.Set("otp", text)
 		}
 		address := x.base() + x.door.ContextPath + "/" + path + "?" + query.Encode()
-		t.Curl = "curl -sS -H " + web.ShellWord("access_key: "+t.Key) + " \\\n  " + web.ShellWord(address)
+		department := ""
+		if t.Department != "" {
+			department = " -H " + web.ShellWord("Department-Id: "+t.Department)
+		}
+		t.Curl = "curl -sS -H " + web.ShellWord("access_key: "+t.Key) + department + " \\\n  " + web.ShellWord(address)
 		if request, err = http.NewRequestWithContext(x.ctx, method, address, nil); err != nil {
 			return nil, otp.RefuseField("mobile", "cannot be sent in an address")
 		}
 		request.Header.Set("access_key", t.Key)
+		if t.Department != "" {
+			request.Header.Set("Department-Id", t.Department)
+		}
 	}
 	request.RemoteAddr, request.RequestURI = x.gin.Request.RemoteAddr, request.URL.RequestURI()
 	request.Header.Set("User-Agent", "OTPBridge console")

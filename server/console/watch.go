@@ -25,6 +25,7 @@ type watchBody struct {
 	Calls, Sends     []bar
 	Tables           []watchTable
 	Alerts           []insight.Alert
+	Older            string // the address of the next page of alerts; empty on the last
 	Checklist        []insight.Item
 	MayRead, MayNote bool
 }
@@ -45,7 +46,7 @@ type bar struct {
 // How many lines and alerts a table shows at most; the API returns the others.
 const (
 	shownLines  = 20
-	shownAlerts = 1000
+	shownAlerts = 50
 )
 
 func (x *exchange) watch() (err error) {
@@ -70,7 +71,7 @@ func (x *exchange) watch() (err error) {
 		return err
 	}
 	times := everyTime(body.Times, q)
-	body.Calls = chart(times, "refused", func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
+	body.Calls = chart(times, "refused or failed", func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
 	body.Sends = chart(times, "verified", func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
 	for _, t := range []struct {
 		title, of, by string
@@ -90,8 +91,15 @@ func (x *exchange) watch() (err error) {
 		body.Tables = append(body.Tables, watchTable{t.title, t.of, t.sends, lines[:min(len(lines), shownLines)]})
 	}
 	if body.MayRead {
-		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts, otp.ID{}, shownAlerts); err != nil {
+		before, _ := otp.ParseID(insight.AlertPrefix, x.query("before")) // what is no id starts with the newest
+		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts, before, shownAlerts+1); err != nil {
 			return err
+		}
+		if len(body.Alerts) > shownAlerts {
+			body.Alerts = body.Alerts[:shownAlerts]
+			older := x.gin.Request.URL.Query()
+			older.Set("before", body.ID(body.Alerts[shownAlerts-1]))
+			body.Older = Path + "watch?" + older.Encode()
 		}
 		if body.Checklist, err = x.door.Insight.Checklist(x.ctx, q.Accounts, q.To); err != nil {
 			return err

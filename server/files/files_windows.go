@@ -10,7 +10,7 @@ import (
 
 const noWait = 0
 
-// The comments of these functions stand in files_unix.go.
+// See files_unix.go for what these functions do.
 
 func Lock(file *os.File) error { return lock(file, 0) }
 

@@ -144,19 +144,25 @@ func keysWith(wrong string, is func(*round, *sql.Credential) bool) func(context.
 		if len(found) == 0 {
 			return "", err
 		}
-		keys, some := "keys", strings.Join(found[:min(3, len(found))], ", ")
-		if len(found) == 1 {
-			keys = "key"
-		} else if len(found) > 3 {
-			some += ", …"
-		}
-		return fmt.Sprintf("%d %s %s: %s", len(found), keys, wrong, some), err
+		return listed(found, "key", wrong), err
 	}
 }
 
 // sharedDays is how many days back sharedKeys looks. A key that moves to another network is used from both on one day
 // only, and needs no attention.
 const sharedDays = 7
+
+// listed says how many things are wrong, and names the first three.
+func listed(found []string, one, wrong string) string {
+	if len(found) > 1 {
+		one += "s"
+	}
+	some := strings.Join(found[:min(3, len(found))], ", ")
+	if len(found) > 3 {
+		some += ", …"
+	}
+	return fmt.Sprintf("%d %s %s: %s", len(found), one, wrong, some)
+}
 
 // sharedKeys finds live keys without allowed_ips that were used from several networks on two or more of the last
 // sharedDays days: production, tests and a developer may share such a key. It skips client keys, which web pages use
@@ -228,8 +234,7 @@ func unverifiedWebhooks(ctx context.Context, r *round) (string, error) {
 	if len(found) == 0 {
 		return "", err
 	}
-	return fmt.Sprintf("%d did not pass a test since they were made or changed, among them %s", len(found),
-		strings.Join(found[:min(3, len(found))], ", ")), err
+	return listed(found, "webhook", "without a passed test since the last change"), err
 }
 
 // unusedFor is how long a channel has to be unused to need attention.
@@ -265,8 +270,7 @@ func unusedFeatures(ctx context.Context, r *round) (string, error) {
 		return "", err
 	}
 	slices.Sort(found)
-	return fmt.Sprintf("%d channels sent nothing for 30 days, among them %s", len(found),
-		strings.Join(found[:min(3, len(found))], ", ")), nil
+	return listed(found, "channel", "without a message for 30 days"), nil
 }
 
 func mfa(ctx context.Context, r *round) (string, error) {

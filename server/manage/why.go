@@ -70,16 +70,19 @@ func (c Recipients) simulated(account *otp.Account, to string) map[string]Reason
 	if strings.Contains(to, "@") {
 		medium = "email"
 	}
+	if !c.sandbox {
+		return nil
+	}
 	channels, _, err := c.channels(account, medium)
 	leadsOut := func(channel deliver.Channel) bool { return !deliver.Simulated(channel) }
-	if !c.sandbox || err != nil || slices.ContainsFunc(channels, leadsOut) {
+	if err != nil || slices.ContainsFunc(channels, leadsOut) {
 		return nil
 	}
 	return map[string]Reason{
 		"taken": {Code: "taken", Text: "The last message is in the sandbox's inbox; no provider was asked.",
-			Remedy: "Look there. To reach a phone, run in production with a channel."},
+			Remedy: "Look there. To reach a phone, relay the message, or run in production with a channel."},
 		"unsent": {Code: "unsent", Text: "The last message reached no channel; it was not counted.",
-			Remedy: "A fault that was set does this. See GET /sandbox/faults, and remove it."},
+			Remedy: "A fault that was set does this (GET /sandbox/faults), or the outcome of a test recipient."},
 	}
 }
 

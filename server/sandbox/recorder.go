@@ -49,6 +49,7 @@ type call struct {
 	account    string
 	kind       string
 	reason     string
+	passed     string // the class of the upstream's answer
 	status     int
 	answer     string // set when the call is read
 }
@@ -89,7 +90,7 @@ func (r *Recorder) Record(c *gin.Context) {
 		made.json = string(body.head)
 	}
 	told := web.RequestOf(c)
-	made.account, made.kind, made.reason = told.Account, told.Kind, told.Reason
+	made.account, made.kind, made.reason, made.passed = told.Account, told.Kind, told.Reason, told.Passed
 	made.status = answer.Status()
 	r.add(made, answer.head)
 }

@@ -35,6 +35,7 @@ type Call struct {
 	Account    string            `json:"account"`
 	Kind       string            `json:"kind"`
 	Reason     string            `json:"reason,omitempty"` // the exact fault, if the answer does not say it
+	Passed     string            `json:"passed,omitempty"` // the class of the upstream's answer, if it was asked
 	Status     int               `json:"status"`
 	Answer     string            `json:"answer"`
 	Curl       string            `json:"curl"`
@@ -87,7 +88,8 @@ func (made call) shown() Call {
 		RequestID: made.requestID, At: made.at.UTC(), DurationMS: float64(made.took.Microseconds()) / 1000,
 		Method: made.method, Path: shownPath(made.path), Headers: map[string]string{},
 		Query: masked(query), Form: masked(form),
-		Account: made.account, Kind: made.kind, Reason: made.reason, Status: made.status, Answer: shownAnswer(made.answer),
+		Account: made.account, Kind: made.kind, Reason: made.reason, Passed: made.passed, Status: made.status,
+		Answer: shownAnswer(made.answer),
 	}
 	for _, p := range append(query, form...) {
 		if p.role() == "otp" {

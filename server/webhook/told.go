@@ -78,7 +78,7 @@ func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint, state, be
 func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) (Delivery, error) {
 	e, n, err := w.delivery(ctx, by, endpoint, id)
 	if err == nil {
-		err = w.record(ctx, by, otp.WebhookRead, &e, "delivery", id)
+		err = w.record(ctx, by, otp.WebhookRead, &e, otp.At(time.Now()), "delivery", id)
 	}
 	if err != nil {
 		return Delivery{}, err
@@ -211,13 +211,14 @@ func (w *Webhooks) Test(ctx context.Context, by Asker, endpoint string) (t Teste
 	}
 	both.Wait()
 	t.OK = t.Accepted.Reason == "" && t.Refused.Status/100 == http.StatusBadRequest/100
-	return t, w.record(ctx, by, otp.WebhookTested, &e, "ok", strconv.FormatBool(t.OK))
+	return t, w.record(ctx, by, otp.WebhookTested, &e, otp.At(now), "ok", strconv.FormatBool(t.OK))
 }
 
-// record adds to the audit log what was done with an endpoint, with one more detail.
-func (w *Webhooks) record(ctx context.Context, by Asker, kind otp.ChangeKind, e *sql.Endpoint, name, value string) error {
+// record adds to the audit log what was done with an endpoint at a time, with one more detail.
+func (w *Webhooks) record(ctx context.Context, by Asker, kind otp.ChangeKind, e *sql.Endpoint, at otp.Millis,
+	name, value string) error {
 	return w.Store.Change(ctx, func(tx *sql.Tx) error {
-		change := by.change(kind, e, otp.At(time.Now()))
+		change := by.change(kind, e, at)
 		change.Details[name] = value
 		return tx.Record(change)
 	})
