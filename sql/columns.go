@@ -2,13 +2,10 @@ package sql
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // MissingColumns lists the tables and columns that the migrations make and the database lacks, as table or
@@ -39,13 +36,11 @@ func (s *Store) MissingColumns(ctx context.Context) (missing []string, err error
 
 // wantedColumns returns the columns of a new database, made in memory once. They have the same names in every dialect.
 var wantedColumns = sync.OnceValues(func() (columns []string, err error) {
-	db, err := sql.Open("sqlite", ":memory:")
+	fresh, db, err := sqliteMemory()
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(1) // each connection would have a separate memory
-	fresh := &Store{dialect: sqliteDialect, reads: sqlx.NewDb(db, "sqlite")}
 	if err := fresh.migrate(context.Background(), db); err != nil {
 		return nil, err
 	}

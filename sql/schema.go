@@ -78,7 +78,7 @@ func (s *Store) settleSchema(ctx context.Context, schema *sql.DB) error {
 		return nil
 	}
 	err := s.migrate(ctx, schema)
-	if number := mysqlNumber(err); number == 1142 || number == 1044 { // denied on a table, on the schema
+	if s.dialect.denied(err) {
 		return fmt.Errorf("%w: %w", ErrMayNotMigrate, err)
 	}
 	if err != nil {

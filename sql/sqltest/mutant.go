@@ -69,7 +69,8 @@ var WithoutGuard = Mutation{Name: "without guard", File: "batch_rows.go", Change
 }}
 
 // WithoutLock reads the rows to decide on without locking them.
-var WithoutLock = Mutation{Name: "without lock", File: "sql.go", Change: func(t testing.TB, source string) string {
+var WithoutLock = Mutation{Name: "without lock", File: "dialect_mysql.go", Change: func(t testing.TB,
+	source string) string {
 	t.Helper()
 	return Replace(t, source, `" FOR UPDATE"`, `seeded("without lock", "", " FOR UPDATE")`, 1)
 }}
