@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"otpbridge/config"
 	"otpbridge/server/files"
-
-	"github.com/gin-gonic/gin"
 )
 
 // certificateChecked is how often the certificate's files are checked. New connections get a renewed

@@ -15,12 +15,12 @@ import (
 	"strings"
 	"time"
 
-	"otpbridge/server/files"
-
 	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"otpbridge/server/files"
 )
 
 var mysqlDialect = dialect{

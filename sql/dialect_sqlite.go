@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"otpbridge/server/files"
-
 	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
+
+	"otpbridge/server/files"
 )
 
 var sqliteDialect = dialect{

@@ -71,7 +71,8 @@ func (x *exchange) watch() (err error) {
 		return err
 	}
 	times := everyTime(body.Times, q)
-	body.Calls = chart(times, "refused or failed", func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
+	body.Calls = chart(times, "refused or failed",
+		func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
 	body.Sends = chart(times, "verified", func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
 	for _, t := range []struct {
 		title, of, by string
