@@ -44,8 +44,8 @@ var alerts = table[Alert]{"alerts", func(a *Alert) []column {
 	}
 }}
 
-// MaxAlerts is the largest number of alerts read at once.
-const MaxAlerts = 1000
+// maxTests is the largest number of webhooks' tests that is read at once.
+const maxTests = 10_000
 
 // AlertMemory is how long resolved alerts are kept.
 const AlertMemory = 92 * otp.Day
@@ -53,14 +53,7 @@ const AlertMemory = 92 * otp.Day
 // List reads alerts, newest first, at most limit: those of the given accounts (nil: all), and only those raised before
 // the alert with the id before, unless that is zero.
 func (a *Alerts) List(ctx context.Context, accounts []string, before otp.ID, limit int) ([]Alert, error) {
-	where, args := `1 = 1`, []any{}
-	if accounts != nil {
-		if len(accounts) == 0 {
-			return nil, nil
-		}
-		list, values := in(accounts, func(t string) any { return t })
-		where, args = `esme_address IN `+list, values
-	}
+	where, args := among(accounts)
 	if !before.IsZero() {
 		where, args = where+` AND id < ?`, append(args, before[:])
 	}
@@ -73,10 +66,11 @@ func (a *Alerts) Current(ctx context.Context, rule string, resolvedAfter otp.Mil
 		int64(resolvedAfter))
 }
 
-// CountRaised counts the alerts that were raised before a moment and that nobody acknowledged.
-func (a *Alerts) CountRaised(ctx context.Context, before otp.Millis) (n int, err error) {
-	err = a.store.reads.GetContext(ctx, &n, `SELECT COUNT(*) FROM alerts WHERE state = ? AND raised_at < ?`, AlertRaised,
-		int64(before))
+// CountRaised counts the alerts of accounts, nil for all, that were raised before a moment and that nobody acknowledged.
+func (a *Alerts) CountRaised(ctx context.Context, accounts []string, before otp.Millis) (n int, err error) {
+	where, args := among(accounts)
+	err = a.store.reads.GetContext(ctx, &n, `SELECT COUNT(*) FROM alerts WHERE `+where+` AND state = ? AND raised_at < ?`,
+		append(args, AlertRaised, int64(before))...)
 	return n, err
 }
 
@@ -157,14 +151,18 @@ func (a *Alerts) PauseKey(tx *Tx, id otp.ID) (bool, error) {
 	return tx.changed(`UPDATE credentials SET enabled = 0, version = version + 1 WHERE id = ? AND enabled = 1`, id[:])
 }
 
-// Endpoints reads webhook endpoints that are off for a reason, such as paused, or with "" those that are on.
-func (a *Alerts) Endpoints(ctx context.Context, off string) ([]Endpoint, error) {
-	return endpoints.find(ctx, a.store, `off = ? ORDER BY id LIMIT ?`, off, MaxAlerts)
+// Endpoints reads the webhook endpoints of accounts, nil for all, that are off for a reason, such as paused, or with ""
+// those that are on. It has no limit: an account has only a few.
+func (a *Alerts) Endpoints(ctx context.Context, accounts []string, off string) ([]Endpoint, error) {
+	where, args := among(accounts)
+	return endpoints.find(ctx, a.store, where+` AND off = ? ORDER BY id`, append(args, off)...)
 }
 
-// WebhookTests reads the last tests of webhooks, newest first.
-func (a *Alerts) WebhookTests(ctx context.Context) ([]SealedChange, error) {
-	return a.store.Audit.changes(ctx, `kind = ? ORDER BY id DESC LIMIT ?`, string(otp.WebhookTested), 10*MaxAlerts)
+// WebhookTests reads the last tests of accounts' webhooks, nil for all, newest first.
+func (a *Alerts) WebhookTests(ctx context.Context, accounts []string) ([]SealedChange, error) {
+	where, args := among(accounts)
+	return a.store.Audit.changes(ctx, where+` AND kind = ? ORDER BY id DESC LIMIT ?`,
+		append(args, string(otp.WebhookTested), maxTests)...)
 }
 
 // Review is the last review of an item of the checklist.

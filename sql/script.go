@@ -220,6 +220,19 @@ func in[A, T any](members []T, arg func(T) A) (list string, args []A) {
 	return "(" + strings.Repeat("?,", size-1) + "?)", args
 }
 
+// among returns the condition that a row is of one of these accounts, and its arguments. Nil accounts are all, and the
+// rows without an account; an empty list matches no row.
+func among(accounts []string) (condition string, args []any) {
+	switch {
+	case accounts == nil:
+		return `1 = 1`, nil
+	case len(accounts) == 0:
+		return `1 = 0`, nil
+	}
+	list, args := in(accounts, func(a string) any { return a })
+	return `esme_address IN ` + list, args
+}
+
 // verb returns the first words of a statement, for errors: never its values.
 func verb(text string) string {
 	words := strings.Fields(text)

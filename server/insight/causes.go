@@ -318,7 +318,7 @@ func auditUnsealed(_ context.Context, r *round, threshold int64) ([]finding, err
 }
 
 func webhookPaused(ctx context.Context, r *round, _ int64) (found []finding, err error) {
-	paused, err := r.insight.store.Alerts.Endpoints(ctx, "paused")
+	paused, err := r.insight.store.Alerts.Endpoints(ctx, nil, "paused")
 	for i := range paused {
 		id := paused[i].ID.Text("whk")
 		found = append(found, finding{account: paused[i].Account, subject: id,

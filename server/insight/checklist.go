@@ -213,11 +213,11 @@ func keysInPages(ctx context.Context, r *round) (string, error) {
 // unverifiedWebhooks finds webhooks whose receiver did not pass the last test, or was not tested since the webhook was
 // made or changed.
 func unverifiedWebhooks(ctx context.Context, r *round) (string, error) {
-	on, err := r.insight.store.Alerts.Endpoints(ctx, "")
+	on, err := r.insight.store.Alerts.Endpoints(ctx, r.accounts, "")
 	if err != nil {
 		return "", err
 	}
-	tests, err := r.insight.store.Alerts.WebhookTests(ctx)
+	tests, err := r.insight.store.Alerts.WebhookTests(ctx, r.accounts)
 	passed := map[string]otp.Millis{}
 	for _, test := range slices.Backward(tests) {
 		if passed[test.Details["webhook"]] = test.At; test.Details["ok"] != "true" {
@@ -227,7 +227,7 @@ func unverifiedWebhooks(ctx context.Context, r *round) (string, error) {
 	var found []string
 	for i := range on {
 		id := on[i].ID.Text("whk")
-		if passed[id] < on[i].UpdatedAt && (r.accounts == nil || slices.Contains(r.accounts, on[i].Account)) {
+		if passed[id] < on[i].UpdatedAt {
 			found = append(found, id)
 		}
 	}
@@ -292,7 +292,7 @@ func mfa(ctx context.Context, r *round) (string, error) {
 }
 
 func monitored(ctx context.Context, r *round) (string, error) {
-	open, err := r.insight.store.Alerts.CountRaised(ctx, r.now-otp.Day)
+	open, err := r.insight.store.Alerts.CountRaised(ctx, r.accounts, r.now-otp.Day)
 	if err != nil || open == 0 {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
+	"otpbridge/sql/sqltest"
 	"otpbridge/sql/sqltest/migrated"
 )
 
@@ -121,6 +122,31 @@ func TestChecklist_FindsWebhooksWhoseReceiverWasNotTested(t *testing.T) {
 			require.Equal(t, c.want, reason != "")
 		})
 	}
+}
+
+// The webhooks of other accounts, however many, hide none of a reader's.
+func TestChecklist_FindsAnAccountsWebhookAmongThousands(t *testing.T) {
+	url := migrated.SQLite(t)
+	i := open(t, url)
+	db := sqltest.Connect(t, url)
+	for account, n := range map[string]int{"1": 1001, "2": 1} {
+		db.MustExec(`
+			WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT ?)
+			INSERT INTO webhook_endpoints (id, esme_address, environment, url, events, description, format, signature_header,
+				recipients, secret, off, version, created_at, updated_at)
+			SELECT CAST(printf('%s%015d', ?, n) AS BLOB), ?, '', '', '["*"]', '', '', '', '', '', '', 1, ?, ? FROM n`,
+			n, account, account, int64(now-otp.Day), int64(now))
+	}
+	require.NoError(t, i.store.Change(ctx, func(tx *sql.Tx) error {
+		return tx.Record(otp.Change{ID: sql.NewID(), At: now, Kind: otp.WebhookTested, Account: "1",
+			Details: map[string]string{"webhook": otp.ID([]byte("1000000000000001")).Text("whk"), "ok": "true"}})
+	}))
+	hers := otp.ID([]byte("2000000000000001")).Text("whk")
+	require.Equal(t, "1 webhook without a passed test since the last change: "+hers,
+		reasonOf(t, i, "webhook_signatures", []string{"2"}))
+	require.Contains(t, reasonOf(t, i, "webhook_signatures", []string{"1"}), "1000 webhooks ")
+	require.Contains(t, reasonOf(t, i, "webhook_signatures", nil), "1001 webhooks ")
+	require.Empty(t, reasonOf(t, i, "webhook_signatures", []string{"3"}))
 }
 
 func TestChecklist_FindsKeysInWebPages(t *testing.T) {
