@@ -82,7 +82,7 @@ type Settings struct {
 	HTTPS HTTPS `env:"HTTPS" show:"yes" sandbox:"off" production:"require" values:"require|warn|off" doc:"What happens to a credential that comes over plain HTTP from another machine: 'require' refuses it at the JSON APIs, and logs it at the servlets, whose accounts may refuse it with 'require_https'; 'warn' logs it. HTTPS that ends in a proxy counts where the proxy is one of the trusted and sends 'X-Forwarded-Proto: https'."`
 
 	// PublicURL has no slash at its end; empty if it is not set.
-	PublicURL string `env:"PUBLIC_URL" show:"yes" values:"an 'https://' URL without a path; in a sandbox also 'http://'" empty:"the address that is listened on" example:"https://otp.shop.example" doc:"Where people and applications reach this server. Links that people are sent begin with it, and passkeys are bound to it."`
+	PublicURL string `env:"PUBLIC_URL" show:"yes" values:"an 'https://' URL without a path; in a sandbox also 'http://'" empty:"the address that is listened on" example:"https://otp.shop.example" doc:"Where people and applications reach this server. Links that people are sent begin with it, passkeys are bound to it, and the console answers to no other name. Without it the console answers to IP addresses and localhost, and over TLS that ends here to every name."`
 
 	// MetricsAddr is empty for no metrics.
 	MetricsAddr string `env:"METRICS_ADDR" show:"yes" production:"127.0.0.1:9464" values:"'host:port' or ':port', port 0 to 65535" empty:"no metrics" example:"127.0.0.1:9464" doc:"Where /metrics and /debug/pprof are served, apart from everything else. Whoever reaches it can see how much is sent and hold the server up with profiles, but no recipient, key or code."`

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"html"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -180,18 +183,51 @@ func TestConsole_ARefusalStandsBesideItsField(t *testing.T) {
 
 // Another name that resolves to this server (DNS rebinding) opens no page.
 func TestConsole_AnswersToItsOwnNameOnly(t *testing.T) {
-	environ := productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console",
-		"OTPBRIDGE_PUBLIC_URL=https://otp.shop.example"))
-	s := boot(t, environ...)
-	for host, status := range map[string]int{
-		"otp.shop.example": 200, "OTP.shop.example:443": 200, "127.0.0.1:8080": 200, "[::1]": 200, "localhost": 200,
-		"evil.example": 421, "otp.shop.example.evil.example": 421, "shop.example": 421, "otp.shop.example.": 421,
-		"127.0.0.1.evil.example": 421, "localhost.evil.example": 421, "otp": 421,
-	} {
-		a := s.do("GET", console.Path+"login", "", "Host", host)
-		require.Equal(t, status, a.status, host)
-		require.Equal(t, status == 200, strings.Contains(a.body, "password"), host)
+	public := []string{"otp.shop.example", "OTP.shop.example:443"}
+	addresses := []string{"127.0.0.1:8080", "[::1]", "localhost", "10.0.0.1", "otp.localhost:8080"}
+	others := []string{"evil.example", "otp.shop.example.evil.example", "shop.example", "otp.shop.example.",
+		"127.0.0.1.evil.example", "localhost.evil.example", "otp", "otp.shop.example@evil.example"}
+	look := func(t *testing.T, s *booted, status int, hosts ...string) {
+		t.Helper()
+		for _, host := range hosts {
+			for _, page := range []string{"login", "register", ""} {
+				a := s.do("GET", console.Path+page, "", "Host", host)
+				require.Equal(t, status, a.status, "%s: %s", host, page)
+				require.True(t, status == 200 || !strings.Contains(a.body, "<form"), a.body)
+			}
+			if status == 200 {
+				continue
+			}
+			require.Equal(t, status, s.do("POST", console.Path+"login", "email=x&password=y", "Content-Type", formType, "Host",
+				host).status, host)
+		}
 	}
+	t.Run("in production with a public URL", func(t *testing.T) {
+		s := boot(t, productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console",
+			"OTPBRIDGE_PUBLIC_URL=https://otp.shop.example"))...)
+		look(t, s, 200, append(public, addresses...)...)
+		look(t, s, 421, others...)
+	})
+	t.Run("in production without one", func(t *testing.T) {
+		s := boot(t, productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console"))...)
+		look(t, s, 200, addresses...)
+		look(t, s, 421, append(public, others...)...)
+	})
+	t.Run("in production without one, over TLS", func(t *testing.T) {
+		environ := productionFrom(t, variables(t, "OTPBRIDGE_DOORS=api,console"))
+		cert, key := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+		roots := x509.NewCertPool()
+		require.True(t, roots.AppendCertsFromPEM(writeCertificate(t, cert, key, "otp.shop.example")))
+		s := boot(t, append(environ, "OTPBRIDGE_TLS_CERT_FILE="+cert, "OTPBRIDGE_TLS_KEY_FILE="+key)...)
+		s.agent = &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+			TLSClientConfig: &tls.Config{RootCAs: roots}}}
+		look(t, s, 200, append(public, addresses...)...)
+	})
+	t.Run("in a sandbox on loopback", func(t *testing.T) {
+		s := boot(t, variables(t)...)
+		look(t, s, 200, addresses...)
+		look(t, s, 403, append(public, others...)...)
+	})
 }
 
 func TestConsole_SystemShowsAProviderThatIsPaused(t *testing.T) {

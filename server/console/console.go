@@ -146,10 +146,10 @@ func (loginNeeded) Error() string { return "nobody is logged in" }
 
 // admit identifies the reader, and refuses requests of other sites' pages.
 func (x *exchange) admit(r route) error {
-	if err := x.door.browser.KeepHostsOut(x.gin.Request); err != nil {
+	if err := x.door.browser.KeepPagesOut(x.gin.Request); err != nil {
 		return err
 	}
-	if err := x.door.browser.KeepPagesOut(x.gin.Request); err != nil {
+	if err := x.door.browser.KeepHostsOut(x.gin.Request); err != nil {
 		return err
 	}
 	cookie, err := x.door.browser.Cookie(x.gin.Request)

@@ -38,17 +38,24 @@ func NewBrowser(publicURL string, sandbox bool) *Browser {
 	return b
 }
 
-// KeepHostsOut refuses a request whose Host is another name than the public URL's. An attacker can let a name resolve
-// to this server (DNS rebinding), so that the attacker's page counts as ours. IP addresses and localhost pass: they do
-// not depend on DNS, and proxies use them. Without a public URL every name passes.
+// KeepHostsOut refuses a request whose Host is a name that may be an attacker's. An attacker can let a name resolve to
+// this server (DNS rebinding), so that the attacker's page counts as ours. Three kinds of Host pass: IP addresses and
+// localhost, because they do not depend on DNS; the public URL's name; and without a public URL, over TLS that ends
+// here, every name, because the browser has found it in our certificate.
 func (b *Browser) KeepHostsOut(r *http.Request) error {
-	if b.host == "" || HostIsAddress(r.Host) || otp.Lower(hostName(r.Host)) == otp.Lower(b.host) {
+	detail := "the console answers here to an IP address and to localhost; for a name set OTPBRIDGE_PUBLIC_URL"
+	switch {
+	case HostIsAddress(r.Host):
 		return nil
+	case b.host == "" && r.TLS != nil:
+		return nil
+	case b.host != "":
+		if otp.Lower(hostName(r.Host)) == otp.Lower(b.host) {
+			return nil
+		}
+		detail = "the console is at " + b.host + " and answers to no other name; a proxy in front has to pass the Host header"
 	}
-	return &Problem{
-		Status: http.StatusMisdirectedRequest, Code: "FORBIDDEN_HOST",
-		Detail: "the console is at " + b.host + " and answers to no other name; a proxy in front has to pass the Host header",
-	}
+	return &Problem{Status: http.StatusMisdirectedRequest, Code: "FORBIDDEN_HOST", Detail: detail}
 }
 
 // KeepPagesOut refuses requests of other sites' pages, which could log a visitor in as somebody else. Clients that are
