@@ -91,7 +91,7 @@ func (s *Server) tallyCall(c *gin.Context) {
 	now := time.Now()
 	if door != "server" && door != "sandbox" {
 		s.counts.Call(insight.Call{Door: door, Kind: request.Kind, Account: request.Account, Key: request.Key,
-			Peer: web.Peer(c.Request), Took: now.Sub(began),
+			Environment: request.Environment, Peer: web.Peer(c.Request), Took: now.Sub(began),
 			// Browsers send these headers, and programs do not.
 			Page: c.GetHeader("Referer") != "" || c.GetHeader("Origin") != ""}, otp.At(now))
 	}

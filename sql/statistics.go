@@ -20,7 +20,7 @@ type StatisticKey struct {
 	Name        string     // of the count, up to 16 characters
 	Hour        otp.Millis // start of the hour
 	Account     string     // empty for callers without an account
-	Environment string     // of sends; else empty
+	Environment string     // of sends and of calls with a key; else empty
 	Part        string     // what is counted separately under the name, up to 64 characters
 }
 
@@ -88,7 +88,7 @@ func (c *Statistics) add(ctx context.Context, counts []Statistic, now otp.Millis
 type StatisticQuery struct {
 	Names       []string // at least one
 	Accounts    []string // nil: all, and callers without an account
-	Environment string   // of sends; empty: any
+	Environment string   // this one, and what has none; empty: any
 	From, To    otp.Millis
 	ByHour      bool // else the counts of all hours are added up
 	ByAccount   bool // else those of all accounts are added up

@@ -102,7 +102,7 @@ func (x *exchange) presentKey(secret string) error {
 	}
 	x.checked("network", nil)
 	request := web.RequestOf(x.gin)
-	request.Account, request.Key = key.Account.Address, key.Key.ID
+	request.Account, request.Key, request.Environment = key.Account.Address, key.Key.ID, key.Environment
 	x.apiKey, x.who = key, people.Key(key.Key.Key, key.Account.Address, x.from)
 	if err := x.checked("origin", key.FromOrigin(r.Header.Get("Origin"))); err != nil {
 		return err

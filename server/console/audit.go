@@ -21,12 +21,15 @@ var auditPages = []route{
 
 const shownEntries = 50
 
+// auditFilters are the parameters of a search.
+var auditFilters = []string{"account", "action", "actor", "address", "result", "from", "to"}
+
 // auditBody is a search and one page of its results.
 type auditBody struct {
+	list
 	Account, Action, Actor, Address, Result, From, To string
 	Accounts                                          []string
 	Entries                                           []audit.Placed
-	Next                                              string // the address of the next page
 }
 
 // verifiedBody is the result of verifying the whole log.
@@ -68,9 +71,10 @@ func (x *exchange) exportAudit() error {
 }
 
 func (x *exchange) auditLog() (err error) {
-	body := auditBody{Account: x.query("account"), Action: strings.TrimSpace(x.query("action")),
-		Actor: strings.TrimSpace(x.query("actor")), Address: strings.TrimSpace(x.query("address")),
-		Result: strings.TrimSpace(x.query("result")), From: x.query("from"), To: x.query("to")}
+	body := auditBody{list: x.list("audit", auditFilters), Account: x.query("account"),
+		Action: strings.TrimSpace(x.query("action")), Actor: strings.TrimSpace(x.query("actor")),
+		Address: strings.TrimSpace(x.query("address")), Result: strings.TrimSpace(x.query("result")),
+		From: x.query("from"), To: x.query("to")}
 	if body.Accounts, err = x.addresses(); err != nil {
 		return err
 	}
@@ -85,9 +89,9 @@ func (x *exchange) auditLog() (err error) {
 	if q.To != 0 {
 		q.To += otp.Day // include the day itself
 	}
-	if before := x.query("before"); before != "" && err == nil {
-		if q.Before, err = strconv.ParseInt(before, 10, 64); err != nil || q.Before < 1 {
-			err = otp.RefuseField("before", "must be that of a link to the next page")
+	if body.Cursor != "" && err == nil {
+		if q.Before, err = strconv.ParseInt(body.Cursor, 10, 64); err != nil || q.Before < 1 {
+			err = otp.RefuseField("cursor", "must be that of a link to the next page")
 		}
 	}
 	if err == nil && body.Account != "" {
@@ -102,9 +106,7 @@ func (x *exchange) auditLog() (err error) {
 	}
 	body.Entries = found.Entries
 	if found.Next != 0 {
-		next := x.gin.Request.URL.Query()
-		next.Set("before", strconv.FormatInt(found.Next, 10))
-		body.Next = Path + "audit?" + next.Encode()
+		body.Next = body.at(strconv.FormatInt(found.Next, 10))
 	}
 	return x.show("audit", "Audit", body)
 }

@@ -49,13 +49,13 @@ func rowOf(k *manage.Key) keyRow {
 
 // keysBody lists keys, and has the form of a new one.
 type keysBody struct {
+	list
 	Account  string
 	Status   manage.KeyStatus
 	Accounts []string
 	Statuses []manage.KeyStatus
 	Kinds    []otp.KeyKind
 	Keys     []keyRow
-	Next     string // the URL of the next page
 	MayWrite bool
 	New      manage.NewKey
 	IPs      string
@@ -71,21 +71,15 @@ func (x *exchange) showKeys(refused error, body keysBody) (err error) {
 		return err
 	}
 	q := manage.KeyQuery{Accounts: chosen(body.Account, body.Accounts), Status: body.Status, Limit: shownKeys + 1}
-	if id, ok := otp.ParseID("key", x.query("after")); ok {
-		q.After = id
-	}
+	body.list = x.list("keys", []string{"account", "status"})
+	q.After, _ = otp.ParseID("key", body.Cursor) // what is no id starts with the oldest
 	var found []manage.Key
 	if len(q.Accounts) > 0 {
 		if found, err = x.door.Manage.Keys.Page(x.ctx, q); err != nil {
 			return err
 		}
 	}
-	if len(found) > shownKeys {
-		found = found[:shownKeys]
-		next := x.gin.Request.URL.Query()
-		next.Set("after", found[shownKeys-1].ID.Text("key"))
-		body.Next = Path + "keys?" + next.Encode()
-	}
+	found = part(&body.list, found, shownKeys, func(k manage.Key) string { return k.ID.Text("key") })
 	for i := range found {
 		body.Keys = append(body.Keys, rowOf(&found[i]))
 	}

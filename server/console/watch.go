@@ -19,13 +19,16 @@ var watchPages = []route{
 
 // watchBody is the data of the page for a span of time.
 type watchBody struct {
-	Account, Span    string
-	Accounts         []string
+	list
+	Account, Environment, Span string
+	Accounts                   []string
+	Environments               []otp.Environment
+
 	Times            []insight.Line // hours, or days for a week
+	Total            insight.Line
 	Calls, Sends     []bar
 	Tables           []watchTable
 	Alerts           []insight.Alert
-	Older            string // the address of the next page of alerts; empty on the last
 	Checklist        []insight.Item
 	MayRead, MayNote bool
 }
@@ -49,27 +52,61 @@ const (
 	shownAlerts = 50
 )
 
-func (x *exchange) watch() (err error) {
-	body := watchBody{Account: x.query("account"), Span: x.query("span"), MayRead: x.who.May(people.ReadAlerts) == nil,
+func (x *exchange) watch() error {
+	body := watchBody{list: x.list("watch", []string{"account", "environment", "span"}), Account: x.query("account"),
+		Environment: x.query("environment"), Span: x.query("span"), Environments: otp.Environments(),
+		MayRead: x.who.May(people.ReadAlerts) == nil,
 		MayNote: x.who.May(people.WriteAlerts) == nil}
+	var err error
 	if body.Accounts, err = x.addresses(); err != nil {
 		return err
 	}
-	q := insight.Query{Accounts: x.who.Grant.Accounts, To: now(), By: insight.ByHour}
+	q, err := x.watched(&body)
+	if err != nil {
+		return x.refuse(err, "watch", "Security", body)
+	}
+	if err := x.count(&body, q); err != nil {
+		return err
+	}
+	if body.MayRead {
+		before, _ := otp.ParseID(insight.AlertPrefix, body.Cursor) // what is no id starts with the newest
+		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts, before, shownAlerts+1); err != nil {
+			return err
+		}
+		body.Alerts = part(&body.list, body.Alerts, shownAlerts, body.ID)
+		if body.Checklist, err = x.door.Insight.Checklist(x.ctx, q.Accounts, q.To); err != nil {
+			return err
+		}
+	}
+	return x.show("watch", "Security", body)
+}
+
+// watched returns the query for the counts that the page's URL asks for.
+func (x *exchange) watched(body *watchBody) (insight.Query, error) {
+	q := insight.Query{Accounts: x.who.Grant.Accounts, Environment: body.Environment, To: now(), By: insight.ByHour}
 	if body.Account != "" {
 		if err := x.who.See(body.Account); err != nil {
-			return x.refuse(err, "watch", "Security", body)
+			return q, err
 		}
 		q.Accounts = []string{body.Account}
+	}
+	if body.Environment != "" && otp.Environment(body.Environment).Check() != nil {
+		return q, otp.RefuseField("environment", "must be live, test or dev")
 	}
 	q.From = q.To - otp.Day + otp.Hour
 	if body.Span == "week" {
 		q.From, q.By = q.To-6*otp.Day, insight.ByDay
 		q.From -= q.From % otp.Day
 	}
+	return q, nil
+}
+
+// count fills in the page's numbers.
+func (x *exchange) count(body *watchBody, q insight.Query) (err error) {
 	if body.Times, err = x.door.Insight.Statistics(x.ctx, q); err != nil {
 		return err
 	}
+	body.Total = insight.Total(body.Times)
 	times := everyTime(body.Times, q)
 	body.Calls = chart(times, "refused or failed",
 		func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
@@ -91,22 +128,7 @@ func (x *exchange) watch() (err error) {
 		}
 		body.Tables = append(body.Tables, watchTable{t.title, t.of, t.sends, lines[:min(len(lines), shownLines)]})
 	}
-	if body.MayRead {
-		before, _ := otp.ParseID(insight.AlertPrefix, x.query("before")) // what is no id starts with the newest
-		if body.Alerts, err = x.door.Insight.Alerts(x.ctx, q.Accounts, before, shownAlerts+1); err != nil {
-			return err
-		}
-		if len(body.Alerts) > shownAlerts {
-			body.Alerts = body.Alerts[:shownAlerts]
-			older := x.gin.Request.URL.Query()
-			older.Set("before", body.ID(body.Alerts[shownAlerts-1]))
-			body.Older = Path + "watch?" + older.Encode()
-		}
-		if body.Checklist, err = x.door.Insight.Checklist(x.ctx, q.Accounts, q.To); err != nil {
-			return err
-		}
-	}
-	return x.show("watch", "Security", body)
+	return nil
 }
 
 // Open reports whether an alert is raised and not acknowledged.

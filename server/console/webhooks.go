@@ -78,13 +78,13 @@ func (x *exchange) newWebhook() error {
 
 // webhookBody is one endpoint and its deliveries.
 type webhookBody struct {
+	list
 	webhook.Endpoint
 	Listed     string // its events
 	State      string
 	States     []string
 	Deliveries []webhook.Delivery
-	Failed     int    // how many a replay of the last day would send again
-	Next       string // the URL of the next page
+	Failed     int // how many a replay of the last day would send again
 	MayWrite   bool
 	Tested     *webhook.Tested
 	Secrets    []secret
@@ -114,18 +114,14 @@ func (x *exchange) showWebhook(refused error, tested *webhook.Tested, secrets []
 	if err != nil {
 		return err
 	}
-	body := webhookBody{Endpoint: found, Listed: strings.Join(found.Events, ", "), State: x.query("state"),
-		States: webhook.States(), MayWrite: x.who.May(people.WriteWebhooks) == nil, Tested: tested, Secrets: secrets}
-	body.Deliveries, err = x.door.Webhooks.Deliveries(x.ctx, by, id, body.State, x.query("before"), shownDeliveries+1)
+	body := webhookBody{list: x.list("webhooks/"+id, []string{"state"}), Endpoint: found,
+		Listed: strings.Join(found.Events, ", "), State: x.query("state"), States: webhook.States(),
+		MayWrite: x.who.May(people.WriteWebhooks) == nil, Tested: tested, Secrets: secrets}
+	body.Deliveries, err = x.door.Webhooks.Deliveries(x.ctx, by, id, body.State, body.Cursor, shownDeliveries+1)
 	if err != nil {
 		return err
 	}
-	if len(body.Deliveries) > shownDeliveries {
-		body.Deliveries = body.Deliveries[:shownDeliveries]
-		next := x.gin.Request.URL.Query()
-		next.Set("before", body.Deliveries[shownDeliveries-1].ID)
-		body.Next = Path + "webhooks/" + id + "?" + next.Encode()
-	}
+	body.Deliveries = part(&body.list, body.Deliveries, shownDeliveries, func(d webhook.Delivery) string { return d.ID })
 	if body.Failed, err = x.door.Webhooks.Failed(x.ctx, by, id, time.Now().Add(-replayed)); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func namesBy(by string) (names []string) {
 // Query selects statistics.
 type Query struct {
 	Accounts    []string // nil: all, and callers without an account
-	Environment string   // of sends; empty: any
+	Environment string   // of sends and keys, and what has none, such as strangers' calls; empty: any
 	From, To    otp.Millis
 	By          string
 }
@@ -79,8 +79,12 @@ type Line struct {
 	Limited   int64   `json:"limited"` // refused by a limit; also counted as refused
 	Failed    int64   `json:"failed_authentications"`
 	AverageMS float64 `json:"average_ms"`
+	// ErrorRate is the percentage of calls that were refused or failed; nil without calls, and where by does not tell
+	// them apart.
+	ErrorRate *float64 `json:"error_rate"`
 
 	micros int64
+	judged bool // calls were counted by their answers
 }
 
 // Longest is the longest span of a query.
@@ -174,7 +178,7 @@ func (l *Line) add(n *sql.Statistic) {
 
 // addCalls adds calls that had the same answer.
 func (l *Line) addCalls(n *sql.Statistic) {
-	l.Calls, l.micros = l.Calls+n.Times, l.micros+n.Amount
+	l.Calls, l.micros, l.judged = l.Calls+n.Times, l.micros+n.Amount, true
 	switch _, kind, _ := strings.Cut(n.Part, " "); {
 	case kind == "ok":
 	case kind == "fault":
@@ -188,11 +192,33 @@ func (l *Line) addCalls(n *sql.Statistic) {
 }
 
 func (l *Line) finish() {
-	if reached := l.Sent - l.Unsent; reached > 0 {
-		share := float64(l.Verified*1000/reached) / 10
-		l.Conversion = &share
+	l.Conversion = percent(l.Verified, l.Sent-l.Unsent)
+	if l.judged {
+		l.ErrorRate = percent(l.Refused+l.Faults, l.Calls)
 	}
 	if l.Calls > 0 {
 		l.AverageMS = float64(l.micros/l.Calls) / 1000
 	}
+}
+
+// percent returns how many percent of all a part is, with one decimal; nil if all is not positive.
+func percent(part, all int64) *float64 {
+	if all <= 0 {
+		return nil
+	}
+	share := float64(part*1000/all) / 10
+	return &share
+}
+
+// Total adds lines up.
+func Total(lines []Line) (total Line) {
+	for i := range lines {
+		l := &lines[i]
+		total.Sent, total.Unsent, total.Verified = total.Sent+l.Sent, total.Unsent+l.Unsent, total.Verified+l.Verified
+		total.Calls, total.Refused, total.Faults = total.Calls+l.Calls, total.Refused+l.Refused, total.Faults+l.Faults
+		total.Limited, total.Failed = total.Limited+l.Limited, total.Failed+l.Failed
+		total.judged = total.judged || l.judged
+	}
+	total.finish()
+	return total
 }

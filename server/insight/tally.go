@@ -97,9 +97,11 @@ type Call struct {
 	Kind    string // ok, fault, or the kind of the refusal
 	Account string // empty for a stranger
 	Key     otp.ID // zero for none
-	Peer    netip.Addr
-	Took    time.Duration
-	Page    bool // it came from a web page
+	// Environment is the key's; empty without a key.
+	Environment otp.Environment
+	Peer        netip.Addr
+	Took        time.Duration
+	Page        bool // it came from a web page
 }
 
 // Call counts a request that was answered at now.
@@ -107,8 +109,12 @@ func (t *Tally) Call(c Call, now otp.Millis) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.begin(now)
+	count := func(name, part string, hour otp.Millis, amount int64) {
+		t.add(sql.StatisticKey{Name: name, Account: c.Account, Environment: string(c.Environment), Part: part, Hour: hour},
+			amount)
+	}
 	if slices.Contains(failing, c.Kind) {
-		t.add(sql.StatisticKey{Name: failures, Account: c.Account, Part: c.Door + " " + c.Kind}, 0)
+		count(failures, c.Door+" "+c.Kind, 0, 0)
 		if from := t.address(c.Peer); from != nil {
 			from.failed++
 		}
@@ -116,19 +122,18 @@ func (t *Tally) Call(c Call, now otp.Millis) {
 	if c.Account == "" {
 		return
 	}
-	t.add(sql.StatisticKey{Name: calls, Account: c.Account, Part: c.Door + " " + c.Kind}, c.Took.Microseconds())
-	t.add(sql.StatisticKey{Name: latencies, Account: c.Account, Part: classOf(c.Took)}, 0)
 	country := Country(c.Peer)
-	t.add(sql.StatisticKey{Name: countries, Account: c.Account, Part: country}, 0)
+	count(calls, c.Door+" "+c.Kind, 0, c.Took.Microseconds())
+	count(latencies, classOf(c.Took), 0, 0)
+	count(countries, country, 0, 0)
 	if c.Key.IsZero() {
 		return
 	}
-	key := c.Key.Text("key")
-	t.add(sql.StatisticKey{Name: keys, Account: c.Account, Part: key}, 0)
-	t.add(sql.StatisticKey{Name: keyCountries, Account: c.Account, Part: key + " " + country,
-		Hour: now - now%otp.Day}, 0)
+	key, day := c.Key.Text("key"), now-now%otp.Day
+	count(keys, key, 0, 0)
+	count(keyCountries, key+" "+country, day, 0)
 	if c.Page {
-		t.add(sql.StatisticKey{Name: pages, Account: c.Account, Part: key, Hour: now - now%otp.Day}, 0)
+		count(pages, key, day, 0)
 	}
 	if from := t.address(c.Peer); from != nil {
 		note(from.keys, c.Key)

@@ -27,6 +27,7 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 
 	if x.account != nil {
 		request.Account, request.Key, request.Passed, request.Differs = x.account.Address, x.key, x.passed, x.differs
+		request.Environment = x.environment
 		announce(c.Writer.Header(), x.account, x.servlet.step)
 	}
 	if x.upstream != nil && err == nil {

@@ -151,8 +151,9 @@ type exchange struct {
 	// the request came over plain HTTP from another machine
 	inTheClear bool
 
-	account *otp.Account // nil until the key is accepted
-	key     otp.ID       // of the credential; set together with account
+	account     *otp.Account    // nil until the key is accepted
+	key         otp.ID          // of the credential; set together with account
+	environment otp.Environment // the key's
 	// for the log only: why the upstream failed, or in a sandbox why the code cannot be read
 	reason string
 
@@ -286,7 +287,7 @@ func (x *exchange) authenticate(ctx context.Context) (*engine.Caller, error) {
 		_, _ = x.door.engine.Limits.CountFailure(ctx, peer)
 	}
 	if caller != nil {
-		x.account = caller.Account
+		x.account, x.environment = caller.Account, caller.Environment
 		if caller.Key != nil {
 			x.key = caller.Key.ID
 		}

@@ -117,6 +117,7 @@ func (x *exchange) admit(permission string) error {
 	if x.caller != nil {
 		request := web.RequestOf(x.gin)
 		request.Account, request.Key = x.caller.Account.Address, x.caller.Key.ID
+		request.Environment = x.caller.Environment
 	}
 	if err != nil {
 		return x.countFailure(peer, err)

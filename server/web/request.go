@@ -15,18 +15,20 @@ import (
 // Request has facts about a request for the request log, the metrics and the sandbox's recorder. The door that answers
 // fills it in. It is one value, not one gin key for each fact, because every request has one.
 type Request struct {
-	ID      string    // identifies the request in answers
-	LogID   string    // identifies it in logs: ID without what may be a phone number or a key
-	Call    string    // the call's name, if the route has a parameter for it
-	Account string    // the esme_address, set when the key is accepted
-	Kind    string    // ok, fault or the name of the refusal's kind
-	Reason  string    // the exact fault, if the answer does not say it; contains no values of the request
-	Key     otp.ID    // of the credential, set when it is accepted
-	Actor   otp.Actor // the person or service account; zero for a key
-	Passed  string    // the class of the upstream's answer; empty if it was not called
-	Differs string    // this server's decision, if it differs from the upstream's
-	Plain   bool      // it came over plain HTTP from another machine, see Plain
-	Body    []byte    // as ReadBody read it
+	ID      string // identifies the request in answers
+	LogID   string // identifies it in logs: ID without what may be a phone number or a key
+	Call    string // the call's name, if the route has a parameter for it
+	Account string // the esme_address, set when the key is accepted
+	Kind    string // ok, fault or the name of the refusal's kind
+	Reason  string // the exact fault, if the answer does not say it; contains no values of the request
+	Key     otp.ID // of the credential, set when it is accepted
+	// Environment is the key's, set with it.
+	Environment otp.Environment
+	Actor       otp.Actor // the person or service account; zero for a key
+	Passed      string    // the class of the upstream's answer; empty if it was not called
+	Differs     string    // this server's decision, if it differs from the upstream's
+	Plain       bool      // it came over plain HTTP from another machine, see Plain
+	Body        []byte    // as ReadBody read it
 
 	idHeader [1]string // the value of the answer's header, without an allocation
 }
