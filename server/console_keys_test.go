@@ -174,7 +174,7 @@ func delivered(s *booted) bool {
 	by := webhook.Asker{Account: "10000000000001", Actor: otp.Actor{Kind: "operator"}}
 	all, err := s.webhooks.List(s.t.Context(), "", by.Account)
 	require.NoError(s.t, err)
-	found, err := s.webhooks.Deliveries(s.t.Context(), by, all[0].ID, "", "", 1)
+	found, err := s.webhooks.Deliveries(s.t.Context(), by, all[0].ID, webhook.DeliveryQuery{Limit: 1})
 	require.NoError(s.t, err)
 	return len(found) > 0
 }

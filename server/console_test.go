@@ -120,7 +120,7 @@ func checkPage(b *browser, page string) {
 	b.t.Helper()
 	fits(b, page)
 	require.Zero(b.t, eval[int](b, `document.querySelectorAll("[style], style, script:not([src])").length`), page)
-	eval[chromedp.Void](b, `window.axe || loadAxe()`)
+	eval[chromedp.Void](b, `window.axe ? undefined : loadAxe()`)
 	found := eval[json.RawMessage](b, `axe.run(document, {reporter: "no-passes", preload: false}).then((r) => r.violations
 		.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => [v.id, v.help, v.nodes.map((n) => n.html)]))`)
 	require.JSONEq(b.t, `[]`, string(found), "axe-core at %s", page)

@@ -25,7 +25,7 @@ func (f *findings) bridges(ctx context.Context, guard *deliver.Guard, store *sql
 		if a.CutOverAt == nil && a.ServletsSunsetAt == nil {
 			continue
 		}
-		counts, err := store.Calls.Since(ctx, now-7*otp.Day, a.Address)
+		counts, err := store.Calls.Since(ctx, now-7*otp.Day, []string{a.Address})
 		if err != nil {
 			f.fail("cut-over", "see the message", "%v", err)
 			return

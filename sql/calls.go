@@ -76,15 +76,37 @@ func addCalls(ctx context.Context, w *session, server otp.ID, n *CallCount) erro
 		len(key)+len(counts), 1), slices.Concat(key, counts)...)
 }
 
-// Since reads the counts of all servers for hours that began at since or later, of one account or, with "", of all.
-func (c *Calls) Since(ctx context.Context, since otp.Millis, account string) ([]CallCount, error) {
+// CallTotal is how often an account was called through a door.
+type CallTotal struct {
+	Account string `db:"esme_address"`
+	Door    string `db:"door"`
+	Calls   int64  `db:"calls"`
+}
+
+// Totals adds up the counts of all servers for hours that began at since or later, of these accounts, nil for all.
+func (c *Calls) Totals(ctx context.Context, since otp.Millis, accounts []string) (all []CallTotal, err error) {
+	where, args := among(accounts)
+	err = c.store.reads.SelectContext(ctx, &all, `
+		SELECT esme_address, door, SUM(calls) AS calls
+		FROM calls
+		WHERE `+where+` AND hour >= ?
+		GROUP BY esme_address, door`, append(args, int64(since))...)
+	if err != nil {
+		return nil, fmt.Errorf("add up calls: %w", err)
+	}
+	return all, nil
+}
+
+// Since reads the counts of all servers for hours that began at since or later, of these accounts, nil for all.
+func (c *Calls) Since(ctx context.Context, since otp.Millis, accounts []string) ([]CallCount, error) {
+	where, args := among(accounts)
 	rows, err := c.store.reads.QueryContext(ctx, `
 		SELECT hour, esme_address, door, name, credential_id, address, passed, kind,
 			SUM(calls), SUM(micros), SUM(bytes), MAX(last_at)
 		FROM calls
-		WHERE hour >= ? AND (esme_address = ? OR ? = '')
+		WHERE `+where+` AND hour >= ?
 		GROUP BY hour, esme_address, door, name, credential_id, address, passed, kind
-		ORDER BY esme_address, door, name, hour, credential_id, address, passed, kind`, int64(since), account, account)
+		ORDER BY esme_address, door, name, hour, credential_id, address, passed, kind`, append(args, int64(since))...)
 	if err != nil {
 		return nil, fmt.Errorf("read calls: %w", err)
 	}

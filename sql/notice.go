@@ -152,23 +152,34 @@ func (w *Webhooks) Erase(tx *Tx, recipient otp.ID, challenges ...otp.ID) (int64,
 	return tx.affect(tx.ctx, `DELETE FROM webhook_deliveries WHERE `+where, args...)
 }
 
-// NoticeQuery selects notices of an endpoint, newest first. Zero fields select everything.
+// NoticeQuery selects notices of an endpoint, newest first or oldest first. Zero fields select everything.
 type NoticeQuery struct {
-	State  string
-	Before otp.ID // only older ones
-	Limit  int
+	State       string
+	OldestFirst bool
+	After       otp.ID // only those that come after it in the order
+	Limit       int
 }
 
-// Notices reads the notices of an endpoint, sent or not.
-func (w *Webhooks) Notices(ctx context.Context, endpoint otp.ID, q NoticeQuery) ([]Notice, error) {
+// where returns the condition and the order of the rows that q selects.
+func (q *NoticeQuery) where(endpoint otp.ID) (string, []any) {
 	where, args := `endpoint_id = ?`, []any{endpoint[:]}
 	if q.State != "" {
 		where, args = where+` AND state = ?`, append(args, q.State)
 	}
-	if !q.Before.IsZero() {
-		where, args = where+` AND id < ?`, append(args, q.Before[:])
+	beyond, direction := `<`, ` DESC`
+	if q.OldestFirst {
+		beyond, direction = `>`, ``
 	}
-	return notices.find(ctx, w.store, where+` ORDER BY id DESC LIMIT ?`, append(args, q.Limit)...)
+	if !q.After.IsZero() {
+		where, args = where+` AND id `+beyond+` ?`, append(args, q.After[:])
+	}
+	return where + ` ORDER BY id` + direction + ` LIMIT ?`, append(args, q.Limit)
+}
+
+// Notices reads the notices of an endpoint, sent or not.
+func (w *Webhooks) Notices(ctx context.Context, endpoint otp.ID, q NoticeQuery) ([]Notice, error) {
+	where, args := q.where(endpoint)
+	return notices.find(ctx, w.store, where, args...)
 }
 
 // Notice reads one notice; ErrNotFound if there is none.

@@ -16,7 +16,7 @@ import (
 // accountRoutes are the calls that create, show and change accounts.
 var accountRoutes = slices.Concat(messageRoutes, []route{
 	{method: http.MethodGet, path: "/api/accounts", who: person, needs: people.ReadAccounts,
-		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).accounts},
+		parameters: accountParameters, call: (*exchange).accounts},
 	{method: http.MethodPost, path: "/api/accounts", who: person, needs: people.WriteAccounts, live: true,
 		call: (*exchange).createAccount},
 	{method: http.MethodGet, path: "/api/accounts/:account", who: person, needs: people.ReadAccounts,
@@ -26,6 +26,9 @@ var accountRoutes = slices.Concat(messageRoutes, []route{
 	{method: http.MethodDelete, path: "/api/accounts/:account", who: person, needs: people.WriteAccounts, live: true,
 		call: (*exchange).deleteAccount},
 })
+
+// accountParameters are those of the list of accounts.
+var accountParameters = []string{searchParameter, stateParameter, sortParameter, limitParameter, cursorParameter}
 
 // accountOutline is an account in a list.
 type accountOutline struct {
@@ -78,17 +81,23 @@ func faultOf(m *manage.ManagedAccount) string {
 }
 
 func (x *exchange) accounts() (answer, error) {
-	found, err := x.door.Manage.Accounts.List(x.ctx)
+	query := web.ReadQuery(x.gin, accountParameters...)
+	limit := query.Number(limitParameter, usualPage, 1, 100)
+	q := manage.AccountQuery{
+		Accounts: x.who.Grant.Accounts, Search: query.Text(searchParameter),
+		State: among(query, stateParameter, manage.AccountStates()), Sort: among(query, sortParameter, manage.AccountSorts()),
+		After: query.Text(cursorParameter), Limit: limit + 1,
+	}
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.Manage.Accounts.Page(x.ctx, q)
 	if err != nil {
 		return answer{}, err
 	}
-	var all []accountOutline
-	for i := range found {
-		if m := &found[i]; x.who.MaySee(m.Address) {
-			all = append(all, accountOutline{m.Address, m.Name, m.State(), faultOf(m), m.Profile, m.Cipher})
-		}
-	}
-	return paged(x, all, func(a accountOutline) string { return a.Address })
+	return pageOf(x, found, limit, func(m manage.ManagedAccount) accountOutline {
+		return accountOutline{m.Address, m.Name, m.State(), faultOf(&m), m.Profile, m.Cipher}
+	}, q.Cursor), nil
 }
 
 // madeAccount is a new account with the secrets that were generated for it, which are shown only once.

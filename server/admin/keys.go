@@ -203,15 +203,9 @@ func (x *exchange) keys() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	now, shown := otp.At(time.Now()), page[key]{Data: []key{}}
-	for i, k := range found {
-		if i == q.Limit-1 {
-			shown.NextCursor, shown.HasMore = x.next(i, found[i-1].ID.Text("key")), true
-			break
-		}
-		shown.Data = append(shown.Data, shownKey(k, now))
-	}
-	return answer{http.StatusOK, shown}, nil
+	now := otp.At(time.Now())
+	return pageOf(x, found, q.Limit-1, func(k manage.Key) key { return shownKey(k, now) },
+		func(k manage.Key) string { return k.ID.Text("key") }), nil
 }
 
 // among returns a parameter that must be one of words, empty if it is missing.

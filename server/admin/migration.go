@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"otpbridge/server/bridge"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
@@ -17,35 +18,57 @@ var migrationRoutes = []route{
 		live: true,
 		call: (*exchange).cutOver},
 	{method: http.MethodGet, path: "/api/migration", who: person, needs: people.ReadStatistics,
-		parameters: []string{"account", "hours"}, call: (*exchange).migration},
+		parameters: migrationParameters, call: (*exchange).migration},
 }
+
+var migrationParameters = []string{"account", "hours", searchParameter, "mode", sortParameter, limitParameter,
+	cursorParameter}
 
 // usualHours is how far the report looks back by default: a week.
 const usualHours = 168
 
+// migrationPage is a report on a page of accounts.
+type migrationPage struct {
+	bridge.Report
+	NextCursor *string `json:"next_cursor"` // null: this is the last page
+	HasMore    bool    `json:"has_more"`
+}
+
 // migration reports which calls are made by the accounts that the caller sees.
 func (x *exchange) migration() (answer, error) {
-	query := web.ReadQuery(x.gin, "account", "hours")
+	query := web.ReadQuery(x.gin, migrationParameters...)
 	only, hours := query.Text("account"), query.Number("hours", usualHours, 1, int(bridge.Memory/time.Hour))
+	limit, now := query.Number(limitParameter, usualPage, 1, 100), time.Now()
+	since := now.Add(-time.Duration(hours) * time.Hour)
+	q := manage.AccountQuery{
+		Accounts: x.who.Grant.Accounts, Search: query.Text(searchParameter), Mode: among(query, "mode", otp.BridgeModes()),
+		Sort: among(query, sortParameter, manage.MigrationSorts()), After: query.Text(cursorParameter), Limit: limit + 1,
+		Now: otp.At(now), Since: otp.At(since),
+	}
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
-	found, err := x.door.Manage.Accounts.List(x.ctx)
+	if only != "" {
+		if err := x.seeAccount(only); err != nil {
+			return answer{}, err
+		}
+		q.Accounts = []string{only}
+	}
+	found, err := x.door.Manage.Accounts.Page(x.ctx, q)
 	if err != nil {
 		return answer{}, err
 	}
-	var accounts []otp.Account
+	shown := migrationPage{}
+	if len(found) > limit {
+		found = found[:limit]
+		shown.NextCursor, shown.HasMore = x.next(limit, q.Cursor(found[limit-1])), true
+	}
+	accounts := make([]otp.Account, len(found))
 	for i := range found {
-		if address := found[i].Address; x.who.MaySee(address) && (only == "" || only == address) {
-			accounts = append(accounts, found[i].Account)
-		}
+		accounts[i] = found[i].Account
 	}
-	if only != "" && len(accounts) == 0 {
-		return answer{}, otp.Refuse(otp.NotFound, "there is no such account")
-	}
-	now := time.Now()
-	report, err := x.door.Reports.On(x.ctx, accounts, now.Add(-time.Duration(hours)*time.Hour), now)
-	return answer{http.StatusOK, report}, err
+	shown.Report, err = x.door.Reports.On(x.ctx, accounts, since, now)
+	return answer{http.StatusOK, shown}, err
 }
 
 // cutOver sets whether this server or the upstream answers an account's servlet calls, and from when.

@@ -14,6 +14,13 @@ const (
 	cursorParameter = "cursor" // the next_cursor of the previous page
 )
 
+// The parameters of lists that can be sorted and searched.
+const (
+	sortParameter   = "sort"
+	searchParameter = "search"
+	stateParameter  = "state"
+)
+
 // usualPage is the size of a page by default.
 const usualPage = 50
 
@@ -44,6 +51,18 @@ func paged[T any](x *exchange, all []T, id func(T) string) (answer, error) {
 		shown.Data = append(shown.Data, each)
 	}
 	return answer{http.StatusOK, shown}, nil
+}
+
+// pageOf answers with the first of what was found, as many as limit, which is one more if there is another page.
+func pageOf[R, T any](x *exchange, found []R, limit int, show func(R) T, cursor func(R) string) answer {
+	shown := page[T]{Data: []T{}}
+	for _, each := range found[:min(len(found), limit)] {
+		shown.Data = append(shown.Data, show(each))
+	}
+	if len(found) > limit {
+		shown.NextCursor, shown.HasMore = x.next(limit, cursor(found[limit-1])), true
+	}
+	return answer{http.StatusOK, shown}
 }
 
 // cursorID returns the id in the cursor parameter; zero if there is none.

@@ -13,7 +13,7 @@ import (
 var staffRoutes = []route{
 	{method: http.MethodPost, path: "/api/people", who: person, needs: people.WritePeople, call: (*exchange).invite},
 	{method: http.MethodGet, path: "/api/people", who: person, needs: people.ReadPeople,
-		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).people},
+		parameters: peopleParameters, call: (*exchange).people},
 	{method: http.MethodGet, path: "/api/people/invitations", who: person, needs: people.ReadPeople,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).invitations},
 	{method: http.MethodDelete, path: "/api/people/invitations/:id", who: person, needs: people.WritePeople,
@@ -30,6 +30,9 @@ var staffRoutes = []route{
 	{method: http.MethodPost, path: "/api/people/:id/recovery", who: person, needs: people.WritePeople,
 		call: (*exchange).recoverPerson},
 }
+
+// peopleParameters are those of the list of people.
+var peopleParameters = []string{searchParameter, "role", stateParameter, sortParameter, limitParameter, cursorParameter}
 
 // member is a person as people with the permission to read people see them.
 type member struct {
@@ -102,15 +105,21 @@ func (x *exchange) withdraw() (answer, error) {
 }
 
 func (x *exchange) people() (answer, error) {
-	found, err := x.door.People.Staff.List(x.ctx, x.who)
+	query := web.ReadQuery(x.gin, peopleParameters...)
+	limit := query.Number(limitParameter, usualPage, 1, 100)
+	q := people.StaffQuery{
+		Search: query.Text(searchParameter), Role: among(query, "role", people.Roles()),
+		State: among(query, stateParameter, people.StaffStates()), Sort: among(query, sortParameter, people.StaffSorts()),
+		After: query.Text(cursorParameter), Limit: limit + 1,
+	}
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.People.Staff.Page(x.ctx, x.who, q)
 	if err != nil {
 		return answer{}, err
 	}
-	all := make([]member, len(found))
-	for i, f := range found {
-		all[i] = shownMember(f)
-	}
-	return paged(x, all, func(m member) string { return m.ID })
+	return pageOf(x, found, limit, shownMember, q.Cursor), nil
 }
 
 func (x *exchange) person() (answer, error) {

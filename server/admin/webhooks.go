@@ -13,7 +13,7 @@ import (
 // webhookRoutes are the calls about webhooks and their deliveries.
 var webhookRoutes = []route{
 	{method: http.MethodGet, path: "/api/webhooks", who: person, needs: people.ReadWebhooks,
-		parameters: []string{accountParameter, limitParameter, cursorParameter}, call: (*exchange).webhooks},
+		parameters: webhookParameters, call: (*exchange).webhooks},
 	{method: http.MethodPost, path: "/api/webhooks", who: person, needs: people.WriteWebhooks, live: true,
 		call: (*exchange).createWebhook},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook", who: person, needs: people.ReadWebhooks,
@@ -27,7 +27,7 @@ var webhookRoutes = []route{
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/test", who: person, needs: people.WriteWebhooks,
 		call: (*exchange).testWebhook},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries", who: person, needs: people.ReadWebhooks,
-		parameters: []string{"state", limitParameter, cursorParameter}, call: (*exchange).deliveries},
+		parameters: deliveryParameters, call: (*exchange).deliveries},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries/:delivery", who: person, needs: people.ReadWebhooks,
 		call: (*exchange).delivery},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/replay", who: person, needs: people.ReadWebhooks,
@@ -37,6 +37,13 @@ var webhookRoutes = []route{
 }
 
 const accountParameter = "account"
+
+// The parameters of the lists of webhooks and of deliveries.
+var (
+	webhookParameters = []string{accountParameter, searchParameter, stateParameter, sortParameter, limitParameter,
+		cursorParameter}
+	deliveryParameters = []string{stateParameter, sortParameter, limitParameter, cursorParameter}
+)
 
 // asker returns the caller as package webhook needs it. It refuses an account that the caller does not see like one
 // that does not exist.
@@ -71,29 +78,27 @@ func (x *exchange) answerWebhook(status int, e webhook.Endpoint, err error) (ans
 }
 
 func (x *exchange) webhooks() (answer, error) {
-	query := web.ReadQuery(x.gin, accountParameter, limitParameter, cursorParameter)
-	account, given := query.Given(accountParameter)
-	if !given {
-		query.Fault(accountParameter, "is missing; name the account whose webhooks to list")
+	query := web.ReadQuery(x.gin, webhookParameters...)
+	limit := query.Number(limitParameter, usualPage, 1, 100)
+	q := webhook.Query{
+		Accounts: x.who.Grant.Accounts, Search: query.Text(searchParameter),
+		State: among(query, stateParameter, webhook.EndpointStates()),
+		Sort:  among(query, sortParameter, webhook.EndpointSorts()), After: query.Text(cursorParameter), Limit: limit + 1,
 	}
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := x.seeAccount(account); err != nil {
-		return answer{}, err
+	if account, given := query.Given(accountParameter); given {
+		if err := x.seeAccount(account); err != nil {
+			return answer{}, err
+		}
+		q.Accounts = []string{account}
 	}
-	by, err := x.asker(account)
+	found, err := x.door.Webhooks.Page(x.ctx, q)
 	if err != nil {
 		return answer{}, err
 	}
-	all, err := x.door.Webhooks.List(x.ctx, by.Environment, by.Account)
-	if err != nil {
-		return answer{}, err
-	}
-	if all == nil {
-		all = []webhook.Endpoint{}
-	}
-	return answer{http.StatusOK, page[webhook.Endpoint]{Data: all}}, nil // an account has only a few
+	return pageOf(x, found, limit, func(e webhook.Endpoint) webhook.Endpoint { return e }, q.Cursor), nil
 }
 
 func (x *exchange) createWebhook() (answer, error) {
@@ -172,8 +177,10 @@ func (x *exchange) testWebhook() (answer, error) {
 }
 
 func (x *exchange) deliveries() (answer, error) {
-	query := web.ReadQuery(x.gin, "state", limitParameter, cursorParameter)
+	query := web.ReadQuery(x.gin, deliveryParameters...)
 	limit := query.Number(limitParameter, usualPage, 1, 100)
+	q := webhook.DeliveryQuery{State: query.Text(stateParameter), Sort: query.Text(sortParameter),
+		After: query.Text(cursorParameter), Limit: limit + 1}
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
@@ -181,12 +188,12 @@ func (x *exchange) deliveries() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	all, err := x.door.Webhooks.Deliveries(x.ctx, by, id, query.Text("state"), query.Text(cursorParameter), limit+1)
-	shown := page[webhook.Delivery]{Data: all[:min(len(all), limit)], HasMore: len(all) > limit}
-	if shown.HasMore {
-		shown.NextCursor = &shown.Data[limit-1].ID
+	found, err := x.door.Webhooks.Deliveries(x.ctx, by, id, q)
+	if err != nil {
+		return answer{}, err
 	}
-	return answer{http.StatusOK, shown}, err
+	return pageOf(x, found, limit, func(d webhook.Delivery) webhook.Delivery { return d },
+		func(d webhook.Delivery) string { return d.ID }), nil
 }
 
 func (x *exchange) delivery() (answer, error) {

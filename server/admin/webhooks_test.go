@@ -53,7 +53,8 @@ func TestWebhooks_WhatIsAskedWronglyOrByOthersIsRefused(t *testing.T) {
 		code               string
 		method, path, body string
 	}{
-		{who, 400, "INVALID_REQUEST", "GET", "/api/webhooks", ""},
+		{who, 400, "INVALID_REQUEST", "GET", "/api/webhooks?cursor=whk_1", ""},
+		{who, 400, "INVALID_REQUEST", "GET", path + "/deliveries?sort=state", ""},
 		{who, 400, "INVALID_REQUEST", "GET", "/api/webhooks?account=4711&page=2", ""},
 		{who, 400, "INVALID_REQUEST", "POST", "/api/webhooks", `{"url":"https://hooks.shop.example"}`},
 		{who, 400, "INVALID_REQUEST", "POST", "/api/webhooks", `{"account":"4711"}`},

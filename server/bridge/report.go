@@ -74,14 +74,9 @@ func NewReports(store *sql.Store) *Reports { return &Reports{store} }
 
 // On reports on accounts, in their given order, from since to now.
 func (r *Reports) On(ctx context.Context, accounts []otp.Account, since, now time.Time) (Report, error) {
-	from := otp.At(since)
-	from -= from % otp.Hour
+	from := hourOf(since)
 	report := Report{Since: from.Time(), Accounts: []AccountReport{}}
-	only := ""
-	if len(accounts) == 1 {
-		only = accounts[0].Address
-	}
-	counts, err := r.store.Calls.Since(ctx, from, only)
+	counts, err := r.store.Calls.Since(ctx, from, addressesOf(accounts))
 	if err != nil {
 		return report, err
 	}
@@ -91,12 +86,57 @@ func (r *Reports) On(ctx context.Context, accounts []otp.Account, since, now tim
 	return report, nil
 }
 
-func reportOn(a *otp.Account, counts []sql.CallCount, now otp.Millis) AccountReport {
-	r := AccountReport{Address: a.Address, Name: a.Name, Mode: a.Handling(now).Mode, Calls: []CallReport{}}
+// Totals reports on accounts as On does, but without the parts of their reports about single calls.
+func (r *Reports) Totals(ctx context.Context, accounts []otp.Account, since, now time.Time) ([]AccountReport, error) {
+	totals, err := r.store.Calls.Totals(ctx, hourOf(since), addressesOf(accounts))
+	if err != nil {
+		return nil, err
+	}
+	all := make([]AccountReport, len(accounts))
+	at := map[string]*AccountReport{}
+	for i := range accounts {
+		all[i] = begin(&accounts[i], otp.At(now))
+		at[accounts[i].Address] = &all[i]
+	}
+	for _, n := range totals {
+		switch report := at[n.Account]; {
+		case report == nil || n.Door == ShadowDoor:
+		case n.Door == string(otp.V1Door):
+			report.V1 += n.Calls
+		default:
+			report.Servlets += n.Calls
+		}
+	}
+	return all, nil
+}
+
+// hourOf returns the start of a moment's hour.
+func hourOf(at time.Time) otp.Millis {
+	from := otp.At(at)
+	return from - from%otp.Hour
+}
+
+func addressesOf(accounts []otp.Account) []string {
+	addresses := make([]string, len(accounts))
+	for i := range accounts {
+		addresses[i] = accounts[i].Address
+	}
+	return addresses
+}
+
+// begin returns a report without calls.
+func begin(a *otp.Account, now otp.Millis) AccountReport {
+	r := AccountReport{Address: a.Address, Name: a.Name, Mode: a.Handling(now).Mode}
 	if a.CutOverAt != nil {
 		at := a.CutOverAt.Time()
 		r.CutOverAt = &at
 	}
+	return r
+}
+
+func reportOn(a *otp.Account, counts []sql.CallCount, now otp.Millis) AccountReport {
+	r := begin(a, now)
+	r.Calls = []CallReport{}
 	byCall := map[[2]string][]sql.CallCount{}
 	for _, n := range counts {
 		switch {

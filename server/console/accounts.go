@@ -29,16 +29,31 @@ var accountPages = []route{
 		serve: (*exchange).deleteAccount},
 }
 
-func (x *exchange) accounts() error {
-	all, err := x.door.Manage.Accounts.List(x.ctx)
-	if err != nil {
-		return err
+const shownAccounts = 50
+
+// accountsBody lists accounts.
+type accountsBody struct {
+	list
+	Search, State string
+	States        []string
+	Accounts      []manage.ManagedAccount
+	MayWrite      bool
+}
+
+func (x *exchange) accounts() (err error) {
+	body := accountsBody{
+		list: x.list("accounts", []string{"search", "state"}, order{"", "By account"}, order{"name", "By name"},
+			order{"-name", "By name, Z first"}, order{"-address", "By account, last first"}),
+		Search: strings.TrimSpace(x.query("search")), State: x.query("state"), States: manage.AccountStates(),
+		MayWrite: x.who.May(people.WriteAccounts) == nil,
 	}
-	all = slices.DeleteFunc(all, func(m manage.ManagedAccount) bool { return !x.who.MaySee(m.Address) })
-	return x.show("accounts", "Accounts", struct {
-		Accounts []manage.ManagedAccount
-		MayWrite bool
-	}{all, x.who.May(people.WriteAccounts) == nil})
+	q := manage.AccountQuery{Accounts: x.who.Grant.Accounts, Search: body.Search, State: body.State, Sort: body.Sort,
+		After: body.Cursor, Limit: shownAccounts + 1}
+	if body.Accounts, err = x.door.Manage.Accounts.Page(x.ctx, q); err != nil {
+		return x.refuse(err, "accounts", "Accounts", body)
+	}
+	body.Accounts = part(&body.list, body.Accounts, shownAccounts, q.Cursor)
+	return x.show("accounts", "Accounts", body)
 }
 
 // column is one column of an account in a form.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"otpbridge/server/bridge"
+	"otpbridge/server/insight"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -22,8 +23,20 @@ var migrationPages = []route{
 		serve: (*exchange).cutOver},
 }
 
-// lookBack is the time for which the pages count calls.
-const lookBack = 7 * 24 * time.Hour
+// spans are how far back the pages count calls.
+var spans = []span{{"", "Last 7 days", 7}, {"month", "Last 30 days", 30}, {"quarter", "Last 90 days", 90}}
+
+// span is how far back a page counts.
+type span struct {
+	Name, Title string
+	days        int
+}
+
+// span returns the chosen span, else the shortest, and its beginning: that of a day in UTC.
+func (x *exchange) span(now time.Time) (span, time.Time) {
+	chosen := spans[max(0, slices.IndexFunc(spans, func(s span) bool { return s.Name == x.query("span") }))]
+	return chosen, now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-chosen.days)
+}
 
 // stage is an account's progress.
 type stage struct {
@@ -32,44 +45,60 @@ type stage struct {
 	CutOff *otp.Millis
 }
 
-func (x *exchange) stages(accounts []otp.Account) ([]stage, error) {
-	now := time.Now()
-	report, err := x.door.Reports.On(x.ctx, accounts, now.Add(-lookBack), now)
-	if err != nil {
-		return nil, err
+func stageOf(r bridge.AccountReport, account *otp.Account) stage {
+	s := stage{AccountReport: r, CutOff: account.ServletsSunsetAt}
+	if calls := r.Servlets + r.V1; calls > 0 {
+		s.Share = 100 * r.V1 / calls
 	}
-	all := make([]stage, len(accounts))
-	for i, r := range report.Accounts {
-		all[i] = stage{AccountReport: r, CutOff: accounts[i].ServletsSunsetAt}
-		if calls := r.Servlets + r.V1; calls > 0 {
-			all[i].Share = 100 * r.V1 / calls
-		}
-	}
-	return all, nil
+	return s
+}
+
+// migrationBody lists accounts and their progress.
+type migrationBody struct {
+	list
+	Search, Mode, Span string
+	Modes              []otp.BridgeMode
+	Spans              []span
+	Stages             []stage
 }
 
 func (x *exchange) migration() error {
-	found, err := x.door.Manage.Accounts.List(x.ctx)
-	if err != nil {
-		return err
+	now := time.Now()
+	chosen, since := x.span(now)
+	body := migrationBody{
+		list: x.list("migration", []string{"search", "mode", "span"}, order{"", "By account"}, order{"name", "By name"},
+			order{"-servlet_calls", "Most servlet calls first"}, order{"servlet_calls", "Fewest servlet calls first"}),
+		Search: strings.TrimSpace(x.query("search")), Mode: x.query("mode"), Span: chosen.Name,
+		Modes: otp.BridgeModes(), Spans: spans,
 	}
-	var accounts []otp.Account
+	q := manage.AccountQuery{Accounts: x.who.Grant.Accounts, Search: body.Search, Mode: otp.BridgeMode(body.Mode),
+		Sort: body.Sort, After: body.Cursor, Limit: shownAccounts + 1, Now: otp.At(now), Since: otp.At(since)}
+	found, err := x.door.Manage.Accounts.Page(x.ctx, q)
+	if err != nil {
+		return x.refuse(err, "migration", "Migration", body)
+	}
+	found = part(&body.list, found, shownAccounts, q.Cursor)
+	accounts := make([]otp.Account, len(found))
 	for i := range found {
-		if x.who.MaySee(found[i].Address) {
-			accounts = append(accounts, found[i].Account)
-		}
+		accounts[i] = found[i].Account
 	}
-	all, err := x.stages(accounts)
+	reports, err := x.door.Reports.Totals(x.ctx, accounts, since, now)
 	if err != nil {
 		return err
 	}
-	return x.show("migration", "Migration", all)
+	for i, r := range reports {
+		body.Stages = append(body.Stages, stageOf(r, &accounts[i]))
+	}
+	return x.show("migration", "Migration", body)
 }
 
 // accountMigrationBody is one account's calls, and the forms for its next step.
 type accountMigrationBody struct {
 	stage
+	Span              string
+	Spans             []span
 	Days              []day
+	Charts            []callChart
 	Upstream, To, At  string
 	Modes             []string
 	MayWrite          bool
@@ -83,6 +112,7 @@ type accountMigrationBody struct {
 type day struct {
 	Day          string
 	Servlets, V1 int64
+	Calls        []int64 // of each call of the report, in its order
 }
 
 func (x *exchange) accountMigration() error { return x.showMigration(nil, nil) }
@@ -92,11 +122,14 @@ func (x *exchange) showMigration(refused error, fill func(*accountMigrationBody)
 	if err != nil {
 		return err
 	}
-	all, err := x.stages([]otp.Account{found.Account})
+	now := time.Now()
+	chosen, since := x.span(now)
+	report, err := x.door.Reports.On(x.ctx, []otp.Account{found.Account}, since, now)
 	if err != nil {
 		return err
 	}
-	body := accountMigrationBody{stage: all[0], Days: daysOf(all[0].Calls), To: string(otp.BridgeLocal),
+	body := accountMigrationBody{stage: stageOf(report.Accounts[0], &found.Account), Span: chosen.Name, Spans: spans,
+		Days: daysOf(report.Accounts[0].Calls, since, chosen.days), To: string(otp.BridgeLocal),
 		MayWrite: x.who.May(people.WriteAccounts) == nil, DeprecatedAt: found.ServletsDeprecatedAt,
 		Next: string(found.Bridge)}
 	for _, mode := range otp.BridgeModes() {
@@ -105,8 +138,9 @@ func (x *exchange) showMigration(refused error, fill func(*accountMigrationBody)
 	if found.UpstreamURL != nil {
 		body.Upstream = *found.UpstreamURL
 	}
-	body.Pending = found.CutOverAt != nil && found.Bridge != all[0].Mode
-	for name := range all[0].Differences {
+	body.Charts = chartsOf(body.Calls, body.Days)
+	body.Pending = found.CutOverAt != nil && found.Bridge != body.Mode
+	for name := range body.Differences {
 		body.DifferencesListed = append(body.DifferencesListed, name)
 	}
 	slices.Sort(body.DifferencesListed)
@@ -120,22 +154,58 @@ func (x *exchange) showMigration(refused error, fill func(*accountMigrationBody)
 	return x.show("account-migration", title, body)
 }
 
-// daysOf adds calls up by day, in order.
-func daysOf(calls []bridge.CallReport) []day {
-	var all []day
-	for _, call := range calls {
+// daysOf adds calls up by day: every day from since on, also those without calls.
+func daysOf(calls []bridge.CallReport, since time.Time, days int) []day {
+	all := make([]day, days)
+	for i := range all {
+		all[i] = day{Day: since.AddDate(0, 0, i).Format(time.DateOnly), Calls: make([]int64, len(calls))}
+	}
+	for n, call := range calls {
 		for _, hour := range call.Hours {
-			date := hour.Hour.UTC().Format(time.DateOnly)
-			i, found := slices.BinarySearchFunc(all, date, func(d day, date string) int { return strings.Compare(d.Day, date) })
-			if !found {
-				all = slices.Insert(all, i, day{Day: date})
+			i := int(hour.Hour.Sub(since) / (24 * time.Hour))
+			if i < 0 || i >= days {
+				continue // an hour of another server's next day
 			}
+			all[i].Calls[n] += hour.Calls
 			if call.Door == string(otp.V1Door) {
 				all[i].V1 += hour.Calls
 			} else {
 				all[i].Servlets += hour.Calls
 			}
 		}
+	}
+	return all
+}
+
+// callChart is the chart of one call, or of all together.
+type callChart struct {
+	Name string
+	Bars []bar // one for each day; the part on /v1 is marked
+}
+
+// chartsOf returns a chart of all calls, and one of each call, in the same scale.
+func chartsOf(calls []bridge.CallReport, days []day) []callChart {
+	most := int64(1)
+	for _, d := range days {
+		most = max(most, d.Servlets+d.V1)
+	}
+	draw := func(name string, of func(day) (all, v1 int64)) callChart {
+		lines := make([]insight.Line, len(days))
+		for i, d := range days {
+			lines[i].Of = d.Day
+			lines[i].Calls, lines[i].Verified = of(d)
+		}
+		return callChart{name, chart(lines, "of them to /v1", most,
+			func(l *insight.Line) (int64, int64) { return l.Calls, l.Verified })}
+	}
+	all := []callChart{draw("All calls", func(d day) (int64, int64) { return d.Servlets + d.V1, d.V1 })}
+	for n, call := range calls {
+		all = append(all, draw(call.Name, func(d day) (int64, int64) {
+			if call.Door == string(otp.V1Door) {
+				return d.Calls[n], d.Calls[n]
+			}
+			return d.Calls[n], 0
+		}))
 	}
 	return all
 }

@@ -23,8 +23,14 @@ var peoplePages = []route{
 	{method: post, path: "people/:id/remove", who: person, needs: people.WritePeople, serve: (*exchange).removePerson},
 }
 
+const shownPeople = 50
+
 // peopleBody lists people and invitations.
 type peopleBody struct {
+	list
+	Search, State, Only string // of the filter; Only is a role
+	States              []string
+
 	People      []people.Profile
 	Invitations []people.Invitation
 	Roles       []people.Role
@@ -39,13 +45,19 @@ func (x *exchange) people() error {
 }
 
 func (x *exchange) showPeople(refused error, body peopleBody) (err error) {
-	if body.People, err = x.door.People.Staff.List(x.ctx, x.who); err != nil {
-		return err
+	body.list = x.list("people", []string{"search", "role", "state"}, order{"", "Oldest first"},
+		order{"-created", "Newest first"}, order{"name", "By name"}, order{"email", "By e-mail"})
+	body.Search, body.Only, body.State = strings.TrimSpace(x.query("search")), x.query("role"), x.query("state")
+	body.States, body.Roles, body.MayWrite = people.StaffStates(), people.Roles(), x.who.May(people.WritePeople) == nil
+	q := people.StaffQuery{Search: body.Search, Role: people.Role(body.Only), State: body.State, Sort: body.Sort,
+		After: body.Cursor, Limit: shownPeople + 1}
+	if body.People, err = x.door.People.Staff.Page(x.ctx, x.who, q); err != nil {
+		return x.refuse(err, "people", "People", body)
 	}
+	body.People = part(&body.list, body.People, shownPeople, q.Cursor)
 	if body.Invitations, err = x.door.People.Staff.Invitations(x.ctx, x.who); err != nil {
 		return err
 	}
-	body.Roles, body.MayWrite = people.Roles(), x.who.May(people.WritePeople) == nil
 	if refused != nil {
 		return x.refuse(refused, "people", "People", body)
 	}

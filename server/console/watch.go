@@ -108,9 +108,9 @@ func (x *exchange) count(body *watchBody, q insight.Query) (err error) {
 	}
 	body.Total = insight.Total(body.Times)
 	times := everyTime(body.Times, q)
-	body.Calls = chart(times, "refused or failed",
+	body.Calls = chart(times, "refused or failed", 1,
 		func(l *insight.Line) (int64, int64) { return l.Calls, l.Refused + l.Faults })
-	body.Sends = chart(times, "verified", func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
+	body.Sends = chart(times, "verified", 1, func(l *insight.Line) (int64, int64) { return l.Sent, l.Verified })
 	for _, t := range []struct {
 		title, of, by string
 		sends         bool
@@ -184,9 +184,9 @@ func everyTime(lines []insight.Line, q insight.Query) (all []insight.Line) {
 	return all
 }
 
-// chart returns the bars for lines, in order of time. of returns a line's number and its marked part.
-func chart(lines []insight.Line, part string, of func(*insight.Line) (all, marked int64)) (bars []bar) {
-	most := int64(1)
+// chart returns the bars for lines, in order of time. of returns a line's number and its marked part, and part is what
+// that is. The highest bar is as high as the chart, unless most is more.
+func chart(lines []insight.Line, part string, most int64, of func(*insight.Line) (all, marked int64)) (bars []bar) {
 	for i := range lines {
 		all, _ := of(&lines[i])
 		most = max(most, all)

@@ -27,10 +27,17 @@ var webhookPages = []route{
 		serve: (*exchange).deleteWebhook},
 }
 
-const shownDeliveries = 50
+const (
+	shownEndpoints  = 50
+	shownDeliveries = 50
+)
 
 // webhooksBody lists the endpoints of accounts, and has the form of a new one.
 type webhooksBody struct {
+	list
+	Search, State string // of the filter
+	States        []string
+
 	Account, URL, Events, Description string
 	Accounts                          []string
 	Told                              []otp.NoticeType // all types of events
@@ -51,10 +58,20 @@ func (x *exchange) showWebhooks(refused error, body webhooksBody) (err error) {
 	if body.Accounts, err = x.addresses(); err != nil {
 		return err
 	}
-	if body.Endpoints, err = x.door.Webhooks.List(x.ctx, "", chosen(body.Account, body.Accounts)...); err != nil {
-		return err
-	}
 	body.MayWrite, body.Told = x.who.May(people.WriteWebhooks) == nil, otp.NoticeTypes()
+	body.list = x.list("webhooks", []string{"account", "search", "state"}, order{"", "Oldest first"},
+		order{"-created", "Newest first"}, order{"account", "By account"}, order{"-account", "By account, last first"})
+	body.Search, body.State = strings.TrimSpace(x.query("search")), x.query("state")
+	body.States = webhook.EndpointStates()
+	q := webhook.Query{Accounts: x.who.Grant.Accounts, Search: body.Search, State: body.State, Sort: body.Sort,
+		After: body.Cursor, Limit: shownEndpoints + 1}
+	if body.Account != "" {
+		q.Accounts = append([]string{}, chosen(body.Account, body.Accounts)...) // never nil, which is all
+	}
+	if body.Endpoints, err = x.door.Webhooks.Page(x.ctx, q); err != nil {
+		return x.refuse(err, "webhooks", "Webhooks", body)
+	}
+	body.Endpoints = part(&body.list, body.Endpoints, shownEndpoints, q.Cursor)
 	if refused != nil {
 		return x.refuse(refused, "webhooks", "Webhooks", body)
 	}
@@ -114,10 +131,12 @@ func (x *exchange) showWebhook(refused error, tested *webhook.Tested, secrets []
 	if err != nil {
 		return err
 	}
-	body := webhookBody{list: x.list("webhooks/"+id, []string{"state"}), Endpoint: found,
+	body := webhookBody{list: x.list("webhooks/"+id, []string{"state"}, order{"", "Newest first"},
+		order{"at", "Oldest first"}), Endpoint: found,
 		Listed: strings.Join(found.Events, ", "), State: x.query("state"), States: webhook.States(),
 		MayWrite: x.who.May(people.WriteWebhooks) == nil, Tested: tested, Secrets: secrets}
-	body.Deliveries, err = x.door.Webhooks.Deliveries(x.ctx, by, id, body.State, body.Cursor, shownDeliveries+1)
+	body.Deliveries, err = x.door.Webhooks.Deliveries(x.ctx, by, id, webhook.DeliveryQuery{State: body.State,
+		Sort: body.Sort, After: body.Cursor, Limit: shownDeliveries + 1})
 	if err != nil {
 		return err
 	}

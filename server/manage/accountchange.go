@@ -17,6 +17,8 @@ import (
 type ManagedAccount struct {
 	otp.Account
 	Broken error
+
+	servlets int64 // the calls of its servlets, if they were counted to sort by them
 }
 
 // State returns active, disabled, feature off or broken.
@@ -36,10 +38,7 @@ func (m *ManagedAccount) State() string {
 func (c Accounts) List(ctx context.Context) ([]ManagedAccount, error) {
 	var all []ManagedAccount
 	err := c.store.Accounts.Each(ctx, func(row otp.Account, broken error) error {
-		if broken == nil {
-			_, broken = c.vault.ServletCipher(&row)
-		}
-		all = append(all, ManagedAccount{row, broken})
+		all = append(all, c.managed(row, broken))
 		return nil
 	})
 	return all, err
@@ -62,13 +61,10 @@ func (c *core) account(ctx context.Context, address string) (ManagedAccount, err
 	switch {
 	case errors.Is(err, sql.ErrNotFound):
 		return ManagedAccount{}, noAccount(address)
-	case errors.As(err, &broken):
-		return ManagedAccount{row, broken}, nil
-	case err != nil:
+	case err != nil && !errors.As(err, &broken):
 		return ManagedAccount{}, err
 	}
-	_, err = c.vault.ServletCipher(&row)
-	return ManagedAccount{row, err}, nil
+	return c.managed(row, err), nil
 }
 
 func noAccount(address string) error {

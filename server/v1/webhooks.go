@@ -136,8 +136,8 @@ func (x *exchange) listDeliveries() (engine.Answer, error) {
 	if err := x.query.Err(); err != nil {
 		return engine.Answer{}, err
 	}
-	all, err := x.door.webhooks.Deliveries(x.ctx, x.asker(), x.gin.Param("id"), x.query.Text("state"),
-		x.query.Text("cursor"), limit+1)
+	all, err := x.door.webhooks.Deliveries(x.ctx, x.asker(), x.gin.Param("id"), webhook.DeliveryQuery{
+		State: x.query.Text("state"), After: x.query.Text("cursor"), Limit: limit + 1})
 	page := list[webhook.Delivery]{Data: all[:min(len(all), limit)], HasMore: len(all) > limit}
 	if page.HasMore {
 		page.NextCursor = x.next(limit, page.Data[limit-1].ID)

@@ -82,7 +82,7 @@ func TestEndpoint_AKeyCannotReachFurtherThanItsRights(t *testing.T) {
 		"delete": func(by Asker) error { return h.Delete(ctx, by, e.ID, any) },
 		"test":   func(by Asker) error { _, err := h.Test(ctx, by, e.ID); return err },
 		"failed": func(by Asker) error { _, err := h.Failed(ctx, by, e.ID, time.Now()); return err },
-		"list":   func(by Asker) error { _, err := h.Deliveries(ctx, by, e.ID, "", "", 1); return err },
+		"list":   func(by Asker) error { _, err := h.Deliveries(ctx, by, e.ID, DeliveryQuery{Limit: 1}); return err },
 		"show":   func(by Asker) error { _, err := h.Delivery(ctx, by, e.ID, "wdl_1"); return err },
 		"replay": func(by Asker) error {
 			_, err := h.Replay(ctx, by, e.ID, Replay{Since: text("2026-01-01T00:00:00Z")})

@@ -156,7 +156,7 @@ func killed(t *testing.T, url string, rounds, least int) {
 			waiting > 0 { // to be given to the endpoints
 			return false
 		}
-		open, err := h.Deliveries(ctx, me, e.ID, "pending", "", 1)
+		open, err := h.Deliveries(ctx, me, e.ID, DeliveryQuery{State: "pending", Limit: 1})
 		return err == nil && len(open) == 0
 	}, 5*time.Minute, 100*time.Millisecond)
 

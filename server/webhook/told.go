@@ -47,21 +47,31 @@ func States() []string {
 	return []string{sql.NoticePending, sql.NoticeDelivered, sql.NoticeDead, sql.NoticeSkipped}
 }
 
-// Deliveries returns an endpoint's deliveries, newest first. state and before limit them to a state and to those older
-// than a delivery; empty does not limit. Refusals: NotFound, Invalid.
-func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint, state, before string,
-	limit int) ([]Delivery, error) {
+// DeliveryQuery selects a page of an endpoint's deliveries. Empty members match all.
+type DeliveryQuery struct {
+	State string // one of States
+	Sort  string // one of DeliverySorts; empty: the newest first
+	After string // the id of the last delivery of the page before
+	Limit int
+}
+
+// Deliveries returns an endpoint's deliveries that a query selects. Refusals: NotFound, and Invalid, which names the
+// field.
+func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint string, q DeliveryQuery) ([]Delivery, error) {
 	e, err := w.find(ctx, by, endpoint)
 	if err != nil {
 		return nil, err
 	}
-	query := sql.NoticeQuery{State: state, Limit: limit}
-	if state != "" && !slices.Contains(States(), state) {
+	query := sql.NoticeQuery{State: q.State, OldestFirst: q.Sort == "at", Limit: q.Limit}
+	switch {
+	case q.State != "" && !slices.Contains(States(), q.State):
 		return nil, otp.RefuseField("state", "must be one of "+strings.Join(States(), ", "))
+	case q.Sort != "" && !slices.Contains(DeliverySorts(), q.Sort):
+		return nil, otp.RefuseField("sort", "must be one of "+strings.Join(DeliverySorts(), ", "))
 	}
-	if before != "" {
+	if q.After != "" {
 		var ok bool
-		if query.Before, ok = otp.ParseID(DeliveryPrefix, before); !ok {
+		if query.After, ok = otp.ParseID(DeliveryPrefix, q.After); !ok {
 			return nil, otp.RefuseField("cursor", "must be a next_cursor of this list")
 		}
 	}

@@ -306,7 +306,7 @@ func TestDelivery_RetriesByTheScheduleThenIsDead(t *testing.T) {
 				require.LessOrEqual(t, waited, delays[i-1]*11/10+2*time.Minute)
 			}
 		}
-		all, err := h.Deliveries(ctx, me, e.ID, "dead", "", 10)
+		all, err := h.Deliveries(ctx, me, e.ID, DeliveryQuery{State: "dead", Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, all, 1)
 		require.Equal(t, 500, all[0].Status)
@@ -336,7 +336,7 @@ func TestDelivery_HonoursRetryAfterAndGone(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, found.Enabled)
 		require.Equal(t, "gone", found.Off)
-		skipped, err := h.Deliveries(ctx, me, e.ID, "skipped", "", 10)
+		skipped, err := h.Deliveries(ctx, me, e.ID, DeliveryQuery{State: "skipped", Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, skipped, 1)
 	})
@@ -370,7 +370,7 @@ func TestDelivery_AnEndpointThatFailsForThreeDaysIsPausedWithOneNotice(t *testin
 		require.NoError(t, err)
 		require.EqualValues(t, n, replayed)
 		time.Sleep(48 * time.Hour)
-		delivered, err := h.Deliveries(ctx, me, e.ID, "delivered", "", 100)
+		delivered, err := h.Deliveries(ctx, me, e.ID, DeliveryQuery{State: "delivered", Limit: 100})
 		require.NoError(t, err)
 		require.Len(t, delivered, 80)
 	})
