@@ -291,7 +291,7 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 // byAPI has the call of the JSON API for each form of the console, also for those of a sandbox and of a browser's
 // session.
 var byAPI = map[string]string{
-	"login": "POST /api/auth/login", "register": "POST /api/auth/register", "recover": "POST /api/auth/recover",
+	"login": "POST /api/auth/login", "login/code": "POST /api/auth/login", "register": "POST /api/auth/register", "recover": "POST /api/auth/recover",
 	"logout": "POST /api/auth/logout", "inbox/empty": "DELETE /sandbox/messages", "try": "POST /v1/send",
 	"new-account": "POST /api/accounts", "accounts/:account/change": "PATCH /api/accounts/:account",
 	"accounts/:account/messages/preview": "POST /api/accounts/:account/templates/preview",
@@ -308,6 +308,7 @@ var byAPI = map[string]string{
 	"accounts/:account/tests/remove": "DELETE /api/accounts/:account/test-recipients/:id",
 	"accounts/:account/delete":       "DELETE /api/accounts/:account",
 	"keys":                           "POST /api/keys", "keys/:id/rotate": "POST /api/keys/:id/rotate",
+	"keys/:id/enable": "PATCH /api/keys/:id",
 	"keys/:id/revoke": "DELETE /api/keys/:id", "keys/:id/compromised": "POST /api/keys/:id/compromised",
 	"people/invite": "POST /api/people", "people/withdraw": "DELETE /api/people/invitations/:id",
 	"people/:id/change": "PATCH /api/people/:id", "people/:id/remove": "DELETE /api/people/:id",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
+	"otpbridge/server/insight"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
 
@@ -118,4 +121,44 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 		b.sees("certificate")
 		require.NotContains(t, b.text(), "has signed it")
 	})
+}
+
+// A key that an alert switched off is switched on again on its page, which says why it is off.
+func TestConsole_AKeyThatAnAlertSwitchedOffIsSwitchedOn(t *testing.T) {
+	s := boot(t, variables(t, "OTPBRIDGE_ALERT_ACTIONS=key_country")...)
+	const account = "10000000000001"
+	made, secret, _, err := s.manage.Keys.Create(t.Context(), manage.Operator(), manage.NewKey{Account: account,
+		Name: "web shop", Kind: otp.SecretKey, Environment: otp.Test})
+	require.NoError(t, err)
+	send := func() int {
+		return s.do("POST", "/v1/send", `{"to":"+919876543210","method":"sms","type":"verification"}`, "X-API-Key",
+			string(secret.Bytes()), "Content-Type", "application/json").status
+	}
+	page := console.Path + "keys/" + made.ID.Text("key")
+	require.NotContains(t, s.do("GET", page, "").body, "Switch it on", "it is on")
+
+	now := otp.At(time.Now())
+	for peer, at := range map[string]otp.Millis{"1.1.1.1": now - otp.Day, "2606:4700::1": now} {
+		s.counts.Call(insight.Call{Door: "v1", Kind: "ok", Account: account, Key: made.ID,
+			Peer: netip.MustParseAddr(peer)}, at)
+	}
+	require.NoError(t, s.insight.Write(t.Context(), now))
+	require.NoError(t, s.insight.Evaluate(t.Context(), now))
+	s.engine.Forget()
+	require.Equal(t, 401, send(), "the alert switched it off")
+
+	b := newBrowser(t, s.URL())
+	b.open(page)
+	b.sees("disabled")
+	b.sees("Alert key_country switched it off")
+	b.sees("where it was not used from in 30 days")
+	b.press("Switch it on again")
+	b.sees("The key is on again")
+	require.NotContains(t, b.text(), "switched it off")
+	require.NotContains(t, b.text(), "Switch it on again")
+	eventually(t, "the key is accepted", func() bool { return send() == 201 })
+
+	require.NoError(t, s.manage.Keys.Revoke(t.Context(), manage.Operator(), made.ID))
+	b.open(page)
+	require.NotContains(t, b.text(), "Switch it on again", "what is revoked stays so")
 }

@@ -66,6 +66,14 @@ func (a *Alerts) Current(ctx context.Context, rule string, resolvedAfter otp.Mil
 		int64(resolvedAfter))
 }
 
+// Latest reads the newest alert with an action about a subject of an account, among those of the rules; ErrNotFound if
+// there is none. The alert's subject may have more behind it, such as a country.
+func (a *Alerts) Latest(ctx context.Context, rules []string, account, subject, action string) (Alert, error) {
+	list, args := in(rules, func(t string) any { return t })
+	return alerts.one(ctx, a.store, `rule IN `+list+` AND esme_address = ? AND (subject = ? OR subject LIKE ?)
+		AND action = ? ORDER BY id DESC LIMIT 1`, append(args, account, subject, subject+" %", action)...)
+}
+
 // CountRaised counts the alerts of accounts, nil for all, that were raised before a moment and that nobody acknowledged.
 func (a *Alerts) CountRaised(ctx context.Context, accounts []string, before otp.Millis) (n int, err error) {
 	where, args := among(accounts)

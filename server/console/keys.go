@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"otpbridge/crypto"
+	"otpbridge/server/insight"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
@@ -17,6 +18,7 @@ var keyPages = []route{
 	{method: post, path: "keys", who: person, needs: people.WriteKeys, serve: (*exchange).newKey},
 	{method: get, path: "keys/:id", who: person, needs: people.ReadKeys, serve: (*exchange).key},
 	{method: post, path: "keys/:id/rotate", who: person, needs: people.WriteKeys, serve: (*exchange).rotateKey},
+	{method: post, path: "keys/:id/enable", who: person, needs: people.WriteKeys, serve: (*exchange).enableKey},
 	{method: post, path: "keys/:id/revoke", who: person, needs: people.WriteKeys, serve: (*exchange).revokeKey},
 	{method: post, path: "keys/:id/compromised", who: person, needs: people.WriteKeys, serve: (*exchange).compromisedKey},
 }
@@ -59,6 +61,7 @@ type keysBody struct {
 	MayWrite bool
 	New      manage.NewKey
 	IPs      string
+	Until    string   // when the new key ends, as it was typed
 	Secrets  []secret // shown only once
 }
 
@@ -94,10 +97,10 @@ func (x *exchange) showKeys(refused error, body keysBody) (err error) {
 func (x *exchange) newKey() error {
 	n := manage.NewKey{Account: x.form("account"), Name: strings.TrimSpace(x.form("name")),
 		Kind: otp.KeyKind(x.form("kind")), Environment: otp.Environment(x.form("environment"))}
-	body := keysBody{Account: n.Account, New: n, IPs: x.form("allowed_ips")}
+	body := keysBody{Account: n.Account, New: n, IPs: x.form("allowed_ips"), Until: x.form("expires_at")}
 	n.AllowedIPs = listed(body.IPs)
-	if end := x.form("expires_at"); end != "" {
-		at, err := time.Parse(time.DateOnly, end)
+	if body.Until != "" {
+		at, err := time.Parse(time.DateOnly, body.Until)
 		if err != nil {
 			return x.showKeys(otp.RefuseField("expires_at", "must be a day, as 2027-01-31"), body)
 		}
@@ -124,6 +127,7 @@ func secretsOf(key, signing crypto.Secret) []secret {
 type keyBody struct {
 	keyRow
 	MayWrite bool
+	PausedBy *insight.Alert // the alert that switched the key off; nil for none, and for readers who may not see alerts
 	Secrets  []secret
 }
 
@@ -146,7 +150,13 @@ func (x *exchange) showKey(refused error, secrets []secret) error {
 	if err != nil {
 		return err
 	}
-	body := keyBody{rowOf(&found), x.who.May(people.WriteKeys) == nil && found.RevokedAt == 0, secrets}
+	body := keyBody{keyRow: rowOf(&found), MayWrite: x.who.May(people.WriteKeys) == nil && found.RevokedAt == 0,
+		Secrets: secrets}
+	if found.Status == manage.KeyDisabled && x.who.May(people.ReadAlerts) == nil {
+		if body.PausedBy, err = x.door.Insight.PausedBy(x.ctx, found.Account, id); err != nil {
+			return err
+		}
+	}
 	title := "Key " + found.Name
 	if found.Name == "" {
 		title = "Key …" + found.LastFour
@@ -167,6 +177,24 @@ func (x *exchange) rotateKey() error {
 		return x.showKey(err, nil)
 	}
 	return x.showKey(nil, secretsOf(key, signing))
+}
+
+// enableKey switches a key on that somebody or an alert switched off.
+func (x *exchange) enableKey() error {
+	id, err := x.keyID()
+	if err != nil {
+		return err
+	}
+	seen, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	if err != nil {
+		return err
+	}
+	settings := seen.Settings()
+	settings.Disabled = false
+	if _, _, err := x.door.Manage.Keys.Change(x.ctx, x.by(), seen, settings); err != nil {
+		return x.showKey(err, nil)
+	}
+	return x.goTo("keys/" + x.gin.Param("id") + "?done=enabled")
 }
 
 // askForKey asks q about a key. The reader types the key's name or its last characters.

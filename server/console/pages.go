@@ -103,6 +103,7 @@ var notices = map[string]string{
 	"removed":      "The factor was removed.",
 	"passkey":      "The passkey was added.",
 	"recovered":    "You have a new password. Log in with it.",
+	"enabled":      "The key is on again; every server accepts it within a second.",
 	"revoked":      "The key was revoked; every server refuses it within a second.",
 	"webhook":      "The webhook was changed.",
 	"replayed":     "It is being sent again, with the same id.",

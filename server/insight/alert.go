@@ -174,6 +174,21 @@ func (i *Insight) Alerts(ctx context.Context, accounts []string, before otp.ID, 
 	return i.store.Alerts.List(ctx, accounts, before, limit)
 }
 
+// PausedBy returns the alert that switched a key of an account off, and nil if none did since AlertMemory.
+func (i *Insight) PausedBy(ctx context.Context, account string, key otp.ID) (*Alert, error) {
+	var pausing []string
+	for _, rule := range rules {
+		if rule.Action == Paused {
+			pausing = append(pausing, rule.Name)
+		}
+	}
+	found, err := i.store.Alerts.Latest(ctx, pausing, account, key.Text("key"), Paused)
+	if errors.Is(err, sql.ErrNotFound) {
+		return nil, nil
+	}
+	return &found, err
+}
+
 // Alert is an alert of one rule about one subject.
 type Alert = sql.Alert
 
