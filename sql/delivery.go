@@ -327,6 +327,15 @@ func (d *Deliveries) ByReceipt(ctx context.Context, receipt otp.ID) ([]otp.Deliv
 	return d.store.readDeliveries(ctx, deliveriesOf, receipt[:])
 }
 
+// ByIDs reads the deliveries with these ids that still exist, in any order.
+func (d *Deliveries) ByIDs(ctx context.Context, ids []otp.ID) ([]otp.Delivery, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, args := in(ids, func(id otp.ID) any { return id[:] })
+	return d.store.readDeliveries(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id IN `+list, args...)
+}
+
 func (s *Store) readDeliveries(ctx context.Context, query string, args ...any) ([]otp.Delivery, error) {
 	rows, err := s.reads.QueryContext(ctx, query, args...)
 	if err != nil {

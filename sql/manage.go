@@ -12,13 +12,13 @@ import (
 // recipientHistory finds a recipient's events: the first event of each challenge by the recipient's index, the others
 // by the challenge's. A challenge that began up to two days earlier may have had events since.
 const recipientHistory = `
-	SELECT e.id, e.at, e.kind, e.door, e.challenge_id, e.send, e.channels, e.remaining
+	SELECT e.id, e.at, e.kind, e.door, e.challenge_id, e.send, e.channels, e.remaining, e.summary
 	FROM events s
 	JOIN events e ON e.challenge_id = s.challenge_id
 	WHERE s.recipient_hash = ? AND s.kind IN ('sent', 'unlocked') AND s.kind = 'sent' AND s.id >= ? AND e.id >= ?
 		AND s.esme_address = ?
 	UNION ALL
-	SELECT id, at, kind, door, challenge_id, send, channels, remaining
+	SELECT id, at, kind, door, challenge_id, send, channels, remaining, summary
 	FROM events
 	WHERE recipient_hash = ? AND kind IN ('sent', 'unlocked') AND kind = 'unlocked' AND id >= ? AND esme_address = ?
 	ORDER BY id DESC
@@ -37,8 +37,13 @@ func (c *Challenges) RecipientHistory(ctx context.Context, account string, hash 
 	var events []otp.Event
 	for rows.Next() {
 		e := otp.Event{Account: account, Recipient: hash}
-		if err := rows.Scan(idScan{&e.ID}, &e.At, &e.Kind, &e.Door, idScan{&e.Challenge}, &e.Send, &e.Channels,
-			&e.Remaining); err != nil {
+		var summary []byte
+		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Kind, &e.Door, idScan{&e.Challenge}, &e.Send, &e.Channels, &e.Remaining,
+			&summary)
+		if err == nil {
+			e.Summary, err = decodeSummary(summary)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read the recipient's history: %w", err)
 		}
 		events = append(events, e)

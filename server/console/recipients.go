@@ -36,6 +36,7 @@ type recipientBody struct {
 	Accounts     []string
 	Environments []otp.Environment
 	Asked        bool
+	Reason       string // to unlock it
 	Reasons      []manage.Reason
 	Known        *manage.Recipient // nil if it is unknown
 	MayUnlock    bool
@@ -73,23 +74,30 @@ func (x *exchange) named() (recipientBody, error) {
 func (x *exchange) recipient() error {
 	body, err := x.named()
 	if err == nil {
-		body.Reasons, body.Known, err = x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), body.Account, body.Environment,
-			body.To)
+		err = x.askWhy(&body)
 	}
-	if err != nil {
-		return x.showRecipient(err, body)
-	}
-	body.Asked = true
-	return x.showRecipient(nil, body)
+	return x.showRecipient(err, body)
+}
+
+// askWhy finds out why a recipient gets no message.
+func (x *exchange) askWhy(body *recipientBody) (err error) {
+	body.Reasons, body.Known, err = x.door.Manage.Recipients.Why(x.ctx, x.who.Actor(), body.Account, body.Environment,
+		body.To)
+	body.Asked = err == nil
+	return err
 }
 
 func (x *exchange) unlockRecipient() error {
 	body, err := x.named()
-	if err == nil {
-		_, err = x.door.Manage.Recipients.Unlock(x.ctx, x.who.Actor(), body.Account, body.Environment, body.To,
-			x.form("reason"))
-	}
 	if err != nil {
+		return x.showRecipient(err, body)
+	}
+	body.Reason = x.form("reason")
+	_, err = x.door.Manage.Recipients.Unlock(x.ctx, x.who.Actor(), body.Account, body.Environment, body.To, body.Reason)
+	if err != nil {
+		if unanswered := x.askWhy(&body); unanswered != nil {
+			err = unanswered
+		}
 		return x.showRecipient(err, body)
 	}
 	return x.goTo("recipients?done=unlocked")

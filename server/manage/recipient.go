@@ -26,21 +26,19 @@ type Recipient struct {
 	Minute      int             `json:"sends_last_minute"`
 	Hour        int             `json:"sends_last_hour"`
 	Day         int             `json:"sends_last_day"`
+	Limits      Limits          `json:"limits"`
 	Challenges  []Outline       `json:"challenges"`
 	History     []Happening     `json:"history"` // of the last 24 hours, newest first, at most 50
 }
 
-// Happening is one line of a recipient's history.
-type Happening struct {
-	At        time.Time     `json:"at"`
-	Kind      otp.EventKind `json:"kind"`
-	Door      otp.Door      `json:"door"`
-	Challenge string        `json:"challenge,omitempty"`
-	Send      int           `json:"send,omitempty"` // which send of the challenge, from 1
+// Limits are the limits that a recipient's counts reach; 0 for none.
+type Limits struct {
+	Failures int `json:"failures_per_hour"`
+	Run      int `json:"failures_in_a_row"`
+	Minute   int `json:"sends_per_minute"`
+	Hour     int `json:"sends_per_hour"`
+	Day      int `json:"sends_per_day"`
 }
-
-// maxHistory is how many lines of a recipient's history are shown.
-const maxHistory = 50
 
 // Look is Find for a caller who is not on the server's machine. It records the look-up before it returns anything.
 func (c Recipients) Look(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
@@ -75,6 +73,7 @@ type Outline struct {
 	Wrong         int       `json:"wrong"`
 	MaxAttempts   int       `json:"max_attempts"`
 	Sends         int       `json:"sends"`
+	MaxSends      int       `json:"max_sends"` // as many as there can be with all resends
 	Regenerations int       `json:"regenerations"`
 }
 
@@ -88,7 +87,11 @@ func (c Recipients) Find(ctx context.Context, address string, environment otp.En
 // find is Find with the row.
 func (c Recipients) find(ctx context.Context, address string, environment otp.Environment, to string) (Recipient,
 	otp.Recipient, error) {
-	hash, err := c.recipientOf(ctx, address, environment, to)
+	account, err := c.account(ctx, address)
+	if err != nil {
+		return Recipient{}, otp.Recipient{}, err
+	}
+	hash, err := c.recipientOf(&account.Account, environment, to)
 	if err != nil {
 		return Recipient{}, otp.Recipient{}, err
 	}
@@ -110,6 +113,8 @@ func (c Recipients) find(ctx context.Context, address string, environment otp.En
 		LockedFor: recipient.LockedFor(now), Failures: recipient.Failures.Within(otp.Hour, now), Run: recipient.Run,
 		Minute: recipient.Sends.Within(otp.Minute, now), Hour: recipient.Sends.Within(otp.Hour, now),
 		Day: recipient.Sends.Within(otp.Day, now), Challenges: []Outline{},
+		Limits: Limits{otp.FailuresPerHour, otp.FailuresInRun, account.SendsPerMinute, account.SendsPerHour,
+			account.SendsPerDay},
 	}
 	if found.LockedFor > 0 {
 		until := (now + otp.Span(found.LockedFor)).Time()
@@ -119,19 +124,12 @@ func (c Recipients) find(ctx context.Context, address string, environment otp.En
 		if c := &challenges[i]; !c.Forgotten(now) {
 			found.Challenges = append(found.Challenges, Outline{
 				ID: c.ID.Text("otp"), State: string(c.Stage(now)), CreatedAt: c.CreatedAt.Time(), ExpiresAt: c.ExpiresAt.Time(),
-				Wrong: c.Wrong, MaxAttempts: c.MaxAttempts, Sends: c.Sends, Regenerations: c.Regenerations,
+				Wrong: c.Wrong, MaxAttempts: c.MaxAttempts, Regenerations: c.Regenerations,
+				Sends: c.Sends, MaxSends: c.Sends + max(0, account.MaxRegenerations-c.Regenerations),
 			})
 		}
 	}
-	events, err := c.store.Challenges.RecipientHistory(ctx, address, hash, otp.At(time.Now())-otp.Day,
-		maxHistory)
-	found.History = make([]Happening, len(events))
-	for i, e := range events {
-		found.History[i] = Happening{At: e.At.Time(), Kind: e.Kind, Door: e.Door, Send: e.Send}
-		if !e.Challenge.IsZero() {
-			found.History[i].Challenge = e.Challenge.Text("otp")
-		}
-	}
+	found.History, err = c.timeline(ctx, address, hash)
 	return found, recipient, err
 }
 
@@ -142,7 +140,11 @@ func (c Recipients) Unlock(ctx context.Context, by otp.Actor, address string, en
 	if err := checkReason(reason); err != nil {
 		return event, err
 	}
-	hash, err := c.recipientOf(ctx, address, environment, to)
+	account, err := c.account(ctx, address)
+	if err != nil {
+		return otp.ID{}, err
+	}
+	hash, err := c.recipientOf(&account.Account, environment, to)
 	if err != nil {
 		return otp.ID{}, err
 	}
@@ -188,12 +190,7 @@ func checkReason(reason string) error {
 }
 
 // recipientOf returns the id under which a recipient is stored, also in a broken account.
-func (c *core) recipientOf(ctx context.Context, address string, environment otp.Environment, to string) (otp.ID,
-	error) {
-	account, err := c.account(ctx, address)
-	if err != nil {
-		return otp.ID{}, err
-	}
+func (c *core) recipientOf(account *otp.Account, environment otp.Environment, to string) (hash otp.ID, err error) {
 	to = strings.TrimSpace(to)
 	if strings.Contains(to, "@") {
 		if to, err = deliver.Mailbox(to); err != nil {
@@ -202,7 +199,7 @@ func (c *core) recipientOf(ctx context.Context, address string, environment otp.
 	} else if to, err = deliver.NormalNumber(to, account.Countries); err != nil {
 		return otp.ID{}, otp.InField("to", err)
 	}
-	return c.vault.RecipientHash(address, environment, deliver.Identity(to)), nil
+	return c.vault.RecipientHash(account.Address, environment, deliver.Identity(to)), nil
 }
 
 // now returns the time that an account's rules use.
