@@ -50,7 +50,8 @@ var layers = map[string][]string{
 	},
 	"server/console": {"crypto", "server/otp", "server/audit", "server/bridge", "server/manage", "server/people",
 		"server/engine", "server/web", "server/deliver", "server/privacy", "server/sandbox", "server/webhook",
-		"server/insight"},
+		"server/insight",
+		"server/servlet"}, // to show what the servlets answer, from their own table
 	"server/sandbox":  {"server/otp", "server/engine", "server/manage", "server/web"},
 	"server/callback": {"server/otp", "server/engine", "server/web"},
 	"server": {

@@ -90,15 +90,7 @@ func noMethod(c *gin.Context) {
 // mountDoors adds the servlets, /v1 and /api as far as the settings open them. A sandbox records what comes to calls.
 func (s *Server) mountDoors(router *gin.Engine, calls *gin.RouterGroup) {
 	if s.settings.Open(config.ServletDoor) {
-		servlet.Mount(calls, s.settings.ContextPath, servlet.Options{
-			Engine:      s.engine,
-			Profile:     otp.Profile(s.settings.MessageProfile),
-			StrictHTTP:  s.settings.StrictHTTP,
-			ContentType: s.settings.ServletContentType,
-			Plain:       s.plain,
-			Upstreams:   s.upstream,
-			Log:         s.log,
-		})
+		servlet.Mount(calls, s.settings.ContextPath, s.servlets())
 	}
 	if s.settings.Open(config.V1Door) {
 		api := v1.Options{Engine: s.engine, People: s.people, Webhooks: s.webhooks, Audit: s.audit,
@@ -116,6 +108,19 @@ func (s *Server) mountDoors(router *gin.Engine, calls *gin.RouterGroup) {
 			PublicURL: s.settings.PublicURL, Sandbox: s.settings.Sandbox(), Reports: bridge.NewReports(s.store),
 			Insight: s.insight,
 		})
+	}
+}
+
+// servlets returns the options of the servlets.
+func (s *Server) servlets() servlet.Options {
+	return servlet.Options{
+		Engine:      s.engine,
+		Profile:     otp.Profile(s.settings.MessageProfile),
+		StrictHTTP:  s.settings.StrictHTTP,
+		ContentType: s.settings.ServletContentType,
+		Plain:       s.plain,
+		Upstreams:   s.upstream,
+		Log:         s.log,
 	}
 }
 
@@ -138,7 +143,7 @@ func (s *Server) mountConsole(router *gin.Engine, requests *sandbox.Recorder) {
 		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Audit: s.audit, Insight: s.insight,
 		Privacy: s.privacy,
 		Plain:   s.plain, Log: s.log, PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath,
-		Reports: bridge.NewReports(s.store),
+		Servlets: s.servlets(), Reports: bridge.NewReports(s.store),
 		System: console.System{Version: versionLine(), Mode: string(s.settings.Mode),
 			Database: s.settings.DatabaseURL.Scheme(), Doors: strings.Join(doors, ", "),
 			SMS: deliver.Breakers(s.out.sms...), Email: deliver.Breakers(s.out.email...)},

@@ -13,6 +13,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/servlet"
 	"otpbridge/server/web"
 )
 
@@ -159,6 +160,38 @@ type accountBody struct {
 	Sections []section
 	Version  string
 	MayWrite bool
+	Answers  []situation // of the servlets, as stored
+	LineEnds bool        // each answer ends with a carriage return and a line feed
+}
+
+// situation is what the servlets answer when something is granted, refused or fails.
+type situation struct {
+	servlet.Situation
+	What, Means string
+}
+
+// situationsOf returns what the servlets answer to calls of an account.
+func (x *exchange) situationsOf(a *otp.Account) (all []situation, lineEnds bool) {
+	for _, s := range servlet.Answers(a, x.door.Servlets) {
+		shown := situation{Situation: s, What: "Something failed on the server"}
+		if s.Ok {
+			shown.What = "Granted"
+		}
+		for i, kind := range s.Kinds {
+			if i == 0 {
+				shown.What = ""
+			} else {
+				shown.What += ", "
+			}
+			shown.What += strings.ReplaceAll(kind.String(), "_", " ")
+		}
+		if len(s.Kinds) == 1 {
+			shown.Means = meanings[s.Kinds[0]]
+		}
+		lineEnds = lineEnds || strings.HasSuffix(s.Generate, "\r\n")
+		all = append(all, shown)
+	}
+	return all, lineEnds
 }
 
 func (x *exchange) account() error { return x.showAccount(nil) }
@@ -179,6 +212,7 @@ func (x *exchange) showAccount(refused error) error {
 	}
 	body := accountBody{ManagedAccount: &found, MayWrite: x.who.May(people.WriteAccounts) == nil,
 		Version: strconv.FormatInt(x.door.Manage.Accounts.Version(&found.Account), 10), Sections: columnsOf(&found)}
+	body.Answers, body.LineEnds = x.situationsOf(&found.Account)
 	if x.who.May(people.ReadKeys) == nil {
 		if body.Keys, err = x.door.Manage.Keys.List(x.ctx, found.Address); err != nil {
 			return err

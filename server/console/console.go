@@ -25,6 +25,7 @@ import (
 	"otpbridge/server/people"
 	"otpbridge/server/privacy"
 	"otpbridge/server/sandbox"
+	"otpbridge/server/servlet"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 )
@@ -49,6 +50,7 @@ type Options struct {
 	Log         *slog.Logger
 	PublicURL   string // where browsers reach the server; empty for the host that each request names
 	ContextPath string // of the servlets
+	Servlets    servlet.Options
 	System      System
 
 	// The following are for a sandbox; nil and false elsewhere.
@@ -229,6 +231,11 @@ func (x *exchange) checkForm() error {
 
 // form returns a posted field.
 func (x *exchange) form(name string) string { return x.gin.Request.PostForm.Get(name) }
+
+// isForm reports whether the request is the form of a route.
+func (x *exchange) isForm(route string) bool {
+	return x.gin.Request.Method == http.MethodPost && x.gin.FullPath() == Path+route
+}
 
 // query returns a parameter of the URL.
 func (x *exchange) query(name string) string { return x.gin.Query(name) }

@@ -36,13 +36,7 @@ func (d *door) answer(c *gin.Context, x *exchange, err error) {
 	}
 
 	says := found.at(x.servlet.step)
-	v := d.processWide
-	if x.account != nil {
-		// The answer must not tell why a key is refused. So this text is the same for all accounts.
-		if says != unauthorised {
-			v = voiceOf(x.account, d.processWide)
-		}
-	}
+	v := voiceFor(says, x.account, d.processWide)
 	d.write(c, v.status(found.status), v.body(says, remaining))
 }
 

@@ -179,6 +179,14 @@ func (v voice) status(strict int) int {
 // body returns the bytes of an answer. An empty override is ignored, because zero bytes mean a missing department
 // only.
 func (v voice) body(t text, remaining int) string {
+	if t == wrong {
+		return v.bytes(t, strconv.Itoa(remaining))
+	}
+	return v.bytes(t, "")
+}
+
+// bytes is body with the text that stands for the attempts left.
+func (v voice) bytes(t text, remaining string) string {
 	if t == silence {
 		return ""
 	}
@@ -187,7 +195,7 @@ func (v voice) body(t text, remaining int) string {
 		line = v.profile.texts[t]
 	}
 	if t == wrong {
-		line = strings.ReplaceAll(line, "{n}", strconv.Itoa(remaining))
+		line = strings.ReplaceAll(line, "{n}", remaining)
 	}
 	return line + v.profile.lineEnd
 }
