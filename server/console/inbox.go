@@ -8,10 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"otpbridge/crypto"
 	"otpbridge/server/engine"
-	"otpbridge/server/otp"
-	"otpbridge/server/sandbox"
 )
 
 // sandboxPages are the pages for trying an integration. They do not exist in production.
@@ -170,51 +167,4 @@ func markOf(messages []engine.Message, refused *inspected) string {
 		mark.Write([]byte(refused.RequestID))
 	}
 	return hex.EncodeToString(mark.Sum(nil)[:8])
-}
-
-// inspected is one call and how the server read it.
-type inspected struct {
-	sandbox.Call
-	Outcome    outcome
-	Code       string // its otp parameter, decrypted
-	Unreadable bool   // the account's cipher cannot decrypt its otp parameter
-}
-
-func (x *exchange) requests() error {
-	account := x.query("account")
-	body := struct {
-		Account  string
-		Accounts []string
-		Calls    []inspected
-	}{Account: account}
-	var err error
-	if body.Accounts, err = x.addresses(); err != nil {
-		return err
-	}
-	ciphers := map[string]*crypto.ServletCipher{} // nil for an account that does not exist or is broken
-	for _, call := range x.door.Requests.Latest(account, shownRequests) {
-		shown := inspected{Call: call, Outcome: outcomeOf(call)}
-		if call.Guess() != "" && call.Account != "" {
-			cipher, known := ciphers[call.Account]
-			if !known {
-				cipher, err = x.door.Manage.Sandbox.Cipher(x.ctx, call.Account)
-				if kind := otp.KindOf(err); err != nil && kind != otp.NotFound && kind != otp.BrokenAccount {
-					return err
-				}
-				ciphers[call.Account] = cipher
-			}
-			if cipher != nil {
-				code, readable := cipher.Decrypt(call.Guess())
-				shown.Code, shown.Unreadable = code, !readable
-			}
-		}
-		body.Calls = append(body.Calls, shown)
-	}
-	return x.show("requests", "Requests", body)
-}
-
-// components shows every part of the pages, in all its states.
-func (x *exchange) components() error {
-	return x.render(http.StatusOK, "components", view{Title: "Components", Body: time.Now(),
-		Notice: "This is what a page says when something was done.", Problem: "This is what it says when it was not."})
 }

@@ -18,8 +18,9 @@ import (
 // The limits of the JSON API.
 const (
 	minTTL = 30 * time.Second
-	// NIST SP 800-63B, section 5.1.3.2: an out-of-band secret is valid for at most 10 minutes
-	maxTTL      = 10 * time.Minute
+	// MaxTTL is how long a code is valid at most. NIST SP 800-63B, section 5.1.3.2: an out-of-band secret is valid for
+	// at most 10 minutes.
+	MaxTTL      = 10 * time.Minute
 	maxLength   = 10
 	maxMetadata = 1024 // bytes, without insignificant space
 	maxLocale   = 35   // RFC 5646, section 4.4.1: what every implementation must accept
@@ -103,7 +104,7 @@ func (c *Caller) policyFor(s *Send) (otp.Policy, error) {
 	default:
 		p.TTL = otp.Span(s.TTL)
 	}
-	p.TTL = min(p.TTL, otp.Span(maxTTL))
+	p.TTL = min(p.TTL, otp.Span(MaxTTL))
 	return p, nil
 }
 

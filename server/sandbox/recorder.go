@@ -3,6 +3,7 @@ package sandbox
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,9 @@ type Recorder struct {
 	mu      sync.Mutex
 	calls   [keptRequests]call
 	answers [keptRequests][]byte // of the calls; later calls reuse the memory
-	count   int                  // of all recorded calls
+	read    [keptRequests][]web.Reading
+	pool    sync.Pool // of *web.Readings
+	count   int       // of all recorded calls
 }
 
 // call is one request as it came, without its key. It is redacted when it is shown, not when it is recorded: every
@@ -51,7 +54,8 @@ type call struct {
 	reason     string
 	passed     string // the class of the upstream's answer
 	status     int
-	answer     string // set when the call is read
+	answer     string        // set when the call is read
+	readings   []web.Reading // the same
 }
 
 // Record is the middleware that records the calls of the routes it is used on.
@@ -78,6 +82,11 @@ func (r *Recorder) Record(c *gin.Context) {
 	answer := &answering{ResponseWriter: c.Writer}
 	answer.head = answer.first[:0]
 	c.Writer = answer
+	readings, pooled := r.pool.Get().(*web.Readings)
+	if !pooled {
+		readings = new(web.Readings)
+	}
+	web.RequestOf(c).Readings = readings
 
 	c.Next()
 
@@ -92,15 +101,19 @@ func (r *Recorder) Record(c *gin.Context) {
 	told := web.RequestOf(c)
 	made.account, made.kind, made.reason, made.passed = told.Account, told.Kind, told.Reason, told.Passed
 	made.status = answer.Status()
-	r.add(made, answer.head)
+	r.add(made, answer.head, readings.All())
+	told.Readings = nil
+	readings.Reset()
+	r.pool.Put(readings)
 }
 
-// add records a call. It copies the answer, whose memory is reused after the request.
-func (r *Recorder) add(made call, answer []byte) {
+// add records a call. It copies the answer and the readings, whose memory is reused after the request.
+func (r *Recorder) add(made call, answer []byte, readings []web.Reading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	place := r.count % keptRequests
 	r.calls[place], r.answers[place] = made, append(r.answers[place][:0], answer...)
+	r.read[place] = append(r.read[place][:0], readings...)
 	r.count++
 }
 
@@ -112,7 +125,7 @@ func (r *Recorder) latest() []call {
 	for i := range cap(kept) {
 		place := (r.count - 1 - i) % keptRequests
 		made := r.calls[place]
-		made.answer = string(r.answers[place])
+		made.answer, made.readings = string(r.answers[place]), slices.Clone(r.read[place])
 		kept = append(kept, made)
 	}
 	return kept
@@ -123,6 +136,7 @@ func (r *Recorder) Clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls, r.answers, r.count = [keptRequests]call{}, [keptRequests][]byte{}, 0
+	r.read = [keptRequests][]web.Reading{}
 }
 
 // captured keeps the beginning of a body that the handler reads.

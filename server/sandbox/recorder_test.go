@@ -163,7 +163,7 @@ func TestRecorder_CurlMakesTheCallAgain(t *testing.T) {
 func TestRecorder_KeepsTheLatest(t *testing.T) {
 	recorder := new(Recorder)
 	for i := range keptRequests + 7 {
-		recorder.add(call{status: i}, fmt.Append(nil, "answer ", i))
+		recorder.add(call{status: i}, fmt.Append(nil, "answer ", i), nil)
 	}
 	calls := recorder.latest()
 	require.Len(t, calls, keptRequests)
@@ -171,7 +171,7 @@ func TestRecorder_KeepsTheLatest(t *testing.T) {
 	require.Equal(t, "answer 206", calls[0].answer)
 	require.Equal(t, 7, calls[keptRequests-1].status)
 	require.Equal(t, "answer 7", calls[keptRequests-1].answer)
-	recorder.add(call{}, []byte("another"))
+	recorder.add(call{}, []byte("another"), nil)
 	require.Equal(t, "answer 206", calls[0].answer, "what was looked at stays as it was")
 	require.Equal(t, "answer 8", recorder.latest()[keptRequests-1].answer)
 	recorder.Clear()
@@ -208,7 +208,7 @@ func TestRecorder_Race(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			for range 100 {
-				recorder.add(call{requestID: fmt.Sprint(i)}, nil)
+				recorder.add(call{requestID: fmt.Sprint(i)}, nil, nil)
 				_ = recorder.latest()
 			}
 		})

@@ -40,8 +40,12 @@ type Call struct {
 	Answer     string            `json:"answer"`
 	Curl       string            `json:"curl"`
 
-	guess string
+	guess    string
+	readings []web.Reading
 }
+
+// Readings returns what the door read each part of the call as, in clear: whoever shows them shows secrets.
+func (c Call) Readings() []web.Reading { return c.readings }
 
 // Guess returns the servlets' otp parameter as it came, which most accounts encrypt; empty for a call without one.
 func (c Call) Guess() string { return c.guess }
@@ -89,7 +93,7 @@ func (made call) shown() Call {
 		Method: made.method, Path: shownPath(made.path), Headers: map[string]string{},
 		Query: masked(query), Form: masked(form),
 		Account: made.account, Kind: made.kind, Reason: made.reason, Passed: made.passed, Status: made.status,
-		Answer: shownAnswer(made.answer),
+		Answer: shownAnswer(made.answer), readings: made.readings,
 	}
 	for _, p := range append(query, form...) {
 		if p.role() == "otp" {

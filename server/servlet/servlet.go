@@ -139,7 +139,8 @@ func (d *door) serve(c *gin.Context) {
 	if len(c.Request.Header["Access_key"]) > 0 {
 		d.plain.Note(c, "servlet")
 	}
-	x := exchange{door: d, servlet: s, request: c.Request, inTheClear: web.RequestOf(c).Plain}
+	x := exchange{door: d, servlet: s, request: c.Request, inTheClear: web.RequestOf(c).Plain,
+		readings: web.RequestOf(c).Readings}
 	d.answer(c, &x, x.run())
 }
 
@@ -156,6 +157,8 @@ type exchange struct {
 	environment otp.Environment // the key's
 	// for the log only: why the upstream failed, or in a sandbox why the code cannot be read
 	reason string
+
+	readings *web.Readings // nil outside of a sandbox
 
 	inside   bool           // counted as in progress
 	passed   string         // the class of the upstream's answer
@@ -246,6 +249,15 @@ func (x *exchange) answerHere(ctx context.Context, caller *engine.Caller, handOv
 
 // asked reads the request's parameters and recipient, or refuses it.
 func (x *exchange) asked(caller *engine.Caller) (parameters, engine.Target, error) {
+	p, target, err := x.read(caller)
+	if x.readings != nil {
+		x.tell(caller, &p, &target, err)
+	}
+	return p, target, err
+}
+
+// read is asked without telling the sandbox.
+func (x *exchange) read(caller *engine.Caller) (parameters, engine.Target, error) {
 	if err := x.switchedOff(); err != nil {
 		return parameters{}, engine.Target{}, err
 	}
@@ -329,13 +341,15 @@ func (x *exchange) guess(caller *engine.Caller, p parameters) string {
 		if code == "" {
 			x.reason = inName("otp", x.door.engine.UnreadableReason(caller, p.otp))
 		}
+		x.tellCode(code, "decrypted with the account's key")
 		return code
 	}
 	digits := trim(p.otp)
 	if !otp.Digits(digits) {
 		x.reason = "otp: not digits, which is what this servlet takes"
-		return ""
+		digits = ""
 	}
+	x.tellCode(digits, "in the clear, as this servlet takes it")
 	return digits
 }
 

@@ -122,6 +122,7 @@ func (x *exchange) admit(permission string) error {
 	if err != nil {
 		return x.countFailure(peer, err)
 	}
+	x.tellCaller()
 	if err := x.caller.FromOrigin(x.gin.GetHeader("Origin")); err != nil {
 		return err
 	}

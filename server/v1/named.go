@@ -51,6 +51,9 @@ func (x *exchange) meant(n *named, id otp.ID) (m engine.Named, err error) {
 	} else {
 		m.Target, err = x.caller.TargetOf(text(n.To), text(n.IP), "", n.Binding)
 	}
+	if err == nil {
+		n.tell(x, &m)
+	}
 	return m, err
 }
 

@@ -31,6 +31,9 @@ func (x *exchange) resend() (engine.Answer, error) {
 	if err != nil {
 		return engine.Answer{}, err
 	}
+	if r := x.readings(); r != nil {
+		optional(r, "method", asked.Method, "how it is sent", "not given: the one of the first send")
+	}
 	return x.once(func(once otp.ID) (engine.Answer, error) {
 		resent, err := x.door.engine.ResendNamed(x.ctx, x.caller, meant, text(asked.Method), once)
 		if err != nil {

@@ -93,6 +93,7 @@ func (x *exchange) send() (engine.Answer, error) {
 	if err != nil {
 		return engine.Answer{}, err
 	}
+	asked.tell(x, &target)
 	order := engine.Send{
 		Target: target, Method: asked.Method, Fallback: asked.Fallback, Type: asked.Type,
 		Template: text(asked.Template), Locale: text(asked.Locale), Metadata: asked.Metadata,

@@ -67,6 +67,7 @@ func (x *exchange) verify() (engine.Answer, error) {
 	if err != nil {
 		return engine.Answer{}, err
 	}
+	x.readings().Note("code", web.ReadAs, asked.Code, "the guess")
 	right, err := x.door.engine.VerifyNamed(x.ctx, x.caller, engine.Proof{
 		ID: meant.ID, Target: meant.Target, Code: asked.Code, Type: meant.Type, Binding: meant.Binding,
 	})

@@ -88,6 +88,7 @@ type Writer struct {
 // Refuse answers c with the problem for err.
 func (w *Writer) Refuse(c *gin.Context, err error) {
 	p := w.ProblemOf(c, err)
+	RequestOf(c).Readings.refused(p.Faults)
 	if c.Request.Context().Err() != nil {
 		c.Status(statusClientGone)
 		return

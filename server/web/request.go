@@ -29,6 +29,8 @@ type Request struct {
 	Differs     string    // this server's decision, if it differs from the upstream's
 	Plain       bool      // it came over plain HTTP from another machine, see Plain
 	Body        []byte    // as ReadBody read it
+	// Readings collects what the door reads; nil outside of a sandbox.
+	Readings *Readings
 
 	idHeader [1]string // the value of the answer's header, without an allocation
 }
