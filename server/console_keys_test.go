@@ -159,7 +159,6 @@ var keyboardFlows = []keyFlow{
 		{"Log out", kb.Enter, "You are logged out"}}},
 	{"login?to=/console/security", []keyStep{{"E-mail", "owner@shop.example", ""},
 		{"Password", "correct-horse-97-battery", ""}, {"Log in", kb.Enter, "a code from your authenticator app"},
-		{"Password", "correct-horse-97-battery", ""},
 		{"Authenticator code or backup code", laterCode, ""}, {"Log in", kb.Enter, "Where you are logged in"},
 		{"Remove", kb.Enter, "Type “This device”"}, {"Type “This device” to go on", "This device", ""},
 		{"Remove it", kb.Enter, "The factor was removed"}}},

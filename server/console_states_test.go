@@ -100,9 +100,13 @@ func (o *ownedSandbox) loginStates() []state {
 		posted("login-refused", "login", "Log in", "password", "E-mail", "owner@shop.example", "Password", "not the password"),
 		posted("login-code", "login", "Log in", "a code from your authenticator app",
 			"E-mail", "owner@shop.example", "Password", ownerPassword),
+		{"login-code-refused", "login", func(b *browser) {
+			posted("", "", "Log in", "a code from", "E-mail", "owner@shop.example", "Password", ownerPassword).do(b)
+			posted("", "", "Log in", "The code is wrong", "Authenticator code or backup code", "000000").do(b)
+		}},
 		{"security", "login?to=" + console.Path + "security", func(b *browser) {
 			posted("", "", "Log in", "a code from", "E-mail", "owner@shop.example", "Password", ownerPassword).do(b)
-			posted("", "", "Log in", "Where you are logged in", "Password", ownerPassword,
+			posted("", "", "Log in", "Where you are logged in",
 				"Authenticator code or backup code", appCodeOf(b.t, o.app, 30*time.Second)).do(b)
 		}},
 		posted("security-app", "security", "Add an authenticator app", "Scan the picture"),

@@ -13,6 +13,7 @@ import (
 var loginPages = []route{
 	{method: get, path: "login", who: anybody, serve: (*exchange).loginForm},
 	{method: post, path: "login", who: anybody, serve: (*exchange).login},
+	{method: post, path: "login/code", who: anybody, serve: (*exchange).loginCode},
 	{method: get, path: "register", who: anybody, serve: (*exchange).registerForm},
 	{method: post, path: "register", who: anybody, serve: (*exchange).register},
 	{method: get, path: "recover", who: anybody, serve: (*exchange).recoverForm},
@@ -23,7 +24,7 @@ var loginPages = []route{
 // loginBody is the login's form.
 type loginBody struct {
 	Email, To string
-	Code      bool // the form asks for a second factor
+	Code      bool // the password was right, and the form asks for a second factor
 	Open      bool // the console also works without a login
 	Passkeys  passkeyPlace
 	Passkey   *passkeyForm // asks for a passkey
@@ -37,19 +38,36 @@ func (x *exchange) loginForm() error {
 	return x.show("login", "Log in", x.loginBody(x.query("to")))
 }
 
+// login takes address and password. People with a second factor are asked for its code next; meanwhile the browser
+// keeps a mark that says that the password was right.
 func (x *exchange) login() error {
-	in := people.Login{Email: x.form("email"), Password: x.form("password"), Code: x.form("mfa_code")}
-	tokens, err := x.door.People.Login(x.ctx, in, x.from)
+	in := people.Login{Email: x.form("email"), Password: x.form("password")}
+	tokens, mark, err := x.door.People.Steps.Password(x.ctx, in, x.from)
+	body := x.loginBody(x.form("to"))
+	body.Email = in.Email
+	switch {
+	case err != nil:
+		return x.refuse(err, "login", "Log in", body)
+	case mark != "":
+		x.door.browser.KeepMark(x.gin.Writer, x.gin.Request, mark)
+		body.Code = true
+		web.RequestOf(x.gin).Kind = otp.FactorRequired.String()
+		return x.render(http.StatusUnauthorized, "login", view{Title: "Log in", Body: body,
+			Notice: "Your password is right. Now give a code from your authenticator app, or a backup code."})
+	}
+	x.enter(tokens)
+	return x.goBack(x.form("to"))
+}
+
+// loginCode takes the code of a second factor, after the password.
+func (x *exchange) loginCode() error {
+	tokens, err := x.door.People.Steps.Code(x.ctx, x.door.browser.Mark(x.gin.Request), x.form("mfa_code"), x.from)
 	if err != nil {
 		body := x.loginBody(x.form("to"))
-		body.Email, body.Code = in.Email, otp.KindOf(err) == otp.FactorRequired || in.Code != ""
-		if body.Code && in.Code == "" {
-			web.RequestOf(x.gin).Kind = otp.FactorRequired.String()
-			return x.render(http.StatusUnauthorized, "login", view{Title: "Log in", Body: body,
-				Notice: "Now type your password again, with a code from your authenticator app or a backup code."})
-		}
+		body.Code = otp.KindOf(err) != otp.WrongPassword // else the login begins again
 		return x.refuse(err, "login", "Log in", body)
 	}
+	x.door.browser.KeepMark(x.gin.Writer, x.gin.Request, "")
 	x.enter(tokens)
 	return x.goBack(x.form("to"))
 }

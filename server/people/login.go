@@ -40,50 +40,70 @@ func wrongPassword() error {
 // WrongPassword; FactorRequired and PersonLocked, both only after the right password; RateLimited; Overloaded.
 func (p *People) Login(ctx context.Context, in Login, from Client) (Tokens, error) {
 	at := now()
+	e, err := p.byPassword(ctx, in, from, at)
+	if err != nil {
+		return Tokens{}, err
+	}
+	shown, err := p.judgeFactor(ctx, e.person, in.Code, from, at)
+	if err != nil {
+		return Tokens{}, cmp.Or(e.guess.forgive(alone{ctx, p.rows}), err)
+	}
+	return p.finish(ctx, e, shown, from, at)
+}
+
+// entrant is a person whose password was right.
+type entrant struct {
+	person sql.Person
+	guess  *attempt // at the password; nil if it is not counted any more
+	hash   string   // to store instead of an outdated one; empty for none
+	mark   otp.ID   // of Steps; zero for none
+}
+
+// byPassword returns the person with an address and password.
+func (p *People) byPassword(ctx context.Context, in Login, from Client, at otp.Millis) (e entrant, err error) {
 	email := normalEmail(in.Email)
-	person, err := p.byEmail(ctx, email)
-	if err != nil {
-		return Tokens{}, err
+	if e.person, err = p.byEmail(ctx, email); err != nil {
+		return e, err
 	}
-	guess, outdated, err := p.judgePassword(ctx, person, email, in.Password, from, at)
-	if err != nil {
-		return Tokens{}, err
+	var outdated bool
+	if e.guess, outdated, err = p.judgePassword(ctx, e.person, email, in.Password, from, at); err == nil && outdated {
+		e.hash, err = p.Passwords.Hash(ctx, normalPassword(in.Password))
 	}
-	shown, err := p.judgeFactor(ctx, person, in.Code, from, at)
-	if err != nil {
-		return Tokens{}, cmp.Or(guess.forgive(alone{ctx, p.rows}), err)
-	}
-	hash := ""
-	if outdated {
-		if hash, err = p.Passwords.Hash(ctx, normalPassword(in.Password)); err != nil {
-			return Tokens{}, err
-		}
-	}
-	session, refresh := begin(person.ID, shown.kind, from, at)
-	err = p.change(ctx, func(tx *sql.Tx) error {
-		if err := unchanged(tx, person); err != nil {
+	return e, err
+}
+
+// finish begins the session of a person who gave the proof of a second factor, or has none. It uses up what they gave.
+func (p *People) finish(ctx context.Context, e entrant, shown proof, from Client, at otp.Millis) (Tokens, error) {
+	session, refresh := begin(e.person.ID, shown.kind, from, at)
+	err := p.change(ctx, func(tx *sql.Tx) error {
+		if err := unchanged(tx, e.person); err != nil {
 			return err
 		}
-		if err := shown.use(tx, person.ID, from, at); err != nil {
+		if !e.mark.IsZero() {
+			if used, err := p.Store.Passkeys.UseCeremony(tx, e.mark, at); err != nil || !used {
+				return cmp.Or(err, passwordAgain())
+			}
+		}
+		if err := shown.use(tx, e.person.ID, from, at); err != nil {
 			return err
 		}
-		if err := guess.forgive(tx); err != nil {
+		if err := e.guess.forgive(tx); err != nil {
 			return err
 		}
-		if hash != "" {
-			if _, err := tx.UpdatePassword(person.ID, person.PasswordHash, hash); err != nil {
+		if e.hash != "" {
+			if _, err := tx.UpdatePassword(e.person.ID, e.person.PasswordHash, e.hash); err != nil {
 				return err
 			}
 		}
-		return p.insert(tx, session, refresh, person.ID, from)
+		return p.insert(tx, session, refresh, e.person.ID, from)
 	})
 	if otp.KindOf(err) == otp.FactorRequired { // the password was right, but the code was used before or is wrong
-		err = cmp.Or(guess.forgive(alone{ctx, p.rows}), p.wrongFactor(ctx, person, shown.guess, from, at))
+		err = cmp.Or(e.guess.forgive(alone{ctx, p.rows}), p.wrongFactor(ctx, e.person, shown.guess, from, at))
 	}
 	if err != nil {
 		return Tokens{}, err
 	}
-	return p.tokens(person, session, refresh, at)
+	return p.tokens(e.person, session, refresh, at)
 }
 
 // byEmail returns the person with an address, the zero Person if there is none.

@@ -52,6 +52,7 @@ type People struct {
 	Passkeys *Passkeys
 	Staff    *Staff
 	Services *Services
+	Steps    *Steps
 
 	Options
 	rows *sql.People
@@ -62,6 +63,7 @@ func New(o Options) *People {
 	p := &People{Options: o, rows: o.Store.People}
 	p.Sessions, p.Factors, p.Staff = &Sessions{p}, &Factors{p}, &Staff{p}
 	p.Passkeys = &Passkeys{p, newParty(o.Issuer, o.Sandbox)}
+	p.Steps = &Steps{p}
 	p.Services = NewServices(o.Store, o.Vault.Keyring, o.Issuer)
 	return p
 }

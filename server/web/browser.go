@@ -13,6 +13,7 @@ import (
 const (
 	cookieName  = "__Host-otpbridge"
 	sandboxName = "otpbridge"
+	markSuffix  = "-login" // in the name of the cookie of a login that waits for a code
 )
 
 // Browser handles the session cookie and refuses other sites' pages, for the doors that browsers use.
@@ -111,6 +112,31 @@ func (b *Browser) KeepSession(w http.ResponseWriter, r *http.Request, value stri
 // DropSession removes the session cookie.
 func (b *Browser) DropSession(w http.ResponseWriter, r *http.Request) {
 	b.KeepSession(w, r, "", time.Unix(0, 0))
+}
+
+// markLife is how long a browser keeps the mark of a login that waits for a code.
+const markLife = 5 * time.Minute
+
+// KeepMark sets the cookie of a login that waits for a code; an empty value removes it. Browsers send it only with
+// requests that begin on our own pages.
+func (b *Browser) KeepMark(w http.ResponseWriter, r *http.Request, value string) {
+	expires := time.Now().Add(markLife)
+	if value == "" {
+		expires = time.Unix(0, 0)
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: b.cookieName(r) + markSuffix, Value: value, Path: "/", Expires: expires,
+		HttpOnly: true, Secure: !b.inTheClear(r), SameSite: http.SameSiteStrictMode,
+	})
+}
+
+// Mark returns the mark's value, empty if there is none, or several.
+func (b *Browser) Mark(r *http.Request) string {
+	found := r.CookiesNamed(b.cookieName(r) + markSuffix)
+	if len(found) != 1 {
+		return ""
+	}
+	return found[0].Value
 }
 
 func (b *Browser) cookieName(r *http.Request) string {
