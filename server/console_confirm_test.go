@@ -127,6 +127,9 @@ func TestConsole_LastingHarmIsAskedFirst(t *testing.T) {
 			again := o.sends(c.page, append(c.fields, "confirm", wrong)...)
 			require.Contains(t, []int{200, 400}, again.status, c.form)
 			require.Contains(t, again.body, `name="confirm"`, c.form)
+			if again.status == 400 && c.name != "" {
+				require.Contains(t, html.UnescapeString(again.body), `value="`+wrong+`"`, "%s: what was typed is gone", c.form)
+			}
 		}
 		require.Equal(t, before, o.dump(t), "%s: changed something before it was confirmed", c.form)
 

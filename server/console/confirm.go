@@ -26,6 +26,7 @@ type confirmBody struct {
 	question
 	Action string
 	Fields map[string]string // of Keep
+	Answer string            // that was wrong
 }
 
 // ask shows q and returns true until the form has the answer. The caller must not change anything while it returns
@@ -36,7 +37,7 @@ func (x *exchange) ask(q question) (asked bool, err error) {
 	if answer == cmp.Or(q.Name, "yes") {
 		return false, nil
 	}
-	body := confirmBody{question: q, Action: x.gin.Request.URL.Path, Fields: map[string]string{}}
+	body := confirmBody{question: q, Action: x.gin.Request.URL.Path, Fields: map[string]string{}, Answer: answer}
 	for _, name := range q.Keep {
 		body.Fields[name] = x.form(name)
 	}

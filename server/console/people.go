@@ -110,7 +110,17 @@ type personBody struct {
 	Roles    []people.Role
 	MayWrite bool
 	Limited  string // the accounts, separated by commas
+	Off      bool   // cannot log in
 	Link     string // for a new password, shown only once
+}
+
+// fill puts the values of a refused change into its form again.
+func (b *personBody) fill(x *exchange) {
+	b.Name, b.Role, b.Limited, b.Off = x.form("name"), people.Role(x.form("role")), x.form("accounts"),
+		x.form("disabled") != ""
+	if version, err := x.versionOf("version"); err == nil {
+		b.Version = version // with the new one, pressing again would overwrite somebody else's change
+	}
 }
 
 func (x *exchange) person() error { return x.showPerson(nil, "") }
@@ -121,8 +131,11 @@ func (x *exchange) showPerson(refused error, link string) error {
 		return err
 	}
 	body := personBody{Profile: found, Roles: people.Roles(), MayWrite: x.who.May(people.WritePeople) == nil,
-		Limited: strings.Join(found.Accounts, ", "), Link: link}
+		Limited: strings.Join(found.Accounts, ", "), Off: found.DisabledAt != 0, Link: link}
 	if refused != nil {
+		if x.isForm("people/:id/change") {
+			body.fill(x)
+		}
 		return x.refuse(refused, "person", found.Name, body)
 	}
 	return x.show("person", found.Name, body)

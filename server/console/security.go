@@ -30,6 +30,10 @@ type securityBody struct {
 	Prove    bool
 	Passkeys passkeyPlace
 
+	// AppName and PasskeyName are the names in the forms for new factors.
+	AppName, PasskeyName string
+	Unconfirmed          string // the id of an app whose code was wrong
+
 	// The following are shown only once.
 	Passkey   *passkeyForm
 	Enrolment *people.Enrolment
@@ -43,6 +47,14 @@ func (b securityBody) HasPasskey() bool {
 }
 
 func (x *exchange) security() error { return x.showSecurity(nil, securityBody{}) }
+
+// typed returns what the form posted for a field, or what the field has without a form.
+func (x *exchange) typed(name, otherwise string) string {
+	if value, posted := x.gin.Request.PostForm[name]; posted {
+		return value[0]
+	}
+	return otherwise
+}
 
 // showSecurity shows the page, with a refusal or with data that is shown only once.
 func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
@@ -59,8 +71,10 @@ func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
 		return err
 	}
 	body.Passkeys = x.passkeys()
+	body.AppName, body.PasskeyName = "My phone", "This device"
 	body.Prove = x.query("done") == "prove" && (len(body.Factors) > 0 || x.who.ProvedRecently(now()) != nil)
 	if refused != nil {
+		body.AppName, body.PasskeyName = x.typed("name", body.AppName), x.typed("passkey", body.PasskeyName)
 		body.Prove = otp.KindOf(refused) == otp.ReauthenticationRequired
 		return x.refuse(refused, "security", "My security", body)
 	}
@@ -89,7 +103,11 @@ func (x *exchange) enrolApp() error {
 
 func (x *exchange) confirmApp() error {
 	codes, err := x.door.People.Factors.ConfirmApp(x.ctx, x.who, x.form("id"), x.form("code"))
-	return x.showSecurity(err, securityBody{Codes: codes})
+	body := securityBody{Codes: codes}
+	if err != nil && otp.KindOf(err) == otp.Invalid {
+		body.Unconfirmed = x.form("id")
+	}
+	return x.showSecurity(err, body)
 }
 
 func (x *exchange) newBackupCodes() error {

@@ -31,6 +31,7 @@ type watchBody struct {
 	Alerts           []insight.Alert
 	Checklist        []insight.Item
 	MayRead, MayNote bool
+	Item, Note       string // of a review that was refused
 }
 
 // watchTable is one table of numbers.
@@ -52,7 +53,10 @@ const (
 	shownAlerts = 50
 )
 
-func (x *exchange) watch() error {
+func (x *exchange) watch() error { return x.showWatch(nil) }
+
+// showWatch shows the page, or the refusal of one of its forms.
+func (x *exchange) showWatch(refused error) error {
 	body := watchBody{list: x.list("watch", []string{"account", "environment", "span"}), Account: x.query("account"),
 		Environment: x.query("environment"), Span: x.query("span"), Environments: otp.Environments(),
 		MayRead: x.who.May(people.ReadAlerts) == nil,
@@ -77,6 +81,10 @@ func (x *exchange) watch() error {
 		if body.Checklist, err = x.door.Insight.Checklist(x.ctx, q.Accounts, q.To); err != nil {
 			return err
 		}
+	}
+	if refused != nil {
+		body.Item, body.Note = x.form("item"), x.form("note")
+		return x.refuse(refused, "watch", "Security", body)
 	}
 	return x.show("watch", "Security", body)
 }
@@ -206,7 +214,7 @@ func chart(lines []insight.Line, part string, most int64, of func(*insight.Line)
 func (x *exchange) acknowledge() error {
 	err := x.door.Insight.Acknowledge(x.ctx, x.who.Actor(), x.who.Name, x.who.Grant.Accounts, x.form("id"), now())
 	if err != nil {
-		return err
+		return x.showWatch(err)
 	}
 	return x.goTo("watch?done=acknowledged")
 }
@@ -214,7 +222,7 @@ func (x *exchange) acknowledge() error {
 func (x *exchange) review() error {
 	err := x.door.Insight.Review(x.ctx, x.who.Actor(), x.who.Name, x.form("item"), x.form("note"), now())
 	if err != nil {
-		return err
+		return x.showWatch(err)
 	}
 	return x.goTo("watch?done=reviewed")
 }

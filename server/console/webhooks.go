@@ -97,7 +97,7 @@ func (x *exchange) newWebhook() error {
 type webhookBody struct {
 	list
 	webhook.Endpoint
-	Listed     string // its events
+	Form       webhookForm
 	State      string
 	States     []string
 	Deliveries []webhook.Delivery
@@ -105,6 +105,26 @@ type webhookBody struct {
 	MayWrite   bool
 	Tested     *webhook.Tested
 	Secrets    []secret
+}
+
+// webhookForm has the values of the form that changes an endpoint.
+type webhookForm struct {
+	URL, Events, Description string
+	Enabled                  bool
+	Version                  int64
+}
+
+// webhookForm returns the values of a refused form, or an endpoint's own.
+func (x *exchange) webhookForm(e *webhook.Endpoint) webhookForm {
+	own := webhookForm{e.URL, strings.Join(e.Events, ", "), e.Description, e.Enabled, e.Version}
+	if !x.isForm("webhooks/:id/change") {
+		return own
+	}
+	typed := webhookForm{x.form("url"), x.form("events"), x.form("description"), x.form("enabled") != "", own.Version}
+	if version, err := x.versionOf("version"); err == nil {
+		typed.Version = version // with the new one, pressing again would overwrite somebody else's change
+	}
+	return typed
 }
 
 // endpoint returns the caller for the endpoint in the path, and its id.
@@ -133,7 +153,7 @@ func (x *exchange) showWebhook(refused error, tested *webhook.Tested, secrets []
 	}
 	body := webhookBody{list: x.list("webhooks/"+id, []string{"state"}, order{"", "Newest first"},
 		order{"at", "Oldest first"}), Endpoint: found,
-		Listed: strings.Join(found.Events, ", "), State: x.query("state"), States: webhook.States(),
+		Form: x.webhookForm(&found), State: x.query("state"), States: webhook.States(),
 		MayWrite: x.who.May(people.WriteWebhooks) == nil, Tested: tested, Secrets: secrets}
 	body.Deliveries, err = x.door.Webhooks.Deliveries(x.ctx, by, id, webhook.DeliveryQuery{State: body.State,
 		Sort: body.Sort, After: body.Cursor, Limit: shownDeliveries + 1})
