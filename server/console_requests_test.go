@@ -54,7 +54,7 @@ func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 	}{
 		"a servlet's call": {get("otpgenservlet", shop.AccessKey, who+"&email=A@Shop.example&otp=1&colour=red&Mobile=1",
 			"Department-Id", "sales"), map[string]string{"access_key": "read|4711|the account", "environment": "read|test|",
-			"mobile": "read|+919551492394|the number in E.164", "ipaddress": "read|203.0.113.7|part of what the code is for",
+			"mobile": "read|+919551492394|the number in E.164", "ipaddress": "read|203.0.113.7|has to be the same",
 			"email": "read|a@shop.example|", "department-id": "read|sales|", "otp": "not used||only a validation",
 			"colour": "not used||the call knows no such parameter", "Mobile": "not used||names are in lower case: mobile"}, ""},
 		"no e-mail": {get("otpgenservlet", shop.AccessKey, who, "Department-Id", "other"), map[string]string{

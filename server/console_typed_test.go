@@ -301,7 +301,7 @@ func (o *ownedSandbox) delivery(t *testing.T, hook string) (page string) {
 	t.Helper()
 	by := webhook.Asker{Account: o.account, Actor: otp.Actor{Kind: "operator"}}
 	eventually(t, "a delivery", func() bool {
-		found, err := o.webhooks.Deliveries(t.Context(), by, hook, "", "", 1)
+		found, err := o.webhooks.Deliveries(t.Context(), by, hook, webhook.DeliveryQuery{Limit: 1})
 		require.NoError(t, err)
 		if len(found) > 0 {
 			page = "webhooks/" + hook + "/deliveries/" + found[0].ID

@@ -7,11 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"otpbridge/server/people"
 )
 
 // notShown are the parts that the page of components cannot show.
@@ -30,9 +27,7 @@ func TestComponents_HasEveryPart(t *testing.T) {
 		return string(content)
 	}
 	var page bytes.Buffer
-	body := componentsBody{At: time.Now(), Accounts: []string{"4711"}, Roles: people.Roles(),
-		Secrets: []secret{{"Key", "x"}}, Passkeys: passkeyPlace{Elsewhere: "http://localhost"}}
-	require.NoError(t, templates["components"].ExecuteTemplate(&page, "layout", view{Title: "Components", Body: body,
+	require.NoError(t, templates["components"].ExecuteTemplate(&page, "layout", view{Title: "Components", Body: example(),
 		Problem: "a", Notice: "b", wrong: "refused", Prove: true, Sandbox: true, Who: "a@shop.example",
 		Nav: []group{{"Try", []entry{{Page: "inbox", Title: "Inbox"}}}}}))
 	var shown []string // classes

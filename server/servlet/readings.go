@@ -47,7 +47,7 @@ func (x *exchange) tellSubject(target *engine.Target) {
 		x.readings.Note("ipaddress", web.NotUsed, "", "the account's key_on_ip is off")
 		return
 	}
-	x.readings.Note("ipaddress", web.ReadAs, target.Subject, "part of what the code is for: it is checked with the same one")
+	x.readings.Note("ipaddress", web.ReadAs, target.Subject, "has to be the same when the code is checked")
 }
 
 func (x *exchange) tellMailbox(p *parameters, target *engine.Target) {

@@ -89,7 +89,7 @@ func (x *exchange) tellTarget(target *engine.Target, ip *string) {
 	}
 	switch {
 	case target.Subject != "":
-		r.Note("ip", web.ReadAs, target.Subject, "part of what the code is for: it is checked with the same one")
+		r.Note("ip", web.ReadAs, target.Subject, "has to be the same when the code is checked")
 	case ip != nil:
 		r.Note("ip", web.NotUsed, "", "the account's key_on_ip is off")
 	default:
