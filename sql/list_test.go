@@ -52,7 +52,8 @@ func TestLists_AreReadByTheirIndexes(t *testing.T) {
 				require.Equal(t, q.ByName, strings.Contains(found, "otp_auth_config_name"), found)
 			}
 		}
-		for _, q := range []NoticeQuery{{}, {OldestFirst: true}, {State: NoticeDead}, {State: NoticeDead, OldestFirst: true}} {
+		for _, q := range []NoticeQuery{{}, {OldestFirst: true}, {State: NoticeDead},
+			{State: NoticeDead, OldestFirst: true}} {
 			for _, after := range []otp.ID{{}, id(noon, 2000)} {
 				q.After, q.Limit = after, 10
 				where, args := q.where(e.ID)

@@ -55,8 +55,9 @@ func (d *desk) many(t *testing.T) string {
 			map[bool]any{true: int64(now)}[i%5 == 0])
 		db.MustExec(`INSERT INTO webhook_endpoints (id, esme_address, environment, url, events, description, format,
 			signature_header, recipients, secret, off, version, created_at, updated_at)
-			VALUES (?, ?, '', ?, '["*"]', '', 'json', 'X-OTP-Signature', 'masked', '', '', 1, ?, ?)`, fmt.Appendf(nil, "endpoint%08d", i),
-			fmt.Sprint(5000+i%60), fmt.Sprintf("https://Hooks.shop.example/%d", i), int64(now), int64(now))
+			VALUES (?, ?, '', ?, '["*"]', '', 'json', 'X-OTP-Signature', 'masked', '', '', 1, ?, ?)`,
+			fmt.Appendf(nil, "endpoint%08d", i), fmt.Sprint(5000+i%60), fmt.Sprintf("https://Hooks.shop.example/%d", i),
+			int64(now), int64(now))
 	}
 	db.MustExec(`UPDATE webhook_endpoints SET failing_since = 1 WHERE url LIKE '%5'`)
 	db.MustExec(`UPDATE webhook_endpoints SET off = 'paused' WHERE url LIKE '%7'`)
@@ -184,9 +185,11 @@ func TestLists_HaveOnlyWhatTheCallerSees(t *testing.T) {
 	} {
 		require.Equal(t, want, d.all(t, list, "esme_address", 2, auditor), list)
 	}
-	require.Equal(t, []string{"5003", "5003", "5004", "5004"}, d.all(t, "/api/webhooks?sort=account", "account", 3, auditor))
+	require.Equal(t, []string{"5003", "5003", "5004", "5004"},
+		d.all(t, "/api/webhooks?sort=account", "account", 3, auditor))
 	require.Len(t, d.all(t, "/api/people", "id", 50, auditor), 1, "themselves")
-	for _, refused := range []string{"/api/accounts?sort=state", "/api/accounts?state=none", "/api/accounts?sort=servlet_calls",
+	for _, refused := range []string{"/api/accounts?sort=state", "/api/accounts?state=none",
+		"/api/accounts?sort=servlet_calls",
 		"/api/people?role=boss", "/api/people?state=off", "/api/people?sort=role", "/api/webhooks?sort=url",
 		"/api/webhooks?state=paused", "/api/migration?mode=none", "/api/migration?sort=v1", "/api/migration?limit=0",
 		"/api/migration?sort=servlet_calls&cursor=5000+x"} {
