@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
+	"otpbridge/server/manage"
+	"otpbridge/server/otp"
 )
 
 var readingRows = regexp.MustCompile(`(?s)<tr><td data-label="Part"><code>(.*?)</code></td><td data-label="State"><span class="tag [a-z]*">(.*?)</span></td>` +
@@ -38,6 +40,14 @@ func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 	bare := s.account(`{"esme_address":"4712","key_on_ip":false}`)
 	off := s.account(`{"esme_address":"4713","otp_enabled":false}`)
 	guess := encrypted(t, shop.CipherKey, shop.CipherIV, "654321")
+	_, able, _, err := s.manage.Keys.Create(t.Context(), manage.Operator(), manage.NewKey{Account: "4711", Name: "all",
+		Kind: otp.SecretKey, Environment: otp.Test, Permissions: []string{otp.Everything}})
+	require.NoError(t, err)
+	webhooks := func(method, path, body string) func() {
+		return func() {
+			s.do(method, path, body, "X-API-Key", string(able.Bytes()), "Content-Type", "application/json")
+		}
+	}
 	get := func(servlet, key, query string, headers ...string) func() {
 		return func() {
 			s.do("GET", "/otpauthapi/"+servlet+"?"+query, "", append([]string{"access_key", key}, headers...)...)
@@ -109,6 +119,13 @@ func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 			"method": "read|sms|", "to": "read|+919551492394|"}, ""},
 		"a status": {v1("GET", "/v1/status?to=%2B919551492394&type=two_factor", ""), map[string]string{
 			"to": "read|+919551492394|", "type": "read|two_factor|"}, ""},
+		"a webhook": {webhooks("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:9/","events":["*"]}`), map[string]string{
+			"url": `read|"http://127.0.0.1:9/"|as it was sent`, "events": `read|["*"]|`, "kind": "read|secret|"}, ""},
+		"a wrong webhook": {webhooks("POST", "/v1/webhooks", `{"url":7}`), map[string]string{
+			"url": "refused||must be a string"}, ""},
+		"a list": {webhooks("GET", "/v1/audit-logs?limit=7", ""), map[string]string{"limit": "read|7|as it was sent"}, ""},
+		"a wrong list": {webhooks("GET", "/v1/audit-logs?limit=7&colour=red", ""), map[string]string{
+			"colour": "refused||is not known"}, ""},
 		"a wrong status": {v1("GET", "/v1/status?to=12", ""), map[string]string{"to": "refused||must be a number"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -83,8 +83,8 @@ func unlooked(cipher *crypto.ServletCipher, call sandbox.Call) web.Reading {
 
 // leftOver returns the parameters of a call that its door does not know.
 func leftOver(call sandbox.Call, read []web.Reading) (all []web.Reading) {
-	if len(read) == 0 {
-		return nil // the call was refused before its parameters were read
+	if len(read) == 0 || strings.HasPrefix(call.Path, "/v1/") {
+		return nil // the call was refused before its parameters were read; /v1 refuses what it does not know
 	}
 	known := map[string]bool{}
 	for _, r := range read {

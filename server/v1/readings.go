@@ -2,10 +2,13 @@ package v1
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
 	"otpbridge/server/engine"
+	"otpbridge/server/otp"
 	"otpbridge/server/web"
 )
 
@@ -20,6 +23,22 @@ func (x *exchange) tellCaller() {
 		r.Note("kind", web.ReadAs, string(x.caller.Key.Kind), "that of the key")
 		r.Note("environment", web.ReadAs, string(x.caller.Environment), "that of the key")
 	}
+}
+
+// readAll is read for a body whose members are used as they are, and notes them.
+func (x *exchange) readAll(target any) error {
+	if err := x.read(target); err != nil {
+		return err
+	}
+	r := x.readings()
+	var members map[string]json.RawMessage
+	if r == nil || json.Unmarshal(x.body, &members) != nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		r.Note(name, web.ReadAs, otp.Cut(string(members[name]), 256), "as it was sent")
+	}
+	return nil
 }
 
 // tell notes what the members of a send were read as.

@@ -77,7 +77,7 @@ func (x *exchange) listWebhooks() (engine.Answer, error) {
 
 func (x *exchange) createWebhook() (engine.Answer, error) {
 	var wish webhook.Wish
-	if err := x.read(&wish); err != nil {
+	if err := x.readAll(&wish); err != nil {
 		return engine.Answer{}, err
 	}
 	return x.once(func(id otp.ID) (engine.Answer, error) {
@@ -93,7 +93,7 @@ func (x *exchange) showWebhook() (engine.Answer, error) {
 
 func (x *exchange) changeWebhook() (engine.Answer, error) {
 	var wish webhook.Wish
-	if err := x.read(&wish); err != nil {
+	if err := x.readAll(&wish); err != nil {
 		return engine.Answer{}, err
 	}
 	e, err := x.door.webhooks.Change(x.ctx, x.asker(), x.gin.Param("id"), x.match, wish)
@@ -174,7 +174,7 @@ func (x *exchange) countReplay() (engine.Answer, error) {
 
 func (x *exchange) replay() (engine.Answer, error) {
 	var asked webhook.Replay
-	if err := x.read(&asked); err != nil {
+	if err := x.readAll(&asked); err != nil {
 		return engine.Answer{}, err
 	}
 	n, err := x.door.webhooks.Replay(x.ctx, x.asker(), x.gin.Param("id"), asked)

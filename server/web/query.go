@@ -36,6 +36,8 @@ func ReadQuery(c *gin.Context, known ...string) *Query {
 			q.Fault(name, "is not known; known are "+joined(known))
 		} else if wrong := wrongValue(values[name]); wrong != "" {
 			q.Fault(name, wrong)
+		} else {
+			RequestOf(c).Readings.Note(name, ReadAs, values[name][0], "as it was sent")
 		}
 	}
 	return q
