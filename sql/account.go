@@ -341,25 +341,26 @@ func accountColumnList() string {
 
 // Add adds an account with its credentials, and in a sandbox with its sandbox mark.
 func (a *Accounts) Add(tx *Tx, s *Seeded, throwaway bool) error {
-	if err := a.add(tx.ctx, tx.session, &s.Account, s.Credentials); err != nil || !a.store.options.Sandbox {
+	if err := a.add(tx, &s.Account, s.Credentials); err != nil || !a.store.options.Sandbox {
 		return err
 	}
 	return markSandboxAccount(tx.ctx, tx.session, s.Account.Address, throwaway)
 }
 
 // add adds the rows of an account and its credentials.
-func (a *Accounts) add(ctx context.Context, w *session, account *otp.Account, credentials []Credential) error {
+func (a *Accounts) add(tx *Tx, account *otp.Account, keys []Credential) error {
 	a.sealSafeList(account)
 	args := make([]driver.Value, len(accountColumns))
 	for i, column := range accountColumns {
 		args[i] = column.write(account)
 	}
-	if err := w.exec(ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1),
+	if err := tx.exec(tx.ctx, insertText(`INSERT INTO otp_auth_config (`+accountColumnList()+`) VALUES `, len(args), 1),
 		args...); err != nil {
 		return err
 	}
-	for i := range credentials {
-		if err := insertCredential(ctx, w, account.Address, &credentials[i]); err != nil {
+	for _, key := range keys {
+		key.Address = account.Address
+		if err := a.store.Credentials.Insert(tx, &key); err != nil {
 			return err
 		}
 	}

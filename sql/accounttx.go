@@ -37,7 +37,7 @@ func (a *Accounts) Lock(tx *Tx, address string) (account otp.Account, err error)
 // Insert adds accounts with their credentials, without a sandbox mark.
 func (a *Accounts) Insert(tx *Tx, accounts []Seeded) error {
 	for i := range accounts {
-		if err := a.add(tx.ctx, tx.session, &accounts[i].Account, accounts[i].Credentials); err != nil {
+		if err := a.add(tx, &accounts[i].Account, accounts[i].Credentials); err != nil {
 			return err
 		}
 	}

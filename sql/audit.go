@@ -130,11 +130,9 @@ func (a *Audit) Seal(ctx context.Context, limit int, seal func(AuditState) (*Aud
 func unsealed(tx *Tx, limit int) (found []otp.Change, err error) {
 	err = tx.query(tx.ctx, changes.selects()+`place IS NULL ORDER BY id LIMIT ?`, []driver.Value{int64(limit)},
 		func(values row) error {
-			var c change
-			for i, column := range changes.columns(&c) {
-				if err := column.Scan(values[i]); err != nil {
-					return err
-				}
+			c, err := changes.read(values)
+			if err != nil {
+				return err
 			}
 			read, err := c.read()
 			found = append(found, read)
@@ -172,16 +170,12 @@ func writeSeal(tx *Tx, state AuditState, made *AuditSeal) error {
 // insertInto adds a row to a script, to the last INSERT if that is into the same table.
 func insertInto[R any](tx *Tx, writes *script, t table[R], r *R) {
 	text := `INSERT INTO ` + t.name + ` (` + t.names() + `) VALUES `
-	columns := t.columns(r)
-	args := make([]driver.Value, len(columns))
-	for i, c := range columns {
-		args[i] = c.value()
-	}
+	args := t.values(r)
 	if n := len(writes.writes); n > 0 && writes.writes[n-1].text == text {
 		writes.writes[n-1].args = append(writes.writes[n-1].args, args...)
 		return
 	}
-	writes.writes = append(writes.writes, write{text: text, args: args, width: len(columns)})
+	writes.writes = append(writes.writes, write{text: text, args: args, width: len(args)})
 }
 
 // Tree reads the sealed state of the log.

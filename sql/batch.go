@@ -148,6 +148,7 @@ type batch struct {
 		recipients chunk[recipientRow]
 		challenges chunk[challengeRow]
 	}
+	reader  reader // of the rows that are loaded, one after the other
 	values  values
 	layouts struct{ recipients, challenges, events, changes, deliveries, counters, tellings, notices, texts *layout }
 
@@ -165,14 +166,14 @@ func newBatch(insert string) *batch {
 		counters:   make(map[otp.ID]*counterRow, maxBatch),
 		values:     newValues(),
 	}
-	b.layouts.recipients = newLayout(insert, "recipients", recipientColumns)
-	b.layouts.challenges = newLayout(insert, "challenges", challengeColumns)
-	b.layouts.events = newLayout(insert, "events", eventColumns)
-	b.layouts.changes = newLayout(insert, changes.name, changes.names())
-	b.layouts.deliveries = newLayout(insert, "deliveries", deliveryColumns)
-	b.layouts.counters = newLayout(insert, "counters", counterColumns)
+	b.layouts.recipients = recipientFields.layout(insert)
+	b.layouts.challenges = challengeFields.layout(insert)
+	b.layouts.events = eventFields.layout(insert)
+	b.layouts.changes = changes.layout(insert)
+	b.layouts.deliveries = deliveryFields.layout(insert)
+	b.layouts.counters = counters.layout(insert)
 	b.layouts.tellings = newLayout(insert, "webhook_events", tellingColumns)
-	b.layouts.notices = newLayout(insert, notices.name, notices.names())
+	b.layouts.notices = notices.layout(insert)
 	b.layouts.texts = newLayout(insert, "webhook_texts", textColumns)
 	return b
 }

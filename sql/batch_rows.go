@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"fmt"
 	"slices"
@@ -12,14 +11,37 @@ import (
 	"otpbridge/server/otp"
 )
 
-// recipientColumns are all columns of a recipient; decidedColumns are those that rules decide on. The others are
-// written once and only shown.
-const (
-	decidedColumns   = `id, hash, version, seq, sends, failures, run, run_at, locked_until, updated_at`
-	recipientColumns = decidedColumns + `, esme_address, environment, sealed, mask`
-	// An erased recipient has its counters and no name.
-	isErased = `, mask = ''`
+// decidedFields are the columns of a recipient that rules decide on. The others are written once and only shown.
+var (
+	decidedFields = fieldsOf("recipients",
+		idField("id", func(r *otp.Recipient) *otp.ID { return &r.ID }),
+		idField("hash", func(r *otp.Recipient) *otp.ID { return &r.Hash }),
+		versionField(func(r *otp.Recipient) *int64 { return &r.Version }),
+		numberField("seq", func(r *otp.Recipient) *int64 { return &r.Seq }),
+		windowField("sends", func(r *otp.Recipient) *otp.Window { return &r.Sends }),
+		windowField("failures", func(r *otp.Recipient) *otp.Window { return &r.Failures }),
+		numberField("run", func(r *otp.Recipient) *int { return &r.Run }),
+		momentField("run_at", func(r *otp.Recipient) *otp.Millis { return &r.RunAt }),
+		momentField("locked_until", func(r *otp.Recipient) *otp.Millis { return &r.LockedUntil }),
+		momentField("updated_at", func(r *otp.Recipient) *otp.Millis { return &r.UpdatedAt }),
+	)
+	shownFields = fieldsOf("recipients",
+		textField("esme_address", func(r *otp.Recipient) *string { return &r.Account }),
+		textField("environment", func(r *otp.Recipient) *otp.Environment { return &r.Environment }),
+		field[otp.Recipient]{"sealed",
+			func(from *reader, r *otp.Recipient) { r.Sealed = from.bytes() },
+			func(_ *values, r *otp.Recipient) driver.Value { return r.Sealed },
+		},
+		field[otp.Recipient]{"mask",
+			func(from *reader, r *otp.Recipient) { r.Mask = from.text() },
+			func(_ *values, r *otp.Recipient) driver.Value { return r.Mask },
+		},
+	)
+	recipientFields = fieldsOf("recipients", slices.Concat(decidedFields.all, shownFields.all)...)
 )
+
+// An erased recipient has its counters and no name.
+const isErased = `, mask = ''`
 
 // find completes operations that name only a challenge. It locks nothing, because recipients are locked first and in
 // order. So it reads only columns that never change, and its results stay valid for every further try.
@@ -68,12 +90,12 @@ func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error 
 	}
 	list, args := in(b.order, b.values.id)
 	recipients := lookup{`
-		SELECT ` + decidedColumns + isErased + `
+		SELECT ` + decidedFields.names + isErased + `
 		FROM recipients
 		WHERE hash IN ` + list + `
 		ORDER BY hash` + s.dialect.lock, args, func(found row) error {
 		recipient := b.rows.recipients.next()
-		if err := readRecipient(found, &recipient.Recipient); err != nil {
+		if err := readRecipient(&b.reader, found, &recipient.Recipient); err != nil {
 			return err
 		}
 		b.recipients[recipient.Hash] = recipient
@@ -89,20 +111,39 @@ func (s *Store) loadRecipients(ctx context.Context, w *session, b *batch) error 
 	return nil
 }
 
-func readRecipient(found row, recipient *otp.Recipient) error {
-	r := reader{row: found}
-	*recipient = otp.Recipient{
-		ID: r.id(), Hash: r.id(), Version: r.number(), Seq: r.number(), Sends: r.window(), Failures: r.window(),
-		Run: int(r.number()), RunAt: r.moment(), LockedUntil: r.moment(), UpdatedAt: r.moment(), Erased: r.number() == 1,
-	}
-	if r.err != nil {
-		return fmt.Errorf("recipient: %w", r.err)
-	}
-	return nil
+func readRecipient(from *reader, found row, recipient *otp.Recipient) error {
+	*from = reader{row: found}
+	decidedFields.read(from, recipient)
+	recipient.Erased = from.number() == 1
+	return decidedFields.fault(from)
 }
 
-const challengeColumns = `id, recipient_id, seq, slot, version, key_id, nonce, code_length, channels, mailbox,
-	max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at, details`
+var challengeFields = fieldsOf("challenges",
+	idField("id", func(c *otp.Challenge) *otp.ID { return &c.ID }),
+	idField("recipient_id", func(c *otp.Challenge) *otp.ID { return &c.Recipient }),
+	numberField("seq", func(c *otp.Challenge) *int64 { return &c.Seq }),
+	idField("slot", func(c *otp.Challenge) *otp.ID { return &c.Slot }),
+	versionField(func(c *otp.Challenge) *int64 { return &c.Version }),
+	textField("key_id", func(c *otp.Challenge) *string { return &c.KeyID }),
+	idField("nonce", func(c *otp.Challenge) *otp.ID { return &c.Nonce }),
+	numberField("code_length", func(c *otp.Challenge) *int { return &c.Length }),
+	numberField("channels", func(c *otp.Challenge) *otp.Channels { return &c.Channels }),
+	bytesField("mailbox", func(c *otp.Challenge) *[]byte { return &c.Mailbox }),
+	numberField("max_attempts", func(c *otp.Challenge) *int { return &c.MaxAttempts }),
+	numberField("wrong", func(c *otp.Challenge) *int { return &c.Wrong }),
+	numberField("sends", func(c *otp.Challenge) *int { return &c.Sends }),
+	numberField("regenerations", func(c *otp.Challenge) *int { return &c.Regenerations }),
+	momentField("created_at", func(c *otp.Challenge) *otp.Millis { return &c.CreatedAt }),
+	momentField("expires_at", func(c *otp.Challenge) *otp.Millis { return &c.ExpiresAt }),
+	momentField("updated_at", func(c *otp.Challenge) *otp.Millis { return &c.UpdatedAt }),
+	momentField("used_at", func(c *otp.Challenge) *otp.Millis { return &c.UsedAt }),
+	momentField("canceled_at", func(c *otp.Challenge) *otp.Millis { return &c.CanceledAt }),
+	momentField("replaced_at", func(c *otp.Challenge) *otp.Millis { return &c.ReplacedAt }),
+	field[otp.Challenge]{"details",
+		func(from *reader, c *otp.Challenge) { c.Details = from.details() },
+		func(_ *values, c *otp.Challenge) driver.Value { return encodeDetails(c.Details) },
+	},
+)
 
 // challengesOf reads the newest challenge of each slot of a known recipient, and those that operations name by id. The
 // recipients' locks already keep other writers away from them.
@@ -123,12 +164,10 @@ func (s *Store) challengesOf(b *batch, operations []*Operation) (lookups []looku
 			return
 		}
 		list, args := in(sortIDs(ids), b.values.id)
-		lookups = append(lookups, lookup{`
-			SELECT ` + challengeColumns + `
-			FROM challenges
-			WHERE ` + where + list + s.dialect.lock, args, func(found row) error {
+		text := challengeFields.selects() + where + list + s.dialect.lock
+		lookups = append(lookups, lookup{text, args, func(found row) error {
 			row := b.rows.challenges.next()
-			if err := readChallenge(found, &row.Challenge); err != nil {
+			if err := challengeFields.scan(&b.reader, found, &row.Challenge); err != nil {
 				return err
 			}
 			row.loaded = row.Challenge
@@ -152,21 +191,6 @@ func (b *batch) add(c *challengeRow) {
 	if newest := b.newest[c.Slot]; c.ReplacedAt == 0 && (newest == nil || newest.Seq < c.Seq) {
 		b.newest[c.Slot] = row
 	}
-}
-
-func readChallenge(found row, c *otp.Challenge) error {
-	r := reader{row: found}
-	*c = otp.Challenge{
-		ID: r.id(), Recipient: r.id(), Seq: r.number(), Slot: r.id(), Version: r.number(),
-		KeyID: r.text(), Nonce: r.id(), Length: int(r.number()), Channels: otp.Channels(r.number()), Mailbox: r.bytes(),
-		MaxAttempts: int(r.number()), Wrong: int(r.number()), Sends: int(r.number()), Regenerations: int(r.number()),
-		CreatedAt: r.moment(), ExpiresAt: r.moment(), UpdatedAt: r.moment(),
-		UsedAt: r.moment(), CanceledAt: r.moment(), ReplacedAt: r.moment(), Details: r.details(),
-	}
-	if r.err != nil {
-		return fmt.Errorf("challenge: %w", r.err)
-	}
-	return nil
 }
 
 // happened reports whether an earlier try of this batch committed after all. Its operations share one transaction, so
@@ -248,10 +272,7 @@ func (b *batch) writeRecipients(writes *script) {
 		switch {
 		case r == nil || !r.dirty:
 		case r.Version == 0:
-			inserts = append(inserts, v.id(r.ID), v.id(r.Hash), int64(1), r.Seq,
-				v.window(r.Sends), v.window(r.Failures), int64(r.Run), v.moment(r.RunAt), v.moment(r.LockedUntil),
-				v.moment(r.UpdatedAt),
-				v.text(r.Account), v.text(string(r.Environment)), r.Sealed, r.Mask)
+			inserts = recipientFields.appendTo(inserts, v, &r.Recipient)
 		default:
 			writes.guard(`
 				UPDATE recipients
@@ -289,11 +310,7 @@ func (b *batch) writeChallenges(writes *script) {
 	b.writeUsed(writes, used)
 	inserts := make([]driver.Value, 0, len(b.layouts.challenges.columns)*len(b.inserts))
 	for _, c := range b.inserts {
-		inserts = append(inserts, v.id(c.ID), v.id(c.Recipient), c.Seq, v.id(c.Slot), int64(1), v.text(c.KeyID),
-			v.id(c.Nonce), int64(c.Length),
-			int64(c.Channels), nullable(c.Mailbox), int64(c.MaxAttempts), int64(c.Wrong), int64(c.Sends), int64(c.Regenerations),
-			v.moment(c.CreatedAt), v.moment(c.ExpiresAt), v.moment(c.UpdatedAt), v.moment(c.UsedAt), v.moment(c.CanceledAt),
-			v.moment(c.ReplacedAt), encodeDetails(c.Details))
+		inserts = challengeFields.appendTo(inserts, v, &c.Challenge)
 	}
 	writes.insert(b.layouts.challenges, inserts)
 }
@@ -322,18 +339,32 @@ func (b *batch) writeUsed(writes *script, used []*challengeRow) {
 	}
 }
 
-const eventColumns = `id, at, esme_address, environment, kind, door, recipient_hash, challenge_id, send, channels, mailbox, remaining, summary,
-	user_hash, mailbox_hash`
+var eventFields = fieldsOf("events",
+	idField("id", func(e *otp.Event) *otp.ID { return &e.ID }),
+	momentField("at", func(e *otp.Event) *otp.Millis { return &e.At }),
+	textField("esme_address", func(e *otp.Event) *string { return &e.Account }),
+	textField("environment", func(e *otp.Event) *otp.Environment { return &e.Environment }),
+	textField("kind", func(e *otp.Event) *otp.EventKind { return &e.Kind }),
+	textField("door", func(e *otp.Event) *otp.Door { return &e.Door }),
+	idField("recipient_hash", func(e *otp.Event) *otp.ID { return &e.Recipient }),
+	idField("challenge_id", func(e *otp.Event) *otp.ID { return &e.Challenge }),
+	numberField("send", func(e *otp.Event) *int { return &e.Send }),
+	numberField("channels", func(e *otp.Event) *otp.Channels { return &e.Channels }),
+	bytesField("mailbox", func(e *otp.Event) *[]byte { return &e.Mailbox }),
+	numberField("remaining", func(e *otp.Event) *int { return &e.Remaining }),
+	field[otp.Event]{"summary",
+		func(from *reader, e *otp.Event) { e.Summary = from.summary() },
+		func(_ *values, e *otp.Event) driver.Value { return encodeSummary(e.Summary) },
+	},
+	optionalIDField("user_hash", func(e *otp.Event) *otp.ID { return &e.User }),
+	optionalIDField("mailbox_hash", func(e *otp.Event) *otp.ID { return &e.MailboxHash }),
+)
 
 func (b *batch) writeEvents(writes *script) {
 	v := &b.values
 	inserts := make([]driver.Value, 0, len(b.layouts.events.columns)*len(b.events))
 	for i := range b.events {
-		e := &b.events[i]
-		inserts = append(inserts, v.id(e.ID), v.moment(e.At), v.text(e.Account), v.text(string(e.Environment)),
-			v.text(string(e.Kind)), v.text(string(e.Door)),
-			v.id(e.Recipient), v.id(e.Challenge), int64(e.Send), int64(e.Channels), nullable(e.Mailbox), int64(e.Remaining),
-			encodeSummary(e.Summary), v.idOrNull(e.User), v.idOrNull(e.MailboxHash))
+		inserts = eventFields.appendTo(inserts, v, &b.events[i])
 	}
 	writes.insert(b.layouts.events, inserts)
 }
@@ -342,9 +373,7 @@ func (b *batch) writeChanges(writes *script) {
 	var inserts []driver.Value
 	for _, c := range b.changes {
 		row := rowOf(c)
-		for _, column := range changes.columns(&row) {
-			inserts = append(inserts, column.value())
-		}
+		inserts = append(inserts, changes.values(&row)...)
 	}
 	writes.insert(b.layouts.changes, inserts)
 }
@@ -355,13 +384,4 @@ func nullable(b []byte) driver.Value {
 		return nil
 	}
 	return b
-}
-
-func scanChallenge(rows *sql.Rows) (*otp.Challenge, error) {
-	values, err := scanRow(rows)
-	if err != nil {
-		return nil, err
-	}
-	c := &otp.Challenge{}
-	return c, readChallenge(values, c)
 }

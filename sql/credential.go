@@ -1,17 +1,14 @@
 package sql
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/jmoiron/sqlx"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/strict"
@@ -50,51 +47,79 @@ type Credential struct {
 	UsedAddress string     // address of the last use
 }
 
-const credentialColumns = `id, esme_address, kind, name, environment, hash, last_four, permissions, allowed_ips, denied_ips,
-	allowed_origins, requests_per_minute, burst, signing, signing_secret, enabled, expires_at, revoked_at, successor, created_at, version,
-	used_at, used_address`
+var credentials = table[Credential]{"credentials", func(c *Credential) []column {
+	return []column{
+		{"id", &c.ID}, {"esme_address", &c.Address}, {"kind", &c.Kind}, {"name", &c.Name},
+		{"environment", (*string)(&c.Environment)}, {"hash", &c.Hash}, {"last_four", &c.LastFour},
+		{"permissions", narrowing{c, &c.Permissions}}, {"allowed_ips", narrowing{c, &c.AllowedIPs}},
+		{"denied_ips", narrowing{c, &c.DeniedIPs}}, {"allowed_origins", narrowing{c, &c.AllowedOrigins}},
+		{"requests_per_minute", &c.RequestsPerMinute}, {"burst", &c.Burst}, {"signing", &c.Signing},
+		{"signing_secret", sealedText{&c.SigningSecret}}, {"enabled", &c.Enabled}, {"expires_at", &c.ExpiresAt},
+		{"revoked_at", &c.RevokedAt}, {"successor", &c.Successor}, {"created_at", (*int64)(&c.CreatedAt)},
+		{"version", &c.Version}, {"used_at", &c.UsedAt}, {"used_address", &c.UsedAddress},
+	}
+}}
 
-const credentialWidth = 23
+// narrowing is a list that narrows what a credential may do; nil narrows nothing.
+type narrowing struct {
+	of   *Credential
+	list *[]string
+}
+
+// scan implements cell. An unreadable list must not become an empty one, which allows everything.
+func (n narrowing) scan(column string, value any) error {
+	*n.list = nil
+	text := bytesOf(value)
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	if err := strict.Decode(text, n.list); err != nil {
+		return fmt.Errorf("credential %s: %s is no JSON list of texts: %w", n.of.ID.Text("key"), column, err)
+	}
+	if *n.list != nil && len(*n.list) == 0 { // whoever wrote it may have meant that nothing is allowed
+		return fmt.Errorf("credential %s: %s is an empty list; write NULL where nothing is to be narrowed",
+			n.of.ID.Text("key"), column)
+	}
+	return nil
+}
+
+func (n narrowing) value() driver.Value { return jsonList(*n.list) }
+
+// sealedText is sealed bytes that are stored as base64, like those of accounts; see sealed.
+type sealedText struct{ sealed *[]byte }
+
+// scan implements cell. Opening a value that is not base64 reports what is wrong.
+func (s sealedText) scan(_ string, value any) (err error) {
+	text := bytesOf(value)
+	if *s.sealed = nil; text == nil {
+		return nil
+	}
+	if *s.sealed, err = base64.StdEncoding.DecodeString(string(text)); err != nil {
+		*s.sealed = append([]byte(nil), text...)
+	}
+	return nil
+}
+
+func (s sealedText) value() driver.Value {
+	if *s.sealed == nil {
+		return nil
+	}
+	return base64.StdEncoding.EncodeToString(*s.sealed)
+}
 
 // ByHash finds a credential by the hash of its secret.
 func (c *Credentials) ByHash(ctx context.Context, hash [32]byte) (Credential, error) {
-	return c.store.credential(ctx, `hash = ?`, hash[:])
+	return credentials.one(ctx, c.store, `hash = ?`, hash[:])
 }
 
 // ByID finds a credential by its id.
 func (c *Credentials) ByID(ctx context.Context, id otp.ID) (Credential, error) {
-	return c.store.credential(ctx, `id = ?`, id[:])
-}
-
-func (s *Store) credential(ctx context.Context, where string, arg []byte) (Credential, error) {
-	row := s.reads.QueryRowxContext(ctx, `SELECT `+credentialColumns+` FROM credentials WHERE `+where, arg)
-	credential, err := scanCredential(row)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Credential{}, ErrNotFound
-	}
-	return credential, err
+	return credentials.one(ctx, c.store, `id = ?`, id[:])
 }
 
 // List returns the credentials of an account, oldest first; of every account for "".
 func (c *Credentials) List(ctx context.Context, address string) ([]Credential, error) {
-	return c.read(ctx, `esme_address = ? OR ? = '' ORDER BY esme_address, id`, address, address)
-}
-
-func (c *Credentials) read(ctx context.Context, where string, args ...any) ([]Credential, error) {
-	rows, err := c.store.reads.QueryxContext(ctx, `SELECT `+credentialColumns+` FROM credentials WHERE `+where, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read credentials: %w", err)
-	}
-	defer rows.Close()
-	var all []Credential
-	for rows.Next() {
-		credential, err := scanCredential(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, credential)
-	}
-	return all, rows.Err()
+	return credentials.find(ctx, c.store, `esme_address = ? OR ? = '' ORDER BY esme_address, id`, address, address)
 }
 
 // CredentialQuery selects a page of credentials, oldest first.
@@ -139,82 +164,14 @@ func (c *Credentials) Page(ctx context.Context, q CredentialQuery) ([]Credential
 			args = append(args, int64(q.Now))
 		}
 	}
-	return c.read(ctx, where+` ORDER BY id LIMIT ?`, append(args, q.Limit)...)
-}
-
-func scanCredential(row sqlx.ColScanner) (Credential, error) {
-	var c Credential
-	var hash, successor []byte
-	var permissions, allowed, denied, origins, signing sql.NullString
-	var expires, revoked, used, perMinute, burst sql.NullInt64
-	err := row.Scan(idScan{&c.ID}, &c.Address, &c.Kind, &c.Name, &c.Environment, &hash, &c.LastFour,
-		&permissions, &allowed, &denied, &origins, &perMinute, &burst, &c.Signing, &signing,
-		&c.Enabled, &expires, &revoked, &successor, &c.CreatedAt, &c.Version, &used, &c.UsedAddress)
-	if err != nil {
-		return Credential{}, fmt.Errorf("read credential: %w", err)
-	}
-	copy(c.Hash[:], hash)
-	copy(c.Successor[:], successor)
-	c.ExpiresAt, c.RevokedAt, c.UsedAt = otp.Millis(expires.Int64), otp.Millis(revoked.Int64), otp.Millis(used.Int64)
-	c.RequestsPerMinute, c.Burst = whole(perMinute), whole(burst)
-	// An unreadable list must not become an empty one, which allows everything.
-	for _, list := range []struct {
-		column string
-		text   sql.NullString
-		into   *[]string
-	}{
-		{"permissions", permissions, &c.Permissions}, {"allowed_ips", allowed, &c.AllowedIPs},
-		{"denied_ips", denied, &c.DeniedIPs}, {"allowed_origins", origins, &c.AllowedOrigins},
-	} {
-		if !list.text.Valid || strings.TrimSpace(list.text.String) == "" {
-			continue
-		}
-		if err := strict.Decode([]byte(list.text.String), list.into); err != nil {
-			return Credential{}, fmt.Errorf("credential %s: %s is no JSON list of texts: %w", c.ID.Text("key"), list.column, err)
-		}
-		if *list.into != nil && len(*list.into) == 0 { // whoever wrote it may have meant that nothing is allowed
-			return Credential{}, fmt.Errorf("credential %s: %s is an empty list; write NULL where nothing is to be narrowed",
-				c.ID.Text("key"), list.column)
-		}
-	}
-	if signing.Valid {
-		if c.SigningSecret, err = base64.StdEncoding.DecodeString(signing.String); err != nil {
-			c.SigningSecret = []byte(signing.String) // opening it reports what is wrong
-		}
-	}
-	return c, nil
-}
-
-func whole(n sql.NullInt64) *int {
-	if !n.Valid {
-		return nil
-	}
-	value := int(n.Int64)
-	return &value
+	return credentials.find(ctx, c.store, where+` ORDER BY id LIMIT ?`, append(args, q.Limit)...)
 }
 
 // Insert adds a credential to its account.
 func (*Credentials) Insert(tx *Tx, c *Credential) error {
-	return insertCredential(tx.ctx, tx.session, c.Address, c)
-}
-
-func insertCredential(ctx context.Context, w *session, address string, c *Credential) error {
-	var successor driver.Value
-	if !c.Successor.IsZero() {
-		successor = c.Successor[:]
-	}
-	return w.exec(ctx, insertText(`INSERT INTO credentials (`+credentialColumns+`) VALUES `, credentialWidth, 1),
-		c.ID[:], address, c.Kind, c.Name, string(c.Environment), c.Hash[:], c.LastFour,
-		jsonList(c.Permissions), jsonList(c.AllowedIPs), jsonList(c.DeniedIPs), jsonList(c.AllowedOrigins),
-		optionalInt(c.RequestsPerMinute), optionalInt(c.Burst), cmp.Or(c.Signing, "off"), c.sealedSecret(),
-		bit(c.Enabled), moment(c.ExpiresAt), moment(c.RevokedAt), successor, int64(c.CreatedAt), int64(1), nil, "")
-}
-
-func (c *Credential) sealedSecret() driver.Value {
-	if c.SigningSecret == nil {
-		return nil
-	}
-	return base64.StdEncoding.EncodeToString(c.SigningSecret)
+	row := *c
+	row.Signing, row.Version, row.UsedAt, row.UsedAddress = cmp.Or(c.Signing, "off"), 1, 0, ""
+	return credentials.insert(tx.ctx, tx, &row)
 }
 
 // Update writes the changeable columns of a credential, if its row still has c's version, and raises the version by
@@ -229,8 +186,9 @@ func (*Credentials) Update(tx *Tx, c *Credential) (bool, error) {
 			expires_at = ?, version = version + 1
 		WHERE id = ? AND version = ? AND revoked_at IS NULL`,
 		c.Name, jsonList(c.Permissions), jsonList(c.AllowedIPs), jsonList(c.DeniedIPs), jsonList(c.AllowedOrigins),
-		optionalInt(c.RequestsPerMinute), optionalInt(c.Burst), cmp.Or(c.Signing, "off"), c.sealedSecret(), bit(c.Enabled),
-		int64(c.ExpiresAt), int64(rotationNoticed), moment(c.ExpiresAt), c.ID[:], c.Version)
+		optionalInt(c.RequestsPerMinute), optionalInt(c.Burst), cmp.Or(c.Signing, "off"),
+		sealedText{&c.SigningSecret}.value(), bit(c.Enabled), int64(c.ExpiresAt), int64(rotationNoticed),
+		moment(c.ExpiresAt), c.ID[:], c.Version)
 }
 
 // Rotate adds a successor to the credential id, which then expires at until, or at its own expiry if that is sooner.

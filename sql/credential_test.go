@@ -12,7 +12,7 @@ import (
 
 func plainCredential(n int) *Credential {
 	return &Credential{
-		ID: id(noon, n), Address: "77", Kind: "secret", Environment: otp.Live, Hash: [32]byte{byte(n), byte(n >> 8)},
+		ID: id(noon, n), Address: "77", Kind: "secret", Environment: otp.Live, Hash: [32]byte{byte(n), byte(n >> 8), 1},
 		Signing: "off", Enabled: true, CreatedAt: noon, Version: 1,
 	}
 }

@@ -2,9 +2,7 @@ package sql
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -18,8 +16,31 @@ type Deliveries struct{ store *Store }
 // refund, is an operation too, decided on the locked row and guarded by its version; a step without consequences is a
 // mark. All of them share a batch's transaction, so none costs an fsync of its own.
 
-const deliveryColumns = `id, version, challenge_id, recipient_hash, esme_address, environment, door, medium, channels, send,
-	mailbox, department, price, sent_at, expires_at, owner, leased_until, started_at, channel, outcome, receipt, created_at, finished_at`
+var deliveryFields = fieldsOf("deliveries",
+	idField("id", func(d *otp.Delivery) *otp.ID { return &d.ID }),
+	versionField(func(d *otp.Delivery) *int64 { return &d.Version }),
+	idField("challenge_id", func(d *otp.Delivery) *otp.ID { return &d.Challenge }),
+	idField("recipient_hash", func(d *otp.Delivery) *otp.ID { return &d.Recipient }),
+	textField("esme_address", func(d *otp.Delivery) *string { return &d.Account }),
+	textField("environment", func(d *otp.Delivery) *otp.Environment { return &d.Environment }),
+	textField("door", func(d *otp.Delivery) *otp.Door { return &d.Door }),
+	numberField("medium", func(d *otp.Delivery) *otp.Channels { return &d.Medium }),
+	numberField("channels", func(d *otp.Delivery) *otp.Channels { return &d.Channels }),
+	numberField("send", func(d *otp.Delivery) *int { return &d.Send }),
+	bytesField("mailbox", func(d *otp.Delivery) *[]byte { return &d.Mailbox }),
+	textField("department", func(d *otp.Delivery) *string { return &d.Department }),
+	numberField("price", func(d *otp.Delivery) *int64 { return &d.Price }),
+	momentField("sent_at", func(d *otp.Delivery) *otp.Millis { return &d.SentAt }),
+	momentField("expires_at", func(d *otp.Delivery) *otp.Millis { return &d.ExpiresAt }),
+	idField("owner", func(d *otp.Delivery) *otp.ID { return &d.Owner }),
+	momentField("leased_until", func(d *otp.Delivery) *otp.Millis { return &d.LeasedUntil }),
+	momentField("started_at", func(d *otp.Delivery) *otp.Millis { return &d.StartedAt }),
+	textField("channel", func(d *otp.Delivery) *string { return &d.Channel }),
+	textField("outcome", func(d *otp.Delivery) *otp.Outcome { return &d.Outcome }),
+	optionalIDField("receipt", func(d *otp.Delivery) *otp.ID { return &d.Receipt }),
+	momentField("created_at", func(d *otp.Delivery) *otp.Millis { return &d.CreatedAt }),
+	momentField("finished_at", func(d *otp.Delivery) *otp.Millis { return &d.FinishedAt }),
+)
 
 // deliveryRow is a delivery in a batch.
 type deliveryRow struct {
@@ -55,34 +76,15 @@ func (s *Store) namedDeliveries(b *batch, operations []*Operation) []lookup {
 		return nil
 	}
 	list, args := in(sortIDs(ids), b.values.id)
-	return []lookup{{`
-		SELECT ` + deliveryColumns + `
-		FROM deliveries
-		WHERE id IN ` + list + `
-		ORDER BY id` + s.dialect.lock, args, func(found row) error {
+	text := deliveryFields.selects() + `id IN ` + list + ` ORDER BY id` + s.dialect.lock
+	return []lookup{{text, args, func(found row) error {
 		d := &deliveryRow{}
-		if err := readDelivery(found, &d.Delivery); err != nil {
+		if err := deliveryFields.scan(&b.reader, found, &d.Delivery); err != nil {
 			return err
 		}
 		b.deliveries[d.ID] = d
 		return nil
 	}}}
-}
-
-func readDelivery(found row, d *otp.Delivery) error {
-	r := reader{row: found}
-	*d = otp.Delivery{
-		ID: r.id(), Version: r.number(), Challenge: r.id(), Recipient: r.id(),
-		Account: r.text(), Environment: otp.Environment(r.text()), Door: otp.Door(r.text()),
-		Medium: otp.Channels(r.number()), Channels: otp.Channels(r.number()), Send: int(r.number()),
-		Mailbox: r.bytes(), Department: r.text(), Price: r.number(), SentAt: r.moment(), ExpiresAt: r.moment(),
-		Owner: r.id(), LeasedUntil: r.moment(), StartedAt: r.moment(), Channel: r.text(), Outcome: otp.Outcome(r.text()),
-		Receipt: r.optionalID(), CreatedAt: r.moment(), FinishedAt: r.moment(),
-	}
-	if r.err != nil {
-		return fmt.Errorf("delivery: %w", r.err)
-	}
-	return nil
 }
 
 // countersOf reads and locks the counters that operations name, in the order of their ids and after everything else.
@@ -99,25 +101,16 @@ func (s *Store) countersOf(b *batch, operations []*Operation) []lookup {
 		b.counters[id] = &counterRow{Counter: otp.Counter{ID: id}}
 	}
 	list, args := in(ids, b.values.id)
-	return []lookup{{`
-		SELECT ` + counterColumns + `
-		FROM counters
-		WHERE id IN ` + list + `
-		ORDER BY id` + s.dialect.lock, args, func(found row) error {
-		r := reader{row: found}
-		c := otp.Counter{
-			ID: r.id(), Version: r.number(), Total: r.number(), Converted: r.number(),
-			Since: r.moment(), StoppedUntil: r.moment(), UpdatedAt: r.moment(),
-		}
-		if r.err != nil {
-			return fmt.Errorf("counter: %w", r.err)
+	text := counters.selects() + `id IN ` + list + ` ORDER BY id` + s.dialect.lock
+	return []lookup{{text, args, func(found row) error {
+		c, err := counters.read(found)
+		if err != nil {
+			return fmt.Errorf("counter: %w", err)
 		}
 		b.counters[c.ID].Counter = c
 		return nil
 	}}}
 }
-
-const counterColumns = `id, version, total, converted, since, stopped_until, updated_at`
 
 func (b *batch) writeDeliveries(writes *script) {
 	v := &b.values
@@ -134,13 +127,7 @@ func (b *batch) writeDeliveries(writes *script) {
 	}
 	inserts := make([]driver.Value, 0, len(b.layouts.deliveries.columns)*len(b.outbox))
 	for i := range b.outbox {
-		d := &b.outbox[i]
-		inserts = append(inserts, v.id(d.ID), int64(1), v.id(d.Challenge), v.id(d.Recipient), v.text(d.Account),
-			v.text(string(d.Environment)), v.text(string(d.Door)),
-			int64(d.Medium), int64(d.Channels), int64(d.Send), nullable(d.Mailbox), v.text(d.Department), d.Price,
-			v.moment(d.SentAt), v.moment(d.ExpiresAt),
-			v.id(d.Owner), v.moment(d.LeasedUntil), v.moment(d.StartedAt), v.text(d.Channel), v.text(string(d.Outcome)),
-			v.idOrNull(d.Receipt), v.moment(d.CreatedAt), v.moment(d.FinishedAt))
+		inserts = deliveryFields.appendTo(inserts, v, &b.outbox[i])
 	}
 	writes.insert(b.layouts.deliveries, inserts)
 }
@@ -152,8 +139,9 @@ func (b *batch) writeCounters(writes *script) {
 		switch {
 		case !c.dirty:
 		case c.Version == 0:
-			inserts = append(inserts, v.id(c.ID), int64(1), c.Total, c.Converted, int64(c.Since), v.moment(c.StoppedUntil),
-				int64(c.UpdatedAt))
+			row := c.Counter
+			row.Version = 1
+			inserts = append(inserts, counters.values(&row)...)
 		default:
 			writes.guard(`
 				UPDATE counters
@@ -303,28 +291,20 @@ func (t *touched) restore() {
 	}
 }
 
+// Each of these conditions has an index; on SQLite it covers only the few rows that can match.
+const (
+	expiredDeliveries = `leased_until <= ? ORDER BY leased_until LIMIT ?`
+	deliveriesOf      = `receipt = ?`
+)
+
 // Expired reads deliveries whose lease has run out, longest ago first. Use them only to find which to lock.
 func (d *Deliveries) Expired(ctx context.Context, now otp.Millis, limit int) ([]otp.Delivery, error) {
-	return d.store.readDeliveries(ctx, expiredDeliveries, int64(now), limit)
+	return deliveryFields.find(ctx, d.store, expiredDeliveries, int64(now), int64(limit))
 }
-
-// Each of these has an index; on SQLite it covers only the few rows that can match.
-const (
-	expiredDeliveries = `
-		SELECT ` + deliveryColumns + `
-		FROM deliveries
-		WHERE leased_until <= ?
-		ORDER BY leased_until
-		LIMIT ?`
-	deliveriesOf = `
-		SELECT ` + deliveryColumns + `
-		FROM deliveries
-		WHERE receipt = ?`
-)
 
 // ByReceipt reads the deliveries that a provider's receipt may refer to.
 func (d *Deliveries) ByReceipt(ctx context.Context, receipt otp.ID) ([]otp.Delivery, error) {
-	return d.store.readDeliveries(ctx, deliveriesOf, receipt[:])
+	return deliveryFields.find(ctx, d.store, deliveriesOf, receipt[:])
 }
 
 // ByIDs reads the deliveries with these ids that still exist, in any order.
@@ -332,33 +312,8 @@ func (d *Deliveries) ByIDs(ctx context.Context, ids []otp.ID) ([]otp.Delivery, e
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	list, args := in(ids, func(id otp.ID) any { return id[:] })
-	return d.store.readDeliveries(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id IN `+list, args...)
-}
-
-func (s *Store) readDeliveries(ctx context.Context, query string, args ...any) ([]otp.Delivery, error) {
-	rows, err := s.reads.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read deliveries: %w", err)
-	}
-	defer rows.Close()
-	var found []otp.Delivery
-	for rows.Next() {
-		var d otp.Delivery
-		if err := scanDelivery(rows, &d); err != nil {
-			return nil, fmt.Errorf("read deliveries: %w", err)
-		}
-		found = append(found, d)
-	}
-	return found, errors.Join(rows.Err(), rows.Close())
-}
-
-func scanDelivery(rows *sql.Rows, d *otp.Delivery) error {
-	values, err := scanRow(rows)
-	if err != nil {
-		return err
-	}
-	return readDelivery(values, d)
+	list, args := in(ids, idValue)
+	return deliveryFields.find(ctx, d.store, `id IN `+list, args...)
 }
 
 // RenewLeases moves the end of owner's leases on these deliveries to until. Deliveries that are finished or belong to

@@ -181,8 +181,9 @@ func TestDeliveries_AreFoundByTheirIndexesOnSQLite(t *testing.T) {
 		query, plan string
 		args        []any
 	}{
-		{expiredDeliveries, "USING INDEX deliveries_lease (leased_until<?)", []any{int64(noon), 10}},
-		{deliveriesOf, "USING INDEX deliveries_receipt (receipt=?)", []any{receipt[:]}},
+		{deliveryFields.selects() + expiredDeliveries, "USING INDEX deliveries_lease (leased_until<?)",
+			[]any{int64(noon), 10}},
+		{deliveryFields.selects() + deliveriesOf, "USING INDEX deliveries_receipt (receipt=?)", []any{receipt[:]}},
 		{walk.query, "SEARCH deliveries USING PRIMARY KEY (id>?)", []any{receipt[:], 10}},
 		{writes.writes[0].text, "SEARCH deliveries USING PRIMARY KEY (id=?)", ending},
 	} {

@@ -101,6 +101,14 @@ func (r *reader) details() *otp.Details {
 	return details
 }
 
+func (r *reader) summary() *otp.Summary {
+	summary, err := decodeSummary(r.borrowed())
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("column %d: %w", r.next, err)
+	}
+	return summary
+}
+
 // detailsScan reads a details column through database/sql.
 type detailsScan struct{ details **otp.Details }
 

@@ -12,8 +12,8 @@ type Guards struct{ store *Store }
 
 var counters = table[otp.Counter]{"counters", func(c *otp.Counter) []column {
 	return []column{
-		{"id", &c.ID}, {"version", &c.Version}, {"total", &c.Total}, {"converted", &c.Converted}, {"since", &c.Since},
-		{"stopped_until", &c.StoppedUntil}, {"updated_at", &c.UpdatedAt},
+		{"id", &c.ID}, {"version", &c.Version}, {"total", &c.Total}, {"converted", &c.Converted},
+		{"since", (*int64)(&c.Since)}, {"stopped_until", &c.StoppedUntil}, {"updated_at", (*int64)(&c.UpdatedAt)},
 	}
 }}
 

@@ -90,9 +90,7 @@ func (n *Notice) begin(to *Endpoint, now otp.Millis) {
 func writeNotices(writes *script, into *layout, all []Notice) {
 	inserts := make([]driver.Value, 0, len(into.columns)*len(all))
 	for i := range all {
-		for _, c := range notices.columns(&all[i]) {
-			inserts = append(inserts, c.value())
-		}
+		inserts = append(inserts, notices.values(&all[i])...)
 	}
 	writes.insert(into, inserts)
 }

@@ -611,7 +611,7 @@ func TestSweep_GoesOnWhereItEndedInsteadOfReadingEverythingAgain(t *testing.T) {
 		for n := range gone { // after them in the order of ids, dead by their account's shorter retention
 			insert(now-28*otp.Day, kept+n)
 		}
-		events.insert(newLayout(s.dialect.insert, "events", eventColumns), args)
+		events.insert(eventFields.layout(s.dialect.insert), args)
 		return w.play(ctx, &events)
 	}))
 	account := otp.DefaultAccount("2")

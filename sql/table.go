@@ -18,17 +18,26 @@ type table[R any] struct {
 	columns func(*R) []column
 }
 
-// column is one column and its field: a pointer to an id, a hash, a text, a number, a moment, bytes or a list of
-// texts. The zero id, the zero moment and nil bytes and lists are NULL.
+// column is one column and its field: a pointer to an id, a hash, a text, a number, a flag, a moment, bytes or a list
+// of texts. The zero id, the zero moment and nil numbers, bytes and lists are NULL. A cell stores a field in a form of
+// its own.
 type column struct {
 	name  string
 	field any
+}
+
+// cell reads a column into its field, and returns what is written for it.
+type cell interface {
+	scan(column string, value any) error
+	value() driver.Value
 }
 
 // Scan implements sql.Scanner.
 func (c column) Scan(value any) error {
 	ok := true
 	switch field := c.field.(type) {
+	case cell:
+		return field.scan(c.name, value)
 	case *otp.ID:
 		*field = otp.ID{}
 		ok = value == nil || copy(field[:], bytesOf(value)) == len(field)
@@ -45,6 +54,15 @@ func (c column) Scan(value any) error {
 		*field = numberOf(value, &ok)
 	case *int:
 		*field = int(numberOf(value, &ok))
+	case **int:
+		*field = nil
+		if value != nil {
+			number := int(numberOf(value, &ok))
+			*field = &number
+		}
+	case *bool:
+		number := numberOf(value, &ok)
+		*field, ok = number == 1, ok && (number == 0 || number == 1)
 	case *[]string:
 		*field = nil
 		// An unreadable list must not become none, which allows everything.
@@ -61,6 +79,8 @@ func (c column) Scan(value any) error {
 // value returns the value to write.
 func (c column) value() driver.Value {
 	switch field := c.field.(type) {
+	case cell:
+		return field.value()
 	case *otp.ID:
 		if field.IsZero() {
 			return nil
@@ -81,6 +101,10 @@ func (c column) value() driver.Value {
 		return *field
 	case *int:
 		return int64(*field)
+	case **int:
+		return optionalInt(*field)
+	case *bool:
+		return bit(*field)
 	case *[]string:
 		if *field == nil {
 			return nil
@@ -124,6 +148,9 @@ func numberOf(value any, ok *bool) int64 {
 func (t table[R]) selects() string {
 	return `SELECT ` + t.names() + ` FROM ` + t.name + ` WHERE `
 }
+
+// layout returns the shape of the table's INSERTs.
+func (t table[R]) layout(insert string) *layout { return newLayout(insert, t.name, t.names()) }
 
 func (t table[R]) names() string {
 	var names []string
@@ -172,23 +199,34 @@ func (t table[R]) one(ctx context.Context, s *Store, where string, args ...any) 
 func (t table[R]) lock(ctx context.Context, tx *Tx, where string, args ...driver.Value) ([]R, error) {
 	var all []R
 	err := tx.query(ctx, t.selects()+where+tx.store.dialect.lock, args, func(found row) error {
-		var r R
-		for i, c := range t.columns(&r) {
-			if err := c.Scan(found[i]); err != nil {
-				return err
-			}
-		}
+		r, err := t.read(found)
 		all = append(all, r)
-		return nil
+		return err
 	})
 	return all, err
 }
 
-func (t table[R]) insert(ctx context.Context, tx *Tx, r *R) error {
-	columns := t.columns(r)
-	args := make([]driver.Value, len(columns))
-	for i, c := range columns {
-		args[i] = c.value()
+// read reads a row that a transaction selected.
+func (t table[R]) read(found row) (r R, err error) {
+	for i, c := range t.columns(&r) {
+		if err := c.Scan(found[i]); err != nil {
+			return r, err
+		}
 	}
-	return tx.exec(ctx, insertText(`INSERT INTO `+t.name+` (`+t.names()+`) VALUES `, len(columns), 1), args...)
+	return r, nil
+}
+
+// values returns the values of a row, in the order of the columns.
+func (t table[R]) values(r *R) []driver.Value {
+	columns := t.columns(r)
+	values := make([]driver.Value, len(columns))
+	for i, c := range columns {
+		values[i] = c.value()
+	}
+	return values
+}
+
+func (t table[R]) insert(ctx context.Context, tx *Tx, r *R) error {
+	values := t.values(r)
+	return tx.exec(ctx, insertText(`INSERT INTO `+t.name+` (`+t.names()+`) VALUES `, len(values), 1), values...)
 }
