@@ -16,7 +16,7 @@ var databaseName = regexp.MustCompile(`^/[A-Za-z0-9_$-]{1,64}$`)
 // between the parts, so a piece of it may be where the host or port is expected. For the same reason user and database
 // are required: a URL cut in the wrong place lacks one of them.
 func checkDatabaseURL(text string) error {
-	if path, ok := strings.CutPrefix(text, "sqlite:"); ok {
+	if path, ok := strings.CutPrefix(text, filePrefix); ok {
 		return checkDatabasePath(path)
 	}
 	if !strings.HasPrefix(text, "mysql://") {

@@ -48,7 +48,15 @@ type DatabaseURL struct{ text Secret }
 // Reveal returns the URL with its password.
 func (d DatabaseURL) Reveal() string { return d.text.Reveal() }
 
-// Scheme returns "sqlite" or "mysql".
+// filePrefix begins the address of a database that is a file. Only this package and the store know it.
+const filePrefix = "sqlite:"
+
+// File returns the path of a database that is a file, and reports whether it is one.
+func (d DatabaseURL) File() (path string, isFile bool) {
+	return strings.CutPrefix(d.Reveal(), filePrefix)
+}
+
+// Scheme returns the kind of the database: what stands before the colon.
 func (d DatabaseURL) Scheme() string {
 	scheme, _, _ := strings.Cut(d.Reveal(), ":")
 	return scheme
@@ -65,7 +73,7 @@ func (d *DatabaseURL) EnvDecode(text string) error {
 // String returns the URL without its password and its query: only the store understands the options, and an unknown
 // option may be secret.
 func (d DatabaseURL) String() string {
-	if d.Scheme() != "mysql" {
+	if _, isFile := d.File(); isFile || d.text.Empty() {
 		return d.Reveal()
 	}
 	return withoutPassword(d.Reveal())

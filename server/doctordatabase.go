@@ -81,8 +81,7 @@ func (f *findings) grants(c sql.Condition) {
 
 // privacy checks what others can read: on the network to the database, or on the machine of a SQLite file.
 func (f *findings) privacy(settings config.Settings, c sql.Condition) {
-	if settings.DatabaseURL.Scheme() == "sqlite" {
-		path := strings.TrimPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
+	if path, isFile := settings.DatabaseURL.File(); isFile {
 		if info, err := os.Stat(path); err == nil && files.OpenToOthers(info) {
 			f.warn("database access", "chmod 600 "+path+"* and 700 its folder",
 				"others than its owner may read or write %s: %v", filepath.Base(path), info.Mode().Perm())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -119,10 +120,55 @@ func TestLayers_FaultsAreFound(t *testing.T) {
 	require.Equal(t, map[string][]string{"server/otp": {"otpbridge/sql"}, "data": {"os"}}, importsOf(t, root))
 }
 
+// Only its dialect and the settings know a database by its name.
+func TestLayers_ADatabasesNameIsInItsDialect(t *testing.T) {
+	named := regexp.MustCompile(`^(?i:sqlite|mysql|mariadb)`)
+	found := map[string]bool{}
+	eachProduct(t, "..", func(name string, file *ast.File) {
+		ast.Inspect(file, func(node ast.Node) bool {
+			literal, ok := node.(*ast.BasicLit)
+			if !ok || literal.Kind != token.STRING {
+				return true
+			}
+			text, err := strconv.Unquote(literal.Value)
+			require.NoError(t, err)
+			if named.MatchString(text) {
+				found[name] = true
+			}
+			return true
+		})
+	})
+	for name := range found {
+		folder := path.Dir(name)
+		dialect := folder == "sql" && strings.HasPrefix(path.Base(name), "dialect_")
+		if !dialect && folder != "sql/sqltest" && folder != "config" {
+			t.Errorf("%s names a database", name)
+		}
+	}
+	require.True(t, found["sql/dialect_all.go"], "the walk found nothing")
+}
+
 // importsOf returns the imports of each package below root outside its tests, for all build constraints.
 func importsOf(t *testing.T, root string) map[string][]string {
 	t.Helper()
 	imports := make(map[string][]string)
+	eachProduct(t, root, func(name string, file *ast.File) {
+		folder := path.Dir(name)
+		imports[folder] = append(imports[folder], []string{}...)
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			require.NoError(t, err)
+			if !slices.Contains(imports[folder], imported) {
+				imports[folder] = append(imports[folder], imported)
+			}
+		}
+	})
+	return imports
+}
+
+// eachProduct visits every Go file below root that is no test, by its name there.
+func eachProduct(t *testing.T, root string, visit func(name string, file *ast.File)) {
+	t.Helper()
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -137,29 +183,17 @@ func importsOf(t *testing.T, root string) map[string][]string {
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return nil
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
-		folder, err := filepath.Rel(root, filepath.Dir(name))
-		if err != nil {
-			return err
+		below, err := filepath.Rel(root, name)
+		if err == nil {
+			visit(filepath.ToSlash(below), file)
 		}
-		folder = filepath.ToSlash(folder)
-		imports[folder] = append(imports[folder], []string{}...)
-		for _, spec := range file.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			if !slices.Contains(imports[folder], imported) {
-				imports[folder] = append(imports[folder], imported)
-			}
-		}
-		return nil
+		return err
 	})
 	require.NoError(t, err)
-	return imports
 }
 
 // The SQLite driver is C translated to Go. It works only with the version of the C library that it was translated for.
@@ -205,5 +239,39 @@ func TestArchitecture_ThePageIsTrue(t *testing.T) {
 		there, err := filepath.Glob(filepath.Join("..", path[1]))
 		require.NoError(t, err)
 		require.NotEmpty(t, there, "the page names %s, which is not there", path[1])
+	}
+}
+
+// The diagram on the page has the packages of the page's table, and every import leads to a line below.
+func TestArchitecture_TheDiagramIsTrue(t *testing.T) {
+	text, err := os.ReadFile("doc/architecture.md")
+	require.NoError(t, err)
+	diagram := blocks(t, string(text), "diagram", "")[0]
+	var packages []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllStringSubmatch(string(text), -1) {
+		for _, name := range regexp.MustCompile("`([a-z0-9/]+)`").FindAllStringSubmatch(row[1], -1) {
+			packages = append(packages, path.Base(name[1]))
+		}
+	}
+	lines := map[string]int{}
+	for n, line := range strings.Split(diagram, "\n") {
+		for _, word := range regexp.MustCompile("[a-z0-9]+").FindAllString(line, -1) {
+			if slices.Contains(packages, word) {
+				require.NotContains(t, lines, word, "it stands in two lines")
+				lines[word] = n
+			}
+		}
+	}
+	for _, name := range packages {
+		require.Contains(t, lines, name, "the diagram lacks a package of the table")
+	}
+	for folder, imported := range importsOf(t, "..") {
+		from, shown := lines[path.Base(folder)]
+		require.True(t, shown || strings.Contains(folder, "test") || strings.Contains(folder, "examples"), folder)
+		for _, name := range imported {
+			if ours, inside := strings.CutPrefix(name, "otpbridge/"); inside && shown {
+				require.Greater(t, lines[path.Base(ours)], from, "%s imports %s", folder, ours)
+			}
+		}
 	}
 }

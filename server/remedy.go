@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"otpbridge/config"
@@ -42,7 +41,7 @@ func folderRemedy(err error, path, setting string) error {
 
 // databaseRemedy is folderRemedy for an error of opening the database.
 func databaseRemedy(err error, settings config.Settings) error {
-	path, isFile := strings.CutPrefix(settings.DatabaseURL.Reveal(), "sqlite:")
+	path, isFile := settings.DatabaseURL.File()
 	if !isFile {
 		return err
 	}

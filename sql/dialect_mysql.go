@@ -37,14 +37,25 @@ var mysqlDialect = dialect{
 	pipelines: true,
 	insert:    "INSERT INTO",
 	lock:      " FOR UPDATE",
-	columns:   `SELECT CONCAT(table_name, '.', column_name) FROM information_schema.columns WHERE table_schema = DATABASE()`,
-	migrated:  `CAST(UNIX_TIMESTAMP(tstamp) AS SIGNED)`,
-	tables:    `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name`,
-	now:       "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
-	fate:      mysqlFate,
-	taken:     func(err error) bool { return mysqlTaken(mysqlNumber(err)) },
-	denied:    func(err error) bool { return mysqlDenied(mysqlNumber(err)) },
-	inspect:   (*Store).inspectMySQL,
+	columns: `
+		SELECT CONCAT(table_name, '.', column_name)
+		FROM information_schema.columns
+		WHERE table_schema = DATABASE()`,
+	migrated: `CAST(UNIX_TIMESTAMP(tstamp) AS SIGNED)`,
+	tables:   `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name`,
+	order:    "STRAIGHT_JOIN",
+	now:      "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
+	fate:     mysqlFate,
+	taken:    func(err error) bool { return mysqlTaken(mysqlNumber(err)) },
+	denied:   func(err error) bool { return mysqlDenied(mysqlNumber(err)) },
+	inspect:  (*Store).inspectMySQL,
+	place: func(databaseURL string) string { // without user and password
+		parsed, err := url.Parse(databaseURL)
+		if err != nil {
+			return databaseURL
+		}
+		return parsed.Host + parsed.Path + parsed.Query().Get("socket")
+	},
 }
 
 // Timeouts of a MySQL connection. The server waits for locks for at most two seconds, so if a statement has not

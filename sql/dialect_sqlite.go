@@ -29,7 +29,11 @@ var sqliteDialect = dialect{
 	insert: "INSERT OR FAIL INTO",
 	// Four pages. A smaller row could fit into an existing page even if the disk is full.
 	allocate: 16 << 10,
-	columns:  `SELECT m.name || '.' || p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'`,
+	columns: `
+		SELECT m.name || '.' || p.name
+		FROM sqlite_master m
+		JOIN pragma_table_info(m.name) p
+		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'`,
 	// A reader delays the checkpoint for milliseconds. Codes wait meanwhile, so it gives up after 200 ms.
 	forget:   []string{`PRAGMA busy_timeout(200)`, `PRAGMA wal_checkpoint(TRUNCATE)`, `PRAGMA busy_timeout(10000)`},
 	migrated: `CAST(strftime('%s', tstamp) AS INTEGER)`,
@@ -38,10 +42,22 @@ var sqliteDialect = dialect{
 	taken:    func(err error) bool { return sqliteTaken(sqliteCode(err)) },
 	denied:   func(error) bool { return false },
 	inspect:  (*Store).inspectSQLite,
+	place: func(databaseURL string) string {
+		path, err := sqlitePath(databaseURL)
+		if err != nil {
+			return databaseURL
+		}
+		return "sqlite:" + path
+	},
 }
 
-func openSQLite(ctx context.Context, path string, options Options) (*Store, error) {
-	path, err := filepath.Abs(path)
+// sqlitePath returns the absolute path of the file that sqlite:path names.
+func sqlitePath(databaseURL string) (string, error) {
+	return filepath.Abs(strings.TrimPrefix(databaseURL, "sqlite:"))
+}
+
+func openSQLite(ctx context.Context, databaseURL string, options Options) (*Store, error) {
+	path, err := sqlitePath(databaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("resolve database path: %w", err)
 	}

@@ -119,7 +119,7 @@ func TestRecipientHistory_IsFoundByAnIndex(t *testing.T) {
 		inbox := SendQuery{From: firstID(since + 1900), Limit: 100}
 		for _, q := range []SendQuery{inbox, {Account: "1", From: inbox.From, Limit: 100},
 			{Recipients: []otp.ID{hash}, From: inbox.From, Limit: 100}} {
-			text, args := q.text()
+			text, args := q.text(&s.dialect)
 			indexes := requireSearch(t, s, sqlite, text, args)
 			if !sqlite && q.Recipients == nil {
 				require.Equal(t, "PRIMARY", indexes[0], "the newest events come first")

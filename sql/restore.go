@@ -65,7 +65,7 @@ func (s *Store) callWitness(ctx context.Context) error {
 	if s.options.State == "" || s.options.Schema != UpdateSchema {
 		return nil
 	}
-	own, left, err := openWitness(s.options.State, s.options.url)
+	own, left, err := openWitness(s.options.State, s.witnessName())
 	if err != nil {
 		return fmt.Errorf("keep what was committed in the state folder: %w", err)
 	}
@@ -104,7 +104,7 @@ func (s *Store) hear(ctx context.Context, m *witness, left []*os.File) error {
 // Compare returns what the database lacks of the commits of the servers with state in this folder, nil if it lacks
 // nothing. It changes neither, and may run beside running servers.
 func (s *Store) Compare(ctx context.Context, folder string) (*Restore, error) {
-	names, err := filepath.Glob(filepath.Join(folder, witnessName(s.options.url)+".*"))
+	names, err := filepath.Glob(filepath.Join(folder, s.witnessName()+".*"))
 	if err != nil {
 		return nil, err
 	}

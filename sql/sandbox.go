@@ -263,10 +263,9 @@ func OldestSend(now otp.Millis) (id otp.ID) {
 	return id
 }
 
-// text returns the statement that reads what q selects. A hint makes MariaDB begin with the newest events; without it,
-// it would begin with all live challenges and sort them. For SQLite the hint is a comment. The refunds are counted,
-// because for NOT EXISTS MariaDB may read all events.
-func (q *SendQuery) text() (string, []any) {
+// text returns the statement that reads what q selects. It begins with the newest events; MariaDB would begin with all
+// live challenges and sort them. The refunds are counted, because for NOT EXISTS MariaDB may read all events.
+func (q *SendQuery) text(d *dialect) (string, []any) {
 	where, args := `e.kind IN ('sent', 'resent') AND e.id > ? AND e.id > ?`, []any{q.After[:], q.From[:]}
 	if q.Account != "" {
 		where, args = where+` AND e.esme_address = ?`, append(args, q.Account)
@@ -287,7 +286,7 @@ func (q *SendQuery) text() (string, []any) {
 	if q.Since != 0 {
 		where, args = where+` AND e.at > ?`, append(args, q.Since)
 	}
-	order := `/*! STRAIGHT_JOIN */`
+	order := d.order
 	if len(q.Recipients) > 0 {
 		order = ""
 	}
@@ -311,7 +310,7 @@ func (q *SendQuery) text() (string, []any) {
 
 // Sends reads committed sends that were not refunded and whose challenge still exists, newest first.
 func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
-	text, args := q.text()
+	text, args := q.text(&box.store.dialect)
 	rows, err := box.store.reads.QueryxContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read sends: %w", err)

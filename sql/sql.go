@@ -38,11 +38,13 @@ type dialect struct {
 	columns   string                      // lists every column as table.column
 	forget    []string                    // releases deleted data, outside transactions
 	migrated  string                      // the time of a row of goose_db_version, in seconds since 1970
+	order     string                      // follows SELECT to join tables in the order in which they are named
 	now       string                      // reads the server's clock in milliseconds; empty if it is this machine's
 	fate      func(error) fate
 	taken     func(error) bool // a unique key was violated
 	denied    func(error) bool // the user may not change the schema
 	inspect   func(*Store, context.Context) (Condition, error)
+	place     func(databaseURL string) string // where the database is, without what may change from start to start
 }
 
 //go:embed migrations/*.sql
@@ -76,17 +78,17 @@ func (d *dialect) migrations() (fs.FS, error) {
 	return files, nil
 }
 
-// Open opens the database at databaseURL, sqlite:path or mysql://user:password@host:port/schema, and brings its schema
-// up to date. A missing SQLite file is created.
+// Open opens the database at databaseURL and brings its schema up to date. The URL's scheme says which kind of database
+// it is, see databases. A database that is a file is created if it is missing.
 func Open(ctx context.Context, databaseURL string, options Options) (*Store, error) {
-	scheme, rest, _ := strings.Cut(databaseURL, ":")
+	scheme, _, _ := strings.Cut(databaseURL, ":")
 	options.url = databaseURL
-	switch scheme {
-	case "sqlite":
-		return openSQLite(ctx, rest, options)
-	case "mysql":
-		return openMySQL(ctx, databaseURL, options)
+	var forms []string
+	for _, kind := range databases() {
+		if kind.scheme == scheme {
+			return kind.open(ctx, databaseURL, options)
+		}
+		forms = append(forms, kind.form)
 	}
-	return nil, fmt.Errorf("database scheme %q is not supported; use sqlite:path/to/file.db or "+
-		"mysql://user:password@host:3306/otpauthapi", scheme)
+	return nil, fmt.Errorf("database scheme %q is not supported; use %s", scheme, strings.Join(forms, " or "))
 }

@@ -10,7 +10,6 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,27 +81,18 @@ func parseTestimony(text []byte) (t testimony, err error) {
 	return t, nil
 }
 
-// witnessName returns the start of the names of a database's witness files. It depends on the database's location, not
-// on user and password.
-func witnessName(databaseURL string) string {
-	place := databaseURL
-	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
-		if absolute, err := filepath.Abs(path); err == nil {
-			place = "sqlite:" + absolute
-		}
-	} else if parsed, err := url.Parse(databaseURL); err == nil {
-		place = parsed.Host + parsed.Path + parsed.Query().Get("socket")
-	}
-	sum := sha256.Sum256([]byte(place))
+// witnessName returns the start of the names of a database's witness files.
+func (s *Store) witnessName() string {
+	sum := sha256.Sum256([]byte(s.dialect.place(s.options.url)))
 	return "otpbridge-" + hex.EncodeToString(sum[:8])
 }
 
 // maxWitnesses is how many servers of one database may share a folder.
 const maxWitnesses = 64
 
-// openWitness takes the first file that no other server holds, and creates one if there is none. left are all files
-// that no server holds: one server may have been two before.
-func openWitness(folder, databaseURL string) (own *os.File, left []*os.File, err error) {
+// openWitness takes the first file of this name that no other server holds, and creates one if there is none. left are
+// all files that no server holds: one server may have been two before.
+func openWitness(folder, witness string) (own *os.File, left []*os.File, err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, nil, err
 	}
@@ -117,7 +107,7 @@ func openWitness(folder, databaseURL string) (own *os.File, left []*os.File, err
 		if len(free) == 0 {
 			flags |= os.O_CREATE
 		}
-		name := fmt.Sprintf("%s.%d", witnessName(databaseURL), n)
+		name := fmt.Sprintf("%s.%d", witness, n)
 		file, err := files.OpenIn(root, name, flags)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

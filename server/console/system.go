@@ -14,7 +14,7 @@ var systemPages = []route{
 type System struct {
 	Version    string
 	Mode       string
-	Database   string // sqlite or mysql
+	Database   string // the scheme of its URL
 	Doors      string // those that are open
 	SMS, Email []*deliver.Breaker
 }
