@@ -13,6 +13,7 @@ import (
 
 	"otpbridge/config"
 	"otpbridge/server/audit"
+	"otpbridge/server/insight"
 	"otpbridge/server/vault"
 	"otpbridge/server/web"
 	"otpbridge/sql"
@@ -44,6 +45,9 @@ func (s *Server) recordCall(c *gin.Context, began time.Time) {
 		Result: result, Request: request.LogID, Account: request.Account, Key: request.Key, Actor: request.Actor,
 		Address: web.Peer(c.Request).WithZone(""),
 	}
+	if country := countryOf(c); country != insight.Unlocated {
+		call.Country = country
+	}
 	if call.Action == "" {
 		call.Action = call.Method + " " + route
 	}
@@ -60,6 +64,15 @@ func (s *Server) recordCall(c *gin.Context, began time.Time) {
 		said.add(name)
 	}
 	s.audit.Record(call, said)
+}
+
+// countryOf returns the country of a request's peer, which is looked up once for the audit log and the statistics.
+func countryOf(c *gin.Context) string {
+	request := web.RequestOf(c)
+	if request.Country == "" {
+		request.Country = insight.Country(web.Peer(c.Request))
+	}
+	return request.Country
 }
 
 // audits reports whether the settings want a call in the audit log. A servlet call counts as a write, whatever its

@@ -91,7 +91,8 @@ func (s *Server) tallyCall(c *gin.Context) {
 	now := time.Now()
 	if door != "server" && door != "sandbox" {
 		s.counts.Call(insight.Call{Door: door, Kind: request.Kind, Account: request.Account, Key: request.Key,
-			Environment: request.Environment, Peer: web.Peer(c.Request), Took: now.Sub(began),
+			Environment: request.Environment, Peer: web.Peer(c.Request), Country: countryOf(c),
+			Took: now.Sub(began),
 			// Browsers send these headers, and programs do not.
 			Page: c.GetHeader("Referer") != "" || c.GetHeader("Origin") != ""}, otp.At(now))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/config"
+	"otpbridge/server/audit"
 	"otpbridge/server/console"
 	"otpbridge/server/insight"
 	"otpbridge/server/otp"
@@ -84,6 +85,31 @@ func TestStatistics_TellEnvironmentsApart(t *testing.T) {
 	refusal := s.do("GET", console.Path+"watch?environment=prod", "")
 	require.Equal(t, 400, refusal.status)
 	require.Contains(t, refusal.body, "must be live, test or dev")
+}
+
+// The audit log and the statistics agree about a caller's country. The log names none for an address without one.
+func TestCalls_HaveOneCountry(t *testing.T) {
+	s := boot(t, variables(t, "OTPBRIDGE_TRUSTED_PROXIES=127.0.0.1")...)
+	path := "/otpauthapi/otpgenservlet?" + person("919551492394").Encode()
+	s.do("GET", path, "", "access_key", documentedKey, "X-Forwarded-For", "8.8.8.8")
+	s.do("GET", path, "", "access_key", documentedKey)
+	now := otp.At(time.Now())
+	require.NoError(t, s.insight.Write(t.Context(), now))
+	found, err := s.insight.Statistics(t.Context(),
+		insight.Query{From: now - otp.Hour, To: now + otp.Hour, By: insight.ByClientCountry})
+	require.NoError(t, err)
+	calls := map[string]int64{}
+	for _, line := range found {
+		calls[line.Of] = line.Calls
+	}
+	require.Equal(t, map[string]int64{"US": 1, "ZZ": 1}, calls)
+	_, err = s.audit.Seal(t.Context())
+	require.NoError(t, err)
+	log, err := s.audit.Read(t.Context(), otp.Actor{Kind: "operator"},
+		audit.Query{Action: "otpgenservlet", Limit: 10}, now)
+	require.NoError(t, err)
+	require.Len(t, log.Entries, 2)
+	require.Equal(t, []string{"", "US"}, []string{log.Entries[0].Country, log.Entries[1].Country}, "the newest first")
 }
 
 // The settings list the alerts that can act, and the document every rule.

@@ -29,7 +29,7 @@ func TestStatistics_AreOfTheAccountsThatTheCallerSees(t *testing.T) {
 	sending.Price = 0
 	d.counts.Events([]otp.Event{{Kind: otp.EventVerified, Account: "4711", Environment: otp.Live, Sending: sending}}, now)
 	d.counts.Call(insight.Call{Door: "v1", Kind: "ok", Account: "4711", Key: otp.ID{1},
-		Peer: netip.MustParseAddr("1.1.1.1"), Took: 10 * time.Millisecond}, now)
+		Peer: netip.MustParseAddr("1.1.1.1"), Country: "AU", Took: 10 * time.Millisecond}, now)
 	d.counts.Call(insight.Call{Door: "v1", Kind: "unknown_credential", Peer: netip.MustParseAddr("1.1.1.1")}, now)
 	require.NoError(t, d.insight.Write(t.Context(), now))
 

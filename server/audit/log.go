@@ -85,6 +85,7 @@ type Call struct {
 	Result  string     // ok, fault, or the kind of the refusal
 	Request string     // the request's id, in the form that may be logged
 	Address netip.Addr // of the peer
+	Country string     // of the address, two letters; empty if it is unknown
 	Account string     // empty if the caller is unknown
 	Key     otp.ID     // of the caller; zero for a person or a stranger
 	Actor   otp.Actor  // a person or service account; else zero
@@ -97,7 +98,7 @@ func (c Call) entry() Entry {
 	e := Entry{
 		Type: CallEntry, At: otp.At(c.Began).Time(), Action: c.Action, Method: c.Method, Status: c.Status,
 		Result: c.Result, Micros: c.Took.Microseconds(), Request: c.Request, Account: c.Account,
-		Parameters: c.parameters, ActorKind: c.Actor.Kind,
+		Parameters: c.parameters, ActorKind: c.Actor.Kind, Country: c.Country,
 		Actor: textOf(prefixes[c.Actor.Kind], c.Actor.ID), Session: textOf("ses", c.Actor.Session),
 	}
 	if c.dropped > 0 {

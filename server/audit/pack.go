@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/netip"
 
-	"github.com/phuslu/iploc"
-
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -43,7 +41,7 @@ func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 	}
 	p.deflate.Reset(&data)
 	known := map[[2]string]bool{}
-	keys, addresses, countries := map[otp.ID]string{}, map[netip.Addr]string{}, map[netip.Addr]string{}
+	keys, addresses := map[otp.ID]string{}, map[netip.Addr]string{}
 	for _, call := range calls {
 		p.entry = call.entry()
 		if !call.Key.IsZero() {
@@ -52,7 +50,6 @@ func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 		}
 		if call.Address.IsValid() {
 			p.entry.Address = once(addresses, call.Address, netip.Addr.String)
-			p.entry.Country = once(countries, call.Address, countryOf)
 		}
 		p.line.Reset()
 		if err := p.encoder.Encode(&p.entry); err != nil { // the same JSON as Entry.encode, and a newline
@@ -73,15 +70,6 @@ func (p *packer) calls(calls []Call) (packed packedCalls, err error) {
 	err = p.deflate.Close()
 	packed.data = data.Bytes()
 	return packed, err
-}
-
-// countryOf returns the country of an address, empty for a private or unknown one.
-func countryOf(address netip.Addr) string {
-	country := iploc.IPCountry(address)
-	if len(country) != 2 || country == "--" || !address.IsGlobalUnicast() || address.IsPrivate() {
-		return ""
-	}
-	return country
 }
 
 // once returns the text of a value, and computes it only once for all calls with that value.

@@ -69,7 +69,7 @@ func shop(t testing.TB, i *Insight, change func(*otp.Account, *sql.Credential)) 
 
 func calling(i *Insight, times int, kind string, key otp.ID, peer netip.Addr, at otp.Millis) {
 	for range times {
-		i.Tally.Call(Call{Door: "v1", Kind: kind, Account: "1", Key: key, Peer: peer}, at)
+		i.Tally.Call(Call{Door: "v1", Kind: kind, Account: "1", Key: key, Peer: peer, Country: Country(peer)}, at)
 	}
 }
 

@@ -56,7 +56,7 @@ func keyCountry(ctx context.Context, r *round, _ int64) (found []finding, err er
 		i.countriesOf, i.usual = today, map[string]bool{}
 	}
 	used = slices.DeleteFunc(used, func(n sql.Statistic) bool {
-		return i.usual[n.Part] || strings.HasSuffix(n.Part, " "+unlocated)
+		return i.usual[n.Part] || strings.HasSuffix(n.Part, " "+Unlocated)
 	})
 	if err != nil || len(used) == 0 {
 		return nil, err

@@ -72,7 +72,7 @@ func TestStatistics_SayWhatHappened(t *testing.T) {
 	for kind, times := range map[string]int{"ok": 4, "wrong_code": 2, "rate_limited": 3, "fault": 1} {
 		for range times {
 			tally.Call(Call{Door: "servlet", Kind: kind, Account: "1", Key: otp.ID{7}, Took: 40 * time.Millisecond,
-				Peer: netip.MustParseAddr("2606:4700::1")}, now)
+				Peer: netip.MustParseAddr("2606:4700::1"), Country: "US"}, now)
 		}
 	}
 	tally.Call(Call{Door: "v1", Kind: "unknown_credential", Peer: netip.MustParseAddr("10.0.0.1")}, now)
@@ -129,7 +129,8 @@ func TestWrite_WhatCannotBeWrittenIsKept(t *testing.T) {
 func TestCountry_OfAnAddress(t *testing.T) {
 	for address, country := range map[string]string{
 		"1.1.1.1": "AU", "::ffff:1.1.1.1": "AU", "2606:4700::1": "US", "10.1.2.3": "ZZ", "127.0.0.1": "ZZ", "::1": "ZZ",
-		"fe80::1%eth0": "ZZ", "203.0.113.7": "ZZ", "100.64.0.1": "ZZ", "224.0.0.1": "ZZ", "fd00::1": "ZZ", "0.0.0.0": "ZZ",
+		"fe80::1%eth0": "ZZ", "192.168.0.1": "ZZ", "169.254.1.1": "ZZ", "::": "ZZ",
+		"203.0.113.7": "ZZ", "100.64.0.1": "ZZ", "224.0.0.1": "ZZ", "fd00::1": "ZZ", "0.0.0.0": "ZZ",
 	} {
 		require.Equal(t, country, Country(netip.MustParseAddr(address)), address)
 	}

@@ -100,6 +100,7 @@ type Call struct {
 	// Environment is the key's; empty without a key.
 	Environment otp.Environment
 	Peer        netip.Addr
+	Country     string // of the peer, see Country
 	Took        time.Duration
 	Page        bool // it came from a web page
 }
@@ -122,16 +123,15 @@ func (t *Tally) Call(c Call, now otp.Millis) {
 	if c.Account == "" {
 		return
 	}
-	country := Country(c.Peer)
 	count(calls, c.Door+" "+c.Kind, 0, c.Took.Microseconds())
 	count(latencies, classOf(c.Took), 0, 0)
-	count(countries, country, 0, 0)
+	count(countries, c.Country, 0, 0)
 	if c.Key.IsZero() {
 		return
 	}
 	key, day := c.Key.Text("key"), now-now%otp.Day
 	count(keys, key, 0, 0)
-	count(keyCountries, key+" "+country, day, 0)
+	count(keyCountries, key+" "+c.Country, day, 0)
 	if c.Page {
 		count(pages, key, day, 0)
 	}
@@ -265,18 +265,18 @@ func classOf(took time.Duration) string {
 	return slower
 }
 
-// unlocated is the country of an address without one, such as a private address.
-const unlocated = "ZZ"
+// Unlocated is the country of an address without one, such as a private address.
+const Unlocated = "ZZ"
 
 // Country returns the two-letter code of an address's country, ZZ if it has none or it is unknown. The data is
 // IP2Location LITE's, which is part of github.com/phuslu/iploc.
 func Country(peer netip.Addr) string {
 	peer = peer.Unmap()
 	if !peer.IsValid() || !peer.IsGlobalUnicast() || peer.IsPrivate() {
-		return unlocated
+		return Unlocated
 	}
 	if country := iploc.IPCountry(peer.WithZone("")); len(country) == 2 && country != "--" {
 		return country
 	}
-	return unlocated
+	return Unlocated
 }

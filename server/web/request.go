@@ -29,6 +29,7 @@ type Request struct {
 	Differs     string    // this server's decision, if it differs from the upstream's
 	Plain       bool      // it came over plain HTTP from another machine, see Plain
 	Body        []byte    // as ReadBody read it
+	Country     string    // of the peer, two letters; empty before it was looked up
 	// Readings collects what the door reads; nil outside of a sandbox.
 	Readings *Readings
 
