@@ -211,11 +211,14 @@ func (s *Server) engineOptions(keyring *crypto.Keyring, out outlets, inbox *deli
 	return options
 }
 
+// wsaAddressInUse is EADDRINUSE of Windows (winsock2.h). No other system uses this number.
+const wsaAddressInUse = syscall.Errno(10048)
+
 // listen listens on an address. setting is the name of its setting, for the error.
 func listen(ctx context.Context, address, setting string) (net.Listener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, wsaAddressInUse):
 		return nil, fmt.Errorf("listen on %s: another program has this address; stop it, or choose another address, for "+
 			"example %s=127.0.0.1:8081",
 			address, setting)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptrace"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -129,6 +130,21 @@ func (w *wire) goodbye(session *smtp.Client) {
 	_ = session.Quit()
 }
 
+// What the sockets of Windows fail with. They have numbers of their own (winsock2.h), which no other system uses and
+// syscall does not name.
+const (
+	wsaNetworkUnreachable = syscall.Errno(10051)
+	wsaAborted            = syscall.Errno(10053)
+	wsaReset              = syscall.Errno(10054)
+	wsaRefused            = syscall.Errno(10061)
+	wsaHostUnreachable    = syscall.Errno(10065)
+)
+
+// isAny reports whether err is one of these errors.
+func isAny(err error, those ...error) bool {
+	return slices.ContainsFunc(those, func(one error) bool { return errors.Is(err, one) })
+}
+
 // Phrase describes a connection error in our own words. The errors of net, tls and net/http may quote an address with
 // its query, or text from the other side.
 func Phrase(err error) string {
@@ -149,14 +165,13 @@ func Phrase(err error) string {
 		return "the time is over"
 	case errors.Is(err, context.Canceled):
 		return "given up"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case isAny(err, syscall.ECONNREFUSED, wsaRefused):
 		return "the connection was refused"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case isAny(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH, wsaHostUnreachable, wsaNetworkUnreachable):
 		return "there is no way to its network"
 	case alert, noTLS:
 		return "no TLS could be agreed on"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err,
-		syscall.EPIPE), errors.Is(err, net.ErrClosed):
+	case isAny(err, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE, wsaReset, wsaAborted):
 		return "the connection was closed"
 	}
 	return "the connection failed or the answer is not understood"

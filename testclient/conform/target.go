@@ -141,6 +141,13 @@ func (t *Target) Do(ctx context.Context, r Request) (Answer, error) {
 	return Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}, nil
 }
 
+// What the sockets of Windows fail with (winsock2.h). No other system uses these numbers, and syscall does not name
+// them.
+const (
+	wsaReset   = syscall.Errno(10054)
+	wsaRefused = syscall.Errno(10061)
+)
+
 // trouble explains a failed exchange and what to do. The error of net/http would repeat the address with its query,
 // which has secrets.
 func (t *Target) trouble(tried string, err error) error {
@@ -165,9 +172,10 @@ func (t *Target) trouble(tried string, err error) error {
 		trouble.Remedy = "The certificate is not valid now, or not for this use. Renew it, and look at this machine's clock."
 	case dns:
 		trouble.Remedy = "The name of the target is not known here. Look for a typing error in --target, or at the DNS."
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, wsaRefused):
 		trouble.Remedy = "Nothing listens there. Start the server, or say where it is with --target URL."
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, wsaReset), errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF):
 		trouble.Remedy = "The target closed the connection without an answer. Look into its log; if it speaks TLS, write " +
 			"https:// in --target."
 	case isNet && timeout.Timeout():
