@@ -26,11 +26,15 @@ const (
 	postPatience = time.Minute
 )
 
+// mailCheckpoints is the pause between two mails of a checkpoint of the audit log.
+const mailCheckpoints = 24 * time.Hour
+
 // post sends mails to people who log in and to operators, through the mail servers in order of preference.
 type post struct {
 	servers   []deliver.Channel
 	operators []string
 	keepers   []string
+	mailed    time.Time // the last checkpoint; the log tells one after the other
 	log       *slog.Logger
 	slots     chan struct{}
 	waiting   atomic.Int64
@@ -98,8 +102,12 @@ func (p *post) toAll(mailboxes []string, subject, text string) {
 	}
 }
 
-// checkpoint mails a checkpoint of the audit log to those who keep one.
-func (p *post) checkpoint(c audit.Checkpoint) {
+// checkpoint mails a checkpoint of the audit log to those who keep one, once a day.
+func (p *post) checkpoint(c audit.Checkpoint, now time.Time) {
+	if now.Sub(p.mailed) < mailCheckpoints {
+		return
+	}
+	p.mailed = now
 	p.toAll(p.keepers, "OTPBridge audit checkpoint", "The audit log has "+strconv.FormatInt(c.Size, 10)+
 		" entries. Keep this mail. Save the lines below to a file: otpbridge audit verify --since FILE\n"+
 		"then shows whether an older entry was changed.\n\n"+c.Note)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,7 +27,10 @@ func TestPost_AsksMailServersInOrder(t *testing.T) {
 	p.toOperators()("OTPBridge alert: clock", "the clocks are 600 ms apart")
 	const note = "otpbridge-1\n12345\nsmb3ufYnvQB1DVtVyB4P1vRS1DtHYXUfsxIDaBnl/8Q=\n2026-11-29T12:00:00Z\n\n" +
 		"— otpbridge-1 5iginVwjXvMzHfLxhbPnkwmYZ6gzSmaCcOQ0RQ2cYbG9QfSnN9pGkJ3v7Z0Cq2qzRWJp2lP0Vv8iXg1dQyXwzq0=\n"
-	p.checkpoint(audit.Checkpoint{Size: 12345, Note: note})
+	now := time.Now()
+	for _, at := range []time.Time{now, now.Add(mailCheckpoints - 1)} { // the second one is too soon
+		p.checkpoint(audit.Checkpoint{Size: 12345, Note: note}, at)
+	}
 	p.close(t.Context())
 	require.Len(t, box.ids, 3)
 	require.Contains(t, strings.Join(box.texts, ""), "\n\n"+note, "verify reads it as it is in the mail")

@@ -12,21 +12,14 @@ import (
 // lookForWebhooks is the pause between two searches for events that webhooks have to be told of.
 const lookForWebhooks = time.Second
 
-// mailCheckpoints is the pause between two mails of a checkpoint of the audit log.
-const mailCheckpoints = 24 * time.Hour
-
 // openWebhooks starts the delivery of events to the accounts' own servers, and of checkpoints to those who keep them.
 func (s *Server) openWebhooks() {
 	s.webhooks = webhook.New(webhook.Options{Store: s.store, Vault: s.manage.Vault(), Guard: openGuard(s.settings),
 		Log: s.log, Look: lookForWebhooks})
 	s.metrics.registry.MustRegister(s.webhooks.Collectors()...)
 	s.metrics.registry.MustRegister(s.audit.Collectors()...)
-	var mailed time.Time
 	s.audit.Tell = func(ctx context.Context, c audit.Checkpoint) error {
-		if now := time.Now(); now.Sub(mailed) >= mailCheckpoints {
-			mailed = now
-			s.mails.checkpoint(c)
-		}
+		s.mails.checkpoint(c, time.Now())
 		return s.webhooks.TellCheckpoint(ctx, c.Size, c.Note, otp.At(c.At))
 	}
 }

@@ -29,13 +29,11 @@ func outcomeOf(call sandbox.Call) outcome {
 	case call.Kind == "upstream_failed":
 		return outcome{"bad", "failed", "The account's upstream did not answer."}
 	}
-	for kind, means := range meanings {
-		if kind.String() == call.Kind {
-			return outcome{"warn", "refused", means}
-		}
+	means := "The call could not be read, or there is no such call. The answer told the client why."
+	if kind, known := otp.KindNamed(call.Kind); known && meanings[kind] != "" {
+		means = meanings[kind]
 	}
-	return outcome{"warn", "refused",
-		"The call could not be read, or there is no such call. The answer told the client why."}
+	return outcome{"warn", "refused", means}
 }
 
 // meanings explains the refusals that clients of the servlets and of /v1 get.

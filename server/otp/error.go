@@ -2,6 +2,7 @@ package otp
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 )
@@ -114,6 +115,12 @@ func (k Kind) String() string {
 		return "unknown"
 	}
 	return kindNames[k]
+}
+
+// KindNamed returns the kind with this name, and reports whether there is one.
+func KindNamed(name string) (Kind, bool) {
+	k := slices.Index(kindNames[MissingCredential:], name)
+	return MissingCredential + Kind(k), k >= 0
 }
 
 // Kinds lists every kind, so that a test can require a row for each in a door.
