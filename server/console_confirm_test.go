@@ -62,7 +62,7 @@ type ownedSandbox struct {
 }
 
 func newOwnedSandbox(t *testing.T) *ownedSandbox {
-	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=6")
+	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=6", "OTPBRIDGE_ALERT_ACTIONS=key_country")
 	o := &ownedSandbox{booted: boot(t, environ...), environ: environ}
 	asked := func(path, token, body string) map[string]any {
 		a := o.do("POST", path, body, "Content-Type", "application/json", "Authorization", "Bearer "+token)

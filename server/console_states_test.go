@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/console"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/sql"
 )
@@ -91,6 +92,21 @@ func (o *ownedSandbox) states() []state {
 			b.open(console.Path + "keys/" + o.keys[0])
 			b.sees("/api/keys/key_")
 		}},
+		{"key-paused", "keys", func(b *browser) {
+			made, _, _, err := o.manage.Keys.Create(b.t.Context(), manage.Operator(), manage.NewKey{Account: o.account,
+				Name: "paused", Kind: otp.SecretKey, Environment: otp.Test})
+			require.NoError(b.t, err)
+			o.pauses(o.account, made.ID)
+			b.open(console.Path + "keys/" + made.ID.Text("key"))
+			b.sees("Alert key_country switched it off")
+		}},
+		{"review-refused", "watch", func(b *browser) {
+			eval[chromedp.Void](b, `(() => { const last = [...document.querySelectorAll("td details")].at(-1);
+				last.open = true;
+				last.querySelector("input[name=note]").value = "looked\u202e at"; })()`)
+			eval[chromedp.Void](b, `[...document.querySelectorAll("td details button")].at(-1).click()`)
+			b.sees("note")
+		}},
 	}, o.loginStates())
 }
 
@@ -110,6 +126,10 @@ func (o *ownedSandbox) loginStates() []state {
 				"Authenticator code or backup code", appCodeOf(b.t, o.app, 30*time.Second)).do(b)
 		}},
 		posted("security-app", "security", "Add an authenticator app", "Scan the picture"),
+		{"security-app-refused", "security", func(b *browser) {
+			posted("", "", "Add an authenticator app", "Scan the picture").do(b)
+			posted("", "", "Confirm", "Type the code that the app shows now", "Code that the app shows", "000000").do(b)
+		}},
 		posted("security-codes", "security", "Make new backup codes", "Your backup codes"),
 		posted("security-refused", "security", "Change it", "password", "Current password", "wrong", "New password", "wrong"),
 		{"privacy-erased", "privacy", func(b *browser) {

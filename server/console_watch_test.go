@@ -123,6 +123,19 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 	})
 }
 
+// pauses has the alert key_country switch a key off, if it acts: a call comes from a new country.
+func (b *booted) pauses(account string, key otp.ID) {
+	b.t.Helper()
+	now := otp.At(time.Now())
+	for peer, at := range map[string]otp.Millis{"1.1.1.1": now - otp.Day, "2606:4700::1": now} {
+		b.counts.Call(insight.Call{Door: "v1", Kind: "ok", Account: account, Key: key,
+			Peer: netip.MustParseAddr(peer)}, at)
+	}
+	require.NoError(b.t, b.insight.Write(b.t.Context(), now))
+	require.NoError(b.t, b.insight.Evaluate(b.t.Context(), now))
+	b.engine.Forget()
+}
+
 // A key that an alert switched off is switched on again on its page, which says why it is off.
 func TestConsole_AKeyThatAnAlertSwitchedOffIsSwitchedOn(t *testing.T) {
 	s := boot(t, variables(t, "OTPBRIDGE_ALERT_ACTIONS=key_country")...)
@@ -137,14 +150,7 @@ func TestConsole_AKeyThatAnAlertSwitchedOffIsSwitchedOn(t *testing.T) {
 	page := console.Path + "keys/" + made.ID.Text("key")
 	require.NotContains(t, s.do("GET", page, "").body, "Switch it on", "it is on")
 
-	now := otp.At(time.Now())
-	for peer, at := range map[string]otp.Millis{"1.1.1.1": now - otp.Day, "2606:4700::1": now} {
-		s.counts.Call(insight.Call{Door: "v1", Kind: "ok", Account: account, Key: made.ID,
-			Peer: netip.MustParseAddr(peer)}, at)
-	}
-	require.NoError(t, s.insight.Write(t.Context(), now))
-	require.NoError(t, s.insight.Evaluate(t.Context(), now))
-	s.engine.Forget()
+	s.pauses(account, made.ID)
 	require.Equal(t, 401, send(), "the alert switched it off")
 
 	b := newBrowser(t, s.URL())
