@@ -110,8 +110,8 @@ bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot p
 	$(GO) test -run '^$$' -bench . -benchmem ./crypto ./server/servlet ./server/engine ./sql ./server || failed=1; \
 	exit $$failed
 
-bench-large: ## measure what a million events and a hundred thousand live challenges cost
-	BENCH=1 $(GO) test -count=1 -v -timeout 20m -run '^TestBenchLarge$$' ./server
+bench-large: ## measure what a million events and a hundred thousand live challenges cost, and how long pages take then
+	BENCH=1 $(GO) test -count=1 -v -timeout 40m -run '^TestBench(Large|Pages)$$' ./server
 
 # Statements about time hold for a normal binary, not under the race detector, and while nothing is compiled beside it.
 timing: ## check that answers which must not differ by time do not, and how codes are distributed

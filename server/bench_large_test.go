@@ -7,17 +7,13 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
-	"io"
-	"net/http"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"otpbridge/server/console"
 	"otpbridge/sql/sqltest"
 )
 
@@ -27,8 +23,8 @@ const (
 	largeLive   = 100_000 // challenges, with their recipients
 )
 
-// TestBenchLarge is make bench-large. It measures the cost of a long history and many live challenges. The empty
-// database is new in each turn; the large one keeps growing.
+// TestBenchLarge is the first part of make bench-large. It measures the cost of a long history and many live
+// challenges. The empty database is new in each turn; the large one keeps growing.
 func TestBenchLarge(t *testing.T) {
 	bench(t)
 	databases := map[string]func(*contender){"SQLite": (*contender).onSQLite}
@@ -57,7 +53,7 @@ func benchLarge(t *testing.T, name string, open func(*contender)) []promise {
 	open(large) // which makes its schema
 	large.measured.stop(t)
 	began := time.Now()
-	fillHistory(t, large.db, time.Now())
+	fillHistory(t, large.db, time.Now(), largeEvents, largeLive)
 	large.stored = rowsOf(t, large.db)
 	require.Equal(t, largeEvents, large.stored.Sent+large.stored.Verified)
 	require.Equal(t, largeLive, large.stored.Challenges)
@@ -66,7 +62,6 @@ func benchLarge(t *testing.T, name string, open func(*contender)) []promise {
 	large.start()
 	ready := median(large.restart(5))
 	large.drive(benchConcurrency, time.Second)
-	pages := pageTimes(t, name, large.measured.url) // the newest messages are those of the load, and can be opened
 	large.pause(t)
 
 	empty.renew = func() {
@@ -98,47 +93,24 @@ func benchLarge(t *testing.T, name string, open func(*contender)) []promise {
 	if name == "SQLite" {
 		started.must, started.goal = float64(time.Second), float64(300*time.Millisecond)
 	}
-	return append(promises, started, longest(name+", p95 of the console's slowest page", pages, 0, 50*time.Millisecond))
-}
-
-// pageTimes loads every page of the console, prints how long each took, and returns the slowest page's p95.
-func pageTimes(t *testing.T, name, url string) (slowest time.Duration) {
-	t.Helper()
-	for _, page := range sandboxPages {
-		took := make([]time.Duration, 20)
-		for n := range took {
-			began := time.Now()
-			response, err := http.Get(url + console.Path + page)
-			require.NoError(t, err)
-			_, err = io.Copy(io.Discard, response.Body)
-			require.NoError(t, err)
-			require.NoError(t, response.Body.Close())
-			require.Equal(t, http.StatusOK, response.StatusCode, page)
-			took[n] = time.Since(began)
-		}
-		slices.Sort(took)
-		fmt.Printf("%s: /console/%-36s median %v, p95 %v\n", name, page, took[10].Round(10*time.Microsecond),
-			took[18].Round(10*time.Microsecond))
-		slowest = max(slowest, took[18])
-	}
-	return slowest
+	return append(promises, started)
 }
 
 // fillHistory stores the rows of an older server: pairs of a send and its verification over the last 29 days, all
 // within their retention, and the live challenges of the last five minutes with their recipients and sends. Values
 // that are sealed or derived in real rows are random here, because a cycle opens only its own rows.
-func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
+func fillHistory(t *testing.T, db *sql.DB, now time.Time, events, live int) {
 	t.Helper()
 	const account, environment, retention = "10000000000001", "test", 29 * 24 * time.Hour
-	events := bulkInsert{t: t, db: db, into: `events (id, at, esme_address, environment, kind, door,
+	history := bulkInsert{t: t, db: db, into: `events (id, at, esme_address, environment, kind, door,
 		recipient_hash, challenge_id, send, channels, mailbox, remaining)`}
 	event := func(at time.Time, kind string, recipient, challenge []byte, send int) {
-		events.add(timeOrderedID(at), at.UnixMilli(), account, environment, kind, "servlet",
+		history.add(timeOrderedID(at), at.UnixMilli(), account, environment, kind, "servlet",
 			recipient, challenge, send, send, nil, 0)
 	}
-	const pairs = (largeEvents - largeLive) / 2
+	pairs := (events - live) / 2
 	for i := range pairs {
-		at := now.Add(-retention + time.Duration(i)*(retention-time.Hour)/pairs)
+		at := now.Add(-retention + time.Duration(i)*(retention-time.Hour)/time.Duration(pairs))
 		hash, challenge := random(16), timeOrderedID(at)
 		event(at, "sent", hash, challenge, 1)
 		event(at, "verified", hash, challenge, 0)
@@ -147,8 +119,8 @@ func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
 		version, seq, sends, failures, run, run_at, locked_until, updated_at)`}
 	challenges := bulkInsert{t: t, db: db, into: `challenges (id, recipient_id, seq, slot, version, key_id, nonce,
 		code_length, channels, mailbox, max_attempts, wrong, sends, regenerations, created_at, expires_at, updated_at, used_at, canceled_at, replaced_at)`}
-	for i := range largeLive {
-		at := now.Add(-5*time.Minute + time.Duration(i)*5*time.Minute/largeLive)
+	for i := range live {
+		at := now.Add(-5*time.Minute + time.Duration(i)*5*time.Minute/time.Duration(live))
 		recipient, hash, challenge, millis := timeOrderedID(at), random(16), timeOrderedID(at), at.UnixMilli()
 		event(at, "sent", hash, challenge, 1)
 		// A window is stored as varints of its times; see the store.
@@ -157,7 +129,7 @@ func fillHistory(t *testing.T, db *sql.DB, now time.Time) {
 		challenges.add(challenge, recipient, 1, random(16), 1, "k1", random(16),
 			6, 1, nil, 3, 0, 1, 0, millis, millis+(30*time.Minute).Milliseconds(), millis, nil, nil, nil)
 	}
-	events.flush()
+	history.flush()
 	recipients.flush()
 	challenges.flush()
 }
