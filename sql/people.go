@@ -266,6 +266,24 @@ func (p *People) Factors(ctx context.Context, person otp.ID) ([]Factor, error) {
 	return factors.find(ctx, p.store, `person_id = ? AND confirmed_at IS NOT NULL ORDER BY id`, person[:])
 }
 
+// WithFactors returns the persons who have a confirmed factor.
+func (p *People) WithFactors(ctx context.Context) (map[otp.ID]bool, error) {
+	rows, err := p.store.reads.QueryContext(ctx, `SELECT DISTINCT person_id FROM factors WHERE confirmed_at IS NOT NULL`)
+	if err != nil {
+		return nil, fmt.Errorf("read who has factors: %w", err)
+	}
+	defer rows.Close()
+	who := map[otp.ID]bool{}
+	for rows.Next() {
+		var id otp.ID
+		if err := rows.Scan(idScan{&id}); err != nil {
+			return nil, fmt.Errorf("read who has factors: %w", err)
+		}
+		who[id] = true
+	}
+	return who, rows.Err()
+}
+
 // Factor reads one factor of a person, confirmed or not; ErrNotFound if there is none.
 func (p *People) Factor(ctx context.Context, person, id otp.ID) (Factor, error) {
 	return factors.one(ctx, p.store, `id = ? AND person_id = ?`, id[:], person[:])

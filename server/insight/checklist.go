@@ -253,19 +253,18 @@ func unusedFeatures(ctx context.Context, r *round) (string, error) {
 			used[n.Account+" "+channel] = true
 		}
 	}
+	accounts, err := r.working(ctx)
 	var found []string
-	err = r.insight.store.Accounts.Each(ctx, func(a otp.Account, broken error) error {
-		if broken != nil || !a.Enabled || !a.OTPEnabled || a.CreatedAt > r.now-unusedFor ||
-			r.accounts != nil && !slices.Contains(r.accounts, a.Address) {
-			return nil
+	for _, a := range accounts {
+		if !a.Enabled || !a.OTPEnabled || a.CreatedAt > r.now-unusedFor {
+			continue
 		}
 		for channel, may := range map[otp.Channels]bool{otp.SMS: a.SMSEnabled, otp.Email: a.EmailEnabled} {
 			if may && !used[a.Address+" "+channel.String()] {
 				found = append(found, a.Address+" ("+channel.String()+"_enabled)")
 			}
 		}
-		return nil
-	})
+	}
 	if len(found) == 0 || err != nil {
 		return "", err
 	}
@@ -275,20 +274,20 @@ func unusedFeatures(ctx context.Context, r *round) (string, error) {
 
 func mfa(ctx context.Context, r *round) (string, error) {
 	people, err := r.insight.store.People.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	with, err := r.insight.store.People.WithFactors(ctx)
 	without := 0
 	for i := range people {
-		factors, err := r.insight.store.People.Factors(ctx, people[i].ID)
-		if err != nil {
-			return "", err
-		}
-		if len(factors) == 0 && people[i].DisabledAt == 0 {
+		if !with[people[i].ID] && people[i].DisabledAt == 0 {
 			without++
 		}
 	}
-	if without == 0 {
+	if without == 0 || err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d of %d people have none", without, len(people)), err
+	return fmt.Sprintf("%d of %d people have none", without, len(people)), nil
 }
 
 func monitored(ctx context.Context, r *round) (string, error) {
@@ -301,13 +300,13 @@ func monitored(ctx context.Context, r *round) (string, error) {
 
 // deprecated finds accounts whose servlets are deprecated and were called within the last day.
 func deprecated(ctx context.Context, r *round) (string, error) {
-	ending := map[string]bool{}
-	err := r.insight.store.Accounts.Each(ctx, func(a otp.Account, broken error) error {
-		ending[a.Address] = broken == nil && a.ServletsDeprecatedAt != nil
-		return nil
-	})
+	accounts, err := r.working(ctx)
 	if err != nil {
 		return "", err
+	}
+	ending := map[string]bool{}
+	for _, a := range accounts {
+		ending[a.Address] = a.ServletsDeprecatedAt != nil
 	}
 	made, err := r.sum(ctx, r.now-r.now%otp.Hour-otp.Day, r.now+1, r.accounts, calls)
 	var found []string

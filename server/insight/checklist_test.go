@@ -2,6 +2,7 @@ package insight
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -122,6 +123,24 @@ func TestChecklist_FindsWebhooksWhoseReceiverWasNotTested(t *testing.T) {
 			require.Equal(t, c.want, reason != "")
 		})
 	}
+}
+
+func TestChecklist_CountsPeopleWithoutASecondFactor(t *testing.T) {
+	url := migrated.SQLite(t)
+	i, db := open(t, url), sqltest.Connect(t, url)
+	for n, disabled := range []any{nil, nil, nil, int64(now)} {
+		id := fmt.Appendf(nil, "person%010d", n)
+		db.MustExec(`INSERT INTO persons (id, email, name, password_hash, role, version, created_at, updated_at, disabled_at)
+			VALUES (?, ?, '', '', 'support', 1, 1, 1, ?)`, id, fmt.Sprint(n), disabled)
+		if n < 2 { // the second was never confirmed
+			db.MustExec(`INSERT INTO factors (id, person_id, kind, name, last_step, created_at, confirmed_at)
+				VALUES (?, ?, 'totp', '', 0, 1, ?)`, id, id, []any{int64(now), nil}[n])
+		}
+	}
+	require.Equal(t, "2 of 4 people have none", reasonOf(t, i, "mfa", nil))
+	db.MustExec(`UPDATE factors SET confirmed_at = 1`)
+	db.MustExec(`DELETE FROM persons WHERE email = '2'`)
+	require.Empty(t, reasonOf(t, i, "mfa", nil))
 }
 
 // The webhooks of other accounts, however many, hide none of a reader's.

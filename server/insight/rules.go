@@ -90,6 +90,7 @@ type round struct {
 	now     otp.Millis
 	keys    []sql.Credential
 	read    bool
+	owners  []otp.Account // of working; nil before
 
 	accounts []string // whose keys are checked; nil: all
 }
@@ -137,4 +138,22 @@ func (r *round) credentials(ctx context.Context) ([]sql.Credential, error) {
 	}
 	r.read = err == nil
 	return r.keys, err
+}
+
+// working returns the accounts that are not broken.
+func (r *round) working(ctx context.Context) ([]otp.Account, error) {
+	if r.owners != nil {
+		return r.owners, nil
+	}
+	var all []otp.Account
+	err := r.insight.store.Accounts.Each(ctx, func(a otp.Account, broken error) error {
+		if broken == nil && (r.accounts == nil || slices.Contains(r.accounts, a.Address)) {
+			all = append(all, a)
+		}
+		return nil
+	})
+	if err == nil {
+		r.owners = all
+	}
+	return all, err
 }
