@@ -15,6 +15,7 @@ import (
 // entry in the log.
 func TestAudit_ThePagesCommandsWork(t *testing.T) {
 	needs(t, "bash", "curl")
+	t.Parallel()
 	folder := t.TempDir()
 	pushed := filepath.Join(folder, "pushed")
 	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_DOORS=api,v1",

@@ -27,11 +27,13 @@ import (
 // The conformance client is written from the protocol and shares no code with the server. Every case of every level
 // passes with both profiles. The server runs in this process, so that the race detector and goleak watch it.
 func TestConformance_EveryCasePasses(t *testing.T) {
+	t.Parallel()
 	requireAllPass(t, boot(t, variables(t)...).URL())
 }
 
 // Every case passes with other process-wide settings too. Each server is a normal build.
 func TestConformance_EveryCasePassesWithOtherSettings(t *testing.T) {
+	t.Parallel()
 	for name, environ := range map[string][]string{
 		"live house on another path": {"OTPBRIDGE_MESSAGE_PROFILE=live", "OTPBRIDGE_CONTEXT_PATH=/legacy/otp"},
 		"strict house":               {"OTPBRIDGE_STRICT_HTTP=true"},
@@ -72,6 +74,7 @@ func needsMore(reason string) bool {
 // The keys of a sandbox's accounts do not sign and are of one environment only. So this test makes such keys as an
 // operator does, and runs the cases that need them with a named account.
 func TestConformance_WithKeysThatSignAndOfBothEnvironments(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	server := startChild(t, folder)
 	key := func(flags ...string) (made struct {
@@ -165,6 +168,7 @@ func runClient(t *testing.T, program string, arguments ...string) (int, string) 
 
 // The binary works as its README says: one program against another, over sockets.
 func TestConformance_ByTheBinary(t *testing.T) {
+	t.Parallel()
 	program := testclient(t)
 	server := startChild(t, t.TempDir())
 	report := filepath.Join(t.TempDir(), "report.json")

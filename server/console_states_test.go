@@ -155,6 +155,7 @@ func (o *ownedSandbox) loginStates() []state {
 // The type checker finds nothing in the scripts, and finds a method that is not there.
 func TestConsole_ScriptsHaveSoundTypes(t *testing.T) {
 	needsTools(t)
+	t.Parallel()
 	console, passkeys := absolute(t, "console/assets/console.js"), absolute(t, "console/assets/passkeys.js")
 	text, err := os.ReadFile(console)
 	require.NoError(t, err)

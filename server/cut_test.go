@@ -209,6 +209,7 @@ var ways = []cuts{
 }
 
 func TestFault_ConnectionCutAroundCommit(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	type one struct {
 		way     cuts

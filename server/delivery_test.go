@@ -51,6 +51,7 @@ func (g *gatewayStandIn) url(name string) string {
 // A code that production sends through a gateway can be verified. The log contains neither the code nor the gateway's
 // credentials.
 func TestDelivery_ProductionSendsThroughItsGateways(t *testing.T) {
+	t.Parallel()
 	first, second := newGateway(t, http.StatusForbidden), newGateway(t, http.StatusOK)
 	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_LOG_LEVEL=debug"))
 	edit(t, environ, `UPDATE otp_auth_config SET plain_validation_enabled = 1`)

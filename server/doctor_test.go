@@ -293,6 +293,7 @@ func (p *patient) write(keyring string) {
 }
 
 func TestDoctor_FindsEachMisconfigurationByName(t *testing.T) {
+	t.Parallel()
 	for _, database := range []string{"sqlite", "mariadb"} {
 		t.Run(database, func(t *testing.T) {
 			var server *sqltest.Server
@@ -360,6 +361,7 @@ func TestDoctor_FindsALowLimitOnOpenFiles(t *testing.T) {
 
 // A user who may not change the schema is told so, and which privileges are missing.
 func TestMigrate_AUserWhoMayNotIsToldWhoMay(t *testing.T) {
+	t.Parallel()
 	server := sqltest.Shared(t)
 	made, err := url.Parse(server.SchemaTCP(t))
 	require.NoError(t, err)

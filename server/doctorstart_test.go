@@ -36,6 +36,7 @@ func refusal(t *testing.T, environ []string) string {
 
 // If serve refuses to start, doctor reports a fault and names the same thing; if it serves, doctor finds no fault.
 func TestDoctor_FailsWhereServeRefuses(t *testing.T) {
+	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer busy.Close()

@@ -14,6 +14,7 @@ import (
 // An empty value never means "no restriction": every flag of every command, also future ones, refuses it and names the
 // flag.
 func TestFlags_AnEmptyValueIsRefusedByEveryFlag(t *testing.T) {
+	t.Parallel()
 	var out output
 	parser := newParser(process{stdout: &out, stderr: &out})
 	tried := 0

@@ -191,6 +191,7 @@ type attack struct {
 // Callers and accounts control many texts in messages and requests. Whatever such a text contains, a message goes
 // once, to the requested recipient only, and has no headers that it should not have.
 func TestInjection_NoFieldReachesAHeaderOrASecondRecipient(t *testing.T) {
+	t.Parallel()
 	gateway, drop := startRawGateway(t), startMailDrop(t)
 	profile := filepath.Join(t.TempDir(), "profile.json")
 	require.NoError(t, os.WriteFile(profile, []byte(`{"name":"raw",

@@ -23,6 +23,7 @@ func keyOf(t *testing.T, s *booted, n manage.NewKey) (secret, signing string) {
 
 // The clients in the documents on signing, fallback keys and limits work as programs.
 func TestAPI_ExistingIntegrationsWork(t *testing.T) {
+	t.Parallel()
 	s := boot(t, variables(t)...)
 	mobiles := newInteropMobiles()
 	settings := func(more ...string) []string {

@@ -146,6 +146,7 @@ func TestKeyring_FirstStartRace(t *testing.T) {
 // The same with two processes: both start at once in an empty folder, and each verifies codes that the other
 // generated.
 func TestKeyring_FirstStartOfTwoProcessesRace(t *testing.T) {
+	t.Parallel()
 	for range 3 {
 		folder := t.TempDir()
 		var both [2]*child

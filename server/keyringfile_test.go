@@ -37,6 +37,7 @@ func idsIn(t *testing.T, path string) []string {
 }
 
 func TestKeyringNew_MakesIdsThatDiffer(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	for range 100 {
 		code, out, problems := command("keyring", "new")
@@ -211,6 +212,7 @@ func TestKeyringAdd_Race(t *testing.T) {
 // The page's rotation works step by step with two servers, twice on one day. Codes that were sent stay valid.
 func TestOperating_TheRotationWorksTwiceOnOneDay(t *testing.T) {
 	needs(t, "bash", "awk")
+	t.Parallel()
 	steps := blocks(t, page(t, "doc/operating.md"), "rotation", "sh")
 	require.Len(t, steps, 5)
 	database := sqltest.Shared(t)

@@ -30,6 +30,7 @@ var oddKeys = map[string]string{
 // Every way to import a key has the same check, also in a sandbox: the two of the command line, the management API and
 // the two of the sandbox refuse a key with the same words and make nothing.
 func TestKeys_AreCheckedTheSameWhicheverWayTheyComeIn(t *testing.T) {
+	t.Parallel()
 	environ := variables(t)
 	s := boot(t, environ...)
 	token := ownerToken(t, s.URL(), environ)

@@ -13,6 +13,7 @@ import (
 // The command line, as a program, and the sandbox, over HTTP, refuse a bad key with the same words. The admin door's
 // test checks the functions behind both, and the API.
 func TestKeys_CommandLineAndSandboxRefuseWithTheSameWords(t *testing.T) {
+	t.Parallel()
 	type settings struct {
 		Name              string   `json:"name,omitempty"`
 		Permissions       []string `json:"permissions,omitempty"`

@@ -80,6 +80,7 @@ func (s *strikes) killServer(t *testing.T, program string, kills int, db *sqlx.D
 }
 
 func TestKill_ServerUnderLoadOnSQLite(t *testing.T) {
+	t.Parallel()
 	environ := variables(t)
 	db := sqltest.Connect(t, databaseOf(t, environ))
 	s := &strikes{ledger: new(ledger)}
@@ -88,6 +89,7 @@ func TestKill_ServerUnderLoadOnSQLite(t *testing.T) {
 }
 
 func TestKill_ServerUnderLoadOnMariaDB(t *testing.T) {
+	t.Parallel()
 	database := sqltest.Shared(t).Schema(t)
 	db := sqltest.Connect(t, database)
 	s := &strikes{ledger: new(ledger)}
@@ -97,6 +99,7 @@ func TestKill_ServerUnderLoadOnMariaDB(t *testing.T) {
 
 // The server survives its database: when the database is back, it continues.
 func TestKill_MariaDBUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := &strikes{ledger: new(ledger)}
 	database := sqltest.Own(t)
 	address := database.Schema(t)

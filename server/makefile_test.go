@@ -84,6 +84,7 @@ func matchesAny(word *regexp.Regexp, prefix string, packages []string, names map
 }
 
 func TestMakefile_EveryPatternMatchesATest(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)
 	names := testNames(t, "..")

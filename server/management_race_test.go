@@ -14,6 +14,7 @@ import (
 // With two processes on one database, only one of 64 changes that name the same version is made, and a right that was
 // taken away in one process ends in the other within a second.
 func TestManagement_ThroughTwoProcessesRace(t *testing.T) {
+	t.Parallel()
 	// Access tokens contain the URL, so both processes need the same.
 	const url = "OTPBRIDGE_PUBLIC_URL=http://otp.shop.example"
 	for name, make := range map[string]func() []string{

@@ -18,6 +18,7 @@ import (
 // program prints work too.
 func TestManagement_ThePagesCommandsWork(t *testing.T) {
 	needs(t, "bash", "curl", "sed")
+	t.Parallel()
 	environ := productionFrom(t, variables(t, "OTPBRIDGE_SHUTDOWN_TIMEOUT=1s", "OTPBRIDGE_DOORS=api"))
 	s := boot(t, environ...)
 	folder := t.TempDir()

@@ -83,6 +83,7 @@ func (w *way) set(column string, change func(*otp.Account)) {
 
 // One account moves completely, and the report is right at each step.
 func TestMigration_TheReportIsRightAtEachStep(t *testing.T) {
+	t.Parallel()
 	w := &way{T: t, vendor: boot(t, variables(t)...), environ: variables(t, "OTPBRIDGE_LOG_LEVEL=debug"),
 		secrets: append(numberSentinel("919876543210"), numberSentinel("919876543211")...)}
 	w.here = boot(t, w.environ...)

@@ -38,6 +38,7 @@ func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 // Without lock and guard the two servers must fail the race. With the guard alone they must pass: each protects even
 // if the other fails.
 func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	race := func(rounds int, mutations ...sqltest.Mutation) *ledger {
 		servers, db := twoOnMariaDB(t, mutant(t, mutations...))

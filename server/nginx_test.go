@@ -167,6 +167,7 @@ func (f *fronted) checkLogs(t *testing.T, secrets ...string) {
 // nginx does not repeat a request at the next server after a timeout, a broken connection or a dead server, because
 // the request may have been executed.
 func TestNginx_TheDocumentedFrontRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int32
 	release := make(chan struct{})
 	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

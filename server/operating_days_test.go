@@ -46,6 +46,7 @@ type installation struct {
 // folder instead of the root.
 func TestOperating_TheInstallationWorks(t *testing.T) {
 	needs(t, "openssl", "mariadb", "mariadb-dump", "tar")
+	t.Parallel()
 	o := newInstallation(t)
 	o.database = sqltest.Own(t)
 	o.prepareMachines()
@@ -243,7 +244,7 @@ func (o *installation) restore() {
 	leaked := regexp.MustCompile(`key_[0-9a-z]{26}`).FindString(m.run("otpbridge key list 4711"))
 	require.Contains(t, m.do(o.text, "leak", "leaked="+leaked), "203.0.113.0/24")
 	eventually(t, "the leaked key is of no use", func() bool {
-		return m.servlet("otpgenservlet", integrationKey, person("919551492399")) == "UNAUTHERISED USER"
+		return o.verify(m.client, "0000", "919551492399") == "UNAUTHERISED USER" // nothing is sent while it is still good
 	})
 
 	require.Contains(t, m.do(o.text, "restore"), "warn  restored backup", "doctor says so before the start")
@@ -334,6 +335,7 @@ func (o *installation) loseGateway() {
 func (o *installation) watch() {
 	t, m := o.t, o.first
 	request := m.client.do("GET", "/v1/status/none", "").header.Get("X-Request-Id")
+	eventually(t, "the request is logged", func() bool { return strings.Contains(m.log.String(), request) })
 	printed := m.do(o.text, "log", "request="+request)
 	require.Contains(t, printed, "a backup was restored")
 	require.Contains(t, printed, `"request_id":"`+request+`"`)

@@ -86,6 +86,7 @@ func unrun(text string) []string {
 
 // A test runs every code block of the page, also future ones.
 func TestOperating_EveryBlockIsRun(t *testing.T) {
+	t.Parallel()
 	text := page(t, "doc/operating.md")
 	require.Empty(t, unrun(text), "the lines before blocks that no test runs")
 	tests := testNames(t, "..")["server"]
@@ -128,6 +129,7 @@ func TestPages_LinksLeadSomewhere(t *testing.T) {
 
 // Every command and flag in a page, a help text or an example exists.
 func TestPages_NameOnlyCommandsThatExist(t *testing.T) {
+	t.Parallel()
 	model := newParser(process{stdout: new(output), stderr: new(output)}).Model.Node
 	named := regexp.MustCompile(`(?m)otpbridge((?: [a-z][a-z-]*)+)([^\n` + "`" + `|]*)`)
 	texts := make(map[string]string)

@@ -171,6 +171,7 @@ func checkDeliveries(t *testing.T, l *ledger, db *sqlx.DB, counts map[string]int
 }
 
 func TestKill_BetweenHandOverAndMarkNothingIsSentTwiceOrLost(t *testing.T) {
+	t.Parallel()
 	dying := mutant(t, diesBeforeTheMark)
 	for name, through := range map[string]door{"servlet": throughServlet, "v1": throughV1} {
 		t.Run(name, func(t *testing.T) {
@@ -186,6 +187,7 @@ func TestKill_BetweenHandOverAndMarkNothingIsSentTwiceOrLost(t *testing.T) {
 // message is not sent later and ends as unknown. An application was told that its message is queued, so another server
 // delivers it.
 func TestKill_BetweenCommitAndHandOverAServletsSendIsUnknownAndAnApplicationsIsDelivered(t *testing.T) {
+	t.Parallel()
 	l, dying := new(ledger), mutant(t, diesBeforeTheHandOver)
 	for name, row := range map[string]struct {
 		through door
@@ -204,6 +206,7 @@ func TestKill_BetweenCommitAndHandOverAServletsSendIsUnknownAndAnApplicationsIsD
 // Without the mark before the hand-over the same kills must find messages that are sent twice. The servlets write the
 // mark in the transaction of the send, the others after it.
 func TestHarness_CatchesAnOutboxThatDoesNotMarkKill(t *testing.T) {
+	t.Parallel()
 	for name, row := range map[string]struct {
 		through door
 		bug     sqltest.Mutation
@@ -234,6 +237,7 @@ func TestDelivery_ADeadGatewayCostsLessThanThreeSeconds(t *testing.T) {
 }
 
 func TestDelivery_WithEveryGatewayDownTheServletsSaySo(t *testing.T) {
+	t.Parallel()
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
 	s := boot(t, variables(t, "OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}", "OTPBRIDGE_DELIVERY_WAIT=1s")...)
@@ -363,6 +367,7 @@ func TestTestRecipients_AreOfTheSandboxAlone(t *testing.T) {
 
 // Two servers that share a database share its outbox: together they send every message exactly once.
 func TestOutbox_TwoServersOnOneMariaDBSendEachMessageExactlyOnce(t *testing.T) {
+	t.Parallel()
 	l, receiver := new(ledger), startReceiver(t)
 	environ, db := onMariaDB(t)
 	environ = append(environ, receiver.channel()...)

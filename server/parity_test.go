@@ -250,6 +250,7 @@ var skipsRecipientAtV1 = sqltest.Mutation{Name: "skips recipient", File: "batch.
 
 // The test must find a door that does not write the recipient's row: attackers would guess there.
 func TestHarness_CatchesADoorThatSkipsTheRecipient(t *testing.T) {
+	t.Parallel()
 	skipping := new(ledger)
 	sharesTheLock(skipping, startProgram(t, mutant(t, skipsRecipientAtV1), t.TempDir(), variables(t)...).client)
 	require.True(t, skipping.broken(), "%v", skipping)

@@ -110,6 +110,7 @@ func asking(t *testing.T, db *sqlx.DB, query string) func(account string) int {
 }
 
 func TestServlets_ExactCountsThroughTwoServersOnOneSQLiteFileRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	environ := variables(t)
 	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
@@ -136,6 +137,7 @@ func onMariaDB(t *testing.T) (environ []string, db *sqlx.DB) {
 }
 
 func TestServlets_ExactCountsThroughTwoServersOnOneMariaDBRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
 	raceServlets(t, l, servers, times(100, 20), asking(t, db, newestWrong))
@@ -177,6 +179,7 @@ func aggregateOf(t *testing.T, db *sqlx.DB, account string) (stored aggregate) {
 // There is no row to lock yet, so both servers try to make it. One must win, and the other's generates must count
 // after it.
 func TestServlets_FirstGeneratesOfOneRecipientThroughTwoServersOnMariaDBRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
 	for round := range times(100, 20) {
@@ -206,6 +209,7 @@ func TestServlets_FirstGeneratesOfOneRecipientThroughTwoServersOnMariaDBRace(t *
 }
 
 func TestServlets_AThousandGeneratesThroughTwoServersOnMariaDBRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
 	for round := range times(10, 1) {
@@ -264,6 +268,7 @@ func codeOf(messages []message, challenge string) string {
 // A caller that varies ipaddress gets a slot and attempts for each value, but the recipient's budget limits all of
 // them, on both servers.
 func TestServlets_TheBudgetHoldsOver256AddressesThroughTwoServersOnMariaDBRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
 	for round := range times(10, 1) {

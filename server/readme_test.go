@@ -111,6 +111,7 @@ func TestDoc_TheCallsOfTheAPIWork(t *testing.T) {
 // The calls on the sandbox's page work too; they use the demo's variable.
 func TestSandboxPage_TheCallsForTestsWork(t *testing.T) {
 	needs(t, "bash", "curl")
+	t.Parallel()
 	s := boot(t, variables(t)...)
 	s.servlet("otpgenservlet", documentedKey, person("919876543210"))
 	_, rest, found := strings.Cut(page(t, "doc/sandbox.md"), "## Test against it")

@@ -13,6 +13,7 @@ import (
 // None of the codes in the backup verifies afterwards, also not an untouched one; a new code does. The state folder is
 // the default.
 func TestKill_ARestoredBackupBringsNoCodeBack(t *testing.T) {
+	t.Parallel()
 	onEach := map[string]func(t *testing.T, folder string) (databaseURL string){
 		"sqlite":  func(_ *testing.T, folder string) string { return "sqlite:" + filepath.Join(folder, "data", "otp.db") },
 		"mariadb": func(t *testing.T, _ string) string { return sqltest.Shared(t).Schema(t) },
@@ -66,6 +67,7 @@ func TestKill_ARestoredBackupBringsNoCodeBack(t *testing.T) {
 // A restore under a running server ends the process with a failure, so that its supervisor restarts it. Nothing is
 // verified in between.
 func TestServe_EndsWhenABackupIsRestoredUnderIt(t *testing.T) {
+	t.Parallel()
 	databaseURL, folder := sqltest.Shared(t).Schema(t), t.TempDir()
 	c := startChild(t, folder, "OTPBRIDGE_DATABASE_URL="+databaseURL)
 	require.Equal(t, "OTP Generated Successfully", c.servlet("otpgenservlet", documentedKey, person("919551492301")))

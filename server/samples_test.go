@@ -12,6 +12,7 @@ import (
 // in doc/management.md.
 func TestSamples_OfTheGuidesRun(t *testing.T) {
 	needs(t, "bash", "curl", "sed", "node", "python3")
+	t.Parallel()
 	available(t, "python", "python3", []string{"python3", "-c", "import cryptography"})
 	s := boot(t, variables(t)...)
 	const account = "10000000000001"

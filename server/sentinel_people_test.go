@@ -24,6 +24,7 @@ var secretMembers = []string{"password", "current_password", "new_password", "mf
 // Every call gets passwords, seeds, tokens and private keys, in the right members and in wrong ones, and some calls
 // make them. None is stored or shown, except where it is shown once.
 func TestSentinel_NothingSecretOfPeopleIsKeptOrTold(t *testing.T) {
+	t.Parallel()
 	environ := variables(t, "OTPBRIDGE_LOG_LEVEL=debug", "OTPBRIDGE_AUTH_FAILURES_PER_MINUTE=0",
 		"OTPBRIDGE_METRICS_ADDR=127.0.0.1:0")
 	s := boot(t, environ...)

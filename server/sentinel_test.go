@@ -189,6 +189,7 @@ func (w *witness) parameter(t *testing.T, a secretAccount, code string) string {
 }
 
 func TestSentinel_NothingSecretIsInLogOrDatabase(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	w := new(witness)
 	ring := crypto.NewKeyringText("k1")

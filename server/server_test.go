@@ -262,6 +262,7 @@ func TestServer_AWrongKeyringRefusesToStart(t *testing.T) {
 
 // A wait may last longer than the server's read and write timeouts.
 func TestServer_WaitsOutlastTheTimeouts(t *testing.T) {
+	t.Parallel()
 	s := boot(t, variables(t, "OTPBRIDGE_READ_TIMEOUT=1s", "OTPBRIDGE_WRITE_TIMEOUT=1s",
 		"OTPBRIDGE_DELIVERY_WAIT=500ms")...)
 	began := time.Now()

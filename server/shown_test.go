@@ -13,6 +13,7 @@ import (
 
 // Invisible characters that SQL wrote into a name are shown escaped: in tables, in JSON and in the log.
 func TestShown_StoredTextsCannotDeceive(t *testing.T) {
+	t.Parallel()
 	environ := variables(t)
 	s := boot(t, environ...)
 	db := sqltest.Connect(t, databaseOf(t, environ))

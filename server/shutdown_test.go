@@ -34,6 +34,7 @@ func TestShutdown_NotReadyFirstThenRequestsFinish(t *testing.T) {
 
 // A sandbox that a supervisor stops does the same, because a load balancer or a client's test may depend on readiness.
 func TestShutdown_ASandboxThatIsTerminatedIsNotReadyFirst(t *testing.T) {
+	t.Parallel()
 	c := startChild(t, t.TempDir(), "OTPBRIDGE_SHUTDOWN_TIMEOUT=10s", "OTPBRIDGE_DELIVERY_WAIT=5s")
 	require.Equal(t, "ready\n", c.do("GET", "/readyz", "").body)
 	waited := make(chan answer, 1)

@@ -93,6 +93,7 @@ func bootBoth(t *testing.T, environ []string) (first, second *booted) {
 }
 
 func TestStack_TwoServersAreOneService(t *testing.T) {
+	t.Parallel()
 	first, second := bootBoth(t, prepared(t, sqltest.Own(t)))
 
 	require.Equal(t, "OTP Generated Successfully", first.servlet("otpgenservlet", documentedKey, person("919876543210")))
@@ -143,6 +144,7 @@ func nothing() {}
 // The user that compose and the page on databases make has exactly the privileges that a server needs: without any one
 // of them something fails.
 func TestStack_TheDatabaseUserHasWhatItNeedsAndNoMore(t *testing.T) {
+	t.Parallel()
 	database := sqltest.Own(t)
 	revoke := func(privilege string) {
 		require.NoError(t, database.Exec("REVOKE "+privilege+" ON otpauthapi.* FROM 'otpbridge'@'%'"))
@@ -188,6 +190,7 @@ func TestDatabasePage_TheOptionsAreAllThereAre(t *testing.T) {
 // When the schema exists, a server starts and serves without the privilege to change it, until an upgrade has a
 // migration.
 func TestStack_TheSchemaCanBeChangedByAnotherUser(t *testing.T) {
+	t.Parallel()
 	database := sqltest.Own(t)
 	environ := prepared(t, database)
 	require.NoError(t, serves(t, environ, nothing))

@@ -127,6 +127,7 @@ func TestV1_TheEleventhSendWaitsUntilTheFirstLeavesTheMinute(t *testing.T) {
 
 // A client that repeats a send because it got no answer gets the answer of the first.
 func TestV1_OneIdempotencyKeySendsOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
 	account := servers[0].account(unlimited)
@@ -197,6 +198,7 @@ func spellings(number string) (all []string) {
 
 // An attacker who varies doors, keys, addresses and spellings still has only the recipient's one budget an hour.
 func TestV1_TwentyThousandGuessesOverAllDoorsEvaluateTheBudgetRace(t *testing.T) {
+	t.Parallel()
 	l := new(ledger)
 	servers, db := twoOnMariaDB(t, program(t))
 	var keys []string
@@ -332,6 +334,7 @@ func TestV1_ANonceIsGoodOnceThroughTwoServersOnMariaDBRace(t *testing.T) {
 // A revoked key is refused within a second on every server, wherever it was revoked, with the answer on which clients
 // use their fallback key.
 func TestV1_ARevokedKeyStopsWithinASecondOnEveryServer(t *testing.T) {
+	t.Parallel()
 	environ, _ := onMariaDB(t)
 	servers := []client{startChild(t, t.TempDir(), environ...).client, startChild(t, t.TempDir(), environ...).client}
 	account := servers[0].account(unlimited)

@@ -126,7 +126,7 @@ func Overlay(t testing.TB, mutations ...Mutation) string {
 func Tests(t testing.TB, mutations ...Mutation) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "mutants.test")
-	build := exec.Command("go", "test", "-c", "-o", program, "-overlay", Overlay(t, mutations...))
+	build := exec.Command("go", "test", "-c", "-vet=off", "-o", program, "-overlay", Overlay(t, mutations...))
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as other builds of tests, which then share packages
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build tests with bugs: %v\n%s", err, output)
