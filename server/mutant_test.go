@@ -27,7 +27,7 @@ func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 	}
 	every := builtOnce(t, "otpbridge-with-bugs", func() []string {
 		return []string{"-overlay", sqltest.Overlay(t, sqltest.WithoutLock, sqltest.WithoutGuard, diesBeforeTheMark,
-			diesBeforeTheHandOver, servletsDoNotMark, v1DoesNotMark, skipsRecipientAtV1)}
+			diesBeforeTheHandOver, servletsDoNotMark, v1DoesNotMark, skipsRecipientAtV1, slowCommits)}
 	})
 	// exec replaces the shell, so that killing the process kills the program.
 	script := "#!/bin/sh\nSEEDED_BUGS='" + sqltest.Names(mutations...) + "' exec " + every + " \"$@\"\n"

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -17,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/sql/sqltest"
@@ -31,9 +29,21 @@ import (
 func slowCommit(by time.Duration) sqltest.Mutation {
 	return sqltest.Mutation{File: "writer.go", Change: func(t testing.TB, source string) string {
 		t.Helper()
-		const commit = "	if err := s.control(ctx, \"COMMIT\"); err != nil {\n"
-		return sqltest.Replace(t, source, commit, fmt.Sprintf("\ttime.Sleep(%d)\n", by)+commit, 1)
+		return beforeCommit(t, source, fmt.Sprintf("time.Sleep(%d)", by))
 	}}
+}
+
+// slowCommits is the same by 300 ms, with a name.
+var slowCommits = sqltest.Mutation{Name: "slow commits", File: "writer.go", Change: func(t testing.TB,
+	source string) string {
+	t.Helper()
+	return beforeCommit(t, source, `time.Sleep(seeded("slow commits", 300*time.Millisecond, 0))`)
+}}
+
+func beforeCommit(t testing.TB, source, statement string) string {
+	t.Helper()
+	const commit = "	if err := s.control(ctx, \"COMMIT\"); err != nil {\n"
+	return sqltest.Replace(t, source, commit, "\t"+statement+"\n"+commit, 1)
 }
 
 // queueOf changes the queue's source: in each pair the first text is replaced by the second.
@@ -296,51 +306,16 @@ func TestServer_AtTenTimesItsCapacityTiming(t *testing.T) {
 	l.report(t)
 }
 
-// A normal server whose commits wait for another process's lock on the file: refused calls are not counted, /v1 says
-// when to retry, and the server stays ready.
+// A server whose commits are too slow for the load: refused calls are not counted, /v1 says when to retry, and the
+// server stays ready.
 func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
 	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
-	c := startChild(t, t.TempDir(), environ...)
-	release := hinder(t, environ, 300*time.Millisecond)
+	c := startProgram(t, mutant(t, slowCommits), t.TempDir(), environ...)
 	o, l := &overload{rightOf: map[string]int{}}, new(ledger)
 	o.overload(t, l, c, load.OpenOptions{Rate: 2000, Duration: time.Second, Patience: 20 * time.Second})
-	release()
 	o.checkCharges(t, l, environ)
 	l.note("%v", o)
 	l.report(t)
-}
-
-// hinder takes the write lock of an SQLite file before each commit of another process, until release.
-func hinder(t *testing.T, environ []string, hold time.Duration) (release func()) {
-	t.Helper()
-	conn, err := sqltest.Connect(t, databaseOf(t, environ)).Connx(t.Context())
-	require.NoError(t, err)
-	stop, holding, seen := make(chan struct{}), sync.WaitGroup{}, 0
-	pause := func(d time.Duration) (goOn bool) {
-		select {
-		case <-stop:
-			return false
-		case <-time.After(d):
-			return true
-		}
-	}
-	holding.Go(func() {
-		defer conn.Close()
-		for pause(time.Millisecond) {
-			version := 0 // of the file, as others wrote it
-			if conn.GetContext(context.Background(), &version, "PRAGMA data_version") != nil || version == seen {
-				continue
-			}
-			if _, err := conn.ExecContext(context.Background(), "BEGIN IMMEDIATE"); err != nil {
-				continue // somebody writes again
-			}
-			pause(hold)
-			_, err := conn.ExecContext(context.Background(), "ROLLBACK")
-			assert.NoError(t, err)
-			seen = version
-		}
-	})
-	return sync.OnceFunc(func() { close(stop); holding.Wait() })
 }
 
 // The experiment must fail for a server that serves its queue also for callers that have given up.
