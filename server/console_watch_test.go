@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,9 +126,8 @@ func TestConsole_SecurityIsWatched(t *testing.T) {
 func (b *booted) pauses(account string, key otp.ID) {
 	b.t.Helper()
 	now := otp.At(time.Now())
-	for peer, at := range map[string]otp.Millis{"1.1.1.1": now - otp.Day, "2606:4700::1": now} {
-		b.counts.Call(insight.Call{Door: "v1", Kind: "ok", Account: account, Key: key,
-			Peer: netip.MustParseAddr(peer)}, at)
+	for country, at := range map[string]otp.Millis{"AU": now - otp.Day, "US": now} {
+		b.counts.Call(insight.Call{Door: "v1", Kind: "ok", Account: account, Key: key, Country: country}, at)
 	}
 	require.NoError(b.t, b.insight.Write(b.t.Context(), now))
 	require.NoError(b.t, b.insight.Evaluate(b.t.Context(), now))
