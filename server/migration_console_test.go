@@ -18,14 +18,14 @@ func TestConsole_Migration(t *testing.T) {
 	b.allow("400 (Bad Request)")
 	page := console.Path + "migration/" + wayAccount
 	b.open(page)
-	b.sees("0 % of the last week's calls")
+	b.sees("0 % of the calls")
 	b.sees("POST /v1/send")
 	key := demoAPIKey
 	require.Equal(t, 201, w.here.v1("POST", "/v1/send", key, map[string]any{"to": "+919876543211", "ip": "203.0.113.7",
 		"method": "sms", "type": "verification"}).status)
 	w.here.tally.Write()
 	b.open(page)
-	b.sees("33 % of the last week's calls")
+	b.sees("33 % of the calls")
 	b.sees("/v1/send")
 
 	b.fill("Upstream address", w.vendor.URL()+"/otpauthapi")
