@@ -114,7 +114,7 @@ bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot p
 	exit $$failed
 
 bench-large: ## measure what a million events and a hundred thousand live challenges cost, and how long pages take then
-	BENCH=1 $(GO) test -count=1 -v -timeout 40m -run '^TestBench(Large|Pages)$$' ./server
+	BENCH=1 $(GO) test -count=1 -v -timeout 40m -run '^TestBenchLarge$$|^TestBenchPages$$' ./server
 
 # Statements about time hold for a normal binary, not under the race detector, and while nothing is compiled beside it.
 timing: ## check that answers which must not differ by time do not, and how codes are distributed
