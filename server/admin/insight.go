@@ -17,10 +17,11 @@ var insightRoutes = []route{
 	{method: http.MethodGet, path: "/api/statistics", who: person, needs: people.ReadStatistics,
 		parameters: statisticsParameters, call: (*exchange).statistics},
 	{method: http.MethodGet, path: "/api/alerts", who: person, needs: people.ReadAlerts,
-		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).alerts},
+		parameters: []string{accountParameter, limitParameter, cursorParameter}, call: (*exchange).alerts},
 	{method: http.MethodPost, path: "/api/alerts/:id/acknowledge", who: person, needs: people.WriteAlerts,
 		call: (*exchange).acknowledge},
-	{method: http.MethodGet, path: "/api/checklist", who: person, needs: people.ReadAlerts, call: (*exchange).checklist},
+	{method: http.MethodGet, path: "/api/checklist", who: person, needs: people.ReadAlerts,
+		parameters: []string{accountParameter}, call: (*exchange).checklist},
 	{method: http.MethodPost, path: "/api/checklist/:id/review", who: person, needs: people.WriteAlerts,
 		call: (*exchange).review},
 }
@@ -53,18 +54,9 @@ func (x *exchange) statistics() (answer, error) {
 	if q.From >= q.To || q.To-q.From > insight.Longest {
 		query.Fault("from", "must be before to, by 92 days at most")
 	}
-	account := query.Text("account")
-	if err := query.Err(); err != nil {
+	var err error
+	if q.Accounts, err = x.chosenAccounts(query); err != nil {
 		return answer{}, err
-	}
-	if account != "" {
-		if err := x.who.See(account); err != nil {
-			return answer{}, err
-		}
-	}
-	q.Accounts = x.who.Grant.Accounts
-	if account != "" {
-		q.Accounts = []string{account}
 	}
 	lines, err := x.door.Insight.Statistics(x.ctx, q)
 	if err != nil {
@@ -76,6 +68,16 @@ func (x *exchange) statistics() (answer, error) {
 		By   string         `json:"by"`
 		Data []insight.Line `json:"data"`
 	}{q.From.Time().Format(time.RFC3339), q.To.Time().Format(time.RFC3339), q.By, lines}}, nil
+}
+
+// chosenAccounts returns the account in the query, or those that the caller sees, nil for all. Call it last: it also
+// returns the query's faults.
+func (x *exchange) chosenAccounts(query *web.Query) ([]string, error) {
+	account := query.Text(accountParameter)
+	if err := query.Err(); err != nil || account == "" {
+		return x.who.Grant.Accounts, err
+	}
+	return []string{account}, x.who.See(account)
 }
 
 // alert is an alert in an answer.
@@ -97,12 +99,13 @@ type alert struct {
 }
 
 func (x *exchange) alerts() (answer, error) {
-	query := web.ReadQuery(x.gin, limitParameter, cursorParameter)
+	query := web.ReadQuery(x.gin, accountParameter, limitParameter, cursorParameter)
 	limit, before := query.Number(limitParameter, usualPage, 1, 100), cursorID(query, insight.AlertPrefix)
-	if err := query.Err(); err != nil {
+	accounts, err := x.chosenAccounts(query)
+	if err != nil {
 		return answer{}, err
 	}
-	found, err := x.door.Insight.Alerts(x.ctx, x.who.Grant.Accounts, before, limit+1)
+	found, err := x.door.Insight.Alerts(x.ctx, accounts, before, limit+1)
 	if err != nil {
 		return answer{}, err
 	}
@@ -131,7 +134,11 @@ func (x *exchange) acknowledge() (answer, error) {
 }
 
 func (x *exchange) checklist() (answer, error) {
-	items, err := x.door.Insight.Checklist(x.ctx, x.who.Grant.Accounts, otp.At(time.Now()))
+	accounts, err := x.chosenAccounts(web.ReadQuery(x.gin, accountParameter))
+	if err != nil {
+		return answer{}, err
+	}
+	items, err := x.door.Insight.Checklist(x.ctx, accounts, otp.At(time.Now()))
 	if err != nil {
 		return answer{}, err
 	}

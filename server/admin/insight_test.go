@@ -140,6 +140,24 @@ func TestAlerts_AreShownAndAcknowledgedByWhoMay(t *testing.T) {
 	require.Equal(t, "acknowledged", list(support)[0].(map[string]any)["state"])
 	d.wants(t, 404, "NOT_FOUND", "POST", "/api/alerts/alr_x/acknowledge", "", who...)
 
+	one := d.wants(t, 200, "", "GET", "/api/alerts?account=4712", "", who...).members["data"].([]any)
+	require.Len(t, one, 1)
+	require.Equal(t, "4712", one[0].(map[string]any)["account"])
+	for _, list := range []string{"/api/alerts", "/api/checklist"} {
+		d.wants(t, 404, "NOT_FOUND", "GET", list+"?account=4712", "", support...)
+		d.wants(t, 400, "INVALID_REQUEST", "GET", list+"?of=4712", "", who...)
+	}
+	d.database(t).MustExec(`UPDATE otp_auth_config SET created_at = 1 WHERE esme_address = '4712'`)
+	for account, says := range map[string]string{"4711": "",
+		"4712": "1 channel without a message for 30 days: 4712 (sms_enabled)"} {
+		checked := d.wants(t, 200, "", "GET", "/api/checklist?account="+account, "", who...)
+		for _, item := range checked.members["data"].([]any) {
+			if item := item.(map[string]any); item["name"] == "unused_features" {
+				require.Equal(t, says, item["reason"], account)
+			}
+		}
+	}
+
 	d.wants(t, 204, "", "POST", "/api/checklist/csrf/review", `{"note":"looked"}`, support...)
 	d.wants(t, 404, "NOT_FOUND", "POST", "/api/checklist/x/review", "", support...)
 	items := d.wants(t, 200, "", "GET", "/api/checklist", "", who...).members["data"].([]any)
