@@ -33,6 +33,16 @@ func JCS(value []byte) ([]byte, error) {
 // checkNumbers refuses numbers that the canonicalizer would cut to the largest double, which would make different
 // numbers equal.
 func checkNumbers(value []byte) error {
+	return eachNumber(value, func(number string, _ jsontext.Pointer) error {
+		if _, err := strconv.ParseFloat(number, 64); err != nil {
+			return errors.New("a number is beyond what a double holds")
+		}
+		return nil
+	})
+}
+
+// eachNumber visits the numbers of a JSON value with their places, until visit returns an error.
+func eachNumber(value []byte, visit func(number string, at jsontext.Pointer) error) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(value))
 	for {
 		token, err := decoder.ReadToken()
@@ -42,8 +52,8 @@ func checkNumbers(value []byte) error {
 		case err != nil:
 			return plainJSONError(err)
 		case token.Kind() == '0':
-			if _, err := strconv.ParseFloat(token.String(), 64); err != nil {
-				return errors.New("a number is beyond what a double holds")
+			if err := visit(token.String(), decoder.StackPointer()); err != nil {
+				return err
 			}
 		}
 	}
@@ -62,18 +72,12 @@ func (e InexactError) Error() string {
 // fraction must be the shortest decimal of its double, such as 0.1, with or without trailing zeros. So different
 // accepted numbers never have the same canonical form.
 func ExactNumbers(value []byte) error {
-	decoder := jsontext.NewDecoder(bytes.NewReader(value))
-	for {
-		token, err := decoder.ReadToken()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return plainJSONError(err)
-		case token.Kind() == '0' && !exact(token.String()):
-			return InexactError{Pointer: string(decoder.StackPointer())}
+	return eachNumber(value, func(number string, at jsontext.Pointer) error {
+		if !exact(number) {
+			return InexactError{Pointer: string(at)}
 		}
-	}
+		return nil
+	})
 }
 
 // exact reports whether ExactNumbers accepts a JSON number.

@@ -17,6 +17,7 @@ import (
 	"otpbridge/crypto"
 	"otpbridge/server/files"
 	"otpbridge/server/manage"
+	"otpbridge/sql"
 )
 
 type doctorCommand struct {
@@ -146,26 +147,32 @@ func examine(environ []string) (all findings) {
 	if keyring == nil {
 		return all
 	}
+	all.kept(ctx, settings, store, keyring, out)
+	return all
+}
+
+// kept checks what the database keeps under the keyring.
+func (f *findings) kept(ctx context.Context, settings config.Settings, store *sql.Store, keyring *crypto.Keyring,
+	out outlets) {
 	files, err := openFiles(settings)
 	if err != nil {
-		return all // outlets has said why
+		return // outlets has said why
 	}
 	patient := manage.Examine(manage.Options{
 		Store: store, Keyring: keyring, Files: files, Guard: openGuard(settings), Sandbox: settings.Sandbox(),
 	})
 	if err := patient.Keyring(ctx); err != nil {
-		all.fail("keyring", "servers refuse to start until it is so", "%v", err)
-		return all
+		f.fail("keyring", "servers refuse to start until it is so", "%v", err)
+		return
 	}
 	if err := patient.IndexKey(ctx); err != nil {
-		all.fail("keyring", "restore the row from a backup; without it no key and no recipient is found", "%v", err)
-		return all
+		f.fail("keyring", "restore the row from a backup; without it no key and no recipient is found", "%v", err)
+		return
 	}
-	all.pass("keyring", "opens what this database holds")
-	all.erasures(ctx, settings, store)
-	all.remains(ctx, settings, patient)
-	all.bridges(ctx, openGuard(settings), store, all.accounts(ctx, settings, out, patient))
-	return all
+	f.pass("keyring", "opens what this database holds")
+	f.erasures(ctx, settings, store)
+	f.remains(ctx, settings, patient)
+	f.bridges(ctx, openGuard(settings), store, f.accounts(ctx, settings, out, patient))
 }
 
 // The shortest prefixes, in bits, of a trusted network that do not look like a mistake.

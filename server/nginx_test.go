@@ -53,11 +53,20 @@ func startFront(t *testing.T, changes []string, servers ...string) *fronted {
 		configuration = fmt.Sprintf("%s_temp_path %s/%s;\n", kind, folder, kind) + configuration
 	}
 	whole := fmt.Sprintf("pid %s/pid;\nworker_processes 1;\nevents {}\nhttp {\n%s}\n", folder, configuration)
+	runNginx(t, folder, whole, address)
+	c := newClient(t, "https://"+address)
+	c.agent.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its own, of a minute ago
+	return &fronted{client: c, folder: folder}
+}
+
+// runNginx runs nginx with a configuration that listens on an address.
+func runNginx(t *testing.T, folder, configuration, address string) {
+	t.Helper()
 	if os.Getuid() == 0 {
-		whole = "user root;\n" + whole
+		configuration = "user root;\n" + configuration
 	}
 	file := filepath.Join(folder, "nginx.conf")
-	require.NoError(t, os.WriteFile(file, []byte(whole), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(configuration), 0o600))
 	log := new(output)
 	process := exec.Command("nginx", "-e", "stderr", "-p", folder, "-c", file, "-g", "daemon off;")
 	process.Stderr = log
@@ -74,9 +83,6 @@ func startFront(t *testing.T, changes []string, servers ...string) *fronted {
 		return err == nil
 	})
 	require.Empty(t, log.String(), "nginx warns of nothing")
-	c := newClient(t, "https://"+address)
-	c.agent.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its own, of a minute ago
-	return &fronted{client: c, folder: folder}
 }
 
 // written returns what nginx has written to a log.

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -160,24 +159,6 @@ func TestServe_StartFailuresAreInTheLogsForm(t *testing.T) {
 		stdout: io.Discard, stderr: &stderr}))
 	require.True(t, strings.HasPrefix(stderr.String(), "otpbridge: the settings have 1 fault:\n  "),
 		"a person reads text: %s", stderr.String())
-}
-
-// A second Ctrl-C ends the process at once. The program does that itself, because the kernel ignores a signal without
-// a handler for process 1.
-func TestServe_ASecondCtrlCEndsAtOnce(t *testing.T) {
-	c := startChild(t, t.TempDir(), "OTPBRIDGE_DELIVERY_WAIT=20s")
-	c.do("PUT", "/sandbox/faults", `{"faults":[{"target":"inbox","kind":"delay","delay":"60s","count":1}]}`)
-	generated := make(chan error, 1)
-	go func() {
-		_, err := c.try("GET", "/otpauthapi/otpgenservlet?"+person("919551492394").Encode(), "", "access_key", documentedKey)
-		generated <- err
-	}()
-	c.untilFaultsStruck()
-	require.NoError(t, c.command.Process.Signal(os.Interrupt))
-	eventually(t, "stopping", func() bool { return strings.Contains(c.log.String(), "msg=stopping") })
-	require.NoError(t, c.command.Process.Signal(os.Interrupt))
-	require.Equal(t, 128+int(syscall.SIGINT), c.exitCode())
-	require.Error(t, <-generated)
 }
 
 func TestRemedies_OfFoldersAndKeyrings(t *testing.T) {

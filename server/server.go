@@ -122,33 +122,44 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	inbox, faults := deliver.NewInbox(), new(deliver.Faults)
-	out, err := openOutlets(s.settings, deliver.Faulty{Channel: inbox, Faults: faults})
-	if err != nil {
+	if s.out, err = openOutlets(s.settings, deliver.Faulty{Channel: inbox, Faults: faults}); err != nil {
 		return err
 	}
-	s.out = out
 	if err = s.openStore(ctx); err != nil {
 		return err
 	}
 	opened = append(opened, func() error { return s.store.Close() })
+	if err = s.openParts(ctx, keyring, inbox, faults); err != nil {
+		return err
+	}
+	s.insight.Start()
+	s.openWebhooks()
+	s.audit.Start()
+	s.serve()
+	s.warn()
+	return nil
+}
 
-	if err = refuseMissing(ctx, s.store); err != nil {
+// openParts opens what works on the store.
+func (s *Server) openParts(ctx context.Context, keyring *crypto.Keyring, inbox *deliver.Inbox,
+	faults *deliver.Faults) (err error) {
+	if err := refuseMissing(ctx, s.store); err != nil {
 		return err
 	}
 	s.tellRestored()
-	s.openInsight(out)
-	if err = s.openManager(ctx, keyring, out); err != nil {
+	s.openInsight(s.out)
+	if err := s.openManager(ctx, keyring, s.out); err != nil {
 		return err
 	}
 	guard := openGuard(s.settings)
-	if s.engine, err = engine.New(ctx, s.engineOptions(keyring, out, inbox, faults, guard)); err != nil {
+	if s.engine, err = engine.New(ctx, s.engineOptions(keyring, s.out, inbox, faults, guard)); err != nil {
 		return fmt.Errorf("start the engine: %w", keyringRemedy(err, s.settings))
 	}
 	s.openPeople()
 	if s.audit, err = openAudit(s.settings, s.store, s.manage.Vault(), s.log); err != nil {
 		return err
 	}
-	if err = s.openPrivacy(); err != nil {
+	if err := s.openPrivacy(); err != nil {
 		return err
 	}
 	s.plain = web.NewPlain(s.settings.HTTPS == config.RequireHTTPS, s.settings.HTTPS != config.IgnoreHTTPS, s.log)
@@ -157,11 +168,6 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.metrics.registry.MustRegister(s.plain.Collector())
 	s.metrics.registry.MustRegister(slices.Concat(s.upstream.Collectors(), s.store.Collectors(), s.engine.Collectors(),
 		s.insight.Collectors())...)
-	s.insight.Start()
-	s.openWebhooks()
-	s.audit.Start()
-	s.serve()
-	s.warn()
 	return nil
 }
 

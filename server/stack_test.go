@@ -7,13 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -202,8 +199,7 @@ func TestStack_TheSchemaCanBeChangedByAnotherUser(t *testing.T) {
 // uses loopback addresses: nginx is 127.0.0.10 instead of 172.30.57.10.
 func startNginx(t *testing.T, first, second string) (address string) {
 	t.Helper()
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
+	if _, err := exec.LookPath("nginx"); err != nil {
 		// CI does not need it either: Debian's package starts a web server when it is installed.
 		t.Skip("nginx is not on PATH")
 	}
@@ -218,27 +214,7 @@ func startNginx(t *testing.T, first, second string) (address string) {
 		"/tmp/", folder+"/", "/dev/stdout", folder+"/access", "/dev/stderr", folder+"/error",
 		"proxy_http_version", "proxy_bind 127.0.0.10; proxy_http_version",
 	).Replace(nginxConfig(t))
-	if os.Getuid() == 0 {
-		configuration = "user root;\n" + configuration
-	}
-	file := filepath.Join(folder, "nginx.conf")
-	require.NoError(t, os.WriteFile(file, []byte(configuration), 0o600))
-	log := new(output)
-	process := exec.Command(nginx, "-e", "stderr", "-p", folder, "-c", file, "-g", "daemon off;")
-	process.Stderr = log
-	require.NoError(t, process.Start())
-	t.Cleanup(func() {
-		require.NoError(t, process.Process.Signal(syscall.SIGTERM))
-		_ = process.Wait()
-	})
-	eventually(t, "nginx listens", func() bool {
-		connection, err := net.Dial("tcp", address)
-		if err == nil {
-			connection.Close()
-		}
-		return err == nil
-	})
-	require.Empty(t, log.String())
+	runNginx(t, folder, configuration, address)
 	return address
 }
 

@@ -71,19 +71,11 @@ func TestLists_AreReadByTheirIndexes(t *testing.T) {
 // the page is no such plan.
 func walked(t *testing.T, s *Store, sqlite bool, text string, args []any) (plan string) {
 	t.Helper()
-	rows, err := s.reads.Queryx(map[bool]string{true: `EXPLAIN QUERY PLAN `, false: `EXPLAIN `}[sqlite]+text, args...)
-	require.NoError(t, err)
-	defer rows.Close()
-	for rows.Next() {
-		step := map[string]any{}
-		require.NoError(t, rows.MapScan(step))
-		if sqlite {
-			plan += fmt.Sprintln(step["detail"])
-			continue
+	for _, step := range planOf(t, s, sqlite, text, args) {
+		if plan += step.detail + "\n"; !sqlite {
+			plan += fmt.Sprintf("%s %s %s\n", step.way, step.index, step.extra)
 		}
-		plan += fmt.Sprintf("%s %s %s\n", step["type"], step["key"], step["Extra"])
 	}
-	require.NoError(t, rows.Err())
 	_, asked, _ := strings.Cut(text, "WHERE")
 	require.NotContains(t, plan, "TEMP B-TREE", asked)
 	require.NotContains(t, plan, "filesort", asked)

@@ -104,44 +104,25 @@ func walks() []*walk {
 				return stays
 			},
 		},
-		{
-			table: "counters",
-			query: `SELECT id, updated_at, 0 FROM counters WHERE id > ? ORDER BY id LIMIT ?`,
-			judge: func(now otp.Millis, _ otp.ID, updatedAt, _ otp.Millis) verdict {
-				if updatedAt < now-otp.CounterMemory {
-					return dead
-				}
-				return stays
-			},
-			guard: func(now otp.Millis) (string, []driver.Value) {
-				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.CounterMemory)}
-			},
+		agedWalk("counters", otp.CounterMemory),
+		agedWalk("guesses", otp.GuessMemory),
+		agedWalk("shadows", otp.RecipientMemory),
+	}
+}
+
+// agedWalk returns the walk of a table whose rows are dead once they have not changed for this long.
+func agedWalk(table string, memory otp.Millis) *walk {
+	return &walk{
+		table: table,
+		query: `SELECT id, updated_at, 0 FROM ` + table + ` WHERE id > ? ORDER BY id LIMIT ?`,
+		judge: func(now otp.Millis, _ otp.ID, updatedAt, _ otp.Millis) verdict {
+			if updatedAt < now-memory {
+				return dead
+			}
+			return stays
 		},
-		{
-			table: "guesses",
-			query: `SELECT id, updated_at, 0 FROM guesses WHERE id > ? ORDER BY id LIMIT ?`,
-			judge: func(now otp.Millis, _ otp.ID, updatedAt, _ otp.Millis) verdict {
-				if updatedAt < now-otp.GuessMemory {
-					return dead
-				}
-				return stays
-			},
-			guard: func(now otp.Millis) (string, []driver.Value) {
-				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.GuessMemory)}
-			},
-		},
-		{
-			table: "shadows",
-			query: `SELECT id, updated_at, 0 FROM shadows WHERE id > ? ORDER BY id LIMIT ?`,
-			judge: func(now otp.Millis, _ otp.ID, updatedAt, _ otp.Millis) verdict {
-				if updatedAt < now-otp.RecipientMemory {
-					return dead
-				}
-				return stays
-			},
-			guard: func(now otp.Millis) (string, []driver.Value) {
-				return ` AND updated_at < ?`, []driver.Value{int64(now - otp.RecipientMemory)}
-			},
+		guard: func(now otp.Millis) (string, []driver.Value) {
+			return ` AND updated_at < ?`, []driver.Value{int64(now - memory)}
 		},
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest"
 	"otpbridge/sql/sqltest/migrated"
 )
 
@@ -24,17 +24,9 @@ type heap struct {
 // Done implements context.Context.
 func (h *heap) Done() <-chan struct{} {
 	if h.asked++; h.asked%50 == 1 {
-		h.most = max(h.most, inUse())
+		h.most = max(h.most, sqltest.LiveHeap())
 	}
 	return h.Context.Done()
-}
-
-// inUse returns the size of the live heap, in bytes.
-func inUse() uint64 {
-	runtime.GC()
-	var now runtime.MemStats
-	runtime.ReadMemStats(&now)
-	return now.HeapAlloc
 }
 
 // Reading a whole log needs the memory of a few pages, however long the log is. With FULL=1 it has a million entries.
@@ -57,7 +49,7 @@ func TestVerify_StreamsInFlatMemory(t *testing.T) {
 	change(t, l, now, "the last")
 	seal(t, l)
 	measured := &heap{Context: ctx}
-	before := inUse()
+	before := sqltest.LiveHeap()
 	report, err := l.Verify(measured, nil, now)
 	require.NoError(t, err)
 	require.EqualValues(t, entries+1, report.Entries)

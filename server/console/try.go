@@ -108,69 +108,82 @@ func indented(answer []byte) string {
 }
 
 // trialRequest returns the request, and sets the curl command that makes the same request.
-func (x *exchange) trialRequest(t *trial, method, path string) (*http.Request, error) {
-	var request *http.Request
-	var err error
+func (x *exchange) trialRequest(t *trial, method, path string) (request *http.Request, err error) {
 	if strings.HasPrefix(path, "/v1/") {
-		body := map[string]string{"to": t.Mobile}
-		if t.Mobile != "" && strings.Trim(t.Mobile, "0123456789") == "" { // the servlets take numbers without the plus
-			body["to"] = "+" + t.Mobile
-		}
-		medium := "sms"
-		if t.Mobile == "" && t.Email != "" {
-			body["to"], medium = t.Email, "email"
-		}
-		if t.Call == "send" {
-			body["method"], body["type"] = medium, "verification"
-		}
-		if t.IP != "" {
-			body["ip"] = t.IP
-		}
-		if t.Call == "verify" {
-			body["code"] = t.Code
-		}
-		text, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		address := x.base() + path
-		t.Curl = "curl -sS -H " + web.ShellWord("X-API-Key: "+t.Key) + " -H 'Content-Type: application/json' \\\n  " +
-			web.ShellWord(address) + " \\\n  -d " + web.ShellWord(string(text))
-		if request, err = http.NewRequestWithContext(x.ctx, method, address, bytes.NewReader(text)); err != nil {
-			return nil, otp.RefuseField("key", "cannot be sent in a header")
-		}
-		request.Header.Set("Content-Type", "application/json")
-		request.Header.Set("X-API-Key", t.Key)
+		request, err = x.trialOfV1(t, method, path)
 	} else {
-		query := url.Values{"ipaddress": {t.IP}, "mobile": {t.Mobile}}
-		if t.Email != "" && t.Call != "validate" {
-			query.Set("email", t.Email)
-		}
-		if t.Call == "validate" {
-			text, err := x.door.Manage.Sandbox.Encrypt(x.ctx, t.Account, t.Code)
-			if err != nil {
-				return nil, err
-			}
-			query.Set("otp", text)
-		}
-		address := x.base() + x.door.ContextPath + "/" + path + "?" + query.Encode()
-		department := ""
-		if t.Department != "" {
-			department = " -H " + web.ShellWord("Department-Id: "+t.Department)
-		}
-		t.Curl = "curl -sS -H " + web.ShellWord("access_key: "+t.Key) + department + " \\\n  " + web.ShellWord(address)
-		if request, err = http.NewRequestWithContext(x.ctx, method, address, nil); err != nil {
-			return nil, otp.RefuseField("mobile", "cannot be sent in an address")
-		}
-		request.Header.Set("access_key", t.Key)
-		if t.Department != "" {
-			request.Header.Set("Department-Id", t.Department)
-		}
+		request, err = x.trialOfServlet(t, method, path)
+	}
+	if err != nil {
+		return nil, err
 	}
 	request.RemoteAddr, request.RequestURI = x.gin.Request.RemoteAddr, request.URL.RequestURI()
 	request.Header.Set("User-Agent", "OTPBridge console")
 	if request.Body == nil {
 		request.Body = http.NoBody
+	}
+	return request, nil
+}
+
+func (x *exchange) trialOfV1(t *trial, method, path string) (*http.Request, error) {
+	body := map[string]string{"to": t.Mobile}
+	if t.Mobile != "" && strings.Trim(t.Mobile, "0123456789") == "" { // the servlets take numbers without the plus
+		body["to"] = "+" + t.Mobile
+	}
+	medium := "sms"
+	if t.Mobile == "" && t.Email != "" {
+		body["to"], medium = t.Email, "email"
+	}
+	if t.Call == "send" {
+		body["method"], body["type"] = medium, "verification"
+	}
+	if t.IP != "" {
+		body["ip"] = t.IP
+	}
+	if t.Call == "verify" {
+		body["code"] = t.Code
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	address := x.base() + path
+	t.Curl = "curl -sS -H " + web.ShellWord("X-API-Key: "+t.Key) + " -H 'Content-Type: application/json' \\\n  " +
+		web.ShellWord(address) + " \\\n  -d " + web.ShellWord(string(text))
+	request, err := http.NewRequestWithContext(x.ctx, method, address, bytes.NewReader(text))
+	if err != nil {
+		return nil, otp.RefuseField("key", "cannot be sent in a header")
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-API-Key", t.Key)
+	return request, nil
+}
+
+func (x *exchange) trialOfServlet(t *trial, method, path string) (*http.Request, error) {
+	query := url.Values{"ipaddress": {t.IP}, "mobile": {t.Mobile}}
+	if t.Email != "" && t.Call != "validate" {
+		query.Set("email", t.Email)
+	}
+	if t.Call == "validate" {
+		text, err := x.door.Manage.Sandbox.Encrypt(x.ctx, t.Account, t.Code)
+		if err != nil {
+			return nil, err
+		}
+		query.Set("otp", text)
+	}
+	address := x.base() + x.door.ContextPath + "/" + path + "?" + query.Encode()
+	department := ""
+	if t.Department != "" {
+		department = " -H " + web.ShellWord("Department-Id: "+t.Department)
+	}
+	t.Curl = "curl -sS -H " + web.ShellWord("access_key: "+t.Key) + department + " \\\n  " + web.ShellWord(address)
+	request, err := http.NewRequestWithContext(x.ctx, method, address, nil)
+	if err != nil {
+		return nil, otp.RefuseField("mobile", "cannot be sent in an address")
+	}
+	request.Header.Set("access_key", t.Key)
+	if t.Department != "" {
+		request.Header.Set("Department-Id", t.Department)
 	}
 	return request, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"runtime"
 	"testing"
 	"time"
 
@@ -31,16 +30,8 @@ func (r *reader) Write(part []byte) (int, error) {
 		return 0, errStopped
 	}
 	r.parts, r.bytes = r.parts+1, r.bytes+len(part)
-	r.most = max(r.most, inUse())
+	r.most = max(r.most, sqltest.LiveHeap())
 	return len(part), nil
-}
-
-// inUse returns the size of the live heap, in bytes.
-func inUse() uint64 {
-	runtime.GC()
-	var now runtime.MemStats
-	runtime.ReadMemStats(&now)
-	return now.HeapAlloc
 }
 
 // An export needs the memory of a page, however long a history is. With FULL=1 that has a hundred thousand events.
@@ -67,8 +58,8 @@ func TestExport_StreamsInFlatMemory(t *testing.T) {
 	_, err = db.Exec(`UPDATE events SET summary = NULL`)
 	require.NoError(t, err)
 	asked := Asked{c.Account.Address, otp.Live, someUser}
-	_ = inUse() // what is garbage by now may take two rounds
-	before, whole := inUse(), &reader{}
+	_ = sqltest.LiveHeap() // what is garbage by now may take two rounds
+	before, whole := sqltest.LiveHeap(), &reader{}
 	require.NoError(t, h.Export(ctx, operator, asked, whole))
 	require.Greater(t, whole.parts, events/100)
 	require.Greater(t, whole.bytes, 100*events)

@@ -15,7 +15,6 @@ import (
 type Histogram struct {
 	buckets [bucketCount]atomic.Uint64
 	count   atomic.Uint64
-	sum     atomic.Uint64
 	highest atomic.Uint64
 }
 
@@ -30,7 +29,6 @@ func (h *Histogram) Record(d time.Duration) {
 	nanos := uint64(max(0, d))
 	h.buckets[bucketOf(nanos)].Add(1)
 	h.count.Add(1)
-	h.sum.Add(nanos)
 	for {
 		highest := h.highest.Load()
 		if nanos <= highest || h.highest.CompareAndSwap(highest, nanos) {
@@ -56,14 +54,6 @@ func upperEnd(bucket int) uint64 {
 
 // Count returns how many durations were recorded.
 func (h *Histogram) Count() int { return int(h.count.Load()) }
-
-// Mean returns the exact average, 0 if nothing was recorded.
-func (h *Histogram) Mean() time.Duration {
-	if n := h.count.Load(); n > 0 {
-		return time.Duration(h.sum.Load() / n)
-	}
-	return 0
-}
 
 // Max returns the longest duration, exactly.
 func (h *Histogram) Max() time.Duration { return time.Duration(h.highest.Load()) }

@@ -55,13 +55,11 @@ func TestHistogram_BucketsFollowEachOtherWithoutGaps(t *testing.T) {
 func TestHistogram_WhatIsOutOfRangeIsKept(t *testing.T) {
 	h := new(Histogram)
 	require.Zero(t, h.Quantile(0.5))
-	require.Zero(t, h.Mean())
 	require.Empty(t, h.Bands())
 	h.Record(-time.Second)
 	require.Zero(t, h.Quantile(1))
 	h.Record(time.Hour)
 	require.Equal(t, time.Hour, h.Quantile(1), "beyond the last bucket there is still the longest")
-	require.Equal(t, 30*time.Minute, h.Mean())
 }
 
 func TestHistogram_BandsAreDoublingsAndHoldEverything(t *testing.T) {
@@ -96,5 +94,4 @@ func TestHistogram_CountsAllOfManyAtOnceRace(t *testing.T) {
 	recording.Wait()
 	require.Equal(t, 8000, h.Count())
 	require.Equal(t, time.Duration(7999), h.Max())
-	require.Equal(t, time.Duration(3999), h.Mean())
 }
