@@ -14,8 +14,9 @@ import (
 )
 
 // answerRows are the rows of the table of what the servlets answer: situation, generate, validate, regenerate, status.
-var answerRows = regexp.MustCompile(`(?s)<tr><td data-label="Situation">(.*?)</td><td data-label="Generate">(.*?)</td>` +
-	`<td data-label="Validate">(.*?)</td><td data-label="Regenerate">(.*?)</td><td class="num" data-label="Status">(\d+)</td>`)
+var answerRows = regexp.MustCompile(`(?s)<tr><td data-label="Situation">(.*?)</td>` +
+	`<td data-label="Generate">(.*?)</td><td data-label="Validate">(.*?)</td>` +
+	`<td data-label="Regenerate">(.*?)</td><td class="num" data-label="Status">(\d+)</td>`)
 
 // shownAnswers returns what an account's page shows that the servlets answer in a situation: by the servlet, and the
 // status.
@@ -53,8 +54,9 @@ func TestConsole_AnAccountShowsWhatItsServletsAnswer(t *testing.T) {
 	for name, columns := range map[string]string{
 		"documented": `"message_profile":"documented"`,
 		"live":       `"message_profile":"live"`,
-		"own texts, strict": `"message_profile":"live","strict_http":true,"message_overrides":{"generated":"Sent <b>it</b> & more",` +
-			`"wrong":"No. {n} more","error":"Oh","unauthorised":"never said","undelivered":"Lost","invalid":"What?"}`,
+		"own texts, strict": `"message_profile":"live","strict_http":true,"message_overrides":{` +
+			`"generated":"Sent <b>it</b> & more","wrong":"No. {n} more","error":"Oh","unauthorised":"never said",` +
+			`"undelivered":"Lost","invalid":"What?"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			shop := s.account(`{` + columns + `,"max_attempts":2,"max_regenerations":1,"sends_per_minute":3}`)

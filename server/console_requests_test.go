@@ -16,7 +16,8 @@ import (
 	"otpbridge/server/otp"
 )
 
-var readingRows = regexp.MustCompile(`(?s)<tr><td data-label="Part"><code>(.*?)</code></td><td data-label="State"><span class="tag [a-z]*">(.*?)</span></td>` +
+var readingRows = regexp.MustCompile(`(?s)<tr><td data-label="Part"><code>(.*?)</code></td>` +
+	`<td data-label="State"><span class="tag [a-z]*">(.*?)</span></td>` +
 	`<td data-label="Read as">(?:<code>(.*?)</code>)?</td><td data-label="How, or why">(.*?)</td></tr>`)
 
 // newestReadings returns what the page Requests says that the newest call was read as: by the part, "state|value|note".
@@ -35,8 +36,8 @@ func (b *booted) newestReadings() map[string]string {
 // and wrong ones.
 func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 	s := boot(t, variables(t)...)
-	shop := s.account(`{"esme_address":"4711","email_enabled":true,"departments":["sales"],"plain_validation_enabled":true,` +
-		`"max_attempts":9,"sends_per_minute":40}`)
+	shop := s.account(`{"esme_address":"4711","email_enabled":true,"departments":["sales"],` +
+		`"plain_validation_enabled":true,"max_attempts":9,"sends_per_minute":40}`)
 	bare := s.account(`{"esme_address":"4712","key_on_ip":false}`)
 	off := s.account(`{"esme_address":"4713","otp_enabled":false}`)
 	guess := encrypted(t, shop.CipherKey, shop.CipherIV, "654321")
@@ -70,7 +71,8 @@ func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 		"no e-mail": {get("otpgenservlet", shop.AccessKey, who, "Department-Id", "other"), map[string]string{
 			"email": "default||not given: no e-mail is sent", "department-id": "not used||"}, "otp"},
 		"an account without": {get("otpgenservlet", bare.AccessKey, who+"&email=a@shop.example"), map[string]string{
-			"ipaddress": "not used||the account's key_on_ip is off", "email": "not used||the account's email_enabled is off"}, ""},
+			"ipaddress": "not used||the account's key_on_ip is off",
+			"email":     "not used||the account's email_enabled is off"}, ""},
 		"an encrypted code": {get("otpvalidationservlet", shop.AccessKey, who+"&email=a@shop.example&otp="+
 			url.QueryEscape(guess)), map[string]string{"otp": "read|654321|decrypted", "email": "not used||a validation"}, ""},
 		"a code in the clear": {get("plainotpvalidationservlet", shop.AccessKey, who+"&otp=654321"), map[string]string{
@@ -82,7 +84,8 @@ func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 		"a wrong number": {get("otpgenservlet", shop.AccessKey, "ipaddress=203.0.113.7&mobile=12"), map[string]string{
 			"mobile": "refused||", "ipaddress": "not read||the call was refused before", "access_key": "read|4711|"}, ""},
 		"a code with a wrong number": {get("otpvalidationservlet", shop.AccessKey, "ipaddress=203.0.113.7&mobile=12&otp="+
-			url.QueryEscape(guess)), map[string]string{"mobile": "refused||", "otp": "not read|654321|the call was answered"}, ""},
+			url.QueryEscape(guess)), map[string]string{"mobile": "refused||",
+			"otp": "not read|654321|the call was answered"}, ""},
 		"a number missing": {get("otpgenservlet", shop.AccessKey, "ipaddress=203.0.113.7&Mobile=9551492394"),
 			map[string]string{"mobile": "refused||missing; it is given in another case"}, ""},
 		"given twice": {get("otpgenservlet", shop.AccessKey, who+"&mobile=1"), map[string]string{
@@ -94,7 +97,8 @@ func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 			s.do("POST", "/otpauthapi/otpgenservlet", who+"&x=1", "access_key", shop.AccessKey, "Content-Type", formType)
 		}, map[string]string{"mobile": "read|+919551492394|", "x": "not used||the call knows"}, ""},
 		"a send": {v1("POST", "/v1/send", `{"to":"+919551492394","method":"sms","type":"two_factor","ttl":900,"length":8,`+
-			`"ip":"203.0.113.7","metadata":{"user_id":"u-7"},"binding":{"b":1,"a":2},"email":"A@Shop.example","fallback":["email"]}`),
+			`"ip":"203.0.113.7","metadata":{"user_id":"u-7"},"binding":{"b":1,"a":2},`+
+			`"email":"A@Shop.example","fallback":["email"]}`),
 			map[string]string{"key": "read|4711|", "kind": "read|secret|", "environment": "read|test|",
 				"to": "read|+919551492394|", "method": "read|sms|", "type": "read|two_factor|", "ttl": "read|600 s|the most",
 				"length": "read|8|", "ip": "read|203.0.113.7|", "metadata": `read|{"user_id":"u-7"}|`,

@@ -61,21 +61,23 @@ func typedForms(t *testing.T, o *ownedSandbox) map[string]typedForm {
 		"privacy/count": {page: "privacy", path: "privacy/count", typed: []string{"account", o.account, "environment", "dev",
 			"id", ""}},
 		"privacy/verify": {page: "privacy", path: "privacy/verify", typed: []string{"certificate", "typed"}},
-		"audit/verify":   {page: "audit/verify", posted: []string{}, path: "audit/verify", typed: []string{"checkpoints", "typed"}},
+		"audit/verify": {page: "audit/verify", posted: []string{}, path: "audit/verify",
+			typed: []string{"checkpoints", "typed"}},
 		"migration/:account/upstream": {page: "migration/" + o.account, path: "migration/" + o.account + "/upstream",
 			typed: []string{"upstream", "ftp://typed"}},
 		"migration/:account/cut-over": {page: "migration/" + o.account, path: "migration/" + o.account + "/cut-over",
 			typed: []string{"to", "shadow", "at", "soon"}},
-		"recipients": {page: "recipients", path: "recipients", typed: []string{"account", o.account, "environment", "dev", "to",
-			"somebody"}},
+		"recipients": {page: "recipients", path: "recipients", typed: []string{"account", o.account, "environment", "dev",
+			"to", "somebody"}},
 		"recipients/unlock": {page: "recipients", posted: recipient, path: "recipients/unlock",
 			typed: []string{"reason", "typed\u202ereason"}},
-		"keys": {page: "keys", path: "keys", typed: []string{"account", o.account, "name", "typed", "kind", string(otp.AccessKey),
+		"keys": {page: "keys", path: "keys", typed: []string{"account", o.account, "name", "typed",
+			"kind", string(otp.AccessKey),
 			"environment", "dev", "allowed_ips", "here", "expires_at", "2031-05-06"}},
 		"people/invite": {page: "people", path: "people/invite", typed: []string{"email", "nobody", "role", "auditor",
 			"accounts", o.account}},
-		"people/:id/change": {page: person, path: person + "/change", typed: []string{"name", "typed\u202e", "role", "auditor",
-			"accounts", o.account, "disabled", "yes"}},
+		"people/:id/change": {page: person, path: person + "/change", typed: []string{"name", "typed\u202e",
+			"role", "auditor", "accounts", o.account, "disabled", "yes"}},
 		"webhooks": {page: "webhooks", path: "webhooks", typed: []string{"account", o.account, "url", "ftp://typed", "events",
 			"otp.sent", "description", "typed"}},
 		"webhooks/:id/change": {page: hook, path: hook + "/change", typed: []string{"url", "ftp://typed", "events",
@@ -118,7 +120,7 @@ func typedForms(t *testing.T, o *ownedSandbox) map[string]typedForm {
 	return all
 }
 
-// What was typed into a form that is refused is in the form again. A form that is new, or a field, has to be tried here.
+// What was typed into a form that is refused is in the form again. A new form, or field, has to be tried here.
 func TestConsole_WhatWasTypedStays(t *testing.T) {
 	o := newOwnedSandbox(t)
 	o.watched(t)

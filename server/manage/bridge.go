@@ -39,7 +39,7 @@ func (c Accounts) CutOver(ctx context.Context, by otp.Actor, account string, mod
 				"the change comes as soon as it can", otp.CutOverLead.Duration()))
 		case moment > now+otp.Millis(maxAhead.Milliseconds()):
 			return otp.RefuseField("at", "must be within a year")
-		case n.CutOverAt != nil && *n.CutOverAt > now && *n.CutOverAt < now+otp.CutOverLead:
+		case n.CutOverAt != nil && *n.CutOverAt > now && *n.CutOverAt <= now+otp.CutOverLead:
 			return otp.Refuse(otp.Invalid, fmt.Sprintf("a change is about to happen, in %v; ask again after it",
 				(*n.CutOverAt-now).Duration().Round(time.Second)))
 		}
