@@ -37,6 +37,16 @@ func TestHostileTexts_AtTheDoorsForPeople(t *testing.T) {
 			ask(query, "GET", "/console/"+query, "", session...)
 		}
 	}
+	for _, list := range []string{"accounts", "people", "webhooks", "migration", "alerts"} {
+		for _, text := range append(texts, hostileTexts["NUL"], hostileTexts["four bytes"], hostileTexts["quotes"], "%_[a-") {
+			for _, field := range []string{"search", "cursor", "sort=name&cursor", "sort=account&cursor", "sort", "state", "mode",
+				"role", "account"} {
+				query := list + "?" + field + "=" + url.QueryEscape(text)
+				ask(query, "GET", "/api/"+query, "", bearer...)
+				ask(query, "GET", "/console/"+query, "", session...)
+			}
+		}
+	}
 	form := url.Values{"csrf": {csrf}}
 	for _, field := range strings.Fields("account certificate channel checkpoints code confirm countries days delivery " +
 		"department description email environment events format id item mode name note number prefix reason role template " +
