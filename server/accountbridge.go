@@ -46,7 +46,8 @@ func (a accountUpstreamCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "Set. Calls of account %s are passed on to it once otpbridge account cut-over says so.\n",
+		_, err = fmt.Fprintf(p.stdout,
+			"Set. Calls of account %s are passed on to it once otpbridge account cut-over says so.\n",
 			a.Account)
 		return err
 	})

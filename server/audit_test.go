@@ -26,7 +26,8 @@ func TestAudit_ThePagesCommandsWork(t *testing.T) {
 		command := exec.Command("bash", "-euo", "pipefail", "-c", script)
 		command.Dir = folder
 		command.Env = append(append(append([]string{}, environ...), "OTPBRIDGE_ADDR="+s.Addr(), "NO_PROXY=*",
-			"no_proxy=*", "URL="+s.URL(), "PATH="+filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH")), more...)
+			"no_proxy=*", "URL="+s.URL(), "PATH="+filepath.Dir(program(t))+string(os.PathListSeparator)+os.Getenv("PATH")),
+			more...)
 		out, err := command.CombinedOutput()
 		require.NoError(t, err, "%s\n%s\n%s", script, out, s.log)
 		return string(out)

@@ -22,7 +22,8 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-var benchEvents = flag.Int("events", largeEvents, "benchmarks of pages: how many events are stored; a tenth as many deliveries")
+var benchEvents = flag.Int("events", largeEvents,
+	"benchmarks of pages: how many events are stored; a tenth as many deliveries")
 
 // pageLoads is how often each page is loaded.
 const pageLoads = 40
@@ -55,7 +56,8 @@ func benchPages(t *testing.T, name string, open func(*contender)) (slowest time.
 	began := time.Now()
 	fillHistory(t, c.db, began, *benchEvents, *benchEvents/10)
 	fillLists(t, c)
-	fmt.Printf("%s: stored %d events and what lists show in %v\n", name, *benchEvents, time.Since(began).Round(time.Second))
+	fmt.Printf("%s: stored %d events and what lists show in %v\n", name, *benchEvents,
+		time.Since(began).Round(time.Second))
 	c.start()
 	for n := range 200 { // messages, requests and entries of the audit log
 		require.Equal(t, "OTP Generated Successfully", newClient(t, c.measured.url).servlet("otpgenservlet", documentedKey,

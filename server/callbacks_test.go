@@ -56,8 +56,9 @@ func (r *reporting) answer(status int) {
 func TestCallbacks_MatchByOurReferenceAndKeepTheError(t *testing.T) {
 	gateway := startReporting(t)
 	s := boot(t, variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SMS_CHANNELS="+gateway.URL+
-		"/?to={to}&text={text}&ref={send_id}&cb={callback_url}#name=g&callback=0123456789abcdef&callback_url=https://otp.example"+
-		"&callback_list=results&callback_reference=ref&callback_status=state.word&callback_error=error")...)
+		"/?to={to}&text={text}&ref={send_id}&cb={callback_url}#name=g&callback=0123456789abcdef"+
+		"&callback_url=https://otp.example&callback_list=results&callback_reference=ref"+
+		"&callback_status=state.word&callback_error=error")...)
 	account := s.account(`{}`)
 	as := []string{"Authorization", "Bearer " + account.APIKey, "Content-Type", "application/json"}
 	send := func(number string) (id, reference string) {

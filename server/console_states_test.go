@@ -113,7 +113,8 @@ func (o *ownedSandbox) states() []state {
 // loginStates returns the states of the login, and of pages that need one.
 func (o *ownedSandbox) loginStates() []state {
 	return []state{
-		posted("login-refused", "login", "Log in", "password", "E-mail", "owner@shop.example", "Password", "not the password"),
+		posted("login-refused", "login", "Log in", "password", "E-mail", "owner@shop.example", "Password",
+			"not the password"),
 		posted("login-code", "login", "Log in", "a code from your authenticator app",
 			"E-mail", "owner@shop.example", "Password", ownerPassword),
 		{"login-code-refused", "login", func(b *browser) {

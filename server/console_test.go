@@ -155,7 +155,8 @@ func TestConsole_FirstCode(t *testing.T) {
 	next(`//a[@class="button"]`, "Code")
 	next(button("Make the call"), "Verified successfully")
 	machine := time.Since(began)
-	t.Logf("from the start to a verified code: %.0f s of a person, %.1f s of this machine", person.Seconds(), machine.Seconds())
+	t.Logf("from the start to a verified code: %.0f s of a person, %.1f s of this machine", person.Seconds(),
+		machine.Seconds())
 	require.Less(t, person, 50*time.Second)
 
 	next(link("Requests"), "otpvalidationservlet")
@@ -304,13 +305,15 @@ func TestConsole_KeysAndPeople(t *testing.T) {
 // byAPI has the call of the JSON API for each form of the console, also for those of a sandbox and of a browser's
 // session.
 var byAPI = map[string]string{
-	"login": "POST /api/auth/login", "login/code": "POST /api/auth/login", "register": "POST /api/auth/register", "recover": "POST /api/auth/recover",
-	"logout": "POST /api/auth/logout", "inbox/empty": "DELETE /sandbox/messages", "try": "POST /v1/send",
+	"login": "POST /api/auth/login", "login/code": "POST /api/auth/login", "register": "POST /api/auth/register",
+	"recover": "POST /api/auth/recover", "logout": "POST /api/auth/logout", "inbox/empty": "DELETE /sandbox/messages",
+	"try":         "POST /v1/send",
 	"new-account": "POST /api/accounts", "accounts/:account/change": "PATCH /api/accounts/:account",
 	"accounts/:account/messages/preview": "POST /api/accounts/:account/templates/preview",
 	"accounts/:account/messages/test":    "POST /api/accounts/:account/send-test",
-	"watch/acknowledge":                  "POST /api/alerts/:id/acknowledge", "watch/review": "POST /api/checklist/:id/review",
-	"privacy/count": "POST /api/privacy/count", "privacy/export": "POST /api/privacy/export",
+	"watch/acknowledge":                  "POST /api/alerts/:id/acknowledge",
+	"watch/review":                       "POST /api/checklist/:id/review",
+	"privacy/count":                      "POST /api/privacy/count", "privacy/export": "POST /api/privacy/export",
 	"privacy/erase": "POST /api/privacy/erase", "privacy/verify": "POST /api/privacy/verify",
 	"audit/verify":                "POST /api/audit/verify",
 	"migration/:account/upstream": "PATCH /api/accounts/:account",

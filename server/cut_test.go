@@ -172,7 +172,8 @@ var attempts = []attempt{
 	},
 }
 
-// whenNotBusy asks again for as long as the server is busy waiting for a connection that is silent: it has decided nothing.
+// whenNotBusy asks again for as long as the server is busy waiting for a connection that is silent: it has decided
+// nothing.
 func whenNotBusy(do func(*victim) string, v *victim) string {
 	answer := do(v)
 	for n := 0; n < 100 && answer == otp.Overloaded.String(); n++ {

@@ -143,8 +143,8 @@ func (f *findings) state(ctx context.Context, settings config.Settings, store *s
 	}
 }
 
-// checkpoints looks whether a server could write the audit log's checkpoints where they are to be kept. Without it nothing
-// is sealed, and servers say so in their log alone.
+// checkpoints looks whether a server could write the audit log's checkpoints where they are to be kept. Without it
+// nothing is sealed, and servers say so in their log alone.
 func (f *findings) checkpoints(settings config.Settings) {
 	path := settings.AuditCheckpointFile
 	if path == "" {

@@ -23,7 +23,8 @@ func TestHostileTexts_AtTheDoorsForPeople(t *testing.T) {
 	cookie, csrf := s.browserSession(token)
 	const shop, long = "10000000000001", "a blank and much else: <<<<"
 	bearer := []string{"Authorization", "Bearer " + token, "X-Request-Id", strings.Repeat("r", 128)}
-	session := []string{"Cookie", cookie, "Content-Type", formType, "Origin", s.url, "X-Request-Id", strings.Repeat("r", 65)}
+	session := []string{"Cookie", cookie, "Content-Type", formType, "Origin", s.url, "X-Request-Id",
+		strings.Repeat("r", 65)}
 	ask := func(name, method, path, body string, headers ...string) {
 		t.Helper()
 		a := s.do(method, path, body, headers...)

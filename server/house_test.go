@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/parser"
+	"go/scanner"
 	"go/token"
 	"io/fs"
 	"os"
@@ -29,8 +30,8 @@ type house struct {
 	longFuncs   int    // functions over 60 lines, without the table that one returns
 	longestFile int
 	longestName string
-	wideLines   int // over 120 columns, in Go, SQL and Markdown, tests included; see unbreakable
-	duplicated  int // lines in runs of eight or more that stand in two places
+	wide        []string // lines over 120 columns, in Go, SQL and Markdown, tests included; see unbreakable
+	duplicated  int      // lines in runs of eight or more that stand in two places
 }
 
 const (
@@ -66,9 +67,10 @@ func measure(root string) (house, error) {
 			return err
 		}
 		lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-		for _, line := range lines {
-			if utf8.RuneCountInString(line) > mostColumns && !unbreakable(kind, line) {
-				h.wideLines++
+		fixed := unbreakable(kind, text)
+		for n, line := range lines {
+			if utf8.RuneCountInString(line) > mostColumns && !fixed[n] {
+				h.wide = append(h.wide, fmt.Sprintf("%s:%d", filepath.ToSlash(mustRel(root, path)), n+1))
 			}
 		}
 		if kind != ".go" || strings.HasSuffix(name, "_test.go") {
@@ -95,10 +97,31 @@ func measure(root string) (house, error) {
 	return h, err
 }
 
-// unbreakable reports whether a line cannot be broken: a row of a table in Markdown, and in Go a tag or another raw
-// string.
-func unbreakable(kind, line string) bool {
-	return kind == ".md" && strings.HasPrefix(line, "|") || kind == ".go" && strings.Contains(line, "`")
+// unbreakable returns the lines of a file that cannot be broken, from 0: tables and code in Markdown, and in Go tags
+// and other raw strings.
+func unbreakable(kind string, text []byte) map[int]bool {
+	fixed := map[int]bool{}
+	switch kind {
+	case ".md":
+		code := false
+		for n, line := range strings.Split(string(text), "\n") {
+			fence := strings.HasPrefix(strings.TrimSpace(line), "```")
+			code = code != fence
+			fixed[n] = code || strings.HasPrefix(line, "|")
+		}
+	case ".go":
+		var tokens scanner.Scanner
+		file := token.NewFileSet().AddFile("", -1, len(text))
+		tokens.Init(file, text, nil, 0)
+		for at, kind, literal := tokens.Scan(); kind != token.EOF; at, kind, literal = tokens.Scan() {
+			if kind == token.STRING && literal[0] == '`' {
+				for n := range 1 + strings.Count(literal, "\n") {
+					fixed[file.Line(at)-1+n] = true
+				}
+			}
+		}
+	}
+	return fixed
 }
 
 func mustRel(root, path string) string {
@@ -216,7 +239,7 @@ func (h house) String() string {
 	row("exported methods of the largest type", fmt.Sprintf("%d (%s)", h.methods, h.methodsOf))
 	row("functions over 60 lines", h.longFuncs)
 	row("longest file", fmt.Sprintf("%d (%s)", h.longestFile, h.longestName))
-	row("lines over 120 columns (Go, SQL, Markdown)", h.wideLines)
+	row("lines over 120 columns (Go, SQL, Markdown)", len(h.wide))
 	row("duplicated lines, in runs of 8 or more", h.duplicated)
 	return b.String()
 }
@@ -232,6 +255,8 @@ func TestHouse_Table(t *testing.T) {
 	require.NotZero(t, h.lines)
 	if here { // a past commit is only measured
 		require.LessOrEqual(t, h.methods, mostMethods, "give methods of %s to another type", h.methodsOf)
+		require.Zero(t, h.longFuncs, "functions over %d lines", mostFuncLine)
+		require.Empty(t, h.wide, "lines over %d columns", mostColumns)
 	}
 }
 
@@ -247,7 +272,9 @@ func TestHouse_FaultsAreFound(t *testing.T) {
 			"{}\n\n" + long + run,
 		"b.go":      "package a\n\n" + run,
 		"b_test.go": "package a\n\nfunc (T) D() {}\n",
-		"c.md":      strings.Repeat("é", 121) + "\n" + strings.Repeat("é", 120) + "\n",
+		"c.md": strings.Repeat("é", 121) + "\n" + strings.Repeat("é", 120) + "\n```sh\n" + strings.Repeat("é", 121) +
+			"\n```\n| " + strings.Repeat("é", 121) + "\n",
+		"d_test.go": "package a\n\nconst d = `" + strings.Repeat("é\n"+strings.Repeat("é", 121)+"\n", 2) + "`\n",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o600))
 	}
@@ -256,7 +283,7 @@ func TestHouse_FaultsAreFound(t *testing.T) {
 	require.Equal(t, 2, h.methods)
 	require.Equal(t, "a.T", h.methodsOf)
 	require.Equal(t, 2, h.longFuncs)
-	require.Equal(t, 1, h.wideLines)
+	require.Equal(t, []string{"c.md:1"}, h.wide)
 	require.Equal(t, 1, h.packages)
 	require.Equal(t, "a.go", h.longestName)
 	require.Positive(t, h.duplicated)

@@ -71,7 +71,8 @@ func TestStart_ReadsRegularFilesOnly(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	require.NoError(t, os.Symlink(pipe, filepath.Join(folder, "link")))
 	require.NoError(t, os.WriteFile(large, make([]byte, 65<<10), 0o600))
-	for _, path := range []string{pipe, filepath.Join(folder, "link"), folder, "/dev/zero", "/dev/tty", "/dev/null", large} {
+	for _, path := range []string{pipe, filepath.Join(folder, "link"), folder, "/dev/zero", "/dev/tty", "/dev/null",
+		large} {
 		settings, err := config.Load([]string{"OTPBRIDGE_KEYRING_FILE=" + path})
 		require.NoError(t, err)
 		_, err = openKeyring(settings, slog.New(slog.DiscardHandler))

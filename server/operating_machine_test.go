@@ -120,8 +120,8 @@ func (m *machine) do(text, marker string, before ...string) string {
 
 func (m *machine) here(script string) string {
 	user, group := m.ids()
-	return strings.NewReplacer(append(m.replaced, "the-key-that-the-integration-sends", integrationKey, "-o otpbridge", fmt.Sprint("-o ", user), "-g otpbridge",
-		fmt.Sprint("-g ", group),
+	return strings.NewReplacer(append(m.replaced, "the-key-that-the-integration-sends", integrationKey, "-o otpbridge",
+		fmt.Sprint("-o ", user), "-g otpbridge", fmt.Sprint("-g ", group),
 		"chown otpbridge:", fmt.Sprintf("chown %d:%d", user, group))...).Replace(script)
 }
 

@@ -309,7 +309,8 @@ func TestSendTest_SaysHowEachChannelEnded(t *testing.T) {
 		var out output
 		code := run(append([]string{"send-test"}, arguments...), process{
 			environ: variables(t,
-				"OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+receiver.URL+"/?to={to}&text={text}&id={id}#name=good"),
+				"OTPBRIDGE_SMS_CHANNELS="+dead.URL+"/?to={to}&text={text}#name=dead,"+
+					receiver.URL+"/?to={to}&text={text}&id={id}#name=good"),
 			stdout: &out, stderr: &out,
 		})
 		return code, out.String()
@@ -330,7 +331,8 @@ func TestSendTest_SaysHowEachChannelEnded(t *testing.T) {
 func TestTestRecipients_HaveTheirCodesThroughEveryDoor(t *testing.T) {
 	receiver := startReceiver(t)
 	s := boot(t, variables(t, append(receiver.channel(), "OTPBRIDGE_SANDBOX_FIXED_CODE=111111",
-		"OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=sent:123456,+919551492395=unknown:654321,+919551492396=sent:1234,person@customer.example=sent:222222")...)...)
+		"OTPBRIDGE_SANDBOX_TEST_RECIPIENTS=+919551492394=sent:123456,+919551492395=unknown:654321,"+
+			"+919551492396=sent:1234,person@customer.example=sent:222222")...)...)
 	account := s.account(`{"email_enabled":true,"plain_validation_enabled":true}`)
 	for number, code := range map[string]string{
 		"919551492394": "123456", "919551492395": "654321", "919551492396": "111111", "919551492397": "111111",

@@ -20,8 +20,8 @@ import (
 )
 
 // A name that not every system has stands in a file with a build constraint. Lint sees one system, make release builds
-// for these. This type-checks the programs and their tests in seconds, because of other modules and the standard library
-// it reads syscall alone, whose names differ.
+// for these. This type-checks the programs and their tests in seconds, because of other modules and the standard
+// library it reads syscall alone, whose names differ.
 func TestPlatforms_EverySystemHasEveryName(t *testing.T) {
 	t.Parallel()
 	here := missingNames(t, "linux", "..")

@@ -12,7 +12,8 @@ import (
 	"otpbridge/sql"
 )
 
-func newPrivacy(settings config.Settings, store *sql.Store, v *vault.Vault, log *slog.Logger) (*privacy.Privacy, error) {
+func newPrivacy(settings config.Settings, store *sql.Store, v *vault.Vault, log *slog.Logger) (
+	*privacy.Privacy, error) {
 	return privacy.New(privacy.Options{Store: store, Vault: v, Log: log, CallDays: settings.AuditCallDays,
 		ChangeDays: settings.AuditChangeDays, LedgerFile: privacy.LedgerFile(settings.AuditCheckpointFile)})
 }

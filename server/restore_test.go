@@ -9,9 +9,9 @@ import (
 	"otpbridge/sql/sqltest"
 )
 
-// After a backup one code is used and another is exhausted by guesses; then the server is killed and the backup restored.
-// None of the codes in the backup verifies afterwards, also not an untouched one; a new code does. The state folder is
-// the default.
+// After a backup one code is used and another is exhausted by guesses; then the server is killed and the backup
+// restored. None of the codes in the backup verifies afterwards, also not an untouched one; a new code does. The state
+// folder is the default.
 func TestKill_ARestoredBackupBringsNoCodeBack(t *testing.T) {
 	t.Parallel()
 	onEach := map[string]func(t *testing.T, folder string) (databaseURL string){

@@ -124,7 +124,8 @@ func TestSendTest_AMailServerThatHangsIsLeftForTheNext(t *testing.T) {
 	const options = "?from=codes@shop.example&tls=off&name="
 	require.Equal(t, exitOK, run([]string{"send-test", "person@customer.example"}, process{
 		environ: variables(t,
-			"OTPBRIDGE_EMAIL_CHANNELS=smtp://"+hanging.Addr().String()+options+"hanging&begin_timeout=300ms,smtp://"+address+options+"good"),
+			"OTPBRIDGE_EMAIL_CHANNELS=smtp://"+hanging.Addr().String()+options+"hanging&begin_timeout=300ms,"+
+				"smtp://"+address+options+"good"),
 		stdout: &out, stderr: &out,
 	}), out.String())
 	require.Regexp(t, `hanging: not_sent after [0-9.]+m?s: no answer to DATA: the time is over`, out.String())

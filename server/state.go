@@ -54,9 +54,9 @@ func (s *Server) tellRestored() {
 		"codes_ended", restored.Ended, "lost_from", shownMillis(restored.From), "lost_until", shownMillis(restored.Until))
 }
 
-const restoredRemedy = "revoke again the keys that were revoked since (otpbridge key list), look at accounts that were " +
-	"changed or switched off (otpbridge account list), and have people who used backup codes since make new ones; locks, " +
-	"spend and guesses that were counted are those of the backup"
+const restoredRemedy = "revoke again the keys that were revoked since (otpbridge key list), look at accounts that " +
+	"were changed or switched off (otpbridge account list), and have people who used backup codes since make new " +
+	"ones; locks, spend and guesses that were counted are those of the backup"
 
 // restoresTold is how long doctor reminds of a restored backup.
 const restoresTold = 7 * 24 * time.Hour

@@ -74,7 +74,8 @@ func (a *Alerts) Latest(ctx context.Context, rules []string, account, subject, a
 		AND action = ? ORDER BY id DESC LIMIT 1`, append(args, account, subject, subject+" %", action)...)
 }
 
-// CountRaised counts the alerts of accounts, nil for all, that were raised before a moment and that nobody acknowledged.
+// CountRaised counts the alerts of accounts, nil for all, that were raised before a moment and that nobody
+// acknowledged.
 func (a *Alerts) CountRaised(ctx context.Context, accounts []string, before otp.Millis) (n int, err error) {
 	where, args := among(accounts)
 	err = a.store.reads.GetContext(ctx, &n, `SELECT COUNT(*) FROM alerts WHERE `+where+` AND state = ? AND raised_at < ?`,

@@ -21,8 +21,9 @@ func TestRecord_NothingThatACallerChoosesIsTooLong(t *testing.T) {
 			"a detail":          {Details: map[string]string{"actor": strings.Repeat("x", 70_000)}},
 			"escaped":           {Details: map[string]string{"actor": strings.Repeat("<", 12_000), "result": "ok"}},
 			"in four bytes":     {Details: map[string]string{"actor": strings.Repeat("\U0001f511", 17_000)}},
-			"several":           {Details: map[string]string{"a": strings.Repeat("a", 33_000), "b": strings.Repeat("b", 33_000)}},
-			"no text":           {Details: map[string]string{"actor": strings.Repeat("\xff", 12_000)}},
+			"several": {Details: map[string]string{"a": strings.Repeat("a", 33_000),
+				"b": strings.Repeat("b", 33_000)}},
+			"no text": {Details: map[string]string{"actor": strings.Repeat("\xff", 12_000)}},
 		} {
 			c.ID, c.At, c.Kind = nextID(), noon, otp.AuditRead
 			require.NoError(t, s.Change(ctx, func(tx *Tx) error { return tx.Record(c) }), name)

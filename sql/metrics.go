@@ -73,7 +73,8 @@ func newMetrics(s *Store) *metrics {
 func (s *Store) Collectors() []prometheus.Collector {
 	m := s.metrics
 	return []prometheus.Collector{
-		m.operations, m.seconds, m.tries, m.faults, m.events, m.notices, m.refusals, m.sweeps, m.swept, m.queued, m.capacity, m.sweptAt,
+		m.operations, m.seconds, m.tries, m.faults, m.events, m.notices, m.refusals, m.sweeps, m.swept, m.queued, m.capacity,
+		m.sweptAt,
 	}
 }
 

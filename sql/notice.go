@@ -116,8 +116,8 @@ func (w *Webhooks) Tell(tx *Tx, n Notice, now otp.Millis) (int, error) {
 
 // TellOne adds a notice to one endpoint, whatever it subscribes to.
 func (w *Webhooks) TellOne(tx *Tx, to *Endpoint, n Notice, now otp.Millis) error {
-	row := Notice{Endpoint: to.ID, ID: noticeID(n.At, otp.NoticeType(n.Type), 0), Account: to.Account, Type: n.Type, At: n.At,
-		Event: n.Event, Environment: n.Environment, Request: n.Request}
+	row := Notice{Endpoint: to.ID, ID: noticeID(n.At, otp.NoticeType(n.Type), 0), Account: to.Account, Type: n.Type,
+		At: n.At, Event: n.Event, Environment: n.Environment, Request: n.Request}
 	row.begin(to, now)
 	return notices.insert(tx.ctx, tx, &row)
 }

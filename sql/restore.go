@@ -171,8 +171,8 @@ func (s *Store) behind(ctx context.Context, said testimony) (bool, error) {
 	return mark < said.mark, nil
 }
 
-// endRestored cancels the challenges of the backup, ends its deliveries and what people log in with, and records that in
-// the database. A challenge that a running server writes at the same moment is decided by its version.
+// endRestored cancels the challenges of the backup, ends its deliveries and what people log in with, and records that
+// in the database. A challenge that a running server writes at the same moment is decided by its version.
 func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 	for after := (otp.ID{}); ; {
 		var ids [][]byte

@@ -20,7 +20,8 @@ type Shadow struct {
 
 var shadows = table[Shadow]{"shadows", func(s *Shadow) []column {
 	return []column{
-		{"id", &s.ID}, {"version", &s.Version}, {"esme_address", &s.Account}, {"state", &s.State}, {"updated_at", &s.UpdatedAt},
+		{"id", &s.ID}, {"version", &s.Version}, {"esme_address", &s.Account}, {"state", &s.State},
+		{"updated_at", &s.UpdatedAt},
 	}
 }}
 

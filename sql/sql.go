@@ -50,8 +50,8 @@ type dialect struct {
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// statement matches one statement of a migration. Marked ones are copied by goose; of others it examines each line with a
-// buffer of 4 MiB.
+// statement matches one statement of a migration. Marked ones are copied by goose; of others it examines each line with
+// a buffer of 4 MiB.
 var statement = regexp.MustCompile(`(?ms)^[A-Z].*?;$`)
 
 // migrations returns the files for this database: those without a database suffix and those with its name. Comments
@@ -72,7 +72,8 @@ func (d *dialect) migrations() (fs.FS, error) {
 		if err != nil {
 			return nil, err
 		}
-		text = statement.ReplaceAll(own.ReplaceAll(text, []byte("$1")), []byte("-- +goose StatementBegin\n$0\n-- +goose StatementEnd"))
+		text = statement.ReplaceAll(own.ReplaceAll(text, []byte("$1")),
+			[]byte("-- +goose StatementBegin\n$0\n-- +goose StatementEnd"))
 		files[name] = &fstest.MapFile{Data: text}
 	}
 	return files, nil

@@ -291,8 +291,8 @@ func (w *Webhooks) TellAll(ctx context.Context, told otp.NoticeType, event otp.I
 
 // give adds the notices of what is still listed, and removes it from the list. A second caller waits for the first
 // one's locks, and finds nothing. known are the endpoints; with nil, those that the batches know.
-func (w *Webhooks) give(ctx context.Context, tx *session, found []Telling, known map[string][]Endpoint, now otp.Millis) (
-	g giving, err error) {
+func (w *Webhooks) give(ctx context.Context, tx *session, found []Telling, known map[string][]Endpoint,
+	now otp.Millis) (g giving, err error) {
 	where, args := `due_at = 0`, []driver.Value(nil)
 	if found[0].due > 0 {
 		where, args = `due_at BETWEEN ? AND ?`, []driver.Value{int64(found[0].due), int64(found[len(found)-1].due)}

@@ -70,7 +70,8 @@ type Endpoint struct {
 var endpoints = table[Endpoint]{"webhook_endpoints", func(e *Endpoint) []column {
 	return []column{
 		{"id", &e.ID}, {"esme_address", &e.Account}, {"environment", &e.Environment},
-		{"url", &e.URL}, {"events", &e.Events}, {"description", &e.Description}, {"format", &e.Format}, {"signature_header", &e.SignatureHeader},
+		{"url", &e.URL}, {"events", &e.Events}, {"description", &e.Description}, {"format", &e.Format},
+		{"signature_header", &e.SignatureHeader},
 		{"recipients", &e.Recipients}, {"secret", &e.Secret}, {"old_secret", &e.OldSecret},
 		{"old_until", &e.OldUntil}, {"off", &e.Off}, {"off_at", &e.OffAt}, {"version", &e.Version},
 		{"created_at", &e.CreatedAt}, {"updated_at", &e.UpdatedAt}, {"failing_since", &e.FailingSince},

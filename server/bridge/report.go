@@ -156,7 +156,8 @@ func reportOn(a *otp.Account, counts []sql.CallCount, now otp.Millis) AccountRep
 		call := [2]string{n.Door, n.Name}
 		byCall[call] = append(byCall[call], n)
 	}
-	for _, call := range slices.SortedFunc(maps.Keys(byCall), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+	inOrder := func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }
+	for _, call := range slices.SortedFunc(maps.Keys(byCall), inOrder) {
 		r.Calls = append(r.Calls, reportOnCall(a, byCall[call]))
 	}
 	return r
@@ -212,7 +213,9 @@ func listed(callers map[string]*Caller) []Caller {
 	for _, c := range callers {
 		all = append(all, *c)
 	}
-	slices.SortFunc(all, func(a, b Caller) int { return cmp.Or(cmp.Compare(b.Calls, a.Calls), strings.Compare(a.ID, b.ID)) })
+	slices.SortFunc(all, func(a, b Caller) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), strings.Compare(a.ID, b.ID))
+	})
 	return all
 }
 

@@ -208,7 +208,8 @@ func (x *exchange) open() bool { return x.door.Sandbox && web.ArrivedOnLoopback(
 const maxForm = 256 << 10
 
 // checkForm reads the form of a POST. It refuses a query or form that none of our pages sends, and a form that another
-// site's page sent: browsers send the cookie also with its requests. If nobody is logged in, only the origin is checked.
+// site's page sent: browsers send the cookie also with its requests. If nobody is logged in, only the origin is
+// checked.
 func (x *exchange) checkForm() error {
 	r := x.gin.Request
 	if r.Method != http.MethodPost {

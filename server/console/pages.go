@@ -14,8 +14,8 @@ const get, post = http.MethodGet, http.MethodPost
 func pages() []route {
 	return slices.Concat([]route{
 		{method: get, path: "", who: person, serve: (*exchange).home},
-	}, loginPages, sandboxPages, accountPages, messagePages, recipientPages, keyPages, webhookPages, auditPages, watchPages,
-		peoplePages, privacyPages, migrationPages, securityPages, passkeyPages, systemPages)
+	}, loginPages, sandboxPages, accountPages, messagePages, recipientPages, keyPages, webhookPages, auditPages,
+		watchPages, peoplePages, privacyPages, migrationPages, securityPages, passkeyPages, systemPages)
 }
 
 // entry is one page in the navigation.

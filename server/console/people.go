@@ -183,7 +183,8 @@ func (x *exchange) askForPerson(q question) (bool, error) {
 
 func (x *exchange) resetFactors() error {
 	if asked, err := x.askForPerson(question{Title: "Remove their second factors?", Do: "Remove them",
-		What: "This removes their apps, passkeys and backup codes for good. Until they add new ones, the password is enough."}); asked {
+		What: "This removes their apps, passkeys and backup codes for good. " +
+			"Until they add new ones, the password is enough."}); asked {
 		return err
 	}
 	return x.didPerson(x.door.People.Staff.ResetFactors(x.ctx, x.who, x.gin.Param("id")), "factors")

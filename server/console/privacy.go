@@ -60,8 +60,8 @@ func (x *exchange) showPrivacy(refused error, body privacyBody) (err error) {
 
 // subject returns the person in a form, if the reader may see the account.
 func (x *exchange) subject() (privacyBody, error) {
-	body := privacyBody{Asked: privacy.Asked{Account: x.form("account"), Environment: otp.Environment(x.form("environment")),
-		ID: strings.TrimSpace(x.form("id"))}}
+	body := privacyBody{Asked: privacy.Asked{Account: x.form("account"),
+		Environment: otp.Environment(x.form("environment")), ID: strings.TrimSpace(x.form("id"))}}
 	return body, x.who.See(body.Account)
 }
 

@@ -254,7 +254,8 @@ func (x *exchange) deleteWebhook() error {
 		return err
 	}
 	if asked, err := x.ask(question{Title: "Delete this webhook?", Name: found.URL, Do: "Delete it",
-		Back: "webhooks/" + id, What: "This removes its secret and the record of its deliveries; your server gets no more events."}); asked {
+		Back: "webhooks/" + id,
+		What: "This removes its secret and the record of its deliveries; your server gets no more events."}); asked {
 		return err
 	}
 	if err := x.door.Webhooks.Delete(x.ctx, by, id, func(int64) error { return nil }); err != nil {

@@ -106,7 +106,8 @@ func provider(t *testing.T, status int, body string) (*httptest.Server, *recorde
 func TestGateway_TheURLIsTheRequest(t *testing.T) {
 	server, seen := provider(t, 200, "OK")
 	g := one(t,
-		server.URL+"/send?apikey=a%2Bb&to={to_digits}&text={text}&from={sender}&tpl={dlt_template_id}#sender=ACME&name=first", Options{})
+		server.URL+"/send?apikey=a%2Bb&to={to_digits}&text={text}&from={sender}&tpl={dlt_template_id}#sender=ACME&name=first",
+		Options{})
 	require.Equal(t, "first", g.Name())
 	require.Equal(t, Result{Outcome: Sent}, g.Send(t.Context(), message()))
 	require.Equal(t, "GET", seen.method)

@@ -43,14 +43,17 @@ func documents() []documented {
 			preset: "twilio", path: "/2010-04-01/Accounts/AC1/Messages.json", options: "&sender=%2B15005550006" + documentedKeys,
 			method: "POST", seen: "/2010-04-01/Accounts/AC1/Messages.json",
 			headers: map[string]string{"Authorization": "Basic dXNlcjprZXk="},
-			body:    "Body=493817&From=%2B15005550006&StatusCallback=https%3A%2F%2Fotp.example%2Fcallbacks%2Ftwilio%3Fsecret%3D0123456789abcdef&To=%2B919876543210&ValidityPeriod=300",
+			body: "Body=493817&From=%2B15005550006&StatusCallback=https%3A%2F%2Fotp.example%2Fcallbacks%2Ftwilio" +
+				"%3Fsecret%3D0123456789abcdef&To=%2B919876543210&ValidityPeriod=300",
 			answers: []documentedAnswer{
 				{201, `{"account_sid":"AC1","body":"Hi there","error_code":null,"sid":"SM1f0e8ae6ade43cb3c0ce4525424e404f","status":"queued"}`, Sent, "SM1f0e8ae6ade43cb3c0ce4525424e404f"},
 				{400, `{"code":21211,"message":"The 'To' number 5551234567 is not a valid phone number.","more_info":"https://www.twilio.com/docs/errors/21211","status":400}`, NotSent, ""},
 			},
 			reports: []documentedReport{
 				{kind: formType,
-					body: "SmsSid=SM1&SmsStatus=sent&MessageStatus=sent&To=%2B1512&MessageSid=SM1&AccountSid=AC1&From=%2B1512&ApiVersion=2010-04-01", told: []string{"pending SM1"}},
+					body: "SmsSid=SM1&SmsStatus=sent&MessageStatus=sent&To=%2B1512&MessageSid=SM1&AccountSid=AC1" +
+						"&From=%2B1512&ApiVersion=2010-04-01",
+					told: []string{"pending SM1"}},
 				{kind: formType, body: "MessageSid=SM1&MessageStatus=delivered", told: []string{"delivered SM1"}},
 				{kind: formType, body: "MessageSid=SM1&MessageStatus=undelivered&ErrorCode=30003",
 					told: []string{"failed SM1 30003"}},
@@ -63,7 +66,8 @@ func documents() []documented {
 		},
 		{
 			preset: "vonage", path: "/sms/json", options: "&sender=AcmeInc" + documentedKeys, method: "POST", seen: "/sms/json",
-			body: "api_key=user&api_secret=key&callback=https%3A%2F%2Fotp.example%2Fcallbacks%2Fvonage%3Fsecret%3D0123456789abcdef&client-ref=send_1&from=AcmeInc&text=493817&to=919876543210&type=text",
+			body: "api_key=user&api_secret=key&callback=https%3A%2F%2Fotp.example%2Fcallbacks%2Fvonage%3Fsecret" +
+				"%3D0123456789abcdef&client-ref=send_1&from=AcmeInc&text=493817&to=919876543210&type=text",
 			answers: []documentedAnswer{
 				{200, `{"message-count":"1","messages":[{"to":"447700900000","message-id":"0C000000217B7F02","status":"0","remaining-balance":"15.53590000","message-price":"0.03330000","network":"23410"}]}`, Sent, "0C000000217B7F02"},
 				{200, `{"message-count":"1","messages":[{"status":"2","error-text":"Missing to param"}]}`, NotSent, ""},
@@ -124,7 +128,8 @@ func documents() []documented {
 		},
 		{
 			preset: "textlocal", path: "/send/", options: "&sender=TXTLCL" + documentedKeys, method: "POST", seen: "/send/",
-			body: "apikey=key&custom=send_1&message=493817&numbers=919876543210&receipt_url=https%3A%2F%2Fotp.example%2Fcallbacks%2Ftextlocal%3Fsecret%3D0123456789abcdef&sender=TXTLCL",
+			body: "apikey=key&custom=send_1&message=493817&numbers=919876543210&receipt_url=https%3A%2F%2Fotp.example" +
+				"%2Fcallbacks%2Ftextlocal%3Fsecret%3D0123456789abcdef&sender=TXTLCL",
 			answers: []documentedAnswer{
 				{200, `{"batch_id":136546495,"num_messages":1,"messages":[{"recipient":918123456789}],"status":"success"}`, Sent, "send_1"},
 				{200, `{"errors":[{"code":2,"message":"Unrecognised command"}],"status":"failure"}`, NotSent, ""},
@@ -197,7 +202,8 @@ func TestPresets_SpeakAsTheirDocumentationSays(t *testing.T) {
 func TestPresets_ArePartOfThePage(t *testing.T) {
 	page, err := os.ReadFile("../doc/delivery.md")
 	require.NoError(t, err)
-	rows := regexp.MustCompile("(?m)^\\| `([a-z0-9]+)` \\| `(https://[^`]+)` \\|.*\\]\\(https://.*\\|$").FindAllStringSubmatch(string(page), -1)
+	row := regexp.MustCompile("(?m)^\\| `([a-z0-9]+)` \\| `(https://[^`]+)` \\|.*\\]\\(https://.*\\|$")
+	rows := row.FindAllStringSubmatch(string(page), -1)
 	named := map[string]bool{}
 	for _, row := range rows {
 		named[row[1]] = true

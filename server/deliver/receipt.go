@@ -85,9 +85,10 @@ func callbackOf(said map[string]string, profile receiptNames, name string, sandb
 		return c, errors.New("has an id and a reference for its receipts, which are matched by one of them")
 	}
 	c.names.ID = cmp.Or(c.names.ID, "id")
+	names := said["callback_list"] + said["callback_id"] + said["callback_reference"] + said["callback_status"] +
+		said["callback_error"]
 	switch {
-	case c.secret == "" &&
-		said["callback_list"]+said["callback_id"]+said["callback_reference"]+said["callback_status"]+said["callback_error"] != "":
+	case c.secret == "" && names != "":
 		return c, errors.New("has names for callbacks and no callback=, the secret that they come with")
 	case c.secret != "" && len(c.secret) < minCallbackSecret:
 		return c, fmt.Errorf("has a callback secret of less than %d characters", minCallbackSecret)

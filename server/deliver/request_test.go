@@ -167,7 +167,8 @@ func TestGateway_TellsWhereReceiptsGo(t *testing.T) {
 	}
 	_, err := Parse("https://gw.example/"+fields+"&callback_url=https://otp.example", Options{Medium: "sms"})
 	require.ErrorContains(t, err, "no callback=, the secret")
-	_, err = Parse("https://gw.example/?to={to}&text={text}#name=acme&callback="+escaped+"&callback_url=https://otp.example", Options{Medium: "sms"})
+	_, err = Parse("https://gw.example/?to={to}&text={text}#name=acme&callback="+escaped+
+		"&callback_url=https://otp.example", Options{Medium: "sms"})
 	require.ErrorContains(t, err, "{callback_url} must stand in the query")
 	_, err = Parse("https://gw.example/?to={to}&text={text}#name=acme&callback="+escaped+"&callback_reference=ref",
 		Options{Medium: "sms"})

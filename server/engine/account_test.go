@@ -36,7 +36,8 @@ func TestAuthenticate_RefusesEveryKeyThatIsNotGoodHereAndNow(t *testing.T) {
 		past, off := time.Now().Add(-time.Second), false
 		account, _, err := h.Sandbox.CreateAccount(background,
 			manage.NewAccount{Account: otp.DefaultAccount(""), AccessKeys: []manage.NewAccessKey{
-				{Key: "a-key-that-is-good"}, {Key: "a-key-that-expired", ExpiresAt: &past}, {Key: "a-key-that-is-disabled", Enabled: &off},
+				{Key: "a-key-that-is-good"}, {Key: "a-key-that-expired", ExpiresAt: &past},
+				{Key: "a-key-that-is-disabled", Enabled: &off},
 				{Key: "a-key-for-use-at-home", AllowedIPs: []string{"192.0.2.0/24", "2001:db8::7"}},
 			}})
 		require.NoError(t, err)

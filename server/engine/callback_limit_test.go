@@ -14,8 +14,8 @@ import (
 // Guesses at a callback's secret are limited by address, and a right secret is still accepted.
 func TestReported_GuessesAtSecretsAreLimitedAndRightOnesTaken(t *testing.T) {
 	const secret = "0123456789abcdef"
-	gateways,
-		err := deliver.Parse("http://127.0.0.1:9/?to={to}&text={text}#name=gw&callback_id=id&callback_status=status&callback="+secret, deliver.Options{Medium: "sms", Sandbox: true})
+	gateways, err := deliver.Parse("http://127.0.0.1:9/?to={to}&text={text}#name=gw&callback_id=id&callback_status=status"+
+		"&callback="+secret, deliver.Options{Medium: "sms", Sandbox: true})
 	require.NoError(t, err)
 	h := openWith(t, sqlite(t), func(o *engine.Options) { o.SMS, o.AuthFailuresPerMinute = gateways, 5 })
 	report := func(peer, guess string) otp.Kind {

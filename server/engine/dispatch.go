@@ -33,7 +33,8 @@ type send struct {
 func (e *Engine) sendOf(c *Caller, op *sql.Operation, t Target, challenge *otp.Challenge, channels otp.Channels,
 	at otp.Millis) send {
 	s := send{
-		caller: c.toward(t.Recipient, challenge), challenge: *challenge, target: t, channels: channels, number: challenge.Sends, event: op.Event, at: at,
+		caller: c.toward(t.Recipient, challenge), challenge: *challenge, target: t, channels: channels,
+		number: challenge.Sends, event: op.Event, at: at,
 		recipient: op.Recipient, mailbox: op.Mailbox,
 	}
 	if len(c.Account.Prices) > 0 && e.costs(c, t, channels) {

@@ -207,7 +207,8 @@ func TestReseal_RotatesUnderLoadAndTheFormerKeyCanGo(t *testing.T) {
 		for _, s := range servers {
 			resealing.Go(func() {
 				last := map[string]int{}
-				retired, err := s.Keyring.Reseal(ctx, otp.Actor{Kind: "operator"}, func(at manage.Resealing) { last[at.Column] = at.Resealed })
+				retired, err := s.Keyring.Reseal(ctx, otp.Actor{Kind: "operator"},
+					func(at manage.Resealing) { last[at.Column] = at.Resealed })
 				if err != nil || len(retired) > 0 {
 					t.Errorf("reseal: %v, and %v retired, which codes still need", err, retired)
 				}

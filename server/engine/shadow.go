@@ -67,8 +67,8 @@ func (e *Engine) Shadow(ctx context.Context, c *Caller, t Target, call ShadowCal
 }
 
 // decide decides a call. known is false if the slot has no challenge to decide about.
-func (s *shadow) decide(slot string, call ShadowCall, channels otp.Channels, policy otp.Policy, now otp.Millis) (decision error,
-	known bool) {
+func (s *shadow) decide(slot string, call ShadowCall, channels otp.Channels, policy otp.Policy,
+	now otp.Millis) (decision error, known bool) {
 	challenge := s.Challenges[slot]
 	switch {
 	case call.Permission == otp.PermitSend:

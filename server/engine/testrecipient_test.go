@@ -106,8 +106,10 @@ func TestTestRecipients_AreNobodysNumberAndEnd(t *testing.T) {
 		require.Equal(t, otp.NotFound, otp.KindOf(h.Tests.Remove(background, otp.Actor{}, "4711", made.ID)))
 
 		for field, spoil := range map[string]func(*manage.NewTestRecipient){
-			"code": func(n *manage.NewTestRecipient) { n.Code = "1234" }, "code ": func(n *manage.NewTestRecipient) { n.Code = "12345x" },
-			"number": func(n *manage.NewTestRecipient) { n.Number = "955" }, "number ": func(n *manage.NewTestRecipient) { n.Number = "a@b.example" },
+			"code":        func(n *manage.NewTestRecipient) { n.Code = "1234" },
+			"code ":       func(n *manage.NewTestRecipient) { n.Code = "12345x" },
+			"number":      func(n *manage.NewTestRecipient) { n.Number = "955" },
+			"number ":     func(n *manage.NewTestRecipient) { n.Number = "a@b.example" },
 			"reason":      func(n *manage.NewTestRecipient) { n.Reason = " " },
 			"reason ":     func(n *manage.NewTestRecipient) { n.Reason = strings.Repeat("x", 201) },
 			"expires_at":  func(n *manage.NewTestRecipient) { n.ExpiresAt = time.Now().Add(30*24*time.Hour + time.Minute) },

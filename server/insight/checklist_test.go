@@ -285,7 +285,8 @@ func TestChecklist_SaysWhatIsWrongAndWhoLooked(t *testing.T) {
 	require.Equal(t, "Olga", item("csrf").ReviewedBy)
 	require.Equal(t, otp.NotFound, otp.KindOf(i.Review(ctx, otp.Actor{}, "Olga", "nothing", "", now)))
 	require.NoError(t, i.Review(ctx, otp.Actor{}, "Olga", "csrf", strings.Repeat("é", 500), now-reviewEvery-1))
-	for _, note := range []string{strings.Repeat("x", 501), strings.Repeat("é", 501), "\u202eabc", "\x1b[2J", "a\x00b", "\xff"} {
+	for _, note := range []string{strings.Repeat("x", 501), strings.Repeat("é", 501), "\u202eabc", "\x1b[2J", "a\x00b",
+		"\xff"} {
 		require.Equal(t, otp.Invalid, otp.KindOf(i.Review(ctx, otp.Actor{}, "Olga", "csrf", note, now)), "%q", note)
 	}
 }

@@ -27,7 +27,8 @@ func (c Accounts) CutOver(ctx context.Context, by otp.Actor, account string, mod
 			return ManagedAccount{}, err
 		}
 	}
-	return c.change(ctx, Edit{Account: account, By: by, Columns: bridgeColumns, Match: match, Set: func(n *Imported) error {
+	edit := Edit{Account: account, By: by, Columns: bridgeColumns, Match: match}
+	edit.Set = func(n *Imported) error {
 		now := otp.At(time.Now().Add(ahead))
 		moment := now + otp.CutOverLead
 		if !at.IsZero() {
@@ -49,5 +50,6 @@ func (c Accounts) CutOver(ctx context.Context, by otp.Actor, account string, mod
 		}
 		n.BridgeBefore, n.Bridge, n.CutOverAt = &before, mode, &moment
 		return nil
-	}}, otp.AccountCutOver)
+	}
+	return c.change(ctx, edit, otp.AccountCutOver)
 }

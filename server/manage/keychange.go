@@ -226,7 +226,8 @@ func (n Narrower) of(key *Key) (permissions, networks []string, err error) {
 		}
 	}
 	if len(permissions) == 0 { // which would be those of the kind
-		return nil, nil, errors.New("permissions: the key has none that a successor could have; revoke it, and make a new one")
+		return nil, nil, errors.New("permissions: the key has none that a successor could have; " +
+			"revoke it, and make a new one")
 	}
 	if networks == nil {
 		networks = key.AllowedIPs

@@ -160,7 +160,8 @@ func whyLimited(account *otp.Account, sends otp.Window, now otp.Millis) (reasons
 		{"sends_per_day", otp.Day, account.SendsPerDay},
 	} {
 		if limit.max > 0 && sends.Within(limit.span, now) >= limit.max {
-			reasons = append(reasons, Reason{"limit", fmt.Sprintf("It got %d messages, the limit of %s.", limit.max, limit.column),
+			reasons = append(reasons, Reason{"limit",
+				fmt.Sprintf("It got %d messages, the limit of %s.", limit.max, limit.column),
 				"Wait, or raise " + limit.column + " of the account.", moment(sends.Oldest(limit.max) + limit.span)})
 		}
 	}
@@ -183,7 +184,8 @@ func lastSend(history []Happening) Reason {
 			Remedy: "Check the number, and the provider's own log for the reason."},
 		otp.EventDelivered: {Code: "delivered", Text: "The provider reported that the last message arrived.",
 			Remedy: "Ask the person to look again, in filtered messages too."},
-		otp.EventTaken: {Code: "taken", Text: "A channel took the last message; its provider has not reported what became of it.",
+		otp.EventTaken: {Code: "taken",
+			Text:   "A channel took the last message; its provider has not reported what became of it.",
 			Remedy: "Look at the provider's own log. Providers report only where receipts are set up."},
 	}
 	for i := range history {

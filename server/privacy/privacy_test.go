@@ -66,10 +66,11 @@ func open(t testing.TB, at string) *house {
 	require.NoError(t, err)
 	inbox := deliver.NewInbox()
 	channels := []deliver.Channel{inbox}
-	e, err := engine.New(ctx, engine.Options{Store: opened, Vault: m.Vault(), Keyring: keyring, SMS: channels, Email: channels,
-		Sandbox: true, Inbox: inbox, Log: slog.New(slog.DiscardHandler)})
+	e, err := engine.New(ctx, engine.Options{Store: opened, Vault: m.Vault(), Keyring: keyring, SMS: channels,
+		Email: channels, Sandbox: true, Inbox: inbox, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	p, err := New(Options{Store: opened, Vault: m.Vault(), Log: slog.New(slog.DiscardHandler), CallDays: 30, ChangeDays: 400})
+	p, err := New(Options{Store: opened, Vault: m.Vault(), Log: slog.New(slog.DiscardHandler),
+		CallDays: 30, ChangeDays: 400})
 	require.NoError(t, err)
 	opened.Webhooks.Text = func(*store.Telling, otp.NoticeType, otp.ID) store.Text {
 		return store.Text{Masked: []byte("sealed"), Whole: []byte("sealed")}
@@ -130,10 +131,11 @@ func (h *house) fill(t testing.TB, c *engine.Caller, number, mailbox, user strin
 	target, err := c.TargetOf(number, "", mailbox, nil)
 	require.NoError(t, err)
 	once := func(key string, do func(id otp.ID) (engine.Challenge, error)) {
-		_, _, err := h.engine.Once(ctx, c, string(c.Environment)+user+key, [32]byte{1}, func(id otp.ID) (engine.Answer, error) {
-			made, err := do(id)
-			return engine.Answer{Status: 200, Body: []byte(made.ID.Text("otp") + number)}, err
-		}, nil)
+		_, _, err := h.engine.Once(ctx, c, string(c.Environment)+user+key, [32]byte{1},
+			func(id otp.ID) (engine.Answer, error) {
+				made, err := do(id)
+				return engine.Answer{Status: 200, Body: []byte(made.ID.Text("otp") + number)}, err
+			}, nil)
 		require.NoError(t, err)
 	}
 	once("send", func(id otp.ID) (engine.Challenge, error) {

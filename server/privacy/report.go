@@ -43,11 +43,13 @@ type Lines struct {
 // held returns the classes, with the names of sql.Privacy.Oldest.
 func (p *Privacy) held() []Held {
 	return []Held{
-		{Class: "history", What: "what was sent and verified, when and on which channel; the mailbox and the metadata, sealed",
+		{Class: "history",
+			What: "what was sent and verified, when and on which channel; the mailbox and the metadata, sealed",
 			Kept: "retention_days of its account"},
 		{Class: "recipients", What: "the number or mailbox, sealed, and counters of sends and wrong codes",
 			Kept: "until it has not been used for 24 hours"},
-		{Class: "challenges", What: "codes that are or were live, none of which is stored; the mailbox and the metadata, sealed",
+		{Class: "challenges",
+			What: "codes that are or were live, none of which is stored; the mailbox and the metadata, sealed",
 			Kept: "until an hour after they expire"},
 		{Class: "deliveries", What: "messages on their way, with the mailbox, sealed", Kept: "24 hours"},
 		{Class: "webhook_deliveries", What: "what accounts' own servers were told, and answered, sealed",

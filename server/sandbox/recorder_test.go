@@ -76,8 +76,8 @@ func TestRecorder_ShowsNoSecret(t *testing.T) {
 }
 
 func TestRecorder_ShowsWhatHelps(t *testing.T) {
-	r := httptest.NewRequest("GET",
-		"http://127.0.0.1:8080/otpauthapi/otpgenservlet?+ipaddress=192.0.2.1&mobile=919551492394&email=a@mail.example&colour=red", nil)
+	r := httptest.NewRequest("GET", "http://127.0.0.1:8080/otpauthapi/otpgenservlet?+ipaddress=192.0.2.1"+
+		"&mobile=919551492394&email=a@mail.example&colour=red", nil)
 	r.Header.Set("access_key", "x")
 	shown := recorded(t, r, "OTP Generated Successfully")
 	require.Equal(t, []parameter{

@@ -41,8 +41,8 @@ func (x *exchange) compare(ctx context.Context, caller *engine.Caller, body []by
 	}
 }
 
-func (x *exchange) decideInShadow(ctx context.Context, caller *engine.Caller, class string) (decision string, differs bool,
-	err error) {
+func (x *exchange) decideInShadow(ctx context.Context, caller *engine.Caller, class string) (decision string,
+	differs bool, err error) {
 	accepted := class == string(generated) || class == string(verified)
 	call := engine.ShadowCall{Permission: permissions[x.servlet.step], Accepted: accepted, Agrees: x.agrees(class),
 		Right: class == string(verified) || class == string(expired)}

@@ -58,7 +58,8 @@ func docsHeaders(c *gin.Context) {
 func docsPage(key string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		var page bytes.Buffer
-		shown := struct{ Key, Base string }{key, strings.TrimPrefix(web.BaseOf(c.Request), "http://")} // curl takes http without a scheme
+		// curl takes http without a scheme.
+		shown := struct{ Key, Base string }{key, strings.TrimPrefix(web.BaseOf(c.Request), "http://")}
 		if err := docsTemplate.Execute(&page, shown); err != nil {
 			panic("v1: the template of the page does not fit its values: " + err.Error())
 		}

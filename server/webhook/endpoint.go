@@ -84,9 +84,10 @@ type Endpoint struct {
 
 func shown(e *sql.Endpoint, secret string) Endpoint {
 	return Endpoint{
-		ID: e.ID.Text(EndpointPrefix), Account: e.Account, Environment: e.Environment, URL: e.URL, Events: e.Events, Description: e.Description,
-		Enabled: e.Off == "", Off: e.Off, Format: e.Format, SignatureHeader: e.SignatureHeader, Recipients: e.Recipients,
-		Secret: secret, OldSecretUntil: timeOf(e.OldUntil), FailingSince: timeOf(e.FailingSince),
+		ID: e.ID.Text(EndpointPrefix), Account: e.Account, Environment: e.Environment, URL: e.URL, Events: e.Events,
+		Description: e.Description, Enabled: e.Off == "", Off: e.Off, Format: e.Format,
+		SignatureHeader: e.SignatureHeader, Recipients: e.Recipients, Secret: secret,
+		OldSecretUntil: timeOf(e.OldUntil), FailingSince: timeOf(e.FailingSince),
 		CreatedAt: e.CreatedAt.Time(), UpdatedAt: e.UpdatedAt.Time(), Version: e.Version,
 	}
 }
@@ -119,8 +120,8 @@ func (w *Webhooks) Create(ctx context.Context, by Asker, id otp.ID, wish Wish) (
 	}
 	now := otp.At(time.Now())
 	secret := newSecret()
-	e := sql.Endpoint{ID: id, Account: by.Account, Environment: string(by.Environment), Events: []string{"*"}, Format: "json",
-		SignatureHeader: signatureHeaders[0], Recipients: masked, Version: 1, CreatedAt: now, UpdatedAt: now,
+	e := sql.Endpoint{ID: id, Account: by.Account, Environment: string(by.Environment), Events: []string{"*"},
+		Format: "json", SignatureHeader: signatureHeaders[0], Recipients: masked, Version: 1, CreatedAt: now, UpdatedAt: now,
 		Secret: w.Vault.Keyring.Seal(vault.WebhookSecret(id), []byte(secret))}
 	if wish.URL == nil {
 		return Endpoint{}, otp.RefuseField("url", "is missing")
@@ -298,8 +299,8 @@ func (w *Webhooks) AccountOf(ctx context.Context, text string) (string, error) {
 }
 
 // edit locks an endpoint in a transaction and changes it with do, after match has accepted its version.
-func (w *Webhooks) edit(ctx context.Context, by Asker, text string, kind otp.ChangeKind, match func(version int64) error,
-	do func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) error) (e sql.Endpoint, err error) {
+func (w *Webhooks) edit(ctx context.Context, by Asker, text string, kind otp.ChangeKind,
+	match func(version int64) error, do func(*sql.Tx, *sql.Endpoint, otp.Millis) error) (e sql.Endpoint, err error) {
 	id, ok := otp.ParseID(EndpointPrefix, text)
 	if !ok {
 		return e, ErrNone

@@ -181,6 +181,6 @@ func killed(t *testing.T, url string, rounds, least int) {
 	}
 	require.Len(t, texts, len(events), "something was told that did not happen")
 	require.Greater(t, len(events), 20*rounds)
-	t.Logf("%d events, half of them verifications, through %d kills of two servers: all told, %d of them again, none that "+
-		"did not happen", len(events), rounds, repeated)
+	t.Logf("%d events, half of them verifications, through %d kills of two servers: all told, %d of them again, "+
+		"none that did not happen", len(events), rounds, repeated)
 }

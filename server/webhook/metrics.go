@@ -20,14 +20,16 @@ func newMetrics() *metrics {
 	m := &metrics{
 		tries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "webhook_tries_total",
-			Help: "Tries to deliver to webhooks, by what the notice is after it: delivered, pending (to be tried again) or dead.",
+			Help: "Tries to deliver to webhooks, by what the notice is after it: " +
+				"delivered, pending (to be tried again) or dead.",
 		}, []string{"state"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "webhook_try_seconds", Help: "Time of a try, to the end of the answer.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		off: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "webhook_off_total", Help: "Webhooks that the server switched off, by why: gone or paused.",
+			Namespace: namespace, Name: "webhook_off_total",
+			Help: "Webhooks that the server switched off, by why: gone or paused.",
 		}, []string{"why"}),
 	}
 	for _, state := range []string{sql.NoticeDelivered, sql.NoticePending, sql.NoticeDead} {

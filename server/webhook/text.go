@@ -98,8 +98,8 @@ func (w *Webhooks) describe(t *sql.Telling, told otp.NoticeType, id otp.ID) (tex
 		}
 	}
 	seal := func() []byte {
-		encoded, err := json.Marshal(body{ID: otp.NoticeID(e.ID, told).Text("evt"), Type: string(told), Timestamp: t.At.Time(),
-			Account: e.Account, Environment: string(e.Environment), Data: data})
+		encoded, err := json.Marshal(body{ID: otp.NoticeID(e.ID, told).Text("evt"), Type: string(told),
+			Timestamp: t.At.Time(), Account: e.Account, Environment: string(e.Environment), Data: data})
 		if err != nil {
 			panic(err) // texts and JSON always have JSON
 		}

@@ -1,5 +1,5 @@
--- What the rules here would know of a recipient whose account's upstream answers, so that settings can be compared before
--- a cut-over. id is the recipient's hash; state is JSON without number, code or key. It decides nothing.
+-- What the rules here would know of a recipient whose account's upstream answers, so that settings can be compared
+-- before a cut-over. id is the recipient's hash; state is JSON without number, code or key. It decides nothing.
 
 -- +goose Up
 CREATE TABLE shadows (

@@ -1,5 +1,5 @@
--- The last moment before cut_over_at at which calls went from one side to the other: its codes may still be on their way
--- when the next change is set.
+-- The last moment before cut_over_at at which calls went from one side to the other: its codes may still be on their
+-- way when the next change is set.
 
 -- +goose Up
 ALTER TABLE otp_auth_config ADD COLUMN cut_over_before BIGINT;

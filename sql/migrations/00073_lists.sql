@@ -1,4 +1,5 @@
--- What lists are sorted and filtered by: accounts by name, the calls of some accounts, an endpoint's deliveries by state.
+-- What lists are sorted and filtered by: accounts by name, the calls of some accounts, an endpoint's deliveries by
+-- state.
 
 -- +goose Up
 CREATE INDEX otp_auth_config_name ON otp_auth_config (name, esme_address);

@@ -84,8 +84,8 @@ func (s *Story) generated(opts ...Option) string {
 	return s.Code(opts...)
 }
 
-// inTime returns what do returns once do took no longer than most, or the fifth time. The target's clock runs during do,
-// so on a busy machine it can pass an edge that a case stays short of.
+// inTime returns what do returns once do took no longer than most, or the fifth time. The target's clock runs during
+// do, so on a busy machine it can pass an edge that a case stays short of.
 func inTime[T any](most time.Duration, do func() T) T {
 	for range 4 {
 		began := time.Now()

@@ -192,8 +192,8 @@ func TestCases_EachMutantIsFoundAndEachCaseFindsOneInItsSection(t *testing.T) {
 	t.Logf("%d cases kill %d mutants:\n%s", len(Cases()), len(mutants), table.String())
 }
 
-// killers returns the cases of a mutant's section that fail against it. The profiles differ only in texts, so the second
-// one is tested only for its own cases, and where the first finds nothing.
+// killers returns the cases of a mutant's section that fail against it. The profiles differ only in texts, so the
+// second one is tested only for its own cases, and where the first finds nothing.
 func killers(t *testing.T, flaw string) []string {
 	var of []Case
 	for _, c := range Cases() {

@@ -216,7 +216,8 @@ func (s *Story) mixed(generate, regenerate, validate bool) {
 	} else {
 		s.Expect(s.Regenerate(), Generated)
 	}
-	s.Require(len(s.Sandbox.Messages()) == before+1, "one message more", plural(len(s.Sandbox.Messages())-before, "message"))
+	s.Require(len(s.Sandbox.Messages()) == before+1, "one message more",
+		plural(len(s.Sandbox.Messages())-before, "message"))
 	s.Require(s.Code() == code, "the same code", "another")
 	if validate {
 		s.V1.Verify(code, s.paired()).ExpectValid()

@@ -84,7 +84,8 @@ func (f *reference) spoilRefusal(path string, reply *refReply) {
 // note adds an entry to the log.
 func (f *reference) note(e refEntry) {
 	e["place"], e["at"], e["request_id"] = len(f.record.log), time.Now().UTC().Format(time.RFC3339Nano), f.record.request
-	if e["actor_kind"], e["address"] = "person", "127.0.0.1"; f.has("audit: an entry does not say which request it is of") {
+	e["actor_kind"], e["address"] = "person", "127.0.0.1"
+	if f.has("audit: an entry does not say which request it is of") {
 		delete(e, "request_id")
 	}
 	if e["action"] == "key.created" && f.has("audit: a change has no entry") {

@@ -187,7 +187,8 @@ func (f *reference) warn(account string) {
 		return
 	}
 	f.record.alerts = append(f.record.alerts, map[string]any{"id": "alr_" + randomHex(26), "rule": "limit_violations",
-		"account": account, "state": "raised", "says": "limits refused 100 calls", "remedy": "raise the limit", "acknowledged_at": nil})
+		"account": account, "state": "raised", "says": "limits refused 100 calls", "remedy": "raise the limit",
+		"acknowledged_at": nil})
 }
 
 func (f *reference) refAcknowledge(id string, p *refPerson) refReply {

@@ -99,8 +99,8 @@ func v1Credentials() []Case {
 			Requirement: "A key in the query is none.",
 			Source:      Choice, Level: May,
 			Run: func(s *Story) {
-				r := s.V1.Call(http.MethodGet, "/v1/status/otp_unknown?api_key="+s.account.APIKey+"&access_key="+s.account.APIKey, "",
-					NoKey)
+				r := s.V1.Call(http.MethodGet,
+					"/v1/status/otp_unknown?api_key="+s.account.APIKey+"&access_key="+s.account.APIKey, "", NoKey)
 				r.ExpectProblem(http.StatusUnauthorized, "AUTH_003")
 			},
 		},

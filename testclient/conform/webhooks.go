@@ -54,7 +54,8 @@ func webhooks() []Case {
 			},
 		},
 		{
-			Requirement: "A test sends a good and a forged event, and is ok if the receiver takes the one and refuses the other.",
+			Requirement: "A test sends a good and a forged event, " +
+				"and is ok if the receiver takes the one and refuses the other.",
 			Run: func(s *Story) {
 				p := s.owner()
 				made := p.hook("/told", "otp.sent")
@@ -136,7 +137,8 @@ func webhooks() []Case {
 			},
 		},
 		{
-			Requirement: "What cannot be a webhook is refused by the name of its member: metadata addresses, events that are none.",
+			Requirement: "What cannot be a webhook is refused by the name of its member: " +
+				"metadata addresses, events that are none.",
 			Run: func(s *Story) {
 				p := s.owner()
 				good := Fields{"account": s.account.Address, "url": "https://hooks.example.com/otp"}
