@@ -109,7 +109,7 @@ house: ## print how much there is to read, and where it is hardest
 # Whatever the first run finds, the second is made too.
 bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot paths' benchmarks
 	@failed=0; \
-	BENCH=1 $(GO) test -count=1 -v -timeout 10m -run '^TestBench$$' ./server || failed=1; \
+	BENCH=1 $(GO) test -count=1 -v -timeout 10m -run '^TestBench$$|CeilingOfAllocations$$' ./server || failed=1; \
 	$(GO) test -run '^$$' -bench . -benchmem ./crypto ./server/servlet ./server/engine ./sql ./server || failed=1; \
 	exit $$failed
 
