@@ -110,7 +110,8 @@ house: ## print how much there is to read, and where it is hardest
 bench: ## compare SQLite and MariaDB with a bare HTTP server, then run the hot paths' benchmarks
 	@failed=0; \
 	BENCH=1 $(GO) test -count=1 -v -timeout 10m -run '^TestBench$$|CeilingOfAllocations$$' ./server || failed=1; \
-	$(GO) test -run '^$$' -bench . -benchmem ./crypto ./server/servlet ./server/engine ./sql ./server || failed=1; \
+	$(GO) test -run Allocate -bench . -benchmem ./crypto ./testclient/load ./server/servlet ./server/engine ./sql ./server \
+		|| failed=1; \
 	exit $$failed
 
 bench-large: ## measure what a million events and a hundred thousand live challenges cost, and how long pages take then
