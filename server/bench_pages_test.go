@@ -130,7 +130,9 @@ func pagesToTime(t *testing.T, url string) map[string]string {
 			page = strings.ReplaceAll(page, name, examples[name])
 		}
 		require.NotContains(t, page, ":", "the page %s has no example", route.Path)
-		pages[page] = pages[page]
+		if _, known := pages[page]; !known {
+			pages[page] = ""
+		}
 	}
 	return pages
 }

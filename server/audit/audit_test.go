@@ -31,12 +31,6 @@ var (
 
 func TestMain(m *testing.M) { sqltest.Main(m) }
 
-// onBoth runs a test over each database.
-func onBoth(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, migrated.SQLite(t)) })
-	t.Run("mariadb", func(t *testing.T) { test(t, migrated.MariaDB(t)) })
-}
-
 // open is one server's log.
 func open(t testing.TB, url string) *Log {
 	t.Helper()
@@ -182,7 +176,7 @@ func TestVerify_AnEarlierCheckpointFindsATreeThatWasComputedAnew(t *testing.T) {
 				test(t, migrated.SQLite(t))
 			}
 			if name == "removed" {
-				over = onBoth
+				over = migrated.OnBoth
 			}
 			over(t, func(t *testing.T, url string) {
 				l := open(t, url)
@@ -261,7 +255,7 @@ func TestChange_DoesNotHappenWithoutItsEntry(t *testing.T) {
 }
 
 func TestSeal_TwoServersShareOneLogRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		servers := []*Log{open(t, url), open(t, url)}
 		finished := make(chan error, len(servers))
 		for _, l := range servers {
@@ -309,7 +303,7 @@ func TestSeal_FindsWhatCommitsLate(t *testing.T) {
 }
 
 func TestSweep_RemovesContentAndKeepsTheProof(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		l := open(t, url)
 		old, at := otp.At(time.Now())-31*otp.Day, otp.At(time.Now())
 		for range 3 {

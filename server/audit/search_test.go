@@ -68,7 +68,7 @@ func pages(t testing.TB, l *Log, q Query) (all []Placed) {
 }
 
 func TestRead_FindsByEachFilterWhatAWalkThroughEverythingFinds(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		l := open(t, url)
 		story(t, l)
 		var all []Placed
@@ -170,7 +170,7 @@ func TestRead_ShowsNothingThatCannotBeRecorded(t *testing.T) {
 
 // The queries of sql.FindChanges, FindPages and FirstSealed, one filter at a time, do not read a whole table.
 func TestRead_SearchesByIndex(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		l := open(t, url)
 		require.NoError(t, l.store.Change(ctx, func(tx *sql.Tx) error {
 			for i := range 2000 {

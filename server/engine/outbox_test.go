@@ -225,10 +225,7 @@ func TestOutbox_AnApplicationsSendIsTriedAgainForAMinute(t *testing.T) {
 func TestTakeOver_WhatAServletsCallerWaitedForIsUnknownAndNeverDelivered(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		gate := make(chan struct{})
-		stuck := &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
-			<-gate
-			return deliver.Result{Outcome: deliver.Sent}
-		}}
+		stuck := stuckUntil(gate)
 		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = time.Millisecond }, stuck,
 			&provider{name: "second"})
 		t.Cleanup(func() { close(gate) })
@@ -298,14 +295,19 @@ func TestOutbox_EverySendIsNamedAnew(t *testing.T) {
 	})
 }
 
+// stuckUntil returns a provider that answers when the gate is closed.
+func stuckUntil(gate <-chan struct{}) *provider {
+	return &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
+		<-gate
+		return deliver.Result{Outcome: deliver.Sent}
+	}}
+}
+
 // Deliveries that a dead server had not begun are delivered by another; those that it had begun never are.
 func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		gate := make(chan struct{})
-		stuck := &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
-			<-gate
-			return deliver.Result{Outcome: deliver.Sent}
-		}}
+		stuck := stuckUntil(gate)
 		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = 0 }, stuck)
 		t.Cleanup(func() { close(gate) }) // before the server closes
 		caller := throwaway(t, dead, nil)
@@ -342,10 +344,7 @@ func TestTakeOver_DeliversWhatHadNotBegunAndEndsWhatHadAsUnknown(t *testing.T) {
 func TestTakeOver_NothingIsDeliveredAfterItsCodeExpired(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		gate := make(chan struct{})
-		stuck := &provider{name: "stuck", send: func(context.Context, deliver.Message) deliver.Result {
-			<-gate
-			return deliver.Result{Outcome: deliver.Sent}
-		}}
+		stuck := stuckUntil(gate)
 		dead := through(t, at, func(o *engine.Options) { o.DeliveryWait = 0 }, stuck)
 		t.Cleanup(func() { close(gate) })
 		caller := throwaway(t, dead, nil)

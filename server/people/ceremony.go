@@ -127,10 +127,7 @@ func (h *holder) WebAuthnDisplayName() string { return h.person.Name }
 func (h *holder) WebAuthnCredentials() []webauthn.Credential { return h.credentials }
 
 func (k *Passkeys) holder(ctx context.Context, id otp.ID) (*holder, error) {
-	person, err := k.p.rows.ByID(ctx, id)
-	if errors.Is(err, sql.ErrNotFound) {
-		return nil, sessionOver()
-	}
+	person, err := k.p.self(ctx, id)
 	if err != nil {
 		return nil, err
 	}

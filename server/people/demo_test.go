@@ -18,7 +18,7 @@ func sandboxed(t *testing.T, url string) *people.People {
 }
 
 func TestDemoOwner_IsMadeOnceAndKeepsItsPassword(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		first, err := sandboxed(t, url).OpenDemo(ctx)
 		require.NoError(t, err)
 		require.Regexp(t, `^[0-9a-z]{4}(-[0-9a-z]{4}){3}$`, first)
@@ -72,7 +72,7 @@ func TestDemoOwner_IsNotMadeElsewhere(t *testing.T) {
 
 // Servers that start together on one database make one owner and print the same.
 func TestDemoOwner_IsMadeOnceRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		servers := []*people.People{sandboxed(t, url), sandboxed(t, url)}
 		passwords := make(chan string, len(servers))
 		for _, p := range servers {

@@ -313,10 +313,7 @@ func (f *Factors) Remove(ctx context.Context, who Principal, id string) error {
 // factor, else with the password. Refusals: those of Login.
 func (p *People) Reauthenticate(ctx context.Context, who Principal, password, code string) error {
 	at := now()
-	person, err := p.rows.ByID(ctx, who.ID)
-	if errors.Is(err, sql.ErrNotFound) {
-		return sessionOver()
-	}
+	person, err := p.self(ctx, who.ID)
 	if err != nil {
 		return err
 	}

@@ -334,7 +334,7 @@ func TestPasskeys_BelongToTheNameOfTheServer(t *testing.T) {
 }
 
 func TestPasskeys_AnAnswerIsGoodOnceRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		servers := newPair(t, url)
 		key, _ := passkey(t, servers.People, owner(t, servers.People))
 		for range min(rounds, 50) { // one network asks at most so often

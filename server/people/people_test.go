@@ -36,12 +36,6 @@ var (
 	office      = people.Client{Address: netip.MustParseAddr("203.0.113.7"), Agent: "curl/8", Request: "req-1"}
 )
 
-// onBoth runs a test over each database.
-func onBoth(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, migrated.SQLite(t)) })
-	t.Run("mariadb", func(t *testing.T) { test(t, migrated.MariaDB(t)) })
-}
-
 // open returns a server's People, with cheap password hashes.
 func open(t testing.TB, url string) *people.People {
 	t.Helper()
@@ -61,7 +55,7 @@ func options(store *sql.Store, opened *vault.Vault) people.Options {
 }
 
 func onFresh(t *testing.T, test func(t *testing.T, p *people.People)) {
-	onBoth(t, func(t *testing.T, url string) { test(t, open(t, url)) })
+	migrated.OnBoth(t, func(t *testing.T, url string) { test(t, open(t, url)) })
 }
 
 // accounts makes accounts that people may see.
@@ -262,7 +256,7 @@ func TestLogin_AnswersKnownAndUnknownAddressesAlike(t *testing.T) {
 }
 
 func TestSession_EndsEverywhereAtOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		p, other := open(t, url), open(t, url)
 		boss := owner(t, p)
 		mallory := member(t, p, boss, "mallory@shop.example", people.Grant{Role: people.Admin})

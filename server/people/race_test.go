@@ -29,7 +29,7 @@ func scaled(few, all int) int {
 }
 
 func TestRefresh_OneTokenMakesOneSuccessorRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		servers := newPair(t, url)
 		owner(t, servers.People)
 		tokens, err := login(servers.People, "owner@shop.example", password, "")
@@ -47,7 +47,7 @@ func TestRefresh_OneTokenMakesOneSuccessorRace(t *testing.T) {
 }
 
 func TestTickets_MakeOnePersonRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		servers := newPair(t, url)
 		once := map[string]int{"": 1, "registration_closed": 63}
 		for round := range rounds {
@@ -75,7 +75,7 @@ func TestTickets_MakeOnePersonRace(t *testing.T) {
 }
 
 func TestFactors_ACodeIsGoodOnceRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		servers := newPair(t, url)
 		who := owner(t, servers.People)
 		for range rounds {
@@ -102,7 +102,7 @@ func TestFactors_ACodeIsGoodOnceRace(t *testing.T) {
 
 // A right that is taken away in one process ends in the other with the next request, because nothing is cached.
 func TestRevocation_CountsInTheOtherProcessAtOnceRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		servers := newPair(t, url)
 		boss := owner(t, servers.People)
 		asks := func(o order) outcome {
@@ -137,7 +137,7 @@ func guessesOf(p *people.People, person otp.ID) []otp.ID {
 }
 
 func TestStaff_OneVersionIsChangedOnceAndOneOwnerStaysRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		processes := newPair(t, url)
 		first := owner(t, processes.People)
 		for version := range int64(rounds) {

@@ -189,10 +189,7 @@ func (p *People) replacePassword(tx *sql.Tx, person sql.Person, hash string, exc
 // WrongPassword, Invalid, RateLimited.
 func (p *People) ChangePassword(ctx context.Context, who Principal, present, password string) error {
 	at := now()
-	person, err := p.rows.ByID(ctx, who.ID)
-	if errors.Is(err, sql.ErrNotFound) {
-		return sessionOver()
-	}
+	person, err := p.self(ctx, who.ID)
 	if err != nil {
 		return err
 	}

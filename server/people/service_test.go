@@ -20,6 +20,7 @@ import (
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 const issuerURL = "https://otp.shop.example"
@@ -229,7 +230,7 @@ func login2(t testing.TB, p *people.People) people.Tokens {
 }
 
 func TestServices_AnAssertionIsGoodOnceRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
 		one, two := open(t, url), open(t, url)
 		made, secret, err := servicesOf(one).Create(ctx, people.Operator(), people.NewService{
 			Name: "racer", Grant: people.Grant{Role: people.Auditor},

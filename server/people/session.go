@@ -117,6 +117,15 @@ func sessionPerson(tx *sql.Tx, s sql.Session, at otp.Millis) (sql.Person, error)
 	return person, err
 }
 
+// self returns the person that a session is of. Refusal: ExpiredCredential if they are gone.
+func (p *People) self(ctx context.Context, id otp.ID) (sql.Person, error) {
+	person, err := p.rows.ByID(ctx, id)
+	if errors.Is(err, sql.ErrNotFound) {
+		err = sessionOver()
+	}
+	return person, err
+}
+
 func sessionOver() error {
 	return otp.Refuse(otp.ExpiredCredential, "the session has ended; log in again")
 }

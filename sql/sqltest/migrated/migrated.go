@@ -25,3 +25,9 @@ func At(t testing.TB, path string) string { t.Helper(); return copies.At(t, path
 
 // MariaDB gives the URL of a schema on the server that a package's tests share, over its socket.
 func MariaDB(t testing.TB) string { t.Helper(); return copies.MariaDB(t) }
+
+// OnBoth runs a test over each database.
+func OnBoth(t *testing.T, test func(t *testing.T, databaseURL string)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("mariadb", func(t *testing.T) { test(t, MariaDB(t)) })
+}
