@@ -121,14 +121,8 @@ func (x *exchange) by() manage.By {
 		Unproved: x.who.ProvedFully(x.door.Sandbox, otp.At(time.Now()))}
 }
 
-// keyID returns the id in the path. Refusal: NotFound for a text that is not a key's id.
-func (x *exchange) keyID() (otp.ID, error) {
-	id, ok := otp.ParseID("key", x.gin.Param("id"))
-	if !ok {
-		return id, otp.Refuse(otp.NotFound, "there is no such key")
-	}
-	return id, nil
-}
+// keyID returns the id in the path.
+func (x *exchange) keyID() (otp.ID, error) { return manage.KeyID(x.gin.Param("id")) }
 
 // readKey reads a key's settings. allowed_ips may have one of two other names instead.
 func (x *exchange) readKey(target any) error {

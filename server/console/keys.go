@@ -131,13 +131,7 @@ type keyBody struct {
 	Secrets  []secret
 }
 
-func (x *exchange) keyID() (otp.ID, error) {
-	id, ok := otp.ParseID("key", x.gin.Param("id"))
-	if !ok {
-		return id, otp.Refuse(otp.NotFound, "there is no such key")
-	}
-	return id, nil
-}
+func (x *exchange) keyID() (otp.ID, error) { return manage.KeyID(x.gin.Param("id")) }
 
 func (x *exchange) key() error { return x.showKey(nil, nil) }
 

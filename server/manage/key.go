@@ -69,6 +69,15 @@ type Key struct {
 	Use Use // complete from Find and Page, else only the time of last use
 }
 
+// KeyID returns the id that a text holds. Refusal: NotFound for a text that is not a key's id.
+func KeyID(text string) (otp.ID, error) {
+	id, ok := otp.ParseID("key", text)
+	if !ok {
+		return id, otp.Refuse(otp.NotFound, "there is no such key")
+	}
+	return id, nil
+}
+
 // KeyStatus says whether a key is valid, or why it is not.
 type KeyStatus string
 
