@@ -41,8 +41,7 @@ func TestHostileTexts_AtTheDoorsForPeople(t *testing.T) {
 	for _, list := range []string{"accounts", "people", "webhooks", "migration", "alerts"} {
 		for _, text := range append(texts, hostileTexts["NUL"], hostileTexts["four bytes"], hostileTexts["quotes"], "%_[a-") {
 			for _, field := range []string{"search", "cursor", "sort=name&cursor", "sort=account&cursor", "sort", "state",
-				"mode",
-				"role", "account"} {
+				"mode", "role", "account"} {
 				query := list + "?" + field + "=" + url.QueryEscape(text)
 				ask(query, "GET", "/api/"+query, "", bearer...)
 				ask(query, "GET", "/console/"+query, "", session...)
