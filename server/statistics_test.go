@@ -114,9 +114,12 @@ func TestCalls_HaveOneCountry(t *testing.T) {
 
 // The settings list the alerts that can act, and the document every rule.
 func TestAlerts_AreInTheSettingsAndInTheDocument(t *testing.T) {
-	require.ElementsMatch(t, insight.Actions(), config.AlertActions())
-	text := page(t, "doc/insight.md")
+	text, acting := page(t, "doc/insight.md"), []string{}
 	for _, rule := range insight.Rules() {
+		if rule.Action != "" {
+			acting = append(acting, rule.Name)
+		}
 		require.Contains(t, text, "`"+rule.Name+"`")
 	}
+	require.ElementsMatch(t, acting, config.AlertActions())
 }

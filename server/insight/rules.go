@@ -74,16 +74,6 @@ func RemedyOf(name string) string {
 	return ""
 }
 
-// Actions returns the names of the rules with an action.
-func Actions() (names []string) {
-	for _, rule := range rules {
-		if rule.Action != "" {
-			names = append(names, rule.Name)
-		}
-	}
-	return names
-}
-
 // round is one evaluation of all rules. Data that several of them need is read once.
 type round struct {
 	insight *Insight

@@ -55,16 +55,7 @@ type Line struct {
 // noticeable is the shortest pause that is part of the conversation.
 const noticeable = 10 * time.Second
 
-// Write writes the transcript in its disk format.
-func (t *Transcript) Write(w io.Writer) error {
-	for i, line := range t.Lines {
-		if err := line.write(w, i+1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
+// write writes the line, the n-th of its transcript, in the format that ReadTranscript reads.
 func (l Line) write(w io.Writer, n int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- %d request --\n", n)
