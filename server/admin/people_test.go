@@ -26,7 +26,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/people"
 	"otpbridge/server/privacy"
-	"otpbridge/server/vault"
+	"otpbridge/server/vault/vaulttest"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 	"otpbridge/sql"
@@ -57,13 +57,7 @@ type desk struct {
 
 func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk {
 	t.Helper()
-	store, err := sql.Open(t.Context(), migrated.At(t, filepath.Join(folder, "otp.db")), sql.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	keyring, err := crypto.ParseKeyring(ring)
-	require.NoError(t, err)
-	opened, err := vault.Open(t.Context(), store, keyring, false)
-	require.NoError(t, err)
+	store, opened := vaulttest.Open(t, migrated.At(t, filepath.Join(folder, "otp.db")), ring)
 	gin.SetMode(gin.TestMode)
 	d := &desk{t: t, log: new(bytes.Buffer), router: gin.New(), store: store, file: filepath.Join(folder, "otp.db")}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -71,7 +65,8 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 	for _, c := range change {
 		c(&o)
 	}
-	o.Manage, err = manage.Open(t.Context(), manage.Options{Store: store, Keyring: keyring, Sandbox: o.Sandbox,
+	var err error
+	o.Manage, err = manage.Open(t.Context(), manage.Options{Store: store, Keyring: opened.Keyring, Sandbox: o.Sandbox,
 		SMS: []deliver.Channel{deliver.NewInbox()}})
 	require.NoError(t, err)
 	o.Audit, err = audit.Open(audit.Options{Store: store, Vault: opened, Log: log, CallDays: 30, ChangeDays: 400})
@@ -88,7 +83,7 @@ func newDesk(t testing.TB, folder, ring string, change ...func(*Options)) *desk 
 		Store: store, Vault: opened, Issuer: base, Sandbox: o.Sandbox,
 		Passwords: crypto.NewPasswords(crypto.PasswordCost{MemoryKiB: 8, Passes: 1}, 4),
 	})
-	o.Engine, err = engine.New(t.Context(), engine.Options{Store: store, Keyring: keyring, Vault: opened, Log: log,
+	o.Engine, err = engine.New(t.Context(), engine.Options{Store: store, Keyring: opened.Keyring, Vault: opened, Log: log,
 		AuthFailuresPerMinute: 20})
 	require.NoError(t, err)
 	t.Cleanup(o.Engine.Close)

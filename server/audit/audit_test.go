@@ -17,7 +17,7 @@ import (
 
 	"otpbridge/crypto"
 	"otpbridge/server/otp"
-	"otpbridge/server/vault"
+	"otpbridge/server/vault/vaulttest"
 	"otpbridge/sql"
 	"otpbridge/sql/sqltest"
 	"otpbridge/sql/sqltest/migrated"
@@ -34,13 +34,7 @@ func TestMain(m *testing.M) { sqltest.Main(m) }
 // open is one server's log.
 func open(t testing.TB, url string) *Log {
 	t.Helper()
-	store, err := sql.Open(ctx, url, sql.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	keyring, err := crypto.ParseKeyring(keyringText)
-	require.NoError(t, err)
-	opened, err := vault.Open(ctx, store, keyring, false)
-	require.NoError(t, err)
+	store, opened := vaulttest.Open(t, url, keyringText)
 	log, err := Open(Options{Store: store, Vault: opened, Log: slog.New(slog.DiscardHandler), CallDays: 30,
 		ChangeDays: 400})
 	require.NoError(t, err)

@@ -20,6 +20,7 @@ import (
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/vault"
+	"otpbridge/server/vault/vaulttest"
 	"otpbridge/sql"
 	"otpbridge/sql/sqltest/migrated"
 )
@@ -39,13 +40,7 @@ var (
 // open returns a server's People, with cheap password hashes.
 func open(t testing.TB, url string) *people.People {
 	t.Helper()
-	store, err := sql.Open(ctx, url, sql.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	keyring, err := crypto.ParseKeyring(keyringText)
-	require.NoError(t, err)
-	opened, err := vault.Open(ctx, store, keyring, false)
-	require.NoError(t, err)
+	store, opened := vaulttest.Open(t, url, keyringText)
 	return people.New(options(store, opened))
 }
 

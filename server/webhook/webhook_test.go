@@ -22,6 +22,7 @@ import (
 	"otpbridge/server/deliver"
 	"otpbridge/server/otp"
 	"otpbridge/server/vault"
+	"otpbridge/server/vault/vaulttest"
 	"otpbridge/sql"
 	"otpbridge/sql/sqltest"
 	"otpbridge/sql/sqltest/migrated"
@@ -140,13 +141,8 @@ var keyringText = crypto.NewKeyringText("test")
 
 func open(t testing.TB, url string, look time.Duration) *house {
 	t.Helper()
-	store, err := sql.Open(ctx, url, sql.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	keyring, err := crypto.ParseKeyring(keyringText)
-	require.NoError(t, err)
-	opened, err := vault.Open(ctx, store, keyring, true)
-	require.NoError(t, err)
+	store, opened := vaulttest.Open(t, url, keyringText)
+	opened.Sandbox = true
 	h := &house{url: url, net: &network{receivers: map[string]*receiver{}}}
 	h.Webhooks = prepared(Options{Store: store, Vault: opened, Guard: &deliver.Guard{}, Look: look,
 		Log: slog.New(slog.DiscardHandler)})
