@@ -35,6 +35,19 @@ func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 	return program
 }
 
+// slowCommits makes every COMMIT take 300 ms longer.
+var slowCommits = sqltest.Mutation{Name: "slow commits", File: "writer.go",
+	Change: func(t testing.TB, source string) string {
+		t.Helper()
+		return beforeCommit(t, source, `time.Sleep(seeded("slow commits", 300*time.Millisecond, 0))`)
+	}}
+
+func beforeCommit(t testing.TB, source, statement string) string {
+	t.Helper()
+	const commit = "	if err := s.control(ctx, \"COMMIT\"); err != nil {\n"
+	return sqltest.Replace(t, source, commit, "\t"+statement+"\n"+commit, 1)
+}
+
 // Without lock and guard the two servers must fail the race. With the guard alone they must pass: each protects even
 // if the other fails.
 func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {

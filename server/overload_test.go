@@ -33,19 +33,6 @@ func slowCommit(by time.Duration) sqltest.Mutation {
 	}}
 }
 
-// slowCommits is the same by 300 ms, with a name.
-var slowCommits = sqltest.Mutation{Name: "slow commits", File: "writer.go", Change: func(t testing.TB,
-	source string) string {
-	t.Helper()
-	return beforeCommit(t, source, `time.Sleep(seeded("slow commits", 300*time.Millisecond, 0))`)
-}}
-
-func beforeCommit(t testing.TB, source, statement string) string {
-	t.Helper()
-	const commit = "	if err := s.control(ctx, \"COMMIT\"); err != nil {\n"
-	return sqltest.Replace(t, source, commit, "\t"+statement+"\n"+commit, 1)
-}
-
 // queueOf changes the queue's source: in each pair the first text is replaced by the second.
 func queueOf(pairs ...string) sqltest.Mutation {
 	return sqltest.Mutation{File: "queue.go", Change: func(t testing.TB, source string) string {
