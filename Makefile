@@ -8,8 +8,9 @@ RESULTS  ?= bin/test.json
 # What the program says of itself: the latest tag, and the commit if it is not that tag's.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BINARY   ?= bin/otpbridge
-# Gin's MessagePack, which nothing here uses, is a tenth of the program and the slowest to compile.
-export GOFLAGS := $(GOFLAGS) -tags=nomsgpack
+# Gin's MessagePack, which nothing here uses, is a tenth of the program and the slowest to compile. Without paths, as
+# releases are built, the compiler's cache serves all targets.
+export GOFLAGS := $(GOFLAGS) -tags=nomsgpack -trimpath
 # What make release makes, and of what. A bill of materials is read from a program, so it lists what is in it.
 RELEASE   ?= bin/release
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
@@ -70,12 +71,16 @@ install-files: ## install the files alone, as packagers want
 	install -D -m 0644 server/doc/otpbridge.sysusers $(DESTDIR)/usr/lib/sysusers.d/otpbridge.conf
 	install -D -m 0644 server/doc/otpbridge.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/otpbridge.conf
 
-# The packages whose tests take longest, first: go test runs as many at once as there are processors, and begins
-# them in the order in which they are named.
-LONGEST = ./server ./server/engine
+# The packages whose tests take longest, first: go test begins them in the order in which they are named. It runs one
+# more at once than there are processors, because tests wait for disks and clocks.
+LONGEST = ./server ./server/engine ./sql ./testclient/conform
+AT_ONCE = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
-# Compilers, linters and tests take a tenth less of a processor if garbage is collected later.
-test lint: export GOGC = 400
+# Compilers, linters and tests take a tenth less of a processor if garbage is collected later, or below a limit not at
+# all.
+test: export GOGC = 400
+lint: export GOGC = off
+lint: export GOMEMLIMIT = 2GiB
 
 # Lint has vetted everything; go test would vet again, with all that is imported.
 # The steps are one recipe, so that make -j keeps their order.
@@ -83,7 +88,8 @@ test: ## install what the tests need, lint, then run every test under the race d
 	@.ci/setup
 	@$(MAKE) --no-print-directory lint
 	@mkdir -p $(dir $(RESULTS))
-	@$(GO) tool gotestsum --format pkgname-and-test-fails --jsonfile $(RESULTS) -- $(RACE) -vet=off -timeout 45m $(LONGEST) ./... || failed=1; \
+	@$(GO) tool gotestsum --format pkgname-and-test-fails --jsonfile $(RESULTS) -- $(RACE) -vet=off -timeout 45m -p $(AT_ONCE) \
+		$(LONGEST) ./... || failed=1; \
 	echo "The slowest tests:"; $(GO) tool gotestsum tool slowest --num 10 --threshold 1s --jsonfile $(RESULTS); \
 	exit $${failed:-0}
 

@@ -66,13 +66,12 @@ func dies(before, line string) sqltest.Mutation {
 		}}
 }
 
-// doesNotMark stores a door's deliveries without the time at which their hand-over began.
-func doesNotMark(door, moment, rest string) sqltest.Mutation {
+// doesNotMark changes how a door's deliveries are stored: without the time at which their hand-over began.
+func doesNotMark(door, marks, does string) sqltest.Mutation {
 	return sqltest.Mutation{Name: door + " does not mark", File: "delivery.go",
 		Change: func(t testing.TB, source string) string {
 			t.Helper()
-			return sqltest.Replace(t, source, moment+rest,
-				"seeded[driver.Value](`"+door+" does not mark`, nil, "+moment+")"+rest, 1)
+			return sqltest.Replace(t, source, marks, does, 1)
 		}}
 }
 
@@ -81,9 +80,11 @@ var (
 	diesBeforeTheMark = dies("the mark",
 		"func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt "+
 			"otp.ID) error {\n")
-	servletsDoNotMark = doesNotMark("servlet", "v.moment(d.StartedAt)", ", v.text(d.Channel), "+
-		"v.text(string(d.Outcome)),\n			v.idOrNull(d.Receipt), v.moment(d.CreatedAt)")
-	v1DoesNotMark = doesNotMark("v1", "v.moment(m.At)", ", v.text(m.Channel),")
+	servletsDoNotMark = doesNotMark("servlet", "inserts = deliveryFields.appendTo(inserts, v, &b.outbox[i])", `row := b.outbox[i]
+		row.StartedAt = seeded("servlet does not mark", 0, row.StartedAt)
+		inserts = deliveryFields.appendTo(inserts, v, &row)`)
+	v1DoesNotMark = doesNotMark("v1", "v.moment(m.At), v.text(m.Channel),",
+		"seeded[driver.Value](`v1 does not mark`, nil, v.moment(m.At)), v.text(m.Channel),")
 	// diesBeforeTheHandOver is killed between the COMMIT of a send and its hand-over.
 	diesBeforeTheHandOver = dies("the hand-over",
 		"func (e *Engine) carry(s *send, row *otp.Delivery, life time.Duration, tell "+

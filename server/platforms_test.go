@@ -10,6 +10,7 @@ import (
 	"go/types"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -79,7 +80,10 @@ func TestPlatforms_FaultsAreFound(t *testing.T) {
 // missingNames returns where the packages below root, tests included, use what a system does not have.
 func missingNames(t *testing.T, system, root string) []string {
 	t.Helper()
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	require.NoError(t, err)
 	context := gobuild.Default
+	context.GOROOT = strings.TrimSpace(string(goroot)) // a program without paths does not know it
 	context.GOOS, context.GOARCH, context.CgoEnabled = system, "arm64", false
 	c := &checker{context: &context, root: root, files: token.NewFileSet(), done: map[string]*types.Package{}}
 	for folder := range importsOf(t, root) {

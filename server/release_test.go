@@ -2,47 +2,45 @@ package main
 
 import (
 	"bytes"
-	"debug/pe"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// released runs make release for one program on one platform, and returns the checksums. It makes no bills of
+// released runs make release for one program on this platform, and returns the checksums. It makes no bills of
 // materials, whose tool would have to be built first.
 func released(t *testing.T, folder string) string {
 	t.Helper()
 	out, err := exec.Command("make", "-C", "..", "release", "RELEASE="+folder, "VERSION=v0.0.1-test",
-		"PROGRAMS=testclient", "PLATFORMS=windows/arm64", "SBOM=true").CombinedOutput()
+		"PROGRAMS=testclient", "PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH, "SBOM=true").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	sums, err := os.ReadFile(filepath.Join(folder, "SHA256SUMS"))
 	require.NoError(t, err)
 	return string(sums)
 }
 
-func TestRelease_IsForItsPlatformHasItsVersionAndIsReproducible(t *testing.T) {
+func TestRelease_RunsHasItsVersionAndIsReproducible(t *testing.T) {
 	needs(t, "make", "sha256sum")
 	t.Parallel()
 	first, second := t.TempDir(), t.TempDir()
 	sums := released(t, first)
-	const name = "otpbridge-testclient-v0.0.1-test-windows-arm64.exe"
+	name := "otpbridge-testclient-v0.0.1-test-" + runtime.GOOS + "-" + runtime.GOARCH
 	require.Regexp(t, "^[0-9a-f]{64}  "+name+"\n$", sums)
 	check := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
 	check.Dir = first
 	out, err := check.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	program, err := pe.Open(filepath.Join(first, name))
-	require.NoError(t, err)
-	defer program.Close()
-	require.EqualValues(t, pe.IMAGE_FILE_MACHINE_ARM64, program.Machine)
+	says, err := exec.Command(filepath.Join(first, name), "--version").CombinedOutput()
+	require.NoError(t, err, "%s", says)
+	require.Contains(t, string(says), "v0.0.1-test")
 	content, err := os.ReadFile(filepath.Join(first, name))
 	require.NoError(t, err)
-	require.True(t, bytes.Contains(content, []byte("v0.0.1-test")), "the version was linked in")
 	here, err := filepath.Abs("..")
 	require.NoError(t, err)
 	require.False(t, bytes.Contains(content, []byte(here)), "where it was built is not in it")

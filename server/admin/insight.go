@@ -55,7 +55,7 @@ func (x *exchange) statistics() (answer, error) {
 		query.Fault("from", "must be before to, by 92 days at most")
 	}
 	var err error
-	if q.Accounts, err = x.chosenAccounts(query); err != nil {
+	if q.Accounts, err = x.chosenAccounts(query, x.who.See); err != nil {
 		return answer{}, err
 	}
 	lines, err := x.door.Insight.Statistics(x.ctx, q)
@@ -70,14 +70,14 @@ func (x *exchange) statistics() (answer, error) {
 	}{q.From.Time().Format(time.RFC3339), q.To.Time().Format(time.RFC3339), q.By, lines}}, nil
 }
 
-// chosenAccounts returns the account in the query, or those that the caller sees, nil for all. Call it last: it also
-// returns the query's faults.
-func (x *exchange) chosenAccounts(query *web.Query) ([]string, error) {
+// chosenAccounts returns the account in the query if see allows it, or those that the caller sees, nil for all. Call it
+// last: it also returns the query's faults.
+func (x *exchange) chosenAccounts(query *web.Query, see func(account string) error) ([]string, error) {
 	account := query.Text(accountParameter)
 	if err := query.Err(); err != nil || account == "" {
 		return x.who.Grant.Accounts, err
 	}
-	return []string{account}, x.who.See(account)
+	return []string{account}, see(account)
 }
 
 // alert is an alert in an answer.
@@ -101,7 +101,7 @@ type alert struct {
 func (x *exchange) alerts() (answer, error) {
 	query := web.ReadQuery(x.gin, accountParameter, limitParameter, cursorParameter)
 	limit, before := query.Number(limitParameter, usualPage, 1, 100), cursorID(query, insight.AlertPrefix)
-	accounts, err := x.chosenAccounts(query)
+	accounts, err := x.chosenAccounts(query, x.seeAccount)
 	if err != nil {
 		return answer{}, err
 	}
@@ -134,7 +134,7 @@ func (x *exchange) acknowledge() (answer, error) {
 }
 
 func (x *exchange) checklist() (answer, error) {
-	accounts, err := x.chosenAccounts(web.ReadQuery(x.gin, accountParameter))
+	accounts, err := x.chosenAccounts(web.ReadQuery(x.gin, accountParameter), x.seeAccount)
 	if err != nil {
 		return answer{}, err
 	}
