@@ -34,13 +34,10 @@ func TestLists_AreReadByTheirIndexes(t *testing.T) {
 				id(noon, n), e.ID[:], map[bool]string{true: NoticeDead, false: NoticeDelivered}[n%100 == 0]))
 		}
 		require.NoError(t, s.write(ctx, func(w *session) error {
-			if err := w.exec(ctx, `INSERT INTO webhook_deliveries (endpoint_id, id, event_id, esme_address, environment, type,
-				at, state, attempts, status, reason) VALUES `+strings.Join(rows, ", ")); err != nil || !sqlite {
-				return err
-			}
-			return w.exec(ctx, `ANALYZE`)
+			return w.exec(ctx, `INSERT INTO webhook_deliveries (endpoint_id, id, event_id, esme_address, environment, type, at,
+				state, attempts, status, reason) VALUES `+strings.Join(rows, ", "))
 		}))
-		if !sqlite {
+		if !sqlite { // SQLite is never told to look at its rows, and plans by its indexes alone
 			_, err := s.reads.Exec(`ANALYZE TABLE otp_auth_config, webhook_deliveries, calls`)
 			require.NoError(t, err)
 		}
@@ -72,7 +69,7 @@ func TestLists_AreReadByTheirIndexes(t *testing.T) {
 func walked(t *testing.T, s *Store, sqlite bool, text string, args []any) (plan string) {
 	t.Helper()
 	for _, step := range planOf(t, s, sqlite, text, args) {
-		if plan += step.detail + "\n"; !sqlite {
+		if plan += step.detail + "\n"; !sqlite && !strings.HasPrefix(step.table, "<") { // <…> is of an earlier step
 			plan += fmt.Sprintf("%s %s %s\n", step.way, step.index, step.extra)
 		}
 	}

@@ -158,7 +158,8 @@ type NoticeQuery struct {
 	Limit       int
 }
 
-// where returns the condition and the order of the rows that q selects.
+// where returns the condition and the order of the rows that q selects. Those of a state are found in the index of
+// states first: SQLite takes that index only where it need not look at the rows.
 func (q *NoticeQuery) where(endpoint otp.ID) (string, []any) {
 	where, args := `endpoint_id = ?`, []any{endpoint[:]}
 	if q.State != "" {
@@ -171,7 +172,12 @@ func (q *NoticeQuery) where(endpoint otp.ID) (string, []any) {
 	if !q.After.IsZero() {
 		where, args = where+` AND id `+beyond+` ?`, append(args, q.After[:])
 	}
-	return where + ` ORDER BY id` + direction + ` LIMIT ?`, append(args, q.Limit)
+	where, args = where+` ORDER BY id`+direction+` LIMIT ?`, append(args, q.Limit)
+	if q.State == "" {
+		return where, args
+	}
+	return `endpoint_id = ? AND id IN (SELECT id FROM (SELECT id FROM webhook_deliveries WHERE ` + where + `) AS page)
+		ORDER BY id` + direction, append([]any{endpoint[:]}, args...)
 }
 
 // Notices reads the notices of an endpoint, sent or not.
