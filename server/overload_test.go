@@ -296,6 +296,7 @@ func TestServer_AtTenTimesItsCapacityTiming(t *testing.T) {
 // A server whose commits are too slow for the load: refused calls are not counted, /v1 says when to retry, and the
 // server stays ready.
 func TestServer_OverloadIsRefusedAndNotChargedFault(t *testing.T) {
+	t.Parallel()
 	environ := variables(t, "OTPBRIDGE_PREFIX_UNVERIFIED=0", "OTPBRIDGE_SANDBOX_FIXED_CODE="+benchCode)
 	c := startProgram(t, mutant(t, slowCommits), t.TempDir(), environ...)
 	o, l := &overload{rightOf: map[string]int{}}, new(ledger)
