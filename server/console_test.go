@@ -191,6 +191,14 @@ func TestConsole_AnAccountIsMadeAndChanged(t *testing.T) {
 	code := s.messages("account=4711&limit=1")[0].Code
 	require.Len(t, code, 8)
 	b.sees(code) // without a reload
+	t.Run("called by the Java client", func(t *testing.T) {
+		needs(t, "java")
+		mobile := newInteropMobiles().next()
+		runInteropClient(t, "java", "Java/ServletClient.java", "TARGET="+s.URL(), "CONTEXT_PATH=/otpauthapi",
+			"ACCESS_KEY=c2hvcC1hY2Nlc3Mta2V5LTQ3MTE=", "CIPHER_KEY="+sampleKey, "CIPHER_IV="+sampleIV, "MOBILE="+mobile,
+			"PROFILE=documented", "PARAM_ENCODING=base64", "NO_PROXY=*", "no_proxy=*")
+		b.sees("+" + mobile) // without a reload
+	})
 
 	b.open(console.Path + "accounts/4711")
 	b.allow("412 (Precondition Failed)")
