@@ -88,7 +88,6 @@ func (o *operated) takes(change string, within time.Duration, does func(server i
 type step struct{ set, answer string }
 
 func TestPlainSQL_ChangesRunningServersWithoutAFault(t *testing.T) {
-	t.Parallel()
 	o := operate(t)
 	const generated = "OTP Generated Successfully"
 	// Plain SQL cannot make a good IV, because one is sealed for its row. This tries the bare
@@ -149,7 +148,6 @@ func TestPlainSQL_ChangesRunningServersWithoutAFault(t *testing.T) {
 }
 
 func TestPlainSQL_ColumnsMayBeAddedAndReorderedUnderAFault(t *testing.T) {
-	t.Parallel()
 	o := operate(t)
 	cycle := func(server client, key, key64, iv64, lineEnd string) string {
 		number := o.number()
