@@ -80,7 +80,8 @@ var (
 	diesBeforeTheMark = dies("the mark",
 		"func (e *Engine) tryFinish(s *send, row *otp.Delivery, outcome otp.Outcome, receipt "+
 			"otp.ID) error {\n")
-	servletsDoNotMark = doesNotMark("servlet", "inserts = deliveryFields.appendTo(inserts, v, &b.outbox[i])", `row := b.outbox[i]
+	servletsDoNotMark = doesNotMark("servlet", "inserts = deliveryFields.appendTo(inserts, v, &b.outbox[i])",
+		`row := b.outbox[i]
 		row.StartedAt = seeded("servlet does not mark", 0, row.StartedAt)
 		inserts = deliveryFields.appendTo(inserts, v, &row)`)
 	v1DoesNotMark = doesNotMark("v1", "v.moment(m.At), v.text(m.Channel),",

@@ -53,7 +53,7 @@ func (q *Query) Cursor(e Endpoint) string {
 	return e.ID
 }
 
-// Page returns the endpoints that a query selects. Refusals: those of Check, and Invalid for a cursor that is none.
+// Page returns the endpoints that a query selects. Refusals: those of Check, and Invalid for a text that is no cursor.
 func (w *Webhooks) Page(ctx context.Context, q Query) ([]Endpoint, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
