@@ -256,7 +256,7 @@ func (c client) untilFaultsStruck() {
 }
 
 // eventually waits until holds is true, because of another process or goroutine.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

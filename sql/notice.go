@@ -205,9 +205,28 @@ func (w *Webhooks) Failed(ctx context.Context, endpoint otp.ID, since otp.Millis
 func (w *Webhooks) Replay(tx *Tx, endpoint, id otp.ID, since, now otp.Millis) (int64, error) {
 	const again = `UPDATE webhook_deliveries SET due_at = ?, state = 'pending', attempts = 0 WHERE endpoint_id = ? AND `
 	if !id.IsZero() {
-		return tx.affect(tx.ctx, again+`id = ?`, int64(now), endpoint[:], id[:])
+		return w.replayOne(tx, endpoint, id, now, again)
 	}
 	return tx.affect(tx.ctx, again+`id >= ? AND state IN ('dead', 'skipped')`, int64(now), endpoint[:], oldest(since))
+}
+
+// replayOne makes a notice due again at now, and with it the later ones of its challenge that waited for it.
+func (w *Webhooks) replayOne(tx *Tx, endpoint, id otp.ID, now otp.Millis, again string) (int64, error) {
+	found, err := notices.lock(tx.ctx, tx, `endpoint_id = ? AND id = ?`, endpoint[:], id[:])
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	if challenge := found[0].Challenge; !challenge.IsZero() {
+		_, err = tx.affect(tx.ctx, `
+			UPDATE webhook_deliveries
+			SET due_at = ?
+			WHERE challenge_id = ? AND endpoint_id = ? AND id > ? AND due_at > ? AND attempts = 0`,
+			int64(now), challenge[:], endpoint[:], id[:], int64(now))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return tx.affect(tx.ctx, again+`id = ?`, int64(now), endpoint[:], id[:])
 }
 
 // oldest returns the smallest id of a moment.

@@ -326,26 +326,109 @@ func TestNext_KeepsTheOrderWithinAChallengeAlone(t *testing.T) {
 		require.NoError(t, s.Do(other))
 
 		distribute(t, s, noon)
-		next := func(at otp.Millis) (types []string, all []Notice) {
-			all, err := s.WebhookQueue.Next(ctx, e.ID, at, 10)
+		next := func(at otp.Millis, postponed ...string) (types []string, all []Notice) {
+			all, held, err := s.WebhookQueue.Next(ctx, e.ID, at, 10)
 			require.NoError(t, err)
-			for _, n := range all {
-				types = append(types, n.Type)
-			}
-			return types, all
+			require.Equal(t, postponed, typesOf(held))
+			require.NoError(t, s.WebhookQueue.Postpone(held))
+			return typesOf(all), all
 		}
 		types, all := next(noon)
 		require.Equal(t, []string{"otp.sent", "otp.sent"}, types, "what came after the first send waits for it")
 		sent := all[slices.IndexFunc(all, func(n Notice) bool { return n.Event == op.Event })]
 		sent.DueAt, sent.Attempts = noon+otp.Hour, 1
 		require.NoError(t, s.WebhookQueue.Settle([]Notice{sent}))
-		types, _ = next(noon + otp.Minute)
+		types, _ = next(noon+otp.Minute, "otp.max_attempts")
 		require.Equal(t, []string{"otp.sent"}, types)
+		types, _ = next(noon + otp.Minute)
+		require.Equal(t, []string{"otp.sent"}, types, "what was postponed is not read again")
+		types, _ = next(noon + otp.Hour)
+		require.ElementsMatch(t, []string{"otp.sent", "otp.sent"}, types)
 		sent.DueAt, sent.State = 0, NoticeDead
 		require.NoError(t, s.WebhookQueue.Settle([]Notice{sent}))
-		types, _ = next(noon + otp.Minute)
+		types, _ = next(noon + otp.Hour)
 		require.ElementsMatch(t, []string{"otp.sent", "otp.max_attempts"}, types)
 	})
+}
+
+func TestReplay_OfOneMakesThoseThatWaitedForItDue(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		e := listen(t, s, "otp.sent", "otp.max_attempts")
+		challenge, slot := nextID(), nextID()
+		op, _ := generate(challenge, slot, policy, noon)
+		require.NoError(t, s.Do(op))
+		for range 3 {
+			require.Error(t, s.Do(verify(challenge, slot, false, noon)))
+		}
+		distribute(t, s, noon)
+		ready, _, err := s.WebhookQueue.Next(ctx, e.ID, noon, 10)
+		require.NoError(t, err)
+		ready[0].DueAt = noon + otp.Hour
+		require.NoError(t, s.WebhookQueue.Settle(ready))
+		_, held, err := s.WebhookQueue.Next(ctx, e.ID, noon, 10)
+		require.NoError(t, err)
+		require.Equal(t, []string{"otp.max_attempts"}, typesOf(held))
+		require.NoError(t, s.WebhookQueue.Postpone(held))
+		require.NoError(t, s.Change(ctx, func(tx *Tx) error {
+			n, err := s.Webhooks.Replay(tx, e.ID, ready[0].ID, 0, noon+otp.Minute)
+			require.EqualValues(t, 1, n)
+			require.NoError(t, err)
+			return tx.Record(otp.Change{ID: NewID(), At: noon, Kind: otp.WebhookReplayed, Account: "1"})
+		}))
+		ready, held, err = s.WebhookQueue.Next(ctx, e.ID, noon+otp.Minute, 10)
+		require.NoError(t, err)
+		require.Equal(t, []string{"otp.sent"}, typesOf(ready))
+		require.Empty(t, held)
+		ready[0].DueAt = 0
+		require.NoError(t, s.WebhookQueue.Settle(ready))
+		ready, _, err = s.WebhookQueue.Next(ctx, e.ID, noon+otp.Minute, 10)
+		require.NoError(t, err)
+		require.Equal(t, []string{"otp.max_attempts"}, typesOf(ready))
+	})
+}
+
+// The notices of an endpoint that does not answer are not read each time that something happens.
+func TestNext_ReadsNoticesThatWaitOnce(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		e := listen(t, s, "otp.sent", "otp.max_attempts")
+		const challenges = 100
+		for range challenges {
+			challenge, slot := nextID(), nextID()
+			op, _ := generate(challenge, slot, policy, noon)
+			require.NoError(t, s.Do(op))
+			for range 3 {
+				require.Error(t, s.Do(verify(challenge, slot, false, noon)))
+			}
+		}
+		distribute(t, s, noon)
+		tried, postponed := 0, 0
+		for {
+			ready, held, err := s.WebhookQueue.Next(ctx, e.ID, noon, 64)
+			require.NoError(t, err)
+			if len(ready)+len(held) == 0 {
+				break
+			}
+			for i := range ready {
+				require.Equal(t, "otp.sent", ready[i].Type)
+				ready[i].DueAt = noon + otp.Hour
+			}
+			require.NoError(t, s.WebhookQueue.Settle(ready))
+			require.NoError(t, s.WebhookQueue.Postpone(held))
+			tried, postponed = tried+len(ready), postponed+len(held)
+		}
+		require.Equal(t, challenges, tried)
+		require.Equal(t, challenges, postponed)
+		due, err := s.WebhookQueue.Due(ctx, NewID(), noon+otp.Minute)
+		require.NoError(t, err)
+		require.Empty(t, due, "nothing is left to look at before the next try")
+	})
+}
+
+func typesOf(all []Notice) (types []string) {
+	for _, n := range all {
+		types = append(types, n.Type)
+	}
+	return types
 }
 
 func TestNoticeID_OrdersByMomentStageAndPlace(t *testing.T) {

@@ -2,6 +2,8 @@ package sql
 
 import (
 	"context"
+	"database/sql/driver"
+	"slices"
 
 	"otpbridge/server/otp"
 )
@@ -15,7 +17,7 @@ func (q *WebhookQueue) Due(ctx context.Context, owner otp.ID, now otp.Millis) (i
 		SELECT e.id
 		FROM webhook_endpoints e
 		WHERE e.off_at IS NULL AND (e.owner = ? OR e.leased_until IS NULL OR e.leased_until <= ?)
-			AND EXISTS (SELECT 1 FROM webhook_deliveries WHERE endpoint_id = e.id AND `+isNext+`)`,
+			AND EXISTS (SELECT 1 FROM webhook_deliveries WHERE endpoint_id = e.id AND due_at <= ?)`,
 		owner[:], int64(now), int64(now))
 	if err != nil {
 		return nil, err
@@ -65,16 +67,52 @@ func (q *WebhookQueue) Mine(ctx context.Context, id, owner otp.ID, now otp.Milli
 		int64(now))
 }
 
-// isNext is true for a notice that is due and has no earlier open notice of the same challenge.
-const isNext = `due_at <= ? AND NOT EXISTS (
-		SELECT 1
-		FROM webhook_deliveries earlier
-		WHERE earlier.challenge_id = webhook_deliveries.challenge_id AND earlier.due_at IS NOT NULL
-			AND earlier.endpoint_id = webhook_deliveries.endpoint_id AND earlier.id < webhook_deliveries.id)`
+// earlierNotices finds, for notices d, when the last of the earlier open notices of the same challenge is due.
+const earlierNotices = `
+	SELECT d.id, MAX(earlier.due_at)
+	FROM webhook_deliveries d
+	JOIN webhook_deliveries earlier ON earlier.challenge_id = d.challenge_id AND earlier.due_at IS NOT NULL
+		AND earlier.endpoint_id = d.endpoint_id AND earlier.id < d.id
+	WHERE d.endpoint_id = ? AND d.id IN `
 
-// Next reads the notices to send to an endpoint at now, longest due first.
-func (q *WebhookQueue) Next(ctx context.Context, endpoint otp.ID, now otp.Millis, limit int) ([]Notice, error) {
-	return notices.find(ctx, q.store, `endpoint_id = ? AND `+isNext+` ORDER BY due_at LIMIT ?`, endpoint[:], int64(now), limit)
+// Next reads up to limit notices of an endpoint that are due at now, longest due first. Ready are those to send. Held
+// have to wait for an earlier notice of their challenge, and their DueAt is that notice's: Postpone writes it, so that
+// no later call reads them again. A notice that waits for one in ready is in neither.
+func (q *WebhookQueue) Next(ctx context.Context, endpoint otp.ID, now otp.Millis, limit int) (ready, held []Notice,
+	err error) {
+	due, err := notices.find(ctx, q.store, `endpoint_id = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?`, endpoint[:],
+		int64(now), limit)
+	if err != nil || len(due) == 0 {
+		return nil, nil, err
+	}
+	list, args := in(due, func(n Notice) driver.Value { return idValue(n.ID) })
+	until := map[otp.ID]otp.Millis{}
+	err = q.store.look(ctx, lookup{earlierNotices + list + ` GROUP BY d.id`, slices.Concat([]driver.Value{endpoint[:]}, args),
+		func(found row) error {
+			r := reader{row: found}
+			until[r.id()] = r.moment()
+			return r.err
+		}})
+	for _, n := range due {
+		switch at, waits := until[n.ID]; {
+		case !waits:
+			ready = append(ready, n)
+		case at > n.DueAt:
+			n.DueAt = at
+			held = append(held, n)
+		}
+	}
+	return ready, held, err
+}
+
+// Postpone makes notices that Next held due at their DueAt. One that is gone or done meanwhile does not change.
+func (q *WebhookQueue) Postpone(held []Notice) error {
+	return q.store.aside(func(writes *script) {
+		for i := range held {
+			writes.count(nil, `UPDATE webhook_deliveries SET due_at = ? WHERE endpoint_id = ? AND id = ? AND due_at < ?`,
+				int64(held[i].DueAt), held[i].Endpoint[:], held[i].ID[:], int64(held[i].DueAt))
+		}
+	})
 }
 
 // Settle writes the results of tries: the fields of Notice from State on, and DueAt. A notice that is gone or done

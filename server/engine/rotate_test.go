@@ -409,7 +409,7 @@ func addWebhook(t *testing.T, s *store.Store, keyring string) {
 		}
 		return tx.Record(otp.Change{ID: store.NewID(), At: 1, Kind: otp.WebhookCreated})
 	}))
-	told, err := s.WebhookQueue.Next(t.Context(), e.ID, 1, 1)
+	told, _, err := s.WebhookQueue.Next(t.Context(), e.ID, 1, 1)
 	require.NoError(t, err)
 	told[0].Request = ring.Seal(vault.WebhookText(e.ID, told[0].ID), []byte("{}"))
 	told[0].Answer = ring.Seal(vault.WebhookText(e.ID, told[0].ID), []byte("ok"))

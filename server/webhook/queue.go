@@ -164,17 +164,20 @@ func (q *queue) run() {
 	}
 }
 
-// round sends the notices that are due, and returns their number. The error is sql.ErrNotFound if the endpoint is off
-// or deleted, or another server has it now.
+// round sends the notices that are due, and returns their number with those it postponed. The error is sql.ErrNotFound
+// if the endpoint is off or deleted, or another server has it now.
 func (q *queue) round(client *http.Client) (int, error) {
 	ctx := q.closing
 	e, err := q.Store.WebhookQueue.Mine(ctx, q.id, q.process, otp.At(time.Now()))
 	if err != nil {
 		return 0, err
 	}
-	due, err := q.Store.WebhookQueue.Next(ctx, q.id, otp.At(time.Now()), chunk)
+	due, held, err := q.Store.WebhookQueue.Next(ctx, q.id, otp.At(time.Now()), chunk)
+	if err == nil && len(held) > 0 {
+		err = q.Store.WebhookQueue.Postpone(held)
+	}
 	if err != nil || len(due) == 0 {
-		return 0, err
+		return len(held), err
 	}
 	texts, err := q.Store.Webhooks.Texts(ctx, due)
 	if err != nil {
@@ -202,7 +205,7 @@ func (q *queue) round(client *http.Client) (int, error) {
 		senders.Wait()
 		close(tried)
 	}()
-	return len(due), q.settle(&e, tried)
+	return len(due) + len(held), q.settle(&e, tried)
 }
 
 // outcome is the result of one try.
