@@ -41,7 +41,7 @@ func (o *ownedSandbox) states() []state {
 	return slices.Concat([]state{
 		{"guards-stopped", shop + "/guards", func(b *browser) { b.sees("+919551") }},
 		posted("webhook-made", "webhooks", "Make the webhook", "whsec_", "Address of your server", "http://127.0.0.1:9/all"),
-		posted("webhook-refused", "webhooks", "Make the webhook", "events must be of",
+		posted("webhook-refused", "webhooks", "Make the webhook", "events must be *, or some of",
 			"Address of your server", "http://127.0.0.1:9/", "Events", "no.such"),
 		posted("webhook-tested", "webhooks/"+o.webhook, "Send a test", "Right signature"),
 		posted("try-answered", "try?account=10000000000001", "Make the call", "The answer"),

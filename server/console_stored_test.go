@@ -188,7 +188,7 @@ func (p *planter) ofPeople() []filledIn {
 			return p.pages("migration/4711")[0]
 		})},
 		{"refused upstream addresses", 0, p.each(func(text string) string {
-			a := p.sends("migration/4711/upstream", "upstream", text)
+			a := p.sends("migration/4711/upstream", "upstream_url", text)
 			require.Equal(p.t, 400, a.status, a.body)
 			return a.body
 		})},

@@ -84,6 +84,10 @@ func TestConsole_EveryPageIsSoundAndReadable(t *testing.T) {
 	for _, state := range s.states() {
 		b.open(console.Path + state.page)
 		state.do(b)
+		if strings.HasSuffix(state.name, "-refused") && !strings.HasPrefix(state.name, "login") {
+			require.Equal(t, 1, eval[int](b, `document.querySelectorAll("main [aria-invalid=true]").length`),
+				"%s marks no field", state.name)
+		}
 		look(state.name)
 	}
 	t.Logf("%d pages and states, each on %d of 4 screens; FULL=1 checks all", looks, len(screens(0)))

@@ -33,6 +33,9 @@ var byScript = []string{"login/passkey", "security/passkey/confirm", "security/p
 // neverSentBack are the fields, beside those of passwords and one-time codes, that a page does not repeat.
 var neverSentBack = []string{"cipher_key", "cipher_iv", "access_key", "sms_channels", "email_channels", "code"}
 
+// aboutNoField are the forms whose refusal here is about no field alone.
+var aboutNoField = []string{"login"}
+
 // typedForms returns every form, by its route.
 func typedForms(t *testing.T, o *ownedSandbox) map[string]typedForm {
 	t.Helper()
@@ -64,7 +67,7 @@ func typedForms(t *testing.T, o *ownedSandbox) map[string]typedForm {
 		"audit/verify": {page: "audit/verify", posted: []string{}, path: "audit/verify",
 			typed: []string{"checkpoints", "typed"}},
 		"migration/:account/upstream": {page: "migration/" + o.account, path: "migration/" + o.account + "/upstream",
-			typed: []string{"upstream", "ftp://typed"}},
+			typed: []string{"upstream_url", "ftp://typed"}},
 		"migration/:account/cut-over": {page: "migration/" + o.account, path: "migration/" + o.account + "/cut-over",
 			typed: []string{"to", "shadow", "at", "soon"}},
 		"recipients": {page: "recipients", path: "recipients", typed: []string{"account", o.account, "environment", "dev",
@@ -157,6 +160,9 @@ func TestConsole_WhatWasTypedStays(t *testing.T) {
 			require.True(t, found, "the form is gone")
 			require.Equal(t, typed, fieldsOf(again))
 			require.True(t, strings.Contains(refused.body, `role="alert"`), "it does not say why")
+			if !slices.Contains(aboutNoField, name) {
+				require.Contains(t, again, `aria-invalid="true"`, "it does not mark the field that is wrong")
+			}
 		})
 	}
 }

@@ -155,7 +155,7 @@ func TestConsole_AKeyThatAnAlertSwitchedOffIsSwitchedOn(t *testing.T) {
 	b.open(page)
 	b.sees("disabled")
 	b.sees("Alert key_country switched it off")
-	b.sees("where it was not used from in 30 days")
+	b.sees("and never in the 30 days before")
 	b.press("Switch it on again")
 	b.sees("The key is on again")
 	require.NotContains(t, b.text(), "switched it off")

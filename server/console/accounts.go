@@ -133,7 +133,7 @@ func columnsOf(m *manage.ManagedAccount) (all []section) {
 			}
 		default:
 			if c.Values != "text" {
-				shown.Hint += " Takes " + plain(c.Values) + "."
+				shown.Hint += " Takes " + inForm.Replace(plain(c.Values)) + "."
 			}
 			if c.Absent != "" {
 				shown.Hint += " Empty: " + plain(c.Absent) + "."
@@ -146,12 +146,18 @@ func columnsOf(m *manage.ManagedAccount) (all []section) {
 
 // inForm puts a column's description, which is for SQL, in the words of a form.
 var inForm = strings.NewReplacer("With 0 ", "When off, ", "With 1 ", "When on, ", "must be 1", "must be on",
-	" Set it by command or API, not with SQL.", "")
+	" Set it by command or API, not with SQL.", "", "milliseconds since 1970", "a time such as 2027-01-31T00:00:00Z")
 
 var link = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
 
+// quoted matches several words in code's Markdown.
+var quoted = regexp.MustCompile("`([^`]* [^`]*)`")
+
 // plain returns a text without its Markdown.
-func plain(text string) string { return strings.ReplaceAll(link.ReplaceAllString(text, "$1"), "`", "") }
+func plain(text string) string {
+	text = quoted.ReplaceAllString(link.ReplaceAllString(text, "$1"), "“$1”")
+	return strings.ReplaceAll(text, "`", "")
+}
 
 // accountBody is one account with its keys.
 type accountBody struct {
@@ -189,6 +195,7 @@ func (x *exchange) situationsOf(a *otp.Account) (all []situation, lineEnds bool)
 			shown.Means = meanings[s.Kinds[0]]
 		}
 		lineEnds = lineEnds || strings.HasSuffix(s.Generate, "\r\n")
+		shown.What = strings.ToUpper(shown.What[:1]) + shown.What[1:]
 		all = append(all, shown)
 	}
 	return all, lineEnds

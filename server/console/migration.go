@@ -215,7 +215,7 @@ func (x *exchange) setUpstream() error {
 	if err != nil {
 		return err
 	}
-	upstream := strings.TrimSpace(x.form("upstream"))
+	upstream := strings.TrimSpace(x.form("upstream_url"))
 	_, err = x.door.Manage.Accounts.Change(x.ctx, manage.Edit{Account: found.Address, Columns: []string{"upstream_url"},
 		By: x.who.Actor(), Set: func(n *manage.Imported) error {
 			n.UpstreamURL = nil

@@ -1,6 +1,9 @@
 package console
 
 import (
+	"errors"
+
+	"otpbridge/server/otp"
 	"otpbridge/server/people"
 	"otpbridge/server/web"
 )
@@ -69,6 +72,10 @@ func (x *exchange) loginByPasskey() error {
 
 func (x *exchange) offerPasskey() error {
 	question, err := x.door.People.Passkeys.Offer(x.ctx, x.who, x.form("passkey"))
+	if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Field == "name" {
+		own := *refusal
+		own.Field, err = "passkey", &own // the page has another field for the name of an app
+	}
 	if err != nil {
 		return x.showSecurity(err, securityBody{})
 	}

@@ -90,7 +90,8 @@ func (x *exchange) did(err error, what string) error {
 }
 
 func (x *exchange) changePassword() error {
-	return x.did(x.door.People.ChangePassword(x.ctx, x.who, x.form("present"), x.form("password")), "password")
+	err := x.door.People.ChangePassword(x.ctx, x.who, x.form("current_password"), x.form("new_password"))
+	return x.did(err, "password")
 }
 
 func (x *exchange) enrolApp() error {

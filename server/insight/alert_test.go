@@ -280,7 +280,7 @@ func TestAlerts_AnOldOneIsResolvedBehindManyNewOnes(t *testing.T) {
 	found, err := i.store.Alerts.ByID(ctx, id)
 	require.NoError(t, err)
 	require.Equal(t, sql.AlertResolved, found.State)
-	require.Contains(t, reasonOf(t, i, "monitoring", nil), "1001 alerts are older than a day")
+	require.Contains(t, reasonOf(t, i, "monitoring", nil), "nobody acknowledged: 1001")
 	require.Empty(t, reasonOf(t, i, "monitoring", []string{"1"}), "they are not the account's")
 }
 

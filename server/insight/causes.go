@@ -76,8 +76,8 @@ func keyCountry(ctx context.Context, r *round, _ int64) (found []finding, err er
 			i.usual[n.Part] = true
 			continue
 		}
-		f := ofKey(n.Account, key, n.Times, fmt.Sprintf("%d calls from %s, where it was not used from in 30 days", n.Times,
-			country))
+		f := ofKey(n.Account, key, n.Times, fmt.Sprintf("called from %s, and never in the 30 days before; "+
+			"calls: %d", country, n.Times))
 		f.subject = n.Part
 		found = append(found, f)
 	}

@@ -295,7 +295,7 @@ func monitored(ctx context.Context, r *round) (string, error) {
 	if err != nil || open == 0 {
 		return "", err
 	}
-	return fmt.Sprintf("%d alerts are older than a day, and nobody acknowledged them", open), err
+	return fmt.Sprintf("alerts older than a day that nobody acknowledged: %d", open), err
 }
 
 // deprecated finds accounts whose servlets are deprecated and were called within the last day.
