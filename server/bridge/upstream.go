@@ -42,7 +42,7 @@ const (
 // Upstreams passes calls on. It is safe for concurrent use.
 type Upstreams struct {
 	guard     *deliver.Guard
-	transport *http.Transport
+	transport deliver.Transport
 	deadline  time.Duration
 
 	mu       sync.Mutex

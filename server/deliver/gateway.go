@@ -242,7 +242,7 @@ func (g *Gateway) learn(p profile) (err error) {
 func client(o Options, connect time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: connect}
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: Transport{&http.Transport{
 			Proxy: http.ProxyFromEnvironment,
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := dialer.DialContext(ctx, network, address)
@@ -256,7 +256,7 @@ func client(o Options, connect time.Duration) *http.Client {
 			MaxIdleConnsPerHost:    32,
 			IdleConnTimeout:        gatewayIdle,
 			MaxResponseHeaderBytes: maxAnswer,
-		},
+		}},
 		// A redirect may lead anywhere, and a repeated request may be a second message.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

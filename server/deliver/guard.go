@@ -62,8 +62,8 @@ func (g *Guard) Client(timeout time.Duration) *http.Client {
 
 // Transport returns a transport that connects only to allowed addresses, with at most perHost connections to one host.
 // It follows no redirects and does not check URLs: use it with a URL that Parse has read.
-func (g *Guard) Transport(perHost int) *http.Transport {
-	return &http.Transport{
+func (g *Guard) Transport(perHost int) Transport {
+	return Transport{&http.Transport{
 		Proxy:                  nil, // a proxy would choose the address
 		DialContext:            g.dial,
 		TLSClientConfig:        &tls.Config{RootCAs: g.Roots, MinVersion: tls.VersionTLS12},
@@ -71,13 +71,27 @@ func (g *Guard) Transport(perHost int) *http.Transport {
 		MaxResponseHeaderBytes: guardHeader,
 		MaxConnsPerHost:        perHost,
 		DisableCompression:     true, // a small answer stays small
+	}}
+}
+
+// Transport is a transport for which an answer 101 is an error. Of such an answer net/http returns the bare connection
+// as body, which no timeout and no context ends: who reads it waits for as long as the other side likes.
+type Transport struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.Transport.RoundTrip(r)
+	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
+		_ = response.Body.Close() // it holds nothing that is of use
+		return nil, errors.New("the answer was 101, which no request asks for")
 	}
+	return response, err
 }
 
 // guarded checks the URL of each request before it is sent.
 type guarded struct {
 	guard *Guard
-	next  http.RoundTripper
+	next  Transport
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -92,7 +106,7 @@ func (t guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections is called by http.Client.
-func (t guarded) CloseIdleConnections() { t.next.(*http.Transport).CloseIdleConnections() }
+func (t guarded) CloseIdleConnections() { t.next.CloseIdleConnections() }
 
 // Fetch reads a document of at most most bytes with a client made by Client. Any status but 200 is an error. The error
 // is safe to log and to show: it quotes neither the answer nor an address.

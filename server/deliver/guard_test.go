@@ -245,7 +245,7 @@ func TestGuard_ANameThatChangesItsMindReachesNothing(t *testing.T) {
 	})
 	guard := &Guard{Networks: prefixes("127.0.0.2/32"), Resolver: resolver}
 	client := guard.Client(5 * time.Second)
-	transport := client.Transport.(guarded).next.(*http.Transport)
+	transport := client.Transport.(guarded).next
 	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	transport.TLSClientConfig.ServerName = "example.com" // the name in httptest's certificate
 	transport.DisableKeepAlives = true

@@ -155,7 +155,7 @@ func TestGateway_AHangBeforeTheRequestCostsThreeSeconds(t *testing.T) {
 		if proxy != "" {
 			address, err := url.Parse(proxy)
 			require.NoError(t, err)
-			g.client.Transport.(*http.Transport).Proxy = http.ProxyURL(address)
+			g.client.Transport.(Transport).Proxy = http.ProxyURL(address)
 		}
 		all.Go(func() {
 			began := time.Now()
@@ -233,5 +233,33 @@ func TestMailer_LogsInByTheBestThatIsOffered(t *testing.T) {
 			require.Equal(t, "refused the session with reply 535", result.Reason)
 			require.Equal(t, taken, <-asked)
 		})
+	}
+}
+
+// Of an answer 101 net/http returns the bare connection as body, which no timeout ends. So it counts as a failure, for
+// gateways like for webhooks and upstreams.
+func TestTransport_AnAnswer101IsAFailure(t *testing.T) {
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	address, _ := raw(t, func(_ int32, conn net.Conn) {
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+		<-over
+	})
+	response, err := (&Guard{Sandbox: true}).Client(time.Second).Get("http://" + address)
+	if err == nil {
+		_ = response.Body.Close()
+	}
+	require.ErrorContains(t, err, "101")
+	require.NotContains(t, Unreached(err), address)
+
+	g := one(t, "http://"+address+"?to={to}&text={text}", Options{})
+	sent := make(chan Result, 1)
+	go func() { sent <- g.Send(t.Context(), message()) }()
+	select {
+	case result := <-sent:
+		require.Equal(t, Unknown, result.Outcome, "the gateway may have read the message")
+	case <-time.After(20 * time.Second): // longer than every timeout of a gateway
+		t.Fatal("the gateway is waited for without end")
 	}
 }

@@ -216,6 +216,14 @@ func TestForward_FailuresAreAnErrorOfTheServlets(t *testing.T) {
 				_ = conn.Close()
 			}
 		},
+		"101": func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"))
+				_, _ = io.Copy(io.Discard, conn) // until the bridge hangs up
+				_ = conn.Close()
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32

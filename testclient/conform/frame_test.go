@@ -276,6 +276,10 @@ func TestRun_ATargetThatCannotBeTestedIsExplained(t *testing.T) {
 		{"hangs up", raw(t, func(net.Conn) {}), "closed the connection without an answer"},
 		{"other protocol", raw(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.9\r\n") }),
 			"does not speak HTTP"},
+		{"another protocol after HTTP", raw(t, func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+			<-silence
+		}), "Look at the address in --target"},
 		{"unknown certificate", withTLS.URL, "--ca FILE"},
 		{"plain instead of TLS", "https" + strings.TrimPrefix(serve(t, newReference("")), "http"), "write http://"},
 		{"unknown name", "http://no-such-host.invalid", "not known here"},

@@ -83,15 +83,29 @@ func NewTarget(address string, timeout time.Duration, roots *x509.CertPool) (*Ta
 		Timeout: timeout,
 		// A redirect would be judged as an answer, and would carry the key elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
+		Transport: unswitched{&http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			TLSClientConfig:     &tls.Config{RootCAs: roots},
 			MaxIdleConnsPerHost: 128,
 			IdleConnTimeout:     5 * time.Second,
 			DisableCompression:  true,
-		},
+		}},
 	}
 	return t, nil
+}
+
+// unswitched is a transport for which an answer 101 is an error. Of such an answer net/http returns the bare connection
+// as body, and a read of it would wait without end.
+type unswitched struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (u unswitched) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := u.Transport.RoundTrip(r)
+	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
+		_ = response.Body.Close() // it holds nothing that is of use
+		return nil, errors.New("the answer is 101 Switching Protocols, which no request asked for")
+	}
+	return response, err
 }
 
 // Close closes the connections.
