@@ -4,12 +4,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/sql/sqltest/migrated"
 )
 
 // The password is given once: the code alone follows, wrong ones too, and begins one session.
@@ -111,5 +113,30 @@ func TestSteps_OneSessionForAMarkRace(t *testing.T) {
 			return err
 		})
 		require.EqualValues(t, 1, began.Load())
+	})
+}
+
+// A mark is good for five minutes, and a wrong code does not prolong it.
+func TestSteps_AMarkEndsAfterFiveMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := open(t, migrated.SQLite(t))
+		boss := owner(t, p)
+		_, backup := app(t, p, boss)
+		began := time.Now()
+		var marks [2]string
+		for i := range marks {
+			_, mark, err := p.Steps.Password(ctx, people.Login{Email: boss.Email, Password: password}, office)
+			require.NoError(t, err)
+			marks[i] = mark
+		}
+		time.Sleep(4 * time.Minute)
+		_, err := p.Steps.Code(ctx, marks[1], "000000", office)
+		require.Equal(t, otp.FactorRequired, otp.KindOf(err), "%v", err)
+		time.Sleep(time.Until(began.Add(5*time.Minute - time.Second)))
+		_, err = p.Steps.Code(ctx, marks[0], backup[0], office)
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second)
+		_, err = p.Steps.Code(ctx, marks[1], backup[1], office)
+		require.Equal(t, otp.WrongPassword, otp.KindOf(err), "%v", err)
 	})
 }
