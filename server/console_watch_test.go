@@ -162,6 +162,16 @@ func TestConsole_AKeyThatAnAlertSwitchedOffIsSwitchedOn(t *testing.T) {
 	require.NotContains(t, b.text(), "Switch it on again")
 	eventually(t, "the key is accepted", func() bool { return send() == 201 })
 
+	seen, err := s.manage.Keys.Find(t.Context(), manage.Operator(), made.ID)
+	require.NoError(t, err)
+	settings := seen.Settings()
+	settings.Disabled = true
+	_, _, err = s.manage.Keys.Change(t.Context(), manage.Operator(), seen, settings)
+	require.NoError(t, err)
+	b.open(page)
+	b.sees("Switch it on again")
+	require.NotContains(t, b.text(), "switched it off", "this time a person did")
+
 	require.NoError(t, s.manage.Keys.Revoke(t.Context(), manage.Operator(), made.ID))
 	b.open(page)
 	require.NotContains(t, b.text(), "Switch it on again", "what is revoked stays so")

@@ -2,6 +2,8 @@ package sql
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"otpbridge/server/otp"
 )
@@ -88,18 +90,18 @@ func (a *Alerts) ByID(ctx context.Context, id otp.ID) (Alert, error) {
 	return alerts.one(ctx, a.store, `id = ?`, id[:])
 }
 
-// Raise raises an alert, unless it is already raised or was resolved after resolvedBefore. It reports whether it did;
-// act then runs in the same transaction and records the change.
-func (a *Alerts) Raise(ctx context.Context, made Alert, resolvedBefore otp.Millis, act func(*Tx) error) (bool, error) {
+// Raise raises an alert, unless it is already raised or was resolved after resolvedBefore. It reports whether it did.
+// act runs before in the same transaction: it records the change, and may set the alert's action.
+func (a *Alerts) Raise(ctx context.Context, made *Alert, resolvedBefore otp.Millis, act func(*Tx) error) (bool, error) {
 	err := a.store.Change(ctx, func(tx *Tx) error {
 		if err := tx.exec(ctx, `DELETE FROM alerts WHERE rule = ? AND esme_address = ? AND subject = ? AND resolved_at <= ?`,
 			made.Rule, made.Account, made.Subject, int64(resolvedBefore)); err != nil {
 			return err
 		}
-		if err := alerts.insert(ctx, tx, &made); err != nil {
-			return err // ErrTaken for a row that is still there, which undoes the whole
+		if err := act(tx); err != nil {
+			return err
 		}
-		return act(tx)
+		return alerts.insert(ctx, tx, made) // ErrTaken for a row that is still there, which undoes the whole
 	})
 	if err == ErrTaken { //nolint:errorlint // Change returns it as it is
 		return false, nil
@@ -158,6 +160,13 @@ func (a *Alerts) Sweep(ctx context.Context, now otp.Millis) error {
 // PauseKey switches a key off. It reports false if it is already off or gone.
 func (a *Alerts) PauseKey(tx *Tx, id otp.ID) (bool, error) {
 	return tx.changed(`UPDATE credentials SET enabled = 0, version = version + 1 WHERE id = ? AND enabled = 1`, id[:])
+}
+
+// Switched reports whether somebody has switched a key on or off since a moment.
+func (a *Alerts) Switched(ctx context.Context, key otp.ID, since otp.Millis) (bool, error) {
+	made, err := changes.find(ctx, a.store, `credential_id = ? AND kind = ? AND at >= ?`, key[:], string(otp.KeyChanged),
+		int64(since))
+	return slices.ContainsFunc(made, func(c change) bool { return strings.Contains(c.details, `"state":`) }), err
 }
 
 // Endpoints reads the webhook endpoints of accounts, nil for all, that are off for a reason, such as paused, or with ""

@@ -118,12 +118,18 @@ func (i *Insight) raise(ctx context.Context, rule *Rule, f finding, now otp.Mill
 			a.ActsUntil = now + blockFor
 		}
 	}
-	raised, err := i.store.Alerts.Raise(ctx, a, now-otp.Span(rule.Quiet), func(tx *sql.Tx) error {
-		change := changeOf(&a, otp.AlertRaised, otp.Actor{Kind: "server"}, now)
-		if a.Action == Paused {
-			if _, err := i.store.Alerts.PauseKey(tx, f.key); err != nil {
+	raised, err := i.store.Alerts.Raise(ctx, &a, now-otp.Span(rule.Quiet), func(tx *sql.Tx) error {
+		if rule.Action == Paused && acts {
+			paused, err := i.store.Alerts.PauseKey(tx, f.key)
+			if err != nil {
 				return err
 			}
+			if a.Action = Paused; !paused {
+				a.Action = "" // somebody was faster
+			}
+		}
+		change := changeOf(&a, otp.AlertRaised, otp.Actor{Kind: "server"}, now)
+		if a.Action == Paused {
 			change.Credential = f.key
 		}
 		return tx.Record(change)
@@ -174,7 +180,8 @@ func (i *Insight) Alerts(ctx context.Context, accounts []string, before otp.ID, 
 	return i.store.Alerts.List(ctx, accounts, before, limit)
 }
 
-// PausedBy returns the alert that switched a key of an account off, and nil if none did since AlertMemory.
+// PausedBy returns the alert that switched a key of an account off, and nil if none did since AlertMemory, or if a
+// person has switched the key on or off since.
 func (i *Insight) PausedBy(ctx context.Context, account string, key otp.ID) (*Alert, error) {
 	var pausing []string
 	for _, rule := range rules {
@@ -186,7 +193,14 @@ func (i *Insight) PausedBy(ctx context.Context, account string, key otp.ID) (*Al
 	if errors.Is(err, sql.ErrNotFound) {
 		return nil, nil
 	}
-	return &found, err
+	if err != nil {
+		return nil, err
+	}
+	switched, err := i.store.Alerts.Switched(ctx, key, found.RaisedAt)
+	if err != nil || switched {
+		return nil, err
+	}
+	return &found, nil
 }
 
 // Alert is an alert of one rule about one subject.

@@ -310,6 +310,22 @@ func TestAlerts_ActOnlyWhereThatIsSwitchedOn(t *testing.T) {
 	require.Zero(t, other.Block(home, now+otp.Minute), "who acknowledges ends the block")
 }
 
+// An alert names as its action only what it did: somebody may have switched the key off before.
+func TestAlerts_AKeyThatIsOffIsNotSwitchedOffAgain(t *testing.T) {
+	i := open(t, migrated.SQLite(t))
+	i.Acting = []string{"key_country"}
+	shop(t, i, func(_ *otp.Account, key *sql.Credential) { key.Enabled = false })
+	causes["key_country"](t, i)
+	require.NoError(t, i.Write(ctx, now))
+	require.NoError(t, i.Evaluate(ctx, now))
+	alerts := raised(t, i)["key_country"]
+	require.Len(t, alerts, 1)
+	require.Empty(t, alerts[0].Action)
+	by, err := i.PausedBy(ctx, alerts[0].Account, shopKey)
+	require.NoError(t, err)
+	require.Nil(t, by)
+}
+
 // A week of a shop whose customers sleep at night, mistype and sometimes give up, raises nothing.
 func TestAlerts_AQuietWeekRaisesNone(t *testing.T) {
 	i := open(t, migrated.SQLite(t))
