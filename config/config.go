@@ -121,7 +121,7 @@ type Settings struct {
 	AlertMailboxes Secret `env:"ALERT_MAILBOXES" values:"mailboxes, separated by commas" empty:"none" example:"ops@shop.example" doc:"Who gets a mail of every alert. 'EMAIL_CHANNELS' must name a mail server for it."`
 
 	// AuditCheckpointFile is empty if checkpoints only go to the log.
-	AuditCheckpointFile string `env:"AUDIT_CHECKPOINT_FILE" show:"yes" values:"a path" empty:"none" example:"/var/log/otpbridge/checkpoints" doc:"Where checkpoints of the audit log are appended, one a second at most. Keep it where whoever can write to the database cannot."`
+	AuditCheckpointFile string `env:"AUDIT_CHECKPOINT_FILE" show:"yes" values:"a path" empty:"none" example:"/var/log/otpbridge/checkpoints" doc:"Where checkpoints of the audit log are appended, usually two a second at most. Keep it where whoever can write to the database cannot."`
 
 	// AuditCheckpointMailboxes is empty for none; deliver reads it.
 	AuditCheckpointMailboxes Secret `env:"AUDIT_CHECKPOINT_MAILBOXES" values:"mailboxes, separated by commas" empty:"none" example:"auditor@elsewhere.example" doc:"Who gets a mail of a checkpoint of the audit log when a server starts, and once a day after. 'EMAIL_CHANNELS' must name a mail server for it."`

@@ -64,12 +64,14 @@ func (v auditVerifyCommand) Run(p process) error {
 	case len(v.Files) > 0:
 		return unusable{errors.New("name two exports, the earlier one first, and no checkpoints; or no file at all")}
 	}
-	var since []byte
+	var since io.Reader
 	if v.Since != "" {
-		var err error
-		if since, err = p.readInput(v.Since); err != nil {
+		file, err := p.openInput(v.Since) // it grows by 40 MB a day, so it is not read as a whole
+		if err != nil {
 			return err
 		}
+		defer file.Close()
+		since = file
 	}
 	return withAudit(p, func(ctx context.Context, log *audit.Log) error {
 		report, err := log.Verify(ctx, since, otp.At(time.Now()))

@@ -71,6 +71,9 @@ func TestAudit_ThePagesCommandsWork(t *testing.T) {
 		require.NotContains(t, log, secret)
 	}
 	bash("otpbridge audit verify --since pushed")
+	long := "{ head -c 17000000 /dev/zero | tr '\\0' '\\n'; cat pushed; } > long"
+	require.Contains(t, bash(long+" && otpbridge audit verify --since long"), "so do",
+		"a busy server writes as much in half a day")
 	require.Greater(t, strings.Count(page(t, pushed), "— otpbridge-"), 1, "the server pushes checkpoints")
 	require.Contains(t, s.log.String(), "audit checkpoint")
 }

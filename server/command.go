@@ -190,18 +190,11 @@ const maxInput = 16 << 20
 
 // readInput reads a file, or the standard input for "-".
 func (p process) readInput(path string) ([]byte, error) {
-	from := p.stdin
-	if path != "-" {
-		file, err := os.Open(path)
-		if err != nil {
-			return nil, unusable{err}
-		}
-		defer file.Close()
-		from = file
+	from, err := p.openInput(path)
+	if err != nil {
+		return nil, err
 	}
-	if from == nil {
-		return nil, unusable{errors.New("there is no standard input to read")}
-	}
+	defer from.Close()
 	content, err := io.ReadAll(io.LimitReader(from, maxInput+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
@@ -210,6 +203,21 @@ func (p process) readInput(path string) ([]byte, error) {
 		return nil, unusable{fmt.Errorf("%s is larger than %d MiB", path, maxInput>>20)}
 	}
 	return content, nil
+}
+
+// openInput opens a file, or for "-" the standard input.
+func (p process) openInput(path string) (io.ReadCloser, error) {
+	switch {
+	case path == "-" && p.stdin == nil:
+		return nil, unusable{errors.New("there is no standard input to read")}
+	case path == "-":
+		return io.NopCloser(p.stdin), nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, unusable{err}
+	}
+	return file, nil
 }
 
 // readSecret reads a file that holds only a secret. A secret on the command line would be visible to

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"otpbridge/server/audit"
@@ -59,7 +60,7 @@ func (x *exchange) verifyAudit() (answer, error) {
 	}
 	ctx, cancel := web.Within(x.gin, audit.VerifyTime)
 	defer cancel()
-	found, err := x.door.Audit.Verify(ctx, []byte(asked.Checkpoints), otp.At(time.Now()))
+	found, err := x.door.Audit.Verify(ctx, strings.NewReader(asked.Checkpoints), otp.At(time.Now()))
 	shown := struct {
 		Fits        bool    `json:"fits"`
 		Entries     int64   `json:"entries"`

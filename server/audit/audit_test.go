@@ -77,12 +77,12 @@ func fill(t testing.TB, l *Log, entries int) (checkpoints []Checkpoint) {
 	return checkpoints
 }
 
-func file(checkpoints ...Checkpoint) []byte {
+func file(checkpoints ...Checkpoint) string {
 	var text strings.Builder
 	for _, c := range checkpoints {
 		text.WriteString(c.Note + "\n")
 	}
-	return []byte(text.String())
+	return text.String()
 }
 
 // bySQL changes the database directly, as its owner can.
@@ -187,12 +187,12 @@ func TestVerify_AnEarlierCheckpointFindsATreeThatWasComputedAnew(t *testing.T) {
 				_, err := l.Verify(ctx, nil, now)
 				require.NoError(t, err, "the log fits itself")
 
-				_, err = l.Verify(ctx, file(checkpoints...), now)
+				_, err = l.Verify(ctx, strings.NewReader(file(checkpoints...)), now)
 				fault, is := errors.AsType[*Fault](err)
 				require.True(t, is, "%v", err)
 				require.Equal(t, tt.place, fault.Place, fault.Error())
 
-				_, err = l.Verify(ctx, file(checkpoints[1], checkpoints[11]), now)
+				_, err = l.Verify(ctx, strings.NewReader(file(checkpoints[1], checkpoints[11])), now)
 				fault, is = errors.AsType[*Fault](err)
 				require.True(t, is, "%v", err)
 				require.LessOrEqual(t, fault.Place, tt.place, fault.Error())
@@ -215,19 +215,21 @@ func TestVerify_RefusesCheckpointsOfOthers(t *testing.T) {
 		"binary":            "\x00\x01\xff",
 		"a line too many":   strings.Replace(ours[2].Note, "\n3\n", "\n3\n3\n", 1),
 		"second is foreign": ours[2].Note + "\n" + theirs[2].Note,
+		"no end":            strings.Repeat("x\n", 1<<20),
+		"no end of a line":  strings.Repeat("x", 1<<20),
 		"only a signature":  ours[2].Note[strings.Index(ours[2].Note, "— "):],
 	} {
-		_, err := l.Verify(ctx, []byte(text), now)
+		_, err := l.Verify(ctx, strings.NewReader(text), now)
 		require.Error(t, err, name)
 		_, is := errors.AsType[*Fault](err)
 		require.False(t, is, "%s: the log itself is in order", name)
 	}
 	for name, text := range map[string]string{
-		"one": ours[1].Note, "all": string(file(ours...)), "none": "", "in any order": string(file(ours[2], ours[0])),
+		"one": ours[1].Note, "all": file(ours...), "none": "", "in any order": file(ours[2], ours[0]),
 		"without blank lines between": ours[0].Note + ours[1].Note,
-		"with CRLF":                   strings.ReplaceAll(string(file(ours...)), "\n", "\r\n"),
+		"with CRLF":                   strings.ReplaceAll(file(ours...), "\n", "\r\n"),
 	} {
-		_, err := l.Verify(ctx, []byte(text), now)
+		_, err := l.Verify(ctx, strings.NewReader(text), now)
 		require.NoError(t, err, name)
 	}
 }
@@ -310,13 +312,13 @@ func TestSweep_RemovesContentAndKeepsTheProof(t *testing.T) {
 		l.Record(call(at, "919551492394"), nil)
 		seal(t, l)
 		require.NoError(t, l.Sweep(ctx, at))
-		report, err := l.Verify(ctx, file(checkpoint), at)
+		report, err := l.Verify(ctx, strings.NewReader(file(checkpoint)), at)
 		require.NoError(t, err)
 		require.Equal(t, int64(3), report.Removed, "calls of before 30 days, and nothing else")
 		require.Equal(t, int64(7), report.Entries)
 
 		require.NoError(t, l.Sweep(ctx, at+370*otp.Day))
-		report, err = l.Verify(ctx, file(checkpoint), at+370*otp.Day)
+		report, err = l.Verify(ctx, strings.NewReader(file(checkpoint)), at+370*otp.Day)
 		require.NoError(t, err)
 		require.Equal(t, int64(7), report.Removed)
 		left, err := l.store.Audit.Changes(ctx, 0, 100)

@@ -1,11 +1,13 @@
 package audit
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -89,8 +91,14 @@ func readCheckpoint(text string, verifier note.Verifier) (Checkpoint, error) {
 	return c, nil
 }
 
-// readCheckpoints reads a file of checkpoints.
-func readCheckpoints(content []byte, verifier note.Verifier) ([]Checkpoint, error) {
+// maxNote is the length of one checkpoint at most, in bytes, with the signatures of others.
+const maxNote = 16 << 10
+
+// readCheckpoints reads a file of checkpoints, without their texts: a server appends two a second.
+func readCheckpoints(file io.Reader, verifier note.Verifier) ([]Checkpoint, error) {
+	if file == nil {
+		return nil, nil
+	}
 	var all []Checkpoint
 	var one bytes.Buffer
 	signed := false
@@ -102,15 +110,17 @@ func readCheckpoints(content []byte, verifier note.Verifier) ([]Checkpoint, erro
 		if err != nil {
 			return fmt.Errorf("checkpoint %d of the file: %w", len(all)+1, err)
 		}
+		c.Note = ""
 		all = append(all, c)
 		one.Reset()
 		signed = false
 		return nil
 	}
-	for line := range strings.Lines(string(content)) {
-		line = strings.TrimRight(line, "\r\n")
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		line := strings.TrimRight(lines.Text(), "\r")
 		isSignature := strings.HasPrefix(line, "— ")
-		if signed && !isSignature {
+		if signed && !isSignature || one.Len() > maxNote {
 			if err := flush(); err != nil {
 				return nil, err
 			}
@@ -120,6 +130,9 @@ func readCheckpoints(content []byte, verifier note.Verifier) ([]Checkpoint, erro
 		}
 		signed = isSignature
 		one.WriteString(line + "\n")
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("checkpoint %d of the file: %w", len(all)+1, err)
 	}
 	return all, flush()
 }

@@ -235,6 +235,9 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 	for more := true; err == nil && more; {
 		calls := l.take()
 		if len(calls) == 0 && !waiting {
+			if look {
+				err = p.again(ctx)
+			}
 			break
 		}
 		asked = true
@@ -243,9 +246,7 @@ func (l *Log) tend(ctx context.Context, p *pusher, look bool) {
 			l.giveBack(calls)
 			break
 		}
-		if err = p.push(tree); err == nil && l.Pushed != nil {
-			err = l.Pushed(ctx)
-		}
+		err = p.push(ctx, tree)
 		more = waiting || len(calls) == sealCalls // a few new calls wait for the next time
 	}
 	if asked { // otherwise the database was not used
@@ -268,46 +269,71 @@ func (l *Log) Seal(ctx context.Context) (Checkpoint, error) {
 	}
 }
 
-// pusher copies checkpoints to places that a writer of the database cannot change.
+// pusher copies checkpoints to places that a writer of the database cannot change. A place that fails keeps no other
+// from its copy.
 type pusher struct {
-	log    *Log
-	logged time.Time
-	failed bool
+	log         *Log
+	tree        sql.AuditTree // the latest that this server sealed
+	filed, told int64         // the sizes of the last checkpoint in the file, and in the other places
+	toldAt      time.Time
+	failed      bool
 }
 
 // logEvery is the pause between two checkpoints in the server's log and to webhooks. The file gets all of them.
 const logEvery = time.Minute
 
-func (p *pusher) push(tree sql.AuditTree) error {
+func (p *pusher) push(ctx context.Context, tree sql.AuditTree) error {
 	c, err := p.log.key.sign(tree)
 	if err != nil {
 		return err
 	}
-	if p.log.CheckpointFile != "" {
-		if err := p.log.append(c); err != nil {
-			return fmt.Errorf("append a checkpoint: %w", err)
-		}
+	p.tree = tree
+	err = errors.Join(p.append(c), p.tell(ctx, c))
+	if p.log.Pushed != nil {
+		err = errors.Join(err, p.log.Pushed(ctx))
 	}
-	if now := time.Now(); now.Sub(p.logged) >= logEvery {
-		p.logged = now
-		p.log.Log.Info("audit checkpoint", "size", c.Size, "note", c.Note)
-		if p.log.Tell != nil {
-			if err := p.log.Tell(context.Background(), c); err != nil {
-				return fmt.Errorf("tell webhooks of a checkpoint: %w", err)
-			}
-		}
+	return err
+}
+
+// again pushes the latest checkpoint once more if it did not get everywhere, though nothing new waits: because a place
+// failed, or because less than logEvery had passed.
+func (p *pusher) again(ctx context.Context) error {
+	if p.tree.Size == 0 || !p.failed && (p.told == p.tree.Size || time.Since(p.toldAt) < logEvery) {
+		return nil
 	}
+	return p.push(ctx, p.tree)
+}
+
+// append adds a checkpoint to the file, unless it has it.
+func (p *pusher) append(c Checkpoint) error {
+	if p.log.CheckpointFile == "" || p.filed == c.Size {
+		return nil
+	}
+	file, err := files.Append(p.log.CheckpointFile)
+	if err != nil {
+		return fmt.Errorf("append a checkpoint: %w", files.Named("OTPBRIDGE_AUDIT_CHECKPOINT_FILE", err))
+	}
+	if err := errors.Join(files.WriteWhole(file, c.Note+"\n"), file.Close()); err != nil {
+		return fmt.Errorf("append a checkpoint: %w", err)
+	}
+	p.filed = c.Size
 	return nil
 }
 
-// append adds a checkpoint to the file.
-func (l *Log) append(c Checkpoint) error {
-	file, err := files.Append(l.CheckpointFile)
-	if err != nil {
-		return files.Named("OTPBRIDGE_AUDIT_CHECKPOINT_FILE", err)
+// tell writes a checkpoint to the log and sends it to webhooks, at most once in logEvery.
+func (p *pusher) tell(ctx context.Context, c Checkpoint) error {
+	now := time.Now()
+	if p.told == c.Size || now.Sub(p.toldAt) < logEvery {
+		return nil
 	}
-	_, err = file.WriteString(c.Note + "\n")
-	return errors.Join(err, file.Close())
+	p.log.Log.Info("audit checkpoint", "size", c.Size, "note", c.Note)
+	if p.log.Tell != nil {
+		if err := p.log.Tell(ctx, c); err != nil {
+			return fmt.Errorf("tell webhooks of a checkpoint: %w", err)
+		}
+	}
+	p.told, p.toldAt = c.Size, now
+	return nil
 }
 
 func (p *pusher) report(err error) {

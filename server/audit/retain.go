@@ -13,12 +13,17 @@ import (
 // sweepEvery is the pause between two removals of expired content.
 const sweepEvery = 10 * time.Minute
 
+// kept returns how many days entries of a kind keep their content, and the setting that says so.
+func (l *Log) kept(kind string) (days int, setting string) {
+	if kind == CallEntry {
+		return l.CallDays, "OTPBRIDGE_AUDIT_CALL_DAYS"
+	}
+	return l.ChangeDays, "OTPBRIDGE_AUDIT_CHANGE_DAYS"
+}
+
 // keptFrom returns the time since which entries of a kind keep their content.
 func (l *Log) keptFrom(kind string, now otp.Millis) otp.Millis {
-	days := l.ChangeDays
-	if kind == CallEntry {
-		days = l.CallDays
-	}
+	days, _ := l.kept(kind)
 	return now - otp.Millis(days)*otp.Day
 }
 

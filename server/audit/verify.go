@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"time"
@@ -34,13 +35,13 @@ type Report struct {
 }
 
 // Verify reads the whole log, a page at a time, and compares it with its tree and with earlier checkpoints; since is
-// the text of a checkpoint file, or empty. The error is a *Fault for a log that was tampered with or is damaged.
+// a checkpoint file, or nil. The error is a *Fault for a log that was tampered with or is damaged.
 // Refusal: Invalid for checkpoints that are damaged or of another log.
 //
 // If an entry was changed but not the tree, the fault names exactly that entry. If the tree was computed again as
 // well, which takes the database and the keyring, only a checkpoint shows it; the fault then names the first entry
 // after the last checkpoint that matches.
-func (l *Log) Verify(ctx context.Context, since []byte, now otp.Millis) (Report, error) {
+func (l *Log) Verify(ctx context.Context, since io.Reader, now otp.Millis) (Report, error) {
 	checkpoints, err := readCheckpoints(since, l.key.verifier)
 	if err != nil {
 		return Report{}, otp.RefuseField("checkpoints", "cannot be used: "+err.Error())
@@ -49,7 +50,7 @@ func (l *Log) Verify(ctx context.Context, since []byte, now otp.Millis) (Report,
 	if err != nil {
 		return Report{}, err
 	}
-	v := &verification{log: l, ctx: ctx, now: now, against: newAgainst(checkpoints)}
+	v := &verification{log: l, ctx: ctx, now: now, began: time.Now(), against: newAgainst(checkpoints)}
 	for v.peaks.size < tree.Size {
 		pages, err := l.store.Audit.Pages(ctx, v.peaks.size, pagesAtOnce)
 		if err != nil {
@@ -82,7 +83,8 @@ const pagesAtOnce = 16
 type verification struct {
 	log     *Log
 	ctx     context.Context
-	now     otp.Millis
+	now     otp.Millis // at began
+	began   time.Time
 	peaks   peaks
 	against *against
 	tile    []byte // the one that holds the entry at peaks.size
@@ -110,6 +112,11 @@ func (v *verification) page(page sql.AuditPage) error {
 	return nil
 }
 
+// expired reports whether an entry's content may be removed by now: servers go on removing during a long walk.
+func (v *verification) expired(s stub) bool {
+	return s.at() < v.log.keptFrom(s.kind(), v.now+otp.Span(time.Since(v.began)))+otp.Minute
+}
+
 func (v *verification) entry(s stub, content []byte) error {
 	place := v.peaks.size
 	switch {
@@ -117,8 +124,10 @@ func (v *verification) entry(s stub, content []byte) error {
 		return &Fault{place, "has a stub of no known kind"}
 	case content != nil && !s.fits(content):
 		return &Fault{place, "was changed: its content is not what was sealed"}
-	case content == nil && s.at() >= v.log.keptFrom(s.kind(), v.now)+otp.Minute:
-		return &Fault{place, fmt.Sprintf("of %s was removed before its time", shown(s.at().Time()))}
+	case content == nil && !v.expired(s):
+		days, setting := v.log.kept(s.kind())
+		return &Fault{place, fmt.Sprintf("of %s was removed before its time, which is %d days; "+
+			"if %s was less before, verify with that", shown(s.at().Time()), days, setting)}
 	case content == nil:
 		v.report.Removed++
 	}

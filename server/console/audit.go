@@ -46,7 +46,7 @@ func (x *exchange) verifyAudit() error {
 	if err == nil {
 		ctx, cancel := web.Within(x.gin, audit.VerifyTime)
 		defer cancel()
-		body.Report, err = x.door.Audit.Verify(ctx, []byte(body.Checkpoints), now())
+		body.Report, err = x.door.Audit.Verify(ctx, strings.NewReader(body.Checkpoints), now())
 	}
 	if fault, ok := errors.AsType[*audit.Fault](err); ok {
 		body.Fault, err = fault, nil

@@ -40,6 +40,23 @@ func OpenIn(root *os.Root, path string, flag int) (*os.File, error) { return ope
 // Append opens a file for writing at its end, and makes it if it is not there.
 func Append(path string) (*os.File, error) { return Open(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY) }
 
+// WriteWhole writes text at the end of a file that [Append] opened. If only a part fits, as on a full disk, it takes
+// that part back: whoever reads the file later could not tell it from the text that is written next.
+func WriteWhole(file *os.File, text string) error {
+	about, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	n, err := file.WriteString(text)
+	if err == nil || n == 0 {
+		return err
+	}
+	if now, statErr := file.Stat(); statErr == nil && now.Size() == about.Size()+int64(n) { // nobody else wrote
+		err = errors.Join(err, file.Truncate(about.Size()))
+	}
+	return err
+}
+
 // maxPEM is the size of a file of certificates or of a key at most, in bytes: all authorities of a system and more.
 const maxPEM = 1 << 20
 

@@ -89,8 +89,7 @@ func (p *Privacy) Push(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("append to the ledger of erasures: %s %w", p.LedgerFile, err)
 	}
-	_, err = file.WriteString(text.String())
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err = errors.Join(files.WriteWhole(file, text.String()), file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("append to the ledger of erasures: %w", err)
 	}
 	for _, id := range fresh {
