@@ -200,18 +200,11 @@ func (w *Webhooks) Failed(ctx context.Context, endpoint otp.ID, since otp.Millis
 	return n, err
 }
 
-// Replay makes notices due again at now: one, or for the zero id all since a moment that are dead or were skipped. It
-// returns how many.
-func (w *Webhooks) Replay(tx *Tx, endpoint, id otp.ID, since, now otp.Millis) (int64, error) {
-	const again = `UPDATE webhook_deliveries SET due_at = ?, state = 'pending', attempts = 0 WHERE endpoint_id = ? AND `
-	if !id.IsZero() {
-		return w.replayOne(tx, endpoint, id, now, again)
-	}
-	return tx.affect(tx.ctx, again+`id >= ? AND state IN ('dead', 'skipped')`, int64(now), endpoint[:], oldest(since))
-}
+const replayed = `UPDATE webhook_deliveries SET due_at = ?, state = 'pending', attempts = 0 WHERE endpoint_id = ? AND `
 
-// replayOne makes a notice due again at now, and with it the later ones of its challenge that waited for it.
-func (w *Webhooks) replayOne(tx *Tx, endpoint, id otp.ID, now otp.Millis, again string) (int64, error) {
+// Replay makes a notice due again at now, and with it the later ones of its challenge that waited for it. It returns
+// how many notices have the id: one or none.
+func (w *Webhooks) Replay(tx *Tx, endpoint, id otp.ID, now otp.Millis) (int64, error) {
 	found, err := notices.lock(tx.ctx, tx, `endpoint_id = ? AND id = ?`, endpoint[:], id[:])
 	if err != nil || len(found) == 0 {
 		return 0, err
@@ -226,7 +219,43 @@ func (w *Webhooks) replayOne(tx *Tx, endpoint, id otp.ID, now otp.Millis, again 
 	if err != nil {
 		return 0, err
 	}
-	return tx.affect(tx.ctx, again+`id = ?`, int64(now), endpoint[:], id[:])
+	return tx.affect(tx.ctx, replayed+`id = ?`, int64(now), endpoint[:], id[:])
+}
+
+// replayChunk is how many notices one transaction makes due again: few enough that batches hardly wait for it.
+const replayChunk = 500
+
+// ReplaySince makes all notices since a moment that are dead or were skipped due again at now, in the order in which
+// they are sent. It returns how many, also those of before a fault.
+func (w *Webhooks) ReplaySince(ctx context.Context, endpoint otp.ID, since, now otp.Millis) (n int64, err error) {
+	// Of each state the index has the first ones, and what is done has left its state.
+	const ofState = `SELECT id FROM (SELECT id FROM webhook_deliveries WHERE endpoint_id = ? AND state = ? AND id >= ?
+		ORDER BY id LIMIT ?) AS `
+	var next []driver.Value
+	for _, state := range []string{NoticeDead, NoticeSkipped} {
+		next = append(next, endpoint[:], state, oldest(since), int64(replayChunk))
+	}
+	next = append(next, int64(replayChunk))
+	for done := int64(replayChunk); done == replayChunk; n += done {
+		err := w.store.write(ctx, func(tx *session) error {
+			var ids []otp.ID
+			err := tx.query(ctx, ofState+`dead UNION ALL `+ofState+`skipped ORDER BY id LIMIT ?`, next, func(found row) error {
+				r := reader{row: found}
+				ids = append(ids, r.id())
+				return r.err
+			})
+			if done = 0; err != nil || len(ids) == 0 {
+				return err
+			}
+			list, args := in(ids, idValue)
+			done, err = tx.affect(ctx, replayed+`id IN `+list, append([]driver.Value{int64(now), endpoint[:]}, args...)...)
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // oldest returns the smallest id of a moment.

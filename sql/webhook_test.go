@@ -370,7 +370,7 @@ func TestReplay_OfOneMakesThoseThatWaitedForItDue(t *testing.T) {
 		require.Equal(t, []string{"otp.max_attempts"}, typesOf(held))
 		require.NoError(t, s.WebhookQueue.Postpone(held))
 		require.NoError(t, s.Change(ctx, func(tx *Tx) error {
-			n, err := s.Webhooks.Replay(tx, e.ID, ready[0].ID, 0, noon+otp.Minute)
+			n, err := s.Webhooks.Replay(tx, e.ID, ready[0].ID, noon+otp.Minute)
 			require.EqualValues(t, 1, n)
 			require.NoError(t, err)
 			return tx.Record(otp.Change{ID: NewID(), At: noon, Kind: otp.WebhookReplayed, Account: "1"})

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"otpbridge/server/otp"
@@ -24,6 +25,9 @@ const (
 	linger = 5 * time.Second
 	// pauseAfter is how long all deliveries to an endpoint must fail before it is paused.
 	pauseAfter = 3 * otp.Day
+	// fresh is how long a round starts tries with what it has read. Within this time a change of the endpoint, its
+	// deletion and an erasure reach it.
+	fresh = time.Second
 )
 
 // queue delivers to one endpoint. Only this server does so while it has the lease.
@@ -167,8 +171,8 @@ func (q *queue) run() {
 // round sends the notices that are due, and returns their number with those it postponed. The error is sql.ErrNotFound
 // if the endpoint is off or deleted, or another server has it now.
 func (q *queue) round(client *http.Client) (int, error) {
-	ctx := q.closing
-	e, err := q.Store.WebhookQueue.Mine(ctx, q.id, q.process, otp.At(time.Now()))
+	ctx, began := q.closing, time.Now()
+	e, err := q.Store.WebhookQueue.Mine(ctx, q.id, q.process, otp.At(began))
 	if err != nil {
 		return 0, err
 	}
@@ -184,24 +188,26 @@ func (q *queue) round(client *http.Client) (int, error) {
 		return 0, err
 	}
 	tried := make(chan outcome)
-	todo := make(chan *sql.Notice)
+	var taken atomic.Int64
+	var gone atomic.Bool
 	var senders sync.WaitGroup
 	for range min(connections, len(due)) {
 		senders.Go(func() {
-			for n := range todo {
+			for may := true; may; may = !gone.Load() && ctx.Err() == nil && q.held() && time.Since(began) < fresh {
+				i := int(taken.Add(1)) - 1
+				if i >= len(due) {
+					return
+				}
+				n := &due[i]
 				err := q.attempt(q.cut, client, &e, n, texts[n.ID])
+				if err == nil && n.Status == http.StatusGone {
+					gone.Store(true)
+				}
 				tried <- outcome{n, err}
 			}
 		})
 	}
 	go func() {
-		for i := range due {
-			if ctx.Err() != nil || !q.held() {
-				break
-			}
-			todo <- &due[i]
-		}
-		close(todo)
 		senders.Wait()
 		close(tried)
 	}()
@@ -272,31 +278,41 @@ func (q *queue) judge(e *sql.Endpoint, tried []sql.Notice) error {
 	return nil
 }
 
-// switchOff stops deliveries to an endpoint. If it is paused, the account's other endpoints are told once.
+// errChanged ends a transaction about an endpoint that is another by now.
+var errChanged = errors.New("webhook: the endpoint was changed meanwhile")
+
+// switchOff stops deliveries to an endpoint, unless it was changed or deleted since e was read. If it is paused, the
+// account's other endpoints are told once.
 func (w *Webhooks) switchOff(e *sql.Endpoint, why string, kind otp.ChangeKind, now otp.Millis) error {
-	w.Log.Warn("webhook switched off", "webhook", e.ID.Text(EndpointPrefix), "account", e.Account, "why", why)
-	w.metrics.off.WithLabelValues(why).Inc()
-	return w.Store.Change(context.Background(), func(tx *sql.Tx) error {
+	err := w.Store.Change(context.Background(), func(tx *sql.Tx) error {
 		latest, found, err := w.Store.Webhooks.Lock(tx, e.Account, e.ID)
+		if err == nil && (!found || latest.Off != "" || latest.Version != e.Version) {
+			err = errChanged
+		}
 		if err != nil {
 			return err
 		}
-		by := Asker{Account: e.Account, Actor: otp.Actor{Kind: "server"}}
-		change := by.change(kind, e, now)
-		if found && latest.Off == "" {
-			latest.Off, latest.OffAt = why, now
-			if err := w.update(tx, &latest, now); err != nil {
+		latest.Off, latest.OffAt = why, now
+		if err := w.update(tx, &latest, now); err != nil {
+			return err
+		}
+		change := Asker{Account: e.Account, Actor: otp.Actor{Kind: "server"}}.change(kind, e, now)
+		if why == offPaused {
+			told := sql.Notice{Account: e.Account, Type: string(otp.NoticePaused), Event: change.ID, At: now}
+			if _, err := w.Store.Webhooks.Tell(tx, told, now); err != nil {
 				return err
-			}
-			if why == offPaused {
-				told := sql.Notice{Account: e.Account, Type: string(otp.NoticePaused), Event: change.ID, At: now}
-				if _, err := w.Store.Webhooks.Tell(tx, told, now); err != nil {
-					return err
-				}
 			}
 		}
 		return tx.Record(change)
 	})
+	if err == nil {
+		w.Log.Warn("webhook switched off", "webhook", e.ID.Text(EndpointPrefix), "account", e.Account, "why", why)
+		w.metrics.off.WithLabelValues(why).Inc()
+	}
+	if errors.Is(err, errChanged) {
+		err = nil
+	}
+	return err
 }
 
 // failed records a failed try in a notice: it sets when the next try is due, or that there is none.

@@ -84,7 +84,7 @@ func (w *Webhooks) Deliveries(ctx context.Context, by Asker, endpoint string, q 
 }
 
 // Delivery returns one delivery with request and answer. They are about a person, so the audit log records who reads
-// them. Refusal: NotFound.
+// them, and the request has the mask of a whole recipient for a caller who may not have those sent. Refusal: NotFound.
 func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) (Delivery, error) {
 	e, n, err := w.delivery(ctx, by, endpoint, id)
 	if err == nil {
@@ -98,6 +98,9 @@ func (w *Webhooks) Delivery(ctx context.Context, by Asker, endpoint, id string) 
 		texts, err := w.Store.Webhooks.Texts(ctx, []sql.Notice{n})
 		if err != nil {
 			return Delivery{}, err
+		}
+		if !by.Full {
+			e.Recipients = masked
 		}
 		if shown.Request, err = w.text(ctx, &e, &n, texts[n.ID]); err != nil && !errors.Is(err, errUntrue) {
 			return Delivery{}, err
@@ -166,11 +169,16 @@ func (w *Webhooks) Replay(ctx context.Context, by Asker, endpoint string, asked 
 			return 0, otp.RefuseField("since", SinceForm)
 		}
 	}
-	_, err = w.edit(ctx, by, endpoint, otp.WebhookReplayed, func(int64) error { return nil },
+	e, err := w.edit(ctx, by, endpoint, otp.WebhookReplayed, func(int64) error { return nil },
 		func(tx *sql.Tx, e *sql.Endpoint, now otp.Millis) (err error) {
-			n, err = w.Store.Webhooks.Replay(tx, e.ID, one, otp.At(since), now)
+			if !one.IsZero() {
+				n, err = w.Store.Webhooks.Replay(tx, e.ID, one, now)
+			}
 			return err
 		})
+	if err == nil && one.IsZero() {
+		n, err = w.Store.Webhooks.ReplaySince(ctx, e.ID, otp.At(since), otp.At(time.Now()))
+	}
 	return n, err
 }
 

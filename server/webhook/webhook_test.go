@@ -168,13 +168,18 @@ func ensureAccount(store *sql.Store) error {
 	})
 }
 
+// receive puts a receiver behind a host.
+func (h *house) receive(host string, r *receiver) *receiver {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.net.receivers[host] = r
+	return r
+}
+
 // listen makes an endpoint with its receiver.
 func (h *house) listen(t testing.TB, host string, wish Wish) (Endpoint, *receiver) {
 	t.Helper()
-	r := &receiver{}
-	h.net.mu.Lock()
-	h.net.receivers[host] = r
-	h.net.mu.Unlock()
+	r := h.receive(host, &receiver{})
 	url := "https://" + host + "/hook"
 	wish.URL = &url
 	e, err := h.Create(ctx, me, otp.ID{}, wish)
@@ -238,7 +243,7 @@ func TestDelivery_TellsInOrderWithoutACodeOrAWholeRecipient(t *testing.T) {
 	onBoth(t, time.Second, func(t *testing.T, h *house) {
 		_, r := h.listen(t, "hooks.example.com", Wish{})
 		wholly := full
-		_, whole := h.listen(t, "whole.example.com", Wish{Recipients: &wholly, Events: []string{"otp.verified"}})
+		e, whole := h.listen(t, "whole.example.com", Wish{Recipients: &wholly, Events: []string{"otp.verified"}})
 		challenge := randomID()
 		sent := h.record(t, challenge, otp.EventSent)
 		h.record(t, challenge, otp.EventDelivered)
@@ -254,6 +259,14 @@ func TestDelivery_TellsInOrderWithoutACodeOrAWholeRecipient(t *testing.T) {
 			"channels": []any{"sms"}, "send": 1.0}, first.body.Data)
 		require.NotContains(t, first.text, "9551492394")
 		require.Contains(t, whole.all()[0].text, "+919551492394")
+		all, err := h.Deliveries(ctx, me, e.ID, DeliveryQuery{Limit: 1})
+		require.NoError(t, err)
+		for _, by := range []Asker{me, {Account: me.Account}} {
+			shown, err := h.Delivery(ctx, by, e.ID, all[0].ID)
+			require.NoError(t, err)
+			require.Equal(t, by.Full, strings.Contains(string(shown.Request), "+919551492394"),
+				"who may not have whole recipients sent does not read them here either")
+		}
 		time.Sleep(10 * time.Minute)
 		require.Len(t, r.all(), 3, "a code that was used does not expire")
 	})
