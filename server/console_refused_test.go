@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,4 +76,22 @@ func TestConsole_AFormWithoutAFieldGivesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, people.Admin, found.Role)
 	require.Equal(t, []string{"10000000000001"}, found.Accounts)
+}
+
+// A form that is sent twice gives a webhook one new secret: a second would end the one that its receiver has.
+func TestConsole_AWebhooksSecretIsReplacedOnceAForm(t *testing.T) {
+	s := boot(t, variables(t)...)
+	const account = "10000000000001"
+	s.post("webhooks", "account", account, "url", "http://127.0.0.1:9/hook", "events", "*")
+	all, err := s.webhooks.List(t.Context(), "", account)
+	require.NoError(t, err)
+	page := "webhooks/" + all[0].ID
+	form, found := formTo(s.do("GET", console.Path+page, "").body, page+"/rotate")
+	require.True(t, found)
+	version := regexp.MustCompile(`name="version" value="(\d+)"`).FindStringSubmatch(form)
+	require.NotNil(t, version, form)
+	require.Contains(t, s.post(page+"/rotate", "version", version[1]), "Signing secret")
+	again := s.do("POST", console.Path+page+"/rotate", formOf("version", version[1]), "Content-Type", formType)
+	require.Equal(t, 412, again.status, again.body)
+	require.NotContains(t, again.body, "Signing secret")
 }

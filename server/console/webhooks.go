@@ -206,12 +206,18 @@ func (x *exchange) changeWebhook() error {
 	})
 }
 
+// rotateWebhook gives a webhook a new secret. A form that is sent twice, or whose page is loaded again, is refused the
+// second time: it would end the secret that the receiver has.
 func (x *exchange) rotateWebhook() error {
 	by, id, err := x.endpoint()
 	if err != nil {
 		return err
 	}
-	made, err := x.door.Webhooks.Rotate(x.ctx, by, id, func(int64) error { return nil })
+	match, err := x.sameVersion()
+	var made webhook.Endpoint
+	if err == nil {
+		made, err = x.door.Webhooks.Rotate(x.ctx, by, id, match)
+	}
 	if err != nil {
 		return x.showWebhook(err, nil, nil)
 	}
