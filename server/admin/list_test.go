@@ -196,3 +196,25 @@ func TestLists_HaveOnlyWhatTheCallerSees(t *testing.T) {
 		d.wants(t, 400, "INVALID_REQUEST", "GET", refused, "", auditor...)
 	}
 }
+
+// Calls that come while somebody turns the pages of a list that is sorted by them neither hide an account nor show one
+// twice.
+func TestLists_ByCallsStaysInOrderFromPageToPage(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.many(t)
+	const list = "/api/migration?sort=-servlet_calls&limit=60"
+	first := d.wants(t, 200, "", "GET", list, "", who...)
+	now := otp.At(time.Now())
+	require.NoError(t, d.store.Calls.Add(t.Context(), otp.ID{2}, []sql.CallCount{{Calls: 1000, LastAt: now,
+		CallKey: sql.CallKey{Hour: now - now%otp.Hour, Account: "5000", Door: "servlet", Name: "x", Kind: "ok"}}}, now))
+	second := d.wants(t, 200, "", "GET", list+"&cursor="+url.QueryEscape(first.member("next_cursor")), "", who...)
+	var shown []string
+	for _, part := range []reply{first, second} {
+		for _, row := range part.members["accounts"].([]any) {
+			shown = append(shown, row.(map[string]any)["esme_address"].(string))
+		}
+	}
+	slices.Sort(shown)
+	require.Len(t, slices.Compact(shown), 120)
+}

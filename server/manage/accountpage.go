@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"otpbridge/server/otp"
 	"otpbridge/sql"
@@ -117,6 +119,45 @@ func (c Accounts) Page(ctx context.Context, q AccountQuery) (all []ManagedAccoun
 	}
 }
 
+// callsFresh is how old the counts may be by which pages are sorted. Servers write them every 20 seconds.
+const callsFresh = 10 * time.Second
+
+// callTotals are the calls of all accounts' servlets, for the next page of a list.
+type callTotals struct {
+	mu    sync.Mutex
+	since otp.Millis
+	read  time.Time
+	calls map[string]int64
+}
+
+// servletCalls adds up the calls of accounts' servlets since an hour, nil accounts for all. What it adds up for all is
+// kept for callsFresh, because it reads every count since then.
+func (c Accounts) servletCalls(ctx context.Context, since otp.Millis, accounts []string) (map[string]int64, error) {
+	kept := &c.calls
+	if accounts == nil {
+		kept.mu.Lock()
+		defer kept.mu.Unlock()
+		if kept.since == since && time.Since(kept.read) < callsFresh {
+			return kept.calls, nil
+		}
+	}
+	began := time.Now()
+	totals, err := c.store.Calls.Totals(ctx, since, accounts)
+	if err != nil {
+		return nil, err
+	}
+	calls := map[string]int64{}
+	for _, n := range totals {
+		if n.Door == string(otp.ServletDoor) {
+			calls[n.Account] += n.Calls
+		}
+	}
+	if accounts == nil {
+		kept.since, kept.read, kept.calls = since, began, calls
+	}
+	return calls, nil
+}
+
 // pageByCalls is Page in the order of the calls of accounts' servlets, which has no index: it adds up all calls since
 // q.Since, and then reads accounts until it has enough.
 func (c Accounts) pageByCalls(ctx context.Context, q AccountQuery, backward bool) (all []ManagedAccount, err error) {
@@ -126,15 +167,9 @@ func (c Accounts) pageByCalls(ctx context.Context, q AccountQuery, backward bool
 			return nil, err
 		}
 	}
-	totals, err := c.store.Calls.Totals(ctx, q.Since-q.Since%otp.Hour, q.Accounts)
+	calls, err := c.servletCalls(ctx, q.Since-q.Since%otp.Hour, q.Accounts)
 	if err != nil {
 		return nil, err
-	}
-	calls := map[string]int64{}
-	for _, n := range totals {
-		if n.Door == string(otp.ServletDoor) {
-			calls[n.Account] += n.Calls
-		}
 	}
 	compare := func(a string, callsA int64, b string, callsB int64) int {
 		order := cmp.Or(cmp.Compare(callsA, callsB), strings.Compare(a, b))

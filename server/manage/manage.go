@@ -58,6 +58,7 @@ type core struct {
 	guard   *deliver.Guard
 	sandbox bool
 	changed func()
+	calls   callTotals
 }
 
 // Vault returns the vault that Open opened, for other packages.
