@@ -51,14 +51,7 @@ var refusedTypes = []phonenumbers.PhoneNumberType{
 // parsedNumber asks the library, always with a plus: with a default region the library turns 971501234567 into
 // +91971501234567.
 func parsedNumber(digits string, countries []string) (string, error) {
-	parsed, number, ok := possible("+" + digits)
-	// The library drops trunk prefixes and the like. Its result must itself be a normal form; otherwise one person
-	// would have two recipients, with a budget each.
-	if ok && number != "+"+digits {
-		var again string
-		parsed, again, ok = possible(number)
-		ok = ok && again == number
-	}
+	parsed, number, ok := normal(digits)
 	if !ok {
 		return "", otp.Refuse(otp.Invalid, "mobile is no possible number; write it with its country code, such as "+
 			"919551492394")
@@ -81,6 +74,28 @@ func parsedNumber(digits string, countries []string) (string, error) {
 		}
 	}
 	return "", otp.Refuse(otp.Invalid, "mobile belongs to a country that the account does not send to")
+}
+
+// normal returns the E.164 form of digits with a country code, and reports whether it is a possible number. The library
+// drops trunk prefixes and the like. Its result must itself be a normal form; otherwise one person would have two
+// recipients, with a budget each.
+func normal(digits string) (*phonenumbers.PhoneNumber, string, bool) {
+	parsed, number, ok := possible("+" + digits)
+	if ok && number != "+"+digits {
+		var again string
+		parsed, again, ok = possible(number)
+		ok = ok && again == number
+	}
+	return parsed, number, ok
+}
+
+// AnyNumber returns the form under which a number is known, of whatever country and kind: that of NormalNumber for what
+// an account sends to, or once did. digits begin with the country code.
+func AnyNumber(digits string) string {
+	if _, number, ok := normal(digits); ok {
+		return number
+	}
+	return "+" + digits
 }
 
 // PossibleNumber reports whether number is in E.164 form, with its plus, and possible.

@@ -93,6 +93,9 @@ func FuzzNormalNumber(f *testing.F) {
 		if err != nil || slow != number {
 			t.Fatalf("%q: the fast path says %q, the library %q (%v)", text, number, slow, err)
 		}
+		if any := AnyNumber(strings.TrimPrefix(number, "+")); any != number {
+			t.Fatalf("%q: without a list of countries it is %q, with one %q", text, any, number)
+		}
 	})
 }
 

@@ -73,7 +73,7 @@ func (p *Privacy) subject(ctx context.Context, a Asked) (sql.Subject, error) {
 	if a.ID == "" || len(a.ID) > maxID {
 		return sql.Subject{}, otp.RefuseField("id", "must be a user_id, a number such as +919551492394 or a mailbox")
 	}
-	account, err := p.Store.Accounts.Find(ctx, a.Account)
+	_, err := p.Store.Accounts.Find(ctx, a.Account)
 	if errors.Is(err, sql.ErrNotFound) {
 		return sql.Subject{}, otp.Refuse(otp.NotFound, "there is no such account")
 	}
@@ -82,15 +82,15 @@ func (p *Privacy) subject(ctx context.Context, a Asked) (sql.Subject, error) {
 	}
 	s := sql.Subject{Account: a.Account, Environment: a.Environment,
 		User: p.Vault.UserHash(a.Account, a.Environment, a.ID)}
-	if recipient := recipientOf(a.ID, account.Countries); recipient != "" {
+	if recipient := recipientOf(a.ID); recipient != "" {
 		s.Recipient = p.Vault.RecipientHash(a.Account, a.Environment, recipient)
 	}
 	return s, nil
 }
 
-// recipientOf returns the identity of a number or mailbox, empty for an id that is neither. It also accepts numbers of
-// countries that the account no longer sends to.
-func recipientOf(id string, countries []string) string {
+// recipientOf returns the identity of a number or mailbox, empty for an id that is neither. It also accepts numbers
+// that the account no longer sends to.
+func recipientOf(id string) string {
 	if strings.Contains(id, "@") {
 		mailbox, err := deliver.Mailbox(id)
 		if err != nil {
@@ -102,10 +102,7 @@ func recipientOf(id string, countries []string) string {
 	if !plus || !otp.Digits(digits) || len(digits) > 15 {
 		return ""
 	}
-	if number, err := deliver.NormalNumber("+"+digits, countries); err == nil {
-		return number
-	}
-	return "+" + digits
+	return deliver.AnyNumber(digits)
 }
 
 // Pseudonym is the prefix of a subject's pseudonym in the audit log, in certificates and in the ledger.

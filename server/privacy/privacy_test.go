@@ -442,3 +442,13 @@ func TestAsked_RefusesWhatNamesNobody(t *testing.T) {
 		require.Equal(t, tt.kind, otp.KindOf(err))
 	}
 }
+
+// An account may stop sending to a country, and what it sent there before can still be erased, in each spelling that it
+// was sent to in.
+func TestAsked_FindsNumbersOfEveryCountry(t *testing.T) {
+	for _, spelling := range []string{"+447400123456", "+44 7400 123-456", "+44 0 7400 123456"} {
+		sent, err := deliver.NormalNumber(spelling, []string{"GB"})
+		require.NoError(t, err)
+		require.Equal(t, sent, recipientOf(spelling), spelling)
+	}
+}
