@@ -146,7 +146,11 @@ func TestConsole_RequestsSayWhatWasRead(t *testing.T) {
 		require.Contains(t, newestCall.FindString(s.do("GET", console.Path+"requests", "").body),
 			"The call was answered before its parameters were read")
 	}
-	require.NotContains(t, s.do("GET", "/sandbox/requests", "").body, "9551492394", "the API's list stays masked")
+	get("otpgenservlet", shop.AccessKey, who)()
+	list := s.do("GET", "/sandbox/requests?limit=30", "").body
+	require.Regexp(t, `{"name":"environment","state":"read","value":"(live|test)","note":"that of the key"}`, list)
+	require.Contains(t, list, `{"name":"mobile","state":"read","value":"•••••••••••94","note":"the number in E.164 form"}`)
+	require.NotContains(t, list, "9551492394", "the API's list stays masked")
 }
 
 // What calls were read as is kept only by a sandbox.

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,14 @@ const redacted = "[redacted]"
 type parameter struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+// reading is what the door read one part of a call as. A refused part has no note: reason or answer say what is wrong.
+type reading struct {
+	Name  string           `json:"name"`
+	State web.ReadingState `json:"state"`
+	Value string           `json:"value,omitempty"`
+	Note  string           `json:"note,omitempty"`
 }
 
 // Call is a recorded call, redacted.
@@ -38,6 +47,7 @@ type Call struct {
 	Passed     string            `json:"passed,omitempty"` // the class of the upstream's answer, if it was asked
 	Status     int               `json:"status"`
 	Answer     string            `json:"answer"`
+	Read       []reading         `json:"read"`
 	Curl       string            `json:"curl"`
 
 	guess    string
@@ -93,7 +103,10 @@ func (made call) shown() Call {
 		Method: made.method, Path: shownPath(made.path), Headers: map[string]string{},
 		Query: masked(query), Form: masked(form),
 		Account: made.account, Kind: made.kind, Reason: made.reason, Passed: made.passed, Status: made.status,
-		Answer: shownAnswer(made.answer), readings: made.readings,
+		Answer: shownAnswer(made.answer), Read: []reading{}, readings: made.readings,
+	}
+	for _, r := range made.readings {
+		s.Read = append(s.Read, redactedReading(r))
 	}
 	for _, p := range append(query, form...) {
 		if p.role() == "otp" {
@@ -114,6 +127,21 @@ func (made call) shown() Call {
 		s.Curl = made.curl(query, form)
 	}
 	return s
+}
+
+// harmless are the readings whose values are neither of a person nor a secret.
+var harmless = []string{"environment", "kind", "method", "ttl", "length"}
+
+func redactedReading(r web.Reading) reading {
+	part := parameter{r.Name, r.Value}.masked()
+	shown := reading{Name: part.Name, State: r.State, Value: part.Value}
+	if slices.Contains(harmless, r.Name) {
+		shown.Value = r.Value
+	}
+	if r.State != web.ReadRefused {
+		shown.Note = r.Note
+	}
+	return shown
 }
 
 // curl returns the call as a command for a POSIX shell. Secrets and recipients are shell variables, so that the
