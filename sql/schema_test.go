@@ -9,6 +9,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
+
+	"otpbridge/sql/sqltest"
 )
 
 func TestOpen_RequiringASchemaMakesNothing(t *testing.T) {
@@ -109,6 +111,29 @@ func TestMigrations_OnlyAdd(t *testing.T) {
 		judged++
 	}
 	require.Positive(t, judged)
+}
+
+// A schema that was made with another character set holds the same text as every other. goose's own tables hold none.
+func TestMigrations_TextIsUTF8WhateverTheSchemaIs(t *testing.T) {
+	databaseURL := sqltest.Shared(t).Schema(t)
+	db := sqltest.Connect(t, databaseURL)
+	_, err := db.Exec(`ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_swedish_ci`)
+	require.NoError(t, err)
+	openTest(t, databaseURL, Options{})
+	rows, err := db.Query(`
+		SELECT CONCAT(table_name, '.', column_name, ' ', collation_name)
+		FROM information_schema.columns
+		WHERE table_schema = DATABASE() AND collation_name <> 'utf8mb4_bin' AND table_name NOT LIKE 'goose%'`)
+	require.NoError(t, err)
+	defer rows.Close()
+	others := []string{}
+	for rows.Next() {
+		var column string
+		require.NoError(t, rows.Scan(&column))
+		others = append(others, column)
+	}
+	require.NoError(t, rows.Err())
+	require.Empty(t, others)
 }
 
 // An older database, with a server's deliveries in progress, is brought up to date and keeps its history.
