@@ -140,6 +140,22 @@ func TestAccounts_ChangesAreRefusedByName(t *testing.T) {
 		who...).header.Get("ETag"))
 }
 
+func TestAccounts_AFaultOfAnAccessKeyIsNamedByItsPlace(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	for keys, pointer := range map[string]string{
+		`"access_key":"short"`: "/access_key",
+		`"access_keys":[{"key":"a4VbX0q1LmZ8sT3uR6yC"},{"key":"short"}]`:                           "/access_keys/1/key",
+		`"access_keys":[{"key":"a4VbX0q1LmZ8sT3uR6yC","allowed_ips":["192.0.2.1","192.0.2.256"]}]`: "/access_keys/0/allowed_ips/1",
+		`"access_keys":[{"key":"a4VbX0q1LmZ8sT3uR6yC","requests_per_minute":0}]`:                   "/access_keys/0/requests_per_minute",
+	} {
+		got := d.wants(t, 400, "INVALID_REQUEST", "POST", "/api/accounts",
+			`{"esme_address":"4711","otp_cipher":"none",`+keys+`}`, who...)
+		require.NotNil(t, got.members["errors"], got.text)
+		require.Equal(t, pointer, got.members["errors"].([]any)[0].(map[string]any)["pointer"], got.text)
+	}
+}
+
 // A person who could see a deleted account must not see a later account with its address.
 func TestAccounts_AnAddressIsFreeOnceNobodyHoldsItsFormerAccount(t *testing.T) {
 	d := fresh(t)

@@ -87,6 +87,29 @@ func TestKeys_AStoryFromMakingToRevoking(t *testing.T) {
 	}
 }
 
+// Of many who report a key at once, one ends it and gets the successor; the others learn that it is ended.
+func TestKeys_OneOfManyEndsACompromisedKeyRace(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	d.shop(t, "4711", who)
+	for range 5 {
+		path := "/api/keys/" + d.wants(t, 201, "", "POST", "/api/keys", `{"account":"4711"}`, who...).member("id")
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		answers := map[int]int{}
+		for range 8 {
+			all.Go(func() {
+				got := d.raw("POST", path+"/compromised", "", who...)
+				mu.Lock()
+				defer mu.Unlock()
+				answers[got.Code]++
+			})
+		}
+		all.Wait()
+		require.Equal(t, map[int]int{201: 1, 400: 7}, answers, d.log)
+	}
+}
+
 func TestKeys_AreListedInPagesAndByWhatTheyAre(t *testing.T) {
 	d := fresh(t)
 	who := d.proved(t)

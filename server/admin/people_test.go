@@ -244,6 +244,9 @@ func TestPeople_AStoryFromTheFirstOwnerToTheLastLogout(t *testing.T) {
 
 	d.wants(t, 401, "AUTH_001", "POST", "/api/auth/password",
 		`{"current_password":"`+another+`","new_password":"`+another+`"}`, bearer(third)...)
+	long := d.wants(t, 400, "INVALID_REQUEST", "POST", "/api/auth/password",
+		`{"current_password":"`+strings.Repeat("x", 600)+`","new_password":"`+another+`"}`, bearer(third)...)
+	require.Equal(t, "/current_password", long.members["errors"].([]any)[0].(map[string]any)["pointer"])
 	d.wants(t, 204, "", "POST", "/api/auth/password", `{"current_password":"`+password+`","new_password":"`+another+`"}`,
 		bearer(third)...)
 	d.wants(t, 401, "AUTH_002", "GET", "/api/auth/me", "", bearer(next)...)

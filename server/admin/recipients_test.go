@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,9 @@ func TestRecipients_AreLookedUpByTheWholeNumberAndUnlockedWithAReason(t *testing
 	} {
 		d.wants(t, tt.status, tt.code, "POST", tt.path, tt.body, who...)
 	}
+	long := `{"account":"` + strings.Repeat("x", 300) + `","to":"+919551492394"}`
+	d.wants(t, 404, "NOT_FOUND", "POST", lookup, long, who...)
+	require.Equal(t, 1, d.recorded(t, "recipient.read"), "in an account that does not exist nothing was looked up")
 	support := d.member(t, people.Support, "4712")
 	d.wants(t, 404, "NOT_FOUND", "POST", lookup, `{"account":"4711","to":"+919551492394"}`, support...)
 	d.wants(t, 403, "PERMISSION_DENIED", "POST", lookup, `{"account":"4712","to":"+919551492394"}`,

@@ -95,7 +95,7 @@ func (i *Inbox) sendQuery(ctx context.Context, q MessageQuery) (sql.SendQuery, e
 		} else if at, err := time.Parse(time.RFC3339, q.After); err == nil {
 			sends.Since = otp.At(at)
 		} else {
-			return sends, otp.Refuse(otp.Invalid, "after must be a message's id or a time such as 2026-01-31T12:00:00Z")
+			return sends, otp.RefuseField("after", "must be a message's id or a time such as 2026-01-31T12:00:00Z")
 		}
 	}
 	to, err := recipientSpelling(q.To)

@@ -182,7 +182,7 @@ func (c *core) newAccount(n *Imported, environment otp.Environment, now time.Tim
 		asked.Account, asked.owner, asked.Environment, asked.throwaway = row.Address, row.Name, environment, throwaway
 		key, secret, _, err := c.newCredential(asked.NewKey, now)
 		if err != nil {
-			return refuse(otp.Refuse(otp.Invalid, asked.place+err.Error()))
+			return refuse(asked.refusal(err))
 		}
 		account.Credentials, secrets = append(account.Credentials, key), append(secrets, secret)
 	}
@@ -193,6 +193,17 @@ func (c *core) newAccount(n *Imported, environment otp.Environment, now time.Tim
 type askedKey struct {
 	NewKey
 	place string
+}
+
+// refusal turns an error about one of the key's members into a refusal that names its place in the import.
+func (a askedKey) refusal(err error) error {
+	refusal := *refuseMember(err)
+	if a.place != "" {
+		list, index, _ := strings.Cut(strings.TrimSuffix(a.place, "]."), "[")
+		refusal.Message, refusal.Path = a.place+refusal.Message, "/"+index+"/"+refusal.Field+refusal.Path
+		refusal.Field = list
+	}
+	return &refusal
 }
 
 // keys returns the access keys of an import, in order.
@@ -376,8 +387,10 @@ func (c *core) refuseSharedIssuers(ctx context.Context, row *otp.Account) error 
 				return entry.Issuer == row.JWTIssuers[i].Issuer && entry.Audience == row.JWTIssuers[i].Audience
 			})
 			if taken && other.Address != row.Address {
-				return otp.Refuse(otp.Invalid, fmt.Sprintf("jwt_issuers[%d].audience: account %s takes tokens of this issuer "+
-					"and audience; give each account an audience of its own", i, other.Address))
+				// It does not say which account: the caller may not see it.
+				return &otp.Error{Kind: otp.Invalid, Field: "jwt_issuers", Path: fmt.Sprintf("/%d/audience", i),
+					Message: fmt.Sprintf("jwt_issuers[%d].audience: another account takes tokens of this issuer and audience; "+
+						"give each account an audience of its own", i)}
 			}
 		}
 		return nil

@@ -161,7 +161,7 @@ func (c Keys) settleAccount(ctx context.Context, by By, n *NewKey) error {
 
 // refuseMember turns an error about a member's value into a refusal. The error begins with the member's name and its
 // place in a list.
-func refuseMember(err error) error {
+func refuseMember(err error) *otp.Error {
 	refusal := otp.Refuse(otp.Invalid, err.Error())
 	if place, _, found := strings.Cut(refusal.Message, ": "); found {
 		field, index, _ := strings.Cut(strings.TrimSuffix(place, "]"), "[")

@@ -131,7 +131,7 @@ func TestRefuseMember_PointsAtTheMember(t *testing.T) {
 	for text, want := range map[string]string{
 		"name: is long": "/name", "allowed_ips[3]: \"a: b\" is none": "/allowed_ips/3", "no member at all": "/",
 	} {
-		r := refuseMember(fmt.Errorf("%s", text)).(*otp.Error)
+		r := refuseMember(fmt.Errorf("%s", text))
 		require.Equal(t, want, "/"+r.Field+r.Path)
 		require.Equal(t, text, r.Message)
 	}

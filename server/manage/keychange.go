@@ -141,6 +141,8 @@ type Narrower struct {
 	AllowedIPs  []string // nil: the key's
 }
 
+const revokedAlready = "id: the key is revoked already; make a new one"
+
 // successorLife is how long the successor of a compromised key is valid at most.
 const successorLife = 90 * otp.Day
 
@@ -155,7 +157,7 @@ func (c Keys) Compromised(ctx context.Context, by By, id otp.ID, narrow Narrower
 		key, err = c.Find(ctx, by, id)
 	}
 	if err == nil && old.RevokedAt != 0 {
-		err = otp.Refuse(otp.Invalid, "id: the key is revoked already; make a new one")
+		err = otp.Refuse(otp.Invalid, revokedAlready)
 	}
 	if err != nil {
 		return key, successor, secret, signing, err
@@ -194,6 +196,9 @@ func (c Keys) Compromised(ctx context.Context, by By, id otp.ID, narrow Narrower
 		}
 		return recordKey(tx, otp.KeyCompromised, by.Actor, &old, now, details...)
 	})
+	if errors.Is(err, errNotDone) { // somebody else ended it just now
+		err = otp.Refuse(otp.Invalid, revokedAlready)
+	}
 	if err != nil {
 		return key, successor, crypto.Secret{}, crypto.Secret{}, fmt.Errorf("revoke the key: %w", err)
 	}

@@ -50,6 +50,9 @@ func (c Recipients) Look(ctx context.Context, by otp.Actor, address string, envi
 // look is Look with the row.
 func (c Recipients) look(ctx context.Context, by otp.Actor, address string, environment otp.Environment, to string) (
 	Recipient, otp.Recipient, error) {
+	if _, err := c.account(ctx, address); err != nil {
+		return Recipient{}, otp.Recipient{}, err // nothing was looked up
+	}
 	found, row, err := c.find(ctx, address, environment, to)
 	if err != nil && otp.KindOf(err) != otp.NotFound {
 		return found, row, err

@@ -198,6 +198,9 @@ func (p *People) ChangePassword(ctx context.Context, who Principal, present, pas
 		return err
 	}
 	guess, _, err := p.judgePassword(ctx, person, person.Email, present, who.From, at)
+	if otp.KindOf(err) == otp.Invalid {
+		return otp.InField("current_password", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -141,8 +141,8 @@ func (w *Webhooks) Create(ctx context.Context, by Asker, id otp.ID, wish Wish) (
 			return err
 		}
 		if n >= maxEndpoints {
-			return otp.Refuse(otp.Invalid, "the account has "+strconv.Itoa(n)+" webhooks, which is as many as it can have; "+
-				"remove one")
+			return otp.RefuseField("url", "is one too many: the account has "+strconv.Itoa(n)+" webhooks, which is as many as "+
+				"it can have; remove one")
 		}
 		if err := w.Store.Webhooks.Insert(tx, e); err != nil {
 			return err
