@@ -153,10 +153,11 @@ func (x *exchange) decide(r route) (answer, error) {
 			return answer{}, err
 		}
 	}
-	if len(r.parameters) == 0 {
-		if err := web.ReadQuery(x.gin).Err(); err != nil {
-			return answer{}, err
-		}
+	if err := web.ReadQuery(x.gin, r.parameters...).Filled().Err(); err != nil {
+		return answer{}, err
+	}
+	if r.once {
+		return x.once(r.call)
 	}
 	return r.call(x)
 }

@@ -147,3 +147,31 @@ func TestCalls_AnotherAccountIsLikeNone(t *testing.T) {
 		require.Len(t, answers, 1, "%s: %v", call, answers)
 	}
 }
+
+// An empty value is most often a variable of a script that was not set. It is refused where a member or parameter that
+// is left out has a meaning, such as a live key, all environments, at once, or everything.
+func TestCalls_AnEmptyValueIsNoDefault(t *testing.T) {
+	d := fresh(t)
+	d.accounts(t, "4711")
+	who := d.proved(t)
+	for _, tt := range [][3]string{
+		{"/api/keys", `{"account":"4711","environment":""}`, "/environment"},
+		{"/api/keys", `{"account":"4711","kind":""}`, "/kind"}, {"/api/keys", `{"account":""}`, "/account"},
+		{"/api/keys", `{"account":"4711","signing":""}`, "/signing"},
+		{"/api/webhooks", `{"account":"4711","url":"https://hooks.example.com","environment":""}`, "/environment"},
+		{"/api/service-accounts", `{"name":"x","role":""}`, "/role"},
+		{"/api/service-accounts", `{"name":"x","role":"auditor","token_endpoint_auth_method":""}`, "/token_endpoint_auth_method"},
+		{"/api/accounts/4711/cut-over", `{"mode":"local","at":""}`, "/at"},
+		{"/api/accounts/4711/send-test", `{"to":"+919551492394","channel":""}`, "/channel"},
+	} {
+		got := d.wants(t, 400, "INVALID_REQUEST", "POST", tt[0], tt[1], who...)
+		require.Equal(t, tt[2], got.members["errors"].([]any)[0].(map[string]any)["pointer"], got.text)
+	}
+	for _, r := range routes {
+		for _, name := range r.parameters {
+			path := strings.NewReplacer(":account", "4711", ":webhook", "whk_06bq3c7k5sqn2e8v4g1t9hp0mc").Replace(r.path)
+			got := d.wants(t, 400, "INVALID_REQUEST", r.method, path+"?"+name+"=", "", who...)
+			require.Equal(t, name, got.members["errors"].([]any)[0].(map[string]any)["parameter"], got.text)
+		}
+	}
+}

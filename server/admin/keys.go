@@ -62,7 +62,7 @@ type keySettings struct {
 	RequestsPerMinute *int        `json:"requests_per_minute"`
 	Burst             *int        `json:"burst"`
 	ExpiresAt         *time.Time  `json:"expires_at"` // null: never
-	Signing           otp.Signing `json:"signing"`
+	Signing           otp.Signing `json:"signing" empty:"refused"`
 	Enabled           bool        `json:"enabled"`
 }
 
@@ -158,9 +158,9 @@ func (x *exchange) answerKey(status int, k manage.Key, secret, signing crypto.Se
 
 func (x *exchange) createKey() (answer, error) {
 	var asked struct {
-		Account     string          `json:"account"`
-		Kind        otp.KeyKind     `json:"kind"`
-		Environment otp.Environment `json:"environment"`
+		Account     string          `json:"account" empty:"refused"`
+		Kind        otp.KeyKind     `json:"kind" empty:"refused"`
+		Environment otp.Environment `json:"environment" empty:"refused"`
 		keySettings
 	}
 	asked.Enabled = true

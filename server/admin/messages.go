@@ -71,7 +71,7 @@ func (x *exchange) channels() (answer, error) {
 func (x *exchange) sendTest() (answer, error) {
 	var asked struct {
 		To      string `json:"to"`
-		Channel string `json:"channel"`
+		Channel string `json:"channel" empty:"refused"`
 	}
 	if err := x.read(&asked); err != nil {
 		return answer{}, err

@@ -75,7 +75,7 @@ func (x *exchange) migration() (answer, error) {
 func (x *exchange) cutOver() (answer, error) {
 	var asked struct {
 		Mode string `json:"mode"`
-		At   string `json:"at"`
+		At   string `json:"at" empty:"refused"`
 	}
 	if err := x.read(&asked); err != nil {
 		return answer{}, err

@@ -50,8 +50,8 @@ func (x *exchange) createService() (answer, error) {
 		Name        string `json:"name"`
 		Description string `json:"description"`
 		askedGrant
-		Method    string `json:"token_endpoint_auth_method"`
-		PublicKey string `json:"public_key_pem"`
+		Method    string `json:"token_endpoint_auth_method" empty:"refused"`
+		PublicKey string `json:"public_key_pem" empty:"refused"`
 	}
 	if err := x.read(&asked); err != nil {
 		return answer{}, err

@@ -44,7 +44,7 @@ func shownMember(p people.Profile) member { return member{shownUser(p), moment(p
 
 // askedGrant is a grant in a request.
 type askedGrant struct {
-	Role        people.Role `json:"role"`
+	Role        people.Role `json:"role" empty:"refused"`
 	Accounts    []string    `json:"accounts"`    // null: all
 	Permissions []string    `json:"permissions"` // null: all of the role
 }

@@ -104,7 +104,7 @@ func (x *exchange) webhooks() (answer, error) {
 func (x *exchange) createWebhook() (answer, error) {
 	var asked struct {
 		Account     string          `json:"account"`
-		Environment otp.Environment `json:"environment"`
+		Environment otp.Environment `json:"environment" empty:"refused"`
 		webhook.Wish
 	}
 	if err := x.read(&asked); err != nil {

@@ -56,9 +56,10 @@ const Unknown = "is not known here"
 // Decode reads the one JSON value in text into target, a pointer to a value that holds the defaults. The error is an
 // *Error; target is then partly filled and must not be used.
 //
-// A pointer, list or map accepts null as absent, unless its field has the tag null:"refused". A json.RawMessage and an
-// empty interface accept any value, including null, in which no name may be repeated; numbers in an interface are
-// json.Number.
+// A pointer, list or map accepts null as absent, unless its field has the tag null:"refused". A text whose field has
+// the tag empty:"refused" must not be empty: its default is for a member that is left out, and an empty one is most
+// often a variable of a script that was not set. A json.RawMessage and an empty interface accept any value, including
+// null, in which no name may be repeated; numbers in an interface are json.Number.
 func Decode(text []byte, target any) error {
 	fail := func(detail string) error { return &Error{[]Fault{{Detail: detail}}} }
 	if !utf8.Valid(text) {
@@ -137,7 +138,10 @@ func (d *decoder) value(raw json.RawMessage, target reflect.Value, pointer strin
 	}
 }
 
-const notNull = "must not be null; leave it out for the default"
+const (
+	notNull  = "must not be null; leave it out for the default"
+	notEmpty = "must not be empty; leave it out for the default"
+)
 
 // null stands for an absent value, so it is accepted where Go can hold nil.
 func (d *decoder) null(target reflect.Value, pointer string) {
@@ -163,6 +167,8 @@ func (d *decoder) object(raw json.RawMessage, target reflect.Value, pointer stri
 			d.fault(at, Unknown)
 		case string(value) == "null" && tag.Get("null") == "refused":
 			d.fault(at, notNull)
+		case string(value) == `""` && tag.Get("empty") == "refused":
+			d.fault(at, notEmpty)
 		default:
 			d.value(value, field, at)
 		}
@@ -238,6 +244,7 @@ func (d *decoder) free(raw json.RawMessage, pointer string) {
 		names  map[string]bool // nil in a list
 		name   string          // read, and whose value comes next
 		atName bool
+		begun  int // elements of a list
 	}
 	var levels []level
 	tokens := json.NewDecoder(bytes.NewReader(raw))
@@ -254,6 +261,8 @@ func (d *decoder) free(raw json.RawMessage, pointer string) {
 				for _, above := range levels[:inside] {
 					if above.names != nil {
 						at += "/" + escapePointer(above.name)
+					} else {
+						at += "/" + strconv.Itoa(above.begun-1)
 					}
 				}
 				d.fault(at+"/"+escapePointer(name), "is given twice; which one is meant?")
@@ -262,8 +271,12 @@ func (d *decoder) free(raw json.RawMessage, pointer string) {
 			levels[inside].names[name], levels[inside].name, levels[inside].atName = true, name, false
 			continue
 		}
-		if inside >= 0 && levels[inside].names != nil {
+		switch {
+		case inside < 0:
+		case levels[inside].names != nil:
 			levels[inside].atName = true // after this value, or the one that begins here
+		case token != json.Delim(']'):
+			levels[inside].begun++
 		}
 		switch token {
 		case json.Delim('{'):

@@ -26,6 +26,7 @@ type newAccount struct {
 	Free json.RawMessage `json:"free"`
 	Any  any             `json:"any"`
 	By   map[label][]int `json:"by"`
+	Mode string          `json:"mode" empty:"refused"`
 }
 
 type label string
@@ -49,6 +50,8 @@ func TestDecode_FaultsAreNamedByPointer(t *testing.T) {
 		{"number for a boolean", `{"enabled":1}`, []Fault{{Pointer: "/enabled", Detail: "must be true or false"}}},
 		{"null", `{"enabled":null}`, []Fault{{Pointer: "/enabled",
 			Detail: "must not be null; leave it out for the default"}}},
+		{"an empty text for a default", `{"mode":"","name":""}`,
+			[]Fault{{Pointer: "/mode", Detail: "must not be empty; leave it out for the default"}}},
 		{"inside a list", `{"countries":["IN",7]}`, []Fault{{Pointer: "/countries/1", Detail: "must be a string"}}},
 		{"text for a list", `{"countries":"IN,AE"}`, []Fault{{Pointer: "/countries", Detail: "must be a list"}}},
 		{"inside an object of a list", `{"access_keys":[{"key":"a"},{"kee":"b","expires_at":"soon"}]}`, []Fault{
@@ -73,11 +76,13 @@ func TestDecode_FaultsAreNamedByPointer(t *testing.T) {
 		{"half a character", `{"name":"\ud83d"}`, []Fault{{Detail: "has half a character: byte 10"}}},
 		{"two halves the wrong way round", `{"name":"\ude00\ud83d"}`, []Fault{{Detail: "has half a character: byte 10"}}},
 		{"twice in free JSON", `{"free":{"a":[{"b":{"c":1,"d":2,"\u0063":3}}]}}`,
-			[]Fault{{Pointer: "/free/a/b/c", Detail: "is given twice; which one is meant?"}}},
+			[]Fault{{Pointer: "/free/a/0/b/c", Detail: "is given twice; which one is meant?"}}},
+		{"twice in a later element", `{"free":[1,[],{"a":{}},[2,{"b":1,"b":2}]]}`,
+			[]Fault{{Pointer: "/free/3/1/b", Detail: "is given twice; which one is meant?"}}},
 		{"deep free JSON", `{"free":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}`,
 			[]Fault{{Pointer: "/free", Detail: "is nested deeper than 32 levels"}}},
 		{"twice in any JSON", `{"any":{"a":[{"b":1,"b":2}]}}`,
-			[]Fault{{Pointer: "/any/a/b", Detail: "is given twice; which one is meant?"}}},
+			[]Fault{{Pointer: "/any/a/0/b", Detail: "is given twice; which one is meant?"}}},
 		{"null in a list of a map", `{"by":{"a":[1,null]}}`, []Fault{{Pointer: "/by/a/1",
 			Detail: "must not be null; leave it out for the default"}}},
 		{"null for a text in a map", `{"message_overrides":{"error":null}}`,

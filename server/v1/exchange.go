@@ -83,7 +83,7 @@ func (x *exchange) decide(r route) (engine.Answer, error) {
 	if err := x.door.engine.Faults.Inject(string(otp.V1Door), x.caller.Account.Address); err != nil {
 		return engine.Answer{}, err
 	}
-	x.query = web.ReadQuery(x.gin, r.query...)
+	x.query = web.ReadQuery(x.gin, r.query...).Filled()
 	if err := x.query.Err(); err != nil {
 		return engine.Answer{}, err
 	}

@@ -75,6 +75,17 @@ func joined(known []string) string {
 	return strings.Join(known, ", ")
 }
 
+// Filled refuses parameters that are given without a value. Most are a variable of a script that was not set, and the
+// answer would be about everything.
+func (q *Query) Filled() *Query {
+	for _, name := range slices.Sorted(maps.Keys(q.values)) {
+		if len(q.values[name]) == 1 && q.values[name][0] == "" {
+			q.Fault(name, "is empty; leave it out")
+		}
+	}
+	return q
+}
+
 // Fault adds a fault of a parameter.
 func (q *Query) Fault(name, detail string) {
 	if len(q.faults) == strict.MaxFaults {
