@@ -218,3 +218,39 @@ func TestLists_ByCallsStaysInOrderFromPageToPage(t *testing.T) {
 	slices.Sort(shown)
 	require.Len(t, slices.Compact(shown), 120)
 }
+
+// A cursor of another list, or of another order, is refused: it would begin anywhere. The fault is named as the
+// parameter that it is.
+func TestLists_ACursorIsGoodForItsListOnly(t *testing.T) {
+	d := fresh(t)
+	who := d.proved(t)
+	endpoint := d.many(t)
+	d.shop(t, "4711", who)
+	const key, person, service, account = "key_06bq3c7k5sqn2e8v4g1t9hp0mc", "per_06bq3c7k5sqn2e8v4g1t9hp0mc",
+		"svc_06bq3c7k5sqn2e8v4g1t9hp0mc", "5000"
+	for list, cursors := range map[string][]string{
+		"/api/accounts":                             {key, person, account + " Same"},
+		"/api/accounts?sort=name":                   {key, account},
+		"/api/migration":                            {key, account + " 7"},
+		"/api/migration?sort=servlet_calls":         {key, account, account + " Same"},
+		"/api/people":                               {key, account, person + " Olga"},
+		"/api/people?sort=name":                     {key + " Olga", account, person},
+		"/api/people/invitations":                   {key, person, account},
+		"/api/service-accounts":                     {key, person, account, strings.ToUpper(service)},
+		"/api/webhooks":                             {key, account, endpoint + " 5000"},
+		"/api/webhooks?sort=account":                {key, account, endpoint},
+		"/api/webhooks/" + endpoint + "/deliveries": {key, account, endpoint},
+		"/api/keys":                                 {person, account},
+		"/api/alerts":                               {key, account},
+		"/api/audit":                                {key, "0", "-1"},
+		"/api/privacy/erasures":                     {key, account},
+		"/api/accounts/4711/test-recipients":        {key, account},
+		"/api/accounts/4711/stopped-prefixes":       {key, account, "91 nowhere"},
+	} {
+		for _, cursor := range append(cursors, "no-cursor-of-any-list", "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9") {
+			at := list + map[bool]string{true: "&", false: "?"}[strings.Contains(list, "?")] + "cursor=" + url.QueryEscape(cursor)
+			got := d.wants(t, 400, "INVALID_REQUEST", "GET", at, "", who...)
+			require.Equal(t, "cursor", got.members["errors"].([]any)[0].(map[string]any)["parameter"], at)
+		}
+	}
+}

@@ -32,10 +32,14 @@ type page[T any] struct {
 }
 
 // paged answers with the requested page of a short list. The list is in the order of its ids, so that a cursor stays
-// valid when elements are added or removed.
-func paged[T any](x *exchange, all []T, id func(T) string) (answer, error) {
+// valid when elements are added or removed. isID reports whether a text can be the id of an element.
+func paged[T any](x *exchange, all []T, id func(T) string, isID func(string) bool) (answer, error) {
 	query := web.ReadQuery(x.gin, limitParameter, cursorParameter)
-	limit, after := query.Number(limitParameter, usualPage, 1, 100), query.Text(cursorParameter)
+	limit := query.Number(limitParameter, usualPage, 1, 100)
+	after, given := query.Given(cursorParameter)
+	if given && !isID(after) {
+		query.Fault(cursorParameter, notCursor)
+	}
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
@@ -70,9 +74,19 @@ func cursorID(query *web.Query, prefix string) otp.ID {
 	cursor, given := query.Given(cursorParameter)
 	id, ok := otp.ParseID(prefix, cursor)
 	if given && !ok {
-		query.Fault(cursorParameter, "must be the next_cursor of an answer")
+		query.Fault(cursorParameter, notCursor)
 	}
 	return id
+}
+
+const notCursor = "must be the next_cursor of an answer of this list"
+
+// idOf returns a function that reports whether a text is an id with this prefix, as answers have it.
+func idOf(prefix string) func(string) bool {
+	return func(text string) bool {
+		id, ok := otp.ParseID(prefix, text)
+		return ok && id.Text(prefix) == text
+	}
 }
 
 // next returns the cursor of the next page, and sets the Link header (RFC 8288).

@@ -116,7 +116,7 @@ func (x *exchange) testRecipients() (answer, error) {
 	for i := range found {
 		all[i] = shownTest(found[i])
 	}
-	return paged(x, all, func(t testRecipient) string { return t.ID })
+	return paged(x, all, func(t testRecipient) string { return t.ID }, idOf(testPrefix))
 }
 
 func (x *exchange) addTestRecipient() (answer, error) {
@@ -174,7 +174,7 @@ func (x *exchange) stoppedPrefixes() (answer, error) {
 			p.CountedSince.Time(), p.Sends, p.Verified, p.Spend, p.Loss}
 	}
 	slices.SortFunc(all, func(a, b stoppedPrefix) int { return strings.Compare(placeOf(a), placeOf(b)) })
-	shown, err := paged(x, all, placeOf)
+	shown, err := paged(x, all, placeOf, isPlace)
 	if err != nil {
 		return answer{}, err
 	}
@@ -186,6 +186,11 @@ func (x *exchange) stoppedPrefixes() (answer, error) {
 
 // placeOf returns the cursor of a stopped prefix.
 func placeOf(p stoppedPrefix) string { return p.Prefix + " " + string(p.Environment) }
+
+func isPlace(cursor string) bool {
+	prefix, environment, _ := strings.Cut(strings.TrimPrefix(cursor, "+"), " ")
+	return otp.Digits(prefix) && otp.Environment(environment).Check() == nil
+}
 
 func (x *exchange) liftPrefix() (answer, error) {
 	if err := x.readNothing(); err != nil {

@@ -82,7 +82,7 @@ func (x *exchange) services() (answer, error) {
 	for i, f := range found {
 		all[i] = shownService(f)
 	}
-	return paged(x, all, func(s service) string { return s.ID })
+	return paged(x, all, func(s service) string { return s.ID }, idOf(people.ServicePrefix))
 }
 
 func (x *exchange) revokeService() (answer, error) {

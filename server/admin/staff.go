@@ -94,7 +94,7 @@ func (x *exchange) invitations() (answer, error) {
 	for i, f := range found {
 		all[i] = invitation{f.ID, f.Email, askedGrant(f.Grant), new(f.CreatedAt.Time()), f.ExpiresAt.Time()}
 	}
-	return paged(x, all, func(i invitation) string { return i.ID })
+	return paged(x, all, func(i invitation) string { return i.ID }, idOf(people.TicketPrefix))
 }
 
 func (x *exchange) withdraw() (answer, error) {

@@ -84,10 +84,29 @@ func (q *AccountQuery) matches(m *ManagedAccount) bool {
 // accountsAtOnce is how many accounts are read at once to find those that match.
 const accountsAtOnce = 200
 
+// place reads the cursor: the address of the last account, and what q sorts by besides. Refusal: Invalid, for a text
+// that is no cursor in the order of q.
+func (q *AccountQuery) place() (address, text string, err error) {
+	address, text, sorted := strings.Cut(q.After, " ")
+	by, _ := q.order()
+	_, number := strconv.ParseInt(text, 10, 64)
+	if q.After != "" && (len(address) > longestAddress || sorted != (by != byAddress) || by == byServlets && number != nil) {
+		err = otp.RefuseField("cursor", "must be the next_cursor of an answer of this list in the same order")
+	}
+	return address, text, err
+}
+
+// longestAddress is the length of the column, also for an address that cannot be used.
+const longestAddress = 15
+
 // Page returns the accounts that a query selects, also broken ones. It reads no more than it returns, unless it has to
-// look for what matches. Refusals: those of Check.
+// look for what matches. Refusals: those of Check, and Invalid for a text that is no cursor.
 func (c Accounts) Page(ctx context.Context, q AccountQuery) (all []ManagedAccount, err error) {
 	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	address, name, err := q.place()
+	if err != nil {
 		return nil, err
 	}
 	by, backward := q.order()
@@ -98,7 +117,7 @@ func (c Accounts) Page(ctx context.Context, q AccountQuery) (all []ManagedAccoun
 	if q.Search != "" || q.State != "" || q.Mode != "" {
 		part.Limit = max(q.Limit, accountsAtOnce)
 	}
-	part.After.Address, part.After.Name, _ = strings.Cut(q.After, " ")
+	part.After = sql.AccountPlace{Address: address, Name: name}
 	for {
 		rows, err := c.store.Accounts.Page(ctx, part)
 		if err != nil {
@@ -181,10 +200,7 @@ func (c Accounts) pageByCalls(ctx context.Context, q AccountQuery, backward bool
 	slices.SortFunc(addresses, func(a, b string) int { return compare(a, calls[a], b, calls[b]) })
 	if q.After != "" {
 		last, text, _ := strings.Cut(q.After, " ")
-		before, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, otp.RefuseField("cursor", "must be a next_cursor of this list")
-		}
+		before, _ := strconv.ParseInt(text, 10, 64) // place has checked it
 		addresses = slices.DeleteFunc(addresses, func(a string) bool { return compare(a, calls[a], last, before) <= 0 })
 	}
 	for some := range slices.Chunk(addresses, accountsAtOnce) {

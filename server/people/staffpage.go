@@ -68,10 +68,20 @@ func (q *StaffQuery) matches(p *Profile) bool {
 		(strings.Contains(strings.ToLower(p.Name), search) || strings.Contains(p.Email, search))
 }
 
+// place refuses a text that is no cursor in the order of q. Refusal: Invalid.
+func (q *StaffQuery) place() error {
+	id, _, sorted := strings.Cut(q.After, " ")
+	_, ok := otp.ParseID(PersonPrefix, id)
+	if q.After == "" || ok && sorted == (q.Cursor(Profile{ID: id}) != id) {
+		return nil
+	}
+	return otp.RefuseField("cursor", "must be the next_cursor of an answer of this list in the same order")
+}
+
 // Page returns the people that a query selects, of those whom who may see. It reads everybody: people are few.
-// Refusals: Forbidden, and those of Check.
+// Refusals: Forbidden, those of Check, and Invalid for a text that is no cursor.
 func (s *Staff) Page(ctx context.Context, who Principal, q StaffQuery) ([]Profile, error) {
-	if err := q.Check(); err != nil {
+	if err := cmp.Or(q.Check(), q.place()); err != nil {
 		return nil, err
 	}
 	all, err := s.List(ctx, who)

@@ -2,13 +2,10 @@ package v1
 
 import (
 	"encoding/json"
-	"errors"
-	"slices"
 	"strings"
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
-	"otpbridge/server/web"
 )
 
 // named is how a request names a challenge: by id, or by the recipient and what tells the challenge from the
@@ -78,26 +75,12 @@ func (x *exchange) meantByQuery() (engine.Named, error) {
 	default:
 		n.check(&k)
 	}
+	// The checks point into a body, which a query is not.
+	for i, fault := range k.faults {
+		k.faults[i].Parameter, k.faults[i].Pointer = strings.TrimPrefix(fault.Pointer, "/"), ""
+	}
 	if err := k.err(); err != nil {
-		return engine.Named{}, ofQuery(err)
+		return engine.Named{}, err
 	}
-	m, err := x.meant(&n, otp.ID{})
-	return m, ofQuery(err)
-}
-
-// ofQuery changes a refusal that points into a body to name the query parameter.
-func ofQuery(err error) error {
-	if refusal, ok := errors.AsType[*otp.Error](err); ok && refusal.Field != "" {
-		return web.Invalid(web.Fault{Parameter: refusal.Field,
-			Detail: strings.TrimPrefix(refusal.Message, refusal.Field+" ")})
-	}
-	problem, ok := errors.AsType[*web.Problem](err)
-	if !ok {
-		return err
-	}
-	faults := slices.Clone(problem.Faults)
-	for i := range faults {
-		faults[i].Parameter, faults[i].Pointer = strings.TrimPrefix(faults[i].Pointer, "/"), ""
-	}
-	return web.Invalid(faults...)
+	return x.meant(&n, otp.ID{})
 }

@@ -113,9 +113,12 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 		if row, ok := RowOf(refusal.Kind); ok {
 			RequestOf(c).Kind = refusal.Kind.String()
 			p := &Problem{Status: row.Status, Code: row.Code, Detail: refusal.Message}
-			if refusal.Field != "" {
-				p.Faults = []Fault{{Pointer: "/" + refusal.Field + refusal.Path,
-					Detail: strings.TrimPrefix(refusal.Message, refusal.Field+refusal.Path+" ")}}
+			if refusal.Field == "" {
+				return p
+			}
+			fault := faultOf(c.Request.Method, refusal)
+			if p.Faults = []Fault{fault}; fault.Parameter != "" {
+				p.Detail = fault.String()
 			}
 			return p
 		}
@@ -127,6 +130,17 @@ func (w *Writer) ProblemOf(c *gin.Context, err error) *Problem {
 		Status: http.StatusInternalServerError, Code: "INTERNAL",
 		Detail: "something failed here; the server's log has it under the request id",
 	}
+}
+
+// faultOf returns the place of a refused field. A GET has no body, so its fields are parameters of the query.
+func faultOf(method string, refusal *otp.Error) Fault {
+	f := Fault{Detail: strings.TrimPrefix(refusal.Message, refusal.Field+refusal.Path+" ")}
+	if method == http.MethodGet {
+		f.Parameter = refusal.Field
+	} else {
+		f.Pointer = "/" + refusal.Field + refusal.Path
+	}
+	return f
 }
 
 func (w *Writer) logFault(c *gin.Context, err error) {

@@ -62,10 +62,10 @@ func (w *Webhooks) Page(ctx context.Context, q Query) ([]Endpoint, error) {
 	part := sql.EndpointQuery{Accounts: q.Accounts, State: q.State, Search: strings.ToLower(q.Search),
 		ByAccount: by == "account", Backward: backward, Limit: q.Limit}
 	if q.After != "" {
-		id, account, _ := strings.Cut(q.After, " ")
+		id, account, sorted := strings.Cut(q.After, " ")
 		var ok bool
-		if part.After.ID, ok = otp.ParseID(EndpointPrefix, id); !ok {
-			return nil, otp.RefuseField("cursor", "must be a next_cursor of this list")
+		if part.After.ID, ok = otp.ParseID(EndpointPrefix, id); !ok || sorted != part.ByAccount {
+			return nil, otp.RefuseField("cursor", "must be the next_cursor of an answer of this list in the same order")
 		}
 		part.After.Account = account
 	}
