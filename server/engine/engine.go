@@ -80,7 +80,7 @@ type Engine struct {
 	log         *slog.Logger
 	credentials *cache[[32]byte, *credential]
 	accounts    *cache[string, *account]
-	origins     *cache[string, []string]
+	origins     *cache[string, map[string]Pages]
 	issuers     *cache[string, map[string][]string]
 	addresses   *cache[string, []string] // of all accounts, under the empty key
 	keySets     *keySets

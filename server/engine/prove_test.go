@@ -300,7 +300,7 @@ func TestAllowedOrigins_IsTheUnionOfAllAccountsWithinSeconds(t *testing.T) {
 			throwaway(t, h, func(a *otp.Account) { a.CORSOrigins = []string{"https://a.example"} })
 			origins, err := h.AllowedOrigins(background)
 			require.NoError(t, err)
-			require.Equal(t, []string{"https://a.example", "https://b.example"}, origins)
+			require.Equal(t, map[string]engine.Pages{"https://a.example": {}, "https://b.example": {}}, origins)
 			throwaway(t, h, func(a *otp.Account) { a.CORSOrigins = []string{"https://c.example"} })
 			time.Sleep(3 * time.Second)
 			origins, err = h.AllowedOrigins(background)

@@ -225,20 +225,37 @@ func standing(sends []Delivery) string {
 	return statusSent
 }
 
-// AllowedOrigins returns the origins of all enabled accounts, sorted: for answers to browsers' preflights, which carry
-// no credential.
-func (e *Engine) AllowedOrigins(ctx context.Context) ([]string, error) {
+// Pages is what the web pages of an origin may use, by all accounts that list it together; nil: all that the API has.
+type Pages struct{ Methods, Headers []string }
+
+// AllowedOrigins returns the origins of all enabled accounts: for answers to browsers' preflights, which carry no
+// credential.
+func (e *Engine) AllowedOrigins(ctx context.Context) (map[string]Pages, error) {
 	return e.origins.value(ctx, "")
 }
 
-func (e *Engine) loadOrigins(ctx context.Context, _ string) ([]string, error) {
-	origins := []string{}
+func (e *Engine) loadOrigins(ctx context.Context, _ string) (map[string]Pages, error) {
+	origins := map[string]Pages{}
+	either := func(a, b []string) []string {
+		if len(a) == 0 || len(b) == 0 {
+			return nil
+		}
+		return append(slices.Clone(a), b...)
+	}
 	err := e.store.Accounts.Each(ctx, func(account otp.Account, broken error) error {
-		if broken == nil && account.Enabled {
-			origins = append(origins, account.CORSOrigins...)
+		if broken != nil || !account.Enabled {
+			return nil
+		}
+		for _, origin := range account.CORSOrigins {
+			pages, known := origins[origin]
+			if !known {
+				pages = Pages{account.CORSMethods, account.CORSHeaders}
+			} else {
+				pages = Pages{either(pages.Methods, account.CORSMethods), either(pages.Headers, account.CORSHeaders)}
+			}
+			origins[origin] = pages
 		}
 		return nil
 	})
-	slices.Sort(origins)
-	return slices.Compact(origins), err
+	return origins, err
 }

@@ -1,11 +1,14 @@
 package v1
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	"otpbridge/server/engine"
 	"otpbridge/server/web"
 )
 
@@ -26,32 +29,38 @@ const (
 func (d *door) preflight(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")
-		d.allowAnyListedOrigin(c)
-		if c.Writer.Header().Get("Access-Control-Allow-Origin") != "" {
+		if pages, allowed := d.allowAnyListedOrigin(c, r.method); allowed {
 			c.Header("Access-Control-Allow-Methods", r.method)
-			c.Header("Access-Control-Allow-Headers", allowedHeaders)
+			c.Header("Access-Control-Allow-Headers", cmp.Or(strings.Join(pages.Headers, ", "), allowedHeaders))
 			c.Header("Access-Control-Max-Age", preflightAge)
 		}
 		c.Status(http.StatusNoContent)
 	}
 }
 
-// allowAnyListedOrigin lets a page read the answer if any account lists its origin.
-func (d *door) allowAnyListedOrigin(c *gin.Context) {
+// allowAnyListedOrigin lets a page read the answer if any account lists its origin for the method.
+func (d *door) allowAnyListedOrigin(c *gin.Context, method string) (pages engine.Pages, allowed bool) {
 	c.Header("Vary", "Origin")
 	origin, err := web.Single(c.Request.Header, "Origin")
 	if err != nil || origin == "" {
-		return
+		return pages, false
 	}
 	listed, err := d.engine.AllowedOrigins(c.Request.Context())
 	if err != nil {
 		d.errors.Log.ErrorContext(c.Request.Context(), "v1 could not read the allowed origins", "request_id",
 			web.RequestOf(c).LogID, "error", err)
-		return
+		return pages, false
 	}
-	if slices.Contains(listed, origin) {
+	pages, allowed = listed[origin]
+	if allowed = allowed && has(pages.Methods, method); allowed {
 		allow(c, origin)
 	}
+	return pages, allowed
+}
+
+// has reports whether an account's list has a method; no list has all.
+func has(methods []string, method string) bool {
+	return len(methods) == 0 || slices.Contains(methods, method)
 }
 
 // allowOrigin applies the account's own list, now that the account is known.
@@ -61,9 +70,7 @@ func (x *exchange) allowOrigin() {
 		return
 	}
 	account := x.caller.Account
-	methods := account.CORSMethods
-	if slices.Contains(account.CORSOrigins, origin) && (len(methods) == 0 ||
-		slices.Contains(methods, x.gin.Request.Method)) {
+	if slices.Contains(account.CORSOrigins, origin) && has(account.CORSMethods, x.gin.Request.Method) {
 		allow(x.gin, origin)
 		return
 	}

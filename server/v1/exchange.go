@@ -99,7 +99,7 @@ var singleHeaders = []string{
 
 // admit authenticates the caller, and counts the request if it is admitted.
 func (x *exchange) admit(permission string) error {
-	x.door.allowAnyListedOrigin(x.gin)
+	x.door.allowAnyListedOrigin(x.gin, x.gin.Request.Method)
 	for _, name := range singleHeaders {
 		if _, err := web.Single(x.gin.Request.Header, name); err != nil {
 			return err

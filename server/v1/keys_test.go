@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
@@ -310,6 +311,29 @@ func TestCORS_IsPerAccountAndExact(t *testing.T) {
 
 	narrow := h.newClient(t, func(a *otp.Account) { a.CORSOrigins, a.CORSMethods = []string{page}, []string{"GET"} })
 	require.Empty(t, narrow.post("/v1/send", sendBody, "Origin", page).header.Get("Access-Control-Allow-Origin"))
+}
+
+// A preflight carries no key, so it is answered by what the accounts that list the origin allow together.
+func TestCORS_APreflightAllowsTheListedMethodsAndHeaders(t *testing.T) {
+	h := newHouse(t)
+	const page = "https://shop.example"
+	h.newClient(t, func(a *otp.Account) {
+		a.CORSOrigins, a.CORSMethods, a.CORSHeaders = []string{page}, []string{"POST"}, []string{"X-API-Key", "Content-Type"}
+	})
+	ask := func(path, method string) http.Header {
+		c := h.newClient(t, nil)
+		return c.call("OPTIONS", path, "", "Authorization", "", "Origin", page, "Access-Control-Request-Method", method).header
+	}
+	require.Equal(t, "X-API-Key, Content-Type", ask("/v1/send", "POST").Get("Access-Control-Allow-Headers"))
+	require.Equal(t, page, ask("/v1/send", "POST").Get("Access-Control-Allow-Origin"))
+	require.Empty(t, ask("/v1/status", "GET").Get("Access-Control-Allow-Origin"))
+
+	other := newHouse(t)
+	for _, headers := range [][]string{{"X-API-Key"}, {"Authorization"}, nil} {
+		other.newClient(t, func(a *otp.Account) { a.CORSOrigins, a.CORSHeaders = []string{page}, headers })
+	}
+	h = other
+	require.Contains(t, ask("/v1/send", "POST").Get("Access-Control-Allow-Headers"), "Idempotency-Key", "one account allows all")
 }
 
 func TestClientKeys_AreGoodFromTheirPagesOnly(t *testing.T) {
