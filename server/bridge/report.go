@@ -178,7 +178,9 @@ func reportOnCall(a *otp.Account, counts []sql.CallCount) CallReport {
 		}
 		micros += n.Micros
 		hours[n.Hour] += n.Calls
-		add(keys, n.Credential.Text("key"), n)
+		if !n.Credential.IsZero() { // it is zero for the access token of a person or service account
+			add(keys, n.Credential.Text("key"), n)
+		}
 		add(addresses, cmp.Or(n.Address, "others"), n)
 	}
 	r.AverageMS = float64(micros/r.Calls) / 1000

@@ -34,10 +34,9 @@ func credential(header http.Header) (string, error) {
 // issuers.
 func (x *exchange) authenticate(secret string, peer netip.Addr) (*engine.Caller, error) {
 	if x.door.people != nil && strings.HasPrefix(secret, "ey") { // {" in base64, as every JSON Web Token begins
-		who, err := x.door.people.Bearer(x.ctx, secret, people.Client{
-			Address: peer, Agent: x.gin.Request.UserAgent(), Request: web.RequestOf(x.gin).LogID,
-		})
+		who, err := x.door.people.Bearer(x.ctx, secret, x.client())
 		if err == nil {
+			x.who = who
 			return x.holder(who)
 		}
 		if otp.KindOf(err) != otp.MissingCredential {
@@ -49,6 +48,13 @@ func (x *exchange) authenticate(secret string, peer netip.Addr) (*engine.Caller,
 		err = x.checkNamed(caller)
 	}
 	return caller, err
+}
+
+// client returns where the request comes from.
+func (x *exchange) client() people.Client {
+	return people.Client{
+		Address: web.Peer(x.gin.Request), Agent: x.gin.Request.UserAgent(), Request: web.RequestOf(x.gin).LogID,
+	}
 }
 
 // holder returns the caller for a person or service account on the account that the request names.

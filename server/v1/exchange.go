@@ -3,10 +3,8 @@ package v1
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
-	"math"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -16,6 +14,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/server/privacy"
 	"otpbridge/server/web"
 )
@@ -26,6 +25,8 @@ type exchange struct {
 	gin    *gin.Context
 	ctx    context.Context // continues when the client hangs up
 	caller *engine.Caller  // nil until the key is accepted
+	// who is the person or service account whose access token was accepted; zero for other credentials.
+	who    people.Principal
 	body   []byte
 	query  *web.Query
 	stream func(context.Context, io.Writer) error // if set, writes the answer
@@ -114,10 +115,13 @@ func (x *exchange) admit(permission string) error {
 		return err
 	}
 	x.caller, err = x.authenticate(secret, peer)
+	request := web.RequestOf(x.gin)
+	request.Actor = x.who.Actor()
 	if x.caller != nil {
-		request := web.RequestOf(x.gin)
-		request.Account, request.Key = x.caller.Account.Address, x.caller.Key.ID
-		request.Environment = x.caller.Environment
+		request.Account, request.Environment = x.caller.Account.Address, x.caller.Environment
+		if x.who.Kind == "" {
+			request.Key = x.caller.Key.ID
+		}
 	}
 	if err != nil {
 		return x.countFailure(peer, err)
@@ -168,14 +172,7 @@ func (x *exchange) checkSignature() error {
 
 // showQuota tells a client the state of the limit that counted, or refused, its request.
 func (x *exchange) showQuota(q engine.Quota) {
-	if q.Limit <= 0 {
-		return
-	}
-	x.gin.Header("X-RateLimit-Limit", strconv.Itoa(q.Limit))
-	x.gin.Header("X-RateLimit-Remaining", strconv.Itoa(q.Remaining))
-	// Rounded up, so that a client that returns at that second is not refused again.
-	x.gin.Header("X-RateLimit-Reset", strconv.FormatInt(int64(math.Ceil(float64(q.Reset.UnixMilli())/1000)), 10))
-	x.gin.Header("X-RateLimit-Window", web.Seconds(q.Window))
+	web.ShowLimit(x.gin.Writer.Header(), q.Limit, q.Remaining, q.Reset, q.Window)
 }
 
 // showDebug answers X-Debug-Auth: 1 with the authenticated caller, if the key has the permission.
@@ -214,13 +211,8 @@ func (x *exchange) read(target any) error {
 
 // answerOf returns body as JSON. It is encoded in memory, because it may be stored for an idempotency key.
 func answerOf(status int, body any) (engine.Answer, error) {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // nothing here is read as HTML, and nosniff says so
-	if err := encoder.Encode(body); err != nil {
-		return engine.Answer{}, err
-	}
-	return engine.Answer{Status: status, Body: bytes.TrimRight(text.Bytes(), "\n")}, nil
+	text, err := web.Encode(body)
+	return engine.Answer{Status: status, Body: text}, err
 }
 
 // write sends the call's answer.

@@ -84,3 +84,30 @@ func TestHolders_SendAndVerifyByTheirRole(t *testing.T) {
 	require.NoError(t, h.people.Logout(t.Context(), principal))
 	requireProblem(t, send(boss.AccessToken, "X-Account", one.Address), 401, "AUTH_002")
 }
+
+// What a person or service account does with an access token is recorded under their id: nobody could be held to
+// account by the id of a key that does not exist.
+func TestHolders_AreNamedWhereKeysAre(t *testing.T) {
+	h := newHouse(t)
+	c := h.newClient(t, nil)
+	from := people.Client{Address: netip.MustParseAddr("192.0.2.1")}
+	boss, err := h.people.Register(t.Context(), people.Registration{Email: "owner@shop.example", Name: "Olga",
+		Password: "tandem-marzipan-kayak-41"}, from)
+	require.NoError(t, err)
+	who, err := h.people.Bearer(t.Context(), boss.AccessToken, from)
+	require.NoError(t, err)
+	as := []string{"Authorization", "Bearer " + boss.AccessToken, "X-Account", c.Address}
+	require.Equal(t, 201, c.post("/v1/webhooks", `{"url":"http://127.0.0.1:9/hook"}`, as...).status)
+	require.Equal(t, who.ID, h.told.Actor.ID)
+	require.Equal(t, people.PersonKind, h.told.Actor.Kind)
+	require.True(t, h.told.Key.IsZero(), "no key was used")
+
+	_, err = h.audit.Seal(t.Context())
+	require.NoError(t, err)
+	made := c.get("/v1/audit-logs?action=webhook.created", as...).json["data"].([]any)
+	require.Len(t, made, 1)
+	entry := made[0].(map[string]any)
+	require.Equal(t, who.Text(), entry["actor"])
+	require.Equal(t, "person", entry["actor_kind"])
+	require.NotEmpty(t, entry["session"])
+}

@@ -8,6 +8,7 @@ import (
 
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 	"otpbridge/server/web"
 	"otpbridge/server/webhook"
 )
@@ -35,11 +36,12 @@ type list[T any] struct {
 	HasMore    bool    `json:"has_more"`
 }
 
-// asker returns the caller for the webhook package. It never gets whole recipients: only a person can.
+// asker returns the caller for the webhook package. It never gets whole recipients, which are for the management API.
 func (x *exchange) asker() webhook.Asker {
-	actor := otp.Actor{Kind: "key", ID: x.caller.Key.ID, Request: web.RequestOf(x.gin).LogID}
-	if peer := web.Peer(x.gin.Request); peer.IsValid() {
-		actor.Address = peer.Unmap().WithZone("").String()
+	actor := x.who.Actor()
+	if x.who.Kind == "" {
+		key := people.Principal{Kind: people.KeyKind, ID: x.caller.Key.ID, From: x.client()}
+		actor = key.Actor()
 	}
 	return webhook.Asker{Account: x.caller.Account.Address, Actor: actor, Environment: x.caller.Environment}
 }
@@ -117,15 +119,19 @@ func (x *exchange) rotateWebhook() (engine.Answer, error) {
 	if err := x.readNothing(); err != nil {
 		return engine.Answer{}, err
 	}
-	e, err := x.door.webhooks.Rotate(x.ctx, x.asker(), x.gin.Param("id"), x.match)
-	return answerWebhook(http.StatusOK, e, err)
+	return x.once(func(otp.ID) (engine.Answer, error) {
+		e, err := x.door.webhooks.Rotate(x.ctx, x.asker(), x.gin.Param("id"), x.match)
+		return answerWebhook(http.StatusOK, e, err)
+	})
 }
 
 func (x *exchange) testWebhook() (engine.Answer, error) {
 	if err := x.readNothing(); err != nil {
 		return engine.Answer{}, err
 	}
-	return answered(x.door.webhooks.Test(x.ctx, x.asker(), x.gin.Param("id")))
+	return x.once(func(otp.ID) (engine.Answer, error) {
+		return answered(x.door.webhooks.Test(x.ctx, x.asker(), x.gin.Param("id")))
+	})
 }
 
 // usualPage is the default page size of a list.
@@ -177,6 +183,8 @@ func (x *exchange) replay() (engine.Answer, error) {
 	if err := x.readAll(&asked); err != nil {
 		return engine.Answer{}, err
 	}
-	n, err := x.door.webhooks.Replay(x.ctx, x.asker(), x.gin.Param("id"), asked)
-	return answered(replayable{n}, err)
+	return x.once(func(otp.ID) (engine.Answer, error) {
+		n, err := x.door.webhooks.Replay(x.ctx, x.asker(), x.gin.Param("id"), asked)
+		return answered(replayable{n}, err)
+	})
 }

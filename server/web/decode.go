@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -22,8 +23,12 @@ func ReadJSON(c *gin.Context, target any) error {
 	return Decode(body, target)
 }
 
-// ReadBody reads c's body, and refuses one of more than 64 KiB. The body is also kept in c's Request.
+// ReadBody reads c's body, and refuses one of more than 64 KiB. The body is also kept in c's Request, and returned
+// again if it was read before.
 func ReadBody(c *gin.Context) ([]byte, error) {
+	if body := RequestOf(c).Body; body != nil {
+		return body, nil
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, &Problem{
@@ -37,6 +42,15 @@ func ReadBody(c *gin.Context) ([]byte, error) {
 	}
 	RequestOf(c).Body = body
 	return body, nil
+}
+
+// Encode returns value as JSON.
+func Encode(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // nothing here is read as HTML, and nosniff says so
+	err := encoder.Encode(value)
+	return bytes.TrimRight(text.Bytes(), "\n"), err
 }
 
 // Decode decodes the JSON object in body into target as strict.Decode does. target points to a struct with the

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // Twice is the detail of the fault that a header is given more than once.
@@ -20,4 +23,17 @@ func Single(header http.Header, name string) (string, error) {
 		return values[0], nil
 	}
 	return "", Invalid(Fault{Header: name, Detail: Twice})
+}
+
+// ShowLimit tells a client the state of the limit that counted, or refused, its request: how many requests may come at
+// once, how many are left, when all are available again, and in which time. A limit of 0 is none, and is not shown.
+func ShowLimit(h http.Header, limit, remaining int, reset time.Time, window time.Duration) {
+	if limit <= 0 {
+		return
+	}
+	h.Set("X-RateLimit-Limit", strconv.Itoa(limit))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(remaining))
+	// Rounded up, so that a client that returns at that second is not refused again.
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(int64(math.Ceil(float64(reset.UnixMilli())/1000)), 10))
+	h.Set("X-RateLimit-Window", Seconds(window))
 }
