@@ -18,7 +18,7 @@ var accountRoutes = slices.Concat(messageRoutes, []route{
 	{method: http.MethodGet, path: "/api/accounts", who: person, needs: people.ReadAccounts,
 		parameters: accountParameters, call: (*exchange).accounts},
 	{method: http.MethodPost, path: "/api/accounts", who: person, needs: people.WriteAccounts, live: true,
-		call: (*exchange).createAccount},
+		once: true, call: (*exchange).createAccount},
 	{method: http.MethodGet, path: "/api/accounts/:account", who: person, needs: people.ReadAccounts,
 		call: (*exchange).account},
 	{method: http.MethodPatch, path: "/api/accounts/:account", who: person, needs: people.WriteAccounts, live: true,

@@ -209,3 +209,27 @@ func TestExplain_SaysHowACredentialIsReadAndNoMore(t *testing.T) {
 	}
 	require.Equal(t, 429, flooded, "guesses are counted here as everywhere")
 }
+
+// Answers to a key say what is left of its limit, and those to a flood of bad keys what is left of that.
+func TestKeys_SeeTheLimitThatCountsThem(t *testing.T) {
+	d := fresh(t)
+	d.accounts(t, "4711")
+	limit := 2
+	_, key := d.apiKey(t, manage.NewKey{Permissions: []string{otp.PermitAccounts}, RequestsPerMinute: &limit})
+	shown := func(r reply) []string {
+		require.Equal(t, "60", r.header.Get("X-RateLimit-Window"))
+		require.NotEmpty(t, r.header.Get("X-RateLimit-Reset"))
+		return []string{r.header.Get("X-RateLimit-Limit"), r.header.Get("X-RateLimit-Remaining")}
+	}
+	require.Equal(t, []string{"2", "1"}, shown(d.wants(t, 200, "", "GET", "/api/accounts/4711", "", key...)))
+	require.Equal(t, []string{"2", "0"}, shown(d.wants(t, 404, "NOT_FOUND", "GET", "/api/accounts/4712", "", key...)))
+	over := d.wants(t, 429, "RATE_LIMIT_EXCEEDED", "GET", "/api/accounts/4711", "", key...)
+	require.Equal(t, []string{"2", "0"}, shown(over))
+	require.NotEmpty(t, over.header.Get("Retry-After"))
+
+	for range 20 {
+		d.wants(t, 401, "AUTH_004", "GET", "/api/accounts", "", "X-API-Key", "a-key-that-nobody-has-41")
+	}
+	flood := d.wants(t, 429, "RATE_LIMIT_EXCEEDED", "GET", "/api/accounts", "", "X-API-Key", "a-key-that-nobody-has-41")
+	require.Equal(t, []string{"20", "0"}, shown(flood))
+}

@@ -88,7 +88,8 @@ func (x *exchange) presentKey(secret string) error {
 	key, err := e.Authenticate(x.ctx, otp.APIDoor, secret, x.from.Address)
 	switch otp.KindOf(err) {
 	case otp.UnknownCredential, otp.ExpiredCredential:
-		if _, flooded := e.Limits.CountFailure(x.ctx, x.from.Address); flooded != nil {
+		if quota, flooded := e.Limits.CountFailure(x.ctx, x.from.Address); flooded != nil {
+			x.showQuota(quota)
 			err = flooded
 		}
 	case otp.ForbiddenNetwork:
@@ -107,7 +108,8 @@ func (x *exchange) presentKey(secret string) error {
 	if err := x.checked("origin", key.FromOrigin(r.Header.Get("Origin"))); err != nil {
 		return err
 	}
-	_, err = e.Limits.CountRequest(x.ctx, key)
+	quota, err := e.Limits.CountRequest(x.ctx, key)
+	x.showQuota(quota)
 	if err := x.checked("requests a minute", err); err != nil {
 		return err
 	}
@@ -122,6 +124,11 @@ func (x *exchange) presentKey(secret string) error {
 		Method: r.Method, Path: r.RequestURI, Timestamp: r.Header.Get("X-Timestamp"), Nonce: r.Header.Get("X-Nonce"),
 		Signature: r.Header.Get("X-Signature"),
 	}))
+}
+
+// showQuota tells a client the state of the limit that counted, or refused, its request.
+func (x *exchange) showQuota(q engine.Quota) {
+	web.ShowLimit(x.gin.Writer.Header(), q.Limit, q.Remaining, q.Reset, q.Window)
 }
 
 func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }

@@ -123,6 +123,9 @@ func (d *door) serve(r route) gin.HandlerFunc {
 				x.refuse(err)
 			}
 			return
+		case encoded:
+			c.Data(result.status, "application/json; charset=utf-8", body)
+			return
 		}
 		c.PureJSON(result.status, result.body)
 	}

@@ -16,16 +16,17 @@ import (
 
 // keyRoutes are the calls that create, show, change and end keys.
 var keyRoutes = []route{
-	{method: http.MethodPost, path: "/api/keys", who: person, needs: people.WriteKeys, call: (*exchange).createKey},
+	{method: http.MethodPost, path: "/api/keys", who: person, needs: people.WriteKeys, once: true,
+		call: (*exchange).createKey},
 	{method: http.MethodGet, path: "/api/keys", who: person, needs: people.ReadKeys, parameters: keyParameters,
 		call: (*exchange).keys},
 	{method: http.MethodGet, path: "/api/keys/:id", who: person, needs: people.ReadKeys, call: (*exchange).key},
 	{method: http.MethodPatch, path: "/api/keys/:id", who: person, needs: people.WriteKeys, call: (*exchange).changeKey},
 	{method: http.MethodDelete, path: "/api/keys/:id", who: person, needs: people.WriteKeys, call: (*exchange).revokeKey},
 	{method: http.MethodPost, path: "/api/keys/:id/rotate", who: person, needs: people.WriteKeys,
-		call: (*exchange).rotateKey},
+		once: true, call: (*exchange).rotateKey},
 	{method: http.MethodPost, path: "/api/keys/:id/compromised", who: person, needs: people.WriteKeys,
-		call: (*exchange).compromisedKey},
+		once: true, call: (*exchange).compromisedKey},
 }
 
 var keyParameters = []string{limitParameter, cursorParameter, "account", "environment", "kind", "status"}

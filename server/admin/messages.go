@@ -14,7 +14,7 @@ var messageRoutes = []route{
 	{method: http.MethodGet, path: "/api/accounts/:account/channels", who: person, needs: people.ReadAccounts,
 		call: (*exchange).channels},
 	{method: http.MethodPost, path: "/api/accounts/:account/send-test", who: person, needs: people.WriteAccounts,
-		live: true, call: (*exchange).sendTest},
+		live: true, once: true, call: (*exchange).sendTest},
 }
 
 // segments is how a text is split into SMS.

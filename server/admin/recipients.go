@@ -23,7 +23,7 @@ var recipientRoutes = []route{
 	{method: http.MethodGet, path: "/api/accounts/:account/test-recipients", who: person, needs: people.ReadRecipients,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).testRecipients},
 	{method: http.MethodPost, path: "/api/accounts/:account/test-recipients", who: person, needs: people.WriteTests,
-		live: true, call: (*exchange).addTestRecipient},
+		live: true, once: true, call: (*exchange).addTestRecipient},
 	{method: http.MethodDelete, path: "/api/accounts/:account/test-recipients/:id", who: person,
 		needs: people.WriteTests, live: true, call: (*exchange).removeTestRecipient},
 	{method: http.MethodGet, path: "/api/accounts/:account/stopped-prefixes", who: person, needs: people.ReadGuards,

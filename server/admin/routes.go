@@ -9,6 +9,7 @@ type route struct {
 	needs        string   // the permission, one of people's; empty for calls about the caller
 	live         bool     // affects the sending of real codes: in production a person needs a second factor for it
 	parameters   []string // of the query, which the call reads with web.ReadQuery; others are refused
+	once         bool     // takes an Idempotency-Key: it makes or sends something
 	call         func(*exchange) (answer, error)
 }
 

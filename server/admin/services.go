@@ -11,7 +11,7 @@ import (
 // serviceRoutes are the calls that create, show and end service accounts.
 var serviceRoutes = []route{
 	{method: http.MethodPost, path: "/api/service-accounts", who: person, needs: people.WriteServices, live: true,
-		call: (*exchange).createService},
+		once: true, call: (*exchange).createService},
 	{method: http.MethodGet, path: "/api/service-accounts", who: person, needs: people.ReadServices,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).services},
 	{method: http.MethodDelete, path: "/api/service-accounts/:id", who: person, needs: people.WriteServices,

@@ -11,7 +11,8 @@ import (
 
 // staffRoutes are the calls that invite people and change their roles and permissions.
 var staffRoutes = []route{
-	{method: http.MethodPost, path: "/api/people", who: person, needs: people.WritePeople, call: (*exchange).invite},
+	{method: http.MethodPost, path: "/api/people", who: person, needs: people.WritePeople, once: true,
+		call: (*exchange).invite},
 	{method: http.MethodGet, path: "/api/people", who: person, needs: people.ReadPeople,
 		parameters: peopleParameters, call: (*exchange).people},
 	{method: http.MethodGet, path: "/api/people/invitations", who: person, needs: people.ReadPeople,
@@ -28,7 +29,7 @@ var staffRoutes = []route{
 	{method: http.MethodDelete, path: "/api/people/:id/mfa", who: person, needs: people.WritePeople,
 		call: (*exchange).resetFactors},
 	{method: http.MethodPost, path: "/api/people/:id/recovery", who: person, needs: people.WritePeople,
-		call: (*exchange).recoverPerson},
+		once: true, call: (*exchange).recoverPerson},
 }
 
 // peopleParameters are those of the list of people.

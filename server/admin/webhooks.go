@@ -15,7 +15,7 @@ var webhookRoutes = []route{
 	{method: http.MethodGet, path: "/api/webhooks", who: person, needs: people.ReadWebhooks,
 		parameters: webhookParameters, call: (*exchange).webhooks},
 	{method: http.MethodPost, path: "/api/webhooks", who: person, needs: people.WriteWebhooks, live: true,
-		call: (*exchange).createWebhook},
+		once: true, call: (*exchange).createWebhook},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook", who: person, needs: people.ReadWebhooks,
 		call: (*exchange).webhook},
 	{method: http.MethodPatch, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
@@ -23,9 +23,9 @@ var webhookRoutes = []route{
 	{method: http.MethodDelete, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
 		call: (*exchange).deleteWebhook},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/rotate", who: person, needs: people.WriteWebhooks, live: true,
-		call: (*exchange).rotateWebhook},
+		once: true, call: (*exchange).rotateWebhook},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/test", who: person, needs: people.WriteWebhooks,
-		call: (*exchange).testWebhook},
+		once: true, call: (*exchange).testWebhook},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries", who: person, needs: people.ReadWebhooks,
 		parameters: deliveryParameters, call: (*exchange).deliveries},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries/:delivery", who: person, needs: people.ReadWebhooks,
@@ -33,7 +33,7 @@ var webhookRoutes = []route{
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/replay", who: person, needs: people.ReadWebhooks,
 		parameters: []string{"since"}, call: (*exchange).countReplay},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/replay", who: person, needs: people.WriteWebhooks, live: true,
-		call: (*exchange).replay},
+		once: true, call: (*exchange).replay},
 }
 
 const accountParameter = "account"

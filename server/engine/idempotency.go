@@ -26,9 +26,9 @@ type Answer struct {
 	Body   []byte            `json:"body,omitempty"`
 }
 
-// Once runs do once for the caller's credential and the client's idempotency key, whichever server a repeated request
-// reaches and whatever server dies in between. Every repetition within 24 hours gets the first answer, and replayed is
-// true. request is a hash of the whole request.
+// Once runs do once for a credential and the client's idempotency key, whichever server a repeated request reaches and
+// whatever server dies in between. Every repetition within 24 hours gets the first answer, and replayed is true.
+// request is a hash of the whole request.
 //
 // Before do runs, a claim is stored with the id that do must use for its challenge (Send) or its event (ResendNamed).
 // A server that takes over a dead server's claim uses the same id: if redo finds the work done it returns the answer,
@@ -37,10 +37,9 @@ type Answer struct {
 //
 // Refusals: IdempotencyMismatch for another request under the key; IdempotencyBusy if the first one takes longer than
 // the wait; those of do.
-func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]byte,
+func (e *Engine) Once(ctx context.Context, credential otp.ID, key string, request [32]byte,
 	do func(challenge otp.ID) (Answer, error), redo func(challenge otp.ID) (Answer, bool,
 		error)) (answer Answer, replayed bool, err error) {
-	credential := c.Key.ID
 	hash := e.index.Sum("idempotency", string(credential[:]), key)
 	for waited := time.Now(); ; {
 		first, err := e.store.Claims.Find(ctx, credential, hash)
@@ -95,6 +94,10 @@ func (e *Engine) Once(ctx context.Context, c *Caller, key string, request [32]by
 		}
 	}
 }
+
+// Anew is the redo of Once for work that only has to be done again: the id that do gets, or a rule of the work's own,
+// says whether anything is left to do.
+func Anew(otp.ID) (Answer, bool, error) { return Answer{}, false, nil }
 
 // takeOver does what is left to do of a claim whose server died.
 func (e *Engine) takeOver(ctx context.Context, claim *sql.Claim, do func(otp.ID) (Answer, error),

@@ -37,7 +37,7 @@ type request struct {
 func (r request) hash() [32]byte { return sha256.Sum256(fmt.Append(nil, r.target, r.length)) }
 
 func (r request) on(h house) (engine.Answer, bool, error) {
-	return h.Once(background, r.caller, r.key, r.hash(),
+	return h.Once(background, r.caller.Key.ID, r.key, r.hash(),
 		func(id otp.ID) (engine.Answer, error) {
 			challenge, err := h.Send(background, r.caller, engine.Send{Target: r.target, Method: "sms", Length: r.length,
 				Challenge: id})
@@ -186,19 +186,19 @@ func TestOnce_ARefusalIsForgottenAndAFaultIsTakenOverWithTheSameID(t *testing.T)
 		}
 		nothing := func(otp.ID) (engine.Answer, bool, error) { return engine.Answer{}, false, nil }
 		refused := fail(func() error { return otp.Refuse(otp.OverLimit, "") })
-		_, _, err := h.Once(background, c, "k", [32]byte{}, refused, nothing)
+		_, _, err := h.Once(background, c.Key.ID, "k", [32]byte{}, refused, nothing)
 		require.Equal(t, otp.OverLimit, otp.KindOf(err))
-		_, _, err = h.Once(background, c, "k", [32]byte{1}, refused, nothing)
+		_, _, err = h.Once(background, c.Key.ID, "k", [32]byte{1}, refused, nothing)
 		require.Equal(t, otp.OverLimit, otp.KindOf(err), "another request may have the key: nothing was done under it")
 		require.NotEqual(t, ids[0], ids[1])
 
 		fault := errors.New("the database went away")
-		_, _, err = h.Once(background, c, "k", [32]byte{}, fail(func() error { return fault }), nothing)
+		_, _, err = h.Once(background, c.Key.ID, "k", [32]byte{}, fail(func() error { return fault }), nothing)
 		require.ErrorIs(t, err, fault)
 		require.Panics(t, func() {
-			_, _, _ = h.Once(background, c, "k", [32]byte{}, fail(func() error { panic("a bug") }), nothing)
+			_, _, _ = h.Once(background, c.Key.ID, "k", [32]byte{}, fail(func() error { panic("a bug") }), nothing)
 		})
-		answer, replayed, err := h.Once(background, c, "k", [32]byte{}, fail(func() error { return nil }), nothing)
+		answer, replayed, err := h.Once(background, c.Key.ID, "k", [32]byte{}, fail(func() error { return nil }), nothing)
 		require.NoError(t, err)
 		require.False(t, replayed)
 		require.Zero(t, answer.Status)
@@ -219,7 +219,7 @@ func TestOnce_ATakeoverFromADeadServerNeverSendsTwice(t *testing.T) {
 					r := request{caller: c, target: to(t, alive, c, someNumber, "", "", ""), key: "k"}
 					claimed, buried := make(chan otp.ID), make(chan struct{})
 					go func() {
-						_, _, _ = dead.Once(background, c, r.key, r.hash(), func(id otp.ID) (engine.Answer, error) {
+						_, _, _ = dead.Once(background, c.Key.ID, r.key, r.hash(), func(id otp.ID) (engine.Answer, error) {
 							if died == "after its commit" {
 								_, err := dead.Send(background, c, engine.Send{Target: r.target, Method: "sms", Challenge: id})
 								require.NoError(t, err)
@@ -272,16 +272,16 @@ func TestOnce_ASlowRequestKeepsItsClaim(t *testing.T) {
 			never := func(otp.ID) (engine.Answer, bool, error) { panic("nobody is dead") }
 			done := make(chan error)
 			go func() {
-				_, _, err := houses[0].Once(background, c, "k", [32]byte{}, slow, never)
+				_, _, err := houses[0].Once(background, c.Key.ID, "k", [32]byte{}, slow, never)
 				done <- err
 			}()
 			time.Sleep(time.Millisecond)
 			for range 8 {
-				_, _, err := houses[1].Once(background, c, "k", [32]byte{}, slow, never)
+				_, _, err := houses[1].Once(background, c.Key.ID, "k", [32]byte{}, slow, never)
 				require.Equal(t, otp.IdempotencyBusy, otp.KindOf(err))
 			}
 			require.NoError(t, <-done)
-			answer, replayed, err := houses[1].Once(background, c, "k", [32]byte{}, slow, never)
+			answer, replayed, err := houses[1].Once(background, c.Key.ID, "k", [32]byte{}, slow, never)
 			require.NoError(t, err)
 			require.True(t, replayed)
 			require.Equal(t, 201, answer.Status)

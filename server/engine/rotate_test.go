@@ -116,7 +116,7 @@ func once(ctx context.Context, r *replica, secret string) (challenge string, rep
 			Challenge: id})
 		return engine.Answer{Status: 200, Body: []byte(made.ID.Text("otp"))}, err
 	}
-	answer, replayed, err := r.Once(ctx, caller, "the same each time", [32]byte{1}, send,
+	answer, replayed, err := r.Once(ctx, caller.Key.ID, "the same each time", [32]byte{1}, send,
 		func(otp.ID) (engine.Answer, bool, error) {
 			return engine.Answer{}, false, nil
 		})

@@ -131,7 +131,7 @@ func (h *house) fill(t testing.TB, c *engine.Caller, number, mailbox, user strin
 	target, err := c.TargetOf(number, "", mailbox, nil)
 	require.NoError(t, err)
 	once := func(key string, do func(id otp.ID) (engine.Challenge, error)) {
-		_, _, err := h.engine.Once(ctx, c, string(c.Environment)+user+key, [32]byte{1},
+		_, _, err := h.engine.Once(ctx, c.Key.ID, string(c.Environment)+user+key, [32]byte{1},
 			func(id otp.ID) (engine.Answer, error) {
 				made, err := do(id)
 				return engine.Answer{Status: 200, Body: []byte(made.ID.Text("otp") + number)}, err
