@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -95,8 +96,8 @@ func TestIdempotency_IsForAllCallsThatMakeOrSend(t *testing.T) {
 	senders := []string{"/api/accounts/:account/send-test", "/api/webhooks/:webhook/test",
 		"/api/webhooks/:webhook/replay", "/api/webhooks/:webhook/rotate"}
 	for _, r := range routes {
-		operation := openapi(t).Paths.Value(strings.NewReplacer(":account", "{account}", ":webhook", "{webhook}", ":id", "{id}",
-			":prefix", "{prefix}", ":delivery", "{delivery}").Replace(r.path)).Operations()[r.method]
+		path := regexp.MustCompile(`:(\w+)`).ReplaceAllString(r.path, "{$1}")
+		operation := openapi(t).Paths.Value(path).Operations()[r.method]
 		require.NotNil(t, operation, r.path)
 		makes := r.method == http.MethodPost && r.needs != "" && operation.Responses.Status(http.StatusCreated) != nil
 		sends := r.method == http.MethodPost && slices.Contains(senders, r.path)

@@ -248,7 +248,8 @@ func TestLists_ACursorIsGoodForItsListOnly(t *testing.T) {
 		"/api/accounts/4711/stopped-prefixes":       {key, account, "91 nowhere"},
 	} {
 		for _, cursor := range append(cursors, "no-cursor-of-any-list", "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9") {
-			at := list + map[bool]string{true: "&", false: "?"}[strings.Contains(list, "?")] + "cursor=" + url.QueryEscape(cursor)
+			at := list + map[bool]string{true: "&", false: "?"}[strings.Contains(list, "?")] +
+				"cursor=" + url.QueryEscape(cursor)
 			got := d.wants(t, 400, "INVALID_REQUEST", "GET", at, "", who...)
 			require.Equal(t, "cursor", got.members["errors"].([]any)[0].(map[string]any)["parameter"], at)
 		}

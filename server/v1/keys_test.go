@@ -318,7 +318,8 @@ func TestCORS_APreflightAllowsTheListedMethodsAndHeaders(t *testing.T) {
 	h := newHouse(t)
 	const page = "https://shop.example"
 	h.newClient(t, func(a *otp.Account) {
-		a.CORSOrigins, a.CORSMethods, a.CORSHeaders = []string{page}, []string{"POST"}, []string{"X-API-Key", "Content-Type"}
+		a.CORSOrigins, a.CORSMethods = []string{page}, []string{"POST"}
+		a.CORSHeaders = []string{"X-API-Key", "Content-Type"}
 	})
 	ask := func(path, method string) http.Header {
 		c := h.newClient(t, nil)
@@ -333,7 +334,8 @@ func TestCORS_APreflightAllowsTheListedMethodsAndHeaders(t *testing.T) {
 		other.newClient(t, func(a *otp.Account) { a.CORSOrigins, a.CORSHeaders = []string{page}, headers })
 	}
 	h = other
-	require.Contains(t, ask("/v1/send", "POST").Get("Access-Control-Allow-Headers"), "Idempotency-Key", "one account allows all")
+	require.Contains(t, ask("/v1/send", "POST").Get("Access-Control-Allow-Headers"), "Idempotency-Key",
+		"one account allows all")
 }
 
 func TestClientKeys_AreGoodFromTheirPagesOnly(t *testing.T) {
