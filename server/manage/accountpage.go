@@ -90,7 +90,8 @@ func (q *AccountQuery) place() (address, text string, err error) {
 	address, text, sorted := strings.Cut(q.After, " ")
 	by, _ := q.order()
 	_, wrong := strconv.ParseInt(text, 10, 64)
-	if q.After != "" && (len(address) > longestAddress || sorted != (by != byAddress) || by == byServlets && wrong != nil) {
+	if q.After != "" && (len(address) > longestAddress || sorted != (by != byAddress) ||
+		by == byServlets && wrong != nil) {
 		err = otp.RefuseField("cursor", "must be the next_cursor of an answer of this list in the same order")
 	}
 	return address, text, err

@@ -323,7 +323,8 @@ func TestCORS_APreflightAllowsTheListedMethodsAndHeaders(t *testing.T) {
 	})
 	ask := func(path, method string) http.Header {
 		c := h.newClient(t, nil)
-		return c.call("OPTIONS", path, "", "Authorization", "", "Origin", page, "Access-Control-Request-Method", method).header
+		return c.call("OPTIONS", path, "", "Authorization", "", "Origin", page,
+			"Access-Control-Request-Method", method).header
 	}
 	require.Equal(t, "X-API-Key, Content-Type", ask("/v1/send", "POST").Get("Access-Control-Allow-Headers"))
 	require.Equal(t, page, ask("/v1/send", "POST").Get("Access-Control-Allow-Origin"))
