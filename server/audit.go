@@ -75,6 +75,9 @@ func (v auditVerifyCommand) Run(p process) error {
 	}
 	return withAudit(p, func(ctx context.Context, log *audit.Log) error {
 		report, err := log.Verify(ctx, since, otp.At(time.Now()))
+		if err == nil && since != nil && report.Checkpoints == 0 {
+			err = unusable{fmt.Errorf("%s has no checkpoint, so nothing was compared with it", v.Since)}
+		}
 		if err != nil {
 			return err
 		}
@@ -93,6 +96,9 @@ func (v auditVerifyCommand) compare(p process) error {
 		files[i] = file
 	}
 	compared, err := audit.Compare(files[0], files[1])
+	if _, fault := errors.AsType[*audit.Fault](err); err != nil && !fault {
+		err = unusable{err} // says nothing about the log
+	}
 	if err != nil {
 		return err
 	}

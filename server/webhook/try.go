@@ -25,6 +25,8 @@ import (
 const (
 	// patience is how long a receiver may take to answer.
 	patience = 10 * time.Second
+	// inDoor is how long a call may take, which is shorter than the time that a door has.
+	inDoor = 8 * time.Second
 	// maxAnswer is how many bytes of an answer are kept.
 	maxAnswer = 4 << 10
 	// maxRetryAfter is the longest Retry-After that is honoured.
