@@ -344,6 +344,10 @@ func TestNewTarget_WhatIsNoAddressIsRefused(t *testing.T) {
 		require.Error(t, err, address)
 		require.NotContains(t, err.Error(), "secret")
 	}
+	for _, timeout := range []time.Duration{0, -time.Second} {
+		_, err := NewTarget("localhost:8080", timeout, nil)
+		require.ErrorContains(t, err, "--timeout 10s", "a server that hangs would be waited for without end")
+	}
 	target, err := NewTarget("localhost:8080", time.Second, nil)
 	require.NoError(t, err)
 	require.Equal(t, "/otpauthapi", target.Context)

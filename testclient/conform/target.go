@@ -75,6 +75,10 @@ func NewTarget(address string, timeout time.Duration, roots *x509.CertPool) (*Ta
 		return nil, &Trouble{Tried: "the target has a user, a password or a query",
 			Remedy: "Write scheme, host, port and path only; the access key belongs into --access-key."}
 	}
+	if timeout <= 0 {
+		return nil, &Trouble{Tried: "--timeout is " + timeout.String() + ", within which no server answers",
+			Remedy: "Write more than 0, such as --timeout 10s."}
+	}
 	t := &Target{Root: u.Scheme + "://" + u.Host, Context: strings.TrimRight(u.EscapedPath(), "/"), house: Documented}
 	if u.Path == "" || u.Path == "/" {
 		t.Context, t.guessed = DefaultContext, true
