@@ -151,8 +151,8 @@ type Replay struct {
 // SinceForm says how Replay.Since is written, for error texts.
 const SinceForm = "must be a time such as 2026-01-31T09:30:00Z"
 
-// Replay sends deliveries again, with the same ids and texts, and returns their number. Of very many it takes as many as
-// it can within the time that a door has; the next call takes the others. Refusals: NotFound, Invalid.
+// Replay sends deliveries again, with the same ids and texts, and returns their number. Of very many it takes as many
+// as it can within the time that a door has; the next call takes the others. Refusals: NotFound, Invalid.
 func (w *Webhooks) Replay(ctx context.Context, by Asker, endpoint string, asked Replay) (n int64, err error) {
 	var one otp.ID
 	var since time.Time
