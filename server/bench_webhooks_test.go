@@ -35,8 +35,8 @@ func BenchmarkWebhooks(b *testing.B) {
 				with, without := startStack(b, at, "OTPBRIDGE_OUTBOUND_NETWORKS=127.0.0.1"), startStack(b, url())
 				delivered, db := with.subscribeThree(b, each > 0), sqltest.Connect(b, at).DB
 				benchmarkWebhooks(b, with, without, func(cycles int64) {
-					eventually(b, "the deliveries", func() bool { return delivered.Load() >= cycles*each })
-					eventually(b, "the distribution to the webhooks", func() bool {
+					within(b, time.Minute, "the deliveries", func() bool { return delivered.Load() >= cycles*each })
+					within(b, time.Minute, "the distribution to the webhooks", func() bool {
 						var waiting int
 						require.NoError(b, db.QueryRow(`SELECT COUNT(*) FROM webhook_events WHERE due_at = 0`).Scan(&waiting))
 						return waiting == 0

@@ -258,7 +258,12 @@ func (c client) untilFaultsStruck() {
 // eventually waits until holds is true, because of another process or goroutine.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	within(t, 10*time.Second, what, holds)
+}
+
+func within(t testing.TB, patience time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			require.FailNow(t, "not in time: "+what)
 		}
