@@ -22,6 +22,7 @@ import (
 	"otpbridge/server/bridge"
 	"otpbridge/server/insight"
 	"otpbridge/server/otp"
+	"otpbridge/server/sandbox"
 	"otpbridge/server/web"
 	"otpbridge/sql"
 )
@@ -121,7 +122,7 @@ func callOf(c *gin.Context) (door, route string) {
 		return "v1", route
 	case admin.Owns(route):
 		return "api", route
-	case strings.HasPrefix(route, "/sandbox/"):
+	case sandbox.Owns(route):
 		return "sandbox", route
 	}
 	return "server", route

@@ -39,7 +39,7 @@ func (s *Server) router() *gin.Engine {
 	if s.certificate != nil {
 		router.Use(strictTransport)
 	}
-	router.NoRoute(noRoute)
+	router.NoRoute(s.noRoute)
 	router.NoMethod(noMethod)
 	router.GET("/livez", live)
 	router.HEAD("/livez", live)
@@ -66,11 +66,11 @@ func (s *Server) router() *gin.Engine {
 }
 
 // noRoute answers an unknown path in the form of the door that owns it.
-func noRoute(c *gin.Context) {
+func (s *Server) noRoute(c *gin.Context) {
 	switch path := c.Request.URL.Path; {
 	case v1.Owns(path):
 		v1.NotFound(c)
-	case admin.Owns(path):
+	case admin.Owns(path), s.settings.Sandbox() && sandbox.Owns(path):
 		admin.NotFound(c)
 	default:
 		c.String(http.StatusNotFound, "Not found.\n")
@@ -79,7 +79,8 @@ func noRoute(c *gin.Context) {
 
 // noMethod answers an unknown method of a known path in the form of the door that owns it.
 func noMethod(c *gin.Context) {
-	if path := c.Request.URL.Path; v1.Owns(path) || admin.Owns(path) || path == people.TokenPath {
+	path := c.Request.URL.Path
+	if v1.Owns(path) || admin.Owns(path) || sandbox.Owns(path) || path == people.TokenPath {
 		v1.MethodNotAllowed(c)
 		return
 	}

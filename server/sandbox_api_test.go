@@ -237,6 +237,16 @@ func TestSandbox_Requests(t *testing.T) {
 	require.Equal(t, 1, strings.Count(mine.body, `"request_id"`))
 }
 
+func TestSandbox_UnknownCallsAreProblems(t *testing.T) {
+	s := boot(t, variables(t)...)
+	for call, status := range map[string]int{"GET /sandbox/nothing": 404, "POST /sandbox/clock": 405} {
+		method, path, _ := strings.Cut(call, " ")
+		a := s.do(method, path, "")
+		require.Equal(t, status, a.status)
+		require.Equal(t, "application/problem+json", a.header.Get("Content-Type"), a.body)
+	}
+}
+
 func TestSandbox_Reset(t *testing.T) {
 	s := boot(t, variables(t)...)
 	account := s.account(`{"esme_address":"4711"}`)

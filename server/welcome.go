@@ -65,7 +65,7 @@ func (s *Server) frontPage(c *gin.Context) {
 		return
 	}
 	if !s.settings.Sandbox() {
-		noRoute(c)
+		s.noRoute(c)
 		return
 	}
 	page := strings.NewReplacer("URL", s.URL(), "SERVLETS", s.settings.ContextPath).Replace(`OTPBridge, a self-hosted OTP authenticator, running as a SANDBOX.

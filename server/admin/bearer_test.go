@@ -210,6 +210,23 @@ func TestExplain_SaysHowACredentialIsReadAndNoMore(t *testing.T) {
 	require.Equal(t, 429, flooded, "guesses are counted here as everywhere")
 }
 
+// A key sees nothing of another environment than its own.
+func TestKeys_SeeThoseOfTheirEnvironment(t *testing.T) {
+	d := fresh(t)
+	d.accounts(t, "4711")
+	reader := []string{otp.PermitKeys}
+	mine, test := d.apiKey(t, manage.NewKey{Permissions: reader, Environment: otp.Test})
+	other, _ := d.apiKey(t, manage.NewKey{Permissions: reader, Environment: otp.Live})
+	for _, query := range []string{"", "?environment=test"} {
+		got := d.wants(t, 200, "", "GET", "/api/keys"+query, "", test...)
+		require.Len(t, got.members["data"], 1)
+		require.Contains(t, got.text, mine.Text("key"))
+	}
+	d.wants(t, 200, "", "GET", "/api/keys/"+mine.Text("key"), "", test...)
+	d.wants(t, 404, "NOT_FOUND", "GET", "/api/keys/"+other.Text("key"), "", test...)
+	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/keys?environment=live", "", test...)
+}
+
 // Answers to a key say what is left of its limit, and those to a flood of bad keys what is left of that.
 func TestKeys_SeeTheLimitThatCountsThem(t *testing.T) {
 	d := fresh(t)

@@ -45,6 +45,7 @@ func (x *exchange) statistics() (answer, error) {
 	if q.Environment != "" && otp.Environment(q.Environment).Check() != nil {
 		query.Fault("environment", "must be live, test or dev")
 	}
+	q.Environment = string(x.ownEnvironment(query, otp.Environment(q.Environment)))
 	if q.To == 0 {
 		q.To = now
 	}

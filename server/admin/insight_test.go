@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/insight"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
 )
@@ -51,6 +52,13 @@ func TestStatistics_AreOfTheAccountsThatTheCallerSees(t *testing.T) {
 	require.Empty(t, lines("?by=prefix&environment=test&account=4711", who))
 	require.Empty(t, lines("?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", who))
 	d.wants(t, 404, "NOT_FOUND", "GET", "/api/statistics?account=4712", "", d.member(t, people.Support, "4711")...)
+	// A key sees its environment alone.
+	_, live := d.apiKey(t, manage.NewKey{Permissions: []string{otp.PermitStatistics}, Environment: otp.Live})
+	_, test := d.apiKey(t, manage.NewKey{Permissions: []string{otp.PermitStatistics}, Environment: otp.Test})
+	require.EqualValues(t, 4, lines("", live)[0].(map[string]any)["sent"])
+	require.Empty(t, lines("?by=country", test))
+	require.Empty(t, lines("?by=country&environment=test", test))
+	d.wants(t, 400, "INVALID_REQUEST", "GET", "/api/statistics?environment=live", "", test...)
 	for _, query := range []string{
 		"?by=recipient", "?environment=prod", "?from=yesterday", "?to=1",
 		"?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",

@@ -184,6 +184,7 @@ func (x *exchange) keys() (answer, error) {
 		Kind: among(query, "kind", otp.KeyKinds()), Status: among(query, "status", manage.KeyStatuses()),
 		Limit: query.Number(limitParameter, usualPage, 1, 100), After: cursorID(query, "key"),
 	}
+	q.Environment = x.ownEnvironment(query, q.Environment)
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
@@ -222,6 +223,9 @@ func (x *exchange) key() (answer, error) {
 		return answer{}, err
 	}
 	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	if err == nil && x.apiKey != nil && found.Environment != x.apiKey.Environment {
+		err = otp.Refuse(otp.NotFound, "there is no key "+id.Text("key"))
+	}
 	if err != nil {
 		return answer{}, err
 	}

@@ -108,6 +108,18 @@ func (x *exchange) seeAccount(account string) error {
 	return err
 }
 
+// ownEnvironment returns the environment of a search: the asked one, and for an API key its own, since keys see nothing
+// of another one. Call it before the query's faults are read.
+func (x *exchange) ownEnvironment(query *web.Query, asked otp.Environment) otp.Environment {
+	if x.apiKey == nil {
+		return asked
+	}
+	if asked != "" && asked != x.apiKey.Environment {
+		query.Fault("environment", "is not that of the key; leave it out")
+	}
+	return x.apiKey.Environment
+}
+
 // oneAccount returns the account of a search, "" for all. A caller who sees several accounts but not all must name
 // one. Call it last: it also returns the query's faults.
 func (x *exchange) oneAccount(query *web.Query) (string, error) {

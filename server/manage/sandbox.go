@@ -320,8 +320,8 @@ func (c *core) known(ctx context.Context, account string) error {
 func refuseStrangers(row *otp.Account) error {
 	for column, urls := range map[string]*string{"sms_channels": row.SMSChannels, "email_channels": row.EmailChannels} {
 		if urls != nil && !deliver.Local(*urls) {
-			return otp.Refuse(otp.Invalid, column+": of an account that is made here must lead to loopback or be inbox: or "+
-				"discard:; set others on the command line or for the whole server")
+			return refuseColumn(errors.New(column + ": of an account that is made here must lead to loopback or be inbox: or " +
+				"discard:; set others on the command line or for the whole server"))
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ package sandbox
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -61,6 +62,9 @@ func Mount(routes gin.IRouter, o Options) {
 	calls.GET("/requests", d.handler(d.requests))
 	calls.POST("/reset", d.handler(d.reset))
 }
+
+// Owns reports whether a path belongs to this door, also if no route serves it.
+func Owns(path string) bool { return strings.HasPrefix(path, "/sandbox/") }
 
 // handler returns the handler of a call. It answers the call's error.
 func (d *door) handler(call func(c *gin.Context) error) gin.HandlerFunc {
