@@ -181,10 +181,16 @@ func (x *exchange) showDebug(peer netip.Addr, q engine.Quota) {
 		return
 	}
 	x.gin.Header("X-Auth-Method", authMethod(x.caller))
-	x.gin.Header("X-Auth-User-ID", x.caller.Account.Address)
-	x.gin.Header("X-Auth-Key-ID", x.caller.Key.ID.Text("key"))
+	if x.who.Kind != "" {
+		x.gin.Header("X-Auth-User-ID", x.who.Text()) // and no key
+	} else {
+		x.gin.Header("X-Auth-User-ID", x.caller.Account.Address)
+		x.gin.Header("X-Auth-Key-ID", x.caller.Key.ID.Text("key"))
+	}
 	x.gin.Header("X-Auth-IP", peer.String())
-	x.gin.Header("X-Auth-Remaining-Quota", strconv.Itoa(q.Remaining))
+	if q.Limit > 0 {
+		x.gin.Header("X-Auth-Remaining-Quota", strconv.Itoa(q.Remaining))
+	}
 }
 
 // authMethod returns the caller's kind of credential.

@@ -101,6 +101,10 @@ func TestHolders_AreNamedWhereKeysAre(t *testing.T) {
 	require.Equal(t, who.ID, h.told.Actor.ID)
 	require.Equal(t, people.PersonKind, h.told.Actor.Kind)
 	require.True(t, h.told.Key.IsZero(), "no key was used")
+	debugged := c.get("/v1/webhooks", append(as, "X-Debug-Auth", "1")...).header
+	require.Equal(t, "jwt", debugged.Get("X-Auth-Method"))
+	require.Equal(t, who.Text(), debugged.Get("X-Auth-User-ID"))
+	require.Empty(t, debugged.Get("X-Auth-Key-ID"))
 
 	_, err = h.audit.Seal(t.Context())
 	require.NoError(t, err)

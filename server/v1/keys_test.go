@@ -166,6 +166,20 @@ func TestDebug_TellsAKeyThatMayKnow(t *testing.T) {
 	require.Regexp(t, `^key_[0-9a-v]{26}$`, a.header.Get("X-Auth-Key-ID"))
 	require.Equal(t, "192.0.2.10", a.header.Get("X-Auth-IP"))
 	require.Equal(t, a.header.Get("X-RateLimit-Remaining"), a.header.Get("X-Auth-Remaining-Quota"))
+	unlimited := c.with(manage.NewKey{Kind: otp.AccessKey, Name: "unlimited", Permissions: []string{"read:otp", "debug"}})
+	a = unlimited.get("/v1/status/"+id, "X-Debug-Auth", "1")
+	require.Equal(t, "access_key", a.header.Get("X-Auth-Method"))
+	require.NotContains(t, a.header, "X-Auth-Remaining-Quota", "there is no limit")
+}
+
+func TestSend_MetadataIsMeasuredWithoutBlanks(t *testing.T) {
+	c := newHouse(t).newClient(t, nil)
+	body := func(blanks, text int) string {
+		return `{"to":"+919876543210","method":"sms","type":"verification","metadata":{"a":` + strings.Repeat(" ", blanks) +
+			`"` + strings.Repeat("x", text) + `"}}`
+	}
+	require.Equal(t, 201, c.post("/v1/send", body(2000, 1016)).status)
+	requireProblem(t, c.post("/v1/send", body(0, 1017)), 400, "INVALID_REQUEST")
 }
 
 func TestSignatures_AreHeldToWhereTheKeySaysSo(t *testing.T) {
