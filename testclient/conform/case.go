@@ -30,6 +30,18 @@ const (
 	Choice   Source = "choice"   // chosen where the sources are silent
 )
 
+// level returns how binding a requirement from this source is.
+func (s Source) level() Level {
+	switch s {
+	case Article:
+		return Must
+	case Captured, Client:
+		return Should
+	default:
+		return May
+	}
+}
+
 // Profile names the texts that a server answers with.
 type Profile string
 
@@ -63,8 +75,8 @@ const (
 type Case struct {
 	ID          string // servlet/validate/3
 	Requirement string // one sentence
-	Source      Source
-	Level       Level
+	Source      Source // a section's list leaves it out for Choice
+	Level       Level  // follows from Source
 	Profile     Profile
 	Settings    Settings
 	Needs       Needs

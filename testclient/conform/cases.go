@@ -1,8 +1,8 @@
 package conform
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,17 +51,13 @@ func Cases() []Case {
 			if section.name == "servlet/upstream" {
 				c.Needs |= NeedsUpstream
 			}
-			if slices.Contains(Managed(), section.name) || section.name == "servlet/upstream" {
-				c.Source, c.Level = Choice, May
-			}
+			c.Source = cmp.Or(c.Source, Choice)
+			c.Level = c.Source.level()
 		}
 		all = append(all, section.cases...)
 	}
 	return all
 }
-
-// Managed lists the sections about /api, which need a sandbox with open registration.
-func Managed() []string { return []string{"management", "privacy", "audit", "insight", "webhooks"} }
 
 // unlimited adds settings without send limits, for cases that send often.
 func unlimited(more Settings) Settings {

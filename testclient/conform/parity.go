@@ -120,7 +120,7 @@ func (t twist) across(sender string, at door) Case {
 	c := Case{
 		Requirement: fmt.Sprintf("A code that %s sent, for the same %s, %s at %s; for another it %s.",
 			sender, t.said, says[t.same], at.name, says[t.other]),
-		Source: Choice, Level: May, Needs: t.needs, Settings: Settings{},
+		Needs: t.needs, Settings: Settings{},
 	}
 	maps.Copy(c.Settings, t.settings)
 	if at.name == "the plain servlet" {

@@ -13,7 +13,7 @@ func parityState() []Case {
 		{
 			Requirement: "The attempts of a code that a servlet sent are shared by all doors, and are as many as the " +
 				"servlets give.",
-			Source: Choice, Level: May, Settings: plain,
+			Settings: plain,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.Validate(rotated(code)), 2)
@@ -26,7 +26,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "The attempts of a code that /v1 sent are shared by all doors, and are as many as /v1 gives.",
-			Source:      Choice, Level: May, Settings: plain,
+			Settings:    plain,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.ExpectWrong(s.Validate(rotated(code)), 4)
@@ -40,7 +40,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "Guesses at both doors at once share the attempts: no more are compared than the code has.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				compared := make([]bool, 10)
@@ -65,7 +64,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A recipient that wrong guesses at the servlets have locked is locked at /v1.",
-			Source:      Choice, Level: May, Settings: many,
+			Settings:    many,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 20)
@@ -75,7 +74,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A recipient that wrong guesses at /v1 have locked is locked at the servlets.",
-			Source:      Choice, Level: May, Settings: many,
+			Settings:    many,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.guessWrongV1(code, byID(id), 19, 20)
@@ -86,7 +85,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "The sends of both doors are counted together.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2},
+			Settings:    Settings{"sends_per_minute": 2},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.V1.Send(nil).ExpectCreated()
@@ -96,7 +95,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "Regenerations and resends of a code that /v1 sent are counted together.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.Expect(s.Regenerate(), Generated)
@@ -111,7 +109,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A code that a servlet sent can be resent, asked after and verified at /v1 by its id.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10}, Needs: NeedsInbox,
+			Settings:    Settings{"otp_length": 10}, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				code := s.generated()
 				id := s.known()
@@ -123,7 +121,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A generate at a servlet replaces the code that /v1 sent.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				id, before := s.challenged(Fields{"ip": s.IP()})
 				code := s.generated()
@@ -135,7 +133,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A send at /v1 replaces the code that a servlet sent.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				before := s.generated()
 				_, code := s.challenged(Fields{"ip": s.IP()})
@@ -146,7 +144,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A code that was used at a servlet is used at /v1.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
@@ -155,7 +152,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A code that was used at /v1 is used at the servlets.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.V1.Verify(code, byID(id)).ExpectValid()
@@ -165,7 +161,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "Of right guesses at both doors at once one verifies.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				right := make([]bool, 8)
@@ -190,7 +185,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A code that was called off at /v1 is none at the servlets, and not regenerated.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
@@ -200,7 +194,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A code expires at both doors at once, by the ttl that it was sent with.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
+			Settings:    Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP(), "ttl": 400})
 				s.Sandbox.Advance(390 * time.Second)
@@ -213,7 +207,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "An address is one in every spelling, at both doors.",
-			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Settings:    Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.V1.Verify(rotated(code), Fields{"to": s.To(), "ip": "::ffff:" + s.IP()}).ExpectMismatch(2)
@@ -222,7 +216,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A code that a servlet sent is not found at /v1 without an ip, unless the account does not key on it.",
-			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Settings:    Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.V1.Verify(code, s.byTo()).ExpectReason("NOT_FOUND")
@@ -231,7 +225,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "An API key is good at the servlets, as access_key.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Key(s.account.APIKey)), Generated)
 				s.Expect(s.Validate(s.Code(), Key(s.account.APIKey)), Verified)
@@ -239,7 +232,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "What surely reached nobody at one door is not counted at the other.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
+			Settings:    Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Sandbox.Fault("not_sent", 1)
 				s.Expect(s.Generate(), Undelivered)
@@ -250,7 +243,7 @@ func parityState() []Case {
 		{
 			Requirement: "The servlets see verifications only: a code for another purpose is none there, is not regenerated, " +
 				"and costs nothing.",
-			Source: Choice, Level: May, Settings: unlimited(plain),
+			Settings: unlimited(plain),
 			Run: func(s *Story) {
 				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
 					id, code := s.challenged(Fields{"ip": s.IP(), "type": kind})
@@ -266,8 +259,7 @@ func parityState() []Case {
 		{
 			Requirement: "The servlets of an account whose servlet_types names other types see codes of those too, and of no " +
 				"other.",
-			Source: Choice, Level: May, Settings: unlimited(Settings{"servlet_types": []string{"verification",
-				"transaction"}}),
+			Settings: unlimited(Settings{"servlet_types": []string{"verification", "transaction"}}),
 			Run: func(s *Story) {
 				_, code := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
 				s.Expect(s.Validate(code), ErrorText)
@@ -282,8 +274,7 @@ func parityState() []Case {
 		{
 			Requirement: "Each call of the servlets can move to /v1 by itself: generate, regenerate and validate in every " +
 				"mixture.",
-			Source: Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10,
-				"key_on_ip": true}), Needs: NeedsInbox,
+			Settings: unlimited(Settings{"otp_length": 10, "key_on_ip": true}), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				for mixture := range 8 {
 					s.mixed(mixture&1 != 0, mixture&2 != 0, mixture&4 != 0)
@@ -292,7 +283,7 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "What a servlet sent has its status at /v1 by its recipient, and can be called off there.",
-			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Settings:    Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
 				r := s.V1.StatusBy(s.paired())
@@ -303,7 +294,6 @@ func parityState() []Case {
 		},
 		{
 			Requirement: "A generate of a servlet replaces the code of /v1, whatever that is for.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, before := s.challenged(Fields{"ip": s.IP(), "type": "password_reset"})
 				code := s.generated()

@@ -26,7 +26,7 @@ func requestTransport() []Case {
 	return []Case{
 		{
 			Requirement: "A POST with an empty body and everything in the query does what a GET does.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Method(http.MethodPost)), Generated)
 				s.Expect(s.Validate(s.Code(), Method(http.MethodPost)), Verified)
@@ -34,7 +34,6 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "Parameters may come in the body of a form.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Form()), Generated)
 				s.Expect(s.Validate(s.Code(), Form()), Verified)
@@ -42,7 +41,6 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "Query and form complete each other, parameter by parameter.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Send(Request{
 					Method: http.MethodPost, Path: genServlet, Query: "ipaddress=" + s.IP(),
@@ -52,7 +50,6 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "A body that is no form is ignored, whatever it says.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := Request{Method: http.MethodPost, Path: genServlet, Query: s.query(), Body: s.query(), Type: "text/plain"}
 				s.Expect(s.Send(r), Generated)
@@ -62,7 +59,7 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "HEAD is answered 405 and executes nothing.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.Generate(Method(http.MethodHead)).ExpectStatus(http.StatusMethodNotAllowed)
 				s.expectSent(0)
@@ -70,7 +67,7 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "Every other method is answered 405 with Allow, and executes nothing.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodOptions, "PURGE"} {
 					a := s.Generate(Method(method))
@@ -83,7 +80,6 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "The name of a servlet counts in any letter case.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Path("OTPGenServlet")), Generated)
 				s.Expect(s.Validate(s.Code(), Path("OTPVALIDATIONSERVLET")), Verified)
@@ -91,21 +87,19 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "A path parameter such as ;jsessionid=… is ignored.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Path(genServlet+";jsessionid=0A1B2C3D4E5F.node1")), Generated)
 			},
 		},
 		{
 			Requirement: "What is no servlet is not found.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Generate(Path("otpgenservlets")).ExpectStatus(http.StatusNotFound)
 			},
 		},
 		{
 			Requirement: "Every refusal of the flow has status 200, a refused key included.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				for _, a := range []Answer{
 					s.Generate(Key("no such key")), s.Generate(RawQuery("")), s.Regenerate(),
@@ -117,7 +111,6 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "An answer is plain text in UTF-8.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				is := strings.ToLower(s.Generate().Header.Get("Content-Type"))
 				s.Require(strings.HasPrefix(is, "text/plain"), "Content-Type: text/plain; charset=utf-8", "Content-Type: "+is)
@@ -125,7 +118,6 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "No answer may be stored by a cache.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				is := s.Generate().Header.Get("Cache-Control")
 				s.Require(is == "no-store", "Cache-Control: no-store", "Cache-Control: "+is)
@@ -133,7 +125,6 @@ func requestTransport() []Case {
 		},
 		{
 			Requirement: "An answer says how long it is.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				a := s.Generate()
 				is := a.Header.Get("Content-Length")
@@ -147,14 +138,14 @@ func requestParameters() []Case {
 	return []Case{
 		{
 			Requirement: "The order of parameters means nothing.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(RawQuery("mobile="+s.Mobile()+"&ipaddress="+s.IP())), Generated)
 			},
 		},
 		{
 			Requirement: "The names of parameters count in lower case only.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				s.expectRefused("IPADDRESS="+s.IP()+"&mobile="+s.Mobile(), "ipaddress="+s.IP()+"&Mobile="+s.Mobile())
 			},
@@ -162,7 +153,6 @@ func requestParameters() []Case {
 		{
 			Requirement: "A stray blank before a name, as the article prints it after the question mark, is skipped, as %20 " +
 				"and as +.",
-			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(RawQuery("%20"+s.query())), Generated)
 				s.Expect(s.Generate(RawQuery("+"+s.query())), Generated)
@@ -170,7 +160,6 @@ func requestParameters() []Case {
 		},
 		{
 			Requirement: "Blanks around a value are skipped.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(RawQuery("ipaddress=%20"+s.IP()+"+&mobile="+s.Mobile()+"%20")), Generated)
 				s.Expect(s.Validate(s.Code()), Verified)
@@ -178,7 +167,7 @@ func requestParameters() []Case {
 		},
 		{
 			Requirement: "A known parameter that comes twice is refused, even with one value, and nothing is sent.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.expectRefused(
 					s.query()+"&mobile="+s.Mobile(), s.query()+"&mobile="+emirati,
@@ -189,7 +178,7 @@ func requestParameters() []Case {
 		},
 		{
 			Requirement: "A known parameter that comes once in the query and once in the form is refused.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Form(), RawQuery("mobile="+s.Mobile())), Invalid)
 				s.expectSent(0)
@@ -197,7 +186,6 @@ func requestParameters() []Case {
 		},
 		{
 			Requirement: "An otp that comes twice is refused and costs no attempt.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				twice := s.Encrypt(code, Hex) + "&otp=" + s.Encrypt(rotated(code), Hex)
@@ -207,14 +195,13 @@ func requestParameters() []Case {
 		},
 		{
 			Requirement: "Parameters that the servlets do not know are ignored, repeated or not.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(RawQuery(s.query()+"&x=1&x=2&MOBILE=3&access_key=4")), Generated)
 			},
 		},
 		{
 			Requirement: "A percent sign without two hex digits is refused wherever it stands, and nothing is sent.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.expectRefused(s.query()+"%", s.query()+"&x=%zz", s.query()+"&%z=x")
 				s.expectSent(0)
@@ -222,7 +209,6 @@ func requestParameters() []Case {
 		},
 		{
 			Requirement: "A semicolon is refused wherever it stands; escaped it is a letter.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.expectRefused("ipaddress="+s.IP()+";mobile="+s.Mobile(), s.query()+"&x=a;b")
 				s.Expect(s.Generate(RawQuery(s.query()+"&x=a%3Bb")), Generated)
@@ -230,21 +216,21 @@ func requestParameters() []Case {
 		},
 		{
 			Requirement: "A request without ipaddress, or with a blank one, is refused as Invalid Parameters.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				s.expectRefused("mobile="+s.Mobile(), "ipaddress=&mobile="+s.Mobile(), "ipaddress=%20&mobile="+s.Mobile())
 			},
 		},
 		{
 			Requirement: "A request without mobile, or with a blank one, is refused as Invalid Parameters.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				s.expectRefused("ipaddress="+s.IP(), "ipaddress="+s.IP()+"&mobile=", "ipaddress="+s.IP()+"&mobile=+")
 			},
 		},
 		{
 			Requirement: "A key that is refused is told so before the parameters are looked at.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Key("no such key"), RawQuery("x=%zz")), Unauthorised)
 			},
@@ -256,7 +242,6 @@ func requestValues() []Case {
 	return []Case{
 		{
 			Requirement: "A plus or 00 in front of a number, and blanks and dashes within, are one number's spellings.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				m := s.Mobile()
@@ -267,7 +252,7 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "A number goes where its own country code says, whatever countries the account serves.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Mobile(emirati)), Generated)
 				s.expectRecipients("+" + emirati)
@@ -275,17 +260,14 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "A number without its country code is refused: no country is assumed.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.Expect(s.Generate(Mobile(s.Mobile()[2:])), Invalid) },
+			Run:         func(s *Story) { s.Expect(s.Generate(Mobile(s.Mobile()[2:])), Invalid) },
 		},
 		{
 			Requirement: "A number of a country that the account does not serve is refused.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.Expect(s.Generate(Mobile("14155552671")), Invalid) },
+			Run:         func(s *Story) { s.Expect(s.Generate(Mobile("14155552671")), Invalid) },
 		},
 		{
 			Requirement: "A number that is too short or too long for its country is refused.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Mobile(s.Mobile()[:7])), Invalid)
 				s.Expect(s.Generate(Mobile(s.Mobile()+"12345")), Invalid)
@@ -293,7 +275,6 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "A number with a letter in it, or with digits that are not ASCII, is refused.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Mobile(s.Mobile()+"a")), Invalid)
 				s.Expect(s.Generate(Mobile("９１"+s.Mobile()[2:])), Invalid)
@@ -301,12 +282,10 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "A toll-free number is refused.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.Expect(s.Generate(Mobile("911800123456")), Invalid) },
+			Run:         func(s *Story) { s.Expect(s.Generate(Mobile("911800123456")), Invalid) },
 		},
 		{
 			Requirement: "An ipaddress has at most 64 characters.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				longest := strings.Repeat("x", 64)
 				s.Expect(s.Generate(IP(longest+"x")), Invalid)
@@ -315,7 +294,6 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "An ipaddress is of printable ASCII.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(IP("café")), Invalid)
 				s.Expect(s.Generate(IP("10.20\n30.40")), Invalid)
@@ -323,7 +301,6 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "An ipaddress need not be an address; it counts letter by letter.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated(IP("branch 7/kiosk"))
 				s.Expect(s.Validate(code, IP("branch 7/Kiosk")), ErrorText)
@@ -332,7 +309,6 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "An ipaddress that is an address counts in all its spellings, an IPv4-mapped one as IPv4.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated(IP("192.0.2.7"))
 				s.Expect(s.Validate(code, IP("::ffff:192.0.2.7")), Verified)
@@ -342,7 +318,6 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "A malformed email is refused, even where none would be sent; an empty one is none.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, malformed := range []string{
 					"user", "User <user@example.com>", "user@example.com,other@example.com", "user@example.com\r\nBcc: " +
@@ -355,7 +330,6 @@ func requestValues() []Case {
 		},
 		{
 			Requirement: "Validation has no parameter email, and ignores one that is malformed.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Validate(s.generated(), Email("user")), Verified)
 			},

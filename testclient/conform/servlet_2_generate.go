@@ -9,17 +9,17 @@ func servletGenerate() []Case {
 	return []Case{
 		{
 			Requirement: "Generate answers OTP Generated Successfully and no line end.",
-			Source:      Article, Level: Must, Profile: Documented,
+			Source:      Article, Profile: Documented,
 			Run: func(s *Story) { s.ExpectBytes(s.Generate(), "OTP Generated Successfully") },
 		},
 		{
 			Requirement: "Generate answers OTP Generated Successfully and CR LF.",
-			Source:      Captured, Level: Should, Profile: Live,
+			Source:      Captured, Profile: Live,
 			Run: func(s *Story) { s.ExpectBytes(s.Generate(), "OTP Generated Successfully\r\n") },
 		},
 		{
 			Requirement: "A key that is refused reads UNAUTHERISED USER, and nothing is sent.",
-			Source:      Article, Level: Must, Needs: NeedsInbox,
+			Source:      Article, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Key("no such key")), Unauthorised)
 				s.expectSent(0)
@@ -27,12 +27,12 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A missing parameter reads Invalid Parameters.",
-			Source:      Client, Level: Should,
-			Run: func(s *Story) { s.ExpectBytes(s.Generate(RawQuery("")), "Invalid Parameters"+s.LineEnd()) },
+			Source:      Client,
+			Run:         func(s *Story) { s.ExpectBytes(s.Generate(RawQuery("")), "Invalid Parameters"+s.LineEnd()) },
 		},
 		{
 			Requirement: "SMS enabled sends one SMS to the mobile, and no e-mail even if the request names an address.",
-			Source:      Article, Level: Must, Needs: NeedsInbox,
+			Source:      Article, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Email(s.Email())), Generated)
 				s.expectRecipients("+" + s.Mobile())
@@ -40,7 +40,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A code has as many digits as the account says.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 8},
+			Source:      Article, Settings: Settings{"otp_length": 8},
 			Run: func(s *Story) {
 				code := s.generated()
 				digits := len(code) == 8 && strings.Trim(code, "0123456789") == ""
@@ -49,7 +49,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "Every generate makes a new code.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 10},
+			Source:      Article, Settings: Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				first := s.generated()
 				second := s.generated()
@@ -58,7 +58,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A new code ends the one before.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 10},
+			Source:      Article, Settings: Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				first := s.generated()
 				second := s.generated()
@@ -68,7 +68,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A code that another replaced is a wrong code, and is charged to the new one.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				first := s.generated()
 				second := s.generated()
@@ -78,7 +78,6 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A new code starts with all its attempts.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.spend(s.generated())
 				s.spend(s.generated())
@@ -86,7 +85,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A new code starts with all its regenerations.",
-			Source:      Choice, Level: May, Settings: Settings{"max_regenerations": 1},
+			Settings:    Settings{"max_regenerations": 1},
 			Run: func(s *Story) {
 				for range 2 {
 					s.Expect(s.Generate(), Generated)
@@ -96,7 +95,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A new code works after one that was used.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				s.Expect(s.Validate(s.generated()), Verified)
 				s.Expect(s.Validate(s.generated()), Verified)
@@ -104,7 +103,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A code that could surely not be handed over to any channel reads SMSEMAILFAIL.",
-			Source:      Client, Level: Should, Needs: NeedsFaults,
+			Source:      Client, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Sandbox.Fault("not_sent", 1)
 				s.Expect(s.Generate(), Undelivered)
@@ -112,7 +111,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A code that was not delivered has ended the one before, and regenerate can try to send it again.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10}, Needs: NeedsFaults,
+			Settings:    Settings{"otp_length": 10}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				first := s.generated()
 				s.Sandbox.Fault("not_sent", 1)
@@ -125,7 +124,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A send that surely failed does not count against the limits.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2}, Needs: NeedsFaults,
+			Settings:    Settings{"sends_per_minute": 2}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Sandbox.Fault("not_sent", 3)
@@ -138,7 +137,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "Where nobody knows whether a message went out, the answer is that of a success.",
-			Source:      Choice, Level: May, Needs: NeedsFaults,
+			Needs:       NeedsFaults,
 			Run: func(s *Story) {
 				s.Sandbox.Fault("unknown", 1)
 				s.Expect(s.Generate(), Generated)
@@ -146,7 +145,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "Whatever else goes wrong inside, a panic included, reads ERROR.",
-			Source:      Client, Level: Should, Needs: NeedsFaults,
+			Source:      Client, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				for _, kind := range []string{"error", "panic"} {
 					s.Sandbox.Fault(kind, 1)
@@ -156,7 +155,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A refused generate changes nothing: the code before stays live.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Generate(), ErrorText)
@@ -166,7 +165,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A code is worth as many attempts as the account says.",
-			Source:      Choice, Level: May, Settings: Settings{"max_attempts": 5},
+			Settings:    Settings{"max_attempts": 5},
 			Run: func(s *Story) {
 				code := s.generated()
 				for left := 4; left >= 0; left-- {
@@ -177,7 +176,7 @@ func servletGenerate() []Case {
 		},
 		{
 			Requirement: "A code lives as many seconds as the account says.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
+			Settings:    Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Sandbox.Advance(60 * time.Second)

@@ -10,14 +10,14 @@ func validateTexts() []Case {
 	return []Case{
 		{
 			Requirement: "The right code reads Verified successfully.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Validate(s.generated()), "Verified successfully"+s.LineEnd())
 			},
 		},
 		{
 			Requirement: "A wrong code reads Wrong PIN. No of Retries remaining # and the number of attempts left.",
-			Source:      Article, Level: Must, Profile: Documented, Settings: Settings{"max_attempts": 3},
+			Source:      Article, Profile: Documented, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Validate(rotated(s.generated())), "Wrong PIN. No of Retries remaining #2")
 			},
@@ -25,19 +25,18 @@ func validateTexts() []Case {
 		{
 			Requirement: "A wrong code reads Wrong PIN . No of Retries remaining # and the number, blanks before the full " +
 				"stop and after the hash.",
-			Source: Captured, Level: Should, Profile: Live, Settings: Settings{"max_attempts": 3},
+			Source: Captured, Profile: Live, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Validate(rotated(s.generated())), "Wrong PIN . No of Retries remaining # 2\r\n")
 			},
 		},
 		{
 			Requirement: "With three attempts, wrong guesses read 2, 1 and 0.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.spend(s.generated()) },
+			Run:         func(s *Story) { s.spend(s.generated()) },
 		},
 		{
 			Requirement: "Attempts used up read the max text, whatever is guessed wrong.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				code := s.generated()
 				left := s.expectWrongPIN(s.Validate(rotated(code)))
@@ -50,7 +49,7 @@ func validateTexts() []Case {
 		},
 		{
 			Requirement: "A right code past its expiry reads OTPEXPIRED.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
+			Source:      Article, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Sandbox.Advance(300 * time.Second)
@@ -59,7 +58,6 @@ func validateTexts() []Case {
 		},
 		{
 			Requirement: "A key that is refused reads UNAUTHERISED USER, and its guess costs nothing.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(rotated(code), Key("no such key")), Unauthorised)
@@ -68,7 +66,7 @@ func validateTexts() []Case {
 		},
 		{
 			Requirement: "A fault inside reads ERROR.",
-			Source:      Client, Level: Should, Needs: NeedsFaults,
+			Source:      Client, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				code := s.generated()
 				for _, kind := range []string{"error", "panic"} {
@@ -84,7 +82,6 @@ func validateStates() []Case {
 	return []Case{
 		{
 			Requirement: "A code verifies once; used, the right code reads OTPEXPIRED.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
@@ -93,7 +90,6 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "A wrong guess at a used code is a wrong code and is charged.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
@@ -103,7 +99,6 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "Right guesses are not counted, however many.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
@@ -115,7 +110,6 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "A right code after the last attempt does not verify: it reads the max text.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.spend(code)
@@ -124,7 +118,7 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "The right code verifies with the last attempt.",
-			Source:      Article, Level: Must, Settings: Settings{"max_attempts": 3},
+			Source:      Article, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.Validate(rotated(code)), 2)
@@ -134,7 +128,7 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "A code verifies until its expiry: not less than two seconds before it.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
+			Source:      Article, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.Expect(inTime(2*time.Second, func() Answer {
 					code := s.generated()
@@ -145,7 +139,7 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "A wrong guess at an expired code is a wrong code and is charged.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Sandbox.Advance(301 * time.Second)
@@ -155,7 +149,7 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "An expired code is remembered for an hour past its expiry; then there is nothing to validate.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Sandbox.Advance((300 + 3590) * time.Second)
@@ -167,7 +161,7 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "A used code is forgotten an hour past its expiry, too.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
@@ -177,12 +171,11 @@ func validateStates() []Case {
 		},
 		{
 			Requirement: "Without a code there is nothing to validate: ERROR.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.Expect(s.Validate("123456"), ErrorText) },
+			Run:         func(s *Story) { s.Expect(s.Validate("123456"), ErrorText) },
 		},
 		{
 			Requirement: "A guess where there is no code costs nothing.",
-			Source:      Choice, Level: May, Settings: Settings{"max_attempts": 30},
+			Settings:    Settings{"max_attempts": 30},
 			Run: func(s *Story) {
 				for range 20 {
 					s.Expect(s.Validate("123456"), ErrorText)
@@ -197,7 +190,7 @@ func validateGuesses() []Case {
 	return []Case{
 		{
 			Requirement: "An otp that is missing, empty or blank is Invalid Parameters and costs nothing.",
-			Source:      Client, Level: Should, Settings: Settings{"max_attempts": 3},
+			Source:      Client, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code, RawQuery(s.query())), Invalid)
@@ -209,7 +202,7 @@ func validateGuesses() []Case {
 		},
 		{
 			Requirement: "A validation without ipaddress or mobile is Invalid Parameters and costs nothing.",
-			Source:      Client, Level: Should, Settings: Settings{"max_attempts": 3},
+			Source:      Client, Settings: Settings{"max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				otp := "&otp=" + s.Encrypt(rotated(code), Hex)
@@ -220,7 +213,6 @@ func validateGuesses() []Case {
 		},
 		{
 			Requirement: "A guess with fewer or more digits than the code is a wrong code.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.Validate(code[:5]), 2)
@@ -230,7 +222,7 @@ func validateGuesses() []Case {
 		},
 		{
 			Requirement: "The code of another number is a wrong code, and the other number's attempts are its own.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 10},
+			Source:      Article, Settings: Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				theirs := s.generated(Mobile(emirati))
@@ -241,8 +233,8 @@ func validateGuesses() []Case {
 		},
 		{
 			Requirement: "A number that the account cannot send to is Invalid Parameters on validation too.",
-			Source:      Client, Level: Should,
-			Run: func(s *Story) { s.Expect(s.Validate("123456", Mobile("95514")), Invalid) },
+			Source:      Client,
+			Run:         func(s *Story) { s.Expect(s.Validate("123456", Mobile("95514")), Invalid) },
 		},
 	}
 }

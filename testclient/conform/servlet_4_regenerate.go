@@ -10,7 +10,7 @@ func regenerateFlow() []Case {
 	return []Case{
 		{
 			Requirement: "Regenerate answers OTP Generated Successfully and sends the same code again.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 10}, Needs: NeedsInbox,
+			Source:      Article, Settings: Settings{"otp_length": 10}, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectBytes(s.Regenerate(), "OTP Generated Successfully"+s.LineEnd())
@@ -21,7 +21,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "A regeneration does not prolong the code's life.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Sandbox.Advance(290 * time.Second)
@@ -32,7 +32,6 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "A regeneration gives no attempts back.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.Validate(rotated(code)), 2)
@@ -42,7 +41,6 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "With the limit 3, three regenerations succeed and the fourth is refused.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				for range 3 {
@@ -53,7 +51,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "Regenerations used up read the article's sentence.",
-			Source:      Article, Level: Must, Profile: Documented, Settings: Settings{"max_regenerations": 1},
+			Source:      Article, Profile: Documented, Settings: Settings{"max_regenerations": 1},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Regenerate(), Generated)
@@ -62,7 +60,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "Regenerations used up read MAXREGEN.",
-			Source:      Client, Level: Should, Profile: Live, Settings: Settings{"max_regenerations": 1},
+			Source:      Client, Profile: Live, Settings: Settings{"max_regenerations": 1},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Regenerate(), Generated)
@@ -71,7 +69,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "A refused regeneration changes nothing: the code stays live.",
-			Source:      Choice, Level: May, Settings: Settings{"max_regenerations": 0},
+			Settings:    Settings{"max_regenerations": 0},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Regenerate(), Regenerations)
@@ -80,7 +78,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "A regeneration counts as a send.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2},
+			Settings:    Settings{"sends_per_minute": 2},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Regenerate(), Generated)
@@ -89,7 +87,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "A regeneration over a send limit reads ERROR.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Regenerate(), ErrorText)
@@ -97,7 +95,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "Used-up regenerations are told before used-up sends.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2, "max_regenerations": 1},
+			Settings:    Settings{"sends_per_minute": 2, "max_regenerations": 1},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Regenerate(), Generated)
@@ -106,8 +104,7 @@ func regenerateFlow() []Case {
 		},
 		{
 			Requirement: "A regeneration that surely failed reads ERROR and counts neither as a regeneration nor as a send.",
-			Source:      Choice, Level: May, Settings: Settings{"max_regenerations": 1,
-				"sends_per_minute": 2}, Needs: NeedsFaults,
+			Settings:    Settings{"max_regenerations": 1, "sends_per_minute": 2}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Sandbox.Fault("not_sent", 2)
@@ -124,7 +121,7 @@ func regenerateRefusals() []Case {
 	return []Case{
 		{
 			Requirement: "Without a code there is nothing to send again: ERROR, and nothing is sent.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Regenerate(), ErrorText)
 				s.expectSent(0)
@@ -132,7 +129,6 @@ func regenerateRefusals() []Case {
 		},
 		{
 			Requirement: "A used code is not sent again: ERROR.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Validate(s.generated()), Verified)
 				s.Expect(s.Regenerate(), ErrorText)
@@ -140,7 +136,7 @@ func regenerateRefusals() []Case {
 		},
 		{
 			Requirement: "An expired code is not sent again: ERROR.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Sandbox.Advance(300 * time.Second)
@@ -149,7 +145,6 @@ func regenerateRefusals() []Case {
 		},
 		{
 			Requirement: "A code without attempts is not sent again: ERROR.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.spend(s.generated())
 				s.Expect(s.Regenerate(), ErrorText)
@@ -157,7 +152,7 @@ func regenerateRefusals() []Case {
 		},
 		{
 			Requirement: "A code's end is told before used-up regenerations.",
-			Source:      Choice, Level: May, Settings: Settings{"max_regenerations": 0},
+			Settings:    Settings{"max_regenerations": 0},
 			Run: func(s *Story) {
 				s.Expect(s.Validate(s.generated()), Verified)
 				s.Expect(s.Regenerate(), ErrorText)
@@ -165,7 +160,6 @@ func regenerateRefusals() []Case {
 		},
 		{
 			Requirement: "A missing or malformed parameter reads ERROR, never Invalid Parameters.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				for _, query := range []string{"", "mobile=" + s.Mobile(), s.query() + "&mobile=1", s.query() + "&x=%zz",
@@ -176,17 +170,17 @@ func regenerateRefusals() []Case {
 		},
 		{
 			Requirement: "A key that is refused reads UNAUTHERISED USER.",
-			Source:      Article, Level: Must,
-			Run: func(s *Story) { s.Expect(s.Regenerate(Key("no such key")), Unauthorised) },
+			Source:      Article,
+			Run:         func(s *Story) { s.Expect(s.Regenerate(Key("no such key")), Unauthorised) },
 		},
 		{
 			Requirement: "An account without the feature reads ERROR.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_enabled": false},
-			Run: func(s *Story) { s.Expect(s.Regenerate(), ErrorText) },
+			Settings:    Settings{"otp_enabled": false},
+			Run:         func(s *Story) { s.Expect(s.Regenerate(), ErrorText) },
 		},
 		{
 			Requirement: "A missing department reads ERROR.",
-			Source:      Choice, Level: May, Settings: Settings{"department_mode": "require"},
+			Settings:    Settings{"department_mode": "require"},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Department("7")), Generated)
 				s.Expect(s.Regenerate(), ErrorText)
@@ -195,7 +189,7 @@ func regenerateRefusals() []Case {
 		},
 		{
 			Requirement: "A fault inside, a panic included, reads ERROR.",
-			Source:      Choice, Level: May, Needs: NeedsFaults,
+			Needs:       NeedsFaults,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				for _, kind := range []string{"error", "panic"} {

@@ -29,27 +29,25 @@ func cipherWritings() []Case {
 	return []Case{
 		{
 			Requirement: "An otp is read as padded base64, escaped.",
-			Source:      Captured, Level: Should,
-			Run: func(s *Story) { s.expectRead(Base64) },
+			Source:      Captured,
+			Run:         func(s *Story) { s.expectRead(Base64) },
 		},
 		{
 			Requirement: "An otp is read as hex.",
-			Source:      Article, Level: Must,
-			Run: func(s *Story) { s.expectRead(Hex) },
+			Source:      Article,
+			Run:         func(s *Story) { s.expectRead(Hex) },
 		},
 		{
 			Requirement: "An otp is read as hex in capitals.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.expectRead(HexUpper) },
+			Run:         func(s *Story) { s.expectRead(HexUpper) },
 		},
 		{
 			Requirement: "An otp is read as base64 without its padding.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.expectRead(Base64Unpadded) },
+			Run:         func(s *Story) { s.expectRead(Base64Unpadded) },
 		},
 		{
 			Requirement: "An otp is read in the base64 alphabet for URLs, padded or not.",
-			Source:      Choice, Level: May, Settings: unlimited(nil), Needs: NeedsInbox,
+			Settings:    unlimited(nil), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				code, ip := s.untilEncrypted(func(otp string) bool { return strings.ContainsAny(otp, "+/") })
 				s.Expect(s.ValidateRaw(s.Encrypt(code, Base64URL), ip), Verified)
@@ -58,7 +56,7 @@ func cipherWritings() []Case {
 		},
 		{
 			Requirement: "A plus in base64 that was not escaped, and so arrives as a blank, is read as the plus it was.",
-			Source:      Choice, Level: May, Settings: unlimited(nil), Needs: NeedsInbox,
+			Settings:    unlimited(nil), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				code, ip := s.untilEncrypted(func(otp string) bool { return strings.Contains(otp, "+") })
 				s.Expect(s.ValidateRaw(s.Encrypt(code, Base64), ip), Verified)
@@ -66,7 +64,7 @@ func cipherWritings() []Case {
 		},
 		{
 			Requirement: "The plus that was eaten may be the first letter: it is restored before anything is trimmed.",
-			Source:      Choice, Level: May, Settings: unlimited(nil), Needs: NeedsInbox,
+			Settings:    unlimited(nil), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				code, ip := s.untilEncrypted(func(otp string) bool { return otp[0] == '+' })
 				s.Expect(s.ValidateRaw(s.Encrypt(code, Base64), ip), Verified)
@@ -75,7 +73,6 @@ func cipherWritings() []Case {
 		},
 		{
 			Requirement: "Blanks around an otp are skipped.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.ValidateRaw("%20"+s.Encrypt(code, Hex)), Verified)
@@ -108,7 +105,7 @@ func cipherAccounts() []Case {
 	return []Case{
 		{
 			Requirement: "An account that reads hex only takes base64 for a wrong code.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_encoding": "hex"},
+			Settings:    Settings{"otp_encoding": "hex"},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.ValidateRaw(url.QueryEscape(s.Encrypt(code, Base64))), 2)
@@ -117,7 +114,7 @@ func cipherAccounts() []Case {
 		},
 		{
 			Requirement: "An account that reads base64 only takes hex for a wrong code.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_encoding": "base64"},
+			Settings:    Settings{"otp_encoding": "base64"},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.ValidateRaw(s.Encrypt(code, Hex)), 2)
@@ -126,29 +123,27 @@ func cipherAccounts() []Case {
 		},
 		{
 			Requirement: "An account with the cipher aes-ecb reads AES-ECB.",
-			Source:      Client, Level: Should, Settings: Settings{"otp_cipher": "aes-ecb"},
+			Source:      Client, Settings: Settings{"otp_cipher": "aes-ecb"},
 			Run: func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
 		},
 		{
 			Requirement: "An account with the cipher none reads the digits themselves.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_cipher": "none"},
-			Run: func(s *Story) { s.Expect(s.ValidateRaw(s.generated()), Verified) },
+			Settings:    Settings{"otp_cipher": "none"},
+			Run:         func(s *Story) { s.Expect(s.ValidateRaw(s.generated()), Verified) },
 		},
 		{
 			Requirement: "A key of 16 bytes works as one of 32 does.",
-			Source:      Choice, Level: May,
-			Settings: Settings{"cipher_key": "AAECAwQFBgcICQoLDA0ODw==", "cipher_iv": "8PHy8/T19vf4+fr7/P3+/w=="},
-			Run:      func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
+			Settings:    Settings{"cipher_key": "AAECAwQFBgcICQoLDA0ODw==", "cipher_iv": "8PHy8/T19vf4+fr7/P3+/w=="},
+			Run:         func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
 		},
 		{
 			Requirement: "Key and IV may be given as one text, iv~key.",
-			Source:      Choice, Level: May,
-			Settings: Settings{"cipher_key": "8PHy8/T19vf4+fr7/P3+/w==~AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="},
-			Run:      func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
+			Settings:    Settings{"cipher_key": "8PHy8/T19vf4+fr7/P3+/w==~AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="},
+			Run:         func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
 		},
 		{
 			Requirement: "A code encrypted with another account's key is a wrong code.",
-			Source:      Article, Level: Must, Needs: NeedsSecond,
+			Source:      Article, Needs: NeedsSecond,
 			Run: func(s *Story) {
 				code := s.generated()
 				theirs := s.Second().Encrypt(code, Hex)
@@ -164,7 +159,7 @@ func cipherMalformed() []Case {
 	malformed := func(what string, make func(s *Story, code string) string) Case {
 		return Case{
 			Requirement: what + " is a wrong code and costs an attempt.",
-			Source:      Captured, Level: Should,
+			Source:      Captured,
 			Run: func(s *Story) {
 				code := s.generated()
 				left := s.expectWrongPIN(s.ValidateRaw(make(s, code)))

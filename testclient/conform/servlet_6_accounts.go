@@ -20,7 +20,7 @@ func accountKeys() []Case {
 	return []Case{
 		{
 			Requirement: "The name of the header access_key counts in any letter case.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				for _, name := range []string{"ACCESS_KEY", "Access_Key", "access_key"} {
 					s.Expect(s.Generate(NoKey, Header(name, s.Key())), Generated)
@@ -29,7 +29,6 @@ func accountKeys() []Case {
 		},
 		{
 			Requirement: "A key that is missing, empty or unknown gets equal bytes at every servlet.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				unknown := refused(s, Key("no such key"))
 				for _, path := range []string{genServlet, validateServlet, regenServlet, plainServlet} {
@@ -41,7 +40,6 @@ func accountKeys() []Case {
 		},
 		{
 			Requirement: "A key that is disabled, expired or used from a forbidden network gets the bytes of an unknown one.",
-			Source:      Choice, Level: May,
 			Settings: Settings{
 				"access_keys": []any{
 					map[string]any{"key": "{id}-key-good"},
@@ -61,12 +59,11 @@ func accountKeys() []Case {
 		},
 		{
 			Requirement: "The key of a disabled account gets the bytes of an unknown one.",
-			Source:      Choice, Level: May, Settings: Settings{"enabled": false},
-			Run: func(s *Story) { s.ExpectBytes(s.Generate(), refused(s, Key("no such key"))) },
+			Settings:    Settings{"enabled": false},
+			Run:         func(s *Story) { s.ExpectBytes(s.Generate(), refused(s, Key("no such key"))) },
 		},
 		{
 			Requirement: "The key is read from its header only: not from the query, nor from access-key.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				refused(s, NoKey, RawQuery(s.query()+"&access_key="+url.QueryEscape(s.Key())))
 				refused(s, NoKey, Header("access-key", s.Key()))
@@ -74,7 +71,6 @@ func accountKeys() []Case {
 		},
 		{
 			Requirement: "One key given twice is one key; two keys are refused.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				refused(s, Header("access_key", "no such key"))
 				s.Expect(s.Generate(Header("access_key", s.Key())), Generated)
@@ -82,7 +78,7 @@ func accountKeys() []Case {
 		},
 		{
 			Requirement: "An account without the feature says so, before its parameters are looked at.",
-			Source:      Client, Level: Should, Settings: Settings{"otp_enabled": false},
+			Source:      Client, Settings: Settings{"otp_enabled": false},
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Generate(), "The feature is not enabled"+s.LineEnd())
 				s.Expect(s.Generate(RawQuery("x=%zz")), FeatureOff)
@@ -90,12 +86,12 @@ func accountKeys() []Case {
 		},
 		{
 			Requirement: "An account without the feature says so on validation too.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_enabled": false},
-			Run: func(s *Story) { s.Expect(s.Validate("123456"), FeatureOff) },
+			Settings:    Settings{"otp_enabled": false},
+			Run:         func(s *Story) { s.Expect(s.Validate("123456"), FeatureOff) },
 		},
 		{
 			Requirement: "An account's countries decide which numbers it serves.",
-			Source:      Choice, Level: May, Settings: Settings{"countries": []string{"US"}},
+			Settings:    Settings{"countries": []string{"US"}},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Invalid)
 				s.Expect(s.Generate(Mobile("14155552671")), Generated)
@@ -103,7 +99,7 @@ func accountKeys() []Case {
 		},
 		{
 			Requirement: "Two accounts never mix: each has its own codes, attempts and sends for one number.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 10, "sends_per_minute": 1}, Needs: NeedsSecond,
+			Source:      Article, Settings: Settings{"otp_length": 10, "sends_per_minute": 1}, Needs: NeedsSecond,
 			Run: func(s *Story) {
 				other := s.Second()
 				code := s.generated()
@@ -122,13 +118,11 @@ func accountDepartments() []Case {
 	return []Case{
 		{
 			Requirement: "By default nobody asks for a department.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
+			Run:         func(s *Story) { s.Expect(s.Validate(s.generated()), Verified) },
 		},
 		{
 			Requirement: "A validation without the required department is answered with zero bytes and costs nothing.",
-			Source:      Captured, Level: Should, Settings: Settings{"department_mode": "require_on_validation",
-				"max_attempts": 3},
+			Source:      Captured, Settings: Settings{"department_mode": "require_on_validation", "max_attempts": 3},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(rotated(code)), NoDepartment)
@@ -138,7 +132,7 @@ func accountDepartments() []Case {
 		},
 		{
 			Requirement: "Required on validation, a department is not asked for by generate and regenerate.",
-			Source:      Choice, Level: May, Settings: Settings{"department_mode": "require_on_validation"},
+			Settings:    Settings{"department_mode": "require_on_validation"},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Regenerate(), Generated)
@@ -146,7 +140,7 @@ func accountDepartments() []Case {
 		},
 		{
 			Requirement: "An empty department is missing; with an empty list every other one will do.",
-			Source:      Choice, Level: May, Settings: Settings{"department_mode": "require_on_validation"},
+			Settings:    Settings{"department_mode": "require_on_validation"},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code, Department("")), NoDepartment)
@@ -155,8 +149,7 @@ func accountDepartments() []Case {
 		},
 		{
 			Requirement: "A department that is not on the account's list is missing; letter case counts.",
-			Source:      Choice, Level: May,
-			Settings: Settings{"department_mode": "require_on_validation", "departments": []string{"sales", "claims"}},
+			Settings:    Settings{"department_mode": "require_on_validation", "departments": []string{"sales", "claims"}},
 			Run: func(s *Story) {
 				code := s.generated()
 				for _, missing := range []string{"other", "Sales", "sales,claims"} {
@@ -167,22 +160,21 @@ func accountDepartments() []Case {
 		},
 		{
 			Requirement: "The name of the header department-id counts in any letter case.",
-			Source:      Client, Level: Should, Settings: Settings{"department_mode": "require_on_validation"},
+			Source:      Client, Settings: Settings{"department_mode": "require_on_validation"},
 			Run: func(s *Story) {
 				s.Expect(s.Validate(s.generated(), Header("DEPARTMENT-ID", "7")), Verified)
 			},
 		},
 		{
 			Requirement: "Two departments are none.",
-			Source:      Choice, Level: May,
-			Settings: Settings{"department_mode": "require_on_validation", "departments": []string{"sales", "claims"}},
+			Settings:    Settings{"department_mode": "require_on_validation", "departments": []string{"sales", "claims"}},
 			Run: func(s *Story) {
 				s.Expect(s.Validate(s.generated(), Department("sales"), Department("claims")), NoDepartment)
 			},
 		},
 		{
 			Requirement: "Required everywhere, a missing department reads Invalid Parameters on generate, and nothing is sent.",
-			Source:      Choice, Level: May, Settings: Settings{"department_mode": "require"}, Needs: NeedsInbox,
+			Settings:    Settings{"department_mode": "require"}, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Invalid)
 				s.expectSent(0)
@@ -191,8 +183,8 @@ func accountDepartments() []Case {
 		},
 		{
 			Requirement: "Parameters are looked at before the department.",
-			Source:      Choice, Level: May, Settings: Settings{"department_mode": "require_on_validation"},
-			Run: func(s *Story) { s.Expect(s.ValidateRaw(""), Invalid) },
+			Settings:    Settings{"department_mode": "require_on_validation"},
+			Run:         func(s *Story) { s.Expect(s.ValidateRaw(""), Invalid) },
 		},
 	}
 }
@@ -203,7 +195,6 @@ func accountPlain() []Case {
 		{
 			Requirement: "The plain servlet is off unless switched on; it says so before its parameters are looked at, and " +
 				"costs nothing.",
-			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.PlainValidate(rotated(code)), FeatureOff)
@@ -213,7 +204,7 @@ func accountPlain() []Case {
 		},
 		{
 			Requirement: "Switched on, the plain servlet takes the digits in clear, blanks around them skipped.",
-			Source:      Client, Level: Should, Settings: on,
+			Source:      Client, Settings: on,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.PlainValidate(" "+code+" "), Verified)
@@ -222,7 +213,7 @@ func accountPlain() []Case {
 		},
 		{
 			Requirement: "At the plain servlet, what is no digits is a wrong code.",
-			Source:      Choice, Level: May, Settings: on,
+			Settings:    on,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.PlainValidate(code+"x"), 2)
@@ -233,7 +224,7 @@ func accountPlain() []Case {
 		},
 		{
 			Requirement: "The plain and the encrypted servlet share codes and attempts.",
-			Source:      Choice, Level: May, Settings: on,
+			Settings:    on,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.PlainValidate(rotated(code)), 2)
@@ -244,7 +235,7 @@ func accountPlain() []Case {
 		},
 		{
 			Requirement: "The plain servlet does not decrypt.",
-			Source:      Choice, Level: May, Settings: on,
+			Settings:    on,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.ExpectWrong(s.PlainValidate(s.Encrypt(code, Hex)), 2)
@@ -258,7 +249,7 @@ func accountSlots() []Case {
 	return []Case{
 		{
 			Requirement: "A code belongs to the mobile and the ipaddress: with another ipaddress it does not verify.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.expectNotVerified(s.Validate(code, IP(otherIP)))
@@ -267,7 +258,6 @@ func accountSlots() []Case {
 		},
 		{
 			Requirement: "For another ipaddress there is nothing to validate or to send again: ERROR.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code, IP(otherIP)), ErrorText)
@@ -276,7 +266,7 @@ func accountSlots() []Case {
 		},
 		{
 			Requirement: "Each ipaddress has a code and attempts of its own; a generate for one leaves the other's live.",
-			Source:      Article, Level: Must, Settings: Settings{"otp_length": 10},
+			Source:      Article, Settings: Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				first := s.generated()
 				second := s.generated(IP(otherIP))
@@ -288,7 +278,7 @@ func accountSlots() []Case {
 		},
 		{
 			Requirement: "With key_on_ip off a number has one code, whatever the ipaddress.",
-			Source:      Choice, Level: May, Settings: byNumber,
+			Settings:    byNumber,
 			Run: func(s *Story) {
 				first := s.generated()
 				s.ExpectWrong(s.Validate(rotated(first), IP(otherIP)), 2)
@@ -300,7 +290,7 @@ func accountSlots() []Case {
 		},
 		{
 			Requirement: "With key_on_ip off an ipaddress is required all the same.",
-			Source:      Article, Level: Must, Settings: byNumber,
+			Source:      Article, Settings: byNumber,
 			Run: func(s *Story) { s.Expect(s.Generate(RawQuery("mobile="+s.Mobile())), Invalid) },
 		},
 	}
@@ -312,7 +302,7 @@ func accountChannels() []Case {
 	return []Case{
 		{
 			Requirement: "E-mail only sends e-mail, and the code belongs to the mobile all the same.",
-			Source:      Article, Level: Must, Settings: mailOnly, Needs: NeedsInbox,
+			Source:      Article, Settings: mailOnly, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Email(s.Email())), Generated)
 				s.expectRecipients(s.Email())
@@ -321,7 +311,7 @@ func accountChannels() []Case {
 		},
 		{
 			Requirement: "E-mail only without an email is Invalid Parameters.",
-			Source:      Choice, Level: May, Settings: mailOnly,
+			Settings:    mailOnly,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(NoEmail), Invalid)
 				s.Expect(s.Generate(Email("")), Invalid)
@@ -329,7 +319,7 @@ func accountChannels() []Case {
 		},
 		{
 			Requirement: "Both enabled sends both, with one code.",
-			Source:      Article, Level: Must, Settings: both, Needs: NeedsInbox,
+			Source:      Article, Settings: both, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Email(s.Email())), Generated)
 				sent := s.Sandbox.Messages()
@@ -341,7 +331,7 @@ func accountChannels() []Case {
 		},
 		{
 			Requirement: "Both enabled and no email given: SMS alone is enough.",
-			Source:      Choice, Level: May, Settings: both, Needs: NeedsInbox,
+			Settings:    both, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(NoEmail), Generated)
 				s.expectRecipients("+" + s.Mobile())
@@ -349,7 +339,7 @@ func accountChannels() []Case {
 		},
 		{
 			Requirement: "A regeneration goes to the request's email, and without one to that of the generate.",
-			Source:      Choice, Level: May, Settings: mailOnly, Needs: NeedsInbox,
+			Settings:    mailOnly, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				second := "second-" + s.Email()
 				s.Expect(s.Generate(Email(s.Email())), Generated)

@@ -21,7 +21,6 @@ func limitSends() []Case {
 	return []Case{
 		{
 			Requirement: "A number receives ten sends a minute; the eleventh reads ERROR.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.sendTimes(10)
 				s.Expect(s.Generate(), ErrorText)
@@ -29,7 +28,6 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "The sends of a number count together, whatever the ipaddress.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for i := range 10 {
 					s.Expect(s.Generate(IP("192.0.2."+strconv.Itoa(i))), Generated)
@@ -39,7 +37,7 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "Another number has sends of its own.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Generate(Mobile(emirati)), Generated)
@@ -48,7 +46,7 @@ func limitSends() []Case {
 		{
 			Requirement: "Ten in a minute holds in every minute: after five and, 40 seconds later, five, there are five " +
 				"again when the first five are a minute old.",
-			Source: Choice, Level: May, Needs: NeedsClock,
+			Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(5)
 				s.Sandbox.Advance(40 * time.Second)
@@ -61,7 +59,7 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "Ten at once leave none until they are a minute old, and then ten.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(10)
 				s.Sandbox.Advance(50 * time.Second)
@@ -72,7 +70,7 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "A refused send is not counted.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2}, Needs: NeedsClock,
+			Settings:    Settings{"sends_per_minute": 2}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(2)
 				s.Sandbox.Advance(30 * time.Second)
@@ -84,7 +82,7 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "A number receives twenty sends an hour.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0}, Needs: NeedsClock,
+			Settings:    Settings{"sends_per_minute": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(20)
 				s.Sandbox.Advance(3500 * time.Second)
@@ -95,7 +93,7 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "A number receives forty sends a day.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0, "sends_per_hour": 0}, Needs: NeedsClock,
+			Settings:    Settings{"sends_per_minute": 0, "sends_per_hour": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimes(40)
 				s.Sandbox.Advance(86300 * time.Second)
@@ -106,12 +104,12 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "A limit of 0 is none.",
-			Source:      Choice, Level: May, Settings: unlimited(nil),
-			Run: func(s *Story) { s.sendTimes(41) },
+			Settings:    unlimited(nil),
+			Run:         func(s *Story) { s.sendTimes(41) },
 		},
 		{
 			Requirement: "A number over its limit validates what it has.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Generate(), ErrorText)
@@ -120,7 +118,7 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "A mailbox has sends of its own, across numbers and in every spelling.",
-			Source:      Choice, Level: May, Settings: Settings{"email_enabled": true, "sends_per_minute": 2},
+			Settings:    Settings{"email_enabled": true, "sends_per_minute": 2},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Email("box-"+s.Email())), Generated)
 				s.Expect(s.Generate(Email("BOX-"+s.Email())), Generated)
@@ -129,7 +127,7 @@ func limitSends() []Case {
 		},
 		{
 			Requirement: "A send that the mailbox's limit refuses is not charged to the number.",
-			Source:      Choice, Level: May, Settings: Settings{"email_enabled": true, "sends_per_minute": 1},
+			Settings:    Settings{"email_enabled": true, "sends_per_minute": 1},
 			Run: func(s *Story) {
 				s.Expect(s.Generate(Email(s.Email())), Generated)
 				s.Expect(s.Generate(Mobile(emirati), Email(s.Email())), ErrorText)
@@ -152,7 +150,7 @@ func limitGuesses() []Case {
 		{
 			Requirement: "A number has twenty wrong guesses an hour: what remains is never more, and then every guess reads " +
 				"the max text, the right one too.",
-			Source: Choice, Level: May, Settings: many,
+			Settings: many,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 20)
@@ -162,7 +160,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "The wrong guesses of a number count together, whatever the ipaddress and the code.",
-			Source:      Choice, Level: May, Settings: unlimited(nil),
+			Settings:    unlimited(nil),
 			Run: func(s *Story) {
 				for i := range 6 {
 					ip := IP(fmt.Sprintf("192.0.2.%d", i))
@@ -176,7 +174,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "Nothing is generated for a locked number, whatever the ipaddress: ERROR.",
-			Source:      Choice, Level: May, Settings: many, Needs: NeedsInbox,
+			Settings:    many, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.guessWrong(s.generated(), 19, 20)
 				s.Expect(s.Generate(), ErrorText)
@@ -186,7 +184,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "Nothing is sent again to a locked number: ERROR, even where no regeneration is left.",
-			Source:      Choice, Level: May, Settings: unlimited(Settings{"max_attempts": 100, "max_regenerations": 1}),
+			Settings:    unlimited(Settings{"max_attempts": 100, "max_regenerations": 1}),
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 20)
@@ -195,7 +193,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "The lock is told before used-up regenerations.",
-			Source:      Choice, Level: May, Settings: unlimited(Settings{"max_attempts": 100, "max_regenerations": 0}),
+			Settings:    unlimited(Settings{"max_attempts": 100, "max_regenerations": 0}),
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 20)
@@ -204,8 +202,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "The lock ends when the oldest of the twenty is an hour old, and not before.",
-			Source:      Choice, Level: May, Settings: unlimited(Settings{"max_attempts": 100,
-				"otp_ttl_seconds": 1800}), Needs: NeedsClock,
+			Settings:    unlimited(Settings{"max_attempts": 100, "otp_ttl_seconds": 1800}), Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 10)
@@ -220,7 +217,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "A success gives no wrong guesses back: those of the hour stay counted.",
-			Source:      Choice, Level: May, Settings: many,
+			Settings:    many,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 19)
@@ -232,7 +229,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "A lock is one number's: another of the same account goes on.",
-			Source:      Choice, Level: May, Settings: many,
+			Settings:    many,
 			Run: func(s *Story) {
 				s.guessWrong(s.generated(), 19, 20)
 				s.Expect(s.Validate(s.generated(Mobile(emirati)), Mobile(emirati)), Verified)
@@ -240,7 +237,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "A lock is one account's: the same number at another account goes on.",
-			Source:      Choice, Level: May, Settings: many, Needs: NeedsSecond,
+			Settings:    many, Needs: NeedsSecond,
 			Run: func(s *Story) {
 				other := s.Second()
 				s.guessWrong(s.generated(), 19, 20)
@@ -249,7 +246,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "A hundred wrong guesses in a row lock a number for 24 hours.",
-			Source:      Choice, Level: May, Settings: many, Needs: NeedsClock,
+			Settings:    many, Needs: NeedsClock,
 			Run: func(s *Story) {
 				for range 5 {
 					s.guessWrong(s.generated(), 19, 20)
@@ -264,7 +261,7 @@ func limitGuesses() []Case {
 		},
 		{
 			Requirement: "A success ends a row of wrong guesses.",
-			Source:      Choice, Level: May, Settings: many, Needs: NeedsClock,
+			Settings:    many, Needs: NeedsClock,
 			Run: func(s *Story) {
 				for i := range 5 {
 					if i == 3 {

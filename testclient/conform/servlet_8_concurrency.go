@@ -18,7 +18,6 @@ func servletConcurrency() []Case {
 		{
 			Requirement: "Of 64 wrong guesses at once against three attempts, three are evaluated: 2, 1 and 0 are told once " +
 				"each.",
-			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				wrong := rotated(s.generated())
 				s.expectCounts(s.Concurrently(crowd, func(int) Answer { return s.Validate(wrong) }), 3, Exhausted)
@@ -26,7 +25,7 @@ func servletConcurrency() []Case {
 		},
 		{
 			Requirement: "Of 64 right guesses at once, one verifies.",
-			Source:      Article, Level: Must,
+			Source:      Article,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.expectTally(s.Concurrently(crowd, func(int) Answer { return s.Validate(code) }),
@@ -35,7 +34,7 @@ func servletConcurrency() []Case {
 		},
 		{
 			Requirement: "Of 64 generates at once for one number, ten succeed.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				answers := s.Concurrently(crowd, func(i int) Answer { return s.Generate(IP("192.0.2." + strconv.Itoa(i))) })
 				s.expectTally(answers, map[Text]int{Generated: 10, ErrorText: crowd - 10})
@@ -44,7 +43,7 @@ func servletConcurrency() []Case {
 		},
 		{
 			Requirement: "Of 64 regenerations at once, three succeed.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				answers := s.Concurrently(crowd, func(int) Answer { return s.Regenerate() })
@@ -55,7 +54,7 @@ func servletConcurrency() []Case {
 		{
 			Requirement: "Of 64 wrong guesses at once against a hundred attempts, twenty are evaluated: 19 to 0 are told " +
 				"once each.",
-			Source: Choice, Level: May, Settings: Settings{"max_attempts": 100},
+			Settings: Settings{"max_attempts": 100},
 			Run: func(s *Story) {
 				wrong := rotated(s.generated())
 				s.expectCounts(s.Concurrently(crowd, func(int) Answer { return s.Validate(wrong) }), 20, Exhausted)
@@ -63,8 +62,7 @@ func servletConcurrency() []Case {
 		},
 		{
 			Requirement: "Of eight generates at once for one ipaddress, one code is live, and it alone.",
-			Source:      Article, Level: Must, Settings: unlimited(Settings{"otp_length": 10,
-				"max_attempts": 100}), Needs: NeedsInbox,
+			Source:      Article, Settings: unlimited(Settings{"otp_length": 10, "max_attempts": 100}), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				answers := s.Concurrently(8, func(int) Answer { return s.Generate() })
 				s.expectTally(answers, map[Text]int{Generated: 8})

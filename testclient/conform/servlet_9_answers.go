@@ -21,7 +21,7 @@ func answerTexts() []Case {
 	return []Case{
 		{
 			Requirement: "An account's own text replaces the profile's; the line end stays, and so do all other texts.",
-			Source:      Client, Level: Should, Settings: overrides("generated", "verified"),
+			Source:      Client, Settings: overrides("generated", "verified"),
 			Run: func(s *Story) {
 				a := s.Generate()
 				s.ExpectBytes(a, "<generated>"+s.LineEnd())
@@ -32,14 +32,14 @@ func answerTexts() []Case {
 		},
 		{
 			Requirement: "An account's own text for a wrong code tells the attempts left where it says {n}.",
-			Source:      Client, Level: Should, Settings: Settings{"message_overrides": map[string]any{"wrong": "{n} more"}},
+			Source:      Client, Settings: Settings{"message_overrides": map[string]any{"wrong": "{n} more"}},
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Validate(rotated(s.generated())), "2 more"+s.LineEnd())
 			},
 		},
 		{
 			Requirement: "Every refusal's text can be replaced.",
-			Source:      Client, Level: Should, Settings: overrides("invalid", "error", "expired", "exhausted",
+			Source:      Client, Settings: overrides("invalid", "error", "expired", "exhausted",
 				"regenerations", "feature_off"),
 			Run: func(s *Story) {
 				s.ExpectBytes(s.Generate(RawQuery("")), "<invalid>"+s.LineEnd())
@@ -74,7 +74,7 @@ func answerStatuses() []Case {
 	return []Case{
 		{
 			Requirement: "With strict_http a success has status 200 and a malformed parameter 400, at regenerate too.",
-			Source:      Choice, Level: May, Settings: strict(nil),
+			Settings:    strict(nil),
 			Run: func(s *Story) {
 				says(s, s.Generate(RawQuery("")), http.StatusBadRequest, Invalid)
 				says(s, s.Regenerate(RawQuery("")), http.StatusBadRequest, ErrorText)
@@ -84,12 +84,12 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http a feature that is off has status 403.",
-			Source:      Choice, Level: May, Settings: strict(nil),
-			Run: func(s *Story) { says(s, s.PlainValidate("123456"), http.StatusForbidden, FeatureOff) },
+			Settings:    strict(nil),
+			Run:         func(s *Story) { says(s, s.PlainValidate("123456"), http.StatusForbidden, FeatureOff) },
 		},
 		{
 			Requirement: "With strict_http a wrong code has status 400, and attempts used up 429.",
-			Source:      Choice, Level: May, Settings: strict(Settings{"max_attempts": 1}),
+			Settings:    strict(Settings{"max_attempts": 1}),
 			Run: func(s *Story) {
 				wrong := rotated(s.generated())
 				a := s.Validate(wrong)
@@ -100,7 +100,7 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http a used or expired code has status 410, at regenerate too.",
-			Source:      Choice, Level: May, Settings: strict(nil), Needs: NeedsClock,
+			Settings:    strict(nil), Needs: NeedsClock,
 			Run: func(s *Story) {
 				code := s.generated()
 				s.Expect(s.Validate(code), Verified)
@@ -113,7 +113,7 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http nothing to validate or to send again has status 404.",
-			Source:      Choice, Level: May, Settings: strict(nil),
+			Settings:    strict(nil),
 			Run: func(s *Story) {
 				says(s, s.Validate("123456"), http.StatusNotFound, ErrorText)
 				says(s, s.Regenerate(), http.StatusNotFound, ErrorText)
@@ -121,7 +121,7 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http a limit has status 429: of sends and of regenerations.",
-			Source:      Choice, Level: May, Settings: strict(Settings{"sends_per_minute": 2, "max_regenerations": 1}),
+			Settings:    strict(Settings{"sends_per_minute": 2, "max_regenerations": 1}),
 			Run: func(s *Story) {
 				s.Expect(s.Generate(), Generated)
 				s.Expect(s.Regenerate(), Generated)
@@ -131,7 +131,7 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http a locked recipient has status 429.",
-			Source:      Choice, Level: May, Settings: strict(Settings{"max_attempts": 20}),
+			Settings:    strict(Settings{"max_attempts": 20}),
 			Run: func(s *Story) {
 				code := s.generated()
 				s.guessWrong(code, 19, 20)
@@ -141,7 +141,7 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http a failed delivery has status 502.",
-			Source:      Choice, Level: May, Settings: strict(nil), Needs: NeedsFaults,
+			Settings:    strict(nil), Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Sandbox.Fault("not_sent", 1)
 				says(s, s.Generate(), http.StatusBadGateway, Undelivered)
@@ -149,7 +149,7 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http a fault inside has status 500.",
-			Source:      Choice, Level: May, Settings: strict(nil), Needs: NeedsFaults,
+			Settings:    strict(nil), Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Sandbox.Fault("error", 1)
 				says(s, s.Generate(), http.StatusInternalServerError, ErrorText)
@@ -157,7 +157,7 @@ func answerStatuses() []Case {
 		},
 		{
 			Requirement: "With strict_http a missing department has status 400.",
-			Source:      Choice, Level: May, Settings: strict(Settings{"department_mode": "require"}),
+			Settings:    strict(Settings{"department_mode": "require"}),
 			Run: func(s *Story) {
 				says(s, s.Generate(), http.StatusBadRequest, Invalid)
 				says(s, s.Validate("123456"), http.StatusBadRequest, NoDepartment)

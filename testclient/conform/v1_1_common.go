@@ -17,24 +17,22 @@ func v1Credentials() []Case {
 	return []Case{
 		{
 			Requirement: "An API key is taken as a bearer's: Authorization: Bearer.",
-			Source:      Client, Level: Should,
-			Run: func(s *Story) { s.V1.Send(nil).ExpectCreated() },
+			Source:      Client,
+			Run:         func(s *Story) { s.V1.Send(nil).ExpectCreated() },
 		},
 		{
 			Requirement: "An API key is taken from X-API-Key.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				s.V1.Send(nil, NoKey, Header("X-API-Key", s.account.APIKey)).ExpectCreated()
 			},
 		},
 		{
 			Requirement: "The access key of the servlets is good at /v1.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.V1.Send(nil, Key(s.Key())).ExpectCreated() },
+			Run:         func(s *Story) { s.V1.Send(nil, Key(s.Key())).ExpectCreated() },
 		},
 		{
 			Requirement: "The same credential in two carriers is one; two different ones are refused with 400.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Send(nil, Header("X-API-Key", s.account.APIKey)).ExpectCreated()
 				s.V1.Send(nil, Header("X-API-Key", s.Key())).ExpectProblem(http.StatusBadRequest, "")
@@ -42,7 +40,6 @@ func v1Credentials() []Case {
 		},
 		{
 			Requirement: "A request without a credential, or with one that is malformed, is 401 AUTH_003.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Send(nil, NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
 				s.V1.Send(nil, NoKey, Header("Authorization", "Bearer")).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
@@ -50,14 +47,14 @@ func v1Credentials() []Case {
 		},
 		{
 			Requirement: "A key that nobody has is 401, never 403: a client tries its fallback key only then.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				s.V1.Send(nil, Key("unknown-"+randomHex(32))).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{
 			Requirement: "A disabled key is 401 AUTH_004.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Settings: Settings{"access_keys": []any{
 				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-disabled", "enabled": false},
 			}},
@@ -68,7 +65,7 @@ func v1Credentials() []Case {
 		},
 		{
 			Requirement: "An expired key is 401 AUTH_002.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Settings: Settings{"access_keys": []any{
 				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-expired",
 					"expires_at": "2020-01-01T00:00:00Z"},
@@ -79,7 +76,6 @@ func v1Credentials() []Case {
 		},
 		{
 			Requirement: "A key used from a network that is not on its list is 403 AUTH_005.",
-			Source:      Choice, Level: May,
 			Settings: Settings{"access_keys": []any{
 				map[string]any{"key": "{id}-key-good"}, map[string]any{"key": "{id}-key-elsewhere",
 					"allowed_ips": []string{"192.0.2.0/24"}},
@@ -90,14 +86,13 @@ func v1Credentials() []Case {
 		},
 		{
 			Requirement: "The keys of a disabled account are 401 AUTH_004.",
-			Source:      Choice, Level: May, Settings: Settings{"enabled": false},
+			Settings:    Settings{"enabled": false},
 			Run: func(s *Story) {
 				s.V1.Send(nil).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
 			},
 		},
 		{
 			Requirement: "A key in the query is none.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Call(http.MethodGet,
 					"/v1/status/otp_unknown?api_key="+s.account.APIKey+"&access_key="+s.account.APIKey, "", NoKey)
@@ -117,7 +112,6 @@ func v1Problems() []Case {
 		{
 			Requirement: "An error is application/problem+json with type, title, status, detail, code in upper case, and " +
 				"message like detail.",
-			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				for _, r := range []Reply{s.V1.Send(Fields{"to": "12"}), s.V1.Send(nil, NoKey),
 					s.V1.Call(http.MethodGet, "/v1/nothing", "")} {
@@ -132,7 +126,7 @@ func v1Problems() []Case {
 		},
 		{
 			Requirement: "A fault inside is 500 with a problem that shows nothing of the inside.",
-			Source:      Choice, Level: May, Needs: NeedsFaults,
+			Needs:       NeedsFaults,
 			Run: func(s *Story) {
 				for _, kind := range []string{"v1 error", "v1 panic"} {
 					s.Sandbox.Fault(kind, 1)
@@ -144,7 +138,6 @@ func v1Problems() []Case {
 		},
 		{
 			Requirement: "A request id of 8 to 128 of A-Za-z0-9._:- is echoed.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, id := range []string{s.ID(), "A-Z.a_z:09", strings.Repeat("x", 128)} {
 					for _, r := range []Reply{
@@ -159,7 +152,6 @@ func v1Problems() []Case {
 		},
 		{
 			Requirement: "Without a request id, or with one in another form, there is one of the server's.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, id := range []string{"", "1234567", strings.Repeat("x", 129), "with blank in it", "{json}-injection"} {
 					var opts []Option
@@ -174,7 +166,6 @@ func v1Problems() []Case {
 		},
 		{
 			Requirement: "An error holds the request id.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, r := range []Reply{s.V1.Send(Fields{"to": "12"}), s.V1.Send(nil, NoKey)} {
 					got := r.text("request_id")
@@ -185,7 +176,7 @@ func v1Problems() []Case {
 		{
 			Requirement: "Every answer to a known key says what is left of its requests: X-RateLimit-Limit, -Remaining and " +
 				"-Window.",
-			Source: Client, Level: Should,
+			Source: Client,
 			Run: func(s *Story) {
 				for _, r := range []Reply{s.V1.Send(nil), s.V1.Send(Fields{"to": "12"}), s.V1.Status("otp_unknown")} {
 					r.expectHeader("X-RateLimit-Limit", 1, 1<<40)
@@ -196,7 +187,7 @@ func v1Problems() []Case {
 		},
 		{
 			Requirement: "X-RateLimit-Reset is a time in seconds since 1970, not before now and within the window.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				r := s.V1.Send(nil)
 				now := time.Now().Unix()
@@ -205,7 +196,7 @@ func v1Problems() []Case {
 		},
 		{
 			Requirement: "An API key has 1000 requests a minute, and each takes one.",
-			Source:      Client, Level: Should, Settings: Settings{},
+			Source:      Client, Settings: Settings{},
 			Run: func(s *Story) {
 				r := s.V1.Status("otp_unknown")
 				r.expectHeader("X-RateLimit-Limit", 1000, 1000)
@@ -231,7 +222,6 @@ func v1Input() []Case {
 	return []Case{
 		{
 			Requirement: "A member that the call does not know is 400 and named.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"colour": "red"}).ExpectInvalid("/colour")
 				s.V1.Verify("123456", Fields{"to": s.To(), "otp": "123456"}).ExpectInvalid("/otp")
@@ -239,7 +229,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "A member given twice is 400.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				raw(s, `,"method":"sms"}`).ExpectProblem(http.StatusBadRequest, "")
 				raw(s, `,"metadata":{"a":1,"a":2}}`).ExpectProblem(http.StatusBadRequest, "")
@@ -247,7 +236,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "What follows the JSON object is 400.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				raw(s, `}{}`).ExpectProblem(http.StatusBadRequest, "")
 				raw(s, `} x`).ExpectProblem(http.StatusBadRequest, "")
@@ -255,7 +243,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "A body that is no JSON object is 400.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, body := range []string{"", "[]", `"sms"`, "null", "{", `{"to"}`, "to=" + s.mobile} {
 					s.V1.Call(http.MethodPost, "/v1/send", body).ExpectProblem(http.StatusBadRequest, "")
@@ -264,7 +251,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "A member of the wrong type is 400 and named.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"to": 919551492394}).ExpectInvalid("/to")
 				s.V1.Send(Fields{"ttl": "300"}).ExpectInvalid("/ttl")
@@ -275,7 +261,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "A body over 64 KiB is 400, and one below is read.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				raw(s, strings.Repeat(" ", 60<<10)+"}").ExpectCreated()
 				raw(s, strings.Repeat(" ", 64<<10)+"}").ExpectProblem(http.StatusBadRequest, "")
@@ -283,7 +268,7 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "A refused body sends nothing.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"colour": "red"}).ExpectRefused()
 				raw(s, `}{}`).ExpectRefused()
@@ -293,7 +278,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "Ids have the type in front: otp_; times are RFC 3339 in UTC with Z.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Send(nil)
 				r.ExpectCreated()
@@ -305,7 +289,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "The API describes itself without a credential: OpenAPI 3.1 at /openapi.json, with every call.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Call(http.MethodGet, "/openapi.json", "", NoKey)
 				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.text("openapi"), "3.1."), "OpenAPI 3.1", r.came())
@@ -317,7 +300,6 @@ func v1Input() []Case {
 		},
 		{
 			Requirement: "The page /docs fetches nothing from other servers.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Call(http.MethodGet, "/docs", "", NoKey)
 				r.require(r.Status == http.StatusOK && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"), "a page",

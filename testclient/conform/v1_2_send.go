@@ -12,7 +12,7 @@ func v1Send() []Case {
 	return []Case{
 		{
 			Requirement: "Recipient, method and type are enough, and the code arrives there.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				s.V1.Send(nil).ExpectCreated()
 				s.Require(isCode(s.Code()), "a code in the message", "none")
@@ -21,7 +21,6 @@ func v1Send() []Case {
 		{
 			Requirement: "The answer is 201 with id, to, method, type, status, created_at, expires_at, attempts_remaining " +
 				"and resends_remaining.",
-			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Send(Fields{"type": "two_factor"})
 				r.ExpectCreated()
@@ -35,7 +34,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "Location leads to the status of the challenge.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Send(nil)
 				r.ExpectCreated()
@@ -45,7 +43,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "The recipient is masked in the answer.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Send(nil)
 				r.ExpectCreated()
@@ -56,7 +53,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "The answer does not hold the code.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				r := s.V1.Send(nil)
 				r.ExpectCreated()
@@ -66,7 +63,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A code has five attempts.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				r := s.V1.Send(nil)
 				r.ExpectCreated()
@@ -75,7 +72,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A code can be resent three times.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Send(nil)
 				r.ExpectCreated()
@@ -84,22 +80,20 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A code lives 300 seconds, or what the account says.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 240},
-			Run: func(s *Story) { s.expectLife(s.V1.Send(nil), 240*time.Second) },
+			Settings:    Settings{"otp_ttl_seconds": 240},
+			Run:         func(s *Story) { s.expectLife(s.V1.Send(nil), 240*time.Second) },
 		},
 		{
 			Requirement: "The ttl that is asked for is the code's life.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60},
-			Run: func(s *Story) { s.expectLife(s.V1.Send(Fields{"ttl": 450}), 450*time.Second) },
+			Settings:    Settings{"otp_ttl_seconds": 60},
+			Run:         func(s *Story) { s.expectLife(s.V1.Send(Fields{"ttl": 450}), 450*time.Second) },
 		},
 		{
 			Requirement: "A ttl over 600 is cut to 600, and expires_at says so.",
-			Source:      Choice, Level: May,
-			Run: func(s *Story) { s.expectLife(s.V1.Send(Fields{"ttl": 3600}), 600*time.Second) },
+			Run:         func(s *Story) { s.expectLife(s.V1.Send(Fields{"ttl": 3600}), 600*time.Second) },
 		},
 		{
 			Requirement: "A ttl under 30 is 400.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, ttl := range []int{29, 0, -1} {
 					s.V1.Send(Fields{"ttl": ttl}).ExpectInvalid("/ttl")
@@ -108,7 +102,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "The code is as long as is asked for.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				_, code := s.challenged(Fields{"length": 8})
 				s.Require(len(code) == 8, "a code of 8 digits", plural(len(code), "digit"))
@@ -116,7 +109,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "Without a length the code is as long as the account's.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 7},
+			Settings:    Settings{"otp_length": 7},
 			Run: func(s *Story) {
 				_, code := s.challenged(nil)
 				s.Require(len(code) == 7, "a code of 7 digits", plural(len(code), "digit"))
@@ -124,7 +117,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A length over 10, or under the account's, is 400.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 6},
+			Settings:    Settings{"otp_length": 6},
 			Run: func(s *Story) {
 				for _, length := range []int{11, 5, 3} {
 					s.V1.Send(Fields{"length": length}).ExpectInvalid("/length")
@@ -133,7 +126,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "The method email sends to the mailbox in email, where to is a number.",
-			Source:      Choice, Level: May, Settings: both, Needs: NeedsInbox,
+			Settings:    both, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"method": "email", "email": s.Email()}).ExpectCreated()
 				s.expectRecipients(s.Email())
@@ -141,7 +134,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A mailbox is a recipient of its own.",
-			Source:      Choice, Level: May, Settings: both, Needs: NeedsInbox,
+			Settings:    both, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"method": "email", "to": s.Email()}).ExpectCreated()
 				s.expectRecipients(s.Email())
@@ -152,7 +145,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A missing to, method or type is 400 and named.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, name := range []string{"to", "method", "type"} {
 					s.V1.Send(Fields{name: Without}).ExpectInvalid("/" + name)
@@ -161,7 +153,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A recipient that is neither a number with its country nor a mailbox is 400 and named.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, to := range []string{"+12", "nobody", "nobody@", "+9198x65432101", ""} {
 					s.V1.Send(Fields{"to": to}).ExpectInvalid("/to")
@@ -170,7 +161,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A number of a country that the account does not serve is 400 and named.",
-			Source:      Choice, Level: May, Settings: Settings{"countries": []string{"AE"}},
+			Settings:    Settings{"countries": []string{"AE"}},
 			Run: func(s *Story) {
 				s.V1.Send(nil).ExpectInvalid("/to")
 				s.V1.Send(Fields{"to": "+" + emirati}).ExpectCreated()
@@ -178,7 +169,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A method or type that the call does not know is 400 and named.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"method": "pigeon"}).ExpectInvalid("/method")
 				s.V1.Send(Fields{"type": "small talk"}).ExpectInvalid("/type")
@@ -186,7 +176,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "The types are verification, two_factor, password_reset and transaction.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, kind := range []string{"verification", "two_factor", "password_reset", "transaction"} {
 					r := s.V1.Send(Fields{"type": kind})
@@ -197,7 +186,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "Metadata come back as they were given.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				metadata := map[string]any{"user_id": "user_" + s.ID(),
 					"nested": map[string]any{"list": []any{1.5, true, nil, "é"}}}
@@ -208,7 +196,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "Metadata over 1 KiB are 400 and named.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"metadata": Fields{"note": strings.Repeat("x", 1000)}}).ExpectCreated()
 				s.V1.Send(Fields{"metadata": Fields{"note": strings.Repeat("x", 1025)}}).ExpectInvalid("/metadata")
@@ -216,7 +203,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A list of methods to fall back to is taken, and a method in it that the call does not know is 400.",
-			Source:      Choice, Level: May, Settings: both,
+			Settings:    both,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"fallback": []string{"email"}, "email": s.Email()}).ExpectCreated()
 				s.V1.Send(Fields{"fallback": []string{"pigeon"}, "email": s.Email()}).ExpectInvalid("/fallback")
@@ -224,7 +211,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A new code for a recipient replaces the one before.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				old, before := s.challenged(nil)
 				id, code := s.challenged(nil)
@@ -234,7 +220,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A send that is refused leaves the code before as it is.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Send(Fields{"ttl": 1}).ExpectRefused()
@@ -243,7 +228,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "What surely reached nobody is not counted as a send.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
+			Settings:    Settings{"sends_per_minute": 1}, Needs: NeedsFaults,
 			Run: func(s *Story) {
 				s.Sandbox.Fault("not_sent", 1)
 				r := s.V1.Send(nil)
@@ -261,7 +246,7 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "A mailbox is one in every letter case.",
-			Source:      Choice, Level: May, Settings: both,
+			Settings:    both,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"method": "email", "to": "Box-" + s.Email()}).ExpectCreated()
 				code := s.Code(Mobile(""), Email("box-"+s.Email()))
@@ -270,7 +255,6 @@ func v1Send() []Case {
 		},
 		{
 			Requirement: "An ip of more than 64 characters is 400 and named.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Send(Fields{"ip": strings.Repeat("1", 65)}).ExpectInvalid("/ip")
 				s.V1.Send(Fields{"ip": strings.Repeat("1", 64)}).ExpectCreated()

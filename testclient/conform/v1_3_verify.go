@@ -15,7 +15,6 @@ func verifyVerdicts() []Case {
 	return []Case{
 		{
 			Requirement: "The right code, by the challenge's id, is valid, with id, verified_at and attempts.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				r := s.V1.Verify(code, byID(id))
@@ -26,7 +25,6 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "The right code, by the recipient, is valid and names the challenge.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				r := s.V1.Verify(code, s.byTo())
@@ -36,7 +34,6 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "The metadata of the challenge come back with the right code.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				metadata := map[string]any{"order": "o-" + s.ID()}
 				id, code := s.challenged(Fields{"metadata": metadata})
@@ -47,7 +44,7 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "A wrong code is MISMATCH: with five attempts 4, 3, 2, 1 and 0 remain.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 5)
@@ -55,7 +52,7 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "After the last attempt every guess is MAX_ATTEMPTS, the right one too.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 5)
@@ -65,7 +62,7 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "The right code verifies with the fifth attempt.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 4)
@@ -74,7 +71,7 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "The account's max_attempts holds here too.",
-			Source:      Choice, Level: May, Settings: Settings{"max_attempts": 2},
+			Settings:    Settings{"max_attempts": 2},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 1, 2)
@@ -83,7 +80,6 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "attempts_remaining comes with MISMATCH alone: elsewhere its change would tell right from wrong.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				r := s.V1.Verify(code, byID(id))
@@ -102,7 +98,6 @@ func verifyVerdicts() []Case {
 		{
 			Requirement: "The receipt is a JWS that a key of /.well-known/jwks.json has signed with EdDSA, and names the " +
 				"challenge.",
-			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				r := s.V1.Verify(code, byID(id))
@@ -116,7 +111,6 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "A guess needs a code, and an id or a recipient; both are 400.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Verify(code, Fields{"id": id, "to": s.To()}).ExpectProblem(http.StatusBadRequest, "")
@@ -127,7 +121,6 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "Of many right guesses at once one is valid, and the others are ALREADY_VERIFIED.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				replies := s.atOnce(8, func() Reply { return s.V1.Verify(code, byID(id)) })
@@ -136,7 +129,6 @@ func verifyVerdicts() []Case {
 		},
 		{
 			Requirement: "Of many wrong guesses at once five are compared, and what remains reads 4, 3, 2, 1 and 0 once each.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				replies := s.atOnce(8, func() Reply { return s.V1.Verify(rotated(code), byID(id)) })
@@ -152,7 +144,6 @@ func verifyStates() []Case {
 	return []Case{
 		{
 			Requirement: "A used code is ALREADY_VERIFIED, whatever is guessed.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Verify(code, byID(id)).ExpectValid()
@@ -165,7 +156,7 @@ func verifyStates() []Case {
 		},
 		{
 			Requirement: "An expired code is EXPIRED, whatever is guessed.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
+			Settings:    Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.Sandbox.Advance(300 * time.Second)
@@ -177,7 +168,7 @@ func verifyStates() []Case {
 		},
 		{
 			Requirement: "A code verifies until it expires, by the ttl that was asked for.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
+			Settings:    Settings{"otp_ttl_seconds": 60}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				inTime(2*time.Second, func() Reply {
 					id, code := s.challenged(Fields{"ttl": 400})
@@ -188,7 +179,7 @@ func verifyStates() []Case {
 		},
 		{
 			Requirement: "More than an hour after it expired a challenge is NOT_FOUND.",
-			Source:      Choice, Level: May, Needs: NeedsClock, Settings: Settings{"otp_ttl_seconds": 300},
+			Needs:       NeedsClock, Settings: Settings{"otp_ttl_seconds": 300},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.Sandbox.Advance((300 + 3590) * time.Second)
@@ -200,7 +191,6 @@ func verifyStates() []Case {
 		},
 		{
 			Requirement: "An older challenge is REPLACED by its id, and a guess at it costs the new one nothing.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				old, before := s.challenged(nil)
 				id, code := s.challenged(nil)
@@ -212,7 +202,6 @@ func verifyStates() []Case {
 		},
 		{
 			Requirement: "An older challenge that was used or cancelled keeps saying so.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				used, code := s.challenged(nil)
 				s.V1.Verify(code, byID(used)).ExpectValid()
@@ -225,7 +214,7 @@ func verifyStates() []Case {
 		},
 		{
 			Requirement: "By the recipient, the code that was replaced is a wrong one and charged to the new challenge.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				_, before := s.challenged(nil)
 				s.V1.Send(nil).ExpectCreated()
@@ -234,7 +223,6 @@ func verifyStates() []Case {
 		},
 		{
 			Requirement: "A recipient without a challenge, and an id that nobody has, are NOT_FOUND.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.V1.Verify("123456", s.byTo()).ExpectReason("NOT_FOUND")
 				id, _ := s.challenged(nil)
@@ -248,7 +236,7 @@ func verifySlots() []Case {
 	return []Case{
 		{
 			Requirement: "The challenge of another account is NOT_FOUND, by its id too, and costs nothing.",
-			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Needs:       NeedsSecond,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				other := s.Second()
@@ -259,7 +247,6 @@ func verifySlots() []Case {
 		},
 		{
 			Requirement: "A guess without the binding of its challenge, or with another, is NOT_FOUND and costs nothing.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"binding": Fields{"order": 1}})
 				for _, at := range []Fields{byID(id), s.byTo()} {
@@ -275,7 +262,6 @@ func verifySlots() []Case {
 		},
 		{
 			Requirement: "Bindings are compared as RFC 8785 writes them: neither order nor spelling of numbers matters.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				send := `{"to":"` + s.To() + `","method":"sms","type":"verification","binding":{"b":[1.0,1e2],"a":"\u00e9"}}`
 				r := s.V1.Call(http.MethodPost, "/v1/send", send)
@@ -286,7 +272,6 @@ func verifySlots() []Case {
 		},
 		{
 			Requirement: "A binding of null is none.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"binding": nil})
 				s.V1.Verify(rotated(code), Fields{"to": s.To(), "binding": nil}).ExpectMismatch(4)
@@ -295,7 +280,7 @@ func verifySlots() []Case {
 		},
 		{
 			Requirement: "Challenges with different bindings live beside each other.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				first, one := s.challenged(Fields{"binding": "one"})
 				_, two := s.challenged(Fields{"binding": "two"})
@@ -306,7 +291,6 @@ func verifySlots() []Case {
 		},
 		{
 			Requirement: "A guess with another type than the challenge's is NOT_FOUND and costs nothing.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"type": "transaction"})
 				s.V1.Verify(code, Fields{"id": id, "type": "verification"}).ExpectReason("NOT_FOUND")
@@ -317,7 +301,7 @@ func verifySlots() []Case {
 		},
 		{
 			Requirement: "A code that was sent with an ip verifies by the recipient with that ip only; by the id it needs none.",
-			Source:      Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Settings:    Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.V1.Verify(code, s.byTo()).ExpectReason("NOT_FOUND")
@@ -329,7 +313,7 @@ func verifySlots() []Case {
 		{
 			Requirement: "A guess that names no type is at a verification: codes for anything else are NOT_FOUND to it, and " +
 				"it costs nothing.",
-			Source: Choice, Level: May, Settings: unlimited(nil),
+			Settings: unlimited(nil),
 			Run: func(s *Story) {
 				for _, kind := range []string{"two_factor", "password_reset", "transaction"} {
 					id, code := s.challenged(Fields{"type": kind})

@@ -10,7 +10,7 @@ func v1Resend() []Case {
 	return []Case{
 		{
 			Requirement: "The same code is sent again.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10}, Needs: NeedsInbox,
+			Settings:    Settings{"otp_length": 10}, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
@@ -21,7 +21,7 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "A code that was sent again expires when it would have.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
+			Settings:    Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				first := s.V1.Send(nil)
 				first.ExpectCreated()
@@ -36,7 +36,6 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "A resend gives no attempt back.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 4, 2)
@@ -46,7 +45,6 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "Three resends succeed, each leaves one fewer, and the fourth is refused with 409 or 429.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				for left := 2; left >= 0; left-- {
@@ -60,7 +58,7 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "A resend is a send: it counts in the recipient's minute, and waits where that is full.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2},
+			Settings:    Settings{"sends_per_minute": 2},
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
@@ -70,7 +68,7 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "A resend may go by another method.",
-			Source:      Choice, Level: May, Settings: Settings{"email_enabled": true, "otp_length": 10}, Needs: NeedsInbox,
+			Settings:    Settings{"email_enabled": true, "otp_length": 10}, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				r := s.V1.Send(Fields{"email": s.Email()})
 				r.ExpectCreated()
@@ -84,7 +82,7 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "A code that is used, expired, cancelled, replaced or out of attempts is not sent again.",
-			Source:      Choice, Level: May, Settings: unlimited(nil), Needs: NeedsClock | NeedsInbox,
+			Settings:    unlimited(nil), Needs: NeedsClock | NeedsInbox,
 			Run: func(s *Story) {
 				used, code := s.challenged(nil)
 				s.V1.Verify(code, byID(used)).ExpectValid()
@@ -105,7 +103,7 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "There is no resend of an id that nobody has, or another account has: 404.",
-			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Needs:       NeedsSecond,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.V1.Resend(turned(id), nil).ExpectProblem(http.StatusNotFound, "")
@@ -115,8 +113,7 @@ func v1Resend() []Case {
 		{
 			Requirement: "By its recipient the newest code is sent again, if ip, binding and type are the same as a guess " +
 				"would have to name.",
-			Source: Choice, Level: May, Settings: unlimited(Settings{"otp_length": 10,
-				"key_on_ip": true}), Needs: NeedsInbox,
+			Settings: unlimited(Settings{"otp_length": 10, "key_on_ip": true}), Needs: NeedsInbox,
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, code := s.challenged(nil)
@@ -143,7 +140,6 @@ func v1Resend() []Case {
 		},
 		{
 			Requirement: "A resend needs an id or a recipient, and not both.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.V1.ResendBy(Fields{"id": id, "to": s.To()}).ExpectProblem(http.StatusBadRequest, "")

@@ -6,7 +6,6 @@ func v1Cancel() []Case {
 	return []Case{
 		{
 			Requirement: "A challenge that is called off is 200, and then CANCELED, whatever is guessed.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
@@ -18,7 +17,6 @@ func v1Cancel() []Case {
 		},
 		{
 			Requirement: "The answer to a cancellation is the challenge, with the status canceled.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				r := s.V1.Cancel(id)
@@ -28,7 +26,6 @@ func v1Cancel() []Case {
 		},
 		{
 			Requirement: "A new code can be sent after a cancellation.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
@@ -38,7 +35,7 @@ func v1Cancel() []Case {
 		},
 		{
 			Requirement: "A cancellation gives no send back.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.V1.Cancel(id).ExpectJSON(http.StatusOK)
@@ -47,7 +44,6 @@ func v1Cancel() []Case {
 		},
 		{
 			Requirement: "What is called off is one challenge, not those of other recipients or bindings.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				bound, code := s.challenged(Fields{"binding": "kept"})
@@ -57,7 +53,7 @@ func v1Cancel() []Case {
 		},
 		{
 			Requirement: "An id that nobody has, or another account has, is 404, and the challenge lives on.",
-			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Needs:       NeedsSecond,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Cancel(turned(id)).ExpectProblem(http.StatusNotFound, "")
@@ -67,7 +63,6 @@ func v1Cancel() []Case {
 		},
 		{
 			Requirement: "A cancellation needs an id or a recipient, and not both.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.CancelBy(nil).ExpectInvalid("/id")
@@ -78,7 +73,7 @@ func v1Cancel() []Case {
 		{
 			Requirement: "By its recipient the newest challenge is called off, if ip, binding and type are the same as a " +
 				"guess would have to name.",
-			Source: Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
 				id, _ := s.challenged(full)

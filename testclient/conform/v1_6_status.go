@@ -11,7 +11,6 @@ func v1Status() []Case {
 	return []Case{
 		{
 			Requirement: "The status of a challenge is the challenge, its recipient masked.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				metadata := map[string]any{"user_id": "user_" + s.ID()}
 				sent := s.V1.Send(Fields{"metadata": metadata})
@@ -27,7 +26,7 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "A status does not hold the code.",
-			Source:      Choice, Level: May, Settings: Settings{"otp_length": 10},
+			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				r := s.V1.Status(id)
@@ -37,7 +36,6 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "Asking for the status burns no attempt.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				for range 6 {
@@ -48,7 +46,6 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "While a challenge is live its status tells the attempts left.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
@@ -59,7 +56,6 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "Of a challenge that is not live any more no attempts are told.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Verify(code, byID(id)).ExpectValid()
@@ -70,7 +66,6 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "The status tells verified, and when.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				before := s.V1.Status(id)
@@ -86,7 +81,7 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "The status tells expired, canceled and replaced.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				replaced, _ := s.challenged(nil)
 				canceled, _ := s.challenged(nil)
@@ -103,7 +98,7 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "There is no status of an id that nobody has, or another account has: 404.",
-			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Needs:       NeedsSecond,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.V1.Status(turned(id)).ExpectProblem(http.StatusNotFound, "")
@@ -112,7 +107,6 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "Without a credential there is no status.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				s.V1.Status(id, NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
@@ -121,7 +115,7 @@ func v1Status() []Case {
 		{
 			Requirement: "By its recipient the newest challenge has its status, if ip and type are the same as a guess would " +
 				"have to name.",
-			Source: Choice, Level: May, Settings: Settings{"key_on_ip": true},
+			Settings: Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, _ := s.challenged(nil)
@@ -142,7 +136,6 @@ func v1Status() []Case {
 		},
 		{
 			Requirement: "A status needs an id in the path, or a recipient in the query.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				s.challenged(nil)
 				s.V1.StatusBy(nil).ExpectProblem(http.StatusBadRequest, "")

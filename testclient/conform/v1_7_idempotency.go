@@ -11,7 +11,6 @@ func v1Idempotency() []Case {
 		{
 			Requirement: "The same Idempotency-Key and body get the first answer again, byte for byte, and " +
 				"Idempotent-Replayed: true.",
-			Source: Choice, Level: May,
 			Run: func(s *Story) {
 				first := s.V1.Send(nil, idempotent(s.ID()))
 				first.ExpectCreated()
@@ -25,7 +24,6 @@ func v1Idempotency() []Case {
 		},
 		{
 			Requirement: "The first answer is not called a replay.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				r := s.V1.Send(nil, idempotent(s.ID()))
 				r.ExpectCreated()
@@ -34,7 +32,7 @@ func v1Idempotency() []Case {
 		},
 		{
 			Requirement: "A request that is replayed sends once.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				for range 3 {
 					s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
@@ -44,7 +42,6 @@ func v1Idempotency() []Case {
 		},
 		{
 			Requirement: "A replay leaves the challenge as it has become.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil, idempotent(s.ID()))
 				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
@@ -55,7 +52,7 @@ func v1Idempotency() []Case {
 		},
 		{
 			Requirement: "The same Idempotency-Key with another body is 422, and nothing is sent.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
 				s.V1.Send(Fields{"type": "transaction"}, idempotent(s.ID())).ExpectProblem(http.StatusUnprocessableEntity, "")
@@ -64,7 +61,6 @@ func v1Idempotency() []Case {
 		},
 		{
 			Requirement: "Another Idempotency-Key, or none, is another request.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				first := s.V1.Send(nil, idempotent(s.ID()))
 				first.ExpectCreated()
@@ -77,7 +73,7 @@ func v1Idempotency() []Case {
 		},
 		{
 			Requirement: "An Idempotency-Key belongs to its credential: another account's request with the same is its own.",
-			Source:      Choice, Level: May, Needs: NeedsSecond,
+			Needs:       NeedsSecond,
 			Run: func(s *Story) {
 				first := s.V1.Send(nil, idempotent(s.ID()))
 				first.ExpectCreated()
@@ -89,7 +85,7 @@ func v1Idempotency() []Case {
 		{
 			Requirement: "Of many requests at once with one Idempotency-Key one sends; the others get its answer, or 409 " +
 				"with Retry-After.",
-			Source: Choice, Level: May, Needs: NeedsInbox,
+			Needs: NeedsInbox,
 			Run: func(s *Story) {
 				ids := map[string]bool{}
 				for _, r := range s.atOnce(6, func() Reply { return s.V1.Send(nil, idempotent(s.ID())) }) {
@@ -106,7 +102,7 @@ func v1Idempotency() []Case {
 		},
 		{
 			Requirement: "A resend with an Idempotency-Key is sent once and counted once.",
-			Source:      Choice, Level: May, Needs: NeedsInbox,
+			Needs:       NeedsInbox,
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				for range 2 {

@@ -22,7 +22,7 @@ func v1Limits() []Case {
 	return []Case{
 		{
 			Requirement: "A recipient receives ten sends a minute; the eleventh is 429 RATE_LIMIT_EXCEEDED.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				s.sendTimesV1(10)
 				s.expectOverLimit(s.V1.Send(nil))
@@ -30,7 +30,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "429 says in Retry-After when to come back.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
 				r := s.V1.Send(nil)
@@ -41,7 +41,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "The X-RateLimit headers of 429 describe the limit that refused; its reset is the time to come back.",
-			Source:      Client, Level: Should, Settings: Settings{"sends_per_minute": 3},
+			Source:      Client, Settings: Settings{"sends_per_minute": 3},
 			Run: func(s *Story) {
 				s.sendTimesV1(3)
 				r := s.V1.Send(nil)
@@ -55,7 +55,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "Ten in a minute holds in every minute: there is one again when the oldest is a minute old.",
-			Source:      Choice, Level: May, Needs: NeedsClock,
+			Needs:       NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
 				s.Sandbox.Advance(40 * time.Second)
@@ -68,7 +68,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "A recipient receives twenty sends an hour.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0}, Needs: NeedsClock,
+			Settings:    Settings{"sends_per_minute": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(20)
 				s.Sandbox.Advance(3500 * time.Second)
@@ -79,7 +79,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "A recipient receives forty sends a day.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 0, "sends_per_hour": 0}, Needs: NeedsClock,
+			Settings:    Settings{"sends_per_minute": 0, "sends_per_hour": 0}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(40)
 				s.Sandbox.Advance(86300 * time.Second)
@@ -90,7 +90,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "Another recipient has sends of its own, and another ip or binding has not.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
 				s.V1.Send(Fields{"to": "+" + emirati}).ExpectCreated()
@@ -100,7 +100,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "A send that a limit refuses costs nothing: the code before verifies.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 1},
+			Settings:    Settings{"sends_per_minute": 1},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.expectOverLimit(s.V1.Send(nil))
@@ -111,7 +111,7 @@ func v1Limits() []Case {
 		{
 			Requirement: "The requests a minute that the account allows a key hold; the next is 429, and its headers " +
 				"describe this limit.",
-			Source: Client, Level: Should, Settings: Settings{"requests_per_minute": 5, "burst": 5},
+			Source: Client, Settings: Settings{"requests_per_minute": 5, "burst": 5},
 			Run: func(s *Story) {
 				for range 5 {
 					r := s.V1.Status("otp_unknown")
@@ -128,7 +128,7 @@ func v1Limits() []Case {
 		{
 			Requirement: "After twenty wrong guesses an hour the recipient is locked: 429 RECIPIENT_LOCKED with Retry-After, " +
 				"for the right code too.",
-			Source: Choice, Level: May, Settings: many,
+			Settings: many,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)
@@ -141,7 +141,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "Nothing is sent or sent again to a locked recipient.",
-			Source:      Choice, Level: May, Settings: many, Needs: NeedsInbox,
+			Settings:    many, Needs: NeedsInbox,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)
@@ -152,7 +152,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "A recipient's lock ends when the guesses are an hour old.",
-			Source:      Choice, Level: May, Settings: many, Needs: NeedsClock,
+			Settings:    many, Needs: NeedsClock,
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)
@@ -165,7 +165,7 @@ func v1Limits() []Case {
 		},
 		{
 			Requirement: "Retry-After is true: not much earlier, and then at once.",
-			Source:      Choice, Level: May, Settings: Settings{"sends_per_minute": 2}, Needs: NeedsClock,
+			Settings:    Settings{"sends_per_minute": 2}, Needs: NeedsClock,
 			Run: func(s *Story) {
 				s.sendTimesV1(1)
 				s.Sandbox.Advance(30 * time.Second)

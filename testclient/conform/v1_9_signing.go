@@ -50,12 +50,12 @@ func v1Signing() []Case {
 	return []Case{
 		{
 			Requirement: "A signature over method, path, timestamp, nonce and the body as it is sent is good.",
-			Source:      Client, Level: Should,
-			Run: func(s *Story) { s.sendSigned(s.sign()).ExpectCreated() },
+			Source:      Client,
+			Run:         func(s *Story) { s.sendSigned(s.sign()).ExpectCreated() },
 		},
 		{
 			Requirement: "A signature over the canonical form is good, whatever the order in which the members are sent.",
-			Source:      Client, Level: Should,
+			Source:      Client,
 			Run: func(s *Story) {
 				g := s.sign()
 				g.body = `{"type":"verification","to":"` + s.To() + `","method":"sms","metadata":{"n":1.50,"a":"é"}}`
@@ -65,7 +65,6 @@ func v1Signing() []Case {
 		},
 		{
 			Requirement: "A signature by another secret, or over another body, method or path, is refused with 401.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, spoil := range []func(*signed){
 					func(g *signed) { g.secret += "x" },
@@ -82,7 +81,6 @@ func v1Signing() []Case {
 		},
 		{
 			Requirement: "A timestamp more than 300 seconds away is refused with 401.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				for _, away := range []time.Duration{-310 * time.Second, 310 * time.Second} {
 					g := s.sign()
@@ -96,7 +94,6 @@ func v1Signing() []Case {
 		},
 		{
 			Requirement: "A nonce is good once.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				g := s.sign()
 				s.sendSigned(g).ExpectCreated()
@@ -105,7 +102,6 @@ func v1Signing() []Case {
 		},
 		{
 			Requirement: "A nonce that is not 32 hex digits is refused with 401.",
-			Source:      Choice, Level: May,
 			Run: func(s *Story) {
 				g := s.sign()
 				g.nonce = "short"
