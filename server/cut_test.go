@@ -195,18 +195,18 @@ func fiveGuesses(v *victim) string {
 // cuts is one way to cut the connection.
 type cuts struct {
 	name      string
-	cut       sqltest.Cut
+	cut       commitCut
 	full, few int
 }
 
 var ways = []cuts{
 	// A silent cut takes as long as the store waits for an answer.
-	{"in silence before the COMMIT", sqltest.Cut{Moment: sqltest.BeforeCommit, Silent: true}, 18, 2},
-	{"in silence after it ran", sqltest.Cut{Moment: sqltest.AfterCommit, Silent: true}, 18, 2},
-	{"before the COMMIT", sqltest.Cut{Moment: sqltest.BeforeCommit}, 100, 10},
-	{"after it ran", sqltest.Cut{Moment: sqltest.AfterCommit}, 100, 10},
-	{"while it is on its way", sqltest.Cut{Moment: sqltest.DuringCommit}, 60, 6},
-	{"after it ran, and the next connections are refused", sqltest.Cut{Moment: sqltest.AfterCommit, Refused: 2}, 60, 6},
+	{"in silence before the COMMIT", commitCut{moment: beforeCommit, silent: true}, 18, 2},
+	{"in silence after it ran", commitCut{moment: afterCommit, silent: true}, 18, 2},
+	{"before the COMMIT", commitCut{moment: beforeCommit}, 100, 10},
+	{"after it ran", commitCut{moment: afterCommit}, 100, 10},
+	{"while it is on its way", commitCut{moment: duringCommit}, 60, 6},
+	{"after it ran, and the next connections are refused", commitCut{moment: afterCommit, refused: 2}, 60, 6},
 }
 
 func TestFault_ConnectionCutAroundCommit(t *testing.T) {
@@ -241,7 +241,7 @@ func TestFault_ConnectionCutAroundCommit(t *testing.T) {
 // behindProxy is a server in this process whose connections to MariaDB can be cut.
 type behindProxy struct {
 	*booted
-	proxy  *sqltest.Proxy
+	proxy  *commitProxy
 	schema string
 	db     *sqlx.DB
 }
@@ -249,7 +249,7 @@ type behindProxy struct {
 func cuttable(t *testing.T) *behindProxy {
 	t.Helper()
 	direct := sqltest.Shared(t).SchemaTCP(t)
-	proxy, proxied := sqltest.Proxied(t, direct)
+	proxy, proxied := proxiedURL(t, direct)
 	s := boot(t, variables(t, "OTPBRIDGE_DATABASE_URL="+proxied)...)
 	dsn := sqltest.Shared(t).DSN(direct)
 	return &behindProxy{s, proxy, dsn[strings.LastIndex(dsn, "/")+1:], sqltest.Connect(t, direct)}
@@ -275,22 +275,22 @@ func (s *behindProxy) cut(l *ledger, way cuts, a attempt) {
 	a.before(v)
 	before := v.traces()
 	cut := way.cut
-	cut.With = "INTO events" // the server keeps its audit log and its webhooks meanwhile
-	cut.Meanwhile = func() {
+	cut.with = "INTO events" // the server keeps its audit log and its webhooks meanwhile
+	cut.meanwhile = func() {
 		found := v.traces()
-		switch cut.Moment {
-		case sqltest.BeforeCommit:
+		switch cut.moment {
+		case beforeCommit:
 			l.equal(before, found, "%s cut %s: in the database so far", a.name, way.name)
-		case sqltest.AfterCommit:
+		case afterCommit:
 			l.equal(true, found.events() > before.events(), "%s cut %s: in the database already", a.name, way.name)
-		case sqltest.DuringCommit:
+		case duringCommit:
 			l.equal(before, found, "%s cut %s: in the database so far", a.name, way.name)
 			l.equal(true, s.someoneWaits(), "%s cut %s: the next try waits for the rows", a.name, way.name)
 		}
 	}
-	s.proxy.Cut(&cut)
+	s.proxy.cut(&cut)
 	answer := a.do(v)
-	require.NoError(s.t, cut.Struck())
+	require.NoError(s.t, cut.made())
 	l.inject(1)
 	l.acknowledge(1)
 	l.equal(a.answer, answer, "%s cut %s: answer", a.name, way.name)

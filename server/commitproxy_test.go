@@ -1,4 +1,4 @@
-package sqltest
+package main
 
 import (
 	"bufio"
@@ -13,58 +13,58 @@ import (
 	"testing"
 )
 
-// Proxy sits between a store and its server. It knows just enough of MySQL's protocol, packet framing and the OK that
-// ends a result, to recognise a COMMIT and its answer, and to cut the connection there: the one moment after which a
-// client cannot know what happened.
-type Proxy struct {
+// commitProxy sits between a store and its server. It knows just enough of MySQL's protocol, packet framing and the OK
+// that ends a result, to recognise a COMMIT and its answer, and to cut the connection there: the one moment after which
+// a client cannot know what happened.
+type commitProxy struct {
 	listener net.Listener
 	server   string
 	serving  sync.WaitGroup
 
 	mu      sync.Mutex
-	armed   *Cut
+	armed   *commitCut
 	refused int // connections still to be refused
 	open    map[net.Conn]struct{}
 	closed  bool
 }
 
-// Moment says where around a COMMIT a connection is cut.
-type Moment int
+// cutMoment says where around a COMMIT a connection is cut.
+type cutMoment int
 
 // The moments.
 const (
-	// BeforeCommit: the server never gets the COMMIT, and rolls back.
-	BeforeCommit Moment = iota
-	// AfterCommit: the server has run it, and its OK is dropped.
-	AfterCommit
-	// DuringCommit: the client loses its connection while the COMMIT is still on its way. A client that looks too
+	// beforeCommit: the server never gets the COMMIT, and rolls back.
+	beforeCommit cutMoment = iota
+	// afterCommit: the server has run it, and its OK is dropped.
+	afterCommit
+	// duringCommit: the client loses its connection while the COMMIT is still on its way. A client that looks too
 	// early finds nothing, although the transaction will commit.
-	DuringCommit
+	duringCommit
 )
 
-// Cut is one connection lost at a COMMIT.
-type Cut struct {
-	Moment Moment
-	// Meanwhile runs between the two halves of the cut: with BeforeCommit when the server has lost its connection and
-	// the client has not; with AfterCommit when the COMMIT has run and the client has no answer; with DuringCommit
+// commitCut is one connection lost at a COMMIT.
+type commitCut struct {
+	moment cutMoment
+	// meanwhile runs between the two halves of the cut: with beforeCommit when the server has lost its connection and
+	// the client has not; with afterCommit when the COMMIT has run and the client has no answer; with duringCommit
 	// when the client has lost its connection and the server has not got the COMMIT yet. It may be nil.
-	Meanwhile func()
-	// Silent keeps the client's connection open, and before a COMMIT the server's too, as a network does that drops
-	// packets, until the client gives up. It is not for DuringCommit.
-	Silent bool
-	// Refused is how many of the next connections are refused, as by a server that has too many.
-	Refused int
-	// With is a text that the transaction must contain, to select one of a server's transactions. Empty for any.
-	With string
+	meanwhile func()
+	// silent keeps the client's connection open, and before a COMMIT the server's too, as a network does that drops
+	// packets, until the client gives up. It is not for duringCommit.
+	silent bool
+	// refused is how many of the next connections are refused, as by a server that has too many.
+	refused int
+	// with is a text that the transaction must contain, to select one of a server's transactions. Empty for any.
+	with string
 
 	struck chan error
 }
 
-// Struck waits until the cut has been made. The error says if it did not go as planned.
-func (c *Cut) Struck() error { return <-c.struck }
+// made waits until the cut has been made. The error says if it did not go as planned.
+func (c *commitCut) made() error { return <-c.struck }
 
-// Proxied returns databaseURL, which must be from SchemaTCP, changed to go through a new proxy.
-func Proxied(t testing.TB, databaseURL string) (*Proxy, string) {
+// proxiedURL returns databaseURL, which must be from SchemaTCP, changed to go through a new proxy.
+func proxiedURL(t testing.TB, databaseURL string) (*commitProxy, string) {
 	t.Helper()
 	parsed, err := url.Parse(databaseURL)
 	if err != nil {
@@ -74,22 +74,22 @@ func Proxied(t testing.TB, databaseURL string) (*Proxy, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: listener, server: parsed.Host, open: map[net.Conn]struct{}{}}
+	p := &commitProxy{listener: listener, server: parsed.Host, open: map[net.Conn]struct{}{}}
 	p.serving.Go(p.serve)
 	t.Cleanup(p.close)
 	parsed.Host = listener.Addr().String()
 	return p, parsed.String()
 }
 
-// Cut arms the proxy: the next COMMIT that matches c is cut.
-func (p *Proxy) Cut(c *Cut) {
+// cut arms the proxy: the next COMMIT that matches c is cut.
+func (p *commitProxy) cut(c *commitCut) {
 	c.struck = make(chan error, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.armed = c
 }
 
-func (p *Proxy) serve() {
+func (p *commitProxy) serve() {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
@@ -99,7 +99,7 @@ func (p *Proxy) serve() {
 	}
 }
 
-func (p *Proxy) close() {
+func (p *commitProxy) close() {
 	p.listener.Close()
 	p.mu.Lock()
 	p.closed = true
@@ -111,7 +111,7 @@ func (p *Proxy) close() {
 }
 
 // keep tracks conn until it is closed, so that close can end it.
-func (p *Proxy) keep(conn net.Conn) (release func()) {
+func (p *commitProxy) keep(conn net.Conn) (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -126,7 +126,7 @@ func (p *Proxy) keep(conn net.Conn) (release func()) {
 	}
 }
 
-func (p *Proxy) connect(client net.Conn) {
+func (p *commitProxy) connect(client net.Conn) {
 	defer p.keep(client)()
 	if p.refuses() {
 		// An error in place of the greeting: 1040, too many connections.
@@ -138,7 +138,7 @@ func (p *Proxy) connect(client net.Conn) {
 		return
 	}
 	defer p.keep(server)()
-	c := &proxied{proxy: p, client: client, server: server, answers: make(chan []byte)}
+	c := &proxiedConn{proxy: p, client: client, server: server, answers: make(chan []byte)}
 	c.both.Go(c.downstream)
 	c.upstream()
 	client.Close()
@@ -148,7 +148,7 @@ func (p *Proxy) connect(client net.Conn) {
 	c.both.Wait()
 }
 
-func (p *Proxy) refuses() bool {
+func (p *commitProxy) refuses() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused == 0 {
@@ -159,21 +159,21 @@ func (p *Proxy) refuses() bool {
 }
 
 // take returns the armed cut, once, if it matches the transaction that was sent.
-func (p *Proxy) take(sent []byte) *Cut {
+func (p *commitProxy) take(sent []byte) *commitCut {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.armed
-	if c == nil || !bytes.Contains(sent, []byte(c.With)) {
+	if c == nil || !bytes.Contains(sent, []byte(c.with)) {
 		return nil
 	}
 	p.armed = nil
-	p.refused = c.Refused
+	p.refused = c.refused
 	return c
 }
 
-// proxied is one connection through the proxy.
-type proxied struct {
-	proxy          *Proxy
+// proxiedConn is one connection through the proxy.
+type proxiedConn struct {
+	proxy          *commitProxy
 	client, server net.Conn
 	both           sync.WaitGroup
 
@@ -183,7 +183,7 @@ type proxied struct {
 }
 
 // upstream forwards what the client sends, up to the COMMIT to cut.
-func (c *proxied) upstream() {
+func (c *proxiedConn) upstream() {
 	packets := bufio.NewReader(c.client)
 	var sent []byte // since the COMMIT before
 	for {
@@ -205,7 +205,7 @@ func (c *proxied) upstream() {
 	}
 }
 
-func (c *proxied) downstream() {
+func (c *proxiedConn) downstream() {
 	defer close(c.answers)
 	packets := bufio.NewReader(c.server)
 	for {
@@ -227,45 +227,45 @@ func (c *proxied) downstream() {
 
 // strike makes the cut. The server sends nothing at this moment, because a client sends its COMMIT after it has read
 // all earlier answers.
-func (c *proxied) strike(cut *Cut, commit []byte) error {
+func (c *proxiedConn) strike(cut *commitCut, commit []byte) error {
 	meanwhile := func() {
-		if cut.Meanwhile != nil {
-			cut.Meanwhile()
+		if cut.meanwhile != nil {
+			cut.meanwhile()
 		}
 	}
 	c.mu.Lock()
 	c.muted = true
 	c.mu.Unlock()
-	switch cut.Moment {
-	case BeforeCommit:
-		if !cut.Silent {
+	switch cut.moment {
+	case beforeCommit:
+		if !cut.silent {
 			c.server.Close()
 		}
 		meanwhile()
-		c.wait(cut.Silent)
+		c.wait(cut.silent)
 		return nil
-	case AfterCommit:
+	case afterCommit:
 		err := c.committed(commit)
 		meanwhile()
-		c.wait(cut.Silent)
+		c.wait(cut.silent)
 		return err
-	case DuringCommit:
+	case duringCommit:
 		c.client.Close()
 		meanwhile()
 		return c.committed(commit)
 	}
-	return fmt.Errorf("no such moment: %d", cut.Moment)
+	return fmt.Errorf("no such moment: %d", cut.moment)
 }
 
 // wait returns when the client has closed its connection, if silent.
-func (c *proxied) wait(silent bool) {
+func (c *proxiedConn) wait(silent bool) {
 	if silent {
 		_, _ = io.Copy(io.Discard, c.client) // it ends with the connection
 	}
 }
 
 // committed makes the server run commit and reads its answer.
-func (c *proxied) committed(commit []byte) error {
+func (c *proxiedConn) committed(commit []byte) error {
 	if _, err := c.server.Write(commit); err != nil {
 		return fmt.Errorf("pass the COMMIT on: %w", err)
 	}
