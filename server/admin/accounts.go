@@ -22,9 +22,9 @@ var accountRoutes = slices.Concat(messageRoutes, []route{
 	{method: http.MethodGet, path: "/api/accounts/:account", who: person, needs: people.ReadAccounts,
 		call: (*exchange).account},
 	{method: http.MethodPatch, path: "/api/accounts/:account", who: person, needs: people.WriteAccounts, live: true,
-		call: (*exchange).changeAccount},
+		call: reads((*exchange).changeAccount)},
 	{method: http.MethodDelete, path: "/api/accounts/:account", who: person, needs: people.WriteAccounts, live: true,
-		call: (*exchange).deleteAccount},
+		call: reads((*exchange).deleteAccount)},
 })
 
 // accountParameters are those of the list of accounts.
@@ -95,9 +95,9 @@ func (x *exchange) accounts() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return pageOf(x, found, limit, func(m manage.ManagedAccount) accountOutline {
+	return answer{http.StatusOK, web.PageOf(x.gin, found, limit, func(m manage.ManagedAccount) accountOutline {
 		return accountOutline{m.Address, m.Name, m.State(), faultOf(&m), m.Profile, m.Cipher}
-	}, q.Cursor), nil
+	}, q.Cursor)}, nil
 }
 
 // madeAccount is a new account with the secrets that were generated for it, which are shown only once.
@@ -115,8 +115,8 @@ func (x *exchange) createAccount() (answer, error) {
 	if err := x.read(&asked); err != nil {
 		return answer{}, err
 	}
-	if err := needed("esme_address", asked.Address); err != nil {
-		return answer{}, err
+	if asked.Address == "" {
+		return answer{}, web.Invalid(missing("/esme_address"))
 	}
 	if err := x.who.MayMake(asked.Address); err != nil {
 		return answer{}, err
@@ -154,11 +154,7 @@ func (x *exchange) account() (answer, error) {
 }
 
 // changeAccount sets the columns in the body; null is the column's NULL.
-func (x *exchange) changeAccount() (answer, error) {
-	var members map[string]json.RawMessage
-	if err := x.read(&members); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) changeAccount(members map[string]json.RawMessage) (answer, error) {
 	changed, err := x.door.Manage.Accounts.Change(x.ctx, manage.Edit{
 		Account: x.gin.Param("account"), Columns: slices.Sorted(maps.Keys(members)), By: x.who.Actor(),
 		Match: func(version int64) error { return web.IfMatch(x.gin.Request.Header, version) },
@@ -176,12 +172,8 @@ func (x *exchange) changeAccount() (answer, error) {
 	return x.showAccount(http.StatusOK, changed), nil
 }
 
-func (x *exchange) deleteAccount() (answer, error) {
-	var asked struct {
-		Confirm string `json:"confirm"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) deleteAccount(asked struct {
+	Confirm string `json:"confirm"`
+}) (answer, error) {
 	return done, x.door.Manage.Accounts.Delete(x.ctx, x.who.Actor(), x.gin.Param("account"), asked.Confirm)
 }

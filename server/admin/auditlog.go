@@ -3,7 +3,6 @@ package admin
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ var auditRoutes = []route{
 	{method: http.MethodGet, path: "/api/audit", who: person, needs: people.ReadAudit, parameters: audit.Filters(),
 		call: (*exchange).auditLog},
 	{method: http.MethodPost, path: "/api/audit/verify", who: person, needs: people.ReadAudit,
-		call: (*exchange).verifyAudit},
+		call: reads((*exchange).verifyAudit)},
 	{method: http.MethodGet, path: "/api/audit/export", who: person, needs: people.ReadAudit,
 		parameters: []string{"format"}, call: (*exchange).exportAudit},
 }
@@ -37,24 +36,13 @@ func (x *exchange) auditLog() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	shown := page[audit.Placed]{Data: found.Entries}
-	if shown.Data == nil {
-		shown.Data = []audit.Placed{}
-	}
-	if found.Next != 0 {
-		shown.NextCursor, shown.HasMore = x.next(q.Limit, strconv.FormatInt(found.Next, 10)), true
-	}
-	return answer{http.StatusOK, shown}, nil
+	return answer{http.StatusOK, web.NewPage(x.gin, found.Entries, q.Limit, found.Cursor())}, nil
 }
 
 // verifyAudit verifies the log as it is now, and answers with the result, also if the log was changed.
-func (x *exchange) verifyAudit() (answer, error) {
-	var asked struct {
-		Checkpoints string `json:"checkpoints"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) verifyAudit(asked struct {
+	Checkpoints string `json:"checkpoints"`
+}) (answer, error) {
 	if err := x.who.SeeAll(); err != nil {
 		return answer{}, err
 	}

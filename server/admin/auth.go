@@ -9,25 +9,26 @@ import (
 
 // authRoutes are the calls with which people register, log in and log out.
 var authRoutes = []route{
-	{method: http.MethodPost, path: "/api/auth/register", who: anybody, call: (*exchange).register},
-	{method: http.MethodPost, path: "/api/auth/login", who: anybody, call: (*exchange).login},
-	{method: http.MethodPost, path: "/api/auth/refresh", who: anybody, call: (*exchange).refresh},
-	{method: http.MethodPost, path: "/api/auth/recover", who: anybody, call: (*exchange).recover},
-	{method: http.MethodPost, path: "/api/auth/logout", who: person, call: (*exchange).logout},
-	{method: http.MethodPost, path: "/api/auth/password", who: person, call: (*exchange).changePassword},
-	{method: http.MethodPost, path: "/api/auth/reauthenticate", who: person, call: (*exchange).reauthenticate},
+	{method: http.MethodPost, path: "/api/auth/register", who: anybody, call: reads((*exchange).register)},
+	{method: http.MethodPost, path: "/api/auth/login", who: anybody, call: reads((*exchange).login)},
+	{method: http.MethodPost, path: "/api/auth/refresh", who: anybody, call: reads((*exchange).refresh)},
+	{method: http.MethodPost, path: "/api/auth/recover", who: anybody, call: reads((*exchange).recover)},
+	{method: http.MethodPost, path: "/api/auth/logout", who: person, call: readsNothing((*exchange).logout)},
+	{method: http.MethodPost, path: "/api/auth/password", who: person, call: reads((*exchange).changePassword)},
+	{method: http.MethodPost, path: "/api/auth/reauthenticate", who: person, call: reads((*exchange).reauthenticate)},
 	{method: http.MethodGet, path: "/api/auth/explain", who: stranger, call: (*exchange).explain},
 	{method: http.MethodGet, path: "/api/auth/me", who: caller, call: (*exchange).me},
 	{method: http.MethodGet, path: "/api/csrf-token", who: person, call: (*exchange).csrfToken},
 	{method: http.MethodGet, path: "/api/auth/sessions", who: person, call: (*exchange).sessions},
-	{method: http.MethodDelete, path: "/api/auth/sessions", who: person, call: (*exchange).endOthers},
+	{method: http.MethodDelete, path: "/api/auth/sessions", who: person, call: readsNothing((*exchange).endOthers)},
 	{method: http.MethodGet, path: "/api/auth/sessions/:id", who: person, call: (*exchange).session},
-	{method: http.MethodDelete, path: "/api/auth/sessions/:id", who: person, call: (*exchange).endSession},
+	{method: http.MethodDelete, path: "/api/auth/sessions/:id", who: person, call: readsNothing((*exchange).endSession)},
 	{method: http.MethodGet, path: "/api/auth/mfa", who: person, call: (*exchange).factors},
-	{method: http.MethodPost, path: "/api/auth/mfa/enable", who: person, call: (*exchange).enrolApp},
-	{method: http.MethodPost, path: "/api/auth/mfa/confirm", who: person, call: (*exchange).confirmApp},
-	{method: http.MethodPost, path: "/api/auth/mfa/backup-codes", who: person, call: (*exchange).newBackupCodes},
-	{method: http.MethodDelete, path: "/api/auth/mfa/:id", who: person, call: (*exchange).removeFactor},
+	{method: http.MethodPost, path: "/api/auth/mfa/enable", who: person, call: reads((*exchange).enrolApp)},
+	{method: http.MethodPost, path: "/api/auth/mfa/confirm", who: person, call: reads((*exchange).confirmApp)},
+	{method: http.MethodPost, path: "/api/auth/mfa/backup-codes", who: person,
+		call: readsNothing((*exchange).newBackupCodes)},
+	{method: http.MethodDelete, path: "/api/auth/mfa/:id", who: person, call: readsNothing((*exchange).removeFactor)},
 }
 
 // user is a person as they see themselves.
@@ -64,20 +65,13 @@ func (x *exchange) tokens(status int, t people.Tokens, err error) (answer, error
 		shownUser(t.Person)}}, nil
 }
 
-func (x *exchange) register() (answer, error) {
-	var asked struct {
-		Email      string `json:"email"`
-		Password   string `json:"password"`
-		Name       string `json:"name"`
-		SetupToken string `json:"setup_token"`
-		Invitation string `json:"invitation"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("email", asked.Email, "password", asked.Password, "name", asked.Name); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) register(asked struct {
+	Email      string `json:"email" missing:"refused"`
+	Password   string `json:"password" missing:"refused"`
+	Name       string `json:"name" missing:"refused"`
+	SetupToken string `json:"setup_token"`
+	Invitation string `json:"invitation"`
+}) (answer, error) {
 	ticket, err := oneOf("setup_token", asked.SetupToken, "invitation", asked.Invitation)
 	if err != nil {
 		return answer{}, err
@@ -87,56 +81,32 @@ func (x *exchange) register() (answer, error) {
 	return x.tokens(http.StatusCreated, t, err)
 }
 
-func (x *exchange) login() (answer, error) {
-	var asked struct {
-		Email    string `json:"email"`
-		Password string `json:"password"`
-		Code     string `json:"mfa_code"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("email", asked.Email, "password", asked.Password); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) login(asked struct {
+	Email    string `json:"email" missing:"refused"`
+	Password string `json:"password" missing:"refused"`
+	Code     string `json:"mfa_code"`
+}) (answer, error) {
 	t, err := x.door.People.Login(x.ctx, people.Login{Email: asked.Email, Password: asked.Password, Code: asked.Code},
 		x.from)
 	return x.tokens(http.StatusOK, t, err)
 }
 
-func (x *exchange) refresh() (answer, error) {
-	var asked struct {
-		Token string `json:"refresh_token"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("refresh_token", asked.Token); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) refresh(asked struct {
+	Token string `json:"refresh_token" missing:"refused"`
+}) (answer, error) {
 	t, err := x.door.People.Refresh(x.ctx, asked.Token, x.from)
 	return x.tokens(http.StatusOK, t, err)
 }
 
 // recover sets a person's new password, with the token of a link that an admin made.
-func (x *exchange) recover() (answer, error) {
-	var asked struct {
-		Token    string `json:"recovery_token"`
-		Password string `json:"password"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("recovery_token", asked.Token, "password", asked.Password); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) recover(asked struct {
+	Token    string `json:"recovery_token" missing:"refused"`
+	Password string `json:"password" missing:"refused"`
+}) (answer, error) {
 	return done, x.door.People.Recover(x.ctx, asked.Token, asked.Password, x.from)
 }
 
 func (x *exchange) logout() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	if err := x.door.People.Logout(x.ctx, x.who); err != nil {
 		return answer{}, err
 	}
@@ -144,17 +114,10 @@ func (x *exchange) logout() (answer, error) {
 	return done, nil
 }
 
-func (x *exchange) changePassword() (answer, error) {
-	var asked struct {
-		Present string `json:"current_password"`
-		New     string `json:"new_password"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("current_password", asked.Present, "new_password", asked.New); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) changePassword(asked struct {
+	Present string `json:"current_password" missing:"refused"`
+	New     string `json:"new_password" missing:"refused"`
+}) (answer, error) {
 	return done, x.door.People.ChangePassword(x.ctx, x.who, asked.Present, asked.New)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -171,7 +172,8 @@ type file struct {
 	write             func(ctx context.Context, w io.Writer) error
 }
 
-// read decodes the body. A body needs a Content-Type of JSON.
+// read decodes the body, and refuses members that are missing or empty if their tag says so. A body needs a
+// Content-Type of JSON.
 func (x *exchange) read(target any) error {
 	body, err := web.ReadBody(x.gin)
 	if err != nil {
@@ -182,25 +184,39 @@ func (x *exchange) read(target any) error {
 			return err
 		}
 	}
-	return web.Decode(body, target)
+	if err := web.Decode(body, target); err != nil {
+		return err
+	}
+	if faults := empties(reflect.ValueOf(target).Elem(), ""); len(faults) > 0 {
+		return web.Invalid(faults...)
+	}
+	return nil
 }
 
-// readNothing is read for calls without members.
-func (x *exchange) readNothing() error { return x.read(&struct{}{}) }
-
-// needed refuses members that are missing or empty: name, value, name, value.
-func needed(members ...string) error {
-	var faults []web.Fault
-	for i := 0; i+1 < len(members); i += 2 {
-		if members[i+1] == "" {
-			faults = append(faults, web.Fault{Pointer: "/" + members[i], Detail: "is missing"})
-		}
+// empties returns the members with the tag missing:"refused" that have no value, in a body or in an object within it.
+// at is the pointer to v.
+func empties(v reflect.Value, at string) (faults []web.Fault) {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
 	}
-	if len(faults) == 0 {
+	if v.Kind() != reflect.Struct {
 		return nil
 	}
-	return web.Invalid(faults...)
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch value := v.FieldByIndex(field.Index); {
+		case name == "" || name == "-":
+		case field.Tag.Get("missing") == "refused" && value.IsZero():
+			faults = append(faults, missing(at+"/"+name))
+		default:
+			faults = append(faults, empties(value, at+"/"+name)...)
+		}
+	}
+	return faults
 }
+
+// missing is the fault of a member that a call needs.
+func missing(pointer string) web.Fault { return web.Fault{Pointer: pointer, Detail: "is missing"} }
 
 // refuse answers with an error and the headers that its status requires.
 func (x *exchange) refuse(err error) {

@@ -19,11 +19,11 @@ var insightRoutes = []route{
 	{method: http.MethodGet, path: "/api/alerts", who: person, needs: people.ReadAlerts,
 		parameters: []string{accountParameter, limitParameter, cursorParameter}, call: (*exchange).alerts},
 	{method: http.MethodPost, path: "/api/alerts/:id/acknowledge", who: person, needs: people.WriteAlerts,
-		call: (*exchange).acknowledge},
+		call: readsNothing((*exchange).acknowledge)},
 	{method: http.MethodGet, path: "/api/checklist", who: person, needs: people.ReadAlerts,
 		parameters: []string{accountParameter}, call: (*exchange).checklist},
 	{method: http.MethodPost, path: "/api/checklist/:id/review", who: person, needs: people.WriteAlerts,
-		call: (*exchange).review},
+		call: reads((*exchange).review)},
 }
 
 var statisticsParameters = []string{"account", "environment", "from", "to", "by"}
@@ -110,26 +110,20 @@ func (x *exchange) alerts() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	shown := struct {
-		page[alert]
+	return answer{http.StatusOK, struct {
+		web.Page[alert]
 		Rules []insight.Rule `json:"rules"`
-	}{page[alert]{Data: []alert{}}, insight.Rules()}
-	for i := range found[:min(len(found), limit)] {
-		a := &found[i]
-		shown.Data = append(shown.Data, alert{a.ID.Text(insight.AlertPrefix), a.Rule, a.Account, a.Subject, a.State, a.Value,
-			a.Says, insight.RemedyOf(a.Rule), a.Action, a.RaisedAt.Time(), a.SeenAt.Time(), moment(a.AcknowledgedAt),
-			a.AcknowledgedBy, moment(a.ResolvedAt)})
-	}
-	if len(found) > limit {
-		shown.NextCursor, shown.HasMore = x.next(limit, shown.Data[limit-1].ID), true
-	}
-	return answer{http.StatusOK, shown}, nil
+	}{web.PageOf(x.gin, found, limit, shownAlert, alertID), insight.Rules()}}, nil
+}
+
+func alertID(a insight.Alert) string { return a.ID.Text(insight.AlertPrefix) }
+
+func shownAlert(a insight.Alert) alert {
+	return alert{alertID(a), a.Rule, a.Account, a.Subject, a.State, a.Value, a.Says, insight.RemedyOf(a.Rule), a.Action,
+		a.RaisedAt.Time(), a.SeenAt.Time(), moment(a.AcknowledgedAt), a.AcknowledgedBy, moment(a.ResolvedAt)}
 }
 
 func (x *exchange) acknowledge() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.Insight.Acknowledge(x.ctx, x.who.Actor(), x.who.Name, x.who.Grant.Accounts, x.gin.Param("id"),
 		otp.At(time.Now()))
 }
@@ -148,13 +142,9 @@ func (x *exchange) checklist() (answer, error) {
 	}{items}}, nil
 }
 
-func (x *exchange) review() (answer, error) {
-	var asked struct {
-		Note string `json:"note"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) review(asked struct {
+	Note string `json:"note"`
+}) (answer, error) {
 	return done, x.door.Insight.Review(x.ctx, x.who.Actor(), x.who.Name, x.gin.Param("id"), asked.Note,
 		otp.At(time.Now()))
 }

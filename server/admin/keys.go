@@ -22,7 +22,8 @@ var keyRoutes = []route{
 		call: (*exchange).keys},
 	{method: http.MethodGet, path: "/api/keys/:id", who: person, needs: people.ReadKeys, call: (*exchange).key},
 	{method: http.MethodPatch, path: "/api/keys/:id", who: person, needs: people.WriteKeys, call: (*exchange).changeKey},
-	{method: http.MethodDelete, path: "/api/keys/:id", who: person, needs: people.WriteKeys, call: (*exchange).revokeKey},
+	{method: http.MethodDelete, path: "/api/keys/:id", who: person, needs: people.WriteKeys,
+		call: readsNothing((*exchange).revokeKey)},
 	{method: http.MethodPost, path: "/api/keys/:id/rotate", who: person, needs: people.WriteKeys,
 		once: true, call: (*exchange).rotateKey},
 	{method: http.MethodPost, path: "/api/keys/:id/compromised", who: person, needs: people.WriteKeys,
@@ -200,8 +201,8 @@ func (x *exchange) keys() (answer, error) {
 		return answer{}, err
 	}
 	now := otp.At(time.Now())
-	return pageOf(x, found, q.Limit-1, func(k manage.Key) key { return shownKey(k, now) },
-		func(k manage.Key) string { return k.ID.Text("key") }), nil
+	return answer{http.StatusOK, web.PageOf(x.gin, found, q.Limit-1,
+		func(k manage.Key) key { return shownKey(k, now) }, func(k manage.Key) string { return k.ID.Text("key") })}, nil
 }
 
 // among returns a parameter that must be one of words, empty if it is missing.
@@ -258,9 +259,6 @@ func (x *exchange) changeKey() (answer, error) {
 
 func (x *exchange) revokeKey() (answer, error) {
 	id, err := x.keyID()
-	if err == nil {
-		err = x.readNothing()
-	}
 	if err != nil {
 		return answer{}, err
 	}

@@ -10,11 +10,11 @@ import (
 // messageRoutes are the calls that show an account's messages and test its channels.
 var messageRoutes = []route{
 	{method: http.MethodPost, path: "/api/accounts/:account/templates/preview", who: person, needs: people.ReadAccounts,
-		call: (*exchange).previewTemplate},
+		call: reads((*exchange).previewTemplate)},
 	{method: http.MethodGet, path: "/api/accounts/:account/channels", who: person, needs: people.ReadAccounts,
 		call: (*exchange).channels},
 	{method: http.MethodPost, path: "/api/accounts/:account/send-test", who: person, needs: people.WriteAccounts,
-		live: true, once: true, call: (*exchange).sendTest},
+		live: true, once: true, call: reads((*exchange).sendTest)},
 }
 
 // segments is how a text is split into SMS.
@@ -25,18 +25,14 @@ type segments struct {
 	Left     int    `json:"left"` // units that still fit into the last segment
 }
 
-func (x *exchange) previewTemplate() (answer, error) {
-	var asked struct {
-		Medium     string `json:"medium"`
-		Text       string `json:"text"`
-		Template   string `json:"template"`
-		Type       string `json:"type"`
-		Department string `json:"department"`
-		Locale     string `json:"locale"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) previewTemplate(asked struct {
+	Medium     string `json:"medium"`
+	Text       string `json:"text"`
+	Template   string `json:"template"`
+	Type       string `json:"type"`
+	Department string `json:"department"`
+	Locale     string `json:"locale"`
+}) (answer, error) {
 	if _, err := oneOf("text", asked.Text, "template", asked.Template); err != nil {
 		return answer{}, err
 	}
@@ -68,17 +64,10 @@ func (x *exchange) channels() (answer, error) {
 	return answer{http.StatusOK, map[string]list{"sms": list(sms), "email": list(email)}}, err
 }
 
-func (x *exchange) sendTest() (answer, error) {
-	var asked struct {
-		To      string `json:"to"`
-		Channel string `json:"channel" empty:"refused"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("to", asked.To); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) sendTest(asked struct {
+	To      string `json:"to" missing:"refused"`
+	Channel string `json:"channel" empty:"refused"`
+}) (answer, error) {
 	tried, err := x.door.Manage.Messages.SendTest(x.ctx, x.who.Actor(), x.gin.Param("account"), asked.To, asked.Channel)
 	if err != nil {
 		return answer{}, err

@@ -16,7 +16,7 @@ import (
 var migrationRoutes = []route{
 	{method: http.MethodPost, path: "/api/accounts/:account/cut-over", who: person, needs: people.WriteAccounts,
 		live: true,
-		call: (*exchange).cutOver},
+		call: reads((*exchange).cutOver)},
 	{method: http.MethodGet, path: "/api/migration", who: person, needs: people.ReadStatistics,
 		parameters: migrationParameters, call: (*exchange).migration},
 }
@@ -58,28 +58,16 @@ func (x *exchange) migration() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	shown := migrationPage{}
-	if len(found) > limit {
-		found = found[:limit]
-		shown.NextCursor, shown.HasMore = x.next(limit, q.Cursor(found[limit-1])), true
-	}
-	accounts := make([]otp.Account, len(found))
-	for i := range found {
-		accounts[i] = found[i].Account
-	}
-	shown.Report, err = x.door.Reports.On(x.ctx, accounts, since, now)
-	return answer{http.StatusOK, shown}, err
+	page := web.PageOf(x.gin, found, limit, func(m manage.ManagedAccount) otp.Account { return m.Account }, q.Cursor)
+	report, err := x.door.Reports.On(x.ctx, page.Data, since, now)
+	return answer{http.StatusOK, migrationPage{report, page.NextCursor, page.HasMore}}, err
 }
 
 // cutOver sets whether this server or the upstream answers an account's servlet calls, and from when.
-func (x *exchange) cutOver() (answer, error) {
-	var asked struct {
-		Mode string `json:"mode"`
-		At   string `json:"at" empty:"refused"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) cutOver(asked struct {
+	Mode string `json:"mode"`
+	At   string `json:"at" empty:"refused"`
+}) (answer, error) {
 	var at time.Time
 	if asked.At != "" {
 		var err error

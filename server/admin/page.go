@@ -2,7 +2,7 @@ package admin
 
 import (
 	"net/http"
-	"strconv"
+	"slices"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/web"
@@ -24,13 +24,6 @@ const (
 // usualPage is the size of a page by default.
 const usualPage = 50
 
-// page is one page of a list.
-type page[T any] struct {
-	Data       []T     `json:"data"`
-	NextCursor *string `json:"next_cursor"` // null: this is the last page
-	HasMore    bool    `json:"has_more"`
-}
-
 // paged answers with the requested page of a short list. The list is in the order of its ids, so that a cursor stays
 // valid when elements are added or removed. isID reports whether a text can be the id of an element.
 func paged[T any](x *exchange, all []T, id func(T) string, isID func(string) bool) (answer, error) {
@@ -43,30 +36,8 @@ func paged[T any](x *exchange, all []T, id func(T) string, isID func(string) boo
 	if err := query.Err(); err != nil {
 		return answer{}, err
 	}
-	shown := page[T]{Data: []T{}}
-	for _, each := range all {
-		if id(each) <= after {
-			continue
-		}
-		if len(shown.Data) == limit {
-			shown.NextCursor, shown.HasMore = x.next(limit, id(shown.Data[limit-1])), true
-			break
-		}
-		shown.Data = append(shown.Data, each)
-	}
-	return answer{http.StatusOK, shown}, nil
-}
-
-// pageOf answers with the first of what was found, as many as limit, which is one more if there is another page.
-func pageOf[R, T any](x *exchange, found []R, limit int, show func(R) T, cursor func(R) string) answer {
-	shown := page[T]{Data: []T{}}
-	for _, each := range found[:min(len(found), limit)] {
-		shown.Data = append(shown.Data, show(each))
-	}
-	if len(found) > limit {
-		shown.NextCursor, shown.HasMore = x.next(limit, cursor(found[limit-1])), true
-	}
-	return answer{http.StatusOK, shown}
+	rest := slices.DeleteFunc(all, func(each T) bool { return id(each) <= after })
+	return answer{http.StatusOK, web.PageOf(x.gin, rest, limit, web.AsIs, id)}, nil
 }
 
 // cursorID returns the id in the cursor parameter; zero if there is none.
@@ -87,15 +58,6 @@ func idOf(prefix string) func(string) bool {
 		id, ok := otp.ParseID(prefix, text)
 		return ok && id.Text(prefix) == text
 	}
-}
-
-// next returns the cursor of the next page, and sets the Link header (RFC 8288).
-func (x *exchange) next(limit int, last string) *string {
-	query := x.gin.Request.URL.Query()
-	query.Set(limitParameter, strconv.Itoa(limit))
-	query.Set(cursorParameter, last)
-	x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+query.Encode()+`>; rel="next"`)
-	return &last
 }
 
 // seeAccount refuses an account that the caller does not see or that does not exist. Calls about data of deleted

@@ -22,7 +22,7 @@ var privacyRoutes = []route{
 	{method: http.MethodPost, path: "/api/privacy/erase", who: person, needs: people.WritePrivacy, live: true,
 		call: (*exchange).eraseSubject},
 	{method: http.MethodPost, path: "/api/privacy/verify", who: person, needs: people.ReadPrivacy,
-		call: (*exchange).verifyCertificate},
+		call: reads((*exchange).verifyCertificate)},
 	{method: http.MethodGet, path: "/api/privacy/erasures", who: person, needs: people.ReadPrivacy,
 		parameters: []string{limitParameter, cursorParameter, "account"}, call: (*exchange).erasures},
 	{method: http.MethodGet, path: "/api/privacy/report", who: person, needs: people.ReadPrivacy,
@@ -31,17 +31,14 @@ var privacyRoutes = []route{
 
 // subject names a user of an account's application.
 type subject struct {
-	Account     string          `json:"account"`
+	Account     string          `json:"account" missing:"refused"`
 	Environment otp.Environment `json:"environment"`
-	ID          string          `json:"id"`
+	ID          string          `json:"id" missing:"refused"`
 }
 
 // asked checks the person that a body names. It refuses accounts that the caller does not see like those that do not
 // exist.
 func (s *subject) asked(x *exchange) (privacy.Asked, error) {
-	if err := needed("account", s.Account, "id", s.ID); err != nil {
-		return privacy.Asked{}, err
-	}
 	if err := x.who.See(s.Account); err != nil {
 		return privacy.Asked{}, err
 	}
@@ -97,13 +94,9 @@ func (x *exchange) eraseSubject() (answer, error) {
 	return answer{http.StatusOK, made}, err
 }
 
-func (x *exchange) verifyCertificate() (answer, error) {
-	var given struct {
-		Certificate string `json:"certificate"`
-	}
-	if err := x.read(&given); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) verifyCertificate(given struct {
+	Certificate string `json:"certificate"`
+}) (answer, error) {
 	says, err := x.door.Privacy.Verify(given.Certificate)
 	return answer{http.StatusOK, says}, err
 }
@@ -130,17 +123,14 @@ func (x *exchange) erasures() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	shown := page[erasure]{Data: []erasure{}}
-	for _, e := range found[:min(len(found), limit)] {
-		line := erasure{ID: e.ID.Text(privacy.ErasurePrefix), Account: e.Account, Environment: otp.Environment(e.Environment),
-			Subject: e.User.Text(privacy.Pseudonym), AskedAt: e.At.Time(), ErasedAt: moment(e.DoneAt),
-			Certificate: e.Certificate}
-		shown.Data = append(shown.Data, line)
-	}
-	if len(found) > limit {
-		shown.NextCursor, shown.HasMore = x.next(limit, shown.Data[limit-1].ID), true
-	}
-	return answer{http.StatusOK, shown}, nil
+	return answer{http.StatusOK, web.PageOf(x.gin, found, limit, shownErasure, erasureID)}, nil
+}
+
+func erasureID(e privacy.LedgerLine) string { return e.ID.Text(privacy.ErasurePrefix) }
+
+func shownErasure(e privacy.LedgerLine) erasure {
+	return erasure{ID: erasureID(e), Account: e.Account, Environment: otp.Environment(e.Environment),
+		Subject: e.User.Text(privacy.Pseudonym), AskedAt: e.At.Time(), ErasedAt: moment(e.DoneAt), Certificate: e.Certificate}
 }
 
 func (x *exchange) privacyReport() (answer, error) {

@@ -10,6 +10,7 @@ import (
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 	"otpbridge/server/people"
+	"otpbridge/server/web"
 )
 
 // recipientRoutes are the calls that show and unlock recipients, and that stop or allow sends.
@@ -23,28 +24,25 @@ var recipientRoutes = []route{
 	{method: http.MethodGet, path: "/api/accounts/:account/test-recipients", who: person, needs: people.ReadRecipients,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).testRecipients},
 	{method: http.MethodPost, path: "/api/accounts/:account/test-recipients", who: person, needs: people.WriteTests,
-		live: true, once: true, call: (*exchange).addTestRecipient},
+		live: true, once: true, call: reads((*exchange).addTestRecipient)},
 	{method: http.MethodDelete, path: "/api/accounts/:account/test-recipients/:id", who: person,
-		needs: people.WriteTests, live: true, call: (*exchange).removeTestRecipient},
+		needs: people.WriteTests, live: true, call: readsNothing((*exchange).removeTestRecipient)},
 	{method: http.MethodGet, path: "/api/accounts/:account/stopped-prefixes", who: person, needs: people.ReadGuards,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).stoppedPrefixes},
 	{method: http.MethodDelete, path: "/api/accounts/:account/stopped-prefixes/:prefix", who: person,
-		needs: people.WriteGuards, live: true, call: (*exchange).liftPrefix},
+		needs: people.WriteGuards, live: true, call: readsNothing((*exchange).liftPrefix)},
 }
 
 // whose names a recipient of an account. The caller has to know the whole number or mailbox, so that the answer does
 // not reveal it.
 type whose struct {
-	Account     string          `json:"account"`
+	Account     string          `json:"account" missing:"refused"`
 	Environment otp.Environment `json:"environment"`
-	To          string          `json:"to"`
+	To          string          `json:"to" missing:"refused"`
 }
 
-// check refuses missing members, and accounts that the caller does not see like those that do not exist.
+// check refuses accounts that the caller does not see like those that do not exist.
 func (w *whose) check(x *exchange) error {
-	if err := needed("account", w.Account, "to", w.To); err != nil {
-		return err
-	}
 	if err := x.who.See(w.Account); err != nil {
 		return err
 	}
@@ -119,28 +117,18 @@ func (x *exchange) testRecipients() (answer, error) {
 	return paged(x, all, func(t testRecipient) string { return t.ID }, idOf(testPrefix))
 }
 
-func (x *exchange) addTestRecipient() (answer, error) {
-	var asked struct {
-		Number    string    `json:"number"`
-		Code      string    `json:"code"`
-		Reason    string    `json:"reason"`
-		ExpiresAt time.Time `json:"expires_at"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("number", asked.Number, "code", asked.Code, "reason", asked.Reason); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) addTestRecipient(asked struct {
+	Number    string    `json:"number" missing:"refused"`
+	Code      string    `json:"code" missing:"refused"`
+	Reason    string    `json:"reason" missing:"refused"`
+	ExpiresAt time.Time `json:"expires_at"`
+}) (answer, error) {
 	made, err := x.door.Manage.Tests.Add(x.ctx, x.who.Actor(), manage.NewTestRecipient{Account: x.gin.Param("account"),
 		Number: asked.Number, Code: asked.Code, Reason: asked.Reason, ExpiresAt: asked.ExpiresAt})
 	return answer{http.StatusCreated, shownTest(made)}, err
 }
 
 func (x *exchange) removeTestRecipient() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	id, ok := otp.ParseID(testPrefix, x.gin.Param("id"))
 	if !ok {
 		return answer{}, otp.Refuse(otp.NotFound, "the account has no such test recipient")
@@ -179,9 +167,9 @@ func (x *exchange) stoppedPrefixes() (answer, error) {
 		return answer{}, err
 	}
 	return answer{shown.status, struct {
-		page[stoppedPrefix]
+		web.Page[stoppedPrefix]
 		SpendToday *int64 `json:"spend_today"` // null: the account has no cap, so spend is not counted
-	}{shown.body.(page[stoppedPrefix]), spent}}, nil
+	}{shown.body.(web.Page[stoppedPrefix]), spent}}, nil
 }
 
 // placeOf returns the cursor of a stopped prefix.
@@ -193,8 +181,5 @@ func isPlace(cursor string) bool {
 }
 
 func (x *exchange) liftPrefix() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.Manage.Guards.Lift(x.ctx, x.who.Actor(), x.gin.Param("account"), x.gin.Param("prefix"))
 }

@@ -13,6 +13,22 @@ type route struct {
 	call         func(*exchange) (answer, error)
 }
 
+// reads returns a call whose argument is the body.
+func reads[T any](call func(*exchange, T) (answer, error)) func(*exchange) (answer, error) {
+	return func(x *exchange) (answer, error) {
+		var asked T
+		if err := x.read(&asked); err != nil {
+			return answer{}, err
+		}
+		return call(x, asked)
+	}
+}
+
+// readsNothing returns a call whose body has no members.
+func readsNothing(call func(*exchange) (answer, error)) func(*exchange) (answer, error) {
+	return reads(func(x *exchange, _ struct{}) (answer, error) { return call(x) })
+}
+
 // asked is who may make a call.
 type asked int
 

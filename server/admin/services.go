@@ -11,11 +11,11 @@ import (
 // serviceRoutes are the calls that create, show and end service accounts.
 var serviceRoutes = []route{
 	{method: http.MethodPost, path: "/api/service-accounts", who: person, needs: people.WriteServices, live: true,
-		once: true, call: (*exchange).createService},
+		once: true, call: reads((*exchange).createService)},
 	{method: http.MethodGet, path: "/api/service-accounts", who: person, needs: people.ReadServices,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).services},
 	{method: http.MethodDelete, path: "/api/service-accounts/:id", who: person, needs: people.WriteServices,
-		call: (*exchange).revokeService},
+		call: readsNothing((*exchange).revokeService)},
 }
 
 // service is a service account. Its id is its client_id at the token endpoint.
@@ -45,20 +45,13 @@ type madeService struct {
 	Secret     string `json:"client_secret,omitempty"`
 }
 
-func (x *exchange) createService() (answer, error) {
-	var asked struct {
-		Name        string `json:"name"`
-		Description string `json:"description"`
-		askedGrant
-		Method    string `json:"token_endpoint_auth_method" empty:"refused"`
-		PublicKey string `json:"public_key_pem" empty:"refused"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("name", asked.Name); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) createService(asked struct {
+	Name        string `json:"name" missing:"refused"`
+	Description string `json:"description"`
+	askedGrant
+	Method    string `json:"token_endpoint_auth_method" empty:"refused"`
+	PublicKey string `json:"public_key_pem" empty:"refused"`
+}) (answer, error) {
 	made, secret, err := x.door.People.Services.Create(x.ctx, x.who, people.NewService{Name: asked.Name,
 		Description: asked.Description, Grant: asked.grant(), Method: asked.Method, PublicKey: asked.PublicKey})
 	if err != nil {
@@ -86,8 +79,5 @@ func (x *exchange) services() (answer, error) {
 }
 
 func (x *exchange) revokeService() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.People.Services.Revoke(x.ctx, x.who, x.gin.Param("id"))
 }

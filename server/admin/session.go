@@ -40,16 +40,10 @@ func (x *exchange) session() (answer, error) {
 }
 
 func (x *exchange) endOthers() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.People.Sessions.EndOthers(x.ctx, x.who)
 }
 
 func (x *exchange) endSession() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.People.Sessions.End(x.ctx, x.who, x.gin.Param("id"))
 }
 
@@ -87,36 +81,22 @@ type enrolment struct {
 	Image  string `json:"qr_code"` // a data: URI of a PNG
 }
 
-func (x *exchange) enrolApp() (answer, error) {
-	var asked struct {
-		Name string `json:"name"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) enrolApp(asked struct {
+	Name string `json:"name"`
+}) (answer, error) {
 	made, err := x.door.People.Factors.EnrolApp(x.ctx, x.who, asked.Name)
 	return answer{http.StatusCreated, enrolment(made)}, err
 }
 
-func (x *exchange) confirmApp() (answer, error) {
-	var asked struct {
-		ID   string `json:"id"`
-		Code string `json:"code"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("id", asked.ID, "code", asked.Code); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) confirmApp(asked struct {
+	ID   string `json:"id" missing:"refused"`
+	Code string `json:"code" missing:"refused"`
+}) (answer, error) {
 	codes, err := x.door.People.Factors.ConfirmApp(x.ctx, x.who, asked.ID, asked.Code)
 	return backupCodes(codes), err
 }
 
 func (x *exchange) newBackupCodes() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	codes, err := x.door.People.Factors.NewBackupCodes(x.ctx, x.who)
 	return backupCodes(codes), err
 }
@@ -130,9 +110,6 @@ func backupCodes(codes []string) answer {
 }
 
 func (x *exchange) removeFactor() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.People.Factors.Remove(x.ctx, x.who, x.gin.Param("id"))
 }
 

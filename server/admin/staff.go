@@ -11,25 +11,25 @@ import (
 
 // staffRoutes are the calls that invite people and change their roles and permissions.
 var staffRoutes = []route{
-	{method: http.MethodPost, path: "/api/people", who: person, needs: people.WritePeople, once: true,
-		call: (*exchange).invite},
+	{method: http.MethodPost, path: "/api/people", who: person, needs: people.WritePeople,
+		once: true, call: reads((*exchange).invite)},
 	{method: http.MethodGet, path: "/api/people", who: person, needs: people.ReadPeople,
 		parameters: peopleParameters, call: (*exchange).people},
 	{method: http.MethodGet, path: "/api/people/invitations", who: person, needs: people.ReadPeople,
 		parameters: []string{limitParameter, cursorParameter}, call: (*exchange).invitations},
 	{method: http.MethodDelete, path: "/api/people/invitations/:id", who: person, needs: people.WritePeople,
-		call: (*exchange).withdraw},
+		call: readsNothing((*exchange).withdraw)},
 	{method: http.MethodGet, path: "/api/people/:id", who: person, needs: people.ReadPeople, call: (*exchange).person},
 	{method: http.MethodPatch, path: "/api/people/:id", who: person, needs: people.WritePeople,
-		call: (*exchange).changePerson},
+		call: reads((*exchange).changePerson)},
 	{method: http.MethodDelete, path: "/api/people/:id", who: person, needs: people.WritePeople,
-		call: (*exchange).removePerson},
+		call: readsNothing((*exchange).removePerson)},
 	{method: http.MethodDelete, path: "/api/people/:id/sessions", who: person, needs: people.WritePeople,
-		call: (*exchange).endAll},
+		call: readsNothing((*exchange).endAll)},
 	{method: http.MethodDelete, path: "/api/people/:id/mfa", who: person, needs: people.WritePeople,
-		call: (*exchange).resetFactors},
+		call: readsNothing((*exchange).resetFactors)},
 	{method: http.MethodPost, path: "/api/people/:id/recovery", who: person, needs: people.WritePeople,
-		once: true, call: (*exchange).recoverPerson},
+		once: true, call: readsNothing((*exchange).recoverPerson)},
 }
 
 // peopleParameters are those of the list of people.
@@ -68,20 +68,16 @@ type madeInvitation struct {
 	Link  string `json:"link"`
 }
 
-func (x *exchange) invite() (answer, error) {
-	var asked struct {
-		Email string `json:"email"`
-		askedGrant
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("email", asked.Email, "role", string(asked.Role)); err != nil {
-		return answer{}, err
-	}
-	made, err := x.door.People.Staff.Invite(x.ctx, x.who, asked.Email, asked.grant())
+func (x *exchange) invite(asked struct {
+	Email       string      `json:"email" missing:"refused"`
+	Role        people.Role `json:"role" missing:"refused"`
+	Accounts    []string    `json:"accounts"`
+	Permissions []string    `json:"permissions"`
+}) (answer, error) {
+	grant := askedGrant{asked.Role, asked.Accounts, asked.Permissions}
+	made, err := x.door.People.Staff.Invite(x.ctx, x.who, asked.Email, grant.grant())
 	return answer{http.StatusCreated, madeInvitation{
-		invitation{ID: made.ID, Email: made.Email, askedGrant: asked.askedGrant, ExpiresAt: made.ExpiresAt.Time()},
+		invitation{ID: made.ID, Email: made.Email, askedGrant: grant, ExpiresAt: made.ExpiresAt.Time()},
 		made.Token, people.Link(x.door.People.Issuer, "register", "invitation", made.Token),
 	}}, err
 }
@@ -99,9 +95,6 @@ func (x *exchange) invitations() (answer, error) {
 }
 
 func (x *exchange) withdraw() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.People.Staff.Withdraw(x.ctx, x.who, x.gin.Param("id"))
 }
 
@@ -120,7 +113,7 @@ func (x *exchange) people() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return pageOf(x, found, limit, shownMember, q.Cursor), nil
+	return answer{http.StatusOK, web.PageOf(x.gin, found, limit, shownMember, q.Cursor)}, nil
 }
 
 func (x *exchange) person() (answer, error) {
@@ -136,17 +129,13 @@ func (x *exchange) shownPerson(p people.Profile) answer {
 	return answer{http.StatusOK, shownMember(p)}
 }
 
-func (x *exchange) changePerson() (answer, error) {
-	var asked struct {
-		Name        *string         `json:"name" null:"refused"`
-		Role        *people.Role    `json:"role" null:"refused"`
-		Accounts    json.RawMessage `json:"accounts"`
-		Permissions json.RawMessage `json:"permissions"`
-		Disabled    *bool           `json:"disabled" null:"refused"`
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) changePerson(asked struct {
+	Name        *string         `json:"name" null:"refused"`
+	Role        *people.Role    `json:"role" null:"refused"`
+	Accounts    json.RawMessage `json:"accounts"`
+	Permissions json.RawMessage `json:"permissions"`
+	Disabled    *bool           `json:"disabled" null:"refused"`
+}) (answer, error) {
 	present, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
 	if err != nil {
 		return answer{}, err
@@ -182,9 +171,6 @@ func givenList(name string, raw json.RawMessage) (*[]string, error) {
 
 // removePerson removes a person. If-Match is optional.
 func (x *exchange) removePerson() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	version := int64(0)
 	if x.gin.GetHeader("If-Match") != "" {
 		present, err := x.door.People.Staff.Find(x.ctx, x.who, x.gin.Param("id"))
@@ -200,16 +186,10 @@ func (x *exchange) removePerson() (answer, error) {
 }
 
 func (x *exchange) endAll() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.People.Staff.EndSessions(x.ctx, x.who, x.gin.Param("id"))
 }
 
 func (x *exchange) resetFactors() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	return done, x.door.People.Staff.ResetFactors(x.ctx, x.who, x.gin.Param("id"))
 }
 
@@ -221,9 +201,6 @@ type recovery struct {
 }
 
 func (x *exchange) recoverPerson() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	made, err := x.door.People.Staff.Recover(x.ctx, x.who, x.gin.Param("id"))
 	return answer{http.StatusCreated, recovery{
 		made.Token, people.Link(x.door.People.Issuer, "recover", "recovery_token", made.Token), made.ExpiresAt.Time(),

@@ -15,17 +15,17 @@ var webhookRoutes = []route{
 	{method: http.MethodGet, path: "/api/webhooks", who: person, needs: people.ReadWebhooks,
 		parameters: webhookParameters, call: (*exchange).webhooks},
 	{method: http.MethodPost, path: "/api/webhooks", who: person, needs: people.WriteWebhooks, live: true,
-		once: true, call: (*exchange).createWebhook},
+		once: true, call: reads((*exchange).createWebhook)},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook", who: person, needs: people.ReadWebhooks,
 		call: (*exchange).webhook},
 	{method: http.MethodPatch, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
-		call: (*exchange).changeWebhook},
+		call: reads((*exchange).changeWebhook)},
 	{method: http.MethodDelete, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
 		call: (*exchange).deleteWebhook},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/rotate", who: person, needs: people.WriteWebhooks, live: true,
-		once: true, call: (*exchange).rotateWebhook},
+		once: true, call: readsNothing((*exchange).rotateWebhook)},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/test", who: person, needs: people.WriteWebhooks,
-		once: true, call: (*exchange).testWebhook},
+		once: true, call: readsNothing((*exchange).testWebhook)},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries", who: person, needs: people.ReadWebhooks,
 		parameters: deliveryParameters, call: (*exchange).deliveries},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries/:delivery", who: person, needs: people.ReadWebhooks,
@@ -33,7 +33,7 @@ var webhookRoutes = []route{
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/replay", who: person, needs: people.ReadWebhooks,
 		parameters: []string{"since"}, call: (*exchange).countReplay},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/replay", who: person, needs: people.WriteWebhooks, live: true,
-		once: true, call: (*exchange).replay},
+		once: true, call: reads((*exchange).replay)},
 }
 
 const accountParameter = "account"
@@ -98,21 +98,14 @@ func (x *exchange) webhooks() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return pageOf(x, found, limit, func(e webhook.Endpoint) webhook.Endpoint { return e }, q.Cursor), nil
+	return answer{http.StatusOK, web.PageOf(x.gin, found, limit, web.AsIs, q.Cursor)}, nil
 }
 
-func (x *exchange) createWebhook() (answer, error) {
-	var asked struct {
-		Account     string          `json:"account"`
-		Environment otp.Environment `json:"environment" empty:"refused"`
-		webhook.Wish
-	}
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
-	if err := needed("account", asked.Account); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) createWebhook(asked struct {
+	Account     string          `json:"account" missing:"refused"`
+	Environment otp.Environment `json:"environment" empty:"refused"`
+	webhook.Wish
+}) (answer, error) {
 	by, err := x.asker(asked.Account)
 	if err != nil {
 		return answer{}, err
@@ -131,11 +124,7 @@ func (x *exchange) webhook() (answer, error) {
 	return x.answerWebhook(http.StatusOK, e, err)
 }
 
-func (x *exchange) changeWebhook() (answer, error) {
-	var wish webhook.Wish
-	if err := x.read(&wish); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) changeWebhook(wish webhook.Wish) (answer, error) {
 	by, id, err := x.named()
 	if err != nil {
 		return answer{}, err
@@ -153,9 +142,6 @@ func (x *exchange) deleteWebhook() (answer, error) {
 }
 
 func (x *exchange) rotateWebhook() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	by, id, err := x.named()
 	if err != nil {
 		return answer{}, err
@@ -165,9 +151,6 @@ func (x *exchange) rotateWebhook() (answer, error) {
 }
 
 func (x *exchange) testWebhook() (answer, error) {
-	if err := x.readNothing(); err != nil {
-		return answer{}, err
-	}
 	by, id, err := x.named()
 	if err != nil {
 		return answer{}, err
@@ -192,8 +175,7 @@ func (x *exchange) deliveries() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return pageOf(x, found, limit, func(d webhook.Delivery) webhook.Delivery { return d },
-		func(d webhook.Delivery) string { return d.ID }), nil
+	return answer{http.StatusOK, web.PageOf(x.gin, found, limit, web.AsIs, webhook.Delivery.Cursor)}, nil
 }
 
 func (x *exchange) delivery() (answer, error) {
@@ -227,11 +209,7 @@ func (x *exchange) countReplay() (answer, error) {
 	return answer{http.StatusOK, replayable{int64(n)}}, err
 }
 
-func (x *exchange) replay() (answer, error) {
-	var asked webhook.Replay
-	if err := x.read(&asked); err != nil {
-		return answer{}, err
-	}
+func (x *exchange) replay(asked webhook.Replay) (answer, error) {
 	by, id, err := x.named()
 	if err != nil {
 		return answer{}, err

@@ -35,6 +35,14 @@ type Found struct {
 	Next    int64    // the Before of the next page; 0 if this is the last
 }
 
+// Cursor returns Next as a text, empty for the last page.
+func (f Found) Cursor() string {
+	if f.Next == 0 {
+		return ""
+	}
+	return strconv.FormatInt(f.Next, 10)
+}
+
 // Placed is an entry with its place.
 type Placed struct {
 	Place int64 `json:"place"`

@@ -228,9 +228,8 @@ func (x *exchange) showAccount(refused error) error {
 	title := "Account " + found.Address
 	if refused != nil {
 		body.fill(x, refused)
-		return x.refuse(refused, "account", title, body)
 	}
-	return x.show("account", title, body)
+	return x.page(refused, "account", title, body)
 }
 
 // fill puts the posted values into the form again, and the refusal beside its column.

@@ -105,8 +105,8 @@ func (x *exchange) auditLog() (err error) {
 		return x.refuse(err, "audit", "Audit", body)
 	}
 	body.Entries = found.Entries
-	if found.Next != 0 {
-		body.Next = body.at(strconv.FormatInt(found.Next, 10))
+	if next := found.Cursor(); next != "" {
+		body.Next = body.at(next)
 	}
 	return x.show("audit", "Audit", body)
 }

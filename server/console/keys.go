@@ -88,10 +88,7 @@ func (x *exchange) showKeys(refused error, body keysBody) (err error) {
 	}
 	body.MayWrite, body.Statuses = x.who.May(people.WriteKeys) == nil, manage.KeyStatuses()
 	body.Kinds = []otp.KeyKind{otp.SecretKey, otp.AccessKey}
-	if refused != nil {
-		return x.refuse(refused, "keys", "API keys", body)
-	}
-	return x.show("keys", "API keys", body)
+	return x.page(refused, "keys", "API keys", body)
 }
 
 func (x *exchange) newKey() error {
@@ -155,10 +152,7 @@ func (x *exchange) showKey(refused error, secrets []secret) error {
 	if found.Name == "" {
 		title = "Key …" + found.LastFour
 	}
-	if refused != nil {
-		return x.refuse(refused, "key", title, body)
-	}
-	return x.show("key", title, body)
+	return x.page(refused, "key", title, body)
 }
 
 func (x *exchange) rotateKey() error {

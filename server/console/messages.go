@@ -55,10 +55,7 @@ func (x *exchange) showMessages(refused error, body messagesBody) error {
 		return err
 	}
 	title := "Messages of " + found.Address
-	if refused != nil {
-		return x.refuse(refused, "messages", title, body)
-	}
-	return x.show("messages", title, body)
+	return x.page(refused, "messages", title, body)
 }
 
 func (x *exchange) preview() error {

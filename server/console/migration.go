@@ -148,10 +148,7 @@ func (x *exchange) showMigration(refused error, fill func(*accountMigrationBody)
 		fill(&body)
 	}
 	title := "Migration of account " + found.Address
-	if refused != nil {
-		return x.refuse(refused, "account-migration", title, body)
-	}
-	return x.show("account-migration", title, body)
+	return x.page(refused, "account-migration", title, body)
 }
 
 // daysOf adds calls up by day: every day from since on, also those without calls.

@@ -58,10 +58,7 @@ func (x *exchange) showPeople(refused error, body peopleBody) (err error) {
 	if body.Invitations, err = x.door.People.Staff.Invitations(x.ctx, x.who); err != nil {
 		return err
 	}
-	if refused != nil {
-		return x.refuse(refused, "people", "People", body)
-	}
-	return x.show("people", "People", body)
+	return x.page(refused, "people", "People", body)
 }
 
 // grant returns the grant in a form: a role, and accounts that are separated by commas or blanks.
@@ -132,13 +129,10 @@ func (x *exchange) showPerson(refused error, link string) error {
 	}
 	body := personBody{Profile: found, Roles: people.Roles(), MayWrite: x.who.May(people.WritePeople) == nil,
 		Limited: strings.Join(found.Accounts, ", "), Off: found.DisabledAt != 0, Link: link}
-	if refused != nil {
-		if x.isForm("people/:id/change") {
-			body.fill(x)
-		}
-		return x.refuse(refused, "person", found.Name, body)
+	if refused != nil && x.isForm("people/:id/change") {
+		body.fill(x)
 	}
-	return x.show("person", found.Name, body)
+	return x.page(refused, "person", found.Name, body)
 }
 
 // didPerson redirects to a person's page after a change, or shows why it was refused.

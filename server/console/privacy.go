@@ -52,10 +52,7 @@ func (x *exchange) showPrivacy(refused error, body privacyBody) (err error) {
 	if body.Report, err = x.door.Privacy.Report(x.ctx, x.who.Actor(), x.who.MaySee); err != nil {
 		return err
 	}
-	if refused != nil {
-		return x.refuse(refused, "privacy", "Privacy", body)
-	}
-	return x.show("privacy", "Privacy", body)
+	return x.page(refused, "privacy", "Privacy", body)
 }
 
 // subject returns the person in a form, if the reader may see the account.

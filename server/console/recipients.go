@@ -55,10 +55,7 @@ func (x *exchange) showRecipient(refused error, body recipientBody) (err error) 
 		return err
 	}
 	body.Environments, body.MayUnlock = otp.Environments(), x.who.May(people.Unlock) == nil
-	if refused != nil {
-		return x.refuse(refused, "recipients", "Why no message?", body)
-	}
-	return x.show("recipients", "Why no message?", body)
+	return x.page(refused, "recipients", "Why no message?", body)
 }
 
 // named returns the recipient in a form, if the reader may see its account.
@@ -123,10 +120,7 @@ func (x *exchange) showGuards(refused error) error {
 		return err
 	}
 	title := "Stopped prefixes of " + found.Address
-	if refused != nil {
-		return x.refuse(refused, "guards", title, body)
-	}
-	return x.show("guards", title, body)
+	return x.page(refused, "guards", title, body)
 }
 
 func (x *exchange) liftPrefix() error {
@@ -166,10 +160,7 @@ func (x *exchange) showTests(refused error, body testsBody) error {
 		return err
 	}
 	title := "Test recipients of " + found.Address
-	if refused != nil {
-		return x.refuse(refused, "tests", title, body)
-	}
-	return x.show("tests", title, body)
+	return x.page(refused, "tests", title, body)
 }
 
 func (x *exchange) addTestRecipient() error {

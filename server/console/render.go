@@ -164,6 +164,14 @@ func (v view) Field(label, name string, rest ...any) field {
 	return f
 }
 
+// page renders a page, again with the refusal of its form if there was one.
+func (x *exchange) page(refused error, name, title string, body any) error {
+	if refused != nil {
+		return x.refuse(refused, name, title, body)
+	}
+	return x.show(name, title, body)
+}
+
 // show renders a page.
 func (x *exchange) show(name, title string, body any) error {
 	return x.render(http.StatusOK, name, view{Title: title, Body: body, Notice: notices[x.query("done")]})

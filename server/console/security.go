@@ -76,9 +76,8 @@ func (x *exchange) showSecurity(refused error, body securityBody) (err error) {
 	if refused != nil {
 		body.AppName, body.PasskeyName = x.typed("name", body.AppName), x.typed("passkey", body.PasskeyName)
 		body.Prove = otp.KindOf(refused) == otp.ReauthenticationRequired
-		return x.refuse(refused, "security", "My security", body)
 	}
-	return x.show("security", "My security", body)
+	return x.page(refused, "security", "My security", body)
 }
 
 // did redirects to the page after a change, or shows why it was refused.

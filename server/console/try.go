@@ -64,10 +64,7 @@ func (x *exchange) showTrial(t trial, refused error) (err error) {
 	for _, c := range x.door.Manage.Sandbox.DemoCredentials() {
 		t.Demo[c.Address] = c.AccessKey
 	}
-	if refused != nil {
-		return x.refuse(refused, "try", "Try it", t)
-	}
-	return x.show("try", "Try it", t)
+	return x.page(refused, "try", "Try it", t)
 }
 
 // try makes the call on this server, as a client would.

@@ -84,9 +84,8 @@ func (x *exchange) showWatch(refused error) error {
 	}
 	if refused != nil {
 		body.Item, body.Note = x.form("item"), x.form("note")
-		return x.refuse(refused, "watch", "Security", body)
 	}
-	return x.show("watch", "Security", body)
+	return x.page(refused, "watch", "Security", body)
 }
 
 // watched returns the query for the counts that the page's URL asks for.

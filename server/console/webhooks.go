@@ -72,10 +72,7 @@ func (x *exchange) showWebhooks(refused error, body webhooksBody) (err error) {
 		return x.refuse(err, "webhooks", "Webhooks", body)
 	}
 	body.Endpoints = part(&body.list, body.Endpoints, shownEndpoints, q.Cursor)
-	if refused != nil {
-		return x.refuse(refused, "webhooks", "Webhooks", body)
-	}
-	return x.show("webhooks", "Webhooks", body)
+	return x.page(refused, "webhooks", "Webhooks", body)
 }
 
 func (x *exchange) newWebhook() error {
@@ -160,14 +157,11 @@ func (x *exchange) showWebhook(refused error, tested *webhook.Tested, secrets []
 	if err != nil {
 		return err
 	}
-	body.Deliveries = part(&body.list, body.Deliveries, shownDeliveries, func(d webhook.Delivery) string { return d.ID })
+	body.Deliveries = part(&body.list, body.Deliveries, shownDeliveries, webhook.Delivery.Cursor)
 	if body.Failed, err = x.door.Webhooks.Failed(x.ctx, by, id, time.Now().Add(-replayed)); err != nil {
 		return err
 	}
-	if refused != nil {
-		return x.refuse(refused, "webhook", "Webhook", body)
-	}
-	return x.show("webhook", "Webhook", body)
+	return x.page(refused, "webhook", "Webhook", body)
 }
 
 // withWebhook calls do for the endpoint in the path, and redirects to its page.

@@ -111,7 +111,10 @@ func (p *Privacy) Report(ctx context.Context, by otp.Actor, sees func(account st
 	})
 }
 
+// LedgerLine is an erasure that was asked for.
+type LedgerLine = sql.Erasure
+
 // Ledger returns the erasures after an id, oldest first, of one account or, for "", of all.
-func (p *Privacy) Ledger(ctx context.Context, account string, after otp.ID, limit int) ([]sql.Erasure, error) {
+func (p *Privacy) Ledger(ctx context.Context, account string, after otp.ID, limit int) ([]LedgerLine, error) {
 	return p.Store.Privacy.Ledger(ctx, account, after, limit)
 }

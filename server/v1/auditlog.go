@@ -2,12 +2,12 @@ package v1
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"otpbridge/server/audit"
 	"otpbridge/server/engine"
 	"otpbridge/server/otp"
+	"otpbridge/server/web"
 )
 
 // auditRoute searches the audit log of the caller's account.
@@ -26,12 +26,5 @@ func (x *exchange) auditLogs() (engine.Answer, error) {
 	}
 	q.Account = own
 	found, err := x.door.audit.Read(x.ctx, x.asker().Actor, q, otp.At(time.Now()))
-	page := list[audit.Placed]{Data: found.Entries}
-	if page.Data == nil {
-		page.Data = []audit.Placed{}
-	}
-	if found.Next != 0 {
-		page.NextCursor, page.HasMore = x.next(q.Limit, strconv.FormatInt(found.Next, 10)), true
-	}
-	return answered(page, err)
+	return answered(web.NewPage(x.gin, found.Entries, q.Limit, found.Cursor()), err)
 }

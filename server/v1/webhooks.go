@@ -3,7 +3,6 @@ package v1
 import (
 	"bytes"
 	"net/http"
-	"strconv"
 	"time"
 
 	"otpbridge/server/engine"
@@ -27,13 +26,6 @@ var webhookRoutes = []route{
 	{http.MethodGet, "/v1/webhooks/{id}/deliveries/{delivery}", otp.PermitReadWebhooks, (*exchange).showDelivery, nil},
 	{http.MethodGet, "/v1/webhooks/{id}/replay", otp.PermitReadWebhooks, (*exchange).countReplay, []string{"since"}},
 	{http.MethodPost, "/v1/webhooks/{id}/replay", otp.PermitWriteWebhooks, (*exchange).replay, nil},
-}
-
-// list is a page of a list.
-type list[T any] struct {
-	Data       []T     `json:"data"`
-	NextCursor *string `json:"next_cursor"`
-	HasMore    bool    `json:"has_more"`
 }
 
 // asker returns the caller for the webhook package. It never gets whole recipients, which are for the management API.
@@ -71,10 +63,7 @@ func answered(body any, err error) (engine.Answer, error) {
 func (x *exchange) listWebhooks() (engine.Answer, error) {
 	by := x.asker()
 	all, err := x.door.webhooks.List(x.ctx, by.Environment, by.Account)
-	if all == nil {
-		all = []webhook.Endpoint{}
-	}
-	return answered(list[webhook.Endpoint]{Data: all}, err)
+	return answered(web.NewPage(x.gin, all, len(all), ""), err)
 }
 
 func (x *exchange) createWebhook() (engine.Answer, error) {
@@ -144,20 +133,7 @@ func (x *exchange) listDeliveries() (engine.Answer, error) {
 	}
 	all, err := x.door.webhooks.Deliveries(x.ctx, x.asker(), x.gin.Param("id"), webhook.DeliveryQuery{
 		State: x.query.Text("state"), After: x.query.Text("cursor"), Limit: limit + 1})
-	page := list[webhook.Delivery]{Data: all[:min(len(all), limit)], HasMore: len(all) > limit}
-	if page.HasMore {
-		page.NextCursor = x.next(limit, page.Data[limit-1].ID)
-	}
-	return answered(page, err)
-}
-
-// next returns the cursor of the next page, and also sets the Link header of RFC 8288.
-func (x *exchange) next(limit int, cursor string) *string {
-	query := x.gin.Request.URL.Query()
-	query.Set("limit", strconv.Itoa(limit))
-	query.Set("cursor", cursor)
-	x.gin.Header("Link", "<"+x.gin.Request.URL.Path+"?"+query.Encode()+`>; rel="next"`)
-	return &cursor
+	return answered(web.PageOf(x.gin, all, limit, web.AsIs, webhook.Delivery.Cursor), err)
 }
 
 func (x *exchange) showDelivery() (engine.Answer, error) {

@@ -34,6 +34,9 @@ type Delivery struct {
 	Answer  *string         `json:"answer,omitempty"`
 }
 
+// Cursor returns the delivery's place in a list.
+func (d Delivery) Cursor() string { return d.ID }
+
 func told(n *sql.Notice) Delivery {
 	return Delivery{
 		ID: n.ID.Text(DeliveryPrefix), Event: otp.NoticeID(n.Event, otp.NoticeType(n.Type)).Text("evt"), Type: n.Type,
