@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jmoiron/sqlx"
 
 	"otpbridge/server/otp"
 	"otpbridge/server/strict"
@@ -281,25 +280,22 @@ func (a *Accounts) Find(ctx context.Context, address string) (otp.Account, error
 
 // Each calls each for every row, with the error of broken ones.
 func (a *Accounts) Each(ctx context.Context, each func(otp.Account, error) error) error {
-	rows, err := a.store.reads.QueryxContext(ctx,
-		`SELECT `+accountColumnList()+` FROM otp_auth_config ORDER BY esme_address`)
-	if err != nil {
-		return fmt.Errorf("read accounts: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return a.each(ctx, `1 = 1 ORDER BY esme_address`, nil, each)
+}
+
+// each is Each for the rows that match a condition, which may end in ORDER BY and LIMIT.
+func (a *Accounts) each(ctx context.Context, where string, args []any, each func(otp.Account, error) error) error {
+	text := `SELECT ` + accountColumnList() + ` FROM otp_auth_config WHERE ` + where
+	return a.store.each(ctx, "read accounts", text, args, func(rows *sql.Rows) error {
 		account, err := a.scan(rows)
 		if broken := (*BrokenRow)(nil); err != nil && !errors.As(err, &broken) {
 			return err
 		}
-		if err := each(account, err); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+		return each(account, err)
+	})
 }
 
-func (a *Accounts) scan(row sqlx.ColScanner) (otp.Account, error) {
+func (a *Accounts) scan(row interface{ Scan(...any) error }) (otp.Account, error) {
 	values := make([]sql.NullString, len(accountColumns))
 	targets := make([]any, len(values))
 	for i := range values {

@@ -2,8 +2,6 @@ package sql
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"otpbridge/server/otp"
 )
@@ -55,19 +53,9 @@ func (q *AccountQuery) where() (string, []any) {
 // Page reads the page that a query selects. Each order has an index, so it reads no row before the page and none after.
 func (a *Accounts) Page(ctx context.Context, q AccountQuery) ([]AccountRow, error) {
 	where, args := q.where()
-	rows, err := a.store.reads.QueryxContext(ctx,
-		`SELECT `+accountColumnList()+` FROM otp_auth_config WHERE `+where, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read accounts: %w", err)
-	}
-	defer rows.Close()
 	var all []AccountRow
-	for rows.Next() {
-		account, err := a.scan(rows)
-		if broken := (*BrokenRow)(nil); err != nil && !errors.As(err, &broken) {
-			return nil, err
-		}
-		all = append(all, AccountRow{account, err})
-	}
-	return all, rows.Err()
+	return all, a.each(ctx, where, args, func(account otp.Account, broken error) error {
+		all = append(all, AccountRow{account, broken})
+		return nil
+	})
 }

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"fmt"
 	"slices"
@@ -98,27 +99,20 @@ func (c *Calls) Totals(ctx context.Context, since otp.Millis, accounts []string)
 }
 
 // Since reads the counts of all servers for hours that began at since or later, of these accounts, nil for all.
-func (c *Calls) Since(ctx context.Context, since otp.Millis, accounts []string) ([]CallCount, error) {
+func (c *Calls) Since(ctx context.Context, since otp.Millis, accounts []string) (all []CallCount, err error) {
 	where, args := among(accounts)
-	rows, err := c.store.reads.QueryContext(ctx, `
+	err = c.store.each(ctx, "read calls", `
 		SELECT hour, esme_address, door, name, credential_id, address, passed, kind,
 			SUM(calls), SUM(micros), SUM(bytes), MAX(last_at)
 		FROM calls
 		WHERE `+where+` AND hour >= ?
 		GROUP BY hour, esme_address, door, name, credential_id, address, passed, kind
-		ORDER BY esme_address, door, name, hour, credential_id, address, passed, kind`, append(args, int64(since))...)
-	if err != nil {
-		return nil, fmt.Errorf("read calls: %w", err)
-	}
-	defer rows.Close()
-	var all []CallCount
-	for rows.Next() {
+		ORDER BY esme_address, door, name, hour, credential_id, address, passed, kind`, append(args, int64(since)), func(rows *sql.Rows) error {
 		var n CallCount
-		if err := rows.Scan(&n.Hour, &n.Account, &n.Door, &n.Name, idScan{&n.Credential}, &n.Address, &n.Passed, &n.Kind,
-			&n.Calls, &n.Micros, &n.Bytes, &n.LastAt); err != nil {
-			return nil, fmt.Errorf("read calls: %w", err)
-		}
+		err := rows.Scan(&n.Hour, &n.Account, &n.Door, &n.Name, idScan{&n.Credential}, &n.Address, &n.Passed, &n.Kind,
+			&n.Calls, &n.Micros, &n.Bytes, &n.LastAt)
 		all = append(all, n)
-	}
-	return all, rows.Err()
+		return err
+	})
+	return all, err
 }

@@ -274,9 +274,13 @@ func jsonList(texts []string) driver.Value {
 	if len(texts) == 0 {
 		return nil
 	}
+	return textsJSON(texts)
+}
+
+func textsJSON[T []string | map[string]string](texts T) string {
 	encoded, err := json.Marshal(texts)
 	if err != nil {
-		panic(err) // strings always have JSON
+		panic(err) // texts always have JSON
 	}
 	return string(encoded)
 }

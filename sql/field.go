@@ -79,28 +79,21 @@ func (f fields[R]) fault(from *reader) error {
 // find reads the rows that match a condition, outside of batches. It may end in ORDER BY and LIMIT.
 func (f fields[R]) find(ctx context.Context, s *Store, where string, args ...driver.Value) (all []R, err error) {
 	var from reader
-	err = s.look(ctx, lookup{f.selects() + where, args, func(found row) error {
+	err = s.look(ctx, "read "+f.table, lookup{f.selects() + where, args, func(found row) error {
 		var r R
 		err := f.scan(&from, found, &r)
 		all = append(all, r)
 		return err
 	}})
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.table, err)
+		return nil, err
 	}
 	return all, nil
 }
 
 // one is find for a condition that matches at most one row; ErrNotFound for none.
-func (f fields[R]) one(ctx context.Context, s *Store, where string, args ...driver.Value) (r R, err error) {
-	all, err := f.find(ctx, s, where, args...)
-	if err == nil && len(all) == 0 {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return r, err
-	}
-	return all[0], nil
+func (f fields[R]) one(ctx context.Context, s *Store, where string, args ...driver.Value) (R, error) {
+	return only(f.find(ctx, s, where, args...))
 }
 
 // appendTo appends the values of a row to those of an INSERT.

@@ -2,7 +2,7 @@ package sql
 
 import (
 	"context"
-	"fmt"
+	"database/sql"
 
 	"otpbridge/server/otp"
 )
@@ -27,30 +27,23 @@ type Stop struct {
 
 // Stops reads an account's stops since a moment, newest first. It searches only the history since then, and only if
 // something is stopped at now.
-func (g *Guards) Stops(ctx context.Context, account string, since, now otp.Millis) ([]Stop, error) {
+func (g *Guards) Stops(ctx context.Context, account string, since, now otp.Millis) (all []Stop, err error) {
 	if stopped, err := counters.find(ctx, g.store, `stopped_until > ? LIMIT 1`, int64(now)); len(stopped) == 0 {
 		return nil, err
 	}
 	from := firstID(since)
-	rows, err := g.store.reads.QueryContext(ctx, `
+	err = g.store.each(ctx, "read stopped prefixes", `
 		SELECT e.at, e.environment, r.id, r.sealed
 		FROM events e
 		JOIN recipients r ON r.hash = e.recipient_hash
 		WHERE e.id >= ? AND e.esme_address = ? AND e.kind = ?
-		ORDER BY e.id DESC`, from[:], account, string(otp.EventPrefixStop))
-	if err != nil {
-		return nil, fmt.Errorf("read stopped prefixes: %w", err)
-	}
-	defer rows.Close()
-	var all []Stop
-	for rows.Next() {
+		ORDER BY e.id DESC`, []any{from[:], account, string(otp.EventPrefixStop)}, func(rows *sql.Rows) error {
 		var s Stop
-		if err := rows.Scan(&s.At, &s.Environment, idScan{&s.Recipient}, &s.Sealed); err != nil {
-			return nil, fmt.Errorf("read stopped prefixes: %w", err)
-		}
+		err := rows.Scan(&s.At, &s.Environment, idScan{&s.Recipient}, &s.Sealed)
 		all = append(all, s)
-	}
-	return all, rows.Err()
+		return err
+	})
+	return all, err
 }
 
 // Counter reads a counter; ErrNotFound if there is none.

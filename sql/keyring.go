@@ -14,21 +14,15 @@ type Keyring struct{ store *Store }
 
 // Checks returns the check values of every key that has sealed or derived something in this database, by id.
 func (k *Keyring) Checks(ctx context.Context) (map[string][]byte, error) {
-	rows, err := k.store.reads.QueryxContext(ctx, `SELECT id, check_value FROM keyring_keys`)
-	if err != nil {
-		return nil, fmt.Errorf("read keyring checks: %w", err)
-	}
-	defer rows.Close()
 	checks := map[string][]byte{}
-	for rows.Next() {
-		var id string
-		var check []byte
-		if err := rows.Scan(&id, &check); err != nil {
-			return nil, fmt.Errorf("read keyring checks: %w", err)
-		}
-		checks[id] = check
-	}
-	return checks, rows.Err()
+	return checks, k.store.each(ctx, "read keyring checks", `SELECT id, check_value FROM keyring_keys`, nil,
+		func(rows *sql.Rows) error {
+			var id string
+			var check []byte
+			err := rows.Scan(&id, &check)
+			checks[id] = check
+			return err
+		})
 }
 
 // InsertCheck adds a key's check value, unless another server has already added it.

@@ -2,7 +2,7 @@ package sql
 
 import (
 	"context"
-	"fmt"
+	"database/sql"
 
 	"otpbridge/server/otp"
 )
@@ -24,16 +24,10 @@ const recipientHistory = `
 
 // RecipientHistory reads a recipient's events since a moment, newest first, at most limit.
 func (c *Challenges) RecipientHistory(ctx context.Context, account string, hash otp.ID, since otp.Millis, limit int) (
-	[]otp.Event, error) {
+	events []otp.Event, err error) {
 	begun, from := firstID(since-2*otp.Day), firstID(since)
-	rows, err := c.store.reads.QueryContext(ctx, recipientHistory, hash[:], begun[:], from[:], account, hash[:], from[:],
-		account, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read the recipient's history: %w", err)
-	}
-	defer rows.Close()
-	var events []otp.Event
-	for rows.Next() {
+	args := []any{hash[:], begun[:], from[:], account, hash[:], from[:], account, limit}
+	err = c.store.each(ctx, "read the recipient's history", recipientHistory, args, func(rows *sql.Rows) error {
 		e := otp.Event{Account: account, Recipient: hash}
 		var summary []byte
 		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Kind, &e.Door, idScan{&e.Challenge}, &e.Send, &e.Channels, &e.Remaining,
@@ -41,12 +35,10 @@ func (c *Challenges) RecipientHistory(ctx context.Context, account string, hash 
 		if err == nil {
 			e.Summary, err = decodeSummary(summary)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read the recipient's history: %w", err)
-		}
 		events = append(events, e)
-	}
-	return events, rows.Err()
+		return err
+	})
+	return events, err
 }
 
 // Recipient reads a recipient by its hash, with its challenges, newest first; ErrNotFound if there is none.

@@ -272,13 +272,12 @@ func (w *Webhooks) Texts(ctx context.Context, of []Notice) (map[otp.ID]Text, err
 		return texts, nil
 	}
 	list, args := in(of, func(n Notice) driver.Value { return idValue(n.ID) })
-	err := w.store.look(ctx, lookup{`SELECT id, masked, whole FROM webhook_texts WHERE id IN ` + list, args,
-		func(found row) error {
-			r := reader{row: found}
-			texts[r.id()] = Text{r.bytes(), r.bytes()}
-			return r.err
-		}})
-	return texts, err
+	text := `SELECT id, masked, whole FROM webhook_texts WHERE id IN ` + list
+	return texts, w.store.look(ctx, "read what webhooks are told", lookup{text, args, func(found row) error {
+		r := reader{row: found}
+		texts[r.id()] = Text{r.bytes(), r.bytes()}
+		return r.err
+	}})
 }
 
 // Change reads the change that a notice is about; ErrNotFound if there is none.

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 
 	"otpbridge/server/otp"
@@ -39,33 +40,26 @@ func (s *Store) sweepNotices(ctx context.Context, now otp.Millis) (removed int, 
 // oldNotices reads one chunk of notices and returns those to remove, by endpoint.
 func (s *Store) oldNotices(ctx context.Context, now otp.Millis) (map[otp.ID][]otp.ID, error) {
 	from := &s.noticeWalk
-	rows, err := s.reads.QueryContext(ctx, `
+	doomed, looked := map[otp.ID][]otp.ID{}, 0
+	err := s.each(ctx, "look for old deliveries", `
 		SELECT d.endpoint_id, d.id, COALESCE(a.retention_days, ?), e.id IS NULL
 		FROM webhook_deliveries d
 		LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id
 		LEFT JOIN otp_auth_config a ON a.esme_address = d.esme_address
 		WHERE d.endpoint_id >= ? AND (d.endpoint_id > ? OR d.id > ?)
 		ORDER BY d.endpoint_id, d.id
-		LIMIT ?`, noticeMemory, from[0][:], from[0][:], from[1][:], sweepChunk)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	doomed := map[otp.ID][]otp.ID{}
-	looked := 0
-	for rows.Next() {
+		LIMIT ?`, []any{noticeMemory, from[0][:], from[0][:], from[1][:], sweepChunk}, func(rows *sql.Rows) error {
 		var days otp.Millis
 		var orphan bool
-		if err := rows.Scan(idScan{&from[0]}, idScan{&from[1]}, &days, &orphan); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(idScan{&from[0]}, idScan{&from[1]}, &days, &orphan)
 		looked++
-		if orphan || now-idTime(from[1]) > min(max(1, days), noticeMemory)*otp.Day {
+		if err == nil && (orphan || now-idTime(from[1]) > min(max(1, days), noticeMemory)*otp.Day) {
 			doomed[from[0]] = append(doomed[from[0]], from[1])
 		}
-	}
+		return err
+	})
 	if looked < sweepChunk {
 		*from = [2]otp.ID{}
 	}
-	return doomed, rows.Err()
+	return doomed, err
 }

@@ -54,20 +54,6 @@ func (p *Privacy) Oldest(ctx context.Context, class string) (otp.Millis, error) 
 
 // Exports counts the changes of a kind by account.
 func (p *Privacy) Exports(ctx context.Context, kind string) (map[string]int, error) {
-	rows, err := p.store.reads.QueryContext(ctx,
+	return p.store.counts(ctx, "count exports",
 		`SELECT esme_address, COUNT(*) FROM changes WHERE kind = ? GROUP BY esme_address`, kind)
-	if err != nil {
-		return nil, fmt.Errorf("count exports: %w", err)
-	}
-	defer rows.Close()
-	counts := map[string]int{}
-	for rows.Next() {
-		var account string
-		var n int
-		if err := rows.Scan(&account, &n); err != nil {
-			return nil, fmt.Errorf("count exports: %w", err)
-		}
-		counts[account] = n
-	}
-	return counts, rows.Err()
 }

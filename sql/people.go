@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -188,11 +189,7 @@ func detailsOf(details map[string]string) string {
 	if details == nil {
 		return ""
 	}
-	encoded, err := json.Marshal(details)
-	if err != nil {
-		panic(err) // texts always have JSON
-	}
-	return string(encoded)
+	return textsJSON(details)
 }
 
 var changes = table[change]{"changes", func(c *change) []column {
@@ -268,20 +265,14 @@ func (p *People) Factors(ctx context.Context, person otp.ID) ([]Factor, error) {
 
 // WithFactors returns the persons who have a confirmed factor.
 func (p *People) WithFactors(ctx context.Context) (map[otp.ID]bool, error) {
-	rows, err := p.store.reads.QueryContext(ctx, `SELECT DISTINCT person_id FROM factors WHERE confirmed_at IS NOT NULL`)
-	if err != nil {
-		return nil, fmt.Errorf("read who has factors: %w", err)
-	}
-	defer rows.Close()
 	who := map[otp.ID]bool{}
-	for rows.Next() {
-		var id otp.ID
-		if err := rows.Scan(idScan{&id}); err != nil {
-			return nil, fmt.Errorf("read who has factors: %w", err)
-		}
-		who[id] = true
-	}
-	return who, rows.Err()
+	return who, p.store.each(ctx, "read who has factors",
+		`SELECT DISTINCT person_id FROM factors WHERE confirmed_at IS NOT NULL`, nil, func(rows *sql.Rows) error {
+			var id otp.ID
+			err := rows.Scan(idScan{&id})
+			who[id] = true
+			return err
+		})
 }
 
 // Factor reads one factor of a person, confirmed or not; ErrNotFound if there is none.

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net/url"
 	"slices"
@@ -63,19 +64,13 @@ func (f finder) next(after, before otp.ID, limit int) (text string, args []any) 
 // pageOf reads the next challenges of a finder, oldest first.
 func (p *Privacy) pageOf(ctx context.Context, f finder, after, before otp.ID, limit int) (page []found, err error) {
 	text, args := f.next(after, before, limit)
-	rows, err := p.store.reads.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, fmt.Errorf("look for a person's history: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = p.store.each(ctx, "look for a person's history", text, args, func(rows *sql.Rows) error {
 		var f found
-		if err := rows.Scan(idScan{&f.event}, idScan{&f.challenge}); err != nil {
-			return nil, fmt.Errorf("look for a person's history: %w", err)
-		}
+		err := rows.Scan(idScan{&f.event}, idScan{&f.challenge})
 		page = append(page, f)
-	}
-	return page, rows.Err()
+		return err
+	})
+	return page, err
 }
 
 // The number of records read, or erased in one transaction: small enough that batches hardly wait for it.
@@ -135,18 +130,13 @@ func (p *Privacy) EachUnhashed(ctx context.Context, visit func(Unhashed) error) 
 	}
 	const step = 1000
 	for after := (otp.ID{}); ; {
-		looked := 0
-		rows, err := p.store.reads.QueryContext(ctx, `
+		looked, sends := 0, []Unhashed(nil)
+		err := p.store.each(ctx, "look through the history", `
 			SELECT id, challenge_id, esme_address, environment, mailbox, summary, user_hash IS NULL, mailbox_hash IS NULL
 			FROM events
 			WHERE id > ? AND id < ?
 			ORDER BY id
-			LIMIT ?`, after[:], end[:], step)
-		if err != nil {
-			return fmt.Errorf("look through the history: %w", err)
-		}
-		var sends []Unhashed
-		for rows.Next() {
+			LIMIT ?`, []any{after[:], end[:], step}, func(rows *sql.Rows) error {
 			var u Unhashed
 			var summary []byte
 			var noUser, noMailbox bool
@@ -155,10 +145,6 @@ func (p *Privacy) EachUnhashed(ctx context.Context, visit func(Unhashed) error) 
 			kept, decoding := decodeSummary(summary)
 			if err == nil {
 				err = decoding
-			}
-			if err != nil {
-				rows.Close()
-				return fmt.Errorf("look through the history: %w", err)
 			}
 			if kept != nil && noUser {
 				u.Metadata = kept.Metadata
@@ -171,9 +157,10 @@ func (p *Privacy) EachUnhashed(ctx context.Context, visit func(Unhashed) error) 
 			}
 			after = u.Event
 			looked++
-		}
-		if err := rows.Close(); err != nil {
-			return fmt.Errorf("look through the history: %w", err)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 		for _, u := range sends {
 			if err := visit(u); err != nil {
@@ -216,7 +203,7 @@ type Trace struct {
 func (p *Privacy) Traces(ctx context.Context, page Page) (all []Trace, err error) {
 	for _, part := range page.parts() {
 		if all, err = p.traces(ctx, part, all); err != nil {
-			return nil, fmt.Errorf("read a person's history: %w", err)
+			return nil, err
 		}
 	}
 	return all, nil
@@ -224,12 +211,7 @@ func (p *Privacy) Traces(ctx context.Context, page Page) (all []Trace, err error
 
 func (p *Privacy) traces(ctx context.Context, part pagePart, all []Trace) ([]Trace, error) {
 	text, args := part.traces()
-	rows, err := p.store.reads.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err := p.store.each(ctx, "read a person's history", text, args, func(rows *sql.Rows) error {
 		var t Trace
 		var summary, row []byte
 		err := rows.Scan(idScan{&t.ID}, &t.At, &t.Account, &t.Environment, &t.Kind, &t.Door, idScan{&t.Recipient},
@@ -237,13 +219,11 @@ func (p *Privacy) traces(ctx context.Context, part pagePart, all []Trace) ([]Tra
 		if err == nil {
 			t.Summary, err = decodeSummary(summary)
 		}
-		if err != nil {
-			return nil, err
-		}
 		copy(t.Row[:], row)
 		all = append(all, t)
-	}
-	return all, rows.Err()
+		return err
+	})
+	return all, err
 }
 
 // pagePart is a column of events with a page's values in it.
@@ -300,21 +280,15 @@ func (p *Privacy) Told(ctx context.Context, page Page) (all []Tale, err error) {
 		return nil, nil
 	}
 	text, args := page.told()
-	rows, err := p.store.reads.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read what webhooks were told: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = p.store.each(ctx, "read what webhooks were told", text, args, func(rows *sql.Rows) error {
 		var t Tale
 		var target string
-		if err := rows.Scan(&t.At, &t.Type, &t.State, &target); err != nil {
-			return nil, fmt.Errorf("read what webhooks were told: %w", err)
-		}
-		if parsed, err := url.Parse(target); err == nil {
+		err := rows.Scan(&t.At, &t.Type, &t.State, &target)
+		if parsed, wrong := url.Parse(target); wrong == nil {
 			t.Host = parsed.Hostname()
 		}
 		all = append(all, t)
-	}
-	return all, rows.Err()
+		return err
+	})
+	return all, err
 }

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"encoding/base64"
 	"encoding/json"
@@ -90,11 +91,8 @@ func (k *Keyring) WalkSealed(ctx context.Context, column Sealed, visit func(Seal
 	var after []driver.Value
 	for {
 		chunk, err := k.store.sealedChunk(ctx, column, after)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", column.Name(), err)
-		}
-		if len(chunk) == 0 {
-			return nil
+		if err != nil || len(chunk) == 0 {
+			return err
 		}
 		var changes [][]driver.Value // the arguments of replaceText
 		for _, row := range chunk {
@@ -137,7 +135,7 @@ func (r SealedRow) shown() string {
 	return fmt.Sprintf("%x", r.Names[0])
 }
 
-func (s *Store) sealedChunk(ctx context.Context, column Sealed, after []driver.Value) ([]SealedRow, error) {
+func (s *Store) sealedChunk(ctx context.Context, column Sealed, after []driver.Value) (chunk []SealedRow, err error) {
 	keys := strings.Join(column.key, ", ")
 	where, args := column.Column+` IS NOT NULL`, []any{}
 	if after != nil {
@@ -147,29 +145,25 @@ func (s *Store) sealedChunk(ctx context.Context, column Sealed, after []driver.V
 		}
 	}
 	names := slices.Concat(column.key, column.with)
-	rows, err := s.reads.QueryContext(ctx, `SELECT `+column.Column+`, `+strings.Join(names, ", ")+` FROM `+column.Table+
-		` WHERE `+where+` ORDER BY `+keys+` LIMIT ?`, append(args, resealChunk)...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var chunk []SealedRow
-	for rows.Next() {
+	text := `SELECT ` + column.Column + `, ` + strings.Join(names, ", ") + ` FROM ` + column.Table + ` WHERE ` + where +
+		` ORDER BY ` + keys + ` LIMIT ?`
+	err = s.each(ctx, "read "+column.Name(), text, append(args, resealChunk), func(rows *sql.Rows) error {
 		row := SealedRow{Names: make([][]byte, len(names))}
 		targets := []any{&row.stored}
 		for i := range names {
 			targets = append(targets, &row.Names[i])
 		}
 		if err := rows.Scan(targets...); err != nil {
-			return nil, err
+			return err
 		}
 		row.Value = column.form.read(row.stored)
 		for i, name := range column.key {
 			row.keys = append(row.keys, keyValue(name, row.Names[i]))
 		}
 		chunk = append(chunk, row)
-	}
-	return chunk, rows.Err()
+		return nil
+	})
+	return chunk, err
 }
 
 func (s *Store) replaceSealed(ctx context.Context, column Sealed, changes [][]driver.Value) error {
@@ -250,21 +244,8 @@ func keyValue(name string, value []byte) driver.Value {
 // CountDerived counts the challenges whose codes are derived under each key. Their codes were sent, so they cannot be
 // derived under another key; the challenges are swept an hour after they expire.
 func (k *Keyring) CountDerived(ctx context.Context) (map[string]int, error) {
-	rows, err := k.store.reads.QueryContext(ctx, `SELECT key_id, COUNT(*) FROM challenges GROUP BY key_id`)
-	if err != nil {
-		return nil, fmt.Errorf("count the challenges of each key: %w", err)
-	}
-	defer rows.Close()
-	counts := map[string]int{}
-	for rows.Next() {
-		var id string
-		var n int
-		if err := rows.Scan(&id, &n); err != nil {
-			return nil, fmt.Errorf("count the challenges of each key: %w", err)
-		}
-		counts[id] = n
-	}
-	return counts, rows.Err()
+	return k.store.counts(ctx, "count the challenges of each key",
+		`SELECT key_id, COUNT(*) FROM challenges GROUP BY key_id`)
 }
 
 // RemoveCheck removes a key's check value, so that servers start without the key.

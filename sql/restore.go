@@ -32,23 +32,17 @@ func (s *Store) Outdated() <-chan struct{} { return s.outdated }
 
 // Restores returns what servers of this database found since a moment, newest first.
 func (s *Store) Restores(ctx context.Context, since otp.Millis) (found []Restore, err error) {
-	rows, err := s.reads.QueryContext(ctx, `
+	err = s.each(ctx, "read what was restored", `
 		SELECT found_at, COALESCE(lost_from, 0), COALESCE(lost_until, 0), challenges_ended
 		FROM restores
 		WHERE found_at >= ?
-		ORDER BY id DESC`, int64(since))
-	if err != nil {
-		return nil, fmt.Errorf("read what was restored: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+		ORDER BY id DESC`, []any{int64(since)}, func(rows *sql.Rows) error {
 		var r Restore
-		if err := rows.Scan(&r.FoundAt, &r.From, &r.Until, &r.Ended); err != nil {
-			return nil, fmt.Errorf("read what was restored: %w", err)
-		}
+		err := rows.Scan(&r.FoundAt, &r.From, &r.Until, &r.Ended)
 		found = append(found, r)
-	}
-	return found, rows.Err()
+		return err
+	})
+	return found, err
 }
 
 // forgetMarks is how long the mark of a server that does not come back is kept. If it comes back later it finds none,
@@ -215,7 +209,7 @@ func (s *Store) endRestored(ctx context.Context, restored *Restore) error {
 		id := NewID()
 		return w.exec(ctx, `
 			INSERT INTO restores (id, found_at, lost_from, lost_until, challenges_ended) VALUES (?, ?, ?, ?, ?)`,
-			id[:], int64(restored.FoundAt), momentOrNull(restored.From), momentOrNull(restored.Until), int64(restored.Ended))
+			id[:], int64(restored.FoundAt), moment(restored.From), moment(restored.Until), int64(restored.Ended))
 	})
 }
 
@@ -262,11 +256,4 @@ func (s *Store) register(ctx context.Context, m *witness) error {
 		return err
 	}
 	return m.file.Truncate(int64(witnessLength))
-}
-
-func momentOrNull(at otp.Millis) driver.Value {
-	if at == 0 {
-		return nil
-	}
-	return int64(at)
 }

@@ -26,27 +26,46 @@ func scanRow(rows *sql.Rows) (row, error) {
 	return values, rows.Scan(targets...)
 }
 
-// look runs a SELECT outside the writer.
-func (s *Store) look(ctx context.Context, l lookup) error {
+// each runs a SELECT outside the writer and calls scan for each row. An error begins with what was tried.
+func (s *Store) each(ctx context.Context, what, text string, args []any, scan func(*sql.Rows) error) error {
+	rows, err := s.reads.QueryContext(ctx, text, args...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return rows.Err()
+}
+
+// counts runs a SELECT of names and numbers.
+func (s *Store) counts(ctx context.Context, what, text string, args ...any) (map[string]int, error) {
+	counts := map[string]int{}
+	return counts, s.each(ctx, what, text, args, func(rows *sql.Rows) error {
+		var name string
+		var n int
+		err := rows.Scan(&name, &n)
+		counts[name] = n
+		return err
+	})
+}
+
+// look is each for a lookup.
+func (s *Store) look(ctx context.Context, what string, l lookup) error {
 	args := make([]any, len(l.args))
 	for i, arg := range l.args {
 		args[i] = arg
 	}
-	rows, err := s.reads.QueryContext(ctx, l.text, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return s.each(ctx, what, l.text, args, func(rows *sql.Rows) error {
 		found, err := scanRow(rows)
-		if err == nil {
-			err = l.scan(found)
-		}
 		if err != nil {
 			return err
 		}
-	}
-	return rows.Err()
+		return l.scan(found)
+	})
 }
 
 // reader reads a row's columns one after the other and stores the first error.

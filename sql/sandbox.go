@@ -309,28 +309,19 @@ func (q *SendQuery) text(d *dialect) (string, []any) {
 }
 
 // Sends reads committed sends that were not refunded and whose challenge still exists, newest first.
-func (box *Sandbox) Sends(ctx context.Context, q SendQuery) ([]Send, error) {
+func (box *Sandbox) Sends(ctx context.Context, q SendQuery) (sends []Send, err error) {
 	text, args := q.text(&box.store.dialect)
-	rows, err := box.store.reads.QueryxContext(ctx, text, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read sends: %w", err)
-	}
-	defer rows.Close()
-	var sends []Send
-	for rows.Next() {
+	err = box.store.each(ctx, "read sends", text, args, func(rows *sql.Rows) error {
 		var s Send
 		e, c, r := &s.Event, &s.Challenge, &s.Recipient
 		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, idScan{&c.ID}, &e.Send, &e.Channels,
-			&e.Mailbox,
-			idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, detailsScan{&c.Details},
+			&e.Mailbox, idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, detailsScan{&c.Details},
 			idScan{&r.ID}, &r.Sealed)
-		if err != nil {
-			return nil, fmt.Errorf("read sends: %w", err)
-		}
 		e.Challenge, e.Recipient, c.Recipient = c.ID, r.ID, r.ID
 		sends = append(sends, s)
-	}
-	return sends, rows.Err()
+		return err
+	})
+	return sends, err
 }
 
 // ClearInbox moves everyone's inbox mark to after: sends up to it are no longer shown.

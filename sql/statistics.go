@@ -3,6 +3,7 @@ package sql
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"fmt"
 	"slices"
@@ -96,25 +97,18 @@ type StatisticQuery struct {
 
 // Sum reads counts, added up over what the query does not separate. It reads only the rows of its names and hours,
 // however many events there were.
-func (c *Statistics) Sum(ctx context.Context, q StatisticQuery) ([]Statistic, error) {
+func (c *Statistics) Sum(ctx context.Context, q StatisticQuery) (all []Statistic, err error) {
 	if q.Accounts != nil && len(q.Accounts) == 0 {
 		return nil, nil
 	}
 	text, args := q.text()
-	rows, err := c.store.reads.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read statistics: %w", err)
-	}
-	defer rows.Close()
-	var all []Statistic
-	for rows.Next() {
+	err = c.store.each(ctx, "read statistics", text, args, func(rows *sql.Rows) error {
 		var n Statistic
-		if err := rows.Scan(&n.Name, &n.Part, &n.Hour, &n.Account, &n.Times, &n.Amount); err != nil {
-			return nil, fmt.Errorf("read statistics: %w", err)
-		}
+		err := rows.Scan(&n.Name, &n.Part, &n.Hour, &n.Account, &n.Times, &n.Amount)
 		all = append(all, n)
-	}
-	return all, rows.Err()
+		return err
+	})
+	return all, err
 }
 
 // text returns the statement that reads what q selects.

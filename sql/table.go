@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
@@ -109,11 +110,7 @@ func (c column) value() driver.Value {
 		if *field == nil {
 			return nil
 		}
-		encoded, err := json.Marshal(*field)
-		if err != nil {
-			panic(err) // strings always have JSON
-		}
-		return string(encoded)
+		return textsJSON(*field)
 	default:
 		panic(fmt.Sprintf("sql: a column cannot be kept in a %T", field))
 	}
@@ -161,36 +158,36 @@ func (t table[R]) names() string {
 }
 
 // find reads the rows that match a condition. It may end in ORDER BY and LIMIT.
-func (t table[R]) find(ctx context.Context, s *Store, where string, args ...any) ([]R, error) {
-	rows, err := s.reads.QueryContext(ctx, t.selects()+where, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t.name, err)
-	}
-	defer rows.Close()
-	var all []R
-	for rows.Next() {
+func (t table[R]) find(ctx context.Context, s *Store, where string, args ...any) (all []R, err error) {
+	err = s.each(ctx, "read "+t.name, t.selects()+where, args, func(rows *sql.Rows) error {
 		var r R
 		columns := t.columns(&r)
 		targets := make([]any, len(columns))
 		for i := range columns {
 			targets[i] = columns[i]
 		}
-		if err := rows.Scan(targets...); err != nil {
-			return nil, fmt.Errorf("read %s: %w", t.name, err)
-		}
+		err := rows.Scan(targets...)
 		all = append(all, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return all, rows.Err()
+	return all, nil
 }
 
 // one is find for a condition that matches at most one row; ErrNotFound for none.
-func (t table[R]) one(ctx context.Context, s *Store, where string, args ...any) (r R, err error) {
-	all, err := t.find(ctx, s, where, args...)
-	if err == nil && len(all) == 0 {
-		err = ErrNotFound
-	}
-	if err != nil {
+func (t table[R]) one(ctx context.Context, s *Store, where string, args ...any) (R, error) {
+	return only(t.find(ctx, s, where, args...))
+}
+
+// only returns the first of what was found; ErrNotFound for none.
+func only[R any](all []R, err error) (r R, _ error) {
+	switch {
+	case err != nil:
 		return r, err
+	case len(all) == 0:
+		return r, ErrNotFound
 	}
 	return all[0], nil
 }

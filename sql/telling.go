@@ -119,7 +119,7 @@ func (w *Webhooks) Distribute(ctx context.Context, now otp.Millis) (more bool, a
 	}
 	for _, due := range dueAt(now) {
 		// Reading and sealing here keeps no batch waiting.
-		found, err := w.tellings(func(l lookup) error { return w.store.look(ctx, l) }, due)
+		found, err := w.tellings(func(l lookup) error { return w.store.look(ctx, "read events", l) }, due)
 		if err != nil || len(found) == 0 {
 			if err != nil {
 				return false, awake, err

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"slices"
 
@@ -13,24 +14,18 @@ type WebhookQueue struct{ store *Store }
 
 // Due lists the endpoints that are on, not leased by another server at now, and have a notice due.
 func (q *WebhookQueue) Due(ctx context.Context, owner otp.ID, now otp.Millis) (ids []otp.ID, err error) {
-	rows, err := q.store.reads.QueryContext(ctx, `
+	err = q.store.each(ctx, "look for due deliveries", `
 		SELECT e.id
 		FROM webhook_endpoints e
 		WHERE e.off_at IS NULL AND (e.owner = ? OR e.leased_until IS NULL OR e.leased_until <= ?)
 			AND EXISTS (SELECT 1 FROM webhook_deliveries WHERE endpoint_id = e.id AND due_at <= ?)`,
-		owner[:], int64(now), int64(now))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id otp.ID
-		if err := rows.Scan(idScan{&id}); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+		[]any{owner[:], int64(now), int64(now)}, func(rows *sql.Rows) error {
+			var id otp.ID
+			err := rows.Scan(idScan{&id})
+			ids = append(ids, id)
+			return err
+		})
+	return ids, err
 }
 
 // Claim leases endpoints to owner until a moment, if they are on and not leased by another server at now, and returns
@@ -87,8 +82,8 @@ func (q *WebhookQueue) Next(ctx context.Context, endpoint otp.ID, now otp.Millis
 	}
 	list, args := in(due, func(n Notice) driver.Value { return idValue(n.ID) })
 	until := map[otp.ID]otp.Millis{}
-	err = q.store.look(ctx, lookup{earlierNotices + list + ` GROUP BY d.id`, slices.Concat([]driver.Value{endpoint[:]}, args),
-		func(found row) error {
+	err = q.store.look(ctx, "read earlier notices", lookup{earlierNotices + list + ` GROUP BY d.id`,
+		slices.Concat([]driver.Value{endpoint[:]}, args), func(found row) error {
 			r := reader{row: found}
 			until[r.id()] = r.moment()
 			return r.err
