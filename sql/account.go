@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-
 	"otpbridge/server/otp"
 	"otpbridge/server/strict"
 )

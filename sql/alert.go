@@ -152,9 +152,7 @@ func (a *Alerts) Sweep(ctx context.Context, now otp.Millis) error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	return a.store.write(ctx, func(w *session) error {
-		return w.exec(ctx, `DELETE FROM alerts WHERE resolved_at < ?`, int64(now-AlertMemory))
-	})
+	return a.store.exec(ctx, `DELETE FROM alerts WHERE resolved_at < ?`, int64(now-AlertMemory))
 }
 
 // PauseKey switches a key off. It reports false if it is already off or gone.

@@ -254,7 +254,7 @@ func (a *Audit) RemoveChanges(ctx context.Context, before otp.Millis) error {
 		if len(last) > 0 {
 			to = last[0].Place
 		}
-		err = a.store.write(ctx, func(w *session) error { return w.exec(ctx, `DELETE FROM changes WHERE place < ?`, to) })
+		err = a.store.exec(ctx, `DELETE FROM changes WHERE place < ?`, to)
 		if to == end {
 			break
 		}

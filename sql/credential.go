@@ -230,10 +230,8 @@ func (c *Credentials) TakeNonce(ctx context.Context, credential otp.ID, nonce [1
 	if err := c.store.admitsWrite(); err != nil {
 		return err
 	}
-	err := c.store.write(ctx, func(w *session) error {
-		return w.exec(ctx, `INSERT INTO nonces (credential_id, nonce, expires_at) VALUES (?, ?, ?)`,
-			credential[:], nonce[:], int64(expires))
-	})
+	err := c.store.exec(ctx, `INSERT INTO nonces (credential_id, nonce, expires_at) VALUES (?, ?, ?)`,
+		credential[:], nonce[:], int64(expires))
 	if err != nil && c.store.dialect.taken(err) {
 		return ErrTaken
 	}
@@ -243,32 +241,6 @@ func (c *Credentials) TakeNonce(ctx context.Context, credential otp.ID, nonce [1
 // nonceGrace is how long after its expiry a nonce is kept. A server whose clock is behind this one's, by at most a
 // second, still accepts requests of that age.
 const nonceGrace = otp.Minute
-
-// sweepNonces removes expired nonces, oldest first, a chunk at a time and those of the chunk's last second.
-func (s *Store) sweepNonces(ctx context.Context, now otp.Millis) error {
-	for {
-		var oldest []int64
-		err := s.reads.SelectContext(ctx, &oldest, `
-			SELECT expires_at FROM nonces
-			WHERE expires_at < ?
-			ORDER BY expires_at
-			LIMIT ?`, int64(now-nonceGrace), sweepChunk)
-		if err != nil || len(oldest) == 0 {
-			return err
-		}
-		err = s.write(ctx, func(w *session) error {
-			return w.exec(ctx, `DELETE FROM nonces WHERE expires_at <= ?`, oldest[len(oldest)-1])
-		})
-		if err != nil || len(oldest) < sweepChunk {
-			return err
-		}
-		select {
-		case <-s.stop:
-			return nil
-		default:
-		}
-	}
-}
 
 func jsonList(texts []string) driver.Value {
 	if len(texts) == 0 {

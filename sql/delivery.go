@@ -319,17 +319,13 @@ func (d *Deliveries) ByIDs(ctx context.Context, ids []otp.ID) ([]otp.Delivery, e
 // RenewLeases moves the end of owner's leases on these deliveries to until. Deliveries that are finished or belong to
 // another owner do not change.
 func (d *Deliveries) RenewLeases(ctx context.Context, owner otp.ID, ids []otp.ID, until otp.Millis) error {
-	for len(ids) > 0 {
-		some := ids[:min(len(ids), maxInsert)]
-		ids = ids[len(some):]
+	for some := range slices.Chunk(ids, maxInsert) {
 		list, args := in(some, idValue)
-		err := d.store.write(ctx, func(w *session) error {
-			return w.exec(ctx, `
-				UPDATE deliveries
-				SET version = version + 1, leased_until = ?
-				WHERE owner = ? AND leased_until IS NOT NULL AND id IN `+list,
-				append([]driver.Value{int64(until), owner[:]}, args...)...)
-		})
+		err := d.store.exec(ctx, `
+			UPDATE deliveries
+			SET version = version + 1, leased_until = ?
+			WHERE owner = ? AND leased_until IS NOT NULL AND id IN `+list,
+			append([]driver.Value{int64(until), owner[:]}, args...)...)
 		if err != nil {
 			return fmt.Errorf("renew leases: %w", err)
 		}

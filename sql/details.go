@@ -93,21 +93,9 @@ func decodeSummary(text []byte) (*otp.Summary, error) {
 	return &summary, nil
 }
 
-func (r *reader) details() *otp.Details {
-	details, err := decodeDetails(r.borrowed())
-	if err != nil && r.err == nil {
-		r.err = fmt.Errorf("column %d: %w", r.next, err)
-	}
-	return details
-}
+func (r *reader) details() *otp.Details { return decoded(r, decodeDetails) }
 
-func (r *reader) summary() *otp.Summary {
-	summary, err := decodeSummary(r.borrowed())
-	if err != nil && r.err == nil {
-		r.err = fmt.Errorf("column %d: %w", r.next, err)
-	}
-	return summary
-}
+func (r *reader) summary() *otp.Summary { return decoded(r, decodeSummary) }
 
 // detailsScan reads a details column through database/sql.
 type detailsScan struct{ details **otp.Details }

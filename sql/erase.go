@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 
 	"otpbridge/server/otp"
 )
@@ -117,10 +118,7 @@ func (e *eraser) eraseChallenges(challenges, events, recipients []otp.ID) error 
 		e.gone.Webhooks += n
 	}
 	// An answer is stored under the id that its request made: a challenge, or the event of a resend.
-	made := append(append([]otp.ID{}, challenges...), events...)
-	for len(made) > 0 {
-		some := made[:min(len(made), maxInsert)]
-		made = made[len(some):]
+	for some := range slices.Chunk(slices.Concat(challenges, events), maxInsert) {
 		list, args := in(some, idValue)
 		if err := e.count(&e.gone.Answers, `DELETE FROM idempotency_keys WHERE challenge_id IN `+list, args...); err != nil {
 			return err
@@ -130,9 +128,7 @@ func (e *eraser) eraseChallenges(challenges, events, recipients []otp.ID) error 
 	for _, event := range events {
 		deliveries = append(deliveries, otp.DeliveryID(event, otp.SMS), otp.DeliveryID(event, otp.Email))
 	}
-	for len(deliveries) > 0 {
-		some := deliveries[:min(len(deliveries), maxInsert)]
-		deliveries = deliveries[len(some):]
+	for some := range slices.Chunk(deliveries, maxInsert) {
 		list, args := in(some, idValue)
 		if err := e.count(&e.gone.Deliveries, `DELETE FROM deliveries WHERE id IN `+list, args...); err != nil {
 			return err

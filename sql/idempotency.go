@@ -3,11 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"time"
-
-	"database/sql"
 
 	"otpbridge/server/otp"
 )
@@ -30,6 +26,13 @@ type Claim struct {
 	CreatedAt    otp.Millis
 }
 
+var claims = table[Claim]{"idempotency_keys", func(c *Claim) []column {
+	return []column{
+		{"credential_id", &c.Credential}, {"key_hash", &c.Key}, {"request_hash", &c.Request}, {"challenge_id", &c.Challenge},
+		{"claimed_until", &c.ClaimedUntil}, {"status", &c.Status}, {"answer", &c.Answer}, {"created_at", &c.CreatedAt},
+	}
+}}
+
 // Insert stores a new claim. The error is ErrTaken if its key has one.
 //
 // The error is a refusal, Overloaded, if too many writes wait; nothing has been done for the request then.
@@ -37,12 +40,10 @@ func (box *Claims) Insert(ctx context.Context, c *Claim) error {
 	if err := box.store.admitsWrite(); err != nil {
 		return err
 	}
-	err := box.store.write(ctx, func(w *session) error {
-		return w.exec(ctx, `
-			INSERT INTO idempotency_keys (credential_id, key_hash, request_hash, challenge_id, claimed_until, created_at)
-			VALUES (?, ?, ?, ?, ?, ?)`,
-			c.Credential[:], c.Key[:], c.Request[:], c.Challenge[:], int64(c.ClaimedUntil), int64(c.CreatedAt))
-	})
+	err := box.store.exec(ctx, `
+		INSERT INTO idempotency_keys (credential_id, key_hash, request_hash, challenge_id, claimed_until, created_at)
+		VALUES (?, ?, ?, ?, ?, ?)`,
+		c.Credential[:], c.Key[:], c.Request[:], c.Challenge[:], int64(c.ClaimedUntil), int64(c.CreatedAt))
 	switch {
 	case err == nil:
 		return nil
@@ -54,23 +55,11 @@ func (box *Claims) Insert(ctx context.Context, c *Claim) error {
 
 // Find reads the claim of a key. The error is ErrNotFound if there is none.
 func (box *Claims) Find(ctx context.Context, credential, key otp.ID) (*Claim, error) {
-	c := &Claim{Credential: credential, Key: key}
-	var request []byte
-	err := box.store.reads.QueryRowContext(ctx, `
-		SELECT request_hash, challenge_id, claimed_until, COALESCE(status, 0), answer, created_at
-		FROM idempotency_keys
-		WHERE credential_id = ? AND key_hash = ?`, credential[:], key[:]).
-		Scan(&request, idScan{&c.Challenge}, &c.ClaimedUntil, &c.Status, &c.Answer, &c.CreatedAt)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, ErrNotFound
-	case err != nil:
-		return nil, fmt.Errorf("read idempotency key: %w", err)
+	c, err := claims.one(ctx, box.store, `credential_id = ? AND key_hash = ?`, credential[:], key[:])
+	if err != nil {
+		return nil, err
 	}
-	if copy(c.Request[:], request) != len(c.Request) {
-		return nil, fmt.Errorf("read idempotency key: request_hash has %d bytes", len(request))
-	}
-	return c, nil
+	return &c, nil
 }
 
 // Hold moves the end of a claim's lease to until, if the lease still has c's end and there is no answer yet. It
@@ -120,33 +109,4 @@ func (s *Store) changeClaim(ctx context.Context, text string, args ...driver.Val
 		return false, fmt.Errorf("change idempotency key: %w", err)
 	}
 	return changed == 1, nil
-}
-
-// sweepClaims removes claims that are older than IdempotencyMemory, oldest first and a chunk at a time.
-func (s *Store) sweepClaims(ctx context.Context, now otp.Millis) error {
-	for {
-		var oldest []int64
-		err := s.reads.SelectContext(ctx, &oldest, `
-			SELECT created_at FROM idempotency_keys
-			WHERE created_at <= ?
-			ORDER BY created_at
-			LIMIT ?`, int64(now-IdempotencyMemory), sweepChunk)
-		if err != nil || len(oldest) == 0 {
-			return err
-		}
-		err = s.write(ctx, func(w *session) error {
-			return w.exec(ctx, `DELETE FROM idempotency_keys WHERE created_at <= ?`, oldest[len(oldest)-1])
-		})
-		if err != nil {
-			return err
-		}
-		if len(oldest) < sweepChunk {
-			return nil
-		}
-		select {
-		case <-s.stop:
-			return nil
-		case <-time.After(time.Millisecond): // let a batch through
-		}
-	}
 }

@@ -181,7 +181,5 @@ func (s *Store) sweepKeyDays(ctx context.Context, now otp.Millis) error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	return s.write(ctx, func(w *session) error {
-		return w.exec(ctx, `DELETE FROM key_days WHERE day < ?`, DayOf(now-keyMemory))
-	})
+	return s.exec(ctx, `DELETE FROM key_days WHERE day < ?`, DayOf(now-keyMemory))
 }

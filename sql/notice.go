@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/binary"
-	"encoding/json"
 	"time"
 
 	"otpbridge/server/otp"
@@ -196,7 +195,8 @@ const failedNotices = ` FROM webhook_deliveries WHERE endpoint_id = ? AND id >= 
 
 // Failed counts the notices since a moment that are dead or were skipped.
 func (w *Webhooks) Failed(ctx context.Context, endpoint otp.ID, since otp.Millis) (n int, err error) {
-	err = w.store.reads.GetContext(ctx, &n, `SELECT COUNT(*)`+failedNotices, endpoint[:], oldest(since))
+	oldest := firstID(since)
+	err = w.store.reads.GetContext(ctx, &n, `SELECT COUNT(*)`+failedNotices, endpoint[:], oldest[:])
 	return n, err
 }
 
@@ -232,8 +232,9 @@ func (w *Webhooks) ReplaySince(ctx context.Context, endpoint otp.ID, since, now 
 	const ofState = `SELECT id FROM (SELECT id FROM webhook_deliveries WHERE endpoint_id = ? AND state = ? AND id >= ?
 		ORDER BY id LIMIT ?) AS `
 	var next []driver.Value
+	oldest := firstID(since)
 	for _, state := range []string{NoticeDead, NoticeSkipped} {
-		next = append(next, endpoint[:], state, oldest(since), int64(replayChunk))
+		next = append(next, endpoint[:], state, oldest[:], int64(replayChunk))
 	}
 	next = append(next, int64(replayChunk))
 	for done := int64(replayChunk); done == replayChunk; n += done {
@@ -258,13 +259,6 @@ func (w *Webhooks) ReplaySince(ctx context.Context, endpoint otp.ID, since, now 
 	return n, nil
 }
 
-// oldest returns the smallest id of a moment.
-func oldest(since otp.Millis) []byte {
-	var id otp.ID
-	binary.BigEndian.PutUint64(id[:8], uint64(max(0, since))<<16)
-	return id[:]
-}
-
 // Texts reads the texts of notices, by the ids of the notices.
 func (w *Webhooks) Texts(ctx context.Context, of []Notice) (map[otp.ID]Text, error) {
 	texts := make(map[otp.ID]Text, len(of))
@@ -283,8 +277,8 @@ func (w *Webhooks) Texts(ctx context.Context, of []Notice) (map[otp.ID]Text, err
 // Change reads the change that a notice is about; ErrNotFound if there is none.
 func (w *Webhooks) Change(ctx context.Context, id otp.ID) (otp.Change, error) {
 	found, err := changes.one(ctx, w.store, `id = ?`, id[:])
-	if err == nil && found.details != "" {
-		err = json.Unmarshal([]byte(found.details), &found.Change.Details)
+	if err != nil {
+		return otp.Change{}, err
 	}
-	return found.Change, err
+	return found.read()
 }

@@ -21,11 +21,8 @@ func (s *Store) sweepNotices(ctx context.Context, now otp.Millis) (removed int, 
 		}
 		for endpoint, ids := range doomed {
 			list, args := in(ids, idValue)
-			err := s.write(ctx, func(w *session) error {
-				return w.exec(ctx, `DELETE FROM webhook_deliveries WHERE endpoint_id = ? AND id IN `+list,
-					append([]driver.Value{endpoint[:]}, args...)...)
-			})
-			if err != nil {
+			if err := s.exec(ctx, `DELETE FROM webhook_deliveries WHERE endpoint_id = ? AND id IN `+list,
+				append([]driver.Value{endpoint[:]}, args...)...); err != nil {
 				return removed, err
 			}
 			removed += len(ids)

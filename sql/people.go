@@ -337,10 +337,8 @@ func (p *People) Changes(ctx context.Context, person otp.ID, limit int) ([]otp.C
 
 // Seen records that a session was used at now from an address.
 func (p *People) Seen(ctx context.Context, id otp.ID, address, network string, now otp.Millis) error {
-	return p.store.write(ctx, func(w *session) error {
-		return w.exec(ctx, `UPDATE sessions SET seen_at = ?, address = ?, network = ? WHERE id = ? AND seen_at < ?`,
-			int64(now), address, network, id[:], int64(now))
-	})
+	return p.store.exec(ctx, `UPDATE sessions SET seen_at = ?, address = ?, network = ? WHERE id = ? AND seen_at < ?`,
+		int64(now), address, network, id[:], int64(now))
 }
 
 // HasRefreshToken reports whether a token was ever issued, used or not.

@@ -257,8 +257,7 @@ func (p *People) Guess(ctx context.Context, ids []otp.ID, rule func(all []otp.Gu
 		return err
 	}
 	return p.store.write(ctx, func(w *session) error {
-		return (&Tx{session: w, store: p.store, ctx: ctx}).Guess(ids,
-			rule)
+		return (&Tx{session: w, store: p.store, ctx: ctx}).Guess(ids, rule)
 	})
 }
 
@@ -327,16 +326,11 @@ func (s *Store) sweepPeople(ctx context.Context, now otp.Millis) error {
 		{`test_recipients WHERE expires_at < ?`, before},
 	} {
 		n := 0
-		if err := s.reads.GetContext(ctx, &n, `SELECT COUNT(*) FROM `+dead.from, dead.before); err != nil || n == 0 {
-			if err != nil {
-				return err
-			}
-			continue
+		err := s.reads.GetContext(ctx, &n, `SELECT COUNT(*) FROM `+dead.from, dead.before)
+		if err == nil && n > 0 {
+			err = s.exec(ctx, `DELETE FROM `+dead.from, dead.before)
 		}
-		if err := s.write(ctx, func(w *session) error {
-			return w.exec(ctx, `DELETE FROM `+dead.from,
-				dead.before)
-		}); err != nil {
+		if err != nil {
 			return err
 		}
 	}

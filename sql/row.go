@@ -152,12 +152,15 @@ func (r *reader) optionalID() (id otp.ID) {
 }
 
 // window reads a window that encodeWindow wrote.
-func (r *reader) window() otp.Window {
-	w, err := decodeWindow(r.borrowed())
+func (r *reader) window() otp.Window { return decoded(r, decodeWindow) }
+
+// decoded reads bytes and decodes them.
+func decoded[T any](r *reader, decode func([]byte) (T, error)) T {
+	value, err := decode(r.borrowed())
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("column %d: %w", r.next, err)
 	}
-	return w
+	return value
 }
 
 // idScan reads an id column through database/sql without a copy in between.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -257,10 +256,9 @@ type SendQuery struct {
 
 // OldestSend returns the oldest event id whose challenge may still exist at now, so that a query need not read a long
 // history. now is the real time, without sandbox offsets.
-func OldestSend(now otp.Millis) (id otp.ID) {
+func OldestSend(now otp.Millis) otp.ID {
 	const longest = 30*otp.Minute + otp.Memory // the longest lifetime, and the time after it
-	binary.BigEndian.PutUint64(id[:8], uint64(max(0, now-longest-otp.Hour))<<16)
-	return id
+	return firstID(now - longest - otp.Hour)
 }
 
 // text returns the statement that reads what q selects. It begins with the newest events; MariaDB would begin with all
@@ -329,7 +327,5 @@ func (box *Sandbox) ClearInbox(ctx context.Context, after otp.ID) error {
 	if _, err := box.SetClock(ctx, everyone, 0); err != nil { // creates everyone's row if it is missing
 		return err
 	}
-	return box.store.write(ctx, func(w *session) error {
-		return w.exec(ctx, `UPDATE sandbox_accounts SET inbox_after = ? WHERE esme_address = ?`, after[:], everyone)
-	})
+	return box.store.exec(ctx, `UPDATE sandbox_accounts SET inbox_after = ? WHERE esme_address = ?`, after[:], everyone)
 }

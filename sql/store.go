@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -196,6 +197,11 @@ func (s *Store) Queued() (waiting, length int) {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	return s.queue.waiting(), s.queue.length(Verifying)
+}
+
+// exec is write for one statement.
+func (s *Store) exec(ctx context.Context, text string, args ...driver.Value) error {
+	return s.write(ctx, func(w *session) error { return w.exec(ctx, text, args...) })
 }
 
 // write runs do in its own transaction, between two batches. Single writes queue among themselves, so that a batch

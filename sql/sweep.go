@@ -182,10 +182,10 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 			}
 		}
 	}
-	if err := s.sweepClaims(ctx, now); err != nil {
+	if err := s.sweepOldest(ctx, "idempotency_keys", "created_at", now-IdempotencyMemory+1); err != nil {
 		return swept, fmt.Errorf("sweep idempotency_keys: %w", err)
 	}
-	if err := s.sweepNonces(ctx, now); err != nil {
+	if err := s.sweepOldest(ctx, "nonces", "expires_at", now-nonceGrace); err != nil {
 		return swept, fmt.Errorf("sweep nonces: %w", err)
 	}
 	var err error
@@ -202,6 +202,28 @@ func (s *Store) Sweep(ctx context.Context, now otp.Millis) (Swept, error) {
 		return swept, fmt.Errorf("notice keys that end or are old: %w", err)
 	}
 	return swept, nil
+}
+
+// sweepOldest removes the rows of a table whose column has a moment before another, oldest first, a chunk at a time
+// and those of the chunk's last moment.
+func (s *Store) sweepOldest(ctx context.Context, table, column string, before otp.Millis) error {
+	for {
+		var oldest []int64
+		err := s.reads.SelectContext(ctx, &oldest, `SELECT `+column+` FROM `+table+` WHERE `+column+` < ? ORDER BY `+column+
+			` LIMIT ?`, int64(before), sweepChunk)
+		if err != nil || len(oldest) == 0 {
+			return err
+		}
+		err = s.exec(ctx, `DELETE FROM `+table+` WHERE `+column+` <= ?`, oldest[len(oldest)-1])
+		if err != nil || len(oldest) < sweepChunk {
+			return err
+		}
+		select {
+		case <-s.stop:
+			return nil
+		case <-time.After(time.Millisecond): // let a batch through
+		}
+	}
 }
 
 // sweepChunk reads one chunk of a table and deletes its dead rows. The walk starts again when it has reached the end,
@@ -263,7 +285,7 @@ func (s *Store) remove(ctx context.Context, w *walk, now otp.Millis, ids []otp.I
 
 // firstID returns the smallest id of a moment.
 func firstID(at otp.Millis) (id otp.ID) {
-	binary.BigEndian.PutUint64(id[:8], uint64(at)<<16)
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, at))<<16)
 	return id
 }
 
