@@ -41,8 +41,7 @@ func audit() []Case {
 					query := url.Values{"action": {"key.created"}, "credential": {id}, name: {values[0]}}
 					p.entry(query.Encode(), is)
 					query.Set(name, values[1])
-					r := p.call(http.MethodGet, "/api/audit?"+query.Encode(), nil)
-					r.ExpectJSON(http.StatusOK)
+					r := p.call(http.MethodGet, "/api/audit?"+query.Encode(), nil).ExpectJSON(http.StatusOK)
 					r.require(len(r.list("data")) == 0, "no entry with "+name+"="+values[1], r.came())
 				}
 				p.call(http.MethodGet, "/api/audit?who="+p.id, nil).ExpectParameter("who")
@@ -56,8 +55,7 @@ func audit() []Case {
 				second, _ := p.keyed(nil)
 				query := "action=key.created&limit=1&account=" + s.account.Address
 				p.entry(query, func(e Fields) bool { return e["credential"] == second })
-				r := p.call(http.MethodGet, "/api/audit?"+query, nil)
-				r.ExpectJSON(http.StatusOK)
+				r := p.call(http.MethodGet, "/api/audit?"+query, nil).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 1 && r.document["has_more"] == true && r.text("next_cursor") != "",
 					"one entry, has_more true and a next_cursor", r.came())
 				r = p.call(http.MethodGet, "/api/audit?"+query+"&cursor="+url.QueryEscape(r.text("next_cursor")), nil)
@@ -70,8 +68,7 @@ func audit() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				wrong := p.password + "r"
-				r := p.login(wrong)
-				r.ExpectProblem(http.StatusUnauthorized, "AUTH_001")
+				r := p.login(wrong).ExpectProblem(http.StatusUnauthorized, "AUTH_001")
 				request := r.Header.Get("X-Request-Id")
 				found := p.entry("action=session.refused&limit=100", func(e Fields) bool { return e["request_id"] == request })
 				s.Require(found["result"] == "refused", "result refused", "result "+shownMember(found["result"]))
@@ -97,8 +94,7 @@ func audit() []Case {
 				p := s.owner()
 				id, _ := p.keyed(nil)
 				p.entry("credential="+id, func(Fields) bool { return true })
-				r := p.call(http.MethodPost, "/api/audit/verify", nil)
-				r.ExpectJSON(http.StatusOK)
+				r := p.call(http.MethodPost, "/api/audit/verify", nil).ExpectJSON(http.StatusOK)
 				checkpoint := r.text("checkpoint")
 				r.require(r.document["fits"] == true && r.number("entries") > 0 && checkpoint != "",
 					"fits true, how many entries, and a checkpoint", r.came())
@@ -124,8 +120,7 @@ func audit() []Case {
 				auditor.call(http.MethodGet, "/api/audit?account="+s.account.Address, nil).ExpectProblem(
 					http.StatusNotFound, "")
 
-				r := auditor.call(http.MethodGet, "/api/audit?credential="+id, nil)
-				r.ExpectJSON(http.StatusOK)
+				r := auditor.call(http.MethodGet, "/api/audit?credential="+id, nil).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no entry of another account", r.came())
 				auditor.call(http.MethodPost, "/api/audit/verify", nil).ExpectProblem(http.StatusForbidden, "")
 			},
@@ -141,8 +136,7 @@ func audit() []Case {
 					return s.V1.Call(http.MethodGet, "/v1/audit-logs"+query, "", Key(key))
 				}
 				ask("", sends).ExpectProblem(http.StatusForbidden, "")
-				r := ask("?action=key.created", reads)
-				r.ExpectJSON(http.StatusOK)
+				r := ask("?action=key.created", reads).ExpectJSON(http.StatusOK)
 				r.require(r.holds("data", "credential", id), "the entry of the key", r.came())
 				ask("?account="+s.Second().account.Address, reads).ExpectProblem(http.StatusNotFound, "")
 			},

@@ -72,8 +72,7 @@ func insight() []Case {
 					s.V1.Call(http.MethodGet, "/v1/status?to="+url.QueryEscape(s.To()), "")
 				}
 				alert := func() (found Fields) {
-					r := p.call(http.MethodGet, "/api/alerts?limit=100", nil)
-					r.ExpectJSON(http.StatusOK)
+					r := p.call(http.MethodGet, "/api/alerts?limit=100", nil).ExpectJSON(http.StatusOK)
 					for _, a := range r.list("data") {
 						if a["rule"] == "limit_violations" && a["account"] == s.account.Address {
 							found = a
@@ -111,8 +110,7 @@ func insight() []Case {
 		{
 			Requirement: "Each item of the checklist is ok, attention or manual, and all but ok say why and what to do.",
 			Run: func(s *Story) {
-				r := s.owner().call(http.MethodGet, "/api/checklist", nil)
-				r.ExpectJSON(http.StatusOK)
+				r := s.owner().call(http.MethodGet, "/api/checklist", nil).ExpectJSON(http.StatusOK)
 				items := r.list("data")
 				r.require(len(items) >= 12, "12 items or more", r.came())
 				for _, item := range items {
@@ -130,8 +128,7 @@ func insight() []Case {
 				p := s.owner()
 				note := "looked at by " + s.ID()
 				s.expectEmpty(p.call(http.MethodPost, "/api/checklist/csrf/review", Fields{"note": note}))
-				r := p.call(http.MethodGet, "/api/checklist", nil)
-				r.ExpectJSON(http.StatusOK)
+				r := p.call(http.MethodGet, "/api/checklist", nil).ExpectJSON(http.StatusOK)
 				for _, item := range r.list("data") {
 					r.require(item["name"] != "csrf" || item["note"] == note && item["reviewed_by"] == "Conform" &&
 						item["review_due"] == false, "the note, by whom, and review_due false", shownMember(item))

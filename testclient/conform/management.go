@@ -11,8 +11,7 @@ func management() []Case {
 			Requirement: "Who registers gets 201 with an access token for 3600 seconds, a refresh token and the person.",
 			Run: func(s *Story) {
 				p := s.newcomer()
-				r := p.register("")
-				r.ExpectJSON(http.StatusCreated)
+				r := p.register("").ExpectJSON(http.StatusCreated)
 				user, _ := r.document["user"].(map[string]any)
 				r.require(p.access != "" && p.refresh != "" && r.text("token_type") == "Bearer" &&
 					r.number("expires_in") == 3600 &&
@@ -34,8 +33,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				first := p.refresh
-				r := p.login(p.password)
-				r.ExpectJSON(http.StatusOK)
+				r := p.login(p.password).ExpectJSON(http.StatusOK)
 				r.require(p.refresh != "" && p.refresh != first, "another refresh token than before", r.came())
 				p.call(http.MethodGet, "/api/auth/me", nil).ExpectJSON(http.StatusOK)
 			},
@@ -88,8 +86,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				id, secret := p.keyed(nil)
-				r := p.call(http.MethodGet, "/api/keys/"+id, nil)
-				r.ExpectJSON(http.StatusOK)
+				r := p.call(http.MethodGet, "/api/keys/"+id, nil).ExpectJSON(http.StatusOK)
 				r.require(r.text("key") == "", "the key without its secret", r.came())
 				s.V1.Send(nil, Key(secret)).ExpectCreated()
 			},
@@ -141,8 +138,7 @@ func management() []Case {
 					"accounts": []string{s.Second().account.Address}})
 				r.ExpectJSON(http.StatusCreated)
 				dev.register(r.text("invitation")).ExpectJSON(http.StatusCreated)
-				foreign := dev.call(http.MethodGet, "/api/keys/"+id, nil)
-				foreign.ExpectProblem(http.StatusNotFound, "")
+				foreign := dev.call(http.MethodGet, "/api/keys/"+id, nil).ExpectProblem(http.StatusNotFound, "")
 				none := dev.call(http.MethodGet, "/api/keys/"+turned(id), nil)
 				none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign key", none.came())
 				dev.call(http.MethodDelete, "/api/keys/"+id, nil).ExpectProblem(http.StatusNotFound, "")
@@ -169,8 +165,7 @@ func management() []Case {
 			Requirement: "A cookie alone changes nothing without its CSRF token, nor on a page of another origin.",
 			Run: func(s *Story) {
 				p := s.owner()
-				r := p.call(http.MethodGet, "/api/csrf-token", nil)
-				r.ExpectJSON(http.StatusOK)
+				r := p.call(http.MethodGet, "/api/csrf-token", nil).ExpectJSON(http.StatusOK)
 				token := r.text("csrf_token")
 				body := Fields{"account": s.account.Address, "name": "by cookie"}
 				cookie := Header("Cookie", p.cookie)
@@ -222,8 +217,7 @@ func management() []Case {
 					"/accounts/1")
 
 				dev := p.colleague("developer", s.account.Address)
-				r := p.call(http.MethodGet, "/api/people/"+dev.id, nil)
-				r.ExpectJSON(http.StatusOK)
+				r := p.call(http.MethodGet, "/api/people/"+dev.id, nil).ExpectJSON(http.StatusOK)
 				p.call(http.MethodPatch, "/api/people/"+dev.id, Fields{"accounts": nowhere},
 					Header("If-Match", r.Header.Get("ETag"))).ExpectInvalid(
 					"/accounts/1")

@@ -100,8 +100,7 @@ func (p *someone) keyed(more Fields) (id, secret string) {
 	for name, value := range more {
 		body[name] = value
 	}
-	r := p.call(http.MethodPost, "/api/keys", body)
-	r.ExpectJSON(http.StatusCreated)
+	r := p.call(http.MethodPost, "/api/keys", body).ExpectJSON(http.StatusCreated)
 	r.require(r.text("id") != "" && r.text("key") != "", "an id and the key itself", r.came())
 	return r.text("id"), r.text("key")
 }
@@ -113,8 +112,7 @@ func (s *Story) expectEmpty(r Reply) {
 
 // keyNames returns the names of the account's keys.
 func (p *someone) keyNames() []string {
-	r := p.call(http.MethodGet, "/api/keys?limit=100&account="+p.story.account.Address, nil)
-	r.ExpectJSON(http.StatusOK)
+	r := p.call(http.MethodGet, "/api/keys?limit=100&account="+p.story.account.Address, nil).ExpectJSON(http.StatusOK)
 	var names []string
 	for _, one := range r.list("data") {
 		names = append(names, shownMember(one["name"]))

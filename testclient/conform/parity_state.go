@@ -98,8 +98,7 @@ func parityState() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(Fields{"ip": s.IP()})
 				s.Expect(s.Regenerate(), Generated)
-				r := s.V1.Resend(id, nil)
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
 				r.require(r.number("resends_remaining") == 1, "resends_remaining 1", r.came())
 				s.Expect(s.Regenerate(), Generated)
 				s.Expect(s.Regenerate(), Regenerations)
@@ -286,8 +285,7 @@ func parityState() []Case {
 			Settings:    Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
-				r := s.V1.StatusBy(s.paired())
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.StatusBy(s.paired()).ExpectJSON(http.StatusOK)
 				s.V1.CancelBy(s.paired()).ExpectJSON(http.StatusOK)
 				s.Expect(s.Validate(code), ErrorText)
 			},

@@ -24,8 +24,7 @@ func privacy() []Case {
 				p := s.owner()
 				_, key := p.keyed(trial())
 				user, _, _ := s.customer(key)
-				r := p.erase(user)
-				r.ExpectJSON(http.StatusOK)
+				r := p.erase(user).ExpectJSON(http.StatusOK)
 				certificate := r.text("certificate")
 				r.require(strings.Count(certificate, ".") == 2, "a certificate that is a JWS", r.came())
 				r.require(!strings.Contains(r.Body, user), "an answer without the person's id", r.came())
@@ -71,10 +70,8 @@ func privacy() []Case {
 				p := s.owner()
 				_, key := p.keyed(trial())
 				user, _, _ := s.customer(key)
-				first := p.erase(user)
-				first.ExpectJSON(http.StatusOK)
-				second := p.erase(user)
-				second.ExpectJSON(http.StatusOK)
+				first := p.erase(user).ExpectJSON(http.StatusOK)
+				second := p.erase(user).ExpectJSON(http.StatusOK)
 				second.require(second.text("certificate") != "" && second.text("id") != first.text("id"),
 					"a certificate, under another id than the first", second.came())
 			},
@@ -126,14 +123,11 @@ func privacy() []Case {
 				}
 				ask(http.MethodGet, "/export", sends).ExpectProblem(http.StatusForbidden, "")
 				ask(http.MethodDelete, "/delete", sends).ExpectProblem(http.StatusForbidden, "")
-				r := ask(http.MethodGet, "/export", may)
-				r.ExpectJSON(http.StatusOK)
+				r := ask(http.MethodGet, "/export", may).ExpectJSON(http.StatusOK)
 				r.require(r.holds("history", "challenge_id", challenge), "a history with the challenge", r.came())
-				r = ask(http.MethodDelete, "/delete", may)
-				r.ExpectJSON(http.StatusOK)
+				r = ask(http.MethodDelete, "/delete", may).ExpectJSON(http.StatusOK)
 				r.require(r.text("certificate") != "", "a certificate", r.came())
-				r = ask(http.MethodGet, "/export", may)
-				r.ExpectJSON(http.StatusOK)
+				r = ask(http.MethodGet, "/export", may).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("history")) == 0, "an export without history", r.came())
 			},
 		},

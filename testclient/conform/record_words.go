@@ -39,8 +39,7 @@ func (s *Story) about(user string) Fields {
 
 // export requests the records about a person, and requires a complete export.
 func (p *someone) export(user string) Reply {
-	r := p.call(http.MethodPost, "/api/privacy/export", p.story.about(user))
-	r.ExpectJSON(http.StatusOK)
+	r := p.call(http.MethodPost, "/api/privacy/export", p.story.about(user)).ExpectJSON(http.StatusOK)
 	r.require(r.document["complete"] == true, "an export with complete true", r.came())
 	return r
 }
@@ -132,8 +131,7 @@ func (p *someone) entry(query string, is func(Fields) bool) Fields {
 	var r Reply
 	var found Fields
 	p.story.await(soon, func() bool {
-		r = p.call(http.MethodGet, "/api/audit?"+query, nil)
-		r.ExpectJSON(http.StatusOK)
+		r = p.call(http.MethodGet, "/api/audit?"+query, nil).ExpectJSON(http.StatusOK)
 		if i := slices.IndexFunc(r.list("data"), is); i >= 0 {
 			found = r.list("data")[i]
 		}

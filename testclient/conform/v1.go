@@ -138,8 +138,7 @@ func with(fields Fields, name string, value any) Fields {
 
 // challenged sends a code and returns the challenge's id and the code.
 func (s *Story) challenged(fields Fields, opts ...Option) (id, code string) {
-	r := s.V1.Send(fields, opts...)
-	r.ExpectCreated()
+	r := s.V1.Send(fields, opts...).ExpectCreated()
 	to, _ := fields["to"].(string)
 	if to == "" {
 		return r.text("id"), s.Code()
@@ -185,9 +184,10 @@ func (r Reply) came() string {
 }
 
 // ExpectJSON requires a JSON object with that status.
-func (r Reply) ExpectJSON(status int) {
+func (r Reply) ExpectJSON(status int) Reply {
 	r.require(r.Status == status, "status "+statusText(status), r.came())
 	r.expectType(jsonType)
+	return r
 }
 
 func (r Reply) expectType(want string) {
@@ -197,15 +197,17 @@ func (r Reply) expectType(want string) {
 }
 
 // ExpectCreated requires a new challenge.
-func (r Reply) ExpectCreated() {
+func (r Reply) ExpectCreated() Reply {
 	r.ExpectJSON(http.StatusCreated)
 	r.require(r.text("id") != "", "an id", r.came())
+	return r
 }
 
 // ExpectValid requires the answer to the right code.
-func (r Reply) ExpectValid() {
+func (r Reply) ExpectValid() Reply {
 	r.ExpectJSON(http.StatusOK)
 	r.require(r.document["valid"] == true, "valid true", r.came())
+	return r
 }
 
 // ExpectReason requires the answer to a code that does not verify.
@@ -221,12 +223,13 @@ func (r Reply) ExpectMismatch(left int) {
 }
 
 // ExpectProblem requires an error with that status. An empty code accepts any.
-func (r Reply) ExpectProblem(status int, code string) {
+func (r Reply) ExpectProblem(status int, code string) Reply {
 	r.require(r.Status == status, "status "+statusText(status), r.came())
 	r.expectType("application/problem+json")
 	if code != "" {
 		r.require(r.text("code") == code, "code "+code, r.came())
 	}
+	return r
 }
 
 // ExpectInvalid requires a 400 that points at a member of the body.

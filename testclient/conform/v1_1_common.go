@@ -130,8 +130,7 @@ func v1Problems() []Case {
 			Run: func(s *Story) {
 				for _, kind := range []string{"v1 error", "v1 panic"} {
 					s.Sandbox.Fault(kind, 1)
-					r := s.V1.Send(nil)
-					r.ExpectProblem(http.StatusInternalServerError, "")
+					r := s.V1.Send(nil).ExpectProblem(http.StatusInternalServerError, "")
 					r.require(!inside.MatchString(r.Body), "nothing of the inside", r.came())
 				}
 			},
@@ -279,8 +278,7 @@ func v1Input() []Case {
 		{
 			Requirement: "Ids have the type in front: otp_; times are RFC 3339 in UTC with Z.",
 			Run: func(s *Story) {
-				r := s.V1.Send(nil)
-				r.ExpectCreated()
+				r := s.V1.Send(nil).ExpectCreated()
 				r.require(strings.HasPrefix(r.text("id"), "otp_"), "an id that begins with otp_", r.came())
 				for _, name := range []string{"created_at", "expires_at"} {
 					r.require(!r.time(name).IsZero(), name+" as RFC 3339 with Z", r.came())

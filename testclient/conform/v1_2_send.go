@@ -22,8 +22,7 @@ func v1Send() []Case {
 			Requirement: "The answer is 201 with id, to, method, type, status, created_at, expires_at, attempts_remaining " +
 				"and resends_remaining.",
 			Run: func(s *Story) {
-				r := s.V1.Send(Fields{"type": "two_factor"})
-				r.ExpectCreated()
+				r := s.V1.Send(Fields{"type": "two_factor"}).ExpectCreated()
 				for _, name := range []string{"id", "to", "method", "type", "status", "created_at", "expires_at",
 					"attempts_remaining", "resends_remaining"} {
 					r.require(r.has(name), "the member "+name, r.came())
@@ -35,8 +34,7 @@ func v1Send() []Case {
 		{
 			Requirement: "Location leads to the status of the challenge.",
 			Run: func(s *Story) {
-				r := s.V1.Send(nil)
-				r.ExpectCreated()
+				r := s.V1.Send(nil).ExpectCreated()
 				location := strings.TrimPrefix(r.Header.Get("Location"), s.target.Root)
 				r.require(location == "/v1/status/"+r.text("id"), "Location /v1/status/ and the id", "Location "+orNone(location))
 			},
@@ -44,8 +42,7 @@ func v1Send() []Case {
 		{
 			Requirement: "The recipient is masked in the answer.",
 			Run: func(s *Story) {
-				r := s.V1.Send(nil)
-				r.ExpectCreated()
+				r := s.V1.Send(nil).ExpectCreated()
 				r.require(r.text("to") != "" && !strings.Contains(onlyDigits(r.text("to")), s.mobile[4:]) &&
 					!strings.Contains(r.text("to"), s.mobile),
 					"to without most of its digits", "the number "+r.text("to"))
@@ -55,8 +52,7 @@ func v1Send() []Case {
 			Requirement: "The answer does not hold the code.",
 			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
-				r := s.V1.Send(nil)
-				r.ExpectCreated()
+				r := s.V1.Send(nil).ExpectCreated()
 				code := s.Code()
 				r.require(!strings.Contains(r.Body, code), "no code", "the code")
 			},
@@ -65,16 +61,14 @@ func v1Send() []Case {
 			Requirement: "A code has five attempts.",
 			Source:      Client,
 			Run: func(s *Story) {
-				r := s.V1.Send(nil)
-				r.ExpectCreated()
+				r := s.V1.Send(nil).ExpectCreated()
 				r.require(r.number("attempts_remaining") == 5, "attempts_remaining 5", r.came())
 			},
 		},
 		{
 			Requirement: "A code can be resent three times.",
 			Run: func(s *Story) {
-				r := s.V1.Send(nil)
-				r.ExpectCreated()
+				r := s.V1.Send(nil).ExpectCreated()
 				r.require(r.number("resends_remaining") == 3, "resends_remaining 3", r.came())
 			},
 		},
@@ -178,8 +172,7 @@ func v1Send() []Case {
 			Requirement: "The types are verification, two_factor, password_reset and transaction.",
 			Run: func(s *Story) {
 				for _, kind := range []string{"verification", "two_factor", "password_reset", "transaction"} {
-					r := s.V1.Send(Fields{"type": kind})
-					r.ExpectCreated()
+					r := s.V1.Send(Fields{"type": kind}).ExpectCreated()
 					r.require(r.text("type") == kind, "the type "+kind, r.came())
 				}
 			},
@@ -189,8 +182,7 @@ func v1Send() []Case {
 			Run: func(s *Story) {
 				metadata := map[string]any{"user_id": "user_" + s.ID(),
 					"nested": map[string]any{"list": []any{1.5, true, nil, "é"}}}
-				r := s.V1.Send(Fields{"metadata": metadata})
-				r.ExpectCreated()
+				r := s.V1.Send(Fields{"metadata": metadata}).ExpectCreated()
 				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
 			},
 		},

@@ -17,8 +17,7 @@ func verifyVerdicts() []Case {
 			Requirement: "The right code, by the challenge's id, is valid, with id, verified_at and attempts.",
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.V1.Verify(code, byID(id))
-				r.ExpectValid()
+				r := s.V1.Verify(code, byID(id)).ExpectValid()
 				r.require(r.text("id") == id && !r.time("verified_at").IsZero() && r.number("attempts") >= 0,
 					"id, verified_at and attempts", r.came())
 			},
@@ -27,8 +26,7 @@ func verifyVerdicts() []Case {
 			Requirement: "The right code, by the recipient, is valid and names the challenge.",
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.V1.Verify(code, s.byTo())
-				r.ExpectValid()
+				r := s.V1.Verify(code, s.byTo()).ExpectValid()
 				r.require(r.text("id") == id, "the id of the challenge", r.came())
 			},
 		},
@@ -37,8 +35,7 @@ func verifyVerdicts() []Case {
 			Run: func(s *Story) {
 				metadata := map[string]any{"order": "o-" + s.ID()}
 				id, code := s.challenged(Fields{"metadata": metadata})
-				r := s.V1.Verify(code, byID(id))
-				r.ExpectValid()
+				r := s.V1.Verify(code, byID(id)).ExpectValid()
 				r.require(reflect.DeepEqual(r.document["metadata"], any(metadata)), "the metadata", r.came())
 			},
 		},
@@ -82,8 +79,7 @@ func verifyVerdicts() []Case {
 			Requirement: "attempts_remaining comes with MISMATCH alone: elsewhere its change would tell right from wrong.",
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.V1.Verify(code, byID(id))
-				r.ExpectValid()
+				r := s.V1.Verify(code, byID(id)).ExpectValid()
 				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
 				for _, guess := range []string{code, rotated(code)} {
 					r := s.V1.Verify(guess, byID(id))
@@ -100,8 +96,7 @@ func verifyVerdicts() []Case {
 				"challenge.",
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.V1.Verify(code, byID(id))
-				r.ExpectValid()
+				r := s.V1.Verify(code, byID(id)).ExpectValid()
 				keys := s.V1.Call(http.MethodGet, "/.well-known/jwks.json", "", NoKey)
 				keys.require(keys.Status == http.StatusOK && keys.document != nil, "a set of keys", keys.came())
 				payload, why := receiptPayload(r.text("receipt"), keys.document)
@@ -264,8 +259,7 @@ func verifySlots() []Case {
 			Requirement: "Bindings are compared as RFC 8785 writes them: neither order nor spelling of numbers matters.",
 			Run: func(s *Story) {
 				send := `{"to":"` + s.To() + `","method":"sms","type":"verification","binding":{"b":[1.0,1e2],"a":"\u00e9"}}`
-				r := s.V1.Call(http.MethodPost, "/v1/send", send)
-				r.ExpectCreated()
+				r := s.V1.Call(http.MethodPost, "/v1/send", send).ExpectCreated()
 				guess := `{"id":"` + r.text("id") + `","code":"` + s.Code() + `","binding": {"a":"é", "b":[1,100]} }`
 				s.V1.Call(http.MethodPost, "/v1/verify", guess).ExpectValid()
 			},

@@ -23,11 +23,9 @@ func v1Resend() []Case {
 			Requirement: "A code that was sent again expires when it would have.",
 			Settings:    Settings{"otp_ttl_seconds": 300}, Needs: NeedsClock,
 			Run: func(s *Story) {
-				first := s.V1.Send(nil)
-				first.ExpectCreated()
+				first := s.V1.Send(nil).ExpectCreated()
 				s.Sandbox.Advance(200 * time.Second)
-				again := s.V1.Resend(first.text("id"), nil)
-				again.ExpectJSON(http.StatusOK)
+				again := s.V1.Resend(first.text("id"), nil).ExpectJSON(http.StatusOK)
 				again.require(again.time("expires_at").Equal(first.time("expires_at")), "expires_at "+first.text("expires_at"),
 					again.came())
 				s.Sandbox.Advance(100 * time.Second)
@@ -48,8 +46,7 @@ func v1Resend() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				for left := 2; left >= 0; left-- {
-					r := s.V1.Resend(id, nil)
-					r.ExpectJSON(http.StatusOK)
+					r := s.V1.Resend(id, nil).ExpectJSON(http.StatusOK)
 					r.require(r.number("resends_remaining") == left, "resends_remaining "+strconv.Itoa(left), r.came())
 				}
 				s.expectNoResend(s.V1.Resend(id, nil))
@@ -70,8 +67,7 @@ func v1Resend() []Case {
 			Requirement: "A resend may go by another method.",
 			Settings:    Settings{"email_enabled": true, "otp_length": 10}, Needs: NeedsInbox,
 			Run: func(s *Story) {
-				r := s.V1.Send(Fields{"email": s.Email()})
-				r.ExpectCreated()
+				r := s.V1.Send(Fields{"email": s.Email()}).ExpectCreated()
 				s.V1.Resend(r.text("id"), Fields{"method": "email"}).ExpectJSON(http.StatusOK)
 				messages := s.Sandbox.Messages()
 				s.Require(len(messages) == 2, "2 messages in the inbox", plural(len(messages), "message"))
@@ -117,8 +113,7 @@ func v1Resend() []Case {
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, code := s.challenged(nil)
-				r := s.V1.ResendBy(s.byTo())
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.ResendBy(s.byTo()).ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 				s.Require(s.Code() == code, "the same code", "another")
 				full := Fields{"to": s.To(), "ip": s.IP(), "binding": Fields{"order": 1}, "type": "transaction"}
@@ -132,8 +127,7 @@ func v1Resend() []Case {
 						s.V1.ResendBy(with(full, name, value)).ExpectProblem(http.StatusNotFound, "")
 					}
 				}
-				r = s.V1.ResendBy(full)
-				r.ExpectJSON(http.StatusOK)
+				r = s.V1.ResendBy(full).ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 				s.expectSent(5)
 			},

@@ -19,8 +19,7 @@ func v1Cancel() []Case {
 			Requirement: "The answer to a cancellation is the challenge, with the status canceled.",
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
-				r := s.V1.Cancel(id)
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.Cancel(id).ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id && r.text("status") == "canceled", "the id and the status canceled", r.came())
 			},
 		},
@@ -81,8 +80,7 @@ func v1Cancel() []Case {
 					s.V1.CancelBy(with(full, name, other)).ExpectProblem(http.StatusNotFound, "")
 					s.V1.CancelBy(with(full, name, Without)).ExpectProblem(http.StatusNotFound, "")
 				}
-				r := s.V1.CancelBy(full)
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.CancelBy(full).ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id && r.text("status") == "canceled", "the id and the status canceled", r.came())
 			},
 		},

@@ -13,10 +13,8 @@ func v1Status() []Case {
 			Requirement: "The status of a challenge is the challenge, its recipient masked.",
 			Run: func(s *Story) {
 				metadata := map[string]any{"user_id": "user_" + s.ID()}
-				sent := s.V1.Send(Fields{"metadata": metadata})
-				sent.ExpectCreated()
-				r := s.V1.Status(sent.text("id"))
-				r.ExpectJSON(http.StatusOK)
+				sent := s.V1.Send(Fields{"metadata": metadata}).ExpectCreated()
+				r := s.V1.Status(sent.text("id")).ExpectJSON(http.StatusOK)
 				for _, name := range []string{"id", "to", "method", "type", "created_at", "expires_at"} {
 					r.require(r.has(name) && reflect.DeepEqual(r.document[name], sent.document[name]),
 						"the member "+name+" as the send answered it", r.came())
@@ -29,8 +27,7 @@ func v1Status() []Case {
 			Settings:    Settings{"otp_length": 10},
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				r := s.V1.Status(id)
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.Status(id).ExpectJSON(http.StatusOK)
 				r.require(!strings.Contains(r.Body, code), "no code", "the code")
 			},
 		},
@@ -49,8 +46,7 @@ func v1Status() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Verify(rotated(code), byID(id)).ExpectMismatch(4)
-				r := s.V1.Status(id)
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.Status(id).ExpectJSON(http.StatusOK)
 				r.require(r.number("attempts_remaining") == 4, "attempts_remaining 4", r.came())
 			},
 		},
@@ -59,8 +55,7 @@ func v1Status() []Case {
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
 				s.V1.Verify(code, byID(id)).ExpectValid()
-				r := s.V1.Status(id)
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.Status(id).ExpectJSON(http.StatusOK)
 				r.require(!r.has("attempts_remaining"), "no attempts_remaining", r.came())
 			},
 		},
@@ -68,13 +63,11 @@ func v1Status() []Case {
 			Requirement: "The status tells verified, and when.",
 			Run: func(s *Story) {
 				id, code := s.challenged(nil)
-				before := s.V1.Status(id)
-				before.ExpectJSON(http.StatusOK)
+				before := s.V1.Status(id).ExpectJSON(http.StatusOK)
 				before.require(before.text("status") != "" && before.text("status") != "verified", "another status than verified",
 					before.came())
 				s.V1.Verify(code, byID(id)).ExpectValid()
-				r := s.V1.Status(id)
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.Status(id).ExpectJSON(http.StatusOK)
 				r.require(r.text("status") == "verified" && !r.time("verified_at").IsZero(),
 					"the status verified, and verified_at", r.came())
 			},
@@ -90,8 +83,7 @@ func v1Status() []Case {
 				s.Sandbox.Advance(301 * time.Second)
 				for _, one := range []struct{ id, status string }{{replaced, "replaced"}, {canceled, "canceled"},
 					{expired, "expired"}} {
-					r := s.V1.Status(one.id)
-					r.ExpectJSON(http.StatusOK)
+					r := s.V1.Status(one.id).ExpectJSON(http.StatusOK)
 					r.require(r.text("status") == one.status, "the status "+one.status, r.came())
 				}
 			},
@@ -119,8 +111,7 @@ func v1Status() []Case {
 			Run: func(s *Story) {
 				s.challenged(nil)
 				id, _ := s.challenged(nil)
-				r := s.V1.StatusBy(s.byTo())
-				r.ExpectJSON(http.StatusOK)
+				r := s.V1.StatusBy(s.byTo()).ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 				full := Fields{"to": s.To(), "ip": s.IP(), "type": "transaction"}
 				id, _ = s.challenged(full)
@@ -129,8 +120,7 @@ func v1Status() []Case {
 				}
 				s.V1.StatusBy(Fields{"to": s.To(), "ip": s.IP()}).ExpectProblem(http.StatusNotFound, "")
 				s.V1.StatusBy(Fields{"to": "+" + emirati}).ExpectProblem(http.StatusNotFound, "")
-				r = s.V1.StatusBy(full)
-				r.ExpectJSON(http.StatusOK)
+				r = s.V1.StatusBy(full).ExpectJSON(http.StatusOK)
 				r.require(r.text("id") == id, "the id of the newest challenge", r.came())
 			},
 		},

@@ -12,8 +12,7 @@ func v1Idempotency() []Case {
 			Requirement: "The same Idempotency-Key and body get the first answer again, byte for byte, and " +
 				"Idempotent-Replayed: true.",
 			Run: func(s *Story) {
-				first := s.V1.Send(nil, idempotent(s.ID()))
-				first.ExpectCreated()
+				first := s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
 				again := s.V1.Send(nil, idempotent(s.ID()))
 				again.require(again.Status == first.Status && again.Body == first.Body, first.came(), again.came())
 				again.require(again.Header.Get("Location") == first.Header.Get("Location"), "the first answer's Location",
@@ -25,8 +24,7 @@ func v1Idempotency() []Case {
 		{
 			Requirement: "The first answer is not called a replay.",
 			Run: func(s *Story) {
-				r := s.V1.Send(nil, idempotent(s.ID()))
-				r.ExpectCreated()
+				r := s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
 				r.require(r.Header.Get(replayedHeader) == "", "no "+replayedHeader, replayedHeader+" "+r.Header.Get(replayedHeader))
 			},
 		},
@@ -62,11 +60,9 @@ func v1Idempotency() []Case {
 		{
 			Requirement: "Another Idempotency-Key, or none, is another request.",
 			Run: func(s *Story) {
-				first := s.V1.Send(nil, idempotent(s.ID()))
-				first.ExpectCreated()
+				first := s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
 				for _, opts := range [][]Option{{idempotent("other-" + s.ID())}, nil} {
-					r := s.V1.Send(nil, opts...)
-					r.ExpectCreated()
+					r := s.V1.Send(nil, opts...).ExpectCreated()
 					r.require(r.text("id") != first.text("id"), "another id", r.came())
 				}
 			},
@@ -75,10 +71,8 @@ func v1Idempotency() []Case {
 			Requirement: "An Idempotency-Key belongs to its credential: another account's request with the same is its own.",
 			Needs:       NeedsSecond,
 			Run: func(s *Story) {
-				first := s.V1.Send(nil, idempotent(s.ID()))
-				first.ExpectCreated()
-				r := s.Second().V1.Send(nil, idempotent(s.ID()))
-				r.ExpectCreated()
+				first := s.V1.Send(nil, idempotent(s.ID())).ExpectCreated()
+				r := s.Second().V1.Send(nil, idempotent(s.ID())).ExpectCreated()
 				r.require(r.text("id") != first.text("id"), "another id", r.came())
 			},
 		},
@@ -106,8 +100,7 @@ func v1Idempotency() []Case {
 			Run: func(s *Story) {
 				id, _ := s.challenged(nil)
 				for range 2 {
-					r := s.V1.Resend(id, nil, idempotent(s.ID()))
-					r.ExpectJSON(http.StatusOK)
+					r := s.V1.Resend(id, nil, idempotent(s.ID())).ExpectJSON(http.StatusOK)
 					r.require(r.number("resends_remaining") == 2, "resends_remaining 2", r.came())
 				}
 				s.expectSent(2)

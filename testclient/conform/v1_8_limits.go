@@ -133,8 +133,7 @@ func v1Limits() []Case {
 				id, code := s.challenged(nil)
 				s.guessWrongV1(code, byID(id), 19, 20)
 				for _, guess := range []string{rotated(code), code} {
-					r := s.V1.Verify(guess, byID(id))
-					r.ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
+					r := s.V1.Verify(guess, byID(id)).ExpectProblem(http.StatusTooManyRequests, "RECIPIENT_LOCKED")
 					r.expectRetryAfter()
 				}
 			},

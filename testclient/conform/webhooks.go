@@ -15,8 +15,7 @@ func webhooks() []Case {
 				secret := made.text("secret")
 				made.require(strings.HasPrefix(secret, "whsec_"), "a secret that begins with whsec_", made.came())
 				for _, path := range []string{"/" + made.text("id"), "?account=" + s.account.Address} {
-					r := p.call(http.MethodGet, "/api/webhooks"+path, nil)
-					r.ExpectJSON(http.StatusOK)
+					r := p.call(http.MethodGet, "/api/webhooks"+path, nil).ExpectJSON(http.StatusOK)
 					r.require(strings.Contains(r.Body, made.text("id")), "the webhook", r.came())
 					r.require(!strings.Contains(r.Body, secret), "no secret", "the secret")
 				}
@@ -150,8 +149,7 @@ func webhooks() []Case {
 					"/events/1")
 
 				p.call(http.MethodPost, "/api/webhooks", with(good, "account", Without)).ExpectInvalid("/account")
-				r := p.call(http.MethodGet, "/api/webhooks?account="+s.account.Address, nil)
-				r.ExpectJSON(http.StatusOK)
+				r := p.call(http.MethodGet, "/api/webhooks?account="+s.account.Address, nil).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no webhook", r.came())
 			},
 		},
