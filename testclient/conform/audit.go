@@ -13,7 +13,7 @@ func audit() []Case {
 			Requirement: "A change has an entry with who made it, about what, in which account and by which request.",
 			Run: func(s *Story) {
 				p := s.owner()
-				r := p.call(http.MethodPost, "/api/keys", Fields{"account": s.account.Address, "name": "conform"})
+				r := p.post("/api/keys", Fields{"account": s.account.Address, "name": "conform"})
 				r.ExpectJSON(http.StatusCreated)
 				id, request := r.text("id"), r.Header.Get("X-Request-Id")
 				found := p.entry("action=key.created&credential="+id, func(Fields) bool { return true })
@@ -41,10 +41,10 @@ func audit() []Case {
 					query := url.Values{"action": {"key.created"}, "credential": {id}, name: {values[0]}}
 					p.entry(query.Encode(), is)
 					query.Set(name, values[1])
-					r := p.call(http.MethodGet, "/api/audit?"+query.Encode(), nil).ExpectJSON(http.StatusOK)
+					r := p.get("/api/audit?"+query.Encode()).ExpectJSON(http.StatusOK)
 					r.require(len(r.list("data")) == 0, "no entry with "+name+"="+values[1], r.came())
 				}
-				p.call(http.MethodGet, "/api/audit?who="+p.id, nil).ExpectParameter("who")
+				p.get("/api/audit?who="+p.id).ExpectParameter("who")
 			},
 		},
 		{
@@ -55,10 +55,10 @@ func audit() []Case {
 				second, _ := p.keyed(nil)
 				query := "action=key.created&limit=1&account=" + s.account.Address
 				p.entry(query, func(e Fields) bool { return e["credential"] == second })
-				r := p.call(http.MethodGet, "/api/audit?"+query, nil).ExpectJSON(http.StatusOK)
+				r := p.get("/api/audit?"+query).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 1 && r.document["has_more"] == true && r.text("next_cursor") != "",
 					"one entry, has_more true and a next_cursor", r.came())
-				r = p.call(http.MethodGet, "/api/audit?"+query+"&cursor="+url.QueryEscape(r.text("next_cursor")), nil)
+				r = p.get("/api/audit?"+query+"&cursor="+url.QueryEscape(r.text("next_cursor")))
 				r.ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 1 && r.holds("data", "credential", first), "the entry before", r.came())
 			},
@@ -94,17 +94,15 @@ func audit() []Case {
 				p := s.owner()
 				id, _ := p.keyed(nil)
 				p.entry("credential="+id, func(Fields) bool { return true })
-				r := p.call(http.MethodPost, "/api/audit/verify", nil).ExpectJSON(http.StatusOK)
+				r := p.post("/api/audit/verify", nil).ExpectJSON(http.StatusOK)
 				checkpoint := r.text("checkpoint")
 				r.require(r.document["fits"] == true && r.number("entries") > 0 && checkpoint != "",
 					"fits true, how many entries, and a checkpoint", r.came())
-				later := p.call(http.MethodPost, "/api/audit/verify", Fields{"checkpoints": checkpoint})
-				later.ExpectJSON(http.StatusOK)
+				later := p.post("/api/audit/verify", Fields{"checkpoints": checkpoint}).ExpectJSON(http.StatusOK)
 				later.require(later.document["fits"] == true && later.number("checkpoints") == 1 &&
 					later.number("entries") >= r.number("entries"), "fits true with 1 checkpoint, and no fewer entries than before",
 					later.came())
-				p.call(http.MethodPost, "/api/audit/verify", Fields{"checkpoints": turned(checkpoint)}).ExpectInvalid(
-					"/checkpoints")
+				p.post("/api/audit/verify", Fields{"checkpoints": turned(checkpoint)}).ExpectInvalid("/checkpoints")
 
 			},
 		},
@@ -115,14 +113,12 @@ func audit() []Case {
 				id, _ := p.keyed(nil)
 				p.entry("credential="+id, func(Fields) bool { return true })
 				dev := p.colleague("developer", s.account.Address)
-				dev.call(http.MethodGet, "/api/audit", nil).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
+				dev.get("/api/audit").ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
 				auditor := p.colleague("auditor", s.Second().account.Address)
-				auditor.call(http.MethodGet, "/api/audit?account="+s.account.Address, nil).ExpectProblem(
-					http.StatusNotFound, "")
-
-				r := auditor.call(http.MethodGet, "/api/audit?credential="+id, nil).ExpectJSON(http.StatusOK)
+				auditor.get("/api/audit?account="+s.account.Address).ExpectProblem(http.StatusNotFound, "")
+				r := auditor.get("/api/audit?credential="+id).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no entry of another account", r.came())
-				auditor.call(http.MethodPost, "/api/audit/verify", nil).ExpectProblem(http.StatusForbidden, "")
+				auditor.post("/api/audit/verify", nil).ExpectProblem(http.StatusForbidden, "")
 			},
 		},
 		{

@@ -25,7 +25,7 @@ func insight() []Case {
 				s.V1.Verify(code, byID(challenge), Key(key)).ExpectValid()
 				var r Reply
 				s.await(countedWithin, func() bool {
-					r = p.call(http.MethodGet, "/api/statistics?by=channel&environment=test&account="+s.account.Address, nil)
+					r = p.get("/api/statistics?by=channel&environment=test&account="+s.account.Address)
 					r.ExpectJSON(http.StatusOK)
 					return slices.ContainsFunc(r.list("data"), func(line Fields) bool {
 						return line["of"] == "sms" && line["sent"] == 1.0 && line["verified"] == 1.0 && line["wrong"] == 1.0
@@ -47,7 +47,7 @@ func insight() []Case {
 					"by=weather": "by", "from=yesterday": "from", "environment=production": "environment",
 					"from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z": "from", "until=2026-01-01T00:00:00Z": "until",
 				} {
-					p.call(http.MethodGet, "/api/statistics?"+query, nil).ExpectParameter(name)
+					p.get("/api/statistics?"+query).ExpectParameter(name)
 				}
 			},
 		},
@@ -56,10 +56,8 @@ func insight() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				auditor := p.colleague("auditor", s.Second().account.Address)
-				auditor.call(http.MethodGet, "/api/statistics?account="+s.account.Address, nil).ExpectProblem(
-					http.StatusNotFound, "")
-
-				p.call(http.MethodGet, "/api/statistics?account="+s.account.Address, nil).ExpectJSON(http.StatusOK)
+				auditor.get("/api/statistics?account="+s.account.Address).ExpectProblem(http.StatusNotFound, "")
+				p.get("/api/statistics?account="+s.account.Address).ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -72,7 +70,7 @@ func insight() []Case {
 					s.V1.Call(http.MethodGet, "/v1/status?to="+url.QueryEscape(s.To()), "")
 				}
 				alert := func() (found Fields) {
-					r := p.call(http.MethodGet, "/api/alerts?limit=100", nil).ExpectJSON(http.StatusOK)
+					r := p.get("/api/alerts?limit=100").ExpectJSON(http.StatusOK)
 					for _, a := range r.list("data") {
 						if a["rule"] == "limit_violations" && a["account"] == s.account.Address {
 							found = a
@@ -90,7 +88,7 @@ func insight() []Case {
 					"the state raised, what it says and a remedy", shownMember(raised))
 				path := "/api/alerts/" + shownMember(raised["id"]) + "/acknowledge"
 				for range 2 {
-					s.expectEmpty(p.call(http.MethodPost, path, nil))
+					s.expectEmpty(p.post(path, nil))
 				}
 				raised = alert()
 				s.Require(raised["state"] == "acknowledged" && raised["acknowledged_by"] == "Conform" &&
@@ -103,14 +101,14 @@ func insight() []Case {
 				p := s.owner()
 				dev := p.colleague("developer", s.account.Address)
 				path := "/api/alerts/alr_00000000000000000000000000/acknowledge"
-				p.call(http.MethodPost, path, nil).ExpectProblem(http.StatusNotFound, "")
-				dev.call(http.MethodPost, path, nil).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
+				p.post(path, nil).ExpectProblem(http.StatusNotFound, "")
+				dev.post(path, nil).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
 			},
 		},
 		{
 			Requirement: "Each item of the checklist is ok, attention or manual, and all but ok say why and what to do.",
 			Run: func(s *Story) {
-				r := s.owner().call(http.MethodGet, "/api/checklist", nil).ExpectJSON(http.StatusOK)
+				r := s.owner().get("/api/checklist").ExpectJSON(http.StatusOK)
 				items := r.list("data")
 				r.require(len(items) >= 12, "12 items or more", r.came())
 				for _, item := range items {
@@ -127,15 +125,14 @@ func insight() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				note := "looked at by " + s.ID()
-				s.expectEmpty(p.call(http.MethodPost, "/api/checklist/csrf/review", Fields{"note": note}))
-				r := p.call(http.MethodGet, "/api/checklist", nil).ExpectJSON(http.StatusOK)
+				s.expectEmpty(p.post("/api/checklist/csrf/review", Fields{"note": note}))
+				r := p.get("/api/checklist").ExpectJSON(http.StatusOK)
 				for _, item := range r.list("data") {
 					r.require(item["name"] != "csrf" || item["note"] == note && item["reviewed_by"] == "Conform" &&
 						item["review_due"] == false, "the note, by whom, and review_due false", shownMember(item))
 				}
 				r.require(r.holds("data", "name", "csrf"), "the item csrf", r.came())
-				p.call(http.MethodPost, "/api/checklist/weather/review", Fields{"note": note}).ExpectProblem(
-					http.StatusNotFound, "")
+				p.post("/api/checklist/weather/review", Fields{"note": note}).ExpectProblem(http.StatusNotFound, "")
 
 			},
 		},

@@ -35,7 +35,7 @@ func management() []Case {
 				first := p.refresh
 				r := p.login(p.password).ExpectJSON(http.StatusOK)
 				r.require(p.refresh != "" && p.refresh != first, "another refresh token than before", r.came())
-				p.call(http.MethodGet, "/api/auth/me", nil).ExpectJSON(http.StatusOK)
+				p.get("/api/auth/me").ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -51,9 +51,8 @@ func management() []Case {
 			Requirement: "Nobody is somebody without a token: none is 401 AUTH_003, and a changed one is 401.",
 			Run: func(s *Story) {
 				p := s.owner()
-				p.call(http.MethodGet, "/api/auth/me", nil, NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
-				r := p.call(http.MethodGet, "/api/auth/me", nil, Key(turned(p.access)))
-				r.ExpectProblem(http.StatusUnauthorized, "")
+				p.get("/api/auth/me", NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
+				r := p.get("/api/auth/me", Key(turned(p.access))).ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{
@@ -61,23 +60,21 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				first := p.refresh
-				r := p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": first}, NoKey)
-				r.ExpectJSON(http.StatusOK)
+				r := p.post("/api/auth/refresh", Fields{"refresh_token": first}, NoKey).ExpectJSON(http.StatusOK)
 				r.require(p.refresh != "" && p.refresh != first, "another refresh token", r.came())
 				next := p.refresh
-				r = p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": first}, NoKey)
-				r.ExpectJSON(http.StatusOK)
+				r = p.post("/api/auth/refresh", Fields{"refresh_token": first}, NoKey).ExpectJSON(http.StatusOK)
 				r.require(p.refresh == next, "the same successor as before", r.came())
-				p.call(http.MethodGet, "/api/auth/me", nil).ExpectJSON(http.StatusOK)
+				p.get("/api/auth/me").ExpectJSON(http.StatusOK)
 			},
 		},
 		{
 			Requirement: "A logout is 204 and ends access and refresh token.",
 			Run: func(s *Story) {
 				p := s.owner()
-				s.expectEmpty(p.call(http.MethodPost, "/api/auth/logout", nil))
-				p.call(http.MethodGet, "/api/auth/me", nil).ExpectProblem(http.StatusUnauthorized, "")
-				r := p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": p.refresh}, NoKey)
+				s.expectEmpty(p.post("/api/auth/logout", nil))
+				p.get("/api/auth/me").ExpectProblem(http.StatusUnauthorized, "")
+				r := p.post("/api/auth/refresh", Fields{"refresh_token": p.refresh}, NoKey)
 				r.ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
@@ -86,7 +83,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				id, secret := p.keyed(nil)
-				r := p.call(http.MethodGet, "/api/keys/"+id, nil).ExpectJSON(http.StatusOK)
+				r := p.get("/api/keys/"+id).ExpectJSON(http.StatusOK)
 				r.require(r.text("key") == "", "the key without its secret", r.came())
 				s.V1.Send(nil, Key(secret)).ExpectCreated()
 			},
@@ -105,8 +102,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				id, secret := p.keyed(nil)
-				r := p.call(http.MethodPost, "/api/keys/"+id+"/rotate", Fields{"grace": "1h"})
-				r.ExpectJSON(http.StatusCreated)
+				r := p.post("/api/keys/"+id+"/rotate", Fields{"grace": "1h"}).ExpectJSON(http.StatusCreated)
 				r.require(r.text("predecessor") == id && r.text("key") != "", "the successor, its key and the predecessor",
 					r.came())
 				s.V1.Send(nil, Key(r.text("key"))).ExpectCreated()
@@ -118,14 +114,14 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				id, _ := p.keyed(nil)
-				tag := p.call(http.MethodGet, "/api/keys/"+id, nil).Header.Get("ETag")
+				tag := p.get("/api/keys/"+id).Header.Get("ETag")
 				r := p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "first"}, Header("If-Match", tag))
 				r.ExpectJSON(http.StatusOK)
 				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "second"}, Header("If-Match", tag))
 				r.ExpectProblem(http.StatusPreconditionFailed, "")
 				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "third"})
 				r.ExpectProblem(http.StatusPreconditionRequired, "")
-				r = p.call(http.MethodGet, "/api/keys/"+id, nil)
+				r = p.get("/api/keys/"+id)
 				r.require(r.text("name") == "first", "the name first", r.came())
 			},
 		},
@@ -134,15 +130,15 @@ func management() []Case {
 			Run: func(s *Story) {
 				p, dev := s.owner(), s.newcomer()
 				id, _ := p.keyed(nil)
-				r := p.call(http.MethodPost, "/api/people", Fields{"email": dev.email, "role": "developer",
+				r := p.post("/api/people", Fields{"email": dev.email, "role": "developer",
 					"accounts": []string{s.Second().account.Address}})
 				r.ExpectJSON(http.StatusCreated)
 				dev.register(r.text("invitation")).ExpectJSON(http.StatusCreated)
-				foreign := dev.call(http.MethodGet, "/api/keys/"+id, nil).ExpectProblem(http.StatusNotFound, "")
-				none := dev.call(http.MethodGet, "/api/keys/"+turned(id), nil)
+				foreign := dev.get("/api/keys/"+id).ExpectProblem(http.StatusNotFound, "")
+				none := dev.get("/api/keys/"+turned(id))
 				none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign key", none.came())
 				dev.call(http.MethodDelete, "/api/keys/"+id, nil).ExpectProblem(http.StatusNotFound, "")
-				p.call(http.MethodGet, "/api/keys/"+id, nil).ExpectJSON(http.StatusOK)
+				p.get("/api/keys/"+id).ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -155,7 +151,7 @@ func management() []Case {
 					"/allowed_ips/1": {"allowed_ips": []string{"203.0.113.7", "52.44.123.456"}},
 				} {
 					member["account"], member["name"] = s.account.Address, "refused"
-					p.call(http.MethodPost, "/api/keys", member).ExpectInvalid(pointer)
+					p.post("/api/keys", member).ExpectInvalid(pointer)
 				}
 				after := p.keyNames()
 				s.Require(len(after) == len(before), plural(len(before), "key"), plural(len(after), "key"))
@@ -165,12 +161,12 @@ func management() []Case {
 			Requirement: "A cookie alone changes nothing without its CSRF token, nor on a page of another origin.",
 			Run: func(s *Story) {
 				p := s.owner()
-				r := p.call(http.MethodGet, "/api/csrf-token", nil).ExpectJSON(http.StatusOK)
+				r := p.get("/api/csrf-token").ExpectJSON(http.StatusOK)
 				token := r.text("csrf_token")
 				body := Fields{"account": s.account.Address, "name": "by cookie"}
 				cookie := Header("Cookie", p.cookie)
 				post := func(opts ...Option) Reply {
-					return p.call(http.MethodPost, "/api/keys", body, append([]Option{NoKey, cookie}, opts...)...)
+					return p.post("/api/keys", body, append([]Option{NoKey, cookie}, opts...)...)
 				}
 				post().ExpectProblem(http.StatusForbidden, "CSRF_TOKEN_INVALID")
 				post(Header("X-CSRF-Token", turned(token))).ExpectProblem(http.StatusForbidden, "CSRF_TOKEN_INVALID")
@@ -186,7 +182,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				_, secret := p.keyed(nil)
-				r := p.call(http.MethodPost, "/api/keys", Fields{"account": s.account.Address, "name": "by a key"}, Key(secret))
+				r := p.post("/api/keys", Fields{"account": s.account.Address, "name": "by a key"}, Key(secret))
 				r.ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
 			},
 		},
@@ -197,14 +193,14 @@ func management() []Case {
 				s.mustWait()
 				first := p.refresh
 				refresh := func(token string) Reply {
-					return p.call(http.MethodPost, "/api/auth/refresh", Fields{"refresh_token": token}, NoKey)
+					return p.post("/api/auth/refresh", Fields{"refresh_token": token}, NoKey)
 				}
 				refresh(first).ExpectJSON(http.StatusOK)
 				p.idle(16 * time.Second)
-				p.call(http.MethodGet, "/api/auth/me", nil).ExpectJSON(http.StatusOK)
+				p.get("/api/auth/me").ExpectJSON(http.StatusOK)
 				refresh(first).ExpectProblem(http.StatusUnauthorized, "AUTH_004")
 				refresh(p.refresh).ExpectProblem(http.StatusUnauthorized, "")
-				p.call(http.MethodGet, "/api/auth/me", nil).ExpectProblem(http.StatusUnauthorized, "")
+				p.get("/api/auth/me").ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{
@@ -212,12 +208,12 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				nowhere := []string{s.account.Address, "987654321"}
-				p.call(http.MethodPost, "/api/people",
+				p.post("/api/people",
 					Fields{"email": "x" + p.email, "role": "developer", "accounts": nowhere}).ExpectInvalid(
 					"/accounts/1")
 
 				dev := p.colleague("developer", s.account.Address)
-				r := p.call(http.MethodGet, "/api/people/"+dev.id, nil).ExpectJSON(http.StatusOK)
+				r := p.get("/api/people/"+dev.id).ExpectJSON(http.StatusOK)
 				p.call(http.MethodPatch, "/api/people/"+dev.id, Fields{"accounts": nowhere},
 					Header("If-Match", r.Header.Get("ETag"))).ExpectInvalid(
 					"/accounts/1")

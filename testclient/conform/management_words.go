@@ -29,6 +29,12 @@ func (s *Story) newcomer() *someone {
 	return &someone{story: s, email: name + "@conform.example", password: "kayak marzipan tandem " + randomHex(6)}
 }
 
+func (p *someone) get(path string, opts ...Option) Reply { return p.call(http.MethodGet, path, nil, opts...) }
+
+func (p *someone) post(path string, body Fields, opts ...Option) Reply {
+	return p.call(http.MethodPost, path, body, opts...)
+}
+
 // call sends a body's members to a path of /api. Secrets in the answer are redacted in reports.
 func (p *someone) call(method, path string, body Fields, opts ...Option) Reply {
 	text := ""
@@ -72,7 +78,7 @@ func (p *someone) register(invitation string) Reply {
 	if invitation != "" {
 		body["invitation"] = invitation
 	}
-	r := p.call(http.MethodPost, "/api/auth/register", body)
+	r := p.post("/api/auth/register", body)
 	switch {
 	case r.Status == http.StatusNotFound:
 		panic(skipped{"The target has no /api."})
@@ -84,7 +90,7 @@ func (p *someone) register(invitation string) Reply {
 
 // login logs in with a password.
 func (p *someone) login(password string) Reply {
-	return p.call(http.MethodPost, "/api/auth/login", Fields{"email": p.email, "password": password}, NoKey)
+	return p.post("/api/auth/login", Fields{"email": p.email, "password": password}, NoKey)
 }
 
 // owner returns a person who has registered.
@@ -100,7 +106,7 @@ func (p *someone) keyed(more Fields) (id, secret string) {
 	for name, value := range more {
 		body[name] = value
 	}
-	r := p.call(http.MethodPost, "/api/keys", body).ExpectJSON(http.StatusCreated)
+	r := p.post("/api/keys", body).ExpectJSON(http.StatusCreated)
 	r.require(r.text("id") != "" && r.text("key") != "", "an id and the key itself", r.came())
 	return r.text("id"), r.text("key")
 }
@@ -112,7 +118,7 @@ func (s *Story) expectEmpty(r Reply) {
 
 // keyNames returns the names of the account's keys.
 func (p *someone) keyNames() []string {
-	r := p.call(http.MethodGet, "/api/keys?limit=100&account="+p.story.account.Address, nil).ExpectJSON(http.StatusOK)
+	r := p.get("/api/keys?limit=100&account="+p.story.account.Address).ExpectJSON(http.StatusOK)
 	var names []string
 	for _, one := range r.list("data") {
 		names = append(names, shownMember(one["name"]))

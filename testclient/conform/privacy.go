@@ -28,12 +28,10 @@ func privacy() []Case {
 				certificate := r.text("certificate")
 				r.require(strings.Count(certificate, ".") == 2, "a certificate that is a JWS", r.came())
 				r.require(!strings.Contains(r.Body, user), "an answer without the person's id", r.came())
-				says := p.call(http.MethodPost, "/api/privacy/verify", Fields{"certificate": certificate})
-				says.ExpectJSON(http.StatusOK)
+				says := p.post("/api/privacy/verify", Fields{"certificate": certificate}).ExpectJSON(http.StatusOK)
 				says.require(says.text("aud") == s.account.Address, "what the certificate says, with the account as aud",
 					says.came())
-				p.call(http.MethodPost, "/api/privacy/verify", Fields{"certificate": turned(certificate)}).ExpectInvalid(
-					"/certificate")
+				p.post("/api/privacy/verify", Fields{"certificate": turned(certificate)}).ExpectInvalid("/certificate")
 
 			},
 		},
@@ -56,10 +54,8 @@ func privacy() []Case {
 				p := s.owner()
 				_, key := p.keyed(trial())
 				user, challenge, _ := s.customer(key)
-				p.call(http.MethodPost, "/api/privacy/erase", s.about(user)).ExpectInvalid("/confirm")
-				p.call(http.MethodPost, "/api/privacy/erase", with(s.about(user), "confirm", turned(user))).ExpectInvalid(
-					"/confirm")
-
+				p.post("/api/privacy/erase", s.about(user)).ExpectInvalid("/confirm")
+				p.post("/api/privacy/erase", with(s.about(user), "confirm", turned(user))).ExpectInvalid("/confirm")
 				r := p.export(user)
 				r.require(r.holds("history", "challenge_id", challenge), "a history with the challenge", r.came())
 			},
@@ -104,8 +100,8 @@ func privacy() []Case {
 					if path == "/api/privacy/erase" {
 						body["confirm"] = user
 					}
-					dev.call(http.MethodPost, path, body).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
-					admin.call(http.MethodPost, path, body).ExpectProblem(http.StatusNotFound, "")
+					dev.post(path, body).ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
+					admin.post(path, body).ExpectProblem(http.StatusNotFound, "")
 				}
 				r := p.export(user)
 				r.require(r.holds("history", "challenge_id", challenge), "a history with the challenge", r.came())

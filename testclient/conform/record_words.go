@@ -39,20 +39,20 @@ func (s *Story) about(user string) Fields {
 
 // export requests the records about a person, and requires a complete export.
 func (p *someone) export(user string) Reply {
-	r := p.call(http.MethodPost, "/api/privacy/export", p.story.about(user)).ExpectJSON(http.StatusOK)
+	r := p.post("/api/privacy/export", p.story.about(user)).ExpectJSON(http.StatusOK)
 	r.require(r.document["complete"] == true, "an export with complete true", r.came())
 	return r
 }
 
 // erase requests the erasure of the records about a person.
 func (p *someone) erase(user string) Reply {
-	return p.call(http.MethodPost, "/api/privacy/erase", with(p.story.about(user), "confirm", user))
+	return p.post("/api/privacy/erase", with(p.story.about(user), "confirm", user))
 }
 
 // colleague returns another person with a role, for the given accounts.
 func (p *someone) colleague(role string, accounts ...string) *someone {
 	c := p.story.newcomer()
-	r := p.call(http.MethodPost, "/api/people", Fields{"email": c.email, "role": role, "accounts": accounts})
+	r := p.post("/api/people", Fields{"email": c.email, "role": role, "accounts": accounts})
 	r.ExpectJSON(http.StatusCreated)
 	c.register(r.text("invitation")).ExpectJSON(http.StatusCreated)
 	return c
@@ -131,7 +131,7 @@ func (p *someone) entry(query string, is func(Fields) bool) Fields {
 	var r Reply
 	var found Fields
 	p.story.await(soon, func() bool {
-		r = p.call(http.MethodGet, "/api/audit?"+query, nil).ExpectJSON(http.StatusOK)
+		r = p.get("/api/audit?"+query).ExpectJSON(http.StatusOK)
 		if i := slices.IndexFunc(r.list("data"), is); i >= 0 {
 			found = r.list("data")[i]
 		}
@@ -147,11 +147,11 @@ func (p *someone) hook(path string, events ...string) Reply {
 	if s.told == nil {
 		s.told = newUpstream()
 	}
-	r := p.call(http.MethodPost, "/api/webhooks",
+	r := p.post("/api/webhooks",
 		Fields{"account": s.account.Address, "url": "http://" + s.told.addr + path, "events": events})
 	r.ExpectJSON(http.StatusCreated)
 	r.require(r.text("id") != "" && r.text("secret") != "", "an id and a secret", r.came())
-	p.call(http.MethodPost, "/api/webhooks/"+r.text("id")+"/test", nil)
+	p.post("/api/webhooks/"+r.text("id")+"/test", nil)
 	if len(s.toldOf(path, "webhook.test")) == 0 {
 		panic(skipped{"No call reached the webhook which this client serves at " + s.told.addr +
 			": the target is not on this machine, or calls nobody here."})

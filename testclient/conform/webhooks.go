@@ -15,7 +15,7 @@ func webhooks() []Case {
 				secret := made.text("secret")
 				made.require(strings.HasPrefix(secret, "whsec_"), "a secret that begins with whsec_", made.came())
 				for _, path := range []string{"/" + made.text("id"), "?account=" + s.account.Address} {
-					r := p.call(http.MethodGet, "/api/webhooks"+path, nil).ExpectJSON(http.StatusOK)
+					r := p.get("/api/webhooks"+path).ExpectJSON(http.StatusOK)
 					r.require(strings.Contains(r.Body, made.text("id")), "the webhook", r.came())
 					r.require(!strings.Contains(r.Body, secret), "no secret", "the secret")
 				}
@@ -59,8 +59,7 @@ func webhooks() []Case {
 				p := s.owner()
 				made := p.hook("/told", "otp.sent")
 				test := func() Reply {
-					r := p.call(http.MethodPost, "/api/webhooks/"+made.text("id")+"/test", nil)
-					r.ExpectJSON(http.StatusOK)
+					r := p.post("/api/webhooks/"+made.text("id")+"/test", nil).ExpectJSON(http.StatusOK)
 					return r
 				}
 				r := test()
@@ -87,8 +86,7 @@ func webhooks() []Case {
 				event := eventOf(s.awaitTold("/told", "otp.sent")).text("id")
 				var r Reply
 				there := func() bool {
-					r = p.call(http.MethodGet, "/api/webhooks/"+made.text("id")+"/deliveries?state=delivered", nil)
-					r.ExpectJSON(http.StatusOK)
+					r = p.get("/api/webhooks/"+made.text("id")+"/deliveries?state=delivered").ExpectJSON(http.StatusOK)
 					return r.holds("data", "event_id", event)
 				}
 				r.require(s.await(soon, there), "a delivery of the event "+event, r.came())
@@ -104,8 +102,7 @@ func webhooks() []Case {
 				p := s.owner()
 				made := p.hook("/told", "otp.sent")
 				path := "/api/webhooks/" + made.text("id")
-				r := p.call(http.MethodPost, path+"/rotate", nil, Header("If-Match", made.Header.Get("ETag")))
-				r.ExpectJSON(http.StatusOK)
+				r := p.post(path+"/rotate", nil, Header("If-Match", made.Header.Get("ETag"))).ExpectJSON(http.StatusOK)
 				fresh := r.text("secret")
 				r.require(fresh != "" && fresh != made.text("secret"), "another secret than before", r.came())
 				s.challenged(nil)
@@ -127,9 +124,9 @@ func webhooks() []Case {
 				p.call(http.MethodDelete, path, nil, Header("If-Match", `"4711"`)).ExpectProblem(
 					http.StatusPreconditionFailed, "")
 
-				p.call(http.MethodGet, path, nil).ExpectJSON(http.StatusOK)
+				p.get(path).ExpectJSON(http.StatusOK)
 				s.expectEmpty(p.call(http.MethodDelete, path, nil, Header("If-Match", gone.Header.Get("ETag"))))
-				p.call(http.MethodGet, path, nil).ExpectProblem(http.StatusNotFound, "")
+				p.get(path).ExpectProblem(http.StatusNotFound, "")
 				s.challenged(nil)
 				s.awaitTold("/told", "otp.sent")
 				s.Require(len(s.toldOf("/gone", "otp.sent")) == 0, "nothing at the webhook that was deleted", "an event")
@@ -142,14 +139,14 @@ func webhooks() []Case {
 				p := s.owner()
 				good := Fields{"account": s.account.Address, "url": "https://hooks.example.com/otp"}
 				for _, url := range []string{"http://169.254.169.254/latest", "ftp://hooks.example.com/", "hooks"} {
-					p.call(http.MethodPost, "/api/webhooks", with(good, "url", url)).ExpectInvalid("/url")
+					p.post("/api/webhooks", with(good, "url", url)).ExpectInvalid("/url")
 				}
-				p.call(http.MethodPost, "/api/webhooks", with(good, "events",
+				p.post("/api/webhooks", with(good, "events",
 					[]string{"otp.sent", "otp.lost"})).ExpectInvalid(
 					"/events/1")
 
-				p.call(http.MethodPost, "/api/webhooks", with(good, "account", Without)).ExpectInvalid("/account")
-				r := p.call(http.MethodGet, "/api/webhooks?account="+s.account.Address, nil).ExpectJSON(http.StatusOK)
+				p.post("/api/webhooks", with(good, "account", Without)).ExpectInvalid("/account")
+				r := p.get("/api/webhooks?account="+s.account.Address).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no webhook", r.came())
 			},
 		},
@@ -168,10 +165,8 @@ func webhooks() []Case {
 					none := dev.call(ask.method, "/api/webhooks/"+turned(id)+ask.path, nil, Header("If-Match", `"1"`))
 					none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign webhook", none.came())
 				}
-				dev.call(http.MethodGet, "/api/webhooks?account="+s.account.Address, nil).ExpectProblem(
-					http.StatusNotFound, "")
-
-				p.call(http.MethodGet, "/api/webhooks/"+id, nil).ExpectJSON(http.StatusOK)
+				dev.get("/api/webhooks?account="+s.account.Address).ExpectProblem(http.StatusNotFound, "")
+				p.get("/api/webhooks/"+id).ExpectJSON(http.StatusOK)
 			},
 		},
 	}
