@@ -195,7 +195,7 @@ func TestPresets_SpeakAsTheirDocumentationSays(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, slices.Sorted(maps.Keys(presets)), slices.Sorted(maps.Keys(tried)), "each has its documents")
+	require.Equal(t, presets(), slices.Sorted(maps.Keys(tried)), "each has its documents")
 }
 
 // The page names every preset, with a valid channel.
@@ -210,5 +210,5 @@ func TestPresets_ArePartOfThePage(t *testing.T) {
 		_, err := Parse(row[2], Options{Medium: "sms"})
 		require.NoError(t, err, row[1])
 	}
-	require.Equal(t, slices.Sorted(maps.Keys(presets)), slices.Sorted(maps.Keys(named)))
+	require.Equal(t, presets(), slices.Sorted(maps.Keys(named)))
 }
