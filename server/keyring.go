@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"otpbridge/config"
@@ -95,3 +97,129 @@ func warnIfReadable(path string, log *slog.Logger) {
 			"file", path, "mode", info.Mode().Perm().String())
 	}
 }
+
+// maxKeyring is the size of a keyring file at most, in bytes: about a thousand keys.
+const maxKeyring = 64 << 10
+
+// editKeyring changes the lines of a keyring file. It locks the file against other commands, checks that it
+// is a valid keyring before and after, and replaces it as a whole: a reader sees the old keyring or the new
+// one, also after a power cut. The file keeps its owner, and only the owner may read it.
+func editKeyring(path string, edit func(lines []string) ([]string, error)) error {
+	folder, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return noKeyring(path, err)
+	}
+	defer folder.Close()
+	file, err := lockKeyring(folder, path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() // releases the lock
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyring+1))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(text) > maxKeyring {
+		return unusable{fmt.Errorf("%s is larger than %d KiB, so it is no keyring", path, maxKeyring>>10)}
+	}
+	if _, err := crypto.ParseKeyring(string(text)); err != nil {
+		return unusable{fmt.Errorf("%s is not changed, because it is no keyring as it is: %w", path, err)}
+	}
+	lines := strings.Split(strings.TrimRight(string(text), "\r\n"), "\n")
+	if lines, err = edit(lines); err != nil {
+		return unusable{err}
+	}
+	changed := strings.Join(lines, "\n") + "\n"
+	if _, err := crypto.ParseKeyring(changed); err != nil {
+		return unusable{fmt.Errorf("%s is not changed, because it would be no keyring afterwards: %w", path, err)}
+	}
+	if err := replaceKeyring(folder, file, path, changed); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// lockKeyring opens a keyring file and waits until no other command changes it. It refuses a symbolic link,
+// because the edit would replace the link and leave its target unchanged; anything else that is not a
+// regular file; and a file that others can read or write, because they would know a key written there.
+func lockKeyring(folder *os.Root, path string) (*os.File, error) {
+	name := filepath.Base(path)
+	for {
+		named, err := folder.Lstat(name)
+		switch {
+		case err != nil:
+			return nil, noKeyring(path, err)
+		case named.Mode()&fs.ModeSymlink != 0:
+			return nil, unusable{fmt.Errorf("%s is a link; name the file that it leads to", path)}
+		case !named.Mode().IsRegular():
+			return nil, unusable{fmt.Errorf("%s is not a regular file", path)}
+		case files.OpenToOthers(named):
+			return nil, unusable{fmt.Errorf("others than the owner may read or write %s (%v); chmod 600 it first, and think "+
+				"about who has read it",
+				path, named.Mode().Perm())}
+		}
+		file, err := files.OpenIn(folder, name, os.O_RDWR)
+		if err != nil {
+			return nil, unusable{fmt.Errorf("--file %w", err)}
+		}
+		if err := files.Lock(file); err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+		}
+		// While this waited for the lock, the file may have been replaced.
+		locked, err := file.Stat()
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		now, err := folder.Lstat(name)
+		if err == nil && os.SameFile(locked, now) {
+			return file, nil
+		}
+		file.Close()
+	}
+}
+
+// replaceKeyring renames within the folder as it was opened: Windows lets only that replace a file that is open.
+func replaceKeyring(folder *os.Root, old *os.File, path, text string) (err error) {
+	draft, err := os.CreateTemp(filepath.Dir(path), ".keyring-*") // readable by the owner only
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(draft.Name())
+		}
+	}()
+	_, err = draft.WriteString(text)
+	if err = errors.Join(err, files.KeepOwner(old, draft), draft.Sync(), draft.Close()); err != nil {
+		return err
+	}
+	if err = folder.Rename(filepath.Base(draft.Name()), filepath.Base(path)); err != nil {
+		return err
+	}
+	return files.SyncFolder(filepath.Dir(path))
+}
+
+// keyLine returns the index of a key's line, -1 if there is none.
+func keyLine(lines []string, id string) int {
+	return slices.IndexFunc(lines, func(line string) bool {
+		fields := strings.Fields(line)
+		return len(fields) == 2 && fields[0] == id
+	})
+}
+
+// firstKey returns the index of the first key's line, which is the primary key's; -1 if there is none.
+func firstKey(lines []string) int {
+	return slices.IndexFunc(lines, func(line string) bool {
+		fields := strings.Fields(line)
+		return len(fields) > 0 && !strings.HasPrefix(fields[0], "#")
+	})
+}
+
+func noKeyring(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there is no keyring at %s; the first is made by otpbridge keyring new --file %s", path, path)
+	}
+	return unusable{err}
+}
+
+func noSuchKey(path, id string) error { return fmt.Errorf("%s has no key %q", path, id) }

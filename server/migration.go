@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"otpbridge/server/bridge"
+	"otpbridge/server/manage"
 	"otpbridge/server/otp"
+	"otpbridge/server/people"
 )
 
 type migrationCommand struct {
@@ -76,4 +78,67 @@ func writeReport(w io.Writer, report bridge.Report) {
 			fmt.Fprintf(w, "  differs %d times: %s\n", a.Differences[name], name)
 		}
 	}
+}
+
+type accountUpstreamCommand struct {
+	Account string `arg:"" help:"The account's esme_address."`
+	URL     string `arg:"" help:"The upstream's URL up to the servlets' names, as in https://otp.example.com/otpauthapi; none removes it."`
+}
+
+type accountCutOverCommand struct {
+	Account string `arg:"" help:"The account's esme_address."`
+	To      string `enum:"local,forward,shadow" default:"local" help:"Who answers from then on: ${enum}. local is this server, forward the upstream, shadow the upstream while the rules here are compared with it."`
+	At      string `placeholder:"TIME" help:"When, as in 2026-12-24T06:00:00Z; at least 10 seconds ahead. Without it, as soon as every server knows of it."`
+}
+
+// Help implements kong.HelpProvider.
+func (accountCutOverCommand) Help() string {
+	return `A code sent before the cut-over stays valid until it expires: whoever made it also verifies it. For example, to pass an account's calls on, to make its codes here from six o'clock on, and to go back:
+
+    otpbridge account upstream 4711 https://otp.example.com/otpauthapi
+    otpbridge account cut-over 4711 --to forward
+    otpbridge account cut-over 4711 --at 2026-12-24T06:00:00Z
+    otpbridge account cut-over 4711 --to forward
+
+Every server of the database must have a version that knows cut-overs: update each of them first.`
+}
+
+// Run sets the upstream.
+func (a accountUpstreamCommand) Run(p process) error {
+	url := &a.URL
+	if a.URL == "none" {
+		url = nil
+	}
+	return work(p, func(ctx context.Context, at *workplace) error {
+		_, err := at.Accounts.Change(ctx, manage.Edit{Account: a.Account, By: people.Operator().Actor(),
+			Columns: []string{"upstream_url"},
+			Set:     func(n *manage.Imported) error { n.UpstreamURL = url; return nil }})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout,
+			"Set. Calls of account %s are passed on to it once otpbridge account cut-over says so.\n",
+			a.Account)
+		return err
+	})
+}
+
+// Run sets the mode and the time it begins.
+func (a accountCutOverCommand) Run(p process) error {
+	var at time.Time
+	if a.At != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, a.At); err != nil {
+			return unusable{fmt.Errorf("--at must be a time such as 2026-12-24T06:00:00Z or 2026-12-24T11:30:00+05:30")}
+		}
+	}
+	return work(p, func(ctx context.Context, here *workplace) error {
+		changed, err := here.Accounts.CutOver(ctx, people.Operator().Actor(), a.Account, otp.BridgeMode(a.To), at, nil)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "From %s on the mode of account %s is %s.\n", shown(changed.CutOverAt.Time()),
+			a.Account, a.To)
+		return err
+	})
 }

@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"otpbridge/config"
+	"otpbridge/server/audit"
 	"otpbridge/server/deliver"
+	"otpbridge/server/otp"
+	"otpbridge/server/webhook"
 	"otpbridge/sql"
 )
 
@@ -93,4 +97,19 @@ func openOutlets(settings config.Settings, inbox deliver.Channel) (out outlets, 
 	}
 	out.sms, out.email = out.recipients.Before(sms), out.recipients.Before(email)
 	return out, nil
+}
+
+// lookForWebhooks is the pause between two searches for events that webhooks have to be told of.
+const lookForWebhooks = time.Second
+
+// openWebhooks starts the delivery of events to the accounts' own servers, and of checkpoints to those who keep them.
+func (s *Server) openWebhooks() {
+	s.webhooks = webhook.New(webhook.Options{Store: s.store, Vault: s.manage.Vault(), Guard: openGuard(s.settings),
+		Log: s.log, Look: lookForWebhooks})
+	s.metrics.registry.MustRegister(s.webhooks.Collectors()...)
+	s.metrics.registry.MustRegister(s.audit.Collectors()...)
+	s.audit.Tell = func(ctx context.Context, c audit.Checkpoint) error {
+		s.mails.checkpoint(c, time.Now())
+		return s.webhooks.TellCheckpoint(ctx, c.Size, c.Note, otp.At(c.At))
+	}
 }

@@ -157,3 +157,60 @@ func Country(number string) string {
 	}
 	return "ZZ"
 }
+
+// prefixDigits is how many digits after the country code make a prefix. That is about the range that a carrier is
+// given at once, up to a million numbers, and that a fraudster can buy.
+const prefixDigits = 4
+
+// Prefix returns the range of numbers that a number in E.164 form belongs to.
+func Prefix(number string) string {
+	digits := strings.TrimPrefix(number, "+")
+	return digits[:min(len(digits), CountryCode(digits)+prefixDigits)]
+}
+
+// PrefixOf returns the prefix of a recipient that is a number, empty for a mailbox.
+func PrefixOf(recipient string) string {
+	if !strings.HasPrefix(recipient, "+") {
+		return ""
+	}
+	return Prefix(recipient)
+}
+
+// PrefixCountry returns the two-letter code of a prefix's country, ZZ if it is unknown and empty for no prefix. If
+// several countries share a code, only a whole number tells which one, so digits are added until one is found. A few
+// ranges are shared as well: 447911 is reported as Guernsey.
+func PrefixCountry(prefix string) string {
+	if prefix == "" {
+		return ""
+	}
+	for n := range len(anyDigits) {
+		parsed, err := phonenumbers.Parse("+"+prefix+anyDigits[:n], "ZZ")
+		if err != nil {
+			continue
+		}
+		if region := phonenumbers.GetRegionCodeForNumber(parsed); region != "" && region != "ZZ" {
+			return region
+		}
+	}
+	return Country("+" + prefix)
+}
+
+const anyDigits = "234567890"
+
+// Mask shows enough of a recipient to recognise it and too little to use it.
+func Mask(recipient string) string {
+	if local, domain, isMail := strings.Cut(recipient, "@"); isMail {
+		return otp.Cut(local, 1) + "•••@" + domain
+	}
+	shown := max(0, len(recipient)-4)
+	return recipient[:min(3, shown)] + dots(max(0, shown-3)) + recipient[shown:]
+}
+
+// dots returns n bullets; for the length of a number it allocates nothing.
+func dots(n int) string {
+	const many = "••••••••••••••••"
+	if n*len("•") <= len(many) {
+		return many[:n*len("•")]
+	}
+	return strings.Repeat("•", n)
+}
