@@ -260,9 +260,8 @@ func (a accountSetCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "Changed %s of account %s; every server goes by it within five seconds.\n",
+		return p.say("Changed %s of account %s; every server goes by it within five seconds.\n",
 			strings.Join(columns, ", "), a.Account)
-		return err
 	})
 }
 

@@ -89,6 +89,12 @@ func table(w io.Writer, rows ...string) {
 	_ = columns.Flush() // into memory
 }
 
+// say writes what came of a command.
+func (p process) say(format string, args ...any) error {
+	_, err := fmt.Fprintf(p.stdout, format, args...)
+	return err
+}
+
 // shown formats a time for people, in UTC.
 func shown(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05Z") }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,23 +37,23 @@ type createKeyCommand struct {
 	ExpiresAt         string   `placeholder:"TIME" help:"When the key ends, like 2027-01-31T00:00:00Z or 2027-01-31, or after how long, like 720h or 90d."`
 	Signing           string   `enum:"off,optional,required" default:"off" help:"Whether requests carry an HMAC signature: ${enum}."`
 	ImportFile        string   `placeholder:"PATH" help:"Import the key in this file (- for the standard input) instead of making a new one, so that an integration can keep its key."`
-	JSON              bool     `name:"json" help:"Print JSON."`
+	asJSON
 }
 
 type listKeysCommand struct {
 	Account string `arg:"" optional:"" help:"The account's esme_address; without it all accounts."`
-	JSON    bool   `name:"json" help:"Print JSON."`
+	asJSON
 }
 
 type showKeyCommand struct {
-	ID   string `arg:"" name:"key-id" help:"The key's id, which starts with key_."`
-	JSON bool   `name:"json" help:"Print JSON."`
+	ID string `arg:"" name:"key-id" help:"The key's id, which starts with key_."`
+	asJSON
 }
 
 type rotateKeyCommand struct {
 	ID    string        `arg:"" name:"key-id" help:"The key's id, which starts with key_."`
 	Grace time.Duration `default:"24h" help:"How long the old key stays valid; 0s ends it at once."`
-	JSON  bool          `name:"json" help:"Print JSON."`
+	asJSON
 }
 
 type revokeKeyCommand struct {
@@ -144,7 +145,7 @@ func (c createKeyCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		return printSecrets(p.stdout, c.JSON, "was made", key, secret, signing, c.ImportFile != "")
+		return c.printSecrets(p.stdout, "was made", key, secret, signing, c.ImportFile != "")
 	})
 }
 
@@ -178,34 +179,30 @@ func (c showKeyCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return printJSON(p.stdout, jsonOf(key))
-		}
-		_, err = io.WriteString(p.stdout, describe(key))
-		return err
+		return c.print(p.stdout, jsonOf(key), func(w io.Writer) { describe(w, key) })
 	})
 }
 
-// describe returns a key's restrictions, one a line.
-func describe(key manage.Key) string {
-	var text strings.Builder
+// describe writes a key's restrictions, one a line.
+func describe(w io.Writer, key manage.Key) {
 	rows := []string{
-		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + or(escaped(key.Name, ""), "-"), "kind\t" +
+		"id\t" + key.ID.Text("key"), "account\t" + key.Account, "name\t" + cmp.Or(escaped(key.Name, ""), "-"), "kind\t" +
 			string(key.Kind),
-		"environment\t" + string(key.Environment), "ends with\t" + or(key.LastFour, "-"), "status\t" + string(key.Status),
-		"allowed from\t" + allowedFrom(key), "denied from\t" + or(strings.Join(key.DeniedIPs, ", "), "-"),
-		"origins\t" + or(strings.Join(key.AllowedOrigins, ", "), "-"),
-		"permissions\t" + or(strings.Join(key.Permissions, ", "), "those of its kind"), "signing\t" + string(key.Signing),
-		"created\t" + moment(key.CreatedAt), "expires\t" + or(moment(key.ExpiresAt), "never"),
+		"environment\t" + string(key.Environment), "ends with\t" + cmp.Or(key.LastFour, "-"), "status\t" + string(key.Status),
+		"allowed from\t" + allowedFrom(key), "denied from\t" + cmp.Or(strings.Join(key.DeniedIPs, ", "), "-"),
+		"origins\t" + cmp.Or(strings.Join(key.AllowedOrigins, ", "), "-"),
+		"permissions\t" + cmp.Or(strings.Join(key.Permissions, ", "), "those of its kind"), "signing\t" + string(key.Signing),
+		"created\t" + moment(key.CreatedAt), "expires\t" + cmp.Or(moment(key.ExpiresAt), "never"),
 	}
 	if !key.Successor.IsZero() {
 		rows = append(rows, "successor\t"+key.Successor.Text("key"))
 	}
-	table(&text, rows...)
-	return text.String()
+	table(w, rows...)
 }
 
-func allowedFrom(key manage.Key) string { return or(strings.Join(key.AllowedIPs, ", "), "everywhere") }
+func allowedFrom(key manage.Key) string {
+	return cmp.Or(strings.Join(key.AllowedIPs, ", "), "everywhere")
+}
 
 // Run prints the keys.
 func (c listKeysCommand) Run(p process) error {
@@ -214,22 +211,19 @@ func (c listKeysCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return printJSON(p.stdout, map[string]any{"data": jsonOfAll(keys)})
-		}
-		if len(keys) == 0 {
-			_, err := fmt.Fprintf(p.stdout, "There is no key: otpbridge key create %s --kind access_key\n",
-				or(c.Account, "ACCOUNT"))
-			return err
-		}
-		rows := []string{"ID\tACCOUNT\tKIND\tENVIRONMENT\tENDS WITH\tSTATUS\tEXPIRES\tALLOWED FROM\tNAME"}
-		for _, key := range keys {
-			rows = append(rows, strings.Join([]string{
-				key.ID.Text("key"), key.Account, string(key.Kind), string(key.Environment), or(key.LastFour, "-"),
-				string(key.Status), or(moment(key.ExpiresAt), "never"), allowedFrom(key), escaped(key.Name, "")}, "\t"))
-		}
-		table(p.stdout, rows...)
-		return nil
+		return c.print(p.stdout, map[string]any{"data": jsonOfAll(keys)}, func(w io.Writer) {
+			if len(keys) == 0 {
+				fmt.Fprintf(w, "There is no key: otpbridge key create %s --kind access_key\n", cmp.Or(c.Account, "ACCOUNT"))
+				return
+			}
+			rows := []string{"ID\tACCOUNT\tKIND\tENVIRONMENT\tENDS WITH\tSTATUS\tEXPIRES\tALLOWED FROM\tNAME"}
+			for _, key := range keys {
+				rows = append(rows, strings.Join([]string{
+					key.ID.Text("key"), key.Account, string(key.Kind), string(key.Environment), cmp.Or(key.LastFour, "-"),
+					string(key.Status), cmp.Or(moment(key.ExpiresAt), "never"), allowedFrom(key), escaped(key.Name, "")}, "\t"))
+			}
+			table(w, rows...)
+		})
 	})
 }
 
@@ -244,7 +238,7 @@ func (c rotateKeyCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		return printSecrets(p.stdout, c.JSON, fmt.Sprintf("succeeds %s, which stays good for %v at most", c.ID, c.Grace),
+		return c.printSecrets(p.stdout, fmt.Sprintf("succeeds %s, which stays good for %v at most", c.ID, c.Grace),
 			key, secret, signing, false)
 	})
 }
@@ -259,8 +253,7 @@ func (c revokeKeyCommand) Run(p process) error {
 		if err := at.Keys.Revoke(ctx, manage.Operator(), id); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(p.stdout, "Key %s is revoked.\n", c.ID)
-		return err
+		return p.say("Key %s is revoked.\n", c.ID)
 	})
 }
 
@@ -275,31 +268,25 @@ func keyID(text string) (otp.ID, error) {
 }
 
 // printSecrets prints a key with the secrets that are shown only once.
-func printSecrets(out io.Writer, asJSON bool, what string, key manage.Key, secret, signing crypto.Secret,
+func (a asJSON) printSecrets(out io.Writer, what string, key manage.Key, secret, signing crypto.Secret,
 	imported bool) error {
-	if asJSON {
-		shown := jsonOf(key)
-		shown.Secret, shown.SigningSecret = string(secret.Bytes()), string(signing.Bytes())
+	data := jsonOf(key)
+	if data.SigningSecret = string(signing.Bytes()); !imported {
+		data.Secret = string(secret.Bytes())
+	}
+	return a.print(out, data, func(w io.Writer) {
+		fmt.Fprintf(w, "Key %s (%s, %s) of account %s %s.\n", data.ID, key.Kind, key.Environment, key.Account, what)
 		if imported {
-			shown.Secret = ""
+			fmt.Fprintln(w, "It is the imported key.")
+		} else {
+			fmt.Fprintf(w, "\n    %s\n\nThis is the key. Store it now: only its hash is kept, and it is not shown again.\n",
+				secret.Bytes())
 		}
-		return printJSON(out, shown)
-	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "Key %s (%s, %s) of account %s %s.\n", key.ID.Text("key"), key.Kind, key.Environment, key.Account,
-		what)
-	if imported {
-		text.WriteString("It is the imported key.\n")
-	} else {
-		fmt.Fprintf(&text, "\n    %s\n\nThis is the key. Store it now: only its hash is kept, and it is not shown again.\n",
-			secret.Bytes())
-	}
-	if !signing.IsZero() {
-		fmt.Fprintf(&text, "\n    %s\n\nThis signs its requests. Store it apart from the key; it is not shown again "+
-			"either.\n", signing.Bytes())
-	}
-	_, err := io.WriteString(out, text.String())
-	return err
+		if !signing.IsZero() {
+			fmt.Fprintf(w, "\n    %s\n\nThis signs its requests. Store it apart from the key; it is not shown again either.\n",
+				signing.Bytes())
+		}
+	})
 }
 
 // keyJSON is a key as every command prints it with --json.
@@ -354,11 +341,4 @@ func moment(at otp.Millis) string {
 		return ""
 	}
 	return at.Time().Format(time.RFC3339)
-}
-
-func or(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

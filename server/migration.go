@@ -116,10 +116,8 @@ func (a accountUpstreamCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout,
-			"Set. Calls of account %s are passed on to it once otpbridge account cut-over says so.\n",
+		return p.say("Set. Calls of account %s are passed on to it once otpbridge account cut-over says so.\n",
 			a.Account)
-		return err
 	})
 }
 
@@ -137,8 +135,7 @@ func (a accountCutOverCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "From %s on the mode of account %s is %s.\n", shown(changed.CutOverAt.Time()),
+		return p.say("From %s on the mode of account %s is %s.\n", shown(changed.CutOverAt.Time()),
 			a.Account, a.To)
-		return err
 	})
 }

@@ -59,8 +59,7 @@ func (e encryptCommand) Run(p process) error {
 	if err != nil {
 		return unusable{errors.New("CODE is not 4 to 10 digits")}
 	}
-	_, err = fmt.Fprintln(p.stdout, value)
-	return err
+	return p.say("%s\n", value)
 }
 
 // Run prints the code.
@@ -74,8 +73,7 @@ func (d decryptCommand) Run(p process) error {
 		return fmt.Errorf("VALUE is no code of 4 to 10 digits under this key, IV, cipher and encoding: %s",
 			cipher.Reason(d.Value))
 	}
-	_, err = fmt.Fprintln(p.stdout, code)
-	return err
+	return p.say("%s\n", code)
 }
 
 // open makes the cipher. Its error names the flag that is missing or unreadable.

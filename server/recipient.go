@@ -87,7 +87,6 @@ func (r recipientUnlockCommand) Run(p process) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "Unlocked; recorded as %s.\n", event.Text("evt"))
-		return err
+		return p.say("Unlocked; recorded as %s.\n", event.Text("evt"))
 	})
 }

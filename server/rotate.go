@@ -171,8 +171,7 @@ func (k keyringNewCommand) Run(p process) error {
 	if err := makeKeyringFile(k.File, id); err != nil {
 		return fmt.Errorf("make %s: %w", k.File, err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "Made a keyring with key %s in %s. Back it up, apart from the database.\n", id, k.File)
-	return err
+	return p.say("Made a keyring with key %s in %s. Back it up, apart from the database.\n", id, k.File)
 }
 
 // Run adds a key to a file.
@@ -194,8 +193,7 @@ func (k keyringAddCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Restart every server, and back the keyring up. Added key %s\n", id)
-	return err
+	return p.say("Restart every server, and back the keyring up. Added key %s\n", id)
 }
 
 // Run moves a key's line to the front of a keyring file.
@@ -212,8 +210,7 @@ func (k keyringPromoteCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Restart every server. The primary key is %s\n", k.ID)
-	return err
+	return p.say("Restart every server. The primary key is %s\n", k.ID)
 }
 
 // Run removes a key from a keyring file.
@@ -242,9 +239,8 @@ func (k keyringRemoveCommand) Run(p process) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "Restart every server, and keep the line beside backups that were made before. "+
+	return p.say("Restart every server, and keep the line beside backups that were made before. "+
 		"Removed key %s\n", k.ID)
-	return err
 }
 
 // Run seals every stored value under the primary key.

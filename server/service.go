@@ -141,8 +141,7 @@ func (c serviceRevokeCommand) Run(p process) error {
 			}
 			return err
 		}
-		_, err := fmt.Fprintln(p.stdout, "Revoked; it gets no more tokens, and those it has are refused.")
-		return err
+		return p.say("Revoked; it gets no more tokens, and those it has are refused.\n")
 	})
 }
 

@@ -126,8 +126,7 @@ func (u userResetMFACommand) Run(p process) error {
 		if err := all.Staff.ResetFactors(ctx, people.Operator(), u.Person); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(p.stdout, "All second factors and backup codes are gone, and all sessions have ended.")
-		return err
+		return p.say("All second factors and backup codes are gone, and all sessions have ended.\n")
 	})
 }
 
@@ -139,8 +138,7 @@ func (u userRemoveCommand) Run(p process) error {
 		if err := all.Staff.Remove(ctx, people.Operator(), u.Person, 0); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(p.stdout, "Removed; the history keeps what they did.")
-		return err
+		return p.say("Removed; the history keeps what they did.\n")
 	})
 }
 

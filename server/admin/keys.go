@@ -124,7 +124,7 @@ func (x *exchange) by() manage.By {
 }
 
 // keyID returns the id in the path.
-func (x *exchange) keyID() (otp.ID, error) { return manage.KeyID(x.gin.Param("id")) }
+func (x *exchange) keyID() otp.ID { return manage.KeyID(x.gin.Param("id")) }
 
 // readKey reads a key's settings. allowed_ips may have one of two other names instead.
 func (x *exchange) readKey(target any) error {
@@ -219,13 +219,9 @@ func among[T ~string](query *web.Query, name string, words []T) T {
 }
 
 func (x *exchange) key() (answer, error) {
-	id, err := x.keyID()
-	if err != nil {
-		return answer{}, err
-	}
-	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), x.keyID())
 	if err == nil && x.apiKey != nil && found.Environment != x.apiKey.Environment {
-		err = otp.Refuse(otp.NotFound, "there is no key "+id.Text("key"))
+		err = otp.Refuse(otp.NotFound, "there is no key "+found.ID.Text("key"))
 	}
 	if err != nil {
 		return answer{}, err
@@ -234,11 +230,7 @@ func (x *exchange) key() (answer, error) {
 }
 
 func (x *exchange) changeKey() (answer, error) {
-	id, err := x.keyID()
-	if err != nil {
-		return answer{}, err
-	}
-	seen, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	seen, err := x.door.Manage.Keys.Find(x.ctx, x.by(), x.keyID())
 	if err == nil {
 		err = web.IfMatch(x.gin.Request.Header, seen.Version)
 	}
@@ -258,35 +250,27 @@ func (x *exchange) changeKey() (answer, error) {
 }
 
 func (x *exchange) revokeKey() (answer, error) {
-	id, err := x.keyID()
-	if err != nil {
-		return answer{}, err
-	}
-	return done, x.door.Manage.Keys.Revoke(x.ctx, x.by(), id)
+	return done, x.door.Manage.Keys.Revoke(x.ctx, x.by(), x.keyID())
 }
 
 func (x *exchange) rotateKey() (answer, error) {
 	asked := struct {
 		Grace string `json:"grace"`
 	}{manage.RotationGrace.String()}
-	id, err := x.keyID()
-	if err == nil {
-		err = x.read(&asked)
-	}
-	if err != nil {
+	if err := x.read(&asked); err != nil {
 		return answer{}, err
 	}
 	grace, err := time.ParseDuration(asked.Grace)
 	if err != nil {
 		return answer{}, web.Invalid(web.Fault{Pointer: "/grace", Detail: "must be a duration up to 2160h, such as 24h"})
 	}
-	made, secret, signing, err := x.door.Manage.Keys.Rotate(x.ctx, x.by(), id, grace)
+	made, secret, signing, err := x.door.Manage.Keys.Rotate(x.ctx, x.by(), x.keyID(), grace)
 	if err != nil {
 		return answer{}, err
 	}
 	result, err := x.answerKey(http.StatusCreated, made, secret, signing)
 	shown := result.body.(madeKey)
-	shown.Predecessor = id.Text("key")
+	shown.Predecessor = x.keyID().Text("key")
 	return answer{result.status, shown}, err
 }
 
@@ -297,14 +281,10 @@ func (x *exchange) compromisedKey() (answer, error) {
 		Permissions []string `json:"permissions"`
 		AllowedIPs  []string `json:"allowed_ips"`
 	}
-	id, err := x.keyID()
-	if err == nil {
-		err = x.readKey(&asked)
-	}
-	if err != nil {
+	if err := x.readKey(&asked); err != nil {
 		return answer{}, err
 	}
-	ended, successor, secret, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), id,
+	ended, successor, secret, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), x.keyID(),
 		manage.Narrower{Permissions: asked.Permissions, AllowedIPs: asked.AllowedIPs})
 	if err == nil && successor.ID.IsZero() {
 		successor, err = x.door.Manage.Keys.Find(x.ctx, x.by(), ended.Successor)
@@ -314,7 +294,7 @@ func (x *exchange) compromisedKey() (answer, error) {
 	}
 	result, err := x.answerKey(http.StatusCreated, successor, secret, signing)
 	shown := result.body.(madeKey)
-	shown.Predecessor = id.Text("key")
+	shown.Predecessor = ended.ID.Text("key")
 	return answer{result.status, struct {
 		madeKey
 		Compromised key    `json:"compromised"`

@@ -128,23 +128,19 @@ type keyBody struct {
 	Secrets  []secret
 }
 
-func (x *exchange) keyID() (otp.ID, error) { return manage.KeyID(x.gin.Param("id")) }
+func (x *exchange) keyID() otp.ID { return manage.KeyID(x.gin.Param("id")) }
 
 func (x *exchange) key() error { return x.showKey(nil, nil) }
 
 func (x *exchange) showKey(refused error, secrets []secret) error {
-	id, err := x.keyID()
-	if err != nil {
-		return err
-	}
-	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), x.keyID())
 	if err != nil {
 		return err
 	}
 	body := keyBody{keyRow: rowOf(&found), MayWrite: x.who.May(people.WriteKeys) == nil && found.RevokedAt == 0,
 		Secrets: secrets}
 	if found.Status == manage.KeyDisabled && x.who.May(people.ReadAlerts) == nil {
-		if body.PausedBy, err = x.door.Insight.PausedBy(x.ctx, found.Account, id); err != nil {
+		if body.PausedBy, err = x.door.Insight.PausedBy(x.ctx, found.Account, found.ID); err != nil {
 			return err
 		}
 	}
@@ -156,11 +152,7 @@ func (x *exchange) showKey(refused error, secrets []secret) error {
 }
 
 func (x *exchange) rotateKey() error {
-	id, err := x.keyID()
-	if err != nil {
-		return err
-	}
-	_, key, signing, err := x.door.Manage.Keys.Rotate(x.ctx, x.by(), id, manage.RotationGrace)
+	_, key, signing, err := x.door.Manage.Keys.Rotate(x.ctx, x.by(), x.keyID(), manage.RotationGrace)
 	if err != nil {
 		return x.showKey(err, nil)
 	}
@@ -169,11 +161,7 @@ func (x *exchange) rotateKey() error {
 
 // enableKey switches a key on that somebody or an alert switched off.
 func (x *exchange) enableKey() error {
-	id, err := x.keyID()
-	if err != nil {
-		return err
-	}
-	seen, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+	seen, err := x.door.Manage.Keys.Find(x.ctx, x.by(), x.keyID())
 	if err != nil {
 		return err
 	}
@@ -186,8 +174,8 @@ func (x *exchange) enableKey() error {
 }
 
 // askForKey asks q about a key. The reader types the key's name or its last characters.
-func (x *exchange) askForKey(id otp.ID, q question) (bool, error) {
-	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), id)
+func (x *exchange) askForKey(q question) (bool, error) {
+	found, err := x.door.Manage.Keys.Find(x.ctx, x.by(), x.keyID())
 	if err != nil {
 		return true, err
 	}
@@ -196,15 +184,11 @@ func (x *exchange) askForKey(id otp.ID, q question) (bool, error) {
 }
 
 func (x *exchange) compromisedKey() error {
-	id, err := x.keyID()
-	if err != nil {
-		return err
-	}
-	if asked, err := x.askForKey(id, question{Title: "May somebody else have this key?", Do: "Replace it now",
+	if asked, err := x.askForKey(question{Title: "May somebody else have this key?", Do: "Replace it now",
 		What: "This key is refused at once. You get a successor, which you give to the key's user."}); asked {
 		return err
 	}
-	_, _, key, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), id, manage.Narrower{})
+	_, _, key, signing, err := x.door.Manage.Keys.Compromised(x.ctx, x.by(), x.keyID(), manage.Narrower{})
 	if err != nil {
 		return x.showKey(err, nil)
 	}
@@ -212,15 +196,11 @@ func (x *exchange) compromisedKey() error {
 }
 
 func (x *exchange) revokeKey() error {
-	id, err := x.keyID()
-	if err != nil {
-		return err
-	}
-	if asked, err := x.askForKey(id, question{Title: "Revoke this key?", Do: "Revoke it",
+	if asked, err := x.askForKey(question{Title: "Revoke this key?", Do: "Revoke it",
 		What: "This key is refused for good within a second. Its user needs another key."}); asked {
 		return err
 	}
-	if err := x.door.Manage.Keys.Revoke(x.ctx, x.by(), id); err != nil {
+	if err := x.door.Manage.Keys.Revoke(x.ctx, x.by(), x.keyID()); err != nil {
 		return x.showKey(err, nil)
 	}
 	return x.goTo("keys/" + x.gin.Param("id") + "?done=revoked")

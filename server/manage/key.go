@@ -69,13 +69,10 @@ type Key struct {
 	Use Use // complete from Find and Page, else only the time of last use
 }
 
-// KeyID returns the id that a text holds. Refusal: NotFound for a text that is not a key's id.
-func KeyID(text string) (otp.ID, error) {
-	id, ok := otp.ParseID("key", text)
-	if !ok {
-		return id, otp.Refuse(otp.NotFound, "there is no such key")
-	}
-	return id, nil
+// KeyID returns the id that a text holds; zero, which no key has, for a text that is not a key's id.
+func KeyID(text string) otp.ID {
+	id, _ := otp.ParseID("key", text)
+	return id
 }
 
 // KeyStatus says whether a key is valid, or why it is not.
@@ -317,6 +314,9 @@ var errNotDone = errors.New("the key was changed meanwhile")
 
 // key reads one key. Refusal: NotFound.
 func (c *core) key(ctx context.Context, by By, id otp.ID) (sql.Credential, error) {
+	if id.IsZero() {
+		return sql.Credential{}, otp.Refuse(otp.NotFound, "there is no such key")
+	}
 	row, err := c.store.Credentials.ByID(ctx, id)
 	if errors.Is(err, sql.ErrNotFound) || err == nil && !by.sees(row.Address) {
 		return sql.Credential{}, otp.Refuse(otp.NotFound, "there is no key "+id.Text("key"))
