@@ -34,9 +34,6 @@ type createdAccount struct {
 }
 
 func (d *door) createAccount(c *gin.Context) error {
-	if err := web.ReadQuery(c).Err(); err != nil {
-		return err
-	}
 	asked := newAccount{Account: otp.DefaultAccount("")}
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
@@ -74,9 +71,6 @@ func withLists(account otp.Account) otp.Account {
 
 // accounts lists every account without its secrets.
 func (d *door) accounts(c *gin.Context) error {
-	if err := web.ReadQuery(c).Err(); err != nil {
-		return err
-	}
 	listed, err := d.Manage.Sandbox.ListAccounts(c.Request.Context())
 	if err != nil {
 		return err

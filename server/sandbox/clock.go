@@ -30,9 +30,6 @@ func (d *door) clock(c *gin.Context) error {
 // setClock moves a clock forward: to an offset from the real time, or on from its current time. A script that runs
 // twice without a reset needs the second form, because the clock already has the offset of the first run.
 func (d *door) setClock(c *gin.Context) error {
-	if err := web.ReadQuery(c).Err(); err != nil {
-		return err
-	}
 	var asked struct {
 		Offset  *string `json:"offset" null:"refused"`
 		Advance *string `json:"advance" null:"refused"`
@@ -88,9 +85,6 @@ func (d *door) answerClock(c *gin.Context, account string) error {
 // recorded requests. With a list of accounts it also makes these, in the same step, and answers with them; a list with
 // a fault changes nothing.
 func (d *door) reset(c *gin.Context) error {
-	if err := web.ReadQuery(c).Err(); err != nil {
-		return err
-	}
 	var asked struct {
 		Account  *string           `json:"account" null:"refused"`
 		Accounts []json.RawMessage `json:"accounts" null:"refused"`

@@ -43,17 +43,11 @@ const (
 )
 
 func (d *door) faults(c *gin.Context) error {
-	if err := web.ReadQuery(c).Err(); err != nil {
-		return err
-	}
 	return d.answerFaults(c)
 }
 
 // setFaults replaces the whole table, so that a test does not start with the faults of the test before.
 func (d *door) setFaults(c *gin.Context) error {
-	if err := web.ReadQuery(c).Err(); err != nil {
-		return err
-	}
 	asked := faultTable{}
 	if err := web.ReadJSON(c, &asked); err != nil {
 		return err
@@ -85,9 +79,6 @@ func (d *door) setFaults(c *gin.Context) error {
 }
 
 func (d *door) clearFaults(c *gin.Context) error {
-	if err := web.ReadQuery(c).Err(); err != nil {
-		return err
-	}
 	d.Engine.Faults.Set(nil)
 	c.Status(http.StatusNoContent)
 	return nil
