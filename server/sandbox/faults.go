@@ -42,10 +42,6 @@ const (
 	maxFaultTime = time.Minute
 )
 
-func (d *door) faults(c *gin.Context) error {
-	return d.answerFaults(c)
-}
-
 // setFaults replaces the whole table, so that a test does not start with the faults of the test before.
 func (d *door) setFaults(c *gin.Context) error {
 	asked := faultTable{}
@@ -75,7 +71,7 @@ func (d *door) setFaults(c *gin.Context) error {
 		})
 	}
 	d.Engine.Faults.Set(rules)
-	return d.answerFaults(c)
+	return d.faults(c)
 }
 
 func (d *door) clearFaults(c *gin.Context) error {
@@ -84,8 +80,8 @@ func (d *door) clearFaults(c *gin.Context) error {
 	return nil
 }
 
-// answerFaults answers with the current table, which has the remaining counts.
-func (d *door) answerFaults(c *gin.Context) error {
+// faults answers with the current table, which has the remaining counts.
+func (d *door) faults(c *gin.Context) error {
 	table := faultTable{Faults: []fault{}}
 	for _, rule := range d.Engine.Faults.List() {
 		shown := fault{
