@@ -1,13 +1,11 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // sandboxKeys starts the names, without prefix, of settings that production refuses.
@@ -42,40 +40,6 @@ func Reference() []Setting {
 		}
 	}
 	return settings
-}
-
-// MarkdownTable returns the reference as a Markdown table, with a line break at its end. All columns but the last are
-// aligned, so that the source is readable too.
-func MarkdownTable() string {
-	rows := [][]string{{"Variable", "Default", "Values", "Meaning"}}
-	for _, s := range Reference() {
-		row := []string{"'" + s.Name + "'", s.Default, s.Values, s.Meaning}
-		for i, cell := range row {
-			row[i] = strings.NewReplacer("'", "`", "|", `\|`).Replace(cell)
-		}
-		rows = append(rows, row)
-	}
-	widths := make([]int, len(rows[0])-1)
-	for _, row := range rows {
-		for i := range widths {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
-		}
-	}
-	rule := make([]string, len(rows[0]))
-	for i := range rule {
-		rule[i] = "---"
-		if i < len(widths) {
-			rule[i] = strings.Repeat("-", widths[i])
-		}
-	}
-	var table strings.Builder
-	for _, row := range slices.Insert(rows, 1, rule) {
-		for i, width := range widths {
-			fmt.Fprintf(&table, "| %-*s ", width, row[i])
-		}
-		fmt.Fprintf(&table, "| %s |\n", row[len(widths)])
-	}
-	return table.String()
 }
 
 // field is a field of [Settings] with its parsed tags.

@@ -43,18 +43,3 @@ func TestReference_TellsModesApart(t *testing.T) {
 	require.Equal(t, "'debug', 'info', 'warn', 'error'", byName["OTPBRIDGE_LOG_LEVEL"].Values)
 	require.Equal(t, "0s to 60s", byName["OTPBRIDGE_DELIVERY_WAIT"].Values)
 }
-
-func TestMarkdownTable_HasARowForEverySetting(t *testing.T) {
-	lines := strings.Split(MarkdownTable(), "\n")
-	require.Len(t, lines, 2+len(Reference())+1, "a head, a rule, the rows and the last line break")
-	require.Regexp(t, `^\| Variable +\| Default +\| Values +\| Meaning \|$`, lines[0])
-	require.Regexp(t, `^(\| -+ ){3}\| --- \|$`, lines[1])
-	last := strings.LastIndex(lines[0], "| Meaning")
-	for i, s := range Reference() {
-		row := lines[i+2]
-		require.True(t, strings.HasPrefix(row, "| `"+s.Name+"` "), row)
-		require.True(t, strings.HasPrefix(row[last:], "| "), "the columns of %q are not aligned", row)
-		require.NotContains(t, row, "'")
-	}
-	require.Empty(t, lines[len(lines)-1])
-}

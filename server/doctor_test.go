@@ -254,7 +254,7 @@ var misconfigurations = []struct {
 			p.t.Cleanup(func() { p.sql(`ALTER TABLE otp_auth_config CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`) })
 		}},
 	{"mariadb: a user that may everything", "grants", warned, "ALL PRIVILEGES", false, func(p *patient) {
-		p.set("OTPBRIDGE_DATABASE_URL=" + p.server.Administrator(p.database))
+		p.set("OTPBRIDGE_DATABASE_URL=" + administrator(p.t, p.database))
 	}},
 	{"mariadb: a user that may too little", "grants", faulty, "lacks UPDATE", true, func(p *patient) {
 		name, schema := p.user()
@@ -395,4 +395,13 @@ func TestDoctor_ChangesNothing(t *testing.T) {
 	code, _, _ = p.diagnosed()
 	require.Equal(t, exitFailed, code)
 	require.NoDirExists(t, filepath.Join(p.folder, "none"))
+}
+
+// administrator returns a MySQL URL with root as the user.
+func administrator(t *testing.T, databaseURL string) string {
+	t.Helper()
+	parsed, err := url.Parse(databaseURL)
+	require.NoError(t, err)
+	parsed.User = url.UserPassword("root", "")
+	return parsed.String()
 }

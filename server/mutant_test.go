@@ -26,7 +26,7 @@ func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 		return program
 	}
 	every := builtOnce(t, "otpbridge-with-bugs", func() []string {
-		return []string{"-overlay", sqltest.Overlay(t, sqltest.WithoutLock, sqltest.WithoutGuard, diesBeforeTheMark,
+		return []string{"-overlay", sqltest.Overlay(t, withoutLock, sqltest.WithoutGuard, diesBeforeTheMark,
 			diesBeforeTheHandOver, servletsDoNotMark, v1DoesNotMark, skipsRecipientAtV1, slowCommits)}
 	})
 	// exec replaces the shell, so that killing the process kills the program.
@@ -34,6 +34,13 @@ func mutant(t *testing.T, mutations ...sqltest.Mutation) string {
 	require.NoError(t, os.WriteFile(program, []byte(script), 0o700))
 	return program
 }
+
+// withoutLock reads the rows to decide on without locking them.
+var withoutLock = sqltest.Mutation{Name: "without lock", File: "dialect_mysql.go", Change: func(t testing.TB,
+	source string) string {
+	t.Helper()
+	return sqltest.Replace(t, source, `" FOR UPDATE"`, `seeded("without lock", "", " FOR UPDATE")`, 1)
+}}
 
 // slowCommits makes every COMMIT take 300 ms longer.
 var slowCommits = sqltest.Mutation{Name: "slow commits", File: "writer.go",
@@ -61,9 +68,9 @@ func TestHarness_CatchesTwoServersWithoutLockAndGuardRace(t *testing.T) {
 		l.acknowledge(raced.acknowledged)
 		return raced
 	}
-	caught := race(100, sqltest.WithoutLock, sqltest.WithoutGuard)
+	caught := race(100, withoutLock, sqltest.WithoutGuard)
 	l.equal(true, caught.broken(), "the race notices that lock and guard are missing")
-	guarded := race(times(100, 20), sqltest.WithoutLock)
+	guarded := race(times(100, 20), withoutLock)
 	l.equal(false, guarded.broken(), "the guard alone passes: %v", guarded)
 	l.report(t)
 	t.Logf("without lock and guard, in race %d: %s", caught.injections, caught.violations[0])

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,12 +33,61 @@ func TestReadme_SettingsTableIsTheConfigs(t *testing.T) {
 	require.True(t, found)
 	table, after, found := strings.Cut(rest, end)
 	require.True(t, found)
-	made := strings.TrimSpace(config.MarkdownTable()) + "\n"
+	made := strings.TrimSpace(markdownTable()) + "\n"
 	if os.Getenv("UPDATE") == "1" {
 		require.NoError(t, os.WriteFile(path, []byte(before+begin+made+end+after), 0o600))
 		return
 	}
 	require.Equal(t, made, table, "run UPDATE=1 go test -run TestReadme_Settings ./server")
+}
+
+// markdownTable returns the reference of the settings as a Markdown table, with a line break at its end. All columns but the last are
+// aligned, so that the source is readable too.
+func markdownTable() string {
+	rows := [][]string{{"Variable", "Default", "Values", "Meaning"}}
+	for _, s := range config.Reference() {
+		row := []string{"'" + s.Name + "'", s.Default, s.Values, s.Meaning}
+		for i, cell := range row {
+			row[i] = strings.NewReplacer("'", "`", "|", `\|`).Replace(cell)
+		}
+		rows = append(rows, row)
+	}
+	widths := make([]int, len(rows[0])-1)
+	for _, row := range rows {
+		for i := range widths {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	rule := make([]string, len(rows[0]))
+	for i := range rule {
+		rule[i] = "---"
+		if i < len(widths) {
+			rule[i] = strings.Repeat("-", widths[i])
+		}
+	}
+	var table strings.Builder
+	for _, row := range slices.Insert(rows, 1, rule) {
+		for i, width := range widths {
+			fmt.Fprintf(&table, "| %-*s ", width, row[i])
+		}
+		fmt.Fprintf(&table, "| %s |\n", row[len(widths)])
+	}
+	return table.String()
+}
+
+func TestMarkdownTable_HasARowForEverySetting(t *testing.T) {
+	lines := strings.Split(markdownTable(), "\n")
+	require.Len(t, lines, 2+len(config.Reference())+1, "a head, a rule, the rows and the last line break")
+	require.Regexp(t, `^\| Variable +\| Default +\| Values +\| Meaning \|$`, lines[0])
+	require.Regexp(t, `^(\| -+ ){3}\| --- \|$`, lines[1])
+	last := strings.LastIndex(lines[0], "| Meaning")
+	for i, s := range config.Reference() {
+		row := lines[i+2]
+		require.True(t, strings.HasPrefix(row, "| `"+s.Name+"` "), row)
+		require.True(t, strings.HasPrefix(row[last:], "| "), "the columns of %q are not aligned", row)
+		require.NotContains(t, row, "'")
+	}
+	require.Empty(t, lines[len(lines)-1])
 }
 
 // demoBlocks are the code blocks that a text marks as runnable, in order.

@@ -68,13 +68,6 @@ var WithoutGuard = Mutation{Name: "without guard", File: "batch_rows.go", Change
 	return Replace(t, source, "WHERE version = ? AND id IN `", "WHERE "+guard+"+` AND id IN `", 1)
 }}
 
-// WithoutLock reads the rows to decide on without locking them.
-var WithoutLock = Mutation{Name: "without lock", File: "dialect_mysql.go", Change: func(t testing.TB,
-	source string) string {
-	t.Helper()
-	return Replace(t, source, `" FOR UPDATE"`, `seeded("without lock", "", " FOR UPDATE")`, 1)
-}}
-
 // Replace replaces old, which must occur exactly times times: a mutation that no longer fits the source would build a
 // program without the bug.
 func Replace(t testing.TB, source, old, replacement string, times int) string {

@@ -313,13 +313,3 @@ func (s *Server) DSN(databaseURL string) string {
 	}
 	return fmt.Sprintf("root@unix(%s)/%s", s.socket(), strings.Trim(parsed.Path, "/"))
 }
-
-// Administrator returns one of this server's URLs with root as the user.
-func (s *Server) Administrator(databaseURL string) string {
-	parsed, err := url.Parse(databaseURL)
-	if err != nil {
-		return ""
-	}
-	parsed.User = url.UserPassword("root", "")
-	return parsed.String()
-}
