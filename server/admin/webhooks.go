@@ -17,21 +17,21 @@ var webhookRoutes = []route{
 	{method: http.MethodPost, path: "/api/webhooks", who: person, needs: people.WriteWebhooks, live: true,
 		once: true, call: reads((*exchange).createWebhook)},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook", who: person, needs: people.ReadWebhooks,
-		call: (*exchange).webhook},
+		call: names((*exchange).webhook)},
 	{method: http.MethodPatch, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
 		call: reads((*exchange).changeWebhook)},
 	{method: http.MethodDelete, path: "/api/webhooks/:webhook", who: person, needs: people.WriteWebhooks, live: true,
-		call: (*exchange).deleteWebhook},
+		call: names((*exchange).deleteWebhook)},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/rotate", who: person, needs: people.WriteWebhooks, live: true,
-		once: true, call: readsNothing((*exchange).rotateWebhook)},
+		once: true, call: readsNothing(names((*exchange).rotateWebhook))},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/test", who: person, needs: people.WriteWebhooks,
-		once: true, call: readsNothing((*exchange).testWebhook)},
+		once: true, call: readsNothing(names((*exchange).testWebhook))},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries", who: person, needs: people.ReadWebhooks,
-		parameters: deliveryParameters, call: (*exchange).deliveries},
+		parameters: deliveryParameters, call: names((*exchange).deliveries)},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/deliveries/:delivery", who: person, needs: people.ReadWebhooks,
-		call: (*exchange).delivery},
+		call: names((*exchange).delivery)},
 	{method: http.MethodGet, path: "/api/webhooks/:webhook/replay", who: person, needs: people.ReadWebhooks,
-		parameters: []string{"since"}, call: (*exchange).countReplay},
+		parameters: []string{"since"}, call: names((*exchange).countReplay)},
 	{method: http.MethodPost, path: "/api/webhooks/:webhook/replay", who: person, needs: people.WriteWebhooks, live: true,
 		once: true, call: reads((*exchange).replay)},
 }
@@ -66,6 +66,17 @@ func (x *exchange) named() (by webhook.Asker, id string, err error) {
 	}
 	by, err = x.asker(account)
 	return by, id, err
+}
+
+// names is a call about the webhook in the path.
+func names(call func(x *exchange, by webhook.Asker, id string) (answer, error)) func(*exchange) (answer, error) {
+	return func(x *exchange) (answer, error) {
+		by, id, err := x.named()
+		if err != nil {
+			return answer{}, err
+		}
+		return call(x, by, id)
+	}
 }
 
 func (x *exchange) match(version int64) error { return web.IfMatch(x.gin.Request.Header, version) }
@@ -115,11 +126,7 @@ func (x *exchange) createWebhook(asked struct {
 	return x.answerWebhook(http.StatusCreated, e, err)
 }
 
-func (x *exchange) webhook() (answer, error) {
-	by, id, err := x.named()
-	if err != nil {
-		return answer{}, err
-	}
+func (x *exchange) webhook(by webhook.Asker, id string) (answer, error) {
 	e, err := x.door.Webhooks.Find(x.ctx, by, id)
 	return x.answerWebhook(http.StatusOK, e, err)
 }
@@ -133,42 +140,26 @@ func (x *exchange) changeWebhook(wish webhook.Wish) (answer, error) {
 	return x.answerWebhook(http.StatusOK, e, err)
 }
 
-func (x *exchange) deleteWebhook() (answer, error) {
-	by, id, err := x.named()
-	if err != nil {
-		return answer{}, err
-	}
+func (x *exchange) deleteWebhook(by webhook.Asker, id string) (answer, error) {
 	return done, x.door.Webhooks.Delete(x.ctx, by, id, x.match)
 }
 
-func (x *exchange) rotateWebhook() (answer, error) {
-	by, id, err := x.named()
-	if err != nil {
-		return answer{}, err
-	}
+func (x *exchange) rotateWebhook(by webhook.Asker, id string) (answer, error) {
 	e, err := x.door.Webhooks.Rotate(x.ctx, by, id, x.match)
 	return x.answerWebhook(http.StatusOK, e, err)
 }
 
-func (x *exchange) testWebhook() (answer, error) {
-	by, id, err := x.named()
-	if err != nil {
-		return answer{}, err
-	}
+func (x *exchange) testWebhook(by webhook.Asker, id string) (answer, error) {
 	tested, err := x.door.Webhooks.Test(x.ctx, by, id)
 	return answer{http.StatusOK, tested}, err
 }
 
-func (x *exchange) deliveries() (answer, error) {
+func (x *exchange) deliveries(by webhook.Asker, id string) (answer, error) {
 	query := web.ReadQuery(x.gin, deliveryParameters...)
 	limit := query.Number(limitParameter, usualPage, 1, 100)
 	q := webhook.DeliveryQuery{State: query.Text(stateParameter), Sort: query.Text(sortParameter),
 		After: query.Text(cursorParameter), Limit: limit + 1}
 	if err := query.Err(); err != nil {
-		return answer{}, err
-	}
-	by, id, err := x.named()
-	if err != nil {
 		return answer{}, err
 	}
 	found, err := x.door.Webhooks.Deliveries(x.ctx, by, id, q)
@@ -178,11 +169,7 @@ func (x *exchange) deliveries() (answer, error) {
 	return answer{http.StatusOK, web.PageOf(x.gin, found, limit, web.AsIs, webhook.Delivery.Cursor)}, nil
 }
 
-func (x *exchange) delivery() (answer, error) {
-	by, id, err := x.named()
-	if err != nil {
-		return answer{}, err
-	}
+func (x *exchange) delivery(by webhook.Asker, id string) (answer, error) {
 	found, err := x.door.Webhooks.Delivery(x.ctx, by, id, x.gin.Param("delivery"))
 	return answer{http.StatusOK, found}, err
 }
@@ -192,17 +179,13 @@ type replayable struct {
 	Count int64 `json:"count"`
 }
 
-func (x *exchange) countReplay() (answer, error) {
+func (x *exchange) countReplay(by webhook.Asker, id string) (answer, error) {
 	query := web.ReadQuery(x.gin, "since")
 	since, err := time.Parse(time.RFC3339, query.Text("since"))
 	if err != nil {
 		query.Fault("since", webhook.SinceForm)
 	}
 	if err := query.Err(); err != nil {
-		return answer{}, err
-	}
-	by, id, err := x.named()
-	if err != nil {
 		return answer{}, err
 	}
 	n, err := x.door.Webhooks.Failed(x.ctx, by, id, since)

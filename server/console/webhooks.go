@@ -15,16 +15,16 @@ var webhookPages = []route{
 	{method: post, path: "webhooks", who: person, needs: people.WriteWebhooks, live: true, serve: (*exchange).newWebhook},
 	{method: get, path: "webhooks/:id", who: person, needs: people.ReadWebhooks, serve: (*exchange).webhook},
 	{method: get, path: "webhooks/:id/deliveries/:delivery", who: person, needs: people.ReadWebhooks,
-		serve: (*exchange).delivery},
+		serve: ofWebhook((*exchange).delivery)},
 	{method: post, path: "webhooks/:id/change", who: person, needs: people.WriteWebhooks, live: true,
 		serve: (*exchange).changeWebhook},
 	{method: post, path: "webhooks/:id/rotate", who: person, needs: people.WriteWebhooks, live: true,
-		serve: (*exchange).rotateWebhook},
-	{method: post, path: "webhooks/:id/test", who: person, needs: people.WriteWebhooks, serve: (*exchange).testWebhook},
+		serve: ofWebhook((*exchange).rotateWebhook)},
+	{method: post, path: "webhooks/:id/test", who: person, needs: people.WriteWebhooks, serve: ofWebhook((*exchange).testWebhook)},
 	{method: post, path: "webhooks/:id/replay", who: person, needs: people.WriteWebhooks, live: true,
 		serve: (*exchange).replay},
 	{method: post, path: "webhooks/:id/delete", who: person, needs: people.WriteWebhooks, live: true,
-		serve: (*exchange).deleteWebhook},
+		serve: ofWebhook((*exchange).deleteWebhook)},
 }
 
 const (
@@ -134,6 +134,17 @@ func (x *exchange) endpoint() (webhook.Asker, string, error) {
 	return x.asker(account), id, err
 }
 
+// ofWebhook serves a page about the endpoint in the path.
+func ofWebhook(serve func(x *exchange, by webhook.Asker, id string) error) func(*exchange) error {
+	return func(x *exchange) error {
+		by, id, err := x.endpoint()
+		if err != nil {
+			return err
+		}
+		return serve(x, by, id)
+	}
+}
+
 func (x *exchange) webhook() error { return x.showWebhook(nil, nil, nil) }
 
 // replayed is how far back a replay of all failed deliveries goes.
@@ -202,11 +213,7 @@ func (x *exchange) changeWebhook() error {
 
 // rotateWebhook gives a webhook a new secret. A form that is sent twice, or whose page is loaded again, is refused the
 // second time: it would end the secret that the receiver has.
-func (x *exchange) rotateWebhook() error {
-	by, id, err := x.endpoint()
-	if err != nil {
-		return err
-	}
+func (x *exchange) rotateWebhook(by webhook.Asker, id string) error {
 	match, err := x.sameVersion()
 	var made webhook.Endpoint
 	if err == nil {
@@ -218,11 +225,7 @@ func (x *exchange) rotateWebhook() error {
 	return x.showWebhook(nil, nil, []secret{{"Signing secret", made.Secret}})
 }
 
-func (x *exchange) testWebhook() error {
-	by, id, err := x.endpoint()
-	if err != nil {
-		return err
-	}
+func (x *exchange) testWebhook(by webhook.Asker, id string) error {
 	tested, err := x.door.Webhooks.Test(x.ctx, by, id)
 	if err != nil {
 		return x.showWebhook(err, nil, nil)
@@ -244,11 +247,7 @@ func (x *exchange) replay() error {
 	})
 }
 
-func (x *exchange) deleteWebhook() error {
-	by, id, err := x.endpoint()
-	if err != nil {
-		return err
-	}
+func (x *exchange) deleteWebhook(by webhook.Asker, id string) error {
 	found, err := x.door.Webhooks.Find(x.ctx, by, id)
 	if err != nil {
 		return err
@@ -264,11 +263,7 @@ func (x *exchange) deleteWebhook() error {
 	return x.goTo("webhooks?done=webhook-gone")
 }
 
-func (x *exchange) delivery() error {
-	by, id, err := x.endpoint()
-	if err != nil {
-		return err
-	}
+func (x *exchange) delivery(by webhook.Asker, id string) error {
 	found, err := x.door.Webhooks.Delivery(x.ctx, by, id, x.gin.Param("delivery"))
 	if err != nil {
 		return err
