@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strings"
 
@@ -52,13 +53,15 @@ func (c *diffCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	if err := conform.WriteDiff(p.stdout, "A "+a.Name(), "B "+b.Name(), conversation, found); err != nil {
+	return p.differ("A "+a.Name(), "B "+b.Name(), conversation, found)
+}
+
+// differ prints what differs between two sides. Its error is the exit code 1 if anything does.
+func (p process) differ(a, b string, played *conform.Transcript, found []conform.Difference) error {
+	if err := conform.WriteDiff(p.stdout, a, b, played, found); err != nil || len(found) == 0 {
 		return err
 	}
-	if len(found) > 0 {
-		return verdict(conform.ExitFail)
-	}
-	return nil
+	return verdict(conform.ExitFail)
 }
 
 // side reads URL#ACCOUNT. An account named like that has the keys that the sandbox shows.
@@ -87,4 +90,43 @@ func readTranscript(path string) (*conform.Transcript, error) {
 	}
 	defer file.Close()
 	return conform.ReadTranscript(file)
+}
+
+type replayCommand struct {
+	File     string `arg:"" type:"existingfile" help:"A transcript."`
+	Target   string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The server; URL#ACCOUNT picks one of the accounts that a sandbox shows. Without, a sandbox makes one that is like the recorded one."`
+	Settings string `placeholder:"JSON" help:"Columns of the account that a sandbox makes, such as '{\"email_enabled\":true}'."`
+	Slow     bool   `help:"Really wait where the recorded conversation paused and the target has no clock to turn."`
+	given
+	reach
+}
+
+// Run plays a transcript. The exit code is 1 if the target answers differently.
+func (c *replayCommand) Run(ctx context.Context, p process) error {
+	transcript, err := readTranscript(c.File)
+	if err != nil {
+		return err
+	}
+	var settings conform.Settings
+	if c.Settings != "" {
+		if err := json.Unmarshal([]byte(c.Settings), &settings); err != nil {
+			return &conform.Trouble{Tried: "read --settings", Err: err, Remedy: "Write a JSON object of columns of an account."}
+		}
+	}
+	codes, closing, err := c.codes(p)
+	if err != nil {
+		return err
+	}
+	defer closing()
+	side, err := c.side(c.Target, c.given, codes)
+	if err != nil {
+		return err
+	}
+	defer side.Target.Close()
+	side.Settings, side.Slow = settings, c.Slow
+	found, err := conform.Replay(ctx, side, transcript)
+	if err != nil {
+		return err
+	}
+	return p.differ("recorded", side.Name(), transcript, found)
 }

@@ -41,10 +41,10 @@ func audit() []Case {
 					query := url.Values{"action": {"key.created"}, "credential": {id}, name: {values[0]}}
 					p.entry(query.Encode(), is)
 					query.Set(name, values[1])
-					r := p.get("/api/audit?"+query.Encode()).ExpectJSON(http.StatusOK)
+					r := p.get("/api/audit?" + query.Encode()).ExpectJSON(http.StatusOK)
 					r.require(len(r.list("data")) == 0, "no entry with "+name+"="+values[1], r.came())
 				}
-				p.get("/api/audit?who="+p.id).ExpectParameter("who")
+				p.get("/api/audit?who=" + p.id).ExpectParameter("who")
 			},
 		},
 		{
@@ -55,10 +55,10 @@ func audit() []Case {
 				second, _ := p.keyed(nil)
 				query := "action=key.created&limit=1&account=" + s.account.Address
 				p.entry(query, func(e Fields) bool { return e["credential"] == second })
-				r := p.get("/api/audit?"+query).ExpectJSON(http.StatusOK)
+				r := p.get("/api/audit?" + query).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 1 && r.document["has_more"] == true && r.text("next_cursor") != "",
 					"one entry, has_more true and a next_cursor", r.came())
-				r = p.get("/api/audit?"+query+"&cursor="+url.QueryEscape(r.text("next_cursor")))
+				r = p.get("/api/audit?" + query + "&cursor=" + url.QueryEscape(r.text("next_cursor")))
 				r.ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 1 && r.holds("data", "credential", first), "the entry before", r.came())
 			},
@@ -116,7 +116,7 @@ func audit() []Case {
 				dev.get("/api/audit").ExpectProblem(http.StatusForbidden, "PERMISSION_DENIED")
 				auditor := p.colleague("auditor", s.Second().account.Address)
 				auditor.get("/api/audit?account="+s.account.Address).ExpectProblem(http.StatusNotFound, "")
-				r := auditor.get("/api/audit?credential="+id).ExpectJSON(http.StatusOK)
+				r := auditor.get("/api/audit?credential=" + id).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no entry of another account", r.came())
 				auditor.post("/api/audit/verify", nil).ExpectProblem(http.StatusForbidden, "")
 			},

@@ -25,7 +25,7 @@ func insight() []Case {
 				s.V1.Verify(code, byID(challenge), Key(key)).ExpectValid()
 				var r Reply
 				s.await(countedWithin, func() bool {
-					r = p.get("/api/statistics?by=channel&environment=test&account="+s.account.Address)
+					r = p.get("/api/statistics?by=channel&environment=test&account=" + s.account.Address)
 					r.ExpectJSON(http.StatusOK)
 					return slices.ContainsFunc(r.list("data"), func(line Fields) bool {
 						return line["of"] == "sms" && line["sent"] == 1.0 && line["verified"] == 1.0 && line["wrong"] == 1.0
@@ -47,7 +47,7 @@ func insight() []Case {
 					"by=weather": "by", "from=yesterday": "from", "environment=production": "environment",
 					"from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z": "from", "until=2026-01-01T00:00:00Z": "until",
 				} {
-					p.get("/api/statistics?"+query).ExpectParameter(name)
+					p.get("/api/statistics?" + query).ExpectParameter(name)
 				}
 			},
 		},
@@ -57,7 +57,7 @@ func insight() []Case {
 				p := s.owner()
 				auditor := p.colleague("auditor", s.Second().account.Address)
 				auditor.get("/api/statistics?account="+s.account.Address).ExpectProblem(http.StatusNotFound, "")
-				p.get("/api/statistics?account="+s.account.Address).ExpectJSON(http.StatusOK)
+				p.get("/api/statistics?account=" + s.account.Address).ExpectJSON(http.StatusOK)
 			},
 		},
 		{

@@ -83,7 +83,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				id, secret := p.keyed(nil)
-				r := p.get("/api/keys/"+id).ExpectJSON(http.StatusOK)
+				r := p.get("/api/keys/" + id).ExpectJSON(http.StatusOK)
 				r.require(r.text("key") == "", "the key without its secret", r.came())
 				s.V1.Send(nil, Key(secret)).ExpectCreated()
 			},
@@ -114,14 +114,14 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				id, _ := p.keyed(nil)
-				tag := p.get("/api/keys/"+id).Header.Get("ETag")
+				tag := p.get("/api/keys/" + id).Header.Get("ETag")
 				r := p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "first"}, Header("If-Match", tag))
 				r.ExpectJSON(http.StatusOK)
 				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "second"}, Header("If-Match", tag))
 				r.ExpectProblem(http.StatusPreconditionFailed, "")
 				r = p.call(http.MethodPatch, "/api/keys/"+id, Fields{"name": "third"})
 				r.ExpectProblem(http.StatusPreconditionRequired, "")
-				r = p.get("/api/keys/"+id)
+				r = p.get("/api/keys/" + id)
 				r.require(r.text("name") == "first", "the name first", r.came())
 			},
 		},
@@ -135,10 +135,10 @@ func management() []Case {
 				r.ExpectJSON(http.StatusCreated)
 				dev.register(r.text("invitation")).ExpectJSON(http.StatusCreated)
 				foreign := dev.get("/api/keys/"+id).ExpectProblem(http.StatusNotFound, "")
-				none := dev.get("/api/keys/"+turned(id))
+				none := dev.get("/api/keys/" + turned(id))
 				none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign key", none.came())
 				dev.call(http.MethodDelete, "/api/keys/"+id, nil).ExpectProblem(http.StatusNotFound, "")
-				p.get("/api/keys/"+id).ExpectJSON(http.StatusOK)
+				p.get("/api/keys/" + id).ExpectJSON(http.StatusOK)
 			},
 		},
 		{
@@ -213,7 +213,7 @@ func management() []Case {
 					"/accounts/1")
 
 				dev := p.colleague("developer", s.account.Address)
-				r := p.get("/api/people/"+dev.id).ExpectJSON(http.StatusOK)
+				r := p.get("/api/people/" + dev.id).ExpectJSON(http.StatusOK)
 				p.call(http.MethodPatch, "/api/people/"+dev.id, Fields{"accounts": nowhere},
 					Header("If-Match", r.Header.Get("ETag"))).ExpectInvalid(
 					"/accounts/1")

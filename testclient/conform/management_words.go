@@ -29,7 +29,9 @@ func (s *Story) newcomer() *someone {
 	return &someone{story: s, email: name + "@conform.example", password: "kayak marzipan tandem " + randomHex(6)}
 }
 
-func (p *someone) get(path string, opts ...Option) Reply { return p.call(http.MethodGet, path, nil, opts...) }
+func (p *someone) get(path string, opts ...Option) Reply {
+	return p.call(http.MethodGet, path, nil, opts...)
+}
 
 func (p *someone) post(path string, body Fields, opts ...Option) Reply {
 	return p.call(http.MethodPost, path, body, opts...)
@@ -118,7 +120,7 @@ func (s *Story) expectEmpty(r Reply) {
 
 // keyNames returns the names of the account's keys.
 func (p *someone) keyNames() []string {
-	r := p.get("/api/keys?limit=100&account="+p.story.account.Address).ExpectJSON(http.StatusOK)
+	r := p.get("/api/keys?limit=100&account=" + p.story.account.Address).ExpectJSON(http.StatusOK)
 	var names []string
 	for _, one := range r.list("data") {
 		names = append(names, shownMember(one["name"]))

@@ -131,7 +131,7 @@ func (p *someone) entry(query string, is func(Fields) bool) Fields {
 	var r Reply
 	var found Fields
 	p.story.await(soon, func() bool {
-		r = p.get("/api/audit?"+query).ExpectJSON(http.StatusOK)
+		r = p.get("/api/audit?" + query).ExpectJSON(http.StatusOK)
 		if i := slices.IndexFunc(r.list("data"), is); i >= 0 {
 			found = r.list("data")[i]
 		}

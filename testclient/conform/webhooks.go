@@ -15,7 +15,7 @@ func webhooks() []Case {
 				secret := made.text("secret")
 				made.require(strings.HasPrefix(secret, "whsec_"), "a secret that begins with whsec_", made.came())
 				for _, path := range []string{"/" + made.text("id"), "?account=" + s.account.Address} {
-					r := p.get("/api/webhooks"+path).ExpectJSON(http.StatusOK)
+					r := p.get("/api/webhooks" + path).ExpectJSON(http.StatusOK)
 					r.require(strings.Contains(r.Body, made.text("id")), "the webhook", r.came())
 					r.require(!strings.Contains(r.Body, secret), "no secret", "the secret")
 				}
@@ -86,7 +86,7 @@ func webhooks() []Case {
 				event := eventOf(s.awaitTold("/told", "otp.sent")).text("id")
 				var r Reply
 				there := func() bool {
-					r = p.get("/api/webhooks/"+made.text("id")+"/deliveries?state=delivered").ExpectJSON(http.StatusOK)
+					r = p.get("/api/webhooks/" + made.text("id") + "/deliveries?state=delivered").ExpectJSON(http.StatusOK)
 					return r.holds("data", "event_id", event)
 				}
 				r.require(s.await(soon, there), "a delivery of the event "+event, r.came())
@@ -146,7 +146,7 @@ func webhooks() []Case {
 					"/events/1")
 
 				p.post("/api/webhooks", with(good, "account", Without)).ExpectInvalid("/account")
-				r := p.get("/api/webhooks?account="+s.account.Address).ExpectJSON(http.StatusOK)
+				r := p.get("/api/webhooks?account=" + s.account.Address).ExpectJSON(http.StatusOK)
 				r.require(len(r.list("data")) == 0, "no webhook", r.came())
 			},
 		},
@@ -166,7 +166,7 @@ func webhooks() []Case {
 					none.require(sameBut(foreign, none, id, turned(id)), "the same answer as to a foreign webhook", none.came())
 				}
 				dev.get("/api/webhooks?account="+s.account.Address).ExpectProblem(http.StatusNotFound, "")
-				p.get("/api/webhooks/"+id).ExpectJSON(http.StatusOK)
+				p.get("/api/webhooks/" + id).ExpectJSON(http.StatusOK)
 			},
 		},
 	}
