@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -115,12 +116,8 @@ func (c serviceListCommand) Run(p process) error {
 		for _, s := range all {
 			row := jsonOfService(s)
 			list = append(list, row)
-			used := "never"
-			if row.UsedAt != nil {
-				used = *row.UsedAt
-			}
 			rows = append(rows, strings.Join([]string{
-				row.ID, row.State, row.Role, or(strings.Join(row.Accounts, ","), "all"), row.Method, used, row.Name}, "\t"))
+				row.ID, row.State, row.Role, cmp.Or(strings.Join(row.Accounts, ","), "all"), row.Method, otp.ValueOr(row.UsedAt, "never"), row.Name}, "\t"))
 		}
 		return c.print(p.stdout, list, func(w io.Writer) {
 			if len(all) == 0 {

@@ -43,10 +43,7 @@ func (x *exchange) showMessages(refused error, body messagesBody) error {
 		return err
 	}
 	body.Account, body.MayWrite = found.Address, x.who.May(people.WriteAccounts) == nil
-	body.From = found.Name
-	if found.SMSSender != nil {
-		body.From = *found.SMSSender
-	}
+	body.From = otp.ValueOr(found.SMSSender, found.Name)
 	body.SMS, body.Email, err = x.door.Manage.Messages.Channels(x.ctx, found.Address)
 	if refusal, ok := errors.AsType[*otp.Error](err); ok {
 		body.Unusable, err = sentence(refusal), nil

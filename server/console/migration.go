@@ -135,9 +135,7 @@ func (x *exchange) showMigration(refused error, fill func(*accountMigrationBody)
 	for _, mode := range otp.BridgeModes() {
 		body.Modes = append(body.Modes, string(mode))
 	}
-	if found.UpstreamURL != nil {
-		body.Upstream = *found.UpstreamURL
-	}
+	body.Upstream = otp.ValueOr(found.UpstreamURL, "")
 	body.Charts = chartsOf(body.Calls, body.Days)
 	body.Pending = found.CutOverAt != nil && found.Bridge != body.Mode
 	for name := range body.Differences {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,26 +171,17 @@ func (e *Engine) fallBack(failed send) {
 
 // waits reports whether the hand-over can take time.
 func (e *Engine) waits(s *send) bool {
-	for _, medium := range s.channels.Each() {
-		for _, channel := range e.channels(s.caller, medium) {
-			if channel.Waits() {
-				return true
-			}
-		}
-	}
-	return false
+	return e.anyChannel(s.caller, s.channels, deliver.Channel.Waits)
 }
 
 // outbound reports whether a send by these media leaves this process, whatever its outcome.
 func (e *Engine) outbound(c *Caller, channels otp.Channels) bool {
-	for _, medium := range channels.Each() {
-		for _, channel := range e.channels(c, medium) {
-			if !deliver.Simulated(channel) {
-				return true
-			}
-		}
-	}
-	return false
+	return e.anyChannel(c, channels, func(channel deliver.Channel) bool { return !deliver.Simulated(channel) })
+}
+
+func (e *Engine) anyChannel(c *Caller, channels otp.Channels, is func(deliver.Channel) bool) bool {
+	return slices.ContainsFunc(channels.Each(),
+		func(medium otp.Channels) bool { return slices.ContainsFunc(e.channels(c, medium), is) })
 }
 
 // channels returns the channels of one medium, in order of preference: the account's, else the server's. Credentials
@@ -281,7 +273,7 @@ func (e *Engine) message(s *send, medium otp.Channels) deliver.Message {
 		Account:   s.caller.Account.Address,
 		Medium:    medium.String(),
 		To:        to,
-		From:      textOf(from),
+		From:      otp.ValueOr(from, ""),
 		ExpiresAt: s.challenge.ExpiresAt.Time(),
 		Content: func() (deliver.Content, error) {
 			return e.content(s.caller.settings, &s.challenge, s.target.Recipient, medium, s.target.Department)
@@ -365,15 +357,7 @@ func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, 
 	if settings != nil {
 		catalog = settings.catalog
 		values.Account = settings.row.Name
-		values.DLTEntityID, values.DLTTemplateID = textOf(settings.row.DLTEntityID), textOf(settings.row.DLTTemplateID)
+		values.DLTEntityID, values.DLTTemplateID = otp.ValueOr(settings.row.DLTEntityID, ""), otp.ValueOr(settings.row.DLTTemplateID, "")
 	}
 	return catalog.Choose(want).Render(want.Medium, values), nil
-}
-
-// textOf returns the text of a column, empty for NULL.
-func textOf(column *string) string {
-	if column == nil {
-		return ""
-	}
-	return *column
 }

@@ -55,16 +55,11 @@ func quotaOf(key *sql.Credential, account *otp.Account) quota {
 	case account.RequestsPerMinute != nil && (otp.KeyKind(key.Kind) != otp.ClientKey ||
 		*account.RequestsPerMinute < standard):
 		q.perMinute = *account.RequestsPerMinute
-		if account.Burst != nil {
-			q.burst = *account.Burst
-		}
+		q.burst = otp.ValueOr(account.Burst, 0)
 	default:
 		q.perMinute = standard
 	}
-	if key.Burst != nil {
-		q.burst = *key.Burst
-	}
-	if q.burst <= 0 {
+	if q.burst = otp.ValueOr(key.Burst, q.burst); q.burst <= 0 {
 		q.burst = q.perMinute
 	}
 	if q.perMinute <= 0 {

@@ -22,7 +22,6 @@ import (
 // asks again. Another server must not send that message 15 seconds later: it would be a code that nobody waits for, or
 // a second one. So it ends as unknown. An application of the JSON API was promised that its send is queued and does
 // not wait, so there the two steps are separate.
-// send is queued, and does not wait, so there the steps are two.
 
 // The times of the outbox.
 const (

@@ -43,12 +43,9 @@ func (c *Caller) policy() otp.Policy {
 	p := otp.Policy{
 		Length:           c.Account.Length,
 		TTL:              otp.Millis(c.Account.TTLSeconds) * otp.Second,
-		MaxAttempts:      doors[c.Door].maxAttempts,
+		MaxAttempts:      otp.ValueOr(c.Account.MaxAttempts, doors[c.Door].maxAttempts),
 		MaxRegenerations: c.Account.MaxRegenerations,
 		Limits:           make([]otp.Limit, len(limits)),
-	}
-	if c.Account.MaxAttempts != nil {
-		p.MaxAttempts = *c.Account.MaxAttempts
 	}
 	for i, limit := range limits {
 		p.Limits[i] = otp.Limit{Span: limit.span, Max: limit.max(c.Account)}

@@ -136,10 +136,8 @@ func (e *Engine) fromHistory(c *Caller, id otp.ID, history []otp.Event) (Challen
 		return Challenge{}, otp.Refuse(otp.NotFound, "there is no challenge with this id")
 	}
 	sent, policy := &history[first], c.policy()
-	kept := otp.Summary{Type: otp.DefaultType, MaxAttempts: policy.MaxAttempts, ExpiresAt: sent.At + policy.TTL}
-	if sent.Summary != nil {
-		kept = *sent.Summary
-	}
+	kept := otp.ValueOr(sent.Summary,
+		otp.Summary{Type: otp.DefaultType, MaxAttempts: policy.MaxAttempts, ExpiresAt: sent.At + policy.TTL})
 	shown := Challenge{
 		ID: id, To: kept.Mask, Method: sent.Channels.String(), Type: kept.Type,
 		CreatedAt: sent.At.Time(), ExpiresAt: kept.ExpiresAt.Time(), Sends: deliveries(history),

@@ -59,15 +59,9 @@ func templateOf(account *otp.Account, choice deliver.Choice) (deliver.Template, 
 }
 
 func valuesOf(account *otp.Account, code string, choice deliver.Choice) deliver.Values {
-	v := deliver.Values{Code: code, Lifetime: time.Duration(account.TTLSeconds) * time.Second, Account: account.Name,
-		Department: choice.Department, Type: choice.Type}
-	if account.DLTEntityID != nil {
-		v.DLTEntityID = *account.DLTEntityID
-	}
-	if account.DLTTemplateID != nil {
-		v.DLTTemplateID = *account.DLTTemplateID
-	}
-	return v
+	return deliver.Values{Code: code, Lifetime: time.Duration(account.TTLSeconds) * time.Second, Account: account.Name,
+		Department: choice.Department, Type: choice.Type,
+		DLTEntityID: otp.ValueOr(account.DLTEntityID, ""), DLTTemplateID: otp.ValueOr(account.DLTTemplateID, "")}
 }
 
 // Channels are the channels for one medium.
@@ -142,9 +136,7 @@ func (c Messages) SendTest(ctx context.Context, by otp.Actor, address, to, chann
 	if err != nil {
 		return nil, otp.RefuseField("to", err.Error())
 	}
-	if from != nil {
-		message.From = *from
-	}
+	message.From = otp.ValueOr(from, message.From)
 	channels, _, err := c.channels(&account.Account, choice.Medium)
 	if err != nil {
 		return nil, err

@@ -142,13 +142,13 @@ func (a *Account) validateRanges() error {
 	}{
 		{"otp_length", a.Length, 4, 10},
 		{"otp_ttl_seconds", a.TTLSeconds, 30, 1800},
-		{"max_attempts", valueOr(a.MaxAttempts, 1), 1, 100},
+		{"max_attempts", ValueOr(a.MaxAttempts, 1), 1, 100},
 		{"max_regenerations", a.MaxRegenerations, 0, 100},
 		{"sends_per_minute", a.SendsPerMinute, 0, maxSends},
 		{"sends_per_hour", a.SendsPerHour, 0, maxSends},
 		{"sends_per_day", a.SendsPerDay, 0, maxSends},
-		{"requests_per_minute", valueOr(a.RequestsPerMinute, 1), 1, 1_000_000},
-		{"burst", valueOr(a.Burst, 1), 1, 1_000_000},
+		{"requests_per_minute", ValueOr(a.RequestsPerMinute, 1), 1, 1_000_000},
+		{"burst", ValueOr(a.Burst, 1), 1, 1_000_000},
 		{"retention_days", a.RetentionDays, 1, 3650},
 	}
 	for _, c := range checks {
@@ -165,12 +165,12 @@ func (a *Account) validateChoices() error {
 		value   string
 		allowed []string
 	}{
-		{"message_profile", string(valueOr(a.Profile, Documented)), []string{string(Documented), string(LiveProfile)}},
+		{"message_profile", string(ValueOr(a.Profile, Documented)), []string{string(Documented), string(LiveProfile)}},
 		{"otp_cipher", a.Cipher, []string{"aes-cbc", "aes-ecb", "none"}},
 		{"otp_encoding", a.Encoding, []string{"auto", "hex", "base64"}},
 		{"department_mode", string(a.DepartmentMode), []string{
 			string(DepartmentIgnored), string(DepartmentRequired), string(DepartmentRequiredToValidate)}},
-		{"cost_guards", string(valueOr(a.CostGuards, GuardsEnforce)), []string{string(GuardsEnforce), string(GuardsRecord)}},
+		{"cost_guards", string(ValueOr(a.CostGuards, GuardsEnforce)), []string{string(GuardsEnforce), string(GuardsRecord)}},
 	}
 	for _, c := range choices {
 		if !slices.Contains(c.allowed, c.value) {
@@ -237,7 +237,7 @@ const otherCountries = "*"
 const maxMoney = 1_000_000_000_000
 
 func (a *Account) validatePrices() error {
-	if spend := valueOr(a.SpendCapPerDay, 0); spend < 0 || spend > maxMoney {
+	if spend := ValueOr(a.SpendCapPerDay, 0); spend < 0 || spend > maxMoney {
 		return fmt.Errorf("spend_cap_per_day: must be 0–%d millionths", maxMoney)
 	}
 	for country, price := range a.Prices {
@@ -275,7 +275,8 @@ func validCountry(country string) bool {
 	return len(country) == 2 && country[0] >= 'A' && country[0] <= 'Z' && country[1] >= 'A' && country[1] <= 'Z'
 }
 
-func valueOr[T any](p *T, otherwise T) T {
+// ValueOr returns what p points to, or another value if it is nil.
+func ValueOr[T any](p *T, otherwise T) T {
 	if p == nil {
 		return otherwise
 	}

@@ -80,7 +80,7 @@ func (h Handling) Stands(c *Challenge, now Millis) bool {
 }
 
 func (a *Account) validateBridge() error {
-	modes := []BridgeMode{a.Bridge, valueOr(a.BridgeBefore, BridgeLocal)}
+	modes := []BridgeMode{a.Bridge, ValueOr(a.BridgeBefore, BridgeLocal)}
 	for i, column := range []string{"bridge_mode", "bridge_before"} {
 		switch m := modes[i]; {
 		case !slices.Contains(BridgeModes(), m):

@@ -60,16 +60,16 @@ func (a *Account) Fits(columns ...string) error {
 
 // name checks a column that holds a name of at most most characters.
 func name(text *string, most int) func() error {
-	return func() error { return checkName(valueOr(text, ""), most) }
+	return func() error { return checkName(ValueOr(text, ""), most) }
 }
 
 // words checks a column that holds text for people.
 func words(text *string) func() error {
 	return func() error {
-		if text := valueOr(text, ""); len(text) > maxDocument {
+		if text := ValueOr(text, ""); len(text) > maxDocument {
 			return fmt.Errorf("must be at most %d bytes", maxDocument)
 		}
-		return CheckText(valueOr(text, ""))
+		return CheckText(ValueOr(text, ""))
 	}
 }
 

@@ -59,7 +59,7 @@ func (a *Account) validateSunset() error {
 		column string
 		at     *Millis
 	}{{"servlets_deprecated_at", a.ServletsDeprecatedAt}, {"servlets_sunset_at", a.ServletsSunsetAt}} {
-		if at := valueOr(m.at, 0); at < 0 || at > LastMoment {
+		if at := ValueOr(m.at, 0); at < 0 || at > LastMoment {
 			return fmt.Errorf("%s: must be milliseconds since 1970, up to the year 9999", m.column)
 		}
 	}

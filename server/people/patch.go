@@ -66,15 +66,9 @@ func (c Patch) apply(person *sql.Person, at otp.Millis) error {
 		}
 		person.Name = *c.Name
 	}
-	if c.Role != nil {
-		person.Role = string(*c.Role)
-	}
-	if c.Accounts != nil {
-		person.Accounts = *c.Accounts
-	}
-	if c.Permissions != nil {
-		person.Permissions = *c.Permissions
-	}
+	person.Role = string(otp.ValueOr(c.Role, Role(person.Role)))
+	person.Accounts = otp.ValueOr(c.Accounts, person.Accounts)
+	person.Permissions = otp.ValueOr(c.Permissions, person.Permissions)
 	if c.Disabled != nil {
 		switch {
 		case !*c.Disabled:

@@ -67,7 +67,7 @@ func (d *door) setFaults(c *gin.Context) error {
 	for _, f := range asked.Faults {
 		rules = append(rules, engine.Fault{
 			Target: f.Target, Kind: f.Kind, Account: f.Account,
-			Probability: f.probability(), Count: f.Count, Delay: f.delay(),
+			Probability: otp.ValueOr(f.Probability, 1), Count: f.Count, Delay: f.delay(),
 		})
 	}
 	d.Engine.Faults.Set(rules)
@@ -109,7 +109,8 @@ func (f fault) check(pointer string) []web.Fault {
 	expect(known, "target", "must be inbox, servlet or v1")
 	expect(!known || slices.Contains(kinds, f.Kind), "kind", "must be one of "+strings.Join(kinds, ", "))
 	expect(f.Account == "" || otp.ValidAddress(f.Account), "account", "must be an esme_address, or empty for all accounts")
-	expect(f.probability() > 0 && f.probability() <= 1, "probability", "must be above 0 and at most 1")
+	probability := otp.ValueOr(f.Probability, 1)
+	expect(probability > 0 && probability <= 1, "probability", "must be above 0 and at most 1")
 	expect(f.Count >= 0 && f.Count <= maxCount, "count", "must be 0, for until deleted, to "+strconv.Itoa(maxCount))
 	if f.Kind == "delay" {
 		expect(f.delay() > 0 && f.delay() <= maxFaultTime, "delay", "must be a duration above 0 and up to 1m, such as 3s")
@@ -117,13 +118,6 @@ func (f fault) check(pointer string) []web.Fault {
 		expect(f.Delay == "", "delay", "belongs to the kind delay only")
 	}
 	return wrong
-}
-
-func (f fault) probability() float64 {
-	if f.Probability == nil {
-		return 1
-	}
-	return *f.Probability
 }
 
 // delay returns the delay, 0 if there is none or it cannot be parsed; check distinguishes the two.

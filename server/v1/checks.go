@@ -73,11 +73,3 @@ func (k *checks) metadata(given json.RawMessage) {
 	k.that(json.Compact(&compact, given) == nil && given[0] == '{', "/metadata", "must be an object")
 	k.that(compact.Len() <= maxMetadata, "/metadata", "must be at most 1 KiB")
 }
-
-// text returns a member's value, empty if it was left out.
-func text(member *string) string {
-	if member == nil {
-		return ""
-	}
-	return *member
-}

@@ -43,11 +43,11 @@ func (n *named) check(k *checks) (id otp.ID) {
 
 // meant returns the challenge that a checked request names.
 func (x *exchange) meant(n *named, id otp.ID) (m engine.Named, err error) {
-	m = engine.Named{ID: id, Type: text(n.Type)}
+	m = engine.Named{ID: id, Type: otp.ValueOr(n.Type, "")}
 	if n.ID != nil {
 		m.Binding, err = engine.CanonicalBinding(n.Binding)
 	} else {
-		m.Target, err = x.caller.TargetOf(text(n.To), text(n.IP), "", n.Binding)
+		m.Target, err = x.caller.TargetOf(otp.ValueOr(n.To, ""), otp.ValueOr(n.IP, ""), "", n.Binding)
 	}
 	if err == nil {
 		n.tell(x, &m)
@@ -114,7 +114,7 @@ func (x *exchange) resend() (engine.Answer, error) {
 		optional(r, "method", asked.Method, "how it is sent", "not given: the one of the first send")
 	}
 	return x.once(func(once otp.ID) (engine.Answer, error) {
-		resent, err := x.door.engine.ResendNamed(x.ctx, x.caller, meant, text(asked.Method), once)
+		resent, err := x.door.engine.ResendNamed(x.ctx, x.caller, meant, otp.ValueOr(asked.Method, ""), once)
 		if err != nil {
 			return engine.Answer{}, err
 		}

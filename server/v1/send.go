@@ -89,20 +89,15 @@ func (x *exchange) send() (engine.Answer, error) {
 	if err := asked.check(); err != nil {
 		return engine.Answer{}, err
 	}
-	target, err := x.caller.TargetOf(asked.To, text(asked.IP), text(asked.Email), asked.Binding)
+	target, err := x.caller.TargetOf(asked.To, otp.ValueOr(asked.IP, ""), otp.ValueOr(asked.Email, ""), asked.Binding)
 	if err != nil {
 		return engine.Answer{}, err
 	}
 	asked.tell(x, &target)
 	order := engine.Send{
 		Target: target, Method: asked.Method, Fallback: asked.Fallback, Type: asked.Type,
-		Template: text(asked.Template), Locale: text(asked.Locale), Metadata: asked.Metadata,
-	}
-	if asked.TTL != nil {
-		order.TTL = time.Duration(*asked.TTL) * time.Second
-	}
-	if asked.Length != nil {
-		order.Length = *asked.Length
+		TTL: time.Duration(otp.ValueOr(asked.TTL, 0)) * time.Second, Length: otp.ValueOr(asked.Length, 0),
+		Template: otp.ValueOr(asked.Template, ""), Locale: otp.ValueOr(asked.Locale, ""), Metadata: asked.Metadata,
 	}
 	return x.once(func(challenge otp.ID) (engine.Answer, error) {
 		order.Challenge = challenge
