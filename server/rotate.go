@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -320,10 +321,5 @@ func verdict(use manage.KeyUse) string {
 }
 
 func columns(sealed map[string]int) string {
-	var names []string
-	for name := range sealed {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return strings.Join(slices.Sorted(maps.Keys(sealed)), ", ")
 }

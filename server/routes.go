@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -136,17 +135,13 @@ func (s *Server) mountConsole(router *gin.Engine, requests *sandbox.Recorder) {
 	if !s.settings.Open(config.ConsoleDoor) {
 		return
 	}
-	var doors []string
-	for _, door := range s.settings.Doors {
-		doors = append(doors, string(door))
-	}
 	console.Mount(router, console.Options{
 		Engine: s.engine, Manage: s.manage, People: s.people, Webhooks: s.webhooks, Audit: s.audit, Insight: s.insight,
 		Privacy: s.privacy,
 		Plain:   s.plain, Log: s.log, PublicURL: s.settings.PublicURL, ContextPath: s.settings.ContextPath,
 		Servlets: s.servlets(), Reports: bridge.NewReports(s.store),
 		System: console.System{Version: versionLine(), Mode: string(s.settings.Mode),
-			Database: s.settings.DatabaseURL.Scheme(), Doors: strings.Join(doors, ", "),
+			Database: s.settings.DatabaseURL.Scheme(), Doors: otp.Joined(s.settings.Doors),
 			SMS: deliver.Breakers(s.out.sms...), Email: deliver.Breakers(s.out.email...)},
 		Sandbox: s.settings.Sandbox(), Requests: requests, Server: router, Stopping: s.draining,
 	})

@@ -117,7 +117,8 @@ func (c serviceListCommand) Run(p process) error {
 			row := jsonOfService(s)
 			list = append(list, row)
 			rows = append(rows, strings.Join([]string{
-				row.ID, row.State, row.Role, cmp.Or(strings.Join(row.Accounts, ","), "all"), row.Method, otp.ValueOr(row.UsedAt, "never"), row.Name}, "\t"))
+				row.ID, row.State, row.Role, cmp.Or(strings.Join(row.Accounts, ","), "all"), row.Method,
+				otp.ValueOr(row.UsedAt, "never"), row.Name}, "\t"))
 		}
 		return c.print(p.stdout, list, func(w io.Writer) {
 			if len(all) == 0 {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"otpbridge/crypto"
@@ -209,11 +208,7 @@ func (x *exchange) keys() (answer, error) {
 func among[T ~string](query *web.Query, name string, words []T) T {
 	word, given := query.Given(name)
 	if given && !slices.Contains(words, T(word)) {
-		texts := make([]string, len(words))
-		for i, w := range words {
-			texts[i] = string(w)
-		}
-		query.Fault(name, "must be one of "+strings.Join(texts, ", "))
+		query.Fault(name, "must be one of "+otp.Joined(words))
 	}
 	return T(word)
 }

@@ -26,7 +26,7 @@ const usualPage = 50
 
 // paged answers with the requested page of a short list. The list is in the order of its ids, so that a cursor stays
 // valid when elements are added or removed. isID reports whether a text can be the id of an element.
-func paged[T any](x *exchange, all []T, id func(T) string, isID func(string) bool) (answer, error) {
+func paged[T, S any](x *exchange, all []T, show func(T) S, id func(T) string, isID func(string) bool) (answer, error) {
 	query := web.ReadQuery(x.gin, limitParameter, cursorParameter)
 	limit := query.Number(limitParameter, usualPage, 1, 100)
 	after, given := query.Given(cursorParameter)
@@ -37,7 +37,7 @@ func paged[T any](x *exchange, all []T, id func(T) string, isID func(string) boo
 		return answer{}, err
 	}
 	rest := slices.DeleteFunc(all, func(each T) bool { return id(each) <= after })
-	return answer{http.StatusOK, web.PageOf(x.gin, rest, limit, web.AsIs, id)}, nil
+	return answer{http.StatusOK, web.PageOf(x.gin, rest, limit, show, id)}, nil
 }
 
 // cursorID returns the id in the cursor parameter; zero if there is none.

@@ -110,11 +110,8 @@ func (x *exchange) testRecipients() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	all := make([]testRecipient, len(found))
-	for i := range found {
-		all[i] = shownTest(found[i])
-	}
-	return paged(x, all, func(t testRecipient) string { return t.ID }, idOf(testPrefix))
+	return paged(x, found, shownTest, func(t manage.TestRecipient) string { return t.ID.Text(testPrefix) },
+		idOf(testPrefix))
 }
 
 func (x *exchange) addTestRecipient(asked struct {
@@ -162,7 +159,7 @@ func (x *exchange) stoppedPrefixes() (answer, error) {
 			p.CountedSince.Time(), p.Sends, p.Verified, p.Spend, p.Loss}
 	}
 	slices.SortFunc(all, func(a, b stoppedPrefix) int { return strings.Compare(placeOf(a), placeOf(b)) })
-	shown, err := paged(x, all, placeOf, isPlace)
+	shown, err := paged(x, all, web.AsIs, placeOf, isPlace)
 	if err != nil {
 		return answer{}, err
 	}

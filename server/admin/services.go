@@ -71,11 +71,8 @@ func (x *exchange) services() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	all := make([]service, len(found))
-	for i, f := range found {
-		all[i] = shownService(f)
-	}
-	return paged(x, all, func(s service) string { return s.ID }, idOf(people.ServicePrefix))
+	return paged(x, found, shownService, func(s people.Service) string { return s.ID },
+		idOf(people.ServicePrefix))
 }
 
 func (x *exchange) revokeService() (answer, error) {

@@ -87,11 +87,9 @@ func (x *exchange) invitations() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	all := make([]invitation, len(found))
-	for i, f := range found {
-		all[i] = invitation{f.ID, f.Email, askedGrant(f.Grant), new(f.CreatedAt.Time()), f.ExpiresAt.Time()}
-	}
-	return paged(x, all, func(i invitation) string { return i.ID }, idOf(people.TicketPrefix))
+	return paged(x, found, func(i people.Invitation) invitation {
+		return invitation{i.ID, i.Email, askedGrant(i.Grant), new(i.CreatedAt.Time()), i.ExpiresAt.Time()}
+	}, func(i people.Invitation) string { return i.ID }, idOf(people.TicketPrefix))
 }
 
 func (x *exchange) withdraw() (answer, error) {

@@ -215,7 +215,6 @@ func spend(ctx context.Context, r *round, threshold int64) (found []finding, err
 	caps := map[string]int64{}
 	var accounts []string
 	err = r.insight.store.Accounts.Each(ctx, func(a otp.Account, broken error) error {
-
 		if broken == nil && a.SpendCapPerDay != nil && *a.SpendCapPerDay > 0 {
 			caps[a.Address], accounts = int64(*a.SpendCapPerDay), append(accounts, a.Address)
 		}

@@ -104,10 +104,10 @@ func (c *core) giveSecrets(row *sql.Credential, imported string) (secret, signin
 // checkKey returns an error that names the first wrong field. It rewrites origins to the form of browsers.
 func (c *core) checkKey(n *NewKey, now time.Time) error {
 	if !slices.Contains(otp.KeyKinds(), n.Kind) {
-		return fmt.Errorf("kind: %q does not exist; there are %s", n.Kind, joined(otp.KeyKinds()))
+		return fmt.Errorf("kind: %q does not exist; there are %s", n.Kind, otp.Joined(otp.KeyKinds()))
 	}
 	if !slices.Contains(otp.Environments(), n.Environment) {
-		return fmt.Errorf("environment: %q does not exist; there are %s", n.Environment, joined(otp.Environments()))
+		return fmt.Errorf("environment: %q does not exist; there are %s", n.Environment, otp.Joined(otp.Environments()))
 	}
 	if !slices.Contains([]otp.Signing{otp.SigningOff, otp.SigningOptional, otp.SigningRequired}, n.Signing) {
 		return fmt.Errorf("signing: %q does not exist; there are off, optional and required", n.Signing)
@@ -183,14 +183,6 @@ func checkList(field string, entries []string) error {
 		return fmt.Errorf("%s: %w", field, err)
 	}
 	return nil
-}
-
-func joined[T ~string](names []T) string {
-	var texts []string
-	for _, name := range names {
-		texts = append(texts, string(name))
-	}
-	return strings.Join(texts, ", ")
 }
 
 func checkNetworks(field string, list []string) error {

@@ -84,3 +84,12 @@ func Visible(r rune) bool {
 	}
 	return unicode.IsGraphic(r) && r != '⠀' // the Braille pattern without a dot
 }
+
+// Joined lists words as errors do, separated by commas.
+func Joined[T ~string](words []T) string {
+	texts := make([]string, len(words))
+	for i, word := range words {
+		texts[i] = string(word)
+	}
+	return strings.Join(texts, ", ")
+}

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,12 +96,7 @@ var granted = map[string][5]bool{
 
 // Permissions returns every permission, sorted.
 func Permissions() []string {
-	all := make([]string, 0, len(granted))
-	for permission := range granted {
-		all = append(all, permission)
-	}
-	slices.Sort(all)
-	return all
+	return slices.Sorted(maps.Keys(granted))
 }
 
 // Permissions returns a role's permissions, sorted; none for a role that does not exist.
@@ -158,13 +154,9 @@ func (g Grant) within(other Grant) bool {
 // Check refuses an invalid grant. The refusal names the field and the remedy. It does not check that the accounts
 // exist; see exist.
 func (g Grant) Check() error {
-	roles := make([]string, len(Roles()))
-	for i, r := range Roles() {
-		roles[i] = string(r)
-	}
 	switch {
 	case !slices.Contains(Roles(), g.Role):
-		return otp.RefuseField("role", "must be one of "+strings.Join(roles, ", "))
+		return otp.RefuseField("role", "must be one of "+otp.Joined(Roles()))
 	case g.Role == Owner && (g.Accounts != nil || g.Permissions != nil):
 		return otp.RefuseField("role", "owner holds for all accounts and permissions; leave accounts and permissions out, "+
 			"or choose admin")

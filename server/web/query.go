@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -33,7 +34,7 @@ func ReadQuery(c *gin.Context, known ...string) *Query {
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(known, name) {
-			q.Fault(name, "is not known; known are "+joined(known))
+			q.Fault(name, "is not known; known are "+cmp.Or(strings.Join(known, ", "), "none"))
 		} else if wrong := wrongValue(values[name]); wrong != "" {
 			q.Fault(name, wrong)
 		} else {
@@ -66,13 +67,6 @@ func CheckPage(given ...url.Values) error {
 		}
 	}
 	return q.Err()
-}
-
-func joined(known []string) string {
-	if len(known) == 0 {
-		return "none"
-	}
-	return strings.Join(known, ", ")
 }
 
 // Filled refuses parameters that are given without a value. Most are a variable of a script that was not set, and the

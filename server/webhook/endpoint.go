@@ -232,11 +232,7 @@ func checkEvents(events []string) error {
 	for i, name := range events {
 		switch {
 		case !known(name):
-			var names []string
-			for _, t := range types {
-				names = append(names, string(t))
-			}
-			refusal := otp.RefuseField("events", "must be *, or some of "+strings.Join(names, ", "))
+			refusal := otp.RefuseField("events", "must be *, or some of "+otp.Joined(types))
 			refusal.Path = "/" + strconv.Itoa(i)
 			return refusal
 		case slices.Contains(events[:i], name):
