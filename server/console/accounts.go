@@ -309,10 +309,7 @@ func (x *exchange) changeAccount() error {
 		},
 		Set: func(n *manage.Imported) error { return setColumns(n, members) },
 	})
-	if err != nil {
-		return x.showAccount(err)
-	}
-	return x.goTo("accounts/" + found.Address + "?done=account")
+	return x.after(err, x.showAccount, "accounts/"+found.Address+"?done=account")
 }
 
 // setColumns sets columns of an account. A refusal names its column.
@@ -340,10 +337,8 @@ func (x *exchange) deleteAccount() error {
 		Back: "accounts/" + found.Address}); asked {
 		return err
 	}
-	if err := x.door.Manage.Accounts.Delete(x.ctx, x.who.Actor(), found.Address, name); err != nil {
-		return x.showAccount(err)
-	}
-	return x.goTo("accounts?done=deleted")
+	err = x.door.Manage.Accounts.Delete(x.ctx, x.who.Actor(), found.Address, name)
+	return x.after(err, x.showAccount, "accounts?done=deleted")
 }
 
 // newAccountBody is the form of a new account, and the secrets that were generated for it.

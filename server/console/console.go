@@ -247,6 +247,14 @@ func (x *exchange) goTo(page string) error {
 	return nil
 }
 
+// after is goTo after a change, unless the change was refused: then refused shows why.
+func (x *exchange) after(err error, refused func(error) error, page string) error {
+	if err != nil {
+		return refused(err)
+	}
+	return x.goTo(page)
+}
+
 // loginPage returns the URL of the login that leads back to this page.
 func (x *exchange) loginPage() string {
 	if x.gin.Request.Method != http.MethodGet {

@@ -134,10 +134,8 @@ func (x *exchange) liftPrefix() error {
 		Back: "accounts/" + found.Address + "/guards", Keep: []string{"prefix"}}); asked {
 		return err
 	}
-	if err := x.door.Manage.Guards.Lift(x.ctx, x.who.Actor(), found.Address, prefix); err != nil {
-		return x.showGuards(err)
-	}
-	return x.goTo("accounts/" + found.Address + "/guards?done=lifted")
+	err = x.door.Manage.Guards.Lift(x.ctx, x.who.Actor(), found.Address, prefix)
+	return x.after(err, x.showGuards, "accounts/"+found.Address+"/guards?done=lifted")
 }
 
 // testsBody has an account's test recipients, and the form of a new one.

@@ -212,16 +212,10 @@ func chart(lines []insight.Line, part string, most int64, of func(*insight.Line)
 
 func (x *exchange) acknowledge() error {
 	err := x.door.Insight.Acknowledge(x.ctx, x.who.Actor(), x.who.Name, x.who.Grant.Accounts, x.form("id"), now())
-	if err != nil {
-		return x.showWatch(err)
-	}
-	return x.goTo("watch?done=acknowledged")
+	return x.after(err, x.showWatch, "watch?done=acknowledged")
 }
 
 func (x *exchange) review() error {
 	err := x.door.Insight.Review(x.ctx, x.who.Actor(), x.who.Name, x.form("item"), x.form("note"), now())
-	if err != nil {
-		return x.showWatch(err)
-	}
-	return x.goTo("watch?done=reviewed")
+	return x.after(err, x.showWatch, "watch?done=reviewed")
 }
