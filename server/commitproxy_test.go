@@ -33,24 +33,24 @@ type cutMoment int
 
 // The moments.
 const (
-	// beforeCommit: the server never gets the COMMIT, and rolls back.
-	beforeCommit cutMoment = iota
-	// afterCommit: the server has run it, and its OK is dropped.
-	afterCommit
-	// duringCommit: the client loses its connection while the COMMIT is still on its way. A client that looks too
+	// cutBeforeCommit: the server never gets the COMMIT, and rolls back.
+	cutBeforeCommit cutMoment = iota
+	// cutAfterCommit: the server has run it, and its OK is dropped.
+	cutAfterCommit
+	// cutDuringCommit: the client loses its connection while the COMMIT is still on its way. A client that looks too
 	// early finds nothing, although the transaction will commit.
-	duringCommit
+	cutDuringCommit
 )
 
 // commitCut is one connection lost at a COMMIT.
 type commitCut struct {
 	moment cutMoment
-	// meanwhile runs between the two halves of the cut: with beforeCommit when the server has lost its connection and
-	// the client has not; with afterCommit when the COMMIT has run and the client has no answer; with duringCommit
+	// meanwhile runs between the two halves of the cut: with cutBeforeCommit when the server has lost its connection and
+	// the client has not; with cutAfterCommit when the COMMIT has run and the client has no answer; with cutDuringCommit
 	// when the client has lost its connection and the server has not got the COMMIT yet. It may be nil.
 	meanwhile func()
 	// silent keeps the client's connection open, and before a COMMIT the server's too, as a network does that drops
-	// packets, until the client gives up. It is not for duringCommit.
+	// packets, until the client gives up. It is not for cutDuringCommit.
 	silent bool
 	// refused is how many of the next connections are refused, as by a server that has too many.
 	refused int
@@ -237,19 +237,19 @@ func (c *proxiedConn) strike(cut *commitCut, commit []byte) error {
 	c.muted = true
 	c.mu.Unlock()
 	switch cut.moment {
-	case beforeCommit:
+	case cutBeforeCommit:
 		if !cut.silent {
 			c.server.Close()
 		}
 		meanwhile()
 		c.wait(cut.silent)
 		return nil
-	case afterCommit:
+	case cutAfterCommit:
 		err := c.committed(commit)
 		meanwhile()
 		c.wait(cut.silent)
 		return err
-	case duringCommit:
+	case cutDuringCommit:
 		c.client.Close()
 		meanwhile()
 		return c.committed(commit)

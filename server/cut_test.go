@@ -201,12 +201,12 @@ type cuts struct {
 
 var ways = []cuts{
 	// A silent cut takes as long as the store waits for an answer.
-	{"in silence before the COMMIT", commitCut{moment: beforeCommit, silent: true}, 18, 2},
-	{"in silence after it ran", commitCut{moment: afterCommit, silent: true}, 18, 2},
-	{"before the COMMIT", commitCut{moment: beforeCommit}, 100, 10},
-	{"after it ran", commitCut{moment: afterCommit}, 100, 10},
-	{"while it is on its way", commitCut{moment: duringCommit}, 60, 6},
-	{"after it ran, and the next connections are refused", commitCut{moment: afterCommit, refused: 2}, 60, 6},
+	{"in silence before the COMMIT", commitCut{moment: cutBeforeCommit, silent: true}, 18, 2},
+	{"in silence after it ran", commitCut{moment: cutAfterCommit, silent: true}, 18, 2},
+	{"before the COMMIT", commitCut{moment: cutBeforeCommit}, 100, 10},
+	{"after it ran", commitCut{moment: cutAfterCommit}, 100, 10},
+	{"while it is on its way", commitCut{moment: cutDuringCommit}, 60, 6},
+	{"after it ran, and the next connections are refused", commitCut{moment: cutAfterCommit, refused: 2}, 60, 6},
 }
 
 func TestFault_ConnectionCutAroundCommit(t *testing.T) {
@@ -279,11 +279,11 @@ func (s *behindProxy) cut(l *ledger, way cuts, a attempt) {
 	cut.meanwhile = func() {
 		found := v.traces()
 		switch cut.moment {
-		case beforeCommit:
+		case cutBeforeCommit:
 			l.equal(before, found, "%s cut %s: in the database so far", a.name, way.name)
-		case afterCommit:
+		case cutAfterCommit:
 			l.equal(true, found.events() > before.events(), "%s cut %s: in the database already", a.name, way.name)
-		case duringCommit:
+		case cutDuringCommit:
 			l.equal(before, found, "%s cut %s: in the database so far", a.name, way.name)
 			l.equal(true, s.someoneWaits(), "%s cut %s: the next try waits for the rows", a.name, way.name)
 		}

@@ -52,7 +52,7 @@ func management() []Case {
 			Run: func(s *Story) {
 				p := s.owner()
 				p.get("/api/auth/me", NoKey).ExpectProblem(http.StatusUnauthorized, "AUTH_003")
-				r := p.get("/api/auth/me", Key(turned(p.access))).ExpectProblem(http.StatusUnauthorized, "")
+				p.get("/api/auth/me", Key(turned(p.access))).ExpectProblem(http.StatusUnauthorized, "")
 			},
 		},
 		{

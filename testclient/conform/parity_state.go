@@ -285,7 +285,7 @@ func parityState() []Case {
 			Settings:    Settings{"key_on_ip": true},
 			Run: func(s *Story) {
 				code := s.generated()
-				r := s.V1.StatusBy(s.paired()).ExpectJSON(http.StatusOK)
+				s.V1.StatusBy(s.paired()).ExpectJSON(http.StatusOK)
 				s.V1.CancelBy(s.paired()).ExpectJSON(http.StatusOK)
 				s.Expect(s.Validate(code), ErrorText)
 			},
