@@ -41,8 +41,8 @@ func TestReadme_SettingsTableIsTheConfigs(t *testing.T) {
 	require.Equal(t, made, table, "run UPDATE=1 go test -run TestReadme_Settings ./server")
 }
 
-// markdownTable returns the reference of the settings as a Markdown table, with a line break at its end. All columns but the last are
-// aligned, so that the source is readable too.
+// markdownTable returns the reference of the settings as a Markdown table, with a line break at its end. All columns
+// but the last are aligned, so that the source is readable too.
 func markdownTable() string {
 	rows := [][]string{{"Variable", "Default", "Values", "Meaning"}}
 	for _, s := range config.Reference() {

@@ -313,8 +313,8 @@ func (box *Sandbox) Sends(ctx context.Context, q SendQuery) (sends []Send, err e
 		var s Send
 		e, c, r := &s.Event, &s.Challenge, &s.Recipient
 		err := rows.Scan(idScan{&e.ID}, &e.At, &e.Account, &e.Environment, &e.Kind, idScan{&c.ID}, &e.Send, &e.Channels,
-			&e.Mailbox, idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt, detailsScan{&c.Details},
-			idScan{&r.ID}, &r.Sealed)
+			&e.Mailbox, idScan{&c.Slot}, &c.KeyID, idScan{&c.Nonce}, &c.Length, &c.ExpiresAt, &c.CreatedAt,
+			detailsScan{&c.Details}, idScan{&r.ID}, &r.Sealed)
 		e.Challenge, e.Recipient, c.Recipient = c.ID, r.ID, r.ID
 		sends = append(sends, s)
 		return err

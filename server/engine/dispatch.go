@@ -357,7 +357,8 @@ func (e *Engine) content(settings *account, c *otp.Challenge, recipient string, 
 	if settings != nil {
 		catalog = settings.catalog
 		values.Account = settings.row.Name
-		values.DLTEntityID, values.DLTTemplateID = otp.ValueOr(settings.row.DLTEntityID, ""), otp.ValueOr(settings.row.DLTTemplateID, "")
+		values.DLTEntityID = otp.ValueOr(settings.row.DLTEntityID, "")
+		values.DLTTemplateID = otp.ValueOr(settings.row.DLTTemplateID, "")
 	}
 	return catalog.Choose(want).Render(want.Medium, values), nil
 }
