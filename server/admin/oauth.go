@@ -51,6 +51,8 @@ type tokenRefusal struct {
 	Code        string `json:"code"`
 	Message     string `json:"message"`
 	RequestID   string `json:"request_id"`
+
+	Errors []web.Fault `json:"errors,omitempty"`
 }
 
 // OAuthOptions are what the token endpoint needs.
@@ -96,12 +98,28 @@ func invalidRequest(detail string) error { return oauthError{"invalid_request", 
 
 // readProof reads a request's proof of identity. It refuses two proofs, because it would be unclear which one counts.
 func readProof(c *gin.Context) (people.Proof, error) {
+	for _, name := range []string{"Authorization", "Content-Type"} {
+		if _, err := web.Single(c.Request.Header, name); err != nil {
+			return people.Proof{}, err
+		}
+	}
+	if c.Request.URL.RawQuery != "" { // RFC 6749, section 3.2: secrets there would be in logs
+		return people.Proof{}, invalidRequest("the URL has a query; send all parameters in the body")
+	}
 	body, err := web.ReadBody(c)
 	if err != nil {
 		return people.Proof{}, err
 	}
-	var asked tokenRequest
-	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	asked, err := readTokenRequest(c.GetHeader("Content-Type"), body)
+	if err != nil {
+		return people.Proof{}, err
+	}
+	return asked.proof(c.Request)
+}
+
+// readTokenRequest reads the body.
+func readTokenRequest(contentType string, body []byte) (asked tokenRequest, err error) {
+	kind, _, err := mime.ParseMediaType(contentType)
 	switch {
 	case err == nil && kind == "application/json":
 		err = web.Decode(body, &asked)
@@ -110,11 +128,13 @@ func readProof(c *gin.Context) (people.Proof, error) {
 	default:
 		err = invalidRequest("Content-Type must be application/x-www-form-urlencoded or application/json")
 	}
-	if err != nil {
-		return people.Proof{}, err
-	}
+	return asked, err
+}
+
+// proof returns the one proof of identity in the body or the Authorization header.
+func (asked tokenRequest) proof(r *http.Request) (people.Proof, error) {
 	ways := 0
-	if id, secret, basic := c.Request.BasicAuth(); basic {
+	if id, secret, basic := r.BasicAuth(); basic {
 		// Both are form-encoded within the header (RFC 6749, section 2.3.1).
 		name, err1 := url.QueryUnescape(id)
 		password, err2 := url.QueryUnescape(secret)
@@ -127,7 +147,7 @@ func readProof(c *gin.Context) (people.Proof, error) {
 			ways++
 		}
 		asked.ClientSecret = password
-	} else if c.GetHeader("Authorization") != "" {
+	} else if r.Header.Get("Authorization") != "" {
 		return people.Proof{}, invalidRequest("the Authorization header must be Basic, or left out")
 	} else if asked.ClientSecret != "" {
 		ways++
@@ -192,6 +212,7 @@ func (o OAuthOptions) refuse(c *gin.Context, err error) {
 		answer.Error, answer.Detail = own.code, own.detail
 	case isProblem:
 		answer.Detail, answer.Code, answer.Status = problem.Detail, problem.Code, problem.Status
+		answer.Errors = problem.Faults
 	case isRefusal && refusal.Kind == otp.UnknownCredential:
 		answer.Error, answer.Detail = "invalid_client", refusal.Message
 		answer.Status, answer.Code = http.StatusUnauthorized, "AUTH_001"

@@ -134,6 +134,41 @@ func TestToken_JSONAndFormsAreTaken(t *testing.T) {
 	require.Equal(t, 200, w.Code, w.Body)
 }
 
+// Secrets belong in the body or the Authorization header, once: a URL is in logs, and a proxy may have checked the other
+// of two headers.
+func TestToken_AQueryAndRepeatedHeadersAreRefused(t *testing.T) {
+	o := newOffice(t)
+	ask := func(path string, headers ...string) reply {
+		body := url.Values{"grant_type": {"client_credentials"}, "client_id": {o.secret.ID},
+			"client_secret": {string(o.text.Bytes())}}.Encode()
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Add(headers[i], headers[i+1])
+		}
+		w := judged(t, o.router, r, body)
+		got := reply{status: w.Code, text: w.Body.String()}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got.members))
+		return got
+	}
+	require.Equal(t, 200, ask(people.TokenPath).status)
+	for _, query := range []string{"?x=1", "?client_id=" + o.secret.ID} {
+		got := ask(people.TokenPath + query)
+		require.Equal(t, 400, got.status, got.text)
+		require.Equal(t, "invalid_request", got.member("error"))
+		require.Contains(t, got.text, "query")
+	}
+	for _, headers := range [][]string{{"Content-Type", "application/json"},
+		{"Authorization", "Basic eA==", "Authorization", "Basic eQ=="}} {
+		got := ask(people.TokenPath, headers...)
+		require.Equal(t, 400, got.status, got.text)
+		require.Equal(t, headers[0], got.members["errors"].([]any)[0].(map[string]any)["header"])
+	}
+	r := httptest.NewRequest("POST", people.TokenPath, strings.NewReader(`{"scope":"x"}`))
+	r.Header.Set("Content-Type", "application/json")
+	require.Contains(t, judged(t, o.router, r, `{"scope":"x"}`).Body.String(), `"errors":[{"pointer":"/scope"`)
+}
+
 func name(form bool) string {
 	if form {
 		return "form"
