@@ -134,8 +134,8 @@ func TestToken_JSONAndFormsAreTaken(t *testing.T) {
 	require.Equal(t, 200, w.Code, w.Body)
 }
 
-// Secrets belong in the body or the Authorization header, once: a URL is in logs, and a proxy may have checked the other
-// of two headers.
+// Secrets belong in the body or the Authorization header, once: a URL is in logs, and a proxy may have checked the
+// other of two headers.
 func TestToken_AQueryAndRepeatedHeadersAreRefused(t *testing.T) {
 	o := newOffice(t)
 	ask := func(path string, headers ...string) reply {
