@@ -147,7 +147,11 @@ func (w *Webhooks) Create(ctx context.Context, by Asker, id otp.ID, wish Wish) (
 		if err := w.Store.Webhooks.Insert(tx, e); err != nil {
 			return err
 		}
-		return tx.Record(by.change(otp.WebhookCreated, &e, now))
+		change := by.change(otp.WebhookCreated, &e, now)
+		if e.Recipients == full {
+			change.Details["recipients"] = full
+		}
+		return tx.Record(change)
 	})
 	if err != nil {
 		return Endpoint{}, err
@@ -311,15 +315,41 @@ func (w *Webhooks) edit(ctx context.Context, by Asker, text string, kind otp.Cha
 		if err == nil {
 			err = match(e.Version)
 		}
+		before := e
 		if err == nil {
 			err = do(tx, &e, now)
 		}
 		if err != nil {
 			return err
 		}
-		return tx.Record(by.change(kind, &e, now))
+		change := by.change(kind, &e, now)
+		differences(&before, &e, change.Details)
+		return tx.Record(change)
 	})
 	return e, err
+}
+
+// differences adds to the details of a change which members it set. A URL is not quoted: it can hold a secret.
+func differences(before, after *sql.Endpoint, details map[string]string) {
+	var names []string
+	for _, member := range []struct{ name, was, is string }{
+		{"url", before.URL, after.URL},
+		{"events", strings.Join(before.Events, " "), strings.Join(after.Events, " ")},
+		{"description", before.Description, after.Description},
+		{"enabled", before.Off, after.Off},
+		{"signature_header", before.SignatureHeader, after.SignatureHeader},
+		{"recipients", before.Recipients, after.Recipients},
+	} {
+		if member.was != member.is {
+			names = append(names, member.name)
+		}
+	}
+	if len(names) > 0 {
+		details["changed"] = strings.Join(names, ", ")
+	}
+	if before.Recipients != after.Recipients {
+		details["recipients"] = after.Recipients
+	}
 }
 
 // update writes an edited endpoint. The caller has locked its row.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/otp"
+	"otpbridge/sql/sqltest"
 )
 
 func text(s string) *string { return &s }
@@ -107,4 +108,24 @@ func TestRetryAfter_ReadsBothFormsAndBoundsThem(t *testing.T) {
 	} {
 		require.Equal(t, want, retryAfter(header, now), header)
 	}
+}
+
+// The audit log says what of a webhook was changed, and who has had whole recipients sent, but quotes no URL: that may
+// hold a secret.
+func TestChange_IsRecordedByItsMembers(t *testing.T) {
+	h := plain(t)
+	any := func(int64) error { return nil }
+	e, _ := h.listen(t, "hooks.example.com", Wish{})
+	_, err := h.Change(ctx, me, e.ID, any, Wish{URL: text("https://elsewhere.example.com/s3cret"), Recipients: text(full)})
+	require.NoError(t, err)
+	_, err = h.Change(ctx, me, e.ID, any, Wish{Description: text("orders"), Recipients: text(masked)})
+	require.NoError(t, err)
+	whole, _ := h.listen(t, "whole.example.com", Wish{Recipients: text(full)})
+	var details []string
+	require.NoError(t, sqltest.Connect(t, h.url).Select(&details,
+		`SELECT details FROM changes WHERE kind IN ('webhook.created', 'webhook.changed') ORDER BY id`))
+	require.Equal(t, []string{`{"webhook":"` + e.ID + `"}`,
+		`{"changed":"url, recipients","recipients":"full","webhook":"` + e.ID + `"}`,
+		`{"changed":"description, recipients","recipients":"masked","webhook":"` + e.ID + `"}`,
+		`{"recipients":"full","webhook":"` + whole.ID + `"}`}, details)
 }
