@@ -5,6 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +18,32 @@ import (
 	"otpbridge/sql/sqltest/migrated"
 )
 
+// places is where a log tells of its checkpoints.
+type places struct {
+	mu     sync.Mutex
+	told   []Checkpoint
+	answer error
+}
+
+func (p *places) tell(_ context.Context, c Checkpoint) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = append(p.told, c)
+	return p.answer
+}
+
+func (p *places) fails(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer = err
+}
+
+func (p *places) all() []Checkpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.told)
+}
+
 // An entry whose checkpoint cannot be pushed is not protected, however quiet the server is: the log says that it is
 // behind until every place has the checkpoint, and each place gets it whether or not the others take it.
 func TestStart_APlaceThatFailsIsTriedAgainAndStopsNoOther(t *testing.T) {
@@ -22,33 +51,31 @@ func TestStart_APlaceThatFailsIsTriedAgainAndStopsNoOther(t *testing.T) {
 		l := open(t, migrated.SQLite(t))
 		folder := filepath.Join(t.TempDir(), "not mounted yet")
 		l.CheckpointFile = filepath.Join(folder, "checkpoints")
-		var told []Checkpoint
-		tell, pushed := errors.New("no database"), 0
-		l.Tell = func(_ context.Context, c Checkpoint) error {
-			told = append(told, c)
-			return tell
-		}
-		l.Pushed = func(context.Context) error { pushed++; return nil }
+		var told places
+		told.fails(errors.New("no database"))
+		var pushed atomic.Int64
+		l.Tell = told.tell
+		l.Pushed = func(context.Context) error { pushed.Add(1); return nil }
 		l.Start()
 		defer l.Close()
 		change(t, l, otp.At(time.Now()), "the only one")
 		time.Sleep(2 * time.Minute)
-		require.NotEmpty(t, told)
-		require.Positive(t, pushed)
+		require.NotEmpty(t, told.all())
+		require.Positive(t, pushed.Load())
 		require.Greater(t, l.Behind(), 118*time.Second)
 
 		require.NoError(t, os.Mkdir(folder, 0o700))
 		time.Sleep(3 * time.Second)
 		content, err := os.ReadFile(l.CheckpointFile)
 		require.NoError(t, err)
-		require.Equal(t, file(told[0]), string(content), "once, though webhooks could not be told yet")
+		require.Equal(t, file(told.all()[0]), string(content), "once, though webhooks could not be told yet")
 		require.Greater(t, l.Behind(), 118*time.Second)
-		tell = nil
+		told.fails(nil)
 		time.Sleep(3 * time.Second)
 		require.Less(t, l.Behind(), 2*time.Second)
-		n := len(told)
+		n := len(told.all())
 		time.Sleep(time.Hour)
-		require.Len(t, told, n)
+		require.Len(t, told.all(), n)
 	})
 }
 
@@ -56,10 +83,13 @@ func TestStart_APlaceThatFailsIsTriedAgainAndStopsNoOther(t *testing.T) {
 func TestStart_TheLastCheckpointIsToldAlsoIfNothingFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t, migrated.SQLite(t))
-		var sizes []int64
-		l.Tell = func(_ context.Context, c Checkpoint) error {
-			sizes = append(sizes, c.Size)
-			return nil
+		var told places
+		l.Tell = told.tell
+		sizes := func() (all []int64) {
+			for _, c := range told.all() {
+				all = append(all, c.Size)
+			}
+			return all
 		}
 		l.Start()
 		defer l.Close()
@@ -67,9 +97,9 @@ func TestStart_TheLastCheckpointIsToldAlsoIfNothingFollows(t *testing.T) {
 			change(t, l, otp.At(time.Now()), "again")
 			time.Sleep(10 * time.Second)
 		}
-		require.Equal(t, []int64{1}, sizes)
+		require.Equal(t, []int64{1}, sizes())
 		time.Sleep(time.Hour)
-		require.Equal(t, []int64{1, 3}, sizes)
+		require.Equal(t, []int64{1, 3}, sizes())
 	})
 }
 
