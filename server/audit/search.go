@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -67,6 +68,9 @@ func (l *Log) Read(ctx context.Context, reader otp.Actor, q Query, now otp.Milli
 	}
 	if err := l.NoteReading(ctx, otp.AuditRead, reader, q.details(), q.Account, now); err != nil {
 		return Found{}, err
+	}
+	if address, err := netip.ParseAddr(q.Address); err == nil {
+		q.Address = address.Unmap().WithZone("").String() // as entries have it, however it is written
 	}
 	tree, err := l.store.Audit.Tree(ctx)
 	if err != nil {

@@ -108,6 +108,11 @@ func TestRead_FindsByEachFilterWhatAWalkThroughEverythingFinds(t *testing.T) {
 				require.Equal(t, want, have, "%+v", q)
 			}
 		}
+		usual := pages(t, l, Query{Address: "2001:db8::1", Limit: 100})
+		require.NotEmpty(t, usual)
+		for _, spelling := range []string{"2001:DB8::1", "2001:db8:0:0::0001"} {
+			require.Equal(t, usual, pages(t, l, Query{Address: spelling, Limit: 100}), spelling)
+		}
 		seal(t, l)
 		require.NotEmpty(t, pages(t, l, Query{Action: string(otp.AuditRead), Limit: 100}), "readings are recorded")
 	})
