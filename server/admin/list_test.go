@@ -236,6 +236,7 @@ func TestLists_ACursorIsGoodForItsListOnly(t *testing.T) {
 		"/api/people":                               {key, account, person + " Olga"},
 		"/api/people?sort=name":                     {key + " Olga", account, person},
 		"/api/people/invitations":                   {key, person, account},
+		"/api/auth/sessions":                        {key, person, account},
 		"/api/service-accounts":                     {key, person, account, strings.ToUpper(service)},
 		"/api/webhooks":                             {key, account, endpoint + " 5000"},
 		"/api/webhooks?sort=account":                {key, account, endpoint},
@@ -254,4 +255,17 @@ func TestLists_ACursorIsGoodForItsListOnly(t *testing.T) {
 			require.Equal(t, "cursor", got.members["errors"].([]any)[0].(map[string]any)["parameter"], at)
 		}
 	}
+}
+
+func TestLists_SessionsAreReadInPartsNewestFirst(t *testing.T) {
+	d := fresh(t)
+	d.owner(t)
+	var who []string
+	for range 4 {
+		who = bearer(d.login(t, ""))
+	}
+	whole := d.all(t, "/api/auth/sessions", "id", 100, who)
+	require.Len(t, whole, 5)
+	require.True(t, slices.IsSortedFunc(whole, func(a, b string) int { return strings.Compare(b, a) }))
+	require.Equal(t, whole, d.all(t, "/api/auth/sessions", "id", 2, who))
 }

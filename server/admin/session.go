@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"otpbridge/server/otp"
@@ -22,12 +23,23 @@ type session struct {
 }
 
 func (x *exchange) sessions() (answer, error) {
-	found, err := x.door.People.Sessions.List(x.ctx, x.who)
-	all := make([]session, len(found))
-	for i, s := range found {
-		all[i] = shownSession(s)
+	query := web.ReadQuery(x.gin, limitParameter, cursorParameter)
+	limit := query.Number(limitParameter, usualPage, 1, 100)
+	last, given := query.Given(cursorParameter)
+	if given && !idOf(people.SessionPrefix)(last) {
+		query.Fault(cursorParameter, notCursor)
 	}
-	return answer{http.StatusOK, map[string]any{"data": all}}, err
+	if err := query.Err(); err != nil {
+		return answer{}, err
+	}
+	found, err := x.door.People.Sessions.List(x.ctx, x.who) // newest first, and ids are in order of time
+	if err != nil {
+		return answer{}, err
+	}
+	rest := slices.DeleteFunc(found, func(s people.Session) bool { return given && s.ID >= last })
+	return answer{http.StatusOK, web.PageOf(x.gin, rest, limit, shownSession, func(s people.Session) string {
+		return s.ID
+	})}, nil
 }
 
 func shownSession(s people.Session) session {

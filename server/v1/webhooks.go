@@ -3,6 +3,7 @@ package v1
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"time"
 
 	"otpbridge/server/engine"
@@ -14,7 +15,8 @@ import (
 
 // webhookRoutes are the calls about an account's webhooks.
 var webhookRoutes = []route{
-	{http.MethodGet, "/v1/webhooks", otp.PermitReadWebhooks, (*exchange).listWebhooks, nil},
+	{http.MethodGet, "/v1/webhooks", otp.PermitReadWebhooks, (*exchange).listWebhooks,
+		[]string{"limit", "cursor"}},
 	{http.MethodPost, "/v1/webhooks", otp.PermitWriteWebhooks, (*exchange).createWebhook, nil},
 	{http.MethodGet, "/v1/webhooks/{id}", otp.PermitReadWebhooks, (*exchange).showWebhook, nil},
 	{http.MethodPatch, "/v1/webhooks/{id}", otp.PermitWriteWebhooks, (*exchange).changeWebhook, nil},
@@ -61,9 +63,18 @@ func answered(body any, err error) (engine.Answer, error) {
 }
 
 func (x *exchange) listWebhooks() (engine.Answer, error) {
+	limit := x.query.Number("limit", usualPage, 1, 100)
+	last, given := x.query.Given("cursor")
+	if _, ok := otp.ParseID(webhook.EndpointPrefix, last); given && !ok {
+		x.query.Fault("cursor", "must be the next_cursor of an answer of this list")
+	}
+	if err := x.query.Err(); err != nil {
+		return engine.Answer{}, err
+	}
 	by := x.asker()
-	all, err := x.door.webhooks.List(x.ctx, by.Environment, by.Account)
-	return answered(web.NewPage(x.gin, all, len(all), ""), err)
+	all, err := x.door.webhooks.List(x.ctx, by.Environment, by.Account) // oldest first, and ids are in order of time
+	rest := slices.DeleteFunc(all, func(e webhook.Endpoint) bool { return given && e.ID <= otp.Lower(last) })
+	return answered(web.PageOf(x.gin, rest, limit, web.AsIs, func(e webhook.Endpoint) string { return e.ID }), err)
 }
 
 func (x *exchange) createWebhook() (engine.Answer, error) {

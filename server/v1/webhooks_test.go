@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,13 @@ func TestWebhooks_EveryAnswerIsAsTheDocumentSays(t *testing.T) {
 	made := c.post("/v1/webhooks", `{"url":"`+receiver.URL+`","events":["*"]}`)
 	require.Equal(t, 201, made.status, made.text)
 	path := made.header.Get("Location")
+	second := c.post("/v1/webhooks", `{"url":"`+receiver.URL+`/two","enabled":false}`).json["id"].(string)
+	page := c.get("/v1/webhooks?limit=1")
+	require.Equal(t, made.json["id"], page.json["next_cursor"])
+	rest := c.get("/v1/webhooks?limit=1&cursor=" + made.json["id"].(string))
+	require.Equal(t, second, rest.json["data"].([]any)[0].(map[string]any)["id"])
+	require.Equal(t, false, rest.json["has_more"])
+	requireProblem(t, c.get("/v1/webhooks?cursor="+strings.Replace(second, "whk", "key", 1)), 400, "INVALID_REQUEST")
 	app.sent(sendBody)
 	deliveries := func() []any { return c.get(path + "/deliveries").json["data"].([]any) }
 	require.Eventually(t, func() bool {
