@@ -79,6 +79,8 @@ func TestConsole_ByKeyboardAlone(t *testing.T) {
 	b.sees("Shown this once")
 	enter("web shop", kb.Enter)
 	b.sees("Calls in 30 days")
+	enter("Rotate: make a successor, keep this one for a day", kb.Enter)
+	b.sees("Shown this once")
 	enter("Revoke it", kb.Enter)
 	b.confirm()
 	b.sees("The key was revoked")
@@ -94,6 +96,8 @@ func TestConsole_ByKeyboardAlone(t *testing.T) {
 			case appCode:
 				app = eval[string](b, `document.querySelector(".once p code").innerText`)
 				enter(step.label, appCodeOf(t, app, 0))
+			case theCertificate:
+				enter(step.label, eval[string](b, `document.querySelector(".once pre code").innerText`))
 			case laterCode:
 				enter(step.label, appCodeOf(t, app, 30*time.Second))
 			default:
@@ -120,8 +124,8 @@ type keyFlow struct {
 	steps []keyStep
 }
 
-// Placeholders for the current and the next code of an app with the secret on the page.
-const appCode, laterCode = "{code}", "{later code}"
+// Placeholders for the current and the next code of an app with the secret on the page, and for the certificate there.
+const appCode, laterCode, theCertificate = "{code}", "{later code}", "{certificate}"
 
 // keyboardFlows are tasks on the pages. The demo account has already sent a first code.
 var keyboardFlows = []keyFlow{
@@ -139,13 +143,15 @@ var keyboardFlows = []keyFlow{
 	{"watch", []keyStep{{"Acknowledge prefix_stopped +919876", kb.Enter, "Acknowledged."}}},
 	{"audit", []keyStep{{"Verify or export", kb.Enter, "Verify the whole log"},
 		{"Verify the whole log", kb.Enter, "entries fit"}}},
+	{"audit", []keyStep{{"Action", "alert.acknowledged", ""}, {"Search", kb.Enter, "prefix_stopped"}}},
 	{"accounts/4712/guards", []keyStep{{"Lift", kb.Enter, "each costs money"},
 		{"Type “+919551” to go on", "+919551", ""}, {"Lift it", kb.Enter, "No prefix is stopped"}}},
 	{"inbox", []keyStep{{"Empty the inbox", kb.Enter, "Codes that were sent stay valid"},
 		{"Empty it", kb.Enter, "The inbox is empty"}}},
 	{"privacy", []keyStep{{"Person", "+919876543210", ""}, {"See what is kept", kb.Enter, "1 code "},
 		{"Erase this person", kb.Enter, "Type"}, {"Type “+919876543210” to go on", "+919876543210", ""},
-		{"Erase", kb.Enter, "Keep the certificate"}}},
+		{"Erase", kb.Enter, "Keep the certificate"}, {"Certificate", theCertificate, ""},
+		{"Check", kb.Enter, "This installation has signed it"}}},
 	{"migration/10000000000001", []keyStep{{"Upstream address", "http://127.0.0.1:9/otpauthapi", ""},
 		{"Set the upstream", kb.Enter, "The account was changed"}, {"Who answers from then on", "f", ""},
 		{"Change it", kb.Enter, "Type"}, {"Type “10000000000001” to go on", "10000000000001", ""},
