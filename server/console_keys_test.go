@@ -80,7 +80,7 @@ func TestConsole_ByKeyboardAlone(t *testing.T) {
 	enter("web shop", kb.Enter)
 	b.sees("Calls in 30 days")
 	enter("Rotate: make a successor, keep this one for a day", kb.Enter)
-	b.sees("Shown this once")
+	b.sees("Successor")
 	enter("Revoke it", kb.Enter)
 	b.confirm()
 	b.sees("The key was revoked")

@@ -77,7 +77,7 @@ func Columns() []Column {
 		{"bridge_before", "`local`, `forward`, `shadow`", "as `bridge_mode`", "The mode until `cut_over_at`."},
 		{"cut_over_at", "milliseconds since 1970", "long ago", "When `bridge_mode` began or begins to hold."},
 		{"cut_over_before", "milliseconds since 1970", "never", "When calls last changed sides before `cut_over_at`."},
-		{"servlets_deprecated_at", "milliseconds since 1970", "not",
+		{"servlets_deprecated_at", "milliseconds since 1970", "never",
 			"Since when the servlets are deprecated; with it their answers say so in the headers Deprecation, Sunset and Link."},
 		{"servlets_sunset_at", "milliseconds since 1970", "never",
 			"When the servlets end: from then on they answer `The feature is not enabled`."},
