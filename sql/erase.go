@@ -18,6 +18,7 @@ type Erased struct {
 	Webhooks       int64 `json:"webhook_deliveries"`
 	Answers        int64 `json:"stored_answers"` // kept for repeated requests
 	TestRecipients int64 `json:"test_recipients"`
+	SafeList       int64 `json:"safe_list"` // entries of the account's column
 }
 
 // Add adds the counts of another step.
@@ -29,6 +30,7 @@ func (e *Erased) Add(more Erased) {
 	e.Webhooks += more.Webhooks
 	e.Answers += more.Answers
 	e.TestRecipients += more.TestRecipients
+	e.SafeList += more.SafeList
 }
 
 // eraser erases a page inside a transaction.

@@ -311,6 +311,9 @@ var classes = map[string]struct {
 	"test_recipients": {`SELECT MIN(created_at) FROM test_recipients`, false},
 	"audit_changes":   {`SELECT MIN(id) FROM changes`, true},
 	"audit_calls":     {`SELECT MIN(sealed_at) FROM audit_pages WHERE calls IS NOT NULL`, false},
+	"calls":           {`SELECT MIN(hour) FROM calls`, false},
+	"alerts":          {`SELECT MIN(id) FROM alerts`, true},
+	"people":          {`SELECT MIN(id) FROM persons`, true},
 }
 
 // Oldest returns the time of the oldest record of a class, 0 for none. For recipients it is when the recipient was

@@ -3,6 +3,8 @@ package privacy
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,6 +65,9 @@ func (p *Privacy) finish(ctx context.Context, by otp.Actor, e sql.Erasure) (made
 		}
 		all := gone
 		all.Add(rest)
+		if all.SafeList, err = p.unlist(tx, &s, e.DoneAt); err != nil {
+			return err
+		}
 		made.Says = p.certificate(&e, all)
 		if e.Certificate, err = p.key.SignCertificate(made.Says); err != nil {
 			return err
@@ -81,6 +86,34 @@ func (p *Privacy) finish(ctx context.Context, by otp.Actor, e sql.Erasure) (made
 	}
 	made.ID, made.Certificate = e.ID.Text(ErasurePrefix), e.Certificate
 	return made, p.Store.Privacy.Forget(ctx)
+}
+
+// unlist removes a subject's number from the safe list of its account, and returns how often it was there. A beginning
+// of numbers stays, because it is nobody's.
+func (p *Privacy) unlist(tx *sql.Tx, s *sql.Subject, at otp.Millis) (int64, error) {
+	if s.Recipient.IsZero() {
+		return 0, nil
+	}
+	account, err := p.Store.Accounts.Lock(tx, s.Account)
+	if broken := (*sql.BrokenRow)(nil); errors.Is(err, sql.ErrNotFound) || errors.As(err, &broken) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	before := len(account.SafeList)
+	account.SafeList = slices.DeleteFunc(account.SafeList, func(entry string) bool {
+		return p.Vault.RecipientHash(s.Account, s.Environment, recipientOf(entry)) == s.Recipient
+	})
+	gone := int64(before - len(account.SafeList))
+	if len(account.SafeList) == 0 {
+		account.SafeList = nil // no list
+	}
+	if gone > 0 {
+		account.UpdatedAt = at
+		_, err = p.Store.Accounts.Update(tx, &account, []string{"safe_list", "updated_at"})
+	}
+	return gone, err
 }
 
 // certificate returns the content of an erasure's certificate.

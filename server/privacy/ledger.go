@@ -204,7 +204,11 @@ func (p *Privacy) Reapply(ctx context.Context, by otp.Actor, file string) (r Rea
 	}
 	err = p.Store.Change(ctx, func(tx *sql.Tx) error {
 		for _, e := range erasures {
-			rest, err := p.Store.Privacy.Unname(tx, e.Subject(), endOf(e))
+			s := e.Subject()
+			rest, err := p.Store.Privacy.Unname(tx, s, endOf(e))
+			if err == nil {
+				rest.SafeList, err = p.unlist(tx, &s, otp.At(time.Now()))
+			}
 			if err != nil {
 				return err
 			}

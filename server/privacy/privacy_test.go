@@ -452,3 +452,71 @@ func TestAsked_FindsNumbersOfEveryCountry(t *testing.T) {
 		require.Equal(t, sent, recipientOf(spelling), spelling)
 	}
 }
+
+// A person's number in a setting of the account goes too; a beginning of numbers stays.
+func TestErase_TakesTheNumberOffTheSafeList(t *testing.T) {
+	migrated.OnBoth(t, func(t *testing.T, url string) {
+		h := open(t, url)
+		c := h.application(t)
+		list := []string{"+919551492394", "+91955149", "+919551492395"}
+		_, err := h.manage.Accounts.Change(ctx, manage.Edit{Account: c.Account.Address, Columns: []string{"safe_list"},
+			By: operator, Set: func(n *manage.Imported) error { n.SafeList = list; return nil }})
+		require.NoError(t, err)
+		listed := func() []string {
+			account, err := h.Store.Accounts.Find(ctx, c.Account.Address)
+			require.NoError(t, err)
+			return account.SafeList
+		}
+		made, err := h.Erase(ctx, operator, Asked{c.Account.Address, otp.Live, "+91 95514 92394"})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, made.Says.Erased["safe_list"])
+		require.Equal(t, list[1:], listed())
+		made, err = h.Erase(ctx, operator, Asked{c.Account.Address, otp.Live, "someone"})
+		require.NoError(t, err)
+		require.Zero(t, made.Says.Erased["safe_list"])
+		require.Equal(t, list[1:], listed())
+
+		_, err = h.manage.Accounts.Change(ctx, manage.Edit{Account: c.Account.Address, Columns: []string{"safe_list"},
+			By: operator, Set: func(n *manage.Imported) error { n.SafeList = list; return nil }})
+		require.NoError(t, err)
+		again, err := h.Reapply(ctx, operator, "")
+		require.NoError(t, err)
+		require.EqualValues(t, 1, again.Erased.SafeList, "a backup brought it back")
+		require.Equal(t, list[1:], listed())
+	})
+}
+
+// Each table is in a class of the report, or holds nothing about people: who adds one decides.
+func TestReport_NamesEveryTableWithDataOfPeople(t *testing.T) {
+	h := open(t, migrated.SQLite(t))
+	of := map[string]string{
+		"events": "history", "recipients": "recipients", "shadows": "recipients", "challenges": "challenges",
+		"deliveries": "deliveries", "webhook_deliveries": "webhook_deliveries", "webhook_texts": "webhook_deliveries",
+		"webhook_events": "webhook_deliveries", "idempotency_keys": "stored_answers", "test_recipients": "test_recipients",
+		"otp_auth_config": "test_recipients", "changes": "audit_changes", "audit_pages": "audit_calls",
+		"audit_terms": "audit_calls", "calls": "calls", "key_days": "calls", "credentials": "calls", "alerts": "alerts",
+		"persons": "people", "sessions": "people", "refresh_tokens": "people", "tickets": "people", "factors": "people",
+		"backup_codes": "people", "ceremonies": "people", "guesses": "people", "owners": "people",
+		"checklist_reviews": "people", "service_accounts": "people", "erasures": "the ledger",
+	}
+	for _, nobodys := range strings.Fields("audit_tiles audit_tree counters goose_db_version index_key keyring_keys nonces " +
+		"outbox_watermarks restores sandbox_accounts server_marks signing_keys statistics webhook_endpoints " +
+		"webhook_version") {
+		of[nobodys] = ""
+	}
+	report, err := h.Report(ctx, operator, func(string) bool { return true })
+	require.NoError(t, err)
+	held := map[string]bool{"": true, "the ledger": true}
+	for _, class := range report.Held {
+		held[class.Class] = true
+	}
+	var tables []string
+	require.NoError(t, sqltest.Connect(t, h.url).Select(&tables,
+		`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`))
+	require.Greater(t, len(tables), 30)
+	for _, table := range tables {
+		class, decided := of[table]
+		require.True(t, decided, "%s: does it hold data of people?", table)
+		require.True(t, held[class], "%s: the report has no class %s", table, class)
+	}
+}

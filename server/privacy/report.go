@@ -55,12 +55,18 @@ func (p *Privacy) held() []Held {
 		{Class: "webhook_deliveries", What: "what accounts' own servers were told, and answered, sealed",
 			Kept: "retention_days of its account, at most 30 days"},
 		{Class: "stored_answers", What: "answers for repeated requests, sealed", Kept: "24 hours"},
-		{Class: "test_recipients", What: "numbers whose code is fixed, sealed",
-			Kept: "as long as the account says, at most 30 days"},
+		{Class: "test_recipients", What: "numbers whose code is fixed, or in the safe_list of an account, sealed",
+			Kept: "as long as the account says; with a fixed code at most 30 days"},
 		{Class: "audit_changes", What: "who did what; of recipients the mask, or a pseudonym",
 			Kept: fmt.Sprintf("%d days", p.ChangeDays)},
 		{Class: "audit_calls", What: "calls with their addresses, and nobody's number",
 			Kept: fmt.Sprintf("%d days", p.CallDays)},
+		{Class: "calls", What: "addresses that keys were used from, for the report on the migration",
+			Kept: "90 days; a key's last one as long as the key"},
+		{Class: "alerts", What: "addresses that refused keys, many keys or many recipients came from",
+			Kept: "until 92 days after they are resolved"},
+		{Class: "people", What: "who logs in here: mailbox, name, second factors, and sessions with their addresses",
+			Kept: "until they are removed; sessions and invitations 30 days after their end"},
 	}
 }
 
