@@ -249,6 +249,8 @@ func (x *exchange) refuse(err error) {
 func (x *exchange) dressed(refusal *otp.Error) error {
 	if refusal.Limit > 0 {
 		x.showQuota(engine.Quota{Limit: refusal.Limit, Reset: time.Now().Add(refusal.RetryAfter), Window: refusal.Window})
+	} else if refusal.Kind == otp.CostLimited { // no count of requests: the key's would have a client return too early
+		web.HideLimit(x.gin.Writer.Header())
 	}
 	switch row, _ := web.RowOf(refusal.Kind); row.Status {
 	case http.StatusUnauthorized:

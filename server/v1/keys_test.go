@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
 
 	"otpbridge/server/engine"
@@ -362,4 +363,22 @@ func TestClientKeys_AreGoodFromTheirPagesOnly(t *testing.T) {
 	}
 	id := c.post("/v1/send", sendBody, "Origin", "https://shop.example").json["id"].(string)
 	requireProblem(t, c.post("/v1/cancel", `{"id":"`+id+`"}`, "Origin", "https://shop.example"), 403, "PERMISSION_DENIED")
+}
+
+func TestLimits_ARefusalForItsCostShowsNoQuotaOfTheKey(t *testing.T) {
+	for kind, shown := range map[otp.Kind]string{otp.CostLimited: "", otp.RateLimited: "60", otp.Locked: "20"} {
+		w := httptest.NewRecorder()
+		c, _ := gin.CreateTestContext(w)
+		x := &exchange{gin: c}
+		x.showQuota(engine.Quota{Limit: 60, Remaining: 59, Reset: time.Now(), Window: time.Minute})
+		refusal := &otp.Error{Kind: kind, RetryAfter: time.Hour}
+		if kind == otp.Locked {
+			refusal.Limit, refusal.Window = 20, time.Hour
+		}
+		require.Equal(t, refusal, x.dressed(refusal))
+		for _, part := range []string{"Limit", "Remaining", "Reset", "Window"} {
+			require.Equal(t, shown != "", w.Header().Get("X-RateLimit-"+part) != "", "%s %s", kind, part)
+		}
+		require.Equal(t, shown, w.Header().Get("X-RateLimit-Limit"), kind)
+	}
 }

@@ -42,6 +42,13 @@ func ShowLimit(h http.Header, limit, remaining int, reset time.Time, window time
 	h.Set("X-RateLimit-Window", Seconds(window))
 }
 
+// HideLimit undoes ShowLimit.
+func HideLimit(h http.Header) {
+	for _, part := range []string{"Limit", "Remaining", "Reset", "Window"} {
+		h.Del("X-RateLimit-" + part)
+	}
+}
+
 // ETag returns the strong entity tag of a version.
 func ETag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
