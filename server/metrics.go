@@ -189,14 +189,6 @@ func localOnly(next http.Handler) http.Handler {
 	})
 }
 
-// MetricsAddr returns the address that metrics are served on, empty without one.
-func (s *Server) MetricsAddr() string {
-	if s.observers == nil {
-		return ""
-	}
-	return s.observers.listener.Addr().String()
-}
-
 // close ends the listener. stop calls it last, so that metrics can be scraped while the server stops.
 func (o *observers) close() error {
 	if o == nil {

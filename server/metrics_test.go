@@ -153,3 +153,11 @@ func (c *certificate) checkAgain() {
 	defer c.mu.Unlock()
 	c.checked = c.checked.Add(-certificateChecked)
 }
+
+// MetricsAddr returns the address that metrics are served on, empty without one.
+func (s *Server) MetricsAddr() string {
+	if s.observers == nil {
+		return ""
+	}
+	return s.observers.listener.Addr().String()
+}
