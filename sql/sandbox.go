@@ -156,6 +156,7 @@ func (box *Sandbox) Reset(ctx context.Context, account string) error {
 				`DELETE FROM events WHERE esme_address = ?`,
 				`DELETE FROM deliveries WHERE esme_address = ?`,
 				`DELETE FROM statistics WHERE esme_address = ?`,
+				`DELETE FROM calls WHERE esme_address = ?`,
 				`DELETE FROM alerts WHERE esme_address = ?`,
 				`DELETE FROM webhook_deliveries WHERE esme_address = ?`,
 				`DELETE FROM webhook_texts WHERE esme_address = ?`,
@@ -204,7 +205,8 @@ func (box *Sandbox) Throwaway(ctx context.Context) ([]string, error) {
 func resetEveryone(ctx context.Context, w *session) error {
 	return execAll(ctx, w, nil,
 		`DELETE FROM challenges`, `DELETE FROM recipients`, `DELETE FROM events`, `DELETE FROM idempotency_keys`,
-		`DELETE FROM deliveries`, `DELETE FROM counters`, `DELETE FROM key_days`, `DELETE FROM statistics`, `DELETE FROM alerts`,
+		`DELETE FROM deliveries`, `DELETE FROM counters`, `DELETE FROM key_days`, `DELETE FROM statistics`, `DELETE FROM calls`,
+		`DELETE FROM alerts`,
 		`DELETE FROM webhook_events`, `DELETE FROM webhook_deliveries`, `DELETE FROM webhook_texts`,
 		`DELETE FROM shadows`,
 		`DELETE FROM webhook_endpoints WHERE esme_address IN (SELECT esme_address FROM sandbox_accounts WHERE throwaway = 1)`,

@@ -374,6 +374,24 @@ func TestClock_MovesInsideTheOperationAndGoesBackOnlyByReset(t *testing.T) {
 	})
 }
 
+// The report on the migration begins anew like everything else.
+func TestReset_RemovesTheCountsOfCalls(t *testing.T) {
+	onFresh(t, func(t *testing.T, s *Store) {
+		for _, account := range []string{"1", "2"} {
+			require.NoError(t, s.Calls.Add(ctx, nextID(), []CallCount{{Calls: 1, LastAt: noon,
+				CallKey: CallKey{Hour: noon, Account: account, Door: "v1", Name: "x", Kind: "ok"}}}, noon))
+		}
+		require.NoError(t, s.Sandbox.Reset(ctx, "1"))
+		left, err := s.Calls.Totals(ctx, noon, nil)
+		require.NoError(t, err)
+		require.Equal(t, []CallTotal{{Account: "2", Door: "v1", Calls: 1}}, left)
+		require.NoError(t, s.Sandbox.Reset(ctx, ""))
+		left, err = s.Calls.Totals(ctx, noon, nil)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	})
+}
+
 func TestOpen_TwoAtOnceOnOneNewFileBothFindTheSchema(t *testing.T) {
 	onEmpty(t, func(t *testing.T, path string) {
 		var opening sync.WaitGroup
