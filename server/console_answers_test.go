@@ -27,7 +27,7 @@ func (b *booted) shownAnswers(situation string) func(account, servlet string) (t
 		for _, row := range answerRows.FindAllStringSubmatch(page, -1) {
 			what, _, _ := strings.Cut(row[1], "<br>")
 			for _, one := range strings.Split(what, ", ") {
-				if one != situation {
+				if !strings.EqualFold(one, situation) {
 					continue
 				}
 				column := map[string]int{"otpgenservlet": 2, "otpregenservlet": 4}[servlet]
