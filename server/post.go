@@ -26,27 +26,33 @@ const (
 	postPatience = time.Minute
 )
 
-// mailCheckpoints is the pause between two mails of a checkpoint of the audit log.
-const mailCheckpoints = 24 * time.Hour
+// mailCheckpoints is the pause between two mails of a checkpoint of the audit log, and mailAgain that after one that
+// was not sent.
+const (
+	mailCheckpoints = 24 * time.Hour
+	mailAgain       = 10 * time.Minute
+)
 
 // post sends mails to people who log in and to operators, through the mail servers in order of preference.
 type post struct {
 	servers   []deliver.Channel
 	operators []string
 	keepers   []string
-	mailed    time.Time // the last checkpoint; the log tells one after the other
 	log       *slog.Logger
 	slots     chan struct{}
 	waiting   atomic.Int64
 	running   sync.WaitGroup
 	ended     context.Context
 	end       context.CancelFunc
+
+	mu     sync.Mutex
+	mailed map[string]time.Time // when each of keepers was last mailed a checkpoint
 }
 
 // newPost returns a post that sends through the SMTP servers among out's e-mail channels.
 func newPost(out outlets, log *slog.Logger) *post {
 	p := &post{log: log, slots: make(chan struct{}, postAtOnce), operators: out.operators, keepers: out.keepers,
-		servers: mailServers(out.email)}
+		servers: mailServers(out.email), mailed: map[string]time.Time{}}
 	p.ended, p.end = context.WithCancel(context.Background())
 	return p
 }
@@ -102,33 +108,58 @@ func (p *post) toAll(mailboxes []string, subject, text string) {
 	}
 }
 
-// checkpoint mails a checkpoint of the audit log to those who keep one, once a day.
+// checkpoint mails a checkpoint of the audit log to those who keep one, once a day. Who did not get it, because no mail
+// server was reached, gets one ten minutes later.
 func (p *post) checkpoint(c audit.Checkpoint, now time.Time) {
-	if now.Sub(p.mailed) < mailCheckpoints {
-		return
+	for _, to := range p.keepers {
+		if !p.takesTurn(to, now) {
+			continue
+		}
+		m := people.Mail{To: to, Subject: "OTPBridge audit checkpoint", Text: "The audit log has " +
+			strconv.FormatInt(c.Size, 10) + " entries. Keep this mail. Save the lines below to a file: " +
+			"otpbridge audit verify --since FILE\nthen shows whether an older entry was changed.\n\n" + c.Note}
+		p.postOr(m, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.mailed[to] = now.Add(mailAgain - mailCheckpoints)
+		})
 	}
-	p.mailed = now
-	p.toAll(p.keepers, "OTPBridge audit checkpoint", "The audit log has "+strconv.FormatInt(c.Size, 10)+
-		" entries. Keep this mail. Save the lines below to a file: otpbridge audit verify --since FILE\n"+
-		"then shows whether an older entry was changed.\n\n"+c.Note)
+}
+
+// takesTurn reports whether somebody is to be mailed a checkpoint at now, and notes that.
+func (p *post) takesTurn(keeper string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.mailed[keeper]) < mailCheckpoints {
+		return false
+	}
+	p.mailed[keeper] = now
+	return true
 }
 
 // post sends a mail in the background, and drops it with a warning if too many are waiting.
-func (p *post) post(m people.Mail) {
+func (p *post) post(m people.Mail) { p.postOr(m, func() {}) }
+
+// postOr is post; unsent is called if the mail surely was not sent.
+func (p *post) postOr(m people.Mail, unsent func()) {
 	if p.waiting.Add(1) > postWaiting {
 		p.waiting.Add(-1)
 		p.log.Warn("a mail was not sent: too many are waiting", "subject", m.Subject)
+		unsent()
 		return
 	}
 	p.running.Go(func() {
 		defer p.waiting.Add(-1)
 		p.slots <- struct{}{}
 		defer func() { <-p.slots }()
-		p.send(m)
+		if !p.send(m) {
+			unsent()
+		}
 	})
 }
 
-func (p *post) send(m people.Mail) {
+// send reports whether a mail was sent, or may have been.
+func (p *post) send(m people.Mail) bool {
 	ctx, cancel := context.WithTimeout(p.ended, postPatience)
 	defer cancel()
 	id := sql.NewID().Text("mail")
@@ -137,11 +168,12 @@ func (p *post) send(m people.Mail) {
 	for _, server := range p.servers {
 		result := server.Send(ctx, message)
 		if result.Outcome != deliver.NotSent {
-			return // it was sent, or may have been: sending it twice is worse than not at all
+			return true // sending it twice is worse than not at all
 		}
 		p.log.Warn("a mail was not sent", "channel", server.Name(), "subject", m.Subject, "reason",
 			result.Reason)
 	}
+	return false
 }
 
 // close waits for the mails that are being sent. When ctx ends it cuts them off.

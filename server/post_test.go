@@ -42,3 +42,25 @@ func TestPost_AsksMailServersInOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, newPost(outlets{email: inbox}, nil).toPeople())
 }
+
+// A checkpoint that no mail server took, as at the start of a machine, is mailed again soon and not a day later.
+func TestPost_ACheckpointThatWasNotSentIsMailedAgain(t *testing.T) {
+	server, box := startMailbox(t)
+	open := func(address string) outlets {
+		channels, err := deliver.Parse("smtp://"+address+"?tls=off&from=otp@shop.example", deliver.Options{Medium: "email"})
+		require.NoError(t, err)
+		return outlets{email: channels, keepers: []string{"auditor@elsewhere.example", "board@elsewhere.example"}}
+	}
+	p := newPost(open("127.0.0.1:1"), slog.New(slog.DiscardHandler))
+	now := time.Now()
+	p.checkpoint(audit.Checkpoint{Size: 1, Note: "1"}, now)
+	p.running.Wait()
+	p.servers = mailServers(open(server).email) // it is up now
+	for i, later := range []time.Duration{mailAgain - 1, mailAgain, 2 * mailAgain} {
+		p.checkpoint(audit.Checkpoint{Size: int64(i), Note: "note"}, now.Add(later))
+		p.running.Wait()
+	}
+	p.close(t.Context())
+	require.Len(t, box.ids, 2)
+	require.Contains(t, strings.Join(box.texts, ""), "has 1 entries")
+}
