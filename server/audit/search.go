@@ -17,6 +17,11 @@ type Query struct {
 	From, To                                            otp.Millis // including From, excluding To
 	Before                                              int64      // the Next of the previous page
 	Limit                                               int
+	// Environment leaves out what keys of the account's other environments did, and what was done to these; needs
+	// Account.
+	Environment otp.Environment
+
+	environments map[string]otp.Environment // of the account's keys, by id; nil without Environment
 }
 
 // Filters returns the names of a request's parameters for a search.
@@ -72,6 +77,12 @@ func (l *Log) Read(ctx context.Context, reader otp.Actor, q Query, now otp.Milli
 	if address, err := netip.ParseAddr(q.Address); err == nil {
 		q.Address = address.Unmap().WithZone("").String() // as entries have it, however it is written
 	}
+	if q.Environment != "" {
+		var err error
+		if q.environments, err = l.environmentsOf(ctx, q.Account); err != nil {
+			return Found{}, err
+		}
+	}
 	tree, err := l.store.Audit.Tree(ctx)
 	if err != nil {
 		return Found{}, err
@@ -80,14 +91,15 @@ func (l *Log) Read(ctx context.Context, reader otp.Actor, q Query, now otp.Milli
 	if err != nil {
 		return Found{}, err
 	}
-	found, err := l.findChanges(ctx, q, from, before)
+	found, looked, err := l.findChanges(ctx, q, from, before)
 	if err != nil {
 		return Found{}, err
 	}
-	calls, looked, err := l.findCalls(ctx, q, from, before)
+	calls, lookedCalls, err := l.findCalls(ctx, q, from, before)
 	if err != nil {
 		return Found{}, err
 	}
+	looked = max(looked, lookedCalls)
 	found = slices.DeleteFunc(append(found, calls...), func(p Placed) bool { return p.Place < looked })
 	slices.SortFunc(found, func(a, b Placed) int { return int(b.Place - a.Place) })
 	if len(found) > q.Limit {
@@ -149,12 +161,47 @@ func (l *Log) between(ctx context.Context, tree sql.AuditTree, q Query) (from, b
 	return from, before, nil
 }
 
-func (l *Log) findChanges(ctx context.Context, q Query, from, before int64) ([]Placed, error) {
+// environmentsOf returns the environments of an account's keys, by id.
+func (l *Log) environmentsOf(ctx context.Context, account string) (map[string]otp.Environment, error) {
+	keys, err := l.store.Credentials.List(ctx, account)
+	all := make(map[string]otp.Environment, len(keys))
+	for i := range keys {
+		all[keys[i].ID.Text("key")] = otp.Environment(keys[i].Environment)
+	}
+	return all, err
+}
+
+// hides reports whether an entry is about another environment than the query's. An id that is no key is that of an
+// issuer, whose tokens are live.
+func (q Query) hides(e Entry) bool {
+	if q.environments == nil {
+		return false
+	}
+	if named := e.Details["environment"]; named != "" {
+		return named != string(q.Environment)
+	}
+	for _, id := range []string{e.Credential, e.Actor} {
+		if _, isKey := otp.ParseID("key", id); !isKey {
+			continue
+		}
+		of, known := q.environments[id]
+		if !known {
+			of = otp.Live
+		}
+		if of != q.Environment {
+			return true
+		}
+	}
+	return false
+}
+
+// findChanges returns changes, newest first, and the place down to which it has searched.
+func (l *Log) findChanges(ctx context.Context, q Query, from, before int64) (found []Placed, looked int64, err error) {
 	f := sql.AuditFilter{From: from, Before: before, Kind: q.Action, Account: q.Account, Address: q.Address,
 		Since: q.From, Until: q.To}
 	var known bool
 	if f.Credential, known = otp.ParseID("key", q.Credential); !known && q.Credential != "" {
-		return nil, nil
+		return nil, from, nil
 	}
 	for _, prefix := range prefixes {
 		if id, is := otp.ParseID(prefix, q.Actor); is {
@@ -162,7 +209,7 @@ func (l *Log) findChanges(ctx context.Context, q Query, from, before int64) ([]P
 		}
 	}
 	if f.Actor.IsZero() && q.Actor != "" {
-		return nil, nil
+		return nil, from, nil
 	}
 	kinds := make([]string, len(refusals))
 	for i, kind := range refusals {
@@ -175,14 +222,18 @@ func (l *Log) findChanges(ctx context.Context, q Query, from, before int64) ([]P
 	case Refused:
 		f.Kinds = kinds
 	default:
-		return nil, nil
+		return nil, from, nil
 	}
 	changes, err := l.store.Audit.FindChanges(ctx, f, q.Limit+1)
-	found := make([]Placed, len(changes))
-	for i, c := range changes {
-		found[i] = Placed{c.Place, ofChange(c.Change)}
+	if looked = from; len(changes) > q.Limit {
+		looked = changes[q.Limit].Place
 	}
-	return found, err
+	for _, c := range changes {
+		if entry := ofChange(c.Change); !q.hides(entry) {
+			found = append(found, Placed{c.Place, entry})
+		}
+	}
+	return found, looked, err
 }
 
 // findCalls returns calls, newest first, and the place down to which it has searched.
@@ -247,5 +298,5 @@ func (q Query) wants(e Entry) bool {
 		}
 	}
 	at := otp.At(e.At)
-	return at >= q.From && (q.To == 0 || at < q.To)
+	return !q.hides(e) && at >= q.From && (q.To == 0 || at < q.To)
 }

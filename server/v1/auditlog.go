@@ -10,7 +10,7 @@ import (
 	"otpbridge/server/web"
 )
 
-// auditRoute searches the audit log of the caller's account.
+// auditRoute searches the audit log of the caller's account, without what is about another environment.
 var auditRoute = route{http.MethodGet, "/v1/audit-logs", otp.PermitAudit, (*exchange).auditLogs, audit.Filters()}
 
 func (x *exchange) auditLogs() (engine.Answer, error) {
@@ -24,7 +24,7 @@ func (x *exchange) auditLogs() (engine.Answer, error) {
 	if q.Account != "" && q.Account != own {
 		return engine.Answer{}, otp.Refuse(otp.NotFound, "there is no such account")
 	}
-	q.Account = own
+	q.Account, q.Environment = own, x.caller.Environment
 	found, err := x.door.audit.Read(x.ctx, x.asker().Actor, q, otp.At(time.Now()))
 	return answered(web.NewPage(x.gin, found.Entries, q.Limit, found.Cursor()), err)
 }

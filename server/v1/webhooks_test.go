@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"otpbridge/server/audit"
 	"otpbridge/server/manage"
 	"otpbridge/server/otp"
 )
@@ -126,4 +128,54 @@ func TestAuditLogs_ShowAnAccountItsOwnAndNobodyElses(t *testing.T) {
 		require.Equal(t, status, c.get("/v1/audit-logs"+query).status, query)
 	}
 	require.Equal(t, 403, app.get("/v1/audit-logs").status, "a key that may not")
+}
+
+// A key sees what is about its own environment, and what is about none, page by page to the end.
+func TestAuditLogs_ShowAKeyItsOwnEnvironment(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	app := h.newClient(t, nil)
+	keys := map[otp.Environment]client{}
+	for _, environment := range otp.Environments() {
+		keys[environment] = app.with(manage.NewKey{Name: string(environment), Environment: environment,
+			Permissions: []string{otp.PermitAudit}})
+	}
+	list, err := h.manage.Keys.List(t.Context(), app.Address)
+	require.NoError(t, err)
+	owner := map[string]string{} // the environment's name, by the key's id
+	for _, key := range list {
+		if c, ours := keys[key.Environment]; ours && key.Name == string(key.Environment) {
+			owner[key.ID.Text("key")] = key.Name
+			for range 3 {
+				require.Equal(t, 200, c.get("/v1/audit-logs").status)
+				h.audit.Record(audit.Call{Began: time.Now(), Action: "POST /v1/verify", Account: app.Address, Key: key.ID,
+					Result: "ok", Status: 200, Method: "POST"}, nil)
+				_, err := h.audit.Seal(t.Context())
+				require.NoError(t, err)
+			}
+		}
+	}
+	require.Len(t, owner, len(keys))
+	for environment, c := range keys {
+		seen := map[any]int{}
+		for cursor, more := "", true; more; {
+			answer := c.get("/v1/audit-logs?limit=1" + cursor)
+			require.Equal(t, 200, answer.status, answer.text)
+			for _, each := range answer.json["data"].([]any) {
+				entry := each.(map[string]any)
+				for _, member := range []string{"credential", "actor"} {
+					if of := owner[fmt.Sprint(entry[member])]; of != "" {
+						require.Equal(t, string(environment), of, entry)
+						seen[entry["action"]]++
+					}
+				}
+			}
+			if more = answer.json["has_more"].(bool); more {
+				cursor = "&cursor=" + answer.json["next_cursor"].(string)
+			}
+		}
+		require.Equal(t, 1, seen["key.created"])
+		require.GreaterOrEqual(t, seen["audit.read"], 3)
+		require.GreaterOrEqual(t, seen["POST /v1/verify"], 3)
+	}
 }
