@@ -19,6 +19,9 @@ const (
 	connections = 2
 	// chunk is how many notices of an endpoint are read at once.
 	chunk = 64
+	// gather is the least time between two distributions, each of which is a transaction. An event after a pause is
+	// distributed at once.
+	gather = 50 * time.Millisecond
 	// settleEvery is how long an outcome may wait to be written together with others.
 	settleEvery = 200 * time.Millisecond
 	// linger is how long an empty queue waits for more.
@@ -42,13 +45,16 @@ type queue struct {
 func (w *Webhooks) tend() {
 	look := time.NewTicker(w.Look)
 	defer look.Stop()
+	var last time.Time
 	for {
 		var due []otp.ID
 		select {
 		case <-w.closing.Done():
 			return
 		case <-w.Store.Webhooks.Happened():
+			time.Sleep(gather - time.Since(last))
 			due = w.distribute()
+			last = time.Now()
 		case <-look.C:
 			// Notices that other servers left, and retries that are due now.
 			left := w.distribute()
