@@ -143,7 +143,7 @@ var keyboardFlows = []keyFlow{
 	{"watch", []keyStep{{"Acknowledge prefix_stopped +919876", kb.Enter, "Acknowledged."}}},
 	{"audit", []keyStep{{"Verify or export", kb.Enter, "Verify the whole log"},
 		{"Verify the whole log", kb.Enter, "entries fit"}}},
-	{"audit", []keyStep{{"Action", "alert.acknowledged", ""}, {"Search", kb.Enter, "prefix_stopped"}}},
+	{"audit", []keyStep{{"Action", "key.lost", ""}, {"Search", kb.Enter, "No entry matches"}}},
 	{"accounts/4712/guards", []keyStep{{"Lift", kb.Enter, "each costs money"},
 		{"Type “+919551” to go on", "+919551", ""}, {"Lift it", kb.Enter, "No prefix is stopped"}}},
 	{"inbox", []keyStep{{"Empty the inbox", kb.Enter, "Codes that were sent stay valid"},
