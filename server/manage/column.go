@@ -38,13 +38,17 @@ func ColumnJSON(column, text string) (json.RawMessage, error) {
 
 // momentJSON converts a moment that a person wrote.
 func momentJSON(column, text string) (json.RawMessage, error) {
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		text = strconv.FormatInt(int64(otp.At(at)), 10)
+	if text == "null" {
+		return json.RawMessage(text), nil
 	}
-	if _, err := strconv.ParseInt(text, 10, 64); err != nil && text != "null" {
+	millis, err := strconv.ParseInt(text, 10, 64)
+	if at, fault := time.Parse(time.RFC3339, text); fault == nil {
+		millis, err = at.UnixMilli(), nil
+	}
+	if err != nil {
 		return nil, otp.RefuseField(column, "must be a time such as 2027-01-31T00:00:00Z, or milliseconds since 1970")
 	}
-	return json.RawMessage(text), nil
+	return strconv.AppendInt(nil, millis, 10), nil
 }
 
 // ColumnTexts returns the values of an account's columns in the form that ColumnJSON reads; empty for NULL.

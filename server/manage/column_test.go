@@ -12,7 +12,7 @@ import (
 func TestColumns_OfMomentsAreForPeople(t *testing.T) {
 	for text, want := range map[string]string{
 		"2027-01-31T00:00:00Z": "1801353600000", "2027-01-31T05:30:00.25+05:30": "1801353600250",
-		"1801353600000": "1801353600000", "null": "null",
+		"1801353600000": "1801353600000", "null": "null", "+5": "5", "007": "7", "-1": "-1",
 	} {
 		value, err := ColumnJSON("servlets_sunset_at", text)
 		require.NoError(t, err, text)
