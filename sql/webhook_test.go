@@ -313,15 +313,22 @@ func TestWebhooks_AKeysChangeIsOfItsEnvironment(t *testing.T) {
 	require.Equal(t, []string{"dev"}, environments(of["dev"]))
 }
 
+// exhausted generates a code and uses up its attempts, and returns the first operation.
+func exhausted(t *testing.T, s *Store) *Operation {
+	t.Helper()
+	recipient, slot := nextID(), nextID()
+	op, _ := generate(recipient, slot, policy, noon)
+	require.NoError(t, s.Do(op))
+	for range 3 {
+		require.Error(t, s.Do(verify(recipient, slot, false, noon)))
+	}
+	return op
+}
+
 func TestNext_KeepsTheOrderWithinAChallengeAlone(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		e := listen(t, s, "otp.sent", "otp.max_attempts")
-		first, slot := nextID(), nextID()
-		op, _ := generate(first, slot, policy, noon)
-		require.NoError(t, s.Do(op))
-		for range 3 {
-			require.Error(t, s.Do(verify(first, slot, false, noon)))
-		}
+		op := exhausted(t, s)
 		other, _ := generate(nextID(), nextID(), policy, noon)
 		require.NoError(t, s.Do(other))
 
@@ -354,12 +361,7 @@ func TestNext_KeepsTheOrderWithinAChallengeAlone(t *testing.T) {
 func TestReplay_OfOneMakesThoseThatWaitedForItDue(t *testing.T) {
 	onFresh(t, func(t *testing.T, s *Store) {
 		e := listen(t, s, "otp.sent", "otp.max_attempts")
-		challenge, slot := nextID(), nextID()
-		op, _ := generate(challenge, slot, policy, noon)
-		require.NoError(t, s.Do(op))
-		for range 3 {
-			require.Error(t, s.Do(verify(challenge, slot, false, noon)))
-		}
+		exhausted(t, s)
 		distribute(t, s, noon)
 		ready, _, err := s.WebhookQueue.Next(ctx, e.ID, noon, 10)
 		require.NoError(t, err)
@@ -393,12 +395,7 @@ func TestNext_ReadsNoticesThatWaitOnce(t *testing.T) {
 		e := listen(t, s, "otp.sent", "otp.max_attempts")
 		const challenges = 100
 		for range challenges {
-			challenge, slot := nextID(), nextID()
-			op, _ := generate(challenge, slot, policy, noon)
-			require.NoError(t, s.Do(op))
-			for range 3 {
-				require.Error(t, s.Do(verify(challenge, slot, false, noon)))
-			}
+			exhausted(t, s)
 		}
 		distribute(t, s, noon)
 		tried, postponed := 0, 0

@@ -171,8 +171,8 @@ func (l *Log) environmentsOf(ctx context.Context, account string) (map[string]ot
 	return all, err
 }
 
-// hides reports whether an entry is about another environment than the query's. An id that is no key is that of an
-// issuer, whose tokens are live.
+// hides reports whether an entry is about another environment than the query's. A key's id that is not of one of the
+// account's keys is that of an issuer, whose tokens count as live.
 func (q Query) hides(e Entry) bool {
 	if q.environments == nil {
 		return false
